@@ -1,0 +1,130 @@
+// The one error class of the project and the one table that says what each of its codes means elsewhere:
+// which QMP error class it is, and which exit code the command line ends with.
+
+/** Stable codes: programs and tests rely on these, never on the message. */
+export type BlockErrorCode =
+  | 'not-found' // no such file, node, job, bitmap
+  | 'exists' // it is there already
+  | 'permission' // the operating system or a node's permissions forbid it
+  | 'locked' // another process (or node) holds a conflicting image lock
+  | 'read-only' // a write to what was opened read-only
+  | 'invalid-argument' // an option, offset, size or name that cannot be
+  | 'unknown-option' // an option nobody knows
+  | 'unsupported' // known, but not available here (feature bit, file system, driver)
+  | 'invalid-image' // the file does not hold what its format demands
+  | 'corrupt-image' // metadata contradicts itself; the image has been, or is, marked corrupt
+  | 'limit' // a size, count or depth beyond the stated limit
+  | 'out-of-bounds' // a request beyond the end of the node
+  | 'io' // the device failed (EIO and its kin)
+  | 'no-space' // ENOSPC, EDQUOT, EFBIG
+  | 'busy' // in use: node attached, bitmap busy, drained
+  | 'bad-state' // the job (or node) is not in a state that takes this
+  | 'cancelled' // somebody cancelled it
+  | 'closed' // used after close
+  | 'loop' // a backing chain that meets itself
+  | 'misaligned' // O_DIRECT alignment that cannot be met
+  | 'internal'; // our own mistake
+
+export interface BlockErrorInfo {
+  /** File (or node, where there is no file) that the error is about. */
+  path?: string;
+  /** Byte offset of the failed request in `path`. */
+  offset?: number;
+  /** Byte length of the failed request. */
+  length?: number;
+  /** What was being done: `read`, `open`, `fdatasync`, `allocate`, ... */
+  operation?: string;
+  /** System error name, e.g. `ENOSPC`. */
+  errno?: string;
+  cause?: unknown;
+}
+
+/** Every failure of this library. `code` is stable; `message` is for people. */
+export class BlockError extends Error {
+  override readonly name = 'BlockError';
+  readonly code: BlockErrorCode;
+  readonly path?: string;
+  readonly offset?: number;
+  readonly length?: number;
+  readonly operation?: string;
+  readonly errno?: string;
+
+  constructor(code: BlockErrorCode, message: string, info: BlockErrorInfo = {}) {
+    super(message, info.cause === undefined ? undefined : { cause: info.cause });
+    this.code = code;
+    if (info.path !== undefined) this.path = info.path;
+    if (info.offset !== undefined) this.offset = info.offset;
+    if (info.length !== undefined) this.length = info.length;
+    if (info.operation !== undefined) this.operation = info.operation;
+    if (info.errno !== undefined) this.errno = info.errno;
+  }
+}
+
+/** Error names of the system that have a code of their own; every other one is `io`. */
+const CODE_OF_ERRNO: Readonly<Record<string, BlockErrorCode>> = {
+  ENOENT: 'not-found',
+  ENOTDIR: 'not-found',
+  EEXIST: 'exists',
+  EACCES: 'permission',
+  EPERM: 'permission',
+  EROFS: 'read-only',
+  EISDIR: 'invalid-argument',
+  EINVAL: 'invalid-argument',
+  ENOSPC: 'no-space',
+  EDQUOT: 'no-space',
+  EFBIG: 'no-space',
+  EBUSY: 'busy',
+  EAGAIN: 'locked',
+  ENOTSUP: 'unsupported',
+  EOPNOTSUPP: 'unsupported',
+  ENOSYS: 'unsupported',
+  ENOTTY: 'unsupported',
+  ECANCELED: 'cancelled',
+  EBADF: 'closed',
+  EMFILE: 'limit',
+  ENFILE: 'limit',
+  ENOMEM: 'limit',
+  ELOOP: 'loop',
+};
+
+export function codeOfErrno(errno: string): BlockErrorCode {
+  return CODE_OF_ERRNO[errno] ?? 'io';
+}
+
+/** What a code is to QMP (error class) and to a shell (exit code), as qemu's monitor and qemu-img have it. */
+export const ERROR_TABLE: Readonly<Record<BlockErrorCode, { qmpClass: string; exitCode: number }>> = {
+  'not-found': { qmpClass: 'GenericError', exitCode: 1 },
+  exists: { qmpClass: 'GenericError', exitCode: 1 },
+  permission: { qmpClass: 'GenericError', exitCode: 1 },
+  locked: { qmpClass: 'GenericError', exitCode: 1 },
+  'read-only': { qmpClass: 'GenericError', exitCode: 1 },
+  'invalid-argument': { qmpClass: 'GenericError', exitCode: 1 },
+  'unknown-option': { qmpClass: 'GenericError', exitCode: 1 },
+  unsupported: { qmpClass: 'GenericError', exitCode: 1 },
+  'invalid-image': { qmpClass: 'GenericError', exitCode: 1 },
+  'corrupt-image': { qmpClass: 'GenericError', exitCode: 1 },
+  limit: { qmpClass: 'GenericError', exitCode: 1 },
+  'out-of-bounds': { qmpClass: 'GenericError', exitCode: 1 },
+  io: { qmpClass: 'GenericError', exitCode: 1 },
+  'no-space': { qmpClass: 'GenericError', exitCode: 1 },
+  busy: { qmpClass: 'GenericError', exitCode: 1 },
+  'bad-state': { qmpClass: 'GenericError', exitCode: 1 },
+  cancelled: { qmpClass: 'GenericError', exitCode: 130 },
+  closed: { qmpClass: 'GenericError', exitCode: 1 },
+  loop: { qmpClass: 'GenericError', exitCode: 1 },
+  misaligned: { qmpClass: 'GenericError', exitCode: 1 },
+  internal: { qmpClass: 'GenericError', exitCode: 1 },
+};
+
+/** Wraps whatever was thrown, so that callers see one class; a `BlockError` passes as it is. */
+export function toBlockError(error: unknown, info: BlockErrorInfo = {}): BlockError {
+  if (error instanceof BlockError) return error;
+  if (error instanceof Error) {
+    const errno = (error as NodeJS.ErrnoException).code;
+    if (typeof errno === 'string' && /^E[A-Z0-9]+$/.test(errno)) {
+      return new BlockError(codeOfErrno(errno), error.message, { errno, cause: error, ...info });
+    }
+    return new BlockError('internal', error.message, { cause: error, ...info });
+  }
+  return new BlockError('internal', String(error), info);
+}
