@@ -1,0 +1,104 @@
+// Backing chains: walking them, and the status of a byte range across several layers.
+//
+//   top --backing--> mid --backing--> base
+
+import { BlockError } from '../util/errors.js';
+import type { BlockNode } from './node.js';
+import type { BlockStatus } from './types.js';
+
+/** Longest chain that is opened. */
+export const MAX_CHAIN_DEPTH = 200;
+
+export function backingOf(node: BlockNode): BlockNode | null {
+  return node.backing?.node ?? null;
+}
+
+/** `top` and everything below it, top first. */
+export function chainOf(top: BlockNode): BlockNode[] {
+  const chain: BlockNode[] = [];
+  for (let node: BlockNode | null = top; node !== null; node = backingOf(node)) chain.push(node);
+  return chain;
+}
+
+/** The node whose backing node is `node`, in the chain of `top`; null where `node` is `top` or not in it. */
+export function overlayOf(top: BlockNode, node: BlockNode): BlockNode | null {
+  for (let at: BlockNode | null = top; at !== null; at = backingOf(at)) {
+    if (backingOf(at) === node) return at;
+  }
+  return null;
+}
+
+export function inChain(top: BlockNode, node: BlockNode): boolean {
+  return chainOf(top).includes(node);
+}
+
+/** The nodes from `top` down to (without) `base`; all of them for null. Throws `invalid-argument` where `base` is not below. */
+export function nodesAbove(top: BlockNode, base: BlockNode | null): BlockNode[] {
+  const chain = chainOf(top);
+  if (base === null) return chain;
+  const at = chain.indexOf(base);
+  if (at < 0) {
+    throw new BlockError('invalid-argument', `'${base.filename}' is not in the backing chain of '${top.filename}'`, {
+      path: top.filename,
+    });
+  }
+  return chain.slice(0, at);
+}
+
+/** Status of one run in a chain. */
+export interface ChainStatus extends BlockStatus {
+  /** 0 = top, 1 = its backing node, ...; -1 where no layer above `base` has it. */
+  depth: number;
+  /** The layer that has it; null where none has. */
+  layer: BlockNode | null;
+}
+
+/**
+ * The longest run at `offset` with one status in the layers from `top` down to (without) `base`. A layer that is shorter than its
+ * overlay reads as zeroes behind its end: such a run is `zero`, and counts as of that layer's depth.
+ */
+export async function chainStatus(
+  top: BlockNode,
+  base: BlockNode | null,
+  offset: number,
+  length: number,
+): Promise<ChainStatus> {
+  let depth = 0;
+  let run = length;
+  for (let node: BlockNode | null = top; node !== null && node !== base; node = backingOf(node), depth++) {
+    if (offset >= node.length) return zeroRun(run, depth, node);
+    const status = await node.blockStatus(offset, Math.min(run, node.length - offset));
+    if (status.allocated) return { ...status, depth, layer: node };
+    if (status.zero && backingOf(node) === null) return { ...status, depth, layer: null };
+    run = status.length;
+  }
+  return { ...zeroRun(run, -1, null), allocated: false, zero: base === null };
+}
+
+function zeroRun(length: number, depth: number, layer: BlockNode | null): ChainStatus {
+  return {
+    length,
+    allocated: layer !== null,
+    data: false,
+    zero: true,
+    compressed: false,
+    offset: -1,
+    node: null,
+    depth,
+    layer,
+  };
+}
+
+/**
+ * Does any layer from `top` down to (without) `base` have the run at `offset`? The answer holds for `length` bytes. This is what
+ * `stream`, `commit` and `sync: top` copy by.
+ */
+export async function allocatedAbove(
+  top: BlockNode,
+  base: BlockNode | null,
+  offset: number,
+  length: number,
+): Promise<{ allocated: boolean; length: number }> {
+  const status = await chainStatus(top, base, offset, length);
+  return { allocated: status.layer !== null && status.allocated, length: status.length };
+}

@@ -1,0 +1,36 @@
+// What an image refers to (backing file, later data file and extents) is opened through one gate, which the caller can close.
+
+import { BlockError } from '../util/errors.js';
+
+/** Says whether `referrer` (a file name) may have `target` opened. Throws `permission` where not. */
+export interface OpenGate {
+  check(target: string, referrer: string): void;
+}
+
+/** Everything may be opened. */
+export const permissiveGate: OpenGate = { check() {} };
+
+/** Nothing may. */
+export const denyGate: OpenGate = {
+  check(target, referrer) {
+    throw refusal(target, referrer, 'references are not followed');
+  },
+};
+
+/** Only files in the referrer's own folder. Both names are absolute paths, links resolved. */
+export const sameFolderGate: OpenGate = {
+  check(target, referrer) {
+    if (folderOf(target) !== folderOf(referrer)) throw refusal(target, referrer, 'it is in another folder');
+  },
+};
+
+function folderOf(path: string): string {
+  return path.slice(0, path.lastIndexOf('/') + 1);
+}
+
+function refusal(target: string, referrer: string, why: string): BlockError {
+  return new BlockError('permission', `'${referrer}' refers to '${target}', which is not opened: ${why}`, {
+    path: referrer,
+    operation: 'open',
+  });
+}

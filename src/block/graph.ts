@@ -1,0 +1,133 @@
+// All nodes of one host by name, and the changes of their links. A change happens in a drained section: every device,
+// job and export above stops to send, what is under way ends, the links move, all go on.
+//
+//        device                 device
+//          |                      |
+//         top --backing--> base  new --backing--> top ...
+
+import type { Host } from '../host/host.js';
+import { BlockError } from '../util/errors.js';
+import { checkPermissions, type NodeUser } from './child.js';
+import type { OpenGate } from './gate.js';
+import { BlockNode } from './node.js';
+import { PERM_ALL, Perm } from './types.js';
+
+export interface GraphOptions {
+  /** Asked before anything is opened that an image refers to. Default: everything may be. */
+  gate?: OpenGate;
+  /** Receives one-line warnings, e.g. of a probed raw image. */
+  warn?: (message: string) => void;
+}
+
+/** What a format asks of its backing node: stable content that nobody writes. */
+export const BACKING_PERM = Perm.CONSISTENT_READ;
+export const BACKING_SHARED = PERM_ALL & ~(Perm.WRITE | Perm.RESIZE);
+
+export class Graph {
+  readonly host: Host;
+  readonly gate: OpenGate | null;
+  readonly warn: (message: string) => void;
+  readonly nodes = new Map<string, BlockNode>();
+  #nextName = 0;
+
+  constructor(host: Host, options: GraphOptions = {}) {
+    this.host = host;
+    this.gate = options.gate ?? null;
+    this.warn = options.warn ?? (() => {});
+  }
+
+  /** A free name of the kind that QEMU gives: `#block42`. */
+  makeName(): string {
+    let name: string;
+    do {
+      name = `#block${this.#nextName++}`;
+    } while (this.nodes.has(name));
+    return name;
+  }
+
+  add(node: BlockNode): void {
+    if (this.nodes.has(node.nodeName)) {
+      throw new BlockError('exists', `Duplicate nodes with node-name='${node.nodeName}'`, { path: node.filename });
+    }
+    this.nodes.set(node.nodeName, node);
+  }
+
+  find(name: string): BlockNode {
+    const node = this.nodes.get(name);
+    if (node === undefined) throw new BlockError('not-found', `Cannot find device='' nor node-name='${name}'`);
+    return node;
+  }
+
+  /** Closes `node` where nobody uses it any more. */
+  async release(node: BlockNode): Promise<void> {
+    if (node.parents.size > 0 || node.closed) return;
+    this.nodes.delete(node.nodeName);
+    await node.close();
+  }
+
+  /** Runs `action` while nothing is sent to, and nothing is under way in, `nodes` and what lies below them. */
+  async drained<T>(nodes: readonly BlockNode[], action: () => Promise<T>, except?: NodeUser): Promise<T> {
+    const users = [...usersAbove(nodes)].filter((user) => user !== except);
+    for (const user of users) user.drainBegin?.();
+    try {
+      for (const user of users) await user.drained?.();
+      for (const node of nodes) await node.idle();
+      return await action();
+    } finally {
+      for (const user of users) user.drainEnd?.();
+    }
+  }
+
+  /** Every user of `from` becomes a user of `to`, those in `except` excepted. Within a drained section. */
+  replaceNode(from: BlockNode, to: BlockNode, except: ReadonlySet<NodeUser> = new Set()): void {
+    const moving = [...from.parents].filter((child) => child.user !== to && !except.has(child.user));
+    for (const child of moving) checkPermissions(to, child.user, child.perm, child.shared);
+    for (const child of moving) {
+      from.parents.delete(child);
+      child.node = to;
+      to.parents.add(child);
+      if (child.user instanceof BlockNode) child.user.refreshFastPath();
+    }
+  }
+
+  /** `overlay` gets another backing node (or none). Within a drained section; the old one is released. */
+  async setBacking(overlay: BlockNode, backing: BlockNode | null): Promise<void> {
+    const old = overlay.backing?.node ?? null;
+    if (old === backing) return;
+    overlay.setChild('backing', backing, BACKING_PERM, BACKING_SHARED);
+    if (old !== null) await this.release(old);
+  }
+
+  /** Closes everything, users or not: the end of a command. Every node is tried; the first error is thrown. */
+  async closeAll(): Promise<void> {
+    let failure: unknown;
+    for (const node of [...this.nodes.values()]) {
+      if (node.closed || [...node.parents].some((child) => child.user instanceof BlockNode && !child.user.closed))
+        continue;
+      try {
+        await node.close();
+      } catch (error) {
+        failure ??= error;
+      }
+      this.nodes.delete(node.nodeName);
+    }
+    this.nodes.clear();
+    if (failure !== undefined) throw failure;
+  }
+}
+
+/** Devices, jobs and exports on any path upwards from `nodes`. */
+function usersAbove(nodes: readonly BlockNode[]): Set<NodeUser> {
+  const found = new Set<NodeUser>();
+  const seen = new Set<BlockNode>();
+  const walk = (node: BlockNode): void => {
+    if (seen.has(node)) return;
+    seen.add(node);
+    for (const child of node.parents) {
+      if (child.user instanceof BlockNode) walk(child.user);
+      else found.add(child.user);
+    }
+  };
+  for (const node of nodes) walk(node);
+  return found;
+}

@@ -1,0 +1,492 @@
+// A node: one opened driver in the graph. The public methods check, account and then call the driver's method
+// (`do...`) of the same name; what a driver does not have, the base supplies.
+//
+//   read/write/...  -> bounds, read-only, observers, bitmaps, in-flight count -> doRead/doWrite/...
+//   read (hot)      -> mapSync -> the host file itself: one promise in all
+
+import type { Host, HostFile, ZeroScan } from '../host/host.js';
+import { BlockError } from '../util/errors.js';
+import type { DirtyBitmap } from './bitmap.js';
+import { Child, type ChildRole, checkPermissions, type NodeUser } from './child.js';
+import type { Graph } from './graph.js';
+import type { RangeLock } from './range-lock.js';
+import { type BlockStatus, type Extent, MISS, type TruncateOptions, type WriteFlags, type ZeroFlags } from './types.js';
+
+/** Sees every change of a node's content: copy before write, write-blocking mirror. */
+export interface WriteObserver {
+  /** Runs before the driver; a rejection fails the request. */
+  beforeWrite?(offset: number, length: number): Promise<void> | undefined;
+  /** Runs after a write that succeeded, before it is answered. `data` is null for zeroes and discards. */
+  afterWrite?(
+    offset: number,
+    length: number,
+    kind: 'write' | 'zero' | 'discard',
+    data: Uint8Array | null,
+  ): Promise<void> | undefined;
+}
+
+export interface NodeOptions {
+  nodeName: string;
+  readOnly: boolean;
+  /** What a write of zero bytes becomes (QAPI `detect-zeroes`). */
+  detectZeroes?: 'off' | 'on' | 'unmap';
+  /** Whether discards are passed on (QAPI `discard`). */
+  discard?: 'ignore' | 'unmap';
+}
+
+const ZERO_CHUNK_BYTES = 1 << 20;
+
+export abstract class BlockNode implements NodeUser {
+  readonly graph: Graph;
+  readonly nodeName: string;
+  /** Driver name as in `BlockdevOptions`. */
+  abstract readonly driver: string;
+  /** `protocol` reaches bytes, `format` gives them structure, `filter` passes them through. */
+  abstract readonly kind: 'protocol' | 'format' | 'filter';
+  /** What a person calls it: a path, or `json:{...}`. */
+  abstract readonly filename: string;
+
+  /** Size as a guest sees it, bytes. */
+  length = 0;
+  readOnly: boolean;
+  closed = false;
+  detectZeroes: 'off' | 'on' | 'unmap';
+  discardMode: 'ignore' | 'unmap';
+
+  file: Child | null = null;
+  backing: Child | null = null;
+  readonly parents = new Set<Child>();
+  readonly bitmaps = new Map<string, DirtyBitmap>();
+  /** Jobs that work on this node: owner -> reason. */
+  readonly blockers = new Map<object, string>();
+
+  /** Writes take this lock while a job that copies into this very node needs it (see `jobs/`); null costs nothing. */
+  serialiser: RangeLock | null = null;
+
+  #observers: WriteObserver[] = [];
+  #inFlight = 0;
+  #idleWaiters: (() => void)[] = [];
+  /** The file that `mapSync` offsets count in, when the fast path is open. */
+  #fastFile: HostFile | null = null;
+
+  constructor(graph: Graph, options: NodeOptions) {
+    this.graph = graph;
+    this.nodeName = options.nodeName;
+    this.readOnly = options.readOnly;
+    this.detectZeroes = options.detectZeroes ?? 'off';
+    this.discardMode = options.discard ?? 'ignore';
+  }
+
+  get host(): Host {
+    return this.graph.host;
+  }
+
+  get userName(): string {
+    return `node '${this.nodeName}'`;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  // ---- reading ------------------------------------------------------------------------------------------------
+
+  /** Fills `buffer` from `offset`. Rejects with `out-of-bounds`, `closed`, `io`, `corrupt-image`. */
+  read(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    const length = buffer.length;
+    if (this.closed || !Number.isSafeInteger(offset) || offset < 0 || offset + length > this.length) {
+      return Promise.reject(this.#rangeError('read', offset, length));
+    }
+    if (this.#fastFile !== null) {
+      const at = this.mapSync(offset, length);
+      if (at !== MISS) return this.#fastFile.read(at, buffer, scan);
+    }
+    return this.#tracked(this.doRead(offset, buffer, scan));
+  }
+
+  /** Reads disjoint, ascending extents back to back into `buffer`, in as few requests as the driver can. */
+  readExtents(extents: readonly Extent[], buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    const total = this.#checkExtents('read', extents, buffer.length);
+    if (total !== null) return Promise.reject(total);
+    if (extents.length === 1) return this.read(extents[0].offset, buffer, scan);
+    return this.#tracked(this.doReadExtents(extents, buffer, scan));
+  }
+
+  /**
+   * The offset in `fastFile()` where all of [offset, offset + length) lies contiguously as data, or MISS. Must not wait and must
+   * not fail. A node over one child hands on what the child says.
+   */
+  mapSync(_offset: number, _length: number): number {
+    return MISS;
+  }
+
+  /** The host file that `mapSync` speaks of; null where this node has none. */
+  fastFile(): HostFile | null {
+    return null;
+  }
+
+  /** A driver calls this when `fastFile()` may have changed (open, reopen, child replaced). */
+  refreshFastPath(): void {
+    this.#fastFile = this.fastFile();
+    for (const parent of this.parents) {
+      if (parent.user instanceof BlockNode) parent.user.refreshFastPath();
+    }
+  }
+
+  /**
+   * The longest run at `offset` (at most `length`) with one status, in this layer only. It coalesces: a run ends where the
+   * status changes or the host offset is not contiguous.
+   */
+  async blockStatus(offset: number, length: number): Promise<BlockStatus> {
+    if (this.closed || offset < 0 || length <= 0 || offset + length > this.length) {
+      throw this.#rangeError('block status', offset, length);
+    }
+    return this.#tracked(this.doBlockStatus(offset, length));
+  }
+
+  // ---- writing ------------------------------------------------------------------------------------------------
+
+  /** Writes `buffer` at `offset`. Rejects with `read-only`, `out-of-bounds`, `no-space`, `io`, ... */
+  write(offset: number, buffer: Uint8Array, flags?: WriteFlags): Promise<void> {
+    return this.writeExtents([{ offset, length: buffer.length }], buffer, flags);
+  }
+
+  /** Writes disjoint, ascending extents whose data lies back to back in `buffer`, in as few requests as the driver can. */
+  async writeExtents(extents: readonly Extent[], buffer: Uint8Array, flags: WriteFlags = {}): Promise<void> {
+    this.#checkWritable('write');
+    const error = this.#checkExtents('write', extents, buffer.length);
+    if (error !== null) throw error;
+    if (this.detectZeroes !== 'off' && !flags.compressed && this.host.memory.isZero(buffer)) {
+      const mayUnmap = this.detectZeroes === 'unmap' && this.discardMode === 'unmap';
+      for (const extent of extents) {
+        await this.writeZeroes(extent.offset, extent.length, { fua: flags.fua, mayUnmap });
+      }
+      return;
+    }
+    await this.#change(extents, 'write', buffer, () =>
+      extents.length === 1
+        ? this.doWrite(extents[0].offset, buffer, flags)
+        : this.doWriteExtents(extents, buffer, flags),
+    );
+    if (flags.fua && !this.handlesFua) await this.flush();
+  }
+
+  /** Makes the range read as zeroes. */
+  async writeZeroes(offset: number, length: number, flags: ZeroFlags = {}): Promise<void> {
+    this.#checkWritable('write zeroes');
+    const extents = [{ offset, length }];
+    const error = this.#checkExtents('write zeroes', extents, length);
+    if (error !== null) throw error;
+    await this.#change(extents, 'zero', null, () => this.doWriteZeroes(offset, length, flags));
+    if (flags.fua && !this.handlesFua) await this.flush();
+  }
+
+  /** Tells the node that the content is not needed; it may read as anything that the format allows afterwards. */
+  async discard(offset: number, length: number): Promise<void> {
+    this.#checkWritable('discard');
+    const extents = [{ offset, length }];
+    const error = this.#checkExtents('discard', extents, length);
+    if (error !== null) throw error;
+    if (this.discardMode === 'ignore') return;
+    await this.#change(extents, 'discard', null, () => this.doDiscard(offset, length));
+  }
+
+  /** Everything answered before this call is durable when it resolves. */
+  async flush(): Promise<void> {
+    if (this.closed) throw this.#closedError('flush');
+    await this.#tracked(this.doFlush());
+  }
+
+  /** Changes the size. Rejects with `unsupported`, `read-only`, `no-space`. */
+  async truncate(size: number, options: TruncateOptions = {}): Promise<void> {
+    this.#checkWritable('resize');
+    if (!Number.isSafeInteger(size) || size < 0) {
+      throw new BlockError('invalid-argument', `${this.filename}: invalid size ${size}`, { path: this.filename });
+    }
+    await this.#tracked(this.doTruncate(size, options));
+    this.length = size;
+    for (const bitmap of this.bitmaps.values()) bitmap.truncate(size);
+  }
+
+  // ---- observers, blockers, attachment ------------------------------------------------------------------------
+
+  addObserver(observer: WriteObserver): void {
+    this.#observers = [...this.#observers, observer];
+  }
+
+  removeObserver(observer: WriteObserver): void {
+    this.#observers = this.#observers.filter((other) => other !== observer);
+  }
+
+  /** Refuses with `busy` when a job works on this node. */
+  checkBlockers(): void {
+    for (const reason of this.blockers.values()) {
+      throw new BlockError('busy', `Node '${this.nodeName}' is busy: ${reason}`, { path: this.filename });
+    }
+  }
+
+  /** Links `user` to this node. Rejects with `permission` on a conflict. */
+  attach(user: NodeUser, role: ChildRole, perm: number, shared: number): Child {
+    if (this.closed) throw this.#closedError('attach');
+    checkPermissions(this, user, perm, shared);
+    const child = new Child(user, role, this, perm, shared);
+    this.parents.add(child);
+    return child;
+  }
+
+  detach(child: Child): void {
+    this.parents.delete(child);
+  }
+
+  /** Takes `node` as this node's child (or none). The old child is let go of, not closed: `Graph.release` does that. */
+  setChild(role: 'file' | 'backing', node: BlockNode | null, perm = 0, shared = 0): void {
+    const old = this[role];
+    const link = node === null ? null : node.attach(this, role, perm, shared);
+    if (old !== null) old.node.detach(old);
+    this[role] = link;
+    this.refreshFastPath();
+  }
+
+  /** Waits until no request of this node, nor of the nodes below it, is under way. */
+  async idle(): Promise<void> {
+    for (;;) {
+      while (this.#inFlight > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+      if (this.file !== null) await this.file.node.idle();
+      if (this.backing !== null) await this.backing.node.idle();
+      await this.doDrain();
+      if (this.#inFlight === 0) return;
+    }
+  }
+
+  // ---- life ---------------------------------------------------------------------------------------------------
+
+  /** Opens it again for writing, or read-only. The children's `file` follows. Rejects with `locked`, `permission`. */
+  async reopen(readOnly: boolean): Promise<void> {
+    if (readOnly === this.readOnly) return;
+    await this.idle();
+    if (readOnly) {
+      await this.flush();
+      await this.doReopen(true);
+      this.readOnly = true;
+      if (this.file !== null) await this.file.node.reopen(true);
+    } else {
+      if (this.file !== null) await this.file.node.reopen(false);
+      await this.doReopen(false);
+      this.readOnly = false;
+    }
+    this.refreshFastPath();
+  }
+
+  /** Flushes, closes the driver and lets go of the children; those that nobody else uses are closed too. Called by the graph. */
+  async close(): Promise<void> {
+    if (this.closed) return;
+    await this.idle();
+    let failure: unknown;
+    try {
+      await this.doClose();
+    } catch (error) {
+      failure = error;
+    }
+    this.closed = true;
+    this.#fastFile = null;
+    for (const child of [this.file, this.backing]) {
+      if (child === null) continue;
+      child.node.detach(child);
+      try {
+        await this.graph.release(child.node);
+      } catch (error) {
+        failure ??= error;
+      }
+    }
+    if (failure !== undefined) throw failure;
+  }
+
+  // ---- what a driver has --------------------------------------------------------------------------------------
+
+  /** True when `doWrite` honours `fua` itself. */
+  protected get handlesFua(): boolean {
+    return false;
+  }
+
+  protected abstract doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void>;
+  protected abstract doBlockStatus(offset: number, length: number): Promise<BlockStatus>;
+
+  protected async doReadExtents(extents: readonly Extent[], buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    let at = 0;
+    const parts: Promise<void>[] = [];
+    for (const { offset, length } of extents) {
+      parts.push(this.doRead(offset, buffer.subarray(at, at + length)));
+      at += length;
+    }
+    await Promise.all(parts);
+    if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
+  }
+
+  protected async doWrite(offset: number, buffer: Uint8Array, _flags: WriteFlags): Promise<void> {
+    throw this.unsupported('write', offset, buffer.length);
+  }
+
+  protected async doWriteExtents(extents: readonly Extent[], buffer: Uint8Array, flags: WriteFlags): Promise<void> {
+    let at = 0;
+    const parts: Promise<void>[] = [];
+    for (const { offset, length } of extents) {
+      parts.push(this.doWrite(offset, buffer.subarray(at, at + length), flags));
+      at += length;
+    }
+    await Promise.all(parts);
+  }
+
+  /** Fallback: writes zeroes as data. */
+  protected async doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
+    if (flags.noFallback) throw this.unsupported('write zeroes', offset, length);
+    const zeroes = this.host.memory.allocate(Math.min(length, ZERO_CHUNK_BYTES));
+    zeroes.fill(0);
+    try {
+      for (let done = 0; done < length; done += zeroes.length) {
+        const part = length - done < zeroes.length ? zeroes.subarray(0, length - done) : zeroes;
+        await this.doWrite(offset + done, part, {});
+      }
+    } finally {
+      this.host.memory.free(zeroes);
+    }
+  }
+
+  /** Fallback: a hint may be ignored. */
+  protected async doDiscard(_offset: number, _length: number): Promise<void> {}
+  protected async doFlush(): Promise<void> {
+    if (this.file !== null) await this.file.node.flush();
+  }
+  protected async doTruncate(_size: number, _options: TruncateOptions): Promise<void> {
+    throw this.unsupported('resize', 0, 0);
+  }
+  protected async doReopen(_readOnly: boolean): Promise<void> {}
+  protected async doClose(): Promise<void> {}
+  /** Background work of the driver that a drained section must wait for. */
+  protected async doDrain(): Promise<void> {}
+
+  protected unsupported(operation: string, offset: number, length: number): BlockError {
+    return new BlockError('unsupported', `${this.filename}: driver '${this.driver}' does not support ${operation}`, {
+      path: this.filename,
+      operation,
+      offset,
+      length,
+    });
+  }
+
+  // ---- inside -------------------------------------------------------------------------------------------------
+
+  /** One change of content: observers, serialisation, the driver, dirty bitmaps. */
+  async #change(
+    extents: readonly Extent[],
+    kind: 'write' | 'zero' | 'discard',
+    data: Uint8Array | null,
+    action: () => Promise<void>,
+  ): Promise<void> {
+    this.#inFlight++;
+    try {
+      const serialiser = this.serialiser;
+      const observers = this.#observers;
+      if (serialiser === null && observers.length === 0) {
+        await action();
+      } else {
+        const first = extents[0];
+        const last = extents[extents.length - 1];
+        const held = serialiser === null ? null : await serialiser.acquire(first.offset, last.offset + last.length);
+        try {
+          await this.#observed(extents, observers, kind, data, action);
+        } finally {
+          if (held !== null) serialiser!.release(held);
+        }
+      }
+    } finally {
+      // Also after a failure: part of it may have reached the disk.
+      if (this.bitmaps.size > 0) this.#markDirty(extents);
+      this.#leave();
+    }
+  }
+
+  async #observed(
+    extents: readonly Extent[],
+    observers: readonly WriteObserver[],
+    kind: 'write' | 'zero' | 'discard',
+    data: Uint8Array | null,
+    action: () => Promise<void>,
+  ): Promise<void> {
+    for (const observer of observers) {
+      for (const { offset, length } of extents) await observer.beforeWrite?.(offset, length);
+    }
+    await action();
+    for (const observer of observers) {
+      let at = 0;
+      for (const { offset, length } of extents) {
+        await observer.afterWrite?.(offset, length, kind, data === null ? null : data.subarray(at, at + length));
+        at += length;
+      }
+    }
+  }
+
+  #markDirty(extents: readonly Extent[]): void {
+    for (const bitmap of this.bitmaps.values()) {
+      for (const { offset, length } of extents) bitmap.markWritten(offset, length);
+    }
+  }
+
+  async #tracked<T>(request: Promise<T>): Promise<T> {
+    this.#inFlight++;
+    try {
+      return await request;
+    } finally {
+      this.#leave();
+    }
+  }
+
+  #leave(): void {
+    if (--this.#inFlight > 0 || this.#idleWaiters.length === 0) return;
+    const waiters = this.#idleWaiters;
+    this.#idleWaiters = [];
+    for (const wake of waiters) wake();
+  }
+
+  #checkWritable(operation: string): void {
+    if (this.closed) throw this.#closedError(operation);
+    if (this.readOnly) {
+      throw new BlockError('read-only', `${this.filename}: node '${this.nodeName}' is read-only`, {
+        path: this.filename,
+        operation,
+      });
+    }
+  }
+
+  #checkExtents(operation: string, extents: readonly Extent[], bytes: number): BlockError | null {
+    let total = 0;
+    let end = 0;
+    for (const { offset, length } of extents) {
+      if (this.closed || !Number.isSafeInteger(offset) || offset < end || length < 0 || offset + length > this.length) {
+        return this.#rangeError(operation, offset, length);
+      }
+      end = offset + length;
+      total += length;
+    }
+    if (total === bytes) return null;
+    return new BlockError(
+      'invalid-argument',
+      `${this.filename}: buffer of ${bytes} bytes for ${total} bytes of extents`,
+    );
+  }
+
+  #closedError(operation: string): BlockError {
+    return new BlockError('closed', `${this.filename}: node '${this.nodeName}' is closed`, {
+      path: this.filename,
+      operation,
+    });
+  }
+
+  #rangeError(operation: string, offset: number, length: number): BlockError {
+    if (this.closed) return this.#closedError(operation);
+    return new BlockError(
+      'out-of-bounds',
+      `${this.filename}: ${operation} of ${length} bytes at ${offset} is outside of the node's ${this.length} bytes`,
+      { path: this.filename, operation, offset, length },
+    );
+  }
+}

@@ -1,0 +1,74 @@
+// The small words that every layer above the host shares: extents, block status, request flags, permissions.
+
+/** A byte range of a node. */
+export interface Extent {
+  offset: number;
+  length: number;
+}
+
+/**
+ * What a node says of one run of bytes, starting at the asked offset (QAPI `MapEntry` is made from it).
+ * `zero` and `data` as `qemu-img map` has them: `data` without `zero` must be read, `zero` reads as zeroes,
+ * neither (and not `allocated`) means: ask the backing node.
+ */
+export interface BlockStatus {
+  /** Length of the run in bytes; at least 1, at most what was asked for. */
+  length: number;
+  /** This layer determines the content (it does not come from the backing node). */
+  allocated: boolean;
+  data: boolean;
+  zero: boolean;
+  compressed: boolean;
+  /** Offset in `node` where the run's bytes lie as they are, or -1. */
+  offset: number;
+  /** The node that `offset` counts in (the child that holds the bytes). */
+  node: import('./node.js').BlockNode | null;
+}
+
+export interface WriteFlags {
+  /** Durable when answered (force unit access). */
+  fua?: boolean;
+  /** Store as compressed clusters where the driver can; whole clusters only. Rejects with `unsupported` otherwise. */
+  compressed?: boolean;
+}
+
+export interface ZeroFlags {
+  fua?: boolean;
+  /** The space may be given back. */
+  mayUnmap?: boolean;
+  /** Reject with `unsupported` where it would have to be written out as data. */
+  noFallback?: boolean;
+}
+
+export type Preallocation = 'off' | 'metadata' | 'falloc' | 'full';
+
+export interface TruncateOptions {
+  preallocation?: Preallocation;
+}
+
+/** What a user does with a node and what it lets others do (QAPI `BlockPermission`). Bit numbers are those of the lock bytes. */
+export const Perm = {
+  CONSISTENT_READ: 1 << 0,
+  WRITE: 1 << 1,
+  WRITE_UNCHANGED: 1 << 2,
+  RESIZE: 1 << 3,
+} as const;
+
+export const PERM_ALL = Perm.CONSISTENT_READ | Perm.WRITE | Perm.WRITE_UNCHANGED | Perm.RESIZE;
+
+const PERM_NAMES: readonly [number, string][] = [
+  [Perm.CONSISTENT_READ, 'consistent read'],
+  [Perm.WRITE, 'write'],
+  [Perm.WRITE_UNCHANGED, 'write unchanged'],
+  [Perm.RESIZE, 'resize'],
+];
+
+/** `consistent read, write`: the words that conflicts are said in. */
+export function permNames(perms: number): string {
+  return PERM_NAMES.filter(([bit]) => (perms & bit) !== 0)
+    .map(([, name]) => name)
+    .join(', ');
+}
+
+/** The answer of `mapSync` when only the slow path can tell. */
+export const MISS = -1;
