@@ -1,0 +1,51 @@
+// The programs that tests and benchmarks compare with, where Debian keeps them, and how they get here.
+import { execFileSync, spawnSync } from 'node:child_process';
+
+/** Program -> Debian packages that may hold it, the likeliest first. */
+const PACKAGES = {
+  'qemu-img': ['qemu-utils'],
+  'qemu-io': ['qemu-utils'],
+  'qemu-storage-daemon': ['qemu-system-common', 'qemu-utils', 'qemu-storage-daemon'],
+  fio: ['fio'],
+};
+
+function has(program) {
+  return spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
+}
+
+/** The command that may install packages, or null. */
+function aptCommand() {
+  if (!has('apt-get')) return null;
+  if (process.getuid() === 0) return ['apt-get'];
+  return spawnSync('sudo', ['-n', 'true']).status === 0 ? ['sudo', '-n', 'apt-get'] : null;
+}
+
+/** Installs what is missing of `programs` where that is allowed; returns those that are still missing. */
+export function ensurePeers(programs) {
+  const missing = () => programs.filter((program) => !has(program));
+  if (missing().length === 0) return [];
+  const apt = aptCommand();
+  if (apt !== null) {
+    const run = (...words) =>
+      spawnSync(apt[0], [...apt.slice(1), ...words], {
+        stdio: ['ignore', 'ignore', 'inherit'],
+        env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+      }).status === 0;
+    console.log(`installing with apt: ${missing().join(', ')}`);
+    run('update', '-q');
+    for (const program of missing()) {
+      PACKAGES[program].some((name) => run('install', '-y', '-q', '--no-install-recommends', name) && has(program));
+    }
+  }
+  return missing();
+}
+
+/** The package names of `programs`, for a message to a person. */
+export function packagesOf(programs) {
+  return [...new Set(programs.map((program) => PACKAGES[program][0]))];
+}
+
+/** First line of `program --version`. */
+export function versionOf(program) {
+  return execFileSync(program, ['--version'], { encoding: 'utf8' }).split('\n')[0];
+}

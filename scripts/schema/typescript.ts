@@ -1,0 +1,162 @@
+// Writes what the program needs of a schema: TypeScript types (QAPI's names kept, so that an object literal has the
+// keys that go over the wire) and the table that the validator walks.
+
+import { allMembers, BUILT_IN, type Definition, jsonKind, type Member, type TypeReference } from './model.js';
+
+type Definitions = ReadonlyMap<string, Definition>;
+
+const HEAD = '// Generated from src/schema/*.qapi by `npm run schema`. Do not edit.\n';
+
+/** Text of `types.ts`. */
+export function writeTypes(definitions: Definitions): string {
+  const parts = [HEAD];
+  for (const definition of definitions.values()) parts.push(typeOf(definition, definitions));
+
+  const data = [...definitions.values()].filter(isNamedType).map((definition) => typeName(definition));
+  parts.push(
+    `/** Every type by its name. */\nexport interface QapiTypes {\n${data.map((name) => `  ${name}: ${name};\n`).join('')}}\n`,
+  );
+  const commands = [...definitions.values()].filter((definition) => definition.kind === 'command');
+  const commandLines = commands.map((command) => {
+    const returns = command.returns === undefined ? 'Record<string, never>' : reference(command.returns);
+    return `  ${quoted(command.name)}: { arguments: ${argumentName(command) ?? 'Record<string, never>'}; returns: ${returns} };\n`;
+  });
+  parts.push(`/** Arguments and answer of each command. */\nexport interface QapiCommands {\n${commandLines.join('')}}\n`);
+  const events = [...definitions.values()].filter((definition) => definition.kind === 'event');
+  const eventLines = events.map((event) => `  ${event.name}: ${argumentName(event) ?? 'Record<string, never>'};\n`);
+  parts.push(`/** Data of each event. */\nexport interface QapiEvents {\n${eventLines.join('')}}\n`);
+  return parts.join('\n');
+}
+
+/** Text of `table.ts`. */
+export function writeTable(definitions: Definitions): string {
+  const entries: string[] = [];
+  for (const definition of definitions.values()) {
+    if (isNamedType(definition)) entries.push(`  ${typeName(definition)}: ${tableEntry(definition, definitions)},\n`);
+  }
+  const list = (kind: 'command' | 'event'): string =>
+    [...definitions.values()]
+      .filter((definition) => definition.kind === kind)
+      .map((definition) => `  ${quoted(definition.name)}: ${JSON.stringify(argumentName(definition) ?? null)},\n`)
+      .join('');
+  return [
+    HEAD,
+    "import type { TypeTable } from '../table.js';\n",
+    `/** What the validator walks: every type by its name. */\nexport const TYPES = {\n${entries.join('')}} as const satisfies TypeTable;\n`,
+    `/** Type of the arguments of each command; null where there are none. */\nexport const COMMANDS = {\n${list('command')}} as const;\n`,
+    `/** Type of the data of each event. */\nexport const EVENTS = {\n${list('event')}} as const;\n`,
+  ].join('\n');
+}
+
+/** Types that exist by name: commands and events only where their members are written in place. */
+function isNamedType(definition: Definition): boolean {
+  if (definition.kind !== 'command' && definition.kind !== 'event') return true;
+  return definition.argument === undefined && definition.members.length > 0;
+}
+
+/** `block-stream` has BlockStreamArguments, `JOB_STATUS_CHANGE` JobStatusChangeEvent. */
+function typeName(definition: Definition): string {
+  const words = (separator: string): string =>
+    definition.name
+      .split(separator)
+      .map((word) => word[0]!.toUpperCase() + word.slice(1).toLowerCase())
+      .join('');
+  if (definition.kind === 'command') return `${words('-')}Arguments`;
+  return definition.kind === 'event' ? `${words('_')}Event` : definition.name;
+}
+
+function argumentName(definition: Definition): string | undefined {
+  if (isNamedType(definition)) return typeName(definition);
+  return definition.kind === 'command' || definition.kind === 'event' ? definition.argument : undefined;
+}
+
+function typeOf(definition: Definition, definitions: Definitions): string {
+  const comment = doc(definition.text, '');
+  const name = typeName(definition);
+  switch (definition.kind) {
+    case 'enum': {
+      const values = definition.values.map((value) => `\n${doc(value.text, '  ')}  | '${value.name}'`).join('');
+      return `${comment}export type ${name} =${values};\n`;
+    }
+    case 'struct': {
+      const base = definition.base === undefined ? '' : ` extends ${definition.base}`;
+      return `${comment}export interface ${name}${base} {\n${memberLines(definition.members)}}\n`;
+    }
+    case 'alternate': {
+      const kinds = definition.members.map((member) => `\n${doc(member.text, '  ')}  | ${reference(member.type)}`).join('');
+      return `${comment}export type ${name} =${kinds};\n`;
+    }
+    case 'union': {
+      const base = definition.base ?? `${name}Base`;
+      const tag = allMembers(definition, definitions).find((member) => member.name === definition.tag)!;
+      const values = definitions.get(tag.type as string);
+      if (values?.kind !== 'enum') throw new Error(`${name}: discriminator without values`);
+      const branches = values.values.map(({ name: value }) => {
+        const branch = definition.branches.find((candidate) => candidate.value === value);
+        return `\n  | (${base} & { ${quoted(definition.tag)}: '${value}' }${branch === undefined ? '' : ` & ${branch.type}`})`;
+      });
+      const own =
+        definition.base === undefined
+          ? `/** What all of {@link ${name}} have. */\nexport interface ${base} {\n${memberLines(definition.members)}}\n\n`
+          : '';
+      return `${own}${comment}export type ${name} =${branches.join('')};\n`;
+    }
+    default:
+      if (!isNamedType(definition)) return '';
+      return `${comment}export interface ${name} {\n${memberLines(definition.members)}}\n`;
+  }
+}
+
+function memberLines(members: readonly Member[]): string {
+  return members
+    .map(({ name, type, optional, features, text }) => {
+      const note = features.includes('deprecated') ? `${text}\n@deprecated` : text;
+      return `${doc(note, '  ')}  ${quoted(name)}${optional ? '?' : ''}: ${reference(type)};\n`;
+    })
+    .join('');
+}
+
+function tableEntry(definition: Definition, definitions: Definitions): string {
+  switch (definition.kind) {
+    case 'enum':
+      return `{ kind: 'enum', values: [${definition.values.map((value) => `'${value.name}'`).join(', ')}] }`;
+    case 'alternate': {
+      const choices = definition.members.map(({ type }) => `${jsonKind(type, definitions)}: ${tableReference(type)}`);
+      return `{ kind: 'alternate', choices: { ${choices.join(', ')} } }`;
+    }
+    case 'union': {
+      const branches = definition.branches.map(({ value, type }) => `${quoted(value)}: '${type}'`).join(', ');
+      return `{ kind: 'union', tag: '${definition.tag}', members: ${tableMembers(definition, definitions)}, branches: { ${branches} } }`;
+    }
+    default:
+      return `{ kind: 'struct', members: ${tableMembers(definition, definitions)} }`;
+  }
+}
+
+function tableMembers(definition: Definition, definitions: Definitions): string {
+  const members = allMembers(definition, definitions).map(({ name, type, optional }) => {
+    return `${quoted(name)}: { type: ${tableReference(type)}${optional ? ', optional: true' : ''} }`;
+  });
+  return `{ ${members.join(', ')} }`;
+}
+
+function tableReference(type: TypeReference): string {
+  return typeof type === 'string' ? `'${type}'` : `['${type[0]}']`;
+}
+
+function reference(type: TypeReference): string {
+  const name = typeof type === 'string' ? type : type[0];
+  const written = BUILT_IN[name] ?? name;
+  return typeof type === 'string' ? written : `${written}[]`;
+}
+
+function quoted(name: string): string {
+  return /^[A-Za-z_]\w*$/.test(name) ? name : `'${name}'`;
+}
+
+function doc(text: string, indent: string): string {
+  // An `@name` of the schema would be a tag in a comment of TypeScript.
+  const lines = text.replace(/(^|[\s(])@(?!deprecated)([\w*-]+)/g, '$1`$2`').split('\n');
+  if (lines.length === 1) return `${indent}/** ${lines[0]} */\n`;
+  return `${indent}/**\n${lines.map((line) => `${indent} * ${line}\n`).join('')}${indent} */\n`;
+}
