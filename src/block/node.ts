@@ -23,6 +23,11 @@ export interface WriteObserver {
     kind: 'write' | 'zero' | 'discard',
     data: Uint8Array | null,
   ): Promise<void> | undefined;
+  /**
+   * Runs instead of `afterWrite` where the write failed (part of it may have reached the disk) or never began. For every
+   * `beforeWrite` that resolved, exactly one of the two runs.
+   */
+  writeFailed?(offset: number, length: number): void;
 }
 
 export interface NodeOptions {
@@ -55,6 +60,9 @@ export abstract class BlockNode implements NodeUser {
 
   file: Child | null = null;
   backing: Child | null = null;
+  /** What the image's header says of its backing file, as it stands there; null where it names none. */
+  backingFile: string | null = null;
+  backingFormat: string | null = null;
   readonly parents = new Set<Child>();
   readonly bitmaps = new Map<string, DirtyBitmap>();
   /** Jobs that work on this node: owner -> reason. */
@@ -208,6 +216,34 @@ export abstract class BlockNode implements NodeUser {
     for (const bitmap of this.bitmaps.values()) bitmap.truncate(size);
   }
 
+  /** Unit of allocation, bytes: writes of whole clusters need no copy on write. 0 where the driver has no such unit. */
+  get clusterBytes(): number {
+    return 0;
+  }
+
+  /** A hint before a big copy into this node: about so many bytes of new data will be written, mostly in order. Never fails. */
+  expectWrites(bytes: number): void {
+    this.file?.node.expectWrites(bytes);
+  }
+
+  /**
+   * Writes another backing file name and format into the header (null = none). The graph is not touched: see
+   * `Graph.setBacking`. Rejects with `unsupported` where the format has no backing files.
+   */
+  async changeBackingFile(file: string | null, format: string | null): Promise<void> {
+    this.#checkWritable('change backing file');
+    await this.#tracked(this.doChangeBackingFile(file, format));
+    this.backingFile = file;
+    this.backingFormat = format;
+  }
+
+  /** Drops all content of this layer, so that everything comes from the backing node. Rejects with `unsupported`. */
+  async makeEmpty(): Promise<void> {
+    this.#checkWritable('make empty');
+    await this.#tracked(this.doMakeEmpty());
+    for (const bitmap of this.bitmaps.values()) bitmap.record(0, this.length);
+  }
+
   // ---- observers, blockers, attachment ------------------------------------------------------------------------
 
   addObserver(observer: WriteObserver): void {
@@ -359,6 +395,12 @@ export abstract class BlockNode implements NodeUser {
   protected async doTruncate(_size: number, _options: TruncateOptions): Promise<void> {
     throw this.unsupported('resize', 0, 0);
   }
+  protected async doChangeBackingFile(_file: string | null, _format: string | null): Promise<void> {
+    throw this.unsupported('backing files', 0, 0);
+  }
+  protected async doMakeEmpty(): Promise<void> {
+    throw this.unsupported('emptying', 0, 0);
+  }
   protected async doReopen(_readOnly: boolean): Promise<void> {}
   protected async doClose(): Promise<void> {}
   /** Background work of the driver that a drained section must wait for. */
@@ -412,22 +454,39 @@ export abstract class BlockNode implements NodeUser {
     data: Uint8Array | null,
     action: () => Promise<void>,
   ): Promise<void> {
-    for (const observer of observers) {
-      for (const { offset, length } of extents) await observer.beforeWrite?.(offset, length);
+    const calls = observers.flatMap((observer) => extents.map((extent) => ({ observer, extent })));
+    let prepared = 0;
+    try {
+      for (; prepared < calls.length; prepared++) {
+        const { observer, extent } = calls[prepared];
+        await observer.beforeWrite?.(extent.offset, extent.length);
+      }
+      await action();
+    } catch (error) {
+      for (const { observer, extent } of calls.slice(0, prepared)) {
+        observer.writeFailed?.(extent.offset, extent.length);
+      }
+      throw error;
     }
-    await action();
-    for (const observer of observers) {
-      let at = 0;
-      for (const { offset, length } of extents) {
-        await observer.afterWrite?.(offset, length, kind, data === null ? null : data.subarray(at, at + length));
-        at += length;
+    // All are told, and the first of their errors fails the request.
+    let failure: { error: unknown } | null = null;
+    let at = 0;
+    for (const { observer, extent } of calls) {
+      if (extent === extents[0]) at = 0;
+      const part = data === null ? null : data.subarray(at, at + extent.length);
+      at += extent.length;
+      try {
+        await observer.afterWrite?.(extent.offset, extent.length, kind, part);
+      } catch (error) {
+        failure ??= { error };
       }
     }
+    if (failure !== null) throw failure.error;
   }
 
   #markDirty(extents: readonly Extent[]): void {
     for (const bitmap of this.bitmaps.values()) {
-      for (const { offset, length } of extents) bitmap.markWritten(offset, length);
+      for (const { offset, length } of extents) bitmap.record(offset, length);
     }
   }
 
