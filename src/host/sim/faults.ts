@@ -1,0 +1,107 @@
+// What can go wrong on the simulated host, said as data. A plan is counted per host: a crash starts a new count.
+
+import type { Random } from './random.js';
+
+export type SimOperation =
+  | 'open'
+  | 'stat'
+  | 'unlink'
+  | 'read'
+  | 'write'
+  | 'flush'
+  | 'truncate'
+  | 'allocate'
+  | 'punchHole'
+  | 'zeroRange'
+  | 'discard'
+  | 'seek'
+  | 'copyRange'
+  | 'compress'
+  | 'decompress';
+
+/** One fault. All given conditions must hold. */
+export interface FaultRule {
+  /** Operations that it hits; none given: `read`, `write` and `flush`. */
+  operations?: readonly SimOperation[];
+  /** Only this file. */
+  path?: string;
+  /** Default `EIO`. */
+  errno?: string;
+  /** Hits with this probability (default: always). */
+  probability?: number;
+  /** Skips this many matching requests first. */
+  after?: number;
+  /** Stops after this many hits. */
+  times?: number;
+}
+
+export interface FaultPlan {
+  rules?: readonly FaultRule[];
+  /** Power loss when the Nth request (1 = the first) of the host is issued: that one and all others in flight stay without an answer. */
+  powerLossAt?: number;
+  /** Power loss at any request, with this probability. */
+  powerLossProbability?: number;
+  /** A request is answered late with this probability ... */
+  lateProbability?: number;
+  /** ... by up to this many milliseconds (default 1000). */
+  lateMs?: number;
+  /** A failed flush loses the volatile data (Linux marks the pages clean), so that a later flush succeeds without them. */
+  failedFlushLoses?: boolean;
+  /** A disk that lies: flushes are answered and do nothing. Planted by tests of the tests. */
+  ignoreFlush?: boolean;
+}
+
+export interface SimRequest {
+  /** 1 for the host's first request. */
+  number: number;
+  operation: SimOperation;
+  path: string;
+  offset: number;
+  length: number;
+}
+
+export type Verdict = 'power-loss' | { errno: string } | undefined;
+
+/** Decides what happens to each request. */
+export class FaultInjector {
+  plan: FaultPlan;
+  private readonly random: Random;
+  private readonly seen = new Map<FaultRule, { matches: number; hits: number }>();
+
+  constructor(plan: FaultPlan, random: Random) {
+    this.plan = plan;
+    this.random = random;
+  }
+
+  decide(request: SimRequest): Verdict {
+    const { plan, random } = this;
+    if (plan.powerLossAt === request.number) return 'power-loss';
+    if (plan.powerLossProbability !== undefined && random.chance(plan.powerLossProbability)) return 'power-loss';
+    for (const rule of plan.rules ?? []) {
+      if (!matches(rule, request)) continue;
+      let count = this.seen.get(rule);
+      if (count === undefined) {
+        count = { matches: 0, hits: 0 };
+        this.seen.set(rule, count);
+      }
+      if (count.matches++ < (rule.after ?? 0)) continue;
+      if (count.hits >= (rule.times ?? Number.POSITIVE_INFINITY)) continue;
+      if (rule.probability !== undefined && !random.chance(rule.probability)) continue;
+      count.hits++;
+      return { errno: rule.errno ?? 'EIO' };
+    }
+    return undefined;
+  }
+
+  /** Extra milliseconds until the answer. */
+  lateness(): number {
+    const { lateProbability = 0, lateMs = 1000 } = this.plan;
+    return this.random.chance(lateProbability) ? this.random.fraction() * lateMs : 0;
+  }
+}
+
+function matches(rule: FaultRule, request: SimRequest): boolean {
+  if (rule.path !== undefined && rule.path !== request.path) return false;
+  if (rule.operations !== undefined) return rule.operations.includes(request.operation);
+  return request.operation === 'read' || request.operation === 'write' || request.operation === 'flush';
+}

@@ -1,0 +1,312 @@
+// The simulated host: a seeded disk in memory, a clock that jumps, and everything that goes wrong with real ones.
+//
+// Which faults are survivable (whoever writes to a file can count on this, and on no more):
+//  - A write is volatile until a flush that was issued after the write's answer has completed. Power loss keeps, drops or tears
+//    each volatile change by itself, in whatever order (changes.ts). 512-byte sectors are never torn.
+//  - Sizes, holes, zeroed ranges and reservations are volatile in the same way. A kept write makes the file as long as it needs.
+//  - Making and removing a file is durable at once.
+//  - A request in flight at power loss may have reached the disk, in whole or in part; it is never answered.
+//  - A write that fails may have written some of its sectors. A flush that fails made nothing durable (or, if the plan says so,
+//    loses what it should have written, as Linux does).
+//  - Requests take effect at some time between call and answer, and are answered in any order.
+//
+//   SimHost --- SimEngine   events, clock, faults, trace        SimFile --- Inode --- SparseBytes (current, durable)
+//          \--- SimDisk     names, room                               \---- LockTable
+//
+// Two modes. `eager` (without a seeded schedule; for plain unit tests): requests take effect at once and are answered in a
+// microtask; `await` as usual; timers jump as soon as nothing else can run. Otherwise `host.run(promise)` drives the run, and
+// the same seed gives the same run.
+
+import { BlockError } from '../../util/errors.js';
+import type { Codecs, FileInfo, Host, HostFile, OpenFileOptions } from '../host.js';
+import { type CrashStyle, crashStyle } from './changes.js';
+import { compressNow, decompressNow } from './codecs.js';
+import { SimDisk, type SimFeature } from './disk.js';
+import { type EngineOptions, type LogEntry, SimEngine, SimPowerLoss, systemError } from './engine.js';
+import type { FaultPlan, FaultRule, SimOperation, SimRequest } from './faults.js';
+import { type FileContext, SimFile } from './file.js';
+import { SimMemory } from './memory.js';
+import { Random } from './random.js';
+
+export type { CrashStyle, SimRequest };
+export { type FaultPlan, type FaultRule, type LogEntry, Random, type SimFeature, type SimOperation, SimPowerLoss };
+
+export interface SimHostOptions {
+  seed?: number;
+  /** Default: true when neither a seed nor faults are given. */
+  eager?: boolean;
+  /** Eager mode: timers fire only in `advance()`. */
+  manualClock?: boolean;
+  faults?: FaultPlan;
+  /** Bytes of the disk; default unlimited. */
+  capacity?: number;
+  unsupported?: readonly SimFeature[];
+  /** Limit of `memory`; default 1 GiB. */
+  memoryLimit?: number;
+  /** Alignment of files that are opened `direct`; default 512. */
+  directAlignment?: number;
+  /** Keep a log of all requests. */
+  log?: boolean;
+  /** Sees each request as it is issued and may make it fail, late, or the last one. */
+  onRequest?: EngineOptions['onRequest'];
+}
+
+export class SimHost implements Host {
+  readonly engine = 'simulated';
+  readonly seed: number;
+  readonly clock: SimEngine;
+  readonly memory: SimMemory;
+  readonly codecs: Codecs;
+  private readonly disk: SimDisk;
+  private readonly options: SimHostOptions;
+  private readonly drawn: Random;
+  private readonly context: FileContext;
+
+  constructor(options: SimHostOptions, disk?: SimDisk) {
+    this.options = options;
+    this.seed = options.seed ?? 1;
+    this.clock = new SimEngine({
+      seed: this.seed,
+      eager: options.eager ?? (options.seed === undefined && options.faults === undefined),
+      manualClock: options.manualClock ?? false,
+      faults: options.faults ?? {},
+      log: options.log ?? false,
+      onRequest: options.onRequest,
+    });
+    this.memory = new SimMemory(options.memoryLimit ?? 1024 * 1024 * 1024);
+    this.disk = disk ?? new SimDisk(options.capacity ?? Number.POSITIVE_INFINITY, new Set(options.unsupported));
+    this.drawn = new Random(this.seed, 3);
+    this.codecs = this.makeCodecs();
+    this.context = {
+      engine: this.clock,
+      disk: this.disk,
+      memory: this.memory,
+      directAlignment: options.directAlignment ?? 512,
+    };
+  }
+
+  random(): number {
+    return this.drawn.next();
+  }
+
+  open(path: string, options: OpenFileOptions): Promise<HostFile> {
+    const { clock, disk, context } = this;
+    return clock.submit({
+      operation: 'open',
+      path,
+      finish: () => {
+        const create = options.create ?? 'never';
+        const real = disk.resolve(path, 'open');
+        let inode = disk.find(path, 'open');
+        const fail = (errno: string) => systemError(errno, { operation: 'open', path, offset: 0, length: 0 });
+        if (inode === undefined && disk.isDirectory(real)) throw fail('EISDIR');
+        if (inode === undefined && create === 'never') throw fail('ENOENT');
+        if (inode !== undefined && create === 'exclusive') throw fail('EEXIST');
+        if (inode !== undefined && create === 'truncate' && inode.kind === 'file') {
+          inode.apply({ kind: 'resize', size: 0 }, clock.tick);
+        }
+        inode ??= disk.create(path, 'file', 'open');
+        return new SimFile(context, path, inode, { writable: options.writable, direct: options.direct ?? false });
+      },
+    });
+  }
+
+  stat(path: string): Promise<FileInfo> {
+    const { disk } = this;
+    return this.clock.submit({
+      operation: 'stat',
+      path,
+      finish: () => {
+        const inode = disk.find(path, 'stat');
+        if (inode === undefined && disk.isDirectory(disk.resolve(path, 'stat'))) {
+          return { kind: 'directory', size: 4096, allocated: 4096, id: '1:0', mtimeMs: 0 } as const;
+        }
+        return disk.infoOf(disk.get(path, 'stat'));
+      },
+    });
+  }
+
+  realPath(path: string): Promise<string> {
+    const { disk } = this;
+    return this.clock.submit({
+      operation: 'stat',
+      path,
+      finish: () => {
+        const real = disk.resolve(path, 'stat');
+        if (!disk.isDirectory(real)) disk.get(path, 'stat');
+        return real;
+      },
+    });
+  }
+
+  unlink(path: string): Promise<void> {
+    return this.clock.submit({ operation: 'unlink', path, finish: () => this.disk.unlink(path) });
+  }
+
+  freeSpace(path: string): Promise<number> {
+    return this.clock.submit({
+      operation: 'stat',
+      path,
+      finish: () => Math.min(Number.MAX_SAFE_INTEGER, this.disk.free),
+    });
+  }
+
+  async close(): Promise<void> {
+    this.clock.stop();
+  }
+
+  /** Drives a seeded run until the promise settles. Rejects with `SimPowerLoss`, or an error that says `deadlock`. */
+  run<T>(work: Promise<T> | (() => Promise<T>)): Promise<T> {
+    return this.clock.run(typeof work === 'function' ? work() : work);
+  }
+
+  /** Lets `ms` milliseconds pass (for `manualClock`). */
+  advance(ms: number): Promise<void> {
+    return this.clock.advance(ms);
+  }
+
+  /** Replaces the fault plan from now on. */
+  setFaults(plan: FaultPlan): void {
+    this.clock.injector.plan = plan;
+  }
+
+  /** Takes the power away now: nothing is answered any more. */
+  powerOff(): void {
+    this.clock.powerOff();
+  }
+
+  /**
+   * The machine after power loss (now, if it has power still): a new host with what survived, no handles, no locks, no faults unless
+   * `options` brings some. By default its seed follows from this one's. `style` forces the kind of luck.
+   */
+  crash(options: SimHostOptions = {}, style?: CrashStyle): SimHost {
+    this.powerOff();
+    const random = new Random(this.seed, 4);
+    const survived = this.disk.afterPowerLoss(style ?? crashStyle(random), random);
+    return new SimHost(this.inherit(options, random.next()), survived);
+  }
+
+  /** A host of its own with the content as it is now, all of it durable. This one goes on undisturbed. */
+  fork(options: SimHostOptions = {}): SimHost {
+    return new SimHost(this.inherit(options, this.seed), this.disk.copy());
+  }
+
+  private inherit(options: SimHostOptions, seed: number): SimHostOptions {
+    const { faults: _faults, onRequest: _onRequest, ...lasting } = this.options;
+    return { ...lasting, seed, eager: this.clock.options.eager, ...options };
+  }
+
+  /** Puts a file there at once, durably. Replaces the content of one that exists. */
+  writeFile(path: string, content: Uint8Array): void {
+    const inode = this.disk.find(path, 'open') ?? this.disk.create(path, 'file', 'open');
+    inode.applyDurably({ kind: 'resize', size: 0 });
+    inode.applyDurably({ kind: 'write', offset: 0, data: content });
+  }
+
+  /** Puts `content` at `offset` of a file that exists, or makes it, at once and durably. */
+  patchFile(path: string, offset: number, content: Uint8Array): void {
+    const inode = this.disk.find(path, 'open') ?? this.disk.create(path, 'file', 'open');
+    inode.applyDurably({ kind: 'write', offset, data: content });
+  }
+
+  /** Sets the size of a file (made where it is not there), at once and durably. */
+  resizeFile(path: string, size: number): void {
+    const inode = this.disk.find(path, 'open') ?? this.disk.create(path, 'file', 'open');
+    inode.applyDurably({ kind: 'resize', size });
+  }
+
+  /** A block device of fixed size, full of zeroes. */
+  createDevice(path: string, size: number): void {
+    this.disk.create(path, 'block', 'open').applyDurably({ kind: 'resize', size });
+  }
+
+  symlink(path: string, target: string): void {
+    this.disk.link(path, target);
+  }
+
+  /** What a reader sees now: the whole file, or a range of it. Throws `not-found`. */
+  readFile(path: string, offset = 0, length?: number): Uint8Array {
+    const { current } = this.disk.get(path, 'read');
+    const content = new Uint8Array(length ?? Math.max(0, current.size - offset));
+    current.read(offset, content);
+    return content;
+  }
+
+  /** What is surely on the disk. */
+  durableFile(path: string): Uint8Array {
+    const bytes = this.disk.get(path, 'read').durableContent();
+    const content = new Uint8Array(bytes.size);
+    bytes.read(0, content);
+    return content;
+  }
+
+  fileSize(path: string): number {
+    return this.disk.get(path, 'stat').current.size;
+  }
+
+  exists(path: string): boolean {
+    return this.disk.find(path, 'stat') !== undefined;
+  }
+
+  files(): string[] {
+    return this.disk.paths();
+  }
+
+  /** Requests issued so far, and how many of each kind. */
+  get requests(): number {
+    return this.clock.requests;
+  }
+
+  count(operation: SimOperation): number {
+    return this.clock.counts[operation] ?? 0;
+  }
+
+  get log(): readonly LogEntry[] {
+    return this.clock.log;
+  }
+
+  traceHash(): string {
+    return this.clock.traceHash();
+  }
+
+  private makeCodecs(): Codecs {
+    const { clock } = this;
+    const checked = (output: Uint8Array, input: Uint8Array) => {
+      if (output.buffer === input.buffer && overlap(output, input)) {
+        throw new BlockError('internal', 'input and output of a codec overlap');
+      }
+    };
+    return {
+      description: 'simulated (node:zlib, zstd-napi)',
+      compress: (type, input, output, level) =>
+        clock.submit({
+          operation: 'compress',
+          path: type,
+          length: input.length,
+          finish: () => {
+            checked(output, input);
+            return compressNow(type, input, output, level);
+          },
+        }),
+      decompress: (type, input, output) =>
+        clock.submit({
+          operation: 'decompress',
+          path: type,
+          length: input.length,
+          finish: () => {
+            checked(output, input);
+            decompressNow(type, input, output);
+          },
+        }),
+    };
+  }
+}
+
+function overlap(a: Uint8Array, b: Uint8Array): boolean {
+  return a.byteOffset < b.byteOffset + b.length && b.byteOffset < a.byteOffset + a.length;
+}
+
+/** A simulated host. Without a seed and faults: eager, awaitable as any other. */
+export function createSimHost(options: SimHostOptions = {}): SimHost {
+  return new SimHost(options);
+}

@@ -1,0 +1,45 @@
+// Byte-range locks of one file, as open file description locks behave: they belong to one open file, a new lock replaces the
+// holder's older ones on its range, shared ones get along, and closing drops them all.
+
+import type { LockKind } from '../host.js';
+
+interface Held {
+  holder: object;
+  kind: 'shared' | 'exclusive';
+  start: number;
+  end: number;
+}
+
+export class LockTable {
+  private held: Held[] = [];
+
+  conflicts(holder: object, kind: 'shared' | 'exclusive', start: number, end: number): boolean {
+    return this.held.some(
+      (lock) =>
+        lock.holder !== holder &&
+        lock.start < end &&
+        start < lock.end &&
+        (kind === 'exclusive' || lock.kind === 'exclusive'),
+    );
+  }
+
+  set(holder: object, kind: LockKind, start: number, end: number): boolean {
+    if (kind !== 'none' && this.conflicts(holder, kind, start, end)) return false;
+    const next: Held[] = [];
+    for (const lock of this.held) {
+      if (lock.holder !== holder || lock.end <= start || end <= lock.start) {
+        next.push(lock);
+        continue;
+      }
+      if (lock.start < start) next.push({ ...lock, end: start });
+      if (end < lock.end) next.push({ ...lock, start: end });
+    }
+    if (kind !== 'none') next.push({ holder, kind, start, end });
+    this.held = next;
+    return true;
+  }
+
+  drop(holder: object): void {
+    this.held = this.held.filter((lock) => lock.holder !== holder);
+  }
+}
