@@ -1,0 +1,94 @@
+// convert: raw and qcow2 both ways, hot cache and O_DIRECT, and compressed clusters both ways. Whole commands.
+
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { DataSet } from '../lib/data.js';
+import { type Case, command } from '../lib/measure.js';
+
+interface Shape {
+  name: string;
+  source: (data: DataSet) => string;
+  words: string[];
+  bytes: number;
+  aim: number;
+  /** Also against `-W -m 16`, the peer's best. */
+  parallel?: boolean;
+}
+
+const GIB = 1 << 30;
+const RAW_QCOW2 = ['-f', 'raw', '-O', 'qcow2'];
+const QCOW2_RAW = ['-f', 'qcow2', '-O', 'raw'];
+const QCOW2_QCOW2 = ['-f', 'qcow2', '-O', 'qcow2'];
+const DIRECT = ['-t', 'none', '-T', 'none'];
+const ZSTD = ['-c', '-o', 'compression_type=zstd'];
+
+const SHAPES: Shape[] = [
+  { name: 'fs.raw-qcow2', source: (d) => d.fsRaw, words: RAW_QCOW2, bytes: GIB, aim: 1.3, parallel: true },
+  { name: 'fs.qcow2-raw', source: (d) => d.fsQcow2, words: QCOW2_RAW, bytes: GIB, aim: 1.3, parallel: true },
+  { name: 'fs.qcow2-qcow2', source: (d) => d.fsQcow2, words: QCOW2_QCOW2, bytes: GIB, aim: 1.3, parallel: true },
+  { name: 'mixed.raw-qcow2', source: (d) => d.mixedRaw, words: RAW_QCOW2, bytes: GIB, aim: 1.6, parallel: true },
+  { name: 'mixed.qcow2-raw', source: (d) => d.mixedQcow2, words: QCOW2_RAW, bytes: GIB, aim: 1.6, parallel: true },
+  { name: 'mixed.qcow2-qcow2', source: (d) => d.mixedQcow2, words: QCOW2_QCOW2, bytes: GIB, aim: 1.6, parallel: true },
+  {
+    name: 'scatter.qcow2-qcow2',
+    source: (d) => d.scatter,
+    words: QCOW2_QCOW2,
+    bytes: 20971 * 65536,
+    aim: 2.5,
+    parallel: true,
+  },
+  { name: 'chain3.qcow2-qcow2', source: (d) => d.chain[2], words: QCOW2_QCOW2, bytes: GIB, aim: 1.3 },
+  {
+    name: 'fs.raw-qcow2.direct',
+    source: (d) => d.fsRaw,
+    words: [...DIRECT, ...RAW_QCOW2],
+    bytes: GIB,
+    aim: 1,
+    parallel: true,
+  },
+  {
+    name: 'fs.qcow2-qcow2.direct',
+    source: (d) => d.fsQcow2,
+    words: [...DIRECT, ...QCOW2_QCOW2],
+    bytes: GIB,
+    aim: 1,
+    parallel: true,
+  },
+  {
+    name: 'compress.zlib',
+    source: (d) => d.fs256Raw,
+    words: ['-c', ...RAW_QCOW2],
+    bytes: GIB / 4,
+    aim: 2,
+    parallel: true,
+  },
+  {
+    name: 'compress.zstd',
+    source: (d) => d.fs256Raw,
+    words: [...ZSTD, ...RAW_QCOW2],
+    bytes: GIB / 4,
+    aim: 1,
+    parallel: true,
+  },
+  { name: 'decompress.zlib', source: (d) => d.fs256Zlib, words: QCOW2_RAW, bytes: GIB / 4, aim: 1.5, parallel: true },
+  { name: 'decompress.zstd', source: (d) => d.fs256Zstd, words: QCOW2_RAW, bytes: GIB / 4, aim: 1.5, parallel: true },
+];
+
+export function convertCases(data: DataSet, ours: readonly string[]): Case[] {
+  const target = join(data.folder, 'out.img');
+  const prepare = () => rmSync(target, { force: true });
+  return SHAPES.map(({ name, source, words, bytes, aim, parallel }) => {
+    const run = (...program: string[]) => command(data.folder, [...program, 'convert', ...words, source(data), target]);
+    const parallelWords = ['qemu-img', 'convert', '-W', '-m', '16', ...words, source(data), target];
+    return {
+      name: `convert.${name}`,
+      bytes,
+      aim,
+      ours: { name: 'diskwright', prepare, run: run(...ours) },
+      peers: [
+        { name: 'qemu-img', prepare, run: run('qemu-img') },
+        ...(parallel ? [{ name: 'qemu-img -W -m 16', prepare, run: command(data.folder, parallelWords) }] : []),
+      ],
+    };
+  });
+}
