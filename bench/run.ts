@@ -1,0 +1,80 @@
+// `npm run bench [-- --runs N --only TEXT --out FOLDER --keep-memory off]`: us and the peers in turns, one table.
+// Results go to bench/out/ as JSON and Markdown; nothing here ever fails a test run.
+
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpus, release, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { convertCases } from './cases/convert.js';
+import { jobCases } from './cases/jobs.js';
+import { metadataCases } from './cases/metadata.js';
+import { randomCases } from './cases/random.js';
+import { sparseCases } from './cases/sparse.js';
+import { makeData } from './lib/data.js';
+import { type Case, inTurns, stabilise } from './lib/measure.js';
+import { markdown, type Row, rowsOf, TABLE_HEAD } from './lib/table.js';
+
+const { values } = parseArgs({
+  options: {
+    runs: { type: 'string', default: '5' },
+    only: { type: 'string', default: '' },
+    out: { type: 'string', default: fileURLToPath(new URL('./out/', import.meta.url)) },
+    data: { type: 'string', default: join(tmpdir(), 'diskwright-bench') },
+    'keep-memory': { type: 'string', default: 'on' },
+  },
+});
+
+const CLI = fileURLToPath(new URL('../dist/cli.cjs', import.meta.url));
+const OURS = [process.execPath, CLI];
+
+function machine(): Record<string, string> {
+  const first = (program: string, ...words: string[]) =>
+    execFileSync(program, words, { encoding: 'utf8' }).split('\n')[0];
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    cpu: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}`,
+    memory: `${Math.round(totalmem() / 2 ** 30)} GiB`,
+    kernel: release(),
+    node: process.version,
+    qemu: first('qemu-img', '--version'),
+    fio: first('fio', '--version'),
+    diskwright: execFileSync(process.execPath, [CLI, '--version'], { encoding: 'utf8' }).trim().replaceAll('\n', '; '),
+  };
+}
+
+async function main(): Promise<void> {
+  const runs = Number(values.runs);
+  if (!Number.isInteger(runs) || runs < 1) throw new Error(`--runs ${values.runs}: a whole number from 1 up`);
+  const data = makeData(values.data);
+  for (const name of [data.fsRaw, data.fsQcow2, data.mixedRaw]) readFileSync(name);
+  const cases: Case[] = [
+    ...convertCases(data, OURS),
+    ...jobCases(data),
+    ...metadataCases(data, OURS),
+    ...randomCases(data),
+    ...sparseCases(data, OURS),
+  ].filter((one) => one.name.includes(values.only));
+  const release = values['keep-memory'] === 'on' ? await stabilise(values.data) : () => {};
+  const rows: Row[] = [];
+  console.log(TABLE_HEAD);
+  try {
+    for (const one of cases) {
+      const found = rowsOf(one, await inTurns(one, runs));
+      for (const row of found) console.log(markdown(row));
+      rows.push(...found);
+    }
+  } finally {
+    release();
+  }
+  const facts = machine();
+  mkdirSync(values.out, { recursive: true });
+  writeFileSync(join(values.out, 'bench.json'), `${JSON.stringify({ machine: facts, runs, rows }, null, 1)}\n`);
+  const heading = Object.entries(facts)
+    .map(([name, value]) => `- ${name}: ${value}`)
+    .join('\n');
+  writeFileSync(join(values.out, 'bench.md'), `${heading}\n- runs: ${runs}\n\n${TABLE_HEAD}\n${rows.map(markdown).join('\n')}\n`);
+}
+
+await main();
