@@ -1,5 +1,6 @@
 // Small helpers of the simulation's tests.
 
+import { SimPowerLoss } from '../../src/host/sim/index.js';
 import { BlockError } from '../../src/util/errors.js';
 
 /** The code that a promise is rejected with; `resolved` where it is not. Anything but a BlockError is thrown on. */
@@ -15,4 +16,15 @@ export async function codeOf(promise: Promise<unknown>): Promise<string> {
 
 export function bytes(length: number, value: number): Uint8Array {
   return new Uint8Array(length).fill(value);
+}
+
+/** True when a run ended with power loss. */
+export async function lost(run: Promise<unknown>): Promise<boolean> {
+  try {
+    await run;
+  } catch (error) {
+    if (error instanceof SimPowerLoss) return true;
+    throw error;
+  }
+  return false;
 }
