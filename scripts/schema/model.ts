@@ -266,4 +266,3 @@ export function jsonKind(type: TypeReference, definitions: ReadonlyMap<string, D
   if (definition === undefined) return BUILT_IN[type]!;
   return definition.kind === 'enum' ? 'string' : 'object';
 }
-

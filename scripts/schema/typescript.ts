@@ -21,7 +21,9 @@ export function writeTypes(definitions: Definitions): string {
     const returns = command.returns === undefined ? 'Record<string, never>' : reference(command.returns);
     return `  ${quoted(command.name)}: { arguments: ${argumentName(command) ?? 'Record<string, never>'}; returns: ${returns} };\n`;
   });
-  parts.push(`/** Arguments and answer of each command. */\nexport interface QapiCommands {\n${commandLines.join('')}}\n`);
+  parts.push(
+    `/** Arguments and answer of each command. */\nexport interface QapiCommands {\n${commandLines.join('')}}\n`,
+  );
   const events = [...definitions.values()].filter((definition) => definition.kind === 'event');
   const eventLines = events.map((event) => `  ${event.name}: ${argumentName(event) ?? 'Record<string, never>'};\n`);
   parts.push(`/** Data of each event. */\nexport interface QapiEvents {\n${eventLines.join('')}}\n`);
@@ -83,7 +85,9 @@ function typeOf(definition: Definition, definitions: Definitions): string {
       return `${comment}export interface ${name}${base} {\n${memberLines(definition.members)}}\n`;
     }
     case 'alternate': {
-      const kinds = definition.members.map((member) => `\n${doc(member.text, '  ')}  | ${reference(member.type)}`).join('');
+      const kinds = definition.members
+        .map((member) => `\n${doc(member.text, '  ')}  | ${reference(member.type)}`)
+        .join('');
       return `${comment}export type ${name} =${kinds};\n`;
     }
     case 'union': {

@@ -1,0 +1,202 @@
+// Checks a value against a type of the schema and says what is wrong in QMP's own words. What comes out is a copy that has the
+// type's members and no others, so that nothing of a stranger's object (prototype, getters) goes further.
+//
+// Where strings are allowed (option strings, image file names in JSON) each number and switch may come as text.
+
+import { BlockError } from '../util/errors.js';
+import { readSize } from '../util/size.js';
+import { TYPES } from './generated/table.js';
+import type { QapiTypes } from './generated/types.js';
+import type { Members, TypeEntry, TypeReference } from './table.js';
+
+export interface ValidateOptions {
+  /** Numbers and switches may be given as text: `size=1G`, `read-only=on`. */
+  strings?: boolean;
+}
+
+/** Deepest nesting of a value: a chain of 200 images, each in its `file` and its `backing`, and room to spare. */
+const MAX_DEPTH = 512;
+
+/**
+ * Checks `value` and returns it as `type`. Throws `invalid-argument`, or `unknown-option` where a member is not known; the message
+ * is that of QMP: `Parameter 'cache.direct' is unexpected`.
+ */
+export function validate<K extends keyof QapiTypes>(
+  type: K,
+  value: unknown,
+  options: ValidateOptions = {},
+): QapiTypes[K] {
+  return new Visitor(options.strings ?? false).visit(type, value, '', 0) as QapiTypes[K];
+}
+
+class Visitor {
+  readonly #strings: boolean;
+
+  constructor(strings: boolean) {
+    this.#strings = strings;
+  }
+
+  visit(type: TypeReference, value: unknown, path: string, depth: number): unknown {
+    if (depth > MAX_DEPTH) throw invalid(`Parameter '${path}' is nested too deeply`);
+    if (typeof type !== 'string') return this.#list(type[0], value, path, depth);
+    const entry = entryOf(type);
+    if (entry === undefined) return this.#builtIn(type, value, path);
+    switch (entry.kind) {
+      case 'enum':
+        if (typeof value !== 'string') throw wrongType(path, 'string');
+        if (!entry.values.includes(value)) throw invalid(`Parameter '${path}' does not accept value '${value}'`);
+        return value;
+      case 'struct':
+      case 'union':
+        return this.#object(entry, value, path, depth);
+      case 'alternate':
+        return this.#alternate(type, entry.choices, value, path, depth);
+    }
+  }
+
+  #list(type: string, value: unknown, path: string, depth: number): unknown[] {
+    if (!Array.isArray(value)) throw wrongType(path, 'array');
+    return value.map((item, index) => this.visit(type, item, `${path}[${index}]`, depth + 1));
+  }
+
+  #object(entry: TypeEntry & { kind: 'struct' | 'union' }, value: unknown, path: string, depth: number): unknown {
+    if (!isObject(value)) throw wrongType(path, 'object');
+    const result: Record<string, unknown> = {};
+    const known = new Set<string>();
+    const take = (members: Members): void => {
+      for (const [name, { type, optional }] of Object.entries(members)) {
+        if (known.has(name)) continue;
+        known.add(name);
+        const member = Object.hasOwn(value, name) ? value[name] : undefined;
+        if (member !== undefined) result[name] = this.visit(type, member, join(path, name), depth + 1);
+        else if (!optional) throw invalid(`Parameter '${join(path, name)}' is missing`);
+      }
+    };
+    take(entry.members);
+    if (entry.kind === 'union') {
+      const tag = result[entry.tag] as string;
+      const branch = Object.hasOwn(entry.branches, tag) ? entryOf(entry.branches[tag]!) : undefined;
+      if (branch?.kind === 'struct') take(branch.members);
+    }
+    for (const name of Object.keys(value)) {
+      if (!known.has(name) && value[name] !== undefined) {
+        throw new BlockError('unknown-option', `Parameter '${join(path, name)}' is unexpected`);
+      }
+    }
+    return result;
+  }
+
+  #alternate(
+    name: string,
+    choices: Readonly<Record<string, TypeReference>>,
+    value: unknown,
+    path: string,
+    depth: number,
+  ): unknown {
+    // In an option string, `backing=` is how "none" is said.
+    if (this.#strings && value === '' && choices['null'] !== undefined) return null;
+    const kind = value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value;
+    const choice = Object.hasOwn(choices, kind) ? choices[kind] : undefined;
+    if (choice === undefined) throw wrongType(path, name);
+    return this.visit(choice, value, path, depth + 1);
+  }
+
+  #builtIn(type: string, value: unknown, path: string): unknown {
+    switch (type) {
+      case 'str':
+        if (typeof value !== 'string') throw wrongType(path, 'string');
+        return value;
+      case 'bool':
+        return this.#bool(value, path);
+      case 'null':
+        if (value !== null) throw wrongType(path, 'null');
+        return null;
+      case 'any':
+        return value;
+      case 'number':
+        return this.#number(value, path);
+      default:
+        return this.#integer(type, value, path);
+    }
+  }
+
+  #bool(value: unknown, path: string): boolean {
+    if (typeof value === 'boolean') return value;
+    if (!this.#strings || typeof value !== 'string') throw wrongType(path, 'boolean');
+    if (/^(on|yes|true|y)$/.test(value)) return true;
+    if (/^(off|no|false|n)$/.test(value)) return false;
+    throw invalid(`Parameter '${path}' expects 'on' or 'off'`);
+  }
+
+  #number(value: unknown, path: string): number {
+    const number = this.#strings && typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
+    if (typeof number !== 'number' || !Number.isFinite(number)) throw wrongType(path, 'number');
+    return number;
+  }
+
+  #integer(type: string, value: unknown, path: string): number {
+    let number = value;
+    if (this.#strings && typeof value === 'string') {
+      if (type === 'size') return sizeOf(value, path);
+      if (!/^[-+]?(\d+|0x[0-9a-f]+)$/i.test(value)) throw invalid(`Parameter '${path}' expects integer`);
+      const digits = value.replace(/^[-+]/, '');
+      number = value.startsWith('-') ? -Number(digits) : Number(digits);
+    }
+    if (typeof number !== 'number') throw wrongType(path, 'integer');
+    if (!Number.isSafeInteger(number)) {
+      if (!Number.isInteger(number)) throw wrongType(path, 'integer');
+      throw invalid(`Parameter '${path}' is beyond ${Number.MAX_SAFE_INTEGER}`);
+    }
+    if (number < lowest(type) || number > highest(type)) throw invalid(`Parameter '${path}' expects ${cName(type)}`);
+    return number === 0 ? 0 : number;
+  }
+}
+
+function sizeOf(text: string, path: string): number {
+  const size = readSize(text);
+  if (size === 'malformed') {
+    throw invalid(
+      `Parameter '${path}' expects a non-negative number below 2^53\n` +
+        'Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively.',
+    );
+  }
+  if (size === 'too-large') throw invalid(`Parameter '${path}' is beyond ${Number.MAX_SAFE_INTEGER}`);
+  return size;
+}
+
+/** 64-bit types end where exact numbers do; `#integer` has looked after that. */
+function lowest(type: string): number {
+  if (type === 'size' || type.startsWith('uint')) return 0;
+  const bits = Number(/\d+$/.exec(type)?.[0] ?? 64);
+  return bits === 64 ? Number.MIN_SAFE_INTEGER : -(2 ** (bits - 1));
+}
+
+function highest(type: string): number {
+  const bits = Number(/\d+$/.exec(type)?.[0] ?? 64);
+  if (bits === 64) return Number.MAX_SAFE_INTEGER;
+  return 2 ** (type.startsWith('uint') ? bits : bits - 1) - 1;
+}
+
+function cName(type: string): string {
+  return type === 'int' ? 'int64' : type === 'size' ? 'uint64' : `${type}_t`;
+}
+
+function entryOf(name: string): TypeEntry | undefined {
+  return Object.hasOwn(TYPES, name) ? TYPES[name as keyof typeof TYPES] : undefined;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function join(path: string, name: string): string {
+  return path === '' ? name : `${path}.${name}`;
+}
+
+function invalid(message: string): BlockError {
+  return new BlockError('invalid-argument', message);
+}
+
+function wrongType(path: string, expected: string): BlockError {
+  return invalid(`Invalid parameter type for '${path}', expected: ${expected}`);
+}

@@ -1,0 +1,98 @@
+// The generated files are those of the schema as it is now, and the schema says what QEMU's says.
+
+import { execFileSync, spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { expect } from 'chai';
+import { generate } from '../../scripts/generate-schema.js';
+import { COMMANDS, EVENTS, TYPES } from '../../src/schema/generated/table.js';
+import type { Members, TypeEntry } from '../../src/schema/table.js';
+
+describe('generated schema files', () => {
+  for (const [path, text] of generate()) {
+    it(`${path.slice(path.lastIndexOf('/') + 1)} is up to date`, () => {
+      expect(readFileSync(path, 'utf8') === text, 'run `npm run schema`').to.equal(true);
+    });
+  }
+});
+
+interface SchemaInfo {
+  name: string;
+  'meta-type': string;
+  'arg-type'?: string;
+  members?: { name: string; type: string; default?: null }[];
+  tag?: string;
+  variants?: { case: string; type: string }[];
+  values?: string[];
+}
+
+describe("the schema against QEMU's", () => {
+  let theirs: Map<string, SchemaInfo>;
+
+  before(function () {
+    if (spawnSync('qemu-storage-daemon', ['--version']).error !== undefined) this.skip();
+    const output = execFileSync('qemu-storage-daemon', ['--chardev', 'stdio,id=c', '--monitor', 'chardev=c'], {
+      input: '{"execute":"qmp_capabilities"}{"execute":"query-qmp-schema"}{"execute":"quit"}',
+      maxBuffer: 1 << 26,
+    });
+    const answers = output
+      .toString()
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { return?: unknown });
+    const schema = answers.map((answer) => answer.return).find(Array.isArray) as SchemaInfo[];
+    theirs = new Map(schema.map((info) => [info.name, info]));
+  });
+
+  const table: Readonly<Record<string, TypeEntry>> = TYPES;
+
+  /** Each member of ours is one of theirs, as mandatory as theirs; each enum has theirs or fewer values. */
+  function compare(ours: string, their: string, path: string, seen: Set<string>): void {
+    const entry = table[ours];
+    const info = theirs.get(their)!;
+    if (entry === undefined || seen.has(ours)) return;
+    seen.add(ours);
+    if (entry.kind === 'enum') expect(info.values, path).to.include.members([...entry.values]);
+    if (entry.kind === 'struct') compareMembers(entry.members, info, path, seen);
+    if (entry.kind !== 'union') return;
+    compareMembers(entry.members, info, path, seen);
+    for (const [value, branch] of Object.entries(entry.branches)) {
+      const variant = info.variants!.find((candidate) => candidate.case === value);
+      const added = table[branch];
+      if (value === 'raw' && ours === 'BlockdevCreateOptions') continue; // only ours can be made by itself
+      if (added?.kind === 'struct')
+        compareMembers(added.members, theirs.get(variant!.type)!, `${path}(${value})`, seen);
+    }
+  }
+
+  function compareMembers(members: Members, info: SchemaInfo, path: string, seen: Set<string>): void {
+    for (const [name, member] of Object.entries(members)) {
+      const match = info.members?.find((candidate) => candidate.name === name);
+      expect(match, `${path}.${name}`).not.equal(undefined);
+      expect(member.optional ?? false, `${path}.${name} is optional`).to.equal('default' in match!);
+      if (typeof member.type === 'string') compare(member.type, match!.type, `${path}.${name}`, seen);
+    }
+    for (const match of info.members ?? []) {
+      if (!('default' in match)) expect(members, path).to.have.property(match.name);
+    }
+  }
+
+  it('has the arguments of the commands', () => {
+    for (const [command, type] of Object.entries(COMMANDS)) {
+      const info = theirs.get(command);
+      if (info !== undefined && type !== null) compare(type, info['arg-type']!, command, new Set());
+    }
+  });
+
+  it('has the data of the events', () => {
+    for (const [event, type] of Object.entries(EVENTS)) {
+      compare(type, theirs.get(event)!['arg-type']!, event, new Set());
+    }
+  });
+
+  it('has the options of nodes and of images to be made', () => {
+    compare('BlockdevOptions', theirs.get('blockdev-add')!['arg-type']!, 'BlockdevOptions', new Set());
+    const create = theirs.get(theirs.get('blockdev-create')!['arg-type']!)!;
+    const options = create.members!.find((member) => member.name === 'options')!;
+    compare('BlockdevCreateOptions', options.type, 'BlockdevCreateOptions', new Set());
+  });
+});

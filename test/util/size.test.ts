@@ -1,0 +1,88 @@
+// Sizes in and out, as qemu-img has them.
+
+import { expect } from 'chai';
+import { BlockError } from '../../src/util/errors.js';
+import { formatSize, parseSize, readSize } from '../../src/util/size.js';
+
+describe('sizes', () => {
+  const taken: [string, number][] = [
+    ['0', 0],
+    ['512', 512],
+    ['+5', 5],
+    ['1b', 1],
+    ['1B', 1],
+    ['1k', 1024],
+    ['1K', 1024],
+    ['1.5k', 1536],
+    ['0.1k', 102],
+    ['1.k', 1024],
+    ['1.5G', 1610612736],
+    ['2T', 2 ** 41],
+    ['7P', 7 * 2 ** 50],
+    ['0x10', 16],
+    ['9007199254740991', Number.MAX_SAFE_INTEGER],
+  ];
+  for (const [text, bytes] of taken) {
+    it(`reads ${text}`, () => {
+      expect(parseSize(text, 'image size')).to.equal(bytes);
+    });
+  }
+
+  for (const text of [
+    '',
+    'k',
+    '-1',
+    '1.5',
+    '1.0',
+    '1.5X',
+    '1e3',
+    '1kB',
+    '1KiB',
+    '1 k',
+    '.5k',
+    '1,5',
+    'inf',
+    '0x10k',
+    '0x',
+    '1.5b',
+  ]) {
+    it(`refuses '${text}' as qemu-img does`, () => {
+      expect(() => parseSize(text, 'image size'))
+        .to.throw(BlockError, 'Invalid image size specified. You may use k, M, G, T, P or E suffixes for')
+        .with.property('code', 'invalid-argument');
+    });
+  }
+
+  for (const text of ['9007199254740992', '8P', '8E', '9'.repeat(400), '0xffffffffffffffff']) {
+    it(`says that ${text.slice(0, 20)} is too large`, () => {
+      expect(readSize(text)).to.equal('too-large');
+      expect(() => parseSize(text, 'image size')).to.throw(BlockError, 'Must be between 0 and 9007199254740991.');
+    });
+  }
+
+  // As `qemu-img info` printed them.
+  const printed: [number, string][] = [
+    [0, '0 B'],
+    [512, '512 B'],
+    [999, '999 B'],
+    [1000, '0.977 KiB'],
+    [1024, '1 KiB'],
+    [1536, '1.5 KiB'],
+    [102400, '100 KiB'],
+    [1023488, '1e+03 KiB'],
+    [1024000, '0.977 MiB'],
+    [1048576, '1 MiB'],
+    [1049088, '1 MiB'],
+    [1179648, '1.12 MiB'],
+    [1000000000, '954 MiB'],
+    [1073217536, '1 GiB'],
+    [2000000000, '1.86 GiB'],
+    [20000000000000, '18.2 TiB'],
+    [Number.MAX_SAFE_INTEGER, '8 PiB'],
+  ];
+  for (const [bytes, text] of printed) {
+    it(`prints ${bytes} as ${text}`, () => {
+      expect(formatSize(bytes)).to.equal(text);
+    });
+  }
+});
