@@ -1,0 +1,67 @@
+// The speed limit of a job: bytes per second, in slices of 100 ms, changeable at any time. Arithmetic over a clock, no timers: who has
+// to wait asks `delayMs()`, sleeps, and asks again, since the speed may have changed.
+//
+//   while ((delay = limit.delayMs()) > 0) sleep(delay);   then, without a pause in between:   limit.charge(bytes)
+
+import { BlockError } from '../util/errors.js';
+import type { Clock } from './host.js';
+
+const SLICE_MS = 100;
+/** Shorter delays are none: they only come from rounding. */
+const SHORTEST_MS = 0.001;
+
+/** Throws `invalid-argument` where it is no speed: an integer from 0 (no limit) to 2^53 - 1, in bytes per second. */
+export function checkSpeed(speed: number): void {
+  if (!Number.isSafeInteger(speed) || speed < 0) {
+    throw new BlockError('invalid-argument', `Parameter 'speed' expects a non-negative value, not ${speed}`);
+  }
+}
+
+export class RateLimit {
+  readonly #clock: Clock;
+  #speed: number;
+  /** Begin of the current slice, and what was charged since. */
+  #startMs = 0;
+  #used = 0;
+
+  constructor(clock: Clock, speed = 0) {
+    checkSpeed(speed);
+    this.#clock = clock;
+    this.#speed = speed;
+  }
+
+  get speed(): number {
+    return this.#speed;
+  }
+
+  /** What is owed at the old speed stays owed, and is waited for at the new one. Throws `invalid-argument`. */
+  setSpeed(speed: number): void {
+    checkSpeed(speed);
+    const now = this.#clock.now();
+    this.#used = Math.max(0, this.#used - ((now - this.#startMs) * this.#speed) / 1000);
+    this.#startMs = now;
+    this.#speed = speed;
+  }
+
+  /** How long to wait before the next charge: 0 until a slice's share is used up, then until what was used is paid for. */
+  delayMs(): number {
+    if (this.#speed === 0 || this.#used < Math.max(1, (this.#speed * SLICE_MS) / 1000)) return 0;
+    const delay = this.#startMs + this.#paidMs() - this.#clock.now();
+    return delay < SHORTEST_MS ? 0 : delay;
+  }
+
+  charge(bytes: number): void {
+    if (this.#speed === 0) return;
+    const now = this.#clock.now();
+    if (now >= this.#startMs + Math.max(SLICE_MS, this.#paidMs()) - SHORTEST_MS) {
+      this.#startMs = now;
+      this.#used = 0;
+    }
+    this.#used += bytes;
+  }
+
+  /** Time that the bytes of this slice take at the current speed. */
+  #paidMs(): number {
+    return (this.#used / this.#speed) * 1000;
+  }
+}

@@ -1,0 +1,102 @@
+// The limits of a throttle group: names and rules of QAPI's ThrottleLimits, and those of the older BlockIOThrottle.
+
+import { BlockError } from '../util/errors.js';
+
+export type ThrottleUnit = 'bps' | 'iops';
+export type ThrottleScope = 'total' | 'read' | 'write';
+type Bucket = `${ThrottleUnit}-${ThrottleScope}`;
+
+/** QAPI's ThrottleLimits: units per second; 0 or absent = no limit. `-max`: burst rate, `-max-length`: its length in seconds (default 1). */
+export type ThrottleLimits = { [key in Bucket | `${Bucket}-max` | `${Bucket}-max-length`]?: number } & {
+  /** Requests above this size in bytes count as several operations. */
+  'iops-size'?: number;
+};
+
+type OldBucket = ThrottleUnit | `${ThrottleUnit}_rd` | `${ThrottleUnit}_wr`;
+/** The limits in QAPI's BlockIOThrottle. */
+export type BlockIoThrottle = { [key in OldBucket | `${OldBucket}_max` | `${OldBucket}_max_length`]?: number } & {
+  iops_size?: number;
+};
+
+export interface BucketLimits {
+  scope: ThrottleScope;
+  unit: ThrottleUnit;
+  /** Units per second, > 0. */
+  average: number;
+  /** Units per second in a burst; 0 = none. */
+  max: number;
+  /** Seconds. */
+  maxLength: number;
+}
+
+export interface ThrottleConfig {
+  buckets: BucketLimits[];
+  iopsSize: number;
+}
+
+/** QEMU's bound on a rate, and on what fits into a bucket. */
+const VALUE_MAX = 1_000_000_000_000_000;
+const MAX_LENGTH_LIMIT = 2 ** 32 - 1;
+const UNITS = ['bps', 'iops'] as const;
+const SCOPES = ['total', 'read', 'write'] as const;
+
+function invalid(message: string): BlockError {
+  return new BlockError('invalid-argument', message, { operation: 'throttle' });
+}
+
+function rate(value: number | undefined): number {
+  const number = value ?? 0;
+  if (!Number.isSafeInteger(number) || number < 0 || number > VALUE_MAX) {
+    throw invalid(`bps/iops/max values must be within [0, ${VALUE_MAX}]`);
+  }
+  return number;
+}
+
+/** Checks limits by QEMU's rules and with its messages. Throws `invalid-argument`. */
+export function parseThrottleLimits(limits: ThrottleLimits): ThrottleConfig {
+  const buckets: BucketLimits[] = [];
+  const iopsSize = rate(limits['iops-size']);
+  for (const unit of UNITS) {
+    for (const suffix of ['', '-max'] as const) {
+      if (limits[`${unit}-total${suffix}`] && (limits[`${unit}-read${suffix}`] || limits[`${unit}-write${suffix}`])) {
+        throw invalid('bps/iops/max total values and read/write values cannot be used at the same time');
+      }
+    }
+  }
+  if (iopsSize && !SCOPES.some((scope) => limits[`iops-${scope}`])) {
+    throw invalid('iops size requires an iops value to be set');
+  }
+  for (const unit of UNITS) {
+    for (const scope of SCOPES) {
+      const average = rate(limits[`${unit}-${scope}`]);
+      const max = rate(limits[`${unit}-${scope}-max`]);
+      const maxLength = limits[`${unit}-${scope}-max-length`] ?? 1;
+      if (maxLength === 0) throw invalid('the burst length cannot be 0');
+      if (!Number.isSafeInteger(maxLength) || maxLength < 0 || maxLength > MAX_LENGTH_LIMIT) {
+        throw invalid(`${unit}-${scope}-max-length value must be in the range [0, ${MAX_LENGTH_LIMIT}]`);
+      }
+      if (maxLength > 1 && !max) throw invalid('burst length set without burst rate');
+      if (max && maxLength > VALUE_MAX / max) throw invalid('burst length too high for this burst rate');
+      if (max && !average) throw invalid('bps_max/iops_max require corresponding bps/iops values');
+      if (max && max < average) throw invalid('bps_max/iops_max cannot be lower than bps/iops');
+      if (average) buckets.push({ unit, scope, average, max, maxLength });
+    }
+  }
+  return { buckets, iopsSize };
+}
+
+/** The same limits under the names of `ThrottleLimits`. */
+export function limitsOfBlockIoThrottle(old: BlockIoThrottle): ThrottleLimits {
+  const limits: ThrottleLimits = {};
+  const names = { total: '', read: '_rd', write: '_wr' } as const;
+  for (const unit of UNITS) {
+    for (const scope of SCOPES) {
+      const name = `${unit}${names[scope]}` as const;
+      limits[`${unit}-${scope}`] = old[name];
+      limits[`${unit}-${scope}-max`] = old[`${name}_max`];
+      limits[`${unit}-${scope}-max-length`] = old[`${name}_max_length`];
+    }
+  }
+  limits['iops-size'] = old.iops_size;
+  return limits;
+}
