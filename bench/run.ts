@@ -74,7 +74,10 @@ async function main(): Promise<void> {
   const heading = Object.entries(facts)
     .map(([name, value]) => `- ${name}: ${value}`)
     .join('\n');
-  writeFileSync(join(values.out, 'bench.md'), `${heading}\n- runs: ${runs}\n\n${TABLE_HEAD}\n${rows.map(markdown).join('\n')}\n`);
+  writeFileSync(
+    join(values.out, 'bench.md'),
+    `${heading}\n- runs: ${runs}\n\n${TABLE_HEAD}\n${rows.map(markdown).join('\n')}\n`,
+  );
 }
 
 await main();

@@ -1,0 +1,98 @@
+// qemu-storage-daemon as the reference for jobs: one daemon, one QMP connection.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { rmSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+
+export type Json = Record<string, unknown>;
+
+/** Commands are answered in order; events are awaited by name. */
+export class StorageDaemon {
+  readonly pid: number;
+  readonly #process: ChildProcess;
+  readonly #socket: Socket;
+  readonly #ended: Promise<void>;
+  #replies: ((line: Json) => void)[] = [];
+  #events: Json[] = [];
+  #waiters: (() => void)[] = [];
+
+  private constructor(process: ChildProcess, socket: Socket) {
+    this.#process = process;
+    this.pid = process.pid as number;
+    this.#socket = socket;
+    this.#ended = new Promise((resolve) => process.once('exit', () => resolve()));
+    createInterface({ input: socket }).on('line', (line) => this.#receive(JSON.parse(line) as Json));
+  }
+
+  /** Starts a daemon whose monitor listens at `socketPath`. */
+  static async start(socketPath: string, words: readonly string[] = []): Promise<StorageDaemon> {
+    rmSync(socketPath, { force: true });
+    const monitor = ['--chardev', `socket,id=qmp,path=${socketPath},server=on,wait=off`, '--monitor', 'chardev=qmp'];
+    const child = spawn('qemu-storage-daemon', [...words, ...monitor], { stdio: ['ignore', 'ignore', 'inherit'] });
+    const daemon = new StorageDaemon(child, await connected(socketPath));
+    await daemon.execute('qmp_capabilities');
+    return daemon;
+  }
+
+  async execute(name: string, words: Json = {}): Promise<unknown> {
+    this.#socket.write(`${JSON.stringify({ execute: name, arguments: words })}\n`);
+    const reply = await new Promise<Json>((resolve) => this.#replies.push(resolve));
+    if ('error' in reply) throw new Error(`${name}: ${JSON.stringify(reply['error'])}`);
+    return reply['return'];
+  }
+
+  /** The next event of one of these names; its data. */
+  async event(...names: string[]): Promise<Json> {
+    for (;;) {
+      const at = this.#events.findIndex((event) => names.includes(String(event['event'])));
+      if (at >= 0) return this.#events.splice(at, 1)[0]['data'] as Json;
+      await new Promise<void>((resolve) => this.#waiters.push(resolve));
+    }
+  }
+
+  /** Runs a block job to its end, completing it when it becomes ready. Throws what the job failed with. */
+  async job(command: string, words: Json): Promise<void> {
+    const id = String(words['job-id']);
+    await this.execute(command, words);
+    for (;;) {
+      const event = await this.event('JOB_STATUS_CHANGE', 'BLOCK_JOB_COMPLETED');
+      if (event['status'] === 'ready') await this.execute('block-job-complete', { device: id });
+      if (event['device'] !== id) continue;
+      if (event['error'] !== undefined) throw new Error(`${command}: ${event['error']}`);
+      break;
+    }
+    for (;;) if ((await this.event('JOB_STATUS_CHANGE'))['status'] === 'null') return;
+  }
+
+  async quit(): Promise<void> {
+    await this.execute('quit');
+    this.#socket.destroy();
+    await this.#ended;
+  }
+
+  kill(): void {
+    this.#socket.destroy();
+    this.#process.kill('SIGKILL');
+  }
+
+  #receive(message: Json): void {
+    if ('return' in message || 'error' in message) this.#replies.shift()?.(message);
+    else if ('event' in message) this.#events.push(message);
+    for (const wake of this.#waiters.splice(0)) wake();
+  }
+}
+
+async function connected(path: string): Promise<Socket> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await new Promise<Socket>((resolve, reject) => {
+        const socket = connect(path, () => resolve(socket));
+        socket.once('error', reject);
+      });
+    } catch (error) {
+      if (attempt === 2000) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+}
