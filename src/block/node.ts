@@ -167,11 +167,15 @@ export abstract class BlockNode implements NodeUser {
     if (this.detectZeroes !== 'off' && !flags.compressed && this.host.memory.isZero(buffer)) {
       const mayUnmap = this.detectZeroes === 'unmap' && this.discardMode === 'unmap';
       for (const extent of extents) {
-        await this.writeZeroes(extent.offset, extent.length, { fua: flags.fua, mayUnmap });
+        await this.writeZeroes(extent.offset, extent.length, {
+          fua: flags.fua,
+          mayUnmap,
+          serialised: flags.serialised,
+        });
       }
       return;
     }
-    await this.#change(extents, 'write', buffer, () =>
+    await this.#change(extents, 'write', buffer, flags.serialised === true, () =>
       extents.length === 1
         ? this.doWrite(extents[0].offset, buffer, flags)
         : this.doWriteExtents(extents, buffer, flags),
@@ -185,7 +189,9 @@ export abstract class BlockNode implements NodeUser {
     const extents = [{ offset, length }];
     const error = this.#checkExtents('write zeroes', extents, length);
     if (error !== null) throw error;
-    await this.#change(extents, 'zero', null, () => this.doWriteZeroes(offset, length, flags));
+    await this.#change(extents, 'zero', null, flags.serialised === true, () =>
+      this.doWriteZeroes(offset, length, flags),
+    );
     if (flags.fua && !this.handlesFua) await this.flush();
   }
 
@@ -196,7 +202,7 @@ export abstract class BlockNode implements NodeUser {
     const error = this.#checkExtents('discard', extents, length);
     if (error !== null) throw error;
     if (this.discardMode === 'ignore') return;
-    await this.#change(extents, 'discard', null, () => this.doDiscard(offset, length));
+    await this.#change(extents, 'discard', null, false, () => this.doDiscard(offset, length));
   }
 
   /** Everything answered before this call is durable when it resolves. */
@@ -422,11 +428,12 @@ export abstract class BlockNode implements NodeUser {
     extents: readonly Extent[],
     kind: 'write' | 'zero' | 'discard',
     data: Uint8Array | null,
+    serialised: boolean,
     action: () => Promise<void>,
   ): Promise<void> {
     this.#inFlight++;
     try {
-      const serialiser = this.serialiser;
+      const serialiser = serialised ? null : this.serialiser;
       const observers = this.#observers;
       if (serialiser === null && observers.length === 0) {
         await action();

@@ -30,6 +30,8 @@ export interface WriteFlags {
   fua?: boolean;
   /** Store as compressed clusters where the driver can; whole clusters only. Rejects with `unsupported` otherwise. */
   compressed?: boolean;
+  /** The caller holds the range in the node's `serialiser` (a job that fills in what the node reads anyway). */
+  serialised?: boolean;
 }
 
 export interface ZeroFlags {
@@ -38,6 +40,8 @@ export interface ZeroFlags {
   mayUnmap?: boolean;
   /** Reject with `unsupported` where it would have to be written out as data. */
   noFallback?: boolean;
+  /** As in `WriteFlags`. */
+  serialised?: boolean;
 }
 
 export type Preallocation = 'off' | 'metadata' | 'falloc' | 'full';
