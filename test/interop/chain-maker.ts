@@ -59,32 +59,40 @@ function create(layer: Layer, below: Layer | undefined, random: (below: number) 
           ...[layer.path, String(layer.size)],
         ];
   execFileSync('qemu-img', words, { stdio: ['ignore', 'ignore', 'inherit'] });
-  const commands = Array.from({ length: 3 + random(14) }, () => change(layer, 2 ** clusterBits, refcountBits, random));
+  const commands = [
+    ...(layer.format === 'raw' || refcountBits === 1 ? [] : compressedWrites(layer, 2 ** clusterBits, random)),
+    ...Array.from({ length: 3 + random(10) }, () => change(layer, random)),
+  ];
   execFileSync('qemu-io', ['-f', layer.format, '-d', 'unmap', ...commands.flatMap((one) => ['-c', one]), layer.path], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
 }
 
-/** One qemu-io command: data, zeroes, a hole or a compressed cluster somewhere. */
-function change(layer: Layer, cluster: number, refcountBits: number, random: (below: number) => number): string {
+/**
+ * Compressed clusters come first: qemu-io refuses to compress into a cluster that has data. They share host clusters, which
+ * 1-bit refcounts cannot count.
+ */
+function compressedWrites(layer: Layer, cluster: number, random: (below: number) => number): string[] {
+  const clusters = Math.floor(layer.size / cluster);
+  if (clusters === 0) return [];
+  const chosen = new Set(Array.from({ length: random(7) }, () => random(clusters)));
+  return [...chosen].map((index) => `write -q -c -P ${1 + random(254)} ${index * cluster} ${cluster}`);
+}
+
+/** One qemu-io command: data, zeroes or a hole somewhere. */
+function change(layer: Layer, random: (below: number) => number): string {
   const sectors = layer.size / 512;
   const start = random(sectors);
   const offset = start * 512;
   const length = 512 * (1 + random(Math.min(sectors - start, random(3) === 0 ? 2048 : 96)));
-  const pattern = 1 + random(254);
-  const clusters = Math.floor(layer.size / cluster);
-  switch (random(8)) {
+  switch (random(6)) {
     case 0:
       return `write -q -z ${offset} ${length}`;
     case 1:
       return `write -q -z -u ${offset} ${length}`;
     case 2:
       return `discard -q ${offset} ${length}`;
-    case 3:
-    case 4:
-      // Compressed clusters share host clusters, which 1-bit refcounts cannot count.
-      if (layer.format === 'raw' || clusters === 0 || refcountBits === 1) break;
-      return `write -q -c -P ${pattern} ${random(clusters) * cluster} ${cluster}`;
+    default:
+      return `write -q -P ${1 + random(254)} ${offset} ${length}`;
   }
-  return `write -q -P ${pattern} ${offset} ${length}`;
 }
