@@ -20,7 +20,10 @@ function mocha(title, words, env) {
   console.log(`\n=== ${title}`);
   const counts = join(scratch, 'counts.json');
   rmSync(counts, { force: true });
-  const status = run('npx', ['mocha', ...words, ...process.argv.slice(2)], { ...env, DISKWRIGHT_COUNTS: counts });
+  const status = run('npx', ['mocha', 'test/**/*.test.ts', ...words, ...process.argv.slice(2)], {
+    ...env,
+    DISKWRIGHT_COUNTS: counts,
+  });
   try {
     const one = JSON.parse(readFileSync(counts, 'utf8'));
     for (const key of Object.keys(sum)) sum[key] += one[key];
