@@ -1,0 +1,263 @@
+// An independent reader of qcow2 metadata, written from the format's specification for the simulation's sake: it shares no code
+// with the driver. It says what contradicts itself, how many clusters leak, and where each guest cluster lies.
+//
+//   header -> L1 -> L2 -> data          references counted here
+//   header -> refcount table -> refcount blocks   compared with what stands there
+//
+// No snapshots, encryption, external data files, extended L2 entries or bitmaps.
+
+import { decompressNow } from '../../src/host/sim/codecs.js';
+
+export interface GuestCluster {
+  kind: 'unallocated' | 'zero' | 'data' | 'compressed';
+  /** Host offset of data and compressed clusters, else 0. */
+  offset: number;
+  /** Bytes of a compressed cluster's input, at most. */
+  inputLength: number;
+}
+
+export interface Qcow2Report {
+  errors: string[];
+  /** Clusters whose refcount is higher than their references. */
+  leaks: number;
+  version: number;
+  clusterSize: number;
+  size: number;
+  compression: 'zlib' | 'zstd';
+  backingFile: string | null;
+  clusters: GuestCluster[];
+}
+
+type Owner = 'header' | 'refcount table' | 'refcount block' | 'L1 table' | 'L2 table' | 'data' | 'compressed';
+
+const MAX_ERRORS = 20;
+const OFFSET_MASK = 0x00fffffffffffe00n;
+
+class Verifier {
+  readonly report: Qcow2Report;
+  private readonly view: DataView;
+  private readonly file: Uint8Array;
+  private readonly references = new Map<number, { count: number; owner: Owner }>();
+  private refcountBits = 16;
+  private readonly blocks: number[] = [];
+
+  constructor(file: Uint8Array) {
+    this.file = file;
+    this.view = new DataView(file.buffer, file.byteOffset, file.byteLength);
+    this.report = {
+      errors: [],
+      leaks: 0,
+      version: 0,
+      clusterSize: 0,
+      size: 0,
+      compression: 'zlib',
+      backingFile: null,
+      clusters: [],
+    };
+  }
+
+  run(): Qcow2Report {
+    if (this.readHeader()) {
+      this.walkMapping();
+      this.walkRefcounts();
+      this.compare();
+    }
+    return this.report;
+  }
+
+  private error(text: string): void {
+    if (this.report.errors.length < MAX_ERRORS) this.report.errors.push(text);
+  }
+
+  private u64(offset: number): number {
+    return Number(this.view.getBigUint64(offset));
+  }
+
+  private readHeader(): boolean {
+    const { report, view, file } = this;
+    if (file.length < 72 || view.getUint32(0) !== 0x514649fb) {
+      this.error('no qcow2 magic');
+      return false;
+    }
+    report.version = view.getUint32(4);
+    report.clusterSize = 2 ** view.getUint32(20);
+    report.size = this.u64(24);
+    if (report.version !== 2 && report.version !== 3) this.error(`version ${report.version}`);
+    if (view.getUint32(20) < 9 || view.getUint32(20) > 21) this.error(`cluster bits ${view.getUint32(20)}`);
+    if (view.getUint32(60) !== 0) this.error('has snapshots');
+    const backingOffset = this.u64(8);
+    if (backingOffset !== 0) {
+      const length = view.getUint32(16);
+      if (length > 1023 || backingOffset + length > Math.min(report.clusterSize, file.length)) {
+        this.error(`backing file name at ${backingOffset}, ${length} bytes`);
+      } else report.backingFile = new TextDecoder().decode(file.subarray(backingOffset, backingOffset + length));
+    }
+    if (report.version === 3) {
+      const incompatible = this.u64(72);
+      if ((incompatible & ~8) !== 0) this.error(`incompatible features ${incompatible}`);
+      this.refcountBits = 2 ** view.getUint32(96);
+      if (this.refcountBits > 64) this.error(`refcount bits ${this.refcountBits}`);
+      if ((incompatible & 8) !== 0) report.compression = view.getUint8(104) === 1 ? 'zstd' : 'zlib';
+    }
+    this.refer('header', 0, report.clusterSize);
+    return report.errors.length === 0;
+  }
+
+  /** Counts one reference to each cluster of a range, and finds overlaps. */
+  private refer(owner: Owner, offset: number, length: number): void {
+    const { clusterSize } = this.report;
+    for (let index = Math.floor(offset / clusterSize); index * clusterSize < offset + length; index++) {
+      const other = this.references.get(index);
+      if (other === undefined) this.references.set(index, { count: 1, owner });
+      else if (owner === 'compressed' && other.owner === 'compressed') other.count++;
+      else this.error(`cluster ${index} is used as ${other.owner} and as ${owner}`);
+    }
+  }
+
+  /** Checks place and size of a table; false where it cannot be read. */
+  private table(owner: Owner, offset: number, length: number, what: string): boolean {
+    if (offset % this.report.clusterSize !== 0) this.error(`${what} at ${offset} is not aligned`);
+    else if (offset === 0 || offset + length > this.file.length) {
+      this.error(`${what} at ${offset} (${length} bytes) lies outside of the file of ${this.file.length} bytes`);
+    } else {
+      this.refer(owner, offset, length);
+      return true;
+    }
+    return false;
+  }
+
+  private walkMapping(): void {
+    const { report, view } = this;
+    const perTable = report.clusterSize / 8;
+    const guestClusters = Math.ceil(report.size / report.clusterSize);
+    const l1Size = view.getUint32(36);
+    const l1Offset = this.u64(40);
+    if (l1Size < Math.ceil(guestClusters / perTable)) this.error(`L1 table of ${l1Size} entries is too small`);
+    for (let i = 0; i < guestClusters; i++) report.clusters.push({ kind: 'unallocated', offset: 0, inputLength: 0 });
+    if (l1Size === 0 || !this.table('L1 table', l1Offset, l1Size * 8, 'L1 table')) return;
+    for (let l1 = 0; l1 < l1Size; l1++) {
+      const entry = view.getBigUint64(l1Offset + l1 * 8);
+      const l2Offset = Number(entry & OFFSET_MASK);
+      if ((entry & ~(OFFSET_MASK | (1n << 63n))) !== 0n) this.error(`L1 entry ${l1} has reserved bits`);
+      if (l2Offset === 0 || !this.table('L2 table', l2Offset, report.clusterSize, `L2 table ${l1}`)) continue;
+      this.checkCopied(entry, l2Offset, `L2 table ${l1}`);
+      for (let l2 = 0; l2 < perTable; l2++) {
+        this.mapping(view.getBigUint64(l2Offset + l2 * 8), l1 * perTable + l2);
+      }
+    }
+  }
+
+  private mapping(entry: bigint, index: number): void {
+    const { report } = this;
+    const cluster = report.clusters[index];
+    const what = `guest cluster ${index}`;
+    if (entry === 0n) return;
+    if ((entry & (1n << 62n)) !== 0n) {
+      const bits = BigInt(62 - (Math.log2(report.clusterSize) - 8));
+      const offset = Number(entry & ((1n << bits) - 1n));
+      const sectors = Number((entry & ((1n << 62n) - 1n)) >> bits);
+      const start = offset - (offset % 512);
+      const length = (sectors + 1) * 512;
+      if ((entry & (1n << 63n)) !== 0n) this.error(`${what} is compressed and COPIED`);
+      if (offset >= this.file.length) this.error(`${what}: compressed data at ${offset} behind the end of the file`);
+      this.refer('compressed', start, length);
+      if (cluster !== undefined)
+        Object.assign(cluster, { kind: 'compressed', offset, inputLength: start + length - offset });
+      return;
+    }
+    const offset = Number(entry & OFFSET_MASK);
+    const zero = (entry & 1n) !== 0n;
+    if ((entry & ~(OFFSET_MASK | (1n << 63n) | 1n)) !== 0n) this.error(`${what} has reserved bits`);
+    if (zero && report.version === 2) this.error(`${what} is a zero cluster in a version 2 image`);
+    if (offset === 0 && !zero) this.error(`${what} has flags but no offset`);
+    if (offset !== 0) {
+      if (offset % report.clusterSize !== 0) this.error(`${what} at ${offset} is not aligned`);
+      if (offset >= this.file.length) this.error(`${what} at ${offset} behind the end of the file`);
+      this.refer('data', offset, report.clusterSize);
+      this.checkCopied(entry, offset, what);
+    }
+    if (cluster !== undefined) Object.assign(cluster, { kind: zero ? 'zero' : 'data', offset });
+  }
+
+  private walkRefcounts(): void {
+    const { report, view } = this;
+    const offset = this.u64(48);
+    const clusters = view.getUint32(56);
+    const length = clusters * report.clusterSize;
+    if (!this.table('refcount table', offset, length, 'refcount table')) return;
+    for (let i = 0; i < length / 8; i++) {
+      const entry = this.u64(offset + i * 8);
+      if (entry === 0) continue;
+      if (this.table('refcount block', entry, report.clusterSize, `refcount block ${i}`)) this.blocks[i] = entry;
+    }
+  }
+
+  private checkCopied(entry: bigint, offset: number, what: string): void {
+    this.copied.push({ set: (entry & (1n << 63n)) !== 0n, index: offset / this.report.clusterSize, what });
+  }
+  private readonly copied: { set: boolean; index: number; what: string }[] = [];
+
+  private refcount(index: number): number {
+    const perBlock = (this.report.clusterSize * 8) / this.refcountBits;
+    const block = this.blocks[Math.floor(index / perBlock)];
+    if (block === undefined) return 0;
+    const at = index % perBlock;
+    const { view, refcountBits } = this;
+    if (refcountBits === 64) return this.u64(block + at * 8);
+    if (refcountBits === 32) return view.getUint32(block + at * 4);
+    if (refcountBits === 16) return view.getUint16(block + at * 2);
+    const byte = view.getUint8(block + Math.floor((at * refcountBits) / 8));
+    return (byte >> ((at * refcountBits) % 8)) & (2 ** refcountBits - 1);
+  }
+
+  private compare(): void {
+    const perBlock = (this.report.clusterSize * 8) / this.refcountBits;
+    for (const [index, { count, owner }] of this.references) {
+      const refcount = this.refcount(index);
+      if (refcount < count) this.error(`cluster ${index} (${owner}): refcount ${refcount}, references ${count}`);
+    }
+    for (let block = 0; block < this.blocks.length; block++) {
+      if (this.blocks[block] === undefined) continue;
+      for (let i = 0; i < perBlock; i++) {
+        const index = block * perBlock + i;
+        if (this.refcount(index) > (this.references.get(index)?.count ?? 0)) this.report.leaks++;
+      }
+    }
+    for (const { set, index, what } of this.copied) {
+      if (set !== (this.refcount(index) === 1)) {
+        this.error(`${what}: COPIED is ${set ? 'set' : 'clear'}, the refcount is ${this.refcount(index)}`);
+      }
+    }
+  }
+}
+
+export function verifyQcow2(file: Uint8Array): Qcow2Report {
+  return new Verifier(file).run();
+}
+
+/** Reads one guest cluster into `out` (of one cluster); false where the backing file has it. */
+export function readGuestCluster(file: Uint8Array, report: Qcow2Report, index: number, out: Uint8Array): boolean {
+  const { kind, offset, inputLength } = report.clusters[index];
+  out.fill(0);
+  if (kind === 'unallocated') return false;
+  if (kind === 'data') out.set(file.subarray(offset, offset + out.length));
+  if (kind === 'compressed') {
+    decompressNow(report.compression, file.subarray(offset, offset + inputLength), out);
+  }
+  return true;
+}
+
+/** What a guest sees of a chain of qcow2 files, top first; the last may stand on `base` (raw content) or on nothing. */
+export function readChain(files: readonly Uint8Array[], base?: Uint8Array): Uint8Array {
+  const [file, ...below] = files;
+  if (file === undefined) return base ?? new Uint8Array(0);
+  const report = verifyQcow2(file);
+  const content = new Uint8Array(report.size);
+  content.set(readChain(below, base).subarray(0, report.size));
+  const cluster = new Uint8Array(report.clusterSize);
+  report.clusters.forEach((_, index) => {
+    const at = index * report.clusterSize;
+    if (readGuestCluster(file, report, index, cluster)) content.set(cluster.subarray(0, report.size - at), at);
+  });
+  return content;
+}
