@@ -1,0 +1,297 @@
+// The engine of every copy: a few workers, each with one buffer that stays in its core's cache, take chunks and move them.
+//
+//   chunks --take--> worker: throttle, enterIo, [copy], leaveIo, policy on error, progress
+//                    worker: ...
+//
+// What [copy] is belongs to the job; `transfer` is what most of them do in it: read the extents, test for zeroes on the
+// worker that read, write what is not zero. Writes begin in the order in which the chunks were taken, so that a format
+// allocates its clusters in order; they may end in any.
+
+import type { BlockNode } from '../block/node.js';
+import type { Extent, WriteFlags } from '../block/types.js';
+import type { Memory } from '../host/host.js';
+import { BlockError, toBlockError } from '../util/errors.js';
+import type { Chunk, ChunkSource } from './copy-plan.js';
+import type { JobContext } from './driver.js';
+
+/** What the engine needs of a `JobContext`; `convert` and the last round of a mirror have simpler ones. */
+export type CopyContext = Pick<JobContext, 'throttle' | 'enterIo' | 'leaveIo' | 'handleError' | 'sleep'> & {
+  readonly progress: Pick<JobContext['progress'], 'advance'>;
+};
+
+/** Bytes of one worker's buffer, and how many workers: both buffers of a core fit into its L2 cache. */
+export const CHUNK_BYTES = 512 * 1024;
+export const WORKERS = 8;
+/** Extents of one chunk at most. */
+export const MAX_EXTENTS = 128;
+/** Largest piece that is made zero, or skipped, in one step. */
+export const MAX_PIECE_BYTES = 1 << 30;
+/** Pause before work whose error was ignored is tried again. */
+const RETRY_DELAY_MS = 100;
+
+/** An error and the side that it happened on. */
+export interface CopyFault {
+  error: BlockError;
+  isRead: boolean;
+}
+
+export interface EngineOptions {
+  memory: Memory;
+  chunks: ChunkSource;
+  /** Moves one chunk; `buffer` has room for a data chunk. May be called again for the same chunk after a fault. */
+  copy(chunk: Chunk, buffer: Uint8Array, order: WriteOrder): Promise<CopyFault | null>;
+  chunkBytes?: number;
+  workers?: number;
+  /** Writes need not begin in order: for a `copy` that takes locks, with which waiting for a turn could be circular. */
+  unordered?: boolean;
+  /** An ignored fault leaves the chunk behind (it is not counted as progress); default: it is tried again. */
+  skipFaulty?: boolean;
+  /** The chunk was taken, but will not be copied (cancelled, or failed). */
+  abandoned?(chunk: Chunk): void;
+}
+
+/**
+ * Copies all chunks. Resolves when all are done, rejects with the first error that was reported (or `cancelled`), in both
+ * cases with no request of it in flight and all buffers given back.
+ */
+export async function runCopy(ctx: CopyContext, options: EngineOptions): Promise<void> {
+  const { memory, chunks, copy, chunkBytes = CHUNK_BYTES, workers = WORKERS } = options;
+  const turns = new Turns();
+  let taking: Promise<unknown> = Promise.resolve();
+  let failure: { error: unknown } | null = null;
+  let ended = false;
+
+  /** Takes the next chunk; the plan reads metadata, so that counts as I/O of the job. */
+  const take = async (): Promise<Chunk | null> => {
+    while (!ended) {
+      let fault: BlockError;
+      await ctx.enterIo();
+      try {
+        const chunk = await chunks.next();
+        if (chunk === null) ended = true;
+        return chunk;
+      } catch (error) {
+        fault = toBlockError(error);
+      } finally {
+        ctx.leaveIo();
+      }
+      if ((await ctx.handleError(fault, true)) === 'report') throw fault;
+      await ctx.sleep(RETRY_DELAY_MS);
+    }
+    return null;
+  };
+
+  /** True when it was copied, false when its fault was ignored. */
+  const attempt = async (chunk: Chunk, buffer: Uint8Array): Promise<boolean> => {
+    for (;;) {
+      let fault: CopyFault | null;
+      await ctx.enterIo();
+      // From here it cannot be held up by a pause: whoever waits for its turn waits for I/O only.
+      const order = turns.next(chunk.kind === 'data' && options.unordered !== true);
+      try {
+        fault = await copy(chunk, buffer, order);
+      } finally {
+        ctx.leaveIo();
+        order.passed();
+      }
+      if (fault === null) return true;
+      const decision = await ctx.handleError(fault.error, fault.isRead);
+      if (decision === 'report') throw fault.error;
+      if (decision === 'ignore') {
+        if (options.skipFaulty) return false;
+        await ctx.sleep(RETRY_DELAY_MS);
+      }
+    }
+  };
+
+  const work = async (): Promise<void> => {
+    let buffer: Uint8Array | null = null;
+    try {
+      while (!ended) {
+        const taken = taking.then(take);
+        taking = taken.catch(() => {});
+        const chunk = await taken;
+        if (chunk === null) return;
+        let done = false;
+        try {
+          if (chunk.kind === 'data') {
+            await ctx.throttle(chunk.bytes);
+            buffer ??= memory.allocate(chunkBytes);
+          }
+          done = chunk.kind === 'skip' || (await attempt(chunk, buffer ?? EMPTY));
+        } finally {
+          if (!done) options.abandoned?.(chunk);
+        }
+        if (done) ctx.progress.advance(chunk.bytes);
+      }
+    } catch (error) {
+      ended = true;
+      failure ??= { error };
+    } finally {
+      if (buffer !== null) memory.free(buffer);
+    }
+  };
+
+  await Promise.all(Array.from({ length: workers }, work));
+  if (failure !== null) throw (failure as { error: unknown }).error;
+}
+
+const EMPTY = new Uint8Array(0);
+
+/** A chunk's place in the order of writes. */
+export interface WriteOrder {
+  /** Resolves when every chunk that was taken earlier has begun to write, or will not. */
+  mine(): Promise<void> | undefined;
+  /** Lets the next one begin. More calls do nothing. */
+  passed(): void;
+}
+
+const NO_ORDER: WriteOrder = { mine: () => undefined, passed() {} };
+
+class Turns {
+  #given = 0;
+  #current = 0;
+  readonly #passed = new Set<number>();
+  readonly #waiting = new Map<number, () => void>();
+
+  next(ordered: boolean): WriteOrder {
+    if (!ordered) return NO_ORDER;
+    const turn = this.#given++;
+    return {
+      mine: () => (turn <= this.#current ? undefined : new Promise((resolve) => this.#waiting.set(turn, resolve))),
+      passed: () => {
+        if (turn < this.#current) return;
+        this.#passed.add(turn);
+        while (this.#passed.delete(this.#current)) this.#current++;
+        this.#waiting.get(this.#current)?.();
+        this.#waiting.delete(this.#current);
+      },
+    };
+  }
+}
+
+export interface TransferOptions {
+  source: BlockNode;
+  target: BlockNode;
+  /** Step of the zero test, bytes; 0 = none. The extents are multiples of it, but for the end of the image. */
+  zeroStep: number;
+  /** What is zero: `skip` where the target reads as zeroes already. */
+  zeroes: 'write' | 'skip';
+  /** Zeroes may be holes on the target. */
+  unmap: boolean;
+  flags?: WriteFlags;
+}
+
+/** Moves a chunk from source to target. The faults of both sides are told apart; it never rejects. */
+export async function transfer(
+  options: TransferOptions,
+  chunk: Chunk,
+  buffer: Uint8Array,
+  order: WriteOrder,
+): Promise<CopyFault | null> {
+  if (chunk.kind !== 'data') return zeroOut(options, chunk.extents);
+  const { source, zeroStep } = options;
+  const data = buffer.subarray(0, chunk.bytes);
+  const scan = zeroStep > 0 ? { granule: zeroStep, map: new Uint8Array(Math.ceil(chunk.bytes / zeroStep)) } : undefined;
+  try {
+    await source.readExtents(chunk.extents, data, scan);
+  } catch (error) {
+    return { error: toBlockError(error, { path: source.filename, operation: 'read' }), isRead: true };
+  }
+  await order.mine();
+  return writeOut(options, chunk, data, scan?.map ?? null, order);
+}
+
+async function zeroOut(options: TransferOptions, extents: readonly Extent[]): Promise<CopyFault | null> {
+  if (options.zeroes === 'skip') return null;
+  const { target } = options;
+  try {
+    for (const { offset, length } of extents) {
+      await target.writeZeroes(offset, length, { mayUnmap: options.unmap, serialised: options.flags?.serialised });
+    }
+    return null;
+  } catch (error) {
+    return { error: toBlockError(error, { path: target.filename, operation: 'write zeroes' }), isRead: false };
+  }
+}
+
+async function writeOut(
+  options: TransferOptions,
+  chunk: Chunk,
+  data: Uint8Array,
+  map: Uint8Array | null,
+  order: WriteOrder,
+): Promise<CopyFault | null> {
+  const { target } = options;
+  const split = map === null || !map.includes(1) ? null : splitZeroes(chunk.extents, data, map, options.zeroStep);
+  try {
+    let written: Promise<void> | null = null;
+    if (split === null) written = target.writeExtents(chunk.extents, data, options.flags);
+    else if (split.bytes > 0) written = target.writeExtents(split.data, data.subarray(0, split.bytes), options.flags);
+    order.passed();
+    await written;
+  } catch (error) {
+    return { error: toBlockError(error, { path: target.filename, operation: 'write' }), isRead: false };
+  }
+  return split === null ? null : zeroOut(options, split.zero);
+}
+
+/**
+ * Parts `extents`, whose data lies in `buffer`, into those with data and those that are zero by `map`; the data is moved
+ * together at the begin of `buffer`.
+ */
+export function splitZeroes(
+  extents: readonly Extent[],
+  buffer: Uint8Array,
+  map: Uint8Array,
+  step: number,
+): { data: Extent[]; zero: Extent[]; bytes: number } {
+  const data: Extent[] = [];
+  const zero: Extent[] = [];
+  let bytes = 0;
+  let at = 0;
+  for (const extent of extents) {
+    const end = at + extent.length;
+    while (at < end) {
+      const kind = map[Math.floor(at / step)];
+      let stop = at;
+      while (stop < end && map[Math.floor(stop / step)] === kind) stop += step - (stop % step);
+      stop = Math.min(stop, end);
+      const offset = extent.offset + extent.length - (end - at);
+      (kind === 1 ? zero : data).push({ offset, length: stop - at });
+      if (kind !== 1) {
+        if (bytes !== at) buffer.copyWithin(bytes, at, stop);
+        bytes += stop - at;
+      }
+      at = stop;
+    }
+  }
+  return { data, zero, bytes };
+}
+
+/** A context without a job: no pause, no policy; `signal` cancels it. */
+export function freeContext(
+  signal?: AbortSignal,
+  advance: (bytes: number) => void = () => {},
+  throttle?: (bytes: number) => Promise<void> | undefined,
+): CopyContext {
+  const check = (): void => {
+    if (signal?.aborted) throw new BlockError('cancelled', 'The copy was cancelled', { cause: signal.reason });
+  };
+  return {
+    progress: { advance },
+    async throttle(bytes) {
+      check();
+      await throttle?.(bytes);
+    },
+    enterIo() {
+      check();
+      return undefined;
+    },
+    leaveIo() {},
+    async sleep() {},
+    async handleError() {
+      return 'report';
+    },
+  };
+}
