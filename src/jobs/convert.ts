@@ -1,0 +1,158 @@
+// Copies the whole content of an image into another one: `qemu-img convert` without the opening and creating. No job: nobody
+// writes to either side meanwhile, it cannot be paused, and an `AbortSignal` ends it.
+
+import type { Admission } from '../block/device.js';
+import type { BlockNode } from '../block/node.js';
+import type { Extent } from '../block/types.js';
+import { BlockError, toBlockError } from '../util/errors.js';
+import type { CopyFault } from './copy-engine.js';
+import { CHUNK_BYTES, freeContext, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy, transfer, WORKERS } from './copy-engine.js';
+import { type Chunk, Chunker, firstNonZero, ownContent, Plan, wholeContent } from './copy-plan.js';
+
+/** Default of `sparseSize`, as qemu-img's `-S`. */
+export const DEFAULT_SPARSE_BYTES = 4096;
+/** Unit that a failed read is narrowed down to by `salvage`. */
+const SECTOR_BYTES = 512;
+
+export interface ConvertOptions {
+  source: BlockNode;
+  /** At least as long as the source, writable. */
+  target: BlockNode;
+  /**
+   * Runs of so many zero bytes are not written as data (qemu-img `-S`); 0 writes everything out, holes too. Default 4096. A format's
+   * whole clusters count only.
+   */
+  sparseSize?: number;
+  /** Store as compressed clusters (`-c`). */
+  compress?: boolean;
+  /** The target is known to read as zeroes (`--target-is-zero`). Default: it is asked. */
+  targetIsZero?: boolean;
+  /**
+   * The target has a backing file that reads as the chain from this node on does (`-B`): only what the layers of the source above it
+   * hold is copied.
+   */
+  base?: BlockNode;
+  /** Requests in flight (`-m`), 1 to 16. Default 8. */
+  parallel?: number;
+  /** Sectors that cannot be read become zeroes (`--salvage`); they are told here. */
+  salvage?: boolean;
+  onSalvaged?: (error: BlockError, extent: Extent) => void;
+  /** Rate limit (`-r`). */
+  throttle?: Admission;
+  signal?: AbortSignal;
+  /** Bytes of the image that are done, and all of them. */
+  onProgress?: (current: number, total: number) => void;
+}
+
+/**
+ * Copies and flushes. Rejects with `cancelled` after an abort, `invalid-argument` for sizes that do not fit, and with whatever
+ * either side fails with; the target is incomplete then.
+ */
+export async function convert(options: ConvertOptions): Promise<void> {
+  const { source, target, compress = false, salvage = false, parallel = WORKERS } = options;
+  const sparseSize = options.sparseSize ?? DEFAULT_SPARSE_BYTES;
+  const length = checkSizes(options, sparseSize, parallel);
+  const targetIsZero =
+    options.targetIsZero ?? (options.base === undefined && (await firstNonZero(target, 0, target.length)) < 0);
+
+  const step = sparseSize === 0 ? 0 : 2 ** Math.floor(Math.log2(Math.max(sparseSize, SECTOR_BYTES)));
+  const align = Math.max(target.clusterBytes, step, 1);
+  const chunkBytes = Math.max(CHUNK_BYTES, align);
+  const total = Math.max(length, target.length);
+  let current = 0;
+  const ctx = freeContext(
+    options.signal,
+    (bytes) => {
+      current += bytes;
+      options.onProgress?.(current, total);
+    },
+    (bytes) => options.throttle?.admit(true, bytes),
+  );
+  const classify = sparseSize === 0 ? () => 'data' as const : options.base === undefined ? wholeContent : ownContent;
+  const plan = new Plan(
+    { source, base: options.base ?? null, classify, align, maxPieceBytes: MAX_PIECE_BYTES },
+    0,
+    length,
+  );
+  const copying = {
+    source,
+    target,
+    zeroStep: step === 0 ? 0 : align,
+    zeroes: targetIsZero ? ('skip' as const) : ('write' as const),
+    unmap: true,
+    flags: compress ? { compressed: true } : undefined,
+  };
+  await runCopy(ctx, {
+    memory: source.host.memory,
+    chunks: new Chunker(plan, chunkBytes, MAX_EXTENTS),
+    chunkBytes,
+    workers: parallel,
+    copy: async (chunk, buffer, order) => {
+      const fault = await transfer(copying, chunk, buffer, order);
+      if (fault === null || !fault.isRead || !salvage) return fault;
+      return salvageChunk(options, chunk, buffer);
+    },
+  });
+  if (total > length) {
+    if (!targetIsZero) await target.writeZeroes(length, total - length, { mayUnmap: true });
+    ctx.progress.advance(total - length);
+  }
+  await target.flush();
+}
+
+function checkSizes(options: ConvertOptions, sparseSize: number, parallel: number): number {
+  const { source, target } = options;
+  if (!Number.isSafeInteger(sparseSize) || sparseSize < 0 || sparseSize % SECTOR_BYTES !== 0) {
+    throw new BlockError('invalid-argument', `Invalid buffer size for sparse output: ${sparseSize}`);
+  }
+  if (!Number.isSafeInteger(parallel) || parallel < 1 || parallel > 16) {
+    throw new BlockError('invalid-argument', 'The number of parallel requests must be from 1 to 16');
+  }
+  if (target.length < source.length) {
+    throw new BlockError(
+      'invalid-argument',
+      `${target.filename}: target of ${target.length} bytes is smaller than the source of ${source.length} bytes`,
+      { path: target.filename },
+    );
+  }
+  return source.length;
+}
+
+/** Copies what can be read of a chunk; every sector that cannot becomes zeroes. */
+async function salvageChunk(options: ConvertOptions, chunk: Chunk, buffer: Uint8Array): Promise<CopyFault | null> {
+  const { source, target, compress = false, onSalvaged } = options;
+  let at = 0;
+  for (const extent of chunk.extents) {
+    await readAround(source, extent.offset, buffer.subarray(at, at + extent.length), (error, lost) =>
+      onSalvaged?.(error, lost),
+    );
+    at += extent.length;
+  }
+  try {
+    await target.writeExtents(chunk.extents, buffer.subarray(0, at), compress ? { compressed: true } : undefined);
+    return null;
+  } catch (error) {
+    return { error: toBlockError(error, { path: target.filename, operation: 'write' }), isRead: false };
+  }
+}
+
+/** Reads what can be read, halving a range that fails down to a sector, which is then filled with zeroes. */
+async function readAround(
+  source: BlockNode,
+  offset: number,
+  buffer: Uint8Array,
+  lose: (error: BlockError, extent: Extent) => void,
+): Promise<void> {
+  try {
+    await source.read(offset, buffer);
+  } catch (cause) {
+    if (buffer.length <= SECTOR_BYTES) {
+      buffer.fill(0);
+      lose(toBlockError(cause), { offset, length: buffer.length });
+      return;
+    }
+    const half = Math.ceil(buffer.length / 2 / SECTOR_BYTES) * SECTOR_BYTES;
+    await readAround(source, offset, buffer.subarray(0, half), lose);
+    await readAround(source, offset + half, buffer.subarray(half), lose);
+  }
+}
