@@ -23,8 +23,15 @@ export interface Change {
   versions: Version[];
 }
 
+/** A read in flight: what it may return, per sector. */
+export interface Watch {
+  first: number;
+  allowed: Set<number>[];
+}
+
 export class GuestModel {
   private history: Version[][];
+  private readonly watches = new Set<Watch>();
   private time = 0;
 
   constructor(values: readonly number[]) {
@@ -42,6 +49,11 @@ export class GuestModel {
       this.history[first + i].push(version);
       return version;
     });
+    for (const watch of this.watches) {
+      values.forEach((value, i) => {
+        watch.allowed[first + i - watch.first]?.add(value);
+      });
+    }
     return { first, count: values.length, versions };
   }
 
@@ -62,6 +74,18 @@ export class GuestModel {
       const sure = versions.findLastIndex((version) => version.state === 'sure' && version.answered <= issued);
       if (sure > 0) this.history[sector] = versions.slice(sure);
     }
+  }
+
+  /** A read is issued: collects what it may return until `unwatch`. */
+  watch(first: number, count: number): Watch {
+    const allowed = Array.from({ length: count }, (_, i) => new Set(this.allowedNow(first + i)));
+    const watch = { first, allowed };
+    this.watches.add(watch);
+    return watch;
+  }
+
+  unwatch(watch: Watch): void {
+    this.watches.delete(watch);
   }
 
   /** Values that a read may return now. */
