@@ -174,6 +174,23 @@ describe('simulated host: durability', () => {
     expect(counts.size).to.be.greaterThan(3);
   });
 
+  it('planted lies: a flush that does nothing, a write that the next flush does not cover', async () => {
+    const dropped = { ignored: 0, once: 0, twice: 0 };
+    for (let seed = 0; seed < 40; seed++) {
+      const work = (flushes: number) => async (host: SimHost) => {
+        const file = await open(host);
+        await file.write(0, bytes(512, 2));
+        for (let i = 0; i < flushes; i++) await file.flush();
+      };
+      if ((await afterCrash(seed, work(2), { ignoreFlush: true }))[0] === 1) dropped.ignored++;
+      if ((await afterCrash(seed, work(1), { escapesFlush: () => true }))[0] === 1) dropped.once++;
+      if ((await afterCrash(seed, work(2), { escapesFlush: () => true }))[0] === 1) dropped.twice++;
+    }
+    expect(dropped.ignored).to.be.greaterThan(0);
+    expect(dropped.once).to.be.greaterThan(0);
+    expect(dropped.twice).to.equal(0);
+  });
+
   it('a buffer that changes in flight is written sector by sector, old or new', async () => {
     let mixed = 0;
     for (let seed = 0; seed < 40; seed++) {

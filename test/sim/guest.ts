@@ -86,7 +86,10 @@ export class Guest {
       ticket -= habits[name];
       return ticket < 0;
     })!;
-    if (kind === 'flush') return this.flush();
+    if (kind === 'flush') {
+      await this.flush();
+      return;
+    }
     const { first, count } = this.range();
     if (kind === 'read') return this.read(first, count);
     for (let i = 0; i < count; i++) if (this.busy.has(first + i)) return;

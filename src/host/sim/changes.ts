@@ -21,6 +21,8 @@ export interface Volatile {
   change: Change;
   /** Number of the answer (see `SimEngine.tick`); Infinity while the request is in flight. */
   answered: number;
+  /** Flushes that will not cover it although they should (see `FaultPlan.escapesFlush`). */
+  escapes: number;
 }
 
 export function applyChange(change: Change, bytes: SparseBytes): void {

@@ -49,6 +49,8 @@ export interface FaultPlan {
   failedFlushLoses?: boolean;
   /** A disk that lies: flushes are answered and do nothing. Planted by tests of the tests. */
   ignoreFlush?: boolean;
+  /** A disk that lies about some writes: the next flush does not cover them, only the one after. Planted likewise. */
+  escapesFlush?: (request: SimRequest) => boolean;
 }
 
 export interface SimRequest {

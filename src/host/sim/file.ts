@@ -204,6 +204,9 @@ export class SimFile implements HostFile {
     const { engine, disk } = this.context;
     const { random } = engine;
     const pending = { inode: this.inode, change };
+    const escapesFlush = engine.injector.plan.escapesFlush;
+    const request = { number: engine.requests + 1, operation, path: this.path, offset, length };
+    const escapes = escapesFlush?.(request) ? 1 : 0;
     let entry: Volatile | undefined;
     return this.submit(
       {
@@ -220,13 +223,13 @@ export class SimFile implements HostFile {
             for (const part of tear(change, random)) this.inode.apply(part, engine.tick);
             return false;
           }
-          entry = this.inode.apply(change, Number.POSITIVE_INFINITY);
+          entry = this.inode.apply(change, Number.POSITIVE_INFINITY, escapes);
           disk.inFlight.delete(pending);
           return true;
         },
         finish: () => {
           if (entry !== undefined) entry.answered = engine.tick;
-          else this.takeEffect(operation, this.settleBuffer(change, buffers), engine.tick);
+          else this.takeEffect(operation, this.settleBuffer(change, buffers), engine.tick, escapes);
         },
         fail: () => {
           if (this.refusal(operation, change) !== undefined) return;
@@ -239,10 +242,10 @@ export class SimFile implements HostFile {
   }
 
   /** Applies a change now; throws where the disk refuses it. */
-  private takeEffect(operation: SimOperation, change: Change, answered: number): void {
+  private takeEffect(operation: SimOperation, change: Change, answered: number, escapes = 0): void {
     const refused = this.refusal(operation, change);
     if (refused !== undefined) throw refused;
-    this.inode.apply(change, answered);
+    this.inode.apply(change, answered, escapes);
     this.inode.mtimeMs = this.context.engine.now();
   }
 

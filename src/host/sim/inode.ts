@@ -29,9 +29,9 @@ export class Inode {
   }
 
   /** A change takes effect. It is volatile until a later flush. */
-  apply(change: Change, answered: number): Volatile {
+  apply(change: Change, answered: number, escapes = 0): Volatile {
     applyChange(change, this.current);
-    const entry: Volatile = { change, answered };
+    const entry: Volatile = { change, answered, escapes };
     this.volatile.push(entry);
     this.volatileBytes += costOf(change);
     if (this.volatileBytes > WRITEBACK_BYTES) this.writeBack();
@@ -48,7 +48,7 @@ export class Inode {
   flush(issued: number): void {
     const rest: Volatile[] = [];
     for (const entry of this.volatile) {
-      if (entry.answered <= issued) this.settle(entry);
+      if (entry.answered <= issued && entry.escapes-- === 0) this.settle(entry);
       else rest.push(entry);
     }
     this.volatile = rest;
