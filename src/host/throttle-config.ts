@@ -1,22 +1,12 @@
 // The limits of a throttle group: names and rules of QAPI's ThrottleLimits, and those of the older BlockIOThrottle.
 
+import type { BlockIOThrottle, ThrottleLimits } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
+
+export type { ThrottleLimits };
 
 export type ThrottleUnit = 'bps' | 'iops';
 export type ThrottleScope = 'total' | 'read' | 'write';
-type Bucket = `${ThrottleUnit}-${ThrottleScope}`;
-
-/** QAPI's ThrottleLimits: units per second; 0 or absent = no limit. `-max`: burst rate, `-max-length`: its length in seconds (default 1). */
-export type ThrottleLimits = { [key in Bucket | `${Bucket}-max` | `${Bucket}-max-length`]?: number } & {
-  /** Requests above this size in bytes count as several operations. */
-  'iops-size'?: number;
-};
-
-type OldBucket = ThrottleUnit | `${ThrottleUnit}_rd` | `${ThrottleUnit}_wr`;
-/** The limits in QAPI's BlockIOThrottle. */
-export type BlockIoThrottle = { [key in OldBucket | `${OldBucket}_max` | `${OldBucket}_max_length`]?: number } & {
-  iops_size?: number;
-};
 
 export interface BucketLimits {
   scope: ThrottleScope;
@@ -86,7 +76,7 @@ export function parseThrottleLimits(limits: ThrottleLimits): ThrottleConfig {
 }
 
 /** The same limits under the names of `ThrottleLimits`. */
-export function limitsOfBlockIoThrottle(old: BlockIoThrottle): ThrottleLimits {
+export function limitsOfBlockIoThrottle(old: BlockIOThrottle): ThrottleLimits {
   const limits: ThrottleLimits = {};
   const names = { total: '', read: '_rd', write: '_wr' } as const;
   for (const unit of UNITS) {

@@ -19,19 +19,10 @@
 //   ctx.progress.advance(length);
 
 import type { Clock } from '../host/host.js';
+import type { JobType } from '../schema/generated/types.js';
 import type { BlockError } from '../util/errors.js';
 
-/** QAPI's JobType. */
-export type JobType =
-  | 'commit'
-  | 'stream'
-  | 'mirror'
-  | 'backup'
-  | 'create'
-  | 'amend'
-  | 'snapshot-load'
-  | 'snapshot-save'
-  | 'snapshot-delete';
+export type { JobType };
 
 /** What a job's driver reports; bytes for the copy jobs. Totals may change in both directions, `current` only grows. */
 export interface ProgressSink {
@@ -81,14 +72,17 @@ export interface JobContext {
   throttle(bytes: number): Promise<void>;
 
   /**
-   * Sleeps, and ends early at every verb that is taken (look at the state after it). Is a pause point. Throws `cancelled`.
-   * Not between `enterIo` and `leaveIo`.
+   * Sleeps, and ends early at every verb that is taken and at `wake()` (look at the state after it). Is a pause point. Throws
+   * `cancelled`. Not between `enterIo` and `leaveIo`. `Infinity`: until something happens. Nothing is missed between a test of some
+   * state and a call of `sleep` in the same turn, and nothing piles up as it would with `Promise.race`.
    */
   sleep(delayMs: number): Promise<void>;
+  /** Ends the sleeps under way, e.g. from a hook that saw a guest's write. */
+  wake(): void;
 
   /**
-   * Resolves at the next verb, pause request or cancellation; never rejects. Is no pause point itself: to be raced against something
-   * else, with `pausePoint` called after it.
+   * Resolves at the next verb, pause request, cancellation or `wake()`; never rejects. Is no pause point itself: to be raced against
+   * something else, with `pausePoint` called after it. In a loop that may turn often before a verb comes, use `sleep` and `wake`.
    */
   changed(): Promise<void>;
 
@@ -113,8 +107,9 @@ export interface JobDriver {
   readonly type: JobType;
 
   /**
-   * Does the work. Resolves when everything is copied (for a job with a ready state: after `shouldComplete`), and no I/O of it may
-   * be in flight when it settles. A rejection fails the job and with it a grouped transaction.
+   * Does the work. Resolves when everything is copied (for a job with a ready state: after `shouldComplete`). A rejection fails
+   * the job and with it a grouped transaction. What is still between `enterIo` and `leaveIo` when it settles is waited for, and workers
+   * that are left over get `cancelled` from the context. While a pause is wanted, finalization waits for its end.
    */
   run(ctx: JobContext): Promise<void>;
 

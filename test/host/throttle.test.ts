@@ -67,7 +67,11 @@ describe('throttle parameters', () => {
   it('have older names too', () => {
     const limits = limitsOfBlockIoThrottle({
       bps: 0,
+      bps_rd: 0,
+      bps_wr: 0,
+      iops: 0,
       iops_rd: 5,
+      iops_wr: 0,
       iops_rd_max: 50,
       iops_rd_max_length: 3,
       iops_size: 512,

@@ -1,0 +1,95 @@
+// Events of jobs, under QAPI's names and with QAPI's data. A job has an emitter of its own, which hands everything on to its
+// manager's. A listener that throws, or whose promise rejects, harms neither the job nor other listeners.
+
+import type {
+  BlockJobCancelledEvent,
+  BlockJobCompletedEvent,
+  BlockJobErrorEvent,
+  BlockJobPendingEvent,
+  BlockJobReadyEvent,
+  JobStatusChangeEvent,
+} from '../schema/generated/types.js';
+
+export interface JobEventMap {
+  JOB_STATUS_CHANGE: JobStatusChangeEvent;
+  BLOCK_JOB_READY: BlockJobReadyEvent;
+  BLOCK_JOB_PENDING: BlockJobPendingEvent;
+  BLOCK_JOB_COMPLETED: BlockJobCompletedEvent;
+  BLOCK_JOB_CANCELLED: BlockJobCancelledEvent;
+  BLOCK_JOB_ERROR: BlockJobErrorEvent;
+}
+
+export type JobEventName = keyof JobEventMap;
+/** `{event, data}` as QMP sends it (without the timestamp). */
+export type JobEvent = { [name in JobEventName]: { event: name; data: JobEventMap[name] } }[JobEventName];
+type Listener<T> = (data: T) => unknown;
+
+export interface JobEventsOptions {
+  /** Gets every event after this emitter's own listeners. */
+  parent?: JobEvents;
+  /** Told what a listener threw; what this throws in turn is dropped. */
+  onListenerError?: (error: unknown) => void;
+}
+
+export class JobEvents {
+  readonly #listeners = new Map<JobEventName | '*', Set<Listener<never>>>();
+  readonly #parent: JobEvents | undefined;
+  readonly #onListenerError: ((error: unknown) => void) | undefined;
+
+  constructor(options: JobEventsOptions = {}) {
+    this.#parent = options.parent;
+    this.#onListenerError = options.onListenerError;
+  }
+
+  /** Adds a listener; the result takes it away. */
+  on<K extends JobEventName>(name: K, listener: Listener<JobEventMap[K]>): () => void {
+    return this.#add(name, listener);
+  }
+
+  /** Adds a listener for all events. */
+  onAny(listener: Listener<JobEvent>): () => void {
+    return this.#add('*', listener);
+  }
+
+  emit<K extends JobEventName>(name: K, data: JobEventMap[K]): void {
+    for (const listener of [...(this.#listeners.get(name) ?? [])])
+      this.#call(listener as Listener<JobEventMap[K]>, data);
+    const all = this.#listeners.get('*');
+    if (all !== undefined) {
+      const event = { event: name, data } as JobEvent;
+      for (const listener of [...all]) this.#call(listener as Listener<JobEvent>, event);
+    }
+    this.#parent?.emit(name, data);
+  }
+
+  #add(name: JobEventName | '*', listener: Listener<never>): () => void {
+    let set = this.#listeners.get(name);
+    if (set === undefined) {
+      set = new Set();
+      this.#listeners.set(name, set);
+    }
+    // A wrapper of its own, so that one function can listen twice and be taken away once.
+    const own: Listener<never> = (data) => listener(data);
+    set.add(own);
+    return () => {
+      set.delete(own);
+    };
+  }
+
+  #call<T>(listener: Listener<T>, data: T): void {
+    try {
+      const result = listener(data);
+      if (result instanceof Promise) result.catch((error: unknown) => this.#tell(error));
+    } catch (error) {
+      this.#tell(error);
+    }
+  }
+
+  #tell(error: unknown): void {
+    try {
+      this.#onListenerError?.(error);
+    } catch {
+      // Nobody is left to be told.
+    }
+  }
+}

@@ -1,0 +1,410 @@
+// One job: its state, its verbs, its end. Which state follows which, and which verb is taken where, stands in verbs.ts; when a
+// pause has come into force is gate.ts's to say; what happens to jobs that end together, transaction.ts's.
+//
+//   start() -> driver.run(context) -> transaction: waiting, pending -> prepare -> commit | abort -> clean -> concluded -> null
+
+import type { Clock } from '../host/host.js';
+import { checkSpeed, RateLimit } from '../host/rate-limit.js';
+import type {
+  BlockDeviceIoStatus,
+  BlockdevOnError,
+  BlockErrorAction,
+  BlockJobInfo,
+  JobInfo,
+  JobStatus,
+} from '../schema/generated/types.js';
+import { BlockError, toBlockError } from '../util/errors.js';
+import { Context, type ContextOwner } from './context.js';
+import type { JobDriver, JobType } from './driver.js';
+import { errorAction } from './error-policy.js';
+import { type JobEventMap, type JobEventName, JobEvents } from './events.js';
+import { cancelledError, Gate } from './gate.js';
+import { Progress } from './progress.js';
+import { JobTransaction, type TransactionMember } from './transaction.js';
+import { checkTransition, checkVerb } from './verbs.js';
+
+export interface JobOptions {
+  id: string;
+  driver: JobDriver;
+  clock: Clock;
+  /** Bytes per second; 0 or absent = no limit. */
+  speed?: number;
+  /** What a failed read, a failed write leads to. Default: `report`. */
+  onSourceError?: BlockdevOnError;
+  onTargetError?: BlockdevOnError;
+  /** Default: true. */
+  autoFinalize?: boolean;
+  autoDismiss?: boolean;
+  /** Default: one of its own. */
+  transaction?: JobTransaction;
+  /** Where its events go; default: an emitter of its own. */
+  events?: JobEvents;
+}
+
+/** Where a job stands in front of those that may pause it from outside (see `NodeUser` of the block layer, which it satisfies). */
+export class Job {
+  readonly id: string;
+  readonly type: JobType;
+  readonly autoFinalize: boolean;
+  readonly autoDismiss: boolean;
+  /** Resolves when the job is concluded and succeeded; rejects with its error (`cancelled` where it was cancelled). */
+  readonly done: Promise<void>;
+  readonly progress: Progress;
+  readonly #driver: JobDriver;
+  readonly #events: JobEvents;
+  readonly #limit: RateLimit;
+  readonly #gate: Gate;
+  readonly #context: Context;
+  readonly #policies: { source: BlockdevOnError; target: BlockdevOnError };
+  readonly #transaction: JobTransaction;
+  readonly #member: TransactionMember;
+  #status: JobStatus = 'undefined';
+  #error: BlockError | undefined;
+  #ioStatus: BlockDeviceIoStatus = 'ok';
+  #started = false;
+  #ended = false;
+  #cancelled = false;
+  #softCancelled = false;
+  #shouldComplete = false;
+  #userPaused = false;
+  #settle: { resolve: () => void; reject: (error: BlockError) => void } = {
+    resolve: () => undefined,
+    reject: () => undefined,
+  };
+
+  /** Throws `invalid-argument` for a bad speed. */
+  constructor(options: JobOptions) {
+    this.id = options.id;
+    this.type = options.driver.type;
+    this.autoFinalize = options.autoFinalize ?? true;
+    this.autoDismiss = options.autoDismiss ?? true;
+    this.#driver = options.driver;
+    this.#events = options.events ?? new JobEvents();
+    this.#limit = new RateLimit(options.clock, options.speed ?? 0);
+    this.progress = new Progress(options.clock);
+    this.#policies = { source: options.onSourceError ?? 'report', target: options.onTargetError ?? 'report' };
+    this.#gate = new Gate(options.clock, {
+      paused: () => {
+        this.progress.pause();
+        this.#go(this.#status === 'ready' ? 'standby' : 'paused');
+      },
+      resumed: () => {
+        this.progress.resume();
+        this.#go(this.#status === 'standby' ? 'ready' : 'running');
+      },
+    });
+    this.#context = new Context(this.#contextOwner(), this.#gate, this.#limit, this.progress, options.clock);
+    this.done = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    // Nobody has to look at it: the error is in the events and in `error` too.
+    this.done.catch(() => undefined);
+    this.#member = this.#transactionMember();
+    this.#transaction = (options.transaction ?? new JobTransaction()).group();
+    this.#transaction.add(this.#member);
+    this.#go('created');
+  }
+
+  get status(): JobStatus {
+    return this.#status;
+  }
+  /** Why it failed. */
+  get error(): BlockError | undefined {
+    return this.#error;
+  }
+  get speed(): number {
+    return this.#limit.speed;
+  }
+  /** A user (or the error policy) paused it, not a drain alone. */
+  get userPaused(): boolean {
+    return this.#userPaused;
+  }
+
+  info(): JobInfo {
+    return {
+      id: this.id,
+      type: this.type,
+      status: this.#status,
+      'current-progress': this.progress.current,
+      'total-progress': this.progress.total,
+      ...(this.#error === undefined ? {} : { error: this.#error.message }),
+    };
+  }
+
+  blockInfo(): BlockJobInfo {
+    return {
+      type: this.type,
+      device: this.id,
+      len: this.progress.total,
+      offset: this.progress.current,
+      busy: !this.#gate.quiet,
+      paused: this.#gate.pauseRequested,
+      speed: this.speed,
+      'io-status': this.#ioStatus,
+      ready: this.#status === 'ready' || this.#status === 'standby',
+      status: this.#status,
+      'auto-finalize': this.autoFinalize,
+      'auto-dismiss': this.autoDismiss,
+      ...(this.#error === undefined ? {} : { error: this.#error.message }),
+    };
+  }
+
+  /** Listens to an event of this job; the result ends that. */
+  on<K extends JobEventName>(name: K, listener: (data: JobEventMap[K]) => unknown): () => void {
+    return this.#events.on(name, listener);
+  }
+
+  /** created -> running. Throws `bad-state` in any other state. */
+  start(): void {
+    if (this.#status !== 'created') {
+      throw new BlockError('bad-state', `Job '${this.id}' in state '${this.#status}' cannot be started`);
+    }
+    this.#started = true;
+    this.#gate.begin();
+    this.progress.resume();
+    this.#go('running');
+    void this.#main();
+  }
+
+  /** created -> null: what was to follow the job's creation failed. Throws `bad-state` in any other state. */
+  abandon(error: BlockError): void {
+    if (this.#status !== 'created') {
+      throw new BlockError('bad-state', `Job '${this.id}' in state '${this.#status}' cannot be abandoned`);
+    }
+    this.#error = error;
+    this.#ended = true;
+    this.#transaction.remove(this.#member);
+    this.#go('null');
+    this.#settle.reject(error);
+  }
+
+  // Verbs. Each throws `bad-state` in a state that does not take it.
+
+  /** Marks the job for pausing; it is `paused` (`standby`) when nothing of it is under way any more. */
+  pause(): void {
+    checkVerb(this.id, this.#status, 'pause');
+    if (this.#userPaused) throw new BlockError('bad-state', 'Job is already paused');
+    this.#userPaused = true;
+    this.#gate.pause();
+  }
+
+  resume(): void {
+    checkVerb(this.id, this.#status, 'resume');
+    if (!this.#userPaused) throw new BlockError('bad-state', "Can't resume a job that was not paused");
+    this.#userResume();
+  }
+
+  /** Bytes per second, 0 = no limit. Takes effect at once. Throws `invalid-argument`. */
+  setSpeed(speed: number): void {
+    checkVerb(this.id, this.#status, 'set-speed');
+    checkSpeed(speed);
+    this.#limit.setSpeed(speed);
+    this.#gate.notify();
+  }
+
+  /**
+   * Without `force` a job that is ready may end well, but without its last step (a mirror does not pivot). Resumes a paused job. It
+   * may come too late: then the job succeeds.
+   */
+  cancel(force = false): void {
+    checkVerb(this.id, this.#status, 'cancel');
+    if (this.#cancelled || !this.#transaction.canAbort) return;
+    if (this.#started && this.#driver.cancel?.(force) === true && !force) {
+      this.#softCancelled = true;
+      this.#shouldComplete = true;
+      if (this.#userPaused) this.#userResume();
+      this.#gate.notify();
+      return;
+    }
+    this.#cancelNow();
+    if (this.#ended) this.#transaction.abort(this.#member);
+  }
+
+  /** Asks a ready job to end. Resolves when the driver agreed; `done` tells when it has. Rejects with what the driver refused. */
+  async complete(): Promise<void> {
+    checkVerb(this.id, this.#status, 'complete');
+    if (this.#cancelled || this.#softCancelled || this.#driver.complete === undefined) {
+      throw new BlockError('bad-state', `The active block job '${this.id}' cannot be completed`);
+    }
+    await this.#driver.complete();
+    this.#shouldComplete = true;
+    this.#gate.notify();
+  }
+
+  /** Makes the outcome of the whole transaction final; resolves when all its jobs are concluded, whatever came of them. */
+  async finalize(): Promise<void> {
+    checkVerb(this.id, this.#status, 'finalize');
+    await this.#transaction.finalize();
+  }
+
+  /** Forgets a concluded job. */
+  dismiss(): void {
+    checkVerb(this.id, this.#status, 'dismiss');
+    this.#go('null');
+  }
+
+  /** Changes what the job type can change while it runs. Throws `unsupported` where that is nothing. */
+  change(options: unknown): void {
+    checkVerb(this.id, this.#status, 'change');
+    if (this.#driver.change === undefined) throw new BlockError('unsupported', 'Job type does not support change');
+    this.#driver.change(options);
+    this.#gate.notify();
+  }
+
+  // Drain, as the block layer's NodeUser.
+
+  get userName(): string {
+    return `job '${this.id}'`;
+  }
+  /** Asks the job to be quiet, apart from what a user asks; counts. */
+  drainBegin(): void {
+    this.#driver.drainBegin?.();
+    this.#gate.pause();
+  }
+  drained(): Promise<void> {
+    return this.#gate.whenQuiet();
+  }
+  drainEnd(): void {
+    this.#gate.resume();
+    this.#driver.drainEnd?.();
+  }
+
+  #go(status: JobStatus): void {
+    checkTransition(this.id, this.#status, status);
+    this.#status = status;
+    this.#events.emit('JOB_STATUS_CHANGE', { id: this.id, status });
+  }
+
+  async #main(): Promise<void> {
+    let error: BlockError | undefined;
+    try {
+      await this.#gate.pausePoint();
+      await this.#driver.run(this.#context);
+    } catch (thrown) {
+      error = toBlockError(thrown, { operation: this.type });
+    }
+    await this.#gate.end();
+    this.progress.pause();
+    this.#ended = true;
+    if (this.#cancelled) this.#error = cancelledError(error);
+    else if (error !== undefined) this.#error = error;
+    this.#enterAborting();
+    this.#transaction.memberEnded(this.#member);
+  }
+
+  #enterAborting(): void {
+    if (this.#error !== undefined && this.#status !== 'aborting') this.#go('aborting');
+  }
+
+  #userResume(): void {
+    this.#userPaused = false;
+    this.#ioStatus = 'ok';
+    this.#driver.userResume?.();
+    this.#gate.resume();
+  }
+
+  #cancelNow(): void {
+    this.#cancelled = true;
+    this.#gate.cancel();
+    if (this.#userPaused) this.#userResume();
+    if (!this.#started) this.#ended = true;
+    if (!this.#ended) return;
+    this.#error ??= cancelledError();
+    this.#enterAborting();
+  }
+
+  #blockEvent(): { type: JobType; device: string; len: number; offset: number; speed: number } {
+    const { current: offset, total: len } = this.progress;
+    return { type: this.type, device: this.id, len, offset, speed: this.speed };
+  }
+
+  #contextOwner(): ContextOwner {
+    const job = this;
+    return {
+      get shouldComplete() {
+        return job.#shouldComplete;
+      },
+      becomeReady() {
+        if (job.#status !== 'running' || job.#cancelled) return;
+        job.#go('ready');
+        job.#events.emit('BLOCK_JOB_READY', job.#blockEvent());
+      },
+      judge(error, isRead) {
+        return job.#judge(error, isRead);
+      },
+    };
+  }
+
+  #judge(error: BlockError, isRead: boolean): BlockErrorAction {
+    const action = errorAction(isRead ? this.#policies.source : this.#policies.target, error);
+    this.#events.emit('BLOCK_JOB_ERROR', { device: this.id, operation: isRead ? 'read' : 'write', action });
+    if (action === 'stop') {
+      this.#ioStatus = error.code === 'no-space' ? 'nospace' : 'failed';
+      if (!this.#userPaused && !this.#cancelled) {
+        this.#userPaused = true;
+        this.#gate.pause();
+      }
+    }
+    return action;
+  }
+
+  #transactionMember(): TransactionMember {
+    const job = this;
+    return {
+      autoFinalize: this.autoFinalize,
+      get failure() {
+        return job.#error;
+      },
+      get ended() {
+        return job.#ended;
+      },
+      toWaiting: () => this.#go('waiting'),
+      toPending: () => {
+        if (this.#status !== 'waiting') return;
+        this.#go('pending');
+        if (!this.autoFinalize) this.#events.emit('BLOCK_JOB_PENDING', { type: this.type, id: this.id });
+      },
+      prepare: async () => this.#driver.prepare?.(),
+      fail: (error) => {
+        if (error !== undefined) {
+          this.#error ??= error;
+          this.#enterAborting();
+        } else if (!this.#cancelled && this.#error === undefined) {
+          if (this.#started) this.#driver.cancel?.(true);
+          this.#cancelNow();
+        }
+      },
+      finish: () => this.#finish(),
+    };
+  }
+
+  async #finish(): Promise<void> {
+    const driver = this.#driver;
+    // The first error is the job's; one that comes while it is undone adds nothing that a user could act upon.
+    const attempt = async (step: string, action: (() => Promise<void>) | undefined): Promise<void> => {
+      try {
+        await action?.();
+      } catch (error) {
+        this.#error ??= toBlockError(error, { operation: step });
+        this.#enterAborting();
+      }
+    };
+    const failure = this.#error;
+    if (failure === undefined) await attempt('commit', driver.commit?.bind(driver));
+    else await attempt('abort', async () => driver.abort?.(failure));
+    await attempt('clean', driver.clean?.bind(driver));
+    const error = this.#error;
+    if (this.#started) {
+      if (this.#cancelled) this.#events.emit('BLOCK_JOB_CANCELLED', this.#blockEvent());
+      else
+        this.#events.emit('BLOCK_JOB_COMPLETED', {
+          ...this.#blockEvent(),
+          ...(error === undefined ? {} : { error: error.message }),
+        });
+    }
+    this.#go('concluded');
+    if (error === undefined) this.#settle.resolve();
+    else this.#settle.reject(error);
+    if ((this.autoDismiss || !this.#started) && this.status === 'concluded') this.#go('null');
+  }
+}

@@ -1,0 +1,75 @@
+// The jobs of one host, by id: creation, look-up, `query-jobs`. A job leaves when it is dismissed.
+
+import type { Clock } from '../host/host.js';
+import type { BlockJobInfo, JobInfo } from '../schema/generated/types.js';
+import { BlockError } from '../util/errors.js';
+import { JobEvents } from './events.js';
+import { Job, type JobOptions } from './job.js';
+
+/** A letter, then letters, digits, `-`, `.`, `_`: as every id of QEMU's. */
+const ID = /^[A-Za-z][A-Za-z0-9._-]*$/;
+
+export interface ManagedJobOptions extends Omit<JobOptions, 'id' | 'clock' | 'events'> {
+  /** Default: the job's type and a number. */
+  id?: string;
+}
+
+export class JobManager {
+  /** Events of all jobs. */
+  readonly events: JobEvents;
+  readonly #clock: Clock;
+  readonly #jobs = new Map<string, Job>();
+  #next = 0;
+
+  constructor(clock: Clock, onListenerError?: (error: unknown) => void) {
+    this.#clock = clock;
+    this.events = new JobEvents({ onListenerError });
+  }
+
+  /** Makes a job in state `created`. Throws `invalid-argument` for a bad id or speed, `exists` where the id is taken. */
+  create(options: ManagedJobOptions): Job {
+    const id = options.id ?? this.#autoId(options.driver.type);
+    if (!ID.test(id)) throw new BlockError('invalid-argument', `Invalid job ID '${id}'`);
+    if (this.#jobs.has(id)) throw new BlockError('exists', `Job ID '${id}' already in use`);
+    const events = new JobEvents({ parent: this.events });
+    const job = new Job({ ...options, id, clock: this.#clock, events });
+    this.#jobs.set(id, job);
+    events.on('JOB_STATUS_CHANGE', ({ status }) => {
+      if (status === 'null') this.#jobs.delete(id);
+    });
+    return job;
+  }
+
+  /** Throws `not-found`. */
+  get(id: string): Job {
+    const job = this.#jobs.get(id);
+    if (job === undefined) throw new BlockError('not-found', 'Job not found');
+    return job;
+  }
+
+  list(): Job[] {
+    return [...this.#jobs.values()];
+  }
+  query(): JobInfo[] {
+    return this.list().map((job) => job.info());
+  }
+  queryBlock(): BlockJobInfo[] {
+    return this.list().map((job) => job.blockInfo());
+  }
+
+  /** Cancels every job by force, and resolves when all are concluded. */
+  async cancelAll(): Promise<void> {
+    const jobs = this.list();
+    for (const job of jobs) {
+      if (!['aborting', 'concluded', 'null'].includes(job.status)) job.cancel(true);
+    }
+    await Promise.allSettled(jobs.map((job) => job.done));
+  }
+
+  #autoId(type: string): string {
+    let id: string;
+    do id = `${type}${this.#next++}`;
+    while (this.#jobs.has(id));
+    return id;
+  }
+}
