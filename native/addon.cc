@@ -1,0 +1,222 @@
+// What JavaScript sees of the addon (src/host/real/binding.ts declares the same shapes). The two calls that happen for
+// every batch are raw Node-API, the rest goes through node-addon-api.
+#include <fcntl.h>
+#include <napi.h>
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "bytes.h"
+#include "codecs.h"
+#include "engine.h"
+#include "files.h"
+
+namespace diskwright {
+
+namespace {
+
+/** An engine and what ties it to its environment. Lives as long as the environment: functions point to it. */
+struct Binding {
+  napi_env env = nullptr;
+  std::unique_ptr<Engine> engine;
+  Napi::FunctionReference onBatch;
+  Napi::FunctionReference onClosed;
+  std::vector<Napi::ObjectReference> tables;
+  napi_async_context context = nullptr;
+  napi_async_cleanup_hook_handle cleanup = nullptr;
+};
+
+struct Bindings {
+  std::vector<std::unique_ptr<Binding>> all;
+};
+
+Binding* bindingOf(const Napi::CallbackInfo& info) { return static_cast<Binding*>(info.Data()); }
+
+double argument(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::Number>().DoubleValue(); }
+
+void callBatch(Binding* binding, unsigned count) {
+  Napi::HandleScope scope(binding->env);
+  napi_value argument;
+  napi_value result;
+  if (napi_create_uint32(binding->env, count, &argument) != napi_ok) return;
+  const napi_status status = napi_make_callback(binding->env, binding->context, binding->onBatch.Value(),
+                                                binding->onBatch.Value(), 1, &argument, &result);
+  if (status == napi_pending_exception) {
+    napi_value error;
+    napi_get_and_clear_last_exception(binding->env, &error);
+    napi_fatal_exception(binding->env, error);
+  }
+}
+
+/** submit(count) -> completions that are there. */
+napi_value submit(napi_env env, napi_callback_info info) {
+  size_t argc = 1;
+  napi_value argument;
+  void* data;
+  napi_get_cb_info(env, info, &argc, &argument, nullptr, &data);
+  uint32_t count = 0;
+  napi_get_value_uint32(env, argument, &count);
+  napi_value result;
+  napi_create_uint32(env, static_cast<Binding*>(data)->engine->submit(count), &result);
+  return result;
+}
+
+/** createSlab(bytes) -> ArrayBuffer over mapped memory, or null when there is none. */
+Napi::Value createSlab(const Napi::CallbackInfo& info) {
+  Slab* slab = bindingOf(info)->engine->arena().add(static_cast<size_t>(argument(info, 0)));
+  if (slab == nullptr) return info.Env().Null();
+  slab->retain();
+  napi_value buffer;
+  const auto finalize = [](napi_env, void*, void* hint) { static_cast<Slab*>(hint)->release(); };
+  if (napi_create_external_arraybuffer(info.Env(), slab->base, slab->bytes, finalize, slab, &buffer) != napi_ok) {
+    slab->release();
+    bindingOf(info)->engine->arena().drop(slab->base);
+    return info.Env().Null();
+  }
+  return Napi::Value(info.Env(), buffer);
+}
+
+Napi::Value addressOf(const Napi::CallbackInfo& info) {
+  const auto address = reinterpret_cast<uintptr_t>(info[0].As<Napi::ArrayBuffer>().Data());
+  return Napi::Number::New(info.Env(), static_cast<double>(address));
+}
+
+Napi::Value releaseSlab(const Napi::CallbackInfo& info) {
+  const auto base = static_cast<uintptr_t>(argument(info, 0));
+  return Napi::Boolean::New(info.Env(),
+                            bindingOf(info)->engine->arena().drop(reinterpret_cast<const uint8_t*>(base)));
+}
+
+void setFaults(const Napi::CallbackInfo& info) {
+  Faults& faults = bindingOf(info)->engine->faults();
+  std::atomic<int32_t>* fields[] = {&faults.maxBytes, &faults.interrupts, &faults.again, &faults.delayMs,
+                                    &faults.ringFull};
+  for (size_t i = 0; i < 5; i++) fields[i]->store(static_cast<int32_t>(argument(info, i)));
+}
+
+void closeEngine(const Napi::CallbackInfo& info) {
+  Binding* binding = bindingOf(info);
+  binding->onClosed = Napi::Persistent(info[0].As<Napi::Function>());
+  binding->engine->close([binding] {
+    Napi::HandleScope scope(binding->env);
+    napi_remove_async_cleanup_hook(binding->cleanup);
+    binding->cleanup = nullptr;
+    binding->onBatch.Reset();
+    for (Napi::ObjectReference& table : binding->tables) table.Reset();
+    napi_value result;
+    napi_make_callback(binding->env, binding->context, binding->onClosed.Value(), binding->onClosed.Value(), 0, nullptr,
+                       &result);
+    binding->onClosed.Reset();
+    napi_async_destroy(binding->env, binding->context);
+  });
+}
+
+/** The environment goes away with the engine still open, requests in flight perhaps. */
+void onCleanup(napi_async_cleanup_hook_handle handle, void* data) {
+  auto* binding = static_cast<Binding*>(data);
+  const auto gone = [handle] { napi_remove_async_cleanup_hook(handle); };
+  if (binding->engine->isOpen()) binding->engine->close(gone);
+}
+
+/** createEngine(descriptors, order, completions, slots, io_uring?, onBatch) -> functions, or -errno. */
+Napi::Value createEngine(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  auto binding = std::make_unique<Binding>();
+  binding->env = env;
+  Tables tables;
+  tables.descriptors = static_cast<const uint8_t*>(info[0].As<Napi::ArrayBuffer>().Data());
+  tables.order = static_cast<const int32_t*>(info[1].As<Napi::ArrayBuffer>().Data());
+  tables.completions = static_cast<double*>(info[2].As<Napi::ArrayBuffer>().Data());
+  tables.slots = info[3].As<Napi::Number>().Uint32Value();
+  for (size_t i = 0; i < 3; i++) binding->tables.push_back(Napi::Persistent(info[i].As<Napi::Object>()));
+  uv_loop_t* loop = nullptr;
+  napi_get_uv_event_loop(env, &loop);
+  Binding* data = binding.get();
+  binding->engine = std::make_unique<Engine>(loop, tables, [data](unsigned count) { callBatch(data, count); });
+  const int failed = binding->engine->start(info[4].As<Napi::Boolean>().Value());
+  if (failed != 0) return Napi::Number::New(env, failed);
+  binding->onBatch = Napi::Persistent(info[5].As<Napi::Function>());
+  napi_async_init(env, nullptr, Napi::String::New(env, "diskwright"), &binding->context);
+  napi_add_async_cleanup_hook(env, onCleanup, data, &binding->cleanup);
+  env.GetInstanceData<Bindings>()->all.push_back(std::move(binding));
+
+  Napi::Object functions = Napi::Object::New(env);
+  napi_value submitFunction;
+  napi_create_function(env, "submit", NAPI_AUTO_LENGTH, submit, data, &submitFunction);
+  functions.Set("submit", Napi::Value(env, submitFunction));
+  functions.Set("createSlab", Napi::Function::New(env, createSlab, "createSlab", data));
+  functions.Set("releaseSlab", Napi::Function::New(env, releaseSlab, "releaseSlab", data));
+  functions.Set("setFaults", Napi::Function::New(env, setFaults, "setFaults", data));
+  functions.Set("close", Napi::Function::New(env, closeEngine, "close", data));
+  return functions;
+}
+
+Napi::Value isZeroOf(const Napi::CallbackInfo& info) {
+  const auto data = info[0].As<Napi::Uint8Array>();
+  return Napi::Boolean::New(info.Env(), isZero(data.Data(), data.ByteLength()));
+}
+
+/** zeroMap(data, granule, map) -> granules, -1 where the map is too short. */
+Napi::Value zeroMapOf(const Napi::CallbackInfo& info) {
+  const auto data = info[0].As<Napi::Uint8Array>();
+  const auto granule = static_cast<size_t>(argument(info, 1));
+  auto map = info[2].As<Napi::Uint8Array>();
+  if (granule == 0 || (data.ByteLength() + granule - 1) / granule > map.ByteLength()) {
+    return Napi::Number::New(info.Env(), -1);
+  }
+  const size_t count = zeroMap(data.Data(), data.ByteLength(), granule, map.Data());
+  return Napi::Number::New(info.Env(), static_cast<double>(count));
+}
+
+Napi::Value firstDifferenceOf(const Napi::CallbackInfo& info) {
+  const auto a = info[0].As<Napi::Uint8Array>();
+  const auto b = info[1].As<Napi::Uint8Array>();
+  const size_t length = std::min(a.ByteLength(), b.ByteLength());
+  return Napi::Number::New(info.Env(), static_cast<double>(firstDifference(a.Data(), b.Data(), length)));
+}
+
+int lockType(double kind) { return kind == 0 ? F_UNLCK : kind == 1 ? F_RDLCK : F_WRLCK; }
+
+Napi::Value lock(const Napi::CallbackInfo& info) {
+  const int64_t result = ofdLock(static_cast<int>(argument(info, 0)), lockType(argument(info, 1)),
+                                 static_cast<uint64_t>(argument(info, 2)), static_cast<uint64_t>(argument(info, 3)));
+  return Napi::Number::New(info.Env(), static_cast<double>(result));
+}
+
+Napi::Value lockConflicts(const Napi::CallbackInfo& info) {
+  const int64_t result = ofdTest(static_cast<int>(argument(info, 0)), lockType(argument(info, 1)),
+                                 static_cast<uint64_t>(argument(info, 2)), static_cast<uint64_t>(argument(info, 3)));
+  return Napi::Number::New(info.Env(), static_cast<double>(result));
+}
+
+Napi::Value fileSizeOf(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(fileSize(static_cast<int>(argument(info, 0)))));
+}
+
+Napi::Value mappedSlabs(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(Slab::mapped()));
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  env.SetInstanceData(new Bindings);
+  exports.Set("createEngine", Napi::Function::New(env, createEngine));
+  exports.Set("addressOf", Napi::Function::New(env, addressOf));
+  exports.Set("isZero", Napi::Function::New(env, isZeroOf));
+  exports.Set("zeroMap", Napi::Function::New(env, zeroMapOf));
+  exports.Set("firstDifference", Napi::Function::New(env, firstDifferenceOf));
+  exports.Set("lock", Napi::Function::New(env, lock));
+  exports.Set("lockConflicts", Napi::Function::New(env, lockConflicts));
+  exports.Set("fileSize", Napi::Function::New(env, fileSizeOf));
+  exports.Set("mappedSlabs", Napi::Function::New(env, mappedSlabs));
+  exports.Set("codecs", Napi::String::New(env, describeCodecs()));
+  exports.Set("zeroTest", Napi::String::New(env, zeroTestName()));
+  return exports;
+}
+
+}  // namespace
+
+}  // namespace diskwright
+
+using diskwright::init;
+NODE_API_MODULE(diskwright, init)

@@ -1,0 +1,121 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "files.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/stat.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace diskwright {
+
+namespace {
+
+constexpr uint32_t kMaxAlign = 65536;
+
+bool plausible(uint32_t align) { return align >= 1 && align <= kMaxAlign && (align & (align - 1)) == 0; }
+
+bool alignmentFromStatx(int fd, OpenedFile& file) {
+#if defined(STATX_DIOALIGN)
+  struct statx info {};
+  if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &info) != 0) return false;
+  if ((info.stx_mask & STATX_DIOALIGN) == 0 || info.stx_dio_offset_align == 0) return false;
+  if (!plausible(info.stx_dio_offset_align) || !plausible(info.stx_dio_mem_align)) return false;
+  file.memoryAlign = info.stx_dio_mem_align;
+  file.offsetAlign = info.stx_dio_offset_align;
+  return true;
+#else
+  return false;
+#endif
+}
+
+/** Reads with less and less alignment say what the kernel takes; 4096 where nothing can be learnt (empty file). */
+void alignmentFromTrialReads(int fd, OpenedFile& file) {
+  file.memoryAlign = 4096;
+  file.offsetAlign = 4096;
+  void* buffer = mmap(nullptr, 2 * kMaxAlign, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (buffer == MAP_FAILED) return;
+  auto* bytes = static_cast<uint8_t*>(buffer);
+  for (uint32_t align = 512; align <= kMaxAlign; align *= 2) {
+    const ssize_t got = pread(fd, bytes, align, 0);
+    if (got < 0 && errno == EINVAL) continue;
+    if (got > 0) file.offsetAlign = align;
+    break;
+  }
+  for (uint32_t align = 512; align <= 4096; align *= 2) {
+    const ssize_t got = pread(fd, bytes + align, file.offsetAlign, 0);
+    if (got < 0 && errno == EINVAL) continue;
+    if (got > 0) file.memoryAlign = align;
+    break;
+  }
+  munmap(buffer, 2 * kMaxAlign);
+}
+
+struct flock lockOf(int kind, uint64_t start, uint64_t length) {
+  struct flock lock {};
+  lock.l_type = static_cast<short>(kind);
+  lock.l_whence = SEEK_SET;
+  lock.l_start = static_cast<off_t>(start);
+  lock.l_len = static_cast<off_t>(length);
+  return lock;
+}
+
+}  // namespace
+
+OpenedFile openFile(const char* path, int flags) {
+  OpenedFile file;
+  int fd;
+  do {
+    // O_NONBLOCK: opening a FIFO by mistake must not hang a thread.
+    fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
+  } while (fd < 0 && errno == EINTR);
+  if (fd < 0) {
+    file.fd = -errno;
+    return file;
+  }
+  struct stat info {};
+  int wrong = 0;
+  if (fstat(fd, &info) != 0) wrong = errno;
+  else if (S_ISDIR(info.st_mode)) wrong = EISDIR;
+  else if (S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode)) wrong = ESPIPE;
+  else if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK) != 0) wrong = errno;
+  if (wrong != 0) {
+    close(fd);
+    file.fd = -wrong;
+    return file;
+  }
+  file.fd = fd;
+  file.type = (info.st_mode & S_IFMT) >> 12;
+  if ((flags & O_DIRECT) != 0 && !alignmentFromStatx(fd, file)) alignmentFromTrialReads(fd, file);
+  return file;
+}
+
+int64_t fileSize(int fd) {
+  struct stat info {};
+  if (fstat(fd, &info) != 0) return -errno;
+  if (!S_ISBLK(info.st_mode)) return info.st_size;
+  uint64_t bytes = 0;
+  if (ioctl(fd, BLKGETSIZE64, &bytes) != 0) return -errno;
+  return static_cast<int64_t>(bytes);
+}
+
+int64_t ofdLock(int fd, int kind, uint64_t start, uint64_t length) {
+  struct flock lock = lockOf(kind, start, length);
+  if (fcntl(fd, F_OFD_SETLK, &lock) == 0) return 0;
+  return errno == EACCES ? -EAGAIN : -errno;
+}
+
+int64_t ofdTest(int fd, int kind, uint64_t start, uint64_t length) {
+  struct flock lock = lockOf(kind, start, length);
+  if (fcntl(fd, F_OFD_GETLK, &lock) != 0) return -errno;
+  return lock.l_type == F_UNLCK ? 0 : 1;
+}
+
+}  // namespace diskwright

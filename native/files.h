@@ -1,0 +1,26 @@
+// Opening files (with the alignment that O_DIRECT wants), their size, and byte-range locks that belong to the open
+// file description, as QEMU's image locks do. All results are values or -errno.
+#pragma once
+
+#include <cstdint>
+
+namespace diskwright {
+
+/** What `openFile` found out. JavaScript reads the last three as 32-bit words, in this order. */
+struct OpenedFile {
+  int64_t fd = -1;          // or -errno
+  uint32_t memoryAlign = 1;
+  uint32_t offsetAlign = 1;
+  uint32_t type = 0;        // S_IFMT bits of st_mode, shifted right by 12
+};
+
+/** Never blocks on a FIFO, never becomes inherited. Regular files and devices only. */
+OpenedFile openFile(const char* path, int flags);
+/** Bytes: st_size, or the size of a block device. */
+int64_t fileSize(int fd);
+/** `kind`: F_RDLCK, F_WRLCK or F_UNLCK. 0, or -errno (-EAGAIN where another holder conflicts). */
+int64_t ofdLock(int fd, int kind, uint64_t start, uint64_t length);
+/** 1 where a lock of `kind` would conflict with another holder's, 0 where not. */
+int64_t ofdTest(int fd, int kind, uint64_t start, uint64_t length);
+
+}  // namespace diskwright

@@ -1,0 +1,41 @@
+// Worker threads with one queue, started as they are needed, none before.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "ops.h"
+#include "request.h"
+
+namespace diskwright {
+
+class Pool {
+ public:
+  using Done = std::function<void(Request*)>;
+  /** `done` is called on the worker. */
+  Pool(unsigned maxThreads, Faults& faults, Done done);
+  ~Pool() { stop(); }
+  void push(Request* request);
+  /** Forgets what is queued, waits for what has begun, ends the threads. */
+  void stop();
+
+ private:
+  void work();
+
+  const unsigned maxThreads_;
+  Faults& faults_;
+  const Done done_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  RequestList queue_;
+  unsigned queued_ = 0;
+  unsigned idle_ = 0;
+  std::atomic<bool> stopping_{false};
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace diskwright

@@ -1,0 +1,104 @@
+// What JavaScript writes for each request, and what the engine keeps of it while it is under way.
+//
+//   descriptor, 64 bytes, one a slot (src/host/real/table.ts writes the same layout):
+//      0 i32 op         4 i32 fd          8 f64 offset     16 f64 address
+//     24 f64 length    32 i32 flags      36 i32 extra      40 f64 offset2
+//     48 f64 address2  56 i32 fd2        60 i32 unused
+//
+//   completion, 16 bytes: f64 slot, f64 result (or -errno)
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace diskwright {
+
+enum Op : int32_t {
+  kRead = 1,        // address, length, offset; kFlagScan: extra = granule, address2 = map
+  kWrite = 2,
+  kReadv = 3,       // address = pairs of f64 (address, length), extra = how many, length = bytes in all
+  kWritev = 4,
+  kDataSync = 5,
+  kTruncate = 6,    // offset = new size
+  kFallocate = 7,   // extra = mode
+  kSeek = 8,        // result = end of the run * 2, + 1 where it is data
+  kCopyRange = 9,   // fd2, offset2 = target; result = bytes
+  kOpen = 10,       // address = path (length bytes, NUL behind), extra = flags, address2 = 12 bytes for the findings; result = fd
+  kClose = 11,
+  kBlockDiscard = 12,
+  kBlockZeroOut = 13,
+  kCompress = 14,   // address2, offset2 = output and its room; extra = level, fd = codec; result = bytes, 0: no room
+  kDecompress = 15,
+};
+
+enum Flags : int32_t {
+  kFlagDirect = 1,
+  kFlagScan = 2,
+  kFlagAlignShift = 8,  // bits 8 to 15: log2 of the alignment of a direct file
+};
+
+struct Request {
+  uint32_t slot = 0;
+  int32_t op = 0;
+  int32_t fd = -1;
+  int32_t fd2 = -1;
+  int32_t flags = 0;
+  int32_t extra = 0;
+  uint64_t offset = 0;
+  uint64_t offset2 = 0;
+  uint64_t length = 0;
+  uint8_t* data = nullptr;
+  uint8_t* data2 = nullptr;
+  int64_t result = 0;
+  Request* next = nullptr;
+
+  // Reads and writes: what is still to transfer. `iov` points to `one` or into `many`.
+  iovec* iov = nullptr;
+  unsigned iovCount = 0;
+  uint64_t position = 0;
+  iovec one{};
+  std::vector<iovec> many;
+
+  bool isRead() const { return op == kRead || op == kReadv; }
+  bool isTransfer() const { return op >= kRead && op <= kWritev; }
+  bool direct() const { return (flags & kFlagDirect) != 0; }
+  uint64_t alignment() const { return uint64_t{1} << ((flags >> kFlagAlignShift) & 31); }
+
+  /** Notes that `bytes` more were transferred. */
+  void advance(uint64_t bytes) {
+    position += bytes;
+    while (bytes > 0 && iovCount > 0) {
+      if (bytes < iov->iov_len) {
+        iov->iov_base = static_cast<uint8_t*>(iov->iov_base) + bytes;
+        iov->iov_len -= bytes;
+        return;
+      }
+      bytes -= iov->iov_len;
+      iov++;
+      iovCount--;
+    }
+  }
+};
+
+/** An intrusive first-in, first-out list. */
+struct RequestList {
+  Request* head = nullptr;
+  Request* tail = nullptr;
+  void push(Request* request) {
+    request->next = nullptr;
+    if (tail == nullptr) head = request;
+    else tail->next = request;
+    tail = request;
+  }
+  Request* pop() {
+    Request* request = head;
+    if (request == nullptr) return nullptr;
+    head = request->next;
+    if (head == nullptr) tail = nullptr;
+    return request;
+  }
+};
+
+}  // namespace diskwright

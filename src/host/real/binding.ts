@@ -1,0 +1,83 @@
+// The addon's face (native/addon.cc) and how it is found: in the package's own folder, wherever this module was
+// loaded from (src/ through tsx, dist/, or the bundled command line).
+import { existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { BlockError } from '../../util/errors.js';
+
+/** Functions of one engine. Every address is a number: where a slab starts, plus an offset. */
+export interface NativeEngine {
+  /** Takes the slots in order[0, count); answers how many completions are in the table already. */
+  submit(count: number): number;
+  /** Maps `bytes` (whole pages), or null where the system has no memory. */
+  createSlab(bytes: number): ArrayBuffer | null;
+  releaseSlab(address: number): boolean;
+  /** For tests: see `Faults`. */
+  setFaults(maxBytes: number, interrupts: number, again: number, delayMs: number, ringFull: number): void;
+  close(closed: () => void): void;
+}
+
+export interface Native {
+  /** The engine, or -errno where io_uring was asked for and is not to be had. */
+  createEngine(
+    descriptors: ArrayBuffer,
+    order: ArrayBuffer,
+    completions: ArrayBuffer,
+    slots: number,
+    ring: boolean,
+    onBatch: (count: number) => void,
+  ): NativeEngine | number;
+  addressOf(slab: ArrayBuffer): number;
+  isZero(data: Uint8Array): boolean;
+  /** Number of granules, -1 where `map` is too short. */
+  zeroMap(data: Uint8Array, granule: number, map: Uint8Array): number;
+  firstDifference(a: Uint8Array, b: Uint8Array): number;
+  /** kind: 0 none, 1 shared, 2 exclusive. 0 or -errno. */
+  lock(fd: number, kind: number, start: number, length: number): number;
+  /** 1 conflict, 0 none, or -errno. */
+  lockConflicts(fd: number, kind: number, start: number, length: number): number;
+  /** Bytes, or -errno. */
+  fileSize(fd: number): number;
+  /** Slabs of this process that are mapped now. */
+  mappedSlabs(): number;
+  readonly codecs: string;
+  /** Which code the zero test runs: `avx2`, `sse2`, `portable`. */
+  readonly zeroTest: string;
+}
+
+let loaded: Native | undefined;
+
+/** Loads the addon, once. Throws `unsupported` where it has not been built. */
+export function loadNative(): Native {
+  if (loaded !== undefined) return loaded;
+  const here = fileURLToPath(import.meta.url);
+  const require = createRequire(here);
+  const root = packageRoot(dirname(here));
+  try {
+    const load = require('node-gyp-build') as (folder: string) => Native;
+    loaded = load(root);
+  } catch (cause) {
+    throw new BlockError('unsupported', `the native addon of diskwright is not built: run "npm install" in ${root}`, {
+      operation: 'load',
+      path: root,
+      cause,
+    });
+  }
+  return loaded;
+}
+
+function packageRoot(start: string): string {
+  for (let folder = start; ; folder = dirname(folder)) {
+    const file = join(folder, 'package.json');
+    if (existsSync(file) && (JSON.parse(readFileSync(file, 'utf8')) as { name?: string }).name === 'diskwright') {
+      return folder;
+    }
+    if (folder === dirname(folder)) {
+      throw new BlockError('unsupported', `no package.json of diskwright above ${start}`, {
+        operation: 'load',
+        path: start,
+      });
+    }
+  }
+}

@@ -1,0 +1,77 @@
+// The codecs of the addon: whole buffers, on worker threads of their own. Buffers outside the arena are copied in and out.
+import { BlockError } from '../../util/errors.js';
+import type { Codecs, CompressionType } from '../host.js';
+import { type Engine, Requester } from './engine.js';
+import type { ArenaMemory } from './memory.js';
+import { Op } from './table.js';
+
+/** Number in the descriptor, default level, highest level (QEMU's defaults are the codecs' own). */
+const KINDS: Readonly<Record<CompressionType, { id: number; level: number; min: number; max: number }>> = {
+  zlib: { id: 0, level: 6, min: 0, max: 9 },
+  zstd: { id: 1, level: 3, min: 1, max: 22 },
+};
+
+export class NativeCodecs implements Codecs {
+  readonly description: string;
+  #engine: Engine;
+  #memory: ArenaMemory;
+  #who = new Requester('codec');
+
+  constructor(engine: Engine, memory: ArenaMemory) {
+    this.#engine = engine;
+    this.#memory = memory;
+    this.description = engine.native.codecs;
+  }
+
+  async compress(type: CompressionType, input: Uint8Array, output: Uint8Array, level?: number): Promise<number> {
+    const kind = KINDS[type];
+    const chosen = level ?? kind.level;
+    if (!Number.isInteger(chosen) || chosen < kind.min || chosen > kind.max) {
+      throw new BlockError('invalid-argument', `${type} has no level ${chosen}`, { operation: 'compress' });
+    }
+    const length = await this.#run(Op.compress, kind.id, input, output, chosen);
+    return length === 0 ? -1 : length;
+  }
+
+  async decompress(type: CompressionType, input: Uint8Array, output: Uint8Array): Promise<void> {
+    try {
+      await this.#run(Op.decompress, KINDS[type].id, input, output, 0);
+    } catch (error) {
+      if (!(error instanceof BlockError) || error.errno !== 'EBADMSG') throw error;
+      const text = `the ${type} data is broken, or holds less than ${output.byteLength} bytes`;
+      throw new BlockError('invalid-image', text, { operation: 'decompress', length: input.byteLength, cause: error });
+    }
+  }
+
+  async #run(op: number, codec: number, input: Uint8Array, output: Uint8Array, level: number): Promise<number> {
+    const memory = this.#memory;
+    const ownInput = memory.addressOf(input);
+    const ownOutput = memory.addressOf(output);
+    const from = ownInput === 0 ? memory.allocate(input.byteLength) : input;
+    let to = output;
+    try {
+      if (ownOutput === 0) to = memory.allocate(output.byteLength);
+      if (ownInput === 0) from.set(input);
+      const source = memory.addressOf(from);
+      const target = memory.addressOf(to);
+      const { byteLength } = output;
+      const made = await this.#engine.start(
+        op,
+        this.#who,
+        codec,
+        0,
+        source,
+        input.byteLength,
+        0,
+        level,
+        byteLength,
+        target,
+      );
+      if (ownOutput === 0) output.set(op === Op.compress ? to.subarray(0, made) : to);
+      return made;
+    } finally {
+      if (ownInput === 0) memory.free(from);
+      if (to !== output) memory.free(to);
+    }
+  }
+}

@@ -1,0 +1,30 @@
+// From -errno to a BlockError that names what failed, where and why.
+import { constants } from 'node:os';
+import { getSystemErrorMap } from 'node:util';
+import { BlockError, codeOfErrno } from '../../util/errors.js';
+
+const NAMES = new Map<number, string>(Object.entries(constants.errno).map(([name, value]) => [value, name]));
+
+export interface FailedRequest {
+  operation: string;
+  path: string;
+  offset?: number;
+  length?: number;
+}
+
+/** Name of a positive errno, e.g. `ENOSPC`; `E117` where the system has no name for it. */
+export function errnoName(errno: number): string {
+  return NAMES.get(errno) ?? `E${errno}`;
+}
+
+/** `errno` may have either sign. */
+export function errnoError(errno: number, failed: FailedRequest): BlockError {
+  const number = Math.abs(errno);
+  const name = errnoName(number);
+  const words = getSystemErrorMap().get(-number)?.[1] ?? name;
+  const where = failed.offset === undefined ? '' : ` at offset ${failed.offset}, ${failed.length ?? 0} bytes`;
+  return new BlockError(codeOfErrno(name), `${failed.path}: ${failed.operation}${where}: ${words}`, {
+    ...failed,
+    errno: name,
+  });
+}

@@ -1,0 +1,292 @@
+// One open file or block device of the real host.
+import { constants } from 'node:os';
+import { BlockError } from '../../util/errors.js';
+import type { FileInfo, FileKind, HostFile, LockKind, SeekResult, ZeroScan } from '../host.js';
+import { closedError, type Engine } from './engine.js';
+import { errnoError } from './errno.js';
+import { infoOfDescriptor } from './info.js';
+import type { ArenaMemory } from './memory.js';
+import { Fallocate, Op } from './table.js';
+import { Transfer } from './transfer.js';
+
+const LOCK_KINDS: Readonly<Record<LockKind, number>> = { none: 0, shared: 1, exclusive: 2 };
+const SECTOR = 512;
+/** What fallocate and copy_file_range say where they are not to be had, apart from EOPNOTSUPP. */
+const NOT_HERE = new Set(['ENODEV', 'ESPIPE', 'EXDEV', 'ENOTTY']);
+
+export interface RealFileOptions {
+  path: string;
+  fd: number;
+  kind: FileKind;
+  writable: boolean;
+  direct: boolean;
+  alignment: number;
+  memoryAlignment: number;
+}
+
+export class RealFile implements HostFile {
+  readonly path: string;
+  readonly kind: FileKind;
+  readonly writable: boolean;
+  readonly direct: boolean;
+  readonly alignment: number;
+  #engine: Engine;
+  #memory: ArenaMemory;
+  #fd: number;
+  #transfer: Transfer;
+  #open = true;
+  #closing: Promise<void> | undefined;
+  #forget: (file: RealFile) => void;
+
+  constructor(engine: Engine, memory: ArenaMemory, options: RealFileOptions, forget: (file: RealFile) => void) {
+    this.path = options.path;
+    this.kind = options.kind;
+    this.writable = options.writable;
+    this.direct = options.direct;
+    this.alignment = options.alignment;
+    this.#engine = engine;
+    this.#memory = memory;
+    this.#fd = options.fd;
+    this.#forget = forget;
+    this.#transfer = new Transfer(engine, memory, { ...options, size: () => this.#sizeNow() });
+  }
+
+  get inFlight(): number {
+    return this.#transfer.who.inFlight;
+  }
+
+  read(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    const address = this.#memory.addressOf(buffer);
+    if (
+      this.#open &&
+      scan === undefined &&
+      address !== 0 &&
+      !this.direct &&
+      Number.isSafeInteger(offset) &&
+      offset >= 0
+    ) {
+      return this.#engine.start(
+        Op.read,
+        this.#transfer.who,
+        this.#fd,
+        offset,
+        address,
+        buffer.byteLength,
+      ) as Promise<unknown> as Promise<void>;
+    }
+    return this.#run('read', false, offset, buffer.byteLength, () => this.#transfer.read(offset, buffer, scan));
+  }
+
+  write(offset: number, buffer: Uint8Array): Promise<void> {
+    const address = this.#memory.addressOf(buffer);
+    if (this.#open && this.writable && address !== 0 && !this.direct && Number.isSafeInteger(offset) && offset >= 0) {
+      return this.#engine.start(
+        Op.write,
+        this.#transfer.who,
+        this.#fd,
+        offset,
+        address,
+        buffer.byteLength,
+      ) as Promise<unknown> as Promise<void>;
+    }
+    return this.#run('write', true, offset, buffer.byteLength, () => this.#transfer.write(offset, buffer));
+  }
+
+  readv(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
+    return this.#run('read', false, offset, total(buffers), () => this.#transfer.vector(false, offset, buffers));
+  }
+
+  writev(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
+    return this.#run('write', true, offset, total(buffers), () => this.#transfer.vector(true, offset, buffers));
+  }
+
+  flush(): Promise<void> {
+    return this.#run('flush', false, 0, 0, () => this.#request(Op.dataSync, 0, 0));
+  }
+
+  async size(): Promise<number> {
+    if (!this.#open) throw closedError('size', this.path);
+    return this.#sizeNow();
+  }
+
+  info(): Promise<FileInfo> {
+    return this.#run('info', false, 0, 0, async () => {
+      const info = await infoOfDescriptor(this.#fd, this.path);
+      return this.kind === 'block' ? { ...info, size: this.#sizeNow() } : info;
+    });
+  }
+
+  truncate(size: number): Promise<void> {
+    return this.#run('truncate', true, size, 0, async () => {
+      if (this.kind === 'file') return this.#request(Op.truncate, size, 0);
+      if (size === this.#sizeNow()) return;
+      throw this.#unsupported('truncate', 'only a regular file can change its size');
+    });
+  }
+
+  allocate(offset: number, length: number, keepSize: boolean): Promise<void> {
+    const mode = keepSize ? Fallocate.keepSize : Fallocate.allocate;
+    return this.#run('allocate', true, offset, length, () => this.#fallocate(offset, length, mode));
+  }
+
+  punchHole(offset: number, length: number): Promise<void> {
+    return this.#run('punch-hole', true, offset, length, async () => {
+      this.#wholeSectors('punch-hole', offset, length);
+      await this.#fallocate(offset, length, Fallocate.punchHole);
+    });
+  }
+
+  zeroRange(offset: number, length: number): Promise<void> {
+    return this.#run('zero-range', true, offset, length, async () => {
+      if (this.kind !== 'block') return this.#fallocate(offset, length, Fallocate.zeroRange);
+      this.#wholeSectors('zero-range', offset, length);
+      await this.#request(Op.blockZeroOut, offset, length);
+    });
+  }
+
+  discard(offset: number, length: number): Promise<void> {
+    return this.#run('discard', true, offset, length, async () => {
+      if (this.kind !== 'block') return this.#fallocate(offset, length, Fallocate.punchHole);
+      // A hint may touch less than was asked: only whole sectors go.
+      const start = Math.ceil(offset / SECTOR) * SECTOR;
+      const end = Math.floor((offset + length) / SECTOR) * SECTOR;
+      if (end > start) await this.#request(Op.blockDiscard, start, end - start);
+    });
+  }
+
+  seek(offset: number): Promise<SeekResult> {
+    return this.#run('seek', false, offset, 0, async () => {
+      const answer = await this.#engine.start(Op.seek, this.#transfer.inner, this.#fd, offset, 0, 0);
+      const end = Math.floor(answer / 2);
+      if (end > offset) return { data: answer % 2 === 1, end };
+      throw new BlockError('out-of-bounds', `${this.path}: seek at offset ${offset}, but the end is at ${end}`, {
+        operation: 'seek',
+        path: this.path,
+        offset,
+      });
+    });
+  }
+
+  copyRange(offset: number, target: HostFile, targetOffset: number, length: number): Promise<number> {
+    return this.#run('copy-range', false, offset, length, async () => {
+      checkPlace('copy-range', target.path, targetOffset, length);
+      if (!(target instanceof RealFile) || this.kind !== 'file' || target.kind !== 'file') {
+        throw this.#unsupported('copy-range', 'only between regular files of one host');
+      }
+      return target.#run('copy-range', true, targetOffset, length, () =>
+        this.#orUnsupported(
+          this.#engine.start(
+            Op.copyRange,
+            this.#transfer.inner,
+            this.#fd,
+            offset,
+            0,
+            length,
+            0,
+            0,
+            targetOffset,
+            0,
+            target.#fd,
+          ),
+        ),
+      );
+    });
+  }
+
+  lock(kind: LockKind, start: number, length: number): boolean {
+    if (!this.#open) throw closedError('lock', this.path);
+    const result = this.#engine.native.lock(this.#fd, LOCK_KINDS[kind], start, length);
+    if (result === 0) return true;
+    if (result === -constants.errno.EAGAIN) return false;
+    throw errnoError(result, { operation: 'lock', path: this.path, offset: start, length });
+  }
+
+  lockConflicts(kind: 'shared' | 'exclusive', start: number, length: number): boolean {
+    if (!this.#open) throw closedError('lock', this.path);
+    const result = this.#engine.native.lockConflicts(this.#fd, LOCK_KINDS[kind], start, length);
+    if (result < 0) throw errnoError(result, { operation: 'lock', path: this.path, offset: start, length });
+    return result === 1;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#open = false;
+    try {
+      await this.#transfer.who.idle();
+      await this.#request(Op.close, 0, 0);
+    } finally {
+      this.#forget(this);
+    }
+  }
+
+  /** The checks of every request, and its count. */
+  #run<T>(operation: string, writes: boolean, offset: number, length: number, body: () => Promise<T>): Promise<T> {
+    return this.#transfer.counted(async () => {
+      if (!this.#open) throw closedError(operation, this.path);
+      if (writes && !this.writable) {
+        const info = { operation, path: this.path, offset, length };
+        throw new BlockError('read-only', `${this.path}: ${operation}: it is open for reading only`, info);
+      }
+      checkPlace(operation, this.path, offset, length);
+      return body();
+    });
+  }
+
+  async #request(op: number, offset: number, length: number): Promise<void> {
+    await this.#orUnsupported(this.#engine.start(op, this.#transfer.inner, this.#fd, offset, 0, length));
+  }
+
+  async #fallocate(offset: number, length: number, mode: number): Promise<void> {
+    if (length === 0) return;
+    await this.#orUnsupported(
+      this.#engine.start(Op.fallocate, this.#transfer.inner, this.#fd, offset, 0, length, 0, mode),
+    );
+  }
+
+  async #orUnsupported<T>(request: Promise<T>): Promise<T> {
+    try {
+      return await request;
+    } catch (error) {
+      if (!(error instanceof BlockError) || !NOT_HERE.has(error.errno ?? '')) throw error;
+      const { operation, path, offset, length, errno } = error;
+      throw new BlockError('unsupported', error.message, { operation, path, offset, length, errno, cause: error });
+    }
+  }
+
+  #wholeSectors(operation: string, offset: number, length: number): void {
+    if (this.kind !== 'block' || (offset % SECTOR === 0 && length % SECTOR === 0)) return;
+    throw this.#unsupported(operation, `a block device takes whole sectors, not ${length} bytes at ${offset}`);
+  }
+
+  #unsupported(operation: string, why: string): BlockError {
+    return new BlockError('unsupported', `${this.path}: ${operation}: ${why}`, { operation, path: this.path });
+  }
+
+  #sizeNow(): number {
+    const size = this.#engine.native.fileSize(this.#fd);
+    if (size < 0) throw errnoError(size, { operation: 'size', path: this.path });
+    return size;
+  }
+}
+
+function total(buffers: readonly Uint8Array[]): number {
+  let length = 0;
+  for (const buffer of buffers) length += buffer.byteLength;
+  return length;
+}
+
+function checkPlace(operation: string, path: string, offset: number, length: number): void {
+  if (Number.isSafeInteger(offset) && offset >= 0 && Number.isSafeInteger(length) && length >= 0) {
+    if (Number.isSafeInteger(offset + length)) return;
+  }
+  throw new BlockError('invalid-argument', `${path}: ${operation}: no such range: offset ${offset}, ${length} bytes`, {
+    operation,
+    path,
+    offset,
+    length,
+  });
+}

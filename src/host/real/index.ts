@@ -1,0 +1,192 @@
+// The real host: files of the operating system, through the addon.
+import { randomBytes } from 'node:crypto';
+import { constants, existsSync, promises } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { BlockError, toBlockError } from '../../util/errors.js';
+import type { FileInfo, Host, HostFile, OpenFileOptions } from '../host.js';
+import { loadNative, type Native } from './binding.js';
+import { realClock } from './clock.js';
+import { NativeCodecs } from './codecs.js';
+import { Engine, type Faults, Requester } from './engine.js';
+import { RealFile } from './file.js';
+import { infoOfPath, kindOfType } from './info.js';
+import { ArenaMemory } from './memory.js';
+import { Op } from './table.js';
+
+export type EngineName = 'io_uring' | 'threads' | 'auto';
+
+export interface RealHostOptions {
+  /** Default: what DISKWRIGHT_ENGINE says, else `auto`: io_uring where there is one. */
+  engine?: EngineName;
+  /** Bytes that `Memory.allocate` hands out at most. Default 1 GiB. */
+  memoryLimit?: number;
+  /** Requests under way in the addon at once; more wait in line. Default 1024. */
+  slots?: number;
+}
+
+const DEFAULT_MEMORY_LIMIT = 1024 * 1024 * 1024;
+const DEFAULT_SLOTS = 1024;
+const CREATE_FLAGS = {
+  never: 0,
+  keep: constants.O_CREAT,
+  truncate: constants.O_CREAT,
+  exclusive: constants.O_CREAT | constants.O_EXCL,
+} as const;
+
+/**
+ * Opens a host. Throws `invalid-argument` for an engine that does not exist (option or DISKWRIGHT_ENGINE), `unsupported`
+ * where io_uring is demanded and the system has none, or forbids it.
+ */
+export function openRealHost(options: RealHostOptions = {}): RealHost {
+  const native = loadNative();
+  const wanted = options.engine ?? engineFromEnvironment();
+  const slots = options.slots ?? DEFAULT_SLOTS;
+  if (!Number.isInteger(slots) || slots < 1 || slots > 65536) {
+    throw new BlockError('invalid-argument', `slots must be 1 to 65536, not ${slots}`, { operation: 'open-host' });
+  }
+  return new RealHost(native, startEngine(native, wanted, slots), options.memoryLimit ?? DEFAULT_MEMORY_LIMIT);
+}
+
+function engineFromEnvironment(): EngineName {
+  const name = process.env['DISKWRIGHT_ENGINE'] || 'auto';
+  if (name === 'io_uring' || name === 'threads' || name === 'auto') return name;
+  const text = `DISKWRIGHT_ENGINE is "${name}": it must be io_uring, threads or auto`;
+  throw new BlockError('invalid-argument', text, { operation: 'open-host' });
+}
+
+function startEngine(native: Native, wanted: EngineName, slots: number): Engine {
+  if (wanted === 'threads') return new Engine(native, false, slots);
+  try {
+    return new Engine(native, true, slots);
+  } catch (cause) {
+    if (wanted === 'auto') return new Engine(native, false, slots);
+    const { errno } = toBlockError(cause);
+    const text = `io_uring was asked for, but the system does not give it (${errno}); DISKWRIGHT_ENGINE=threads does without`;
+    throw new BlockError('unsupported', text, { operation: 'open-host', errno, cause });
+  }
+}
+
+export class RealHost implements Host {
+  readonly engine: string;
+  readonly clock = realClock;
+  readonly memory: ArenaMemory;
+  readonly codecs: NativeCodecs;
+  #native: Native;
+  #engine: Engine;
+  #files = new Set<RealFile>();
+  #closing: Promise<void> | undefined;
+
+  constructor(native: Native, engine: Engine, memoryLimit: number) {
+    this.#native = native;
+    this.#engine = engine;
+    this.engine = engine.ring ? 'io_uring' : 'threads';
+    this.memory = new ArenaMemory(native, engine.calls, memoryLimit);
+    this.codecs = new NativeCodecs(engine, this.memory);
+  }
+
+  random(): number {
+    return randomBytes(4).readUInt32LE();
+  }
+
+  async open(path: string, options: OpenFileOptions): Promise<HostFile> {
+    const { writable, create = 'never', direct = false } = options;
+    if (path.includes('\0')) {
+      throw new BlockError('invalid-argument', 'a path cannot hold a NUL', { operation: 'open', path });
+    }
+    let flags = (writable ? constants.O_RDWR : constants.O_RDONLY) | CREATE_FLAGS[create];
+    if (direct) flags |= constants.O_DIRECT;
+    const found = await this.#openDescriptor(path, flags, direct);
+    const file = new RealFile(this.#engine, this.memory, { ...found, path, writable, direct }, (closed) =>
+      this.#files.delete(closed),
+    );
+    this.#files.add(file);
+    if (create === 'truncate' && found.kind === 'file') {
+      try {
+        await file.truncate(0);
+      } catch (error) {
+        await file.close();
+        throw error;
+      }
+    }
+    return file;
+  }
+
+  stat(path: string): Promise<FileInfo> {
+    return infoOfPath(this.#native, path);
+  }
+
+  async realPath(path: string): Promise<string> {
+    try {
+      return await promises.realpath(path);
+    } catch (error) {
+      throw toBlockError(error, { operation: 'real-path', path });
+    }
+  }
+
+  async unlink(path: string): Promise<void> {
+    try {
+      await promises.unlink(path);
+    } catch (error) {
+      throw toBlockError(error, { operation: 'unlink', path });
+    }
+  }
+
+  async freeSpace(path: string): Promise<number> {
+    // Loaded when it is needed: it is an addon of its own.
+    const require = createRequire(fileURLToPath(import.meta.url));
+    const { statVFS } = require('fs-ext') as typeof import('fs-ext');
+    try {
+      const found = statVFS(existsSync(path) ? path : dirname(path));
+      return found.f_bavail * found.f_frsize;
+    } catch (error) {
+      throw toBlockError(error, { operation: 'free-space', path });
+    }
+  }
+
+  /** Closes the files that are still open, waits for what is in flight, frees threads and memory. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  /** For tests: what is forced upon system calls from now on. */
+  setFaults(faults: Faults): void {
+    this.#engine.setFaults(faults);
+  }
+
+  async #close(): Promise<void> {
+    const closed = await Promise.allSettled([...this.#files].map((file) => file.close()));
+    await this.#engine.close();
+    this.memory.close();
+    for (const result of closed) if (result.status === 'rejected') throw result.reason;
+  }
+
+  async #openDescriptor(path: string, flags: number, direct: boolean) {
+    const bytes = Buffer.from(path);
+    const name = this.memory.allocate(bytes.byteLength + 1);
+    const findings = this.memory.allocate(12);
+    try {
+      name.set(bytes);
+      name[bytes.byteLength] = 0;
+      const from = this.memory.addressOf(name);
+      const to = this.memory.addressOf(findings);
+      const fd = await this.#engine.start(Op.open, new Requester(path), -1, 0, from, bytes.byteLength, 0, flags, 0, to);
+      const [memoryAlignment, alignment, type] = new Uint32Array(findings.buffer, findings.byteOffset, 3);
+      return { fd, memoryAlignment, alignment, kind: kindOfType(type) };
+    } catch (error) {
+      throw direct ? explainDirect(error, path) : error;
+    } finally {
+      this.memory.free(name);
+      this.memory.free(findings);
+    }
+  }
+}
+
+/** EINVAL from open with O_DIRECT means one thing. */
+function explainDirect(error: unknown, path: string): unknown {
+  if (!(error instanceof BlockError) || error.errno !== 'EINVAL') return error;
+  const text = `${path}: the file system does not support O_DIRECT (cache.direct=on)`;
+  return new BlockError('unsupported', text, { operation: 'open', path, errno: 'EINVAL', cause: error });
+}

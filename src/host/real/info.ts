@@ -1,0 +1,55 @@
+// What the system knows of a file, in the host's words. These are rare: node's own calls do.
+import type { BigIntStats } from 'node:fs';
+import { fstat, promises } from 'node:fs';
+import { promisify } from 'node:util';
+import { BlockError, toBlockError } from '../../util/errors.js';
+import type { FileInfo, FileKind } from '../host.js';
+import type { Native } from './binding.js';
+import { errnoError } from './errno.js';
+
+const fstatOf = promisify(fstat) as (fd: number, options: { bigint: true }) => Promise<BigIntStats>;
+
+/** Kinds by the type bits of st_mode, shifted right by 12. */
+const KINDS: Readonly<Record<number, FileKind>> = { 2: 'character', 4: 'directory', 6: 'block', 8: 'file' };
+
+export function kindOfType(type: number): FileKind {
+  return KINDS[type] ?? 'other';
+}
+
+export async function infoOfDescriptor(fd: number, path: string): Promise<FileInfo> {
+  try {
+    return infoOf(await fstatOf(fd, { bigint: true }));
+  } catch (error) {
+    throw toBlockError(error, { operation: 'info', path });
+  }
+}
+
+/** Follows links. The size of a block device is asked of the device. */
+export async function infoOfPath(native: Native, path: string): Promise<FileInfo> {
+  try {
+    const info = infoOf(await promises.stat(path, { bigint: true }));
+    if (info.kind !== 'block') return info;
+    const handle = await promises.open(path, 'r');
+    try {
+      const size = native.fileSize(handle.fd);
+      if (size < 0) throw errnoError(size, { operation: 'stat', path });
+      return { ...info, size };
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    throw toBlockError(error, { operation: 'stat', path });
+  }
+}
+
+function infoOf(stats: BigIntStats): FileInfo {
+  const size = Number(stats.size);
+  if (!Number.isSafeInteger(size)) throw new BlockError('limit', `a file of ${stats.size} bytes is too large`);
+  return {
+    kind: kindOfType(Number(stats.mode >> 12n) & 15),
+    size,
+    allocated: Number(stats.blocks) * 512,
+    id: `${stats.dev}:${stats.ino}`,
+    mtimeMs: Number(stats.mtimeNs) / 1e6,
+  };
+}

@@ -1,0 +1,60 @@
+// Layout of what JavaScript and the addon share (native/request.h has the same).
+//
+//   descriptor, 64 bytes a slot:
+//      0 i32 op         4 i32 fd          8 f64 offset     16 f64 address
+//     24 f64 length    32 i32 flags      36 i32 extra      40 f64 offset2
+//     48 f64 address2  56 i32 fd2        60 i32 unused
+//   completion, 16 bytes: f64 slot, f64 result (or -errno)
+
+export const DESCRIPTOR_BYTES = 64;
+export const COMPLETION_BYTES = 16;
+
+/** Operations; what each of them reads from the descriptor stands in native/request.h. */
+export const Op = {
+  read: 1,
+  write: 2,
+  readv: 3,
+  writev: 4,
+  dataSync: 5,
+  truncate: 6,
+  fallocate: 7,
+  seek: 8,
+  copyRange: 9,
+  open: 10,
+  close: 11,
+  blockDiscard: 12,
+  blockZeroOut: 13,
+  compress: 14,
+  decompress: 15,
+} as const;
+
+export const FLAG_DIRECT = 1;
+export const FLAG_SCAN = 2;
+export const FLAG_ALIGN_SHIFT = 8;
+
+/** Modes of fallocate(2). */
+export const Fallocate = { allocate: 0, keepSize: 1, punchHole: 3, zeroRange: 16 } as const;
+
+const NAMES: Readonly<Record<number, string>> = {
+  [Op.read]: 'read',
+  [Op.write]: 'write',
+  [Op.readv]: 'read',
+  [Op.writev]: 'write',
+  [Op.dataSync]: 'flush',
+  [Op.truncate]: 'truncate',
+  [Op.seek]: 'seek',
+  [Op.copyRange]: 'copy-range',
+  [Op.open]: 'open',
+  [Op.close]: 'close',
+  [Op.blockDiscard]: 'discard',
+  [Op.blockZeroOut]: 'zero-range',
+  [Op.compress]: 'compress',
+  [Op.decompress]: 'decompress',
+};
+
+/** Name of an operation in errors. `extra` tells the kinds of fallocate apart. */
+export function operationName(op: number, extra: number): string {
+  if (op !== Op.fallocate) return NAMES[op] ?? `operation ${op}`;
+  if (extra === Fallocate.punchHole) return 'punch-hole';
+  return extra === Fallocate.zeroRange ? 'zero-range' : 'allocate';
+}

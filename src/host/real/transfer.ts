@@ -1,0 +1,252 @@
+// Reads and writes of one open file. What lies in the arena and fits the file's alignment is one request, as it is;
+// everything else passes here through aligned pieces of at most 1 MiB.
+//
+//   caller's bytes          |--------------------------|
+//   direct file     |.......#######|##############|######......|     blocks
+//                   read,change,write    write       read,change,write
+import { BlockError } from '../../util/errors.js';
+import type { ZeroScan } from '../host.js';
+import { type Engine, Requester } from './engine.js';
+import { WriteRanges } from './locks.js';
+import { type ArenaMemory, checkGranule } from './memory.js';
+import { FLAG_ALIGN_SHIFT, FLAG_DIRECT, FLAG_SCAN, Op } from './table.js';
+
+const PIECE = 1024 * 1024;
+
+/** What a file was opened as. */
+export interface TransferOptions {
+  fd: number;
+  path: string;
+  direct: boolean;
+  /** Of offsets and lengths; 1 when buffered. */
+  alignment: number;
+  /** Of addresses; 1 when buffered. */
+  memoryAlignment: number;
+  /** Current size in bytes: a changed block at the end must not make the file longer than it is. */
+  size: () => number;
+}
+
+export class Transfer {
+  readonly who: Requester;
+  readonly fd: number;
+  readonly direct: boolean;
+  readonly alignment: number;
+  readonly flags: number;
+  #engine: Engine;
+  #memory: ArenaMemory;
+  #memoryAlignment: number;
+  #size: () => number;
+  /** Pieces of a request that has been counted already. */
+  readonly inner: Requester;
+  #writes = new WriteRanges();
+
+  constructor(engine: Engine, memory: ArenaMemory, options: TransferOptions) {
+    this.#engine = engine;
+    this.#memory = memory;
+    this.fd = options.fd;
+    this.who = new Requester(options.path);
+    this.inner = new Requester(options.path);
+    this.direct = options.direct;
+    this.alignment = options.alignment;
+    this.#memoryAlignment = options.memoryAlignment;
+    this.#size = options.size;
+    this.flags = options.direct ? FLAG_DIRECT | (Math.log2(options.alignment) << FLAG_ALIGN_SHIFT) : 0;
+  }
+
+  /** Counts `body` as one request of this file. */
+  async counted<T>(body: () => Promise<T>): Promise<T> {
+    this.who.inFlight++;
+    try {
+      return await body();
+    } finally {
+      this.who.done();
+    }
+  }
+
+  /** Bytes that `offset`, `length` and `address` go through without a bounce. */
+  fits(offset: number, length: number, address: number): boolean {
+    if (address === 0) return false;
+    if (!this.direct) return true;
+    return offset % this.alignment === 0 && length % this.alignment === 0 && address % this.#memoryAlignment === 0;
+  }
+
+  async read(offset: number, buffer: Uint8Array, scan: ZeroScan | undefined): Promise<void> {
+    if (scan !== undefined) checkScan(scan, buffer.byteLength);
+    const address = this.#memory.addressOf(buffer);
+    if (this.fits(offset, buffer.byteLength, address)) {
+      if (scan === undefined) {
+        await this.#engine.start(Op.read, this.inner, this.fd, offset, address, buffer.byteLength, this.flags);
+        return;
+      }
+      return this.#readAndScan(offset, buffer.byteLength, address, scan);
+    }
+    for (let at = 0; at < buffer.byteLength; ) {
+      const end = pieceEnd(offset, buffer.byteLength, at);
+      await this.#readPiece(offset + at, buffer.subarray(at, end));
+      at = end;
+    }
+    if (scan !== undefined) this.#memory.zeroMap(buffer, scan.granule, scan.map);
+  }
+
+  async write(offset: number, buffer: Uint8Array): Promise<void> {
+    const address = this.#memory.addressOf(buffer);
+    if (this.fits(offset, buffer.byteLength, address)) return this.#writeFitting(offset, address, buffer.byteLength);
+    for (let at = 0; at < buffer.byteLength; ) {
+      const end = pieceEnd(offset, buffer.byteLength, at);
+      await this.#writePiece(offset + at, buffer.subarray(at, end));
+      at = end;
+    }
+  }
+
+  /** readv and writev: one system call where all buffers fit, one request a buffer otherwise. */
+  async vector(write: boolean, offset: number, buffers: readonly Uint8Array[]): Promise<void> {
+    let length = 0;
+    let fits = buffers.length <= 65536;
+    for (const buffer of buffers) {
+      fits &&= this.fits(offset + length, buffer.byteLength, this.#memory.addressOf(buffer));
+      length += buffer.byteLength;
+    }
+    if (fits) return this.#vectorFitting(write, offset, length, buffers);
+    const all: Promise<void>[] = [];
+    let at = offset;
+    for (const buffer of buffers) {
+      all.push(write ? this.write(at, buffer) : this.read(at, buffer, undefined));
+      at += buffer.byteLength;
+    }
+    // The caller may free its buffers once this is answered: no piece may be under way then.
+    for (const result of await Promise.allSettled(all)) {
+      if (result.status === 'rejected') throw result.reason;
+    }
+  }
+
+  async #vectorFitting(write: boolean, offset: number, length: number, buffers: readonly Uint8Array[]): Promise<void> {
+    const table = this.#memory.allocate(buffers.length * 16);
+    const held = write && this.direct ? await this.#writes.hold(offset, offset + length, false) : null;
+    try {
+      const pairs = new Float64Array(table.buffer, table.byteOffset, buffers.length * 2);
+      for (let i = 0; i < buffers.length; i++) {
+        pairs[2 * i] = this.#memory.addressOf(buffers[i]);
+        pairs[2 * i + 1] = buffers[i].byteLength;
+      }
+      const op = write ? Op.writev : Op.readv;
+      const address = this.#memory.addressOf(table);
+      await this.#engine.start(op, this.inner, this.fd, offset, address, length, this.flags, buffers.length);
+    } finally {
+      if (held !== null) this.#writes.release(held);
+      this.#memory.free(table);
+    }
+  }
+
+  async #readAndScan(offset: number, length: number, address: number, scan: ZeroScan): Promise<void> {
+    const own = this.#memory.addressOf(scan.map);
+    const steps = Math.ceil(length / scan.granule);
+    const map = own === 0 ? this.#memory.allocate(steps) : scan.map;
+    try {
+      const flags = this.flags | FLAG_SCAN;
+      const mapAddress = this.#memory.addressOf(map);
+      await this.#engine.start(
+        Op.read,
+        this.inner,
+        this.fd,
+        offset,
+        address,
+        length,
+        flags,
+        scan.granule,
+        0,
+        mapAddress,
+      );
+      if (own === 0) scan.map.set(map);
+    } finally {
+      if (own === 0) this.#memory.free(map);
+    }
+  }
+
+  async #readPiece(offset: number, target: Uint8Array): Promise<void> {
+    const start = roundDown(offset, this.alignment);
+    const end = roundUp(offset + target.byteLength, this.alignment);
+    const bounce = this.#memory.allocate(end - start);
+    try {
+      await this.#readInto(start, bounce);
+      target.set(bounce.subarray(offset - start, offset - start + target.byteLength));
+    } finally {
+      this.#memory.free(bounce);
+    }
+  }
+
+  async #writePiece(offset: number, source: Uint8Array): Promise<void> {
+    const end = offset + source.byteLength;
+    const start = roundDown(offset, this.alignment);
+    const stop = roundUp(end, this.alignment);
+    const bounce = this.#memory.allocate(stop - start);
+    try {
+      if (start === offset && stop === end) {
+        bounce.set(source);
+        await this.#writeFitting(offset, this.#memory.addressOf(bounce), source.byteLength);
+      } else {
+        await this.#changeBlocks(offset, source, start, bounce);
+      }
+    } finally {
+      this.#memory.free(bounce);
+    }
+  }
+
+  /** Reads the blocks at both edges, puts `source` between them, writes all, and keeps the file's size. */
+  async #changeBlocks(offset: number, source: Uint8Array, start: number, bounce: Uint8Array): Promise<void> {
+    const end = offset + source.byteLength;
+    const stop = start + bounce.byteLength;
+    let held = await this.#writes.hold(start, stop, true);
+    try {
+      if (stop > this.#size()) {
+        // The size is about to change twice: everything behind waits.
+        this.#writes.release(held);
+        held = await this.#writes.hold(start, Number.POSITIVE_INFINITY, true);
+      }
+      const size = this.#size();
+      const block = this.alignment;
+      if (offset > start) await this.#readInto(start, bounce.subarray(0, block));
+      if (end < stop && !(offset > start && bounce.byteLength === block)) {
+        await this.#readInto(stop - block, bounce.subarray(bounce.byteLength - block));
+      }
+      bounce.set(source, offset - start);
+      const address = this.#memory.addressOf(bounce);
+      await this.#engine.start(Op.write, this.inner, this.fd, start, address, bounce.byteLength, this.flags);
+      if (stop > size) await this.#engine.start(Op.truncate, this.inner, this.fd, Math.max(size, end), 0, 0);
+    } finally {
+      this.#writes.release(held);
+    }
+  }
+
+  async #readInto(offset: number, target: Uint8Array): Promise<void> {
+    const address = this.#memory.addressOf(target);
+    await this.#engine.start(Op.read, this.inner, this.fd, offset, address, target.byteLength, this.flags);
+  }
+
+  async #writeFitting(offset: number, address: number, length: number): Promise<void> {
+    const held = this.direct ? await this.#writes.hold(offset, offset + length, false) : null;
+    try {
+      await this.#engine.start(Op.write, this.inner, this.fd, offset, address, length, this.flags);
+    } finally {
+      if (held !== null) this.#writes.release(held);
+    }
+  }
+}
+
+/** End of the piece that starts at `at`: pieces end at multiples of 1 MiB of the file, so only the outer ones are odd. */
+function pieceEnd(offset: number, length: number, at: number): number {
+  return Math.min(length, roundDown(offset + at, PIECE) + PIECE - offset);
+}
+
+function roundDown(value: number, alignment: number): number {
+  return value - (value % alignment);
+}
+
+function roundUp(value: number, alignment: number): number {
+  return roundDown(value + alignment - 1, alignment);
+}
+
+function checkScan(scan: ZeroScan, length: number): void {
+  checkGranule(scan.granule);
+  if (scan.map.byteLength >= Math.ceil(length / scan.granule)) return;
+  throw new BlockError('invalid-argument', 'the map is too short', { operation: 'read', length });
+}
