@@ -2,7 +2,7 @@
 
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { compress as zstdCompress } from 'zstd-napi';
-import { DCtx } from 'zstd-napi/binding.js';
+import zstdBinding from 'zstd-napi/binding.js';
 import { BlockError } from '../../util/errors.js';
 import type { CompressionType } from '../host.js';
 
@@ -50,7 +50,7 @@ function inflateInto(input: Uint8Array, output: Uint8Array): number {
 }
 
 function unzstdInto(input: Uint8Array, output: Uint8Array): number {
-  const context = new DCtx();
+  const context = new zstdBinding.DCtx();
   let consumed = 0;
   let produced = 0;
   while (produced < output.length && consumed < input.length) {
