@@ -1,0 +1,93 @@
+// What there is to know of an image without reading its data, and what a format adds to it. Format-neutral: a driver that
+// has more to say implements `Inspectable`.
+
+import type { ImageInfo, ImageInfoSpecific } from '../schema/generated/types.js';
+import { backingOf } from './chain.js';
+import type { BlockNode } from './node.js';
+
+/** What a format says of itself. */
+export interface FormatDetails {
+  /** Bytes of a cluster, where the format has clusters. */
+  clusterSize?: number;
+  /** It was not closed properly. */
+  dirty?: boolean;
+  specific?: ImageInfoSpecific;
+}
+
+/** The outcome of a consistency check, in clusters where nothing else is said. */
+export interface CheckResult {
+  /** Errors that kept the check from looking further. */
+  checkErrors: number;
+  corruptions: number;
+  leaks: number;
+  /** Bytes up to which the file is in use. */
+  imageEndOffset: number;
+  totalClusters: number;
+  allocatedClusters: number;
+  fragmentedClusters: number;
+  compressedClusters: number;
+}
+
+/** A node whose format can tell more. */
+export interface Inspectable {
+  formatDetails(): FormatDetails;
+  /**
+   * Checks the consistency of all metadata; each finding is one call of `report`. Changes nothing. Rejects with `io`, and with `limit`
+   * where the image is too large or too broken to be checked.
+   */
+  checkConsistency?(report: (finding: string) => void): Promise<CheckResult>;
+}
+
+function isInspectable(node: BlockNode): node is BlockNode & Inspectable {
+  return 'formatDetails' in node && typeof node.formatDetails === 'function';
+}
+
+/** The consistency check of `node`'s format; null where the format has none. */
+export function consistencyCheckOf(
+  node: BlockNode,
+): ((report: (finding: string) => void) => Promise<CheckResult>) | null {
+  if (!isInspectable(node) || node.checkConsistency === undefined) return null;
+  return node.checkConsistency.bind(node);
+}
+
+/** Bytes that the files of `node` (its backing chain excepted) take on the host's disk; null where nothing says. */
+export async function allocatedBytes(node: BlockNode): Promise<number | null> {
+  const file = node.fastFile();
+  if (file !== null) return (await file.info()).allocated;
+  if (node.file !== null) return allocatedBytes(node.file.node);
+  return node.kind === 'protocol' ? 0 : null;
+}
+
+/** The name by which the backing file of an image called `filename` is opened: a relative one counts from its folder. */
+export function resolveBackingName(filename: string, backingFile: string): string {
+  if (backingFile.startsWith('/') || /^[A-Za-z][A-Za-z0-9+.-]*:/.test(backingFile)) return backingFile;
+  return filename.slice(0, filename.lastIndexOf('/') + 1) + backingFile;
+}
+
+/** QAPI `ImageInfo` of one node (without `backing-image`). */
+export async function imageInfo(node: BlockNode): Promise<ImageInfo> {
+  const details = isInspectable(node) ? node.formatDetails() : {};
+  const actual = await allocatedBytes(node);
+  const info: ImageInfo = {
+    filename: node.filename,
+    format: node.driver,
+    'virtual-size': node.length,
+  };
+  if (node.file !== null) info['dirty-flag'] = details.dirty ?? false;
+  if (actual !== null) info['actual-size'] = actual;
+  if (details.clusterSize !== undefined) info['cluster-size'] = details.clusterSize;
+  if (node.backingFile !== null) {
+    info['backing-filename'] = node.backingFile;
+    info['full-backing-filename'] = resolveBackingName(node.filename, node.backingFile);
+    if (node.backingFormat !== null) info['backing-filename-format'] = node.backingFormat;
+  }
+  if (details.specific !== undefined) info['format-specific'] = details.specific;
+  return info;
+}
+
+/** `imageInfo` of `node` and of all that lies below it in its chain, top first. */
+export async function chainInfo(node: BlockNode): Promise<ImageInfo[]> {
+  const infos: ImageInfo[] = [];
+  for (let at: BlockNode | null = node; at !== null; at = backingOf(at)) infos.push(await imageInfo(at));
+  return infos;
+}

@@ -1,0 +1,176 @@
+// The two sides that a qcow2 check compares, for one window of host clusters: how often each cluster is referenced (counted
+// by the walk over the tables) and what the refcount blocks say of it. Both take one byte a cluster.
+//
+//   clusters   0 ......... |start ....... start + size| .........
+//                          references[]   stored[]
+
+import type { BlockNode } from '../../../block/node.js';
+
+/** `stored`: the refcount is this or more. */
+const STORED_MANY = 254;
+/** `stored`: the block that holds the refcount cannot be read. */
+const STORED_UNREADABLE = 255;
+/** `references`: the count stands in `many`. */
+const REFERENCED_MANY = 255;
+
+const LOAD_BYTES = 4 << 20;
+
+/** Where refcounts lie. */
+export interface RefcountLayout {
+  clusterBytes: number;
+  /** log2 of the width of a refcount in bits. */
+  refcountOrder: number;
+  /** The raw refcount table, big-endian. */
+  table: DataView;
+}
+
+/** Reads `buffer.length` bytes at `offset`; what lies behind the end of the file is zeroes. */
+export async function readPadded(file: BlockNode, offset: number, buffer: Uint8Array): Promise<void> {
+  const inside = Math.max(0, Math.min(buffer.length, file.length - offset));
+  if (inside < buffer.length) buffer.fill(0, inside);
+  if (inside > 0) await file.read(offset, inside === buffer.length ? buffer : buffer.subarray(0, inside));
+}
+
+export class RefcountTally {
+  readonly start: number;
+  readonly size: number;
+  readonly references: Uint8Array;
+  readonly stored: Uint8Array;
+  readonly #many = new Map<number, number>();
+  readonly #file: BlockNode;
+  readonly #layout: RefcountLayout;
+  readonly #perBlock: number;
+  #block: { index: number; bytes: Uint8Array } | null = null;
+
+  constructor(file: BlockNode, layout: RefcountLayout, start: number, size: number) {
+    this.#file = file;
+    this.#layout = layout;
+    this.#perBlock = (layout.clusterBytes * 8) / 2 ** layout.refcountOrder;
+    this.start = start;
+    this.size = size;
+    this.references = new Uint8Array(size);
+    this.stored = new Uint8Array(size);
+  }
+
+  /** Counts one more reference to `cluster` (within the window) and returns the new count. */
+  addReference(cluster: number): number {
+    const index = cluster - this.start;
+    const count = this.references[index] + 1;
+    if (count < REFERENCED_MANY) {
+      this.references[index] = count;
+      return count;
+    }
+    const many = (this.#many.get(index) ?? REFERENCED_MANY - 1) + 1;
+    this.references[index] = REFERENCED_MANY;
+    this.#many.set(index, many);
+    return many;
+  }
+
+  referencesOf(cluster: number): number {
+    const count = this.references[cluster - this.start];
+    return count < REFERENCED_MANY ? count : this.#many.get(cluster - this.start)!;
+  }
+
+  /** Offset of the refcount block of `cluster` as the table has it: 0 = none. */
+  blockOffset(cluster: number): number {
+    const index = Math.floor(cluster / this.#perBlock);
+    const { table } = this.#layout;
+    if (index * 8 >= table.byteLength) return 0;
+    const low = (table.getUint32(index * 8 + 4) & 0xfffffe00) >>> 0;
+    return table.getUint32(index * 8) * 2 ** 32 + low;
+  }
+
+  blockIndex(cluster: number): number {
+    return Math.floor(cluster / this.#perBlock);
+  }
+
+  /** Fills `stored` from the refcount blocks of the window. */
+  async load(): Promise<void> {
+    const { clusterBytes } = this.#layout;
+    const perRound = Math.max(1, Math.floor(LOAD_BYTES / clusterBytes));
+    const end = this.start + this.size;
+    const first = Math.floor(this.start / this.#perBlock);
+    const last = Math.min(Math.ceil(end / this.#perBlock), this.#layout.table.byteLength / 8);
+    const buffers: Uint8Array[] = [];
+    for (let round = first; round < last; ) {
+      const blocks: number[] = [];
+      for (; round < last && blocks.length < perRound; round++) {
+        const offset = this.blockOffset(round * this.#perBlock);
+        if (offset === 0) continue;
+        if (offset % clusterBytes !== 0) this.#markUnreadable(round);
+        else if (offset < this.#file.length) blocks.push(round);
+      }
+      await Promise.all(
+        blocks.map((block, slot) => {
+          buffers[slot] ??= new Uint8Array(clusterBytes);
+          return readPadded(this.#file, this.blockOffset(block * this.#perBlock), buffers[slot]);
+        }),
+      );
+      for (const [slot, block] of blocks.entries()) this.#decode(block, buffers[slot]);
+    }
+  }
+
+  /** The exact refcount of any cluster; null where its block cannot be read. */
+  async exactRefcount(cluster: number): Promise<number | bigint | null> {
+    const index = cluster - this.start;
+    const inside = index >= 0 && index < this.size;
+    if (inside && this.stored[index] < STORED_MANY) return this.stored[index];
+    const block = this.blockIndex(cluster);
+    const offset = this.blockOffset(cluster);
+    if (offset === 0) return 0;
+    if (offset % this.#layout.clusterBytes !== 0) return null;
+    if (this.#block?.index !== block) {
+      const bytes = this.#block?.bytes ?? new Uint8Array(this.#layout.clusterBytes);
+      await readPadded(this.#file, offset, bytes);
+      this.#block = { index: block, bytes };
+    }
+    return refcountAt(this.#block.bytes, cluster % this.#perBlock, this.#layout.refcountOrder);
+  }
+
+  #markUnreadable(block: number): void {
+    const from = Math.max(0, block * this.#perBlock - this.start);
+    this.stored.fill(STORED_UNREADABLE, from, Math.min(this.size, (block + 1) * this.#perBlock - this.start));
+  }
+
+  #decode(block: number, bytes: Uint8Array): void {
+    const base = block * this.#perBlock - this.start;
+    const from = Math.max(0, -base);
+    const to = Math.min(this.#perBlock, this.size - base);
+    const { stored } = this;
+    const order = this.#layout.refcountOrder;
+    if (order === 4) {
+      // By far the most common width.
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+      for (let index = from; index < to; index++) {
+        const value = view.getUint16(index * 2);
+        stored[base + index] = Math.min(value, STORED_MANY);
+      }
+      return;
+    }
+    for (let index = from; index < to; index++) {
+      const value = refcountAt(bytes, index, order);
+      stored[base + index] = value < STORED_MANY ? Number(value) : STORED_MANY;
+    }
+  }
+}
+
+/** Entry `index` of a refcount block whose entries are 2^order bits wide (spec: "Refcount blocks"). */
+function refcountAt(block: Uint8Array, index: number, order: number): number | bigint {
+  if (order < 3) {
+    const bits = 1 << order;
+    return (block[(index * bits) >> 3] >> ((index * bits) & 7)) & ((1 << bits) - 1);
+  }
+  const view = new DataView(block.buffer, block.byteOffset, block.length);
+  switch (order) {
+    case 3:
+      return block[index];
+    case 4:
+      return view.getUint16(index * 2);
+    case 5:
+      return view.getUint32(index * 4);
+    default: {
+      const value = view.getBigUint64(index * 8);
+      return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value;
+    }
+  }
+}
