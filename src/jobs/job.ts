@@ -3,6 +3,7 @@
 //
 //   start() -> driver.run(context) -> transaction: waiting, pending -> prepare -> commit | abort -> clean -> concluded -> null
 
+import type { NodeUser } from '../block/child.js';
 import type { Clock } from '../host/host.js';
 import { checkSpeed, RateLimit } from '../host/rate-limit.js';
 import type {
@@ -41,8 +42,8 @@ export interface JobOptions {
   events?: JobEvents;
 }
 
-/** Where a job stands in front of those that may pause it from outside (see `NodeUser` of the block layer, which it satisfies). */
-export class Job {
+/** Made by `JobManager.create`. As a `NodeUser` it can hold nodes itself, and is then paused while they drain. */
+export class Job implements NodeUser {
   readonly id: string;
   readonly type: JobType;
   readonly autoFinalize: boolean;
@@ -66,6 +67,8 @@ export class Job {
   #cancelled = false;
   #softCancelled = false;
   #shouldComplete = false;
+  /** A `complete` that the driver has not answered yet; a second one waits for the same answer. */
+  #completing: Promise<void> | undefined;
   #userPaused = false;
   #settle: { resolve: () => void; reject: (error: BlockError) => void } = {
     resolve: () => undefined,
@@ -209,7 +212,7 @@ export class Job {
   cancel(force = false): void {
     checkVerb(this.id, this.#status, 'cancel');
     if (this.#cancelled || !this.#transaction.canAbort) return;
-    if (this.#started && this.#driver.cancel?.(force) === true && !force) {
+    if (this.#askDriverToCancel(force) && !force) {
       this.#softCancelled = true;
       this.#shouldComplete = true;
       if (this.#userPaused) this.#userResume();
@@ -226,7 +229,13 @@ export class Job {
     if (this.#cancelled || this.#softCancelled || this.#driver.complete === undefined) {
       throw new BlockError('bad-state', `The active block job '${this.id}' cannot be completed`);
     }
-    await this.#driver.complete();
+    if (this.#shouldComplete) return;
+    this.#completing ??= (async () => this.#driver.complete?.())();
+    try {
+      await this.#completing;
+    } finally {
+      this.#completing = undefined;
+    }
     this.#shouldComplete = true;
     this.#gate.notify();
   }
@@ -303,6 +312,16 @@ export class Job {
     this.#gate.resume();
   }
 
+  /** A driver that fails to cancel softly is cancelled the hard way. */
+  #askDriverToCancel(force: boolean): boolean {
+    if (!this.#started) return false;
+    try {
+      return this.#driver.cancel?.(force) === true;
+    } catch {
+      return false;
+    }
+  }
+
   #cancelNow(): void {
     this.#cancelled = true;
     this.#gate.cancel();
@@ -370,7 +389,7 @@ export class Job {
           this.#error ??= error;
           this.#enterAborting();
         } else if (!this.#cancelled && this.#error === undefined) {
-          if (this.#started) this.#driver.cancel?.(true);
+          this.#askDriverToCancel(true);
           this.#cancelNow();
         }
       },

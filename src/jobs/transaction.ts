@@ -16,7 +16,6 @@ export interface TransactionMember {
   readonly failure: BlockError | undefined;
   /** `run` is over, or never was. */
   readonly ended: boolean;
-  start(): void;
   toWaiting(): void;
   toPending(): void;
   prepare(): Promise<void>;
