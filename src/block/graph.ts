@@ -86,6 +86,19 @@ export class Graph {
       from.parents.delete(child);
       child.node = to;
       to.parents.add(child);
+    }
+    try {
+      to.updatePermissions();
+    } catch (error) {
+      for (const child of moving) {
+        to.parents.delete(child);
+        child.node = from;
+        from.parents.add(child);
+      }
+      throw error;
+    }
+    from.updatePermissions();
+    for (const child of moving) {
       if (child.user instanceof BlockNode) child.user.refreshFastPath();
     }
   }

@@ -10,7 +10,15 @@ import type { DirtyBitmap } from './bitmap.js';
 import { Child, type ChildRole, checkPermissions, type NodeUser } from './child.js';
 import type { Graph } from './graph.js';
 import type { RangeLock } from './range-lock.js';
-import { type BlockStatus, type Extent, MISS, type TruncateOptions, type WriteFlags, type ZeroFlags } from './types.js';
+import {
+  type BlockStatus,
+  type Extent,
+  MISS,
+  PERM_ALL,
+  type TruncateOptions,
+  type WriteFlags,
+  type ZeroFlags,
+} from './types.js';
 
 /** Sees every change of a node's content: copy before write, write-blocking mirror. */
 export interface WriteObserver {
@@ -273,11 +281,52 @@ export abstract class BlockNode implements NodeUser {
     checkPermissions(this, user, perm, shared);
     const child = new Child(user, role, this, perm, shared);
     this.parents.add(child);
+    try {
+      this.updatePermissions();
+    } catch (error) {
+      this.parents.delete(child);
+      throw error;
+    }
     return child;
   }
 
   detach(child: Child): void {
     this.parents.delete(child);
+    this.updatePermissions();
+  }
+
+  /** Another use of the node that `child` links to. Throws `permission` or `locked`; then nothing has changed. */
+  static changePermissions(child: Child, perm: number, shared: number): void {
+    if (child.perm === perm && child.shared === shared) return;
+    const { perm: oldPerm, shared: oldShared } = child;
+    checkPermissions(child.node, child.user, perm, shared, child);
+    child.perm = perm;
+    child.shared = shared;
+    try {
+      child.node.updatePermissions();
+    } catch (error) {
+      child.perm = oldPerm;
+      child.shared = oldShared;
+      throw error;
+    }
+  }
+
+  /** What all users of this node together do with it, and what all of them let others do: bits of `Perm`. */
+  get usedPermissions(): { perm: number; shared: number } {
+    let perm = 0;
+    let shared: number = PERM_ALL;
+    for (const parent of this.parents) {
+      perm |= parent.perm;
+      shared &= parent.shared;
+    }
+    return { perm, shared };
+  }
+
+  /** To be called after a change of `parents`. Throws `locked` where an image lock cannot be had; the driver's state is then the old one. */
+  updatePermissions(): void {
+    if (this.closed) return;
+    const { perm, shared } = this.usedPermissions;
+    this.permissionsChanged(perm, shared);
   }
 
   /** Takes `node` as this node's child (or none). The old child is let go of, not closed: `Graph.release` does that. */
@@ -349,6 +398,14 @@ export abstract class BlockNode implements NodeUser {
   protected get handlesFua(): boolean {
     return false;
   }
+
+  /** True where a write behind the end makes the node longer; the driver's methods then set `length`. */
+  protected get growsOnWrite(): boolean {
+    return false;
+  }
+
+  /** The uses of this node changed: take or drop image locks, hand on to children. Must either do it all or throw and change nothing. */
+  protected permissionsChanged(_perm: number, _shared: number): void {}
 
   protected abstract doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void>;
   protected abstract doBlockStatus(offset: number, length: number): Promise<BlockStatus>;
@@ -526,8 +583,9 @@ export abstract class BlockNode implements NodeUser {
   #checkExtents(operation: string, extents: readonly Extent[], bytes: number): BlockError | null {
     let total = 0;
     let end = 0;
+    const limit = operation !== 'read' && this.growsOnWrite ? Number.MAX_SAFE_INTEGER : this.length;
     for (const { offset, length } of extents) {
-      if (this.closed || !Number.isSafeInteger(offset) || offset < end || length < 0 || offset + length > this.length) {
+      if (this.closed || !Number.isSafeInteger(offset) || offset < end || length < 0 || offset + length > limit) {
         return this.#rangeError(operation, offset, length);
       }
       end = offset + length;

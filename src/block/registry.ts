@@ -1,0 +1,68 @@
+// The drivers, by name. A driver is one folder (or file) and one line in drivers/index.ts.
+
+import type { BlockdevCreateOptions, BlockdevDriver, BlockdevOptions } from '../schema/generated/types.js';
+import { BlockError } from '../util/errors.js';
+import type { Graph } from './graph.js';
+import type { BlockNode, NodeOptions } from './node.js';
+
+/** What `open` of a driver gets. */
+export interface OpenRequest<D extends BlockdevDriver = BlockdevDriver> {
+  graph: Graph;
+  /** For the node's constructor: defaults and what is inherited from the parent are in it already. */
+  node: NodeOptions;
+  /** The driver's own options, validated; do not look at the general ones there but in `node` and below. */
+  options: Extract<BlockdevOptions, { driver: D }>;
+  /** The opened `file` of a format; null for protocols. The driver links it: `node.setChild('file', file, perm, shared)`. */
+  file: BlockNode | null;
+  /** The format was found out, not named. */
+  probed: boolean;
+  /** The backing file will be opened too; false where somebody only looks at this one image. */
+  withBacking: boolean;
+  cache: { direct: boolean; noFlush: boolean };
+  /** Share everything with other users of the image. */
+  forceShare: boolean;
+  /** Fall back to read-only where it cannot be written. */
+  autoReadOnly: boolean;
+}
+
+/** What `create` of a driver gets. */
+export interface CreateRequest<D extends BlockdevDriver = BlockdevDriver> {
+  graph: Graph;
+  options: Extract<BlockdevCreateOptions, { driver: D }>;
+  /** The opened node that the image goes to, writable and resizable; null for protocols. */
+  file: BlockNode | null;
+}
+
+export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
+  readonly name: D;
+  readonly kind: 'protocol' | 'format' | 'filter';
+  /** The image can name a backing file: the node's `backingFile` and `backingFormat` are set when `open` resolves. */
+  readonly hasBacking?: boolean;
+  /**
+   * How sure it is (0 to 100) that an image that starts with `head` (up to 512 bytes, fewer where the file is shorter) is of this
+   * format. Must not trust a byte. Left out: never probed.
+   */
+  probe?(head: Uint8Array, filename: string): number;
+  /** Opens a node, not yet in the graph. It lets go of what it opened itself where it rejects; `file` is the caller's. */
+  open(request: OpenRequest<D>): Promise<BlockNode>;
+  /** Makes an image. Left out: cannot. */
+  create?(request: CreateRequest<D>): Promise<void>;
+}
+
+const drivers = new Map<string, DriverDefinition>();
+
+/** Makes a driver known; the same one twice is no harm. */
+export function registerDriver<D extends BlockdevDriver>(definition: DriverDefinition<D>): void {
+  drivers.set(definition.name, definition as unknown as DriverDefinition);
+}
+
+export function allDrivers(): Iterable<DriverDefinition> {
+  return drivers.values();
+}
+
+/** Rejects a name that no driver has with `invalid-argument`. */
+export function findDriver(name: string): DriverDefinition {
+  const definition = drivers.get(name);
+  if (definition === undefined) throw new BlockError('invalid-argument', `Unknown driver '${name}'`);
+  return definition;
+}
