@@ -399,11 +399,6 @@ export abstract class BlockNode implements NodeUser {
     return false;
   }
 
-  /** True where a write behind the end makes the node longer; the driver's methods then set `length`. */
-  protected get growsOnWrite(): boolean {
-    return false;
-  }
-
   /** The uses of this node changed: take or drop image locks, hand on to children. Must either do it all or throw and change nothing. */
   protected permissionsChanged(_perm: number, _shared: number): void {}
 
@@ -583,9 +578,8 @@ export abstract class BlockNode implements NodeUser {
   #checkExtents(operation: string, extents: readonly Extent[], bytes: number): BlockError | null {
     let total = 0;
     let end = 0;
-    const limit = operation !== 'read' && this.growsOnWrite ? Number.MAX_SAFE_INTEGER : this.length;
     for (const { offset, length } of extents) {
-      if (this.closed || !Number.isSafeInteger(offset) || offset < end || length < 0 || offset + length > limit) {
+      if (this.closed || !Number.isSafeInteger(offset) || offset < end || length < 0 || offset + length > this.length) {
         return this.#rangeError(operation, offset, length);
       }
       end = offset + length;

@@ -1,0 +1,74 @@
+// Making images: the file first, then the format in it.
+
+import type { BlockdevCreateOptions, BlockdevRef } from '../schema/generated/types.js';
+import { validate } from '../schema/validate.js';
+import { BlockError } from '../util/errors.js';
+import type { NodeUser } from './child.js';
+import { parseProtocolName } from './filename.js';
+import type { Graph } from './graph.js';
+import type { BlockNode } from './node.js';
+import { openNode } from './open.js';
+import { findDriver } from './registry.js';
+import { PERM_ALL, Perm } from './types.js';
+
+/** Distributes over the drivers, so that each keeps its own members. */
+type WithoutFile<T> = T extends { file: BlockdevRef } ? Omit<T, 'file'> : never;
+
+/** What a format needs to be told, apart from the file. */
+export type ImageCreateOptions = WithoutFile<BlockdevCreateOptions>;
+
+/**
+ * Makes an image as `blockdev-create` does: `file` makes a file, a format turns the node `file` into an image. Rejects with
+ * `invalid-argument`, `unsupported`, `locked`, `no-space`, `permission`, ...
+ */
+export async function createNode(graph: Graph, options: BlockdevCreateOptions): Promise<void> {
+  const definition = findDriver(options.driver);
+  if (definition.create === undefined) {
+    throw new BlockError('unsupported', `Driver '${definition.name}' does not support creating images`);
+  }
+  if (!('file' in options)) {
+    await definition.create({ graph, options, file: null });
+    return;
+  }
+  const file = typeof options.file === 'string' ? graph.find(options.file) : await openNode(graph, options.file);
+  try {
+    await withUse(file, () => definition.create!({ graph, options, file }));
+  } finally {
+    await graph.release(file);
+  }
+}
+
+/**
+ * Makes the image file `filename`, as `qemu-img create` does; a file that is there is replaced, a device is written to. The nodes that this
+ * takes are gone afterwards. Rejects as `createNode`.
+ */
+export async function createImage(graph: Graph, filename: string, options: ImageCreateOptions): Promise<void> {
+  const target = parseProtocolName(filename);
+  if (target.driver !== 'file') {
+    throw new BlockError('unsupported', `Cannot make an image in '${filename}'`, { path: filename });
+  }
+  const kind = await graph.host.stat(target.filename).then(
+    (info) => info.kind,
+    () => 'file',
+  );
+  const driver = kind === 'block' ? 'host_device' : 'file';
+  if (driver === 'file') await createNode(graph, { driver, filename: target.filename, size: 0 });
+  const file = { ...target, driver, discard: 'unmap' };
+  await createNode(graph, validate('BlockdevCreateOptions', { ...options, file }));
+}
+
+/** Writes and resizes while others may only read. */
+async function withUse(file: BlockNode, action: () => Promise<void>): Promise<void> {
+  const creator: NodeUser = { userName: 'image creation' };
+  const use = file.attach(
+    creator,
+    'target',
+    Perm.CONSISTENT_READ | Perm.WRITE | Perm.RESIZE,
+    PERM_ALL & ~(Perm.WRITE | Perm.RESIZE),
+  );
+  try {
+    await action();
+  } finally {
+    file.detach(use);
+  }
+}

@@ -1,0 +1,64 @@
+// Names of images: a protocol in front (`file:disk.img`), options in JSON, and names relative to another image.
+
+import type { BlockdevOptions } from '../schema/generated/types.js';
+import { formatJsonFilename, type ImageOptions, isJsonFilename, parseJsonFilename } from '../schema/options.js';
+import { BlockError } from '../util/errors.js';
+import type { BlockNode } from './node.js';
+
+/** What stands before the first colon, if that comes before any slash; null for a plain path. */
+export function protocolOf(filename: string): string | null {
+  return /^([^/:]*):/.exec(filename)?.[1] ?? null;
+}
+
+/**
+ * Options of the node that a file name means, its format left to be found out. A path counts from the current directory. Throws
+ * `invalid-argument`, with QEMU's words, where the name has a protocol that is not known.
+ */
+export function parseFilename(filename: string): ImageOptions {
+  if (isJsonFilename(filename)) return parseJsonFilename(filename);
+  return { file: parseProtocolName(filename) };
+}
+
+/** Options of the protocol node alone that a plain file name means; the driver is `file` also where that is a device. */
+export function parseProtocolName(filename: string): BlockdevOptions {
+  const protocol = protocolOf(filename);
+  if (protocol === 'null-co') return { driver: 'null-co' };
+  if (protocol !== null && protocol !== 'file') {
+    throw new BlockError('invalid-argument', `Unknown protocol '${protocol}'`, { path: filename });
+  }
+  const path = protocol === null ? filename : filename.slice('file:'.length);
+  if (path === '') throw new BlockError('invalid-argument', "The 'file' block driver requires a file name");
+  if (path.includes('\0')) throw new BlockError('invalid-argument', 'A file name cannot contain a zero byte');
+  return { driver: 'file', filename: path };
+}
+
+/**
+ * The name by which the backing file of an image called `filename` is opened: a relative one counts from the image's folder.
+ * Throws `invalid-argument` where the image has no folder.
+ */
+export function resolveBackingName(filename: string, backingFile: string): string {
+  if (backingFile.startsWith('/') || protocolOf(backingFile) !== null) return backingFile;
+  if (isJsonFilename(filename)) {
+    throw new BlockError('invalid-argument', `Cannot use relative backing file names for '${filename}'`, {
+      path: filename,
+    });
+  }
+  const path = filename.startsWith('file:') ? filename.slice('file:'.length) : filename;
+  return path.slice(0, path.lastIndexOf('/') + 1) + backingFile;
+}
+
+/**
+ * Name of a format node: its file's name, where opening that by `format` without options gives this node again, otherwise options in
+ * JSON with `own`, the options that change the content.
+ */
+export function formatNodeName(driver: string, own: Record<string, unknown>, file: BlockNode): string {
+  const options = Object.entries(own).filter(([, value]) => value !== undefined);
+  if (options.length === 0 && !isJsonFilename(file.filename)) return file.filename;
+  return formatJsonFilename({ driver, ...Object.fromEntries(options), file: nameAsOptions(file) });
+}
+
+function nameAsOptions(node: BlockNode): object {
+  if (isJsonFilename(node.filename)) return parseJsonFilename(node.filename);
+  if (node.kind === 'protocol') return { ...parseProtocolName(node.filename), driver: node.driver };
+  return { driver: node.driver, ...(node.file !== null && { file: nameAsOptions(node.file.node) }) };
+}

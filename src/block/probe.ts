@@ -1,0 +1,29 @@
+// Finding out the format of an image: every format says how sure it is of the first sector; `raw` takes what nobody knows.
+
+import { FOREIGN_FORMATS } from './foreign-formats.js';
+import type { BlockNode } from './node.js';
+import { allDrivers } from './registry.js';
+
+/** Bytes that are looked at. */
+export const PROBE_BYTES = 512;
+
+/** Name of the likeliest format, `raw` where none fits. It may be one that has no driver here. */
+export function probeFormat(head: Uint8Array, filename: string): string {
+  let best = 'raw';
+  let bestScore = 0;
+  for (const { name, probe } of [...allDrivers(), ...FOREIGN_FORMATS]) {
+    const score = probe?.(head, filename) ?? 0;
+    if (score > bestScore) {
+      best = name;
+      bestScore = score;
+    }
+  }
+  return best;
+}
+
+/** The first sector of `node`; shorter where the node is. */
+export async function readHead(node: BlockNode): Promise<Uint8Array> {
+  const head = new Uint8Array(Math.min(PROBE_BYTES, node.length));
+  if (head.length > 0) await node.read(0, head);
+  return head;
+}

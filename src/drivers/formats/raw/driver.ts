@@ -1,0 +1,156 @@
+// raw: the bytes of the file as they are, or a window of them. Everything goes straight through to the file.
+//
+//   file   |........|================|.....|
+//          0      offset        offset + size
+
+import { formatNodeName } from '../../../block/filename.js';
+import type { Graph } from '../../../block/graph.js';
+import { BlockNode, type NodeOptions } from '../../../block/node.js';
+import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
+import {
+  type BlockStatus,
+  type Extent,
+  MISS,
+  PERM_ALL,
+  Perm,
+  type TruncateOptions,
+  type WriteFlags,
+  type ZeroFlags,
+} from '../../../block/types.js';
+import type { HostFile, ZeroScan } from '../../../host/host.js';
+import type { BlockdevOptionsRaw } from '../../../schema/generated/types.js';
+import { BlockError } from '../../../util/errors.js';
+import { createRaw } from './create.js';
+import { FirstSectorGuard } from './first-sector.js';
+
+const SECTOR_BYTES = 512;
+
+export class RawNode extends BlockNode {
+  override readonly driver = 'raw';
+  override readonly kind = 'format';
+  override readonly filename: string;
+  readonly #offset: number;
+  /** The window has an end of its own. */
+  readonly #fixed: boolean;
+  /** Null where the format was named. */
+  readonly #guard: FirstSectorGuard | null;
+
+  constructor(graph: Graph, node: NodeOptions, own: BlockdevOptionsRaw, file: BlockNode, probed: boolean) {
+    super(graph, node);
+    const { offset, size } = own;
+    this.#offset = offset ?? 0;
+    this.#fixed = size !== undefined;
+    this.length = size ?? file.length - this.#offset;
+    this.filename = formatNodeName('raw', { offset, size }, file);
+    this.#guard = probed ? new FirstSectorGuard(this) : null;
+  }
+
+  override mapSync(offset: number, length: number): number {
+    return offset + length <= this.length ? this.#below.mapSync(offset + this.#offset, length) : MISS;
+  }
+
+  override fastFile(): HostFile | null {
+    return this.file?.node.fastFile() ?? null;
+  }
+
+  protected override permissionsChanged(perm: number, shared: number): void {
+    if (this.file === null) return;
+    const keepSize = this.#fixed && perm !== 0 ? Perm.RESIZE : 0;
+    BlockNode.changePermissions(this.file, perm, shared & ~keepSize);
+  }
+
+  protected override doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    return this.#below.read(offset + this.#offset, buffer, scan);
+  }
+
+  protected override doReadExtents(extents: readonly Extent[], buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    return this.#below.readExtents(this.#moved(extents), buffer, scan);
+  }
+
+  protected override doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
+    return this.#below.blockStatus(offset + this.#offset, length);
+  }
+
+  protected override async doWrite(offset: number, buffer: Uint8Array, flags: WriteFlags): Promise<void> {
+    if (flags.compressed) throw this.unsupported('compressed writes', offset, buffer.length);
+    const write = () => this.#below.write(offset + this.#offset, buffer);
+    if (this.#guard === null || !this.#guard.covers(offset)) return write();
+    return this.#guard.change((head) => head.set(buffer.subarray(0, head.length - offset), offset), write);
+  }
+
+  protected override async doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
+    const write = () => this.#below.writeZeroes(offset + this.#offset, length, { ...flags, fua: false });
+    if (this.#guard === null || !this.#guard.covers(offset)) return write();
+    return this.#guard.change((head) => head.fill(0, offset, offset + length), write);
+  }
+
+  protected override doDiscard(offset: number, length: number): Promise<void> {
+    return this.#below.discard(offset + this.#offset, length);
+  }
+
+  protected override async doTruncate(size: number, options: TruncateOptions): Promise<void> {
+    if (this.#fixed) {
+      throw new BlockError('unsupported', `${this.filename}: Cannot resize fixed-size raw disks`, {
+        path: this.filename,
+        operation: 'resize',
+      });
+    }
+    if (!Number.isSafeInteger(size + this.#offset)) {
+      throw new BlockError('limit', `${this.filename}: Disk size too large for the chosen offset`, {
+        path: this.filename,
+        operation: 'resize',
+      });
+    }
+    await this.#below.truncate(size + this.#offset, options);
+  }
+
+  get #below(): BlockNode {
+    return this.file!.node;
+  }
+
+  #moved(extents: readonly Extent[]): readonly Extent[] {
+    if (this.#offset === 0) return extents;
+    return extents.map(({ offset, length }) => ({ offset: offset + this.#offset, length }));
+  }
+}
+
+/** Throws `invalid-argument` where the window does not lie within the file. */
+function checkWindow({ offset = 0, size }: BlockdevOptionsRaw, file: BlockNode): void {
+  const fail = (message: string): never => {
+    throw new BlockError('invalid-argument', message, { path: file.filename, operation: 'open' });
+  };
+  if (offset > file.length) {
+    fail(`Offset (${offset}) cannot be greater than size of the containing file (${file.length})`);
+  }
+  if (size === undefined) return;
+  if (size > file.length - offset) {
+    fail(
+      `The sum of offset (${offset}) and size (${size}) has to be smaller or equal to the actual size of the containing file (${file.length})`,
+    );
+  }
+  if (size % SECTOR_BYTES !== 0) fail(`Specified size is not multiple of ${SECTOR_BYTES}`);
+}
+
+async function openRaw({ graph, node, options, file, probed }: OpenRequest<'raw'>): Promise<RawNode> {
+  if (file === null) throw new BlockError('invalid-argument', 'A block device must be specified for "file"');
+  checkWindow(options, file);
+  const raw = new RawNode(graph, node, options, file, probed);
+  raw.setChild('file', file, 0, PERM_ALL);
+  if (probed && !node.readOnly) {
+    graph.warn(
+      `WARNING: Image format was not specified for '${file.filename}' and probing guessed raw.\n` +
+        '         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted.\n' +
+        "         Specify the 'raw' format explicitly to remove the restrictions.",
+    );
+  }
+  return raw;
+}
+
+export const rawDriver: DriverDefinition<'raw'> = {
+  name: 'raw',
+  kind: 'format',
+  // Takes whatever no other format wants.
+  probe: () => 1,
+  open: openRaw,
+  create: createRaw,
+};

@@ -1,0 +1,39 @@
+// A raw image that was guessed to be one must stay one: if a guest could write another format's header to its first sector,
+// the next guess would open what the guest made up, with a backing file of its choice.
+
+import type { BlockNode } from '../../../block/node.js';
+import { PROBE_BYTES, probeFormat, readHead } from '../../../block/probe.js';
+import { RangeLock } from '../../../block/range-lock.js';
+import { BlockError } from '../../../util/errors.js';
+
+export class FirstSectorGuard {
+  readonly #node: BlockNode;
+  /** Two changes of parts of the sector, each harmless, could make a header together: one at a time. */
+  readonly #lock = new RangeLock();
+
+  constructor(node: BlockNode) {
+    this.#node = node;
+  }
+
+  covers(offset: number): boolean {
+    return offset < PROBE_BYTES;
+  }
+
+  /** Runs `write` if the sector is still raw after `edit`. Rejects with `permission` otherwise. */
+  change(edit: (head: Uint8Array) => void, write: () => Promise<void>): Promise<void> {
+    return this.#lock.with(0, 1, async () => {
+      const head = await readHead(this.#node);
+      edit(head);
+      const { filename } = this.#node;
+      const format = probeFormat(head, filename);
+      if (format !== 'raw') {
+        throw new BlockError(
+          'permission',
+          `${filename}: write to the first sector refused: it would make the image look like '${format}', and that it is raw was only guessed`,
+          { path: filename, operation: 'write', offset: 0, length: head.length, errno: 'EPERM' },
+        );
+      }
+      await write();
+    });
+  }
+}

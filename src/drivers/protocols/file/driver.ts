@@ -1,0 +1,287 @@
+// file and host_device: the bytes of a regular file, or of a block device.
+
+import type { Graph } from '../../../block/graph.js';
+import { BlockNode, type NodeOptions } from '../../../block/node.js';
+import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
+import {
+  type BlockStatus,
+  MISS,
+  PERM_ALL,
+  Perm,
+  type TruncateOptions,
+  type WriteFlags,
+  type ZeroFlags,
+} from '../../../block/types.js';
+import type { HostFile, ZeroScan } from '../../../host/host.js';
+import { BlockError } from '../../../util/errors.js';
+import { createFile } from './create.js';
+import { ImageLocks } from './locks.js';
+
+type FileDriver = 'file' | 'host_device';
+type Ability = 'punchHole' | 'zeroRange' | 'discard';
+
+/** A file of any length is a disk of whole sectors; what the file lacks reads as zeroes. */
+const SECTOR_BYTES = 512;
+
+interface FileSettings {
+  locking: boolean;
+  /** Locks are taken where the system has them. */
+  lockingOptional: boolean;
+  forceShare: boolean;
+  noFlush: boolean;
+}
+
+export class FileNode extends BlockNode {
+  override readonly driver: FileDriver;
+  override readonly kind = 'protocol';
+  override readonly filename: string;
+  #file: HostFile;
+  #locks: ImageLocks | null;
+  readonly #settings: FileSettings;
+  /** Bytes of the file; `length` is that, rounded up. */
+  #size: number;
+  /** Cleared at the first request that the file system cannot do. */
+  readonly #can: Record<Ability, boolean> = { punchHole: true, zeroRange: true, discard: true };
+
+  constructor(
+    graph: Graph,
+    options: NodeOptions,
+    driver: FileDriver,
+    file: HostFile,
+    size: number,
+    settings: FileSettings,
+  ) {
+    super(graph, options);
+    this.driver = driver;
+    this.filename = file.path;
+    this.#file = file;
+    this.#size = size;
+    this.#settings = settings;
+    this.#locks = settings.locking ? new ImageLocks(file) : null;
+    this.length = roundUp(size);
+  }
+
+  override mapSync(offset: number, length: number): number {
+    return offset + length <= this.length ? offset : MISS;
+  }
+
+  override fastFile(): HostFile {
+    return this.#file;
+  }
+
+  protected override permissionsChanged(perm: number, shared: number): void {
+    if (this.#locks === null) return;
+    try {
+      this.#locks.set(perm, this.#settings.forceShare ? 0 : PERM_ALL & ~shared);
+    } catch (error) {
+      if (!this.#settings.lockingOptional || !(error instanceof BlockError) || error.code !== 'unsupported')
+        throw error;
+      this.#locks = null;
+    }
+  }
+
+  protected override doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    return this.#file.read(offset, buffer, scan);
+  }
+
+  protected override async doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
+    let zero = true;
+    let end = offset + length;
+    if (offset < this.#size) {
+      const run = await this.#file.seek(offset);
+      zero = !run.data;
+      // Behind the file's end the node goes on with zeroes to the end of the sector.
+      const reachesEnd = run.end >= this.#size;
+      if (!(zero && reachesEnd)) end = Math.min(end, reachesEnd ? this.length : run.end);
+    }
+    return { length: end - offset, allocated: true, data: !zero, zero, compressed: false, offset, node: this };
+  }
+
+  protected override async doWrite(offset: number, buffer: Uint8Array, _flags: WriteFlags): Promise<void> {
+    await this.#file.write(offset, buffer);
+    this.#size = Math.max(this.#size, offset + buffer.length);
+  }
+
+  protected override async doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
+    // What the file lacks of its last sector reads as zeroes already.
+    const inside = Math.min(length, this.#size - offset);
+    if (inside <= 0 || (await this.#zeroInPlace(offset, inside, flags.mayUnmap ?? false))) return;
+    await super.doWriteZeroes(offset, inside, flags);
+  }
+
+  protected override async doDiscard(offset: number, length: number): Promise<void> {
+    const inside = Math.min(length, this.#size - offset);
+    if (inside > 0) await this.#try('discard', () => this.#file.discard(offset, inside));
+  }
+
+  protected override async doFlush(): Promise<void> {
+    if (!this.#settings.noFlush) await this.#file.flush();
+  }
+
+  protected override async doTruncate(size: number, { preallocation = 'off' }: TruncateOptions): Promise<void> {
+    const fail = (message: string): never => {
+      throw new BlockError('invalid-argument', `${this.filename}: ${message}`, {
+        path: this.filename,
+        operation: 'resize',
+      });
+    };
+    if (this.driver === 'host_device') {
+      if (size > this.#size) fail('Cannot grow device files');
+      if (size < this.#size) fail('Cannot resize device files');
+      return;
+    }
+    if (preallocation === 'metadata') fail("Unsupported preallocation mode 'metadata'");
+    const old = this.#size;
+    if (preallocation !== 'off' && size < old) fail("Preallocation can't be used for shrinking files");
+    // While a request is under way, this is never more than what is there.
+    this.#size = Math.min(size, old);
+    if (preallocation === 'falloc' && size > old) {
+      await this.#file.allocate(old, size - old, false);
+    } else {
+      await this.#file.truncate(size);
+    }
+    this.#size = size;
+    if (preallocation === 'full' && size > old) {
+      await super.doWriteZeroes(old, size - old, {});
+      await this.#file.flush();
+    }
+  }
+
+  protected override async doReopen(readOnly: boolean): Promise<void> {
+    const old = this.#file;
+    const file = await this.graph.host.open(old.path, { writable: !readOnly, direct: old.direct });
+    try {
+      this.#locks?.move(file);
+    } catch (error) {
+      this.#locks?.move(old);
+      await file.close();
+      throw error;
+    }
+    this.#file = file;
+    this.refreshFastPath();
+    await old.close();
+  }
+
+  protected override async doClose(): Promise<void> {
+    await this.#file.close();
+  }
+
+  /** True where the file system made the zeroes. */
+  async #zeroInPlace(offset: number, length: number, mayUnmap: boolean): Promise<boolean> {
+    if (mayUnmap && (await this.#try('punchHole', () => this.#file.punchHole(offset, length)))) return true;
+    return this.#try('zeroRange', () => this.#file.zeroRange(offset, length));
+  }
+
+  async #try(what: Ability, action: () => Promise<void>): Promise<boolean> {
+    if (!this.#can[what]) return false;
+    try {
+      await action();
+      return true;
+    } catch (error) {
+      if (!(error instanceof BlockError) || error.code !== 'unsupported') throw error;
+      this.#can[what] = false;
+      return false;
+    }
+  }
+}
+
+async function openFile(driver: FileDriver, request: OpenRequest<FileDriver>): Promise<FileNode> {
+  const { graph, options, node, cache } = request;
+  if (options.filename === '') {
+    throw new BlockError('invalid-argument', `The '${driver}' block driver requires a file name`);
+  }
+  checkEngine(graph, request);
+  const open = (readOnly: boolean): Promise<HostFile> =>
+    graph.host.open(options.filename, { writable: !readOnly, direct: cache.direct });
+  let { readOnly } = node;
+  let file: HostFile;
+  try {
+    try {
+      file = await open(readOnly);
+    } catch (error) {
+      const denied = error instanceof BlockError && (error.code === 'permission' || error.code === 'read-only');
+      if (readOnly || !request.autoReadOnly || !denied) throw error;
+      readOnly = true;
+      file = await open(true);
+    }
+  } catch (error) {
+    throw cannotOpen(options.filename, error);
+  }
+  try {
+    checkKind(driver, file);
+    const locking = options.locking ?? 'auto';
+    return new FileNode(graph, { ...node, readOnly }, driver, file, await file.size(), {
+      locking: locking !== 'off',
+      lockingOptional: locking === 'auto',
+      forceShare: request.forceShare,
+      noFlush: cache.noFlush,
+    });
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+/** The engine is chosen for the host as a whole; one that is asked for by name must be that one. */
+function checkEngine(graph: Graph, { options, cache }: OpenRequest<FileDriver>): void {
+  const { engine } = graph.host;
+  if (options.aio === 'native' && !cache.direct) {
+    throw new BlockError(
+      'invalid-argument',
+      'aio=native was specified, but it requires cache.direct=on, which was not specified.',
+      {
+        path: options.filename,
+      },
+    );
+  }
+  const wanted = options.aio === 'native' ? 'io_uring' : options.aio;
+  if (wanted === undefined || engine === 'simulated' || wanted === engine) return;
+  throw new BlockError('unsupported', `aio=${options.aio} was specified, but this host runs on ${engine}`, {
+    path: options.filename,
+  });
+}
+
+function checkKind(driver: FileDriver, { kind, path }: HostFile): void {
+  if (driver === 'file' ? kind === 'file' : kind === 'block' || kind === 'character') return;
+  const wanted = driver === 'file' ? 'a regular file' : 'either a character or block device';
+  throw new BlockError('invalid-argument', `'${driver}' driver requires '${path}' to be ${wanted}`, {
+    path,
+    operation: 'open',
+  });
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'No such file or directory',
+  ENOTDIR: 'Not a directory',
+  EACCES: 'Permission denied',
+  EPERM: 'Operation not permitted',
+  EROFS: 'Read-only file system',
+  EISDIR: 'Is a directory',
+  ELOOP: 'Too many levels of symbolic links',
+  ENAMETOOLONG: 'File name too long',
+  EMFILE: 'Too many open files',
+};
+
+function cannotOpen(path: string, error: unknown): unknown {
+  if (!(error instanceof BlockError)) return error;
+  const { code, errno, message } = error;
+  const reason = (errno !== undefined && REASONS[errno]) || message;
+  return new BlockError(code, `Could not open '${path}': ${reason}`, { path, operation: 'open', errno, cause: error });
+}
+
+function roundUp(size: number): number {
+  return Math.ceil(size / SECTOR_BYTES) * SECTOR_BYTES;
+}
+
+export const fileDriver: DriverDefinition<'file'> = {
+  name: 'file',
+  kind: 'protocol',
+  open: (request) => openFile('file', request),
+  create: createFile,
+};
+
+export const hostDeviceDriver: DriverDefinition<'host_device'> = {
+  name: 'host_device',
+  kind: 'protocol',
+  open: (request) => openFile('host_device', request),
+};

@@ -1,0 +1,74 @@
+// null-co: takes every write and forgets it; reads give zeroes, or leave the buffer as it is. For measuring what lies above.
+
+import type { Graph } from '../../../block/graph.js';
+import { BlockNode, type NodeOptions } from '../../../block/node.js';
+import type { DriverDefinition } from '../../../block/registry.js';
+import type { BlockStatus } from '../../../block/types.js';
+import type { ZeroScan } from '../../../host/host.js';
+import type { BlockdevOptionsNull } from '../../../schema/generated/types.js';
+import { formatJsonFilename } from '../../../schema/options.js';
+
+const DEFAULT_BYTES = 1 << 30;
+const NS_PER_MS = 1e6;
+
+export class NullNode extends BlockNode {
+  override readonly driver = 'null-co';
+  override readonly kind = 'protocol';
+  override readonly filename: string;
+  readonly #latencyMs: number;
+  readonly #readZeroes: boolean;
+
+  constructor(graph: Graph, options: NodeOptions, own: BlockdevOptionsNull) {
+    super(graph, options);
+    this.length = own.size ?? DEFAULT_BYTES;
+    this.#latencyMs = (own['latency-ns'] ?? 0) / NS_PER_MS;
+    this.#readZeroes = own['read-zeroes'] ?? false;
+    const { size, 'read-zeroes': readZeroes } = own;
+    this.filename =
+      size === undefined && readZeroes === undefined
+        ? 'null-co://'
+        : formatJsonFilename({ driver: 'null-co', size, 'read-zeroes': readZeroes });
+  }
+
+  protected override async doRead(_offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    if (this.#readZeroes) buffer.fill(0);
+    if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
+    await this.#wait();
+  }
+
+  protected override async doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
+    const zero = this.#readZeroes;
+    return {
+      length,
+      allocated: zero,
+      data: false,
+      zero,
+      compressed: false,
+      offset: zero ? offset : -1,
+      node: zero ? this : null,
+    };
+  }
+
+  protected override doWrite(): Promise<void> {
+    return this.#wait();
+  }
+
+  protected override doWriteZeroes(): Promise<void> {
+    return this.#wait();
+  }
+
+  protected override doFlush(): Promise<void> {
+    return this.#wait();
+  }
+
+  async #wait(): Promise<void> {
+    if (this.#latencyMs === 0) return;
+    await new Promise<void>((resolve) => this.host.clock.timer(this.#latencyMs, resolve));
+  }
+}
+
+export const nullDriver: DriverDefinition<'null-co'> = {
+  name: 'null-co',
+  kind: 'protocol',
+  open: async ({ graph, node, options }) => new NullNode(graph, node, options),
+};
