@@ -5,7 +5,10 @@ import { rawDriver } from './formats/raw/driver.js';
 import { fileDriver, hostDeviceDriver } from './protocols/file/driver.js';
 import { nullDriver } from './protocols/null/driver.js';
 
-registerDriver(fileDriver);
-registerDriver(hostDeviceDriver);
-registerDriver(nullDriver);
-registerDriver(rawDriver);
+/** Makes every driver known; to be called before anything is opened, any number of times. */
+export function registerDrivers(): void {
+  registerDriver(fileDriver);
+  registerDriver(hostDeviceDriver);
+  registerDriver(nullDriver);
+  registerDriver(rawDriver);
+}

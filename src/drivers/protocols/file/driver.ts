@@ -7,7 +7,6 @@ import {
   type BlockStatus,
   MISS,
   PERM_ALL,
-  Perm,
   type TruncateOptions,
   type WriteFlags,
   type ZeroFlags,
@@ -18,6 +17,7 @@ import { createFile } from './create.js';
 import { ImageLocks } from './locks.js';
 
 type FileDriver = 'file' | 'host_device';
+type FileOpenRequest = OpenRequest<'file'> | OpenRequest<'host_device'>;
 type Ability = 'punchHole' | 'zeroRange' | 'discard';
 
 /** A file of any length is a disk of whole sectors; what the file lacks reads as zeroes. */
@@ -185,7 +185,7 @@ export class FileNode extends BlockNode {
   }
 }
 
-async function openFile(driver: FileDriver, request: OpenRequest<FileDriver>): Promise<FileNode> {
+async function openFile(driver: FileDriver, request: FileOpenRequest): Promise<FileNode> {
   const { graph, options, node, cache } = request;
   if (options.filename === '') {
     throw new BlockError('invalid-argument', `The '${driver}' block driver requires a file name`);
@@ -223,7 +223,7 @@ async function openFile(driver: FileDriver, request: OpenRequest<FileDriver>): P
 }
 
 /** The engine is chosen for the host as a whole; one that is asked for by name must be that one. */
-function checkEngine(graph: Graph, { options, cache }: OpenRequest<FileDriver>): void {
+function checkEngine(graph: Graph, { options, cache }: FileOpenRequest): void {
   const { engine } = graph.host;
   if (options.aio === 'native' && !cache.direct) {
     throw new BlockError(
