@@ -33,6 +33,8 @@ export interface JobEventsOptions {
 
 export class JobEvents {
   readonly #listeners = new Map<JobEventName | '*', Set<Listener<never>>>();
+  readonly #queue: JobEvent[] = [];
+  #telling = false;
   readonly #parent: JobEvents | undefined;
   readonly #onListenerError: ((error: unknown) => void) | undefined;
 
@@ -51,15 +53,21 @@ export class JobEvents {
     return this.#add('*', listener);
   }
 
+  /** Everybody hears events in the order of their happening: one that a listener causes is told after the current one. */
   emit<K extends JobEventName>(name: K, data: JobEventMap[K]): void {
-    for (const listener of [...(this.#listeners.get(name) ?? [])])
-      this.#call(listener as Listener<JobEventMap[K]>, data);
-    const all = this.#listeners.get('*');
-    if (all !== undefined) {
-      const event = { event: name, data } as JobEvent;
-      for (const listener of [...all]) this.#call(listener as Listener<JobEvent>, event);
-    }
-    this.#parent?.emit(name, data);
+    this.#queue.push({ event: name, data } as JobEvent);
+    if (this.#telling) return;
+    this.#telling = true;
+    for (let event = this.#queue.shift(); event !== undefined; event = this.#queue.shift()) this.#deliver(event);
+    this.#telling = false;
+  }
+
+  #deliver(event: JobEvent): void {
+    const own = [...(this.#listeners.get(event.event) ?? [])];
+    const all = [...(this.#listeners.get('*') ?? [])];
+    for (const listener of own) this.#call(listener as Listener<unknown>, event.data);
+    for (const listener of all) this.#call(listener as Listener<unknown>, event);
+    this.#parent?.emit(event.event, event.data);
   }
 
   #add(name: JobEventName | '*', listener: Listener<never>): () => void {

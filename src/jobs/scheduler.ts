@@ -39,9 +39,9 @@ export class JobScheduler {
     }
   }
 
-  /** Disks with jobs that run or wait. */
-  get busyDisks(): string[] {
-    return [...this.#queues.keys()];
+  /** Disks with jobs that run or wait, and how many wait for each. */
+  waiting(): Map<string, number> {
+    return new Map([...this.#queues].map(([disk, queue]) => [disk, queue.limiter.queued()]));
   }
 
   /**
