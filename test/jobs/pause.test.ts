@@ -56,6 +56,32 @@ describe('a paused job', () => {
     expect(state).to.include({ done: 40, most: 4 });
   });
 
+  it('counts I/O that waited for the end of a pause and began with it', async () => {
+    const { add, clock } = makeWorld();
+    const job = add(
+      new FakeDriver(async (ctx) => {
+        await ctx.changed();
+        await ctx.enterIo();
+        await new Promise<void>((resolve) => ctx.clock.timer(1000, resolve));
+        ctx.leaveIo();
+        await ctx.pausePoint();
+      }),
+    );
+    job.start();
+    await settle();
+    job.pause();
+    await settle();
+    expect(job.status).to.equal('paused');
+    job.resume();
+    job.pause();
+    await clock.advance(999);
+    expect(job.status).to.equal('running');
+    await clock.advance(1);
+    expect(job.status).to.equal('paused');
+    job.resume();
+    await job.done;
+  });
+
   it('that is paused before its start does no work', async () => {
     const { add, log } = makeWorld();
     const driver = new FakeDriver();
