@@ -2,7 +2,7 @@
 // has more to say implements `Inspectable`.
 
 import type { ImageInfo, ImageInfoSpecific } from '../schema/generated/types.js';
-import { backingOf } from './chain.js';
+import { resolveBackingName } from './filename.js';
 import type { BlockNode } from './node.js';
 
 /** What a format says of itself. */
@@ -58,12 +58,6 @@ export async function allocatedBytes(node: BlockNode): Promise<number | null> {
   return node.kind === 'protocol' ? 0 : null;
 }
 
-/** The name by which the backing file of an image called `filename` is opened: a relative one counts from its folder. */
-export function resolveBackingName(filename: string, backingFile: string): string {
-  if (backingFile.startsWith('/') || /^[A-Za-z][A-Za-z0-9+.-]*:/.test(backingFile)) return backingFile;
-  return filename.slice(0, filename.lastIndexOf('/') + 1) + backingFile;
-}
-
 /** QAPI `ImageInfo` of one node (without `backing-image`). */
 export async function imageInfo(node: BlockNode): Promise<ImageInfo> {
   const details = isInspectable(node) ? node.formatDetails() : {};
@@ -83,11 +77,4 @@ export async function imageInfo(node: BlockNode): Promise<ImageInfo> {
   }
   if (details.specific !== undefined) info['format-specific'] = details.specific;
   return info;
-}
-
-/** `imageInfo` of `node` and of all that lies below it in its chain, top first. */
-export async function chainInfo(node: BlockNode): Promise<ImageInfo[]> {
-  const infos: ImageInfo[] = [];
-  for (let at: BlockNode | null = node; at !== null; at = backingOf(at)) infos.push(await imageInfo(at));
-  return infos;
 }

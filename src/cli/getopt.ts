@@ -1,0 +1,102 @@
+// Command line options as getopt_long takes them: `-U -f raw`, `-Ufraw`, `--output=json`, `--output json`, options after
+// file names, `--` before the last of them. Abbreviated long options are not taken.
+
+/** One option of a verb. At least one of `short` and `long` is there. */
+export interface OptionSpec {
+  /** What its value is found under. */
+  key: string;
+  /** One letter, without the dash. */
+  short?: string;
+  /** Without the dashes. */
+  long?: string;
+  /** Placeholder of its argument in the help; without it the option takes none. */
+  argument?: string;
+  help: string;
+  /** qemu-img has it, Diskwright not yet: it is refused by name. */
+  refused?: boolean;
+}
+
+/** A command line that cannot be understood; `lines` are printed, each behind the program's name. */
+export class UsageError extends Error {
+  readonly lines: readonly string[];
+  /** Whether to point at the help. */
+  readonly hint: boolean;
+
+  constructor(lines: string | readonly string[], hint = false) {
+    super(typeof lines === 'string' ? lines : lines.join('\n'));
+    this.lines = typeof lines === 'string' ? [lines] : lines;
+    this.hint = hint;
+  }
+}
+
+export class ParsedOptions {
+  readonly positional: readonly string[];
+  readonly #values: ReadonlyMap<string, readonly string[]>;
+
+  constructor(values: ReadonlyMap<string, readonly string[]>, positional: readonly string[]) {
+    this.#values = values;
+    this.positional = positional;
+  }
+
+  has(key: string): boolean {
+    return this.#values.has(key);
+  }
+
+  /** The last value given. */
+  get(key: string): string | undefined {
+    return this.#values.get(key)?.at(-1);
+  }
+
+  all(key: string): readonly string[] {
+    return this.#values.get(key) ?? [];
+  }
+}
+
+/** Throws `UsageError` for unknown and refused options and for missing arguments. */
+export function parseOptions(args: readonly string[], specs: readonly OptionSpec[]): ParsedOptions {
+  const values = new Map<string, string[]>();
+  const positional: string[] = [];
+  let at = 0;
+
+  const take = (spec: OptionSpec, shown: string, attached: string | undefined): void => {
+    if (spec.refused) throw new UsageError(`option '${shown}' is not supported yet`);
+    let value = '';
+    if (spec.argument !== undefined) {
+      const given = attached ?? args[at++];
+      if (given === undefined) throw new UsageError(`missing argument for option '${shown}'`, true);
+      value = given;
+    }
+    const list = values.get(spec.key);
+    if (list === undefined) values.set(spec.key, [value]);
+    else list.push(value);
+  };
+
+  while (at < args.length) {
+    const word = args[at++];
+    if (word === '--') {
+      positional.push(...args.slice(at));
+      break;
+    }
+    if (word.startsWith('--')) {
+      const equals = word.indexOf('=');
+      const name = word.slice(2, equals < 0 ? undefined : equals);
+      const spec = specs.find((candidate) => candidate.long === name);
+      const attached = equals < 0 ? undefined : word.slice(equals + 1);
+      if (spec === undefined || (attached !== undefined && spec.argument === undefined)) {
+        throw new UsageError(`unrecognized option '${word}'`, true);
+      }
+      take(spec, `--${name}`, attached);
+    } else if (word.startsWith('-') && word.length > 1) {
+      for (let letter = 1; letter < word.length; letter++) {
+        const spec = specs.find((candidate) => candidate.short === word[letter]);
+        if (spec === undefined) throw new UsageError(`unrecognized option '-${word[letter]}'`, true);
+        const rest = word.slice(letter + 1);
+        take(spec, `-${word[letter]}`, rest === '' ? undefined : rest);
+        if (spec.argument !== undefined) break;
+      }
+    } else {
+      positional.push(word);
+    }
+  }
+  return new ParsedOptions(values, positional);
+}

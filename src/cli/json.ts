@@ -1,0 +1,31 @@
+// JSON as qemu-img prints it: four blanks a level, non-ASCII characters as \u escapes.
+
+/** The text of `value`, without a line feed at its end; members that are undefined are left out. */
+export function prettyJson(value: unknown, indent = 0): string {
+  if (typeof value === 'string') return quote(value);
+  if (typeof value !== 'object' || value === null) return String(value);
+  const isArray = Array.isArray(value);
+  const inner = ' '.repeat(4 * (indent + 1));
+  const items = isArray
+    ? value.map((item) => inner + prettyJson(item, indent + 1))
+    : Object.entries(value)
+        .filter(([, member]) => member !== undefined)
+        .map(([key, member]) => `${inner}${quote(key)}: ${prettyJson(member, indent + 1)}`);
+  const [open, close] = isArray ? '[]' : '{}';
+  const body = items.length === 0 ? '' : `${items.join(',\n')}\n`;
+  return `${open}\n${body}${' '.repeat(4 * indent)}${close}`;
+}
+
+/** `object` with its members in the order of `keys`; those that `keys` does not know come last. */
+export function ordered(object: object, keys: readonly string[]): object {
+  const rank = (key: string): number => (keys.includes(key) ? keys.indexOf(key) : keys.length);
+  return Object.fromEntries(Object.entries(object).sort(([a], [b]) => rank(a) - rank(b)));
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text).replace(/\\u[0-9a-f]{4}|[\u007f-\uffff]/g, (unit) =>
+    unit.length > 1
+      ? `\\u${unit.slice(2).toUpperCase()}`
+      : `\\u${unit.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}`,
+  );
+}

@@ -1,0 +1,74 @@
+// The entry of the command line: finds the verb, loads it and nothing else, and turns what it answers into an exit code.
+
+import { parseOptions, UsageError } from './getopt.js';
+import { PROGRAM, reportFailure, write } from './output.js';
+import { type Verb, verbHelp } from './verb.js';
+
+interface VerbEntry {
+  summary: string;
+  load(): Promise<{ verb: Verb }>;
+}
+
+const VERBS: Readonly<Record<string, VerbEntry>> = {
+  convert: { summary: 'copy an image into a new one of any format', load: () => import('./verbs/convert.js') },
+  create: { summary: 'make an empty image, or an overlay of another', load: () => import('./verbs/create.js') },
+  info: { summary: 'say what an image is: format, sizes, backing file', load: () => import('./verbs/info.js') },
+  map: { summary: 'list which parts of an image hold data, and where', load: () => import('./verbs/map.js') },
+  check: { summary: 'check the consistency of an image', load: () => import('./verbs/check.js') },
+  compare: { summary: 'compare the content of two images', load: () => import('./verbs/compare.js') },
+  commit: { summary: 'write an overlay down into its backing file', load: () => import('./verbs/commit.js') },
+  stream: { summary: 'pull data up from the backing files into an overlay', load: () => import('./verbs/stream.js') },
+  mirror: { summary: 'copy an image, as a mirror job', load: () => import('./verbs/mirror.js') },
+  backup: { summary: 'copy an image as it is at one moment', load: () => import('./verbs/backup.js') },
+};
+
+/** Verbs of qemu-img that are still to come. */
+const REFUSED = ['amend', 'bench', 'bitmap', 'dd', 'measure', 'rebase', 'resize', 'snapshot'];
+
+/** Runs one command line (without node and script) and resolves with its exit code. */
+export async function main(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args;
+  try {
+    if (name === undefined) throw new UsageError('Not enough arguments', true);
+    if (name === '--help' || name === '-h') return print(generalHelp());
+    if (name === '--version' || name === '-V') return print(await (await import('./version.js')).versionText());
+    if (name.startsWith('-')) throw new UsageError(`unrecognized option '${name}'`, true);
+    if (REFUSED.includes(name)) throw new UsageError(`command '${name}' is not supported yet`);
+    if (!Object.hasOwn(VERBS, name)) throw new UsageError(`Command not found: ${name}`, true);
+    const { verb } = await VERBS[name].load();
+    if (asksForHelp(rest)) return print(verbHelp(verb));
+    return await verb.run(parseOptions(rest, verb.options));
+  } catch (error) {
+    reportFailure(error);
+    // compare says "the images differ" with 1.
+    return name === 'compare' && !(error instanceof UsageError) ? 2 : 1;
+  }
+}
+
+function asksForHelp(args: readonly string[]): boolean {
+  const end = args.indexOf('--');
+  return args.slice(0, end < 0 ? undefined : end).some((word) => word === '--help' || word === '-h');
+}
+
+function print(text: string): number {
+  write(text);
+  return 0;
+}
+
+function generalHelp(): string {
+  const width = Math.max(...Object.keys(VERBS).map((name) => name.length));
+  const verbs = Object.entries(VERBS).map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`);
+  return `usage: ${PROGRAM} COMMAND [options] ...
+Works on disk images: raw and qcow2 files and block devices, and chains of them.
+
+Commands:
+${verbs.join('\n')}
+
+  ${PROGRAM} COMMAND --help   explains a command, its options and its exit codes
+  ${PROGRAM} --help           shows this help
+  ${PROGRAM} --version        shows the version, the I/O engine and the codecs
+
+Options and output of the commands that qemu-img has are qemu-img's; those of stream, mirror and backup
+are QMP's. Sizes take the suffixes k, M, G, T, P and E (powers of 1024).
+`;
+}

@@ -1,0 +1,169 @@
+// How far a command is, in one of three forms:
+//
+//   percent   "    (12.34/100%)" and a carriage return on standard output, as qemu-img's -p
+//   bar       [=======>      ]  47%  1.2 GiB of 2.5 GiB  310 MiB/s  0:04   on a terminal
+//   json      one object a line on standard output, for programs
+
+import { formatSize } from '../util/size.js';
+import type { OptionSpec, ParsedOptions } from './getopt.js';
+import { UsageError } from './getopt.js';
+import { write } from './output.js';
+
+export interface ProgressState {
+  current: number;
+  total: number;
+  bytesPerSecond?: number;
+  etaMs?: number;
+  /** A job's. */
+  status?: string;
+}
+
+export interface ProgressView {
+  /** Nothing but progress (and the outcome) may go to standard output. */
+  readonly json: boolean;
+  update(state: ProgressState): void;
+  /** Ends the line, if there is one. `outcome` is the last word for programs. */
+  end(outcome: Record<string, unknown>): void;
+}
+
+export type ProgressKind = 'none' | 'percent' | 'bar' | 'json';
+
+const BAR_WIDTH = 28;
+const MIN_INTERVAL_MS = 100;
+
+/** What `-p`, `-q` and `--progress` ask for. `always`: a terminal gets a bar without being asked. */
+export function progressKind(options: ParsedOptions, always = false): ProgressKind {
+  const named = options.get('progress');
+  if (named !== undefined && named !== 'bar' && named !== 'json' && named !== 'none') {
+    throw new UsageError('--progress must be used with bar, json or none as argument.');
+  }
+  if (named === 'json' || named === 'none') return named;
+  if (options.has('quiet')) return 'none';
+  const asked = named === 'bar' || options.has('bar');
+  if (asked && !process.stdout.isTTY) return 'percent';
+  return asked || (always && process.stderr.isTTY && process.stdout.isTTY) ? 'bar' : 'none';
+}
+
+export function openProgress(kind: ProgressKind): ProgressView {
+  switch (kind) {
+    case 'percent':
+      return new PercentView();
+    case 'bar':
+      return new BarView();
+    case 'json':
+      return new JsonView();
+    case 'none':
+      return { json: false, update: () => undefined, end: () => undefined };
+  }
+}
+
+function percentOf({ current, total }: ProgressState): number {
+  return total === 0 ? 100 : (current / total) * 100;
+}
+
+class PercentView implements ProgressView {
+  readonly json = false;
+  #shown = Number.NEGATIVE_INFINITY;
+
+  update(state: ProgressState): void {
+    const percent = percentOf(state);
+    if (percent < this.#shown + 1 && !(percent >= 100 && this.#shown < 100)) return;
+    this.#shown = percent;
+    write(`    (${percent.toFixed(2)}/100%)\r`);
+  }
+
+  end(outcome: Record<string, unknown>): void {
+    if (outcome['event'] === 'completed') this.update({ current: 1, total: 1 });
+    write('\n');
+  }
+}
+
+class BarView implements ProgressView {
+  readonly json = false;
+  #shownMs = Number.NEGATIVE_INFINITY;
+  #last: ProgressState | null = null;
+
+  update(state: ProgressState): void {
+    this.#last = state;
+    if (performance.now() - this.#shownMs < MIN_INTERVAL_MS) return;
+    this.#show(state);
+  }
+
+  end(outcome: Record<string, unknown>): void {
+    if (this.#last !== null) {
+      const done = outcome['event'] === 'completed';
+      this.#show(done ? { ...this.#last, current: this.#last.total, etaMs: 0 } : this.#last);
+    }
+    process.stderr.write('\n');
+  }
+
+  #show(state: ProgressState): void {
+    this.#shownMs = performance.now();
+    process.stderr.write(`\r${barLine(state)}\x1b[K`);
+  }
+}
+
+/** One line of the bar, without control characters. */
+export function barLine(state: ProgressState): string {
+  const percent = Math.min(100, percentOf(state));
+  const filled = Math.floor((percent / 100) * BAR_WIDTH);
+  const bar = `${'='.repeat(filled)}${filled < BAR_WIDTH ? '>' : ''}`.padEnd(BAR_WIDTH);
+  const parts = [
+    `[${bar}] ${String(Math.floor(percent)).padStart(3)}%`,
+    `${formatSize(state.current)} of ${formatSize(state.total)}`,
+  ];
+  if (state.bytesPerSecond !== undefined) parts.push(`${formatSize(state.bytesPerSecond)}/s`);
+  if (state.etaMs !== undefined) parts.push(clockTime(state.etaMs));
+  if (state.status === 'paused' || state.status === 'ready') parts.push(state.status);
+  return parts.join('  ');
+}
+
+/** `1:02:03`, `0:04`. */
+function clockTime(ms: number): string {
+  const seconds = Math.ceil(ms / 1000);
+  const two = (value: number): string => String(value).padStart(2, '0');
+  const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+  return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
+}
+
+class JsonView implements ProgressView {
+  readonly json = true;
+  #shownMs = Number.NEGATIVE_INFINITY;
+
+  update(state: ProgressState): void {
+    const now = performance.now();
+    if (now - this.#shownMs < MIN_INTERVAL_MS) return;
+    this.#shownMs = now;
+    line({
+      event: 'progress',
+      status: state.status,
+      current: state.current,
+      total: state.total,
+      percent: Number(percentOf(state).toFixed(2)),
+      'bytes-per-second': state.bytesPerSecond === undefined ? null : Math.round(state.bytesPerSecond),
+      'eta-seconds': state.etaMs === undefined ? null : Number((state.etaMs / 1000).toFixed(1)),
+    });
+  }
+
+  end(outcome: Record<string, unknown>): void {
+    line(outcome);
+  }
+}
+
+function line(object: Record<string, unknown>): void {
+  write(`${JSON.stringify(object)}\n`);
+}
+
+export const PROGRESS_BAR: OptionSpec = {
+  key: 'bar',
+  short: 'p',
+  help: 'Show progress: a bar with rate and remaining time on a terminal, otherwise percentages as qemu-img prints them.',
+};
+export const PROGRESS: OptionSpec = {
+  key: 'progress',
+  long: 'progress',
+  argument: 'KIND',
+  help:
+    'bar (as -p), none, or json: one object a line on standard output, with "event" progress and at last completed, cancelled or ' +
+    'failed.',
+};

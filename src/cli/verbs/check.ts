@@ -1,0 +1,196 @@
+// `diskwright check`: is the metadata of an image consistent?
+
+import { type CheckResult, consistencyCheckOf } from '../../block/info.js';
+import type { ImageCheck } from '../../schema/generated/types.js';
+import { toBlockError } from '../../util/errors.js';
+import {
+  cacheMode,
+  FORCE_SHARE,
+  FORMAT,
+  HELP,
+  IMAGE_OPTS,
+  OBJECT,
+  OUTPUT,
+  outputFormat,
+  QUIET,
+  SOURCE_CACHE,
+} from '../arguments.js';
+import { type ParsedOptions, UsageError } from '../getopt.js';
+import { prettyJson } from '../json.js';
+import { complain, reportError, reportFailure, twoDecimals, write } from '../output.js';
+import { imageArguments, openImage, reasonOf, type Session, withSession } from '../session.js';
+import type { Verb } from '../verb.js';
+
+const EXIT_FAILED = 1;
+const EXIT_CORRUPT = 2;
+const EXIT_LEAKS = 3;
+const EXIT_UNSUPPORTED = 63;
+/** The worst first: what several images end with. */
+const SEVERITY = [EXIT_FAILED, EXIT_CORRUPT, EXIT_LEAKS, EXIT_UNSUPPORTED, 0];
+
+export const verb: Verb = {
+  name: 'check',
+  synopsis: '[-f FMT | --image-opts] [--output=FORMAT] [-T CACHE] [-q] [-U] FILENAME...',
+  description:
+    'Reads all metadata of an image and checks that it fits together: that every cluster is counted as often as it is used. Findings go ' +
+    'to standard error, one a line. Nothing is changed.\n\n' +
+    'Leaked clusters waste room and do no harm. Anything else means that data may be wrong, or may be overwritten by the next write. ' +
+    'Of several images, each human output is preceded by the image name and the JSON output is an array; the exit code is the worst.',
+  options: [
+    FORMAT,
+    IMAGE_OPTS,
+    OUTPUT,
+    SOURCE_CACHE,
+    QUIET,
+    FORCE_SHARE,
+    HELP,
+    { key: 'repair', short: 'r', long: 'repair', argument: 'KIND', help: 'Repair leaks or all.', refused: true },
+    OBJECT,
+  ],
+  notes: [
+    [
+      'Exit codes',
+      [
+        '0   the image is consistent',
+        '1   the check could not be completed, or the options are wrong',
+        '2   the image is corrupt',
+        '3   the image has leaked clusters, but is not corrupt',
+        '63  the format has no checks (raw)',
+      ].join('\n'),
+    ],
+  ],
+  examples: [
+    ['diskwright check disk.qcow2', 'findings, and how full and how scattered the image is'],
+    ['diskwright check -q disk.qcow2 || echo "look at it"', 'in a script'],
+  ],
+  run,
+};
+
+interface Outcome {
+  exitCode: number;
+  report?: ImageCheck;
+}
+
+async function run(options: ParsedOptions): Promise<number> {
+  const images = options.positional;
+  const json = outputFormat(options) === 'json';
+  const quiet = options.has('quiet');
+  cacheMode(options, 'source-cache', 'source cache', 'writeback');
+  if (images.length === 0) throw new UsageError('Expecting one image file name', true);
+  const several = images.length > 1;
+  const reports: object[] = [];
+  const codes: number[] = [];
+  await withSession(async (session) => {
+    for (const [index, image] of images.entries()) {
+      if (several && !json && !quiet) write(`${index === 0 ? '' : '\n'}${image}:\n`);
+      const { exitCode, report } = await checkOne(session, image, options, json, quiet, several);
+      codes.push(exitCode);
+      if (report !== undefined) reports.push(jsonReport(report));
+    }
+  });
+  if (json && !quiet) {
+    if (several) write(`${prettyJson(reports)}\n`);
+    else if (reports.length > 0) write(`${prettyJson(reports[0])}\n`);
+  }
+  return SEVERITY.find((code) => codes.includes(code)) ?? 0;
+}
+
+async function checkOne(
+  session: Session,
+  image: string,
+  options: ParsedOptions,
+  json: boolean,
+  quiet: boolean,
+  several: boolean,
+): Promise<Outcome> {
+  const cache = cacheMode(options, 'source-cache', 'source cache', 'writeback');
+  try {
+    const node = await openImage(session, image, { ...imageArguments(options), cache });
+    const check = consistencyCheckOf(node);
+    if (check === null) {
+      reportError('This image format does not support checks');
+      await session.graph.release(node);
+      return { exitCode: EXIT_UNSUPPORTED };
+    }
+    let result: CheckResult;
+    try {
+      result = await check(complain);
+    } catch (error) {
+      reportError(`Check failed: ${reasonOf(toBlockError(error))}`);
+      return { exitCode: EXIT_FAILED };
+    }
+    await session.graph.release(node);
+    if (!json && !quiet) write(humanReport(result));
+    if (result.checkErrors > 0) reportError('Check failed');
+    return { exitCode: exitCodeOf(result), report: imageCheck(image, node.driver, result) };
+  } catch (error) {
+    if (!several || error instanceof UsageError) throw error;
+    reportFailure(error);
+    return { exitCode: EXIT_FAILED };
+  }
+}
+
+function exitCodeOf(result: CheckResult): number {
+  if (result.checkErrors > 0) return EXIT_FAILED;
+  if (result.corruptions > 0) return EXIT_CORRUPT;
+  return result.leaks > 0 ? EXIT_LEAKS : 0;
+}
+
+/** QAPI `ImageCheck`: what is nothing is left out. */
+function imageCheck(filename: string, format: string, result: CheckResult): ImageCheck {
+  const some = (value: number): number | undefined => (value === 0 ? undefined : value);
+  return {
+    filename,
+    format,
+    'check-errors': result.checkErrors,
+    'image-end-offset': some(result.imageEndOffset),
+    corruptions: some(result.corruptions),
+    leaks: some(result.leaks),
+    'total-clusters': some(result.totalClusters),
+    'allocated-clusters': some(result.allocatedClusters),
+    'fragmented-clusters': some(result.fragmentedClusters),
+    'compressed-clusters': some(result.compressedClusters),
+  };
+}
+
+/** In the order of qemu-img's JSON. */
+function jsonReport(report: ImageCheck): object {
+  return {
+    'image-end-offset': report['image-end-offset'],
+    'compressed-clusters': report['compressed-clusters'],
+    'total-clusters': report['total-clusters'],
+    corruptions: report.corruptions,
+    'check-errors': report['check-errors'],
+    leaks: report.leaks,
+    'allocated-clusters': report['allocated-clusters'],
+    filename: report.filename,
+    format: report.format,
+    'fragmented-clusters': report['fragmented-clusters'],
+  };
+}
+
+function humanReport(result: CheckResult): string {
+  const { corruptions, leaks, checkErrors, totalClusters, allocatedClusters } = result;
+  let text = '';
+  if (corruptions === 0 && leaks === 0 && checkErrors === 0) text += 'No errors were found on the image.\n';
+  if (corruptions > 0) {
+    text +=
+      `\n${corruptions} errors were found on the image.\n` +
+      'Data may be corrupted, or further writes to the image may corrupt it.\n';
+  }
+  if (leaks > 0) {
+    text +=
+      `\n${leaks} leaked clusters were found on the image.\n` +
+      'This means waste of disk space, but no harm to data.\n';
+  }
+  if (checkErrors > 0) text += `\n${checkErrors} internal errors have occurred during the check.\n`;
+  if (totalClusters > 0 && allocatedClusters > 0) {
+    const share = (part: number, whole: number): string => `${twoDecimals((part * 100) / whole)}%`;
+    text +=
+      `${allocatedClusters}/${totalClusters} = ${share(allocatedClusters, totalClusters)} allocated, ` +
+      `${share(result.fragmentedClusters, allocatedClusters)} fragmented, ` +
+      `${share(result.compressedClusters, allocatedClusters)} compressed clusters\n`;
+  }
+  if (result.imageEndOffset > 0) text += `Image end offset: ${result.imageEndOffset}\n`;
+  return text;
+}

@@ -1,0 +1,122 @@
+// `diskwright compare`: do two images read the same?
+
+import { type CompareResult, compareNodes } from '../../block/compare.js';
+import type { BlockNode } from '../../block/node.js';
+import { toBlockError } from '../../util/errors.js';
+import { cacheMode, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, QUIET, SOURCE_CACHE } from '../arguments.js';
+import { type ParsedOptions, UsageError } from '../getopt.js';
+import { reportError, reportFailure, write } from '../output.js';
+import { openProgress, PROGRESS, PROGRESS_BAR, progressKind } from '../progress.js';
+import { Interrupt, imageArguments, openImage, reasonOf, type Session, withSession } from '../session.js';
+import type { Verb } from '../verb.js';
+
+const EXIT_DIFFERENT = 1;
+const EXIT_OPEN_FAILED = 2;
+const EXIT_READ_FAILED = 4;
+const EXIT_INTERRUPTED = 130;
+
+export const verb: Verb = {
+  name: 'compare',
+  synopsis: '[-f FMT] [-F FMT] [--image-opts] [-T CACHE] [-p] [-q] [-s] [-U] FILENAME1 FILENAME2',
+  description:
+    'Compares the content of two images, which may differ in format and layout. What one of them has no data for reads as zeroes. ' +
+    'Images of different size are identical where the rest of the longer one reads as zeroes.',
+  options: [
+    { ...FORMAT, help: 'Format of FILENAME1. Without it the image is probed.' },
+    { key: 'format2', short: 'F', argument: 'FMT', help: 'Format of FILENAME2. Without it the image is probed.' },
+    { ...IMAGE_OPTS, help: 'Both names are strings of options. Excludes -f and -F.' },
+    { key: 'strict', short: 's', help: 'The sizes, and which parts are allocated, must be the same too.' },
+    SOURCE_CACHE,
+    PROGRESS_BAR,
+    PROGRESS,
+    QUIET,
+    FORCE_SHARE,
+    HELP,
+    OBJECT,
+  ],
+  notes: [
+    [
+      'Exit codes',
+      '0  the images are identical\n1  they differ, or the options are wrong\n2  an image could not be opened\n3  block status could not be read\n4  data could not be read',
+    ],
+  ],
+  examples: [
+    ['diskwright compare disk.qcow2 disk.raw', 'after a conversion'],
+    ['diskwright compare -q a.qcow2 b.qcow2 && echo same', 'in a script'],
+  ],
+  run,
+};
+
+async function run(options: ParsedOptions): Promise<number> {
+  const quiet = options.has('quiet');
+  const kind = progressKind(options);
+  const cache = cacheMode(options, 'source-cache', 'source cache', 'writeback');
+  const how = { ...imageArguments(options), cache };
+  if (options.positional.length !== 2) throw new UsageError('Expecting two image file names', true);
+  if (how.imageOpts && options.has('format2')) {
+    throw new UsageError('--image-opts and -F are mutually exclusive');
+  }
+  const [first, second] = options.positional;
+  return withSession(async (session) => {
+    let a: BlockNode;
+    let b: BlockNode;
+    try {
+      a = await openImage(session, first, how);
+      b = await openImage(session, second, { ...how, format: options.get('format2') });
+    } catch (error) {
+      reportFailure(error);
+      return EXIT_OPEN_FAILED;
+    }
+    return compare(session, a, b, { strict: options.has('strict'), quiet, kind });
+  });
+}
+
+async function compare(
+  session: Session,
+  a: BlockNode,
+  b: BlockNode,
+  how: { strict: boolean; quiet: boolean; kind: ReturnType<typeof progressKind> },
+): Promise<number> {
+  const view = openProgress(how.kind);
+  const interrupt = new Interrupt();
+  const say = (text: string): void => {
+    if (!how.quiet && !view.json) write(`${text}\n`);
+  };
+  const started = session.host.clock.now();
+  try {
+    view.update({ current: 0, total: 1 });
+    const result = await compareNodes(a, b, {
+      strict: how.strict,
+      signal: interrupt.signal,
+      onProgress: (current, total) => {
+        const elapsedMs = session.host.clock.now() - started;
+        const rate = elapsedMs > 0 ? (current / elapsedMs) * 1000 : undefined;
+        view.update({ current, total, bytesPerSecond: rate, etaMs: rate && ((total - current) / rate) * 1000 });
+      },
+    });
+    tell(result, say);
+    view.end({ event: 'completed', ...result });
+    return result.identical ? 0 : EXIT_DIFFERENT;
+  } catch (error) {
+    const failure = toBlockError(error);
+    view.end({ event: failure.code === 'cancelled' ? 'cancelled' : 'failed', error: failure.message });
+    if (failure.code === 'cancelled') {
+      reportError('Cancelled. The images were only read.');
+      return EXIT_INTERRUPTED;
+    }
+    reportError(`Error while reading: ${failure.path === undefined ? '' : `'${failure.path}': `}${reasonOf(failure)}`);
+    return EXIT_READ_FAILED;
+  } finally {
+    interrupt.stop();
+  }
+}
+
+/** The outcome in qemu-img's words. */
+function tell(result: CompareResult, say: (text: string) => void): void {
+  const { difference, offset, sizesDiffer } = result;
+  if (difference === 'size') return say('Strict mode: Image size mismatch!');
+  if (difference === 'status') return say(`Strict mode: Offset ${offset} block status mismatch!`);
+  // The warning comes once the common part has turned out to be the same.
+  if (sizesDiffer && (difference === undefined || result.behindEnd)) say('Warning: Image size mismatch!');
+  say(difference === 'content' ? `Content mismatch at offset ${offset}!` : 'Images are identical.');
+}

@@ -1,0 +1,142 @@
+// `diskwright info`: what an image is.
+
+import { imageInfo } from '../../block/info.js';
+import type { ImageInfo } from '../../schema/generated/types.js';
+import { BlockError } from '../../util/errors.js';
+import { formatSize } from '../../util/size.js';
+import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, outputFormat } from '../arguments.js';
+import { type ParsedOptions, UsageError } from '../getopt.js';
+import { ordered, prettyJson } from '../json.js';
+import { write } from '../output.js';
+import { type ImageArguments, imageArguments, openImage, type Session, withSession } from '../session.js';
+import type { Verb } from '../verb.js';
+
+/** Order of the members in qemu-img's JSON. */
+const INFO_KEYS = [
+  'snapshots',
+  'backing-filename-format',
+  'virtual-size',
+  'filename',
+  'cluster-size',
+  'format',
+  'actual-size',
+  'format-specific',
+  'encrypted',
+  'full-backing-filename',
+  'backing-filename',
+  'dirty-flag',
+];
+const SPECIFIC_KEYS = [
+  'compat',
+  'compression-type',
+  'lazy-refcounts',
+  'bitmaps',
+  'refcount-bits',
+  'data-file',
+  'data-file-raw',
+  'corrupt',
+  'extended-l2',
+];
+
+export const verb: Verb = {
+  name: 'info',
+  synopsis: '[-f FMT | --image-opts] [--output=FORMAT] [--backing-chain] [-U] FILENAME...',
+  description:
+    'Says what an image is: its format, the size that a guest sees, the room that it takes on disk, its backing file and what its ' +
+    'format adds to that. Opens no file but the ones that are named, and with --backing-chain those of the chain.\n\n' +
+    'Of several images, the human output is separated by empty lines, the JSON output is an array.',
+  options: [
+    FORMAT,
+    IMAGE_OPTS,
+    OUTPUT,
+    {
+      key: 'backing-chain',
+      long: 'backing-chain',
+      help: 'Go on with the backing file, its backing file, and so on. JSON output is an array then.',
+    },
+    FORCE_SHARE,
+    HELP,
+    OBJECT,
+  ],
+  notes: [['Exit codes', '0  done\n1  an image could not be opened, or the options are wrong']],
+  examples: [
+    ['diskwright info disk.qcow2', 'for people'],
+    ['diskwright info --output=json --backing-chain snap3.qcow2', 'for programs: an array, the top image first'],
+    ['diskwright info -U running.qcow2', 'while a virtual machine writes to the image'],
+  ],
+  run,
+};
+
+async function run(options: ParsedOptions): Promise<number> {
+  const images = options.positional;
+  if (images.length === 0) throw new UsageError('Expecting one image file name', true);
+  const json = outputFormat(options) === 'json';
+  const how = { ...imageArguments(options), backing: false };
+  const chain = options.has('backing-chain');
+  return withSession(async (session) => {
+    const infos: ImageInfo[] = [];
+    for (const image of images) infos.push(...(await collect(session, image, how, chain)));
+    if (!json) write(infos.map(humanInfo).join('\n'));
+    else if (images.length === 1 && !chain) write(`${prettyJson(inOrder(infos[0]))}\n`);
+    else write(`${prettyJson(infos.map(inOrder))}\n`);
+    return 0;
+  });
+}
+
+/** One image, or with `chain` all from it down, each opened by itself as its overlay names it. */
+async function collect(session: Session, image: string, how: ImageArguments, chain: boolean): Promise<ImageInfo[]> {
+  const infos: ImageInfo[] = [];
+  const seen = new Set<string>();
+  let name: string | undefined = image;
+  let arguments_ = how;
+  while (name !== undefined) {
+    if (seen.has(name)) {
+      throw new BlockError('loop', `Backing file '${name}' creates an infinite loop.`, { path: name });
+    }
+    seen.add(name);
+    const node = await openImage(session, name, arguments_);
+    const info: ImageInfo = await imageInfo(node);
+    await session.graph.release(node);
+    infos.push(info);
+    name = chain ? info['full-backing-filename'] : undefined;
+    arguments_ = { ...how, imageOpts: false, format: info['backing-filename-format'] };
+  }
+  return infos;
+}
+
+function inOrder(info: ImageInfo): object {
+  const specific = info['format-specific'];
+  if (specific === undefined) return ordered(info, INFO_KEYS);
+  const data = ordered(specific.data, SPECIFIC_KEYS);
+  return ordered({ ...info, 'format-specific': { type: specific.type, data } }, INFO_KEYS);
+}
+
+function humanInfo(info: ImageInfo): string {
+  const size = info['virtual-size'];
+  const actual = info['actual-size'];
+  const lines = [
+    `image: ${info.filename}`,
+    `file format: ${info.format}`,
+    `virtual size: ${formatSize(size)} (${size} bytes)`,
+    `disk size: ${actual === undefined ? 'unavailable' : formatSize(actual)}`,
+  ];
+  if (info.encrypted) lines.push('encrypted: yes');
+  if (info['cluster-size'] !== undefined) lines.push(`cluster_size: ${info['cluster-size']}`);
+  if (info['dirty-flag']) lines.push('cleanly shut down: no');
+  if (info['backing-filename'] !== undefined) {
+    const full = info['full-backing-filename'];
+    const actualPath = full === info['backing-filename'] ? '' : ` (actual path: ${full})`;
+    lines.push(`backing file: ${info['backing-filename']}${actualPath}`);
+    if (info['backing-filename-format'] !== undefined) {
+      lines.push(`backing file format: ${info['backing-filename-format']}`);
+    }
+  }
+  const specific = info['format-specific'];
+  if (specific !== undefined) {
+    lines.push('Format specific information:');
+    for (const [key, value] of Object.entries(ordered(specific.data, SPECIFIC_KEYS))) {
+      lines.push(`    ${key.replaceAll('-', ' ')}: ${value}`);
+    }
+  }
+  return `${lines.join('\n')}\n`;
+}

@@ -1,0 +1,112 @@
+// `diskwright map`: where the data of an image lies.
+
+import { mapEntries } from '../../block/map.js';
+import type { BlockNode } from '../../block/node.js';
+import type { MapEntry } from '../../schema/generated/types.js';
+import { BlockError } from '../../util/errors.js';
+import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, outputFormat, sizeOption } from '../arguments.js';
+import { type ParsedOptions, UsageError } from '../getopt.js';
+import { write } from '../output.js';
+import { imageArguments, openImage, withSession } from '../session.js';
+import type { Verb } from '../verb.js';
+
+/** Text that is held back before it is written. */
+const BATCH_LENGTH = 1 << 16;
+
+export const verb: Verb = {
+  name: 'map',
+  synopsis: '[-f FMT | --image-opts] [-s OFFSET] [-l LEN] [--output=FORMAT] [-U] FILENAME...',
+  description:
+    'Lists the runs of an image: which of its bytes hold data, which read as zeroes, which are absent, in which layer of its backing ' +
+    'chain that is decided and where in the file they lie.\n\n' +
+    'The human output lists data alone, and fails where data lies in the file in another form (compressed). The JSON output lists ' +
+    'everything: "depth" counts the layers above the one that decides, "present" is false where no layer has anything. Of several ' +
+    'images, each output is preceded by the image name (human), or is one array in an array (JSON).',
+  options: [
+    FORMAT,
+    IMAGE_OPTS,
+    { key: 'start', short: 's', long: 'start-offset', argument: 'OFFSET', help: 'Begin here (default 0).' },
+    { key: 'length', short: 'l', long: 'max-length', argument: 'LEN', help: 'Look at so many bytes at most.' },
+    OUTPUT,
+    FORCE_SHARE,
+    HELP,
+    OBJECT,
+  ],
+  notes: [['Exit codes', '0  done\n1  an image could not be opened or read, or the options are wrong']],
+  examples: [
+    ['diskwright map disk.qcow2', 'the runs of data, with their place in the file'],
+    ['diskwright map --output=json -s 1G -l 64M disk.qcow2', 'everything about 64 MiB of the image'],
+  ],
+  run,
+};
+
+async function run(options: ParsedOptions): Promise<number> {
+  const images = options.positional;
+  const json = outputFormat(options) === 'json';
+  const start = sizeOption(options, 'start', 'start offset') ?? 0;
+  const length = sizeOption(options, 'length', 'max length');
+  const how = imageArguments(options);
+  if (images.length === 0) throw new UsageError('Expecting one image file name', true);
+  return withSession(async (session) => {
+    const several = images.length > 1;
+    for (const [index, image] of images.entries()) {
+      const node = await openImage(session, image, how);
+      const end = length === undefined ? node.length : Math.min(node.length, start + length);
+      if (several) write(json ? (index === 0 ? '[' : ',\n') : `${index === 0 ? '' : '\n'}${image}:\n`);
+      await (json ? writeJson : writeHuman)(node, start, end);
+      await session.graph.release(node);
+    }
+    if (json) write(several ? ']\n' : '\n');
+    return 0;
+  });
+}
+
+async function writeJson(node: BlockNode, start: number, end: number): Promise<void> {
+  let text = '[';
+  let first = true;
+  for await (const entry of mapEntries(node, start, end)) {
+    text += (first ? '' : ',\n') + jsonEntry(entry);
+    first = false;
+    if (text.length > BATCH_LENGTH) {
+      write(text);
+      text = '';
+    }
+  }
+  if (first) text += jsonEntry({ start, length: 0, depth: 0, present: false, zero: false, data: false });
+  write(`${text}]`);
+}
+
+function jsonEntry({ start, length, depth, present, zero, data, offset }: MapEntry): string {
+  const place = offset === undefined ? '' : `, "offset": ${offset}`;
+  return `{ "start": ${start}, "length": ${length}, "depth": ${depth}, "present": ${present}, "zero": ${zero}, "data": ${data}${place}}`;
+}
+
+async function writeHuman(node: BlockNode, start: number, end: number): Promise<void> {
+  let text = row('Offset', 'Length', 'Mapped to', 'File');
+  for await (const entry of mapEntries(node, start, end)) {
+    if (entry.data && entry.offset === undefined) {
+      write(text);
+      throw new BlockError('unsupported', 'File contains external, encrypted or compressed clusters.', {
+        path: node.filename,
+        offset: entry.start,
+        operation: 'map',
+      });
+    }
+    if (!entry.data || entry.zero) continue;
+    text += row(hex(entry.start), hex(entry.length), hex(entry.offset!), entry.filename ?? '');
+    if (text.length > BATCH_LENGTH) {
+      write(text);
+      text = '';
+    }
+  }
+  write(text);
+}
+
+function row(offset: string, length: string, mapped: string, file: string): string {
+  return `${offset.padEnd(16)}${length.padEnd(16)}${mapped.padEnd(16)}${file}\n`;
+}
+
+/** As C prints `%#x`. */
+function hex(value: number): string {
+  return value === 0 ? '0' : `0x${value.toString(16)}`;
+}
