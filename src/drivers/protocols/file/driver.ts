@@ -162,8 +162,13 @@ export class FileNode extends BlockNode {
     await old.close();
   }
 
+  /** What was written is durable afterwards, or the error says that it is not. */
   protected override async doClose(): Promise<void> {
-    await this.#file.close();
+    try {
+      if (!this.readOnly) await this.doFlush();
+    } finally {
+      await this.#file.close();
+    }
   }
 
   /** True where the file system made the zeroes. */
