@@ -20,14 +20,16 @@ import {
   type ZeroFlags,
 } from './types.js';
 
-/** Sees every change of a node's content: copy before write, write-blocking mirror. */
+/** Sees every change of a node's content: copy before write, write-blocking mirror. Extents are ascending and disjoint. */
 export interface WriteObserver {
   /** Runs before the driver; a rejection fails the request. */
-  beforeWrite?(offset: number, length: number): Promise<void> | undefined;
-  /** Runs after a write that succeeded, before it is answered. `data` is null for zeroes and discards. */
+  beforeWrite?(extents: readonly Extent[]): Promise<void> | undefined;
+  /**
+   * Runs after a write that succeeded, before it is answered. The extents' data lies back to back in `data`, which is null for zeroes
+   * and discards.
+   */
   afterWrite?(
-    offset: number,
-    length: number,
+    extents: readonly Extent[],
     kind: 'write' | 'zero' | 'discard',
     data: Uint8Array | null,
   ): Promise<void> | undefined;
@@ -35,7 +37,7 @@ export interface WriteObserver {
    * Runs instead of `afterWrite` where the write failed (part of it may have reached the disk) or never began. For every
    * `beforeWrite` that resolved, exactly one of the two runs.
    */
-  writeFailed?(offset: number, length: number): void;
+  writeFailed?(extents: readonly Extent[]): void;
 }
 
 export interface NodeOptions {
@@ -513,29 +515,19 @@ export abstract class BlockNode implements NodeUser {
     data: Uint8Array | null,
     action: () => Promise<void>,
   ): Promise<void> {
-    const calls = observers.flatMap((observer) => extents.map((extent) => ({ observer, extent })));
     let prepared = 0;
     try {
-      for (; prepared < calls.length; prepared++) {
-        const { observer, extent } = calls[prepared];
-        await observer.beforeWrite?.(extent.offset, extent.length);
-      }
+      for (; prepared < observers.length; prepared++) await observers[prepared].beforeWrite?.(extents);
       await action();
     } catch (error) {
-      for (const { observer, extent } of calls.slice(0, prepared)) {
-        observer.writeFailed?.(extent.offset, extent.length);
-      }
+      for (const observer of observers.slice(0, prepared)) observer.writeFailed?.(extents);
       throw error;
     }
     // All are told, and the first of their errors fails the request.
     let failure: { error: unknown } | null = null;
-    let at = 0;
-    for (const { observer, extent } of calls) {
-      if (extent === extents[0]) at = 0;
-      const part = data === null ? null : data.subarray(at, at + extent.length);
-      at += extent.length;
+    for (const observer of observers) {
       try {
-        await observer.afterWrite?.(extent.offset, extent.length, kind, part);
+        await observer.afterWrite?.(extents, kind, data);
       } catch (error) {
         failure ??= { error };
       }
