@@ -38,15 +38,20 @@ export interface CopyFault {
 export interface EngineOptions {
   memory: Memory;
   chunks: ChunkSource;
-  /** Moves one chunk; `buffer` has room for a data chunk. May be called again for the same chunk after a fault. */
+  /** Moves one chunk; `buffer` has room for a data chunk. */
   copy(chunk: Chunk, buffer: Uint8Array, order: WriteOrder): Promise<CopyFault | null>;
   chunkBytes?: number;
   workers?: number;
   /** Writes need not begin in order: for a `copy` that takes locks, with which waiting for a turn could be circular. */
   unordered?: boolean;
-  /** An ignored fault leaves the chunk behind (it is not counted as progress); default: it is tried again. */
-  skipFaulty?: boolean;
-  /** The chunk was taken, but will not be copied (cancelled, or failed). */
+  /** An ignored fault leaves the chunk behind and is told here; default: it is tried again. */
+  left?(error: BlockError): void;
+  /** The chunk is copied (or was to be skipped). */
+  finished?(chunk: Chunk): void;
+  /**
+   * The chunk could not be copied; nothing of it may stay locked. The chunk source brings it again where the error policy wants that;
+   * without this method the engine keeps it for another attempt.
+   */
   abandoned?(chunk: Chunk): void;
 }
 
@@ -55,85 +60,122 @@ export interface EngineOptions {
  * cases with no request of it in flight and all buffers given back.
  */
 export async function runCopy(ctx: CopyContext, options: EngineOptions): Promise<void> {
-  const { memory, chunks, copy, chunkBytes = CHUNK_BYTES, workers = WORKERS } = options;
-  const turns = new Turns();
-  let taking: Promise<unknown> = Promise.resolve();
+  const crew: Crew = { ctx, options, turns: new Turns(), taking: Promise.resolve(), ended: false };
   let failure: { error: unknown } | null = null;
-  let ended = false;
-
-  /** Takes the next chunk; the plan reads metadata, so that counts as I/O of the job. */
-  const take = async (): Promise<Chunk | null> => {
-    while (!ended) {
-      let fault: BlockError;
-      await ctx.enterIo();
-      try {
-        const chunk = await chunks.next();
-        if (chunk === null) ended = true;
-        return chunk;
-      } catch (error) {
-        fault = toBlockError(error);
-      } finally {
-        ctx.leaveIo();
-      }
-      if ((await ctx.handleError(fault, true)) === 'report') throw fault;
-      await ctx.sleep(RETRY_DELAY_MS);
-    }
-    return null;
-  };
-
-  /** True when it was copied, false when its fault was ignored. */
-  const attempt = async (chunk: Chunk, buffer: Uint8Array): Promise<boolean> => {
-    for (;;) {
-      let fault: CopyFault | null;
-      await ctx.enterIo();
-      // From here it cannot be held up by a pause: whoever waits for its turn waits for I/O only.
-      const order = turns.next(chunk.kind === 'data' && options.unordered !== true);
-      try {
-        fault = await copy(chunk, buffer, order);
-      } finally {
-        ctx.leaveIo();
-        order.passed();
-      }
-      if (fault === null) return true;
-      const decision = await ctx.handleError(fault.error, fault.isRead);
-      if (decision === 'report') throw fault.error;
-      if (decision === 'ignore') {
-        if (options.skipFaulty) return false;
-        await ctx.sleep(RETRY_DELAY_MS);
-      }
-    }
-  };
-
   const work = async (): Promise<void> => {
-    let buffer: Uint8Array | null = null;
+    const worker = new Worker(crew);
     try {
-      while (!ended) {
-        const taken = taking.then(take);
-        taking = taken.catch(() => {});
-        const chunk = await taken;
-        if (chunk === null) return;
-        let done = false;
-        try {
-          if (chunk.kind === 'data') {
-            await ctx.throttle(chunk.bytes);
-            buffer ??= memory.allocate(chunkBytes);
-          }
-          done = chunk.kind === 'skip' || (await attempt(chunk, buffer ?? EMPTY));
-        } finally {
-          if (!done) options.abandoned?.(chunk);
-        }
-        if (done) ctx.progress.advance(chunk.bytes);
-      }
+      while (await worker.step());
     } catch (error) {
-      ended = true;
+      crew.ended = true;
       failure ??= { error };
     } finally {
-      if (buffer !== null) memory.free(buffer);
+      worker.close();
     }
   };
-
-  await Promise.all(Array.from({ length: workers }, work));
+  await Promise.all(Array.from({ length: options.workers ?? WORKERS }, work));
   if (failure !== null) throw (failure as { error: unknown }).error;
+}
+
+interface Crew {
+  readonly ctx: CopyContext;
+  readonly options: EngineOptions;
+  readonly turns: Turns;
+  /** Chunks are taken by one worker at a time. */
+  taking: Promise<unknown>;
+  ended: boolean;
+}
+
+class Worker {
+  readonly #crew: Crew;
+  readonly #chunkBytes: number;
+  #buffer: Uint8Array | null = null;
+  /** Kept for another attempt. */
+  #chunk: Chunk | null = null;
+  /** Bytes that were charged to the speed limit, but not copied yet. */
+  #prepaid = 0;
+
+  constructor(crew: Crew) {
+    this.#crew = crew;
+    this.#chunkBytes = crew.options.chunkBytes ?? CHUNK_BYTES;
+  }
+
+  /** Takes and copies one chunk. False at the end. */
+  async step(): Promise<boolean> {
+    const { ctx, options } = this.#crew;
+    if (this.#crew.ended) return false;
+    // A chunk is taken within the same section in which it is copied: a job that is paused, or waits for its rate, holds nothing.
+    await ctx.throttle(this.#chunkBytes - this.#prepaid);
+    this.#prepaid = this.#chunkBytes;
+    let fault: CopyFault | null;
+    await ctx.enterIo();
+    try {
+      fault = await this.#takeAndCopy();
+    } finally {
+      ctx.leaveIo();
+    }
+    if (fault === null) return !this.#crew.ended || this.#chunk !== null;
+    const decision = await ctx.handleError(fault.error, fault.isRead);
+    if (decision === 'report') throw fault.error;
+    if (decision === 'ignore') {
+      if (options.left === undefined) await ctx.sleep(RETRY_DELAY_MS);
+      else if (this.#chunk !== null) {
+        options.left(fault.error);
+        this.#chunk = null;
+      }
+    }
+    return true;
+  }
+
+  async #takeAndCopy(): Promise<CopyFault | null> {
+    const crew = this.#crew;
+    const { ctx, options } = crew;
+    try {
+      this.#chunk ??= await this.#take();
+    } catch (error) {
+      return { error: toBlockError(error), isRead: true };
+    }
+    const chunk = this.#chunk;
+    if (chunk === null) return null;
+    const fault = chunk.kind === 'skip' ? null : await this.#copy(chunk);
+    if (fault === null) {
+      this.#chunk = null;
+      options.finished?.(chunk);
+      ctx.progress.advance(chunk.bytes);
+      if (chunk.kind === 'data') this.#prepaid = Math.max(0, this.#prepaid - chunk.bytes);
+    } else if (options.abandoned !== undefined) {
+      this.#chunk = null;
+      options.abandoned(chunk);
+    }
+    return fault;
+  }
+
+  async #take(): Promise<Chunk | null> {
+    const crew = this.#crew;
+    const taken = crew.taking.then(() => (crew.ended ? null : crew.options.chunks.next()));
+    crew.taking = taken.catch(() => {});
+    const chunk = await taken;
+    if (chunk === null) crew.ended = true;
+    return chunk;
+  }
+
+  async #copy(chunk: Chunk): Promise<CopyFault | null> {
+    const { options, turns } = this.#crew;
+    // Taken within the I/O section: whoever waits for its turn waits for I/O only, never for the end of a pause.
+    const order = turns.next(chunk.kind === 'data' && options.unordered !== true);
+    try {
+      if (chunk.kind === 'data') this.#buffer ??= options.memory.allocate(this.#chunkBytes);
+      return await options.copy(chunk, this.#buffer ?? EMPTY, order);
+    } catch (error) {
+      return { error: toBlockError(error), isRead: false };
+    } finally {
+      order.passed();
+    }
+  }
+
+  close(): void {
+    if (this.#buffer !== null) this.#crew.options.memory.free(this.#buffer);
+  }
 }
 
 const EMPTY = new Uint8Array(0);
@@ -146,7 +188,8 @@ export interface WriteOrder {
   passed(): void;
 }
 
-const NO_ORDER: WriteOrder = { mine: () => undefined, passed() {} };
+/** For who writes as it comes. */
+export const NO_ORDER: WriteOrder = { mine: () => undefined, passed() {} };
 
 class Turns {
   #given = 0;

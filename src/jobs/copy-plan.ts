@@ -67,13 +67,22 @@ export class Plan {
     this.#end = end;
   }
 
-  /** The next piece, null at the end. Rejects with what reading the metadata rejects with; may be asked again then. */
-  async next(): Promise<Piece | null> {
+  /** Where the next piece begins. */
+  get position(): number {
+    return this.#at;
+  }
+
+  /**
+   * The next piece, null at the end; one of data has `maxDataBytes` (a multiple of `align`) at most. Rejects with what reading the
+   * metadata rejects with; may be asked again then.
+   */
+  async next(maxDataBytes?: number): Promise<Piece | null> {
     const { align, maxPieceBytes } = this.#options;
     const start = this.#at;
     if (start >= this.#end) return null;
     let kind = await this.#extendRun(start, start + maxPieceBytes);
-    let end = Math.min(this.#run.end, start + maxPieceBytes);
+    const most = kind === 'data' && maxDataBytes !== undefined ? maxDataBytes : maxPieceBytes;
+    let end = Math.min(this.#run.end, start + most);
     if (end < this.#end) end -= end % align;
     if (end <= start) {
       // A unit of more than one run: alike only where all of them are.

@@ -1,0 +1,149 @@
+// What a job takes of the graph (links, blockers, write access, observers), given back in reverse order on every way out.
+
+import type { Child, ChildRole, NodeUser } from '../block/child.js';
+import type { Graph } from '../block/graph.js';
+import { BlockNode, type WriteObserver } from '../block/node.js';
+import { PERM_ALL, Perm } from '../block/types.js';
+import type { JobType } from './driver.js';
+
+/** A job reads here while guests may go on writing. */
+export const SOURCE_PERM = Perm.CONSISTENT_READ;
+export const SOURCE_SHARED = PERM_ALL & ~Perm.RESIZE;
+/** A job reads here what nobody may change. */
+export const FROZEN_SHARED = PERM_ALL & ~(Perm.WRITE | Perm.RESIZE);
+/** A job writes here, and is the only one. */
+export const TARGET_PERM = Perm.CONSISTENT_READ | Perm.WRITE | Perm.RESIZE;
+export const TARGET_SHARED = Perm.CONSISTENT_READ | Perm.WRITE_UNCHANGED;
+
+export class JobResources {
+  readonly #graph: Graph;
+  #undo: (() => void | Promise<void>)[] = [];
+
+  constructor(graph: Graph) {
+    this.#graph = graph;
+  }
+
+  /** Will run on release, before everything that was deferred earlier. */
+  defer(undo: () => void | Promise<void>): void {
+    this.#undo.push(undo);
+  }
+
+  /** Links the job to `node`. Throws `permission`. */
+  attach(user: NodeUser, node: BlockNode, role: ChildRole, perm: number, shared: number): Child {
+    const child = node.attach(user, role, perm, shared);
+    this.defer(() => child.node.detach(child));
+    return child;
+  }
+
+  /** Keeps other jobs off `node`. Throws `busy` where one is there. */
+  block(node: BlockNode, type: JobType): void {
+    node.checkBlockers();
+    node.blockers.set(this, `block device is in use by block job: ${type}`);
+    this.defer(() => {
+      node.blockers.delete(this);
+    });
+  }
+
+  /** Others may have `perm` of the node that `child` links to, until the release. */
+  share(child: Child, perm: number): void {
+    const { shared } = child;
+    BlockNode.changePermissions(child, child.perm, shared | perm);
+    this.defer(() => {
+      if (child.node.parents.has(child)) BlockNode.changePermissions(child, child.perm, shared);
+    });
+  }
+
+  /** Makes `node` writable where it is not. The result makes it read-only again; so does the release, unless `keep` was called. */
+  async writable(node: BlockNode): Promise<{ restore(): Promise<void>; keep(): void }> {
+    let pending = node.readOnly;
+    if (pending) await node.reopen(false);
+    const restore = async (): Promise<void> => {
+      if (!pending || node.closed) return;
+      pending = false;
+      await node.reopen(true);
+    };
+    this.defer(restore);
+    return {
+      restore,
+      keep: () => {
+        pending = false;
+      },
+    };
+  }
+
+  observe(node: BlockNode, observer: WriteObserver): void {
+    node.addObserver(observer);
+    this.defer(() => node.removeObserver(observer));
+  }
+
+  /** Closes nodes that nobody uses any more, once the job has let go of everything. */
+  dropLater(nodes: readonly BlockNode[]): void {
+    this.#undo.unshift(async () => {
+      for (const node of nodes) await this.#graph.release(node);
+    });
+  }
+
+  /** Gives everything back. All is tried; the first error is thrown. */
+  async release(): Promise<void> {
+    let failure: { error: unknown } | null = null;
+    for (let undo = this.#undo.pop(); undo !== undefined; undo = this.#undo.pop()) {
+      try {
+        await undo();
+      } catch (error) {
+        failure ??= { error };
+      }
+    }
+    if (failure !== null) throw failure.error;
+  }
+}
+
+/** A drained section that lasts until `end` is called: over two phases of a job's completion. */
+export async function holdDrained(
+  graph: Graph,
+  nodes: readonly BlockNode[],
+  except?: NodeUser,
+): Promise<{ end(): Promise<void> }> {
+  let open: () => void = () => {};
+  const latch = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return new Promise((resolve, reject) => {
+    const section = graph.drained(
+      nodes,
+      async () => {
+        resolve({
+          end: () => {
+            open();
+            return section;
+          },
+        });
+        await latch;
+      },
+      except,
+    );
+    section.catch(reject);
+  });
+}
+
+/**
+ * Gives `overlay` another backing node and writes it into the header, in a drained section. When it fails, both are as they were.
+ * `overlay` must be writable.
+ */
+export async function changeBacking(
+  graph: Graph,
+  overlay: BlockNode,
+  backing: BlockNode | null,
+  file: string | null,
+  format: string | null,
+): Promise<void> {
+  await graph.drained([overlay], async () => {
+    const { backingFile, backingFormat } = overlay;
+    await overlay.changeBackingFile(file, format);
+    try {
+      await graph.setBacking(overlay, backing);
+    } catch (error) {
+      await overlay.changeBackingFile(backingFile, backingFormat);
+      throw error;
+    }
+  });
+}

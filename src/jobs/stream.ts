@@ -1,0 +1,178 @@
+// Stream: pulls what the layers below the top hold into the top, which then needs them no more.
+//
+//   base <- mid <- bottom <- top      what (bottom, mid) hold and top does not is written into top
+//   base <- top                       afterwards: the top's header and link name the base
+//
+// A guest may write to the top meanwhile. The job takes a chunk's ranges in the top's serialiser, which every write takes too, looks
+// again whether they are still missing there, and fills them in: what a guest wrote always wins.
+
+import { chainOf, nodesAbove } from '../block/chain.js';
+import type { NodeUser } from '../block/child.js';
+import type { Graph } from '../block/graph.js';
+import type { BlockNode } from '../block/node.js';
+import { RangeLock } from '../block/range-lock.js';
+import { type Extent, PERM_ALL, Perm } from '../block/types.js';
+import { BlockError, toBlockError } from '../util/errors.js';
+import {
+  CHUNK_BYTES,
+  type CopyFault,
+  MAX_EXTENTS,
+  MAX_PIECE_BYTES,
+  NO_ORDER,
+  runCopy,
+  type TransferOptions,
+  transfer,
+} from './copy-engine.js';
+import { type Chunk, Chunker, type Classify, Plan } from './copy-plan.js';
+import type { JobContext, JobDriver } from './driver.js';
+import { changeBacking, FROZEN_SHARED, JobResources, SOURCE_PERM } from './resources.js';
+
+export interface StreamOptions {
+  /** Where the content goes: the active layer, or any other with a backing node. */
+  top: BlockNode;
+  /** Stays as the top's backing node; null or absent: the top stands alone afterwards. */
+  base?: BlockNode | null;
+  /** Last layer that is streamed, instead of `base`. */
+  bottom?: BlockNode;
+  /** Name of the base for the top's header; default: its file name. */
+  backingFile?: string;
+}
+
+export class StreamDriver implements JobDriver {
+  readonly type = 'stream';
+  readonly #graph: Graph;
+  readonly #top: BlockNode;
+  /** Layers that are streamed, the top excepted; none where there is nothing to do. */
+  readonly #layers: BlockNode[];
+  readonly #backingFile: string | null;
+  readonly #resources: JobResources;
+  readonly #lock = new RangeLock();
+  #ignored: BlockError | null = null;
+
+  /** Throws `invalid-argument` for options that contradict each other or the chain. */
+  constructor(options: StreamOptions) {
+    const { top, bottom } = options;
+    if (options.base !== undefined && options.base !== null && bottom !== undefined) {
+      throw new BlockError('invalid-argument', "'base' and 'bottom' cannot be specified at the same time");
+    }
+    if (bottom === top || (bottom !== undefined && !chainOf(top).includes(bottom))) {
+      throw new BlockError(
+        'invalid-argument',
+        `Node '${bottom?.nodeName}' is not in a backing chain of '${top.nodeName}'`,
+        { path: top.filename },
+      );
+    }
+    const base = bottom === undefined ? (options.base ?? null) : (bottom.backing?.node ?? null);
+    if (base === null && options.backingFile !== undefined) {
+      throw new BlockError('invalid-argument', 'backing file specified, but streaming the entire chain');
+    }
+    this.#graph = top.graph;
+    this.#top = top;
+    this.#layers = nodesAbove(top, base).slice(1);
+    this.#backingFile = options.backingFile ?? null;
+    this.#resources = new JobResources(top.graph);
+  }
+
+  /** Takes what it needs. Throws `busy`, `permission`, `locked`; `clean` gives back what was taken. */
+  async begin(user: NodeUser): Promise<void> {
+    const top = this.#top;
+    const resources = this.#resources;
+    for (const node of [top, ...this.#layers]) resources.block(node, this.type);
+    for (const node of this.#layers) resources.attach(user, node, 'source', SOURCE_PERM, FROZEN_SHARED);
+    await resources.writable(top);
+    resources.attach(user, top, 'target', SOURCE_PERM | Perm.WRITE_UNCHANGED, PERM_ALL & ~Perm.RESIZE);
+    await this.#graph.drained([top], async () => {
+      top.serialiser = this.#lock;
+    });
+    resources.defer(() => {
+      top.serialiser = null;
+    });
+  }
+
+  /** What stays below the top: the chain may have become shorter there meanwhile. */
+  get #base(): BlockNode | null {
+    const bottom = this.#layers.at(-1) ?? this.#top;
+    return bottom.backing?.node ?? null;
+  }
+
+  async run(ctx: JobContext): Promise<void> {
+    const top = this.#top;
+    ctx.progress.setTotal(top.length);
+    if (this.#layers.length === 0) {
+      ctx.progress.advance(top.length);
+      return;
+    }
+    const base = this.#base;
+    // Without a base what nobody holds reads as zeroes, so zeroes need not be written.
+    const classify: Classify = (status) => {
+      if (!status.allocated || status.depth === 0) return 'skip';
+      if (status.zero) return base === null ? 'skip' : 'zero';
+      return 'data';
+    };
+    const align = Math.max(top.clusterBytes, 512);
+    const plan = new Plan({ source: top, base, classify, align, maxPieceBytes: MAX_PIECE_BYTES }, 0, top.length);
+    const chunkBytes = Math.max(CHUNK_BYTES, align);
+    const moving: TransferOptions = {
+      source: top,
+      target: top,
+      zeroStep: align,
+      zeroes: base === null ? 'skip' : 'write',
+      unmap: true,
+      flags: { serialised: true },
+    };
+    await runCopy(ctx, {
+      memory: top.host.memory,
+      chunks: new Chunker(plan, chunkBytes, MAX_EXTENTS),
+      chunkBytes,
+      unordered: true,
+      copy: (chunk, buffer) => this.#populate(moving, chunk, buffer),
+      left: (error) => {
+        this.#ignored ??= error;
+      },
+    });
+    if (this.#ignored !== null) throw this.#ignored;
+  }
+
+  async #populate(moving: TransferOptions, chunk: Chunk, buffer: Uint8Array): Promise<CopyFault | null> {
+    const lock = this.#lock;
+    // All at once, so that no other writer comes between two of them in the queue.
+    const held = await Promise.all(chunk.extents.map(({ offset, length }) => lock.acquire(offset, offset + length)));
+    try {
+      const extents = await this.#missing(chunk.extents);
+      if (extents.length === 0) return null;
+      const bytes = extents.reduce((sum, extent) => sum + extent.length, 0);
+      return await transfer(moving, { kind: chunk.kind, extents, bytes }, buffer, NO_ORDER);
+    } catch (error) {
+      return { error: toBlockError(error, { path: this.#top.filename, operation: 'block status' }), isRead: true };
+    } finally {
+      for (const range of held) lock.release(range);
+    }
+  }
+
+  /** The parts of `extents` that the top does not hold itself. */
+  async #missing(extents: readonly Extent[]): Promise<Extent[]> {
+    const missing: Extent[] = [];
+    for (const { offset, length } of extents) {
+      for (let at = offset; at < offset + length; ) {
+        const status = await this.#top.blockStatus(at, offset + length - at);
+        if (!status.allocated) missing.push({ offset: at, length: status.length });
+        at += status.length;
+      }
+    }
+    return missing;
+  }
+
+  async prepare(): Promise<void> {
+    if (this.#layers.length === 0) return;
+    const top = this.#top;
+    const base = this.#base;
+    await top.flush();
+    const name = base === null ? null : (this.#backingFile ?? base.filename);
+    await changeBacking(this.#graph, top, base, name, base?.driver ?? null);
+    this.#resources.dropLater(this.#layers);
+  }
+
+  async clean(): Promise<void> {
+    await this.#resources.release();
+  }
+}
