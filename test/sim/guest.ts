@@ -64,6 +64,8 @@ export interface GuestOptions {
 export class Guest {
   private readonly options: GuestOptions;
   private readonly busy = new Set<number>();
+  /** Requests that met an error that was expected. */
+  failures = 0;
 
   constructor(options: GuestOptions) {
     this.options = options;
@@ -153,7 +155,10 @@ export class Guest {
       await request;
       return true;
     } catch (error) {
-      if (error instanceof BlockError && this.options.expectedErrors.has(error.code)) return false;
+      if (error instanceof BlockError && this.options.expectedErrors.has(error.code)) {
+        this.failures++;
+        return false;
+      }
       throw new Violation(`${what} failed: ${(error as Error).stack ?? error}`, { cause: error });
     }
   }

@@ -1,0 +1,178 @@
+// The images of a scenario: a random chain, made on an eager host, and what a guest sees of it.
+//
+//   /base.raw or /l0.qcow2 <- /l1.qcow2 <- ... <- /top
+
+import { createImage } from '../../src/block/create.js';
+import { Device } from '../../src/block/device.js';
+import { Graph } from '../../src/block/graph.js';
+import type { BlockNode } from '../../src/block/node.js';
+import { openNode } from '../../src/block/open.js';
+import { registerDrivers } from '../../src/drivers/index.js';
+import { createSimHost, type Random, type SimHost } from '../../src/host/sim/index.js';
+import type { ImageOptions } from '../../src/schema/options.js';
+import { encodeSectors, SECTOR } from './model.js';
+
+export interface Layer {
+  path: string;
+  format: 'raw' | 'qcow2';
+  sectors: number;
+  clusterSize: number;
+  /** Of qcow2. */
+  version: 'v2' | 'v3';
+  refcountBits: number;
+  compression: 'zlib' | 'zstd';
+}
+
+export interface Chain {
+  /** Base first. */
+  layers: Layer[];
+  /** What a guest sees of each layer, by sector. */
+  contents: number[][];
+  /** Open options of the top node. */
+  options: ImageOptions;
+}
+
+export interface ChainLimits {
+  format?: 'raw' | 'qcow2';
+  /** Layers below the top; default: up to two. */
+  depth?: number;
+}
+
+const CLUSTER_SIZES = [512, 512, 512, 1024, 1024, 2048, 4096, 4096, 65536];
+
+function randomLayer(random: Random, path: string, format: 'raw' | 'qcow2'): Layer {
+  const clusterSize = random.pick(CLUSTER_SIZES);
+  const v3 = random.chance(0.75);
+  // A small refcount table that has to grow now and then: wide refcounts in small clusters.
+  const large = random.chance(0.1);
+  return {
+    path,
+    format,
+    sectors: large ? random.between(4000, 10000) : random.between(40, 1500),
+    clusterSize,
+    version: v3 ? 'v3' : 'v2',
+    refcountBits: v3 ? random.pick([16, 16, 64, 64, 1, 2, 8, 32]) : 16,
+    compression: v3 && random.chance(0.3) ? 'zstd' : 'zlib',
+  };
+}
+
+export function randomChain(random: Random, limits: ChainLimits = {}): Chain {
+  const format = limits.format ?? (random.chance(0.85) ? 'qcow2' : 'raw');
+  const depth = format === 'raw' ? 0 : (limits.depth ?? random.pick([0, 0, 1, 1, 2]));
+  const layers: Layer[] = [];
+  for (let i = 0; i < depth; i++) {
+    const below = i === 0 && random.chance(0.3) ? 'raw' : 'qcow2';
+    layers.push(randomLayer(random, `/l${i}.${below}`, below));
+  }
+  layers.push(randomLayer(random, `/top.${format}`, format));
+  if (random.chance(0.6)) for (const layer of layers) layer.sectors = layers[0].sectors;
+  return { layers, contents: [], options: randomOptions(random, layers[depth]) };
+}
+
+function randomOptions(random: Random, top: Layer): ImageOptions {
+  const file = { driver: 'file', filename: top.path } as const;
+  const discard = random.pick(['unmap', 'ignore'] as const);
+  const zeroes = random.pick(['off', 'off', 'on'] as const);
+  if (top.format === 'raw') return { driver: 'raw', file, discard, 'detect-zeroes': zeroes };
+  const small = random.chance(0.5);
+  return {
+    driver: 'qcow2',
+    file,
+    discard,
+    'detect-zeroes': zeroes,
+    ...(small ? { 'l2-cache-size': 2 * top.clusterSize, 'refcount-cache-size': 4 * top.clusterSize } : {}),
+  };
+}
+
+/** Makes the files of `chain` and fills in `contents`. */
+export async function buildChain(chain: Chain, random: Random, nextValue: () => number): Promise<SimHost> {
+  registerDrivers();
+  const host = createSimHost();
+  let below: number[] = [];
+  for (const [index, layer] of chain.layers.entries()) {
+    const graph = new Graph(host);
+    await makeImage(graph, layer, chain.layers[index - 1]);
+    const content = Array.from({ length: layer.sectors }, (_, sector) => below[sector] ?? 0);
+    const node = await openLayer(graph, layer);
+    const device = new Device(node, { name: 'maker', writable: true });
+    await fillLayer(device.node, layer, content, random, nextValue);
+    await device.close();
+    await graph.closeAll();
+    chain.contents.push(content);
+    below = content;
+  }
+  return host.fork();
+}
+
+async function makeImage(graph: Graph, layer: Layer, backing: Layer | undefined): Promise<void> {
+  const size = layer.sectors * SECTOR;
+  if (layer.format === 'raw') {
+    await createImage(graph, layer.path, { driver: 'raw', size });
+    return;
+  }
+  const link = backing === undefined ? {} : { 'backing-file': backing.path, 'backing-fmt': backing.format };
+  await createImage(graph, layer.path, {
+    driver: 'qcow2',
+    size,
+    version: layer.version,
+    'cluster-size': layer.clusterSize,
+    'refcount-bits': layer.refcountBits,
+    'compression-type': layer.compression,
+    ...link,
+  });
+}
+
+function openLayer(graph: Graph, layer: Layer): Promise<BlockNode> {
+  return openNode(graph, {
+    driver: layer.format,
+    file: { driver: 'file', filename: layer.path },
+    discard: 'unmap',
+  });
+}
+
+async function fillLayer(
+  node: BlockNode,
+  layer: Layer,
+  content: number[],
+  random: Random,
+  nextValue: () => number,
+): Promise<void> {
+  const clusterSectors = layer.clusterSize / SECTOR;
+  const amount = random.pick([0, 4, 12, 40]);
+  for (let i = 0; i < amount; i++) {
+    const first = random.below(layer.sectors);
+    const count = Math.min(layer.sectors - first, random.between(1, random.pick([4, 30, 120])));
+    const kind = random.below(8);
+    if (kind === 0) {
+      await node.writeZeroes(first * SECTOR, count * SECTOR, { mayUnmap: random.chance(0.5) });
+      content.fill(0, first, first + count);
+      continue;
+    }
+    if (kind === 1 && layer.format === 'qcow2' && layer.refcountBits > 2) {
+      await fillCompressed(
+        node,
+        Math.floor(first / clusterSectors) * clusterSectors,
+        clusterSectors,
+        content,
+        nextValue,
+      );
+      continue;
+    }
+    const values = Array.from({ length: count }, nextValue);
+    await node.write(first * SECTOR, encodeSectors(values));
+    content.splice(first, count, ...values);
+  }
+}
+
+async function fillCompressed(
+  node: BlockNode,
+  first: number,
+  clusterSectors: number,
+  content: number[],
+  nextValue: () => number,
+): Promise<void> {
+  const count = Math.min(clusterSectors, content.length - first);
+  const values = Array.from({ length: count }, nextValue);
+  await node.write(first * SECTOR, encodeSectors(values), { compressed: true });
+  content.splice(first, count, ...values);
+}

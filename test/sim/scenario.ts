@@ -1,0 +1,231 @@
+// One seeded run: a random chain of images, a random guest that writes to the top one, faults, power loss at any request, and
+// what must hold afterwards. Several rounds, each on what the last one left.
+//
+//   build (eager) -> [ open, guest I/O with faults, close or power loss -> check what is left -> adopt it ] x rounds
+//
+// What must hold: every image opens; its metadata contradicts nothing and at worst leaks clusters (none after a clean run); each
+// sector holds the last flushed value or one written since; backing files are as they were; buffers are all given back.
+
+import { Device } from '../../src/block/device.js';
+import { Graph } from '../../src/block/graph.js';
+import { consistencyCheckOf } from '../../src/block/info.js';
+import type { BlockNode } from '../../src/block/node.js';
+import { openNode } from '../../src/block/open.js';
+import { type FaultPlan, Random, type SimHost, SimPowerLoss } from '../../src/host/sim/index.js';
+import { BlockError } from '../../src/util/errors.js';
+import { Guest, randomHabits, Violation } from './guest.js';
+import { buildChain, type Chain, type ChainLimits, randomChain } from './images.js';
+import { decodeSectors, GuestModel, SECTOR } from './model.js';
+import { readChain, verifyQcow2 } from './verify-qcow2.js';
+
+export interface ScenarioOptions extends ChainLimits {
+  /** Adds to the faults of every round: tests of the tests. */
+  plant?: FaultPlan;
+  /** Without it, errors are injected in a third of the rounds. */
+  errors?: boolean;
+  /** Called with each host that is about to run: to look at, or to log. */
+  inspect?: (host: SimHost, chain: Chain) => void;
+}
+
+export interface ScenarioStats {
+  requests: number;
+  powerLosses: number;
+  cleanEnds: number;
+  failedRounds: number;
+}
+
+const NO_ERRORS: ReadonlySet<string> = new Set();
+const FAULT_ERRORS: ReadonlySet<string> = new Set(['io', 'no-space']);
+
+interface Round {
+  faults: FaultPlan;
+  /** Errors may come. */
+  faulty: boolean;
+}
+
+class Scenario {
+  readonly stats: ScenarioStats = { requests: 0, powerLosses: 0, cleanEnds: 0, failedRounds: 0 };
+  private readonly random: Random;
+  private readonly options: ScenarioOptions;
+  private readonly chain: Chain;
+  private value = 0;
+  private model = new GuestModel([]);
+  private original = new Map<string, Uint8Array>();
+  /** No round so far lost power or met an error, so nothing may leak. */
+  private spotless = true;
+
+  constructor(seed: number, options: ScenarioOptions) {
+    this.random = new Random(seed, 10);
+    this.options = options;
+    this.chain = randomChain(this.random, options);
+  }
+
+  private readonly nextValue = () => ++this.value;
+
+  async run(): Promise<ScenarioStats> {
+    let host = await buildChain(this.chain, this.random, this.nextValue);
+    this.model = new GuestModel(this.chain.contents[this.chain.contents.length - 1]);
+    for (const path of this.backingPaths()) this.original.set(path, host.readFile(path));
+    await this.check(host, 'clean');
+    const rounds = this.random.between(1, 3);
+    for (let i = 0; i < rounds; i++) host = await this.round(host);
+    return this.stats;
+  }
+
+  private backingPaths(): string[] {
+    return this.chain.layers.slice(0, -1).map((layer) => layer.path);
+  }
+
+  private plan(): Round {
+    const { random } = this;
+    const faulty = (this.options.errors ?? true) && random.chance(0.35);
+    const faults: FaultPlan = { lateProbability: random.pick([0, 0, 0.02]), ...this.options.plant };
+    if (random.chance(0.75)) faults.powerLossAt = random.between(5, random.pick([60, 300, 1200]));
+    if (faulty) faults.rules = [this.randomRule()];
+    return { faults, faulty };
+  }
+
+  private randomRule() {
+    const { random } = this;
+    const operations = random.pick([
+      ['read'],
+      ['write'],
+      ['flush'],
+      ['write', 'flush'],
+      ['truncate', 'allocate', 'punchHole', 'zeroRange', 'discard'],
+      ['read', 'write', 'flush', 'truncate', 'allocate', 'punchHole', 'zeroRange', 'discard'],
+    ] as const);
+    const spread = random.chance(0.5)
+      ? { probability: random.pick([0.005, 0.03, 0.2]) }
+      : { after: random.below(150), times: random.pick([1, 1, 3, 100000]) };
+    return { operations, errno: random.pick(['EIO', 'EIO', 'ENOSPC']), ...spread };
+  }
+
+  private async round(before: SimHost): Promise<SimHost> {
+    const { random } = this;
+    const { faults, faulty } = this.plan();
+    const host = before.fork({ seed: random.next(), eager: false, faults });
+    this.options.inspect?.(host, this.chain);
+    let end: 'clean' | 'power loss' | 'failed';
+    try {
+      end = await host.run(this.session(host, faulty));
+    } catch (error) {
+      if (!(error instanceof SimPowerLoss)) throw error;
+      end = 'power loss';
+    }
+    this.stats.requests += host.requests;
+    if (end === 'clean') this.stats.cleanEnds++;
+    else if (end === 'failed') this.stats.failedRounds++;
+    else this.stats.powerLosses++;
+    const stays = end !== 'power loss' && random.chance(0.5);
+    const after = stays ? host.fork({ eager: true }) : host.crash({ eager: true });
+    await this.check(after, end);
+    return after;
+  }
+
+  /** One life of the process: open, I/O, close. */
+  private async session(host: SimHost, faulty: boolean): Promise<'clean' | 'failed'> {
+    const { random, model } = this;
+    const graph = new Graph(host);
+    let failed = false;
+    const tolerate = (error: unknown) => {
+      if (!faulty || !(error instanceof BlockError) || !FAULT_ERRORS.has(error.code)) throw error;
+      failed = true;
+    };
+    let node: BlockNode;
+    try {
+      node = await openNode(graph, this.chain.options);
+    } catch (error) {
+      tolerate(error);
+      return 'failed';
+    }
+    const device = new Device(node, { name: 'guest', writable: true });
+    const top = this.chain.layers[this.chain.layers.length - 1];
+    const guest = new Guest({
+      habits: randomHabits(random, top.clusterSize),
+      random,
+      model,
+      disk: device,
+      expectedErrors: faulty ? FAULT_ERRORS : NO_ERRORS,
+      nextValue: this.nextValue,
+    });
+    await guest.run(random.pick([20, 60, 200]), random.pick([1, 2, 4, 8]));
+    await device.close();
+    const issued = model.beginFlush();
+    try {
+      await graph.closeAll();
+      model.endFlush(issued);
+    } catch (error) {
+      tolerate(error);
+    }
+    if (host.memory.liveBuffers > 0) throw new Violation(`${host.memory.liveBuffers} buffers were not given back`);
+    return failed || guest.failures > 0 ? 'failed' : 'clean';
+  }
+
+  /** What must hold of the files that a round left. Adopts what they hold. */
+  private async check(host: SimHost, end: 'clean' | 'power loss' | 'failed'): Promise<void> {
+    if (end !== 'clean') this.spotless = false;
+    for (const [path, content] of this.original) {
+      if (Buffer.compare(content, host.readFile(path)) !== 0) throw new Violation(`${path} was changed`);
+    }
+    const top = this.chain.layers[this.chain.layers.length - 1];
+    if (top.format === 'qcow2') this.checkMetadata(host, top.path);
+    const content = await this.readAll(host);
+    if (top.format === 'qcow2') this.compareWithVerifier(host, content);
+    const values = decodeSectors(content);
+    values.forEach((value, sector) => {
+      const allowed = end === 'clean' ? this.model.allowedNow(sector) : this.model.allowedAfterCrash(sector);
+      if (!allowed.includes(value)) {
+        throw new Violation(`after ${end}: sector ${sector} holds ${value}, allowed: ${allowed.join(' ')}`);
+      }
+    });
+    this.model.settle(values);
+  }
+
+  private checkMetadata(host: SimHost, path: string): void {
+    const report = verifyQcow2(host.readFile(path));
+    if (report.errors.length > 0) throw new Violation(`${path}: ${report.errors.join('; ')}`);
+    if (this.spotless && report.leaks > 0) throw new Violation(`${path}: ${report.leaks} clusters leak in a clean run`);
+  }
+
+  /** Opens the chain, runs the driver's own check, and reads it all. */
+  private async readAll(host: SimHost): Promise<Uint8Array> {
+    const graph = new Graph(host);
+    const node = await openNode(graph, this.chain.options, { readOnly: true });
+    const content = new Uint8Array(node.length);
+    if (node.length !== this.model.sectors * SECTOR) throw new Violation(`the size is ${node.length}`);
+    await node.read(0, content);
+    const checker = consistencyCheckOf(node);
+    if (checker !== null) {
+      const findings: string[] = [];
+      const result = await checker((finding) => findings.push(finding));
+      if (result.corruptions > 0 || result.checkErrors > 0 || (this.spotless && result.leaks > 0)) {
+        throw new Violation(`the driver's check says: ${findings.join('; ')}`);
+      }
+    }
+    await graph.closeAll();
+    return content;
+  }
+
+  private compareWithVerifier(host: SimHost, content: Uint8Array): void {
+    const paths = this.chain.layers.map((layer) => layer.path);
+    const raw = this.chain.layers[0].format === 'raw' ? host.readFile(paths[0]) : undefined;
+    const files = paths.slice(raw === undefined ? 0 : 1).reverse();
+    const expected = readChain(
+      files.map((path) => host.readFile(path)),
+      raw,
+    );
+    const at = host.memory.firstDifference(content, expected);
+    if (at >= 0) throw new Violation(`the driver reads another byte at ${at} than the verifier`);
+  }
+}
+
+/** Runs one scenario. Rejects with the seed in the message where something does not hold. */
+export async function runScenario(seed: number, options: ScenarioOptions = {}): Promise<ScenarioStats> {
+  try {
+    return await new Scenario(seed, options).run();
+  } catch (error) {
+    const text = error instanceof Violation ? error.message : ((error as Error).stack ?? String(error));
+    throw new Violation(`seed ${seed}: ${text}`, { cause: error });
+  }
+}
