@@ -75,6 +75,8 @@ function capture(resolve: Settle, reject: Reject): void {
 const READY = Promise.resolve();
 /** Work that is answered without going back to the event loop is limited to about 1 ms; a unit is a request or 8 KiB. */
 const UNITS_A_TURN = 1024;
+/** So many that have left the line are cut off its front in one go. */
+const LINE_COMPACT = 4096;
 
 export class Engine {
   readonly native: Native;
@@ -267,8 +269,8 @@ export class Engine {
   /** The first in line gets the slot that has become free. */
   #next(): void {
     const w = this.#waiting[this.#waitingAt++];
-    if (this.#waitingAt === this.#waiting.length) {
-      this.#waiting = [];
+    if (this.#waitingAt === this.#waiting.length || this.#waitingAt >= LINE_COMPACT) {
+      this.#waiting.splice(0, this.#waitingAt);
       this.#waitingAt = 0;
     }
     const { op, who, fd, offset, address, length, flags, extra, offset2, address2, fd2, resolve, reject } = w;

@@ -11,6 +11,7 @@ import { Transfer } from './transfer.js';
 
 const LOCK_KINDS: Readonly<Record<LockKind, number>> = { none: 0, shared: 1, exclusive: 2 };
 const SECTOR = 512;
+const LAST_PLAIN_OFFSET = 2 ** 52;
 /** What fallocate and copy_file_range say where they are not to be had, apart from EOPNOTSUPP. */
 const NOT_HERE = new Set(['ENODEV', 'ESPIPE', 'EXDEV', 'ENOTTY']);
 
@@ -57,14 +58,7 @@ export class RealFile implements HostFile {
 
   read(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
     const address = this.#memory.addressOf(buffer);
-    if (
-      this.#open &&
-      scan === undefined &&
-      address !== 0 &&
-      !this.direct &&
-      Number.isSafeInteger(offset) &&
-      offset >= 0
-    ) {
+    if (this.#open && scan === undefined && address !== 0 && !this.direct && isPlainOffset(offset)) {
       return this.#engine.start(
         Op.read,
         this.#transfer.who,
@@ -79,7 +73,7 @@ export class RealFile implements HostFile {
 
   write(offset: number, buffer: Uint8Array): Promise<void> {
     const address = this.#memory.addressOf(buffer);
-    if (this.#open && this.writable && address !== 0 && !this.direct && Number.isSafeInteger(offset) && offset >= 0) {
+    if (this.#open && this.writable && address !== 0 && !this.direct && isPlainOffset(offset)) {
       return this.#engine.start(
         Op.write,
         this.#transfer.who,
@@ -195,6 +189,10 @@ export class RealFile implements HostFile {
 
   lock(kind: LockKind, start: number, length: number): boolean {
     if (!this.#open) throw closedError('lock', this.path);
+    if (kind === 'exclusive' && !this.writable) {
+      const text = `${this.path}: lock: an exclusive lock needs a file that is open for writing`;
+      throw new BlockError('read-only', text, { operation: 'lock', path: this.path, offset: start, length });
+    }
     const result = this.#engine.native.lock(this.#fd, LOCK_KINDS[kind], start, length);
     if (result === 0) return true;
     if (result === -constants.errno.EAGAIN) return false;
@@ -271,6 +269,11 @@ export class RealFile implements HostFile {
     if (size < 0) throw errnoError(size, { operation: 'size', path: this.path });
     return size;
   }
+}
+
+/** An offset that no buffer's length can push beyond what a number holds exactly. */
+function isPlainOffset(offset: number): boolean {
+  return Number.isInteger(offset) && offset >= 0 && offset <= LAST_PLAIN_OFFSET;
 }
 
 function total(buffers: readonly Uint8Array[]): number {

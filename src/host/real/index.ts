@@ -158,8 +158,8 @@ export class RealHost implements Host {
 
   async #close(): Promise<void> {
     const closed = await Promise.allSettled([...this.#files].map((file) => file.close()));
-    await this.#engine.close();
     this.memory.close();
+    await this.#engine.close();
     for (const result of closed) if (result.status === 'rejected') throw result.reason;
   }
 

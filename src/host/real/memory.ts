@@ -6,6 +6,7 @@
 //
 // A view carries its address, so that a request needs no look-up; a part of a view (`subarray`) is found through its
 // ArrayBuffer. Views are handed out again when the length is the same: allocate and free cost a few nanoseconds.
+import { markAsUntransferable } from 'node:worker_threads';
 import { BlockError } from '../../util/errors.js';
 import type { Memory } from '../host.js';
 import type { Native, NativeEngine } from './binding.js';
@@ -17,11 +18,13 @@ const LARGEST_CLASS = 2 * MIB;
 
 /** What the arena notes on its views and slabs. */
 interface ArenaView extends Uint8Array<ArrayBuffer> {
+  arenaOwner?: ArenaMemory;
   arenaAddress?: number;
   /** Bytes of the cut that the view stands for; negative while it is free. */
   arenaBytes?: number;
 }
 interface ArenaSlab extends ArrayBuffer {
+  arenaOwner?: ArenaMemory;
   arenaAddress?: number;
 }
 
@@ -63,12 +66,12 @@ export class ArenaMemory implements Memory {
       view.arenaBytes = bytes;
       return view;
     }
-    return stamp(new Uint8Array(view.buffer, view.byteOffset, length), view.arenaAddress!, bytes);
+    return stamp(new Uint8Array(view.buffer, view.byteOffset, length), this, view.arenaAddress!, bytes);
   }
 
   free(buffer: Uint8Array): void {
     const view = buffer as ArenaView;
-    const bytes = view.arenaBytes;
+    const bytes = view.arenaOwner === this ? view.arenaBytes : undefined;
     if (bytes === undefined || bytes < 0) {
       throw new BlockError('invalid-argument', bytes === undefined ? 'not a buffer of this arena' : 'freed twice', {
         operation: 'free-memory',
@@ -76,16 +79,16 @@ export class ArenaMemory implements Memory {
       });
     }
     view.arenaBytes = -bytes;
+    if (this.#closed) return;
     if (bytes <= LARGEST_CLASS) this.#free[classOf(bytes)].push(view);
     else this.#freeLarge(view, bytes);
   }
 
-  /** Address of the first byte, or 0 where the buffer does not lie in a slab. */
+  /** Address of the first byte, or 0 where the buffer does not lie in a slab of this host. */
   addressOf(buffer: Uint8Array): number {
-    const own = (buffer as ArenaView).arenaAddress;
-    if (own !== undefined) return own;
-    const slab = (buffer.buffer as ArenaSlab).arenaAddress;
-    return slab === undefined ? 0 : slab + buffer.byteOffset;
+    if ((buffer as ArenaView).arenaOwner === this) return (buffer as ArenaView).arenaAddress!;
+    const slab = buffer.buffer as ArenaSlab;
+    return slab.arenaOwner === this ? slab.arenaAddress! + buffer.byteOffset : 0;
   }
 
   isZero(buffer: Uint8Array): boolean {
@@ -121,18 +124,17 @@ export class ArenaMemory implements Memory {
     }
     const at = this.#slabUsed;
     this.#slabUsed += bytes;
-    return stamp(new Uint8Array(this.#slab, at, length), this.#slab.arenaAddress! + at, bytes);
+    return stamp(new Uint8Array(this.#slab, at, length), this, this.#slab.arenaAddress! + at, bytes);
   }
 
   #allocateLarge(length: number): Uint8Array<ArrayBuffer> {
     const bytes = Math.ceil(length / LARGEST_CLASS) * LARGEST_CLASS;
     const view = this.#large.get(bytes)?.pop();
     const slab = view === undefined ? this.#map(bytes) : (view.buffer as ArenaSlab);
-    return stamp(new Uint8Array(slab, 0, length), slab.arenaAddress!, bytes);
+    return stamp(new Uint8Array(slab, 0, length), this, slab.arenaAddress!, bytes);
   }
 
   #freeLarge(view: ArenaView, bytes: number): void {
-    if (this.#closed) return;
     const list = this.#large.get(bytes);
     if (list === undefined) this.#large.set(bytes, [view]);
     else list.push(view);
@@ -149,7 +151,10 @@ export class ArenaMemory implements Memory {
         length: bytes,
       });
     }
+    slab.arenaOwner = this;
     slab.arenaAddress = this.#native.addressOf(slab);
+    // Handing the slab to another thread would take it from under every view at once.
+    markAsUntransferable(slab);
     this.#mapped += bytes;
     return slab;
   }
@@ -187,8 +192,9 @@ function classOf(length: number): number {
   return CLASS_OF_PAGES[(length + PAGE - 1) >>> 12];
 }
 
-function stamp(view: Uint8Array<ArrayBuffer>, address: number, bytes: number): ArenaView {
+function stamp(view: Uint8Array<ArrayBuffer>, owner: ArenaMemory, address: number, bytes: number): ArenaView {
   const own = view as ArenaView;
+  own.arenaOwner = owner;
   own.arenaAddress = address;
   own.arenaBytes = bytes;
   return own;

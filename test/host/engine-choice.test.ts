@@ -1,0 +1,63 @@
+// Which engine runs, and who says so.
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import { openRealHost } from '../../src/host/real/index.js';
+
+const HOST = fileURLToPath(new URL('../../src/host/real/index.ts', import.meta.url));
+const SAY = `import(${JSON.stringify(HOST)}).then(async ({ openRealHost }) => {
+  try { const host = openRealHost(); console.log(host.engine); await host.close(); }
+  catch (error) { console.log(error.code, error.message); }
+});`;
+
+/** What a process with that engine in its environment says; `wrap` comes before the command. */
+function say(engine: string | undefined, wrap: string[] = []): string {
+  const env: NodeJS.ProcessEnv = { ...process.env, DISKWRIGHT_ENGINE: engine };
+  if (engine === undefined) delete env['DISKWRIGHT_ENGINE'];
+  const [command, ...words] = [...wrap, process.execPath, '--import', 'tsx', '-e', SAY];
+  return spawnSync(command, words, { encoding: 'utf8', env }).stdout.trim();
+}
+
+/** Makes the kernel refuse io_uring, as a container's seccomp profile does. */
+const NO_RING = [
+  'strace',
+  '-f',
+  '-qq',
+  '-o',
+  '/dev/null',
+  '-e',
+  'trace=io_uring_setup',
+  '-e',
+  'inject=io_uring_setup:error=EPERM',
+];
+
+describe('choice of the engine', () => {
+  it('DISKWRIGHT_ENGINE=threads is obeyed', () => {
+    expect(say('threads')).to.equal('threads');
+  });
+
+  it('an engine that does not exist is refused by name', () => {
+    expect(say('floppy')).to.match(/^invalid-argument .*floppy.*io_uring, threads/);
+  });
+
+  it('without a word, io_uring where the system has it', () => {
+    expect(say(undefined)).to.equal(say('io_uring').startsWith('unsupported') ? 'threads' : 'io_uring');
+  });
+
+  it('where io_uring is forbidden, threads take over, and who insists is told why', function () {
+    if (spawnSync('strace', ['-V']).error !== undefined || say('threads', NO_RING) !== 'threads') {
+      this.test!.title += ': no strace that can forbid it here';
+      this.skip();
+    }
+    expect(say(undefined, NO_RING)).to.equal('threads');
+    expect(say('io_uring', NO_RING)).to.match(/^unsupported .*io_uring.*EPERM.*DISKWRIGHT_ENGINE=threads/);
+  });
+
+  it('refuses a number of slots that cannot be', () => {
+    for (const slots of [0, -1, 1.5, 1e9]) {
+      expect(() => openRealHost({ slots }))
+        .to.throw()
+        .with.property('code', 'invalid-argument');
+    }
+  });
+});

@@ -1,0 +1,125 @@
+// Ends: of a file, a host, a thread, a process, with requests in flight.
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { expect } from 'chai';
+import { openRealHost } from '../../src/host/real/index.js';
+import { failure, overEngines, pattern } from './engines.js';
+
+const BUSY = new URL('./busy-thread.ts', import.meta.url);
+/** TypeScript in a thread: tsx is not handed down to it. */
+const START = `import('tsx/esm/api').then(({ tsImport }) => tsImport('${BUSY}', '${BUSY}'))`;
+
+function openIn(folder: string): number {
+  let count = 0;
+  for (const fd of readdirSync('/proc/self/fd')) {
+    try {
+      if (readlinkSync(`/proc/self/fd/${fd}`).startsWith(folder)) count++;
+    } catch {
+      // The descriptor that read the folder is gone by now.
+    }
+  }
+  return count;
+}
+
+overEngines('ends', (bench) => {
+  function run(what: string) {
+    const words = ['--import', 'tsx', fileURLToPath(BUSY), bench.host.engine, bench.folder, what];
+    return spawnSync(process.execPath, words, { encoding: 'utf8', timeout: 30000 });
+  }
+
+  function thread(what: string): Worker {
+    return new Worker(START, { eval: true, workerData: [bench.host.engine, bench.folder, what] });
+  }
+
+  it('close of a file waits for what is in flight and refuses what comes later', async () => {
+    const file = await bench.open('closing');
+    bench.host.setFaults({ delayMs: 10 });
+    let answered = 0;
+    const all: Promise<void>[] = [];
+    for (let i = 0; i < 12; i++)
+      all.push(file.write(i * 300000, pattern(300000, i)), file.flush(), file.zeroRange(0, 4096));
+    for (const one of all) {
+      void one.then(() => {
+        answered++;
+      });
+    }
+    expect(file.inFlight).to.equal(all.length);
+    const closed = file.close();
+    const late = failure(file.read(0, new Uint8Array(10)));
+    await closed;
+    expect(answered).to.equal(all.length);
+    expect(file.inFlight).to.equal(0);
+    expect((await late).code).to.equal('closed');
+    expect(openIn(file.path)).to.equal(0);
+  });
+
+  it('close of a host closes its files and waits for what is in flight', async () => {
+    const host = openRealHost({ engine: bench.host.engine as 'threads' | 'io_uring' });
+    const file = await host.open(bench.path('host-close'), { writable: true, create: 'keep', direct: true });
+    const results: string[] = [];
+    for (let i = 0; i < 40; i++) {
+      const buffer = host.memory.allocate(4096);
+      file.write(i * 4096, buffer).then(
+        () => results.push('done'),
+        (error) => results.push(error.code),
+      );
+    }
+    await host.close();
+    await host.close();
+    expect(results).to.deep.equal(Array(40).fill('done'));
+    expect(openIn(bench.path('host-close'))).to.equal(0);
+    expect((await failure(host.open(file.path, { writable: false }))).code).to.equal('closed');
+    const compressed = host.codecs.compress('zlib', Buffer.alloc(9), Buffer.alloc(99));
+    expect((await failure(compressed)).code).to.equal('closed');
+  });
+
+  it('many hosts, one after the other and side by side', async () => {
+    const engine = bench.host.engine as 'threads' | 'io_uring';
+    for (let round = 0; round < 10; round++) {
+      const hosts = Array.from({ length: 4 }, () => openRealHost({ engine, slots: 64 }));
+      await Promise.all(
+        hosts.map(async (host, i) => {
+          const file = await host.open(bench.path(`many-${i}`), { writable: true, create: 'keep' });
+          await file.write(round * 5000, pattern(5000, round));
+          await host.close();
+        }),
+      );
+    }
+    expect(openIn(bench.path('many'))).to.equal(0);
+  });
+
+  it('a thread that is terminated with requests in flight leaves nothing behind', async () => {
+    for (let round = 0; round < 3; round++) {
+      const worker = thread('busy');
+      await once(worker, 'message');
+      await worker.terminate();
+      expect(openIn(bench.path('direct')) + openIn(bench.path('plain')), 'open files').to.equal(0);
+    }
+  });
+
+  it('a thread that ends by itself needs no close', async () => {
+    const worker = thread('idle');
+    const [code] = await once(worker, 'exit');
+    expect(code).to.equal(0);
+    expect(openIn(bench.path('direct'))).to.equal(0);
+  });
+
+  it('a process with an idle host ends by itself', () => {
+    const { status, signal, stderr } = run('idle');
+    expect({ status, signal, stderr }).to.deep.equal({ status: 0, signal: null, stderr: '' });
+  });
+
+  it('process.exit with requests in flight is an exit, not a crash', () => {
+    const { status, signal, stderr } = run('exit');
+    expect({ status, signal, stderr }).to.deep.equal({ status: 7, signal: null, stderr: '' });
+  });
+
+  it('a process does not end before its requests are answered', () => {
+    const { status, signal } = run('drain');
+    expect({ status, signal }).to.deep.equal({ status: 0, signal: null });
+    expect(existsSync(bench.path('drained'))).to.equal(true);
+  });
+});
