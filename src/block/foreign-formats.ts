@@ -39,13 +39,8 @@ const CLOOP = '#!/bin/sh\n#V2.0 Format\nmodprobe cloop file=$0 && mount -r -t is
 
 function isVmdk(head: Uint8Array): boolean {
   if (['KDMV', 'COWD'].includes(latin1(head, 0, 4))) return true;
-  // A text descriptor: comments and blank lines, then its version.
-  for (const line of latin1(head, 0, head.length).split('\n')) {
-    const text = line.replace(/\r$/, '');
-    if (text.startsWith('#') || /^ *$/.test(text)) continue;
-    return /^version=[123]$/.test(text);
-  }
-  return false;
+  // A text descriptor: comments and lines of blanks (an empty one does not count), then its version.
+  return /^(?:(?:#[^\n]*| +\r?)\n)*version=[123]\r?\n/.test(latin1(head, 0, head.length));
 }
 
 function isBochs(head: Uint8Array): boolean {

@@ -1,11 +1,12 @@
 // The generated files are those of the schema as it is now, and the schema says what QEMU's says.
 
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { generate } from '../../scripts/generate-schema.js';
 import { COMMANDS, EVENTS, TYPES } from '../../src/schema/generated/table.js';
 import type { Members, TypeEntry } from '../../src/schema/table.js';
+import { requirePeer } from '../support/peers.js';
 
 describe('generated schema files', () => {
   for (const [path, text] of generate()) {
@@ -29,7 +30,7 @@ describe("the schema against QEMU's", () => {
   let theirs: Map<string, SchemaInfo>;
 
   before(function () {
-    if (spawnSync('qemu-storage-daemon', ['--version']).error !== undefined) this.skip();
+    requirePeer(this, 'qemu-storage-daemon');
     const output = execFileSync('qemu-storage-daemon', ['--chardev', 'stdio,id=c', '--monitor', 'chardev=c'], {
       input: '{"execute":"qmp_capabilities"}{"execute":"query-qmp-schema"}{"execute":"quit"}',
       maxBuffer: 1 << 26,

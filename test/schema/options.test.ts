@@ -1,6 +1,6 @@
 // One node, written down in many ways; and file names that are options.
 
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,6 +12,7 @@ import {
   parseJsonFilename,
 } from '../../src/schema/options.js';
 import { BlockError } from '../../src/util/errors.js';
+import { requirePeer } from '../support/peers.js';
 
 const NODE = { driver: 'qcow2', 'read-only': true, file: { driver: 'file', filename: 'a,b' } } as const;
 
@@ -81,7 +82,7 @@ describe('file names that are options', () => {
   });
 
   it('are spelled as qemu-img spells them', function () {
-    if (spawnSync('qemu-img', ['--version']).error !== undefined) this.skip();
+    requirePeer(this, 'qemu-img');
     const folder = mkdtempSync(join(tmpdir(), 'diskwright-'));
     try {
       const filename = join(folder, 'raw.img');

@@ -1,0 +1,106 @@
+// Opening: names, settings that children inherit, and that a refusal leaves nothing open.
+
+import { expect } from 'chai';
+import { openNode } from '../../src/block/open.js';
+import { failureOf, makeBench, pattern } from '../drivers/support.js';
+
+function bench() {
+  const made = makeBench();
+  for (const path of ['/d/a', '/d/zzz:foo', '/plain']) made.host.writeFile(path, pattern(4096));
+  return made;
+}
+
+describe('openNode', () => {
+  const taken = [
+    '/d/a',
+    'file:/d/a',
+    '/d/zzz:foo',
+    'json:{"file.filename":"/d/a"}',
+    'json:{"driver":"raw","file.filename":"/d/a"}',
+  ];
+  for (const name of taken) {
+    it(`opens ${name}`, async () => {
+      const { graph } = bench();
+      expect(await openNode(graph, name, { readOnly: true })).to.include({ driver: 'raw', length: 4096 });
+    });
+  }
+
+  const refused: [string, string | undefined, string][] = [
+    ['zzz:foo', undefined, "Unknown protocol 'zzz'"],
+    ['nbd:localhost:10809', undefined, "Unknown protocol 'nbd'"],
+    [':foo', undefined, "Unknown protocol ''"],
+    ['file:', undefined, "The 'file' block driver requires a file name"],
+    ['/d/a', 'zz', "Unknown driver 'zz'"],
+    ['json:{}', undefined, 'Must specify either driver or file'],
+    ['json:{"driver":"zz"}', undefined, "Parameter 'driver' does not accept value 'zz'"],
+    ['json:{"driver":"raw","file":"nobody"}', undefined, "Cannot find device='nobody' nor node-name='nobody'"],
+    ['json:{"driver":"file","filename":"/d/a"}', 'raw', "Driver specified twice: 'raw' and 'file'"],
+    ['/none', undefined, "Could not open '/none': No such file or directory"],
+    ['/d\0/a', undefined, 'A file name cannot contain a zero byte'],
+  ];
+  for (const [name, format, message] of refused) {
+    it(`says of ${JSON.stringify(name)}: ${message}`, async () => {
+      const { graph } = bench();
+      const error = await failureOf(openNode(graph, name, { format }));
+      expect(error.message).to.equal(message);
+      expect(graph.nodes.size).to.equal(0);
+    });
+  }
+
+  it('hands read-only and cache on to the file, and lets discards through to it', async () => {
+    const { graph } = bench();
+    const node = await openNode(graph, '/d/a', { format: 'raw', readOnly: true, cache: { direct: true } });
+    const file = node.file!.node;
+    expect(file.readOnly).to.equal(true);
+    expect(file.fastFile()!.direct).to.equal(true);
+    expect([node.discardMode, file.discardMode]).to.deep.equal(['ignore', 'unmap']);
+  });
+
+  it("prefers a node's own options", async () => {
+    const { graph } = bench();
+    const file = { driver: 'file', filename: '/d/a', 'read-only': false, 'node-name': 'below' } as const;
+    const node = await openNode(graph, { driver: 'raw', 'read-only': true, file }, { nodeName: 'unused' });
+    expect([node.readOnly, graph.find('below').readOnly]).to.deep.equal([true, false]);
+  });
+
+  it('takes a node that is there as file, and leaves it open', async () => {
+    const { graph } = bench();
+    const below = await openNode(graph, { driver: 'file', filename: '/d/a', 'node-name': 'below' });
+    below.attach({ userName: 'test' }, 'root', 1, 15);
+    const node = await openNode(graph, { driver: 'raw', file: 'below' });
+    await graph.release(node);
+    expect(below.closed).to.equal(false);
+  });
+
+  for (const name of ['1a', '', 'a,b', 'a'.repeat(32), '#block0']) {
+    it(`refuses '${name}' as the name of a node`, async () => {
+      const { graph } = bench();
+      const error = await failureOf(openNode(graph, '/d/a', { nodeName: name }));
+      expect(error).to.include({ code: 'invalid-argument', message: `Invalid node-name: '${name}'` });
+    });
+  }
+
+  it('refuses a name twice, before it opens anything', async () => {
+    const { graph, host } = bench();
+    await openNode(graph, '/d/a', { nodeName: 'x' });
+    const opened = host.count('open');
+    const error = await failureOf(openNode(graph, '/plain', { nodeName: 'x' }));
+    expect(error).to.include({ code: 'exists', message: "Duplicate nodes with node-name='x'" });
+    expect(host.count('open')).to.equal(opened);
+  });
+
+  it('refuses detect-zeroes=unmap without discard=unmap', async () => {
+    const { graph } = bench();
+    expect((await failureOf(openNode(graph, '/d/a', { detectZeroes: 'unmap' }))).code).to.equal('invalid-argument');
+    await openNode(graph, '/d/a', { detectZeroes: 'unmap', discard: 'unmap' });
+  });
+
+  it('refuses by name an image of a format that has no driver', async () => {
+    const { graph, host } = bench();
+    host.patchFile('/d/a', 0, new TextEncoder().encode('KDMV'));
+    const error = await failureOf(openNode(graph, '/d/a'));
+    expect(error).to.include({ code: 'unsupported', message: "/d/a: image format 'vmdk' is not supported" });
+    expect(graph.nodes.size).to.equal(0);
+    await openNode(graph, '/d/a', { format: 'raw' });
+  });
+});
