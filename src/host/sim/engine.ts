@@ -104,6 +104,8 @@ export class SimEngine implements Clock {
   }
 
   timer(delayMs: number, callback: () => void): () => void {
+    // Never due: it must not make the clock jump to the end of time.
+    if (delayMs === Number.POSITIVE_INFINITY) return () => {};
     const event = this.heap.push(this.timeMs + Math.max(0, delayMs), callback);
     this.pump();
     return () => this.heap.cancel(event);
