@@ -134,12 +134,13 @@ Napi::Value createEngine(const Napi::CallbackInfo& info) {
   napi_get_uv_event_loop(env, &loop);
   Binding* data = binding.get();
   binding->engine = std::make_unique<Engine>(loop, tables, [data](unsigned count) { callBatch(data, count); });
-  const int failed = binding->engine->start(info[4].As<Napi::Boolean>().Value());
-  if (failed != 0) return Napi::Number::New(env, failed);
-  binding->onBatch = Napi::Persistent(info[5].As<Napi::Function>());
-  napi_async_init(env, nullptr, Napi::String::New(env, "diskwright"), &binding->context);
-  napi_add_async_cleanup_hook(env, onCleanup, data, &binding->cleanup);
+  // Kept from here on, started or not: a handle that is being closed still points to the engine.
   env.GetInstanceData<Bindings>()->all.push_back(std::move(binding));
+  const int failed = data->engine->start(info[4].As<Napi::Boolean>().Value());
+  if (failed != 0) return Napi::Number::New(env, failed);
+  data->onBatch = Napi::Persistent(info[5].As<Napi::Function>());
+  napi_async_init(env, nullptr, Napi::String::New(env, "diskwright"), &data->context);
+  napi_add_async_cleanup_hook(env, onCleanup, data, &data->cleanup);
 
   Napi::Object functions = Napi::Object::New(env);
   napi_value submitFunction;

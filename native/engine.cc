@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <thread>
 
 namespace diskwright {
 
@@ -13,6 +14,8 @@ namespace {
 // Page-cache hits up to this are copied on the JavaScript thread (~12 us); larger ones run side by side on workers.
 constexpr uint64_t kInlineReadMax = 128 << 10;
 constexpr uint64_t kInlineWriteMax = 64 << 10;
+// All that one submit copies inline: about a millisecond.
+constexpr uint64_t kInlineBudget = 4 << 20;
 // A buffered write that took longer was throttled by the kernel: for a while, writes go to the workers.
 constexpr uint64_t kStallNs = 1000000;
 constexpr uint64_t kStallPauseNs = 1000000000;
@@ -60,18 +63,24 @@ int Engine::start(bool wantRing) {
   workers_ = std::make_unique<Pool>(std::min(4U, cores() * 2), faults_, done);
   codecWorkers_ = std::make_unique<Pool>(cores(), faults_, done);
   if (!ring_) directWorkers_ = std::make_unique<Pool>(kDirectThreads, faults_, done);
-  uv_async_init(loop_, &async_, onAsync);
+  const int failed = uv_async_init(loop_, &async_, onAsync);
+  if (failed != 0) return failed;
+  open_ = true;
   async_.data = this;
   uv_unref(reinterpret_cast<uv_handle_t*>(&async_));
   handles_ = 1;
   if (ring_) {
-    uv_poll_init(loop_, &poll_, ring_->fd());
+    const int unwatched = uv_poll_init(loop_, &poll_, ring_->fd());
+    if (unwatched != 0) {
+      ring_.reset();
+      close([] {});
+      return unwatched;
+    }
     poll_.data = this;
     uv_poll_start(&poll_, UV_READABLE, onPoll);
     uv_unref(reinterpret_cast<uv_handle_t*>(&poll_));
     handles_ = 2;
   }
-  open_ = true;
   return 0;
 }
 
@@ -156,6 +165,7 @@ void Engine::finish(Request& request) {
 
 unsigned Engine::submit(unsigned count) {
   answered_ = 0;
+  inlineLeft_ = kInlineBudget;
   if (!open_) return 0;
   for (unsigned i = 0; i < count; i++) {
     const auto slot = static_cast<uint32_t>(tables_.order[i]);
@@ -189,13 +199,14 @@ void Engine::begin(Request& request) {
 }
 
 bool Engine::tryInline(Request& request) {
+  if (request.length > (request.isRead() ? kInlineReadMax : kInlineWriteMax)) return false;
+  if (request.length > inlineLeft_) return false;
+  inlineLeft_ -= request.length;
   if (request.isRead()) {
-    if (request.length > kInlineReadMax) return false;
     if (transfer(request, RWF_NOWAIT, faults_) == Step::kWouldBlock) return false;
     scanForZeroes(request);
     return true;
   }
-  if (request.length > kInlineWriteMax) return false;
   const uint64_t before = uv_hrtime();
   if (before < writesStallUntil_) return false;
   transfer(request, 0, faults_);

@@ -88,6 +88,7 @@ class Engine {
   unsigned inFlight_ = 0;   // submitted, not answered
   unsigned answered_ = 0;   // completions in the table that JavaScript has not been told of
   uint64_t writesStallUntil_ = 0;
+  uint64_t inlineLeft_ = 0;  // bytes that this submit may still copy on the JavaScript thread
   std::function<void()> closed_;
 };
 

@@ -1,6 +1,5 @@
 #include "pool.h"
 
-#include <pthread.h>
 #include <signal.h>
 
 namespace diskwright {
@@ -9,22 +8,37 @@ Pool::Pool(unsigned maxThreads, Faults& faults, Done done)
     : maxThreads_(maxThreads), faults_(faults), done_(std::move(done)) {}
 
 void Pool::push(Request* request) {
-  bool start = false;
+  bool alone = false;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    queue_.push(request);
-    queued_++;
-    start = queued_ > idle_ && threads_.size() < maxThreads_;
-    if (start) {
-      // Signals are for the main thread: a worker starts with all of them blocked.
-      sigset_t all, before;
-      sigfillset(&all);
-      pthread_sigmask(SIG_SETMASK, &all, &before);
-      threads_.emplace_back([this] { work(); });
-      pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    if (queued_ >= idle_ && threads_.size() < maxThreads_) startThread();
+    alone = threads_.empty();
+    if (!alone) {
+      queue_.push(request);
+      queued_++;
     }
   }
-  if (!start) wake_.notify_one();
+  if (!alone) {
+    wake_.notify_one();
+    return;
+  }
+  runBlocking(*request, faults_, stopping_);
+  done_(request);
+}
+
+void Pool::startThread() {
+  // Signals are for the main thread: a worker starts with all of them blocked.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_t thread;
+  const auto run = [](void* pool) -> void* {
+    static_cast<Pool*>(pool)->work();
+    return nullptr;
+  };
+  const bool started = pthread_create(&thread, nullptr, run, this) == 0;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (started) threads_.push_back(thread);
 }
 
 void Pool::work() {
@@ -52,7 +66,7 @@ void Pool::stop() {
     queued_ = 0;
   }
   wake_.notify_all();
-  for (std::thread& thread : threads_) thread.join();
+  for (const pthread_t thread : threads_) pthread_join(thread, nullptr);
   threads_.clear();
 }
 

@@ -1,11 +1,12 @@
 // Worker threads with one queue, started as they are needed, none before.
 #pragma once
 
+#include <pthread.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
-#include <thread>
 #include <vector>
 
 #include "ops.h"
@@ -19,12 +20,14 @@ class Pool {
   /** `done` is called on the worker. */
   Pool(unsigned maxThreads, Faults& faults, Done done);
   ~Pool() { stop(); }
+  /** Where not a single thread can be had, the request is done here and now. */
   void push(Request* request);
   /** Forgets what is queued, waits for what has begun, ends the threads. */
   void stop();
 
  private:
   void work();
+  void startThread();
 
   const unsigned maxThreads_;
   Faults& faults_;
@@ -35,7 +38,7 @@ class Pool {
   unsigned queued_ = 0;
   unsigned idle_ = 0;
   std::atomic<bool> stopping_{false};
-  std::vector<std::thread> threads_;
+  std::vector<pthread_t> threads_;
 };
 
 }  // namespace diskwright

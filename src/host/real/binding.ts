@@ -48,15 +48,22 @@ export interface Native {
 
 let loaded: Native | undefined;
 
+/** A `require` for what is an addon or is loaded late. */
+export const load = createRequire(import.meta.url);
+
 /** Loads the addon, once. Throws `unsupported` where it has not been built. */
 export function loadNative(): Native {
   if (loaded !== undefined) return loaded;
-  const here = fileURLToPath(import.meta.url);
-  const require = createRequire(here);
-  const root = packageRoot(dirname(here));
+  const root = packageRoot(dirname(fileURLToPath(import.meta.url)));
   try {
-    const load = require('node-gyp-build') as (folder: string) => Native;
-    loaded = load(root);
+    // Built here: no need to look further (and to load what looks further, which takes milliseconds at start-up).
+    const built = join(root, 'build', 'Release', 'diskwright.node');
+    if (existsSync(built)) {
+      loaded = load(built) as Native;
+    } else {
+      const find = load('node-gyp-build') as (folder: string) => Native;
+      loaded = find(root);
+    }
   } catch (cause) {
     throw new BlockError('unsupported', `the native addon of diskwright is not built: run "npm install" in ${root}`, {
       operation: 'load',

@@ -3,7 +3,11 @@ import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
 import { BlockError, codeOfErrno } from '../../util/errors.js';
 
-const NAMES = new Map<number, string>(Object.entries(constants.errno).map(([name, value]) => [value, name]));
+const NAMES = new Map<number, string>();
+for (const [name, value] of Object.entries(constants.errno)) {
+  // Some numbers have two names (EAGAIN, EWOULDBLOCK): the first is the usual one.
+  if (!NAMES.has(value)) NAMES.set(value, name);
+}
 
 export interface FailedRequest {
   operation: string;

@@ -1,12 +1,10 @@
 // The real host: files of the operating system, through the addon.
 import { randomBytes } from 'node:crypto';
 import { constants, existsSync, promises } from 'node:fs';
-import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import type { FileInfo, Host, HostFile, OpenFileOptions } from '../host.js';
-import { loadNative, type Native } from './binding.js';
+import { load, loadNative, type Native } from './binding.js';
 import { realClock } from './clock.js';
 import { NativeCodecs } from './codecs.js';
 import { Engine, type Faults, Requester } from './engine.js';
@@ -135,8 +133,7 @@ export class RealHost implements Host {
 
   async freeSpace(path: string): Promise<number> {
     // Loaded when it is needed: it is an addon of its own.
-    const require = createRequire(fileURLToPath(import.meta.url));
-    const { statVFS } = require('fs-ext') as typeof import('fs-ext');
+    const { statVFS } = load('fs-ext') as typeof import('fs-ext');
     try {
       const found = statVFS(existsSync(path) ? path : dirname(path));
       return found.f_bavail * found.f_frsize;
