@@ -1,0 +1,199 @@
+// Backing files: how their names are resolved, the gate that they are opened through, loops and depth. The format is a
+// made-up one under the name of qcow2: a line with the name of the backing file, and one with its format.
+
+import { expect } from 'chai';
+import { chainOf } from '../../src/block/chain.js';
+import { denyGate, type OpenGate, sameFolderGate } from '../../src/block/gate.js';
+import type { Graph } from '../../src/block/graph.js';
+import { BlockNode, type NodeOptions } from '../../src/block/node.js';
+import { openNode } from '../../src/block/open.js';
+import { type DriverDefinition, registerDriver } from '../../src/block/registry.js';
+import { type BlockStatus, PERM_ALL, Perm } from '../../src/block/types.js';
+import { registerDrivers } from '../../src/drivers/index.js';
+import { failureOf, makeBench } from '../drivers/support.js';
+
+class NameNode extends BlockNode {
+  override readonly driver = 'qcow2';
+  override readonly kind = 'format';
+  override readonly filename: string;
+
+  constructor(graph: Graph, options: NodeOptions, file: BlockNode, head: string) {
+    super(graph, options);
+    this.filename = file.filename;
+    this.length = file.length;
+    const [, backingFile, backingFormat] = head.split('\n');
+    this.backingFile = backingFile || null;
+    this.backingFormat = backingFormat || null;
+  }
+
+  protected override doRead(offset: number, buffer: Uint8Array): Promise<void> {
+    return this.file!.node.read(offset, buffer);
+  }
+
+  protected override doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
+    return this.file!.node.blockStatus(offset, length);
+  }
+}
+
+const nameDriver: DriverDefinition<'qcow2'> = {
+  name: 'qcow2',
+  kind: 'format',
+  hasBacking: true,
+  probe: (head) => (String.fromCharCode(...head.subarray(0, 4)) === 'NAME' ? 100 : 0),
+  async open({ graph, node, file }) {
+    const head = new Uint8Array(file!.length);
+    await file!.read(0, head);
+    const made = new NameNode(graph, node, file!, new TextDecoder().decode(head).replace(/\0.*$/s, ''));
+    made.setChild('file', file, Perm.CONSISTENT_READ, PERM_ALL & ~Perm.WRITE);
+    return made;
+  },
+};
+
+function bench(gate?: OpenGate) {
+  const made = makeBench({}, { gate });
+  registerDriver(nameDriver);
+  const image = (path: string, backing = '', format = '') =>
+    made.host.writeFile(path, new TextEncoder().encode(`NAME\n${backing}\n${format}\n`));
+  return { ...made, image };
+}
+
+const names = (node: BlockNode): string[] => chainOf(node).map((layer) => layer.filename);
+
+describe('backing files', () => {
+  after(() => registerDrivers());
+
+  const resolved: [string, string][] = [
+    ['base', '/d/base'],
+    ['./base', '/d/./base'],
+    ['../e/base', '/d/../e/base'],
+    ['/e/base', '/e/base'],
+    ['file:/e/base', '/e/base'],
+    ['json:{"driver":"raw","file.filename":"/e/base"}', '/e/base'],
+  ];
+  for (const [reference, path] of resolved) {
+    it(`opens ${reference} of /d/top as ${path}`, async () => {
+      const { graph, host, image } = bench();
+      image('/d/top', reference);
+      host.writeFile(path, new Uint8Array(512));
+      expect(names(await openNode(graph, '/d/top'))).to.deep.equal(['/d/top', path]);
+    });
+  }
+
+  it('are read-only, of the format that the header says, and not written while in use', async () => {
+    const { graph, image } = bench();
+    image('/top', 'base', 'raw');
+    image('/base', 'more');
+    const [, base] = chainOf(await openNode(graph, '/top'));
+    expect(base).to.include({ driver: 'raw', readOnly: true });
+    const writer = (async () => base.attach({ userName: 'test' }, 'root', Perm.WRITE, PERM_ALL))();
+    expect((await failureOf(writer)).message).to.contain("Conflicts with use by node '#block");
+  });
+
+  it('are not opened where nobody wants them', async () => {
+    const { graph, image } = bench();
+    image('/top', 'base');
+    expect(names(await openNode(graph, '/top', { backing: false }))).to.deep.equal(['/top']);
+    const options = { driver: 'qcow2', backing: null, file: { driver: 'file', filename: '/top' } } as const;
+    expect(names(await openNode(graph, { ...options, 'read-only': true }))).to.deep.equal(['/top']);
+  });
+
+  it('are what the options say, not the header', async () => {
+    const { graph, image } = bench();
+    image('/top', 'nothing');
+    image('/other');
+    const other = await openNode(graph, '/other', { readOnly: true, nodeName: 'other' });
+    const options = { driver: 'qcow2', file: { driver: 'file', filename: '/top' }, backing: 'other' } as const;
+    expect(chainOf(await openNode(graph, options))[1]).to.equal(other);
+  });
+
+  it('say who is missing, and nothing stays open', async () => {
+    const { graph, image } = bench();
+    image('/top', 'mid');
+    image('/mid', 'base');
+    expect(await failureOf(openNode(graph, '/top'))).to.include({
+      code: 'not-found',
+      message:
+        "Could not open backing file: Could not open backing file: Could not open '/base': No such file or directory",
+      path: '/base',
+    });
+    expect(graph.nodes.size).to.equal(0);
+  });
+
+  it('of an image without a folder cannot be relative', async () => {
+    const { graph, image } = bench();
+    image('/top', 'base');
+    image('/base');
+    const window = { driver: 'raw', offset: 0, file: { driver: 'file', filename: '/top' } } as const;
+    const error = await failureOf(openNode(graph, { driver: 'qcow2', file: window }));
+    // The made-up format takes its file's name, which is options in JSON.
+    expect(error.message).to.contain('Cannot use relative backing file names for');
+  });
+
+  for (const [what, links] of [
+    ['itself', { '/a': 'a' }],
+    ['itself by a link', { '/a': 'link' }],
+    ['one above', { '/a': 'b', '/b': 'c', '/c': '../a' }],
+  ] as const) {
+    it(`that lead back to ${what} are refused`, async () => {
+      const { graph, host, image } = bench();
+      for (const [path, backing] of Object.entries(links)) image(path, backing);
+      host.symlink('/link', '/a');
+      const error = await failureOf(openNode(graph, '/a', { readOnly: true }));
+      expect(error.code).to.equal('loop');
+      expect(error.message).to.contain('creates an infinite loop');
+      expect(graph.nodes.size).to.equal(0);
+    });
+  }
+
+  it('are 200 deep at most', async () => {
+    for (const [depth, code] of [
+      [200, 'opened'],
+      [201, 'limit'],
+    ] as const) {
+      const { graph, image } = bench();
+      for (let i = 1; i <= depth; i++) image(`/${i}`, i < depth ? `${i + 1}` : '');
+      const opening = openNode(graph, '/1', { readOnly: true });
+      if (code === 'opened') expect(chainOf(await opening)).to.have.lengthOf(200);
+      else expect((await failureOf(opening)).code).to.equal(code);
+    }
+  });
+});
+
+describe('backing files: the gate', () => {
+  after(() => registerDrivers());
+
+  const cases: [string, OpenGate, string, boolean][] = [
+    ['everything else', denyGate, 'base', false],
+    ['the same folder', sameFolderGate, 'base', true],
+    ['the same folder by another way', sameFolderGate, '../d/base', true],
+    ['another folder', sameFolderGate, '../e/base', false],
+    ['a link to another folder', sameFolderGate, 'link', false],
+    ['another folder in JSON', sameFolderGate, 'json:{"driver":"raw","file.filename":"/e/base"}', false],
+    ['a node of the graph', sameFolderGate, 'json:{"driver":"raw","file":"secret"}', false],
+    ['a file that is not there', sameFolderGate, '/e/none', false],
+  ];
+  for (const [what, gate, reference, allowed] of cases) {
+    it(`${allowed ? 'lets through' : 'closes'} ${what}`, async () => {
+      const { graph, host, image } = bench(gate);
+      image('/d/top', reference);
+      for (const path of ['/d/base', '/e/base']) host.writeFile(path, new Uint8Array(512));
+      host.symlink('/d/link', '/e/base');
+      await openNode(graph, '/e/base', { nodeName: 'secret', readOnly: true });
+      const opening = openNode(graph, '/d/top', { readOnly: true });
+      if (allowed) expect(chainOf(await opening)).to.have.lengthOf(2);
+      else expect((await failureOf(opening)).code).to.equal('permission');
+    });
+  }
+
+  it('is not asked for what the caller names', async () => {
+    const { graph, image } = bench(denyGate);
+    image('/d/top', 'base');
+    image('/e/base');
+    const options = {
+      driver: 'qcow2',
+      file: { driver: 'file', filename: '/d/top' },
+      backing: { driver: 'qcow2', file: { driver: 'file', filename: '/e/base' } },
+    } as const;
+    expect(chainOf(await openNode(graph, options))).to.have.lengthOf(2);
+  });
+});
