@@ -66,7 +66,7 @@ export async function convert(options: ConvertOptions): Promise<void> {
       current += bytes;
       options.onProgress?.(current, total);
     },
-    (bytes) => options.throttle?.admit(true, bytes),
+    (bytes) => (bytes > 0 ? options.throttle?.admit(true, bytes) : undefined),
   );
   const classify = sparseSize === 0 ? () => 'data' as const : options.base === undefined ? wholeContent : ownContent;
   const plan = new Plan(

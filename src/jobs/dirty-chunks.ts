@@ -44,6 +44,10 @@ export class DirtyChunks implements ChunkSource {
     this.chunkBytes = Math.max(options.chunkBytes ?? CHUNK_BYTES, options.bitmap.granularity);
   }
 
+  get granularity(): number {
+    return this.#options.bitmap.granularity;
+  }
+
   /** The source's content changed: what is known of its status may be wrong. */
   changed(): void {
     this.#generation++;

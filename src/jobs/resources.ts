@@ -44,13 +44,19 @@ export class JobResources {
     });
   }
 
-  /** Others may have `perm` of the node that `child` links to, until the release. */
-  share(child: Child, perm: number): void {
+  /** Others may have `perm` of the node that `child` links to; until the release, or for good where `keep` is called. */
+  share(child: Child, perm: number): { keep(): void } {
     const { shared } = child;
+    let kept = false;
     BlockNode.changePermissions(child, child.perm, shared | perm);
     this.defer(() => {
-      if (child.node.parents.has(child)) BlockNode.changePermissions(child, child.perm, shared);
+      if (!kept && child.node.parents.has(child)) BlockNode.changePermissions(child, child.perm, shared);
     });
+    return {
+      keep: () => {
+        kept = true;
+      },
+    };
   }
 
   /** Makes `node` writable where it is not. The result makes it read-only again; so does the release, unless `keep` was called. */

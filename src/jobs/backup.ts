@@ -1,0 +1,279 @@
+// Backup: the source as it was at the moment of the start, whatever guests write afterwards. What is still to be copied
+// stands in the copy bitmap; a guest's write to such a place waits until the old data is saved.
+//
+//   worker:  claim -> read source -> write target                         (in the background)
+//   guest:   [copy bitmap says old data is needed] -> claim, save it -> write source
+//
+// Both claim through one range lock, so that nothing is saved twice, and nothing is overwritten while it is being read.
+
+import { DirtyBitmap } from '../block/bitmap.js';
+import type { NodeUser } from '../block/child.js';
+import type { BlockNode, WriteObserver } from '../block/node.js';
+import { RangeLock } from '../block/range-lock.js';
+import type { Extent } from '../block/types.js';
+import type { BitmapSyncMode, MirrorSyncMode } from '../schema/generated/types.js';
+import { BlockError, toBlockError } from '../util/errors.js';
+import { type BitmapUse, bitmapFor } from './bitmap-use.js';
+import {
+  CHUNK_BYTES,
+  type CopyFault,
+  MAX_PIECE_BYTES,
+  NO_ORDER,
+  runCopy,
+  type TransferOptions,
+  transfer,
+  WORKERS,
+} from './copy-engine.js';
+import { Chunker, type Classify, firstNonZero, ownContent, Plan, wholeContent } from './copy-plan.js';
+import { DirtyChunks } from './dirty-chunks.js';
+import type { JobContext, JobDriver } from './driver.js';
+import { JobResources, SOURCE_PERM, SOURCE_SHARED, TARGET_PERM, TARGET_SHARED } from './resources.js';
+
+/** What a failure to save old data leads to: the guest's write fails, or the backup does. */
+export type OnCbwError = 'break-guest-write' | 'break-snapshot';
+
+export interface BackupOptions {
+  source: BlockNode;
+  /** Writable, as long as the source; for `sync: top`, `incremental` and `bitmap` its backing node holds the rest. */
+  target: BlockNode;
+  sync: MirrorSyncMode;
+  bitmap?: string;
+  bitmapMode?: BitmapSyncMode;
+  /** Store as compressed clusters. */
+  compress?: boolean;
+  /** Default: `break-guest-write`. */
+  onCbwError?: OnCbwError;
+  /** The target reads as zeroes. Default: it is asked. */
+  targetIsZero?: boolean;
+  /** Requests of the background copy in flight, and bytes of each. */
+  maxWorkers?: number;
+  maxChunk?: number;
+}
+
+const MIN_CLUSTER_BYTES = 65536;
+
+export class BackupDriver implements JobDriver, WriteObserver {
+  readonly type = 'backup';
+  readonly source: BlockNode;
+  readonly #target: BlockNode;
+  readonly #options: BackupOptions;
+  readonly #bitmapUse: BitmapUse | null;
+  /** Still to be copied. */
+  readonly #copy: DirtyBitmap;
+  readonly #lock = new RangeLock();
+  readonly #chunks: DirtyChunks;
+  readonly #base: BlockNode | null;
+  readonly #classify: Classify;
+  readonly #resources: JobResources;
+  #targetIsZero = false;
+  #broken: BlockError | null = null;
+  #ctx: JobContext | null = null;
+  /** Saved for guests before `run`. */
+  #savedBytes = 0;
+
+  /** Throws `invalid-argument`, `not-found`, `busy` for options that cannot be. */
+  constructor(options: BackupOptions) {
+    const { source, target, sync } = options;
+    if (source === target) throw new BlockError('invalid-argument', 'Source and target cannot be the same');
+    this.source = source;
+    this.#target = target;
+    this.#options = options;
+    this.#bitmapUse = bitmapFor(source, options);
+    const granularity = Math.max(MIN_CLUSTER_BYTES, target.clusterBytes);
+    checkPerformance(options, granularity);
+    this.#copy = new DirtyBitmap({ size: source.length, granularity });
+    this.#base = sync === 'top' ? (source.backing?.node ?? null) : null;
+    this.#classify = this.#base === null ? wholeContent : ownContent;
+    this.#chunks = new DirtyChunks({
+      bitmap: this.#copy,
+      lock: this.#lock,
+      source,
+      base: this.#base,
+      classify: this.#classify,
+      chunkBytes: options.maxChunk || CHUNK_BYTES,
+    });
+    this.#resources = new JobResources(source.graph);
+  }
+
+  /** Takes what it needs, all but the moment. Throws `busy`, `permission`, `read-only`; `clean` gives back what was taken. */
+  async begin(user: NodeUser): Promise<void> {
+    const { source } = this;
+    const target = this.#target;
+    if (target.length !== source.length) {
+      throw new BlockError('invalid-argument', 'Source and target image have different sizes', {
+        path: target.filename,
+      });
+    }
+    if (target.readOnly) {
+      throw new BlockError('read-only', `Block node '${target.nodeName}' is read-only`, { path: target.filename });
+    }
+    this.#resources.block(source, this.type);
+    this.#resources.block(target, this.type);
+    this.#resources.attach(user, source, 'source', SOURCE_PERM, SOURCE_SHARED);
+    this.#resources.attach(user, target, 'target', TARGET_PERM, TARGET_SHARED);
+    if (this.#options.sync === 'full') {
+      this.#targetIsZero = this.#options.targetIsZero ?? (await firstNonZero(target, 0, target.length)) < 0;
+    }
+  }
+
+  /** The point in time. Within a drained section of the source (and of those of all backups that share the moment). Throws `busy`. */
+  takeMoment(): void {
+    this.#bitmapUse?.freeze();
+    const copy = this.#copy;
+    if (this.#bitmapUse !== null) this.#bitmapUse.select(copy);
+    else copy.set(0, copy.size);
+    this.#resources.observe(this.source, this);
+  }
+
+  async run(ctx: JobContext): Promise<void> {
+    const copy = this.#copy;
+    ctx.progress.setTotal(Math.min(copy.dirtyBytes, copy.size) + this.#savedBytes);
+    ctx.progress.advance(this.#savedBytes);
+    this.#ctx = ctx;
+    const chunks = this.#chunks;
+    const moving = this.#moving;
+    try {
+      while (this.#options.sync === 'none' && this.#broken === null) await ctx.sleep(Number.POSITIVE_INFINITY);
+      while (copy.dirtyBytes > 0 && this.#broken === null) {
+        chunks.rewind();
+        await runCopy(ctx, {
+          memory: this.source.host.memory,
+          chunks: { next: async () => (this.#broken === null ? chunks.next() : null) },
+          chunkBytes: chunks.chunkBytes,
+          workers: this.#options.maxWorkers || WORKERS,
+          copy: (chunk, buffer, order) => transfer(moving, chunk, buffer, order),
+          finished: (chunk) => chunks.finished(chunk),
+          abandoned: (chunk) => chunks.abandoned(chunk),
+        });
+      }
+      if (this.#broken !== null) throw this.#broken;
+      await ctx.enterIo();
+      try {
+        await this.#target.flush();
+      } finally {
+        ctx.leaveIo();
+      }
+    } finally {
+      this.#ctx = null;
+    }
+  }
+
+  get #moving(): TransferOptions {
+    return {
+      source: this.source,
+      target: this.#target,
+      zeroStep: this.#targetIsZero ? this.#copy.granularity : 0,
+      zeroes: this.#targetIsZero ? 'skip' : 'write',
+      unmap: true,
+      flags: this.#options.compress ? { compressed: true } : undefined,
+    };
+  }
+
+  // ---- copy before write --------------------------------------------------------------------------------------
+
+  beforeWrite(extents: readonly Extent[]): Promise<void> | undefined {
+    const needed = extents.map((extent) => this.#cover(extent)).filter(([start, end]) => this.#needed(start, end));
+    return needed.length === 0 ? undefined : this.#save(needed);
+  }
+
+  /** The range of whole clusters around `extent`. */
+  #cover({ offset, length }: Extent): [number, number] {
+    const unit = this.#copy.granularity;
+    return [offset - (offset % unit), Math.min(Math.ceil((offset + length) / unit) * unit, this.#copy.size)];
+  }
+
+  /** Old data is still to be saved here, or is just being read. */
+  #needed(start: number, end: number): boolean {
+    return (
+      this.#broken === null && end > start && (this.#copy.nextDirty(start, end) >= 0 || !this.#lock.free(start, end))
+    );
+  }
+
+  async #save(ranges: readonly [number, number][]): Promise<void> {
+    for (const [start, end] of ranges) {
+      const held = await this.#lock.acquire(start, end);
+      try {
+        let fault: CopyFault | null = null;
+        const copy = this.#copy;
+        for (let run = copy.nextDirtyRun(start, MAX_PIECE_BYTES, end); run !== undefined && fault === null; ) {
+          copy.reset(run.offset, run.length);
+          fault = await this.#saveRun(run);
+          if (fault !== null) copy.set(run.offset, run.length);
+          else this.#saved(run.length);
+          run = copy.nextDirtyRun(run.offset + run.length, MAX_PIECE_BYTES, end);
+        }
+        if (fault !== null) this.#saveFailed(fault.error);
+      } finally {
+        this.#lock.release(held);
+      }
+    }
+  }
+
+  async #saveRun(run: Extent): Promise<CopyFault | null> {
+    const { memory } = this.source.host;
+    const chunkBytes = this.#chunks.chunkBytes;
+    const plan = new Plan(
+      {
+        source: this.source,
+        base: this.#base,
+        classify: this.#classify,
+        align: this.#copy.granularity,
+        maxPieceBytes: MAX_PIECE_BYTES,
+      },
+      run.offset,
+      run.offset + run.length,
+    );
+    const chunker = new Chunker(plan, chunkBytes, 16);
+    let buffer: Uint8Array | null = null;
+    try {
+      buffer = memory.allocate(Math.min(chunkBytes, run.length));
+      for (let chunk = await chunker.next(); chunk !== null; chunk = await chunker.next()) {
+        const fault = chunk.kind === 'skip' ? null : await transfer(this.#moving, chunk, buffer, NO_ORDER);
+        if (fault !== null) return fault;
+      }
+      return null;
+    } catch (error) {
+      return {
+        error: toBlockError(error, { path: this.source.filename, operation: 'copy before write' }),
+        isRead: true,
+      };
+    } finally {
+      if (buffer !== null) memory.free(buffer);
+    }
+  }
+
+  #saved(bytes: number): void {
+    if (this.#ctx === null) this.#savedBytes += bytes;
+    else this.#ctx.progress.advance(bytes);
+  }
+
+  #saveFailed(error: BlockError): void {
+    if (this.#options.onCbwError !== 'break-snapshot') throw error;
+    this.#broken ??= error;
+    this.#ctx?.wake();
+  }
+
+  // ---- the end ------------------------------------------------------------------------------------------------
+
+  async commit(): Promise<void> {
+    this.#bitmapUse?.succeed();
+  }
+
+  async abort(): Promise<void> {
+    this.#bitmapUse?.fail(this.#copy);
+  }
+
+  async clean(): Promise<void> {
+    await this.#resources.release();
+  }
+}
+
+function checkPerformance(options: BackupOptions, granularity: number): void {
+  const { maxWorkers = 0, maxChunk = 0 } = options;
+  if (!Number.isSafeInteger(maxWorkers) || maxWorkers < 0 || maxWorkers > 64) {
+    throw new BlockError('invalid-argument', 'max-workers must be from 0 to 64');
+  }
+  if (!Number.isSafeInteger(maxChunk) || maxChunk < 0 || maxChunk > 64 * 1024 * 1024 || maxChunk % granularity !== 0) {
+    throw new BlockError('invalid-argument', `max-chunk must be 0 or a multiple of ${granularity}, up to 64 MiB`);
+  }
+}

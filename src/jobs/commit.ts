@@ -1,0 +1,185 @@
+// Commit: pushes what the layers from the top down hold into the base, which then reads as the top did.
+//
+//   base <- mid <- top <- overlay      commit of (mid, top) into base; afterwards
+//   base <- overlay                    the overlay's header and link name the base; mid and top are of no more use
+//
+// Nobody writes to these layers while it runs. Where the top is the active layer, guests do: then it is a mirror from the top
+// into the base that ends with the base in the top's place (`ActiveCommitDriver`).
+
+import { chainOf, nodesAbove, overlayOf } from '../block/chain.js';
+import type { Child, NodeUser } from '../block/child.js';
+import type { Graph } from '../block/graph.js';
+import { BlockNode } from '../block/node.js';
+import { PERM_ALL, Perm } from '../block/types.js';
+import { BlockError } from '../util/errors.js';
+import { CHUNK_BYTES, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy, transfer } from './copy-engine.js';
+import { Chunker, ownContent, Plan } from './copy-plan.js';
+import type { JobContext, JobDriver } from './driver.js';
+import { MirrorDriver } from './mirror.js';
+import { changeBacking, FROZEN_SHARED, JobResources, SOURCE_PERM, TARGET_PERM, TARGET_SHARED } from './resources.js';
+
+export interface CommitOptions {
+  top: BlockNode;
+  /** Default: the last layer of the chain. */
+  base?: BlockNode;
+  /** Name of the base for the headers of the top's overlays; default: its file name. */
+  backingFile?: string;
+  /** The top has no overlay, is kept and emptied (`qemu-img commit` without `-d`); only where the base is its very backing node. */
+  empty?: boolean;
+}
+
+/** Base of a commit. Throws `invalid-argument` where there is none below `top`. */
+export function commitBase(top: BlockNode, base: BlockNode | undefined): BlockNode {
+  const chain = chainOf(top);
+  const found = base ?? chain[chain.length - 1];
+  if (found === top) {
+    throw new BlockError('invalid-argument', `cannot commit an image into itself`, { path: top.filename });
+  }
+  nodesAbove(top, found);
+  return found;
+}
+
+/** The layers above the base may go on reading it while the job writes to it: what they read stays the same. */
+function shareBase(resources: JobResources, top: BlockNode, base: BlockNode): { keep(): void } | null {
+  const link = overlayOf(top, base)?.backing;
+  return link ? resources.share(link, Perm.WRITE | Perm.RESIZE) : null;
+}
+
+/** Commit of layers that nobody writes to. */
+export class CommitDriver implements JobDriver {
+  readonly type = 'commit';
+  readonly #graph: Graph;
+  readonly #top: BlockNode;
+  readonly #base: BlockNode;
+  readonly #layers: BlockNode[];
+  readonly #backingFile: string | null;
+  readonly #empty: boolean;
+  readonly #resources: JobResources;
+  #baseChild: Child | null = null;
+
+  /** Throws `invalid-argument`. */
+  constructor(options: CommitOptions) {
+    this.#graph = options.top.graph;
+    this.#top = options.top;
+    this.#base = commitBase(options.top, options.base);
+    this.#layers = nodesAbove(this.#top, this.#base);
+    this.#backingFile = options.backingFile ?? null;
+    this.#empty = options.empty ?? false;
+    if (this.#empty && (this.#layers.length !== 1 || this.#overlays().length > 0)) {
+      throw new BlockError(
+        'invalid-argument',
+        'Only a top without overlays that is committed into its own backing file can be emptied',
+        {
+          path: this.#top.filename,
+        },
+      );
+    }
+    this.#resources = new JobResources(this.#graph);
+  }
+
+  /** Takes what it needs. Throws `busy`, `permission`, `locked`; `clean` gives back what was taken. */
+  async begin(user: NodeUser): Promise<void> {
+    const resources = this.#resources;
+    for (const node of [...this.#layers, this.#base]) resources.block(node, this.type);
+    for (const node of this.#layers) resources.attach(user, node, 'source', SOURCE_PERM, FROZEN_SHARED);
+    shareBase(resources, this.#top, this.#base);
+    await resources.writable(this.#base);
+    this.#baseChild = resources.attach(user, this.#base, 'target', TARGET_PERM, TARGET_SHARED);
+  }
+
+  async run(ctx: JobContext): Promise<void> {
+    const top = this.#top;
+    const base = this.#base;
+    ctx.progress.setTotal(top.length);
+    await ctx.enterIo();
+    try {
+      await this.#fitBase();
+    } finally {
+      ctx.leaveIo();
+    }
+    const align = Math.max(base.clusterBytes, 512);
+    const plan = new Plan(
+      { source: top, base, classify: ownContent, align, maxPieceBytes: MAX_PIECE_BYTES },
+      0,
+      top.length,
+    );
+    const chunkBytes = Math.max(CHUNK_BYTES, align);
+    await runCopy(ctx, {
+      memory: top.host.memory,
+      chunks: new Chunker(plan, chunkBytes, MAX_EXTENTS),
+      chunkBytes,
+      copy: (chunk, buffer, order) =>
+        transfer({ source: top, target: base, zeroStep: 0, zeroes: 'write', unmap: true }, chunk, buffer, order),
+    });
+  }
+
+  /** The base is as long as the top at least; what it has behind the top's end is not for a longer overlay to see. */
+  async #fitBase(): Promise<void> {
+    const end = this.#top.length;
+    if (this.#base.length < end) await this.#base.truncate(end);
+    const longest = Math.max(0, ...this.#overlays().map((overlay) => overlay.length));
+    const seen = Math.min(this.#base.length, longest);
+    if (seen > end) await this.#base.writeZeroes(end, seen - end, { mayUnmap: true });
+  }
+
+  #overlays(): BlockNode[] {
+    const users = [...this.#top.parents].filter((child) => child.role === 'backing').map((child) => child.user);
+    return users.filter((user) => user instanceof BlockNode);
+  }
+
+  async prepare(): Promise<void> {
+    const base = this.#base;
+    await base.flush();
+    // From here on the base is a backing node like any other, which its overlays do not let others write to.
+    if (this.#baseChild !== null) BlockNode.changePermissions(this.#baseChild, SOURCE_PERM, PERM_ALL);
+    if (this.#empty) {
+      const access = await this.#resources.writable(this.#top);
+      await this.#top.makeEmpty();
+      await this.#top.flush();
+      await access.restore();
+    }
+    const overlays = this.#overlays();
+    for (const overlay of overlays) {
+      const access = await this.#resources.writable(overlay);
+      await changeBacking(this.#graph, overlay, base, this.#backingFile ?? base.filename, base.driver);
+      await access.restore();
+    }
+    if (overlays.length > 0) this.#resources.dropLater(this.#layers);
+  }
+
+  async clean(): Promise<void> {
+    await this.#resources.release();
+  }
+}
+
+/** Commit of the active layer: guests write to the top, and get the base in its place when the job is completed. */
+export class ActiveCommitDriver extends MirrorDriver {
+  override readonly type = 'commit';
+  #access: { keep(): void } | null = null;
+  #sharing: { keep(): void } | null = null;
+
+  /** Throws `invalid-argument`. */
+  constructor(options: CommitOptions) {
+    const base = commitBase(options.top, options.base);
+    if (options.backingFile !== undefined) {
+      throw new BlockError('invalid-argument', "'backing-file' specified, but 'top' is the active layer");
+    }
+    super({ source: options.top, target: base, sync: 'top', backing: 'leave' }, base);
+  }
+
+  protected override async makeTargetWritable(): Promise<void> {
+    const { resources, source, target } = this;
+    for (const node of nodesAbove(source, target).slice(1)) resources.block(node, this.type);
+    this.#sharing = shareBase(resources, source, target);
+    this.#access = await resources.writable(target);
+  }
+
+  protected override async pivot(): Promise<void> {
+    const written = [...this.source.parents].some((child) => (child.perm & Perm.WRITE) !== 0);
+    await super.pivot();
+    if (written) this.#access?.keep();
+    // Where the old layers stay open they cannot keep the base from being written: they mean nothing any more.
+    this.#sharing?.keep();
+    this.resources.dropLater(nodesAbove(this.source, this.target));
+  }
+}

@@ -1,0 +1,105 @@
+// How a mirror sees the guest's writes: in `background` mode they are marked and copied later, in `write-blocking` mode they go
+// to the target before they are answered.
+//
+//   background       write -> source -> mark dirty
+//   write-blocking   [lock the range] write -> source -> target -> clean -> [unlock]      (the target fails: mark dirty)
+//
+// Each mode is an observer of its own: requests that are under way when the mode changes end under the one they began with.
+
+import type { DirtyBitmap } from '../block/bitmap.js';
+import type { BlockNode, WriteObserver } from '../block/node.js';
+import type { HeldRange, RangeLock } from '../block/range-lock.js';
+import type { Extent } from '../block/types.js';
+import type { DirtyChunks } from './dirty-chunks.js';
+
+export interface MirrorState {
+  readonly dirty: DirtyBitmap;
+  readonly lock: RangeLock;
+  readonly chunks: DirtyChunks;
+  readonly target: BlockNode;
+  readonly unmap: boolean;
+  /** Parts that the first sweep has not reached are as they were at the start. False once that may not hold. */
+  virgin: boolean;
+  /** Dirty went from nothing to something. */
+  wake(): void;
+}
+
+function mark(state: MirrorState, extents: readonly Extent[]): void {
+  const clean = state.dirty.dirtyBytes === 0;
+  for (const { offset, length } of extents) state.dirty.set(offset, length);
+  state.chunks.changed();
+  if (clean) state.wake();
+}
+
+export class BackgroundObserver implements WriteObserver {
+  readonly #state: MirrorState;
+
+  constructor(state: MirrorState) {
+    this.#state = state;
+  }
+
+  afterWrite(extents: readonly Extent[]): undefined {
+    mark(this.#state, extents);
+  }
+
+  writeFailed(extents: readonly Extent[]): void {
+    mark(this.#state, extents);
+  }
+}
+
+export class BlockingObserver implements WriteObserver {
+  readonly #state: MirrorState;
+  /** By extent list: each request has its own. */
+  readonly #held = new Map<readonly Extent[], HeldRange[]>();
+
+  constructor(state: MirrorState) {
+    this.#state = state;
+  }
+
+  async beforeWrite(extents: readonly Extent[]): Promise<void> {
+    const { lock } = this.#state;
+    // All at once, so that nobody comes between two of them in the queue.
+    const held = await Promise.all(extents.map(({ offset, length }) => lock.acquire(offset, offset + length)));
+    this.#held.set(extents, held);
+  }
+
+  async afterWrite(
+    extents: readonly Extent[],
+    kind: 'write' | 'zero' | 'discard',
+    data: Uint8Array | null,
+  ): Promise<void> {
+    const state = this.#state;
+    try {
+      state.chunks.changed();
+      if (kind === 'discard') {
+        // What it reads as now is for the sweep to find out; what it read as may be on the target already.
+        state.virgin = false;
+        mark(state, extents);
+        return;
+      }
+      if (data !== null) await state.target.writeExtents(extents, data);
+      else {
+        for (const { offset, length } of extents) {
+          await state.target.writeZeroes(offset, length, { mayUnmap: state.unmap });
+        }
+      }
+      for (const { offset, length } of extents) state.dirty.reset(offset, length);
+    } catch {
+      // The guest's write succeeded. The sweep tries again and reports.
+      state.virgin = false;
+      mark(state, extents);
+    } finally {
+      this.#release(extents);
+    }
+  }
+
+  writeFailed(extents: readonly Extent[]): void {
+    mark(this.#state, extents);
+    this.#release(extents);
+  }
+
+  #release(extents: readonly Extent[]): void {
+    for (const range of this.#held.get(extents) ?? []) this.#state.lock.release(range);
+    this.#held.delete(extents);
+  }
+}

@@ -1,0 +1,312 @@
+// Mirror: makes a target equal to a source that guests go on writing to, keeps it equal, and at the end puts it in the
+// source's place. Active commit is the same with the base as the target.
+//
+//   sweep the dirty bitmap until nothing is dirty -> ready -> (sweep on) -> complete -> pending
+//   prepare:  drain the guests, copy the last dirty pieces, flush        commit: pivot, let the guests go on
+//
+// Between the end of `run` and `prepare` (a job that is finalized by hand) guests write on and are still followed.
+
+import { DirtyBitmap } from '../block/bitmap.js';
+import type { Child, NodeUser } from '../block/child.js';
+import type { BlockNode } from '../block/node.js';
+import { BlockNode as Node } from '../block/node.js';
+import { RangeLock } from '../block/range-lock.js';
+import { PERM_ALL } from '../block/types.js';
+import type { BitmapSyncMode, MirrorCopyMode, MirrorSyncMode } from '../schema/generated/types.js';
+import { BlockError } from '../util/errors.js';
+import { type BitmapUse, bitmapFor } from './bitmap-use.js';
+import { type CopyContext, freeContext, runCopy, transfer, WORKERS } from './copy-engine.js';
+import { type Classify, firstNonZero, ownContent, wholeContent } from './copy-plan.js';
+import { DirtyChunks } from './dirty-chunks.js';
+import type { JobContext, JobDriver } from './driver.js';
+import { BackgroundObserver, BlockingObserver, type MirrorState } from './mirror-state.js';
+import { holdDrained, JobResources, SOURCE_PERM, SOURCE_SHARED, TARGET_PERM, TARGET_SHARED } from './resources.js';
+
+export interface MirrorOptions {
+  source: BlockNode;
+  target: BlockNode;
+  sync: MirrorSyncMode;
+  /** `sync: incremental` or `bitmap`: a bitmap of the source. */
+  bitmap?: string;
+  bitmapMode?: BitmapSyncMode;
+  /** Bytes of one bit of the dirty bitmap; default: the target's cluster, 4 KiB to 64 KiB. */
+  granularity?: number;
+  /** Bytes in flight at most. */
+  bufSize?: number;
+  /** Zeroes may become holes on the target. Default: true. */
+  unmap?: boolean;
+  copyMode?: MirrorCopyMode;
+  /** Node whose users get the target at the end; default: the source. */
+  replaces?: BlockNode;
+  /** The target reads as zeroes. Default: it is asked. */
+  targetIsZero?: boolean;
+  /**
+   * `leave`: the target keeps its backing node. `source`: at the pivot it gets the source's (`sync: none`: the source itself). Default:
+   * `source` where `sync` is `top` or `none` and the target has no backing node.
+   */
+  backing?: 'leave' | 'source';
+}
+
+const MIN_GRANULARITY = 512;
+const MAX_GRANULARITY = 64 * 1024 * 1024;
+const DEFAULT_GRANULARITY = 65536;
+/** QEMU's default of `buf-size`. */
+const DEFAULT_BUF_BYTES = 10 * 1024 * 1024;
+
+export class MirrorDriver implements JobDriver {
+  readonly type: 'mirror' | 'commit' = 'mirror';
+  protected readonly source: BlockNode;
+  protected readonly target: BlockNode;
+  protected readonly resources: JobResources;
+  readonly #options: MirrorOptions;
+  readonly #base: BlockNode | null;
+  readonly #bitmapUse: BitmapUse | null;
+  readonly #state: MirrorState;
+  readonly #chunks: DirtyChunks;
+  #copyMode: MirrorCopyMode;
+  #observer: BackgroundObserver | BlockingObserver;
+  #targetChild: Child | null = null;
+  #targetIsZero = false;
+  #firstSweep = true;
+  #ready = false;
+  #pivot = true;
+  #wake: () => void = () => {};
+  #section: { end(): Promise<void> } | null = null;
+
+  /** `base`: only what lies above it is copied. Throws `invalid-argument`. */
+  constructor(options: MirrorOptions, base: BlockNode | null = null) {
+    const { source, target, sync } = options;
+    if (source === target) throw new BlockError('invalid-argument', "Can't mirror node into itself");
+    const granularity = options.granularity ?? clampGranularity(target.clusterBytes);
+    if (granularity < MIN_GRANULARITY || granularity > MAX_GRANULARITY) {
+      throw new BlockError('invalid-argument', `Parameter 'granularity' expects a value in range [512B, 64MB]`);
+    }
+    if (options.bufSize !== undefined && !(Number.isSafeInteger(options.bufSize) && options.bufSize >= 0)) {
+      throw new BlockError('invalid-argument', "Invalid parameter 'buf-size'");
+    }
+    this.source = source;
+    this.target = target;
+    this.resources = new JobResources(source.graph);
+    this.#options = options;
+    this.#base = base ?? (sync === 'top' ? (source.backing?.node ?? null) : null);
+    this.#bitmapUse = bitmapFor(source, options);
+    this.#copyMode = options.copyMode ?? 'background';
+    const dirty = new DirtyBitmap({ size: source.length, granularity });
+    const lock = new RangeLock();
+    this.#chunks = new DirtyChunks({ bitmap: dirty, lock, source, base: this.#base, classify: this.#classify });
+    this.#state = {
+      dirty,
+      lock,
+      chunks: this.#chunks,
+      target,
+      unmap: options.unmap ?? true,
+      virgin: true,
+      wake: () => this.#wake(),
+    };
+    this.#observer = this.#makeObserver();
+  }
+
+  /** Bytes that differ, or may. */
+  get dirtyBytes(): number {
+    return this.#state.dirty.dirtyBytes;
+  }
+
+  get activelySynced(): boolean {
+    return this.#ready && this.#copyMode === 'write-blocking' && this.dirtyBytes === 0;
+  }
+
+  /** Takes what it needs and begins to follow the guests' writes. Throws `busy`, `permission`; `clean` gives it back. */
+  async begin(user: NodeUser): Promise<void> {
+    const { source, target, resources } = this;
+    await this.makeTargetWritable();
+    resources.block(source, this.type);
+    resources.block(target, this.type);
+    resources.attach(user, source, 'source', SOURCE_PERM, SOURCE_SHARED);
+    this.#targetChild = resources.attach(user, target, 'target', TARGET_PERM, TARGET_SHARED);
+    if (target.length < source.length) await target.truncate(source.length);
+    if (target.length > source.length && this.type === 'mirror') {
+      throw new BlockError('invalid-argument', `${target.filename}: target is larger than the source`, {
+        path: target.filename,
+      });
+    }
+    if (this.#options.sync === 'full') {
+      this.#targetIsZero = this.#options.targetIsZero ?? (await firstNonZero(target, 0, target.length)) < 0;
+    }
+    await source.graph.drained([source], async () => {
+      this.#bitmapUse?.freeze();
+      const { dirty } = this.#state;
+      if (this.#bitmapUse !== null) this.#bitmapUse.select(dirty);
+      else if (this.#options.sync !== 'none') dirty.set(0, dirty.size);
+      source.addObserver(this.#observer);
+    });
+    resources.defer(() => source.removeObserver(this.#observer));
+  }
+
+  protected async makeTargetWritable(): Promise<void> {
+    const { target } = this;
+    if (!target.readOnly) return;
+    throw new BlockError('read-only', `Block node '${target.nodeName}' is read-only`, { path: target.filename });
+  }
+
+  readonly #classify: Classify = (status) => {
+    const kind = this.#base === null ? wholeContent(status) : ownContent(status);
+    // Left out on the target only while that is as it was at the start.
+    return kind === 'skip' && !this.#untouched ? 'data' : kind;
+  };
+
+  get #untouched(): boolean {
+    return this.#firstSweep && this.#state.virgin && this.#bitmapUse === null;
+  }
+
+  async run(ctx: JobContext): Promise<void> {
+    const { dirty } = this.#state;
+    this.#wake = () => ctx.wake();
+    try {
+      ctx.progress.setRemaining(dirty.dirtyBytes);
+      for (;;) {
+        if (dirty.dirtyBytes > 0) {
+          await this.#sweep(ctx);
+          ctx.progress.setRemaining(dirty.dirtyBytes);
+          continue;
+        }
+        if (!this.#ready) {
+          await this.#flushTarget(ctx);
+          this.#ready = true;
+          ctx.ready();
+          continue;
+        }
+        if (ctx.shouldComplete) return;
+        await ctx.sleep(Number.POSITIVE_INFINITY);
+      }
+    } finally {
+      this.#wake = () => {};
+    }
+  }
+
+  async #flushTarget(ctx: JobContext): Promise<void> {
+    await ctx.enterIo();
+    try {
+      await this.target.flush();
+    } finally {
+      ctx.leaveIo();
+    }
+  }
+
+  /** Copies what is dirty, once from begin to end. */
+  async #sweep(ctx: CopyContext): Promise<void> {
+    const { source, target } = this;
+    const chunks = this.#chunks;
+    chunks.rewind();
+    await runCopy(ctx, {
+      memory: source.host.memory,
+      chunks,
+      chunkBytes: chunks.chunkBytes,
+      workers: Math.max(
+        1,
+        Math.min(WORKERS, Math.floor((this.#options.bufSize || DEFAULT_BUF_BYTES) / chunks.chunkBytes)),
+      ),
+      copy: (chunk, buffer, order) => {
+        const fresh = this.#targetIsZero && this.#untouched;
+        return transfer(
+          {
+            source,
+            target,
+            zeroStep: fresh ? Math.max(chunks.granularity, 4096) : 0,
+            zeroes: fresh ? 'skip' : 'write',
+            unmap: this.#state.unmap,
+          },
+          chunk,
+          buffer,
+          order,
+        );
+      },
+      finished: (chunk) => chunks.finished(chunk),
+      abandoned: (chunk) => chunks.abandoned(chunk),
+    });
+    this.#firstSweep = false;
+  }
+
+  complete(): void {
+    const { replaces } = this.#options;
+    if (replaces !== undefined && replaces.length !== this.target.length) {
+      throw new BlockError('invalid-argument', `Cannot replace '${replaces.nodeName}': sizes differ`);
+    }
+    this.#pivot = true;
+  }
+
+  cancel(force: boolean): boolean {
+    if (force || !this.#ready) return false;
+    this.#pivot = false;
+    return true;
+  }
+
+  change(options: unknown): void {
+    const mode = (options as { 'copy-mode'?: unknown } | null)?.['copy-mode'];
+    if (mode === this.#copyMode) return;
+    if (mode !== 'write-blocking' || this.#copyMode !== 'background') {
+      throw new BlockError('invalid-argument', `Cannot change copy-mode from '${this.#copyMode}' to '${String(mode)}'`);
+    }
+    this.#copyMode = mode;
+    const before = this.#observer;
+    this.#observer = this.#makeObserver();
+    this.source.addObserver(this.#observer);
+    this.source.removeObserver(before);
+  }
+
+  #makeObserver(): BackgroundObserver | BlockingObserver {
+    return this.#copyMode === 'background' ? new BackgroundObserver(this.#state) : new BlockingObserver(this.#state);
+  }
+
+  async prepare(): Promise<void> {
+    const { source, target } = this;
+    this.#section = await holdDrained(source.graph, [source, target]);
+    while (this.dirtyBytes > 0) await this.#sweep(freeContext());
+    await target.flush();
+  }
+
+  async commit(): Promise<void> {
+    this.#bitmapUse?.succeed(true);
+    if (this.#pivot) await this.pivot();
+    await this.#goOn();
+  }
+
+  /** Puts the target in the source's place. In the drained section. */
+  protected async pivot(): Promise<void> {
+    const { source, target } = this;
+    const { graph } = source;
+    const { sync } = this.#options;
+    const from = this.#options.replaces ?? source;
+    if (this.#takesBacking) await graph.setBacking(target, sync === 'none' ? source : (source.backing?.node ?? null));
+    if (this.#targetChild !== null) Node.changePermissions(this.#targetChild, 0, PERM_ALL);
+    const jobs = new Set([...from.parents].filter((child) => child.role === 'source').map((child) => child.user));
+    graph.replaceNode(from, target, jobs);
+    this.resources.dropLater([from]);
+  }
+
+  get #takesBacking(): boolean {
+    const { sync, backing } = this.#options;
+    if (backing !== undefined) return backing === 'source';
+    return (sync === 'top' || sync === 'none') && this.target.backing === null;
+  }
+
+  async abort(): Promise<void> {
+    this.#bitmapUse?.fail(this.#state.dirty);
+    await this.#goOn();
+  }
+
+  async #goOn(): Promise<void> {
+    const section = this.#section;
+    this.#section = null;
+    await section?.end();
+  }
+
+  async clean(): Promise<void> {
+    await this.#goOn();
+    await this.resources.release();
+  }
+}
+
+/** QEMU's default: the target's cluster size where it is from 4 KiB to 64 KiB, else 64 KiB. */
+function clampGranularity(clusterBytes: number): number {
+  return clusterBytes >= 4096 && clusterBytes <= DEFAULT_GRANULARITY ? clusterBytes : DEFAULT_GRANULARITY;
+}

@@ -1,0 +1,233 @@
+// Starts the copy jobs from QMP's arguments: names become nodes, the driver is made, the job takes what it needs and runs. Where
+// anything fails, everything is given back and no job is left.
+
+import { chainOf, inChain } from '../block/chain.js';
+import type { Graph } from '../block/graph.js';
+import type { BlockNode } from '../block/node.js';
+import { Perm } from '../block/types.js';
+import type {
+  BitmapSyncMode,
+  BlockCommitArguments,
+  BlockdevBackup,
+  BlockdevMirror,
+  BlockStreamArguments,
+} from '../schema/generated/types.js';
+import { BlockError, toBlockError } from '../util/errors.js';
+import { BackupDriver, type OnCbwError } from './backup.js';
+import { ActiveCommitDriver, CommitDriver } from './commit.js';
+import type { JobDriver } from './driver.js';
+import type { Job } from './job.js';
+import type { JobManager, ManagedJobOptions } from './manager.js';
+import { MirrorDriver } from './mirror.js';
+import { StreamDriver } from './stream.js';
+import { type CompletionMode, JobTransaction } from './transaction.js';
+
+/** Where jobs work. */
+export interface JobEnvironment {
+  graph: Graph;
+  manager: JobManager;
+  /** Root node of a device; undefined where there is no such device. Names of nodes are looked up after it. */
+  device?: (name: string) => BlockNode | undefined;
+}
+
+export interface MirrorArguments extends BlockdevMirror {
+  /** For `sync: incremental` and `bitmap`. */
+  bitmap?: string;
+  'bitmap-mode'?: BitmapSyncMode;
+  /** Default: true. */
+  unmap?: boolean;
+  'target-is-zero'?: boolean;
+}
+
+export interface BackupArguments extends BlockdevBackup {
+  'on-cbw-error'?: OnCbwError;
+  'target-is-zero'?: boolean;
+}
+
+export interface CommitArguments extends BlockCommitArguments {
+  /** `qemu-img commit` without `-d`: nobody uses the top, which is emptied at the end. */
+  empty?: boolean;
+}
+
+/** A driver that takes its nodes before it runs. */
+interface CopyDriver extends JobDriver {
+  begin(user: Job): Promise<void>;
+}
+
+interface CommonArguments {
+  'job-id'?: string;
+  device: string;
+  speed?: number;
+  'filter-node-name'?: string;
+  'auto-finalize'?: boolean;
+  'auto-dismiss'?: boolean;
+}
+
+export async function startStream(env: JobEnvironment, args: BlockStreamArguments): Promise<Job> {
+  const top = nodeOf(env, args.device);
+  if (args.base !== undefined && args['base-node'] !== undefined) {
+    throw new BlockError('invalid-argument', "'base' and 'base-node' cannot be specified at the same time");
+  }
+  const base =
+    args['base-node'] === undefined ? args.base && byFile(top, args.base) : env.graph.find(args['base-node']);
+  const driver = new StreamDriver({
+    top,
+    base: base || null,
+    bottom: args.bottom === undefined ? undefined : env.graph.find(args.bottom),
+    backingFile: args['backing-file'],
+  });
+  return start(env, driver, args, { onSourceError: args['on-error'], onTargetError: args['on-error'] });
+}
+
+/** Of the active layer (it is `device` itself, or somebody writes to it): a job that becomes ready and waits for `complete`. */
+export async function startCommit(env: JobEnvironment, args: CommitArguments): Promise<Job> {
+  const root = nodeOf(env, args.device);
+  for (const side of ['top', 'base'] as const) {
+    if (args[side] !== undefined && args[`${side}-node`] !== undefined) {
+      throw new BlockError('invalid-argument', `'${side}-node' and '${side}' are mutually exclusive`);
+    }
+  }
+  const top = pick(env, root, args['top-node'], args.top) ?? root;
+  const base = pick(env, root, args['base-node'], args.base);
+  const backingFile = args['backing-file'];
+  const active = !args.empty && (top === root || [...top.parents].some((child) => (child.perm & Perm.WRITE) !== 0));
+  const driver = active
+    ? new ActiveCommitDriver({ top, base, backingFile })
+    : new CommitDriver({ top, base, backingFile, empty: args.empty });
+  return start(env, driver, args, { onSourceError: args['on-error'], onTargetError: args['on-error'] });
+}
+
+export async function startMirror(env: JobEnvironment, args: MirrorArguments): Promise<Job> {
+  const driver = new MirrorDriver({
+    source: nodeOf(env, args.device),
+    target: nodeOf(env, args.target),
+    sync: args.sync,
+    bitmap: args.bitmap,
+    bitmapMode: args['bitmap-mode'],
+    granularity: args.granularity || undefined,
+    bufSize: args['buf-size'],
+    unmap: args.unmap,
+    copyMode: args['copy-mode'],
+    replaces: args.replaces === undefined ? undefined : env.graph.find(args.replaces),
+    targetIsZero: args['target-is-zero'],
+  });
+  return start(env, driver, args, policies(args));
+}
+
+export async function startBackup(env: JobEnvironment, args: BackupArguments): Promise<Job> {
+  const [job] = await startBackups(env, [args]);
+  return job;
+}
+
+/** Several backups of one moment, which end together (`grouped`) or each on its own. All start, or none does. */
+export async function startBackups(
+  env: JobEnvironment,
+  list: readonly BackupArguments[],
+  mode: CompletionMode = 'grouped',
+): Promise<Job[]> {
+  const transaction = new JobTransaction(mode);
+  const made: { driver: BackupDriver; job: Job }[] = [];
+  try {
+    for (const args of list) {
+      const driver = makeBackup(env, args);
+      const job = env.manager.create(jobOptions(env, driver, args, { ...policies(args), transaction }));
+      made.push({ driver, job });
+      await driver.begin(job);
+    }
+    await env.graph.drained(
+      made.map(({ driver }) => driver.source),
+      async () => {
+        for (const { driver } of made) driver.takeMoment();
+      },
+    );
+  } catch (error) {
+    for (const { driver, job } of made.reverse()) await discard(driver, job, error);
+    throw toBlockError(error);
+  }
+  for (const { job } of made) job.start();
+  return made.map(({ job }) => job);
+}
+
+function makeBackup(env: JobEnvironment, args: BackupArguments): BackupDriver {
+  const perf = args['x-perf'];
+  if (perf?.['use-copy-range']) throw new BlockError('unsupported', "Parameter 'use-copy-range' is not supported");
+  return new BackupDriver({
+    source: nodeOf(env, args.device),
+    target: nodeOf(env, args.target),
+    sync: args.sync,
+    bitmap: args.bitmap,
+    bitmapMode: args['bitmap-mode'],
+    compress: args.compress,
+    onCbwError: args['on-cbw-error'],
+    targetIsZero: args['target-is-zero'],
+    maxWorkers: perf?.['max-workers'],
+    maxChunk: perf?.['max-chunk'],
+  });
+}
+
+function policies(args: Pick<BackupArguments, 'on-source-error' | 'on-target-error'>): Partial<ManagedJobOptions> {
+  return { onSourceError: args['on-source-error'], onTargetError: args['on-target-error'] };
+}
+
+function jobOptions(
+  env: JobEnvironment,
+  driver: JobDriver,
+  args: CommonArguments,
+  more: Partial<ManagedJobOptions>,
+): ManagedJobOptions {
+  if (args['filter-node-name'] !== undefined) {
+    throw new BlockError('unsupported', "Parameter 'filter-node-name' is not supported: jobs put no filter nodes in");
+  }
+  const named = env.device?.(args.device) !== undefined;
+  return {
+    ...more,
+    driver,
+    id: args['job-id'] ?? (named ? args.device : undefined),
+    speed: args.speed,
+    autoFinalize: args['auto-finalize'],
+    autoDismiss: args['auto-dismiss'],
+  };
+}
+
+async function start(
+  env: JobEnvironment,
+  driver: CopyDriver,
+  args: CommonArguments,
+  more: Partial<ManagedJobOptions>,
+): Promise<Job> {
+  const job = env.manager.create(jobOptions(env, driver, args, more));
+  try {
+    await driver.begin(job);
+  } catch (error) {
+    await discard(driver, job, error);
+    throw toBlockError(error);
+  }
+  job.start();
+  return job;
+}
+
+/** The job never was. What fails here is less than what failed before. */
+async function discard(driver: JobDriver, job: Job, error: unknown): Promise<void> {
+  const failure = toBlockError(error);
+  await driver.abort?.(failure).catch(() => undefined);
+  await driver.clean?.().catch(() => undefined);
+  job.abandon(failure);
+}
+
+function nodeOf(env: JobEnvironment, name: string): BlockNode {
+  return env.device?.(name) ?? env.graph.find(name);
+}
+
+function pick(env: JobEnvironment, root: BlockNode, node?: string, file?: string): BlockNode | undefined {
+  if (file !== undefined) return byFile(root, file);
+  if (node === undefined) return undefined;
+  const found = env.graph.find(node);
+  if (inChain(root, found)) return found;
+  throw new BlockError('invalid-argument', `'${node}' is not in this backing file chain`, { path: root.filename });
+}
+
+function byFile(top: BlockNode, file: string): BlockNode {
+  const found = chainOf(top).find((node) => node.filename === file);
+  if (found !== undefined) return found;
+  throw new BlockError('not-found', `Can't find '${file}' in the backing chain`, { path: top.filename });
+}
