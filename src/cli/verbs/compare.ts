@@ -7,6 +7,7 @@ import { cacheMode, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, QUIET, SOURCE
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, reportFailure, write } from '../output.js';
 import { openProgress, PROGRESS, PROGRESS_BAR, progressKind } from '../progress.js';
+import { ratedState } from '../rate.js';
 import { Interrupt, imageArguments, openImage, reasonOf, type Session, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
@@ -88,11 +89,7 @@ async function compare(
     const result = await compareNodes(a, b, {
       strict: how.strict,
       signal: interrupt.signal,
-      onProgress: (current, total) => {
-        const elapsedMs = session.host.clock.now() - started;
-        const rate = elapsedMs > 0 ? (current / elapsedMs) * 1000 : undefined;
-        view.update({ current, total, bytesPerSecond: rate, etaMs: rate && ((total - current) / rate) * 1000 });
-      },
+      onProgress: (current, total) => view.update(ratedState(session.host.clock.now() - started, current, total)),
     });
     tell(result, say);
     view.end({ event: 'completed', ...result });
@@ -113,10 +110,14 @@ async function compare(
 
 /** The outcome in qemu-img's words. */
 function tell(result: CompareResult, say: (text: string) => void): void {
-  const { difference, offset, sizesDiffer } = result;
-  if (difference === 'size') return say('Strict mode: Image size mismatch!');
-  if (difference === 'status') return say(`Strict mode: Offset ${offset} block status mismatch!`);
-  // The warning comes once the common part has turned out to be the same.
-  if (sizesDiffer && (difference === undefined || result.behindEnd)) say('Warning: Image size mismatch!');
-  say(difference === 'content' ? `Content mismatch at offset ${offset}!` : 'Images are identical.');
+  const { difference, offset, sizesDiffer, behindEnd } = result;
+  if (difference === 'size') {
+    say('Strict mode: Image size mismatch!');
+  } else if (difference === 'status') {
+    say(`Strict mode: Offset ${offset} block status mismatch!`);
+  } else {
+    // The warning comes once the common part has turned out to be the same.
+    if (sizesDiffer && (difference === undefined || behindEnd)) say('Warning: Image size mismatch!');
+    say(difference === 'content' ? `Content mismatch at offset ${offset}!` : 'Images are identical.');
+  }
 }

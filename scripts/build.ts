@@ -1,0 +1,52 @@
+// `npm run build:js`: writes dist/.
+//
+//   dist/cli.cjs   the command line: one CommonJS bundle, in which a verb's modules run when they are asked for
+//   dist/lib/      the library: ES modules and declarations, as the compiler makes them
+
+import { spawnSync } from 'node:child_process';
+import { chmodSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const cliOnly = process.argv.includes('--cli');
+
+/** Packages that are addons, or are loaded when they are needed: they stay outside of the bundle. */
+const EXTERNAL = ['fs-ext', 'bottleneck', 'node-gyp-build', 'zstd-napi'];
+
+async function bundleCli(): Promise<void> {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+  const outfile = join(root, 'dist', 'cli.cjs');
+  await build({
+    entryPoints: [join(root, 'src/cli/entry.ts')],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    target: 'node20',
+    format: 'cjs',
+    minifySyntax: true,
+    minifyWhitespace: true,
+    external: EXTERNAL,
+    // A CommonJS module has no import.meta: what it knows of itself is its file name.
+    banner: { js: "#!/usr/bin/env node\nconst importMetaUrl = require('node:url').pathToFileURL(__filename).href;" },
+    define: { 'import.meta.url': 'importMetaUrl', DISKWRIGHT_VERSION: JSON.stringify(version) },
+    logLevel: 'warning',
+  });
+  chmodSync(outfile, 0o755);
+}
+
+function compileLibrary(): void {
+  rmSync(join(root, 'dist', 'lib'), { recursive: true, force: true });
+  const compiler = createRequire(import.meta.url).resolve('typescript/package.json');
+  const { status } = spawnSync(
+    process.execPath,
+    [join(dirname(compiler), 'bin', 'tsc'), '-p', join(root, 'tsconfig.build.json')],
+    { cwd: root, stdio: 'inherit' },
+  );
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+await bundleCli();
+if (!cliOnly) compileLibrary();

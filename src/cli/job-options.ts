@@ -1,0 +1,37 @@
+// Options that all jobs of the command line have, in QMP's words.
+
+import type { ManagedJobOptions } from '../jobs/manager.js';
+import type { BlockdevOnError } from '../schema/generated/types.js';
+import { choiceOption, RATE, sizeOption } from './arguments.js';
+import type { OptionSpec, ParsedOptions } from './getopt.js';
+
+/** Nobody is there to resume a job that stops: `stop` and `enospc` are for the daemon. */
+const POLICIES = ['report', 'ignore'] as const satisfies readonly BlockdevOnError[];
+const POLICY_HELP = 'report (default): the job fails. ignore: the range is tried again later.';
+
+export const ON_ERROR: OptionSpec = { key: 'on-error', long: 'on-error', argument: 'POLICY', help: POLICY_HELP };
+export const COPY_POLICIES: readonly OptionSpec[] = [
+  {
+    key: 'on-source-error',
+    long: 'on-source-error',
+    argument: 'POLICY',
+    help: `When a read fails. ${POLICY_HELP}`,
+  },
+  {
+    key: 'on-target-error',
+    long: 'on-target-error',
+    argument: 'POLICY',
+    help: `When a write fails. ${POLICY_HELP}`,
+  },
+];
+export const JOB_RATE: OptionSpec = { ...RATE, help: 'Rate limit, bytes a second: 50M. 0 (default) is none.' };
+
+/** What the options say to `JobManager.create`. */
+export function jobOptions(options: ParsedOptions): Omit<ManagedJobOptions, 'driver'> {
+  const both = choiceOption(options, 'on-error', POLICIES);
+  return {
+    speed: sizeOption(options, 'speed', 'rate limit'),
+    onSourceError: choiceOption(options, 'on-source-error', POLICIES) ?? both,
+    onTargetError: choiceOption(options, 'on-target-error', POLICIES) ?? both,
+  };
+}

@@ -1,0 +1,89 @@
+// Runs one job to its end: progress, Ctrl-C, exit code.
+
+import type { Job } from '../jobs/job.js';
+import { type LaunchableDriver, launchJob } from '../jobs/launch.js';
+import { JobManager, type ManagedJobOptions } from '../jobs/manager.js';
+import { type BlockError, toBlockError } from '../util/errors.js';
+import { complain, reportError, write } from './output.js';
+import { openProgress, type ProgressKind } from './progress.js';
+import { Interrupt, reasonOf, type Session } from './session.js';
+
+const UPDATE_MS = 200;
+const EXIT_INTERRUPTED = 130;
+
+export interface JobRun {
+  driver: LaunchableDriver;
+  options?: Omit<ManagedJobOptions, 'driver'>;
+  progress: ProgressKind;
+  /** Said on standard output after success, but not to programs. */
+  done?: string;
+  /** What state the files are in after Ctrl-C, or a failure half way: whole sentences. */
+  stateWhenCancelled: string;
+  stateWhenFailed: string;
+  /** Runs after the job succeeded, before that is said. */
+  after?: () => Promise<void>;
+}
+
+/** Resolves with the exit code; whatever went wrong has been reported. Rejects only where the job could not begin. */
+export async function runJob(session: Session, run: JobRun): Promise<number> {
+  const manager = new JobManager(session.host.clock);
+  const job = await launchJob(manager, run.driver, run.options);
+  const view = openProgress(run.progress);
+  const interrupt = new Interrupt();
+  const show = (): void => view.update({ ...job.progress.snapshot(), status: job.status });
+  const stops = [
+    job.on('BLOCK_JOB_READY', () => void complete(job)),
+    job.on('BLOCK_JOB_ERROR', ({ operation, action }) => {
+      complain(`warning: a ${operation} request failed (${action})`);
+    }),
+  ];
+  interrupt.signal.addEventListener('abort', () => cancel(job));
+  show();
+  const timer = setInterval(show, UPDATE_MS);
+  let failure: BlockError | null = null;
+  try {
+    await job.done;
+    await run.after?.();
+  } catch (error) {
+    failure = toBlockError(error);
+  } finally {
+    clearInterval(timer);
+    interrupt.stop();
+    for (const stop of stops) stop();
+  }
+  if (failure === null) {
+    show();
+    view.end({ event: 'completed', job: job.type });
+    if (run.done !== undefined && !view.json) write(`${run.done}\n`);
+    return 0;
+  }
+  const cancelled = failure.code === 'cancelled';
+  view.end({ event: cancelled ? 'cancelled' : 'failed', job: job.type, error: failure.message });
+  if (cancelled) {
+    reportError(`Cancelled. ${run.stateWhenCancelled}`);
+    return EXIT_INTERRUPTED;
+  }
+  const place = failure.path === undefined ? '' : `'${failure.path}': `;
+  reportError(`${job.type} failed: ${place}${reasonOf(failure)}`);
+  reportError(run.stateWhenFailed);
+  return 1;
+}
+
+/** A job that is ready has copied everything; nobody writes meanwhile, so it can end. */
+async function complete(job: Job): Promise<void> {
+  try {
+    await job.complete();
+  } catch (error) {
+    reportError(reasonOf(toBlockError(error)));
+    cancel(job);
+  }
+}
+
+/** It may be too late for that: then it succeeds. */
+function cancel(job: Job): void {
+  try {
+    job.cancel(true);
+  } catch (error) {
+    if (toBlockError(error).code !== 'bad-state') throw error;
+  }
+}

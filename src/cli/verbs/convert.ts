@@ -1,0 +1,310 @@
+// `diskwright convert`: copies an image into a new one.
+
+import { backingOf } from '../../block/chain.js';
+import { createImage } from '../../block/create.js';
+import type { BlockNode } from '../../block/node.js';
+import { findDriver } from '../../block/registry.js';
+import { RateLimit } from '../../host/rate-limit.js';
+import { convert } from '../../jobs/convert.js';
+import { toBlockError } from '../../util/errors.js';
+import {
+  CACHE,
+  type CacheMode,
+  cacheMode,
+  FORCE_SHARE,
+  FORMAT,
+  HELP,
+  IMAGE_OPTS,
+  OBJECT,
+  QUIET,
+  RATE,
+  SOURCE_CACHE,
+  sizeOption,
+  sizeValue,
+} from '../arguments.js';
+import {
+  asksForOptionHelp,
+  type CreateValues,
+  creatableFormat,
+  imageCreateOptions,
+  optionHelp,
+  parseCreateOptions,
+} from '../create-options.js';
+import { type ParsedOptions, UsageError } from '../getopt.js';
+import { complain, reportError, write } from '../output.js';
+import { openProgress, PROGRESS, PROGRESS_BAR, type ProgressKind, progressKind } from '../progress.js';
+import { ratedState } from '../rate.js';
+import { Interrupt, imageArguments, openImage, reasonOf, type Session, withSession } from '../session.js';
+import type { Verb } from '../verb.js';
+import { creationFailure } from './create.js';
+
+const MAX_SPARSE_BYTES = 16 << 20;
+const SECTOR_BYTES = 512;
+const EXIT_INTERRUPTED = 130;
+
+export const verb: Verb = {
+  name: 'convert',
+  synopsis: '[-f FMT] [-O OUTPUT_FMT] [-c] [-o OPTIONS] [-B BACKING_FILE -F BACKING_FMT] [-p] FILENAME OUTPUT_FILENAME',
+  description:
+    'Copies the content of an image (with its whole backing chain) into a new image of any format. What is empty or zero in the source ' +
+    'takes no room in the target.\n\n' +
+    'The target file is replaced. With -n it must be there and is written to as it is.',
+  options: [
+    FORMAT,
+    { key: 'output-format', short: 'O', argument: 'OUTPUT_FMT', help: 'Format of the target: raw (default) or qcow2.' },
+    { key: 'compress', short: 'c', help: 'Compress the target (qcow2).' },
+    {
+      key: 'options',
+      short: 'o',
+      argument: 'OPTIONS',
+      help: 'Options of the target format, name=value,...; "-o help" lists them. May be given several times.',
+    },
+    {
+      key: 'backing',
+      short: 'B',
+      argument: 'BACKING_FILE',
+      help: 'Make the target an overlay of this image, which must read as the backing file of FILENAME does: only what FILENAME itself holds is copied.',
+    },
+    { key: 'backing-format', short: 'F', argument: 'BACKING_FMT', help: 'Format of BACKING_FILE; needed with -B.' },
+    {
+      key: 'sparse',
+      short: 'S',
+      argument: 'SIZE',
+      help: 'Runs of so many zero bytes are left out (default 4k). 0 writes everything out.',
+    },
+    { ...CACHE, help: `${CACHE.help} Default: unsafe, as with qemu-img: nothing is flushed.` },
+    SOURCE_CACHE,
+    RATE,
+    { key: 'parallel', short: 'm', argument: 'COUNT', help: 'Requests in flight, 1 to 16 (default 8).' },
+    {
+      key: 'out-of-order',
+      short: 'W',
+      help: 'The target may be written out of order. Diskwright always does so where it costs nothing later.',
+    },
+    { key: 'no-create', short: 'n', help: 'Do not create the target: it is there.' },
+    { key: 'target-is-zero', long: 'target-is-zero', help: 'With -n: the target reads as zeroes.' },
+    {
+      key: 'salvage',
+      long: 'salvage',
+      help: 'What cannot be read of the source becomes zeroes, and is reported.',
+    },
+    IMAGE_OPTS,
+    {
+      key: 'target-image-opts',
+      long: 'target-image-opts',
+      help: 'With -n: OUTPUT_FILENAME is a string of options. Excludes -O.',
+    },
+    FORCE_SHARE,
+    PROGRESS_BAR,
+    PROGRESS,
+    QUIET,
+    HELP,
+    { key: 'snapshot', short: 'l', argument: 'SNAPSHOT', help: 'Internal snapshot.', refused: true },
+    { key: 'copy-range', short: 'C', help: 'Let the file system copy.', refused: true },
+    { key: 'bitmaps', long: 'bitmaps', help: 'Copy bitmaps.', refused: true },
+    { key: 'skip-broken-bitmaps', long: 'skip-broken-bitmaps', help: 'Copy good bitmaps.', refused: true },
+    OBJECT,
+  ],
+  notes: [
+    ['Exit codes', '0    done\n1    failed\n130  interrupted'],
+    ['After Ctrl-C or a failure', 'The source is as it was. The target is incomplete: delete it or start again.'],
+  ],
+  examples: [
+    ['diskwright convert -p -O qcow2 disk.raw disk.qcow2', 'with a progress bar'],
+    ['diskwright convert -c -O qcow2 -o compression_type=zstd disk.qcow2 small.qcow2', 'compressed'],
+    [
+      'diskwright convert --progress=json -r 50M -O raw disk.qcow2 /dev/vg/disk -n',
+      'to a device, 50 MiB/s, for a program',
+    ],
+  ],
+  run,
+};
+
+interface Plan {
+  source: string;
+  target: string;
+  format: string;
+  values: CreateValues;
+  create: boolean;
+  targetImageOpts: boolean;
+  compress: boolean;
+  sparseSize: number | undefined;
+  parallel: number | undefined;
+  speed: number;
+  targetIsZero: boolean | undefined;
+  salvage: boolean;
+  quiet: boolean;
+  cache: CacheMode;
+  sourceCache: CacheMode;
+  progress: ProgressKind;
+}
+
+async function run(options: ParsedOptions): Promise<number> {
+  const format = options.get('output-format') ?? 'raw';
+  if (asksForOptionHelp(options.all('options'))) {
+    write(optionHelp(creatableFormat(format)));
+    return 0;
+  }
+  const plan = planOf(options, format);
+  return withSession(async (session) => {
+    const source = await openImage(session, plan.source, { ...imageArguments(options), cache: plan.sourceCache });
+    creatableFormat(plan.format);
+    const target = await makeTarget(session, source, plan);
+    return target === null ? 1 : copy(session, source, target, plan);
+  });
+}
+
+/** Checks everything that can be checked without opening an image. */
+function planOf(options: ParsedOptions, format: string): Plan {
+  const sparseSize = sparseOption(options);
+  const speed = sizeOption(options, 'speed', 'rate limit') ?? 0;
+  const parallel = parallelOption(options);
+  const create = !options.has('no-create');
+  const targetImageOpts = options.has('target-image-opts');
+  const progress = progressKind(options);
+  if (create && options.has('target-is-zero')) throw new UsageError('--target-is-zero requires use of -n flag');
+  if (targetImageOpts && create) throw new UsageError('--target-image-opts requires use of -n flag');
+  if (targetImageOpts && options.has('output-format')) {
+    throw new UsageError('-O and --target-image-opts are mutually exclusive');
+  }
+  if (!create && options.has('options')) throw new UsageError('-o has no effect when skipping image creation');
+  if (options.positional.length < 2) throw new UsageError('Must specify image file name');
+  if (options.positional.length > 2) throw new UsageError('several source images are not supported yet');
+  const [source, target] = options.positional;
+  const values = create && isKnown(format) ? parseCreateOptions(format, options.all('options')) : new Map();
+  const backing = options.get('backing');
+  if (backing !== undefined) values.set('backing_file', backing);
+  const backingFormat = options.get('backing-format');
+  if (backingFormat !== undefined) values.set('backing_fmt', backingFormat);
+  if (values.has('backing_file') && !values.has('backing_fmt')) {
+    throw new UsageError('Use of backing file requires explicit backing format');
+  }
+  const compress = options.has('compress');
+  if (compress && format === 'raw' && !targetImageOpts) {
+    throw new UsageError('Compression not supported for this file format');
+  }
+  const cache = cacheMode(options, 'cache', 'cache', 'unsafe');
+  if (cache.writethrough) throw new UsageError(`cache mode '${options.get('cache')}' is not supported yet`);
+  return {
+    source,
+    target,
+    format,
+    values,
+    create,
+    targetImageOpts,
+    compress,
+    sparseSize,
+    parallel,
+    speed,
+    targetIsZero: options.has('target-is-zero') || undefined,
+    salvage: options.has('salvage'),
+    quiet: options.has('quiet'),
+    cache,
+    sourceCache: cacheMode(options, 'source-cache', 'source cache', 'writeback'),
+    progress,
+  };
+}
+
+function isKnown(format: string): boolean {
+  return format === 'raw' || format === 'qcow2';
+}
+
+function sparseOption(options: ParsedOptions): number | undefined {
+  const text = options.get('sparse');
+  if (text === undefined) return undefined;
+  const size = sizeValue(text, 'buffer size for sparse output');
+  if (size % SECTOR_BYTES !== 0 || size > MAX_SPARSE_BYTES) {
+    throw new UsageError(
+      `Invalid buffer size for sparse output specified. Valid sizes are multiples of ${SECTOR_BYTES} up to ` +
+        `${MAX_SPARSE_BYTES}. Select 0 to disable sparse detection (fully allocates output).`,
+    );
+  }
+  return size;
+}
+
+function parallelOption(options: ParsedOptions): number | undefined {
+  const text = options.get('parallel');
+  if (text === undefined) return undefined;
+  const count = /^\d+$/.test(text) ? Number(text) : 0;
+  if (count < 1 || count > 16) {
+    throw new UsageError('Invalid number of coroutines. Allowed number of coroutines is between 1 and 16');
+  }
+  return count;
+}
+
+/** The target, opened for writing; null after its failure has been reported. */
+async function makeTarget(session: Session, source: BlockNode, plan: Plan): Promise<BlockNode | null> {
+  if (plan.create) {
+    const values = new Map(plan.values);
+    if (!values.has('size')) values.set('size', String(source.length));
+    try {
+      findDriver(plan.format);
+      await createImage(session.graph, plan.target, imageCreateOptions(plan.format, values));
+    } catch (error) {
+      reportError(`${plan.target}: error while converting ${plan.format}: ${creationFailure(plan.target, error)}`);
+      return null;
+    }
+  }
+  const { cache, targetImageOpts } = plan;
+  const format = targetImageOpts ? undefined : plan.format;
+  const how = { format, imageOpts: targetImageOpts, cache, writable: true, discard: 'unmap' as const };
+  const target = await openImage(session, plan.target, how);
+  if (target.length >= source.length) return target;
+  reportError('output file is smaller than input file');
+  return null;
+}
+
+async function copy(session: Session, source: BlockNode, target: BlockNode, plan: Plan): Promise<number> {
+  const { clock } = session.host;
+  const view = openProgress(plan.progress);
+  const interrupt = new Interrupt();
+  const limit = new RateLimit(clock, plan.speed);
+  const startedMs = clock.now();
+  try {
+    view.update({ current: 0, total: source.length });
+    await convert({
+      source,
+      target,
+      sparseSize: plan.sparseSize,
+      compress: plan.compress,
+      targetIsZero: plan.targetIsZero ?? (plan.create && target.backing === null ? true : undefined),
+      base: target.backing === null ? undefined : (backingOf(source) ?? undefined),
+      parallel: plan.parallel,
+      salvage: plan.salvage,
+      onSalvaged: (error, { offset }) => {
+        if (!plan.quiet) complain(`warning: error while reading offset ${offset}: ${reasonOf(error)}`);
+      },
+      throttle: plan.speed === 0 ? undefined : { admit: (_, bytes) => admit(session, limit, bytes) },
+      signal: interrupt.signal,
+      onProgress: (current, total) => view.update(ratedState(clock.now() - startedMs, current, total)),
+    });
+    view.end({ event: 'completed' });
+    return 0;
+  } catch (error) {
+    const failure = toBlockError(error);
+    const interrupted = failure.code === 'cancelled';
+    view.end({ event: interrupted ? 'cancelled' : 'failed', error: failure.message });
+    if (interrupted) {
+      reportError(
+        `Cancelled. '${plan.source}' is as it was; '${plan.target}' is incomplete: delete it or start again.`,
+      );
+      return EXIT_INTERRUPTED;
+    }
+    const side = failure.path === source.filename ? 'reading' : 'writing';
+    reportError(
+      `error while ${side}${failure.offset === undefined ? '' : ` at byte ${failure.offset}`}: ${reasonOf(failure)}`,
+    );
+    return 1;
+  } finally {
+    interrupt.stop();
+  }
+}
+
+/** Waits until the rate limit lets `bytes` go. */
+async function admit(session: Session, limit: RateLimit, bytes: number): Promise<void> {
+  for (let delayMs = limit.delayMs(); delayMs > 0; delayMs = limit.delayMs()) {
+    const waitMs = delayMs;
+    await new Promise<void>((resolve) => session.host.clock.timer(waitMs, resolve));
+  }
+  limit.charge(bytes);
+}

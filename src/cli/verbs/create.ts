@@ -1,0 +1,144 @@
+// `diskwright create`: an empty image, or an overlay of another.
+
+import { createImage } from '../../block/create.js';
+import { resolveBackingName } from '../../block/filename.js';
+import { probeFormat, readHead } from '../../block/probe.js';
+import { toBlockError } from '../../util/errors.js';
+import { HELP, OBJECT, QUIET, sizeValue } from '../arguments.js';
+import {
+  asksForOptionHelp,
+  type CreateValues,
+  creatableFormat,
+  formattingLine,
+  imageCreateOptions,
+  optionHelp,
+  parseCreateOptions,
+} from '../create-options.js';
+import { type ParsedOptions, UsageError } from '../getopt.js';
+import { complain, reportError, write } from '../output.js';
+import { openImage, reasonOf, type Session, withSession } from '../session.js';
+import type { Verb } from '../verb.js';
+
+export const verb: Verb = {
+  name: 'create',
+  synopsis: '[-f FMT] [-b BACKING_FILE -F BACKING_FMT] [-u] [-o OPTIONS] [-q] FILENAME [SIZE]',
+  description:
+    'Makes a new image. A file that is there is replaced.\n\n' +
+    'With -b it is an overlay: it reads as the backing file until it is written to, and the backing file is never changed through it. ' +
+    'A relative BACKING_FILE counts from the folder of FILENAME. Without SIZE the overlay is as large as its backing file.',
+  options: [
+    { key: 'format', short: 'f', argument: 'FMT', help: 'raw (default) or qcow2.' },
+    { key: 'backing', short: 'b', argument: 'BACKING_FILE', help: 'Make an overlay of this image.' },
+    { key: 'backing-format', short: 'F', argument: 'BACKING_FMT', help: 'Format of the backing file; needed with -b.' },
+    { key: 'unsafe', short: 'u', help: 'Do not open the backing file; SIZE is needed then.' },
+    {
+      key: 'options',
+      short: 'o',
+      argument: 'OPTIONS',
+      help: 'Options of the format, name=value,...; "-o help" lists them. May be given several times.',
+    },
+    QUIET,
+    HELP,
+    OBJECT,
+  ],
+  notes: [['Exit codes', '0  the image is there\n1  it is not']],
+  examples: [
+    ['diskwright create -f qcow2 disk.qcow2 20G', 'an empty disk of 20 GiB that takes 196 KiB'],
+    ['diskwright create -f qcow2 -b disk.qcow2 -F qcow2 snap.qcow2', 'an overlay'],
+    ['diskwright create -f qcow2 -o cluster_size=2M,preallocation=metadata big.qcow2 1T', 'for large sequential files'],
+  ],
+  run,
+};
+
+async function run(options: ParsedOptions): Promise<number> {
+  const format = options.get('format') ?? 'raw';
+  const texts = options.all('options');
+  if (asksForOptionHelp(texts)) {
+    write(optionHelp(creatableFormat(format)));
+    return 0;
+  }
+  const [filename, sizeText, extra] = options.positional;
+  if (filename === undefined) throw new UsageError('Expecting image file name', true);
+  if (extra !== undefined) throw new UsageError(`Unexpected argument: ${extra}`, true);
+  const size = sizeText === undefined ? undefined : sizeValue(sizeText, 'image size');
+  const values = valuesOf(options, format, filename, size);
+  const backing = values.get('backing_file');
+  return withSession(async (session) => {
+    if (backing !== undefined && !options.has('unsafe')) {
+      const found = await backingSize(session, filename, backing, values);
+      if (found === null) return 1;
+      if (!values.has('size')) values.set('size', String(found));
+    }
+    if (!values.has('size')) throw new UsageError(`${filename}: Image creation needs a size parameter`);
+    if (!options.has('quiet')) write(formattingLine(filename, format, values));
+    try {
+      await createImage(session.graph, filename, imageCreateOptions(format, values));
+    } catch (error) {
+      reportError(`${filename}: ${creationFailure(filename, error)}`);
+      return 1;
+    }
+    return 0;
+  });
+}
+
+/** Everything that was said of the image to be made. The messages name it, as qemu-img's do. */
+function valuesOf(options: ParsedOptions, format: string, filename: string, size: number | undefined): CreateValues {
+  try {
+    const values = parseCreateOptions(creatableFormat(format), options.all('options'));
+    if (size !== undefined) {
+      if (values.has('size')) throw new UsageError('The image size must be specified only once');
+      values.set('size', String(size));
+    }
+    const backing = options.get('backing');
+    if (format !== 'qcow2' && (backing ?? options.get('backing-format')) !== undefined) {
+      throw new UsageError(`Backing file not supported for file format '${format}'`);
+    }
+    if (backing !== undefined) values.set('backing_file', backing);
+    const backingFormat = options.get('backing-format');
+    if (backingFormat !== undefined) values.set('backing_fmt', backingFormat);
+    if (values.get('backing_file') === filename) {
+      throw new UsageError('Error: Trying to create an image with the same filename as the backing file');
+    }
+    return values;
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw new UsageError([`${filename}: ${error.lines[0]}`, ...error.lines.slice(1)], error.hint);
+  }
+}
+
+/** Size of the backing file; null after its failure has been reported. */
+async function backingSize(
+  session: Session,
+  filename: string,
+  backing: string,
+  values: CreateValues,
+): Promise<number | null> {
+  const format = values.get('backing_fmt');
+  const full = resolveBackingName(filename, backing);
+  try {
+    const node = await openImage(session, full, { format, backing: false });
+    const size = node.length;
+    if (format === undefined && node.file !== null) {
+      const detected = probeFormat(await readHead(node.file.node), full);
+      reportError(`${filename}: Backing file specified without backing format`);
+      complain(`Detected format of ${detected}.`);
+      return null;
+    }
+    await session.graph.release(node);
+    return size;
+  } catch (error) {
+    const failure = toBlockError(error);
+    const reason = failure.cause === undefined ? failure : toBlockError(failure.cause);
+    reportError(`${filename}: ${reasonOf(reason)}`);
+    complain('Could not open backing image.');
+    return null;
+  }
+}
+
+/** Why an image could not be made: a file that cannot be opened could not be created. */
+export function creationFailure(filename: string, error: unknown): string {
+  const failure = toBlockError(error);
+  if (failure.operation !== 'open' || failure.errno === undefined) return reasonOf(failure);
+  const reason = /: ([^:]*)$/.exec(failure.message)?.[1] ?? failure.message;
+  return `Could not create '${filename}': ${reason}`;
+}

@@ -1,0 +1,88 @@
+// `diskwright mirror`: copies an image as a mirror job, which ends when both sides agree.
+
+import { MirrorDriver } from '../../jobs/mirror.js';
+import { choiceOption, FORMAT, HELP, IMAGE_OPTS, OBJECT, oneImage, QUIET, sizeOption } from '../arguments.js';
+import type { ParsedOptions } from '../getopt.js';
+import { COPY_POLICIES, JOB_RATE, jobOptions } from '../job-options.js';
+import { openTarget, TARGET_OPTIONS, targetOf } from '../job-target.js';
+import { PROGRESS, PROGRESS_BAR, progressKind } from '../progress.js';
+import { runJob } from '../run-job.js';
+import { imageArguments, openImage, withSession } from '../session.js';
+import type { Verb } from '../verb.js';
+
+export const verb: Verb = {
+  name: 'mirror',
+  synopsis: '--target=FILENAME [--format=FMT] [--sync=SYNC] [-r BYTES] [-p] FILENAME',
+  description:
+    'Copies FILENAME to a target by a mirror job, and ends when both are the same. FILENAME is only read.\n\n' +
+    'What a virtual machine writes meanwhile cannot be followed here: an image that is in use is refused. That is what the library, and ' +
+    'later the daemon, are for.',
+  options: [
+    ...TARGET_OPTIONS,
+    {
+      key: 'sync',
+      long: 'sync',
+      argument: 'SYNC',
+      help: 'full (default): the content of the whole chain. top: what FILENAME itself holds, into an overlay of its backing file. none: nothing, into an overlay of FILENAME.',
+    },
+    {
+      key: 'granularity',
+      long: 'granularity',
+      argument: 'BYTES',
+      help: 'Bytes that are copied together, a power of two from 512 to 64M (default: the cluster size of the target, 4k to 64k).',
+    },
+    { key: 'buf-size', long: 'buf-size', argument: 'BYTES', help: 'Bytes in flight at most.' },
+    {
+      key: 'copy-mode',
+      long: 'copy-mode',
+      argument: 'MODE',
+      help: 'background (default) or write-blocking: how writes during the job reach the target.',
+    },
+    { key: 'unmap', long: 'unmap', argument: 'on|off', help: 'Zeroes may become holes on the target (default: on).' },
+    JOB_RATE,
+    ...COPY_POLICIES,
+    FORMAT,
+    IMAGE_OPTS,
+    PROGRESS_BAR,
+    PROGRESS,
+    QUIET,
+    HELP,
+    { key: 'bitmap', long: 'bitmap', argument: 'NAME', help: 'Only what a bitmap says.', refused: true },
+    OBJECT,
+  ],
+  notes: [
+    ['Exit codes', '0    done\n1    failed\n130  interrupted'],
+    ['After Ctrl-C or a failure', 'FILENAME is as it was. The target is incomplete: delete it or start again.'],
+  ],
+  examples: [
+    ['diskwright mirror --target=copy.qcow2 -p disk.qcow2', 'a full copy'],
+    ['diskwright mirror --target=snap-copy.qcow2 --sync=top snap.qcow2', 'of the top image only'],
+  ],
+  run,
+};
+
+async function run(options: ParsedOptions): Promise<number> {
+  const filename = oneImage(options);
+  const target = targetOf(options);
+  const sync = choiceOption(options, 'sync', ['full', 'top', 'none']) ?? 'full';
+  const granularity = sizeOption(options, 'granularity', 'granularity');
+  const bufSize = sizeOption(options, 'buf-size', 'buf-size');
+  const copyMode = choiceOption(options, 'copy-mode', ['background', 'write-blocking']);
+  const unmap = choiceOption(options, 'unmap', ['on', 'off']) !== 'off';
+  const job = jobOptions(options);
+  const progress = progressKind(options, true);
+  return withSession(async (session) => {
+    const source = await openImage(session, filename, imageArguments(options));
+    const node = await openTarget(session, source, target, sync);
+    if (node === null) return 1;
+    const incomplete = `'${filename}' is as it was; '${target.name}' is incomplete: delete it or start again.`;
+    return runJob(session, {
+      driver: new MirrorDriver({ source, target: node, sync, granularity, bufSize, copyMode, unmap, backing: 'leave' }),
+      options: job,
+      progress,
+      done: options.has('quiet') ? undefined : 'Image mirrored.',
+      stateWhenCancelled: incomplete,
+      stateWhenFailed: incomplete,
+    });
+  });
+}

@@ -1,0 +1,98 @@
+// `diskwright stream`: pulls the data of the backing files up into an overlay.
+
+import { overlayOf } from '../../block/chain.js';
+import type { BlockNode } from '../../block/node.js';
+import { StreamDriver, type StreamOptions } from '../../jobs/stream.js';
+import { BlockError } from '../../util/errors.js';
+import { FORMAT, HELP, IMAGE_OPTS, OBJECT, oneImage, QUIET } from '../arguments.js';
+import { findBelow, nameInHeader } from '../chain-names.js';
+import { type ParsedOptions, UsageError } from '../getopt.js';
+import { JOB_RATE, jobOptions, ON_ERROR } from '../job-options.js';
+import { PROGRESS, PROGRESS_BAR, progressKind } from '../progress.js';
+import { runJob } from '../run-job.js';
+import { imageArguments, openImage, type Session, withSession } from '../session.js';
+import type { Verb } from '../verb.js';
+
+export const verb: Verb = {
+  name: 'stream',
+  synopsis: '[--base=FILE | --bottom=FILE] [--backing-file=NAME] [-r BYTES] [-p] FILENAME',
+  description:
+    'Copies what the backing files of FILENAME hold into FILENAME, which needs them no longer afterwards. Its content does not change; ' +
+    'the backing files are only read, and stay.\n\n' +
+    'With --base, everything above that image is copied, and FILENAME has it as backing file afterwards.',
+  options: [
+    { key: 'base', long: 'base', argument: 'FILE', help: 'The backing image that stays. Default: none.' },
+    {
+      key: 'bottom',
+      long: 'bottom',
+      argument: 'FILE',
+      help: 'The last image that is copied; what lies below it stays. Excludes --base.',
+    },
+    {
+      key: 'backing-file',
+      long: 'backing-file',
+      argument: 'NAME',
+      help: 'What the header of FILENAME will name as backing file. Default: the name of the image that stays.',
+    },
+    JOB_RATE,
+    ON_ERROR,
+    FORMAT,
+    IMAGE_OPTS,
+    PROGRESS_BAR,
+    PROGRESS,
+    QUIET,
+    HELP,
+    OBJECT,
+  ],
+  notes: [
+    ['Exit codes', '0    done\n1    failed\n130  interrupted'],
+    [
+      'After Ctrl-C or a failure',
+      'FILENAME reads as before and still needs its backing files. What was copied stays in it;\nthe same command goes on from there.',
+    ],
+  ],
+  examples: [
+    ['diskwright stream -p snap3.qcow2', 'make it stand alone'],
+    ['diskwright stream --base base.qcow2 -r 50M snap3.qcow2', 'drop the images between, with at most 50 MiB/s'],
+  ],
+  run,
+};
+
+async function run(options: ParsedOptions): Promise<number> {
+  const filename = oneImage(options);
+  const job = jobOptions(options);
+  const progress = progressKind(options, true);
+  if (options.has('base') && options.has('bottom')) {
+    throw new UsageError("'base' and 'bottom' cannot be specified at the same time");
+  }
+  return withSession(async (session) => {
+    const top = await openImage(session, filename, { ...imageArguments(options), writable: true });
+    const driver = new StreamDriver(await streamOptions(session, top, options));
+    return runJob(session, {
+      driver,
+      options: job,
+      progress,
+      done: options.has('quiet') ? undefined : 'Image streamed.',
+      stateWhenCancelled: `'${filename}' reads as before and still needs its backing files; the same command goes on from here.`,
+      stateWhenFailed: `'${filename}' reads as before and still needs its backing files.`,
+    });
+  });
+}
+
+async function streamOptions(session: Session, top: BlockNode, options: ParsedOptions): Promise<StreamOptions> {
+  if (top.backing === null) {
+    throw new BlockError('invalid-argument', `'${top.filename}' does not have a backing file`, { path: top.filename });
+  }
+  const baseName = options.get('base');
+  const bottomName = options.get('bottom');
+  const bottom = bottomName === undefined ? undefined : await findBelow(session, top, bottomName);
+  const base = baseName === undefined ? (bottom?.backing?.node ?? null) : await findBelow(session, top, baseName);
+  const backingFile = options.get('backing-file');
+  if (base === null && backingFile !== undefined) {
+    throw new UsageError('backing file specified, but streaming the entire chain');
+  }
+  if (base === null) return { top };
+  const named = backingFile ?? nameInHeader(top, base);
+  const last = bottom ?? overlayOf(top, base)!;
+  return last === top ? { top, base, backingFile: named } : { top, bottom: last, backingFile: named };
+}
