@@ -88,7 +88,7 @@ async function exercise(graph: Graph, path: string): Promise<void> {
       for await (const _ of mapEntries(node, 0, node.length)) if (++entries > 20_000) break;
     }, true),
   );
-  await tolerate(() => use(async (node) => void (await consistencyCheckOf(node)?.()), true));
+  await tolerate(() => use(async (node) => void (await consistencyCheckOf(node)?.(() => {})), true));
   await tolerate(() =>
     use(async (node) => {
       const data = Buffer.alloc(10_000, 0x5a);
