@@ -1,6 +1,5 @@
 // Options that all jobs of the command line have, in QMP's words.
 
-import type { ManagedJobOptions } from '../jobs/manager.js';
 import type { BlockdevOnError } from '../schema/generated/types.js';
 import { choiceOption, RATE, sizeOption } from './arguments.js';
 import type { OptionSpec, ParsedOptions } from './getopt.js';
@@ -26,12 +25,12 @@ export const COPY_POLICIES: readonly OptionSpec[] = [
 ];
 export const JOB_RATE: OptionSpec = { ...RATE, help: 'Rate limit, bytes a second: 50M. 0 (default) is none.' };
 
-/** What the options say to `JobManager.create`. */
-export function jobOptions(options: ParsedOptions): Omit<ManagedJobOptions, 'driver'> {
-  const both = choiceOption(options, 'on-error', POLICIES);
-  return {
-    speed: sizeOption(options, 'speed', 'rate limit'),
-    onSourceError: choiceOption(options, 'on-source-error', POLICIES) ?? both,
-    onTargetError: choiceOption(options, 'on-target-error', POLICIES) ?? both,
-  };
+/** `speed` of a job's arguments. */
+export function speedOption(options: ParsedOptions): number | undefined {
+  return sizeOption(options, 'speed', 'rate limit');
+}
+
+/** One of the policies above, by its key. */
+export function policyOption(options: ParsedOptions, key: string): BlockdevOnError | undefined {
+  return choiceOption(options, key, POLICIES);
 }

@@ -1,8 +1,8 @@
 // Runs one job to its end: progress, Ctrl-C, exit code.
 
 import type { Job } from '../jobs/job.js';
-import { type LaunchableDriver, launchJob } from '../jobs/launch.js';
-import { JobManager, type ManagedJobOptions } from '../jobs/manager.js';
+import { JobManager } from '../jobs/manager.js';
+import type { JobEnvironment } from '../jobs/start.js';
 import { type BlockError, toBlockError } from '../util/errors.js';
 import { complain, reportError, write } from './output.js';
 import { openProgress, type ProgressKind } from './progress.js';
@@ -12,22 +12,19 @@ const UPDATE_MS = 200;
 const EXIT_INTERRUPTED = 130;
 
 export interface JobRun {
-  driver: LaunchableDriver;
-  options?: Omit<ManagedJobOptions, 'driver'>;
+  start(env: JobEnvironment): Promise<Job>;
   progress: ProgressKind;
   /** Said on standard output after success, but not to programs. */
   done?: string;
   /** What state the files are in after Ctrl-C, or a failure half way: whole sentences. */
   stateWhenCancelled: string;
   stateWhenFailed: string;
-  /** Runs after the job succeeded, before that is said. */
-  after?: () => Promise<void>;
 }
 
 /** Resolves with the exit code; whatever went wrong has been reported. Rejects only where the job could not begin. */
 export async function runJob(session: Session, run: JobRun): Promise<number> {
   const manager = new JobManager(session.host.clock);
-  const job = await launchJob(manager, run.driver, run.options);
+  const job = await run.start({ graph: session.graph, manager });
   const view = openProgress(run.progress);
   const interrupt = new Interrupt();
   const show = (): void => view.update({ ...job.progress.snapshot(), status: job.status });
@@ -43,7 +40,6 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
   let failure: BlockError | null = null;
   try {
     await job.done;
-    await run.after?.();
   } catch (error) {
     failure = toBlockError(error);
   } finally {

@@ -1,9 +1,9 @@
 // `diskwright backup`: copies an image as it is at the start.
 
-import { BackupDriver } from '../../jobs/backup.js';
+import { startBackup } from '../../jobs/start.js';
 import { choiceOption, FORMAT, HELP, IMAGE_OPTS, OBJECT, oneImage, QUIET, sizeOption } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { COPY_POLICIES, JOB_RATE, jobOptions } from '../job-options.js';
+import { COPY_POLICIES, JOB_RATE, policyOption, speedOption } from '../job-options.js';
 import { openTarget, TARGET_OPTIONS, targetOf } from '../job-target.js';
 import { PROGRESS, PROGRESS_BAR, progressKind } from '../progress.js';
 import { runJob } from '../run-job.js';
@@ -62,7 +62,11 @@ async function run(options: ParsedOptions): Promise<number> {
   if (compress && target.format === 'raw') throw new UsageError('Compression not supported for this file format');
   const maxWorkers = countOption(options, 'max-workers');
   const maxChunk = sizeOption(options, 'max-chunk', 'max-chunk');
-  const job = jobOptions(options);
+  const common = {
+    speed: speedOption(options),
+    'on-source-error': policyOption(options, 'on-source-error'),
+    'on-target-error': policyOption(options, 'on-target-error'),
+  };
   const progress = progressKind(options, true);
   return withSession(async (session) => {
     const source = await openImage(session, filename, imageArguments(options));
@@ -70,8 +74,15 @@ async function run(options: ParsedOptions): Promise<number> {
     if (node === null) return 1;
     const incomplete = `'${filename}' is as it was; '${target.name}' is incomplete: delete it or start again.`;
     return runJob(session, {
-      driver: new BackupDriver({ source, target: node, sync, compress, maxWorkers, maxChunk }),
-      options: job,
+      start: (env) =>
+        startBackup(env, {
+          ...common,
+          device: source.nodeName,
+          target: node.nodeName,
+          sync,
+          compress,
+          'x-perf': { 'max-workers': maxWorkers, 'max-chunk': maxChunk },
+        }),
       progress,
       done: options.has('quiet') ? undefined : 'Image backed up.',
       stateWhenCancelled: incomplete,

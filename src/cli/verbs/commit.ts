@@ -1,12 +1,12 @@
 // `diskwright commit`: writes an overlay down into a backing file.
 
 import { backingOf } from '../../block/chain.js';
-import { CommitDriver } from '../../jobs/commit.js';
+import { startCommit } from '../../jobs/start.js';
 import { BlockError } from '../../util/errors.js';
 import { CACHE, cacheMode, FORMAT, HELP, IMAGE_OPTS, OBJECT, oneImage, QUIET } from '../arguments.js';
 import { findBelow } from '../chain-names.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { JOB_RATE, jobOptions } from '../job-options.js';
+import { JOB_RATE, speedOption } from '../job-options.js';
 import { PROGRESS, PROGRESS_BAR, progressKind } from '../progress.js';
 import { runJob } from '../run-job.js';
 import { imageArguments, openImage, withSession } from '../session.js';
@@ -48,7 +48,7 @@ export const verb: Verb = {
 
 async function run(options: ParsedOptions): Promise<number> {
   const cache = cacheMode(options, 'cache', 'cache', 'writeback');
-  const job = jobOptions(options);
+  const speed = speedOption(options);
   if (cache.writethrough) throw new UsageError(`cache mode '${options.get('cache')}' is not supported yet`);
   const filename = oneImage(options);
   const progress = progressKind(options);
@@ -61,15 +61,9 @@ async function run(options: ParsedOptions): Promise<number> {
     const keepsData = options.has('drop') || baseName !== undefined;
     const partly = `'${filename}' reads as before; '${base.filename}' may hold a part of its data. The same command goes on.`;
     return runJob(session, {
-      driver: new CommitDriver({ top, base }),
-      options: job,
+      start: (env) => startCommit(env, { device: top.nodeName, 'base-node': base.nodeName, speed, empty: !keepsData }),
       progress,
       done: options.has('quiet') ? undefined : 'Image committed.',
-      after: async () => {
-        if (keepsData) return;
-        await top.makeEmpty();
-        await top.flush();
-      },
       stateWhenCancelled: partly,
       stateWhenFailed: partly,
     });

@@ -1,9 +1,9 @@
 // `diskwright mirror`: copies an image as a mirror job, which ends when both sides agree.
 
-import { MirrorDriver } from '../../jobs/mirror.js';
+import { startMirror } from '../../jobs/start.js';
 import { choiceOption, FORMAT, HELP, IMAGE_OPTS, OBJECT, oneImage, QUIET, sizeOption } from '../arguments.js';
 import type { ParsedOptions } from '../getopt.js';
-import { COPY_POLICIES, JOB_RATE, jobOptions } from '../job-options.js';
+import { COPY_POLICIES, JOB_RATE, policyOption, speedOption } from '../job-options.js';
 import { openTarget, TARGET_OPTIONS, targetOf } from '../job-target.js';
 import { PROGRESS, PROGRESS_BAR, progressKind } from '../progress.js';
 import { runJob } from '../run-job.js';
@@ -69,7 +69,11 @@ async function run(options: ParsedOptions): Promise<number> {
   const bufSize = sizeOption(options, 'buf-size', 'buf-size');
   const copyMode = choiceOption(options, 'copy-mode', ['background', 'write-blocking']);
   const unmap = choiceOption(options, 'unmap', ['on', 'off']) !== 'off';
-  const job = jobOptions(options);
+  const common = {
+    speed: speedOption(options),
+    'on-source-error': policyOption(options, 'on-source-error'),
+    'on-target-error': policyOption(options, 'on-target-error'),
+  };
   const progress = progressKind(options, true);
   return withSession(async (session) => {
     const source = await openImage(session, filename, imageArguments(options));
@@ -77,8 +81,17 @@ async function run(options: ParsedOptions): Promise<number> {
     if (node === null) return 1;
     const incomplete = `'${filename}' is as it was; '${target.name}' is incomplete: delete it or start again.`;
     return runJob(session, {
-      driver: new MirrorDriver({ source, target: node, sync, granularity, bufSize, copyMode, unmap, backing: 'leave' }),
-      options: job,
+      start: (env) =>
+        startMirror(env, {
+          ...common,
+          device: source.nodeName,
+          target: node.nodeName,
+          sync,
+          granularity,
+          'buf-size': bufSize,
+          'copy-mode': copyMode,
+          unmap,
+        }),
       progress,
       done: options.has('quiet') ? undefined : 'Image mirrored.',
       stateWhenCancelled: incomplete,

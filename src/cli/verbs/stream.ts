@@ -1,13 +1,13 @@
 // `diskwright stream`: pulls the data of the backing files up into an overlay.
 
-import { overlayOf } from '../../block/chain.js';
 import type { BlockNode } from '../../block/node.js';
-import { StreamDriver, type StreamOptions } from '../../jobs/stream.js';
+import { startStream } from '../../jobs/start.js';
+import type { BlockStreamArguments } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
 import { FORMAT, HELP, IMAGE_OPTS, OBJECT, oneImage, QUIET } from '../arguments.js';
 import { findBelow, nameInHeader } from '../chain-names.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { JOB_RATE, jobOptions, ON_ERROR } from '../job-options.js';
+import { JOB_RATE, ON_ERROR, policyOption, speedOption } from '../job-options.js';
 import { PROGRESS, PROGRESS_BAR, progressKind } from '../progress.js';
 import { runJob } from '../run-job.js';
 import { imageArguments, openImage, type Session, withSession } from '../session.js';
@@ -60,17 +60,16 @@ export const verb: Verb = {
 
 async function run(options: ParsedOptions): Promise<number> {
   const filename = oneImage(options);
-  const job = jobOptions(options);
+  const common = { speed: speedOption(options), 'on-error': policyOption(options, 'on-error') };
   const progress = progressKind(options, true);
   if (options.has('base') && options.has('bottom')) {
     throw new UsageError("'base' and 'bottom' cannot be specified at the same time");
   }
   return withSession(async (session) => {
     const top = await openImage(session, filename, { ...imageArguments(options), writable: true });
-    const driver = new StreamDriver(await streamOptions(session, top, options));
+    const arguments_ = { ...common, ...(await streamArguments(session, top, options)) };
     return runJob(session, {
-      driver,
-      options: job,
+      start: (env) => startStream(env, arguments_),
       progress,
       done: options.has('quiet') ? undefined : 'Image streamed.',
       stateWhenCancelled: `'${filename}' reads as before and still needs its backing files; the same command goes on from here.`,
@@ -79,20 +78,22 @@ async function run(options: ParsedOptions): Promise<number> {
   });
 }
 
-async function streamOptions(session: Session, top: BlockNode, options: ParsedOptions): Promise<StreamOptions> {
+async function streamArguments(
+  session: Session,
+  top: BlockNode,
+  options: ParsedOptions,
+): Promise<BlockStreamArguments> {
   if (top.backing === null) {
     throw new BlockError('invalid-argument', `'${top.filename}' does not have a backing file`, { path: top.filename });
   }
-  const baseName = options.get('base');
-  const bottomName = options.get('bottom');
-  const bottom = bottomName === undefined ? undefined : await findBelow(session, top, bottomName);
+  const device = top.nodeName;
+  const [baseName, bottomName] = [options.get('base'), options.get('bottom')];
+  const bottom = bottomName === undefined ? null : await findBelow(session, top, bottomName);
   const base = baseName === undefined ? (bottom?.backing?.node ?? null) : await findBelow(session, top, baseName);
   const backingFile = options.get('backing-file');
-  if (base === null && backingFile !== undefined) {
-    throw new UsageError('backing file specified, but streaming the entire chain');
+  if (base !== null) {
+    return { device, 'base-node': base.nodeName, 'backing-file': backingFile ?? nameInHeader(top, base) };
   }
-  if (base === null) return { top };
-  const named = backingFile ?? nameInHeader(top, base);
-  const last = bottom ?? overlayOf(top, base)!;
-  return last === top ? { top, base, backingFile: named } : { top, bottom: last, backingFile: named };
+  if (backingFile !== undefined) throw new UsageError('backing file specified, but streaming the entire chain');
+  return { device };
 }
