@@ -128,8 +128,11 @@ export class CommitDriver implements JobDriver {
   }
 
   async prepare(): Promise<void> {
+    await this.#base.flush();
+  }
+
+  async commit(): Promise<void> {
     const base = this.#base;
-    await base.flush();
     // From here on the base is a backing node like any other, which its overlays do not let others write to.
     if (this.#baseChild !== null) BlockNode.changePermissions(this.#baseChild, SOURCE_PERM, PERM_ALL);
     if (this.#empty) {

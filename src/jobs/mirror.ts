@@ -276,10 +276,12 @@ export class MirrorDriver implements JobDriver {
     const { graph } = source;
     const { sync } = this.#options;
     const from = this.#options.replaces ?? source;
-    if (this.#takesBacking) await graph.setBacking(target, sync === 'none' ? source : (source.backing?.node ?? null));
+    // For `none` the source itself becomes the backing node, which it can once nobody writes to it any more.
+    if (this.#takesBacking && sync !== 'none') await graph.setBacking(target, source.backing?.node ?? null);
     if (this.#targetChild !== null) Node.changePermissions(this.#targetChild, 0, PERM_ALL);
     const jobs = new Set([...from.parents].filter((child) => child.role === 'source').map((child) => child.user));
     graph.replaceNode(from, target, jobs);
+    if (this.#takesBacking && sync === 'none') await graph.setBacking(target, source);
     this.resources.dropLater([from]);
   }
 

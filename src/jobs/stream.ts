@@ -163,10 +163,13 @@ export class StreamDriver implements JobDriver {
   }
 
   async prepare(): Promise<void> {
+    await this.#top.flush();
+  }
+
+  async commit(): Promise<void> {
     if (this.#layers.length === 0) return;
     const top = this.#top;
     const base = this.#base;
-    await top.flush();
     const name = base === null ? null : (this.#backingFile ?? base.filename);
     await changeBacking(this.#graph, top, base, name, base?.driver ?? null);
     this.#resources.dropLater(this.#layers);
