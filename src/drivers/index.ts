@@ -1,6 +1,7 @@
 // All drivers: one line each.
 
 import { registerDriver } from '../block/registry.js';
+import { qcow2Driver } from './formats/qcow2/driver.js';
 import { rawDriver } from './formats/raw/driver.js';
 import { fileDriver, hostDeviceDriver } from './protocols/file/driver.js';
 import { nullDriver } from './protocols/null/driver.js';
@@ -11,4 +12,5 @@ export function registerDrivers(): void {
   registerDriver(hostDeviceDriver);
   registerDriver(nullDriver);
   registerDriver(rawDriver);
+  registerDriver(qcow2Driver);
 }

@@ -1,0 +1,197 @@
+// The order in which metadata reaches the disk, so that at any instant the file is an image with at worst leaked clusters.
+// All changes wait in the caches; a commit takes a copy of what is dirty at one moment and writes it:
+//
+//   0   a changed header (tables that moved are on disk already)        | flush
+//   A   refcount blocks; L2 tables that nothing on disk points to yet   | flush: also the data that was answered before
+//   A2  pointers to new refcount blocks                                 | flush
+//   B   L2 entries, L1 entries                                          | flush
+//   C   only now what those entries let go is lowered in the refcounts, in the cache, and may be used again
+//
+// Requests go on meanwhile: what they publish after the copy was taken belongs to the next commit. When a step fails, all that
+// was taken is dirty again and the next commit repeats it.
+
+import type { PendingFree } from './allocation.js';
+import type { Qcow2Image } from './image.js';
+import type { PointerTable } from './pointer-table.js';
+import type { Table, TableCache } from './table-cache.js';
+import { SECTOR } from './types.js';
+
+interface Staged {
+  offset: number;
+  bytes: Uint8Array;
+}
+
+interface TakenTable {
+  cache: TableCache;
+  table: Table;
+  from: number;
+  to: number;
+}
+
+interface TakenSectors {
+  table: PointerTable;
+  sectors: number[];
+}
+
+/** What one commit writes, by step. */
+class Taken {
+  readonly tables: TakenTable[] = [];
+  readonly pointers: TakenSectors[] = [];
+  readonly first: Staged[] = [];
+  readonly refcountPointers: Staged[] = [];
+  readonly last: Staged[] = [];
+  pending: PendingFree[] = [];
+
+  staged(): Staged[] {
+    return [...this.first, ...this.refcountPointers, ...this.last];
+  }
+
+  /** The tables may leave the cache again. */
+  unpin(): void {
+    for (const { table } of this.tables) table.pins--;
+    this.tables.length = 0;
+  }
+}
+
+export class Committer {
+  readonly #image: Qcow2Image;
+  #tail: Promise<unknown> = Promise.resolve();
+  #next: Promise<void> | null = null;
+
+  constructor(image: Qcow2Image) {
+    this.#image = image;
+  }
+
+  /** Makes all that is published and answered now durable. Callers that come while one commit waits for its turn share it. */
+  commit(): Promise<void> {
+    this.#next ??= this.#locked(() => {
+      this.#next = null;
+      return this.#run();
+    });
+    return this.#next;
+  }
+
+  /** Runs `action` with a commit just done and no other running. `action` must not ask for a commit. */
+  exclusive<T>(action: () => Promise<T>): Promise<T> {
+    return this.#locked(async () => {
+      await this.#run();
+      return action();
+    });
+  }
+
+  #locked<T>(action: () => Promise<T>): Promise<T> {
+    const turn = this.#tail.then(action, action);
+    this.#tail = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** Writes the header's first sector and makes it durable: the switch to tables that are on disk already. */
+  async writeHeader(): Promise<void> {
+    const image = this.#image;
+    await image.file.write(0, image.encodeFirstSector());
+    await image.file.flush();
+    image.headerDirty = false;
+  }
+
+  async #run(): Promise<void> {
+    const image = this.#image;
+    if (image.headerDirty) await this.writeHeader();
+    const taken = this.#take();
+    try {
+      await this.#write(taken);
+    } catch (error) {
+      this.#giveBack(taken);
+      throw error;
+    } finally {
+      taken.unpin();
+      for (const { bytes } of taken.staged()) image.memory.free(bytes);
+    }
+  }
+
+  async #write(taken: Taken): Promise<void> {
+    const { file, grace, refcounts } = this.#image;
+    await this.#writeAll(taken.first);
+    if (file.unflushed) await file.flush();
+    for (const { table } of taken.tables) table.isNew = false;
+    if (taken.refcountPointers.length > 0) {
+      await this.#writeAll(taken.refcountPointers);
+      await file.flush();
+    }
+    if (taken.last.length > 0) {
+      await this.#writeAll(taken.last);
+      await file.flush();
+    }
+    // From here on only frees are left to be done: nothing has to be written again.
+    taken.unpin();
+    taken.pointers.length = 0;
+    if (taken.pending.length === 0) return;
+    await grace.settle();
+    await refcounts.applyFrees(taken.pending);
+  }
+
+  /** Copies everything that is dirty, in one go without waiting. */
+  #take(): Taken {
+    const { mapping, refcounts } = this.#image;
+    const taken = new Taken();
+    for (const table of [...refcounts.blocks.dirty]) this.#takeTable(taken, refcounts.blocks, table, taken.first);
+    for (const table of [...mapping.cache.dirty]) {
+      this.#takeTable(taken, mapping.cache, table, table.isNew ? taken.first : taken.last);
+    }
+    this.#takePointers(taken, refcounts.table, taken.refcountPointers);
+    this.#takePointers(taken, mapping.l1, taken.last);
+    taken.pending = refcounts.takePending();
+    return taken;
+  }
+
+  #takeTable(taken: Taken, cache: TableCache, table: Table, to: Staged[]): void {
+    const range = cache.takeDirty(table);
+    table.pins++;
+    taken.tables.push({ cache, table, ...range });
+    to.push(this.#stage(table.offset + range.from, table.bytes.subarray(range.from, range.to)));
+  }
+
+  /** Dirty sectors of a table in memory, neighbours as one write. */
+  #takePointers(taken: Taken, table: PointerTable, to: Staged[]): void {
+    if (table.dirtySectors.size === 0) return;
+    const sectors = [...table.dirtySectors].sort((a, b) => a - b);
+    table.dirtySectors.clear();
+    taken.pointers.push({ table, sectors });
+    for (let i = 0; i < sectors.length; ) {
+      let end = i + 1;
+      while (end < sectors.length && sectors[end] === sectors[end - 1] + 1) end++;
+      const from = sectors[i] * SECTOR;
+      to.push(this.#stage(table.offset + from, table.bytes.subarray(from, (sectors[end - 1] + 1) * SECTOR)));
+      i = end;
+    }
+  }
+
+  #stage(offset: number, content: Uint8Array): Staged {
+    const bytes = this.#image.memory.allocate(content.length);
+    bytes.set(content);
+    return { offset, bytes };
+  }
+
+  /** All of a step's writes side by side; ends when each has ended, and throws the first failure. */
+  async #writeAll(staged: readonly Staged[]): Promise<void> {
+    const { file } = this.#image;
+    const results = await Promise.allSettled(
+      staged.map(async ({ offset, bytes }) => {
+        await file.ensureLength(offset + bytes.length);
+        await file.write(offset, bytes);
+      }),
+    );
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+  }
+
+  #giveBack(taken: Taken): void {
+    for (const { cache, table, from, to } of taken.tables) {
+      if (cache.get(table.index) !== table) continue;
+      if (table.isNew) cache.markDirty(table, 0, cache.tableBytes);
+      else cache.markDirty(table, from, to);
+    }
+    for (const { table, sectors } of taken.pointers) {
+      for (const sector of sectors) table.dirtySectors.add(sector);
+    }
+    this.#image.refcounts.returnPending(taken.pending);
+  }
+}

@@ -1,0 +1,288 @@
+// Makes a new, empty qcow2 image in an empty file, with the options of `qemu-img create -o`.
+//
+//   | header | refcount table | refcount blocks | L1 table | L2 tables (preallocated) | data (preallocated) |
+//
+// Everything is laid out first and written once; the header comes last, after a flush, so that an interrupted creation
+// leaves a file that is no qcow2 image rather than a broken one.
+
+import type { BlockNode } from '../../../block/node.js';
+import type { Preallocation } from '../../../block/types.js';
+import type { CompressionType } from '../../../host/host.js';
+import { BlockError } from '../../../util/errors.js';
+import { encodeFeatureNames } from './features.js';
+import {
+  Extension,
+  encodeExtensions,
+  encodeHeader,
+  type HeaderExtension,
+  Incompatible,
+  type Qcow2Header,
+  V2_HEADER_LENGTH,
+  V3_WRITTEN_HEADER_LENGTH,
+} from './header.js';
+import { fillRefcountOnes } from './refcount-codec.js';
+import {
+  type Geometry,
+  l1EntriesFor,
+  MAX_BACKING_NAME_BYTES,
+  MAX_CLUSTER_BITS,
+  MAX_L1_BYTES,
+  MAX_REFCOUNT_TABLE_BYTES,
+  MIN_CLUSTER_BITS,
+  makeGeometry,
+  roundUp,
+  SECTOR,
+} from './types.js';
+
+export interface Qcow2CreateOptions {
+  /** Virtual size, bytes; rounded up to a multiple of 512. */
+  size: number;
+  /** `0.10` and `v2` are version 2; `1.1` and `v3` (default) version 3. */
+  compat?: string;
+  /** Bytes, a power of two from 512 to 2 MiB; default 64 KiB. */
+  clusterSize?: number;
+  /** 1, 2, 4, ... 64; default 16. */
+  refcountBits?: number;
+  backingFile?: string | null;
+  backingFormat?: string | null;
+  compressionType?: CompressionType;
+  preallocation?: Preallocation;
+  lazyRefcounts?: boolean;
+  extendedL2?: boolean;
+  /** Name of the encryption format that was asked for. */
+  encryption?: string | null;
+  dataFile?: string | null;
+}
+
+/** QEMU leaves the name table out where a cluster is small. */
+const FEATURE_NAMES_MIN_CLUSTER = 8192;
+const CHUNK_BYTES = 1 << 20;
+
+interface Layout {
+  geometry: Geometry;
+  size: number;
+  tableClusters: number;
+  blocks: number;
+  l1Entries: number;
+  l1Clusters: number;
+  l2Tables: number;
+  dataClusters: number;
+  total: number;
+}
+
+function refuse(path: string, code: 'invalid-argument' | 'unsupported' | 'limit', message: string): BlockError {
+  return new BlockError(code, `${path}: ${message}`, { path, operation: 'create' });
+}
+
+/** Checks the options and settles the geometry. Messages are QEMU's. */
+function checkOptions(options: Qcow2CreateOptions, path: string): Geometry {
+  const { compat = '1.1', clusterSize = 65536, refcountBits = 16, preallocation = 'off' } = options;
+  if (!['0.10', 'v2', '1.1', 'v3'].includes(compat)) {
+    throw refuse(path, 'invalid-argument', `Parameter 'version' does not accept value '${compat}'`);
+  }
+  const version = compat === '0.10' || compat === 'v2' ? 2 : 3;
+  const clusterBits = Math.log2(clusterSize);
+  if (!Number.isInteger(clusterBits) || clusterBits < MIN_CLUSTER_BITS || clusterBits > MAX_CLUSTER_BITS) {
+    throw refuse(path, 'invalid-argument', 'Cluster size must be a power of two between 512 and 2048k');
+  }
+  const refcountOrder = Math.log2(refcountBits);
+  if (!Number.isInteger(refcountOrder) || refcountOrder < 0 || refcountOrder > 6) {
+    throw refuse(path, 'invalid-argument', 'Refcount width must be a power of two and may not exceed 64 bits');
+  }
+  if (version === 2 && refcountBits !== 16) {
+    throw refuse(
+      path,
+      'invalid-argument',
+      'Different refcount widths than 16 bits require compatibility level 1.1 or above (use version=v3 or greater)',
+    );
+  }
+  if (version === 2 && options.compressionType === 'zstd') {
+    throw refuse(
+      path,
+      'invalid-argument',
+      'Non-zlib compression type is only supported with compatibility level 1.1 and above (use version=v3 or greater)',
+    );
+  }
+  const { backingFile = null, backingFormat = null } = options;
+  if (backingFile !== null && preallocation !== 'off') {
+    throw refuse(
+      path,
+      'invalid-argument',
+      'Backing file and preallocation can only be used at the same time if extended_l2 is on',
+    );
+  }
+  if (backingFile === null && backingFormat !== null) {
+    throw refuse(path, 'invalid-argument', 'Backing format cannot be used without backing file');
+  }
+  if (backingFile !== null && Buffer.byteLength(backingFile) > MAX_BACKING_NAME_BYTES) {
+    throw refuse(path, 'invalid-argument', 'Backing file name too long');
+  }
+  checkUnsupported(options, path);
+  return makeGeometry(version, clusterBits, refcountOrder);
+}
+
+function checkUnsupported(options: Qcow2CreateOptions, path: string): void {
+  const asked: [boolean, string][] = [
+    [options.lazyRefcounts === true, 'lazy refcounts'],
+    [options.extendedL2 === true, 'extended L2 entries'],
+    [(options.encryption ?? null) !== null, `encryption (${options.encryption})`],
+    [(options.dataFile ?? null) !== null, 'external data file'],
+  ];
+  for (const [wanted, name] of asked) {
+    if (wanted) throw refuse(path, 'unsupported', `Creating an image with ${name} is not supported`);
+  }
+}
+
+/** How many refcount blocks and table clusters an image needs that has `rest` other clusters: they count themselves too. */
+export function refcountClustersFor(geometry: Geometry, rest: number): { tableClusters: number; blocks: number } {
+  let tableClusters = 1;
+  let blocks = 1;
+  for (;;) {
+    const needBlocks = Math.ceil((rest + tableClusters + blocks) / geometry.blockEntries);
+    const needTable = Math.max(1, Math.ceil((needBlocks * 8) / geometry.clusterSize));
+    if (needBlocks <= blocks && needTable <= tableClusters) return { tableClusters, blocks };
+    blocks = Math.max(blocks, needBlocks);
+    tableClusters = Math.max(tableClusters, needTable);
+  }
+}
+
+function makeLayout(geometry: Geometry, options: Qcow2CreateOptions, path: string): Layout {
+  const size = roundUp(options.size, SECTOR);
+  if (!Number.isSafeInteger(size) || size < 0) throw refuse(path, 'invalid-argument', `invalid size ${options.size}`);
+  const { clusterSize } = geometry;
+  const l1Entries = l1EntriesFor(geometry, size);
+  if (l1Entries > MAX_L1_BYTES / 8) {
+    throw refuse(
+      path,
+      'limit',
+      `The image size is too large for file format 'qcow2' (try using a larger cluster size)`,
+    );
+  }
+  const preallocated = (options.preallocation ?? 'off') !== 'off';
+  const l1Clusters = Math.ceil((l1Entries * 8) / clusterSize);
+  const l2Tables = preallocated ? l1Entries : 0;
+  const dataClusters = preallocated ? Math.ceil(size / clusterSize) : 0;
+  const rest = 1 + l1Clusters + l2Tables + dataClusters;
+  const { tableClusters, blocks } = refcountClustersFor(geometry, rest);
+  if (tableClusters * clusterSize > MAX_REFCOUNT_TABLE_BYTES) {
+    throw refuse(path, 'limit', 'The preallocated image is too large for its refcount table');
+  }
+  const total = rest + tableClusters + blocks;
+  return { geometry, size, tableClusters, blocks, l1Entries, l1Clusters, l2Tables, dataClusters, total };
+}
+
+function makeHeaderBytes(layout: Layout, options: Qcow2CreateOptions): Uint8Array {
+  const { geometry } = layout;
+  const { version, clusterSize } = geometry;
+  const { backingFile = null, backingFormat = null } = options;
+  const zstd = options.compressionType === 'zstd';
+  const extensions: HeaderExtension[] = [];
+  if (backingFormat !== null) {
+    extensions.push({ type: Extension.backingFormat, data: Buffer.from(backingFormat) });
+  }
+  if (version === 3 && clusterSize >= FEATURE_NAMES_MIN_CLUSTER) {
+    extensions.push({ type: Extension.featureNames, data: encodeFeatureNames() });
+  }
+  const headerLength = version === 2 ? V2_HEADER_LENGTH : V3_WRITTEN_HEADER_LENGTH;
+  const area = encodeExtensions(extensions);
+  const name = Buffer.from(backingFile ?? '');
+  const header: Qcow2Header = {
+    version,
+    backingFileOffset: backingFile === null ? 0 : headerLength + area.length,
+    backingFileSize: name.length,
+    clusterBits: geometry.clusterBits,
+    size: layout.size,
+    cryptMethod: 0,
+    l1Size: layout.l1Entries,
+    l1TableOffset: layout.l1Entries === 0 ? 0 : (1 + layout.tableClusters + layout.blocks) * clusterSize,
+    refcountTableOffset: clusterSize,
+    refcountTableClusters: layout.tableClusters,
+    nbSnapshots: 0,
+    snapshotsOffset: 0,
+    incompatibleFeatures: zstd ? Incompatible.compression : 0n,
+    compatibleFeatures: 0n,
+    autoclearFeatures: 0n,
+    refcountOrder: geometry.refcountOrder,
+    headerLength,
+    compressionType: zstd ? 1 : 0,
+    additional: new Uint8Array(0),
+  };
+  const bytes = new Uint8Array(headerLength + area.length + name.length);
+  bytes.set(encodeHeader(header));
+  bytes.set(area, headerLength);
+  bytes.set(name, headerLength + area.length);
+  return bytes;
+}
+
+/**
+ * Writes a new image into `file`, an empty, writable node whose size can change. Resolves when the image is durable.
+ * Throws `invalid-argument`, `unsupported` (options), `limit`, `no-space`, `io`.
+ */
+export async function createQcow2(file: BlockNode, options: Qcow2CreateOptions): Promise<void> {
+  const path = file.filename;
+  const geometry = checkOptions(options, path);
+  const layout = makeLayout(geometry, options, path);
+  const headerBytes = makeHeaderBytes(layout, options);
+  const { clusterSize } = geometry;
+  if (headerBytes.length > clusterSize) {
+    throw refuse(path, 'invalid-argument', 'The header with the backing file name does not fit into one cluster');
+  }
+  const l1Offset = (1 + layout.tableClusters + layout.blocks) * clusterSize;
+  const metadataEnd = l1Offset + (layout.l2Tables > 0 ? layout.l1Clusters * clusterSize : layout.l1Entries * 8);
+  await file.truncate(metadataEnd);
+  if (layout.dataClusters > 0) {
+    const { preallocation = 'off' } = options;
+    const l2End = (layout.total - layout.dataClusters) * clusterSize;
+    await file.truncate(l2End);
+    await file.truncate(layout.total * clusterSize, {
+      preallocation: preallocation === 'metadata' ? 'off' : preallocation,
+    });
+  }
+  await writeRefcounts(file, layout);
+  await writePointers(file, clusterSize, layout.blocks, (i) => (1 + layout.tableClusters + i) * clusterSize, false);
+  if (layout.l2Tables > 0) {
+    const l2Start = layout.total - layout.dataClusters - layout.l2Tables;
+    const dataStart = layout.total - layout.dataClusters;
+    await writePointers(file, l1Offset, layout.l1Entries, (i) => (l2Start + i) * clusterSize, true);
+    await writePointers(file, l2Start * clusterSize, layout.dataClusters, (i) => (dataStart + i) * clusterSize, true);
+  }
+  await file.flush();
+  await file.write(0, headerBytes);
+  await file.flush();
+}
+
+/** Blocks in which the first `total` refcounts are one. */
+async function writeRefcounts(file: BlockNode, layout: Layout): Promise<void> {
+  const { geometry, total } = layout;
+  const { clusterSize, blockEntries } = geometry;
+  const block = new Uint8Array(clusterSize);
+  for (let i = 0; i < layout.blocks; i++) {
+    const used = Math.min(blockEntries, total - i * blockEntries);
+    if (used < blockEntries) block.fill(0);
+    fillRefcountOnes(block, geometry.refcountOrder, 0, used);
+    await file.write((1 + layout.tableClusters + i) * clusterSize, block);
+  }
+}
+
+/** A table of `count` 8-byte entries at `offset`, written in pieces of `CHUNK_BYTES`. */
+async function writePointers(
+  file: BlockNode,
+  offset: number,
+  count: number,
+  target: (index: number) => number,
+  copied: boolean,
+): Promise<void> {
+  const chunk = new Uint8Array(Math.min(count * 8, CHUNK_BYTES));
+  const view = new DataView(chunk.buffer);
+  const flag = copied ? 0x8000_0000 : 0;
+  for (let done = 0; done < count; ) {
+    const here = Math.min(count - done, chunk.length / 8);
+    for (let i = 0; i < here; i++) {
+      const host = target(done + i);
+      view.setUint32(i * 8, (Math.floor(host / 0x1_0000_0000) | flag) >>> 0);
+      view.setUint32(i * 8 + 4, host % 0x1_0000_0000);
+    }
+    await file.write(offset + done * 8, chunk.subarray(0, here * 8));
+    done += here;
+  }
+}

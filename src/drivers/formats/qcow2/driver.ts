@@ -1,0 +1,278 @@
+// qcow2: the node. It checks features at open, answers the hot path from cached tables, and hands everything else to the parts.
+
+import type { Graph } from '../../../block/graph.js';
+import type { CheckResult, FormatDetails, Inspectable } from '../../../block/info.js';
+import { BlockNode, type NodeOptions } from '../../../block/node.js';
+import type { CreateRequest, DriverDefinition, OpenRequest } from '../../../block/registry.js';
+import {
+  type BlockStatus,
+  type Extent,
+  MISS,
+  PERM_ALL,
+  Perm,
+  type TruncateOptions,
+  type WriteFlags,
+  type ZeroFlags,
+} from '../../../block/types.js';
+import type { HostFile, ZeroScan } from '../../../host/host.js';
+import { BlockError } from '../../../util/errors.js';
+import { checkQcow2 } from './check.js';
+import { writeCompressed } from './compressed-write.js';
+import { createQcow2 } from './create.js';
+import { checkFeatures } from './features.js';
+import {
+  Autoclear,
+  Extension,
+  extensionText,
+  type HeaderArea,
+  hasQcow2Magic,
+  parseHeader,
+  parseHeaderArea,
+} from './header.js';
+import { setBackingHeader } from './header-update.js';
+import { Qcow2Image } from './image.js';
+import { ImageFile } from './image-file.js';
+import { qcow2Details } from './info.js';
+import { cacheTables, checkOptions, type DriverOptions, discardPolicy, overlapKinds } from './options.js';
+import { readGuest } from './read.js';
+import { emptyImage, resizeImage } from './resize.js';
+import { statusOf } from './status.js';
+import { makeGeometry, SECTOR } from './types.js';
+import { writeGuest, writeInPlace } from './write.js';
+import { discardGuest, zeroGuest } from './zero.js';
+
+const KNOWN_AUTOCLEAR = Autoclear.bitmaps | Autoclear.dataFileRaw;
+const WRITE_PERM = Perm.WRITE | Perm.RESIZE;
+
+export class Qcow2Node extends BlockNode implements Inspectable {
+  override readonly driver = 'qcow2';
+  override readonly kind = 'format';
+  override readonly filename: string;
+  readonly #image: Qcow2Image;
+
+  /** `file` holds a header that was parsed and checked. */
+  constructor(
+    graph: Graph,
+    options: NodeOptions,
+    own: DriverOptions,
+    file: BlockNode,
+    area: HeaderArea,
+    head: Uint8Array,
+    shared: number,
+  ) {
+    super(graph, options);
+    this.filename = file.filename;
+    this.length = area.header.size;
+    this.backingFile = area.backingFile;
+    this.backingFormat = extensionText(area.extensions, Extension.backingFormat);
+    const geometry = makeGeometry(area.header.version, area.header.clusterBits, area.header.refcountOrder);
+    this.setChild('file', file, Perm.CONSISTENT_READ | (options.readOnly ? 0 : WRITE_PERM), shared);
+    this.#image = new Qcow2Image(
+      graph.host,
+      new ImageFile(() => this.file!.node),
+      area,
+      head.slice(0, SECTOR),
+      {
+        caches: cacheTables(own, geometry, area.header),
+        overlapKinds: overlapKinds(own),
+        discards: discardPolicy(own, this.discardMode),
+      },
+      { backing: () => this.backing?.node ?? null, writable: () => !this.readOnly, length: () => this.length },
+    );
+  }
+
+  /** Reads the L1 and refcount tables. Rejects with `io`, `invalid-image`. */
+  async load(): Promise<void> {
+    const { mapping, refcounts } = this.#image;
+    await mapping.load();
+    await refcounts.load();
+    if (!this.readOnly) await this.#becomeWritable();
+  }
+
+  /** What an image needs before its first change. */
+  async #becomeWritable(): Promise<void> {
+    const image = this.#image;
+    image.indexMetadata();
+    if ((image.header.autoclearFeatures & ~KNOWN_AUTOCLEAR) !== 0n) {
+      image.header.autoclearFeatures &= KNOWN_AUTOCLEAR;
+      await image.committer.writeHeader();
+    }
+  }
+
+  override get clusterBytes(): number {
+    return this.#image.geometry.clusterSize;
+  }
+
+  override mapSync(offset: number, length: number): number {
+    const host = this.#image.mapping.mapSync(offset, length, false);
+    return host === MISS ? MISS : this.file!.node.mapSync(host, length);
+  }
+
+  override fastFile(): HostFile | null {
+    return this.file?.node.fastFile() ?? null;
+  }
+
+  formatDetails(): FormatDetails {
+    return qcow2Details(this.#area());
+  }
+
+  async checkConsistency(report: (finding: string) => void): Promise<CheckResult> {
+    if (!this.readOnly) await this.#image.commit();
+    return checkQcow2(this.file!.node, this.#image.header, report);
+  }
+
+  #area(): HeaderArea {
+    const { header, extensions, backingFile } = this.#image;
+    return { header, extensions, backingFile };
+  }
+
+  protected override async doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    await readGuest(this.#image, offset, buffer);
+    if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
+  }
+
+  protected override doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
+    return statusOf(this.#image, this.file!.node, offset, length);
+  }
+
+  protected override doWrite(offset: number, buffer: Uint8Array, flags: WriteFlags): Promise<void> {
+    if (flags.compressed) return writeCompressed(this.#image, [{ offset, length: buffer.length }], buffer);
+    return (
+      writeInPlace(this.#image, offset, buffer) ?? writeGuest(this.#image, [{ offset, length: buffer.length }], buffer)
+    );
+  }
+
+  protected override doWriteExtents(extents: readonly Extent[], buffer: Uint8Array, flags: WriteFlags): Promise<void> {
+    if (flags.compressed) return writeCompressed(this.#image, extents, buffer);
+    return writeGuest(this.#image, extents, buffer);
+  }
+
+  protected override doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
+    return zeroGuest(this.#image, offset, length, flags);
+  }
+
+  protected override doDiscard(offset: number, length: number): Promise<void> {
+    return discardGuest(this.#image, offset, length);
+  }
+
+  protected override async doFlush(): Promise<void> {
+    if (!this.readOnly) await this.#image.commit();
+  }
+
+  protected override async doTruncate(size: number, options: TruncateOptions): Promise<void> {
+    await resizeImage(this.#image, this.length, size, options.preallocation ?? 'off');
+  }
+
+  protected override async doChangeBackingFile(file: string | null, format: string | null): Promise<void> {
+    await setBackingHeader(this.#image, file, format);
+  }
+
+  protected override doMakeEmpty(): Promise<void> {
+    return emptyImage(this.#image);
+  }
+
+  protected override async doReopen(readOnly: boolean): Promise<void> {
+    const child = this.file!;
+    if (readOnly) {
+      await this.#image.file.trim();
+      BlockNode.changePermissions(child, Perm.CONSISTENT_READ, child.shared);
+      return;
+    }
+    checkFeatures(this.#area(), this.filename, true);
+    BlockNode.changePermissions(child, Perm.CONSISTENT_READ | WRITE_PERM, child.shared);
+    await this.#becomeWritable();
+  }
+
+  /** All that waits is written; two commits, so that the refcounts of what the first let go are right on disk too. */
+  protected override async doClose(): Promise<void> {
+    const image = this.#image;
+    try {
+      if (this.readOnly || image.broken !== null) return;
+      await image.commit();
+      await image.commit();
+      await image.file.trim();
+    } finally {
+      image.mapping.cache.clear();
+      image.refcounts.blocks.clear();
+    }
+  }
+}
+
+/** Fills as much of `buffer` as the file has from `offset` on. */
+async function readUpTo(file: BlockNode, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(Math.min(length, file.length));
+  if (bytes.length > 0) await file.read(0, bytes);
+  return bytes;
+}
+
+/**
+ * Opens the image in `file`. The node is not in the graph yet. Rejects with `invalid-image`, `unsupported` (a feature, by name),
+ * `corrupt-image`, `io`.
+ */
+export async function openQcow2(
+  graph: Graph,
+  node: NodeOptions,
+  file: BlockNode,
+  own: DriverOptions = {},
+  forceShare = false,
+): Promise<Qcow2Node> {
+  const path = file.filename;
+  // The header itself may be as long as a cluster; nearly always the first read has all.
+  let head = await readUpTo(file, 1 << 16);
+  const clusterBits = hasQcow2Magic(head) && head.length > 24 ? head[23] : 0;
+  if (clusterBits > 16 && clusterBits <= 21) head = await readUpTo(file, 2 ** clusterBits);
+  const header = parseHeader(head, path);
+  const clusterSize = 2 ** header.clusterBits;
+  const area = parseHeaderArea(head.subarray(0, clusterSize), header, path);
+  checkFeatures(area, path, !node.readOnly);
+  checkExtent(file, header.l1TableOffset, header.l1Size * 8, 'Active L1 table');
+  checkExtent(file, header.refcountTableOffset, 1, 'Reference count table');
+  checkOptions(own, makeGeometry(header.version, header.clusterBits, header.refcountOrder), path);
+  const shared = forceShare ? PERM_ALL : PERM_ALL & ~WRITE_PERM;
+  const opened = new Qcow2Node(graph, node, own, file, area, head, shared);
+  try {
+    await opened.load();
+  } catch (error) {
+    opened.setChild('file', null);
+    throw error;
+  }
+  return opened;
+}
+
+/** A table must begin within the file (its end may be missing: zeroes that were never written). */
+function checkExtent(file: BlockNode, offset: number, length: number, what: string): void {
+  if (length === 0 || offset < file.length) return;
+  throw new BlockError('invalid-image', `${file.filename}: ${what} is outside of the file`, {
+    path: file.filename,
+    offset,
+    operation: 'open',
+  });
+}
+
+function needFile(file: BlockNode | null): BlockNode {
+  if (file === null) throw new BlockError('invalid-argument', 'A block device must be specified for "file"');
+  return file;
+}
+
+async function create({ options, file }: CreateRequest<'qcow2'>): Promise<void> {
+  await createQcow2(needFile(file), {
+    size: options.size,
+    compat: options.version,
+    clusterSize: options['cluster-size'],
+    refcountBits: options['refcount-bits'],
+    backingFile: options['backing-file'],
+    backingFormat: options['backing-fmt'],
+    compressionType: options['compression-type'],
+    preallocation: options.preallocation,
+  });
+}
+
+export const qcow2Driver: DriverDefinition<'qcow2'> = {
+  name: 'qcow2',
+  kind: 'format',
+  hasBacking: true,
+  probe: (head) => (hasQcow2Magic(head) && [2, 3].includes(head[7]) ? 100 : 0),
+  open: ({ graph, node, options, file, forceShare }: OpenRequest<'qcow2'>) =>
+    openQcow2(graph, node, needFile(file), options, forceShare),
+  create,
+};

@@ -1,0 +1,117 @@
+// Rewriting the header's variable part: another backing file name or format.
+//
+// The header's cluster may be larger than what storage writes in one piece, so the change is made to hang on its first sector alone:
+// everything behind it that the new header needs is written first, where the old header does not look, and made durable; then the
+// first sector switches. All extensions stay, unknown ones too, in their order.
+
+import { Extension, encodeExtensions, encodeHeader, type HeaderExtension, type Qcow2Header } from './header.js';
+import type { Qcow2Image } from './image.js';
+import { MAX_BACKING_NAME_BYTES, roundUp, SECTOR } from './types.js';
+
+interface Draft {
+  extensions: HeaderExtension[];
+  header: Qcow2Header;
+  /** The new cluster. */
+  bytes: Uint8Array;
+}
+
+/** Sets name and format (null: none) in the header, durably. Rejects with `invalid-argument` where they do not fit. */
+export async function setBackingHeader(image: Qcow2Image, name: string | null, format: string | null): Promise<void> {
+  const nameBytes = Buffer.from(name ?? '');
+  if (nameBytes.length > MAX_BACKING_NAME_BYTES) {
+    throw image.error('invalid-argument', 'Backing file name too long', 'change backing file');
+  }
+  await image.committer.exclusive(async () => {
+    const { clusterSize } = image.geometry;
+    const old = new Uint8Array(clusterSize);
+    await image.file.read(0, old);
+    old.set(image.encodeFirstSector());
+    const oldEnd = extensionsEnd(image.header, image.extensions);
+    const drafts = layouts(image.extensions, name === null ? null : format).flatMap((extensions) =>
+      makeDrafts(image, old, extensions, name === null ? null : nameBytes, oldEnd),
+    );
+    if (drafts.length === 0) {
+      throw image.error(
+        'invalid-argument',
+        'The backing file name does not fit into the header',
+        'change backing file',
+      );
+    }
+    const draft = drafts.find(({ bytes }) => switchesInFirstSector(image, old, oldEnd, bytes)) ?? drafts[0];
+    await image.file.ensureLength(clusterSize);
+    if (clusterSize > SECTOR) {
+      await image.file.write(SECTOR, draft.bytes.subarray(SECTOR));
+      await image.file.flush();
+    }
+    await image.file.write(0, draft.bytes.subarray(0, SECTOR));
+    image.header.backingFileOffset = draft.header.backingFileOffset;
+    image.header.backingFileSize = draft.header.backingFileSize;
+    image.extensions = draft.extensions;
+    image.backingFile = name;
+    image.replaceFirstSector(draft.bytes);
+    await image.file.flush();
+  });
+}
+
+/** Ways to put the format into the extensions: where it stands now, first, last. */
+function layouts(extensions: readonly HeaderExtension[], format: string | null): HeaderExtension[][] {
+  const others = extensions.filter(({ type }) => type !== Extension.backingFormat);
+  if (format === null) return [others];
+  const own: HeaderExtension = { type: Extension.backingFormat, data: Buffer.from(format) };
+  const ways = [
+    [own, ...others],
+    [...others, own],
+  ];
+  const at = extensions.findIndex(({ type }) => type === Extension.backingFormat);
+  if (at >= 0) ways.unshift(extensions.map((extension, i) => (i === at ? own : extension)));
+  return ways;
+}
+
+/** New header clusters with these extensions: the name right behind them, or beyond all that the old header uses. */
+function makeDrafts(
+  image: Qcow2Image,
+  old: Uint8Array,
+  extensions: HeaderExtension[],
+  name: Uint8Array | null,
+  oldEnd: number,
+): Draft[] {
+  const area = encodeExtensions(extensions);
+  const { headerLength, backingFileOffset, backingFileSize } = image.header;
+  const areaEnd = headerLength + area.length;
+  const oldNameEnd = backingFileOffset === 0 ? oldEnd : Math.max(oldEnd, backingFileOffset + backingFileSize);
+  const places = name === null ? [0] : [areaEnd, roundUp(Math.max(areaEnd, oldNameEnd), 8)];
+  const drafts: Draft[] = [];
+  for (const place of places) {
+    if (areaEnd > old.length || place + (name?.length ?? 0) > old.length) continue;
+    const header = { ...image.header, backingFileOffset: place, backingFileSize: name?.length ?? 0 };
+    const bytes = new Uint8Array(old.length);
+    bytes.set(encodeHeader(header));
+    bytes.set(area, headerLength);
+    if (name !== null) bytes.set(name, place);
+    // What the old header uses stays readable where the new one has nothing.
+    const keep = (from: number, to: number): void => {
+      for (let at = Math.max(from, SECTOR, areaEnd); at < to; at++) {
+        if (name === null || at < place || at >= place + name.length) bytes[at] = old[at];
+      }
+    };
+    if (oldEnd > SECTOR) keep(SECTOR, oldEnd);
+    if (backingFileOffset !== 0) keep(backingFileOffset, backingFileOffset + backingFileSize);
+    drafts.push({ extensions, header, bytes });
+  }
+  return drafts;
+}
+
+/** True when all behind the first sector that the old header uses is the same in `bytes`. */
+function switchesInFirstSector(image: Qcow2Image, old: Uint8Array, oldEnd: number, bytes: Uint8Array): boolean {
+  const same = (from: number, to: number): boolean => {
+    for (let at = Math.max(from, SECTOR); at < to; at++) if (bytes[at] !== old[at]) return false;
+    return true;
+  };
+  const { backingFileOffset, backingFileSize } = image.header;
+  return same(SECTOR, oldEnd) && same(backingFileOffset, backingFileOffset + backingFileSize);
+}
+
+/** End of the extensions, with their end marker. */
+function extensionsEnd(header: Qcow2Header, extensions: readonly HeaderExtension[]): number {
+  return header.headerLength + encodeExtensions(extensions).length;
+}

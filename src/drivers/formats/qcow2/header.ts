@@ -1,0 +1,292 @@
+// The qcow2 header: layout, codec and header extensions (specification: "Header", "Header extensions").
+//
+//   0        72 (v2)    104     header_length            backing_file_offset      cluster end
+//   | fixed   | features | more  | ext | ext | ... | end  | backing file name       |
+
+import { BlockError } from '../../../util/errors.js';
+import { MAX_BACKING_NAME_BYTES, MAX_CLUSTER_BITS, MAX_L1_BYTES, MAX_REFCOUNT_TABLE_BYTES } from './types.js';
+
+export const QCOW2_MAGIC = 0x514649fb;
+
+/** Byte offsets of the fields. */
+export const Field = {
+  magic: 0,
+  version: 4,
+  backingFileOffset: 8,
+  backingFileSize: 16,
+  clusterBits: 20,
+  size: 24,
+  cryptMethod: 32,
+  l1Size: 36,
+  l1TableOffset: 40,
+  refcountTableOffset: 48,
+  refcountTableClusters: 56,
+  nbSnapshots: 60,
+  snapshotsOffset: 64,
+  incompatibleFeatures: 72,
+  compatibleFeatures: 80,
+  autoclearFeatures: 88,
+  refcountOrder: 96,
+  headerLength: 100,
+  compressionType: 104,
+} as const;
+
+export const V2_HEADER_LENGTH = 72;
+export const V3_HEADER_LENGTH = 104;
+export const V3_WRITTEN_HEADER_LENGTH = 112;
+
+export const Incompatible = {
+  dirty: 1n << 0n,
+  corrupt: 1n << 1n,
+  dataFile: 1n << 2n,
+  compression: 1n << 3n,
+  extendedL2: 1n << 4n,
+} as const;
+export const Compatible = { lazyRefcounts: 1n << 0n } as const;
+export const Autoclear = { bitmaps: 1n << 0n, dataFileRaw: 1n << 1n } as const;
+
+export const KNOWN_INCOMPATIBLE = 0x1fn;
+
+export const Extension = {
+  end: 0,
+  backingFormat: 0xe2792aca,
+  featureNames: 0x6803f857,
+  bitmaps: 0x23852875,
+  encryption: 0x0537be77,
+  dataFile: 0x44415441,
+} as const;
+
+export interface HeaderExtension {
+  type: number;
+  data: Uint8Array;
+}
+
+/** The header's fields. Offsets and sizes are bytes and safe integers. */
+export interface Qcow2Header {
+  version: 2 | 3;
+  backingFileOffset: number;
+  backingFileSize: number;
+  clusterBits: number;
+  size: number;
+  cryptMethod: number;
+  /** Entries. */
+  l1Size: number;
+  l1TableOffset: number;
+  refcountTableOffset: number;
+  refcountTableClusters: number;
+  nbSnapshots: number;
+  snapshotsOffset: number;
+  incompatibleFeatures: bigint;
+  compatibleFeatures: bigint;
+  autoclearFeatures: bigint;
+  refcountOrder: number;
+  headerLength: number;
+  /** 0 = zlib (raw deflate), 1 = zstd. */
+  compressionType: number;
+  /** Bytes 112 up to `headerLength`: fields that a later version of the format defines, kept as they are. */
+  additional: Uint8Array;
+}
+
+/** The header with everything that lives beside it in the first cluster. */
+export interface HeaderArea {
+  header: Qcow2Header;
+  /** In the order of the file, unknown ones too. */
+  extensions: HeaderExtension[];
+  backingFile: string | null;
+}
+
+/** Is this the start of a qcow2 image? */
+export function hasQcow2Magic(head: Uint8Array): boolean {
+  if (head.length < 8) return false;
+  return new DataView(head.buffer, head.byteOffset, head.length).getUint32(0) === QCOW2_MAGIC;
+}
+
+function invalid(path: string, message: string, offset = 0): BlockError {
+  return new BlockError('invalid-image', `${path}: ${message}`, { path, offset, operation: 'open' });
+}
+
+/** A 64-bit field that must be a safe integer to be of use. */
+function readOffset(view: DataView, at: number, path: string, what: string): number {
+  const value = view.getUint32(at) * 0x1_0000_0000 + view.getUint32(at + 4);
+  if (!Number.isSafeInteger(value)) throw invalid(path, `Invalid ${what}`, at);
+  return value;
+}
+
+/**
+ * Decodes the fixed part from the first bytes of the file (at least 104, or what the file has) and checks each field by itself:
+ * version, cluster size, refcount width, header length, alignment and size of the tables.
+ * Throws `invalid-image`, and `unsupported` for a version that is not 2 or 3.
+ */
+export function parseHeader(head: Uint8Array, path: string): Qcow2Header {
+  if (!hasQcow2Magic(head)) throw invalid(path, 'Image is not in qcow2 format');
+  const view = new DataView(head.buffer, head.byteOffset, head.length);
+  const version = view.getUint32(Field.version);
+  if (version !== 2 && version !== 3) {
+    throw new BlockError('unsupported', `${path}: Unsupported qcow2 version ${version}`, { path, operation: 'open' });
+  }
+  if (head.length < (version === 2 ? V2_HEADER_LENGTH : V3_HEADER_LENGTH))
+    throw invalid(path, 'qcow2 header too short');
+  const header: Qcow2Header = {
+    version,
+    backingFileOffset: readOffset(view, Field.backingFileOffset, path, 'backing file offset'),
+    backingFileSize: view.getUint32(Field.backingFileSize),
+    clusterBits: view.getUint32(Field.clusterBits),
+    size: readOffset(view, Field.size, path, 'image size'),
+    cryptMethod: view.getUint32(Field.cryptMethod),
+    l1Size: view.getUint32(Field.l1Size),
+    l1TableOffset: readOffset(view, Field.l1TableOffset, path, 'L1 table offset'),
+    refcountTableOffset: readOffset(view, Field.refcountTableOffset, path, 'reference count table offset'),
+    refcountTableClusters: view.getUint32(Field.refcountTableClusters),
+    nbSnapshots: view.getUint32(Field.nbSnapshots),
+    snapshotsOffset: readOffset(view, Field.snapshotsOffset, path, 'snapshot table offset'),
+    incompatibleFeatures: version === 2 ? 0n : view.getBigUint64(Field.incompatibleFeatures),
+    compatibleFeatures: version === 2 ? 0n : view.getBigUint64(Field.compatibleFeatures),
+    autoclearFeatures: version === 2 ? 0n : view.getBigUint64(Field.autoclearFeatures),
+    refcountOrder: version === 2 ? 4 : view.getUint32(Field.refcountOrder),
+    headerLength: version === 2 ? V2_HEADER_LENGTH : view.getUint32(Field.headerLength),
+    compressionType: 0,
+    additional: new Uint8Array(0),
+  };
+  checkFields(header, path);
+  if (header.headerLength > head.length) throw invalid(path, 'qcow2 header exceeds the file', Field.headerLength);
+  if (header.headerLength > Field.compressionType) header.compressionType = head[Field.compressionType];
+  if (header.headerLength > V3_WRITTEN_HEADER_LENGTH) {
+    header.additional = head.slice(V3_WRITTEN_HEADER_LENGTH, header.headerLength);
+  }
+  checkCompression(header, path);
+  return header;
+}
+
+function checkFields(header: Qcow2Header, path: string): void {
+  const { clusterBits } = header;
+  if (clusterBits < 9 || clusterBits > MAX_CLUSTER_BITS) {
+    throw invalid(path, `Unsupported cluster size: 2^${clusterBits}`, Field.clusterBits);
+  }
+  const clusterSize = 2 ** clusterBits;
+  if (header.version === 3) {
+    if (header.headerLength < V3_HEADER_LENGTH) throw invalid(path, 'qcow2 header too short', Field.headerLength);
+    if (header.headerLength > clusterSize) throw invalid(path, 'qcow2 header exceeds cluster size', Field.headerLength);
+    if (header.headerLength % 8 !== 0)
+      throw invalid(path, 'qcow2 header length is no multiple of 8', Field.headerLength);
+    if (header.refcountOrder > 6) {
+      throw invalid(path, 'Reference count entry width too large; may not exceed 64 bits', Field.refcountOrder);
+    }
+  }
+  if (header.backingFileOffset !== 0) {
+    if (header.backingFileOffset > clusterSize || header.backingFileOffset < header.headerLength) {
+      throw invalid(path, 'Invalid backing file offset', Field.backingFileOffset);
+    }
+    const room = Math.min(MAX_BACKING_NAME_BYTES, clusterSize - header.backingFileOffset);
+    if (header.backingFileSize > room) throw invalid(path, 'Backing file name too long', Field.backingFileSize);
+  }
+  const misplaced = (offset: number): boolean => offset % clusterSize !== 0;
+  if (header.l1Size > MAX_L1_BYTES / 8) throw invalid(path, 'Active L1 table too large', Field.l1Size);
+  if (misplaced(header.l1TableOffset)) throw invalid(path, 'Active L1 table offset invalid', Field.l1TableOffset);
+  if (header.refcountTableClusters === 0) {
+    throw invalid(path, 'Image does not contain a reference count table', Field.refcountTableClusters);
+  }
+  if (header.refcountTableClusters * clusterSize > MAX_REFCOUNT_TABLE_BYTES) {
+    throw invalid(path, 'Reference count table too large', Field.refcountTableClusters);
+  }
+  if (header.refcountTableOffset === 0 || misplaced(header.refcountTableOffset)) {
+    throw invalid(path, 'Reference count table offset invalid', Field.refcountTableOffset);
+  }
+  if (header.nbSnapshots > 65536 || (header.nbSnapshots > 0 && misplaced(header.snapshotsOffset))) {
+    throw invalid(path, 'Snapshot table invalid', Field.nbSnapshots);
+  }
+  const needed = Math.ceil(header.size / (clusterSize * (clusterSize / 8)));
+  if (needed > MAX_L1_BYTES / 8) throw invalid(path, 'Image is too big', Field.size);
+  if (needed > header.l1Size) throw invalid(path, 'L1 table is too small', Field.l1Size);
+  if (header.l1Size > 0 && header.l1TableOffset === 0) {
+    throw invalid(path, 'Active L1 table offset invalid', Field.l1TableOffset);
+  }
+}
+
+function checkCompression(header: Qcow2Header, path: string): void {
+  const flagged = (header.incompatibleFeatures & Incompatible.compression) !== 0n;
+  if (flagged && header.compressionType === 0) {
+    throw invalid(path, 'Compression type incompatible feature bit must not be set', Field.compressionType);
+  }
+  if (!flagged && header.compressionType !== 0) {
+    throw invalid(path, 'Compression type incompatible feature bit must be set', Field.compressionType);
+  }
+  if (header.compressionType > 1) {
+    throw new BlockError('unsupported', `${path}: Unknown compression type: ${header.compressionType}`, {
+      path,
+      offset: Field.compressionType,
+      operation: 'open',
+    });
+  }
+}
+
+/** Decodes header extensions and the backing file's name from the first cluster. Throws `invalid-image`. */
+export function parseHeaderArea(cluster: Uint8Array, header: Qcow2Header, path: string): HeaderArea {
+  const view = new DataView(cluster.buffer, cluster.byteOffset, cluster.length);
+  const end = header.backingFileOffset !== 0 ? header.backingFileOffset : cluster.length;
+  const extensions: HeaderExtension[] = [];
+  let at = header.headerLength;
+  while (at + 8 <= end) {
+    const type = view.getUint32(at);
+    const length = view.getUint32(at + 4);
+    if (type === Extension.end) break;
+    at += 8;
+    if (length > end - at) throw invalid(path, `Header extension too large`, at - 4);
+    extensions.push({ type, data: cluster.slice(at, at + length) });
+    at += Math.ceil(length / 8) * 8;
+  }
+  let backingFile: string | null = null;
+  if (header.backingFileOffset !== 0) {
+    const { backingFileOffset: from, backingFileSize: size } = header;
+    backingFile = Buffer.from(cluster.subarray(from, from + size)).toString();
+  }
+  return { header, extensions, backingFile };
+}
+
+/** Encodes the fields alone, `headerLength` bytes. */
+export function encodeHeader(header: Qcow2Header): Uint8Array {
+  const bytes = new Uint8Array(header.headerLength);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(Field.magic, QCOW2_MAGIC);
+  view.setUint32(Field.version, header.version);
+  view.setBigUint64(Field.backingFileOffset, BigInt(header.backingFileOffset));
+  view.setUint32(Field.backingFileSize, header.backingFileSize);
+  view.setUint32(Field.clusterBits, header.clusterBits);
+  view.setBigUint64(Field.size, BigInt(header.size));
+  view.setUint32(Field.cryptMethod, header.cryptMethod);
+  view.setUint32(Field.l1Size, header.l1Size);
+  view.setBigUint64(Field.l1TableOffset, BigInt(header.l1TableOffset));
+  view.setBigUint64(Field.refcountTableOffset, BigInt(header.refcountTableOffset));
+  view.setUint32(Field.refcountTableClusters, header.refcountTableClusters);
+  view.setUint32(Field.nbSnapshots, header.nbSnapshots);
+  view.setBigUint64(Field.snapshotsOffset, BigInt(header.snapshotsOffset));
+  if (header.version === 2) return bytes;
+  view.setBigUint64(Field.incompatibleFeatures, header.incompatibleFeatures);
+  view.setBigUint64(Field.compatibleFeatures, header.compatibleFeatures);
+  view.setBigUint64(Field.autoclearFeatures, header.autoclearFeatures);
+  view.setUint32(Field.refcountOrder, header.refcountOrder);
+  view.setUint32(Field.headerLength, header.headerLength);
+  if (header.headerLength > Field.compressionType) bytes[Field.compressionType] = header.compressionType;
+  bytes.set(header.additional, V3_WRITTEN_HEADER_LENGTH > header.headerLength ? 0 : V3_WRITTEN_HEADER_LENGTH);
+  return bytes;
+}
+
+/** Encodes the extensions with the end marker. */
+export function encodeExtensions(extensions: readonly HeaderExtension[]): Uint8Array {
+  const total = extensions.reduce((sum, { data }) => sum + 8 + Math.ceil(data.length / 8) * 8, 8);
+  const bytes = new Uint8Array(total);
+  const view = new DataView(bytes.buffer);
+  let at = 0;
+  for (const { type, data } of extensions) {
+    view.setUint32(at, type);
+    view.setUint32(at + 4, data.length);
+    bytes.set(data, at + 8);
+    at += 8 + Math.ceil(data.length / 8) * 8;
+  }
+  return bytes;
+}
+
+/** The text of a string extension, null where it is absent. */
+export function extensionText(extensions: readonly HeaderExtension[], type: number): string | null {
+  const found = extensions.find((extension) => extension.type === type);
+  return found === undefined ? null : Buffer.from(found.data).toString();
+}

@@ -1,0 +1,159 @@
+// The file under an image: reads that end at its end as zeroes do, growth in strides, and the knowledge whether anything was written
+// since the last flush.
+
+import type { BlockNode } from '../../../block/node.js';
+import { BlockError } from '../../../util/errors.js';
+import { roundUp } from './types.js';
+
+const MIN_STRIDE_BYTES = 1 << 20;
+const MAX_STRIDE_BYTES = 64 << 20;
+
+export class ImageFile {
+  readonly #node: () => BlockNode;
+  #growing: Promise<void> | null = null;
+  #cutting: Promise<void> | null = null;
+  /** End of what was ever handed out for use; the rest is the stride's surplus, which `trim` cuts. */
+  #usedEnd: number;
+  /** Host offset from which on the file has only zeroes, because it was made longer and nothing was handed out there. */
+  #freshFrom: number;
+  /** Something was written, or the size changed, since the last flush that succeeded. */
+  unflushed = false;
+
+  /** `node` is asked each time: the graph may put another node in place. */
+  constructor(node: () => BlockNode) {
+    this.#node = node;
+    this.#usedEnd = node().length;
+    this.#freshFrom = node().length;
+  }
+
+  get node(): BlockNode {
+    return this.#node();
+  }
+
+  get path(): string {
+    return this.#node().filename;
+  }
+
+  get length(): number {
+    return this.#node().length;
+  }
+
+  /** Fills `buffer`; what lies behind the end of the file is zeroes. */
+  async read(offset: number, buffer: Uint8Array): Promise<void> {
+    const node = this.#node();
+    const inside = Math.max(0, Math.min(buffer.length, node.length - offset));
+    if (inside === buffer.length) return node.read(offset, buffer);
+    buffer.fill(0, inside);
+    if (inside > 0) await node.read(offset, buffer.subarray(0, inside));
+  }
+
+  /** Writes inside the file; whoever allocates makes room first (`ensureLength`). */
+  async write(offset: number, buffer: Uint8Array): Promise<void> {
+    try {
+      await this.#node().write(offset, buffer);
+    } finally {
+      this.unflushed = true;
+    }
+  }
+
+  async writeZeroes(offset: number, length: number): Promise<void> {
+    try {
+      await this.#node().writeZeroes(offset, length);
+    } finally {
+      this.unflushed = true;
+    }
+  }
+
+  async flush(): Promise<void> {
+    this.unflushed = false;
+    try {
+      await this.#node().flush();
+    } catch (error) {
+      this.unflushed = true;
+      throw error;
+    }
+  }
+
+  /**
+   * Makes the file reach to `end` at least, in strides. Rejects with `no-space` where the file cannot grow (a block device),
+   * and as `truncate` does.
+   */
+  async ensureLength(end: number): Promise<void> {
+    if (end > this.#usedEnd) this.#usedEnd = end;
+    while (this.#cutting !== null) await this.#cutting;
+    if (end > this.#usedEnd) this.#usedEnd = end;
+    while (end > this.#node().length) {
+      this.#growing ??= this.#grow(end).finally(() => {
+        this.#growing = null;
+      });
+      await this.#growing;
+    }
+  }
+
+  async #grow(end: number): Promise<void> {
+    const node = this.#node();
+    const stride = Math.min(MAX_STRIDE_BYTES, Math.max(MIN_STRIDE_BYTES, end / 8));
+    try {
+      await node.truncate(roundUp(end, roundUp(stride, MIN_STRIDE_BYTES)));
+    } catch (error) {
+      if (!isFixedSize(error)) throw error;
+      throw new BlockError('no-space', `${node.filename}: no space left: the image needs ${end} bytes`, {
+        path: node.filename,
+        offset: end,
+        operation: 'allocate',
+        cause: error,
+      });
+    }
+    this.unflushed = true;
+  }
+
+  /**
+   * Says whether [start, end), just allocated, is known to read as zeroes, and takes it as handed out. Only space that this
+   * object added to the file qualifies: a block device's, or what an earlier writer left, may hold anything.
+   */
+  takeFresh(start: number, end: number): boolean {
+    const fresh = start >= this.#freshFrom;
+    if (end > this.#freshFrom) this.#freshFrom = end;
+    return fresh;
+  }
+
+  /** Gives space back; a hint, and the only request here whose failure does not matter. */
+  async discard(offset: number, length: number): Promise<void> {
+    try {
+      await this.#node().discard(offset, length);
+      this.unflushed = true;
+    } catch (error) {
+      if (!(error instanceof BlockError) || error.code === 'internal') throw error;
+    }
+  }
+
+  /** Cuts the surplus of the last stride. */
+  async trim(): Promise<void> {
+    if (this.#node().length > this.#usedEnd) await this.#resize(this.#usedEnd);
+  }
+
+  /** Cuts the file to `end`: nothing behind it is in use. */
+  async cut(end: number): Promise<void> {
+    this.#usedEnd = end;
+    this.#freshFrom = Math.min(this.#freshFrom, end);
+    if (this.#node().length <= end) return;
+    this.#cutting = this.#resize(end).finally(() => {
+      this.#cutting = null;
+    });
+    await this.#cutting;
+  }
+
+  async #resize(size: number): Promise<void> {
+    try {
+      await this.#node().truncate(size);
+      this.unflushed = true;
+    } catch (error) {
+      if (!isFixedSize(error)) throw error;
+    }
+  }
+}
+
+/** The file cannot change its size: a block device, a window of a file. */
+function isFixedSize(error: unknown): boolean {
+  return error instanceof BlockError && (error.code === 'unsupported' || error.code === 'invalid-argument');
+}

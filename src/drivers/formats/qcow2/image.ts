@@ -1,0 +1,167 @@
+// One open image: what the parts of the driver share. Each part has one concern and reaches the others through this object.
+//
+//   driver (node) -> read / write / zero / compressed -> mapping, allocation -> table caches -> commit-order -> ImageFile
+
+import type { BlockNode } from '../../../block/node.js';
+import { RangeLock } from '../../../block/range-lock.js';
+import type { Host, Memory } from '../../../host/host.js';
+import { BlockError, type BlockErrorCode } from '../../../util/errors.js';
+import { Refcounts } from './allocation.js';
+import { Committer } from './commit-order.js';
+import { CompressedPacker } from './compressed-pack.js';
+import { Grace } from './grace.js';
+import { encodeHeader, type HeaderArea, type HeaderExtension, Incompatible, type Qcow2Header } from './header.js';
+import type { ImageFile } from './image-file.js';
+import { Mapping } from './mapping.js';
+import type { DiscardPolicy, OverlapKind } from './options.js';
+import { MetadataClusters, overlapMessage } from './overlap.js';
+import { type Geometry, makeGeometry, SECTOR } from './types.js';
+
+export interface CacheTables {
+  /** Tables, of one cluster each. */
+  l2: number;
+  refcount: number;
+}
+
+export interface ImageSettings {
+  caches: CacheTables;
+  overlapKinds: ReadonlySet<OverlapKind>;
+  discards: DiscardPolicy;
+}
+
+export class Qcow2Image {
+  readonly host: Host;
+  readonly memory: Memory;
+  readonly file: ImageFile;
+  readonly header: Qcow2Header;
+  readonly geometry: Geometry;
+  extensions: HeaderExtension[];
+  backingFile: string | null;
+  /** The backing node, null where there is none. */
+  readonly backing: () => BlockNode | null;
+  /** Virtual size, bytes, as requests see it. */
+  readonly length: () => number;
+
+  readonly mapping: Mapping;
+  readonly refcounts: Refcounts;
+  readonly metadata: MetadataClusters;
+  readonly committer: Committer;
+  readonly packer: CompressedPacker;
+  readonly discards: DiscardPolicy;
+  readonly grace = new Grace();
+  /** Guest ranges, whole clusters, whose mapping is being changed. */
+  readonly locks = new RangeLock();
+  readonly writable: () => boolean;
+
+  /** The header in memory differs from the one on disk, which is valid still. */
+  headerDirty = false;
+  /** Why nothing is written any more: metadata turned out to be corrupt. */
+  broken: BlockError | null = null;
+  /** First sector of the file as it was read; fields are put over it. */
+  #firstSector: Uint8Array;
+
+  constructor(
+    host: Host,
+    file: ImageFile,
+    area: HeaderArea,
+    firstSector: Uint8Array,
+    settings: ImageSettings,
+    owner: { backing: () => BlockNode | null; writable: () => boolean; length: () => number },
+  ) {
+    this.host = host;
+    this.memory = host.memory;
+    this.file = file;
+    this.header = area.header;
+    this.extensions = area.extensions;
+    this.backingFile = area.backingFile;
+    this.#firstSector = firstSector;
+    this.geometry = makeGeometry(area.header.version, area.header.clusterBits, area.header.refcountOrder);
+    this.backing = owner.backing;
+    this.writable = owner.writable;
+    this.length = owner.length;
+    this.discards = settings.discards;
+    this.mapping = new Mapping(this, settings.caches.l2);
+    this.refcounts = new Refcounts(this, settings.caches.refcount);
+    this.metadata = new MetadataClusters(this.geometry, settings.overlapKinds);
+    this.committer = new Committer(this);
+    this.packer = new CompressedPacker(this);
+  }
+
+  commit(): Promise<void> {
+    return this.committer.commit();
+  }
+
+  /** Notes where all metadata lies; needed before anything is written. */
+  indexMetadata(): void {
+    const { header, geometry, metadata } = this;
+    const { clusterSize } = geometry;
+    metadata.setFixed('main-header', 0, clusterSize);
+    metadata.setFixed('active-l1', header.l1TableOffset, header.l1Size * 8);
+    metadata.setFixed('refcount-table', header.refcountTableOffset, header.refcountTableClusters * clusterSize);
+    const pointers = [this.mapping.l1, this.refcounts.table];
+    let count = 0;
+    for (const table of pointers) {
+      for (let i = 0; i < table.entries; i++) if (table.target(i) !== 0) count++;
+    }
+    const offsets = new Float64Array(count);
+    for (const table of pointers) {
+      for (let i = 0; i < table.entries; i++) if (table.target(i) !== 0) offsets[--count] = table.target(i);
+    }
+    metadata.setAll(offsets);
+  }
+
+  /** The first sector with the header's fields as they are in memory. */
+  encodeFirstSector(): Uint8Array {
+    const fields = encodeHeader(this.header);
+    const sector = this.#firstSector.slice();
+    sector.set(fields.subarray(0, Math.min(fields.length, SECTOR)));
+    this.#firstSector = sector;
+    return sector.slice();
+  }
+
+  /** The header cluster was written anew. */
+  replaceFirstSector(sector: Uint8Array): void {
+    this.#firstSector = sector.slice(0, SECTOR);
+  }
+
+  error(code: BlockErrorCode, message: string, operation: string, offset?: number): BlockError {
+    const path = this.file.path;
+    return new BlockError(
+      code,
+      `${path}: ${message}`,
+      offset === undefined ? { path, operation } : { path, operation, offset },
+    );
+  }
+
+  /** Refuses a change after corruption was found. */
+  checkUsable(): void {
+    if (this.broken !== null) throw this.broken;
+  }
+
+  /** Refuses to write data over metadata, to where a wrong mapping led. Throws `corrupt-image`. */
+  async checkDataWrite(start: number, length: number): Promise<void> {
+    const what = this.metadata.overlap(start, start + length);
+    if (what !== null) throw await this.corrupt(overlapMessage(start, what), start);
+  }
+
+  /**
+   * Metadata contradicts itself. A writable image is not written any more, and (version 3) is marked so on disk with the corrupt bit,
+   * as the format has it. Gives the error to throw: `corrupt-image`.
+   */
+  async corrupt(message: string, offset: number): Promise<BlockError> {
+    const failure = this.error('corrupt-image', `qcow2: Image is corrupt: ${message}`, 'access', offset);
+    if (!this.writable() || this.broken !== null) return failure;
+    this.broken = failure;
+    if (this.geometry.version === 3) {
+      this.header.incompatibleFeatures |= Incompatible.corrupt;
+      try {
+        await this.file.write(0, this.encodeFirstSector());
+        await this.file.flush();
+      } catch {
+        // The error to report is the corruption; the mark is written again with the next header.
+        this.headerDirty = true;
+      }
+    }
+    return failure;
+  }
+}

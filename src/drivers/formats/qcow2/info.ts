@@ -1,0 +1,31 @@
+// What `info` says of a qcow2 image: everything stands in the header and its extensions.
+
+import type { FormatDetails } from '../../../block/info.js';
+import type { ImageInfoSpecificQCow2 } from '../../../schema/generated/types.js';
+import { Autoclear, Compatible, Extension, extensionText, type HeaderArea, Incompatible } from './header.js';
+
+/** The details of an image with this header. */
+export function qcow2Details({ header, extensions }: HeaderArea): FormatDetails {
+  const has = (mask: bigint, bit: bigint): boolean => (mask & bit) !== 0n;
+  const { incompatibleFeatures, compatibleFeatures, autoclearFeatures } = header;
+  const data: ImageInfoSpecificQCow2 = {
+    compat: header.version === 2 ? '0.10' : '1.1',
+    'compression-type': header.compressionType === 1 ? 'zstd' : 'zlib',
+    'refcount-bits': 2 ** header.refcountOrder,
+  };
+  if (header.version === 3) {
+    data['lazy-refcounts'] = has(compatibleFeatures, Compatible.lazyRefcounts);
+    data.corrupt = has(incompatibleFeatures, Incompatible.corrupt);
+    data['extended-l2'] = has(incompatibleFeatures, Incompatible.extendedL2);
+  }
+  if (has(incompatibleFeatures, Incompatible.dataFile)) {
+    const name = extensionText(extensions, Extension.dataFile);
+    if (name !== null) data['data-file'] = name;
+    data['data-file-raw'] = has(autoclearFeatures, Autoclear.dataFileRaw);
+  }
+  return {
+    clusterSize: 2 ** header.clusterBits,
+    dirty: has(incompatibleFeatures, Incompatible.dirty),
+    specific: { type: 'qcow2', data },
+  };
+}

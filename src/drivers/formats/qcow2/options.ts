@@ -1,0 +1,97 @@
+// Runtime options of the driver (QAPI `BlockdevOptionsQcow2`): cache sizes, overlap checks, discards that are passed on.
+
+import type { BlockdevOptionsQcow2, Qcow2OverlapCheckFlags } from '../../../schema/generated/types.js';
+import { BlockError } from '../../../util/errors.js';
+import type { Qcow2Header } from './header.js';
+import type { CacheTables } from './image.js';
+import type { Geometry } from './types.js';
+
+/** QEMU's defaults: bytes of the L2 cache at most, clusters of the refcount cache. */
+const MAX_DEFAULT_L2_CACHE_BYTES = 32 << 20;
+const DEFAULT_REFCOUNT_CACHE_TABLES = 4;
+const MIN_CACHE_TABLES = 2;
+/** However much is asked for, a cache holds no more than this. */
+const MAX_CACHE_BYTES = 2 ** 31;
+
+export type OverlapKind = 'main-header' | 'active-l1' | 'active-l2' | 'refcount-table' | 'refcount-block';
+
+const CONSTANT: readonly OverlapKind[] = ['main-header', 'active-l1', 'refcount-table'];
+const CACHED: readonly OverlapKind[] = [...CONSTANT, 'active-l2', 'refcount-block'];
+
+/** Where freed clusters are given back to the file below. */
+export interface DiscardPolicy {
+  /** Those that a guest's discard or unmapping zeroes free. */
+  request: boolean;
+  /** Those that are freed otherwise. */
+  other: boolean;
+}
+
+export type DriverOptions = Omit<BlockdevOptionsQcow2, 'file' | 'backing'>;
+
+/** Refuses what this driver has no use for, rather than to ignore it. Throws `invalid-argument`, `unsupported`. */
+export function checkOptions(options: DriverOptions, geometry: Geometry, path: string): void {
+  const refuse = (code: 'invalid-argument' | 'unsupported', message: string): never => {
+    throw new BlockError(code, `${path}: ${message}`, { path, operation: 'open' });
+  };
+  const total = options['cache-size'];
+  const l2 = options['l2-cache-size'];
+  const refcount = options['refcount-cache-size'];
+  if (total !== undefined && l2 !== undefined && refcount !== undefined) {
+    refuse('invalid-argument', 'cache-size, l2-cache-size and refcount-cache-size may not be set at the same time');
+  }
+  if (total !== undefined && (l2 ?? 0) > total) refuse('invalid-argument', 'l2-cache-size may not exceed cache-size');
+  if (total !== undefined && (refcount ?? 0) > total) {
+    refuse('invalid-argument', 'refcount-cache-size may not exceed cache-size');
+  }
+  const entry = options['l2-cache-entry-size'];
+  if (entry !== undefined && entry !== geometry.clusterSize) {
+    refuse('unsupported', `l2-cache-entry-size other than the cluster size (${geometry.clusterSize}) is not supported`);
+  }
+  if ((options['cache-clean-interval'] ?? 0) !== 0) {
+    refuse('unsupported', 'cache-clean-interval other than 0 is not supported');
+  }
+}
+
+/** Sizes of the caches, as QEMU splits them: by default an L2 cache for the whole disk, 32 MiB at most, and four refcount blocks. */
+export function cacheTables(options: DriverOptions, geometry: Geometry, header: Qcow2Header): CacheTables {
+  const { clusterSize } = geometry;
+  const total = options['cache-size'];
+  let l2 = options['l2-cache-size'];
+  let refcount = options['refcount-cache-size'];
+  const needed = Math.max(1, header.l1Size) * clusterSize;
+  if (total !== undefined) {
+    if (l2 !== undefined) refcount ??= total - l2;
+    else if (refcount !== undefined) l2 = total - refcount;
+    else {
+      const least = DEFAULT_REFCOUNT_CACHE_TABLES * clusterSize;
+      l2 = needed + least <= total ? needed : Math.max(0, total - least);
+      refcount = total - l2;
+    }
+  }
+  l2 ??= Math.min(needed, MAX_DEFAULT_L2_CACHE_BYTES);
+  refcount ??= DEFAULT_REFCOUNT_CACHE_TABLES * clusterSize;
+  const tables = (bytes: number): number =>
+    Math.max(MIN_CACHE_TABLES, Math.floor(Math.min(bytes, MAX_CACHE_BYTES) / clusterSize));
+  return { l2: tables(l2), refcount: tables(refcount) };
+}
+
+/** What writes are checked against. `all` adds metadata of internal snapshots, which writable images do not have here. */
+export function overlapKinds(options: DriverOptions): ReadonlySet<OverlapKind> {
+  const asked = options['overlap-check'];
+  const flags: Qcow2OverlapCheckFlags = typeof asked === 'object' ? asked : {};
+  const mode = typeof asked === 'string' ? asked : (flags.template ?? 'cached');
+  const base = mode === 'none' ? [] : mode === 'constant' ? CONSTANT : CACHED;
+  const kinds = new Set<OverlapKind>(base);
+  for (const kind of CACHED) {
+    if (flags[kind] === true) kinds.add(kind);
+    if (flags[kind] === false) kinds.delete(kind);
+  }
+  return kinds;
+}
+
+export function discardPolicy(options: DriverOptions, discard: 'ignore' | 'unmap'): DiscardPolicy {
+  return {
+    request: options['pass-discard-request'] ?? discard === 'unmap',
+    other: options['pass-discard-other'] ?? false,
+  };
+}

@@ -1,0 +1,92 @@
+// Reading: an extent is resolved table by table; runs that lie contiguously in the file are one read each, and all run side by side.
+
+import { readCompressed } from './compressed-read.js';
+import type { Qcow2Image } from './image.js';
+import { Kind } from './mapping.js';
+import type { Table } from './table-cache.js';
+
+/** Fills `buffer` from guest `offset`. Rejects with `corrupt-image`, `io`, and what the backing node says. */
+export async function readGuest(image: Qcow2Image, offset: number, buffer: Uint8Array): Promise<void> {
+  const { mapping } = image;
+  const { l2Span } = image.geometry;
+  const parts: Promise<void>[] = [];
+  let failure: { error: unknown } | null = null;
+  try {
+    for (let done = 0; done < buffer.length; ) {
+      const at = offset + done;
+      const index = mapping.indexOf(at);
+      const length = Math.min(buffer.length - done, (index + 1) * l2Span - at);
+      let table = mapping.tableSync(index);
+      while (table === undefined) {
+        await mapping.loadTable(index);
+        table = mapping.tableSync(index);
+      }
+      const target = buffer.subarray(done, done + length);
+      if (table === null) parts.push(readBacking(image, at, target));
+      else startTable(image, table, at, target, parts);
+      done += length;
+    }
+  } catch (error) {
+    failure = { error };
+  }
+  await settleAll(parts, failure);
+}
+
+/** Waits for every part, since each writes into the caller's buffer; throws `failure`, or the first of the parts'. */
+export async function settleAll(parts: readonly Promise<void>[], failure: { error: unknown } | null): Promise<void> {
+  if (failure === null && parts.length === 1) return parts[0];
+  const results = await Promise.allSettled(parts);
+  if (failure !== null) throw failure.error;
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+}
+
+/** Starts the reads of a range within one L2 table. Does not wait, so the mapping that it looks up holds. */
+function startTable(image: Qcow2Image, table: Table, offset: number, buffer: Uint8Array, parts: Promise<void>[]): void {
+  const { mapping } = image;
+  const { clusterSize, l2Span } = image.geometry;
+  const end = offset + buffer.length;
+  for (let at = offset; at < end; ) {
+    const slot = Math.floor((at % l2Span) / clusterSize);
+    const lead = at % clusterSize;
+    const slots = mapping.run(table, slot, Math.ceil((lead + end - at) / clusterSize));
+    const length = Math.min(slots * clusterSize - lead, end - at);
+    const target = buffer.subarray(at - offset, at - offset + length);
+    switch (mapping.decode(table, slot)) {
+      case Kind.normal:
+        parts.push(visit(image, () => image.file.read(mapping.host + lead, target)));
+        break;
+      case Kind.compressed: {
+        const { host, compressedBytes } = mapping;
+        parts.push(visit(image, () => readCompressed(image, host, compressedBytes, lead, target)));
+        break;
+      }
+      case Kind.unallocated:
+        parts.push(readBacking(image, at, target));
+        break;
+      case Kind.bad:
+        parts.push(mapping.badEntry(table, slot).then((error) => Promise.reject(error)));
+        break;
+      default:
+        target.fill(0);
+    }
+    at += length;
+  }
+}
+
+/** `action` uses a place in the file that was just looked up: it is not reused meanwhile. */
+async function visit(image: Qcow2Image, action: () => Promise<void>): Promise<void> {
+  const visiting = image.grace.enter();
+  try {
+    await action();
+  } finally {
+    image.grace.leave(visiting);
+  }
+}
+
+/** What lies below an unallocated range: the backing node up to its end, zeroes behind it. */
+export async function readBacking(image: Qcow2Image, offset: number, buffer: Uint8Array): Promise<void> {
+  const backing = image.backing();
+  const inside = backing === null ? 0 : Math.max(0, Math.min(buffer.length, backing.length - offset));
+  if (inside < buffer.length) buffer.fill(0, inside);
+  if (inside > 0) await backing!.read(offset, inside === buffer.length ? buffer : buffer.subarray(0, inside));
+}

@@ -1,0 +1,79 @@
+// Refcounts in a block, for every width from 1 to 64 bits (specification: "Refcount block entry"). Widths below a byte count from the
+// least significant bit; wider ones are big endian.
+
+/** The refcount at `index`. Of 64-bit refcounts the value may lose precision above 2^53. */
+export function getRefcount(view: DataView, order: number, index: number): number {
+  switch (order) {
+    case 4:
+      return view.getUint16(index * 2);
+    case 3:
+      return view.getUint8(index);
+    case 5:
+      return view.getUint32(index * 4);
+    case 6:
+      return view.getUint32(index * 8) * 0x1_0000_0000 + view.getUint32(index * 8 + 4);
+    default: {
+      const bits = 1 << order;
+      const perByte = 8 >> order;
+      return (view.getUint8(Math.floor(index / perByte)) >> ((index % perByte) * bits)) & ((1 << bits) - 1);
+    }
+  }
+}
+
+export function setRefcount(view: DataView, order: number, index: number, value: number): void {
+  switch (order) {
+    case 4:
+      view.setUint16(index * 2, value);
+      return;
+    case 3:
+      view.setUint8(index, value);
+      return;
+    case 5:
+      view.setUint32(index * 4, value);
+      return;
+    case 6:
+      view.setUint32(index * 8, Math.floor(value / 0x1_0000_0000));
+      view.setUint32(index * 8 + 4, value % 0x1_0000_0000);
+      return;
+    default: {
+      const bits = 1 << order;
+      const perByte = 8 >> order;
+      const at = Math.floor(index / perByte);
+      const shift = (index % perByte) * bits;
+      const mask = ((1 << bits) - 1) << shift;
+      view.setUint8(at, (view.getUint8(at) & ~mask) | (value << shift));
+    }
+  }
+}
+
+const ONE_16 = new Uint16Array(new Uint8Array([0, 1]).buffer)[0];
+
+/** Sets `count` refcounts from `start` to one. */
+export function fillRefcountOnes(block: Uint8Array, order: number, start: number, count: number): void {
+  if (order === 4 && block.byteOffset % 2 === 0) {
+    new Uint16Array(block.buffer, block.byteOffset, block.length / 2).fill(ONE_16, start, start + count);
+    return;
+  }
+  if (order === 3) {
+    block.fill(1, start, start + count);
+    return;
+  }
+  const view = new DataView(block.buffer, block.byteOffset, block.length);
+  for (let i = start; i < start + count; i++) setRefcount(view, order, i, 1);
+}
+
+/** First index in [from, limit) whose refcount is zero (`free`) or is not (`!free`); `limit` where there is none. */
+export function scanRefcounts(view: DataView, order: number, from: number, limit: number, free: boolean): number {
+  if (order === 4) {
+    for (let i = from; i < limit; i++) if ((view.getUint16(i * 2) === 0) === free) return i;
+    return limit;
+  }
+  for (let i = from; i < limit; i++) if ((getRefcount(view, order, i) === 0) === free) return i;
+  return limit;
+}
+
+/** Bytes [from, to) that hold the refcounts [start, start + count). */
+export function refcountByteRange(order: number, start: number, count: number): [number, number] {
+  const bits = 1 << order;
+  return [Math.floor((start * bits) / 8), Math.ceil(((start + count) * bits) / 8)];
+}

@@ -1,0 +1,68 @@
+// Words of the qcow2 driver: offsets that cannot be mixed up, the shape of one image, the kinds of a cluster.
+
+import type { Brand } from '../../../util/brand.js';
+
+/** Byte offset in the virtual disk. */
+export type GuestOffset = Brand<number, 'GuestOffset'>;
+/** Byte offset in the image file. */
+export type HostOffset = Brand<number, 'HostOffset'>;
+/** Number of a cluster of the image file: its host offset divided by the cluster size. */
+export type ClusterIndex = Brand<number, 'ClusterIndex'>;
+
+export const MIN_CLUSTER_BITS = 9;
+export const MAX_CLUSTER_BITS = 21;
+/** QEMU's limits, and ours: bytes of an L1 table and of a refcount table. */
+export const MAX_L1_BYTES = 32 << 20;
+export const MAX_REFCOUNT_TABLE_BYTES = 8 << 20;
+export const MAX_BACKING_NAME_BYTES = 1023;
+/** The unit in which storage tears a write; metadata is written in whole sectors. */
+export const SECTOR = 512;
+
+/** Sizes that follow from the header, computed once. */
+export interface Geometry {
+  readonly version: 2 | 3;
+  readonly clusterBits: number;
+  readonly clusterSize: number;
+  /** Entries of one L2 table. */
+  readonly l2Entries: number;
+  /** Guest bytes that one L2 table covers. */
+  readonly l2Span: number;
+  readonly refcountOrder: number;
+  readonly refcountBits: number;
+  /** Largest refcount; for 64 bits, the largest that a number holds exactly. */
+  readonly refcountMax: number;
+  /** Refcounts of one block. */
+  readonly blockEntries: number;
+}
+
+export function makeGeometry(version: 2 | 3, clusterBits: number, refcountOrder: number): Geometry {
+  const clusterSize = 2 ** clusterBits;
+  const refcountBits = 1 << refcountOrder;
+  return {
+    version,
+    clusterBits,
+    clusterSize,
+    l2Entries: clusterSize / 8,
+    l2Span: (clusterSize / 8) * clusterSize,
+    refcountOrder,
+    refcountBits,
+    refcountMax: refcountBits >= 53 ? Number.MAX_SAFE_INTEGER : 2 ** refcountBits - 1,
+    blockEntries: (clusterSize * 8) / refcountBits,
+  };
+}
+
+/** What an L2 entry says. `zero-plain` has no host cluster, `zero-allocated` keeps one that is not read. */
+export type ClusterKind = 'unallocated' | 'normal' | 'compressed' | 'zero-plain' | 'zero-allocated';
+
+export function roundUp(value: number, unit: number): number {
+  return Math.ceil(value / unit) * unit;
+}
+
+export function roundDown(value: number, unit: number): number {
+  return value - (value % unit);
+}
+
+/** Number of L1 entries that a disk of `size` bytes needs. */
+export function l1EntriesFor(geometry: Geometry, size: number): number {
+  return Math.ceil(size / geometry.l2Span);
+}

@@ -1,0 +1,259 @@
+// Writing: in place where all clusters are owned, else with allocation. An allocating write takes one run of clusters for all of
+// its extents, writes the data in as few requests as it can, and publishes the mapping only when the data is written.
+
+import type { Extent } from '../../../block/types.js';
+import { mergeCluster, type Piece } from './cow.js';
+import type { Qcow2Image } from './image.js';
+import { Kind, type KindNumber } from './mapping.js';
+import { settleAll } from './read.js';
+import type { Table } from './table-cache.js';
+import { roundDown, roundUp } from './types.js';
+
+/** One guest cluster that a request touches. */
+interface Target {
+  guest: number;
+  table: Table;
+  slot: number;
+  kind: KindNumber;
+  /** Where the entry points now, with what is needed to free it. */
+  oldHost: number;
+  oldBytes: number;
+  owned: boolean;
+  /** Where the data goes. */
+  host: number;
+  /** The new place is known to read as zeroes. */
+  fresh: boolean;
+  pieces: Piece[];
+}
+
+interface HostWrite {
+  host: number;
+  data: Uint8Array;
+}
+
+/** Bytes of bounce buffers that one request has under way. */
+const BOUNCE_BYTES = 8 << 20;
+
+/** In-place write of one extent without waiting for anything but the file; null where it is not that simple. */
+export function writeInPlace(image: Qcow2Image, offset: number, buffer: Uint8Array): Promise<void> | null {
+  if (image.broken !== null) return null;
+  const host = image.mapping.mapSync(offset, buffer.length, true);
+  if (host < 0 || image.metadata.overlap(host, host + buffer.length) !== null) return null;
+  return visited(image, host, buffer);
+}
+
+async function visited(image: Qcow2Image, host: number, buffer: Uint8Array): Promise<void> {
+  const visit = image.grace.enter();
+  try {
+    await image.file.write(host, buffer);
+  } finally {
+    image.grace.leave(visit);
+  }
+}
+
+/** Writes disjoint, ascending extents whose data lies back to back in `buffer`. */
+export async function writeGuest(image: Qcow2Image, extents: readonly Extent[], buffer: Uint8Array): Promise<void> {
+  const filled = extents.filter(({ length }) => length > 0);
+  if (filled.length === 0) return;
+  const { clusterSize } = image.geometry;
+  const last = filled[filled.length - 1];
+  const held = await image.locks.acquire(
+    roundDown(filled[0].offset, clusterSize),
+    roundUp(last.offset + last.length, clusterSize),
+  );
+  const tables: Table[] = [];
+  try {
+    image.checkUsable();
+    await pinTables(image, filled, tables);
+    const targets = resolve(image, filled, buffer, tables);
+    for (const target of targets) {
+      if (target.kind === Kind.bad) throw await image.mapping.badEntry(target.table, target.slot);
+    }
+    await writeTargets(image, targets);
+  } finally {
+    for (const table of tables) table.pins--;
+    image.locks.release(held);
+  }
+}
+
+async function pinTables(image: Qcow2Image, extents: readonly Extent[], tables: Table[]): Promise<void> {
+  const { mapping } = image;
+  for (const { offset, length } of extents) {
+    const end = mapping.indexOf(offset + length - 1);
+    for (let index = mapping.indexOf(offset); index <= end; index++) {
+      if (tables.length > 0 && tables[tables.length - 1].index >= index) continue;
+      tables.push(await mapping.pinForWrite(index));
+    }
+  }
+}
+
+/** Cuts the extents into clusters and looks each up. */
+function resolve(
+  image: Qcow2Image,
+  extents: readonly Extent[],
+  buffer: Uint8Array,
+  tables: readonly Table[],
+): Target[] {
+  const { mapping } = image;
+  const { clusterSize, l2Entries } = image.geometry;
+  const targets: Target[] = [];
+  let current: Target | null = null;
+  let tableAt = 0;
+  let from = 0;
+  for (const { offset, length } of extents) {
+    for (let at = offset; at < offset + length; ) {
+      const within = at % clusterSize;
+      const here = Math.min(clusterSize - within, offset + length - at);
+      const guest = at - within;
+      if (current === null || current.guest !== guest) {
+        const index = mapping.indexOf(guest);
+        while (tables[tableAt].index !== index) tableAt++;
+        const table = tables[tableAt];
+        const slot = (guest / clusterSize) % l2Entries;
+        const kind = mapping.decode(table, slot);
+        current = {
+          guest,
+          table,
+          slot,
+          kind,
+          oldHost: mapping.host,
+          oldBytes: kind === Kind.compressed ? mapping.compressedBytes : clusterSize,
+          owned: mapping.copied && (kind === Kind.normal || kind === Kind.zeroAllocated),
+          host: mapping.host,
+          fresh: false,
+          pieces: [],
+        };
+        targets.push(current);
+      }
+      current.pieces.push({ within, data: buffer.subarray(from, from + here) });
+      from += here;
+      at += here;
+    }
+  }
+  return targets;
+}
+
+async function writeTargets(image: Qcow2Image, targets: readonly Target[]): Promise<void> {
+  const moving = targets.filter(({ owned }) => !owned);
+  const runs = await allocateFor(image, moving);
+  try {
+    await writeData(image, targets);
+  } catch (error) {
+    for (const run of runs) image.refcounts.release(run.cluster, run.count);
+    throw error;
+  }
+  publish(image, targets);
+}
+
+/** Gives each of `targets` a new cluster, contiguous where that can be. On failure nothing stays allocated. */
+async function allocateFor(
+  image: Qcow2Image,
+  targets: readonly Target[],
+): Promise<{ cluster: number; count: number }[]> {
+  const { clusterSize } = image.geometry;
+  const runs: { cluster: number; count: number }[] = [];
+  try {
+    for (let done = 0; done < targets.length; ) {
+      const run = await image.refcounts.allocateRun(targets.length - done);
+      runs.push(run);
+      const start = run.cluster * clusterSize;
+      const end = start + run.count * clusterSize;
+      await image.file.ensureLength(end);
+      const fresh = image.file.takeFresh(start, end);
+      for (let i = 0; i < run.count; i++, done++) {
+        targets[done].host = start + i * clusterSize;
+        targets[done].fresh = fresh;
+      }
+    }
+  } catch (error) {
+    for (const run of runs) image.refcounts.release(run.cluster, run.count);
+    throw error;
+  }
+  return runs;
+}
+
+/** Writes the data of all targets; clusters that are new and written in part get the rest of their content with it. */
+async function writeData(image: Qcow2Image, targets: readonly Target[]): Promise<void> {
+  const direct: HostWrite[] = [];
+  const bounced: Target[] = [];
+  for (const target of targets) {
+    if (target.kind === Kind.normal && target.owned) {
+      await image.checkDataWrite(target.host, image.geometry.clusterSize);
+      addPieces(direct, target);
+    } else if (isWhole(image, target) || (target.fresh && readsAsZero(image, target))) {
+      addPieces(direct, target);
+    } else {
+      bounced.push(target);
+    }
+  }
+  const parts = direct.map(({ host, data }) => image.file.write(host, data));
+  let failure: { error: unknown } | null = null;
+  try {
+    const atOnce = Math.max(1, Math.floor(BOUNCE_BYTES / image.geometry.clusterSize));
+    for (let i = 0; i < bounced.length; i += atOnce) {
+      await settleAll(
+        bounced.slice(i, i + atOnce).map((target) => writeMerged(image, target)),
+        null,
+      );
+    }
+  } catch (error) {
+    failure = { error };
+  }
+  await settleAll(parts, failure);
+}
+
+async function writeMerged(image: Qcow2Image, target: Target): Promise<void> {
+  const cluster = await mergeCluster(image, target.guest, target.pieces);
+  try {
+    await image.file.write(target.host, cluster);
+  } finally {
+    image.memory.free(cluster);
+  }
+}
+
+/** Adds a target's pieces to the list of writes; what continues the last one both in the file and in memory makes it longer. */
+function addPieces(writes: HostWrite[], target: Target): void {
+  for (const { within, data } of target.pieces) {
+    const host = target.host + within;
+    const last = writes[writes.length - 1];
+    if (
+      last !== undefined &&
+      last.host + last.data.length === host &&
+      last.data.buffer === data.buffer &&
+      last.data.byteOffset + last.data.length === data.byteOffset
+    ) {
+      last.data = new Uint8Array(data.buffer, last.data.byteOffset, last.data.length + data.length);
+    } else {
+      writes.push({ host, data });
+    }
+  }
+}
+
+function isWhole(image: Qcow2Image, target: Target): boolean {
+  return target.pieces.length === 1 && target.pieces[0].data.length === image.geometry.clusterSize;
+}
+
+/** What the cluster read as before is zeroes throughout. */
+function readsAsZero(image: Qcow2Image, target: Target): boolean {
+  if (target.kind === Kind.zeroPlain || target.kind === Kind.zeroAllocated) return true;
+  if (target.kind !== Kind.unallocated) return false;
+  const backing = image.backing();
+  return backing === null || backing.length <= target.guest;
+}
+
+/** Points the entries to where the data is now, and lets go of where it was. */
+function publish(image: Qcow2Image, targets: readonly Target[]): void {
+  for (const target of targets) {
+    if (target.kind === Kind.normal && target.owned) continue;
+    image.mapping.setEntry(target.table, target.slot, target.host);
+    if (target.owned || target.oldHost === 0) continue;
+    freeOld(image, target.oldHost, target.oldBytes, image.discards.other);
+  }
+}
+
+/** Pends the free of `bytes` at `host`, which an entry pointed to. Compressed data may share its clusters with others. */
+export function freeOld(image: Qcow2Image, host: number, bytes: number, punch: boolean): void {
+  const { clusterSize } = image.geometry;
+  const first = Math.floor(host / clusterSize);
+  image.refcounts.pendFree(first, Math.floor((host + bytes - 1) / clusterSize) - first + 1, punch);
+}

@@ -1,0 +1,186 @@
+// Zeroes and discards: whole clusters change their L2 entry, parts of clusters are written.
+//
+//   entry           write zeroes (v3)        ... may unmap      discard (v3)             discard (v2)
+//   unallocated     zero                     zero               zero if a backing node   -
+//   normal          zero, cluster kept       zero, freed        zero, freed              freed, if no backing node
+//   compressed      zero, freed              zero, freed        zero, freed              freed, if no backing node
+//
+// Version 2 has no zero flag: its zeroes are unallocated clusters where nothing lies below, and data otherwise.
+
+import type { ZeroFlags } from '../../../block/types.js';
+import type { Qcow2Image } from './image.js';
+import { Kind, type KindNumber } from './mapping.js';
+import type { Table } from './table-cache.js';
+import { roundDown, roundUp } from './types.js';
+import { freeOld, writeGuest } from './write.js';
+
+const ZERO_BYTES = 1 << 20;
+
+/** Changes one entry, which is of `kind` (decoded in `mapping`). */
+type EntryChange = (table: Table, slot: number, kind: KindNumber, guest: number) => void;
+
+/** Makes a range read as zeroes. Rejects with `unsupported` where `noFallback` forbids to write them out. */
+export async function zeroGuest(image: Qcow2Image, offset: number, length: number, flags: ZeroFlags): Promise<void> {
+  const { clusterSize } = image.geometry;
+  const end = offset + length;
+  const bodyStart = roundUp(offset, clusterSize);
+  const bodyEnd = end === image.length() ? end : roundDown(end, clusterSize);
+  if (bodyStart > offset) await zeroPart(image, offset, Math.min(end, bodyStart), flags);
+  if (bodyEnd > bodyStart) await zeroClusters(image, bodyStart, bodyEnd, flags);
+  const tail = Math.max(bodyStart, bodyEnd);
+  if (end > tail) await zeroPart(image, tail, end, flags);
+}
+
+/** Whole clusters; `end` may be the end of the disk inside of one. */
+async function zeroClusters(image: Qcow2Image, start: number, end: number, flags: ZeroFlags): Promise<void> {
+  const { mapping } = image;
+  const { clusterSize } = image.geometry;
+  const mayUnmap = flags.mayUnmap === true;
+  if (image.geometry.version === 3) {
+    return changeEntries(image, start, end, true, (table, slot, kind) => {
+      if (kind === Kind.zeroPlain || (kind === Kind.zeroAllocated && !mayUnmap)) return;
+      const { host, copied, compressedBytes } = mapping;
+      if (kind === Kind.normal && copied && !mayUnmap) {
+        mapping.setEntry(table, slot, host, true);
+        return;
+      }
+      if (kind !== Kind.unallocated) {
+        freeOld(image, host, kind === Kind.compressed ? compressedBytes : clusterSize, punchFor(image, mayUnmap));
+      }
+      mapping.setRaw(table, slot, 0, 1);
+    });
+  }
+  const asData: { from: number; to: number }[] = [];
+  await changeEntries(image, start, end, hasBelow(image, start), (table, slot, kind, guest) => {
+    if (!hasBelow(image, guest)) {
+      if (kind === Kind.unallocated) return;
+      if (mayUnmap || kind === Kind.compressed) {
+        unmap(image, table, slot, kind, punchFor(image, mayUnmap));
+        return;
+      }
+    }
+    const last = asData[asData.length - 1];
+    const to = Math.min(guest + clusterSize, end);
+    if (last !== undefined && last.to === guest) last.to = to;
+    else asData.push({ from: guest, to });
+  });
+  for (const { from, to } of asData) await zeroAsData(image, from, to, flags);
+}
+
+/** A range inside of one cluster. Where the rest of the cluster reads as zeroes without data, all of it becomes a zero cluster. */
+async function zeroPart(image: Qcow2Image, from: number, to: number, flags: ZeroFlags): Promise<void> {
+  const cluster = roundDown(from, image.geometry.clusterSize);
+  let done = false;
+  await changeEntries(image, cluster, to, false, (_table, _slot, kind) => {
+    done =
+      kind === Kind.zeroPlain ||
+      kind === Kind.zeroAllocated ||
+      (kind === Kind.unallocated && !hasBelow(image, cluster));
+  });
+  if (image.mapping.l1.target(image.mapping.indexOf(cluster)) === 0) done = !hasBelow(image, cluster);
+  if (!done) await zeroAsData(image, from, to, flags);
+}
+
+async function zeroAsData(image: Qcow2Image, from: number, to: number, flags: ZeroFlags): Promise<void> {
+  if (flags.noFallback)
+    throw image.error('unsupported', 'zeroes would have to be written as data', 'write zeroes', from);
+  const zeroes = image.memory.allocate(Math.min(ZERO_BYTES, to - from)).fill(0);
+  try {
+    for (let at = from; at < to; at += zeroes.length) {
+      const length = Math.min(zeroes.length, to - at);
+      await writeGuest(image, [{ offset: at, length }], zeroes.subarray(0, length));
+    }
+  } finally {
+    image.memory.free(zeroes);
+  }
+}
+
+/** Gives back the whole clusters of a range. Its ends that are no whole clusters stay as they are. */
+export async function discardGuest(image: Qcow2Image, offset: number, length: number): Promise<void> {
+  const { mapping } = image;
+  const { clusterSize, version } = image.geometry;
+  const start = roundUp(offset, clusterSize);
+  const end = offset + length === image.length() ? image.length() : roundDown(offset + length, clusterSize);
+  if (end <= start) return;
+  const zeroBelow = version === 3 && hasBelow(image, start);
+  await changeEntries(image, start, end, zeroBelow, (table, slot, kind, guest) => {
+    if (kind === Kind.zeroPlain) return;
+    const below = hasBelow(image, guest);
+    if (kind === Kind.unallocated && !below) return;
+    if (version === 2) {
+      if (!below) unmap(image, table, slot, kind, image.discards.request);
+      return;
+    }
+    if (kind !== Kind.unallocated) unmap(image, table, slot, kind, image.discards.request);
+    mapping.setRaw(table, slot, 0, 1);
+  });
+}
+
+/** Does the backing node have anything at or after guest offset `guest`? */
+function hasBelow(image: Qcow2Image, guest: number): boolean {
+  const backing = image.backing();
+  return backing !== null && backing.length > guest;
+}
+
+/** Are clusters that are freed by a request (or else by the way) given back to the file? */
+function punchFor(image: Qcow2Image, requested: boolean): boolean {
+  return requested ? image.discards.request : image.discards.other;
+}
+
+/** Makes an allocated entry (just decoded) unallocated. */
+export function unmap(image: Qcow2Image, table: Table, slot: number, kind: KindNumber, punch: boolean): void {
+  const { mapping } = image;
+  const { host, compressedBytes } = mapping;
+  if (host !== 0) freeOld(image, host, kind === Kind.compressed ? compressedBytes : image.geometry.clusterSize, punch);
+  mapping.setRaw(table, slot, 0, 0);
+}
+
+/**
+ * Runs `change` on each entry of [start, end), table by table, with the table's part of the range locked. Without `make`, what no L2 table
+ * describes is passed over.
+ */
+export async function changeEntries(
+  image: Qcow2Image,
+  start: number,
+  end: number,
+  make: boolean,
+  change: EntryChange,
+): Promise<void> {
+  const { mapping } = image;
+  const { clusterSize, l2Span } = image.geometry;
+  for (let at = start; at < end; ) {
+    const index = mapping.indexOf(at);
+    const base = index * l2Span;
+    const stop = Math.min(end, base + l2Span);
+    const held = await image.locks.acquire(at, roundUp(stop, clusterSize));
+    try {
+      image.checkUsable();
+      if (make || mapping.l1.target(index) !== 0) await changeTable(image, index, at - base, stop - base, change);
+    } finally {
+      image.locks.release(held);
+    }
+    at = stop;
+  }
+}
+
+async function changeTable(
+  image: Qcow2Image,
+  index: number,
+  from: number,
+  to: number,
+  change: EntryChange,
+): Promise<void> {
+  const { mapping } = image;
+  const { clusterSize, l2Span } = image.geometry;
+  const table = await mapping.pinForWrite(index);
+  try {
+    const stop = Math.ceil(to / clusterSize);
+    for (let slot = Math.floor(from / clusterSize); slot < stop; slot++) {
+      const kind = mapping.decode(table, slot);
+      if (kind === Kind.bad) throw await mapping.badEntry(table, slot);
+      change(table, slot, kind, index * l2Span + slot * clusterSize);
+    }
+  } finally {
+    table.pins--;
+  }
+}
