@@ -2,7 +2,7 @@
 // chain and are no multiple of the cluster, holes, zero and compressed clusters, a raw base now and then.
 
 import { execFileSync } from 'node:child_process';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 
 export interface Layer {
   path: string;
@@ -55,7 +55,7 @@ function create(layer: Layer, below: Layer | undefined, random: (below: number) 
       ? ['create', '-q', '-f', 'raw', layer.path, String(layer.size)]
       : [
           ...['create', '-q', '-f', 'qcow2', '-o', options.join(',')],
-          ...(below === undefined ? [] : ['-b', below.path, '-F', below.format]),
+          ...(below === undefined ? [] : ['-b', basename(below.path), '-F', below.format]),
           ...[layer.path, String(layer.size)],
         ];
   execFileSync('qemu-img', words, { stdio: ['ignore', 'ignore', 'inherit'] });

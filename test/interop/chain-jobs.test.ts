@@ -1,0 +1,148 @@
+// The four jobs on random chains, by us and by qemu-storage-daemon on a copy: afterwards every image of the chain holds the same, the
+// headers name the same backing files, and `qemu-img check` finds no error and no leak.
+
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, rmSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { expect } from 'chai';
+import { Graph } from '../../src/block/graph.js';
+import { openNode } from '../../src/block/open.js';
+import type { Job } from '../../src/jobs/job.js';
+import { JobManager } from '../../src/jobs/manager.js';
+import { startBackup, startCommit, startMirror, startStream } from '../../src/jobs/start.js';
+import { parseBlockdevOptions } from '../../src/schema/options.js';
+import { requirePeer } from '../support/peers.js';
+import { type Json, StorageDaemon } from '../support/qmp.js';
+import { type Layer, makeChain, seeded } from './chain-maker.js';
+import { qemuCheck, qemuImg, SEED, useBench } from './support.js';
+
+const CHAINS = Number(process.env['DISKWRIGHT_CHAINS'] ?? 200);
+
+/** A job as QMP has it; both sides get the same arguments. */
+interface Task {
+  command: 'block-stream' | 'block-commit' | 'blockdev-mirror' | 'blockdev-backup';
+  words: Json;
+  target: boolean;
+}
+
+const level = (index: number) => `level${index}`;
+
+function tasks(depth: number, random: (below: number) => number): Task[] {
+  const top = depth - 1;
+  const device = level(top);
+  const sync = depth > 1 && random(2) === 0 ? 'top' : 'full';
+  const list: Task[] = [
+    { command: 'blockdev-mirror', words: { device, target: 'target', sync }, target: true },
+    { command: 'blockdev-backup', words: { device, target: 'target', sync }, target: true },
+  ];
+  if (depth === 1) return list;
+  const base = random(depth - 1);
+  const streamed = random(3) === 0 ? {} : { 'base-node': level(base) };
+  list.push({ command: 'block-stream', words: { device, ...streamed }, target: false });
+  const from = base + 1 + random(top - base);
+  const words = { device, 'top-node': level(from), 'base-node': level(base) };
+  list.push({ command: 'block-commit', words, target: false });
+  return list;
+}
+
+/** `blockdev-add` options of a chain in `folder`, base first. */
+function nodeOptions(folder: string, layers: readonly Layer[], target: boolean): Json[] {
+  const options: Json[] = layers.map((layer, index) => ({
+    driver: layer.format,
+    'node-name': level(index),
+    'read-only': index < layers.length - 1,
+    file: { driver: 'file', filename: join(folder, basename(layer.path)) },
+    ...(layer.format === 'raw' ? {} : { backing: index === 0 ? null : level(index - 1) }),
+  }));
+  if (target) {
+    const file = { driver: 'file', filename: join(folder, 'target') };
+    options.push({ driver: 'qcow2', 'node-name': 'target', file, backing: null });
+  }
+  return options;
+}
+
+describe('jobs on random chains', function () {
+  this.timeout(1_200_000);
+  const bench = useBench('chain-jobs');
+
+  before(function () {
+    for (const peer of ['qemu-img', 'qemu-io', 'qemu-storage-daemon']) requirePeer(this, peer);
+  });
+
+  async function ours(nodes: Json[], task: Task): Promise<void> {
+    const graph = new Graph(bench.host);
+    try {
+      for (const options of nodes) await openNode(graph, parseBlockdevOptions(options));
+      const env = { graph, manager: new JobManager(bench.host.clock) };
+      const words = { ...task.words, 'job-id': 'job0' };
+      const start: Record<Task['command'], (env: never, words: never) => Promise<Job>> = {
+        'block-stream': startStream,
+        'block-commit': startCommit,
+        'blockdev-mirror': startMirror,
+        'blockdev-backup': startBackup,
+      };
+      const job = await start[task.command](env as never, words as never);
+      job.on('BLOCK_JOB_READY', () => void job.complete());
+      await job.done;
+    } finally {
+      await graph.closeAll();
+    }
+  }
+
+  async function theirs(nodes: Json[], task: Task): Promise<void> {
+    const daemon = await StorageDaemon.start(
+      join(bench.folder, 'qmp.sock'),
+      nodes.flatMap((node) => ['--blockdev', JSON.stringify(node)]),
+    );
+    try {
+      await daemon.job(task.command, { ...task.words, 'job-id': 'job0' });
+    } finally {
+      await daemon.quit();
+    }
+  }
+
+  function expectSame(a: string, b: string, layer: { name: string; format: string }, context: string): void {
+    const { name, format } = layer;
+    const compare = spawnSync('qemu-img', ['compare', '-f', format, '-F', format, join(a, name), join(b, name)], {
+      encoding: 'utf8',
+    });
+    expect(compare.status, `${context} ${name}: ${compare.stdout}${compare.stderr}`).to.equal(0);
+    if (format === 'raw') return;
+    const header = (folder: string) => {
+      const info = JSON.parse(qemuImg('info', '--output=json', join(folder, name)));
+      const backing = info['backing-filename'] === undefined ? null : basename(info['backing-filename']);
+      return { backing, format: info['backing-filename-format'] ?? null, size: info['virtual-size'] };
+    };
+    expect(header(a), `${context} ${name}`).to.deep.equal(header(b));
+    const check = qemuCheck(join(a, name));
+    expect(check.status, `${context} ${name}: ${check.text}`).to.equal(0);
+  }
+
+  it(`leave what qemu's leave (${CHAINS} chains from seed ${SEED})`, async () => {
+    for (let seed = SEED; seed < SEED + CHAINS; seed++) {
+      const origin = join(bench.folder, 'origin');
+      mkdirSync(origin);
+      const layers = makeChain(origin, seed);
+      for (const task of tasks(layers.length, seeded(seed ^ 0x5eed))) {
+        const context = `seed ${seed} ${task.command} ${JSON.stringify(task.words)}`;
+        const folders = ['a', 'b'].map((name) => join(bench.folder, name));
+        for (const folder of folders) {
+          cpSync(origin, folder, { recursive: true });
+          if (task.target) qemuImg('create', '-q', '-f', 'qcow2', join(folder, 'target'), String(layers.at(-1)?.size));
+        }
+        const [a, b] = folders;
+        await theirs(nodeOptions(b, layers, task.target), task);
+        try {
+          await ours(nodeOptions(a, layers, task.target), task);
+        } catch (error) {
+          throw new Error(`${context}: ${(error as Error).stack}`);
+        }
+        const images = layers.map(({ path, format }) => ({ name: basename(path), format: format as string }));
+        if (task.target) images.push({ name: 'target', format: 'qcow2' });
+        for (const image of images) expectSame(a, b, image, context);
+        for (const folder of folders) rmSync(folder, { recursive: true });
+      }
+      rmSync(origin, { recursive: true });
+    }
+  });
+});
