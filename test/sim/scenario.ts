@@ -222,10 +222,19 @@ class Scenario {
 
 /** Runs one scenario. Rejects with the seed in the message where something does not hold. */
 export async function runScenario(seed: number, options: ScenarioOptions = {}): Promise<ScenarioStats> {
+  const unhandled: unknown[] = [];
+  const note = (reason: unknown) => unhandled.push(reason);
+  process.on('unhandledRejection', note);
   try {
-    return await new Scenario(seed, options).run();
+    const stats = await new Scenario(seed, options).run();
+    await new Promise((resolve) => setImmediate(resolve));
+    if (unhandled.length > 0) throw new Error('a rejection that nobody handles', { cause: unhandled[0] });
+    return stats;
   } catch (error) {
     const text = error instanceof Violation ? error.message : ((error as Error).stack ?? String(error));
-    throw new Violation(`seed ${seed}: ${text}`, { cause: error });
+    const also = unhandled.map((reason) => `\nnobody handles: ${(reason as Error).stack ?? reason}`).join('');
+    throw new Violation(`seed ${seed}: ${text}${also}`, { cause: error });
+  } finally {
+    process.off('unhandledRejection', note);
   }
 }

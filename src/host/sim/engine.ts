@@ -151,13 +151,15 @@ export class SimEngine implements Clock {
       this.powerOff();
       return never();
     }
+    // Made here and not when it is given, so that its stack says who asked.
+    const failure = verdict === undefined ? undefined : systemError(verdict.errno, request);
     return new Promise<T>((resolve, reject) => {
       const answer = () => {
         this.tick++;
         try {
-          if (verdict !== undefined) {
+          if (failure !== undefined) {
             work.fail?.();
-            throw systemError(verdict.errno, request);
+            throw failure;
           }
           const result = work.finish(early);
           work.settled?.();
