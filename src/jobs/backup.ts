@@ -134,7 +134,7 @@ export class BackupDriver implements JobDriver, WriteObserver {
     const moving = this.#moving;
     try {
       while (this.#options.sync === 'none' && this.#broken === null) await ctx.sleep(Number.POSITIVE_INFINITY);
-      while (copy.dirtyBytes > 0 && this.#broken === null) {
+      while ((await this.#unfinished(ctx)) && this.#broken === null) {
         chunks.rewind();
         await runCopy(ctx, {
           memory: this.source.host.memory,
@@ -156,6 +156,18 @@ export class BackupDriver implements JobDriver, WriteObserver {
     } finally {
       this.#ctx = null;
     }
+  }
+
+  /** Something is still to be copied, now that what is being saved for guests is on the target. */
+  async #unfinished(ctx: JobContext): Promise<boolean> {
+    if (this.#copy.dirtyBytes > 0) return true;
+    await ctx.enterIo();
+    try {
+      await this.#lock.with(0, this.#copy.size, async () => {});
+    } finally {
+      ctx.leaveIo();
+    }
+    return this.#copy.dirtyBytes > 0;
   }
 
   get #moving(): TransferOptions {
