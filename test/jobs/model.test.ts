@@ -138,13 +138,18 @@ const scenarios: Record<string, (world: World, mayCancel: boolean) => Promise<vo
       granularity: 512 << world.below(8),
     });
     let soft = false;
+    let asked = false;
     const outcome = await torment(world, job, mayCancel, async () => {
-      if (!blocking && world.below(3) === 0) job.change({ 'copy-mode': 'write-blocking' });
-      else if (world.below(2) === 0) {
-        soft = true;
-        await world.stopGuests();
-        job.cancel();
-      } else await job.complete();
+      if (asked) return;
+      if (!blocking && world.below(3) === 0) {
+        job.change({ 'copy-mode': 'write-blocking' });
+        return;
+      }
+      asked = true;
+      soft = world.below(2) === 0;
+      if (!soft) return job.complete();
+      await world.stopGuests();
+      job.cancel();
     });
     await world.stopGuests();
     if (outcome === 'completed') {
