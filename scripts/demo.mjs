@@ -29,7 +29,7 @@ function freshChain() {
 try {
   freshChain();
   diskwright('info', '--backing-chain', 'top.qcow2');
-  diskwright('map', 'top.qcow2');
+  diskwright('map', '--output=json', 'top.qcow2');
   diskwright('convert', '-p', '-O', 'raw', 'top.qcow2', 'before.raw');
 
   diskwright('backup', '-p', '--speed=40M', '--compress', '--target=backup.qcow2', 'top.qcow2');
