@@ -18,11 +18,12 @@ export async function readGuest(image: Qcow2Image, offset: number, buffer: Uint8
       const length = Math.min(buffer.length - done, (index + 1) * l2Span - at);
       let table = mapping.tableSync(index);
       while (table === undefined) {
+        expectLater(parts);
         await mapping.loadTable(index);
         table = mapping.tableSync(index);
       }
       const target = buffer.subarray(done, done + length);
-      if (table === null) parts.push(readBacking(image, at, target));
+      if (table === null) parts.push(later(readBacking(image, at, target)));
       else startTable(image, table, at, target, parts);
       done += length;
     }
@@ -32,12 +33,23 @@ export async function readGuest(image: Qcow2Image, offset: number, buffer: Uint8
   await settleAll(parts, failure);
 }
 
+/** Parts that may fail while something else is waited for: `settleAll` looks at them later. */
+export function expectLater(parts: readonly Promise<void>[]): void {
+  for (const part of parts) part.catch(() => undefined);
+}
+
 /** Waits for every part, since each writes into the caller's buffer; throws `failure`, or the first of the parts'. */
 export async function settleAll(parts: readonly Promise<void>[], failure: { error: unknown } | null): Promise<void> {
   if (failure === null && parts.length === 1) return parts[0];
   const results = await Promise.allSettled(parts);
   if (failure !== null) throw failure.error;
   for (const result of results) if (result.status === 'rejected') throw result.reason;
+}
+
+/** Marks a part as one whose failure is looked at later, by `settleAll`. */
+export function later(part: Promise<void>): Promise<void> {
+  part.catch(() => undefined);
+  return part;
 }
 
 /** Starts the reads of a range within one L2 table. Does not wait, so the mapping that it looks up holds. */
@@ -53,18 +65,18 @@ function startTable(image: Qcow2Image, table: Table, offset: number, buffer: Uin
     const target = buffer.subarray(at - offset, at - offset + length);
     switch (mapping.decode(table, slot)) {
       case Kind.normal:
-        parts.push(visit(image, () => image.file.read(mapping.host + lead, target)));
+        parts.push(later(visit(image, () => image.file.read(mapping.host + lead, target))));
         break;
       case Kind.compressed: {
         const { host, compressedBytes } = mapping;
-        parts.push(visit(image, () => readCompressed(image, host, compressedBytes, lead, target)));
+        parts.push(later(visit(image, () => readCompressed(image, host, compressedBytes, lead, target))));
         break;
       }
       case Kind.unallocated:
-        parts.push(readBacking(image, at, target));
+        parts.push(later(readBacking(image, at, target)));
         break;
       case Kind.bad:
-        parts.push(mapping.badEntry(table, slot).then((error) => Promise.reject(error)));
+        parts.push(later(mapping.badEntry(table, slot).then((error) => Promise.reject(error))));
         break;
       default:
         target.fill(0);
