@@ -146,6 +146,17 @@ export class DirtyBitmap {
     else if (this.#enabled) this.#fill(offset, length, true, 'set');
   }
 
+  /**
+   * What was recorded before is marked again once it has happened: a job may have made it clean meanwhile. Never fails: the memory limit
+   * does not hold for requests that are under way, and what the node lost of the range in the meantime is left out.
+   */
+  recordAgain(offset: number, length: number): void {
+    if (this.#successor !== undefined) this.#successor.recordAgain(offset, length);
+    else if (this.#enabled && offset < this.#size) {
+      this.#fill(offset, Math.min(length, this.#size - offset), true, 'set', true);
+    }
+  }
+
   /** Marks whether recording is enabled or not. Throws `busy` while frozen. */
   set(offset: number, length: number): void {
     this.#checkNotFrozen();
@@ -289,12 +300,12 @@ export class DirtyBitmap {
     }
   }
 
-  #fill(offset: number, length: number, value: boolean, operation: string): void {
+  #fill(offset: number, length: number, value: boolean, operation: string, force = false): void {
     this.#checkRange(offset, length, operation);
     if (length === 0) return;
     const end = offset + length;
     const unit = this.granularity;
-    if (value) this.#bits.fill(Math.floor(offset / unit), Math.ceil(end / unit), true);
+    if (value) this.#bits.fill(Math.floor(offset / unit), Math.ceil(end / unit), true, force);
     else
       this.#bits.fill(Math.ceil(offset / unit), end === this.#size ? this.#bits.length : Math.floor(end / unit), false);
   }

@@ -47,7 +47,7 @@ export function nodesAbove(top: BlockNode, base: BlockNode | null): BlockNode[] 
 
 /** Status of one run in a chain. */
 export interface ChainStatus extends BlockStatus {
-  /** 0 = top, 1 = its backing node, ...; -1 where no layer above `base` has it. */
+  /** 0 = top, 1 = its backing node, ...; of a run that no layer has, the last of the chain; -1 where only `base` or what is below it may have it. */
   depth: number;
   /** The layer that has it; null where none has. */
   layer: BlockNode | null;
@@ -69,16 +69,16 @@ export async function chainStatus(
     if (offset >= node.length) return zeroRun(run, depth, node);
     const status = await node.blockStatus(offset, Math.min(run, node.length - offset));
     if (status.allocated) return { ...status, depth, layer: node };
-    if (status.zero && backingOf(node) === null) return { ...status, depth, layer: null };
+    if (backingOf(node) === null) return { ...status, depth, layer: null };
     run = status.length;
   }
-  return { ...zeroRun(run, -1, null), allocated: false, zero: base === null };
+  return { ...zeroRun(run, -1, null), allocated: false, zero: false };
 }
 
 function zeroRun(length: number, depth: number, layer: BlockNode | null): ChainStatus {
   return {
     length,
-    allocated: layer !== null,
+    allocated: true,
     data: false,
     zero: true,
     compressed: false,

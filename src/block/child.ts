@@ -36,22 +36,22 @@ export class Child {
   }
 }
 
-/**
- * Refuses with `permission` when `perm`/`shared` on `node` would conflict with one of its other users.
- * `except` is the link that is being changed.
- */
-export function checkPermissions(node: BlockNode, user: NodeUser, perm: number, shared: number, except?: Child): void {
+/** What somebody wants to be to a node; a `Child` is one. */
+export type Use = Pick<Child, 'role' | 'user' | 'perm' | 'shared'>;
+
+/** Refuses with `permission` when `use` of `node` would conflict with one of its other users. `except` is the link that is being changed. */
+export function checkPermissions(node: BlockNode, { role, user, perm, shared }: Use, except?: Child): void {
   for (const other of node.parents) {
     if (other === except) continue;
     const wanted = perm & ~other.shared;
     const held = other.perm & ~shared;
     if (wanted === 0 && held === 0) continue;
-    const what = wanted !== 0 ? wanted : held;
+    const mine = `${user.userName} (uses node '${node.nodeName}' as '${role}' child)`;
+    const theirs = `${other.user.userName} (uses node '${node.nodeName}' as '${other.role}' child)`;
+    const [needs, refuses] = wanted !== 0 ? [mine, theirs] : [theirs, mine];
     throw new BlockError(
       'permission',
-      wanted !== 0
-        ? `Conflicts with use by ${other.user.userName} as '${other.role}', which does not allow '${permNames(what)}' on ${node.nodeName}`
-        : `Conflicts with use by ${other.user.userName} as '${other.role}', which uses '${permNames(what)}' on ${node.nodeName} that ${user.userName} does not share`,
+      `Permission conflict on node '${node.nodeName}': permissions '${permNames(wanted !== 0 ? wanted : held)}' are both required by ${needs} and unshared by ${refuses}.`,
       { path: node.filename, operation: 'attach' },
     );
   }

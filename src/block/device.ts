@@ -1,14 +1,20 @@
 // A device: a named user of a root node, with throttle, statistics and error policy. Guests, exports and benchmarks write
 // through it; while its node is drained, its requests wait here.
+//
+//   request -> [throttle] -> [drained section] -> in flight: node
+//
+// A request that waits for the throttle is not in flight: a drained section does not wait for it, and it does not pass during one.
 
 import { BlockError, toBlockError } from '../util/errors.js';
 import type { Child, NodeUser } from './child.js';
 import type { BlockNode } from './node.js';
 import { PERM_ALL, Perm, type WriteFlags, type ZeroFlags } from './types.js';
 
-/** Lets requests in at a rate (see `host/throttle.ts`); undefined means at once. */
+/** Lets requests in at a rate (a `ThrottleMember` does); undefined means at once. */
 export interface Admission {
   admit(isWrite: boolean, bytes: number): Promise<void> | undefined;
+  /** Nobody asks any more: those who wait pass at once. */
+  close?(): void;
 }
 
 export interface DeviceStats {
@@ -26,6 +32,7 @@ export interface DeviceOptions {
   name: string;
   /** Write permission is taken on the node. */
   writable: boolean;
+  /** Becomes the device's own: it is closed with it. */
   throttle?: Admission | null;
 }
 
@@ -42,9 +49,12 @@ export class Device implements NodeUser {
     unmapBytes: 0,
     failedOperations: 0,
   };
-  throttle: Admission | null;
 
+  #throttle: Admission | null;
   #root: Child | null;
+  #closing = false;
+  /** Requests that are not answered yet, and those of them that were sent to the node. */
+  #pending = 0;
   #inFlight = 0;
   #quiesced = 0;
   #resume: (() => void)[] = [];
@@ -53,7 +63,7 @@ export class Device implements NodeUser {
   constructor(node: BlockNode, options: DeviceOptions) {
     this.name = options.name;
     this.writable = options.writable;
-    this.throttle = options.throttle ?? null;
+    this.#throttle = options.throttle ?? null;
     const perm = Perm.CONSISTENT_READ | (options.writable ? Perm.WRITE : 0);
     this.#root = node.attach(this, 'root', perm, options.writable ? PERM_ALL & ~(Perm.WRITE | Perm.RESIZE) : PERM_ALL);
   }
@@ -64,12 +74,24 @@ export class Device implements NodeUser {
 
   /** The root node; a job may have put another one in place. */
   get node(): BlockNode {
-    if (this.#root === null) throw new BlockError('closed', `device '${this.name}' is closed`);
+    if (this.#root === null) throw this.#closedError();
     return this.#root.node;
   }
 
   get length(): number {
     return this.node.length;
+  }
+
+  get throttle(): Admission | null {
+    return this.#throttle;
+  }
+
+  /** Another throttle from now on, or none. The old one is closed: who waits for it passes. */
+  setThrottle(throttle: Admission | null): void {
+    const old = this.#throttle;
+    if (old === throttle) return;
+    this.#throttle = throttle;
+    old?.close?.();
   }
 
   async read(offset: number, buffer: Uint8Array): Promise<void> {
@@ -106,31 +128,48 @@ export class Device implements NodeUser {
   }
 
   async drained(): Promise<void> {
-    while (this.#inFlight > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
+    while (this.#inFlight > 0) await this.#settled();
   }
 
   drainEnd(): void {
-    if (--this.#quiesced > 0) return;
-    const waiting = this.#resume;
-    this.#resume = [];
-    for (const resume of waiting) resume();
+    if (--this.#quiesced === 0) this.#wake();
   }
 
-  /** Lets go of the node once all requests are answered. The node itself stays open. */
+  /**
+   * Lets go of the node once all requests are answered; those that wait for the throttle go at once, those that wait for the end of a
+   * drained section are rejected with `closed`. The node itself stays open.
+   */
   async close(): Promise<void> {
-    await this.drained();
+    this.#closing = true;
+    this.setThrottle(null);
+    this.#wake();
+    while (this.#pending > 0) await this.#settled();
     if (this.#root === null) return;
     this.#root.node.detach(this.#root);
     this.#root = null;
   }
 
   async #request(isWrite: boolean, bytes: number, action: () => Promise<void>): Promise<void> {
+    if (this.#closing) throw this.#closedError();
     if (isWrite && !this.writable) {
       throw new BlockError('read-only', `device '${this.name}' is read-only`, { operation: 'write' });
     }
-    const admitted = this.throttle?.admit(isWrite, bytes);
-    if (admitted !== undefined) await admitted;
-    while (this.#quiesced > 0) await new Promise<void>((resolve) => this.#resume.push(resolve));
+    this.#pending++;
+    try {
+      const admitted = this.#throttle?.admit(isWrite, bytes);
+      if (admitted !== undefined) await admitted;
+      while (this.#quiesced > 0) {
+        if (this.#closing) throw this.#closedError();
+        await new Promise<void>((resolve) => this.#resume.push(resolve));
+      }
+      await this.#send(action);
+    } finally {
+      this.#pending--;
+      this.#answered();
+    }
+  }
+
+  async #send(action: () => Promise<void>): Promise<void> {
     this.#inFlight++;
     try {
       await action();
@@ -138,11 +177,29 @@ export class Device implements NodeUser {
       this.stats.failedOperations++;
       throw toBlockError(error, { path: this.node.filename });
     } finally {
-      if (--this.#inFlight === 0 && this.#idle.length > 0) {
-        const idle = this.#idle;
-        this.#idle = [];
-        for (const wake of idle) wake();
-      }
+      this.#inFlight--;
+      this.#answered();
     }
+  }
+
+  #settled(): Promise<void> {
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  #answered(): void {
+    if (this.#inFlight > 0 || this.#idle.length === 0) return;
+    const idle = this.#idle;
+    this.#idle = [];
+    for (const wake of idle) wake();
+  }
+
+  #wake(): void {
+    const waiting = this.#resume;
+    this.#resume = [];
+    for (const resume of waiting) resume();
+  }
+
+  #closedError(): BlockError {
+    return new BlockError('closed', `device '${this.name}' is closed`);
   }
 }

@@ -65,7 +65,7 @@ export class Graph {
     await node.close();
   }
 
-  /** Runs `action` while nothing is sent to, and nothing is under way in, `nodes` and what lies below them. */
+  /** Runs `action` while nothing is sent to, and nothing is under way in, `nodes` and what lies above them. */
   async drained<T>(nodes: readonly BlockNode[], action: () => Promise<T>, except?: NodeUser): Promise<T> {
     const users = [...usersAbove(nodes)].filter((user) => user !== except);
     for (const user of users) user.drainBegin?.();
@@ -78,10 +78,14 @@ export class Graph {
     }
   }
 
-  /** Every user of `from` becomes a user of `to`, those in `except` excepted. Within a drained section. */
+  /**
+   * Every user of `from` becomes a user of `to`, except those in `except` and the nodes that `to` itself lies on. Within a drained
+   * section. Throws `permission`, `read-only`, `locked`; then nothing has changed.
+   */
   replaceNode(from: BlockNode, to: BlockNode, except: ReadonlySet<NodeUser> = new Set()): void {
-    const moving = [...from.parents].filter((child) => child.user !== to && !except.has(child.user));
-    for (const child of moving) checkPermissions(to, child.user, child.perm, child.shared);
+    const below = (user: NodeUser) => user instanceof BlockNode && to.reaches(user);
+    const moving = [...from.parents].filter((child) => !below(child.user) && !except.has(child.user));
+    for (const child of moving) checkPermissions(to, child);
     for (const child of moving) {
       from.parents.delete(child);
       child.node = to;

@@ -15,6 +15,7 @@ import {
   type Extent,
   MISS,
   PERM_ALL,
+  Perm,
   type TruncateOptions,
   type WriteFlags,
   type ZeroFlags,
@@ -83,6 +84,8 @@ export abstract class BlockNode implements NodeUser {
 
   #observers: WriteObserver[] = [];
   #inFlight = 0;
+  /** Set while it is being closed: nothing new is taken. */
+  #closing: Promise<void> | null = null;
   #idleWaiters: (() => void)[] = [];
   /** The file that `mapSync` offsets count in, when the fast path is open. */
   #fastFile: HostFile | null = null;
@@ -103,6 +106,7 @@ export abstract class BlockNode implements NodeUser {
     return `node '${this.nodeName}'`;
   }
 
+  /** Requests under way. Reads on the fast path are not counted: they use nothing but the host file, whose close waits for them. */
   get inFlight(): number {
     return this.#inFlight;
   }
@@ -112,7 +116,7 @@ export abstract class BlockNode implements NodeUser {
   /** Fills `buffer` from `offset`. Rejects with `out-of-bounds`, `closed`, `io`, `corrupt-image`. */
   read(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
     const length = buffer.length;
-    if (this.closed || !Number.isSafeInteger(offset) || offset < 0 || offset + length > this.length) {
+    if (this.#shut || !Number.isSafeInteger(offset) || offset < 0 || offset + length > this.length) {
       return Promise.reject(this.#rangeError('read', offset, length));
     }
     if (this.#fastFile !== null) {
@@ -156,9 +160,8 @@ export abstract class BlockNode implements NodeUser {
    * status changes or the host offset is not contiguous.
    */
   async blockStatus(offset: number, length: number): Promise<BlockStatus> {
-    if (this.closed || offset < 0 || length <= 0 || offset + length > this.length) {
-      throw this.#rangeError('block status', offset, length);
-    }
+    const error = this.#checkExtents('block status', [{ offset, length }], length);
+    if (error !== null || length === 0) throw error ?? this.#rangeError('block status', offset, length);
     return this.#tracked(this.doBlockStatus(offset, length));
   }
 
@@ -175,34 +178,24 @@ export abstract class BlockNode implements NodeUser {
     const error = this.#checkExtents('write', extents, buffer.length);
     if (error !== null) throw error;
     if (this.detectZeroes !== 'off' && !flags.compressed && this.host.memory.isZero(buffer)) {
-      const mayUnmap = this.detectZeroes === 'unmap' && this.discardMode === 'unmap';
-      for (const extent of extents) {
-        await this.writeZeroes(extent.offset, extent.length, {
-          fua: flags.fua,
-          mayUnmap,
-          serialised: flags.serialised,
-        });
-      }
-      return;
+      const { fua, serialised } = flags;
+      const zeroFlags = this.#zeroFlags({ fua, serialised, mayUnmap: this.detectZeroes === 'unmap' });
+      return this.#tracked(this.#zeroEach(extents, zeroFlags));
     }
-    await this.#change(extents, 'write', buffer, flags.serialised === true, () =>
+    await this.#change(extents, 'write', buffer, flags, () =>
       extents.length === 1
         ? this.doWrite(extents[0].offset, buffer, flags)
         : this.doWriteExtents(extents, buffer, flags),
     );
-    if (flags.fua && !this.handlesFua) await this.flush();
   }
 
   /** Makes the range read as zeroes. */
   async writeZeroes(offset: number, length: number, flags: ZeroFlags = {}): Promise<void> {
     this.#checkWritable('write zeroes');
-    const extents = [{ offset, length }];
-    const error = this.#checkExtents('write zeroes', extents, length);
+    const extent = { offset, length };
+    const error = this.#checkExtents('write zeroes', [extent], length);
     if (error !== null) throw error;
-    await this.#change(extents, 'zero', null, flags.serialised === true, () =>
-      this.doWriteZeroes(offset, length, flags),
-    );
-    if (flags.fua && !this.handlesFua) await this.flush();
+    await this.#zero(extent, this.#zeroFlags(flags));
   }
 
   /** Tells the node that the content is not needed; it may read as anything that the format allows afterwards. */
@@ -212,12 +205,12 @@ export abstract class BlockNode implements NodeUser {
     const error = this.#checkExtents('discard', extents, length);
     if (error !== null) throw error;
     if (this.discardMode === 'ignore') return;
-    await this.#change(extents, 'discard', null, false, () => this.doDiscard(offset, length));
+    await this.#change(extents, 'discard', null, {}, () => this.doDiscard(offset, length));
   }
 
   /** Everything answered before this call is durable when it resolves. */
   async flush(): Promise<void> {
-    if (this.closed) throw this.#closedError('flush');
+    if (this.#shut) throw this.#closedError('flush');
     await this.#tracked(this.doFlush());
   }
 
@@ -277,10 +270,11 @@ export abstract class BlockNode implements NodeUser {
     }
   }
 
-  /** Links `user` to this node. Rejects with `permission` on a conflict. */
+  /** Links `user` to this node. Throws `permission` on a conflict, `read-only` for a writer of a read-only node, `locked`. */
   attach(user: NodeUser, role: ChildRole, perm: number, shared: number): Child {
-    if (this.closed) throw this.#closedError('attach');
-    checkPermissions(this, user, perm, shared);
+    if (this.#shut) throw this.#closedError('attach');
+    this.#checkWriter(perm);
+    checkPermissions(this, { role, user, perm, shared });
     const child = new Child(user, role, this, perm, shared);
     this.parents.add(child);
     try {
@@ -301,7 +295,8 @@ export abstract class BlockNode implements NodeUser {
   static changePermissions(child: Child, perm: number, shared: number): void {
     if (child.perm === perm && child.shared === shared) return;
     const { perm: oldPerm, shared: oldShared } = child;
-    checkPermissions(child.node, child.user, perm, shared, child);
+    child.node.#checkWriter(perm & ~child.perm);
+    checkPermissions(child.node, { role: child.role, user: child.user, perm, shared }, child);
     child.perm = perm;
     child.shared = shared;
     try {
@@ -331,8 +326,18 @@ export abstract class BlockNode implements NodeUser {
     this.permissionsChanged(perm, shared);
   }
 
-  /** Takes `node` as this node's child (or none). The old child is let go of, not closed: `Graph.release` does that. */
+  /**
+   * Takes `node` as this node's child (or none). The old child is let go of, not closed: `Graph.release` does that. Throws `loop` where
+   * `node` lies on this node, and as `attach`.
+   */
   setChild(role: 'file' | 'backing', node: BlockNode | null, perm = 0, shared = 0): void {
+    if (node?.reaches(this)) {
+      throw new BlockError(
+        'loop',
+        `Making '${node.nodeName}' a ${role} child of '${this.nodeName}' would create a cycle`,
+        { path: this.filename },
+      );
+    }
     const old = this[role];
     const link = node === null ? null : node.attach(this, role, perm, shared);
     if (old !== null) old.node.detach(old);
@@ -340,12 +345,19 @@ export abstract class BlockNode implements NodeUser {
     this.refreshFastPath();
   }
 
-  /** Waits until no request of this node, nor of the nodes below it, is under way. */
+  /** This is `node`, or `node` is somewhere below. */
+  reaches(node: BlockNode): boolean {
+    if (node === this) return true;
+    return this.file?.node.reaches(node) === true || this.backing?.node.reaches(node) === true;
+  }
+
+  /**
+   * Waits until no request of this node is under way, nor what it sent to the nodes below for that. Those may be busy with requests of
+   * other users: they are not waited for, since they might never end.
+   */
   async idle(): Promise<void> {
     for (;;) {
       while (this.#inFlight > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
-      if (this.file !== null) await this.file.node.idle();
-      if (this.backing !== null) await this.backing.node.idle();
       await this.doDrain();
       if (this.#inFlight === 0) return;
     }
@@ -363,35 +375,43 @@ export abstract class BlockNode implements NodeUser {
       this.readOnly = true;
       if (this.file !== null) await this.file.node.reopen(true);
     } else {
-      if (this.file !== null) await this.file.node.reopen(false);
-      await this.doReopen(false);
+      const file = this.file?.node ?? null;
+      const reopened = file?.readOnly === true;
+      if (reopened) await file.reopen(false);
+      try {
+        await this.doReopen(false);
+      } catch (error) {
+        // Best effort: what the caller must learn is why this node stays read-only.
+        if (reopened) await file.reopen(true).catch(() => {});
+        throw error;
+      }
       this.readOnly = false;
     }
     this.refreshFastPath();
   }
 
-  /** Flushes, closes the driver and lets go of the children; those that nobody else uses are closed too. Called by the graph. */
-  async close(): Promise<void> {
-    if (this.closed) return;
-    await this.idle();
-    let failure: unknown;
-    try {
-      await this.doClose();
-    } catch (error) {
-      failure = error;
-    }
+  /**
+   * Answers what is under way and takes nothing new; then flushes, closes the driver and lets go of the children; those that nobody
+   * else uses are closed too. All is tried; the first error is thrown. Called by the graph.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const failures: unknown[] = [];
+    const attempt = (action: () => Promise<void>) => action().catch((error: unknown) => failures.push(error));
+    await attempt(() => this.idle());
+    await attempt(() => this.doClose());
     this.closed = true;
     this.#fastFile = null;
     for (const child of [this.file, this.backing]) {
       if (child === null) continue;
       child.node.detach(child);
-      try {
-        await this.graph.release(child.node);
-      } catch (error) {
-        failure ??= error;
-      }
+      await attempt(() => this.graph.release(child.node));
     }
-    if (failure !== undefined) throw failure;
+    if (failures.length > 0) throw failures[0];
   }
 
   // ---- what a driver has --------------------------------------------------------------------------------------
@@ -414,7 +434,7 @@ export abstract class BlockNode implements NodeUser {
       parts.push(this.doRead(offset, buffer.subarray(at, at + length)));
       at += length;
     }
-    await Promise.all(parts);
+    await allSettled(parts);
     if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
   }
 
@@ -429,7 +449,7 @@ export abstract class BlockNode implements NodeUser {
       parts.push(this.doWrite(offset, buffer.subarray(at, at + length), flags));
       at += length;
     }
-    await Promise.all(parts);
+    await allSettled(parts);
   }
 
   /** Fallback: writes zeroes as data. */
@@ -477,44 +497,71 @@ export abstract class BlockNode implements NodeUser {
 
   // ---- inside -------------------------------------------------------------------------------------------------
 
-  /** One change of content: observers, serialisation, the driver, dirty bitmaps. */
+  get #shut(): boolean {
+    return this.#closing !== null;
+  }
+
+  /** Where discards are not passed on, zeroes keep their space. */
+  #zeroFlags(flags: ZeroFlags): ZeroFlags {
+    return flags.mayUnmap && this.discardMode === 'ignore' ? { ...flags, mayUnmap: false } : flags;
+  }
+
+  async #zeroEach(extents: readonly Extent[], flags: ZeroFlags): Promise<void> {
+    for (const extent of extents) await this.#zero(extent, flags);
+  }
+
+  #zero(extent: Extent, flags: ZeroFlags): Promise<void> {
+    const { offset, length } = extent;
+    return this.#change([extent], 'zero', null, flags, () => this.doWriteZeroes(offset, length, flags));
+  }
+
+  /** One change of content: dirty bitmaps, serialisation, observers, the driver. Of nothing, it is nothing. */
   async #change(
     extents: readonly Extent[],
     kind: 'write' | 'zero' | 'discard',
     data: Uint8Array | null,
-    serialised: boolean,
+    flags: { fua?: boolean; serialised?: boolean },
     action: () => Promise<void>,
   ): Promise<void> {
     this.#inFlight++;
     try {
-      const serialiser = serialised ? null : this.serialiser;
-      const observers = this.#observers;
-      if (serialiser === null && observers.length === 0) {
-        await action();
-      } else {
-        const first = extents[0];
-        const last = extents[extents.length - 1];
-        const held = serialiser === null ? null : await serialiser.acquire(first.offset, last.offset + last.length);
-        try {
-          await this.#observed(extents, observers, kind, data, action);
-        } finally {
-          if (held !== null) serialiser!.release(held);
+      if (extents.every(({ length }) => length === 0)) {
+        if (flags.fua) await this.doFlush();
+        return;
+      }
+      // A bitmap that cannot take the mark fails the write before it happens.
+      for (const bitmap of this.bitmaps.values()) {
+        for (const { offset, length } of extents) bitmap.record(offset, length);
+      }
+      try {
+        if (this.serialiser === null || flags.serialised) await this.#observed(extents, kind, data, action);
+        else {
+          const last = extents[extents.length - 1];
+          const { offset } = extents[0];
+          await this.serialiser.with(offset, last.offset + last.length, () =>
+            this.#observed(extents, kind, data, action),
+          );
+        }
+        if (flags.fua && !this.handlesFua) await this.doFlush();
+      } finally {
+        // A job may have cleaned the bitmap meanwhile. Also after a failure: part of it may have reached the disk.
+        for (const bitmap of this.bitmaps.values()) {
+          for (const { offset, length } of extents) bitmap.recordAgain(offset, length);
         }
       }
     } finally {
-      // Also after a failure: part of it may have reached the disk.
-      if (this.bitmaps.size > 0) this.#markDirty(extents);
       this.#leave();
     }
   }
 
   async #observed(
     extents: readonly Extent[],
-    observers: readonly WriteObserver[],
     kind: 'write' | 'zero' | 'discard',
     data: Uint8Array | null,
     action: () => Promise<void>,
   ): Promise<void> {
+    const observers = this.#observers;
+    if (observers.length === 0) return action();
     let prepared = 0;
     try {
       for (; prepared < observers.length; prepared++) await observers[prepared].beforeWrite?.(extents);
@@ -535,12 +582,6 @@ export abstract class BlockNode implements NodeUser {
     if (failure !== null) throw failure.error;
   }
 
-  #markDirty(extents: readonly Extent[]): void {
-    for (const bitmap of this.bitmaps.values()) {
-      for (const { offset, length } of extents) bitmap.record(offset, length);
-    }
-  }
-
   async #tracked<T>(request: Promise<T>): Promise<T> {
     this.#inFlight++;
     try {
@@ -557,8 +598,16 @@ export abstract class BlockNode implements NodeUser {
     for (const wake of waiters) wake();
   }
 
+  #checkWriter(perm: number): void {
+    if (!this.readOnly || (perm & (Perm.WRITE | Perm.WRITE_UNCHANGED)) === 0) return;
+    throw new BlockError('read-only', `Block node '${this.nodeName}' is read-only`, {
+      path: this.filename,
+      operation: 'attach',
+    });
+  }
+
   #checkWritable(operation: string): void {
-    if (this.closed) throw this.#closedError(operation);
+    if (this.#shut) throw this.#closedError(operation);
     if (this.readOnly) {
       throw new BlockError('read-only', `${this.filename}: node '${this.nodeName}' is read-only`, {
         path: this.filename,
@@ -570,8 +619,10 @@ export abstract class BlockNode implements NodeUser {
   #checkExtents(operation: string, extents: readonly Extent[], bytes: number): BlockError | null {
     let total = 0;
     let end = 0;
+    if (this.#shut) return this.#closedError(operation);
     for (const { offset, length } of extents) {
-      if (this.closed || !Number.isSafeInteger(offset) || offset < end || length < 0 || offset + length > this.length) {
+      const whole = Number.isSafeInteger(offset) && Number.isSafeInteger(length);
+      if (!whole || offset < end || length < 0 || offset + length > this.length) {
         return this.#rangeError(operation, offset, length);
       }
       end = offset + length;
@@ -581,6 +632,7 @@ export abstract class BlockNode implements NodeUser {
     return new BlockError(
       'invalid-argument',
       `${this.filename}: buffer of ${bytes} bytes for ${total} bytes of extents`,
+      { path: this.filename, operation },
     );
   }
 
@@ -592,11 +644,18 @@ export abstract class BlockNode implements NodeUser {
   }
 
   #rangeError(operation: string, offset: number, length: number): BlockError {
-    if (this.closed) return this.#closedError(operation);
+    if (this.#shut) return this.#closedError(operation);
     return new BlockError(
       'out-of-bounds',
       `${this.filename}: ${operation} of ${length} bytes at ${offset} is outside of the node's ${this.length} bytes`,
       { path: this.filename, operation, offset, length },
     );
+  }
+}
+
+/** Waits for every part, since each uses the caller's buffer; throws the first error. */
+async function allSettled(parts: readonly Promise<void>[]): Promise<void> {
+  for (const result of await Promise.allSettled(parts)) {
+    if (result.status === 'rejected') throw result.reason;
   }
 }

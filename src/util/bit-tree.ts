@@ -81,10 +81,10 @@ export class BitTree {
     return slot === FULL;
   }
 
-  /** Sets bits [from, to) to `value`. Throws `limit`, having changed nothing, where that would need too much memory. */
-  fill(from: number, to: number, value: boolean): void {
+  /** Sets bits [from, to) to `value`. Throws `limit`, having changed nothing, where that would need too much memory, unless `force`. */
+  fill(from: number, to: number, value: boolean, force = false): void {
     if (from >= to) return;
-    this.#reserve(from, to, value);
+    if (!force) this.#reserve(from, to, value);
     this.#root = this.#fill(this.#root, this.#level, from, to, value);
   }
 

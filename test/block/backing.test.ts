@@ -85,8 +85,10 @@ describe('backing files', () => {
     image('/base', 'more');
     const [, base] = chainOf(await openNode(graph, '/top'));
     expect(base).to.include({ driver: 'raw', readOnly: true });
-    const writer = (async () => base.attach({ userName: 'test' }, 'root', Perm.WRITE, PERM_ALL))();
-    expect((await failureOf(writer)).message).to.contain("Conflicts with use by node '#block");
+    const writer = async () => base.attach({ userName: 'test' }, 'root', Perm.WRITE, PERM_ALL);
+    expect((await failureOf(writer())).code).to.equal('read-only');
+    await base.reopen(false);
+    expect((await failureOf(writer())).message).to.contain("unshared by node '#block");
   });
 
   it('are not opened where nobody wants them', async () => {
