@@ -210,7 +210,9 @@ async function openFile(driver: FileDriver, request: FileOpenRequest): Promise<F
       file = await open(true);
     }
   } catch (error) {
-    throw cannotOpen(options.filename, error);
+    throw readOnly && error instanceof BlockError && error.errno === 'EISDIR'
+      ? wrongKind(driver, options.filename)
+      : cannotOpen(options.filename, error);
   }
   try {
     checkKind(driver, file);
@@ -247,9 +249,12 @@ function checkEngine(graph: Graph, { options, cache }: FileOpenRequest): void {
 }
 
 function checkKind(driver: FileDriver, { kind, path }: HostFile): void {
-  if (driver === 'file' ? kind === 'file' : kind === 'block' || kind === 'character') return;
+  if (driver === 'file' ? kind !== 'file' : kind !== 'block' && kind !== 'character') throw wrongKind(driver, path);
+}
+
+function wrongKind(driver: FileDriver, path: string): BlockError {
   const wanted = driver === 'file' ? 'a regular file' : 'either a character or block device';
-  throw new BlockError('invalid-argument', `'${driver}' driver requires '${path}' to be ${wanted}`, {
+  return new BlockError('invalid-argument', `'${driver}' driver requires '${path}' to be ${wanted}`, {
     path,
     operation: 'open',
   });
