@@ -11,14 +11,13 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const cliOnly = process.argv.includes('--cli');
 
 /** Packages that are addons, or are loaded when they are needed: they stay outside of the bundle. */
 const EXTERNAL = ['fs-ext', 'bottleneck', 'node-gyp-build', 'zstd-napi'];
 
-async function bundleCli(): Promise<void> {
+/** Writes the command line to `outfile`, which must lie somewhere below the package's folder: it looks for the addon from there. */
+export async function bundleCli(outfile: string): Promise<void> {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
-  const outfile = join(root, 'dist', 'cli.cjs');
   await build({
     entryPoints: [join(root, 'src/cli/entry.ts')],
     outfile,
@@ -48,5 +47,7 @@ function compileLibrary(): void {
   if (status !== 0) process.exit(status ?? 1);
 }
 
-await bundleCli();
-if (!cliOnly) compileLibrary();
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  await bundleCli(join(root, 'dist', 'cli.cjs'));
+  if (!process.argv.includes('--cli')) compileLibrary();
+}

@@ -3,7 +3,17 @@
 import { type CompareResult, compareNodes } from '../../block/compare.js';
 import type { BlockNode } from '../../block/node.js';
 import { toBlockError } from '../../util/errors.js';
-import { cacheMode, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, QUIET, SOURCE_CACHE } from '../arguments.js';
+import {
+  type CacheMode,
+  cacheMode,
+  FORCE_SHARE,
+  FORMAT,
+  HELP,
+  IMAGE_OPTS,
+  OBJECT,
+  QUIET,
+  SOURCE_CACHE,
+} from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, reportFailure, write } from '../output.js';
 import { openProgress, PROGRESS, PROGRESS_BAR, progressKind } from '../progress.js';
@@ -51,7 +61,8 @@ export const verb: Verb = {
 async function run(options: ParsedOptions): Promise<number> {
   const quiet = options.has('quiet');
   const kind = progressKind(options);
-  const cache = cacheMode(options, 'source-cache', 'source cache', 'writeback');
+  const cache = sourceCache(options);
+  if (cache === null) return EXIT_OPEN_FAILED;
   const how = { ...imageArguments(options), cache };
   if (options.positional.length !== 2) throw new UsageError('Expecting two image file names', true);
   if (how.imageOpts && options.has('format2')) {
@@ -70,6 +81,16 @@ async function run(options: ParsedOptions): Promise<number> {
     }
     return compare(session, a, b, { strict: options.has('strict'), quiet, kind });
   });
+}
+
+/** Null after a wrong one has been reported: with the exit code of an image that cannot be opened, as qemu-img has it. */
+function sourceCache(options: ParsedOptions): CacheMode | null {
+  try {
+    return cacheMode(options, 'source-cache', 'source cache', 'writeback');
+  } catch (error) {
+    reportFailure(error);
+    return null;
+  }
 }
 
 async function compare(

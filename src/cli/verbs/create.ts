@@ -140,5 +140,5 @@ export function creationFailure(filename: string, error: unknown): string {
   const failure = toBlockError(error);
   if (failure.operation !== 'open' || failure.errno === undefined) return reasonOf(failure);
   const reason = /: ([^:]*)$/.exec(failure.message)?.[1] ?? failure.message;
-  return `Could not create '${filename}': ${reason}`;
+  return `Could not create '${filename}': ${reason[0].toUpperCase()}${reason.slice(1)}`;
 }

@@ -1,0 +1,81 @@
+// Runs the command line as a shell does, and qemu-img beside it. The bundle that is run is made from the sources once a test run.
+
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { bundleCli } from '../../scripts/build.js';
+
+const BUNDLE = fileURLToPath(new URL('../../dist/test-cli.cjs', import.meta.url));
+
+export interface Outcome {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+let bundled: Promise<void> | null = null;
+
+/** Path of the bundle, made at the first call. */
+export async function cliBundle(): Promise<string> {
+  bundled ??= bundleCli(BUNDLE);
+  await bundled;
+  return BUNDLE;
+}
+
+/** Runs a program in `folder`. */
+export function run(program: string, args: readonly string[], folder: string): Outcome {
+  const { status, stdout, stderr } = spawnSync(program, args, { cwd: folder, encoding: 'utf8', timeout: 60_000 });
+  return { code: status, stdout, stderr };
+}
+
+/** A folder of a test's own, and the programs in it. */
+export class Workshop {
+  readonly folder = mkdtempSync(join(tmpdir(), 'diskwright-cli-'));
+  readonly #bundle: string;
+
+  private constructor(bundle: string) {
+    this.#bundle = bundle;
+  }
+
+  static async open(): Promise<Workshop> {
+    return new Workshop(await cliBundle());
+  }
+
+  path(name: string): string {
+    return join(this.folder, name);
+  }
+
+  ours(...args: string[]): Outcome {
+    return run(process.execPath, [this.#bundle, ...args], this.folder);
+  }
+
+  qemuImg(...args: string[]): Outcome {
+    return run('qemu-img', args, this.folder);
+  }
+
+  /** Runs a peer that must succeed. */
+  must(program: string, ...args: string[]): string {
+    const { code, stdout, stderr } = run(program, args, this.folder);
+    if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code}: ${stderr}`);
+    return stdout;
+  }
+
+  qemuIo(image: string, ...commands: string[]): void {
+    this.must('qemu-io', ...commands.flatMap((command) => ['-c', command]), image);
+  }
+
+  remove(): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** What qemu-img said, with our name in the place of its own. */
+export function asOurs({ code, stdout, stderr }: Outcome): Outcome {
+  return {
+    code,
+    stdout,
+    stderr: stderr.replace(/^qemu-img:/gm, 'diskwright:').replace("Try 'qemu-img", "Try 'diskwright"),
+  };
+}
