@@ -18,7 +18,6 @@ export async function readGuest(image: Qcow2Image, offset: number, buffer: Uint8
       const length = Math.min(buffer.length - done, (index + 1) * l2Span - at);
       let table = mapping.tableSync(index);
       while (table === undefined) {
-        expectLater(parts);
         await mapping.loadTable(index);
         table = mapping.tableSync(index);
       }
@@ -31,11 +30,6 @@ export async function readGuest(image: Qcow2Image, offset: number, buffer: Uint8
     failure = { error };
   }
   await settleAll(parts, failure);
-}
-
-/** Parts that may fail while something else is waited for: `settleAll` looks at them later. */
-export function expectLater(parts: readonly Promise<void>[]): void {
-  for (const part of parts) part.catch(() => undefined);
 }
 
 /** Waits for every part, since each writes into the caller's buffer; throws `failure`, or the first of the parts'. */

@@ -5,7 +5,7 @@ import type { Extent } from '../../../block/types.js';
 import { mergeCluster, type Piece } from './cow.js';
 import type { Qcow2Image } from './image.js';
 import { Kind, type KindNumber } from './mapping.js';
-import { expectLater, settleAll } from './read.js';
+import { later, settleAll } from './read.js';
 import type { Table } from './table-cache.js';
 import { roundDown, roundUp } from './types.js';
 
@@ -187,7 +187,6 @@ async function writeData(image: Qcow2Image, targets: readonly Target[]): Promise
     }
   }
   const parts = direct.map(({ host, data }) => later(image.file.write(host, data)));
-  if (bounced.length > 0) expectLater(parts);
   let failure: { error: unknown } | null = null;
   try {
     const atOnce = Math.max(1, Math.floor(BOUNCE_BYTES / image.geometry.clusterSize));
