@@ -8,15 +8,15 @@
 
 import { Device } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
-import { consistencyCheckOf } from '../../src/block/info.js';
 import type { BlockNode } from '../../src/block/node.js';
 import { openNode } from '../../src/block/open.js';
 import { type FaultPlan, Random, type SimHost, SimPowerLoss } from '../../src/host/sim/index.js';
 import { BlockError } from '../../src/util/errors.js';
+import { checkFiles, expectValues, expectVerified, guarded, readImage } from './checks.js';
+import { FAULT_ERRORS, NO_ERRORS, randomRule } from './faults.js';
 import { Guest, randomHabits, Violation } from './guest.js';
 import { buildChain, type Chain, type ChainLimits, randomChain } from './images.js';
-import { decodeSectors, GuestModel, SECTOR } from './model.js';
-import { readChain, verifyQcow2 } from './verify-qcow2.js';
+import { GuestModel } from './model.js';
 
 export interface ScenarioOptions extends ChainLimits {
   /** Adds to the faults of every round: tests of the tests. */
@@ -33,9 +33,6 @@ export interface ScenarioStats {
   cleanEnds: number;
   failedRounds: number;
 }
-
-const NO_ERRORS: ReadonlySet<string> = new Set();
-const FAULT_ERRORS: ReadonlySet<string> = new Set(['io', 'no-space']);
 
 interface Round {
   faults: FaultPlan;
@@ -81,24 +78,8 @@ class Scenario {
     const faulty = (this.options.errors ?? true) && random.chance(0.35);
     const faults: FaultPlan = { lateProbability: random.pick([0, 0, 0.02]), ...this.options.plant };
     if (random.chance(0.75)) faults.powerLossAt = random.between(5, random.pick([60, 300, 1200]));
-    if (faulty) faults.rules = [this.randomRule()];
+    if (faulty) faults.rules = [randomRule(random)];
     return { faults, faulty };
-  }
-
-  private randomRule() {
-    const { random } = this;
-    const operations = random.pick([
-      ['read'],
-      ['write'],
-      ['flush'],
-      ['write', 'flush'],
-      ['truncate', 'allocate', 'punchHole', 'zeroRange', 'discard'],
-      ['read', 'write', 'flush', 'truncate', 'allocate', 'punchHole', 'zeroRange', 'discard'],
-    ] as const);
-    const spread = random.chance(0.5)
-      ? { probability: random.pick([0.005, 0.03, 0.2]) }
-      : { after: random.below(150), times: random.pick([1, 1, 3, 100000]) };
-    return { operations, errno: random.pick(['EIO', 'EIO', 'ENOSPC']), ...spread };
   }
 
   private async round(before: SimHost): Promise<SimHost> {
@@ -168,73 +149,19 @@ class Scenario {
     for (const [path, content] of this.original) {
       if (Buffer.compare(content, host.readFile(path)) !== 0) throw new Violation(`${path} was changed`);
     }
+    const { model } = this;
+    checkFiles(host, !this.spotless);
+    const content = await readImage(host, this.chain.options, !this.spotless);
     const top = this.chain.layers[this.chain.layers.length - 1];
-    if (top.format === 'qcow2') this.checkMetadata(host, top.path);
-    const content = await this.readAll(host);
-    if (top.format === 'qcow2') this.compareWithVerifier(host, content);
-    const values = decodeSectors(content);
-    values.forEach((value, sector) => {
-      const allowed = end === 'clean' ? this.model.allowedNow(sector) : this.model.allowedAfterCrash(sector);
-      if (!allowed.includes(value)) {
-        throw new Violation(`after ${end}: sector ${sector} holds ${value}, allowed: ${allowed.join(' ')}`);
-      }
-    });
-    this.model.settle(values);
-  }
-
-  private checkMetadata(host: SimHost, path: string): void {
-    const report = verifyQcow2(host.readFile(path));
-    if (report.errors.length > 0) throw new Violation(`${path}: ${report.errors.join('; ')}`);
-    if (this.spotless && report.leaks > 0) throw new Violation(`${path}: ${report.leaks} clusters leak in a clean run`);
-  }
-
-  /** Opens the chain, runs the driver's own check, and reads it all. */
-  private async readAll(host: SimHost): Promise<Uint8Array> {
-    const graph = new Graph(host);
-    const node = await openNode(graph, this.chain.options, { readOnly: true });
-    const content = new Uint8Array(node.length);
-    if (node.length !== this.model.sectors * SECTOR) throw new Violation(`the size is ${node.length}`);
-    await node.read(0, content);
-    const checker = consistencyCheckOf(node);
-    if (checker !== null) {
-      const findings: string[] = [];
-      const result = await checker((finding) => findings.push(finding));
-      if (result.corruptions > 0 || result.checkErrors > 0 || (this.spotless && result.leaks > 0)) {
-        throw new Violation(`the driver's check says: ${findings.join('; ')}`);
-      }
-    }
-    await graph.closeAll();
-    return content;
-  }
-
-  private compareWithVerifier(host: SimHost, content: Uint8Array): void {
-    const paths = this.chain.layers.map((layer) => layer.path);
-    const raw = this.chain.layers[0].format === 'raw' ? host.readFile(paths[0]) : undefined;
-    const files = paths.slice(raw === undefined ? 0 : 1).reverse();
-    const expected = readChain(
-      files.map((path) => host.readFile(path)),
-      raw,
+    expectVerified(host, top.path, content);
+    const values = expectValues(content, model.sectors, `after ${end}`, (sector) =>
+      end === 'clean' ? model.allowedNow(sector) : model.allowedAfterCrash(sector),
     );
-    const at = host.memory.firstDifference(content, expected);
-    if (at >= 0) throw new Violation(`the driver reads another byte at ${at} than the verifier`);
+    model.settle(values);
   }
 }
 
 /** Runs one scenario. Rejects with the seed in the message where something does not hold. */
-export async function runScenario(seed: number, options: ScenarioOptions = {}): Promise<ScenarioStats> {
-  const unhandled: unknown[] = [];
-  const note = (reason: unknown) => unhandled.push(reason);
-  process.on('unhandledRejection', note);
-  try {
-    const stats = await new Scenario(seed, options).run();
-    await new Promise((resolve) => setImmediate(resolve));
-    if (unhandled.length > 0) throw new Error('a rejection that nobody handles', { cause: unhandled[0] });
-    return stats;
-  } catch (error) {
-    const text = error instanceof Violation ? error.message : ((error as Error).stack ?? String(error));
-    const also = unhandled.map((reason) => `\nnobody handles: ${(reason as Error).stack ?? reason}`).join('');
-    throw new Violation(`seed ${seed}: ${text}${also}`, { cause: error });
-  } finally {
-    process.off('unhandledRejection', note);
-  }
+export function runScenario(seed: number, options: ScenarioOptions = {}): Promise<ScenarioStats> {
+  return guarded(seed, () => new Scenario(seed, options).run());
 }
