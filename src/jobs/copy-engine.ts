@@ -60,14 +60,14 @@ export interface EngineOptions {
  * cases with no request of it in flight and all buffers given back.
  */
 export async function runCopy(ctx: CopyContext, options: EngineOptions): Promise<void> {
-  const crew: Crew = { ctx, options, turns: new Turns(), taking: Promise.resolve(), ended: false };
+  const crew = new Crew(ctx, options);
   let failure: { error: unknown } | null = null;
   const work = async (): Promise<void> => {
     const worker = new Worker(crew);
     try {
       while (await worker.step());
     } catch (error) {
-      crew.ended = true;
+      crew.failed = true;
       failure ??= { error };
     } finally {
       worker.close();
@@ -77,13 +77,33 @@ export async function runCopy(ctx: CopyContext, options: EngineOptions): Promise
   if (failure !== null) throw (failure as { error: unknown }).error;
 }
 
-interface Crew {
+class Crew {
   readonly ctx: CopyContext;
   readonly options: EngineOptions;
-  readonly turns: Turns;
-  /** Chunks are taken by one worker at a time. */
-  taking: Promise<unknown>;
-  ended: boolean;
+  readonly turns = new Turns();
+  /** There are no more chunks to take. */
+  ended = false;
+  /** One of the workers gave up: all do. */
+  failed = false;
+  /** Bytes that were taken, but not charged to the speed limit yet: the next to take a chunk waits for them. */
+  owed = 0;
+  #token: Promise<void> = Promise.resolve();
+
+  constructor(ctx: CopyContext, options: EngineOptions) {
+    this.ctx = ctx;
+    this.options = options;
+  }
+
+  /** Chunks are taken by one worker at a time: resolves when it is this one's turn, with what passes the turn on. */
+  async turnToTake(): Promise<() => void> {
+    const mine = this.#token;
+    let pass: () => void = () => {};
+    this.#token = new Promise((resolve) => {
+      pass = resolve;
+    });
+    await mine;
+    return pass;
+  }
 }
 
 class Worker {
@@ -92,8 +112,6 @@ class Worker {
   #buffer: Uint8Array | null = null;
   /** Kept for another attempt. */
   #chunk: Chunk | null = null;
-  /** Bytes that were charged to the speed limit, but not copied yet. */
-  #prepaid = 0;
 
   constructor(crew: Crew) {
     this.#crew = crew;
@@ -102,19 +120,27 @@ class Worker {
 
   /** Takes and copies one chunk. False at the end. */
   async step(): Promise<boolean> {
-    const { ctx, options } = this.#crew;
-    if (this.#crew.ended) return false;
-    // A chunk is taken within the same section in which it is copied: a job that is paused, or waits for its rate, holds nothing.
-    await ctx.throttle(this.#chunkBytes - this.#prepaid);
-    this.#prepaid = this.#chunkBytes;
+    const crew = this.#crew;
+    const { ctx, options } = crew;
+    const pass = this.#chunk === null ? await crew.turnToTake() : null;
     let fault: CopyFault | null;
-    await ctx.enterIo();
     try {
-      fault = await this.#takeAndCopy();
+      if (crew.failed || (crew.ended && this.#chunk === null)) return false;
+      if (pass !== null) {
+        await ctx.throttle(crew.owed);
+        crew.owed = 0;
+      }
+      // A chunk is taken within the section in which it is copied: a job that is paused, or waits for its rate, holds nothing.
+      await ctx.enterIo();
+      try {
+        fault = await this.#takeAndCopy(pass);
+      } finally {
+        ctx.leaveIo();
+      }
     } finally {
-      ctx.leaveIo();
+      pass?.();
     }
-    if (fault === null) return !this.#crew.ended || this.#chunk !== null;
+    if (fault === null) return true;
     const decision = await ctx.handleError(fault.error, fault.isRead);
     if (decision === 'report') throw fault.error;
     if (decision === 'ignore') {
@@ -127,22 +153,25 @@ class Worker {
     return true;
   }
 
-  async #takeAndCopy(): Promise<CopyFault | null> {
+  async #takeAndCopy(pass: (() => void) | null): Promise<CopyFault | null> {
     const crew = this.#crew;
     const { ctx, options } = crew;
-    try {
-      this.#chunk ??= await this.#take();
-    } catch (error) {
-      return { error: toBlockError(error), isRead: true };
+    if (pass !== null) {
+      try {
+        this.#chunk = await options.chunks.next();
+      } catch (error) {
+        return { error: toBlockError(error), isRead: true };
+      }
+      if (this.#chunk === null) crew.ended = true;
+      else if (this.#chunk.kind === 'data') crew.owed += this.#chunk.bytes;
     }
     const chunk = this.#chunk;
     if (chunk === null) return null;
-    const fault = chunk.kind === 'skip' ? null : await this.#copy(chunk);
+    const fault = chunk.kind === 'skip' ? null : await this.#copy(chunk, pass);
     if (fault === null) {
       this.#chunk = null;
       options.finished?.(chunk);
       ctx.progress.advance(chunk.bytes);
-      if (chunk.kind === 'data') this.#prepaid = Math.max(0, this.#prepaid - chunk.bytes);
     } else if (options.abandoned !== undefined) {
       this.#chunk = null;
       options.abandoned(chunk);
@@ -150,19 +179,11 @@ class Worker {
     return fault;
   }
 
-  async #take(): Promise<Chunk | null> {
-    const crew = this.#crew;
-    const taken = crew.taking.then(() => (crew.ended ? null : crew.options.chunks.next()));
-    crew.taking = taken.catch(() => {});
-    const chunk = await taken;
-    if (chunk === null) crew.ended = true;
-    return chunk;
-  }
-
-  async #copy(chunk: Chunk): Promise<CopyFault | null> {
+  async #copy(chunk: Chunk, pass: (() => void) | null): Promise<CopyFault | null> {
     const { options, turns } = this.#crew;
     // Taken within the I/O section: whoever waits for its turn waits for I/O only, never for the end of a pause.
     const order = turns.next(chunk.kind === 'data' && options.unordered !== true);
+    pass?.();
     try {
       if (chunk.kind === 'data') this.#buffer ??= options.memory.allocate(this.#chunkBytes);
       return await options.copy(chunk, this.#buffer ?? EMPTY, order);
