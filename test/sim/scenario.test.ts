@@ -3,6 +3,7 @@
 
 import { expect } from 'chai';
 import { Refcounts } from '../../src/drivers/formats/qcow2/allocation.js';
+import { Qcow2Image } from '../../src/drivers/formats/qcow2/image.js';
 import { ImageFile } from '../../src/drivers/formats/qcow2/image-file.js';
 import { runScenario, type ScenarioOptions } from './scenario.js';
 
@@ -59,17 +60,20 @@ describe('simulation: planted faults are found', function () {
     }
   });
 
-  it('a mapping that is durable before its data', async () => {
-    const flush = ImageFile.prototype.flush;
-    // The first flush of a commit is the one between data and mapping.
-    ImageFile.prototype.flush = async function () {
-      this.unflushed = !this.unflushed;
-      if (!this.unflushed) await flush.call(this);
+  it('a mapping that may be durable before its data', async () => {
+    const { flush } = ImageFile.prototype;
+    const { commit } = Qcow2Image.prototype;
+    // Nothing is flushed between the steps of a commit, all of it at the end: only the order is lost.
+    ImageFile.prototype.flush = async () => {};
+    Qcow2Image.prototype.commit = async function () {
+      await commit.call(this);
+      await flush.call(this.file);
     };
     try {
       expect(await seedsUntilFound({ format: 'qcow2' })).to.be.at.most(PLANTED_SEEDS);
     } finally {
       ImageFile.prototype.flush = flush;
+      Qcow2Image.prototype.commit = commit;
     }
   });
 
