@@ -1,0 +1,54 @@
+// An open image of the library: what a guest would have in hand.
+
+import { DirtyBitmap } from './block/bitmap.js';
+import { Device } from './block/device.js';
+import type { BlockNode } from './block/node.js';
+import { BlockError } from './util/errors.js';
+
+/**
+ * An open image (with its backing chain): read, write, writeZeroes, discard, flush. Requests may run side by side; jobs may work on
+ * the image meanwhile. Everything rejects with `BlockError`.
+ */
+export class Image extends Device {
+  readonly #node: BlockNode;
+  #closed = false;
+
+  /** Made by `open`. */
+  constructor(node: BlockNode, name: string) {
+    super(node, { name, writable: !node.readOnly });
+    this.#node = node;
+  }
+
+  /** Name of the image's file; after a mirror or an active commit was completed, that of the new one. */
+  get filename(): string {
+    return this.node.filename;
+  }
+
+  /** Begins to record in a new dirty bitmap which parts are written (`granularity` in bytes, 64 KiB by default). Throws `exists`, `invalid-argument`. */
+  addBitmap(name: string, granularity?: number): DirtyBitmap {
+    const { node } = this;
+    if (node.bitmaps.has(name)) throw new BlockError('exists', `Bitmap already exists: ${name}`);
+    const bitmap = new DirtyBitmap({ name, size: node.length, granularity });
+    node.bitmaps.set(name, bitmap);
+    return bitmap;
+  }
+
+  /** Throws `not-found`, and `busy` where a job uses it. */
+  removeBitmap(name: string): void {
+    const bitmap = this.node.bitmaps.get(name);
+    if (bitmap === undefined) throw new BlockError('not-found', `Dirty bitmap '${name}' not found`);
+    if (bitmap.busy) throw new BlockError('busy', `Bitmap '${name}' is currently in use by another operation`);
+    this.node.bitmaps.delete(name);
+  }
+
+  /** Waits for what is under way, flushes and closes the files. Rejects where the last flush fails: then data may be lost. */
+  override async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    const { node } = this;
+    await super.close();
+    const { graph } = node;
+    await graph.release(node);
+    if (node !== this.#node) await graph.release(this.#node);
+  }
+}

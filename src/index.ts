@@ -1,0 +1,128 @@
+// The public face: what is exported here is documented, typed and stable; nothing else is public.
+//
+// The functions work on one workspace of the process, opened when it is first needed. It keeps the process alive while something is
+// under way only; `shutdown` closes it. Who needs another host, or a gate in front of backing files, makes a `Workspace`.
+
+import type { CompareOptions, CompareResult } from './block/compare.js';
+import type { ImageCreateOptions } from './block/create.js';
+import type { CheckResult } from './block/info.js';
+import type { OpenOptions } from './block/open.js';
+import { openRealHost } from './host/real/index.js';
+import type { Image } from './image.js';
+import type { JobHandle } from './job-handle.js';
+import type { BackupArguments, CommitArguments, MirrorArguments } from './jobs/start.js';
+import type { BlockStreamArguments, ImageInfo, MapEntry } from './schema/generated/types.js';
+import {
+  type ConvertSettings,
+  type ImageName,
+  type InfoOptions,
+  type JobTargetOptions,
+  Workspace,
+} from './workspace.js';
+
+export { DirtyBitmap } from './block/bitmap.js';
+export type { CompareOptions, CompareResult } from './block/compare.js';
+export type { ImageCreateOptions } from './block/create.js';
+export { Device } from './block/device.js';
+export { denyGate, type OpenGate, sameFolderGate } from './block/gate.js';
+export type { CheckResult } from './block/info.js';
+export type { OpenOptions } from './block/open.js';
+export { type EngineName, openRealHost, type RealHostOptions } from './host/real/index.js';
+export { Image } from './image.js';
+export { JobHandle } from './job-handle.js';
+export type { JobEventMap, JobEventName } from './jobs/events.js';
+export type { ProgressSnapshot } from './jobs/progress.js';
+export type { BackupArguments, CommitArguments, MirrorArguments } from './jobs/start.js';
+export type {
+  BlockdevOptions,
+  BlockStreamArguments,
+  ImageInfo,
+  JobStatus,
+  JobVerb,
+  MapEntry,
+} from './schema/generated/types.js';
+export { BlockError, type BlockErrorCode } from './util/errors.js';
+export type { ConvertSettings, ImageName, InfoOptions, JobTargetOptions, WorkspaceOptions } from './workspace.js';
+export { Workspace };
+
+let shared: Workspace | null = null;
+
+function workspace(): Workspace {
+  shared ??= new Workspace(openRealHost());
+  return shared;
+}
+
+/**
+ * Opens an image with its backing chain, for reading and writing unless `readOnly` says otherwise.
+ * Rejects with `not-found`, `locked`, `permission`, `invalid-image`, `unsupported`, `loop`, ...
+ */
+export function open(image: ImageName, options?: OpenOptions): Promise<Image> {
+  return workspace().open(image, options);
+}
+
+/** Makes an image file; one that is there is replaced. Rejects with `invalid-argument`, `locked`, `no-space`, ... */
+export function create(filename: string, options: ImageCreateOptions): Promise<void> {
+  return workspace().create(filename, options);
+}
+
+/** Copies the content of an image into a new one: `qemu-img convert`. Rejects with `cancelled` after an abort. */
+export function convert(source: ImageName, target: string, settings: ConvertSettings): Promise<void> {
+  return workspace().convert(source, target, settings);
+}
+
+/** What an image is (QAPI `ImageInfo`); with `backingChain`, what each image of the chain is, the top first. */
+export function info(image: ImageName, options: InfoOptions & { backingChain: true }): Promise<ImageInfo[]>;
+export function info(image: ImageName, options?: InfoOptions): Promise<ImageInfo>;
+export function info(image: ImageName, options?: InfoOptions): Promise<ImageInfo | ImageInfo[]> {
+  return workspace().info(image, options);
+}
+
+/** The runs of an image (QAPI `MapEntry`), in order. */
+export function map(image: ImageName, options?: OpenOptions): AsyncGenerator<MapEntry> {
+  return workspace().map(image, options);
+}
+
+/** Checks the consistency of an image's metadata; `findings` has one line for each fault. */
+export function check(image: ImageName, options?: OpenOptions): Promise<CheckResult & { findings: string[] }> {
+  return workspace().check(image, options);
+}
+
+/** Do two images read the same? */
+export function compare(a: ImageName, b: ImageName, options?: CompareOptions): Promise<CompareResult> {
+  return workspace().compare(a, b, options);
+}
+
+/** Starts a job that pulls what the backing files hold into `image`. */
+export function stream(image: Image, args?: Omit<BlockStreamArguments, 'device'>): Promise<JobHandle> {
+  return workspace().stream(image, args);
+}
+
+/** Starts a job that writes `image` down into its base; it becomes ready, and `complete` puts the base in the image's place. */
+export function commit(image: Image, args?: Omit<CommitArguments, 'device'>): Promise<JobHandle> {
+  return workspace().commit(image, args);
+}
+
+/** Starts a job that copies `image`, and all that is written to it meanwhile, to an image that is there. */
+export function mirror(
+  image: Image,
+  target: ImageName,
+  args: Omit<MirrorArguments, 'device' | 'target'> & JobTargetOptions,
+): Promise<JobHandle> {
+  return workspace().mirror(image, target, args);
+}
+
+/** Starts a job that copies `image`, as it is now, to an image that is there. */
+export function backup(
+  image: Image,
+  target: ImageName,
+  args: Omit<BackupArguments, 'device' | 'target'> & JobTargetOptions,
+): Promise<JobHandle> {
+  return workspace().backup(image, target, args);
+}
+
+/** Cancels all jobs and closes all images of the functions above, and what they run on. The next call begins anew. */
+export async function shutdown(): Promise<void> {
+  const closing = shared;
+  shared = null;
+  await closing?.close();
+}
