@@ -120,9 +120,9 @@ export class Guest {
     model.unwatch(watch);
     if (!ok) return;
     decodeSectors(buffer).forEach((value, i) => {
-      if (!watch.allowed[i].has(value)) {
-        const allowed = [...watch.allowed[i]].join(' ');
-        throw new Violation(`sector ${first + i} reads as ${value}, allowed: ${allowed}`);
+      const allowed = watch.allowed[i];
+      if (allowed !== null && !allowed.has(value)) {
+        throw new Violation(`sector ${first + i} reads as ${value}, allowed: ${[...allowed].join(' ')}`);
       }
     });
   }
@@ -130,7 +130,7 @@ export class Guest {
   private async change(kind: 'write' | 'zero' | 'discard', first: number, count: number): Promise<void> {
     const { model, disk, random, nextValue } = this.options;
     const values = kind === 'write' ? Array.from({ length: count }, nextValue) : Array(count).fill(0);
-    const change: Change = model.begin(first, values);
+    const change: Change = model.begin(first, values, kind !== 'write');
     const offset = first * SECTOR;
     const request =
       kind === 'write'

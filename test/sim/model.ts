@@ -15,6 +15,11 @@ interface Version {
   state: 'in flight' | 'sure' | 'maybe';
   /** When it was answered, in model time. */
   answered: number;
+  unmaps: boolean;
+}
+
+function settled(value: number): Version {
+  return { value, state: 'sure', answered: 0, unmaps: false };
 }
 
 export interface Change {
@@ -23,10 +28,10 @@ export interface Change {
   versions: Version[];
 }
 
-/** A read in flight: what it may return, per sector. */
+/** A read in flight: what it may return, per sector; null for anything. */
 export interface Watch {
   first: number;
-  allowed: Set<number>[];
+  allowed: (Set<number> | null)[];
 }
 
 export class GuestModel {
@@ -35,23 +40,29 @@ export class GuestModel {
   private time = 0;
 
   constructor(values: readonly number[]) {
-    this.history = values.map((value) => [{ value, state: 'sure', answered: 0 }]);
+    this.history = values.map((value) => [settled(value)]);
   }
 
   get sectors(): number {
     return this.history.length;
   }
 
-  /** A request that sets sectors from `first` on is issued. Requests in flight must not overlap. */
-  begin(first: number, values: readonly number[]): Change {
+  /**
+   * A request that sets sectors from `first` on is issued. Requests in flight must not overlap. `unmaps`: their space may be given to
+   * others at once, so that a read that is under way meanwhile returns anything (as with the reference).
+   */
+  begin(first: number, values: readonly number[], unmaps = false): Change {
     const versions = values.map((value, i) => {
-      const version: Version = { value, state: 'in flight', answered: Number.POSITIVE_INFINITY };
+      const version: Version = { value, state: 'in flight', answered: Number.POSITIVE_INFINITY, unmaps };
       this.history[first + i].push(version);
       return version;
     });
     for (const watch of this.watches) {
       values.forEach((value, i) => {
-        watch.allowed[first + i - watch.first]?.add(value);
+        const at = first + i - watch.first;
+        if (at < 0 || at >= watch.allowed.length) return;
+        if (unmaps) watch.allowed[at] = null;
+        else watch.allowed[at]?.add(value);
       });
     }
     return { first, count: values.length, versions };
@@ -78,7 +89,10 @@ export class GuestModel {
 
   /** A read is issued: collects what it may return until `unwatch`. */
   watch(first: number, count: number): Watch {
-    const allowed = Array.from({ length: count }, (_, i) => new Set(this.allowedNow(first + i)));
+    const allowed = Array.from({ length: count }, (_, i) => {
+      const unmapping = this.history[first + i].some((version) => version.unmaps && version.state === 'in flight');
+      return unmapping ? null : new Set(this.allowedNow(first + i));
+    });
     const watch = { first, allowed };
     this.watches.add(watch);
     return watch;
@@ -101,13 +115,13 @@ export class GuestModel {
 
   /** This is what was found on the disk: the history starts anew. */
   settle(values: readonly number[]): void {
-    this.history = values.map((value) => [{ value, state: 'sure', answered: 0 }]);
+    this.history = values.map((value) => [settled(value)]);
     this.time = 0;
   }
 
   resize(sectors: number): void {
     this.history.length = Math.min(this.history.length, sectors);
-    while (this.history.length < sectors) this.history.push([{ value: 0, state: 'sure', answered: 0 }]);
+    while (this.history.length < sectors) this.history.push([settled(0)]);
   }
 }
 
