@@ -103,6 +103,10 @@ export class Qcow2Node extends BlockNode implements Inspectable {
     return this.#image.geometry.clusterSize;
   }
 
+  override expectWrites(bytes: number): void {
+    if (Number.isSafeInteger(bytes) && bytes > 0) this.#image.file.expect(bytes);
+  }
+
   override mapSync(offset: number, length: number): number {
     const host = this.#image.mapping.mapSync(offset, length, false);
     return host === MISS ? MISS : this.file!.node.mapSync(host, length);
@@ -174,6 +178,8 @@ export class Qcow2Node extends BlockNode implements Inspectable {
   protected override async doReopen(readOnly: boolean): Promise<void> {
     const child = this.file!;
     if (readOnly) {
+      // The flush before this has let go of clusters: their refcounts are to be right on disk too.
+      await this.#image.commit();
       await this.#image.file.trim();
       BlockNode.changePermissions(child, Perm.CONSISTENT_READ, child.shared);
       return;

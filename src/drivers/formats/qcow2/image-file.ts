@@ -19,6 +19,9 @@ export class ImageFile {
   /** Something was written, or the size changed, since the last flush that succeeded. */
   unflushed = false;
 
+  /** Bytes that a copy said it will still write: so much is reserved ahead, in strides. */
+  #expected = 0;
+
   /** `node` is asked each time: the graph may put another node in place. */
   constructor(node: () => BlockNode) {
     this.#node = node;
@@ -90,8 +93,14 @@ export class ImageFile {
     }
   }
 
+  /** About so many bytes will be written at the end: their space is reserved before, which saves the file system work. */
+  expect(bytes: number): void {
+    this.#expected = bytes;
+  }
+
   async #grow(end: number): Promise<void> {
     const node = this.#node();
+    if (this.#expected > 0 && (await this.#reserve(node, end))) return;
     const stride = Math.min(MAX_STRIDE_BYTES, Math.max(MIN_STRIDE_BYTES, end / 8));
     try {
       await node.truncate(roundUp(end, roundUp(stride, MIN_STRIDE_BYTES)));
@@ -105,6 +114,22 @@ export class ImageFile {
       });
     }
     this.unflushed = true;
+  }
+
+  /** Grows by a stride with its space allocated; false where that cannot be, so that the file grows without. */
+  async #reserve(node: BlockNode, end: number): Promise<boolean> {
+    const from = node.length;
+    const target = roundUp(Math.max(end, from + Math.min(this.#expected, MAX_STRIDE_BYTES)), MIN_STRIDE_BYTES);
+    try {
+      await node.truncate(target, { preallocation: 'falloc' });
+    } catch (error) {
+      if (!(error instanceof BlockError)) throw error;
+      this.#expected = 0;
+      return false;
+    }
+    this.#expected = Math.max(0, this.#expected - (target - from));
+    this.unflushed = true;
+    return true;
   }
 
   /**
