@@ -59,6 +59,8 @@ export interface GuestOptions {
   nextValue: () => number;
   /** Stops early when it says so. */
   stopped?: () => boolean;
+  /** What a worker does between two requests. */
+  think?: () => Promise<void>;
 }
 
 export class Guest {
@@ -75,7 +77,10 @@ export class Guest {
   async run(operations: number, workers: number): Promise<void> {
     let left = operations;
     const worker = async () => {
-      while (left-- > 0 && !this.options.stopped?.()) await this.step();
+      while (left-- > 0 && !this.options.stopped?.()) {
+        await this.step();
+        await this.options.think?.();
+      }
     };
     await Promise.all(Array.from({ length: workers }, worker));
   }

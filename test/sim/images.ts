@@ -40,7 +40,7 @@ export interface ChainLimits {
 
 const CLUSTER_SIZES = [512, 512, 512, 1024, 1024, 2048, 4096, 4096, 65536];
 
-function randomLayer(random: Random, path: string, format: 'raw' | 'qcow2'): Layer {
+export function randomLayer(random: Random, path: string, format: 'raw' | 'qcow2'): Layer {
   const clusterSize = random.pick(CLUSTER_SIZES);
   const v3 = random.chance(0.75);
   // A small refcount table that has to grow now and then: wide refcounts in small clusters.
@@ -104,7 +104,7 @@ export async function buildChain(chain: Chain, random: Random, nextValue: () => 
   return host.fork();
 }
 
-async function makeImage(graph: Graph, layer: Layer, backing: Layer | undefined): Promise<void> {
+export async function makeImage(graph: Graph, layer: Layer, backing: Layer | undefined): Promise<void> {
   const size = layer.sectors * SECTOR;
   if (layer.format === 'raw') {
     await createImage(graph, layer.path, { driver: 'raw', size });
