@@ -29,6 +29,58 @@ const CHUNK_BYTES = 1 << 20;
 const IN_FLIGHT = 6;
 const SECTOR_BYTES = 512;
 
+/** Rejects with what reading fails with, and with `cancelled`. */
+export async function compareNodes(a: BlockNode, b: BlockNode, options: CompareOptions = {}): Promise<CompareResult> {
+  const sizesDiffer = a.length !== b.length;
+  if (sizesDiffer && options.strict) return { identical: false, difference: 'size', sizesDiffer };
+  const reader = new Reader(a, b);
+  try {
+    const found = await firstDifference(a, b, reader, options);
+    if (found === null) return { identical: true, sizesDiffer };
+    return { identical: false, ...found, behindEnd: found.offset >= Math.min(a.length, b.length), sizesDiffer };
+  } finally {
+    await reader.close();
+  }
+}
+
+async function firstDifference(
+  a: BlockNode,
+  b: BlockNode,
+  reader: Reader,
+  { strict = false, signal, onProgress }: CompareOptions,
+): Promise<{ difference: 'content' | 'status'; offset: number } | null> {
+  const total = Math.max(a.length, b.length);
+  for (let at = 0; at < total; ) {
+    if (signal?.aborted) throw new BlockError('cancelled', 'The comparison was cancelled');
+    const [left, right] = await Promise.all([statusOf(a, at, total - at), statusOf(b, at, total - at)]);
+    const end = at + Math.min(left.length, right.length);
+    if (strict && flags(left) !== flags(right)) {
+      const earlier = await reader.settle(0);
+      return earlier < 0 ? { difference: 'status', offset: at } : { difference: 'content', offset: earlier };
+    }
+    for (let offset = at; !(left.zero && right.zero) && offset < end; offset += CHUNK_BYTES) {
+      const found = await reader.settle(IN_FLIGHT - 1);
+      if (found >= 0) return { difference: 'content', offset: found };
+      reader.add({ offset, length: Math.min(CHUNK_BYTES, end - offset), a: !left.zero, b: !right.zero });
+    }
+    at = end;
+    onProgress?.(at, total);
+  }
+  const found = await reader.settle(0);
+  return found < 0 ? null : { difference: 'content', offset: found };
+}
+
+/** Behind its end an image reads as zeroes. The two parts of an image are never one run. */
+async function statusOf(node: BlockNode, offset: number, length: number): Promise<ChainStatus> {
+  if (offset < node.length) return chainStatus(node, null, offset, Math.min(length, node.length - offset));
+  const nothing = { allocated: false, data: false, zero: true, compressed: false };
+  return { ...nothing, length, offset: -1, node: null, depth: -1, layer: null };
+}
+
+function flags(status: ChainStatus): string {
+  return [status.allocated, status.data, status.zero, status.compressed, status.offset >= 0].join();
+}
+
 interface Task {
   offset: number;
   length: number;
@@ -37,101 +89,66 @@ interface Task {
   b: boolean;
 }
 
-/** Rejects with what reading fails with, and with `cancelled`. */
-export async function compareNodes(a: BlockNode, b: BlockNode, options: CompareOptions = {}): Promise<CompareResult> {
-  const sizesDiffer = a.length !== b.length;
-  if (sizesDiffer && options.strict) return { identical: false, difference: 'size', sizesDiffer };
-  const total = Math.max(a.length, b.length);
-  const memory = a.host.memory;
-  const buffers = Array.from({ length: IN_FLIGHT }, () => [memory.allocate(CHUNK_BYTES), memory.allocate(CHUNK_BYTES)]);
-  /** Oldest first, so that the first difference is the one that is found. */
-  const pending: { done: Promise<number>; slot: number }[] = [];
-  const free = buffers.map((_, slot) => slot);
-  const oldest = async (): Promise<number> => {
-    const { done, slot } = pending.shift()!;
-    const offset = await done;
-    free.push(slot);
-    return offset;
-  };
-  const content = (offset: number): CompareResult => ({
-    identical: false,
-    difference: 'content',
-    offset,
-    behindEnd: offset >= Math.min(a.length, b.length),
-    sizesDiffer,
-  });
-  try {
-    for (let at = 0; at < total; ) {
-      if (options.signal?.aborted) throw new BlockError('cancelled', 'The comparison was cancelled');
-      const [left, right] = await Promise.all([statusOf(a, at, total - at), statusOf(b, at, total - at)]);
-      const length = Math.min(left.length, right.length);
-      if (options.strict && flags(left) !== flags(right)) {
-        while (pending.length > 0) {
-          const offset = await oldest();
-          if (offset >= 0) return content(offset);
-        }
-        return { identical: false, difference: 'status', offset: at, sizesDiffer };
-      }
-      const whole = { a: !left.zero, b: !right.zero };
-      for (let offset = at; (whole.a || whole.b) && offset < at + length; offset += CHUNK_BYTES) {
-        if (free.length === 0) {
-          const found = await oldest();
-          if (found >= 0) return content(found);
-        }
-        const slot = free.pop()!;
-        const task = { offset, length: Math.min(CHUNK_BYTES, at + length - offset), ...whole };
-        const done = firstDifference(a, b, task, buffers[slot]);
-        // Looked at in its turn, or not at all after an earlier difference.
-        done.catch(() => undefined);
-        pending.push({ done, slot });
-      }
-      at += length;
-      options.onProgress?.(at, total);
-    }
-    while (pending.length > 0) {
-      const offset = await oldest();
-      if (offset >= 0) return content(offset);
-    }
-    return { identical: true, sizesDiffer };
-  } finally {
-    await Promise.allSettled(pending.map(({ done }) => done));
-    for (const pair of buffers) for (const buffer of pair) memory.free(buffer);
+/** Reads and compares a few chunks side by side, and answers in their order. */
+class Reader {
+  readonly #a: BlockNode;
+  readonly #b: BlockNode;
+  readonly #buffers: [Uint8Array, Uint8Array][] = [];
+  readonly #free: [Uint8Array, Uint8Array][] = [];
+  readonly #pending: { done: Promise<number>; buffers: [Uint8Array, Uint8Array] }[] = [];
+
+  constructor(a: BlockNode, b: BlockNode) {
+    this.#a = a;
+    this.#b = b;
   }
-}
 
-/** Behind its end an image reads as zeroes. The two parts of an image are never one run. */
-async function statusOf(node: BlockNode, offset: number, length: number): Promise<ChainStatus> {
-  if (offset < node.length) return chainStatus(node, null, offset, Math.min(length, node.length - offset));
-  return {
-    length,
-    allocated: false,
-    data: false,
-    zero: true,
-    compressed: false,
-    offset: -1,
-    node: null,
-    depth: -1,
-    layer: null,
-  };
-}
-
-function flags(status: ChainStatus): string {
-  return [status.allocated, status.data, status.zero, status.compressed, status.offset >= 0].join();
-}
-
-/** Offset of the sector in which the sides differ first, -1 if nowhere. */
-async function firstDifference(a: BlockNode, b: BlockNode, task: Task, buffers: Uint8Array[]): Promise<number> {
-  const { offset, length } = task;
-  const memory = a.host.memory;
-  const left = buffers[0].subarray(0, length);
-  const right = buffers[1].subarray(0, length);
-  await Promise.all([task.a ? a.read(offset, left) : undefined, task.b ? b.read(offset, right) : undefined]);
-  let index: number;
-  if (task.a && task.b) {
-    index = memory.firstDifference(left, right);
-  } else {
-    const side = task.a ? left : right;
-    index = memory.isZero(side) ? -1 : side.findIndex((byte) => byte !== 0);
+  add(task: Task): void {
+    const buffers = this.#free.pop() ?? this.#allocate();
+    const done = this.#compare(task, buffers);
+    // Looked at in its turn, or not at all after an earlier difference.
+    done.catch(() => undefined);
+    this.#pending.push({ done, buffers });
   }
-  return index < 0 ? -1 : offset + Math.floor(index / SECTOR_BYTES) * SECTOR_BYTES;
+
+  /** Waits, oldest first, until at most `left` chunks are under way. The offset of the first difference, -1 where there is none. */
+  async settle(left: number): Promise<number> {
+    while (this.#pending.length > left) {
+      const { done, buffers } = this.#pending[0];
+      const offset = await done;
+      this.#pending.shift();
+      this.#free.push(buffers);
+      if (offset >= 0) return offset;
+    }
+    return -1;
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#pending.map(({ done }) => done));
+    for (const buffer of this.#buffers.flat()) this.#a.host.memory.free(buffer);
+  }
+
+  #allocate(): [Uint8Array, Uint8Array] {
+    const { memory } = this.#a.host;
+    const buffers: [Uint8Array, Uint8Array] = [memory.allocate(CHUNK_BYTES), memory.allocate(CHUNK_BYTES)];
+    this.#buffers.push(buffers);
+    return buffers;
+  }
+
+  /** Offset of the sector in which the sides differ first, -1 if nowhere. */
+  async #compare({ offset, length, a, b }: Task, buffers: [Uint8Array, Uint8Array]): Promise<number> {
+    const { memory } = this.#a.host;
+    const [left, right] = buffers.map((buffer) => buffer.subarray(0, length));
+    const reads = [a ? this.#a.read(offset, left) : undefined, b ? this.#b.read(offset, right) : undefined];
+    // Both must have ended before the buffers are used again, also where one fails.
+    await Promise.allSettled(reads);
+    await Promise.all(reads);
+    let index: number;
+    if (a && b) {
+      index = memory.firstDifference(left, right);
+    } else {
+      const side = a ? left : right;
+      index = memory.isZero(side) ? -1 : side.findIndex((byte) => byte !== 0);
+    }
+    return index < 0 ? -1 : offset + Math.floor(index / SECTOR_BYTES) * SECTOR_BYTES;
+  }
 }
