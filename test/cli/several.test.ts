@@ -1,0 +1,48 @@
+// Several images in one call of info, map and check.
+
+import { expect } from 'chai';
+import { Workshop } from '../support/cli.js';
+
+describe('command line: several images in one call', () => {
+  let shop: Workshop;
+
+  before(async () => {
+    shop = await Workshop.open();
+    for (const name of ['a', 'b']) shop.must('qemu-img', 'create', '-q', '-f', 'qcow2', `${name}.qcow2`, '1M');
+    shop.must('qemu-img', 'create', '-q', '-f', 'raw', 'c.raw', '1M');
+  });
+  after(() => shop.remove());
+
+  it('info prints what it prints of each, separated by an empty line', () => {
+    const [a, c] = ['a.qcow2', 'c.raw'].map((image) => shop.ours('info', image).stdout);
+    expect(shop.ours('info', 'a.qcow2', 'c.raw').stdout).to.equal(`${a}\n${c}`);
+  });
+
+  for (const verb of ['info', 'map', 'check']) {
+    it(`${verb} --output=json is an array of what it is of each`, () => {
+      const each = ['a.qcow2', 'b.qcow2'].map((image) => JSON.parse(shop.ours(verb, '--output=json', image).stdout));
+      const all = shop.ours(verb, '--output=json', 'a.qcow2', 'b.qcow2');
+      expect(all.code).to.equal(0);
+      expect(JSON.parse(all.stdout)).to.deep.equal(each);
+    });
+  }
+
+  it('map and check put the name before each', () => {
+    for (const verb of ['map', 'check']) {
+      expect(shop.ours(verb, 'a.qcow2', 'b.qcow2').stdout).to.match(/^a\.qcow2:\n[\s\S]*\n\nb\.qcow2:\n/);
+    }
+  });
+
+  it('check ends with the worst outcome, and checks the others all the same', () => {
+    const { code, stdout, stderr } = shop.ours('check', 'gone.qcow2', 'a.qcow2');
+    expect(code).to.equal(1);
+    expect(stderr).to.include("Could not open 'gone.qcow2'");
+    expect(stdout).to.include('No errors were found');
+    expect(shop.ours('check', 'a.qcow2', 'c.raw').code).to.equal(63);
+  });
+
+  it('info stops at an image that cannot be opened and prints nothing', () => {
+    const { code, stdout } = shop.ours('info', 'a.qcow2', 'gone.qcow2');
+    expect({ code, stdout }).to.deep.equal({ code: 1, stdout: '' });
+  });
+});

@@ -1,0 +1,140 @@
+// Bounds of the qcow2 check. That it finds what qemu-img finds is tested beside qemu-img (test/interop).
+
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { Graph } from '../../../src/block/graph.js';
+import type { CheckResult } from '../../../src/block/info.js';
+import { openNode } from '../../../src/block/open.js';
+import { type CheckLayout, checkQcow2 } from '../../../src/drivers/formats/qcow2/check.js';
+import { registerDrivers } from '../../../src/drivers/index.js';
+import { openRealHost } from '../../../src/host/real/index.js';
+import { BlockError } from '../../../src/util/errors.js';
+
+const CLUSTER = 65536;
+const COPIED = 1n << 63n;
+
+/** header, refcount table, refcount block, L1 table, L2 table, 8 data clusters; one refcount is wrong and one cluster leaks. */
+const LAYOUT: CheckLayout = {
+  clusterBits: 16,
+  size: 64 * CLUSTER,
+  l1TableOffset: 3 * CLUSTER,
+  l1Size: 1,
+  refcountTableOffset: CLUSTER,
+  refcountTableClusters: 1,
+  refcountOrder: 4,
+};
+
+function smallImage(): Buffer {
+  const image = Buffer.alloc(14 * CLUSTER);
+  image.writeBigUInt64BE(BigInt(2 * CLUSTER), CLUSTER);
+  for (let cluster = 0; cluster < 14; cluster++) image.writeUInt16BE(1, 2 * CLUSTER + 2 * cluster);
+  image.writeBigUInt64BE(COPIED | BigInt(4 * CLUSTER), 3 * CLUSTER);
+  for (let index = 0; index < 8; index++) {
+    image.writeBigUInt64BE(COPIED | BigInt((5 + index) * CLUSTER), 4 * CLUSTER + 8 * index);
+  }
+  image.writeUInt16BE(2, 2 * CLUSTER + 2 * 7);
+  return image;
+}
+
+describe('qcow2 check: bounds', () => {
+  const host = openRealHost();
+  const graph = new Graph(host);
+  let folder: string;
+
+  before(() => {
+    registerDrivers();
+    folder = mkdtempSync(join(tmpdir(), 'diskwright-check-'));
+  });
+  after(async () => {
+    await graph.closeAll();
+    await host.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  async function check(
+    image: Buffer,
+    layout: CheckLayout,
+    options: { window?: number; fileBytes?: number } = {},
+  ): Promise<{ result: CheckResult; findings: string[] }> {
+    const path = join(folder, 'image');
+    writeFileSync(path, image);
+    if (options.fileBytes !== undefined) truncateSync(path, options.fileBytes);
+    const file = await openNode(graph, path, { format: 'file', readOnly: true });
+    try {
+      const findings: string[] = [];
+      const result = await checkQcow2(file, layout, (finding) => findings.push(finding), options.window);
+      return { result, findings };
+    } finally {
+      await graph.release(file);
+    }
+  }
+
+  async function refusal(...args: Parameters<typeof check>): Promise<BlockError> {
+    try {
+      await check(...args);
+    } catch (error) {
+      expect(error).to.be.instanceOf(BlockError);
+      return error as BlockError;
+    }
+    throw new Error('it was accepted');
+  }
+
+  it('finds the leak and the wrong flag', async () => {
+    const { result, findings } = await check(smallImage(), LAYOUT);
+    expect(findings).to.deep.equal([
+      'Leaked cluster 7 refcount=2 reference=1',
+      'Leaked cluster 13 refcount=1 reference=0',
+      'ERROR OFLAG_COPIED data cluster: l2_entry=8000000000070000 refcount=2',
+    ]);
+    expect(result).to.deep.equal({
+      checkErrors: 0,
+      corruptions: 1,
+      leaks: 2,
+      imageEndOffset: 14 * CLUSTER,
+      totalClusters: 64,
+      allocatedClusters: 8,
+      fragmentedClusters: 0,
+      compressedClusters: 0,
+    });
+  });
+
+  for (const window of [1, 3, 7, 13]) {
+    it(`finds the same in windows of ${window} clusters`, async () => {
+      const whole = await check(smallImage(), LAYOUT);
+      const parts = await check(smallImage(), LAYOUT, { window });
+      expect(parts.result).to.deep.equal(whole.result);
+      expect([...parts.findings].sort()).to.deep.equal([...whole.findings].sort());
+    });
+  }
+
+  it('counts more references than a byte holds', async () => {
+    const image = smallImage();
+    for (let index = 0; index < 1000; index++) {
+      image.writeBigUInt64BE(COPIED | BigInt(5 * CLUSTER), 4 * CLUSTER + 8 * (index + 8));
+    }
+    const { findings } = await check(image, LAYOUT);
+    expect(findings).to.include('ERROR cluster 5 refcount=1 reference=1001');
+  });
+
+  it('ends where one L2 table is shared without end', async () => {
+    const entries = 4 * 1024 ** 2;
+    const l1 = Buffer.alloc(entries * 8);
+    for (let index = 0; index < entries; index++) l1.writeBigUInt64BE(BigInt(4 * CLUSTER), index * 8);
+    const image = Buffer.concat([smallImage(), l1]);
+    const layout = { ...LAYOUT, l1TableOffset: 14 * CLUSTER, l1Size: entries, size: entries * 8192 * CLUSTER };
+    const error = await refusal(image, layout);
+    expect(error).to.include({ code: 'limit', operation: 'check', offset: 4 * CLUSTER });
+  });
+
+  it('refuses a file of more clusters than it can count', async () => {
+    const error = await refusal(smallImage(), { ...LAYOUT, clusterBits: 9 }, { fileBytes: 3 * 1024 ** 4 });
+    expect(error).to.include({ code: 'limit', operation: 'check' });
+  });
+
+  it('checks a terabyte of holes', async () => {
+    const { result } = await check(smallImage(), LAYOUT, { fileBytes: 1024 ** 4 });
+    expect(result).to.include({ leaks: 2, imageEndOffset: 14 * CLUSTER });
+  });
+});
