@@ -50,6 +50,8 @@ async function grow(image: Qcow2Image, oldSize: number, size: number): Promise<v
   const backing = image.backing();
   const hidden = backing === null ? 0 : Math.min(size, backing.length) - oldSize;
   if (hidden > 0) await zeroGuest(image, oldSize, roundUp(oldSize + hidden, geometry.clusterSize) - oldSize, {});
+  // A commit writes the header first, which must not show what these zeroes hide.
+  await image.commit();
   header.size = size;
   image.headerDirty = true;
   await image.commit();

@@ -51,8 +51,8 @@ async function zeroClusters(image: Qcow2Image, start: number, end: number, flags
     });
   }
   const asData: { from: number; to: number }[] = [];
-  await changeEntries(image, start, end, hasBelow(image, start), (table, slot, kind, guest) => {
-    if (!hasBelow(image, guest)) {
+  await changeEntries(image, start, end, hasBacking(image), (table, slot, kind, guest) => {
+    if (!hasBacking(image)) {
       if (kind === Kind.unallocated) return;
       if (mayUnmap || kind === Kind.compressed) {
         unmap(image, table, slot, kind, punchFor(image, mayUnmap));
@@ -72,12 +72,9 @@ async function zeroPart(image: Qcow2Image, from: number, to: number, flags: Zero
   const cluster = roundDown(from, image.geometry.clusterSize);
   let done = false;
   await changeEntries(image, cluster, to, false, (_table, _slot, kind) => {
-    done =
-      kind === Kind.zeroPlain ||
-      kind === Kind.zeroAllocated ||
-      (kind === Kind.unallocated && !hasBelow(image, cluster));
+    done = kind === Kind.zeroPlain || kind === Kind.zeroAllocated || (kind === Kind.unallocated && !hasBacking(image));
   });
-  if (image.mapping.l1.target(image.mapping.indexOf(cluster)) === 0) done = !hasBelow(image, cluster);
+  if (image.mapping.l1.target(image.mapping.indexOf(cluster)) === 0) done = !hasBacking(image);
   if (!done) await zeroAsData(image, from, to, flags);
 }
 
@@ -114,6 +111,13 @@ export async function discardGuest(image: Qcow2Image, offset: number, length: nu
     if (kind !== Kind.unallocated) unmap(image, table, slot, kind, image.discards.request);
     mapping.setRaw(table, slot, 0, 1);
   });
+}
+
+/**
+ * Zeroes must not be left to what lies below, not even behind the backing node's end: a job may put a longer one in its place.
+ */
+function hasBacking(image: Qcow2Image): boolean {
+  return image.backing() !== null;
 }
 
 /** Does the backing node have anything at or after guest offset `guest`? */
