@@ -138,6 +138,7 @@ export class BackupDriver implements JobDriver, WriteObserver {
         chunks.rewind();
         await runCopy(ctx, {
           memory: this.source.host.memory,
+          target: { node: this.#target, bytes: copy.dirtyBytes },
           chunks: { next: async () => (this.#broken === null ? chunks.next() : null) },
           chunkBytes: chunks.chunkBytes,
           workers: this.#options.maxWorkers || WORKERS,

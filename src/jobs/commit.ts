@@ -106,6 +106,7 @@ export class CommitDriver implements JobDriver {
     const chunkBytes = Math.max(CHUNK_BYTES, align);
     await runCopy(ctx, {
       memory: top.host.memory,
+      target: { node: base, bytes: top.length },
       chunks: new Chunker(plan, chunkBytes, MAX_EXTENTS),
       chunkBytes,
       copy: (chunk, buffer, order) =>
@@ -144,7 +145,7 @@ export class CommitDriver implements JobDriver {
     const overlays = this.#overlays();
     for (const overlay of overlays) {
       const access = await this.#resources.writable(overlay);
-      await changeBacking(this.#graph, overlay, base, this.#backingFile ?? base.filename, base.driver);
+      await changeBacking(this.#graph, overlay, base, this.#backingFile);
       await access.restore();
     }
     if (overlays.length > 0) this.#resources.dropLater(this.#layers);

@@ -84,6 +84,7 @@ export async function convert(options: ConvertOptions): Promise<void> {
   };
   await runCopy(ctx, {
     memory: source.host.memory,
+    target: { node: target, bytes: length },
     chunks: new Chunker(plan, chunkBytes, MAX_EXTENTS),
     chunkBytes,
     workers: parallel,

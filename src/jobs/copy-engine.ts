@@ -37,6 +37,8 @@ export interface CopyFault {
 
 export interface EngineOptions {
   memory: Memory;
+  /** Is told how many bytes may come, so that it can reserve space; by and by it is given what it needs of them only. */
+  target?: { node: BlockNode; bytes: number };
   chunks: ChunkSource;
   /** Moves one chunk; `buffer` has room for a data chunk. */
   copy(chunk: Chunk, buffer: Uint8Array, order: WriteOrder): Promise<CopyFault | null>;
@@ -73,7 +75,9 @@ export async function runCopy(ctx: CopyContext, options: EngineOptions): Promise
       worker.close();
     }
   };
+  options.target?.node.expectWrites(options.target.bytes);
   await Promise.all(Array.from({ length: options.workers ?? WORKERS }, work));
+  options.target?.node.expectWrites(0);
   if (failure !== null) throw (failure as { error: unknown }).error;
 }
 

@@ -199,6 +199,7 @@ export class MirrorDriver implements JobDriver {
     chunks.rewind();
     await runCopy(ctx, {
       memory: source.host.memory,
+      target: { node: target, bytes: this.#state.dirty.dirtyBytes },
       chunks,
       chunkBytes: chunks.chunkBytes,
       workers: Math.max(

@@ -227,7 +227,9 @@ function pick(env: JobEnvironment, root: BlockNode, node?: string, file?: string
 }
 
 function byFile(top: BlockNode, file: string): BlockNode {
-  const found = chainOf(top).find((node) => node.filename === file);
+  const chain = chainOf(top);
+  // Also by the name that the header of the layer above has for it.
+  const found = chain.find((node, i) => node.filename === file || (i > 0 && chain[i - 1].backingFile === file));
   if (found !== undefined) return found;
   throw new BlockError('not-found', `Can't find '${file}' in the backing chain`, { path: top.filename });
 }

@@ -122,6 +122,7 @@ export class StreamDriver implements JobDriver {
     };
     await runCopy(ctx, {
       memory: top.host.memory,
+      target: { node: top, bytes: top.length },
       chunks: new Chunker(plan, chunkBytes, MAX_EXTENTS),
       chunkBytes,
       unordered: true,
@@ -169,9 +170,7 @@ export class StreamDriver implements JobDriver {
   async commit(): Promise<void> {
     if (this.#layers.length === 0) return;
     const top = this.#top;
-    const base = this.#base;
-    const name = base === null ? null : (this.#backingFile ?? base.filename);
-    await changeBacking(this.#graph, top, base, name, base?.driver ?? null);
+    await changeBacking(this.#graph, top, this.#base, this.#backingFile);
     this.#resources.dropLater(this.#layers);
   }
 
