@@ -11,8 +11,8 @@ namespace diskwright {
 
 namespace {
 
-// Page-cache hits up to this are copied on the JavaScript thread (~12 us); larger ones run side by side on workers.
-constexpr uint64_t kInlineReadMax = 128 << 10;
+// Cold reads up to this go to the ring; larger ones run side by side on workers.
+constexpr uint64_t kRingReadMax = 128 << 10;
 constexpr uint64_t kInlineWriteMax = 64 << 10;
 // All that one submit copies inline: about a millisecond.
 constexpr uint64_t kInlineBudget = 4 << 20;
@@ -50,7 +50,8 @@ Engine::Engine(uv_loop_t* loop, const Tables& tables, OnBatch onBatch)
 
 Engine::~Engine() = default;
 
-int Engine::start(bool wantRing) {
+int Engine::start(bool wantRing, uint64_t inlineReadMax) {
+  inlineReadMax_ = inlineReadMax;
   if (wantRing) {
     ring_ = std::make_unique<Uring>(faults_);
     const int failed = ring_->open(std::min(tables_.slots, kMaxRingEntries));
@@ -199,7 +200,7 @@ void Engine::begin(Request& request) {
 }
 
 bool Engine::tryInline(Request& request) {
-  if (request.length > (request.isRead() ? kInlineReadMax : kInlineWriteMax)) return false;
+  if (request.length > (request.isRead() ? inlineReadMax_ : kInlineWriteMax)) return false;
   if (request.length > inlineLeft_) return false;
   inlineLeft_ -= request.length;
   if (request.isRead()) {
@@ -221,7 +222,7 @@ void Engine::beginElsewhere(Request& request) {
   } else if (!request.isTransfer()) {
     workers_->push(&request);
   } else if (ring_) {
-    const bool ringHelps = request.direct() || (request.isRead() && request.length <= kInlineReadMax);
+    const bool ringHelps = request.direct() || (request.isRead() && request.length <= kRingReadMax);
     if (!ringHelps) {
       workers_->push(&request);
     } else if (!ring_->queue(&request)) {

@@ -4,6 +4,12 @@
 
 namespace diskwright {
 
+namespace {
+
+bool takesTurns(const Request& request) { return request.isTransfer() && !request.isRead() && !request.direct(); }
+
+}  // namespace
+
 Pool::Pool(unsigned maxThreads, Faults& faults, Done done)
     : maxThreads_(maxThreads), faults_(faults), done_(std::move(done)) {}
 
@@ -11,9 +17,11 @@ void Pool::push(Request* request) {
   bool alone = false;
   {
     std::lock_guard<std::mutex> lock(mutex_);
+    if (waitsForWriter(request)) return;
     if (queued_ >= idle_ && threads_.size() < maxThreads_) startThread();
     alone = threads_.empty();
     if (!alone) {
+      if (takesTurns(*request)) writers_.push_back(Writer{request->fd, {}});
       queue_.push(request);
       queued_++;
     }
@@ -24,6 +32,30 @@ void Pool::push(Request* request) {
   }
   runBlocking(*request, faults_, stopping_);
   done_(request);
+}
+
+/** Puts a buffered write behind the one of the same file that is queued or under way, if there is one. */
+bool Pool::waitsForWriter(Request* request) {
+  if (!takesTurns(*request)) return false;
+  for (Writer& writer : writers_) {
+    if (writer.fd != request->fd) continue;
+    writer.waiting.push(request);
+    return true;
+  }
+  return false;
+}
+
+/** The write that waits for this one; null where none does. */
+Request* Pool::following(Request* request) {
+  if (!takesTurns(*request)) return nullptr;
+  std::lock_guard<std::mutex> lock(mutex_);
+  for (size_t i = 0; i < writers_.size(); i++) {
+    if (writers_[i].fd != request->fd) continue;
+    Request* next = stopping_ ? nullptr : writers_[i].waiting.pop();
+    if (next == nullptr) writers_.erase(writers_.begin() + static_cast<std::ptrdiff_t>(i));
+    return next;
+  }
+  return nullptr;
 }
 
 void Pool::startThread() {
@@ -53,8 +85,12 @@ void Pool::work() {
       request = queue_.pop();
       queued_--;
     }
-    runBlocking(*request, faults_, stopping_);
-    done_(request);
+    while (request != nullptr) {
+      runBlocking(*request, faults_, stopping_);
+      Request* next = following(request);
+      done_(request);
+      request = next;
+    }
   }
 }
 
@@ -63,6 +99,7 @@ void Pool::stop() {
     std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
     queue_ = RequestList{};
+    writers_.clear();
     queued_ = 0;
   }
   wake_.notify_all();

@@ -28,13 +28,22 @@ class Pool {
  private:
   void work();
   void startThread();
+  bool waitsForWriter(Request* request);
+  Request* following(Request* request);
 
   const unsigned maxThreads_;
   Faults& faults_;
   const Done done_;
   std::mutex mutex_;
   std::condition_variable wake_;
+  /** Buffered writes of one file, one at a time: the kernel takes the inode's lock for each, and a waiting thread spins. */
+  struct Writer {
+    int fd;
+    RequestList waiting;
+  };
+
   RequestList queue_;
+  std::vector<Writer> writers_;
   unsigned queued_ = 0;
   unsigned idle_ = 0;
   std::atomic<bool> stopping_{false};

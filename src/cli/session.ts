@@ -10,6 +10,9 @@ import type { ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
 import { complain } from './output.js';
 
+/** A command has nothing else to do on its thread than to copy: page-cache hits of the copy engine's size are read on it. */
+const INLINE_READ_BYTES = 1 << 20;
+
 export interface Session {
   readonly host: Host;
   readonly graph: Graph;
@@ -26,7 +29,7 @@ export async function withSession<T>(action: (session: Session) => Promise<T>): 
     import('../drivers/index.js'),
   ]);
   registerDrivers();
-  const host = openRealHost();
+  const host = openRealHost({ inlineReadBytes: INLINE_READ_BYTES });
   try {
     const graph = new Graph(host, { warn: complain });
     let result: T;

@@ -27,6 +27,7 @@ export interface Native {
     slots: number,
     ring: boolean,
     onBatch: (count: number) => void,
+    inlineReadBytes: number,
   ): NativeEngine | number;
   addressOf(slab: ArrayBuffer): number;
   isZero(data: Uint8Array): boolean;

@@ -105,7 +105,7 @@ export class Engine {
     this.#submit();
   };
 
-  constructor(native: Native, ring: boolean, slots: number) {
+  constructor(native: Native, ring: boolean, slots: number, inlineReadBytes: number) {
     this.native = native;
     this.ring = ring;
     const descriptors = new ArrayBuffer(slots * DESCRIPTOR_BYTES);
@@ -127,7 +127,7 @@ export class Engine {
       this.#units = 0;
       this.#settle(count);
     };
-    const made = native.createEngine(descriptors, order, completions, slots, ring, onBatch);
+    const made = native.createEngine(descriptors, order, completions, slots, ring, onBatch, inlineReadBytes);
     if (typeof made === 'number') throw errnoError(made, { operation: 'io_uring_setup', path: 'io_uring' });
     this.calls = made;
   }
