@@ -95,31 +95,31 @@ export class Device implements NodeUser {
   }
 
   async read(offset: number, buffer: Uint8Array): Promise<void> {
-    await this.#request(false, buffer.length, () => this.node.read(offset, buffer));
+    await this.#request('read', buffer.length, () => this.node.read(offset, buffer));
     this.stats.readOperations++;
     this.stats.readBytes += buffer.length;
   }
 
   async write(offset: number, buffer: Uint8Array, flags?: WriteFlags): Promise<void> {
-    await this.#request(true, buffer.length, () => this.node.write(offset, buffer, flags));
+    await this.#request('write', buffer.length, () => this.node.write(offset, buffer, flags));
     this.stats.writeOperations++;
     this.stats.writeBytes += buffer.length;
   }
 
   async writeZeroes(offset: number, length: number, flags?: ZeroFlags): Promise<void> {
-    await this.#request(true, length, () => this.node.writeZeroes(offset, length, flags));
+    await this.#request('write', length, () => this.node.writeZeroes(offset, length, flags));
     this.stats.writeOperations++;
     this.stats.writeBytes += length;
   }
 
   async discard(offset: number, length: number): Promise<void> {
-    await this.#request(true, 0, () => this.node.discard(offset, length));
+    await this.#request('discard', length, () => this.node.discard(offset, length));
     this.stats.unmapOperations++;
     this.stats.unmapBytes += length;
   }
 
   async flush(): Promise<void> {
-    await this.#request(true, 0, () => this.node.flush());
+    await this.#request('flush', 0, () => this.node.flush());
     this.stats.flushOperations++;
   }
 
@@ -149,15 +149,22 @@ export class Device implements NodeUser {
     this.#root = null;
   }
 
-  async #request(isWrite: boolean, bytes: number, action: () => Promise<void>): Promise<void> {
+  async #request(
+    kind: 'read' | 'write' | 'discard' | 'flush',
+    bytes: number,
+    action: () => Promise<void>,
+  ): Promise<void> {
     if (this.#closing) throw this.#closedError();
-    if (isWrite && !this.writable) {
-      throw new BlockError('read-only', `device '${this.name}' is read-only`, { operation: 'write' });
+    if (!this.writable && (kind === 'write' || kind === 'discard')) {
+      throw new BlockError('read-only', `device '${this.name}' is read-only`, { operation: kind });
     }
     this.#pending++;
     try {
-      const admitted = this.#throttle?.admit(isWrite, bytes);
-      if (admitted !== undefined) await admitted;
+      // Only what moves data is limited.
+      if (kind === 'read' || kind === 'write') {
+        const admitted = this.#throttle?.admit(kind === 'write', bytes);
+        if (admitted !== undefined) await admitted;
+      }
       while (this.#quiesced > 0) {
         if (this.#closing) throw this.#closedError();
         await new Promise<void>((resolve) => this.#resume.push(resolve));

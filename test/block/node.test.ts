@@ -475,7 +475,7 @@ describe('node: serialiser', () => {
     const { node, lock, held } = await serialised();
     const waiting = [node.write(2047, Uint8Array.of(1, 2)), node.writeZeroes(1024, 10), node.discard(1500, 10)];
     await node.write(0, new Uint8Array(1024).fill(1));
-    await node.writeZeroes(2048, 10);
+    await node.writeZeroes(2049, 10);
     await node.read(1024, new Uint8Array(1024));
     for (const request of waiting) expect(await stateOf(request)).to.equal('pending');
     lock.release(held);

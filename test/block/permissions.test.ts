@@ -1,0 +1,165 @@
+// Permissions: what users of one node allow each other, the words of a conflict, and how it reaches the file's locks.
+
+import { expect } from 'chai';
+import type { NodeUser } from '../../src/block/child.js';
+import { Device } from '../../src/block/device.js';
+import { BACKING_PERM, BACKING_SHARED } from '../../src/block/graph.js';
+import { BlockNode } from '../../src/block/node.js';
+import { PERM_ALL, Perm, permNames } from '../../src/block/types.js';
+import { BlockError } from '../../src/util/errors.js';
+import { makeBench, pattern } from '../drivers/support.js';
+import { MemoryNode } from '../jobs/memory-node.js';
+import { nobody, openRaw } from './support.js';
+
+const { CONSISTENT_READ, WRITE, WRITE_UNCHANGED, RESIZE } = Perm;
+const job: NodeUser = { userName: "job 'j'" };
+
+function memory(options: { readOnly?: boolean } = {}): MemoryNode {
+  return new MemoryNode(makeBench().graph, { name: 'n', size: 65536, ...options });
+}
+
+function refusal(action: () => unknown): BlockError {
+  try {
+    action();
+  } catch (error) {
+    if (error instanceof BlockError) return error;
+    throw error;
+  }
+  throw new Error('not refused');
+}
+
+describe('permissions', () => {
+  it('have names', () => {
+    expect(permNames(PERM_ALL)).to.equal('consistent read, write, write unchanged, resize');
+    expect(permNames(0)).to.equal('');
+  });
+
+  const single = [CONSISTENT_READ, WRITE, WRITE_UNCHANGED, RESIZE];
+  for (const held of single) {
+    for (const wanted of single) {
+      it(`${permNames(wanted)} beside one who allows all but ${permNames(held)}`, () => {
+        const node = memory();
+        node.attach(nobody, 'root', 0, PERM_ALL & ~held);
+        const attach = () => node.attach(job, 'source', wanted, PERM_ALL);
+        if (held === wanted) expect(refusal(attach).code).to.equal('permission');
+        else attach();
+        expect(node.parents.size).to.equal(held === wanted ? 1 : 2);
+      });
+    }
+  }
+
+  it('that another one does not share are refused in these words', () => {
+    const node = memory();
+    node.attach(nobody, 'root', CONSISTENT_READ, CONSISTENT_READ);
+    expect(refusal(() => node.attach(job, 'target', WRITE | RESIZE, PERM_ALL))).to.include({
+      code: 'permission',
+      path: '/n.img',
+      message:
+        "Permission conflict on node 'n': permissions 'write, resize' are both required by job 'j' (uses node 'n' as 'target' child) and unshared by nobody (uses node 'n' as 'root' child).",
+    });
+  });
+
+  it('that another one uses must be shared', () => {
+    const node = memory();
+    node.attach(nobody, 'root', CONSISTENT_READ | WRITE, PERM_ALL);
+    expect(refusal(() => node.attach(job, 'source', CONSISTENT_READ, PERM_ALL & ~WRITE)).message).to.equal(
+      "Permission conflict on node 'n': permissions 'write' are both required by nobody (uses node 'n' as 'root' child) and unshared by job 'j' (uses node 'n' as 'source' child).",
+    );
+  });
+
+  it('are free again when the user goes', () => {
+    const node = memory();
+    const child = node.attach(nobody, 'root', WRITE, 0);
+    expect(refusal(() => node.attach(job, 'target', WRITE, PERM_ALL)).code).to.equal('permission');
+    node.detach(child);
+    node.attach(job, 'target', WRITE, PERM_ALL);
+    expect(node.usedPermissions).to.deep.equal({ perm: WRITE, shared: PERM_ALL });
+  });
+
+  it('of all users add up, and what they share is what all share', () => {
+    const node = memory();
+    expect(node.usedPermissions).to.deep.equal({ perm: 0, shared: PERM_ALL });
+    node.attach(nobody, 'root', CONSISTENT_READ, PERM_ALL & ~RESIZE);
+    node.attach(job, 'source', WRITE_UNCHANGED, PERM_ALL & ~WRITE);
+    expect(node.usedPermissions).to.deep.equal({
+      perm: CONSISTENT_READ | WRITE_UNCHANGED,
+      shared: CONSISTENT_READ | WRITE_UNCHANGED,
+    });
+  });
+
+  it('to write are not given of a read-only node', () => {
+    const node = memory({ readOnly: true });
+    for (const perm of [WRITE, WRITE_UNCHANGED]) {
+      expect(refusal(() => node.attach(job, 'target', perm, PERM_ALL))).to.include({
+        code: 'read-only',
+        message: "Block node 'n' is read-only",
+      });
+    }
+    const child = node.attach(job, 'source', CONSISTENT_READ, PERM_ALL);
+    expect(refusal(() => BlockNode.changePermissions(child, WRITE, PERM_ALL)).code).to.equal('read-only');
+    expect(child.perm).to.equal(CONSISTENT_READ);
+  });
+
+  it('change as a whole or not at all', () => {
+    const node = memory();
+    const mine = node.attach(job, 'source', CONSISTENT_READ, PERM_ALL);
+    node.attach(nobody, 'root', CONSISTENT_READ, PERM_ALL & ~WRITE);
+    expect(refusal(() => BlockNode.changePermissions(mine, WRITE, 0)).code).to.equal('permission');
+    expect([mine.perm, mine.shared]).to.deep.equal([CONSISTENT_READ, PERM_ALL]);
+    BlockNode.changePermissions(mine, CONSISTENT_READ, PERM_ALL & ~RESIZE);
+    expect(mine.shared).to.equal(PERM_ALL & ~RESIZE);
+  });
+
+  it('do not set a user against itself', () => {
+    const node = memory();
+    const mine = node.attach(job, 'target', WRITE, 0);
+    BlockNode.changePermissions(mine, WRITE | RESIZE, 0);
+    expect(mine.perm).to.equal(WRITE | RESIZE);
+  });
+
+  it('of a backing node let nobody write to it', () => {
+    const { graph } = makeBench();
+    const base = new MemoryNode(graph, { name: 'base', size: 65536 });
+    new MemoryNode(graph, { name: 'top', size: 65536, backing: base });
+    expect(refusal(() => new Device(base, { name: 'd', writable: true })).message).to.equal(
+      "Permission conflict on node 'base': permissions 'write' are both required by device 'd' (uses node 'base' as 'root' child) and unshared by node 'top' (uses node 'base' as 'backing' child).",
+    );
+    new Device(base, { name: 'd', writable: false });
+  });
+
+  it('let two writers of one node in only where both agree', () => {
+    const node = memory();
+    new Device(node, { name: 'a', writable: true });
+    expect(refusal(() => new Device(node, { name: 'b', writable: true })).code).to.equal('permission');
+    new Device(node, { name: 'c', writable: false });
+  });
+});
+
+describe('permissions and the file below', () => {
+  it('go through raw to the file, and what cannot be had there changes nothing above', async () => {
+    const bench = makeBench();
+    const node = await openRaw(bench, '/a', pattern(4096));
+    const file = node.file!.node;
+    const device = new Device(node, { name: 'd', writable: true });
+    expect(file.usedPermissions).to.deep.equal({
+      perm: CONSISTENT_READ | WRITE,
+      shared: CONSISTENT_READ | WRITE_UNCHANGED,
+    });
+    const other = await openRaw(bench, '/a');
+    expect(refusal(() => new Device(other, { name: 'e', writable: true })).code).to.equal('locked');
+    expect([other.parents.size, other.file!.node.usedPermissions.perm]).to.deep.equal([0, 0]);
+    await device.close();
+    new Device(other, { name: 'e', writable: true });
+  });
+
+  it('a conflict that only the file sees leaves no link behind', async () => {
+    const bench = makeBench();
+    const node = await openRaw(bench, '/a', pattern(4096));
+    const file = node.file!.node;
+    file.attach(nobody, 'root', CONSISTENT_READ, BACKING_SHARED);
+    const error = refusal(() => node.attach(job, 'target', WRITE, PERM_ALL));
+    expect(error.message).to.contain(`Permission conflict on node '${file.nodeName}': permissions 'write'`);
+    expect(node.parents.size).to.equal(0);
+    node.attach(job, 'source', BACKING_PERM, PERM_ALL);
+  });
+});
