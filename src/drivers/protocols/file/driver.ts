@@ -40,6 +40,11 @@ export class FileNode extends BlockNode {
   readonly #settings: FileSettings;
   /** Bytes of the file; `length` is that, rounded up. */
   #size: number;
+  /**
+   * Why the system's cache cannot be trusted: after a failed fdatasync it takes what it could not write for written, and would say
+   * that all is well the next time.
+   */
+  #lost: unknown = null;
   /** Cleared at the first request that the file system cannot do. */
   readonly #can: Record<Ability, boolean> = { punchHole: true, zeroRange: true, discard: true };
 
@@ -115,7 +120,16 @@ export class FileNode extends BlockNode {
   }
 
   protected override async doFlush(): Promise<void> {
-    if (!this.#settings.noFlush) await this.#file.flush();
+    if (this.#settings.noFlush) return;
+    if (this.#lost !== null) throw this.#lost;
+    try {
+      await this.#file.flush();
+    } catch (error) {
+      if (!this.#file.direct) this.#lost = error;
+      throw error;
+    }
+    // Another flush that was under way failed first, and this one found nothing left to write.
+    if (this.#lost !== null) throw this.#lost;
   }
 
   protected override async doTruncate(size: number, { preallocation = 'off' }: TruncateOptions): Promise<void> {
