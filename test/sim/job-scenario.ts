@@ -18,7 +18,7 @@ import { type JobEnvironment, startBackup, startCommit, startMirror, startStream
 import type { ImageOptions } from '../../src/schema/options.js';
 import { BlockError } from '../../src/util/errors.js';
 import { checkFiles, expectValues, expectVerified, guarded, readImage } from './checks.js';
-import { FAULT_ERRORS, NO_ERRORS, randomRule } from './faults.js';
+import { AFTERWARDS, FAULT_ERRORS, NO_ERRORS, randomDisk, randomRule } from './faults.js';
 import { Guest, randomHabits, Violation } from './guest.js';
 import { buildChain, type Chain, type Layer, makeImage, randomChain, randomLayer } from './images.js';
 import { GuestModel } from './model.js';
@@ -100,11 +100,14 @@ class JobScenario {
     this.model = new GuestModel(this.chain.contents[this.chain.contents.length - 1]);
     const faults: FaultPlan = { lateProbability: random.pick([0, 0, 0.02]), ...this.options.plant };
     if (random.chance(0.6)) faults.powerLossAt = random.between(5, random.pick([100, 400, 1500]));
-    if (this.faulty) faults.rules = [randomRule(random)];
-    const host = built.fork({ seed: random.next(), eager: false, faults });
+    if (this.faulty) {
+      faults.rules = [randomRule(random)];
+      faults.failedFlushLoses = random.chance(0.5);
+    }
+    const host = built.fork({ seed: random.next(), eager: false, faults, ...randomDisk(random, this.faulty) });
     this.options.inspect?.(host, this.chain, this.kind);
     const lost = await this.drive(host);
-    const after = lost || random.chance(0.5) ? host.crash({ eager: true }) : host.fork({ eager: true });
+    const after = lost || random.chance(0.5) ? host.crash(AFTERWARDS) : host.fork(AFTERWARDS);
     await this.check(built, after, lost);
     return { kind: this.kind, requests: host.requests, end: lost ? 'power loss' : this.outcome };
   }

@@ -13,7 +13,7 @@ import { openNode } from '../../src/block/open.js';
 import { type FaultPlan, Random, type SimHost, SimPowerLoss } from '../../src/host/sim/index.js';
 import { BlockError } from '../../src/util/errors.js';
 import { checkFiles, expectValues, expectVerified, guarded, readImage } from './checks.js';
-import { FAULT_ERRORS, NO_ERRORS, randomRule } from './faults.js';
+import { AFTERWARDS, FAULT_ERRORS, NO_ERRORS, randomDisk, randomRule } from './faults.js';
 import { Guest, randomHabits, Violation } from './guest.js';
 import { buildChain, type Chain, type ChainLimits, randomChain } from './images.js';
 import { GuestModel } from './model.js';
@@ -78,14 +78,17 @@ class Scenario {
     const faulty = (this.options.errors ?? true) && random.chance(0.35);
     const faults: FaultPlan = { lateProbability: random.pick([0, 0, 0.02]), ...this.options.plant };
     if (random.chance(0.75)) faults.powerLossAt = random.between(5, random.pick([60, 300, 1200]));
-    if (faulty) faults.rules = [randomRule(random)];
+    if (faulty) {
+      faults.rules = [randomRule(random)];
+      faults.failedFlushLoses = random.chance(0.5);
+    }
     return { faults, faulty };
   }
 
   private async round(before: SimHost): Promise<SimHost> {
     const { random } = this;
     const { faults, faulty } = this.plan();
-    const host = before.fork({ seed: random.next(), eager: false, faults });
+    const host = before.fork({ seed: random.next(), eager: false, faults, ...randomDisk(random, faulty) });
     this.options.inspect?.(host, this.chain);
     let end: 'clean' | 'power loss' | 'failed';
     try {
@@ -99,7 +102,7 @@ class Scenario {
     else if (end === 'failed') this.stats.failedRounds++;
     else this.stats.powerLosses++;
     const stays = end !== 'power loss' && random.chance(0.5);
-    const after = stays ? host.fork({ eager: true }) : host.crash({ eager: true });
+    const after = stays ? host.fork(AFTERWARDS) : host.crash(AFTERWARDS);
     await this.check(after, end);
     return after;
   }

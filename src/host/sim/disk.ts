@@ -16,8 +16,8 @@ export type SimFeature = 'seek' | 'allocate' | 'punchHole' | 'zeroRange' | 'disc
 const MAX_LINKS = 40;
 
 export class SimDisk {
-  readonly capacity: number;
-  readonly unsupported: ReadonlySet<SimFeature>;
+  capacity: number;
+  unsupported: ReadonlySet<SimFeature>;
   private readonly inodes = new Map<string, Inode>();
   private readonly links = new Map<string, string>();
   private nextInode = 1;

@@ -74,7 +74,9 @@ export class SimHost implements Host {
       onRequest: options.onRequest,
     });
     this.memory = new SimMemory(options.memoryLimit ?? 1024 * 1024 * 1024);
-    this.disk = disk ?? new SimDisk(options.capacity ?? Number.POSITIVE_INFINITY, new Set(options.unsupported));
+    this.disk = disk ?? new SimDisk(Number.POSITIVE_INFINITY, new Set());
+    this.disk.capacity = options.capacity ?? Number.POSITIVE_INFINITY;
+    this.disk.unsupported = new Set(options.unsupported);
     this.drawn = new Random(this.seed, 3);
     this.codecs = this.makeCodecs();
     this.context = {
