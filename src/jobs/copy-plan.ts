@@ -77,6 +77,17 @@ export class Plan {
    * metadata rejects with; may be asked again then.
    */
   async next(maxDataBytes?: number): Promise<Piece | null> {
+    try {
+      return await this.#next(maxDataBytes);
+    } catch (error) {
+      // The run may lie behind where the next attempt begins.
+      this.#run = { end: -1, kind: 'skip' };
+      this.#ahead = null;
+      throw error;
+    }
+  }
+
+  async #next(maxDataBytes?: number): Promise<Piece | null> {
     const { align, maxPieceBytes } = this.#options;
     const start = this.#at;
     if (start >= this.#end) return null;
