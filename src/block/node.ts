@@ -6,6 +6,7 @@
 
 import type { Host, HostFile, ZeroScan } from '../host/host.js';
 import { BlockError } from '../util/errors.js';
+import { later, settleAll } from '../util/settle.js';
 import type { DirtyBitmap } from './bitmap.js';
 import { Child, type ChildRole, checkPermissions, type NodeUser } from './child.js';
 import type { Graph } from './graph.js';
@@ -163,6 +164,11 @@ export abstract class BlockNode implements NodeUser {
     const error = this.#checkExtents('block status', [{ offset, length }], length);
     if (error !== null || length === 0) throw error ?? this.#rangeError('block status', offset, length);
     return this.#tracked(this.doBlockStatus(offset, length));
+  }
+
+  /** `blockStatus` where the answer is at hand, possibly of a shorter run; null where only the slow path can tell. For ranges within the node. */
+  blockStatusSync(_offset: number, _length: number): BlockStatus | null {
+    return null;
   }
 
   // ---- writing ------------------------------------------------------------------------------------------------
@@ -431,11 +437,19 @@ export abstract class BlockNode implements NodeUser {
     let at = 0;
     const parts: Promise<void>[] = [];
     for (const { offset, length } of extents) {
-      parts.push(this.doRead(offset, buffer.subarray(at, at + length)));
+      parts.push(later(this.#readPart(offset, buffer.subarray(at, at + length))));
       at += length;
     }
-    await allSettled(parts);
+    await settleAll(parts);
     if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
+  }
+
+  #readPart(offset: number, buffer: Uint8Array): Promise<void> {
+    if (this.#fastFile !== null) {
+      const at = this.mapSync(offset, buffer.length);
+      if (at !== MISS) return this.#fastFile.read(at, buffer);
+    }
+    return this.doRead(offset, buffer);
   }
 
   protected async doWrite(offset: number, buffer: Uint8Array, _flags: WriteFlags): Promise<void> {

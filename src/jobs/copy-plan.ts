@@ -8,7 +8,7 @@
 // A piece begins and ends at a multiple of `align` (the target's cluster, or the step of the zero test), but for the end of
 // the image: a unit that holds any data is data, so that the target writes whole clusters.
 
-import { type ChainStatus, chainStatus } from '../block/chain.js';
+import { type ChainStatus, chainStatus, chainStatusSync } from '../block/chain.js';
 import type { BlockNode } from '../block/node.js';
 import type { Extent } from '../block/types.js';
 
@@ -50,15 +50,18 @@ export interface PlanOptions {
 /** Status runs that are merged into one at most, so that one call of `next` stays short. */
 const MAX_MERGED_RUNS = 256;
 
+interface Run {
+  end: number;
+  kind: PieceKind;
+}
+
 /** The pieces of [start, end) of a chain. */
 export class Plan {
   readonly #options: PlanOptions;
   readonly #end: number;
   #at: number;
-  /** The run that covers `#at`, as far as it is known; its end is at or before `#at` where there is none. */
-  #run: { end: number; kind: PieceKind } = { end: -1, kind: 'skip' };
-  /** A run that was looked at, but lies behind `#run`. */
-  #ahead: { start: number; end: number; kind: PieceKind } | null = null;
+  /** What is known from `#at` on, without gaps, neighbours of different kinds; empty where nothing is. */
+  #runs: Run[] = [];
 
   /** `start` is a multiple of `align`. */
   constructor(options: PlanOptions, start: number, end: number) {
@@ -77,56 +80,58 @@ export class Plan {
    * metadata rejects with; may be asked again then.
    */
   async next(maxDataBytes?: number): Promise<Piece | null> {
-    try {
-      return await this.#next(maxDataBytes);
-    } catch (error) {
-      // The run may lie behind where the next attempt begins.
-      this.#run = { end: -1, kind: 'skip' };
-      this.#ahead = null;
-      throw error;
+    for (;;) {
+      const piece = this.nextSync(maxDataBytes);
+      if (piece !== undefined) return piece;
+      const at = this.#known;
+      this.#learn(at, await chainStatus(this.#options.source, this.#options.base, at, this.#end - at));
     }
   }
 
-  async #next(maxDataBytes?: number): Promise<Piece | null> {
+  /** The same from what is known at once; undefined where `next` must be asked. */
+  nextSync(maxDataBytes?: number): Piece | null | undefined {
     const { align, maxPieceBytes } = this.#options;
     const start = this.#at;
     if (start >= this.#end) return null;
-    let kind = await this.#extendRun(start, start + maxPieceBytes);
+    if (this.#runs.length === 0 && !this.#look()) return undefined;
+    const stop = Math.min(start + maxPieceBytes, this.#end);
+    for (let looks = 0; this.#runs.length === 1 && this.#known < stop && looks < MAX_MERGED_RUNS; looks++) {
+      if (!this.#look()) return undefined;
+    }
+    let { kind } = this.#runs[0];
     const most = kind === 'data' && maxDataBytes !== undefined ? maxDataBytes : maxPieceBytes;
-    let end = Math.min(this.#run.end, start + most);
+    let end = Math.min(this.#runs[0].end, start + most);
     if (end < this.#end) end -= end % align;
     if (end <= start) {
       // A unit of more than one run: alike only where all of them are.
       end = Math.min(start + align, this.#end);
-      for (let at = this.#run.end; at < end; at = this.#run.end) {
-        if ((await this.#extendRun(at, end)) !== kind) kind = 'data';
-      }
+      while (this.#known < end) if (!this.#look()) return undefined;
+      if (this.#runs[0].end < end) kind = 'data';
     }
     this.#at = end;
+    while (this.#runs.length > 0 && this.#runs[0].end <= end) this.#runs.shift();
     return { offset: start, length: end - start, kind };
   }
 
-  /** Makes `#run` cover `at`, merged with what follows of the same kind up to `wanted`. */
-  async #extendRun(at: number, wanted: number): Promise<PieceKind> {
-    const stop = Math.min(wanted, this.#end);
-    if (this.#run.end <= at) this.#run = await this.#status(at);
-    for (let merged = 0; this.#run.end < stop && merged < MAX_MERGED_RUNS; merged++) {
-      const next = await this.#status(this.#run.end);
-      if (next.kind !== this.#run.kind) {
-        this.#ahead = next;
-        break;
-      }
-      this.#run = next;
-    }
-    return this.#run.kind;
+  get #known(): number {
+    return this.#runs.length === 0 ? this.#at : this.#runs[this.#runs.length - 1].end;
   }
 
-  async #status(at: number): Promise<{ start: number; end: number; kind: PieceKind }> {
-    const ahead = this.#ahead;
-    if (ahead !== null && ahead.start <= at && at < ahead.end) return ahead;
-    const { source, base, classify } = this.#options;
-    const status = await chainStatus(source, base, at, this.#end - at);
-    return { start: at, end: at + status.length, kind: classify(status) };
+  /** Learns of the next run; false where that takes waiting. */
+  #look(): boolean {
+    const at = this.#known;
+    const status = chainStatusSync(this.#options.source, this.#options.base, at, this.#end - at);
+    if (status === null) return false;
+    this.#learn(at, status);
+    return true;
+  }
+
+  #learn(at: number, status: ChainStatus): void {
+    const kind = this.#options.classify(status);
+    const end = at + status.length;
+    const last = this.#runs.at(-1);
+    if (last !== undefined && last.kind === kind) last.end = end;
+    else this.#runs.push({ end, kind });
   }
 }
 
@@ -136,9 +141,12 @@ export interface ChunkSource {
   next(): Promise<Chunk | null>;
 }
 
+/** What a `Chunker` gathers: a `Plan`. */
+export type Pieces = Pick<Plan, 'next' | 'nextSync'>;
+
 /** Gathers pieces: scattered data becomes chunks of up to `chunkBytes`, everything else passes as it is. */
 export class Chunker implements ChunkSource {
-  readonly #pieces: { next(): Promise<Piece | null> };
+  readonly #pieces: Pieces;
   readonly #chunkBytes: number;
   readonly #maxExtents: number;
   /** Rest of a data piece that did not fit. */
@@ -146,7 +154,7 @@ export class Chunker implements ChunkSource {
   #gathering: Chunk | null = null;
 
   /** `chunkBytes` is a multiple of the plan's `align`. */
-  constructor(pieces: { next(): Promise<Piece | null> }, chunkBytes: number, maxExtents: number) {
+  constructor(pieces: Pieces, chunkBytes: number, maxExtents: number) {
     this.#pieces = pieces;
     this.#chunkBytes = chunkBytes;
     this.#maxExtents = maxExtents;
@@ -154,7 +162,8 @@ export class Chunker implements ChunkSource {
 
   async next(): Promise<Chunk | null> {
     for (;;) {
-      const piece = this.#rest ?? (await this.#pieces.next());
+      let piece: Piece | null | undefined = this.#rest ?? this.#pieces.nextSync();
+      if (piece === undefined) piece = await this.#pieces.next();
       this.#rest = null;
       if (piece === null) return this.#take();
       if (piece.kind !== 'data') return { kind: piece.kind, extents: [piece], bytes: piece.length };

@@ -45,6 +45,13 @@ function tasks(depth: number, random: (below: number) => number): Task[] {
   return list;
 }
 
+/** qemu writes `json:{...}` where the base's own options (`backing: null`) differ from what its name alone would open. */
+function backingName(name: string | undefined): string | null {
+  if (name === undefined) return null;
+  const file = name.startsWith('json:') ? JSON.parse(name.slice(5)).file.filename : name;
+  return basename(file);
+}
+
 /** `blockdev-add` options of a chain in `folder`, base first. */
 function nodeOptions(folder: string, layers: readonly Layer[], target: boolean): Json[] {
   const options: Json[] = layers.map((layer, index) => ({
@@ -59,6 +66,25 @@ function nodeOptions(folder: string, layers: readonly Layer[], target: boolean):
     options.push({ driver: 'qcow2', 'node-name': 'target', file, backing: null });
   }
   return options;
+}
+
+/** What must read as before: the copy, or every image above those that were merged. As origin, name, formats of both. */
+function kept(task: Task, layers: readonly Layer[]): [string, string, [string, string]][] {
+  const top = layers[layers.length - 1];
+  if (task.target) return [[top.path, 'target', [top.format, 'qcow2']]];
+  const from = layers.findIndex((_, index) => level(index) === task.words['top-node']);
+  const above = task.command === 'block-commit' && from < layers.length - 1 ? layers.slice(from + 1) : [top];
+  return above.map(({ path, format }) => [path, basename(path), [format, format]]);
+}
+
+/**
+ * A commit of an image that is shorter than its base: its overlays read zeroes behind its end, so that we make the base's tail
+ * zero, which qemu does not.
+ */
+function zeroesTail(task: Task, layers: readonly Layer[]): boolean {
+  if (task.command !== 'block-commit') return false;
+  const size = (name: unknown) => layers.find((_, index) => level(index) === name)?.size ?? 0;
+  return size(task.words['top-node']) < size(task.words['base-node']);
 }
 
 describe('jobs on random chains', function () {
@@ -101,6 +127,10 @@ describe('jobs on random chains', function () {
     }
   }
 
+  function same(a: string, b: string, formatA: string, formatB: string): boolean {
+    return spawnSync('qemu-img', ['compare', '-q', '-f', formatA, '-F', formatB, a, b]).status === 0;
+  }
+
   function expectSame(a: string, b: string, layer: { name: string; format: string }, context: string): void {
     const { name, format } = layer;
     const compare = spawnSync('qemu-img', ['compare', '-f', format, '-F', format, join(a, name), join(b, name)], {
@@ -110,15 +140,26 @@ describe('jobs on random chains', function () {
     if (format === 'raw') return;
     const header = (folder: string) => {
       const info = JSON.parse(qemuImg('info', '--output=json', join(folder, name)));
-      const backing = info['backing-filename'] === undefined ? null : basename(info['backing-filename']);
-      return { backing, format: info['backing-filename-format'] ?? null, size: info['virtual-size'] };
+      return {
+        backing: backingName(info['backing-filename']),
+        format: info['backing-filename-format'] ?? null,
+        size: info['virtual-size'],
+      };
     };
     expect(header(a), `${context} ${name}`).to.deep.equal(header(b));
-    const check = qemuCheck(join(a, name));
-    expect(check.status, `${context} ${name}: ${check.text}`).to.equal(0);
+    expectClean(join(a, name), format, context);
+  }
+
+  function expectClean(path: string, format: string, context: string): void {
+    if (format === 'raw') return;
+    const check = qemuCheck(path);
+    expect(check.status, `${context} ${basename(path)}: ${check.text}`).to.equal(0);
   }
 
   it(`leave what qemu's leave (${CHAINS} chains from seed ${SEED})`, async () => {
+    let total = 0;
+    let refused = 0;
+    let wrong = 0;
     for (let seed = SEED; seed < SEED + CHAINS; seed++) {
       const origin = join(bench.folder, 'origin');
       mkdirSync(origin);
@@ -131,18 +172,30 @@ describe('jobs on random chains', function () {
           if (task.target) qemuImg('create', '-q', '-f', 'qcow2', join(folder, 'target'), String(layers.at(-1)?.size));
         }
         const [a, b] = folders;
-        await theirs(nodeOptions(b, layers, task.target), task);
-        try {
-          await ours(nodeOptions(a, layers, task.target), task);
-        } catch (error) {
-          throw new Error(`${context}: ${(error as Error).stack}`);
-        }
+        const refusal = await theirs(nodeOptions(b, layers, task.target), task).catch((error: Error) => error);
+        const failure = await ours(nodeOptions(a, layers, task.target), task).catch((error: Error) => error);
+        total++;
+        if (refusal instanceof Error) refused++;
+        else if (failure instanceof Error) throw new Error(`${context}: ${failure.stack}`);
         const images = layers.map(({ path, format }) => ({ name: basename(path), format: format as string }));
         if (task.target) images.push({ name: 'target', format: 'qcow2' });
-        for (const image of images) expectSame(a, b, image, context);
+        // qemu 7.2 cannot do everything (commit into a shorter image above a longer one), and does some things wrong: a stream past a
+        // short image lets the base show through. There we need not be alike, only right.
+        const right = (folder: string) =>
+          task.words['sync'] === 'top' ||
+          kept(task, layers).every(([path, name, formats]) => same(path, join(folder, name), ...formats));
+        if (refusal instanceof Error || !right(b) || zeroesTail(task, layers)) {
+          if (!(failure instanceof Error)) expect(right(a), context).to.equal(true);
+          if (!(refusal instanceof Error || right(b))) wrong++;
+          for (const image of images) expectClean(join(a, image.name), image.format, context);
+        } else {
+          for (const image of images) expectSame(a, b, image, context);
+        }
         for (const folder of folders) rmSync(folder, { recursive: true });
       }
       rmSync(origin, { recursive: true });
     }
+    console.log(`      ${total} jobs, of which qemu refused ${refused} and did ${wrong} wrong`);
+    expect(refused + wrong).to.be.below(total / 5);
   });
 });

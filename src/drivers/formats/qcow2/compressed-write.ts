@@ -2,9 +2,9 @@
 // piece where they lie together. What does not get smaller is written as ordinary clusters.
 
 import type { Extent } from '../../../block/types.js';
+import { settleAll } from '../../../util/settle.js';
 import type { Qcow2Image } from './image.js';
 import { Kind } from './mapping.js';
-import { settleAll } from './read.js';
 import type { Table } from './table-cache.js';
 import { freeOld, writeGuest } from './write.js';
 

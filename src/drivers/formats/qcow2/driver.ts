@@ -36,7 +36,7 @@ import { qcow2Details } from './info.js';
 import { cacheTables, checkOptions, type DriverOptions, discardPolicy, overlapKinds } from './options.js';
 import { readGuest } from './read.js';
 import { emptyImage, resizeImage } from './resize.js';
-import { statusOf } from './status.js';
+import { statusOf, statusSync } from './status.js';
 import { makeGeometry, SECTOR } from './types.js';
 import { writeGuest, writeInPlace } from './write.js';
 import { discardGuest, zeroGuest } from './zero.js';
@@ -108,6 +108,7 @@ export class Qcow2Node extends BlockNode implements Inspectable {
   }
 
   override mapSync(offset: number, length: number): number {
+    if (offset + length > this.length) return MISS;
     const host = this.#image.mapping.mapSync(offset, length, false);
     return host === MISS ? MISS : this.file!.node.mapSync(host, length);
   }
@@ -133,6 +134,10 @@ export class Qcow2Node extends BlockNode implements Inspectable {
   protected override async doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
     await readGuest(this.#image, offset, buffer);
     if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
+  }
+
+  override blockStatusSync(offset: number, length: number): BlockStatus | null {
+    return statusSync(this.#image, this.file!.node, offset, length);
   }
 
   protected override doBlockStatus(offset: number, length: number): Promise<BlockStatus> {

@@ -1,5 +1,6 @@
 // Reading: an extent is resolved table by table; runs that lie contiguously in the file are one read each, and all run side by side.
 
+import { later, settleAll } from '../../../util/settle.js';
 import { readCompressed } from './compressed-read.js';
 import type { Qcow2Image } from './image.js';
 import { Kind } from './mapping.js';
@@ -30,20 +31,6 @@ export async function readGuest(image: Qcow2Image, offset: number, buffer: Uint8
     failure = { error };
   }
   await settleAll(parts, failure);
-}
-
-/** Waits for every part, since each writes into the caller's buffer; throws `failure`, or the first of the parts'. */
-export async function settleAll(parts: readonly Promise<void>[], failure: { error: unknown } | null): Promise<void> {
-  if (failure === null && parts.length === 1) return parts[0];
-  const results = await Promise.allSettled(parts);
-  if (failure !== null) throw failure.error;
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
-}
-
-/** Marks a part as one whose failure is looked at later, by `settleAll`. */
-export function later(part: Promise<void>): Promise<void> {
-  part.catch(() => undefined);
-  return part;
 }
 
 /** Starts the reads of a range within one L2 table. Does not wait, so the mapping that it looks up holds. */

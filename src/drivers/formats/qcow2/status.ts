@@ -4,6 +4,13 @@ import type { BlockNode } from '../../../block/node.js';
 import type { BlockStatus } from '../../../block/types.js';
 import type { Qcow2Image } from './image.js';
 import { Kind, type KindNumber } from './mapping.js';
+import type { Table } from './table-cache.js';
+
+/** Where the look-up of a status had to stop: an L2 table to be loaded, or an entry that breaks the format. */
+interface Obstacle {
+  index: number;
+  bad: { table: Table; slot: number } | null;
+}
 
 /** Status of the run at `offset`, at most `length` bytes. `file` is the node that host offsets count in. */
 export async function statusOf(
@@ -12,6 +19,44 @@ export async function statusOf(
   offset: number,
   length: number,
 ): Promise<BlockStatus> {
+  let status: BlockStatus | null = null;
+  for (;;) {
+    const done: number = status?.length ?? 0;
+    const found = lookUp(image, file, offset + done, length - done);
+    if (!('length' in found)) {
+      if (found.bad === null) await image.mapping.loadTable(found.index);
+      else if (status === null) throw await image.mapping.badEntry(found.bad.table, found.bad.slot);
+      else return status;
+      continue;
+    }
+    if (status === null) status = found;
+    else if (continues(status, found)) status.length += found.length;
+    else return status;
+    if (!endedAtTable || status.length === length) return status;
+  }
+}
+
+/** The same from cached tables alone, possibly of a shorter run; null where a table must be loaded or an entry is bad. */
+export function statusSync(image: Qcow2Image, file: BlockNode, offset: number, length: number): BlockStatus | null {
+  const found = lookUp(image, file, offset, length);
+  return 'length' in found ? found : null;
+}
+
+function continues(run: BlockStatus, next: BlockStatus): boolean {
+  return (
+    run.allocated === next.allocated &&
+    run.data === next.data &&
+    run.zero === next.zero &&
+    run.compressed === next.compressed &&
+    (run.offset < 0 ? next.offset < 0 : next.offset === run.offset + run.length)
+  );
+}
+
+/** The last `lookUp` ended its run at a table that is not in the cache. (No field of the answer: there are very many of them.) */
+let endedAtTable = false;
+
+function lookUp(image: Qcow2Image, file: BlockNode, offset: number, length: number): BlockStatus | Obstacle {
+  endedAtTable = false;
   const { mapping } = image;
   const { clusterSize, l2Span } = image.geometry;
   const end = offset + length;
@@ -20,10 +65,11 @@ export async function statusOf(
   let at = offset;
   while (at < end) {
     const index = mapping.indexOf(at);
-    let table = mapping.tableSync(index);
-    while (table === undefined) {
-      await mapping.loadTable(index);
-      table = mapping.tableSync(index);
+    const table = mapping.tableSync(index);
+    if (table === undefined) {
+      if (kind === null) return { index, bad: null };
+      endedAtTable = true;
+      break;
     }
     const lead = at % clusterSize;
     const stop = Math.min(end, (index + 1) * l2Span);
@@ -33,7 +79,10 @@ export async function statusOf(
       const slot = Math.floor((at % l2Span) / clusterSize);
       const slots = mapping.run(table, slot, Math.ceil((lead + stop - at) / clusterSize));
       here = mapping.decode(table, slot);
-      if (here === Kind.bad) throw await mapping.badEntry(table, slot);
+      if (here === Kind.bad) {
+        if (kind !== null) break;
+        return { index, bad: { table, slot } };
+      }
       to = Math.min(stop, at - lead + slots * clusterSize);
     }
     if (kind === null) {

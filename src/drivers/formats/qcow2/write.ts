@@ -2,10 +2,10 @@
 // its extents, writes the data in as few requests as it can, and publishes the mapping only when the data is written.
 
 import type { Extent } from '../../../block/types.js';
+import { later, settleAll } from '../../../util/settle.js';
 import { mergeCluster, type Piece } from './cow.js';
 import type { Qcow2Image } from './image.js';
 import { Kind, type KindNumber } from './mapping.js';
-import { later, settleAll } from './read.js';
 import type { Table } from './table-cache.js';
 import { roundDown, roundUp } from './types.js';
 
