@@ -1,0 +1,242 @@
+// The drivers that the suite runs over, and what each claims. A new driver is one more entry.
+
+import { createImage, createNode } from '../../src/block/create.js';
+import { Graph } from '../../src/block/graph.js';
+import type { BlockNode } from '../../src/block/node.js';
+import { type OpenOptions, openNode } from '../../src/block/open.js';
+import { registerDrivers } from '../../src/drivers/index.js';
+import type { BlockdevOptions } from '../../src/schema/generated/types.js';
+import { BlockError } from '../../src/util/errors.js';
+import type { Place } from './place.js';
+
+export interface Capabilities {
+  /** What is written can be read back. Without it, reads give zeroes. */
+  keeps: boolean;
+  /** Bytes that a size is a multiple of; 0 where the size cannot be changed. */
+  truncate: number;
+  backing: boolean;
+  /** Tells zeroes that were written from data (where the disk below does). */
+  zeroStatus: boolean;
+  mapSync: boolean;
+  /** Cluster size of compressed writes; 0 where there are none. */
+  compressed: number;
+  reopen: boolean;
+  /** All content of the layer can be dropped. */
+  makeEmpty: boolean;
+}
+
+/** An image that is open. */
+export interface Subject {
+  graph: Graph;
+  node: BlockNode;
+  /** What a guest sees of the image when it is new. */
+  fresh: Uint8Array;
+  /** What comes from below where this layer has nothing; all zeroes without a backing node. */
+  below: Uint8Array;
+}
+
+export interface DriverEntry {
+  name: string;
+  capabilities: Capabilities;
+  /** Virtual size that suits it, bytes. */
+  size: number;
+  /** Also run on the real host. */
+  real: boolean;
+  /** Makes the image and opens it for reading and writing. */
+  make(place: Place): Promise<Subject>;
+  /** Opens what `make` made once more, on `place`. */
+  open(place: Place, options?: OpenOptions): Promise<BlockNode>;
+}
+
+const NOTHING: Capabilities = {
+  keeps: true,
+  truncate: 0,
+  backing: false,
+  zeroStatus: true,
+  mapSync: true,
+  compressed: 0,
+  reopen: true,
+  makeEmpty: false,
+};
+
+/** Bytes of the backing image: data, a hole, data; never zero where they are data. */
+function backingContent(size: number): Uint8Array {
+  const bytes = new Uint8Array(size);
+  for (let i = 0; i < size; i++) {
+    if (i < size / 3 || i > (2 * size) / 3) bytes[i] = 1 + ((i * 11 + (i >> 9)) % 255);
+  }
+  return bytes;
+}
+
+function opener(optionsOf: (place: Place) => BlockdevOptions): DriverEntry['open'] {
+  return (place, options = {}) => {
+    registerDrivers();
+    return openNode(new Graph(place.host), optionsOf(place), { discard: 'unmap', ...options });
+  };
+}
+
+function entry(
+  name: string,
+  size: number,
+  capabilities: Partial<Capabilities>,
+  create: (place: Place, graph: Graph) => Promise<Uint8Array>,
+  optionsOf: (place: Place) => BlockdevOptions,
+  real = true,
+): DriverEntry {
+  const open = opener(optionsOf);
+  return {
+    name,
+    size,
+    real,
+    capabilities: { ...NOTHING, ...capabilities },
+    async make(place) {
+      registerDrivers();
+      const below = await create(place, new Graph(place.host));
+      const node = await open(place);
+      return { graph: node.graph, node, fresh: below.slice(), below };
+    },
+    open,
+  };
+}
+
+const plainFile = (place: Place): BlockdevOptions => ({ driver: 'file', filename: place.path('a') });
+
+async function makePlain(place: Place, graph: Graph, size: number): Promise<void> {
+  await createNode(graph, { driver: 'file', filename: place.path('a'), size });
+}
+
+const SIZE = 256 * 1024 + 512;
+
+const file = entry(
+  'file',
+  SIZE,
+  { truncate: 512 },
+  async (place, graph) => {
+    await makePlain(place, graph, SIZE);
+    return new Uint8Array(SIZE);
+  },
+  plainFile,
+);
+
+const raw = entry(
+  'raw',
+  SIZE,
+  { truncate: 512 },
+  async (place, graph) => {
+    await makePlain(place, graph, SIZE);
+    return new Uint8Array(SIZE);
+  },
+  (place) => ({ driver: 'raw', file: plainFile(place) }),
+);
+
+const WINDOW_OFFSET = 1536;
+
+const window = entry(
+  'raw with offset and size',
+  SIZE,
+  {},
+  async (place, graph) => {
+    await makePlain(place, graph, SIZE + 3 * WINDOW_OFFSET);
+    return new Uint8Array(SIZE);
+  },
+  (place) => ({ driver: 'raw', offset: WINDOW_OFFSET, size: SIZE, file: plainFile(place) }),
+);
+
+const nothing = entry(
+  'null-co',
+  SIZE,
+  { keeps: false, mapSync: false },
+  async () => new Uint8Array(SIZE),
+  () => ({ driver: 'null-co', size: SIZE, 'read-zeroes': true }),
+);
+
+interface Qcow2Shape {
+  version: 'v2' | 'v3';
+  clusterSize: number;
+  /** Backing image: its size in percent of the overlay's. */
+  backing: { format: 'raw' | 'qcow2'; percent: number } | null;
+  real?: boolean;
+}
+
+function qcow2({ version, clusterSize, backing, real = false }: Qcow2Shape): DriverEntry {
+  const size = Math.max(4 * clusterSize, 192 * 1024) + 1536;
+  const below = backing === null ? '' : ` over ${backing.percent} % of ${backing.format}`;
+  return entry(
+    `qcow2 ${version}, clusters of ${clusterSize}${below}`,
+    size,
+    {
+      truncate: 512,
+      backing: backing !== null,
+      // Version 2 has no zero clusters: with something below, zeroes are data.
+      zeroStatus: version === 'v3' || backing === null,
+      compressed: clusterSize,
+      makeEmpty: true,
+    },
+    async (place, graph) => {
+      const content = new Uint8Array(size);
+      if (backing !== null) content.set(await makeBacking(place, graph, size, backing));
+      await createImage(graph, place.path('a'), {
+        driver: 'qcow2',
+        size,
+        version,
+        'cluster-size': clusterSize,
+        ...(backing === null ? {} : { 'backing-file': 'base', 'backing-fmt': backing.format }),
+      });
+      return content;
+    },
+    (place) => ({ driver: 'qcow2', file: plainFile(place) }),
+    real,
+  );
+}
+
+/** Resolves with what of it a guest of the overlay can see. */
+async function makeBacking(
+  place: Place,
+  graph: Graph,
+  size: number,
+  { format, percent }: { format: 'raw' | 'qcow2'; percent: number },
+): Promise<Uint8Array> {
+  const bytes = Math.floor((size * percent) / 100 / 512) * 512;
+  const path = place.path('base');
+  await createImage(graph, path, { driver: format, size: bytes });
+  const node = await openNode(graph, path, { format });
+  const content = backingContent(bytes);
+  const edges = [0, Math.floor(bytes / 3), Math.ceil((2 * bytes) / 3), bytes];
+  await node.write(0, content.subarray(0, edges[1]));
+  await node.write(edges[2], content.subarray(edges[2]));
+  content.fill(0, edges[1], edges[2]);
+  await graph.closeAll();
+  return content.subarray(0, Math.min(size, bytes));
+}
+
+const CLUSTER_SIZES = [512, 4096, 65536, 2 << 20];
+
+export const DRIVERS: readonly DriverEntry[] = [
+  file,
+  raw,
+  window,
+  nothing,
+  ...CLUSTER_SIZES.map((clusterSize) => qcow2({ version: 'v2', clusterSize, backing: null })),
+  ...CLUSTER_SIZES.map((clusterSize) =>
+    qcow2({ version: 'v3', clusterSize, backing: null, real: clusterSize === 65536 }),
+  ),
+  qcow2({ version: 'v2', clusterSize: 512, backing: { format: 'qcow2', percent: 130 } }),
+  qcow2({ version: 'v2', clusterSize: 4096, backing: { format: 'raw', percent: 60 }, real: true }),
+  qcow2({ version: 'v2', clusterSize: 65536, backing: { format: 'raw', percent: 130 } }),
+  qcow2({ version: 'v2', clusterSize: 2 << 20, backing: { format: 'qcow2', percent: 60 } }),
+  qcow2({ version: 'v3', clusterSize: 512, backing: { format: 'raw', percent: 60 }, real: true }),
+  qcow2({ version: 'v3', clusterSize: 4096, backing: { format: 'qcow2', percent: 130 } }),
+  qcow2({ version: 'v3', clusterSize: 65536, backing: { format: 'qcow2', percent: 60 }, real: true }),
+  qcow2({ version: 'v3', clusterSize: 2 << 20, backing: { format: 'raw', percent: 130 } }),
+];
+
+/** The code of what `promise` rejects with; `resolved` where it does not. */
+export async function codeOf(promise: Promise<unknown>): Promise<string> {
+  try {
+    await promise;
+  } catch (error) {
+    if (error instanceof BlockError) return error.code;
+    throw error;
+  }
+  return 'resolved';
+}
