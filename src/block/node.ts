@@ -463,7 +463,7 @@ export abstract class BlockNode implements NodeUser {
       parts.push(this.doWrite(offset, buffer.subarray(at, at + length), flags));
       at += length;
     }
-    await allSettled(parts);
+    await settleAll(parts);
   }
 
   /** Fallback: writes zeroes as data. */
@@ -664,12 +664,5 @@ export abstract class BlockNode implements NodeUser {
       `${this.filename}: ${operation} of ${length} bytes at ${offset} is outside of the node's ${this.length} bytes`,
       { path: this.filename, operation, offset, length },
     );
-  }
-}
-
-/** Waits for every part, since each uses the caller's buffer; throws the first error. */
-async function allSettled(parts: readonly Promise<void>[]): Promise<void> {
-  for (const result of await Promise.allSettled(parts)) {
-    if (result.status === 'rejected') throw result.reason;
   }
 }
