@@ -20,6 +20,8 @@ export interface MirrorState {
   readonly unmap: boolean;
   /** Parts that the first sweep has not reached are as they were at the start. False once that may not hold. */
   virgin: boolean;
+  /** The target must not be written in parts of the bitmap's granules. */
+  readonly wholeClusters: boolean;
   /** Dirty went from nothing to something. */
   wake(): void;
 }
@@ -29,6 +31,13 @@ function mark(state: MirrorState, extents: readonly Extent[]): void {
   for (const { offset, length } of extents) state.dirty.set(offset, length);
   state.chunks.changed();
   if (clean) state.wake();
+}
+
+/** Can these go to the target as they are? */
+function writable({ dirty, wholeClusters }: MirrorState, extents: readonly Extent[]): boolean {
+  const { granularity, size } = dirty;
+  const whole = (at: number) => at % granularity === 0 || at === size;
+  return !wholeClusters || extents.every(({ offset, length }) => whole(offset) && whole(offset + length));
 }
 
 export class BackgroundObserver implements WriteObserver {
@@ -74,6 +83,10 @@ export class BlockingObserver implements WriteObserver {
       if (kind === 'discard') {
         // What it reads as now is for the sweep to find out; what it read as may be on the target already.
         state.virgin = false;
+        mark(state, extents);
+        return;
+      }
+      if (!writable(state, extents)) {
         mark(state, extents);
         return;
       }

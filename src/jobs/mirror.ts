@@ -91,7 +91,12 @@ export class MirrorDriver implements JobDriver {
     this.#base = base ?? (sync === 'top' ? (source.backing?.node ?? null) : null);
     this.#bitmapUse = bitmapFor(source, options);
     this.#copyMode = options.copyMode ?? 'background';
-    const dirty = new DirtyBitmap({ size: source.length, granularity });
+    // A target that gets its backing node later can only be written in whole clusters: a part would be completed with zeroes.
+    const wholeClusters = target.backing === null && (target.backingFile !== null || this.#takesBacking);
+    const dirty = new DirtyBitmap({
+      size: source.length,
+      granularity: wholeClusters ? Math.max(granularity, target.clusterBytes) : granularity,
+    });
     const lock = new RangeLock();
     this.#chunks = new DirtyChunks({ bitmap: dirty, lock, source, base: this.#base, classify: this.#classify });
     this.#state = {
@@ -101,6 +106,7 @@ export class MirrorDriver implements JobDriver {
       target,
       unmap: options.unmap ?? true,
       virgin: true,
+      wholeClusters,
       wake: () => this.#wake(),
     };
     this.#observer = this.#makeObserver();

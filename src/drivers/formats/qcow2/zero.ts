@@ -114,10 +114,11 @@ export async function discardGuest(image: Qcow2Image, offset: number, length: nu
 }
 
 /**
- * Zeroes must not be left to what lies below, not even behind the backing node's end: a job may put a longer one in its place.
+ * Zeroes must not be left to what lies below, not even behind the backing node's end: a job may put a longer one in its place. An
+ * image that names a backing file may be open without it.
  */
 function hasBacking(image: Qcow2Image): boolean {
-  return image.backing() !== null;
+  return image.backing() !== null || image.backingFile !== null;
 }
 
 /** Does the backing node have anything at or after guest offset `guest`? */
