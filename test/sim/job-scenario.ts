@@ -6,6 +6,7 @@
 // target) holds what the guests must see, whatever became of the job; images that are not the job's stay as they were, byte for byte;
 // a job that said it succeeded has left what it promised, on the disk.
 
+import { DirtyBitmap } from '../../src/block/bitmap.js';
 import { chainOf } from '../../src/block/chain.js';
 import { Device } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
@@ -21,12 +22,14 @@ import { checkFiles, expectValues, expectVerified, guarded, readImage } from './
 import { AFTERWARDS, FAULT_ERRORS, NO_ERRORS, randomDisk, randomRule } from './faults.js';
 import { Guest, randomHabits, Violation } from './guest.js';
 import { buildChain, type Chain, type Layer, makeImage, randomChain, randomLayer } from './images.js';
-import { GuestModel } from './model.js';
+import { encodeSectors, GuestModel } from './model.js';
 import { sleep, torment } from './torment.js';
 import { verifyQcow2 } from './verify-qcow2.js';
 
 export const JOB_KINDS = ['stream', 'commit-middle', 'commit-active', 'commit-empty', 'mirror', 'backup'] as const;
 export type JobKind = (typeof JOB_KINDS)[number];
+
+const BITMAP = 'bitmap0';
 
 export interface JobScenarioOptions {
   kind?: JobKind;
@@ -46,6 +49,8 @@ class JobScenario {
   private readonly options: JobScenarioOptions;
   private readonly chain: Chain;
   private readonly target: Layer | null;
+  /** What mirror and backup copy. */
+  private readonly sync: 'full' | 'top' | 'incremental';
   private readonly faulty: boolean;
   private model = new GuestModel([]);
   private value = 0;
@@ -67,8 +72,9 @@ class JobScenario {
     this.options = options;
     this.kind = options.kind ?? this.random.pick(JOB_KINDS);
     this.chain = randomChain(this.random, { format: 'qcow2', depth: this.depth() });
-    // A pivot needs the size to be the guest's; a commit makes a base longer, never shorter.
+    // The base takes the top's place: a pivot needs the size to be the guest's; a commit makes a base longer, never shorter.
     if (this.kind === 'commit-active') for (const layer of this.chain.layers) layer.sectors = this.top.sectors;
+    this.sync = this.randomSync();
     this.target = this.kind === 'mirror' || this.kind === 'backup' ? this.randomTarget() : null;
     this.faulty = this.random.chance(0.3);
   }
@@ -84,8 +90,13 @@ class JobScenario {
     return this.kind === 'commit-middle' ? this.random.between(2, 3) : this.random.between(1, 3);
   }
 
+  private randomSync(): 'full' | 'top' | 'incremental' {
+    if (this.chain.layers.length > 1 && this.random.chance(0.3)) return 'top';
+    return this.random.chance(0.3) ? 'incremental' : 'full';
+  }
+
   private randomTarget(): Layer {
-    const format = this.random.pick(['qcow2', 'qcow2', 'raw'] as const);
+    const format = this.sync === 'top' ? 'qcow2' : this.random.pick(['qcow2', 'qcow2', 'raw'] as const);
     return { ...randomLayer(this.random, `/target.${format}`, format), sectors: this.top.sectors };
   }
 
@@ -94,8 +105,8 @@ class JobScenario {
     let built = await buildChain(this.chain, random, this.nextValue);
     if (this.target !== null) {
       const maker = built.fork({ eager: true });
-      await makeImage(new Graph(maker), this.target, undefined);
-      built = maker;
+      await this.makeTarget(maker, this.target);
+      built = maker.fork();
     }
     this.model = new GuestModel(this.chain.contents[this.chain.contents.length - 1]);
     const faults: FaultPlan = { lateProbability: random.pick([0, 0, 0.02]), ...this.options.plant };
@@ -110,6 +121,26 @@ class JobScenario {
     const after = lost || random.chance(0.5) ? host.crash(AFTERWARDS) : host.fork(AFTERWARDS);
     await this.check(built, after, lost);
     return { kind: this.kind, requests: host.requests, end: lost ? 'power loss' : this.outcome };
+  }
+
+  private async makeTarget(host: SimHost, target: Layer): Promise<void> {
+    const graph = new Graph(host);
+    const { layers, contents } = this.chain;
+    await makeImage(graph, target, this.sync === 'top' ? layers[layers.length - 2] : undefined);
+    if (this.sync !== 'incremental') return;
+    // An earlier full copy: the bitmap is clean from here on.
+    const node = await openNode(graph, imageOptions(target.path));
+    const device = new Device(node, { name: 'copy', writable: true });
+    await device.write(0, encodeSectors(contents[contents.length - 1]));
+    await device.close();
+    await graph.closeAll();
+  }
+
+  /** A mirror gets the source's backing node at its end; a backup has its own. */
+  private openTarget(graph: Graph, target: Layer): Promise<BlockNode> {
+    const options = imageOptions(target.path);
+    const alone = this.kind === 'mirror' && this.sync === 'top';
+    return openNode(graph, options, alone ? { backing: false } : {});
   }
 
   /** True where the power was lost. */
@@ -150,7 +181,11 @@ class JobScenario {
   private async work(host: SimHost, graph: Graph): Promise<void> {
     const { random } = this;
     const top = await openNode(graph, this.chain.options);
-    const target = this.target === null ? null : await openNode(graph, imageOptions(this.target.path));
+    const target = this.target === null ? null : await this.openTarget(graph, this.target);
+    if (this.sync === 'incremental') {
+      const bitmap = new DirtyBitmap({ name: BITMAP, size: top.length, granularity: 512 * 2 ** random.below(8) });
+      top.bitmaps.set(BITMAP, bitmap);
+    }
     if (this.kind === 'commit-empty') {
       await this.job(host, graph, top, target, null);
       return;
@@ -159,13 +194,15 @@ class JobScenario {
     this.live = () => device.node.filename;
     const guests = new Guests(this.guestFor(host, device), random);
     try {
-      if (this.kind === 'backup') {
-        await guests.some();
-        this.promised = null;
-      } else guests.start();
+      if (this.kind === 'backup') await guests.some();
+      else guests.start();
       await this.job(host, graph, top, target, guests);
       guests.start();
       await sleep(host, random.fraction() * 20);
+      if (this.kind === 'backup' && this.sync === 'incremental') {
+        await guests.stop();
+        await this.job(host, graph, top, target, guests);
+      }
     } finally {
       await guests.stop();
       this.guestFailures = guests.failures;
@@ -203,6 +240,7 @@ class JobScenario {
     const { random } = this;
     const env: JobEnvironment = { graph, manager: new JobManager(host.clock) };
     const moment = this.kind === 'backup' ? this.snapshot() : null;
+    this.promised = null;
     const job = await this.start(env, top, target);
     if (this.kind === 'backup') guests!.start();
     let soft = false;
@@ -253,7 +291,8 @@ class JobScenario {
       return startMirror(env, {
         device,
         target: target!.nodeName,
-        sync: 'full',
+        sync: this.sync,
+        ...(this.sync === 'incremental' ? { bitmap: BITMAP } : {}),
         speed,
         granularity: random.chance(0.5) ? undefined : 512 * 2 ** random.below(8),
         'buf-size': random.pick([undefined, 4096, 65536]),
@@ -268,7 +307,8 @@ class JobScenario {
       return startBackup(env, {
         device,
         target: target!.nodeName,
-        sync: 'full',
+        sync: this.sync,
+        ...(this.sync === 'incremental' ? { bitmap: BITMAP } : {}),
         speed,
         compress,
         'on-source-error': policy,
