@@ -85,15 +85,21 @@ describe('killed jobs', function () {
   for (const [job, words] of Object.entries(JOBS)) {
     it(`${job}: images stay valid and the chain reads the same`, async () => {
       const random = seeded(SEED + job.length * 1000);
-      restore();
-      const before = performance.now();
-      expect(await runAndKill(words, work(), 60_000)).to.equal(true);
-      const wholeMs = performance.now() - before;
+      // At full speed, and slowed down, so that most of the moments lie within the copying.
+      const variants: { words: string[]; wholeMs: number }[] = [];
+      for (const speed of [[], [], ['--speed=64M']]) {
+        restore();
+        const before = performance.now();
+        expect(await runAndKill([...words, ...speed], work(), 60_000)).to.equal(true);
+        variants.push({ words: [...words, ...speed], wholeMs: performance.now() - before });
+      }
+      variants.shift();
       let killed = 0;
       for (let moment = 0; moment < MOMENTS; moment++) {
         restore();
-        const killAfterMs = wholeMs * (0.2 + (0.85 * random(1000)) / 1000);
-        if (!(await runAndKill(words, work(), killAfterMs))) killed++;
+        const variant = variants[moment % variants.length];
+        const killAfterMs = variant.wholeMs * (0.2 + (0.9 * random(1000)) / 1000);
+        if (!(await runAndKill(variant.words, work(), killAfterMs))) killed++;
         for (const name of IMAGES) check(name);
         if (job === 'mirror' || job === 'backup') check('target');
         const compare = spawnSync(
@@ -104,7 +110,7 @@ describe('killed jobs', function () {
         expect(compare.status, `moment ${moment}, ${killAfterMs} ms: ${compare.stdout}${compare.stderr}`).to.equal(0);
       }
       console.log(`        killed ${killed} of ${MOMENTS} before the end`);
-      expect(killed).to.be.above(0);
+      expect(killed).to.be.above(MOMENTS / 4);
     });
   }
 });
