@@ -122,7 +122,7 @@ export abstract class BlockNode implements NodeUser {
     }
     if (this.#fastFile !== null) {
       const at = this.mapSync(offset, length);
-      if (at !== MISS) return this.#fastFile.read(at, buffer, scan);
+      if (at !== MISS) return this.fastRead(this.#fastFile, at, buffer, scan);
     }
     return this.#tracked(this.doRead(offset, buffer, scan));
   }
@@ -137,7 +137,8 @@ export abstract class BlockNode implements NodeUser {
 
   /**
    * The offset in `fastFile()` where all of [offset, offset + length) lies contiguously as data, or MISS. Must not wait and must
-   * not fail. A node over one child hands on what the child says.
+   * not fail. A node over one child hands on what the child says. The answer holds until something else runs: read there at once, with
+   * `fastRead`.
    */
   mapSync(_offset: number, _length: number): number {
     return MISS;
@@ -146,6 +147,14 @@ export abstract class BlockNode implements NodeUser {
   /** The host file that `mapSync` speaks of; null where this node has none. */
   fastFile(): HostFile | null {
     return null;
+  }
+
+  /**
+   * Reads from `file` (`fastFile()`) at the place that `mapSync` has just named. A driver that gives space back keeps the place from being
+   * used for something else meanwhile; a node over one child asks the child.
+   */
+  fastRead(file: HostFile, at: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    return file.read(at, buffer, scan);
   }
 
   /** A driver calls this when `fastFile()` may have changed (open, reopen, child replaced). */
@@ -447,7 +456,7 @@ export abstract class BlockNode implements NodeUser {
   #readPart(offset: number, buffer: Uint8Array): Promise<void> {
     if (this.#fastFile !== null) {
       const at = this.mapSync(offset, buffer.length);
-      if (at !== MISS) return this.#fastFile.read(at, buffer);
+      if (at !== MISS) return this.fastRead(this.#fastFile, at, buffer);
     }
     return this.doRead(offset, buffer);
   }

@@ -224,6 +224,25 @@ function conformance(kind: PlaceKind, driver: DriverEntry): void {
     await Promise.all(requests);
   });
 
+  behaves('does not let a read see what is written elsewhere meanwhile', async ({ node }) => {
+    if (!capabilities.keeps) return;
+    const half = Math.floor(size / 2 / unit) * unit;
+    for (let round = 0; round < 10; round++) {
+      await node.write(0, new Uint8Array(half).fill(1));
+      const pieces = Array.from({ length: 16 }, () => Buffer.alloc(64, 0xee));
+      const reads = pieces.map((piece, i) => node.read(Math.floor((i * half) / 16), piece));
+      // What is given back here could be taken again there.
+      await node.discard(0, half);
+      await node.flush();
+      await node.flush();
+      await node.write(half, new Uint8Array(size - half).fill(2));
+      await Promise.all(reads);
+      for (const piece of pieces) expect(piece[0]).to.be.oneOf([0, 1]);
+      await node.writeZeroes(half, size - half, { mayUnmap: true });
+      await node.flush();
+    }
+  });
+
   behaves('closes with requests under way: they are answered, and they last', async ({ node, graph, fresh, again }) => {
     const step = Math.floor(size / 8);
     const requests: Promise<void>[] = [];

@@ -34,7 +34,7 @@ import { Qcow2Image } from './image.js';
 import { ImageFile } from './image-file.js';
 import { qcow2Details } from './info.js';
 import { cacheTables, checkOptions, type DriverOptions, discardPolicy, overlapKinds } from './options.js';
-import { readGuest } from './read.js';
+import { readGuest, visit } from './read.js';
 import { emptyImage, resizeImage } from './resize.js';
 import { statusOf, statusSync } from './status.js';
 import { makeGeometry, SECTOR } from './types.js';
@@ -115,6 +115,11 @@ export class Qcow2Node extends BlockNode implements Inspectable {
 
   override fastFile(): HostFile | null {
     return this.file?.node.fastFile() ?? null;
+  }
+
+  override fastRead(file: HostFile, at: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    const read = (): Promise<void> => this.file!.node.fastRead(file, at, buffer, scan);
+    return this.readOnly ? read() : visit(this.#image, read);
   }
 
   formatDetails(): FormatDetails {

@@ -67,7 +67,7 @@ function startTable(image: Qcow2Image, table: Table, offset: number, buffer: Uin
 }
 
 /** `action` uses a place in the file that was just looked up: it is not reused meanwhile. */
-async function visit(image: Qcow2Image, action: () => Promise<void>): Promise<void> {
+export async function visit(image: Qcow2Image, action: () => Promise<void>): Promise<void> {
   const visiting = image.grace.enter();
   try {
     await action();

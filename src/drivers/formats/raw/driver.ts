@@ -53,6 +53,10 @@ export class RawNode extends BlockNode {
     return this.file?.node.fastFile() ?? null;
   }
 
+  override fastRead(file: HostFile, at: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    return this.#below.fastRead(file, at, buffer, scan);
+  }
+
   protected override permissionsChanged(perm: number, shared: number): void {
     if (this.file === null) return;
     const keepSize = this.#fixed && perm !== 0 ? Perm.RESIZE : 0;
