@@ -126,17 +126,3 @@ function zeroRun(length: number, depth: number, layer: BlockNode | null): ChainS
     layer,
   };
 }
-
-/**
- * Does any layer from `top` down to (without) `base` have the run at `offset`? The answer holds for `length` bytes. This is what
- * `stream`, `commit` and `sync: top` copy by.
- */
-export async function allocatedAbove(
-  top: BlockNode,
-  base: BlockNode | null,
-  offset: number,
-  length: number,
-): Promise<{ allocated: boolean; length: number }> {
-  const status = await chainStatus(top, base, offset, length);
-  return { allocated: status.layer !== null && status.allocated, length: status.length };
-}

@@ -7,9 +7,6 @@ export interface OpenGate {
   check(target: string, referrer: string): void;
 }
 
-/** Everything may be opened. */
-export const permissiveGate: OpenGate = { check() {} };
-
 /** Nothing may. */
 export const denyGate: OpenGate = {
   check(target, referrer) {

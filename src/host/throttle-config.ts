@@ -1,6 +1,6 @@
-// The limits of a throttle group: names and rules of QAPI's ThrottleLimits, and those of the older BlockIOThrottle.
+// The limits of a throttle group: names and rules of QAPI's ThrottleLimits.
 
-import type { BlockIOThrottle, ThrottleLimits } from '../schema/generated/types.js';
+import type { ThrottleLimits } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
 
 export type { ThrottleLimits };
@@ -73,20 +73,4 @@ export function parseThrottleLimits(limits: ThrottleLimits): ThrottleConfig {
     }
   }
   return { buckets, iopsSize };
-}
-
-/** The same limits under the names of `ThrottleLimits`. */
-export function limitsOfBlockIoThrottle(old: BlockIOThrottle): ThrottleLimits {
-  const limits: ThrottleLimits = {};
-  const names = { total: '', read: '_rd', write: '_wr' } as const;
-  for (const unit of UNITS) {
-    for (const scope of SCOPES) {
-      const name = `${unit}${names[scope]}` as const;
-      limits[`${unit}-${scope}`] = old[name];
-      limits[`${unit}-${scope}-max`] = old[`${name}_max`];
-      limits[`${unit}-${scope}-max-length`] = old[`${name}_max_length`];
-    }
-  }
-  limits['iops-size'] = old.iops_size;
-  return limits;
 }

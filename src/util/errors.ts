@@ -1,5 +1,4 @@
-// The one error class of the project and the one table that says what each of its codes means elsewhere:
-// which QMP error class it is, and which exit code the command line ends with.
+// The one error class of the project, and which of its codes an error of the system becomes.
 
 /** Stable codes: programs and tests rely on these, never on the message. */
 export type BlockErrorCode =
@@ -90,31 +89,6 @@ const CODE_OF_ERRNO: Readonly<Record<string, BlockErrorCode>> = {
 export function codeOfErrno(errno: string): BlockErrorCode {
   return CODE_OF_ERRNO[errno] ?? 'io';
 }
-
-/** What a code is to QMP (error class) and to a shell (exit code), as qemu's monitor and qemu-img have it. */
-export const ERROR_TABLE: Readonly<Record<BlockErrorCode, { qmpClass: string; exitCode: number }>> = {
-  'not-found': { qmpClass: 'GenericError', exitCode: 1 },
-  exists: { qmpClass: 'GenericError', exitCode: 1 },
-  permission: { qmpClass: 'GenericError', exitCode: 1 },
-  locked: { qmpClass: 'GenericError', exitCode: 1 },
-  'read-only': { qmpClass: 'GenericError', exitCode: 1 },
-  'invalid-argument': { qmpClass: 'GenericError', exitCode: 1 },
-  'unknown-option': { qmpClass: 'GenericError', exitCode: 1 },
-  unsupported: { qmpClass: 'GenericError', exitCode: 1 },
-  'invalid-image': { qmpClass: 'GenericError', exitCode: 1 },
-  'corrupt-image': { qmpClass: 'GenericError', exitCode: 1 },
-  limit: { qmpClass: 'GenericError', exitCode: 1 },
-  'out-of-bounds': { qmpClass: 'GenericError', exitCode: 1 },
-  io: { qmpClass: 'GenericError', exitCode: 1 },
-  'no-space': { qmpClass: 'GenericError', exitCode: 1 },
-  busy: { qmpClass: 'GenericError', exitCode: 1 },
-  'bad-state': { qmpClass: 'GenericError', exitCode: 1 },
-  cancelled: { qmpClass: 'GenericError', exitCode: 130 },
-  closed: { qmpClass: 'GenericError', exitCode: 1 },
-  loop: { qmpClass: 'GenericError', exitCode: 1 },
-  misaligned: { qmpClass: 'GenericError', exitCode: 1 },
-  internal: { qmpClass: 'GenericError', exitCode: 1 },
-};
 
 /** Wraps whatever was thrown, so that callers see one class; a `BlockError` passes as it is. */
 export function toBlockError(error: unknown, info: BlockErrorInfo = {}): BlockError {

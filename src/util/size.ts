@@ -1,7 +1,5 @@
 // Sizes as qemu-img reads and prints them: `1.5G` in, `1.5 GiB` out.
 
-import { BlockError } from './errors.js';
-
 const SUFFIXES = 'bkmgtpe';
 const NAMES = ['', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi', 'Ei'];
 
@@ -24,28 +22,6 @@ export function readSize(text: string): SizeResult {
   const unit = 1n << BigInt(10 * power);
   const digits = fraction.slice(0, 20);
   return bounded(BigInt(whole) * unit + (BigInt(digits || '0') * unit) / 10n ** BigInt(digits.length));
-}
-
-/**
- * Reads a size that a person typed. `what` is named in the message, e.g. `image size`. Throws `invalid-argument` with
- * qemu-img's words.
- */
-export function parseSize(text: string, what: string): number {
-  const size = readSize(text);
-  if (size === 'malformed') {
-    throw new BlockError(
-      'invalid-argument',
-      `Invalid ${what} specified. You may use k, M, G, T, P or E suffixes for\n` +
-        'kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.',
-    );
-  }
-  if (size === 'too-large') {
-    throw new BlockError(
-      'invalid-argument',
-      `Invalid ${what} specified. Must be between 0 and ${Number.MAX_SAFE_INTEGER}.`,
-    );
-  }
-  return size;
 }
 
 /** `1.5 GiB`: three significant digits, the unit in which the number is below 1000. */

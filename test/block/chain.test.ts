@@ -1,7 +1,7 @@
 // Backing chains: who is in them, and the status of a range over layers of different lengths. Layers in memory, clusters of 64 KiB.
 
 import { expect } from 'chai';
-import { allocatedAbove, chainOf, chainStatus, inChain, nodesAbove, overlayOf } from '../../src/block/chain.js';
+import { chainOf, chainStatus, inChain, nodesAbove, overlayOf } from '../../src/block/chain.js';
 import type { BlockNode } from '../../src/block/node.js';
 import { openNode } from '../../src/block/open.js';
 import { BlockError } from '../../src/util/errors.js';
@@ -138,21 +138,5 @@ describe('chain status', () => {
     const [top, base] = makeChain({ base: 'd', top: '.' });
     await base.close();
     expect((await failureOf(chainStatus(top, null, 0, K64))).code).to.equal('closed');
-  });
-
-  it('allocated above a base: data and zeroes alike', async () => {
-    const [top, , base] = makeChain({ base: 'dddd', mid: '.d..', top: '..z.' });
-    const answers: [boolean, number][] = [];
-    for (let offset = 0; offset < top.length; ) {
-      const { allocated, length } = await allocatedAbove(top, base, offset, top.length - offset);
-      answers.push([allocated, length / K64]);
-      offset += length;
-    }
-    expect(answers).to.deep.equal([
-      [false, 1],
-      [true, 1],
-      [true, 1],
-      [false, 1],
-    ]);
   });
 });

@@ -2,7 +2,7 @@
 import { expect } from 'chai';
 import { RateLimit } from '../../src/host/rate-limit.js';
 import { ThrottleGroup } from '../../src/host/throttle.js';
-import { limitsOfBlockIoThrottle, parseThrottleLimits, type ThrottleLimits } from '../../src/host/throttle-config.js';
+import { parseThrottleLimits, type ThrottleLimits } from '../../src/host/throttle-config.js';
 import { BlockError } from '../../src/util/errors.js';
 import { FakeClock } from '../support/fake-clock.js';
 
@@ -63,24 +63,6 @@ describe('throttle parameters', () => {
       expect(error?.message).to.contain(message);
     });
   }
-
-  it('have older names too', () => {
-    const limits = limitsOfBlockIoThrottle({
-      bps: 0,
-      bps_rd: 0,
-      bps_wr: 0,
-      iops: 0,
-      iops_rd: 5,
-      iops_wr: 0,
-      iops_rd_max: 50,
-      iops_rd_max_length: 3,
-      iops_size: 512,
-    });
-    expect(parseThrottleLimits(limits)).to.deep.equal({
-      buckets: [{ unit: 'iops', scope: 'read', average: 5, max: 50, maxLength: 3 }],
-      iopsSize: 512,
-    });
-  });
 
   it('that are refused leave the old ones in force', () => {
     const group = new ThrottleGroup(new FakeClock(), { 'bps-total': 10 });

@@ -1,8 +1,7 @@
 // Sizes in and out, as qemu-img has them.
 
 import { expect } from 'chai';
-import { BlockError } from '../../src/util/errors.js';
-import { formatSize, parseSize, readSize } from '../../src/util/size.js';
+import { formatSize, readSize } from '../../src/util/size.js';
 
 describe('sizes', () => {
   const taken: [string, number][] = [
@@ -24,7 +23,7 @@ describe('sizes', () => {
   ];
   for (const [text, bytes] of taken) {
     it(`reads ${text}`, () => {
-      expect(parseSize(text, 'image size')).to.equal(bytes);
+      expect(readSize(text)).to.equal(bytes);
     });
   }
 
@@ -47,16 +46,13 @@ describe('sizes', () => {
     '1.5b',
   ]) {
     it(`refuses '${text}' as qemu-img does`, () => {
-      expect(() => parseSize(text, 'image size'))
-        .to.throw(BlockError, 'Invalid image size specified. You may use k, M, G, T, P or E suffixes for')
-        .with.property('code', 'invalid-argument');
+      expect(readSize(text)).to.equal('malformed');
     });
   }
 
   for (const text of ['9007199254740992', '8P', '8E', '9'.repeat(400), '0xffffffffffffffff']) {
     it(`says that ${text.slice(0, 20)} is too large`, () => {
       expect(readSize(text)).to.equal('too-large');
-      expect(() => parseSize(text, 'image size')).to.throw(BlockError, 'Must be between 0 and 9007199254740991.');
     });
   }
 
