@@ -5,8 +5,20 @@ import { UsageError } from './getopt.js';
 
 export const PROGRAM = 'diskwright';
 
+let readerGone = false;
+
 export function write(text: string): void {
-  process.stdout.write(text);
+  if (!readerGone) process.stdout.write(text);
+}
+
+/** A reader that went away (`diskwright map ... | head`) is no failure: what a command does to images it ends all the same. */
+export function stopWriting(): void {
+  readerGone = true;
+}
+
+/** Nobody reads what is written any more. */
+export function isUnread(): boolean {
+  return readerGone;
 }
 
 export function complain(text: string): void {
@@ -26,9 +38,18 @@ export function reportFailure(error: unknown): void {
   } else if (error instanceof BlockError && error.code !== 'internal') {
     reportError(error.message);
   } else {
-    // A mistake of ours: whoever reports it needs to know where.
-    reportError(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    // A mistake of ours: whoever reports it needs to know where. One line all the same.
+    const message = error instanceof Error ? error.message : String(error);
+    reportError(`internal error: ${message}${placeOf(error)}`);
   }
+}
+
+/** ` (function at file:line)`: the innermost cause's first step. */
+function placeOf(error: unknown): string {
+  let root = error;
+  for (let depth = 0; depth < 10 && root instanceof Error && root.cause instanceof Error; depth++) root = root.cause;
+  const place = root instanceof Error ? /^ {4}at (.*)$/m.exec(root.stack ?? '') : null;
+  return place === null ? '' : ` (at ${place[1]})`;
 }
 
 /** Two decimals as C prints them: a tie goes to the even digit. */

@@ -6,7 +6,7 @@ import type { MapEntry } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
 import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, outputFormat, sizeOption } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { write } from '../output.js';
+import { isUnread, write } from '../output.js';
 import { imageArguments, openImage, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
@@ -65,6 +65,7 @@ async function writeJson(node: BlockNode, start: number, end: number): Promise<v
   let text = '[';
   let first = true;
   for await (const entry of mapEntries(node, start, end)) {
+    if (isUnread()) return;
     text += (first ? '' : ',\n') + jsonEntry(entry);
     first = false;
     if (text.length > BATCH_LENGTH) {
@@ -84,6 +85,7 @@ function jsonEntry({ start, length, depth, present, zero, data, offset }: MapEnt
 async function writeHuman(node: BlockNode, start: number, end: number): Promise<void> {
   let text = row('Offset', 'Length', 'Mapped to', 'File');
   for await (const entry of mapEntries(node, start, end)) {
+    if (isUnread()) return;
     if (entry.data && entry.offset === undefined) {
       write(text);
       throw new BlockError('unsupported', 'File contains external, encrypted or compressed clusters.', {
