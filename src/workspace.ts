@@ -10,7 +10,7 @@ import type { BlockNode } from './block/node.js';
 import { type OpenOptions, openNode } from './block/open.js';
 import { registerDrivers } from './drivers/index.js';
 import type { Host } from './host/host.js';
-import { RateLimit } from './host/rate-limit.js';
+import { checkSpeed } from './host/rate-limit.js';
 import { Image } from './image.js';
 import { JobHandle } from './job-handle.js';
 import { type ConvertOptions, convert } from './jobs/convert.js';
@@ -48,7 +48,7 @@ export interface InfoOptions extends OpenOptions {
 export interface ConvertSettings
   extends Pick<
     ConvertOptions,
-    'sparseSize' | 'compress' | 'parallel' | 'salvage' | 'onSalvaged' | 'signal' | 'onProgress'
+    'sparseSize' | 'compress' | 'parallel' | 'salvage' | 'onSalvaged' | 'speed' | 'signal' | 'onProgress'
   > {
   /** How the source is opened. */
   source?: OpenOptions;
@@ -58,8 +58,6 @@ export interface ConvertSettings
       ? Omit<T, 'size'> & { size?: number }
       : T
     : never;
-  /** Rate limit, bytes a second. */
-  speed?: number;
 }
 
 export interface JobTargetOptions {
@@ -143,12 +141,13 @@ export class Workspace {
 
   /** Copies the content of an image into a new one. Rejects with `cancelled` after an abort; the target is incomplete after a failure. */
   async convert(source: ImageName, target: string, settings: ConvertSettings): Promise<void> {
-    const { source: open = {}, target: made, speed = 0, ...options } = settings;
+    const { source: open = {}, target: made, ...options } = settings;
+    // Before a file is replaced.
+    checkSpeed(options.speed ?? 0);
     await this.#with(source, open, async (from) => {
       const create = { size: from.length, ...made } as ImageCreateOptions;
       await createImage(this.#graph, target, create);
       const node = await openNode(this.#graph, target, { format: create.driver, discard: 'unmap' });
-      const limit = new RateLimit(this.host.clock, speed);
       try {
         await convert({
           ...options,
@@ -156,7 +155,6 @@ export class Workspace {
           target: node,
           targetIsZero: node.backing === null ? true : undefined,
           base: node.backing === null ? undefined : (from.backing?.node ?? undefined),
-          throttle: speed === 0 ? undefined : { admit: (_, bytes) => this.#admit(limit, bytes) },
         });
       } catch (error) {
         await this.#graph.release(node).catch(() => undefined);
@@ -245,14 +243,5 @@ export class Workspace {
     } finally {
       await this.#graph.release(node);
     }
-  }
-
-  async #admit(limit: RateLimit, bytes: number): Promise<void> {
-    for (;;) {
-      const delayMs = limit.delayMs();
-      if (delayMs <= 0) break;
-      await new Promise<void>((resolve) => this.host.clock.timer(delayMs, resolve));
-    }
-    limit.charge(bytes);
   }
 }

@@ -71,6 +71,13 @@ export function cacheMode(options: ParsedOptions, key: string, what: string, pre
   return CACHE_MODES[text];
 }
 
+/** `-t`: how the page cache is used for what is written. */
+export function targetCache(options: ParsedOptions, preset: string): CacheMode {
+  const cache = cacheMode(options, 'cache', 'cache', preset);
+  if (cache.writethrough) throw new UsageError(`cache mode '${options.get('cache')}' is not supported yet`);
+  return cache;
+}
+
 /** The one image that a verb takes. */
 export function oneImage(options: ParsedOptions): string {
   if (options.positional.length !== 1) throw new UsageError('Expecting one image file name', true);

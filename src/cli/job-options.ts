@@ -1,8 +1,9 @@
 // Options that all jobs of the command line have, in QMP's words.
 
 import type { BlockdevOnError } from '../schema/generated/types.js';
-import { choiceOption, RATE, sizeOption } from './arguments.js';
+import { choiceOption, FORMAT, HELP, IMAGE_OPTS, OBJECT, QUIET, RATE, sizeOption } from './arguments.js';
 import type { OptionSpec, ParsedOptions } from './getopt.js';
+import { PROGRESS, PROGRESS_BAR } from './progress.js';
 
 /** Nobody is there to resume a job that stops: `stop` and `enospc` are for the daemon. */
 const POLICIES = ['report', 'ignore'] as const satisfies readonly BlockdevOnError[];
@@ -23,7 +24,20 @@ export const COPY_POLICIES: readonly OptionSpec[] = [
     help: `When a write fails. ${POLICY_HELP}`,
   },
 ];
-export const JOB_RATE: OptionSpec = { ...RATE, help: 'Rate limit, bytes a second: 50M. 0 (default) is none.' };
+const JOB_RATE: OptionSpec = { ...RATE, help: 'Rate limit, bytes a second: 50M. 0 (default) is none.' };
+
+/** The last options of every job's verb, and what it exits with. */
+export const JOB_OPTIONS: readonly OptionSpec[] = [
+  JOB_RATE,
+  FORMAT,
+  IMAGE_OPTS,
+  PROGRESS_BAR,
+  PROGRESS,
+  QUIET,
+  HELP,
+  OBJECT,
+];
+export const JOB_EXIT_CODES = ['Exit codes', '0    done\n1    failed\n130  interrupted'] as const;
 
 /** `speed` of a job's arguments. */
 export function speedOption(options: ParsedOptions): number | undefined {

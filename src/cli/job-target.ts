@@ -3,13 +3,18 @@
 import { backingOf } from '../block/chain.js';
 import { createImage } from '../block/create.js';
 import type { BlockNode } from '../block/node.js';
-import type { MirrorSyncMode } from '../schema/generated/types.js';
-import { CACHE, type CacheMode, cacheMode, choiceOption } from './arguments.js';
+import type { Job } from '../jobs/job.js';
+import type { JobEnvironment } from '../jobs/start.js';
+import type { BlockdevOnError, MirrorSyncMode } from '../schema/generated/types.js';
+import { CACHE, type CacheMode, choiceOption, oneImage, targetCache } from './arguments.js';
 import { nameFrom } from './chain-names.js';
 import { type CreateValues, creatableFormat, imageCreateOptions, parseCreateOptions } from './create-options.js';
 import { type OptionSpec, type ParsedOptions, UsageError } from './getopt.js';
+import { policyOption, speedOption } from './job-options.js';
 import { reportError } from './output.js';
-import { openImage, type Session } from './session.js';
+import { progressKind } from './progress.js';
+import { runJob } from './run-job.js';
+import { imageArguments, openImage, type Session, withSession } from './session.js';
 import { creationFailure } from './verbs/create.js';
 
 export const TARGET_OPTIONS: readonly OptionSpec[] = [
@@ -30,6 +35,11 @@ export const TARGET_OPTIONS: readonly OptionSpec[] = [
   CACHE,
 ];
 
+export const TARGET_AFTER_FAILURE = [
+  'After Ctrl-C or a failure',
+  'FILENAME is as it was. The target is incomplete: delete it or start again.',
+] as const;
+
 export interface Target {
   name: string;
   format: string;
@@ -47,8 +57,7 @@ export function targetOf(options: ParsedOptions): Target {
   if (mode === 'existing' && options.has('options')) {
     throw new UsageError('-o has no effect when the target exists');
   }
-  const cache = cacheMode(options, 'cache', 'cache', 'writeback');
-  if (cache.writethrough) throw new UsageError(`cache mode '${options.get('cache')}' is not supported yet`);
+  const cache = targetCache(options, 'writeback');
   return {
     name,
     format,
@@ -62,7 +71,7 @@ export function targetOf(options: ParsedOptions): Target {
  * The target, opened for writing; null after its failure has been reported. For `sync` top it is made as an overlay of the source's backing file,
  * for none of the source itself.
  */
-export async function openTarget(
+async function openTarget(
   session: Session,
   source: BlockNode,
   target: Target,
@@ -89,4 +98,45 @@ export async function openTarget(
     }
   }
   return openImage(session, name, { format, writable: true, cache, discard: 'unmap', backing: sync !== 'none' });
+}
+
+/** What the jobs from one image to another are told alike, in QMP's words. */
+export interface TargetJobArguments<S extends MirrorSyncMode> {
+  device: string;
+  target: string;
+  sync: S;
+  speed?: number;
+  'on-source-error'?: BlockdevOnError;
+  'on-target-error'?: BlockdevOnError;
+}
+
+/** Opens the image that was named and the target, and runs the job between them. Resolves with the exit code. */
+export async function runTargetJob<S extends MirrorSyncMode>(
+  options: ParsedOptions,
+  target: Target,
+  sync: S,
+  done: string,
+  start: (env: JobEnvironment, common: TargetJobArguments<S>) => Promise<Job>,
+): Promise<number> {
+  const filename = oneImage(options);
+  const common = {
+    sync,
+    speed: speedOption(options),
+    'on-source-error': policyOption(options, 'on-source-error'),
+    'on-target-error': policyOption(options, 'on-target-error'),
+  };
+  const progress = progressKind(options, true);
+  return withSession(async (session) => {
+    const source = await openImage(session, filename, imageArguments(options));
+    const node = await openTarget(session, source, target, sync);
+    if (node === null) return 1;
+    const incomplete = `'${filename}' is as it was; '${target.name}' is incomplete: delete it or start again.`;
+    return runJob(session, {
+      start: (env) => start(env, { ...common, device: source.nodeName, target: node.nodeName }),
+      progress,
+      done: options.has('quiet') ? undefined : done,
+      stateWhenCancelled: incomplete,
+      stateWhenFailed: incomplete,
+    });
+  });
 }

@@ -6,10 +6,9 @@ import type { JobEnvironment } from '../jobs/start.js';
 import { type BlockError, toBlockError } from '../util/errors.js';
 import { complain, reportError, write } from './output.js';
 import { openProgress, type ProgressKind } from './progress.js';
-import { Interrupt, reasonOf, type Session } from './session.js';
+import { EXIT_INTERRUPTED, Interrupt, reasonOf, type Session } from './session.js';
 
 const UPDATE_MS = 200;
-const EXIT_INTERRUPTED = 130;
 
 export interface JobRun {
   start(env: JobEnvironment): Promise<Job>;

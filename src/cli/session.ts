@@ -13,6 +13,9 @@ import { complain } from './output.js';
 /** A command has nothing else to do on its thread than to copy: page-cache hits of the copy engine's size are read on it. */
 const INLINE_READ_BYTES = 1 << 20;
 
+/** What a command that Ctrl-C ended exits with, as shells have it for SIGINT. */
+export const EXIT_INTERRUPTED = 130;
+
 export interface Session {
   readonly host: Host;
   readonly graph: Graph;
@@ -116,7 +119,7 @@ export class Interrupt {
   readonly #controller = new AbortController();
   readonly #listener = (): void => {
     // Whoever presses it twice does not want to wait.
-    if (this.#controller.signal.aborted) process.exit(130);
+    if (this.#controller.signal.aborted) process.exit(EXIT_INTERRUPTED);
     this.#controller.abort();
   };
 
@@ -124,10 +127,6 @@ export class Interrupt {
     this.signal = this.#controller.signal;
     process.on('SIGINT', this.#listener);
     process.on('SIGTERM', this.#listener);
-  }
-
-  get happened(): boolean {
-    return this.#controller.signal.aborted;
   }
 
   stop(): void {

@@ -1,7 +1,9 @@
-// The speed limit of a job: bytes per second, in slices of 100 ms, changeable at any time. Arithmetic over a clock, no timers: who has
-// to wait asks `delayMs()`, sleeps, and asks again, since the speed may have changed.
+// The speed limit of a job: bytes per second, in slices of 100 ms, changeable at any time. Arithmetic over a clock: who has to wait
+// asks `delayMs()`, sleeps, and asks again, since the speed may have changed.
 //
 //   while ((delay = limit.delayMs()) > 0) sleep(delay);   then, without a pause in between:   limit.charge(bytes)
+//
+// `admit` does just that, for those who cannot be paused and whose speed stays.
 
 import { BlockError } from '../util/errors.js';
 import type { Clock } from './host.js';
@@ -58,6 +60,27 @@ export class RateLimit {
       this.#used = 0;
     }
     this.#used += bytes;
+  }
+
+  /** Waits until `bytes` may go and charges them. Ends at once when `signal` is aborted, having charged nothing. */
+  async admit(bytes: number, signal?: AbortSignal): Promise<void> {
+    for (let delayMs = this.delayMs(); delayMs > 0; delayMs = this.delayMs()) {
+      if (signal?.aborted) return;
+      await this.#wait(delayMs, signal);
+    }
+    this.charge(bytes);
+  }
+
+  #wait(delayMs: number, signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        cancel();
+        signal?.removeEventListener('abort', end);
+        resolve();
+      };
+      const cancel = this.#clock.timer(delayMs, end);
+      signal?.addEventListener('abort', end);
+    });
   }
 
   /** Time that the bytes of this slice take at the current speed. */

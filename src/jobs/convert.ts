@@ -1,9 +1,9 @@
 // Copies the whole content of an image into another one: `qemu-img convert` without the opening and creating. No job: nobody
 // writes to either side meanwhile, it cannot be paused, and an `AbortSignal` ends it.
 
-import type { Admission } from '../block/device.js';
 import type { BlockNode } from '../block/node.js';
 import type { Extent } from '../block/types.js';
+import { RateLimit } from '../host/rate-limit.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import type { CopyFault } from './copy-engine.js';
 import { CHUNK_BYTES, freeContext, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy, transfer, WORKERS } from './copy-engine.js';
@@ -37,8 +37,8 @@ export interface ConvertOptions {
   /** Sectors that cannot be read become zeroes (`--salvage`); they are told here. */
   salvage?: boolean;
   onSalvaged?: (error: BlockError, extent: Extent) => void;
-  /** Rate limit (`-r`). */
-  throttle?: Admission;
+  /** Rate limit (`-r`), bytes a second; 0 (default) is none. */
+  speed?: number;
   signal?: AbortSignal;
   /** Bytes of the image that are done, and all of them. */
   onProgress?: (current: number, total: number) => void;
@@ -49,9 +49,10 @@ export interface ConvertOptions {
  * either side fails with; the target is incomplete then.
  */
 export async function convert(options: ConvertOptions): Promise<void> {
-  const { source, target, compress = false, salvage = false, parallel = WORKERS } = options;
+  const { source, target, compress = false, salvage = false, parallel = WORKERS, speed = 0 } = options;
   const sparseSize = options.sparseSize ?? DEFAULT_SPARSE_BYTES;
   const length = checkSizes(options, sparseSize, parallel);
+  const limit = new RateLimit(source.host.clock, speed);
   const targetIsZero =
     options.targetIsZero ?? (options.base === undefined && (await firstNonZero(target, 0, target.length)) < 0);
 
@@ -66,7 +67,7 @@ export async function convert(options: ConvertOptions): Promise<void> {
       current += bytes;
       options.onProgress?.(current, total);
     },
-    (bytes) => (bytes > 0 ? options.throttle?.admit(true, bytes) : undefined),
+    (bytes) => (bytes > 0 && speed > 0 ? limit.admit(bytes, options.signal) : undefined),
   );
   const classify = sparseSize === 0 ? () => 'data' as const : options.base === undefined ? wholeContent : ownContent;
   const plan = new Plan(

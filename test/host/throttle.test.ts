@@ -209,6 +209,22 @@ describe('RateLimit', () => {
     expect(limit.delayMs()).to.equal(0);
   });
 
+  it('lets in when it was paid for, and an aborted one at once, uncharged', async () => {
+    const clock = new FakeClock();
+    const limit = new RateLimit(clock, 1000);
+    await limit.admit(5000);
+    const order: string[] = [];
+    const stop = new AbortController();
+    const aborted = limit.admit(7000, stop.signal).then(() => order.push('aborted'));
+    stop.abort();
+    await aborted;
+    const paid = limit.admit(1000).then(() => order.push('paid'));
+    await clock.advance(5001);
+    await paid;
+    expect(order).to.deep.equal(['aborted', 'paid']);
+    expect(limit.delayMs()).to.be.closeTo(1000, 2);
+  });
+
   it('does not save up what was not used', async () => {
     const clock = new FakeClock();
     const limit = new RateLimit(clock, 1000);

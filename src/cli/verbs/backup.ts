@@ -1,13 +1,10 @@
 // `diskwright backup`: copies an image as it is at the start.
 
 import { startBackup } from '../../jobs/start.js';
-import { choiceOption, FORMAT, HELP, IMAGE_OPTS, OBJECT, oneImage, QUIET, sizeOption } from '../arguments.js';
+import { choiceOption, sizeOption } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { COPY_POLICIES, JOB_RATE, policyOption, speedOption } from '../job-options.js';
-import { openTarget, TARGET_OPTIONS, targetOf } from '../job-target.js';
-import { PROGRESS, PROGRESS_BAR, progressKind } from '../progress.js';
-import { runJob } from '../run-job.js';
-import { imageArguments, openImage, withSession } from '../session.js';
+import { COPY_POLICIES, JOB_EXIT_CODES, JOB_OPTIONS } from '../job-options.js';
+import { runTargetJob, TARGET_AFTER_FAILURE, TARGET_OPTIONS, targetOf } from '../job-target.js';
 import type { Verb } from '../verb.js';
 
 export const verb: Verb = {
@@ -30,23 +27,18 @@ export const verb: Verb = {
       argument: 'COUNT',
       help: 'Requests in flight.',
     },
-    { key: 'max-chunk', long: 'max-chunk', argument: 'BYTES', help: 'Bytes of a request; 0 (default) for no limit.' },
-    JOB_RATE,
+    {
+      key: 'max-chunk',
+      long: 'max-chunk',
+      argument: 'BYTES',
+      help: 'Bytes of a request at most; 0 (default): as is best here.',
+    },
     ...COPY_POLICIES,
-    FORMAT,
-    IMAGE_OPTS,
-    PROGRESS_BAR,
-    PROGRESS,
-    QUIET,
-    HELP,
+    ...JOB_OPTIONS,
     { key: 'bitmap', long: 'bitmap', argument: 'NAME', help: 'Only what a bitmap says.', refused: true },
     { key: 'bitmap-mode', long: 'bitmap-mode', argument: 'MODE', help: 'What becomes of it.', refused: true },
-    OBJECT,
   ],
-  notes: [
-    ['Exit codes', '0    done\n1    failed\n130  interrupted'],
-    ['After Ctrl-C or a failure', 'FILENAME is as it was. The target is incomplete: delete it or start again.'],
-  ],
+  notes: [JOB_EXIT_CODES, TARGET_AFTER_FAILURE],
   examples: [
     ['diskwright backup --target=monday.qcow2 --compress disk.qcow2', 'a full, compressed backup'],
     ['diskwright backup --target=/dev/vg/copy --mode=existing --format=raw disk.qcow2', 'to a device'],
@@ -55,40 +47,16 @@ export const verb: Verb = {
 };
 
 async function run(options: ParsedOptions): Promise<number> {
-  const filename = oneImage(options);
   const target = targetOf(options);
   const sync = choiceOption(options, 'sync', ['full', 'top']) ?? 'full';
   const compress = options.has('compress');
   if (compress && target.format === 'raw') throw new UsageError('Compression not supported for this file format');
   const maxWorkers = countOption(options, 'max-workers');
   const maxChunk = sizeOption(options, 'max-chunk', 'max-chunk');
-  const common = {
-    speed: speedOption(options),
-    'on-source-error': policyOption(options, 'on-source-error'),
-    'on-target-error': policyOption(options, 'on-target-error'),
-  };
-  const progress = progressKind(options, true);
-  return withSession(async (session) => {
-    const source = await openImage(session, filename, imageArguments(options));
-    const node = await openTarget(session, source, target, sync);
-    if (node === null) return 1;
-    const incomplete = `'${filename}' is as it was; '${target.name}' is incomplete: delete it or start again.`;
-    return runJob(session, {
-      start: (env) =>
-        startBackup(env, {
-          ...common,
-          device: source.nodeName,
-          target: node.nodeName,
-          sync,
-          compress,
-          'x-perf': { 'max-workers': maxWorkers, 'max-chunk': maxChunk },
-        }),
-      progress,
-      done: options.has('quiet') ? undefined : 'Image backed up.',
-      stateWhenCancelled: incomplete,
-      stateWhenFailed: incomplete,
-    });
-  });
+  const own = { compress, 'x-perf': { 'max-workers': maxWorkers, 'max-chunk': maxChunk } };
+  return runTargetJob(options, target, sync, 'Image backed up.', (env, common) =>
+    startBackup(env, { ...common, ...own }),
+  );
 }
 
 function countOption(options: ParsedOptions, key: string): number | undefined {

@@ -3,11 +3,11 @@
 import { backingOf } from '../../block/chain.js';
 import { startCommit } from '../../jobs/start.js';
 import { BlockError } from '../../util/errors.js';
-import { CACHE, cacheMode, FORMAT, HELP, IMAGE_OPTS, OBJECT, oneImage, QUIET } from '../arguments.js';
+import { CACHE, oneImage, targetCache } from '../arguments.js';
 import { findBelow } from '../chain-names.js';
-import { type ParsedOptions, UsageError } from '../getopt.js';
-import { JOB_RATE, speedOption } from '../job-options.js';
-import { PROGRESS, PROGRESS_BAR, progressKind } from '../progress.js';
+import type { ParsedOptions } from '../getopt.js';
+import { JOB_EXIT_CODES, JOB_OPTIONS, speedOption } from '../job-options.js';
+import { progressKind } from '../progress.js';
 import { runJob } from '../run-job.js';
 import { imageArguments, openImage, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
@@ -22,18 +22,11 @@ export const verb: Verb = {
   options: [
     { key: 'base', short: 'b', argument: 'BASE', help: 'Image of the backing chain that is written to. Implies -d.' },
     { key: 'drop', short: 'd', help: 'Do not empty FILENAME: it is going to be deleted.' },
-    FORMAT,
-    IMAGE_OPTS,
     CACHE,
-    JOB_RATE,
-    PROGRESS_BAR,
-    PROGRESS,
-    QUIET,
-    HELP,
-    OBJECT,
+    ...JOB_OPTIONS,
   ],
   notes: [
-    ['Exit codes', '0    done\n1    failed\n130  interrupted'],
+    JOB_EXIT_CODES,
     [
       'After Ctrl-C or a failure',
       'FILENAME is as it was and reads as before. The backing file holds a part of its data: other overlays\nof it, if there are any, read that. The same command goes on.',
@@ -47,9 +40,8 @@ export const verb: Verb = {
 };
 
 async function run(options: ParsedOptions): Promise<number> {
-  const cache = cacheMode(options, 'cache', 'cache', 'writeback');
+  const cache = targetCache(options, 'writeback');
   const speed = speedOption(options);
-  if (cache.writethrough) throw new UsageError(`cache mode '${options.get('cache')}' is not supported yet`);
   const filename = oneImage(options);
   const progress = progressKind(options);
   return withSession(async (session) => {

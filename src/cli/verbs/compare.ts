@@ -18,13 +18,20 @@ import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, reportFailure, write } from '../output.js';
 import { openProgress, PROGRESS, PROGRESS_BAR, progressKind } from '../progress.js';
 import { ratedState } from '../rate.js';
-import { Interrupt, imageArguments, openImage, reasonOf, type Session, withSession } from '../session.js';
+import {
+  EXIT_INTERRUPTED,
+  Interrupt,
+  imageArguments,
+  openImage,
+  reasonOf,
+  type Session,
+  withSession,
+} from '../session.js';
 import type { Verb } from '../verb.js';
 
 const EXIT_DIFFERENT = 1;
 const EXIT_OPEN_FAILED = 2;
 const EXIT_READ_FAILED = 4;
-const EXIT_INTERRUPTED = 130;
 
 export const verb: Verb = {
   name: 'compare',

@@ -4,7 +4,6 @@ import { backingOf } from '../../block/chain.js';
 import { createImage } from '../../block/create.js';
 import type { BlockNode } from '../../block/node.js';
 import { findDriver } from '../../block/registry.js';
-import { RateLimit } from '../../host/rate-limit.js';
 import { convert } from '../../jobs/convert.js';
 import { toBlockError } from '../../util/errors.js';
 import {
@@ -21,6 +20,7 @@ import {
   SOURCE_CACHE,
   sizeOption,
   sizeValue,
+  targetCache,
 } from '../arguments.js';
 import {
   asksForOptionHelp,
@@ -34,13 +34,20 @@ import { type ParsedOptions, UsageError } from '../getopt.js';
 import { complain, reportError, write } from '../output.js';
 import { openProgress, PROGRESS, PROGRESS_BAR, type ProgressKind, progressKind } from '../progress.js';
 import { ratedState } from '../rate.js';
-import { Interrupt, imageArguments, openImage, reasonOf, type Session, withSession } from '../session.js';
+import {
+  EXIT_INTERRUPTED,
+  Interrupt,
+  imageArguments,
+  openImage,
+  reasonOf,
+  type Session,
+  withSession,
+} from '../session.js';
 import type { Verb } from '../verb.js';
 import { creationFailure } from './create.js';
 
 const MAX_SPARSE_BYTES = 16 << 20;
 const SECTOR_BYTES = 512;
-const EXIT_INTERRUPTED = 130;
 
 export const verb: Verb = {
   name: 'convert',
@@ -183,8 +190,7 @@ function planOf(options: ParsedOptions, format: string): Plan {
   if (compress && format === 'raw' && !targetImageOpts) {
     throw new UsageError('Compression not supported for this file format');
   }
-  const cache = cacheMode(options, 'cache', 'cache', 'unsafe');
-  if (cache.writethrough) throw new UsageError(`cache mode '${options.get('cache')}' is not supported yet`);
+  const cache = targetCache(options, 'unsafe');
   return {
     source,
     target,
@@ -258,7 +264,6 @@ async function copy(session: Session, source: BlockNode, target: BlockNode, plan
   const { clock } = session.host;
   const view = openProgress(plan.progress);
   const interrupt = new Interrupt();
-  const limit = new RateLimit(clock, plan.speed);
   const startedMs = clock.now();
   try {
     view.update({ current: 0, total: source.length });
@@ -274,7 +279,7 @@ async function copy(session: Session, source: BlockNode, target: BlockNode, plan
       onSalvaged: (error, { offset }) => {
         if (!plan.quiet) complain(`warning: error while reading offset ${offset}: ${reasonOf(error)}`);
       },
-      throttle: plan.speed === 0 ? undefined : { admit: (_, bytes) => admit(session, limit, bytes) },
+      speed: plan.speed,
       signal: interrupt.signal,
       onProgress: (current, total) => view.update(ratedState(clock.now() - startedMs, current, total)),
     });
@@ -298,13 +303,4 @@ async function copy(session: Session, source: BlockNode, target: BlockNode, plan
   } finally {
     interrupt.stop();
   }
-}
-
-/** Waits until the rate limit lets `bytes` go. */
-async function admit(session: Session, limit: RateLimit, bytes: number): Promise<void> {
-  for (let delayMs = limit.delayMs(); delayMs > 0; delayMs = limit.delayMs()) {
-    const waitMs = delayMs;
-    await new Promise<void>((resolve) => session.host.clock.timer(waitMs, resolve));
-  }
-  limit.charge(bytes);
 }

@@ -1,13 +1,10 @@
 // `diskwright mirror`: copies an image as a mirror job, which ends when both sides agree.
 
 import { startMirror } from '../../jobs/start.js';
-import { choiceOption, FORMAT, HELP, IMAGE_OPTS, OBJECT, oneImage, QUIET, sizeOption } from '../arguments.js';
+import { choiceOption, sizeOption } from '../arguments.js';
 import type { ParsedOptions } from '../getopt.js';
-import { COPY_POLICIES, JOB_RATE, policyOption, speedOption } from '../job-options.js';
-import { openTarget, TARGET_OPTIONS, targetOf } from '../job-target.js';
-import { PROGRESS, PROGRESS_BAR, progressKind } from '../progress.js';
-import { runJob } from '../run-job.js';
-import { imageArguments, openImage, withSession } from '../session.js';
+import { COPY_POLICIES, JOB_EXIT_CODES, JOB_OPTIONS } from '../job-options.js';
+import { runTargetJob, TARGET_AFTER_FAILURE, TARGET_OPTIONS, targetOf } from '../job-target.js';
 import type { Verb } from '../verb.js';
 
 export const verb: Verb = {
@@ -39,21 +36,11 @@ export const verb: Verb = {
       help: 'background (default) or write-blocking: how writes during the job reach the target.',
     },
     { key: 'unmap', long: 'unmap', argument: 'on|off', help: 'Zeroes may become holes on the target (default: on).' },
-    JOB_RATE,
     ...COPY_POLICIES,
-    FORMAT,
-    IMAGE_OPTS,
-    PROGRESS_BAR,
-    PROGRESS,
-    QUIET,
-    HELP,
+    ...JOB_OPTIONS,
     { key: 'bitmap', long: 'bitmap', argument: 'NAME', help: 'Only what a bitmap says.', refused: true },
-    OBJECT,
   ],
-  notes: [
-    ['Exit codes', '0    done\n1    failed\n130  interrupted'],
-    ['After Ctrl-C or a failure', 'FILENAME is as it was. The target is incomplete: delete it or start again.'],
-  ],
+  notes: [JOB_EXIT_CODES, TARGET_AFTER_FAILURE],
   examples: [
     ['diskwright mirror --target=copy.qcow2 -p disk.qcow2', 'a full copy'],
     ['diskwright mirror --target=snap-copy.qcow2 --sync=top snap.qcow2', 'of the top image only'],
@@ -62,40 +49,14 @@ export const verb: Verb = {
 };
 
 async function run(options: ParsedOptions): Promise<number> {
-  const filename = oneImage(options);
   const target = targetOf(options);
   const sync = choiceOption(options, 'sync', ['full', 'top', 'none']) ?? 'full';
   const granularity = sizeOption(options, 'granularity', 'granularity');
   const bufSize = sizeOption(options, 'buf-size', 'buf-size');
   const copyMode = choiceOption(options, 'copy-mode', ['background', 'write-blocking']);
   const unmap = choiceOption(options, 'unmap', ['on', 'off']) !== 'off';
-  const common = {
-    speed: speedOption(options),
-    'on-source-error': policyOption(options, 'on-source-error'),
-    'on-target-error': policyOption(options, 'on-target-error'),
-  };
-  const progress = progressKind(options, true);
-  return withSession(async (session) => {
-    const source = await openImage(session, filename, imageArguments(options));
-    const node = await openTarget(session, source, target, sync);
-    if (node === null) return 1;
-    const incomplete = `'${filename}' is as it was; '${target.name}' is incomplete: delete it or start again.`;
-    return runJob(session, {
-      start: (env) =>
-        startMirror(env, {
-          ...common,
-          device: source.nodeName,
-          target: node.nodeName,
-          sync,
-          granularity,
-          'buf-size': bufSize,
-          'copy-mode': copyMode,
-          unmap,
-        }),
-      progress,
-      done: options.has('quiet') ? undefined : 'Image mirrored.',
-      stateWhenCancelled: incomplete,
-      stateWhenFailed: incomplete,
-    });
-  });
+  const own = { granularity, 'buf-size': bufSize, 'copy-mode': copyMode, unmap };
+  return runTargetJob(options, target, sync, 'Image mirrored.', (env, common) =>
+    startMirror(env, { ...common, ...own }),
+  );
 }

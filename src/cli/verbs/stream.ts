@@ -4,11 +4,11 @@ import type { BlockNode } from '../../block/node.js';
 import { startStream } from '../../jobs/start.js';
 import type { BlockStreamArguments } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
-import { FORMAT, HELP, IMAGE_OPTS, OBJECT, oneImage, QUIET } from '../arguments.js';
+import { oneImage } from '../arguments.js';
 import { findBelow, nameInHeader } from '../chain-names.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { JOB_RATE, ON_ERROR, policyOption, speedOption } from '../job-options.js';
-import { PROGRESS, PROGRESS_BAR, progressKind } from '../progress.js';
+import { JOB_EXIT_CODES, JOB_OPTIONS, ON_ERROR, policyOption, speedOption } from '../job-options.js';
+import { progressKind } from '../progress.js';
 import { runJob } from '../run-job.js';
 import { imageArguments, openImage, type Session, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
@@ -34,18 +34,11 @@ export const verb: Verb = {
       argument: 'NAME',
       help: 'What the header of FILENAME will name as backing file. Default: the name of the image that stays.',
     },
-    JOB_RATE,
     ON_ERROR,
-    FORMAT,
-    IMAGE_OPTS,
-    PROGRESS_BAR,
-    PROGRESS,
-    QUIET,
-    HELP,
-    OBJECT,
+    ...JOB_OPTIONS,
   ],
   notes: [
-    ['Exit codes', '0    done\n1    failed\n130  interrupted'],
+    JOB_EXIT_CODES,
     [
       'After Ctrl-C or a failure',
       'FILENAME reads as before and still needs its backing files. What was copied stays in it;\nthe same command goes on from there.',
