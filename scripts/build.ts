@@ -1,11 +1,13 @@
 // `npm run build:js`: writes dist/.
 //
-//   dist/cli.cjs   the command line: one CommonJS bundle, in which a verb's modules run when they are asked for
+//   dist/cli.cjs   starts the command line
+//   dist/cli/      the command line: one CommonJS bundle, in which a verb's modules run when they are asked for, and its code cache
 //   dist/lib/      the library: ES modules and declarations, as the compiler makes them
 
 import { spawnSync } from 'node:child_process';
-import { chmodSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -15,12 +17,16 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 /** Packages that are addons, or are loaded when they are needed: they stay outside of the bundle. */
 const EXTERNAL = ['fs-ext', 'bottleneck', 'node-gyp-build', 'zstd-napi'];
 
-/** Writes the command line to `outfile`, which must lie somewhere below the package's folder: it looks for the addon from there. */
+/**
+ * Writes the command line to `outfile` and a folder beside it, which must lie somewhere below the package's folder: it looks for the
+ * addon from there.
+ */
 export async function bundleCli(outfile: string): Promise<void> {
+  const bundle = join(dirname(outfile), 'cli', 'main.cjs');
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
   await build({
     entryPoints: [join(root, 'src/cli/entry.ts')],
-    outfile,
+    outfile: bundle,
     bundle: true,
     platform: 'node',
     target: 'node20',
@@ -29,11 +35,33 @@ export async function bundleCli(outfile: string): Promise<void> {
     minifyWhitespace: true,
     external: EXTERNAL,
     // A CommonJS module has no import.meta: what it knows of itself is its file name.
-    banner: { js: "#!/usr/bin/env node\nconst importMetaUrl = require('node:url').pathToFileURL(__filename).href;" },
+    banner: { js: "const importMetaUrl = require('node:url').pathToFileURL(__filename).href;" },
     define: { 'import.meta.url': 'importMetaUrl', DISKWRIGHT_VERSION: JSON.stringify(version) },
     logLevel: 'warning',
   });
+  copyFileSync(join(root, 'scripts', 'launcher.cjs'), outfile);
   chmodSync(outfile, 0o755);
+  warmCache(outfile, bundle);
+}
+
+/** Lets V8 compile what a copy needs, and keeps it. */
+function warmCache(launcher: string, bundle: string): void {
+  const folder = mkdtempSync(join(tmpdir(), 'diskwright-build-'));
+  try {
+    const source = join(folder, 'source');
+    writeFileSync(source, Buffer.alloc(1 << 20, 'some data'));
+    const words = ['convert', '-f', 'raw', '-O', 'qcow2', source, join(folder, 'target')];
+    const { status } = spawnSync(
+      process.execPath,
+      [join(root, 'scripts', 'warm-cache.cjs'), launcher, bundle, ...words],
+      {
+        stdio: 'inherit',
+      },
+    );
+    if (status !== 0) throw new Error(`the command line does not run: exit ${status}`);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
 function compileLibrary(): void {

@@ -6,14 +6,23 @@ import { UsageError } from './getopt.js';
 export const PROGRAM = 'diskwright';
 
 let readerGone = false;
+let watched = { out: false, errors: false };
 
+/** Streams are loaded at their first use, which takes some milliseconds: a command that prints nothing spends none. */
 export function write(text: string): void {
+  if (!watched.out) {
+    watched = { ...watched, out: true };
+    process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+      // A reader that went away (`diskwright map ... | head`) is no failure: what a command does to images it ends all the same.
+      if (error.code === 'EPIPE') {
+        readerGone = true;
+        return;
+      }
+      reportError(`error while writing to standard output: ${error.message}`);
+      process.exit(1);
+    });
+  }
   if (!readerGone) process.stdout.write(text);
-}
-
-/** A reader that went away (`diskwright map ... | head`) is no failure: what a command does to images it ends all the same. */
-export function stopWriting(): void {
-  readerGone = true;
 }
 
 /** Nobody reads what is written any more. */
@@ -22,6 +31,11 @@ export function isUnread(): boolean {
 }
 
 export function complain(text: string): void {
+  if (!watched.errors) {
+    watched = { ...watched, errors: true };
+    // Nobody is left to be told.
+    process.stderr.on('error', () => undefined);
+  }
   process.stderr.write(`${text}\n`);
 }
 

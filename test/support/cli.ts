@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bundleCli } from '../../scripts/build.js';
 
-const BUNDLE = fileURLToPath(new URL('../../dist/test-cli.cjs', import.meta.url));
+const BUNDLE = fileURLToPath(new URL('../../dist/cli.cjs', import.meta.url));
 
 export interface Outcome {
   code: number | null;

@@ -1,6 +1,7 @@
 // The real host: files of the operating system, through the addon.
-import { constants, existsSync, promises } from 'node:fs';
+import { constants, existsSync, realpath, unlink } from 'node:fs';
 import { dirname } from 'node:path';
+import { promisify } from 'node:util';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import type { FileInfo, Host, HostFile, OpenFileOptions } from '../host.js';
 import { load, loadNative, type Native } from './binding.js';
@@ -127,7 +128,7 @@ export class RealHost implements Host {
 
   async realPath(path: string): Promise<string> {
     try {
-      return await promises.realpath(path);
+      return await promisify(realpath)(path);
     } catch (error) {
       throw toBlockError(error, { operation: 'real-path', path });
     }
@@ -135,7 +136,7 @@ export class RealHost implements Host {
 
   async unlink(path: string): Promise<void> {
     try {
-      await promises.unlink(path);
+      await promisify(unlink)(path);
     } catch (error) {
       throw toBlockError(error, { operation: 'unlink', path });
     }

@@ -1,12 +1,14 @@
 // What the system knows of a file, in the host's words. These are rare: node's own calls do.
 import type { BigIntStats } from 'node:fs';
-import { fstat, promises } from 'node:fs';
+import { closeSync, fstat, openSync, stat } from 'node:fs';
 import { promisify } from 'node:util';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import type { FileInfo, FileKind } from '../host.js';
 import type { Native } from './binding.js';
 import { errnoError } from './errno.js';
 
+// Callbacks made promises: node's own promises of files take 3 ms to load.
+const statOf = promisify(stat) as (path: string, options: { bigint: true }) => Promise<BigIntStats>;
 const fstatOf = promisify(fstat) as (fd: number, options: { bigint: true }) => Promise<BigIntStats>;
 
 /** Kinds by the type bits of st_mode, shifted right by 12. */
@@ -27,15 +29,15 @@ export async function infoOfDescriptor(fd: number, path: string): Promise<FileIn
 /** Follows links. The size of a block device is asked of the device. */
 export async function infoOfPath(native: Native, path: string): Promise<FileInfo> {
   try {
-    const info = infoOf(await promises.stat(path, { bigint: true }));
+    const info = infoOf(await statOf(path, { bigint: true }));
     if (info.kind !== 'block') return info;
-    const handle = await promises.open(path, 'r');
+    const fd = openSync(path, 'r');
     try {
-      const size = native.fileSize(handle.fd);
+      const size = native.fileSize(fd);
       if (size < 0) throw errnoError(size, { operation: 'stat', path });
       return { ...info, size };
     } finally {
-      await handle.close();
+      closeSync(fd);
     }
   } catch (error) {
     throw toBlockError(error, { operation: 'stat', path });

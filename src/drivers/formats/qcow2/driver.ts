@@ -104,7 +104,7 @@ export class Qcow2Node extends BlockNode implements Inspectable {
   }
 
   override expectWrites(bytes: number): void {
-    if (Number.isSafeInteger(bytes) && bytes > 0) this.#image.file.expect(bytes);
+    if (Number.isSafeInteger(bytes) && bytes >= 0) this.#image.file.expect(bytes);
   }
 
   override mapSync(offset: number, length: number): number {
