@@ -191,6 +191,11 @@ Napi::Value lockConflicts(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(result));
 }
 
+Napi::Value seekRunOf(const Napi::CallbackInfo& info) {
+  const int64_t found = seekRun(static_cast<int>(argument(info, 0)), static_cast<int64_t>(argument(info, 1)));
+  return Napi::Number::New(info.Env(), static_cast<double>(found));
+}
+
 Napi::Value fileSizeOf(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(fileSize(static_cast<int>(argument(info, 0)))));
 }
@@ -208,6 +213,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("firstDifference", Napi::Function::New(env, firstDifferenceOf));
   exports.Set("lock", Napi::Function::New(env, lock));
   exports.Set("lockConflicts", Napi::Function::New(env, lockConflicts));
+  exports.Set("seek", Napi::Function::New(env, seekRunOf));
   exports.Set("fileSize", Napi::Function::New(env, fileSizeOf));
   exports.Set("mappedSlabs", Napi::Function::New(env, mappedSlabs));
   exports.Set("codecs", Napi::String::New(env, describeCodecs()));

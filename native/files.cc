@@ -106,6 +106,20 @@ int64_t fileSize(int fd) {
   return static_cast<int64_t>(bytes);
 }
 
+int64_t seekRun(int fd, int64_t offset) {
+  const int64_t size = fileSize(fd);
+  if (size < 0) return size;
+  const off_t data = lseek(fd, offset, SEEK_DATA);
+  if (data < 0) {
+    if (errno == ENXIO) return size * 2;  // a hole up to the end
+    if (errno != EINVAL && errno != EOPNOTSUPP) return -errno;
+    return size * 2 + 1;
+  }
+  if (data > offset) return data * 2;
+  const off_t hole = lseek(fd, offset, SEEK_HOLE);
+  return (hole > offset ? hole : size) * 2 + 1;
+}
+
 int64_t ofdLock(int fd, int kind, uint64_t start, uint64_t length) {
   struct flock lock = lockOf(kind, start, length);
   if (fcntl(fd, F_OFD_SETLK, &lock) == 0) return 0;

@@ -62,21 +62,6 @@ int64_t callOnce(Request& request, int rwf, Faults& faults) {
   return moved < 0 ? -errno : moved;
 }
 
-int64_t seek(Request& request) {
-  const auto offset = static_cast<off_t>(request.offset);
-  const int64_t size = fileSize(request.fd);
-  if (size < 0) return size;
-  const off_t data = lseek(request.fd, offset, SEEK_DATA);
-  if (data < 0) {
-    if (errno == ENXIO) return size * 2;  // a hole up to the end
-    if (errno != EINVAL && errno != EOPNOTSUPP) return -errno;
-    return size * 2 + 1;
-  }
-  if (data > offset) return data * 2;
-  const off_t hole = lseek(request.fd, offset, SEEK_HOLE);
-  return (hole > offset ? hole : size) * 2 + 1;
-}
-
 int64_t copyRange(Request& request, const std::atomic<bool>& stopping) {
   auto from = static_cast<loff_t>(request.offset);
   auto to = static_cast<loff_t>(request.offset2);
@@ -116,8 +101,6 @@ int64_t runOther(Request& r, const std::atomic<bool>& stopping) {
       return untilNotInterrupted([&] {
         return fallocate(r.fd, r.extra, static_cast<off_t>(r.offset), static_cast<off_t>(r.length));
       });
-    case kSeek:
-      return seek(r);
     case kCopyRange:
       return copyRange(r, stopping);
     case kOpen: {

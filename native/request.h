@@ -23,7 +23,6 @@ enum Op : int32_t {
   kDataSync = 5,
   kTruncate = 6,    // offset = new size
   kFallocate = 7,   // extra = mode
-  kSeek = 8,        // result = end of the run * 2, + 1 where it is data
   kCopyRange = 9,   // fd2, offset2 = target; result = bytes
   kOpen = 10,       // address = path (length bytes, NUL behind), extra = flags, address2 = 12 bytes for the findings; result = fd
   kClose = 11,

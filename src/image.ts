@@ -3,6 +3,8 @@
 import { DirtyBitmap } from './block/bitmap.js';
 import { Device } from './block/device.js';
 import type { BlockNode } from './block/node.js';
+import { ThrottleGroup } from './host/throttle.js';
+import type { ThrottleLimits } from './schema/generated/types.js';
 import { BlockError } from './util/errors.js';
 
 /**
@@ -22,6 +24,15 @@ export class Image extends Device {
   /** Name of the image's file; after a mirror or an active commit was completed, that of the new one. */
   get filename(): string {
     return this.node.filename;
+  }
+
+  /**
+   * Limits reads and writes from now on (QAPI `ThrottleLimits`: bps and iops; total, read, write; bursts); `{}` lifts all limits. Throws
+   * `invalid-argument`.
+   */
+  limit(limits: ThrottleLimits): void {
+    const group = new ThrottleGroup(this.node.host.clock, limits);
+    this.setThrottle(group.enabled ? group.join() : null);
   }
 
   /** Begins to record in a new dirty bitmap which parts are written (`granularity` in bytes, 64 KiB by default). Throws `exists`, `invalid-argument`. */

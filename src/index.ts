@@ -10,13 +10,16 @@ import type { OpenOptions } from './block/open.js';
 import { openRealHost } from './host/real/index.js';
 import type { Image } from './image.js';
 import type { JobHandle } from './job-handle.js';
-import type { BackupArguments, CommitArguments, MirrorArguments } from './jobs/start.js';
-import type { BlockStreamArguments, ImageInfo, MapEntry } from './schema/generated/types.js';
+import type { ImageInfo, MapEntry } from './schema/generated/types.js';
 import {
+  type BackupRequest,
+  type BackupSettings,
+  type CommitSettings,
   type ConvertSettings,
   type ImageName,
   type InfoOptions,
-  type JobTargetOptions,
+  type MirrorSettings,
+  type StreamSettings,
   Workspace,
 } from './workspace.js';
 
@@ -32,17 +35,26 @@ export { Image } from './image.js';
 export { JobHandle } from './job-handle.js';
 export type { JobEventMap, JobEventName } from './jobs/events.js';
 export type { ProgressSnapshot } from './jobs/progress.js';
-export type { BackupArguments, CommitArguments, MirrorArguments } from './jobs/start.js';
 export type {
   BlockdevOptions,
-  BlockStreamArguments,
   ImageInfo,
   JobStatus,
   JobVerb,
   MapEntry,
+  ThrottleLimits,
 } from './schema/generated/types.js';
 export { BlockError, type BlockErrorCode } from './util/errors.js';
-export type { ConvertSettings, ImageName, InfoOptions, JobTargetOptions, WorkspaceOptions } from './workspace.js';
+export type {
+  BackupRequest,
+  BackupSettings,
+  CommitSettings,
+  ConvertSettings,
+  ImageName,
+  InfoOptions,
+  MirrorSettings,
+  StreamSettings,
+  WorkspaceOptions,
+} from './workspace.js';
 export { Workspace };
 
 let shared: Workspace | null = null;
@@ -93,31 +105,28 @@ export function compare(a: ImageName, b: ImageName, options?: CompareOptions): P
 }
 
 /** Starts a job that pulls what the backing files hold into `image`. */
-export function stream(image: Image, args?: Omit<BlockStreamArguments, 'device'>): Promise<JobHandle> {
-  return workspace().stream(image, args);
+export function stream(image: Image, settings?: StreamSettings): Promise<JobHandle> {
+  return workspace().stream(image, settings);
 }
 
 /** Starts a job that writes `image` down into its base; it becomes ready, and `complete` puts the base in the image's place. */
-export function commit(image: Image, args?: Omit<CommitArguments, 'device'>): Promise<JobHandle> {
-  return workspace().commit(image, args);
+export function commit(image: Image, settings?: CommitSettings): Promise<JobHandle> {
+  return workspace().commit(image, settings);
 }
 
 /** Starts a job that copies `image`, and all that is written to it meanwhile, to an image that is there. */
-export function mirror(
-  image: Image,
-  target: ImageName,
-  args: Omit<MirrorArguments, 'device' | 'target'> & JobTargetOptions,
-): Promise<JobHandle> {
-  return workspace().mirror(image, target, args);
+export function mirror(image: Image, target: ImageName, settings: MirrorSettings): Promise<JobHandle> {
+  return workspace().mirror(image, target, settings);
 }
 
 /** Starts a job that copies `image`, as it is now, to an image that is there. */
-export function backup(
-  image: Image,
-  target: ImageName,
-  args: Omit<BackupArguments, 'device' | 'target'> & JobTargetOptions,
-): Promise<JobHandle> {
-  return workspace().backup(image, target, args);
+export function backup(image: Image, target: ImageName, settings: BackupSettings): Promise<JobHandle> {
+  return workspace().backup(image, target, settings);
+}
+
+/** Starts backups of several images as they are at one moment: one transaction, in which all succeed or all fail. */
+export function backups(requests: readonly BackupRequest[]): Promise<JobHandle[]> {
+  return workspace().backups(requests);
 }
 
 /** Cancels all jobs and closes all images of the functions above, and what they run on. The next call begins anew. */

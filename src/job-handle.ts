@@ -3,7 +3,7 @@
 import type { JobEventMap, JobEventName } from './jobs/events.js';
 import type { Job } from './jobs/job.js';
 import type { ProgressSnapshot } from './jobs/progress.js';
-import type { JobStatus, JobType } from './schema/generated/types.js';
+import type { BlockJobChangeOptionsMirror, JobStatus, JobType } from './schema/generated/types.js';
 
 /** A running job. The verbs throw `bad-state` in a state that does not take them (QAPI `JobVerb`). */
 export class JobHandle {
@@ -64,6 +64,10 @@ export class JobHandle {
   /** Bytes a second from now on; 0 = no limit. */
   setSpeed(bytesPerSecond: number): void {
     this.#job.setSpeed(bytesPerSecond);
+  }
+  /** Changes what a running job can change: a mirror's `copy-mode`. Throws `unsupported` where that is nothing, `invalid-argument`. */
+  change(options: BlockJobChangeOptionsMirror): void {
+    this.#job.change(options);
   }
   /** Ends a ready job with its last step: a mirror's target takes the source's place. */
   complete(): Promise<void> {

@@ -16,12 +16,13 @@ import { JobHandle } from './job-handle.js';
 import { type ConvertOptions, convert } from './jobs/convert.js';
 import type { Job } from './jobs/job.js';
 import { JobManager } from './jobs/manager.js';
+import { checkPriority, DEFAULT_PRIORITY, JobScheduler } from './jobs/scheduler.js';
 import {
   type BackupArguments,
   type CommitArguments,
   type JobEnvironment,
   type MirrorArguments,
-  startBackup,
+  startBackups,
   startCommit,
   startMirror,
   startStream,
@@ -38,6 +39,21 @@ export interface WorkspaceOptions {
   gate?: OpenGate;
   /** Gets warnings of one line. */
   warn?: (message: string) => void;
+  /** Jobs that run at once on one disk (file system, or block device); the others wait in state `created`. Default: all run. */
+  jobsPerDisk?: number;
+}
+
+/** When a job of a workspace with `jobsPerDisk` gets its turn. */
+export interface JobTurn {
+  /** 0 (first) to 9. Default: 5. */
+  priority?: number;
+}
+
+/** One of several backups of the same moment. */
+export interface BackupRequest {
+  image: Image;
+  target: ImageName;
+  args: BackupSettings;
 }
 
 export interface InfoOptions extends OpenOptions {
@@ -60,16 +76,22 @@ export interface ConvertSettings
     : never;
 }
 
-export interface JobTargetOptions {
+export interface JobTargetOptions extends JobTurn {
   /** Format of the target; found out where it is left out. */
   format?: string;
 }
+
+export type StreamSettings = Omit<BlockStreamArguments, 'device'> & JobTurn;
+export type CommitSettings = Omit<CommitArguments, 'device'> & JobTurn;
+export type MirrorSettings = Omit<MirrorArguments, 'device' | 'target'> & JobTargetOptions;
+export type BackupSettings = Omit<BackupArguments, 'device' | 'target'> & JobTargetOptions;
 
 /** Everything of it is closed with `close`. The functions of the package work on one of their own. */
 export class Workspace {
   readonly host: Host;
   readonly #graph: Graph;
   readonly #manager: JobManager;
+  readonly #scheduler: JobScheduler | null;
   #images = 0;
 
   constructor(host: Host, options: WorkspaceOptions = {}) {
@@ -77,6 +99,8 @@ export class Workspace {
     this.host = host;
     this.#graph = new Graph(host, options);
     this.#manager = new JobManager(host.clock);
+    const { jobsPerDisk } = options;
+    this.#scheduler = jobsPerDisk === undefined ? null : new JobScheduler({ perDisk: jobsPerDisk });
   }
 
   /** Opens an image for reading and writing (or with `readOnly`). Rejects with `not-found`, `locked`, `permission`, `invalid-image`, ... */
@@ -154,6 +178,7 @@ export class Workspace {
           source: from,
           target: node,
           targetIsZero: node.backing === null ? true : undefined,
+          warn: this.#graph.warn,
           base: node.backing === null ? undefined : (from.backing?.node ?? undefined),
         });
       } catch (error) {
@@ -165,40 +190,54 @@ export class Workspace {
   }
 
   /** Starts to pull what the backing files hold into `image`. `base` names the backing file that stays. */
-  async stream(image: Image, args: Omit<BlockStreamArguments, 'device'> = {}): Promise<JobHandle> {
-    return this.#handle(await startStream(this.#environment, { ...args, device: image.node.nodeName }));
+  async stream(image: Image, settings: StreamSettings = {}): Promise<JobHandle> {
+    const { priority, ...args } = settings;
+    return this.#handle(await startStream(this.#environment(priority), { ...args, device: image.node.nodeName }));
   }
 
   /**
    * Starts to write `image` (or what lies between `top` and `base`) down into `base`. Of the image itself it is an active commit: it
    * becomes ready, and `complete` puts the base in the image's place.
    */
-  async commit(image: Image, args: Omit<CommitArguments, 'device'> = {}): Promise<JobHandle> {
-    return this.#handle(await startCommit(this.#environment, { ...args, device: image.node.nodeName }));
+  async commit(image: Image, settings: CommitSettings = {}): Promise<JobHandle> {
+    const { priority, ...args } = settings;
+    return this.#handle(await startCommit(this.#environment(priority), { ...args, device: image.node.nodeName }));
   }
 
   /** Starts to copy `image` to an image that is there; what is written meanwhile follows. When it is ready, `complete` pivots to the target. */
-  async mirror(
-    image: Image,
-    target: ImageName,
-    args: Omit<MirrorArguments, 'device' | 'target'> & JobTargetOptions,
-  ): Promise<JobHandle> {
-    const { format, ...rest } = args;
-    return this.#toTarget(target, format, args.sync, (name) =>
-      startMirror(this.#environment, { ...rest, device: image.node.nodeName, target: name }),
-    );
+  async mirror(image: Image, target: ImageName, settings: MirrorSettings): Promise<JobHandle> {
+    const { format, priority, ...args } = settings;
+    const environment = this.#environment(priority);
+    const node = await this.#openTarget(target, settings);
+    return this.#orRelease([node], async () => {
+      const job = await startMirror(environment, { ...args, device: image.node.nodeName, target: node.nodeName });
+      return this.#handle(job, node);
+    });
   }
 
   /** Starts to copy `image`, as it is now, to an image that is there and of the same size. Guests may go on writing. */
-  async backup(
-    image: Image,
-    target: ImageName,
-    args: Omit<BackupArguments, 'device' | 'target'> & JobTargetOptions,
-  ): Promise<JobHandle> {
-    const { format, ...rest } = args;
-    return this.#toTarget(target, format, args.sync, (name) =>
-      startBackup(this.#environment, { ...rest, device: image.node.nodeName, target: name }),
-    );
+  async backup(image: Image, target: ImageName, args: BackupSettings): Promise<JobHandle> {
+    const [job] = await this.backups([{ image, target, args }]);
+    return job;
+  }
+
+  /** Starts backups of several images as they are at one moment. They are one transaction: all succeed, or all fail. */
+  async backups(requests: readonly BackupRequest[]): Promise<JobHandle[]> {
+    if (requests.length === 0) return [];
+    // They cannot wait for each other's turn and end together: the most urgent one speaks for all.
+    const environment = this.#environment(Math.min(...requests.map(({ args }) => args.priority ?? DEFAULT_PRIORITY)));
+    const nodes: BlockNode[] = [];
+    return this.#orRelease(nodes, async () => {
+      const list: BackupArguments[] = [];
+      for (const { image, target, args } of requests) {
+        const { format, priority, ...rest } = args;
+        const node = await this.#openTarget(target, args);
+        nodes.push(node);
+        list.push({ ...rest, device: image.node.nodeName, target: node.nodeName });
+      }
+      const jobs = await startBackups(environment, list);
+      return jobs.map((job, i) => this.#handle(job, nodes[i]));
+    });
   }
 
   /** Cancels all jobs, closes all images, and the host. */
@@ -211,8 +250,36 @@ export class Workspace {
     }
   }
 
-  get #environment(): JobEnvironment {
-    return { graph: this.#graph, manager: this.#manager };
+  /** Throws `invalid-argument` for a bad priority. */
+  #environment(priority = DEFAULT_PRIORITY): JobEnvironment {
+    checkPriority(priority);
+    const scheduler = this.#scheduler;
+    const launch = ([first, ...others]: readonly Job[], nodes: readonly BlockNode[]): void => {
+      first.on('JOB_STATUS_CHANGE', ({ status }) => {
+        if (status === 'running') for (const job of others) if (job.status === 'created') job.start();
+      });
+      // How it ends, the job's own handle tells.
+      void this.#disksOf(nodes)
+        .then((disks) => scheduler?.run(first, { disks, priority }))
+        .catch(() => undefined);
+    };
+    const { warn } = this.#graph;
+    return { graph: this.#graph, manager: this.#manager, warn, launch: scheduler === null ? undefined : launch };
+  }
+
+  /** A name for each disk that the nodes lie on. Never rejects: where nobody knows, a file is a disk of its own. */
+  async #disksOf(nodes: readonly BlockNode[]): Promise<string[]> {
+    const disks = new Set<string>();
+    for (const node of nodes) {
+      const file = node.fastFile() ?? node.file?.node.fastFile() ?? null;
+      if (file === null) continue;
+      const disk =
+        file.kind === 'block'
+          ? this.host.realPath(file.path)
+          : file.info().then(({ id }) => id.slice(0, id.indexOf(':')));
+      disks.add(await disk.catch(() => file.path));
+    }
+    return [...disks];
   }
 
   #handle(job: Job, target?: BlockNode): JobHandle {
@@ -221,17 +288,16 @@ export class Workspace {
     });
   }
 
-  async #toTarget(
-    target: ImageName,
-    format: string | undefined,
-    sync: string,
-    start: (nodeName: string) => Promise<Job>,
-  ): Promise<JobHandle> {
-    const node = await openNode(this.#graph, target, { format, discard: 'unmap', backing: sync !== 'none' });
+  #openTarget(target: ImageName, { format, sync }: { format?: string; sync: string }): Promise<BlockNode> {
+    return openNode(this.#graph, target, { format, discard: 'unmap', backing: sync !== 'none' });
+  }
+
+  /** Gives `nodes` back where `action` fails. */
+  async #orRelease<T>(nodes: readonly BlockNode[], action: () => Promise<T>): Promise<T> {
     try {
-      return this.#handle(await start(node.nodeName), node);
+      return await action();
     } catch (error) {
-      await this.#graph.release(node).catch(() => undefined);
+      for (const node of nodes) await this.#graph.release(node).catch(() => undefined);
       throw error;
     }
   }

@@ -23,7 +23,7 @@ export interface JobRun {
 /** Resolves with the exit code; whatever went wrong has been reported. Rejects only where the job could not begin. */
 export async function runJob(session: Session, run: JobRun): Promise<number> {
   const manager = new JobManager(session.host.clock);
-  const job = await run.start({ graph: session.graph, manager });
+  const job = await run.start({ graph: session.graph, manager, warn: session.graph.warn });
   const view = openProgress(run.progress);
   const interrupt = new Interrupt();
   const show = (): void => view.update({ ...job.progress.snapshot(), status: job.status });

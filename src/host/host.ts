@@ -131,6 +131,8 @@ export interface HostFile {
   discard(offset: number, length: number): Promise<void>;
   /** SEEK_DATA / SEEK_HOLE at `offset` (below the size). Where that is not supported: data up to the end. */
   seek(offset: number): Promise<SeekResult>;
+  /** The same at once, throwing what `seek` rejects with; null where that takes waiting. */
+  seekSync(offset: number): SeekResult | null;
   /** copy_file_range; resolves with the bytes copied (short at the source's end). Rejects with `unsupported`. */
   copyRange(offset: number, target: HostFile, targetOffset: number, length: number): Promise<number>;
   /** Sets (or drops) a lock of this open file; false where another holder conflicts. */

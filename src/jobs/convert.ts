@@ -1,6 +1,7 @@
 // Copies the whole content of an image into another one: `qemu-img convert` without the opening and creating. No job: nobody
 // writes to either side meanwhile, it cannot be paused, and an `AbortSignal` ends it.
 
+import { chainOf, nodesAbove } from '../block/chain.js';
 import type { BlockNode } from '../block/node.js';
 import type { Extent } from '../block/types.js';
 import { RateLimit } from '../host/rate-limit.js';
@@ -8,6 +9,7 @@ import { BlockError, toBlockError } from '../util/errors.js';
 import type { CopyFault } from './copy-engine.js';
 import { CHUNK_BYTES, freeContext, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy, transfer, WORKERS } from './copy-engine.js';
 import { type Chunk, Chunker, firstNonZero, ownContent, Plan, wholeContent } from './copy-plan.js';
+import { warnOfSpace } from './space.js';
 
 /** Default of `sparseSize`, as qemu-img's `-S`. */
 export const DEFAULT_SPARSE_BYTES = 4096;
@@ -39,6 +41,8 @@ export interface ConvertOptions {
   onSalvaged?: (error: BlockError, extent: Extent) => void;
   /** Rate limit (`-r`), bytes a second; 0 (default) is none. */
   speed?: number;
+  /** Is told before the copy that the target's file system may be too full. Default: nobody looks. */
+  warn?: (message: string) => void;
   signal?: AbortSignal;
   /** Bytes of the image that are done, and all of them. */
   onProgress?: (current: number, total: number) => void;
@@ -53,6 +57,10 @@ export async function convert(options: ConvertOptions): Promise<void> {
   const sparseSize = options.sparseSize ?? DEFAULT_SPARSE_BYTES;
   const length = checkSizes(options, sparseSize, parallel);
   const limit = new RateLimit(source.host.clock, speed);
+  if (options.warn !== undefined && !compress) {
+    const from = options.base === undefined ? chainOf(source) : nodesAbove(source, options.base);
+    await warnOfSpace({ from, target }, options.warn);
+  }
   const targetIsZero =
     options.targetIsZero ?? (options.base === undefined && (await firstNonZero(target, 0, target.length)) < 0);
 

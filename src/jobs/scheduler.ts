@@ -27,6 +27,15 @@ interface Queue {
   users: number;
 }
 
+export const DEFAULT_PRIORITY = 5;
+
+/** Throws `invalid-argument`. */
+export function checkPriority(priority: number): void {
+  if (!Number.isInteger(priority) || priority < 0 || priority > 9) {
+    throw new BlockError('invalid-argument', `A job's priority is from 0 to 9, not ${priority}`);
+  }
+}
+
 export class JobScheduler {
   readonly #perDisk: number;
   readonly #queues = new Map<string, Queue>();
@@ -49,10 +58,8 @@ export class JobScheduler {
    * Rejects with `invalid-argument` for a bad priority.
    */
   async run(job: Job, options: ScheduleOptions): Promise<void> {
-    const priority = options.priority ?? 5;
-    if (!Number.isInteger(priority) || priority < 0 || priority > 9) {
-      throw new BlockError('invalid-argument', `A job's priority is from 0 to 9, not ${priority}`);
-    }
+    const priority = options.priority ?? DEFAULT_PRIORITY;
+    checkPriority(priority);
     const disks = [...new Set(options.disks)].sort();
     const { default: Limiter } = await import('bottleneck');
     let task = async (): Promise<void> => {

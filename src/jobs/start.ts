@@ -1,7 +1,7 @@
 // Starts the copy jobs from QMP's arguments: names become nodes, the driver is made, the job takes what it needs and runs. Where
 // anything fails, everything is given back and no job is left.
 
-import { chainOf, inChain } from '../block/chain.js';
+import { chainOf, inChain, nodesAbove } from '../block/chain.js';
 import type { Graph } from '../block/graph.js';
 import type { BlockNode } from '../block/node.js';
 import { Perm } from '../block/types.js';
@@ -11,14 +11,16 @@ import type {
   BlockdevBackup,
   BlockdevMirror,
   BlockStreamArguments,
+  MirrorSyncMode,
 } from '../schema/generated/types.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { BackupDriver, type OnCbwError } from './backup.js';
-import { ActiveCommitDriver, CommitDriver } from './commit.js';
+import { ActiveCommitDriver, CommitDriver, commitBase } from './commit.js';
 import type { JobDriver } from './driver.js';
 import type { Job } from './job.js';
 import type { JobManager, ManagedJobOptions } from './manager.js';
 import { MirrorDriver } from './mirror.js';
+import { type CopyScope, warnOfSpace } from './space.js';
 import { StreamDriver } from './stream.js';
 import { type CompletionMode, JobTransaction } from './transaction.js';
 
@@ -28,6 +30,10 @@ export interface JobEnvironment {
   manager: JobManager;
   /** Root node of a device; undefined where there is no such device. Names of nodes are looked up after it. */
   device?: (name: string) => BlockNode | undefined;
+  /** Starts jobs that are set up, all of a transaction together, when it is their turn on what they read and write. Default: at once. */
+  launch?: (jobs: readonly Job[], nodes: readonly BlockNode[]) => void;
+  /** Is told before the start that the target's file system may be too full. Default: nobody looks. */
+  warn?: (message: string) => void;
 }
 
 export interface MirrorArguments extends BlockdevMirror {
@@ -76,7 +82,9 @@ export async function startStream(env: JobEnvironment, args: BlockStreamArgument
     bottom: args.bottom === undefined ? undefined : env.graph.find(args.bottom),
     backingFile: args['backing-file'],
   });
-  return start(env, driver, args, { onSourceError: args['on-error'], onTargetError: args['on-error'] });
+  const last = driver.base;
+  const scope = { from: nodesAbove(top, last).slice(1), target: top, fills: true };
+  return start(env, driver, args, { onSourceError: args['on-error'], onTargetError: args['on-error'] }, scope);
 }
 
 /** Of the active layer (it is `device` itself, or somebody writes to it): a job that becomes ready and waits for `complete`. */
@@ -94,13 +102,17 @@ export async function startCommit(env: JobEnvironment, args: CommitArguments): P
   const driver = active
     ? new ActiveCommitDriver({ top, base, backingFile })
     : new CommitDriver({ top, base, backingFile, empty: args.empty });
-  return start(env, driver, args, { onSourceError: args['on-error'], onTargetError: args['on-error'] });
+  const target = commitBase(top, base);
+  const scope = { from: nodesAbove(top, target), target };
+  return start(env, driver, args, { onSourceError: args['on-error'], onTargetError: args['on-error'] }, scope);
 }
 
 export async function startMirror(env: JobEnvironment, args: MirrorArguments): Promise<Job> {
+  const source = nodeOf(env, args.device);
+  const target = nodeOf(env, args.target);
   const driver = new MirrorDriver({
-    source: nodeOf(env, args.device),
-    target: nodeOf(env, args.target),
+    source,
+    target,
     sync: args.sync,
     bitmap: args.bitmap,
     bitmapMode: args['bitmap-mode'],
@@ -111,7 +123,7 @@ export async function startMirror(env: JobEnvironment, args: MirrorArguments): P
     replaces: args.replaces === undefined ? undefined : env.graph.find(args.replaces),
     targetIsZero: args['target-is-zero'],
   });
-  return start(env, driver, args, policies(args));
+  return start(env, driver, args, policies(args), copyScope(source, target, args.sync));
 }
 
 export async function startBackup(env: JobEnvironment, args: BackupArguments): Promise<Job> {
@@ -126,13 +138,15 @@ export async function startBackups(
   mode: CompletionMode = 'grouped',
 ): Promise<Job[]> {
   const transaction = new JobTransaction(mode);
-  const made: { driver: BackupDriver; job: Job }[] = [];
+  const made: { driver: BackupDriver; job: Job; scope: CopyScope }[] = [];
   try {
     for (const args of list) {
       const driver = makeBackup(env, args);
       const job = env.manager.create(jobOptions(env, driver, args, { ...policies(args), transaction }));
-      made.push({ driver, job });
+      const scope = copyScope(driver.source, nodeOf(env, args.target), args.sync);
+      made.push({ driver, job, scope });
       await driver.begin(job);
+      if (env.warn !== undefined && !args.compress) await warnOfSpace(scope, env.warn);
     }
     await env.graph.drained(
       made.map(({ driver }) => driver.source),
@@ -144,8 +158,12 @@ export async function startBackups(
     for (const { driver, job } of made.reverse()) await discard(driver, job, error);
     throw toBlockError(error);
   }
-  for (const { job } of made) job.start();
-  return made.map(({ job }) => job);
+  const jobs = made.map(({ job }) => job);
+  const scopes = made.map(({ scope }) => scope);
+  // Jobs that end together must not wait for each other's turn.
+  if (mode === 'grouped') launch(env, jobs, scopes);
+  else for (const [i, job] of jobs.entries()) launch(env, [job], [scopes[i]]);
+  return jobs;
 }
 
 function makeBackup(env: JobEnvironment, args: BackupArguments): BackupDriver {
@@ -194,16 +212,33 @@ async function start(
   driver: CopyDriver,
   args: CommonArguments,
   more: Partial<ManagedJobOptions>,
+  scope: CopyScope,
 ): Promise<Job> {
   const job = env.manager.create(jobOptions(env, driver, args, more));
   try {
     await driver.begin(job);
+    if (env.warn !== undefined) await warnOfSpace(scope, env.warn);
   } catch (error) {
     await discard(driver, job, error);
     throw toBlockError(error);
   }
-  job.start();
+  launch(env, [job], [scope]);
   return job;
+}
+
+function launch(env: JobEnvironment, jobs: readonly Job[], scopes: readonly CopyScope[]): void {
+  if (env.launch === undefined) for (const job of jobs) job.start();
+  else {
+    env.launch(
+      jobs,
+      scopes.flatMap(({ from, target }) => [...from, target]),
+    );
+  }
+}
+
+/** What a job from one image to another copies. */
+function copyScope(source: BlockNode, target: BlockNode, sync: MirrorSyncMode): CopyScope {
+  return { from: sync === 'full' ? chainOf(source) : [source], target, partly: sync !== 'full' && sync !== 'top' };
 }
 
 /** The job never was. What fails here is less than what failed before. */

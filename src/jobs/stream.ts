@@ -90,7 +90,7 @@ export class StreamDriver implements JobDriver {
   }
 
   /** What stays below the top: the chain may have become shorter there meanwhile. */
-  get #base(): BlockNode | null {
+  get base(): BlockNode | null {
     const bottom = this.#layers.at(-1) ?? this.#top;
     return bottom.backing?.node ?? null;
   }
@@ -102,7 +102,7 @@ export class StreamDriver implements JobDriver {
       ctx.progress.advance(top.length);
       return;
     }
-    const base = this.#base;
+    const base = this.base;
     // Without a base what nobody holds reads as zeroes, so zeroes need not be written.
     const classify: Classify = (status) => {
       if (!status.allocated || status.depth === 0) return 'skip';
@@ -170,7 +170,7 @@ export class StreamDriver implements JobDriver {
   async commit(): Promise<void> {
     if (this.#layers.length === 0) return;
     const top = this.#top;
-    await changeBacking(this.#graph, top, this.#base, this.#backingFile);
+    await changeBacking(this.#graph, top, this.base, this.#backingFile);
     this.#resources.dropLater(this.#layers);
   }
 

@@ -280,6 +280,7 @@ async function copy(session: Session, source: BlockNode, target: BlockNode, plan
         if (!plan.quiet) complain(`warning: error while reading offset ${offset}: ${reasonOf(error)}`);
       },
       speed: plan.speed,
+      warn: plan.quiet ? undefined : session.graph.warn,
       signal: interrupt.signal,
       onProgress: (current, total) => view.update(ratedState(clock.now() - startedMs, current, total)),
     });

@@ -40,6 +40,8 @@ export interface Native {
   lockConflicts(fd: number, kind: number, start: number, length: number): number;
   /** Bytes, or -errno. */
   fileSize(fd: number): number;
+  /** End of the run at `offset` * 2, + 1 where it is data, or -errno. */
+  seek(fd: number, offset: number): number;
   /** Slabs of this process that are mapped now. */
   mappedSlabs(): number;
   readonly codecs: string;

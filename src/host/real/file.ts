@@ -149,15 +149,23 @@ export class RealFile implements HostFile {
   }
 
   seek(offset: number): Promise<SeekResult> {
-    return this.#run('seek', false, offset, 0, async () => {
-      const answer = await this.#engine.start(Op.seek, this.#transfer.inner, this.#fd, offset, 0, 0);
-      const end = Math.floor(answer / 2);
-      if (end > offset) return { data: answer % 2 === 1, end };
-      throw new BlockError('out-of-bounds', `${this.path}: seek at offset ${offset}, but the end is at ${end}`, {
-        operation: 'seek',
-        path: this.path,
-        offset,
-      });
+    return this.#run('seek', false, offset, 0, async () => this.#seekNow(offset));
+  }
+
+  seekSync(offset: number): SeekResult | null {
+    return this.#open && isPlainOffset(offset) ? this.#seekNow(offset) : null;
+  }
+
+  /** Two system calls of less than 1 us: a worker would cost twenty times that. */
+  #seekNow(offset: number): SeekResult {
+    const answer = this.#engine.native.seek(this.#fd, offset);
+    if (answer < 0) throw errnoError(answer, { operation: 'seek', path: this.path, offset });
+    const end = Math.floor(answer / 2);
+    if (end > offset) return { data: answer % 2 === 1, end };
+    throw new BlockError('out-of-bounds', `${this.path}: seek at offset ${offset}, but the end is at ${end}`, {
+      operation: 'seek',
+      path: this.path,
+      offset,
     });
   }
 

@@ -133,6 +133,10 @@ export class SimFile implements HostFile {
     return this.change('discard', offset, length, { kind: 'punch', offset, length });
   }
 
+  seekSync(_offset: number): SeekResult | null {
+    return null;
+  }
+
   seek(offset: number): Promise<SeekResult> {
     const { disk } = this.context;
     return this.submit({

@@ -71,6 +71,10 @@ export class RawNode extends BlockNode {
     return this.#below.readExtents(this.#moved(extents), buffer, scan);
   }
 
+  override blockStatusSync(offset: number, length: number): BlockStatus | null {
+    return this.#below.blockStatusSync(offset + this.#offset, length);
+  }
+
   protected override doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
     return this.#below.blockStatus(offset + this.#offset, length);
   }

@@ -11,7 +11,7 @@ import {
   type WriteFlags,
   type ZeroFlags,
 } from '../../../block/types.js';
-import type { HostFile, ZeroScan } from '../../../host/host.js';
+import type { HostFile, SeekResult, ZeroScan } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
 import { createFile } from './create.js';
 import { ImageLocks } from './locks.js';
@@ -89,12 +89,20 @@ export class FileNode extends BlockNode {
     return this.#file.read(offset, buffer, scan);
   }
 
+  override blockStatusSync(offset: number, length: number): BlockStatus | null {
+    if (offset >= this.#size) return this.#statusOf(offset, length, null);
+    const run = this.#file.seekSync(offset);
+    return run === null ? null : this.#statusOf(offset, length, run);
+  }
+
   protected override async doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
-    let zero = true;
+    return this.#statusOf(offset, length, offset < this.#size ? await this.#file.seek(offset) : null);
+  }
+
+  #statusOf(offset: number, length: number, run: SeekResult | null): BlockStatus {
+    const zero = run === null || !run.data;
     let end = offset + length;
-    if (offset < this.#size) {
-      const run = await this.#file.seek(offset);
-      zero = !run.data;
+    if (run !== null) {
       // Behind the file's end the node goes on with zeroes to the end of the sector.
       const reachesEnd = run.end >= this.#size;
       if (!(zero && reachesEnd)) end = Math.min(end, reachesEnd ? this.length : run.end);
