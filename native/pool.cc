@@ -15,6 +15,7 @@ Pool::Pool(unsigned maxThreads, Faults& faults, Done done)
 
 void Pool::push(Request* request) {
   bool alone = false;
+  pending_.fetch_add(1, std::memory_order_relaxed);
   {
     std::lock_guard<std::mutex> lock(mutex_);
     if (waitsForWriter(request)) return;
@@ -31,6 +32,7 @@ void Pool::push(Request* request) {
     return;
   }
   runBlocking(*request, faults_, stopping_);
+  pending_.fetch_sub(1, std::memory_order_relaxed);
   done_(request);
 }
 
@@ -88,6 +90,7 @@ void Pool::work() {
     while (request != nullptr) {
       runBlocking(*request, faults_, stopping_);
       Request* next = following(request);
+      pending_.fetch_sub(1, std::memory_order_relaxed);
       done_(request);
       request = next;
     }

@@ -22,6 +22,8 @@ class Pool {
   ~Pool() { stop(); }
   /** Where not a single thread can be had, the request is done here and now. */
   void push(Request* request);
+  /** Nothing is queued or under way. */
+  bool quiet() const { return pending_.load(std::memory_order_relaxed) == 0; }
   /** Forgets what is queued, waits for what has begun, ends the threads. */
   void stop();
 
@@ -44,6 +46,7 @@ class Pool {
 
   RequestList queue_;
   std::vector<Writer> writers_;
+  std::atomic<unsigned> pending_{0};
   unsigned queued_ = 0;
   unsigned idle_ = 0;
   std::atomic<bool> stopping_{false};
