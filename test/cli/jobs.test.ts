@@ -37,6 +37,16 @@ describe('command line: jobs', function () {
     return outcome.stdout;
   };
 
+  it('create does not replace its own backing file, whatever that is called', () => {
+    const before = content('base.qcow2');
+    for (const name of ['base.qcow2', './base.qcow2', shop.path('base.qcow2')]) {
+      const { code, stderr } = shop.ours('create', '-f', 'qcow2', '-b', 'base.qcow2', '-F', 'qcow2', name);
+      expect(code).to.equal(1);
+      expect(stderr).to.include('the same filename as the backing file');
+    }
+    expect(content('base.qcow2').equals(before)).to.equal(true);
+  });
+
   it('commit empties the overlay and leaves the same images as qemu-img', () => {
     for (const name of ['base', 'mid', 'top'])
       copyFileSync(shop.path(`${name}.qcow2`), shop.path(`their-${name}.qcow2`));

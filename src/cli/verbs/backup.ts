@@ -62,6 +62,8 @@ async function run(options: ParsedOptions): Promise<number> {
 function countOption(options: ParsedOptions, key: string): number | undefined {
   const text = options.get(key);
   if (text === undefined) return undefined;
-  if (!/^\d+$/.test(text) || Number(text) < 1) throw new UsageError(`Parameter '${key}' expects a positive number`);
+  if (!/^\d+$/.test(text) || Number(text) < 1 || Number(text) > 64) {
+    throw new UsageError(`Parameter '${key}' expects a number from 1 to 64`);
+  }
   return Number(text);
 }

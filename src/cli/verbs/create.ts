@@ -50,6 +50,8 @@ export const verb: Verb = {
   run,
 };
 
+const SAME_FILE = 'Error: Trying to create an image with the same filename as the backing file';
+
 async function run(options: ParsedOptions): Promise<number> {
   const format = options.get('format') ?? 'raw';
   const texts = options.all('options');
@@ -96,9 +98,7 @@ function valuesOf(options: ParsedOptions, format: string, filename: string, size
     if (backing !== undefined) values.set('backing_file', backing);
     const backingFormat = options.get('backing-format');
     if (backingFormat !== undefined) values.set('backing_fmt', backingFormat);
-    if (values.get('backing_file') === filename) {
-      throw new UsageError('Error: Trying to create an image with the same filename as the backing file');
-    }
+    if (values.get('backing_file') === filename) throw new UsageError(SAME_FILE);
     return values;
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
@@ -124,7 +124,13 @@ async function backingSize(
       complain(`Detected format of ${detected}.`);
       return null;
     }
+    const own = await session.host.stat(filename).catch(() => null);
+    const below = await node.fastFile()?.info();
     await session.graph.release(node);
+    if (own !== null && own.id === below?.id) {
+      reportError(`${filename}: ${SAME_FILE}`);
+      return null;
+    }
     return size;
   } catch (error) {
     const failure = toBlockError(error);
