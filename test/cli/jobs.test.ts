@@ -218,7 +218,7 @@ describe('command line: jobs', function () {
     ['mirror --target=x --sync=dirty top.qcow2', "Parameter 'sync' does not accept value 'dirty'"],
     ['mirror --target=x --bitmap=b top.qcow2', "option '--bitmap' is not supported yet"],
     ['backup --target=x --format=raw --compress top.qcow2', 'Compression not supported for this file format'],
-    ['backup --target=x --max-workers=0 top.qcow2', "Parameter 'max-workers' expects a positive number"],
+    ['backup --target=x --max-workers=0 top.qcow2', "Parameter 'max-workers' expects a number from 1 to 64"],
     ['check -r leaks top.qcow2', "option '-r' is not supported yet"],
     ['convert -C -O raw top.qcow2 x', "option '-C' is not supported yet"],
     ['convert --bitmaps -O qcow2 top.qcow2 x', "option '--bitmaps' is not supported yet"],
