@@ -101,6 +101,10 @@ int64_t runOther(Request& r, const std::atomic<bool>& stopping) {
       return untilNotInterrupted([&] {
         return fallocate(r.fd, r.extra, static_cast<off_t>(r.offset), static_cast<off_t>(r.length));
       });
+    case kWriteback:
+      return sync_file_range(r.fd, static_cast<off64_t>(r.offset), static_cast<off64_t>(r.length), SYNC_FILE_RANGE_WRITE) == 0
+                 ? 0
+                 : -errno;
     case kCopyRange:
       return copyRange(r, stopping);
     case kOpen: {

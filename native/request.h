@@ -23,6 +23,7 @@ enum Op : int32_t {
   kDataSync = 5,
   kTruncate = 6,    // offset = new size
   kFallocate = 7,   // extra = mode
+  kWriteback = 8,   // begins to write back; the result says nothing of what is durable
   kCopyRange = 9,   // fd2, offset2 = target; result = bytes
   kOpen = 10,       // address = path (length bytes, NUL behind), extra = flags, address2 = 12 bytes for the findings; result = fd
   kClose = 11,

@@ -119,6 +119,11 @@ export interface HostFile {
   writev(offset: number, buffers: readonly Uint8Array[]): Promise<void>;
   /** fdatasync: everything whose write was answered before this call is durable when it resolves. */
   flush(): Promise<void>;
+  /**
+   * A hint that a flush will follow: the system may begin to write the range to the disk. Returns at once, says nothing of what is
+   * durable, and never fails.
+   */
+  startWriteback(offset: number, length: number): void;
   /** Sets the size; new space reads as zeroes. */
   truncate(size: number): Promise<void>;
   /** fallocate: reserves space; `keepSize` leaves the file's size alone. Rejects with `unsupported` where the file system cannot. */

@@ -98,6 +98,12 @@ export class RealFile implements HostFile {
     return this.#run('flush', false, 0, 0, () => this.#request(Op.dataSync, 0, 0));
   }
 
+  startWriteback(offset: number, length: number): void {
+    if (!this.#open || this.direct || this.kind !== 'file') return;
+    // A hint: whatever is wrong, the flush will say it.
+    this.#request(Op.writeback, offset, length).catch(() => undefined);
+  }
+
   async size(): Promise<number> {
     if (!this.#open) throw closedError('size', this.path);
     return this.#sizeNow();

@@ -133,6 +133,8 @@ export class SimFile implements HostFile {
     return this.change('discard', offset, length, { kind: 'punch', offset, length });
   }
 
+  startWriteback(): void {}
+
   seekSync(_offset: number): SeekResult | null {
     return null;
   }

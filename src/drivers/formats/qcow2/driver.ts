@@ -104,6 +104,7 @@ export class Qcow2Node extends BlockNode implements Inspectable {
   }
 
   override expectWrites(bytes: number): void {
+    super.expectWrites(bytes);
     if (Number.isSafeInteger(bytes) && bytes >= 0) this.#image.file.expect(bytes);
   }
 

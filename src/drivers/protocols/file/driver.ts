@@ -22,6 +22,8 @@ type Ability = 'punchHole' | 'zeroRange' | 'discard';
 
 /** A file of any length is a disk of whole sectors; what the file lacks reads as zeroes. */
 const SECTOR_BYTES = 512;
+/** Of a copy, so much is handed to the disk at a time. */
+const WRITEBACK_BYTES = 16 << 20;
 
 interface FileSettings {
   locking: boolean;
@@ -45,6 +47,9 @@ export class FileNode extends BlockNode {
    * that all is well the next time.
    */
   #lost: unknown = null;
+  /** A copy goes on that ends with a flush: written bytes that were not yet handed to the disk, and where they lie. */
+  #copying = false;
+  #unsent = { from: Number.POSITIVE_INFINITY, to: 0, bytes: 0 };
   /** Cleared at the first request that the file system cannot do. */
   readonly #can: Record<Ability, boolean> = { punchHole: true, zeroRange: true, discard: true };
 
@@ -64,6 +69,11 @@ export class FileNode extends BlockNode {
     this.#settings = settings;
     this.#locks = settings.locking ? new ImageLocks(file) : null;
     this.length = roundUp(size);
+  }
+
+  override expectWrites(bytes: number): void {
+    this.#copying = bytes > 0 && !this.#settings.noFlush;
+    this.#unsent = { from: Number.POSITIVE_INFINITY, to: 0, bytes: 0 };
   }
 
   override mapSync(offset: number, length: number): number {
@@ -113,6 +123,18 @@ export class FileNode extends BlockNode {
   protected override async doWrite(offset: number, buffer: Uint8Array, _flags: WriteFlags): Promise<void> {
     await this.#file.write(offset, buffer);
     this.#size = Math.max(this.#size, offset + buffer.length);
+    if (this.#copying) this.#sendAhead(offset, buffer.length);
+  }
+
+  /** Lets the disk work while the copy goes on, instead of in the flush at its end (measured: a third of a job's time). */
+  #sendAhead(offset: number, length: number): void {
+    const unsent = this.#unsent;
+    unsent.from = Math.min(unsent.from, offset);
+    unsent.to = Math.max(unsent.to, offset + length);
+    unsent.bytes += length;
+    if (unsent.bytes < WRITEBACK_BYTES) return;
+    this.#file.startWriteback(unsent.from, unsent.to - unsent.from);
+    this.#unsent = { from: Number.POSITIVE_INFINITY, to: 0, bytes: 0 };
   }
 
   protected override async doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
