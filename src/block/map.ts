@@ -29,7 +29,8 @@ export async function* mapEntries(top: BlockNode, start: number, end: number): A
 async function entryAt(top: BlockNode, start: number, length: number): Promise<MapEntry> {
   let run = length;
   for (let node = top, depth = 0; ; depth++) {
-    const status = await node.blockStatus(start, Math.min(run, node.length - start));
+    const part = Math.min(run, node.length - start);
+    const status = node.blockStatusSync(start, part) ?? (await node.blockStatus(start, part));
     run = status.length;
     const below = backingOf(node);
     // What a shorter backing file cannot have is zeroes already here.
