@@ -63,7 +63,8 @@ engines.forEach((engine, index) => {
           '--ignore',
           'test/util/**',
         ];
-  mocha(`tests, engine ${engine}`, words, { DISKWRIGHT_ENGINE: engine });
+  const chains = index === 0 ? {} : { DISKWRIGHT_CHAINS: process.env.DISKWRIGHT_CHAINS ?? '60' };
+  mocha(`tests, engine ${engine}`, words, { DISKWRIGHT_ENGINE: engine, ...chains });
 });
 
 rmSync(scratch, { recursive: true, force: true });

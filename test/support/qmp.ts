@@ -1,7 +1,7 @@
 // qemu-storage-daemon as the reference for jobs: one daemon, one QMP connection.
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 
@@ -27,9 +27,14 @@ export class StorageDaemon {
 
   /** Starts a daemon whose monitor listens at `socketPath`. */
   static async start(socketPath: string, words: readonly string[] = []): Promise<StorageDaemon> {
-    rmSync(socketPath, { force: true });
+    // The daemon writes its pid file when it is up. Who connects earlier may never be answered (qemu 7.2).
+    const pidFile = `${socketPath}.pid`;
+    for (const path of [socketPath, pidFile]) rmSync(path, { force: true });
     const monitor = ['--chardev', `socket,id=qmp,path=${socketPath},server=on,wait=off`, '--monitor', 'chardev=qmp'];
-    const child = spawn('qemu-storage-daemon', [...words, ...monitor], { stdio: ['ignore', 'ignore', 'inherit'] });
+    const child = spawn('qemu-storage-daemon', [...words, ...monitor, '--pidfile', pidFile], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    await exists(pidFile, child);
     const daemon = new StorageDaemon(child, await connected(socketPath));
     await daemon.execute('qmp_capabilities');
     return daemon;
@@ -83,16 +88,17 @@ export class StorageDaemon {
   }
 }
 
-async function connected(path: string): Promise<Socket> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      return await new Promise<Socket>((resolve, reject) => {
-        const socket = connect(path, () => resolve(socket));
-        socket.once('error', reject);
-      });
-    } catch (error) {
-      if (attempt === 2000) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
+/** Another program's file: there is nothing but to look for it. */
+async function exists(path: string, child: ChildProcess): Promise<void> {
+  while (!existsSync(path)) {
+    if (child.exitCode !== null) throw new Error(`qemu-storage-daemon ended with ${child.exitCode}`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
   }
+}
+
+function connected(path: string): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path, () => resolve(socket));
+    socket.once('error', reject);
+  });
 }
