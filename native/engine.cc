@@ -18,7 +18,7 @@ constexpr uint64_t kInlineWriteMax = 64 << 10;
 constexpr uint64_t kInlineBudget = 4 << 20;
 // A buffered write that took longer was throttled by the kernel: for a while, writes go to the workers.
 constexpr uint64_t kStallNs = 1000000;
-constexpr uint64_t kStallPauseNs = 1000000000;
+constexpr uint64_t kStallPauseNs = 50000000;
 constexpr uint64_t kMaxTransfer = uint64_t{1} << 40;
 constexpr uint64_t kMaxCodecBytes = uint64_t{1} << 30;
 constexpr int kMaxVector = 1 << 16;
