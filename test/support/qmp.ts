@@ -5,6 +5,8 @@ import { existsSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 
+const QUIT_LIMIT_MS = 10_000;
+
 export type Json = Record<string, unknown>;
 
 /** Commands are answered in order; events are awaited by name. */
@@ -22,6 +24,7 @@ export class StorageDaemon {
     this.pid = process.pid as number;
     this.#socket = socket;
     this.#ended = new Promise((resolve) => process.once('exit', () => resolve()));
+    socket.on('error', () => undefined);
     createInterface({ input: socket }).on('line', (line) => this.#receive(JSON.parse(line) as Json));
   }
 
@@ -71,9 +74,12 @@ export class StorageDaemon {
   }
 
   async quit(): Promise<void> {
-    await this.execute('quit');
-    this.#socket.destroy();
+    // The answer may be lost with the connection: what counts is that the process ends.
+    this.#socket.write('{"execute":"quit"}\n');
+    const patience = setTimeout(() => this.#process.kill('SIGKILL'), QUIT_LIMIT_MS);
     await this.#ended;
+    clearTimeout(patience);
+    this.#socket.destroy();
   }
 
   kill(): void {
