@@ -24,8 +24,9 @@ export class StorageDaemon {
     this.pid = process.pid as number;
     this.#socket = socket;
     this.#ended = new Promise((resolve) => process.once('exit', () => resolve()));
-    socket.on('error', () => undefined);
-    createInterface({ input: socket }).on('line', (line) => this.#receive(JSON.parse(line) as Json));
+    const lines = createInterface({ input: socket }).on('line', (line) => this.#receive(JSON.parse(line) as Json));
+    // The daemon goes without a word: that is seen where its process is awaited.
+    for (const source of [socket, lines]) source.on('error', () => undefined);
   }
 
   /** Starts a daemon whose monitor listens at `socketPath`. */
