@@ -1,5 +1,7 @@
 // The small words that every layer above the host shares: extents, block status, request flags, permissions.
 
+import type { HostFile } from '../host/host.js';
+
 /** A byte range of a node. */
 export interface Extent {
   offset: number;
@@ -72,6 +74,18 @@ export function permNames(perms: number): string {
   return PERM_NAMES.filter(([bit]) => (perms & bit) !== 0)
     .map(([, name]) => name)
     .join(', ');
+}
+
+/**
+ * Where a request can go without waiting: filled in by `BlockNode.locate`, one object per caller, used again and again. It holds until
+ * something else runs: begin the request at once.
+ */
+export interface Located {
+  file: HostFile | null;
+  /** Offset in `file`. */
+  offset: number;
+  /** What keeps the place from being used for something else: to be left when the request is answered. Null: nothing needs to. */
+  visit: { leave(): void } | null;
 }
 
 /** The answer of `mapSync` when only the slow path can tell. */

@@ -10,6 +10,9 @@
 //        |  \-- Codecs   deflate, zstd, on worker threads
 //      HostFile          read, write, flush, fallocate, seek, locks
 
+import type { BlockError } from '../util/errors.js';
+import type { Net } from './net.js';
+
 /** Time of one host. Milliseconds, monotonic, fractions allowed. */
 export interface Clock {
   now(): number;
@@ -89,6 +92,17 @@ export interface SeekResult {
   end: number;
 }
 
+/**
+ * Takes the answers of requests that were begun without a promise (`HostFile.beginRead`). One object for many requests: nothing is made
+ * per request.
+ */
+export interface RequestSink {
+  /** `result` is 0 or more, or -errno. */
+  completed(tag: number, result: number): void;
+  /** All answers that were there at once have been handed over: the moment to send replies. */
+  settled(): void;
+}
+
 /** Kind of a byte-range lock (open file description locks). */
 export type LockKind = 'shared' | 'exclusive' | 'none';
 
@@ -114,6 +128,16 @@ export interface HostFile {
   read(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void>;
   /** Writes the whole buffer. */
   write(offset: number, buffer: Uint8Array): Promise<void>;
+  /**
+   * Begins a read without a promise: `sink.completed(tag, result)` is its answer, never from within this call. False where it cannot be
+   * done without waiting or a bounce (alignment, memory of somebody else, closed): then nothing was begun, use `read`. It is handed to the
+   * system with the next `Host.submit`, at the latest at the end of this turn.
+   */
+  beginRead(offset: number, buffer: Uint8Array, start: number, end: number, sink: RequestSink, tag: number): boolean;
+  /** The same for a write. */
+  beginWrite(offset: number, buffer: Uint8Array, start: number, end: number, sink: RequestSink, tag: number): boolean;
+  /** The error of a `completed` request with a negative result. */
+  errorOf(operation: 'read' | 'write', offset: number, length: number, result: number): BlockError;
   /** One contiguous range of the file, scattered in memory. */
   readv(offset: number, buffers: readonly Uint8Array[]): Promise<void>;
   writev(offset: number, buffers: readonly Uint8Array[]): Promise<void>;
@@ -153,6 +177,7 @@ export interface Host {
   readonly clock: Clock;
   readonly memory: Memory;
   readonly codecs: Codecs;
+  readonly net: Net;
   /** 32 random bits. */
   random(): number;
   open(path: string, options: OpenFileOptions): Promise<HostFile>;
@@ -163,6 +188,10 @@ export interface Host {
   unlink(path: string): Promise<void>;
   /** Bytes that an ordinary user can still write on the file system of `path` (the folder's where the file is not there yet). */
   freeSpace(path: string): Promise<number>;
+  /** The content of a small text file (certificates, keys). Rejects with `not-found`, `permission`, `limit` beyond `limit` bytes. */
+  readSmall(path: string, limit: number): Promise<Uint8Array>;
+  /** Hands over what was begun; answers that are there at once are delivered before it returns. */
+  submit(): void;
   /** Ends the engine: waits for what is in flight, then frees threads and memory. */
   close(): Promise<void>;
 }
