@@ -7,7 +7,7 @@ import { readSchema } from './schema/model.js';
 import { writeTable, writeTypes } from './schema/typescript.js';
 
 const SCHEMA_FOLDER = join(dirname(fileURLToPath(import.meta.url)), '..', 'src', 'schema');
-const ENTRY = 'job.qapi';
+const ENTRY = 'schema.qapi';
 
 /** Text of each generated file, by its path. */
 export function generate(): Map<string, string> {

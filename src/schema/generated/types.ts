@@ -36,12 +36,65 @@ export type BlockErrorAction =
   /** the work was paused */
   | 'stop';
 
+/** Kinds of address. */
+export type SocketAddressType =
+  /** TCP, over IPv4 or IPv6 */
+  | 'inet'
+  /** UNIX domain socket */
+  | 'unix'
+  /** a socket that this process was started with */
+  | 'fd';
+
+/** TCP. */
+export interface InetSocketAddress {
+  /** name or address of the host; empty to listen on all addresses */
+  host: string;
+  /** port, in digits */
+  port: string;
+  /** `host` is an address; a name is an error (default: false) */
+  numeric?: boolean;
+  /** use IPv4 (default: both kinds, or only the other one where that was asked for) */
+  ipv4?: boolean;
+  /** use IPv6 (default: as `ipv4`) */
+  ipv6?: boolean;
+  /** let the system find out whether a silent peer is still there (default: false) */
+  'keep-alive'?: boolean;
+}
+
+/** UNIX domain socket. */
+export interface UnixSocketAddress {
+  /** its file */
+  path: string;
+  /** `path` is a name in the abstract name space of Linux, not a file (default: false) */
+  abstract?: boolean;
+}
+
+/** A socket that is there. */
+export interface FdSocketAddress {
+  /** number of its descriptor, in digits */
+  str: string;
+}
+
+/** What all of {@link SocketAddress} have. */
+export interface SocketAddressBase {
+  /** kind of address */
+  type: SocketAddressType;
+}
+
+/** Address of a socket. */
+export type SocketAddress =
+  | (SocketAddressBase & { type: 'inet' } & InetSocketAddress)
+  | (SocketAddressBase & { type: 'unix' } & UnixSocketAddress)
+  | (SocketAddressBase & { type: 'fd' } & FdSocketAddress);
+
 /** Drivers that can be named. */
 export type BlockdevDriver =
   /** protocol: a regular file */
   | 'file'
   /** protocol: a block device of the host */
   | 'host_device'
+  /** protocol: an export of an NBD server */
+  | 'nbd'
   /** protocol: swallows writes; reads are fast and worthless */
   | 'null-co'
   /** format: QEMU's copy-on-write image, versions 2 and 3 */
@@ -90,6 +143,26 @@ export interface BlockdevOptionsFile {
   locking?: OnOffAuto;
   /** the engine (default: whichever the host runs) */
   aio?: BlockdevAioOptions;
+}
+
+/** Driver options of nbd. */
+export interface BlockdevOptionsNbd {
+  /** where the server listens */
+  server: SocketAddress;
+  /** name of the export (default: the empty name) */
+  export?: string;
+  /** client credentials; the server must speak TLS then */
+  'tls-creds'?: string;
+  /** name that the server's certificate must have (default: the host that was connected to) */
+  'tls-hostname'?: string;
+  /** a metadata context of the server, such as qemu:dirty-bitmap:NAME, whose bits are given as block status: what is set reads as data, the rest as a hole */
+  'x-dirty-bitmap'?: string;
+  /** seconds that requests wait for a lost connection to be made again; 0: they fail at once (default: 0) */
+  'reconnect-delay'?: number;
+  /** seconds in which connecting is tried again and again; 0: once (default: 0) */
+  'open-timeout'?: number;
+  /** connections at the same time, 1 to 16, where the server allows more than one (default: 1; only here) */
+  'x-multi-conn'?: number;
 }
 
 /** Driver options of null-co. */
@@ -210,6 +283,7 @@ export interface BlockdevOptionsBase {
 export type BlockdevOptions =
   | (BlockdevOptionsBase & { driver: 'file' } & BlockdevOptionsFile)
   | (BlockdevOptionsBase & { driver: 'host_device' } & BlockdevOptionsFile)
+  | (BlockdevOptionsBase & { driver: 'nbd' } & BlockdevOptionsNbd)
   | (BlockdevOptionsBase & { driver: 'null-co' } & BlockdevOptionsNull)
   | (BlockdevOptionsBase & { driver: 'qcow2' } & BlockdevOptionsQcow2)
   | (BlockdevOptionsBase & { driver: 'raw' } & BlockdevOptionsRaw);
@@ -298,6 +372,7 @@ export interface BlockdevCreateOptionsBase {
 export type BlockdevCreateOptions =
   | (BlockdevCreateOptionsBase & { driver: 'file' } & BlockdevCreateOptionsFile)
   | (BlockdevCreateOptionsBase & { driver: 'host_device' })
+  | (BlockdevCreateOptionsBase & { driver: 'nbd' })
   | (BlockdevCreateOptionsBase & { driver: 'null-co' })
   | (BlockdevCreateOptionsBase & { driver: 'qcow2' } & BlockdevCreateOptionsQcow2)
   | (BlockdevCreateOptionsBase & { driver: 'raw' } & BlockdevCreateOptionsRaw);
@@ -1064,18 +1139,214 @@ export interface BlockJobPendingEvent {
   id: string;
 }
 
+/** An NBD server. */
+export interface NbdServerOptions {
+  /** where it listens */
+  addr: SocketAddress;
+  /** seconds after which a client that has not chosen an export is dropped, 0 for never (default: 10; QEMU 10.0) */
+  'handshake-max-seconds'?: number;
+  /** credentials; clients without TLS are turned away then */
+  'tls-creds'?: string;
+  /** object that says which clients may come in, by the distinguished name of their certificate */
+  'tls-authz'?: string;
+  /** clients at the same time, 0 for any number; 1 also says that there can be only one (default: 0) */
+  'max-connections'?: number;
+}
+
+/** What NBD exports have however they are made. */
+export interface BlockExportOptionsNbdBase {
+  /** name of the export (default: name of the node) */
+  name?: string;
+  /** a text for people, at most 4096 bytes */
+  description?: string;
+}
+
+/** An NBD export. */
+export interface BlockExportOptionsNbd extends BlockExportOptionsNbdBase {
+  /** bitmaps of the node, or of its backing chain, that clients may read as qemu:dirty-bitmap:NAME */
+  bitmaps?: BlockDirtyBitmapOrStr[];
+  /** clients may ask which layer of the chain data comes from, as qemu:allocation-depth (default: false) */
+  'allocation-depth'?: boolean;
+}
+
+/** An NBD export, as it was described before there were other kinds. */
+export interface NbdServerAddOptions extends BlockExportOptionsNbdBase {
+  /** the device or node */
+  device: string;
+  /** clients may write (default: false) */
+  writable?: boolean;
+  /** a bitmap that clients may read as qemu:dirty-bitmap:NAME */
+  bitmap?: string;
+}
+
+/** Kinds of export. */
+export type BlockExportType =
+  /** over the network block device protocol */
+  | 'nbd';
+
+/** What all of {@link BlockExportOptions} have. */
+export interface BlockExportOptionsBase {
+  /** its kind */
+  type: BlockExportType;
+  /** its name among all exports */
+  id: string;
+  /** the node */
+  'node-name': string;
+  /** clients may write (default: false) */
+  writable?: boolean;
+  /** each write is on the disk when it is answered (default: false) */
+  writethrough?: boolean;
+}
+
+/** Describes an export. */
+export type BlockExportOptions =
+  | (BlockExportOptionsBase & { type: 'nbd' } & BlockExportOptionsNbd);
+
+/** How a secret is written. */
+export type QCryptoSecretFormat =
+  /** as it is */
+  | 'raw'
+  /** in base64 */
+  | 'base64';
+
+/** A password. Either `data` or `file`. */
+export interface SecretProperties {
+  /** how it is written (default: raw) */
+  format?: QCryptoSecretFormat;
+  /** the password itself; others on the host may see the command line */
+  data?: string;
+  /** a file that holds it, to the last byte */
+  file?: string;
+}
+
+/** Side of a connection. */
+export type QCryptoTLSCredsEndpoint =
+  /** the one that connects */
+  | 'client'
+  /** the one that listens */
+  | 'server';
+
+/** What all credentials have. */
+export interface TlsCredsProperties {
+  /** a server demands a certificate of its clients; a client checks the server's (default: true) */
+  'verify-peer'?: boolean;
+  /** folder of the files with keys and certificates */
+  dir?: string;
+  /** the side that they are for (default: client) */
+  endpoint?: QCryptoTLSCredsEndpoint;
+}
+
+/** Keys that both sides know beforehand: the file keys.psk of `dir`. */
+export interface TlsCredsPskProperties extends TlsCredsProperties {
+  /** the client's name (default: qemu) */
+  username?: string;
+}
+
+/** Certificates: ca-cert.pem, ca-crl.pem, server-cert.pem, server-key.pem, client-cert.pem and client-key.pem of `dir`. */
+export interface TlsCredsX509Properties extends TlsCredsProperties {
+  /** secret that opens the private key */
+  passwordid?: string;
+}
+
+/** Lets one user in. */
+export interface AuthZSimpleProperties {
+  /** the user: of a TLS client with a certificate, its distinguished name */
+  identity: string;
+}
+
+/** A decision. */
+export type QAuthZListPolicy =
+  /** stays out */
+  | 'deny'
+  /** may come in */
+  | 'allow';
+
+/** How a rule is compared. */
+export type QAuthZListFormat =
+  /** letter by letter */
+  | 'exact'
+  /** with the wildcards of a shell */
+  | 'glob';
+
+/** One rule of a list. */
+export interface QAuthZListRule {
+  /** the user, or a pattern */
+  match: string;
+  /** the decision */
+  policy: QAuthZListPolicy;
+  /** how it is compared (default: exact) */
+  format?: QAuthZListFormat;
+}
+
+/** Lets users in by a list; the first rule that fits decides. */
+export interface AuthZListProperties {
+  /** the decision where no rule fits (default: deny) */
+  policy?: QAuthZListPolicy;
+  /** the rules */
+  rules?: QAuthZListRule[];
+}
+
+/** The same with the list in a file, as JSON. */
+export interface AuthZListFileProperties {
+  /** the file */
+  filename: string;
+  /** look at the file for each user anew (default: true); while it is broken nobody is let in */
+  refresh?: boolean;
+}
+
+/** Kinds of object. */
+export type ObjectType =
+  /** see `AuthZListProperties` */
+  | 'authz-list'
+  /** see `AuthZListFileProperties` */
+  | 'authz-list-file'
+  /** the same, by the name that it has in QEMU's schema */
+  | 'authz-listfile'
+  /** see `AuthZSimpleProperties` */
+  | 'authz-simple'
+  /** see `SecretProperties` */
+  | 'secret'
+  /** see `TlsCredsPskProperties` */
+  | 'tls-creds-psk'
+  /** see `TlsCredsX509Properties` */
+  | 'tls-creds-x509';
+
+/** What all of {@link ObjectOptions} have. */
+export interface ObjectOptionsBase {
+  /** its kind */
+  'qom-type': ObjectType;
+  /** its name */
+  id: string;
+}
+
+/** Describes an object. */
+export type ObjectOptions =
+  | (ObjectOptionsBase & { 'qom-type': 'authz-list' } & AuthZListProperties)
+  | (ObjectOptionsBase & { 'qom-type': 'authz-list-file' } & AuthZListFileProperties)
+  | (ObjectOptionsBase & { 'qom-type': 'authz-listfile' } & AuthZListFileProperties)
+  | (ObjectOptionsBase & { 'qom-type': 'authz-simple' } & AuthZSimpleProperties)
+  | (ObjectOptionsBase & { 'qom-type': 'secret' } & SecretProperties)
+  | (ObjectOptionsBase & { 'qom-type': 'tls-creds-psk' } & TlsCredsPskProperties)
+  | (ObjectOptionsBase & { 'qom-type': 'tls-creds-x509' } & TlsCredsX509Properties);
+
 /** Every type by its name. */
 export interface QapiTypes {
   OnOffAuto: OnOffAuto;
   PreallocMode: PreallocMode;
   IoOperationType: IoOperationType;
   BlockErrorAction: BlockErrorAction;
+  SocketAddressType: SocketAddressType;
+  InetSocketAddress: InetSocketAddress;
+  UnixSocketAddress: UnixSocketAddress;
+  FdSocketAddress: FdSocketAddress;
+  SocketAddress: SocketAddress;
   BlockdevDriver: BlockdevDriver;
   BlockdevDiscardOptions: BlockdevDiscardOptions;
   BlockdevDetectZeroesOptions: BlockdevDetectZeroesOptions;
   BlockdevAioOptions: BlockdevAioOptions;
   BlockdevCacheOptions: BlockdevCacheOptions;
   BlockdevOptionsFile: BlockdevOptionsFile;
+  BlockdevOptionsNbd: BlockdevOptionsNbd;
   BlockdevOptionsNull: BlockdevOptionsNull;
   BlockdevOptionsGenericFormat: BlockdevOptionsGenericFormat;
   BlockdevOptionsRaw: BlockdevOptionsRaw;
@@ -1142,6 +1413,26 @@ export interface QapiTypes {
   BlockJobErrorEvent: BlockJobErrorEvent;
   BlockJobReadyEvent: BlockJobReadyEvent;
   BlockJobPendingEvent: BlockJobPendingEvent;
+  NbdServerOptions: NbdServerOptions;
+  BlockExportOptionsNbdBase: BlockExportOptionsNbdBase;
+  BlockExportOptionsNbd: BlockExportOptionsNbd;
+  NbdServerAddOptions: NbdServerAddOptions;
+  BlockExportType: BlockExportType;
+  BlockExportOptions: BlockExportOptions;
+  QCryptoSecretFormat: QCryptoSecretFormat;
+  SecretProperties: SecretProperties;
+  QCryptoTLSCredsEndpoint: QCryptoTLSCredsEndpoint;
+  TlsCredsProperties: TlsCredsProperties;
+  TlsCredsPskProperties: TlsCredsPskProperties;
+  TlsCredsX509Properties: TlsCredsX509Properties;
+  AuthZSimpleProperties: AuthZSimpleProperties;
+  QAuthZListPolicy: QAuthZListPolicy;
+  QAuthZListFormat: QAuthZListFormat;
+  QAuthZListRule: QAuthZListRule;
+  AuthZListProperties: AuthZListProperties;
+  AuthZListFileProperties: AuthZListFileProperties;
+  ObjectType: ObjectType;
+  ObjectOptions: ObjectOptions;
 }
 
 /** Arguments and answer of each command. */
