@@ -99,10 +99,10 @@ export class Engine {
   #closed = false;
   /** Everything that runs on this engine, for `close`. */
   readonly #all = new Requester('host');
-  readonly #flush = () => this.#submit();
+  readonly #flush = () => this.submit();
   readonly #nextTurn = () => {
     this.#units = 0;
-    this.#submit();
+    this.submit();
   };
 
   constructor(native: Native, ring: boolean, slots: number, inlineReadBytes: number) {
@@ -234,7 +234,8 @@ export class Engine {
     }
   }
 
-  #submit(): void {
+  /** Hands over what was begun. */
+  submit(): void {
     this.#scheduled = false;
     const count = this.#pending;
     if (count === 0) return;

@@ -32,3 +32,11 @@ export function errnoError(errno: number, failed: FailedRequest): BlockError {
     errno: name,
   });
 }
+
+/** What the C library says of an error name, e.g. `Connection refused`. */
+export function systemWords(name: string): string {
+  if (name === 'EADDRNOTAVAIL') return 'Cannot assign requested address';
+  const number = constants.errno[name as keyof typeof constants.errno];
+  const words = getSystemErrorMap().get(-number)?.[1] ?? name;
+  return words[0].toUpperCase() + words.slice(1);
+}

@@ -1,7 +1,7 @@
 // One open file or block device of the real host.
 import { constants } from 'node:os';
 import { BlockError } from '../../util/errors.js';
-import type { FileInfo, FileKind, HostFile, LockKind, SeekResult, ZeroScan } from '../host.js';
+import type { FileInfo, FileKind, HostFile, LockKind, RequestSink, SeekResult, ZeroScan } from '../host.js';
 import { closedError, type Engine } from './engine.js';
 import { errnoError } from './errno.js';
 import { infoOfDescriptor } from './info.js';
@@ -84,6 +84,18 @@ export class RealFile implements HostFile {
       ) as Promise<unknown> as Promise<void>;
     }
     return this.#run('write', true, offset, buffer.byteLength, () => this.#transfer.write(offset, buffer));
+  }
+
+  beginRead(offset: number, buffer: Uint8Array, start: number, end: number, sink: RequestSink, tag: number): boolean {
+    return this.#begin(Op.read, offset, buffer, start, end, sink, tag);
+  }
+
+  beginWrite(offset: number, buffer: Uint8Array, start: number, end: number, sink: RequestSink, tag: number): boolean {
+    return this.writable && this.#begin(Op.write, offset, buffer, start, end, sink, tag);
+  }
+
+  errorOf(operation: 'read' | 'write', offset: number, length: number, result: number): BlockError {
+    return errnoError(result, { operation, path: this.path, offset, length });
   }
 
   readv(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
@@ -223,6 +235,27 @@ export class RealFile implements HostFile {
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
+  }
+
+  #begin(
+    op: number,
+    offset: number,
+    buffer: Uint8Array,
+    start: number,
+    end: number,
+    sink: RequestSink,
+    tag: number,
+  ): boolean {
+    const address = this.#memory.addressOf(buffer);
+    if (!this.#open || address === 0 || this.direct || !isPlainOffset(offset)) return false;
+    const settle = (result: number) => {
+      sink.completed(tag, result);
+      sink.settled();
+    };
+    this.#engine
+      .start(op, this.#transfer.who, this.#fd, offset, address + start, end - start)
+      .then(settle, (error: BlockError) => settle(-(constants.errno[error.errno as 'EIO'] ?? constants.errno.EIO)));
+    return true;
   }
 
   async #close(): Promise<void> {

@@ -11,6 +11,8 @@ import { Engine, type Faults, Requester } from './engine.js';
 import { RealFile } from './file.js';
 import { infoOfPath, kindOfType } from './info.js';
 import { ArenaMemory } from './memory.js';
+import { RealNet } from './net.js';
+import { readSmall } from './small-file.js';
 import { Op } from './table.js';
 
 export type EngineName = 'io_uring' | 'threads' | 'auto';
@@ -81,6 +83,7 @@ export class RealHost implements Host {
   readonly clock = realClock;
   readonly memory: ArenaMemory;
   readonly codecs: NativeCodecs;
+  readonly net: RealNet;
   #native: Native;
   #engine: Engine;
   #files = new Set<RealFile>();
@@ -92,6 +95,7 @@ export class RealHost implements Host {
     this.engine = engine.ring ? 'io_uring' : 'threads';
     this.memory = new ArenaMemory(native, engine.calls, memoryLimit);
     this.codecs = new NativeCodecs(engine, this.memory);
+    this.net = new RealNet();
   }
 
   random(): number {
@@ -153,7 +157,15 @@ export class RealHost implements Host {
     }
   }
 
-  /** Closes the files that are still open, waits for what is in flight, frees threads and memory. */
+  readSmall(path: string, limit: number): Promise<Uint8Array> {
+    return readSmall(path, limit);
+  }
+
+  submit(): void {
+    this.#engine.submit();
+  }
+
+  /** Closes the sockets and files that are still open, waits for what is in flight, frees threads and memory. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -165,6 +177,7 @@ export class RealHost implements Host {
   }
 
   async #close(): Promise<void> {
+    await this.net.close();
     const closed = await Promise.allSettled([...this.#files].map((file) => file.close()));
     this.memory.close();
     await this.#engine.close();

@@ -1,6 +1,7 @@
 // An open file of the simulated host. A request may take effect when it is made, when it is answered, or part then and part then,
 // as the seed wants: whoever relies on more than the interface promises is found out.
 
+import { constants } from 'node:os';
 import { BlockError } from '../../util/errors.js';
 import type { FileInfo, FileKind, HostFile, LockKind, SeekResult, ZeroScan } from '../host.js';
 import { type Change, sectorsOf, tear, type Volatile } from './changes.js';
@@ -96,6 +97,20 @@ export class SimFile implements HostFile {
     const data = concatenate(buffers);
     const change: Change = { kind: 'write', offset, data };
     return this.change('write', offset, data.length, change, buffers);
+  }
+
+  /** Every request of the simulated host is one with a promise. */
+  beginRead(): boolean {
+    return false;
+  }
+
+  beginWrite(): boolean {
+    return false;
+  }
+
+  errorOf(operation: 'read' | 'write', offset: number, length: number, result: number): BlockError {
+    const name = Object.entries(constants.errno).find(([, value]) => value === -result)?.[0];
+    return this.error(name ?? `E${-result}`, operation, offset, length);
   }
 
   flush(): Promise<void> {

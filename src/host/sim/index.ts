@@ -19,6 +19,8 @@
 
 import { BlockError } from '../../util/errors.js';
 import type { Codecs, FileInfo, Host, HostFile, OpenFileOptions } from '../host.js';
+import type { Net } from '../net.js';
+import { tooLarge } from '../small-file.js';
 import { type CrashStyle, crashStyle } from './changes.js';
 import { compressNow, decompressNow } from './codecs.js';
 import { SimDisk, type SimFeature } from './disk.js';
@@ -26,6 +28,7 @@ import { type EngineOptions, type LogEntry, SimEngine, SimPowerLoss, systemError
 import type { FaultPlan, FaultRule, SimOperation, SimRequest } from './faults.js';
 import { type FileContext, SimFile } from './file.js';
 import { SimMemory } from './memory.js';
+import { SimNet } from './net.js';
 import { Random } from './random.js';
 
 export type { CrashStyle, SimRequest };
@@ -57,6 +60,7 @@ export class SimHost implements Host {
   readonly clock: SimEngine;
   readonly memory: SimMemory;
   readonly codecs: Codecs;
+  readonly net: Net = new SimNet();
   private readonly disk: SimDisk;
   private readonly options: SimHostOptions;
   private readonly drawn: Random;
@@ -152,6 +156,23 @@ export class SimHost implements Host {
       finish: () => Math.min(Number.MAX_SAFE_INTEGER, this.disk.free),
     });
   }
+
+  readSmall(path: string, limit: number): Promise<Uint8Array> {
+    return this.clock.submit({
+      operation: 'read',
+      path,
+      finish: () => {
+        const { current } = this.disk.get(path, 'open');
+        if (current.size > limit) throw tooLarge(path, limit);
+        const content = new Uint8Array(current.size);
+        current.read(0, content);
+        return content;
+      },
+    });
+  }
+
+  /** Nothing to do: requests take effect when they are made. */
+  submit(): void {}
 
   async close(): Promise<void> {
     this.clock.stop();

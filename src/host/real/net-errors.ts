@@ -1,0 +1,60 @@
+// What goes wrong with sockets, as a BlockError that names the address.
+import { BlockError, type BlockErrorCode, codeOfErrno } from '../../util/errors.js';
+import { systemWords } from './errno.js';
+
+/** Where sockets mean something else than files by the same name. */
+const CODES: Readonly<Record<string, BlockErrorCode>> = {
+  EADDRINUSE: 'busy',
+  EADDRNOTAVAIL: 'invalid-argument',
+  ENOTFOUND: 'not-found',
+  ETIMEDOUT: 'io',
+  EAGAIN: 'io',
+  ENOTSOCK: 'invalid-argument',
+};
+
+function errnoOf(error: unknown): string | undefined {
+  // Several addresses were tried: the first one's error stands for all.
+  const one = error instanceof AggregateError ? error.errors[0] : error;
+  const code = (one as NodeJS.ErrnoException | undefined)?.code;
+  return typeof code === 'string' && /^E(?!RR_)[A-Z0-9_]+$/.test(code) ? code : undefined;
+}
+
+/** `what`: the beginning of the message, e.g. `Failed to connect to '/x'`. */
+export function netError(error: unknown, what: string, operation: string, path: string): BlockError {
+  if (error instanceof BlockError) return error;
+  const errno = errnoOf(error);
+  if (errno === undefined) {
+    return new BlockError('invalid-argument', `${what}: ${(error as Error).message}`, {
+      operation,
+      path,
+      cause: error,
+    });
+  }
+  if (errno === 'ENOTFOUND' || errno === 'EAI_AGAIN') {
+    const words = errno === 'ENOTFOUND' ? 'Name or service not known' : 'Temporary failure in name resolution';
+    const code = errno === 'ENOTFOUND' ? 'not-found' : 'io';
+    return new BlockError(code, `address resolution failed for ${path}: ${words}`, {
+      operation,
+      path,
+      errno,
+      cause: error,
+    });
+  }
+  const code = CODES[errno] ?? codeOfErrno(errno);
+  return new BlockError(code, `${what}: ${systemWords(errno)}`, { operation, path, errno, cause: error });
+}
+
+/** A link that was there has failed. */
+export function linkError(error: unknown, peer: string): BlockError {
+  const errno = errnoOf(error);
+  if (errno === undefined) {
+    const { message } = error as Error;
+    return new BlockError('io', `${peer}: ${message}`, { operation: 'socket', path: peer, cause: error });
+  }
+  return new BlockError('io', `${peer}: ${systemWords(errno)}`, {
+    operation: 'socket',
+    path: peer,
+    errno,
+    cause: error,
+  });
+}

@@ -1,0 +1,164 @@
+// A link over a stream of node: what TLS takes, since node:tls knows no other way.
+//
+//   'data' chunk --copied--> window --received(n)--> owner names the next window, while the chunk lasts
+//   push push push flush --cork, one write a piece--> write callbacks count the pieces --> progressed()
+//
+// A window that is empty pauses the stream; what is left of a chunk by then is kept until there is a window again.
+import type { Socket } from 'node:net';
+import { BlockError } from '../../util/errors.js';
+import type { Link, LinkOwner, TlsPeer, TlsSettings } from '../net.js';
+import { Ending, NOBODY } from './link-end.js';
+import { linkError } from './net-errors.js';
+import { startTls } from './tls.js';
+
+export class StreamLink implements Link {
+  owner: LinkOwner = NOBODY;
+  readonly peer: string;
+  readonly tls: TlsPeer | null;
+  #socket: Socket;
+  #forget: (link: Link) => void;
+  #target: Uint8Array = new Uint8Array(0);
+  #start = 0;
+  #end = 0;
+  /** What is left of the last chunk. */
+  #rest: Buffer | null = null;
+  #delivering = false;
+  #scheduled = false;
+  #pieces: Buffer[] = [];
+  #pieceBytes = 0;
+  #pushed = 0;
+  #sent = 0;
+  #progress = false;
+  #error: BlockError | null = null;
+  /** The owner is to hear no more: it closed the link, gave it up for TLS, or has been told of its end. */
+  #silent = false;
+  #ending: Ending;
+  readonly #written = (error?: Error | null) => this.#onWritten(error);
+
+  /** `forget` is called when the socket is closed or given up. */
+  constructor(socket: Socket, peer: string, tls: TlsPeer | null, forget: (link: Link) => void) {
+    this.#socket = socket;
+    this.peer = peer;
+    this.tls = tls;
+    this.#forget = forget;
+    this.#ending = new Ending(socket);
+    // Before there is a listener for data, which would make it flow.
+    socket.pause();
+    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    socket.on('end', () => this.#finish(null));
+    socket.on('error', (error) => {
+      this.#error ??= linkError(error, this.peer);
+    });
+    socket.on('close', () => {
+      this.#forget(this);
+      this.#finish(this.#error);
+    });
+  }
+
+  get sentPieces(): number {
+    return this.#sent;
+  }
+
+  get unsentBytes(): number {
+    return this.#pieceBytes + this.#socket.writableLength;
+  }
+
+  window(buffer: Uint8Array, start: number, end: number): void {
+    this.#target = buffer;
+    this.#start = start;
+    this.#end = end;
+    if (this.#delivering || this.#silent) return;
+    if (start === end) this.#socket.pause();
+    else if (this.#rest === null) this.#socket.resume();
+    else if (!this.#scheduled) {
+      this.#scheduled = true;
+      queueMicrotask(() => {
+        this.#scheduled = false;
+        this.#deliver();
+      });
+    }
+  }
+
+  push(buffer: Uint8Array, start: number, end: number): void {
+    this.#pieces.push(Buffer.from(buffer.buffer, buffer.byteOffset + start, end - start));
+    this.#pieceBytes += end - start;
+    this.#pushed++;
+  }
+
+  flush(): boolean {
+    const pieces = this.#pieces;
+    if (pieces.length > 0 && !this.#silent) {
+      this.#pieces = [];
+      this.#pieceBytes = 0;
+      this.#socket.cork();
+      for (const piece of pieces) this.#socket.write(piece, this.#written);
+      this.#socket.uncork();
+    }
+    return this.#sent === this.#pushed;
+  }
+
+  async startTls(settings: TlsSettings, timeoutMs: number): Promise<Link> {
+    const socket = this.#detach();
+    return startTls(socket, this.peer, settings, timeoutMs, this.#forget);
+  }
+
+  close(graceful = false): Promise<void> {
+    this.#silent = true;
+    this.#rest = null;
+    return this.#ending.end(graceful);
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#silent) return;
+    this.#rest = chunk;
+    this.#deliver();
+  }
+
+  #deliver(): void {
+    this.#delivering = true;
+    while (this.#rest !== null && this.#start < this.#end && !this.#silent) {
+      const chunk: Buffer = this.#rest;
+      const count = Math.min(chunk.length, this.#end - this.#start);
+      this.#target.set(count === chunk.length ? chunk : chunk.subarray(0, count), this.#start);
+      this.#rest = count === chunk.length ? null : chunk.subarray(count);
+      this.#start = this.#end;
+      this.owner.received(count);
+    }
+    this.#delivering = false;
+    if (this.#silent) return;
+    if (this.#start < this.#end) this.#socket.resume();
+    else this.#socket.pause();
+  }
+
+  #onWritten(error?: Error | null): void {
+    if (error) return;
+    this.#sent++;
+    if (this.#progress) return;
+    // The pieces of one write are told one after the other: the owner hears of all of them at once.
+    this.#progress = true;
+    queueMicrotask(() => {
+      this.#progress = false;
+      if (!this.#silent) this.owner.progressed();
+    });
+  }
+
+  #finish(error: BlockError | null): void {
+    if (this.#silent) return;
+    this.#silent = true;
+    this.#socket.destroy();
+    this.owner.closed(error);
+  }
+
+  /** Gives the socket away. Bytes that were received in plain text must not be taken for protected ones. */
+  #detach(): Socket {
+    const early = this.#rest !== null;
+    if (early || this.#sent < this.#pushed || this.#silent) {
+      void this.close();
+      const why = early ? 'data came before the TLS handshake' : 'the link is not at rest';
+      throw new BlockError(early ? 'io' : 'bad-state', `${this.peer}: ${why}`, { operation: 'tls', path: this.peer });
+    }
+    this.#silent = true;
+    this.#socket.removeAllListeners();
+    return this.#socket;
+  }
+}
