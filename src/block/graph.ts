@@ -10,6 +10,7 @@ import { BlockError } from '../util/errors.js';
 import { checkPermissions, type NodeUser } from './child.js';
 import type { OpenGate } from './gate.js';
 import { BlockNode } from './node.js';
+import { UserObjects } from './objects/index.js';
 import { PERM_ALL, Perm } from './types.js';
 
 export interface GraphOptions {
@@ -28,10 +29,13 @@ export class Graph {
   readonly gate: OpenGate | null;
   readonly warn: (message: string) => void;
   readonly nodes = new Map<string, BlockNode>();
+  /** Secrets, credentials and lists of who may come in. */
+  readonly objects: UserObjects;
   #nextName = 0;
 
   constructor(host: Host, options: GraphOptions = {}) {
     this.host = host;
+    this.objects = new UserObjects(host);
     this.gate = options.gate ?? null;
     this.warn = options.warn ?? (() => {});
   }
@@ -102,9 +106,6 @@ export class Graph {
       throw error;
     }
     from.updatePermissions();
-    for (const child of moving) {
-      if (child.user instanceof BlockNode) child.user.refreshFastPath();
-    }
   }
 
   /** `overlay` gets another backing node (or none). Within a drained section; the old one is released. */

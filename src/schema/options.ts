@@ -22,7 +22,7 @@ export type ImageOptions = BlockdevOptions | ProbedOptions;
  */
 export function parseBlockdevOptions(input: string | object): BlockdevOptions {
   if (typeof input !== 'string') return validate('BlockdevOptions', input);
-  if (input.startsWith('{')) return validate('BlockdevOptions', parseJson(input));
+  if (input.startsWith('{')) return validate('BlockdevOptions', parseJsonObject(input));
   return validate('BlockdevOptions', parseKeyval(input, 'driver'), { strings: true });
 }
 
@@ -38,7 +38,7 @@ export function isJsonFilename(filename: string): boolean {
 
 /** Options in a `json:{...}` file name; keys may be dotted, numbers and switches may be text. */
 export function parseJsonFilename(filename: string): ImageOptions {
-  return imageOptions(unflatten(flatten(parseJson(filename.slice('json:'.length)))));
+  return imageOptions(unflatten(flatten(parseJsonObject(filename.slice('json:'.length)))));
 }
 
 /** The `json:{...}` file name of a node, spelled as QEMU spells it. */
@@ -63,7 +63,8 @@ function rank(key: string): number {
   return index < 0 ? PRINT_ORDER.length : index;
 }
 
-function parseJson(text: string): Record<string, unknown> {
+/** An object in JSON, with QEMU's words where it is none. Throws `invalid-argument`. */
+export function parseJsonObject(text: string): Record<string, unknown> {
   let value: unknown;
   try {
     value = JSON.parse(text);

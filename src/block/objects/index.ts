@@ -1,0 +1,138 @@
+// Objects that the user makes and others name: `--object tls-creds-psk,id=tls0,dir=/keys` and then `tls-creds=tls0`. What they need of
+// files is read when they are made.
+//
+//   text or options -> ObjectOptions -> Secret | TlsCredentials | Authorizer -> found by id
+
+import type { Host } from '../../host/host.js';
+import type { TlsSettings } from '../../host/net.js';
+import type { ObjectOptions } from '../../schema/generated/types.js';
+import { parseKeyval } from '../../schema/keyval.js';
+import { parseJsonObject } from '../../schema/options.js';
+import { validate } from '../../schema/validate.js';
+import { BlockError } from '../../util/errors.js';
+import { type Authorizer, listAuthorizer, listFileAuthorizer, simpleAuthorizer } from './authz.js';
+import { readSecret } from './secret.js';
+import { readPskCredentials, readX509Credentials } from './tls-creds.js';
+
+export type { Authorizer } from './authz.js';
+
+type Entry =
+  | { kind: 'secret'; secret: Uint8Array }
+  | { kind: 'tls'; settings: TlsSettings }
+  | { kind: 'authz'; authorizer: Authorizer };
+
+/** Known to QEMU, not to us: to be refused in words of their own. */
+const MISSING_TYPES = ['authz-pam', 'secret_keyring', 'tls-creds-anon', 'tls-cipher-suites'];
+const MISSING_PROPERTIES: Readonly<Record<string, string>> = {
+  priority: 'cipher priorities in the notation of GnuTLS',
+  'sanity-check': 'certificates are checked when they are used',
+  keyid: 'encrypted secrets',
+  iv: 'encrypted secrets',
+  loaded: 'objects are always loaded when they are made',
+};
+
+/** The objects of one graph, by id. */
+export class UserObjects {
+  readonly #host: Host;
+  readonly #entries = new Map<string, Entry>();
+
+  constructor(host: Host) {
+    this.#host = host;
+  }
+
+  /**
+   * Makes an object of options, or of text as `--object` has it (`qom-type,id=...,key=value` or JSON). Rejects with `invalid-argument`,
+   * `unknown-option`, `unsupported`, `exists` and with what reading its files rejects with.
+   */
+  async add(input: string | ObjectOptions): Promise<void> {
+    const options = parseObject(input);
+    const { id } = options;
+    if (!/^[A-Za-z][\w.-]*$/.test(id)) {
+      throw new BlockError(
+        'invalid-argument',
+        "Parameter 'id' expects an identifier\nIdentifiers consist of letters, digits, '-', '.', '_', starting with a letter.",
+      );
+    }
+    this.#checkFree(id);
+    const entry = await this.#make(options);
+    this.#checkFree(id);
+    this.#entries.set(id, entry);
+  }
+
+  /** Throws `not-found`. What uses it goes on with what it has. */
+  remove(id: string): void {
+    if (!this.#entries.delete(id)) throw new BlockError('not-found', `object '${id}' not found`);
+  }
+
+  /** Throws `not-found`, or `invalid-argument` where `id` is something else or for the other side. */
+  tls(id: string, side: TlsSettings['side']): TlsSettings {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) throw new BlockError('not-found', `No TLS credentials with id '${id}'`);
+    if (entry.kind !== 'tls') throw new BlockError('invalid-argument', `Object with id '${id}' is not TLS credentials`);
+    if (entry.settings.side !== side) {
+      throw new BlockError('invalid-argument', `Expected TLS credentials for a ${side} endpoint`);
+    }
+    return entry.settings;
+  }
+
+  /** Throws `not-found`, or `invalid-argument` where `id` is something else. */
+  authorizer(id: string): Authorizer {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) throw new BlockError('not-found', `Unable to find authorization object '${id}'`);
+    if (entry.kind !== 'authz') {
+      throw new BlockError('invalid-argument', `Object with id '${id}' is not an authorization object`);
+    }
+    return entry.authorizer;
+  }
+
+  /** Throws `not-found`, or `invalid-argument` where `id` is something else. */
+  secret(id: string): Uint8Array {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) throw new BlockError('not-found', `No secret with id '${id}'`);
+    if (entry.kind !== 'secret') throw new BlockError('invalid-argument', `Object with id '${id}' is not a secret`);
+    return entry.secret;
+  }
+
+  #checkFree(id: string): void {
+    if (this.#entries.has(id)) throw new BlockError('exists', `There is an object with id '${id}' already`);
+  }
+
+  async #make(options: ObjectOptions): Promise<Entry> {
+    switch (options['qom-type']) {
+      case 'secret':
+        return { kind: 'secret', secret: await readSecret(this.#host, options) };
+      case 'tls-creds-x509': {
+        const { passwordid } = options;
+        const password = passwordid === undefined ? undefined : this.secret(passwordid);
+        return { kind: 'tls', settings: await readX509Credentials(this.#host, options, password) };
+      }
+      case 'tls-creds-psk':
+        return { kind: 'tls', settings: await readPskCredentials(this.#host, options) };
+      case 'authz-simple':
+        return { kind: 'authz', authorizer: simpleAuthorizer(options) };
+      case 'authz-list':
+        return { kind: 'authz', authorizer: listAuthorizer(options) };
+      case 'authz-list-file':
+      case 'authz-listfile':
+        return { kind: 'authz', authorizer: await listFileAuthorizer(this.#host, options) };
+    }
+  }
+}
+
+function parseObject(input: string | object): ObjectOptions {
+  const isText = typeof input === 'string' && !input.startsWith('{');
+  const options: Record<string, unknown> =
+    typeof input !== 'string' ? { ...input } : isText ? parseKeyval(input, 'qom-type') : parseJsonObject(input);
+  const type = options['qom-type'];
+  if (typeof type === 'string' && MISSING_TYPES.includes(type)) {
+    throw new BlockError('unsupported', `Objects of type '${type}' are not supported`);
+  }
+  if (typeof type === 'string' && /^(secret|tls-creds-)/.test(type)) {
+    for (const [name, what] of Object.entries(MISSING_PROPERTIES)) {
+      if (options[name] !== undefined) {
+        throw new BlockError('unsupported', `Parameter '${name}' is not supported (${what})`);
+      }
+    }
+  }
+  return validate('ObjectOptions', options, { strings: isText });
+}
