@@ -271,7 +271,7 @@ export class Workspace {
   async #disksOf(nodes: readonly BlockNode[]): Promise<string[]> {
     const disks = new Set<string>();
     for (const node of nodes) {
-      const file = node.fastFile() ?? node.file?.node.fastFile() ?? null;
+      const file = node.hostFile() ?? node.file?.node.hostFile() ?? null;
       if (file === null) continue;
       const disk =
         file.kind === 'block'

@@ -4,11 +4,12 @@
 //   request -> [throttle] -> [drained section] -> in flight: node
 //
 // A request that waits for the throttle is not in flight: a drained section does not wait for it, and it does not pass during one.
+// Where nothing is to be waited for, `beginRead` and `beginWrite` say where a request may go without a promise.
 
 import { BlockError, toBlockError } from '../util/errors.js';
 import type { Child, NodeUser } from './child.js';
 import type { BlockNode } from './node.js';
-import { PERM_ALL, Perm, type WriteFlags, type ZeroFlags } from './types.js';
+import { type Located, PERM_ALL, Perm, type Stay, type WriteFlags, type ZeroFlags } from './types.js';
 
 /** Lets requests in at a rate (a `ThrottleMember` does); undefined means at once. */
 export interface Admission {
@@ -104,6 +105,67 @@ export class Device implements NodeUser {
     await this.#request('write', buffer.length, () => this.node.write(offset, buffer, flags));
     this.stats.writeOperations++;
     this.stats.writeBytes += buffer.length;
+  }
+
+  /**
+   * Says without waiting where a read of [offset, offset + length) may go straight to a host file, and counts it as in flight. False where
+   * it may not, or something is wrong: ask `read`, which says what. Never throws. Whoever gets true does, in this order:
+   *
+   *  1. at once, before anything else runs: `into.file.beginRead(into.offset, ...)`. Where that says false: `givenUp(into.visit)`, then `read`;
+   *  2. keeps `into.visit` with the request, since `into` will be filled again;
+   *  3. with the answer: `ended(false, offset, length, visit, failed)`, with `offset` and `length` as they were asked for here;
+   *  4. only after that: tells whoever asked. Of a failed request, `HostFile.errorOf` tells the error.
+   *
+   * Until 3 a drained section, and `close`, wait for it: so 3 must not wait for a slow receiver of the reply.
+   */
+  beginRead(offset: number, length: number, into: Located): boolean {
+    return this.#begin(offset, length, false, into);
+  }
+
+  /**
+   * The same for a write (`HostFile.beginWrite`, `ended(true, ...)`, else `write`). It is durable after a `flush` that begins after `ended`;
+   * one that must be durable when it is answered (FUA) goes through `write`.
+   */
+  beginWrite(offset: number, length: number, into: Located): boolean {
+    return this.writable && this.#begin(offset, length, true, into);
+  }
+
+  /** A request of `beginRead` or `beginWrite` has its answer: it is counted, and whoever waits for it goes on. */
+  ended(write: boolean, offset: number, length: number, visit: Stay | null, failed: boolean): void {
+    this.node.answered(write, offset, length, visit);
+    const { stats } = this;
+    if (failed) {
+      stats.failedOperations++;
+    } else if (write) {
+      stats.writeOperations++;
+      stats.writeBytes += length;
+    } else {
+      stats.readOperations++;
+      stats.readBytes += length;
+    }
+    this.#done();
+  }
+
+  /** A request of `beginRead` or `beginWrite` was not begun: the file could not take it without waiting. */
+  givenUp(visit: Stay | null): void {
+    this.node.givenUp(visit);
+    this.#done();
+  }
+
+  #begin(offset: number, length: number, write: boolean, into: Located): boolean {
+    if (this.#root === null || this.#closing || this.#quiesced > 0 || this.#throttle !== null) return false;
+    const { node } = this.#root;
+    if (!node.locate(offset, length, write, into)) return false;
+    node.sent();
+    this.#pending++;
+    this.#inFlight++;
+    return true;
+  }
+
+  #done(): void {
+    this.#inFlight--;
+    this.#pending--;
+    this.#answered();
   }
 
   async writeZeroes(offset: number, length: number, flags?: ZeroFlags): Promise<void> {

@@ -52,7 +52,7 @@ export function consistencyCheckOf(
 
 /** Bytes that the files of `node` (its backing chain excepted) take on the host's disk; null where nothing says. */
 export async function allocatedBytes(node: BlockNode): Promise<number | null> {
-  const file = node.fastFile();
+  const file = node.hostFile();
   if (file !== null) return (await file.info()).allocated;
   if (node.file !== null) return allocatedBytes(node.file.node);
   return node.kind === 'protocol' ? 0 : null;

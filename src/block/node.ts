@@ -2,7 +2,7 @@
 // (`do...`) of the same name; what a driver does not have, the base supplies.
 //
 //   read/write/...  -> bounds, read-only, observers, bitmaps, in-flight count -> doRead/doWrite/...
-//   read (hot)      -> mapSync -> the host file itself: one promise in all
+//   read, write (hot) -> locate -> the host file itself
 
 import type { Host, HostFile, ZeroScan } from '../host/host.js';
 import { BlockError } from '../util/errors.js';
@@ -14,9 +14,10 @@ import type { RangeLock } from './range-lock.js';
 import {
   type BlockStatus,
   type Extent,
-  MISS,
+  type Located,
   PERM_ALL,
   Perm,
+  type Stay,
   type TruncateOptions,
   type WriteFlags,
   type ZeroFlags,
@@ -53,6 +54,9 @@ export interface NodeOptions {
 
 const ZERO_CHUNK_BYTES = 1 << 20;
 
+/** For the requests of this file: each is begun at once, so that one object does for all. */
+const place: Located = { file: null, offset: 0, visit: null };
+
 export abstract class BlockNode implements NodeUser {
   readonly graph: Graph;
   readonly nodeName: string;
@@ -88,8 +92,6 @@ export abstract class BlockNode implements NodeUser {
   /** Set while it is being closed: nothing new is taken. */
   #closing: Promise<void> | null = null;
   #idleWaiters: (() => void)[] = [];
-  /** The file that `mapSync` offsets count in, when the fast path is open. */
-  #fastFile: HostFile | null = null;
 
   constructor(graph: Graph, options: NodeOptions) {
     this.graph = graph;
@@ -107,7 +109,7 @@ export abstract class BlockNode implements NodeUser {
     return `node '${this.nodeName}'`;
   }
 
-  /** Requests under way. Reads on the fast path are not counted: they use nothing but the host file, whose close waits for them. */
+  /** Requests under way. Reads that went straight to the host file are not counted, but for those between `sent` and `answered`. */
   get inFlight(): number {
     return this.#inFlight;
   }
@@ -120,11 +122,7 @@ export abstract class BlockNode implements NodeUser {
     if (this.#shut || !Number.isSafeInteger(offset) || offset < 0 || offset + length > this.length) {
       return Promise.reject(this.#rangeError('read', offset, length));
     }
-    if (this.#fastFile !== null) {
-      const at = this.mapSync(offset, length);
-      if (at !== MISS) return this.fastRead(this.#fastFile, at, buffer, scan);
-    }
-    return this.#tracked(this.doRead(offset, buffer, scan));
+    return this.#readLocated(offset, buffer, scan) ?? this.#tracked(this.doRead(offset, buffer, scan));
   }
 
   /** Reads disjoint, ascending extents back to back into `buffer`, in as few requests as the driver can. */
@@ -135,34 +133,44 @@ export abstract class BlockNode implements NodeUser {
     return this.#tracked(this.doReadExtents(extents, buffer, scan));
   }
 
-  /**
-   * The offset in `fastFile()` where all of [offset, offset + length) lies contiguously as data, or MISS. Must not wait and must
-   * not fail. A node over one child hands on what the child says. The answer holds until something else runs: read there at once, with
-   * `fastRead`.
-   */
-  mapSync(_offset: number, _length: number): number {
-    return MISS;
-  }
-
-  /** The host file that `mapSync` speaks of; null where this node has none. */
-  fastFile(): HostFile | null {
+  /** The host file that holds this node's bytes, through all its children; null where there is none. */
+  hostFile(): HostFile | null {
     return null;
   }
 
   /**
-   * Reads from `file` (`fastFile()`) at the place that `mapSync` has just named. A driver that gives space back keeps the place from being
-   * used for something else meanwhile; a node over one child asks the child.
+   * Says without waiting where a request may go straight to a host file: all of [offset, offset + length) lies there in one piece as it is,
+   * and a write has nothing else to do than to write it. Fills `into` and enters `into.visit`; false where only `read` or `write` can tell
+   * (also what is wrong), and then there is nothing to be left. Never fails. Whoever gets true does, in this order:
+   *
+   *  1. at once, before anything else runs: `sent()`, and begin the request on `into.file`; where that says false, `givenUp(visit)`;
+   *  2. with the answer, failed or not: `answered(write, offset, length, visit)`, with what `visit` was then;
+   *  3. only after that: tell whoever asked.
+   *
+   * A write that was located is durable after the next `flush()` that begins after 2; where FUA is wanted, ask `write`.
    */
-  fastRead(file: HostFile, at: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
-    return file.read(at, buffer, scan);
+  locate(offset: number, length: number, write: boolean, into: Located): boolean {
+    if (length <= 0 || this.#shut || !Number.isSafeInteger(offset) || offset < 0) return false;
+    if (!(offset + length <= this.length) || (write && !this.#takesPlainWrites)) return false;
+    return this.doLocate(offset, length, write, into);
   }
 
-  /** A driver calls this when `fastFile()` may have changed (open, reopen, child replaced). */
-  refreshFastPath(): void {
-    this.#fastFile = this.fastFile();
-    for (const parent of this.parents) {
-      if (parent.user instanceof BlockNode) parent.user.refreshFastPath();
-    }
+  /** A located request is under way: `idle` waits for it. */
+  sent(): void {
+    this.#inFlight++;
+  }
+
+  /** A request that `sent` counted has its answer. */
+  answered(write: boolean, offset: number, length: number, visit: Stay | null): void {
+    // A bitmap may have been added, or cleaned, meanwhile.
+    if (write && this.bitmaps.size > 0) this.#recordAgain(offset, length);
+    this.givenUp(visit);
+  }
+
+  /** A request that `sent` counted was not begun. */
+  givenUp(visit: Stay | null): void {
+    visit?.leave();
+    this.#leave();
   }
 
   /**
@@ -184,6 +192,9 @@ export abstract class BlockNode implements NodeUser {
 
   /** Writes `buffer` at `offset`. Rejects with `read-only`, `out-of-bounds`, `no-space`, `io`, ... */
   write(offset: number, buffer: Uint8Array, flags?: WriteFlags): Promise<void> {
+    if (flags === undefined && this.locate(offset, buffer.length, true, place)) {
+      return this.#writeLocated(place.file!, place.offset, place.visit, offset, buffer);
+    }
     return this.writeExtents([{ offset, length: buffer.length }], buffer, flags);
   }
 
@@ -357,7 +368,6 @@ export abstract class BlockNode implements NodeUser {
     const link = node === null ? null : node.attach(this, role, perm, shared);
     if (old !== null) old.node.detach(old);
     this[role] = link;
-    this.refreshFastPath();
   }
 
   /** This is `node`, or `node` is somewhere below. */
@@ -402,7 +412,6 @@ export abstract class BlockNode implements NodeUser {
       }
       this.readOnly = false;
     }
-    this.refreshFastPath();
   }
 
   /**
@@ -420,7 +429,6 @@ export abstract class BlockNode implements NodeUser {
     await attempt(() => this.idle());
     await attempt(() => this.doClose());
     this.closed = true;
-    this.#fastFile = null;
     for (const child of [this.file, this.backing]) {
       if (child === null) continue;
       child.node.detach(child);
@@ -439,6 +447,11 @@ export abstract class BlockNode implements NodeUser {
   /** The uses of this node changed: take or drop image locks, hand on to children. Must either do it all or throw and change nothing. */
   protected permissionsChanged(_perm: number, _shared: number): void {}
 
+  /** What `locate` asks once it has checked the range and this node's own state. A node over one child hands on what the child says. */
+  protected doLocate(_offset: number, _length: number, _write: boolean, _into: Located): boolean {
+    return false;
+  }
+
   protected abstract doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void>;
   protected abstract doBlockStatus(offset: number, length: number): Promise<BlockStatus>;
 
@@ -446,19 +459,12 @@ export abstract class BlockNode implements NodeUser {
     let at = 0;
     const parts: Promise<void>[] = [];
     for (const { offset, length } of extents) {
-      parts.push(later(this.#readPart(offset, buffer.subarray(at, at + length))));
+      const part = buffer.subarray(at, at + length);
+      parts.push(later(this.#readLocated(offset, part) ?? this.doRead(offset, part)));
       at += length;
     }
     await settleAll(parts);
     if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
-  }
-
-  #readPart(offset: number, buffer: Uint8Array): Promise<void> {
-    if (this.#fastFile !== null) {
-      const at = this.mapSync(offset, buffer.length);
-      if (at !== MISS) return this.fastRead(this.#fastFile, at, buffer);
-    }
-    return this.doRead(offset, buffer);
   }
 
   protected async doWrite(offset: number, buffer: Uint8Array, _flags: WriteFlags): Promise<void> {
@@ -524,6 +530,44 @@ export abstract class BlockNode implements NodeUser {
     return this.#closing !== null;
   }
 
+  /** A write has to do nothing but what the driver does. */
+  get #takesPlainWrites(): boolean {
+    return (
+      !this.readOnly &&
+      this.bitmaps.size === 0 &&
+      this.#observers.length === 0 &&
+      this.serialiser === null &&
+      this.detectZeroes === 'off'
+    );
+  }
+
+  /** Reads what can be located, without being counted: the close of the host file waits for it. Null where it cannot. */
+  #readLocated(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> | null {
+    if (!this.locate(offset, buffer.length, false, place)) return null;
+    const { visit } = place;
+    const reading = place.file!.read(place.offset, buffer, scan);
+    return visit === null ? reading : leaving(reading, visit);
+  }
+
+  async #writeLocated(
+    file: HostFile,
+    at: number,
+    visit: Stay | null,
+    offset: number,
+    buffer: Uint8Array,
+  ): Promise<void> {
+    this.sent();
+    try {
+      await file.write(at, buffer);
+    } finally {
+      this.answered(true, offset, buffer.length, visit);
+    }
+  }
+
+  #recordAgain(offset: number, length: number): void {
+    for (const bitmap of this.bitmaps.values()) bitmap.recordAgain(offset, length);
+  }
+
   /** Where discards are not passed on, zeroes keep their space. */
   #zeroFlags(flags: ZeroFlags): ZeroFlags {
     return flags.mayUnmap && this.discardMode === 'ignore' ? { ...flags, mayUnmap: false } : flags;
@@ -568,9 +612,7 @@ export abstract class BlockNode implements NodeUser {
         if (flags.fua && !this.handlesFua) await this.doFlush();
       } finally {
         // A job may have cleaned the bitmap meanwhile. Also after a failure: part of it may have reached the disk.
-        for (const bitmap of this.bitmaps.values()) {
-          for (const { offset, length } of extents) bitmap.recordAgain(offset, length);
-        }
+        for (const { offset, length } of extents) this.#recordAgain(offset, length);
       }
     } finally {
       this.#leave();
@@ -673,5 +715,13 @@ export abstract class BlockNode implements NodeUser {
       `${this.filename}: ${operation} of ${length} bytes at ${offset} is outside of the node's ${this.length} bytes`,
       { path: this.filename, operation, offset, length },
     );
+  }
+}
+
+async function leaving(request: Promise<void>, visit: Stay): Promise<void> {
+  try {
+    await request;
+  } finally {
+    visit.leave();
   }
 }

@@ -284,6 +284,6 @@ function realPath(graph: Graph, path: string): Promise<string> {
 async function fileId(node: BlockNode): Promise<string | null> {
   let bottom = node;
   while (bottom.file !== null) bottom = bottom.file.node;
-  const file: HostFile | null = bottom.fastFile();
+  const file: HostFile | null = bottom.hostFile();
   return file === null ? null : (await file.info()).id;
 }

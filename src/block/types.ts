@@ -76,6 +76,12 @@ export function permNames(perms: number): string {
     .join(', ');
 }
 
+/** A stay at a place in a file that was looked up: while it lasts, the place is not used for anything else. */
+export interface Stay {
+  /** The request is answered. Exactly once, and before anybody is told. */
+  leave(): void;
+}
+
 /**
  * Where a request can go without waiting: filled in by `BlockNode.locate`, one object per caller, used again and again. It holds until
  * something else runs: begin the request at once.
@@ -84,9 +90,6 @@ export interface Located {
   file: HostFile | null;
   /** Offset in `file`. */
   offset: number;
-  /** What keeps the place from being used for something else: to be left when the request is answered. Null: nothing needs to. */
-  visit: { leave(): void } | null;
+  /** To be left when the request is answered, or given up. Null: nothing has to be kept. */
+  visit: Stay | null;
 }
-
-/** The answer of `mapSync` when only the slow path can tell. */
-export const MISS = -1;

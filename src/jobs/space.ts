@@ -26,7 +26,7 @@ export async function warnOfSpace(scope: CopyScope, warn: (message: string) => v
   const { target } = scope;
   if (scope.partly) return;
   try {
-    const file = target.fastFile() ?? target.file?.node.fastFile() ?? null;
+    const file = target.hostFile() ?? target.file?.node.hostFile() ?? null;
     if (file === null || file.kind !== 'file') return;
     const needed = await neededBytes(scope);
     if (needed < MIN_BYTES) return;

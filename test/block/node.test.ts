@@ -707,7 +707,7 @@ describe('node: reopen', () => {
     await node.write(0, Uint8Array.of(99));
     await node.reopen(true);
     expect(host.durableFile('/a')[0]).to.equal(99);
-    expect([node.readOnly, node.file!.node.readOnly, node.file!.node.fastFile()!.writable]).to.deep.equal([
+    expect([node.readOnly, node.file!.node.readOnly, node.file!.node.hostFile()!.writable]).to.deep.equal([
       true,
       true,
       false,

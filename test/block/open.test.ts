@@ -52,7 +52,7 @@ describe('openNode', () => {
     const node = await openNode(graph, '/d/a', { format: 'raw', readOnly: true, cache: { direct: true } });
     const file = node.file!.node;
     expect(file.readOnly).to.equal(true);
-    expect(file.fastFile()!.direct).to.equal(true);
+    expect(file.hostFile()!.direct).to.equal(true);
     expect([node.discardMode, file.discardMode]).to.deep.equal(['ignore', 'unmap']);
   });
 

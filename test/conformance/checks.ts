@@ -3,7 +3,7 @@
 import { expect } from 'chai';
 import { consistencyCheckOf } from '../../src/block/info.js';
 import type { BlockNode } from '../../src/block/node.js';
-import { type BlockStatus, MISS } from '../../src/block/types.js';
+import type { BlockStatus, Located } from '../../src/block/types.js';
 import { Random } from '../../src/host/sim/index.js';
 
 export async function contentOf(node: BlockNode): Promise<Buffer> {
@@ -82,21 +82,22 @@ export async function expectHonestStatus(node: BlockNode, below: Uint8Array): Pr
 export async function expectHonestFastPath(node: BlockNode, seed: number): Promise<number> {
   const content = await contentOf(node);
   const random = new Random(seed, 77);
-  const file = node.fastFile();
+  const place: Located = { file: null, offset: 0, visit: null };
   let hits = 0;
   for (let i = 0; i < 60; i++) {
     const offset = random.below(node.length);
     const length = random.between(1, Math.min(node.length - offset, random.pick([1, 512, 5000, 70000])));
-    const at = node.mapSync(offset, length);
-    if (at === MISS) continue;
+    if (!node.locate(offset, length, false, place)) continue;
     hits++;
-    expect(file, 'fastFile').to.not.equal(null);
+    node.sent();
     const there = Buffer.alloc(length);
-    await file?.read(at, there);
-    expectSame(there, content.subarray(offset, offset + length), `mapSync ${offset}+${length} at ${at}`);
+    const { visit, offset: at } = place;
+    await place.file!.read(at, there);
+    node.answered(false, offset, length, visit);
+    expectSame(there, content.subarray(offset, offset + length), `located ${offset}+${length} at ${at}`);
   }
-  expect(node.mapSync(node.length, 1), 'mapSync behind the end').to.equal(MISS);
-  expect(node.mapSync(node.length - 1, 2), 'mapSync over the end').to.equal(MISS);
+  expect(node.locate(node.length, 1, false, place), 'located behind the end').to.equal(false);
+  expect(node.locate(node.length - 1, 2, false, place), 'located over the end').to.equal(false);
   return hits;
 }
 

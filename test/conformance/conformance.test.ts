@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import type { BlockNode } from '../../src/block/node.js';
-import type { BlockStatus } from '../../src/block/types.js';
+import type { BlockStatus, Located } from '../../src/block/types.js';
 import { createSimHost, Random, type SimHost } from '../../src/host/sim/index.js';
 import { contentOf, expectAllHonest, expectContent, expectSame, statusRuns } from './checks.js';
 import { codeOf, DRIVERS, type DriverEntry, type Subject } from './manifest.js';
@@ -129,15 +129,16 @@ function conformance(kind: PlaceKind, driver: DriverEntry): void {
     });
   }
 
-  if (capabilities.mapSync) {
+  if (capabilities.locate) {
     behaves('knows where plain data lies', async ({ node }) => {
       await node.write(0, new Uint8Array(size).fill(1));
       await node.flush();
-      const at = node.mapSync(0, 512);
-      expect(at).to.be.at.least(0);
+      const place: Located = { file: null, offset: 0, visit: null };
+      expect(node.locate(0, 512, false, place)).to.equal(true);
       const there = new Uint8Array(512);
-      await node.fastFile()!.read(at, there);
-      expectSame(there, new Uint8Array(512).fill(1), 'mapSync');
+      await place.file!.read(place.offset, there);
+      place.visit?.leave();
+      expectSame(there, new Uint8Array(512).fill(1), 'located');
     });
   }
 

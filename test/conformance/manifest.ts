@@ -17,7 +17,7 @@ export interface Capabilities {
   backing: boolean;
   /** Tells zeroes that were written from data (where the disk below does). */
   zeroStatus: boolean;
-  mapSync: boolean;
+  locate: boolean;
   /** Cluster size of compressed writes; 0 where there are none. */
   compressed: number;
   reopen: boolean;
@@ -53,7 +53,7 @@ const NOTHING: Capabilities = {
   truncate: 0,
   backing: false,
   zeroStatus: true,
-  mapSync: true,
+  locate: true,
   compressed: 0,
   reopen: true,
   makeEmpty: false,
@@ -145,7 +145,7 @@ const window = entry(
 const nothing = entry(
   'null-co',
   SIZE,
-  { keeps: false, mapSync: false },
+  { keeps: false, locate: false },
   async () => new Uint8Array(SIZE),
   () => ({ driver: 'null-co', size: SIZE, 'read-zeroes': true }),
 );

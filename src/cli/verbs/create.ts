@@ -125,7 +125,7 @@ async function backingSize(
       return null;
     }
     const own = await session.host.stat(filename).catch(() => null);
-    const below = await node.fastFile()?.info();
+    const below = await node.hostFile()?.info();
     await session.graph.release(node);
     if (own !== null && own.id === below?.id) {
       reportError(`${filename}: ${SAME_FILE}`);

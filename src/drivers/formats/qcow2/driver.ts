@@ -7,7 +7,7 @@ import type { CreateRequest, DriverDefinition, OpenRequest } from '../../../bloc
 import {
   type BlockStatus,
   type Extent,
-  MISS,
+  type Located,
   PERM_ALL,
   Perm,
   type TruncateOptions,
@@ -33,8 +33,9 @@ import { setBackingHeader } from './header-update.js';
 import { Qcow2Image } from './image.js';
 import { ImageFile } from './image-file.js';
 import { qcow2Details } from './info.js';
+import { locateRead, locateWrite } from './locate.js';
 import { cacheTables, checkOptions, type DriverOptions, discardPolicy, overlapKinds } from './options.js';
-import { readGuest, visit } from './read.js';
+import { readGuest } from './read.js';
 import { emptyImage, resizeImage } from './resize.js';
 import { statusOf, statusSync } from './status.js';
 import { makeGeometry, SECTOR } from './types.js';
@@ -108,19 +109,12 @@ export class Qcow2Node extends BlockNode implements Inspectable {
     if (Number.isSafeInteger(bytes) && bytes >= 0) this.#image.file.expect(bytes);
   }
 
-  override mapSync(offset: number, length: number): number {
-    if (offset + length > this.length) return MISS;
-    const host = this.#image.mapping.mapSync(offset, length, false);
-    return host === MISS ? MISS : this.file!.node.mapSync(host, length);
+  override hostFile(): HostFile | null {
+    return this.file?.node.hostFile() ?? null;
   }
 
-  override fastFile(): HostFile | null {
-    return this.file?.node.fastFile() ?? null;
-  }
-
-  override fastRead(file: HostFile, at: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
-    const read = (): Promise<void> => this.file!.node.fastRead(file, at, buffer, scan);
-    return this.readOnly ? read() : visit(this.#image, read);
+  protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
+    return write ? locateWrite(this.#image, offset, length, into) : locateRead(this.#image, offset, length, into);
   }
 
   formatDetails(): FormatDetails {

@@ -48,7 +48,7 @@ export class Qcow2Image {
   readonly committer: Committer;
   readonly packer: CompressedPacker;
   readonly discards: DiscardPolicy;
-  readonly grace = new Grace();
+  readonly grace: Grace;
   /** Guest ranges, whole clusters, whose mapping is being changed. */
   readonly locks = new RangeLock();
   readonly writable: () => boolean;
@@ -80,6 +80,7 @@ export class Qcow2Image {
     this.writable = owner.writable;
     this.length = owner.length;
     this.discards = settings.discards;
+    this.grace = new Grace(file);
     this.mapping = new Mapping(this, settings.caches.l2);
     this.refcounts = new Refcounts(this, settings.caches.refcount);
     this.metadata = new MetadataClusters(this.geometry, settings.overlapKinds);

@@ -4,7 +4,6 @@
 //
 // Everything that can be answered from the cache is synchronous; `tableSync` says `undefined` where a table must be loaded first.
 
-import { MISS } from '../../../block/types.js';
 import type { BlockError } from '../../../util/errors.js';
 import type { Qcow2Image } from './image.js';
 import { PointerTable } from './pointer-table.js';
@@ -26,6 +25,10 @@ const COPIED = 0x8000_0000;
 const COMPRESSED = 0x4000_0000;
 const HIGH_OFFSET = 0x00ff_ffff;
 const ZERO = 1;
+
+/** Answers of `mapSync` that are no offset: only the slow path can tell; all of it is unallocated. */
+export const MISS = -1;
+export const BELOW = -2;
 
 export class Mapping {
   readonly #image: Qcow2Image;
@@ -59,15 +62,15 @@ export class Mapping {
   // ---- the hot path -------------------------------------------------------------------------------------------
 
   /**
-   * The host offset where all of [offset, offset + length) lies contiguously in ordinary clusters, or MISS. With `owned`, only where
-   * each cluster may be written in place.
+   * The host offset where all of [offset, offset + length) lies contiguously in ordinary clusters, BELOW where all of it is unallocated,
+   * or MISS. With `owned`, an offset only where each cluster may be written in place.
    */
   mapSync(offset: number, length: number, owned: boolean): number {
     const index = Math.floor(offset / this.#l2Span);
-    const table = this.cache.get(index);
-    if (table === undefined) return MISS;
     const within = offset - index * this.#l2Span;
     if (within + length > this.#l2Span) return MISS;
+    const table = this.cache.get(index);
+    if (table === undefined) return this.l1.target(index) === 0 ? BELOW : MISS;
     const size = this.#clusterSize;
     const slot = Math.floor(within / size);
     const { view } = table;
@@ -75,8 +78,9 @@ export class Mapping {
     const low = view.getUint32(slot * 8 + 4);
     if ((high & COMPRESSED) !== 0 || (low & ZERO) !== 0 || (owned && (high & COPIED) === 0)) return MISS;
     const host = (high & HIGH_OFFSET) * 0x1_0000_0000 + ((low & 0xffff_fe00) >>> 0);
-    if (host === 0 || host % size !== 0) return MISS;
     const lead = within - slot * size;
+    if (host === 0) return this.#unallocated(view, slot + 1, Math.ceil((lead + length) / size) + slot) ? BELOW : MISS;
+    if (host % size !== 0) return MISS;
     if (host + lead + length > this.#image.file.length) return MISS;
     let expected = host;
     for (let at = size - lead, next = slot + 1; at < length; at += size, next++) {
@@ -87,6 +91,15 @@ export class Mapping {
       if ((nextHigh & HIGH_OFFSET) * 0x1_0000_0000 + ((nextLow & 0xffff_fe00) >>> 0) !== expected) return MISS;
     }
     return host + lead;
+  }
+
+  #unallocated(view: DataView, from: number, to: number): boolean {
+    for (let slot = from; slot < to; slot++) {
+      const high = view.getUint32(slot * 8);
+      const low = view.getUint32(slot * 8 + 4);
+      if ((high & (COMPRESSED | HIGH_OFFSET)) !== 0 || (low & 0xffff_fe00) !== 0 || (low & ZERO) !== 0) return false;
+    }
+    return true;
   }
 
   // ---- entries ------------------------------------------------------------------------------------------------

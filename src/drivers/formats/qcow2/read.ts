@@ -72,7 +72,7 @@ export async function visit(image: Qcow2Image, action: () => Promise<void>): Pro
   try {
     await action();
   } finally {
-    image.grace.leave(visiting);
+    visiting.leave();
   }
 }
 

@@ -5,7 +5,9 @@ import type { Extent } from '../../../block/types.js';
 import { later, settleAll } from '../../../util/settle.js';
 import { mergeCluster, type Piece } from './cow.js';
 import type { Qcow2Image } from './image.js';
-import { Kind, type KindNumber } from './mapping.js';
+import { placeToWrite } from './locate.js';
+import { Kind, type KindNumber, MISS } from './mapping.js';
+import { visit } from './read.js';
 import type { Table } from './table-cache.js';
 import { roundDown, roundUp } from './types.js';
 
@@ -36,19 +38,8 @@ const BOUNCE_BYTES = 8 << 20;
 
 /** In-place write of one extent without waiting for anything but the file; null where it is not that simple. */
 export function writeInPlace(image: Qcow2Image, offset: number, buffer: Uint8Array): Promise<void> | null {
-  if (image.broken !== null) return null;
-  const host = image.mapping.mapSync(offset, buffer.length, true);
-  if (host < 0 || image.metadata.overlap(host, host + buffer.length) !== null) return null;
-  return visited(image, host, buffer);
-}
-
-async function visited(image: Qcow2Image, host: number, buffer: Uint8Array): Promise<void> {
-  const visit = image.grace.enter();
-  try {
-    await image.file.write(host, buffer);
-  } finally {
-    image.grace.leave(visit);
-  }
+  const host = placeToWrite(image, offset, buffer.length);
+  return host === MISS ? null : visit(image, () => image.file.write(host, buffer));
 }
 
 /** Writes disjoint, ascending extents whose data lies back to back in `buffer`. */

@@ -10,7 +10,7 @@ import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import {
   type BlockStatus,
   type Extent,
-  MISS,
+  type Located,
   PERM_ALL,
   Perm,
   type TruncateOptions,
@@ -45,16 +45,13 @@ export class RawNode extends BlockNode {
     this.#guard = probed ? new FirstSectorGuard(this) : null;
   }
 
-  override mapSync(offset: number, length: number): number {
-    return offset + length <= this.length ? this.#below.mapSync(offset + this.#offset, length) : MISS;
+  override hostFile(): HostFile | null {
+    return this.file?.node.hostFile() ?? null;
   }
 
-  override fastFile(): HostFile | null {
-    return this.file?.node.fastFile() ?? null;
-  }
-
-  override fastRead(file: HostFile, at: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
-    return this.#below.fastRead(file, at, buffer, scan);
+  protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
+    if (write && this.#guard?.covers(offset) === true) return false;
+    return this.#below.locate(offset + this.#offset, length, write, into);
   }
 
   protected override permissionsChanged(perm: number, shared: number): void {

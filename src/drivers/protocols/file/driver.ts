@@ -5,7 +5,7 @@ import { BlockNode, type NodeOptions } from '../../../block/node.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import {
   type BlockStatus,
-  MISS,
+  type Located,
   PERM_ALL,
   type TruncateOptions,
   type WriteFlags,
@@ -76,12 +76,16 @@ export class FileNode extends BlockNode {
     this.#unsent = { from: Number.POSITIVE_INFINITY, to: 0, bytes: 0 };
   }
 
-  override mapSync(offset: number, length: number): number {
-    return offset + length <= this.length ? offset : MISS;
+  override hostFile(): HostFile {
+    return this.#file;
   }
 
-  override fastFile(): HostFile {
-    return this.#file;
+  protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
+    if (write && (this.#copying || offset + length > this.#size)) return false;
+    into.file = this.#file;
+    into.offset = offset;
+    into.visit = null;
+    return true;
   }
 
   protected override permissionsChanged(perm: number, shared: number): void {
@@ -202,7 +206,6 @@ export class FileNode extends BlockNode {
       throw error;
     }
     this.#file = file;
-    this.refreshFastPath();
     await old.close();
   }
 

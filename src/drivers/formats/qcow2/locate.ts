@@ -1,0 +1,38 @@
+// Where a request may go straight to the host file, from cached tables: reads of ordinary clusters or of what lies below, writes
+// to clusters that are the image's own.
+
+import type { Located } from '../../../block/types.js';
+import type { Qcow2Image } from './image.js';
+import { BELOW, MISS } from './mapping.js';
+
+/** The host offset where all of the range may be written in place, or MISS. */
+export function placeToWrite(image: Qcow2Image, offset: number, length: number): number {
+  if (image.broken !== null) return MISS;
+  const host = image.mapping.mapSync(offset, length, true);
+  return host >= 0 && image.metadata.overlap(host, host + length) === null ? host : MISS;
+}
+
+/** `BlockNode.locate` for a read. What comes from the backing node needs no visit of this image: none of its clusters is read. */
+export function locateRead(image: Qcow2Image, offset: number, length: number, into: Located): boolean {
+  const host = image.mapping.mapSync(offset, length, false);
+  if (host === BELOW) return image.backing()?.locate(offset, length, false, into) === true;
+  if (host === MISS || !locateInFile(image, host, length, false, into)) return false;
+  into.visit = image.grace.enter();
+  return true;
+}
+
+/** `BlockNode.locate` for a write. */
+export function locateWrite(image: Qcow2Image, offset: number, length: number, into: Located): boolean {
+  const host = placeToWrite(image, offset, length);
+  if (host === MISS || !locateInFile(image, host, length, true, into)) return false;
+  into.visit = image.grace.enterToWrite();
+  return true;
+}
+
+/** False also where the file below has a visit of its own (an image within an image): there is room for one. */
+function locateInFile(image: Qcow2Image, host: number, length: number, write: boolean, into: Located): boolean {
+  if (!image.file.node.locate(host, length, write, into)) return false;
+  if (into.visit === null) return true;
+  into.visit.leave();
+  return false;
+}
