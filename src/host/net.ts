@@ -97,4 +97,6 @@ export interface Net {
   listen(address: NetAddress, accept: (link: Link) => void, options?: { backlog?: number }): Promise<Listener>;
   /** Rejects with `not-found`, `permission`, `io` (refused, unreachable), `cancelled` (time limit, 0 = none). */
   connect(address: NetAddress, options?: { timeoutMs?: number }): Promise<Link>;
+  /** Throws `invalid-argument` where no handshake could even begin with these settings: keys that cannot be read, or that do not fit. */
+  checkTls(settings: TlsSettings): void;
 }

@@ -29,7 +29,6 @@ export class Ending {
     }
     const timer = setTimeout(() => socket.destroy(), LIMIT_MS);
     socket.once('close', () => clearTimeout(timer));
-    socket.once('end', () => socket.end(() => socket.destroy()));
     socket.end();
     socket.resume();
     return this.#closed;

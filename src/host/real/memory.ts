@@ -84,6 +84,10 @@ export class ArenaMemory implements Memory {
     else this.#freeLarge(view, bytes);
   }
 
+  owns(buffer: Uint8Array): boolean {
+    return this.addressOf(buffer) !== 0;
+  }
+
   /** Address of the first byte, or 0 where the buffer does not lie in a slab of this host. */
   addressOf(buffer: Uint8Array): number {
     if ((buffer as ArenaView).arenaOwner === this) return (buffer as ArenaView).arenaAddress!;

@@ -1,11 +1,13 @@
 // Sockets of the real host.
 import type { NetConnectOpts, Server, Socket } from 'node:net';
 import { BlockError } from '../../util/errors.js';
-import type { Link, Listener, Net, NetAddress } from '../net.js';
+import type { Link, Listener, Net, NetAddress, TlsSettings } from '../net.js';
 import { addressText, peerText } from '../net-address.js';
 import { netError } from './net-errors.js';
+import { OpenSockets } from './open-sockets.js';
 import { removeSocketFile } from './socket-file.js';
 import { StreamLink } from './stream-link.js';
+import { checkSettings } from './tls-context.js';
 
 type Inet = Extract<NetAddress, { type: 'inet' }>;
 
@@ -19,12 +21,8 @@ function nodeNet(): typeof import('node:net') {
 }
 
 export class RealNet implements Net {
-  #links = new Set<Link>();
-  #listeners = new Set<Listener>();
+  #open = new OpenSockets();
   #closed = false;
-  readonly #forget = (link: Link) => {
-    this.#links.delete(link);
-  };
 
   async listen(
     address: NetAddress,
@@ -32,7 +30,7 @@ export class RealNet implements Net {
     options: { backlog?: number } = {},
   ): Promise<Listener> {
     this.#check(address, 'listen');
-    const server = nodeNet().createServer({ pauseOnConnect: true, allowHalfOpen: true });
+    const server = nodeNet().createServer({ pauseOnConnect: true });
     if (address.type === 'unix') await removeSocketFile(address.path);
     await listening(server, address, options.backlog ?? DEFAULT_BACKLOG);
     server.on('connection', (socket) => accept(this.#linkOf(socket, address)));
@@ -41,11 +39,11 @@ export class RealNet implements Net {
     const listener: Listener = {
       address: addressOf(server, address),
       close: async () => {
-        this.#listeners.delete(listener);
+        this.#open.delete(listener);
         server.close();
       },
     };
-    this.#listeners.add(listener);
+    this.#open.add(listener);
     return listener;
   }
 
@@ -54,11 +52,14 @@ export class RealNet implements Net {
     return this.#linkOf(await connected(address, options.timeoutMs ?? 0), address);
   }
 
+  checkTls(settings: TlsSettings): void {
+    checkSettings(settings);
+  }
+
   /** Ends all links and listeners. */
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.all([...this.#listeners].map((listener) => listener.close()));
-    await Promise.all([...this.#links].map((link) => link.close()));
+    await this.#open.close();
   }
 
   #linkOf(socket: Socket, address: NetAddress): Link {
@@ -70,9 +71,7 @@ export class RealNet implements Net {
     }
     // A socket for both families shows IPv4 addresses in the clothes of IPv6.
     const peer = inet ? addressText({ type: 'inet', host: host.replace(/^::ffff:/, ''), port }) : peerText(address);
-    const link = new StreamLink(socket, peer, null, this.#forget);
-    this.#links.add(link);
-    return link;
+    return new StreamLink(socket, peer, null, this.#open);
   }
 
   #check(address: NetAddress, operation: string): void {
@@ -130,33 +129,34 @@ function connected(address: NetAddress, timeoutMs: number): Promise<Socket> {
       return;
     }
     let timer: NodeJS.Timeout | undefined;
-    const settle = (error: unknown) => {
+    const done = () => {
       clearTimeout(timer);
-      socket.removeAllListeners();
-      if (error === null) {
-        resolve(socket);
-        return;
-      }
-      socket.on('error', () => undefined);
+      socket.off('error', fail);
+      resolve(socket);
+    };
+    const fail = (error: unknown) => {
+      clearTimeout(timer);
+      socket.off('connect', done);
       socket.destroy();
       reject(netError(error, `Failed to connect to '${path}'`, 'connect', path));
     };
-    socket.once('connect', () => settle(null));
-    socket.once('error', settle);
+    socket.once('connect', done);
+    // Stays after a failure: a socket that is given up may say more.
+    socket.on('error', fail);
     if (timeoutMs > 0) {
       const text = `Failed to connect to '${path}': no answer within ${timeoutMs} ms`;
-      timer = setTimeout(() => settle(new BlockError('cancelled', text, { operation: 'connect', path })), timeoutMs);
+      timer = setTimeout(() => fail(new BlockError('cancelled', text, { operation: 'connect', path })), timeoutMs);
     }
   });
 }
 
 function startToConnect(address: NetAddress): Socket {
   const net = nodeNet();
-  if (address.type === 'fd') return new net.Socket({ fd: address.fd, allowHalfOpen: true });
+  if (address.type === 'fd') return new net.Socket({ fd: address.fd });
   const options: NetConnectOpts =
     address.type === 'unix'
-      ? { path: address.path, allowHalfOpen: true }
-      : { host: address.host, port: address.port, family: address.family ?? 0, allowHalfOpen: true };
+      ? { path: address.path }
+      : { host: address.host, port: address.port, family: address.family ?? 0 };
   const socket = net.connect(options);
   socket.pause();
   return socket;

@@ -9,6 +9,7 @@ import { BlockError } from '../../util/errors.js';
 import type { Link, LinkOwner, TlsPeer, TlsSettings } from '../net.js';
 import { Ending, NOBODY } from './link-end.js';
 import { linkError } from './net-errors.js';
+import type { OpenSockets } from './open-sockets.js';
 import { startTls } from './tls.js';
 
 export class StreamLink implements Link {
@@ -16,7 +17,7 @@ export class StreamLink implements Link {
   readonly peer: string;
   readonly tls: TlsPeer | null;
   #socket: Socket;
-  #forget: (link: Link) => void;
+  #open: OpenSockets;
   #target: Uint8Array = new Uint8Array(0);
   #start = 0;
   #end = 0;
@@ -33,26 +34,29 @@ export class StreamLink implements Link {
   /** The owner is to hear no more: it closed the link, gave it up for TLS, or has been told of its end. */
   #silent = false;
   #ending: Ending;
+  readonly #listeners = {
+    data: (chunk: Buffer) => this.#onData(chunk),
+    end: () => this.#finish(null),
+    error: (error: Error) => {
+      this.#error ??= linkError(error, this.peer);
+    },
+    close: () => {
+      this.#open.delete(this);
+      this.#finish(this.#error);
+    },
+  };
   readonly #written = (error?: Error | null) => this.#onWritten(error);
 
-  /** `forget` is called when the socket is closed or given up. */
-  constructor(socket: Socket, peer: string, tls: TlsPeer | null, forget: (link: Link) => void) {
+  constructor(socket: Socket, peer: string, tls: TlsPeer | null, open: OpenSockets) {
     this.#socket = socket;
     this.peer = peer;
     this.tls = tls;
-    this.#forget = forget;
+    this.#open = open;
+    open.add(this);
     this.#ending = new Ending(socket);
     // Before there is a listener for data, which would make it flow.
     socket.pause();
-    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
-    socket.on('end', () => this.#finish(null));
-    socket.on('error', (error) => {
-      this.#error ??= linkError(error, this.peer);
-    });
-    socket.on('close', () => {
-      this.#forget(this);
-      this.#finish(this.#error);
-    });
+    for (const [event, listener] of Object.entries(this.#listeners)) socket.on(event, listener);
   }
 
   get sentPieces(): number {
@@ -99,7 +103,7 @@ export class StreamLink implements Link {
 
   async startTls(settings: TlsSettings, timeoutMs: number): Promise<Link> {
     const socket = this.#detach();
-    return startTls(socket, this.peer, settings, timeoutMs, this.#forget);
+    return startTls(socket, this.peer, settings, timeoutMs, this.#open);
   }
 
   close(graceful = false): Promise<void> {
@@ -158,7 +162,8 @@ export class StreamLink implements Link {
       throw new BlockError(early ? 'io' : 'bad-state', `${this.peer}: ${why}`, { operation: 'tls', path: this.peer });
     }
     this.#silent = true;
-    this.#socket.removeAllListeners();
+    for (const [event, listener] of Object.entries(this.#listeners)) this.#socket.off(event, listener);
+    this.#open.delete(this);
     return this.#socket;
   }
 }

@@ -3,7 +3,7 @@
 
 import { constants } from 'node:os';
 import { BlockError } from '../../util/errors.js';
-import type { FileInfo, FileKind, HostFile, LockKind, SeekResult, ZeroScan } from '../host.js';
+import type { FileInfo, FileKind, HostFile, LockKind, RequestSink, SeekResult, ZeroScan } from '../host.js';
 import { type Change, sectorsOf, tear, type Volatile } from './changes.js';
 import type { SimDisk, SimFeature } from './disk.js';
 import { type SimEngine, systemError, type Work } from './engine.js';
@@ -99,13 +99,21 @@ export class SimFile implements HostFile {
     return this.change('write', offset, data.length, change, buffers);
   }
 
-  /** Every request of the simulated host is one with a promise. */
-  beginRead(): boolean {
-    return false;
+  beginRead(offset: number, buffer: Uint8Array, start: number, end: number, sink: RequestSink, tag: number): boolean {
+    if (!this.takes(buffer)) return false;
+    answerTo(sink, tag, this.read(offset, buffer.subarray(start, end)));
+    return true;
   }
 
-  beginWrite(): boolean {
-    return false;
+  beginWrite(offset: number, buffer: Uint8Array, start: number, end: number, sink: RequestSink, tag: number): boolean {
+    if (!this.writable || !this.takes(buffer)) return false;
+    answerTo(sink, tag, this.write(offset, buffer.subarray(start, end)));
+    return true;
+  }
+
+  /** As on the real host: nothing that would have to be bounced. */
+  private takes(buffer: Uint8Array): boolean {
+    return this.closing === undefined && !this.direct && this.context.memory.owns(buffer);
   }
 
   errorOf(operation: 'read' | 'write', offset: number, length: number, result: number): BlockError {
@@ -335,6 +343,17 @@ export class SimFile implements HostFile {
   private error(errno: string, operation: SimOperation, offset: number, length: number): BlockError {
     return systemError(errno, { operation, path: this.path, offset, length });
   }
+}
+
+function answerTo(sink: RequestSink, tag: number, request: Promise<void>): void {
+  const answer = (result: number) => {
+    sink.completed(tag, result);
+    sink.settled();
+  };
+  request.then(
+    () => answer(0),
+    (error: BlockError) => answer(-(constants.errno[error.errno as 'EIO'] ?? constants.errno.EIO)),
+  );
 }
 
 function lengthOf(buffers: readonly Uint8Array[]): number {

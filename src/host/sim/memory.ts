@@ -8,7 +8,8 @@ const FRESH = 0xcd;
 const FREED = 0xdb;
 
 export class SimMemory implements Memory {
-  private readonly live = new Set<Uint8Array>();
+  /** By the memory of each: no two share it. */
+  private readonly live = new Map<ArrayBufferLike, Uint8Array>();
   private readonly inFlight = new Map<ArrayBufferLike, number>();
   private readonly limit: number;
   /** Bytes that are handed out now, and the most that ever were. */
@@ -34,7 +35,7 @@ export class SimMemory implements Memory {
       });
     }
     const buffer = new Uint8Array(length).fill(FRESH);
-    this.live.add(buffer);
+    this.live.set(buffer.buffer, buffer);
     this.liveBytes += length;
     this.peakBytes = Math.max(this.peakBytes, this.liveBytes);
     return buffer;
@@ -44,11 +45,17 @@ export class SimMemory implements Memory {
     if (this.inFlight.has(buffer.buffer)) {
       throw new BlockError('internal', 'a buffer was freed while a request used it', { operation: 'free' });
     }
-    if (!this.live.delete(buffer)) {
+    if (this.live.get(buffer.buffer) !== buffer) {
       throw new BlockError('internal', 'a buffer was freed twice, or is not from this memory', { operation: 'free' });
     }
+    this.live.delete(buffer.buffer);
     this.liveBytes -= buffer.length;
     buffer.fill(FREED);
+  }
+
+  /** `buffer` lies in memory that is handed out. */
+  owns(buffer: Uint8Array): boolean {
+    return this.live.has(buffer.buffer);
   }
 
   /** A request starts to use `buffer`. */

@@ -10,6 +10,10 @@ export class SimNet implements Net {
   connect(): Promise<Link> {
     return Promise.reject(noSockets('connect'));
   }
+
+  checkTls(): void {
+    throw noSockets('tls');
+  }
 }
 
 function noSockets(operation: string): BlockError {

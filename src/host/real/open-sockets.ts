@@ -1,0 +1,11 @@
+// What a host has open on the net: ended with it.
+export interface OpenSocket {
+  close(): Promise<void>;
+}
+
+export class OpenSockets extends Set<OpenSocket> {
+  /** Ends all of them. */
+  async close(): Promise<void> {
+    await Promise.all([...this].map((socket) => socket.close()));
+  }
+}
