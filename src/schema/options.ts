@@ -8,6 +8,7 @@
 import { BlockError } from '../util/errors.js';
 import type { BlockdevOptions, BlockdevOptionsBase, BlockdevRef } from './generated/types.js';
 import { flatten, type Nested, parseKeyval, unflatten } from './keyval.js';
+import { withNbdServer } from './nbd-server.js';
 import { validate } from './validate.js';
 
 /** Options of a node whose format is to be found out from its content. */
@@ -93,9 +94,9 @@ function imageOptions(nested: { [key: string]: Nested }): ImageOptions {
   return rest;
 }
 
-/** A `file` (and what lies below, and `backing`) that names only a file is driven by `file`. */
+/** A `file` (and what lies below, and `backing`) that names only a file is driven by `file`; servers are written in the new way. */
 function withFileDriver(nested: { [key: string]: Nested }): { [key: string]: Nested } {
-  const result = { ...nested };
+  const result = { ...withNbdServer(nested) };
   const { file, backing } = nested;
   if (isGroup(file)) {
     result['file'] = withFileDriver(file['driver'] === undefined ? { driver: 'file', ...file } : file);

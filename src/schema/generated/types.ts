@@ -155,7 +155,7 @@ export interface BlockdevOptionsNbd {
   'tls-creds'?: string;
   /** name that the server's certificate must have (default: the host that was connected to) */
   'tls-hostname'?: string;
-  /** a metadata context of the server, such as qemu:dirty-bitmap:NAME, whose bits are given as block status: what is set reads as data, the rest as a hole */
+  /** a metadata context of the server, such as qemu:dirty-bitmap:NAME, that block status is taken from in place of base:allocation: what is set there counts as not allocated, the rest as data */
   'x-dirty-bitmap'?: string;
   /** seconds that requests wait for a lost connection to be made again; 0: they fail at once (default: 0) */
   'reconnect-delay'?: number;

@@ -1,0 +1,44 @@
+// Addresses as the schema has them, for the host.
+
+import type { NetAddress } from '../host/net.js';
+import type { SocketAddress } from '../schema/generated/types.js';
+import { BlockError } from '../util/errors.js';
+
+/** Throws `invalid-argument` with QEMU's words. */
+export function netAddressOf(address: SocketAddress): NetAddress {
+  switch (address.type) {
+    case 'unix':
+      if (address.path === '') throw invalid('A UNIX socket needs a path');
+      return { type: 'unix', path: address.path, ...(address.abstract === true && { abstract: true }) };
+    case 'fd':
+      if (!/^\d{1,9}$/.test(address.str)) throw invalid(`File descriptor '${address.str}' is not a number`);
+      return { type: 'fd', fd: Number(address.str) };
+    case 'inet': {
+      const { host, 'keep-alive': keepAlive } = address;
+      if (!/^\d{1,5}$/.test(address.port) || Number(address.port) > 65535) {
+        throw invalid(`Port '${address.port}' is not a number from 0 to 65535`);
+      }
+      if (address.numeric === true && !/^[0-9.]+$|:/.test(host)) throw invalid(`Host '${host}' is not an address`);
+      const family = familyOf(address.ipv4, address.ipv6);
+      return {
+        type: 'inet',
+        host,
+        port: Number(address.port),
+        ...(family !== undefined && { family }),
+        ...(keepAlive === true && { keepAlive }),
+      };
+    }
+  }
+}
+
+/** What is left out is the opposite of the other one. */
+function familyOf(ipv4: boolean | undefined, ipv6: boolean | undefined): 4 | 6 | undefined {
+  if (ipv4 === false && ipv6 === false) throw invalid('Cannot disable IPv4 and IPv6 at same time');
+  if (ipv4 === ipv6) return undefined;
+  if (ipv4 === true || ipv6 === false) return 4;
+  return 6;
+}
+
+function invalid(message: string): BlockError {
+  return new BlockError('invalid-argument', message);
+}

@@ -1,0 +1,34 @@
+// The server of an nbd node as it was written before there was `server`: `path=/a.sock`, or `host=a,port=1`.
+
+import { BlockError } from '../util/errors.js';
+import type { Nested } from './keyval.js';
+
+const DEFAULT_PORT = '10809';
+
+/** Options of a node with `server` in place of `path`, `host` and `port`, where it is driven by nbd. Throws `invalid-argument` with QEMU's words. */
+export function withNbdServer(nested: { [key: string]: Nested }): { [key: string]: Nested } {
+  if (nested['driver'] !== 'nbd') return nested;
+  const { path, host, port, server, ...others } = nested;
+  const old = path ?? host ?? port;
+  if (server !== undefined) {
+    if (old !== undefined) throw invalid("Cannot use 'server' and path/host/port at the same time");
+    return { ...others, server: withTextPort(server) };
+  }
+  if (path !== undefined) {
+    if (host !== undefined) throw invalid('path and host may not be used at the same time');
+    if (port !== undefined) throw invalid('port may not be used without host');
+    return { ...others, server: { type: 'unix', path } };
+  }
+  if (host === undefined) throw invalid('NBD server address missing');
+  return { ...others, server: withTextPort({ type: 'inet', host, port: port ?? DEFAULT_PORT }) };
+}
+
+/** In JSON a port may be a number. */
+function withTextPort(server: Nested): Nested {
+  if (typeof server !== 'object' || server === null || Array.isArray(server)) return server;
+  return typeof server['port'] === 'number' ? { ...server, port: String(server['port']) } : server;
+}
+
+function invalid(message: string): BlockError {
+  return new BlockError('invalid-argument', message);
+}
