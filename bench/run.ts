@@ -1,4 +1,5 @@
-// `npm run bench [-- --runs N --only TEXT --out FOLDER --keep-memory off]`: us and the peers in turns, one table.
+// `npm run bench [-- WHAT ... --runs N --only TEXT --quick --out FOLDER --keep-memory off]`: us and the peers in turns, one table.
+// WHAT is the beginning of a case's name (`nbd`, `convert.fs`), TEXT a part of it; `--quick` only shows that each case runs.
 // Results go to bench/out/ as JSON and Markdown; nothing here ever fails a test run.
 
 import { execFileSync } from 'node:child_process';
@@ -10,15 +11,18 @@ import { parseArgs } from 'node:util';
 import { convertCases } from './cases/convert.js';
 import { jobCases } from './cases/jobs.js';
 import { metadataCases } from './cases/metadata.js';
+import { nbdCases } from './cases/nbd.js';
 import { randomCases } from './cases/random.js';
 import { sparseCases } from './cases/sparse.js';
 import { makeData } from './lib/data.js';
 import { type Case, inTurns, stabilise } from './lib/measure.js';
 import { markdown, type Row, rowsOf, TABLE_HEAD } from './lib/table.js';
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
-    runs: { type: 'string', default: '5' },
+    runs: { type: 'string' },
+    quick: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
     out: { type: 'string', default: fileURLToPath(new URL('./out/', import.meta.url)) },
     data: { type: 'string', default: join(tmpdir(), 'diskwright-bench') },
@@ -44,8 +48,12 @@ function machine(): Record<string, string> {
   };
 }
 
+function isWanted({ name }: Case): boolean {
+  return name.includes(values.only) && (positionals.length === 0 || positionals.some((what) => name.startsWith(what)));
+}
+
 async function main(): Promise<void> {
-  const runs = Number(values.runs);
+  const runs = Number(values.runs ?? (values.quick ? 1 : 5));
   if (!Number.isInteger(runs) || runs < 1) throw new Error(`--runs ${values.runs}: a whole number from 1 up`);
   const data = makeData(values.data);
   for (const name of [data.fsRaw, data.fsQcow2, data.mixedRaw]) readFileSync(name);
@@ -55,7 +63,8 @@ async function main(): Promise<void> {
     ...metadataCases(data, OURS),
     ...randomCases(data),
     ...sparseCases(data, OURS),
-  ].filter((one) => one.name.includes(values.only));
+    ...nbdCases(data, OURS, values.quick),
+  ].filter(isWanted);
   const release = values['keep-memory'] === 'on' ? await stabilise(values.data) : () => {};
   const rows: Row[] = [];
   console.log(TABLE_HEAD);

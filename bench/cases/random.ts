@@ -72,14 +72,20 @@ function qemuBench(data: DataSet, path: string, shape: Shape): () => Sample {
   };
 }
 
-export function randomCases(data: DataSet): Case[] {
+/** 1 GiB each, nearly all data, every cluster allocated: made once, written over in place. */
+export function allocatedImages(data: DataSet): { raw: string; qcow2: string } {
   const raw = join(data.folder, 'random.raw');
   const qcow2 = join(data.folder, 'random.qcow2');
   if (!existsSync(raw)) copyFileSync(data.fsRaw, raw);
   if (!existsSync(qcow2))
     execFileSync('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', '-S', '0', data.fsRaw, qcow2]);
+  return { raw, qcow2 };
+}
+
+export function randomCases(data: DataSet): Case[] {
+  const images = allocatedImages(data);
   return shapes().map((shape) => {
-    const path = shape.format === 'raw' ? raw : qcow2;
+    const path = images[shape.format];
     const name = [
       'random',
       shape.format,

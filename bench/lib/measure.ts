@@ -14,10 +14,15 @@ export interface Sample {
   peakMiB: number;
   /** Operations a second, where the case counts operations. */
   rate?: number;
+  /** Microseconds from sending a request to its answer, where the case looks at single requests. */
+  p50us?: number;
+  p99us?: number;
 }
 
 export interface Contender {
   name: string;
+  /** The ratio that is aimed at against this peer, where it is not the case's. */
+  aim?: number;
   /** Before each run, not measured. */
   prepare?: () => void;
   run: () => Promise<Sample> | Sample;
@@ -29,7 +34,7 @@ export interface Case {
   bytes: number;
   ours: Contender;
   peers: Contender[];
-  /** The ratio that is aimed at against the first peer, and against the others. */
+  /** The ratio that is aimed at. */
   aim?: number;
 }
 

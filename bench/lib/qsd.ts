@@ -6,12 +6,12 @@ import { type Json, StorageDaemon } from '../../test/support/qmp.js';
 import type { Sample } from './measure.js';
 
 /** User and system seconds of a process, all its threads, ended ones too (10 ms steps). */
-function cpuSeconds(pid: number): number {
+export function cpuSeconds(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
-function peakMiB(pid: number): number {
+export function peakMiB(pid: number): number {
   return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024;
 }
 

@@ -23,23 +23,31 @@ export interface Figures {
   cpu: number;
   peakMiB: number;
   rate?: number;
+  p50us?: number;
+  p99us?: number;
 }
 
 function figures(samples: readonly Sample[]): Figures {
   const walls = samples.map((sample) => sample.wall);
-  const rates = samples.flatMap((sample) => (sample.rate === undefined ? [] : [sample.rate]));
+  const medianOf = (name: 'rate' | 'p50us' | 'p99us') => {
+    const found = samples.flatMap((sample) => sample[name] ?? []);
+    return found.length > 0 ? { [name]: median(found) } : {};
+  };
   return {
     wall: median(walls),
     wallRange: [Math.min(...walls), Math.max(...walls)],
     cpu: median(samples.map((sample) => sample.cpu)),
     peakMiB: Math.max(...samples.map((sample) => sample.peakMiB)),
-    ...(rates.length > 0 ? { rate: median(rates) } : {}),
+    ...medianOf('rate'),
+    ...medianOf('p50us'),
+    ...medianOf('p99us'),
   };
 }
 
 export function rowsOf(one: Case, results: readonly Result[]): Row[] {
   const [ours, ...peers] = results;
-  return peers.map((peer) => {
+  return peers.map((peer, index) => {
+    const aim = one.peers[index].aim ?? one.aim;
     const a = figures(ours.samples);
     const b = figures(peer.samples);
     const pairs = ours.samples.map((sample, i) => pairRatio(sample, peer.samples[i]));
@@ -51,7 +59,7 @@ export function rowsOf(one: Case, results: readonly Result[]): Row[] {
       ratio: a.rate !== undefined && b.rate !== undefined ? a.rate / b.rate : b.wall / a.wall,
       ratioRange: [Math.min(...pairs), Math.max(...pairs)],
       cpuRatio: b.cpu === 0 ? 0 : a.cpu / b.cpu,
-      ...(one.aim === undefined ? {} : { aim: one.aim }),
+      ...(aim === undefined ? {} : { aim }),
     };
   });
 }
@@ -65,7 +73,10 @@ function seconds(value: number): string {
 }
 
 function cost(one: Figures): string {
-  if (one.rate !== undefined) return `${(one.rate / 1000).toFixed(1)}k/s`;
+  if (one.rate !== undefined) {
+    const latency = one.p50us === undefined ? '' : ` (p50 ${one.p50us.toFixed(0)}, p99 ${one.p99us?.toFixed(0)} us)`;
+    return `${(one.rate / 1000).toFixed(1)}k/s${latency}`;
+  }
   return `${seconds(one.wall)} (${seconds(one.wallRange[0])}..${seconds(one.wallRange[1])})`;
 }
 
