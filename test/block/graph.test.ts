@@ -233,7 +233,7 @@ describe('graph: replaceNode', () => {
     expect(device.node).to.equal(from);
   });
 
-  it('opens the fast path anew for what lies above', async () => {
+  it('reads from the new node through what lies above', async () => {
     const bench = makeBench();
     const raw = await openRaw(bench, '/a', pattern(SIZE, 1));
     bench.host.writeFile('/b', pattern(SIZE, 2));

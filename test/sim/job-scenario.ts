@@ -22,6 +22,7 @@ import { checkFiles, expectValues, expectVerified, guarded, readImage } from './
 import { AFTERWARDS, FAULT_ERRORS, NO_ERRORS, randomDisk, randomRule } from './faults.js';
 import { Guest, randomHabits, Violation } from './guest.js';
 import { buildChain, type Chain, type Layer, makeImage, randomChain, randomLayer } from './images.js';
+import { LocatedDisk } from './located-disk.js';
 import { encodeSectors, GuestModel } from './model.js';
 import { sleep, torment } from './torment.js';
 import { verifyQcow2 } from './verify-qcow2.js';
@@ -52,6 +53,8 @@ class JobScenario {
   /** What mirror and backup copy. */
   private readonly sync: 'full' | 'top' | 'incremental';
   private readonly faulty: boolean;
+  /** The guest sends its requests as an export does. */
+  private readonly located: boolean;
   private model = new GuestModel([]);
   private value = 0;
   /** File that holds what the guests see. */
@@ -77,6 +80,7 @@ class JobScenario {
     this.sync = this.randomSync();
     this.target = this.kind === 'mirror' || this.kind === 'backup' ? this.randomTarget() : null;
     this.faulty = this.random.chance(0.3);
+    this.located = new Random(seed, 21).chance(0.5);
   }
 
   private get top(): Layer {
@@ -216,12 +220,13 @@ class JobScenario {
     const { random, model } = this;
     const habits = randomHabits(random, this.top.clusterSize);
     const pace = random.pick([0, 1, 10]);
+    const disk = this.located ? new LocatedDisk(device, host) : device;
     return (stopped) =>
       new Guest({
         habits,
         random,
         model,
-        disk: device,
+        disk,
         expectedErrors: this.faulty ? FAULT_ERRORS : NO_ERRORS,
         nextValue: this.nextValue,
         stopped,

@@ -16,6 +16,7 @@ import { checkFiles, expectValues, expectVerified, guarded, readImage } from './
 import { AFTERWARDS, FAULT_ERRORS, NO_ERRORS, randomDisk, randomRule } from './faults.js';
 import { Guest, randomHabits, Violation } from './guest.js';
 import { buildChain, type Chain, type ChainLimits, randomChain } from './images.js';
+import { LocatedDisk } from './located-disk.js';
 import { GuestModel } from './model.js';
 
 export interface ScenarioOptions extends ChainLimits {
@@ -45,6 +46,8 @@ class Scenario {
   private readonly random: Random;
   private readonly options: ScenarioOptions;
   private readonly chain: Chain;
+  /** The guest sends its requests as an export does. */
+  private readonly located: boolean;
   private value = 0;
   private model = new GuestModel([]);
   private original = new Map<string, Uint8Array>();
@@ -55,6 +58,7 @@ class Scenario {
     this.random = new Random(seed, 10);
     this.options = options;
     this.chain = randomChain(this.random, options);
+    this.located = new Random(seed, 11).chance(0.5);
   }
 
   private readonly nextValue = () => ++this.value;
@@ -129,7 +133,7 @@ class Scenario {
       habits: randomHabits(random, top.clusterSize),
       random,
       model,
-      disk: device,
+      disk: this.located ? new LocatedDisk(device, host) : device,
       expectedErrors: faulty ? FAULT_ERRORS : NO_ERRORS,
       nextValue: this.nextValue,
     });
