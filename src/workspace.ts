@@ -9,6 +9,7 @@ import { mapEntries } from './block/map.js';
 import type { BlockNode } from './block/node.js';
 import { type OpenOptions, openNode } from './block/open.js';
 import { registerDrivers } from './drivers/index.js';
+import type { NbdService, ServeOptions } from './exports/nbd/serve.js';
 import type { Host } from './host/host.js';
 import { checkSpeed } from './host/rate-limit.js';
 import { Image } from './image.js';
@@ -92,6 +93,7 @@ export class Workspace {
   readonly #graph: Graph;
   readonly #manager: JobManager;
   readonly #scheduler: JobScheduler | null;
+  readonly #services = new Set<NbdService>();
   #images = 0;
 
   constructor(host: Host, options: WorkspaceOptions = {}) {
@@ -240,8 +242,21 @@ export class Workspace {
     });
   }
 
-  /** Cancels all jobs, closes all images, and the host. */
+  /**
+   * Serves an open image by NBD, at a UNIX socket (`path`) or over TCP (`host`, `port`), until the service is closed. Jobs, throttle and
+   * the image's own requests go on beside its clients. Rejects with `invalid-argument`, `busy`, `permission`, ...
+   */
+  async serve(image: Image, options: ServeOptions): Promise<NbdService> {
+    // Loaded when it is needed: most programs serve nothing.
+    const { serveDevice } = await import('./exports/nbd/serve.js');
+    const service = await serveDevice(this.host, image, options, () => this.#services.delete(service));
+    this.#services.add(service);
+    return service;
+  }
+
+  /** Ends all services and jobs, closes all images, and the host. */
   async close(): Promise<void> {
+    await Promise.all([...this.#services].map((service) => service.close()));
     await this.#manager.cancelAll();
     try {
       await this.#graph.closeAll();

@@ -185,6 +185,15 @@ export class Device implements NodeUser {
     this.stats.flushOperations++;
   }
 
+  /** Runs `action` on the root node as a request of its own: never within a drained section, which waits for it. For what moves no data. */
+  async inspect<T>(action: (node: BlockNode) => Promise<T>): Promise<T> {
+    let result: T | undefined;
+    await this.#request('other', 0, async () => {
+      result = await action(this.node);
+    });
+    return result as T;
+  }
+
   drainBegin(): void {
     this.#quiesced++;
   }
@@ -212,7 +221,7 @@ export class Device implements NodeUser {
   }
 
   async #request(
-    kind: 'read' | 'write' | 'discard' | 'flush',
+    kind: 'read' | 'write' | 'discard' | 'flush' | 'other',
     bytes: number,
     action: () => Promise<void>,
   ): Promise<void> {

@@ -1,0 +1,132 @@
+// Carrying out requests that take waiting: everything that does not go straight to a file.
+
+import type { Device } from '../../block/device.js';
+import { Command, CommandFlag, NbdError } from '../../drivers/protocols/nbd/wire.js';
+import { type BlockError, toBlockError } from '../../util/errors.js';
+import type { Answers } from './answers.js';
+import { get32, HIGH_WORD } from './bytes.js';
+import { type MetaContext, Runs } from './contexts.js';
+import type { NbdExport } from './export.js';
+import { wireError } from './replies.js';
+import { inside } from './request-check.js';
+import { DATA_START, type RequestTable } from './requests.js';
+
+/** Runs in one answer to a block status request, all contexts together. */
+const MAX_RUNS = 16_384;
+/** A client that asks to cache a range has it read in such pieces. */
+export const CACHE_PIECE_BYTES = 1 << 20;
+
+export class Commands {
+  readonly #table: RequestTable;
+  readonly #export: NbdExport;
+  readonly #device: Device;
+  readonly #contexts: ReadonlyMap<number, MetaContext>;
+  readonly #answers: Answers;
+
+  constructor(table: RequestTable, served: NbdExport, contexts: ReadonlyMap<number, MetaContext>, answers: Answers) {
+    this.#table = table;
+    this.#export = served;
+    this.#device = served.device;
+    this.#contexts = contexts;
+    this.#answers = answers;
+  }
+
+  /** Carries out the request of `slot` (its payload, if any, is in its buffer) and answers it. Rejects with `limit` where not even that can be. */
+  async run(slot: number): Promise<void> {
+    try {
+      await this.#perform(slot);
+    } catch (error) {
+      this.#answers.error(slot, ...this.#explain(slot, toBlockError(error)));
+      return;
+    }
+    this.#finish(slot);
+  }
+
+  /** After success; reads and block status have data. */
+  #finish(slot: number): void {
+    const command = this.#table.command[slot];
+    if (command === Command.blockStatus) return;
+    if (command !== Command.read) this.#answers.ok(slot);
+    else if ((this.#table.flags[slot] & CommandFlag.df) !== 0) this.#answers.read(slot);
+    else this.#answers.sparseRead(slot);
+  }
+
+  #explain(slot: number, error: BlockError): [error: number, message: string] {
+    const fast = (this.#table.flags[slot] & CommandFlag.fastZero) !== 0;
+    if (fast && error.code === 'unsupported') return [NbdError.notSupported, error.message];
+    return [wireError(error), error.message];
+  }
+
+  async #perform(slot: number): Promise<void> {
+    const { command, flags, offset: offsets, length: lengths } = this.#table;
+    const offset = offsets[slot];
+    const length = lengths[slot];
+    const fua = (flags[slot] & CommandFlag.fua) !== 0;
+    switch (command[slot]) {
+      case Command.read:
+        return this.#device.read(offset, this.#dataOf(slot, length));
+      case Command.write:
+        return this.#device.write(offset, this.#dataOf(slot, length), { fua });
+      case Command.flush:
+        return this.#device.flush();
+      case Command.trim:
+        await this.#device.discard(offset, length);
+        if (fua) await this.#device.flush();
+        return;
+      case Command.writeZeroes: {
+        const mayUnmap = (flags[slot] & CommandFlag.noHole) === 0;
+        const noFallback = (flags[slot] & CommandFlag.fastZero) !== 0;
+        return this.#device.writeZeroes(offset, length, { fua, mayUnmap, noFallback });
+      }
+      case Command.cache:
+        return this.#readAhead(slot, offset, length);
+      case Command.blockStatus:
+        return this.#blockStatus(slot, offset);
+      default:
+        return this.#resize(offset);
+    }
+  }
+
+  #dataOf(slot: number, length: number): Uint8Array {
+    const buffer = this.#table.buffer[slot] as Uint8Array;
+    return buffer.subarray(DATA_START, DATA_START + length);
+  }
+
+  async #readAhead(slot: number, offset: number, length: number): Promise<void> {
+    for (let done = 0; done < length; done += CACHE_PIECE_BYTES) {
+      await this.#device.read(offset + done, this.#dataOf(slot, Math.min(CACHE_PIECE_BYTES, length - done)));
+    }
+  }
+
+  async #resize(size: number): Promise<void> {
+    await this.#device.inspect((node) => node.truncate(size));
+    this.#export.size = size;
+  }
+
+  async #blockStatus(slot: number, offset: number): Promise<void> {
+    const flags = this.#table.flags[slot];
+    let length = this.#table.length[slot];
+    let ids = [...this.#contexts.keys()];
+    if ((flags & CommandFlag.payloadLength) !== 0) {
+      const payload = this.#dataOf(slot, length);
+      length = get32(payload, 0) * HIGH_WORD + get32(payload, 4);
+      ids = [];
+      for (let at = 8; at < payload.length; at += 4) ids.push(get32(payload, at));
+      const known = ids.every((id) => this.#contexts.has(id)) && new Set(ids).size === ids.length;
+      if (!known || ids.length === 0 || length === 0 || !inside(offset, length, this.#export.size)) {
+        this.#answers.error(slot, NbdError.invalid, 'no such range, or contexts');
+        return;
+      }
+    }
+    const limit = (flags & CommandFlag.reqOne) !== 0 ? 1 : Math.max(1, Math.floor(MAX_RUNS / ids.length));
+    const answers: Runs[] = [];
+    await this.#device.inspect(async (node) => {
+      for (const id of ids) {
+        const runs = new Runs(limit);
+        await (this.#contexts.get(id) as MetaContext).describe(node, offset, length, runs);
+        answers.push(runs);
+      }
+    });
+    this.#answers.blockStatus(slot, ids, answers);
+  }
+}

@@ -1,0 +1,451 @@
+// The transmission phase of one client.
+//
+//   link --received--> parse: header, header, payload ...          (of the block that all connections share)
+//                        |
+//                        +- mapped -----> HostFile.beginRead/beginWrite --> completed --> reply     no promise, no object
+//                        +- otherwise --> Commands.run (async) --------------------------> reply
+//                        +- no budget --> hold the rest, read no further until something is given back
+//   end of the batch: host.submit once, outbox.flush once, and the link gets its next window
+//
+// A payload that came with its header is copied to the slot's buffer; what is missing of it is received there directly.
+
+import type { Located } from '../../block/types.js';
+import { Command, CommandFlag, NbdError } from '../../drivers/protocols/nbd/wire.js';
+import type { HostFile, RequestSink } from '../../host/host.js';
+import type { Link, LinkOwner } from '../../host/net.js';
+import { BlockError } from '../../util/errors.js';
+import { Answers } from './answers.js';
+import type { BudgetUser } from './budget.js';
+import { HIGH_WORD } from './bytes.js';
+import { CACHE_PIECE_BYTES, Commands } from './commands.js';
+import type { NbdExport } from './export.js';
+import type { Agreement } from './handshake.js';
+import type { Outbox } from './outbox.js';
+import { DIALECTS, wireError } from './replies.js';
+import { checkRequest, NO_ERROR, reasonOf, type Terms } from './request-check.js';
+import { costOf, DATA_START, type RequestTable } from './requests.js';
+import { RECEIVE_GAP, type Shared } from './shared.js';
+
+/** After a payload of this size only a header is asked for next: another such payload then comes straight into its slot. */
+const LARGE_PAYLOAD_BYTES = 64 * 1024;
+const NONE = -1;
+
+/** For the requests of all connections: each is begun at once. */
+const located: Located = { file: null, offset: 0, visit: null };
+
+export class Connection implements LinkOwner, RequestSink, BudgetUser {
+  readonly export: NbdExport;
+  readonly peer: string;
+  bytesTaken = 0;
+  readonly #shared: Shared;
+  readonly #table: RequestTable;
+  readonly #link: Link;
+  readonly #outbox: Outbox;
+  readonly #answers: Answers;
+  readonly #commands: Commands;
+  readonly #terms: Terms;
+  readonly #requestBytes: number;
+  readonly #requestMagic: number;
+  readonly #onEnd: () => void;
+  readonly #flushLater = () => this.#sendReplies();
+
+  /** Requests that are not answered yet. */
+  #pending = 0;
+  /** The beginning of a header. */
+  #partial: Uint8Array | null = null;
+  #partialBytes = 0;
+  /** The slot whose payload is being received, and how much of it is there. */
+  #filling = NONE;
+  #filled = 0;
+  /** Bytes of a refused request's payload that are still to come; then its slot is answered with the error. */
+  #skip = 0;
+  #skipSlot = NONE;
+  #skipError = NO_ERROR;
+  #headerOnly = false;
+  /** What was received and must wait, since there is no room for more requests. */
+  #held: Uint8Array | null = null;
+  /** Something was begun and is not handed over yet. */
+  #begun = false;
+  #flushing = false;
+  /** No more requests are taken; it ends when those that are under way are answered. */
+  #finishing = false;
+  #ended = false;
+  #linkGone = false;
+
+  /** `onEnd` is called once, when nothing of it is left. `start` begins to read. */
+  constructor(shared: Shared, agreement: Agreement, onEnd: () => void) {
+    const { link, outbox, dialect, contexts } = agreement;
+    this.#shared = shared;
+    this.#table = shared.table;
+    this.#link = link;
+    this.#outbox = outbox;
+    this.#onEnd = onEnd;
+    this.export = agreement.export;
+    this.peer = link.peer;
+    const { requestBytes, requestMagic } = DIALECTS[dialect];
+    this.#requestBytes = requestBytes;
+    this.#requestMagic = requestMagic;
+    this.#terms = {
+      size: this.export.size,
+      readOnly: this.export.readOnly,
+      resizable: this.export.resizable,
+      structured: dialect !== 'simple',
+      extended: dialect === 'extended',
+      contexts: contexts.size,
+    };
+    const release = (slot: number) => this.#release(slot);
+    outbox.slotSent = release;
+    this.#answers = new Answers(shared.table, outbox, dialect, release);
+    this.#commands = new Commands(shared.table, this.export, contexts, this.#answers);
+  }
+
+  start(): void {
+    this.#link.owner = this;
+    this.#guarded(() => this.#endTurn());
+  }
+
+  /** Takes no more requests; ends when those under way are answered. */
+  finish(): void {
+    if (this.#ended) return;
+    this.#finishing = true;
+    this.#guarded(() => this.#sendReplies());
+  }
+
+  /** Ends it now; what is under way is not answered. */
+  drop(graceful = false): void {
+    if (this.#ended) return;
+    this.#mute();
+    void this.#link.close(graceful).finally(() => this.#gone());
+  }
+
+  // ---- the link ----------------------------------------------------------------------------------------------
+
+  received(count: number): void {
+    if (this.#ended || this.#finishing) return;
+    try {
+      if (this.#filling !== NONE) this.#receivedPayload(count);
+      else {
+        const { block, view } = this.#shared;
+        const start = RECEIVE_GAP - this.#partialBytes;
+        for (let i = 0; i < this.#partialBytes; i++) block[start + i] = (this.#partial as Uint8Array)[i];
+        this.#partialBytes = 0;
+        this.#parse(block, view, start, RECEIVE_GAP + count);
+      }
+      this.#endTurn();
+    } catch {
+      this.drop();
+    }
+  }
+
+  progressed(): void {
+    this.#outbox.progressed();
+    if (this.#held !== null) this.#guarded(() => this.#resume());
+  }
+
+  closed(): void {
+    if (this.#ended) return;
+    this.#mute();
+    this.#gone();
+  }
+
+  // ---- requests that went straight to a file -----------------------------------------------------------------
+
+  completed(slot: number, result: number): void {
+    const table = this.#table;
+    const write = table.command[slot] === Command.write;
+    const offset = table.offset[slot];
+    const length = table.length[slot];
+    const visit = table.visit[slot];
+    table.visit[slot] = null;
+    this.#pending--;
+    this.export.device.ended(write, offset, length, visit, result < 0);
+    try {
+      if (result >= 0) {
+        if (write) this.#answers.ok(slot);
+        else this.#answers.read(slot);
+      } else {
+        const file = table.file[slot] as HostFile;
+        const error = file.errorOf(write ? 'write' : 'read', offset, length, result);
+        this.#answers.error(slot, wireError(error), error.message);
+      }
+    } catch {
+      this.drop();
+    }
+  }
+
+  settled(): void {
+    this.#sendReplies();
+  }
+
+  // ---- memory ------------------------------------------------------------------------------------------------
+
+  budgetFreed(): void {
+    if (this.#held !== null && !this.#ended) this.#guarded(() => this.#resume());
+  }
+
+  #release(slot: number): void {
+    const cost = this.#table.cost[slot];
+    this.#table.release(slot);
+    this.bytesTaken -= cost;
+    this.#shared.budget.give(cost);
+  }
+
+  // ---- parsing -----------------------------------------------------------------------------------------------
+
+  #parse(bytes: Uint8Array, view: DataView, start: number, end: number): void {
+    for (let at = start; at < end && !this.#finishing && !this.#ended; ) {
+      if (this.#skip > 0) {
+        at += this.#skipPayload(end - at);
+        continue;
+      }
+      if (end - at < this.#requestBytes) {
+        this.#keepPartial(bytes, at, end);
+        return;
+      }
+      if (view.getUint32(at) !== this.#requestMagic) {
+        this.drop();
+        return;
+      }
+      const used = this.#outbox.backlogged ? 0 : this.#take(bytes, view, at, end);
+      if (used === 0) {
+        this.#held = bytes === this.#shared.block ? bytes.slice(at, end) : bytes.subarray(at, end);
+        return;
+      }
+      at += used;
+    }
+  }
+
+  /** Takes the request at `at`, and as much of its payload as is there. Returns the bytes used; 0 where it must wait. */
+  #take(bytes: Uint8Array, view: DataView, at: number, end: number): number {
+    const { extended } = this.#terms;
+    const flags = view.getUint16(at + 4);
+    const command = view.getUint16(at + 6);
+    const offset = view.getUint32(at + 16) * HIGH_WORD + view.getUint32(at + 20);
+    const length = extended ? view.getUint32(at + 24) * HIGH_WORD + view.getUint32(at + 28) : view.getUint32(at + 24);
+    if (command === Command.disconnect) {
+      this.#finishing = true;
+      return this.#requestBytes;
+    }
+    const hasPayload = extended ? (flags & CommandFlag.payloadLength) !== 0 : command === Command.write;
+    const payload = hasPayload ? length : 0;
+    // The size may have changed, by a client's own request.
+    this.#terms.size = this.export.size;
+    const error = checkRequest(command, flags, offset, length, this.#terms);
+    const data =
+      command === Command.read ? length : command === Command.cache ? Math.min(length, CACHE_PIECE_BYTES) : payload;
+    const cost = error === NO_ERROR ? costOf(data) : 0;
+    if (!this.#shared.budget.take(this, cost)) {
+      this.#shared.budget.wait(this);
+      return 0;
+    }
+    this.bytesTaken += cost;
+    const table = this.#table;
+    const slot = table.take();
+    table.cookieHigh[slot] = view.getUint32(at + 8);
+    table.cookieLow[slot] = view.getUint32(at + 12);
+    table.offset[slot] = offset;
+    table.length[slot] = length;
+    table.cost[slot] = cost;
+    table.command[slot] = command;
+    table.flags[slot] = flags;
+    if (error !== NO_ERROR) this.#refuse(slot, error, payload);
+    else if (data > 0 && !this.#allocate(slot, data)) this.#refuse(slot, NbdError.noMemory, payload);
+    else if (payload > 0) return this.#requestBytes + this.#takePayload(slot, bytes, at + this.#requestBytes, end);
+    else {
+      this.#headerOnly = false;
+      this.#begin(slot);
+    }
+    return this.#requestBytes;
+  }
+
+  #allocate(slot: number, bytes: number): boolean {
+    try {
+      this.#table.allocate(slot, bytes);
+      return true;
+    } catch (error) {
+      if (error instanceof BlockError && error.code === 'limit') return false;
+      throw error;
+    }
+  }
+
+  /** Answers with an error, once the payload is out of the way. */
+  #refuse(slot: number, error: number, payload: number): void {
+    if (payload === 0) {
+      this.#answers.error(slot, error, reasonOf(error));
+      return;
+    }
+    // No client means this many bytes.
+    if (payload >= HIGH_WORD) {
+      this.#table.release(slot);
+      this.drop();
+      return;
+    }
+    this.#skip = payload;
+    this.#skipSlot = slot;
+    this.#skipError = error;
+  }
+
+  #skipPayload(available: number): number {
+    const part = Math.min(this.#skip, available);
+    this.#skip -= part;
+    if (this.#skip === 0) {
+      const slot = this.#skipSlot;
+      this.#skipSlot = NONE;
+      this.#answers.error(slot, this.#skipError, reasonOf(this.#skipError));
+    }
+    return part;
+  }
+
+  #takePayload(slot: number, bytes: Uint8Array, from: number, end: number): number {
+    const payload = this.#table.length[slot];
+    const part = Math.min(payload, end - from);
+    const buffer = this.#table.buffer[slot] as Uint8Array;
+    if (part > 0) buffer.set(bytes.subarray(from, from + part), DATA_START);
+    if (part === payload) {
+      this.#headerOnly = false;
+      this.#begin(slot);
+    } else {
+      this.#filling = slot;
+      this.#filled = part;
+    }
+    return part;
+  }
+
+  #receivedPayload(count: number): void {
+    const slot = this.#filling;
+    this.#filled += count;
+    const payload = this.#table.length[slot];
+    if (this.#filled < payload) return;
+    this.#filling = NONE;
+    this.#headerOnly = payload >= LARGE_PAYLOAD_BYTES;
+    this.#begin(slot);
+  }
+
+  #keepPartial(bytes: Uint8Array, at: number, end: number): void {
+    this.#partial ??= new Uint8Array(this.#requestBytes);
+    for (let i = at; i < end; i++) this.#partial[i - at] = bytes[i];
+    this.#partialBytes = end - at;
+  }
+
+  // ---- carrying out ------------------------------------------------------------------------------------------
+
+  #begin(slot: number): void {
+    const table = this.#table;
+    this.#pending++;
+    const command = table.command[slot];
+    const buffer = table.buffer[slot];
+    if (buffer !== null) {
+      const { device } = this.export;
+      const offset = table.offset[slot];
+      const length = table.length[slot];
+      if (command === Command.read) {
+        if (device.beginRead(offset, length, located)) {
+          const file = located.file as HostFile;
+          const { visit } = located;
+          if (file.beginRead(located.offset, buffer, DATA_START, DATA_START + length, this, slot)) {
+            table.file[slot] = file;
+            table.visit[slot] = visit;
+            this.#begun = true;
+            return;
+          }
+          device.givenUp(visit);
+        }
+      } else if (command === Command.write && (table.flags[slot] & CommandFlag.fua) === 0) {
+        if (device.beginWrite(offset, length, located)) {
+          const file = located.file as HostFile;
+          const { visit } = located;
+          if (file.beginWrite(located.offset, buffer, DATA_START, DATA_START + length, this, slot)) {
+            table.file[slot] = file;
+            table.visit[slot] = visit;
+            this.#begun = true;
+            return;
+          }
+          device.givenUp(visit);
+        }
+      }
+    }
+    void this.#runSlowly(slot);
+  }
+
+  async #runSlowly(slot: number): Promise<void> {
+    try {
+      await this.#commands.run(slot);
+    } catch {
+      this.#release(slot);
+      this.drop();
+    }
+    this.#pending--;
+    if (this.#flushing) return;
+    // Together with what else ends in this turn.
+    this.#flushing = true;
+    queueMicrotask(this.#flushLater);
+  }
+
+  // ---- sending, and the end ----------------------------------------------------------------------------------
+
+  /** What was begun is handed over, what is answered is sent, and the link may deliver more. */
+  #endTurn(): void {
+    if (this.#begun) {
+      this.#begun = false;
+      this.#shared.host.submit();
+    }
+    this.#sendReplies();
+    if (this.#ended || this.#finishing || this.#held !== null) return;
+    if (this.#filling !== NONE) {
+      const payload = this.#table.length[this.#filling];
+      const buffer = this.#table.buffer[this.#filling] as Uint8Array;
+      this.#link.window(buffer, DATA_START + this.#filled, DATA_START + payload);
+    } else {
+      const { block } = this.#shared;
+      const end = this.#headerOnly ? RECEIVE_GAP + this.#requestBytes - this.#partialBytes : block.length;
+      this.#link.window(block, RECEIVE_GAP, end);
+    }
+  }
+
+  #resume(): void {
+    const held = this.#held as Uint8Array;
+    this.#held = null;
+    this.#parse(held, new DataView(held.buffer, held.byteOffset, held.byteLength), 0, held.length);
+    this.#endTurn();
+  }
+
+  #sendReplies(): void {
+    this.#flushing = false;
+    if (this.#ended) this.#checkEnd();
+    else {
+      this.#outbox.flush();
+      if (this.#finishing && this.#pending === 0) this.drop(true);
+    }
+  }
+
+  #guarded(action: () => void): void {
+    try {
+      action();
+    } catch {
+      this.drop();
+    }
+  }
+
+  #mute(): void {
+    this.#ended = true;
+    this.#answers.muted = true;
+    this.#held = null;
+    this.#shared.budget.leave(this);
+  }
+
+  /** The link uses no memory any more. */
+  #gone(): void {
+    this.#outbox.abandon();
+    for (const slot of [this.#filling, this.#skipSlot]) if (slot !== NONE) this.#release(slot);
+    this.#filling = NONE;
+    this.#skipSlot = NONE;
+    this.#linkGone = true;
+    this.#checkEnd();
+  }
+
+  #checkEnd(): void {
+    if (!this.#linkGone || this.#pending > 0) return;
+    this.#linkGone = false;
+    this.#onEnd();
+  }
+}

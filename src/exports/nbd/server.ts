@@ -1,0 +1,179 @@
+// An NBD server: listens at any number of addresses, and takes each client through the handshake to its export.
+//
+//   listener --> [as many as are allowed; the others wait] --> Handshake --> Connection --> the next who waits
+
+import type { Device } from '../../block/device.js';
+import type { Host } from '../../host/host.js';
+import type { Link, Listener, NetAddress, TlsSettings } from '../../host/net.js';
+import { BlockError } from '../../util/errors.js';
+import type { BudgetLimits } from './budget.js';
+import { Connection } from './connection.js';
+import { type ExportOptions, NbdExport } from './export.js';
+import { type Agreement, Handshake, type Reception } from './handshake.js';
+import { Shared } from './shared.js';
+
+export const DEFAULT_MAX_CONNECTIONS = 100;
+const HANDSHAKE_MS = 10_000;
+const MIB = 1024 * 1024;
+/** Clients beyond the limit that wait for their turn; any more are turned away. */
+const MAX_WAITING = 128;
+
+export interface NbdServerOptions {
+  /** Clients at the same time; those beyond it wait. 0: any number. Default: 100. 1: clients are told not to use several connections. */
+  maxConnections?: number;
+  /** Demands TLS of every client. */
+  tls?: TlsSettings;
+  /** Whether the client with this name (of its certificate, or its PSK user; null: none) may come in. Default: everybody with whom TLS came up. */
+  authorise?: (name: string | null) => boolean | Promise<boolean>;
+  /** Time that a handshake may take. Default: 10,000. */
+  handshakeTimeoutMs?: number;
+  /** Memory for requests. Default: 64 MiB a connection, 512 MiB in all, 4 MiB that a connection always gets. */
+  budget?: Partial<BudgetLimits>;
+  /** Told of every change: clients that are in transmission, or in the handshake. */
+  onConnections?: (count: number) => void;
+}
+
+export class NbdServer {
+  readonly #options: NbdServerOptions;
+  readonly #maxConnections: number;
+  readonly #shared: Shared;
+  readonly #exports = new Map<string, NbdExport>();
+  readonly #listeners: Listener[] = [];
+  readonly #handshakes = new Set<Handshake>();
+  readonly #connections = new Set<Connection>();
+  readonly #waiting: Link[] = [];
+  readonly #reception: Reception;
+  #closing: Promise<void> | null = null;
+  #wake: (() => void)[] = [];
+
+  /** Throws `invalid-argument`. */
+  constructor(host: Host, options: NbdServerOptions = {}) {
+    const { maxConnections = DEFAULT_MAX_CONNECTIONS, tls = null, authorise = () => true } = options;
+    if (!Number.isInteger(maxConnections) || maxConnections < 0 || maxConnections > 0xffffffff) {
+      throw new BlockError('invalid-argument', `max-connections cannot be ${maxConnections}`);
+    }
+    if (tls !== null) host.net.checkTls(tls);
+    this.#options = options;
+    this.#maxConnections = maxConnections;
+    this.#shared = new Shared(host, {
+      connectionBytes: 64 * MIB,
+      totalBytes: 512 * MIB,
+      guaranteedBytes: 4 * MIB,
+      ...options.budget,
+    });
+    this.#reception = { exports: this.#exports, single: maxConnections === 1, tls, authorise };
+  }
+
+  /** Clients now, those in the handshake included; without those who wait. */
+  get connectionCount(): number {
+    return this.#handshakes.size + this.#connections.size;
+  }
+
+  /** Bytes of memory that the requests under way take. */
+  get bytesInFlight(): number {
+    return this.#shared.budget.taken;
+  }
+
+  /** Offers a device. Throws `exists`, and as `NbdExport`. */
+  addExport(device: Device, options: ExportOptions = {}): NbdExport {
+    if (this.#exports.has(options.name ?? '')) {
+      throw new BlockError('exists', `NBD server already has export named '${options.name ?? ''}'`);
+    }
+    const added = new NbdExport(device, options);
+    this.#exports.set(added.name, added);
+    return added;
+  }
+
+  /**
+   * Offers it no longer. `safe` throws `busy` where clients use it; `hard` drops them. Resolves when nothing of it is under way. Rejects
+   * with `not-found`.
+   */
+  async removeExport(name: string, mode: 'safe' | 'hard' = 'safe'): Promise<void> {
+    const removed = this.#exports.get(name);
+    if (removed === undefined) throw new BlockError('not-found', `Export '${name}' is not found`);
+    const users = () => [...this.#connections].filter((connection) => connection.export === removed);
+    if (mode === 'safe' && users().length > 0) throw new BlockError('busy', `export '${name}' still in use`);
+    this.#exports.delete(name);
+    for (const connection of users()) connection.drop();
+    while (users().length > 0) await this.#change();
+    removed.close();
+  }
+
+  /** Begins to listen; any number of times. Resolves with where it is: the port that was taken. Rejects as `Net.listen`. */
+  async listen(address: NetAddress): Promise<NetAddress> {
+    const listener = await this.#shared.host.net.listen(address, (link) => this.#accept(link));
+    if (this.#closing !== null) {
+      await listener.close();
+      throw new BlockError('closed', 'the NBD server is closed');
+    }
+    this.#listeners.push(listener);
+    return listener.address;
+  }
+
+  #accept(link: Link): void {
+    if (this.#closing !== null) return void link.close();
+    if (this.#maxConnections === 0 || this.connectionCount < this.#maxConnections) {
+      this.#welcome(link);
+      return;
+    }
+    if (this.#waiting.length === MAX_WAITING) return void link.close();
+    this.#waiting.push(link);
+  }
+
+  #welcome(link: Link): void {
+    const timeoutMs = this.#options.handshakeTimeoutMs ?? HANDSHAKE_MS;
+    const handshake = new Handshake(this.#shared, this.#reception, link, timeoutMs);
+    this.#handshakes.add(handshake);
+    this.#changed();
+    handshake.start((agreement) => {
+      this.#handshakes.delete(handshake);
+      if (agreement === null) this.#left();
+      else this.#transmit(agreement);
+    });
+  }
+
+  #transmit(agreement: Agreement): void {
+    const connection = new Connection(this.#shared, agreement, () => {
+      this.#connections.delete(connection);
+      this.#left();
+    });
+    this.#connections.add(connection);
+    connection.start();
+    this.#changed();
+  }
+
+  /** Somebody has gone: the next one, please. */
+  #left(): void {
+    const next = this.#closing === null ? this.#waiting.shift() : undefined;
+    if (next !== undefined) this.#accept(next);
+    this.#changed();
+  }
+
+  #changed(): void {
+    this.#options.onConnections?.(this.connectionCount);
+    const wake = this.#wake;
+    this.#wake = [];
+    for (const resolve of wake) resolve();
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => this.#wake.push(resolve));
+  }
+
+  /** Listens no more, answers what is under way, and lets go of all clients and exports. The devices stay open. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all(this.#listeners.map((listener) => listener.close()));
+    await Promise.all(this.#waiting.splice(0).map((link) => link.close()));
+    for (const handshake of this.#handshakes) handshake.close();
+    for (const connection of this.#connections) connection.finish();
+    while (this.connectionCount > 0) await this.#change();
+    for (const served of this.#exports.values()) served.close();
+    this.#exports.clear();
+    this.#shared.close();
+  }
+}

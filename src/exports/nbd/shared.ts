@@ -1,0 +1,31 @@
+// What all connections of one server share: memory to receive into, the table of requests, and the budget.
+
+import type { Host } from '../../host/host.js';
+import { Budget, type BudgetLimits } from './budget.js';
+import { RequestTable } from './requests.js';
+
+/** Bytes in front of what is received, for the beginning of a request that came with the last receive. */
+export const RECEIVE_GAP = 64;
+const RECEIVE_BYTES = 256 * 1024;
+
+export class Shared {
+  readonly host: Host;
+  readonly table: RequestTable;
+  readonly budget: Budget;
+  /** Where all links receive to: what arrives is used at once, so that one block serves any number of connections. */
+  readonly block: Uint8Array;
+  readonly view: DataView;
+
+  constructor(host: Host, limits: BudgetLimits) {
+    this.host = host;
+    this.table = new RequestTable(host.memory);
+    this.budget = new Budget(limits);
+    this.block = host.memory.allocate(RECEIVE_BYTES);
+    this.view = new DataView(this.block.buffer, this.block.byteOffset, this.block.byteLength);
+  }
+
+  /** Once no connection is left. */
+  close(): void {
+    this.host.memory.free(this.block);
+  }
+}
