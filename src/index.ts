@@ -7,6 +7,8 @@ import type { CompareOptions, CompareResult } from './block/compare.js';
 import type { ImageCreateOptions } from './block/create.js';
 import type { CheckResult } from './block/info.js';
 import type { OpenOptions } from './block/open.js';
+import type { NbdService, ServeOptions } from './exports/nbd/serve.js';
+import { V86Disk, type V86DiskOptions } from './exports/v86/disk.js';
 import { openRealHost } from './host/real/index.js';
 import type { Image } from './image.js';
 import type { JobHandle } from './job-handle.js';
@@ -30,6 +32,9 @@ export { Device } from './block/device.js';
 export { denyGate, type OpenGate, sameFolderGate } from './block/gate.js';
 export type { CheckResult } from './block/info.js';
 export type { OpenOptions } from './block/open.js';
+export type { NbdService, ServeOptions } from './exports/nbd/serve.js';
+export { V86Disk, type V86DiskOptions, type V86Emulator } from './exports/v86/disk.js';
+export type { NetAddress, TlsSettings } from './host/net.js';
 export { type EngineName, openRealHost, type RealHostOptions } from './host/real/index.js';
 export { Image } from './image.js';
 export { JobHandle } from './job-handle.js';
@@ -129,7 +134,17 @@ export function backups(requests: readonly BackupRequest[]): Promise<JobHandle[]
   return workspace().backups(requests);
 }
 
-/** Cancels all jobs and closes all images of the functions above, and what they run on. The next call begins anew. */
+/** `image` as a disk of the emulator v86: `new V86({hda: v86Disk(image)})`. The image stays the caller's to close. Throws `invalid-argument`. */
+export function v86Disk(image: Image, options?: V86DiskOptions): V86Disk {
+  return new V86Disk(image, options);
+}
+
+/** Serves an open image by NBD, at a UNIX socket (`path`) or over TCP (`host`, `port`), until the service is closed. */
+export function serve(image: Image, options: ServeOptions): Promise<NbdService> {
+  return workspace().serve(image, options);
+}
+
+/** Ends all services and jobs and closes all images of the functions above, and what they run on. The next call begins anew. */
 export async function shutdown(): Promise<void> {
   const closing = shared;
   shared = null;
