@@ -1,0 +1,174 @@
+// One test's place: two chains of qcow2 images, served by NBD from this process, a guest on them, and workers in the guest.
+//
+//   root.base <- root.top    served as "root"
+//   data.base <- data.mid <- data.top    served as "data"
+
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Context } from 'mocha';
+import { type Image, type NbdService, openRealHost, Workspace } from '../../../src/index.js';
+import { requirePeer } from '../../support/peers.js';
+import { Worker } from './agent.js';
+import { checkImage, makeQcow2, readRecords } from './images.js';
+import { type Disk, Machine } from './machine.js';
+import { DATA_BYTES, type GuestParts, guestParts, ROOT_BYTES } from './parts.js';
+
+export const SEED = Number(process.env['DISKWRIGHT_SEED'] ?? 20261121);
+
+export type DiskName = 'root' | 'data';
+export const DISK_NAMES: readonly DiskName[] = ['root', 'data'];
+
+let parts: GuestParts | null = null;
+
+/** Call at the start of a suite: what guests need is here, or in CI that is a failure, and elsewhere the suite is skipped. */
+export function requireGuest(context: Context): void {
+  for (const program of ['qemu-system-x86_64', 'qemu-img']) requirePeer(context, program);
+  try {
+    parts ??= guestParts();
+  } catch (error) {
+    if (process.env['CI'] === 'true') throw error;
+    console.log(`      skipped: ${(error as Error).message}`);
+    context.skip();
+  }
+}
+
+export class Lab {
+  readonly folder = mkdtempSync(join(tmpdir(), 'diskwright-guest-'));
+  readonly parts: GuestParts;
+  readonly workspace = new Workspace(openRealHost());
+  readonly images = {} as Record<DiskName, Image>;
+  readonly #services = new Map<DiskName, NbdService>();
+  readonly #machines: Machine[] = [];
+
+  /** Sync of each record, of eight together, and on the root file system. */
+  readonly workers = {
+    single: new Worker({ path: '/data/single', seed: SEED }),
+    batches: new Worker({ path: '/data/batches', seed: SEED + 1, batch: 8 }),
+    root: new Worker({ path: '/records', seed: SEED + 2, blocks: 1024 }),
+  };
+
+  private constructor() {
+    if (parts === null) throw new Error('requireGuest comes first');
+    this.parts = parts;
+  }
+
+  /** Both chains are made: the base by qemu-img, the overlays by us. Nothing is open. */
+  static async create(): Promise<Lab> {
+    const lab = new Lab();
+    makeQcow2(lab.parts.root, lab.path('root.base'));
+    makeQcow2(lab.parts.data, lab.path('data.base'));
+    await lab.overlay('root.base', 'root.top', ROOT_BYTES);
+    await lab.overlay('data.base', 'data.mid', DATA_BYTES);
+    await lab.overlay('data.mid', 'data.top', DATA_BYTES);
+    return lab;
+  }
+
+  /** The same, opened and served, and a guest with all workers at work. */
+  static async running(): Promise<{ lab: Lab; machine: Machine }> {
+    const lab = await Lab.create();
+    try {
+      for (const name of DISK_NAMES) await lab.serve(name);
+      const machine = await lab.boot(DISK_NAMES.map((name) => lab.disk(name)));
+      await machine.agent.start(...lab.all);
+      await machine.agent.progress(lab.all, 16);
+      return { lab, machine };
+    } catch (error) {
+      await lab.close();
+      throw error;
+    }
+  }
+
+  get all(): Worker[] {
+    return Object.values(this.workers);
+  }
+
+  path(name: string): string {
+    return join(this.folder, name);
+  }
+
+  async overlay(backing: string, name: string, size: number): Promise<void> {
+    await this.workspace.create(this.path(name), {
+      driver: 'qcow2',
+      size,
+      'backing-file': this.path(backing),
+      'backing-fmt': 'qcow2',
+    });
+  }
+
+  /** Opens (where it is not open) and serves a disk, at the same socket each time. */
+  async serve(name: DiskName, image = `${name}.top`): Promise<void> {
+    this.images[name] ??= await this.workspace.open(this.path(image), { format: 'qcow2' });
+    this.#services.set(
+      name,
+      await this.workspace.serve(this.images[name], { path: this.path(`${name}.socket`), name }),
+    );
+  }
+
+  /** Ends the service; the image stays open. */
+  async endService(name: DiskName): Promise<void> {
+    await this.#services.get(name)?.close();
+    this.#services.delete(name);
+  }
+
+  async closeImage(name: DiskName): Promise<void> {
+    await this.endService(name);
+    const image = this.images[name];
+    delete (this.images as Partial<Record<DiskName, Image>>)[name];
+    await image?.close();
+  }
+
+  disk(name: DiskName): Disk {
+    return { socket: this.path(`${name}.socket`), name };
+  }
+
+  async boot(disks: readonly Disk[]): Promise<Machine> {
+    const folder = this.path(`machine${this.#machines.length}`);
+    mkdirSync(folder);
+    const machine = await Machine.start({ parts: this.parts, folder, disks });
+    this.#machines.push(machine);
+    return machine;
+  }
+
+  /**
+   * What every test ends with: the workers stop, the guest reads back what they wrote after a new mount, and powers off; the images are
+   * clean, and hold the same for somebody else's eyes.
+   */
+  async finish(machine: Machine): Promise<void> {
+    const { agent } = machine;
+    await agent.stop(...this.all);
+    await agent.run('umount /data && mount -t ext4 /dev/vdb /data && sync && echo 3 > /proc/sys/vm/drop_caches');
+    for (const worker of this.all) worker.check(await agent.records(worker), worker.acknowledged, worker.acknowledged);
+    await machine.powerOff();
+    const { root, data } = this.images;
+    const files = { root: root.filename, data: data.filename };
+    for (const name of DISK_NAMES) await this.closeImage(name);
+    for (const file of Object.values(files)) checkImage(file);
+    this.checkFiles(files.root, files.data);
+  }
+
+  /** Every worker's file, as the reference reads the images, is exactly what was acknowledged. */
+  checkFiles(root: string, data: string): void {
+    const { single, batches, root: rootWorker } = this.workers;
+    const onData = [
+      { worker: single, path: '/single' },
+      { worker: batches, path: '/batches' },
+    ];
+    const onRoot = [{ worker: rootWorker, path: '/records' }];
+    for (const [image, files] of [
+      [root, onRoot],
+      [data, onData],
+    ] as const) {
+      readRecords(image, files).forEach((observed, i) => {
+        const { worker } = files[i];
+        worker.check(observed, worker.acknowledged, worker.acknowledged);
+      });
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#machines.map((machine) => machine.kill()));
+    await this.workspace.close().catch(() => undefined);
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
