@@ -16,6 +16,8 @@ const MAX_RUNS = 16_384;
 /** A client that asks to cache a range has it read in such pieces. */
 export const CACHE_PIECE_BYTES = 1 << 20;
 
+const NOTHING = new Uint8Array(0);
+
 export class Commands {
   readonly #table: RequestTable;
   readonly #export: NbdExport;
@@ -61,7 +63,7 @@ export class Commands {
     const { command, flags, offset: offsets, length: lengths } = this.#table;
     const offset = offsets[slot];
     const length = lengths[slot];
-    const fua = (flags[slot] & CommandFlag.fua) !== 0;
+    const fua = (flags[slot] & CommandFlag.fua) !== 0 || this.#export.writethrough;
     switch (command[slot]) {
       case Command.read:
         return this.#device.read(offset, this.#dataOf(slot, length));
@@ -88,8 +90,8 @@ export class Commands {
   }
 
   #dataOf(slot: number, length: number): Uint8Array {
-    const buffer = this.#table.buffer[slot] as Uint8Array;
-    return buffer.subarray(DATA_START, DATA_START + length);
+    const buffer = this.#table.buffer[slot];
+    return buffer === null ? NOTHING : buffer.subarray(DATA_START, DATA_START + length);
   }
 
   async #readAhead(slot: number, offset: number, length: number): Promise<void> {

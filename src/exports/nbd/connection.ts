@@ -350,7 +350,7 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
           }
           device.givenUp(visit);
         }
-      } else if (command === Command.write && (table.flags[slot] & CommandFlag.fua) === 0) {
+      } else if (command === Command.write && !this.#durable(slot)) {
         if (device.beginWrite(offset, length, located)) {
           const file = located.file as HostFile;
           const { visit } = located;
@@ -365,6 +365,11 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
       }
     }
     void this.#runSlowly(slot);
+  }
+
+  /** The write must be on the disk when it is answered. */
+  #durable(slot: number): boolean {
+    return (this.#table.flags[slot] & CommandFlag.fua) !== 0 || this.export.writethrough;
   }
 
   async #runSlowly(slot: number): Promise<void> {

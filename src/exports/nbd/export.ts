@@ -21,6 +21,8 @@ export interface ExportOptions {
   allocationDepth?: boolean;
   /** Whether clients are told that several connections see each other's writes. Default `auto`: where several are allowed. */
   multiConnection?: 'auto' | 'on' | 'off';
+  /** Each write is on the disk when it is answered, whether or not a client asks for it. */
+  writethrough?: boolean;
   /** Let clients change the size, by the protocol's experimental RESIZE command. */
   resize?: boolean;
 }
@@ -33,6 +35,7 @@ export class NbdExport {
   readonly device: Device;
   readonly readOnly: boolean;
   readonly resizable: boolean;
+  readonly writethrough: boolean;
   readonly contexts: readonly MetaContext[];
   /** Bytes, as clients were told. */
   size: number;
@@ -49,6 +52,7 @@ export class NbdExport {
     }
     this.readOnly = options.readOnly ?? !device.writable;
     this.resizable = options.resize === true && !this.readOnly;
+    this.writethrough = options.writethrough ?? false;
     this.#multiConnection = options.multiConnection ?? 'auto';
     this.size = device.length;
     const contexts: MetaContext[] = [new AllocationContext()];

@@ -94,8 +94,10 @@ export class Handshake implements LinkOwner {
   start(end: (agreement: Agreement | null) => void): void {
     this.#end = end;
     const { clock } = this.#shared.host;
-    this.#deadline = clock.now() + this.#timeoutMs;
-    this.#cancelTimer = clock.timer(this.#timeoutMs, () => this.close());
+    if (this.#timeoutMs > 0) {
+      this.#deadline = clock.now() + this.#timeoutMs;
+      this.#cancelTimer = clock.timer(this.#timeoutMs, () => this.close());
+    }
     this.#link.owner = this;
     this.#guarded(() => this.#greet());
   }
@@ -395,7 +397,8 @@ export class Handshake implements LinkOwner {
     this.#then = 'read';
     const plain = this.#outbox;
     try {
-      const link = await this.#link.startTls(settings, Math.max(1, this.#deadline - this.#shared.host.clock.now()));
+      const left = this.#timeoutMs === 0 ? 0 : Math.max(1, this.#deadline - this.#shared.host.clock.now());
+      const link = await this.#link.startTls(settings, left);
       plain.abandon();
       if (this.#end === null) return void link.close();
       this.#link = link;

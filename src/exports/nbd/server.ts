@@ -25,12 +25,16 @@ export interface NbdServerOptions {
   tls?: TlsSettings;
   /** Whether the client with this name (of its certificate, or its PSK user; null: none) may come in. Default: everybody with whom TLS came up. */
   authorise?: (name: string | null) => boolean | Promise<boolean>;
-  /** Time that a handshake may take. Default: 10,000. */
+  /** Time that a handshake may take; 0 for any time. Default: 10,000. */
   handshakeTimeoutMs?: number;
   /** Memory for requests. Default: 64 MiB a connection, 512 MiB in all, 4 MiB that a connection always gets. */
   budget?: Partial<BudgetLimits>;
   /** Told of every change: clients that are in transmission, or in the handshake. */
   onConnections?: (count: number) => void;
+  /** A client has come to its export. */
+  onServed?: (peer: string) => void;
+  /** A client has left. `served`: it had come to its export. `others`: clients that are there still, without those who wait. */
+  onLeft?: (peer: string, served: boolean, others: number) => void;
 }
 
 export class NbdServer {
@@ -127,7 +131,7 @@ export class NbdServer {
     this.#changed();
     handshake.start((agreement) => {
       this.#handshakes.delete(handshake);
-      if (agreement === null) this.#left();
+      if (agreement === null) this.#left(link.peer, false);
       else this.#transmit(agreement);
     });
   }
@@ -135,15 +139,17 @@ export class NbdServer {
   #transmit(agreement: Agreement): void {
     const connection = new Connection(this.#shared, agreement, () => {
       this.#connections.delete(connection);
-      this.#left();
+      this.#left(connection.peer, true);
     });
     this.#connections.add(connection);
+    this.#options.onServed?.(connection.peer);
     connection.start();
     this.#changed();
   }
 
   /** Somebody has gone: the next one, please. */
-  #left(): void {
+  #left(peer: string, served: boolean): void {
+    this.#options.onLeft?.(peer, served, this.connectionCount);
     const next = this.#closing === null ? this.#waiting.shift() : undefined;
     if (next !== undefined) this.#accept(next);
     this.#changed();
