@@ -4,6 +4,7 @@ import type { BlockdevOptions } from '../schema/generated/types.js';
 import { formatJsonFilename, type ImageOptions, isJsonFilename, parseJsonFilename } from '../schema/options.js';
 import { BlockError } from '../util/errors.js';
 import type { BlockNode } from './node.js';
+import { namesWithPrefix } from './registry.js';
 
 /** What stands before the first colon, if that comes before any slash; null for a plain path. */
 export function protocolOf(filename: string): string | null {
@@ -22,14 +23,11 @@ export function parseFilename(filename: string): ImageOptions {
 /** Options of the protocol node alone that a plain file name means; the driver is `file` also where that is a device. */
 export function parseProtocolName(filename: string): BlockdevOptions {
   const protocol = protocolOf(filename);
-  if (protocol === 'null-co') return { driver: 'null-co' };
-  if (protocol !== null && protocol !== 'file') {
+  const names = namesWithPrefix(protocol ?? 'file');
+  if (names === undefined) {
     throw new BlockError('invalid-argument', `Unknown protocol '${protocol}'`, { path: filename });
   }
-  const path = protocol === null ? filename : filename.slice('file:'.length);
-  if (path === '') throw new BlockError('invalid-argument', "The 'file' block driver requires a file name");
-  if (path.includes('\0')) throw new BlockError('invalid-argument', 'A file name cannot contain a zero byte');
-  return { driver: 'file', filename: path };
+  return names.parse(filename);
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { BlockError } from '../util/errors.js';
 
-/** Says whether `referrer` (a file name) may have `target` opened. Throws `permission` where not. */
+/** Says whether `referrer` (the path of a file, or a URI) may have `target` opened. Throws `permission` where not. */
 export interface OpenGate {
   check(target: string, referrer: string): void;
 }
@@ -14,9 +14,10 @@ export const denyGate: OpenGate = {
   },
 };
 
-/** Only files in the referrer's own folder. Both names are absolute paths, links resolved. */
+/** Only files in the referrer's own folder, no network. Names of files are absolute paths, links resolved. */
 export const sameFolderGate: OpenGate = {
   check(target, referrer) {
+    if (!target.startsWith('/')) throw refusal(target, referrer, 'it is no file');
     if (folderOf(target) !== folderOf(referrer)) throw refusal(target, referrer, 'it is in another folder');
   },
 };

@@ -10,7 +10,7 @@ import { type ImageOptions, isJsonFilename } from '../schema/options.js';
 import { validate } from '../schema/validate.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { MAX_CHAIN_DEPTH } from './chain.js';
-import { parseFilename, parseProtocolName, resolveBackingName } from './filename.js';
+import { parseFilename, parseProtocolName, protocolOf, resolveBackingName } from './filename.js';
 import { BACKING_PERM, BACKING_SHARED, type Graph } from './graph.js';
 import type { BlockNode } from './node.js';
 import { probeFormat, readHead } from './probe.js';
@@ -170,11 +170,15 @@ function settle(graph: Graph, options: ImageOptions, inherited: Inherited): Inhe
   }
   const name = settings.nodeName;
   if (name === undefined) return settings;
-  if (!/^[A-Za-z][A-Za-z0-9._-]{0,30}$/.test(name)) {
-    throw new BlockError('invalid-argument', `Invalid node-name: '${name}'`);
-  }
+  checkNodeName(name);
   if (graph.nodes.has(name)) throw new BlockError('exists', `Duplicate nodes with node-name='${name}'`);
   return settings;
+}
+
+/** Refuses with `invalid-argument` what cannot be the name of a node. */
+export function checkNodeName(name: string): void {
+  if (/^[A-Za-z][A-Za-z0-9._-]{0,30}$/.test(name)) return;
+  throw new BlockError('invalid-argument', `Invalid node-name: '${name}'`);
 }
 
 /** What the `file` of a format inherits. A format passes on only the discards and zeroes that it means, so these are let through. */
@@ -264,9 +268,12 @@ async function openReferenced(
   return openTree(graph, image, inherited);
 }
 
-/** Everything outside that options name: files by their path, nodes of the graph by their name. */
+/** Everything outside that options name: files by their path, exports by their URI, nodes of the graph by their name. */
 function leafNames(options: ImageOptions): string[] {
-  if ('filename' in options) return [options.filename];
+  if (options.driver !== undefined) {
+    const name = findDriver(options.driver).names?.format?.(options);
+    if (name !== undefined) return [name];
+  }
   const names: string[] = [];
   for (const child of ['file' in options ? options.file : null, 'backing' in options ? options.backing : null]) {
     if (typeof child === 'string') names.push(child);
@@ -275,15 +282,16 @@ function leafNames(options: ImageOptions): string[] {
   return names;
 }
 
-/** As far as it exists: what does not is refused when it is opened. */
-function realPath(graph: Graph, path: string): Promise<string> {
-  return graph.host.realPath(path).catch(() => path);
+/** As far as it exists: what does not is refused when it is opened. What is no path stays as it is. */
+async function realPath(graph: Graph, path: string): Promise<string> {
+  return protocolOf(path) !== null ? path : graph.host.realPath(path).catch(() => path);
 }
 
-/** Device and inode of the file that a node is stored in; null where there is none. */
+/** Device and inode of the file that a node is stored in, or the name of the export; null where there is neither. */
 async function fileId(node: BlockNode): Promise<string | null> {
   let bottom = node;
   while (bottom.file !== null) bottom = bottom.file.node;
   const file: HostFile | null = bottom.hostFile();
-  return file === null ? null : (await file.info()).id;
+  if (file !== null) return (await file.info()).id;
+  return findDriver(bottom.driver).names?.format === undefined ? null : bottom.filename;
 }

@@ -33,9 +33,20 @@ export interface CreateRequest<D extends BlockdevDriver = BlockdevDriver> {
   file: BlockNode | null;
 }
 
+/** How file names stand for a node of a protocol. */
+export interface DriverNames<D extends BlockdevDriver = BlockdevDriver> {
+  /** What such names begin with, up to the first colon. */
+  readonly prefixes: readonly string[];
+  /** Throws `invalid-argument`. */
+  parse(filename: string): Extract<BlockdevOptions, { driver: D }>;
+  /** The name of what options reach outside of this process; left out where that is nothing. */
+  format?(options: Extract<BlockdevOptions, { driver: D }>): string;
+}
+
 export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   readonly name: D;
   readonly kind: 'protocol' | 'format' | 'filter';
+  readonly names?: DriverNames<D>;
   /** The image can name a backing file: the node's `backingFile` and `backingFormat` are set when `open` resolves. */
   readonly hasBacking?: boolean;
   /**
@@ -50,10 +61,18 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
 }
 
 const drivers = new Map<string, DriverDefinition>();
+const namesByPrefix = new Map<string, DriverNames>();
 
 /** Makes a driver known; the same one twice is no harm. */
 export function registerDriver<D extends BlockdevDriver>(definition: DriverDefinition<D>): void {
-  drivers.set(definition.name, definition as unknown as DriverDefinition);
+  const known = definition as unknown as DriverDefinition;
+  drivers.set(known.name, known);
+  for (const prefix of known.names?.prefixes ?? []) namesByPrefix.set(prefix, known.names!);
+}
+
+/** Who reads file names with `prefix` before the first colon. */
+export function namesWithPrefix(prefix: string): DriverNames | undefined {
+  return namesByPrefix.get(prefix);
 }
 
 export function allDrivers(): Iterable<DriverDefinition> {

@@ -12,6 +12,7 @@ import {
   type ZeroFlags,
 } from '../../../block/types.js';
 import type { HostFile, SeekResult, ZeroScan } from '../../../host/host.js';
+import type { BlockdevOptions } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
 import { createFile } from './create.js';
 import { ImageLocks } from './locks.js';
@@ -330,9 +331,18 @@ function roundUp(size: number): number {
   return Math.ceil(size / SECTOR_BYTES) * SECTOR_BYTES;
 }
 
+/** A plain path, or one behind `file:`. */
+function parsePath(filename: string): BlockdevOptions & { driver: 'file' } {
+  const path = filename.startsWith('file:') ? filename.slice('file:'.length) : filename;
+  if (path === '') throw new BlockError('invalid-argument', "The 'file' block driver requires a file name");
+  if (path.includes('\0')) throw new BlockError('invalid-argument', 'A file name cannot contain a zero byte');
+  return { driver: 'file', filename: path };
+}
+
 export const fileDriver: DriverDefinition<'file'> = {
   name: 'file',
   kind: 'protocol',
+  names: { prefixes: ['file'], parse: parsePath, format: ({ filename }) => filename },
   open: (request) => openFile('file', request),
   create: createFile,
 };
@@ -340,5 +350,10 @@ export const fileDriver: DriverDefinition<'file'> = {
 export const hostDeviceDriver: DriverDefinition<'host_device'> = {
   name: 'host_device',
   kind: 'protocol',
+  names: {
+    prefixes: [],
+    parse: (filename) => ({ ...parsePath(filename), driver: 'host_device' }),
+    format: ({ filename }) => filename,
+  },
   open: (request) => openFile('host_device', request),
 };

@@ -70,5 +70,6 @@ export class NullNode extends BlockNode {
 export const nullDriver: DriverDefinition<'null-co'> = {
   name: 'null-co',
   kind: 'protocol',
+  names: { prefixes: ['null-co'], parse: () => ({ driver: 'null-co' }) },
   open: async ({ graph, node, options }) => new NullNode(graph, node, options),
 };

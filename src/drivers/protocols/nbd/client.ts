@@ -1,0 +1,352 @@
+// A client of one export: one connection, or several, and what happens when they break.
+//
+//   request -> a connection with room -> answer
+//           -> none is open:    within `reconnect-delay` of the loss it waits, after that it fails at once
+//
+//   lost -> attempt, pause, attempt, longer pause, ... -> handshake -> is it the same export? -> open again; what waits is sent
+//
+// Requests may be sent twice: the first time may have had its effect before the connection broke. All of them may be repeated. What
+// the server acknowledged and had not flushed is lost if the server lost it (not, if it only hung up): a flush after reconnecting
+// cannot know of that and succeeds, as it does in QEMU.
+
+import type { Host } from '../../../host/host.js';
+import type { NetAddress, TlsSettings } from '../../../host/net.js';
+import { BlockError, toBlockError } from '../../../util/errors.js';
+import { Connection, type ConnectionUser } from './connection.js';
+import { lostError, replyError } from './errors.js';
+import { type HandshakeOptions, handshake, type Negotiated } from './handshake.js';
+import { MAX_REQUESTS, RequestTable, SlotState } from './requests.js';
+import type { StatusRuns } from './status.js';
+import { TransmissionFlag } from './wire.js';
+
+export interface ClientSettings {
+  /** For messages. */
+  path: string;
+  address: NetAddress;
+  exportName: string;
+  tls: TlsSettings | null;
+  context: string | null;
+  /** Connections at the same time, where the server allows more than one. */
+  connections: number;
+  reconnectDelayMs: number;
+  openTimeoutMs: number;
+  /** The export must be writable, also after reconnecting. */
+  writable: boolean;
+}
+
+/** What of an export must not change. */
+type Identity = Omit<Negotiated, 'link'>;
+
+/** One attempt to connect and shake hands. */
+const ATTEMPT_MS = 30_000;
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 5000;
+
+export class NbdClient implements ConnectionUser {
+  readonly settings: ClientSettings;
+  /** As it was when it was opened; what is not needed any more may be missing later. */
+  readonly identity: Identity;
+  readonly #host: Host;
+  readonly #table = new RequestTable();
+  readonly #connections: (Connection | null)[] = [];
+  /** Slots that wait to be sent, the oldest first. */
+  #waiting: number[] = [];
+  /** Requests that wait for a slot. */
+  #outside: (() => void)[] = [];
+  /** Set where requests fail at once. */
+  #failure: BlockError | null = null;
+  /** Nothing helps any more: the export is another. */
+  #dead = false;
+  #closed = false;
+  #stopDelay: (() => void) | null = null;
+  /** What to end when this is closed: pauses, and handshakes under way. */
+  readonly #aborts = new Set<(error: BlockError) => void>();
+
+  private constructor(host: Host, settings: ClientSettings, negotiated: Negotiated) {
+    this.#host = host;
+    this.settings = settings;
+    const { size, flags, minBlock, maxPayload, structured, extended, contextId } = negotiated;
+    this.identity = { size, flags, minBlock, maxPayload, structured, extended, contextId };
+    this.#connections.push(new Connection(host, negotiated, this.#table, 0, this));
+  }
+
+  /** Connects. Within `openTimeoutMs` it tries again and again. Rejects as `handshake` and `Net.connect`. */
+  static async open(host: Host, settings: ClientSettings): Promise<NbdClient> {
+    const deadline = host.clock.now() + settings.openTimeoutMs;
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
+      try {
+        const leftMs = settings.openTimeoutMs === 0 ? ATTEMPT_MS : Math.max(1, deadline - host.clock.now());
+        const negotiated = await attempt(host, settings, Math.min(ATTEMPT_MS, leftMs));
+        const client = new NbdClient(host, settings, negotiated);
+        await client.#openOthers();
+        return client;
+      } catch (error) {
+        const leftMs = deadline - host.clock.now();
+        if (leftMs <= 0) throw error;
+        await new Promise<void>((resolve) => host.clock.timer(Math.min(pauseMs, leftMs), resolve));
+      }
+    }
+  }
+
+  has(flag: number): boolean {
+    return (this.identity.flags & flag) !== 0;
+  }
+
+  /** Connections that are open now. */
+  get openConnections(): number {
+    return this.#connections.reduce((sum, connection) => sum + (connection?.open ? 1 : 0), 0);
+  }
+
+  /**
+   * One request. `buffer` from `start` on is written from, or read into; what is written must lie in memory of the host. Rejects with what
+   * the server answers, with `io` where the connection is lost, `closed`.
+   */
+  request(
+    command: number,
+    flags: number,
+    offset: number,
+    length: number,
+    buffer: Uint8Array | null,
+    start: number,
+    runs: StatusRuns | null = null,
+  ): Promise<void> {
+    if (this.#failure !== null) return Promise.reject(this.#lostError(command, offset, length));
+    const slot = this.#table.take(command, flags, offset, length, buffer, start, runs);
+    if (slot < 0) return this.#later(command, flags, offset, length, buffer, start, runs);
+    const promise = this.#table.promise(slot);
+    const connection = this.#waiting.length === 0 ? this.#roomiest() : null;
+    if (connection === null) this.#waiting.push(slot);
+    else connection.send(slot);
+    return promise;
+  }
+
+  /** Ends the connections; requests under way, of which there should be none, fail with `closed`. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const error = new BlockError('closed', 'the node is closed', { path: this.settings.path });
+    this.#failure = error;
+    this.#stopDelay?.();
+    for (const abort of this.#aborts) abort(error);
+    await Promise.all(this.#connections.map((connection) => connection?.close()));
+    for (let slot = 0; slot < MAX_REQUESTS; slot++) {
+      if (this.#table.state[slot] !== SlotState.free) this.#reject(slot);
+    }
+    this.#wakeOutside();
+  }
+
+  // ---- what connections tell ------------------------------------------------------------------------------------
+
+  answered(_connection: Connection, slot: number, error: number): void {
+    const table = this.#table;
+    if (error === 0) {
+      table.finish(slot, null);
+      return;
+    }
+    const { path } = this.settings;
+    const message = table.message[slot];
+    table.finish(slot, replyError(path, table.command[slot], table.offset[slot], table.length[slot], error, message));
+  }
+
+  settled(): void {
+    if (this.#waiting.length > 0) this.#sendWaiting();
+    if (this.#outside.length > 0) this.#wakeOutside();
+  }
+
+  lost(connection: Connection, error: BlockError): void {
+    if (this.#closed) return;
+    const { index } = connection;
+    this.#connections[index] = null;
+    const table = this.#table;
+    const cut: number[] = [];
+    for (let slot = 0; slot < MAX_REQUESTS; slot++) {
+      const state = table.state[slot];
+      if ((state === SlotState.sent || state === SlotState.answered) && table.connection[slot] === index)
+        cut.push(slot);
+    }
+    if (this.openConnections === 0) this.#allLost(error);
+    if (this.settings.reconnectDelayMs === 0) {
+      for (const slot of cut) this.#reject(slot, error);
+    } else {
+      for (const slot of cut) table.state[slot] = SlotState.waiting;
+      this.#waiting = [...cut, ...this.#waiting];
+      if (this.#failure !== null) this.#rejectWaiting();
+    }
+    this.settled();
+    void this.#revive(index);
+  }
+
+  // ---- inside ---------------------------------------------------------------------------------------------------
+
+  #roomiest(): Connection | null {
+    let best: Connection | null = null;
+    for (const connection of this.#connections) {
+      if (connection?.hasRoom && (best === null || connection.inFlight < best.inFlight)) best = connection;
+    }
+    return best;
+  }
+
+  #sendWaiting(): void {
+    let sent = 0;
+    while (sent < this.#waiting.length) {
+      const connection = this.#roomiest();
+      if (connection === null) break;
+      connection.send(this.#waiting[sent++]);
+    }
+    if (sent > 0) this.#waiting.splice(0, sent);
+  }
+
+  async #later(...request: Parameters<NbdClient['request']>): Promise<void> {
+    await new Promise<void>((resolve) => this.#outside.push(resolve));
+    return this.request(...request);
+  }
+
+  #wakeOutside(): void {
+    const free = this.#failure !== null ? this.#outside.length : MAX_REQUESTS - this.#table.used;
+    for (const wake of this.#outside.splice(0, free)) wake();
+  }
+
+  #lostError(command: number, offset: number, length: number, cause = this.#failure!): BlockError {
+    return lostError(this.settings.path, command, offset, length, cause);
+  }
+
+  #reject(slot: number, cause = this.#failure!): void {
+    const table = this.#table;
+    table.finish(slot, this.#lostError(table.command[slot], table.offset[slot], table.length[slot], cause));
+  }
+
+  #rejectWaiting(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const slot of waiting) this.#reject(slot);
+    this.#wakeOutside();
+  }
+
+  /** The last connection is gone: from now on, or after the delay, requests fail. */
+  #allLost(error: BlockError): void {
+    const { reconnectDelayMs } = this.settings;
+    if (reconnectDelayMs === 0) {
+      this.#failure ??= error;
+      return;
+    }
+    if (this.#failure !== null || this.#stopDelay !== null) return;
+    this.#stopDelay = this.#host.clock.timer(reconnectDelayMs, () => {
+      this.#stopDelay = null;
+      this.#failure = error;
+      this.#rejectWaiting();
+    });
+  }
+
+  /** Connects again, however long it takes. */
+  async #revive(index: number): Promise<void> {
+    for (
+      let pauseMs = FIRST_PAUSE_MS;
+      !this.#closed && !this.#dead;
+      pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)
+    ) {
+      try {
+        await this.#connect(index);
+        return;
+      } catch {
+        // Whoever asks for something meanwhile is told why the connection was lost.
+        if (!this.#closed && !this.#dead) await this.#pause(pauseMs);
+      }
+    }
+  }
+
+  async #connect(index: number): Promise<void> {
+    let abort: ((error: BlockError) => void) | null = null;
+    const onStart = (given: (error: BlockError) => void): void => {
+      abort = given;
+      this.#aborts.add(given);
+    };
+    let negotiated: Negotiated;
+    try {
+      negotiated = await attempt(this.#host, this.settings, ATTEMPT_MS, onStart);
+    } finally {
+      if (abort !== null) this.#aborts.delete(abort);
+    }
+    const change = this.#closed ? 'the node is closed' : this.#difference(negotiated);
+    if (change !== null) {
+      await negotiated.link.close();
+      if (!this.#closed) this.#die(change);
+      throw new BlockError('io', change);
+    }
+    this.#connections[index] = new Connection(this.#host, negotiated, this.#table, index, this);
+    this.#stopDelay?.();
+    this.#stopDelay = null;
+    this.#failure = null;
+    this.settled();
+  }
+
+  /** What makes another export of it; null where it is the same. */
+  #difference(now: Negotiated): string | null {
+    const { size, minBlock, maxPayload, structured, extended, contextId, flags } = this.identity;
+    if (now.size !== size) return `the export had ${size} bytes and has ${now.size} after reconnecting`;
+    if (this.settings.writable && (now.flags & TransmissionFlag.readOnly) !== 0) {
+      return 'the export is read-only after reconnecting';
+    }
+    const needed = TransmissionFlag.sendFlush | TransmissionFlag.sendFua | TransmissionFlag.sendTrim;
+    const fewer = flags & ~now.flags & (needed | TransmissionFlag.sendWriteZeroes | TransmissionFlag.sendFastZero);
+    const poorer =
+      now.minBlock > minBlock ||
+      now.maxPayload < maxPayload ||
+      (structured && !now.structured) ||
+      (extended && !now.extended);
+    if (fewer !== 0 || poorer || contextId < 0 !== now.contextId < 0) {
+      return 'the server can do less after reconnecting';
+    }
+    return null;
+  }
+
+  #die(why: string): void {
+    this.#dead = true;
+    this.#stopDelay?.();
+    this.#stopDelay = null;
+    if (this.openConnections > 0) return;
+    this.#failure = new BlockError('io', why, { path: this.settings.path });
+    this.#rejectWaiting();
+  }
+
+  async #pause(ms: number): Promise<void> {
+    let abort: () => void = () => {};
+    await new Promise<void>((resolve) => {
+      const stop = this.#host.clock.timer(ms, resolve);
+      abort = () => {
+        stop();
+        resolve();
+      };
+      this.#aborts.add(abort);
+    });
+    this.#aborts.delete(abort);
+  }
+
+  /** The second connection and so on. What cannot be had is done without. */
+  async #openOthers(): Promise<void> {
+    if (!this.has(TransmissionFlag.canMultiConn)) return;
+    for (let index = 1; index < this.settings.connections; index++) {
+      this.#connections.push(null);
+      try {
+        await this.#connect(index);
+      } catch (error) {
+        if (this.#failure !== null) {
+          await this.close();
+          throw toBlockError(error);
+        }
+        return;
+      }
+    }
+  }
+}
+
+async function attempt(
+  host: Host,
+  settings: ClientSettings,
+  timeoutMs: number,
+  onStart?: HandshakeOptions['onStart'],
+): Promise<Negotiated> {
+  const started = host.clock.now();
+  const { address, exportName, tls, context } = settings;
+  const link = await host.net.connect(address, { timeoutMs });
+  const leftMs = Math.max(1, timeoutMs - (host.clock.now() - started));
+  return handshake(host, link, { exportName, tls, context, timeoutMs: leftMs, onStart });
+}

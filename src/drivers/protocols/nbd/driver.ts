@@ -1,0 +1,271 @@
+// nbd: an export of an NBD server, as a disk.
+//
+//   node --requests that fit--> client --> server
+//        --unaligned, too large, behind the end--> Shaper: the same, in pieces that fit
+
+import type { Graph } from '../../../block/graph.js';
+import { BlockNode, type NodeOptions } from '../../../block/node.js';
+import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
+import { netAddressOf } from '../../../block/socket-address.js';
+import type { BlockStatus, WriteFlags, ZeroFlags } from '../../../block/types.js';
+import type { ZeroScan } from '../../../host/host.js';
+import type { BlockdevOptionsNbd } from '../../../schema/generated/types.js';
+import { BlockError } from '../../../util/errors.js';
+import { NbdClient } from './client.js';
+import { formatNbdName, NBD_PREFIXES, parseNbdName } from './name.js';
+import { MAX_RANGE_BYTES, Shaper } from './shaper.js';
+import { StatusCache, StatusRuns } from './status.js';
+import { AllocationState, Command, TransmissionFlag } from './wire.js';
+
+/** What a server's size lacks to whole sectors reads as zeroes. */
+const SECTOR_BYTES = 512;
+const MAX_CONNECTIONS = 16;
+
+export class NbdNode extends BlockNode {
+  override readonly driver = 'nbd';
+  override readonly kind = 'protocol';
+  override readonly filename: string;
+  readonly #client: NbdClient;
+  readonly #shaper: Shaper;
+  readonly #status = new StatusCache();
+  /** The server can take nothing but what it has said: of these, plain requests need no look at their shape. */
+  readonly #plainLimit: number;
+  readonly #unit: number;
+  readonly #size: number;
+  /** Flushes are answered without doing them. */
+  readonly #noFlush: boolean;
+  /** Written since the last flush. */
+  #dirty = false;
+
+  constructor(graph: Graph, options: NodeOptions, filename: string, client: NbdClient, noFlush: boolean) {
+    super(graph, options);
+    this.filename = filename;
+    this.#client = client;
+    this.#noFlush = noFlush;
+    this.#shaper = new Shaper(graph.host, client, filename);
+    this.#plainLimit = client.identity.maxPayload;
+    this.#unit = client.identity.minBlock;
+    this.#size = client.identity.size;
+    this.length = Math.ceil(this.#size / SECTOR_BYTES) * SECTOR_BYTES;
+  }
+
+  /** Connections that are open now. */
+  get connections(): number {
+    return this.#client.openConnections;
+  }
+
+  protected override get handlesFua(): boolean {
+    return this.#client.has(TransmissionFlag.sendFua);
+  }
+
+  protected override doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    const { length } = buffer;
+    const reading = this.#isPlain(offset, length)
+      ? this.#client.request(Command.read, 0, offset, length, buffer, 0)
+      : this.#shaper.read(offset, buffer);
+    return scan === undefined ? reading : this.#scanned(reading, buffer, scan);
+  }
+
+  protected override async doWrite(offset: number, buffer: Uint8Array, flags: WriteFlags): Promise<void> {
+    if (flags.compressed) throw this.unsupported('compressed writes', offset, buffer.length);
+    const fua = flags.fua === true && this.handlesFua;
+    await this.#changing(() =>
+      this.#isPlain(offset, buffer.length) && this.host.memory.owns(buffer)
+        ? this.#shaper.writePlain(offset, buffer, fua)
+        : this.#shaper.write(offset, buffer, fua),
+    );
+  }
+
+  protected override async doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
+    const can = this.#client.has(TransmissionFlag.sendWriteZeroes);
+    const fast = this.#client.has(TransmissionFlag.sendFastZero);
+    if (flags.noFallback && !(can && fast)) throw this.unsupported('fast writes of zeroes', offset, length);
+    if (!can) return super.doWriteZeroes(offset, length, flags);
+    await this.#changing(() => this.#shaper.writeZeroes(offset, length, flags, flags.fua === true && this.handlesFua));
+  }
+
+  protected override async doDiscard(offset: number, length: number): Promise<void> {
+    if (!this.#client.has(TransmissionFlag.sendTrim)) return;
+    await this.#changing(() => this.#shaper.discard(offset, length));
+  }
+
+  protected override async doFlush(): Promise<void> {
+    if (this.#noFlush || !this.#client.has(TransmissionFlag.sendFlush)) return;
+    this.#dirty = false;
+    try {
+      // One is enough: a server that takes several connections flushes what came over any of them.
+      await this.#client.request(Command.flush, 0, 0, 0, null, 0);
+    } catch (error) {
+      this.#dirty = true;
+      throw error;
+    }
+  }
+
+  override blockStatusSync(offset: number, length: number): BlockStatus | null {
+    if (offset >= this.#size) return this.#zeroes(length);
+    if (this.#client.identity.contextId < 0) return this.#statusOf(offset, Math.min(length, this.#size - offset), 0);
+    const runs = this.#status.at(offset, this.host.clock.now());
+    return runs === null ? null : this.#statusIn(runs, offset, length);
+  }
+
+  protected override async doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
+    const known = this.blockStatusSync(offset, length);
+    if (known !== null) return known;
+    const unit = this.#unit;
+    const from = Math.floor(offset / unit) * unit;
+    const longest = this.#client.identity.extended ? Number.MAX_SAFE_INTEGER : MAX_RANGE_BYTES;
+    const to = Math.min(this.#size, Math.ceil((offset + length) / unit) * unit, from + longest);
+    const runs = new StatusRuns(from, to - from);
+    const { changes } = this.#status;
+    await this.#client.request(Command.blockStatus, 0, from, to - from, null, 0, runs);
+    if (runs.find(offset) < 0) {
+      throw new BlockError('io', `${this.filename}: the server tells the block status of too little`, {
+        path: this.filename,
+        operation: 'block status',
+        offset,
+        length,
+      });
+    }
+    this.#status.keep(runs, changes, this.host.clock.now());
+    return this.#statusIn(runs, offset, length);
+  }
+
+  protected override async doTruncate(size: number): Promise<void> {
+    if (size === this.length) return;
+    const why = size > this.length ? 'Cannot grow NBD nodes' : 'Cannot resize NBD nodes';
+    throw new BlockError('unsupported', `${this.filename}: ${why}`, { path: this.filename, operation: 'resize' });
+  }
+
+  protected override async doReopen(readOnly: boolean): Promise<void> {
+    if (readOnly) return;
+    if (this.#client.has(TransmissionFlag.readOnly)) throw readOnlyExport(this.filename);
+    this.#client.settings.writable = true;
+  }
+
+  /** What was written is durable afterwards, or the error says that it is not. */
+  protected override async doClose(): Promise<void> {
+    try {
+      if (this.#dirty) await this.doFlush();
+    } finally {
+      await this.#client.close();
+    }
+  }
+
+  /** It can be sent as it is, in one request. */
+  #isPlain(offset: number, length: number): boolean {
+    const unit = this.#unit;
+    return (
+      length <= this.#plainLimit &&
+      length > 0 &&
+      offset + length <= this.#size &&
+      (unit === 1 || (offset % unit === 0 && length % unit === 0))
+    );
+  }
+
+  async #scanned(reading: Promise<void>, buffer: Uint8Array, scan: ZeroScan): Promise<void> {
+    await reading;
+    this.host.memory.zeroMap(buffer, scan.granule, scan.map);
+  }
+
+  /** The block status that is known counts no more, neither what was asked before nor what is asked while this goes on. */
+  async #changing(action: () => Promise<void>): Promise<void> {
+    this.#status.forget();
+    try {
+      await action();
+    } finally {
+      this.#dirty = true;
+      this.#status.forget();
+    }
+  }
+
+  #statusIn(runs: StatusRuns, offset: number, length: number): BlockStatus {
+    const run = runs.find(offset);
+    return this.#statusOf(offset, Math.min(length, runs.endOf(run) - offset), runs.flagsOf(run));
+  }
+
+  #statusOf(offset: number, length: number, flags: number): BlockStatus {
+    const data = (flags & AllocationState.hole) === 0;
+    const zero = (flags & AllocationState.zero) !== 0;
+    const allocated = data || zero;
+    return {
+      length,
+      allocated,
+      data,
+      zero,
+      compressed: false,
+      offset: allocated ? offset : -1,
+      node: allocated ? this : null,
+    };
+  }
+
+  #zeroes(length: number): BlockStatus {
+    return { length, allocated: true, data: false, zero: true, compressed: false, offset: -1, node: null };
+  }
+}
+
+function readOnlyExport(path: string): BlockError {
+  return new BlockError('read-only', `${path}: request on write denied: the export is read-only`, {
+    path,
+    operation: 'open',
+  });
+}
+
+async function openNbd({ graph, node, options, autoReadOnly, cache }: OpenRequest<'nbd'>): Promise<NbdNode> {
+  const filename = formatNbdName(options);
+  const { 'x-multi-conn': connections = 1, 'tls-creds': creds, 'tls-hostname': hostname } = options;
+  if (connections < 1 || connections > MAX_CONNECTIONS) {
+    throw new BlockError('invalid-argument', `Parameter 'x-multi-conn' must be from 1 to ${MAX_CONNECTIONS}`);
+  }
+  if (hostname !== undefined && creds === undefined) {
+    throw new BlockError('invalid-argument', 'tls-hostname needs tls-creds', { path: filename });
+  }
+  const address = netAddressOf(options.server);
+  const settings = creds === undefined ? null : graph.objects.tls(creds, 'client');
+  const tls = settings === null ? null : { ...settings, hostname: hostname ?? hostOf(options) };
+  const client = await NbdClient.open(graph.host, {
+    path: filename,
+    address,
+    exportName: options.export ?? '',
+    tls,
+    context: options['x-dirty-bitmap'] ?? null,
+    connections,
+    reconnectDelayMs: (options['reconnect-delay'] ?? 0) * 1000,
+    openTimeoutMs: (options['open-timeout'] ?? 0) * 1000,
+    writable: !node.readOnly,
+  });
+  try {
+    const { size, minBlock } = client.identity;
+    if (size % minBlock !== 0) {
+      throw new BlockError(
+        'unsupported',
+        `${filename}: the export's ${size} bytes are no multiple of its blocks of ${minBlock} bytes`,
+        { path: filename, operation: 'open' },
+      );
+    }
+    let { readOnly } = node;
+    if (!readOnly && client.has(TransmissionFlag.readOnly)) {
+      if (!autoReadOnly) throw readOnlyExport(filename);
+      readOnly = true;
+      client.settings.writable = false;
+    }
+    return new NbdNode(graph, { ...node, readOnly }, filename, client, cache.noFlush);
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
+}
+
+function hostOf({ server }: BlockdevOptionsNbd): string | undefined {
+  return server.type === 'inet' ? server.host : undefined;
+}
+
+export const nbdDriver: DriverDefinition<'nbd'> = {
+  name: 'nbd',
+  kind: 'protocol',
+  names: {
+    prefixes: NBD_PREFIXES,
+    parse: (filename) => ({ driver: 'nbd', ...parseNbdName(filename) }),
+    format: formatNbdName,
+  },
+  open: openNbd,
+};

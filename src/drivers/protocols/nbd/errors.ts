@@ -1,0 +1,70 @@
+// Errors that come over the wire, and those of the wire.
+
+import { BlockError, codeOfErrno } from '../../../util/errors.js';
+import { Command, NbdError } from './wire.js';
+
+const ERRNO: Readonly<Record<number, string>> = {
+  [NbdError.perm]: 'EPERM',
+  [NbdError.io]: 'EIO',
+  [NbdError.noMemory]: 'ENOMEM',
+  [NbdError.invalid]: 'EINVAL',
+  [NbdError.noSpace]: 'ENOSPC',
+  [NbdError.overflow]: 'EOVERFLOW',
+  [NbdError.notSupported]: 'ENOTSUP',
+  [NbdError.shutdown]: 'ESHUTDOWN',
+};
+
+const OPERATIONS: Readonly<Record<number, string>> = {
+  [Command.read]: 'read',
+  [Command.write]: 'write',
+  [Command.flush]: 'flush',
+  [Command.trim]: 'discard',
+  [Command.writeZeroes]: 'write zeroes',
+  [Command.blockStatus]: 'block status',
+};
+
+export function operationName(command: number): string {
+  return OPERATIONS[command] ?? `command ${command}`;
+}
+
+/** What the server answered to one request; a number that the protocol does not know counts as EINVAL. */
+export function replyError(
+  path: string,
+  command: number,
+  offset: number,
+  length: number,
+  error: number,
+  message: string,
+): BlockError {
+  const errno = ERRNO[error] ?? 'EINVAL';
+  const operation = operationName(command);
+  const said = message === '' ? '' : ` (server reported: ${message})`;
+  // Memory that the server lacks is no limit of ours.
+  const code = errno === 'ENOMEM' ? 'io' : codeOfErrno(errno);
+  return new BlockError(code, `${path}: ${operation} of ${length} bytes at ${offset} failed: ${errno}${said}`, {
+    path,
+    operation,
+    offset,
+    length,
+    errno,
+  });
+}
+
+/** A request that met a lost connection. */
+export function lostError(
+  path: string,
+  command: number,
+  offset: number,
+  length: number,
+  cause: BlockError,
+): BlockError {
+  const operation = operationName(command);
+  return new BlockError(cause.code === 'closed' ? 'closed' : 'io', `${path}: ${operation} failed: ${cause.message}`, {
+    path,
+    operation,
+    offset,
+    length,
+    errno: cause.errno ?? 'EIO',
+    cause,
+  });
+}

@@ -1,0 +1,313 @@
+// The handshake of a client: from a fresh link to the transmission of one export.
+//
+//   greeting -> [STARTTLS] -> EXTENDED_HEADERS or STRUCTURED_REPLY -> SET_META_CONTEXT -> GO -> transmission
+//                                                                    old servers: EXPORT_NAME ->
+
+import type { Host } from '../../../host/host.js';
+import type { Link, TlsSettings } from '../../../host/net.js';
+import { BlockError } from '../../../util/errors.js';
+import { OptionChannel, type OptionReply as Reply } from './option-channel.js';
+import {
+  CONTEXT_BASE_ALLOCATION,
+  HandshakeFlag,
+  IHAVEOPT_HIGH,
+  IHAVEOPT_LOW,
+  Info,
+  MAGIC_HIGH,
+  MAGIC_LOW,
+  MAX_PAYLOAD_BYTES,
+  MAX_STRING_BYTES,
+  OLDSTYLE_HIGH,
+  OLDSTYLE_LOW,
+  Option,
+  OptionReply,
+} from './wire.js';
+
+export interface HandshakeOptions {
+  exportName: string;
+  tls: TlsSettings | null;
+  /** Metadata context that block status is taken from; null for the usual one, where the server has it. */
+  context: string | null;
+  /** 0: none. */
+  timeoutMs: number;
+  /** Gets what ends the handshake from outside, with an error. */
+  onStart?: (abort: (error: BlockError) => void) => void;
+}
+
+/** What both sides agreed on. */
+export interface Negotiated {
+  link: Link;
+  size: number;
+  /** `TransmissionFlag`. */
+  flags: number;
+  /** Requests are multiples of so many bytes, a power of two. */
+  minBlock: number;
+  /** Most bytes of a read or a write, a multiple of `minBlock`. */
+  maxPayload: number;
+  structured: boolean;
+  extended: boolean;
+  /** Id of the metadata context; -1 where there is none. */
+  contextId: number;
+}
+
+type Limits = Pick<Negotiated, 'minBlock' | 'maxPayload'>;
+type Export = Pick<Negotiated, 'size' | 'flags'> & Limits;
+
+const MAX_MIN_BLOCK = 65536;
+const SECTOR_BYTES = 512;
+/** Replies to one option. */
+const MAX_REPLIES = 64;
+const ZERO_BYTES = 124;
+const OPTION_NAMES: Readonly<Record<number, string>> = {
+  [Option.startTls]: 'starttls',
+  [Option.go]: 'go',
+  [Option.structuredReply]: 'structured reply',
+  [Option.setMetaContext]: 'set meta context',
+  [Option.extendedHeaders]: 'extended headers',
+};
+
+/**
+ * Goes through the handshake. Rejects with `not-found` (no such export), `permission` (turned away), `unsupported` (a server that is too
+ * old), `limit` (too large), `cancelled` (time limit) and `io`; the link is closed then.
+ */
+export async function handshake(host: Host, link: Link, options: HandshakeOptions): Promise<Negotiated> {
+  const channel = new OptionChannel(host, link, options.timeoutMs);
+  let failed = true;
+  options.onStart?.((error) => channel.fail(error));
+  try {
+    const result = await new Handshake(channel, options).run();
+    if (channel.link.unsentBytes > 0) throw channel.error('io', 'the server answers before it was asked');
+    failed = false;
+    return result;
+  } finally {
+    await channel.end(failed);
+  }
+}
+
+class Handshake {
+  readonly #channel: OptionChannel;
+  readonly #options: HandshakeOptions;
+  readonly #name: Uint8Array;
+  #noZeroes = false;
+
+  constructor(channel: OptionChannel, options: HandshakeOptions) {
+    this.#channel = channel;
+    this.#options = options;
+    this.#name = this.#encode(options.exportName);
+  }
+
+  async run(): Promise<Negotiated> {
+    const channel = this.#channel;
+    const { tls, context } = this.#options;
+    const fixed = await this.#greeting();
+    if (!fixed) {
+      if (tls !== null) throw channel.error('unsupported', 'the server is too old for TLS');
+      return this.#agreed(await this.#exportName(), false);
+    }
+    if (tls !== null) await this.#startTls(tls);
+    const extended = await this.#offer(Option.extendedHeaders);
+    const structured = extended || (await this.#offer(Option.structuredReply));
+    const contextId = structured ? await this.#setContext(context ?? CONTEXT_BASE_ALLOCATION) : -1;
+    const negotiated = await this.#go();
+    if (negotiated === null) return this.#agreed(await this.#exportName(), structured, extended, contextId);
+    return this.#agreed(negotiated, structured, extended, contextId);
+  }
+
+  #agreed(limits: Export, structured: boolean, extended = false, contextId = -1): Negotiated {
+    const { context } = this.#options;
+    if (context !== null && contextId < 0) {
+      throw this.#channel.error('invalid-argument', `the server has no metadata context '${context}'`);
+    }
+    return { link: this.#channel.link, ...limits, structured, extended, contextId };
+  }
+
+  /** Resolves with whether options can be negotiated. */
+  async #greeting(): Promise<boolean> {
+    const channel = this.#channel;
+    const head = await channel.takeView(16);
+    if (head.getUint32(0) !== MAGIC_HIGH || head.getUint32(4) !== MAGIC_LOW) {
+      throw channel.error('io', 'there is no NBD server: its greeting is another');
+    }
+    if (head.getUint32(8) === OLDSTYLE_HIGH && head.getUint32(12) === OLDSTYLE_LOW) {
+      throw channel.error('unsupported', 'the server speaks the old protocol without options, which is not supported');
+    }
+    if (head.getUint32(8) !== IHAVEOPT_HIGH || head.getUint32(12) !== IHAVEOPT_LOW) {
+      throw channel.error('io', 'there is no NBD server: its greeting is another');
+    }
+    const flags = (await channel.takeView(2)).getUint16(0);
+    const fixed = (flags & HandshakeFlag.fixedNewstyle) !== 0;
+    this.#noZeroes = (flags & HandshakeFlag.noZeroes) !== 0;
+    channel.sendWord(flags & (HandshakeFlag.fixedNewstyle | HandshakeFlag.noZeroes));
+    return fixed;
+  }
+
+  async #startTls(settings: TlsSettings): Promise<void> {
+    const channel = this.#channel;
+    channel.sendOption(Option.startTls);
+    const reply = await channel.reply(Option.startTls);
+    if (reply.type !== OptionReply.ack) throw this.#refused(Option.startTls, reply);
+    if (reply.payload.length > 0) throw channel.error('io', 'the server acknowledges TLS with data');
+    await channel.startTls(settings, this.#options.timeoutMs);
+  }
+
+  /** True where the server takes an option without data. */
+  async #offer(option: number): Promise<boolean> {
+    this.#channel.sendOption(option);
+    const reply = await this.#channel.reply(option);
+    if (reply.type === OptionReply.errTlsRequired) throw this.#refused(option, reply);
+    if (reply.type === OptionReply.ack && reply.payload.length > 0) {
+      throw this.#channel.error('io', `the server acknowledges option ${option} with data`);
+    }
+    return reply.type === OptionReply.ack;
+  }
+
+  /** Id of the context; -1 where the server does not have it. What is wrong with the export, the next option tells. */
+  async #setContext(context: string): Promise<number> {
+    const channel = this.#channel;
+    const query = this.#encode(context);
+    channel.sendOption(Option.setMetaContext, [this.#name.length, this.#name, 1, query.length, query]);
+    let id = -1;
+    for (let count = 0; count < MAX_REPLIES; count++) {
+      const reply = await channel.reply(Option.setMetaContext);
+      if (reply.type === OptionReply.ack) return id;
+      if (reply.type !== OptionReply.metaContext) {
+        if (isError(reply.type)) return -1;
+        throw channel.error('io', `the server answers with reply type ${reply.type} to a metadata context`);
+      }
+      const named = reply.payload.length >= 4 && new TextDecoder().decode(reply.payload.subarray(4)) === context;
+      if (!named || id >= 0) throw channel.error('io', 'the server names a metadata context that was not asked for');
+      id = viewOf(reply.payload).getUint32(0);
+    }
+    throw this.#endless();
+  }
+
+  /** Null where the server does not know this option. */
+  async #go(): Promise<Export | null> {
+    const channel = this.#channel;
+    const oneRequest = Uint8Array.of(0, 1, 0, Info.blockSize);
+    channel.sendOption(Option.go, [this.#name.length, this.#name, oneRequest]);
+    let size = -1;
+    let flags = 0;
+    let limits: Limits | null = null;
+    for (let count = 0; count < MAX_REPLIES; count++) {
+      const reply = await channel.reply(Option.go);
+      const { type, payload } = reply;
+      if (type === OptionReply.ack) {
+        if (size < 0) throw channel.error('io', 'the server does not say how large the export is');
+        return { size, flags, ...(limits ?? this.#defaultLimits(size)) };
+      }
+      if (type === OptionReply.errUnsupported) return null;
+      if (isError(type)) throw this.#refused(Option.go, reply);
+      if (type !== OptionReply.info || payload.length < 2) {
+        throw channel.error('io', `the server answers with reply type ${type} to the name of an export`);
+      }
+      const view = viewOf(payload);
+      const kind = view.getUint16(0);
+      if (kind === Info.export) {
+        if (payload.length !== 12) throw channel.error('io', 'the server describes the export wrongly');
+        size = this.#sizeOf(view, 2);
+        flags = view.getUint16(10);
+      } else if (kind === Info.blockSize) {
+        if (payload.length !== 14) throw channel.error('io', 'the server describes its block sizes wrongly');
+        limits = this.#checkLimits(view.getUint32(2), view.getUint32(6), view.getUint32(10));
+      }
+    }
+    throw this.#endless();
+  }
+
+  /** How a server that does not know GO is asked. It answers, or hangs up. */
+  async #exportName(): Promise<Export> {
+    const channel = this.#channel;
+    channel.sendOption(Option.exportName, [this.#name]);
+    let head: DataView;
+    try {
+      head = await channel.takeView(10);
+    } catch (cause) {
+      const code = cause instanceof BlockError && cause.code === 'cancelled' ? 'cancelled' : 'not-found';
+      throw new BlockError(code, `Requested export not available: ${(cause as Error).message}`, { cause });
+    }
+    const size = this.#sizeOf(head, 0);
+    const flags = head.getUint16(8);
+    if (!this.#noZeroes) await channel.take(ZERO_BYTES);
+    return { size, flags, ...this.#defaultLimits(size) };
+  }
+
+  /** Checks what the server says of its block sizes. */
+  #checkLimits(min: number, preferred: number, max: number): Limits {
+    const fail = (what: string) => this.#channel.error('io', `the server's ${what}`);
+    if (!isPowerOfTwo(min) || min > MAX_MIN_BLOCK) throw fail(`minimum block size of ${min} bytes cannot be`);
+    if (!isPowerOfTwo(preferred) || preferred < min) {
+      throw fail(`preferred block size of ${preferred} bytes cannot be`);
+    }
+    if (max < preferred || (max % min !== 0 && max !== 0xffffffff)) {
+      throw fail(`maximum block size of ${max} bytes cannot be`);
+    }
+    return { minBlock: min, maxPayload: Math.min(max, MAX_PAYLOAD_BYTES) };
+  }
+
+  /** Where the server says nothing: what every server can do. */
+  #defaultLimits(size: number): Limits {
+    return { minBlock: size % SECTOR_BYTES === 0 ? SECTOR_BYTES : 1, maxPayload: MAX_PAYLOAD_BYTES };
+  }
+
+  #sizeOf(view: DataView, at: number): number {
+    const size = view.getUint32(at) * 2 ** 32 + view.getUint32(at + 4);
+    if (!Number.isSafeInteger(size)) {
+      throw this.#channel.error('limit', 'the export is larger than 2^53 bytes, which is not supported');
+    }
+    return size;
+  }
+
+  #encode(text: string): Uint8Array {
+    const bytes = new TextEncoder().encode(text);
+    if (bytes.length <= MAX_STRING_BYTES && !bytes.includes(0)) return bytes;
+    throw new BlockError(
+      'invalid-argument',
+      `The name of an export or metadata context has at most ${MAX_STRING_BYTES} bytes and no zero byte`,
+    );
+  }
+
+  #refused(option: number, { type, payload }: Reply): BlockError {
+    const what = `option ${option} (${OPTION_NAMES[option]})`;
+    const text = printable(payload);
+    const reported = isError(type) && text !== '' ? `\nserver reported: ${text}` : '';
+    const make = (code: BlockError['code'], message: string) =>
+      new BlockError(code, `${message}${reported}`, { path: this.#channel.link.peer, operation: 'open' });
+    switch (type) {
+      case OptionReply.errUnknown:
+        return make('not-found', 'Requested export not available');
+      case OptionReply.errTlsRequired:
+        return make('permission', `TLS negotiation required before ${what}\nDid you forget a valid tls-creds?`);
+      case OptionReply.errPolicy:
+        return make('permission', `Denied by server for ${what}`);
+      case OptionReply.errUnsupported:
+        return make('unsupported', `Unsupported by the server: ${what}`);
+      case OptionReply.errShutdown:
+        return make('io', `The server is shutting down, and refuses ${what}`);
+      default:
+        return make('io', `The server refuses ${what} with reply type 0x${type.toString(16)}`);
+    }
+  }
+
+  #endless(): BlockError {
+    return this.#channel.error('io', `the server does not end its answer after ${MAX_REPLIES} replies`);
+  }
+}
+
+function isError(type: number): boolean {
+  return type >= 0x80000000;
+}
+
+function isPowerOfTwo(value: number): boolean {
+  return value > 0 && Number.isInteger(Math.log2(value));
+}
+
+/** A stranger's text, fit for a terminal. */
+export function printable(bytes: Uint8Array): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out
+  return new TextDecoder().decode(bytes).replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ');
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

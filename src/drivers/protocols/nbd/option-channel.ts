@@ -1,0 +1,155 @@
+// The handshake's side of a link: options out, their replies in, one after the other. Never reads a byte more than it was asked for, so
+// that the link can go on to transmission, or to TLS, at any message.
+
+import type { Host } from '../../../host/host.js';
+import type { Link, LinkOwner, TlsSettings } from '../../../host/net.js';
+import { BlockError } from '../../../util/errors.js';
+import { IHAVEOPT_HIGH, IHAVEOPT_LOW, MAX_STRING_BYTES, OPTION_REPLY_HIGH, OPTION_REPLY_LOW } from './wire.js';
+
+/** A reply has a string and a few words at most. */
+const RECEIVE_BYTES = MAX_STRING_BYTES + 64;
+/** All options of one handshake: each is sent once, and two of them with two strings. */
+const SEND_BYTES = 8 * MAX_STRING_BYTES;
+
+export interface OptionReply {
+  type: number;
+  /** Valid until something else is received. */
+  payload: Uint8Array;
+}
+
+export class OptionChannel implements LinkOwner {
+  link: Link;
+  readonly #host: Host;
+  readonly #receive: Uint8Array;
+  readonly #send: Uint8Array;
+  readonly #out: DataView;
+  #used = 0;
+  #got = 0;
+  #wanted = 0;
+  #waiter: { resolve: () => void; reject: (error: BlockError) => void } | null = null;
+  #failure: BlockError | null = null;
+  readonly #stopTimer: (() => void) | null;
+
+  /** `timeoutMs` from now everything fails; 0 for never. */
+  constructor(host: Host, link: Link, timeoutMs: number) {
+    this.#host = host;
+    this.link = link;
+    this.#receive = host.memory.allocate(RECEIVE_BYTES);
+    this.#send = host.memory.allocate(SEND_BYTES);
+    this.#out = new DataView(this.#send.buffer, this.#send.byteOffset, this.#send.byteLength);
+    this.#stopTimer =
+      timeoutMs === 0
+        ? null
+        : host.clock.timer(timeoutMs, () => {
+            this.fail(this.error('cancelled', `no answer within ${timeoutMs / 1000} s of the handshake`));
+          });
+    link.owner = this;
+  }
+
+  /** Nothing more is expected. The link is the caller's again, or closed where `failed`. */
+  async end(failed: boolean): Promise<void> {
+    this.#stopTimer?.();
+    if (failed) await this.link.close();
+    this.#host.memory.free(this.#receive);
+    this.#host.memory.free(this.#send);
+  }
+
+  error(code: BlockError['code'], why: string): BlockError {
+    return new BlockError(code, `${this.link.peer}: ${why}`, { path: this.link.peer, operation: 'open' });
+  }
+
+  /** Exactly the next `count` bytes, valid until the next call. Rejects where the link ends, or with `io` for too many. */
+  async take(count: number): Promise<Uint8Array> {
+    if (count > RECEIVE_BYTES) throw this.error('io', `the server sends ${count} bytes in one reply of the handshake`);
+    this.#got = 0;
+    this.#wanted = count;
+    if (count > 0) {
+      await new Promise<void>((resolve, reject) => {
+        if (this.#failure !== null) return reject(this.#failure);
+        this.#waiter = { resolve, reject };
+        this.link.window(this.#receive, 0, count);
+      });
+    }
+    return this.#receive.subarray(0, count);
+  }
+
+  async takeView(count: number): Promise<DataView> {
+    const bytes = await this.take(count);
+    return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  sendWord(value: number): void {
+    const start = this.#used;
+    this.#put32(value);
+    this.#flush(start);
+  }
+
+  /** An option with what `parts` hold: numbers are 32-bit words, strings go as they are. */
+  sendOption(option: number, parts: readonly (number | Uint8Array)[] = []): void {
+    const start = this.#used;
+    this.#put32(IHAVEOPT_HIGH);
+    this.#put32(IHAVEOPT_LOW);
+    this.#put32(option);
+    this.#put32(parts.reduce<number>((sum, part) => sum + (typeof part === 'number' ? 4 : part.length), 0));
+    for (const part of parts) {
+      if (typeof part === 'number') this.#put32(part);
+      else {
+        this.#send.set(part, this.#used);
+        this.#used += part.length;
+      }
+    }
+    this.#flush(start);
+  }
+
+  /** The next reply to `option`. Rejects with `io` where the server says something else. */
+  async reply(option: number): Promise<OptionReply> {
+    const head = await this.takeView(20);
+    if (head.getUint32(0) !== OPTION_REPLY_HIGH || head.getUint32(4) !== OPTION_REPLY_LOW) {
+      throw this.error('io', 'the server answers with nonsense in the handshake');
+    }
+    if (head.getUint32(8) !== option) {
+      throw this.error('io', `the server answers option ${head.getUint32(8)}, which was not asked`);
+    }
+    const type = head.getUint32(12);
+    return { type, payload: await this.take(head.getUint32(16)) };
+  }
+
+  async startTls(settings: TlsSettings, timeoutMs: number): Promise<void> {
+    this.link = await this.link.startTls(settings, timeoutMs);
+    this.link.owner = this;
+  }
+
+  received(count: number): void {
+    this.#got += count;
+    if (this.#got < this.#wanted) {
+      this.link.window(this.#receive, this.#got, this.#wanted);
+      return;
+    }
+    this.#waiter?.resolve();
+    this.#waiter = null;
+  }
+
+  /** What was sent stays where it is until the end: nothing is to be done. */
+  progressed(): void {}
+
+  closed(error: BlockError | null): void {
+    this.fail(error ?? this.error('io', 'the server closed the connection in the handshake'));
+  }
+
+  /** Whoever waits, and whoever will wait, gets this error. */
+  fail(error: BlockError): void {
+    this.#failure ??= error;
+    this.#waiter?.reject(error);
+    this.#waiter = null;
+  }
+
+  #put32(value: number): void {
+    this.#out.setUint32(this.#used, value);
+    this.#used += 4;
+  }
+
+  #flush(start: number): void {
+    this.link.push(this.#send, start, this.#used);
+    this.link.flush();
+  }
+}

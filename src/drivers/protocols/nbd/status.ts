@@ -1,0 +1,116 @@
+// Block status as it comes over the wire: runs of (length, flags), neighbours with the same flags put together. The last answer is kept
+// for a while, since who asks for one run soon asks for the next.
+//
+//   offset |----data----|--hole--|-------zero hole-------|---data---|
+//                     ends[0]  ends[1]                ends[2]     ends[3]
+
+/** Runs that are kept of one answer. */
+const MAX_RUNS = 4096;
+/** How long an answer counts: others may write to the export. */
+const MAX_AGE_MS = 1000;
+
+export class StatusRuns {
+  /** The range that was asked for. */
+  readonly offset: number;
+  readonly length: number;
+  /** Bytes that the runs account for, kept or not. */
+  covered = 0;
+  count = 0;
+  #ends = new Float64Array(16);
+  #flags = new Uint8Array(16);
+
+  constructor(offset: number, length: number) {
+    this.offset = offset;
+    this.length = length;
+  }
+
+  restart(): void {
+    this.covered = 0;
+    this.count = 0;
+  }
+
+  /** Adds a run at the end. False where it cannot be: of no length, or behind the end of what was asked for. */
+  add(length: number, flags: number): boolean {
+    if (!(length > 0) || this.covered >= this.length) return false;
+    const start = this.offset + this.covered;
+    this.covered = Math.min(this.covered + length, this.length);
+    const end = this.offset + this.covered;
+    const kind = flags & 3;
+    const last = this.count - 1;
+    if (last >= 0 && this.#flags[last] === kind && this.#ends[last] === start) {
+      this.#ends[last] = end;
+      return true;
+    }
+    if (this.count === MAX_RUNS) return true;
+    if (this.count === this.#ends.length) this.#grow();
+    this.#ends[this.count] = end;
+    this.#flags[this.count++] = kind;
+    return true;
+  }
+
+  /** End of what the kept runs tell. */
+  get knownEnd(): number {
+    return this.count === 0 ? this.offset : this.#ends[this.count - 1];
+  }
+
+  /** Index of the run that `offset` lies in, -1 where none tells. */
+  find(offset: number): number {
+    if (offset < this.offset || offset >= this.knownEnd) return -1;
+    let low = 0;
+    let high = this.count - 1;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#ends[middle] > offset) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+
+  endOf(run: number): number {
+    return this.#ends[run];
+  }
+
+  flagsOf(run: number): number {
+    return this.#flags[run];
+  }
+
+  #grow(): void {
+    const ends = new Float64Array(this.#ends.length * 4);
+    const flags = new Uint8Array(this.#ends.length * 4);
+    ends.set(this.#ends);
+    flags.set(this.#flags);
+    this.#ends = ends;
+    this.#flags = flags;
+  }
+}
+
+/** The last answer, until this node writes, or it is old. */
+export class StatusCache {
+  #runs: StatusRuns | null = null;
+  #since = 0;
+  /** Counts the changes: an answer that was asked for before one is not kept. */
+  #changes = 0;
+
+  get changes(): number {
+    return this.#changes;
+  }
+
+  keep(runs: StatusRuns, changes: number, now: number): void {
+    if (changes !== this.#changes) return;
+    this.#runs = runs;
+    this.#since = now;
+  }
+
+  /** The content changes, or may have changed. */
+  forget(): void {
+    this.#runs = null;
+    this.#changes++;
+  }
+
+  /** Runs that tell of `offset`; null where they have to be asked for. */
+  at(offset: number, now: number): StatusRuns | null {
+    const runs = this.#runs;
+    if (runs === null || runs.find(offset) < 0 || now - this.#since > MAX_AGE_MS) return null;
+    return runs;
+  }
+}
