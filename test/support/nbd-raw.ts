@@ -97,9 +97,11 @@ export class RawClient {
         this.#wake = resolve;
       });
     }
-    const all = Buffer.concat(this.#chunks);
-    this.#chunks = count === all.length ? [] : [all.subarray(count)];
-    this.#buffered = all.length - count;
+    const [first] = this.#chunks;
+    const all = first !== undefined && first.length >= count ? first : Buffer.concat(this.#chunks.splice(0));
+    if (all === first) this.#chunks.shift();
+    if (count < all.length) this.#chunks.unshift(all.subarray(count));
+    this.#buffered -= count;
     return all.subarray(0, count);
   }
 
