@@ -7,6 +7,7 @@ const PACKAGES = {
   'qemu-io': ['qemu-utils'],
   'qemu-storage-daemon': ['qemu-system-common', 'qemu-utils', 'qemu-storage-daemon'],
   fio: ['fio'],
+  'grub-mkimage': ['grub-common'],
 };
 
 function has(program) {
