@@ -5,8 +5,10 @@ import { execFileSync, spawnSync } from 'node:child_process';
 const PACKAGES = {
   'qemu-img': ['qemu-utils'],
   'qemu-io': ['qemu-utils'],
+  'qemu-nbd': ['qemu-utils'],
   'qemu-storage-daemon': ['qemu-system-common', 'qemu-utils', 'qemu-storage-daemon'],
   fio: ['fio'],
+  nbdkit: ['nbdkit'],
   'grub-mkimage': ['grub-common'],
 };
 

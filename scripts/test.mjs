@@ -34,7 +34,7 @@ function mocha(title, words, env) {
   }
 }
 
-const missing = ensurePeers(['qemu-img', 'qemu-io', 'qemu-storage-daemon', 'fio', 'grub-mkimage']);
+const missing = ensurePeers(['qemu-img', 'qemu-io', 'qemu-nbd', 'qemu-storage-daemon', 'nbdkit', 'fio', 'grub-mkimage']);
 if (missing.length > 0) {
   console.error(`missing: ${missing.join(', ')}. Install them with: apt-get install ${packagesOf(missing).join(' ')}`);
   if (process.env.CI === 'true') sum.failed++;

@@ -27,7 +27,7 @@ describe('openNode', () => {
 
   const refused: [string, string | undefined, string][] = [
     ['zzz:foo', undefined, "Unknown protocol 'zzz'"],
-    ['nbd:localhost:10809', undefined, "Unknown protocol 'nbd'"],
+    ['gluster://localhost/a', undefined, "Unknown protocol 'gluster'"],
     [':foo', undefined, "Unknown protocol ''"],
     ['file:', undefined, "The 'file' block driver requires a file name"],
     ['/d/a', 'zz', "Unknown driver 'zz'"],
