@@ -11,6 +11,7 @@
       'target_name': 'diskwright',
       'sources': [
         'native/addon.cc',
+        'native/address.cc',
         'native/arena.cc',
         'native/bytes.cc',
         'native/codecs.cc',
@@ -18,6 +19,8 @@
         'native/files.cc',
         'native/ops.cc',
         'native/pool.cc',
+        'native/socket.cc',
+        'native/socket_binding.cc',
         'native/uring.cc',
       ],
       'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],

@@ -11,6 +11,7 @@
 #include "codecs.h"
 #include "engine.h"
 #include "files.h"
+#include "socket_binding.h"
 
 namespace diskwright {
 
@@ -20,6 +21,8 @@ namespace {
 struct Binding {
   napi_env env = nullptr;
   std::unique_ptr<Engine> engine;
+  SocketBinding sockets;
+  bool closing = false;
   Napi::FunctionReference onBatch;
   Napi::FunctionReference onClosed;
   std::vector<Napi::ObjectReference> tables;
@@ -95,14 +98,21 @@ void setFaults(const Napi::CallbackInfo& info) {
   for (size_t i = 0; i < 5; i++) fields[i]->store(static_cast<int32_t>(argument(info, i)));
 }
 
+/** Sockets first: what they receive and send lies in the engine's memory. */
+void closeAll(Binding* binding, std::function<void()> closed) {
+  binding->closing = true;
+  binding->sockets.close([binding, closed = std::move(closed)] { binding->engine->close(closed); });
+}
+
 void closeEngine(const Napi::CallbackInfo& info) {
   Binding* binding = bindingOf(info);
   binding->onClosed = Napi::Persistent(info[0].As<Napi::Function>());
-  binding->engine->close([binding] {
+  closeAll(binding, [binding] {
     Napi::HandleScope scope(binding->env);
     napi_remove_async_cleanup_hook(binding->cleanup);
     binding->cleanup = nullptr;
     binding->onBatch.Reset();
+    binding->sockets.forget();
     for (Napi::ObjectReference& table : binding->tables) table.Reset();
     napi_value result;
     napi_make_callback(binding->env, binding->context, binding->onClosed.Value(), binding->onClosed.Value(), 0, nullptr,
@@ -116,7 +126,7 @@ void closeEngine(const Napi::CallbackInfo& info) {
 void onCleanup(napi_async_cleanup_hook_handle handle, void* data) {
   auto* binding = static_cast<Binding*>(data);
   const auto gone = [handle] { napi_remove_async_cleanup_hook(handle); };
-  if (binding->engine->isOpen()) binding->engine->close(gone);
+  if (!binding->closing) closeAll(binding, gone);
 }
 
 /** createEngine(descriptors, order, completions, slots, io_uring?, onBatch, inlineReadMax) -> functions, or -errno. */
@@ -149,6 +159,7 @@ Napi::Value createEngine(const Napi::CallbackInfo& info) {
   functions.Set("createSlab", Napi::Function::New(env, createSlab, "createSlab", data));
   functions.Set("releaseSlab", Napi::Function::New(env, releaseSlab, "releaseSlab", data));
   functions.Set("setFaults", Napi::Function::New(env, setFaults, "setFaults", data));
+  data->sockets.define(env, functions, loop, data->engine->arena(), data->context);
   functions.Set("close", Napi::Function::New(env, closeEngine, "close", data));
   return functions;
 }
@@ -216,6 +227,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("seek", Napi::Function::New(env, seekRunOf));
   exports.Set("fileSize", Napi::Function::New(env, fileSizeOf));
   exports.Set("mappedSlabs", Napi::Function::New(env, mappedSlabs));
+  defineAddresses(env, exports);
   exports.Set("codecs", Napi::String::New(env, describeCodecs()));
   exports.Set("zeroTest", Napi::String::New(env, zeroTestName()));
   return exports;

@@ -16,6 +16,19 @@ export interface NativeEngine {
   /** For tests: see `Faults`. */
   setFaults(maxBytes: number, interrupts: number, again: number, delayMs: number, ringFull: number): void;
   close(closed: () => void): void;
+  /** `rows`: 64 bytes a socket; `onEvent`: see `SocketEvent`. Once, before the other calls about sockets. */
+  openSockets(rows: ArrayBuffer, onEvent: (id: number, event: number, value: number) => void): void;
+  /** Takes `fd` over as number `id`; 0 or -errno (then it is closed). */
+  socketAttach(id: number, fd: number, kind: number): number;
+  /** Gives the descriptor back, or -errno. */
+  socketDetach(id: number): number;
+  /** Watches for what arrives (or, a listener, for who comes). */
+  socketArm(id: number): void;
+  /** Sends `count` pieces, pairs of doubles (address, length) at `table`; true where nothing waits any more. */
+  socketFlush(id: number, table: number, count: number): boolean;
+  /** Sends what waits, ends our side, and reads to nowhere until the other side ends. */
+  socketFinish(id: number): void;
+  socketClose(id: number): void;
 }
 
 export interface Native {
@@ -42,6 +55,18 @@ export interface Native {
   fileSize(fd: number): number;
   /** End of the run at `offset` * 2, + 1 where it is data, or -errno. */
   seek(fd: number, offset: number): number;
+  /** A descriptor, or -errno. A `name` is a path, or a name in the abstract name space. */
+  listenUnix(name: string, abstract: boolean, backlog: number): number;
+  connectUnix(name: string, abstract: boolean): number;
+  /** `host` in figures. A descriptor, or -errno; what is not connected yet becomes writable when it is. */
+  listenInet(host: string, port: number, onlyVersion6: boolean, backlog: number): number;
+  connectInet(host: string, port: number): number;
+  /** 1 it listens, 0 it is connected, or -errno. */
+  adoptSocket(fd: number): number;
+  /** `192.0.2.1:80`, `[::1]:80`, or nothing. */
+  nameOfSocket(fd: number, peer: boolean): string;
+  keepAlive(fd: number): number;
+  closeSocket(fd: number): number;
   /** Slabs of this process that are mapped now. */
   mappedSlabs(): number;
   readonly codecs: string;

@@ -95,7 +95,7 @@ export class RealHost implements Host {
     this.engine = engine.ring ? 'io_uring' : 'threads';
     this.memory = new ArenaMemory(native, engine.calls, memoryLimit);
     this.codecs = new NativeCodecs(engine, this.memory);
-    this.net = new RealNet();
+    this.net = new RealNet(native, engine.calls, this.memory);
   }
 
   random(): number {

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { LinkOwner } from '../net.js';
 
 /** What a graceful end may take in all. */
-const LIMIT_MS = 3000;
+export const LIMIT_MS = 3000;
 
 /** The owner of a link that has none yet. */
 export const NOBODY: LinkOwner = { received: () => {}, progressed: () => {}, closed: () => {} };

@@ -1,6 +1,6 @@
 // What goes wrong with sockets, as a BlockError that names the address.
 import { BlockError, type BlockErrorCode, codeOfErrno } from '../../util/errors.js';
-import { systemWords } from './errno.js';
+import { errnoName, systemWords } from './errno.js';
 
 /** Where sockets mean something else than files by the same name. */
 const CODES: Readonly<Record<string, BlockErrorCode>> = {
@@ -57,4 +57,13 @@ export function linkError(error: unknown, peer: string): BlockError {
     errno,
     cause: error,
   });
+}
+
+/** The same for an errno of either sign. */
+export function errnoLinkError(errno: number, peer: string): BlockError {
+  return linkError({ code: errnoName(Math.abs(errno)) }, peer);
+}
+
+export function errnoNetError(errno: number, what: string, operation: string, path: string): BlockError {
+  return netError({ code: errnoName(Math.abs(errno)) }, what, operation, path);
 }

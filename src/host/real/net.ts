@@ -1,28 +1,32 @@
 // Sockets of the real host.
-import type { NetConnectOpts, Server, Socket } from 'node:net';
 import { BlockError } from '../../util/errors.js';
 import type { Link, Listener, Net, NetAddress, TlsSettings } from '../net.js';
-import { addressText, peerText } from '../net-address.js';
-import { netError } from './net-errors.js';
+import { addressText } from '../net-address.js';
+import type { Native, NativeEngine } from './binding.js';
+import { Connecting } from './connect.js';
+import { startListening } from './listen.js';
+import type { ArenaMemory } from './memory.js';
 import { OpenSockets } from './open-sockets.js';
-import { removeSocketFile } from './socket-file.js';
-import { StreamLink } from './stream-link.js';
+import { Sockets } from './sockets.js';
 import { checkSettings } from './tls-context.js';
 
-type Inet = Extract<NetAddress, { type: 'inet' }>;
-
 const DEFAULT_BACKLOG = 128;
-/** Longest path of a UNIX socket (sun_path, with a NUL behind it). */
+/** Longest path of a UNIX socket (sun_path, with a NUL behind it, or before it). */
 const PATH_LIMIT_BYTES = 107;
 
-/** Loaded when the first socket is: most commands have none. */
-function nodeNet(): typeof import('node:net') {
-  return process.getBuiltinModule('node:net');
-}
-
 export class RealNet implements Net {
+  #native: Native;
+  #calls: NativeEngine;
+  #memory: ArenaMemory;
   #open = new OpenSockets();
+  #sockets: Sockets | undefined;
   #closed = false;
+
+  constructor(native: Native, calls: NativeEngine, memory: ArenaMemory) {
+    this.#native = native;
+    this.#calls = calls;
+    this.#memory = memory;
+  }
 
   async listen(
     address: NetAddress,
@@ -30,26 +34,12 @@ export class RealNet implements Net {
     options: { backlog?: number } = {},
   ): Promise<Listener> {
     this.#check(address, 'listen');
-    const server = nodeNet().createServer({ pauseOnConnect: true });
-    if (address.type === 'unix') await removeSocketFile(address.path);
-    await listening(server, address, options.backlog ?? DEFAULT_BACKLOG);
-    server.on('connection', (socket) => accept(this.#linkOf(socket, address)));
-    // Out of descriptors, say: those that are there go on, and accepting goes on with the next one.
-    server.on('error', () => undefined);
-    const listener: Listener = {
-      address: addressOf(server, address),
-      close: async () => {
-        this.#open.delete(listener);
-        server.close();
-      },
-    };
-    this.#open.add(listener);
-    return listener;
+    return startListening(this.#table(), address, accept, options.backlog ?? DEFAULT_BACKLOG, this.#open);
   }
 
   async connect(address: NetAddress, options: { timeoutMs?: number } = {}): Promise<Link> {
     this.#check(address, 'connect');
-    return this.#linkOf(await connected(address, options.timeoutMs ?? 0), address);
+    return new Connecting(this.#table(), address, this.#open).run(options.timeoutMs ?? 0);
   }
 
   checkTls(settings: TlsSettings): void {
@@ -62,16 +52,10 @@ export class RealNet implements Net {
     await this.#open.close();
   }
 
-  #linkOf(socket: Socket, address: NetAddress): Link {
-    const { remoteAddress: host, remotePort: port } = socket;
-    const inet = host !== undefined && port !== undefined;
-    if (inet) {
-      socket.setNoDelay(true);
-      if (address.type === 'inet' && address.keepAlive === true) socket.setKeepAlive(true);
-    }
-    // A socket for both families shows IPv4 addresses in the clothes of IPv6.
-    const peer = inet ? addressText({ type: 'inet', host: host.replace(/^::ffff:/, ''), port }) : peerText(address);
-    return new StreamLink(socket, peer, null, this.#open);
+  /** Most commands have no sockets: the table is made with the first. */
+  #table(): Sockets {
+    this.#sockets ??= new Sockets(this.#native, this.#calls, this.#memory);
+    return this.#sockets;
   }
 
   #check(address: NetAddress, operation: string): void {
@@ -80,84 +64,18 @@ export class RealNet implements Net {
       throw new BlockError(code, `${path}: ${why}`, { operation, path });
     };
     if (this.#closed) fail('closed', 'the host is closed');
-    if (address.type !== 'unix') return;
-    if (address.path === '' || address.path.includes('\0')) fail('invalid-argument', 'not a name of a socket');
-    if (Buffer.byteLength(address.path) > PATH_LIMIT_BYTES) {
-      fail('invalid-argument', `a UNIX socket path may have ${PATH_LIMIT_BYTES} bytes at most`);
+    if (address.type === 'unix') {
+      if (address.path === '' || address.path.includes('\0')) fail('invalid-argument', 'not a name of a socket');
+      if (Buffer.byteLength(address.path) > PATH_LIMIT_BYTES) {
+        fail('invalid-argument', `a UNIX socket path may have ${PATH_LIMIT_BYTES} bytes at most`);
+      }
+    } else if (address.type === 'inet') {
+      const lowest = operation === 'listen' ? 0 : 1;
+      if (!Number.isInteger(address.port) || address.port < lowest || address.port > 65535) {
+        fail('invalid-argument', `not a port: ${address.port}`);
+      }
+    } else if (!Number.isInteger(address.fd) || address.fd < 0) {
+      fail('invalid-argument', 'not a descriptor');
     }
   }
-}
-
-function listening(server: Server, address: NetAddress, backlog: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const path = addressText(address);
-    server.once('listening', resolve);
-    server.once('error', (error) => {
-      const what =
-        address.type === 'unix'
-          ? `Failed to bind socket to ${path}`
-          : address.type === 'inet' && (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
-            ? 'Failed to find an available port'
-            : 'Failed to bind socket';
-      reject(netError(error, what, 'listen', path));
-    });
-    if (address.type === 'unix') server.listen({ path: address.path, backlog });
-    else if (address.type === 'fd') server.listen({ fd: address.fd, backlog });
-    else server.listen({ ...placeToListen(address), backlog });
-  });
-}
-
-/** An empty host: all addresses of the family, or of both. */
-function placeToListen({ host, port, family }: Inet): { host?: string; port: number; ipv6Only?: boolean } {
-  if (host !== '') return { host, port, ipv6Only: family === 6 };
-  if (family === 4) return { host: '0.0.0.0', port };
-  return family === 6 ? { host: '::', port, ipv6Only: true } : { port };
-}
-
-function addressOf(server: Server, asked: NetAddress): NetAddress {
-  const found = server.address();
-  if (asked.type !== 'inet' || found === null || typeof found === 'string') return asked;
-  return { ...asked, port: found.port };
-}
-
-function connected(address: NetAddress, timeoutMs: number): Promise<Socket> {
-  const path = addressText(address);
-  return new Promise((resolve, reject) => {
-    const socket = startToConnect(address);
-    if (address.type === 'fd') {
-      resolve(socket);
-      return;
-    }
-    let timer: NodeJS.Timeout | undefined;
-    const done = () => {
-      clearTimeout(timer);
-      socket.off('error', fail);
-      resolve(socket);
-    };
-    const fail = (error: unknown) => {
-      clearTimeout(timer);
-      socket.off('connect', done);
-      socket.destroy();
-      reject(netError(error, `Failed to connect to '${path}'`, 'connect', path));
-    };
-    socket.once('connect', done);
-    // Stays after a failure: a socket that is given up may say more.
-    socket.on('error', fail);
-    if (timeoutMs > 0) {
-      const text = `Failed to connect to '${path}': no answer within ${timeoutMs} ms`;
-      timer = setTimeout(() => fail(new BlockError('cancelled', text, { operation: 'connect', path })), timeoutMs);
-    }
-  });
-}
-
-function startToConnect(address: NetAddress): Socket {
-  const net = nodeNet();
-  if (address.type === 'fd') return new net.Socket({ fd: address.fd });
-  const options: NetConnectOpts =
-    address.type === 'unix'
-      ? { path: address.path }
-      : { host: address.host, port: address.port, family: address.family ?? 0 };
-  const socket = net.connect(options);
-  socket.pause();
-  return socket;
 }

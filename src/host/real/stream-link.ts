@@ -6,16 +6,15 @@
 // A window that is empty pauses the stream; what is left of a chunk by then is kept until there is a window again.
 import type { Socket } from 'node:net';
 import { BlockError } from '../../util/errors.js';
-import type { Link, LinkOwner, TlsPeer, TlsSettings } from '../net.js';
+import type { Link, LinkOwner, TlsPeer } from '../net.js';
 import { Ending, NOBODY } from './link-end.js';
 import { linkError } from './net-errors.js';
 import type { OpenSockets } from './open-sockets.js';
-import { startTls } from './tls.js';
 
 export class StreamLink implements Link {
   owner: LinkOwner = NOBODY;
   readonly peer: string;
-  readonly tls: TlsPeer | null;
+  readonly tls: TlsPeer;
   #socket: Socket;
   #open: OpenSockets;
   #target: Uint8Array = new Uint8Array(0);
@@ -47,7 +46,7 @@ export class StreamLink implements Link {
   };
   readonly #written = (error?: Error | null) => this.#onWritten(error);
 
-  constructor(socket: Socket, peer: string, tls: TlsPeer | null, open: OpenSockets) {
+  constructor(socket: Socket, peer: string, tls: TlsPeer, open: OpenSockets) {
     this.#socket = socket;
     this.peer = peer;
     this.tls = tls;
@@ -101,9 +100,8 @@ export class StreamLink implements Link {
     return this.#sent === this.#pushed;
   }
 
-  async startTls(settings: TlsSettings, timeoutMs: number): Promise<Link> {
-    const socket = this.#detach();
-    return startTls(socket, this.peer, settings, timeoutMs, this.#open);
+  async startTls(): Promise<Link> {
+    throw new BlockError('bad-state', `${this.peer}: it is a TLS link already`, { operation: 'tls', path: this.peer });
   }
 
   close(graceful = false): Promise<void> {
@@ -151,19 +149,5 @@ export class StreamLink implements Link {
     this.#silent = true;
     this.#socket.destroy();
     this.owner.closed(error);
-  }
-
-  /** Gives the socket away. Bytes that were received in plain text must not be taken for protected ones. */
-  #detach(): Socket {
-    const early = this.#rest !== null;
-    if (early || this.#sent < this.#pushed || this.#silent) {
-      void this.close();
-      const why = early ? 'data came before the TLS handshake' : 'the link is not at rest';
-      throw new BlockError(early ? 'io' : 'bad-state', `${this.peer}: ${why}`, { operation: 'tls', path: this.peer });
-    }
-    this.#silent = true;
-    for (const [event, listener] of Object.entries(this.#listeners)) this.#socket.off(event, listener);
-    this.#open.delete(this);
-    return this.#socket;
   }
 }

@@ -1,0 +1,312 @@
+#include "socket.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "address.h"
+
+namespace diskwright {
+
+namespace {
+
+// So often one wake-up reads or sends for one socket; then it is the turn of the others.
+constexpr int kRounds = 16;
+constexpr int kAcceptRounds = 16;
+// A queue that has grown large is given back when it is empty.
+constexpr size_t kKeptPieces = 1024;
+constexpr uint64_t kMaxBytes = uint64_t{1} << 40;
+
+/** Where the bytes go that nobody wants. */
+uint8_t nowhere[64 << 10];
+
+double* at(uint64_t address) { return reinterpret_cast<double*>(address); }
+
+bool whole(double value, uint64_t limit) { return value >= 0 && value <= static_cast<double>(limit); }
+
+}  // namespace
+
+Sockets::Sockets(uv_loop_t* loop, Arena& arena, double* rows, uint32_t count, OnEvent onEvent)
+    : loop_(loop), arena_(arena), rows_(rows), count_(count), onEvent_(std::move(onEvent)) {}
+
+int Sockets::attach(uint32_t id, int fd, SocketKind kind) {
+  int failed = closing_ ? -ECANCELED : id >= count_ || find(id) != nullptr ? -EINVAL : 0;
+  if (failed == 0) {
+    if (id >= sockets_.size()) sockets_.resize(id + 1, nullptr);
+    auto* socket = new Socket;
+    failed = uv_poll_init(loop_, &socket->poll, fd);
+    if (failed == 0) {
+      socket->poll.data = socket;
+      socket->all = this;
+      socket->id = id;
+      socket->fd = fd;
+      socket->kind = kind;
+      sockets_[id] = socket;
+      handles_++;
+      std::fill_n(row(*socket), 8, 0.0);
+      if (kind != SocketKind::kListening) sendAtOnce(fd);
+      if (kind == SocketKind::kConnecting) watch(*socket, UV_WRITABLE);
+      return 0;
+    }
+    delete socket;
+  }
+  ::close(fd);
+  return failed;
+}
+
+void Sockets::arm(uint32_t id) {
+  Socket* socket = find(id);
+  if (socket != nullptr && !socket->finishing) watch(*socket, socket->events | UV_READABLE);
+}
+
+void Sockets::watch(Socket& socket, int events) {
+  if (!socket.open || events == socket.events) return;
+  socket.events = events;
+  row(socket)[4] = (events & UV_READABLE) != 0 ? 1 : 0;
+  if (events == 0) uv_poll_stop(&socket.poll);
+  else uv_poll_start(&socket.poll, events, onPoll);
+}
+
+bool Sockets::load(Socket& socket, uint64_t table, uint32_t count) {
+  if (!arena_.contains(table, uint64_t{count} * 16)) return false;
+  const double* pairs = at(table);
+  double bytes = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    const double address = pairs[2 * i];
+    const double length = pairs[2 * i + 1];
+    if (!whole(address, INT64_MAX) || !whole(length, kMaxBytes)) return false;
+    if (!arena_.contains(static_cast<uint64_t>(address), static_cast<uint64_t>(length))) return false;
+    socket.queue.push_back(
+        iovec{reinterpret_cast<void*>(static_cast<uint64_t>(address)), static_cast<size_t>(length)});
+    bytes += length;
+  }
+  row(socket)[3] += bytes;
+  return true;
+}
+
+bool Sockets::flush(uint32_t id, uint64_t table, uint32_t count) {
+  Socket* socket = find(id);
+  if (socket == nullptr || socket->failed != 0) return false;
+  if (!load(*socket, table, count)) {
+    socket->failed = -EFAULT;
+    // Makes the loop tell: this call must not.
+    ::shutdown(socket->fd, SHUT_RDWR);
+    watch(*socket, UV_READABLE | UV_WRITABLE);
+    return false;
+  }
+  // Somebody waits for room already: what comes later stands behind it.
+  if ((socket->events & UV_WRITABLE) == 0) send(*socket);
+  return socket->failed == 0 && socket->queue.empty();
+}
+
+void Sockets::send(Socket& socket) {
+  for (int round = 0; round < kRounds && socket.first < socket.queue.size(); round++) {
+    msghdr message{};
+    message.msg_iov = socket.queue.data() + socket.first;
+    message.msg_iovlen = std::min<size_t>(socket.queue.size() - socket.first, IOV_MAX);
+    size_t offered = 0;
+    for (size_t i = 0; i < message.msg_iovlen; i++) offered += message.msg_iov[i].iov_len;
+    const ssize_t done = ::sendmsg(socket.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (done >= 0) {
+      sent(socket, static_cast<size_t>(done));
+      // Short: it is full.
+      if (static_cast<size_t>(done) < offered) break;
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) {
+      break;
+    } else if (errno != EINTR) {
+      socket.failed = -errno;
+      ::shutdown(socket.fd, SHUT_RDWR);
+      watch(socket, UV_READABLE | UV_WRITABLE);
+      return;
+    }
+  }
+  if (socket.queue.empty()) {
+    watch(socket, socket.events & ~UV_WRITABLE);
+    if (socket.finishing) ::shutdown(socket.fd, SHUT_WR);
+  } else {
+    watch(socket, socket.events | UV_WRITABLE);
+  }
+}
+
+void Sockets::sent(Socket& socket, size_t bytes) {
+  double* shared = row(socket);
+  shared[3] -= static_cast<double>(bytes);
+  while (socket.first < socket.queue.size()) {
+    iovec& piece = socket.queue[socket.first];
+    if (piece.iov_len > bytes) {
+      piece.iov_base = static_cast<uint8_t*>(piece.iov_base) + bytes;
+      piece.iov_len -= bytes;
+      return;
+    }
+    bytes -= piece.iov_len;
+    socket.first++;
+    shared[2]++;
+  }
+  socket.first = 0;
+  socket.queue.clear();
+  if (socket.queue.capacity() > kKeptPieces) socket.queue.shrink_to_fit();
+}
+
+void Sockets::onPoll(uv_poll_t* handle, int status, int events) {
+  auto& socket = *static_cast<Socket*>(handle->data);
+  Sockets& all = *socket.all;
+  if (!socket.open) return;
+  if (socket.failed != 0) {
+    all.end(socket, socket.failed);
+    return;
+  }
+  // An error of the poll itself is found out by whichever call comes next.
+  if (status < 0) events = socket.events;
+  if (socket.kind == SocketKind::kListening) {
+    all.accept(socket);
+    return;
+  }
+  if ((events & UV_WRITABLE) != 0) all.onWritable(socket);
+  if (socket.open && (events & UV_READABLE) != 0) all.onReadable(socket);
+}
+
+void Sockets::onReadable(Socket& socket) {
+  if (socket.finishing) {
+    drain(socket);
+    return;
+  }
+  double* shared = row(socket);
+  for (int round = 0; round < kRounds && socket.open && !socket.finishing; round++) {
+    const double room = shared[1];
+    if (room == 0) {
+      watch(socket, socket.events & ~UV_READABLE);
+      return;
+    }
+    const bool sane = whole(shared[0], INT64_MAX) && whole(room, kMaxBytes);
+    const auto address = sane ? static_cast<uint64_t>(shared[0]) : 0;
+    const auto length = sane ? static_cast<uint64_t>(room) : 0;
+    if (!sane || !arena_.contains(address, length)) {
+      end(socket, -EFAULT);
+      return;
+    }
+    const ssize_t count = ::recv(socket.fd, reinterpret_cast<void*>(address), length, MSG_DONTWAIT);
+    if (count > 0) {
+      shared[1] = 0;
+      onEvent_(socket.id, kReceived, static_cast<double>(count));
+      // Less than there was room for: that was all.
+      if (static_cast<uint64_t>(count) < length) return;
+    } else if (count == 0) {
+      end(socket, 0);
+    } else if (errno != EINTR) {
+      if (errno != EAGAIN && errno != EWOULDBLOCK) end(socket, -errno);
+      return;
+    }
+  }
+}
+
+void Sockets::onWritable(Socket& socket) {
+  if (socket.kind == SocketKind::kConnecting) {
+    int error = 0;
+    socklen_t size = sizeof error;
+    ::getsockopt(socket.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error != 0) {
+      end(socket, -error);
+      return;
+    }
+    socket.kind = SocketKind::kConnected;
+    watch(socket, socket.events & ~UV_WRITABLE);
+    onEvent_(socket.id, kConnected, 0);
+    return;
+  }
+  const double before = row(socket)[2];
+  send(socket);
+  if (socket.failed != 0) end(socket, socket.failed);
+  else if (row(socket)[2] != before && !socket.finishing) onEvent_(socket.id, kProgressed, 0);
+}
+
+void Sockets::accept(Socket& socket) {
+  for (int round = 0; round < kAcceptRounds && socket.open; round++) {
+    const int fd = ::accept4(socket.fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+      onEvent_(socket.id, kAccepted, fd);
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      return;
+    } else if (errno != EINTR && errno != ECONNABORTED && errno != EPROTO) {
+      // No descriptor to be had, say. It stays readable: watched on, the loop would spin.
+      const int why = errno;
+      watch(socket, 0);
+      onEvent_(socket.id, kAcceptFailed, -why);
+      return;
+    }
+  }
+}
+
+void Sockets::finish(uint32_t id) {
+  Socket* socket = find(id);
+  if (socket == nullptr || socket->finishing) return;
+  socket->finishing = true;
+  if (socket->queue.empty()) ::shutdown(socket->fd, SHUT_WR);
+  watch(*socket, socket->events | UV_READABLE);
+}
+
+void Sockets::drain(Socket& socket) {
+  for (int round = 0; round < kRounds; round++) {
+    const ssize_t count = ::recv(socket.fd, nowhere, sizeof nowhere, MSG_DONTWAIT);
+    if (count > 0 || (count < 0 && errno == EINTR)) continue;
+    if (count == 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) end(socket, 0);
+    return;
+  }
+}
+
+void Sockets::end(Socket& socket, int why) {
+  const uint32_t id = socket.id;
+  release(socket);
+  ::close(socket.fd);
+  onEvent_(id, kClosed, why);
+}
+
+void Sockets::close(uint32_t id) {
+  Socket* socket = find(id);
+  if (socket == nullptr) return;
+  release(*socket);
+  ::close(socket->fd);
+}
+
+int Sockets::detach(uint32_t id) {
+  Socket* socket = find(id);
+  if (socket == nullptr) return -EBADF;
+  // A number of its own: the loop may still know the old one.
+  const int fd = ::fcntl(socket->fd, F_DUPFD_CLOEXEC, 0);
+  const int result = fd < 0 ? -errno : fd;
+  release(*socket);
+  ::close(socket->fd);
+  return result;
+}
+
+/** Stops watching, and frees the number; the descriptor is the caller's. */
+void Sockets::release(Socket& socket) {
+  socket.open = false;
+  socket.queue = {};
+  sockets_[socket.id] = nullptr;
+  uv_poll_stop(&socket.poll);
+  uv_close(reinterpret_cast<uv_handle_t*>(&socket.poll), onGone);
+}
+
+void Sockets::onGone(uv_handle_t* handle) {
+  auto* socket = static_cast<Socket*>(handle->data);
+  Sockets* all = socket->all;
+  delete socket;
+  if (--all->handles_ == 0 && all->closing_) all->closed_();
+}
+
+void Sockets::closeAll(std::function<void()> closed) {
+  closing_ = true;
+  closed_ = std::move(closed);
+  if (handles_ == 0) {
+    closed_();
+    return;
+  }
+  for (uint32_t id = 0; id < sockets_.size(); id++) close(id);
+}
+
+}  // namespace diskwright

@@ -1,0 +1,184 @@
+#include "socket_binding.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "address.h"
+
+namespace diskwright {
+
+namespace {
+
+double number(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::Number>().DoubleValue(); }
+
+int whole(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::Number>().Int32Value(); }
+
+std::string text(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::String>().Utf8Value(); }
+
+bool truth(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::Boolean>().Value(); }
+
+Napi::Value answer(const Napi::CallbackInfo& info, int value) { return Napi::Number::New(info.Env(), value); }
+
+template <int kCount>
+void* arguments(napi_env env, napi_callback_info info, napi_value (&values)[kCount]) {
+  size_t count = kCount;
+  void* data;
+  napi_get_cb_info(env, info, &count, values, nullptr, &data);
+  return data;
+}
+
+uint32_t id(napi_env env, napi_value value) {
+  uint32_t result = UINT32_MAX;
+  napi_get_value_uint32(env, value, &result);
+  return result;
+}
+
+Napi::Value listenUnixOf(const Napi::CallbackInfo& info) {
+  return answer(info, listenUnix(text(info, 0), truth(info, 1), whole(info, 2)));
+}
+
+Napi::Value connectUnixOf(const Napi::CallbackInfo& info) {
+  return answer(info, connectUnix(text(info, 0), truth(info, 1)));
+}
+
+Napi::Value listenInetOf(const Napi::CallbackInfo& info) {
+  const auto port = static_cast<uint16_t>(whole(info, 1));
+  return answer(info, listenInet(text(info, 0), port, truth(info, 2), whole(info, 3)));
+}
+
+Napi::Value connectInetOf(const Napi::CallbackInfo& info) {
+  return answer(info, connectInet(text(info, 0), static_cast<uint16_t>(whole(info, 1))));
+}
+
+Napi::Value adoptSocketOf(const Napi::CallbackInfo& info) { return answer(info, adoptSocket(whole(info, 0))); }
+
+Napi::Value nameOfSocketOf(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), nameOfSocket(whole(info, 0), truth(info, 1)));
+}
+
+Napi::Value keepAliveOf(const Napi::CallbackInfo& info) { return answer(info, keepAlive(whole(info, 0))); }
+
+Napi::Value closeSocketOf(const Napi::CallbackInfo& info) {
+  return answer(info, ::close(whole(info, 0)) == 0 ? 0 : -errno);
+}
+
+}  // namespace
+
+void SocketBinding::define(Napi::Env env, Napi::Object functions, uv_loop_t* loop, Arena& arena,
+                           napi_async_context context) {
+  env_ = env;
+  loop_ = loop;
+  arena_ = &arena;
+  context_ = context;
+  functions.Set("openSockets", Napi::Function::New(env, open, "openSockets", this));
+  functions.Set("socketAttach", Napi::Function::New(env, attach, "socketAttach", this));
+  functions.Set("socketDetach", Napi::Function::New(env, detach, "socketDetach", this));
+  // These happen for every batch, or close to it: raw Node-API.
+  const auto raw = [&](const char* name, napi_callback function) {
+    napi_value made;
+    napi_create_function(env, name, NAPI_AUTO_LENGTH, function, this, &made);
+    functions.Set(name, Napi::Value(env, made));
+  };
+  raw("socketArm", arm);
+  raw("socketFlush", flush);
+  raw("socketFinish", finish);
+  raw("socketClose", shut);
+}
+
+/** openSockets(rows, onEvent) */
+void SocketBinding::open(const Napi::CallbackInfo& info) {
+  auto* self = static_cast<SocketBinding*>(info.Data());
+  auto rows = info[0].As<Napi::ArrayBuffer>();
+  self->rows_ = Napi::Persistent(info[0].As<Napi::Object>());
+  self->onEvent_ = Napi::Persistent(info[1].As<Napi::Function>());
+  self->sockets_ = std::make_unique<Sockets>(
+      self->loop_, *self->arena_, static_cast<double*>(rows.Data()), static_cast<uint32_t>(rows.ByteLength() / 64),
+      [self](uint32_t id, int32_t event, double value) { self->call(id, event, value); });
+}
+
+/** socketAttach(id, fd, kind) -> 0 or -errno */
+Napi::Value SocketBinding::attach(const Napi::CallbackInfo& info) {
+  auto* self = static_cast<SocketBinding*>(info.Data());
+  const auto kind = static_cast<SocketKind>(whole(info, 2));
+  return answer(info, self->sockets_->attach(static_cast<uint32_t>(number(info, 0)), whole(info, 1), kind));
+}
+
+Napi::Value SocketBinding::detach(const Napi::CallbackInfo& info) {
+  auto* self = static_cast<SocketBinding*>(info.Data());
+  return answer(info, self->sockets_->detach(static_cast<uint32_t>(number(info, 0))));
+}
+
+napi_value SocketBinding::arm(napi_env env, napi_callback_info info) {
+  napi_value values[1];
+  auto* self = static_cast<SocketBinding*>(arguments(env, info, values));
+  self->sockets_->arm(id(env, values[0]));
+  return nullptr;
+}
+
+/** socketFlush(id, table, count) -> all is sent */
+napi_value SocketBinding::flush(napi_env env, napi_callback_info info) {
+  napi_value values[3];
+  auto* self = static_cast<SocketBinding*>(arguments(env, info, values));
+  double table = 0;
+  uint32_t count = 0;
+  napi_get_value_double(env, values[1], &table);
+  napi_get_value_uint32(env, values[2], &count);
+  const bool done = self->sockets_->flush(id(env, values[0]), table >= 0 ? static_cast<uint64_t>(table) : 0, count);
+  napi_value result;
+  napi_get_boolean(env, done, &result);
+  return result;
+}
+
+napi_value SocketBinding::finish(napi_env env, napi_callback_info info) {
+  napi_value values[1];
+  auto* self = static_cast<SocketBinding*>(arguments(env, info, values));
+  self->sockets_->finish(id(env, values[0]));
+  return nullptr;
+}
+
+napi_value SocketBinding::shut(napi_env env, napi_callback_info info) {
+  napi_value values[1];
+  auto* self = static_cast<SocketBinding*>(arguments(env, info, values));
+  self->sockets_->close(id(env, values[0]));
+  return nullptr;
+}
+
+void SocketBinding::call(uint32_t id, int32_t event, double value) {
+  Napi::HandleScope scope(env_);
+  napi_value arguments[3];
+  if (napi_create_uint32(env_, id, &arguments[0]) != napi_ok) return;
+  napi_create_int32(env_, event, &arguments[1]);
+  napi_create_double(env_, value, &arguments[2]);
+  napi_value result;
+  const napi_status status =
+      napi_make_callback(env_, context_, onEvent_.Value(), onEvent_.Value(), 3, arguments, &result);
+  if (status == napi_pending_exception) {
+    napi_value error;
+    napi_get_and_clear_last_exception(env_, &error);
+    napi_fatal_exception(env_, error);
+  }
+}
+
+void SocketBinding::close(std::function<void()> closed) {
+  if (sockets_) sockets_->closeAll(std::move(closed));
+  else closed();
+}
+
+void SocketBinding::forget() {
+  onEvent_.Reset();
+  rows_.Reset();
+}
+
+void defineAddresses(Napi::Env env, Napi::Object exports) {
+  exports.Set("listenUnix", Napi::Function::New(env, listenUnixOf));
+  exports.Set("connectUnix", Napi::Function::New(env, connectUnixOf));
+  exports.Set("listenInet", Napi::Function::New(env, listenInetOf));
+  exports.Set("connectInet", Napi::Function::New(env, connectInetOf));
+  exports.Set("adoptSocket", Napi::Function::New(env, adoptSocketOf));
+  exports.Set("nameOfSocket", Napi::Function::New(env, nameOfSocketOf));
+  exports.Set("keepAlive", Napi::Function::New(env, keepAliveOf));
+  exports.Set("closeSocket", Napi::Function::New(env, closeSocketOf));
+}
+
+}  // namespace diskwright

@@ -1,0 +1,188 @@
+// A connected socket whose bytes move in the addon. Here is only who names windows and pieces.
+//
+//   window -> row -> recv -> received(n)        push push push -> table -> flush: one call, one sendmsg
+import type { Socket } from 'node:net';
+import { BlockError } from '../../util/errors.js';
+import type { Link, LinkOwner, TlsSettings } from '../net.js';
+import { LIMIT_MS, NOBODY } from './link-end.js';
+import { errnoLinkError } from './net-errors.js';
+import type { OpenSockets } from './open-sockets.js';
+import {
+  type PieceTable,
+  ROW_DOUBLES,
+  Row,
+  SocketEvent,
+  type SocketHandler,
+  SocketKind,
+  type Sockets,
+  TABLE_PIECES,
+} from './sockets.js';
+import { startTls } from './tls.js';
+
+/** Until there is a link: nothing is watched for yet. */
+const NO_HANDLER: SocketHandler = { onSocket: () => {} };
+
+export class SocketLink implements Link, SocketHandler {
+  owner: LinkOwner = NOBODY;
+  readonly peer: string;
+  readonly tls = null;
+  #sockets: Sockets;
+  #open: OpenSockets;
+  /** -1 when it is gone. */
+  #id: number;
+  #row: number;
+  #table: PieceTable | null = null;
+  #count = 0;
+  #tableBytes = 0;
+  /** Of a link that is gone. */
+  #lastSentPieces = 0;
+  /** The owner is to hear no more. */
+  #silent = false;
+  #finishing = false;
+  #timer: NodeJS.Timeout | undefined;
+  #ended: Promise<void>;
+  #end: () => void = () => undefined;
+
+  /** `id`: a connected socket. */
+  constructor(sockets: Sockets, id: number, peer: string, open: OpenSockets) {
+    this.#sockets = sockets;
+    this.#id = id;
+    this.#row = id * ROW_DOUBLES;
+    this.peer = peer;
+    this.#open = open;
+    this.#ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+    sockets.handle(id, this);
+    open.add(this);
+  }
+
+  /** A link over `fd`, which it takes over. Throws where the system, or the host, has no room for it. */
+  static over(sockets: Sockets, fd: number, peer: string, open: OpenSockets): SocketLink {
+    const id = sockets.attach(fd, SocketKind.connected, NO_HANDLER);
+    if (id < 0) throw errnoLinkError(id, peer);
+    return new SocketLink(sockets, id, peer, open);
+  }
+
+  get sentPieces(): number {
+    return this.#id < 0 ? this.#lastSentPieces : this.#sockets.rows[this.#row + Row.sentPieces];
+  }
+
+  get unsentBytes(): number {
+    return this.#id < 0 ? 0 : this.#tableBytes + this.#sockets.rows[this.#row + Row.unsentBytes];
+  }
+
+  window(buffer: Uint8Array, start: number, end: number): void {
+    if (this.#silent) return;
+    const { rows, calls } = this.#sockets;
+    const row = this.#row;
+    if (start === end) {
+      rows[row + Row.bytes] = 0;
+      return;
+    }
+    rows[row + Row.address] = this.#addressOf(buffer, start, end);
+    rows[row + Row.bytes] = end - start;
+    if (rows[row + Row.armed] === 0) calls.socketArm(this.#id);
+  }
+
+  push(buffer: Uint8Array, start: number, end: number): void {
+    if (this.#silent) return;
+    const address = this.#addressOf(buffer, start, end);
+    if (this.#count === TABLE_PIECES) this.flush();
+    this.#table ??= this.#sockets.takeTable();
+    const { pairs } = this.#table;
+    const at = 2 * this.#count++;
+    pairs[at] = address;
+    pairs[at + 1] = end - start;
+    this.#tableBytes += end - start;
+  }
+
+  flush(): boolean {
+    if (this.#silent) return false;
+    const table = this.#table;
+    if (table === null) return this.#sockets.rows[this.#row + Row.unsentBytes] === 0;
+    const done = this.#sockets.calls.socketFlush(this.#id, table.address, this.#count);
+    this.#giveTable();
+    return done;
+  }
+
+  async startTls(settings: TlsSettings, timeoutMs: number): Promise<Link> {
+    if (this.#silent || this.unsentBytes > 0) {
+      void this.close();
+      throw this.#error('bad-state', 'the link is not at rest');
+    }
+    this.#silent = true;
+    const id = this.#id;
+    this.#leave();
+    const fd = this.#sockets.detach(id);
+    if (fd < 0) throw errnoLinkError(fd, this.peer);
+    return startTls(streamOf(fd), this.peer, settings, timeoutMs, this.#open);
+  }
+
+  close(graceful = false): Promise<void> {
+    if (this.#id >= 0) {
+      if (!graceful) {
+        const id = this.#id;
+        this.#leave();
+        this.#sockets.close(id);
+      } else if (!this.#finishing) {
+        this.#finishing = true;
+        this.flush();
+        this.#sockets.calls.socketFinish(this.#id);
+        this.#timer = setTimeout(() => void this.close(), LIMIT_MS);
+      }
+    }
+    this.#silent = true;
+    return this.#ended;
+  }
+
+  onSocket(event: number, value: number): void {
+    if (event === SocketEvent.received) {
+      if (!this.#silent) this.owner.received(value);
+    } else if (event === SocketEvent.progressed) {
+      if (!this.#silent) this.owner.progressed();
+    } else if (event === SocketEvent.closed) {
+      const heard = !this.#silent;
+      this.#silent = true;
+      this.#leave();
+      if (heard) this.owner.closed(value === 0 ? null : errnoLinkError(value, this.peer));
+    }
+  }
+
+  /** The socket is gone, or about to be. */
+  #leave(): void {
+    this.#lastSentPieces = this.#sockets.rows[this.#row + Row.sentPieces];
+    this.#id = -1;
+    this.#giveTable();
+    clearTimeout(this.#timer);
+    this.#open.delete(this);
+    this.#end();
+  }
+
+  #giveTable(): void {
+    if (this.#table !== null) this.#sockets.giveTable(this.#table);
+    this.#table = null;
+    this.#count = 0;
+    this.#tableBytes = 0;
+  }
+
+  #addressOf(buffer: Uint8Array, start: number, end: number): number {
+    const address = this.#sockets.memory.addressOf(buffer);
+    if (address !== 0 && start >= 0 && start <= end && end <= buffer.byteLength) return address + start;
+    const why = address === 0 ? 'not memory of this host' : `no such part of a buffer: ${start} to ${end}`;
+    throw this.#error('invalid-argument', why);
+  }
+
+  #error(code: 'bad-state' | 'invalid-argument', why: string): BlockError {
+    return new BlockError(code, `${this.peer}: ${why}`, { operation: 'socket', path: this.peer });
+  }
+}
+
+/** A socket of node's, which it takes to speak TLS. */
+function streamOf(fd: number): Socket {
+  const { Socket } = process.getBuiltinModule('node:net');
+  const socket = new Socket({ fd, readable: true, writable: true });
+  socket.pause();
+  socket.setNoDelay(true);
+  return socket;
+}

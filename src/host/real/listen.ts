@@ -1,0 +1,106 @@
+// From an address to a listener.
+import { constants } from 'node:os';
+import { BlockError } from '../../util/errors.js';
+import type { Link, Listener, NetAddress } from '../net.js';
+import { addressText } from '../net-address.js';
+import { SocketListener } from './listener.js';
+import { errnoNetError } from './net-errors.js';
+import type { OpenSockets } from './open-sockets.js';
+import { resolveHost } from './resolve.js';
+import { ownSocketFile, removeSocketFile } from './socket-file.js';
+import type { Sockets } from './sockets.js';
+
+type Accept = (link: Link) => void;
+type Inet = Extract<NetAddress, { type: 'inet' }>;
+type Unix = Extract<NetAddress, { type: 'unix' }>;
+
+const NOTHING = () => {};
+const { EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT } = constants.errno;
+
+/** See `Net.listen`. */
+export function startListening(
+  sockets: Sockets,
+  address: NetAddress,
+  accept: Accept,
+  backlog: number,
+  open: OpenSockets,
+): Promise<Listener> {
+  switch (address.type) {
+    case 'unix':
+      return listenUnix(sockets, address, accept, backlog, open);
+    case 'inet':
+      return listenInet(sockets, address, accept, backlog, open);
+    case 'fd':
+      return listenDescriptor(sockets, address.fd, accept, open);
+  }
+}
+
+async function listenUnix(
+  sockets: Sockets,
+  address: Unix,
+  accept: Accept,
+  backlog: number,
+  open: OpenSockets,
+): Promise<Listener> {
+  const { path, abstract = false } = address;
+  if (!abstract) await removeSocketFile(path);
+  const fd = sockets.native.listenUnix(path, abstract, backlog);
+  if (fd < 0) throw errnoNetError(fd, `Failed to bind socket to ${path}`, 'listen', path);
+  const release = abstract ? NOTHING : ownSocketFile(path);
+  return new SocketListener(sockets, [fd], address, accept, release, open);
+}
+
+async function listenInet(
+  sockets: Sockets,
+  address: Inet,
+  accept: Accept,
+  backlog: number,
+  open: OpenSockets,
+): Promise<Listener> {
+  const { native } = sockets;
+  const fds: number[] = [];
+  let { port } = address;
+  let failed = 0;
+  for (const { host, onlyVersion6 } of await placesToListen(address)) {
+    const fd = native.listenInet(host, port, onlyVersion6, backlog);
+    if (fd >= 0) {
+      fds.push(fd);
+      // Further addresses of the same name get the port that the first one was given.
+      if (port === 0) port = portOf(native.nameOfSocket(fd, false));
+      if (address.host === '') break;
+    } else if (failed === 0 || !isAbsent(fd)) {
+      failed = fd;
+    }
+  }
+  if (failed < 0 && !(fds.length > 0 && isAbsent(failed))) {
+    for (const fd of fds) native.closeSocket(fd);
+    const what = failed === -EADDRINUSE ? 'Failed to find an available port' : 'Failed to bind socket';
+    throw errnoNetError(failed, what, 'listen', addressText(address));
+  }
+  return new SocketListener(sockets, fds, { ...address, port }, accept, NOTHING, open);
+}
+
+async function listenDescriptor(sockets: Sockets, fd: number, accept: Accept, open: OpenSockets): Promise<Listener> {
+  const path = `fd ${fd}`;
+  const listens = sockets.native.adoptSocket(fd);
+  if (listens < 0) throw errnoNetError(listens, `Failed to listen on ${path}`, 'listen', path);
+  if (listens === 0) throw new BlockError('invalid-argument', `${path} does not listen`, { operation: 'listen', path });
+  return new SocketListener(sockets, [fd], { type: 'fd', fd }, accept, NOTHING, open);
+}
+
+/** An empty host is all addresses: the first place that there is. */
+async function placesToListen({ host, port, family }: Inet): Promise<{ host: string; onlyVersion6: boolean }[]> {
+  if (host !== '') return (await resolveHost(host, port, family ?? 0)).map((one) => ({ host: one, onlyVersion6: true }));
+  const all4 = { host: '0.0.0.0', onlyVersion6: false };
+  if (family === 4) return [all4];
+  return family === 6 ? [{ host: '::', onlyVersion6: true }] : [{ host: '::', onlyVersion6: false }, all4];
+}
+
+/** This machine has no such address, though the host's name may say so. */
+function isAbsent(errno: number): boolean {
+  return errno === -EADDRNOTAVAIL || errno === -EAFNOSUPPORT;
+}
+
+function portOf(name: string): number {
+  return Number(name.slice(name.lastIndexOf(':') + 1));
+}

@@ -1,0 +1,88 @@
+// A listener: one address may take several sockets (`localhost` is two).
+import type { Link, Listener, NetAddress } from '../net.js';
+import { addressText, peerText } from '../net-address.js';
+import { SocketLink } from './link.js';
+import { errnoNetError } from './net-errors.js';
+import type { OpenSockets } from './open-sockets.js';
+import { SocketEvent, SocketKind, type Sockets } from './sockets.js';
+
+/** How long a socket rests when there is no descriptor for another link. */
+const REST_MS = 100;
+
+export class SocketListener implements Listener {
+  readonly address: NetAddress;
+  #sockets: Sockets;
+  #accept: (link: Link) => void;
+  #release: () => void;
+  #open: OpenSockets;
+  #ids: number[] = [];
+  #rests = new Map<number, NodeJS.Timeout>();
+  #closing: Promise<void> | undefined;
+
+  /** Takes `fds` over. `release` is called when it is closed. Throws where a descriptor cannot be had. */
+  constructor(
+    sockets: Sockets,
+    fds: readonly number[],
+    address: NetAddress,
+    accept: (link: Link) => void,
+    release: () => void,
+    open: OpenSockets,
+  ) {
+    this.#sockets = sockets;
+    this.address = address;
+    this.#accept = accept;
+    this.#release = release;
+    this.#open = open;
+    for (const fd of fds) this.#watch(fd);
+    open.add(this);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#open.delete(this);
+    for (const timer of this.#rests.values()) clearTimeout(timer);
+    for (const id of this.#ids) this.#sockets.close(id);
+    this.#release();
+  }
+
+  #watch(fd: number): void {
+    const id = this.#sockets.attach(fd, SocketKind.listening, {
+      onSocket: (event, value) => {
+        if (event === SocketEvent.accepted) this.#take(value);
+        else if (event === SocketEvent.acceptFailed) this.#rest(id);
+      },
+    });
+    if (id < 0) throw errnoNetError(id, 'Failed to listen', 'listen', addressText(this.address));
+    this.#ids.push(id);
+    this.#sockets.calls.socketArm(id);
+  }
+
+  #take(fd: number): void {
+    const { native } = this.#sockets;
+    if (this.address.type === 'inet' && this.address.keepAlive === true) native.keepAlive(fd);
+    const peer = native.nameOfSocket(fd, true) || peerText(this.address);
+    const link = linkOf(this.#sockets, fd, peer, this.#open);
+    if (link !== null) this.#accept(link);
+  }
+
+  #rest(id: number): void {
+    const again = () => {
+      this.#rests.delete(id);
+      this.#sockets.calls.socketArm(id);
+    };
+    this.#rests.set(id, setTimeout(again, REST_MS));
+  }
+}
+
+/** A link over a connected socket; null where the host has too many: whoever came is sent away. */
+function linkOf(sockets: Sockets, fd: number, peer: string, open: OpenSockets): Link | null {
+  try {
+    return SocketLink.over(sockets, fd, peer, open);
+  } catch {
+    return null;
+  }
+}
