@@ -21,6 +21,8 @@ import {
   type ImageName,
   type InfoOptions,
   type MirrorSettings,
+  type SnapshotOrder,
+  type SnapshotSettings,
   type StreamSettings,
   Workspace,
 } from './workspace.js';
@@ -57,6 +59,8 @@ export type {
   ImageName,
   InfoOptions,
   MirrorSettings,
+  SnapshotOrder,
+  SnapshotSettings,
   StreamSettings,
   WorkspaceOptions,
 } from './workspace.js';
@@ -107,6 +111,16 @@ export function check(image: ImageName, options?: OpenOptions): Promise<CheckRes
 /** Do two images read the same? */
 export function compare(a: ImageName, b: ImageName, options?: CompareOptions): Promise<CompareResult> {
   return workspace().compare(a, b, options);
+}
+
+/** Keeps `image` as it is now: what is written from now on goes to an overlay in `file`. */
+export function snapshot(image: Image, file: string, settings?: SnapshotSettings): Promise<void> {
+  return workspace().snapshot(image, file, settings);
+}
+
+/** Snapshots of several images at one moment: one transaction, in which all are made or none. */
+export function snapshots(orders: readonly SnapshotOrder[]): Promise<void> {
+  return workspace().snapshots(orders);
 }
 
 /** Starts a job that pulls what the backing files hold into `image`. */

@@ -8,6 +8,7 @@ import { type CheckResult, consistencyCheckOf, imageInfo } from './block/info.js
 import { mapEntries } from './block/map.js';
 import type { BlockNode } from './block/node.js';
 import { type OpenOptions, openNode } from './block/open.js';
+import { takeSnapshots } from './block/snapshot.js';
 import { registerDrivers } from './drivers/index.js';
 import type { NbdService, ServeOptions } from './exports/nbd/serve.js';
 import type { Host } from './host/host.js';
@@ -28,7 +29,7 @@ import {
   startMirror,
   startStream,
 } from './jobs/start.js';
-import type { BlockStreamArguments, ImageInfo, MapEntry } from './schema/generated/types.js';
+import type { BlockStreamArguments, ImageInfo, MapEntry, NewImageMode } from './schema/generated/types.js';
 import type { ImageOptions } from './schema/options.js';
 import { BlockError } from './util/errors.js';
 
@@ -55,6 +56,25 @@ export interface BackupRequest {
   image: Image;
   target: ImageName;
   args: BackupSettings;
+}
+
+export interface SnapshotSettings {
+  /** Format of the overlay. Default: qcow2. */
+  format?: string;
+  /** Name for the overlay's node. */
+  nodeName?: string;
+  /**
+   * `absolute-paths` (default) makes the overlay's file; one that is there is replaced. `existing` takes the image that is there: it must read
+   * as this one does where it is over it, which nobody checks.
+   */
+  mode?: NewImageMode;
+}
+
+/** One of several snapshots of the same moment. */
+export interface SnapshotOrder extends SnapshotSettings {
+  image: Image;
+  /** Name of the overlay's file. */
+  file: string;
 }
 
 export interface InfoOptions extends OpenOptions {
@@ -189,6 +209,27 @@ export class Workspace {
       }
       await this.#graph.release(node);
     });
+  }
+
+  /**
+   * Keeps the image as it is now: all that is written from now on goes to an overlay in `file`, and the file that was written so far is
+   * read-only. Requests may go on meanwhile. Rejects with `busy` (a job works on the image), `locked`, `exists`, `no-space`, ...; then the
+   * image goes on in its old file, and what was made of the overlay is gone.
+   */
+  async snapshot(image: Image, file: string, settings: SnapshotSettings = {}): Promise<void> {
+    await this.snapshots([{ ...settings, image, file }]);
+  }
+
+  /** Snapshots of several images at one moment. They are one transaction: all are made, or none. */
+  async snapshots(orders: readonly SnapshotOrder[]): Promise<void> {
+    const requests = orders.map(({ image, file, format, nodeName, mode }) => ({
+      node: image.node,
+      'snapshot-file': file,
+      'snapshot-node-name': nodeName,
+      format,
+      mode,
+    }));
+    await takeSnapshots(this.#graph, requests);
   }
 
   /** Starts to pull what the backing files hold into `image`. `base` names the backing file that stays. */

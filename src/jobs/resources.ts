@@ -1,7 +1,7 @@
 // What a job takes of the graph (links, blockers, write access, observers), given back in reverse order on every way out.
 
+import { backingNameFor } from '../block/backing-name.js';
 import type { Child, ChildRole, NodeUser } from '../block/child.js';
-import { protocolOf } from '../block/filename.js';
 import type { Graph } from '../block/graph.js';
 import { BlockNode, type WriteObserver } from '../block/node.js';
 import { PERM_ALL, Perm } from '../block/types.js';
@@ -133,21 +133,6 @@ export async function holdDrained(
 }
 
 /**
- * The name for `overlay`'s header by which `base` is found again. It is the base's file name, as QEMU writes it; but a relative one counts
- * from the overlay's folder when it is read (QEMU 7.2 writes `dir/base` into `dir/overlay`, which is then `dir/dir/base`).
- */
-async function backingNameFor(overlay: BlockNode, base: BlockNode): Promise<string> {
-  const name = base.filename;
-  if (name.startsWith('/') || protocolOf(name) !== null) return name;
-  const own = overlay.filename.startsWith('file:') ? overlay.filename.slice('file:'.length) : overlay.filename;
-  if (protocolOf(own) === null) {
-    const folder = own.slice(0, own.lastIndexOf('/') + 1);
-    if (name.startsWith(folder)) return name.slice(folder.length);
-  }
-  return base.host.realPath(name);
-}
-
-/**
  * Gives `overlay` another backing node and writes it into the header, in a drained section. When it fails, both are as they were.
  * `overlay` must be writable. `name` is written into the header; null: one that finds `backing`.
  */
@@ -157,7 +142,7 @@ export async function changeBacking(
   backing: BlockNode | null,
   name: string | null,
 ): Promise<void> {
-  const file = backing === null ? null : (name ?? (await backingNameFor(overlay, backing)));
+  const file = backing === null ? null : (name ?? (await backingNameFor(overlay.filename, backing)));
   const format = backing?.driver ?? null;
   await graph.drained([overlay], async () => {
     const { backingFile, backingFormat } = overlay;

@@ -106,6 +106,9 @@ export const TYPES = {
   AuthZListFileProperties: { kind: 'struct', members: { filename: { type: 'str' }, refresh: { type: 'bool', optional: true } } },
   ObjectType: { kind: 'enum', values: ['authz-list', 'authz-list-file', 'authz-listfile', 'authz-simple', 'secret', 'tls-creds-psk', 'tls-creds-x509'] },
   ObjectOptions: { kind: 'union', tag: 'qom-type', members: { 'qom-type': { type: 'ObjectType' }, id: { type: 'str' } }, branches: { 'authz-list': 'AuthZListProperties', 'authz-list-file': 'AuthZListFileProperties', 'authz-listfile': 'AuthZListFileProperties', 'authz-simple': 'AuthZSimpleProperties', secret: 'SecretProperties', 'tls-creds-psk': 'TlsCredsPskProperties', 'tls-creds-x509': 'TlsCredsX509Properties' } },
+  NewImageMode: { kind: 'enum', values: ['existing', 'absolute-paths'] },
+  BlockdevSnapshotSync: { kind: 'struct', members: { device: { type: 'str', optional: true }, 'node-name': { type: 'str', optional: true }, 'snapshot-file': { type: 'str' }, 'snapshot-node-name': { type: 'str', optional: true }, format: { type: 'str', optional: true }, mode: { type: 'NewImageMode', optional: true } } },
+  BlockdevSnapshot: { kind: 'struct', members: { node: { type: 'str' }, overlay: { type: 'str' } } },
 } as const satisfies TypeTable;
 
 /** Type of the arguments of each command; null where there are none. */

@@ -1329,6 +1329,37 @@ export type ObjectOptions =
   | (ObjectOptionsBase & { 'qom-type': 'tls-creds-psk' } & TlsCredsPskProperties)
   | (ObjectOptionsBase & { 'qom-type': 'tls-creds-x509' } & TlsCredsX509Properties);
 
+/** Where an image for an operation comes from. */
+export type NewImageMode =
+  /** it is there already */
+  | 'existing'
+  /** it is made, and names its backing file by a path that does not depend on where it is looked at from; a file that is there is replaced */
+  | 'absolute-paths';
+
+/** An overlay in a file. Exactly one of `device` and `node-name` says of what. */
+export interface BlockdevSnapshotSync {
+  /** name of a device */
+  device?: string;
+  /** name of a node */
+  'node-name'?: string;
+  /** name of the overlay's file */
+  'snapshot-file': string;
+  /** name for the overlay's node */
+  'snapshot-node-name'?: string;
+  /** format of the overlay (default: qcow2) */
+  format?: string;
+  /** whether it is made (default: absolute-paths) */
+  mode?: NewImageMode;
+}
+
+/** A node as the overlay of another. */
+export interface BlockdevSnapshot {
+  /** the node that becomes the backing node */
+  node: string;
+  /** the node that takes its place; it has no backing node, and nobody uses it */
+  overlay: string;
+}
+
 /** Every type by its name. */
 export interface QapiTypes {
   OnOffAuto: OnOffAuto;
@@ -1433,6 +1464,9 @@ export interface QapiTypes {
   AuthZListFileProperties: AuthZListFileProperties;
   ObjectType: ObjectType;
   ObjectOptions: ObjectOptions;
+  NewImageMode: NewImageMode;
+  BlockdevSnapshotSync: BlockdevSnapshotSync;
+  BlockdevSnapshot: BlockdevSnapshot;
 }
 
 /** Arguments and answer of each command. */

@@ -1,0 +1,194 @@
+// External snapshots: an overlay takes the place of a node for all who use it, and the node becomes its backing node, read-only.
+//
+//      device                 device
+//         |          ->          |
+//        top                  overlay --backing--> top
+//
+// Several are one transaction: all of one moment, and all or none.
+
+import type { BlockdevSnapshotSync } from '../schema/generated/types.js';
+import { BlockError } from '../util/errors.js';
+import { backingNameFor } from './backing-name.js';
+import { chainOf, MAX_CHAIN_DEPTH } from './chain.js';
+import { createImage, type ImageCreateOptions } from './create.js';
+import { parseProtocolName } from './filename.js';
+import { BACKING_PERM, BACKING_SHARED, type Graph } from './graph.js';
+import type { BlockNode } from './node.js';
+import { checkNodeName, openNode } from './open.js';
+import { allDrivers } from './registry.js';
+
+/** As in QMP's `blockdev-snapshot-sync`, with the node itself. */
+export interface SnapshotRequest extends Omit<BlockdevSnapshotSync, 'device' | 'node-name'> {
+  node: BlockNode;
+}
+
+/** A node, and what is to take its place. */
+export interface OverlayPair {
+  node: BlockNode;
+  overlay: BlockNode;
+}
+
+/** Takes back one step. */
+type Undo = () => Promise<void>;
+
+interface OpenedOverlay extends OverlayPair {
+  /** The file that was made for it; null where there was one already. */
+  madeFile: string | null;
+}
+
+/**
+ * Makes (or opens, by `mode`) an overlay for each request and puts all in place in one drained section. A node that is asked for twice gets two
+ * overlays, one on the other. Gives the overlays' nodes. Rejects with `busy` (a job works on the node, or it is a backing node),
+ * `invalid-argument`, `exists` (node name), `locked`, `no-space`, `io`, ...: then every node is where it was and what was made is
+ * gone; only a file that was there and was to be replaced may be empty.
+ */
+export async function takeSnapshots(graph: Graph, requests: readonly SnapshotRequest[]): Promise<BlockNode[]> {
+  for (const request of requests) checkRequest(graph, request);
+  const opened: OpenedOverlay[] = [];
+  try {
+    for (const request of requests) opened.push(await openOverlay(graph, request, opened));
+    await appendOverlays(graph, opened);
+  } catch (error) {
+    for (const { overlay, madeFile } of opened.reverse()) {
+      // Best effort: what the caller must learn is why there is no snapshot.
+      await graph.release(overlay).catch(() => {});
+      if (madeFile !== null && overlay.closed) await graph.host.unlink(madeFile).catch(() => {});
+    }
+    throw error;
+  }
+  return opened.map(({ overlay }) => overlay);
+}
+
+/** QMP's `blockdev-snapshot`, of several nodes at one moment: each `overlay` is a node that nobody uses. Rejects as `takeSnapshots`. */
+export async function appendOverlays(graph: Graph, pairs: readonly OverlayPair[]): Promise<void> {
+  const check = () => {
+    for (const pair of pairs) checkPair(pair);
+  };
+  check();
+  const undo: Undo[] = [];
+  await graph.drained(
+    pairs.map(({ node }) => node),
+    async () => {
+      try {
+        check();
+        // What is most likely to fail goes first.
+        for (const { node } of pairs) await node.flush();
+        for (const pair of pairs) {
+          checkPair(pair);
+          putInPlace(graph, pair, undo);
+        }
+        for (const { node } of pairs) await makeReadOnly(node, undo);
+      } catch (error) {
+        for (const step of undo.reverse()) await step().catch(() => {});
+        throw error;
+      }
+    },
+  );
+}
+
+function checkRequest(graph: Graph, request: SnapshotRequest): void {
+  const { node, format = 'qcow2', 'snapshot-node-name': name } = request;
+  checkFree(node);
+  if (name !== undefined) {
+    if (graph.nodes.has(name)) throw new BlockError('exists', 'New overlay node-name already in use');
+    checkNodeName(name);
+  }
+  const definition = [...allDrivers()].find((driver) => driver.name === format && driver.kind !== 'protocol');
+  if (definition === undefined) throw new BlockError('invalid-argument', `Unknown file format '${format}'`);
+  if (definition.hasBacking !== true) {
+    throw new BlockError('invalid-argument', `Backing file not supported for file format '${format}'`);
+  }
+  if (chainOf(node).length >= MAX_CHAIN_DEPTH) {
+    throw new BlockError('limit', `Backing chain of more than ${MAX_CHAIN_DEPTH} images`, { path: node.filename });
+  }
+}
+
+/** Neither a job's, nor another image's backing node. */
+function checkFree(node: BlockNode): void {
+  node.checkBlockers();
+  for (const { role, user } of node.parents) {
+    if (role !== 'backing') continue;
+    const overlay = user.userName.replace(/^node /, '');
+    throw new BlockError('busy', `Node '${node.nodeName}' is busy: node is used as backing hd of ${overlay}`, {
+      path: node.filename,
+    });
+  }
+}
+
+function checkPair({ node, overlay }: OverlayPair): void {
+  checkFree(node);
+  const fail = (message: string): never => {
+    throw new BlockError('invalid-argument', message, { path: overlay.filename });
+  };
+  if (overlay.parents.size > 0 || overlay === node) fail('The overlay is already in use');
+  if (overlay.backing !== null) fail('The overlay already has a backing image');
+  if (![...allDrivers()].some(({ name, hasBacking }) => name === overlay.driver && hasBacking === true)) {
+    fail('The overlay does not support backing images');
+  }
+  if (overlay.length < node.length) {
+    fail(`The overlay has ${overlay.length} bytes, but '${node.nodeName}' has ${node.length}`);
+  }
+}
+
+async function openOverlay(
+  graph: Graph,
+  request: SnapshotRequest,
+  before: readonly OverlayPair[],
+): Promise<OpenedOverlay> {
+  const { format = 'qcow2', 'snapshot-file': name, mode = 'absolute-paths' } = request;
+  let { node } = request;
+  for (const earlier of before) if (earlier.node === node) node = earlier.overlay;
+  const madeFile = mode === 'absolute-paths' ? await makeFile(graph, name, format, node) : null;
+  try {
+    const overlay = await openNode(graph, name, {
+      format,
+      nodeName: request['snapshot-node-name'],
+      readOnly: node.readOnly,
+      discard: node.discardMode,
+      detectZeroes: node.detectZeroes,
+      cache: { direct: node.hostFile()?.direct },
+      backing: false,
+    });
+    return { node, overlay, madeFile };
+  } catch (error) {
+    if (madeFile !== null) await graph.host.unlink(madeFile).catch(() => {});
+    throw error;
+  }
+}
+
+/** Makes an image over `base`. Gives the file's path where there was none before, otherwise null. */
+async function makeFile(graph: Graph, name: string, format: string, base: BlockNode): Promise<string | null> {
+  const target = parseProtocolName(name);
+  const path = 'filename' in target ? target.filename : name;
+  const isNew = await graph.host.stat(path).then(
+    () => false,
+    (error: unknown) => error instanceof BlockError && error.code === 'not-found',
+  );
+  const options = {
+    driver: format,
+    size: base.length,
+    'backing-file': await backingNameFor(name, base),
+    'backing-fmt': base.driver,
+  } as ImageCreateOptions;
+  try {
+    await createImage(graph, name, options);
+  } catch (error) {
+    if (isNew) await graph.host.unlink(path).catch(() => {});
+    throw error;
+  }
+  return isNew ? path : null;
+}
+
+/** Moves the links. Nothing runs between, so nobody sees the overlay without its backing node. */
+function putInPlace(graph: Graph, { node, overlay }: OverlayPair, undo: Undo[]): void {
+  graph.replaceNode(node, overlay);
+  undo.push(async () => graph.replaceNode(overlay, node));
+  overlay.setChild('backing', node, BACKING_PERM, BACKING_SHARED);
+  undo.push(async () => overlay.setChild('backing', null));
+}
+
+async function makeReadOnly(node: BlockNode, undo: Undo[]): Promise<void> {
+  if (node.readOnly) return;
+  undo.push(() => node.reopen(false));
+  await node.reopen(true);
+}
