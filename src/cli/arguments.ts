@@ -55,7 +55,7 @@ export interface CacheMode {
   writethrough: boolean;
 }
 
-const CACHE_MODES: Readonly<Record<string, CacheMode>> = {
+export const CACHE_MODES: Readonly<Record<string, CacheMode>> = {
   none: { direct: true, noFlush: false, writethrough: false },
   off: { direct: true, noFlush: false, writethrough: false },
   writeback: { direct: false, noFlush: false, writethrough: false },
@@ -114,9 +114,8 @@ export const QUIET: OptionSpec = { key: 'quiet', short: 'q', help: 'Print errors
 export const OBJECT: OptionSpec = {
   key: 'object',
   long: 'object',
-  argument: 'OBJECTDEF',
-  help: 'A secret or another object.',
-  refused: true,
+  argument: 'TYPE,id=ID,...',
+  help: 'Make an object that image options name: tls-creds-x509, tls-creds-psk or secret. May be given several times.',
 };
 export const CACHE: OptionSpec = {
   key: 'cache',

@@ -1,5 +1,6 @@
 // What the shell starts.
 
+import { basename } from 'node:path';
 import { main } from './main.js';
 import { reportFailure } from './output.js';
 
@@ -9,6 +10,6 @@ process.on('uncaughtException', (error) => {
   process.exit(1);
 });
 
-void main(process.argv.slice(2)).then((code) => {
+void main(process.argv.slice(2), basename(process.argv[1])).then((code) => {
   process.exitCode = code;
 });

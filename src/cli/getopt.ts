@@ -12,9 +12,36 @@ export interface OptionSpec {
   /** Placeholder of its argument in the help; without it the option takes none. */
   argument?: string;
   help: string;
-  /** qemu-img has it, Diskwright not yet: it is refused by name. */
+  /** The peer of the verb has it, Diskwright not yet: it is refused by name. */
   refused?: boolean;
+  /** Heading in the help; options of a group stand together. Default: `Options`. */
+  group?: string;
 }
+
+/** How mistakes are told: each program that Diskwright stands in for has its own words. */
+export interface GetoptWords {
+  /** `option` is as it was typed: `-z`, `--frob=1`. */
+  unknown(option: string): string;
+  missingArgument(option: string): string;
+  unwantedArgument(option: string, typed: string): string;
+}
+
+const QEMU_IMG_WORDS: GetoptWords = {
+  unknown: (option) => `unrecognized option '${option}'`,
+  missingArgument: (option) => `missing argument for option '${option}'`,
+  unwantedArgument: (_, typed) => `unrecognized option '${typed}'`,
+};
+
+/** As the C library's getopt_long has them. */
+export const PLAIN_WORDS: GetoptWords = {
+  unknown: (option) =>
+    option.startsWith('--') ? `unrecognized option '${option}'` : `invalid option -- '${option[1]}'`,
+  missingArgument: (option) =>
+    option.startsWith('--')
+      ? `option '${option}' requires an argument`
+      : `option requires an argument -- '${option[1]}'`,
+  unwantedArgument: (option) => `option '${option}' doesn't allow an argument`,
+};
 
 /** A command line that cannot be understood; `lines` are printed, each behind the program's name. */
 export class UsageError extends Error {
@@ -53,7 +80,11 @@ export class ParsedOptions {
 }
 
 /** Throws `UsageError` for unknown and refused options and for missing arguments. */
-export function parseOptions(args: readonly string[], specs: readonly OptionSpec[]): ParsedOptions {
+export function parseOptions(
+  args: readonly string[],
+  specs: readonly OptionSpec[],
+  words: GetoptWords = QEMU_IMG_WORDS,
+): ParsedOptions {
   const values = new Map<string, string[]>();
   const positional: string[] = [];
   let at = 0;
@@ -63,7 +94,7 @@ export function parseOptions(args: readonly string[], specs: readonly OptionSpec
     let value = '';
     if (spec.argument !== undefined) {
       const given = attached ?? args[at++];
-      if (given === undefined) throw new UsageError(`missing argument for option '${shown}'`, true);
+      if (given === undefined) throw new UsageError(words.missingArgument(shown), true);
       value = given;
     }
     const list = values.get(spec.key);
@@ -82,14 +113,15 @@ export function parseOptions(args: readonly string[], specs: readonly OptionSpec
       const name = word.slice(2, equals < 0 ? undefined : equals);
       const spec = specs.find((candidate) => candidate.long === name);
       const attached = equals < 0 ? undefined : word.slice(equals + 1);
-      if (spec === undefined || (attached !== undefined && spec.argument === undefined)) {
-        throw new UsageError(`unrecognized option '${word}'`, true);
+      if (spec === undefined) throw new UsageError(words.unknown(word), true);
+      if (attached !== undefined && spec.argument === undefined) {
+        throw new UsageError(words.unwantedArgument(`--${name}`, word), true);
       }
       take(spec, `--${name}`, attached);
     } else if (word.startsWith('-') && word.length > 1) {
       for (let letter = 1; letter < word.length; letter++) {
         const spec = specs.find((candidate) => candidate.short === word[letter]);
-        if (spec === undefined) throw new UsageError(`unrecognized option '-${word[letter]}'`, true);
+        if (spec === undefined) throw new UsageError(words.unknown(`-${word[letter]}`), true);
         const rest = word.slice(letter + 1);
         take(spec, `-${word[letter]}`, rest === '' ? undefined : rest);
         if (spec.argument !== undefined) break;

@@ -126,7 +126,7 @@ export async function runTargetJob<S extends MirrorSyncMode>(
     'on-target-error': policyOption(options, 'on-target-error'),
   };
   const progress = progressKind(options, true);
-  return withSession(async (session) => {
+  return withSession(options.all('object'), async (session) => {
     const source = await openImage(session, filename, imageArguments(options));
     const node = await openTarget(session, source, target, sync);
     if (node === null) return 1;

@@ -1,8 +1,8 @@
 // The entry of the command line: finds the verb, loads it and nothing else, and turns what it answers into an exit code.
 
 import { parseOptions, UsageError } from './getopt.js';
-import { PROGRAM, reportFailure, write } from './output.js';
-import { type Verb, verbHelp } from './verb.js';
+import { PROGRAM, reportFailure, setProgram, write } from './output.js';
+import { commandOf, type Verb, verbHelp } from './verb.js';
 
 interface VerbEntry {
   summary: string;
@@ -20,13 +20,24 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
   stream: { summary: 'pull data up from the backing files into an overlay', load: () => import('./verbs/stream.js') },
   mirror: { summary: 'copy an image, as a mirror job', load: () => import('./verbs/mirror.js') },
   backup: { summary: 'copy an image as it is at one moment', load: () => import('./verbs/backup.js') },
+  nbd: { summary: 'serve an image over the network, or list what a server has', load: () => import('./verbs/nbd.js') },
 };
+
+/** Programs of QEMU that a link to this one may stand for, and the verb that takes their command line. */
+const STAND_INS: Readonly<Record<string, string>> = { 'qemu-nbd': 'nbd' };
 
 /** Verbs of qemu-img that are still to come. */
 const REFUSED = ['amend', 'bench', 'bitmap', 'dd', 'measure', 'rebase', 'resize', 'snapshot'];
 
-/** Runs one command line (without node and script) and resolves with its exit code. */
-export async function main(args: readonly string[]): Promise<number> {
+/**
+ * Runs one command line (without node and script) and resolves with its exit code. `calledAs` is the name that the program was called
+ * by, where that was not its own.
+ */
+export async function main(args: readonly string[], calledAs = PROGRAM): Promise<number> {
+  if (Object.hasOwn(STAND_INS, calledAs)) {
+    setProgram(calledAs);
+    return runVerb((await VERBS[STAND_INS[calledAs]].load()).verb, args);
+  }
   const [name, ...rest] = args;
   try {
     if (name === undefined) throw new UsageError('Not enough arguments', true);
@@ -35,13 +46,21 @@ export async function main(args: readonly string[]): Promise<number> {
     if (name.startsWith('-')) throw new UsageError(`unrecognized option '${name}'`, true);
     if (REFUSED.includes(name)) throw new UsageError(`command '${name}' is not supported yet`);
     if (!Object.hasOwn(VERBS, name)) throw new UsageError(`Command not found: ${name}`, true);
-    const { verb } = await VERBS[name].load();
-    if (asksForHelp(rest)) return print(verbHelp(verb));
-    return await verb.run(parseOptions(rest, verb.options));
+    return await runVerb((await VERBS[name].load()).verb, rest);
   } catch (error) {
     reportFailure(error);
+    return 1;
+  }
+}
+
+async function runVerb(verb: Verb, args: readonly string[]): Promise<number> {
+  try {
+    if (asksForHelp(args)) return print(verbHelp(verb));
+    return await verb.run(parseOptions(args, verb.options, verb.words));
+  } catch (error) {
+    reportFailure(error, verb.peer === undefined ? PROGRAM : commandOf(verb));
     // compare says "the images differ" with 1.
-    return name === 'compare' && !(error instanceof UsageError) ? 2 : 1;
+    return verb.name === 'compare' && !(error instanceof UsageError) ? 2 : 1;
   }
 }
 
@@ -68,7 +87,8 @@ ${verbs.join('\n')}
   ${PROGRAM} --help           shows this help
   ${PROGRAM} --version        shows the version, the I/O engine and the codecs
 
-Options and output of the commands that qemu-img has are qemu-img's; those of stream, mirror and backup
-are QMP's. Sizes take the suffixes k, M, G, T, P and E (powers of 1024).
+Options and output of the commands that qemu-img has are qemu-img's, of nbd
+qemu-nbd's; those of stream, mirror and backup are QMP's. Sizes take the
+suffixes k, M, G, T, P and E (powers of 1024).
 `;
 }

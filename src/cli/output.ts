@@ -5,8 +5,20 @@ import { UsageError } from './getopt.js';
 
 export const PROGRAM = 'diskwright';
 
+/** What messages begin with: the name that the program was called by. */
+let programName: string = PROGRAM;
+
 let readerGone = false;
 let watched = { out: false, errors: false };
+
+export function program(): string {
+  return programName;
+}
+
+/** Called by another name, as by a symbolic link `qemu-nbd`. */
+export function setProgram(name: string): void {
+  programName = name;
+}
 
 /** Streams are loaded at their first use, which takes some milliseconds: a command that prints nothing spends none. */
 export function write(text: string): void {
@@ -41,14 +53,14 @@ export function complain(text: string): void {
 
 /** `diskwright: message`, as scripts look for it. */
 export function reportError(message: string): void {
-  complain(`${PROGRAM}: ${message}`);
+  complain(`${programName}: ${message}`);
 }
 
-/** Reports whatever was thrown. */
-export function reportFailure(error: unknown): void {
+/** Reports whatever was thrown. `command` is what explains itself with --help. */
+export function reportFailure(error: unknown, command = programName): void {
   if (error instanceof UsageError) {
     for (const line of error.lines) reportError(line);
-    if (error.hint) complain(`Try '${PROGRAM} --help' for more information`);
+    if (error.hint) complain(`Try '${command} --help' for more information`);
   } else if (error instanceof BlockError && error.code !== 'internal') {
     reportError(error.message);
   } else {

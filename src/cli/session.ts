@@ -4,6 +4,7 @@ import type { Graph } from '../block/graph.js';
 import type { BlockNode } from '../block/node.js';
 import type { OpenOptions } from '../block/open.js';
 import type { Host } from '../host/host.js';
+import type { RealHostOptions } from '../host/real/index.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import type { CacheMode } from './arguments.js';
 import type { ParsedOptions } from './getopt.js';
@@ -22,21 +23,26 @@ export interface Session {
 }
 
 /**
- * Runs `action` with a host and an empty graph, then closes everything. An error at closing (a flush that failed) is an error of the
+ * Runs `action` with a host and a graph that has nothing but `objects` (each as `--object` has it), then closes everything. An error at closing (a flush that failed) is an error of the
  * whole.
  */
-export async function withSession<T>(action: (session: Session) => Promise<T>): Promise<T> {
+export async function withSession<T>(
+  objects: readonly string[],
+  action: (session: Session) => Promise<T>,
+  options: RealHostOptions = { inlineReadBytes: INLINE_READ_BYTES },
+): Promise<T> {
   const [{ openRealHost }, { Graph }, { registerDrivers }] = await Promise.all([
     import('../host/real/index.js'),
     import('../block/graph.js'),
     import('../drivers/index.js'),
   ]);
   registerDrivers();
-  const host = openRealHost({ inlineReadBytes: INLINE_READ_BYTES });
+  const host = openRealHost(options);
   try {
     const graph = new Graph(host, { warn: complain });
     let result: T;
     try {
+      for (const object of objects) await graph.objects.add(object);
       result = await action({ host, graph });
     } catch (error) {
       // The first error says what is wrong; one at closing could only follow from it.

@@ -1,7 +1,7 @@
 // What a verb of the command line is, and its help text.
 
-import type { OptionSpec, ParsedOptions } from './getopt.js';
-import { PROGRAM } from './output.js';
+import type { GetoptWords, OptionSpec, ParsedOptions } from './getopt.js';
+import { PROGRAM, program } from './output.js';
 
 export interface Verb {
   name: string;
@@ -10,6 +10,10 @@ export interface Verb {
   /** What it does, in a few sentences; paragraphs are separated by empty lines. */
   description: string;
   options: readonly OptionSpec[];
+  /** How wrong options are told. Default: as qemu-img does. */
+  words?: GetoptWords;
+  /** Whose command line it is. Default: qemu-img's. */
+  peer?: string;
   /** Further sections of the help: title and text. */
   notes?: readonly (readonly [string, string])[];
   /** Command line, and what it does. */
@@ -18,26 +22,55 @@ export interface Verb {
   run(options: ParsedOptions): Promise<number>;
 }
 
-const WIDTH = 100;
+const WIDTH = 80;
+const PLAIN_GROUP = 'Options';
+
+/** What is typed to start a verb; a link by another name stands for one. */
+export function commandOf({ name }: Verb): string {
+  return program() === PROGRAM ? `${PROGRAM} ${name}` : program();
+}
 
 /** The help of one verb. */
 export function verbHelp(verb: Verb): string {
   const supported = verb.options.filter((option) => !option.refused);
   const refused = verb.options.filter((option) => option.refused);
   const sections = [
-    `usage: ${PROGRAM} ${verb.name} ${verb.synopsis}`,
+    usage(verb),
     verb.description
       .split('\n\n')
       .map((paragraph) => wrap(paragraph, 0))
       .join('\n\n'),
-    `Options:\n${supported.map(optionHelp).join('\n')}`,
+    ...groupsOf(supported).map(([title, options]) => `${title}:\n${options.map(optionHelp).join('\n')}`),
   ];
   for (const [title, text] of verb.notes ?? []) sections.push(`${title}:\n${indent(text)}`);
   if (refused.length > 0) {
-    sections.push(wrap(`Known to qemu-img, not supported yet: ${refused.map(optionNames).join(', ')}.`, 0));
+    const peer = verb.peer ?? 'qemu-img';
+    sections.push(wrap(`Known to ${peer}, not supported yet: ${refused.map(optionNames).join(', ')}.`, 0));
   }
-  sections.push(`Examples:\n${verb.examples.map(([line, what]) => `  ${line}\n      ${what}`).join('\n')}`);
+  sections.push(`Examples:\n${verb.examples.map((example) => exampleHelp(verb, example)).join('\n')}`);
   return `${sections.join('\n\n')}\n`;
+}
+
+/** The synopsis; what is in brackets stays together. */
+function usage(verb: Verb): string {
+  const command = `usage: ${commandOf(verb)}`;
+  const margin = command.length + 1;
+  const parts = verb.synopsis.match(/\[[^\]]*\]\S*|\S+/g) ?? [];
+  return `${command} ${fill(parts, margin).trimStart()}`;
+}
+
+/** Groups in the order of their first option. */
+function groupsOf(options: readonly OptionSpec[]): [string, OptionSpec[]][] {
+  const groups = new Map<string, OptionSpec[]>();
+  for (const option of options) {
+    const title = option.group ?? PLAIN_GROUP;
+    groups.set(title, [...(groups.get(title) ?? []), option]);
+  }
+  return [...groups];
+}
+
+function exampleHelp(verb: Verb, [line, what]: readonly [string, string]): string {
+  return `  ${line.replaceAll(`${PROGRAM} ${verb.name}`, commandOf(verb))}\n${wrap(what, 6)}`;
 }
 
 function optionNames({ short, long }: OptionSpec): string {
@@ -50,17 +83,23 @@ function optionHelp(option: OptionSpec): string {
   return `  ${optionNames(option)}${argument === undefined ? '' : joint + argument}\n${wrap(option.help, 6)}`;
 }
 
+/** Lines as they are; those that are too long are wrapped. */
 function indent(text: string): string {
   return text
     .split('\n')
-    .map((line) => `  ${line}`)
+    .map((line) => (line.length + 2 > WIDTH ? wrap(line, 2) : `  ${line}`))
     .join('\n');
 }
 
 function wrap(text: string, margin: number): string {
+  return fill(text.split(/\s+/), margin);
+}
+
+/** Words in lines of the width, indented by `margin`. */
+function fill(words: readonly string[], margin: number): string {
   const lines: string[] = [];
   let line = '';
-  for (const word of text.split(/\s+/)) {
+  for (const word of words) {
     if (line !== '' && margin + line.length + 1 + word.length > WIDTH) {
       lines.push(line);
       line = word;

@@ -1,7 +1,7 @@
 // `diskwright --version`: what this is, and which engine and codecs it runs on.
 
 import { openRealHost } from '../host/real/index.js';
-import { PROGRAM } from './output.js';
+import { PROGRAM, program } from './output.js';
 
 /** Set by the bundler; from sources the package itself is asked. */
 declare const DISKWRIGHT_VERSION: string | undefined;
@@ -10,7 +10,9 @@ export async function versionText(): Promise<string> {
   const host = openRealHost();
   try {
     return [
-      `${PROGRAM} version ${packageVersion()}`,
+      program() === PROGRAM
+        ? `${PROGRAM} version ${packageVersion()}`
+        : `${program()} ${packageVersion()} (Diskwright)`,
       `engine: ${host.engine}`,
       `codecs: ${host.codecs.description}`,
       `node: ${process.version}`,

@@ -6,23 +6,27 @@ import type { Verb } from '../../src/cli/verb.js';
 import { verbHelp } from '../../src/cli/verb.js';
 import { Workshop } from '../support/cli.js';
 
-const NAMES = ['convert', 'create', 'info', 'map', 'check', 'compare', 'commit', 'stream', 'mirror', 'backup'];
+const NAMES = ['convert', 'create', 'info', 'map', 'check', 'compare', 'commit', 'stream', 'mirror', 'backup', 'nbd'];
 
-const GOLDEN_MAP = `usage: diskwright map [-f FMT | --image-opts] [-s OFFSET] [-l LEN] [--output=FORMAT] [-U] FILENAME...
+const GOLDEN_MAP = `usage: diskwright map [-f FMT | --image-opts] [-s OFFSET] [-l LEN]
+                      [--output=FORMAT] [-U] FILENAME...
 
-Lists the runs of an image: which of its bytes hold data, which read as zeroes, which are absent, in
-which layer of its backing chain that is decided and where in the file they lie.
+Lists the runs of an image: which of its bytes hold data, which read as zeroes,
+which are absent, in which layer of its backing chain that is decided and where
+in the file they lie.
 
-The human output lists data alone, and fails where data lies in the file in another form
-(compressed). The JSON output lists everything: "depth" counts the layers above the one that
-decides, "present" is false where no layer has anything. Of several images, each output is preceded
-by the image name (human), or is one array in an array (JSON).
+The human output lists data alone, and fails where data lies in the file in
+another form (compressed). The JSON output lists everything: "depth" counts the
+layers above the one that decides, "present" is false where no layer has
+anything. Of several images, each output is preceded by the image name (human),
+or is one array in an array (JSON).
 
 Options:
   -f FMT
       Format of the image: raw or qcow2. Without it the image is probed.
   --image-opts
-      FILENAME is a string of options: driver=qcow2,file.filename=a.qcow2. Excludes -f.
+      FILENAME is a string of options: driver=qcow2,file.filename=a.qcow2.
+      Excludes -f.
   -s, --start-offset=OFFSET
       Begin here (default 0).
   -l, --max-length=LEN
@@ -30,15 +34,17 @@ Options:
   --output=FORMAT
       human (default) or json.
   -U, --force-share
-      Read an image that another process writes to. What is read may not fit together.
+      Read an image that another process writes to. What is read may not fit
+      together.
   -h, --help
       Show this help and exit.
+  --object=TYPE,id=ID,...
+      Make an object that image options name: tls-creds-x509, tls-creds-psk or
+      secret. May be given several times.
 
 Exit codes:
   0  done
   1  an image could not be opened or read, or the options are wrong
-
-Known to qemu-img, not supported yet: --object.
 
 Examples:
   diskwright map disk.qcow2
@@ -64,6 +70,8 @@ describe('command line help', () => {
       expect(verb.name).to.equal(name);
       const text = verbHelp(verb);
       expect(text).to.match(new RegExp(`^usage: diskwright ${name} `));
+      const tooWide = text.split('\n').filter((line) => line.length > 80 && !line.startsWith('  diskwright '));
+      expect(tooWide).to.deep.equal([]);
       for (const { short, long } of verb.options) {
         expect(text).to.include(short === undefined ? `--${long}` : `-${short}`);
       }

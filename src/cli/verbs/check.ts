@@ -80,7 +80,7 @@ async function run(options: ParsedOptions): Promise<number> {
   const several = images.length > 1;
   const reports: object[] = [];
   const codes: number[] = [];
-  await withSession(async (session) => {
+  await withSession(options.all('object'), async (session) => {
     for (const [index, image] of images.entries()) {
       if (several && !json && !quiet) write(`${index === 0 ? '' : '\n'}${image}:\n`);
       const { exitCode, report } = await checkOne(session, image, options, json, quiet, several);

@@ -29,7 +29,7 @@ export const verb: Verb = {
     JOB_EXIT_CODES,
     [
       'After Ctrl-C or a failure',
-      'FILENAME is as it was and reads as before. The backing file holds a part of its data: other overlays\nof it, if there are any, read that. The same command goes on.',
+      'FILENAME is as it was and reads as before. The backing file holds a part of its data: other overlays of it, if there are any, read that. The same command goes on.',
     ],
   ],
   examples: [
@@ -44,7 +44,7 @@ async function run(options: ParsedOptions): Promise<number> {
   const speed = speedOption(options);
   const filename = oneImage(options);
   const progress = progressKind(options);
-  return withSession(async (session) => {
+  return withSession(options.all('object'), async (session) => {
     const top = await openImage(session, filename, { ...imageArguments(options), cache, writable: true });
     const below = backingOf(top);
     if (below === null) throw new BlockError('invalid-argument', 'Image does not have a backing file');

@@ -76,7 +76,7 @@ async function run(options: ParsedOptions): Promise<number> {
     throw new UsageError('--image-opts and -F are mutually exclusive');
   }
   const [first, second] = options.positional;
-  return withSession(async (session) => {
+  return withSession(options.all('object'), async (session) => {
     let a: BlockNode;
     let b: BlockNode;
     try {

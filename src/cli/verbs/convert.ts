@@ -153,7 +153,7 @@ async function run(options: ParsedOptions): Promise<number> {
     return 0;
   }
   const plan = planOf(options, format);
-  return withSession(async (session) => {
+  return withSession(options.all('object'), async (session) => {
     const source = await openImage(session, plan.source, { ...imageArguments(options), cache: plan.sourceCache });
     creatableFormat(plan.format);
     const target = await makeTarget(session, source, plan);

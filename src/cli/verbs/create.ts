@@ -65,7 +65,7 @@ async function run(options: ParsedOptions): Promise<number> {
   const size = sizeText === undefined ? undefined : sizeValue(sizeText, 'image size');
   const values = valuesOf(options, format, filename, size);
   const backing = values.get('backing_file');
-  return withSession(async (session) => {
+  return withSession(options.all('object'), async (session) => {
     if (backing !== undefined && !options.has('unsafe')) {
       const found = await backingSize(session, filename, backing, values);
       if (found === null) return 1;

@@ -73,7 +73,7 @@ async function run(options: ParsedOptions): Promise<number> {
   const json = outputFormat(options) === 'json';
   const how = { ...imageArguments(options), backing: false };
   const chain = options.has('backing-chain');
-  return withSession(async (session) => {
+  return withSession(options.all('object'), async (session) => {
     const infos: ImageInfo[] = [];
     for (const image of images) infos.push(...(await collect(session, image, how, chain)));
     if (!json) write(infos.map(humanInfo).join('\n'));

@@ -47,7 +47,7 @@ async function run(options: ParsedOptions): Promise<number> {
   const length = sizeOption(options, 'length', 'max length');
   const how = imageArguments(options);
   if (images.length === 0) throw new UsageError('Expecting one image file name', true);
-  return withSession(async (session) => {
+  return withSession(options.all('object'), async (session) => {
     const several = images.length > 1;
     for (const [index, image] of images.entries()) {
       const node = await openImage(session, image, how);

@@ -41,7 +41,7 @@ export const verb: Verb = {
     JOB_EXIT_CODES,
     [
       'After Ctrl-C or a failure',
-      'FILENAME reads as before and still needs its backing files. What was copied stays in it;\nthe same command goes on from there.',
+      'FILENAME reads as before and still needs its backing files. What was copied stays in it; the same command goes on from there.',
     ],
   ],
   examples: [
@@ -58,7 +58,7 @@ async function run(options: ParsedOptions): Promise<number> {
   if (options.has('base') && options.has('bottom')) {
     throw new UsageError("'base' and 'bottom' cannot be specified at the same time");
   }
-  return withSession(async (session) => {
+  return withSession(options.all('object'), async (session) => {
     const top = await openImage(session, filename, { ...imageArguments(options), writable: true });
     const arguments_ = { ...common, ...(await streamArguments(session, top, options)) };
     return runJob(session, {

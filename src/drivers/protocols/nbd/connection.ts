@@ -10,7 +10,8 @@
 import type { Host } from '../../../host/host.js';
 import type { Link, LinkOwner } from '../../../host/net.js';
 import { BlockError } from '../../../util/errors.js';
-import { type Negotiated, printable } from './handshake.js';
+import type { Negotiated } from './handshake.js';
+import { printable } from './handshake-steps.js';
 import { ReadCover } from './read-cover.js';
 import { type RequestTable, SlotState } from './requests.js';
 import {

@@ -6,22 +6,9 @@
 import type { Host } from '../../../host/host.js';
 import type { Link, TlsSettings } from '../../../host/net.js';
 import { BlockError } from '../../../util/errors.js';
-import { OptionChannel, type OptionReply as Reply } from './option-channel.js';
-import {
-  CONTEXT_BASE_ALLOCATION,
-  HandshakeFlag,
-  IHAVEOPT_HIGH,
-  IHAVEOPT_LOW,
-  Info,
-  MAGIC_HIGH,
-  MAGIC_LOW,
-  MAX_PAYLOAD_BYTES,
-  MAX_STRING_BYTES,
-  OLDSTYLE_HIGH,
-  OLDSTYLE_LOW,
-  Option,
-  OptionReply,
-} from './wire.js';
+import { greet, isError, offer, refusal, startTls } from './handshake-steps.js';
+import { OptionChannel } from './option-channel.js';
+import { CONTEXT_BASE_ALLOCATION, Info, MAX_PAYLOAD_BYTES, MAX_STRING_BYTES, Option, OptionReply } from './wire.js';
 
 export interface HandshakeOptions {
   exportName: string;
@@ -58,13 +45,6 @@ const SECTOR_BYTES = 512;
 /** Replies to one option. */
 const MAX_REPLIES = 64;
 const ZERO_BYTES = 124;
-const OPTION_NAMES: Readonly<Record<number, string>> = {
-  [Option.startTls]: 'starttls',
-  [Option.go]: 'go',
-  [Option.structuredReply]: 'structured reply',
-  [Option.setMetaContext]: 'set meta context',
-  [Option.extendedHeaders]: 'extended headers',
-};
 
 /**
  * Goes through the handshake. Rejects with `not-found` (no such export), `permission` (turned away), `unsupported` (a server that is too
@@ -99,14 +79,15 @@ class Handshake {
   async run(): Promise<Negotiated> {
     const channel = this.#channel;
     const { tls, context } = this.#options;
-    const fixed = await this.#greeting();
+    const { fixed, noZeroes } = await greet(channel);
+    this.#noZeroes = noZeroes;
     if (!fixed) {
       if (tls !== null) throw channel.error('unsupported', 'the server is too old for TLS');
       return this.#agreed(await this.#exportName(), false);
     }
-    if (tls !== null) await this.#startTls(tls);
-    const extended = await this.#offer(Option.extendedHeaders);
-    const structured = extended || (await this.#offer(Option.structuredReply));
+    if (tls !== null) await startTls(channel, tls, this.#options.timeoutMs);
+    const extended = await offer(channel, Option.extendedHeaders);
+    const structured = extended || (await offer(channel, Option.structuredReply));
     const contextId = structured ? await this.#setContext(context ?? CONTEXT_BASE_ALLOCATION) : -1;
     const negotiated = await this.#go();
     if (negotiated === null) return this.#agreed(await this.#exportName(), structured, extended, contextId);
@@ -119,46 +100,6 @@ class Handshake {
       throw this.#channel.error('invalid-argument', `the server has no metadata context '${context}'`);
     }
     return { link: this.#channel.link, ...limits, structured, extended, contextId };
-  }
-
-  /** Resolves with whether options can be negotiated. */
-  async #greeting(): Promise<boolean> {
-    const channel = this.#channel;
-    const head = await channel.takeView(16);
-    if (head.getUint32(0) !== MAGIC_HIGH || head.getUint32(4) !== MAGIC_LOW) {
-      throw channel.error('io', 'there is no NBD server: its greeting is another');
-    }
-    if (head.getUint32(8) === OLDSTYLE_HIGH && head.getUint32(12) === OLDSTYLE_LOW) {
-      throw channel.error('unsupported', 'the server speaks the old protocol without options, which is not supported');
-    }
-    if (head.getUint32(8) !== IHAVEOPT_HIGH || head.getUint32(12) !== IHAVEOPT_LOW) {
-      throw channel.error('io', 'there is no NBD server: its greeting is another');
-    }
-    const flags = (await channel.takeView(2)).getUint16(0);
-    const fixed = (flags & HandshakeFlag.fixedNewstyle) !== 0;
-    this.#noZeroes = (flags & HandshakeFlag.noZeroes) !== 0;
-    channel.sendWord(flags & (HandshakeFlag.fixedNewstyle | HandshakeFlag.noZeroes));
-    return fixed;
-  }
-
-  async #startTls(settings: TlsSettings): Promise<void> {
-    const channel = this.#channel;
-    channel.sendOption(Option.startTls);
-    const reply = await channel.reply(Option.startTls);
-    if (reply.type !== OptionReply.ack) throw this.#refused(Option.startTls, reply);
-    if (reply.payload.length > 0) throw channel.error('io', 'the server acknowledges TLS with data');
-    await channel.startTls(settings, this.#options.timeoutMs);
-  }
-
-  /** True where the server takes an option without data. */
-  async #offer(option: number): Promise<boolean> {
-    this.#channel.sendOption(option);
-    const reply = await this.#channel.reply(option);
-    if (reply.type === OptionReply.errTlsRequired) throw this.#refused(option, reply);
-    if (reply.type === OptionReply.ack && reply.payload.length > 0) {
-      throw this.#channel.error('io', `the server acknowledges option ${option} with data`);
-    }
-    return reply.type === OptionReply.ack;
   }
 
   /** Id of the context; -1 where the server does not have it. What is wrong with the export, the next option tells. */
@@ -197,7 +138,7 @@ class Handshake {
         return { size, flags, ...(limits ?? this.#defaultLimits(size)) };
       }
       if (type === OptionReply.errUnsupported) return null;
-      if (isError(type)) throw this.#refused(Option.go, reply);
+      if (isError(type)) throw refusal(channel, Option.go, reply);
       if (type !== OptionReply.info || payload.length < 2) {
         throw channel.error('io', `the server answers with reply type ${type} to the name of an export`);
       }
@@ -267,45 +208,13 @@ class Handshake {
     );
   }
 
-  #refused(option: number, { type, payload }: Reply): BlockError {
-    const what = `option ${option} (${OPTION_NAMES[option]})`;
-    const text = printable(payload);
-    const reported = isError(type) && text !== '' ? `\nserver reported: ${text}` : '';
-    const make = (code: BlockError['code'], message: string) =>
-      new BlockError(code, `${message}${reported}`, { path: this.#channel.link.peer, operation: 'open' });
-    switch (type) {
-      case OptionReply.errUnknown:
-        return make('not-found', 'Requested export not available');
-      case OptionReply.errTlsRequired:
-        return make('permission', `TLS negotiation required before ${what}\nDid you forget a valid tls-creds?`);
-      case OptionReply.errPolicy:
-        return make('permission', `Denied by server for ${what}`);
-      case OptionReply.errUnsupported:
-        return make('unsupported', `Unsupported by the server: ${what}`);
-      case OptionReply.errShutdown:
-        return make('io', `The server is shutting down, and refuses ${what}`);
-      default:
-        return make('io', `The server refuses ${what} with reply type 0x${type.toString(16)}`);
-    }
-  }
-
   #endless(): BlockError {
     return this.#channel.error('io', `the server does not end its answer after ${MAX_REPLIES} replies`);
   }
 }
 
-function isError(type: number): boolean {
-  return type >= 0x80000000;
-}
-
 function isPowerOfTwo(value: number): boolean {
   return value > 0 && Number.isInteger(Math.log2(value));
-}
-
-/** A stranger's text, fit for a terminal. */
-export function printable(bytes: Uint8Array): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out
-  return new TextDecoder().decode(bytes).replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ');
 }
 
 function viewOf(bytes: Uint8Array): DataView {

@@ -6,9 +6,9 @@ import type { Link, LinkOwner, TlsSettings } from '../../../host/net.js';
 import { BlockError } from '../../../util/errors.js';
 import { IHAVEOPT_HIGH, IHAVEOPT_LOW, MAX_STRING_BYTES, OPTION_REPLY_HIGH, OPTION_REPLY_LOW } from './wire.js';
 
-/** A reply has a string and a few words at most. */
-const RECEIVE_BYTES = MAX_STRING_BYTES + 64;
-/** All options of one handshake: each is sent once, and two of them with two strings. */
+/** A reply has two strings and a few words at most. */
+const RECEIVE_BYTES = 2 * MAX_STRING_BYTES + 64;
+/** What is sent before the server has taken it: all options of a usual handshake, two of which have two strings. */
 const SEND_BYTES = 8 * MAX_STRING_BYTES;
 
 export interface OptionReply {
@@ -86,6 +86,7 @@ export class OptionChannel implements LinkOwner {
 
   /** An option with what `parts` hold: numbers are 32-bit words, strings go as they are. */
   sendOption(option: number, parts: readonly (number | Uint8Array)[] = []): void {
+    if (this.link.unsentBytes === 0) this.#used = 0;
     const start = this.#used;
     this.#put32(IHAVEOPT_HIGH);
     this.#put32(IHAVEOPT_LOW);

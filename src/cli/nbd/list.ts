@@ -1,0 +1,79 @@
+// `diskwright nbd --list`: what a server has, in qemu-nbd's form.
+
+import { type ListedExport, listExports, type ServerList } from '../../drivers/protocols/nbd/list.js';
+import { TransmissionFlag } from '../../drivers/protocols/nbd/wire.js';
+import { peerText } from '../../host/net-address.js';
+import { BlockError, toBlockError } from '../../util/errors.js';
+import { complain, program, write } from '../output.js';
+import { withSession } from '../session.js';
+import type { ListPlan } from './plan.js';
+import { tlsCredentials } from './security.js';
+
+/** Bit of the transmission flags -> its name in the list. */
+const FLAG_NAMES: readonly (readonly [number, string])[] = [
+  [TransmissionFlag.readOnly, 'readonly'],
+  [TransmissionFlag.sendFlush, 'flush'],
+  [TransmissionFlag.sendFua, 'fua'],
+  [TransmissionFlag.rotational, 'rotational'],
+  [TransmissionFlag.sendTrim, 'trim'],
+  [TransmissionFlag.sendWriteZeroes, 'zeroes'],
+  [TransmissionFlag.sendDf, 'df'],
+  [TransmissionFlag.canMultiConn, 'multi'],
+  [TransmissionFlag.sendResize, 'resize'],
+  [TransmissionFlag.sendCache, 'cache'],
+  [TransmissionFlag.sendFastZero, 'fast-zero'],
+  [TransmissionFlag.blockStatusPayload, 'block-status-payload'],
+];
+
+/** Resolves with the exit code. */
+export async function list(plan: ListPlan): Promise<number> {
+  const found = await withSession(plan.objects, async ({ host, graph }) => {
+    const { tlsCreds, tlsHostname: hostname, address } = plan;
+    const tls = tlsCreds === undefined ? null : tlsCredentials(() => graph.objects.tls(tlsCreds, 'client'));
+    // A server at a UNIX socket has no name of its own.
+    const named =
+      tls === null ? null : { ...tls, hostname: hostname ?? (address.type === 'inet' ? address.host : undefined) };
+    const link = await host.net.connect(address);
+    if (plan.verbose) complain(`${program()}: connected to ${peerText(address)}`);
+    try {
+      return await listExports(host, link, { tls: named, timeoutMs: 0 });
+    } catch (cause) {
+      throw withoutPeer(toBlockError(cause), link.peer);
+    }
+  });
+  write(describe(found));
+  return 0;
+}
+
+/** Who it is about was typed a moment ago. */
+function withoutPeer(error: BlockError, peer: string): BlockError {
+  const { code, message } = error;
+  return new BlockError(code, message.startsWith(`${peer}: `) ? message.slice(peer.length + 2) : message, {
+    cause: error,
+  });
+}
+
+function describe({ exports, extended }: ServerList): string {
+  const lines = [`exports available: ${exports.length}`];
+  for (const one of exports) lines.push(...describeExport(one, extended));
+  return `${lines.join('\n')}\n`;
+}
+
+function describeExport({ name, description, details, contexts }: ListedExport, extended: boolean): string[] {
+  const lines = [` export: '${name}'`];
+  if (description !== '') lines.push(`  description: ${description}`);
+  if (details !== null) {
+    const { size, flags, blockSizes } = details;
+    const names = FLAG_NAMES.filter(([bit]) => (flags & bit) !== 0).map(([, flag]) => `${flag} `);
+    lines.push(`  size:  ${size}`, `  flags: 0x${flags.toString(16)} ( ${names.join('')})`);
+    if (blockSizes !== null) {
+      const { minimum, preferred, maximum } = blockSizes;
+      lines.push(`  min block: ${minimum}`, `  opt block: ${preferred}`, `  max block: ${maximum}`);
+    }
+  }
+  if (extended) lines.push('  transaction size: 64-bit');
+  if (contexts !== null && contexts.length > 0) {
+    lines.push(`  available meta contexts: ${contexts.length}`, ...contexts.map((context) => `   ${context}`));
+  }
+  return lines;
+}

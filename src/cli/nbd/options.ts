@@ -1,0 +1,176 @@
+// The options of `diskwright nbd`: qemu-nbd's, by the same names.
+
+import { HELP } from '../arguments.js';
+import type { OptionSpec } from '../getopt.js';
+
+const CONNECTION: readonly OptionSpec[] = [
+  {
+    key: 'port',
+    short: 'p',
+    long: 'port',
+    argument: 'PORT',
+    help: 'TCP port to listen on (default 10809; 0: any free one, see -v).',
+  },
+  { key: 'bind', short: 'b', long: 'bind', argument: 'ADDRESS', help: 'Address to listen on (default 0.0.0.0).' },
+  {
+    key: 'socket',
+    short: 'k',
+    long: 'socket',
+    argument: 'PATH',
+    help: 'Listen on a UNIX socket: an absolute path. Excludes -p and -b.',
+  },
+  {
+    key: 'shared',
+    short: 'e',
+    long: 'shared',
+    argument: 'NUM',
+    help: 'Clients at the same time (default 1; 0: any number). More have to wait.',
+  },
+  { key: 'persistent', short: 't', long: 'persistent', help: 'Go on when the last client has left.' },
+  {
+    key: 'export-name',
+    short: 'x',
+    long: 'export-name',
+    argument: 'NAME',
+    help: 'What clients ask for (default: the empty name).',
+  },
+  {
+    key: 'description',
+    short: 'D',
+    long: 'description',
+    argument: 'TEXT',
+    help: 'A text for people who list exports.',
+  },
+  {
+    key: 'handshake-limit',
+    long: 'handshake-limit',
+    argument: 'N',
+    help: 'Seconds until a client must have chosen the export (default 10; 0: no limit).',
+  },
+];
+
+const IMAGE: readonly OptionSpec[] = [
+  {
+    key: 'format',
+    short: 'f',
+    long: 'format',
+    argument: 'FMT',
+    help: 'Format of the image: raw or qcow2. Without it the image is probed.',
+  },
+  {
+    key: 'image-opts',
+    long: 'image-opts',
+    help: 'FILENAME is a string of options: driver=qcow2,file.filename=a.qcow2. Excludes -f.',
+  },
+  {
+    key: 'read-only',
+    short: 'r',
+    long: 'read-only',
+    help: 'Clients may not write. Needed where the file is not writable.',
+  },
+  {
+    key: 'snapshot',
+    short: 's',
+    long: 'snapshot',
+    help: 'What clients write goes to a temporary overlay (in TMPDIR, else /var/tmp) that is thrown away at the end; FILENAME is only read.',
+  },
+  { key: 'offset', short: 'o', long: 'offset', argument: 'OFFSET', help: 'Serve what lies from this byte on.' },
+  {
+    key: 'allocation-depth',
+    short: 'A',
+    long: 'allocation-depth',
+    help: 'Clients may ask which layer of the backing chain data comes from (qemu:allocation-depth).',
+  },
+  {
+    key: 'bitmap',
+    short: 'B',
+    long: 'bitmap',
+    argument: 'NAME',
+    help: 'Clients may read this dirty bitmap (qemu:dirty-bitmap:NAME). May be given several times.',
+  },
+  {
+    key: 'cache',
+    long: 'cache',
+    argument: 'MODE',
+    help: 'none, writeback (default), writethrough, directsync or unsafe.',
+  },
+  { key: 'nocache', short: 'n', long: 'nocache', help: 'The same as --cache=none.' },
+  {
+    key: 'aio',
+    long: 'aio',
+    argument: 'MODE',
+    help: 'threads, io_uring or native (which needs --cache=none or directsync, and is done by io_uring). Default: io_uring where the system has it.',
+  },
+  {
+    key: 'discard',
+    long: 'discard',
+    argument: 'MODE',
+    help: 'ignore (default, also off) or unmap (also on): what a trim does.',
+  },
+  {
+    key: 'detect-zeroes',
+    long: 'detect-zeroes',
+    argument: 'MODE',
+    help: 'off (default), on, or unmap (which needs --discard=unmap): what a write of zeroes becomes.',
+  },
+].map((option) => ({ ...option, group: 'Image' }));
+
+const GENERAL: readonly OptionSpec[] = [
+  {
+    key: 'object',
+    long: 'object',
+    argument: 'TYPE,id=ID,...',
+    help: 'Make an object that other options name: tls-creds-x509, tls-creds-psk, secret, authz-simple, authz-list, authz-list-file.',
+  },
+  {
+    key: 'tls-creds',
+    long: 'tls-creds',
+    argument: 'ID',
+    help: 'Clients must use TLS with these credentials; with --list: connect with them.',
+  },
+  {
+    key: 'tls-authz',
+    long: 'tls-authz',
+    argument: 'ID',
+    help: 'Which clients may come in, by the name in their certificate.',
+  },
+  {
+    key: 'tls-hostname',
+    long: 'tls-hostname',
+    argument: 'NAME',
+    help: "With --list: the name that the server's certificate must have.",
+  },
+  { key: 'list', short: 'L', long: 'list', help: 'List the exports of the server at -k, or at -b and -p.' },
+  { key: 'fork', long: 'fork', help: 'Go on in the background once clients are let in.' },
+  { key: 'pid-file', long: 'pid-file', argument: 'PATH', help: 'Write the process number to this file, and lock it.' },
+  {
+    key: 'verbose',
+    short: 'v',
+    long: 'verbose',
+    help: 'Say where it listens, who comes, who leaves, and why. With --fork these go on.',
+  },
+  { key: 'version', short: 'V', long: 'version', help: 'Show version, engine and codecs, and exit.' },
+  HELP,
+].map((option) => ({ ...option, group: 'General' }));
+
+const REFUSED: readonly OptionSpec[] = [
+  {
+    key: 'load-snapshot',
+    short: 'l',
+    long: 'load-snapshot',
+    argument: 'SNAPSHOT',
+    help: 'Internal snapshot.',
+    refused: true,
+  },
+  { key: 'connect', short: 'c', long: 'connect', argument: 'DEV', help: 'Kernel device.', refused: true },
+  { key: 'disconnect', short: 'd', long: 'disconnect', help: 'Kernel device.', refused: true },
+  { key: 'trace', short: 'T', long: 'trace', argument: 'PATTERN', help: 'Trace events.', refused: true },
+  { key: 'selinux-label', long: 'selinux-label', argument: 'LABEL', help: 'Label of the socket.', refused: true },
+];
+
+export const OPTIONS: readonly OptionSpec[] = [
+  ...CONNECTION.map((option) => ({ ...option, group: 'Connections' })),
+  ...IMAGE,
+  ...GENERAL,
+  ...REFUSED,
+];

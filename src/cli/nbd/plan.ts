@@ -1,0 +1,257 @@
+// What a command line of `diskwright nbd` asks for, checked before anything is opened. qemu-nbd's words where it is wrong.
+
+import { NBD_DEFAULT_PORT } from '../../drivers/protocols/nbd/wire.js';
+import type { NetAddress } from '../../host/net.js';
+import type { EngineName } from '../../host/real/index.js';
+import { CACHE_MODES, type CacheMode } from '../arguments.js';
+import { type ParsedOptions, UsageError } from '../getopt.js';
+import { ACTIVATION_FD } from './activation.js';
+
+const MAX_CLIENTS = 2 ** 31 - 1;
+const MAX_PORT = 65535;
+const MAX_SOCKET_PATH_BYTES = 107;
+const MAX_TEXT_BYTES = 4096;
+const DEFAULT_HANDSHAKE_SECONDS = 10;
+const MAX_HANDSHAKE_SECONDS = 2 ** 31 / 1000;
+
+export interface ServePlan {
+  image: string;
+  imageOpts: boolean;
+  format: string | undefined;
+  address: NetAddress;
+  /** 0: any number. */
+  maxClients: number;
+  persistent: boolean;
+  exportName: string;
+  description: string | undefined;
+  bitmaps: readonly string[];
+  allocationDepth: boolean;
+  readOnly: boolean;
+  snapshot: boolean;
+  /** Null: the image as it is. */
+  offset: number | null;
+  cache: CacheMode;
+  engine: EngineName | undefined;
+  discard: 'ignore' | 'unmap';
+  detectZeroes: 'off' | 'on' | 'unmap';
+  objects: readonly string[];
+  tlsCreds: string | undefined;
+  tlsAuthz: string | undefined;
+  /** 0: no limit. */
+  handshakeSeconds: number;
+  pidFile: string | undefined;
+  verbose: boolean;
+}
+
+export interface ListPlan {
+  address: NetAddress;
+  objects: readonly string[];
+  tlsCreds: string | undefined;
+  tlsHostname: string | undefined;
+  verbose: boolean;
+}
+
+/** Options that are about one export: a list of all has no use for them. */
+const PER_DEVICE = [
+  'export-name',
+  'description',
+  'offset',
+  'allocation-depth',
+  'bitmap',
+  'format',
+  'image-opts',
+  'read-only',
+  'snapshot',
+  'cache',
+  'nocache',
+  'aio',
+  'discard',
+  'detect-zeroes',
+];
+/** Options that only a server has. */
+const SERVER_ONLY = ['shared', 'persistent', 'pid-file', 'handshake-limit'];
+
+/** Throws `UsageError`. */
+export function listPlan(options: ParsedOptions, activated: boolean): ListPlan {
+  if (activated) throw new UsageError('List mode is incompatible with socket activation');
+  if (options.positional.length > 0) throw new UsageError('List mode is incompatible with a file name');
+  if (options.has('fork')) throw new UsageError('List mode is incompatible with forking');
+  if (PER_DEVICE.some((key) => options.has(key))) {
+    throw new UsageError('List mode is incompatible with per-device settings');
+  }
+  const other = SERVER_ONLY.find((key) => options.has(key));
+  if (other !== undefined) throw new UsageError(`List mode is incompatible with --${other}`);
+  checkTls(options);
+  if (options.has('tls-authz')) throw new UsageError('TLS authorization is incompatible with export list');
+  return {
+    address: addressOf(options, false),
+    objects: options.all('object'),
+    tlsCreds: options.get('tls-creds'),
+    tlsHostname: options.get('tls-hostname'),
+    verbose: options.has('verbose'),
+  };
+}
+
+/** Throws `UsageError`. */
+export function servePlan(options: ParsedOptions, activated: boolean): ServePlan {
+  if (options.positional.length !== 1) throw new UsageError('Invalid number of arguments', true);
+  checkTls(options);
+  if (options.has('tls-hostname')) throw new UsageError('TLS hostname is only supported with export list');
+  const imageOpts = options.has('image-opts');
+  if (imageOpts && options.has('format')) throw new UsageError('--image-opts and -f are mutually exclusive');
+  const cache = cacheOf(options);
+  const discard = DISCARD[one(options, 'discard', DISCARD, (text) => `Invalid discard mode \`${text}'`) ?? 'ignore'];
+  return {
+    image: options.positional[0],
+    imageOpts,
+    format: options.get('format'),
+    address: addressOf(options, activated),
+    maxClients: sharedOf(options),
+    persistent: options.has('persistent'),
+    exportName: textOf(options, 'export-name', 'export name') ?? '',
+    description: textOf(options, 'description', 'export description'),
+    bitmaps: [...new Set(options.all('bitmap'))],
+    allocationDepth: options.has('allocation-depth'),
+    readOnly: options.has('read-only'),
+    snapshot: options.has('snapshot'),
+    offset: offsetOf(options),
+    cache,
+    engine: engineOf(options, cache),
+    discard,
+    detectZeroes: detectZeroesOf(options, discard),
+    objects: options.all('object'),
+    tlsCreds: options.get('tls-creds'),
+    tlsAuthz: options.get('tls-authz'),
+    handshakeSeconds: handshakeOf(options),
+    pidFile: options.get('pid-file'),
+    verbose: options.has('verbose'),
+  };
+}
+
+function checkTls(options: ParsedOptions): void {
+  if (options.has('tls-creds')) return;
+  for (const key of ['tls-authz', 'tls-hostname']) {
+    if (options.has(key)) throw new UsageError(`--${key} is not permitted without --tls-creds`);
+  }
+}
+
+function addressOf(options: ParsedOptions, activated: boolean): NetAddress {
+  const path = options.get('socket');
+  if (activated) {
+    if (path !== undefined) throw new UsageError("Unix socket can't be set when using socket activation");
+    if (options.has('port')) throw new UsageError("TCP port number can't be set when using socket activation");
+    if (options.has('bind')) throw new UsageError("The interface can't be set when using socket activation");
+    return { type: 'fd', fd: ACTIVATION_FD };
+  }
+  if (path === undefined) {
+    const host = options.get('bind') ?? '0.0.0.0';
+    return { type: 'inet', host, port: portOf(options.get('port'), host) };
+  }
+  // qemu-nbd takes the socket and says nothing of the rest.
+  const other = ['port', 'bind'].find((key) => options.has(key));
+  if (other !== undefined) throw new UsageError(`--socket and --${other} are mutually exclusive`);
+  if (!path.startsWith('/')) throw new UsageError('socket path must be absolute');
+  if (Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES) {
+    throw new UsageError(`UNIX socket path '${path}' is too long: it may have ${MAX_SOCKET_PATH_BYTES} bytes`);
+  }
+  return { type: 'unix', path };
+}
+
+function portOf(text: string | undefined, host: string): number {
+  if (text === undefined) return NBD_DEFAULT_PORT;
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
+  if (port <= MAX_PORT) return port;
+  throw new UsageError(`address resolution failed for ${host}:${text}: a port is a number from 0 to ${MAX_PORT}`);
+}
+
+/** A number as the C library's strtol reads it with base 0; null where it is none, or above `max`. */
+function wholeNumber(text: string, max: number): number | null {
+  const digits = text.trimStart();
+  if (!/^\+?(0x[\da-f]+|\d+)$/i.test(digits)) return null;
+  const plain = digits.replace('+', '');
+  const value = /^0[0-7]+$/.test(plain) ? Number.parseInt(plain, 8) : Number(plain);
+  return value <= max ? value : null;
+}
+
+function sharedOf(options: ParsedOptions): number {
+  const text = options.get('shared') ?? '1';
+  const count = wholeNumber(text, MAX_CLIENTS);
+  if (count === null) throw new UsageError(`Invalid shared device number '${text}'`);
+  return count;
+}
+
+function handshakeOf(options: ParsedOptions): number {
+  const text = options.get('handshake-limit') ?? String(DEFAULT_HANDSHAKE_SECONDS);
+  const seconds = wholeNumber(text, MAX_HANDSHAKE_SECONDS);
+  if (seconds === null) throw new UsageError(`Invalid handshake limit '${text}'`);
+  return seconds;
+}
+
+function offsetOf(options: ParsedOptions): number | null {
+  const text = options.get('offset');
+  if (text === undefined) return null;
+  const offset = wholeNumber(text, Number.MAX_SAFE_INTEGER);
+  if (offset === null) throw new UsageError(`Invalid offset '${text}'`);
+  return offset;
+}
+
+function textOf(options: ParsedOptions, key: string, what: string): string | undefined {
+  const text = options.get(key);
+  if (text !== undefined && Buffer.byteLength(text) > MAX_TEXT_BYTES) {
+    throw new UsageError(`${what} '${text}' too long`);
+  }
+  return text;
+}
+
+function cacheOf(options: ParsedOptions): CacheMode {
+  if (options.all('cache').length + options.all('nocache').length > 1) {
+    throw new UsageError('-n and --cache can only be specified once');
+  }
+  const mode = options.has('nocache') ? 'none' : (options.get('cache') ?? 'writeback');
+  if (!Object.hasOwn(CACHE_MODES, mode)) throw new UsageError(`Invalid cache mode \`${mode}'`);
+  return CACHE_MODES[mode];
+}
+
+/** The whole host runs on one engine; `native` is what io_uring does with O_DIRECT. */
+const ENGINES: Readonly<Record<string, EngineName>> = { threads: 'threads', io_uring: 'io_uring', native: 'io_uring' };
+
+function engineOf(options: ParsedOptions, cache: CacheMode): EngineName | undefined {
+  const mode = one(options, 'aio', ENGINES, (text) => `Invalid aio mode '${text}'`);
+  if (mode === 'native' && !cache.direct) {
+    throw new UsageError(
+      `Failed to blk_new_open '${options.positional[0]}': aio=native was specified, but it requires cache.direct=on, which was not specified.`,
+    );
+  }
+  return mode === undefined ? undefined : ENGINES[mode];
+}
+
+const DISCARD: Readonly<Record<string, 'ignore' | 'unmap'>> = {
+  ignore: 'ignore',
+  off: 'ignore',
+  unmap: 'unmap',
+  on: 'unmap',
+};
+
+function detectZeroesOf(options: ParsedOptions, discard: 'ignore' | 'unmap'): 'off' | 'on' | 'unmap' {
+  const mode = options.get('detect-zeroes') ?? 'off';
+  if (mode !== 'off' && mode !== 'on' && mode !== 'unmap') {
+    throw new UsageError(`Failed to parse detect_zeroes mode: invalid parameter value: ${mode}`);
+  }
+  if (mode === 'unmap' && discard !== 'unmap') {
+    throw new UsageError('setting detect-zeroes to unmap is not allowed without setting discard operation to unmap');
+  }
+  return mode;
+}
+
+/** A word out of `known` that may be given once. */
+function one(
+  options: ParsedOptions,
+  key: string,
+  known: Readonly<Record<string, unknown>>,
+  wrong: (text: string) => string,
+): string | undefined {
+  const given = options.all(key);
+  if (given.length > 1) throw new UsageError(`--${key} can only be specified once`);
+  if (given.length === 1 && !Object.hasOwn(known, given[0])) throw new UsageError(wrong(given[0]));
+  return given[0];
+}

@@ -1,0 +1,95 @@
+// One image, one export, one address: from the plan to the last client.
+
+import { Device } from '../../block/device.js';
+import { NbdServer } from '../../exports/nbd/server.js';
+import { peerText } from '../../host/net-address.js';
+import { complain, program } from '../output.js';
+import { EXIT_INTERRUPTED, type Session, withSession } from '../session.js';
+import type { Forked } from './fork.js';
+import { openServedImage } from './image.js';
+import { writePidFile } from './pid-file.js';
+import type { ServePlan } from './plan.js';
+import { securityOf } from './security.js';
+
+const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+
+/** Resolves with the exit code when it has ended as it should, and everything is written. Rejects with what went wrong, also at the end. */
+export async function serve(plan: ServePlan, forked: Forked | null): Promise<number> {
+  const end = new End();
+  try {
+    await withSession(plan.objects, (session) => serveUntil(session, plan, forked, end), { engine: plan.engine });
+    return 0;
+  } finally {
+    end.stop();
+  }
+}
+
+async function serveUntil(session: Session, plan: ServePlan, forked: Forked | null, end: End): Promise<void> {
+  const say = (text: string): void => {
+    if (plan.verbose) complain(`${program()}: ${text}`);
+  };
+  const server = new NbdServer(session.host, {
+    ...securityOf(session, plan),
+    maxConnections: plan.maxClients,
+    handshakeTimeoutMs: plan.handshakeSeconds * 1000,
+    onServed: (peer) => say(`${peer}: connected`),
+    onLeft: (peer, served, others) => {
+      say(`${peer}: ${served ? 'left' : 'left without having chosen the export'}`);
+      if (served && others === 0 && !plan.persistent) end.now();
+    },
+  });
+  let device: Device | null = null;
+  try {
+    device = new Device(await openServedImage(session, plan), { name: 'nbd', writable: !plan.readOnly });
+    server.addExport(device, {
+      name: plan.exportName,
+      description: plan.description,
+      bitmaps: plan.bitmaps,
+      allocationDepth: plan.allocationDepth,
+      writethrough: plan.cache.writethrough,
+    });
+    const address = await server.listen(plan.address);
+    if (plan.pidFile !== undefined) writePidFile(plan.pidFile);
+    say(`serving '${plan.image}' at ${peerText(address)}`);
+    if (forked !== null) goToBackground(plan, forked);
+    await end.reached;
+  } finally {
+    // What clients wrote is flushed when the session closes the image.
+    await server.close();
+    await device?.close();
+  }
+}
+
+function goToBackground(plan: ServePlan, forked: Forked): void {
+  forked.ready(!plan.verbose);
+  // The folder that it was started in may go. Only a list of who may come in is read again by its name.
+  if (plan.objects.length === 0) process.chdir('/');
+}
+
+/** When to end: the last client has gone, or a signal has come. */
+class End {
+  readonly reached: Promise<void>;
+  #resolve: () => void = () => undefined;
+  #signalled = false;
+  readonly #listener = (): void => {
+    // Whoever says it twice does not want to wait.
+    if (this.#signalled) process.exit(EXIT_INTERRUPTED);
+    this.#signalled = true;
+    this.now();
+  };
+
+  constructor() {
+    this.reached = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+    for (const signal of SIGNALS) process.on(signal, this.#listener);
+  }
+
+  now(): void {
+    this.#resolve();
+  }
+
+  stop(): void {
+    for (const signal of SIGNALS) process.off(signal, this.#listener);
+  }
+}

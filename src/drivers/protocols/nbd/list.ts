@@ -1,0 +1,172 @@
+// What a server has: a client that asks for everything and takes nothing.
+//
+//   greeting -> [STARTTLS] -> EXTENDED_HEADERS or STRUCTURED_REPLY -> LIST -> for each export: INFO, LIST_META_CONTEXT -> ABORT
+
+import type { Host } from '../../../host/host.js';
+import type { Link, TlsSettings } from '../../../host/net.js';
+import { greet, isError, offer, printable, refusal, startTls } from './handshake-steps.js';
+import { OptionChannel } from './option-channel.js';
+import { Info, MAX_STRING_BYTES, Option, OptionReply } from './wire.js';
+
+/** What the server says of an export; texts are fit for a terminal. */
+export interface ListedExport {
+  name: string;
+  /** Empty where there is none. */
+  description: string;
+  /** Null where the server does not tell more than the name. */
+  details: ExportDetails | null;
+  /** Names of metadata contexts; null where the server cannot have any. */
+  contexts: readonly string[] | null;
+}
+
+export interface ExportDetails {
+  /** Bytes; 64 bits wide, since it is only looked at. */
+  size: bigint;
+  /** `TransmissionFlag`. */
+  flags: number;
+  /** Bytes; null where the server does not say. */
+  blockSizes: { minimum: number; preferred: number; maximum: number } | null;
+}
+
+export interface ServerList {
+  /** The server takes requests of 64-bit length. */
+  extended: boolean;
+  exports: readonly ListedExport[];
+}
+
+const MAX_EXPORTS = 100_000;
+/** All names and descriptions together. */
+const MAX_LIST_BYTES = 64 * 1024 * 1024;
+/** Replies to one option about one export. */
+const MAX_REPLIES = 1024;
+
+export interface ListOptions {
+  tls: TlsSettings | null;
+  /** For the whole of it; 0 for any time. */
+  timeoutMs: number;
+}
+
+/**
+ * Lists the exports of the server behind `link`, and closes the link. Rejects with `permission` (turned away), `unsupported` (a server that does not
+ * list, or is too old), `cancelled` (time limit), `limit` and `io`.
+ */
+export async function listExports(host: Host, link: Link, { tls, timeoutMs }: ListOptions): Promise<ServerList> {
+  const channel = new OptionChannel(host, link, timeoutMs);
+  try {
+    const { fixed } = await greet(channel);
+    if (!fixed) throw channel.error('unsupported', 'Server does not support export lists');
+    if (tls !== null) await startTls(channel, tls, timeoutMs);
+    const extended = await offer(channel, Option.extendedHeaders);
+    const structured = extended || (await offer(channel, Option.structuredReply));
+    const exports: ListedExport[] = [];
+    for (const { name, description } of await listNames(channel)) {
+      const info = await askInfo(channel, name);
+      exports.push({
+        name: printable(name),
+        description: printable(info?.description ?? description),
+        details: info?.details ?? null,
+        contexts: structured && info !== null ? await listContexts(channel, name) : null,
+      });
+    }
+    await sayGoodbye(channel);
+    return { extended, exports };
+  } finally {
+    await channel.end(true);
+  }
+}
+
+interface Listed {
+  name: Uint8Array;
+  description: Uint8Array;
+}
+
+async function listNames(channel: OptionChannel): Promise<Listed[]> {
+  const names: Listed[] = [];
+  let bytes = 0;
+  channel.sendOption(Option.list);
+  for (;;) {
+    const reply = await channel.reply(Option.list);
+    const { type, payload } = reply;
+    if (type === OptionReply.ack) return names;
+    if (type === OptionReply.errUnsupported) {
+      throw channel.error('unsupported', 'Server does not support export lists');
+    }
+    if (type !== OptionReply.server) throw refusal(channel, Option.list, reply);
+    bytes += payload.length;
+    if (names.length === MAX_EXPORTS || bytes > MAX_LIST_BYTES) {
+      throw channel.error(
+        'limit',
+        `the server lists more than ${MAX_EXPORTS} exports, or ${MAX_LIST_BYTES} bytes of them`,
+      );
+    }
+    const end = payload.length < 4 ? 0 : 4 + viewOf(payload).getUint32(0);
+    if (end < 4 || end > payload.length || end > 4 + MAX_STRING_BYTES) {
+      throw channel.error('io', 'the server lists an export wrongly');
+    }
+    names.push({ name: payload.slice(4, end), description: payload.slice(end) });
+  }
+}
+
+/** Null where the server says no more of it (or has it no longer). */
+async function askInfo(
+  channel: OptionChannel,
+  name: Uint8Array,
+): Promise<{ details: ExportDetails | null; description: Uint8Array | null } | null> {
+  const requests = Uint8Array.of(0, 2, 0, Info.blockSize, 0, Info.description);
+  channel.sendOption(Option.info, [name.length, name, requests]);
+  let size: bigint | null = null;
+  let flags = 0;
+  let blockSizes: ExportDetails['blockSizes'] = null;
+  let description: Uint8Array | null = null;
+  for (let count = 0; count < MAX_REPLIES; count++) {
+    const { type, payload } = await channel.reply(Option.info);
+    if (type === OptionReply.ack) return { details: size === null ? null : { size, flags, blockSizes }, description };
+    if (isError(type)) return null;
+    if (type !== OptionReply.info || payload.length < 2) {
+      throw channel.error('io', `the server answers with reply type ${type} to the name of an export`);
+    }
+    const view = viewOf(payload);
+    const kind = view.getUint16(0);
+    if (kind === Info.export && payload.length === 12) {
+      size = view.getBigUint64(2);
+      flags = view.getUint16(10);
+    } else if (kind === Info.blockSize && payload.length === 14) {
+      blockSizes = { minimum: view.getUint32(2), preferred: view.getUint32(6), maximum: view.getUint32(10) };
+    } else if (kind === Info.description) {
+      description = payload.slice(2);
+    } else if (kind === Info.export || kind === Info.blockSize) {
+      throw channel.error('io', 'the server describes an export wrongly');
+    }
+  }
+  throw endless(channel);
+}
+
+/** In the server's order; null where the server does not say. */
+async function listContexts(channel: OptionChannel, name: Uint8Array): Promise<string[] | null> {
+  channel.sendOption(Option.listMetaContext, [name.length, name, 0]);
+  const contexts: string[] = [];
+  for (let count = 0; count < MAX_REPLIES; count++) {
+    const { type, payload } = await channel.reply(Option.listMetaContext);
+    if (type === OptionReply.ack) return contexts;
+    if (isError(type)) return null;
+    if (type !== OptionReply.metaContext || payload.length < 4) {
+      throw channel.error('io', `the server answers with reply type ${type} to a list of metadata contexts`);
+    }
+    contexts.push(printable(payload.subarray(4)));
+  }
+  throw endless(channel);
+}
+
+/** The list is complete: a server that hangs up instead of answering is as good. */
+async function sayGoodbye(channel: OptionChannel): Promise<void> {
+  channel.sendOption(Option.abort);
+  await channel.reply(Option.abort).catch(() => undefined);
+}
+
+function endless(channel: OptionChannel): Error {
+  return channel.error('io', `the server does not end its answer after ${MAX_REPLIES} replies`);
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
