@@ -9,11 +9,19 @@ const PACKAGES = {
   'qemu-storage-daemon': ['qemu-system-common', 'qemu-utils', 'qemu-storage-daemon'],
   fio: ['fio'],
   nbdkit: ['nbdkit'],
+  nbdinfo: ['libnbd-bin'],
+  nbdcopy: ['libnbd-bin'],
+  nbdsh: ['python3-libnbd'],
+  'nbd-client': ['nbd-client'],
   'grub-mkimage': ['grub-common'],
 };
 
+/** All of them. */
+export const PEERS = Object.keys(PACKAGES);
+
 function has(program) {
-  return spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
+  // nbd-client is where Debian keeps what is for administrators.
+  return spawnSync('sh', ['-c', `PATH="$PATH:/usr/sbin"; command -v ${program}`]).status === 0;
 }
 
 /** The command that may install packages, or null. */

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ensurePeers, packagesOf } from './peers.mjs';
+import { ensurePeers, PEERS, packagesOf } from './peers.mjs';
 
 const root = new URL('..', import.meta.url).pathname;
 const scratch = mkdtempSync(join(tmpdir(), 'diskwright-test-'));
@@ -34,7 +34,7 @@ function mocha(title, words, env) {
   }
 }
 
-const missing = ensurePeers(['qemu-img', 'qemu-io', 'qemu-nbd', 'qemu-storage-daemon', 'nbdkit', 'fio', 'grub-mkimage']);
+const missing = ensurePeers(PEERS);
 if (missing.length > 0) {
   console.error(`missing: ${missing.join(', ')}. Install them with: apt-get install ${packagesOf(missing).join(' ')}`);
   if (process.env.CI === 'true') sum.failed++;

@@ -4,7 +4,6 @@
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { cleanEnvironment, helper, type Sample } from './measure.js';
 import { cpuSeconds, peakMiB } from './qsd.js';
@@ -95,7 +94,7 @@ export async function startServer(folder: string, kind: ServerKind, disk: Disk):
     clearTimeout(patience);
   };
   try {
-    await listening(socket, child, kind.name);
+    await listening(folder, socket, child, kind.name);
   } catch (error) {
     await end();
     throw error;
@@ -103,24 +102,15 @@ export async function startServer(folder: string, kind: ServerKind, disk: Disk):
   return { pid: child.pid as number, socket, uri: `nbd+unix:///?socket=${socket}`, end };
 }
 
-async function listening(path: string, child: ChildProcess, name: string): Promise<void> {
+/** Until a client gets an answer: servers complain of those who only knock. */
+async function listening(folder: string, path: string, child: ChildProcess, name: string): Promise<void> {
+  const knock = helper(folder, 'nbdload');
   const deadline = performance.now() + START_LIMIT_MS;
-  for (;;) {
-    if (await canConnect(path)) return;
+  while (spawnSync(knock, ['-k', path, '-n', '1'], { stdio: 'ignore' }).status !== 0) {
     if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode} before it listened`);
     if (performance.now() > deadline) throw new Error(`${name} does not listen at ${path}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
-}
-
-function canConnect(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path, () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
 }
 
 export interface Load {
