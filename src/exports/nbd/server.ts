@@ -9,7 +9,8 @@ import { BlockError } from '../../util/errors.js';
 import type { BudgetLimits } from './budget.js';
 import { Connection } from './connection.js';
 import { type ExportOptions, NbdExport } from './export.js';
-import { type Agreement, Handshake, type Reception } from './handshake.js';
+import type { Reception } from './haggling.js';
+import { type Agreement, Handshake } from './handshake.js';
 import { Shared } from './shared.js';
 
 export const DEFAULT_MAX_CONNECTIONS = 100;
@@ -29,8 +30,6 @@ export interface NbdServerOptions {
   handshakeTimeoutMs?: number;
   /** Memory for requests. Default: 64 MiB a connection, 512 MiB in all, 4 MiB that a connection always gets. */
   budget?: Partial<BudgetLimits>;
-  /** Told of every change: clients that are in transmission, or in the handshake. */
-  onConnections?: (count: number) => void;
   /** A client has come to its export. */
   onServed?: (peer: string) => void;
   /** A client has left. `served`: it had come to its export. `others`: clients that are there still, without those who wait. */
@@ -144,6 +143,8 @@ export class NbdServer {
     this.#connections.add(connection);
     this.#options.onServed?.(connection.peer);
     connection.start();
+    // It may have been taken away while the client made up its mind.
+    if (this.#exports.get(agreement.export.name) !== agreement.export) connection.drop();
     this.#changed();
   }
 
@@ -156,7 +157,6 @@ export class NbdServer {
   }
 
   #changed(): void {
-    this.#options.onConnections?.(this.connectionCount);
     const wake = this.#wake;
     this.#wake = [];
     for (const resolve of wake) resolve();

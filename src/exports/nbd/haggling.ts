@@ -1,0 +1,239 @@
+// What a server answers to options, and what is agreed on by them. One such conversation a link: TLS begins a new one, in which nothing
+// of what was said in plain text holds.
+
+import { Info, OPTION_REPLY_HIGH, OPTION_REPLY_LOW, Option, OptionReply } from '../../drivers/protocols/nbd/wire.js';
+import type { TlsSettings } from '../../host/net.js';
+import { put16, put32, put64 } from './bytes.js';
+import { type MetaContext, queryLists } from './contexts.js';
+import { BLOCK_SIZES, type NbdExport } from './export.js';
+import { type MetaRequest, parseInfoRequest, parseMetaRequest, parseText } from './options.js';
+import type { Outbox } from './outbox.js';
+import type { Dialect } from './replies.js';
+
+/** What the handshake asks of the server. */
+export interface Reception {
+  readonly exports: ReadonlyMap<string, NbdExport>;
+  /** One connection at a time. */
+  readonly single: boolean;
+  /** Set: nothing but STARTTLS is answered before TLS is up. */
+  readonly tls: TlsSettings | null;
+  /** May the client with this name (null: it has none) come in? */
+  authorise(name: string | null): boolean | Promise<boolean>;
+}
+
+/** What is to be done once the client has taken the replies to its option: go on, or with the export to transmission. */
+export type Next = 'option' | 'tls' | 'close' | NbdExport;
+
+const RESERVED_BYTES = 124;
+const UTF8 = new TextEncoder();
+const NOTHING = new Uint8Array(0);
+
+export class Haggling {
+  dialect: Dialect = 'simple';
+  /** Client flags: the fixed newstyle, and no zeroes behind the answer to EXPORT_NAME. */
+  fixed = false;
+  noZeroes = false;
+  readonly #reception: Reception;
+  readonly #outbox: Outbox;
+  readonly #tlsUp: boolean;
+  readonly #contexts = new Map<number, MetaContext>();
+  #contextsOf: NbdExport | null = null;
+  #option = 0;
+
+  constructor(reception: Reception, outbox: Outbox, tlsUp: boolean) {
+    this.#reception = reception;
+    this.#outbox = outbox;
+    this.#tlsUp = tlsUp;
+  }
+
+  /** The contexts that were chosen for `served`, by their identifiers. */
+  contextsFor(served: NbdExport): ReadonlyMap<number, MetaContext> {
+    return this.#contextsOf === served ? this.#contexts : new Map();
+  }
+
+  /** Writes the replies to an option to the outbox. */
+  answer(option: number, data: Uint8Array): Next {
+    this.#option = option;
+    if (option === Option.exportName) return this.#exportName(data);
+    // Who does not speak the fixed dialect would not understand a reply.
+    if (!this.fixed) return 'close';
+    if (option === Option.abort) {
+      this.#reply(OptionReply.ack);
+      return 'close';
+    }
+    if (option === Option.startTls) return this.#startTls(data);
+    if (this.#mustStartTls) return this.#fail(OptionReply.errTlsRequired, `option ${option} needs TLS`);
+    switch (option) {
+      case Option.list:
+        return this.#list(data);
+      case Option.info:
+      case Option.go:
+        return this.#info(data, option === Option.go);
+      case Option.structuredReply:
+        return this.#wantDialect(data, 'structured');
+      case Option.extendedHeaders:
+        return this.#wantDialect(data, 'extended');
+      case Option.listMetaContext:
+      case Option.setMetaContext:
+        return this.#metaContext(data, option === Option.setMetaContext);
+      default:
+        return this.#fail(OptionReply.errUnsupported, `option ${option} is not known`);
+    }
+  }
+
+  /** The data of an option is more than anybody means: it is not even read. */
+  refuseTooBig(option: number, bytes: number): void {
+    this.#option = option;
+    this.#fail(OptionReply.errTooBig, `option data of ${bytes} bytes is too much`);
+  }
+
+  get #mustStartTls(): boolean {
+    return this.#reception.tls !== null && !this.#tlsUp;
+  }
+
+  #exportName(data: Uint8Array): Next {
+    const name = parseText(data, 0, data.length);
+    const found = name === null ? undefined : this.#reception.exports.get(name);
+    // There is no way to say no.
+    if (found === undefined || this.#mustStartTls || this.dialect === 'extended') return 'close';
+    const reply = new Uint8Array(10 + (this.noZeroes ? 0 : RESERVED_BYTES));
+    this.#putExport(reply, 0, found);
+    this.#outbox.write(reply);
+    return found;
+  }
+
+  #list(data: Uint8Array): Next {
+    if (data.length > 0) return this.#noData();
+    for (const { name, description } of this.#reception.exports.values()) {
+      const nameBytes = UTF8.encode(name);
+      const text = UTF8.encode(description ?? '');
+      const entry = new Uint8Array(4 + nameBytes.length + text.length);
+      put32(entry, 0, nameBytes.length);
+      entry.set(nameBytes, 4);
+      entry.set(text, 4 + nameBytes.length);
+      this.#reply(OptionReply.server, entry);
+    }
+    this.#reply(OptionReply.ack);
+    return 'option';
+  }
+
+  #info(data: Uint8Array, go: boolean): Next {
+    const request = parseInfoRequest(data);
+    if (request === null) return this.#malformed();
+    const found = this.#reception.exports.get(request.name);
+    if (found === undefined) return this.#unknown(request.name);
+    this.#infoText(request.infos, Info.name, found.name);
+    this.#infoText(request.infos, Info.description, found.description);
+    const sizes = new Uint8Array(14);
+    put16(sizes, 0, Info.blockSize);
+    put32(sizes, 2, BLOCK_SIZES.minimum);
+    put32(sizes, 6, BLOCK_SIZES.preferred);
+    put32(sizes, 10, BLOCK_SIZES.maximum);
+    this.#reply(OptionReply.info, sizes);
+    const about = new Uint8Array(12);
+    put16(about, 0, Info.export);
+    this.#putExport(about, 2, found);
+    this.#reply(OptionReply.info, about);
+    this.#reply(OptionReply.ack);
+    return go ? found : 'option';
+  }
+
+  #infoText(wanted: ReadonlySet<number>, info: number, text: string | null): void {
+    if (text === null || !wanted.has(info)) return;
+    const bytes = UTF8.encode(text);
+    const reply = new Uint8Array(2 + bytes.length);
+    put16(reply, 0, info);
+    reply.set(bytes, 2);
+    this.#reply(OptionReply.info, reply);
+  }
+
+  #wantDialect(data: Uint8Array, dialect: 'structured' | 'extended'): Next {
+    if (data.length > 0) return this.#noData();
+    if (dialect === 'structured' && this.dialect === 'extended') {
+      return this.#fail(OptionReply.errExtendedHeadersRequired, 'extended headers are agreed on already');
+    }
+    this.dialect = dialect;
+    this.#reply(OptionReply.ack);
+    return 'option';
+  }
+
+  #metaContext(data: Uint8Array, set: boolean): Next {
+    if (set) {
+      this.#contexts.clear();
+      this.#contextsOf = null;
+    }
+    if (this.dialect === 'simple') {
+      return this.#fail(OptionReply.errInvalid, 'structured replies must be agreed on first');
+    }
+    const request = parseMetaRequest(data);
+    if (request === null) return this.#malformed();
+    const found = this.#reception.exports.get(request.name);
+    if (found === undefined) return this.#unknown(request.name);
+    for (const id of chooseContexts(found, request, set)) {
+      const context = found.contexts[id];
+      const name = UTF8.encode(context.name);
+      const reply = new Uint8Array(4 + name.length);
+      put32(reply, 0, set ? id : 0);
+      reply.set(name, 4);
+      this.#reply(OptionReply.metaContext, reply);
+      if (set) this.#contexts.set(id, context);
+    }
+    if (set) this.#contextsOf = found;
+    this.#reply(OptionReply.ack);
+    return 'option';
+  }
+
+  #startTls(data: Uint8Array): Next {
+    if (data.length > 0) return this.#noData();
+    if (this.#reception.tls === null) return this.#fail(OptionReply.errPolicy, 'TLS not configured');
+    if (this.#tlsUp) return this.#fail(OptionReply.errInvalid, 'TLS is up already');
+    this.#reply(OptionReply.ack);
+    return 'tls';
+  }
+
+  /** size64 flags16 */
+  #putExport(bytes: Uint8Array, at: number, found: NbdExport): void {
+    const payload = this.contextsFor(found).size > 0;
+    put64(bytes, at, found.size);
+    put16(bytes, at + 8, found.flags(this.dialect, this.#reception.single, payload));
+  }
+
+  #noData(): Next {
+    return this.#fail(OptionReply.errInvalid, 'this option has no data');
+  }
+
+  #malformed(): Next {
+    return this.#fail(OptionReply.errInvalid, 'the data of the option does not add up');
+  }
+
+  #unknown(name: string): Next {
+    return this.#fail(OptionReply.errUnknown, `export '${name.slice(0, 64)}' not present`);
+  }
+
+  #fail(error: number, message: string): Next {
+    this.#reply(error, UTF8.encode(message));
+    return 'option';
+  }
+
+  #reply(type: number, data: Uint8Array = NOTHING): void {
+    const header = new Uint8Array(20);
+    put32(header, 0, OPTION_REPLY_HIGH);
+    put32(header, 4, OPTION_REPLY_LOW);
+    put32(header, 8, this.#option);
+    put32(header, 12, type);
+    put32(header, 16, data.length);
+    this.#outbox.write(header);
+    this.#outbox.write(data);
+  }
+}
+
+/** Identifiers (places in the export's list) of what the queries name. */
+function chooseContexts(found: NbdExport, { queries }: MetaRequest, set: boolean): number[] {
+  const all = found.contexts.map((_, id) => id);
+  if (set) {
+    const names = new Set(queries);
+    return all.filter((id) => names.has(found.contexts[id].name));
+  }
+  if (queries.length === 0) return all;
+  return all.filter((id) => queries.some((query) => queryLists(query, found.contexts[id].name)));
+}
