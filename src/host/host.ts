@@ -101,7 +101,7 @@ export interface SeekResult {
 export interface RequestSink {
   /** `result` is 0 or more, or -errno. */
   completed(tag: number, result: number): void;
-  /** All answers that were there at once have been handed over: the moment to send replies. */
+  /** After one or more `completed`. All answers that were there at once have been handed over: the moment to send replies. */
   settled(): void;
 }
 
@@ -132,8 +132,8 @@ export interface HostFile {
   write(offset: number, buffer: Uint8Array): Promise<void>;
   /**
    * Begins a read without a promise: `sink.completed(tag, result)` is its answer, never from within this call. False where it cannot be
-   * done without waiting or a bounce (alignment, memory of somebody else, closed): then nothing was begun, use `read`. It is handed to the
-   * system with the next `Host.submit`, at the latest at the end of this turn.
+   * done without waiting or a bounce (alignment, memory of somebody else, too much under way, closed): then nothing was begun, use `read`. It
+   * is handed to the system with the next `Host.submit`, at the latest at the end of this turn.
    */
   beginRead(offset: number, buffer: Uint8Array, start: number, end: number, sink: RequestSink, tag: number): boolean;
   /** The same for a write. */

@@ -4,7 +4,10 @@
 //
 //   start() -> slot -> order[] -- microtask --> submit(n) --> completions[] -> resolve / reject
 //          \-> no slot free: waits in line               \--> later, onBatch(n) -/
+//
+// `begin` is `start` without a promise: its slot has a sink and a tag, and nothing is made per request.
 import { BlockError } from '../../util/errors.js';
+import type { RequestSink } from '../host.js';
 import type { Native, NativeEngine } from './binding.js';
 import { errnoError } from './errno.js';
 import { COMPLETION_BYTES, DESCRIPTOR_BYTES, Op, operationName } from './table.js';
@@ -91,18 +94,33 @@ export class Engine {
   #resolvers: Settle[] = [];
   #rejecters: Reject[] = [];
   #owners: (Requester | null)[] = [];
+  #sinks: (RequestSink | null)[] = [];
+  #tags: Int32Array;
+  /** Sinks that have been given answers of this batch. */
+  #touched: RequestSink[] = [];
   #pending = 0;
+  /** A microtask will hand over what is pending. */
   #scheduled = false;
+  /** The next turn of the event loop will. */
+  #deferred = false;
+  /** Answers are being given. */
+  #settling = false;
+  /** Meanwhile somebody wanted to hand over more. */
+  #again = false;
   #units = 0;
   #waiting: Waiting[] = [];
   #waitingAt = 0;
   #closed = false;
   /** Everything that runs on this engine, for `close`. */
   readonly #all = new Requester('host');
-  readonly #flush = () => this.submit();
-  readonly #nextTurn = () => {
-    this.#units = 0;
+  readonly #flush = () => {
+    this.#scheduled = false;
     this.submit();
+  };
+  readonly #nextTurn = () => {
+    this.#deferred = false;
+    this.#units = 0;
+    this.#handOver();
   };
 
   constructor(native: Native, ring: boolean, slots: number, inlineReadBytes: number) {
@@ -116,16 +134,19 @@ export class Engine {
     this.#order = new Int32Array(order);
     this.#completions = new Float64Array(completions);
     this.#freeSlots = new Int32Array(slots);
+    this.#tags = new Int32Array(slots);
     this.#freeCount = slots;
     for (let i = 0; i < slots; i++) {
       this.#freeSlots[i] = slots - 1 - i;
       this.#resolvers.push(unused);
       this.#rejecters.push(unused);
       this.#owners.push(null);
+      this.#sinks.push(null);
     }
     const onBatch = (count: number) => {
       this.#units = 0;
       this.#settle(count);
+      if (this.#again) this.#handOver();
     };
     const made = native.createEngine(descriptors, order, completions, slots, ring, onBatch, inlineReadBytes);
     if (typeof made === 'number') throw errnoError(made, { operation: 'io_uring_setup', path: 'io_uring' });
@@ -175,6 +196,41 @@ export class Engine {
       this.#fill(op, who, fd, offset, address, length, flags, extra, offset2, address2, fd2, resolve, reject);
     }
     return promise;
+  }
+
+  /**
+   * Starts a read or write whose answer goes to `sink`, with `tag` (a 32-bit integer). False, and nothing is begun, where no slot is free
+   * (then `start` waits in line) or the engine is closed.
+   */
+  begin(
+    op: number,
+    who: Requester,
+    fd: number,
+    offset: number,
+    address: number,
+    length: number,
+    flags: number,
+    sink: RequestSink,
+    tag: number,
+  ): boolean {
+    if (this.#closed || this.#freeCount === 0 || this.#waitingAt < this.#waiting.length) return false;
+    who.inFlight++;
+    this.#all.inFlight++;
+    const slot = this.#freeSlots[this.#freeCount - 1];
+    this.#sinks[slot] = sink;
+    this.#tags[slot] = tag;
+    this.#fill(op, who, fd, offset, address, length, flags, 0, 0, 0, -1, unused, unused);
+    return true;
+  }
+
+  /**
+   * Hands over what was begun; what is there at once is answered before it returns. Called while answers are given, it does so after them.
+   * When this turn's share of the thread is used up, the next turn does it.
+   */
+  submit(): void {
+    if (this.#settling) this.#again = true;
+    else if (this.#units < UNITS_A_TURN) this.#handOver();
+    else if (this.#pending > 0) this.#defer();
   }
 
   /** Waits until nothing is in flight any more, then ends threads and ring. */
@@ -227,44 +283,83 @@ export class Engine {
     this.#rejecters[slot] = reject;
     this.#owners[slot] = who;
     this.#order[this.#pending++] = slot;
-    if (!this.#scheduled) {
-      this.#scheduled = true;
-      if (this.#units < UNITS_A_TURN) READY.then(this.#flush);
-      else setImmediate(this.#nextTurn);
+    if (this.#scheduled || this.#deferred) return;
+    if (this.#units >= UNITS_A_TURN) {
+      this.#defer();
+      return;
     }
+    this.#scheduled = true;
+    READY.then(this.#flush);
   }
 
-  /** Hands over what was begun. */
-  submit(): void {
-    this.#scheduled = false;
-    const count = this.#pending;
-    if (count === 0) return;
-    this.#pending = 0;
-    this.#units += count;
-    const answered = this.calls.submit(count);
-    if (answered > 0) this.#settle(answered);
+  #defer(): void {
+    if (this.#deferred) return;
+    this.#deferred = true;
+    setImmediate(this.#nextTurn);
+  }
+
+  #handOver(): void {
+    do {
+      this.#again = false;
+      const count = this.#pending;
+      if (count === 0) return;
+      this.#pending = 0;
+      this.#units += count;
+      const answered = this.calls.submit(count);
+      if (answered > 0) this.#settle(answered);
+    } while (this.#again && this.#units < UNITS_A_TURN);
+    if (this.#again && this.#pending > 0) this.#defer();
+    this.#again = false;
   }
 
   #settle(count: number): void {
     const completions = this.#completions;
+    let last: RequestSink | null = null;
+    this.#settling = true;
     for (let i = 0; i < count; i++) {
       const slot = completions[2 * i];
       const result = completions[2 * i + 1];
       const who = this.#owners[slot]!;
-      const resolve = this.#resolvers[slot];
-      const reject = this.#rejecters[slot];
+      const sink = this.#sinks[slot];
       this.#owners[slot] = null;
-      if (result >= 0) {
-        this.#units += this.#float64[(slot << 3) + 3] >>> 13;
-        resolve(result);
+      if (result >= 0) this.#units += this.#float64[(slot << 3) + 3] >>> 13;
+      if (sink !== null) {
+        this.#sinks[slot] = null;
+      } else if (result >= 0) {
+        this.#resolvers[slot](result);
       } else {
-        reject(this.#failure(slot, who, result));
+        this.#rejecters[slot](this.#failure(slot, who, result));
       }
       this.#freeSlots[this.#freeCount++] = slot;
       who.done();
       this.#all.done();
+      if (sink === null) continue;
+      if (sink !== last && !this.#touched.includes(sink)) this.#touched.push(sink);
+      last = sink;
+      this.#answer(sink, this.#tags[slot], result);
     }
     while (this.#waitingAt < this.#waiting.length && this.#freeCount > 0) this.#next();
+    // What a sink begins here is handed over afterwards: nobody is added meanwhile.
+    for (const sink of this.#touched) this.#tellSettled(sink);
+    this.#touched.length = 0;
+    this.#settling = false;
+  }
+
+  /** A sink that throws must not keep the others from their answers. */
+  #answer(sink: RequestSink, tag: number, result: number): void {
+    try {
+      sink.completed(tag, result);
+    } catch (error) {
+      throwLater(error);
+    }
+  }
+
+  #tellSettled(sink: RequestSink): void {
+    try {
+      sink.settled();
+    } catch (error) {
+      throwLater(error);
+    }
   }
 
   /** The first in line gets the slot that has become free. */
@@ -289,6 +384,12 @@ export class Engine {
 }
 
 function unused(): void {}
+
+function throwLater(error: unknown): void {
+  process.nextTick(() => {
+    throw error;
+  });
+}
 
 export function closedError(operation: string, path: string): BlockError {
   return new BlockError('closed', `${path}: ${operation}: it is closed`, { operation, path });

@@ -87,11 +87,15 @@ export class RealFile implements HostFile {
   }
 
   beginRead(offset: number, buffer: Uint8Array, start: number, end: number, sink: RequestSink, tag: number): boolean {
-    return this.#begin(Op.read, offset, buffer, start, end, sink, tag);
+    const address = this.#memory.addressOf(buffer);
+    if (!this.#open || address === 0 || !isPlainOffset(offset)) return false;
+    return this.#transfer.beginRead(offset, address + start, end - start, sink, tag);
   }
 
   beginWrite(offset: number, buffer: Uint8Array, start: number, end: number, sink: RequestSink, tag: number): boolean {
-    return this.writable && this.#begin(Op.write, offset, buffer, start, end, sink, tag);
+    const address = this.#memory.addressOf(buffer);
+    if (!this.#open || !this.writable || address === 0 || !isPlainOffset(offset)) return false;
+    return this.#transfer.beginWrite(offset, address + start, end - start, sink, tag);
   }
 
   errorOf(operation: 'read' | 'write', offset: number, length: number, result: number): BlockError {
@@ -235,27 +239,6 @@ export class RealFile implements HostFile {
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
-  }
-
-  #begin(
-    op: number,
-    offset: number,
-    buffer: Uint8Array,
-    start: number,
-    end: number,
-    sink: RequestSink,
-    tag: number,
-  ): boolean {
-    const address = this.#memory.addressOf(buffer);
-    if (!this.#open || address === 0 || this.direct || !isPlainOffset(offset)) return false;
-    const settle = (result: number) => {
-      sink.completed(tag, result);
-      sink.settled();
-    };
-    this.#engine
-      .start(op, this.#transfer.who, this.#fd, offset, address + start, end - start)
-      .then(settle, (error: BlockError) => settle(-(constants.errno[error.errno as 'EIO'] ?? constants.errno.EIO)));
-    return true;
   }
 
   async #close(): Promise<void> {

@@ -90,7 +90,8 @@ async function listenDescriptor(sockets: Sockets, fd: number, accept: Accept, op
 
 /** An empty host is all addresses: the first place that there is. */
 async function placesToListen({ host, port, family }: Inet): Promise<{ host: string; onlyVersion6: boolean }[]> {
-  if (host !== '') return (await resolveHost(host, port, family ?? 0)).map((one) => ({ host: one, onlyVersion6: true }));
+  if (host !== '')
+    return (await resolveHost(host, port, family ?? 0)).map((one) => ({ host: one, onlyVersion6: true }));
   const all4 = { host: '0.0.0.0', onlyVersion6: false };
   if (family === 4) return [all4];
   return family === 6 ? [{ host: '::', onlyVersion6: true }] : [{ host: '::', onlyVersion6: false }, all4];

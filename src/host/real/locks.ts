@@ -21,6 +21,13 @@ export class WriteRanges {
     return range;
   }
 
+  /** Holds `range` now, together with others of its kind; false where one that is alone is in the way. */
+  tryHold(range: HeldRange): boolean {
+    for (const other of this.#held) if (other.alone && range.start < other.end && other.start < range.end) return false;
+    this.#held.push(range);
+    return true;
+  }
+
   release(range: HeldRange): void {
     const index = this.#held.indexOf(range);
     this.#held[index] = this.#held[this.#held.length - 1];

@@ -5,7 +5,8 @@
 //   direct file     |.......#######|##############|######......|     blocks
 //                   read,change,write    write       read,change,write
 import { BlockError } from '../../util/errors.js';
-import type { ZeroScan } from '../host.js';
+import type { RequestSink, ZeroScan } from '../host.js';
+import { DirectWrites } from './direct-writes.js';
 import { type Engine, Requester } from './engine.js';
 import { WriteRanges } from './locks.js';
 import { type ArenaMemory, checkGranule } from './memory.js';
@@ -39,6 +40,7 @@ export class Transfer {
   /** Pieces of a request that has been counted already. */
   readonly inner: Requester;
   #writes = new WriteRanges();
+  #directWrites = new DirectWrites(this.#writes);
 
   constructor(engine: Engine, memory: ArenaMemory, options: TransferOptions) {
     this.#engine = engine;
@@ -68,6 +70,23 @@ export class Transfer {
     if (address === 0) return false;
     if (!this.direct) return true;
     return offset % this.alignment === 0 && length % this.alignment === 0 && address % this.#memoryAlignment === 0;
+  }
+
+  /** See `HostFile.beginRead`. */
+  beginRead(offset: number, address: number, length: number, sink: RequestSink, tag: number): boolean {
+    if (!this.fits(offset, length, address)) return false;
+    return this.#engine.begin(Op.read, this.who, this.fd, offset, address, length, this.flags, sink, tag);
+  }
+
+  beginWrite(offset: number, address: number, length: number, sink: RequestSink, tag: number): boolean {
+    if (!this.fits(offset, length, address)) return false;
+    const { who, fd, flags } = this;
+    if (!this.direct) return this.#engine.begin(Op.write, who, fd, offset, address, length, flags, sink, tag);
+    const place = this.#directWrites.enter(offset, offset + length, sink, tag);
+    if (place < 0) return false;
+    if (this.#engine.begin(Op.write, who, fd, offset, address, length, flags, this.#directWrites, place)) return true;
+    this.#directWrites.leave(place);
+    return false;
   }
 
   async read(offset: number, buffer: Uint8Array, scan: ZeroScan | undefined): Promise<void> {

@@ -1,0 +1,62 @@
+// Writes of a direct file whose answers go to sinks: each holds its range (see locks.ts) until it is answered.
+//
+//   begin -> place (range, sink, tag) -> engine, with this as the sink -> completed(place) -> release, the sink's completed(tag)
+import type { RequestSink } from '../host.js';
+import type { HeldRange, WriteRanges } from './locks.js';
+
+interface Place {
+  range: HeldRange;
+  sink: RequestSink | null;
+  tag: number;
+}
+
+export class DirectWrites implements RequestSink {
+  #ranges: WriteRanges;
+  #places: Place[] = [];
+  #free: number[] = [];
+  #touched: RequestSink[] = [];
+
+  constructor(ranges: WriteRanges) {
+    this.#ranges = ranges;
+  }
+
+  /** Holds [start, end) for a write: its place, or -1 where another write must be alone there. */
+  enter(start: number, end: number, sink: RequestSink, tag: number): number {
+    const index = this.#free.pop() ?? this.#places.length;
+    if (index === this.#places.length) {
+      this.#places.push({ range: { start, end, alone: false }, sink: null, tag: 0 });
+    }
+    const place = this.#places[index];
+    place.range.start = start;
+    place.range.end = end;
+    if (!this.#ranges.tryHold(place.range)) {
+      this.#free.push(index);
+      return -1;
+    }
+    place.sink = sink;
+    place.tag = tag;
+    return index;
+  }
+
+  /** It was not begun after all. */
+  leave(index: number): void {
+    const place = this.#places[index];
+    place.sink = null;
+    this.#ranges.release(place.range);
+    this.#free.push(index);
+  }
+
+  completed(index: number, result: number): void {
+    const { sink, tag } = this.#places[index];
+    this.leave(index);
+    if (sink === null) return;
+    if (!this.#touched.includes(sink)) this.#touched.push(sink);
+    sink.completed(tag, result);
+  }
+
+  settled(): void {
+    const touched = this.#touched;
+    this.#touched = [];
+    for (const sink of touched) sink.settled();
+  }
+}
