@@ -108,7 +108,7 @@ function dataOf(file: string, format: string): string {
   const runs: { end: number; data: boolean }[] = [];
   for (const { start, length, data } of JSON.parse(qemuImg('map', '--output=json', '-f', format, file))) {
     const last = runs.at(-1);
-    if (last?.data === data) last.end = start + length;
+    if (last !== undefined && last.data === data) last.end = start + length;
     else runs.push({ end: start + length, data });
   }
   return JSON.stringify(runs);
