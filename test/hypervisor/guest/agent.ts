@@ -2,6 +2,7 @@
 
 import { LineLink } from './lines.js';
 import { checkRecords } from './records.js';
+import { within } from './within.js';
 
 export interface WorkerOptions {
   /** File in the guest, whose content it becomes. */
@@ -42,6 +43,13 @@ export class Worker {
       throw new Error(`${this.path} (seed ${seed}, batches of ${batch}): ${(error as Error).message}`);
     }
   }
+
+  /** Goes on from what a guest has found after a kill, or in a backup, once that is checked: with the first batch that may be torn. */
+  resume(observed: Uint32Array, low = this.acknowledged, high?: number): void {
+    this.check(observed, low, high);
+    const last = observed.reduce((most, n) => Math.max(most, n), 0);
+    this.acknowledged = Math.max(low, Math.floor((last - 1) / this.batch) * this.batch);
+  }
 }
 
 interface Request {
@@ -75,18 +83,15 @@ export class Agent {
     for (const worker of workers) {
       this.#workers.set(worker.name, worker);
       const { name, path, seed, blocks, batch, acknowledged } = worker;
-      const started = this.#expect((_line, [word, of]) => word === 'started' && of === name);
-      this.#link.send(`write ${name} ${path} ${seed} ${blocks} ${batch} ${acknowledged + 1}`);
-      await started;
+      const command = `write ${name} ${path} ${seed} ${blocks} ${batch} ${acknowledged + 1}`;
+      await this.#ask(command, (_line, [word, of]) => word === 'started' && of === name);
     }
   }
 
   /** All that it has written is durable and acknowledged then. */
   async stop(...workers: Worker[]): Promise<void> {
     for (const { name } of workers) {
-      const stopped = this.#expect((_line, [word, of]) => word === 'done' && of === name);
-      this.#link.send(`stop ${name}`);
-      await stopped;
+      await this.#ask(`stop ${name}`, (_line, [word, of]) => word === 'done' && of === name);
     }
   }
 
@@ -98,7 +103,7 @@ export class Agent {
 
   /** Waits for something that acknowledgements tell. */
   until(condition: () => boolean): Promise<void> {
-    return new Promise((resolve, reject) => {
+    const reached = new Promise<void>((resolve, reject) => {
       if (this.#broken !== null) throw this.#broken;
       if (condition()) return resolve();
       const watcher = {
@@ -111,20 +116,19 @@ export class Agent {
       };
       this.#watchers.add(watcher);
     });
+    return within('records of the workers', reached);
   }
 
   /** Which record each block of the worker's file holds, read from the disk. Throws for any other content. */
   async records({ path, seed, blocks }: Worker): Promise<Uint32Array> {
     const records = new Uint32Array(blocks);
     const bad: number[] = [];
-    const verified = this.#expect((_line, [word, ...numbers]) => {
+    await this.#ask(`verify ${path} ${seed} ${blocks}`, (_line, [word, ...numbers]) => {
       const [first, count, n] = numbers.map(Number);
       if (word === 'run') records.fill(n, first, first + count);
       if (word === 'bad') bad.push(first);
       return word === 'verified';
     });
-    this.#link.send(`verify ${path} ${seed} ${blocks}`);
-    await verified;
     if (bad.length > 0)
       throw new Error(`${path}: ${bad.length} blocks hold neither zeroes nor a record: ${bad.slice(0, 8)}`);
     return records;
@@ -134,13 +138,11 @@ export class Agent {
   async run(command: string): Promise<string> {
     const output: string[] = [];
     let code = 0;
-    const ended = this.#expect((line, [word, status]) => {
+    await this.#ask(`run (${command}) 2>&1`, (line, [word, status]) => {
       if (word === 'out') output.push(line.slice(4));
       code = Number(status);
       return word === 'exit';
     });
-    this.#link.send(`run (${command}) 2>&1`);
-    await ended;
     if (code !== 0) throw new Error(`${command}: exit ${code}: ${output.join('\n')}`);
     return output.join('\n');
   }
@@ -152,6 +154,12 @@ export class Agent {
 
   close(): void {
     this.#link.close();
+  }
+
+  #ask(command: string, take: Request['take']): Promise<void> {
+    const answered = this.#expect(take);
+    this.#link.send(command);
+    return within(command, answered);
   }
 
   #expect(take: Request['take']): Promise<void> {

@@ -12,7 +12,7 @@ function must(program: string, ...words: string[]): string {
   return stdout;
 }
 
-/** `qemu-img check` finds nothing; after a kill, leaked clusters may be there. */
+/** `qemu-img check` finds nothing; leaked clusters may be there after a kill, or while the image is in use. */
 export function checkImage(path: string, { leaks = false } = {}): void {
   const { status, stdout, stderr } = spawnSync('qemu-img', ['check', path], { encoding: 'utf8' });
   if (status === 0 || (leaks && status === 3)) return;

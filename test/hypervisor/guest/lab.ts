@@ -19,6 +19,9 @@ export const SEED = Number(process.env['DISKWRIGHT_SEED'] ?? 20261121);
 export type DiskName = 'root' | 'data';
 export const DISK_NAMES: readonly DiskName[] = ['root', 'data'];
 
+/** What each worker had acknowledged. */
+export type Moment = ReadonlyMap<Worker, number>;
+
 let parts: GuestParts | null = null;
 
 /** Call at the start of a suite: what guests need is here, or in CI that is a failure, and elsewhere the suite is skipped. */
@@ -64,19 +67,12 @@ export class Lab {
     return lab;
   }
 
-  /** The same, opened and served, and a guest with all workers at work. */
-  static async running(): Promise<{ lab: Lab; machine: Machine }> {
-    const lab = await Lab.create();
-    try {
-      for (const name of DISK_NAMES) await lab.serve(name);
-      const machine = await lab.boot(DISK_NAMES.map((name) => lab.disk(name)));
-      await machine.agent.start(...lab.all);
-      await machine.agent.progress(lab.all, 16);
-      return { lab, machine };
-    } catch (error) {
-      await lab.close();
-      throw error;
-    }
+  /** Boots a guest on both disks and sets all workers to work. */
+  async work(data: Partial<Disk> = {}): Promise<Machine> {
+    const machine = await this.boot([this.disk('root'), { ...this.disk('data'), ...data }]);
+    await machine.agent.start(...this.all);
+    await machine.agent.progress(this.all, 16);
+    return machine;
   }
 
   get all(): Worker[] {
@@ -94,6 +90,11 @@ export class Lab {
       'backing-file': this.path(backing),
       'backing-fmt': 'qcow2',
     });
+  }
+
+  /** Serves both disks from this process. */
+  async serveBoth(images: Partial<Record<DiskName, string>> = {}): Promise<void> {
+    for (const name of DISK_NAMES) await this.serve(name, images[name]);
   }
 
   /** Opens (where it is not open) and serves a disk, at the same socket each time. */
@@ -130,38 +131,56 @@ export class Lab {
     return machine;
   }
 
-  /**
-   * What every test ends with: the workers stop, the guest reads back what they wrote after a new mount, and powers off; the images are
-   * clean, and hold the same for somebody else's eyes.
-   */
-  async finish(machine: Machine): Promise<void> {
+  /** The workers stop, the guest reads back exactly what they wrote after a new mount, and powers off. */
+  async readBack(machine: Machine): Promise<void> {
     const { agent } = machine;
     await agent.stop(...this.all);
     await agent.run('umount /data && mount -t ext4 /dev/vdb /data && sync && echo 3 > /proc/sys/vm/drop_caches');
     for (const worker of this.all) worker.check(await agent.records(worker), worker.acknowledged, worker.acknowledged);
     await machine.powerOff();
+  }
+
+  /** What every test ends with: `readBack`; then the images are clean and hold the same for somebody else's eyes. */
+  async finish(machine: Machine): Promise<void> {
+    await this.readBack(machine);
     const { root, data } = this.images;
     const files = { root: root.filename, data: data.filename };
     for (const name of DISK_NAMES) await this.closeImage(name);
-    for (const file of Object.values(files)) checkImage(file);
-    this.checkFiles(files.root, files.data);
+    this.checkFiles(files);
   }
 
-  /** Every worker's file, as the reference reads the images, is exactly what was acknowledged. */
-  checkFiles(root: string, data: string): void {
-    const { single, batches, root: rootWorker } = this.workers;
-    const onData = [
-      { worker: single, path: '/single' },
-      { worker: batches, path: '/batches' },
-    ];
-    const onRoot = [{ worker: rootWorker, path: '/records' }];
-    for (const [image, files] of [
-      [root, onRoot],
-      [data, onData],
-    ] as const) {
-      readRecords(image, files).forEach((observed, i) => {
-        const { worker } = files[i];
-        worker.check(observed, worker.acknowledged, worker.acknowledged);
+  /** What is acknowledged now, everything that the guest has said so far taken in. */
+  async moment(machine: Machine): Promise<Moment> {
+    await machine.agent.run('true');
+    return new Map(this.all.map((worker) => [worker, worker.acknowledged]));
+  }
+
+  /**
+   * The images are clean, and the workers' files in them, as the reference reads them, are those of one moment between `from` and `to`.
+   * Default: exactly what is acknowledged now. `running`: the file systems are those of a running guest.
+   */
+  checkFiles(
+    images: Partial<Record<DiskName, string>>,
+    options: { from?: Moment; to?: Moment; running?: boolean; leaks?: boolean } = {},
+  ): void {
+    const { single, batches, root } = this.workers;
+    const places: Record<DiskName, { worker: Worker; path: string }[]> = {
+      root: [{ worker: root, path: '/records' }],
+      data: [
+        { worker: single, path: '/single' },
+        { worker: batches, path: '/batches' },
+      ],
+    };
+    for (const name of DISK_NAMES) {
+      const image = images[name];
+      if (image === undefined) continue;
+      checkImage(image, options);
+      readRecords(image, places[name], options).forEach((observed, i) => {
+        const { worker } = places[name][i];
+        const low = options.from?.get(worker) ?? worker.acknowledged;
+        // The next batch is begun before we are told of the last one.
+        const to = options.to?.get(worker);
+        worker.check(observed, low, to === undefined ? worker.acknowledged : to + worker.batch);
       });
     }
   }

@@ -8,10 +8,9 @@ import { Agent } from './agent.js';
 import { endWithUs } from './children.js';
 import { Monitor } from './monitor.js';
 import type { GuestParts } from './parts.js';
+import { within } from './within.js';
 
-/** Emulation on a busy machine is slow, and an answer that does not come is a failure, not a hang. */
 const START_LIMIT_MS = 120_000;
-const STOP_LIMIT_MS = 60_000;
 
 export interface Disk {
   /** Path of the UNIX socket where it is served. */
@@ -83,10 +82,10 @@ export class Machine {
   static async start(options: MachineOptions): Promise<Machine> {
     const machine = new Machine(options);
     try {
-      await machine.within(START_LIMIT_MS, 'boot', machine.agent.ready);
+      await within('boot', machine.agent.ready, START_LIMIT_MS);
     } catch (error) {
       await machine.kill();
-      throw error;
+      throw new Error(`${(error as Error).message}\nconsole: ${machine.console()}`);
     }
     return machine;
   }
@@ -95,7 +94,7 @@ export class Machine {
   async powerOff(): Promise<void> {
     await this.agent.run('sync; cd /; if grep -q " /data " /proc/mounts; then umount /data; fi; mount -o remount,ro /');
     this.agent.farewell('poweroff -f');
-    const code = await this.within(STOP_LIMIT_MS, 'power off', this.exited);
+    const code = await within('power off', this.exited);
     if (code !== 0) throw new Error(`QEMU ended with ${code}`);
   }
 
@@ -106,21 +105,7 @@ export class Machine {
     await this.agent.ended;
   }
 
-  /** Rejects, with the last lines of the console, where `promise` takes too long. */
-  async within<T>(limitMs: number, what: string, promise: Promise<T>): Promise<T> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`${what}: nothing for ${limitMs / 1000} s`)), limitMs);
-    });
-    try {
-      return await Promise.race([promise, late]);
-    } catch (error) {
-      throw new Error(`${(error as Error).message}\nconsole: ${this.console()}`);
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
+  /** Its last lines. */
   console(): string {
     return existsSync(this.#console) ? readFileSync(this.#console, 'utf8').slice(-2000) : '(nothing)';
   }

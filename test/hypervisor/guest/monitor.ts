@@ -1,6 +1,7 @@
 // QMP: commands are answered in order; events are kept until somebody asks for them by name.
 
 import { LineLink } from './lines.js';
+import { within } from './within.js';
 
 export type Json = Record<string, unknown>;
 
@@ -23,11 +24,12 @@ export class Monitor {
   }
 
   execute(command: string, words: Json = {}): Promise<unknown> {
-    return new Promise((resolve, reject) => {
+    const answer = new Promise((resolve, reject) => {
       if (this.#gone) throw new Error(`${command}: QEMU is gone`);
       this.#replies.push({ resolve, reject, command });
       this.#link.send(JSON.stringify({ execute: command, arguments: words }));
     });
+    return within(command, answer);
   }
 
   /** The data of the next event of this name, one that has come already among them. Rejects when QEMU is gone. */
@@ -36,7 +38,7 @@ export class Monitor {
       const at = this.#events.findIndex(({ event }) => event === name);
       if (at >= 0) return (this.#events.splice(at, 1)[0]['data'] ?? {}) as Json;
       if (this.#gone) throw new Error(`waiting for ${name}: QEMU is gone`);
-      await new Promise<void>((resolve) => this.#waiters.push(resolve));
+      await within(name, new Promise<void>((resolve) => this.#waiters.push(resolve)));
     }
   }
 

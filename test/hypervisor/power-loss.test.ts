@@ -1,0 +1,49 @@
+// Power loss: the process that serves both disks is killed while the guest writes, and QEMU, too. The images open, are consistent (leaked
+// clusters at most), and the next guest finds everything that was acknowledged after a sync, and goes on.
+
+import { seeded } from '../interop/chain-maker.js';
+import { Daemon } from './guest/daemon.js';
+import { checkImage } from './guest/images.js';
+import { DISK_NAMES, Lab, requireGuest, SEED } from './guest/lab.js';
+
+const KILLS = Number(process.env['DISKWRIGHT_GUEST_KILLS'] ?? 4);
+
+describe('power loss', function () {
+  this.timeout(120_000 + KILLS * 60_000);
+  let lab: Lab;
+  let daemon: Daemon | null = null;
+
+  before(function () {
+    requireGuest(this);
+  });
+  afterEach(async () => {
+    await lab?.close();
+    await daemon?.kill();
+  });
+
+  it(`${KILLS} times: what was synced is there`, async () => {
+    console.log(`      seed ${SEED}`);
+    const random = seeded(SEED);
+    lab = await Lab.create();
+    const images = DISK_NAMES.map((name) => ({ image: lab.path(`${name}.top`), ...lab.disk(name) }));
+    for (let kill = 0; kill <= KILLS; kill++) {
+      daemon = await Daemon.start(images);
+      const machine = await lab.boot(DISK_NAMES.map((name) => lab.disk(name)));
+      if (kill > 0) for (const worker of lab.all) worker.resume(await machine.agent.records(worker));
+      await machine.agent.start(...lab.all);
+      await machine.agent.progress(lab.all, 1 + random(40));
+      if (kill === KILLS) {
+        await lab.readBack(machine);
+        await daemon.close();
+        break;
+      }
+      // Any moment will do: it is not to come right after an acknowledgement each time.
+      await new Promise((resolve) => setTimeout(resolve, random(50)));
+      if (random(2) === 0) await machine.kill();
+      await daemon.kill();
+      await machine.kill();
+      for (const { image } of images) checkImage(image, { leaks: true });
+    }
+    lab.checkFiles({ root: lab.path('root.top'), data: lab.path('data.top') }, { leaks: true });
+  });
+});
