@@ -60,13 +60,15 @@ export class Pc {
     return match;
   }
 
-  /** Waits for something that the serial port or an error tells. */
+  /** Waits for something that the serial port tells; rejects with an error of the disk, after which nothing comes any more. */
   until(condition: () => boolean): Promise<void> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const look = () => {
-        if (!condition()) return;
+        const [error] = this.errors;
+        if (error === undefined && !condition()) return;
         this.#watchers.delete(look);
-        resolve();
+        if (error === undefined) resolve();
+        else reject(error);
       };
       this.#watchers.add(look);
       look();
