@@ -5,6 +5,7 @@ import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
+import type { Link } from '../../src/host/net.js';
 import { openRealHost } from '../../src/host/real/index.js';
 import { failure, overEngines, pattern } from './engines.js';
 
@@ -98,6 +99,38 @@ overEngines('ends', (bench) => {
       await worker.terminate();
       expect(openIn(bench.path('direct')) + openIn(bench.path('plain')), 'open files').to.equal(0);
     }
+  });
+
+  it('a thread that is terminated while its links are busy leaves no socket behind', async () => {
+    const before = openIn('socket:');
+    for (let round = 0; round < 3; round++) {
+      const worker = thread('talk');
+      await once(worker, 'message');
+      expect(openIn('socket:')).to.be.greaterThan(before);
+      await worker.terminate();
+      expect(openIn('socket:'), 'open sockets').to.equal(before);
+    }
+  });
+
+  it('close of a host ends its links and listeners', async () => {
+    const before = openIn('socket:');
+    const host = openRealHost({ engine: bench.host.engine as 'threads' | 'io_uring' });
+    const links: Link[] = [];
+    const address = { type: 'unix', path: bench.path('host-close.sock') } as const;
+    await host.net.listen(address, (link) => links.push(link));
+    const data = host.memory.allocate(4 * 1024 * 1024);
+    for (let i = 0; i < 5; i++) {
+      const link = await host.net.connect(address);
+      link.push(data, 0, data.length);
+      link.flush();
+      links.push(link);
+    }
+    while (links.length < 10) await new Promise(setImmediate);
+    links[0].window(data, 0, data.length);
+    await host.close();
+    expect(openIn('socket:')).to.equal(before);
+    expect(existsSync(address.path)).to.equal(false);
+    expect((await failure(host.net.connect(address))).code).to.equal('closed');
   });
 
   it('a thread that ends by itself needs no close', async () => {
