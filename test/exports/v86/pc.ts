@@ -60,6 +60,12 @@ export class Pc {
     return match;
   }
 
+  /** Waits for an error of the disk, and takes it. */
+  async failure(): Promise<BlockError> {
+    await this.until(() => false).catch(() => undefined);
+    return this.errors.shift() as BlockError;
+  }
+
   /** Waits for something that the serial port tells; rejects with an error of the disk, after which nothing comes any more. */
   until(condition: () => boolean): Promise<void> {
     return new Promise((resolve, reject) => {
