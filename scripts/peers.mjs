@@ -14,6 +14,8 @@ const PACKAGES = {
   nbdsh: ['python3-libnbd'],
   'nbd-client': ['nbd-client'],
   'grub-mkimage': ['grub-common'],
+  'qemu-system-x86_64': ['qemu-system-x86'],
+  mke2fs: ['e2fsprogs'],
 };
 
 /** All of them. */

@@ -49,7 +49,7 @@ for (const [title, words] of [
 }
 const engines = process.env.DISKWRIGHT_ENGINE ? [process.env.DISKWRIGHT_ENGINE] : ['io_uring', 'threads'];
 engines.forEach((engine, index) => {
-  // The simulated host has no engine: once is enough.
+  // The simulated host has no engine, and a guest's jobs and its power loss show what the other engine does: once is enough.
   const words =
     index === 0
       ? []
@@ -62,6 +62,8 @@ engines.forEach((engine, index) => {
           'test/schema/**',
           '--ignore',
           'test/util/**',
+          '--ignore',
+          'test/hypervisor/{backup,no-space,records,restart,throttle}.test.ts',
         ];
   const chains = index === 0 ? {} : { DISKWRIGHT_CHAINS: process.env.DISKWRIGHT_CHAINS ?? '60' };
   mocha(`tests, engine ${engine}`, words, { DISKWRIGHT_ENGINE: engine, ...chains });

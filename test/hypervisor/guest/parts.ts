@@ -3,8 +3,6 @@
 //   initramfs /init        loads the modules of virtio, mounts /dev/vda, goes on there
 //   /dev/vda  /sbin/init   busybox, and the agent (`agent.c`), which serves the test through a serial port
 //   /dev/vdb               the data disk, mounted at /data where the kernel is told `data`
-//
-// As a program, it makes the parts and says what is missing: the test command does this before the tests.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -127,13 +125,4 @@ function makeFileSystem(path: string, bytes: number, words: readonly string[]): 
   execFileSync('mke2fs', ['-q', '-F', '-t', 'ext4', '-b', '4096', ...words, path, `${bytes / 1024}k`], {
     env: PROGRAMS,
   });
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  try {
-    console.log(`guest: ${guestParts().kernel}`);
-  } catch (error) {
-    console.error(`guest: ${(error as Error).message}`);
-    process.exitCode = 1;
-  }
 }
