@@ -10,7 +10,7 @@ import type { BlockNode } from '../../src/block/node.js';
 import { type OpenOptions, openNode } from '../../src/block/open.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 import { NbdNode } from '../../src/drivers/protocols/nbd/driver.js';
-import type { Clock, Host } from '../../src/host/host.js';
+import type { Clock, Host, OpenFileOptions } from '../../src/host/host.js';
 import { openRealHost, type RealHost } from '../../src/host/real/index.js';
 import type { BlockdevOptions } from '../../src/schema/generated/types.js';
 import { type FakeExport, FakeNbd, type FakePeer } from '../support/fake-nbd.js';
@@ -43,10 +43,10 @@ export class NbdLab {
             net,
             codecs,
             random: () => real.random(),
-            open: (path, options) => real.open(path, options),
-            stat: (path) => real.stat(path),
-            realPath: (path) => real.realPath(path),
-          } as Host);
+            open: (path: string, options: OpenFileOptions) => real.open(path, options),
+            stat: (path: string) => real.stat(path),
+            realPath: (path: string) => real.realPath(path),
+          } as Partial<Host> as Host);
     this.graph = new Graph(this.host);
   }
 

@@ -84,7 +84,7 @@ export class FakePeer {
     }
   }
 
-  write(...parts: (Buffer | number)[]): void {
+  write(...parts: (Uint8Array | number)[]): void {
     this.socket.write(Buffer.concat(parts.map((part) => (typeof part === 'number' ? u32(part) : part))));
   }
 
@@ -158,18 +158,18 @@ export class FakePeer {
     };
   }
 
-  simple(request: FakeRequest, error = 0, data = Buffer.alloc(0)): void {
+  simple(request: FakeRequest, error = 0, data: Uint8Array = Buffer.alloc(0)): void {
     this.write(SIMPLE_REPLY_MAGIC, error, request.cookie, data);
   }
 
-  chunk(request: FakeRequest, type: number, data = Buffer.alloc(0), flags: number = ChunkFlag.done): void {
+  chunk(request: FakeRequest, type: number, data: Uint8Array = Buffer.alloc(0), flags: number = ChunkFlag.done): void {
     if (this.extended) {
       const { cookie, offset } = request;
       this.write(EXTENDED_REPLY_MAGIC, u16(flags), u16(type), cookie, u64(offset), u64(data.length), data);
     } else this.write(STRUCTURED_REPLY_MAGIC, u16(flags), u16(type), request.cookie, data.length, data);
   }
 
-  data(request: FakeRequest, offset: number, data: Buffer, flags: number = ChunkFlag.done): void {
+  data(request: FakeRequest, offset: number, data: Uint8Array, flags: number = ChunkFlag.done): void {
     this.chunk(request, Chunk.offsetData, Buffer.concat([u64(offset), data]), flags);
   }
 }

@@ -35,7 +35,7 @@ export interface ClientSettings {
 }
 
 /** What of an export must not change. */
-type Identity = Omit<Negotiated, 'link'>;
+type Identity = Omit<Negotiated, 'link' | 'pushed'>;
 
 /** One attempt to connect and shake hands. */
 const ATTEMPT_MS = 30_000;

@@ -76,7 +76,7 @@ export class Connection implements LinkOwner {
   /** Headers that are not pushed yet, in one piece: place of the first, and how many. */
   #unpushed = 0;
   #headerCount = 0;
-  #pushed = 0;
+  #pushed: number;
   #flushScheduled = false;
   /** Requests that are answered, but not sent to their end. */
   #early: number[] = [];
@@ -102,6 +102,7 @@ export class Connection implements LinkOwner {
     this.negotiated = negotiated;
     this.#host = host;
     this.#link = negotiated.link;
+    this.#pushed = negotiated.pushed;
     this.#table = table;
     this.#cover = new ReadCover(table);
     this.#user = user;

@@ -24,6 +24,8 @@ export interface HandshakeOptions {
 /** What both sides agreed on. */
 export interface Negotiated {
   link: Link;
+  /** Pieces that were pushed on the link so far. */
+  pushed: number;
   size: number;
   /** `TransmissionFlag`. */
   flags: number;
@@ -99,7 +101,7 @@ class Handshake {
     if (context !== null && contextId < 0) {
       throw this.#channel.error('invalid-argument', `the server has no metadata context '${context}'`);
     }
-    return { link: this.#channel.link, ...limits, structured, extended, contextId };
+    return { link: this.#channel.link, pushed: this.#channel.pushed, ...limits, structured, extended, contextId };
   }
 
   /** Id of the context; -1 where the server does not have it. What is wrong with the export, the next option tells. */

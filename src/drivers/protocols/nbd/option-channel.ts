@@ -19,6 +19,8 @@ export interface OptionReply {
 
 export class OptionChannel implements LinkOwner {
   link: Link;
+  /** Pieces that were pushed on this link. */
+  pushed = 0;
   readonly #host: Host;
   readonly #receive: Uint8Array;
   readonly #send: Uint8Array;
@@ -117,6 +119,7 @@ export class OptionChannel implements LinkOwner {
 
   async startTls(settings: TlsSettings, timeoutMs: number): Promise<void> {
     this.link = await this.link.startTls(settings, timeoutMs);
+    this.pushed = 0;
     this.link.owner = this;
   }
 
@@ -151,6 +154,7 @@ export class OptionChannel implements LinkOwner {
 
   #flush(start: number): void {
     this.link.push(this.#send, start, this.#used);
+    this.pushed++;
     this.link.flush();
   }
 }

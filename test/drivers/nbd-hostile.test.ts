@@ -1,0 +1,558 @@
+// Servers that answer nonsense, too much, too early or never: one clear error, no memory touched that was not asked for, and nothing
+// left behind.
+
+import { expect } from 'chai';
+import { Chunk, Option, OptionReply } from '../../src/drivers/protocols/nbd/wire.js';
+import type { BlockErrorCode } from '../../src/util/errors.js';
+import { FakeClock, settle } from '../support/fake-clock.js';
+import { type FakeExport, type FakePeer, type FakeRequest, u16, u32, u64 } from '../support/fake-nbd.js';
+import { NbdLab } from './nbd-support.js';
+import { failureOf, pattern } from './support.js';
+
+const SIZE = 1 << 20;
+const PLAIN: FakeExport = { size: SIZE };
+const STRUCTURED: FakeExport = { size: SIZE, structured: true, contextId: 7 };
+const EXTENDED: FakeExport = { size: SIZE, extended: true, contextId: 7 };
+
+describe('nbd: a hostile handshake', () => {
+  let lab: NbdLab;
+  beforeEach(() => {
+    lab = new NbdLab();
+  });
+  afterEach(() => lab.close());
+
+  const infoExport = (size: Buffer) => Buffer.concat([u16(0), size, u16(1)]);
+  /** Answers the options before GO that they are not known. */
+  async function untilGo(peer: FakePeer): Promise<void> {
+    await peer.greet();
+    for (;;) {
+      const { option } = await peer.option();
+      if (option === Option.go) return;
+      peer.reply(option, OptionReply.errUnsupported);
+    }
+  }
+
+  const cases: [string, (peer: FakePeer) => Promise<void>, BlockErrorCode, RegExp][] = [
+    ['no NBD at all', async (peer) => peer.write(Buffer.from('SSH-2.0-OpenSSH_9.2\r\n')), 'io', /no NBD server/],
+    ['the end at once', async () => {}, 'io', /closed the connection in the handshake/],
+    ['half a greeting', async (peer) => peer.write(Buffer.from('NBDMAGICIHAV')), 'io', /closed the connection/],
+    [
+      'the old protocol',
+      async (peer) => {
+        peer.write(Buffer.from('NBDMAGIC'), Buffer.from('0000420281861253', 'hex'), Buffer.alloc(136));
+        await peer.gone();
+      },
+      'unsupported',
+      /old protocol/,
+    ],
+    [
+      'another second magic number',
+      async (peer) => {
+        peer.write(Buffer.from('NBDMAGICNBDMAGIC'), u16(3));
+        await peer.gone();
+      },
+      'io',
+      /no NBD server/,
+    ],
+    [
+      'nonsense for a reply',
+      async (peer) => {
+        await peer.greet();
+        await peer.option();
+        peer.write(Buffer.alloc(64, 0xff));
+        await peer.gone();
+      },
+      'io',
+      /nonsense in the handshake/,
+    ],
+    [
+      'a reply to another option',
+      async (peer) => {
+        await peer.greet();
+        await peer.option();
+        peer.reply(99, OptionReply.ack);
+        await peer.gone();
+      },
+      'io',
+      /option 99, which was not asked/,
+    ],
+    [
+      'a reply of 4 GiB',
+      async (peer) => {
+        await untilGo(peer);
+        peer.write(Buffer.from('0003e889045565a9', 'hex'), Option.go, OptionReply.info, 0xffffffff);
+        await peer.gone();
+      },
+      'io',
+      /4294967295 bytes in one reply/,
+    ],
+    [
+      'replies without end',
+      async (peer) => {
+        await untilGo(peer);
+        for (let i = 0; i < 1000; i++) peer.reply(Option.go, OptionReply.info, Buffer.concat([u16(1), u16(65)]));
+        await peer.gone();
+      },
+      'io',
+      /does not end its answer/,
+    ],
+    [
+      'an acknowledgement without a size',
+      async (peer) => {
+        await untilGo(peer);
+        peer.reply(Option.go, OptionReply.ack);
+        await peer.gone();
+      },
+      'io',
+      /how large/,
+    ],
+    [
+      'an export of 2^63 bytes',
+      async (peer) => {
+        await untilGo(peer);
+        peer.reply(Option.go, OptionReply.info, infoExport(Buffer.from('8000000000000000', 'hex')));
+        await peer.gone();
+      },
+      'limit',
+      /larger than 2\^53/,
+    ],
+    [
+      'an export described in half',
+      async (peer) => {
+        await untilGo(peer);
+        peer.reply(Option.go, OptionReply.info, infoExport(u32(5)));
+        await peer.gone();
+      },
+      'io',
+      /describes the export wrongly/,
+    ],
+    [
+      'the export that is not there, with words for a terminal',
+      async (peer) => {
+        await untilGo(peer);
+        peer.reply(Option.go, OptionReply.errUnknown, Buffer.from('no\u001b[2J such \u0007thing'));
+        await peer.gone();
+      },
+      'not-found',
+      /^Requested export not available\nserver reported: no \[2J such {2}thing$/,
+    ],
+    [
+      'a refusal',
+      async (peer) => {
+        await untilGo(peer);
+        peer.reply(Option.go, OptionReply.errPolicy);
+        await peer.gone();
+      },
+      'permission',
+      /Denied by server for option 7 \(go\)/,
+    ],
+    [
+      'TLS only',
+      async (peer) => {
+        await peer.greet();
+        peer.reply((await peer.option()).option, OptionReply.errTlsRequired);
+        await peer.gone();
+      },
+      'permission',
+      /TLS negotiation required before option 11 .*\nDid you forget a valid tls-creds/,
+    ],
+    ...(
+      [
+        [0, 512, 4096],
+        [3, 512, 4096],
+        [131072, 131072, 131072],
+        [512, 256, 4096],
+        [512, 512, 256],
+        [512, 512, 700],
+      ] as const
+    ).map(([min, preferred, max]): (typeof cases)[number] => [
+      `blocks of ${min}, ${preferred}, ${max} bytes`,
+      async (peer) => {
+        await peer.negotiate({ size: SIZE, blocks: { min, preferred, max } });
+        await peer.gone();
+      },
+      'io',
+      /block size of \d+ bytes cannot be/,
+    ]),
+    [
+      'another metadata context',
+      async (peer) => {
+        await peer.greet();
+        for (;;) {
+          const { option } = await peer.option();
+          if (option === Option.extendedHeaders) peer.reply(option, OptionReply.errUnsupported);
+          if (option === Option.structuredReply) peer.reply(option, OptionReply.ack);
+          if (option === Option.setMetaContext) {
+            peer.reply(option, OptionReply.metaContext, Buffer.concat([u32(1), Buffer.from('x:y')]));
+          }
+        }
+      },
+      'io',
+      /metadata context that was not asked for/,
+    ],
+    [
+      'an export that is no whole number of its blocks',
+      async (peer) => {
+        await peer.negotiate({ size: 1000, blocks: { min: 512, preferred: 4096, max: 65536 } });
+        await peer.gone();
+      },
+      'unsupported',
+      /no multiple of its blocks/,
+    ],
+  ];
+  for (const [what, script, code, message] of cases) {
+    it(`${what}: ${code}`, async () => {
+      const fake = await lab.fake(script);
+      const error = await failureOf(lab.openNbd(fake.path, {}, { readOnly: true }));
+      expect(error.message).to.match(message);
+      expect(error.code).to.equal(code);
+      expect(lab.graph.nodes.size).to.equal(0);
+      expect(fake.failures).to.deep.equal([]);
+    });
+  }
+
+  it('silence is given up after half a minute', async () => {
+    const clock = new FakeClock();
+    const slow = new NbdLab(clock);
+    try {
+      const fake = await slow.fake((peer) => peer.gone());
+      const opening = failureOf(slow.openNbd(fake.path));
+      while (clock.pending === 0) await settle();
+      await clock.advance(30_000);
+      expect((await opening).code).to.equal('cancelled');
+    } finally {
+      await slow.close();
+    }
+  });
+});
+
+describe('nbd: hostile answers', () => {
+  let lab: NbdLab;
+  beforeEach(() => {
+    lab = new NbdLab();
+  });
+  afterEach(() => lab.close());
+
+  const LENGTH = 8192;
+  type Answer = (peer: FakePeer, request: FakeRequest) => void;
+  const reads: [string, FakeExport, Answer, RegExp][] = [
+    ['a wrong magic number', PLAIN, (peer) => peer.write(Buffer.alloc(64, 1)), /wrong magic number/],
+    ['a structured reply that was not agreed on', PLAIN, (peer, r) => peer.data(r, 0, Buffer.alloc(LENGTH)), /magic/],
+    ['a simple reply to a structured read', STRUCTURED, (peer, r) => peer.simple(r, 0, Buffer.alloc(9)), /structured/],
+    ['a simple reply among extended ones', EXTENDED, (peer, r) => peer.simple(r), /wrong magic number/],
+    [
+      'an answer to nobody',
+      PLAIN,
+      (peer, r) => peer.simple({ ...r, cookie: Buffer.alloc(8, 0xff) }),
+      /belongs to no request/,
+    ],
+    [
+      'an answer to an earlier use of the slot',
+      PLAIN,
+      (peer, r) =>
+        peer.simple({ ...r, cookie: Buffer.concat([u32(r.cookie.readUInt32BE(0) - 1), r.cookie.subarray(4)]) }),
+      /belongs to no request/,
+    ],
+    [
+      'data before what was asked for',
+      STRUCTURED,
+      (peer, r) => peer.data(r, r.offset - 1, Buffer.alloc(LENGTH)),
+      /outside of what was asked for/,
+    ],
+    [
+      'data behind what was asked for',
+      STRUCTURED,
+      (peer, r) => peer.data(r, r.offset + 1, Buffer.alloc(LENGTH)),
+      /outside of what was asked for/,
+    ],
+    [
+      'more data than was asked for',
+      STRUCTURED,
+      (peer, r) => peer.data(r, r.offset, Buffer.alloc(LENGTH + 1)),
+      /length that cannot be/,
+    ],
+    ['data of no length', STRUCTURED, (peer, r) => peer.data(r, r.offset, Buffer.alloc(0)), /length that cannot be/],
+    [
+      'the same data twice',
+      STRUCTURED,
+      (peer, r) => {
+        peer.data(r, r.offset, Buffer.alloc(4096), 0);
+        peer.data(r, r.offset, Buffer.alloc(4096));
+      },
+      /comes twice/,
+    ],
+    [
+      'overlapping data out of order',
+      STRUCTURED,
+      (peer, r) => {
+        peer.data(r, r.offset + 4096, Buffer.alloc(4096), 0);
+        peer.data(r, r.offset + 1, Buffer.alloc(4096));
+      },
+      /comes twice/,
+    ],
+    [
+      'half of the data',
+      STRUCTURED,
+      (peer, r) => peer.data(r, r.offset, Buffer.alloc(4096)),
+      /before all of it has come/,
+    ],
+    ['none of the data', STRUCTURED, (peer, r) => peer.chunk(r, Chunk.none), /before all of it has come/],
+    ['an empty chunk that goes on', STRUCTURED, (peer, r) => peer.chunk(r, Chunk.none, undefined, 0), /not the last/],
+    [
+      'a hole of 4 GiB',
+      STRUCTURED,
+      (peer, r) => peer.chunk(r, Chunk.offsetHole, Buffer.concat([u64(r.offset), u32(0xffffffff)])),
+      /outside of what was asked for/,
+    ],
+    [
+      'a hole cut off',
+      STRUCTURED,
+      (peer, r) => peer.chunk(r, Chunk.offsetHole, u64(r.offset)),
+      /length that cannot be/,
+    ],
+    ['block status for a read', STRUCTURED, (peer, r) => peer.chunk(r, Chunk.blockStatus, u32(7)), /unexpected chunk/],
+    [
+      'a chunk that nobody knows',
+      STRUCTURED,
+      (peer, r) => peer.chunk(r, 99, Buffer.alloc(9)),
+      /unexpected chunk of type 99/,
+    ],
+    [
+      'an error without a number',
+      STRUCTURED,
+      (peer, r) => peer.chunk(r, Chunk.error, Buffer.concat([u32(0), u16(0)])),
+      /makes no sense/,
+    ],
+    [
+      'an error with a text longer than it is',
+      STRUCTURED,
+      (peer, r) => peer.chunk(r, Chunk.error, Buffer.concat([u32(5), u16(100), Buffer.from('x')])),
+      /makes no sense/,
+    ],
+    [
+      'an error of 5000 bytes',
+      STRUCTURED,
+      (peer, r) => peer.chunk(r, Chunk.error, Buffer.alloc(5000, 1)),
+      /length that cannot be/,
+    ],
+    [
+      'a reply of 2^40 bytes',
+      EXTENDED,
+      (peer, r) => peer.write(0x6e8a278c, u16(1), u16(1), r.cookie, u64(r.offset), u64(2 ** 40)),
+      /longer than any may be/,
+    ],
+    ['the end', PLAIN, (peer) => peer.socket.end(), /closed the connection/],
+    [
+      'the end in the middle of the data',
+      PLAIN,
+      (peer, r) => {
+        peer.simple(r, 0, Buffer.alloc(100));
+        peer.socket.end();
+      },
+      /closed the connection/,
+    ],
+    ['that it shuts down', PLAIN, (peer, r) => peer.simple(r, 108), /shutting down/],
+  ];
+  for (const [what, offer, answer, message] of reads) {
+    it(`to a read: ${what}`, async () => {
+      const fake = await lab.afterHandshake(offer, async (peer) => {
+        const first = await peer.request();
+        // The first one is honest, so that there is an earlier use of the slot.
+        if (offer.structured || offer.extended) peer.data(first, first.offset, Buffer.alloc(first.length, 9));
+        else peer.simple(first, 0, Buffer.alloc(first.length, 9));
+        answer(peer, await peer.request());
+        await peer.gone();
+      });
+      const node = await lab.openNbd(fake.path, {}, { readOnly: true });
+      const buffer = Buffer.alloc(LENGTH + 200, 0xee);
+      await node.read(0, buffer.subarray(0, 512));
+      buffer.fill(0xee);
+      const error = await failureOf(node.read(65536, buffer.subarray(100, 100 + LENGTH)));
+      expect(error.code).to.equal('io');
+      expect(error.message).to.match(message);
+      expect(error).to.include({ path: node.filename, offset: 65536, length: LENGTH, operation: 'read' });
+      expect(buffer.subarray(0, 100).every((byte) => byte === 0xee)).to.equal(true);
+      expect(buffer.subarray(100 + LENGTH).every((byte) => byte === 0xee)).to.equal(true);
+      expect(fake.failures).to.deep.equal([]);
+    });
+  }
+
+  const entry = (length: number, flags: number) => Buffer.concat([u32(length), u32(flags)]);
+  const statuses: [string, FakeExport, Answer, RegExp][] = [
+    [
+      'of another context',
+      STRUCTURED,
+      (p, r) => p.chunk(r, 5, Buffer.concat([u32(8), entry(512, 0)])),
+      /not asked for/,
+    ],
+    ['of nothing', STRUCTURED, (p, r) => p.chunk(r, 5, u32(7)), /cut off/],
+    ['too short', STRUCTURED, (p, r) => p.chunk(r, 5, u16(7)), /too short/],
+    ['cut off', STRUCTURED, (p, r) => p.chunk(r, 5, Buffer.concat([u32(7), entry(512, 0), u32(1)])), /cut off/],
+    ['of no length', STRUCTURED, (p, r) => p.chunk(r, 5, Buffer.concat([u32(7), entry(0, 0)])), /makes no sense/],
+    [
+      'behind the end',
+      STRUCTURED,
+      (p, r) => p.chunk(r, 5, Buffer.concat([u32(7), entry(SIZE, 0), entry(512, 0)])),
+      /makes no sense/,
+    ],
+    [
+      'twice',
+      STRUCTURED,
+      (p, r) => {
+        p.chunk(r, 5, Buffer.concat([u32(7), entry(512, 0)]), 0);
+        p.chunk(r, 5, Buffer.concat([u32(7), entry(512, 0)]));
+      },
+      /comes twice/,
+    ],
+    ['not at all', STRUCTURED, (p, r) => p.chunk(r, 0), /is empty/],
+    ['in a simple reply', STRUCTURED, (p, r) => p.simple(r), /must be structured/],
+    ['of the old kind in the new', EXTENDED, (p, r) => p.chunk(r, 5, Buffer.alloc(16)), /unexpected chunk/],
+    [
+      'that counts wrongly',
+      EXTENDED,
+      (p, r) => p.chunk(r, 6, Buffer.concat([u32(7), u32(2), Buffer.alloc(16, 1)])),
+      /cut off/,
+    ],
+  ];
+  for (const [what, offer, answer, message] of statuses) {
+    it(`a block status ${what}`, async () => {
+      const fake = await lab.afterHandshake(offer, async (peer) => {
+        answer(peer, await peer.request());
+        await peer.gone();
+      });
+      const node = await lab.openNbd(fake.path, {}, { readOnly: true });
+      const error = await failureOf(node.blockStatus(0, SIZE));
+      expect(error.message).to.match(message);
+      expect(error.code).to.equal('io');
+      expect(fake.failures).to.deep.equal([]);
+    });
+  }
+
+  it('a block status of ever changing runs is kept in part', async () => {
+    const runs = 100_000;
+    const fake = await lab.afterHandshake({ ...STRUCTURED, size: runs * 512 }, async (peer) => {
+      const request = await peer.request();
+      const entries = Buffer.concat(Array.from({ length: runs }, (_, i) => entry(512, i % 2 === 0 ? 0 : 3)));
+      peer.chunk(request, 5, Buffer.concat([u32(7), entries]));
+      await peer.gone();
+    });
+    const node = await lab.openNbd(fake.path, {}, { readOnly: true });
+    expect(await node.blockStatus(0, node.length)).to.include({ length: 512, data: true });
+    expect(node.blockStatusSync(512, 4096)).to.include({ length: 512, zero: true });
+    expect(node.blockStatusSync(90_000 * 512, 512)).to.equal(null);
+  });
+
+  it('an answer before the request is sent does not free its memory', async () => {
+    const bytes = 8 << 20;
+    let seen: Uint8Array = Buffer.alloc(0);
+    const fake = await lab.afterHandshake({ size: bytes }, async (peer) => {
+      const head = await peer.read(28);
+      peer.write(0x67446698, 0, head.subarray(8, 16));
+      seen = await peer.read(bytes);
+      peer.simple(await peer.request());
+      await peer.gone();
+    });
+    const node = await lab.openNbd(fake.path);
+    const buffer = lab.host.memory.allocate(bytes);
+    buffer.set(pattern(bytes));
+    await node.write(0, buffer);
+    const copy = Buffer.from(buffer);
+    buffer.fill(0);
+    lab.host.memory.free(buffer);
+    while (seen.length === 0) await settle();
+    expect(copy.equals(seen)).to.equal(true);
+  });
+
+  it('data out of order, in pieces, with holes, is put together', async () => {
+    const content = Buffer.from(pattern(LENGTH));
+    content.fill(0, 1000, 3000);
+    const fake = await lab.afterHandshake(STRUCTURED, async (peer) => {
+      const r = await peer.request();
+      peer.data(r, r.offset + 3000, content.subarray(3000), 0);
+      peer.chunk(r, Chunk.offsetHole, Buffer.concat([u64(r.offset + 1000), u32(2000)]), 0);
+      peer.data(r, r.offset, content.subarray(0, 1000), 0);
+      peer.chunk(r, Chunk.none);
+      await peer.gone();
+    });
+    const node = await lab.openNbd(fake.path, {}, { readOnly: true });
+    const buffer = Buffer.alloc(LENGTH, 0xee);
+    await node.read(4096, buffer);
+    expect(buffer.equals(content)).to.equal(true);
+  });
+
+  it('bytes that come one by one are understood', async () => {
+    const content = Buffer.from(pattern(512));
+    const fake = await lab.afterHandshake(STRUCTURED, async (peer) => {
+      peer.socket.setNoDelay(true);
+      const r = await peer.request();
+      const all = Buffer.concat([
+        u32(0x668e33ef),
+        u16(0),
+        u16(1),
+        r.cookie,
+        u32(8 + 100),
+        u64(r.offset),
+        content.subarray(0, 100),
+        u32(0x668e33ef),
+        u16(1),
+        u16(1),
+        r.cookie,
+        u32(8 + 412),
+        u64(r.offset + 100),
+        content.subarray(100),
+      ]);
+      for (const byte of all) {
+        peer.write(Buffer.of(byte));
+        await settle();
+      }
+      await peer.gone();
+    });
+    const node = await lab.openNbd(fake.path, {}, { readOnly: true });
+    const buffer = Buffer.alloc(512);
+    await node.read(0, buffer);
+    expect(buffer.equals(content)).to.equal(true);
+  });
+
+  it('errors of the server say where, what and why', async () => {
+    const wire: [number, BlockErrorCode, string][] = [
+      [1, 'permission', 'EPERM'],
+      [5, 'io', 'EIO'],
+      [12, 'io', 'ENOMEM'],
+      [22, 'invalid-argument', 'EINVAL'],
+      [28, 'no-space', 'ENOSPC'],
+      [75, 'io', 'EOVERFLOW'],
+      [95, 'unsupported', 'ENOTSUP'],
+      [4242, 'invalid-argument', 'EINVAL'],
+    ];
+    const fake = await lab.afterHandshake(STRUCTURED, async (peer) => {
+      for (const [error] of wire) {
+        const text = Buffer.from('the disk\nis on fire');
+        peer.chunk(await peer.request(), Chunk.error, Buffer.concat([u32(error), u16(text.length), text]));
+      }
+      await peer.gone();
+    });
+    const node = await lab.openNbd(fake.path, {}, { cache: { noFlush: true } });
+    for (const [, code, errno] of wire) {
+      const error = await failureOf(node.write(512, new Uint8Array(1024)));
+      expect(error).to.include({ code, errno, path: node.filename, offset: 512, length: 1024, operation: 'write' });
+      expect(error.message).to.contain('server reported: the disk is on fire');
+    }
+  });
+
+  it('an error in the middle of a read does not end the connection', async () => {
+    const fake = await lab.afterHandshake(STRUCTURED, async (peer) => {
+      const bad = await peer.request();
+      peer.data(bad, bad.offset, Buffer.alloc(512), 0);
+      peer.chunk(bad, Chunk.errorOffset, Buffer.concat([u32(5), u16(0), u64(bad.offset + 512)]), 0);
+      peer.data(bad, bad.offset + 1024, Buffer.alloc(512));
+      const good = await peer.request();
+      peer.data(good, good.offset, Buffer.alloc(good.length, 5));
+      await peer.gone();
+    });
+    const node = await lab.openNbd(fake.path, {}, { readOnly: true });
+    expect((await failureOf(node.read(0, new Uint8Array(2048)))).errno).to.equal('EIO');
+    const buffer = new Uint8Array(512);
+    await node.read(0, buffer);
+    expect(buffer[511]).to.equal(5);
+  });
+});
