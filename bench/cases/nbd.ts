@@ -1,10 +1,9 @@
 // NBD over a UNIX socket: requests a second and the server's CPU, beside qemu-nbd, qemu-storage-daemon and nbdkit. Each run has a
 // server of its own, which is loaded for half a second before it is measured: servers live long.
 
-import { readFileSync } from 'node:fs';
 import type { DataSet } from '../lib/data.js';
 import { type Case, type Contender, helper } from '../lib/measure.js';
-import { type Disk, type Load, loaded, ourServer, PEERS, type ServerKind, startServer } from '../lib/nbd.js';
+import { type Disk, type Load, loaded, ourServer, PEERS, type ServerKind, startServer, warmCache } from '../lib/nbd.js';
 import { nbdCopyCases } from './nbd-copy.js';
 import { allocatedImages } from './random.js';
 
@@ -47,7 +46,7 @@ export function nbdCases(data: DataSet, cli: readonly string[], quick: boolean):
       name,
       ...(aim === undefined ? {} : { aim }),
       // The page cache holds the whole image, also after a run that went past it.
-      prepare: () => void (shape.direct || readFileSync(disk.path)),
+      prepare: () => (shape.direct ? undefined : warmCache(disk.path)),
       run: async () => {
         const server = await startServer(data.folder, kind, disk);
         try {

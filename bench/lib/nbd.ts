@@ -3,7 +3,7 @@
 //   prepare: start the server, warm it     run: CPU before, client, CPU after     then: end the server
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { readFileSync, rmSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { cleanEnvironment, helper, type Sample } from './measure.js';
 import { cpuSeconds, peakMiB } from './qsd.js';
@@ -164,6 +164,14 @@ function fio(server: RunningServer, load: Load): Outcome {
     p50us: at('50.000000'),
     p99us: at('99.000000'),
   };
+}
+
+/** Reads a whole file into the page cache. */
+export function warmCache(path: string): void {
+  const buffer = Buffer.alloc(1 << 20);
+  const fd = openSync(path, 'r');
+  while (readSync(fd, buffer) > 0);
+  closeSync(fd);
 }
 
 /** Runs a client that must succeed; what it prints. */
