@@ -134,9 +134,20 @@ function humanInfo(info: ImageInfo): string {
   const specific = info['format-specific'];
   if (specific !== undefined) {
     lines.push('Format specific information:');
-    for (const [key, value] of Object.entries(ordered(specific.data, SPECIFIC_KEYS))) {
-      lines.push(`    ${key.replaceAll('-', ' ')}: ${value}`);
-    }
+    addMembers(lines, ordered(specific.data, SPECIFIC_KEYS), '    ');
   }
   return `${lines.join('\n')}\n`;
+}
+
+/** `key: value`, one a line; what is in an object or a list follows below it, further in. */
+function addMembers(lines: string[], members: object, indent: string): void {
+  for (const [key, value] of Object.entries(members)) {
+    const name = Array.isArray(members) ? `[${key}]` : key.replaceAll('-', ' ');
+    if (typeof value === 'object' && value !== null) {
+      lines.push(`${indent}${name}:`);
+      addMembers(lines, value, `${indent}    `);
+    } else {
+      lines.push(`${indent}${name}: ${value}`);
+    }
+  }
 }

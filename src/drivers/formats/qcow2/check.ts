@@ -23,6 +23,8 @@ export interface CheckLayout {
   refcountTableClusters: number;
   /** log2 of the refcount width in bits. */
   refcountOrder: number;
+  /** What else is in use, bytes: bitmaps. */
+  regions?: readonly { offset: number; length: number }[];
 }
 
 /** Clusters of one window: two bytes each are held. */
@@ -130,6 +132,7 @@ class Check {
     this.#reference(0, this.#clusterBytes);
     this.#reference(l1TableOffset, l1Size * 8);
     await this.#visitTables((index, high, low, offset, table) => this.#countTable(index, high, low, offset, table));
+    for (const { offset, length } of this.#layout.regions ?? []) this.#reference(offset, length);
     this.#reference(refcountTableOffset, refcountTableClusters * this.#clusterBytes);
     this.#countRefcountBlocks();
     await this.#compare();

@@ -16,6 +16,7 @@ import {
 } from '../../../block/types.js';
 import type { HostFile, ZeroScan } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
+import { loadBitmaps, type StoredBitmaps } from './bitmaps.js';
 import { checkQcow2 } from './check.js';
 import { writeCompressed } from './compressed-write.js';
 import { createQcow2 } from './create.js';
@@ -50,6 +51,7 @@ export class Qcow2Node extends BlockNode implements Inspectable {
   override readonly kind = 'format';
   override readonly filename: string;
   readonly #image: Qcow2Image;
+  #stored: StoredBitmaps = { list: [], bitmaps: [], regions: [] };
 
   /** `file` holds a header that was parsed and checked. */
   constructor(
@@ -82,11 +84,13 @@ export class Qcow2Node extends BlockNode implements Inspectable {
     );
   }
 
-  /** Reads the L1 and refcount tables. Rejects with `io`, `invalid-image`. */
+  /** Reads the L1 and refcount tables, and the bitmaps. Rejects with `io`, `invalid-image`, `unsupported`, `limit`. */
   async load(): Promise<void> {
     const { mapping, refcounts } = this.#image;
     await mapping.load();
     await refcounts.load();
+    this.#stored = await loadBitmaps(this.#image.file, this.#area(), this.graph.warn);
+    for (const bitmap of this.#stored.bitmaps) this.bitmaps.set(bitmap.name!, bitmap);
     if (!this.readOnly) await this.#becomeWritable();
   }
 
@@ -118,12 +122,12 @@ export class Qcow2Node extends BlockNode implements Inspectable {
   }
 
   formatDetails(): FormatDetails {
-    return qcow2Details(this.#area());
+    return qcow2Details(this.#area(), this.#stored.list);
   }
 
   async checkConsistency(report: (finding: string) => void): Promise<CheckResult> {
     if (!this.readOnly) await this.#image.commit();
-    return checkQcow2(this.file!.node, this.#image.header, report);
+    return checkQcow2(this.file!.node, { ...this.#image.header, regions: this.#stored.regions }, report);
   }
 
   #area(): HeaderArea {

@@ -1,11 +1,12 @@
-// What `info` says of a qcow2 image: everything stands in the header and its extensions.
+// What `info` says of a qcow2 image: everything stands in the header, its extensions and the bitmap directory.
 
 import type { FormatDetails } from '../../../block/info.js';
-import type { ImageInfoSpecificQCow2 } from '../../../schema/generated/types.js';
+import type { ImageInfoSpecificQCow2, Qcow2BitmapInfo } from '../../../schema/generated/types.js';
+import type { StoredBitmap } from './bitmaps.js';
 import { Autoclear, Compatible, Extension, extensionText, type HeaderArea, Incompatible } from './header.js';
 
-/** The details of an image with this header. */
-export function qcow2Details({ header, extensions }: HeaderArea): FormatDetails {
+/** The details of an image with this header and these bitmaps. */
+export function qcow2Details({ header, extensions }: HeaderArea, bitmaps: readonly StoredBitmap[]): FormatDetails {
   const has = (mask: bigint, bit: bigint): boolean => (mask & bit) !== 0n;
   const { incompatibleFeatures, compatibleFeatures, autoclearFeatures } = header;
   const data: ImageInfoSpecificQCow2 = {
@@ -17,6 +18,7 @@ export function qcow2Details({ header, extensions }: HeaderArea): FormatDetails 
     data['lazy-refcounts'] = has(compatibleFeatures, Compatible.lazyRefcounts);
     data.corrupt = has(incompatibleFeatures, Incompatible.corrupt);
     data['extended-l2'] = has(incompatibleFeatures, Incompatible.extendedL2);
+    if (bitmaps.length > 0) data.bitmaps = bitmaps.map(bitmapInfo);
   }
   if (has(incompatibleFeatures, Incompatible.dataFile)) {
     const name = extensionText(extensions, Extension.dataFile);
@@ -28,4 +30,11 @@ export function qcow2Details({ header, extensions }: HeaderArea): FormatDetails 
     dirty: has(incompatibleFeatures, Incompatible.dirty),
     specific: { type: 'qcow2', data },
   };
+}
+
+function bitmapInfo({ name, granularity, inUse, auto }: StoredBitmap): Qcow2BitmapInfo {
+  const flags: Qcow2BitmapInfo['flags'] = [];
+  if (inUse) flags.push('in-use');
+  if (auto) flags.push('auto');
+  return { flags, name, granularity };
 }

@@ -1,0 +1,276 @@
+// Persistent dirty bitmaps, for reading (specification: "Bitmaps extension", "Bitmaps").
+//
+//   header extension -> directory | entry | entry | ...
+//                                    |
+//                                    +-> table of pointers -> bits, one for each granule (or all zeroes, all ones)
+//
+// What tables and bits take together is bounded, also by the size of the file: whoever lets them overlap gets no more out of it.
+
+import { checkGranularity, DirtyBitmap } from '../../../block/bitmap.js';
+import { BlockError } from '../../../util/errors.js';
+import { Autoclear, Extension, type HeaderArea } from './header.js';
+import type { ImageFile } from './image-file.js';
+import { roundUp } from './types.js';
+
+const MAX_BITMAPS = 65535;
+const MAX_NAME_BYTES = 1023;
+const EXTENSION_BYTES = 24;
+const ENTRY_BYTES = 24;
+const MAX_DIRECTORY_BYTES = MAX_BITMAPS * roundUp(ENTRY_BYTES + MAX_NAME_BYTES, 8);
+/** The same as of an L1 table. */
+const MAX_TABLE_BYTES = 32 << 20;
+/** Directory, tables and bits of all bitmaps of an image: a disk of 64 TiB has 128 MiB of bits at 64 KiB each. */
+const MAX_TOTAL_BYTES = 1 << 30;
+
+const IN_USE = 1;
+const AUTO = 2;
+const RESERVED_FLAGS = 0xffff_fff8;
+const DIRTY_TRACKING = 1;
+/** Reserved bits of a table's entry, high and low word. */
+const RESERVED_HIGH = 0xff00_0000;
+const RESERVED_LOW = 0x1fe;
+const ALL_ONES = 1;
+
+/** What the directory says of one bitmap. */
+export interface StoredBitmap {
+  name: string;
+  /** Bytes. */
+  granularity: number;
+  /** Was not stored properly: its bits mean nothing. */
+  inUse: boolean;
+  /** Records changes. */
+  auto: boolean;
+  tableOffset: number;
+  tableEntries: number;
+}
+
+/** All that one image has. */
+export interface StoredBitmaps {
+  list: StoredBitmap[];
+  bitmaps: DirtyBitmap[];
+  /** What they take of the file, for the consistency check: offsets and lengths in bytes. */
+  regions: { offset: number; length: number }[];
+}
+
+/**
+ * Reads directory and bits. Images that a program without bitmaps has written to since have none any more: `warn` says so. Rejects with
+ * `invalid-image`, `unsupported`, `limit`, `io`.
+ */
+export async function loadBitmaps(
+  file: ImageFile,
+  { header, extensions }: HeaderArea,
+  warn: (message: string) => void,
+): Promise<StoredBitmaps> {
+  const found: StoredBitmaps = { list: [], bitmaps: [], regions: [] };
+  const extension = extensions.find(({ type }) => type === Extension.bitmaps);
+  if (extension === undefined) return found;
+  if ((header.autoclearFeatures & Autoclear.bitmaps) === 0n) {
+    warn(
+      'warning: a program lacking bitmap support modified this file, so all bitmaps are now considered inconsistent',
+    );
+    return found;
+  }
+  const reader = new Reader(file, 2 ** header.clusterBits, header.size);
+  const { count, bytes } = await reader.directory(extension.data, found);
+  found.list = reader.entries(bytes, count);
+  for (const stored of found.list) found.bitmaps.push(await reader.bitmap(stored, found));
+  return found;
+}
+
+class Reader {
+  readonly #file: ImageFile;
+  readonly #clusterSize: number;
+  /** Virtual size, bytes. */
+  readonly #size: number;
+  /** Bytes of tables and bits that there may still be. */
+  #budget: number;
+
+  constructor(file: ImageFile, clusterSize: number, size: number) {
+    this.#file = file;
+    this.#clusterSize = clusterSize;
+    this.#size = size;
+    this.#budget = roundUp(Math.min(file.length, MAX_TOTAL_BYTES), clusterSize);
+  }
+
+  async directory(extension: Uint8Array, found: StoredBitmaps): Promise<{ count: number; bytes: Uint8Array }> {
+    if (extension.length !== EXTENSION_BYTES) throw this.#invalid('Invalid length of the bitmaps extension');
+    const view = new DataView(extension.buffer, extension.byteOffset, extension.length);
+    const count = view.getUint32(0);
+    const length = offsetAt(view, 8);
+    const offset = offsetAt(view, 16);
+    if (view.getUint32(4) !== 0) throw this.#invalid('Reserved field of the bitmaps extension is not zero');
+    if (count === 0) throw this.#invalid('found bitmaps extension with zero bitmaps');
+    if (count > MAX_BITMAPS) throw this.#invalid(`More than ${MAX_BITMAPS} bitmaps: ${count}`);
+    if (offset === 0 || offset % this.#clusterSize !== 0) throw this.#invalid('Invalid bitmap directory offset');
+    if (length > MAX_DIRECTORY_BYTES) throw this.#invalid(`Bitmap directory of ${length} bytes is too large`);
+    const bytes = await this.#read(offset, length, 'Bitmap directory');
+    found.regions.push({ offset, length });
+    return { count, bytes };
+  }
+
+  entries(bytes: Uint8Array, count: number): StoredBitmap[] {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const list: StoredBitmap[] = [];
+    const names = new Set<string>();
+    let at = 0;
+    for (; at < bytes.length; ) {
+      if (at + ENTRY_BYTES > bytes.length) throw this.#invalid('Broken bitmap directory');
+      if (list.length === count) throw this.#invalid('More bitmaps found than specified in header extension');
+      const nameBytes = view.getUint16(at + 18);
+      const extraBytes = view.getUint32(at + 20);
+      const nameAt = at + ENTRY_BYTES + extraBytes;
+      const end = roundUp(nameAt + nameBytes, 8);
+      if (end > bytes.length) throw this.#invalid('Broken bitmap directory');
+      if (extraBytes !== 0) {
+        throw new BlockError('unsupported', `${this.#file.path}: Bitmap extra data is not supported`, {
+          path: this.#file.path,
+          operation: 'open',
+        });
+      }
+      const name = Buffer.from(bytes.subarray(nameAt, nameAt + nameBytes)).toString();
+      const stored = this.#entry(view, at, name, nameBytes);
+      if (names.has(name)) throw this.#invalid(`Two bitmaps are called '${name}'`);
+      names.add(name);
+      list.push(stored);
+      at = end;
+    }
+    if (list.length < count) throw this.#invalid('Less bitmaps found than specified in header extension');
+    return list;
+  }
+
+  #entry(view: DataView, at: number, name: string, nameBytes: number): StoredBitmap {
+    const flags = view.getUint32(at + 12);
+    const granularity = 2 ** view.getUint8(at + 17);
+    const stored: StoredBitmap = {
+      name,
+      granularity,
+      inUse: (flags & IN_USE) !== 0,
+      auto: (flags & AUTO) !== 0,
+      tableOffset: offsetAt(view, at),
+      tableEntries: view.getUint32(at + 8),
+    };
+    const { tableOffset, tableEntries } = stored;
+    const bits = Math.ceil(this.#size / granularity);
+    const wanted = Math.ceil(bits / 8 / this.#clusterSize);
+    try {
+      checkGranularity(granularity);
+    } catch {
+      throw this.#unfit(name);
+    }
+    const fits =
+      view.getUint8(at + 16) === DIRTY_TRACKING &&
+      (flags & RESERVED_FLAGS) === 0 &&
+      nameBytes >= 1 &&
+      nameBytes <= MAX_NAME_BYTES &&
+      tableOffset % this.#clusterSize === 0 &&
+      (tableOffset !== 0 || tableEntries === 0) &&
+      tableEntries * 8 <= MAX_TABLE_BYTES &&
+      // The size of one that was not stored may be outdated.
+      (stored.inUse || tableEntries === wanted);
+    if (!fits) throw this.#unfit(name);
+    return stored;
+  }
+
+  async bitmap(stored: StoredBitmap, found: StoredBitmaps): Promise<DirtyBitmap> {
+    const { name, granularity, inUse, auto, tableOffset, tableEntries } = stored;
+    const bitmap = new DirtyBitmap({
+      name,
+      size: this.#size,
+      granularity,
+      enabled: auto && !inUse,
+      persistent: true,
+      inconsistent: inUse,
+    });
+    const table = await this.#read(tableOffset, tableEntries * 8, `Table of bitmap '${name}'`);
+    if (tableEntries > 0) found.regions.push({ offset: tableOffset, length: tableEntries * 8 });
+    const view = new DataView(table.buffer, table.byteOffset, table.length);
+    const clusterSize = this.#clusterSize;
+    const span = clusterSize * 8 * granularity;
+    for (let entry = 0; entry < tableEntries; entry++) {
+      const high = view.getUint32(entry * 8);
+      const low = view.getUint32(entry * 8 + 4);
+      const offset = (high & ~RESERVED_HIGH) * 0x1_0000_0000 + ((low & 0xffff_fe00) >>> 0);
+      const ones = (low & ALL_ONES) !== 0;
+      if ((high & RESERVED_HIGH) !== 0 || (low & RESERVED_LOW) !== 0 || (ones && offset !== 0)) {
+        throw this.#unreadable(name);
+      }
+      if (offset !== 0) {
+        if (offset % clusterSize !== 0) throw this.#unreadable(name);
+        found.regions.push({ offset, length: clusterSize });
+        if (inUse) this.#spend(clusterSize);
+        else setBits(bitmap, entry * span, await this.#read(offset, clusterSize, `Data of bitmap '${name}'`));
+      } else if (ones && !inUse) {
+        setRange(bitmap, entry * span, span);
+      }
+    }
+    return bitmap;
+  }
+
+  /** Bytes of the file; its last cluster may end early, and reads as zeroes then. */
+  async #read(offset: number, length: number, what: string): Promise<Uint8Array> {
+    if (length === 0) return new Uint8Array(0);
+    if (offset >= this.#file.length || offset + length > roundUp(this.#file.length, this.#clusterSize)) {
+      throw this.#invalid(`${what} is outside of the file`);
+    }
+    this.#spend(length);
+    const bytes = new Uint8Array(length);
+    await this.#file.read(offset, bytes);
+    return bytes;
+  }
+
+  #spend(length: number): void {
+    this.#budget -= length;
+    if (this.#budget >= 0) return;
+    const { path } = this.#file;
+    throw new BlockError('limit', `${path}: Bitmaps are too large, or overlap in the file`, {
+      path,
+      operation: 'open',
+    });
+  }
+
+  #unfit(name: string): BlockError {
+    return this.#invalid(`Bitmap '${name}' doesn't satisfy the constraints`);
+  }
+
+  #unreadable(name: string): BlockError {
+    return this.#invalid(`Could not read bitmap_table table from image for bitmap '${name}'`);
+  }
+
+  #invalid(message: string): BlockError {
+    const { path } = this.#file;
+    return new BlockError('invalid-image', `${path}: ${message}`, { path, operation: 'open' });
+  }
+}
+
+/** A 64-bit field; what no number holds exactly lies behind the end of any file. */
+function offsetAt(view: DataView, at: number): number {
+  return view.getUint32(at) * 0x1_0000_0000 + view.getUint32(at + 4);
+}
+
+/** Marks the granules whose bits are set, lowest bit first; the first bit is that of guest `offset`. */
+function setBits(bitmap: DirtyBitmap, offset: number, bytes: Uint8Array): void {
+  const { granularity } = bitmap;
+  const bits = bytes.length * 8;
+  let from = -1;
+  for (let bit = 0; bit < bits; ) {
+    const byte = bytes[bit >>> 3];
+    if ((bit & 7) === 0 && (byte === 0 || byte === 0xff) && (byte === 0xff) === from >= 0) {
+      bit += 8;
+      continue;
+    }
+    const isSet = ((byte >>> (bit & 7)) & 1) !== 0;
+    if (isSet && from < 0) from = bit;
+    else if (!isSet && from >= 0) {
+      setRange(bitmap, offset + from * granularity, (bit - from) * granularity);
+      from = -1;
+    }
+    bit++;
+  }
+  if (from >= 0) setRange(bitmap, offset + from * granularity, (bits - from) * granularity);
+}
+
+/** Bits behind the end of the disk are nothing. */
+function setRange(bitmap: DirtyBitmap, offset: number, length: number): void {
+  const end = Math.min(offset + length, bitmap.size);
+  if (offset < end) bitmap.set(offset, end - offset);
+}
