@@ -12,6 +12,7 @@
 //
 //   SimHost --- SimEngine   events, clock, faults, trace        SimFile --- Inode --- SparseBytes (current, durable)
 //          \--- SimDisk     names, room                               \---- LockTable
+//          \--- SimNet      pairs of links in memory; `net.cut()` cuts them
 //
 // Two modes. `eager` (without a seeded schedule; for plain unit tests): requests take effect at once and are answered in a
 // microtask; `await` as usual; timers jump as soon as nothing else can run. Otherwise `host.run(promise)` drives the run, and
@@ -19,7 +20,6 @@
 
 import { BlockError } from '../../util/errors.js';
 import type { Codecs, FileInfo, Host, HostFile, OpenFileOptions } from '../host.js';
-import type { Net } from '../net.js';
 import { tooLarge } from '../small-file.js';
 import { type CrashStyle, crashStyle } from './changes.js';
 import { compressNow, decompressNow } from './codecs.js';
@@ -60,7 +60,7 @@ export class SimHost implements Host {
   readonly clock: SimEngine;
   readonly memory: SimMemory;
   readonly codecs: Codecs;
-  readonly net: Net = new SimNet();
+  readonly net: SimNet;
   private readonly disk: SimDisk;
   private readonly options: SimHostOptions;
   private readonly drawn: Random;
@@ -83,6 +83,7 @@ export class SimHost implements Host {
     this.disk.unsupported = new Set(options.unsupported);
     this.drawn = new Random(this.seed, 3);
     this.codecs = this.makeCodecs();
+    this.net = new SimNet(this.clock);
     this.context = {
       engine: this.clock,
       disk: this.disk,

@@ -1,0 +1,168 @@
+// A link of the simulated host: half of a pair. Bytes cross in chunks whose sizes and times the seed chooses; only so many are on the
+// way at once.
+//
+//   push, flush --copied, while there is room--> other.inbox --later, in odd chunks--> window, received(n)
+import { BlockError } from '../../util/errors.js';
+import type { Link, LinkOwner } from '../net.js';
+import type { Random } from './random.js';
+
+/** Bytes that are on the way in one direction at most. */
+const ROOM_BYTES = 64 * 1024;
+const NOBODY: LinkOwner = { received: () => {}, progressed: () => {}, closed: () => {} };
+
+/** What links have of their net. */
+export interface Wire {
+  /** Has `step` run soon, after what runs now. */
+  later(step: () => void): void;
+  /** Null: nothing is left to chance. */
+  random: Random | null;
+  open: Set<SimLink>;
+}
+
+export class SimLink implements Link {
+  owner = NOBODY;
+  readonly peer: string;
+  readonly tls = null;
+  sentPieces = 0;
+  unsentBytes = 0;
+  other: SimLink | null = null;
+  private readonly wire: Wire;
+  private target: Uint8Array = new Uint8Array(0);
+  private start = 0;
+  private end = 0;
+  /** Not handed over by `flush` yet, and what is. */
+  private pushed: Uint8Array[] = [];
+  private queue: Uint8Array[] = [];
+  private inbox: Uint8Array[] = [];
+  private inboxBytes = 0;
+  private scheduled = false;
+  private progress = false;
+  private ended = false;
+  private error: BlockError | null = null;
+  private silent = false;
+
+  constructor(wire: Wire, peer: string) {
+    this.wire = wire;
+    this.peer = peer;
+    wire.open.add(this);
+  }
+
+  window(buffer: Uint8Array, start: number, end: number): void {
+    this.target = buffer;
+    this.start = start;
+    this.end = end;
+    if (end > start) this.schedule();
+  }
+
+  push(buffer: Uint8Array, start: number, end: number): void {
+    this.pushed.push(buffer.subarray(start, end));
+    this.unsentBytes += end - start;
+  }
+
+  flush(): boolean {
+    this.queue.push(...this.pushed);
+    this.pushed = [];
+    this.send();
+    return this.queue.length === 0;
+  }
+
+  async startTls(): Promise<Link> {
+    throw new BlockError('unsupported', `${this.peer}: the simulated host has no TLS`, { operation: 'tls' });
+  }
+
+  async close(graceful = false): Promise<void> {
+    this.silent = true;
+    if (graceful) {
+      this.queue.push(...this.pushed);
+      // There is nobody to wait for room: all of it crosses now.
+      this.send(Number.POSITIVE_INFINITY);
+    }
+    this.leave();
+    this.other?.hangUp(null);
+    this.other = null;
+  }
+
+  /** The wire is cut: both sides find out. */
+  cut(): void {
+    const error = new BlockError('io', `${this.peer}: Connection reset by peer`, {
+      operation: 'socket',
+      path: this.peer,
+      errno: 'ECONNRESET',
+    });
+    this.inbox = [];
+    this.hangUp(error);
+  }
+
+  private hangUp(error: BlockError | null): void {
+    this.ended = true;
+    this.error = error;
+    this.schedule();
+  }
+
+  private send(room = ROOM_BYTES): void {
+    const { other } = this;
+    while (other !== null && this.queue.length > 0 && other.inboxBytes < room) {
+      const piece = this.queue[0];
+      const count = Math.min(piece.length, room - other.inboxBytes);
+      other.inbox.push(piece.slice(0, count));
+      other.inboxBytes += count;
+      this.unsentBytes -= count;
+      if (count === piece.length) {
+        this.queue.shift();
+        this.sentPieces++;
+        this.progress = true;
+      } else {
+        this.queue[0] = piece.subarray(count);
+      }
+      other.schedule();
+    }
+  }
+
+  private schedule(): void {
+    if (this.scheduled) return;
+    this.scheduled = true;
+    this.wire.later(() => {
+      this.scheduled = false;
+      this.step();
+    });
+  }
+
+  /** One chunk arrives; or room has become free on the other side; or this was the end. */
+  private step(): void {
+    if (this.silent) return;
+    if (this.queue.length > 0) {
+      this.progress = false;
+      this.send();
+      if (this.progress) this.owner.progressed();
+    }
+    if (this.inbox.length > 0 && this.start < this.end) this.receive();
+    else if (this.inbox.length === 0 && this.ended) this.finish();
+  }
+
+  private receive(): void {
+    const [chunk] = this.inbox;
+    let count = Math.min(chunk.length, this.end - this.start);
+    if (count > 1 && this.wire.random?.chance(0.25)) count = 1 + this.wire.random.below(count);
+    this.target.set(chunk.subarray(0, count), this.start);
+    this.start = this.end;
+    if (count === chunk.length) this.inbox.shift();
+    else this.inbox[0] = chunk.subarray(count);
+    this.inboxBytes -= count;
+    this.other?.schedule();
+    this.owner.received(count);
+    if (!this.silent) this.schedule();
+  }
+
+  private finish(): void {
+    this.silent = true;
+    this.leave();
+    this.owner.closed(this.error);
+  }
+
+  private leave(): void {
+    this.wire.open.delete(this);
+    this.pushed = [];
+    this.queue = [];
+    this.unsentBytes = 0;
+  }
+}
