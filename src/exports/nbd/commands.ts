@@ -11,10 +11,19 @@ import { wireError } from './replies.js';
 import { inside } from './request-check.js';
 import { DATA_START, type RequestTable } from './requests.js';
 
-/** Runs in one answer to a block status request, all contexts together. */
+/** Runs in one answer to a block status request, all contexts together (but one for each at least). */
 const MAX_RUNS = 16_384;
+/** Bytes of a run in an answer, and of what stands before the runs of one context, at most. */
+const RUN_BYTES = 16;
+const CONTEXT_BYTES = 40;
 /** A client that asks to cache a range has it read in such pieces. */
 export const CACHE_PIECE_BYTES = 1 << 20;
+
+/** Memory that the answer to a block status request may take. */
+export function blockStatusBytes(contexts: number, flags: number): number {
+  const runs = (flags & CommandFlag.reqOne) !== 0 ? contexts : Math.max(contexts, MAX_RUNS);
+  return runs * RUN_BYTES + contexts * CONTEXT_BYTES;
+}
 
 const NOTHING = new Uint8Array(0);
 
@@ -24,6 +33,8 @@ export class Commands {
   readonly #device: Device;
   readonly #contexts: ReadonlyMap<number, MetaContext>;
   readonly #answers: Answers;
+  /** The last block status request: they are looked up one after the other, so that no client has all the time there is. */
+  #lookUp: Promise<void> = Promise.resolve();
 
   constructor(table: RequestTable, served: NbdExport, contexts: ReadonlyMap<number, MetaContext>, answers: Answers) {
     this.#table = table;
@@ -82,8 +93,11 @@ export class Commands {
       }
       case Command.cache:
         return this.#readAhead(slot, offset, length);
-      case Command.blockStatus:
-        return this.#blockStatus(slot, offset);
+      case Command.blockStatus: {
+        const mine = this.#lookUp.then(() => this.#blockStatus(slot, offset));
+        this.#lookUp = mine.catch(() => undefined);
+        return mine;
+      }
       default:
         return this.#resize(offset);
     }

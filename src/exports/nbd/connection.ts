@@ -17,7 +17,7 @@ import { BlockError } from '../../util/errors.js';
 import { Answers } from './answers.js';
 import type { BudgetUser } from './budget.js';
 import { HIGH_WORD } from './bytes.js';
-import { CACHE_PIECE_BYTES, Commands } from './commands.js';
+import { blockStatusBytes, CACHE_PIECE_BYTES, Commands } from './commands.js';
 import type { NbdExport } from './export.js';
 import type { Agreement } from './handshake.js';
 import type { Outbox } from './outbox.js';
@@ -233,7 +233,8 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
     const error = checkRequest(command, flags, offset, length, this.#terms);
     const data =
       command === Command.read ? length : command === Command.cache ? Math.min(length, CACHE_PIECE_BYTES) : payload;
-    const cost = error === NO_ERROR ? costOf(data) : 0;
+    const reply = command === Command.blockStatus ? blockStatusBytes(this.#terms.contexts, flags) : 0;
+    const cost = error === NO_ERROR ? costOf(Math.max(data, reply)) : 0;
     if (!this.#shared.budget.take(this, cost)) {
       this.#shared.budget.wait(this);
       return 0;

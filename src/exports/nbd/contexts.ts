@@ -16,6 +16,8 @@ import {
 
 /** Look-ups for one answer: where alike runs are scattered, it ends early. */
 const MAX_LOOKUPS = 65_536;
+/** Look-ups in one go, less than a millisecond: others want to be served, too. */
+const LOOKUPS_AT_ONCE = 1024;
 const DIRTY = 1;
 
 /** Consecutive runs, from the offset that was asked for. */
@@ -52,6 +54,11 @@ export interface MetaContext {
   describe(node: BlockNode, offset: number, length: number, runs: Runs): Promise<void>;
 }
 
+/** Lets everything else that waits have its turn. */
+function breathe(node: BlockNode): Promise<void> {
+  return new Promise((resolve) => node.host.clock.timer(0, resolve));
+}
+
 async function walk(
   node: BlockNode,
   offset: number,
@@ -64,6 +71,7 @@ async function walk(
     const status = chainStatusSync(node, null, at, end - at) ?? (await chainStatus(node, null, at, end - at));
     if (!runs.add(status.length, flagsOf(status))) return;
     at += status.length;
+    if (lookups % LOOKUPS_AT_ONCE === LOOKUPS_AT_ONCE - 1) await breathe(node);
   }
 }
 
@@ -98,9 +106,10 @@ export class BitmapContext implements MetaContext {
     this.#bitmap = bitmap;
   }
 
-  async describe(_node: BlockNode, offset: number, length: number, runs: Runs): Promise<void> {
+  async describe(node: BlockNode, offset: number, length: number, runs: Runs): Promise<void> {
     const end = offset + length;
-    for (let at = offset; at < end; ) {
+    for (let at = offset, lookups = 1; at < end; lookups++) {
+      if (lookups % LOOKUPS_AT_ONCE === 0) await breathe(node);
       // A bitmap of a shorter node knows of no writes behind its end.
       const known = Math.min(end, this.#bitmap.size);
       const dirty = at < known ? this.#bitmap.nextDirty(at, known) : -1;
@@ -118,9 +127,5 @@ export class BitmapContext implements MetaContext {
   }
 }
 
-/** Does a query of LIST_META_CONTEXT name this context, or a family that it belongs to? */
-export function queryLists(query: string, name: string): boolean {
-  return query === name || (FAMILIES.has(query) && name.startsWith(query));
-}
-
-const FAMILIES: ReadonlySet<string> = new Set(['base:', 'qemu:', CONTEXT_DIRTY_BITMAP]);
+/** The queries of LIST_META_CONTEXT that name a family of contexts by what their names begin with. */
+export const CONTEXT_FAMILIES: readonly string[] = ['base:', 'qemu:', CONTEXT_DIRTY_BITMAP];

@@ -4,7 +4,7 @@
 import { Info, OPTION_REPLY_HIGH, OPTION_REPLY_LOW, Option, OptionReply } from '../../drivers/protocols/nbd/wire.js';
 import type { TlsSettings } from '../../host/net.js';
 import { put16, put32, put64 } from './bytes.js';
-import { type MetaContext, queryLists } from './contexts.js';
+import { CONTEXT_FAMILIES, type MetaContext } from './contexts.js';
 import { BLOCK_SIZES, type NbdExport } from './export.js';
 import { type MetaRequest, parseInfoRequest, parseMetaRequest, parseText } from './options.js';
 import type { Outbox } from './outbox.js';
@@ -230,10 +230,11 @@ export class Haggling {
 /** Identifiers (places in the export's list) of what the queries name. */
 function chooseContexts(found: NbdExport, { queries }: MetaRequest, set: boolean): number[] {
   const all = found.contexts.map((_, id) => id);
-  if (set) {
-    const names = new Set(queries);
-    return all.filter((id) => names.has(found.contexts[id].name));
-  }
-  if (queries.length === 0) return all;
-  return all.filter((id) => queries.some((query) => queryLists(query, found.contexts[id].name)));
+  if (queries.length === 0) return set ? [] : all;
+  const names = new Set(queries);
+  const families = set ? [] : CONTEXT_FAMILIES.filter((family) => names.has(family));
+  return all.filter((id) => {
+    const { name } = found.contexts[id];
+    return names.has(name) || families.some((family) => name.startsWith(family));
+  });
 }

@@ -90,7 +90,7 @@ describe('nbd server: limits', () => {
         payload,
       ]).flat(),
     );
-    const count = 10;
+    const count = 3;
     for (let i = 0; i < count; i++) lazy.socket.write(batch);
     await until(() => image.stats.writeOperations > 1000, 'it has begun');
     await fine();
@@ -262,5 +262,45 @@ describe('nbd server: limits', () => {
     expect(await guest.command({ command: Command.resize, offset: MIB, length: 1 })).to.equal(NbdError.invalid);
     expect(await guest.command({ command: Command.resize, offset: 1n << 60n })).to.equal(NbdError.invalid);
     expect((await stage.guest()).size).to.equal(MIB);
+  });
+
+  it('serves others while a client asks for status without end', async () => {
+    const bitmap = image.addBitmap('b', 512);
+    for (let at = 0; at < SIZE; at += 1024) bitmap.set(at, 512);
+    const server = await stage.serve(image, { bitmaps: ['b'] });
+    const greedy = await stage.guest('extended', ['qemu:dirty-bitmap:b']);
+    const modest = await stage.guest();
+    const count = 2000;
+    let answered = 0;
+    const ask = greedy.header({ command: Command.blockStatus, length: SIZE });
+    greedy.send(Buffer.concat(Array.from({ length: count }, () => ask)));
+    const all = (async () => {
+      for (; answered < count; answered++) await greedy.reply();
+    })();
+    await until(() => answered > 0, 'it has begun');
+    for (let i = 0; i < 10; i++) expect(await modest.readData(0, 4096)).to.deep.equal(Buffer.alloc(4096));
+    expect(answered).to.be.below(count);
+    expect(server.bytesInFlight).to.be.at.most(65 * MIB);
+    greedy.close();
+    await all.catch(() => undefined);
+  });
+
+  it('sends what is mapped straight from and to the file', async () => {
+    const disk = await stage.image('mapped', { size: SIZE });
+    await disk.write(0, pattern(MIB));
+    const slow = () => Promise.reject(new Error('this is the slow path'));
+    disk.read = slow;
+    disk.write = slow;
+    await stage.serve(disk);
+    for (const dialect of ['simple', 'structured', 'extended'] as const) {
+      const guest = await stage.guest(dialect);
+      expect(await guest.readData(1000, 300_000)).to.deep.equal(pattern(MIB).subarray(1000, 301_000));
+      expect(await guest.command({ command: Command.write, offset: 5, payload: pattern(100_000, 9) })).to.equal(0);
+      expect(await guest.readData(5, 100_000)).to.deep.equal(pattern(100_000, 9));
+      const error = await guest.command({ command: Command.write, offset: 8 * MIB, payload: pattern(10) });
+      expect(error).to.equal(NbdError.io);
+      expect(await guest.command({ command: Command.write, offset: 0, payload: pattern(100_005) })).to.equal(0);
+    }
+    expect(disk.stats.readOperations).to.equal(6);
   });
 });

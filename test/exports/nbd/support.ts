@@ -73,7 +73,11 @@ export class Stage {
 
   async close(): Promise<void> {
     for (const client of this.#clients) client.close();
-    for (const server of this.#servers) await server.close();
+    for (const server of this.#servers) {
+      await server.close();
+      if (server.bytesInFlight !== 0)
+        throw new Error(`${server.bytesInFlight} bytes of requests were never given back`);
+    }
     for (const image of this.#images) await image.close();
     await this.workspace.close();
     rmSync(this.folder, { recursive: true, force: true });
