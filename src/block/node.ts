@@ -10,6 +10,7 @@ import { later, settleAll } from '../util/settle.js';
 import type { DirtyBitmap } from './bitmap.js';
 import { Child, type ChildRole, checkPermissions, type NodeUser } from './child.js';
 import type { Graph } from './graph.js';
+import { type ChangeKind, observed, type WriteObserver } from './observer.js';
 import type { RangeLock } from './range-lock.js';
 import {
   type BlockStatus,
@@ -22,26 +23,6 @@ import {
   type WriteFlags,
   type ZeroFlags,
 } from './types.js';
-
-/** Sees every change of a node's content: copy before write, write-blocking mirror. Extents are ascending and disjoint. */
-export interface WriteObserver {
-  /** Runs before the driver; a rejection fails the request. */
-  beforeWrite?(extents: readonly Extent[]): Promise<void> | undefined;
-  /**
-   * Runs after a write that succeeded, before it is answered. The extents' data lies back to back in `data`, which is null for zeroes
-   * and discards.
-   */
-  afterWrite?(
-    extents: readonly Extent[],
-    kind: 'write' | 'zero' | 'discard',
-    data: Uint8Array | null,
-  ): Promise<void> | undefined;
-  /**
-   * Runs instead of `afterWrite` where the write failed (part of it may have reached the disk) or never began. For every
-   * `beforeWrite` that resolved, exactly one of the two runs.
-   */
-  writeFailed?(extents: readonly Extent[]): void;
-}
 
 export interface NodeOptions {
   nodeName: string;
@@ -249,6 +230,11 @@ export abstract class BlockNode implements NodeUser {
     await this.#tracked(this.doTruncate(size, options));
     this.length = size;
     for (const bitmap of this.bitmaps.values()) bitmap.truncate(size);
+  }
+
+  /** It keeps the size that it has: a device, or an export of another machine. */
+  get fixedSize(): boolean {
+    return this.file?.node.fixedSize ?? false;
   }
 
   /** Unit of allocation, bytes: writes of whole clusters need no copy on write. 0 where the driver has no such unit. */
@@ -585,7 +571,7 @@ export abstract class BlockNode implements NodeUser {
   /** One change of content: dirty bitmaps, serialisation, observers, the driver. Of nothing, it is nothing. */
   async #change(
     extents: readonly Extent[],
-    kind: 'write' | 'zero' | 'discard',
+    kind: ChangeKind,
     data: Uint8Array | null,
     flags: { fua?: boolean; serialised?: boolean },
     action: () => Promise<void>,
@@ -601,12 +587,12 @@ export abstract class BlockNode implements NodeUser {
         for (const { offset, length } of extents) bitmap.record(offset, length);
       }
       try {
-        if (this.serialiser === null || flags.serialised) await this.#observed(extents, kind, data, action);
+        if (this.serialiser === null || flags.serialised) await observed(this.#observers, extents, kind, data, action);
         else {
           const last = extents[extents.length - 1];
           const { offset } = extents[0];
           await this.serialiser.with(offset, last.offset + last.length, () =>
-            this.#observed(extents, kind, data, action),
+            observed(this.#observers, extents, kind, data, action),
           );
         }
         if (flags.fua && !this.handlesFua) await this.doFlush();
@@ -617,34 +603,6 @@ export abstract class BlockNode implements NodeUser {
     } finally {
       this.#leave();
     }
-  }
-
-  async #observed(
-    extents: readonly Extent[],
-    kind: 'write' | 'zero' | 'discard',
-    data: Uint8Array | null,
-    action: () => Promise<void>,
-  ): Promise<void> {
-    const observers = this.#observers;
-    if (observers.length === 0) return action();
-    let prepared = 0;
-    try {
-      for (; prepared < observers.length; prepared++) await observers[prepared].beforeWrite?.(extents);
-      await action();
-    } catch (error) {
-      for (const observer of observers.slice(0, prepared)) observer.writeFailed?.(extents);
-      throw error;
-    }
-    // All are told, and the first of their errors fails the request.
-    let failure: { error: unknown } | null = null;
-    for (const observer of observers) {
-      try {
-        await observer.afterWrite?.(extents, kind, data);
-      } catch (error) {
-        failure ??= { error };
-      }
-    }
-    if (failure !== null) throw failure.error;
   }
 
   async #tracked<T>(request: Promise<T>): Promise<T> {

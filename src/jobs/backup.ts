@@ -8,7 +8,8 @@
 
 import { DirtyBitmap } from '../block/bitmap.js';
 import type { NodeUser } from '../block/child.js';
-import type { BlockNode, WriteObserver } from '../block/node.js';
+import type { BlockNode } from '../block/node.js';
+import type { WriteObserver } from '../block/observer.js';
 import { RangeLock } from '../block/range-lock.js';
 import type { Extent } from '../block/types.js';
 import type { BitmapSyncMode, MirrorSyncMode } from '../schema/generated/types.js';

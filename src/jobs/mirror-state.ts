@@ -7,7 +7,8 @@
 // Each mode is an observer of its own: requests that are under way when the mode changes end under the one they began with.
 
 import type { DirtyBitmap } from '../block/bitmap.js';
-import type { BlockNode, WriteObserver } from '../block/node.js';
+import type { BlockNode } from '../block/node.js';
+import type { WriteObserver } from '../block/observer.js';
 import type { HeldRange, RangeLock } from '../block/range-lock.js';
 import type { Extent } from '../block/types.js';
 import type { DirtyChunks } from './dirty-chunks.js';

@@ -3,7 +3,8 @@
 import { backingNameFor } from '../block/backing-name.js';
 import type { Child, ChildRole, NodeUser } from '../block/child.js';
 import type { Graph } from '../block/graph.js';
-import { BlockNode, type WriteObserver } from '../block/node.js';
+import { BlockNode } from '../block/node.js';
+import type { WriteObserver } from '../block/observer.js';
 import { PERM_ALL, Perm } from '../block/types.js';
 import type { JobType } from './driver.js';
 

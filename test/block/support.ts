@@ -1,7 +1,8 @@
 // Small helpers of the block core's tests: images on a simulated disk whose answers come when the test lets time pass.
 
 import type { NodeUser } from '../../src/block/child.js';
-import type { BlockNode, WriteObserver } from '../../src/block/node.js';
+import type { BlockNode } from '../../src/block/node.js';
+import type { WriteObserver } from '../../src/block/observer.js';
 import { type OpenOptions, openNode } from '../../src/block/open.js';
 import type { Extent } from '../../src/block/types.js';
 import type { SimHostOptions, SimOperation } from '../../src/host/sim/index.js';
