@@ -16,6 +16,7 @@ const PACKAGES = {
   'grub-mkimage': ['grub-common'],
   'qemu-system-x86_64': ['qemu-system-x86'],
   mke2fs: ['e2fsprogs'],
+  openssl: ['openssl'],
 };
 
 /** All of them. */

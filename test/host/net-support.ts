@@ -10,6 +10,8 @@ export class Collector implements LinkOwner {
   bytes = 0;
   progress = 0;
   end: BlockError | null | undefined;
+  /** The next window is named in a later turn: until then the other side must wait. */
+  late = false;
   #window: Uint8Array;
   #changed: (() => void)[] = [];
 
@@ -27,7 +29,8 @@ export class Collector implements LinkOwner {
   received(count: number): void {
     this.chunks.push(Buffer.from(this.#window.subarray(0, count)));
     this.bytes += count;
-    this.read();
+    if (this.late) setImmediate(() => this.read());
+    else this.read();
     this.#tell();
   }
 

@@ -88,6 +88,21 @@ overEngines('sockets', (bench) => {
     await close();
   });
 
+  it('windows that come late lose nothing', async () => {
+    const { server, client, close } = await pairOf(bench.host, unix('late.sock'));
+    const data = bench.host.memory.allocate(400_000);
+    data.set(pattern(data.length, 12));
+    const into = new Collector(bench.host, server, 1501);
+    into.late = true;
+    new Collector(bench.host, client);
+    client.push(data, 0, data.length);
+    client.flush();
+    into.read();
+    await into.until(() => into.bytes === data.length);
+    expect(into.content.equals(Buffer.from(data))).to.equal(true);
+    await close();
+  });
+
   it('closed by the other side in the middle of a message: what came is told, then the end', async () => {
     const { server, client, close } = await pairOf(bench.host, unix('middle.sock'));
     const into = new Collector(bench.host, server).read();

@@ -187,6 +187,23 @@ overEngines(
       await file.close();
     });
 
+    it('submit from within an answer disturbs none of the others', async () => {
+      const file = await filled('nested', false);
+      const room = bench.host.memory.allocate(BLOCK);
+      const notes = new Notes();
+      notes.onCompleted = (tag) => {
+        if (tag < 20) file.beginRead(0, room, 0, BLOCK, notes, 20 + tag);
+        bench.host.submit();
+      };
+      for (let i = 0; i < 20; i++) file.beginRead(0, room, 0, BLOCK, notes, i);
+      bench.host.submit();
+      await notes.until(40);
+      expect(notes.tags).to.deep.equal(upTo(40));
+      expect(file.inFlight).to.equal(0);
+      bench.host.memory.free(room);
+      await file.close();
+    });
+
     it('each sink is told once that a batch is over, promises beside it or not', async () => {
       const file = await filled('several', false);
       const room = bench.host.memory.allocate(BLOCK);

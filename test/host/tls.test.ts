@@ -114,6 +114,23 @@ overEngines('TLS', (bench) => {
     await shaken.close();
   });
 
+  it('windows that come late, and smaller than what arrives, lose nothing', async () => {
+    const shaken = await shake(forServer(), forClient());
+    const [left, right] = [linkOf(shaken.server), linkOf(shaken.client)];
+    const data = bench.host.memory.allocate(400_000);
+    data.set(pattern(data.length, 15));
+    const into = new Collector(bench.host, right, 1501);
+    into.late = true;
+    for (let at = 0; at < data.length; at += 40_000) {
+      left.push(data, at, at + 40_000);
+      left.flush();
+    }
+    into.read();
+    await into.until(() => into.bytes === data.length);
+    expect(into.content.equals(Buffer.from(data))).to.equal(true);
+    await shaken.close();
+  });
+
   it('a server that asks for no certificate knows no name', async () => {
     const shaken = await shake(forServer({ verifyPeer: false }), forClient({ cert: undefined, key: undefined }));
     expect(linkOf(shaken.server).tls?.name).to.equal(null);
