@@ -12,7 +12,7 @@ import { V86Disk, type V86DiskOptions } from './exports/v86/disk.js';
 import { openRealHost } from './host/real/index.js';
 import type { Image } from './image.js';
 import type { JobHandle } from './job-handle.js';
-import type { ImageInfo, MapEntry } from './schema/generated/types.js';
+import type { ImageInfo, MapEntry, ObjectOptions } from './schema/generated/types.js';
 import {
   type BackupRequest,
   type BackupSettings,
@@ -48,6 +48,7 @@ export type {
   JobStatus,
   JobVerb,
   MapEntry,
+  ObjectOptions,
   ThrottleLimits,
 } from './schema/generated/types.js';
 export { BlockError, type BlockErrorCode } from './util/errors.js';
@@ -79,6 +80,11 @@ function workspace(): Workspace {
  */
 export function open(image: ImageName, options?: OpenOptions): Promise<Image> {
   return workspace().open(image, options);
+}
+
+/** Makes an object that options name by its id: `addObject('tls-creds-psk,id=tls0,dir=/keys')`. */
+export function addObject(object: string | ObjectOptions): Promise<void> {
+  return workspace().addObject(object);
 }
 
 /** Makes an image file; one that is there is replaced. Rejects with `invalid-argument`, `locked`, `no-space`, ... */

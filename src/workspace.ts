@@ -1,7 +1,7 @@
 // What the library works with: one host, one graph of nodes, one set of jobs.
 
 import { type CompareOptions, type CompareResult, compareNodes } from './block/compare.js';
-import { createImage, type ImageCreateOptions } from './block/create.js';
+import { createImage, type ImageCreateOptions, readsAsZeroes } from './block/create.js';
 import type { OpenGate } from './block/gate.js';
 import { Graph } from './block/graph.js';
 import { type CheckResult, consistencyCheckOf, imageInfo } from './block/info.js';
@@ -29,7 +29,13 @@ import {
   startMirror,
   startStream,
 } from './jobs/start.js';
-import type { BlockStreamArguments, ImageInfo, MapEntry, NewImageMode } from './schema/generated/types.js';
+import type {
+  BlockStreamArguments,
+  ImageInfo,
+  MapEntry,
+  NewImageMode,
+  ObjectOptions,
+} from './schema/generated/types.js';
 import type { ImageOptions } from './schema/options.js';
 import { BlockError } from './util/errors.js';
 
@@ -125,6 +131,19 @@ export class Workspace {
     this.#scheduler = jobsPerDisk === undefined ? null : new JobScheduler({ perDisk: jobsPerDisk });
   }
 
+  /**
+   * Makes an object that options name by its id: credentials (`tls-creds-x509`, `tls-creds-psk`), `secret`, `authz-simple`, `authz-list`,
+   * `authz-list-file`. As options, or as text like that of `--object`. Rejects with `invalid-argument`, `exists`, `not-found`, ...
+   */
+  addObject(object: string | ObjectOptions): Promise<void> {
+    return this.#graph.objects.add(object);
+  }
+
+  /** Forgets an object; what uses it goes on. Throws `not-found`. */
+  removeObject(id: string): void {
+    this.#graph.objects.remove(id);
+  }
+
   /** Opens an image for reading and writing (or with `readOnly`). Rejects with `not-found`, `locked`, `permission`, `invalid-image`, ... */
   async open(image: ImageName, options: OpenOptions = {}): Promise<Image> {
     const node = await openNode(this.#graph, image, { discard: 'unmap', ...options });
@@ -199,7 +218,7 @@ export class Workspace {
           ...options,
           source: from,
           target: node,
-          targetIsZero: node.backing === null ? true : undefined,
+          targetIsZero: readsAsZeroes(node) || undefined,
           warn: this.#graph.warn,
           base: node.backing === null ? undefined : (from.backing?.node ?? undefined),
         });

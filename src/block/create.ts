@@ -9,7 +9,7 @@ import type { Graph } from './graph.js';
 import type { BlockNode } from './node.js';
 import { openNode } from './open.js';
 import { findDriver } from './registry.js';
-import { PERM_ALL, Perm } from './types.js';
+import { PERM_ALL, Perm, type TruncateOptions } from './types.js';
 
 /** Distributes over the drivers, so that each keeps its own members. */
 type WithoutFile<T> = T extends { file: BlockdevRef } ? Omit<T, 'file'> : never;
@@ -39,11 +39,15 @@ export async function createNode(graph: Graph, options: BlockdevCreateOptions): 
 }
 
 /**
- * Makes the image file `filename`, as `qemu-img create` does; a file that is there is replaced, a device is written to. The nodes that this
+ * Makes the image file `filename`, as `qemu-img create` does; a file that is there is replaced, a device or export is written to. The nodes that this
  * takes are gone afterwards. Rejects as `createNode`.
  */
 export async function createImage(graph: Graph, filename: string, options: ImageCreateOptions): Promise<void> {
   const target = parseProtocolName(filename);
+  if (target.driver === 'nbd') {
+    await createNode(graph, validate('BlockdevCreateOptions', { ...options, file: { ...target, discard: 'unmap' } }));
+    return;
+  }
   if (target.driver !== 'file') {
     throw new BlockError('unsupported', `Cannot make an image in '${filename}'`, { path: filename });
   }
@@ -55,6 +59,36 @@ export async function createImage(graph: Graph, filename: string, options: Image
   if (driver === 'file') await createNode(graph, { driver, filename: target.filename, size: 0 });
   const file = { ...target, driver, discard: 'unmap' };
   await createNode(graph, validate('BlockdevCreateOptions', { ...options, file }));
+}
+
+/**
+ * Gives `file` the size of an image that is made in it, so that [0, zeroed) reads as zeroes. A device or an export keeps its size, which must
+ * be enough. Rejects with `no-space`, and as `BlockNode.truncate`.
+ */
+export async function makeRoom(
+  file: BlockNode,
+  size: number,
+  zeroed: number,
+  options: TruncateOptions = {},
+): Promise<void> {
+  if (!file.fixedSize) return file.truncate(size, options);
+  const { preallocation = 'off' } = options;
+  if (preallocation !== 'off') {
+    throw new BlockError('invalid-argument', `Unsupported preallocation mode '${preallocation}'`, {
+      path: file.filename,
+      operation: 'create',
+    });
+  }
+  if (size > file.length) {
+    const why = file.driver === 'nbd' ? 'Cannot grow NBD nodes' : 'Cannot grow device files';
+    throw new BlockError('no-space', `${file.filename}: ${why}`, { path: file.filename, operation: 'create' });
+  }
+  if (zeroed > 0) await file.writeZeroes(0, Math.min(zeroed, file.length));
+}
+
+/** Whether an image that was just made reads as zeroes. A raw one in a device or an export still has what was there. */
+export function readsAsZeroes(made: BlockNode): boolean {
+  return made.backing === null && !(made.fixedSize && made.clusterBytes === 0);
 }
 
 /** Writes and resizes while others may only read. */

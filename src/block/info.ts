@@ -55,7 +55,7 @@ export async function allocatedBytes(node: BlockNode): Promise<number | null> {
   const file = node.hostFile();
   if (file !== null) return (await file.info()).allocated;
   if (node.file !== null) return allocatedBytes(node.file.node);
-  return node.kind === 'protocol' ? 0 : null;
+  return node.driver === 'null-co' ? 0 : null;
 }
 
 /** QAPI `ImageInfo` of one node (without `backing-image`). */
@@ -67,7 +67,9 @@ export async function imageInfo(node: BlockNode): Promise<ImageInfo> {
     format: node.driver,
     'virtual-size': node.length,
   };
-  if (node.file !== null) info['dirty-flag'] = details.dirty ?? false;
+  // A raw image has what its protocol says of it: an export says nothing.
+  const silent = !isInspectable(node) && node.file?.node.driver === 'nbd';
+  if (node.file !== null && !silent) info['dirty-flag'] = details.dirty ?? false;
   if (actual !== null) info['actual-size'] = actual;
   if (details.clusterSize !== undefined) info['cluster-size'] = details.clusterSize;
   if (node.backingFile !== null) {

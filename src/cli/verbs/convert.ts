@@ -1,7 +1,7 @@
 // `diskwright convert`: copies an image into a new one.
 
 import { backingOf } from '../../block/chain.js';
-import { createImage } from '../../block/create.js';
+import { createImage, readsAsZeroes } from '../../block/create.js';
 import type { BlockNode } from '../../block/node.js';
 import { findDriver } from '../../block/registry.js';
 import { convert } from '../../jobs/convert.js';
@@ -272,7 +272,7 @@ async function copy(session: Session, source: BlockNode, target: BlockNode, plan
       target,
       sparseSize: plan.sparseSize,
       compress: plan.compress,
-      targetIsZero: plan.targetIsZero ?? (plan.create && target.backing === null ? true : undefined),
+      targetIsZero: plan.targetIsZero ?? ((plan.create && readsAsZeroes(target)) || undefined),
       base: target.backing === null ? undefined : (backingOf(source) ?? undefined),
       parallel: plan.parallel,
       salvage: plan.salvage,

@@ -5,6 +5,7 @@
 // Everything is laid out first and written once; the header comes last, after a flush, so that an interrupted creation
 // leaves a file that is no qcow2 image rather than a broken one.
 
+import { makeRoom } from '../../../block/create.js';
 import type { BlockNode } from '../../../block/node.js';
 import type { Preallocation } from '../../../block/types.js';
 import type { CompressionType } from '../../../host/host.js';
@@ -229,14 +230,13 @@ export async function createQcow2(file: BlockNode, options: Qcow2CreateOptions):
   }
   const l1Offset = (1 + layout.tableClusters + layout.blocks) * clusterSize;
   const metadataEnd = l1Offset + (layout.l2Tables > 0 ? layout.l1Clusters * clusterSize : layout.l1Entries * 8);
-  await file.truncate(metadataEnd);
+  await makeRoom(file, metadataEnd, metadataEnd);
   if (layout.dataClusters > 0) {
     const { preallocation = 'off' } = options;
     const l2End = (layout.total - layout.dataClusters) * clusterSize;
-    await file.truncate(l2End);
-    await file.truncate(layout.total * clusterSize, {
-      preallocation: preallocation === 'metadata' ? 'off' : preallocation,
-    });
+    await makeRoom(file, l2End, l2End);
+    const end = layout.total * clusterSize;
+    await makeRoom(file, end, end, { preallocation: preallocation === 'metadata' ? 'off' : preallocation });
   }
   await writeRefcounts(file, layout);
   await writePointers(file, clusterSize, layout.blocks, (i) => (1 + layout.tableClusters + i) * clusterSize, false);

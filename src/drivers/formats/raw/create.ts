@@ -1,7 +1,10 @@
 // Making a raw image: nothing but a size.
 
+import { makeRoom } from '../../../block/create.js';
 import type { CreateRequest } from '../../../block/registry.js';
 import { BlockError } from '../../../util/errors.js';
+
+const SECTOR_BYTES = 512;
 
 export async function createRaw({ options, file }: CreateRequest<'raw'>): Promise<void> {
   if (file === null) throw new BlockError('invalid-argument', 'A block device must be specified for "file"');
@@ -11,5 +14,6 @@ export async function createRaw({ options, file }: CreateRequest<'raw'>): Promis
   }
   // Old content must not shine through.
   if (file.driver === 'file') await file.truncate(0);
-  await file.truncate(size, { preallocation });
+  // What an earlier image left in the first sector would be taken for its format.
+  await makeRoom(file, size, SECTOR_BYTES, { preallocation });
 }

@@ -77,6 +77,10 @@ export class FileNode extends BlockNode {
     this.#unsent = { from: Number.POSITIVE_INFINITY, to: 0, bytes: 0 };
   }
 
+  override get fixedSize(): boolean {
+    return this.driver === 'host_device';
+  }
+
   override hostFile(): HostFile {
     return this.#file;
   }

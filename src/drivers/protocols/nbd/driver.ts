@@ -54,6 +54,10 @@ export class NbdNode extends BlockNode {
     return this.#client.openConnections;
   }
 
+  override get fixedSize(): boolean {
+    return true;
+  }
+
   protected override get handlesFua(): boolean {
     return this.#client.has(TransmissionFlag.sendFua);
   }
