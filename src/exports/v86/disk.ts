@@ -205,7 +205,13 @@ export class V86Disk {
 
   #knownDigest(): string {
     if (this.#digest === null || this.#digest.changes !== this.#changes() || !this.#queue.idle) {
-      throw new BlockError('bad-state', 'stop the emulator and call prepareState() of the disk first');
+      const { filename } = this.#device.node;
+      const info = { path: filename };
+      throw new BlockError(
+        'bad-state',
+        `${filename}: stop the emulator and call prepareState() of this disk first`,
+        info,
+      );
     }
     return this.#digest.text;
   }
