@@ -226,6 +226,9 @@ async function openNbd({ graph, node, options, autoReadOnly, cache }: OpenReques
   const address = netAddressOf(options.server);
   const settings = creds === undefined ? null : graph.objects.tls(creds, 'client');
   const tls = settings === null ? null : { ...settings, hostname: hostname ?? hostOf(options) };
+  if (tls?.kind === 'x509' && tls.verifyPeer && tls.hostname === undefined) {
+    throw new BlockError('invalid-argument', 'No hostname for certificate validation', { path: filename });
+  }
   const client = await NbdClient.open(graph.host, {
     path: filename,
     address,
