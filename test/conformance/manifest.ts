@@ -1,10 +1,12 @@
 // The drivers that the suite runs over, and what each claims. A new driver is one more entry.
 
 import { createImage, createNode } from '../../src/block/create.js';
+import { Device } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
 import type { BlockNode } from '../../src/block/node.js';
 import { type OpenOptions, openNode } from '../../src/block/open.js';
 import { registerDrivers } from '../../src/drivers/index.js';
+import { serveDevice } from '../../src/exports/nbd/serve.js';
 import type { BlockdevOptions } from '../../src/schema/generated/types.js';
 import { BlockError } from '../../src/util/errors.js';
 import type { Place } from './place.js';
@@ -42,6 +44,8 @@ export interface DriverEntry {
   size: number;
   /** Also run on the real host. */
   real: boolean;
+  /** Run on the simulated host, which has no sockets. */
+  simulated: boolean;
   /** Makes the image and opens it for reading and writing. */
   make(place: Place): Promise<Subject>;
   /** Opens what `make` made once more, on `place`. */
@@ -88,6 +92,7 @@ function entry(
     name,
     size,
     real,
+    simulated: true,
     capabilities: { ...NOTHING, ...capabilities },
     async make(place) {
       registerDrivers();
@@ -149,6 +154,29 @@ const nothing = entry(
   async () => new Uint8Array(SIZE),
   () => ({ driver: 'null-co', size: SIZE, 'read-zeroes': true }),
 );
+
+/** Over our own server in the same process, which serves a raw image. */
+const nbd: DriverEntry = {
+  ...entry(
+    'nbd',
+    SIZE,
+    { locate: false },
+    async (place, graph) => {
+      await makePlain(place, graph, SIZE);
+      const served = await openNode(graph, { driver: 'raw', file: plainFile(place) }, { discard: 'unmap' });
+      const device = new Device(served, { name: 'served', writable: true });
+      const service = await serveDevice(place.host, device, { path: place.path('socket') });
+      place.endings.push(async () => {
+        await service.close();
+        await device.close();
+        await graph.closeAll();
+      });
+      return new Uint8Array(SIZE);
+    },
+    (place) => ({ driver: 'nbd', server: { type: 'unix', path: place.path('socket') } }),
+  ),
+  simulated: false,
+};
 
 interface Qcow2Shape {
   version: 'v2' | 'v3';
@@ -215,6 +243,7 @@ export const DRIVERS: readonly DriverEntry[] = [
   file,
   raw,
   window,
+  nbd,
   nothing,
   ...CLUSTER_SIZES.map((clusterSize) => qcow2({ version: 'v2', clusterSize, backing: null })),
   ...CLUSTER_SIZES.map((clusterSize) =>

@@ -14,6 +14,8 @@ export interface Place {
   /** The same, where it is simulated. */
   readonly sim: SimHost | null;
   path(name: string): string;
+  /** What is to be ended before the place is closed. */
+  readonly endings: (() => Promise<void>)[];
   /** Runs a test to its end. */
   run(work: () => Promise<void>): Promise<void>;
   close(): Promise<void>;
@@ -35,6 +37,7 @@ const simulated: PlaceKind = {
       host: sim,
       sim,
       path: (name) => `/${name}`,
+      endings: [],
       run: (work) => sim.run(work),
       close: () => sim.close(),
     };
@@ -54,12 +57,15 @@ function real(engine: (typeof ENGINES)[number]): PlaceKind {
         throw error;
       }
       const folder = mkdtempSync(join(tmpdir(), 'diskwright-conformance-'));
+      const endings: (() => Promise<void>)[] = [];
       return {
+        endings,
         host,
         sim: null,
         path: (name) => join(folder, name),
         run: (work) => work(),
         async close() {
+          for (const end of endings) await end();
           await host.close();
           rmSync(folder, { recursive: true, force: true });
         },
