@@ -7,18 +7,17 @@
 
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import type { Subject } from './messages.js';
 import { ReplyChecker } from './replies.js';
-import { makeSession, type Session } from './session.js';
+import type { Session } from './session.js';
 
 const STALL_LIMIT_MS = 10_000;
 /** How long a client that does not read, or says nothing, keeps its connection. */
 const LINGER_MS = 20;
 
-/** Runs `count` sessions from `firstSeed` on, `parallel` at a time. Rejects at the first failure; the message says the seeds. */
+/** Runs the sessions of `count` seeds from `firstSeed` on, `parallel` at a time. Rejects at the first failure; the message says the seeds. */
 export async function attack(
   path: string,
-  subject: Subject,
+  make: (seed: number) => Session,
   firstSeed: number,
   count: number,
   parallel = 8,
@@ -31,7 +30,7 @@ export async function attack(
       const seed = next++;
       active.add(seed);
       try {
-        await deliver(path, makeSession(seed, subject));
+        await deliver(path, make(seed));
       } catch (error) {
         const others = [...active].filter((other) => other !== seed).join(' ');
         next = end;

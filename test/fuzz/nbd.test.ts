@@ -4,13 +4,17 @@
 //   DISKWRIGHT_FUZZ_SEED=... DISKWRIGHT_FUZZ_SESSIONS=1 ...              one session again
 
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { Duplex, PassThrough } from 'node:stream';
+import { connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
 import { seeded } from '../interop/chain-maker.js';
 import { requirePeer } from '../support/peers.js';
 import { validSession } from './messages.js';
 import { attack, deliver } from './nbd-fuzz.js';
 import { Range, SUBJECT } from './range.js';
+import { makeSession, makeTlsSession } from './session.js';
 
 const SESSIONS = Number(process.env['DISKWRIGHT_FUZZ_SESSIONS'] ?? 3000);
 const SEED = Number(process.env['DISKWRIGHT_FUZZ_SEED'] ?? 20261121);
@@ -59,12 +63,12 @@ describe('broken NBD sessions', function () {
     crash.catch(() => undefined);
     const fixed = readFileSync(range.path('fixed.qcow2'));
     const sockets = range.socketCount();
-    await Promise.race([crash, attack(range.socket, SUBJECT, SEED - WARM_SESSIONS, WARM_SESSIONS)]);
+    await Promise.race([crash, attack(range.socket, broken, SEED - WARM_SESSIONS, WARM_SESSIONS)]);
     const before = await settled(sockets);
     const peakBefore = range.peakBytes();
     await range.startGoodClient();
     const start = performance.now();
-    await Promise.race([crash, attack(range.socket, SUBJECT, SEED, SESSIONS)]);
+    await Promise.race([crash, attack(range.socket, broken, SEED, SESSIONS)]);
     const seconds = (performance.now() - start) / 1000;
     const pauses = await range.stopGoodClient();
     const after = await settled(sockets);
@@ -91,6 +95,25 @@ describe('broken NBD sessions', function () {
     expectSound();
   });
 
+  it('end in front of TLS', async () => {
+    const sockets = range.socketCount();
+    const secret = readFileSync(range.path('secret.qcow2'));
+    const hello = await clientHello();
+    await range.startGoodClient();
+    const crash = range.crash();
+    crash.catch(() => undefined);
+    const count = Math.ceil(SESSIONS / 10);
+    await Promise.race([crash, attack(range.secureSocket, broken, SEED, count)]);
+    await Promise.race([crash, attack(range.secureSocket, (seed) => makeTlsSession(seed, hello), SEED, count)]);
+    const { longestReadMs, longestVisitMs } = await range.stopGoodClient();
+    const { connections, bytesInFlight } = await settled(sockets);
+    expect([connections, bytesInFlight, range.socketCount()]).to.deep.equal([0, 0, sockets]);
+    expect(Math.max(longestReadMs, longestVisitMs), 'longest pause of a good client').to.be.below(MAX_PAUSE_MS);
+    await range.close();
+    expect(range.complaint).to.equal('');
+    expect(readFileSync(range.path('secret.qcow2')).equals(secret), 'the secret image').to.equal(true);
+  });
+
   it('are cut off at every byte', async () => {
     const sockets = range.socketCount();
     const bytes = validBytes(3);
@@ -105,6 +128,8 @@ describe('broken NBD sessions', function () {
     expectSound();
   });
 
+  const broken = (seed: number) => makeSession(seed, SUBJECT);
+
   function validBytes(seed: number): Buffer {
     return Buffer.concat(validSession(seeded(seed), { exports: [SUBJECT.exports[0]] }).map((one) => one.bytes));
   }
@@ -113,3 +138,13 @@ describe('broken NBD sessions', function () {
     return { bytes, cuts: [], pauseMs: 0, reads: true, ending: 'end' as const };
   }
 });
+
+/** What a client of TLS with pre-shared keys says first. */
+async function clientHello(): Promise<Buffer> {
+  const [here, there] = [new PassThrough(), new PassThrough()];
+  const client = tlsConnect({ socket: Duplex.from({ readable: there, writable: here }) as never, ciphers: 'PSK' });
+  client.on('error', () => undefined);
+  const [hello] = await once(here, 'data');
+  client.destroy();
+  return hello;
+}

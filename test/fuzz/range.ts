@@ -60,6 +60,8 @@ async function answer<T>(from: ChildProcess, question?: string): Promise<T> {
 export class Range {
   readonly folder = mkdtempSync(join(tmpdir(), 'diskwright-fuzz-'));
   readonly socket = join(this.folder, 'nbd.sock');
+  /** Where nobody comes in without a key. */
+  readonly secureSocket = join(this.folder, 'tls.sock');
   #target: ChildProcess | null = null;
   #good: ChildProcess | null = null;
   #complaint = '';
@@ -77,6 +79,7 @@ export class Range {
     qemuIo('fuzzed.qcow2', 4 * MIB);
     qemuIo('sized.qcow2', MIB);
     qemuIo('fixed.qcow2', MIB);
+    qemuIo('secret.qcow2', MIB);
     this.#target = child('target', [this.folder]);
     this.#target.stderr?.on('data', (text) => {
       this.#complaint += text;

@@ -71,6 +71,8 @@ export class ReplyChecker {
     if (length > MAX_OPTION_REPLY_BYTES) throw new Error(`a reply of ${length} bytes to option ${code}`);
     if (type === OptionReply.ack) {
       if (length !== 0) throw new Error(`an acknowledgement of ${length} bytes to option ${code}`);
+      // What follows is TLS.
+      if (code === Option.startTls) this.#state = 'unknown';
       if (code === Option.structuredReply) this.#structured = true;
       if (code === Option.extendedHeaders) this.#extended = true;
       if (code === Option.go) this.#state = this.#structured || this.#extended ? 'chunks' : 'unknown';

@@ -1,7 +1,18 @@
 // One broken session: a valid one, mutated, and how it is delivered. Everything follows from one seed.
 
+import { Option } from '../../src/drivers/protocols/nbd/wire.js';
 import { seeded } from '../interop/chain-maker.js';
-import { bytesOf, type Message, option, pick, type Random, request, type Subject, validSession } from './messages.js';
+import {
+  bytesOf,
+  clientFlags,
+  type Message,
+  option,
+  pick,
+  type Random,
+  request,
+  type Subject,
+  validSession,
+} from './messages.js';
 
 export interface Session {
   bytes: Buffer;
@@ -131,6 +142,18 @@ export function makeSession(seed: number, subject: Subject): Session {
   if (random(16) > 0) mutate(messages, random);
   let bytes = Buffer.concat(messages.map((one) => one.bytes)).subarray(0, MAX_STREAM_BYTES);
   if (random(4) === 0) bytes = bytes.subarray(0, random(bytes.length + 1));
+  return { bytes, ...delivery(bytes, random) };
+}
+
+/**
+ * The TLS session of `seed`: STARTTLS and, mutated in the same ways, the first flight of a real client (`hello`). What comes after that is
+ * encrypted: nobody without the key gets so far.
+ */
+export function makeTlsSession(seed: number, hello: Buffer): Session {
+  const random = seeded(seed);
+  const messages = [clientFlags(3), option(Option.startTls), { kind: 'request' as const, bytes: hello }];
+  mutate(messages, random);
+  const bytes = Buffer.concat(messages.map((one) => one.bytes)).subarray(0, MAX_STREAM_BYTES);
   return { bytes, ...delivery(bytes, random) };
 }
 

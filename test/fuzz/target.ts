@@ -45,15 +45,22 @@ async function main(folder: string): Promise<void> {
   server.addExport(await open('fixed.qcow2', 'qcow2', true), { name: 'fixed', allocationDepth: true });
   server.addExport(await open('good.raw', 'raw', true), { name: 'good' });
   await server.listen({ type: 'unix', path: join(folder, 'nbd.sock') });
+  const secure = new NbdServer(host, {
+    handshakeTimeoutMs: 2000,
+    tls: { side: 'server', kind: 'psk', verifyPeer: false, keys: new Map([['alice', new Uint8Array(32).fill(7)]]) },
+  });
+  secure.addExport(await open('secret.qcow2', 'qcow2', false), { name: 'secret' });
+  await secure.listen({ type: 'unix', path: join(folder, 'tls.sock') });
 
   process.on('message', async (message) => {
     if (message === 'stats') {
       collect();
       const { heapUsed, rss } = process.memoryUsage();
-      const { connectionCount: connections, bytesInFlight } = server;
+      const connections = server.connectionCount + secure.connectionCount;
+      const bytesInFlight = server.bytesInFlight + secure.bytesInFlight;
       send({ connections, bytesInFlight, heapBytes: heapUsed, residentBytes: rss } satisfies Stats);
     } else {
-      await server.close();
+      await Promise.all([server.close(), secure.close()]);
       for (const device of devices) {
         const { node } = device;
         await device.close();
