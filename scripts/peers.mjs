@@ -17,6 +17,7 @@ const PACKAGES = {
   'qemu-system-x86_64': ['qemu-system-x86'],
   mke2fs: ['e2fsprogs'],
   openssl: ['openssl'],
+  python3: ['python3'],
 };
 
 /** All of them. */
