@@ -16,6 +16,8 @@ import { Command, CommandFlag } from './wire.js';
 export const MAX_RANGE_BYTES = 2 ** 30;
 /** Longest write of memory that is not the host's: it is copied in parts. */
 const MAX_COPY_BYTES = 1 << 20;
+/** Such parts under way at once. */
+const MAX_COPIES = 8;
 
 export class Shaper {
   readonly #host: Host;
@@ -64,7 +66,7 @@ export class Shaper {
     const { length } = buffer;
     const send = (): Promise<void> =>
       this.#client.request(Command.write, fua ? CommandFlag.fua : 0, offset, length, buffer, 0);
-    return this.#unit === 1 ? send() : this.#lock.with(offset, offset + length, send);
+    return this.#alone(offset, offset + length, send);
   }
 
   async write(offset: number, buffer: Uint8Array, fua: boolean): Promise<void> {
@@ -120,7 +122,7 @@ export class Shaper {
   async #ranges(command: number, flags: number, start: number, end: number): Promise<void> {
     for (let at = start; at < end; at += this.#maxRange) {
       const stop = Math.min(end, at + this.#maxRange);
-      await this.#lock.with(at, stop, () => this.#client.request(command, flags, at, stop - at, null, 0));
+      await this.#alone(at, stop, () => this.#client.request(command, flags, at, stop - at, null, 0));
     }
   }
 
@@ -143,6 +145,11 @@ export class Shaper {
     }
   }
 
+  /** Where the server has blocks, nothing else is written to [start, end) meanwhile. */
+  #alone(start: number, end: number, action: () => Promise<void>): Promise<void> {
+    return this.#unit === 1 ? action() : this.#lock.with(start, end, action);
+  }
+
   /** Cuts a write into parts of whole blocks, which `action` gets as [start, end) and `from`, the place of the first byte in the source. */
   async #blocks(
     offset: number,
@@ -150,11 +157,14 @@ export class Shaper {
     action: (start: number, end: number, from: number) => Promise<void>,
   ): Promise<void> {
     const step = Math.min(this.#maxPayload, Math.max(MAX_COPY_BYTES, this.#unit));
-    const parts: Promise<void>[] = [];
+    let parts: Promise<void>[] = [];
     for (let at = offset; at < offset + length; ) {
       const next = Math.min(offset + length, Math.floor(at / step) * step + step);
       parts.push(later(action(at, next, at - offset)));
       at = next;
+      if (parts.length < MAX_COPIES) continue;
+      await settleAll(parts);
+      parts = [];
     }
     await settleAll(parts);
   }
@@ -164,7 +174,7 @@ export class Shaper {
     const unit = this.#unit;
     const first = Math.floor(start / unit) * unit;
     const last = Math.ceil(end / unit) * unit;
-    await this.#lock.with(first, last, async () => {
+    await this.#alone(first, last, async () => {
       const blocks = this.#host.memory.allocate(last - first);
       try {
         const parts: Promise<void>[] = [];
