@@ -14,6 +14,9 @@ import { type GuestDisk, guestDisk, PARTITION_OFFSET, PROGRAMS } from './guest-d
 import { Pc } from './pc.js';
 
 const MiB = 1024 ** 2;
+/** It takes 16 s on a machine that has nothing else to do. */
+const BOOT_LIMIT_MS = 180_000;
+const BOOT_ATTEMPTS = 3;
 
 /** In CI a disk that cannot be made is a failure; elsewhere the tests are skipped. */
 function partsFor(context: Context): GuestDisk {
@@ -41,7 +44,7 @@ const WORK = [
 ].join('; ');
 
 describe('v86 with a qcow2 disk', function () {
-  this.timeout(300_000);
+  this.timeout(600_000);
   // Each test needs what the one before it left.
   this.bail(true);
   let parts: GuestDisk;
@@ -56,6 +59,21 @@ describe('v86 with a qcow2 disk', function () {
     const machine = new Pc(parts, disk);
     machines.push(machine);
     return machine;
+  };
+  /**
+   * On a busy machine the kernel was seen to stand still in v86 while it looked for hardware, all of it read and the disk not looked for yet:
+   * then the PC is switched off and on.
+   */
+  const booted = async (disk: Image): Promise<Pc> => {
+    for (let attempt = 1; ; attempt++) {
+      const machine = boot(disk);
+      await machine.loaded;
+      await machine.emulator.run();
+      if (await machine.sees(/ready\r?\n/, BOOT_LIMIT_MS)) return machine;
+      await machine.off();
+      console.log(`      stands still: ${JSON.stringify(machine.output.slice(-200))}`);
+      if (attempt === BOOT_ATTEMPTS) throw new Error('the guest does not boot');
+    }
   };
   const overlay = async (name: string, below: string): Promise<Image> => {
     must('qemu-img', 'create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', below, path(name));
@@ -87,11 +105,8 @@ describe('v86 with a qcow2 disk', function () {
 
   it('boots GRUB and Linux from it', async () => {
     image = await overlay('disk.qcow2', path('base.qcow2'));
-    pc = boot(image);
-    await pc.loaded;
-    await pc.emulator.run();
-    await pc.expect(/last boot: never/);
-    await pc.expect(/ready\r?\n/);
+    pc = await booted(image);
+    expect(pc.output).to.match(/last boot: (never|yes)/);
     expect(await pc.run('uname -sm')).to.equal('Linux i686');
     expect(image.stats.readBytes).to.be.greaterThan(8 * MiB);
   });

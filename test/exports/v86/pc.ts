@@ -66,6 +66,19 @@ export class Pc {
     return this.errors.shift() as BlockError;
   }
 
+  /** Does `text` come within `limitMs`? */
+  async sees(text: RegExp, limitMs: number): Promise<boolean> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<null>((resolve) => {
+      timer = setTimeout(resolve, limitMs, null);
+    });
+    try {
+      return (await Promise.race([this.expect(text), late])) !== null;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   /** Waits for something that the serial port tells; rejects with an error of the disk, after which nothing comes any more. */
   until(condition: () => boolean): Promise<void> {
     return new Promise((resolve, reject) => {
