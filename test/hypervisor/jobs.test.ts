@@ -1,5 +1,7 @@
 // A guest writes, syncs and never stops while the images under it change: snapshot, mirror, commit, stream.
+// And what it trims meanwhile is free.
 
+import { statSync } from 'node:fs';
 import { expect } from 'chai';
 import type { JobHandle } from '../../src/index.js';
 import { DISK_NAMES, Lab, requireGuest } from './guest/lab.js';
@@ -37,6 +39,19 @@ describe('a guest on served images', function () {
 
   it('boots from a qcow2 chain and keeps what it syncs', async () => {
     await machine.agent.progress(lab.all, SOME);
+    await lab.finish(machine);
+  });
+
+  it('gives back the space of what it has deleted and trimmed', async () => {
+    const { agent } = machine;
+    const file = lab.path('data.top');
+    const allocated = () => statSync(file).blocks * 512;
+    await agent.run('dd if=/dev/urandom of=/data/big bs=1M count=24 && sync');
+    const full = allocated();
+    await agent.run('rm /data/big && sync && fstrim /data');
+    // Clusters are free when nothing that is durable refers to them any more: after the next flush.
+    await agent.run('echo something > /data/small && sync');
+    expect(full - allocated()).to.be.above(12 * 1024 ** 2);
     await lab.finish(machine);
   });
 

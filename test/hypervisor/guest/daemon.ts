@@ -12,9 +12,12 @@ export interface ServedImage {
   name: string;
 }
 
+export type JobKind = 'stream' | 'commit' | 'mirror' | 'backup';
+
 /** What the process is asked; it answers each with `true`, or the message of the error. */
 export type DaemonRequest =
   | { serve: ServedImage[] }
+  | { start: JobKind; disk: string; target: string }
   | { remove: string }
   | { copy: string; to: string }
   | 'shutdown'
@@ -74,6 +77,11 @@ export class Daemon {
       throw error;
     }
     return daemon;
+  }
+
+  /** Starts a slow job on a disk. `target` is a new file that mirror and backup copy to. */
+  startJob(start: JobKind, disk: string, target: string): Promise<void> {
+    return this.#ask({ start, disk, target });
   }
 
   /** The disk is not full any more. */
