@@ -64,6 +64,8 @@ engines.forEach((engine, index) => {
           'test/util/**',
           '--ignore',
           'test/hypervisor/{backup,no-space,records,restart,throttle}.test.ts',
+          '--ignore',
+          'test/exports/v86/guest.test.ts',
         ];
   const chains = index === 0 ? {} : { DISKWRIGHT_CHAINS: process.env.DISKWRIGHT_CHAINS ?? '60' };
   mocha(`tests, engine ${engine}`, words, { DISKWRIGHT_ENGINE: engine, ...chains });
