@@ -7,6 +7,7 @@ import { seeded } from '../interop/chain-maker.js';
 import { Daemon, type JobKind } from './guest/daemon.js';
 import { checkImage } from './guest/images.js';
 import { DISK_NAMES, Lab, requireGuest, SEED } from './guest/lab.js';
+import { DATA_BYTES } from './guest/parts.js';
 
 const KILLS = Number(process.env['DISKWRIGHT_GUEST_KILLS'] ?? 5);
 /** What is going on in the serving process when it is killed, in turns. */
@@ -29,8 +30,12 @@ describe('power loss', function () {
     console.log(`      seed ${SEED}`);
     const random = seeded(SEED);
     lab = await Lab.create();
-    const images = DISK_NAMES.map((name) => ({ image: lab.path(`${name}.top`), ...lab.disk(name) }));
+    const tops = { root: 'root.top', data: 'data.top' };
     for (let kill = 0; kill <= KILLS; kill++) {
+      // A new overlay each time, so that there is something below it to stream and to commit to.
+      await lab.overlay(tops.data, `data.${kill}`, DATA_BYTES);
+      tops.data = `data.${kill}`;
+      const images = DISK_NAMES.map((name) => ({ image: lab.path(tops[name]), ...lab.disk(name) }));
       daemon = await Daemon.start(images);
       const machine = await lab.boot(DISK_NAMES.map((name) => lab.disk(name)));
       if (kill > 0) for (const worker of lab.all) worker.resume(await machine.agent.records(worker));
@@ -54,6 +59,6 @@ describe('power loss', function () {
       for (const { image } of images) checkImage(image, { leaks: true });
       rmSync(lab.path('target'), { force: true });
     }
-    lab.checkFiles({ root: lab.path('root.top'), data: lab.path('data.top') }, { leaks: true });
+    lab.checkFiles({ root: lab.path(tops.root), data: lab.path(tops.data) }, { leaks: true });
   });
 });

@@ -5,9 +5,9 @@ import type { Worker } from './guest/agent.js';
 import { Lab, requireGuest } from './guest/lab.js';
 import { BLOCK, placeOf } from './guest/records.js';
 
-const LIMIT = 256 * 1024;
-/** What was under way when the measurement began: a batch of the longest records, twice; and the bucket's burst. */
-const SLACK = 2 * 9 * 64 * 1024 + LIMIT;
+const LIMIT = 128 * 1024;
+/** What was under way when the measurement began: a record and a batch of the longest ones; and the bucket's burst. */
+const SLACK = 9 * 64 * 1024 + LIMIT;
 const WINDOW_MS = 3000;
 
 describe('limits under a guest', function () {
