@@ -72,6 +72,9 @@ describe('nbd: beginning and end', () => {
         stranger.close();
         const [a, b] = [await served(), await served()];
         a.close();
+        for (let i = 0; i < 50; i++) expect(await b.readData(0, 512)).to.deep.equal(Buffer.alloc(512));
+        // There is still a way in.
+        (await served()).close();
         expect(await b.readData(0, 512)).to.deep.equal(Buffer.alloc(512));
         b.close();
         expect(await running.end()).to.equal(0);
