@@ -72,7 +72,7 @@ diskwright() { '${process.execPath}' '${await cliBundle()}' "$@"; }
 qemu-system-x86_64() { exec qemu-system-x86_64 "$@" ${extra.map((word) => `'${word}'`).join(' ')}; }
 ${script}`,
     );
-    const shell = spawn('bash', ['script'], { cwd: shop.folder, stdio: ['ignore', 'inherit', 'inherit'] });
+    const shell = spawn('bash', ['script'], { cwd: shop.folder, stdio: ['ignore', 'ignore', 'inherit'] });
     endWithUs(shell);
     const ended = new Promise<number | null>((resolve) => shell.once('exit', resolve));
     void ended.then(() => agent.close());

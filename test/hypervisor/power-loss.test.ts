@@ -27,7 +27,6 @@ describe('power loss', function () {
   });
 
   it(`${KILLS} times: what was synced is there`, async () => {
-    console.log(`      seed ${SEED}`);
     const random = seeded(SEED);
     lab = await Lab.create();
     const tops = { root: 'root.top', data: 'data.top' };

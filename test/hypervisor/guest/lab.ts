@@ -27,6 +27,7 @@ let parts: GuestParts | null = null;
 /** Call at the start of a suite: what guests need is here, or in CI that is a failure, and elsewhere the suite is skipped. */
 export function requireGuest(context: Context): void {
   for (const program of ['qemu-system-x86_64', 'qemu-img']) requirePeer(context, program);
+  if (parts === null) console.log(`      seed ${SEED}`);
   try {
     parts ??= guestParts();
   } catch (error) {
