@@ -42,6 +42,8 @@ describe('our NBD client at qemu-nbd', function () {
       for (const words of [
         ['map', '--output=json', '-f', 'raw', uri],
         ['map', '-f', 'raw', uri],
+        ['info', '--output=json', '-f', 'raw', uri],
+        ['info', uri],
         ['compare', '-f', 'raw', '-F', 'raw', uri, uri],
         ['compare', '-f', 'raw', '-F', format, uri, file],
         ['check', '-f', 'raw', uri],
