@@ -16,7 +16,16 @@ export interface Subject {
 }
 
 const IHAVEOPT = Buffer.from('IHAVEOPT', 'latin1');
-const CONTEXTS = ['base:allocation', 'base:', 'qemu:', 'qemu:allocation-depth', 'qemu:dirty-bitmap:', 'x-none:y', ''];
+const CONTEXTS = [
+  'base:allocation',
+  'base:allocation',
+  'base:',
+  'qemu:',
+  'qemu:allocation-depth',
+  'qemu:dirty-bitmap:',
+  'x-none:y',
+  '',
+];
 const OPTION_HEADER_BYTES = 16;
 
 export function pick<T>(random: Random, from: readonly T[]): T {
@@ -112,43 +121,36 @@ function randomRequest(random: Random, cookie: number, extended: boolean, size: 
   }
 }
 
-/** A session that a server has nothing to object to (where it knows what is asked for). */
-export function validSession(random: Random, subject: Subject): Message[] {
-  const target = pick(random, subject.exports);
-  const messages = [clientFlags(pick(random, [3, 3, 3, 1]))];
-  let extended = false;
-  let structured = false;
-  for (let left = random(6); left > 0; left--) {
-    switch (random(6)) {
-      case 0:
-        messages.push(option(Option.list));
-        break;
-      case 1:
-        messages.push(infoRequest(Option.info, target.name, [0, 1, 2, 3].slice(0, random(5))));
-        break;
-      case 2:
-        structured = true;
-        messages.push(option(Option.structuredReply));
-        break;
-      case 3:
-        extended = true;
-        messages.push(option(Option.extendedHeaders));
-        break;
-      default:
-        if (structured || extended) {
-          const code = pick(random, [Option.listMetaContext, Option.setMetaContext]);
-          messages.push(metaRequest(code, target.name, [pick(random, CONTEXTS), pick(random, CONTEXTS)]));
-        } else {
-          messages.push(option(pick(random, [Option.startTls, 4, 99]), bytesOf(random, random(4))));
-        }
+/** Options of a handshake that ends in one of the three dialects; contexts are for those that have block status. */
+function haggling(random: Random, name: string): { messages: Message[]; extended: boolean } {
+  const dialect = pick(random, ['simple', 'structured', 'structured', 'extended', 'extended'] as const);
+  const messages: Message[] = [];
+  for (let left = random(4); left > 0; left--) {
+    const kinds = [0, 1, 2, 3].slice(0, random(5));
+    const odd = option(pick(random, [Option.startTls, 4, 99]), bytesOf(random, random(4)));
+    messages.push(pick(random, [option(Option.list), infoRequest(Option.info, name, kinds), odd]));
+  }
+  if (dialect === 'structured') messages.push(option(Option.structuredReply));
+  if (dialect === 'extended') messages.push(option(Option.extendedHeaders));
+  if (dialect !== 'simple') {
+    for (const code of [Option.listMetaContext, Option.setMetaContext]) {
+      if (random(3) > 0) messages.push(metaRequest(code, name, [pick(random, CONTEXTS), pick(random, CONTEXTS)]));
     }
   }
-  const end = random(10);
+  return { messages, extended: dialect === 'extended' };
+}
+
+/** A session that a server has nothing to object to (where it knows what is asked for). */
+export function validSession(random: Random, subject: Subject): Message[] {
+  const { name, size } = pick(random, subject.exports);
+  const { messages: options, extended } = haggling(random, name);
+  const messages = [clientFlags(pick(random, [3, 3, 3, 1])), ...options];
+  const end = random(16);
   if (end === 0) return [...messages, option(Option.abort)];
-  if (end === 1) messages.push(option(Option.exportName, Buffer.from(target.name)));
-  else messages.push(infoRequest(Option.go, target.name, [3]));
+  if (end === 1) messages.push(option(Option.exportName, Buffer.from(name)));
+  else messages.push(infoRequest(Option.go, name, [3]));
   for (let count = random(20), cookie = 1; cookie <= count; cookie++) {
-    messages.push(randomRequest(random, cookie, extended, target.size));
+    messages.push(randomRequest(random, cookie, extended, size));
   }
   const disconnect = { command: Command.disconnect, flags: 0, offset: 0, length: 0 };
   if (random(3) > 0) messages.push(request(0xffff, extended, disconnect));

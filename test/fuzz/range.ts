@@ -19,7 +19,6 @@ export const SUBJECT: Subject = {
     { name: 'fuzzed', size: 4 * MIB, writable: true },
     { name: 'sized', size: MIB, writable: true },
     { name: 'fixed', size: MIB, writable: false },
-    { name: '', size: 0, writable: false },
   ],
 };
 
