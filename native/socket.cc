@@ -160,8 +160,12 @@ void Sockets::onPoll(uv_poll_t* handle, int status, int events) {
     all.end(socket, socket.failed);
     return;
   }
-  // An error of the poll itself is found out by whichever call comes next.
-  if (status < 0) events = socket.events;
+  if (status < 0) {
+    // The loop has stopped watching (a peer that left with replies unread). The next call finds out why; until then data may still come.
+    events = socket.events;
+    socket.events = 0;
+    all.watch(socket, events);
+  }
   if (socket.kind == SocketKind::kListening) {
     all.accept(socket);
     return;

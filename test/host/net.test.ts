@@ -116,6 +116,22 @@ overEngines('sockets', (bench) => {
     await close();
   });
 
+  it('one who leaves with replies unread, while data is on the way: both are told', async () => {
+    const { server, client, close } = await pairOf(bench.host, unix('unread.sock'));
+    const data = bench.host.memory.allocate(4096);
+    server.push(data, 0, 4096);
+    expect(server.flush()).to.equal(true);
+    const into = new Collector(bench.host, server).read();
+    client.push(data, 0, 100);
+    client.flush();
+    // In the same turn: the server sees the data and the reset at once.
+    await client.close();
+    const error = await into.ended();
+    expect(into.bytes).to.equal(100);
+    expect(error?.errno).to.be.oneOf([undefined, 'ECONNRESET']);
+    await close();
+  });
+
   it('a graceful close sends all there is to a slow reader first', async () => {
     const { server, client, close } = await pairOf(bench.host, unix('graceful.sock'));
     const data = bench.host.memory.allocate(4 * 1024 * 1024);
