@@ -116,6 +116,11 @@ export class Graph {
     if (old !== null) await this.release(old);
   }
 
+  /** Everything is to be closed soon: see `BlockNode.hurry`. */
+  hurry(): void {
+    for (const node of this.nodes.values()) node.hurry();
+  }
+
   /** Closes everything, users or not: the end of a command. Every node is tried; the first error is thrown. */
   async closeAll(): Promise<void> {
     let failure: unknown;

@@ -25,7 +25,7 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
   const manager = new JobManager(session.host.clock);
   const job = await run.start({ graph: session.graph, manager, warn: session.graph.warn });
   const view = openProgress(run.progress);
-  const interrupt = new Interrupt();
+  const interrupt = new Interrupt(session);
   const show = (): void => view.update({ ...job.progress.snapshot(), status: job.status });
   const stops = [
     job.on('BLOCK_JOB_READY', () => void complete(job)),

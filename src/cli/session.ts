@@ -119,17 +119,21 @@ export function reasonOf(error: BlockError): string {
     : error.message;
 }
 
-/** Watches for Ctrl-C (and a polite kill) while a command runs. */
+/** Watches for Ctrl-C (and a polite kill) while a command runs: then a server that is silent is not waited for any longer. */
 export class Interrupt {
   readonly signal: AbortSignal;
   readonly #controller = new AbortController();
   readonly #listener = (): void => {
     // Whoever presses it twice does not want to wait.
     if (this.#controller.signal.aborted) process.exit(EXIT_INTERRUPTED);
+    this.#graph.hurry();
     this.#controller.abort();
   };
+  readonly #graph: Graph;
 
-  constructor() {
+  /** `graph` is what the command works on. */
+  constructor({ graph }: Session) {
+    this.#graph = graph;
     this.signal = this.#controller.signal;
     process.on('SIGINT', this.#listener);
     process.on('SIGTERM', this.#listener);

@@ -2,10 +2,17 @@
 // left behind.
 
 import { expect } from 'chai';
-import { Chunk, Option, OptionReply } from '../../src/drivers/protocols/nbd/wire.js';
+import {
+  Chunk,
+  Command,
+  CommandFlag,
+  Option,
+  OptionReply,
+  TransmissionFlag,
+} from '../../src/drivers/protocols/nbd/wire.js';
 import type { BlockErrorCode } from '../../src/util/errors.js';
 import { FakeClock, settle } from '../support/fake-clock.js';
-import { type FakeExport, type FakePeer, type FakeRequest, u16, u32, u64 } from '../support/fake-nbd.js';
+import { ALL_FLAGS, type FakeExport, type FakePeer, type FakeRequest, u16, u32, u64 } from '../support/fake-nbd.js';
 import { NbdLab } from './nbd-support.js';
 import { failureOf, pattern } from './support.js';
 
@@ -438,7 +445,7 @@ describe('nbd: hostile answers', () => {
     });
     const node = await lab.openNbd(fake.path, {}, { readOnly: true });
     expect(await node.blockStatus(0, node.length)).to.include({ length: 512, data: true });
-    expect(node.blockStatusSync(512, 4096)).to.include({ length: 512, zero: true });
+    expect(node.blockStatusSync(1024, 4096)).to.include({ length: 512, data: true });
     expect(node.blockStatusSync(90_000 * 512, 512)).to.equal(null);
   });
 
@@ -511,6 +518,22 @@ describe('nbd: hostile answers', () => {
     const buffer = Buffer.alloc(512);
     await node.read(0, buffer);
     expect(buffer.equals(content)).to.equal(true);
+  });
+
+  it('zeroes that must be durable are, also where the server cannot make them', async () => {
+    const flags: number[] = [];
+    const offer = { ...PLAIN, flags: ALL_FLAGS & ~TransmissionFlag.sendWriteZeroes };
+    const fake = await lab.afterHandshake(offer, async (peer) => {
+      for (;;) {
+        const request = await peer.request();
+        if (request.command === Command.write) flags.push(request.flags);
+        peer.simple(request);
+      }
+    });
+    const node = await lab.openNbd(fake.path);
+    await node.writeZeroes(0, 4096);
+    await node.writeZeroes(0, 4096, { fua: true });
+    expect(flags).to.deep.equal([0, CommandFlag.fua]);
   });
 
   it('errors of the server say where, what and why', async () => {

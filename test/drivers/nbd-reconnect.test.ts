@@ -3,7 +3,7 @@
 import { expect } from 'chai';
 import { TransmissionFlag } from '../../src/drivers/protocols/nbd/wire.js';
 import { FakeClock, settle } from '../support/fake-clock.js';
-import { ALL_FLAGS, type FakePeer, serveMemory } from '../support/fake-nbd.js';
+import { ALL_FLAGS, type FakePeer, serveMemory, u32 } from '../support/fake-nbd.js';
 import { NbdLab } from './nbd-support.js';
 import { failureOf, pattern } from './support.js';
 
@@ -59,6 +59,14 @@ describe('nbd: reconnect', () => {
     const buffer = new Uint8Array(512);
     await node.read(512, buffer);
     expect(Buffer.compare(buffer, content.subarray(512, 1024))).to.equal(0);
+  });
+
+  it('without a delay, requests that found no room fail with the others', async () => {
+    const fake = await lab.fake(cutAfter(100));
+    const node = await lab.openNbd(fake.path);
+    const requests = Array.from({ length: 2000 }, () => failureOf(node.read(0, new Uint8Array(512))));
+    await fake.close();
+    for (const error of await Promise.all(requests)) expect(error.code).to.equal('io');
   });
 
   it('without a delay, requests fail at once until there is a connection', async () => {
@@ -179,6 +187,24 @@ describe('nbd: reconnect', () => {
     await until('all again', () => node.connections === 3);
   });
 
+  it('several connections are not gone on with where a flush counts for one of them only', async () => {
+    const over: number[] = [];
+    const fake = await lab.fake(async (peer, index) => {
+      if (index === 0) return serve(peer);
+      await peer.negotiate({ size: SIZE, flags: index < 3 ? ALL_FLAGS : ALL_FLAGS & ~TransmissionFlag.canMultiConn });
+      await peer.request().finally(() => over.push(index));
+    });
+    const node = await lab.openNbd(fake.path, { 'reconnect-delay': 10, 'x-multi-conn': 2 });
+    await Promise.all([0, 512].map((at) => node.read(at, new Uint8Array(512))));
+    await until('connected again', () => fake.connections === 3);
+    await until('both', () => node.connections === 2);
+    await Promise.all([0, 512].map((at) => node.read(at, new Uint8Array(512))));
+    await until('the fourth is over', () => over.includes(3));
+    await clock.advance(60_000);
+    expect(node.connections).to.equal(1);
+    expect(fake.connections).to.equal(4);
+  });
+
   it('more requests than there are slots wait their turn, also through a lost connection', async () => {
     const fake = await lab.fake(async (peer, index) => {
       if (index > 0) return serve(peer);
@@ -212,6 +238,64 @@ describe('nbd: reconnect', () => {
     await until('second attempt', () => fake.connections === 2);
     await lab.graph.release(node);
     await until('no timer left', () => clock.pending === 0);
+  });
+
+  it('can be closed while a server is silent, also below a format; what is under way fails', async () => {
+    const fake = await lab.fake(async (peer) => {
+      await peer.negotiate({ size: SIZE });
+      await peer.gone();
+    });
+    for (const reconnect of [0, 3600]) {
+      const server = { type: 'unix', path: fake.path } as const;
+      const file = { driver: 'nbd', server, 'reconnect-delay': reconnect } as const;
+      const node = await lab.open({ driver: 'raw', file });
+      const reading = failureOf(node.read(0, new Uint8Array(512)));
+      await clock.advance(3_000_000);
+      let closed = false;
+      const closing = lab.graph.release(node).then(() => {
+        closed = true;
+      });
+      await pass(9000, () => closed);
+      expect(closed).to.equal(false);
+      await pass(12_000, () => closed);
+      await closing;
+      expect((await reading).message).to.match(/the server is silent for 10 s/);
+      await until('no timer left', () => clock.pending === 0);
+    }
+  });
+
+  it('a slow server is waited for, also by who is in a hurry', async () => {
+    let answer: () => void = () => {};
+    let turn = -1;
+    const fake = await lab.fake(async (peer) => {
+      await peer.negotiate({ size: SIZE });
+      const request = await peer.request();
+      const reply = Buffer.concat([u32(0x67446698), u32(0), request.cookie, Buffer.alloc(512, 7)]);
+      for (let at = 0; at < reply.length; at += 66) {
+        await new Promise<void>((resolve) => {
+          answer = resolve;
+          turn++;
+        });
+        peer.write(reply.subarray(at, at + 66));
+      }
+      await peer.gone();
+    });
+    const node = await lab.openNbd(fake.path);
+    const buffer = new Uint8Array(512);
+    lab.graph.hurry();
+    // What begins when it has been idle for long has all the time, too.
+    await clock.advance(9999);
+    const reading = node.read(0, buffer);
+    await until('it has come', () => turn === 0);
+    for (let part = 0; part < 8; part++) {
+      await clock.advance(9000);
+      await until('its turn', () => turn === part);
+      answer();
+      const end = Math.min(512, 66 * part + 50);
+      await until('received', () => buffer[end - 1] === 7);
+    }
+    await reading;
+    expect(buffer).to.deep.equal(new Uint8Array(512).fill(7));
   });
 
   it('open-timeout tries until there is a server', async () => {

@@ -39,6 +39,8 @@ async function serveUntil(session: Session, plan: ServePlan, forked: Forked | nu
     },
   });
   let device: Device | null = null;
+  // Also while it is being opened.
+  void end.reached.then(() => session.graph.hurry());
   try {
     device = new Device(await openServedImage(session, plan), { name: 'nbd', writable: !plan.readOnly });
     server.addExport(device, {

@@ -107,7 +107,7 @@ async function compare(
   how: { strict: boolean; quiet: boolean; kind: ReturnType<typeof progressKind> },
 ): Promise<number> {
   const view = openProgress(how.kind);
-  const interrupt = new Interrupt();
+  const interrupt = new Interrupt(session);
   const say = (text: string): void => {
     if (!how.quiet && !view.json) write(`${text}\n`);
   };

@@ -263,7 +263,7 @@ async function makeTarget(session: Session, source: BlockNode, plan: Plan): Prom
 async function copy(session: Session, source: BlockNode, target: BlockNode, plan: Plan): Promise<number> {
   const { clock } = session.host;
   const view = openProgress(plan.progress);
-  const interrupt = new Interrupt();
+  const interrupt = new Interrupt(session);
   const startedMs = clock.now();
   try {
     view.update({ current: 0, total: source.length });

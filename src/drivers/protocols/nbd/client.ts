@@ -41,6 +41,8 @@ type Identity = Omit<Negotiated, 'link' | 'pushed'>;
 const ATTEMPT_MS = 30_000;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 5000;
+/** Silence that is borne by who is in a hurry. */
+const PATIENCE_MS = 10_000;
 
 export class NbdClient implements ConnectionUser {
   readonly settings: ClientSettings;
@@ -59,6 +61,7 @@ export class NbdClient implements ConnectionUser {
   #dead = false;
   #closed = false;
   #stopDelay: (() => void) | null = null;
+  #stopHurry: (() => void) | null = null;
   /** What to end when this is closed: pauses, and handshakes under way. */
   readonly #aborts = new Set<(error: BlockError) => void>();
 
@@ -120,12 +123,31 @@ export class NbdClient implements ConnectionUser {
     return promise;
   }
 
+  /**
+   * From now on, what is under way fails with `io` where the server has neither said nor taken anything for `PATIENCE_MS`, and the export
+   * is lost then. For who wants to close it: without this a silent server is waited for as long as it is silent.
+   */
+  hurry(): void {
+    if (this.#closed || this.#stopHurry !== null) return;
+    const look = (): void => {
+      const busy = this.#table.used > 0;
+      const moved = this.#moved;
+      this.#stopHurry = this.#host.clock.timer(PATIENCE_MS, () => {
+        // What was under way then still is, since no answer has come.
+        if (busy && moved === this.#moved) this.#giveUp();
+        else look();
+      });
+    };
+    look();
+  }
+
   /** Ends the connections; requests under way, of which there should be none, fail with `closed`. */
   async close(): Promise<void> {
     this.#closed = true;
     const error = new BlockError('closed', 'the node is closed', { path: this.settings.path });
     this.#failure = error;
     this.#stopDelay?.();
+    this.#stopHurry?.();
     for (const abort of this.#aborts) abort(error);
     await Promise.all(this.#connections.map((connection) => connection?.close()));
     for (let slot = 0; slot < MAX_REQUESTS; slot++) {
@@ -169,8 +191,9 @@ export class NbdClient implements ConnectionUser {
     } else {
       for (const slot of cut) table.state[slot] = SlotState.waiting;
       this.#waiting = [...cut, ...this.#waiting];
-      if (this.#failure !== null) this.#rejectWaiting();
     }
+    // Also those that found no room: without a delay, nothing waits for a new connection.
+    if (this.#failure !== null) this.#rejectWaiting();
     this.settled();
     void this.#revive(index);
   }
@@ -265,10 +288,11 @@ export class NbdClient implements ConnectionUser {
     } finally {
       if (abort !== null) this.#aborts.delete(abort);
     }
-    const change = this.#closed ? 'the node is closed' : this.#difference(negotiated);
+    const ended = this.#closed || this.#dead;
+    const change = ended ? 'the node is closed' : this.#difference(negotiated);
     if (change !== null) {
       await negotiated.link.close();
-      if (!this.#closed) this.#die(change);
+      if (!ended) this.#die(change);
       throw new BlockError('io', change);
     }
     this.#connections[index] = new Connection(this.#host, negotiated, this.#table, index, this);
@@ -285,8 +309,10 @@ export class NbdClient implements ConnectionUser {
     if (this.settings.writable && (now.flags & TransmissionFlag.readOnly) !== 0) {
       return 'the export is read-only after reconnecting';
     }
-    const needed = TransmissionFlag.sendFlush | TransmissionFlag.sendFua | TransmissionFlag.sendTrim;
-    const fewer = flags & ~now.flags & (needed | TransmissionFlag.sendWriteZeroes | TransmissionFlag.sendFastZero);
+    const { sendFlush, sendFua, sendTrim, sendWriteZeroes, sendFastZero, canMultiConn } = TransmissionFlag;
+    const needed = sendFlush | sendFua | sendTrim | sendWriteZeroes | sendFastZero;
+    // With several connections, one flush has to count for what went over all of them.
+    const fewer = flags & ~now.flags & (this.#connections.length > 1 ? needed | canMultiConn : needed);
     const poorer =
       now.minBlock > minBlock ||
       now.maxPayload < maxPayload ||
@@ -296,6 +322,26 @@ export class NbdClient implements ConnectionUser {
       return 'the server can do less after reconnecting';
     }
     return null;
+  }
+
+  /** Another number where anything came or went since. */
+  get #moved(): number {
+    return this.#connections.reduce((sum, connection) => sum + (connection?.moved ?? 0), 0);
+  }
+
+  #giveUp(): void {
+    const { path } = this.settings;
+    const error = new BlockError('io', `the server is silent for ${PATIENCE_MS / 1000} s`, {
+      path,
+      errno: 'ETIMEDOUT',
+    });
+    this.#dead = true;
+    this.#failure = error;
+    this.#stopDelay?.();
+    this.#stopDelay = null;
+    for (const abort of this.#aborts) abort(error);
+    for (const connection of this.#connections) connection?.abandon(error);
+    this.#rejectWaiting();
   }
 
   #die(why: string): void {

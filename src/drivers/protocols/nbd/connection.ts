@@ -94,6 +94,7 @@ export class Connection implements LinkOwner {
   #target = 0;
   #direct = false;
   #largeReads = 0;
+  #receivedBytes = 0;
   #closing: Promise<void> | null = null;
   readonly #flushTurn = (): void => this.#flush();
 
@@ -146,6 +147,16 @@ export class Connection implements LinkOwner {
     if (this.#flushScheduled) return;
     this.#flushScheduled = true;
     queueMicrotask(this.#flushTurn);
+  }
+
+  /** A number that is another when bytes have come or gone. */
+  get moved(): number {
+    return this.#receivedBytes - this.#link.unsentBytes;
+  }
+
+  /** Nothing more is expected of it: it is lost with `error`. */
+  abandon(error: BlockError): void {
+    this.#lose(error);
   }
 
   /** Those under way, if any, are given up without a word. */
@@ -214,6 +225,7 @@ export class Connection implements LinkOwner {
 
   received(count: number): void {
     if (!this.open) return;
+    this.#receivedBytes += count;
     if (this.#direct) this.#receivedDirect(count);
     else this.#filled += count;
     while (this.open && this.#step());

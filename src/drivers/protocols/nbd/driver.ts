@@ -130,7 +130,8 @@ export class NbdNode extends BlockNode {
         length,
       });
     }
-    this.#status.keep(runs, changes, this.host.clock.now());
+    // A bitmap's `data` means that nothing was written there, which another writer changes.
+    if (this.#client.settings.context === null) this.#status.keep(runs, changes, this.host.clock.now());
     return this.#statusIn(runs, offset, length);
   }
 
@@ -144,6 +145,10 @@ export class NbdNode extends BlockNode {
     if (readOnly) return;
     if (this.#client.has(TransmissionFlag.readOnly)) throw readOnlyExport(this.filename);
     this.#client.settings.writable = true;
+  }
+
+  override hurry(): void {
+    this.#client.hurry();
   }
 
   /** What was written is durable afterwards, or the error says that it is not. */

@@ -1,12 +1,13 @@
-// Block status as it comes over the wire: runs of (length, flags), neighbours with the same flags put together. The last answer is kept
-// for a while, since who asks for one run soon asks for the next.
+// Block status as it comes over the wire: runs of (length, flags), neighbours with the same flags put together. Of the last answer, what
+// it said of data is kept for a while, since who asks for one run soon asks for the next. Holes and zeroes are asked for each time: another
+// client may have written there since, and a copy that skips them would lose it.
 //
 //   offset |----data----|--hole--|-------zero hole-------|---data---|
 //                     ends[0]  ends[1]                ends[2]     ends[3]
 
 /** Runs that are kept of one answer. */
 const MAX_RUNS = 4096;
-/** How long an answer counts: others may write to the export. */
+/** How long an answer counts: others may give space back. */
 const MAX_AGE_MS = 1000;
 
 export class StatusRuns {
@@ -84,7 +85,7 @@ export class StatusRuns {
   }
 }
 
-/** The last answer, until this node writes, or it is old. */
+/** What the last answer said of data, until this node writes, or it is old. */
 export class StatusCache {
   #runs: StatusRuns | null = null;
   #since = 0;
@@ -110,7 +111,8 @@ export class StatusCache {
   /** Runs that tell of `offset`; null where they have to be asked for. */
   at(offset: number, now: number): StatusRuns | null {
     const runs = this.#runs;
-    if (runs === null || runs.find(offset) < 0 || now - this.#since > MAX_AGE_MS) return null;
-    return runs;
+    if (runs === null || now - this.#since > MAX_AGE_MS) return null;
+    const run = runs.find(offset);
+    return run >= 0 && runs.flagsOf(run) === 0 ? runs : null;
   }
 }
