@@ -288,7 +288,7 @@ async function realPath(graph: Graph, path: string): Promise<string> {
 }
 
 /** Device and inode of the file that a node is stored in, or the name of the export; null where there is neither. */
-async function fileId(node: BlockNode): Promise<string | null> {
+export async function fileId(node: BlockNode): Promise<string | null> {
   let bottom = node;
   while (bottom.file !== null) bottom = bottom.file.node;
   const file: HostFile | null = bottom.hostFile();

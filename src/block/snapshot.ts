@@ -14,7 +14,7 @@ import { createImage, type ImageCreateOptions } from './create.js';
 import { parseProtocolName } from './filename.js';
 import { BACKING_PERM, BACKING_SHARED, type Graph } from './graph.js';
 import type { BlockNode } from './node.js';
-import { checkNodeName, openNode } from './open.js';
+import { checkNodeName, fileId, openNode } from './open.js';
 import { allDrivers } from './registry.js';
 
 /** As in QMP's `blockdev-snapshot-sync`, with the node itself. */
@@ -161,7 +161,7 @@ async function makeFile(graph: Graph, name: string, format: string, base: BlockN
   const target = parseProtocolName(name);
   const path = 'filename' in target ? target.filename : name;
   const isNew = await graph.host.stat(path).then(
-    () => false,
+    ({ id }) => checkUnused(graph, path, id),
     (error: unknown) => error instanceof BlockError && error.code === 'not-found',
   );
   const options = {
@@ -177,6 +177,18 @@ async function makeFile(graph: Graph, name: string, format: string, base: BlockN
     throw error;
   }
   return isNew ? path : null;
+}
+
+/** Image locks say it, too, but may be off: what is open here must not be replaced. False: there is such a file. */
+async function checkUnused(graph: Graph, path: string, id: string): Promise<false> {
+  for (const node of graph.nodes.values()) {
+    if ((await fileId(node)) !== id) continue;
+    throw new BlockError('locked', `${path}: Failed to get "write" lock: node '${node.nodeName}' uses the file`, {
+      path,
+      operation: 'create',
+    });
+  }
+  return false;
 }
 
 /** Moves the links. Nothing runs between, so nobody sees the overlay without its backing node. */

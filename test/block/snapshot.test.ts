@@ -353,6 +353,20 @@ describe('snapshot: refusals', () => {
     it(what, () => refused(act, code, message));
   }
 
+  it('its own file as overlay, where no image lock says so', async () => {
+    const bench = makeBench();
+    await createImage(bench.graph, '/a', { driver: 'qcow2', size: SIZE });
+    const file = { driver: 'file', filename: '/a', locking: 'off' } as const;
+    const node = await openNode(bench.graph, { driver: 'qcow2', file });
+    await node.write(0, pattern(4096));
+    await node.flush();
+    const before = bench.host.readFile('/a');
+    const error = await failureOf(snapshot(bench, node, '/a'));
+    expect(error).to.include({ code: 'locked', path: '/a' });
+    expect(bench.host.readFile('/a')).to.deep.equal(before);
+    await bench.graph.closeAll();
+  });
+
   it('a flush that fails: the guest stays where it was', async () => {
     const bench = makeBench();
     const { node, drive } = await openQcow2(bench, '/a');
