@@ -109,7 +109,7 @@ export class Commands {
   }
 
   async #readAhead(slot: number, offset: number, length: number): Promise<void> {
-    for (let done = 0; done < length; done += CACHE_PIECE_BYTES) {
+    for (let done = 0; done < length && !this.#answers.muted; done += CACHE_PIECE_BYTES) {
       await this.#device.read(offset + done, this.#dataOf(slot, Math.min(CACHE_PIECE_BYTES, length - done)));
     }
   }
@@ -120,6 +120,8 @@ export class Commands {
   }
 
   async #blockStatus(slot: number, offset: number): Promise<void> {
+    // Whoever asked has left while others before it were looked up.
+    if (this.#answers.muted) return this.#answers.error(slot, NbdError.shutdown, '');
     const flags = this.#table.flags[slot];
     let length = this.#table.length[slot];
     let ids = [...this.#contexts.keys()];

@@ -169,7 +169,7 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
         this.#answers.error(slot, wireError(error), error.message);
       }
     } catch {
-      this.drop();
+      this.#giveUp(slot);
     }
   }
 
@@ -188,6 +188,20 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
     this.#table.release(slot);
     this.bytesTaken -= cost;
     this.#shared.budget.give(cost);
+  }
+
+  #answerError(slot: number, error: number): void {
+    try {
+      this.#answers.error(slot, error, reasonOf(error));
+    } catch {
+      this.#giveUp(slot);
+    }
+  }
+
+  /** There was no memory for an answer. A part of it may wait to be sent already: then the outbox gives the slot back. */
+  #giveUp(slot: number): void {
+    this.drop();
+    if (!this.#outbox.holds(slot)) this.#release(slot);
   }
 
   // ---- parsing -----------------------------------------------------------------------------------------------
@@ -272,12 +286,12 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
   /** Answers with an error, once the payload is out of the way. */
   #refuse(slot: number, error: number, payload: number): void {
     if (payload === 0) {
-      this.#answers.error(slot, error, reasonOf(error));
+      this.#answerError(slot, error);
       return;
     }
     // No client means this many bytes.
     if (payload >= HIGH_WORD) {
-      this.#table.release(slot);
+      this.#release(slot);
       this.drop();
       return;
     }
@@ -292,7 +306,7 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
     if (this.#skip === 0) {
       const slot = this.#skipSlot;
       this.#skipSlot = NONE;
-      this.#answers.error(slot, this.#skipError, reasonOf(this.#skipError));
+      this.#answerError(slot, this.#skipError);
     }
     return part;
   }
@@ -377,8 +391,7 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
     try {
       await this.#commands.run(slot);
     } catch {
-      this.#release(slot);
-      this.drop();
+      this.#giveUp(slot);
     }
     this.#pending--;
     if (this.#flushing) return;

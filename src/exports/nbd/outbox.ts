@@ -82,6 +82,14 @@ export class Outbox {
     this.#push(buffer, start, end, last ? slot : NOTHING);
   }
 
+  /** Something of it waits to be sent, and it will be given back with that: see `slotSent`. */
+  holds(slot: number): boolean {
+    for (let i = 0; i < this.#count; i++) {
+      if (this.#ring[(this.#head + i) & (this.#ring.length - 1)] === slot) return true;
+    }
+    return false;
+  }
+
   /** Hands over what waits. */
   flush(): void {
     this.#pushRun();
@@ -134,8 +142,10 @@ export class Outbox {
 
   #nextBlock(): void {
     this.#pushRun();
+    // Where there is no memory, all stays as it is.
+    const next = this.#memory.allocate(OUTBOX_BLOCK_BYTES);
     if (this.#block !== null) this.#full.push({ block: this.#block, after: this.#pushed });
-    this.#block = this.#memory.allocate(OUTBOX_BLOCK_BYTES);
+    this.#block = next;
     this.#used = 0;
     this.#from = 0;
   }

@@ -2,8 +2,10 @@
 
 import { expect } from 'chai';
 import { Command, NbdError } from '../../../src/drivers/protocols/nbd/wire.js';
+import { OUTBOX_BLOCK_BYTES } from '../../../src/exports/nbd/outbox.js';
 import type { NbdServer } from '../../../src/exports/nbd/server.js';
 import type { Image } from '../../../src/image.js';
+import { BlockError } from '../../../src/util/errors.js';
 import type { RawClient } from '../../support/nbd-raw.js';
 import { MIB, pattern, Stage, until } from './support.js';
 
@@ -283,6 +285,50 @@ describe('nbd server: limits', () => {
     expect(server.bytesInFlight).to.be.at.most(65 * MIB);
     greedy.close();
     await all.catch(() => undefined);
+  });
+
+  it('looks nothing up for a client that has left', async () => {
+    const bitmap = image.addBitmap('b', 512);
+    for (let at = 0; at < SIZE; at += 1024) bitmap.set(at, 512);
+    let lookups = 0;
+    const { nextZero } = bitmap;
+    bitmap.nextZero = function (...range) {
+      lookups++;
+      return nextZero.apply(this, range);
+    };
+    const server = await stage.serve(image, { bitmaps: ['b'] });
+    const greedy = await stage.guest('extended', ['qemu:dirty-bitmap:b']);
+    const ask = greedy.header({ command: Command.blockStatus, length: SIZE });
+    greedy.send(Buffer.concat(Array.from({ length: 200 }, () => ask)));
+    await until(() => lookups > 0, 'it has begun');
+    greedy.close();
+    await gone(server);
+    // A few answers of up to 8,192 each.
+    expect(lookups).to.be.below(20 * 8192);
+  });
+
+  it('drops a client for whose answer there is no memory, and gives back what it had once', async () => {
+    const granule = 64 * 1024;
+    const disk = await stage.image('sparse', { size: SIZE });
+    for (let at = granule; at < 136 * granule; at += 2 * granule) await disk.write(at, pattern(granule));
+    const server = await stage.serve(disk);
+    const guest = await stage.guest('structured');
+    // A hole, then 68 times data and a hole: the last hole is the first that does not fit the outbox's block, with all data on its way.
+    const { memory } = stage.host;
+    const { allocate } = memory;
+    let blocks = 0;
+    memory.allocate = function (length) {
+      if (length === OUTBOX_BLOCK_BYTES && new Error().stack?.includes('Outbox') && ++blocks === 2) {
+        throw new BlockError('limit', 'none left');
+      }
+      return allocate.call(this, length);
+    };
+    guest.request({ command: Command.read, offset: 0, length: 137 * granule });
+    await guest.rest();
+    memory.allocate = allocate;
+    await gone(server);
+    expect(blocks).to.equal(2);
+    expect(server.bytesInFlight).to.equal(0);
   });
 
   it('sends what is mapped straight from and to the file', async () => {
