@@ -210,7 +210,12 @@ export class Handshake implements LinkOwner {
       const left = this.#timeoutMs === 0 ? 0 : Math.max(1, this.#deadline - this.#shared.host.clock.now());
       this.#shaking = true;
       link = await this.#link.startTls(settings, left);
-      const welcome = !this.#over && (await this.#reception.authorise(link.tls?.name ?? null));
+      this.#shaking = false;
+      if (this.#over) throw new Error('it has taken too long');
+      // It may end, or be ended, while somebody makes up their mind.
+      this.#link = link;
+      link.owner = this;
+      const welcome = await this.#reception.authorise(link.tls?.name ?? null);
       if (!welcome || this.#over) throw new Error('nobody is to come in');
     } catch {
       await link?.close();
@@ -218,13 +223,10 @@ export class Handshake implements LinkOwner {
       return;
     }
     plain.abandon();
-    this.#shaking = false;
-    this.#link = link;
     this.#outbox = new Outbox(link, this.#shared.host.memory);
     this.#haggling = new Haggling(this.#reception, this.#outbox, true);
     this.#haggling.fixed = fixed;
     this.#haggling.noZeroes = noZeroes;
-    link.owner = this;
     this.#guarded(() => this.#goOn());
   }
 }

@@ -19,7 +19,7 @@ export interface ServeOptions extends ExportOptions {
   maxConnections?: number;
   /** Demands TLS, by certificates or pre-shared keys. */
   tls?: Omit<TlsSettings, 'side' | 'hostname' | 'username'>;
-  /** Whether the client with this name (of its certificate, or its PSK user) may come in. Default: everybody with whom TLS came up. */
+  /** Whether the client with this name (of its certificate, or its PSK user) may come in. Only with `tls`. Default: everybody with whom TLS came up. */
   authorise?: (name: string | null) => boolean | Promise<boolean>;
 }
 

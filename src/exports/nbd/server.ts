@@ -24,7 +24,10 @@ export interface NbdServerOptions {
   maxConnections?: number;
   /** Demands TLS of every client. */
   tls?: TlsSettings;
-  /** Whether the client with this name (of its certificate, or its PSK user; null: none) may come in. Default: everybody with whom TLS came up. */
+  /**
+   * Whether the client with this name (of its certificate, or its PSK user; null: none) may come in. Default: everybody with whom TLS came
+   * up. Only with `tls`.
+   */
   authorise?: (name: string | null) => boolean | Promise<boolean>;
   /** Time that a handshake may take; 0 for any time. Default: 10,000. */
   handshakeTimeoutMs?: number;
@@ -56,6 +59,9 @@ export class NbdServer {
       throw new BlockError('invalid-argument', `max-connections cannot be ${maxConnections}`);
     }
     if (tls !== null) host.net.checkTls(tls);
+    else if (options.authorise !== undefined) {
+      throw new BlockError('invalid-argument', 'who may come in is known by TLS alone: authorise takes tls');
+    }
     this.#options = options;
     this.#maxConnections = maxConnections;
     this.#shared = new Shared(host, {

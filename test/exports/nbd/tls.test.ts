@@ -6,11 +6,13 @@ import { connect as tlsConnect } from 'node:tls';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { Option, OptionReply } from '../../../src/drivers/protocols/nbd/wire.js';
+import { NbdServer } from '../../../src/exports/nbd/server.js';
 import type { TlsSettings } from '../../../src/host/net.js';
 import type { Image } from '../../../src/image.js';
+import { BlockError } from '../../../src/util/errors.js';
 import { infoRequest, metaRequest, RawClient } from '../../support/nbd-raw.js';
 import { requirePeer } from '../../support/peers.js';
-import { MIB, pattern, Stage } from './support.js';
+import { MIB, pattern, Stage, until } from './support.js';
 
 const run = promisify(execFile);
 const KEY = Buffer.from('000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f', 'hex');
@@ -93,6 +95,43 @@ describe('nbd server: tls', () => {
     }
     expect(names).to.deep.equal(['alice', 'mallory']);
     await server.close();
+  });
+
+  it('notices who leaves while somebody makes up their mind', async () => {
+    let asked = false;
+    let answer: (welcome: boolean) => void = () => undefined;
+    const authorise = () => {
+      asked = true;
+      return new Promise<boolean>((resolve) => {
+        answer = resolve;
+      });
+    };
+    const server = await stage.serve(image, {}, { tls: PSK, authorise, handshakeTimeoutMs: 0 });
+    for (const late of [false, true]) {
+      const client = await stage.client();
+      await client.greet();
+      const safe = await secured(client);
+      await until(() => asked, 'somebody is asked');
+      asked = false;
+      // The link reads nothing yet: who ends is found out when it does.
+      if (late) safe.close();
+      answer(late);
+      if (!late) await safe.rest();
+      await until(() => server.connectionCount === 0, 'nobody is there');
+    }
+    const client = await stage.client();
+    await client.greet();
+    const safe = await secured(client);
+    await until(() => asked, 'somebody is asked');
+    await server.close();
+    await safe.rest();
+  });
+
+  it('is what an access list needs', async () => {
+    const options = { authorise: () => true };
+    expect(() => new NbdServer(stage.host, options))
+      .to.throw(BlockError)
+      .with.property('code', 'invalid-argument');
   });
 
   it('does not wait for a client that does not shake hands', async () => {
