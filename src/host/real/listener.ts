@@ -33,7 +33,15 @@ export class SocketListener implements Listener {
     this.#accept = accept;
     this.#release = release;
     this.#open = open;
-    for (const fd of fds) this.#watch(fd);
+    let watched = 0;
+    try {
+      for (; watched < fds.length; watched++) this.#watch(fds[watched]);
+    } catch (error) {
+      // That one is closed already.
+      for (const fd of fds.slice(watched + 1)) sockets.native.closeSocket(fd);
+      void this.close();
+      throw error;
+    }
     open.add(this);
   }
 
