@@ -124,6 +124,7 @@ export class Graph {
   /** Closes everything, users or not: the end of a command. Every node is tried; the first error is thrown. */
   async closeAll(): Promise<void> {
     let failure: unknown;
+    this.hurry();
     for (const node of [...this.nodes.values()]) {
       if (node.closed || [...node.parents].some((child) => child.user instanceof BlockNode && !child.user.closed))
         continue;

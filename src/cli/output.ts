@@ -43,12 +43,17 @@ export function isUnread(): boolean {
 }
 
 export function complain(text: string): void {
+  writeErrors(`${text}\n`);
+}
+
+/** To standard error, as it is. */
+export function writeErrors(text: string | Uint8Array): void {
   if (!watched.errors) {
     watched = { ...watched, errors: true };
     // Nobody is left to be told.
     process.stderr.on('error', () => undefined);
   }
-  process.stderr.write(`${text}\n`);
+  process.stderr.write(text);
 }
 
 /** `diskwright: message`, as scripts look for it. */

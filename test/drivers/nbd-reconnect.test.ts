@@ -203,6 +203,10 @@ describe('nbd: reconnect', () => {
     await clock.advance(60_000);
     expect(node.connections).to.equal(1);
     expect(fake.connections).to.equal(4);
+    await fake.close();
+    await until('lost', () => node.connections === 0);
+    // Nobody connects again: there is nothing to wait for.
+    expect((await failureOf(node.read(0, new Uint8Array(512)))).code).to.equal('io');
   });
 
   it('more requests than there are slots wait their turn, also through a lost connection', async () => {

@@ -10,6 +10,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import type { Readable } from 'node:stream';
+import { writeErrors } from '../output.js';
 import { ACTIVATION_FD } from './activation.js';
 
 /** In the server's environment: the number of the process that started it. */
@@ -81,7 +82,7 @@ function outcome(child: ChildProcess): Promise<number> {
     };
     if (child.stderr !== null) {
       open++;
-      child.stderr.on('data', (chunk: Buffer) => process.stderr.write(chunk)).on('end', closed);
+      child.stderr.on('data', writeErrors).on('end', closed);
     }
     status.on('data', (chunk: Buffer) => {
       said += chunk.toString();

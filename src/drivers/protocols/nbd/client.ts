@@ -247,7 +247,7 @@ export class NbdClient implements ConnectionUser {
   /** The last connection is gone: from now on, or after the delay, requests fail. */
   #allLost(error: BlockError): void {
     const { reconnectDelayMs } = this.settings;
-    if (reconnectDelayMs === 0) {
+    if (reconnectDelayMs === 0 || this.#dead) {
       this.#failure ??= error;
       return;
     }
