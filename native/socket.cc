@@ -20,6 +20,8 @@ constexpr int kRounds = 16;
 constexpr int kAcceptRounds = 16;
 // A queue that has grown large is given back when it is empty.
 constexpr size_t kKeptPieces = 1024;
+// Sent pieces at the head of a queue that is never empty, from which on it is worth moving the others.
+constexpr size_t kSentPieces = 1024;
 constexpr uint64_t kMaxBytes = uint64_t{1} << 40;
 
 /** Where the bytes go that nobody wants. */
@@ -141,6 +143,11 @@ void Sockets::sent(Socket& socket, size_t bytes) {
     if (piece.iov_len > bytes) {
       piece.iov_base = static_cast<uint8_t*>(piece.iov_base) + bytes;
       piece.iov_len -= bytes;
+      // A peer that is always a little behind would have it grow for ever.
+      if (socket.first >= kSentPieces && socket.first * 2 >= socket.queue.size()) {
+        socket.queue.erase(socket.queue.begin(), socket.queue.begin() + static_cast<ptrdiff_t>(socket.first));
+        socket.first = 0;
+      }
       return;
     }
     bytes -= piece.iov_len;

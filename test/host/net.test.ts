@@ -68,6 +68,47 @@ overEngines('sockets', (bench) => {
     await close();
   });
 
+  it('a queue that is never empty does not grow, and keeps its order', async () => {
+    const { server, client, close } = await pairOf(bench.host, unix('behind.sock'));
+    const data = bench.host.memory.allocate(256 * 16);
+    data.set(pattern(data.length, 21));
+    const expected = Buffer.from(data);
+    const window = bench.host.memory.allocate(data.length);
+    let received = 0;
+    let wrong = 0;
+    server.owner = {
+      received: (count) => {
+        const at = received % data.length;
+        if (expected.compare(window, 0, count, at, at + count) !== 0) wrong++;
+        received += count;
+        server.window(window, 0, data.length - (received % data.length));
+      },
+      progressed: () => {},
+      closed: () => {},
+    };
+    let sent = 0;
+    const push = () => {
+      for (let at = 0; at < data.length; at += 16) client.push(data, at, at + 16);
+      client.flush();
+      sent += data.length;
+    };
+    // More than the socket takes: from here on something always waits.
+    while (client.unsentBytes < 256 * 1024) push();
+    server.window(window, 0, data.length);
+    const before = residentBytes();
+    while (sent < 24 * 1024 * 1024) {
+      if (client.unsentBytes < 256 * 1024) push();
+      else await new Promise(setImmediate);
+      if (client.unsentBytes === 0) throw new Error('nothing waits');
+    }
+    // Kept until the queue is empty, the pieces alone would take 24 MiB, and twice that while they move.
+    expect(residentBytes() - before).to.be.below(12 * 1024 * 1024);
+    while (received < sent) await new Promise(setImmediate);
+    expect(wrong).to.equal(0);
+    expect(client.sentPieces).to.equal(sent / 16);
+    await close();
+  });
+
   it('without a window the other side is held back, and goes on when there is one', async () => {
     const { server, client, close } = await pairOf(bench.host, unix('pressure.sock'));
     const data = bench.host.memory.allocate(8 * 1024 * 1024);
