@@ -449,6 +449,30 @@ describe('nbd: hostile answers', () => {
     expect(node.blockStatusSync(90_000 * 512, 512)).to.equal(null);
   });
 
+  it('what another client wrote where a hole was is seen at once', async () => {
+    const asked: [number, number][] = [];
+    let second = 3;
+    const fake = await lab.afterHandshake({ ...STRUCTURED, size: 4096 }, async (peer) => {
+      for (;;) {
+        const request = await peer.request();
+        asked.push([request.offset, request.flags]);
+        const runs = [entry(1024, 0), entry(1024, second), entry(2048, 0)].slice(request.offset / 1024);
+        peer.chunk(request, 5, Buffer.concat([u32(7), ...(request.flags === 0 ? runs : runs.slice(0, 1))]));
+      }
+    });
+    const node = await lab.openNbd(fake.path, {}, { readOnly: true });
+    expect(await node.blockStatus(0, 4096)).to.include({ length: 1024, data: true });
+    expect(await node.blockStatus(1024, 3072)).to.include({ length: 1024, data: false, zero: true });
+    second = 0;
+    expect(await node.blockStatus(1024, 3072)).to.include({ length: 1024, data: true, zero: false });
+    expect(await node.blockStatus(2048, 2048)).to.include({ length: 2048, data: true });
+    expect(asked).to.deep.equal([
+      [0, 0],
+      [1024, CommandFlag.reqOne],
+      [1024, CommandFlag.reqOne],
+    ]);
+  });
+
   it('an answer before the request is sent does not free its memory', async () => {
     const bytes = 8 << 20;
     let seen: Uint8Array = Buffer.alloc(0);

@@ -15,7 +15,7 @@ import { NbdClient } from './client.js';
 import { formatNbdName, NBD_PREFIXES, parseNbdName } from './name.js';
 import { MAX_RANGE_BYTES, Shaper } from './shaper.js';
 import { StatusCache, StatusRuns } from './status.js';
-import { AllocationState, Command, TransmissionFlag } from './wire.js';
+import { AllocationState, Command, CommandFlag, TransmissionFlag } from './wire.js';
 
 /** What a server's size lacks to whole sectors reads as zeroes. */
 const SECTOR_BYTES = 512;
@@ -121,7 +121,11 @@ export class NbdNode extends BlockNode {
     const to = Math.min(this.#size, Math.ceil((offset + length) / unit) * unit, from + longest);
     const runs = new StatusRuns(from, to - from);
     const { changes } = this.#status;
-    await this.#client.request(Command.blockStatus, 0, from, to - from, null, 0, runs);
+    // A bitmap's `data` means that nothing was written there, which another writer changes: it is asked for each time. As for each hole,
+    // the server need not go through all of the rest then.
+    const single = this.#client.settings.context !== null || this.#status.covers(offset, this.host.clock.now());
+    const flags = single ? CommandFlag.reqOne : 0;
+    await this.#client.request(Command.blockStatus, flags, from, to - from, null, 0, runs);
     if (runs.find(offset) < 0) {
       throw new BlockError('io', `${this.filename}: the server tells the block status of too little`, {
         path: this.filename,
@@ -130,8 +134,7 @@ export class NbdNode extends BlockNode {
         length,
       });
     }
-    // A bitmap's `data` means that nothing was written there, which another writer changes.
-    if (this.#client.settings.context === null) this.#status.keep(runs, changes, this.host.clock.now());
+    if (!single) this.#status.keep(runs, changes, this.host.clock.now());
     return this.#statusIn(runs, offset, length);
   }
 

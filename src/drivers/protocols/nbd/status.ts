@@ -108,11 +108,15 @@ export class StatusCache {
     this.#changes++;
   }
 
-  /** Runs that tell of `offset`; null where they have to be asked for. */
+  /** Runs that tell that `offset` is data; null where the server has to be asked. */
   at(offset: number, now: number): StatusRuns | null {
     const runs = this.#runs;
-    if (runs === null || now - this.#since > MAX_AGE_MS) return null;
-    const run = runs.find(offset);
-    return run >= 0 && runs.flagsOf(run) === 0 ? runs : null;
+    return runs !== null && this.covers(offset, now) && runs.flagsOf(runs.find(offset)) === 0 ? runs : null;
+  }
+
+  /** The last answer tells of `offset`, data or not. */
+  covers(offset: number, now: number): boolean {
+    const runs = this.#runs;
+    return runs !== null && now - this.#since <= MAX_AGE_MS && runs.find(offset) >= 0;
   }
 }
