@@ -35,6 +35,8 @@ describe('fio over NBD', function () {
           '--ioengine=nbd',
           `--uri=${server.uri}`,
           '--randseed=7',
+          // No file of its own beside us.
+          '--verify_state_save=0',
           ...job,
           ...verify,
         ]);
