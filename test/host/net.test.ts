@@ -1,4 +1,6 @@
 // Sockets of the real host: bytes, back pressure, ends, addresses.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer, type Socket } from 'node:net';
 import { expect } from 'chai';
@@ -247,6 +249,43 @@ overEngines('sockets', (bench) => {
     expect(code(() => client.push(own, 6, 5))).to.equal('invalid-argument');
     expect(code(() => client.push(own, 0, 100))).to.equal('fine');
     await close();
+  });
+
+  it('without a descriptor for whoever comes, it rests and tries again', async () => {
+    const path = bench.path('rest.sock');
+    let accepted = 0;
+    let come: () => void = () => undefined;
+    const first = new Promise<void>((resolve) => {
+      come = resolve;
+    });
+    const listener = await bench.host.net.listen({ type: 'unix', path }, (link) => {
+      accepted++;
+      void link.close();
+      come();
+    });
+    // Another process takes this one's descriptors away, connects, and gives them back when it is told to.
+    const script = `
+      const { execFileSync } = require('node:child_process');
+      const limit = (soft) => execFileSync('prlimit', ['--pid', '${process.pid}', '--nofile=' + soft + ':']);
+      const before = execFileSync('prlimit', ['--pid', '${process.pid}', '--nofile', '-o', 'SOFT', '--noheadings']);
+      limit(3);
+      const socket = require('node:net').connect(${JSON.stringify(path)}, () => process.stdout.write('connected'));
+      socket.on('error', () => {}).resume();
+      process.stdin.once('data', () => { limit(String(before).trim()); process.exit(); });
+    `;
+    const other = spawn(process.execPath, ['-e', script], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const gone = once(other, 'exit');
+    try {
+      await once(other.stdout, 'data');
+      for (let i = 0; i < 20; i++) await new Promise(setImmediate);
+      expect(accepted).to.equal(0);
+    } finally {
+      other.stdin.write('go');
+      await gone;
+    }
+    await first;
+    expect(accepted).to.equal(1);
+    await listener.close();
   });
 
   it('1,000 idle links cost little, and all of it is given back', async function () {
