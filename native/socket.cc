@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,6 +19,13 @@ namespace {
 // So often one wake-up reads or sends for one socket; then it is the turn of the others.
 constexpr int kRounds = 16;
 constexpr int kAcceptRounds = 16;
+// One wake-up ends after about so long, whatever comes.
+constexpr uint64_t kTurnNs = 1000000;
+constexpr uint64_t kLookOutNs = 30000;
+// One success pays for four failures.
+constexpr int kHopeGained = 4;
+constexpr int kMostHope = 16;
+constexpr unsigned kTryEvery = 64;
 // A queue that has grown large is given back when it is empty.
 constexpr size_t kKeptPieces = 1024;
 // Sent pieces at the head of a queue that is never empty, from which on it is worth moving the others.
@@ -187,6 +195,7 @@ void Sockets::onReadable(Socket& socket) {
     return;
   }
   double* shared = row(socket);
+  const uint64_t began = uv_hrtime();
   for (int round = 0; round < kRounds && socket.open && !socket.finishing; round++) {
     const double room = shared[1];
     if (room == 0) {
@@ -204,8 +213,11 @@ void Sockets::onReadable(Socket& socket) {
     if (count > 0) {
       shared[1] = 0;
       onEvent_(socket.id, kReceived, static_cast<double>(count));
-      // Less than there was room for: that was all.
-      if (static_cast<uint64_t>(count) < length) return;
+      // Less than there was room for: that was all, for now.
+      if (static_cast<uint64_t>(count) < length) {
+        if (uv_hrtime() - began > kTurnNs || !more(socket)) return;
+        round = 0;
+      }
     } else if (count == 0) {
       end(socket, 0);
     } else if (errno != EINTR) {
@@ -213,6 +225,26 @@ void Sockets::onReadable(Socket& socket) {
       return;
     }
   }
+}
+
+/**
+ * Looks out for the next request for a moment before the thread goes to sleep: a core that sleeps takes longer to wake up than a request
+ * takes (measured, one request at a time on idle cores: 18,000/s without, 35,000/s with; 32 at a time: 208,000 and 275,000). Only where
+ * one socket has all the traffic, and, where nothing came of it for a while, only now and then.
+ */
+bool Sockets::more(Socket& socket) {
+  const bool alone = socket.id == lastReader_;
+  lastReader_ = socket.id;
+  if (!alone || !socket.open || socket.finishing || socket.events != UV_READABLE || row(socket)[1] == 0) return false;
+  if (hope_ == 0 && ++passed_ % kTryEvery != 0) return false;
+  pollfd watched{socket.fd, POLLIN, 0};
+  const uint64_t until = uv_hrtime() + kLookOutNs;
+  int ready;
+  do {
+    ready = ::poll(&watched, 1, 0);
+  } while (ready == 0 && uv_hrtime() < until);
+  hope_ = ready > 0 ? std::min(hope_ + kHopeGained, kMostHope) : std::max(hope_ - 1, 0);
+  return ready > 0;
 }
 
 void Sockets::onWritable(Socket& socket) {

@@ -76,6 +76,7 @@ class Sockets {
   void send(Socket& socket);
   void sent(Socket& socket, size_t bytes);
   void onReadable(Socket& socket);
+  bool more(Socket& socket);
   void onWritable(Socket& socket);
   void accept(Socket& socket);
   void drain(Socket& socket);
@@ -91,6 +92,9 @@ class Sockets {
   const OnEvent onEvent_;
   std::vector<Socket*> sockets_;
   unsigned handles_ = 0;  // not closed yet by the loop
+  uint32_t lastReader_ = UINT32_MAX;  // number of the socket that was read last
+  int hope_ = 0;                      // how often looking out has paid lately
+  unsigned passed_ = 0;               // wake-ups without looking out
   bool closing_ = false;
   std::function<void()> closed_;
 };
