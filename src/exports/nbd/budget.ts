@@ -1,15 +1,24 @@
 // Memory that the requests of all connections may take together. Who gets nothing waits, and is woken in turn when something is
-// given back; nobody is disconnected for it.
+// given back. Nobody is disconnected for being slow, unless the others have to go without for it.
 //
 //   connection --take(bytes)--> yes: goes on
-//                            \-> no: wait(connection) ... give(bytes) --> connection.budgetFreed()
+//                            \-> no: waits ... give(bytes) --> connection.budgetFreed()
+//                                         \-> for long, since all is taken: of those with stuck clients, the one who holds most is dropped
 
-/** Somebody who waits for memory. */
+import type { Clock } from '../../host/host.js';
+
+/** Somebody who takes memory. */
 export interface BudgetUser {
-  /** Bytes that it has taken. */
+  /** Bytes that it has taken, and not given back. */
   readonly bytesTaken: number;
+  /** Bytes that its client has sent or taken since it came. */
+  readonly bytesMoved: number;
+  /** It keeps what it has since its client does not send the rest of a payload, or does not take replies. */
+  readonly waitsForClient: boolean;
   /** There may be some again. */
   budgetFreed(): void;
+  /** Others wait for what it keeps: it has to go. */
+  tooSlow(): void;
 }
 
 export interface BudgetLimits {
@@ -21,26 +30,48 @@ export interface BudgetLimits {
   guaranteedBytes: number;
 }
 
+/** Who has to wait for others is patient for so long. */
+export const PATIENCE_MS = 10_000;
+/** A client that moves as much in that time is not stuck. */
+const ENOUGH_BYTES = 1024 * 1024;
+
 export class Budget {
   readonly #limits: BudgetLimits;
+  readonly #clock: Clock;
   #taken = 0;
-  #waiting = new Set<BudgetUser>();
+  readonly #users = new Set<BudgetUser>();
+  /** Who waits, and whether it is for others. */
+  readonly #waiting = new Map<BudgetUser, boolean>();
   #waking = false;
+  #cancelTimer: (() => void) | null = null;
 
-  constructor(limits: BudgetLimits) {
+  constructor(limits: BudgetLimits, clock: Clock) {
     this.#limits = limits;
+    this.#clock = clock;
   }
 
   get taken(): number {
     return this.#taken;
   }
 
-  /** True: `bytes` are `user`'s until it gives them back. */
+  /** Before it takes anything. */
+  join(user: BudgetUser): void {
+    this.#users.add(user);
+  }
+
+  /** True: `bytes` are `user`'s until it gives them back. Otherwise it waits: it is called when there may be some again. */
   take(user: BudgetUser, bytes: number): boolean {
     const own = user.bytesTaken + bytes;
     const { connectionBytes, totalBytes, guaranteedBytes } = this.#limits;
-    if (own > connectionBytes && user.bytesTaken > 0) return false;
-    if (this.#taken + bytes > totalBytes && own > guaranteedBytes) return false;
+    if (own > connectionBytes && user.bytesTaken > 0) {
+      this.#waiting.set(user, false);
+      return false;
+    }
+    if (this.#taken + bytes > totalBytes && own > guaranteedBytes) {
+      this.#waiting.set(user, true);
+      if (this.#cancelTimer === null) this.#watch();
+      return false;
+    }
     this.#taken += bytes;
     return true;
   }
@@ -53,22 +84,41 @@ export class Budget {
     queueMicrotask(() => this.#wake());
   }
 
-  /** `user` is called when something was given back. */
-  wait(user: BudgetUser): void {
-    this.#waiting.add(user);
+  /** `user` takes no more and waits no more; what it has is given back later. */
+  leave(user: BudgetUser): void {
+    this.#users.delete(user);
+    this.#waiting.delete(user);
   }
 
-  /** `user` does not wait any more. */
-  leave(user: BudgetUser): void {
-    this.#waiting.delete(user);
+  close(): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = null;
   }
 
   #wake(): void {
     this.#waking = false;
     // Who gets nothing again lines up behind the others.
-    for (const user of [...this.#waiting]) {
+    for (const user of [...this.#waiting.keys()]) {
       this.#waiting.delete(user);
       user.budgetFreed();
     }
+  }
+
+  /** Looks again after a time; as long as somebody waits for others, one of those whose clients did nothing in it goes. */
+  #watch(): void {
+    const before = new Map<BudgetUser, number>();
+    for (const user of this.#users) before.set(user, user.bytesMoved);
+    this.#cancelTimer = this.#clock.timer(PATIENCE_MS, () => {
+      this.#cancelTimer = null;
+      if (![...this.#waiting.values()].includes(true)) return;
+      let worst: BudgetUser | null = null;
+      for (const [user, moved] of before) {
+        const stuck = this.#users.has(user) && user.waitsForClient && user.bytesMoved - moved < ENOUGH_BYTES;
+        if (!stuck || user.bytesTaken <= this.#limits.guaranteedBytes) continue;
+        if (worst === null || user.bytesTaken > worst.bytesTaken) worst = user;
+      }
+      this.#watch();
+      worst?.tooSlow();
+    });
   }
 }

@@ -37,6 +37,7 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
   readonly export: NbdExport;
   readonly peer: string;
   bytesTaken = 0;
+  bytesMoved = 0;
   readonly #shared: Shared;
   readonly #table: RequestTable;
   readonly #link: Link;
@@ -100,6 +101,7 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
   }
 
   start(): void {
+    this.#shared.budget.join(this);
     this.#link.owner = this;
     this.#guarded(() => this.#endTurn());
   }
@@ -183,10 +185,19 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
     if (this.#held !== null && !this.#ended) this.#guarded(() => this.#resume());
   }
 
+  get waitsForClient(): boolean {
+    return this.#filling !== NONE || this.#link.unsentBytes > 0;
+  }
+
+  tooSlow(): void {
+    this.drop();
+  }
+
   #release(slot: number): void {
     const cost = this.#table.cost[slot];
     this.#table.release(slot);
     this.bytesTaken -= cost;
+    this.bytesMoved += cost;
     this.#shared.budget.give(cost);
   }
 
@@ -249,10 +260,7 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
       command === Command.read ? length : command === Command.cache ? Math.min(length, CACHE_PIECE_BYTES) : payload;
     const reply = command === Command.blockStatus ? blockStatusBytes(this.#terms.contexts, flags) : 0;
     const cost = error === NO_ERROR ? costOf(Math.max(data, reply)) : 0;
-    if (!this.#shared.budget.take(this, cost)) {
-      this.#shared.budget.wait(this);
-      return 0;
-    }
+    if (!this.#shared.budget.take(this, cost)) return 0;
     this.bytesTaken += cost;
     const table = this.#table;
     const slot = table.take();
@@ -329,6 +337,7 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
   #receivedPayload(count: number): void {
     const slot = this.#filling;
     this.#filled += count;
+    this.bytesMoved += count;
     const payload = this.#table.length[slot];
     if (this.#filled < payload) return;
     this.#filling = NONE;

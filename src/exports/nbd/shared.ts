@@ -19,13 +19,14 @@ export class Shared {
   constructor(host: Host, limits: BudgetLimits) {
     this.host = host;
     this.table = new RequestTable(host.memory);
-    this.budget = new Budget(limits);
+    this.budget = new Budget(limits, host.clock);
     this.block = host.memory.allocate(RECEIVE_BYTES);
     this.view = new DataView(this.block.buffer, this.block.byteOffset, this.block.byteLength);
   }
 
   /** Once no connection is left. */
   close(): void {
+    this.budget.close();
     this.host.memory.free(this.block);
   }
 }

@@ -1,10 +1,11 @@
 // The outbox over a link that takes as much as the test lets it, and the budget: what is given back, and when.
 
 import { expect } from 'chai';
-import { Budget, type BudgetUser } from '../../../src/exports/nbd/budget.js';
+import { Budget, type BudgetUser, PATIENCE_MS } from '../../../src/exports/nbd/budget.js';
 import { OUTBOX_BLOCK_BYTES, Outbox } from '../../../src/exports/nbd/outbox.js';
 import type { Link } from '../../../src/host/net.js';
 import { createSimHost } from '../../../src/host/sim/index.js';
+import { FakeClock } from '../../support/fake-clock.js';
 
 /** A link that sends pieces when it is told to. */
 class SlowLink {
@@ -120,20 +121,31 @@ describe('nbd server: outbox', () => {
 describe('nbd server: budget', () => {
   class User implements BudgetUser {
     bytesTaken = 0;
+    bytesMoved = 0;
+    waitsForClient = false;
     freed = 0;
+    dropped = 0;
     budgetFreed(): void {
       this.freed++;
     }
+    tooSlow(): void {
+      this.dropped++;
+    }
     take(budget: Budget, bytes: number): boolean {
+      budget.join(this);
       const taken = budget.take(this, bytes);
       if (taken) this.bytesTaken += bytes;
       return taken;
     }
   }
+  let clock: FakeClock;
+  beforeEach(() => {
+    clock = new FakeClock();
+  });
   const limits = { connectionBytes: 100, totalBytes: 150, guaranteedBytes: 20 };
 
   it('bounds one, and all', () => {
-    const budget = new Budget(limits);
+    const budget = new Budget(limits, clock);
     const [a, b, c] = [new User(), new User(), new User()];
     expect(a.take(budget, 90)).to.equal(true);
     expect(a.take(budget, 11)).to.equal(false);
@@ -146,17 +158,17 @@ describe('nbd server: budget', () => {
   });
 
   it('lets a single request through whatever its size', () => {
-    const budget = new Budget(limits);
+    const budget = new Budget(limits, clock);
     const user = new User();
     expect(user.take(budget, 140)).to.equal(true);
     expect(user.take(budget, 1)).to.equal(false);
   });
 
   it('wakes all who wait, once for all that is given back in a turn', async () => {
-    const budget = new Budget(limits);
+    const budget = new Budget(limits, clock);
     const [a, b, c] = [new User(), new User(), new User()];
     a.take(budget, 100);
-    for (const user of [a, b, c]) budget.wait(user);
+    expect([a, b, c].map((user) => user.take(budget, 60))).to.deep.equal([false, false, false]);
     budget.leave(c);
     budget.give(1);
     budget.give(1);
@@ -166,5 +178,53 @@ describe('nbd server: budget', () => {
     budget.give(1);
     await Promise.resolve();
     expect([a.freed, b.freed]).to.deep.equal([1, 1]);
+  });
+
+  it('drops whose client is stuck, the one who holds most first, when others have waited for long', async () => {
+    const budget = new Budget(limits, clock);
+    const users = [new User(), new User(), new User(), new User()];
+    const [small, large, busy, waiting] = users;
+    for (const [user, bytes] of [
+      [small, 30],
+      [large, 50],
+      [busy, 70],
+    ] as const)
+      user.take(budget, bytes);
+    for (const user of [small, large]) user.waitsForClient = true;
+    await clock.advance(PATIENCE_MS);
+    expect(waiting.take(budget, 60)).to.equal(false);
+    await clock.advance(PATIENCE_MS - 1);
+    expect(users.map(({ dropped }) => dropped)).to.deep.equal([0, 0, 0, 0]);
+    await clock.advance(1);
+    expect(users.map(({ dropped }) => dropped)).to.deep.equal([0, 1, 0, 0]);
+    budget.leave(large);
+    await clock.advance(PATIENCE_MS);
+    expect(users.map(({ dropped }) => dropped)).to.deep.equal([1, 1, 0, 0]);
+    budget.leave(small);
+    await clock.advance(PATIENCE_MS);
+    expect(users.map(({ dropped }) => dropped)).to.deep.equal([1, 1, 0, 0]);
+    budget.close();
+    expect(clock.pending).to.equal(0);
+  });
+
+  it('drops nobody who moves, holds no more than is its own, or waits for its own limit only', async () => {
+    const budget = new Budget(limits, clock);
+    const [moving, modest, waiting] = [new User(), new User(), new User()];
+    for (const [user, bytes] of [
+      [moving, 100],
+      [modest, 20],
+    ] as const)
+      user.take(budget, bytes);
+    for (const user of [moving, modest]) user.waitsForClient = true;
+    expect(moving.take(budget, 10)).to.equal(false);
+    expect(clock.pending).to.equal(0);
+    expect(waiting.take(budget, 60)).to.equal(false);
+    await clock.advance(PATIENCE_MS - 1);
+    moving.bytesMoved += 1024 * 1024;
+    await clock.advance(1);
+    expect([moving.dropped, modest.dropped]).to.deep.equal([0, 0]);
+    budget.leave(waiting);
+    await clock.advance(PATIENCE_MS);
+    expect([moving.dropped, clock.pending]).to.deep.equal([0, 0]);
   });
 });
