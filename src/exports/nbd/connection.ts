@@ -356,36 +356,26 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
   #begin(slot: number): void {
     const table = this.#table;
     this.#pending++;
-    const command = table.command[slot];
     const buffer = table.buffer[slot];
-    if (buffer !== null) {
+    const write = table.command[slot] === Command.write;
+    if (buffer !== null && (write ? !this.#durable(slot) : table.command[slot] === Command.read)) {
       const { device } = this.export;
       const offset = table.offset[slot];
       const length = table.length[slot];
-      if (command === Command.read) {
-        if (device.beginRead(offset, length, located)) {
-          const file = located.file as HostFile;
-          const { visit } = located;
-          if (file.beginRead(located.offset, buffer, DATA_START, DATA_START + length, this, slot)) {
-            table.file[slot] = file;
-            table.visit[slot] = visit;
-            this.#begun = true;
-            return;
-          }
-          device.givenUp(visit);
+      if (write ? device.beginWrite(offset, length, located) : device.beginRead(offset, length, located)) {
+        const file = located.file as HostFile;
+        const { offset: at, visit } = located;
+        const end = DATA_START + length;
+        const begun = write
+          ? file.beginWrite(at, buffer, DATA_START, end, this, slot)
+          : file.beginRead(at, buffer, DATA_START, end, this, slot);
+        if (begun) {
+          table.file[slot] = file;
+          table.visit[slot] = visit;
+          this.#begun = true;
+          return;
         }
-      } else if (command === Command.write && !this.#durable(slot)) {
-        if (device.beginWrite(offset, length, located)) {
-          const file = located.file as HostFile;
-          const { visit } = located;
-          if (file.beginWrite(located.offset, buffer, DATA_START, DATA_START + length, this, slot)) {
-            table.file[slot] = file;
-            table.visit[slot] = visit;
-            this.#begun = true;
-            return;
-          }
-          device.givenUp(visit);
-        }
+        device.givenUp(visit);
       }
     }
     void this.#runSlowly(slot);
