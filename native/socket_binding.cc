@@ -80,10 +80,10 @@ void SocketBinding::define(Napi::Env env, Napi::Object functions, uv_loop_t* loo
     napi_create_function(env, name, NAPI_AUTO_LENGTH, function, this, &made);
     functions.Set(name, Napi::Value(env, made));
   };
-  raw("socketArm", arm);
+  raw("socketArm", tell<&Sockets::arm>);
   raw("socketFlush", flush);
-  raw("socketFinish", finish);
-  raw("socketClose", shut);
+  raw("socketFinish", tell<&Sockets::finish>);
+  raw("socketClose", tell<&Sockets::close>);
 }
 
 /** openSockets(rows, onEvent) */
@@ -109,10 +109,12 @@ Napi::Value SocketBinding::detach(const Napi::CallbackInfo& info) {
   return answer(info, self->sockets_->detach(static_cast<uint32_t>(number(info, 0))));
 }
 
-napi_value SocketBinding::arm(napi_env env, napi_callback_info info) {
+/** A call with nothing but the socket's number. */
+template <void (Sockets::*method)(uint32_t)>
+napi_value SocketBinding::tell(napi_env env, napi_callback_info info) {
   napi_value values[1];
   auto* self = static_cast<SocketBinding*>(arguments(env, info, values));
-  self->sockets_->arm(id(env, values[0]));
+  (self->sockets_.get()->*method)(id(env, values[0]));
   return nullptr;
 }
 
@@ -128,20 +130,6 @@ napi_value SocketBinding::flush(napi_env env, napi_callback_info info) {
   napi_value result;
   napi_get_boolean(env, done, &result);
   return result;
-}
-
-napi_value SocketBinding::finish(napi_env env, napi_callback_info info) {
-  napi_value values[1];
-  auto* self = static_cast<SocketBinding*>(arguments(env, info, values));
-  self->sockets_->finish(id(env, values[0]));
-  return nullptr;
-}
-
-napi_value SocketBinding::shut(napi_env env, napi_callback_info info) {
-  napi_value values[1];
-  auto* self = static_cast<SocketBinding*>(arguments(env, info, values));
-  self->sockets_->close(id(env, values[0]));
-  return nullptr;
 }
 
 void SocketBinding::call(uint32_t id, int32_t event, double value) {

@@ -24,10 +24,9 @@ class SocketBinding {
   static void open(const Napi::CallbackInfo& info);
   static Napi::Value attach(const Napi::CallbackInfo& info);
   static Napi::Value detach(const Napi::CallbackInfo& info);
-  static napi_value arm(napi_env env, napi_callback_info info);
+  template <void (Sockets::*method)(uint32_t)>
+  static napi_value tell(napi_env env, napi_callback_info info);
   static napi_value flush(napi_env env, napi_callback_info info);
-  static napi_value finish(napi_env env, napi_callback_info info);
-  static napi_value shut(napi_env env, napi_callback_info info);
   void call(uint32_t id, int32_t event, double value);
 
   napi_env env_ = nullptr;
