@@ -1,9 +1,13 @@
-// A thread, or a process, that has requests in flight when something happens to it (see lifetime.test.ts).
+// A thread, or a process, that has requests in flight when something happens to it (see lifetime.test.ts, environment-end.test.ts).
 //   idle   opens a host, does some I/O, and leaves everything as it is
 //   exit   calls process.exit with requests in flight
 //   drain  has requests in flight that nobody awaits, and writes a last file when they are answered
 //   busy   keeps requests in flight, for ever
 //   talk   keeps bytes on the way through links, and some in a link that nobody reads, for ever
+//   exit-in-completion   calls process.exit where a request is answered, with others in flight
+//   exit-in-link         calls process.exit where a link has received
+//   exit-in-closing      calls process.exit while the host closes
+//   throw-in-completion  throws where a request is answered, and nobody catches it
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
@@ -43,7 +47,24 @@ if (what === 'exit') {
   }
 }
 
-if (what === 'talk') {
+const leave = () => process.exit(7);
+if (what === 'exit-in-completion') {
+  host.setFaults({ delayMs: 2 });
+  const all = startSome();
+  all[20].then(leave);
+} else if (what === 'exit-in-closing') {
+  void Promise.all(startSome());
+  host.close().then(leave);
+  setImmediate(leave);
+} else if (what === 'throw-in-completion') {
+  const all = startSome();
+  process.once('uncaughtException', leave);
+  all[3].then(() => {
+    throw new Error('nobody catches this');
+  });
+}
+
+if (what === 'talk' || what === 'exit-in-link') {
   const size = 1024 * 1024;
   const data = host.memory.allocate(size);
   const path = join(folder, 'talk.sock');
@@ -52,6 +73,7 @@ if (what === 'talk') {
     const next = () => link.window(into, 0, size);
     link.owner = {
       received: (count) => {
+        if (what === 'exit-in-link') leave();
         link.push(into, 0, count);
         if (link.flush()) next();
       },
@@ -68,5 +90,6 @@ if (what === 'talk') {
     link.flush();
   }
   let rounds = 0;
-  setInterval(() => ++rounds === 5 && parentPort?.postMessage('busy'), 1);
+  const then = what === 'talk' ? () => parentPort?.postMessage('busy') : () => {};
+  setInterval(() => ++rounds === 5 && then(), 1);
 }

@@ -1,29 +1,14 @@
 // Ends: of a file, a host, a thread, a process, with requests in flight.
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
 import type { Link } from '../../src/host/net.js';
 import { openRealHost } from '../../src/host/real/index.js';
 import { failure, overEngines, pattern } from './engines.js';
-
-const BUSY = new URL('./busy-thread.ts', import.meta.url);
-/** TypeScript in a thread: tsx is not handed down to it. */
-const START = `import('tsx/esm/api').then(({ tsImport }) => tsImport('${BUSY}', '${BUSY}'))`;
-
-function openIn(folder: string): number {
-  let count = 0;
-  for (const fd of readdirSync('/proc/self/fd')) {
-    try {
-      if (readlinkSync(`/proc/self/fd/${fd}`).startsWith(folder)) count++;
-    } catch {
-      // The descriptor that read the folder is gone by now.
-    }
-  }
-  return count;
-}
+import { BUSY, openTo, START_BUSY } from './threads.js';
 
 overEngines('ends', (bench) => {
   function run(what: string) {
@@ -32,7 +17,7 @@ overEngines('ends', (bench) => {
   }
 
   function thread(what: string): Worker {
-    return new Worker(START, { eval: true, workerData: [bench.host.engine, bench.folder, what] });
+    return new Worker(START_BUSY, { eval: true, workerData: [bench.host.engine, bench.folder, what] });
   }
 
   it('close of a file waits for what is in flight and refuses what comes later', async () => {
@@ -54,7 +39,7 @@ overEngines('ends', (bench) => {
     expect(answered).to.equal(all.length);
     expect(file.inFlight).to.equal(0);
     expect((await late).code).to.equal('closed');
-    expect(openIn(file.path)).to.equal(0);
+    expect(openTo(file.path)).to.equal(0);
   });
 
   it('close of a host closes its files and waits for what is in flight', async () => {
@@ -71,7 +56,7 @@ overEngines('ends', (bench) => {
     await host.close();
     await host.close();
     expect(results).to.deep.equal(Array(40).fill('done'));
-    expect(openIn(bench.path('host-close'))).to.equal(0);
+    expect(openTo(bench.path('host-close'))).to.equal(0);
     expect((await failure(host.open(file.path, { writable: false }))).code).to.equal('closed');
     const compressed = host.codecs.compress('zlib', Buffer.alloc(9), Buffer.alloc(99));
     expect((await failure(compressed)).code).to.equal('closed');
@@ -89,7 +74,7 @@ overEngines('ends', (bench) => {
         }),
       );
     }
-    expect(openIn(bench.path('many'))).to.equal(0);
+    expect(openTo(bench.path('many'))).to.equal(0);
   });
 
   it('a thread that is terminated with requests in flight leaves nothing behind', async () => {
@@ -97,23 +82,23 @@ overEngines('ends', (bench) => {
       const worker = thread('busy');
       await once(worker, 'message');
       await worker.terminate();
-      expect(openIn(bench.path('direct')) + openIn(bench.path('plain')), 'open files').to.equal(0);
+      expect(openTo(bench.path('direct')) + openTo(bench.path('plain')), 'open files').to.equal(0);
     }
   });
 
   it('a thread that is terminated while its links are busy leaves no socket behind', async () => {
-    const before = openIn('socket:');
+    const before = openTo('socket:');
     for (let round = 0; round < 3; round++) {
       const worker = thread('talk');
       await once(worker, 'message');
-      expect(openIn('socket:')).to.be.greaterThan(before);
+      expect(openTo('socket:')).to.be.greaterThan(before);
       await worker.terminate();
-      expect(openIn('socket:'), 'open sockets').to.equal(before);
+      expect(openTo('socket:'), 'open sockets').to.equal(before);
     }
   });
 
   it('close of a host ends its links and listeners', async () => {
-    const before = openIn('socket:');
+    const before = openTo('socket:');
     const host = openRealHost({ engine: bench.host.engine as 'threads' | 'io_uring' });
     const links: Link[] = [];
     const address = { type: 'unix', path: bench.path('host-close.sock') } as const;
@@ -128,7 +113,7 @@ overEngines('ends', (bench) => {
     while (links.length < 10) await new Promise(setImmediate);
     links[0].window(data, 0, data.length);
     await host.close();
-    expect(openIn('socket:')).to.equal(before);
+    expect(openTo('socket:')).to.equal(before);
     expect(existsSync(address.path)).to.equal(false);
     expect((await failure(host.net.connect(address))).code).to.equal('closed');
   });
@@ -137,7 +122,7 @@ overEngines('ends', (bench) => {
     const worker = thread('idle');
     const [code] = await once(worker, 'exit');
     expect(code).to.equal(0);
-    expect(openIn(bench.path('direct'))).to.equal(0);
+    expect(openTo(bench.path('direct'))).to.equal(0);
   });
 
   it('a process with an idle host ends by itself', () => {

@@ -6,7 +6,6 @@
 //
 // A view carries its address, so that a request needs no look-up; a part of a view (`subarray`) is found through its
 // ArrayBuffer. Views are handed out again when the length is the same: allocate and free cost a few nanoseconds.
-import { markAsUntransferable } from 'node:worker_threads';
 import { BlockError } from '../../util/errors.js';
 import type { Memory } from '../host.js';
 import type { Native, NativeEngine } from './binding.js';
@@ -157,8 +156,8 @@ export class ArenaMemory implements Memory {
     }
     slab.arenaOwner = this;
     slab.arenaAddress = this.#native.addressOf(slab);
-    // Handing the slab to another thread would take it from under every view at once.
-    markAsUntransferable(slab);
+    // Node itself lets no thread take memory that an addon owns. It must not be marked as untransferable beside that: node 24
+    // detaches such a buffer when the environment ends, and aborts where a mark forbids it.
     this.#mapped += bytes;
     return slab;
   }
