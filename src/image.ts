@@ -5,6 +5,8 @@ import { Device } from './block/device.js';
 import type { BlockNode } from './block/node.js';
 import { ThrottleGroup } from './host/throttle.js';
 import type { ThrottleLimits } from './schema/generated/types.js';
+import { plainObject, text } from './schema/shape.js';
+import { validate } from './schema/validate.js';
 import { BlockError } from './util/errors.js';
 
 /**
@@ -31,13 +33,15 @@ export class Image extends Device {
    * `invalid-argument`.
    */
   limit(limits: ThrottleLimits): void {
-    const group = new ThrottleGroup(this.node.host.clock, limits);
+    const checked = validate('ThrottleLimits', plainObject(limits, 'limits'), { suggest: true });
+    const group = new ThrottleGroup(this.node.host.clock, checked);
     this.setThrottle(group.enabled ? group.join() : null);
   }
 
   /** Begins to record in a new dirty bitmap which parts are written (`granularity` in bytes, 64 KiB by default). Throws `exists`, `invalid-argument`. */
   addBitmap(name: string, granularity?: number): DirtyBitmap {
     const { node } = this;
+    text(name, 'name');
     if (node.bitmaps.has(name)) throw new BlockError('exists', `Bitmap already exists: ${name}`);
     const bitmap = new DirtyBitmap({ name, size: node.length, granularity });
     node.bitmaps.set(name, bitmap);

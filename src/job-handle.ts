@@ -1,9 +1,11 @@
 // A job as the library hands it out.
 
-import type { JobEventMap, JobEventName } from './jobs/events.js';
+import { JOB_EVENTS, type JobEventMap, type JobEventName } from './jobs/events.js';
 import type { Job } from './jobs/job.js';
 import type { ProgressSnapshot } from './jobs/progress.js';
 import type { BlockJobChangeOptionsMirror, JobStatus, JobType } from './schema/generated/types.js';
+import { bool, callback, choice, integer } from './schema/shape.js';
+import { validate } from './schema/validate.js';
 
 /** A running job. The verbs throw `bad-state` in a state that does not take them (QAPI `JobVerb`). */
 export class JobHandle {
@@ -39,6 +41,8 @@ export class JobHandle {
 
   /** Listens to an event (`JOB_STATUS_CHANGE`, `BLOCK_JOB_READY`, ...); the result ends that. */
   on<K extends JobEventName>(name: K, listener: (data: JobEventMap[K]) => unknown): () => void {
+    choice(...JOB_EVENTS)(name, 'name');
+    callback()(listener, 'listener');
     return this.#job.on(name, listener);
   }
 
@@ -63,11 +67,11 @@ export class JobHandle {
   }
   /** Bytes a second from now on; 0 = no limit. */
   setSpeed(bytesPerSecond: number): void {
-    this.#job.setSpeed(bytesPerSecond);
+    this.#job.setSpeed(integer(0)(bytesPerSecond, 'bytesPerSecond'));
   }
   /** Changes what a running job can change: a mirror's `copy-mode`. Throws `unsupported` where that is nothing, `invalid-argument`. */
   change(options: BlockJobChangeOptionsMirror): void {
-    this.#job.change(options);
+    this.#job.change(validate('BlockJobChangeOptionsMirror', options, { suggest: true }));
   }
   /** Ends a ready job with its last step: a mirror's target takes the source's place. */
   complete(): Promise<void> {
@@ -75,7 +79,7 @@ export class JobHandle {
   }
   /** Ends the job; a ready mirror without `force` keeps a valid copy and does not pivot. Wait for `done`. */
   cancel(force = false): void {
-    this.#job.cancel(force);
+    this.#job.cancel(bool(force, 'force'));
   }
   /** For jobs with `auto-finalize: false`. */
   finalize(): Promise<void> {

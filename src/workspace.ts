@@ -12,16 +12,17 @@ import { takeSnapshots } from './block/snapshot.js';
 import { registerDrivers } from './drivers/index.js';
 import type { NbdService, ServeOptions } from './exports/nbd/serve.js';
 import type { Host } from './host/host.js';
-import { checkSpeed } from './host/rate-limit.js';
 import { Image } from './image.js';
 import { JobHandle } from './job-handle.js';
-import { type ConvertOptions, convert } from './jobs/convert.js';
+import { type ConvertOptions, checkConvertSizes, convert } from './jobs/convert.js';
 import type { Job } from './jobs/job.js';
 import { JobManager } from './jobs/manager.js';
 import { checkPriority, DEFAULT_PRIORITY, JobScheduler } from './jobs/scheduler.js';
 import {
   type BackupArguments,
   type CommitArguments,
+  checkBackupArguments,
+  checkMirrorArguments,
   type JobEnvironment,
   type MirrorArguments,
   startBackups,
@@ -37,6 +38,8 @@ import type {
   ObjectOptions,
 } from './schema/generated/types.js';
 import type { ImageOptions } from './schema/options.js';
+import { fileName, takeSettings, text, wrongType } from './schema/shape.js';
+import * as shapes from './settings.js';
 import { BlockError } from './util/errors.js';
 
 /** A file name, `json:{...}`, or options as `blockdev-add` has them. */
@@ -122,12 +125,14 @@ export class Workspace {
   readonly #services = new Set<NbdService>();
   #images = 0;
 
+  /** Throws `invalid-argument`, `unknown-option`. */
   constructor(host: Host, options: WorkspaceOptions = {}) {
+    if (typeof (host as Host | undefined)?.open !== 'function') throw wrongType('host', 'Host', host);
+    const { jobsPerDisk, ...others } = takeSettings(shapes.WORKSPACE, options, 'options');
     registerDrivers();
     this.host = host;
-    this.#graph = new Graph(host, options);
+    this.#graph = new Graph(host, others);
     this.#manager = new JobManager(host.clock);
-    const { jobsPerDisk } = options;
     this.#scheduler = jobsPerDisk === undefined ? null : new JobScheduler({ perDisk: jobsPerDisk });
   }
 
@@ -135,18 +140,19 @@ export class Workspace {
    * Makes an object that options name by its id: credentials (`tls-creds-x509`, `tls-creds-psk`), `secret`, `authz-simple`, `authz-list`,
    * `authz-list-file`. As options, or as text like that of `--object`. Rejects with `invalid-argument`, `exists`, `not-found`, ...
    */
-  addObject(object: string | ObjectOptions): Promise<void> {
-    return this.#graph.objects.add(object);
+  async addObject(object: string | ObjectOptions): Promise<void> {
+    await this.#graph.objects.add(shapes.objectOptions(object));
   }
 
   /** Forgets an object; what uses it goes on. Throws `not-found`. */
   removeObject(id: string): void {
-    this.#graph.objects.remove(id);
+    this.#graph.objects.remove(text(id, 'id'));
   }
 
   /** Opens an image for reading and writing (or with `readOnly`). Rejects with `not-found`, `locked`, `permission`, `invalid-image`, ... */
   async open(image: ImageName, options: OpenOptions = {}): Promise<Image> {
-    const node = await openNode(this.#graph, image, { discard: 'unmap', ...options });
+    const [name, how] = shapes.imageAndOptions(image, options);
+    const node = await openNode(this.#graph, name, { discard: 'unmap', ...how });
     try {
       return new Image(node, `image${this.#images++}`);
     } catch (error) {
@@ -157,14 +163,14 @@ export class Workspace {
 
   /** Makes an image file; one that is there is replaced. Rejects with `invalid-argument`, `locked`, `no-space`, ... */
   async create(filename: string, options: ImageCreateOptions): Promise<void> {
-    await createImage(this.#graph, filename, options);
+    await createImage(this.#graph, fileName(filename, 'filename'), shapes.createOptions(options));
   }
 
   /** What an image is: QAPI `ImageInfo`, with `backingChain` that of the chain, the top first. Opens nothing else. */
   async info(image: ImageName, options: InfoOptions & { backingChain: true }): Promise<ImageInfo[]>;
   async info(image: ImageName, options?: InfoOptions): Promise<ImageInfo>;
   async info(image: ImageName, options: InfoOptions = {}): Promise<ImageInfo | ImageInfo[]> {
-    const { backingChain = false, ...open } = options;
+    const { backingChain = false, ...open } = takeSettings(shapes.INFO, options, 'options');
     return this.#with(image, { ...open, backing: backingChain }, async (node) => {
       if (!backingChain) return imageInfo(node);
       const infos: ImageInfo[] = [];
@@ -175,7 +181,7 @@ export class Workspace {
 
   /** The runs of an image (QAPI `MapEntry`), in order: which hold data, which are zeroes, where they lie. */
   async *map(image: ImageName, options: OpenOptions = {}): AsyncGenerator<MapEntry> {
-    const node = await openNode(this.#graph, image, { ...options, readOnly: true });
+    const node = await this.#openToRead(image, options);
     try {
       yield* mapEntries(node, 0, node.length);
     } finally {
@@ -201,18 +207,21 @@ export class Workspace {
 
   /** Do two images read the same? What one has no data for reads as zeroes. */
   async compare(a: ImageName, b: ImageName, options: CompareOptions = {}): Promise<CompareResult> {
-    return this.#with(a, {}, (left) => this.#with(b, {}, (right) => compareNodes(left, right, options)));
+    const how = takeSettings(shapes.COMPARE, options, 'options');
+    const [first, second] = [shapes.imageName(a, 'a'), shapes.imageName(b, 'b')];
+    return this.#with(first, {}, (left) => this.#with(second, {}, (right) => compareNodes(left, right, how)));
   }
 
   /** Copies the content of an image into a new one. Rejects with `cancelled` after an abort; the target is incomplete after a failure. */
   async convert(source: ImageName, target: string, settings: ConvertSettings): Promise<void> {
-    const { source: open = {}, target: made, ...options } = settings;
-    // Before a file is replaced.
-    checkSpeed(options.speed ?? 0);
-    await this.#with(source, open, async (from) => {
+    const name = fileName(target, 'target');
+    const { source: open = {}, target: made, ...options } = shapes.convertSettings(settings);
+    checkConvertSizes({ ...options, sourceLength: 0, targetLength: 0, target: name });
+    await this.#with(shapes.imageName(source, 'source'), open, async (from) => {
       const create = { size: from.length, ...made } as ImageCreateOptions;
-      await createImage(this.#graph, target, create);
-      const node = await openNode(this.#graph, target, { format: create.driver, discard: 'unmap' });
+      checkConvertSizes({ ...options, sourceLength: from.length, targetLength: create.size, target: name });
+      await createImage(this.#graph, name, create);
+      const node = await openNode(this.#graph, name, { format: create.driver, discard: 'unmap' });
       try {
         await convert({
           ...options,
@@ -236,13 +245,13 @@ export class Workspace {
    * image goes on in its old file, and what was made of the overlay is gone.
    */
   async snapshot(image: Image, file: string, settings: SnapshotSettings = {}): Promise<void> {
-    await this.snapshots([{ ...settings, image, file }]);
+    await this.snapshots([{ ...takeSettings(shapes.SNAPSHOT, settings, 'settings'), image, file }]);
   }
 
   /** Snapshots of several images at one moment. They are one transaction: all are made, or none. */
   async snapshots(orders: readonly SnapshotOrder[]): Promise<void> {
-    const requests = orders.map(({ image, file, format, nodeName, mode }) => ({
-      node: image.node,
+    const requests = shapes.snapshotOrders(orders).map(({ image, file, format, nodeName, mode }) => ({
+      node: this.#nodeOf(image),
       'snapshot-file': file,
       'snapshot-node-name': nodeName,
       format,
@@ -253,8 +262,9 @@ export class Workspace {
 
   /** Starts to pull what the backing files hold into `image`. `base` names the backing file that stays. */
   async stream(image: Image, settings: StreamSettings = {}): Promise<JobHandle> {
-    const { priority, ...args } = settings;
-    return this.#handle(await startStream(this.#environment(priority), { ...args, device: image.node.nodeName }));
+    const { priority, ...args } = takeSettings(shapes.STREAM, settings, 'settings');
+    const device = this.#nodeOf(image).nodeName;
+    return this.#handle(await startStream(this.#environment(priority), { ...args, device }));
   }
 
   /**
@@ -262,17 +272,20 @@ export class Workspace {
    * becomes ready, and `complete` puts the base in the image's place.
    */
   async commit(image: Image, settings: CommitSettings = {}): Promise<JobHandle> {
-    const { priority, ...args } = settings;
-    return this.#handle(await startCommit(this.#environment(priority), { ...args, device: image.node.nodeName }));
+    const { priority, ...args } = takeSettings(shapes.COMMIT, settings, 'settings');
+    const device = this.#nodeOf(image).nodeName;
+    return this.#handle(await startCommit(this.#environment(priority), { ...args, device }));
   }
 
   /** Starts to copy `image` to an image that is there; what is written meanwhile follows. When it is ready, `complete` pivots to the target. */
   async mirror(image: Image, target: ImageName, settings: MirrorSettings): Promise<JobHandle> {
-    const { format, priority, ...args } = settings;
+    const { format, priority, ...args } = takeSettings(shapes.MIRROR, settings, 'settings', ['sync']);
+    checkMirrorArguments(args);
+    const device = this.#nodeOf(image).nodeName;
     const environment = this.#environment(priority);
-    const node = await this.#openTarget(target, settings);
+    const node = await this.#openTarget(target, { format, sync: args.sync });
     return this.#orRelease([node], async () => {
-      const job = await startMirror(environment, { ...args, device: image.node.nodeName, target: node.nodeName });
+      const job = await startMirror(environment, { ...args, device, target: node.nodeName });
       return this.#handle(job, node);
     });
   }
@@ -285,17 +298,22 @@ export class Workspace {
 
   /** Starts backups of several images as they are at one moment. They are one transaction: all succeed, or all fail. */
   async backups(requests: readonly BackupRequest[]): Promise<JobHandle[]> {
-    if (requests.length === 0) return [];
+    const checked = shapes.backupRequests(requests);
+    if (checked.length === 0) return [];
+    for (const { image, args } of checked) {
+      this.#nodeOf(image);
+      checkBackupArguments(args);
+    }
     // They cannot wait for each other's turn and end together: the most urgent one speaks for all.
-    const environment = this.#environment(Math.min(...requests.map(({ args }) => args.priority ?? DEFAULT_PRIORITY)));
+    const environment = this.#environment(Math.min(...checked.map(({ args }) => args.priority ?? DEFAULT_PRIORITY)));
     const nodes: BlockNode[] = [];
     return this.#orRelease(nodes, async () => {
       const list: BackupArguments[] = [];
-      for (const { image, target, args } of requests) {
+      for (const { image, target, args } of checked) {
         const { format, priority, ...rest } = args;
-        const node = await this.#openTarget(target, args);
+        const node = await this.#openTarget(target, { format, sync: args.sync });
         nodes.push(node);
-        list.push({ ...rest, device: image.node.nodeName, target: node.nodeName });
+        list.push({ ...rest, device: this.#nodeOf(image).nodeName, target: node.nodeName });
       }
       const jobs = await startBackups(environment, list);
       return jobs.map((job, i) => this.#handle(job, nodes[i]));
@@ -307,9 +325,11 @@ export class Workspace {
    * the image's own requests go on beside its clients. Rejects with `invalid-argument`, `busy`, `permission`, ...
    */
   async serve(image: Image, options: ServeOptions): Promise<NbdService> {
+    this.#nodeOf(image);
+    const checked = shapes.serveOptions(options);
     // Loaded when it is needed: most programs serve nothing.
     const { serveDevice } = await import('./exports/nbd/serve.js');
-    const service = await serveDevice(this.host, image, options, () => this.#services.delete(service));
+    const service = await serveDevice(this.host, image, checked, () => this.#services.delete(service));
     this.#services.add(service);
     return service;
   }
@@ -364,8 +384,23 @@ export class Workspace {
     });
   }
 
-  #openTarget(target: ImageName, { format, sync }: { format?: string; sync: string }): Promise<BlockNode> {
-    return openNode(this.#graph, target, { format, discard: 'unmap', backing: sync !== 'none' });
+  async #openTarget(target: ImageName, { format, sync }: { format?: string; sync: string }): Promise<BlockNode> {
+    const [name, how] = shapes.imageAndOptions(
+      target,
+      { format, discard: 'unmap', backing: sync !== 'none' },
+      'target',
+    );
+    return openNode(this.#graph, name, how);
+  }
+
+  /** The root node of an image of this workspace. Throws `invalid-argument` for anything else, `closed`. */
+  #nodeOf(image: Image): BlockNode {
+    if (!(image instanceof Image)) throw wrongType('image', 'Image', image);
+    const { node } = image;
+    if (node.graph === this.#graph) return node;
+    throw new BlockError('invalid-argument', `'${node.filename}' was opened in another workspace`, {
+      path: node.filename,
+    });
   }
 
   /** Gives `nodes` back where `action` fails. */
@@ -378,8 +413,13 @@ export class Workspace {
     }
   }
 
+  async #openToRead(image: ImageName, options: OpenOptions, what = 'image'): Promise<BlockNode> {
+    const [name, open] = shapes.imageAndOptions(image, options, what);
+    return openNode(this.#graph, name, { ...open, readOnly: true });
+  }
+
   async #with<T>(image: ImageName, options: OpenOptions, action: (node: BlockNode) => Promise<T>): Promise<T> {
-    const node = await openNode(this.#graph, image, { ...options, readOnly: true });
+    const node = await this.#openToRead(image, options);
     try {
       return await action(node);
     } finally {

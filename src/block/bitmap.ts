@@ -8,6 +8,7 @@
 // A job that works from a bitmap freezes it with `createSuccessor()`; at its end it calls `abdicate()` (the job succeeded: the
 // successor's bits replace the frozen ones) or `reclaim()` (it failed: they are added). The object stays the same.
 
+import { bool, instance, integer, type Shape, takeSettings, text } from '../schema/shape.js';
 import { BitTree } from '../util/bit-tree.js';
 import { BlockError } from '../util/errors.js';
 
@@ -39,6 +40,16 @@ export interface DirtyRun {
   offset: number;
   length: number;
 }
+
+const OPTIONS: Shape<DirtyBitmapOptions> = {
+  name: text,
+  size: (value) => value as number,
+  granularity: (value) => value as number,
+  enabled: bool,
+  persistent: bool,
+  inconsistent: bool,
+  memoryLimit: integer(0),
+};
 
 function checkSize(size: number, what: string): void {
   if (!Number.isSafeInteger(size) || size < 0) {
@@ -72,7 +83,7 @@ export class DirtyBitmap {
 
   /** Throws `invalid-argument` for a bad name, size or granularity. */
   constructor(options: DirtyBitmapOptions) {
-    const { name, size, granularity = DEFAULT_GRANULARITY } = options;
+    const { name, size, granularity = DEFAULT_GRANULARITY } = takeSettings(OPTIONS, options, '', ['size']);
     if (name !== undefined && (name === '' || new TextEncoder().encode(name).length > MAX_NAME_BYTES)) {
       throw new BlockError('invalid-argument', `A bitmap's name has from 1 to ${MAX_NAME_BYTES} bytes`);
     }
@@ -219,6 +230,7 @@ export class DirtyBitmap {
    * `invalid-argument` where the sizes differ, `limit`.
    */
   merge(source: DirtyBitmap): void {
+    instance(DirtyBitmap, 'DirtyBitmap')(source, 'source');
     this.checkUsable();
     source.checkUsable();
     this.mergeBits(source);

@@ -2,13 +2,13 @@
 
 import type { BlockdevCreateOptions, BlockdevRef } from '../schema/generated/types.js';
 import { validate } from '../schema/validate.js';
-import { BlockError } from '../util/errors.js';
+import { BlockError, toBlockError } from '../util/errors.js';
 import type { NodeUser } from './child.js';
 import { parseProtocolName } from './filename.js';
 import type { Graph } from './graph.js';
 import type { BlockNode } from './node.js';
 import { openNode } from './open.js';
-import { findDriver } from './registry.js';
+import { allDrivers, type DriverDefinition, findDriver } from './registry.js';
 import { PERM_ALL, Perm, type TruncateOptions } from './types.js';
 
 /** Distributes over the drivers, so that each keeps its own members. */
@@ -39,26 +39,73 @@ export async function createNode(graph: Graph, options: BlockdevCreateOptions): 
 }
 
 /**
- * Makes the image file `filename`, as `qemu-img create` does; a file that is there is replaced, a device or export is written to. The nodes that this
- * takes are gone afterwards. Rejects as `createNode`.
+ * What an image is to be made like, checked as far as it can be before anything is touched: types, names of members, and what the format says
+ * of their values. `filename` is for messages. Throws `invalid-argument`, `unknown-option`, `unsupported`, `limit`.
  */
-export async function createImage(graph: Graph, filename: string, options: ImageCreateOptions): Promise<void> {
+export function checkCreateOptions(options: object, filename = ''): ImageCreateOptions {
+  const { driver } = options as { driver?: unknown };
+  if (typeof driver === 'string') checkCreatable(driver);
+  if (Object.hasOwn(options, 'file')) throw new BlockError('unknown-option', "Parameter 'file' is unexpected");
+  const { file: _, ...checked } = validate('BlockdevCreateOptions', { ...options, file: '' }, { suggest: true }) as {
+    file: string;
+  } & ImageCreateOptions;
+  const made = checked as ImageCreateOptions;
+  findDriver(made.driver).checkCreate?.({ ...made, file: '' } as BlockdevCreateOptions, filename);
+  return made;
+}
+
+/** Throws `invalid-argument` for a name that no driver has, `unsupported` for that of one that makes no images. */
+export function checkCreatable(format: string): void {
+  const { create, kind } = findFormat(format);
+  if (create === undefined || kind === 'protocol') {
+    throw new BlockError('unsupported', `Format driver '${format}' does not support image creation`);
+  }
+}
+
+function findFormat(name: string): DriverDefinition {
+  const found = [...allDrivers()].find((definition) => definition.name === name);
+  if (found !== undefined) return found;
+  throw new BlockError('invalid-argument', `Unknown file format '${name}'`);
+}
+
+/** The file of an image that was made. */
+export interface MadeImage {
+  /** Its path where there was no such file before; null where there was, and for a device or an export. */
+  newFile: string | null;
+}
+
+/**
+ * Makes the image file `filename`, as `qemu-img create` does; a file that is there is replaced, a device or export is written to. Options that
+ * cannot be are refused before that. The nodes that this takes are gone afterwards; where it fails, so is the file, if there was none before.
+ * Rejects as `createNode`.
+ */
+export async function createImage(graph: Graph, filename: string, wanted: ImageCreateOptions): Promise<MadeImage> {
   const target = parseProtocolName(filename);
+  const path = 'filename' in target ? target.filename : filename;
+  const options = checkCreateOptions(wanted, path);
   if (target.driver === 'nbd') {
     await createNode(graph, validate('BlockdevCreateOptions', { ...options, file: { ...target, discard: 'unmap' } }));
-    return;
+    return { newFile: null };
   }
   if (target.driver !== 'file') {
     throw new BlockError('unsupported', `Cannot make an image in '${filename}'`, { path: filename });
   }
-  const kind = await graph.host.stat(target.filename).then(
-    (info) => info.kind,
-    () => 'file',
+  const found = await graph.host.stat(path).then(
+    ({ kind }) => kind,
+    (error: unknown) => (toBlockError(error).code === 'not-found' ? null : 'file'),
   );
-  const driver = kind === 'block' ? 'host_device' : 'file';
-  if (driver === 'file') await createNode(graph, { driver, filename: target.filename, size: 0 });
-  const file = { ...target, driver, discard: 'unmap' };
-  await createNode(graph, validate('BlockdevCreateOptions', { ...options, file }));
+  const driver = found === 'block' ? 'host_device' : 'file';
+  if (driver === 'file') await createNode(graph, { driver, filename: path, size: 0 });
+  const newFile = found === null ? path : null;
+  try {
+    const file = { ...target, driver, discard: 'unmap' };
+    await createNode(graph, validate('BlockdevCreateOptions', { ...options, file }));
+  } catch (error) {
+    // Best effort: what the caller must learn is why there is no image.
+    if (newFile !== null) await graph.host.unlink(newFile).catch(() => {});
+    throw error;
+  }
+  return { newFile };
 }
 
 /**

@@ -9,6 +9,7 @@
 import { BlockError, toBlockError } from '../util/errors.js';
 import type { Child, NodeUser } from './child.js';
 import type { BlockNode } from './node.js';
+import { checkBuffer, checkBytes, checkFlags, checkStillThere } from './request-check.js';
 import { type Located, PERM_ALL, Perm, type Stay, type WriteFlags, type ZeroFlags } from './types.js';
 
 /** Lets requests in at a rate (a `ThrottleMember` does); undefined means at once. */
@@ -36,6 +37,9 @@ export interface DeviceOptions {
   /** Becomes the device's own: it is closed with it. */
   throttle?: Admission | null;
 }
+
+const WRITE_FLAGS: readonly (keyof WriteFlags)[] = ['fua', 'compressed'];
+const ZERO_FLAGS: readonly (keyof ZeroFlags)[] = ['fua', 'mayUnmap', 'noFallback'];
 
 export class Device implements NodeUser {
   readonly name: string;
@@ -95,16 +99,36 @@ export class Device implements NodeUser {
     old?.close?.();
   }
 
+  /** Fills `buffer` from `offset`. Rejects with `invalid-argument`, `out-of-bounds`, `closed`, `io`, `corrupt-image`, ... */
   async read(offset: number, buffer: Uint8Array): Promise<void> {
-    await this.#request('read', buffer.length, () => this.node.read(offset, buffer));
+    checkBytes(offset, 'offset', 'read');
+    checkBuffer(buffer, 'read');
+    const { length } = buffer;
+    try {
+      await this.#request('read', length, () => this.node.read(offset, buffer));
+    } finally {
+      checkStillThere(buffer, length, 'read');
+    }
     this.stats.readOperations++;
-    this.stats.readBytes += buffer.length;
+    this.stats.readBytes += length;
   }
 
-  async write(offset: number, buffer: Uint8Array, flags?: WriteFlags): Promise<void> {
-    await this.#request('write', buffer.length, () => this.node.write(offset, buffer, flags));
+  /**
+   * Writes `buffer` at `offset`; it must not change until this resolves. Durable after the next `flush`, or with `fua` at once. Rejects with
+   * `invalid-argument`, `unknown-option` (flags), `read-only`, `out-of-bounds`, `no-space`, `io`, ...
+   */
+  async write(offset: number, buffer: Uint8Array, flags?: Omit<WriteFlags, 'serialised'>): Promise<void> {
+    checkBytes(offset, 'offset', 'write');
+    checkBuffer(buffer, 'write');
+    if (flags !== undefined) checkFlags(flags, WRITE_FLAGS, 'write');
+    const { length } = buffer;
+    try {
+      await this.#request('write', length, () => this.node.write(offset, buffer, flags));
+    } finally {
+      checkStillThere(buffer, length, 'write');
+    }
     this.stats.writeOperations++;
-    this.stats.writeBytes += buffer.length;
+    this.stats.writeBytes += length;
   }
 
   /**
@@ -168,13 +192,20 @@ export class Device implements NodeUser {
     this.#answered();
   }
 
-  async writeZeroes(offset: number, length: number, flags?: ZeroFlags): Promise<void> {
+  /** Makes the range read as zeroes. Rejects as `write`, and with `unsupported` where `noFallback` forbids to write them out. */
+  async writeZeroes(offset: number, length: number, flags?: Omit<ZeroFlags, 'serialised'>): Promise<void> {
+    checkBytes(offset, 'offset', 'writeZeroes');
+    checkBytes(length, 'length', 'writeZeroes');
+    if (flags !== undefined) checkFlags(flags, ZERO_FLAGS, 'writeZeroes');
     await this.#request('write', length, () => this.node.writeZeroes(offset, length, flags));
     this.stats.writeOperations++;
     this.stats.writeBytes += length;
   }
 
+  /** The content of the range is of no more use: its space may be given back. Rejects as `write`. */
   async discard(offset: number, length: number): Promise<void> {
+    checkBytes(offset, 'offset', 'discard');
+    checkBytes(length, 'length', 'discard');
     await this.#request('discard', length, () => this.node.discard(offset, length));
     this.stats.unmapOperations++;
     this.stats.unmapBytes += length;

@@ -56,6 +56,8 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   probe?(head: Uint8Array, filename: string): number;
   /** Opens a node, not yet in the graph. It lets go of what it opened itself where it rejects; `file` is the caller's. */
   open(request: OpenRequest<D>): Promise<BlockNode>;
+  /** Refuses options of `create` that no image can be made with; `path` is for messages. Throws `invalid-argument`, `unsupported`, `limit`. */
+  checkCreate?(options: Extract<BlockdevCreateOptions, { driver: D }>, path: string): void;
   /** Makes an image. Left out: cannot. */
   create?(request: CreateRequest<D>): Promise<void>;
 }

@@ -160,27 +160,19 @@ async function openOverlay(
 async function makeFile(graph: Graph, name: string, format: string, base: BlockNode): Promise<string | null> {
   const target = parseProtocolName(name);
   const path = 'filename' in target ? target.filename : name;
-  const isNew = await graph.host.stat(path).then(
-    ({ id }) => checkUnused(graph, path, id),
-    (error: unknown) => error instanceof BlockError && error.code === 'not-found',
-  );
+  const there = await graph.host.stat(path).catch(() => null);
+  if (there !== null) await checkUnused(graph, path, there.id);
   const options = {
     driver: format,
     size: base.length,
     'backing-file': await backingNameFor(name, base),
     'backing-fmt': base.driver,
   } as ImageCreateOptions;
-  try {
-    await createImage(graph, name, options);
-  } catch (error) {
-    if (isNew) await graph.host.unlink(path).catch(() => {});
-    throw error;
-  }
-  return isNew ? path : null;
+  return (await createImage(graph, name, options)).newFile;
 }
 
-/** Image locks say it, too, but may be off: what is open here must not be replaced. False: there is such a file. */
-async function checkUnused(graph: Graph, path: string, id: string): Promise<false> {
+/** Image locks say it, too, but may be off: what is open here must not be replaced. */
+async function checkUnused(graph: Graph, path: string, id: string): Promise<void> {
   for (const node of graph.nodes.values()) {
     if ((await fileId(node)) !== id) continue;
     throw new BlockError('locked', `${path}: Failed to get "write" lock: node '${node.nodeName}' uses the file`, {
@@ -188,7 +180,6 @@ async function checkUnused(graph: Graph, path: string, id: string): Promise<fals
       operation: 'create',
     });
   }
-  return false;
 }
 
 /** Moves the links. Nothing runs between, so nobody sees the overlay without its backing node. */

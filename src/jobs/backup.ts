@@ -81,7 +81,7 @@ export class BackupDriver implements JobDriver, WriteObserver {
     this.#options = options;
     this.#bitmapUse = bitmapFor(source, options);
     const granularity = Math.max(MIN_CLUSTER_BYTES, target.clusterBytes);
-    checkPerformance(options, granularity);
+    checkPerformance(options, target.clusterBytes);
     this.#copy = new DirtyBitmap({ size: source.length, granularity });
     this.#base = sync === 'top' ? (source.backing?.node ?? null) : null;
     this.#classify = this.#base === null ? wholeContent : ownContent;
@@ -282,8 +282,10 @@ export class BackupDriver implements JobDriver, WriteObserver {
   }
 }
 
-function checkPerformance(options: BackupOptions, granularity: number): void {
+/** `clusterBytes` is the target's. Throws `invalid-argument`. */
+export function checkPerformance(options: Pick<BackupOptions, 'maxWorkers' | 'maxChunk'>, clusterBytes: number): void {
   const { maxWorkers = 0, maxChunk = 0 } = options;
+  const granularity = Math.max(MIN_CLUSTER_BYTES, clusterBytes);
   if (!Number.isSafeInteger(maxWorkers) || maxWorkers < 0 || maxWorkers > 64) {
     throw new BlockError('invalid-argument', 'max-workers must be from 0 to 64');
   }

@@ -16,39 +16,37 @@ export interface BitmapOptions {
   bitmapMode?: BitmapSyncMode;
 }
 
+/**
+ * What becomes of the bitmap that the options name; null where they name none. Throws `invalid-argument` where sync mode, bitmap and its mode do not
+ * go together.
+ */
+export function bitmapMode(options: BitmapOptions): BitmapSyncMode | null {
+  const { sync, bitmap: name } = options;
+  const mode = sync === 'incremental' ? (options.bitmapMode ?? 'on-success') : options.bitmapMode;
+  const refuse = (message: string): never => {
+    throw new BlockError('invalid-argument', message);
+  };
+  if (name === undefined) {
+    if (sync === 'bitmap' || sync === 'incremental') refuse(`must provide a valid bitmap name for '${sync}' sync mode`);
+    if (options.bitmapMode !== undefined) refuse('Cannot specify bitmap sync mode without a bitmap');
+    return null;
+  }
+  if (sync === 'none') refuse("sync mode 'none' does not produce meaningful bitmap outputs");
+  if (sync === 'incremental' && mode !== 'on-success') {
+    refuse("Bitmap sync mode must be 'on-success' when using sync mode 'incremental'");
+  }
+  if (mode === undefined) return refuse('Bitmap sync mode must be given when providing a bitmap');
+  if (mode === 'never' && sync !== 'bitmap') {
+    refuse(`Bitmap sync mode 'never' has no meaningful effect when combined with sync mode '${sync}'`);
+  }
+  return mode;
+}
+
 /** The bitmap that the options name, with its mode; null where none is used. Throws `invalid-argument`, `not-found`, `busy`. */
 export function bitmapFor(node: BlockNode, options: BitmapOptions): BitmapUse | null {
   const { sync, bitmap: name } = options;
-  let mode = options.bitmapMode;
-  if (name === undefined) {
-    if (sync === 'bitmap' || sync === 'incremental') {
-      throw new BlockError('invalid-argument', `must provide a valid bitmap name for '${sync}' sync mode`);
-    }
-    if (mode !== undefined) {
-      throw new BlockError('invalid-argument', 'Cannot specify bitmap sync mode without a bitmap');
-    }
-    return null;
-  }
-  if (sync === 'none') {
-    throw new BlockError('invalid-argument', "sync mode 'none' does not produce meaningful bitmap outputs");
-  }
-  if (sync === 'incremental') {
-    if (mode !== undefined && mode !== 'on-success') {
-      throw new BlockError(
-        'invalid-argument',
-        "Bitmap sync mode must be 'on-success' when using sync mode 'incremental'",
-      );
-    }
-    mode = 'on-success';
-  }
-  if (mode === undefined)
-    throw new BlockError('invalid-argument', 'Bitmap sync mode must be given when providing a bitmap');
-  if (mode === 'never' && sync !== 'bitmap') {
-    throw new BlockError(
-      'invalid-argument',
-      `Bitmap sync mode 'never' has no meaningful effect when combined with sync mode '${sync}'`,
-    );
-  }
+  const mode = bitmapMode(options);
+  if (name === undefined || mode === null) return null;
   const bitmap = node.bitmaps.get(name);
   if (bitmap === undefined)
     throw new BlockError('not-found', `Bitmap '${name}' could not be found`, { path: node.filename });

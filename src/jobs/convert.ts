@@ -54,8 +54,15 @@ export interface ConvertOptions {
  */
 export async function convert(options: ConvertOptions): Promise<void> {
   const { source, target, compress = false, salvage = false, parallel = WORKERS, speed = 0 } = options;
-  const sparseSize = options.sparseSize ?? DEFAULT_SPARSE_BYTES;
-  const length = checkSizes(options, sparseSize, parallel);
+  const { sparseSize = DEFAULT_SPARSE_BYTES } = options;
+  const { length } = source;
+  checkConvertSizes({
+    sparseSize,
+    parallel,
+    sourceLength: length,
+    targetLength: target.length,
+    target: target.filename,
+  });
   const limit = new RateLimit(source.host.clock, speed);
   if (options.warn !== undefined && !compress) {
     const from = options.base === undefined ? chainOf(source) : nodesAbove(source, options.base);
@@ -110,22 +117,27 @@ export async function convert(options: ConvertOptions): Promise<void> {
   await target.flush();
 }
 
-function checkSizes(options: ConvertOptions, sparseSize: number, parallel: number): number {
-  const { source, target } = options;
+/** What can be said of a conversion before its target is made. Throws `invalid-argument`. */
+export function checkConvertSizes(
+  options: Pick<ConvertOptions, 'sparseSize' | 'parallel'> & {
+    sourceLength: number;
+    targetLength: number;
+    target: string;
+  },
+): void {
+  const { sparseSize = DEFAULT_SPARSE_BYTES, parallel = WORKERS, sourceLength, targetLength, target } = options;
   if (!Number.isSafeInteger(sparseSize) || sparseSize < 0 || sparseSize % SECTOR_BYTES !== 0) {
     throw new BlockError('invalid-argument', `Invalid buffer size for sparse output: ${sparseSize}`);
   }
   if (!Number.isSafeInteger(parallel) || parallel < 1 || parallel > 16) {
     throw new BlockError('invalid-argument', 'The number of parallel requests must be from 1 to 16');
   }
-  if (target.length < source.length) {
-    throw new BlockError(
-      'invalid-argument',
-      `${target.filename}: target of ${target.length} bytes is smaller than the source of ${source.length} bytes`,
-      { path: target.filename },
-    );
-  }
-  return source.length;
+  if (targetLength >= sourceLength) return;
+  throw new BlockError(
+    'invalid-argument',
+    `${target}: target of ${targetLength} bytes is smaller than the source of ${sourceLength} bytes`,
+    { path: target },
+  );
 }
 
 /** Copies what can be read of a chunk; every sector that cannot becomes zeroes. */

@@ -20,6 +20,14 @@ export interface JobEventMap {
 }
 
 export type JobEventName = keyof JobEventMap;
+export const JOB_EVENTS: readonly JobEventName[] = [
+  'JOB_STATUS_CHANGE',
+  'BLOCK_JOB_READY',
+  'BLOCK_JOB_PENDING',
+  'BLOCK_JOB_COMPLETED',
+  'BLOCK_JOB_CANCELLED',
+  'BLOCK_JOB_ERROR',
+];
 /** `{event, data}` as QMP sends it (without the timestamp). */
 export type JobEvent = { [name in JobEventName]: { event: name; data: JobEventMap[name] } }[JobEventName];
 type Listener<T> = (data: T) => unknown;

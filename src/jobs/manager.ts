@@ -9,6 +9,11 @@ import { Job, type JobOptions } from './job.js';
 /** A letter, then letters, digits, `-`, `.`, `_`: as every id of QEMU's. */
 const ID = /^[A-Za-z][A-Za-z0-9._-]*$/;
 
+/** Throws `invalid-argument`. */
+export function checkJobId(id: string): void {
+  if (!ID.test(id)) throw new BlockError('invalid-argument', `Invalid job ID '${id}'`);
+}
+
 export interface ManagedJobOptions extends Omit<JobOptions, 'id' | 'clock' | 'events'> {
   /** Default: the job's type and a number. */
   id?: string;
@@ -29,7 +34,7 @@ export class JobManager {
   /** Makes a job in state `created`. Throws `invalid-argument` for a bad id or speed, `exists` where the id is taken. */
   create(options: ManagedJobOptions): Job {
     const id = options.id ?? this.#autoId(options.driver.type);
-    if (!ID.test(id)) throw new BlockError('invalid-argument', `Invalid job ID '${id}'`);
+    checkJobId(id);
     if (this.#jobs.has(id)) throw new BlockError('exists', `Job ID '${id}' already in use`);
     const events = new JobEvents({ parent: this.events });
     const job = new Job({ ...options, id, clock: this.#clock, events });

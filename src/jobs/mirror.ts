@@ -53,6 +53,21 @@ const DEFAULT_GRANULARITY = 65536;
 /** QEMU's default of `buf-size`. */
 const DEFAULT_BUF_BYTES = 10 * 1024 * 1024;
 
+/** Throws `invalid-argument`, in QEMU's words. */
+export function checkMirrorOptions({ granularity, bufSize }: Pick<MirrorOptions, 'granularity' | 'bufSize'>): void {
+  if (granularity !== undefined) {
+    if (!(granularity >= MIN_GRANULARITY && granularity <= MAX_GRANULARITY)) {
+      throw new BlockError('invalid-argument', `Parameter 'granularity' expects a value in range [512B, 64MB]`);
+    }
+    if (!Number.isInteger(Math.log2(granularity))) {
+      throw new BlockError('invalid-argument', `Parameter 'granularity' expects a power of 2`);
+    }
+  }
+  if (bufSize !== undefined && !(Number.isSafeInteger(bufSize) && bufSize >= 0)) {
+    throw new BlockError('invalid-argument', "Invalid parameter 'buf-size'");
+  }
+}
+
 export class MirrorDriver implements JobDriver {
   readonly type: 'mirror' | 'commit' = 'mirror';
   protected readonly source: BlockNode;
@@ -78,12 +93,7 @@ export class MirrorDriver implements JobDriver {
     const { source, target, sync } = options;
     if (source === target) throw new BlockError('invalid-argument', "Can't mirror node into itself");
     const granularity = options.granularity ?? clampGranularity(target.clusterBytes);
-    if (granularity < MIN_GRANULARITY || granularity > MAX_GRANULARITY) {
-      throw new BlockError('invalid-argument', `Parameter 'granularity' expects a value in range [512B, 64MB]`);
-    }
-    if (options.bufSize !== undefined && !(Number.isSafeInteger(options.bufSize) && options.bufSize >= 0)) {
-      throw new BlockError('invalid-argument', "Invalid parameter 'buf-size'");
-    }
+    checkMirrorOptions({ granularity, bufSize: options.bufSize });
     this.source = source;
     this.target = target;
     this.resources = new JobResources(source.graph);

@@ -5,6 +5,7 @@ import { chainOf, inChain, nodesAbove } from '../block/chain.js';
 import type { Graph } from '../block/graph.js';
 import type { BlockNode } from '../block/node.js';
 import { Perm } from '../block/types.js';
+import { checkSpeed } from '../host/rate-limit.js';
 import type {
   BitmapSyncMode,
   BlockCommitArguments,
@@ -14,12 +15,13 @@ import type {
   MirrorSyncMode,
 } from '../schema/generated/types.js';
 import { BlockError, toBlockError } from '../util/errors.js';
-import { BackupDriver, type OnCbwError } from './backup.js';
+import { BackupDriver, checkPerformance, type OnCbwError } from './backup.js';
+import { bitmapMode } from './bitmap-use.js';
 import { ActiveCommitDriver, CommitDriver, commitBase } from './commit.js';
 import type { JobDriver } from './driver.js';
 import type { Job } from './job.js';
-import type { JobManager, ManagedJobOptions } from './manager.js';
-import { MirrorDriver } from './mirror.js';
+import { checkJobId, type JobManager, type ManagedJobOptions } from './manager.js';
+import { checkMirrorOptions, MirrorDriver } from './mirror.js';
 import { type CopyScope, warnOfSpace } from './space.js';
 import { StreamDriver } from './stream.js';
 import { type CompletionMode, JobTransaction } from './transaction.js';
@@ -74,17 +76,26 @@ export async function startStream(env: JobEnvironment, args: BlockStreamArgument
   if (args.base !== undefined && args['base-node'] !== undefined) {
     throw new BlockError('invalid-argument', "'base' and 'base-node' cannot be specified at the same time");
   }
-  const base =
-    args['base-node'] === undefined ? args.base && byFile(top, args.base) : env.graph.find(args['base-node']);
+  const base = pickBase(env, top, args);
   const driver = new StreamDriver({
     top,
-    base: base || null,
+    base,
     bottom: args.bottom === undefined ? undefined : env.graph.find(args.bottom),
     backingFile: args['backing-file'],
   });
   const last = driver.base;
   const scope = { from: nodesAbove(top, last).slice(1), target: top, fills: true };
   return start(env, driver, args, { onSourceError: args['on-error'], onTargetError: args['on-error'] }, scope);
+}
+
+/** What stays below a streamed `top`; null: nothing. */
+function pickBase(env: JobEnvironment, top: BlockNode, args: BlockStreamArguments): BlockNode | null {
+  const node = args['base-node'];
+  const base = node !== undefined ? env.graph.find(node) : args.base === undefined ? null : byFile(top, args.base);
+  if (base !== top) return base;
+  throw new BlockError('invalid-argument', `'${node ?? args.base}' is not below '${top.filename}'`, {
+    path: top.filename,
+  });
 }
 
 /** Of the active layer (it is `device` itself, or somebody writes to it): a job that becomes ready and waits for `complete`. */
@@ -105,6 +116,30 @@ export async function startCommit(env: JobEnvironment, args: CommitArguments): P
   const target = commitBase(top, base);
   const scope = { from: nodesAbove(top, target), target };
   return start(env, driver, args, { onSourceError: args['on-error'], onTargetError: args['on-error'] }, scope);
+}
+
+/** What can be said of a mirror's arguments without its nodes: before a target is made. Throws `invalid-argument`, `unsupported`. */
+export function checkMirrorArguments(args: Omit<MirrorArguments, 'device' | 'target'>): void {
+  checkCommonArguments(args);
+  checkMirrorOptions({ granularity: args.granularity || undefined, bufSize: args['buf-size'] });
+  bitmapMode({ sync: args.sync, bitmap: args.bitmap, bitmapMode: args['bitmap-mode'] });
+}
+
+/** The same for a backup to a target with clusters of `clusterBytes`. */
+export function checkBackupArguments(args: Omit<BackupArguments, 'device' | 'target'>, clusterBytes = 0): void {
+  checkCommonArguments(args);
+  const perf = args['x-perf'];
+  if (perf?.['use-copy-range']) throw new BlockError('unsupported', "Parameter 'use-copy-range' is not supported");
+  checkPerformance({ maxWorkers: perf?.['max-workers'], maxChunk: perf?.['max-chunk'] }, clusterBytes);
+  bitmapMode({ sync: args.sync, bitmap: args.bitmap, bitmapMode: args['bitmap-mode'] });
+}
+
+function checkCommonArguments(args: Omit<CommonArguments, 'device'>): void {
+  if (args['filter-node-name'] !== undefined) {
+    throw new BlockError('unsupported', "Parameter 'filter-node-name' is not supported: jobs put no filter nodes in");
+  }
+  if (args['job-id'] !== undefined) checkJobId(args['job-id']);
+  checkSpeed(args.speed ?? 0);
 }
 
 export async function startMirror(env: JobEnvironment, args: MirrorArguments): Promise<Job> {
@@ -167,8 +202,8 @@ export async function startBackups(
 }
 
 function makeBackup(env: JobEnvironment, args: BackupArguments): BackupDriver {
+  checkBackupArguments(args);
   const perf = args['x-perf'];
-  if (perf?.['use-copy-range']) throw new BlockError('unsupported', "Parameter 'use-copy-range' is not supported");
   return new BackupDriver({
     source: nodeOf(env, args.device),
     target: nodeOf(env, args.target),
@@ -193,9 +228,7 @@ function jobOptions(
   args: CommonArguments,
   more: Partial<ManagedJobOptions>,
 ): ManagedJobOptions {
-  if (args['filter-node-name'] !== undefined) {
-    throw new BlockError('unsupported', "Parameter 'filter-node-name' is not supported: jobs put no filter nodes in");
-  }
+  checkCommonArguments(args);
   const named = env.device?.(args.device) !== undefined;
   return {
     ...more,

@@ -9,7 +9,7 @@ import { BlockError } from '../util/errors.js';
 import type { BlockdevOptions, BlockdevOptionsBase, BlockdevRef } from './generated/types.js';
 import { flatten, type Nested, parseKeyval, unflatten } from './keyval.js';
 import { withNbdServer } from './nbd-server.js';
-import { validate } from './validate.js';
+import { type ValidateOptions, validate } from './validate.js';
 
 /** Options of a node whose format is to be found out from its content. */
 export type ProbedOptions = Omit<BlockdevOptionsBase, 'driver'> & { driver?: undefined; file: BlockdevRef };
@@ -30,6 +30,12 @@ export function parseBlockdevOptions(input: string | object): BlockdevOptions {
 /** Options as `--image-opts` takes them: `driver` may be left out, of the node and of its file. */
 export function parseImageOptions(text: string): ImageOptions {
   return imageOptions(parseKeyval(text, 'file'));
+}
+
+/** Options as a program has them: those of `blockdev-add`, but `driver` may be left out. Throws `invalid-argument` and `unknown-option`. */
+export function checkImageOptions(options: object): ImageOptions {
+  if ('driver' in options) return validate('BlockdevOptions', options, { suggest: true });
+  return probedOptions(options as Record<string, unknown>, { suggest: true });
 }
 
 /** True for a file name that is options in JSON. */
@@ -84,12 +90,16 @@ function imageOptions(nested: { [key: string]: Nested }): ImageOptions {
   if (driver !== undefined) {
     return validate('BlockdevOptions', withFileDriver(nested), { strings: true });
   }
+  return probedOptions(withFileDriver(nested), { strings: true });
+}
+
+function probedOptions(nested: Readonly<Record<string, unknown>>, how: ValidateOptions): ProbedOptions {
   if (nested['file'] === undefined) throw new BlockError('invalid-argument', 'Must specify either driver or file');
   // Validated as the one format that takes no option but the general ones; the driver is taken out again.
   for (const own of ['offset', 'size']) {
     if (nested[own] !== undefined) throw new BlockError('unknown-option', `Parameter '${own}' is unexpected`);
   }
-  const probed = validate('BlockdevOptions', withFileDriver({ ...nested, driver: 'raw' }), { strings: true });
+  const probed = validate('BlockdevOptions', { ...nested, driver: 'raw' }, how);
   const { driver: _, ...rest } = probed as BlockdevOptions & { driver: 'raw' };
   return rest;
 }

@@ -4,6 +4,7 @@
 // Where strings are allowed (option strings, image file names in JSON) each number and switch may come as text.
 
 import { BlockError } from '../util/errors.js';
+import { didYouMean } from '../util/nearest.js';
 import { readSize } from '../util/size.js';
 import { TYPES } from './generated/table.js';
 import type { QapiTypes } from './generated/types.js';
@@ -12,6 +13,8 @@ import type { Members, TypeEntry, TypeReference } from './table.js';
 export interface ValidateOptions {
   /** Numbers and switches may be given as text: `size=1G`, `read-only=on`. */
   strings?: boolean;
+  /** Say what may have been meant by a word that is not known: for programs. The real tools do not. */
+  suggest?: boolean;
 }
 
 /** Deepest nesting of a value: a chain of 200 images, each in its `file` and its `backing`, and room to spare. */
@@ -26,14 +29,21 @@ export function validate<K extends keyof QapiTypes>(
   value: unknown,
   options: ValidateOptions = {},
 ): QapiTypes[K] {
-  return new Visitor(options.strings ?? false).visit(type, value, '', 0) as QapiTypes[K];
+  return new Visitor(options).visit(type, value, '', 0) as QapiTypes[K];
+}
+
+/** The same for a value that is the member `path` of something else. */
+export function validateMember(type: TypeReference, value: unknown, path: string, options: ValidateOptions): unknown {
+  return new Visitor(options).visit(type, value, path, 0);
 }
 
 class Visitor {
   readonly #strings: boolean;
+  readonly #suggest: boolean;
 
-  constructor(strings: boolean) {
+  constructor({ strings = false, suggest = false }: ValidateOptions) {
     this.#strings = strings;
+    this.#suggest = suggest;
   }
 
   visit(type: TypeReference, value: unknown, path: string, depth: number): unknown {
@@ -44,7 +54,9 @@ class Visitor {
     switch (entry.kind) {
       case 'enum':
         if (typeof value !== 'string') throw wrongType(path, 'string');
-        if (!entry.values.includes(value)) throw invalid(`Parameter '${path}' does not accept value '${value}'`);
+        if (!entry.values.includes(value)) {
+          throw invalid(`Parameter '${path}' does not accept value '${value}'${this.#meant(value, entry.values)}`);
+        }
         return value;
       case 'struct':
       case 'union':
@@ -80,10 +92,17 @@ class Visitor {
     }
     for (const name of Object.keys(value)) {
       if (!known.has(name) && value[name] !== undefined) {
-        throw new BlockError('unknown-option', `Parameter '${join(path, name)}' is unexpected`);
+        throw new BlockError(
+          'unknown-option',
+          `Parameter '${join(path, name)}' is unexpected${this.#meant(name, known)}`,
+        );
       }
     }
     return result;
+  }
+
+  #meant(word: string, known: Iterable<string>): string {
+    return this.#suggest ? didYouMean(word, known) : '';
   }
 
   #alternate(

@@ -6,7 +6,8 @@
 // v86 tells its guest that the disk has no write cache, and hands on no flush: so a write is made durable before it is answered, unless
 // the caller says otherwise. And it has no way to take an error: a request that fails is not answered, the emulator is stopped.
 
-import type { Device } from '../../block/device.js';
+import { Device } from '../../block/device.js';
+import { callback, choice, instance, type Shape, takeSettings } from '../../schema/shape.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { contentDigest } from './digest.js';
 import { RequestQueue } from './queue.js';
@@ -29,6 +30,16 @@ export interface V86DiskOptions {
   onError?: (error: BlockError) => void;
 }
 
+const OPTIONS: Shape<V86DiskOptions> = {
+  cache: choice('writethrough', 'writeback'),
+  flushEveryMs: (value, path) => {
+    if (typeof value === 'number' && value > 0 && value <= MAX_FLUSH_MS) return value;
+    throw new BlockError('invalid-argument', `Parameter '${path}' is a time above 0 and up to ${MAX_FLUSH_MS} ms`);
+  },
+  onError: callback(),
+};
+/** What a timer can be set to. */
+const MAX_FLUSH_MS = 2 ** 31 - 1;
 const SECTOR_BYTES = 512;
 /** Writes that v86 has answered before they are done: beyond this the guest is stopped for a while ... */
 const PAUSE_BYTES = 16 << 20;
@@ -62,15 +73,14 @@ export class V86Disk {
 
   /** Throws `invalid-argument` for options that contradict each other. */
   constructor(device: Device, options: V86DiskOptions = {}) {
-    const { cache = 'writethrough', flushEveryMs } = options;
-    if (cache !== 'writethrough' && cache !== 'writeback') {
-      throw new BlockError('invalid-argument', `Invalid parameter 'cache': ${cache}`);
-    }
-    if (flushEveryMs !== undefined && (cache === 'writethrough' || !(flushEveryMs > 0))) {
-      throw new BlockError('invalid-argument', "'flushEveryMs' takes a time above 0 and cache 'writeback'");
+    instance(Device, 'Image')(device, 'image');
+    const checked = takeSettings(OPTIONS, options, 'options');
+    const { cache = 'writethrough', flushEveryMs } = checked;
+    if (flushEveryMs !== undefined && cache === 'writethrough') {
+      throw new BlockError('invalid-argument', "'flushEveryMs' takes cache 'writeback'");
     }
     this.#device = device;
-    this.#options = options;
+    this.#options = checked;
     this.#queue = new RequestQueue(device, {
       writethrough: cache === 'writethrough',
       failed: (error) => this.#failed(error),
@@ -86,6 +96,8 @@ export class V86Disk {
    * takes it.
    */
   attach(emulator: V86Emulator): void {
+    callback()((emulator as V86Emulator | null)?.stop, 'emulator.stop');
+    callback()(emulator.run, 'emulator.run');
     this.#emulator = emulator;
   }
 

@@ -2,6 +2,7 @@
 import { constants, existsSync, realpath, unlink } from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
+import { choice, integer, type Shape, takeSettings } from '../../schema/shape.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import type { FileInfo, Host, HostFile, OpenFileOptions } from '../host.js';
 import { load, loadNative, type Native } from './binding.js';
@@ -34,6 +35,12 @@ export interface RealHostOptions {
 const DEFAULT_MEMORY_LIMIT = 1024 * 1024 * 1024;
 const DEFAULT_SLOTS = 1024;
 const DEFAULT_INLINE_READ_BYTES = 128 * 1024;
+const OPTIONS: Shape<RealHostOptions> = {
+  engine: choice('io_uring', 'threads', 'auto'),
+  memoryLimit: integer(1),
+  slots: integer(1, 65536),
+  inlineReadBytes: integer(0),
+};
 const CREATE_FLAGS = {
   never: 0,
   keep: constants.O_CREAT,
@@ -46,17 +53,15 @@ const CREATE_FLAGS = {
  * where io_uring is demanded and the system has none, or forbids it.
  */
 export function openRealHost(options: RealHostOptions = {}): RealHost {
+  const checked = takeSettings(OPTIONS, options, 'options');
+  const wanted = checked.engine ?? engineFromEnvironment();
+  const {
+    slots = DEFAULT_SLOTS,
+    inlineReadBytes = DEFAULT_INLINE_READ_BYTES,
+    memoryLimit = DEFAULT_MEMORY_LIMIT,
+  } = checked;
   const native = loadNative();
-  const wanted = options.engine ?? engineFromEnvironment();
-  const slots = options.slots ?? DEFAULT_SLOTS;
-  if (!Number.isInteger(slots) || slots < 1 || slots > 65536) {
-    throw new BlockError('invalid-argument', `slots must be 1 to 65536, not ${slots}`, { operation: 'open-host' });
-  }
-  return new RealHost(
-    native,
-    startEngine(native, wanted, slots, options.inlineReadBytes ?? DEFAULT_INLINE_READ_BYTES),
-    options.memoryLimit ?? DEFAULT_MEMORY_LIMIT,
-  );
+  return new RealHost(native, startEngine(native, wanted, slots, inlineReadBytes), memoryLimit);
 }
 
 function engineFromEnvironment(): EngineName {

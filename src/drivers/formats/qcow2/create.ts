@@ -59,7 +59,7 @@ export interface Qcow2CreateOptions {
 const FEATURE_NAMES_MIN_CLUSTER = 8192;
 const CHUNK_BYTES = 1 << 20;
 
-interface Layout {
+export interface Layout {
   geometry: Geometry;
   size: number;
   tableClusters: number;
@@ -215,19 +215,24 @@ function makeHeaderBytes(layout: Layout, options: Qcow2CreateOptions): Uint8Arra
   return bytes;
 }
 
+/** Checks all options and lays the image out; nothing is touched. Throws `invalid-argument`, `unsupported`, `limit`. */
+export function planQcow2(path: string, options: Qcow2CreateOptions): { layout: Layout; headerBytes: Uint8Array } {
+  const geometry = checkOptions(options, path);
+  const layout = makeLayout(geometry, options, path);
+  const headerBytes = makeHeaderBytes(layout, options);
+  if (headerBytes.length > geometry.clusterSize) {
+    throw refuse(path, 'invalid-argument', 'The header with the backing file name does not fit into one cluster');
+  }
+  return { layout, headerBytes };
+}
+
 /**
  * Writes a new image into `file`, an empty, writable node whose size can change. Resolves when the image is durable.
  * Throws `invalid-argument`, `unsupported` (options), `limit`, `no-space`, `io`.
  */
 export async function createQcow2(file: BlockNode, options: Qcow2CreateOptions): Promise<void> {
-  const path = file.filename;
-  const geometry = checkOptions(options, path);
-  const layout = makeLayout(geometry, options, path);
-  const headerBytes = makeHeaderBytes(layout, options);
-  const { clusterSize } = geometry;
-  if (headerBytes.length > clusterSize) {
-    throw refuse(path, 'invalid-argument', 'The header with the backing file name does not fit into one cluster');
-  }
+  const { layout, headerBytes } = planQcow2(file.filename, options);
+  const { clusterSize } = layout.geometry;
   const l1Offset = (1 + layout.tableClusters + layout.blocks) * clusterSize;
   const metadataEnd = l1Offset + (layout.l2Tables > 0 ? layout.l1Clusters * clusterSize : layout.l1Entries * 8);
   await makeRoom(file, metadataEnd, metadataEnd);

@@ -19,7 +19,7 @@ import { BlockError } from '../../../util/errors.js';
 import { loadBitmaps, type StoredBitmaps } from './bitmaps.js';
 import { checkQcow2 } from './check.js';
 import { writeCompressed } from './compressed-write.js';
-import { createQcow2 } from './create.js';
+import { createQcow2, planQcow2, type Qcow2CreateOptions } from './create.js';
 import { checkFeatures } from './features.js';
 import {
   Autoclear,
@@ -270,7 +270,11 @@ function needFile(file: BlockNode | null): BlockNode {
 }
 
 async function create({ options, file }: CreateRequest<'qcow2'>): Promise<void> {
-  await createQcow2(needFile(file), {
+  await createQcow2(needFile(file), createOptions(options));
+}
+
+function createOptions(options: CreateRequest<'qcow2'>['options']): Qcow2CreateOptions {
+  return {
     size: options.size,
     compat: options.version,
     clusterSize: options['cluster-size'],
@@ -279,7 +283,7 @@ async function create({ options, file }: CreateRequest<'qcow2'>): Promise<void> 
     backingFormat: options['backing-fmt'],
     compressionType: options['compression-type'],
     preallocation: options.preallocation,
-  });
+  };
 }
 
 export const qcow2Driver: DriverDefinition<'qcow2'> = {
@@ -289,5 +293,8 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   probe: (head) => (hasQcow2Magic(head) && [2, 3].includes(head[7]) ? 100 : 0),
   open: ({ graph, node, options, file, forceShare }: OpenRequest<'qcow2'>) =>
     openQcow2(graph, node, needFile(file), options, forceShare),
+  checkCreate: (options, path) => {
+    planQcow2(path, createOptions(options));
+  },
   create,
 };

@@ -6,12 +6,16 @@ import { BlockError } from '../../../util/errors.js';
 
 const SECTOR_BYTES = 512;
 
+/** Throws `invalid-argument`. */
+export function checkRawCreate({ preallocation }: CreateRequest<'raw'>['options'], path: string): void {
+  if (preallocation !== 'metadata') return;
+  throw new BlockError('invalid-argument', `${path}: Unsupported preallocation mode: metadata`, { path });
+}
+
 export async function createRaw({ options, file }: CreateRequest<'raw'>): Promise<void> {
   if (file === null) throw new BlockError('invalid-argument', 'A block device must be specified for "file"');
   const { size, preallocation = 'off' } = options;
-  if (preallocation === 'metadata') {
-    throw new BlockError('invalid-argument', "Unsupported preallocation mode 'metadata'", { path: file.filename });
-  }
+  checkRawCreate(options, file.filename);
   // Old content must not shine through.
   if (file.driver === 'file') await file.truncate(0);
   // What an earlier image left in the first sector would be taken for its format.

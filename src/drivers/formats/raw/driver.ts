@@ -20,7 +20,7 @@ import {
 import type { HostFile, ZeroScan } from '../../../host/host.js';
 import type { BlockdevOptionsRaw } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
-import { createRaw } from './create.js';
+import { checkRawCreate, createRaw } from './create.js';
 import { FirstSectorGuard } from './first-sector.js';
 
 const SECTOR_BYTES = 512;
@@ -157,5 +157,6 @@ export const rawDriver: DriverDefinition<'raw'> = {
   // Takes whatever no other format wants.
   probe: () => 1,
   open: openRaw,
+  checkCreate: checkRawCreate,
   create: createRaw,
 };

@@ -1,0 +1,146 @@
+// Wrong arguments to every call of the library: each is refused by name, before anything is touched. On the simulated host.
+
+import { expect } from 'chai';
+import { V86Disk } from '../../src/exports/v86/disk.js';
+import { createSimHost, type SimHost } from '../../src/host/sim/index.js';
+import type { Image } from '../../src/image.js';
+import { Workspace } from '../../src/workspace.js';
+import { failureOf } from '../drivers/support.js';
+
+const SIZE = 1 << 16;
+const FILES = ['/base', '/src', '/free'];
+
+/** What a case works with. */
+interface Bench {
+  host: SimHost;
+  workspace: Workspace;
+  /** An overlay of `base`, open. */
+  image: Image;
+}
+// biome-ignore lint/suspicious/noExplicitAny: what is tested is what TypeScript forbids.
+type Wrong = any;
+type Case = readonly [title: string, code: string, words: RegExp, call: (bench: Bench, wrong: Wrong) => unknown];
+
+const bad = 'invalid-argument';
+const unknown = 'unknown-option';
+
+/** `w` is the workspace without types, `i` the image. */
+// biome-ignore format: a table.
+const CASES: readonly Case[] = [
+  ['open without a name', bad, /'image', expected: string or object/, (_, w) => w.open()],
+  ['open by a number', bad, /'image'.*not number/, (_, w) => w.open(7)],
+  ['open with a misspelt option', unknown, /'options.readonly' is unexpected.*'readOnly'/, (_, w) => w.open('/a', { readonly: true })],
+  ['open with a switch that is none', bad, /'options.readOnly', expected: boolean/, (_, w) => w.open('/a', { readOnly: 'yes' })],
+  ['open with a mode that is none', bad, /'options.discard' does not accept value 'unmapp'.*'unmap'/, (_, w) => w.open('/a', { discard: 'unmapp' })],
+  ['open with a cache option that is none', unknown, /'options.cache.noflush' is unexpected.*'noFlush'/, (_, w) => w.open('/a', { cache: { noflush: true } })],
+  ['open with options that are none', bad, /'options', expected: object/, (_, w) => w.open('/a', true)],
+  ['open with inherited options', bad, /'options', expected: a plain object/, (_, w) => w.open('/a', Object.create({ readOnly: true }))],
+  ['open with a NUL in the name', bad, /holds a NUL/, (_, w) => w.open('/a\0b')],
+  ['open by options with a misspelt member', unknown, /'file.filenam' is unexpected.*'filename'|'file.filename' is missing/, (_, w) => w.open({ driver: 'raw', file: { driver: 'file', filename: '/a', filenam: 1 } })],
+  ['open by options of an unknown driver', bad, /'driver' does not accept value 'qcow3'.*'qcow2'/, (_, w) => w.open({ driver: 'qcow3', file: 'x' })],
+  ['open by options, and a format', bad, /'format' goes with a file name/, (_, w) => w.open({ driver: 'raw', file: { driver: 'file', filename: '/a' } }, { format: 'raw' })],
+  ['info with a misspelt option', unknown, /'options.backing-chain' is unexpected.*'backingChain'/, (_, w) => w.info('/a', { 'backing-chain': true })],
+  ['map with a misspelt option', unknown, /'options.fromat'.*'format'/, (_, w) => w.map('/a', { fromat: 'raw' }).next()],
+  ['check with a misspelt option', unknown, /'options.forceshare'.*'forceShare'/, (_, w) => w.check('/a', { forceshare: true })],
+  ['compare with a misspelt option', unknown, /'options.strikt'.*'strict'/, (_, w) => w.compare('/a', '/a', { strikt: true })],
+  ['compare with one image', bad, /'b', expected/, (_, w) => w.compare('/a')],
+  ['compare with a signal that is none', bad, /'options.signal', expected: AbortSignal/, (_, w) => w.compare('/a', '/a', { signal: {} })],
+  ['create without options', bad, /'options', expected: object/, (_, w) => w.create('/free')],
+  ['create of an unknown format', bad, /Unknown file format 'qcow3'/, (_, w) => w.create('/free', { driver: 'qcow3', size: SIZE })],
+  ['create of a protocol', 'unsupported', /'nbd' does not support image creation/, (_, w) => w.create('/free', { driver: 'nbd', size: SIZE })],
+  ['create with a misspelt option', unknown, /'cluster_sise' is unexpected.*'cluster-size'/, (_, w) => w.create('/free', { driver: 'qcow2', size: SIZE, cluster_sise: 4096 })],
+  ['create without a size', bad, /'size' is missing/, (_, w) => w.create('/free', { driver: 'qcow2' })],
+  ['create with a negative size', bad, /'size'/, (_, w) => w.create('/free', { driver: 'raw', size: -1 })],
+  ['create with a cluster size that is none', bad, /Cluster size must be a power of two/, (_, w) => w.create('/free', { driver: 'qcow2', size: SIZE, 'cluster-size': 3000 })],
+  ['create of an image beyond the format', 'limit', /too large for file format/, (_, w) => w.create('/free', { driver: 'qcow2', size: 2 ** 50, 'cluster-size': 512 })],
+  ['create of raw with preallocated metadata', bad, /preallocation mode: metadata/, (_, w) => w.create('/free', { driver: 'raw', size: SIZE, preallocation: 'metadata' })],
+  ['create with a backing format but no file', bad, /without backing file/, (_, w) => w.create('/free', { driver: 'qcow2', size: SIZE, 'backing-fmt': 'raw' })],
+  ['create without a name', bad, /'filename', expected: string/, (_, w) => w.create(undefined, { driver: 'raw', size: SIZE })],
+  ['convert without settings', bad, /'settings.target' is missing/, (_, w) => w.convert('/src', '/free')],
+  ['convert without a target', bad, /'settings.target' is missing/, (_, w) => w.convert('/src', '/free', {})],
+  ['convert with a misspelt setting', unknown, /'settings.compres'.*'compress'/, (_, w) => w.convert('/src', '/free', { target: { driver: 'qcow2' }, compres: true })],
+  ['convert to an unknown format', bad, /Unknown file format 'qcow3'/, (_, w) => w.convert('/src', '/free', { target: { driver: 'qcow3' } })],
+  ['convert with a cluster size that is none', bad, /Cluster size/, (_, w) => w.convert('/src', '/free', { target: { driver: 'qcow2', 'cluster-size': 3000 } })],
+  ['convert compressed to raw', bad, /Compression not supported/, (_, w) => w.convert('/src', '/free', { target: { driver: 'raw' }, compress: true })],
+  ['convert to a smaller image', bad, /smaller than the source/, (_, w) => w.convert('/src', '/free', { target: { driver: 'raw', size: 512 } })],
+  ['convert with odd runs of zeroes', bad, /sparse/, (_, w) => w.convert('/src', '/free', { target: { driver: 'raw' }, sparseSize: 3 })],
+  ['convert with too many requests', bad, /'settings.parallel'.*16/, (_, w) => w.convert('/src', '/free', { target: { driver: 'raw' }, parallel: 17 })],
+  ['convert with a misspelt option of its source', unknown, /'settings.source.forceshare'/, (_, w) => w.convert('/src', '/free', { target: { driver: 'raw' }, source: { forceshare: true } })],
+  ['snapshot of a name', bad, /'orders\[0\].image', expected: Image, not string/, (_, w) => w.snapshot('/a', '/s')],
+  ['snapshot without a file', bad, /'orders\[0\].file' is missing/, ({ image }, w) => w.snapshot(image)],
+  ['snapshot with a misspelt setting', unknown, /'settings.nodename'.*'nodeName'/, ({ image }, w) => w.snapshot(image, '/s', { nodename: 'x' })],
+  ['snapshot with an unknown mode', bad, /'settings.mode' does not accept value 'exist'.*'existing'/, ({ image }, w) => w.snapshot(image, '/base', { mode: 'exist' })],
+  ['snapshots that are no list', bad, /'orders', expected: array/, (_, w) => w.snapshots({})],
+  ['stream with a misspelt base', unknown, /'settings.bas' is unexpected.*'base'/, ({ image }, w) => w.stream(image, { bas: '/base' })],
+  ['stream with an empty base', 'not-found', /Can't find ''/, ({ image }, w) => w.stream(image, { base: '' })],
+  ['stream down to itself', bad, /is not below/, ({ image }, w) => w.stream(image, { base: image.filename })],
+  ['stream with a speed that is text', bad, /'settings.speed', expected: integer/, ({ image }, w) => w.stream(image, { speed: '5M' })],
+  ['stream with an unknown policy', bad, /'settings.on-error' does not accept value 'ignor'.*'ignore'/, ({ image }, w) => w.stream(image, { 'on-error': 'ignor' })],
+  ['stream of a name', bad, /'image', expected: Image, not string/, (_, w) => w.stream('/a')],
+  ['stream with a job id that is none', bad, /Invalid job ID '7'/, ({ image }, w) => w.stream(image, { 'job-id': '7' })],
+  ['commit with a misspelt top', unknown, /'settings.topp'.*'top'/, ({ image }, w) => w.commit(image, { topp: '/a' })],
+  ['commit with a priority beyond', bad, /'settings.priority'.*0 to 9/, ({ image }, w) => w.commit(image, { priority: 10 })],
+  ['commit of nothing', bad, /'image', expected: Image/, (_, w) => w.commit()],
+  ['mirror without settings', bad, /'settings.sync' is missing/, ({ image }, w) => w.mirror(image, '/base')],
+  ['mirror with an unknown sync', bad, /'settings.sync' does not accept value 'ful'.*'full'/, ({ image }, w) => w.mirror(image, '/base', { sync: 'ful' })],
+  ['mirror with a granularity that is none', bad, /granularity.*range/, ({ image }, w) => w.mirror(image, '/base', { sync: 'full', granularity: 3 })],
+  ['mirror with a granularity between', bad, /granularity.*power of 2/, ({ image }, w) => w.mirror(image, '/base', { sync: 'full', granularity: 5000 })],
+  ['mirror with a filter', 'unsupported', /filter-node-name/, ({ image }, w) => w.mirror(image, '/base', { sync: 'full', 'filter-node-name': 'f' })],
+  ['mirror with a bitmap mode but no bitmap', bad, /without a bitmap/, ({ image }, w) => w.mirror(image, '/base', { sync: 'full', 'bitmap-mode': 'always' })],
+  ['mirror without a target', bad, /'target', expected: string or object/, ({ image }, w) => w.mirror(image, undefined, { sync: 'full' })],
+  ['backup with an unknown sync', bad, /'requests\[0\].args.sync' does not accept value 'ful'.*'full'/, ({ image }, w) => w.backup(image, '/base', { sync: 'ful' })],
+  ['backup without settings', bad, /'requests\[0\].args' is missing/, ({ image }, w) => w.backup(image, '/base')],
+  ['backup with a chunk that is none', bad, /max-chunk/, ({ image }, w) => w.backup(image, '/base', { sync: 'full', 'x-perf': { 'max-chunk': 1 } })],
+  ['backup with a misspelt performance option', unknown, /x-perf.max-chunks.*'max-chunk'/, ({ image }, w) => w.backup(image, '/base', { sync: 'full', 'x-perf': { 'max-chunks': 0 } })],
+  ['backup with an unknown policy for guests', bad, /'requests\[0\].args.on-cbw-error'/, ({ image }, w) => w.backup(image, '/base', { sync: 'full', 'on-cbw-error': 'break' })],
+  ['backups that are no list', bad, /'requests', expected: array/, ({ image }, w) => w.backups({ image })],
+  ['serve of nothing', bad, /'image', expected: Image/, (_, w) => w.serve()],
+  ['serve with a misspelt option', unknown, /'options.readonly'.*'readOnly'/, ({ image }, w) => w.serve(image, { path: '/s', readonly: true })],
+  ['serve at two addresses', bad, /either a path or a host/, ({ image }, w) => w.serve(image, { path: '/s', port: 7 })],
+  ['serve at a port beyond', bad, /'options.port'.*65535/, ({ image }, w) => w.serve(image, { port: 65536 })],
+  ['serve with TLS of no kind', bad, /'options.tls.kind' is missing/, ({ image }, w) => w.serve(image, { path: '/s', tls: { verifyPeer: true } })],
+  ['serve with a certificate that is text', bad, /'options.tls.cert', expected: Uint8Array/, ({ image }, w) => w.serve(image, { path: '/s', tls: { kind: 'x509', verifyPeer: true, cert: 'PEM' } })],
+  ['addObject of nothing', bad, /'object', expected: object/, (_, w) => w.addObject()],
+  ['addObject with a misspelt member', unknown, /'fil'/, (_, w) => w.addObject({ 'qom-type': 'secret', id: 's', fil: '/k' })],
+  ['removeObject by a number', bad, /'id', expected: string/, (_, w) => w.removeObject(7)],
+  ['a workspace without a host', bad, /'host', expected: Host/, () => new (Workspace as Wrong)()],
+  ['a workspace with a misspelt option', unknown, /'options.jobsperdisk'.*'jobsPerDisk'/, ({ host }) => new (Workspace as Wrong)(host, { jobsperdisk: 1 })],
+  ['a workspace with a gate that is none', bad, /'options.gate', expected: OpenGate/, ({ host }) => new (Workspace as Wrong)(host, { gate: () => true })],
+  ['limit with a misspelt limit', unknown, /'iops' is unexpected|'bps_total'.*'bps-total'/, ({ image }) => image.limit({ bps_total: 5 } as Wrong)],
+  ['limit with text', bad, /'bps-total', expected: integer/, ({ image }) => image.limit({ 'bps-total': '5M' } as Wrong)],
+  ['limit with nothing', bad, /'limits', expected: object/, ({ image }) => (image as Wrong).limit()],
+  ['addBitmap without a name', bad, /'name', expected: string/, ({ image }) => (image as Wrong).addBitmap()],
+  ['addBitmap with a granularity that is text', bad, /Granularity/, ({ image }) => (image as Wrong).addBitmap('b', '64k')],
+  ['removeBitmap of none', 'not-found', /'b' not found/, ({ image }) => image.removeBitmap('b')],
+  ['a disk of v86 without an image', bad, /'image', expected: Image/, () => new (V86Disk as Wrong)('/a')],
+  ['a disk of v86 with an unknown cache', bad, /'options.cache'.*'writeback'/, ({ image }) => new (V86Disk as Wrong)(image, { cache: 'writebak' })],
+  ['a disk of v86 with a time that is text', bad, /'options.flushEveryMs'/, ({ image }) => new (V86Disk as Wrong)(image, { cache: 'writeback', flushEveryMs: '5' })],
+  ['attach of no emulator', bad, /'emulator.stop', expected: function/, ({ image }) => new V86Disk(image).attach(null as Wrong)],
+];
+
+describe('misuse of the library', () => {
+  for (const [title, code, words, call] of CASES) {
+    it(`is refused by name: ${title}`, async () => {
+      const host = createSimHost({});
+      await host.run(async () => {
+        const workspace = new Workspace(host);
+        for (const name of FILES) {
+          await workspace.create(name, { driver: 'raw', size: SIZE });
+          const file = await workspace.open(name, { format: 'raw' });
+          await file.write(0, new Uint8Array(SIZE).fill(7));
+          await file.close();
+        }
+        await workspace.create('/a', { driver: 'qcow2', size: SIZE, 'backing-file': '/base', 'backing-fmt': 'raw' });
+        const image = await workspace.open('/a');
+        const before = FILES.map((name) => host.readFile(name));
+        const error = await failureOf((async () => call({ host, workspace, image }, workspace))());
+        expect(error.message).to.match(words);
+        expect(error.code).to.equal(code);
+        // Nothing was touched, and nothing is left: the same image takes a request, and all closes.
+        expect(FILES.map((name) => host.readFile(name))).to.deep.equal(before);
+        await image.write(0, new Uint8Array(512));
+        await workspace.close();
+      });
+    });
+  }
+});
