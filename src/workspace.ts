@@ -40,6 +40,7 @@ import type {
 import type { ImageOptions } from './schema/options.js';
 import { fileName, takeSettings, text, wrongType } from './schema/shape.js';
 import * as shapes from './settings.js';
+import { bestEffort, orElse } from './util/best-effort.js';
 import { BlockError } from './util/errors.js';
 
 /** A file name, `json:{...}`, or options as `blockdev-add` has them. */
@@ -232,7 +233,7 @@ export class Workspace {
           base: node.backing === null ? undefined : (from.backing?.node ?? undefined),
         });
       } catch (error) {
-        await this.#graph.release(node).catch(() => undefined);
+        await this.#graph.release(node).catch(bestEffort('closing after a failure'));
         throw error;
       }
       await this.#graph.release(node);
@@ -355,9 +356,8 @@ export class Workspace {
         if (status === 'running') for (const job of others) if (job.status === 'created') job.start();
       });
       // How it ends, the job's own handle tells.
-      void this.#disksOf(nodes)
-        .then((disks) => scheduler?.run(first, { disks, priority }))
-        .catch(() => undefined);
+      const run = this.#disksOf(nodes).then((disks) => scheduler?.run(first, { disks, priority }));
+      run.catch(bestEffort('scheduler'));
     };
     const { warn } = this.#graph;
     return { graph: this.#graph, manager: this.#manager, warn, launch: scheduler === null ? undefined : launch };
@@ -373,7 +373,7 @@ export class Workspace {
         file.kind === 'block'
           ? this.host.realPath(file.path)
           : file.info().then(({ id }) => id.slice(0, id.indexOf(':')));
-      disks.add(await disk.catch(() => file.path));
+      disks.add(await disk.catch(orElse('scheduler', file.path)));
     }
     return [...disks];
   }
@@ -408,7 +408,7 @@ export class Workspace {
     try {
       return await action();
     } catch (error) {
-      for (const node of nodes) await this.#graph.release(node).catch(() => undefined);
+      for (const node of nodes) await this.#graph.release(node).catch(bestEffort('closing after a failure'));
       throw error;
     }
   }

@@ -2,6 +2,7 @@
 
 import type { BlockdevCreateOptions, BlockdevRef } from '../schema/generated/types.js';
 import { validate } from '../schema/validate.js';
+import { bestEffort } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import type { NodeUser } from './child.js';
 import { parseProtocolName } from './filename.js';
@@ -102,7 +103,7 @@ export async function createImage(graph: Graph, filename: string, wanted: ImageC
     await createNode(graph, validate('BlockdevCreateOptions', { ...options, file }));
   } catch (error) {
     // Best effort: what the caller must learn is why there is no image.
-    if (newFile !== null) await graph.host.unlink(newFile).catch(() => {});
+    if (newFile !== null) await graph.host.unlink(newFile).catch(bestEffort('undoing a creation'));
     throw error;
   }
   return { newFile };

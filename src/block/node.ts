@@ -5,6 +5,7 @@
 //   read, write (hot) -> locate -> the host file itself
 
 import type { Host, HostFile, ZeroScan } from '../host/host.js';
+import { bestEffort } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import { later, settleAll } from '../util/settle.js';
 import type { DirtyBitmap } from './bitmap.js';
@@ -393,7 +394,7 @@ export abstract class BlockNode implements NodeUser {
         await this.doReopen(false);
       } catch (error) {
         // Best effort: what the caller must learn is why this node stays read-only.
-        if (reopened) await file.reopen(true).catch(() => {});
+        if (reopened) await file.reopen(true).catch(bestEffort('reopen'));
         throw error;
       }
       this.readOnly = false;

@@ -8,6 +8,7 @@ import type { HostFile } from '../host/host.js';
 import type { BlockdevOptions, BlockdevRefOrNull } from '../schema/generated/types.js';
 import { type ImageOptions, isJsonFilename } from '../schema/options.js';
 import { validate } from '../schema/validate.js';
+import { bestEffort, orElse, reportUnforeseen } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { MAX_CHAIN_DEPTH } from './chain.js';
 import { parseFilename, parseProtocolName, protocolOf, resolveBackingName } from './filename.js';
@@ -95,7 +96,8 @@ async function protocolFor(graph: Graph, path: string): Promise<'file' | 'host_d
   try {
     const { kind } = await graph.host.stat(path);
     return kind === 'block' || kind === 'character' ? 'host_device' : 'file';
-  } catch {
+  } catch (error) {
+    reportUnforeseen('open', error);
     // Opening it says what is wrong.
     return 'file';
   }
@@ -130,8 +132,8 @@ async function openTree(graph: Graph, options: ImageOptions, inherited: Inherite
     return node;
   } catch (error) {
     // Best effort: what the caller must learn is why it could not be opened.
-    if (node !== null) await graph.release(node).catch(() => {});
-    if (file !== null) await graph.release(file).catch(() => {});
+    if (node !== null) await graph.release(node).catch(bestEffort('closing after a failed open'));
+    if (file !== null) await graph.release(file).catch(bestEffort('closing after a failed open'));
     throw toBlockError(error, { operation: 'open' });
   }
 }
@@ -247,7 +249,7 @@ async function attachBacking(graph: Graph, node: BlockNode, options: ImageOption
   try {
     node.setChild('backing', backing, BACKING_PERM, settings.forceShare ? PERM_ALL : BACKING_SHARED);
   } catch (error) {
-    await graph.release(backing).catch(() => {});
+    await graph.release(backing).catch(bestEffort('closing after a failed open'));
     throw error;
   }
 }
@@ -284,7 +286,7 @@ function leafNames(options: ImageOptions): string[] {
 
 /** As far as it exists: what does not is refused when it is opened. What is no path stays as it is. */
 async function realPath(graph: Graph, path: string): Promise<string> {
-  return protocolOf(path) !== null ? path : graph.host.realPath(path).catch(() => path);
+  return protocolOf(path) !== null ? path : graph.host.realPath(path).catch(orElse('open', path));
 }
 
 /** Device and inode of the file that a node is stored in, or the name of the export; null where there is neither. */

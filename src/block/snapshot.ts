@@ -7,6 +7,7 @@
 // Several are one transaction: all of one moment, and all or none.
 
 import type { BlockdevSnapshotSync } from '../schema/generated/types.js';
+import { bestEffort, orElse } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import { backingNameFor } from './backing-name.js';
 import { chainOf, MAX_CHAIN_DEPTH } from './chain.js';
@@ -51,8 +52,9 @@ export async function takeSnapshots(graph: Graph, requests: readonly SnapshotReq
   } catch (error) {
     for (const { overlay, madeFile } of opened.reverse()) {
       // Best effort: what the caller must learn is why there is no snapshot.
-      await graph.release(overlay).catch(() => {});
-      if (madeFile !== null && overlay.closed) await graph.host.unlink(madeFile).catch(() => {});
+      await graph.release(overlay).catch(bestEffort('undoing a snapshot'));
+      if (madeFile !== null && overlay.closed)
+        await graph.host.unlink(madeFile).catch(bestEffort('undoing a snapshot'));
     }
     throw error;
   }
@@ -79,7 +81,7 @@ export async function appendOverlays(graph: Graph, pairs: readonly OverlayPair[]
         }
         for (const { node } of pairs) await makeReadOnly(node, undo);
       } catch (error) {
-        for (const step of undo.reverse()) await step().catch(() => {});
+        for (const step of undo.reverse()) await step().catch(bestEffort('undoing a snapshot'));
         throw error;
       }
     },
@@ -151,7 +153,7 @@ async function openOverlay(
     });
     return { node, overlay, madeFile };
   } catch (error) {
-    if (madeFile !== null) await graph.host.unlink(madeFile).catch(() => {});
+    if (madeFile !== null) await graph.host.unlink(madeFile).catch(bestEffort('undoing a snapshot'));
     throw error;
   }
 }
@@ -160,7 +162,7 @@ async function openOverlay(
 async function makeFile(graph: Graph, name: string, format: string, base: BlockNode): Promise<string | null> {
   const target = parseProtocolName(name);
   const path = 'filename' in target ? target.filename : name;
-  const there = await graph.host.stat(path).catch(() => null);
+  const there = await graph.host.stat(path).catch(orElse('snapshot', null));
   if (there !== null) await checkUnused(graph, path, there.id);
   const options = {
     driver: format,

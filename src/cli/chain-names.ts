@@ -3,12 +3,13 @@
 import { relative } from 'node:path';
 import { chainOf, overlayOf } from '../block/chain.js';
 import type { BlockNode } from '../block/node.js';
+import { orElse } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import type { Session } from './session.js';
 
 /** The image below `top` that is called `name`: by path, or as the header above it has it. Rejects with `not-found`. */
 export async function findBelow(session: Session, top: BlockNode, name: string): Promise<BlockNode> {
-  const real = (path: string): Promise<string> => session.host.realPath(path).catch(() => path);
+  const real = (path: string): Promise<string> => session.host.realPath(path).catch(orElse('chain', path));
   const wanted = await real(name);
   for (const node of chainOf(top).slice(1)) {
     const overlay = overlayOf(top, node)!;

@@ -2,7 +2,9 @@
 
 import { basename } from 'node:path';
 import { main } from './main.js';
-import { reportFailure } from './output.js';
+import { reportFailure, sayUnexpected } from './output.js';
+
+sayUnexpected();
 
 // What nobody catches is one line too, not a stack.
 process.on('uncaughtException', (error) => {
@@ -10,6 +12,7 @@ process.on('uncaughtException', (error) => {
   process.exit(1);
 });
 
+// What is thrown in spite of its own care ends up above.
 void main(process.argv.slice(2), basename(process.argv[1])).then((code) => {
   process.exitCode = code;
 });

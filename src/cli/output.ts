@@ -1,5 +1,7 @@
 // The words on the terminal: standard output in bulk, errors behind the program's name.
 
+import { subscribe } from 'node:diagnostics_channel';
+import { reportUnexpected, UNEXPECTED_CHANNEL, type Unexpected } from '../util/diagnostics.js';
 import { BlockError } from '../util/errors.js';
 import { UsageError } from './getopt.js';
 
@@ -69,10 +71,18 @@ export function reportFailure(error: unknown, command = programName): void {
   } else if (error instanceof BlockError && error.code !== 'internal') {
     reportError(error.message);
   } else {
-    // A mistake of ours: whoever reports it needs to know where. One line all the same.
-    const message = error instanceof Error ? error.message : String(error);
-    reportError(`internal error: ${message}${placeOf(error)}`);
+    // Said by `sayUnexpected`, unless it was said when it came up.
+    reportUnexpected(command, error);
   }
+}
+
+/** Prints one line for each mistake of ours from here on: whoever reports it needs to know where it was. */
+export function sayUnexpected(): void {
+  subscribe(UNEXPECTED_CHANNEL, (message) => {
+    const { where, error } = message as Unexpected;
+    const text = error instanceof Error ? error.message : String(error);
+    reportError(`internal error: ${where}: ${text}${placeOf(error)}`);
+  });
 }
 
 /** ` (function at file:line)`: the innermost cause's first step. */

@@ -3,6 +3,7 @@
 import type { Job } from '../jobs/job.js';
 import { JobManager } from '../jobs/manager.js';
 import type { JobEnvironment } from '../jobs/start.js';
+import { detach } from '../util/best-effort.js';
 import { type BlockError, toBlockError } from '../util/errors.js';
 import { complain, reportError, write } from './output.js';
 import { openProgress, type ProgressKind } from './progress.js';
@@ -28,7 +29,7 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
   const interrupt = new Interrupt(session);
   const show = (): void => view.update({ ...job.progress.snapshot(), status: job.status });
   const stops = [
-    job.on('BLOCK_JOB_READY', () => void complete(job)),
+    job.on('BLOCK_JOB_READY', () => detach('job', complete(job))),
     job.on('BLOCK_JOB_ERROR', ({ operation, action }) => {
       complain(`warning: a ${operation} request failed (${action})`);
     }),

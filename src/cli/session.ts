@@ -5,6 +5,7 @@ import type { BlockNode } from '../block/node.js';
 import type { OpenOptions } from '../block/open.js';
 import type { Host } from '../host/host.js';
 import type { RealHostOptions } from '../host/real/index.js';
+import { bestEffort } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import type { CacheMode } from './arguments.js';
 import type { ParsedOptions } from './getopt.js';
@@ -49,7 +50,7 @@ export async function withSession<T>(
       result = await action({ host, graph });
     } catch (error) {
       // The first error says what is wrong; one at closing could only follow from it.
-      await graph.closeAll().catch(() => undefined);
+      await graph.closeAll().catch(bestEffort('closing after a failure'));
       throw error;
     }
     await graph.closeAll();

@@ -9,6 +9,7 @@ import type {
   BlockJobReadyEvent,
   JobStatusChangeEvent,
 } from '../schema/generated/types.js';
+import { reportUnexpected } from '../util/diagnostics.js';
 
 export interface JobEventMap {
   JOB_STATUS_CHANGE: JobStatusChangeEvent;
@@ -102,10 +103,14 @@ export class JobEvents {
   }
 
   #tell(error: unknown): void {
+    if (this.#onListenerError === undefined) {
+      reportUnexpected('job listener', error);
+      return;
+    }
     try {
-      this.#onListenerError?.(error);
-    } catch {
-      // Nobody is left to be told.
+      this.#onListenerError(error);
+    } catch (failure) {
+      reportUnexpected('job listener', failure);
     }
   }
 }

@@ -14,6 +14,7 @@ import type {
   JobInfo,
   JobStatus,
 } from '../schema/generated/types.js';
+import { detach, reportUnforeseen } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { Context, type ContextOwner } from './context.js';
 import type { JobDriver, JobType } from './driver.js';
@@ -166,7 +167,7 @@ export class Job implements NodeUser {
     this.#gate.begin();
     this.progress.resume();
     this.#go('running');
-    void this.#main();
+    detach(`${this.type} job`, this.#main());
   }
 
   /** created -> null: what was to follow the job's creation failed. Throws `bad-state` in any other state. */
@@ -317,7 +318,8 @@ export class Job implements NodeUser {
     if (!this.#started) return false;
     try {
       return this.#driver.cancel?.(force) === true;
-    } catch {
+    } catch (error) {
+      reportUnforeseen(`${this.type} job`, error);
       return false;
     }
   }

@@ -11,6 +11,7 @@ import type { BlockNode } from '../block/node.js';
 import type { WriteObserver } from '../block/observer.js';
 import type { HeldRange, RangeLock } from '../block/range-lock.js';
 import type { Extent } from '../block/types.js';
+import { reportUnforeseen } from '../util/best-effort.js';
 import type { DirtyChunks } from './dirty-chunks.js';
 
 export interface MirrorState {
@@ -98,7 +99,8 @@ export class BlockingObserver implements WriteObserver {
         }
       }
       for (const { offset, length } of extents) state.dirty.reset(offset, length);
-    } catch {
+    } catch (error) {
+      reportUnforeseen('mirror', error);
       // The guest's write succeeded. The sweep tries again and reports.
       state.virgin = false;
       mark(state, extents);

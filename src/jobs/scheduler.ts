@@ -6,6 +6,8 @@
 // Queues are entered in the order of their names, so that two jobs cannot wait for each other.
 
 import type Bottleneck from 'bottleneck';
+import { detach } from '../util/best-effort.js';
+import { reportUnexpected } from '../util/diagnostics.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import type { Job } from './job.js';
 
@@ -64,6 +66,7 @@ export class JobScheduler {
     const { default: Limiter } = await import('bottleneck');
     let task = async (): Promise<void> => {
       if (job.status === 'created') job.start();
+      // The next job's turn comes all the same; `run` rejects with the failure.
       await job.done.catch(() => undefined);
     };
     for (const disk of disks.reverse()) {
@@ -73,13 +76,15 @@ export class JobScheduler {
       this.#queues.set(disk, queue);
       task = () => queue.limiter.schedule({ priority }, inner);
     }
-    void task()
+    const over = task()
       .catch((error: unknown) => {
         if (job.status === 'created') job.abandon(toBlockError(error, { operation: 'schedule' }));
+        else reportUnexpected('scheduler', error);
       })
       .then(() => {
         for (const disk of disks) this.#leave(disk);
       });
+    detach('scheduler', over);
     await job.done;
   }
 

@@ -14,6 +14,7 @@ import type {
   BlockStreamArguments,
   MirrorSyncMode,
 } from '../schema/generated/types.js';
+import { bestEffort } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { BackupDriver, checkPerformance, type OnCbwError } from './backup.js';
 import { bitmapMode } from './bitmap-use.js';
@@ -277,8 +278,8 @@ function copyScope(source: BlockNode, target: BlockNode, sync: MirrorSyncMode): 
 /** The job never was. What fails here is less than what failed before. */
 async function discard(driver: JobDriver, job: Job, error: unknown): Promise<void> {
   const failure = toBlockError(error);
-  await driver.abort?.(failure).catch(() => undefined);
-  await driver.clean?.().catch(() => undefined);
+  await driver.abort?.(failure).catch(bestEffort('job'));
+  await driver.clean?.().catch(bestEffort('job'));
   job.abandon(failure);
 }
 

@@ -5,6 +5,7 @@
 //
 // The only point of no return is between the last `prepare` and the first `commit`.
 
+import { detach } from '../util/best-effort.js';
 import { type BlockError, toBlockError } from '../util/errors.js';
 
 export type CompletionMode = 'grouped' | 'individual';
@@ -66,7 +67,7 @@ export class JobTransaction {
     if (!this.#members.every((other) => other.ended)) return;
     for (const other of this.#members) other.toPending();
     // A listener of the last event may have cancelled, or finalized already.
-    if (!this.#aborting && this.#members.every((other) => other.autoFinalize)) void this.finalize();
+    if (!this.#aborting && this.#members.every((other) => other.autoFinalize)) detach('transaction', this.finalize());
   }
 
   /** `member` failed or was cancelled: so do all others. */
@@ -76,7 +77,9 @@ export class JobTransaction {
       this.#aborting = true;
       for (const other of this.#members) if (other !== member) other.fail();
     }
-    if (!this.#preparing && this.#members.every((other) => other.ended)) void this.#finish();
+    if (!this.#preparing && this.#members.every((other) => other.ended)) {
+      detach('transaction', this.#finish());
+    }
   }
 
   /** Makes the outcome final. Resolves when all jobs are concluded, whatever came of them. Never rejects. */

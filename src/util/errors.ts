@@ -1,4 +1,5 @@
 // The one error class of the project, and which of its codes an error of the system becomes.
+import { reportUnexpected } from './diagnostics.js';
 
 /** Stable codes: programs and tests rely on these, never on the message. */
 export type BlockErrorCode =
@@ -90,7 +91,10 @@ export function codeOfErrno(errno: string): BlockErrorCode {
   return CODE_OF_ERRNO[errno] ?? 'io';
 }
 
-/** Wraps whatever was thrown, so that callers see one class; a `BlockError` passes as it is. */
+/**
+ * Wraps whatever was thrown, so that callers see one class; a `BlockError` passes as it is. What is neither that nor an error of the system
+ * is a mistake of ours: it becomes `internal`, and is reported.
+ */
 export function toBlockError(error: unknown, info: BlockErrorInfo = {}): BlockError {
   if (error instanceof BlockError) return error;
   if (error instanceof Error) {
@@ -98,7 +102,9 @@ export function toBlockError(error: unknown, info: BlockErrorInfo = {}): BlockEr
     if (typeof errno === 'string' && /^E[A-Z0-9]+$/.test(errno)) {
       return new BlockError(codeOfErrno(errno), error.message, { errno, cause: error, ...info });
     }
+    reportUnexpected(info.operation ?? 'request', error);
     return new BlockError('internal', error.message, { cause: error, ...info });
   }
+  reportUnexpected(info.operation ?? 'request', error);
   return new BlockError('internal', String(error), info);
 }

@@ -13,6 +13,7 @@ export async function settleAll(
 
 /** Marks a part as one whose failure is looked at later, by `settleAll`. */
 export function later(part: Promise<void>): Promise<void> {
+  // Whoever has the part waits for it.
   part.catch(() => undefined);
   return part;
 }

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bundleCli } from '../../scripts/build.js';
+import { noteSaid } from './unexpected.js';
 
 const BUNDLE = fileURLToPath(new URL('../../dist/cli.cjs', import.meta.url));
 
@@ -27,6 +28,7 @@ export async function cliBundle(): Promise<string> {
 /** Runs a program in `folder`. */
 export function run(program: string, args: readonly string[], folder: string): Outcome {
   const { status, stdout, stderr } = spawnSync(program, args, { cwd: folder, encoding: 'utf8', timeout: 60_000 });
+  noteSaid(stderr ?? '');
   return { code: status, stdout, stderr };
 }
 

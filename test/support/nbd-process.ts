@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { cliBundle, type Outcome } from './cli.js';
+import { noteSaid } from './unexpected.js';
 
 const LIMIT_MS = 30_000;
 const POLL_MS = 5;
@@ -33,6 +34,7 @@ export function runNbd({ program, words }: NbdCommand, args: readonly string[], 
     timeout: LIMIT_MS,
     killSignal: 'SIGKILL',
   });
+  noteSaid(stderr ?? '');
   return { code: status, stdout, stderr };
 }
 
@@ -73,6 +75,8 @@ export class NbdProcess {
   readonly #child: ChildProcess;
   readonly #closed: Promise<unknown>;
   #stderr = '';
+  /** So much of it was looked at. */
+  #noted = 0;
 
   private constructor(child: ChildProcess, socket: string) {
     this.#child = child;
@@ -123,6 +127,8 @@ export class NbdProcess {
     const patience = setTimeout(() => this.#child.kill('SIGKILL'), LIMIT_MS);
     await this.#closed;
     clearTimeout(patience);
+    noteSaid(this.#stderr.slice(this.#noted));
+    this.#noted = this.#stderr.length;
     return this.#child.exitCode;
   }
 

@@ -8,6 +8,7 @@ import type {
 } from '../../schema/generated/types.js';
 import { parseJsonObject } from '../../schema/options.js';
 import { validate } from '../../schema/validate.js';
+import { reportUnforeseen } from '../../util/best-effort.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 
 const MAX_LIST_BYTES = 1 << 20;
@@ -36,7 +37,9 @@ export async function listFileAuthorizer(
     async authorise(name) {
       try {
         return allowed(await readList(host, filename), name);
-      } catch {
+      } catch (error) {
+        // A list that cannot be read lets nobody in.
+        reportUnforeseen('access list', error);
         return false;
       }
     },

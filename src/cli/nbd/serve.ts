@@ -3,6 +3,7 @@
 import { Device } from '../../block/device.js';
 import { NbdServer } from '../../exports/nbd/server.js';
 import { peerText } from '../../host/net-address.js';
+import { detach } from '../../util/best-effort.js';
 import { complain, program } from '../output.js';
 import { EXIT_INTERRUPTED, type Session, withSession } from '../session.js';
 import type { Forked } from './fork.js';
@@ -40,7 +41,10 @@ async function serveUntil(session: Session, plan: ServePlan, forked: Forked | nu
   });
   let device: Device | null = null;
   // Also while it is being opened.
-  void end.reached.then(() => session.graph.hurry());
+  detach(
+    'signal',
+    end.reached.then(() => session.graph.hurry()),
+  );
   try {
     device = new Device(await openServedImage(session, plan), { name: 'nbd', writable: !plan.readOnly });
     server.addExport(device, {

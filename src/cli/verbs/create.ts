@@ -3,6 +3,7 @@
 import { createImage } from '../../block/create.js';
 import { resolveBackingName } from '../../block/filename.js';
 import { probeFormat, readHead } from '../../block/probe.js';
+import { orElse } from '../../util/best-effort.js';
 import { toBlockError } from '../../util/errors.js';
 import { HELP, OBJECT, QUIET, sizeValue } from '../arguments.js';
 import {
@@ -124,7 +125,7 @@ async function backingSize(
       complain(`Detected format of ${detected}.`);
       return null;
     }
-    const own = await session.host.stat(filename).catch(() => null);
+    const own = await session.host.stat(filename).catch(orElse('create', null));
     const below = await node.hostFile()?.info();
     await session.graph.release(node);
     if (own !== null && own.id === below?.id) {

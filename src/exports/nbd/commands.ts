@@ -95,6 +95,7 @@ export class Commands {
         return this.#readAhead(slot, offset, length);
       case Command.blockStatus: {
         const mine = this.#lookUp.then(() => this.#blockStatus(slot, offset));
+        // `mine` is who answers for it.
         this.#lookUp = mine.catch(() => undefined);
         return mine;
       }

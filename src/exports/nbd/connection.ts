@@ -13,6 +13,7 @@ import type { Located } from '../../block/types.js';
 import { Command, CommandFlag, NbdError } from '../../drivers/protocols/nbd/wire.js';
 import type { HostFile, RequestSink } from '../../host/host.js';
 import type { Link, LinkOwner } from '../../host/net.js';
+import { detach, reportUnless } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
 import { Answers } from './answers.js';
 import type { BudgetUser } from './budget.js';
@@ -117,7 +118,10 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
   drop(graceful = false): void {
     if (this.#ended) return;
     this.#mute();
-    void this.#link.close(graceful).finally(() => this.#gone());
+    detach(
+      'nbd connection',
+      this.#link.close(graceful).finally(() => this.#gone()),
+    );
   }
 
   // ---- the link ----------------------------------------------------------------------------------------------
@@ -134,8 +138,8 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
         this.#parse(block, view, start, RECEIVE_GAP + count);
       }
       this.#endTurn();
-    } catch {
-      this.drop();
+    } catch (error) {
+      this.#failed(error);
     }
   }
 
@@ -160,8 +164,8 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
     const visit = table.visit[slot];
     table.visit[slot] = null;
     this.#pending--;
-    this.export.device.ended(write, offset, length, visit, result < 0);
     try {
+      this.export.device.ended(write, offset, length, visit, result < 0);
       if (result >= 0) {
         if (write) this.#answers.ok(slot);
         else this.#answers.read(slot);
@@ -170,8 +174,8 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
         const error = file.errorOf(write ? 'write' : 'read', offset, length, result);
         this.#answers.error(slot, wireError(error), error.message);
       }
-    } catch {
-      this.#giveUp(slot);
+    } catch (error) {
+      this.#giveUp(slot, error);
     }
   }
 
@@ -204,14 +208,14 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
   #answerError(slot: number, error: number): void {
     try {
       this.#answers.error(slot, error, reasonOf(error));
-    } catch {
-      this.#giveUp(slot);
+    } catch (failure) {
+      this.#giveUp(slot, failure);
     }
   }
 
   /** There was no memory for an answer. A part of it may wait to be sent already: then the outbox gives the slot back. */
-  #giveUp(slot: number): void {
-    this.drop();
+  #giveUp(slot: number, error: unknown): void {
+    this.#failed(error);
     if (!this.#outbox.holds(slot)) this.#release(slot);
   }
 
@@ -354,8 +358,22 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
   // ---- carrying out ------------------------------------------------------------------------------------------
 
   #begin(slot: number): void {
-    const table = this.#table;
     this.#pending++;
+    let begun = false;
+    try {
+      begun = this.#beginMapped(slot);
+    } catch (error) {
+      this.#pending--;
+      this.#giveUp(slot, error);
+      return;
+    }
+    if (begun) this.#begun = true;
+    else void this.#runSlowly(slot);
+  }
+
+  /** True where the request goes straight to a file. */
+  #beginMapped(slot: number): boolean {
+    const table = this.#table;
     const buffer = table.buffer[slot];
     const write = table.command[slot] === Command.write;
     if (buffer !== null && (write ? !this.#durable(slot) : table.command[slot] === Command.read)) {
@@ -372,13 +390,12 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
         if (begun) {
           table.file[slot] = file;
           table.visit[slot] = visit;
-          this.#begun = true;
-          return;
+          return true;
         }
         device.givenUp(visit);
       }
     }
-    void this.#runSlowly(slot);
+    return false;
   }
 
   /** The write must be on the disk when it is answered. */
@@ -386,11 +403,12 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
     return (this.#table.flags[slot] & CommandFlag.fua) !== 0 || this.export.writethrough;
   }
 
+  /** Never rejects. */
   async #runSlowly(slot: number): Promise<void> {
     try {
       await this.#commands.run(slot);
-    } catch {
-      this.#giveUp(slot);
+    } catch (error) {
+      this.#giveUp(slot, error);
     }
     this.#pending--;
     if (this.#flushing) return;
@@ -439,9 +457,15 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
   #guarded(action: () => void): void {
     try {
       action();
-    } catch {
-      this.drop();
+    } catch (error) {
+      this.#failed(error);
     }
+  }
+
+  /** This client goes. The host may have no memory left for it; everything else is a mistake of ours. */
+  #failed(error: unknown): void {
+    reportUnless('nbd connection', error, 'limit');
+    this.drop();
   }
 
   #mute(): void {

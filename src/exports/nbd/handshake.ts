@@ -9,6 +9,7 @@
 
 import { HandshakeFlag, IHAVEOPT_HIGH, IHAVEOPT_LOW, MAGIC_HIGH, MAGIC_LOW } from '../../drivers/protocols/nbd/wire.js';
 import type { Link, LinkOwner, TlsSettings } from '../../host/net.js';
+import { detach, reportUnforeseen, reportUnless } from '../../util/best-effort.js';
 import { get32, put16, put32 } from './bytes.js';
 import type { MetaContext } from './contexts.js';
 import type { NbdExport } from './export.js';
@@ -86,7 +87,11 @@ export class Handshake implements LinkOwner {
     this.#over = true;
     this.#cancelTimer();
     if (this.#shaking) this.#end(null);
-    else void this.#link.close(graceful).finally(() => this.#gone());
+    else
+      detach(
+        'nbd handshake',
+        this.#link.close(graceful).finally(() => this.#gone()),
+      );
   }
 
   received(count: number): void {
@@ -123,9 +128,15 @@ export class Handshake implements LinkOwner {
   #guarded(action: () => void): void {
     try {
       action();
-    } catch {
+    } catch (error) {
+      reportUnless('nbd handshake', error, 'limit');
       this.close();
     }
+  }
+
+  async #turnAway(link: Link | null): Promise<void> {
+    await link?.close();
+    this.closed();
   }
 
   #greet(): void {
@@ -146,7 +157,7 @@ export class Handshake implements LinkOwner {
     if (!this.#outbox.empty) return;
     const next = this.#next;
     if (next === 'close') this.close(true);
-    else if (next === 'tls') void this.#startTls();
+    else if (next === 'tls') detach('nbd handshake', this.#startTls());
     else if (next === 'option') {
       const missing = this.#input.length - this.#filled;
       this.#link.window(this.#shared.block, RECEIVE_GAP, RECEIVE_GAP + missing);
@@ -211,15 +222,23 @@ export class Handshake implements LinkOwner {
       this.#shaking = true;
       link = await this.#link.startTls(settings, left);
       this.#shaking = false;
-      if (this.#over) throw new Error('it has taken too long');
+      if (this.#over) {
+        // It has taken too long.
+        await this.#turnAway(link);
+        return;
+      }
       // It may end, or be ended, while somebody makes up their mind.
       this.#link = link;
       link.owner = this;
       const welcome = await this.#reception.authorise(link.tls?.name ?? null);
-      if (!welcome || this.#over) throw new Error('nobody is to come in');
-    } catch {
-      await link?.close();
-      this.closed();
+      if (!welcome || this.#over) {
+        await this.#turnAway(link);
+        return;
+      }
+    } catch (error) {
+      // A client that does not shake hands is its own affair; a callback that throws is not.
+      reportUnforeseen('nbd handshake', error);
+      await this.#turnAway(link);
       return;
     }
     plain.abandon();

@@ -25,6 +25,7 @@ export function parseText(data: Uint8Array, start: number, end: number): string 
   try {
     return UTF8.decode(bytes);
   } catch {
+    // Not UTF-8: `decode` throws nothing else.
     return null;
   }
 }

@@ -5,6 +5,7 @@
 import type { Device } from '../../block/device.js';
 import type { Host } from '../../host/host.js';
 import type { Link, Listener, NetAddress, TlsSettings } from '../../host/net.js';
+import { detach } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
 import type { BudgetLimits } from './budget.js';
 import { Connection } from './connection.js';
@@ -120,13 +121,16 @@ export class NbdServer {
   }
 
   #accept(link: Link): void {
-    if (this.#closing !== null) return void link.close();
+    if (this.#closing !== null) {
+      detach('nbd server', link.close());
+      return;
+    }
     if (this.#maxConnections === 0 || this.connectionCount < this.#maxConnections) {
       this.#welcome(link);
       return;
     }
-    if (this.#waiting.length === MAX_WAITING) return void link.close();
-    this.#waiting.push(link);
+    if (this.#waiting.length === MAX_WAITING) detach('nbd server', link.close());
+    else this.#waiting.push(link);
   }
 
   #welcome(link: Link): void {

@@ -8,6 +8,7 @@
 
 import { Device } from '../../block/device.js';
 import { callback, choice, instance, type Shape, takeSettings } from '../../schema/shape.js';
+import { bestEffort, detach } from '../../util/best-effort.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { contentDigest } from './digest.js';
 import { RequestQueue } from './queue.js';
@@ -259,7 +260,7 @@ export class V86Disk {
       this.#giveUp(new BlockError('limit', `${queuedBytes} bytes that the guest has written wait for the image`));
     } else if (queuedBytes > PAUSE_BYTES && !this.#paused && this.error === null && this.#emulator !== null) {
       this.#paused = true;
-      void this.#emulator.stop();
+      detach('v86 disk', Promise.resolve(this.#emulator.stop()));
     }
   }
 
@@ -267,7 +268,7 @@ export class V86Disk {
   #letGo(): void {
     if (!this.#paused || this.#queue.queuedBytes > RESUME_BYTES) return;
     this.#paused = false;
-    void this.#emulator?.run();
+    detach('v86 disk', Promise.resolve(this.#emulator?.run()));
   }
 
   #armTimer(): void {
@@ -276,7 +277,7 @@ export class V86Disk {
     this.#cancelTimer = this.#device.node.host.clock.timer(flushEveryMs, () => {
       this.#cancelTimer = null;
       // Where it fails, `onError` is told.
-      this.flush().catch(() => undefined);
+      this.flush().catch(bestEffort('v86 disk'));
     });
   }
 }

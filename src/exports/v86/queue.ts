@@ -6,6 +6,7 @@
 //                 `-- one batch: written, flushed together, then answered
 
 import type { Device } from '../../block/device.js';
+import { detach } from '../../util/best-effort.js';
 import { type BlockError, toBlockError } from '../../util/errors.js';
 
 interface Read {
@@ -112,11 +113,12 @@ export class RequestQueue {
   #run(): void {
     if (this.#running || this.#error !== null) return;
     this.#running = true;
-    void this.#work().finally(() => {
+    const work = this.#work().finally(() => {
       this.#running = false;
       // What came, or was tried again, while the work was on its way out.
       if (this.#requests.length > 0) this.#run();
     });
+    detach('v86 disk', work);
   }
 
   async #work(): Promise<void> {

@@ -6,6 +6,7 @@
 //          \-> no slot free: waits in line               \--> later, onBatch(n) -/
 //
 // `begin` is `start` without a promise: its slot has a sink and a tag, and nothing is made per request.
+import { reportUnexpected } from '../../util/diagnostics.js';
 import { BlockError } from '../../util/errors.js';
 import type { RequestSink } from '../host.js';
 import type { Native, NativeEngine } from './binding.js';
@@ -350,7 +351,7 @@ export class Engine {
     try {
       sink.completed(tag, result);
     } catch (error) {
-      throwLater(error);
+      reportUnexpected('request', error);
     }
   }
 
@@ -358,7 +359,7 @@ export class Engine {
     try {
       sink.settled();
     } catch (error) {
-      throwLater(error);
+      reportUnexpected('request', error);
     }
   }
 
@@ -384,12 +385,6 @@ export class Engine {
 }
 
 function unused(): void {}
-
-function throwLater(error: unknown): void {
-  process.nextTick(() => {
-    throw error;
-  });
-}
 
 export function closedError(operation: string, path: string): BlockError {
   return new BlockError('closed', `${path}: ${operation}: it is closed`, { operation, path });

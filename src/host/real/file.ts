@@ -1,5 +1,7 @@
 // One open file or block device of the real host.
+
 import { constants } from 'node:os';
+import { bestEffort } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
 import type { FileInfo, FileKind, HostFile, LockKind, RequestSink, SeekResult, ZeroScan } from '../host.js';
 import { closedError, type Engine } from './engine.js';
@@ -117,7 +119,7 @@ export class RealFile implements HostFile {
   startWriteback(offset: number, length: number): void {
     if (!this.#open || this.direct || this.kind !== 'file') return;
     // A hint: whatever is wrong, the flush will say it.
-    this.#request(Op.writeback, offset, length).catch(() => undefined);
+    this.#request(Op.writeback, offset, length).catch(bestEffort('writeback'));
   }
 
   async size(): Promise<number> {

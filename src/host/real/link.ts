@@ -1,7 +1,9 @@
 // A connected socket whose bytes move in the addon. Here is only who names windows and pieces.
 //
 //   window -> row -> recv -> received(n)        push push push -> table -> flush: one call, one sendmsg
+
 import type { Socket } from 'node:net';
+import { detach } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
 import type { Link, LinkOwner, TlsSettings } from '../net.js';
 import { LIMIT_MS, NOBODY } from './link-end.js';
@@ -108,7 +110,7 @@ export class SocketLink implements Link, SocketHandler {
 
   async startTls(settings: TlsSettings, timeoutMs: number): Promise<Link> {
     if (this.#silent || this.unsentBytes > 0) {
-      void this.close();
+      detach('socket', this.close());
       throw this.#error('bad-state', 'the link is not at rest');
     }
     this.#silent = true;
@@ -129,7 +131,7 @@ export class SocketLink implements Link, SocketHandler {
         this.#finishing = true;
         this.flush();
         this.#sockets.calls.socketFinish(this.#id);
-        this.#timer = setTimeout(() => void this.close(), LIMIT_MS);
+        this.#timer = setTimeout(() => detach('socket', this.close()), LIMIT_MS);
       }
     }
     this.#silent = true;

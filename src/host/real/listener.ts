@@ -1,4 +1,5 @@
 // A listener: one address may take several sockets (`localhost` is two).
+import { detach, reportUnforeseen } from '../../util/best-effort.js';
 import type { Link, Listener, NetAddress } from '../net.js';
 import { addressText, peerText } from '../net-address.js';
 import { SocketLink } from './link.js';
@@ -39,7 +40,7 @@ export class SocketListener implements Listener {
     } catch (error) {
       // That one is closed already.
       for (const fd of fds.slice(watched + 1)) sockets.native.closeSocket(fd);
-      void this.close();
+      detach('listener', this.close());
       throw error;
     }
     open.add(this);
@@ -90,7 +91,8 @@ export class SocketListener implements Listener {
 function linkOf(sockets: Sockets, fd: number, peer: string, open: OpenSockets): Link | null {
   try {
     return SocketLink.over(sockets, fd, peer, open);
-  } catch {
+  } catch (error) {
+    reportUnforeseen('listener', error);
     return null;
   }
 }

@@ -334,7 +334,7 @@ describe('nbd server: limits', () => {
   it('sends what is mapped straight from and to the file', async () => {
     const disk = await stage.image('mapped', { size: SIZE });
     await disk.write(0, pattern(MIB));
-    const slow = () => Promise.reject(new Error('this is the slow path'));
+    const slow = () => Promise.reject(new BlockError('io', 'this is the slow path'));
     disk.read = slow;
     disk.write = slow;
     await stage.serve(disk);

@@ -7,6 +7,7 @@
 // What tables and bits take together is bounded, also by the size of the file: whoever lets them overlap gets no more out of it.
 
 import { checkGranularity, DirtyBitmap } from '../../../block/bitmap.js';
+import { reportUnforeseen } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
 import { Autoclear, Extension, type HeaderArea } from './header.js';
 import type { ImageFile } from './image-file.js';
@@ -154,7 +155,8 @@ class Reader {
     const wanted = Math.ceil(bits / 8 / this.#clusterSize);
     try {
       checkGranularity(granularity);
-    } catch {
+    } catch (error) {
+      reportUnforeseen('bitmap directory', error);
       throw this.#unfit(name);
     }
     const fits =

@@ -81,6 +81,7 @@ export class Committer {
 
   #locked<T>(action: () => Promise<T>): Promise<T> {
     const turn = this.#tail.then(action, action);
+    // Whoever asked for the turn waits for it.
     this.#tail = turn.catch(() => undefined);
     return turn;
   }

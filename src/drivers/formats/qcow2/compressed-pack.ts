@@ -22,6 +22,7 @@ export class CompressedPacker {
   /** Reserves a place for each of `sizes` (bytes, each below a cluster), with one reference to every cluster it touches. */
   place(sizes: readonly number[]): Promise<number[]> {
     const turn = this.#turn.then(() => this.#place(sizes));
+    // Whoever asked for the turn waits for it.
     this.#turn = turn.catch(() => undefined);
     return turn;
   }

@@ -5,6 +5,7 @@
 import type { BlockNode } from '../../../block/node.js';
 import { RangeLock } from '../../../block/range-lock.js';
 import type { Host, Memory } from '../../../host/host.js';
+import { reportUnforeseen } from '../../../util/best-effort.js';
 import { BlockError, type BlockErrorCode } from '../../../util/errors.js';
 import { Refcounts } from './allocation.js';
 import { Committer } from './commit-order.js';
@@ -158,7 +159,8 @@ export class Qcow2Image {
       try {
         await this.file.write(0, this.encodeFirstSector());
         await this.file.flush();
-      } catch {
+      } catch (error) {
+        reportUnforeseen('corrupt bit', error);
         // The error to report is the corruption; the mark is written again with the next header.
         this.headerDirty = true;
       }

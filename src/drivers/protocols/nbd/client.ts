@@ -11,6 +11,7 @@
 
 import type { Host } from '../../../host/host.js';
 import type { NetAddress, TlsSettings } from '../../../host/net.js';
+import { detach, reportUnforeseen } from '../../../util/best-effort.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
 import { Connection, type ConnectionUser } from './connection.js';
 import { lostError, replyError } from './errors.js';
@@ -195,7 +196,7 @@ export class NbdClient implements ConnectionUser {
     // Also those that found no room: without a delay, nothing waits for a new connection.
     if (this.#failure !== null) this.#rejectWaiting();
     this.settled();
-    void this.#revive(index);
+    detach('nbd client', this.#revive(index));
   }
 
   // ---- inside ---------------------------------------------------------------------------------------------------
@@ -269,7 +270,8 @@ export class NbdClient implements ConnectionUser {
       try {
         await this.#connect(index);
         return;
-      } catch {
+      } catch (error) {
+        reportUnforeseen('nbd client', error);
         // Whoever asks for something meanwhile is told why the connection was lost.
         if (!this.#closed && !this.#dead) await this.#pause(pauseMs);
       }

@@ -4,6 +4,7 @@
 
 import type { Host } from '../../../host/host.js';
 import type { Link, TlsSettings } from '../../../host/net.js';
+import { bestEffort } from '../../../util/best-effort.js';
 import { greet, isError, offer, printable, refusal, startTls } from './handshake-steps.js';
 import { OptionChannel } from './option-channel.js';
 import { Info, MAX_STRING_BYTES, Option, OptionReply } from './wire.js';
@@ -160,7 +161,7 @@ async function listContexts(channel: OptionChannel, name: Uint8Array): Promise<s
 /** The list is complete: a server that hangs up instead of answering is as good. */
 async function sayGoodbye(channel: OptionChannel): Promise<void> {
   channel.sendOption(Option.abort);
-  await channel.reply(Option.abort).catch(() => undefined);
+  await channel.reply(Option.abort).catch(bestEffort('nbd list'));
 }
 
 function endless(channel: OptionChannel): Error {

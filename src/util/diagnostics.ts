@@ -1,0 +1,33 @@
+// The one place for what nobody expected: an exception that is a mistake of ours, where going on (without the client, the listener, the
+// retry that it hit) is still right. Programs subscribe to the channel; the command line prints a line; a test run fails.
+//
+//   catch (error) --> reportUnexpected(where, error) --> diagnostics_channel 'diskwright:unexpected' --> { where, error }
+
+import { channel } from 'node:diagnostics_channel';
+
+/** Name of the `node:diagnostics_channel` on which `Unexpected` messages are published. */
+export const UNEXPECTED_CHANNEL = 'diskwright:unexpected';
+
+/** A mistake of Diskwright's, or of a callback that it was given. */
+export interface Unexpected {
+  /** What was being done, e.g. `nbd connection`. */
+  readonly where: string;
+  readonly error: unknown;
+}
+
+const unexpected = channel(UNEXPECTED_CHANNEL);
+/** What was said already: an exception passes through several hands. */
+const reported = new WeakSet<object>();
+const MAX_CAUSES = 10;
+
+/** Publishes `error`, once: one whose cause was published already is known. Never throws; a subscriber that throws is node's affair. */
+export function reportUnexpected(where: string, error: unknown): void {
+  let known = false;
+  let link: unknown = error;
+  for (let depth = 0; depth < MAX_CAUSES && typeof link === 'object' && link !== null; depth++) {
+    known ||= reported.has(link);
+    reported.add(link);
+    link = (link as { cause?: unknown }).cause;
+  }
+  if (!known && unexpected.hasSubscribers) unexpected.publish({ where, error } satisfies Unexpected);
+}
