@@ -1,9 +1,11 @@
 // What the library works with: one host, one graph of nodes, one set of jobs.
 
+import type { Child } from './block/child.js';
 import { type CompareOptions, type CompareResult, compareNodes } from './block/compare.js';
 import { createImage, type ImageCreateOptions, readsAsZeroes } from './block/create.js';
 import type { OpenGate } from './block/gate.js';
 import { Graph } from './block/graph.js';
+import { type HoldKind, hold, holdTarget } from './block/hold.js';
 import { type CheckResult, consistencyCheckOf, imageInfo } from './block/info.js';
 import { mapEntries } from './block/map.js';
 import type { BlockNode } from './block/node.js';
@@ -183,9 +185,12 @@ export class Workspace {
   /** The runs of an image (QAPI `MapEntry`), in order: which hold data, which are zeroes, where they lie. */
   async *map(image: ImageName, options: OpenOptions = {}): AsyncGenerator<MapEntry> {
     const node = await this.#openToRead(image, options);
+    let held: Child | null = null;
     try {
+      held = hold(node, 'look');
       yield* mapEntries(node, 0, node.length);
     } finally {
+      if (held !== null) node.detach(held);
       await this.#graph.release(node);
     }
   }
@@ -218,12 +223,18 @@ export class Workspace {
     const name = fileName(target, 'target');
     const { source: open = {}, target: made, ...options } = shapes.convertSettings(settings);
     checkConvertSizes({ ...options, sourceLength: 0, targetLength: 0, target: name });
-    await this.#with(shapes.imageName(source, 'source'), open, async (from) => {
+    const copy = async (from: BlockNode): Promise<void> => {
       const create = { size: from.length, ...made } as ImageCreateOptions;
       checkConvertSizes({ ...options, sourceLength: from.length, targetLength: create.size, target: name });
       await createImage(this.#graph, name, create);
-      const node = await openNode(this.#graph, name, { format: create.driver, discard: 'unmap' });
+      const node = await openNode(this.#graph, name, {
+        format: create.driver,
+        discard: 'unmap',
+        apartFrom: [from],
+      });
+      let held: Child | null = null;
       try {
+        held = holdTarget(node);
         await convert({
           ...options,
           source: from,
@@ -233,11 +244,14 @@ export class Workspace {
           base: node.backing === null ? undefined : (from.backing?.node ?? undefined),
         });
       } catch (error) {
+        if (held !== null) node.detach(held);
         await this.#graph.release(node).catch(bestEffort('closing after a failure'));
         throw error;
       }
+      node.detach(held);
       await this.#graph.release(node);
-    });
+    };
+    await this.#with(shapes.imageName(source, 'source'), open, copy, 'copy');
   }
 
   /**
@@ -413,16 +427,29 @@ export class Workspace {
     }
   }
 
-  async #openToRead(image: ImageName, options: OpenOptions, what = 'image'): Promise<BlockNode> {
+  async #openToRead(
+    image: ImageName,
+    options: OpenOptions,
+    what = 'image',
+    purpose: HoldKind = 'look',
+  ): Promise<BlockNode> {
     const [name, open] = shapes.imageAndOptions(image, options, what);
-    return openNode(this.#graph, name, { ...open, readOnly: true });
+    return openNode(this.#graph, name, { ...open, readOnly: true, onlyLooks: purpose === 'look' });
   }
 
-  async #with<T>(image: ImageName, options: OpenOptions, action: (node: BlockNode) => Promise<T>): Promise<T> {
-    const node = await this.#openToRead(image, options);
+  async #with<T>(
+    image: ImageName,
+    options: OpenOptions,
+    action: (node: BlockNode) => Promise<T>,
+    purpose: HoldKind = 'look',
+  ): Promise<T> {
+    const node = await this.#openToRead(image, options, 'image', purpose);
+    let held: Child | null = null;
     try {
+      held = hold(node, purpose, options.forceShare);
       return await action(node);
     } finally {
+      if (held !== null) node.detach(held);
       await this.#graph.release(node);
     }
   }

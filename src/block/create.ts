@@ -7,6 +7,7 @@ import { BlockError, toBlockError } from '../util/errors.js';
 import type { NodeUser } from './child.js';
 import { parseProtocolName } from './filename.js';
 import type { Graph } from './graph.js';
+import { refuseUsedNode } from './identity.js';
 import type { BlockNode } from './node.js';
 import { openNode } from './open.js';
 import { allDrivers, type DriverDefinition, findDriver } from './registry.js';
@@ -33,6 +34,7 @@ export async function createNode(graph: Graph, options: BlockdevCreateOptions): 
   }
   const file = typeof options.file === 'string' ? graph.find(options.file) : await openNode(graph, options.file);
   try {
+    if (typeof options.file !== 'string') await refuseUsedNode(graph, file);
     await withUse(file, () => definition.create!({ graph, options, file }));
   } finally {
     await graph.release(file);

@@ -18,6 +18,8 @@ export interface GraphOptions {
   gate?: OpenGate;
   /** Receives one-line warnings, e.g. of a probed raw image. */
   warn?: (message: string) => void;
+  /** Files (`FileInfo.id`) that the program itself writes to, and what for: they are not opened as images. */
+  reserved?: ReadonlyMap<string, string>;
 }
 
 /** What a format asks of its backing node: stable content that nobody writes. */
@@ -28,6 +30,7 @@ export class Graph {
   readonly host: Host;
   readonly gate: OpenGate | null;
   readonly warn: (message: string) => void;
+  readonly reserved: ReadonlyMap<string, string>;
   readonly nodes = new Map<string, BlockNode>();
   /** Secrets, credentials and lists of who may come in. */
   readonly objects: UserObjects;
@@ -37,6 +40,7 @@ export class Graph {
     this.host = host;
     this.objects = new UserObjects(host);
     this.gate = options.gate ?? null;
+    this.reserved = options.reserved ?? new Map();
     this.warn = options.warn ?? (() => {});
   }
 

@@ -115,6 +115,11 @@ export abstract class BlockNode implements NodeUser {
     return this.#tracked(this.doReadExtents(extents, buffer, scan));
   }
 
+  /** What a protocol that reaches no file calls the place of its bytes, whatever way it is named; null: it has none. */
+  async storageId(): Promise<string | null> {
+    return null;
+  }
+
   /** The host file that holds this node's bytes, through all its children; null where there is none. */
   hostFile(): HostFile | null {
     return null;

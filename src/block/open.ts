@@ -4,7 +4,6 @@
 //                ->  file node  ->  probe  ->  format node                 openTree
 //                ->  backing file that its header names, and so on down    attachBacking
 
-import type { HostFile } from '../host/host.js';
 import type { BlockdevOptions, BlockdevRefOrNull } from '../schema/generated/types.js';
 import { type ImageOptions, isJsonFilename } from '../schema/options.js';
 import { validate } from '../schema/validate.js';
@@ -13,6 +12,7 @@ import { BlockError, toBlockError } from '../util/errors.js';
 import { MAX_CHAIN_DEPTH } from './chain.js';
 import { parseFilename, parseProtocolName, protocolOf, resolveBackingName } from './filename.js';
 import { BACKING_PERM, BACKING_SHARED, type Graph } from './graph.js';
+import { fileId, refuseFileOf } from './identity.js';
 import type { BlockNode } from './node.js';
 import { probeFormat, readHead } from './probe.js';
 import { findDriver } from './registry.js';
@@ -33,8 +33,18 @@ export interface OpenOptions {
   backing?: boolean;
 }
 
+/** What only the callers within the house say. */
+export interface InnerOpenOptions {
+  /** Images that are read meanwhile: the image's own file must be none of theirs, or it is refused before it is looked into. */
+  apartFrom?: readonly BlockNode[];
+  /** Somebody looks at the image and copies nothing: others may write to the backing files, as far as their formats allow. */
+  onlyLooks?: boolean;
+}
+
 /** What a node has from its parent, unless its own options say otherwise. */
 interface Inherited {
+  apartFrom: readonly BlockNode[];
+  onlyLooks: boolean;
   readOnly: boolean;
   autoReadOnly: boolean;
   forceShare: boolean;
@@ -57,7 +67,7 @@ interface Inherited {
 export async function openNode(
   graph: Graph,
   image: string | ImageOptions,
-  options: OpenOptions = {},
+  options: OpenOptions & InnerOpenOptions = {},
 ): Promise<BlockNode> {
   const parsed = typeof image === 'string' ? await withFormat(graph, image, options.format) : image;
   return openTree(graph, parsed, {
@@ -71,6 +81,8 @@ export async function openNode(
     nodeName: options.nodeName,
     backing: options.backing ?? true,
     above: [],
+    apartFrom: options.apartFrom ?? [],
+    onlyLooks: options.onlyLooks ?? false,
   });
 }
 
@@ -109,6 +121,7 @@ async function openTree(graph: Graph, options: ImageOptions, inherited: Inherite
   let node: BlockNode | null = null;
   try {
     if ('file' in options) file = await openRef(graph, options.file, fileOptions(settings));
+    if (file !== null && file.file === null) await refuseFileOf(settings.apartFrom, file);
     const definition = findDriver(options.driver ?? (await probe(file!)));
     if (definition.kind === 'protocol' && file !== null) throw noImageFormat(definition.name);
     node = await definition.open({
@@ -198,6 +211,7 @@ function backingOptions(settings: Inherited, above: readonly string[]): Inherite
     discard: 'ignore',
     detectZeroes: 'off',
     above,
+    apartFrom: [],
   };
 }
 
@@ -247,7 +261,12 @@ async function attachBacking(graph: Graph, node: BlockNode, options: ImageOption
     });
   }
   try {
-    node.setChild('backing', backing, BACKING_PERM, settings.forceShare ? PERM_ALL : BACKING_SHARED);
+    node.setChild(
+      'backing',
+      backing,
+      BACKING_PERM,
+      settings.forceShare || settings.onlyLooks ? PERM_ALL : BACKING_SHARED,
+    );
   } catch (error) {
     await graph.release(backing).catch(bestEffort('closing after a failed open'));
     throw error;
@@ -287,13 +306,4 @@ function leafNames(options: ImageOptions): string[] {
 /** As far as it exists: what does not is refused when it is opened. What is no path stays as it is. */
 async function realPath(graph: Graph, path: string): Promise<string> {
   return protocolOf(path) !== null ? path : graph.host.realPath(path).catch(orElse('open', path));
-}
-
-/** Device and inode of the file that a node is stored in, or the name of the export; null where there is neither. */
-export async function fileId(node: BlockNode): Promise<string | null> {
-  let bottom = node;
-  while (bottom.file !== null) bottom = bottom.file.node;
-  const file: HostFile | null = bottom.hostFile();
-  if (file !== null) return (await file.info()).id;
-  return findDriver(bottom.driver).names?.format === undefined ? null : bottom.filename;
 }

@@ -14,8 +14,9 @@ import { chainOf, MAX_CHAIN_DEPTH } from './chain.js';
 import { createImage, type ImageCreateOptions } from './create.js';
 import { parseProtocolName } from './filename.js';
 import { BACKING_PERM, BACKING_SHARED, type Graph } from './graph.js';
+import { fileId } from './identity.js';
 import type { BlockNode } from './node.js';
-import { checkNodeName, fileId, openNode } from './open.js';
+import { checkNodeName, openNode } from './open.js';
 import { allDrivers } from './registry.js';
 
 /** As in QMP's `blockdev-snapshot-sync`, with the node itself. */

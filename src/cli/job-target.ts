@@ -97,7 +97,8 @@ async function openTarget(
       return null;
     }
   }
-  return openImage(session, name, { format, writable: true, cache, discard: 'unmap', backing: sync !== 'none' });
+  const how = { format, writable: true, cache, discard: 'unmap', backing: sync !== 'none' } as const;
+  return openImage(session, name, { ...how, apartFrom: [source] });
 }
 
 /** What the jobs from one image to another are told alike, in QMP's words. */
@@ -127,7 +128,7 @@ export async function runTargetJob<S extends MirrorSyncMode>(
   };
   const progress = progressKind(options, true);
   return withSession(options.all('object'), async (session) => {
-    const source = await openImage(session, filename, imageArguments(options));
+    const source = await openImage(session, filename, { ...imageArguments(options), purpose: 'copy' });
     const node = await openTarget(session, source, target, sync);
     if (node === null) return 1;
     const incomplete = `'${filename}' is as it was; '${target.name}' is incomplete: delete it or start again.`;

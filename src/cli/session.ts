@@ -1,8 +1,11 @@
 // What a command works with: host, graph and the images that were named; and how it ends, also when it is interrupted.
 
+import { fstatSync } from 'node:fs';
+import type { Child } from '../block/child.js';
 import type { Graph } from '../block/graph.js';
+import type { HoldKind } from '../block/hold.js';
 import type { BlockNode } from '../block/node.js';
-import type { OpenOptions } from '../block/open.js';
+import type { InnerOpenOptions, OpenOptions } from '../block/open.js';
 import type { Host } from '../host/host.js';
 import type { RealHostOptions } from '../host/real/index.js';
 import { bestEffort } from '../util/best-effort.js';
@@ -43,7 +46,7 @@ export async function withSession<T>(
   registerDrivers();
   const host = openRealHost({ inlineReadBytes: INLINE_READ_BYTES, ...options });
   try {
-    const graph = new Graph(host, { warn: complain });
+    const graph = new Graph(host, { warn: complain, reserved: outputFiles() });
     let result: T;
     try {
       for (const object of objects) await graph.objects.add(object);
@@ -60,6 +63,24 @@ export async function withSession<T>(
   }
 }
 
+/** Files that standard output and standard error go to: `diskwright map disk > disk` must not read or write its own words. */
+function outputFiles(): ReadonlyMap<string, string> {
+  const files = new Map<string, string>();
+  for (const [fd, what] of [
+    [1, 'standard output'],
+    [2, 'standard error'],
+  ] as const) {
+    try {
+      const found = fstatSync(fd, { bigint: true });
+      if (found.isFile()) files.set(`${found.dev}:${found.ino}`, what);
+    } catch (error) {
+      // It was closed by whoever started the command: then it goes nowhere.
+      if ((error as NodeJS.ErrnoException).code !== 'EBADF') throw error;
+    }
+  }
+  return files;
+}
+
 export interface ImageArguments {
   format?: string;
   /** The name is an option string. */
@@ -70,6 +91,21 @@ export interface ImageArguments {
   discard?: 'ignore' | 'unmap';
   /** Also open the backing chain (default). */
   backing?: boolean;
+  /** What an image that is only read is for: `copy` keeps others from writing to it. Default: `look`. */
+  purpose?: HoldKind;
+  /** The image is written to: its file must be none of those of these images. */
+  apartFrom?: readonly BlockNode[];
+}
+
+/** Links of the images that are only read. */
+const holds = new WeakMap<BlockNode, Child>();
+
+/** Closes an image that `openImage` opened, before the command ends. */
+export async function releaseImage(session: Session, node: BlockNode): Promise<void> {
+  const held = holds.get(node);
+  if (held !== undefined) node.detach(held);
+  holds.delete(node);
+  await session.graph.release(node);
 }
 
 /** What `-f`, `--image-opts` and `-U` say. Throws `UsageError` where they exclude each other. */
@@ -83,21 +119,27 @@ export function imageArguments(options: ParsedOptions): ImageArguments {
 
 /** Opens an image that was named on the command line; `named` is how its failure names it. */
 export async function openImage(session: Session, name: string, how: ImageArguments): Promise<BlockNode> {
-  const [{ openNode }, { parseImageOptions }] = await Promise.all([
+  const [{ openNode }, { hold }, { parseImageOptions }] = await Promise.all([
     import('../block/open.js'),
+    import('../block/hold.js'),
     import('../schema/options.js'),
   ]);
   const writable = how.writable ?? false;
-  const open: OpenOptions = {
+  const purpose = how.purpose ?? 'look';
+  const open: OpenOptions & InnerOpenOptions = {
     format: how.imageOpts ? undefined : how.format,
     readOnly: !writable,
     forceShare: how.forceShare && !writable,
     cache: how.cache,
     discard: how.discard,
     backing: how.backing,
+    apartFrom: how.apartFrom,
+    onlyLooks: !writable && purpose === 'look',
   };
   try {
-    return await openNode(session.graph, how.imageOpts ? parseImageOptions(name) : name, open);
+    const node = await openNode(session.graph, how.imageOpts ? parseImageOptions(name) : name, open);
+    if (!writable) holds.set(node, hold(node, purpose, open.forceShare));
+    return node;
   } catch (error) {
     throw couldNotOpen(name, error);
   }

@@ -74,7 +74,7 @@ export interface FileInfo {
   size: number;
   /** Bytes that are allocated on disk (st_blocks * 512). */
   allocated: number;
-  /** Device and inode, as decimal text: together they identify the file. */
+  /** Device and inode as decimal text, which together identify the file; of a device, its own number (`device:1792`). */
   id: string;
   mtimeMs: number;
 }

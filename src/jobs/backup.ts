@@ -28,7 +28,7 @@ import {
 import { Chunker, type Classify, firstNonZero, ownContent, Plan, wholeContent } from './copy-plan.js';
 import { DirtyChunks } from './dirty-chunks.js';
 import type { JobContext, JobDriver } from './driver.js';
-import { JobResources, SOURCE_PERM, SOURCE_SHARED, TARGET_PERM, TARGET_SHARED } from './resources.js';
+import { JobResources, SOURCE_PERM, sourceShared, TARGET_PERM, TARGET_SHARED } from './resources.js';
 
 /** What a failure to save old data leads to: the guest's write fails, or the backup does. */
 export type OnCbwError = 'break-guest-write' | 'break-snapshot';
@@ -110,7 +110,7 @@ export class BackupDriver implements JobDriver, WriteObserver {
     }
     this.#resources.block(source, this.type);
     this.#resources.block(target, this.type);
-    this.#resources.attach(user, source, 'source', SOURCE_PERM, SOURCE_SHARED);
+    this.#resources.attach(user, source, 'source', SOURCE_PERM, sourceShared(source));
     this.#resources.attach(user, target, 'target', TARGET_PERM, TARGET_SHARED);
     if (this.#options.sync === 'full') {
       this.#targetIsZero = this.#options.targetIsZero ?? (await firstNonZero(target, 0, target.length)) < 0;

@@ -20,7 +20,7 @@ import { type Classify, firstNonZero, ownContent, wholeContent } from './copy-pl
 import { DirtyChunks } from './dirty-chunks.js';
 import type { JobContext, JobDriver } from './driver.js';
 import { BackgroundObserver, BlockingObserver, type MirrorState } from './mirror-state.js';
-import { holdDrained, JobResources, SOURCE_PERM, SOURCE_SHARED, TARGET_PERM, TARGET_SHARED } from './resources.js';
+import { holdDrained, JobResources, SOURCE_PERM, sourceShared, TARGET_PERM, TARGET_SHARED } from './resources.js';
 
 export interface MirrorOptions {
   source: BlockNode;
@@ -137,7 +137,7 @@ export class MirrorDriver implements JobDriver {
     await this.makeTargetWritable();
     resources.block(source, this.type);
     resources.block(target, this.type);
-    resources.attach(user, source, 'source', SOURCE_PERM, SOURCE_SHARED);
+    resources.attach(user, source, 'source', SOURCE_PERM, sourceShared(source));
     this.#targetChild = resources.attach(user, target, 'target', TARGET_PERM, TARGET_SHARED);
     if (target.length < source.length) await target.truncate(source.length);
     if (target.length > source.length && this.type === 'mirror') {

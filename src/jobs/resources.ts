@@ -8,9 +8,16 @@ import type { WriteObserver } from '../block/observer.js';
 import { PERM_ALL, Perm } from '../block/types.js';
 import type { JobType } from './driver.js';
 
-/** A job reads here while guests may go on writing. */
+/** A job reads here. */
 export const SOURCE_PERM = Perm.CONSISTENT_READ;
-export const SOURCE_SHARED = PERM_ALL & ~Perm.RESIZE;
+/** Guests may go on writing. */
+const SOURCE_SHARED = PERM_ALL & ~Perm.RESIZE;
+
+/** What a job that copies `source` leaves to others: what nobody here can write to, no other process may write to either. */
+export function sourceShared(source: BlockNode): number {
+  return source.readOnly ? FROZEN_SHARED : SOURCE_SHARED;
+}
+
 /** A job reads here what nobody may change. */
 export const FROZEN_SHARED = PERM_ALL & ~(Perm.WRITE | Perm.RESIZE);
 /** A job writes here, and is the only one. */

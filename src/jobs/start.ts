@@ -3,6 +3,7 @@
 
 import { chainOf, inChain, nodesAbove } from '../block/chain.js';
 import type { Graph } from '../block/graph.js';
+import { refuseSameStorage } from '../block/identity.js';
 import type { BlockNode } from '../block/node.js';
 import { Perm } from '../block/types.js';
 import { checkSpeed } from '../host/rate-limit.js';
@@ -146,6 +147,7 @@ function checkCommonArguments(args: Omit<CommonArguments, 'device'>): void {
 export async function startMirror(env: JobEnvironment, args: MirrorArguments): Promise<Job> {
   const source = nodeOf(env, args.device);
   const target = nodeOf(env, args.target);
+  await refuseSameStorage(source, target);
   const driver = new MirrorDriver({
     source,
     target,
@@ -177,6 +179,7 @@ export async function startBackups(
   const made: { driver: BackupDriver; job: Job; scope: CopyScope }[] = [];
   try {
     for (const args of list) {
+      await refuseSameStorage(nodeOf(env, args.device), nodeOf(env, args.target));
       const driver = makeBackup(env, args);
       const job = env.manager.create(jobOptions(env, driver, args, { ...policies(args), transaction }));
       const scope = copyScope(driver.source, nodeOf(env, args.target), args.sync);

@@ -1,13 +1,16 @@
 // The file that says which process serves.
 
-import { closeSync, constants, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 import { load } from '../../host/real/binding.js';
 import { systemWords } from '../../host/real/errno.js';
 import { BlockError, codeOfErrno } from '../../util/errors.js';
 
+/** More than any number and its line feed. */
+const MAX_PID_BYTES = 64;
+
 /**
  * Writes this process's number to `path` and locks the file until the process ends. The file stays, as qemu-nbd's does. Throws `locked` where
- * another process holds it, `not-found`, `permission`, ...
+ * another process holds it, `exists` where the file has other content than a number, as an image has, `not-found`, `permission`, ...
  */
 export function writePidFile(path: string): void {
   const { flockSync } = load('fs-ext') as typeof import('fs-ext');
@@ -19,10 +22,12 @@ export function writePidFile(path: string): void {
   }
   try {
     flockSync(fd, 'exnb');
+    checkContent(fd, path);
     ftruncateSync(fd);
     writeSync(fd, `${process.pid}\n`);
   } catch (cause) {
     closeSync(fd);
+    if (cause instanceof BlockError) throw cause;
     throw failure(
       (cause as NodeJS.ErrnoException).code === 'EAGAIN' ? 'Cannot lock pid file' : `Could not write '${path}'`,
       path,
@@ -30,6 +35,22 @@ export function writePidFile(path: string): void {
     );
   }
   // Open from here on: the lock lives with it.
+}
+
+/** A pid file is empty or has a number: anything else is somebody's data, perhaps the very image that is served. */
+function checkContent(fd: number, path: string): void {
+  const head = Buffer.alloc(MAX_PID_BYTES);
+  const length = readSync(fd, head, 0, head.length, 0);
+  const isFile = fstatSync(fd).isFile();
+  if (!isFile || (length < head.length && /^\s*\d*\s*$/.test(head.toString('latin1', 0, length)))) return;
+  throw new BlockError(
+    'exists',
+    `Could not write '${path}': the file is there and has something else in it than a pid`,
+    {
+      path,
+      operation: 'pid file',
+    },
+  );
 }
 
 function failure(what: string, path: string, cause: unknown): BlockError {

@@ -18,7 +18,7 @@ import {
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { prettyJson } from '../json.js';
 import { complain, reportError, reportFailure, twoDecimals, write } from '../output.js';
-import { imageArguments, openImage, reasonOf, type Session, withSession } from '../session.js';
+import { imageArguments, openImage, reasonOf, releaseImage, type Session, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
 const EXIT_FAILED = 1;
@@ -109,7 +109,7 @@ async function checkOne(
     const check = consistencyCheckOf(node);
     if (check === null) {
       reportError('This image format does not support checks');
-      await session.graph.release(node);
+      await releaseImage(session, node);
       return { exitCode: EXIT_UNSUPPORTED };
     }
     let result: CheckResult;
@@ -119,7 +119,7 @@ async function checkOne(
       reportError(`Check failed: ${reasonOf(toBlockError(error))}`);
       return { exitCode: EXIT_FAILED };
     }
-    await session.graph.release(node);
+    await releaseImage(session, node);
     if (!json && !quiet) write(humanReport(result));
     if (result.checkErrors > 0) reportError('Check failed');
     return { exitCode: exitCodeOf(result), report: imageCheck(image, node.driver, result) };

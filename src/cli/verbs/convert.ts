@@ -2,6 +2,7 @@
 
 import { backingOf } from '../../block/chain.js';
 import { createImage, readsAsZeroes } from '../../block/create.js';
+import { holdTarget } from '../../block/hold.js';
 import type { BlockNode } from '../../block/node.js';
 import { findDriver } from '../../block/registry.js';
 import { convert } from '../../jobs/convert.js';
@@ -35,6 +36,7 @@ import { complain, reportError, write } from '../output.js';
 import { openProgress, PROGRESS, PROGRESS_BAR, type ProgressKind, progressKind } from '../progress.js';
 import { ratedState } from '../rate.js';
 import {
+  couldNotOpen,
   EXIT_INTERRUPTED,
   Interrupt,
   imageArguments,
@@ -154,7 +156,11 @@ async function run(options: ParsedOptions): Promise<number> {
   }
   const plan = planOf(options, format);
   return withSession(options.all('object'), async (session) => {
-    const source = await openImage(session, plan.source, { ...imageArguments(options), cache: plan.sourceCache });
+    const source = await openImage(session, plan.source, {
+      ...imageArguments(options),
+      cache: plan.sourceCache,
+      purpose: 'copy',
+    });
     creatableFormat(plan.format);
     const target = await makeTarget(session, source, plan);
     return target === null ? 1 : copy(session, source, target, plan);
@@ -253,8 +259,20 @@ async function makeTarget(session: Session, source: BlockNode, plan: Plan): Prom
   }
   const { cache, targetImageOpts } = plan;
   const format = targetImageOpts ? undefined : plan.format;
-  const how = { format, imageOpts: targetImageOpts, cache, writable: true, discard: 'unmap' as const };
+  const how = {
+    format,
+    imageOpts: targetImageOpts,
+    cache,
+    writable: true,
+    discard: 'unmap' as const,
+    apartFrom: [source],
+  };
   const target = await openImage(session, plan.target, how);
+  try {
+    holdTarget(target);
+  } catch (error) {
+    throw couldNotOpen(plan.target, error);
+  }
   if (target.length >= source.length) return target;
   reportError('output file is smaller than input file');
   return null;

@@ -17,7 +17,7 @@ import {
 } from '../create-options.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { complain, reportError, write } from '../output.js';
-import { openImage, reasonOf, type Session, withSession } from '../session.js';
+import { openImage, reasonOf, releaseImage, type Session, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
 export const verb: Verb = {
@@ -127,7 +127,7 @@ async function backingSize(
     }
     const own = await session.host.stat(filename).catch(orElse('create', null));
     const below = await node.hostFile()?.info();
-    await session.graph.release(node);
+    await releaseImage(session, node);
     if (own !== null && own.id === below?.id) {
       reportError(`${filename}: ${SAME_FILE}`);
       return null;

@@ -8,7 +8,7 @@ import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, outputFormat } f
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { ordered, prettyJson } from '../json.js';
 import { write } from '../output.js';
-import { type ImageArguments, imageArguments, openImage, type Session, withSession } from '../session.js';
+import { type ImageArguments, imageArguments, openImage, releaseImage, type Session, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
 /** Order of the members in qemu-img's JSON. */
@@ -96,7 +96,7 @@ async function collect(session: Session, image: string, how: ImageArguments, cha
     seen.add(name);
     const node = await openImage(session, name, arguments_);
     const info: ImageInfo = await imageInfo(node);
-    await session.graph.release(node);
+    await releaseImage(session, node);
     infos.push(info);
     name = chain ? info['full-backing-filename'] : undefined;
     arguments_ = { ...how, imageOpts: false, format: info['backing-filename-format'] };

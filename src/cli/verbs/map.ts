@@ -7,7 +7,7 @@ import { BlockError } from '../../util/errors.js';
 import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, outputFormat, sizeOption } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { isUnread, write } from '../output.js';
-import { imageArguments, openImage, withSession } from '../session.js';
+import { imageArguments, openImage, releaseImage, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
 /** Text that is held back before it is written. */
@@ -54,7 +54,7 @@ async function run(options: ParsedOptions): Promise<number> {
       const end = length === undefined ? node.length : Math.min(node.length, start + length);
       if (several) write(json ? (index === 0 ? '[' : ',\n') : `${index === 0 ? '' : '\n'}${image}:\n`);
       await (json ? writeJson : writeHuman)(node, start, end);
-      await session.graph.release(node);
+      await releaseImage(session, node);
     }
     if (json) write(several ? ']\n' : '\n');
     return 0;

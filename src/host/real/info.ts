@@ -44,6 +44,11 @@ export async function infoOfPath(native: Native, path: string): Promise<FileInfo
   }
 }
 
+function isDevice(mode: bigint): boolean {
+  const kind = kindOfType(Number(mode >> 12n) & 15);
+  return kind === 'block' || kind === 'character';
+}
+
 function infoOf(stats: BigIntStats): FileInfo {
   const size = Number(stats.size);
   if (!Number.isSafeInteger(size)) throw new BlockError('limit', `a file of ${stats.size} bytes is too large`);
@@ -51,7 +56,8 @@ function infoOf(stats: BigIntStats): FileInfo {
     kind: kindOfType(Number(stats.mode >> 12n) & 15),
     size,
     allocated: Number(stats.blocks) * 512,
-    id: `${stats.dev}:${stats.ino}`,
+    // A device may have several names, each with an inode of its own.
+    id: isDevice(stats.mode) ? `device:${stats.rdev}` : `${stats.dev}:${stats.ino}`,
     mtimeMs: Number(stats.mtimeNs) / 1e6,
   };
 }

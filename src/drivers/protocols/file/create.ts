@@ -1,5 +1,6 @@
 // Making a file for an image.
 
+import { refuseUsed } from '../../../block/identity.js';
 import type { CreateRequest } from '../../../block/registry.js';
 import { Perm } from '../../../block/types.js';
 import type { HostFile } from '../../../host/host.js';
@@ -21,6 +22,7 @@ export async function createFile({ graph, options }: CreateRequest<'file'>): Pro
   try {
     // Nobody may see it change size under him, and nobody who minds a writer may be there.
     new ImageLocks(file).set(Perm.WRITE | Perm.RESIZE, Perm.RESIZE);
+    await refuseUsed(graph, { ...(await file.info()), path: filename });
     await file.truncate(0);
     try {
       await fill(file, size, preallocation);

@@ -1,6 +1,7 @@
 // file and host_device: the bytes of a regular file, or of a block device.
 
 import type { Graph } from '../../../block/graph.js';
+import { refuseReserved } from '../../../block/identity.js';
 import { BlockNode, type NodeOptions } from '../../../block/node.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import {
@@ -268,6 +269,7 @@ async function openFile(driver: FileDriver, request: FileOpenRequest): Promise<F
   }
   try {
     checkKind(driver, file);
+    if (graph.reserved.size > 0) refuseReserved(graph, { ...(await file.info()), path: file.path });
     const locking = options.locking ?? 'auto';
     return new FileNode(graph, { ...node, readOnly }, driver, file, await file.size(), {
       locking: locking !== 'off',

@@ -25,6 +25,8 @@ export class NbdNode extends BlockNode {
   override readonly driver = 'nbd';
   override readonly kind = 'protocol';
   override readonly filename: string;
+  /** A UNIX socket, and the export's name; null for any other address. */
+  readonly #socket: { path: string; name: string } | null;
   readonly #client: NbdClient;
   readonly #shaper: Shaper;
   readonly #status = new StatusCache();
@@ -37,9 +39,13 @@ export class NbdNode extends BlockNode {
   /** Written since the last flush. */
   #dirty = false;
 
-  constructor(graph: Graph, options: NodeOptions, filename: string, client: NbdClient, noFlush: boolean) {
+  constructor(graph: Graph, options: NodeOptions, own: BlockdevOptionsNbd, client: NbdClient, noFlush: boolean) {
     super(graph, options);
+    const filename = formatNbdName(own);
     this.filename = filename;
+    const { server } = own;
+    this.#socket =
+      server.type === 'unix' && server.abstract !== true ? { path: server.path, name: own.export ?? '' } : null;
     this.#client = client;
     this.#noFlush = noFlush;
     this.#shaper = new Shaper(graph.host, client, filename);
@@ -47,6 +53,14 @@ export class NbdNode extends BlockNode {
     this.#unit = client.identity.minBlock;
     this.#size = client.identity.size;
     this.length = Math.ceil(this.#size / SECTOR_BYTES) * SECTOR_BYTES;
+  }
+
+  /** A socket is the same one by whatever path it is reached. */
+  override async storageId(): Promise<string> {
+    if (this.#socket === null) return this.filename;
+    const { path, name } = this.#socket;
+    const info = await this.host.stat(path).catch(() => null);
+    return info === null ? this.filename : `nbd:${info.id}:${name}`;
   }
 
   /** Connections that are open now. */
@@ -263,7 +277,7 @@ async function openNbd({ graph, node, options, autoReadOnly, cache }: OpenReques
       readOnly = true;
       client.settings.writable = false;
     }
-    return new NbdNode(graph, { ...node, readOnly }, filename, client, cache.noFlush);
+    return new NbdNode(graph, { ...node, readOnly }, options, client, cache.noFlush);
   } catch (error) {
     await client.close();
     throw error;

@@ -1,0 +1,79 @@
+// What a node is stored in, by device and inode and not by how it is spelled: two nodes with one identity share every byte.
+
+import type { FileInfo, HostFile } from '../host/host.js';
+import { BlockError } from '../util/errors.js';
+import { chainOf } from './chain.js';
+import type { Graph } from './graph.js';
+import type { BlockNode } from './node.js';
+
+/**
+ * Device and inode of the file that `node` is stored in, the number of a block device, the socket and name of an export (a TCP one: its
+ * URI); null where there is none of these.
+ */
+export async function fileId(node: BlockNode): Promise<string | null> {
+  let bottom = node;
+  while (bottom.file !== null) bottom = bottom.file.node;
+  const file: HostFile | null = bottom.hostFile();
+  if (file !== null) return (await file.info()).id;
+  return bottom.storageId();
+}
+
+/**
+ * Refuses with `locked` to write over `file`, which was opened just now, where a node of the graph (`own` excepted) is stored in it, or where
+ * the program has it open for something else. Image locks say it too, but may be off, shared, or not to be had.
+ */
+export async function refuseUsed(graph: Graph, file: FileInfo & { path: string }, own?: BlockNode): Promise<void> {
+  refuseReserved(graph, file);
+  await refuseNodeOf(graph, file.id, file.path, own);
+}
+
+/** The same for a node over anything. */
+export async function refuseUsedNode(graph: Graph, node: BlockNode): Promise<void> {
+  const id = await fileId(node);
+  if (id !== null) await refuseNodeOf(graph, id, node.filename, node);
+}
+
+async function refuseNodeOf(graph: Graph, id: string, path: string, own?: BlockNode): Promise<void> {
+  for (const node of graph.nodes.values()) {
+    if (node === own || node.closed || node.file !== null || (await fileId(node)) !== id) continue;
+    throw new BlockError('locked', `${path}: Failed to get "write" lock\n'${path}' is in use as '${node.filename}'`, {
+      path,
+      operation: 'create',
+    });
+  }
+}
+
+/** Refuses with `locked` to open as an image what the program writes its own words to (standard output sent to the image's file). */
+export function refuseReserved(graph: Graph, { id, path }: { id: string; path: string }): void {
+  const what = graph.reserved.get(id);
+  if (what === undefined) return;
+  throw new BlockError('locked', `${path}: ${what} goes to this file`, { path, operation: 'open' });
+}
+
+/**
+ * Refuses with `locked` a target whose own file is a file of the source: of the image itself, or of one of its backing files. The
+ * backing files of the target are only read, and may be the source's.
+ */
+export async function refuseSameStorage(source: BlockNode, target: BlockNode): Promise<void> {
+  await refuseFileOf([source], target, target.filename);
+}
+
+/** The same of a file that was opened just now. */
+export async function refuseFileOf(
+  sources: readonly BlockNode[],
+  file: BlockNode,
+  name: string = file.filename,
+): Promise<void> {
+  const own = await fileId(file);
+  if (own === null) return;
+  for (const source of sources) {
+    for (const node of chainOf(source)) {
+      if ((await fileId(node)) !== own) continue;
+      throw new BlockError(
+        'locked',
+        `Failed to get "write" lock\n'${name}' is the same file as '${node.filename}', which is read`,
+        { path: name, operation: 'open' },
+      );
+    }
+  }
+}
