@@ -45,9 +45,30 @@ export function nodesAbove(top: BlockNode, base: BlockNode | null): BlockNode[] 
   return chain.slice(0, at);
 }
 
+/** Status of a run of a node that hands on what `node` reads as, that is, what all of its chain does. */
+export async function passedStatus(node: BlockNode, offset: number, length: number): Promise<BlockStatus> {
+  const own = await node.blockStatus(offset, length);
+  const below = backingOf(node);
+  if (own.allocated || own.zero || below === null) return own;
+  return inherited(await chainStatus(below, null, offset, own.length));
+}
+
+/** The same where every layer knows at once, possibly of a shorter run; null otherwise. */
+export function passedStatusSync(node: BlockNode, offset: number, length: number): BlockStatus | null {
+  const own = node.blockStatusSync(offset, length);
+  const below = backingOf(node);
+  if (own === null || own.allocated || own.zero || below === null) return own;
+  const status = chainStatusSync(below, null, offset, own.length);
+  return status === null ? null : inherited(status);
+}
+
+function inherited({ depth: _, layer: __, ...status }: ChainStatus): BlockStatus {
+  return { ...status, inherited: true };
+}
+
 /** Status of one run in a chain. */
 export interface ChainStatus extends BlockStatus {
-  /** 0 = top, 1 = its backing node, ...; of a run that no layer has, the last of the chain; -1 where only `base` or what is below it may have it. */
+  /** 0 = top, 1 = its backing node, ...; of a run that no layer has, the last that was asked; -1 where only `base` or what is below it may have it. */
   depth: number;
   /** The layer that has it; null where none has. */
   layer: BlockNode | null;
@@ -102,6 +123,7 @@ function placed(status: BlockStatus, depth: number, node: BlockNode): ChainStatu
     data: status.data,
     zero: status.zero,
     compressed: status.compressed,
+    inherited: status.inherited,
     offset: status.offset,
     node: status.node,
     depth,
@@ -120,6 +142,7 @@ function zeroRun(length: number, depth: number, layer: BlockNode | null): ChainS
     data: false,
     zero: true,
     compressed: false,
+    inherited: undefined,
     offset: -1,
     node: null,
     depth,

@@ -13,6 +13,8 @@ import { openNode } from './open.js';
 import { allDrivers, type DriverDefinition, findDriver } from './registry.js';
 import { PERM_ALL, Perm, type TruncateOptions } from './types.js';
 
+const SECTOR_BYTES = 512;
+
 /** Distributes over the drivers, so that each keeps its own members. */
 type WithoutFile<T> = T extends { file: BlockdevRef } ? Omit<T, 'file'> : never;
 
@@ -121,7 +123,9 @@ export async function makeRoom(
   zeroed: number,
   options: TruncateOptions = {},
 ): Promise<void> {
-  if (!file.fixedSize) return file.truncate(size, options);
+  // A file may end anywhere; what lies in a format is made of sectors.
+  const room = file.file === null ? size : Math.ceil(size / SECTOR_BYTES) * SECTOR_BYTES;
+  if (!file.fixedSize) return file.truncate(room, options);
   const { preallocation = 'off' } = options;
   if (preallocation !== 'off') {
     throw new BlockError('invalid-argument', `Unsupported preallocation mode '${preallocation}'`, {
@@ -138,7 +142,7 @@ export async function makeRoom(
 
 /** Whether an image that was just made reads as zeroes. A raw one in a device or an export still has what was there. */
 export function readsAsZeroes(made: BlockNode): boolean {
-  return made.backing === null && !(made.fixedSize && made.clusterBytes === 0);
+  return made.backing === null && made.zeroWhenNew;
 }
 
 /** Writes and resizes while others may only read. */

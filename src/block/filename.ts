@@ -45,6 +45,13 @@ export function resolveBackingName(filename: string, backingFile: string): strin
   return path.slice(0, path.lastIndexOf('/') + 1) + backingFile;
 }
 
+/** The same for an image that is open: it has the folder of the file that it lies in, however it was opened. */
+export function resolveBackingNameOf(image: BlockNode, backingFile: string): string {
+  let node = image;
+  while (isJsonFilename(node.filename) && node.file !== null) node = node.file.node;
+  return resolveBackingName(node.filename, backingFile);
+}
+
 /**
  * Name of a format node: its file's name, where opening that by `format` without options gives this node again, otherwise options in
  * JSON with `own`, the options that change the content.

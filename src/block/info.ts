@@ -2,7 +2,7 @@
 // has more to say implements `Inspectable`.
 
 import type { ImageInfo, ImageInfoSpecific } from '../schema/generated/types.js';
-import { resolveBackingName } from './filename.js';
+import { resolveBackingNameOf } from './filename.js';
 import type { BlockNode } from './node.js';
 
 /** What a format says of itself. */
@@ -74,7 +74,7 @@ export async function imageInfo(node: BlockNode): Promise<ImageInfo> {
   if (details.clusterSize !== undefined) info['cluster-size'] = details.clusterSize;
   if (node.backingFile !== null) {
     info['backing-filename'] = node.backingFile;
-    info['full-backing-filename'] = resolveBackingName(node.filename, node.backingFile);
+    info['full-backing-filename'] = resolveBackingNameOf(node, node.backingFile);
     if (node.backingFormat !== null) info['backing-filename-format'] = node.backingFormat;
   }
   if (details.specific !== undefined) info['format-specific'] = details.specific;

@@ -4,6 +4,7 @@
 import type { MapEntry } from '../schema/generated/types.js';
 import { backingOf } from './chain.js';
 import type { BlockNode } from './node.js';
+import type { BlockStatus } from './types.js';
 
 /**
  * The runs of [start, end), in order and as long as they can be. Every run carries `filename` where it has an `offset`. `end` counts at
@@ -12,8 +13,11 @@ import type { BlockNode } from './node.js';
 export async function* mapEntries(top: BlockNode, start: number, end: number): AsyncGenerator<MapEntry> {
   const limit = Math.min(end, top.length);
   let current: MapEntry | null = null;
+  let inherited = false;
   for (let at = start; at < limit; ) {
-    const next = await entryAt(top, at, limit - at);
+    const found = await entryAt(top, at, limit - at);
+    const next = inherited ? asOneLookUp(top, found.entry) : found.entry;
+    inherited = found.inherited;
     at += next.length;
     if (current !== null && continues(current, next)) {
       current.length += next.length;
@@ -25,8 +29,14 @@ export async function* mapEntries(top: BlockNode, start: number, end: number): A
   if (current !== null) yield current;
 }
 
+interface Found {
+  entry: MapEntry;
+  /** As in `BlockStatus`, of the top node. */
+  inherited: boolean;
+}
+
 /** One run in the layer that determines it, or in the lowest one asked where none does. */
-async function entryAt(top: BlockNode, start: number, length: number): Promise<MapEntry> {
+async function entryAt(top: BlockNode, start: number, length: number): Promise<Found> {
   let run = length;
   for (let node = top, depth = 0; ; depth++) {
     const part = Math.min(run, node.length - start);
@@ -34,21 +44,29 @@ async function entryAt(top: BlockNode, start: number, length: number): Promise<M
     run = status.length;
     const below = backingOf(node);
     // What a shorter backing file cannot have is zeroes already here.
-    const absent = !status.allocated && (below === null || start >= below.length);
-    if (status.allocated || absent || below === null) {
-      return {
-        start,
-        length: run,
-        depth,
-        present: status.allocated,
-        zero: status.zero || (absent && node.kind === 'format'),
-        data: status.data,
-        ...(status.offset >= 0 && { offset: status.offset, filename: (status.node ?? node).filename }),
-      };
-    }
+    if (status.allocated || below === null || start >= below.length) return describe(status, start, depth, node);
     run = Math.min(run, below.length - start);
     node = below;
   }
+}
+
+function describe(status: BlockStatus, start: number, depth: number, node: BlockNode): Found {
+  const { length, allocated, zero, data, offset, inherited = false } = status;
+  if (inherited) {
+    return { entry: { start, length, depth, present: false, zero: false, data: false }, inherited: depth === 0 };
+  }
+  const place = offset >= 0 && { offset, filename: (status.node ?? node).filename };
+  return { entry: { start, length, depth, present: allocated, zero, data, ...place }, inherited };
+}
+
+/**
+ * What follows an inherited run is told as a part of it, as far as the look-up goes that found that: qemu-img does not learn within one
+ * that a shorter backing file has ended.
+ */
+function asOneLookUp(top: BlockNode, entry: MapEntry): MapEntry {
+  const more = top.lookUpEnd(entry.start - 1) - entry.start;
+  if (entry.present || !entry.zero || more <= 0) return entry;
+  return { ...entry, length: Math.min(entry.length, more), zero: false };
 }
 
 function continues(current: MapEntry, next: MapEntry): boolean {

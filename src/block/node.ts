@@ -175,6 +175,11 @@ export abstract class BlockNode implements NodeUser {
     return null;
   }
 
+  /** Where a look-up of block status that begins at `offset` ends at the latest: one table of the format describes the bytes up to there. */
+  lookUpEnd(_offset: number): number {
+    return Number.POSITIVE_INFINITY;
+  }
+
   // ---- writing ------------------------------------------------------------------------------------------------
 
   /** Writes `buffer` at `offset`. Rejects with `read-only`, `out-of-bounds`, `no-space`, `io`, ... */
@@ -241,6 +246,11 @@ export abstract class BlockNode implements NodeUser {
   /** It keeps the size that it has: a device, or an export of another machine. */
   get fixedSize(): boolean {
     return this.file?.node.fixedSize ?? false;
+  }
+
+  /** What was just made in this node, without a backing node, reads as zeroes: whatever the storage held before is gone. */
+  get zeroWhenNew(): boolean {
+    return this.file?.node.zeroWhenNew ?? false;
   }
 
   /** Unit of allocation, bytes: writes of whole clusters need no copy on write. 0 where the driver has no such unit. */

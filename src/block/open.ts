@@ -10,7 +10,7 @@ import { validate } from '../schema/validate.js';
 import { bestEffort, orElse, reportUnforeseen } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { MAX_CHAIN_DEPTH } from './chain.js';
-import { parseFilename, parseProtocolName, protocolOf, resolveBackingName } from './filename.js';
+import { parseFilename, parseProtocolName, protocolOf, resolveBackingNameOf } from './filename.js';
 import { BACKING_PERM, BACKING_SHARED, type Graph } from './graph.js';
 import { fileId, refuseFileOf } from './identity.js';
 import type { BlockNode } from './node.js';
@@ -280,7 +280,7 @@ async function openReferenced(
   reference: string,
   inherited: Inherited,
 ): Promise<BlockNode> {
-  const name = resolveBackingName(node.filename, reference);
+  const name = resolveBackingNameOf(node, reference);
   const image = await withFormat(graph, name, node.backingFormat ?? undefined);
   if (graph.gate !== null) {
     const referrer = await realPath(graph, leafNames(parseFilename(node.filename))[0] ?? node.filename);

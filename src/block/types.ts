@@ -9,9 +9,13 @@ export interface Extent {
 }
 
 /**
- * What a node says of one run of bytes, starting at the asked offset (QAPI `MapEntry` is made from it).
- * `zero` and `data` as `qemu-img map` has them: `data` without `zero` must be read, `zero` reads as zeroes,
- * neither (and not `allocated`) means: ask the backing node.
+ * What a node says of one run of bytes, starting at the asked offset (QAPI `MapEntry` is made from it). It answers for itself:
+ *
+ *   allocated  zero
+ *   yes        yes    reads as zeroes (with `data`, there is space for it)
+ *   yes        no     must be read
+ *   no         yes    this layer has nothing, nor has anything below it: reads as zeroes
+ *   no         no     reads as the backing node does; where there is none, it must be read
  */
 export interface BlockStatus {
   /** Length of the run in bytes; at least 1, at most what was asked for. */
@@ -19,8 +23,14 @@ export interface BlockStatus {
   /** This layer determines the content (it does not come from the backing node). */
   allocated: boolean;
   data: boolean;
+  /** Reads as zeroes, for certain. */
   zero: boolean;
   compressed: boolean;
+  /**
+   * Of a node that hands on another one's bytes: what the top layer of that chain leaves to the layers below it. `qemu-img map` and the
+   * allocation depth count such a run as absent.
+   */
+  inherited?: boolean;
   /** Offset in `node` where the run's bytes lie as they are, or -1. */
   offset: number;
   /** The node that `offset` counts in (the child that holds the bytes). */

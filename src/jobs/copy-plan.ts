@@ -32,8 +32,16 @@ export type Classify = (status: ChainStatus) => PieceKind;
 /** The whole content, wherever it lies. */
 export const wholeContent: Classify = (status) => (status.zero ? 'zero' : 'data');
 
-/** Only what the layers of the plan determine themselves (`sync: top`, commit). */
-export const ownContent: Classify = (status) => (status.allocated ? wholeContent(status) : 'skip');
+/**
+ * Only what the layers of the plan determine themselves (`sync: top`, commit). What the last layer of all leaves open, with nothing below
+ * it, nobody else can tell: it is read.
+ */
+export const ownContent: Classify = (status) => (isOwn(status) ? wholeContent(status) : 'skip');
+
+/** A layer of the plan determines the run, or nobody does. */
+export function isOwn({ allocated, zero, depth }: ChainStatus): boolean {
+  return allocated || (!zero && depth >= 0);
+}
 
 export interface PlanOptions {
   /** Top of the chain that is asked. */

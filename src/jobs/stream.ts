@@ -23,7 +23,7 @@ import {
   type TransferOptions,
   transfer,
 } from './copy-engine.js';
-import { type Chunk, Chunker, type Classify, Plan } from './copy-plan.js';
+import { type Chunk, Chunker, type Classify, isOwn, Plan } from './copy-plan.js';
 import type { JobContext, JobDriver } from './driver.js';
 import { changeBacking, FROZEN_SHARED, JobResources, SOURCE_PERM } from './resources.js';
 
@@ -105,7 +105,7 @@ export class StreamDriver implements JobDriver {
     const base = this.base;
     // Without a base what nobody holds reads as zeroes, so zeroes need not be written.
     const classify: Classify = (status) => {
-      if (!status.allocated || status.depth === 0) return 'skip';
+      if (!isOwn(status) || status.depth === 0) return 'skip';
       if (status.zero) return base === null ? 'skip' : 'zero';
       return 'data';
     };

@@ -5,6 +5,7 @@ import { consistencyCheckOf } from '../../src/block/info.js';
 import type { BlockNode } from '../../src/block/node.js';
 import type { BlockStatus, Located } from '../../src/block/types.js';
 import { Random } from '../../src/host/sim/index.js';
+import { dishonestStatus } from '../support/honest-status.js';
 
 export async function contentOf(node: BlockNode): Promise<Buffer> {
   const buffer = Buffer.alloc(node.length, 0xee);
@@ -37,7 +38,9 @@ export async function statusRuns(node: BlockNode): Promise<(BlockStatus & { star
 }
 
 function sameRun(a: BlockStatus, b: BlockStatus): boolean {
-  const kinds = (['allocated', 'data', 'zero', 'compressed', 'node'] as const).every((key) => a[key] === b[key]);
+  const kinds = (['allocated', 'data', 'zero', 'compressed', 'inherited', 'node'] as const).every(
+    (key) => a[key] === b[key],
+  );
   return kinds && (a.offset < 0 ? b.offset < 0 : a.offset + a.length === b.offset);
 }
 
@@ -113,6 +116,7 @@ export async function expectConsistent(node: BlockNode): Promise<void> {
 
 export async function expectAllHonest(node: BlockNode, below: Uint8Array, seed: number): Promise<void> {
   await expectHonestStatus(node, below);
+  expect(await dishonestStatus(node), 'status and reads').to.equal(null);
   await expectHonestFastPath(node, seed);
   await expectConsistent(node);
 }

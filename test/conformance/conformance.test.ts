@@ -8,6 +8,7 @@ import { contentOf, expectAllHonest, expectContent, expectSame, statusRuns } fro
 import { codeOf, DRIVERS, type DriverEntry, type Subject } from './manifest.js';
 import { PLACES, type Place, type PlaceKind } from './place.js';
 import { randomRun } from './random-run.js';
+import { STACKS } from './stacks.js';
 
 const SEEDS = Array.from({ length: Number(process.env['DISKWRIGHT_CONFORMANCE_SEEDS'] ?? 2) }, (_, index) => index + 1);
 /** A file below tells holes in steps of so many bytes. */
@@ -492,7 +493,7 @@ function conformance(kind: PlaceKind, driver: DriverEntry): void {
 }
 
 for (const kind of PLACES) {
-  for (const driver of DRIVERS) {
+  for (const driver of [...DRIVERS, ...STACKS]) {
     if (kind.simulated ? !driver.simulated : !driver.real) continue;
     describe(`${driver.name} (${kind.name})`, () => conformance(kind, driver));
   }

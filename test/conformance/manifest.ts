@@ -79,7 +79,7 @@ function opener(optionsOf: (place: Place) => BlockdevOptions): DriverEntry['open
   };
 }
 
-function entry(
+export function entry(
   name: string,
   size: number,
   capabilities: Partial<Capabilities>,
@@ -104,7 +104,7 @@ function entry(
   };
 }
 
-const plainFile = (place: Place): BlockdevOptions => ({ driver: 'file', filename: place.path('a') });
+export const plainFile = (place: Place): BlockdevOptions => ({ driver: 'file', filename: place.path('a') });
 
 async function makePlain(place: Place, graph: Graph, size: number): Promise<void> {
   await createNode(graph, { driver: 'file', filename: place.path('a'), size });
@@ -218,7 +218,7 @@ function qcow2({ version, clusterSize, backing, real = false }: Qcow2Shape): Dri
 }
 
 /** Resolves with what of it a guest of the overlay can see. */
-async function makeBacking(
+export async function makeBacking(
   place: Place,
   graph: Graph,
   size: number,

@@ -5,6 +5,7 @@ import { consistencyCheckOf } from '../../src/block/info.js';
 import { openNode } from '../../src/block/open.js';
 import type { SimHost } from '../../src/host/sim/index.js';
 import type { ImageOptions } from '../../src/schema/options.js';
+import { dishonestStatus } from '../support/honest-status.js';
 import { Violation } from './guest.js';
 import { decodeSectors, SECTOR } from './model.js';
 import { readChain, verifyQcow2 } from './verify-qcow2.js';
@@ -28,6 +29,8 @@ export async function readImage(host: SimHost, options: ImageOptions, mayLeak: b
   const node = await openNode(graph, options, { readOnly: true });
   const content = new Uint8Array(node.length);
   await node.read(0, content);
+  const dishonest = await dishonestStatus(node);
+  if (dishonest !== null) throw new Violation(`block status: ${dishonest}`);
   const check = consistencyCheckOf(node);
   if (check !== null) {
     const findings: string[] = [];

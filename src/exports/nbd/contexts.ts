@@ -5,7 +5,7 @@
 //   qemu:dirty-bitmap:NAME    1 dirty                    one bitmap
 
 import type { DirtyBitmap } from '../../block/bitmap.js';
-import { type ChainStatus, chainOf, chainStatus, chainStatusSync } from '../../block/chain.js';
+import { type ChainStatus, chainStatus, chainStatusSync } from '../../block/chain.js';
 import type { BlockNode } from '../../block/node.js';
 import {
   AllocationState,
@@ -79,13 +79,13 @@ export class AllocationContext implements MetaContext {
   readonly name = CONTEXT_BASE_ALLOCATION;
 
   async describe(node: BlockNode, offset: number, length: number, runs: Runs): Promise<void> {
-    const layers = chainOf(node);
-    // What no layer of a format has reads as zeroes.
-    const absentIsZero = layers[layers.length - 1].kind === 'format';
-    await walk(node, offset, length, runs, (status) => {
-      const zero = status.zero || (!status.allocated && absentIsZero);
-      return (status.data ? 0 : AllocationState.hole) | (zero ? AllocationState.zero : 0);
-    });
+    await walk(
+      node,
+      offset,
+      length,
+      runs,
+      ({ data, zero }) => (data ? 0 : AllocationState.hole) | (zero ? AllocationState.zero : 0),
+    );
   }
 }
 
@@ -93,7 +93,9 @@ export class DepthContext implements MetaContext {
   readonly name = CONTEXT_ALLOCATION_DEPTH;
 
   async describe(node: BlockNode, offset: number, length: number, runs: Runs): Promise<void> {
-    await walk(node, offset, length, runs, (status) => (status.allocated ? status.depth + 1 : 0));
+    await walk(node, offset, length, runs, ({ allocated, inherited, depth }) =>
+      allocated && !inherited ? depth + 1 : 0,
+    );
   }
 }
 

@@ -39,7 +39,7 @@ import { cacheTables, checkOptions, type DriverOptions, discardPolicy, overlapKi
 import { readGuest } from './read.js';
 import { emptyImage, resizeImage } from './resize.js';
 import { statusOf, statusSync } from './status.js';
-import { makeGeometry, SECTOR } from './types.js';
+import { makeGeometry, roundDown, SECTOR } from './types.js';
 import { writeGuest, writeInPlace } from './write.js';
 import { discardGuest, zeroGuest } from './zero.js';
 
@@ -146,6 +146,11 @@ export class Qcow2Node extends BlockNode implements Inspectable {
 
   protected override doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
     return statusOf(this.#image, this.file!.node, offset, length);
+  }
+
+  override lookUpEnd(offset: number): number {
+    const { l2Span } = this.#image.geometry;
+    return roundDown(offset, l2Span) + l2Span;
   }
 
   protected override doWrite(offset: number, buffer: Uint8Array, flags: WriteFlags): Promise<void> {

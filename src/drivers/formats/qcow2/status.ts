@@ -93,23 +93,44 @@ function lookUp(image: Qcow2Image, file: BlockNode, offset: number, length: numb
     }
     at = to;
   }
-  return describe(image, file, kind ?? Kind.unallocated, host, at - offset);
+  return describe(image, file, kind ?? Kind.unallocated, offset, host, at - offset);
 }
 
 function hasHost(kind: KindNumber): boolean {
   return kind === Kind.normal || kind === Kind.zeroAllocated;
 }
 
-function describe(image: Qcow2Image, file: BlockNode, kind: KindNumber, host: number, length: number): BlockStatus {
+function describe(
+  image: Qcow2Image,
+  file: BlockNode,
+  kind: KindNumber,
+  offset: number,
+  host: number,
+  length: number,
+): BlockStatus {
+  if (kind === Kind.unallocated) return absent(image.backing()?.length ?? 0, offset, length);
   const data = kind === Kind.normal || kind === Kind.compressed;
-  const allocated = kind !== Kind.unallocated;
   return {
     length,
-    allocated,
+    allocated: true,
     data,
-    zero: allocated ? !data : image.backing() === null,
+    zero: !data,
     compressed: kind === Kind.compressed,
     offset: hasHost(kind) ? host : -1,
     node: hasHost(kind) ? file : null,
+  };
+}
+
+/** What this layer does not have: up to the end of the backing node it has that, behind it nobody has anything. */
+function absent(backingLength: number, offset: number, length: number): BlockStatus {
+  const zero = offset >= backingLength;
+  return {
+    length: zero ? length : Math.min(length, backingLength - offset),
+    allocated: false,
+    data: false,
+    zero,
+    compressed: false,
+    offset: -1,
+    node: null,
   };
 }

@@ -3,6 +3,7 @@
 //   file   |........|================|.....|
 //          0      offset        offset + size
 
+import { passedStatus, passedStatusSync } from '../../../block/chain.js';
 import { formatNodeName } from '../../../block/filename.js';
 import type { Graph } from '../../../block/graph.js';
 import { BlockNode, type NodeOptions } from '../../../block/node.js';
@@ -69,11 +70,15 @@ export class RawNode extends BlockNode {
   }
 
   override blockStatusSync(offset: number, length: number): BlockStatus | null {
-    return this.#below.blockStatusSync(offset + this.#offset, length);
+    return passedStatusSync(this.#below, offset + this.#offset, length);
   }
 
   protected override doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
-    return this.#below.blockStatus(offset + this.#offset, length);
+    return passedStatus(this.#below, offset + this.#offset, length);
+  }
+
+  override lookUpEnd(offset: number): number {
+    return this.#below.lookUpEnd(offset + this.#offset) - this.#offset;
   }
 
   protected override async doWrite(offset: number, buffer: Uint8Array, flags: WriteFlags): Promise<void> {

@@ -82,6 +82,11 @@ export class FileNode extends BlockNode {
     return this.driver === 'host_device';
   }
 
+  /** A new file, but not what is made on a device. */
+  override get zeroWhenNew(): boolean {
+    return !this.fixedSize;
+  }
+
   override hostFile(): HostFile {
     return this.#file;
   }
