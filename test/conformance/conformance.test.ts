@@ -4,13 +4,15 @@ import { expect } from 'chai';
 import type { BlockNode } from '../../src/block/node.js';
 import type { BlockStatus, Located } from '../../src/block/types.js';
 import { createSimHost, Random, type SimHost } from '../../src/host/sim/index.js';
+import { leaveOut } from '../support/needs.js';
+import { seedsOf } from '../support/sample.js';
 import { contentOf, expectAllHonest, expectContent, expectSame, statusRuns } from './checks.js';
 import { codeOf, DRIVERS, type DriverEntry, type Subject } from './manifest.js';
 import { PLACES, type Place, type PlaceKind } from './place.js';
 import { randomRun } from './random-run.js';
 import { STACKS } from './stacks.js';
 
-const SEEDS = Array.from({ length: Number(process.env['DISKWRIGHT_CONFORMANCE_SEEDS'] ?? 2) }, (_, index) => index + 1);
+const SEEDS = seedsOf({ fixed: 2, soak: 50 });
 /** A file below tells holes in steps of so many bytes. */
 const PAGE = 4096;
 
@@ -38,9 +40,8 @@ function conformance(kind: PlaceKind, driver: DriverEntry): void {
 
   /** A test with an image of its own. Everything is closed afterwards, and no buffer is kept. */
   function behaves(what: string, test: (bench: Bench) => Promise<void>, seed = 1): void {
-    it(what, async function () {
+    it(what, async () => {
       const place = kind.make(seed);
-      if (place === null) return this.skip();
       try {
         await place.run(async () => {
           let subject = await driver.make(place);
@@ -495,6 +496,11 @@ function conformance(kind: PlaceKind, driver: DriverEntry): void {
 for (const kind of PLACES) {
   for (const driver of [...DRIVERS, ...STACKS]) {
     if (kind.simulated ? !driver.simulated : !driver.real) continue;
-    describe(`${driver.name} (${kind.name})`, () => conformance(kind, driver));
+    describe(`${driver.name} (${kind.name})`, () => {
+      before(function () {
+        if (!kind.available()) leaveOut(this, 'io_uring');
+      });
+      conformance(kind, driver);
+    });
   }
 }

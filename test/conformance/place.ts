@@ -24,13 +24,16 @@ export interface Place {
 export interface PlaceKind {
   readonly name: string;
   readonly simulated: boolean;
-  /** A place of its own for one test; null where this machine has none of the kind. */
-  make(seed: number): Place | null;
+  /** Whether this machine has such places. */
+  available(): boolean;
+  /** A place of its own for one test. */
+  make(seed: number): Place;
 }
 
 const simulated: PlaceKind = {
   name: 'simulated',
   simulated: true,
+  available: () => true,
   make(seed) {
     const sim = createSimHost({ seed, eager: false });
     return {
@@ -48,14 +51,17 @@ function real(engine: (typeof ENGINES)[number]): PlaceKind {
   return {
     name: engine,
     simulated: false,
-    make() {
-      let host: Host;
+    available() {
       try {
-        host = openRealHost({ engine });
+        void openRealHost({ engine }).close();
+        return true;
       } catch (error) {
-        if (error instanceof BlockError && error.code === 'unsupported') return null;
+        if (error instanceof BlockError && error.code === 'unsupported') return false;
         throw error;
       }
+    },
+    make() {
+      const host = openRealHost({ engine });
       const folder = mkdtempSync(join(tmpdir(), 'diskwright-conformance-'));
       const endings: (() => Promise<void>)[] = [];
       return {

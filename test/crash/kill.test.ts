@@ -1,4 +1,4 @@
-// The command is killed with SIGKILL at 50 random moments of each job. Afterwards every image passes `qemu-img check` with leaks at
+// The command is killed with SIGKILL at random moments of each job. Afterwards every image passes `qemu-img check` with leaks at
 // most, and the chain reads as before: stream and commit move data, they never change what the top reads as.
 
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
@@ -9,10 +9,11 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { seeded } from '../interop/chain-maker.js';
 import { requirePeer } from '../support/peers.js';
+import { repeats, seedOf } from '../support/sample.js';
 
 const CLI = fileURLToPath(new URL('../../dist/cli.cjs', import.meta.url));
-const MOMENTS = Number(process.env['DISKWRIGHT_KILLS'] ?? 50);
-const SEED = Number(process.env['DISKWRIGHT_SEED'] ?? 20261120);
+const MOMENTS = repeats(12, 50);
+const SEED = seedOf(20261120);
 const IMAGES = ['base', 'mid', 'top'];
 
 const JOBS: Record<string, string[]> = {

@@ -1,7 +1,7 @@
 // Broken NBD sessions at our server: it neither crashes nor grows nor keeps a good client waiting, and writes nothing that it may not.
 //
-//   DISKWRIGHT_FUZZ_SESSIONS=100000 npx mocha test/fuzz/nbd.test.ts      a long run
-//   DISKWRIGHT_FUZZ_SEED=... DISKWRIGHT_FUZZ_SESSIONS=1 ...              one session again
+//   npm run soak -- fuzz                                      a long run
+//   DISKWRIGHT_SEED=... npx mocha test/fuzz/nbd.test.ts       from that session on
 
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,13 +11,14 @@ import { connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
 import { seeded } from '../interop/chain-maker.js';
 import { requirePeer } from '../support/peers.js';
+import { repeats, seedOf } from '../support/sample.js';
 import { validSession } from './messages.js';
 import { attack, deliver } from './nbd-fuzz.js';
 import { Range, SUBJECT } from './range.js';
 import { makeSession, makeTlsSession } from './session.js';
 
-const SESSIONS = Number(process.env['DISKWRIGHT_FUZZ_SESSIONS'] ?? 3000);
-const SEED = Number(process.env['DISKWRIGHT_FUZZ_SEED'] ?? 20261121);
+const SESSIONS = repeats(1000, 100_000);
+const SEED = seedOf(20261121);
 /** Sessions after which code is compiled and memory pools are as large as they get. */
 const WARM_SESSIONS = 1000;
 const MAX_PAUSE_MS = 2000;

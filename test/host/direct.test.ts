@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { BlockError } from '../../src/util/errors.js';
+import { leaveOut } from '../support/needs.js';
 import { type Bench, overEngines, pattern } from './engines.js';
 
 const MIB = 1024 * 1024;
@@ -19,8 +20,7 @@ overEngines('direct files', (bench) => {
   before(async function () {
     const file = await openDirect(bench, 'probe');
     if (file !== null) return file.close();
-    this.test!.title += ': this file system has no O_DIRECT';
-    this.skip();
+    leaveOut(this, 'O_DIRECT');
   });
 
   it('the alignment is a power of two that the kernel takes', async () => {

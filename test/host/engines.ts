@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { HostFile, OpenFileOptions } from '../../src/host/host.js';
 import { openRealHost, type RealHost, type RealHostOptions } from '../../src/host/real/index.js';
 import { BlockError } from '../../src/util/errors.js';
+import { leaveOut } from '../support/needs.js';
 
 const NAMES = ['threads', 'io_uring'] as const;
 
@@ -37,8 +38,7 @@ export function overEngines(
           bench.host = openRealHost({ ...options, engine });
         } catch (error) {
           if (!(error instanceof BlockError) || error.code !== 'unsupported') throw error;
-          this.test!.title += `: ${error.message}`;
-          this.skip();
+          leaveOut(this, 'io_uring');
         }
       });
       afterEach(() => bench.host.setFaults({}));

@@ -1,9 +1,14 @@
 // Byte-range locks that belong to the open file, as QEMU's image locks do.
 import { spawnSync } from 'node:child_process';
 import { expect } from 'chai';
+import { requirePeer } from '../support/peers.js';
 import { overEngines } from './engines.js';
 
 overEngines('locks', (bench) => {
+  before(function () {
+    requirePeer(this, 'qemu-io');
+  });
+
   it('two opens of one file in one process conflict as two processes would', async () => {
     const one = await bench.open('locked');
     const two = await bench.open('locked');
@@ -49,11 +54,7 @@ overEngines('locks', (bench) => {
     await file.close();
   });
 
-  it("QEMU's tools see them, at the bytes they use", async function () {
-    if (spawnSync('qemu-img', ['--version']).error !== undefined) {
-      this.test!.title += ': no qemu-img here';
-      this.skip();
-    }
+  it("QEMU's tools see them, at the bytes they use", async () => {
     const file = await bench.open('image.raw');
     await file.truncate(65536);
     // Byte 101: somebody has permission "write"; byte 203: nobody else may resize.

@@ -4,12 +4,13 @@
 
 import { rmSync } from 'node:fs';
 import { seeded } from '../interop/chain-maker.js';
+import { repeats } from '../support/sample.js';
 import { Daemon, type JobKind } from './guest/daemon.js';
 import { checkImage } from './guest/images.js';
 import { DISK_NAMES, Lab, requireGuest, SEED } from './guest/lab.js';
 import { DATA_BYTES } from './guest/parts.js';
 
-const KILLS = Number(process.env['DISKWRIGHT_GUEST_KILLS'] ?? 5);
+const KILLS = repeats(3, 25);
 /** What is going on in the serving process when it is killed, in turns. */
 const JOBS: readonly (JobKind | null)[] = [null, 'commit', 'mirror', 'stream', 'backup'];
 

@@ -13,10 +13,11 @@ import { startBackup, startCommit, startMirror, startStream } from '../../src/jo
 import { parseBlockdevOptions } from '../../src/schema/options.js';
 import { requirePeer } from '../support/peers.js';
 import { type Json, StorageDaemon } from '../support/qmp.js';
+import { seedsOf, spanOf } from '../support/sample.js';
 import { type Layer, makeChain, seeded } from './chain-maker.js';
-import { qemuCheck, qemuImg, SEED, useBench } from './support.js';
+import { FIRST_SEED, qemuCheck, qemuImg, useBench } from './support.js';
 
-const CHAINS = Number(process.env['DISKWRIGHT_CHAINS'] ?? 200);
+const SEEDS = seedsOf({ first: FIRST_SEED, fixed: 12, daily: 4, soak: 200 });
 
 /** A job as QMP has it; both sides get the same arguments. */
 interface Task {
@@ -156,11 +157,11 @@ describe('jobs on random chains', function () {
     expect(check.status, `${context} ${basename(path)}: ${check.text}`).to.equal(0);
   }
 
-  it(`leave what qemu's leave (${CHAINS} chains from seed ${SEED})`, async () => {
+  it(`leave what qemu's leave (${spanOf(SEEDS)})`, async () => {
     let total = 0;
     let refused = 0;
     let wrong = 0;
-    for (let seed = SEED; seed < SEED + CHAINS; seed++) {
+    for (const seed of SEEDS) {
       const origin = join(bench.folder, 'origin');
       mkdirSync(origin);
       const layers = makeChain(origin, seed);

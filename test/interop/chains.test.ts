@@ -1,13 +1,14 @@
-// 200 seeded random chains made by qemu-img and qemu-io: reading every image through us equals `qemu-img convert -O raw`.
+// Seeded random chains made by qemu-img and qemu-io: reading every image through us equals `qemu-img convert -O raw`.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { requirePeer } from '../support/peers.js';
+import { seedsOf, spanOf } from '../support/sample.js';
 import { makeChain } from './chain-maker.js';
-import { differenceAt, readImage, referenceContent, SEED, useBench } from './support.js';
+import { differenceAt, FIRST_SEED, readImage, referenceContent, useBench } from './support.js';
 
-const CHAINS = Number(process.env['DISKWRIGHT_CHAINS'] ?? 200);
+const SEEDS = seedsOf({ first: FIRST_SEED, fixed: 40, daily: 8, soak: 1000 });
 
 describe('random chains', function () {
   this.timeout(600_000);
@@ -18,8 +19,8 @@ describe('random chains', function () {
     requirePeer(this, 'qemu-io');
   });
 
-  it(`read as qemu-img reads them (${CHAINS} chains from seed ${SEED})`, async () => {
-    for (let seed = SEED; seed < SEED + CHAINS; seed++) {
+  it(`read as qemu-img reads them (${spanOf(SEEDS)})`, async () => {
+    for (const seed of SEEDS) {
       const folder = mkdtempSync(join(bench.folder, 'chain-'));
       for (const { path, format, size } of makeChain(folder, seed)) {
         const ours = await readImage(bench, path, format);

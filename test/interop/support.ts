@@ -8,10 +8,13 @@ import { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 import { openRealHost, type RealHost } from '../../src/host/real/index.js';
+import { seedOf } from '../support/sample.js';
 
 registerDrivers();
 
-export const SEED = Number(process.env['DISKWRIGHT_SEED'] ?? 20261120);
+/** Where the interop tests' seeds begin. */
+export const FIRST_SEED = 20261120;
+export const SEED = seedOf(FIRST_SEED);
 
 /** A host and a scratch folder for one `describe`. */
 export interface Bench {

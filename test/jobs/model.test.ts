@@ -1,16 +1,15 @@
-// Random guests, pauses, speeds, cancels against every job, compared with a model in memory. A failure prints its seed;
-// DISKWRIGHT_MODEL_SEED=n runs that one alone, DISKWRIGHT_MODEL_RUNS=n so many.
+// Random guests, pauses, speeds, cancels against every job, compared with a model in memory. A failure prints its seed.
 
 import { expect } from 'chai';
 import type { BlockNode } from '../../src/block/node.js';
 import type { Job } from '../../src/jobs/job.js';
 import { startBackup, startCommit, startMirror, startStream } from '../../src/jobs/start.js';
 import { BlockError } from '../../src/util/errors.js';
+import { seedsOf } from '../support/sample.js';
 import type { MemoryNode } from './memory-node.js';
 import { expectSame, KiB, World } from './world.js';
 
-const RUNS = Number(process.env['DISKWRIGHT_MODEL_RUNS'] ?? 15);
-const ONLY = process.env['DISKWRIGHT_MODEL_SEED'];
+const SEEDS = seedsOf({ fixed: 8, daily: 4, soak: 500 });
 
 const SIZE = 2048 * KiB + 512 * 3;
 
@@ -220,8 +219,7 @@ const scenarios: Record<string, (world: World, mayCancel: boolean) => Promise<vo
 describe('jobs against a model', () => {
   for (const [name, scenario] of Object.entries(scenarios)) {
     it(name, async () => {
-      const seeds = ONLY === undefined ? Array.from({ length: RUNS }, (_, i) => i + 1) : [Number(ONLY)];
-      for (const seed of seeds) {
+      for (const seed of SEEDS) {
         const world = new World({ seed });
         try {
           await world.host.run(async () => {

@@ -18,8 +18,9 @@ function isQcow2(path: string): boolean {
 export function checkFiles(host: SimHost, mayLeak: boolean): void {
   for (const path of host.files().filter(isQcow2)) {
     const report = verifyQcow2(host.readFile(path));
-    if (report.errors.length > 0) throw new Violation(`${path}: ${report.errors.join('; ')}`);
-    if (!mayLeak && report.leaks > 0) throw new Violation(`${path}: ${report.leaks} clusters leak in a clean run`);
+    if (report.errors.length > 0) throw new Violation('metadata', `${path}: ${report.errors.join('; ')}`);
+    if (!mayLeak && report.leaks > 0)
+      throw new Violation('leak', `${path}: ${report.leaks} clusters leak in a clean run`);
   }
 }
 
@@ -36,7 +37,7 @@ export async function readImage(host: SimHost, options: ImageOptions, mayLeak: b
     const findings: string[] = [];
     const result = await check((finding) => findings.push(finding));
     if (result.corruptions > 0 || result.checkErrors > 0 || (!mayLeak && result.leaks > 0)) {
-      throw new Violation(`the driver's check of ${node.filename} says: ${findings.join('; ')}`);
+      throw new Violation('metadata', `the driver's check of ${node.filename} says: ${findings.join('; ')}`);
     }
   }
   await graph.closeAll();
@@ -50,9 +51,10 @@ export function expectVerified(host: SimHost, path: string, content: Uint8Array)
   for (; at !== null && isQcow2(at); at = verifyQcow2(files[files.length - 1]).backingFile)
     files.push(host.readFile(at));
   const expected = readChain(files, at === null ? undefined : host.readFile(at));
-  if (expected.length !== content.length) throw new Violation(`${path} is of ${content.length} bytes`);
+  if (expected.length !== content.length) throw new Violation('content', `${path} is of ${content.length} bytes`);
   const differs = host.memory.firstDifference(content, expected);
-  if (differs >= 0) throw new Violation(`${path}: the driver reads another byte at ${differs} than the verifier`);
+  if (differs >= 0)
+    throw new Violation('content', `${path}: the driver reads another byte at ${differs} than the verifier`);
 }
 
 /** Each sector holds one of its allowed values. Gives what they hold. */
@@ -63,12 +65,12 @@ export function expectValues(
   allowed: (sector: number) => readonly number[],
 ): number[] {
   if (content.length !== sectors * SECTOR)
-    throw new Violation(`${what}: ${content.length} bytes, not ${sectors} sectors`);
+    throw new Violation('content', `${what}: ${content.length} bytes, not ${sectors} sectors`);
   const values = decodeSectors(content);
   values.forEach((value, sector) => {
     const list = allowed(sector);
     if (list.includes(value)) return;
-    throw new Violation(`${what}: sector ${sector} holds ${value}, allowed: ${list.join(' ')}`);
+    throw new Violation('content', `${what}: sector ${sector} holds ${value}, allowed: ${list.join(' ')}`);
   });
   return values;
 }
@@ -84,9 +86,10 @@ export async function guarded<T>(seed: number, run: () => Promise<T>): Promise<T
     if (unhandled.length > 0) throw new Error('a rejection that nobody handles');
     return result;
   } catch (error) {
-    const text = error instanceof Violation ? error.message : ((error as Error).stack ?? String(error));
+    const violation = error instanceof Violation ? error : null;
+    const text = violation?.message ?? (error as Error).stack ?? String(error);
     const also = unhandled.map((reason) => `\nnobody handles: ${(reason as Error).stack ?? reason}`).join('');
-    throw new Violation(`seed ${seed}: ${text}${also}`, { cause: error });
+    throw new Violation(violation?.kind ?? 'unexpected', `seed ${seed}: ${text}${also}`, { cause: error });
   } finally {
     process.off('unhandledRejection', note);
   }

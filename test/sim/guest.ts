@@ -43,9 +43,27 @@ export function randomHabits(random: Random, clusterSize: number): GuestHabits {
   };
 }
 
+/** Which promise of the block layer was broken. */
+export type ViolationKind =
+  | 'content' // a sector holds, or reads as, what it must not
+  | 'metadata' // an image contradicts itself
+  | 'leak' // clusters leak where they must not
+  | 'changed' // a file changed that nobody was to write
+  | 'promise' // a job said that it succeeded and did not leave what it promised
+  | 'refused' // a request failed that had no reason to
+  | 'stuck' // something does not end
+  | 'buffers' // memory was not given back
+  | 'unexpected'; // an exception that is no answer to anything
+
 /** A promise of the block layer was broken. */
 export class Violation extends Error {
   override readonly name = 'Violation';
+  readonly kind: ViolationKind;
+
+  constructor(kind: ViolationKind, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.kind = kind;
+  }
 }
 
 export interface GuestOptions {
@@ -127,7 +145,7 @@ export class Guest {
     decodeSectors(buffer).forEach((value, i) => {
       const allowed = watch.allowed[i];
       if (allowed !== null && !allowed.has(value)) {
-        throw new Violation(`sector ${first + i} reads as ${value}, allowed: ${[...allowed].join(' ')}`);
+        throw new Violation('content', `sector ${first + i} reads as ${value}, allowed: ${[...allowed].join(' ')}`);
       }
     });
   }
@@ -164,7 +182,7 @@ export class Guest {
         this.failures++;
         return false;
       }
-      throw new Violation(`${what} failed: ${(error as Error).stack ?? error}`, { cause: error });
+      throw new Violation('refused', `${what} failed: ${(error as Error).stack ?? error}`, { cause: error });
     }
   }
 }

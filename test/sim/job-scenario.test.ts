@@ -1,11 +1,11 @@
-// A bounded number of seeded job runs, after some that failed once. scripts/sim-soak.ts runs more.
+// Some seeded job runs, after those that failed once. `npm run soak -- sim` runs more.
 
 import { expect } from 'chai';
+import { seedsOf, spanOf } from '../support/sample.js';
 import { JOB_KINDS, type JobKind, runJobScenario } from './job-scenario.js';
+import { expectFound } from './planted.js';
 
-/** A sixth of them a job. */
-const SEEDS = Number(process.env['DISKWRIGHT_SIM_SEEDS'] ?? 600);
-const PLANTED_SEEDS = 200;
+const SEEDS = seedsOf({ fixed: 40, daily: 20, soak: 2000 });
 
 /**
  * Seeds that found something: a leak when a base became read-only, zeroes of version 2 that a longer backing node shone through, a
@@ -24,30 +24,25 @@ const ONCE_BROKEN: readonly [JobKind | undefined, number][] = [
 describe('simulation: jobs', function () {
   this.timeout(600_000);
 
-  it('seeds that were broken once', async () => {
+  it('keep their promises with the seeds that found something once', async () => {
     for (const [kind, seed] of ONCE_BROKEN) await runJobScenario(seed, { kind });
   });
 
   for (const kind of JOB_KINDS) {
-    it(`${kind}: guests, verbs, faults and power loss`, async () => {
+    it(`${kind} keeps its promises through guests, verbs, faults and power loss (${spanOf(SEEDS)})`, async () => {
       const broken: string[] = [];
-      for (let seed = 1; seed <= Math.ceil(SEEDS / JOB_KINDS.length); seed++) {
+      for (const seed of SEEDS) {
         await runJobScenario(seed, { kind }).catch((error: Error) => broken.push(error.message));
       }
       expect(broken.join('\n')).to.equal('');
     });
   }
 
-  it('finds a disk that ignores flushes', async () => {
+  it('show a disk that ignores flushes', async () => {
     for (const kind of ['stream', 'commit-middle', 'backup'] as const) {
-      let found = false;
-      for (let seed = 1; seed <= PLANTED_SEEDS && !found; seed++) {
-        found = await runJobScenario(seed, { kind, plant: { ignoreFlush: true } }).then(
-          () => false,
-          () => true,
-        );
-      }
-      expect(found, kind).to.equal(true);
+      await expectFound(['content', 'metadata'], (seed) =>
+        runJobScenario(seed, { kind, plant: { ignoreFlush: true } }),
+      );
     }
   });
 });

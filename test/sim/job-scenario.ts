@@ -179,7 +179,8 @@ class JobScenario {
       this.tolerate(error);
       this.outcome = 'failed';
     }
-    if (host.memory.liveBuffers > 0) throw new Violation(`${host.memory.liveBuffers} buffers were not given back`);
+    if (host.memory.liveBuffers > 0)
+      throw new Violation('buffers', `${host.memory.liveBuffers} buffers were not given back`);
   }
 
   private async work(host: SimHost, graph: Graph): Promise<void> {
@@ -347,7 +348,8 @@ class JobScenario {
     checkFiles(after, !clean);
     for (const { path } of this.chain.layers.slice(0, -1)) {
       if (this.mutable.has(path)) continue;
-      if (Buffer.compare(before.readFile(path), after.readFile(path)) !== 0) throw new Violation(`${path} was changed`);
+      if (Buffer.compare(before.readFile(path), after.readFile(path)) !== 0)
+        throw new Violation('changed', `${path} was changed`);
     }
     const { model } = this;
     const live = this.live();
@@ -372,10 +374,13 @@ class JobScenario {
     }
     const report = verifyQcow2(after.readFile(this.top.path));
     if (this.promisedBacking !== undefined && report.backingFile !== this.promisedBacking) {
-      throw new Violation(`${this.what(lost)}: the top names ${report.backingFile}, not ${this.promisedBacking}`);
+      throw new Violation(
+        'promise',
+        `${this.what(lost)}: the top names ${report.backingFile}, not ${this.promisedBacking}`,
+      );
     }
     if (this.promisedEmpty && report.clusters.some(({ kind }) => kind !== 'unallocated')) {
-      throw new Violation(`${this.what(lost)}: the top is not empty`);
+      throw new Violation('promise', `${this.what(lost)}: the top is not empty`);
     }
   }
 }

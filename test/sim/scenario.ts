@@ -146,7 +146,8 @@ class Scenario {
     } catch (error) {
       tolerate(error);
     }
-    if (host.memory.liveBuffers > 0) throw new Violation(`${host.memory.liveBuffers} buffers were not given back`);
+    if (host.memory.liveBuffers > 0)
+      throw new Violation('buffers', `${host.memory.liveBuffers} buffers were not given back`);
     return failed || guest.failures > 0 ? 'failed' : 'clean';
   }
 
@@ -154,7 +155,7 @@ class Scenario {
   private async check(host: SimHost, end: 'clean' | 'power loss' | 'failed'): Promise<void> {
     if (end !== 'clean') this.spotless = false;
     for (const [path, content] of this.original) {
-      if (Buffer.compare(content, host.readFile(path)) !== 0) throw new Violation(`${path} was changed`);
+      if (Buffer.compare(content, host.readFile(path)) !== 0) throw new Violation('changed', `${path} was changed`);
     }
     const { model } = this;
     checkFiles(host, !this.spotless);

@@ -44,7 +44,7 @@ export async function torment(options: TormentOptions): Promise<'completed' | 'c
   }
   for (let steps = 0; !ended; steps++) {
     await verb(() => calm(options, steps > CALM_STEPS));
-    if (steps > 2 * CALM_STEPS) throw new Violation(`job '${job.id}' stays '${job.status}' and does not end`);
+    if (steps > 2 * CALM_STEPS) throw new Violation('stuck', `job '${job.id}' stays '${job.status}' and does not end`);
     await sleep(host, CALM_MS);
   }
   return end;

@@ -1,13 +1,13 @@
-// Reference programs that a test compares with. In CI a missing one is a failure; elsewhere the test is skipped and says so.
+// Programs that a test compares with. `npm test` installs them where it may.
 
 import { spawnSync } from 'node:child_process';
 import type { Context } from 'mocha';
+import { leaveOut } from './needs.js';
 
-/** Call at the start of a test or hook that needs `program`. */
+/** Call in the `before` hook of a suite that needs `program`. Where it is missing, the suite is left out; in CI that is a failure. */
 export function requirePeer(context: Context, program: string): void {
   // Programs for administrators count too: Debian's nbd-client is in /usr/sbin.
   if (spawnSync('sh', ['-c', `PATH="$PATH:/usr/sbin"; command -v ${program}`]).status === 0) return;
   if (process.env['CI'] === 'true') throw new Error(`${program} is missing (in CI that is a failure)`);
-  console.log(`      skipped: ${program} is not installed`);
-  context.skip();
+  leaveOut(context, 'a peer');
 }

@@ -7,9 +7,11 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { SimPowerLoss } from '../../../src/host/sim/index.js';
 import type { BlockError } from '../../../src/util/errors.js';
+import { seedsOf } from '../../support/sample.js';
 import { ModelRun, TOP } from './model.js';
 
-const SEEDS = Number(process.env['DISKWRIGHT_SEEDS'] ?? 60);
+const SEEDS = seedsOf({ fixed: 30, daily: 10, soak: 2000 });
+const SOME = SEEDS.filter((_, i) => i % 4 === 0);
 
 async function expectClean(run: ModelRun, leaksAllowed: boolean): Promise<void> {
   const { errors, leaks } = await run.check();
@@ -21,7 +23,7 @@ describe('qcow2 against a model', function () {
   this.timeout(120_000);
 
   it('reads what was written, and leaks nothing', async () => {
-    for (let seed = 1; seed <= SEEDS; seed++) {
+    for (const seed of SEEDS) {
       const run = new ModelRun(seed);
       await run.prepare();
       await run.host.run(async () => {
@@ -40,7 +42,7 @@ describe('qcow2 against a model', function () {
     const folder = mkdtempSync(join(tmpdir(), 'diskwright-model-'));
     const path = join(folder, 'image.qcow2');
     try {
-      for (let seed = 1001; seed <= 1000 + Math.ceil(SEEDS / 4); seed++) {
+      for (const seed of SOME) {
         const run = new ModelRun(seed);
         await run.prepare();
         await run.host.run(async () => {
@@ -58,7 +60,7 @@ describe('qcow2 against a model', function () {
 
   for (const errno of ['EIO', 'ENOSPC']) {
     it(`stays consistent on a disk that answers ${errno}`, async () => {
-      for (let seed = 1; seed <= SEEDS; seed++) {
+      for (const seed of SEEDS) {
         const run = new ModelRun(seed);
         const operations =
           errno === 'EIO' ? (['read', 'write', 'flush', 'truncate'] as const) : (['write', 'truncate'] as const);
@@ -84,7 +86,7 @@ describe('qcow2 against a model', function () {
   }
 
   it('keeps after power loss what a flush acknowledged, with leaks at worst', async () => {
-    for (let seed = 1; seed <= SEEDS * 2; seed++) {
+    for (const seed of SEEDS) {
       const run = new ModelRun(seed);
       await run.prepare({ powerLossAt: run.random.between(10, 300) });
       try {
@@ -106,7 +108,7 @@ describe('qcow2 against a model', function () {
   });
 
   it('goes on after power loss', async () => {
-    for (let seed = 1; seed <= SEEDS / 2; seed++) {
+    for (const seed of SEEDS) {
       const run = new ModelRun(seed);
       await run.prepare({ powerLossAt: run.random.between(10, 120) });
       try {

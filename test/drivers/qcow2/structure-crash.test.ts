@@ -4,10 +4,11 @@ import { expect } from 'chai';
 import { Graph } from '../../../src/block/graph.js';
 import type { Qcow2Node } from '../../../src/drivers/formats/qcow2/driver.js';
 import { SimPowerLoss } from '../../../src/host/sim/index.js';
+import { seedsOf } from '../../support/sample.js';
 import { createAt, type Fixture, makeFixture, openAt } from './bench.js';
 
 const KIB = 1024;
-const SEEDS = Number(process.env['DISKWRIGHT_SEEDS'] ?? 40);
+const SEEDS = seedsOf({ fixed: 20, daily: 4, soak: 1000 });
 
 /** What happens to an image of 512-byte clusters before the power goes; refcounts of 64 bits make its refcount table small. */
 const LIVES: [string, (node: Qcow2Node, seed: number) => Promise<void>][] = [
@@ -61,7 +62,7 @@ describe('qcow2 structure and power loss', function () {
   for (const [name, live] of LIVES) {
     it(`leaves an image that is valid while ${name}`, async () => {
       let losses = 0;
-      for (let seed = 1; seed <= SEEDS; seed++) {
+      for (const seed of SEEDS) {
         const fixture = makeFixture({ seed });
         const lost = await untilPowerLoss(fixture, async () => {
           await createAt(fixture, { size: 3 << 20, 'cluster-size': 512, 'refcount-bits': 64 });
@@ -82,11 +83,11 @@ describe('qcow2 structure and power loss', function () {
           await after.graph.closeAll();
         });
       }
-      expect(losses, 'runs that lost power').to.be.above(SEEDS / 4);
+      expect(losses, 'runs that lost power').to.be.above(SEEDS.length / 4);
     });
 
     it(`stays valid on a failing disk while ${name}`, async () => {
-      for (let seed = 1; seed <= SEEDS; seed++) {
+      for (const seed of SEEDS) {
         const fixture = makeFixture({ seed });
         const { host } = fixture;
         await host.run(async () => {

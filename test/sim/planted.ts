@@ -1,0 +1,25 @@
+// Tests of the tests: a fault is planted, and the scenarios must find it. It counts as found only by a violation of the kind that the fault
+// plants. A seed that ends in any other way (a leak, a refused request, an exception) is passed over.
+
+import { Violation, type ViolationKind } from './guest.js';
+
+/** Seeds within which a planted fault must be found. */
+const PLANTED_SEEDS = 300;
+
+/** Rejects unless one of the first seeds breaks a promise of one of `kinds`. `run` rejects with a `Violation` where something does not hold. */
+export async function expectFound(
+  kinds: readonly ViolationKind[],
+  run: (seed: number) => Promise<unknown>,
+): Promise<void> {
+  const others: string[] = [];
+  for (let seed = 1; seed <= PLANTED_SEEDS; seed++) {
+    try {
+      await run(seed);
+    } catch (error) {
+      if (!(error instanceof Violation)) throw error;
+      if (kinds.includes(error.kind)) return;
+      others.push(`${error.kind}: ${error.message.slice(0, 200)}`);
+    }
+  }
+  throw new Error(`no ${kinds.join(' or ')} within ${PLANTED_SEEDS} seeds, only:\n${others.slice(0, 5).join('\n')}`);
+}

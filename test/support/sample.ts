@@ -1,0 +1,56 @@
+// How much of a seeded test runs. Each test run takes a small sample: the same seeds every time, and some of the day's own, so that
+// new ones are tried each day. `npm run soak` runs many more.
+//
+//   npm test                           `fixed` seeds from `first` on, and `daily` seeds of today
+//   DISKWRIGHT_DAY=20783 npm test      the seeds of that day again
+//   DISKWRIGHT_SEED=42 npm test -- -g ...     this seed alone
+//   DISKWRIGHT_SOAK=1 (npm run soak)   `soak` seeds from DISKWRIGHT_SEED on, or else from the day's first
+
+const DAY_MS = 86_400_000;
+/** Days since 1970. */
+export const DAY = Number(process.env['DISKWRIGHT_DAY'] ?? Math.floor(Date.now() / DAY_MS));
+const SEEDS_A_DAY = 1000;
+const GIVEN = process.env['DISKWRIGHT_SEED'];
+const SOAK = process.env['DISKWRIGHT_SOAK'] === '1';
+
+export interface Sample {
+  /** The first of the seeds that run every time. Default: 1. */
+  first?: number;
+  fixed: number;
+  daily?: number;
+  soak: number;
+}
+
+/** The seed of a test that needs one: the given one, the day's where many are tried, otherwise `usual`. */
+export function seedOf(usual: number): number {
+  if (GIVEN !== undefined) return Number(GIVEN);
+  return SOAK ? DAY * SEEDS_A_DAY : usual;
+}
+
+/** The seeds that a test runs now. */
+export function seedsOf({ first = 1, fixed, daily = 0, soak }: Sample): number[] {
+  if (SOAK) return from(seedOf(first), soak);
+  if (GIVEN !== undefined) return [Number(GIVEN)];
+  return [...from(first, fixed), ...from(DAY * SEEDS_A_DAY, daily)];
+}
+
+/** How often something is repeated that has no seed of its own. */
+export function repeats(usual: number, soak: number): number {
+  return SOAK ? soak : usual;
+}
+
+/** `60 seeds from 1, 5 from 20783000`: for titles, so that a failure can be repeated. */
+export function spanOf(seeds: readonly number[]): string {
+  const spans: string[] = [];
+  for (let start = 0; start < seeds.length; ) {
+    let end = start + 1;
+    while (end < seeds.length && seeds[end] === seeds[end - 1] + 1) end++;
+    spans.push(`${end - start} from ${seeds[start]}`);
+    start = end;
+  }
+  return `seeds: ${spans.join(', ')}`;
+}
+
+function from(first: number, count: number): number[] {
+  return Array.from({ length: count }, (_, i) => first + i);
+}
