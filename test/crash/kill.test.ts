@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { seeded } from '../interop/chain-maker.js';
 import { requirePeer } from '../support/peers.js';
-import { repeats, seedOf } from '../support/sample.js';
+import { repeats, seedOf, timeLimit } from '../support/sample.js';
 
 const CLI = fileURLToPath(new URL('../../dist/cli.cjs', import.meta.url));
 const MOMENTS = repeats(12, 50);
@@ -38,7 +38,7 @@ function runAndKill(words: string[], cwd: string, killAfterMs: number): Promise<
 }
 
 describe('killed jobs', function () {
-  this.timeout(600_000);
+  this.timeout(timeLimit(600_000));
   let folder: string;
   const origin = () => join(folder, 'origin');
   const work = () => join(folder, 'work');

@@ -11,7 +11,7 @@ import { connect as tlsConnect } from 'node:tls';
 import { expect } from 'chai';
 import { seeded } from '../interop/chain-maker.js';
 import { requirePeer } from '../support/peers.js';
-import { repeats, seedOf } from '../support/sample.js';
+import { repeats, seedOf, timeLimit } from '../support/sample.js';
 import { validSession } from './messages.js';
 import { attack, deliver } from './nbd-fuzz.js';
 import { Range, SUBJECT } from './range.js';
@@ -29,7 +29,7 @@ const MAX_PEAK_BYTES = 128 << 20;
 const SETTLE_MS = 10_000;
 
 describe('broken NBD sessions', function () {
-  this.timeout(120_000 + SESSIONS * 20);
+  this.timeout(timeLimit(120_000 + SESSIONS * 20));
   let range: Range;
 
   beforeEach(async function () {

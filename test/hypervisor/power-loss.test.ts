@@ -4,7 +4,7 @@
 
 import { rmSync } from 'node:fs';
 import { seeded } from '../interop/chain-maker.js';
-import { repeats } from '../support/sample.js';
+import { repeats, timeLimit } from '../support/sample.js';
 import { Daemon, type JobKind } from './guest/daemon.js';
 import { checkImage } from './guest/images.js';
 import { DISK_NAMES, Lab, requireGuest, SEED } from './guest/lab.js';
@@ -15,7 +15,7 @@ const KILLS = repeats(3, 25);
 const JOBS: readonly (JobKind | null)[] = [null, 'commit', 'mirror', 'stream', 'backup'];
 
 describe('power loss', function () {
-  this.timeout(120_000 + KILLS * 60_000);
+  this.timeout(timeLimit(120_000 + KILLS * 60_000));
   let lab: Lab;
   let daemon: Daemon | null = null;
 

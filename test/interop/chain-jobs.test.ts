@@ -13,7 +13,7 @@ import { startBackup, startCommit, startMirror, startStream } from '../../src/jo
 import { parseBlockdevOptions } from '../../src/schema/options.js';
 import { requirePeer } from '../support/peers.js';
 import { type Json, StorageDaemon } from '../support/qmp.js';
-import { seedsOf, spanOf } from '../support/sample.js';
+import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
 import { type Layer, makeChain, seeded } from './chain-maker.js';
 import { FIRST_SEED, qemuCheck, qemuImg, useBench } from './support.js';
 
@@ -89,7 +89,7 @@ function zeroesTail(task: Task, layers: readonly Layer[]): boolean {
 }
 
 describe('jobs on random chains', function () {
-  this.timeout(1_200_000);
+  this.timeout(timeLimit(1_200_000));
   const bench = useBench('chain-jobs');
 
   before(function () {

@@ -4,14 +4,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { requirePeer } from '../support/peers.js';
-import { seedsOf, spanOf } from '../support/sample.js';
+import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
 import { makeChain } from './chain-maker.js';
 import { differenceAt, FIRST_SEED, readImage, referenceContent, useBench } from './support.js';
 
 const SEEDS = seedsOf({ first: FIRST_SEED, fixed: 40, daily: 8, soak: 1000 });
 
 describe('random chains', function () {
-  this.timeout(600_000);
+  this.timeout(timeLimit(600_000));
   const bench = useBench('chains');
 
   before(function () {

@@ -11,7 +11,7 @@ import type { BlockNode } from '../../src/block/node.js';
 import { openNode } from '../../src/block/open.js';
 import { BlockError } from '../../src/util/errors.js';
 import { requirePeer } from '../support/peers.js';
-import { seedsOf, spanOf } from '../support/sample.js';
+import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
 import { seeded } from './chain-maker.js';
 import { FIRST_SEED, qemuImg, useBench } from './support.js';
 
@@ -120,7 +120,7 @@ async function tolerate(action: () => Promise<void>): Promise<void> {
 }
 
 describe('broken images', function () {
-  this.timeout(600_000);
+  this.timeout(timeLimit(600_000));
   const bench = useBench('mutations');
 
   before(function () {

@@ -1,7 +1,7 @@
 // Some seeded job runs, after those that failed once. `npm run soak -- sim` runs more.
 
 import { expect } from 'chai';
-import { seedsOf, spanOf } from '../support/sample.js';
+import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
 import { JOB_KINDS, type JobKind, runJobScenario } from './job-scenario.js';
 import { expectFound } from './planted.js';
 
@@ -22,7 +22,7 @@ const ONCE_BROKEN: readonly [JobKind | undefined, number][] = [
 ];
 
 describe('simulation: jobs', function () {
-  this.timeout(600_000);
+  this.timeout(timeLimit(600_000));
 
   it('keep their promises with the seeds that found something once', async () => {
     for (const [kind, seed] of ONCE_BROKEN) await runJobScenario(seed, { kind });

@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import { Refcounts } from '../../src/drivers/formats/qcow2/allocation.js';
 import { Qcow2Image } from '../../src/drivers/formats/qcow2/image.js';
 import { ImageFile } from '../../src/drivers/formats/qcow2/image-file.js';
-import { seedsOf, spanOf } from '../support/sample.js';
+import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
 import type { ViolationKind } from './guest.js';
 import { expectFound } from './planted.js';
 import { runScenario, type ScenarioOptions } from './scenario.js';
@@ -25,7 +25,7 @@ function found(kinds: readonly ViolationKind[], options: ScenarioOptions): Promi
 }
 
 describe('simulation: guest I/O', function () {
-  this.timeout(600_000);
+  this.timeout(timeLimit(600_000));
 
   it(`raw keeps its promises through faults and power loss (${spanOf(SOME)})`, () => runSeeds(SOME, { format: 'raw' }));
 
@@ -45,7 +45,7 @@ describe('simulation: guest I/O', function () {
 });
 
 describe('simulation: the scenarios', function () {
-  this.timeout(600_000);
+  this.timeout(timeLimit(600_000));
 
   it('show a disk that ignores flushes', async () => {
     for (const format of ['raw', 'qcow2'] as const) {

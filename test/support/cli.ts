@@ -18,9 +18,9 @@ export interface Outcome {
 
 let bundled: Promise<void> | null = null;
 
-/** Path of the bundle, made at the first call. */
+/** Path of the bundle: made at the first call, unless `npm test` has just made it (several processes must not write it at once). */
 export async function cliBundle(): Promise<string> {
-  bundled ??= bundleCli(BUNDLE);
+  bundled ??= process.env['DISKWRIGHT_BUNDLED'] === '1' ? Promise.resolve() : bundleCli(BUNDLE);
   await bundled;
   return BUNDLE;
 }

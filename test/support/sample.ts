@@ -34,6 +34,11 @@ export function seedsOf({ first = 1, fixed, daily = 0, soak }: Sample): number[]
   return [...from(first, fixed), ...from(DAY * SEEDS_A_DAY, daily)];
 }
 
+/** `ms` for a test's time limit; a soak has none. */
+export function timeLimit(ms: number): number {
+  return SOAK ? 0 : ms;
+}
+
 /** How often something is repeated that has no seed of its own. */
 export function repeats(usual: number, soak: number): number {
   return SOAK ? soak : usual;

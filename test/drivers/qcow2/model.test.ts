@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { SimPowerLoss } from '../../../src/host/sim/index.js';
 import type { BlockError } from '../../../src/util/errors.js';
-import { seedsOf } from '../../support/sample.js';
+import { seedsOf, timeLimit } from '../../support/sample.js';
 import { ModelRun, TOP } from './model.js';
 
 const SEEDS = seedsOf({ fixed: 30, daily: 10, soak: 2000 });
@@ -20,7 +20,7 @@ async function expectClean(run: ModelRun, leaksAllowed: boolean): Promise<void> 
 }
 
 describe('qcow2 against a model', function () {
-  this.timeout(120_000);
+  this.timeout(timeLimit(120_000));
 
   it('reads what was written, and leaks nothing', async () => {
     for (const seed of SEEDS) {

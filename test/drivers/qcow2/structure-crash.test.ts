@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import { Graph } from '../../../src/block/graph.js';
 import type { Qcow2Node } from '../../../src/drivers/formats/qcow2/driver.js';
 import { SimPowerLoss } from '../../../src/host/sim/index.js';
-import { seedsOf } from '../../support/sample.js';
+import { seedsOf, timeLimit } from '../../support/sample.js';
 import { createAt, type Fixture, makeFixture, openAt } from './bench.js';
 
 const KIB = 1024;
@@ -57,7 +57,7 @@ async function untilPowerLoss(fixture: Fixture, work: () => Promise<void>): Prom
 }
 
 describe('qcow2 structure and power loss', function () {
-  this.timeout(120_000);
+  this.timeout(timeLimit(120_000));
 
   for (const [name, live] of LIVES) {
     it(`leaves an image that is valid while ${name}`, async () => {

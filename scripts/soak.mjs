@@ -1,0 +1,35 @@
+// `npm run soak`: the long runs of what `npm test` only samples. `npm run soak -- PART ...` runs some of them, without words all.
+// DISKWRIGHT_SEED=N starts at another seed than the day's first; a failure prints the seed that repeats it.
+import { mocha, run } from './test-run.mjs';
+
+/** Name -> test files that run with DISKWRIGHT_SOAK=1 (see test/support/sample.ts). */
+const SAMPLED = {
+  scenarios: ['test/sim/scenario.test.ts', 'test/sim/job-scenario.test.ts'],
+  models: ['test/drivers/qcow2/model.test.ts', 'test/drivers/qcow2/structure-crash.test.ts', 'test/jobs/model.test.ts'],
+  conformance: ['test/conformance/conformance.test.ts'],
+  chains: ['test/interop/chains.test.ts', 'test/interop/chain-jobs.test.ts'],
+  mutations: ['test/interop/mutations.test.ts'],
+  kills: ['test/crash/kill.test.ts'],
+  guests: ['test/hypervisor/power-loss.test.ts'],
+  fuzz: ['test/fuzz/nbd.test.ts'],
+};
+
+const PARTS = Object.keys(SAMPLED);
+
+const chosen = process.argv.slice(2);
+for (const part of chosen) {
+  if (PARTS.includes(part)) continue;
+  console.error(`soak: there is no part '${part}', only: ${PARTS.join(', ')}`);
+  process.exit(2);
+}
+if (run('npm', ['run', '--silent', 'build']) !== 0) process.exit(1);
+const failed = [];
+for (const part of chosen.length > 0 ? chosen : PARTS) {
+  console.log(`\n=== ${part}`);
+  const counts = mocha(['--timeout', '0', ...SAMPLED[part]], {
+    env: { DISKWRIGHT_SOAK: '1', DISKWRIGHT_BUNDLED: '1' },
+  });
+  if (counts.failed > 0) failed.push(part);
+}
+console.log(failed.length === 0 ? '\nnothing was found' : `\nfailed: ${failed.join(', ')}`);
+process.exitCode = failed.length === 0 ? 0 : 1;

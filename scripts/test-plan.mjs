@@ -1,0 +1,76 @@
+// Which test files run where. What is not named here runs under the first engine, in parallel with others.
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** These measure time or memory, or need the whole machine: one after the other, when nothing else runs. */
+const ALONE = [
+  'test/crash/**',
+  'test/exports/nbd/limits.test.ts',
+  'test/exports/nbd/outbox.test.ts',
+  'test/exports/v86/guest.test.ts',
+  'test/fuzz/**',
+  'test/host/fairness.test.ts',
+  'test/host/lifetime.test.ts',
+  'test/host/memory.test.ts',
+  'test/host/net.test.ts',
+  'test/host/throttle.test.ts',
+  'test/hypervisor/**',
+  'test/interop/huge.test.ts',
+  'test/interop/mutations.test.ts',
+];
+
+/** What an engine decides: how files and sockets are read and written, and what rests directly on that. */
+const ENGINE_MATTERS = [
+  'test/conformance/**',
+  'test/drivers/file*.test.ts',
+  'test/drivers/nbd*.test.ts',
+  'test/exports/nbd/**',
+  'test/fuzz/**',
+  'test/host/**',
+  'test/interop/chains.test.ts',
+  'test/interop/nbd-*.test.ts',
+];
+
+/** The longest ones come first, so that no core is left with one of them at the end. */
+const LONGEST = [
+  'test/sim/job-scenario.test.ts',
+  'test/sim/scenario.test.ts',
+  'test/drivers/qcow2/interop.test.ts',
+  'test/interop/chain-jobs.test.ts',
+  'test/conformance/conformance.test.ts',
+  'test/drivers/qcow2/model.test.ts',
+];
+
+const any = (patterns) => (file) => patterns.some((pattern) => matches(file, pattern));
+
+/** `*` stands for anything within a folder, `**` for everything below. */
+function matches(file, pattern) {
+  const source = pattern
+    .replace(/[.+?^${}()|[\]\\]/g, '\\$&')
+    .replaceAll('**', '\u0000')
+    .replaceAll('*', '[^/]*');
+  return new RegExp(`^${source.replaceAll('\u0000', '.*')}$`).test(file);
+}
+
+/** Every test file of the project, in order of its path. */
+export function testFiles(root) {
+  return readdirSync(join(root, 'test'), { recursive: true })
+    .filter((name) => name.endsWith('.test.ts'))
+    .map((name) => `test/${name}`)
+    .sort();
+}
+
+/** The runs of a whole test, in order: title, engine, files, and whether several files run at once. */
+export function plan(root) {
+  const files = testFiles(root);
+  const rank = (file) => (LONGEST.indexOf(file) + LONGEST.length + 1) % (LONGEST.length + 1);
+  const runs = [];
+  for (const engine of ['io_uring', 'threads']) {
+    const ours = engine === 'io_uring' ? files : files.filter(any(ENGINE_MATTERS));
+    const alone = ours.filter(any(ALONE));
+    const together = ours.filter((file) => !alone.includes(file)).sort((a, b) => rank(a) - rank(b));
+    runs.push({ title: `engine ${engine}`, engine, files: together, parallel: true });
+    runs.push({ title: `engine ${engine}, one file at a time`, engine, files: alone, parallel: false });
+  }
+  return runs;
+}
