@@ -31,7 +31,7 @@ export async function readImage(host: SimHost, options: ImageOptions, mayLeak: b
   const content = new Uint8Array(node.length);
   await node.read(0, content);
   const dishonest = await dishonestStatus(node);
-  if (dishonest !== null) throw new Violation(`block status: ${dishonest}`);
+  if (dishonest !== null) throw new Violation('content', `block status: ${dishonest}`);
   const check = consistencyCheckOf(node);
   if (check !== null) {
     const findings: string[] = [];
