@@ -201,14 +201,14 @@ function fileOptions(settings: Inherited): Inherited {
   return { ...settings, nodeName: undefined, discard: 'unmap', detectZeroes: 'off' };
 }
 
-/** What a backing node inherits: it is read-only until a job needs to write it. */
+/** What a backing node inherits: it is read-only until a job needs to write it. The zeroes of a commit may then be holes there. */
 function backingOptions(settings: Inherited, above: readonly string[]): Inherited {
   return {
     ...settings,
     nodeName: undefined,
     readOnly: true,
     autoReadOnly: false,
-    discard: 'ignore',
+    discard: 'unmap',
     detectZeroes: 'off',
     above,
     apartFrom: [],

@@ -178,7 +178,7 @@ export class BackupDriver implements JobDriver, WriteObserver {
       target: this.#target,
       zeroStep: this.#targetIsZero ? this.#copy.granularity : 0,
       zeroes: this.#targetIsZero ? 'skip' : 'write',
-      unmap: true,
+      unmap: false,
       flags: this.#options.compress ? { compressed: true } : undefined,
     };
   }

@@ -72,8 +72,11 @@ export async function convert(options: ConvertOptions): Promise<void> {
     options.targetIsZero ?? (options.base === undefined && (await firstNonZero(target, 0, target.length)) < 0);
 
   const step = sparseSize === 0 ? 0 : 2 ** Math.floor(Math.log2(Math.max(sparseSize, SECTOR_BYTES)));
-  const align = Math.max(target.clusterBytes, step, 1);
-  const chunkBytes = Math.max(CHUNK_BYTES, align);
+  // What is compressed is compressed, or left out, cluster by cluster.
+  const zeroStep = step === 0 ? 0 : Math.max(target.clusterBytes, compress ? SECTOR_BYTES : step);
+  // What the source knows to be zero is left out in smaller units than what is looked through.
+  const align = Math.max(target.clusterBytes, Math.min(step, DEFAULT_SPARSE_BYTES), 1);
+  const chunkBytes = Math.max(CHUNK_BYTES, align, zeroStep);
   const total = Math.max(length, target.length);
   let current = 0;
   const ctx = freeContext(
@@ -93,7 +96,7 @@ export async function convert(options: ConvertOptions): Promise<void> {
   const copying = {
     source,
     target,
-    zeroStep: step === 0 ? 0 : align,
+    zeroStep,
     zeroes: targetIsZero ? ('skip' as const) : ('write' as const),
     unmap: true,
     flags: compress ? { compressed: true } : undefined,

@@ -19,5 +19,10 @@ export async function createRaw({ options, file }: CreateRequest<'raw'>): Promis
   // Old content must not shine through.
   if (file.driver === 'file') await file.truncate(0);
   // What an earlier image left in the first sector would be taken for its format.
-  await makeRoom(file, size, SECTOR_BYTES, { preallocation });
+  await makeRoom(file, roundUp(size), SECTOR_BYTES, { preallocation });
+}
+
+/** A disk is made of whole sectors. */
+function roundUp(size: number): number {
+  return Math.ceil(size / SECTOR_BYTES) * SECTOR_BYTES;
 }

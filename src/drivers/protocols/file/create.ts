@@ -8,6 +8,7 @@ import { BlockError } from '../../../util/errors.js';
 import { ImageLocks } from './locks.js';
 
 const CHUNK_BYTES = 1 << 20;
+const BLOCK_BYTES = 4096;
 
 /**
  * Makes `filename`, or empties it, with `size` bytes of zeroes. Rejects with `locked` where somebody uses it; then it still has what it
@@ -38,10 +39,20 @@ export async function createFile({ graph, options }: CreateRequest<'file'>): Pro
 async function fill(file: HostFile, size: number, preallocation: 'off' | 'falloc' | 'full'): Promise<void> {
   if (preallocation === 'falloc' && size > 0) await file.allocate(0, size, false);
   else await file.truncate(size);
+  if (preallocation === 'off') await allocateFirstBlock(file, size);
   if (preallocation !== 'full') return;
   const zeroes = new Uint8Array(Math.min(size, CHUNK_BYTES));
   for (let offset = 0; offset < size; offset += zeroes.length) {
     await file.write(offset, zeroes.subarray(0, Math.min(zeroes.length, size - offset)));
   }
   await file.flush();
+}
+
+/**
+ * Gives the first block of a new, empty file of `size` bytes its space, as QEMU does: from it, O_DIRECT finds out the alignment that the file
+ * system wants. Where the space is not there, nothing is lost: it stays a hole.
+ */
+export async function allocateFirstBlock(file: HostFile, size: number): Promise<void> {
+  if (size === 0) return;
+  await file.write(0, new Uint8Array(Math.min(size, BLOCK_BYTES))).catch(() => undefined);
 }

@@ -15,7 +15,7 @@ import {
 import type { HostFile, SeekResult, ZeroScan } from '../../../host/host.js';
 import type { BlockdevOptions } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
-import { createFile } from './create.js';
+import { allocateFirstBlock, createFile } from './create.js';
 import { ImageLocks } from './locks.js';
 
 type FileDriver = 'file' | 'host_device';
@@ -198,6 +198,7 @@ export class FileNode extends BlockNode {
       await this.#file.allocate(old, size - old, false);
     } else {
       await this.#file.truncate(size);
+      if (preallocation === 'off' && old === 0) await allocateFirstBlock(this.#file, size);
     }
     this.#size = size;
     if (preallocation === 'full' && size > old) {
