@@ -1,28 +1,34 @@
 // Values of options that several verbs share, with qemu-img's words where they are wrong.
 
-import { readSize } from '../util/size.js';
+import { INT64_MAX, MAX_BYTES, parseSize } from '../util/size.js';
 import type { OptionSpec, ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
 
-/** A size such as `50M`. `what` is named in the message: `image size`. */
-export function sizeValue(text: string, what: string, max = Number.MAX_SAFE_INTEGER): number {
-  const size = readSize(text);
-  if (size === 'malformed') {
+/** A size such as `50M`, that an image or a piece of one is to have. `what` is named in the message: `image size`. */
+export function sizeValue(text: string, what: string): number {
+  const size = limitValue(text, what);
+  if (size <= MAX_BYTES) return Number(size);
+  throw new UsageError(`Invalid ${what} specified. Sizes beyond ${MAX_BYTES} bytes (2^53 - 1) are not supported.`);
+}
+
+/** The size under `key`, which only limits something: one that is beyond all images is as good as the largest. Undefined: not given. */
+export function limitOption(options: ParsedOptions, key: string, what: string): number | undefined {
+  const text = options.get(key);
+  if (text === undefined) return undefined;
+  const size = limitValue(text, what);
+  return Number(size < MAX_BYTES ? size : MAX_BYTES);
+}
+
+function limitValue(text: string, what: string): bigint {
+  const size = parseSize(text);
+  if (size === null) {
     throw new UsageError([
       `Invalid ${what} specified. You may use k, M, G, T, P or E suffixes for`,
       'kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.',
     ]);
   }
-  if (size === 'too-large' || size > max) {
-    throw new UsageError(`Invalid ${what} specified. Must be between 0 and ${max}.`);
-  }
+  if (size > INT64_MAX) throw new UsageError(`Invalid ${what} specified. Must be between 0 and ${INT64_MAX}.`);
   return size;
-}
-
-/** The size under `key`, or undefined where the option was not given. */
-export function sizeOption(options: ParsedOptions, key: string, what: string): number | undefined {
-  const text = options.get(key);
-  return text === undefined ? undefined : sizeValue(text, what);
 }
 
 /** A word out of a list, or undefined where the option was not given. */

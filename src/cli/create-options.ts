@@ -4,7 +4,7 @@ import type { ImageCreateOptions } from '../block/create.js';
 import type { BlockdevDriver } from '../schema/generated/types.js';
 import { parseKeyval } from '../schema/keyval.js';
 import { validate } from '../schema/validate.js';
-import { sizeValue } from './arguments.js';
+import { MAX_BYTES, parseWholeNumber, sizeOfOption, UINT64_MAX } from '../util/size.js';
 import { UsageError } from './getopt.js';
 
 type ValueKind = 'str' | 'size' | 'num' | 'bool (on/off)';
@@ -124,12 +124,34 @@ function flat(text: string): Record<string, string> {
 }
 
 function checkedValue({ name, kind, qapi }: CreateOption, value: string): string {
-  if (kind === 'size') return String(sizeValue(value, `value of '${name}'`));
-  if (kind === 'num' && !/^\d+$/.test(value)) throw new UsageError(`Parameter '${name}' expects a number`);
+  if (kind === 'size') return String(sizeOf(name, value));
+  if (kind === 'num') return String(numberOf(name, value));
   if (kind !== 'bool (on/off)') return value;
   if (value !== 'on' && value !== 'off') throw new UsageError(`Parameter '${name}' expects 'on' or 'off'`);
   if (qapi === null && value === 'on') throw new UsageError(`option '${name}=on' is not supported yet`);
   return value;
+}
+
+/** No format takes a cluster of more than 2^53 bytes: what is beyond is refused as such. */
+function sizeOf(name: string, text: string): bigint {
+  let size: bigint;
+  try {
+    size = sizeOfOption(name, text);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+  if (size <= MAX_BYTES || name !== 'size') return size;
+  throw new UsageError(`Image sizes beyond ${MAX_BYTES} bytes (2^53 - 1) are not supported`);
+}
+
+/** As the C library reads it: what is negative is a very large number. */
+function numberOf(name: string, text: string): bigint {
+  const number = parseWholeNumber(text);
+  if (number === null) throw new UsageError(`Parameter '${name}' expects a number`);
+  if (number > UINT64_MAX || number < -UINT64_MAX) {
+    throw new UsageError(`Value '${text}' is too large for parameter '${name}'`);
+  }
+  return BigInt.asUintN(64, number);
 }
 
 /** `Formatting 'disk', fmt=qcow2 cluster_size=65536 ...` */
@@ -147,7 +169,7 @@ export function imageCreateOptions(format: string, values: CreateValues): ImageC
   for (const { name, kind, qapi } of FORMATS[format]) {
     const value = values.get(name);
     if (value === undefined || qapi === null) continue;
-    options[qapi] = kind === 'size' || kind === 'num' ? Number(value) : value;
+    options[qapi] = kind === 'size' || kind === 'num' ? exact(value) : value;
   }
   if (options['version'] !== undefined) options['version'] = versionOf(String(options['version']));
   // The file is known to the one who makes it.
@@ -155,6 +177,11 @@ export function imageCreateOptions(format: string, values: CreateValues): ImageC
     driver: BlockdevDriver;
   };
   return rest as ImageCreateOptions;
+}
+
+/** Numbers beyond 2^53 are beyond every limit that there is. */
+function exact(value: string): number {
+  return Math.min(Number(value), Number.MAX_SAFE_INTEGER);
 }
 
 function versionOf(compat: string): string {

@@ -1,7 +1,7 @@
 // Options that all jobs of the command line have, in QMP's words.
 
 import type { BlockdevOnError } from '../schema/generated/types.js';
-import { choiceOption, FORMAT, HELP, IMAGE_OPTS, OBJECT, QUIET, RATE, sizeOption } from './arguments.js';
+import { choiceOption, FORMAT, HELP, IMAGE_OPTS, limitOption, OBJECT, QUIET, RATE } from './arguments.js';
 import type { OptionSpec, ParsedOptions } from './getopt.js';
 import { PROGRESS, PROGRESS_BAR } from './progress.js';
 
@@ -41,7 +41,7 @@ export const JOB_EXIT_CODES = ['Exit codes', '0    done\n1    failed\n130  inter
 
 /** `speed` of a job's arguments. */
 export function speedOption(options: ParsedOptions): number | undefined {
-  return sizeOption(options, 'speed', 'rate limit');
+  return limitOption(options, 'speed', 'rate limit');
 }
 
 /** One of the policies above, by its key. */

@@ -5,7 +5,7 @@
 
 import { BlockError } from '../util/errors.js';
 import { didYouMean } from '../util/nearest.js';
-import { readSize } from '../util/size.js';
+import { MAX_BYTES, sizeOfOption } from '../util/size.js';
 import { TYPES } from './generated/table.js';
 import type { QapiTypes } from './generated/types.js';
 import type { Members, TypeEntry, TypeReference } from './table.js';
@@ -172,15 +172,9 @@ class Visitor {
 }
 
 function sizeOf(text: string, path: string): number {
-  const size = readSize(text);
-  if (size === 'malformed') {
-    throw invalid(
-      `Parameter '${path}' expects a non-negative number below 2^53\n` +
-        'Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively.',
-    );
-  }
-  if (size === 'too-large') throw invalid(`Parameter '${path}' is beyond ${Number.MAX_SAFE_INTEGER}`);
-  return size;
+  const size = sizeOfOption(path, text);
+  if (size > MAX_BYTES) throw invalid(`Parameter '${path}' is beyond ${MAX_BYTES}`);
+  return Number(size);
 }
 
 /** 64-bit types end where exact numbers do; `#integer` has looked after that. */

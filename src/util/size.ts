@@ -1,27 +1,65 @@
 // Sizes as qemu-img reads and prints them: `1.5G` in, `1.5 GiB` out.
 
+import { BlockError } from './errors.js';
+
 const SUFFIXES = 'bkmgtpe';
 const NAMES = ['', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi', 'Ei'];
+/** Digits that are looked at: more of them are beyond every limit. */
+const MAX_DIGITS = 40;
 
-/** Number of bytes, or what is wrong: no size at all, or beyond 2^53 - 1. */
-export type SizeResult = number | 'malformed' | 'too-large';
+export const INT64_MAX = 2n ** 63n - 1n;
+export const UINT64_MAX = 2n ** 64n - 1n;
+/** The largest number of bytes here. */
+export const MAX_BYTES = BigInt(Number.MAX_SAFE_INTEGER);
 
 /**
- * Reads a size: decimal digits, with a fraction where a suffix follows (b, k, M, G, T, P, E in either case; powers of
- * 1024), or `0x` and hexadecimal digits without a suffix. A fraction of a byte is cut off.
+ * Reads a size, of any magnitude: decimal digits, with a fraction that is cut off to whole bytes where a suffix follows (b, k, M, G, T, P, E in
+ * either case; powers of 1024) and that is zero where none does, or `0x` and hexadecimal digits without a suffix. Null where it is none; there are
+ * no exponents.
  */
-export function readSize(text: string): SizeResult {
-  if (/^0x[0-9a-f]+$/i.test(text)) return bounded(BigInt(text));
-  const match = /^\+?(\d+)(?:\.(\d*))?([bkmgtpe]?)$/i.exec(text);
-  if (match === null) return 'malformed';
+export function parseSize(text: string): bigint | null {
+  const trimmed = text.trimStart();
+  const hexadecimal = /^\+?(0x[0-9a-f]+)$/i.exec(trimmed);
+  if (hexadecimal !== null) return bigOf(hexadecimal[1]);
+  const match = /^\+?(\d+)(?:\.(\d*))?([bkmgtpe]?)$/i.exec(trimmed);
+  if (match === null) return null;
   const [, whole, fraction = '', suffix = ''] = match as unknown as [string, string, string?, string?];
   const power = Math.max(0, SUFFIXES.indexOf(suffix.toLowerCase()));
   // Half a byte is no size: only a multiple can have a fraction.
-  if (text.includes('.') && power === 0) return 'malformed';
-  if (whole.length > 20) return 'too-large';
+  if (power === 0 && /[1-9]/.test(fraction)) return null;
   const unit = 1n << BigInt(10 * power);
-  const digits = fraction.slice(0, 20);
-  return bounded(BigInt(whole) * unit + (BigInt(digits || '0') * unit) / 10n ** BigInt(digits.length));
+  const digits = fraction.slice(0, MAX_DIGITS);
+  return bigOf(whole) * unit + (BigInt(digits || '0') * unit) / 10n ** BigInt(digits.length);
+}
+
+/** Of so many digits that it takes time, the first: the number is beyond every limit all the same. */
+function bigOf(digits: string): bigint {
+  return BigInt(digits.replace(/^(0[xo])?0+(?=[\da-f])/i, '$1').slice(0, MAX_DIGITS));
+}
+
+/** Reads a whole number as the C library's strtoull does with base 0: decimal, `0x` hexadecimal, `0` octal. Null where it is none. */
+export function parseWholeNumber(text: string): bigint | null {
+  const match = /^([-+]?)(0x[\da-f]+|\d+)$/i.exec(text.trimStart());
+  if (match === null) return null;
+  const [, sign, given] = match;
+  const octal = /^0[0-9]/.test(given);
+  if (octal && !/^[0-7]+$/.test(given)) return null;
+  const value = bigOf(octal ? `0o${given.slice(1)}` : given);
+  return sign === '-' ? -value : value;
+}
+
+/** The value of the option `name` as a size, in the words of QEMU's options. Throws `invalid-argument`. */
+export function sizeOfOption(name: string, text: string): bigint {
+  const size = parseSize(text);
+  if (size === null) {
+    throw new BlockError(
+      'invalid-argument',
+      `Parameter '${name}' expects a non-negative number below 2^64\n` +
+        'Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively.',
+    );
+  }
+  if (size <= UINT64_MAX) return size;
+  throw new BlockError('invalid-argument', `Value '${text}' is out of range for parameter '${name}'`);
 }
 
 /** `1.5 GiB`: three significant digits, the unit in which the number is below 1000. */
@@ -44,8 +82,4 @@ function threeDigits(value: number): string {
   const even = scaled - below === 0.5 ? below + (below % 2) : Math.round(scaled);
   if (value < 1000 && even / scale >= 1000) return '1e+03';
   return String(Number((even / scale).toPrecision(3)));
-}
-
-function bounded(value: bigint): SizeResult {
-  return value > BigInt(Number.MAX_SAFE_INTEGER) ? 'too-large' : Number(value);
 }

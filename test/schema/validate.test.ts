@@ -128,8 +128,8 @@ describe('validate', () => {
   }
 
   const refusedText: [Record<string, unknown>, string][] = [
-    [{ size: 'x' }, "Parameter 'size' expects a non-negative number below 2^53"],
-    [{ size: '-1' }, "Parameter 'size' expects a non-negative number below 2^53"],
+    [{ size: 'x' }, "Parameter 'size' expects a non-negative number below 2^64"],
+    [{ size: '-1' }, "Parameter 'size' expects a non-negative number below 2^64"],
     [{ size: '9E' }, "Parameter 'size' is beyond 9007199254740991"],
     [{ 'latency-ns': '5k' }, "Parameter 'latency-ns' expects integer"],
     [{ 'latency-ns': '-1' }, "Parameter 'latency-ns' expects uint64_t"],

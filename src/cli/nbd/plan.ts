@@ -3,6 +3,7 @@
 import { NBD_DEFAULT_PORT } from '../../drivers/protocols/nbd/wire.js';
 import type { NetAddress } from '../../host/net.js';
 import type { EngineName } from '../../host/real/index.js';
+import { parseWholeNumber } from '../../util/size.js';
 import { CACHE_MODES, type CacheMode } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { ACTIVATION_FD } from './activation.js';
@@ -166,11 +167,8 @@ function portOf(text: string | undefined, host: string): number {
 
 /** A number as the C library's strtol reads it with base 0; null where it is none, or above `max`. */
 function wholeNumber(text: string, max: number): number | null {
-  const digits = text.trimStart();
-  if (!/^\+?(0x[\da-f]+|\d+)$/i.test(digits)) return null;
-  const plain = digits.replace('+', '');
-  const value = /^0[0-7]+$/.test(plain) ? Number.parseInt(plain, 8) : Number(plain);
-  return value <= max ? value : null;
+  const value = parseWholeNumber(text);
+  return value !== null && value >= 0n && value <= BigInt(Math.floor(max)) ? Number(value) : null;
 }
 
 function sharedOf(options: ParsedOptions): number {

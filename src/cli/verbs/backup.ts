@@ -1,7 +1,7 @@
 // `diskwright backup`: copies an image as it is at the start.
 
 import { startBackup } from '../../jobs/start.js';
-import { choiceOption, sizeOption } from '../arguments.js';
+import { choiceOption, limitOption } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { COPY_POLICIES, JOB_EXIT_CODES, JOB_OPTIONS } from '../job-options.js';
 import { runTargetJob, TARGET_AFTER_FAILURE, TARGET_OPTIONS, targetOf } from '../job-target.js';
@@ -52,7 +52,7 @@ async function run(options: ParsedOptions): Promise<number> {
   const compress = options.has('compress');
   if (compress && target.format === 'raw') throw new UsageError('Compression not supported for this file format');
   const maxWorkers = countOption(options, 'max-workers');
-  const maxChunk = sizeOption(options, 'max-chunk', 'max-chunk');
+  const maxChunk = limitOption(options, 'max-chunk', 'max-chunk');
   const own = { compress, 'x-perf': { 'max-workers': maxWorkers, 'max-chunk': maxChunk } };
   return runTargetJob(options, target, sync, 'Image backed up.', (env, common) =>
     startBackup(env, { ...common, ...own }),

@@ -15,11 +15,11 @@ import {
   FORMAT,
   HELP,
   IMAGE_OPTS,
+  limitOption,
   OBJECT,
   QUIET,
   RATE,
   SOURCE_CACHE,
-  sizeOption,
   sizeValue,
   targetCache,
 } from '../arguments.js';
@@ -170,7 +170,7 @@ async function run(options: ParsedOptions): Promise<number> {
 /** Checks everything that can be checked without opening an image. */
 function planOf(options: ParsedOptions, format: string): Plan {
   const sparseSize = sparseOption(options);
-  const speed = sizeOption(options, 'speed', 'rate limit') ?? 0;
+  const speed = limitOption(options, 'speed', 'rate limit') ?? 0;
   const parallel = parallelOption(options);
   const create = !options.has('no-create');
   const targetImageOpts = options.has('target-image-opts');

@@ -4,7 +4,7 @@ import { mapEntries } from '../../block/map.js';
 import type { BlockNode } from '../../block/node.js';
 import type { MapEntry } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
-import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, outputFormat, sizeOption } from '../arguments.js';
+import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, limitOption, OBJECT, OUTPUT, outputFormat } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { isUnread, write } from '../output.js';
 import { imageArguments, openImage, releaseImage, withSession } from '../session.js';
@@ -43,8 +43,8 @@ export const verb: Verb = {
 async function run(options: ParsedOptions): Promise<number> {
   const images = options.positional;
   const json = outputFormat(options) === 'json';
-  const start = sizeOption(options, 'start', 'start offset') ?? 0;
-  const length = sizeOption(options, 'length', 'max length');
+  const start = limitOption(options, 'start', 'start offset') ?? 0;
+  const length = limitOption(options, 'length', 'max length');
   const how = imageArguments(options);
   if (images.length === 0) throw new UsageError('Expecting one image file name', true);
   return withSession(options.all('object'), async (session) => {

@@ -1,7 +1,7 @@
 // `diskwright mirror`: copies an image as a mirror job, which ends when both sides agree.
 
 import { startMirror } from '../../jobs/start.js';
-import { choiceOption, sizeOption } from '../arguments.js';
+import { choiceOption, limitOption } from '../arguments.js';
 import type { ParsedOptions } from '../getopt.js';
 import { COPY_POLICIES, JOB_EXIT_CODES, JOB_OPTIONS } from '../job-options.js';
 import { runTargetJob, TARGET_AFTER_FAILURE, TARGET_OPTIONS, targetOf } from '../job-target.js';
@@ -51,8 +51,8 @@ export const verb: Verb = {
 async function run(options: ParsedOptions): Promise<number> {
   const target = targetOf(options);
   const sync = choiceOption(options, 'sync', ['full', 'top', 'none']) ?? 'full';
-  const granularity = sizeOption(options, 'granularity', 'granularity');
-  const bufSize = sizeOption(options, 'buf-size', 'buf-size');
+  const granularity = limitOption(options, 'granularity', 'granularity');
+  const bufSize = limitOption(options, 'buf-size', 'buf-size');
   const copyMode = choiceOption(options, 'copy-mode', ['background', 'write-blocking']);
   const unmap = choiceOption(options, 'unmap', ['on', 'off']) !== 'off';
   const own = { granularity, 'buf-size': bufSize, 'copy-mode': copyMode, unmap };
