@@ -1,10 +1,14 @@
-# The addon. Optional system libraries are looked for when this file is read, by trying their headers; what was
-# found becomes a define, so that `Codecs.description` tells the truth. Set DISKWRIGHT_BUNDLED_CODECS=1 to build
-# without them (zlib from node, zstd from the source that the package zstd-napi carries).
+# The addon. Optional libraries are looked for when this file is read; what was found becomes a define, so that `Codecs.description` tells
+# the truth. A static library is preferred: then the addon needs nothing but the C library, and is what `npm run prebuild` ships.
+#   libdeflate   the system's, or inflate of node's zlib
+#   zstd         from the source that the package zstd-napi carries, or the system's, or none: then zstd is refused by name
+# (Debian's static libdeflate can go into an addon, its static zstd cannot.) DISKWRIGHT_BUNDLED_CODECS=1 builds without the system's.
 {
   'variables': {
-    'have_libdeflate': '<!(sh native/find-header.sh libdeflate.h)',
-    'have_libzstd': '<!(sh native/find-header.sh zstd.h)',
+    'libdeflate': '<!(sh native/find-library.sh libdeflate.h deflate)',
+    'libzstd': '<!(sh native/find-library.sh zstd.h zstd)',
+    'zstd_source': '<!(sh native/find-zstd-source.sh)',
+    'portable': '<!(sh native/find-portable.sh)',
   },
   'targets': [
     {
@@ -28,16 +32,28 @@
       'cflags': ['-O3', '-Wall', '-Wextra', '-Wno-unused-parameter', '-fvisibility=hidden'],
       'cflags_cc!': ['-std=gnu++17', '-std=gnu++20'],
       'cflags_cc': ['-std=c++20', '-fno-exceptions', '-fno-rtti'],
-      'ldflags': ['-Wl,-z,relro', '-Wl,-z,now', '-Wl,--as-needed'],
+      'ldflags': ['-Wl,-z,relro', '-Wl,-z,now', '-Wl,--as-needed', '-Wl,--exclude-libs,ALL'],
       'conditions': [
-        ['have_libdeflate==1', {
+        ['libdeflate!=""', {
           'defines': ['DISKWRIGHT_LIBDEFLATE=1'],
-          'libraries': ['-ldeflate'],
+          'libraries': ['<(libdeflate)'],
         }],
-        ['have_libzstd==1', {
-          'libraries': ['-lzstd'],
-        }, {
-          'dependencies': ['<!(node -p "require(\'path\').relative(process.cwd(), require(\'path\').dirname(require.resolve(\'zstd-napi/package.json\')))")/deps/zstd.gyp:libzstd'],
+        ['zstd_source!=""', {
+          'defines': ['DISKWRIGHT_ZSTD=1'],
+          'dependencies': ['<(zstd_source)/deps/zstd.gyp:libzstd'],
+        }],
+        ['zstd_source=="" and libzstd!=""', {
+          'defines': ['DISKWRIGHT_ZSTD=1'],
+          'libraries': ['<(libzstd)'],
+        }],
+        ['portable==1', {
+          'sources': ['native/portable.cc'],
+          'ldflags': [
+            '-static-libstdc++',
+            '-Wl,--gc-sections',
+            '-Wl,--wrap=pthread_create,--wrap=pthread_join,--wrap=pthread_sigmask,--wrap=pthread_once',
+            '-Wl,--wrap=pthread_key_create,--wrap=pthread_setspecific,--wrap=fstat,--wrap=fstat64',
+          ],
         }],
       ],
     },

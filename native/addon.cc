@@ -202,6 +202,28 @@ Napi::Value lockConflicts(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(result));
 }
 
+Napi::Value fileLockOf(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(fileLock(static_cast<int>(argument(info, 0)))));
+}
+
+/** compressNow(codec, level, input, output) -> bytes, 0 where they do not fit, or -errno. */
+Napi::Value compressNow(const Napi::CallbackInfo& info) {
+  const auto in = info[2].As<Napi::Uint8Array>();
+  auto out = info[3].As<Napi::Uint8Array>();
+  const int64_t made = compress(static_cast<int32_t>(argument(info, 0)), static_cast<int>(argument(info, 1)), in.Data(),
+                                in.ByteLength(), out.Data(), out.ByteLength());
+  return Napi::Number::New(info.Env(), static_cast<double>(made));
+}
+
+/** decompressNow(codec, input, output) -> 0 where the output is full, or -errno. */
+Napi::Value decompressNow(const Napi::CallbackInfo& info) {
+  const auto in = info[1].As<Napi::Uint8Array>();
+  auto out = info[2].As<Napi::Uint8Array>();
+  const int64_t failed =
+      decompress(static_cast<int32_t>(argument(info, 0)), in.Data(), in.ByteLength(), out.Data(), out.ByteLength());
+  return Napi::Number::New(info.Env(), static_cast<double>(failed));
+}
+
 Napi::Value seekRunOf(const Napi::CallbackInfo& info) {
   const int64_t found = seekRun(static_cast<int>(argument(info, 0)), static_cast<int64_t>(argument(info, 1)));
   return Napi::Number::New(info.Env(), static_cast<double>(found));
@@ -224,6 +246,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("firstDifference", Napi::Function::New(env, firstDifferenceOf));
   exports.Set("lock", Napi::Function::New(env, lock));
   exports.Set("lockConflicts", Napi::Function::New(env, lockConflicts));
+  exports.Set("fileLock", Napi::Function::New(env, fileLockOf));
+  exports.Set("compressNow", Napi::Function::New(env, compressNow));
+  exports.Set("decompressNow", Napi::Function::New(env, decompressNow));
   exports.Set("seek", Napi::Function::New(env, seekRunOf));
   exports.Set("fileSize", Napi::Function::New(env, fileSizeOf));
   exports.Set("mappedSlabs", Napi::Function::New(env, mappedSlabs));

@@ -1,10 +1,13 @@
 #include "codecs.h"
 
 #include <zlib.h>
-#include <zstd.h>
-#include <zstd_errors.h>
 
 #include <cerrno>
+
+#if defined(DISKWRIGHT_ZSTD)
+#include <zstd.h>
+#include <zstd_errors.h>
+#endif
 
 #if defined(DISKWRIGHT_LIBDEFLATE)
 #include <libdeflate.h>
@@ -18,16 +21,20 @@ namespace {
 constexpr int kDeflateWindow = -12;
 constexpr int kInflateWindow = -15;
 constexpr int kMemLevel = 9;
+#if defined(DISKWRIGHT_ZSTD)
 // A frame that wants a window beyond 8 MiB (four times the largest cluster) is refused.
 constexpr int kZstdWindowLogMax = 23;
+#endif
 
 struct Contexts {
   z_stream deflater{};
   int deflateLevel = -100;  // none made yet
   z_stream inflater{};
   bool inflaterReady = false;
+#if defined(DISKWRIGHT_ZSTD)
   ZSTD_CCtx* zstdCompressor = nullptr;
   ZSTD_DCtx* zstdDecompressor = nullptr;
+#endif
 #if defined(DISKWRIGHT_LIBDEFLATE)
   libdeflate_decompressor* libdeflater = nullptr;
 #endif
@@ -35,8 +42,10 @@ struct Contexts {
   ~Contexts() {
     if (deflateLevel != -100) deflateEnd(&deflater);
     if (inflaterReady) inflateEnd(&inflater);
+#if defined(DISKWRIGHT_ZSTD)
     ZSTD_freeCCtx(zstdCompressor);
     ZSTD_freeDCtx(zstdDecompressor);
+#endif
 #if defined(DISKWRIGHT_LIBDEFLATE)
     if (libdeflater != nullptr) libdeflate_free_decompressor(libdeflater);
 #endif
@@ -94,6 +103,7 @@ int64_t zlibDecompress(const uint8_t* in, size_t inLength, uint8_t* out, size_t 
   return ended && own.inflater.avail_out == 0 ? 0 : -EBADMSG;
 }
 
+#if defined(DISKWRIGHT_ZSTD)
 int64_t zstdCompress(int level, const uint8_t* in, size_t inLength, uint8_t* out, size_t outRoom) {
   Contexts& own = contexts;
   if (own.zstdCompressor == nullptr) own.zstdCompressor = ZSTD_createCCtx();
@@ -128,6 +138,11 @@ int64_t zstdDecompress(const uint8_t* in, size_t inLength, uint8_t* out, size_t 
   return 0;
 }
 
+#else
+int64_t zstdCompress(int, const uint8_t*, size_t, uint8_t*, size_t) { return -EOPNOTSUPP; }
+int64_t zstdDecompress(const uint8_t*, size_t, uint8_t*, size_t) { return -EOPNOTSUPP; }
+#endif
+
 }  // namespace
 
 int64_t compress(int32_t codec, int level, const uint8_t* in, size_t inLength, uint8_t* out, size_t outRoom) {
@@ -147,7 +162,11 @@ std::string describeCodecs() {
 #else
   const std::string deflate = zlib + " (deflate, inflate)";
 #endif
+#if defined(DISKWRIGHT_ZSTD)
   return deflate + ", libzstd " + ZSTD_versionString();
+#else
+  return deflate + ", no zstd";
+#endif
 }
 
 }  // namespace diskwright

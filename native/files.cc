@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/stat.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -125,6 +126,8 @@ int64_t ofdLock(int fd, int kind, uint64_t start, uint64_t length) {
   if (fcntl(fd, F_OFD_SETLK, &lock) == 0) return 0;
   return errno == EACCES ? -EAGAIN : -errno;
 }
+
+int64_t fileLock(int fd) { return flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : -errno; }
 
 int64_t ofdTest(int fd, int kind, uint64_t start, uint64_t length) {
   struct flock lock = lockOf(kind, start, length);

@@ -22,6 +22,8 @@ int64_t fileSize(int fd);
 int64_t seekRun(int fd, int64_t offset);
 /** `kind`: F_RDLCK, F_WRLCK or F_UNLCK. 0, or -errno (-EAGAIN where another holder conflicts). */
 int64_t ofdLock(int fd, int kind, uint64_t start, uint64_t length);
+/** flock: an exclusive lock of the whole open file description, without waiting. 0, or -errno (-EAGAIN where another holds it). */
+int64_t fileLock(int fd);
 /** 1 where a lock of `kind` would conflict with another holder's, 0 where not. */
 int64_t ofdTest(int fd, int kind, uint64_t start, uint64_t length);
 

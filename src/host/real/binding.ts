@@ -2,7 +2,7 @@
 // loaded from (src/ through tsx, dist/, or the bundled command line).
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { BlockError } from '../../util/errors.js';
 
@@ -51,6 +51,12 @@ export interface Native {
   lock(fd: number, kind: number, start: number, length: number): number;
   /** 1 conflict, 0 none, or -errno. */
   lockConflicts(fd: number, kind: number, start: number, length: number): number;
+  /** flock of the whole file, exclusive, without waiting. 0 or -errno. */
+  fileLock(fd: number): number;
+  /** At once, on this thread: bytes, 0 where they do not fit, or -errno. `codec`: see `CODECS`. */
+  compressNow(codec: number, level: number, input: Uint8Array, output: Uint8Array): number;
+  /** At once, on this thread: 0 where `output` is full, or -errno. */
+  decompressNow(codec: number, input: Uint8Array, output: Uint8Array): number;
   /** Bytes, or -errno. */
   fileSize(fd: number): number;
   /** End of the run at `offset` * 2, + 1 where it is data, or -errno. */
@@ -79,7 +85,19 @@ let loaded: Native | undefined;
 /** A `require` for what is an addon or is loaded late. */
 export const load = createRequire(import.meta.url);
 
-/** Loads the addon, once. Throws `unsupported` where it has not been built. */
+/** The optional package `name`, or null where it is not installed, or was built for another version of node. */
+export function loadOptional<Module>(name: string): Module | null {
+  try {
+    return load(name) as Module;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Loads the addon, once: the one that was built here, else the prebuilt one for this system. Throws `unsupported` where there is none, or
+ * where it cannot be loaded, and says what to do about it.
+ */
 export function loadNative(): Native {
   if (loaded !== undefined) return loaded;
   const root = packageRoot(dirname(fileURLToPath(import.meta.url)));
@@ -93,13 +111,26 @@ export function loadNative(): Native {
       loaded = find(root);
     }
   } catch (cause) {
-    throw new BlockError('unsupported', `the native addon of diskwright is not built: run "npm install" in ${root}`, {
+    throw new BlockError('unsupported', `the native addon cannot be loaded: ${reasonOf(cause)}; ${cureIn(root)}`, {
       operation: 'load',
       path: root,
       cause,
     });
   }
   return loaded;
+}
+
+function reasonOf(cause: unknown): string {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  const system = `${process.platform}-${process.arch}`;
+  return text.startsWith('No native build was found') ? `there is none for ${system}` : text.split('\n')[0];
+}
+
+/** A clone builds it from its sources; an installed package carries the sources too. */
+function cureIn(root: string): string {
+  const installed = basename(dirname(root)) === 'node_modules';
+  const command = installed ? 'npm rebuild diskwright --foreground-scripts' : `npm run --prefix ${root} build:native`;
+  return `build it with "${command}" (a C++ compiler, make and python3 are needed)`;
 }
 
 function packageRoot(start: string): string {

@@ -6,7 +6,7 @@ import type { ArenaMemory } from './memory.js';
 import { Op } from './table.js';
 
 /** Number in the descriptor, default level, highest level (QEMU's defaults are the codecs' own). */
-const KINDS: Readonly<Record<CompressionType, { id: number; level: number; min: number; max: number }>> = {
+export const CODECS: Readonly<Record<CompressionType, { id: number; level: number; min: number; max: number }>> = {
   zlib: { id: 0, level: 6, min: 0, max: 9 },
   zstd: { id: 1, level: 3, min: 1, max: 22 },
 };
@@ -24,7 +24,7 @@ export class NativeCodecs implements Codecs {
   }
 
   async compress(type: CompressionType, input: Uint8Array, output: Uint8Array, level?: number): Promise<number> {
-    const kind = KINDS[type];
+    const kind = CODECS[type];
     const chosen = level ?? kind.level;
     if (!Number.isInteger(chosen) || chosen < kind.min || chosen > kind.max) {
       throw new BlockError('invalid-argument', `${type} has no level ${chosen}`, { operation: 'compress' });
@@ -35,7 +35,7 @@ export class NativeCodecs implements Codecs {
 
   async decompress(type: CompressionType, input: Uint8Array, output: Uint8Array): Promise<void> {
     try {
-      await this.#run(Op.decompress, KINDS[type].id, input, output, 0);
+      await this.#run(Op.decompress, CODECS[type].id, input, output, 0);
     } catch (error) {
       if (!(error instanceof BlockError) || error.errno !== 'EBADMSG') throw error;
       const text = `the ${type} data is broken, or holds less than ${output.byteLength} bytes`;
