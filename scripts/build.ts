@@ -1,13 +1,13 @@
 // `npm run build:js`: writes dist/.
 //
 //   dist/cli.cjs   starts the command line
-//   dist/cli/      the command line: one CommonJS bundle, in which a verb's modules run when they are asked for, and its code cache
+//   dist/cli/      the command line: one CommonJS bundle, in which a verb's modules run when they are asked for
 //   dist/lib/      the library: ES modules and declarations, as the compiler makes them
 
 import { spawnSync } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { chmodSync, copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -39,29 +39,11 @@ export async function bundleCli(outfile: string): Promise<void> {
     define: { 'import.meta.url': 'importMetaUrl', DISKWRIGHT_VERSION: JSON.stringify(version) },
     logLevel: 'warning',
   });
-  copyFileSync(join(root, 'scripts', 'launcher.cjs'), outfile);
+  copyFileSync(join(root, 'scripts', 'code-cache.cjs'), join(dirname(bundle), 'code-cache.cjs'));
+  const id = createHash('sha256').update(readFileSync(bundle)).digest('hex').slice(0, 32);
+  const launcher = readFileSync(join(root, 'scripts', 'launcher.cjs'), 'utf8');
+  writeFileSync(outfile, launcher.replace("const BUILD = 'unbundled'", `const BUILD = '${id}'`));
   chmodSync(outfile, 0o755);
-  warmCache(outfile, bundle);
-}
-
-/** Lets V8 compile what a copy needs, and keeps it. */
-function warmCache(launcher: string, bundle: string): void {
-  const folder = mkdtempSync(join(tmpdir(), 'diskwright-build-'));
-  try {
-    const source = join(folder, 'source');
-    writeFileSync(source, Buffer.alloc(1 << 20, 'some data'));
-    const words = ['convert', '-f', 'raw', '-O', 'qcow2', source, join(folder, 'target')];
-    const { status } = spawnSync(
-      process.execPath,
-      [join(root, 'scripts', 'warm-cache.cjs'), launcher, bundle, ...words],
-      {
-        stdio: 'inherit',
-      },
-    );
-    if (status !== 0) throw new Error(`the command line does not run: exit ${status}`);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
 }
 
 function compileLibrary(): void {

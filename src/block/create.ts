@@ -1,5 +1,6 @@
 // Making images: the file first, then the format in it.
 
+import type { Host } from '../host/host.js';
 import type { BlockdevCreateOptions, BlockdevRef } from '../schema/generated/types.js';
 import { validate } from '../schema/validate.js';
 import { bestEffort } from '../util/best-effort.js';
@@ -45,9 +46,9 @@ export async function createNode(graph: Graph, options: BlockdevCreateOptions): 
 
 /**
  * What an image is to be made like, checked as far as it can be before anything is touched: types, names of members, and what the format says
- * of their values. `filename` is for messages. Throws `invalid-argument`, `unknown-option`, `unsupported`, `limit`.
+ * of their values, and, where `host` is given, whether it has what they want. `filename` is for messages. Throws `invalid-argument`, `unknown-option`, `unsupported`, `limit`.
  */
-export function checkCreateOptions(options: object, filename = ''): ImageCreateOptions {
+export function checkCreateOptions(options: object, filename = '', host?: Host): ImageCreateOptions {
   const { driver } = options as { driver?: unknown };
   if (typeof driver === 'string') checkCreatable(driver);
   if (Object.hasOwn(options, 'file')) throw new BlockError('unknown-option', "Parameter 'file' is unexpected");
@@ -55,7 +56,7 @@ export function checkCreateOptions(options: object, filename = ''): ImageCreateO
     file: string;
   } & ImageCreateOptions;
   const made = checked as ImageCreateOptions;
-  findDriver(made.driver).checkCreate?.({ ...made, file: '' } as BlockdevCreateOptions, filename);
+  findDriver(made.driver).checkCreate?.({ ...made, file: '' } as BlockdevCreateOptions, filename, host);
   return made;
 }
 
@@ -87,7 +88,7 @@ export interface MadeImage {
 export async function createImage(graph: Graph, filename: string, wanted: ImageCreateOptions): Promise<MadeImage> {
   const target = parseProtocolName(filename);
   const path = 'filename' in target ? target.filename : filename;
-  const options = checkCreateOptions(wanted, path);
+  const options = checkCreateOptions(wanted, path, graph.host);
   if (target.driver === 'nbd') {
     await createNode(graph, validate('BlockdevCreateOptions', { ...options, file: { ...target, discard: 'unmap' } }));
     return { newFile: null };

@@ -1,5 +1,6 @@
 // The drivers, by name. A driver is one folder (or file) and one line in drivers/index.ts.
 
+import type { Host } from '../host/host.js';
 import type { BlockdevCreateOptions, BlockdevDriver, BlockdevOptions } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
 import type { Graph } from './graph.js';
@@ -56,8 +57,11 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   probe?(head: Uint8Array, filename: string): number;
   /** Opens a node, not yet in the graph. It lets go of what it opened itself where it rejects; `file` is the caller's. */
   open(request: OpenRequest<D>): Promise<BlockNode>;
-  /** Refuses options of `create` that no image can be made with; `path` is for messages. Throws `invalid-argument`, `unsupported`, `limit`. */
-  checkCreate?(options: Extract<BlockdevCreateOptions, { driver: D }>, path: string): void;
+  /**
+   * Refuses options of `create` that no image can be made with, or, where `host` is given, not on this host; `path` is for messages. Throws
+   * `invalid-argument`, `unsupported`, `limit`.
+   */
+  checkCreate?(options: Extract<BlockdevCreateOptions, { driver: D }>, path: string, host?: Host): void;
   /** Makes an image. Left out: cannot. */
   create?(request: CreateRequest<D>): Promise<void>;
 }

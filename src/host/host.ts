@@ -57,6 +57,8 @@ export type CompressionType = 'zlib' | 'zstd';
 export interface Codecs {
   /** What stands behind them, for `--version`: e.g. `libdeflate 1.14 (inflate), zlib 1.3.0 (deflate), libzstd 1.5.4`. */
   readonly description: string;
+  /** Is it there? zlib always is; an addon that was built where there was no zstd does without, and rejects with `unsupported`. */
+  supports(type: CompressionType): boolean;
   /** Compresses into `output`; resolves with the length, or -1 where it does not fit. zlib: raw deflate, 12-bit window. */
   compress(type: CompressionType, input: Uint8Array, output: Uint8Array, level?: number): Promise<number>;
   /**

@@ -1,8 +1,8 @@
 // The file that says which process serves.
 
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
-import { load } from '../../host/real/binding.js';
-import { systemWords } from '../../host/real/errno.js';
+import { loadNative, loadOptional } from '../../host/real/binding.js';
+import { errnoName, systemWords } from '../../host/real/errno.js';
 import { BlockError, codeOfErrno } from '../../util/errors.js';
 
 /** More than any number and its line feed. */
@@ -13,7 +13,6 @@ const MAX_PID_BYTES = 64;
  * another process holds it, `exists` where the file has other content than a number, as an image has, `not-found`, `permission`, ...
  */
 export function writePidFile(path: string): void {
-  const { flockSync } = load('fs-ext') as typeof import('fs-ext');
   let fd: number;
   try {
     fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
@@ -21,7 +20,7 @@ export function writePidFile(path: string): void {
     throw failure(`Could not create '${path}'`, path, cause);
   }
   try {
-    flockSync(fd, 'exnb');
+    lockWhole(fd);
     checkContent(fd, path);
     ftruncateSync(fd);
     writeSync(fd, `${process.pid}\n`);
@@ -51,6 +50,17 @@ function checkContent(fd: number, path: string): void {
       operation: 'pid file',
     },
   );
+}
+
+/** flock without waiting, by the package fs-ext where it is installed, else by the addon. Throws an error with the system's code. */
+function lockWhole(fd: number): void {
+  const ext = loadOptional<typeof import('fs-ext')>('fs-ext');
+  if (ext !== null) {
+    ext.flockSync(fd, 'exnb');
+    return;
+  }
+  const failed = loadNative().fileLock(fd);
+  if (failed !== 0) throw Object.assign(new Error('flock failed'), { code: errnoName(-failed) });
 }
 
 function failure(what: string, path: string, cause: unknown): BlockError {

@@ -1,15 +1,26 @@
 // The codecs of the addon: whole buffers, on worker threads of their own. Buffers outside the arena are copied in and out.
 import { BlockError } from '../../util/errors.js';
 import type { Codecs, CompressionType } from '../host.js';
+import type { Native } from './binding.js';
 import { type Engine, Requester } from './engine.js';
 import type { ArenaMemory } from './memory.js';
 import { Op } from './table.js';
 
-/** Number in the descriptor, default level, highest level (QEMU's defaults are the codecs' own). */
+/** Number in the addon, default level, highest level (QEMU's defaults are the codecs' own). */
 export const CODECS: Readonly<Record<CompressionType, { id: number; level: number; min: number; max: number }>> = {
   zlib: { id: 0, level: 6, min: 0, max: 9 },
   zstd: { id: 1, level: 3, min: 1, max: 22 },
 };
+
+/** Was the addon built with this codec? */
+export function hasCodec(native: Native, type: CompressionType): boolean {
+  return type === 'zlib' || !native.codecs.endsWith('no zstd');
+}
+
+export function missingCodec(type: CompressionType, operation: string): BlockError {
+  const text = `this build of diskwright's addon has no ${type} (see "diskwright --version")`;
+  return new BlockError('unsupported', text, { operation });
+}
 
 export class NativeCodecs implements Codecs {
   readonly description: string;
@@ -23,17 +34,23 @@ export class NativeCodecs implements Codecs {
     this.description = engine.native.codecs;
   }
 
+  supports(type: CompressionType): boolean {
+    return hasCodec(this.#engine.native, type);
+  }
+
   async compress(type: CompressionType, input: Uint8Array, output: Uint8Array, level?: number): Promise<number> {
     const kind = CODECS[type];
     const chosen = level ?? kind.level;
     if (!Number.isInteger(chosen) || chosen < kind.min || chosen > kind.max) {
       throw new BlockError('invalid-argument', `${type} has no level ${chosen}`, { operation: 'compress' });
     }
+    if (!this.supports(type)) throw missingCodec(type, 'compress');
     const length = await this.#run(Op.compress, kind.id, input, output, chosen);
     return length === 0 ? -1 : length;
   }
 
   async decompress(type: CompressionType, input: Uint8Array, output: Uint8Array): Promise<void> {
+    if (!this.supports(type)) throw missingCodec(type, 'decompress');
     try {
       await this.#run(Op.decompress, CODECS[type].id, input, output, 0);
     } catch (error) {

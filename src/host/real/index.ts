@@ -1,15 +1,15 @@
 // The real host: files of the operating system, through the addon.
-import { constants, existsSync, realpath, unlink } from 'node:fs';
-import { dirname } from 'node:path';
+import { constants, realpath, unlink } from 'node:fs';
 import { promisify } from 'node:util';
 import { choice, integer, type Shape, takeSettings } from '../../schema/shape.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import type { FileInfo, Host, HostFile, OpenFileOptions } from '../host.js';
-import { load, loadNative, type Native } from './binding.js';
+import { loadNative, type Native } from './binding.js';
 import { realClock } from './clock.js';
 import { NativeCodecs } from './codecs.js';
 import { Engine, type Faults, Requester } from './engine.js';
 import { RealFile } from './file.js';
+import { freeSpaceAt } from './free-space.js';
 import { infoOfPath, kindOfType } from './info.js';
 import { ArenaMemory } from './memory.js';
 import { RealNet } from './net.js';
@@ -152,14 +152,7 @@ export class RealHost implements Host {
   }
 
   async freeSpace(path: string): Promise<number> {
-    // Loaded when it is needed: it is an addon of its own.
-    const { statVFS } = load('fs-ext') as typeof import('fs-ext');
-    try {
-      const found = statVFS(existsSync(path) ? path : dirname(path));
-      return found.f_bavail * found.f_frsize;
-    } catch (error) {
-      throw toBlockError(error, { operation: 'free-space', path });
-    }
+    return freeSpaceAt(path);
   }
 
   readSmall(path: string, limit: number): Promise<Uint8Array> {

@@ -1,10 +1,12 @@
-// Codecs of the simulated host: the work is done at once by node:zlib and zstd-napi; when the answer comes is up to the schedule.
+// Codecs of the simulated host: the work is done at once, by node:zlib and by the addon's zstd (which is loaded when it is first used);
+// when the answer comes is up to the schedule.
 
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
-import { compress as zstdCompress } from 'zstd-napi';
-import zstdBinding from 'zstd-napi/binding.js';
 import { BlockError } from '../../util/errors.js';
 import type { CompressionType } from '../host.js';
+import { loadNative } from '../real/binding.js';
+import { CODECS, hasCodec, missingCodec } from '../real/codecs.js';
+import { errnoError } from '../real/errno.js';
 
 const WINDOW_BITS = 12;
 /** Inflating stops here at the latest, whatever the stream says. */
@@ -12,52 +14,64 @@ const MAX_INFLATED = 64 * 1024 * 1024;
 
 /** As `Codecs.compress`, but at once. */
 export function compressNow(type: CompressionType, input: Uint8Array, output: Uint8Array, level?: number): number {
-  const packed =
-    type === 'zlib'
-      ? deflateRawSync(input, { windowBits: WINDOW_BITS, ...(level === undefined ? {} : { level }) })
-      : zstdCompress(input, level === undefined ? {} : { compressionLevel: level });
+  return type === 'zlib' ? deflateInto(input, output, level) : zstdInto(input, output, level);
+}
+
+/** As `Codecs.decompress`, but at once. */
+export function decompressNow(type: CompressionType, input: Uint8Array, output: Uint8Array): void {
+  if (type === 'zlib') inflateInto(input, output);
+  else unzstdInto(input, output);
+}
+
+/** Does the simulated host have this codec? */
+export function supportsNow(type: CompressionType): boolean {
+  return type === 'zlib' || hasCodec(loadNative(), type);
+}
+
+function deflateInto(input: Uint8Array, output: Uint8Array, level?: number): number {
+  const packed = deflateRawSync(input, { windowBits: WINDOW_BITS, ...(level === undefined ? {} : { level }) });
   if (packed.length > output.length) return -1;
   output.set(packed);
   return packed.length;
 }
 
-/** As `Codecs.decompress`, but at once. */
-export function decompressNow(type: CompressionType, input: Uint8Array, output: Uint8Array): void {
-  let length: number;
+function inflateInto(input: Uint8Array, output: Uint8Array): void {
+  let plain: Uint8Array;
   try {
-    length = type === 'zlib' ? inflateInto(input, output) : unzstdInto(input, output);
+    plain = inflateAsMuchAsIsWanted(input, output.length);
   } catch (cause) {
-    throw new BlockError('invalid-image', `broken ${type} data`, { operation: 'decompress', cause });
+    throw new BlockError('invalid-image', 'broken zlib data', { operation: 'decompress', cause });
   }
-  if (length < output.length) {
-    throw new BlockError('invalid-image', `${type} data ends after ${length} of ${output.length} bytes`, {
+  output.set(plain.subarray(0, output.length));
+  if (plain.length < output.length) {
+    throw new BlockError('invalid-image', `zlib data ends after ${plain.length} of ${output.length} bytes`, {
       operation: 'decompress',
     });
   }
 }
 
-function inflateInto(input: Uint8Array, output: Uint8Array): number {
-  let plain: Uint8Array;
+function inflateAsMuchAsIsWanted(input: Uint8Array, wanted: number): Uint8Array {
   try {
-    plain = inflateRawSync(input, { maxOutputLength: output.length });
+    return inflateRawSync(input, { maxOutputLength: wanted });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_BUFFER_TOO_LARGE') throw error;
-    plain = inflateRawSync(input, { maxOutputLength: MAX_INFLATED });
+    return inflateRawSync(input, { maxOutputLength: MAX_INFLATED });
   }
-  const length = Math.min(plain.length, output.length);
-  output.set(plain.subarray(0, length));
-  return length;
 }
 
-function unzstdInto(input: Uint8Array, output: Uint8Array): number {
-  const context = new zstdBinding.DCtx();
-  let consumed = 0;
-  let produced = 0;
-  while (produced < output.length && consumed < input.length) {
-    const [left, out, used] = context.decompressStream(output.subarray(produced), input.subarray(consumed));
-    produced += out;
-    consumed += used;
-    if (left === 0 || (out === 0 && used === 0)) break;
-  }
-  return produced;
+function zstdInto(input: Uint8Array, output: Uint8Array, level: number = CODECS.zstd.level): number {
+  const native = loadNative();
+  if (!hasCodec(native, 'zstd')) throw missingCodec('zstd', 'compress');
+  const made = native.compressNow(CODECS.zstd.id, level, input, output);
+  if (made < 0) throw errnoError(made, { operation: 'compress', path: 'zstd' });
+  return made === 0 ? -1 : made;
+}
+
+function unzstdInto(input: Uint8Array, output: Uint8Array): void {
+  const native = loadNative();
+  if (!hasCodec(native, 'zstd')) throw missingCodec('zstd', 'decompress');
+  if (native.decompressNow(CODECS.zstd.id, input, output) === 0) return;
+  throw new BlockError('invalid-image', `the zstd data is broken, or holds less than ${output.length} bytes`, {
+    operation: 'decompress',
+  });
 }

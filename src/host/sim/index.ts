@@ -22,7 +22,7 @@ import { BlockError } from '../../util/errors.js';
 import type { Codecs, FileInfo, Host, HostFile, OpenFileOptions } from '../host.js';
 import { tooLarge } from '../small-file.js';
 import { type CrashStyle, crashStyle } from './changes.js';
-import { compressNow, decompressNow } from './codecs.js';
+import { compressNow, decompressNow, supportsNow } from './codecs.js';
 import { SimDisk, type SimFeature } from './disk.js';
 import { type EngineOptions, type LogEntry, SimEngine, SimPowerLoss, systemError } from './engine.js';
 import type { FaultPlan, FaultRule, SimOperation, SimRequest } from './faults.js';
@@ -301,7 +301,8 @@ export class SimHost implements Host {
       }
     };
     return {
-      description: 'simulated (node:zlib, zstd-napi)',
+      description: 'simulated (node:zlib, zstd of the addon)',
+      supports: supportsNow,
       compress: (type, input, output, level) =>
         clock.submit({
           operation: 'compress',

@@ -298,8 +298,14 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   probe: (head) => (hasQcow2Magic(head) && [2, 3].includes(head[7]) ? 100 : 0),
   open: ({ graph, node, options, file, forceShare }: OpenRequest<'qcow2'>) =>
     openQcow2(graph, node, needFile(file), options, forceShare),
-  checkCreate: (options, path) => {
+  checkCreate: (options, path, host) => {
     planQcow2(path, createOptions(options));
+    if (options['compression-type'] === 'zstd' && host?.codecs.supports('zstd') === false) {
+      throw new BlockError('unsupported', `${path}: this build of diskwright has no zstd`, {
+        path,
+        operation: 'create',
+      });
+    }
   },
   create,
 };

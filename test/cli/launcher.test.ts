@@ -1,0 +1,143 @@
+// How a command starts: nothing but its own output is printed, whatever version of node runs it, and V8's code cache is made at first use,
+// is taken by nobody else, and keeps no command from running.
+
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import { cliBundle, Workshop } from '../support/cli.js';
+
+const LAUNCHER = readFileSync(new URL('../../scripts/launcher.cjs', import.meta.url), 'utf8');
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+describe('the launcher', () => {
+  let shop: Workshop;
+  let cache: string;
+
+  beforeEach(async () => {
+    shop = await Workshop.open();
+    cache = shop.path('cache');
+    mkdirSync(cache);
+    expect(shop.ours('create', '-f', 'qcow2', 'disk', '1M').code).to.equal(0);
+  });
+  afterEach(() => shop.remove());
+
+  async function run(words: readonly string[], env: NodeJS.ProcessEnv = {}, launcher?: string) {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [launcher ?? (await cliBundle()), ...words], {
+      cwd: shop.folder,
+      encoding: 'utf8',
+      env: { ...process.env, XDG_CACHE_HOME: cache, ...env },
+    });
+    return { status, stdout, stderr };
+  }
+
+  function cached(): string[] {
+    return readdirSync(join(cache, 'diskwright')).map((name) => join(cache, 'diskwright', name));
+  }
+
+  /** Runs `info`, which must say what it says without a cache. */
+  async function infoIsRight(env: NodeJS.ProcessEnv = {}): Promise<void> {
+    const { status, stdout, stderr } = await run(['info', 'disk'], env);
+    expect({ status, stderr }).to.deep.equal({ status: 0, stderr: '' });
+    expect(stdout).to.match(/^image: disk\nfile format: qcow2\n/);
+  }
+
+  it('knows a flag that this V8 has, or sets none', () => {
+    const version = process.versions.v8.split('.', 2).join('.');
+    const flag = new RegExp(`^  ${version}: '(--[a-z-]+)=`, 'm').exec(LAUNCHER)?.[1];
+    if (flag === undefined) return;
+    const { stdout } = spawnSync(process.execPath, ['--v8-options'], { encoding: 'utf8' });
+    expect(stdout).to.contain(`\n  ${flag} `);
+  });
+
+  it('makes a cache of its own for each command, which the next run takes as it is', async () => {
+    await infoIsRight();
+    const [made, ...more] = cached();
+    expect(more).to.deep.equal([]);
+    expect(statSync(made).mode & 0o777).to.equal(0o600);
+    expect(JSON.parse(readFileSync(made, 'latin1').split('\n', 1)[0])).to.include.members(['info', process.version]);
+    const { ino } = statSync(made);
+    await infoIsRight();
+    expect(statSync(made).ino).to.equal(ino);
+    expect((await run(['map', 'disk'])).status).to.equal(0);
+    expect(cached()).to.have.lengthOf(2);
+  });
+
+  it('makes another for other flags of V8', async () => {
+    await infoIsRight();
+    await infoIsRight({ NODE_OPTIONS: '--max-old-space-size=500' });
+    expect(cached()).to.have.lengthOf(2);
+  });
+
+  for (const [what, spoil] of [
+    [
+      'of another version of node',
+      (text: Buffer) => Buffer.from(text.toString('latin1').replace('"v', '"v9'), 'latin1'),
+    ],
+    ['of which only the first line is right', (text: Buffer) => text.fill(0xa5, text.indexOf(10) + 1)],
+    ['that is cut short', (text: Buffer) => text.subarray(0, text.length >> 1)],
+    ['that is empty', () => Buffer.alloc(0)],
+  ] as const) {
+    it(`does not take a cache ${what}, and makes it again`, async () => {
+      await infoIsRight();
+      const [file] = cached();
+      const good = readFileSync(file);
+      writeFileSync(file, spoil(Buffer.from(good)));
+      await infoIsRight();
+      expect(cached()).to.deep.equal([file]);
+      expect(readFileSync(file, 'latin1').split('\n', 1)[0]).to.equal(good.toString('latin1').split('\n', 1)[0]);
+      expect(statSync(file).size).to.be.greaterThan(good.length / 2);
+    });
+  }
+
+  it('does not take a cache that others may write', async () => {
+    await infoIsRight();
+    const [file] = cached();
+    const { ino } = statSync(file);
+    chmodSync(file, 0o666);
+    await infoIsRight();
+    expect(statSync(file).ino).to.not.equal(ino);
+    expect(statSync(file).mode & 0o777).to.equal(0o600);
+  });
+
+  it('leaves no cache of a command that failed, nor of a word that is none', async () => {
+    expect((await run(['info', 'nowhere'])).status).to.equal(1);
+    expect((await run(['frobnicate'])).status).to.equal(1);
+    expect(readdirSync(cache)).to.deep.equal([]);
+  });
+
+  it('runs where no cache can be written', async () => {
+    const home = shop.path('file');
+    writeFileSync(home, '');
+    for (const env of [{ XDG_CACHE_HOME: home }, { XDG_CACHE_HOME: '', HOME: home }, { XDG_CACHE_HOME: 'relative' }]) {
+      await infoIsRight(env);
+    }
+  });
+
+  it('keeps the cache beside the bundle where the user has no folder for it', async () => {
+    const copy = join(ROOT, '.scratch', `launcher-${process.pid}`);
+    const bundle = await cliBundle();
+    mkdirSync(join(copy, 'cli'), { recursive: true });
+    try {
+      copyFileSync(bundle, join(copy, 'cli.cjs'));
+      for (const name of ['main.cjs', 'code-cache.cjs'])
+        cpSync(join(dirname(bundle), 'cli', name), join(copy, 'cli', name));
+      const { status } = await run(['info', 'disk'], { XDG_CACHE_HOME: '', HOME: '' }, join(copy, 'cli.cjs'));
+      expect(status).to.equal(0);
+      expect(readdirSync(join(copy, 'cli')).filter((name) => name.startsWith('info-'))).to.have.lengthOf(1);
+    } finally {
+      rmSync(copy, { recursive: true });
+    }
+  });
+});
