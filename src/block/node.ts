@@ -35,6 +35,7 @@ export interface NodeOptions {
 }
 
 const ZERO_CHUNK_BYTES = 1 << 20;
+const RESERVE_CHUNK_BYTES = 1 << 16;
 
 /** For the requests of this file: each is begun at once, so that one object does for all. */
 const place: Located = { file: null, offset: 0, visit: null };
@@ -241,6 +242,18 @@ export abstract class BlockNode implements NodeUser {
     await this.#tracked(this.doTruncate(size, options));
     this.length = size;
     for (const bitmap of this.bitmaps.values()) bitmap.truncate(size);
+  }
+
+  /**
+   * Makes sure that later writes to the range find their space: what is a hole there is allocated, the content stays. Nobody may write to
+   * the range meanwhile. Up to `ahead` bytes behind it are reserved with it where there is room and that is one step; resolves with the
+   * end of what is reserved. Rejects with `no-space`, `read-only`, `out-of-bounds`, `io`.
+   */
+  async reserve(offset: number, length: number, ahead = 0): Promise<number> {
+    this.#checkWritable('reserve');
+    const error = this.#checkExtents('reserve', [{ offset, length }], length);
+    if (error !== null) throw error;
+    return this.#tracked(this.doReserve(offset, length, Math.min(ahead, this.length - offset - length)));
   }
 
   /** It keeps the size that it has: a device, or an export of another machine. */
@@ -505,6 +518,21 @@ export abstract class BlockNode implements NodeUser {
       }
     } finally {
       this.host.memory.free(zeroes);
+    }
+  }
+
+  /** Fallback: what is there is written once more. */
+  protected async doReserve(offset: number, length: number, _ahead: number): Promise<number> {
+    const buffer = this.host.memory.allocate(Math.min(length, RESERVE_CHUNK_BYTES));
+    try {
+      for (let done = 0; done < length; done += buffer.length) {
+        const part = length - done < buffer.length ? buffer.subarray(0, length - done) : buffer;
+        await this.doRead(offset + done, part);
+        await this.doWrite(offset + done, part, {});
+      }
+      return offset + length;
+    } finally {
+      this.host.memory.free(buffer);
     }
   }
 

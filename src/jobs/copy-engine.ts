@@ -59,7 +59,7 @@ export interface EngineOptions {
 
 /**
  * Copies all chunks. Resolves when all are done, rejects with the first error that was reported (or `cancelled`), in both
- * cases with no request of it in flight and all buffers given back.
+ * cases with no request of it in flight and all buffers given back. What was copied before an error is flushed.
  */
 export async function runCopy(ctx: CopyContext, options: EngineOptions): Promise<void> {
   const crew = new Crew(ctx, options);
@@ -78,7 +78,19 @@ export async function runCopy(ctx: CopyContext, options: EngineOptions): Promise
   options.target?.node.expectWrites(options.target.bytes);
   await Promise.all(Array.from({ length: options.workers ?? WORKERS }, work));
   options.target?.node.expectWrites(0);
-  if (failure !== null) throw (failure as { error: unknown }).error;
+  if (failure === null) return;
+  const { error } = failure as { error: unknown };
+  if (options.target !== undefined) await keepCopied(options.target.node, error);
+  throw error;
+}
+
+/** What was copied until `error` is kept: the target's tables are written, as far as they can be. */
+async function keepCopied(target: BlockNode, error: unknown): Promise<void> {
+  if (error instanceof BlockError && error.code === 'cancelled') return;
+  // What this fails with comes again when the target is closed; the copy's own error says why it ended.
+  await target.flush().catch((failed: unknown) => {
+    if (toBlockError(failed).code === 'internal') throw failed;
+  });
 }
 
 class Crew {

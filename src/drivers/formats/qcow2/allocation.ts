@@ -5,7 +5,7 @@
 // A cluster whose last reference goes is not free at once: `pendFree` remembers it, and `applyFrees` lowers its refcount when the
 // commit that took the reference away is durable (see commit-order.ts). Only `release` is immediate, for what was never referenced.
 
-import type { BlockError } from '../../../util/errors.js';
+import { BlockError } from '../../../util/errors.js';
 import type { Qcow2Image } from './image.js';
 import { overlapMessage } from './overlap.js';
 import { PointerTable } from './pointer-table.js';
@@ -36,6 +36,7 @@ export class Refcounts {
   /** Where the search for several clusters starts: smaller holes below are left to single allocations. */
   #runFrom = 0;
   #pending: PendingFree[] = [];
+  #making: Promise<void> | null = null;
   /** Counts allocations: unchanged means that nothing was allocated meanwhile. */
   allocations = 0;
   /** Called for each cluster that becomes free. */
@@ -123,8 +124,11 @@ export class Refcounts {
       }
       if (block === null) {
         if (this.blocks.mustCommit) await this.#image.commit();
-        // Asked again: another allocation may have made it meanwhile.
-        if (this.#blockSync(index) === null) this.#createBlock(index, at);
+        await this.#once(() => this.#createBlock(index, at));
+        continue;
+      }
+      if (!block.solid) {
+        await this.#once(() => this.#reserveBlock(block));
         continue;
       }
       const found = this.#findRun(block, at - index * this.#perBlock, want);
@@ -176,9 +180,36 @@ export class Refcounts {
     return this.#image.corrupt(overlapMessage(start, what), start);
   }
 
+  /** Blocks are made and given space one at a time; whoever waits looks again. */
+  #once(action: () => Promise<void>): Promise<void> {
+    this.#making ??= action().finally(() => {
+      this.#making = null;
+    });
+    return this.#making;
+  }
+
+  /** A block that an earlier writer made may lie in a hole: without space of its own it is not changed. */
+  async #reserveBlock(block: Table): Promise<void> {
+    const { file } = this.#image;
+    block.pins++;
+    try {
+      await file.ensureLength(block.offset + this.#clusterSize);
+      await file.reserve(block.offset, this.#clusterSize);
+      block.solid = true;
+    } finally {
+      block.pins--;
+    }
+  }
+
   /** A block for a range that has none: it lies in that range itself, at `at`, and counts itself. */
-  #createBlock(index: number, at: number): void {
+  async #createBlock(index: number, at: number): Promise<void> {
+    const { file } = this.#image;
     const offset = at * this.#clusterSize;
+    await file.ensureLength(offset + this.#clusterSize);
+    await file.reserve(offset, this.#clusterSize);
+    await this.table.reserve(file, index);
+    // Asked again: the table may have grown meanwhile, with this block, or another allocation made it before.
+    if (this.#blockSync(index) !== null) return;
     const block = this.blocks.create(index, offset);
     this.allocations++;
     fillRefcountOnes(block.bytes, this.#order, at - index * this.#perBlock, 1);
@@ -247,8 +278,8 @@ export class Refcounts {
    */
   tryReference(cluster: number): boolean | undefined {
     const block = this.#blockSync(Math.floor(cluster / this.#perBlock));
-    if (block === undefined) return undefined;
     if (block === null) return false;
+    if (block === undefined || !block.solid) return undefined;
     const slot = cluster % this.#perBlock;
     const count = getRefcount(block.view, this.#order, slot);
     if (count === 0 || count >= this.#image.geometry.refcountMax) return false;
@@ -256,9 +287,12 @@ export class Refcounts {
     return true;
   }
 
-  /** Brings the block with the refcount of `cluster` into the cache. */
-  loadFor(cluster: number): Promise<void> {
-    return this.#loadBlock(Math.floor(cluster / this.#perBlock), true);
+  /** Brings the block with the refcount of `cluster` into the cache, ready to be changed. */
+  async loadFor(cluster: number): Promise<void> {
+    const index = Math.floor(cluster / this.#perBlock);
+    const block = this.#blockSync(index);
+    if (!block) await this.#loadBlock(index, true);
+    else if (!block.solid) await this.#once(() => this.#reserveBlock(block));
   }
 
   #set(block: Table, slot: number, value: number): void {
@@ -269,11 +303,11 @@ export class Refcounts {
 
   // ---- freeing ------------------------------------------------------------------------------------------------
 
-  /** Takes back at once what `allocateRun` or `tryReference` gave and nothing ever pointed to. A failure to read a block leaks it. */
+  /** Takes back at once what `allocateRun` or `tryReference` gave and nothing ever pointed to. A block that is not at hand leaks it. */
   release(cluster: number, count: number): void {
     for (let at = cluster; at < cluster + count; at++) {
       const block = this.blocks.get(Math.floor(at / this.#perBlock));
-      if (block !== undefined) this.#lower(block, at);
+      if (block?.solid) this.#lower(block, at);
     }
   }
 
@@ -298,7 +332,10 @@ export class Refcounts {
     this.#pending = [...pending, ...this.#pending];
   }
 
-  /** Lowers the refcounts of what a durable commit has let go. Part of a commit. Items that are done leave `pending`. */
+  /**
+   * Lowers the refcounts of what a durable commit has let go. Part of a commit. Items that are done leave `pending`; where a block has no
+   * space of its own and gets none, the rest stays.
+   */
   async applyFrees(pending: PendingFree[]): Promise<void> {
     while (pending.length > 0) {
       const item = pending[0];
@@ -311,6 +348,7 @@ export class Refcounts {
           await this.#loadBlock(index, false);
           block = this.#blockSync(index);
         }
+        if (block !== null && !block.solid && !(await this.#hasRoom(block))) return;
         const first = item.cluster;
         item.cluster += count;
         item.count -= count;
@@ -321,6 +359,16 @@ export class Refcounts {
         }
       }
       pending.shift();
+    }
+  }
+
+  async #hasRoom(block: Table): Promise<boolean> {
+    try {
+      while (!block.solid) await this.#once(() => this.#reserveBlock(block));
+      return true;
+    } catch (error) {
+      if (error instanceof BlockError && error.code === 'no-space') return false;
+      throw error;
     }
   }
 

@@ -128,6 +128,8 @@ export class Committer {
     if (taken.pending.length === 0) return;
     await grace.settle();
     await refcounts.applyFrees(taken.pending);
+    // What is left has no room yet: it stays allocated, which harms nobody, and is tried again.
+    if (taken.pending.length > 0) refcounts.returnPending(taken.pending);
   }
 
   /** Copies everything that is dirty, in one go without waiting. */

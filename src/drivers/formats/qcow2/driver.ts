@@ -35,6 +35,7 @@ import { Qcow2Image } from './image.js';
 import { ImageFile } from './image-file.js';
 import { qcow2Details } from './info.js';
 import { locateRead, locateWrite } from './locate.js';
+import { storeAll } from './lost.js';
 import { cacheTables, checkOptions, type DriverOptions, discardPolicy, overlapKinds } from './options.js';
 import { readGuest } from './read.js';
 import { emptyImage, resizeImage } from './resize.js';
@@ -207,8 +208,9 @@ export class Qcow2Node extends BlockNode implements Inspectable {
   protected override async doClose(): Promise<void> {
     const image = this.#image;
     try {
-      if (this.readOnly || image.broken !== null) return;
-      await image.commit();
+      if (this.readOnly) return;
+      await storeAll(image);
+      if (image.broken !== null) return;
       await image.commit();
       await image.file.trim();
     } finally {

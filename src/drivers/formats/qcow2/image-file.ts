@@ -1,5 +1,8 @@
-// The file under an image: reads that end at its end as zeroes do, growth in strides, and the knowledge whether anything was written
-// since the last flush.
+// The file under an image: reads that end at its end as zeroes do, growth in strides, space that is allocated before it is needed, and the
+// knowledge whether anything was written since the last flush.
+//
+//   |  in use, perhaps with holes  |= solid: allocated =|..... surplus of the stride: a hole .....|
+//                                                       ^ usedEnd                                 ^ length
 
 import type { BlockNode } from '../../../block/node.js';
 import { BlockError } from '../../../util/errors.js';
@@ -7,6 +10,9 @@ import { roundUp } from './types.js';
 
 const MIN_STRIDE_BYTES = 1 << 20;
 const MAX_STRIDE_BYTES = 64 << 20;
+/** Small tables at the end of the file are reserved together with what will follow them: so many bytes at a time. */
+const RESERVE_AHEAD_BYTES = 256 << 10;
+const SMALL_TABLE_BYTES = 64 << 10;
 
 export class ImageFile {
   readonly #node: () => BlockNode;
@@ -16,6 +22,8 @@ export class ImageFile {
   #usedEnd: number;
   /** Host offset from which on the file has only zeroes, because it was made longer and nothing was handed out there. */
   #freshFrom: number;
+  /** [from, to) is allocated on the file system: no write there can lack space. One such range is remembered, the last. */
+  readonly #solid = { from: 0, to: 0 };
   /** Something was written, or the size changed, since the last flush that succeeded. */
   unflushed = false;
 
@@ -93,6 +101,39 @@ export class ImageFile {
     }
   }
 
+  /**
+   * [offset, offset + length), inside the file, is allocated on the file system when this resolves, so that what is written there later
+   * finds its space; the content stays. Nobody may write there meanwhile. Rejects with `no-space`, `io`.
+   */
+  async reserve(offset: number, length: number): Promise<void> {
+    const end = offset + length;
+    const solid = this.#solid;
+    if (offset >= solid.from && end <= solid.to) return;
+    const small = length < SMALL_TABLE_BYTES && offset >= this.#freshFrom;
+    this.#becomeSolid(offset, await this.#node().reserve(offset, length, small ? RESERVE_AHEAD_BYTES : 0));
+    this.unflushed = true;
+  }
+
+  #becomeSolid(from: number, to: number): void {
+    const solid = this.#solid;
+    if (from > solid.to || to < solid.from) {
+      solid.from = from;
+      solid.to = to;
+    } else {
+      solid.from = Math.min(solid.from, from);
+      solid.to = Math.max(solid.to, to);
+    }
+  }
+
+  /** [from, to) may be a hole from now on. */
+  #softened(from: number, to: number): void {
+    const solid = this.#solid;
+    if (from >= solid.to || to <= solid.from) return;
+    // The end of the file is where tables are made: what lies behind is worth more.
+    if (to < solid.to) solid.from = to;
+    else solid.to = Math.max(solid.from, from);
+  }
+
   /** About so many bytes will be written at the end: their space is reserved before, which saves the file system work. */
   expect(bytes: number): void {
     this.#expected = bytes;
@@ -128,6 +169,7 @@ export class ImageFile {
       return false;
     }
     this.#expected = Math.max(0, this.#expected - (target - from));
+    this.#becomeSolid(from, target);
     this.unflushed = true;
     return true;
   }
@@ -144,6 +186,7 @@ export class ImageFile {
 
   /** Gives space back; a hint, and the only request here whose failure does not matter. */
   async discard(offset: number, length: number): Promise<void> {
+    this.#softened(offset, offset + length);
     try {
       await this.#node().discard(offset, length);
       this.unflushed = true;
@@ -169,6 +212,7 @@ export class ImageFile {
   }
 
   async #resize(size: number): Promise<void> {
+    this.#softened(size, Number.POSITIVE_INFINITY);
     try {
       await this.#node().truncate(size);
       this.unflushed = true;

@@ -34,6 +34,7 @@ export class Mapping {
   readonly #image: Qcow2Image;
   readonly l1: PointerTable;
   readonly cache: TableCache;
+  /** By index: tables that are being made, moved, or given space. */
   readonly #creating = new Map<number, Promise<void>>();
   readonly #clusterSize: number;
   readonly #l2Span: number;
@@ -199,16 +200,36 @@ export class Mapping {
       if (table === undefined) {
         await this.loadTable(index);
       } else if (table === null || !this.l1.copied(index)) {
-        let pending = this.#creating.get(index);
-        if (pending === undefined) {
-          pending = this.#createTable(index).finally(() => this.#creating.delete(index));
-          this.#creating.set(index, pending);
-        }
-        await pending;
+        await this.#once(index, () => this.#createTable(index));
+      } else if (!table.solid) {
+        await this.#once(index, () => this.#reserveTable(table));
       } else {
         table.pins++;
         return table;
       }
+    }
+  }
+
+  /** One at a time of what changes where table `index` lies. */
+  #once(index: number, action: () => Promise<void>): Promise<void> {
+    let pending = this.#creating.get(index);
+    if (pending === undefined) {
+      pending = action().finally(() => this.#creating.delete(index));
+      this.#creating.set(index, pending);
+    }
+    return pending;
+  }
+
+  /** A table that an earlier writer made may lie in a hole: without space of its own it is not changed. */
+  async #reserveTable(table: Table): Promise<void> {
+    const { file } = this.#image;
+    table.pins++;
+    try {
+      await file.ensureLength(table.offset + this.#clusterSize);
+      await file.reserve(table.offset, this.#clusterSize);
+      table.solid = true;
+    } finally {
+      table.pins--;
     }
   }
 
@@ -219,6 +240,8 @@ export class Mapping {
     const offset = run.cluster * this.#clusterSize;
     try {
       await image.file.ensureLength(offset + this.#clusterSize);
+      await image.file.reserve(offset, this.#clusterSize);
+      await this.l1.reserve(image.file, index);
       while (this.tableSync(index) === undefined) await this.loadTable(index);
     } catch (error) {
       image.refcounts.release(run.cluster, 1);

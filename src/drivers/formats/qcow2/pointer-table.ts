@@ -1,11 +1,14 @@
 // A table of 64-bit pointers that is held in memory as a whole: the L1 table and the refcount table. Raw bytes, decoded on look-up;
-// changes are remembered by sector.
+// changes are remembered by sector. Before an entry is changed, its place in the file is made sure of (`reserve`).
 
+import type { ImageFile } from './image-file.js';
 import { SECTOR } from './types.js';
 
 /** Bits 9 to 55 of a pointer, high word. */
 const OFFSET_HIGH = 0x00ff_ffff;
 const COPIED_HIGH = 0x8000_0000;
+/** A table is reserved by pieces of so many bytes. */
+const PIECE = 4096;
 
 export class PointerTable {
   /** Host offset of the table. */
@@ -16,6 +19,8 @@ export class PointerTable {
   bytes: Uint8Array;
   view: DataView;
   readonly dirtySectors = new Set<number>();
+  /** Pieces that are allocated on the file system, or being so; null: all are. */
+  #solid: Map<number, Promise<void> | null> | null = new Map();
 
   constructor(offset: number, entries: number) {
     this.offset = offset;
@@ -41,7 +46,34 @@ export class PointerTable {
     this.dirtySectors.add(Math.floor((index * 8) / SECTOR));
   }
 
-  /** The table gets another place and size; entries are kept, those beyond the new size dropped. */
+  /** Entry `index` can be written later: its place in `file` is allocated when this resolves; null: it is already. Rejects with `no-space`, `io`. */
+  reserve(file: ImageFile, index: number): Promise<void> | null {
+    const pieces = this.#solid;
+    if (pieces === null) return null;
+    const piece = Math.floor((index * 8) / PIECE);
+    const known = pieces.get(piece);
+    if (known !== undefined) return known;
+    const reserving = this.#reserve(file, piece).then(
+      () => {
+        pieces.set(piece, null);
+      },
+      (error: unknown) => {
+        pieces.delete(piece);
+        throw error;
+      },
+    );
+    pieces.set(piece, reserving);
+    return reserving;
+  }
+
+  async #reserve(file: ImageFile, piece: number): Promise<void> {
+    const from = this.offset + piece * PIECE;
+    const length = Math.min(PIECE, this.bytes.length - piece * PIECE);
+    await file.ensureLength(from + length);
+    await file.reserve(from, length);
+  }
+
+  /** The table gets another place, where all of it was written, and another size; entries are kept, those beyond the new size dropped. */
   resize(offset: number, entries: number): void {
     const bytes = new Uint8Array(Math.ceil((entries * 8) / SECTOR) * SECTOR);
     const kept = Math.min(this.entries, entries) * 8;
@@ -50,6 +82,7 @@ export class PointerTable {
     this.view = new DataView(bytes.buffer);
     this.offset = offset;
     this.entries = entries;
+    this.#solid = null;
   }
 }
 

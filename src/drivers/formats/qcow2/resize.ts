@@ -214,6 +214,7 @@ async function dropTables(image: Qcow2Image, first: number): Promise<void> {
     const held = await image.locks.acquire(index * l2Span, (index + 1) * l2Span);
     try {
       image.checkUsable();
+      await mapping.l1.reserve(image.file, index);
       let table = mapping.tableSync(index);
       while (table === undefined) {
         await mapping.loadTable(index);

@@ -18,6 +18,8 @@ export interface Table {
   dirtyTo: number;
   /** Nothing durable points to it yet, so all of it is to be written before its pointer is. */
   isNew: boolean;
+  /** Its cluster is allocated on the file system, so that the table can be written: only then may it be changed. */
+  solid: boolean;
   /** Users that rely on its staying in the cache. */
   pins: number;
   /** Looked at since the last sweep. */
@@ -77,7 +79,7 @@ export class TableCache {
     this.#insert(index, offset, bytes);
   }
 
-  /** A new, zeroed table, dirty as a whole. */
+  /** A new, zeroed table, dirty as a whole. Its cluster was reserved (`ImageFile.reserve`). */
   create(index: number, offset: number): Table {
     const bytes = this.#memory.allocate(this.tableBytes).fill(0);
     const table = this.#insert(index, offset, bytes);
@@ -85,10 +87,11 @@ export class TableCache {
     return table;
   }
 
-  /** The table moves to `offset`, a new place: all of it is to be written there. */
+  /** The table moves to `offset`, a new place that was reserved: all of it is to be written there. */
   renew(table: Table, offset: number): void {
     table.offset = offset;
     table.isNew = true;
+    table.solid = true;
     this.markDirty(table, 0, this.tableBytes);
   }
 
@@ -103,6 +106,7 @@ export class TableCache {
       dirtyFrom: 0,
       dirtyTo: 0,
       isNew: false,
+      solid: false,
       pins: 0,
       used: true,
     };

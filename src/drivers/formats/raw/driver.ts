@@ -98,6 +98,10 @@ export class RawNode extends BlockNode {
     return this.#below.discard(offset + this.#offset, length);
   }
 
+  protected override async doReserve(offset: number, length: number, ahead: number): Promise<number> {
+    return (await this.#below.reserve(offset + this.#offset, length, ahead)) - this.#offset;
+  }
+
   protected override async doTruncate(size: number, options: TruncateOptions): Promise<void> {
     if (this.#fixed) {
       throw new BlockError('unsupported', `${this.filename}: Cannot resize fixed-size raw disks`, {

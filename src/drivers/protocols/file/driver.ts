@@ -20,7 +20,7 @@ import { ImageLocks } from './locks.js';
 
 type FileDriver = 'file' | 'host_device';
 type FileOpenRequest = OpenRequest<'file'> | OpenRequest<'host_device'>;
-type Ability = 'punchHole' | 'zeroRange' | 'discard';
+type Ability = 'punchHole' | 'zeroRange' | 'discard' | 'allocate';
 
 /** A file of any length is a disk of whole sectors; what the file lacks reads as zeroes. */
 const SECTOR_BYTES = 512;
@@ -53,7 +53,12 @@ export class FileNode extends BlockNode {
   #copying = false;
   #unsent = { from: Number.POSITIVE_INFINITY, to: 0, bytes: 0 };
   /** Cleared at the first request that the file system cannot do. */
-  readonly #can: Record<Ability, boolean> = { punchHole: true, zeroRange: true, discard: true };
+  readonly #can: Record<Ability, boolean> = {
+    punchHole: true,
+    zeroRange: true,
+    discard: true,
+    allocate: true,
+  };
 
   constructor(
     graph: Graph,
@@ -162,6 +167,19 @@ export class FileNode extends BlockNode {
   protected override async doDiscard(offset: number, length: number): Promise<void> {
     const inside = Math.min(length, this.#size - offset);
     if (inside > 0) await this.#try('discard', () => this.#file.discard(offset, inside));
+  }
+
+  /** A device has the space of all its blocks. */
+  protected override async doReserve(offset: number, length: number, ahead: number): Promise<number> {
+    const end = offset + length;
+    if (this.driver === 'host_device') return end + ahead;
+    try {
+      const done = await this.#try('allocate', () => this.#file.allocate(offset, length + ahead, true));
+      return done ? end + ahead : super.doReserve(offset, length, 0);
+    } catch (error) {
+      if (ahead === 0 || !(error instanceof BlockError) || error.code !== 'no-space') throw error;
+      return this.doReserve(offset, length, 0);
+    }
   }
 
   protected override async doFlush(): Promise<void> {

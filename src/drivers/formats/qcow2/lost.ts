@@ -1,0 +1,78 @@
+// What is lost when an image closes and its tables cannot be written: the writes whose mapping only memory has. They were answered, so
+// whoever closes the image is told where they were.
+
+import { BlockError, toBlockError } from '../../../util/errors.js';
+import { formatSize } from '../../../util/size.js';
+import type { Qcow2Image } from './image.js';
+import { Kind } from './mapping.js';
+import type { Table } from './table-cache.js';
+
+/** Guest bytes [from, to). */
+interface Range {
+  from: number;
+  to: number;
+}
+
+/** Ranges that the message names; of the others it gives the number. */
+const NAMED_RANGES = 8;
+
+/**
+ * Writes all that waits, at the image's end. Where the disk is full, what was reserved ahead is given back and tried with once more.
+ * Rejects with what went wrong, and names the guest ranges that are lost by that.
+ */
+export async function storeAll(image: Qcow2Image): Promise<void> {
+  try {
+    if (image.broken !== null) throw image.broken;
+    try {
+      await image.commit();
+    } catch (error) {
+      if (!(error instanceof BlockError) || error.code !== 'no-space') throw error;
+      await image.file.trim();
+      await image.commit();
+    }
+  } catch (error) {
+    const lost = lossBy(image, toBlockError(error));
+    if (lost !== null) throw lost;
+    // An image that turned out to be corrupt was reported when it did; nothing of it waits.
+    if (error !== image.broken) throw error;
+  }
+}
+
+/** `error` with the guest ranges whose latest content is lost by it; null where there are none. */
+function lossBy(image: Qcow2Image, error: BlockError): BlockError | null {
+  const ranges = unstored(image);
+  if (ranges.length === 0) return null;
+  const bytes = ranges.reduce((sum, { from, to }) => sum + to - from, 0);
+  const named = ranges.slice(0, NAMED_RANGES).map(({ from, to }) => `${from}-${to - 1}`);
+  const more = ranges.length - named.length;
+  const { path } = image.file;
+  const reason = error.message.startsWith(`${path}: `) ? error.message.slice(path.length + 2) : error.message;
+  return new BlockError(
+    error.code,
+    `${path}: writes since the last flush are lost: ${formatSize(bytes)} at guest offsets ` +
+      `${named.join(', ')}${more > 0 ? ` and ${more} more ranges` : ''}: ${reason}`,
+    { path, operation: 'close', offset: ranges[0].from, errno: error.errno, cause: error },
+  );
+}
+
+/** Guest ranges whose L2 entries differ from those on disk, or may; in order, neighbours joined. A discard that is not stored loses nothing. */
+function unstored(image: Qcow2Image): Range[] {
+  const ranges: Range[] = [];
+  const tables = [...image.mapping.cache.dirty].sort((a, b) => a.index - b.index);
+  for (const table of tables) addTable(image, table, ranges);
+  return ranges;
+}
+
+function addTable(image: Qcow2Image, table: Table, ranges: Range[]): void {
+  const { clusterSize, l2Span } = image.geometry;
+  const end = Math.ceil(table.dirtyTo / 8);
+  for (let slot = Math.floor(table.dirtyFrom / 8); slot < end; slot++) {
+    const from = table.index * l2Span + slot * clusterSize;
+    if (from >= image.length()) return;
+    if (image.mapping.decode(table, slot) === Kind.unallocated) continue;
+    const to = Math.min(from + clusterSize, image.length());
+    const last = ranges[ranges.length - 1];
+    if (last?.to === from) last.to = to;
+    else ranges.push({ from, to });
+  }
+}
