@@ -1,6 +1,7 @@
 // Runs many seeds of the simulation: `npx tsx scripts/sim-soak.ts [count] [first seed] [what]`, where `what` is `io` (raw and qcow2),
-// `raw`, `qcow2`, `jobs` or the name of a job. Prints each seed that breaks a promise, and a summary. Exit code 1 where one did.
+// `raw`, `qcow2`, `full-disk`, `jobs` or the name of a job. Prints each seed that breaks a promise, and a summary. Exit code 1 where one did.
 
+import { runFullDisk } from '../test/sim/full-disk.js';
 import { JOB_KINDS, runJobScenario } from '../test/sim/job-scenario.js';
 import { runScenario } from '../test/sim/scenario.js';
 
@@ -9,6 +10,7 @@ const [count = '1000', first = '1', what = 'io'] = process.argv.slice(2);
 /** Runs one seed and says what became of it. */
 function runnerOf(name: string): (seed: number) => Promise<Record<string, number>> {
   if (name === 'raw' || name === 'qcow2') return async (seed) => ({ ...(await runScenario(seed, { format: name })) });
+  if (name === 'full-disk') return async (seed) => ({ ...(await runFullDisk(seed)) });
   if (name === 'io') return async (seed) => ({ ...(await runScenario(seed)) });
   const kind = JOB_KINDS.find((job) => job === name);
   if (kind === undefined && name !== 'jobs') throw new Error(`what is '${name}'?`);

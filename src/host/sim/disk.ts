@@ -29,10 +29,14 @@ export class SimDisk {
     this.unsupported = unsupported;
   }
 
-  get free(): number {
+  get used(): number {
     let used = 0;
     for (const inode of this.inodes.values()) if (inode.kind === 'file') used += inode.current.allocated;
-    return Math.max(0, this.capacity - used);
+    return used;
+  }
+
+  get free(): number {
+    return Math.max(0, this.capacity - this.used);
   }
 
   /** Names of all files, sorted. */

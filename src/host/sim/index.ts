@@ -194,6 +194,16 @@ export class SimHost implements Host {
     this.clock.injector.plan = plan;
   }
 
+  /** Bytes that all files together have allocated. */
+  get used(): number {
+    return this.disk.used;
+  }
+
+  /** The disk has room for so many bytes from now on: another of its users took some, or gave some back. May be less than is in use. */
+  setCapacity(bytes: number): void {
+    this.disk.capacity = bytes;
+  }
+
   /** Takes the power away now: nothing is answered any more. */
   powerOff(): void {
     this.clock.powerOff();
