@@ -122,14 +122,15 @@ async function session(
   const issued = model.beginFlush();
   await graph.closeAll();
   model.endFlush(issued);
-  if (host.memory.liveBuffers > 0) throw new Violation(`${host.memory.liveBuffers} buffers were not given back`);
+  if (host.memory.liveBuffers > 0)
+    throw new Violation('buffers', `${host.memory.liveBuffers} buffers were not given back`);
 }
 
 /** A disk whose reads and flushes need no space, so that they must not fail. */
 function strict(disk: GuestDisk): GuestDisk {
   const need = async (request: Promise<void>, what: string): Promise<void> => {
     await request.catch((error: unknown) => {
-      throw new Violation(`${what} failed: ${(error as Error).stack ?? error}`, { cause: error });
+      throw new Violation('refused', `${what} failed: ${(error as Error).stack ?? error}`, { cause: error });
     });
   };
   return {

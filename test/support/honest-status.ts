@@ -51,6 +51,7 @@ async function contentOf(node: BlockNode): Promise<Buffer> {
 
 function padded(bytes: Buffer, start: number, length: number): Buffer {
   const out = Buffer.alloc(length);
-  bytes.copy(out, 0, start, start + length);
+  // What the layer below lacks reads as zeroes.
+  bytes.subarray(start, start + length).copy(out);
   return out;
 }

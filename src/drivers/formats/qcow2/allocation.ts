@@ -343,12 +343,8 @@ export class Refcounts {
         const index = Math.floor(item.cluster / this.#perBlock);
         const count = Math.min(item.count, (index + 1) * this.#perBlock - item.cluster);
         if (item.punch) await this.#punch(item.cluster, count);
-        let block = this.#blockSync(index);
-        while (block === undefined) {
-          await this.#loadBlock(index, false);
-          block = this.#blockSync(index);
-        }
-        if (block !== null && !block.solid && !(await this.#hasRoom(block))) return;
+        const block = await this.#blockToLower(index);
+        if (block === 'no room') return;
         const first = item.cluster;
         item.cluster += count;
         item.count -= count;
@@ -362,13 +358,21 @@ export class Refcounts {
     }
   }
 
-  async #hasRoom(block: Table): Promise<boolean> {
-    try {
-      while (!block.solid) await this.#once(() => this.#reserveBlock(block));
-      return true;
-    } catch (error) {
-      if (error instanceof BlockError && error.code === 'no-space') return false;
-      throw error;
+  /** Block `index`, loaded and with space of its own; null where there is none. Inside a commit. */
+  async #blockToLower(index: number): Promise<Table | null | 'no room'> {
+    for (;;) {
+      const block = this.#blockSync(index);
+      if (block === null || block?.solid) return block;
+      if (block === undefined) {
+        await this.#loadBlock(index, false);
+        continue;
+      }
+      try {
+        await this.#once(() => this.#reserveBlock(block));
+      } catch (error) {
+        if (error instanceof BlockError && error.code === 'no-space') return 'no room';
+        throw error;
+      }
     }
   }
 
