@@ -91,6 +91,13 @@ Napi::Value releaseSlab(const Napi::CallbackInfo& info) {
                             bindingOf(info)->engine->arena().drop(reinterpret_cast<const uint8_t*>(base)));
 }
 
+/** vacateSlab(address, bytes): the pages of a part of a slab go back to the system. */
+Napi::Value vacateSlab(const Napi::CallbackInfo& info) {
+  const auto address = static_cast<uint64_t>(argument(info, 0));
+  return Napi::Boolean::New(info.Env(),
+                            bindingOf(info)->engine->arena().vacate(address, static_cast<uint64_t>(argument(info, 1))));
+}
+
 void setFaults(const Napi::CallbackInfo& info) {
   Faults& faults = bindingOf(info)->engine->faults();
   std::atomic<int32_t>* fields[] = {&faults.maxBytes, &faults.interrupts, &faults.again, &faults.delayMs,
@@ -158,6 +165,7 @@ Napi::Value createEngine(const Napi::CallbackInfo& info) {
   functions.Set("submit", Napi::Value(env, submitFunction));
   functions.Set("createSlab", Napi::Function::New(env, createSlab, "createSlab", data));
   functions.Set("releaseSlab", Napi::Function::New(env, releaseSlab, "releaseSlab", data));
+  functions.Set("vacateSlab", Napi::Function::New(env, vacateSlab, "vacateSlab", data));
   functions.Set("setFaults", Napi::Function::New(env, setFaults, "setFaults", data));
   data->sockets.define(env, functions, loop, data->engine->arena(), data->context);
   functions.Set("close", Napi::Function::New(env, closeEngine, "close", data));

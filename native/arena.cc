@@ -59,6 +59,11 @@ bool Arena::drop(const uint8_t* base) {
   return false;
 }
 
+bool Arena::vacate(uint64_t address, uint64_t length) {
+  // A hint that fails leaves the pages where they are.
+  return contains(address, length) && madvise(reinterpret_cast<void*>(address), length, MADV_DONTNEED) == 0;
+}
+
 bool Arena::contains(uint64_t address, uint64_t length) {
   // Requests come in runs from the same slab: start with the one that was right last time.
   const size_t count = slabs_.size();

@@ -44,6 +44,8 @@ class Arena {
   Slab* add(size_t bytes);
   /** Drops the engine's reference to the slab that starts at `base`; false where there is none. */
   bool drop(const uint8_t* base);
+  /** Gives the pages of [address, address + length) back to the system: they read as zeroes when they are used again. */
+  bool vacate(uint64_t address, uint64_t length);
   /** True when all of [address, address + length) lies in one live slab. */
   bool contains(uint64_t address, uint64_t length);
 

@@ -31,6 +31,8 @@ export interface Memory {
   allocate(length: number): Uint8Array;
   /** Gives a buffer back; it must not be used any more, and must not be in flight. The very view from `allocate`. */
   free(buffer: Uint8Array): void;
+  /** Bytes that a buffer of `length` takes in all. */
+  footprint(length: number): number;
   /** It lies in the arena, as a whole view or a part of one. */
   owns(buffer: Uint8Array): boolean;
   /** True when each byte is zero (vector code). */

@@ -1,4 +1,4 @@
-// Memory that the requests of all connections may take together. Who gets nothing waits, and is woken in turn when something is
+// Memory that the requests of all connections of this process may take together. Who gets nothing waits, and is woken in turn when something is
 // given back. Nobody is disconnected for being slow, unless the others have to go without for it.
 //
 //   connection --take(bytes)--> yes: goes on
@@ -28,6 +28,24 @@ export interface BudgetLimits {
   totalBytes: number;
   /** What a connection may take even where the others have taken everything: they cannot starve it. */
   guaranteedBytes: number;
+}
+
+/** For all servers of a process together: about what qemu-nbd takes for one client that does its worst. */
+const PROCESS_LIMITS: BudgetLimits = {
+  connectionBytes: 32 * 1024 * 1024,
+  totalBytes: 128 * 1024 * 1024,
+  guaranteedBytes: 1024 * 1024,
+};
+/** One for the real clock, one for each simulated one. */
+const budgets = new WeakMap<Clock, Budget>();
+
+/** The budget that all servers share which go by this clock. */
+export function sharedBudget(clock: Clock): Budget {
+  const known = budgets.get(clock);
+  if (known !== undefined) return known;
+  const made = new Budget(PROCESS_LIMITS, clock);
+  budgets.set(clock, made);
+  return made;
 }
 
 /** Who has to wait for others is patient for so long. */
@@ -88,9 +106,7 @@ export class Budget {
   leave(user: BudgetUser): void {
     this.#users.delete(user);
     this.#waiting.delete(user);
-  }
-
-  close(): void {
+    if (this.#users.size > 0) return;
     this.#cancelTimer?.();
     this.#cancelTimer = null;
   }

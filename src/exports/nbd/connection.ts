@@ -24,7 +24,7 @@ import type { Agreement } from './handshake.js';
 import type { Outbox } from './outbox.js';
 import { DIALECTS, wireError } from './replies.js';
 import { checkRequest, NO_ERROR, reasonOf, type Terms } from './request-check.js';
-import { costOf, DATA_START, type RequestTable } from './requests.js';
+import { DATA_START, type RequestTable } from './requests.js';
 import { RECEIVE_GAP, type Shared } from './shared.js';
 
 /** After a payload of this size only a header is asked for next: another such payload then comes straight into its slot. */
@@ -201,6 +201,7 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
     const cost = this.#table.cost[slot];
     this.#table.release(slot);
     this.bytesTaken -= cost;
+    this.#shared.bytesTaken -= cost;
     this.bytesMoved += cost;
     this.#shared.budget.give(cost);
   }
@@ -263,9 +264,10 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
     const data =
       command === Command.read ? length : command === Command.cache ? Math.min(length, CACHE_PIECE_BYTES) : payload;
     const reply = command === Command.blockStatus ? blockStatusBytes(this.#terms.contexts, flags) : 0;
-    const cost = error === NO_ERROR ? costOf(Math.max(data, reply)) : 0;
+    const cost = error === NO_ERROR ? this.#table.costOf(Math.max(data, reply)) : 0;
     if (!this.#shared.budget.take(this, cost)) return 0;
     this.bytesTaken += cost;
+    this.#shared.bytesTaken += cost;
     const table = this.#table;
     const slot = table.take();
     table.cookieHigh[slot] = view.getUint32(at + 8);

@@ -10,6 +10,14 @@ import { type MetaRequest, parseInfoRequest, parseMetaRequest, parseText } from 
 import type { Outbox } from './outbox.js';
 import type { Dialect } from './replies.js';
 
+/** A client that has to wait for its turn. */
+export interface Entrant {
+  /** It is its turn. */
+  admitted(): void;
+  /** Too many wait. */
+  close(): void;
+}
+
 /** What the handshake asks of the server. */
 export interface Reception {
   readonly exports: ReadonlyMap<string, NbdExport>;
@@ -17,6 +25,10 @@ export interface Reception {
   readonly single: boolean;
   /** Set: nothing but STARTTLS is answered before TLS is up. */
   readonly tls: TlsSettings | null;
+  /** A client is about to get an export: true where there is room for it. Otherwise it is told by `admitted` when there is. */
+  admit(client: Entrant): boolean;
+  /** It got none after all. */
+  dismiss(client: Entrant): void;
   /** May the client with this name (null: it has none) come in? */
   authorise(name: string | null): boolean | Promise<boolean>;
 }
@@ -85,6 +97,11 @@ export class Haggling {
   refuseTooBig(option: number, bytes: number): void {
     this.#option = option;
     this.#fail(OptionReply.errTooBig, `option data of ${bytes} bytes is too much`);
+  }
+
+  /** The client has chosen: the answer to this option may lead to transmission. */
+  isChoice(option: number): boolean {
+    return (option === Option.go || option === Option.exportName) && !this.#mustStartTls;
   }
 
   get #mustStartTls(): boolean {

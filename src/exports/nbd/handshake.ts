@@ -13,7 +13,7 @@ import { detach, reportUnforeseen, reportUnless } from '../../util/best-effort.j
 import { get32, put16, put32 } from './bytes.js';
 import type { MetaContext } from './contexts.js';
 import type { NbdExport } from './export.js';
-import { Haggling, type Next, type Reception } from './haggling.js';
+import { type Entrant, Haggling, type Next, type Reception } from './haggling.js';
 import { Outbox } from './outbox.js';
 import type { Dialect } from './replies.js';
 import { RECEIVE_GAP, type Shared } from './shared.js';
@@ -35,7 +35,9 @@ export interface Agreement {
   contexts: ReadonlyMap<number, MetaContext>;
 }
 
-export class Handshake implements LinkOwner {
+export class Handshake implements LinkOwner, Entrant {
+  /** When the client did something last, by the host's clock. */
+  movedAt = 0;
   readonly #shared: Shared;
   readonly #reception: Reception;
   readonly #timeoutMs: number;
@@ -57,7 +59,9 @@ export class Handshake implements LinkOwner {
   #option = 0;
   #optionCount = 0;
   /** What is done when the client has taken all replies. */
-  #next: Next = 'option';
+  #next: Next | 'wait' = 'option';
+  /** The choice of an export that waits for its turn. */
+  #choice: Uint8Array | null = null;
 
   /** `timeoutMs`: 0 for any time. */
   constructor(shared: Shared, reception: Reception, link: Link, timeoutMs: number) {
@@ -72,13 +76,29 @@ export class Handshake implements LinkOwner {
   /** `end` is called once: with what was agreed on, or with null when the link is closed. */
   start(end: (agreement: Agreement | null) => void): void {
     this.#end = end;
-    const { clock } = this.#shared.host;
-    if (this.#timeoutMs > 0) {
-      this.#deadline = clock.now() + this.#timeoutMs;
-      this.#cancelTimer = clock.timer(this.#timeoutMs, () => this.close());
-    }
+    this.#limitTime();
     this.#link.owner = this;
     this.#guarded(() => this.#greet());
+  }
+
+  #limitTime(): void {
+    const { clock } = this.#shared.host;
+    this.movedAt = clock.now();
+    if (this.#timeoutMs === 0) return;
+    this.#deadline = this.movedAt + this.#timeoutMs;
+    this.#cancelTimer = clock.timer(this.#timeoutMs, () => this.close());
+  }
+
+  /** It is this client's turn: there is room for it. */
+  admitted(): void {
+    const choice = this.#choice;
+    if (this.#over || choice === null) return;
+    this.#choice = null;
+    this.#limitTime();
+    this.#guarded(() => {
+      this.#answerChoice(choice);
+      this.#goOn();
+    });
   }
 
   /** Ends it without an agreement. */
@@ -94,9 +114,15 @@ export class Handshake implements LinkOwner {
       );
   }
 
+  /** It has ended, or is about to. */
+  get over(): boolean {
+    return this.#over;
+  }
+
   received(count: number): void {
     if (this.#over) return;
-    const { block } = this.#shared;
+    const { block, host } = this.#shared;
+    this.movedAt = host.clock.now();
     this.#input.set(block.subarray(RECEIVE_GAP, RECEIVE_GAP + count), this.#filled);
     this.#filled += count;
     this.#guarded(() => {
@@ -156,6 +182,7 @@ export class Handshake implements LinkOwner {
     this.#outbox.flush();
     if (!this.#outbox.empty) return;
     const next = this.#next;
+    if (next === 'wait') return;
     if (next === 'close') this.close(true);
     else if (next === 'tls') detach('nbd handshake', this.#startTls());
     else if (next === 'option') {
@@ -208,7 +235,20 @@ export class Handshake implements LinkOwner {
 
   #takeOption(data: Uint8Array): void {
     this.#expect('header', OPTION_HEADER_BYTES);
+    if (!this.#haggling.isChoice(this.#option)) {
+      this.#next = this.#haggling.answer(this.#option, data);
+    } else if (this.#reception.admit(this)) this.#answerChoice(data);
+    else {
+      // The client has done its part: the time that it waits is not its own.
+      this.#cancelTimer();
+      this.#choice = data;
+      this.#next = 'wait';
+    }
+  }
+
+  #answerChoice(data: Uint8Array): void {
     this.#next = this.#haggling.answer(this.#option, data);
+    if (typeof this.#next === 'string') this.#reception.dismiss(this);
   }
 
   async #startTls(): Promise<void> {

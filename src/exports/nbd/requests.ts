@@ -39,6 +39,11 @@ export class RequestTable {
     return this.#free.pop() as number;
   }
 
+  /** Memory that a request for `bytes` of data takes. One without data still takes a slot and a reply. */
+  costOf(bytes: number): number {
+    return this.memory.footprint(DATA_START + Math.ceil(bytes / PAGE) * PAGE);
+  }
+
   /** Gives the slot its buffer for `bytes` of data, if any. Throws `limit` where the host has no memory left. */
   allocate(slot: number, bytes: number): Uint8Array {
     // Whole pages: buffers of like lengths are handed out again as they are.
@@ -83,9 +88,4 @@ export class RequestTable {
       this.visit.push(null);
     }
   }
-}
-
-/** What a request for `bytes` of data costs: its buffer. One without data still takes a slot and a reply. */
-export function costOf(bytes: number): number {
-  return DATA_START + Math.ceil(bytes / PAGE) * PAGE;
 }

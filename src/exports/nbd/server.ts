@@ -1,6 +1,9 @@
 // An NBD server: listens at any number of addresses, and takes each client through the handshake to its export.
 //
-//   listener --> [as many as are allowed; the others wait] --> Handshake --> Connection --> the next who waits
+//   listener --> Handshake --> [as many as are allowed; the others wait for the answer to their choice] --> Connection --> the next who waits
+//
+// A client that says nothing takes no place of one that does: it is a handshake, of which there may be many, and where there are too many the one
+// that has been silent for longest goes.
 
 import type { Device } from '../../block/device.js';
 import type { Host } from '../../host/host.js';
@@ -10,15 +13,16 @@ import { BlockError } from '../../util/errors.js';
 import type { BudgetLimits } from './budget.js';
 import { Connection } from './connection.js';
 import { type ExportOptions, NbdExport } from './export.js';
-import type { Reception } from './haggling.js';
+import type { Entrant, Reception } from './haggling.js';
 import { type Agreement, Handshake } from './handshake.js';
 import { Shared } from './shared.js';
 
 export const DEFAULT_MAX_CONNECTIONS = 100;
 const HANDSHAKE_MS = 10_000;
-const MIB = 1024 * 1024;
-/** Clients beyond the limit that wait for their turn; any more are turned away. */
-const MAX_WAITING = 128;
+/** Clients that have not chosen an export yet. */
+const MAX_HANDSHAKES = 128;
+/** Clients that have, and wait for their turn; any more are turned away. */
+const MAX_WAITING = 1024;
 
 export interface NbdServerOptions {
   /** Clients at the same time; those beyond it wait. 0: any number. Default: 100. 1: clients are told not to use several connections. */
@@ -32,8 +36,8 @@ export interface NbdServerOptions {
   authorise?: (name: string | null) => boolean | Promise<boolean>;
   /** Time that a handshake may take; 0 for any time. Default: 10,000. */
   handshakeTimeoutMs?: number;
-  /** Memory for requests. Default: 64 MiB a connection, 512 MiB in all, 4 MiB that a connection always gets. */
-  budget?: Partial<BudgetLimits>;
+  /** A budget of its own for the memory of requests. Default: its part of that of the process (see `budget.ts`). */
+  budget?: BudgetLimits;
   /** A client has come to its export. */
   onServed?: (peer: string) => void;
   /** A client has left. `served`: it had come to its export. `others`: clients that are there still, without those who wait. */
@@ -48,7 +52,9 @@ export class NbdServer {
   readonly #listeners: Listener[] = [];
   readonly #handshakes = new Set<Handshake>();
   readonly #connections = new Set<Connection>();
-  readonly #waiting: Link[] = [];
+  /** Handshakes that have a place among those who are served, and those that wait for one. */
+  readonly #admitted = new Set<Entrant>();
+  readonly #waiting = new Set<Entrant>();
   readonly #reception: Reception;
   #closing: Promise<void> | null = null;
   #wake: (() => void)[] = [];
@@ -65,23 +71,33 @@ export class NbdServer {
     }
     this.#options = options;
     this.#maxConnections = maxConnections;
-    this.#shared = new Shared(host, {
-      connectionBytes: 64 * MIB,
-      totalBytes: 512 * MIB,
-      guaranteedBytes: 4 * MIB,
-      ...options.budget,
-    });
-    this.#reception = { exports: this.#exports, single: maxConnections === 1, tls, authorise };
+    this.#shared = new Shared(host, options.budget);
+    this.#reception = {
+      exports: this.#exports,
+      single: maxConnections === 1,
+      tls,
+      authorise,
+      admit: (client) => this.#admit(client),
+      dismiss: (client) => {
+        this.#admitted.delete(client);
+        this.#admitNext();
+      },
+    };
   }
 
   /** Clients now, those in the handshake included; without those who wait. */
   get connectionCount(): number {
-    return this.#handshakes.size + this.#connections.size;
+    return this.#handshakes.size - this.#waiting.size + this.#connections.size;
+  }
+
+  /** Clients that wait for their turn. */
+  get waitingCount(): number {
+    return this.#waiting.size;
   }
 
   /** Bytes of memory that the requests under way take. */
   get bytesInFlight(): number {
-    return this.#shared.budget.taken;
+    return this.#shared.bytesTaken;
   }
 
   /** Offers a device. Throws `exists`, and as `NbdExport`. */
@@ -125,30 +141,61 @@ export class NbdServer {
       detach('nbd server', link.close());
       return;
     }
-    if (this.#maxConnections === 0 || this.connectionCount < this.#maxConnections) {
-      this.#welcome(link);
-      return;
-    }
-    if (this.#waiting.length === MAX_WAITING) detach('nbd server', link.close());
-    else this.#waiting.push(link);
-  }
-
-  #welcome(link: Link): void {
+    if (this.#handshakes.size - this.#waiting.size >= MAX_HANDSHAKES) this.#dropMostSilent();
     const timeoutMs = this.#options.handshakeTimeoutMs ?? HANDSHAKE_MS;
     const handshake = new Handshake(this.#shared, this.#reception, link, timeoutMs);
     this.#handshakes.add(handshake);
     this.#changed();
     handshake.start((agreement) => {
       this.#handshakes.delete(handshake);
-      if (agreement === null) this.#left(link.peer, false);
+      this.#waiting.delete(handshake);
+      this.#admitted.delete(handshake);
+      if (agreement === null) this.#left(link.peer, false, 0);
       else this.#transmit(agreement);
     });
   }
 
+  #dropMostSilent(): void {
+    let silent: Handshake | null = null;
+    for (const handshake of this.#handshakes) {
+      if (handshake.over || this.#waiting.has(handshake)) continue;
+      if (silent === null || handshake.movedAt < silent.movedAt) silent = handshake;
+    }
+    silent?.close();
+  }
+
+  /** Places for clients that nobody has; those who wait are not thought of. */
+  get #freePlaces(): number {
+    if (this.#maxConnections === 0) return Number.POSITIVE_INFINITY;
+    return this.#maxConnections - this.#connections.size - this.#admitted.size;
+  }
+
+  #admit(client: Entrant): boolean {
+    if (this.#waiting.size === 0 && this.#freePlaces > 0) {
+      this.#admitted.add(client);
+      return true;
+    }
+    this.#waiting.add(client);
+    if (this.#waiting.size > MAX_WAITING) client.close();
+    return false;
+  }
+
+  #admitNext(): void {
+    for (const client of this.#waiting) {
+      if (this.#closing !== null || this.#freePlaces <= 0) return;
+      this.#waiting.delete(client);
+      this.#admitted.add(client);
+      client.admitted();
+    }
+  }
+
   #transmit(agreement: Agreement): void {
     const connection = new Connection(this.#shared, agreement, () => {
+      // Those who are on their way in count as far as there was room for them while this one was here.
+      const { size } = this.#handshakes;
+      const arriving = Math.min(size - this.#waiting.size, this.#freePlaces + this.#admitted.size);
       this.#connections.delete(connection);
-      this.#left(connection.peer, true);
+      this.#left(connection.peer, true, arriving);
     });
     this.#connections.add(connection);
     this.#options.onServed?.(connection.peer);
@@ -159,10 +206,9 @@ export class NbdServer {
   }
 
   /** Somebody has gone: the next one, please. */
-  #left(peer: string, served: boolean): void {
-    this.#options.onLeft?.(peer, served, this.connectionCount);
-    const next = this.#closing === null ? this.#waiting.shift() : undefined;
-    if (next !== undefined) this.#accept(next);
+  #left(peer: string, served: boolean, arriving: number): void {
+    this.#options.onLeft?.(peer, served, this.#connections.size + arriving);
+    this.#admitNext();
     this.#changed();
   }
 
@@ -184,10 +230,9 @@ export class NbdServer {
 
   async #close(): Promise<void> {
     await Promise.all(this.#listeners.map((listener) => listener.close()));
-    await Promise.all(this.#waiting.splice(0).map((link) => link.close()));
     for (const handshake of this.#handshakes) handshake.close();
     for (const connection of this.#connections) connection.finish();
-    while (this.connectionCount > 0) await this.#change();
+    while (this.#handshakes.size + this.#connections.size > 0) await this.#change();
     for (const served of this.#exports.values()) served.close();
     this.#exports.clear();
     this.#shared.close();

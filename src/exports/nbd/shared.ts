@@ -1,7 +1,7 @@
 // What all connections of one server share: memory to receive into, the table of requests, and the budget.
 
 import type { Host } from '../../host/host.js';
-import { Budget, type BudgetLimits } from './budget.js';
+import { Budget, type BudgetLimits, sharedBudget } from './budget.js';
 import { RequestTable } from './requests.js';
 
 /** Bytes in front of what is received, for the beginning of a request that came with the last receive. */
@@ -16,17 +16,20 @@ export class Shared {
   readonly block: Uint8Array;
   readonly view: DataView;
 
-  constructor(host: Host, limits: BudgetLimits) {
+  /** Bytes of the budget that the requests of this server take. */
+  bytesTaken = 0;
+
+  /** `limits`: the server has a budget of its own, instead of its part of the process's. */
+  constructor(host: Host, limits?: BudgetLimits) {
     this.host = host;
     this.table = new RequestTable(host.memory);
-    this.budget = new Budget(limits, host.clock);
+    this.budget = limits === undefined ? sharedBudget(host.clock) : new Budget(limits, host.clock);
     this.block = host.memory.allocate(RECEIVE_BYTES);
     this.view = new DataView(this.block.buffer, this.block.byteOffset, this.block.byteLength);
   }
 
   /** Once no connection is left. */
   close(): void {
-    this.budget.close();
     this.host.memory.free(this.block);
   }
 }

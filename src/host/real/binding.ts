@@ -13,6 +13,8 @@ export interface NativeEngine {
   /** Maps `bytes` (whole pages), or null where the system has no memory. */
   createSlab(bytes: number): ArrayBuffer | null;
   releaseSlab(address: number): boolean;
+  /** Whole pages of a slab go back to the system. */
+  vacateSlab(address: number, bytes: number): boolean;
   /** For tests: see `Faults`. */
   setFaults(maxBytes: number, interrupts: number, again: number, delayMs: number, ringFull: number): void;
   close(closed: () => void): void;

@@ -1,8 +1,9 @@
 // The arena: aligned buffers cut from slabs that the addon maps.
 //
 //   slab 8 MiB  [ 64K | 4K | 4K | 1M        | ...bump ->            ]
-//   classes     4K 8K 12K 16K 24K 32K 48K ... 1M 1.5M 2M   each with a last-in-first-out list of free views
+//   classes     4K 8K 12K 16K 24K 32K 48K 64K 68K ... 1M 1M+4K 1.5M 2M   each with a last-in-first-out list of free views
 //   larger      a slab of its own, kept for the next buffer of that size while there is room
+//   sweep       what was free for some seconds: its pages go back to the system, and slabs that are free as a whole go altogether
 //
 // A view carries its address, so that a request needs no look-up; a part of a view (`subarray`) is found through its
 // ArrayBuffer. Views are handed out again when the length is the same: allocate and free cost a few nanoseconds.
@@ -14,6 +15,12 @@ const PAGE = 4096;
 const MIB = 1024 * 1024;
 const SLAB_BYTES = 8 * MIB;
 const LARGEST_CLASS = 2 * MIB;
+/** From here to 1 MiB there is a class for each power of two with a page in front: a request's data and its header. */
+const SMALLEST_HEADED = 64 * 1024;
+/** What was free for one to two such times goes back to the system. */
+const SWEEP_MS = 2000;
+/** `arenaFreed` of what has gone back. */
+const VACATED = -1;
 
 /** What the arena notes on its views and slabs. */
 interface ArenaView extends Uint8Array<ArrayBuffer> {
@@ -21,10 +28,14 @@ interface ArenaView extends Uint8Array<ArrayBuffer> {
   arenaAddress?: number;
   /** Bytes of the cut that the view stands for; negative while it is free. */
   arenaBytes?: number;
+  /** The arena's age when it was given back. */
+  arenaFreed?: number;
 }
 interface ArenaSlab extends ArrayBuffer {
   arenaOwner?: ArenaMemory;
   arenaAddress?: number;
+  /** Bytes that were cut from it. */
+  arenaUsed?: number;
 }
 
 export class ArenaMemory implements Memory {
@@ -34,9 +45,11 @@ export class ArenaMemory implements Memory {
   #free: ArenaView[][] = [];
   #large = new Map<number, ArenaView[]>();
   #slab: ArenaSlab | null = null;
-  #slabUsed = 0;
   #mapped = 0;
   #closed = false;
+  /** Sweeps so far. */
+  #age = 1;
+  #timer: NodeJS.Timeout | null = null;
 
   constructor(native: Native, engine: NativeEngine, limit: number) {
     this.#native = native;
@@ -79,8 +92,14 @@ export class ArenaMemory implements Memory {
     }
     view.arenaBytes = -bytes;
     if (this.#closed) return;
+    view.arenaFreed = this.#age;
+    if (this.#timer === null) this.#watch();
     if (bytes <= LARGEST_CLASS) this.#free[classOf(bytes)].push(view);
     else this.#freeLarge(view, bytes);
+  }
+
+  footprint(length: number): number {
+    return length > LARGEST_CLASS ? roundUp(length) : CLASS_BYTES[classOf(length)];
   }
 
   owns(buffer: Uint8Array): boolean {
@@ -115,25 +134,25 @@ export class ArenaMemory implements Memory {
   /** Lets go of everything; views that are still held stay readable until they are collected. */
   close(): void {
     this.#closed = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
     this.#free = CLASS_BYTES.map(() => []);
     this.#large.clear();
     this.#slab = null;
   }
 
   #cut(bytes: number, length: number): Uint8Array<ArrayBuffer> {
-    if (this.#slab === null || this.#slabUsed + bytes > SLAB_BYTES) {
-      this.#slab = this.#map(SLAB_BYTES);
-      this.#slabUsed = 0;
-    }
-    const at = this.#slabUsed;
-    this.#slabUsed += bytes;
-    return stamp(new Uint8Array(this.#slab, at, length), this, this.#slab.arenaAddress! + at, bytes);
+    if (this.#slab === null || this.#slab.arenaUsed! + bytes > SLAB_BYTES) this.#slab = this.#map(SLAB_BYTES);
+    const slab = this.#slab;
+    const at = slab.arenaUsed!;
+    slab.arenaUsed = at + bytes;
+    return stamp(new Uint8Array(slab, at, length), this, slab.arenaAddress! + at, bytes);
   }
 
   #allocateLarge(length: number): Uint8Array<ArrayBuffer> {
-    const bytes = Math.ceil(length / LARGEST_CLASS) * LARGEST_CLASS;
+    const bytes = roundUp(length);
     const view = this.#large.get(bytes)?.pop();
     const slab = view === undefined ? this.#map(bytes) : (view.buffer as ArenaSlab);
+    slab.arenaUsed = bytes;
     return stamp(new Uint8Array(slab, 0, length), this, slab.arenaAddress!, bytes);
   }
 
@@ -146,7 +165,7 @@ export class ArenaMemory implements Memory {
   #map(bytes: number): ArenaSlab {
     if (this.#closed)
       throw new BlockError('closed', 'the host is closed', { operation: 'allocate-memory', length: bytes });
-    if (this.#mapped + bytes > this.limit) this.#trim();
+    if (this.#mapped + bytes > this.limit) this.#releaseSlabs(false);
     const slab = this.#mapped + bytes > this.limit ? null : (this.#engine.createSlab(bytes) as ArenaSlab | null);
     if (slab === null) {
       throw new BlockError('limit', `no room for ${bytes} bytes more in the I/O arena (limit ${this.limit} bytes)`, {
@@ -155,6 +174,7 @@ export class ArenaMemory implements Memory {
       });
     }
     slab.arenaOwner = this;
+    slab.arenaUsed = 0;
     slab.arenaAddress = this.#native.addressOf(slab);
     // Node itself lets no thread take memory that an addon owns. It must not be marked as untransferable beside that: node 24
     // detaches such a buffer when the environment ends, and aborts where a mark forbids it.
@@ -162,22 +182,81 @@ export class ArenaMemory implements Memory {
     return slab;
   }
 
-  /** Gives back the large buffers that nobody uses. */
-  #trim(): void {
-    for (const [bytes, views] of this.#large) {
-      for (const view of views) {
-        this.#engine.releaseSlab(view.arenaAddress!);
-        this.#mapped -= bytes;
+  /** Sweeps as long as there is something that may go. It keeps no process alive. */
+  #watch(): void {
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      if (this.#sweep()) this.#watch();
+    }, SWEEP_MS);
+    this.#timer.unref();
+  }
+
+  /** Vacates what nobody has used for a time. True where something is free that has not gone yet. */
+  #sweep(): boolean {
+    this.#age++;
+    const idle: ArenaView[] = [];
+    let fresh = false;
+    for (const view of this.#freeViews()) {
+      if (view.arenaFreed === VACATED) continue;
+      if (view.arenaFreed! < this.#age - 1) idle.push(view);
+      else fresh = true;
+    }
+    this.#vacate(idle);
+    if (idle.length > 0) this.#releaseSlabs(true);
+    return fresh;
+  }
+
+  /** Neighbours go with one call. */
+  #vacate(views: ArenaView[]): void {
+    views.sort((a, b) => a.arenaAddress! - b.arenaAddress!);
+    for (let i = 0; i < views.length; ) {
+      const start = views[i].arenaAddress!;
+      let end = start;
+      for (; i < views.length && views[i].arenaAddress === end; i++) {
+        end += -views[i].arenaBytes!;
+        views[i].arenaFreed = VACATED;
+      }
+      this.#engine.vacateSlab(start, end - start);
+    }
+  }
+
+  /** Lets go of the slabs of which nothing is used; `vacated`: of which nothing was for a time. Their memory goes at once. */
+  #releaseSlabs(vacated: boolean): void {
+    const freeBytes = new Map<ArenaSlab, number>();
+    for (const view of this.#freeViews()) {
+      const slab = view.buffer as ArenaSlab;
+      if (!vacated || view.arenaFreed === VACATED) {
+        freeBytes.set(slab, (freeBytes.get(slab) ?? 0) - view.arenaBytes!);
       }
     }
-    this.#large.clear();
+    const gone = new Set<ArenaSlab>();
+    for (const [slab, bytes] of freeBytes) {
+      if (bytes < slab.arenaUsed!) continue;
+      gone.add(slab);
+      this.#engine.vacateSlab(slab.arenaAddress!, slab.byteLength);
+      this.#engine.releaseSlab(slab.arenaAddress!);
+      this.#mapped -= slab.byteLength;
+      if (slab === this.#slab) this.#slab = null;
+    }
+    if (gone.size === 0) return;
+    const stays = (view: ArenaView) => !gone.has(view.buffer as ArenaSlab);
+    this.#free = this.#free.map((list) => list.filter(stays));
+    for (const [bytes, views] of this.#large) this.#large.set(bytes, views.filter(stays));
+  }
+
+  *#freeViews(): Generator<ArenaView> {
+    for (const list of this.#free) yield* list;
+    for (const list of this.#large.values()) yield* list;
   }
 }
 
-/** Sizes that are cut from slabs: powers of two from a page on, and one and a half times each of them. */
+/** Sizes that are cut from slabs: powers of two from a page on, one and a half times each of them, and those with a page in front. */
 const CLASS_BYTES: readonly number[] = (() => {
   const sizes = [PAGE, 2 * PAGE];
-  for (let size = 2 * PAGE; size < LARGEST_CLASS; size *= 2) sizes.push(size * 1.5, size * 2);
+  for (let size = 2 * PAGE; size < LARGEST_CLASS; size *= 2) {
+    if (size >= SMALLEST_HEADED) sizes.push(size + PAGE);
+    sizes.push(size * 1.5, size * 2);
+  }
   return sizes;
 })();
 
@@ -191,6 +270,11 @@ const CLASS_OF_PAGES: Uint8Array = (() => {
   return table;
 })();
 
+/** Of a buffer that is a slab of its own. */
+function roundUp(length: number): number {
+  return Math.ceil(length / LARGEST_CLASS) * LARGEST_CLASS;
+}
+
 function classOf(length: number): number {
   return CLASS_OF_PAGES[(length + PAGE - 1) >>> 12];
 }
@@ -200,6 +284,7 @@ function stamp(view: Uint8Array<ArrayBuffer>, owner: ArenaMemory, address: numbe
   own.arenaOwner = owner;
   own.arenaAddress = address;
   own.arenaBytes = bytes;
+  own.arenaFreed = 0;
   return own;
 }
 

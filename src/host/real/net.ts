@@ -10,7 +10,8 @@ import { OpenSockets } from './open-sockets.js';
 import { Sockets } from './sockets.js';
 import { checkSettings } from './tls-context.js';
 
-const DEFAULT_BACKLOG = 128;
+/** The kernel cuts it to what it allows (net.core.somaxconn). */
+const DEFAULT_BACKLOG = 4096;
 /** Longest path of a UNIX socket (sun_path, with a NUL behind it, or before it). */
 const PATH_LIMIT_BYTES = 107;
 

@@ -53,6 +53,10 @@ export class SimMemory implements Memory {
     buffer.fill(FREED);
   }
 
+  footprint(length: number): number {
+    return length;
+  }
+
   /** `buffer` lies in memory that is handed out. */
   owns(buffer: Uint8Array): boolean {
     return this.live.has(buffer.buffer);
