@@ -16,6 +16,12 @@ int whole(const Napi::CallbackInfo& info, size_t index) { return info[index].As<
 
 std::string text(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::String>().Utf8Value(); }
 
+/** Bytes of a name: a buffer. */
+std::string bytes(const Napi::CallbackInfo& info, size_t index) {
+  const auto array = info[index].As<Napi::Uint8Array>();
+  return std::string(reinterpret_cast<const char*>(array.Data()), array.ByteLength());
+}
+
 bool truth(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::Boolean>().Value(); }
 
 Napi::Value answer(const Napi::CallbackInfo& info, int value) { return Napi::Number::New(info.Env(), value); }
@@ -35,11 +41,11 @@ uint32_t id(napi_env env, napi_value value) {
 }
 
 Napi::Value listenUnixOf(const Napi::CallbackInfo& info) {
-  return answer(info, listenUnix(text(info, 0), truth(info, 1), whole(info, 2)));
+  return answer(info, listenUnix(bytes(info, 0), truth(info, 1), whole(info, 2)));
 }
 
 Napi::Value connectUnixOf(const Napi::CallbackInfo& info) {
-  return answer(info, connectUnix(text(info, 0), truth(info, 1)));
+  return answer(info, connectUnix(bytes(info, 0), truth(info, 1)));
 }
 
 Napi::Value listenInetOf(const Napi::CallbackInfo& info) {

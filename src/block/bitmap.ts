@@ -11,6 +11,7 @@
 import { bool, instance, integer, type Shape, takeSettings, text } from '../schema/shape.js';
 import { BitTree } from '../util/bit-tree.js';
 import { BlockError } from '../util/errors.js';
+import { nameLength } from '../util/name-bytes.js';
 
 export const MIN_GRANULARITY = 512;
 export const MAX_GRANULARITY = 2 ** 31;
@@ -84,7 +85,7 @@ export class DirtyBitmap {
   /** Throws `invalid-argument` for a bad name, size or granularity. */
   constructor(options: DirtyBitmapOptions) {
     const { name, size, granularity = DEFAULT_GRANULARITY } = takeSettings(OPTIONS, options, '', ['size']);
-    if (name !== undefined && (name === '' || new TextEncoder().encode(name).length > MAX_NAME_BYTES)) {
+    if (name !== undefined && (name === '' || nameLength(name) > MAX_NAME_BYTES)) {
       throw new BlockError('invalid-argument', `A bitmap's name has from 1 to ${MAX_NAME_BYTES} bytes`);
     }
     checkSize(size, 'Bitmap size');

@@ -6,6 +6,7 @@ import { parseKeyval } from '../schema/keyval.js';
 import { validate } from '../schema/validate.js';
 import { MAX_BYTES, parseWholeNumber, sizeOfOption, UINT64_MAX } from '../util/size.js';
 import { UsageError } from './getopt.js';
+import { shown as shownName } from './output.js';
 
 type ValueKind = 'str' | 'size' | 'num' | 'bool (on/off)';
 
@@ -158,9 +159,9 @@ function numberOf(name: string, text: string): bigint {
 export function formattingLine(filename: string, format: string, values: CreateValues): string {
   const shown = SHOWN[format].flatMap(([name, preset]) => {
     const value = values.get(name) ?? preset;
-    return value === undefined ? [] : [`${name}=${value.replaceAll(',', ',,')}`];
+    return value === undefined ? [] : [`${name}=${shownName(value.replaceAll(',', ',,'))}`];
   });
-  return `Formatting '${filename}', fmt=${format} ${shown.join(' ')}\n`;
+  return `Formatting '${shownName(filename)}', fmt=${format} ${shown.join(' ')}\n`;
 }
 
 /** What the drivers are given. `size` is in `values`. Throws `invalid-argument` in QMP's words. */

@@ -1,6 +1,7 @@
 // What the shell starts.
 
 import { basename } from 'node:path';
+import { commandLine } from './command-line.js';
 import { main } from './main.js';
 import { reportFailure, sayUnexpected } from './output.js';
 
@@ -13,6 +14,6 @@ process.on('uncaughtException', (error) => {
 });
 
 // What is thrown in spite of its own care ends up above.
-void main(process.argv.slice(2), basename(process.argv[1])).then((code) => {
+void main(commandLine(), basename(process.argv[1])).then((code) => {
   process.exitCode = code;
 });

@@ -1,5 +1,7 @@
 // JSON as qemu-img prints it: four blanks a level, non-ASCII characters as \u escapes.
 
+import { withoutRawBytes } from '../util/name-bytes.js';
+
 /** The text of `value`, without a line feed at its end; members that are undefined are left out. */
 export function prettyJson(value: unknown, indent = 0): string {
   if (typeof value === 'string') return quote(value);
@@ -22,8 +24,19 @@ export function ordered(object: object, keys: readonly string[]): object {
   return Object.fromEntries(Object.entries(object).sort(([a], [b]) => rank(a) - rank(b)));
 }
 
+/** One line of JSON, all of it ASCII. */
+export function jsonLine(value: object): string {
+  return asciiOnly(
+    JSON.stringify(value, (_, member) => (typeof member === 'string' ? withoutRawBytes(member) : member)),
+  );
+}
+
 function quote(text: string): string {
-  return JSON.stringify(text).replace(/\\u[0-9a-f]{4}|[\u007f-\uffff]/g, (unit) =>
+  return asciiOnly(JSON.stringify(withoutRawBytes(text)));
+}
+
+function asciiOnly(json: string): string {
+  return json.replace(/\\u[0-9a-f]{4}|[\u007f-\uffff]/g, (unit) =>
     unit.length > 1
       ? `\\u${unit.slice(2).toUpperCase()}`
       : `\\u${unit.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}`,

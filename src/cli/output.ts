@@ -3,6 +3,8 @@
 import { subscribe } from 'node:diagnostics_channel';
 import { reportUnexpected, UNEXPECTED_CHANNEL, type Unexpected } from '../util/diagnostics.js';
 import { BlockError } from '../util/errors.js';
+import { printable, printableLines } from '../util/foreign-text.js';
+import { encodeName, hasRawBytes } from '../util/name-bytes.js';
 import { UsageError } from './getopt.js';
 
 export const PROGRAM = 'diskwright';
@@ -36,7 +38,14 @@ export function write(text: string): void {
       process.exit(1);
     });
   }
-  if (!readerGone) process.stdout.write(text);
+  if (readerGone) return;
+  if (process.stdout.isTTY) process.stdout.write(printableLines(text));
+  else process.stdout.write(hasRawBytes(text) ? encodeName(text) : text);
+}
+
+/** A name that somebody else chose, for standard output: scripts get it as it is, a terminal in one line and without control characters. */
+export function shown(name: string): string {
+  return process.stdout.isTTY ? printable(name) : name;
 }
 
 /** Nobody reads what is written any more. */
@@ -44,8 +53,9 @@ export function isUnread(): boolean {
   return readerGone;
 }
 
+/** To standard error, which people read: control characters are shown. `text` may have several lines of our own. */
 export function complain(text: string): void {
-  writeErrors(`${text}\n`);
+  writeErrors(`${printableLines(text)}\n`);
 }
 
 /** To standard error, as it is. */
@@ -66,14 +76,25 @@ export function reportError(message: string): void {
 /** Reports whatever was thrown. `command` is what explains itself with --help. */
 export function reportFailure(error: unknown, command = programName): void {
   if (error instanceof UsageError) {
-    for (const line of error.lines) reportError(line);
+    for (const line of error.lines) reportError(printable(line));
     if (error.hint) complain(`Try '${command} --help' for more information`);
   } else if (error instanceof BlockError && error.code !== 'internal') {
-    reportError(error.message);
+    reportError(messageOf(error));
   } else {
     // Said by `sayUnexpected`, unless it was said when it came up.
     reportUnexpected(command, error);
   }
+}
+
+/** The message, in which a name cannot begin a line of its own. */
+export function messageOf(error: BlockError): string {
+  let text = error.message;
+  let link: unknown = error;
+  for (let depth = 0; depth < 10 && link instanceof BlockError; depth++) {
+    if (link.path !== undefined && link.path !== '') text = text.replaceAll(link.path, printable(link.path));
+    link = link.cause;
+  }
+  return text;
 }
 
 /** Prints one line for each mistake of ours from here on: whoever reports it needs to know where it was. */

@@ -7,6 +7,7 @@
 import { formatSize } from '../util/size.js';
 import type { OptionSpec, ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
+import { jsonLine } from './json.js';
 import { write } from './output.js';
 
 export interface ProgressState {
@@ -151,7 +152,7 @@ class JsonView implements ProgressView {
 }
 
 function line(object: Record<string, unknown>): void {
-  write(`${JSON.stringify(object)}\n`);
+  write(`${jsonLine(object)}\n`);
 }
 
 export const PROGRESS_BAR: OptionSpec = {

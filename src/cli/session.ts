@@ -10,10 +10,11 @@ import type { Host } from '../host/host.js';
 import type { RealHostOptions } from '../host/real/index.js';
 import { bestEffort } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
+import { printable } from '../util/foreign-text.js';
 import type { CacheMode } from './arguments.js';
 import type { ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
-import { complain } from './output.js';
+import { complain, messageOf } from './output.js';
 
 /**
  * A command has nothing else to do on its thread than to move data: page-cache hits of the copy engine's size are read on it. A server sends
@@ -159,10 +160,9 @@ export function couldNotOpen(name: string, cause: unknown): BlockError {
 
 /** The message without the file's name in front: the caller names it. */
 export function reasonOf(error: BlockError): string {
-  const prefix = `${error.path}: `;
-  return error.path !== undefined && error.message.startsWith(prefix)
-    ? error.message.slice(prefix.length)
-    : error.message;
+  const message = messageOf(error);
+  const prefix = `${printable(error.path ?? '')}: `;
+  return error.path !== undefined && message.startsWith(prefix) ? message.slice(prefix.length) : message;
 }
 
 /** Watches for Ctrl-C (and a polite kill) while a command runs: then a server that is silent is not waited for any longer. */

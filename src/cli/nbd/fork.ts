@@ -10,6 +10,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import type { Readable } from 'node:stream';
+import { commandLineFor } from '../command-line.js';
 import { writeErrors } from '../output.js';
 import { ACTIVATION_FD } from './activation.js';
 
@@ -51,7 +52,7 @@ export async function forkServer({ verbose, activated }: { verbose: boolean; act
   // Loaded here: only this command starts another.
   const { spawn } = process.getBuiltinModule('node:child_process');
   const socket = activated ? ACTIVATION_FD : 'ignore';
-  const env = { ...process.env, [VARIABLE]: String(process.pid) };
+  const env = commandLineFor({ ...process.env, [VARIABLE]: String(process.pid) });
   if (activated) Object.assign(env, { LISTEN_FDS: '1', LISTEN_PID: String(process.pid) });
   const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
     detached: true,

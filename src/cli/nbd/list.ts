@@ -4,7 +4,7 @@ import { type ListedExport, listExports, type ServerList } from '../../drivers/p
 import { TransmissionFlag } from '../../drivers/protocols/nbd/wire.js';
 import { peerText } from '../../host/net-address.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
-import { complain, program, write } from '../output.js';
+import { complain, program, shown, write } from '../output.js';
 import { withSession } from '../session.js';
 import type { ListPlan } from './plan.js';
 import { tlsCredentials } from './security.js';
@@ -60,8 +60,8 @@ function describe({ exports, extended }: ServerList): string {
 }
 
 function describeExport({ name, description, details, contexts }: ListedExport, extended: boolean): string[] {
-  const lines = [` export: '${name}'`];
-  if (description !== '') lines.push(`  description: ${description}`);
+  const lines = [` export: '${shown(name)}'`];
+  if (description !== '') lines.push(`  description: ${shown(description)}`);
   if (details !== null) {
     const { size, flags, blockSizes } = details;
     const names = FLAG_NAMES.filter(([bit]) => (flags & bit) !== 0).map(([, flag]) => `${flag} `);
@@ -73,7 +73,7 @@ function describeExport({ name, description, details, contexts }: ListedExport, 
   }
   if (extended) lines.push('  transaction size: 64-bit');
   if (contexts !== null && contexts.length > 0) {
-    lines.push(`  available meta contexts: ${contexts.length}`, ...contexts.map((context) => `   ${context}`));
+    lines.push(`  available meta contexts: ${contexts.length}`, ...contexts.map((context) => `   ${shown(context)}`));
   }
   return lines;
 }

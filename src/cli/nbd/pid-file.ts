@@ -4,6 +4,7 @@ import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, wri
 import { loadNative, loadOptional } from '../../host/real/binding.js';
 import { errnoName, systemWords } from '../../host/real/errno.js';
 import { BlockError, codeOfErrno } from '../../util/errors.js';
+import { encodeName } from '../../util/name-bytes.js';
 
 /** More than any number and its line feed. */
 const MAX_PID_BYTES = 64;
@@ -15,7 +16,7 @@ const MAX_PID_BYTES = 64;
 export function writePidFile(path: string): void {
   let fd: number;
   try {
-    fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+    fd = openSync(encodeName(path), constants.O_RDWR | constants.O_CREAT, 0o600);
   } catch (cause) {
     throw failure(`Could not create '${path}'`, path, cause);
   }

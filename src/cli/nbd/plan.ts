@@ -3,6 +3,7 @@
 import { NBD_DEFAULT_PORT } from '../../drivers/protocols/nbd/wire.js';
 import type { NetAddress } from '../../host/net.js';
 import type { EngineName } from '../../host/real/index.js';
+import { nameLength } from '../../util/name-bytes.js';
 import { parseWholeNumber } from '../../util/size.js';
 import { CACHE_MODES, type CacheMode } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
@@ -152,7 +153,7 @@ function addressOf(options: ParsedOptions, activated: boolean): NetAddress {
   const other = ['port', 'bind'].find((key) => options.has(key));
   if (other !== undefined) throw new UsageError(`--socket and --${other} are mutually exclusive`);
   if (!path.startsWith('/')) throw new UsageError('socket path must be absolute');
-  if (Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES) {
+  if (nameLength(path) > MAX_SOCKET_PATH_BYTES) {
     throw new UsageError(`UNIX socket path '${path}' is too long: it may have ${MAX_SOCKET_PATH_BYTES} bytes`);
   }
   return { type: 'unix', path };

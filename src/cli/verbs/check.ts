@@ -17,7 +17,7 @@ import {
 } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { prettyJson } from '../json.js';
-import { complain, reportError, reportFailure, twoDecimals, write } from '../output.js';
+import { complain, reportError, reportFailure, shown, twoDecimals, write } from '../output.js';
 import { imageArguments, openImage, reasonOf, releaseImage, type Session, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
@@ -82,7 +82,7 @@ async function run(options: ParsedOptions): Promise<number> {
   const codes: number[] = [];
   await withSession(options.all('object'), async (session) => {
     for (const [index, image] of images.entries()) {
-      if (several && !json && !quiet) write(`${index === 0 ? '' : '\n'}${image}:\n`);
+      if (several && !json && !quiet) write(`${index === 0 ? '' : '\n'}${shown(image)}:\n`);
       const { exitCode, report } = await checkOne(session, image, options, json, quiet, several);
       codes.push(exitCode);
       if (report !== undefined) reports.push(jsonReport(report));

@@ -7,7 +7,7 @@ import { formatSize } from '../../util/size.js';
 import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, outputFormat } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { ordered, prettyJson } from '../json.js';
-import { write } from '../output.js';
+import { shown, write } from '../output.js';
 import { type ImageArguments, imageArguments, openImage, releaseImage, type Session, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
@@ -115,7 +115,7 @@ function humanInfo(info: ImageInfo): string {
   const size = info['virtual-size'];
   const actual = info['actual-size'];
   const lines = [
-    `image: ${info.filename}`,
+    `image: ${shown(info.filename)}`,
     `file format: ${info.format}`,
     `virtual size: ${formatSize(size)} (${size} bytes)`,
     `disk size: ${actual === undefined ? 'unavailable' : formatSize(actual)}`,
@@ -125,10 +125,10 @@ function humanInfo(info: ImageInfo): string {
   if (info['dirty-flag']) lines.push('cleanly shut down: no');
   if (info['backing-filename'] !== undefined) {
     const full = info['full-backing-filename'];
-    const actualPath = full === info['backing-filename'] ? '' : ` (actual path: ${full})`;
-    lines.push(`backing file: ${info['backing-filename']}${actualPath}`);
+    const actualPath = full === info['backing-filename'] ? '' : ` (actual path: ${shown(full ?? '')})`;
+    lines.push(`backing file: ${shown(info['backing-filename'])}${actualPath}`);
     if (info['backing-filename-format'] !== undefined) {
-      lines.push(`backing file format: ${info['backing-filename-format']}`);
+      lines.push(`backing file format: ${shown(info['backing-filename-format'])}`);
     }
   }
   const specific = info['format-specific'];
@@ -147,7 +147,7 @@ function addMembers(lines: string[], members: object, indent: string): void {
       lines.push(`${indent}${name}:`);
       addMembers(lines, value, `${indent}    `);
     } else {
-      lines.push(`${indent}${name}: ${value}`);
+      lines.push(`${indent}${name}: ${typeof value === 'string' ? shown(value) : value}`);
     }
   }
 }

@@ -6,7 +6,7 @@ import type { MapEntry } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
 import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, limitOption, OBJECT, OUTPUT, outputFormat } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { isUnread, write } from '../output.js';
+import { isUnread, shown, write } from '../output.js';
 import { imageArguments, openImage, releaseImage, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
@@ -52,7 +52,7 @@ async function run(options: ParsedOptions): Promise<number> {
     for (const [index, image] of images.entries()) {
       const node = await openImage(session, image, how);
       const end = length === undefined ? node.length : Math.min(node.length, start + length);
-      if (several) write(json ? (index === 0 ? '[' : ',\n') : `${index === 0 ? '' : '\n'}${image}:\n`);
+      if (several) write(json ? (index === 0 ? '[' : ',\n') : `${index === 0 ? '' : '\n'}${shown(image)}:\n`);
       await (json ? writeJson : writeHuman)(node, start, end);
       await releaseImage(session, node);
     }
@@ -95,7 +95,7 @@ async function writeHuman(node: BlockNode, start: number, end: number): Promise<
       });
     }
     if (!entry.data || entry.zero) continue;
-    text += row(hex(entry.start), hex(entry.length), hex(entry.offset!), entry.filename ?? '');
+    text += row(hex(entry.start), hex(entry.length), hex(entry.offset!), shown(entry.filename ?? ''));
     if (text.length > BATCH_LENGTH) {
       write(text);
       text = '';

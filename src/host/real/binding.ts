@@ -63,9 +63,9 @@ export interface Native {
   fileSize(fd: number): number;
   /** End of the run at `offset` * 2, + 1 where it is data, or -errno. */
   seek(fd: number, offset: number): number;
-  /** A descriptor, or -errno. A `name` is a path, or a name in the abstract name space. */
-  listenUnix(name: string, abstract: boolean, backlog: number): number;
-  connectUnix(name: string, abstract: boolean): number;
+  /** A descriptor, or -errno. A `name` is the bytes of a path, or of a name in the abstract name space. */
+  listenUnix(name: Uint8Array, abstract: boolean, backlog: number): number;
+  connectUnix(name: Uint8Array, abstract: boolean): number;
   /** `host` in figures. A descriptor, or -errno; what is not connected yet becomes writable when it is. */
   listenInet(host: string, port: number, onlyVersion6: boolean, backlog: number): number;
   connectInet(host: string, port: number): number;

@@ -1,6 +1,7 @@
 // From an address to a link.
 import { constants } from 'node:os';
 import { BlockError } from '../../util/errors.js';
+import { encodeName } from '../../util/name-bytes.js';
 import type { Link, NetAddress } from '../net.js';
 import { addressText, peerText } from '../net-address.js';
 import { SocketLink } from './link.js';
@@ -62,7 +63,7 @@ export class Connecting {
 
   async #connectUnix(path: string, abstract: boolean): Promise<Link> {
     for (;;) {
-      const fd = this.#sockets.native.connectUnix(path, abstract);
+      const fd = this.#sockets.native.connectUnix(encodeName(path), abstract);
       if (fd >= 0) return SocketLink.over(this.#sockets, fd, peerText(this.#address), this.#open);
       if (fd !== -EAGAIN) throw this.#failure(fd);
       await this.#unlessStopped(new Promise<void>((resolve) => setTimeout(resolve, RETRY_MS)));

@@ -3,6 +3,7 @@ import { constants, realpath, unlink } from 'node:fs';
 import { promisify } from 'node:util';
 import { choice, integer, type Shape, takeSettings } from '../../schema/shape.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
+import { decodeName, encodeName } from '../../util/name-bytes.js';
 import type { FileInfo, Host, HostFile, OpenFileOptions } from '../host.js';
 import { loadNative, type Native } from './binding.js';
 import { realClock } from './clock.js';
@@ -31,6 +32,8 @@ export interface RealHostOptions {
    */
   inlineReadBytes?: number;
 }
+
+const realPathOf = promisify(realpath.native) as unknown as (path: Buffer, encoding: 'buffer') => Promise<Buffer>;
 
 const DEFAULT_MEMORY_LIMIT = 1024 * 1024 * 1024;
 const DEFAULT_SLOTS = 1024;
@@ -137,7 +140,7 @@ export class RealHost implements Host {
 
   async realPath(path: string): Promise<string> {
     try {
-      return await promisify(realpath)(path);
+      return decodeName(await realPathOf(encodeName(path), 'buffer'));
     } catch (error) {
       throw toBlockError(error, { operation: 'real-path', path });
     }
@@ -145,7 +148,7 @@ export class RealHost implements Host {
 
   async unlink(path: string): Promise<void> {
     try {
-      await promisify(unlink)(path);
+      await promisify(unlink)(encodeName(path));
     } catch (error) {
       throw toBlockError(error, { operation: 'unlink', path });
     }
@@ -183,7 +186,7 @@ export class RealHost implements Host {
   }
 
   async #openDescriptor(path: string, flags: number, direct: boolean) {
-    const bytes = Buffer.from(path);
+    const bytes = encodeName(path);
     const name = this.memory.allocate(bytes.byteLength + 1);
     const findings = this.memory.allocate(12);
     try {

@@ -3,12 +3,13 @@ import type { BigIntStats } from 'node:fs';
 import { closeSync, fstat, openSync, stat } from 'node:fs';
 import { promisify } from 'node:util';
 import { BlockError, toBlockError } from '../../util/errors.js';
+import { encodeName } from '../../util/name-bytes.js';
 import type { FileInfo, FileKind } from '../host.js';
 import type { Native } from './binding.js';
 import { errnoError } from './errno.js';
 
 // Callbacks made promises: node's own promises of files take 3 ms to load.
-const statOf = promisify(stat) as (path: string, options: { bigint: true }) => Promise<BigIntStats>;
+const statOf = promisify(stat) as (path: Buffer, options: { bigint: true }) => Promise<BigIntStats>;
 const fstatOf = promisify(fstat) as (fd: number, options: { bigint: true }) => Promise<BigIntStats>;
 
 /** Kinds by the type bits of st_mode, shifted right by 12. */
@@ -29,9 +30,9 @@ export async function infoOfDescriptor(fd: number, path: string): Promise<FileIn
 /** Follows links. The size of a block device is asked of the device. */
 export async function infoOfPath(native: Native, path: string): Promise<FileInfo> {
   try {
-    const info = infoOf(await statOf(path, { bigint: true }));
+    const info = infoOf(await statOf(encodeName(path), { bigint: true }));
     if (info.kind !== 'block') return info;
-    const fd = openSync(path, 'r');
+    const fd = openSync(encodeName(path), 'r');
     try {
       const size = native.fileSize(fd);
       if (size < 0) throw errnoError(size, { operation: 'stat', path });

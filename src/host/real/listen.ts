@@ -1,6 +1,7 @@
 // From an address to a listener.
 import { constants } from 'node:os';
 import { BlockError } from '../../util/errors.js';
+import { encodeName } from '../../util/name-bytes.js';
 import type { Link, Listener, NetAddress } from '../net.js';
 import { addressText } from '../net-address.js';
 import { SocketListener } from './listener.js';
@@ -44,7 +45,7 @@ async function listenUnix(
 ): Promise<Listener> {
   const { path, abstract = false } = address;
   if (!abstract) await removeSocketFile(path);
-  const fd = sockets.native.listenUnix(path, abstract, backlog);
+  const fd = sockets.native.listenUnix(encodeName(path), abstract, backlog);
   if (fd < 0) throw errnoNetError(fd, `Failed to bind socket to ${path}`, 'listen', path);
   const release = abstract ? NOTHING : ownSocketFile(path);
   return new SocketListener(sockets, [fd], address, accept, release, open);

@@ -1,5 +1,6 @@
 // Sockets of the real host.
 import { BlockError } from '../../util/errors.js';
+import { nameLength } from '../../util/name-bytes.js';
 import type { Link, Listener, Net, NetAddress, TlsSettings } from '../net.js';
 import { addressText } from '../net-address.js';
 import type { Native, NativeEngine } from './binding.js';
@@ -67,7 +68,7 @@ export class RealNet implements Net {
     if (this.#closed) fail('closed', 'the host is closed');
     if (address.type === 'unix') {
       if (address.path === '' || address.path.includes('\0')) fail('invalid-argument', 'not a name of a socket');
-      if (Buffer.byteLength(address.path) > PATH_LIMIT_BYTES) {
+      if (nameLength(address.path) > PATH_LIMIT_BYTES) {
         fail('invalid-argument', `a UNIX socket path may have ${PATH_LIMIT_BYTES} bytes at most`);
       }
     } else if (address.type === 'inet') {

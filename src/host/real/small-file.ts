@@ -2,14 +2,15 @@
 import { close, fstat, open, read } from 'node:fs';
 import { promisify } from 'node:util';
 import { toBlockError } from '../../util/errors.js';
+import { encodeName } from '../../util/name-bytes.js';
 import { tooLarge } from '../small-file.js';
 
-const openOf = promisify(open) as (path: string, flags: string) => Promise<number>;
+const openOf = promisify(open) as (path: Buffer, flags: string) => Promise<number>;
 
 /** Pipes are read, too (`<(pass show key)`): hence to the end, and not as long as the file is said to be. */
 export async function readSmall(path: string, limit: number): Promise<Uint8Array> {
   try {
-    const fd = await openOf(path, 'r');
+    const fd = await openOf(encodeName(path), 'r');
     try {
       const { size } = await promisify(fstat)(fd);
       if (size > limit) throw tooLarge(path, limit);

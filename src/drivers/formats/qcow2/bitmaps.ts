@@ -9,6 +9,7 @@
 import { checkGranularity, DirtyBitmap } from '../../../block/bitmap.js';
 import { reportUnforeseen } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
+import { decodeName } from '../../../util/name-bytes.js';
 import { Autoclear, Extension, type HeaderArea } from './header.js';
 import type { ImageFile } from './image-file.js';
 import { roundUp } from './types.js';
@@ -128,7 +129,7 @@ class Reader {
           operation: 'open',
         });
       }
-      const name = Buffer.from(bytes.subarray(nameAt, nameAt + nameBytes)).toString();
+      const name = decodeName(bytes.subarray(nameAt, nameAt + nameBytes));
       const stored = this.#entry(view, at, name, nameBytes);
       if (names.has(name)) throw this.#invalid(`Two bitmaps are called '${name}'`);
       names.add(name);

@@ -10,6 +10,7 @@ import type { BlockNode } from '../../../block/node.js';
 import type { Preallocation } from '../../../block/types.js';
 import type { CompressionType } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
+import { encodeName, nameLength } from '../../../util/name-bytes.js';
 import { encodeFeatureNames } from './features.js';
 import {
   Extension,
@@ -115,7 +116,7 @@ function checkOptions(options: Qcow2CreateOptions, path: string): Geometry {
   if (backingFile === null && backingFormat !== null) {
     throw refuse(path, 'invalid-argument', 'Backing format cannot be used without backing file');
   }
-  if (backingFile !== null && Buffer.byteLength(backingFile) > MAX_BACKING_NAME_BYTES) {
+  if (backingFile !== null && nameLength(backingFile) > MAX_BACKING_NAME_BYTES) {
     throw refuse(path, 'invalid-argument', 'Backing file name too long');
   }
   checkUnsupported(options, path);
@@ -179,14 +180,14 @@ function makeHeaderBytes(layout: Layout, options: Qcow2CreateOptions): Uint8Arra
   const zstd = options.compressionType === 'zstd';
   const extensions: HeaderExtension[] = [];
   if (backingFormat !== null) {
-    extensions.push({ type: Extension.backingFormat, data: Buffer.from(backingFormat) });
+    extensions.push({ type: Extension.backingFormat, data: encodeName(backingFormat) });
   }
   if (version === 3 && clusterSize >= FEATURE_NAMES_MIN_CLUSTER) {
     extensions.push({ type: Extension.featureNames, data: encodeFeatureNames() });
   }
   const headerLength = version === 2 ? V2_HEADER_LENGTH : V3_WRITTEN_HEADER_LENGTH;
   const area = encodeExtensions(extensions);
-  const name = Buffer.from(backingFile ?? '');
+  const name = encodeName(backingFile ?? '');
   const header: Qcow2Header = {
     version,
     backingFileOffset: backingFile === null ? 0 : headerLength + area.length,

@@ -4,6 +4,7 @@
 // everything behind it that the new header needs is written first, where the old header does not look, and made durable; then the
 // first sector switches. All extensions stay, unknown ones too, in their order.
 
+import { encodeName } from '../../../util/name-bytes.js';
 import { Extension, encodeExtensions, encodeHeader, type HeaderExtension, type Qcow2Header } from './header.js';
 import type { Qcow2Image } from './image.js';
 import { MAX_BACKING_NAME_BYTES, roundUp, SECTOR } from './types.js';
@@ -17,7 +18,7 @@ interface Draft {
 
 /** Sets name and format (null: none) in the header, durably. Rejects with `invalid-argument` where they do not fit. */
 export async function setBackingHeader(image: Qcow2Image, name: string | null, format: string | null): Promise<void> {
-  const nameBytes = Buffer.from(name ?? '');
+  const nameBytes = encodeName(name ?? '');
   if (nameBytes.length > MAX_BACKING_NAME_BYTES) {
     throw image.error('invalid-argument', 'Backing file name too long', 'change backing file');
   }
@@ -57,7 +58,7 @@ export async function setBackingHeader(image: Qcow2Image, name: string | null, f
 function layouts(extensions: readonly HeaderExtension[], format: string | null): HeaderExtension[][] {
   const others = extensions.filter(({ type }) => type !== Extension.backingFormat);
   if (format === null) return [others];
-  const own: HeaderExtension = { type: Extension.backingFormat, data: Buffer.from(format) };
+  const own: HeaderExtension = { type: Extension.backingFormat, data: encodeName(format) };
   const ways = [
     [own, ...others],
     [...others, own],

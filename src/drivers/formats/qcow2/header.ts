@@ -4,6 +4,7 @@
 //   | fixed   | features | more  | ext | ext | ... | end  | backing file name       |
 
 import { BlockError } from '../../../util/errors.js';
+import { decodeName } from '../../../util/name-bytes.js';
 import { MAX_BACKING_NAME_BYTES, MAX_CLUSTER_BITS, MAX_L1_BYTES, MAX_REFCOUNT_TABLE_BYTES } from './types.js';
 
 export const QCOW2_MAGIC = 0x514649fb;
@@ -237,7 +238,7 @@ export function parseHeaderArea(cluster: Uint8Array, header: Qcow2Header, path: 
   let backingFile: string | null = null;
   if (header.backingFileOffset !== 0) {
     const { backingFileOffset: from, backingFileSize: size } = header;
-    backingFile = Buffer.from(cluster.subarray(from, from + size)).toString();
+    backingFile = decodeName(cluster.subarray(from, from + size));
   }
   return { header, extensions, backingFile };
 }
@@ -288,5 +289,5 @@ export function encodeExtensions(extensions: readonly HeaderExtension[]): Uint8A
 /** The text of a string extension, null where it is absent. */
 export function extensionText(extensions: readonly HeaderExtension[], type: number): string | null {
   const found = extensions.find((extension) => extension.type === type);
-  return found === undefined ? null : Buffer.from(found.data).toString();
+  return found === undefined ? null : decodeName(found.data);
 }

@@ -21,6 +21,7 @@ import {
 import type { HostFile, ZeroScan } from '../../../host/host.js';
 import type { BlockdevOptionsRaw } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
+import { printable } from '../../../util/foreign-text.js';
 import { checkRawCreate, createRaw } from './create.js';
 import { FirstSectorGuard } from './first-sector.js';
 
@@ -152,7 +153,7 @@ async function openRaw({ graph, node, options, file, probed }: OpenRequest<'raw'
   raw.setChild('file', file, 0, PERM_ALL);
   if (probed && !node.readOnly) {
     graph.warn(
-      `WARNING: Image format was not specified for '${file.filename}' and probing guessed raw.\n` +
+      `WARNING: Image format was not specified for '${printable(file.filename)}' and probing guessed raw.\n` +
         '         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted.\n' +
         "         Specify the 'raw' format explicitly to remove the restrictions.",
     );

@@ -6,6 +6,7 @@
 import type { Host } from '../../../host/host.js';
 import type { Link, TlsSettings } from '../../../host/net.js';
 import { BlockError } from '../../../util/errors.js';
+import { encodeName } from '../../../util/name-bytes.js';
 import { greet, isError, offer, refusal, startTls } from './handshake-steps.js';
 import { OptionChannel } from './option-channel.js';
 import { CONTEXT_BASE_ALLOCATION, Info, MAX_PAYLOAD_BYTES, MAX_STRING_BYTES, Option, OptionReply } from './wire.js';
@@ -202,7 +203,7 @@ class Handshake {
   }
 
   #encode(text: string): Uint8Array {
-    const bytes = new TextEncoder().encode(text);
+    const bytes = encodeName(text);
     if (bytes.length <= MAX_STRING_BYTES && !bytes.includes(0)) return bytes;
     throw new BlockError(
       'invalid-argument',

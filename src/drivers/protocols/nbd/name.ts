@@ -8,6 +8,7 @@
 import type { BlockdevOptionsNbd } from '../../../schema/generated/types.js';
 import { formatJsonFilename } from '../../../schema/options.js';
 import { BlockError } from '../../../util/errors.js';
+import { decodeName, encodeName, hasRawBytes } from '../../../util/name-bytes.js';
 import { NBD_DEFAULT_PORT } from './wire.js';
 
 /** Protocols that names of this driver begin with. */
@@ -40,7 +41,12 @@ export function formatNbdName({ server, export: name }: BlockdevOptionsNbd): str
 }
 
 function encoded(text: string, also: RegExp): string {
-  return encodeURI(text).replace(also, encodeURIComponent);
+  // A byte that is no UTF-8 has its own escape.
+  const parts = text.split(/([\udc80-\udcff]+)/u).map((part, index) => {
+    if (index % 2 === 0) return encodeURI(part).replace(also, encodeURIComponent);
+    return [...part].map((unit) => `%${(unit.charCodeAt(0) & 0xff).toString(16).toUpperCase()}`).join('');
+  });
+  return parts.join('');
 }
 
 function parseUri(filename: string): BlockdevOptionsNbd {
@@ -100,16 +106,27 @@ function parseQuery(filename: string, query: string): Map<string, string> {
   return parameters;
 }
 
-/** Only a socket may begin with a zero byte: it has an abstract name then. */
-function decoded(filename: string, text: string, abstract = false): string {
+/** Only a socket's name may be no UTF-8, or begin with a zero byte: it is an abstract one then. */
+function decoded(filename: string, text: string, socket = false): string {
   let result: string;
   try {
-    result = decodeURIComponent(text);
+    result = percentDecoded(text);
+    if (!socket && hasRawBytes(result)) throw new URIError('no UTF-8');
   } catch (cause) {
     throw invalid(filename, `'${text}' is escaped wrongly`, cause);
   }
-  if (result.lastIndexOf('\0') > (abstract ? 0 : -1)) throw invalid(filename, 'it has a zero byte in it');
+  if (result.lastIndexOf('\0') > (socket ? 0 : -1)) throw invalid(filename, 'it has a zero byte in it');
   return result;
+}
+
+/** Throws where an escape is malformed. */
+function percentDecoded(text: string): string {
+  if (!text.includes('%')) return text;
+  if (/%(?![\da-f]{2})/i.test(text)) throw new URIError('URI malformed');
+  const latin1 = encodeName(text)
+    .toString('latin1')
+    .replace(/%([\da-f]{2})/gi, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)));
+  return decodeName(Buffer.from(latin1, 'latin1'));
 }
 
 function parseOldName(filename: string): BlockdevOptionsNbd {

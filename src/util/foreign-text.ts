@@ -1,0 +1,30 @@
+// Text that somebody else wrote, for people to read: names inside images and what servers say. A terminal obeys control characters, so
+// they are shown and not sent.
+
+import { hasRawBytes } from './name-bytes.js';
+
+/**
+ * What must not reach a terminal as it is: C0 and C1 control characters, DEL, characters that turn the direction of text or have no
+ * width, line and paragraph separators, and bytes that are no UTF-8.
+ */
+const UNSAFE = /[\p{Cc}\p{Cf}\u2028\u2029\p{Surrogate}]/gu;
+
+const SHORT: Readonly<Record<string, string>> = { '\n': '\\n', '\t': '\\t', '\r': '\\r' };
+
+/** `text` with what is unsafe as escapes: `\x1b`, `\n`, `\xff` for a byte that is no UTF-8, `\u202e`. One line. */
+export function printable(text: string): string {
+  return text.replace(UNSAFE, escaped);
+}
+
+/** The same of several lines: line feeds and tabs, which a terminal takes no harm from, stay. */
+export function printableLines(text: string): string {
+  return text.replace(UNSAFE, (unit) => (unit === '\n' || unit === '\t' ? unit : escaped(unit)));
+}
+
+function escaped(unit: string): string {
+  const short = SHORT[unit];
+  if (short !== undefined) return short;
+  const code = unit.codePointAt(0)!;
+  if (hasRawBytes(unit)) return `\\x${(code & 0xff).toString(16).padStart(2, '0')}`;
+  return code < 0x80 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;
+}
