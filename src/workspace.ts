@@ -2,7 +2,7 @@
 
 import type { Child } from './block/child.js';
 import { type CompareOptions, type CompareResult, compareNodes } from './block/compare.js';
-import { createImage, type ImageCreateOptions, readsAsZeroes } from './block/create.js';
+import { checkBackingFile, createImage, type ImageCreateOptions, readsAsZeroes } from './block/create.js';
 import type { OpenGate } from './block/gate.js';
 import { Graph } from './block/graph.js';
 import { type HoldKind, hold, holdTarget } from './block/hold.js';
@@ -226,11 +226,12 @@ export class Workspace {
     const copy = async (from: BlockNode): Promise<void> => {
       const create = { size: from.length, ...made } as ImageCreateOptions;
       checkConvertSizes({ ...options, sourceLength: from.length, targetLength: create.size, target: name });
-      await createImage(this.#graph, name, create);
-      const node = await openNode(this.#graph, name, {
-        format: create.driver,
-        discard: 'unmap',
-        apartFrom: [from],
+      await checkBackingFile(this.#graph, name, create);
+      const { newFile } = await createImage(this.#graph, name, create);
+      const how = { format: create.driver, discard: 'unmap', apartFrom: [from] } as const;
+      const node = await openNode(this.#graph, name, how).catch(async (error: unknown) => {
+        if (newFile !== null) await this.host.unlink(newFile).catch(bestEffort('undoing a creation'));
+        throw error;
       });
       let held: Child | null = null;
       try {

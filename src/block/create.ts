@@ -6,7 +6,7 @@ import { validate } from '../schema/validate.js';
 import { bestEffort } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import type { NodeUser } from './child.js';
-import { parseProtocolName } from './filename.js';
+import { parseProtocolName, resolveBackingName } from './filename.js';
 import type { Graph } from './graph.js';
 import { refuseUsedNode } from './identity.js';
 import type { BlockNode } from './node.js';
@@ -72,6 +72,25 @@ function findFormat(name: string): DriverDefinition {
   const found = [...allDrivers()].find((definition) => definition.name === name);
   if (found !== undefined) return found;
   throw new BlockError('invalid-argument', `Unknown file format '${name}'`);
+}
+
+/**
+ * Opens the backing file that the options name for an image at `filename`, and closes it: what cannot be opened is told before another image is
+ * replaced by one that needs it. Rejects as `openNode`.
+ */
+export async function checkBackingFile(graph: Graph, filename: string, options: ImageCreateOptions): Promise<void> {
+  const { 'backing-file': name, 'backing-fmt': format } = options as {
+    'backing-file'?: string;
+    'backing-fmt'?: string;
+  };
+  if (name === undefined) return;
+  try {
+    const how = { format, readOnly: true, onlyLooks: true };
+    await graph.release(await openNode(graph, resolveBackingName(filename, name), how));
+  } catch (cause) {
+    const { code, message, path } = toBlockError(cause);
+    throw new BlockError(code, `Could not open backing file: ${message}`, { path, operation: 'open', cause });
+  }
 }
 
 /** The file of an image that was made. */

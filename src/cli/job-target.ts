@@ -14,7 +14,7 @@ import { policyOption, speedOption } from './job-options.js';
 import { reportError } from './output.js';
 import { progressKind } from './progress.js';
 import { runJob } from './run-job.js';
-import { imageArguments, openImage, type Session, withSession } from './session.js';
+import { imageArguments, openImage, orRemove, type Session, withSession } from './session.js';
 import { creationFailure } from './verbs/create.js';
 
 export const TARGET_OPTIONS: readonly OptionSpec[] = [
@@ -76,8 +76,9 @@ async function openTarget(
   source: BlockNode,
   target: Target,
   sync: MirrorSyncMode,
-): Promise<BlockNode | null> {
+): Promise<OpenedTarget | null> {
   const { name, format, cache } = target;
+  let newFile: string | null = null;
   if (!target.existing) {
     const values = new Map(target.values);
     if (values.has('size'))
@@ -91,14 +92,21 @@ async function openTarget(
       values.set('backing_fmt', base.driver);
     }
     try {
-      await createImage(session.graph, name, imageCreateOptions(format, values));
+      ({ newFile } = await createImage(session.graph, name, imageCreateOptions(format, values)));
     } catch (error) {
       reportError(`${name}: ${creationFailure(name, error)}`);
       return null;
     }
   }
   const how = { format, writable: true, cache, discard: 'unmap', backing: sync !== 'none' } as const;
-  return openImage(session, name, { ...how, apartFrom: [source] });
+  const node = await orRemove(session, newFile, () => openImage(session, name, { ...how, apartFrom: [source] }));
+  return { node, newFile };
+}
+
+interface OpenedTarget {
+  node: BlockNode;
+  /** What was made for it, and goes again where the job cannot begin. */
+  newFile: string | null;
 }
 
 /** What the jobs from one image to another are told alike, in QMP's words. */
@@ -129,11 +137,13 @@ export async function runTargetJob<S extends MirrorSyncMode>(
   const progress = progressKind(options, true);
   return withSession(options.all('object'), async (session) => {
     const source = await openImage(session, filename, { ...imageArguments(options), purpose: 'copy' });
-    const node = await openTarget(session, source, target, sync);
-    if (node === null) return 1;
+    const opened = await openTarget(session, source, target, sync);
+    if (opened === null) return 1;
+    const { node, newFile } = opened;
+    const nodes = { device: source.nodeName, target: node.nodeName };
     const incomplete = `'${filename}' is as it was; '${target.name}' is incomplete: delete it or start again.`;
     return runJob(session, {
-      start: (env) => start(env, { ...common, device: source.nodeName, target: node.nodeName }),
+      start: (env) => orRemove(session, newFile, () => start(env, { ...common, ...nodes })),
       progress,
       done: options.has('quiet') ? undefined : done,
       stateWhenCancelled: incomplete,

@@ -146,6 +146,16 @@ export async function openImage(session: Session, name: string, how: ImageArgume
   }
 }
 
+/** Runs `action`; where it fails, the file that was made for it is removed. Null: none was made, and what is there stays. */
+export async function orRemove<T>(session: Session, newFile: string | null, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    if (newFile !== null) await session.host.unlink(newFile).catch(bestEffort('undoing a creation'));
+    throw error;
+  }
+}
+
 /** `Could not open 'name': why`, as qemu-img says it. */
 export function couldNotOpen(name: string, cause: unknown): BlockError {
   const error = toBlockError(cause);

@@ -1,10 +1,10 @@
 // `diskwright backup`: copies an image as it is at the start.
 
-import { startBackup } from '../../jobs/start.js';
+import { checkBackupArguments, startBackup } from '../../jobs/start.js';
 import { choiceOption, limitOption } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { COPY_POLICIES, JOB_EXIT_CODES, JOB_OPTIONS } from '../job-options.js';
-import { runTargetJob, TARGET_AFTER_FAILURE, TARGET_OPTIONS, targetOf } from '../job-target.js';
+import { runTargetJob, TARGET_AFTER_FAILURE, TARGET_OPTIONS, type Target, targetOf } from '../job-target.js';
 import type { Verb } from '../verb.js';
 
 export const verb: Verb = {
@@ -54,9 +54,15 @@ async function run(options: ParsedOptions): Promise<number> {
   const maxWorkers = countOption(options, 'max-workers');
   const maxChunk = limitOption(options, 'max-chunk', 'max-chunk');
   const own = { compress, 'x-perf': { 'max-workers': maxWorkers, 'max-chunk': maxChunk } };
+  checkBackupArguments({ ...own, sync }, clusterBytesOf(target));
   return runTargetJob(options, target, sync, 'Image backed up.', (env, common) =>
     startBackup(env, { ...common, ...own }),
   );
+}
+
+/** Of a target that is to be made; one that is there says it when it is opened. */
+function clusterBytesOf({ existing, format, values }: Target): number {
+  return existing || format === 'raw' ? 0 : Number(values.get('cluster_size') ?? 0);
 }
 
 function countOption(options: ParsedOptions, key: string): number | undefined {

@@ -1,10 +1,15 @@
 // `diskwright convert`: copies an image into a new one.
 
 import { backingOf } from '../../block/chain.js';
-import { createImage, readsAsZeroes } from '../../block/create.js';
+import {
+  checkBackingFile,
+  checkCreateOptions,
+  createImage,
+  type ImageCreateOptions,
+  readsAsZeroes,
+} from '../../block/create.js';
 import { holdTarget } from '../../block/hold.js';
 import type { BlockNode } from '../../block/node.js';
-import { findDriver } from '../../block/registry.js';
 import { convert } from '../../jobs/convert.js';
 import { toBlockError } from '../../util/errors.js';
 import {
@@ -41,6 +46,7 @@ import {
   Interrupt,
   imageArguments,
   openImage,
+  orRemove,
   reasonOf,
   type Session,
   withSession,
@@ -189,6 +195,9 @@ function planOf(options: ParsedOptions, format: string): Plan {
   if (backing !== undefined) values.set('backing_file', backing);
   const backingFormat = options.get('backing-format');
   if (backingFormat !== undefined) values.set('backing_fmt', backingFormat);
+  if (backing !== undefined && create && format === 'raw') {
+    throw new UsageError(`Backing file not supported for file format '${format}'`);
+  }
   if (values.has('backing_file') && !values.has('backing_fmt')) {
     throw new UsageError('Use of backing file requires explicit backing format');
   }
@@ -246,15 +255,24 @@ function parallelOption(options: ParsedOptions): number | undefined {
 
 /** The target, opened for writing; null after its failure has been reported. */
 async function makeTarget(session: Session, source: BlockNode, plan: Plan): Promise<BlockNode | null> {
+  let newFile: string | null = null;
   if (plan.create) {
     const values = new Map(plan.values);
     if (!values.has('size')) values.set('size', String(source.length));
+    if (Number(values.get('size')) < source.length) return tooSmall();
+    let options: ImageCreateOptions;
     try {
-      findDriver(plan.format);
-      await createImage(session.graph, plan.target, imageCreateOptions(plan.format, values));
+      options = checkCreateOptions(imageCreateOptions(plan.format, values), plan.target);
     } catch (error) {
-      reportError(`${plan.target}: error while converting ${plan.format}: ${creationFailure(plan.target, error)}`);
-      return null;
+      return notMade(plan, error);
+    }
+    await checkBackingFile(session.graph, plan.target, options).catch((error: unknown) => {
+      throw couldNotOpen(plan.target, error);
+    });
+    try {
+      ({ newFile } = await createImage(session.graph, plan.target, options));
+    } catch (error) {
+      return notMade(plan, error);
     }
   }
   const { cache, targetImageOpts } = plan;
@@ -267,13 +285,21 @@ async function makeTarget(session: Session, source: BlockNode, plan: Plan): Prom
     discard: 'unmap' as const,
     apartFrom: [source],
   };
-  const target = await openImage(session, plan.target, how);
+  const target = await orRemove(session, newFile, () => openImage(session, plan.target, how));
   try {
     holdTarget(target);
   } catch (error) {
     throw couldNotOpen(plan.target, error);
   }
-  if (target.length >= source.length) return target;
+  return target.length >= source.length ? target : tooSmall();
+}
+
+function notMade({ target, format }: Plan, error: unknown): null {
+  reportError(`${target}: error while converting ${format}: ${creationFailure(target, error)}`);
+  return null;
+}
+
+function tooSmall(): null {
   reportError('output file is smaller than input file');
   return null;
 }
