@@ -19,7 +19,15 @@ function at(...parts: [number, string][]): Uint8Array {
 
 const CLOOP = '#!/bin/sh\n#V2.0 Format\nmodprobe cloop file=$0 && mount -r -t iso9660 /dev/cloop $1\n';
 
+const QCOW2_VERSIONS = [4, 9, 255, 0x1_00, 0x0100_0002, 0x0200_0000, 0xffff_ffff].map(
+  (version): [string, string, Uint8Array] => {
+    const bytes = [24, 16, 8, 0].map((shift) => String.fromCharCode((version >>> shift) & 0xff));
+    return [`qcow2 of version ${version}`, 'qcow2', at([0, `QFI\xfb${bytes.join('')}`])];
+  },
+);
+
 const HEADS: [string, string, Uint8Array][] = [
+  ...QCOW2_VERSIONS,
   ['nothing', 'raw', new Uint8Array(512)],
   ['qcow', 'qcow', at([0, 'QFI\xfb\0\0\0\x01'])],
   ['qcow of no version', 'raw', at([0, 'QFI\xfb\0\0\0\0'])],
@@ -57,6 +65,8 @@ describe('format probing', () => {
 
   it('goes by the name for dmg', () => {
     expect(probeFormat(new Uint8Array(512), '/a.dmg')).to.equal('dmg');
+    expect(probeFormat(new Uint8Array(512), '.dmg')).to.equal('raw');
+    expect(probeFormat(at([0, CLOOP]), '/a.dmg')).to.equal('dmg');
   });
 
   it('takes a file that is shorter than any header for raw', () => {

@@ -146,7 +146,11 @@ describe('qcow2: persistent bitmaps', function () {
 
   const refusals: Record<string, [(bytes: Buffer, at: ReturnType<typeof layout>) => void, string, RegExp]> = {
     'no bitmaps': [(b, at) => b.writeUInt32BE(0, at.extension + 8), 'invalid-image', /with zero bitmaps$/],
-    'too many bitmaps': [(b, at) => b.writeUInt32BE(65536, at.extension + 8), 'invalid-image', /More than 65535/],
+    'too many bitmaps': [
+      (b, at) => b.writeUInt32BE(65536, at.extension + 8),
+      'invalid-image',
+      /Image has 65536 bitmaps, exceeding/,
+    ],
     'more than there are': [(b, at) => b.writeUInt32BE(4, at.extension + 8), 'invalid-image', /Less bitmaps found/],
     'fewer than there are': [(b, at) => b.writeUInt32BE(2, at.extension + 8), 'invalid-image', /More bitmaps found/],
     'a reserved field': [(b, at) => b.writeUInt32BE(1, at.extension + 12), 'invalid-image', /Reserved field/],
@@ -158,7 +162,7 @@ describe('qcow2: persistent bitmaps', function () {
     'a directory that is too large': [
       (b, at) => b.writeBigUInt64BE(1n << 40n, at.extension + 16),
       'invalid-image',
-      /too large$/,
+      /exceeds the maximum supported size/,
     ],
     'a directory that is not aligned': [
       (b, at) => b.writeBigUInt64BE(BigInt(at.directory + 8), at.extension + 24),
@@ -177,7 +181,11 @@ describe('qcow2: persistent bitmaps', function () {
       /Broken|constraints/,
     ],
     'extra data': [(b, at) => b.writeUInt32BE(8, at.directory + 20), 'unsupported', /extra data is not supported$/],
-    'extra data without end': [(b, at) => b.writeUInt32BE(0xffffffff, at.directory + 20), 'invalid-image', /Broken/],
+    'extra data without end': [
+      (b, at) => b.writeUInt32BE(0xffffffff, at.directory + 20),
+      'unsupported',
+      /extra data is not supported$/,
+    ],
     'a type that is not known': [
       (b, at) => b.writeUInt8(2, at.directory + 16),
       'invalid-image',
@@ -201,6 +209,11 @@ describe('qcow2: persistent bitmaps', function () {
     'a table that is too long': [
       (b, at) => b.writeUInt32BE(2, at.directory + 8),
       'invalid-image',
+      /Could not read bitmap 'auto' from image: Invalid argument$/,
+    ],
+    'the flag of extra data that may be ignored': [
+      (b, at) => b.writeUInt32BE(6, at.directory + 12),
+      'invalid-image',
       /'auto' doesn't satisfy/,
     ],
     'a table without end, in use': [
@@ -216,7 +229,6 @@ describe('qcow2: persistent bitmaps', function () {
       'invalid-image',
       /'auto' doesn't satisfy/,
     ],
-    'a table behind the end': [(b, at) => b.writeBigUInt64BE(1n << 50n, at.directory), 'invalid-image', /outside/],
     'an entry with reserved bits': [
       (b, at) => b.writeUInt8(1, at.table),
       'invalid-image',
@@ -227,14 +239,13 @@ describe('qcow2: persistent bitmaps', function () {
       'invalid-image',
       /Could not read bitmap_table/,
     ],
-    'bits behind the end': [(b, at) => b.writeBigUInt64BE(1n << 50n, at.table), 'invalid-image', /outside/],
     'two of one name': [
       (b, at) => {
         // `fine` has the second entry: 24 bytes and the name.
         b.write('auto', at.directory + 32 + 24);
       },
       'invalid-image',
-      /Two bitmaps are called 'auto'$/,
+      /Bitmap already exists: auto$/,
     ],
   };
   for (const [what, [edit, code, message]] of Object.entries(refusals)) {

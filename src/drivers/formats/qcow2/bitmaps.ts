@@ -18,7 +18,8 @@ const MAX_BITMAPS = 65535;
 const MAX_NAME_BYTES = 1023;
 const EXTENSION_BYTES = 24;
 const ENTRY_BYTES = 24;
-const MAX_DIRECTORY_BYTES = MAX_BITMAPS * roundUp(ENTRY_BYTES + MAX_NAME_BYTES, 8);
+/** QEMU's limit, which is a little less than as many of the longest entries take. */
+const MAX_DIRECTORY_BYTES = MAX_BITMAPS * 1024;
 /** The same as of an L1 table. */
 const MAX_TABLE_BYTES = 32 << 20;
 /** Directory, tables and bits of all bitmaps of an image: a disk of 64 TiB has 128 MiB of bits at 64 KiB each. */
@@ -26,12 +27,15 @@ const MAX_TOTAL_BYTES = 1 << 30;
 
 const IN_USE = 1;
 const AUTO = 2;
-const RESERVED_FLAGS = 0xffff_fff8;
+/** Bit 2, "extra data compatible", counts too: there is no bitmap with extra data that we read. */
+const RESERVED_FLAGS = 0xffff_fffc;
 const DIRTY_TRACKING = 1;
 /** Reserved bits of a table's entry, high and low word. */
 const RESERVED_HIGH = 0xff00_0000;
 const RESERVED_LOW = 0x1fe;
 const ALL_ONES = 1;
+/** The place of bits that are all set and lie nowhere. */
+const ALL_SET = -1;
 
 /** What the directory says of one bitmap. */
 export interface StoredBitmap {
@@ -95,17 +99,29 @@ class Reader {
   }
 
   async directory(extension: Uint8Array, found: StoredBitmaps): Promise<{ count: number; bytes: Uint8Array }> {
-    if (extension.length !== EXTENSION_BYTES) throw this.#invalid('Invalid length of the bitmaps extension');
+    if (extension.length !== EXTENSION_BYTES) throw this.#invalid('bitmaps_ext: Invalid extension length');
     const view = new DataView(extension.buffer, extension.byteOffset, extension.length);
     const count = view.getUint32(0);
     const length = offsetAt(view, 8);
     const offset = offsetAt(view, 16);
-    if (view.getUint32(4) !== 0) throw this.#invalid('Reserved field of the bitmaps extension is not zero');
+    if (view.getUint32(4) !== 0) throw this.#invalid('bitmaps_ext: Reserved field is not zero');
     if (count === 0) throw this.#invalid('found bitmaps extension with zero bitmaps');
-    if (count > MAX_BITMAPS) throw this.#invalid(`More than ${MAX_BITMAPS} bitmaps: ${count}`);
-    if (offset === 0 || offset % this.#clusterSize !== 0) throw this.#invalid('Invalid bitmap directory offset');
-    if (length > MAX_DIRECTORY_BYTES) throw this.#invalid(`Bitmap directory of ${length} bytes is too large`);
-    const bytes = await this.#read(offset, length, 'Bitmap directory');
+    if (count > MAX_BITMAPS) {
+      throw this.#invalid(
+        `bitmaps_ext: Image has ${count} bitmaps, exceeding the QEMU supported maximum of ${MAX_BITMAPS}`,
+      );
+    }
+    if (offset === 0 || offset % this.#clusterSize !== 0) {
+      throw this.#invalid('bitmaps_ext: invalid bitmap directory offset');
+    }
+    if (length > MAX_DIRECTORY_BYTES) {
+      throw this.#invalid(
+        `bitmaps_ext: bitmap directory size (${length}) exceeds the maximum supported size (${MAX_DIRECTORY_BYTES})`,
+      );
+    }
+    if (length === 0) throw this.#invalid('Requested bitmap directory size is zero');
+    const bytes = await this.#read(offset, length);
+    if (bytes === null) throw this.#invalid('Bitmap directory is outside of the file');
     found.regions.push({ offset, length });
     return { count, bytes };
   }
@@ -122,16 +138,16 @@ class Reader {
       const extraBytes = view.getUint32(at + 20);
       const nameAt = at + ENTRY_BYTES + extraBytes;
       const end = roundUp(nameAt + nameBytes, 8);
-      if (end > bytes.length) throw this.#invalid('Broken bitmap directory');
       if (extraBytes !== 0) {
         throw new BlockError('unsupported', `${this.#file.path}: Bitmap extra data is not supported`, {
           path: this.#file.path,
           operation: 'open',
         });
       }
+      if (end > bytes.length) throw this.#invalid('Broken bitmap directory');
       const name = decodeName(bytes.subarray(nameAt, nameAt + nameBytes));
       const stored = this.#entry(view, at, name, nameBytes);
-      if (names.has(name)) throw this.#invalid(`Two bitmaps are called '${name}'`);
+      if (names.has(name)) throw this.#invalid(`Bitmap already exists: ${name}`);
       names.add(name);
       list.push(stored);
       at = end;
@@ -167,15 +183,25 @@ class Reader {
       nameBytes <= MAX_NAME_BYTES &&
       tableOffset % this.#clusterSize === 0 &&
       (tableOffset !== 0 || tableEntries === 0) &&
-      tableEntries * 8 <= MAX_TABLE_BYTES &&
-      // The size of one that was not stored may be outdated.
-      (stored.inUse || tableEntries === wanted);
+      tableEntries * 8 <= MAX_TABLE_BYTES;
     if (!fits) throw this.#unfit(name);
+    // The size of one that was not stored may be outdated.
+    if (!stored.inUse && tableEntries !== wanted) {
+      throw this.#invalid(`Could not read bitmap '${name}' from image: Invalid argument`);
+    }
     return stored;
   }
 
+  /**
+   * One whose table or bits are said to lie behind the end of the file is there, but means nothing. The regions say where it is, so that the
+   * consistency check finds that.
+   */
   async bitmap(stored: StoredBitmap, found: StoredBitmaps): Promise<DirtyBitmap> {
-    const { name, granularity, inUse, auto, tableOffset, tableEntries } = stored;
+    const { name, granularity, auto, tableOffset, tableEntries } = stored;
+    const table = await this.#read(tableOffset, tableEntries * 8);
+    if (tableEntries > 0) found.regions.push({ offset: tableOffset, length: tableEntries * 8 });
+    const places = table === null ? null : this.#places(name, new DataView(table.buffer), found);
+    const inUse = stored.inUse || places === null;
     const bitmap = new DirtyBitmap({
       name,
       size: this.#size,
@@ -184,12 +210,25 @@ class Reader {
       persistent: true,
       inconsistent: inUse,
     });
-    const table = await this.#read(tableOffset, tableEntries * 8, `Table of bitmap '${name}'`);
-    if (tableEntries > 0) found.regions.push({ offset: tableOffset, length: tableEntries * 8 });
-    const view = new DataView(table.buffer, table.byteOffset, table.length);
     const clusterSize = this.#clusterSize;
+    if (places === null || inUse) {
+      for (const offset of places ?? []) if (offset > 0) this.#spend(clusterSize);
+      return bitmap;
+    }
     const span = clusterSize * 8 * granularity;
-    for (let entry = 0; entry < tableEntries; entry++) {
+    for (const [entry, offset] of places.entries()) {
+      if (offset === ALL_SET) setRange(bitmap, entry * span, span);
+      else if (offset !== 0) setBits(bitmap, entry * span, (await this.#read(offset, clusterSize)) as Uint8Array);
+    }
+    return bitmap;
+  }
+
+  /** Where the bits of each entry lie: 0 for none, ALL_SET for all; null where some lie behind the end of the file. */
+  #places(name: string, view: DataView, found: StoredBitmaps): Float64Array | null {
+    const clusterSize = this.#clusterSize;
+    const places = new Float64Array(view.byteLength / 8);
+    let inside = true;
+    for (let entry = 0; entry < places.length; entry++) {
       const high = view.getUint32(entry * 8);
       const low = view.getUint32(entry * 8 + 4);
       const offset = (high & ~RESERVED_HIGH) * 0x1_0000_0000 + ((low & 0xffff_fe00) >>> 0);
@@ -197,28 +236,27 @@ class Reader {
       if ((high & RESERVED_HIGH) !== 0 || (low & RESERVED_LOW) !== 0 || (ones && offset !== 0)) {
         throw this.#unreadable(name);
       }
-      if (offset !== 0) {
-        if (offset % clusterSize !== 0) throw this.#unreadable(name);
-        found.regions.push({ offset, length: clusterSize });
-        if (inUse) this.#spend(clusterSize);
-        else setBits(bitmap, entry * span, await this.#read(offset, clusterSize, `Data of bitmap '${name}'`));
-      } else if (ones && !inUse) {
-        setRange(bitmap, entry * span, span);
-      }
+      if (offset % clusterSize !== 0) throw this.#unreadable(name);
+      places[entry] = ones ? ALL_SET : offset;
+      if (offset === 0) continue;
+      found.regions.push({ offset, length: clusterSize });
+      if (!this.#isInside(offset, clusterSize)) inside = false;
     }
-    return bitmap;
+    return inside ? places : null;
   }
 
-  /** Bytes of the file; its last cluster may end early, and reads as zeroes then. */
-  async #read(offset: number, length: number, what: string): Promise<Uint8Array> {
+  /** Bytes of the file, null where they lie behind its end. Its last cluster may end early, and reads as zeroes then. */
+  async #read(offset: number, length: number): Promise<Uint8Array | null> {
     if (length === 0) return new Uint8Array(0);
-    if (offset >= this.#file.length || offset + length > roundUp(this.#file.length, this.#clusterSize)) {
-      throw this.#invalid(`${what} is outside of the file`);
-    }
+    if (!this.#isInside(offset, length)) return null;
     this.#spend(length);
     const bytes = new Uint8Array(length);
     await this.#file.read(offset, bytes);
     return bytes;
+  }
+
+  #isInside(offset: number, length: number): boolean {
+    return offset < this.#file.length && offset + length <= roundUp(this.#file.length, this.#clusterSize);
   }
 
   #spend(length: number): void {
@@ -236,7 +274,7 @@ class Reader {
   }
 
   #unreadable(name: string): BlockError {
-    return this.#invalid(`Could not read bitmap_table table from image for bitmap '${name}'`);
+    return this.#invalid(`Could not read bitmap_table table from image for bitmap '${name}': Invalid argument`);
   }
 
   #invalid(message: string): BlockError {

@@ -25,6 +25,7 @@ import {
   Autoclear,
   Extension,
   extensionText,
+  Field,
   type HeaderArea,
   hasQcow2Magic,
   parseHeader,
@@ -293,11 +294,16 @@ function createOptions(options: CreateRequest<'qcow2'>['options']): Qcow2CreateO
   };
 }
 
+/** Every version after 1 (which is qcow) is qcow2's: a later one is refused by name, and not taken for something else. */
+function probeQcow2(head: Uint8Array): number {
+  return hasQcow2Magic(head) && new DataView(head.buffer, head.byteOffset).getUint32(Field.version) >= 2 ? 100 : 0;
+}
+
 export const qcow2Driver: DriverDefinition<'qcow2'> = {
   name: 'qcow2',
   kind: 'format',
   hasBacking: true,
-  probe: (head) => (hasQcow2Magic(head) && [2, 3].includes(head[7]) ? 100 : 0),
+  probe: probeQcow2,
   open: ({ graph, node, options, file, forceShare }: OpenRequest<'qcow2'>) =>
     openQcow2(graph, node, needFile(file), options, forceShare),
   checkCreate: (options, path, host) => {
