@@ -237,7 +237,7 @@ export async function openQcow2(
   node: NodeOptions,
   file: BlockNode,
   own: DriverOptions = {},
-  forceShare = false,
+  { forceShare = false, onlyHeader = false } = {},
 ): Promise<Qcow2Node> {
   const path = file.filename;
   // The header itself may be as long as a cluster; nearly always the first read has all.
@@ -247,7 +247,7 @@ export async function openQcow2(
   const header = parseHeader(head, path);
   const clusterSize = 2 ** header.clusterBits;
   const area = parseHeaderArea(head.subarray(0, clusterSize), header, path);
-  checkFeatures(area, path, !node.readOnly);
+  checkFeatures(area, path, !node.readOnly, onlyHeader);
   checkExtent(file, header.l1TableOffset, header.l1Size * 8, 'Active L1 table');
   checkExtent(file, header.refcountTableOffset, 1, 'Reference count table');
   checkOptions(own, makeGeometry(header.version, header.clusterBits, header.refcountOrder), path);
@@ -304,8 +304,8 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   kind: 'format',
   hasBacking: true,
   probe: probeQcow2,
-  open: ({ graph, node, options, file, forceShare }: OpenRequest<'qcow2'>) =>
-    openQcow2(graph, node, needFile(file), options, forceShare),
+  open: ({ graph, node, options, file, forceShare, withBacking }: OpenRequest<'qcow2'>) =>
+    openQcow2(graph, node, needFile(file), options, { forceShare, onlyHeader: !withBacking && node.readOnly }),
   checkCreate: (options, path, host) => {
     planQcow2(path, createOptions(options));
     if (options['compression-type'] === 'zstd' && host?.codecs.supports('zstd') === false) {

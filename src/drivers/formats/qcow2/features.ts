@@ -51,15 +51,19 @@ function unsupported(path: string, message: string): BlockError {
 }
 
 /**
- * Refuses, by name, what this driver cannot read (and, for `writable`, cannot write) without misreading or losing it.
+ * Refuses, by name, what this driver cannot read (and, for `writable`, cannot write) without misreading or losing it. With `onlyHeader`
+ * nobody is going to read a byte of the guest's.
  * Throws `unsupported`, and `corrupt-image` for a corrupt image that is opened for writing.
  */
-export function checkFeatures(area: HeaderArea, path: string, writable: boolean): void {
+export function checkFeatures(area: HeaderArea, path: string, writable: boolean, onlyHeader = false): void {
   const { header } = area;
   const unknown = header.incompatibleFeatures & ~KNOWN_INCOMPATIBLE;
   if (unknown !== 0n) throw unsupported(path, `Unsupported qcow2 feature(s): ${namesOf(area, unknown)}`);
   if ((header.incompatibleFeatures & Incompatible.dataFile) !== 0n) {
     throw unsupported(path, 'Unsupported qcow2 feature(s): external data file');
+  }
+  if (!onlyHeader && (header.autoclearFeatures & Autoclear.dataFileRaw) !== 0n) {
+    throw new BlockError('invalid-image', `${path}: data-file-raw requires a data file`, { path, operation: 'open' });
   }
   if ((header.incompatibleFeatures & Incompatible.extendedL2) !== 0n) {
     throw unsupported(path, 'Unsupported qcow2 feature(s): extended L2 entries');

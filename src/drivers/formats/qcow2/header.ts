@@ -205,18 +205,18 @@ function checkFields(header: Qcow2Header, path: string): void {
 
 function checkCompression(header: Qcow2Header, path: string): void {
   const flagged = (header.incompatibleFeatures & Incompatible.compression) !== 0n;
-  if (flagged && header.compressionType === 0) {
-    throw invalid(path, 'Compression type incompatible feature bit must not be set', Field.compressionType);
-  }
-  if (!flagged && header.compressionType !== 0) {
-    throw invalid(path, 'Compression type incompatible feature bit must be set', Field.compressionType);
-  }
   if (header.compressionType > 1) {
-    throw new BlockError('unsupported', `${path}: Unknown compression type: ${header.compressionType}`, {
+    throw new BlockError('unsupported', `${path}: qcow2: unknown compression type: ${header.compressionType}`, {
       path,
       offset: Field.compressionType,
       operation: 'open',
     });
+  }
+  if (flagged && header.compressionType === 0) {
+    throw invalid(path, 'qcow2: Compression type incompatible feature bit must not be set', Field.compressionType);
+  }
+  if (!flagged && header.compressionType !== 0) {
+    throw invalid(path, 'qcow2: Compression type incompatible feature bit must be set', Field.compressionType);
   }
 }
 

@@ -15,6 +15,8 @@ const MAX_CACHE_BYTES = 2 ** 31;
 
 export type OverlapKind = 'main-header' | 'active-l1' | 'active-l2' | 'refcount-table' | 'refcount-block';
 
+/** Kinds that QEMU checks, too, and that no write is checked against here. */
+const UNCHECKED = ['snapshot-table', 'inactive-l1', 'inactive-l2', 'bitmap-directory'] as const;
 const CONSTANT: readonly OverlapKind[] = ['main-header', 'active-l1', 'refcount-table'];
 const CACHED: readonly OverlapKind[] = [...CONSTANT, 'active-l2', 'refcount-block'];
 
@@ -50,6 +52,15 @@ export function checkOptions(options: DriverOptions, geometry: Geometry, path: s
   if ((options['cache-clean-interval'] ?? 0) !== 0) {
     refuse('unsupported', 'cache-clean-interval other than 0 is not supported');
   }
+  if (options['pass-discard-snapshot'] !== undefined) {
+    refuse('unsupported', 'pass-discard-snapshot is not supported: no internal snapshot can be deleted');
+  }
+  const asked = options['overlap-check'];
+  const flags: Qcow2OverlapCheckFlags = typeof asked === 'object' ? asked : {};
+  if (asked === 'all' || flags.template === 'all') refuse('unsupported', "overlap-check 'all' is not supported");
+  for (const kind of UNCHECKED) {
+    if (flags[kind] === true) refuse('unsupported', `overlap-check.${kind} is not supported`);
+  }
 }
 
 /** Sizes of the caches, as QEMU splits them: by default an L2 cache for the whole disk, 32 MiB at most, and four refcount blocks. */
@@ -75,7 +86,7 @@ export function cacheTables(options: DriverOptions, geometry: Geometry, header: 
   return { l2: tables(l2), refcount: tables(refcount) };
 }
 
-/** What writes are checked against. `all` adds metadata of internal snapshots, which writable images do not have here. */
+/** What writes are checked against. */
 export function overlapKinds(options: DriverOptions): ReadonlySet<OverlapKind> {
   const asked = options['overlap-check'];
   const flags: Qcow2OverlapCheckFlags = typeof asked === 'object' ? asked : {};

@@ -19,6 +19,9 @@ export async function createFile({ graph, options }: CreateRequest<'file'>): Pro
   if (preallocation === 'metadata') {
     throw new BlockError('invalid-argument', "Unsupported preallocation mode 'metadata'", { path: filename });
   }
+  if ((options['extent-size-hint'] ?? 0) !== 0) {
+    throw new BlockError('unsupported', 'extent-size-hint other than 0 is not supported', { path: filename });
+  }
   const file = await graph.host.open(filename, { writable: true, create: 'keep' });
   try {
     // Nobody may see it change size under him, and nobody who minds a writer may be there.
