@@ -7,7 +7,8 @@ import type { OpenOptions } from './block/open.js';
 import type { ServeOptions } from './exports/nbd/serve.js';
 import { Image } from './image.js';
 import type { ObjectOptions } from './schema/generated/types.js';
-import { checkImageOptions, type ImageOptions } from './schema/options.js';
+import { LooseOptions } from './schema/loose-options.js';
+import { checkImageOptions } from './schema/options.js';
 import { membersOf, qapi } from './schema/qapi-shape.js';
 import {
   abortSignal,
@@ -33,7 +34,6 @@ import type {
   BackupSettings,
   CommitSettings,
   ConvertSettings,
-  ImageName,
   InfoOptions,
   JobTurn,
   MirrorSettings,
@@ -149,18 +149,22 @@ const SERVE: Shape<ServeOptions> = {
   resize: bool,
 };
 
-/** What images are opened by: a name, or options. */
-export function imageName(value: unknown, path: string): ImageName {
+/** What images are opened by, once it is checked: a name, or options. */
+export type CheckedImage = string | LooseOptions;
+
+export function imageName(value: unknown, path: string): CheckedImage {
   return typeof value === 'string' ? fileName(value, path) : takeImageOptions(value, path);
 }
 
-function takeImageOptions(value: unknown, path: string): ImageOptions {
+function takeImageOptions(value: unknown, path: string): LooseOptions {
+  // It was checked already.
+  if (value instanceof LooseOptions) return value;
   if (typeof value !== 'object') throw wrongType(path, 'string or object', value);
   return checkImageOptions(plainObject(value, path));
 }
 
 /** What `open` and its kin take; `what` is the image's name in messages. */
-export function imageAndOptions(image: unknown, options: unknown, what = 'image'): [ImageName, OpenOptions] {
+export function imageAndOptions(image: unknown, options: unknown, what = 'image'): [CheckedImage, OpenOptions] {
   const name = imageName(image, what);
   const checked = takeSettings(OPEN, options, 'options');
   if (typeof name !== 'string' && checked.format !== undefined) {
@@ -196,8 +200,10 @@ export function snapshotOrders(value: unknown): SnapshotOrder[] {
   return list((order, path) => takeSettings(SNAPSHOT_ORDER, order, path, ['image', 'file']))(value, 'orders');
 }
 
-export function backupRequests(value: unknown): BackupRequest[] {
-  const REQUEST: Shape<BackupRequest> = {
+type CheckedBackup = Omit<BackupRequest, 'target'> & { target: CheckedImage };
+
+export function backupRequests(value: unknown): CheckedBackup[] {
+  const REQUEST: Shape<CheckedBackup> = {
     image,
     target: imageName,
     args: (args, path) => takeSettings(BACKUP, args, path, ['sync']),

@@ -399,7 +399,10 @@ export class Workspace {
     });
   }
 
-  async #openTarget(target: ImageName, { format, sync }: { format?: string; sync: string }): Promise<BlockNode> {
+  async #openTarget(
+    target: ImageName | shapes.CheckedImage,
+    { format, sync }: { format?: string; sync: string },
+  ): Promise<BlockNode> {
     const [name, how] = shapes.imageAndOptions(
       target,
       { format, discard: 'unmap', backing: sync !== 'none' },
@@ -429,7 +432,7 @@ export class Workspace {
   }
 
   async #openToRead(
-    image: ImageName,
+    image: ImageName | shapes.CheckedImage,
     options: OpenOptions,
     what = 'image',
     purpose: HoldKind = 'look',
@@ -439,7 +442,7 @@ export class Workspace {
   }
 
   async #with<T>(
-    image: ImageName,
+    image: ImageName | shapes.CheckedImage,
     options: OpenOptions,
     action: (node: BlockNode) => Promise<T>,
     purpose: HoldKind = 'look',

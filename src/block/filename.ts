@@ -1,7 +1,8 @@
 // Names of images: a protocol in front (`file:disk.img`), options in JSON, and names relative to another image.
 
 import type { BlockdevOptions } from '../schema/generated/types.js';
-import { formatJsonFilename, type ImageOptions, isJsonFilename, parseJsonFilename } from '../schema/options.js';
+import { LooseOptions } from '../schema/loose-options.js';
+import { formatJsonFilename, isJsonFilename, parseJsonFilename } from '../schema/options.js';
 import { BlockError } from '../util/errors.js';
 import type { BlockNode } from './node.js';
 import { namesWithPrefix } from './registry.js';
@@ -15,9 +16,9 @@ export function protocolOf(filename: string): string | null {
  * Options of the node that a file name means, its format left to be found out. A path counts from the current directory. Throws
  * `invalid-argument`, with QEMU's words, where the name has a protocol that is not known.
  */
-export function parseFilename(filename: string): ImageOptions {
+export function parseFilename(filename: string): LooseOptions {
   if (isJsonFilename(filename)) return parseJsonFilename(filename);
-  return { file: parseProtocolName(filename) };
+  return new LooseOptions({ file: parseProtocolName(filename) }, {});
 }
 
 /** Options of the protocol node alone that a plain file name means; the driver is `file` also where that is a device. */
@@ -63,7 +64,7 @@ export function formatNodeName(driver: string, own: Record<string, unknown>, fil
 }
 
 function nameAsOptions(node: BlockNode): object {
-  if (isJsonFilename(node.filename)) return parseJsonFilename(node.filename);
+  if (isJsonFilename(node.filename)) return parseJsonFilename(node.filename).members;
   if (node.kind === 'protocol') return { ...parseProtocolName(node.filename), driver: node.driver };
   return { driver: node.driver, ...(node.file !== null && { file: nameAsOptions(node.file.node) }) };
 }

@@ -4,9 +4,8 @@
 //                ->  file node  ->  probe  ->  format node                 openTree
 //                ->  backing file that its header names, and so on down    attachBacking
 
-import type { BlockdevOptions, BlockdevRefOrNull } from '../schema/generated/types.js';
+import { type LooseChild, LooseOptions } from '../schema/loose-options.js';
 import { type ImageOptions, isJsonFilename } from '../schema/options.js';
-import { validate } from '../schema/validate.js';
 import { bestEffort, orElse, reportUnforeseen } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { MAX_CHAIN_DEPTH } from './chain.js';
@@ -66,10 +65,12 @@ interface Inherited {
  */
 export async function openNode(
   graph: Graph,
-  image: string | ImageOptions,
+  image: string | ImageOptions | LooseOptions,
   options: OpenOptions & InnerOpenOptions = {},
 ): Promise<BlockNode> {
-  const parsed = typeof image === 'string' ? await withFormat(graph, image, options.format) : image;
+  let parsed: LooseOptions;
+  if (typeof image === 'string') parsed = await withFormat(graph, image, options.format);
+  else parsed = image instanceof LooseOptions ? image : new LooseOptions({ ...image }, {});
   return openTree(graph, parsed, {
     readOnly: options.readOnly ?? false,
     autoReadOnly: options.autoReadOnly ?? false,
@@ -86,22 +87,17 @@ export async function openNode(
   });
 }
 
-/** Options of a file name. A plain path to a device is driven by `host_device`. */
-async function withFormat(graph: Graph, filename: string, format: string | undefined): Promise<ImageOptions> {
+/** Options of a file name; `format` counts more than what options in JSON say. A plain path to a device is driven by `host_device`. */
+async function withFormat(graph: Graph, filename: string, format: string | undefined): Promise<LooseOptions> {
   const definition = format === undefined ? undefined : findDriver(format);
-  if (definition?.kind === 'protocol') {
-    return validate('BlockdevOptions', { ...parseProtocolName(filename), driver: definition.name });
+  if (isJsonFilename(filename)) {
+    const parsed = parseFilename(filename);
+    return definition === undefined ? parsed : parsed.as(definition.name);
   }
-  const parsed = parseFilename(filename);
-  if (!isJsonFilename(filename) && 'file' in parsed && typeof parsed.file === 'object' && 'filename' in parsed.file) {
-    parsed.file = { ...parsed.file, driver: await protocolFor(graph, parsed.file.filename) };
-  }
-  if (definition === undefined) return parsed;
-  if (parsed.driver === undefined) return validate('BlockdevOptions', { ...parsed, driver: definition.name });
-  if (parsed.driver === definition.name) return parsed;
-  throw new BlockError('invalid-argument', `Driver specified twice: '${definition.name}' and '${parsed.driver}'`, {
-    path: filename,
-  });
+  const file = parseProtocolName(filename);
+  if (definition?.kind === 'protocol') return new LooseOptions({ ...file, driver: definition.name }, {});
+  if ('filename' in file) file.driver = await protocolFor(graph, file.filename);
+  return new LooseOptions({ ...(definition !== undefined && { driver: definition.name }), file }, {});
 }
 
 async function protocolFor(graph: Graph, path: string): Promise<'file' | 'host_device'> {
@@ -115,14 +111,15 @@ async function protocolFor(graph: Graph, path: string): Promise<'file' | 'host_d
   }
 }
 
-async function openTree(graph: Graph, options: ImageOptions, inherited: Inherited): Promise<BlockNode> {
-  const settings = settle(graph, options, inherited);
+async function openTree(graph: Graph, options: LooseOptions, inherited: Inherited): Promise<BlockNode> {
+  const settings = settle(graph, options.general(), inherited);
   let file: BlockNode | null = null;
   let node: BlockNode | null = null;
   try {
-    if ('file' in options) file = await openRef(graph, options.file, fileOptions(settings));
+    file = await openFile(graph, options, settings);
     if (file !== null && file.file === null) await refuseFileOf(settings.apartFrom, file);
-    const definition = findDriver(options.driver ?? (await probe(file!)));
+    const definition = findDriver(options.driver ?? (await probe(needFile(file))));
+    const own = options.asOptionsOf(definition);
     if (definition.kind === 'protocol' && file !== null) throw noImageFormat(definition.name);
     node = await definition.open({
       graph,
@@ -132,7 +129,7 @@ async function openTree(graph: Graph, options: ImageOptions, inherited: Inherite
         detectZeroes: settings.detectZeroes,
         discard: settings.discard,
       },
-      options: { ...options, driver: definition.name } as BlockdevOptions,
+      options: own,
       file,
       probed: options.driver === undefined,
       withBacking: settings.backing,
@@ -141,7 +138,7 @@ async function openTree(graph: Graph, options: ImageOptions, inherited: Inherite
       autoReadOnly: settings.autoReadOnly,
     });
     graph.add(node);
-    if (definition.hasBacking) await attachBacking(graph, node, options, settings);
+    if (definition.hasBacking) await attachBacking(graph, node, options.backing, settings);
     return node;
   } catch (error) {
     // Best effort: what the caller must learn is why it could not be opened.
@@ -151,18 +148,36 @@ async function openTree(graph: Graph, options: ImageOptions, inherited: Inherite
   }
 }
 
-/** A child: a node that is there, or a new one. */
-async function openRef(graph: Graph, ref: string | ImageOptions, inherited: Inherited): Promise<BlockNode> {
-  if (typeof ref === 'string') {
-    const node = graph.nodes.get(ref);
-    if (node !== undefined) return node;
-    throw new BlockError('not-found', `Cannot find device='${ref}' nor node-name='${ref}'`);
-  }
-  return openTree(graph, ref, inherited);
+/** The `file` child; where nothing says what drives it, its name does, which must be a path then. */
+async function openFile(graph: Graph, options: LooseOptions, settings: Inherited): Promise<BlockNode | null> {
+  const { driver, file } = options;
+  if (file === undefined || file === null) return null;
+  // A driver that is not known is said before its file is looked at.
+  if (driver !== undefined) findDriver(driver);
+  if (typeof file === 'string') return findRef(graph, file);
+  if (file.driver !== undefined) return openTree(graph, file, fileOptions(settings));
+  if (file.filename === null) throw noImage();
+  return openTree(graph, file.as(await protocolFor(graph, file.filename)), fileOptions(settings));
+}
+
+function noImage(): BlockError {
+  return new BlockError('invalid-argument', 'Must specify either driver or file');
+}
+
+function needFile(file: BlockNode | null): BlockNode {
+  if (file === null) throw noImage();
+  return file;
+}
+
+/** A node that is there. */
+function findRef(graph: Graph, name: string): BlockNode {
+  const node = graph.nodes.get(name);
+  if (node !== undefined) return node;
+  throw new BlockError('not-found', `Cannot find device='${name}' nor node-name='${name}'`);
 }
 
 /** A node's own options over what it inherits. Throws `invalid-argument`, `exists`. */
-function settle(graph: Graph, options: ImageOptions, inherited: Inherited): Inherited {
+function settle(graph: Graph, options: ReturnType<LooseOptions['general']>, inherited: Inherited): Inherited {
   const settings: Inherited = {
     ...inherited,
     nodeName: options['node-name'] ?? inherited.nodeName,
@@ -233,9 +248,12 @@ function noImageFormat(name: string): BlockError {
 }
 
 /** Opens and links the backing node of a fresh `node`: what its options say, otherwise what its header says. */
-async function attachBacking(graph: Graph, node: BlockNode, options: ImageOptions, settings: Inherited): Promise<void> {
-  if (!settings.backing) return;
-  const given: BlockdevRefOrNull | undefined = 'backing' in options ? options.backing : undefined;
+async function attachBacking(graph: Graph, node: BlockNode, given: LooseChild, settings: Inherited): Promise<void> {
+  if (!settings.backing) {
+    if (given instanceof LooseOptions && given.isText) throw given.unexpected(node.driver, 'backing');
+    return;
+  }
+  if (given === '') graph.warn('warning: Use of "backing": "" is deprecated; use "backing": null instead');
   if (given === null || given === '' || (given === undefined && node.backingFile === null)) return;
   const own = await fileId(node);
   if (own !== null && settings.above.includes(own)) {
@@ -248,10 +266,7 @@ async function attachBacking(graph: Graph, node: BlockNode, options: ImageOption
     if (above.length >= MAX_CHAIN_DEPTH) {
       throw new BlockError('limit', `Backing chain of more than ${MAX_CHAIN_DEPTH} images`, { path: node.filename });
     }
-    backing =
-      given === undefined
-        ? await openReferenced(graph, node, node.backingFile!, inherited)
-        : await openRef(graph, given, inherited);
+    backing = typeof given === 'string' ? findRef(graph, given) : await openBacking(graph, node, given, inherited);
   } catch (error) {
     const { code, message, path } = toBlockError(error);
     throw new BlockError(code, `Could not open backing file: ${message}`, {
@@ -273,30 +288,37 @@ async function attachBacking(graph: Graph, node: BlockNode, options: ImageOption
   }
 }
 
-/** Opens the image that the header of `node` names, if the graph's gate lets it. */
-async function openReferenced(
+/** Opens what `given` says; what it leaves out is as the header of `node` has it. What the header names is opened if the graph's gate lets it. */
+async function openBacking(
   graph: Graph,
   node: BlockNode,
-  reference: string,
+  given: LooseOptions | undefined,
   inherited: Inherited,
 ): Promise<BlockNode> {
-  const name = resolveBackingNameOf(node, reference);
-  const image = await withFormat(graph, name, node.backingFormat ?? undefined);
+  const { backingFile, backingFormat } = node;
+  if (given?.file !== undefined || (given !== undefined && given.filename !== null) || backingFile === null) {
+    if (given === undefined) throw noImage();
+    return openTree(graph, backingFormat === null ? given : given.over({ driver: backingFormat }), inherited);
+  }
+  const name = resolveBackingNameOf(node, backingFile);
+  const named = await withFormat(graph, name, given?.driver ?? backingFormat ?? undefined);
   if (graph.gate !== null) {
     const referrer = await realPath(graph, leafNames(parseFilename(node.filename))[0] ?? node.filename);
-    for (const target of leafNames(image)) graph.gate.check(await realPath(graph, target), referrer);
+    for (const target of leafNames(named)) graph.gate.check(await realPath(graph, target), referrer);
   }
-  return openTree(graph, image, inherited);
+  return openTree(graph, given === undefined ? named : given.over(named.members), inherited);
 }
 
 /** Everything outside that options name: files by their path, exports by their URI, nodes of the graph by their name. */
-function leafNames(options: ImageOptions): string[] {
-  if (options.driver !== undefined) {
-    const name = findDriver(options.driver).names?.format?.(options);
-    if (name !== undefined) return [name];
+function leafNames(options: LooseOptions): string[] {
+  const { driver, filename, file, backing } = options;
+  const definition = driver === undefined ? undefined : findDriver(driver);
+  if (definition?.kind === 'protocol') {
+    const name = definition.names?.format?.(options.asOptionsOf(definition));
+    return name === undefined ? [] : [name];
   }
-  const names: string[] = [];
-  for (const child of ['file' in options ? options.file : null, 'backing' in options ? options.backing : null]) {
+  const names = filename === null ? [] : [filename];
+  for (const child of [file, backing]) {
     if (typeof child === 'string') names.push(child);
     else if (child !== null && child !== undefined) names.push(...leafNames(child));
   }

@@ -6,15 +6,30 @@
 //   library        { driver: 'qcow2', file: { driver: 'file', filename: 'a' } }
 
 import { BlockError } from '../util/errors.js';
-import type { BlockdevOptions, BlockdevOptionsBase, BlockdevRef } from './generated/types.js';
-import { flatten, type Nested, parseKeyval, unflatten } from './keyval.js';
-import { withNbdServer } from './nbd-server.js';
-import { type ValidateOptions, validate } from './validate.js';
+import type {
+  BlockdevOptions,
+  BlockdevOptionsBase,
+  BlockdevOptionsQcow2,
+  BlockdevOptionsRaw,
+  BlockdevRef,
+  BlockdevRefOrNull,
+} from './generated/types.js';
+import { parseJson } from './json.js';
+import { flatten, parseKeyval, unflatten } from './keyval.js';
+import { LooseOptions } from './loose-options.js';
+import { validate } from './validate.js';
 
-/** Options of a node whose format is to be found out from its content. */
-export type ProbedOptions = Omit<BlockdevOptionsBase, 'driver'> & { driver?: undefined; file: BlockdevRef };
+/** Options of a node whose format is to be found out from its content; its own ones must be those of the format that is found. */
+export interface ProbedOptions
+  extends Omit<BlockdevOptionsBase, 'driver'>,
+    Partial<Omit<BlockdevOptionsRaw, 'file'>>,
+    Partial<Omit<BlockdevOptionsQcow2, 'file' | 'backing'>> {
+  driver?: undefined;
+  file: BlockdevRef;
+  backing?: BlockdevRefOrNull | ProbedOptions;
+}
 
-/** What an image can be opened by: with a driver, or with `file` alone. */
+/** What a program can open an image by: with a driver, or without one. */
 export type ImageOptions = BlockdevOptions | ProbedOptions;
 
 /**
@@ -27,15 +42,30 @@ export function parseBlockdevOptions(input: string | object): BlockdevOptions {
   return validate('BlockdevOptions', parseKeyval(input, 'driver'), { strings: true });
 }
 
-/** Options as `--image-opts` takes them: `driver` may be left out, of the node and of its file. */
-export function parseImageOptions(text: string): ImageOptions {
-  return imageOptions(parseKeyval(text, 'file'));
+/** Options as `--image-opts` takes them: `driver` may be left out at each level. */
+export function parseImageOptions(text: string): LooseOptions {
+  return new LooseOptions(parseKeyval(text, 'file'), { strings: true });
 }
 
 /** Options as a program has them: those of `blockdev-add`, but `driver` may be left out. Throws `invalid-argument` and `unknown-option`. */
-export function checkImageOptions(options: object): ImageOptions {
-  if ('driver' in options) return validate('BlockdevOptions', options, { suggest: true });
-  return probedOptions(options as Record<string, unknown>, { suggest: true });
+export function checkImageOptions(options: object): LooseOptions {
+  const how = { suggest: true };
+  if (hasDrivers(options)) return new LooseOptions({ ...validate('BlockdevOptions', options, how) }, how);
+  const { driver, file } = options as Record<string, unknown>;
+  if (driver === undefined && file === undefined) {
+    throw new BlockError('invalid-argument', 'Must specify either driver or file');
+  }
+  const loose = new LooseOptions(options as Record<string, unknown>, how);
+  // What can be said before a file is opened.
+  loose.general();
+  return loose;
+}
+
+/** The driver of each level is named: then all can be checked at once. */
+function hasDrivers(options: object): boolean {
+  const { driver, file, backing } = options as Record<string, unknown>;
+  if (driver === undefined) return false;
+  return [file, backing].every((child) => typeof child !== 'object' || child === null || hasDrivers(child));
 }
 
 /** True for a file name that is options in JSON. */
@@ -43,9 +73,9 @@ export function isJsonFilename(filename: string): boolean {
   return filename.startsWith('json:');
 }
 
-/** Options in a `json:{...}` file name; keys may be dotted, numbers and switches may be text. */
-export function parseJsonFilename(filename: string): ImageOptions {
-  return imageOptions(unflatten(flatten(parseJsonObject(filename.slice('json:'.length)))));
+/** Options in a `json:{...}` file name; keys may be dotted, numbers, switches and text may stand for each other. */
+export function parseJsonFilename(filename: string): LooseOptions {
+  return new LooseOptions(unflatten(flatten(parseJsonObject(filename.slice('json:'.length)))), { strings: true });
 }
 
 /** The `json:{...}` file name of a node, spelled as QEMU spells it. */
@@ -74,47 +104,13 @@ function rank(key: string): number {
 export function parseJsonObject(text: string): Record<string, unknown> {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseJson(text);
   } catch (error) {
-    const reason = text.trim() === '' ? 'Expecting a JSON value' : `JSON parse error, ${(error as Error).message}`;
-    throw new BlockError('invalid-argument', `Could not parse the JSON options: ${reason}`, { cause: error });
+    if (!(error instanceof BlockError)) throw error;
+    throw new BlockError(error.code, `Could not parse the JSON options: ${error.message}`, { cause: error });
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new BlockError('invalid-argument', 'Invalid JSON object given');
   }
   return value as Record<string, unknown>;
-}
-
-function imageOptions(nested: { [key: string]: Nested }): ImageOptions {
-  const { driver } = nested;
-  if (driver !== undefined) {
-    return validate('BlockdevOptions', withFileDriver(nested), { strings: true });
-  }
-  return probedOptions(withFileDriver(nested), { strings: true });
-}
-
-function probedOptions(nested: Readonly<Record<string, unknown>>, how: ValidateOptions): ProbedOptions {
-  if (nested['file'] === undefined) throw new BlockError('invalid-argument', 'Must specify either driver or file');
-  // Validated as the one format that takes no option but the general ones; the driver is taken out again.
-  for (const own of ['offset', 'size']) {
-    if (nested[own] !== undefined) throw new BlockError('unknown-option', `Parameter '${own}' is unexpected`);
-  }
-  const probed = validate('BlockdevOptions', { ...nested, driver: 'raw' }, how);
-  const { driver: _, ...rest } = probed as BlockdevOptions & { driver: 'raw' };
-  return rest;
-}
-
-/** A `file` (and what lies below, and `backing`) that names only a file is driven by `file`; servers are written in the new way. */
-function withFileDriver(nested: { [key: string]: Nested }): { [key: string]: Nested } {
-  const result = { ...withNbdServer(nested) };
-  const { file, backing } = nested;
-  if (isGroup(file)) {
-    result['file'] = withFileDriver(file['driver'] === undefined ? { driver: 'file', ...file } : file);
-  }
-  if (isGroup(backing)) result['backing'] = withFileDriver(backing);
-  return result;
-}
-
-function isGroup(value: Nested | undefined): value is { [key: string]: Nested } {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

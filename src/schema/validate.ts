@@ -52,12 +52,13 @@ class Visitor {
     const entry = entryOf(type);
     if (entry === undefined) return this.#builtIn(type, value, path);
     switch (entry.kind) {
-      case 'enum':
-        if (typeof value !== 'string') throw wrongType(path, 'string');
-        if (!entry.values.includes(value)) {
-          throw invalid(`Parameter '${path}' does not accept value '${value}'${this.#meant(value, entry.values)}`);
+      case 'enum': {
+        const word = this.#text(value, path);
+        if (!entry.values.includes(word)) {
+          throw invalid(`Parameter '${path}' does not accept value '${word}'${this.#meant(word, entry.values)}`);
         }
-        return value;
+        return word;
+      }
       case 'struct':
       case 'union':
         return this.#object(entry, value, path, depth);
@@ -79,7 +80,9 @@ class Visitor {
       for (const [name, { type, optional }] of Object.entries(members)) {
         if (known.has(name)) continue;
         known.add(name);
-        const member = Object.hasOwn(value, name) ? value[name] : undefined;
+        let member = Object.hasOwn(value, name) ? value[name] : undefined;
+        // In a file name in JSON, null is as good as nothing.
+        if (this.#strings && member === null && !takesNull(type)) member = undefined;
         if (member !== undefined) result[name] = this.visit(type, member, join(path, name), depth + 1);
         else if (!optional) throw invalid(`Parameter '${join(path, name)}' is missing`);
       }
@@ -123,8 +126,7 @@ class Visitor {
   #builtIn(type: string, value: unknown, path: string): unknown {
     switch (type) {
       case 'str':
-        if (typeof value !== 'string') throw wrongType(path, 'string');
-        return value;
+        return this.#text(value, path);
       case 'bool':
         return this.#bool(value, path);
       case 'null':
@@ -139,12 +141,25 @@ class Visitor {
     }
   }
 
+  /** Where text stands for numbers and switches, they stand for text too: `"path": 7`. */
+  #text(value: unknown, path: string): string {
+    if (typeof value === 'string') return value;
+    if (this.#strings && typeof value === 'number') return String(value);
+    if (this.#strings && typeof value === 'boolean') return value ? 'on' : 'off';
+    throw wrongType(path, 'string');
+  }
+
   #bool(value: unknown, path: string): boolean {
     if (typeof value === 'boolean') return value;
-    if (!this.#strings || typeof value !== 'string') throw wrongType(path, 'boolean');
-    if (/^(on|yes|true|y)$/.test(value)) return true;
-    if (/^(off|no|false|n)$/.test(value)) return false;
+    if (!this.#strings || (typeof value !== 'string' && typeof value !== 'number')) throw wrongType(path, 'boolean');
+    const word = String(value);
+    if (/^(on|yes|true|y)$/.test(word)) return true;
+    if (/^(off|no|false|n)$/.test(word)) return false;
     throw invalid(`Parameter '${path}' expects 'on' or 'off'`);
+  }
+
+  #noInteger(path: string): BlockError {
+    return this.#strings ? invalid(`Parameter '${path}' expects a number`) : wrongType(path, 'integer');
   }
 
   #number(value: unknown, path: string): number {
@@ -161,9 +176,9 @@ class Visitor {
       const digits = value.replace(/^[-+]/, '');
       number = value.startsWith('-') ? -Number(digits) : Number(digits);
     }
-    if (typeof number !== 'number') throw wrongType(path, 'integer');
+    if (typeof number !== 'number') throw this.#noInteger(path);
     if (!Number.isSafeInteger(number)) {
-      if (!Number.isInteger(number)) throw wrongType(path, 'integer');
+      if (!Number.isInteger(number)) throw this.#noInteger(path);
       throw invalid(`Parameter '${path}' is beyond ${Number.MAX_SAFE_INTEGER}`);
     }
     if (number < lowest(type) || number > highest(type)) throw invalid(`Parameter '${path}' expects ${cName(type)}`);
@@ -196,6 +211,11 @@ function cName(type: string): string {
 
 function entryOf(name: string): TypeEntry | undefined {
   return Object.hasOwn(TYPES, name) ? TYPES[name as keyof typeof TYPES] : undefined;
+}
+
+function takesNull(type: TypeReference): boolean {
+  const entry = typeof type === 'string' ? entryOf(type) : undefined;
+  return type === 'null' || type === 'any' || (entry?.kind === 'alternate' && entry.choices['null'] !== undefined);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

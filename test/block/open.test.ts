@@ -32,9 +32,9 @@ describe('openNode', () => {
     ['file:', undefined, "The 'file' block driver requires a file name"],
     ['/d/a', 'zz', "Unknown driver 'zz'"],
     ['json:{}', undefined, 'Must specify either driver or file'],
-    ['json:{"driver":"zz"}', undefined, "Parameter 'driver' does not accept value 'zz'"],
+    ['json:{"driver":"zz"}', undefined, "Unknown driver 'zz'"],
     ['json:{"driver":"raw","file":"nobody"}', undefined, "Cannot find device='nobody' nor node-name='nobody'"],
-    ['json:{"driver":"file","filename":"/d/a"}', 'raw', "Driver specified twice: 'raw' and 'file'"],
+    ['json:{"driver":"file","filename":"/d/a"}', 'raw', 'A block device must be specified for "file"'],
     ['/none', undefined, "Could not open '/none': No such file or directory"],
     ['/d\0/a', undefined, 'A file name cannot contain a zero byte'],
   ];

@@ -10,6 +10,7 @@ import { openNode } from '../../src/block/open.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 import { createSimHost, type Random, type SimHost } from '../../src/host/sim/index.js';
 import type { ImageOptions } from '../../src/schema/options.js';
+import { parseBlockdevOptions } from '../../src/schema/options.js';
 import { encodeSectors, SECTOR } from './model.js';
 
 export interface Layer {
@@ -123,11 +124,8 @@ export async function makeImage(graph: Graph, layer: Layer, backing: Layer | und
 }
 
 function openLayer(graph: Graph, layer: Layer): Promise<BlockNode> {
-  return openNode(graph, {
-    driver: layer.format,
-    file: { driver: 'file', filename: layer.path },
-    discard: 'unmap',
-  });
+  const file = { driver: 'file', filename: layer.path };
+  return openNode(graph, parseBlockdevOptions({ driver: layer.format, file, discard: 'unmap' }));
 }
 
 async function fillLayer(
