@@ -1,7 +1,7 @@
 // An open image of the library: what a guest would have in hand.
 
 import { DirtyBitmap } from './block/bitmap.js';
-import { Device } from './block/device.js';
+import { Device, rootOf } from './block/device.js';
 import type { BlockNode } from './block/node.js';
 import { ThrottleGroup } from './host/throttle.js';
 import type { ThrottleLimits } from './schema/generated/types.js';
@@ -23,24 +23,19 @@ export class Image extends Device {
     this.#node = node;
   }
 
-  /** Name of the image's file; after a mirror or an active commit was completed, that of the new one. */
-  get filename(): string {
-    return this.node.filename;
-  }
-
   /**
    * Limits reads and writes from now on (QAPI `ThrottleLimits`: bps and iops; total, read, write; bursts); `{}` lifts all limits. Throws
    * `invalid-argument`.
    */
   limit(limits: ThrottleLimits): void {
     const checked = validate('ThrottleLimits', plainObject(limits, 'limits'), { suggest: true });
-    const group = new ThrottleGroup(this.node.host.clock, checked);
+    const group = new ThrottleGroup(this.host.clock, checked);
     this.setThrottle(group.enabled ? group.join() : null);
   }
 
   /** Begins to record in a new dirty bitmap which parts are written (`granularity` in bytes, 64 KiB by default). Throws `exists`, `invalid-argument`. */
   addBitmap(name: string, granularity?: number): DirtyBitmap {
-    const { node } = this;
+    const { node } = rootOf(this);
     text(name, 'name');
     if (node.bitmaps.has(name)) throw new BlockError('exists', `Bitmap already exists: ${name}`);
     const bitmap = new DirtyBitmap({ name, size: node.length, granularity });
@@ -50,17 +45,18 @@ export class Image extends Device {
 
   /** Throws `not-found`, and `busy` where a job uses it. */
   removeBitmap(name: string): void {
-    const bitmap = this.node.bitmaps.get(name);
+    const { bitmaps } = rootOf(this).node;
+    const bitmap = bitmaps.get(name);
     if (bitmap === undefined) throw new BlockError('not-found', `Dirty bitmap '${name}' not found`);
     if (bitmap.busy) throw new BlockError('busy', `Bitmap '${name}' is currently in use by another operation`);
-    this.node.bitmaps.delete(name);
+    bitmaps.delete(name);
   }
 
   /** Waits for what is under way, flushes and closes the files. Rejects where the last flush fails: then data may be lost. */
   override async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    const { node } = this;
+    const { node } = rootOf(this);
     await super.close();
     const { graph } = node;
     await graph.release(node);

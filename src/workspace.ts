@@ -3,6 +3,7 @@
 import type { Child } from './block/child.js';
 import { type CompareOptions, type CompareResult, compareNodes } from './block/compare.js';
 import { checkBackingFile, createImage, type ImageCreateOptions, readsAsZeroes } from './block/create.js';
+import { rootOf } from './block/device.js';
 import type { OpenGate } from './block/gate.js';
 import { Graph } from './block/graph.js';
 import { type HoldKind, hold, holdTarget } from './block/hold.js';
@@ -414,7 +415,7 @@ export class Workspace {
   /** The root node of an image of this workspace. Throws `invalid-argument` for anything else, `closed`. */
   #nodeOf(image: Image): BlockNode {
     if (!(image instanceof Image)) throw wrongType('image', 'Image', image);
-    const { node } = image;
+    const { node } = rootOf(image);
     if (node.graph === this.#graph) return node;
     throw new BlockError('invalid-argument', `'${node.filename}' was opened in another workspace`, {
       path: node.filename,

@@ -1,10 +1,22 @@
-// A link of the graph: who uses a node, as what, and with which permissions.
+// A link of the graph: who uses a node, as what, and with which permissions. All requests go through it, and one that its
+// permissions do not cover is a mistake of ours: it is refused before the node sees it.
 //
 //   Device / job / export / parent node  --Child-->  node
 
+import type { ZeroScan } from '../host/host.js';
 import { BlockError } from '../util/errors.js';
 import type { BlockNode } from './node.js';
-import { permNames } from './types.js';
+import {
+  type BlockStatus,
+  type Extent,
+  type Located,
+  Perm,
+  permNames,
+  type Stay,
+  type TruncateOptions,
+  type WriteFlags,
+  type ZeroFlags,
+} from './types.js';
 
 /** Whoever holds nodes: a node, a device, a job, an export. */
 export interface NodeUser {
@@ -33,6 +45,124 @@ export class Child {
     this.node = node;
     this.perm = perm;
     this.shared = shared;
+  }
+
+  // ---- the node, as this user sees it -------------------------------------------------------------------------
+
+  get filename(): string {
+    return this.node.filename;
+  }
+
+  /** Bytes. */
+  get length(): number {
+    return this.node.length;
+  }
+
+  // ---- requests: what they do and reject with stands at `BlockNode` ---------------------------------------------
+  //
+  // Each needs a permission: reads `CONSISTENT_READ`, changes `WRITE` (where the node reads the same afterwards, `WRITE_UNCHANGED` is
+  // enough), a change of the size `RESIZE`. Flushes and block status need none.
+
+  read(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    if ((this.perm & Perm.CONSISTENT_READ) === 0) return this.#refuse('read', Perm.CONSISTENT_READ);
+    return this.node.read(offset, buffer, scan);
+  }
+
+  readExtents(extents: readonly Extent[], buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    if ((this.perm & Perm.CONSISTENT_READ) === 0) return this.#refuse('read', Perm.CONSISTENT_READ);
+    return this.node.readExtents(extents, buffer, scan);
+  }
+
+  /** As `BlockNode.locate`; false also where the permission is missing: `read` and `write` say so. */
+  locate(offset: number, length: number, write: boolean, into: Located): boolean {
+    if ((this.perm & (write ? Perm.WRITE : Perm.CONSISTENT_READ)) === 0) return false;
+    return this.node.locate(offset, length, write, into);
+  }
+
+  sent(): void {
+    this.node.sent();
+  }
+
+  answered(write: boolean, offset: number, length: number, visit: Stay | null): void {
+    this.node.answered(write, offset, length, visit);
+  }
+
+  givenUp(visit: Stay | null): void {
+    this.node.givenUp(visit);
+  }
+
+  blockStatus(offset: number, length: number): Promise<BlockStatus> {
+    return this.node.blockStatus(offset, length);
+  }
+
+  blockStatusSync(offset: number, length: number): BlockStatus | null {
+    return this.node.blockStatusSync(offset, length);
+  }
+
+  write(offset: number, buffer: Uint8Array, flags?: WriteFlags): Promise<void> {
+    if ((this.perm & changePerm(flags)) === 0) return this.#refuse('write', Perm.WRITE);
+    return this.node.write(offset, buffer, flags);
+  }
+
+  writeExtents(extents: readonly Extent[], buffer: Uint8Array, flags?: WriteFlags): Promise<void> {
+    if ((this.perm & changePerm(flags)) === 0) return this.#refuse('write', Perm.WRITE);
+    return this.node.writeExtents(extents, buffer, flags);
+  }
+
+  writeZeroes(offset: number, length: number, flags?: ZeroFlags): Promise<void> {
+    if ((this.perm & changePerm(flags)) === 0) return this.#refuse('write zeroes', Perm.WRITE);
+    return this.node.writeZeroes(offset, length, flags);
+  }
+
+  discard(offset: number, length: number): Promise<void> {
+    if ((this.perm & Perm.WRITE) === 0) return this.#refuse('discard', Perm.WRITE);
+    return this.node.discard(offset, length);
+  }
+
+  flush(): Promise<void> {
+    return this.node.flush();
+  }
+
+  truncate(size: number, options?: TruncateOptions): Promise<void> {
+    if ((this.perm & Perm.RESIZE) === 0) return this.#refuse('resize', Perm.RESIZE);
+    return this.node.truncate(size, options);
+  }
+
+  /** The node reads the same afterwards, since the one below holds what it held. */
+  makeEmpty(): Promise<void> {
+    if ((this.perm & CHANGE) === 0) return this.#refuse('make empty', Perm.WRITE_UNCHANGED);
+    return this.node.makeEmpty();
+  }
+
+  expectWrites(bytes: number): void {
+    this.node.expectWrites(bytes);
+  }
+
+  #refuse(operation: string, perm: number): Promise<never> {
+    const { node, role, user } = this;
+    const message = `${operation} of node '${node.nodeName}' as '${role}' child by ${user.userName} without the permission '${permNames(perm)}'`;
+    return Promise.reject(new BlockError('internal', message, { path: node.filename, operation }));
+  }
+}
+
+const CHANGE = Perm.WRITE | Perm.WRITE_UNCHANGED;
+
+/** The permissions of which a change needs one. */
+function changePerm(flags: { serialised?: boolean } | undefined): number {
+  return flags?.serialised === true ? CHANGE : Perm.WRITE;
+}
+
+/** Runs `action` with a link to `node` that is let go of afterwards. Throws as `BlockNode.attach`. */
+export async function withLink<T>(
+  node: BlockNode,
+  { user, role, perm, shared }: Use,
+  action: (link: Child) => Promise<T>,
+): Promise<T> {
+  const link = node.attach(user, role, perm, shared);
+  try {
+    return await action(link);
+  } finally {
+    link.node.detach(link);
   }
 }
 

@@ -3,7 +3,9 @@
 
 import { BlockError } from '../util/errors.js';
 import { type ChainStatus, chainStatus } from './chain.js';
+import { type Child, type Use, withLink } from './child.js';
 import type { BlockNode } from './node.js';
+import { PERM_ALL, Perm } from './types.js';
 
 export interface CompareOptions {
   /** Sizes and block status must be the same too, as `qemu-img compare -s`. */
@@ -33,14 +35,24 @@ const SECTOR_BYTES = 512;
 export async function compareNodes(a: BlockNode, b: BlockNode, options: CompareOptions = {}): Promise<CompareResult> {
   const sizesDiffer = a.length !== b.length;
   if (sizesDiffer && options.strict) return { identical: false, difference: 'size', sizesDiffer };
-  const reader = new Reader(a, b);
-  try {
-    const found = await firstDifference(a, b, reader, options);
-    if (found === null) return { identical: true, sizesDiffer };
-    return { identical: false, ...found, behindEnd: found.offset >= Math.min(a.length, b.length), sizesDiffer };
-  } finally {
-    await reader.close();
-  }
+  const use: Use = {
+    user: { userName: 'compare' },
+    role: 'source',
+    perm: Perm.CONSISTENT_READ,
+    shared: PERM_ALL,
+  };
+  const found = await withLink(a, use, (left) =>
+    withLink(b, use, async (right) => {
+      const reader = new Reader(left, right);
+      try {
+        return await firstDifference(a, b, reader, options);
+      } finally {
+        await reader.close();
+      }
+    }),
+  );
+  if (found === null) return { identical: true, sizesDiffer };
+  return { identical: false, ...found, behindEnd: found.offset >= Math.min(a.length, b.length), sizesDiffer };
 }
 
 async function firstDifference(
@@ -91,13 +103,13 @@ interface Task {
 
 /** Reads and compares a few chunks side by side, and answers in their order. */
 class Reader {
-  readonly #a: BlockNode;
-  readonly #b: BlockNode;
+  readonly #a: Child;
+  readonly #b: Child;
   readonly #buffers: [Uint8Array, Uint8Array][] = [];
   readonly #free: [Uint8Array, Uint8Array][] = [];
   readonly #pending: { done: Promise<number>; buffers: [Uint8Array, Uint8Array] }[] = [];
 
-  constructor(a: BlockNode, b: BlockNode) {
+  constructor(a: Child, b: Child) {
     this.#a = a;
     this.#b = b;
   }
@@ -124,11 +136,11 @@ class Reader {
 
   async close(): Promise<void> {
     await Promise.allSettled(this.#pending.map(({ done }) => done));
-    for (const buffer of this.#buffers.flat()) this.#a.host.memory.free(buffer);
+    for (const buffer of this.#buffers.flat()) this.#a.node.host.memory.free(buffer);
   }
 
   #allocate(): [Uint8Array, Uint8Array] {
-    const { memory } = this.#a.host;
+    const { memory } = this.#a.node.host;
     const buffers: [Uint8Array, Uint8Array] = [memory.allocate(CHUNK_BYTES), memory.allocate(CHUNK_BYTES)];
     this.#buffers.push(buffers);
     return buffers;
@@ -136,7 +148,7 @@ class Reader {
 
   /** Offset of the sector in which the sides differ first, -1 if nowhere. */
   async #compare({ offset, length, a, b }: Task, buffers: [Uint8Array, Uint8Array]): Promise<number> {
-    const { memory } = this.#a.host;
+    const { memory } = this.#a.node.host;
     const [left, right] = buffers.map((buffer) => buffer.subarray(0, length));
     const reads = [a ? this.#a.read(offset, left) : undefined, b ? this.#b.read(offset, right) : undefined];
     // Both must have ended before the buffers are used again, also where one fails.

@@ -5,7 +5,7 @@ import type { BlockdevCreateOptions, BlockdevRef } from '../schema/generated/typ
 import { validate } from '../schema/validate.js';
 import { bestEffort } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
-import type { NodeUser } from './child.js';
+import { type Child, type Use, withLink } from './child.js';
 import { parseProtocolName, resolveBackingName } from './filename.js';
 import type { Graph } from './graph.js';
 import { refuseUsedNode } from './identity.js';
@@ -38,7 +38,7 @@ export async function createNode(graph: Graph, options: BlockdevCreateOptions): 
   const file = typeof options.file === 'string' ? graph.find(options.file) : await openNode(graph, options.file);
   try {
     if (typeof options.file !== 'string') await refuseUsedNode(graph, file);
-    await withUse(file, () => definition.create!({ graph, options, file }));
+    await withLink(file, CREATION, (link) => definition.create!({ graph, options, file: link }));
   } finally {
     await graph.release(file);
   }
@@ -138,14 +138,14 @@ export async function createImage(graph: Graph, filename: string, wanted: ImageC
  * be enough. Rejects with `no-space`, and as `BlockNode.truncate`.
  */
 export async function makeRoom(
-  file: BlockNode,
+  file: Child,
   size: number,
   zeroed: number,
   options: TruncateOptions = {},
 ): Promise<void> {
   // A file may end anywhere; what lies in a format is made of sectors.
-  const room = file.file === null ? size : Math.ceil(size / SECTOR_BYTES) * SECTOR_BYTES;
-  if (!file.fixedSize) return file.truncate(room, options);
+  const room = file.node.file === null ? size : Math.ceil(size / SECTOR_BYTES) * SECTOR_BYTES;
+  if (!file.node.fixedSize) return file.truncate(room, options);
   const { preallocation = 'off' } = options;
   if (preallocation !== 'off') {
     throw new BlockError('invalid-argument', `Unsupported preallocation mode '${preallocation}'`, {
@@ -154,7 +154,7 @@ export async function makeRoom(
     });
   }
   if (size > file.length) {
-    const why = file.driver === 'nbd' ? 'Cannot grow NBD nodes' : 'Cannot grow device files';
+    const why = file.node.driver === 'nbd' ? 'Cannot grow NBD nodes' : 'Cannot grow device files';
     throw new BlockError('no-space', `${file.filename}: ${why}`, { path: file.filename, operation: 'create' });
   }
   if (zeroed > 0) await file.writeZeroes(0, Math.min(zeroed, file.length));
@@ -166,17 +166,9 @@ export function readsAsZeroes(made: BlockNode): boolean {
 }
 
 /** Writes and resizes while others may only read. */
-async function withUse(file: BlockNode, action: () => Promise<void>): Promise<void> {
-  const creator: NodeUser = { userName: 'image creation' };
-  const use = file.attach(
-    creator,
-    'target',
-    Perm.CONSISTENT_READ | Perm.WRITE | Perm.RESIZE,
-    PERM_ALL & ~(Perm.WRITE | Perm.RESIZE),
-  );
-  try {
-    await action();
-  } finally {
-    file.detach(use);
-  }
-}
+const CREATION: Use = {
+  user: { userName: 'image creation' },
+  role: 'target',
+  perm: Perm.CONSISTENT_READ | Perm.WRITE | Perm.RESIZE,
+  shared: PERM_ALL & ~(Perm.WRITE | Perm.RESIZE),
+};

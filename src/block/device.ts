@@ -6,11 +6,20 @@
 // A request that waits for the throttle is not in flight: a drained section does not wait for it, and it does not pass during one.
 // Where nothing is to be waited for, `beginRead` and `beginWrite` say where a request may go without a promise.
 
+import type { Host } from '../host/host.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import type { Child, NodeUser } from './child.js';
-import type { BlockNode } from './node.js';
+import { BlockNode } from './node.js';
 import { checkBuffer, checkBytes, checkFlags, checkStillThere } from './request-check.js';
-import { type Located, PERM_ALL, Perm, type Stay, type WriteFlags, type ZeroFlags } from './types.js';
+import {
+  type Located,
+  PERM_ALL,
+  Perm,
+  type Stay,
+  type TruncateOptions,
+  type WriteFlags,
+  type ZeroFlags,
+} from './types.js';
 
 /** Lets requests in at a rate (a `ThrottleMember` does); undefined means at once. */
 export interface Admission {
@@ -40,6 +49,13 @@ export interface DeviceOptions {
 
 const WRITE_FLAGS: readonly (keyof WriteFlags)[] = ['fua', 'compressed'];
 const ZERO_FLAGS: readonly (keyof ZeroFlags)[] = ['fua', 'mayUnmap', 'noFallback'];
+// Not for those who use the library: a node in their hands would be a way past permissions and drained sections.
+
+/** The link to the device's root node. Throws `closed`. */
+export let rootOf: (device: Device) => Child;
+
+/** Runs `action` on the device's root as a request of its own: never within a drained section, which waits for it. For what moves no data. */
+export let inspectDevice: <T>(device: Device, action: (root: Child) => Promise<T>) => Promise<T>;
 
 export class Device implements NodeUser {
   readonly name: string;
@@ -55,6 +71,7 @@ export class Device implements NodeUser {
     failedOperations: 0,
   };
 
+  readonly #host: Host;
   #throttle: Admission | null;
   #root: Child | null;
   #closing = false;
@@ -68,6 +85,7 @@ export class Device implements NodeUser {
   constructor(node: BlockNode, options: DeviceOptions) {
     this.name = options.name;
     this.writable = options.writable;
+    this.#host = node.host;
     this.#throttle = options.throttle ?? null;
     const perm = Perm.CONSISTENT_READ | (options.writable ? Perm.WRITE : 0);
     this.#root = node.attach(this, 'root', perm, options.writable ? PERM_ALL & ~(Perm.WRITE | Perm.RESIZE) : PERM_ALL);
@@ -77,14 +95,29 @@ export class Device implements NodeUser {
     return `device '${this.name}'`;
   }
 
-  /** The root node; a job may have put another one in place. */
-  get node(): BlockNode {
-    if (this.#root === null) throw this.#closedError();
-    return this.#root.node;
+  static {
+    rootOf = (device) => device.#link;
+    inspectDevice = (device, action) => device.#inspect(action);
   }
 
+  /** A job may have put another node in place. */
+  get #link(): Child {
+    if (this.#root === null) throw this.#closedError();
+    return this.#root;
+  }
+
+  /** Name of the root's file, or `json:{...}`; after a mirror or an active commit was completed, that of the new one. Throws `closed`. */
+  get filename(): string {
+    return this.#link.filename;
+  }
+
+  /** Size, bytes. Throws `closed`. */
   get length(): number {
-    return this.node.length;
+    return this.#link.length;
+  }
+
+  get host(): Host {
+    return this.#host;
   }
 
   get throttle(): Admission | null {
@@ -105,7 +138,7 @@ export class Device implements NodeUser {
     checkBuffer(buffer, 'read');
     const { length } = buffer;
     try {
-      await this.#request('read', length, () => this.node.read(offset, buffer));
+      await this.#request('read', length, () => this.#link.read(offset, buffer));
     } finally {
       checkStillThere(buffer, length, 'read');
     }
@@ -123,7 +156,7 @@ export class Device implements NodeUser {
     if (flags !== undefined) checkFlags(flags, WRITE_FLAGS, 'write');
     const { length } = buffer;
     try {
-      await this.#request('write', length, () => this.node.write(offset, buffer, flags));
+      await this.#request('write', length, () => this.#link.write(offset, buffer, flags));
     } finally {
       checkStillThere(buffer, length, 'write');
     }
@@ -156,7 +189,7 @@ export class Device implements NodeUser {
 
   /** A request of `beginRead` or `beginWrite` has its answer: it is counted, and whoever waits for it goes on. */
   ended(write: boolean, offset: number, length: number, visit: Stay | null, failed: boolean): void {
-    this.node.answered(write, offset, length, visit);
+    this.#link.answered(write, offset, length, visit);
     const { stats } = this;
     if (failed) {
       stats.failedOperations++;
@@ -172,15 +205,15 @@ export class Device implements NodeUser {
 
   /** A request of `beginRead` or `beginWrite` was not begun: the file could not take it without waiting. */
   givenUp(visit: Stay | null): void {
-    this.node.givenUp(visit);
+    this.#link.givenUp(visit);
     this.#done();
   }
 
   #begin(offset: number, length: number, write: boolean, into: Located): boolean {
     if (this.#root === null || this.#closing || this.#quiesced > 0 || this.#throttle !== null) return false;
-    const { node } = this.#root;
-    if (!node.locate(offset, length, write, into)) return false;
-    node.sent();
+    const root = this.#root;
+    if (!root.locate(offset, length, write, into)) return false;
+    root.sent();
     this.#pending++;
     this.#inFlight++;
     return true;
@@ -197,7 +230,7 @@ export class Device implements NodeUser {
     checkBytes(offset, 'offset', 'writeZeroes');
     checkBytes(length, 'length', 'writeZeroes');
     if (flags !== undefined) checkFlags(flags, ZERO_FLAGS, 'writeZeroes');
-    await this.#request('write', length, () => this.node.writeZeroes(offset, length, flags));
+    await this.#request('write', length, () => this.#link.writeZeroes(offset, length, flags));
     this.stats.writeOperations++;
     this.stats.writeBytes += length;
   }
@@ -206,21 +239,41 @@ export class Device implements NodeUser {
   async discard(offset: number, length: number): Promise<void> {
     checkBytes(offset, 'offset', 'discard');
     checkBytes(length, 'length', 'discard');
-    await this.#request('discard', length, () => this.node.discard(offset, length));
+    await this.#request('discard', length, () => this.#link.discard(offset, length));
     this.stats.unmapOperations++;
     this.stats.unmapBytes += length;
   }
 
   async flush(): Promise<void> {
-    await this.#request('flush', 0, () => this.node.flush());
+    await this.#request('flush', 0, () => this.#link.flush());
     this.stats.flushOperations++;
   }
 
-  /** Runs `action` on the root node as a request of its own: never within a drained section, which waits for it. For what moves no data. */
-  async inspect<T>(action: (node: BlockNode) => Promise<T>): Promise<T> {
+  /**
+   * Changes the size. The permission for that is held meanwhile only. Rejects with `permission` where another user does not let it change,
+   * `read-only`, `unsupported`, `no-space`, ...
+   */
+  async truncate(size: number, options?: TruncateOptions): Promise<void> {
+    await this.#request('resize', 0, async () => {
+      const root = this.#link;
+      BlockNode.changePermissions(root, root.perm | Perm.RESIZE, root.shared);
+      try {
+        await root.truncate(size, options);
+      } finally {
+        BlockNode.changePermissions(root, root.perm & ~Perm.RESIZE, root.shared);
+      }
+    });
+  }
+
+  /** Reads past the throttle, and counts it nowhere: for what is no guest's request. */
+  async peek(offset: number, buffer: Uint8Array): Promise<void> {
+    await this.#request('other', 0, () => this.#link.read(offset, buffer));
+  }
+
+  async #inspect<T>(action: (root: Child) => Promise<T>): Promise<T> {
     let result: T | undefined;
     await this.#request('other', 0, async () => {
-      result = await action(this.node);
+      result = await action(this.#link);
     });
     return result as T;
   }
@@ -252,12 +305,12 @@ export class Device implements NodeUser {
   }
 
   async #request(
-    kind: 'read' | 'write' | 'discard' | 'flush' | 'other',
+    kind: 'read' | 'write' | 'discard' | 'flush' | 'resize' | 'other',
     bytes: number,
     action: () => Promise<void>,
   ): Promise<void> {
     if (this.#closing) throw this.#closedError();
-    if (!this.writable && (kind === 'write' || kind === 'discard')) {
+    if (!this.writable && (kind === 'write' || kind === 'discard' || kind === 'resize')) {
       throw new BlockError('read-only', `device '${this.name}' is read-only`, { operation: kind });
     }
     this.#pending++;
@@ -284,7 +337,7 @@ export class Device implements NodeUser {
       await action();
     } catch (error) {
       this.stats.failedOperations++;
-      throw toBlockError(error, { path: this.node.filename });
+      throw toBlockError(error, { path: this.#root?.filename });
     } finally {
       this.#inFlight--;
       this.#answered();

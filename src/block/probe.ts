@@ -1,8 +1,10 @@
 // Finding out the format of an image: every format says how sure it is of the first sector; `raw` takes what nobody knows.
 
+import { type Use, withLink } from './child.js';
 import { FOREIGN_FORMATS } from './foreign-formats.js';
 import type { BlockNode } from './node.js';
 import { allDrivers } from './registry.js';
+import { PERM_ALL, Perm } from './types.js';
 
 /** Bytes that are looked at. */
 export const PROBE_BYTES = 512;
@@ -21,9 +23,11 @@ export function probeFormat(head: Uint8Array, filename: string): string {
   return best;
 }
 
+const PROBE: Use = { user: { userName: 'probing' }, role: 'root', perm: Perm.CONSISTENT_READ, shared: PERM_ALL };
+
 /** The first sector of `node`; shorter where the node is. */
 export async function readHead(node: BlockNode): Promise<Uint8Array> {
   const head = new Uint8Array(Math.min(PROBE_BYTES, node.length));
-  if (head.length > 0) await node.read(0, head);
+  if (head.length > 0) await withLink(node, PROBE, (link) => link.read(0, head));
   return head;
 }

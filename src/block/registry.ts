@@ -3,6 +3,7 @@
 import type { Host } from '../host/host.js';
 import type { BlockdevCreateOptions, BlockdevDriver, BlockdevOptions } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
+import type { Child } from './child.js';
 import type { Graph } from './graph.js';
 import type { BlockNode, NodeOptions } from './node.js';
 
@@ -30,8 +31,8 @@ export interface OpenRequest<D extends BlockdevDriver = BlockdevDriver> {
 export interface CreateRequest<D extends BlockdevDriver = BlockdevDriver> {
   graph: Graph;
   options: Extract<BlockdevCreateOptions, { driver: D }>;
-  /** The opened node that the image goes to, writable and resizable; null for protocols. */
-  file: BlockNode | null;
+  /** The link to the node that the image goes to, for writing and resizing; null for protocols. */
+  file: Child | null;
 }
 
 /** How file names stand for a node of a protocol. */

@@ -7,7 +7,7 @@
 // Both claim through one range lock, so that nothing is saved twice, and nothing is overwritten while it is being read.
 
 import { DirtyBitmap } from '../block/bitmap.js';
-import type { NodeUser } from '../block/child.js';
+import type { Child, NodeUser } from '../block/child.js';
 import type { BlockNode } from '../block/node.js';
 import type { WriteObserver } from '../block/observer.js';
 import { RangeLock } from '../block/range-lock.js';
@@ -28,7 +28,7 @@ import {
 import { Chunker, type Classify, firstNonZero, ownContent, Plan, wholeContent } from './copy-plan.js';
 import { DirtyChunks } from './dirty-chunks.js';
 import type { JobContext, JobDriver } from './driver.js';
-import { JobResources, SOURCE_PERM, sourceShared, TARGET_PERM, TARGET_SHARED } from './resources.js';
+import { JobResources, linkOf, SOURCE_PERM, sourceShared, TARGET_PERM, TARGET_SHARED } from './resources.js';
 
 /** What a failure to save old data leads to: the guest's write fails, or the backup does. */
 export type OnCbwError = 'break-guest-write' | 'break-snapshot';
@@ -66,6 +66,8 @@ export class BackupDriver implements JobDriver, WriteObserver {
   readonly #base: BlockNode | null;
   readonly #classify: Classify;
   readonly #resources: JobResources;
+  #sourceLink: Child | null = null;
+  #targetLink: Child | null = null;
   #targetIsZero = false;
   #broken: BlockError | null = null;
   #ctx: JobContext | null = null;
@@ -110,8 +112,8 @@ export class BackupDriver implements JobDriver, WriteObserver {
     }
     this.#resources.block(source, this.type);
     this.#resources.block(target, this.type);
-    this.#resources.attach(user, source, 'source', SOURCE_PERM, sourceShared(source));
-    this.#resources.attach(user, target, 'target', TARGET_PERM, TARGET_SHARED);
+    this.#sourceLink = this.#resources.attach(user, source, 'source', SOURCE_PERM, sourceShared(source));
+    this.#targetLink = this.#resources.attach(user, target, 'target', TARGET_PERM, TARGET_SHARED);
     if (this.#options.sync === 'full') {
       this.#targetIsZero = this.#options.targetIsZero ?? (await firstNonZero(target, 0, target.length)) < 0;
     }
@@ -139,7 +141,7 @@ export class BackupDriver implements JobDriver, WriteObserver {
         chunks.rewind();
         await runCopy(ctx, {
           memory: this.source.host.memory,
-          target: { node: this.#target, bytes: copy.dirtyBytes },
+          target: { link: linkOf(this.#targetLink), bytes: copy.dirtyBytes },
           chunks: { next: async () => (this.#broken === null ? chunks.next() : null) },
           chunkBytes: chunks.chunkBytes,
           workers: this.#options.maxWorkers || WORKERS,
@@ -151,7 +153,7 @@ export class BackupDriver implements JobDriver, WriteObserver {
       if (this.#broken !== null) throw this.#broken;
       await ctx.enterIo();
       try {
-        await this.#target.flush();
+        await linkOf(this.#targetLink).flush();
       } finally {
         ctx.leaveIo();
       }
@@ -174,8 +176,8 @@ export class BackupDriver implements JobDriver, WriteObserver {
 
   get #moving(): TransferOptions {
     return {
-      source: this.source,
-      target: this.#target,
+      source: linkOf(this.#sourceLink),
+      target: linkOf(this.#targetLink),
       zeroStep: this.#targetIsZero ? this.#copy.granularity : 0,
       zeroes: this.#targetIsZero ? 'skip' : 'write',
       unmap: false,

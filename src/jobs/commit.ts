@@ -16,7 +16,15 @@ import { CHUNK_BYTES, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy, transfer } from './
 import { Chunker, ownContent, Plan } from './copy-plan.js';
 import type { JobContext, JobDriver } from './driver.js';
 import { MirrorDriver } from './mirror.js';
-import { changeBacking, FROZEN_SHARED, JobResources, SOURCE_PERM, TARGET_PERM, TARGET_SHARED } from './resources.js';
+import {
+  changeBacking,
+  FROZEN_SHARED,
+  JobResources,
+  linkOf,
+  SOURCE_PERM,
+  TARGET_PERM,
+  TARGET_SHARED,
+} from './resources.js';
 
 export interface CommitOptions {
   top: BlockNode;
@@ -55,7 +63,8 @@ export class CommitDriver implements JobDriver {
   readonly #backingFile: string | null;
   readonly #empty: boolean;
   readonly #resources: JobResources;
-  #baseChild: Child | null = null;
+  #topLink: Child | null = null;
+  #baseLink: Child | null = null;
 
   /** Throws `invalid-argument`. */
   constructor(options: CommitOptions) {
@@ -81,15 +90,18 @@ export class CommitDriver implements JobDriver {
   async begin(user: NodeUser): Promise<void> {
     const resources = this.#resources;
     for (const node of [...this.#layers, this.#base]) resources.block(node, this.type);
-    for (const node of this.#layers) resources.attach(user, node, 'source', SOURCE_PERM, FROZEN_SHARED);
+    const [topLink] = this.#layers.map((node) => resources.attach(user, node, 'source', SOURCE_PERM, FROZEN_SHARED));
+    this.#topLink = topLink;
     shareBase(resources, this.#top, this.#base);
     await resources.writable(this.#base);
-    this.#baseChild = resources.attach(user, this.#base, 'target', TARGET_PERM, TARGET_SHARED);
+    this.#baseLink = resources.attach(user, this.#base, 'target', TARGET_PERM, TARGET_SHARED);
   }
 
   async run(ctx: JobContext): Promise<void> {
     const top = this.#top;
     const base = this.#base;
+    const source = linkOf(this.#topLink);
+    const target = linkOf(this.#baseLink);
     ctx.progress.setTotal(top.length);
     await ctx.enterIo();
     try {
@@ -106,21 +118,22 @@ export class CommitDriver implements JobDriver {
     const chunkBytes = Math.max(CHUNK_BYTES, align);
     await runCopy(ctx, {
       memory: top.host.memory,
-      target: { node: base, bytes: top.length },
+      target: { link: target, bytes: top.length },
       chunks: new Chunker(plan, chunkBytes, MAX_EXTENTS),
       chunkBytes,
       copy: (chunk, buffer, order) =>
-        transfer({ source: top, target: base, zeroStep: 0, zeroes: 'write', unmap: true }, chunk, buffer, order),
+        transfer({ source, target, zeroStep: 0, zeroes: 'write', unmap: true }, chunk, buffer, order),
     });
   }
 
   /** The base is as long as the top at least; what it has behind the top's end is not for a longer overlay to see. */
   async #fitBase(): Promise<void> {
     const end = this.#top.length;
-    if (this.#base.length < end) await this.#base.truncate(end);
+    const base = linkOf(this.#baseLink);
+    if (base.length < end) await base.truncate(end);
     const longest = Math.max(0, ...this.#overlays().map((overlay) => overlay.length));
-    const seen = Math.min(this.#base.length, longest);
-    if (seen > end) await this.#base.writeZeroes(end, seen - end, { mayUnmap: true });
+    const seen = Math.min(base.length, longest);
+    if (seen > end) await base.writeZeroes(end, seen - end, { mayUnmap: true });
   }
 
   #overlays(): BlockNode[] {
@@ -129,17 +142,20 @@ export class CommitDriver implements JobDriver {
   }
 
   async prepare(): Promise<void> {
-    await this.#base.flush();
+    await linkOf(this.#baseLink).flush();
   }
 
   async commit(): Promise<void> {
     const base = this.#base;
     // From here on the base is a backing node like any other, which its overlays do not let others write to.
-    if (this.#baseChild !== null) BlockNode.changePermissions(this.#baseChild, SOURCE_PERM, PERM_ALL);
+    BlockNode.changePermissions(linkOf(this.#baseLink), SOURCE_PERM, PERM_ALL);
     if (this.#empty) {
       const access = await this.#resources.writable(this.#top);
-      await this.#top.makeEmpty();
-      await this.#top.flush();
+      const top = linkOf(this.#topLink);
+      BlockNode.changePermissions(top, SOURCE_PERM | Perm.WRITE_UNCHANGED, top.shared);
+      await top.makeEmpty();
+      await top.flush();
+      BlockNode.changePermissions(top, SOURCE_PERM, top.shared);
       await access.restore();
     }
     const overlays = this.#overlays();

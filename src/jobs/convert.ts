@@ -2,8 +2,9 @@
 // writes to either side meanwhile, it cannot be paused, and an `AbortSignal` ends it.
 
 import { chainOf, nodesAbove } from '../block/chain.js';
+import { type Child, type NodeUser, type Use, withLink } from '../block/child.js';
 import type { BlockNode } from '../block/node.js';
-import type { Extent } from '../block/types.js';
+import { type Extent, PERM_ALL, Perm } from '../block/types.js';
 import { RateLimit } from '../host/rate-limit.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import type { CopyFault } from './copy-engine.js';
@@ -53,6 +54,16 @@ export interface ConvertOptions {
  * either side fails with; the target is incomplete then.
  */
 export async function convert(options: ConvertOptions): Promise<void> {
+  const user: NodeUser = { userName: 'convert' };
+  // What others may do meanwhile is settled by whoever opened the two.
+  const reading: Use = { user, role: 'source', perm: Perm.CONSISTENT_READ, shared: PERM_ALL };
+  const writing: Use = { user, role: 'target', perm: Perm.CONSISTENT_READ | Perm.WRITE, shared: PERM_ALL };
+  await withLink(options.source, reading, (source) =>
+    withLink(options.target, writing, (target) => copyAll(options, source, target)),
+  );
+}
+
+async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise<void> {
   const { source, target, compress = false, salvage = false, parallel = WORKERS, speed = 0 } = options;
   const { sparseSize = DEFAULT_SPARSE_BYTES } = options;
   const { length } = source;
@@ -94,8 +105,8 @@ export async function convert(options: ConvertOptions): Promise<void> {
     length,
   );
   const copying = {
-    source,
-    target,
+    source: from,
+    target: to,
     zeroStep,
     zeroes: targetIsZero ? ('skip' as const) : ('write' as const),
     unmap: true,
@@ -103,21 +114,21 @@ export async function convert(options: ConvertOptions): Promise<void> {
   };
   await runCopy(ctx, {
     memory: source.host.memory,
-    target: { node: target, bytes: length },
+    target: { link: to, bytes: length },
     chunks: new Chunker(plan, chunkBytes, MAX_EXTENTS),
     chunkBytes,
     workers: parallel,
     copy: async (chunk, buffer, order) => {
       const fault = await transfer(copying, chunk, buffer, order);
       if (fault === null || !fault.isRead || !salvage) return fault;
-      return salvageChunk(options, chunk, buffer);
+      return salvageChunk(options, from, to, chunk, buffer);
     },
   });
   if (total > length) {
-    if (!targetIsZero) await target.writeZeroes(length, total - length, { mayUnmap: true });
+    if (!targetIsZero) await to.writeZeroes(length, total - length, { mayUnmap: true });
     ctx.progress.advance(total - length);
   }
-  await target.flush();
+  await to.flush();
 }
 
 /** What can be said of a conversion before its target is made. Throws `invalid-argument`. */
@@ -144,8 +155,13 @@ export function checkConvertSizes(
 }
 
 /** Copies what can be read of a chunk; every sector that cannot becomes zeroes. */
-async function salvageChunk(options: ConvertOptions, chunk: Chunk, buffer: Uint8Array): Promise<CopyFault | null> {
-  const { source, target, compress = false, onSalvaged } = options;
+async function salvageChunk(
+  { compress = false, onSalvaged }: ConvertOptions,
+  source: Child,
+  target: Child,
+  chunk: Chunk,
+  buffer: Uint8Array,
+): Promise<CopyFault | null> {
   let at = 0;
   for (const extent of chunk.extents) {
     await readAround(source, extent.offset, buffer.subarray(at, at + extent.length), (error, lost) =>
@@ -163,7 +179,7 @@ async function salvageChunk(options: ConvertOptions, chunk: Chunk, buffer: Uint8
 
 /** Reads what can be read, halving a range that fails down to a sector, which is then filled with zeroes. */
 async function readAround(
-  source: BlockNode,
+  source: Child,
   offset: number,
   buffer: Uint8Array,
   lose: (error: BlockError, extent: Extent) => void,

@@ -7,7 +7,7 @@
 // worker that read, write what is not zero. Writes begin in the order in which the chunks were taken, so that a format
 // allocates its clusters in order; they may end in any.
 
-import type { BlockNode } from '../block/node.js';
+import type { Child } from '../block/child.js';
 import type { Extent, WriteFlags } from '../block/types.js';
 import type { Memory } from '../host/host.js';
 import { BlockError, toBlockError } from '../util/errors.js';
@@ -38,7 +38,7 @@ export interface CopyFault {
 export interface EngineOptions {
   memory: Memory;
   /** Is told how many bytes may come, so that it can reserve space; by and by it is given what it needs of them only. */
-  target?: { node: BlockNode; bytes: number };
+  target?: { link: Child; bytes: number };
   chunks: ChunkSource;
   /** Moves one chunk; `buffer` has room for a data chunk. */
   copy(chunk: Chunk, buffer: Uint8Array, order: WriteOrder): Promise<CopyFault | null>;
@@ -75,17 +75,17 @@ export async function runCopy(ctx: CopyContext, options: EngineOptions): Promise
       worker.close();
     }
   };
-  options.target?.node.expectWrites(options.target.bytes);
+  options.target?.link.expectWrites(options.target.bytes);
   await Promise.all(Array.from({ length: options.workers ?? WORKERS }, work));
-  options.target?.node.expectWrites(0);
+  options.target?.link.expectWrites(0);
   if (failure === null) return;
   const { error } = failure as { error: unknown };
-  if (options.target !== undefined) await keepCopied(options.target.node, error);
+  if (options.target !== undefined) await keepCopied(options.target.link, error);
   throw error;
 }
 
 /** What was copied until `error` is kept: the target's tables are written, as far as they can be. */
-async function keepCopied(target: BlockNode, error: unknown): Promise<void> {
+async function keepCopied(target: Child, error: unknown): Promise<void> {
   if (error instanceof BlockError && error.code === 'cancelled') return;
   // What this fails with comes again when the target is closed; the copy's own error says why it ended.
   await target.flush().catch((failed: unknown) => {
@@ -251,8 +251,8 @@ class Turns {
 }
 
 export interface TransferOptions {
-  source: BlockNode;
-  target: BlockNode;
+  source: Child;
+  target: Child;
   /** Step of the zero test, bytes; 0 = none. The extents are multiples of it, but for the end of the image. */
   zeroStep: number;
   /** What is zero: `skip` where the target reads as zeroes already. */

@@ -7,7 +7,7 @@
 // Each mode is an observer of its own: requests that are under way when the mode changes end under the one they began with.
 
 import type { DirtyBitmap } from '../block/bitmap.js';
-import type { BlockNode } from '../block/node.js';
+import type { Child } from '../block/child.js';
 import type { WriteObserver } from '../block/observer.js';
 import type { HeldRange, RangeLock } from '../block/range-lock.js';
 import type { Extent } from '../block/types.js';
@@ -18,7 +18,8 @@ export interface MirrorState {
   readonly dirty: DirtyBitmap;
   readonly lock: RangeLock;
   readonly chunks: DirtyChunks;
-  readonly target: BlockNode;
+  /** Called once the job has taken it. */
+  readonly target: () => Child;
   readonly unmap: boolean;
   /** Parts that the first sweep has not reached are as they were at the start. False once that may not hold. */
   virgin: boolean;
@@ -92,10 +93,10 @@ export class BlockingObserver implements WriteObserver {
         mark(state, extents);
         return;
       }
-      if (data !== null) await state.target.writeExtents(extents, data);
+      if (data !== null) await state.target().writeExtents(extents, data);
       else {
         for (const { offset, length } of extents) {
-          await state.target.writeZeroes(offset, length, { mayUnmap: state.unmap });
+          await state.target().writeZeroes(offset, length, { mayUnmap: state.unmap });
         }
       }
       for (const { offset, length } of extents) state.dirty.reset(offset, length);

@@ -20,7 +20,15 @@ import { type Classify, firstNonZero, ownContent, wholeContent } from './copy-pl
 import { DirtyChunks } from './dirty-chunks.js';
 import type { JobContext, JobDriver } from './driver.js';
 import { BackgroundObserver, BlockingObserver, type MirrorState } from './mirror-state.js';
-import { holdDrained, JobResources, SOURCE_PERM, sourceShared, TARGET_PERM, TARGET_SHARED } from './resources.js';
+import {
+  holdDrained,
+  JobResources,
+  linkOf,
+  SOURCE_PERM,
+  sourceShared,
+  TARGET_PERM,
+  TARGET_SHARED,
+} from './resources.js';
 
 export interface MirrorOptions {
   source: BlockNode;
@@ -80,7 +88,8 @@ export class MirrorDriver implements JobDriver {
   readonly #chunks: DirtyChunks;
   #copyMode: MirrorCopyMode;
   #observer: BackgroundObserver | BlockingObserver;
-  #targetChild: Child | null = null;
+  #sourceLink: Child | null = null;
+  #targetLink: Child | null = null;
   #targetIsZero = false;
   #firstSweep = true;
   #ready = false;
@@ -113,7 +122,7 @@ export class MirrorDriver implements JobDriver {
       dirty,
       lock,
       chunks: this.#chunks,
-      target,
+      target: () => linkOf(this.#targetLink),
       unmap: options.unmap ?? true,
       virgin: true,
       wholeClusters,
@@ -137,9 +146,10 @@ export class MirrorDriver implements JobDriver {
     await this.makeTargetWritable();
     resources.block(source, this.type);
     resources.block(target, this.type);
-    resources.attach(user, source, 'source', SOURCE_PERM, sourceShared(source));
-    this.#targetChild = resources.attach(user, target, 'target', TARGET_PERM, TARGET_SHARED);
-    if (target.length < source.length) await target.truncate(source.length);
+    this.#sourceLink = resources.attach(user, source, 'source', SOURCE_PERM, sourceShared(source));
+    const link = resources.attach(user, target, 'target', TARGET_PERM, TARGET_SHARED);
+    this.#targetLink = link;
+    if (target.length < source.length) await link.truncate(source.length);
     if (target.length > source.length && this.type === 'mirror') {
       throw new BlockError('invalid-argument', `${target.filename}: target is larger than the source`, {
         path: target.filename,
@@ -202,7 +212,7 @@ export class MirrorDriver implements JobDriver {
   async #flushTarget(ctx: JobContext): Promise<void> {
     await ctx.enterIo();
     try {
-      await this.target.flush();
+      await linkOf(this.#targetLink).flush();
     } finally {
       ctx.leaveIo();
     }
@@ -210,12 +220,13 @@ export class MirrorDriver implements JobDriver {
 
   /** Copies what is dirty, once from begin to end. */
   async #sweep(ctx: CopyContext): Promise<void> {
-    const { source, target } = this;
+    const source = linkOf(this.#sourceLink);
+    const target = linkOf(this.#targetLink);
     const chunks = this.#chunks;
     chunks.rewind();
     await runCopy(ctx, {
-      memory: source.host.memory,
-      target: { node: target, bytes: this.#state.dirty.dirtyBytes },
+      memory: this.source.host.memory,
+      target: { link: target, bytes: this.#state.dirty.dirtyBytes },
       chunks,
       chunkBytes: chunks.chunkBytes,
       workers: Math.max(
@@ -278,7 +289,7 @@ export class MirrorDriver implements JobDriver {
     const { source, target } = this;
     this.#section = await holdDrained(source.graph, [source, target]);
     while (this.dirtyBytes > 0) await this.#sweep(freeContext());
-    await target.flush();
+    await linkOf(this.#targetLink).flush();
   }
 
   async commit(): Promise<void> {
@@ -295,7 +306,7 @@ export class MirrorDriver implements JobDriver {
     const from = this.#options.replaces ?? source;
     // For `none` the source itself becomes the backing node, which it can once nobody writes to it any more.
     if (this.#takesBacking && sync !== 'none') await graph.setBacking(target, source.backing?.node ?? null);
-    if (this.#targetChild !== null) Node.changePermissions(this.#targetChild, 0, PERM_ALL);
+    Node.changePermissions(linkOf(this.#targetLink), 0, PERM_ALL);
     const jobs = new Set([...from.parents].filter((child) => child.role === 'source').map((child) => child.user));
     graph.replaceNode(from, target, jobs);
     if (this.#takesBacking && sync === 'none') await graph.setBacking(target, source);

@@ -6,6 +6,7 @@ import type { Graph } from '../block/graph.js';
 import { BlockNode } from '../block/node.js';
 import type { WriteObserver } from '../block/observer.js';
 import { PERM_ALL, Perm } from '../block/types.js';
+import { BlockError } from '../util/errors.js';
 import type { JobType } from './driver.js';
 
 /** A job reads here. */
@@ -23,6 +24,12 @@ export const FROZEN_SHARED = PERM_ALL & ~(Perm.WRITE | Perm.RESIZE);
 /** A job writes here, and is the only one. */
 export const TARGET_PERM = Perm.CONSISTENT_READ | Perm.WRITE | Perm.RESIZE;
 export const TARGET_SHARED = Perm.CONSISTENT_READ | Perm.WRITE_UNCHANGED;
+
+/** The link that the job took in `begin`. */
+export function linkOf(link: Child | null): Child {
+  if (link === null) throw new BlockError('internal', 'the job has not begun', { operation: 'job' });
+  return link;
+}
 
 export class JobResources {
   readonly #graph: Graph;

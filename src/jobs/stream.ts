@@ -7,7 +7,7 @@
 // again whether they are still missing there, and fills them in: what a guest wrote always wins.
 
 import { chainOf, nodesAbove } from '../block/chain.js';
-import type { NodeUser } from '../block/child.js';
+import type { Child, NodeUser } from '../block/child.js';
 import type { Graph } from '../block/graph.js';
 import type { BlockNode } from '../block/node.js';
 import { RangeLock } from '../block/range-lock.js';
@@ -25,7 +25,7 @@ import {
 } from './copy-engine.js';
 import { type Chunk, Chunker, type Classify, isOwn, Plan } from './copy-plan.js';
 import type { JobContext, JobDriver } from './driver.js';
-import { changeBacking, FROZEN_SHARED, JobResources, SOURCE_PERM } from './resources.js';
+import { changeBacking, FROZEN_SHARED, JobResources, linkOf, SOURCE_PERM } from './resources.js';
 
 export interface StreamOptions {
   /** Where the content goes: the active layer, or any other with a backing node. */
@@ -47,6 +47,8 @@ export class StreamDriver implements JobDriver {
   readonly #backingFile: string | null;
   readonly #resources: JobResources;
   readonly #lock = new RangeLock();
+  /** Reads and fills in the top. */
+  #link: Child | null = null;
   #ignored: BlockError | null = null;
 
   /** Throws `invalid-argument` for options that contradict each other or the chain. */
@@ -80,7 +82,7 @@ export class StreamDriver implements JobDriver {
     for (const node of [top, ...this.#layers]) resources.block(node, this.type);
     for (const node of this.#layers) resources.attach(user, node, 'source', SOURCE_PERM, FROZEN_SHARED);
     await resources.writable(top);
-    resources.attach(user, top, 'target', SOURCE_PERM | Perm.WRITE_UNCHANGED, PERM_ALL & ~Perm.RESIZE);
+    this.#link = resources.attach(user, top, 'target', SOURCE_PERM | Perm.WRITE_UNCHANGED, PERM_ALL & ~Perm.RESIZE);
     await this.#graph.drained([top], async () => {
       top.serialiser = this.#lock;
     });
@@ -103,6 +105,7 @@ export class StreamDriver implements JobDriver {
       return;
     }
     const base = this.base;
+    const link = linkOf(this.#link);
     // Without a base what nobody holds reads as zeroes, so zeroes need not be written.
     const classify: Classify = (status) => {
       if (!isOwn(status) || status.depth === 0) return 'skip';
@@ -113,8 +116,8 @@ export class StreamDriver implements JobDriver {
     const plan = new Plan({ source: top, base, classify, align, maxPieceBytes: MAX_PIECE_BYTES }, 0, top.length);
     const chunkBytes = Math.max(CHUNK_BYTES, align);
     const moving: TransferOptions = {
-      source: top,
-      target: top,
+      source: link,
+      target: link,
       zeroStep: align,
       zeroes: base === null ? 'skip' : 'write',
       unmap: true,
@@ -122,7 +125,7 @@ export class StreamDriver implements JobDriver {
     };
     await runCopy(ctx, {
       memory: top.host.memory,
-      target: { node: top, bytes: top.length },
+      target: { link, bytes: top.length },
       chunks: new Chunker(plan, chunkBytes, MAX_EXTENTS),
       chunkBytes,
       unordered: true,
@@ -155,7 +158,7 @@ export class StreamDriver implements JobDriver {
     const missing: Extent[] = [];
     for (const { offset, length } of extents) {
       for (let at = offset; at < offset + length; ) {
-        const status = await this.#top.blockStatus(at, offset + length - at);
+        const status = await linkOf(this.#link).blockStatus(at, offset + length - at);
         if (!status.allocated) missing.push({ offset: at, length: status.length });
         at += status.length;
       }
@@ -164,7 +167,7 @@ export class StreamDriver implements JobDriver {
   }
 
   async prepare(): Promise<void> {
-    await this.#top.flush();
+    await linkOf(this.#link).flush();
   }
 
   async commit(): Promise<void> {

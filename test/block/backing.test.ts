@@ -3,6 +3,7 @@
 
 import { expect } from 'chai';
 import { chainOf } from '../../src/block/chain.js';
+import { withLink } from '../../src/block/child.js';
 import { denyGate, type OpenGate, sameFolderGate } from '../../src/block/gate.js';
 import type { Graph } from '../../src/block/graph.js';
 import { BlockNode, type NodeOptions } from '../../src/block/node.js';
@@ -11,6 +12,7 @@ import { type DriverDefinition, registerDriver } from '../../src/block/registry.
 import { type BlockStatus, PERM_ALL, Perm } from '../../src/block/types.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 import { failureOf, makeBench } from '../drivers/support.js';
+import { nobody } from './support.js';
 
 class NameNode extends BlockNode {
   override readonly driver = 'qcow2';
@@ -27,11 +29,11 @@ class NameNode extends BlockNode {
   }
 
   protected override doRead(offset: number, buffer: Uint8Array): Promise<void> {
-    return this.file!.node.read(offset, buffer);
+    return this.file!.read(offset, buffer);
   }
 
   protected override doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
-    return this.file!.node.blockStatus(offset, length);
+    return this.file!.blockStatus(offset, length);
   }
 }
 
@@ -42,7 +44,8 @@ const nameDriver: DriverDefinition<'qcow2'> = {
   probe: (head) => (String.fromCharCode(...head.subarray(0, 4)) === 'NAME' ? 100 : 0),
   async open({ graph, node, file }) {
     const head = new Uint8Array(file!.length);
-    await file!.read(0, head);
+    const use = { user: nobody, role: 'file', perm: Perm.CONSISTENT_READ, shared: PERM_ALL } as const;
+    await withLink(file!, use, (link) => link.read(0, head));
     const made = new NameNode(graph, node, file!, new TextDecoder().decode(head).replace(/\0.*$/s, ''));
     made.setChild('file', file, Perm.CONSISTENT_READ, PERM_ALL & ~Perm.WRITE);
     return made;

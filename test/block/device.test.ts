@@ -1,7 +1,7 @@
 // A device: statistics, throttle, drained sections, close; over real drivers on a clock that the test moves.
 
 import { expect } from 'chai';
-import { type Admission, Device } from '../../src/block/device.js';
+import { type Admission, Device, rootOf } from '../../src/block/device.js';
 import { openNode } from '../../src/block/open.js';
 import { ThrottleGroup, type ThrottleMember } from '../../src/host/throttle.js';
 import type { ThrottleLimits } from '../../src/host/throttle-config.js';
@@ -261,7 +261,7 @@ describe('device: close', () => {
     await host.advance(PASS_MS);
     await Promise.all([writing, closing]);
     expect([node.closed, node.parents.size]).to.deep.equal([false, 0]);
-    expect(() => drive.node)
+    expect(() => rootOf(drive).node)
       .to.throw("device 'drive0' is closed")
       .with.property('code', 'closed');
   });

@@ -12,11 +12,11 @@ import { RangeLock } from '../../src/block/range-lock.js';
 import type { Located } from '../../src/block/types.js';
 import { Random, type SimOperation } from '../../src/host/sim/index.js';
 import { expectSame } from '../conformance/checks.js';
-import { type Bench, makeBench, pattern } from '../drivers/support.js';
+import { type Bench, makeBench, pattern, used } from '../drivers/support.js';
 import { buildChain, randomChain } from '../sim/images.js';
 import { LocatedDisk } from '../sim/located-disk.js';
 import { encodeSectors } from '../sim/model.js';
-import { contentOf, lateBench, openRaw, PASS_MS, Recorder, stateOf } from './support.js';
+import { contentOf, lateBench, openRaw, openUsed, PASS_MS, Recorder, stateOf } from './support.js';
 
 const SIZE = 1 << 20;
 const CLUSTER = 65536;
@@ -181,7 +181,7 @@ describe('located requests: who refuses them', () => {
 
   it('writes: a read-only node, a read-only device', async () => {
     const bench = makeBench();
-    const node = await openRaw(bench, '/a', pattern(SIZE), { readOnly: true });
+    const node = await openUsed(bench, '/a', pattern(SIZE), { readOnly: true });
     expect(node.locate(0, 512, true, nowhere())).to.equal(false);
     expect(node.locate(0, 512, false, nowhere())).to.equal(true);
     const other = await openRaw(bench, '/b', pattern(SIZE));
@@ -192,7 +192,7 @@ describe('located requests: who refuses them', () => {
   it('writes: the first sector of an image that was guessed to be raw', async () => {
     const bench = makeBench();
     bench.host.writeFile('/a', new Uint8Array(SIZE));
-    const node = await openNode(bench.graph, '/a');
+    const node = await used(openNode(bench.graph, '/a'));
     expect(node.driver).to.equal('raw');
     expect(node.locate(256, 512, true, nowhere())).to.equal(false);
     expect(node.locate(512, 512, true, nowhere())).to.equal(true);
@@ -200,7 +200,7 @@ describe('located requests: who refuses them', () => {
 
   it('writes: behind the end of a file whose last sector is not whole', async () => {
     const bench = makeBench();
-    const node = await openRaw(bench, '/a', pattern(1000));
+    const node = await openUsed(bench, '/a', pattern(1000));
     expect(node.locate(512, 512, true, nowhere())).to.equal(false);
     expect(node.locate(512, 512, false, nowhere())).to.equal(true);
   });

@@ -8,15 +8,15 @@ import { RangeLock } from '../../src/block/range-lock.js';
 import { PERM_ALL, Perm } from '../../src/block/types.js';
 import { failureOf, makeBench, pattern } from '../drivers/support.js';
 import { MemoryNode } from '../jobs/memory-node.js';
-import { contentOf, lateBench, nobody, openRaw, PASS_MS, Recorder, stateOf } from './support.js';
+import { contentOf, lateBench, nobody, openUsed, PASS_MS, Recorder, stateOf } from './support.js';
 
 const SIZE = 8192;
 const ZEROES = new Uint8Array(SIZE);
 
 /** A raw image of `SIZE` patterned bytes. */
-async function patterned(options: Parameters<typeof openRaw>[3] = {}) {
+async function patterned(options: Parameters<typeof openUsed>[3] = {}) {
   const bench = makeBench();
-  return { ...bench, node: await openRaw(bench, '/a', pattern(SIZE), options) };
+  return { ...bench, node: await openUsed(bench, '/a', pattern(SIZE), options) };
 }
 
 describe('node: requests that are refused', () => {
@@ -168,8 +168,8 @@ describe('node: requests that are refused', () => {
   ];
   for (const [name, call] of afterwards) {
     it(`${name} on a closed node`, async () => {
-      const { node, graph } = await patterned();
-      await graph.release(node);
+      const { node } = await patterned();
+      await node.close();
       expect(await failureOf(call(node))).to.include({ code: 'closed', path: '/a' });
     });
   }
@@ -231,7 +231,7 @@ describe('node: requests', () => {
         return request.offset === 0 ? { errno: 'EIO' } : { delayMs: 100 };
       },
     });
-    const node = await openRaw(bench, '/a', pattern(SIZE));
+    const node = await openUsed(bench, '/a', pattern(SIZE));
     const file = node.file!.node;
     const extents = [
       { offset: 0, length: 512 },
@@ -331,7 +331,7 @@ describe('node: detect-zeroes', () => {
 
   it('unmap cannot be had without discard=unmap', async () => {
     const bench = makeBench();
-    const opening = openRaw(bench, '/a', pattern(SIZE), { detectZeroes: 'unmap', discard: 'ignore' });
+    const opening = openUsed(bench, '/a', pattern(SIZE), { detectZeroes: 'unmap', discard: 'ignore' });
     expect((await failureOf(opening)).code).to.equal('invalid-argument');
   });
 });
@@ -365,14 +365,14 @@ describe('node: writes of zeroes', () => {
 
   it('are written out where the disk cannot make them', async () => {
     const bench = makeBench({ unsupported: features });
-    const node = await openRaw(bench, '/a', pattern(3 << 20));
+    const node = await openUsed(bench, '/a', pattern(3 << 20));
     await node.writeZeroes(100, (2 << 20) + 5, { mayUnmap: true });
     expect(Buffer.compare(bench.host.readFile('/a'), pattern(3 << 20).fill(0, 100, (2 << 20) + 105))).to.equal(0);
   });
 
   it('are not where that is not wanted', async () => {
     const bench = makeBench({ unsupported: features });
-    const node = await openRaw(bench, '/a', pattern(SIZE));
+    const node = await openUsed(bench, '/a', pattern(SIZE));
     expect((await failureOf(node.writeZeroes(0, SIZE, { noFallback: true }))).code).to.equal('unsupported');
     expect(bench.host.readFile('/a')).to.deep.equal(pattern(SIZE));
   });
@@ -530,7 +530,7 @@ describe('node: requests in flight', () => {
   ] as const) {
     it(`idle waits for a ${what}`, async () => {
       const bench = lateBench([operation]);
-      const node = await openRaw(bench, '/a', pattern(SIZE));
+      const node = await openUsed(bench, '/a', pattern(SIZE));
       const request = start(node);
       expect(node.inFlight).to.equal(1);
       const idle = node.idle();
@@ -543,7 +543,7 @@ describe('node: requests in flight', () => {
 
   it('idle does not wait for what others send to a node below', async () => {
     const bench = lateBench(['write']);
-    const node = await openRaw(bench, '/a', pattern(SIZE));
+    const node = await openUsed(bench, '/a', pattern(SIZE));
     const foreign = node.file!.node.write(0, Uint8Array.of(1));
     expect(await stateOf(node.idle())).to.equal('resolved');
     await bench.host.advance(PASS_MS);
@@ -618,7 +618,7 @@ describe('node: dirty bitmaps', () => {
 
   it('lose no mark to a job that cleans them while the write is under way', async () => {
     const bench = lateBench(['write']);
-    const node = await openRaw(bench, '/a', pattern(SIZE));
+    const node = await openUsed(bench, '/a', pattern(SIZE));
     const bitmap = new DirtyBitmap({ size: SIZE, granularity: 512 });
     node.bitmaps.set('b', bitmap);
     const writing = node.write(0, Uint8Array.of(1));
@@ -631,7 +631,7 @@ describe('node: dirty bitmaps', () => {
 
   it('that came while a write was under way have it', async () => {
     const bench = lateBench(['write']);
-    const node = await openRaw(bench, '/a', pattern(SIZE));
+    const node = await openUsed(bench, '/a', pattern(SIZE));
     const writing = node.write(0, Uint8Array.of(1));
     const bitmap = new DirtyBitmap({ size: SIZE, granularity: 512 });
     node.bitmaps.set('b', bitmap);
@@ -671,7 +671,7 @@ describe('node: dirty bitmaps', () => {
 
   it('follow the size; a write under way at what was cut off does no harm', async () => {
     const bench = lateBench(['write']);
-    const node = await openRaw(bench, '/a', pattern(SIZE));
+    const node = await openUsed(bench, '/a', pattern(SIZE));
     const bitmap = new DirtyBitmap({ size: SIZE, granularity: 512 });
     node.bitmaps.set('b', bitmap);
     const writing = node.write(4000, new Uint8Array(1000).fill(1));
@@ -748,7 +748,7 @@ describe('node: reopen', () => {
 
   it('waits for what is under way', async () => {
     const bench = lateBench(['write']);
-    const node = await openRaw(bench, '/a', pattern(SIZE));
+    const node = await openUsed(bench, '/a', pattern(SIZE));
     const writing = node.write(0, Uint8Array.of(1));
     const reopening = node.reopen(true);
     expect(await stateOf(reopening)).to.equal('pending');
@@ -761,14 +761,14 @@ describe('node: reopen', () => {
 describe('node: close', () => {
   it('answers what is under way and takes nothing new', async () => {
     const bench = lateBench(['write', 'read']);
-    const node = await openRaw(bench, '/a', pattern(SIZE));
+    const node = await openUsed(bench, '/a', pattern(SIZE));
     const file = node.file!.node;
     const pending = [
       node.write(0, Uint8Array.of(7)),
       node.read(512, new Uint8Array(1)),
       node.write(1024, Uint8Array.of(8), { fua: true }),
     ];
-    const closing = bench.graph.release(node);
+    const closing = node.close();
     expect(await stateOf(closing)).to.equal('pending');
     expect((await failureOf(node.write(0, Uint8Array.of(1)))).code).to.equal('closed');
     expect((await failureOf(node.read(0, new Uint8Array(1)))).code).to.equal('closed');
@@ -781,7 +781,7 @@ describe('node: close', () => {
 
   it('twice at once closes once', async () => {
     const bench = makeBench({ log: true });
-    const node = await openRaw(bench, '/a', pattern(SIZE));
+    const node = await openUsed(bench, '/a', pattern(SIZE));
     await Promise.all([node.close(), node.close()]);
     await node.close();
     expect(bench.host.count('flush')).to.equal(1);
@@ -806,9 +806,9 @@ describe('node: close', () => {
     const { node, host, graph } = await patterned();
     const file = node.file!.node;
     host.setFaults({ rules: [{ operations: ['flush'] }] });
-    expect((await failureOf(graph.release(node))).code).to.equal('io');
-    expect([node.closed, file.closed, graph.nodes.size]).to.deep.equal([true, true, 0]);
+    expect((await failureOf(node.close())).code).to.equal('io');
+    expect([node.closed, file.closed]).to.deep.equal([true, true]);
     host.setFaults({});
-    await (await openRaw({ host, graph, warnings: [] }, '/a')).close();
+    await (await openUsed({ host, graph, warnings: [] }, '/a')).close();
   });
 });

@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import { createImage } from '../../src/block/create.js';
-import { Device } from '../../src/block/device.js';
+import { Device, rootOf } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
 import type { BlockNode } from '../../src/block/node.js';
 import { openNode } from '../../src/block/open.js';
@@ -46,7 +46,7 @@ describe('snapshot', () => {
     const bench = makeBench();
     const { node, drive } = await openQcow2(bench, '/a');
     const [overlay] = await snapshot(bench, node, '/b', { 'snapshot-node-name': 'over' });
-    expect([drive.node, overlay.nodeName, overlay.discardMode]).to.deep.equal([overlay, 'over', 'unmap']);
+    expect([rootOf(drive).node, overlay.nodeName, overlay.discardMode]).to.deep.equal([overlay, 'over', 'unmap']);
     expect(chain(overlay)).to.deep.equal(['/b', '/a']);
     expect([overlay.backingFile, overlay.backingFormat]).to.deep.equal(['/a', 'qcow2']);
     expect([node.readOnly, node.file!.node.readOnly, node.hostFile()!.writable]).to.deep.equal([true, true, false]);
@@ -73,16 +73,16 @@ describe('snapshot', () => {
   it('goes on and on, also where one order asks twice', async () => {
     const bench = makeBench();
     const { node, drive } = await openQcow2(bench, '/a');
-    await snapshot(bench, drive.node, '/b');
+    await snapshot(bench, rootOf(drive).node, '/b');
     await drive.write(0, Uint8Array.of(2));
     await takeSnapshots(bench.graph, [
-      { node: drive.node, 'snapshot-file': '/c' },
-      { node: drive.node, 'snapshot-file': '/d' },
+      { node: rootOf(drive).node, 'snapshot-file': '/c' },
+      { node: rootOf(drive).node, 'snapshot-file': '/d' },
     ]);
     await drive.write(1, Uint8Array.of(3));
-    expect(chain(drive.node)).to.deep.equal(['/d', '/c', '/b', '/a']);
+    expect(chain(rootOf(drive).node)).to.deep.equal(['/d', '/c', '/b', '/a']);
     expect(await contentOf(node, 0, 2)).to.deep.equal(Buffer.from(pattern(2)));
-    expect(await contentOf(drive.node, 0, 3)).to.deep.equal(Buffer.from([2, 3, pattern(3)[2]]));
+    expect(await contentOf(rootOf(drive).node, 0, 3)).to.deep.equal(Buffer.from([2, 3, pattern(3)[2]]));
   });
 
   it('names the backing file so that it is found from another folder', async () => {
@@ -98,7 +98,7 @@ describe('snapshot', () => {
     await createImage(bench.graph, '/b', { driver: 'qcow2', size: SIZE, 'cluster-size': 4096 });
     const [overlay] = await snapshot(bench, node, '/b', { mode: 'existing' });
     expect([overlay.clusterBytes, overlay.backingFile]).to.deep.equal([4096, null]);
-    expect(await contentOf(drive.node, 0, 4096)).to.deep.equal(Buffer.from(pattern(4096)));
+    expect(await contentOf(rootOf(drive).node, 0, 4096)).to.deep.equal(Buffer.from(pattern(4096)));
   });
 
   it('of a read-only image is read-only', async () => {
@@ -110,7 +110,7 @@ describe('snapshot', () => {
     const node = await openNode(bench.graph, '/a', { readOnly: true });
     const reader = new Device(node, { name: 'reader', writable: false });
     const [overlay] = await snapshot(bench, node, '/b');
-    expect([reader.node, overlay.readOnly]).to.deep.equal([overlay, true]);
+    expect([rootOf(reader).node, overlay.readOnly]).to.deep.equal([overlay, true]);
   });
 
   it('appends a node that is open', async () => {
@@ -119,7 +119,7 @@ describe('snapshot', () => {
     await createImage(bench.graph, '/b', { driver: 'qcow2', size: SIZE });
     const overlay = await openNode(bench.graph, '/b', { format: 'qcow2' });
     await appendOverlays(bench.graph, [{ node, overlay }]);
-    expect([drive.node, overlay.backing!.node, node.readOnly]).to.deep.equal([overlay, node, true]);
+    expect([rootOf(drive).node, overlay.backing!.node, node.readOnly]).to.deep.equal([overlay, node, true]);
   });
 
   it('keeps several images as they were at one moment', async () => {
@@ -147,13 +147,13 @@ describe('snapshot', () => {
           await new Promise<void>((resolve) => live.clock.timer(seed / 3, resolve));
           await takeSnapshots(
             graph,
-            drives.map((drive) => ({ node: drive.node, 'snapshot-file': `/${drive.name}2` })),
+            drives.map((drive) => ({ node: rootOf(drive).node, 'snapshot-file': `/${drive.name}2` })),
           );
           stop = true;
           await writer;
           const numbers: number[] = [];
           for (const drive of drives) {
-            const head = await contentOf(drive.node.backing!.node, 0, 2);
+            const head = await contentOf(rootOf(drive).node.backing!.node, 0, 2);
             numbers.push(head.readUInt16LE(0));
           }
           expect(numbers[0] - numbers[1], `seed ${seed}: ${numbers}`).to.be.within(0, 1);
@@ -179,7 +179,7 @@ describe('snapshot', () => {
           const graph = new Graph(host);
           const drive = new Device(await openNode(graph, images.options), { name: 'guest', writable: true });
           const guest = new Guest({
-            habits: randomHabits(random, drive.node.clusterBytes),
+            habits: randomHabits(random, rootOf(drive).node.clusterBytes),
             random,
             model,
             disk: seed % 2 === 0 ? new LocatedDisk(drive, host) : drive,
@@ -188,13 +188,13 @@ describe('snapshot', () => {
           });
           const working = guest.run(120, 4);
           for (const file of ['/s1.qcow2', '/s2.qcow2']) {
-            const { node } = drive;
+            const { node } = rootOf(drive);
             await takeSnapshots(graph, [{ node, 'snapshot-file': file }]);
             kept.set(node.filename, host.readFile(node.filename));
             await guest.run(10, 2);
           }
           await working;
-          top = drive.node.filename;
+          top = rootOf(drive).node.filename;
           await drive.close();
           await graph.closeAll();
         })(),
@@ -228,7 +228,7 @@ describe('snapshot: refusals', () => {
     if (typeof message === 'string') expect(error.message).to.equal(message);
     else expect(error.message).to.match(message);
     expect(bench.host.files()).to.deep.equal(files);
-    expect([drive.node, node.readOnly, other.drive.node]).to.deep.equal([node, false, other.node]);
+    expect([rootOf(drive).node, node.readOnly, rootOf(other.drive).node]).to.deep.equal([node, false, other.node]);
     await drive.write(0, Uint8Array.of(1, 2, 3));
     expect(await contentOf(node, 0, 4)).to.deep.equal(Buffer.from([1, 2, 3, pattern(4)[3]]));
     await drive.close();
@@ -373,7 +373,7 @@ describe('snapshot: refusals', () => {
     bench.host.setFaults({ rules: [{ operations: ['flush'], path: '/a' }] });
     expect((await failureOf(snapshot(bench, node, '/b'))).code).to.equal('io');
     bench.host.setFaults({});
-    expect([drive.node, node.readOnly, bench.host.files()]).to.deep.equal([node, false, ['/a']]);
+    expect([rootOf(drive).node, node.readOnly, bench.host.files()]).to.deep.equal([node, false, ['/a']]);
     await drive.write(0, Uint8Array.of(1));
     expect(await contentOf(node, 0, 1)).to.deep.equal(Buffer.from([1]));
   });
@@ -392,8 +392,8 @@ describe('snapshot: refusals', () => {
       code: 'invalid-argument',
       message: 'The overlay does not support backing images',
     });
-    for (let i = 2; i < 200; i++) await snapshot(bench, drive.node, `/n${i}`);
-    expect((await failureOf(snapshot(bench, drive.node, '/n200'))).code).to.equal('limit');
+    for (let i = 2; i < 200; i++) await snapshot(bench, rootOf(drive).node, `/n${i}`);
+    expect((await failureOf(snapshot(bench, rootOf(drive).node, '/n200'))).code).to.equal('limit');
     expect(bench.host.files()).to.not.include('/n200');
   });
 });

@@ -1,12 +1,12 @@
 // Small helpers of the block core's tests: images on a simulated disk whose answers come when the test lets time pass.
 
-import type { NodeUser } from '../../src/block/child.js';
+import { type NodeUser, withLink } from '../../src/block/child.js';
 import type { BlockNode } from '../../src/block/node.js';
 import type { WriteObserver } from '../../src/block/observer.js';
 import { type OpenOptions, openNode } from '../../src/block/open.js';
-import type { Extent } from '../../src/block/types.js';
+import { type Extent, PERM_ALL, Perm } from '../../src/block/types.js';
 import type { SimHostOptions, SimOperation } from '../../src/host/sim/index.js';
-import { type Bench, makeBench } from '../drivers/support.js';
+import { type Bench, makeBench, used } from '../drivers/support.js';
 
 const LATE_MS = 100;
 /** By then all late answers are there. */
@@ -19,6 +19,11 @@ export const nobody: NodeUser = { userName: 'nobody' };
 export function openRaw(bench: Bench, path: string, content?: Uint8Array, options: OpenOptions = {}) {
   if (content !== undefined) bench.host.writeFile(path, content);
   return openNode(bench.graph, path, { format: 'raw', discard: 'unmap', ...options });
+}
+
+/** The same with a user that may do everything and lets others do everything, so that the node's own methods can be called. */
+export function openUsed(bench: Bench, path: string, content?: Uint8Array, options: OpenOptions = {}) {
+  return used(openRaw(bench, path, content, options));
 }
 
 /** Answers to these requests take a while of a clock that stands still until `host.advance(PASS_MS)`; all others come at once. */
@@ -73,6 +78,7 @@ export class Recorder implements WriteObserver {
 
 export async function contentOf(node: BlockNode, offset = 0, length = node.length - offset): Promise<Buffer> {
   const buffer = Buffer.alloc(length, 0xee);
-  await node.read(offset, buffer);
+  const use = { user: nobody, role: 'root', perm: Perm.CONSISTENT_READ, shared: PERM_ALL } as const;
+  await withLink(node, use, (link) => link.read(offset, buffer));
   return buffer;
 }

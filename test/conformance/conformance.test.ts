@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import type { BlockNode } from '../../src/block/node.js';
 import type { BlockStatus, Located } from '../../src/block/types.js';
 import { createSimHost, Random, type SimHost } from '../../src/host/sim/index.js';
+import { reopenUsed } from '../drivers/support.js';
 import { leaveOut } from '../support/needs.js';
 import { seedsOf } from '../support/sample.js';
 import { contentOf, expectAllHonest, expectContent, expectSame, statusRuns } from './checks.js';
@@ -300,11 +301,11 @@ function conformance(kind: PlaceKind, driver: DriverEntry): void {
     behaves('is reopened read-only and back', async ({ node, fresh, below, seed }) => {
       await node.write(100, new Uint8Array(5000).fill(9));
       if (capabilities.keeps) fresh.fill(9, 100, 5100);
-      await node.reopen(true);
+      await reopenUsed(node, true);
       expect(node.readOnly).to.equal(true);
       expect(await codeOf(node.write(0, new Uint8Array(1)))).to.equal('read-only');
       await expectContent(node, fresh);
-      await node.reopen(false);
+      await reopenUsed(node, false);
       await node.write(size - 3000, new Uint8Array(3000).fill(8));
       if (capabilities.keeps) fresh.fill(8, size - 3000);
       await expectContent(node, fresh);
@@ -313,7 +314,7 @@ function conformance(kind: PlaceKind, driver: DriverEntry): void {
 
     behaves('is opened read-only and reopened for writing', async ({ again, fresh }) => {
       const node = await again(true);
-      await node.reopen(false);
+      await reopenUsed(node, false);
       await node.write(0, new Uint8Array(1000).fill(5));
       if (capabilities.keeps) fresh.fill(5, 0, 1000);
       await expectContent(await again(true), fresh);

@@ -9,6 +9,7 @@ import { registerDrivers } from '../../src/drivers/index.js';
 import { serveDevice } from '../../src/exports/nbd/serve.js';
 import type { BlockdevOptions } from '../../src/schema/generated/types.js';
 import { BlockError } from '../../src/util/errors.js';
+import { used } from '../drivers/support.js';
 import type { Place } from './place.js';
 
 export interface Capabilities {
@@ -75,7 +76,7 @@ function backingContent(size: number): Uint8Array {
 function opener(optionsOf: (place: Place) => BlockdevOptions): DriverEntry['open'] {
   return (place, options = {}) => {
     registerDrivers();
-    return openNode(new Graph(place.host), optionsOf(place), { discard: 'unmap', ...options });
+    return used(openNode(new Graph(place.host), optionsOf(place), { discard: 'unmap', ...options }));
   };
 }
 
@@ -227,7 +228,7 @@ export async function makeBacking(
   const bytes = Math.floor((size * percent) / 100 / 512) * 512;
   const path = place.path('base');
   await createImage(graph, path, { driver: format, size: bytes });
-  const node = await openNode(graph, path, { format });
+  const node = await used(openNode(graph, path, { format }));
   const content = backingContent(bytes);
   const edges = [0, Math.floor(bytes / 3), Math.ceil((2 * bytes) / 3), bytes];
   await node.write(0, content.subarray(0, edges[1]));

@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import { createNode } from '../../src/block/create.js';
 import { openNode } from '../../src/block/open.js';
 import type { BlockdevOptions } from '../../src/schema/generated/types.js';
-import { type Bench, failureOf, makeBench, pattern } from './support.js';
+import { type Bench, failureOf, makeBench, pattern, used } from './support.js';
 
 const open = ({ graph }: Bench, options: Partial<BlockdevOptions> = {}) =>
   openNode(graph, { driver: 'file', filename: '/a', ...options } as BlockdevOptions);
@@ -205,7 +205,7 @@ describe('file driver: opening', () => {
   it('drives a device that is named by its path as host_device, whose size is fixed', async () => {
     const bench = makeBench();
     bench.host.createDevice('/dev/sda', 64 * KIB);
-    const node = await openNode(bench.graph, '/dev/sda', { format: 'raw' });
+    const node = await used(openNode(bench.graph, '/dev/sda', { format: 'raw' }));
     expect(node.file!.node.driver).to.equal('host_device');
     await node.write(0, pattern(KIB));
     expect((await failureOf(node.truncate(128 * KIB))).message).to.contain('Cannot grow device files');

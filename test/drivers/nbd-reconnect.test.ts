@@ -1,11 +1,12 @@
 // Connections that break: requests fail or wait as `reconnect-delay` says, and are sent again. The clock is the test's.
 
 import { expect } from 'chai';
+import { Perm } from '../../src/block/types.js';
 import { TransmissionFlag } from '../../src/drivers/protocols/nbd/wire.js';
 import { FakeClock, settle } from '../support/fake-clock.js';
 import { ALL_FLAGS, type FakePeer, serveMemory, u32 } from '../support/fake-nbd.js';
 import { NbdLab } from './nbd-support.js';
-import { failureOf, pattern } from './support.js';
+import { failureOf, linkTo, pattern } from './support.js';
 
 const SIZE = 1 << 16;
 const LIMIT_MS = 5000;
@@ -253,7 +254,9 @@ describe('nbd: reconnect', () => {
       const server = { type: 'unix', path: fake.path } as const;
       const file = { driver: 'nbd', server, 'reconnect-delay': reconnect } as const;
       const node = await lab.open({ driver: 'raw', file });
-      const reading = failureOf(node.read(0, new Uint8Array(512)));
+      const link = linkTo(node, Perm.CONSISTENT_READ);
+      const reading = failureOf(link.read(0, new Uint8Array(512)));
+      node.detach(link);
       await clock.advance(3_000_000);
       let closed = false;
       const closing = lab.graph.release(node).then(() => {

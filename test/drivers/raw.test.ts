@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import { createImage } from '../../src/block/create.js';
 import { openNode } from '../../src/block/open.js';
 import type { BlockdevOptions } from '../../src/schema/generated/types.js';
-import { failureOf, makeBench, pattern } from './support.js';
+import { failureOf, makeBench, pattern, used } from './support.js';
 
 const FILE = { driver: 'file', filename: '/a' } as const;
 const VHDX = new TextEncoder().encode('vhdxfile');
@@ -18,7 +18,7 @@ function benchWith(content: Uint8Array) {
 describe('raw driver', () => {
   it('is the file itself without options', async () => {
     const { graph, host } = benchWith(pattern(4096));
-    const node = await openNode(graph, '/a', { format: 'raw' });
+    const node = await used(openNode(graph, '/a', { format: 'raw' }));
     expect(node).to.include({ length: 4096, filename: '/a', driver: 'raw' });
     await node.write(100, pattern(50, 3));
     expect(host.readFile('/a', 100, 50)).to.deep.equal(pattern(50, 3));
@@ -26,7 +26,7 @@ describe('raw driver', () => {
 
   it('shows a window of the file', async () => {
     const { graph, host } = benchWith(pattern(4096));
-    const node = await openNode(graph, { driver: 'raw', offset: 1000, size: 1024, file: FILE });
+    const node = await used(openNode(graph, { driver: 'raw', offset: 1000, size: 1024, file: FILE }));
     const buffer = new Uint8Array(1024);
     await node.read(0, buffer);
     expect(buffer).to.deep.equal(pattern(4096).subarray(1000, 2024));
@@ -54,7 +54,7 @@ describe('raw driver', () => {
 
   it('resizes the file behind the offset', async () => {
     const { graph, host } = benchWith(pattern(4096));
-    const node = await openNode(graph, { driver: 'raw', offset: 512, file: FILE });
+    const node = await used(openNode(graph, { driver: 'raw', offset: 512, file: FILE }));
     await node.truncate(8192);
     expect(host.fileSize('/a')).to.equal(8704);
   });
@@ -84,7 +84,7 @@ describe('raw driver', () => {
 
   it('refuses to resize a window of a fixed size, and to write compressed', async () => {
     const { graph } = benchWith(pattern(4096));
-    const node = await openNode(graph, { driver: 'raw', size: 512, file: FILE });
+    const node = await used(openNode(graph, { driver: 'raw', size: 512, file: FILE }));
     expect((await failureOf(node.truncate(1024))).message).to.contain('Cannot resize fixed-size raw disks');
     expect((await failureOf(node.write(0, pattern(512), { compressed: true }))).code).to.equal('unsupported');
   });
@@ -101,7 +101,7 @@ describe('raw driver: an image whose format was guessed', () => {
 
   it('takes ordinary writes to the first sector', async () => {
     const { graph, host } = benchWith(pattern(4096));
-    const node = await openNode(graph, '/a');
+    const node = await used(openNode(graph, '/a'));
     await node.write(0, pattern(2048, 9));
     await node.write(510, pattern(4, 2));
     await node.writeZeroes(0, 600);
@@ -110,7 +110,7 @@ describe('raw driver: an image whose format was guessed', () => {
 
   it("refuses another format's header, whole or in a longer write", async () => {
     const { graph, host } = benchWith(pattern(4096));
-    const node = await openNode(graph, '/a');
+    const node = await used(openNode(graph, '/a'));
     for (const length of [8, 100, 512, 4096]) {
       const data = pattern(length);
       data.set(VHDX);
@@ -121,7 +121,7 @@ describe('raw driver: an image whose format was guessed', () => {
 
   it('refuses the write that completes a header, also of two at once', async () => {
     const { graph } = benchWith(new Uint8Array(4096));
-    const node = await openNode(graph, '/a');
+    const node = await used(openNode(graph, '/a'));
     const parts = [node.write(0, VHDX.subarray(0, 2)), node.write(2, VHDX.subarray(2))];
     const outcomes = (await Promise.allSettled(parts)).map((outcome) => outcome.status);
     expect(outcomes).to.deep.equal(['fulfilled', 'rejected']);
@@ -129,8 +129,8 @@ describe('raw driver: an image whose format was guessed', () => {
 
   it('lets it through where the format was named, and where it is not at the start', async () => {
     const { graph } = benchWith(new Uint8Array(4096));
-    await (await openNode(graph, '/a')).write(512, VHDX);
-    await (await openNode(graph, '/a', { format: 'raw' })).write(0, VHDX);
+    await (await used(openNode(graph, '/a'))).write(512, VHDX);
+    await (await used(openNode(graph, '/a', { format: 'raw' }))).write(0, VHDX);
   });
 });
 

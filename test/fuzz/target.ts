@@ -3,7 +3,7 @@
 
 import { join } from 'node:path';
 import { DirtyBitmap } from '../../src/block/bitmap.js';
-import { Device } from '../../src/block/device.js';
+import { Device, rootOf } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
 import { registerDrivers } from '../../src/drivers/index.js';
@@ -39,7 +39,7 @@ async function main(folder: string): Promise<void> {
     budget: { connectionBytes: 8 << 20, totalBytes: 64 << 20, guaranteedBytes: 1 << 20 },
   });
   const fuzzed = await open('fuzzed.qcow2', 'qcow2', false);
-  fuzzed.node.bitmaps.set('changes', new DirtyBitmap({ name: 'changes', size: fuzzed.length }));
+  rootOf(fuzzed).node.bitmaps.set('changes', new DirtyBitmap({ name: 'changes', size: fuzzed.length }));
   server.addExport(fuzzed, { name: 'fuzzed', bitmaps: ['changes'], allocationDepth: true });
   server.addExport(await open('sized.qcow2', 'qcow2', false), { name: 'sized', resize: true });
   server.addExport(await open('fixed.qcow2', 'qcow2', true), { name: 'fixed', allocationDepth: true });
@@ -62,7 +62,7 @@ async function main(folder: string): Promise<void> {
     } else {
       await Promise.all([server.close(), secure.close()]);
       for (const device of devices) {
-        const { node } = device;
+        const { node } = rootOf(device);
         await device.close();
         await graph.release(node);
       }

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
+import { used } from '../drivers/support.js';
 import { requirePeer } from '../support/peers.js';
 import { qemuCheck, qemuImg, useBench } from './support.js';
 
@@ -46,7 +47,7 @@ describe('huge images', function () {
 
         io(`write -q -P 0x77 ${GIB} 4096`);
         const graph = new Graph(bench.host);
-        const node = await openNode(graph, path, { format });
+        const node = await used(openNode(graph, path, { format }));
         expect(node.length).to.equal(size);
         for (const [offset, pattern] of places) await node.write(offset, Buffer.alloc(LENGTH, pattern));
         await node.flush();

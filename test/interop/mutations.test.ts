@@ -10,6 +10,7 @@ import { mapEntries } from '../../src/block/map.js';
 import type { BlockNode } from '../../src/block/node.js';
 import { openNode } from '../../src/block/open.js';
 import { BlockError } from '../../src/util/errors.js';
+import { readNode } from '../drivers/support.js';
 import { requirePeer } from '../support/peers.js';
 import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
 import { seeded } from './chain-maker.js';
@@ -104,8 +105,8 @@ async function exercise(graph: Graph, path: string): Promise<void> {
 
 async function sample(node: BlockNode): Promise<void> {
   const buffer = Buffer.alloc(Math.min(node.length, SAMPLE_BYTES));
-  await tolerate(() => node.read(0, buffer));
-  await tolerate(() => node.read(node.length - buffer.length, buffer));
+  await tolerate(() => readNode(node, 0, buffer));
+  await tolerate(() => readNode(node, node.length - buffer.length, buffer));
 }
 
 /** A `BlockError` is a fair answer to a broken image; our own mistake is not. */

@@ -8,6 +8,7 @@ import { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 import { openRealHost, type RealHost } from '../../src/host/real/index.js';
+import { readNode } from '../drivers/support.js';
 import { seedOf } from '../support/sample.js';
 
 registerDrivers();
@@ -43,7 +44,7 @@ export async function readImage(bench: Bench, path: string, format?: string): Pr
     const content = Buffer.alloc(node.length);
     const step = 1 << 20;
     for (let at = 0; at < node.length; at += step) {
-      await node.read(at, content.subarray(at, Math.min(node.length, at + step)));
+      await readNode(node, at, content.subarray(at, Math.min(node.length, at + step)));
     }
     return content;
   } finally {

@@ -2,6 +2,7 @@
 
 import { expect } from 'chai';
 import { DirtyBitmap } from '../../src/block/bitmap.js';
+import { rootOf } from '../../src/block/device.js';
 import type { Job } from '../../src/jobs/job.js';
 import {
   type BackupArguments,
@@ -205,7 +206,7 @@ describe('commit', () => {
     data.copy(world.model, 700 * KiB);
     await job.complete();
     await job.done;
-    expect(world.device.node).to.equal(base);
+    expect(rootOf(world.device).node).to.equal(base);
     expect([top.closed, mid.closed, base.readOnly]).to.deep.equal([true, true, false]);
     world.expectModel();
     await world.device.write(0, pattern(0, 512));
@@ -218,7 +219,7 @@ describe('commit', () => {
     await readyOf(job);
     job.cancel();
     await job.done;
-    expect(world.device.node).to.equal(top);
+    expect(rootOf(world.device).node).to.equal(top);
     expect(base.readOnly).to.equal(true);
     expectSame(base.content(), world.model, 'base');
     world.expectTidy();
@@ -297,7 +298,7 @@ describe('mirror', () => {
     await job.complete();
     await job.done;
     expect(allocated(target)).to.deep.equal([0, 1, 2, 3]);
-    expect(world.device.node).to.equal(target);
+    expect(rootOf(world.device).node).to.equal(target);
     expect(world.top.closed).to.equal(true);
     world.expectModel();
   });
@@ -380,7 +381,7 @@ describe('mirror', () => {
       await world.device.write(0, data);
       data.copy(world.model);
       expect(await codeOf(job.done)).to.equal('no-space');
-      expect(world.device.node).to.equal(world.top);
+      expect(rootOf(world.device).node).to.equal(world.top);
       world.expectModel();
       world.expectTidy();
     }
@@ -396,7 +397,7 @@ describe('mirror', () => {
     };
     await job.complete();
     expect(await codeOf(job.done)).to.equal('io');
-    expect(world.device.node).to.equal(world.top);
+    expect(rootOf(world.device).node).to.equal(world.top);
   });
 
   it('follows guests until it is finalized by hand', async () => {
@@ -411,7 +412,7 @@ describe('mirror', () => {
     await world.device.write(4096, data);
     data.copy(world.model, 4096);
     await job.finalize();
-    expect(world.device.node).to.equal(target);
+    expect(rootOf(world.device).node).to.equal(target);
     world.expectModel();
   });
 

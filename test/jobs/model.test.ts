@@ -1,6 +1,7 @@
 // Random guests, pauses, speeds, cancels against every job, compared with a model in memory. A failure prints its seed.
 
 import { expect } from 'chai';
+import { rootOf } from '../../src/block/device.js';
 import type { BlockNode } from '../../src/block/node.js';
 import type { Job } from '../../src/jobs/job.js';
 import { startBackup, startCommit, startMirror, startStream } from '../../src/jobs/start.js';
@@ -119,7 +120,7 @@ const scenarios: Record<string, (world: World, mayCancel: boolean) => Promise<vo
     const job = await startCommit(world.env, { device: world.top.nodeName, 'base-node': base.nodeName });
     const outcome = await torment(world, job, mayCancel, complete);
     await world.stopGuests();
-    expect(world.device.node === (base as BlockNode)).to.equal(outcome === 'completed');
+    expect(rootOf(world.device).node === (base as BlockNode)).to.equal(outcome === 'completed');
     expect(base.readOnly).to.equal(outcome !== 'completed');
   },
 
@@ -152,7 +153,7 @@ const scenarios: Record<string, (world: World, mayCancel: boolean) => Promise<vo
     });
     await world.stopGuests();
     if (outcome === 'completed') {
-      expect(world.device.node === (target as BlockNode)).to.equal(!soft);
+      expect(rootOf(world.device).node === (target as BlockNode)).to.equal(!soft);
       expectSame(target.content(), world.model, 'target');
     }
   },
@@ -166,7 +167,7 @@ const scenarios: Record<string, (world: World, mayCancel: boolean) => Promise<vo
     const outcome = await torment(world, job, mayCancel, complete);
     await world.stopGuests();
     if (outcome === 'completed') {
-      expect(world.device.node === (target as BlockNode)).to.equal(true);
+      expect(rootOf(world.device).node === (target as BlockNode)).to.equal(true);
       expect(target.backing?.node).to.equal(base);
     }
   },

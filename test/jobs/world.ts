@@ -2,7 +2,7 @@
 // at random while a model in memory says what they must read.
 
 import { expect } from 'chai';
-import { Device } from '../../src/block/device.js';
+import { Device, rootOf } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
 import { RangeLock } from '../../src/block/range-lock.js';
 import { createSimHost, Random, type SimHost } from '../../src/host/sim/index.js';
@@ -133,7 +133,7 @@ export class World {
 
   /** The device reads as the model says. */
   expectModel(): void {
-    const content = (this.device.node as MemoryNode).content();
+    const content = (rootOf(this.device).node as MemoryNode).content();
     expectSame(content.subarray(0, this.model.length), this.model, 'device and model');
   }
 

@@ -5,6 +5,7 @@ import { consistencyCheckOf } from '../../src/block/info.js';
 import { openNode } from '../../src/block/open.js';
 import type { SimHost } from '../../src/host/sim/index.js';
 import type { ImageOptions } from '../../src/schema/options.js';
+import { readNode } from '../drivers/support.js';
 import { dishonestStatus } from '../support/honest-status.js';
 import { Violation } from './guest.js';
 import { decodeSectors, SECTOR } from './model.js';
@@ -29,7 +30,7 @@ export async function readImage(host: SimHost, options: ImageOptions, mayLeak: b
   const graph = new Graph(host);
   const node = await openNode(graph, options, { readOnly: true });
   const content = new Uint8Array(node.length);
-  await node.read(0, content);
+  await readNode(node, 0, content);
   const dishonest = await dishonestStatus(node);
   if (dishonest !== null) throw new Violation('content', `block status: ${dishonest}`);
   const check = consistencyCheckOf(node);

@@ -3,7 +3,7 @@
 //   /base.raw or /l0.qcow2 <- /l1.qcow2 <- ... <- /top
 
 import { createImage } from '../../src/block/create.js';
-import { Device } from '../../src/block/device.js';
+import { Device, rootOf } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
 import type { BlockNode } from '../../src/block/node.js';
 import { openNode } from '../../src/block/open.js';
@@ -96,7 +96,7 @@ export async function buildChain(chain: Chain, random: Random, nextValue: () => 
     const content = Array.from({ length: layer.sectors }, (_, sector) => below[sector] ?? 0);
     const node = await openLayer(graph, layer);
     const device = new Device(node, { name: 'maker', writable: true });
-    await fillLayer(device.node, layer, content, random, nextValue);
+    await fillLayer(rootOf(device).node, layer, content, random, nextValue);
     await device.close();
     await graph.closeAll();
     chain.contents.push(content);

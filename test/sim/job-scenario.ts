@@ -8,7 +8,7 @@
 
 import { DirtyBitmap } from '../../src/block/bitmap.js';
 import { chainOf } from '../../src/block/chain.js';
-import { Device } from '../../src/block/device.js';
+import { Device, rootOf } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
 import type { BlockNode } from '../../src/block/node.js';
 import { openNode } from '../../src/block/open.js';
@@ -196,7 +196,7 @@ class JobScenario {
       return;
     }
     const device = new Device(top, { name: 'guest', writable: true });
-    this.live = () => device.node.filename;
+    this.live = () => rootOf(device).node.filename;
     const guests = new Guests(this.guestFor(host, device), random);
     try {
       if (this.kind === 'backup') await guests.some();
@@ -211,7 +211,7 @@ class JobScenario {
     } finally {
       await guests.stop();
       this.guestFailures = guests.failures;
-      const path = device.node.filename;
+      const path = rootOf(device).node.filename;
       this.live = () => path;
       await device.close();
     }

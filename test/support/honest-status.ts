@@ -3,6 +3,7 @@
 
 import { backingOf, type ChainStatus, chainStatus, chainStatusSync } from '../../src/block/chain.js';
 import type { BlockNode } from '../../src/block/node.js';
+import { readNode } from '../drivers/support.js';
 
 /** The first thing that the status of `top`'s chain says and a read does not; null where there is none. Reads every layer. */
 export async function dishonestStatus(top: BlockNode): Promise<string | null> {
@@ -45,7 +46,7 @@ async function againstReads(
 
 async function contentOf(node: BlockNode): Promise<Buffer> {
   const buffer = Buffer.alloc(node.length, 0xee);
-  await node.read(0, buffer);
+  await readNode(node, 0, buffer);
   return buffer;
 }
 

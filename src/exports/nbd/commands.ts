@@ -1,6 +1,6 @@
 // Carrying out requests that take waiting: everything that does not go straight to a file.
 
-import type { Device } from '../../block/device.js';
+import { type Device, inspectDevice } from '../../block/device.js';
 import { Command, CommandFlag, NbdError } from '../../drivers/protocols/nbd/wire.js';
 import { type BlockError, toBlockError } from '../../util/errors.js';
 import type { Answers } from './answers.js';
@@ -116,7 +116,7 @@ export class Commands {
   }
 
   async #resize(size: number): Promise<void> {
-    await this.#device.inspect((node) => node.truncate(size));
+    await this.#device.truncate(size);
     this.#export.size = size;
   }
 
@@ -139,7 +139,7 @@ export class Commands {
     }
     const limit = (flags & CommandFlag.reqOne) !== 0 ? 1 : Math.max(1, Math.floor(MAX_RUNS / ids.length));
     const answers: Runs[] = [];
-    await this.#device.inspect(async (node) => {
+    await inspectDevice(this.#device, async ({ node }) => {
       for (const id of ids) {
         const runs = new Runs(limit);
         await (this.#contexts.get(id) as MetaContext).describe(node, offset, length, runs);

@@ -2,7 +2,7 @@
 
 import type { DirtyBitmap } from '../../block/bitmap.js';
 import { chainOf } from '../../block/chain.js';
-import type { Device } from '../../block/device.js';
+import { type Device, rootOf } from '../../block/device.js';
 import { MAX_STRING_BYTES, TransmissionFlag } from '../../drivers/protocols/nbd/wire.js';
 import { BlockError } from '../../util/errors.js';
 import { AllocationContext, BitmapContext, DepthContext, type MetaContext } from './contexts.js';
@@ -91,7 +91,7 @@ export class NbdExport {
 
   #hold(wanted: string | { node: string; name: string }): DirtyBitmap {
     const name = typeof wanted === 'string' ? wanted : wanted.name;
-    for (const node of chainOf(this.device.node)) {
+    for (const node of chainOf(rootOf(this.device).node)) {
       const bitmap = node.bitmaps.get(name);
       if (bitmap === undefined || (typeof wanted !== 'string' && node.nodeName !== wanted.node)) continue;
       if (this.readOnly && !node.readOnly && bitmap.recording) {

@@ -11,14 +11,13 @@ const PIECE_WORDS = PIECE_BYTES / 4;
 
 /** The digest, 32 hexadecimal digits. Reads all of the disk past its throttle. Rejects with what a read rejects with. */
 export async function contentDigest(device: Device): Promise<string> {
-  const { memory } = device.node.host;
+  const { memory } = device.host;
   const buffer = memory.allocate(STEP_BYTES);
   const lanes = Uint32Array.of(0x9e3779b9, 0x243f6a88, 0xb7e15162, 0x6a09e667);
   try {
     for (let at = 0; at < device.length; at += STEP_BYTES) {
       const part = buffer.subarray(0, Math.min(STEP_BYTES, device.length - at));
-      // The node of this moment: a job may put another one in its place meanwhile, which reads the same.
-      await device.node.read(at, part);
+      await device.peek(at, part);
       addStep(lanes, buffer, part.length, at / PIECE_BYTES, memory);
     }
   } finally {

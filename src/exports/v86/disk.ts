@@ -187,7 +187,7 @@ export class V86Disk {
 
   /** What `save_state` keeps of the disk: not its bytes, but which they are. Throws `bad-state` without `prepareState`. */
   get_state(): unknown[] {
-    return [STATE_MARK, this.#knownDigest(), this.byteLength, this.#device.node.filename];
+    return [STATE_MARK, this.#knownDigest(), this.byteLength, this.#device.filename];
   }
 
   /** Throws `invalid-argument` where the state belongs to another disk, or to this one at another time; the disk takes no requests then. */
@@ -203,7 +203,7 @@ export class V86Disk {
   // ---------------------------------------------------------------------------------------------------------------
 
   #compare(state: readonly unknown[] | undefined): void {
-    const { filename } = this.#device.node;
+    const { filename } = this.#device;
     const wrong = (why: string) => new BlockError('invalid-argument', `${filename}: ${why}`, { path: filename });
     if (!Array.isArray(state) || state[0] !== STATE_MARK)
       throw wrong('the state was saved with a disk of another kind');
@@ -218,7 +218,7 @@ export class V86Disk {
 
   #knownDigest(): string {
     if (this.#digest === null || this.#digest.changes !== this.#changes() || !this.#queue.idle) {
-      const { filename } = this.#device.node;
+      const { filename } = this.#device;
       const info = { path: filename };
       throw new BlockError(
         'bad-state',
@@ -274,7 +274,7 @@ export class V86Disk {
   #armTimer(): void {
     const { flushEveryMs } = this.#options;
     if (flushEveryMs === undefined || this.#cancelTimer !== null || this.#dead !== null) return;
-    this.#cancelTimer = this.#device.node.host.clock.timer(flushEveryMs, () => {
+    this.#cancelTimer = this.#device.host.clock.timer(flushEveryMs, () => {
       this.#cancelTimer = null;
       // Where it fails, `onError` is told.
       this.flush().catch(bestEffort('v86 disk'));

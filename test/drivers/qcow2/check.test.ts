@@ -7,10 +7,12 @@ import { expect } from 'chai';
 import { Graph } from '../../../src/block/graph.js';
 import type { CheckResult } from '../../../src/block/info.js';
 import { openNode } from '../../../src/block/open.js';
+import { Perm } from '../../../src/block/types.js';
 import { type CheckLayout, checkQcow2 } from '../../../src/drivers/formats/qcow2/check.js';
 import { registerDrivers } from '../../../src/drivers/index.js';
 import { openRealHost } from '../../../src/host/real/index.js';
 import { BlockError } from '../../../src/util/errors.js';
+import { linkTo } from '../support.js';
 
 const CLUSTER = 65536;
 const COPIED = 1n << 63n;
@@ -62,11 +64,13 @@ describe('qcow2 check: bounds', () => {
     writeFileSync(path, image);
     if (options.fileBytes !== undefined) truncateSync(path, options.fileBytes);
     const file = await openNode(graph, path, { format: 'file', readOnly: true });
+    const link = linkTo(file, Perm.CONSISTENT_READ);
     try {
       const findings: string[] = [];
-      const result = await checkQcow2(file, layout, (finding) => findings.push(finding), options.window);
+      const result = await checkQcow2(link, layout, (finding) => findings.push(finding), options.window);
       return { result, findings };
     } finally {
+      file.detach(link);
       await graph.release(file);
     }
   }

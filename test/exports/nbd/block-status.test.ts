@@ -1,6 +1,7 @@
 // Block status: all three kinds of contexts, in both dialects that have them.
 
 import { expect } from 'chai';
+import { rootOf } from '../../../src/block/device.js';
 import { Chunk, Command, CommandFlag, NbdError } from '../../../src/drivers/protocols/nbd/wire.js';
 import type { Image } from '../../../src/image.js';
 import type { BlockError } from '../../../src/util/errors.js';
@@ -172,6 +173,6 @@ describe('nbd server: block status', () => {
     top.removeBitmap('b');
     // What failed half way holds nothing.
     expect(codeOf(() => server.addExport(top, { name: 'x', bitmaps: ['c', 'b'] }))).to.equal('not-found');
-    server.addExport(top, { name: 'x', bitmaps: [{ node: top.node.nodeName, name: 'c' }] });
+    server.addExport(top, { name: 'x', bitmaps: [{ node: rootOf(top).node.nodeName, name: 'c' }] });
   });
 });

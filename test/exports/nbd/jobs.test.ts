@@ -1,6 +1,7 @@
 // A served image is an image like any other: jobs change the graph under its clients, throttles hold them back, and it may be closed.
 
 import { expect } from 'chai';
+import { rootOf } from '../../../src/block/device.js';
 import { Command, NbdError } from '../../../src/drivers/protocols/nbd/wire.js';
 import type { Image } from '../../../src/image.js';
 import type { RawClient } from '../../support/nbd-raw.js';
@@ -92,7 +93,7 @@ describe('nbd server: jobs underneath', () => {
     await until(() => load.writes > after + 100, 'writes after the end');
     await load.stop();
     expect(await (await stage.guest('structured')).readData(0, SIZE)).to.deep.equal(load.model);
-    expect(top.node.backing).to.equal(null);
+    expect(rootOf(top).node.backing).to.equal(null);
   });
 
   it("is held back by the image's throttle, and let go", async () => {

@@ -1,6 +1,7 @@
 // An export that is `writethrough`: what changes the disk is durable when it is answered, whether or not a client asks for that.
 
 import { expect } from 'chai';
+import { rootOf } from '../../../src/block/device.js';
 import { Command } from '../../../src/drivers/protocols/nbd/wire.js';
 import { Stage } from './support.js';
 
@@ -16,7 +17,7 @@ describe('nbd server: writethrough', () => {
   for (const writethrough of [true, false]) {
     it(`${writethrough ? 'flushes' : 'does not flush'} behind a plain write where writethrough is ${writethrough}`, async () => {
       const image = await stage.image('disk.raw', { format: 'raw', discard: 'unmap' });
-      const file = image.node.hostFile();
+      const file = rootOf(image).node.hostFile();
       if (file === null) throw new Error('a raw image has a file');
       let flushes = 0;
       const flush = file.flush.bind(file);

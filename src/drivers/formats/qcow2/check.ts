@@ -6,8 +6,8 @@
 // All tables are read in runs and looked at as raw bytes. Memory is bounded: host clusters are worked off in windows, and an
 // image of more clusters than one window is walked once a window. Findings are said in qemu-img's words, in its order.
 
+import type { Child } from '../../../block/child.js';
 import type { CheckResult } from '../../../block/info.js';
-import type { BlockNode } from '../../../block/node.js';
 import { BlockError } from '../../../util/errors.js';
 import { RefcountTally, readPadded } from './refcount-tally.js';
 
@@ -50,7 +50,7 @@ const FLAG_ZERO = 1;
  * for tests.
  */
 export async function checkQcow2(
-  file: BlockNode,
+  file: Child,
   layout: CheckLayout,
   report: (finding: string) => void,
   windowClusters = WINDOW_CLUSTERS,
@@ -62,7 +62,7 @@ export async function checkQcow2(
 type TableVisitor = (index: number, high: number, low: number, offset: number, table: DataView | null) => void;
 
 class Check {
-  readonly #file: BlockNode;
+  readonly #file: Child;
   readonly #layout: CheckLayout;
   readonly #report: (finding: string) => void;
   readonly #windowClusters: number;
@@ -83,7 +83,7 @@ class Check {
   #highest = 0;
   #saidUnreadable = false;
 
-  constructor(file: BlockNode, layout: CheckLayout, report: (finding: string) => void, windowClusters: number) {
+  constructor(file: Child, layout: CheckLayout, report: (finding: string) => void, windowClusters: number) {
     this.#windowClusters = windowClusters;
     this.#file = file;
     this.#layout = layout;

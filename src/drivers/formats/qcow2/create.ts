@@ -5,8 +5,8 @@
 // Everything is laid out first and written once; the header comes last, after a flush, so that an interrupted creation
 // leaves a file that is no qcow2 image rather than a broken one.
 
+import type { Child } from '../../../block/child.js';
 import { makeRoom } from '../../../block/create.js';
-import type { BlockNode } from '../../../block/node.js';
 import type { Preallocation } from '../../../block/types.js';
 import type { CompressionType } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
@@ -231,7 +231,7 @@ export function planQcow2(path: string, options: Qcow2CreateOptions): { layout: 
  * Writes a new image into `file`, an empty, writable node whose size can change. Resolves when the image is durable.
  * Throws `invalid-argument`, `unsupported` (options), `limit`, `no-space`, `io`.
  */
-export async function createQcow2(file: BlockNode, options: Qcow2CreateOptions): Promise<void> {
+export async function createQcow2(file: Child, options: Qcow2CreateOptions): Promise<void> {
   const { layout, headerBytes } = planQcow2(file.filename, options);
   const { clusterSize } = layout.geometry;
   const l1Offset = (1 + layout.tableClusters + layout.blocks) * clusterSize;
@@ -258,7 +258,7 @@ export async function createQcow2(file: BlockNode, options: Qcow2CreateOptions):
 }
 
 /** Blocks in which the first `total` refcounts are one. */
-async function writeRefcounts(file: BlockNode, layout: Layout): Promise<void> {
+async function writeRefcounts(file: Child, layout: Layout): Promise<void> {
   const { geometry, total } = layout;
   const { clusterSize, blockEntries } = geometry;
   const block = new Uint8Array(clusterSize);
@@ -272,7 +272,7 @@ async function writeRefcounts(file: BlockNode, layout: Layout): Promise<void> {
 
 /** A table of `count` 8-byte entries at `offset`, written in pieces of `CHUNK_BYTES`. */
 async function writePointers(
-  file: BlockNode,
+  file: Child,
   offset: number,
   count: number,
   target: (index: number) => number,

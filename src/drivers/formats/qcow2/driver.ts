@@ -1,5 +1,6 @@
 // qcow2: the node. It checks features at open, answers the hot path from cached tables, and hands everything else to the parts.
 
+import { type Child, withLink } from '../../../block/child.js';
 import type { Graph } from '../../../block/graph.js';
 import type { CheckResult, FormatDetails, Inspectable } from '../../../block/info.js';
 import { BlockNode, type NodeOptions } from '../../../block/node.js';
@@ -74,7 +75,7 @@ export class Qcow2Node extends BlockNode implements Inspectable {
     this.setChild('file', file, Perm.CONSISTENT_READ | (options.readOnly ? 0 : WRITE_PERM), shared);
     this.#image = new Qcow2Image(
       graph.host,
-      new ImageFile(() => this.file!.node),
+      new ImageFile(() => this.file!),
       area,
       head.slice(0, SECTOR),
       {
@@ -82,7 +83,7 @@ export class Qcow2Node extends BlockNode implements Inspectable {
         overlapKinds: overlapKinds(own),
         discards: discardPolicy(own, this.discardMode),
       },
-      { backing: () => this.backing?.node ?? null, writable: () => !this.readOnly, length: () => this.length },
+      { backing: () => this.backing, writable: () => !this.readOnly, length: () => this.length },
     );
   }
 
@@ -129,7 +130,7 @@ export class Qcow2Node extends BlockNode implements Inspectable {
 
   async checkConsistency(report: (finding: string) => void): Promise<CheckResult> {
     if (!this.readOnly) await this.#image.commit();
-    return checkQcow2(this.file!.node, { ...this.#image.header, regions: this.#stored.regions }, report);
+    return checkQcow2(this.file!, { ...this.#image.header, regions: this.#stored.regions }, report);
   }
 
   #area(): HeaderArea {
@@ -221,8 +222,15 @@ export class Qcow2Node extends BlockNode implements Inspectable {
   }
 }
 
-/** Fills as much of `buffer` as the file has from `offset` on. */
-async function readUpTo(file: BlockNode, length: number): Promise<Uint8Array> {
+/** What may hold the header: it may be as long as a cluster; nearly always the first read has all. */
+async function readHeader(file: Child): Promise<Uint8Array> {
+  const head = await readUpTo(file, 1 << 16);
+  const clusterBits = hasQcow2Magic(head) && head.length > 24 ? head[23] : 0;
+  return clusterBits > 16 && clusterBits <= 21 ? readUpTo(file, 2 ** clusterBits) : head;
+}
+
+/** The begin of the file: `length` bytes, or as many as it has. */
+async function readUpTo(file: Child, length: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(Math.min(length, file.length));
   if (bytes.length > 0) await file.read(0, bytes);
   return bytes;
@@ -240,10 +248,11 @@ export async function openQcow2(
   { forceShare = false, onlyHeader = false } = {},
 ): Promise<Qcow2Node> {
   const path = file.filename;
-  // The header itself may be as long as a cluster; nearly always the first read has all.
-  let head = await readUpTo(file, 1 << 16);
-  const clusterBits = hasQcow2Magic(head) && head.length > 24 ? head[23] : 0;
-  if (clusterBits > 16 && clusterBits <= 21) head = await readUpTo(file, 2 ** clusterBits);
+  const head = await withLink(
+    file,
+    { user: { userName: `node '${node.nodeName}'` }, role: 'file', perm: Perm.CONSISTENT_READ, shared: PERM_ALL },
+    readHeader,
+  );
   const header = parseHeader(head, path);
   const clusterSize = 2 ** header.clusterBits;
   const area = parseHeaderArea(head.subarray(0, clusterSize), header, path);
@@ -272,7 +281,7 @@ function checkExtent(file: BlockNode, offset: number, length: number, what: stri
   });
 }
 
-function needFile(file: BlockNode | null): BlockNode {
+function needFile<T>(file: T | null): T {
   if (file === null) throw new BlockError('invalid-argument', 'A block device must be specified for "file"');
   return file;
 }

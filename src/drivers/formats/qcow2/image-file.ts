@@ -4,7 +4,7 @@
 //   |  in use, perhaps with holes  |= solid: allocated =|..... surplus of the stride: a hole .....|
 //                                                       ^ usedEnd                                 ^ length
 
-import type { BlockNode } from '../../../block/node.js';
+import type { Child } from '../../../block/child.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundUp } from './types.js';
 
@@ -15,7 +15,7 @@ const RESERVE_AHEAD_BYTES = 256 << 10;
 const SMALL_TABLE_BYTES = 64 << 10;
 
 export class ImageFile {
-  readonly #node: () => BlockNode;
+  readonly #link: () => Child;
   #growing: Promise<void> | null = null;
   #cutting: Promise<void> | null = null;
   /** End of what was ever handed out for use; the rest is the stride's surplus, which `trim` cuts. */
@@ -30,38 +30,38 @@ export class ImageFile {
   /** Bytes that a copy said it will still write: so much is reserved ahead, in strides. */
   #expected = 0;
 
-  /** `node` is asked each time: the graph may put another node in place. */
-  constructor(node: () => BlockNode) {
-    this.#node = node;
-    this.#usedEnd = node().length;
-    this.#freshFrom = node().length;
+  /** `link` is asked each time: the graph may put another one in place. */
+  constructor(link: () => Child) {
+    this.#link = link;
+    this.#usedEnd = link().length;
+    this.#freshFrom = link().length;
   }
 
-  get node(): BlockNode {
-    return this.#node();
+  get link(): Child {
+    return this.#link();
   }
 
   get path(): string {
-    return this.#node().filename;
+    return this.#link().filename;
   }
 
   get length(): number {
-    return this.#node().length;
+    return this.#link().length;
   }
 
   /** Fills `buffer`; what lies behind the end of the file is zeroes. */
   async read(offset: number, buffer: Uint8Array): Promise<void> {
-    const node = this.#node();
-    const inside = Math.max(0, Math.min(buffer.length, node.length - offset));
-    if (inside === buffer.length) return node.read(offset, buffer);
+    const link = this.#link();
+    const inside = Math.max(0, Math.min(buffer.length, link.length - offset));
+    if (inside === buffer.length) return link.read(offset, buffer);
     buffer.fill(0, inside);
-    if (inside > 0) await node.read(offset, buffer.subarray(0, inside));
+    if (inside > 0) await link.read(offset, buffer.subarray(0, inside));
   }
 
   /** Writes inside the file; whoever allocates makes room first (`ensureLength`). */
   async write(offset: number, buffer: Uint8Array): Promise<void> {
     try {
-      await this.#node().write(offset, buffer);
+      await this.#link().write(offset, buffer);
     } finally {
       this.unflushed = true;
     }
@@ -69,7 +69,7 @@ export class ImageFile {
 
   async writeZeroes(offset: number, length: number): Promise<void> {
     try {
-      await this.#node().writeZeroes(offset, length);
+      await this.#link().writeZeroes(offset, length);
     } finally {
       this.unflushed = true;
     }
@@ -78,7 +78,7 @@ export class ImageFile {
   async flush(): Promise<void> {
     this.unflushed = false;
     try {
-      await this.#node().flush();
+      await this.#link().flush();
     } catch (error) {
       this.unflushed = true;
       throw error;
@@ -93,7 +93,7 @@ export class ImageFile {
     if (end > this.#usedEnd) this.#usedEnd = end;
     while (this.#cutting !== null) await this.#cutting;
     if (end > this.#usedEnd) this.#usedEnd = end;
-    while (end > this.#node().length) {
+    while (end > this.#link().length) {
       this.#growing ??= this.#grow(end).finally(() => {
         this.#growing = null;
       });
@@ -140,15 +140,15 @@ export class ImageFile {
   }
 
   async #grow(end: number): Promise<void> {
-    const node = this.#node();
-    if (this.#expected > 0 && (await this.#reserve(node, end))) return;
+    const link = this.#link();
+    if (this.#expected > 0 && (await this.#reserve(link, end))) return;
     const stride = Math.min(MAX_STRIDE_BYTES, Math.max(MIN_STRIDE_BYTES, end / 8));
     try {
-      await node.truncate(roundUp(end, roundUp(stride, MIN_STRIDE_BYTES)));
+      await link.truncate(roundUp(end, roundUp(stride, MIN_STRIDE_BYTES)));
     } catch (error) {
       if (!isFixedSize(error)) throw error;
-      throw new BlockError('no-space', `${node.filename}: no space left: the image needs ${end} bytes`, {
-        path: node.filename,
+      throw new BlockError('no-space', `${link.filename}: no space left: the image needs ${end} bytes`, {
+        path: link.filename,
         offset: end,
         operation: 'allocate',
         cause: error,
@@ -158,11 +158,11 @@ export class ImageFile {
   }
 
   /** Grows by a stride with its space allocated; false where that cannot be, so that the file grows without. */
-  async #reserve(node: BlockNode, end: number): Promise<boolean> {
-    const from = node.length;
+  async #reserve(link: Child, end: number): Promise<boolean> {
+    const from = link.length;
     const target = roundUp(Math.max(end, from + Math.min(this.#expected, MAX_STRIDE_BYTES)), MIN_STRIDE_BYTES);
     try {
-      await node.truncate(target, { preallocation: 'falloc' });
+      await link.truncate(target, { preallocation: 'falloc' });
     } catch (error) {
       if (!(error instanceof BlockError)) throw error;
       this.#expected = 0;
@@ -188,7 +188,7 @@ export class ImageFile {
   async discard(offset: number, length: number): Promise<void> {
     this.#softened(offset, offset + length);
     try {
-      await this.#node().discard(offset, length);
+      await this.#link().discard(offset, length);
       this.unflushed = true;
     } catch (error) {
       if (!(error instanceof BlockError) || error.code === 'internal') throw error;
@@ -197,14 +197,14 @@ export class ImageFile {
 
   /** Cuts the surplus of the last stride. */
   async trim(): Promise<void> {
-    if (this.#node().length > this.#usedEnd) await this.#resize(this.#usedEnd);
+    if (this.#link().length > this.#usedEnd) await this.#resize(this.#usedEnd);
   }
 
   /** Cuts the file to `end`: nothing behind it is in use. */
   async cut(end: number): Promise<void> {
     this.#usedEnd = end;
     this.#freshFrom = Math.min(this.#freshFrom, end);
-    if (this.#node().length <= end) return;
+    if (this.#link().length <= end) return;
     this.#cutting = this.#resize(end).finally(() => {
       this.#cutting = null;
     });
@@ -214,7 +214,7 @@ export class ImageFile {
   async #resize(size: number): Promise<void> {
     this.#softened(size, Number.POSITIVE_INFINITY);
     try {
-      await this.#node().truncate(size);
+      await this.#link().truncate(size);
       this.unflushed = true;
     } catch (error) {
       if (!isFixedSize(error)) throw error;

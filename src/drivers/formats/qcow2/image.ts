@@ -2,7 +2,7 @@
 //
 //   driver (node) -> read / write / zero / compressed -> mapping, allocation -> table caches -> commit-order -> ImageFile
 
-import type { BlockNode } from '../../../block/node.js';
+import type { Child } from '../../../block/child.js';
 import { RangeLock } from '../../../block/range-lock.js';
 import type { Host, Memory } from '../../../host/host.js';
 import { reportUnforeseen } from '../../../util/best-effort.js';
@@ -38,8 +38,8 @@ export class Qcow2Image {
   readonly geometry: Geometry;
   extensions: HeaderExtension[];
   backingFile: string | null;
-  /** The backing node, null where there is none. */
-  readonly backing: () => BlockNode | null;
+  /** The link to the backing node, null where there is none. */
+  readonly backing: () => Child | null;
   /** Virtual size, bytes, as requests see it. */
   readonly length: () => number;
 
@@ -67,7 +67,7 @@ export class Qcow2Image {
     area: HeaderArea,
     firstSector: Uint8Array,
     settings: ImageSettings,
-    owner: { backing: () => BlockNode | null; writable: () => boolean; length: () => number },
+    owner: { backing: () => Child | null; writable: () => boolean; length: () => number },
   ) {
     this.host = host;
     this.memory = host.memory;

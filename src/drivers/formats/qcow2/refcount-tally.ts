@@ -4,7 +4,7 @@
 //   clusters   0 ......... |start ....... start + size| .........
 //                          references[]   stored[]
 
-import type { BlockNode } from '../../../block/node.js';
+import type { Child } from '../../../block/child.js';
 
 /** `stored`: the refcount is this or more. */
 const STORED_MANY = 254;
@@ -25,7 +25,7 @@ export interface RefcountLayout {
 }
 
 /** Reads `buffer.length` bytes at `offset`; what lies behind the end of the file is zeroes. */
-export async function readPadded(file: BlockNode, offset: number, buffer: Uint8Array): Promise<void> {
+export async function readPadded(file: Child, offset: number, buffer: Uint8Array): Promise<void> {
   const inside = Math.max(0, Math.min(buffer.length, file.length - offset));
   if (inside < buffer.length) buffer.fill(0, inside);
   if (inside > 0) await file.read(offset, inside === buffer.length ? buffer : buffer.subarray(0, inside));
@@ -37,12 +37,12 @@ export class RefcountTally {
   readonly references: Uint8Array;
   readonly stored: Uint8Array;
   readonly #many = new Map<number, number>();
-  readonly #file: BlockNode;
+  readonly #file: Child;
   readonly #layout: RefcountLayout;
   readonly #perBlock: number;
   #block: { index: number; bytes: Uint8Array } | null = null;
 
-  constructor(file: BlockNode, layout: RefcountLayout, start: number, size: number) {
+  constructor(file: Child, layout: RefcountLayout, start: number, size: number) {
     this.#file = file;
     this.#layout = layout;
     this.#perBlock = (layout.clusterBytes * 8) / 2 ** layout.refcountOrder;

@@ -17,7 +17,7 @@ export async function createRaw({ options, file }: CreateRequest<'raw'>): Promis
   const { size, preallocation = 'off' } = options;
   checkRawCreate(options, file.filename);
   // Old content must not shine through.
-  if (file.driver === 'file') await file.truncate(0);
+  if (file.node.driver === 'file') await file.truncate(0);
   // What an earlier image left in the first sector would be taken for its format.
   await makeRoom(file, roundUp(size), SECTOR_BYTES, { preallocation });
 }

@@ -4,6 +4,7 @@
 //          0      offset        offset + size
 
 import { passedStatus, passedStatusSync } from '../../../block/chain.js';
+import type { Child } from '../../../block/child.js';
 import { formatNodeName } from '../../../block/filename.js';
 import type { Graph } from '../../../block/graph.js';
 import { BlockNode, type NodeOptions } from '../../../block/node.js';
@@ -44,7 +45,7 @@ export class RawNode extends BlockNode {
     this.#fixed = size !== undefined;
     this.length = size ?? file.length - this.#offset;
     this.filename = formatNodeName('raw', { offset, size }, file);
-    this.#guard = probed ? new FirstSectorGuard(this) : null;
+    this.#guard = probed ? new FirstSectorGuard(this, (head) => this.#below.read(this.#offset, head)) : null;
   }
 
   override hostFile(): HostFile | null {
@@ -71,15 +72,15 @@ export class RawNode extends BlockNode {
   }
 
   override blockStatusSync(offset: number, length: number): BlockStatus | null {
-    return passedStatusSync(this.#below, offset + this.#offset, length);
+    return passedStatusSync(this.#below.node, offset + this.#offset, length);
   }
 
   protected override doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
-    return passedStatus(this.#below, offset + this.#offset, length);
+    return passedStatus(this.#below.node, offset + this.#offset, length);
   }
 
   override lookUpEnd(offset: number): number {
-    return this.#below.lookUpEnd(offset + this.#offset) - this.#offset;
+    return this.#below.node.lookUpEnd(offset + this.#offset) - this.#offset;
   }
 
   protected override async doWrite(offset: number, buffer: Uint8Array, flags: WriteFlags): Promise<void> {
@@ -119,8 +120,8 @@ export class RawNode extends BlockNode {
     await this.#below.truncate(size + this.#offset, options);
   }
 
-  get #below(): BlockNode {
-    return this.file!.node;
+  get #below(): Child {
+    return this.file!;
   }
 
   #moved(extents: readonly Extent[]): readonly Extent[] {

@@ -2,17 +2,20 @@
 // the next guess would open what the guest made up, with a backing file of its choice.
 
 import type { BlockNode } from '../../../block/node.js';
-import { PROBE_BYTES, probeFormat, readHead } from '../../../block/probe.js';
+import { PROBE_BYTES, probeFormat } from '../../../block/probe.js';
 import { RangeLock } from '../../../block/range-lock.js';
 import { BlockError } from '../../../util/errors.js';
 
 export class FirstSectorGuard {
   readonly #node: BlockNode;
+  readonly #read: (head: Uint8Array) => Promise<void>;
   /** Two changes of parts of the sector, each harmless, could make a header together: one at a time. */
   readonly #lock = new RangeLock();
 
-  constructor(node: BlockNode) {
+  /** `read` fills its buffer from the begin of the node. */
+  constructor(node: BlockNode, read: (head: Uint8Array) => Promise<void>) {
     this.#node = node;
+    this.#read = read;
   }
 
   covers(offset: number): boolean {
@@ -22,7 +25,8 @@ export class FirstSectorGuard {
   /** Runs `write` if the sector is still raw after `edit`. Rejects with `permission` otherwise. */
   change(edit: (head: Uint8Array) => void, write: () => Promise<void>): Promise<void> {
     return this.#lock.with(0, 1, async () => {
-      const head = await readHead(this.#node);
+      const head = new Uint8Array(Math.min(PROBE_BYTES, this.#node.length));
+      if (head.length > 0) await this.#read(head);
       edit(head);
       const { filename } = this.#node;
       const format = probeFormat(head, filename);
