@@ -128,6 +128,11 @@ export class Child {
     return this.node.truncate(size, options);
   }
 
+  reserve(offset: number, length: number, ahead?: number): Promise<number> {
+    if ((this.perm & CHANGE) === 0) return this.#refuse('reserve', Perm.WRITE);
+    return this.node.reserve(offset, length, ahead);
+  }
+
   /** The node reads the same afterwards, since the one below holds what it held. */
   makeEmpty(): Promise<void> {
     if ((this.perm & CHANGE) === 0) return this.#refuse('make empty', Perm.WRITE_UNCHANGED);

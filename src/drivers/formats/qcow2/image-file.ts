@@ -110,7 +110,7 @@ export class ImageFile {
     const solid = this.#solid;
     if (offset >= solid.from && end <= solid.to) return;
     const small = length < SMALL_TABLE_BYTES && offset >= this.#freshFrom;
-    this.#becomeSolid(offset, await this.#node().reserve(offset, length, small ? RESERVE_AHEAD_BYTES : 0));
+    this.#becomeSolid(offset, await this.#link().reserve(offset, length, small ? RESERVE_AHEAD_BYTES : 0));
     this.unflushed = true;
   }
 
