@@ -9,6 +9,7 @@ const SAMPLED = {
   conformance: ['test/conformance/conformance.test.ts'],
   chains: ['test/interop/chains.test.ts', 'test/interop/chain-jobs.test.ts'],
   mutations: ['test/interop/mutations.test.ts'],
+  'full-disk': ['test/full-disk/full-disk.test.ts', 'test/sim/full-disk.test.ts'],
   kills: ['test/crash/kill.test.ts'],
   guests: ['test/hypervisor/power-loss.test.ts'],
   fuzz: ['test/fuzz/nbd.test.ts'],

@@ -303,11 +303,15 @@ export class Refcounts {
 
   // ---- freeing ------------------------------------------------------------------------------------------------
 
-  /** Takes back at once what `allocateRun` or `tryReference` gave and nothing ever pointed to. A block that is not at hand leaks it. */
+  /**
+   * Takes back what `allocateRun` or `tryReference` gave and nothing ever pointed to: at once, or with the next commit where its block has
+   * left the cache meanwhile.
+   */
   release(cluster: number, count: number): void {
     for (let at = cluster; at < cluster + count; at++) {
       const block = this.blocks.get(Math.floor(at / this.#perBlock));
       if (block?.solid) this.#lower(block, at);
+      else this.pendFree(at, 1, false);
     }
   }
 
