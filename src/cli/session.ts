@@ -14,7 +14,7 @@ import { printable } from '../util/foreign-text.js';
 import type { CacheMode } from './arguments.js';
 import type { ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
-import { complain, messageOf } from './output.js';
+import { complain, messageOf, reportError } from './output.js';
 
 /**
  * A command has nothing else to do on its thread than to move data: page-cache hits of the copy engine's size are read on it. A server sends
@@ -53,8 +53,11 @@ export async function withSession<T>(
       for (const object of objects) await graph.objects.add(object);
       result = await action({ host, graph });
     } catch (error) {
-      // The first error says what is wrong; one at closing could only follow from it.
-      await graph.closeAll().catch(bestEffort('closing after a failure'));
+      // The first error says what is wrong; one at closing could only follow from it, but what is lost by it has to be said.
+      await graph.closeAll().catch((late: unknown) => {
+        if (late instanceof BlockError && late.operation === 'close') reportError(messageOf(late));
+        else bestEffort('closing after a failure')(late);
+      });
       throw error;
     }
     await graph.closeAll();

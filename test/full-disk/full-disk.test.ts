@@ -8,8 +8,8 @@ import { runGuestSeed } from './guest-seed.js';
 import { runJobSeed } from './job-seed.js';
 import { Place } from './place.js';
 
-const GUESTS = seedsOf({ first: 2, fixed: 2, daily: 1, soak: 200 });
-const JOBS = seedsOf({ first: 4, fixed: 3, daily: 1, soak: 200 });
+const GUESTS = seedsOf({ first: 3, fixed: 1, daily: 1, soak: 200 });
+const JOBS = seedsOf({ first: 4, fixed: 2, daily: 0, soak: 200 });
 
 describe('a file system that gets full', function () {
   this.timeout(timeLimit(120_000));

@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
 import { runFullDisk } from './full-disk.js';
 
-const SEEDS = seedsOf({ fixed: 40, daily: 10, soak: 5000 });
+const SEEDS = seedsOf({ fixed: 20, daily: 5, soak: 5000 });
 
 describe('simulation: a full disk', function () {
   this.timeout(timeLimit(120_000));
@@ -17,7 +17,7 @@ describe('simulation: a full disk', function () {
       refused += stats.refused;
       cleanEnds += stats.cleanEnds;
     }
-    if (SEEDS.length < 40) return;
+    if (SEEDS.length < 20) return;
     expect(refused).to.be.greaterThan(SEEDS.length);
     expect(cleanEnds).to.be.greaterThan(SEEDS.length / 4);
   });
