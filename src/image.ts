@@ -1,7 +1,7 @@
 // An open image of the library: what a guest would have in hand.
 
 import { DirtyBitmap } from './block/bitmap.js';
-import { Device, rootOf } from './block/device.js';
+import { closeDevice, Device, rootOf } from './block/device.js';
 import type { BlockNode } from './block/node.js';
 import { ThrottleGroup } from './host/throttle.js';
 import type { ThrottleLimits } from './schema/generated/types.js';
@@ -56,10 +56,10 @@ export class Image extends Device {
   override async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    const { node } = rootOf(this);
-    await super.close();
-    const { graph } = node;
-    await graph.release(node);
+    // Whatever it is by then: a snapshot or a job may be putting another node in place.
+    const node = await closeDevice(this);
+    const { graph } = this.#node;
+    if (node !== null) await graph.release(node);
     if (node !== this.#node) await graph.release(this.#node);
   }
 }

@@ -22,11 +22,13 @@ import {
 export interface NodeUser {
   /** As it is named in messages: `node 'top'`, `device 'drive0'`, `job 'job0'`. */
   readonly userName: string;
-  /** Stop to send new requests to the node (called again for nested sections). */
+  /** Begin no new requests until `drainEnd`. Never called twice before that, however many sections and links there are. */
   drainBegin?(): void;
   /** Resolves when nothing that this user sent is under way. */
   drained?(): Promise<void>;
   drainEnd?(): void;
+  /** Nodes whose requests make this user send some at once, which they wait for: where it is to be quiet, their users are first. */
+  origins?(): readonly BlockNode[];
 }
 
 export type ChildRole = 'file' | 'backing' | 'data-file' | 'root' | 'source' | 'target';

@@ -57,6 +57,9 @@ export let rootOf: (device: Device) => Child;
 /** Runs `action` on the device's root as a request of its own: never within a drained section, which waits for it. For what moves no data. */
 export let inspectDevice: <T>(device: Device, action: (root: Child) => Promise<T>) => Promise<T>;
 
+/** As `close`, but after the drained sections that the device is in. Gives its last root node; null where it was closed already. */
+export let closeDevice: (device: Device) => Promise<BlockNode | null>;
+
 export class Device implements NodeUser {
   readonly name: string;
   readonly writable: boolean;
@@ -98,6 +101,7 @@ export class Device implements NodeUser {
   static {
     rootOf = (device) => device.#link;
     inspectDevice = (device, action) => device.#inspect(action);
+    closeDevice = (device) => device.#close(true);
   }
 
   /** A job may have put another node in place. */
@@ -287,7 +291,9 @@ export class Device implements NodeUser {
   }
 
   drainEnd(): void {
-    if (--this.#quiesced === 0) this.#wake();
+    if (--this.#quiesced > 0) return;
+    this.#wake();
+    this.#answered();
   }
 
   /**
@@ -295,13 +301,20 @@ export class Device implements NodeUser {
    * drained section are rejected with `closed`. The node itself stays open.
    */
   async close(): Promise<void> {
+    await this.#close(false);
+  }
+
+  /** `patient`: not within a drained section, whose owner may be about to put another node in place. Gives the last root. */
+  async #close(patient: boolean): Promise<BlockNode | null> {
     this.#closing = true;
     this.setThrottle(null);
     this.#wake();
-    while (this.#pending > 0) await this.#settled();
-    if (this.#root === null) return;
-    this.#root.node.detach(this.#root);
+    while (this.#pending > 0 || (patient && this.#quiesced > 0)) await this.#settled();
+    const root = this.#root;
+    if (root === null) return null;
     this.#root = null;
+    root.node.detach(root);
+    return root.node;
   }
 
   async #request(

@@ -7,10 +7,11 @@
 
 import type { Host } from '../host/host.js';
 import { BlockError } from '../util/errors.js';
-import { checkPermissions, type NodeUser } from './child.js';
+import { type Child, checkPermissions, type NodeUser } from './child.js';
 import type { OpenGate } from './gate.js';
 import { BlockNode } from './node.js';
 import { UserObjects } from './objects/index.js';
+import { Quiescence } from './quiescence.js';
 import { PERM_ALL, Perm } from './types.js';
 
 export interface GraphOptions {
@@ -32,6 +33,7 @@ export class Graph {
   readonly warn: (message: string) => void;
   readonly reserved: ReadonlyMap<string, string>;
   readonly nodes = new Map<string, BlockNode>();
+  readonly quiescence = new Quiescence();
   /** Secrets, credentials and lists of who may come in. */
   readonly objects: UserObjects;
   #nextName = 0;
@@ -73,16 +75,17 @@ export class Graph {
     await node.close();
   }
 
-  /** Runs `action` while nothing is sent to, and nothing is under way in, `nodes` and what lies above them. */
-  async drained<T>(nodes: readonly BlockNode[], action: () => Promise<T>, except?: NodeUser): Promise<T> {
-    const users = [...usersAbove(nodes)].filter((user) => user !== except);
-    for (const user of users) user.drainBegin?.();
+  /**
+   * Runs `action` while nothing is sent to, and nothing is under way in, `nodes` and what lies above them: a drained section. Who attaches
+   * there meanwhile waits for its end, and a node that is put in the place of one of `nodes` belongs to it.
+   */
+  async drained<T>(nodes: readonly BlockNode[], action: () => Promise<T>): Promise<T> {
+    const section = this.quiescence.begin(nodes);
     try {
-      for (const user of users) await user.drained?.();
-      for (const node of nodes) await node.idle();
+      await this.quiescence.settled(section);
       return await action();
     } finally {
-      for (const user of users) user.drainEnd?.();
+      this.quiescence.end(section);
     }
   }
 
@@ -94,6 +97,10 @@ export class Graph {
     const below = (user: NodeUser) => user instanceof BlockNode && to.reaches(user);
     const moving = [...from.parents].filter((child) => !below(child.user) && !except.has(child.user));
     for (const child of moving) checkPermissions(to, child);
+    this.quiescence.change(() => this.#move(moving, from, to));
+  }
+
+  #move(moving: readonly Child[], from: BlockNode, to: BlockNode): void {
     for (const child of moving) {
       from.parents.delete(child);
       child.node = to;
@@ -109,6 +116,7 @@ export class Graph {
       }
       throw error;
     }
+    this.quiescence.join(from, to);
     from.updatePermissions();
   }
 
@@ -142,20 +150,4 @@ export class Graph {
     this.nodes.clear();
     if (failure !== undefined) throw failure;
   }
-}
-
-/** Devices, jobs and exports on any path upwards from `nodes`. */
-function usersAbove(nodes: readonly BlockNode[]): Set<NodeUser> {
-  const found = new Set<NodeUser>();
-  const seen = new Set<BlockNode>();
-  const walk = (node: BlockNode): void => {
-    if (seen.has(node)) return;
-    seen.add(node);
-    for (const child of node.parents) {
-      if (child.user instanceof BlockNode) walk(child.user);
-      else found.add(child.user);
-    }
-  };
-  for (const node of nodes) walk(node);
-  return found;
 }

@@ -324,11 +324,13 @@ export abstract class BlockNode implements NodeUser {
       this.parents.delete(child);
       throw error;
     }
+    this.graph.quiescence.update();
     return child;
   }
 
   detach(child: Child): void {
     this.parents.delete(child);
+    this.graph.quiescence.update();
     this.updatePermissions();
   }
 
@@ -379,10 +381,17 @@ export abstract class BlockNode implements NodeUser {
         { path: this.filename },
       );
     }
-    const old = this[role];
-    const link = node === null ? null : node.attach(this, role, perm, shared);
-    if (old !== null) old.node.detach(old);
-    this[role] = link;
+    this.graph.quiescence.change(() => {
+      const old = this[role];
+      const link = node === null ? null : node.attach(this, role, perm, shared);
+      if (old !== null) old.node.detach(old);
+      this[role] = link;
+    });
+  }
+
+  /** Drained sections that it lies in or above: while there is one, nobody sends anything to it. */
+  get quiesceCount(): number {
+    return this.graph.quiescence.countOf(this);
   }
 
   /** This is `node`, or `node` is somewhere below. */

@@ -187,6 +187,10 @@ export class BackupDriver implements JobDriver, WriteObserver {
 
   // ---- copy before write --------------------------------------------------------------------------------------
 
+  origins(): readonly BlockNode[] {
+    return [this.source];
+  }
+
   beforeWrite(extents: readonly Extent[]): Promise<void> | undefined {
     const needed = extents.map((extent) => this.#cover(extent)).filter(([start, end]) => this.#needed(start, end));
     return needed.length === 0 ? undefined : this.#save(needed);

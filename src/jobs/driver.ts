@@ -18,6 +18,7 @@
 //   if (failure && (await ctx.handleError(failure, isRead)) === 'report') throw failure;
 //   ctx.progress.advance(length);
 
+import type { BlockNode } from '../block/node.js';
 import type { Clock } from '../host/host.js';
 import type { JobType } from '../schema/generated/types.js';
 import type { BlockError } from '../util/errors.js';
@@ -140,7 +141,6 @@ export interface JobDriver {
 
   /** A user resumed the job after a pause (error states may be forgotten). */
   userResume?(): void;
-  /** A drain begins (the job is about to be paused) and ends: for work that runs outside of pause points, e.g. background writers. */
-  drainBegin?(): void;
-  drainEnd?(): void;
+  /** Nodes whose guests' requests the job takes part in before they are answered: see `NodeUser.origins`. */
+  origins?(): readonly BlockNode[];
 }

@@ -4,6 +4,7 @@
 //   start() -> driver.run(context) -> transaction: waiting, pending -> prepare -> commit | abort -> clean -> concluded -> null
 
 import type { NodeUser } from '../block/child.js';
+import type { BlockNode } from '../block/node.js';
 import type { Clock } from '../host/host.js';
 import { checkSpeed, RateLimit } from '../host/rate-limit.js';
 import type {
@@ -266,9 +267,8 @@ export class Job implements NodeUser {
   get userName(): string {
     return `job '${this.id}'`;
   }
-  /** Asks the job to be quiet, apart from what a user asks; counts. */
+  /** Asks the job to be quiet, apart from what a user asks. */
   drainBegin(): void {
-    this.#driver.drainBegin?.();
     this.#gate.pause();
   }
   drained(): Promise<void> {
@@ -276,7 +276,9 @@ export class Job implements NodeUser {
   }
   drainEnd(): void {
     this.#gate.resume();
-    this.#driver.drainEnd?.();
+  }
+  origins(): readonly BlockNode[] {
+    return this.#driver.origins?.() ?? [];
   }
 
   #go(status: JobStatus): void {

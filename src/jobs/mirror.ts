@@ -279,6 +279,11 @@ export class MirrorDriver implements JobDriver {
     this.#observer = this.#makeObserver();
     this.source.addObserver(this.#observer);
     this.source.removeObserver(before);
+    this.source.graph.quiescence.update();
+  }
+
+  origins(): readonly BlockNode[] {
+    return this.#copyMode === 'write-blocking' ? [this.source] : [];
   }
 
   #makeObserver(): BackgroundObserver | BlockingObserver {
@@ -287,7 +292,8 @@ export class MirrorDriver implements JobDriver {
 
   async prepare(): Promise<void> {
     const { source, target } = this;
-    this.#section = await holdDrained(source.graph, [source, target]);
+    const { replaces = source } = this.#options;
+    this.#section = await holdDrained(source.graph, [source, target, replaces]);
     while (this.dirtyBytes > 0) await this.#sweep(freeContext());
     await linkOf(this.#targetLink).flush();
   }

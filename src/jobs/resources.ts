@@ -120,29 +120,21 @@ export class JobResources {
 }
 
 /** A drained section that lasts until `end` is called: over two phases of a job's completion. */
-export async function holdDrained(
-  graph: Graph,
-  nodes: readonly BlockNode[],
-  except?: NodeUser,
-): Promise<{ end(): Promise<void> }> {
+export async function holdDrained(graph: Graph, nodes: readonly BlockNode[]): Promise<{ end(): Promise<void> }> {
   let open: () => void = () => {};
   const latch = new Promise<void>((resolve) => {
     open = resolve;
   });
   return new Promise((resolve, reject) => {
-    const section = graph.drained(
-      nodes,
-      async () => {
-        resolve({
-          end: () => {
-            open();
-            return section;
-          },
-        });
-        await latch;
-      },
-      except,
-    );
+    const section = graph.drained(nodes, async () => {
+      resolve({
+        end: () => {
+          open();
+          return section;
+        },
+      });
+      await latch;
+    });
     section.catch(reject);
   });
 }

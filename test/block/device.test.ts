@@ -212,11 +212,6 @@ describe('device: drained sections', () => {
     expect(await section).to.equal('done');
   });
 
-  it('spare the one who asked for them', async () => {
-    const { device: drive, graph, node } = await device();
-    await graph.drained([node], () => drive.read(0, new Uint8Array(1)), drive);
-  });
-
   it('of a busy device come about, and every request is answered with the right bytes', async () => {
     const bench = makeBench({ seed: 7, eager: false });
     await bench.host.run(async () => {
