@@ -15,7 +15,7 @@ import { BlockError } from './util/errors.js';
  */
 export class Image extends Device {
   readonly #node: BlockNode;
-  #closed = false;
+  #closing: Promise<void> | null = null;
 
   /** Made by `open`. */
   constructor(node: BlockNode, name: string) {
@@ -52,11 +52,25 @@ export class Image extends Device {
     bitmaps.delete(name);
   }
 
-  /** Waits for what is under way, flushes and closes the files. Rejects where the last flush fails: then data may be lost. */
+  /**
+   * Waits for the requests under way, flushes and closes the files; a second call waits for the same. Rejects with `busy` while a job works on the
+   * image, a service offers it, it is the disk of an emulator or becomes part of a snapshot: end that first. Rejects where the last flush fails:
+   * then data may be lost.
+   */
   override async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    // Whatever it is by then: a snapshot or a job may be putting another node in place.
+    if (this.#closing === null && this.users.length > 0) {
+      const { filename } = this;
+      throw new BlockError('busy', `'${filename}' cannot be closed: ${this.users.join(' and ')} uses it`, {
+        path: filename,
+        operation: 'close',
+      });
+    }
+    this.#closing ??= this.#close();
+    await this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    // Whatever it is by then: a job may be putting another node in place.
     const node = await closeDevice(this);
     const { graph } = this.#node;
     if (node !== null) await graph.release(node);

@@ -267,21 +267,28 @@ export class Workspace {
 
   /** Snapshots of several images at one moment. They are one transaction: all are made, or none. */
   async snapshots(orders: readonly SnapshotOrder[]): Promise<void> {
-    const requests = shapes.snapshotOrders(orders).map(({ image, file, format, nodeName, mode }) => ({
+    const checked = shapes.snapshotOrders(orders);
+    const requests = checked.map(({ image, file, format, nodeName, mode }) => ({
       node: this.#nodeOf(image),
       'snapshot-file': file,
       'snapshot-node-name': nodeName,
       format,
       mode,
     }));
-    await takeSnapshots(this.#graph, requests);
+    const releases = useAll(checked, 'a snapshot');
+    try {
+      await takeSnapshots(this.#graph, requests);
+    } finally {
+      for (const release of releases) release();
+    }
   }
 
   /** Starts to pull what the backing files hold into `image`. `base` names the backing file that stays. */
   async stream(image: Image, settings: StreamSettings = {}): Promise<JobHandle> {
     const { priority, ...args } = takeSettings(shapes.STREAM, settings, 'settings');
     const device = this.#nodeOf(image).nodeName;
-    return this.#handle(await startStream(this.#environment(priority), { ...args, device }));
+    const environment = this.#environment(priority);
+    return this.#start(image, 'a stream job', () => startStream(environment, { ...args, device }));
   }
 
   /**
@@ -291,7 +298,8 @@ export class Workspace {
   async commit(image: Image, settings: CommitSettings = {}): Promise<JobHandle> {
     const { priority, ...args } = takeSettings(shapes.COMMIT, settings, 'settings');
     const device = this.#nodeOf(image).nodeName;
-    return this.#handle(await startCommit(this.#environment(priority), { ...args, device }));
+    const environment = this.#environment(priority);
+    return this.#start(image, 'a commit job', () => startCommit(environment, { ...args, device }));
   }
 
   /** Starts to copy `image` to an image that is there; what is written meanwhile follows. When it is ready, `complete` pivots to the target. */
@@ -300,10 +308,10 @@ export class Workspace {
     checkMirrorArguments(args);
     const device = this.#nodeOf(image).nodeName;
     const environment = this.#environment(priority);
-    const node = await this.#openTarget(target, { format, sync: args.sync });
-    return this.#orRelease([node], async () => {
-      const job = await startMirror(environment, { ...args, device, target: node.nodeName });
-      return this.#handle(job, node);
+    return this.#start(image, 'a mirror job', async (nodes) => {
+      const node = await this.#openTarget(target, { format, sync: args.sync });
+      nodes.push(node);
+      return startMirror(environment, { ...args, device, target: node.nodeName });
     });
   }
 
@@ -324,7 +332,8 @@ export class Workspace {
     // They cannot wait for each other's turn and end together: the most urgent one speaks for all.
     const environment = this.#environment(Math.min(...checked.map(({ args }) => args.priority ?? DEFAULT_PRIORITY)));
     const nodes: BlockNode[] = [];
-    return this.#orRelease(nodes, async () => {
+    const releases = useAll(checked, 'a backup job');
+    return this.#orRelease(nodes, releases, async () => {
       const list: BackupArguments[] = [];
       for (const { image, target, args } of checked) {
         const { format, priority, ...rest } = args;
@@ -333,7 +342,7 @@ export class Workspace {
         list.push({ ...rest, device: this.#nodeOf(image).nodeName, target: node.nodeName });
       }
       const jobs = await startBackups(environment, list);
-      return jobs.map((job, i) => this.#handle(job, nodes[i]));
+      return jobs.map((job, i) => this.#handle(job, [nodes[i]], releases[i]));
     });
   }
 
@@ -346,9 +355,18 @@ export class Workspace {
     const checked = shapes.serveOptions(options);
     // Loaded when it is needed: most programs serve nothing.
     const { serveDevice } = await import('./exports/nbd/serve.js');
-    const service = await serveDevice(this.host, image, checked, () => this.#services.delete(service));
-    this.#services.add(service);
-    return service;
+    const release = image.use('a service');
+    try {
+      const service = await serveDevice(this.host, image, checked, () => {
+        this.#services.delete(service);
+        release();
+      });
+      this.#services.add(service);
+      return service;
+    } catch (error) {
+      release();
+      throw error;
+    }
   }
 
   /** Ends all services and jobs, closes all images, and the host. */
@@ -394,9 +412,17 @@ export class Workspace {
     return [...disks];
   }
 
-  #handle(job: Job, target?: BlockNode): JobHandle {
+  /** Starts a job that uses `image` until its end. `begin` puts the nodes that it opens into its list: they are given back then. */
+  #start(image: Image, who: string, begin: (opened: BlockNode[]) => Promise<Job>): Promise<JobHandle> {
+    const opened: BlockNode[] = [];
+    const release = image.use(who);
+    return this.#orRelease(opened, [release], async () => this.#handle(await begin(opened), opened, release));
+  }
+
+  #handle(job: Job, opened: readonly BlockNode[], release: () => void): JobHandle {
     return new JobHandle(job, async () => {
-      if (target !== undefined) await this.#graph.release(target);
+      release();
+      for (const node of opened) await this.#graph.release(node);
     });
   }
 
@@ -422,11 +448,16 @@ export class Workspace {
     });
   }
 
-  /** Gives `nodes` back where `action` fails. */
-  async #orRelease<T>(nodes: readonly BlockNode[], action: () => Promise<T>): Promise<T> {
+  /** Gives `nodes` back, and calls `releases`, where `action` fails. */
+  async #orRelease<T>(
+    nodes: readonly BlockNode[],
+    releases: readonly (() => void)[],
+    action: () => Promise<T>,
+  ): Promise<T> {
     try {
       return await action();
     } catch (error) {
+      for (const release of releases) release();
       for (const node of nodes) await this.#graph.release(node).catch(bestEffort('closing after a failure'));
       throw error;
     }
@@ -457,5 +488,17 @@ export class Workspace {
       if (held !== null) node.detach(held);
       await this.#graph.release(node);
     }
+  }
+}
+
+/** Uses all the images, or none. Throws `closed`. */
+function useAll(orders: readonly { image: Image }[], who: string): (() => void)[] {
+  const releases: (() => void)[] = [];
+  try {
+    for (const { image } of orders) releases.push(image.use(who));
+    return releases;
+  } catch (error) {
+    for (const release of releases) release();
+    throw error;
   }
 }

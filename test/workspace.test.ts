@@ -102,6 +102,8 @@ describe('workspace', () => {
       ]);
       const order: string[] = [];
       for (const job of first) job.on('JOB_STATUS_CHANGE', ({ status }) => order.push(`first ${status}`));
+      // Whoever comes before the first has begun may go first.
+      while (first[0].status === 'created') await new Promise<void>((resolve) => setImmediate(resolve));
       const second = await workspace.backup(c, '/tc', { sync: 'full', priority: 0 });
       second.on('JOB_STATUS_CHANGE', ({ status }) => order.push(`second ${status}`));
       expect(second.status).to.equal('created');

@@ -78,6 +78,8 @@ export class Device implements NodeUser {
   #throttle: Admission | null;
   #root: Child | null;
   #closing = false;
+  /** Who works with the device for longer than a request, each with its name. */
+  readonly #users = new Map<object, string>();
   /** Requests that are not answered yet, and those of them that were sent to the node. */
   #pending = 0;
   #inFlight = 0;
@@ -294,6 +296,21 @@ export class Device implements NodeUser {
     if (--this.#quiesced > 0) return;
     this.#wake();
     this.#answered();
+  }
+
+  /** Somebody (a job, a server) works with the device until the result is called. `who` is for messages. Throws `closed`. */
+  use(who: string): () => void {
+    if (this.#closing || this.#root === null) throw this.#closedError();
+    const key = {};
+    this.#users.set(key, who);
+    return () => {
+      this.#users.delete(key);
+    };
+  }
+
+  /** Those who work with the device, as they named themselves. */
+  get users(): string[] {
+    return [...this.#users.values()];
   }
 
   /**

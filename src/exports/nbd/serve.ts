@@ -47,8 +47,11 @@ export class NbdService {
 
   /** Ends it once what is under way is answered. The image stays open. */
   async close(): Promise<void> {
-    this.#onClose();
-    await this.#server.close();
+    try {
+      await this.#server.close();
+    } finally {
+      this.#onClose();
+    }
   }
 }
 

@@ -61,6 +61,7 @@ export class V86Disk {
   readonly #device: Device;
   readonly #options: V86DiskOptions;
   readonly #queue: RequestQueue;
+  readonly #release: () => void;
   #emulator: V86Emulator | null = null;
   /** The guest was stopped until some of its writes are done. */
   #paused = false;
@@ -82,6 +83,7 @@ export class V86Disk {
     }
     this.#device = device;
     this.#options = checked;
+    this.#release = device.use("an emulator's disk");
     this.#queue = new RequestQueue(device, {
       writethrough: cache === 'writethrough',
       failed: (error) => this.#failed(error),
@@ -140,6 +142,7 @@ export class V86Disk {
       await this.flush();
     } finally {
       this.#dead ??= new BlockError('closed', 'the disk is closed');
+      this.#release();
       this.#queue.drop();
       this.#cancelTimer?.();
       this.#cancelTimer = null;
