@@ -1,7 +1,6 @@
 // The codecs, against node's own zlib, and against input that means harm.
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { expect } from 'chai';
-import * as zstd from 'zstd-napi';
 import type { CompressionType } from '../../src/host/host.js';
 import { failure, overEngines, pattern } from './engines.js';
 
@@ -109,17 +108,6 @@ overEngines('codecs', (bench) => {
       await bench.host.codecs.decompress('zlib', deflateRawSync(sample(CLUSTER), { windowBits }), back);
       expect(back.equals(sample(CLUSTER))).to.equal(true);
     }
-  });
-
-  it('zstd: frames of others are read, several in a row too', async () => {
-    const half = sample(CLUSTER).subarray(0, CLUSTER / 2);
-    const frames = Buffer.concat([zstd.compress(half), zstd.compress(sample(CLUSTER).subarray(CLUSTER / 2))]);
-    const back = Buffer.alloc(CLUSTER);
-    await bench.host.codecs.decompress('zstd', frames, back);
-    expect(back.equals(sample(CLUSTER))).to.equal(true);
-    const packed = new Uint8Array(CLUSTER);
-    const size = await bench.host.codecs.compress('zstd', half, packed, 1);
-    expect(Buffer.from(zstd.decompress(packed.subarray(0, size))).equals(half)).to.equal(true);
   });
 
   it('the description names what is in use', () => {

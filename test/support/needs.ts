@@ -11,6 +11,7 @@ export const NEEDS = {
   'loop devices': 'no loop device can be made here',
   'mount name spaces': 'file systems cannot be mounted here',
   O_DIRECT: 'the file system of the temporary folder has no O_DIRECT',
+  'another zstd': 'this node has no zstd of its own (before 22.15), and the package zstd-napi is not built',
   'a filter of system calls': 'strace, which forbids io_uring for a test, is not here or may not trace',
 } as const;
 

@@ -2,7 +2,7 @@
 // loaded from (src/ through tsx, dist/, or the bundled command line).
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { BlockError } from '../../util/errors.js';
 
@@ -130,9 +130,7 @@ function reasonOf(cause: unknown): string {
 
 /** A clone builds it from its sources; an installed package carries the sources too. */
 function cureIn(root: string): string {
-  const installed = basename(dirname(root)) === 'node_modules';
-  const command = installed ? 'npm rebuild diskwright --foreground-scripts' : `npm run --prefix ${root} build:native`;
-  return `build it with "${command}" (a C++ compiler, make and python3 are needed)`;
+  return `build it with "npm run --prefix ${root} build:native" (a C++ compiler, make and python3 are needed)`;
 }
 
 function packageRoot(start: string): string {

@@ -1,0 +1,1 @@
+export function packTo(file: string): void;

@@ -1,0 +1,3 @@
+export function needsOf(file: string): { libraries: string[]; glibc: [number, number] | null };
+export function prebuiltIn(root: string): string;
+export function prebuild(): string;

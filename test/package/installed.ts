@@ -1,0 +1,73 @@
+// The package as a user has it: packed, and installed into an empty folder by npm, with nothing in PATH but node and a shell. Its dependencies
+// come from the registry that npm is set to.
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { packTo } from '../../scripts/pack.mjs';
+
+export interface Result {
+  status: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+export class Installed {
+  readonly folder = mkdtempSync(join(tmpdir(), 'diskwright-package-'));
+  /** What npm printed. */
+  readonly npmSaid: string;
+  readonly #bin = join(this.folder, 'bin');
+
+  /** Packs (unless DISKWRIGHT_TARBALL names a package) what was built, and installs it. Throws where npm fails. */
+  constructor(...npmWords: string[]) {
+    mkdirSync(this.#bin);
+    symlinkSync(process.execPath, join(this.#bin, 'node'));
+    symlinkSync(realpathSync('/bin/sh'), join(this.#bin, 'sh'));
+    const tarball = process.env['DISKWRIGHT_TARBALL'] ?? join(this.folder, 'diskwright.tgz');
+    if (!existsSync(tarball)) packTo(tarball);
+    const words = ['install', '--prefer-offline', '--no-audit', '--no-fund', ...npmWords, tarball];
+    const { status, stdout, stderr } = this.node(npmProgram(), ...words);
+    this.npmSaid = stdout + stderr;
+    if (status !== 0) throw new Error(`npm install ended with ${status}: ${this.npmSaid}`);
+  }
+
+  /** A path in the installed package. */
+  path(...names: string[]): string {
+    return join(this.folder, 'node_modules', 'diskwright', ...names);
+  }
+
+  /** Names of the installed packages. */
+  packages(): string[] {
+    return readdirSync(join(this.folder, 'node_modules')).filter((name) => !name.startsWith('.'));
+  }
+
+  /** Runs node in the folder. */
+  node(...words: string[]): Result {
+    const env = { ...process.env, PATH: this.#bin, XDG_CACHE_HOME: join(this.folder, 'cache') };
+    // What npm hands down to its scripts is for the package that they belong to.
+    for (const name of Object.keys(env))
+      if (/^npm_(package|lifecycle)_/.test(name)) delete env[name as keyof typeof env];
+    const { status, stdout, stderr } = spawnSync(process.execPath, words, { cwd: this.folder, encoding: 'utf8', env });
+    return { status, stdout, stderr };
+  }
+
+  /** Runs the command line. */
+  diskwright(...words: string[]): Result {
+    return this.node(join(this.folder, 'node_modules', '.bin', 'diskwright'), ...words);
+  }
+
+  remove(): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** npm's program, to be run by whatever node. */
+function npmProgram(): string {
+  const given = process.env['npm_execpath'];
+  if (given?.endsWith('npm-cli.js')) return given;
+  for (const folder of process.env['PATH']!.split(delimiter)) {
+    if (existsSync(join(folder, 'npm'))) return realpathSync(join(folder, 'npm'));
+  }
+  throw new Error('there is no npm in PATH');
+}

@@ -1,0 +1,148 @@
+// `npm i diskwright` where there is no compiler: nothing is built or fetched but the package and its few dependencies, and library, command line
+// and simulated host work.
+
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import { needsOf, prebuiltIn } from '../../scripts/prebuild.mjs';
+import { Installed } from './installed.js';
+
+/** A failed assertion ends the example. */
+const STRICT = 'console.assert = (good, why) => { if (!good) throw new Error(why); };\n';
+
+function examplesOf(page: string, language = 'js'): string[] {
+  return [...page.matchAll(/^```(\w+)\n(.*?)^```$/gms)].filter(([, of]) => of === language).map(([, , code]) => code);
+}
+
+describe('the package, installed without a compiler', function () {
+  this.timeout(120_000);
+  let installed: Installed;
+
+  before(() => {
+    installed = new Installed();
+  });
+  after(() => installed?.remove());
+
+  it('brings three packages along, and nothing is compiled', () => {
+    expect(installed.packages()).to.have.members(['bottleneck', 'diskwright', 'node-addon-api', 'node-gyp-build']);
+    expect(existsSync(installed.path('build'))).to.equal(false);
+    // npm 11 names every package that has a script for its install; ours looks whether the prebuilt addon fits, and it does.
+    const said = installed.npmSaid.split('\n').filter((line) => !line.startsWith('npm warn install-scripts'));
+    expect(said.join('\n')).to.not.match(/gyp|make|error|failed/i);
+  });
+
+  it('has an addon that needs nothing but what node needs', () => {
+    const { libraries, glibc } = needsOf(prebuiltIn(installed.path()));
+    expect(libraries.join(' ')).to.not.match(/stdc|zstd|deflate/);
+    if (glibc !== null) expect(glibc[1]).to.be.at.most(28);
+  });
+
+  it("has no file that is not a user's: no sources, no tests, no code cache", () => {
+    expect(readdirSync(installed.path())).to.have.members([
+      'CHANGELOG.md',
+      'LICENSE',
+      'README.md',
+      'binding.gyp',
+      'dist',
+      'docs',
+      'native',
+      'package.json',
+      'prebuilds',
+    ]);
+    expect(readdirSync(installed.path('dist', 'cli'))).to.have.members(['code-cache.cjs', 'main.cjs']);
+  });
+
+  it('says its version, engine and codecs', () => {
+    const { status, stdout, stderr } = installed.diskwright('--version');
+    expect({ status, stderr }).to.deep.equal({ status: 0, stderr: '' });
+    expect(stdout).to.match(/^diskwright version [\d.]+\nengine: (io_uring|threads)\ncodecs: .*libzstd .*\nnode: v/);
+    expect(stdout).to.contain(`node: ${process.version}`);
+  });
+
+  it('runs the first library example of its README', () => {
+    const [code] = examplesOf(readFileSync(installed.path('README.md'), 'utf8'));
+    writeFileSync(join(installed.folder, 'example.mjs'), STRICT + code);
+    const { status, stdout, stderr } = installed.node('example.mjs');
+    expect({ status, stdout, stderr }).to.deep.equal({ status: 0, stdout: 'qcow2, 67108864 bytes\n', stderr: '' });
+  });
+
+  it('runs the example of the simulated host', () => {
+    const [code] = examplesOf(readFileSync(installed.path('docs', 'sim.md'), 'utf8'));
+    writeFileSync(join(installed.folder, 'sim.mjs'), STRICT + code);
+    const { status, stdout, stderr } = installed.node('sim.mjs');
+    expect({ status, stdout, stderr }).to.deep.equal({ status: 0, stdout: '', stderr: '' });
+  });
+
+  it('runs jobs from the command line, with both kinds of compression', () => {
+    writeFileSync(join(installed.folder, 'disk.raw'), Buffer.alloc(3 << 20, 'what is on the disk '));
+    for (const words of [
+      ['convert', '-O', 'qcow2', 'disk.raw', 'disk.qcow2'],
+      ['convert', '-c', '-O', 'qcow2', '-o', 'compression_type=zstd', 'disk.raw', 'zstd.qcow2'],
+      ['mirror', '--target=mirror.qcow2', 'zstd.qcow2'],
+      ['backup', '--compress', '--target=backup.qcow2', 'disk.qcow2'],
+      ['create', '-f', 'qcow2', '-b', 'backup.qcow2', '-F', 'qcow2', 'top.qcow2'],
+      ['stream', 'top.qcow2'],
+      ['compare', 'disk.raw', 'mirror.qcow2'],
+      ['compare', 'disk.raw', 'top.qcow2'],
+    ]) {
+      const { status, stderr } = installed.diskwright(...words);
+      expect({ words, status, stderr }).to.deep.equal({ words, status: 0, stderr: '' });
+    }
+  });
+
+  it('locks a pid file, and sees how much room there is, without fs-ext', () => {
+    const { status, stderr } = installed.diskwright(
+      'nbd',
+      '--fork',
+      '-k',
+      join(installed.folder, 's'),
+      '--pid-file=pid',
+      'disk.qcow2',
+    );
+    expect({ status, stderr }).to.deep.equal({ status: 0, stderr: '' });
+    const pid = Number(readFileSync(join(installed.folder, 'pid'), 'utf8'));
+    try {
+      const second = installed.diskwright('nbd', '-k', join(installed.folder, 't'), '--pid-file=pid', 'mirror.qcow2');
+      expect(second.status).to.equal(1);
+      expect(second.stderr).to.match(/Cannot lock pid file/);
+    } finally {
+      process.kill(pid);
+    }
+  });
+
+  it('has types of the library and of the simulated host', () => {
+    const code = [
+      "import { type BlockErrorCode, Workspace, open } from 'diskwright';",
+      "import { createSimHost, type FaultPlan, type SimHost } from 'diskwright/sim';",
+      'const plan: FaultPlan = { rules: [{ errno: "EIO" }] };',
+      'const host: SimHost = createSimHost({ faults: plan });',
+      'export const workspace: Workspace = new Workspace(host);',
+      'export const code: BlockErrorCode = "io";',
+      'export const size: number = (await open("disk.qcow2")).length;',
+      '// @ts-expect-error',
+      'createSimHost({ seeed: 1 });',
+    ].join('\n');
+    writeFileSync(join(installed.folder, 'user.mts'), code);
+    const root = fileURLToPath(new URL('../..', import.meta.url));
+    const options = ['--strict', '--noEmit', '--module', 'nodenext', '--target', 'es2023', '--types', 'node'];
+    const types = ['--typeRoots', join(root, 'node_modules', '@types')];
+    const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+    const { status, stdout } = installed.node(compiler, ...options, ...types, 'user.mts');
+    expect({ status, stdout }).to.deep.equal({ status: 0, stdout: '' });
+  });
+});
+
+describe('the package, installed where scripts are forbidden', function () {
+  this.timeout(120_000);
+  let installed: Installed;
+
+  before(() => {
+    installed = new Installed('--ignore-scripts');
+  });
+  after(() => installed?.remove());
+
+  it('works all the same', () => {
+    expect(installed.diskwright('create', '-f', 'qcow2', 'disk.qcow2', '1M')).to.include({ status: 0, stderr: '' });
+  });
+});
