@@ -1,20 +1,20 @@
 // `npm run test:nodes`: the demo, the installed package, and the quick part of the tests under each version of node that we promise. One build,
 // one addon and one package serve all of them. Words are versions: `npm run test:nodes -- 24`.
 import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { nodePrograms } from './nodes.mjs';
-import { testFiles } from './test-plan.mjs';
+import { runsAlone, testFiles } from './test-plan.mjs';
 import { mocha, ROOT, run } from './test-run.mjs';
 
 /** What another version of node may change: how programs begin and end, the addon, node's own calls; and one look at everything that rests on it. */
 const QUICK = [
   /^test\/host\/(?!throttle|fairness|net\.|direct)/,
-  /^test\/cli\/(?!qemu-img|several|nbd-(life|list|refusals))/,
+  /^test\/cli\/(getopt|help|jobs|launcher|no-addon|output|pid-file|signals)/,
   /^test\/(library|jobs|util|schema|block)\//,
   /^test\/sim\/(host|docs)\.test/,
   /^test\/drivers\/(file|raw|nbd|locks)\.test/,
-  /^test\/drivers\/qcow2\/(?!interop|model)/,
+  /^test\/drivers\/nbd-(names|reconnect|tls)\.test/,
   /^test\/exports\/v86\/(?!guest)/,
   /^test\/(readme|workspace)\.test/,
 ];
@@ -44,7 +44,10 @@ export function testNodes({ quick = quickFiles(), versions = [], others = true }
       const own = version === process.versions.node;
       console.log(`\n=== node ${version}: the package${own && others ? '' : ' and the quick part of the tests'}`);
       const files = own && others ? [] : quick;
-      add(mocha(['test/package/package.test.ts', ...files], { node: program, env }));
+      const alone = files.filter(runsAlone);
+      const together = ['test/package/package.test.ts', ...files.filter((file) => !alone.includes(file))];
+      add(mocha(['--parallel', '--jobs', String(availableParallelism()), ...together], { node: program, env }));
+      if (alone.length > 0) add(mocha(alone, { node: program, env }));
     }
   } finally {
     rmSync(scratch, { recursive: true, force: true });

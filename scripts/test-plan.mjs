@@ -9,6 +9,7 @@ const ALONE = [
   'test/exports/nbd/outbox.test.ts',
   'test/exports/v86/guest.test.ts',
   'test/fuzz/**',
+  'test/host/environment-end.test.ts',
   'test/host/fairness.test.ts',
   'test/host/lifetime.test.ts',
   'test/host/memory.test.ts',
@@ -51,6 +52,9 @@ function matches(file, pattern) {
     .replaceAll('*', '[^/]*');
   return new RegExp(`^${source.replaceAll('\u0000', '.*')}$`).test(file);
 }
+
+/** May this file run only when nothing else does? */
+export const runsAlone = any(ALONE);
 
 /** Every test file of the project, in order of its path. */
 export function testFiles(root) {
