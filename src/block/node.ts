@@ -414,15 +414,20 @@ export abstract class BlockNode implements NodeUser {
 
   // ---- life ---------------------------------------------------------------------------------------------------
 
-  /** Opens it again for writing, or read-only. The children's `file` follows. Rejects with `locked`, `permission`. */
+  /**
+   * Opens it again for writing, or read-only. The children's `file` follows, unless somebody else writes to it. Rejects with `locked`, and
+   * with `permission` where a user does not let others write, or writes itself.
+   */
   async reopen(readOnly: boolean): Promise<void> {
     if (readOnly === this.readOnly) return;
+    if (readOnly) this.#checkNoWriters();
     await this.idle();
     if (readOnly) {
+      this.#checkNoWriters();
       await this.flush();
       await this.doReopen(true);
       this.readOnly = true;
-      if (this.file !== null) await this.file.node.reopen(true);
+      if (this.file !== null && !this.file.node.#hasWriters) await this.file.node.reopen(true);
     } else {
       const file = this.file?.node ?? null;
       const reopened = file?.readOnly === true;
@@ -689,6 +694,18 @@ export abstract class BlockNode implements NodeUser {
     throw new BlockError('read-only', `Block node '${this.nodeName}' is read-only`, {
       path: this.filename,
       operation: 'attach',
+    });
+  }
+
+  get #hasWriters(): boolean {
+    return (this.usedPermissions.perm & (Perm.WRITE | Perm.WRITE_UNCHANGED)) !== 0;
+  }
+
+  #checkNoWriters(): void {
+    if (!this.#hasWriters) return;
+    throw new BlockError('permission', `Read-only block node '${this.nodeName}' cannot support read-write users`, {
+      path: this.filename,
+      operation: 'reopen',
     });
   }
 

@@ -6,7 +6,7 @@ import type { BlockNode } from '../../src/block/node.js';
 import { openNode } from '../../src/block/open.js';
 import { RangeLock } from '../../src/block/range-lock.js';
 import { PERM_ALL, Perm } from '../../src/block/types.js';
-import { failureOf, makeBench, pattern } from '../drivers/support.js';
+import { failureOf, makeBench, pattern, reopenUsed } from '../drivers/support.js';
 import { MemoryNode } from '../jobs/memory-node.js';
 import { contentOf, lateBench, nobody, openUsed, PASS_MS, Recorder, stateOf } from './support.js';
 
@@ -705,7 +705,7 @@ describe('node: reopen', () => {
   it('to read-only flushes first, takes the file along, and back again', async () => {
     const { node, host } = await patterned();
     await node.write(0, Uint8Array.of(99));
-    await node.reopen(true);
+    await reopenUsed(node, true);
     expect(host.durableFile('/a')[0]).to.equal(99);
     expect([node.readOnly, node.file!.node.readOnly, node.file!.node.hostFile()!.writable]).to.deep.equal([
       true,
@@ -713,7 +713,7 @@ describe('node: reopen', () => {
       false,
     ]);
     expect((await failureOf(node.write(0, Uint8Array.of(1)))).code).to.equal('read-only');
-    await node.reopen(false);
+    await reopenUsed(node, false);
     await node.write(0, Uint8Array.of(1));
     expect((await contentOf(node, 0, 1))[0]).to.equal(1);
   });
@@ -750,7 +750,7 @@ describe('node: reopen', () => {
     const bench = lateBench(['write']);
     const node = await openUsed(bench, '/a', pattern(SIZE));
     const writing = node.write(0, Uint8Array.of(1));
-    const reopening = node.reopen(true);
+    const reopening = reopenUsed(node, true);
     expect(await stateOf(reopening)).to.equal('pending');
     await bench.host.advance(PASS_MS);
     await Promise.all([writing, reopening]);
