@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 // dist/cli.cjs: starts the command line (dist/cli/main.cjs), with the V8 code cache of an earlier run (code-cache.cjs).
 'use strict';
+// Node opens its debugger to the machine at SIGUSR1, unless somebody listens. Here it means nothing, or "how far are you?" (cli/progress.ts).
+process.on('SIGUSR1', () => undefined);
 const { readFileSync } = require('node:fs');
 const { basename, dirname, join } = require('node:path');
 const { setFlagsFromString } = require('node:v8');

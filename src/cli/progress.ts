@@ -8,7 +8,7 @@ import { formatSize } from '../util/size.js';
 import type { OptionSpec, ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
 import { jsonLine } from './json.js';
-import { write } from './output.js';
+import { write, writeErrors } from './output.js';
 
 export interface ProgressState {
   current: number;
@@ -29,6 +29,8 @@ export interface ProgressView {
 
 export type ProgressKind = 'none' | 'percent' | 'bar' | 'json';
 
+/** As qemu-img has them: without -p, each prints one line on standard error. */
+const ASKING_SIGNALS = ['SIGUSR1', 'SIGINFO'] as const;
 const BAR_WIDTH = 28;
 const MIN_INTERVAL_MS = 100;
 
@@ -45,7 +47,27 @@ export function progressKind(options: ParsedOptions, always = false): ProgressKi
   return asked || (always && process.stderr.isTTY && process.stdout.isTTY) ? 'bar' : 'none';
 }
 
+/** Until `end`, a signal that asks for it (SIGUSR1, on BSD systems SIGINFO) shows the state too, where nothing else does. */
 export function openProgress(kind: ProgressKind): ProgressView {
+  const view = viewOf(kind);
+  if (kind !== 'none') return view;
+  let last: ProgressState = { current: 0, total: 1 };
+  const show = (): void => writeErrors(`    (${percentOf(last).toFixed(2)}/100%)\n`);
+  for (const signal of ASKING_SIGNALS) process.on(signal, show);
+  return {
+    json: view.json,
+    update: (state) => {
+      last = state;
+      view.update(state);
+    },
+    end: (outcome) => {
+      for (const signal of ASKING_SIGNALS) process.off(signal, show);
+      view.end(outcome);
+    },
+  };
+}
+
+function viewOf(kind: ProgressKind): ProgressView {
   switch (kind) {
     case 'percent':
       return new PercentView();

@@ -22,6 +22,9 @@ import { complain, messageOf, reportError } from './output.js';
  */
 const INLINE_READ_BYTES = 1 << 20;
 
+/** Ctrl-C, a polite kill, and a terminal that is gone. */
+const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
 /** What a command that Ctrl-C ended exits with, as shells have it for SIGINT. */
 export const EXIT_INTERRUPTED = 130;
 
@@ -194,12 +197,10 @@ export class Interrupt {
   constructor({ graph }: Session) {
     this.#graph = graph;
     this.signal = this.#controller.signal;
-    process.on('SIGINT', this.#listener);
-    process.on('SIGTERM', this.#listener);
+    for (const signal of ENDING_SIGNALS) process.on(signal, this.#listener);
   }
 
   stop(): void {
-    process.off('SIGINT', this.#listener);
-    process.off('SIGTERM', this.#listener);
+    for (const signal of ENDING_SIGNALS) process.off(signal, this.#listener);
   }
 }

@@ -1,0 +1,110 @@
+// What signals do to commands and servers: none of node's own answers is left.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, writeFileSync } from 'node:fs';
+import { expect } from 'chai';
+import { cliBundle, Workshop } from '../support/cli.js';
+
+/** A command that runs long enough: 64 MiB at 4 MiB a second. */
+const SLOW = ['convert', '-r', '4M', '-O', 'raw', 'source', 'target'];
+
+class Running {
+  readonly child: ChildProcess;
+  said = '';
+  readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+
+  constructor(program: string, args: readonly string[], cwd: string) {
+    this.child = spawn(program, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const stream of [this.child.stdout, this.child.stderr]) {
+      stream?.on('data', (chunk: Buffer) => {
+        this.said += chunk.toString();
+      });
+    }
+    this.ended = new Promise((resolve) => this.child.on('close', (code, signal) => resolve({ code, signal })));
+  }
+
+  get alive(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  /** Does `action` again and again until `condition` holds. */
+  async until(condition: () => boolean, action: () => void = () => undefined): Promise<void> {
+    while (!condition() && this.alive) {
+      action();
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    expect(condition(), this.said).to.equal(true);
+  }
+}
+
+describe('signals', () => {
+  let shop: Workshop;
+  let bundle: string;
+  before(async () => {
+    shop = await Workshop.open();
+    bundle = await cliBundle();
+    writeFileSync(shop.path('source'), Buffer.alloc(64 << 20, 1));
+  });
+  after(() => shop.remove());
+
+  const ours = (...words: string[]) => new Running(process.execPath, [bundle, ...words], shop.folder);
+  const started = async (running: Running): Promise<Running> => {
+    await running.until(() => existsSync(shop.path('target')));
+    return running;
+  };
+  beforeEach(() => shop.must('rm', '-f', 'target'));
+
+  it('SIGUSR1 prints how far a command is, in one line like that of qemu-img, and opens no debugger', async () => {
+    const lines: string[] = [];
+    for (const make of [() => ours(...SLOW), () => new Running('qemu-img', SLOW, shop.folder)]) {
+      shop.must('rm', '-f', 'target');
+      const running = await started(make());
+      await running.until(
+        () => running.said.endsWith('\n'),
+        () => running.child.kill('SIGUSR1'),
+      );
+      running.child.kill('SIGKILL');
+      await running.ended;
+      lines.push(running.said.split('\n')[0]);
+    }
+    expect(lines[0]).to.match(/^ {4}\(\d+\.\d\d\/100%\)$/);
+    expect(lines[1]).to.match(/^ {4}\(\d+\.\d\d\/100%\)$/);
+  });
+
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    it(`${signal} ends a command in order: it says what state the files are in`, async () => {
+      const running = await started(ours(...SLOW));
+      // It is at work once it says how far it is.
+      await running.until(
+        () => running.said !== '',
+        () => running.child.kill('SIGUSR1'),
+      );
+      running.child.kill(signal);
+      expect((await running.ended).code).to.equal(130);
+      expect(running.said).to.include("Cancelled. 'source' is as it was; 'target' is incomplete");
+    });
+  }
+
+  it('SIGQUIT ends a command at once, and SIGPIPE does nothing to it', async () => {
+    const running = await started(ours(...SLOW));
+    running.child.kill('SIGPIPE');
+    running.child.kill('SIGPIPE');
+    await running.until(
+      () => running.said !== '',
+      () => running.child.kill('SIGUSR1'),
+    );
+    running.child.kill('SIGQUIT');
+    expect((await running.ended).signal).to.equal('SIGQUIT');
+  });
+
+  it('SIGUSR1 and SIGPIPE do nothing to a server', async () => {
+    const server = ours('nbd', '-t', '-k', shop.path('socket'), '-f', 'raw', 'source');
+    await server.until(() => existsSync(shop.path('socket')));
+    for (const signal of ['SIGUSR1', 'SIGPIPE', 'SIGUSR1'] as const) server.child.kill(signal);
+    // It answers after them.
+    shop.must('qemu-img', 'info', `nbd+unix:///?socket=${shop.path('socket')}`);
+    expect(server.said).to.equal('');
+    server.child.kill('SIGTERM');
+    expect((await server.ended).code).to.equal(0);
+  });
+});
