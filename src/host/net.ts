@@ -91,7 +91,8 @@ export interface Listener {
 
 export interface Net {
   /**
-   * Listens; `accept` gets each new link, which reads nothing until it has a window. A UNIX socket's file that is there is replaced. Rejects
+   * Listens; `accept` gets each new link, which reads nothing until it has a window. A UNIX socket's file at which nobody listens
+   * any more is replaced. Rejects
    * with `busy` (address in use), `permission`, `invalid-argument`.
    */
   listen(address: NetAddress, accept: (link: Link) => void, options?: { backlog?: number }): Promise<Listener>;

@@ -342,17 +342,16 @@ overEngines('sockets', (bench) => {
       await again.close();
     });
 
-    it('a UNIX socket that is there is replaced, and the file goes with its own listener only', async () => {
-      const address = unix('replaced.sock');
-      const first = await bench.host.net.listen(address, () => {});
-      const { ino } = statSync(bench.path('replaced.sock'));
-      const second = await bench.host.net.listen(address, (link) => void link.close());
-      expect(statSync(bench.path('replaced.sock')).ino).not.to.equal(ino);
+    it('a UNIX socket at which somebody listens is busy, and its file goes with the listener', async () => {
+      const address = unix('live.sock');
+      const first = await bench.host.net.listen(address, (link) => void link.close());
+      const { ino } = statSync(bench.path('live.sock'));
+      expect((await failure(bench.host.net.listen(address, () => {}))).code).to.equal('busy');
+      expect(statSync(bench.path('live.sock')).ino).to.equal(ino);
       await first.close();
-      const client = await bench.host.net.connect(address);
-      await client.close();
+      expect(existsSync(bench.path('live.sock'))).to.equal(false);
+      const second = await bench.host.net.listen(address, () => {});
       await second.close();
-      expect(existsSync(bench.path('replaced.sock'))).to.equal(false);
     });
 
     it('a file that is no socket stays', async () => {

@@ -9,7 +9,7 @@ import type { ExportOptions } from './export.js';
 import { NbdServer } from './server.js';
 
 export interface ServeOptions extends ExportOptions {
-  /** A UNIX socket's file: one that is there is replaced. Otherwise `host` and `port`. */
+  /** A UNIX socket's file: one that is left over is replaced, one at which somebody listens is not. Otherwise `host` and `port`. */
   path?: string;
   /** Address to listen at. Default: all. */
   host?: string;

@@ -5,10 +5,10 @@ import { encodeName } from '../../util/name-bytes.js';
 import type { Link, Listener, NetAddress } from '../net.js';
 import { addressText } from '../net-address.js';
 import { SocketListener } from './listener.js';
-import { errnoNetError } from './net-errors.js';
+import { errnoNetError, netError } from './net-errors.js';
 import type { OpenSockets } from './open-sockets.js';
 import { resolveHost } from './resolve.js';
-import { ownSocketFile, removeSocketFile } from './socket-file.js';
+import { listenAtFile, ownSocketFile } from './socket-file.js';
 import type { Sockets } from './sockets.js';
 
 type Accept = (link: Link) => void;
@@ -44,9 +44,15 @@ async function listenUnix(
   open: OpenSockets,
 ): Promise<Listener> {
   const { path, abstract = false } = address;
-  if (!abstract) await removeSocketFile(path);
-  const fd = sockets.native.listenUnix(encodeName(path), abstract, backlog);
-  if (fd < 0) throw errnoNetError(fd, `Failed to bind socket to ${path}`, 'listen', path);
+  const { native } = sockets;
+  const what = `Failed to bind socket to ${path}`;
+  let fd: number;
+  try {
+    fd = abstract ? native.listenUnix(encodeName(path), true, backlog) : await listenAtFile(native, path, backlog);
+  } catch (error) {
+    throw netError(error, what, 'listen', path);
+  }
+  if (fd < 0) throw errnoNetError(fd, what, 'listen', path);
   const release = abstract ? NOTHING : ownSocketFile(path);
   return new SocketListener(sockets, [fd], address, accept, release, open);
 }

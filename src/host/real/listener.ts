@@ -54,8 +54,9 @@ export class SocketListener implements Listener {
   async #close(): Promise<void> {
     this.#open.delete(this);
     for (const timer of this.#rests.values()) clearTimeout(timer);
-    for (const id of this.#ids) this.#sockets.close(id);
+    // First its file, as long as others see that somebody listens there.
     this.#release();
+    for (const id of this.#ids) this.#sockets.close(id);
   }
 
   #watch(fd: number): void {

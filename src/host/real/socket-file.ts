@@ -1,22 +1,34 @@
-// The file of a UNIX socket that is listened on: one that is there already is replaced, and ours goes when we are done, unless somebody
-// has put another one there meanwhile.
-import { lstat, lstatSync, unlink, unlinkSync } from 'node:fs';
-import { promisify } from 'node:util';
+// The file of a UNIX socket that is listened on: one where somebody listens stays, a dead one is replaced, and ours goes when we are done,
+// unless somebody has put another one there meanwhile.
+//
+//   lock the folder -> bind -> in use? -> no socket, or somebody answers: refused
+//                                      \-> nobody answers: remove it, bind again
+import { closeSync, constants as fsConstants, lstatSync, openSync, unlinkSync } from 'node:fs';
+import { constants } from 'node:os';
+import { dirname } from 'node:path';
 import { encodeName } from '../../util/name-bytes.js';
-import { netError } from './net-errors.js';
+import type { Native } from './binding.js';
 
-/** Removes a socket at `path`. What is no socket stays where it is: then listening fails, since the name is taken. */
-export async function removeSocketFile(path: string): Promise<void> {
+const { EADDRINUSE, ECONNREFUSED, EAGAIN } = constants.errno;
+const RETRY_MS = 2;
+/** Nobody of ours holds a folder's lock for longer than a few system calls; others may hold it for their own reasons. */
+const PATIENCE_MS = 500;
+
+/** Listens at `path`: the descriptor, or -errno. */
+export async function listenAtFile(native: Native, path: string, backlog: number): Promise<number> {
+  const name = encodeName(path);
+  const release = await lockFolder(native, path);
   try {
-    const name = encodeName(path);
-    if ((await promisify(lstat)(name)).isSocket()) await promisify(unlink)(name);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
-    throw netError(error, `Failed to bind socket to ${path}`, 'listen', path);
+    const fd = native.listenUnix(name, false, backlog);
+    if (fd !== -EADDRINUSE || !isDead(native, path)) return fd;
+    unlinkSync(encodeName(path));
+    return native.listenUnix(name, false, backlog);
+  } finally {
+    release();
   }
 }
 
-/** Notes which file was made just now; the result removes that very one. */
+/** Notes which file was made just now; the result removes that very one. To be called while it is still listened on: then nobody replaces it. */
 export function ownSocketFile(path: string): () => void {
   const name = encodeName(path);
   const { dev, ino } = lstatSync(name, { bigint: true });
@@ -24,4 +36,30 @@ export function ownSocketFile(path: string): () => void {
     const now = lstatSync(name, { bigint: true, throwIfNoEntry: false });
     if (now !== undefined && now.dev === dev && now.ino === ino) unlinkSync(name);
   };
+}
+
+/** It is a socket (no link to one) at which nobody listens. */
+function isDead(native: Native, path: string): boolean {
+  if (lstatSync(encodeName(path), { throwIfNoEntry: false })?.isSocket() !== true) return false;
+  const fd = native.connectUnix(encodeName(path), false);
+  if (fd >= 0) native.closeSocket(fd);
+  return fd === -ECONNREFUSED;
+}
+
+/**
+ * Of two processes that find a dead socket, the slower one must not take the faster one's: between bind and listen, that looks dead, too. A
+ * folder that cannot be locked is used all the same.
+ */
+async function lockFolder(native: Native, path: string): Promise<() => void> {
+  let fd: number;
+  try {
+    fd = openSync(encodeName(dirname(path)), fsConstants.O_RDONLY | fsConstants.O_DIRECTORY);
+  } catch {
+    // Not there, or not to be read: binding says what is wrong, if anything is.
+    return () => undefined;
+  }
+  for (let waitedMs = 0; native.fileLock(fd) === -EAGAIN && waitedMs < PATIENCE_MS; waitedMs += RETRY_MS) {
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
+  return () => closeSync(fd);
 }
