@@ -243,7 +243,7 @@ export class Workspace {
           target: node,
           targetIsZero: readsAsZeroes(node) || undefined,
           warn: this.#graph.warn,
-          base: node.backing === null ? undefined : (from.backing?.node ?? undefined),
+          overlay: true,
         });
       } catch (error) {
         if (held !== null) node.detach(held);

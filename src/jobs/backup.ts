@@ -25,9 +25,10 @@ import {
   transfer,
   WORKERS,
 } from './copy-engine.js';
-import { Chunker, type Classify, firstNonZero, ownContent, Plan, wholeContent } from './copy-plan.js';
+import { Chunker, type Classify, ownContent, Plan, wholeContent } from './copy-plan.js';
 import { DirtyChunks } from './dirty-chunks.js';
 import type { JobContext, JobDriver } from './driver.js';
+import { restOf, zeroByItself } from './left-out.js';
 import { JobResources, linkOf, SOURCE_PERM, sourceShared, TARGET_PERM, TARGET_SHARED } from './resources.js';
 
 /** What a failure to save old data leads to: the guest's write fails, or the backup does. */
@@ -63,8 +64,10 @@ export class BackupDriver implements JobDriver, WriteObserver {
   readonly #copy: DirtyBitmap;
   readonly #lock = new RangeLock();
   readonly #chunks: DirtyChunks;
-  readonly #base: BlockNode | null;
-  readonly #classify: Classify;
+  /** What lies below it is left out; null: nothing is. */
+  #base: BlockNode | null;
+  /** What the target reads as already is left out: its backing file is another one than the source's. */
+  #compares = false;
   readonly #resources: JobResources;
   #sourceLink: Child | null = null;
   #targetLink: Child | null = null;
@@ -86,17 +89,18 @@ export class BackupDriver implements JobDriver, WriteObserver {
     checkPerformance(options, target.clusterBytes);
     this.#copy = new DirtyBitmap({ size: source.length, granularity });
     this.#base = sync === 'top' ? (source.backing?.node ?? null) : null;
-    this.#classify = this.#base === null ? wholeContent : ownContent;
     this.#chunks = new DirtyChunks({
       bitmap: this.#copy,
       lock: this.#lock,
       source,
-      base: this.#base,
+      base: () => this.#base,
       classify: this.#classify,
       chunkBytes: options.maxChunk || CHUNK_BYTES,
     });
     this.#resources = new JobResources(source.graph);
   }
+
+  readonly #classify: Classify = (status) => (this.#base === null ? wholeContent : ownContent)(status);
 
   /** Takes what it needs, all but the moment. Throws `busy`, `permission`, `read-only`; `clean` gives back what was taken. */
   async begin(user: NodeUser): Promise<void> {
@@ -115,7 +119,12 @@ export class BackupDriver implements JobDriver, WriteObserver {
     this.#sourceLink = this.#resources.attach(user, source, 'source', SOURCE_PERM, sourceShared(source));
     this.#targetLink = this.#resources.attach(user, target, 'target', TARGET_PERM, TARGET_SHARED);
     if (this.#options.sync === 'full') {
-      this.#targetIsZero = this.#options.targetIsZero ?? (await firstNonZero(target, 0, target.length)) < 0;
+      this.#targetIsZero = this.#options.targetIsZero ?? (await zeroByItself(target));
+    }
+    if (this.#options.sync === 'top') {
+      // Over other images than the source, or with something of its own, the target would read other content where nothing is copied.
+      this.#base = await restOf(source, target);
+      this.#compares = this.#base === null && target.backing !== null;
     }
   }
 
@@ -181,6 +190,7 @@ export class BackupDriver implements JobDriver, WriteObserver {
       zeroStep: this.#targetIsZero ? this.#copy.granularity : 0,
       zeroes: this.#targetIsZero ? 'skip' : 'write',
       unmap: false,
+      compareStep: this.#compares ? this.#copy.granularity : 0,
       flags: this.#options.compress ? { compressed: true } : undefined,
     };
   }

@@ -1,7 +1,7 @@
 // Copies the whole content of an image into another one: `qemu-img convert` without the opening and creating. No job: nobody
 // writes to either side meanwhile, it cannot be paused, and an `AbortSignal` ends it.
 
-import { chainOf, nodesAbove } from '../block/chain.js';
+import { nodesAbove } from '../block/chain.js';
 import { type Child, type NodeUser, type Use, withLink } from '../block/child.js';
 import type { BlockNode } from '../block/node.js';
 import { type Extent, PERM_ALL, Perm } from '../block/types.js';
@@ -9,7 +9,8 @@ import { RateLimit } from '../host/rate-limit.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import type { CopyFault } from './copy-engine.js';
 import { CHUNK_BYTES, freeContext, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy, transfer, WORKERS } from './copy-engine.js';
-import { type Chunk, Chunker, firstNonZero, ownContent, Plan, wholeContent } from './copy-plan.js';
+import { type Chunk, Chunker, ownContent, Plan, wholeContent } from './copy-plan.js';
+import { restOf, zeroByItself } from './left-out.js';
 import { warnOfSpace } from './space.js';
 
 /** Default of `sparseSize`, as qemu-img's `-S`. */
@@ -31,10 +32,10 @@ export interface ConvertOptions {
   /** The target is known to read as zeroes (`--target-is-zero`). Default: it is asked. */
   targetIsZero?: boolean;
   /**
-   * The target has a backing file that reads as the chain from this node on does (`-B`): only what the layers of the source above it
-   * hold is copied.
+   * The target is to be an overlay of its backing file (`-B`): what it reads from there as it should is left out. That needs no look where
+   * the backing file is one of the source's own; what it reads from another one is compared. Otherwise all is written.
    */
-  base?: BlockNode;
+  overlay?: boolean;
   /** Requests in flight (`-m`), 1 to 16. Default 8. */
   parallel?: number;
   /** Sectors that cannot be read become zeroes (`--salvage`); they are told here. */
@@ -75,12 +76,13 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
     target: target.filename,
   });
   const limit = new RateLimit(source.host.clock, speed);
-  if (options.warn !== undefined && !compress) {
-    const from = options.base === undefined ? chainOf(source) : nodesAbove(source, options.base);
-    await warnOfSpace({ from, target }, options.warn);
+  const overlay = options.overlay === true && target.backing !== null;
+  const base = overlay ? await restOf(source, target) : null;
+  const compares = overlay && base === null;
+  if (options.warn !== undefined && !compress && !compares) {
+    await warnOfSpace({ from: nodesAbove(source, base), target }, options.warn);
   }
-  const targetIsZero =
-    options.targetIsZero ?? (options.base === undefined && (await firstNonZero(target, 0, target.length)) < 0);
+  const targetIsZero = options.targetIsZero ?? (await zeroByItself(target));
 
   const step = sparseSize === 0 ? 0 : 2 ** Math.floor(Math.log2(Math.max(sparseSize, SECTOR_BYTES)));
   // What is compressed is compressed, or left out, cluster by cluster.
@@ -98,18 +100,15 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
     },
     (bytes) => (bytes > 0 && speed > 0 ? limit.admit(bytes, options.signal) : undefined),
   );
-  const classify = sparseSize === 0 ? () => 'data' as const : options.base === undefined ? wholeContent : ownContent;
-  const plan = new Plan(
-    { source, base: options.base ?? null, classify, align, maxPieceBytes: MAX_PIECE_BYTES },
-    0,
-    length,
-  );
+  const classify = sparseSize === 0 ? () => 'data' as const : base === null ? wholeContent : ownContent;
+  const plan = new Plan({ source, base, classify, align, maxPieceBytes: MAX_PIECE_BYTES }, 0, length);
   const copying = {
     source: from,
     target: to,
     zeroStep,
     zeroes: targetIsZero ? ('skip' as const) : ('write' as const),
     unmap: true,
+    compareStep: compares && sparseSize > 0 ? Math.max(align, SECTOR_BYTES) : 0,
     flags: compress ? { compressed: true } : undefined,
   };
   await runCopy(ctx, {

@@ -7,6 +7,7 @@
 // worker that read, write what is not zero. Writes begin in the order in which the chunks were taken, so that a format
 // allocates its clusters in order; they may end in any.
 
+import { chainStatus } from '../block/chain.js';
 import type { Child } from '../block/child.js';
 import type { Extent, WriteFlags } from '../block/types.js';
 import type { Memory } from '../host/host.js';
@@ -260,6 +261,11 @@ export interface TransferOptions {
   /** Zeroes may be holes on the target. */
   unmap: boolean;
   flags?: WriteFlags;
+  /**
+   * What the target reads as already is not written: it is read and compared in steps of so many bytes, which the extents are multiples of,
+   * but for the end of the image. 0 or absent: all is written.
+   */
+  compareStep?: number;
 }
 
 /** Moves a chunk from source to target. The faults of both sides are told apart; it never rejects. */
@@ -272,21 +278,65 @@ export async function transfer(
   if (chunk.kind !== 'data') return zeroOut(options, chunk.extents);
   const { source, zeroStep } = options;
   const data = buffer.subarray(0, chunk.bytes);
-  const scan = zeroStep > 0 ? { granule: zeroStep, map: new Uint8Array(Math.ceil(chunk.bytes / zeroStep)) } : undefined;
+  const scan =
+    zeroStep > 0 && !options.compareStep
+      ? { granule: zeroStep, map: new Uint8Array(Math.ceil(chunk.bytes / zeroStep)) }
+      : undefined;
   try {
     await source.readExtents(chunk.extents, data, scan);
   } catch (error) {
     return { error: toBlockError(error, { path: source.filename, operation: 'read' }), isRead: true };
   }
+  if (options.compareStep) return writeDifferent(options, chunk, data, order);
   await order.mine();
-  return writeOut(options, chunk, data, scan?.map ?? null, order);
+  return writeOut(options, chunk.extents, data, scan?.map ?? null, order);
+}
+
+/** Writes what the target does not read as. */
+async function writeDifferent(
+  options: TransferOptions,
+  chunk: Chunk,
+  data: Uint8Array,
+  order: WriteOrder,
+): Promise<CopyFault | null> {
+  const { source, target, zeroStep, compareStep = 0 } = options;
+  const { memory } = source.node.host;
+  let extents: Extent[];
+  let bytes: number;
+  const there = memory.allocate(chunk.bytes);
+  try {
+    await target.readExtents(chunk.extents, there);
+    const split = splitZeroes(chunk.extents, data, equalMap(data, there, compareStep), compareStep);
+    extents = split.data;
+    bytes = split.bytes;
+  } catch (error) {
+    return { error: toBlockError(error, { path: target.filename, operation: 'read' }), isRead: false };
+  } finally {
+    memory.free(there);
+  }
+  if (bytes === 0) return null;
+  const rest = data.subarray(0, bytes);
+  const map = zeroStep > 0 ? new Uint8Array(Math.ceil(bytes / zeroStep)) : null;
+  if (map !== null) memory.zeroMap(rest, zeroStep, map);
+  await order.mine();
+  return writeOut(options, extents, rest, map, order);
+}
+
+/** 1 for each step in which `a` and `b` are the same. */
+function equalMap(a: Uint8Array, b: Uint8Array, step: number): Uint8Array {
+  const map = new Uint8Array(Math.ceil(a.length / step));
+  for (let i = 0; i < map.length; i++) {
+    const [from, to] = [i * step, Math.min((i + 1) * step, a.length)];
+    map[i] = Buffer.compare(a.subarray(from, to), b.subarray(from, to)) === 0 ? 1 : 0;
+  }
+  return map;
 }
 
 async function zeroOut(options: TransferOptions, extents: readonly Extent[]): Promise<CopyFault | null> {
   if (options.zeroes === 'skip') return null;
   const { target } = options;
   try {
-    for (const { offset, length } of extents) {
+    for (const { offset, length } of options.compareStep ? await notZero(target, extents) : extents) {
       await target.writeZeroes(offset, length, { mayUnmap: options.unmap, serialised: options.flags?.serialised });
     }
     return null;
@@ -295,18 +345,31 @@ async function zeroOut(options: TransferOptions, extents: readonly Extent[]): Pr
   }
 }
 
+/** The parts of `extents` of which the target does not know that they are zero. */
+async function notZero({ node }: Child, extents: readonly Extent[]): Promise<Extent[]> {
+  const parts: Extent[] = [];
+  for (const { offset, length } of extents) {
+    for (let at = offset; at < offset + length; ) {
+      const status = await chainStatus(node, null, at, offset + length - at);
+      if (!status.zero) parts.push({ offset: at, length: status.length });
+      at += status.length;
+    }
+  }
+  return parts;
+}
+
 async function writeOut(
   options: TransferOptions,
-  chunk: Chunk,
+  extents: readonly Extent[],
   data: Uint8Array,
   map: Uint8Array | null,
   order: WriteOrder,
 ): Promise<CopyFault | null> {
   const { target } = options;
-  const split = map === null || !map.includes(1) ? null : splitZeroes(chunk.extents, data, map, options.zeroStep);
+  const split = map === null || !map.includes(1) ? null : splitZeroes(extents, data, map, options.zeroStep);
   try {
     let written: Promise<void> | null = null;
-    if (split === null) written = target.writeExtents(chunk.extents, data, options.flags);
+    if (split === null) written = target.writeExtents(extents, data, options.flags);
     else if (split.bytes > 0) written = target.writeExtents(split.data, data.subarray(0, split.bytes), options.flags);
     order.passed();
     await written;

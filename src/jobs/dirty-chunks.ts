@@ -17,7 +17,8 @@ export interface DirtyChunksOptions {
   bitmap: DirtyBitmap;
   lock: RangeLock;
   source: BlockNode;
-  base: BlockNode | null;
+  /** Asked at each look: it may be found out after this was made. */
+  base(): BlockNode | null;
   /** Asked with the offset of the run. */
   classify: Classify;
   /** Bytes of one data chunk: a multiple of the bitmap's granularity. */
@@ -144,7 +145,7 @@ export class DirtyChunks implements ChunkSource {
     if (this.#plan === null || this.#plan.position !== start || this.#planGeneration !== this.#generation) {
       this.#planGeneration = this.#generation;
       this.#plan = new Plan(
-        { source, base, classify, align: bitmap.granularity, maxPieceBytes: MAX_PIECE_BYTES },
+        { source, base: base(), classify, align: bitmap.granularity, maxPieceBytes: MAX_PIECE_BYTES },
         start,
         bitmap.size,
       );

@@ -11,19 +11,23 @@ import type { Child, NodeUser } from '../block/child.js';
 import type { BlockNode } from '../block/node.js';
 import { BlockNode as Node } from '../block/node.js';
 import { RangeLock } from '../block/range-lock.js';
+import { allDrivers } from '../block/registry.js';
+import { holdsNothing } from '../block/same-below.js';
 import { PERM_ALL } from '../block/types.js';
 import type { BitmapSyncMode, MirrorCopyMode, MirrorSyncMode } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
 import { type BitmapUse, bitmapFor } from './bitmap-use.js';
 import { type CopyContext, freeContext, runCopy, transfer, WORKERS } from './copy-engine.js';
-import { type Classify, firstNonZero, ownContent, wholeContent } from './copy-plan.js';
+import { type Classify, ownContent, wholeContent } from './copy-plan.js';
 import { DirtyChunks } from './dirty-chunks.js';
 import type { JobContext, JobDriver } from './driver.js';
+import { restOf, zeroByItself } from './left-out.js';
 import { BackgroundObserver, BlockingObserver, type MirrorState } from './mirror-state.js';
 import {
   holdDrained,
   JobResources,
   linkOf,
+  nameBacking,
   SOURCE_PERM,
   sourceShared,
   TARGET_PERM,
@@ -82,7 +86,12 @@ export class MirrorDriver implements JobDriver {
   protected readonly target: BlockNode;
   protected readonly resources: JobResources;
   readonly #options: MirrorOptions;
-  readonly #base: BlockNode | null;
+  /** What lies below it is left out; null: nothing is. */
+  #base: BlockNode | null;
+  /** What the target reads as already is left out: its backing file is another one than the source's. */
+  #compares = false;
+  /** The target gets its backing node at the end. */
+  #takesBacking: boolean;
   readonly #bitmapUse: BitmapUse | null;
   readonly #state: MirrorState;
   readonly #chunks: DirtyChunks;
@@ -108,6 +117,7 @@ export class MirrorDriver implements JobDriver {
     this.resources = new JobResources(source.graph);
     this.#options = options;
     this.#base = base ?? (sync === 'top' ? (source.backing?.node ?? null) : null);
+    this.#takesBacking = takesBacking(options);
     this.#bitmapUse = bitmapFor(source, options);
     this.#copyMode = options.copyMode ?? 'background';
     // A target that gets its backing node later can only be written in whole clusters: a part would be completed with zeroes.
@@ -117,7 +127,7 @@ export class MirrorDriver implements JobDriver {
       granularity: wholeClusters ? Math.max(granularity, target.clusterBytes) : granularity,
     });
     const lock = new RangeLock();
-    this.#chunks = new DirtyChunks({ bitmap: dirty, lock, source, base: this.#base, classify: this.#classify });
+    this.#chunks = new DirtyChunks({ bitmap: dirty, lock, source, base: () => this.#base, classify: this.#classify });
     this.#state = {
       dirty,
       lock,
@@ -155,9 +165,7 @@ export class MirrorDriver implements JobDriver {
         path: target.filename,
       });
     }
-    if (this.#options.sync === 'full') {
-      this.#targetIsZero = this.#options.targetIsZero ?? (await firstNonZero(target, 0, target.length)) < 0;
-    }
+    await this.#settleWhatIsLeftOut();
     await source.graph.drained([source], async () => {
       this.#bitmapUse?.freeze();
       const { dirty } = this.#state;
@@ -166,6 +174,32 @@ export class MirrorDriver implements JobDriver {
       source.addObserver(this.#observer);
     });
     resources.defer(() => source.removeObserver(this.#observer));
+  }
+
+  /** Looks after the conditions of what the copy need not write. Throws `invalid-argument` where there would be nothing right on the target. */
+  async #settleWhatIsLeftOut(): Promise<void> {
+    const { source, target } = this;
+    const { sync, targetIsZero } = this.#options;
+    if (this.type === 'commit') return;
+    if (sync === 'none') {
+      const below = target.backing?.node;
+      if (below !== undefined ? below === source : this.#takesBacking && (await holdsNothing(target))) return;
+      throw new BlockError(
+        'invalid-argument',
+        `sync=none needs a target that holds nothing and has no other backing file than '${source.filename}'`,
+        { path: target.filename },
+      );
+    }
+    if (sync === 'full') this.#targetIsZero = targetIsZero ?? (await zeroByItself(target));
+    if (sync !== 'top') return;
+    if (target.backing !== null) {
+      this.#base = await restOf(source, target);
+      this.#compares = this.#base === null;
+    } else if (!this.#takesBacking || !(await holdsNothing(target))) {
+      // It becomes a copy that stands alone.
+      this.#takesBacking = false;
+      this.#base = null;
+    }
   }
 
   protected async makeTargetWritable(): Promise<void> {
@@ -242,6 +276,7 @@ export class MirrorDriver implements JobDriver {
             zeroStep: fresh ? Math.max(chunks.granularity, 4096) : 0,
             zeroes: fresh ? 'skip' : 'write',
             unmap: this.#state.unmap,
+            compareStep: this.#compares ? chunks.granularity : 0,
           },
           chunk,
           buffer,
@@ -295,6 +330,9 @@ export class MirrorDriver implements JobDriver {
     const { replaces = source } = this.#options;
     this.#section = await holdDrained(source.graph, [source, target, replaces]);
     while (this.dirtyBytes > 0) await this.#sweep(freeContext());
+    const below = this.#options.sync === 'none' ? source : (source.backing?.node ?? null);
+    // Whoever opens the target later must find the same below it.
+    if (this.#takesBacking && below !== null) await nameBacking(target, below);
     await linkOf(this.#targetLink).flush();
   }
 
@@ -319,12 +357,6 @@ export class MirrorDriver implements JobDriver {
     this.resources.dropLater([from]);
   }
 
-  get #takesBacking(): boolean {
-    const { sync, backing } = this.#options;
-    if (backing !== undefined) return backing === 'source';
-    return (sync === 'top' || sync === 'none') && this.target.backing === null;
-  }
-
   async abort(): Promise<void> {
     this.#bitmapUse?.fail(this.#state.dirty);
     await this.#goOn();
@@ -340,6 +372,18 @@ export class MirrorDriver implements JobDriver {
     await this.#goOn();
     await this.resources.release();
   }
+}
+
+/** Whether the target gets its backing node at the end: it has none yet, and could have one. */
+function takesBacking({ sync, backing, target, source }: MirrorOptions): boolean {
+  if (backing !== undefined) return backing === 'source';
+  if (
+    target.backing !== null ||
+    [...allDrivers()].some(({ name, hasBacking }) => name === target.driver && !hasBacking)
+  ) {
+    return false;
+  }
+  return sync === 'none' || (sync === 'top' && source.backing !== null);
 }
 
 /** QEMU's default: the target's cluster size where it is from 4 KiB to 64 KiB, else 64 KiB. */

@@ -2,7 +2,9 @@
 
 import { backingNameFor } from '../block/backing-name.js';
 import type { Child, ChildRole, NodeUser } from '../block/child.js';
+import { resolveBackingNameOf } from '../block/filename.js';
 import type { Graph } from '../block/graph.js';
+import { fileId } from '../block/identity.js';
 import { BlockNode } from '../block/node.js';
 import type { WriteObserver } from '../block/observer.js';
 import { PERM_ALL, Perm } from '../block/types.js';
@@ -161,4 +163,15 @@ export async function changeBacking(
       throw error;
     }
   });
+}
+
+/** Writes into the header of `overlay`, which is writable, the name of `backing`, unless what it names is that file. Rejects as `changeBackingFile`. */
+export async function nameBacking(overlay: BlockNode, backing: BlockNode): Promise<void> {
+  if (overlay.backingFile !== null) {
+    const named = resolveBackingNameOf(overlay, overlay.backingFile);
+    const id = await fileId(backing);
+    const found = await overlay.host.stat(named).catch(() => null);
+    if (named === backing.filename || (id !== null && found?.id === id)) return;
+  }
+  await overlay.changeBackingFile(await backingNameFor(overlay.filename, backing), backing.driver);
 }

@@ -182,7 +182,7 @@ describe('convert', () => {
     source.poke(64 * KiB, pattern(0, 64 * KiB, 2));
     source.pokeZero(256 * KiB, 64 * KiB);
     const target = node('t', MiB, { backing: base });
-    await convert({ source, target, base });
+    await convert({ source, target, overlay: true });
     expect([...target.clusters.keys()].sort((a, b) => a - b)).to.deep.equal([1, 4]);
     expect(target.content().equals(source.content())).to.equal(true);
   });

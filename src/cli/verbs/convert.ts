@@ -1,6 +1,5 @@
 // `diskwright convert`: copies an image into a new one.
 
-import { backingOf } from '../../block/chain.js';
 import {
   checkBackingFile,
   checkCreateOptions,
@@ -291,6 +290,10 @@ async function makeTarget(session: Session, source: BlockNode, plan: Plan): Prom
   } catch (error) {
     throw couldNotOpen(plan.target, error);
   }
+  if (plan.targetIsZero && target.backing !== null) {
+    reportError('Cannot use --target-is-zero when the destination image has a backing file');
+    return null;
+  }
   return target.length >= source.length ? target : tooSmall();
 }
 
@@ -317,7 +320,7 @@ async function copy(session: Session, source: BlockNode, target: BlockNode, plan
       sparseSize: plan.sparseSize,
       compress: plan.compress,
       targetIsZero: plan.targetIsZero ?? ((plan.create && readsAsZeroes(target)) || undefined),
-      base: target.backing === null ? undefined : (backingOf(source) ?? undefined),
+      overlay: plan.create,
       parallel: plan.parallel,
       salvage: plan.salvage,
       onSalvaged: (error, { offset }) => {
