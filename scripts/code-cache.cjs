@@ -3,7 +3,7 @@
 //
 //   $XDG_CACHE_HOME/diskwright or ~/.cache/diskwright, else beside the bundle
 //
-// one file for each command and each version of node, V8 flags and build of the bundle, all of which stand in the file's first line and
+// one file for each bundle, command, version of node and V8 flags, all of which, and the bundle's build, stand in the file's first line and
 // are compared before V8 sees the rest. V8 compares lengths and trusts the rest, so a file is on the disk before it gets its name. Code is taken from nobody but the user who runs it. That there is no cache, or that none
 // can be written, never keeps a command from running.
 'use strict';
@@ -16,8 +16,10 @@ const KEEP_MS = 90 * 86_400_000;
 /** Where the cache of `verb` may lie, the best place first, and what must stand in it. `flags`: what the launcher told V8. */
 function placeOf(bundle, build, verb, flags) {
   const { execArgv, version, versions, arch, env } = process;
-  const key = JSON.stringify([build, verb, version, versions.v8, arch, flags, execArgv, env.NODE_OPTIONS ?? '']);
-  const name = `${verb}-${fingerprint(key)}.cache`;
+  const run = JSON.stringify([bundle, verb, version, versions.v8, arch, flags, execArgv, env.NODE_OPTIONS ?? '']);
+  const key = `${build} ${run}`;
+  // Without the build: the next one takes the place of this.
+  const name = `${verb}-${fingerprint(run)}.cache`;
   const folders = [join(bundle, '..')];
   const base = env.XDG_CACHE_HOME || (env.HOME && join(env.HOME, '.cache'));
   // With sudo, HOME may be another user's: nothing of root's is left there.

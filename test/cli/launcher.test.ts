@@ -66,7 +66,7 @@ describe('the launcher', () => {
     const [made, ...more] = cached();
     expect(more).to.deep.equal([]);
     expect(statSync(made).mode & 0o777).to.equal(0o600);
-    expect(JSON.parse(readFileSync(made, 'latin1').split('\n', 1)[0])).to.include.members(['info', process.version]);
+    expect(readFileSync(made, 'latin1').split('\n', 1)[0]).to.contain(`"info","${process.version}"`);
     const { ino } = statSync(made);
     await infoIsRight();
     expect(statSync(made).ino).to.equal(ino);
@@ -85,6 +85,7 @@ describe('the launcher', () => {
       'of another version of node',
       (text: Buffer) => Buffer.from(text.toString('latin1').replace('"v', '"v9'), 'latin1'),
     ],
+    ['of another build of the bundle', (text: Buffer) => text.fill('0', 0, 8)],
     ['of which only the first line is right', (text: Buffer) => text.fill(0xa5, text.indexOf(10) + 1)],
     ['that is cut short', (text: Buffer) => text.subarray(0, text.length >> 1)],
     ['that is empty', () => Buffer.alloc(0)],
