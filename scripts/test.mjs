@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { ensurePeers, PEERS, packagesOf } from './peers.mjs';
+import { testNodes } from './test-nodes.mjs';
 import { plan, testFiles } from './test-plan.mjs';
 import { mocha, ROOT, run } from './test-run.mjs';
 
@@ -30,11 +31,16 @@ function everything() {
     console.log(`\n=== ${title}`);
     const words = parallel ? ['--parallel', '--jobs', String(availableParallelism())] : [];
     const counts = mocha([...words, ...files], { env: { DISKWRIGHT_ENGINE: engine, DISKWRIGHT_BUNDLED: '1' } });
-    add(counts);
-    const total = counts.passed + counts.failed + counts.skipped;
-    const floor = FLOORS[title] ?? Number.POSITIVE_INFINITY;
-    if (total < floor) fail(`${title}: ${total} tests ran, and there are at least ${floor} (scripts/test-floors.json)`);
+    addRun(title, counts);
   }
+  addRun('versions of node', testNodes());
+}
+
+function addRun(title, counts) {
+  add(counts);
+  const total = counts.passed + counts.failed + counts.skipped;
+  const floor = FLOORS[title] ?? Number.POSITIVE_INFINITY;
+  if (total < floor) fail(`${title}: ${total} tests ran, and there are at least ${floor} (scripts/test-floors.json)`);
 }
 
 function chosen(words) {
