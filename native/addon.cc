@@ -241,6 +241,10 @@ Napi::Value fileSizeOf(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(fileSize(static_cast<int>(argument(info, 0)))));
 }
 
+Napi::Value sectorBytesOf(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(sectorBytes(static_cast<int>(argument(info, 0)))));
+}
+
 Napi::Value mappedSlabs(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(Slab::mapped()));
 }
@@ -258,6 +262,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("compressNow", Napi::Function::New(env, compressNow));
   exports.Set("decompressNow", Napi::Function::New(env, decompressNow));
   exports.Set("seek", Napi::Function::New(env, seekRunOf));
+  exports.Set("sectorBytes", Napi::Function::New(env, sectorBytesOf));
   exports.Set("fileSize", Napi::Function::New(env, fileSizeOf));
   exports.Set("mappedSlabs", Napi::Function::New(env, mappedSlabs));
   defineAddresses(env, exports);

@@ -107,6 +107,15 @@ int64_t fileSize(int fd) {
   return static_cast<int64_t>(bytes);
 }
 
+int64_t sectorBytes(int fd) {
+  struct stat info {};
+  if (fstat(fd, &info) != 0) return -errno;
+  if (!S_ISBLK(info.st_mode)) return 1;
+  int bytes = 0;
+  if (ioctl(fd, BLKSSZGET, &bytes) != 0) return -errno;
+  return bytes;
+}
+
 int64_t seekRun(int fd, int64_t offset) {
   const int64_t size = fileSize(fd);
   if (size < 0) return size;

@@ -18,6 +18,8 @@ struct OpenedFile {
 OpenedFile openFile(const char* path, int flags);
 /** Bytes: st_size, or the size of a block device. */
 int64_t fileSize(int fd);
+/** Bytes of a block device's logical sector; 1 of a file. -errno. */
+int64_t sectorBytes(int fd);
 /** SEEK_DATA and SEEK_HOLE: end of the run at `offset` * 2, + 1 where it is data, or -errno. At or behind the file's end: its size. */
 int64_t seekRun(int fd, int64_t offset);
 /** `kind`: F_RDLCK, F_WRLCK or F_UNLCK. 0, or -errno (-EAGAIN where another holder conflicts). */

@@ -198,7 +198,7 @@ export abstract class BlockNode implements NodeUser {
     if (error !== null) throw error;
     if (this.detectZeroes !== 'off' && !flags.compressed && this.host.memory.isZero(buffer)) {
       const { fua, serialised } = flags;
-      const zeroFlags = this.#zeroFlags({ fua, serialised, mayUnmap: this.detectZeroes === 'unmap' });
+      const zeroFlags = { fua, serialised, mayUnmap: this.detectZeroes === 'unmap' };
       return this.#tracked(this.#zeroEach(extents, zeroFlags));
     }
     await this.#change(extents, 'write', buffer, flags, () =>
@@ -214,7 +214,7 @@ export abstract class BlockNode implements NodeUser {
     const extent = { offset, length };
     const error = this.#checkExtents('write zeroes', [extent], length);
     if (error !== null) throw error;
-    await this.#zero(extent, this.#zeroFlags(flags));
+    await this.#zero(extent, flags);
   }
 
   /** Tells the node that the content is not needed; it may read as anything that the format allows afterwards. */
@@ -620,11 +620,6 @@ export abstract class BlockNode implements NodeUser {
 
   #recordAgain(offset: number, length: number): void {
     for (const bitmap of this.bitmaps.values()) bitmap.recordAgain(offset, length);
-  }
-
-  /** Where discards are not passed on, zeroes keep their space. */
-  #zeroFlags(flags: ZeroFlags): ZeroFlags {
-    return flags.mayUnmap && this.discardMode === 'ignore' ? { ...flags, mayUnmap: false } : flags;
   }
 
   async #zeroEach(extents: readonly Extent[], flags: ZeroFlags): Promise<void> {

@@ -61,6 +61,8 @@ export interface Native {
   decompressNow(codec: number, input: Uint8Array, output: Uint8Array): number;
   /** Bytes, or -errno. */
   fileSize(fd: number): number;
+  /** Bytes of a block device's logical sector, 1 of a file, or -errno. */
+  sectorBytes(fd: number): number;
   /** End of the run at `offset` * 2, + 1 where it is data, or -errno. */
   seek(fd: number, offset: number): number;
   /** A descriptor, or -errno. A `name` is the bytes of a path, or of a name in the abstract name space. */

@@ -12,7 +12,6 @@ import { Fallocate, Op } from './table.js';
 import { Transfer } from './transfer.js';
 
 const LOCK_KINDS: Readonly<Record<LockKind, number>> = { none: 0, shared: 1, exclusive: 2 };
-const SECTOR = 512;
 const LAST_PLAIN_OFFSET = 2 ** 52;
 /** What fallocate and copy_file_range say where they are not to be had, apart from EOPNOTSUPP. */
 const NOT_HERE = new Set(['ENODEV', 'ESPIPE', 'EXDEV', 'ENOTTY']);
@@ -148,17 +147,15 @@ export class RealFile implements HostFile {
   }
 
   punchHole(offset: number, length: number): Promise<void> {
-    return this.#run('punch-hole', true, offset, length, async () => {
-      this.#wholeSectors('punch-hole', offset, length);
-      await this.#fallocate(offset, length, Fallocate.punchHole);
-    });
+    return this.#run('punch-hole', true, offset, length, () =>
+      this.#bySectors(offset, length, (from, bytes) => this.#fallocate(from, bytes, Fallocate.punchHole)),
+    );
   }
 
   zeroRange(offset: number, length: number): Promise<void> {
     return this.#run('zero-range', true, offset, length, async () => {
       if (this.kind !== 'block') return this.#fallocate(offset, length, Fallocate.zeroRange);
-      this.#wholeSectors('zero-range', offset, length);
-      await this.#request(Op.blockZeroOut, offset, length);
+      await this.#bySectors(offset, length, (from, bytes) => this.#request(Op.blockZeroOut, from, bytes));
     });
   }
 
@@ -166,8 +163,9 @@ export class RealFile implements HostFile {
     return this.#run('discard', true, offset, length, async () => {
       if (this.kind !== 'block') return this.#fallocate(offset, length, Fallocate.punchHole);
       // A hint may touch less than was asked: only whole sectors go.
-      const start = Math.ceil(offset / SECTOR) * SECTOR;
-      const end = Math.floor((offset + length) / SECTOR) * SECTOR;
+      const sector = this.#sectorBytes();
+      const start = Math.ceil(offset / sector) * sector;
+      const end = Math.floor((offset + length) / sector) * sector;
       if (end > start) await this.#request(Op.blockDiscard, start, end - start);
     });
   }
@@ -287,9 +285,27 @@ export class RealFile implements HostFile {
     }
   }
 
-  #wholeSectors(operation: string, offset: number, length: number): void {
-    if (this.kind !== 'block' || (offset % SECTOR === 0 && length % SECTOR === 0)) return;
-    throw this.#unsupported(operation, `a block device takes whole sectors, not ${length} bytes at ${offset}`);
+  /** Makes zeroes of whole sectors by `clear`; what a block device has of others at both ends is written. */
+  async #bySectors(
+    offset: number,
+    length: number,
+    clear: (from: number, bytes: number) => Promise<void>,
+  ): Promise<void> {
+    if (this.kind !== 'block') return clear(offset, length);
+    const sector = this.#sectorBytes();
+    const stop = offset + length;
+    const start = Math.min(stop, Math.ceil(offset / sector) * sector);
+    const end = Math.max(start, Math.floor(stop / sector) * sector);
+    // First: where it is not to be had, nothing is changed.
+    if (end > start) await clear(start, end - start);
+    if (start > offset) await this.#transfer.write(offset, new Uint8Array(start - offset));
+    if (stop > end) await this.#transfer.write(end, new Uint8Array(stop - end));
+  }
+
+  #sectorBytes(): number {
+    const bytes = this.#engine.native.sectorBytes(this.#fd);
+    if (bytes < 0) throw errnoError(bytes, { operation: 'sector size', path: this.path });
+    return bytes;
   }
 
   #unsupported(operation: string, why: string): BlockError {
