@@ -85,7 +85,7 @@ export async function checkBackingFile(graph: Graph, filename: string, options: 
   };
   if (name === undefined) return;
   try {
-    const how = { format, readOnly: true, onlyLooks: true };
+    const how = { format, readOnly: true, onlyLooks: true, forceShare: true };
     await graph.release(await openNode(graph, resolveBackingName(filename, name), how));
   } catch (cause) {
     const { code, message, path } = toBlockError(cause);
@@ -105,6 +105,9 @@ export interface MadeImage {
  * Rejects as `createNode`.
  */
 export async function createImage(graph: Graph, filename: string, wanted: ImageCreateOptions): Promise<MadeImage> {
+  if (filename === '') {
+    throw new BlockError('not-found', "Could not create '': No such file or directory", { path: filename });
+  }
   const target = parseProtocolName(filename);
   const path = 'filename' in target ? target.filename : filename;
   const options = checkCreateOptions(wanted, path, graph.host);

@@ -12,6 +12,11 @@ export function protocolOf(filename: string): string | null {
   return /^([^/:]*):/.exec(filename)?.[1] ?? null;
 }
 
+/** It names a file: no export, no options in JSON. */
+export function isPath(filename: string): boolean {
+  return protocolOf(filename) === null;
+}
+
 /**
  * Options of the node that a file name means, its format left to be found out. A path counts from the current directory. Throws
  * `invalid-argument`, with QEMU's words, where the name has a protocol that is not known.

@@ -1,20 +1,15 @@
 // Finding an image of a chain by the name that a person has for it, and naming one image in another's header.
 
 import { relative } from 'node:path';
-import { chainOf, overlayOf } from '../block/chain.js';
+import { overlayOf } from '../block/chain.js';
+import { findLayer } from '../block/find-layer.js';
 import type { BlockNode } from '../block/node.js';
-import { orElse } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
-import type { Session } from './session.js';
 
-/** The image below `top` that is called `name`: by path, or as the header above it has it. Rejects with `not-found`. */
-export async function findBelow(session: Session, top: BlockNode, name: string): Promise<BlockNode> {
-  const real = (path: string): Promise<string> => session.host.realPath(path).catch(orElse('chain', path));
-  const wanted = await real(name);
-  for (const node of chainOf(top).slice(1)) {
-    const overlay = overlayOf(top, node)!;
-    if (node.filename === name || overlay.backingFile === name || (await real(node.filename)) === wanted) return node;
-  }
+/** The image below `top` that is called `name`, as `findLayer` finds it. Rejects with `not-found`. */
+export async function findBelow(top: BlockNode, name: string): Promise<BlockNode> {
+  const found = await findLayer(top, name);
+  if (found !== null) return found;
   throw new BlockError('not-found', `Did not find '${name}' in the backing chain of '${top.filename}'`, {
     path: top.filename,
   });

@@ -87,8 +87,12 @@ export function creatableFormat(name: string): string {
   return name;
 }
 
-/** Is the help of `-o` asked for? */
+/** Is the help of `-o` asked for? Throws `UsageError` for text that is no list of options. */
 export function asksForOptionHelp(texts: readonly string[]): boolean {
+  for (const text of texts) {
+    const comma = /,*$/.exec(text)![0].length % 2 === 1;
+    if (text === '' || text.startsWith(',') || comma) throw new UsageError(`Invalid option list: ${text}`);
+  }
   return texts.some((text) => text.split(',').some((word) => word === 'help' || word === '?'));
 }
 

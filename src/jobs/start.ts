@@ -2,6 +2,7 @@
 // anything fails, everything is given back and no job is left.
 
 import { chainOf, inChain, nodesAbove } from '../block/chain.js';
+import { findLayer } from '../block/find-layer.js';
 import type { Graph } from '../block/graph.js';
 import { refuseSameStorage } from '../block/identity.js';
 import type { BlockNode } from '../block/node.js';
@@ -78,7 +79,7 @@ export async function startStream(env: JobEnvironment, args: BlockStreamArgument
   if (args.base !== undefined && args['base-node'] !== undefined) {
     throw new BlockError('invalid-argument', "'base' and 'base-node' cannot be specified at the same time");
   }
-  const base = pickBase(env, top, args);
+  const base = await pickBase(env, top, args);
   const driver = new StreamDriver({
     top,
     base,
@@ -91,9 +92,10 @@ export async function startStream(env: JobEnvironment, args: BlockStreamArgument
 }
 
 /** What stays below a streamed `top`; null: nothing. */
-function pickBase(env: JobEnvironment, top: BlockNode, args: BlockStreamArguments): BlockNode | null {
+async function pickBase(env: JobEnvironment, top: BlockNode, args: BlockStreamArguments): Promise<BlockNode | null> {
   const node = args['base-node'];
-  const base = node !== undefined ? env.graph.find(node) : args.base === undefined ? null : byFile(top, args.base);
+  const base =
+    node !== undefined ? env.graph.find(node) : args.base === undefined ? null : await byFile(top, args.base);
   if (base !== top) return base;
   throw new BlockError('invalid-argument', `'${node ?? args.base}' is not below '${top.filename}'`, {
     path: top.filename,
@@ -108,8 +110,8 @@ export async function startCommit(env: JobEnvironment, args: CommitArguments): P
       throw new BlockError('invalid-argument', `'${side}-node' and '${side}' are mutually exclusive`);
     }
   }
-  const top = pick(env, root, args['top-node'], args.top) ?? root;
-  const base = pick(env, root, args['base-node'], args.base);
+  const top = (await pick(env, root, args['top-node'], args.top)) ?? root;
+  const base = await pick(env, root, args['base-node'], args.base);
   const backingFile = args['backing-file'];
   const active = !args.empty && (top === root || [...top.parents].some((child) => (child.perm & Perm.WRITE) !== 0));
   const driver = active
@@ -290,7 +292,12 @@ function nodeOf(env: JobEnvironment, name: string): BlockNode {
   return env.device?.(name) ?? env.graph.find(name);
 }
 
-function pick(env: JobEnvironment, root: BlockNode, node?: string, file?: string): BlockNode | undefined {
+async function pick(
+  env: JobEnvironment,
+  root: BlockNode,
+  node?: string,
+  file?: string,
+): Promise<BlockNode | undefined> {
   if (file !== undefined) return byFile(root, file);
   if (node === undefined) return undefined;
   const found = env.graph.find(node);
@@ -298,10 +305,9 @@ function pick(env: JobEnvironment, root: BlockNode, node?: string, file?: string
   throw new BlockError('invalid-argument', `'${node}' is not in this backing file chain`, { path: root.filename });
 }
 
-function byFile(top: BlockNode, file: string): BlockNode {
-  const chain = chainOf(top);
-  // Also by the name that the header of the layer above has for it.
-  const found = chain.find((node, i) => node.filename === file || (i > 0 && chain[i - 1].backingFile === file));
-  if (found !== undefined) return found;
+/** The layer by the name of its file; of the top, the name that it was opened by. */
+async function byFile(top: BlockNode, file: string): Promise<BlockNode> {
+  const found = top.filename === file ? top : await findLayer(top, file);
+  if (found !== null) return found;
   throw new BlockError('not-found', `Can't find '${file}' in the backing chain`, { path: top.filename });
 }

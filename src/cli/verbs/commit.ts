@@ -49,7 +49,7 @@ async function run(options: ParsedOptions): Promise<number> {
     const below = backingOf(top);
     if (below === null) throw new BlockError('invalid-argument', 'Image does not have a backing file');
     const baseName = options.get('base');
-    const base = baseName === undefined ? below : await findBelow(session, top, baseName);
+    const base = baseName === undefined ? below : await findBelow(top, baseName);
     const keepsData = options.has('drop') || baseName !== undefined;
     const partly = `'${filename}' reads as before; '${base.filename}' may hold a part of its data. The same command goes on.`;
     return runJob(session, {

@@ -99,6 +99,7 @@ function valuesOf(options: ParsedOptions, format: string, filename: string, size
     if (backing !== undefined) values.set('backing_file', backing);
     const backingFormat = options.get('backing-format');
     if (backingFormat !== undefined) values.set('backing_fmt', backingFormat);
+    if (values.get('backing_file') === '') throw new UsageError('Expected backing file name, got empty string');
     if (values.get('backing_file') === filename) throw new UsageError(SAME_FILE);
     return values;
   } catch (error) {
@@ -117,7 +118,8 @@ async function backingSize(
   const format = values.get('backing_fmt');
   const full = resolveBackingName(filename, backing);
   try {
-    const node = await openImage(session, full, { format, backing: false });
+    // Others may go on writing to it: it is only asked how long it is.
+    const node = await openImage(session, full, { format, backing: false, forceShare: true });
     const size = node.length;
     if (format === undefined && node.file !== null) {
       const detected = probeFormat(await readHead(node.file.node), full);

@@ -10,7 +10,7 @@ import { type ParsedOptions, UsageError } from '../getopt.js';
 import { JOB_EXIT_CODES, JOB_OPTIONS, ON_ERROR, policyOption, speedOption } from '../job-options.js';
 import { progressKind } from '../progress.js';
 import { runJob } from '../run-job.js';
-import { imageArguments, openImage, type Session, withSession } from '../session.js';
+import { imageArguments, openImage, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
 export const verb: Verb = {
@@ -60,7 +60,7 @@ async function run(options: ParsedOptions): Promise<number> {
   }
   return withSession(options.all('object'), async (session) => {
     const top = await openImage(session, filename, { ...imageArguments(options), writable: true });
-    const arguments_ = { ...common, ...(await streamArguments(session, top, options)) };
+    const arguments_ = { ...common, ...(await streamArguments(top, options)) };
     return runJob(session, {
       start: (env) => startStream(env, arguments_),
       progress,
@@ -71,18 +71,14 @@ async function run(options: ParsedOptions): Promise<number> {
   });
 }
 
-async function streamArguments(
-  session: Session,
-  top: BlockNode,
-  options: ParsedOptions,
-): Promise<BlockStreamArguments> {
+async function streamArguments(top: BlockNode, options: ParsedOptions): Promise<BlockStreamArguments> {
   if (top.backing === null) {
     throw new BlockError('invalid-argument', `'${top.filename}' does not have a backing file`, { path: top.filename });
   }
   const device = top.nodeName;
   const [baseName, bottomName] = [options.get('base'), options.get('bottom')];
-  const bottom = bottomName === undefined ? null : await findBelow(session, top, bottomName);
-  const base = baseName === undefined ? (bottom?.backing?.node ?? null) : await findBelow(session, top, baseName);
+  const bottom = bottomName === undefined ? null : await findBelow(top, bottomName);
+  const base = baseName === undefined ? (bottom?.backing?.node ?? null) : await findBelow(top, baseName);
   const backingFile = options.get('backing-file');
   if (base !== null) {
     return { device, 'base-node': base.nodeName, 'backing-file': backingFile ?? nameInHeader(top, base) };

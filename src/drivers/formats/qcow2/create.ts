@@ -106,6 +106,7 @@ function checkOptions(options: Qcow2CreateOptions, path: string): Geometry {
     );
   }
   const { backingFile = null, backingFormat = null } = options;
+  if (backingFile === '') throw refuse(path, 'invalid-argument', 'Expected backing file name, got empty string');
   if (backingFile !== null && preallocation !== 'off') {
     throw refuse(
       path,
