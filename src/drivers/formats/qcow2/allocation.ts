@@ -103,6 +103,23 @@ export class Refcounts {
     return 0;
   }
 
+  /** How many of the clusters before `end` have a refcount; where there are `enough`, the count ends. Takes no place in the cache. */
+  async countUsed(end: number, enough: number): Promise<number> {
+    const { clusterSize } = this.#image.geometry;
+    let used = 0;
+    const bytes = new Uint8Array(clusterSize);
+    for (let index = 0; index * this.#perBlock < end && index < this.table.entries && used < enough; index++) {
+      const block = this.#blockSync(index);
+      const offset = this.table.target(index);
+      if (block === null || offset % clusterSize !== 0 || offset >= this.#image.file.length) continue;
+      if (block === undefined) await this.#image.file.read(offset, bytes);
+      const view = block?.view ?? new DataView(bytes.buffer);
+      const count = Math.min(this.#perBlock, end - index * this.#perBlock);
+      for (let i = 0; i < count; i++) if (getRefcount(view, this.#order, i) !== 0) used++;
+    }
+    return used;
+  }
+
   // ---- allocation ---------------------------------------------------------------------------------------------
 
   /**

@@ -16,6 +16,7 @@ import type { ImageFile } from './image-file.js';
 import { Mapping } from './mapping.js';
 import type { DiscardPolicy, OverlapKind } from './options.js';
 import { MetadataClusters, overlapMessage } from './overlap.js';
+import { Preallocation } from './preallocation.js';
 import { type Geometry, makeGeometry, SECTOR } from './types.js';
 
 export interface CacheTables {
@@ -50,6 +51,7 @@ export class Qcow2Image {
   readonly packer: CompressedPacker;
   readonly discards: DiscardPolicy;
   readonly grace: Grace;
+  readonly preallocation = new Preallocation(this);
   /** Guest ranges, whole clusters, whose mapping is being changed. */
   readonly locks = new RangeLock();
   readonly writable: () => boolean;

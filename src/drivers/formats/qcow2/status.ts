@@ -4,6 +4,7 @@ import type { BlockNode } from '../../../block/node.js';
 import type { BlockStatus } from '../../../block/types.js';
 import type { Qcow2Image } from './image.js';
 import { Kind, type KindNumber } from './mapping.js';
+import { zeroInFile, zeroInFileSync } from './preallocation.js';
 import type { Table } from './table-cache.js';
 
 /** Where the look-up of a status had to stop: an L2 table to be loaded, or an entry that breaks the format. */
@@ -22,24 +23,35 @@ export async function statusOf(
   let status: BlockStatus | null = null;
   for (;;) {
     const done: number = status?.length ?? 0;
-    const found = lookUp(image, file, offset + done, length - done);
+    let found = lookUp(image, file, offset + done, length - done);
+    const more = endedAtTable;
     if (!('length' in found)) {
       if (found.bad === null) await image.mapping.loadTable(found.index);
       else if (status === null) throw await image.mapping.badEntry(found.bad.table, found.bad.slot);
       else return status;
       continue;
     }
+    const end = found.length;
+    if (isPlainData(found) && (await image.preallocation.look())) found = await zeroInFile(file, found);
     if (status === null) status = found;
     else if (continues(status, found)) status.length += found.length;
     else return status;
-    if (!endedAtTable || status.length === length) return status;
+    // Where the file below says something else within the run, the next part of it may still go on as this one does.
+    if ((found.length === end && !more) || status.length === length) return status;
   }
 }
 
 /** The same from cached tables alone, possibly of a shorter run; null where a table must be loaded or an entry is bad. */
 export function statusSync(image: Qcow2Image, file: BlockNode, offset: number, length: number): BlockStatus | null {
   const found = lookUp(image, file, offset, length);
-  return 'length' in found ? found : null;
+  if (!('length' in found)) return null;
+  if (!isPlainData(found) || image.preallocation.found === false) return found;
+  return image.preallocation.found === null ? null : zeroInFileSync(file, found);
+}
+
+/** Data that lies in the file as it is. */
+function isPlainData({ data, offset }: BlockStatus): boolean {
+  return data && offset >= 0;
 }
 
 function continues(run: BlockStatus, next: BlockStatus): boolean {
