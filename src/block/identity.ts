@@ -19,7 +19,7 @@ export async function fileId(node: BlockNode): Promise<string | null> {
 }
 
 /**
- * Refuses with `locked` to write over `file`, which was opened just now, where a node of the graph (`own` excepted) is stored in it, or where
+ * Refuses with `locked` to write over `file`, which was opened just now, where a node of the graph (but `own` and what that lies on) is stored in it, or where
  * the program has it open for something else. Image locks say it too, but may be off, shared, or not to be had.
  */
 export async function refuseUsed(graph: Graph, file: FileInfo & { path: string }, own?: BlockNode): Promise<void> {
@@ -35,7 +35,7 @@ export async function refuseUsedNode(graph: Graph, node: BlockNode): Promise<voi
 
 async function refuseNodeOf(graph: Graph, id: string, path: string, own?: BlockNode): Promise<void> {
   for (const node of graph.nodes.values()) {
-    if (node === own || node.closed || node.file !== null || (await fileId(node)) !== id) continue;
+    if (own?.reaches(node) === true || node.closed || node.file !== null || (await fileId(node)) !== id) continue;
     throw new BlockError('locked', `${path}: Failed to get "write" lock\n'${path}' is in use as '${node.filename}'`, {
       path,
       operation: 'create',

@@ -5,6 +5,7 @@
 
 import { BlockError } from '../../../util/errors.js';
 import { decodeName } from '../../../util/name-bytes.js';
+import { MAX_BYTES } from '../../../util/size.js';
 import { MAX_BACKING_NAME_BYTES, MAX_CLUSTER_BITS, MAX_L1_BYTES, MAX_REFCOUNT_TABLE_BYTES } from './types.js';
 
 export const QCOW2_MAGIC = 0x514649fb;
@@ -113,6 +114,17 @@ function readOffset(view: DataView, at: number, path: string, what: string): num
   return value;
 }
 
+/** The virtual size. QEMU reads larger ones, too. */
+function readSize(view: DataView, path: string): number {
+  const size = view.getBigUint64(Field.size);
+  if (size <= MAX_BYTES) return Number(size);
+  throw new BlockError('limit', `${path}: Image sizes beyond ${MAX_BYTES} bytes (2^53 - 1) are not supported`, {
+    path,
+    offset: Field.size,
+    operation: 'open',
+  });
+}
+
 /**
  * Decodes the fixed part from the first bytes of the file (at least 104, or what the file has) and checks each field by itself:
  * version, cluster size, refcount width, header length, alignment and size of the tables.
@@ -132,7 +144,7 @@ export function parseHeader(head: Uint8Array, path: string): Qcow2Header {
     backingFileOffset: readOffset(view, Field.backingFileOffset, path, 'backing file offset'),
     backingFileSize: view.getUint32(Field.backingFileSize),
     clusterBits: view.getUint32(Field.clusterBits),
-    size: readOffset(view, Field.size, path, 'image size'),
+    size: readSize(view, path),
     cryptMethod: view.getUint32(Field.cryptMethod),
     l1Size: view.getUint32(Field.l1Size),
     l1TableOffset: readOffset(view, Field.l1TableOffset, path, 'L1 table offset'),

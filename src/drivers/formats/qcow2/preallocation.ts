@@ -35,7 +35,7 @@ export class Preallocation {
   /** As QEMU guesses it: distinctly more clusters are in use than the file takes on the disk. */
   async #detect(): Promise<boolean> {
     const { file, geometry, refcounts } = this.#image;
-    const allocated = await allocatedBytes(file.node);
+    const allocated = await allocatedBytes(file.link.node);
     if (allocated === null) return false;
     const clusters = Math.floor(allocated / geometry.clusterSize);
     const enough = Math.max(Math.floor((clusters * 10) / 9), clusters + 2);
