@@ -94,7 +94,7 @@ async function openTarget(
     try {
       ({ newFile } = await createImage(session.graph, name, imageCreateOptions(format, values)));
     } catch (error) {
-      reportError(`${name}: ${creationFailure(name, error)}`);
+      reportError(`${name}: ${creationFailure(name, format, error)}`);
       return null;
     }
   }

@@ -2,6 +2,7 @@
 
 import { parseOptions, UsageError } from './getopt.js';
 import { PROGRAM, reportFailure, setProgram, write } from './output.js';
+import { beginProgress, failProgress } from './progress.js';
 import { commandOf, type Verb, verbHelp } from './verb.js';
 
 interface VerbEntry {
@@ -56,9 +57,14 @@ export async function main(args: readonly string[], calledAs = PROGRAM): Promise
 async function runVerb(verb: Verb, args: readonly string[]): Promise<number> {
   try {
     if (asksForHelp(args)) return print(verbHelp(verb));
-    return await verb.run(parseOptions(args, verb.options, verb.words));
+    const options = parseOptions(args, verb.options, verb.words);
+    beginProgress(options);
+    const code = await verb.run(options);
+    if (code !== 0) failProgress();
+    return code;
   } catch (error) {
     reportFailure(error, verb.peer === undefined ? PROGRAM : commandOf(verb));
+    failProgress();
     // compare says "the images differ" with 1.
     return verb.name === 'compare' && !(error instanceof UsageError) ? 2 : 1;
   }

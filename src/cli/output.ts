@@ -5,6 +5,7 @@ import { reportUnexpected, UNEXPECTED_CHANNEL, type Unexpected } from '../util/d
 import { BlockError } from '../util/errors.js';
 import { printable, printableLines } from '../util/foreign-text.js';
 import { encodeName, hasRawBytes } from '../util/name-bytes.js';
+import { wordsOfErrno } from '../util/system-words.js';
 import { UsageError } from './getopt.js';
 
 export const PROGRAM = 'diskwright';
@@ -12,6 +13,7 @@ export const PROGRAM = 'diskwright';
 /** What messages begin with: the name that the program was called by. */
 let programName: string = PROGRAM;
 
+let lastError: string | null = null;
 let readerGone = false;
 let watched = { out: false, errors: false };
 
@@ -48,6 +50,11 @@ export function shown(name: string): string {
   return process.stdout.isTTY ? printable(name) : name;
 }
 
+/** What was reported last, for programs; null: nothing was. */
+export function lastReported(): string | null {
+  return lastError;
+}
+
 /** Nobody reads what is written any more. */
 export function isUnread(): boolean {
   return readerGone;
@@ -70,6 +77,7 @@ export function writeErrors(text: string | Uint8Array): void {
 
 /** `diskwright: message`, as scripts look for it. */
 export function reportError(message: string): void {
+  lastError = message;
   complain(`${programName}: ${message}`);
 }
 
@@ -86,9 +94,17 @@ export function reportFailure(error: unknown, command = programName): void {
   }
 }
 
+/** What the system refused, in the real tools' words: `b.qcow2: No space left on device`. Undefined where the message is no such one. */
+function systemText({ message, path, operation, offset, length, errno }: BlockError): string | undefined {
+  const words = errno === undefined ? undefined : wordsOfErrno(errno);
+  if (words === undefined || path === undefined || operation === undefined) return undefined;
+  const place = offset === undefined ? '' : ` at offset ${offset}, ${length ?? 0} bytes`;
+  return message.startsWith(`${path}: ${operation}${place}: `) ? `${path}: ${words}` : undefined;
+}
+
 /** The message, in which a name cannot begin a line of its own. */
 export function messageOf(error: BlockError): string {
-  let text = error.message;
+  let text = systemText(error) ?? error.message;
   let link: unknown = error;
   for (let depth = 0; depth < 10 && link instanceof BlockError; depth++) {
     if (link.path !== undefined && link.path !== '') text = text.replaceAll(link.path, printable(link.path));

@@ -8,7 +8,7 @@ import { formatSize } from '../util/size.js';
 import type { OptionSpec, ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
 import { jsonLine } from './json.js';
-import { write, writeErrors } from './output.js';
+import { lastReported, write, writeErrors } from './output.js';
 
 export interface ProgressState {
   current: number;
@@ -33,6 +33,21 @@ export type ProgressKind = 'none' | 'percent' | 'bar' | 'json';
 const ASKING_SIGNALS = ['SIGUSR1', 'SIGINFO'] as const;
 const BAR_WIDTH = 28;
 const MIN_INTERVAL_MS = 100;
+
+/** A program that asked for JSON gets one last object, whatever comes of it. */
+let owesOutcome = false;
+
+/** Before anything of the command line is looked at, so that the object comes where that is wrong, too. */
+export function beginProgress(options: ParsedOptions): void {
+  owesOutcome = options.get('progress') === 'json';
+}
+
+/** The command is over; where nobody has said so in JSON, and it was asked for, it failed before its work began, or after it. */
+export function failProgress(): void {
+  if (!owesOutcome) return;
+  owesOutcome = false;
+  line({ event: 'failed', error: lastReported() ?? 'unknown' });
+}
 
 /** What `-p`, `-q` and `--progress` ask for. `always`: a terminal gets a bar without being asked. */
 export function progressKind(options: ParsedOptions, always = false): ProgressKind {
@@ -169,6 +184,7 @@ class JsonView implements ProgressView {
   }
 
   end(outcome: Record<string, unknown>): void {
+    owesOutcome = false;
     line(outcome);
   }
 }

@@ -5,7 +5,7 @@ import { JobManager } from '../jobs/manager.js';
 import type { JobEnvironment } from '../jobs/start.js';
 import { detach } from '../util/best-effort.js';
 import { type BlockError, toBlockError } from '../util/errors.js';
-import { complain, reportError, write } from './output.js';
+import { reportError, write } from './output.js';
 import { openProgress, type ProgressKind } from './progress.js';
 import { EXIT_INTERRUPTED, Interrupt, reasonOf, type Session } from './session.js';
 
@@ -31,7 +31,8 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
   const stops = [
     job.on('BLOCK_JOB_READY', () => detach('job', complete(job))),
     job.on('BLOCK_JOB_ERROR', ({ operation, action }) => {
-      complain(`warning: a ${operation} request failed (${action})`);
+      // A failure that ends the job is told with it, by file and place.
+      if (action !== 'report') reportError(`warning: a ${operation} request failed (${action})`);
     }),
   ];
   interrupt.signal.addEventListener('abort', () => cancel(job));
@@ -49,8 +50,10 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
   }
   if (failure === null) {
     show();
-    view.end({ event: 'completed', job: job.type });
-    if (run.done !== undefined && !view.json) write(`${run.done}\n`);
+    session.afterClose.push(() => {
+      view.end({ event: 'completed', job: job.type });
+      if (run.done !== undefined && !view.json) write(`${run.done}\n`);
+    });
     return 0;
   }
   const cancelled = failure.code === 'cancelled';
@@ -60,7 +63,8 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
     return EXIT_INTERRUPTED;
   }
   const place = failure.path === undefined ? '' : `'${failure.path}': `;
-  reportError(`${job.type} failed: ${place}${reasonOf(failure)}`);
+  const where = failure.offset === undefined ? '' : `at byte ${failure.offset}: `;
+  reportError(`${job.type} failed: ${place}${where}${reasonOf(failure)}`);
   reportError(run.stateWhenFailed);
   return 1;
 }

@@ -31,6 +31,8 @@ export const EXIT_INTERRUPTED = 130;
 export interface Session {
   readonly host: Host;
   readonly graph: Graph;
+  /** What is said and done once everything was closed well: success is told then, not before. */
+  readonly afterClose: (() => void)[];
 }
 
 /**
@@ -51,10 +53,11 @@ export async function withSession<T>(
   const host = openRealHost({ inlineReadBytes: INLINE_READ_BYTES, ...options });
   try {
     const graph = new Graph(host, { warn: complain, reserved: outputFiles() });
+    const afterClose: (() => void)[] = [];
     let result: T;
     try {
       for (const object of objects) await graph.objects.add(object);
-      result = await action({ host, graph });
+      result = await action({ host, graph, afterClose });
     } catch (error) {
       // The first error says what is wrong; one at closing could only follow from it, but what is lost by it has to be said.
       await graph.closeAll().catch((late: unknown) => {
@@ -64,6 +67,7 @@ export async function withSession<T>(
       throw error;
     }
     await graph.closeAll();
+    for (const step of afterClose) step();
     return result;
   } finally {
     await host.close();

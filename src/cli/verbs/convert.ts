@@ -298,7 +298,7 @@ async function makeTarget(session: Session, source: BlockNode, plan: Plan): Prom
 }
 
 function notMade({ target, format }: Plan, error: unknown): null {
-  reportError(`${target}: error while converting ${format}: ${creationFailure(target, error)}`);
+  reportError(`${target}: error while converting ${format}: ${creationFailure(target, format, error)}`);
   return null;
 }
 
@@ -331,7 +331,7 @@ async function copy(session: Session, source: BlockNode, target: BlockNode, plan
       signal: interrupt.signal,
       onProgress: (current, total) => view.update(ratedState(clock.now() - startedMs, current, total)),
     });
-    view.end({ event: 'completed' });
+    session.afterClose.push(() => view.end({ event: 'completed' }));
     return 0;
   } catch (error) {
     const failure = toBlockError(error);

@@ -5,6 +5,7 @@ import { resolveBackingName } from '../../block/filename.js';
 import { probeFormat, readHead } from '../../block/probe.js';
 import { orElse } from '../../util/best-effort.js';
 import { toBlockError } from '../../util/errors.js';
+import { wordsOfErrno } from '../../util/system-words.js';
 import { HELP, OBJECT, QUIET, sizeValue } from '../arguments.js';
 import {
   asksForOptionHelp,
@@ -77,7 +78,7 @@ async function run(options: ParsedOptions): Promise<number> {
     try {
       await createImage(session.graph, filename, imageCreateOptions(format, values));
     } catch (error) {
-      reportError(`${filename}: ${creationFailure(filename, error)}`);
+      reportError(`${filename}: ${creationFailure(filename, format, error)}`);
       return 1;
     }
     return 0;
@@ -144,10 +145,19 @@ async function backingSize(
   }
 }
 
+/** How qemu-img calls what failed; `%` is the file. */
+const CREATION_STEPS: Readonly<Record<string, string>> = {
+  open: "Could not create '%'",
+  allocate: 'Could not preallocate new data',
+  truncate: 'Could not resize file',
+};
+
 /** Why an image could not be made: a file that cannot be opened could not be created. */
-export function creationFailure(filename: string, error: unknown): string {
+export function creationFailure(filename: string, format: string, error: unknown): string {
   const failure = toBlockError(error);
-  if (failure.operation !== 'open' || failure.errno === undefined) return reasonOf(failure);
-  const reason = /: ([^:]*)$/.exec(failure.message)?.[1] ?? failure.message;
-  return `Could not create '${filename}': ${reason[0].toUpperCase()}${reason.slice(1)}`;
+  if (failure.errno === 'EFBIG') return `The image size is too large for file format '${format}'`;
+  const words = failure.errno === undefined ? undefined : wordsOfErrno(failure.errno);
+  const step = CREATION_STEPS[failure.operation ?? ''];
+  if (words === undefined || step === undefined) return reasonOf(failure);
+  return `${step.replace('%', filename)}: ${words}`;
 }

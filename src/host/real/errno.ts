@@ -2,6 +2,7 @@
 import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
 import { BlockError, codeOfErrno } from '../../util/errors.js';
+import { wordsOfErrno } from '../../util/system-words.js';
 
 const NAMES = new Map<number, string>();
 for (const [name, value] of Object.entries(constants.errno)) {
@@ -35,6 +36,8 @@ export function errnoError(errno: number, failed: FailedRequest): BlockError {
 
 /** What the C library says of an error name, e.g. `Connection refused`. */
 export function systemWords(name: string): string {
+  const known = wordsOfErrno(name);
+  if (known !== undefined) return known;
   if (name === 'EADDRNOTAVAIL') return 'Cannot assign requested address';
   const number = constants.errno[name as keyof typeof constants.errno];
   const words = getSystemErrorMap().get(-number)?.[1] ?? name;

@@ -15,6 +15,7 @@ import {
 import type { HostFile, SeekResult, ZeroScan } from '../../../host/host.js';
 import type { BlockdevOptions } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
+import { wordsOfErrno } from '../../../util/system-words.js';
 import { allocateFirstBlock, createFile } from './create.js';
 import { ImageLocks } from './locks.js';
 
@@ -287,9 +288,7 @@ async function openFile(driver: FileDriver, request: FileOpenRequest): Promise<F
       file = await open(true);
     }
   } catch (error) {
-    throw readOnly && error instanceof BlockError && error.errno === 'EISDIR'
-      ? wrongKind(driver, options.filename)
-      : cannotOpen(options.filename, error);
+    throw isOfNoKind(error, readOnly) ? wrongKind(driver, options.filename) : cannotOpen(options.filename, error);
   }
   try {
     checkKind(driver, file);
@@ -338,22 +337,16 @@ function wrongKind(driver: FileDriver, path: string): BlockError {
   });
 }
 
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'No such file or directory',
-  ENOTDIR: 'Not a directory',
-  EACCES: 'Permission denied',
-  EPERM: 'Operation not permitted',
-  EROFS: 'Read-only file system',
-  EISDIR: 'Is a directory',
-  ELOOP: 'Too many levels of symbolic links',
-  ENAMETOOLONG: 'File name too long',
-  EMFILE: 'Too many open files',
-};
+/** A folder cannot be opened for writing at all, a pipe or a socket not as a file. */
+function isOfNoKind(error: unknown, readOnly: boolean): boolean {
+  if (!(error instanceof BlockError)) return false;
+  return error.errno === 'ESPIPE' || error.errno === 'ENXIO' || (readOnly && error.errno === 'EISDIR');
+}
 
 function cannotOpen(path: string, error: unknown): unknown {
   if (!(error instanceof BlockError)) return error;
   const { code, errno, message } = error;
-  const reason = (errno !== undefined && REASONS[errno]) || message;
+  const reason = (errno !== undefined && wordsOfErrno(errno)) || message;
   return new BlockError(code, `Could not open '${path}': ${reason}`, { path, operation: 'open', errno, cause: error });
 }
 
