@@ -134,9 +134,8 @@ export class FileNode extends BlockNode {
     const zero = run === null || !run.data;
     let end = offset + length;
     if (run !== null) {
-      // Behind the file's end the node goes on with zeroes to the end of the sector.
-      const reachesEnd = run.end >= this.#size;
-      if (!(zero && reachesEnd)) end = Math.min(end, reachesEnd ? this.length : run.end);
+      // Behind the file's end the node goes on with zeroes to the end of the sector: a hole before it goes on there, data ends.
+      if (!(zero && run.end >= this.#size)) end = Math.min(end, run.end);
     }
     return { length: end - offset, allocated: true, data: !zero, zero, compressed: false, offset, node: this };
   }
