@@ -5,6 +5,7 @@ import type { BlockdevCreateOptions, BlockdevRef } from '../schema/generated/typ
 import { validate } from '../schema/validate.js';
 import { bestEffort } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
+import { refuseItself } from './backing-name.js';
 import { type Child, type Use, withLink } from './child.js';
 import { parseProtocolName, resolveBackingName } from './filename.js';
 import type { Graph } from './graph.js';
@@ -111,6 +112,8 @@ export async function createImage(graph: Graph, filename: string, wanted: ImageC
   const target = parseProtocolName(filename);
   const path = 'filename' in target ? target.filename : filename;
   const options = checkCreateOptions(wanted, path, graph.host);
+  const backing = 'backing-file' in options ? options['backing-file'] : undefined;
+  if (backing !== undefined) await refuseItself(graph.host, filename, backing);
   if (target.driver === 'nbd') {
     await createNode(graph, validate('BlockdevCreateOptions', { ...options, file: { ...target, discard: 'unmap' } }));
     return { newFile: null };

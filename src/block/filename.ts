@@ -5,7 +5,7 @@ import { LooseOptions } from '../schema/loose-options.js';
 import { formatJsonFilename, isJsonFilename, parseJsonFilename } from '../schema/options.js';
 import { BlockError } from '../util/errors.js';
 import type { BlockNode } from './node.js';
-import { namesWithPrefix } from './registry.js';
+import { findDriver, namesWithPrefix } from './registry.js';
 
 /** What stands before the first colon, if that comes before any slash; null for a plain path. */
 export function protocolOf(filename: string): string | null {
@@ -48,7 +48,9 @@ export function resolveBackingName(filename: string, backingFile: string): strin
     });
   }
   const path = filename.startsWith('file:') ? filename.slice('file:'.length) : filename;
-  return path.slice(0, path.lastIndexOf('/') + 1) + backingFile;
+  const full = path.slice(0, path.lastIndexOf('/') + 1) + backingFile;
+  // A folder's name may look like a protocol.
+  return protocolOf(full) === null ? full : `./${full}`;
 }
 
 /** The same for an image that is open: it has the folder of the file that it lies in, however it was opened. */
@@ -56,6 +58,28 @@ export function resolveBackingNameOf(image: BlockNode, backingFile: string): str
   let node = image;
   while (isJsonFilename(node.filename) && node.file !== null) node = node.file.node;
   return resolveBackingName(node.filename, backingFile);
+}
+
+/** A node of a protocol that options name. */
+export interface Leaf {
+  driver: string;
+  /** Where that is a file. */
+  filename: string | null;
+  /** What messages and gates call it: a path, a URI, or the driver where it reaches nothing outside. */
+  name: string;
+}
+
+/** The nodes of protocols that options name, from left to right; those that are named by a reference are not among them. */
+export function leafOptions(options: LooseOptions): Leaf[] {
+  const { driver, filename, file, backing } = options;
+  const definition = driver === undefined ? undefined : findDriver(driver);
+  if (definition?.kind === 'protocol') {
+    const name = definition.names?.format?.(options.asOptionsOf(definition)) ?? definition.name;
+    return [{ driver: definition.name, filename, name }];
+  }
+  const leaves: Leaf[] = filename === null ? [] : [{ driver: 'file', filename, name: filename }];
+  for (const child of [file, backing]) if (child instanceof LooseOptions) leaves.push(...leafOptions(child));
+  return leaves;
 }
 
 /**
@@ -68,7 +92,17 @@ export function formatNodeName(driver: string, own: Record<string, unknown>, fil
   return formatJsonFilename({ driver, ...Object.fromEntries(options), file: nameAsOptions(file) });
 }
 
-function nameAsOptions(node: BlockNode): object {
+/** The name by which `node` is opened again from the current folder: what it is called, unless that would be read as something else. */
+export function openingName(node: BlockNode): string {
+  if (node.file !== null && node.filename === node.file.node.filename) return openingName(node.file.node);
+  const isPath = node.kind === 'protocol' && node.hostFile() !== null;
+  return isPath && protocolOf(node.filename) !== null ? `file:${node.filename}` : node.filename;
+}
+
+/** Options that open `node` again, but for what changes nothing of its content. */
+export function nameAsOptions(node: BlockNode): object {
+  // A path is no name: it may look like a protocol or like JSON.
+  if (node.kind === 'protocol' && node.hostFile() !== null) return { driver: node.driver, filename: node.filename };
   if (isJsonFilename(node.filename)) return parseJsonFilename(node.filename).members;
   if (node.kind === 'protocol') return { ...parseProtocolName(node.filename), driver: node.driver };
   return { driver: node.driver, ...(node.file !== null && { file: nameAsOptions(node.file.node) }) };

@@ -287,6 +287,9 @@ export abstract class BlockNode implements NodeUser {
     this.backingFormat = format;
   }
 
+  /** Throws `invalid-argument` where the header has no room for this name and format of a backing file. */
+  checkBackingRoom(_file: string, _format: string): void {}
+
   /** Drops all content of this layer, so that everything comes from the backing node. Rejects with `unsupported`. */
   async makeEmpty(): Promise<void> {
     this.#checkWritable('make empty');

@@ -9,7 +9,7 @@ import { type ImageOptions, isJsonFilename } from '../schema/options.js';
 import { bestEffort, orElse, reportUnforeseen } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { MAX_CHAIN_DEPTH } from './chain.js';
-import { parseFilename, parseProtocolName, protocolOf, resolveBackingNameOf } from './filename.js';
+import { leafOptions, parseFilename, parseProtocolName, protocolOf, resolveBackingNameOf } from './filename.js';
 import { BACKING_PERM, BACKING_SHARED, type Graph } from './graph.js';
 import { fileId, refuseFileOf } from './identity.js';
 import type { BlockNode } from './node.js';
@@ -303,26 +303,10 @@ async function openBacking(
   const name = resolveBackingNameOf(node, backingFile);
   const named = await withFormat(graph, name, given?.driver ?? backingFormat ?? undefined);
   if (graph.gate !== null) {
-    const referrer = await realPath(graph, leafNames(parseFilename(node.filename))[0] ?? node.filename);
-    for (const target of leafNames(named)) graph.gate.check(await realPath(graph, target), referrer);
+    const referrer = await realPath(graph, leafOptions(parseFilename(node.filename))[0]?.name ?? node.filename);
+    for (const { name: target } of leafOptions(named)) graph.gate.check(await realPath(graph, target), referrer);
   }
   return openTree(graph, given === undefined ? named : given.over(named.members), inherited);
-}
-
-/** Everything outside that options name: files by their path, exports by their URI, nodes of the graph by their name. */
-function leafNames(options: LooseOptions): string[] {
-  const { driver, filename, file, backing } = options;
-  const definition = driver === undefined ? undefined : findDriver(driver);
-  if (definition?.kind === 'protocol') {
-    const name = definition.names?.format?.(options.asOptionsOf(definition));
-    return name === undefined ? [] : [name];
-  }
-  const names = filename === null ? [] : [filename];
-  for (const child of [file, backing]) {
-    if (typeof child === 'string') names.push(child);
-    else if (child !== null && child !== undefined) names.push(...leafNames(child));
-  }
-  return names;
 }
 
 /** As far as it exists: what does not is refused when it is opened. What is no path stays as it is. */

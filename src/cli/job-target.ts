@@ -1,5 +1,6 @@
 // The target of `mirror` and `backup`, as QMP's drive-mirror and drive-backup make it: created like the source, or there already.
 
+import { backingNameFor } from '../block/backing-name.js';
 import { backingOf } from '../block/chain.js';
 import { createImage } from '../block/create.js';
 import type { BlockNode } from '../block/node.js';
@@ -7,7 +8,6 @@ import type { Job } from '../jobs/job.js';
 import type { JobEnvironment } from '../jobs/start.js';
 import type { BlockdevOnError, MirrorSyncMode } from '../schema/generated/types.js';
 import { CACHE, type CacheMode, choiceOption, oneImage, targetCache } from './arguments.js';
-import { nameFrom } from './chain-names.js';
 import { type CreateValues, creatableFormat, imageCreateOptions, parseCreateOptions } from './create-options.js';
 import { type OptionSpec, type ParsedOptions, UsageError } from './getopt.js';
 import { policyOption, speedOption } from './job-options.js';
@@ -88,7 +88,7 @@ async function openTarget(
     if (base !== null) {
       if (format !== 'qcow2')
         throw new UsageError(`--sync=${sync} needs a target format with backing files, not '${format}'`);
-      values.set('backing_file', nameFrom(name, base));
+      values.set('backing_file', await backingNameFor(name, base));
       values.set('backing_fmt', base.driver);
     }
     try {

@@ -18,6 +18,7 @@ import type { JobContext, JobDriver } from './driver.js';
 import { MirrorDriver } from './mirror.js';
 import {
   changeBacking,
+  checkBackingName,
   FROZEN_SHARED,
   JobResources,
   linkOf,
@@ -90,6 +91,7 @@ export class CommitDriver implements JobDriver {
   async begin(user: NodeUser): Promise<void> {
     const resources = this.#resources;
     for (const node of [...this.#layers, this.#base]) resources.block(node, this.type);
+    for (const overlay of this.#overlays()) await checkBackingName(overlay, this.#base, this.#backingFile);
     const [topLink] = this.#layers.map((node) => resources.attach(user, node, 'source', SOURCE_PERM, FROZEN_SHARED));
     this.#topLink = topLink;
     shareBase(resources, this.#top, this.#base);

@@ -2,9 +2,8 @@
 
 import { backingNameFor } from '../block/backing-name.js';
 import type { Child, ChildRole, NodeUser } from '../block/child.js';
-import { resolveBackingNameOf } from '../block/filename.js';
+import { openingName } from '../block/filename.js';
 import type { Graph } from '../block/graph.js';
-import { fileId } from '../block/identity.js';
 import { BlockNode } from '../block/node.js';
 import type { WriteObserver } from '../block/observer.js';
 import { PERM_ALL, Perm } from '../block/types.js';
@@ -142,8 +141,23 @@ export async function holdDrained(graph: Graph, nodes: readonly BlockNode[]): Pr
 }
 
 /**
+ * Refuses, before a job has copied anything, what `changeBacking` would refuse at its end: a name that leads elsewhere, or has no room in the
+ * header. Rejects with `invalid-argument`.
+ */
+export async function checkBackingName(
+  overlay: BlockNode,
+  backing: BlockNode | null,
+  name: string | null,
+): Promise<void> {
+  if (backing === null) return;
+  const file = await backingNameFor(openingName(overlay), backing, { asked: name ?? undefined });
+  overlay.checkBackingRoom(file, backing.driver);
+}
+
+/**
  * Gives `overlay` another backing node and writes it into the header, in a drained section. When it fails, both are as they were.
- * `overlay` must be writable. `name` is written into the header; null: one that finds `backing`.
+ * `overlay` must be writable. `name` is written into the header, if it leads to
+ * `backing`; null: one that does.
  */
 export async function changeBacking(
   graph: Graph,
@@ -151,7 +165,8 @@ export async function changeBacking(
   backing: BlockNode | null,
   name: string | null,
 ): Promise<void> {
-  const file = backing === null ? null : (name ?? (await backingNameFor(overlay.filename, backing)));
+  const file =
+    backing === null ? null : await backingNameFor(openingName(overlay), backing, { asked: name ?? undefined });
   const format = backing?.driver ?? null;
   await graph.drained([overlay], async () => {
     const { backingFile, backingFormat } = overlay;
@@ -167,11 +182,6 @@ export async function changeBacking(
 
 /** Writes into the header of `overlay`, which is writable, the name of `backing`, unless what it names is that file. Rejects as `changeBackingFile`. */
 export async function nameBacking(overlay: BlockNode, backing: BlockNode): Promise<void> {
-  if (overlay.backingFile !== null) {
-    const named = resolveBackingNameOf(overlay, overlay.backingFile);
-    const id = await fileId(backing);
-    const found = await overlay.host.stat(named).catch(() => null);
-    if (named === backing.filename || (id !== null && found?.id === id)) return;
-  }
-  await overlay.changeBackingFile(await backingNameFor(overlay.filename, backing), backing.driver);
+  const name = await backingNameFor(openingName(overlay), backing, { recorded: overlay.backingFile });
+  if (name !== overlay.backingFile) await overlay.changeBackingFile(name, backing.driver);
 }

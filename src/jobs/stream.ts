@@ -25,7 +25,7 @@ import {
 } from './copy-engine.js';
 import { type Chunk, Chunker, type Classify, isOwn, Plan } from './copy-plan.js';
 import type { JobContext, JobDriver } from './driver.js';
-import { changeBacking, FROZEN_SHARED, JobResources, linkOf, SOURCE_PERM } from './resources.js';
+import { changeBacking, checkBackingName, FROZEN_SHARED, JobResources, linkOf, SOURCE_PERM } from './resources.js';
 
 export interface StreamOptions {
   /** Where the content goes: the active layer, or any other with a backing node. */
@@ -80,6 +80,7 @@ export class StreamDriver implements JobDriver {
     const top = this.#top;
     const resources = this.#resources;
     for (const node of [top, ...this.#layers]) resources.block(node, this.type);
+    if (this.#layers.length > 0) await checkBackingName(top, this.base, this.#backingFile);
     for (const node of this.#layers) resources.attach(user, node, 'source', SOURCE_PERM, FROZEN_SHARED);
     await resources.writable(top);
     this.#link = resources.attach(user, top, 'target', SOURCE_PERM | Perm.WRITE_UNCHANGED, PERM_ALL & ~Perm.RESIZE);

@@ -81,7 +81,7 @@ async function streamArguments(top: BlockNode, options: ParsedOptions): Promise<
   const base = baseName === undefined ? (bottom?.backing?.node ?? null) : await findBelow(top, baseName);
   const backingFile = options.get('backing-file');
   if (base !== null) {
-    return { device, 'base-node': base.nodeName, 'backing-file': backingFile ?? nameInHeader(top, base) };
+    return { device, 'base-node': base.nodeName, 'backing-file': backingFile ?? (await nameInHeader(top, base)) };
   }
   if (backingFile !== undefined) throw new UsageError('backing file specified, but streaming the entire chain');
   return { device };

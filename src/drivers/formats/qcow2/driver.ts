@@ -32,7 +32,7 @@ import {
   parseHeader,
   parseHeaderArea,
 } from './header.js';
-import { setBackingHeader } from './header-update.js';
+import { checkBackingHeader, setBackingHeader } from './header-update.js';
 import { Qcow2Image } from './image.js';
 import { ImageFile } from './image-file.js';
 import { qcow2Details } from './info.js';
@@ -186,6 +186,10 @@ export class Qcow2Node extends BlockNode implements Inspectable {
 
   protected override async doChangeBackingFile(file: string | null, format: string | null): Promise<void> {
     await setBackingHeader(this.#image, file, format);
+  }
+
+  override checkBackingRoom(file: string, format: string): void {
+    checkBackingHeader(this.#image, file, format);
   }
 
   protected override doMakeEmpty(): Promise<void> {

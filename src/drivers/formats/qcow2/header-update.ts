@@ -4,6 +4,7 @@
 // everything behind it that the new header needs is written first, where the old header does not look, and made durable; then the
 // first sector switches. All extensions stay, unknown ones too, in their order.
 
+import type { BlockError } from '../../../util/errors.js';
 import { encodeName } from '../../../util/name-bytes.js';
 import { Extension, encodeExtensions, encodeHeader, type HeaderExtension, type Qcow2Header } from './header.js';
 import type { Qcow2Image } from './image.js';
@@ -18,10 +19,7 @@ interface Draft {
 
 /** Sets name and format (null: none) in the header, durably. Rejects with `invalid-argument` where they do not fit. */
 export async function setBackingHeader(image: Qcow2Image, name: string | null, format: string | null): Promise<void> {
-  const nameBytes = encodeName(name ?? '');
-  if (nameBytes.length > MAX_BACKING_NAME_BYTES) {
-    throw image.error('invalid-argument', 'Backing file name too long', 'change backing file');
-  }
+  const nameBytes = checkedName(image, name);
   await image.committer.exclusive(async () => {
     const { clusterSize } = image.geometry;
     const old = new Uint8Array(clusterSize);
@@ -31,13 +29,7 @@ export async function setBackingHeader(image: Qcow2Image, name: string | null, f
     const drafts = layouts(image.extensions, name === null ? null : format).flatMap((extensions) =>
       makeDrafts(image, old, extensions, name === null ? null : nameBytes, oldEnd),
     );
-    if (drafts.length === 0) {
-      throw image.error(
-        'invalid-argument',
-        'The backing file name does not fit into the header',
-        'change backing file',
-      );
-    }
+    if (drafts.length === 0) throw noRoom(image);
     const draft = drafts.find(({ bytes }) => switchesInFirstSector(image, old, oldEnd, bytes)) ?? drafts[0];
     await image.file.ensureLength(clusterSize);
     if (clusterSize > SECTOR) {
@@ -52,6 +44,26 @@ export async function setBackingHeader(image: Qcow2Image, name: string | null, f
     image.replaceFirstSector(draft.bytes);
     await image.file.flush();
   });
+}
+
+/** Throws `invalid-argument` where `setBackingHeader` would, for want of room. */
+export function checkBackingHeader(image: Qcow2Image, name: string, format: string): void {
+  const bytes = checkedName(image, name);
+  const { clusterSize } = image.geometry;
+  const { headerLength } = image.header;
+  const fits = (extensions: readonly HeaderExtension[]): boolean =>
+    headerLength + encodeExtensions(extensions).length + bytes.length <= clusterSize;
+  if (!layouts(image.extensions, format).some(fits)) throw noRoom(image);
+}
+
+function checkedName(image: Qcow2Image, name: string | null): Buffer {
+  const bytes = encodeName(name ?? '');
+  if (bytes.length <= MAX_BACKING_NAME_BYTES) return bytes;
+  throw image.error('invalid-argument', 'Backing file name too long', 'change backing file');
+}
+
+function noRoom(image: Qcow2Image): BlockError {
+  return image.error('invalid-argument', 'The backing file name does not fit into the header', 'change backing file');
 }
 
 /** Ways to put the format into the extensions: where it stands now, first, last. */
