@@ -50,7 +50,7 @@ export async function backingNameFor(overlay: string, base: BlockNode, wishes: N
     );
   }
   let tooLong = false;
-  for (const name of await spellings(overlay, base, wishes.recorded ?? null)) {
+  for await (const name of spellings(overlay, base, wishes.recorded ?? null)) {
     if (!(await leads(name))) continue;
     if (nameLength(name) <= MAX_BACKING_NAME_BYTES) return name;
     tooLong = true;
@@ -85,28 +85,28 @@ function refused(overlay: string, message: string): BlockError {
   });
 }
 
-async function spellings(overlay: string, base: BlockNode, recorded: string | null): Promise<string[]> {
-  const names: string[] = recorded === null ? [] : [recorded];
+/** Each is made when the ones before it do not do: most of them ask the host. */
+async function* spellings(overlay: string, base: BlockNode, recorded: string | null): AsyncGenerator<string> {
+  if (recorded !== null) yield recorded;
   const { host } = base;
   const filename = openingName(base);
   if (!isJsonFilename(filename)) {
     const path = pathOf(filename);
-    if (path === null || path.startsWith('/')) names.push(path ?? filename);
+    if (path === null || path.startsWith('/')) yield path ?? filename;
     if (path !== null) {
       const own = pathOf(overlay);
-      if (own !== null) names.push(...fromFolder(dirname(own), path));
+      if (own !== null) yield* fromFolder(dirname(own), path);
       const [folder, file] = [await realFolder(host, own), await real(host, path)];
       if (file !== null) {
-        if (folder !== null) names.push(...fromFolder(folder, file));
-        names.push(file);
+        if (folder !== null) yield* fromFolder(folder, file);
+        yield file;
       }
     }
   }
   const options = isJsonFilename(filename)
     ? parseJsonFilename(filename).members
     : { driver: base.driver, ...(base.file !== null && { file: nameAsOptions(base.file.node) }) };
-  names.push(formatJsonFilename(await absolute(host, options)));
-  return names;
+  yield formatJsonFilename(await absolute(host, options));
 }
 
 /** The path behind `file:`, or the name itself; null for another protocol. */
@@ -149,7 +149,8 @@ async function leadsTo(base: BlockNode, overlay: string, name: string, wanted: s
   const { host } = base;
   const places = [overlay];
   const own = pathOf(overlay);
-  if (own !== null) {
+  // What counts from no folder is the same from everywhere.
+  if (own !== null && !name.startsWith('/') && protocolOf(name) === null) {
     const file = await real(host, own);
     const folder = file === null ? await real(host, dirname(own)) : null;
     const place = file ?? (folder === null ? null : `${folder}/${own.slice(own.lastIndexOf('/') + 1)}`);

@@ -5,6 +5,8 @@ import { BlockError } from '../util/errors.js';
 /** Says whether `referrer` (the path of a file, or a URI) may have `target` opened. Throws `permission` where not. */
 export interface OpenGate {
   check(target: string, referrer: string): void;
+  /** Devices are refused before they are asked for. Default: block devices may be. */
+  readonly plainFilesOnly?: boolean;
 }
 
 /** Nothing may. */
@@ -14,8 +16,9 @@ export const denyGate: OpenGate = {
   },
 };
 
-/** Only files in the referrer's own folder, no network. Names of files are absolute paths, links resolved. */
+/** Only plain files in the referrer's own folder, no devices, no network. Names of files are absolute paths, links resolved. */
 export const sameFolderGate: OpenGate = {
+  plainFilesOnly: true,
   check(target, referrer) {
     if (!target.startsWith('/')) throw refusal(target, referrer, 'it is no file');
     if (folderOf(target) !== folderOf(referrer)) throw refusal(target, referrer, 'it is in another folder');
@@ -26,7 +29,7 @@ function folderOf(path: string): string {
   return path.slice(0, path.lastIndexOf('/') + 1);
 }
 
-function refusal(target: string, referrer: string, why: string): BlockError {
+export function refusal(target: string, referrer: string, why: string): BlockError {
   return new BlockError('permission', `'${referrer}' refers to '${target}', which is not opened: ${why}`, {
     path: referrer,
     operation: 'open',

@@ -34,8 +34,12 @@ export async function refuseUsedNode(graph: Graph, node: BlockNode): Promise<voi
 }
 
 async function refuseNodeOf(graph: Graph, id: string, path: string, own?: BlockNode): Promise<void> {
-  for (const node of graph.nodes.values()) {
-    if (own?.reaches(node) === true || node.closed || node.file !== null || (await fileId(node)) !== id) continue;
+  const others = [...graph.nodes.values()].filter(
+    (node) => own?.reaches(node) !== true && !node.closed && node.file === null,
+  );
+  const ids = await Promise.all(others.map(fileId));
+  for (const [index, node] of others.entries()) {
+    if (ids[index] !== id) continue;
     throw new BlockError('locked', `${path}: Failed to get "write" lock\n'${path}' is in use as '${node.filename}'`, {
       path,
       operation: 'create',

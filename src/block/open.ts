@@ -6,10 +6,11 @@
 
 import { type LooseChild, LooseOptions } from '../schema/loose-options.js';
 import { type ImageOptions, isJsonFilename } from '../schema/options.js';
-import { bestEffort, orElse, reportUnforeseen } from '../util/best-effort.js';
+import { bestEffort, reportUnforeseen } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { MAX_CHAIN_DEPTH } from './chain.js';
-import { leafOptions, parseFilename, parseProtocolName, protocolOf, resolveBackingNameOf } from './filename.js';
+import { parseFilename, parseProtocolName, resolveBackingNameOf } from './filename.js';
+import { checkReference, type Referrer, referrerOf } from './foreign-name.js';
 import { BACKING_PERM, BACKING_SHARED, type Graph } from './graph.js';
 import { fileId, refuseFileOf } from './identity.js';
 import type { BlockNode } from './node.js';
@@ -36,6 +37,8 @@ export interface OpenOptions {
 export interface InnerOpenOptions {
   /** Images that are read meanwhile: the image's own file must be none of theirs, or it is refused before it is looked into. */
   apartFrom?: readonly BlockNode[];
+  /** The name is not the user's: it stands in this image. */
+  referrer?: Referrer;
   /** Somebody looks at the image and copies nothing: others may write to the backing files, as far as their formats allow. */
   onlyLooks?: boolean;
 }
@@ -44,6 +47,8 @@ export interface InnerOpenOptions {
 interface Inherited {
   apartFrom: readonly BlockNode[];
   onlyLooks: boolean;
+  /** The image whose header says what is opened; null where the user does. */
+  referrer: Referrer | null;
   readOnly: boolean;
   autoReadOnly: boolean;
   forceShare: boolean;
@@ -71,6 +76,7 @@ export async function openNode(
   let parsed: LooseOptions;
   if (typeof image === 'string') parsed = await withFormat(graph, image, options.format);
   else parsed = image instanceof LooseOptions ? image : new LooseOptions({ ...image }, {});
+  if (options.referrer !== undefined) await checkReference(graph, parsed, options.referrer);
   return openTree(graph, parsed, {
     readOnly: options.readOnly ?? false,
     autoReadOnly: options.autoReadOnly ?? false,
@@ -84,6 +90,7 @@ export async function openNode(
     above: [],
     apartFrom: options.apartFrom ?? [],
     onlyLooks: options.onlyLooks ?? false,
+    referrer: options.referrer ?? null,
   });
 }
 
@@ -136,6 +143,7 @@ async function openTree(graph: Graph, options: LooseOptions, inherited: Inherite
       cache: { direct: settings.direct, noFlush: settings.noFlush },
       forceShare: settings.forceShare,
       autoReadOnly: settings.autoReadOnly,
+      referrer: settings.referrer,
     });
     graph.add(node);
     if (definition.hasBacking) await attachBacking(graph, node, options.backing, settings);
@@ -181,9 +189,10 @@ function settle(graph: Graph, options: ReturnType<LooseOptions['general']>, inhe
   const settings: Inherited = {
     ...inherited,
     nodeName: options['node-name'] ?? inherited.nodeName,
-    readOnly: options['read-only'] ?? inherited.readOnly,
+    // However an image writes it: what it names is not opened for writing, and not beside a writer, because it says so.
+    readOnly: inherited.referrer === null ? (options['read-only'] ?? inherited.readOnly) : inherited.readOnly,
     autoReadOnly: options['auto-read-only'] ?? inherited.autoReadOnly,
-    forceShare: options['force-share'] ?? inherited.forceShare,
+    forceShare: inherited.referrer === null ? (options['force-share'] ?? inherited.forceShare) : inherited.forceShare,
     direct: options.cache?.direct ?? inherited.direct,
     noFlush: options.cache?.['no-flush'] ?? inherited.noFlush,
     discard: options.discard ?? inherited.discard,
@@ -288,7 +297,10 @@ async function attachBacking(graph: Graph, node: BlockNode, given: LooseChild, s
   }
 }
 
-/** Opens what `given` says; what it leaves out is as the header of `node` has it. What the header names is opened if the graph's gate lets it. */
+/**
+ * Opens what `given` says; what it leaves out is as the header of `node` has it. What the header names is opened if it is something that
+ * images may name and the graph's gate lets it.
+ */
 async function openBacking(
   graph: Graph,
   node: BlockNode,
@@ -302,14 +314,7 @@ async function openBacking(
   }
   const name = resolveBackingNameOf(node, backingFile);
   const named = await withFormat(graph, name, given?.driver ?? backingFormat ?? undefined);
-  if (graph.gate !== null) {
-    const referrer = await realPath(graph, leafOptions(parseFilename(node.filename))[0]?.name ?? node.filename);
-    for (const { name: target } of leafOptions(named)) graph.gate.check(await realPath(graph, target), referrer);
-  }
-  return openTree(graph, given === undefined ? named : given.over(named.members), inherited);
-}
-
-/** As far as it exists: what does not is refused when it is opened. What is no path stays as it is. */
-async function realPath(graph: Graph, path: string): Promise<string> {
-  return protocolOf(path) !== null ? path : graph.host.realPath(path).catch(orElse('open', path));
+  const referrer = await referrerOf(node);
+  await checkReference(graph, named, referrer);
+  return openTree(graph, given === undefined ? named : given.over(named.members), { ...inherited, referrer });
 }

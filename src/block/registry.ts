@@ -4,6 +4,7 @@ import type { Host } from '../host/host.js';
 import type { BlockdevCreateOptions, BlockdevDriver, BlockdevOptions } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
 import type { Child } from './child.js';
+import type { Referrer } from './foreign-name.js';
 import type { Graph } from './graph.js';
 import type { BlockNode, NodeOptions } from './node.js';
 
@@ -25,6 +26,8 @@ export interface OpenRequest<D extends BlockdevDriver = BlockdevDriver> {
   forceShare: boolean;
   /** Fall back to read-only where it cannot be written. */
   autoReadOnly: boolean;
+  /** The image that names what is opened; null where the user does. A protocol that reaches files looks at what it opened: `checkOpened`. */
+  referrer: Referrer | null;
 }
 
 /** What `create` of a driver gets. */

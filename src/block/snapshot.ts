@@ -176,8 +176,10 @@ async function makeFile(graph: Graph, name: string, format: string, base: BlockN
 
 /** Image locks say it, too, but may be off: what is open here must not be replaced. */
 async function checkUnused(graph: Graph, path: string, id: string): Promise<void> {
-  for (const node of graph.nodes.values()) {
-    if ((await fileId(node)) !== id) continue;
+  const nodes = [...graph.nodes.values()];
+  const ids = await Promise.all(nodes.map(fileId));
+  for (const [index, node] of nodes.entries()) {
+    if (ids[index] !== id) continue;
     throw new BlockError('locked', `${path}: Failed to get "write" lock: node '${node.nodeName}' uses the file`, {
       path,
       operation: 'create',

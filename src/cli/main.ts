@@ -3,7 +3,7 @@
 import { parseOptions, UsageError } from './getopt.js';
 import { PROGRAM, reportFailure, setProgram, write } from './output.js';
 import { beginProgress, failProgress } from './progress.js';
-import { commandOf, type Verb, verbHelp } from './verb.js';
+import { commandOf, optionsOf, UNTRUSTED, type Verb, verbHelp } from './verb.js';
 
 interface VerbEntry {
   summary: string;
@@ -57,7 +57,8 @@ export async function main(args: readonly string[], calledAs = PROGRAM): Promise
 async function runVerb(verb: Verb, args: readonly string[]): Promise<number> {
   try {
     if (asksForHelp(args)) return print(verbHelp(verb));
-    const options = parseOptions(args, verb.options, verb.words);
+    const options = parseOptions(args, optionsOf(verb), verb.words);
+    if (options.has(UNTRUSTED.key)) (await import('./session.js')).trustNoImage();
     beginProgress(options);
     const code = await verb.run(options);
     if (code !== 0) failProgress();

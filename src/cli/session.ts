@@ -2,6 +2,7 @@
 
 import { fstatSync } from 'node:fs';
 import type { Child } from '../block/child.js';
+import type { Referrer } from '../block/foreign-name.js';
 import type { Graph } from '../block/graph.js';
 import type { HoldKind } from '../block/hold.js';
 import type { BlockNode } from '../block/node.js';
@@ -35,6 +36,13 @@ export interface Session {
   readonly afterClose: (() => void)[];
 }
 
+let untrusted = false;
+
+/** From here on images refer to plain files in their own folder, or to nothing (`--untrusted`). */
+export function trustNoImage(): void {
+  untrusted = true;
+}
+
 /**
  * Runs `action` with a host and a graph that has nothing but `objects` (each as `--object` has it), then closes everything. An error at
  * closing (a flush that failed) is an error of the whole.
@@ -52,7 +60,8 @@ export async function withSession<T>(
   registerDrivers();
   const host = openRealHost({ inlineReadBytes: INLINE_READ_BYTES, ...options });
   try {
-    const graph = new Graph(host, { warn: complain, reserved: outputFiles() });
+    const gate = untrusted ? (await import('../block/gate.js')).sameFolderGate : undefined;
+    const graph = new Graph(host, { warn: complain, reserved: outputFiles(), gate });
     const afterClose: (() => void)[] = [];
     let result: T;
     try {
@@ -106,6 +115,8 @@ export interface ImageArguments {
   purpose?: HoldKind;
   /** The image is written to: its file must be none of those of these images. */
   apartFrom?: readonly BlockNode[];
+  /** The name stands in the header of this image. */
+  referrer?: Referrer;
 }
 
 /** Links of the images that are only read. */
@@ -145,6 +156,7 @@ export async function openImage(session: Session, name: string, how: ImageArgume
     discard: how.discard,
     backing: how.backing,
     apartFrom: how.apartFrom,
+    referrer: how.referrer,
     onlyLooks: !writable && purpose === 'look',
   };
   try {

@@ -30,9 +30,21 @@ export function commandOf({ name }: Verb): string {
   return program() === PROGRAM ? `${PROGRAM} ${name}` : program();
 }
 
+/** Every verb has it, and none needs to know. */
+export const UNTRUSTED: OptionSpec = {
+  key: 'untrusted',
+  long: 'untrusted',
+  help: 'The images are from strangers: backing files are opened only where they are plain files in the folder of the image that names them.',
+};
+
+/** A verb's own options and those of all verbs. */
+export function optionsOf(verb: Verb): readonly OptionSpec[] {
+  return [...verb.options, { ...UNTRUSTED, group: verb.options.find(({ key }) => key === 'help')?.group }];
+}
+
 /** The help of one verb. */
 export function verbHelp(verb: Verb): string {
-  const supported = verb.options.filter((option) => !option.refused);
+  const supported = optionsOf(verb).filter((option) => !option.refused);
   const refused = verb.options.filter((option) => option.refused);
   const sections = [
     usage(verb),

@@ -83,6 +83,13 @@ export interface FileInfo {
   mtimeMs: number;
 }
 
+export interface FileOrigin {
+  /** Absolute, links resolved. */
+  path: string;
+  /** It lies on a file system that keeps data; false for those in which the kernel shows itself (/proc, /sys and their kin). */
+  ordinary: boolean;
+}
+
 export interface OpenFileOptions {
   writable: boolean;
   /** `never` (default): it must exist. `truncate`: make it, or cut it to nothing. `exclusive`: it must not exist. `keep`: make it where it is not there. */
@@ -130,6 +137,8 @@ export interface HostFile {
   /** Current size in bytes (fstat, or the device's size). */
   size(): Promise<number>;
   info(): Promise<FileInfo>;
+  /** What was opened, whatever the name means by now. */
+  origin(): Promise<FileOrigin>;
   /** Fills the whole buffer; what lies past the end of the file is zeroes. */
   read(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void>;
   /** Writes the whole buffer. */

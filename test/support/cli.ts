@@ -35,10 +35,10 @@ export function run(program: string, args: readonly string[], folder: string): O
 /** A folder of a test's own, and the programs in it. */
 export class Workshop {
   readonly folder = mkdtempSync(join(tmpdir(), 'diskwright-cli-'));
-  readonly #bundle: string;
+  readonly bundle: string;
 
   private constructor(bundle: string) {
-    this.#bundle = bundle;
+    this.bundle = bundle;
   }
 
   static async open(): Promise<Workshop> {
@@ -50,7 +50,7 @@ export class Workshop {
   }
 
   ours(...args: string[]): Outcome {
-    return run(process.execPath, [this.#bundle, ...args], this.folder);
+    return run(process.execPath, [this.bundle, ...args], this.folder);
   }
 
   qemuImg(...args: string[]): Outcome {

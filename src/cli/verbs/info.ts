@@ -1,5 +1,6 @@
 // `diskwright info`: what an image is.
 
+import { referrerOf } from '../../block/foreign-name.js';
 import { imageInfo } from '../../block/info.js';
 import type { ImageInfo } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
@@ -96,10 +97,11 @@ async function collect(session: Session, image: string, how: ImageArguments, cha
     seen.add(name);
     const node = await openImage(session, name, arguments_);
     const info: ImageInfo = await imageInfo(node);
+    const referrer = chain ? await referrerOf(node) : undefined;
     await releaseImage(session, node);
     infos.push(info);
     name = chain ? info['full-backing-filename'] : undefined;
-    arguments_ = { ...how, imageOpts: false, format: info['backing-filename-format'] };
+    arguments_ = { ...how, imageOpts: false, format: info['backing-filename-format'], referrer };
   }
   return infos;
 }

@@ -3,11 +3,12 @@
 import { constants } from 'node:os';
 import { bestEffort } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
-import type { FileInfo, FileKind, HostFile, LockKind, RequestSink, SeekResult, ZeroScan } from '../host.js';
+import type { FileInfo, FileKind, FileOrigin, HostFile, LockKind, RequestSink, SeekResult, ZeroScan } from '../host.js';
 import { closedError, type Engine } from './engine.js';
 import { errnoError } from './errno.js';
 import { infoOfDescriptor } from './info.js';
 import type { ArenaMemory } from './memory.js';
+import { originOfDescriptor } from './origin.js';
 import { Fallocate, Op } from './table.js';
 import { Transfer } from './transfer.js';
 
@@ -131,6 +132,10 @@ export class RealFile implements HostFile {
       const info = await infoOfDescriptor(this.#fd, this.path);
       return this.kind === 'block' ? { ...info, size: this.#sizeNow() } : info;
     });
+  }
+
+  origin(): Promise<FileOrigin> {
+    return this.#run('origin', false, 0, 0, () => originOfDescriptor(this.#fd, this.path));
   }
 
   truncate(size: number): Promise<void> {

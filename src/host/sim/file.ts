@@ -3,7 +3,7 @@
 
 import { constants } from 'node:os';
 import { BlockError } from '../../util/errors.js';
-import type { FileInfo, FileKind, HostFile, LockKind, RequestSink, SeekResult, ZeroScan } from '../host.js';
+import type { FileInfo, FileKind, FileOrigin, HostFile, LockKind, RequestSink, SeekResult, ZeroScan } from '../host.js';
 import { type Change, sectorsOf, tear, type Volatile } from './changes.js';
 import type { SimDisk, SimFeature } from './disk.js';
 import { type SimEngine, systemError, type Work } from './engine.js';
@@ -109,6 +109,10 @@ export class SimFile implements HostFile {
     if (!this.writable || !this.takes(buffer)) return false;
     answerTo(sink, tag, this.write(offset, buffer.subarray(start, end)));
     return true;
+  }
+
+  async origin(): Promise<FileOrigin> {
+    return { path: this.path, ordinary: true };
   }
 
   /** As on the real host: nothing that would have to be bounced. */

@@ -1,5 +1,6 @@
 // file and host_device: the bytes of a regular file, or of a block device.
 
+import { checkOpened } from '../../../block/foreign-name.js';
 import type { Graph } from '../../../block/graph.js';
 import { refuseReserved } from '../../../block/identity.js';
 import { BlockNode, type NodeOptions } from '../../../block/node.js';
@@ -291,6 +292,7 @@ async function openFile(driver: FileDriver, request: FileOpenRequest): Promise<F
   }
   try {
     checkKind(driver, file);
+    if (request.referrer !== null) await checkOpened(graph, file, request.referrer);
     if (graph.reserved.size > 0) refuseReserved(graph, { ...(await file.info()), path: file.path });
     const locking = options.locking ?? 'auto';
     return new FileNode(graph, { ...node, readOnly }, driver, file, await file.size(), {

@@ -1,4 +1,4 @@
-// null-co: takes every write and forgets it; reads give zeroes, or leave the buffer as it is. For measuring what lies above.
+// null-co: takes every write and forgets it; reads give zeroes. For measuring what lies above.
 
 import type { Graph } from '../../../block/graph.js';
 import { BlockNode, type NodeOptions } from '../../../block/node.js';
@@ -31,7 +31,8 @@ export class NullNode extends BlockNode {
   }
 
   protected override async doRead(_offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
-    if (this.#readZeroes) buffer.fill(0);
+    // Also without read-zeroes: the buffer may have what somebody else read before.
+    buffer.fill(0);
     if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
     await this.#wait();
   }

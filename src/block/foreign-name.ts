@@ -1,0 +1,90 @@
+// Names that stand in images, of backing files. Whoever made the image chose them: they are followed to images only, and where the graph's
+// gate lets them.
+//
+//   before anything is opened   drivers, options, what the name leads to by now    checkReference
+//   on the open file            kind, file system, real path                       checkOpened
+//
+// The second is what counts: between the two a name may have come to mean something else. The first keeps devices from being opened, which
+// does something to some of them.
+
+import type { HostFile } from '../host/host.js';
+import { LooseOptions } from '../schema/loose-options.js';
+import { reportUnforeseen } from '../util/best-effort.js';
+import { leafOptions } from './filename.js';
+import { refusal } from './gate.js';
+import type { Graph } from './graph.js';
+import type { BlockNode } from './node.js';
+
+/** The image that a name stands in. */
+export interface Referrer {
+  /** Real path of its file, or what it is called where it is in none. */
+  path: string;
+}
+
+export async function referrerOf(image: BlockNode): Promise<Referrer> {
+  let bottom = image;
+  while (bottom.file !== null) bottom = bottom.file.node;
+  const file = bottom.hostFile();
+  return { path: file === null ? bottom.filename : (await file.origin()).path };
+}
+
+/** Protocols that images may name, as QEMU follows them. */
+const PROTOCOLS: ReadonlySet<string> = new Set(['file', 'host_device', 'nbd']);
+
+/** Refuses with `permission` options from an image that lead to no image, or ask for what is not an image's to decide. */
+export async function checkReference(graph: Graph, options: LooseOptions, { path }: Referrer): Promise<void> {
+  checkOptions(options, path);
+  for (const leaf of leafOptions(options)) {
+    const { name, filename } = leaf;
+    if (!PROTOCOLS.has(leaf.driver)) throw refusal(name, path, `an image cannot refer to '${leaf.driver}'`);
+    if (filename === null) {
+      graph.gate?.check(name, path);
+      continue;
+    }
+    const { kind } = await graph.host.stat(filename).catch((error: unknown) => {
+      // What is not there is refused when it is opened.
+      reportUnforeseen('open', error);
+      return { kind: 'file' } as const;
+    });
+    checkKind(graph, kind, name, path);
+    const target = await graph.host.realPath(filename).catch((error: unknown) => {
+      reportUnforeseen('open', error);
+      return filename;
+    });
+    graph.gate?.check(target, path);
+  }
+}
+
+/** Refuses with `permission` a file that was opened because an image names it. */
+export async function checkOpened(graph: Graph, file: HostFile, { path }: Referrer): Promise<void> {
+  checkKind(graph, file.kind, file.path, path);
+  const origin = await file.origin();
+  if (!origin.ordinary) throw refusal(file.path, path, 'it is no file of a disk');
+  graph.gate?.check(origin.path, path);
+}
+
+function checkKind(graph: Graph, kind: string, name: string, referrer: string): void {
+  if (kind === 'block' && graph.gate?.plainFilesOnly === true) throw refusal(name, referrer, 'it is a device');
+  if (kind !== 'file' && kind !== 'block') throw refusal(name, referrer, 'it is neither a file nor a block device');
+}
+
+/** Options that decide how an image is used are its user's. */
+function checkOptions(options: LooseOptions, referrer: string): void {
+  const { members } = options;
+  const off = (name: string): boolean => members[name] === false || members[name] === 'off';
+  const forbidden: readonly (readonly [boolean, string])[] = [
+    [members['node-name'] !== undefined, 'node-name'],
+    [off('read-only'), 'read-only=off'],
+    [members['force-share'] === true || members['force-share'] === 'on', 'force-share=on'],
+    [off('locking'), 'locking=off'],
+  ];
+  for (const [found, option] of forbidden) {
+    if (found) throw refusal(options.driver ?? 'json:', referrer, `an image cannot ask for ${option}`);
+  }
+  for (const child of [options.file, options.backing]) {
+    if (child instanceof LooseOptions) checkOptions(child, referrer);
+    else if (typeof child === 'string' && child !== '') {
+      throw refusal(child, referrer, 'a node of this program is not for images');
+    }
+  }
+}
