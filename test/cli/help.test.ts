@@ -41,6 +41,9 @@ Options:
   --object=TYPE,id=ID,...
       Make an object that image options name: tls-creds-x509, tls-creds-psk or
       secret. May be given several times.
+  --untrusted
+      The images are from strangers: backing files are opened only where they
+      are plain files in the folder of the image that names them.
 
 Exit codes:
   0  done
