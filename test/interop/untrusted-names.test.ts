@@ -81,7 +81,7 @@ describe('names inside images', function () {
         const { code, stderr } = shop.ours(...words);
         expect(code, `${words.join(' ')}: ${name}`).to.equal(1);
         expect(stderr, `${words.join(' ')}: ${name}`).to.match(
-          /which is not opened|regular file|Invalid|not found|Cannot find|invalid seek|Is a directory|driver requires|specified twice/,
+          /which is not opened|regular file|Invalid|not found|Cannot find|invalid seek|Is a directory|driver requires|specified twice|block device must be|does not support the option/,
         );
       }
     }

@@ -111,8 +111,9 @@ export class SimFile implements HostFile {
     return true;
   }
 
-  async origin(): Promise<FileOrigin> {
-    return { path: this.path, ordinary: true };
+  origin(): Promise<FileOrigin> {
+    const finish = (): FileOrigin => ({ path: this.context.disk.resolve(this.path, 'stat'), ordinary: true });
+    return this.submit({ operation: 'stat', path: this.path, finish });
   }
 
   /** As on the real host: nothing that would have to be bounced. */
