@@ -143,11 +143,7 @@ export class Device implements NodeUser {
     checkBytes(offset, 'offset', 'read');
     checkBuffer(buffer, 'read');
     const { length } = buffer;
-    try {
-      await this.#request('read', length, () => this.#link.read(offset, buffer));
-    } finally {
-      checkStillThere(buffer, length, 'read');
-    }
+    await this.#request('read', length, () => this.#link.read(offset, buffer), buffer);
     this.stats.readOperations++;
     this.stats.readBytes += length;
   }
@@ -161,11 +157,7 @@ export class Device implements NodeUser {
     checkBuffer(buffer, 'write');
     if (flags !== undefined) checkFlags(flags, WRITE_FLAGS, 'write');
     const { length } = buffer;
-    try {
-      await this.#request('write', length, () => this.#link.write(offset, buffer, flags));
-    } finally {
-      checkStillThere(buffer, length, 'write');
-    }
+    await this.#request('write', length, () => this.#link.write(offset, buffer, flags), buffer);
     this.stats.writeOperations++;
     this.stats.writeBytes += length;
   }
@@ -338,6 +330,7 @@ export class Device implements NodeUser {
     kind: 'read' | 'write' | 'discard' | 'flush' | 'resize' | 'other',
     bytes: number,
     action: () => Promise<void>,
+    buffer?: Uint8Array,
   ): Promise<void> {
     if (this.#closing) throw this.#closedError();
     if (!this.writable && (kind === 'write' || kind === 'discard' || kind === 'resize')) {
@@ -355,6 +348,10 @@ export class Device implements NodeUser {
         await new Promise<void>((resolve) => this.#resume.push(resolve));
       }
       await this.#send(action);
+      if (buffer !== undefined) checkStillThere(buffer, bytes, kind);
+    } catch (error) {
+      if (buffer !== undefined) checkStillThere(buffer, bytes, kind);
+      throw toBlockError(error, { path: this.#root?.filename });
     } finally {
       this.#pending--;
       this.#answered();
@@ -367,7 +364,7 @@ export class Device implements NodeUser {
       await action();
     } catch (error) {
       this.stats.failedOperations++;
-      throw toBlockError(error, { path: this.#root?.filename });
+      throw error;
     } finally {
       this.#inFlight--;
       this.#answered();
