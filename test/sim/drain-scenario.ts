@@ -21,7 +21,7 @@ import { BlockError } from '../../src/util/errors.js';
 import { readNode } from '../drivers/support.js';
 import { checkFiles, expectValues, guarded } from './checks.js';
 import { ComingDisk } from './coming-disk.js';
-import { NO_ERRORS, randomDisk } from './faults.js';
+import { NO_ERRORS } from './faults.js';
 import { Guest, randomHabits, Violation } from './guest.js';
 import { buildChain, makeImage, randomChain, randomLayer } from './images.js';
 import { decodeSectors, GuestModel, SECTOR } from './model.js';
@@ -68,7 +68,7 @@ class DrainScenario {
     const built = await buildChain(chain, random, this.nextValue);
     this.model = new GuestModel(chain.contents[chain.contents.length - 1]);
     this.clusterSize = chain.layers[chain.layers.length - 1].clusterSize;
-    this.host = built.fork({ seed: random.next(), eager: false, ...randomDisk(random, false) });
+    this.host = built.fork({ seed: random.next(), eager: false });
     await this.host.run(async () => {
       this.graph = new Graph(this.host);
       const top = await openNode(this.graph, chain.options);

@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
 import { type DrainStats, runDrains } from './drain-scenario.js';
 
-const SEEDS = seedsOf({ fixed: 60, daily: 20, soak: 10_000 });
+const SEEDS = seedsOf({ fixed: 30, daily: 10, soak: 10_000 });
 
 describe('simulation: drained sections', function () {
   this.timeout(timeLimit(600_000));
