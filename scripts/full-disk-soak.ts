@@ -29,7 +29,12 @@ async function main(): Promise<void> {
   for (const kind of only === undefined ? (['guests', 'jobs'] as const) : [only as 'guests' | 'jobs']) {
     const total: Record<string, number> = {};
     for (let seed = Number(values.first); seed < Number(values.first) + Number(values.seeds); seed++) {
-      const { about, faults, counts } = await kinds[kind](seed);
+      // A run that cannot be made at all says nothing of the others.
+      const { about, faults, counts } = await kinds[kind](seed).catch((error: Error) => ({
+        about: 'not run',
+        faults: [error.message],
+        counts: {},
+      }));
       for (const [key, value] of Object.entries(counts)) total[key] = (total[key] ?? 0) + value;
       if (faults.length > 0) failed++;
       if (faults.length > 0 || values.verbose) {

@@ -53,13 +53,17 @@ async function contentOf(image: string, format: string, scratch: string): Promis
   return hashOf(plain);
 }
 
-function fillImage(image: string, format: string, pieces: readonly Piece[]): void {
+/** `tight`: the image lies on the small file system, and large clusters may fill that already; then it holds less. */
+function fillImage(image: string, format: string, pieces: readonly Piece[], tight: boolean): void {
   const commands = pieces.flatMap(({ offset, length, fill }) => [
     '-c',
     fill === 0 ? `write -z ${offset} ${length}` : `write -P ${fill} ${offset} ${length}`,
   ]);
-  for (let at = 0; at < commands.length; at += 200)
-    must('qemu-io', ['-f', format, ...commands.slice(at, at + 200), image]);
+  for (let at = 0; at < commands.length; at += 200) {
+    const args = ['-f', format, ...commands.slice(at, at + 200), image];
+    if (tight) spawnSync('qemu-io', args);
+    else must('qemu-io', args);
+  }
 }
 
 /** Bytes of the guest's disk that the image itself holds as data. */
@@ -93,10 +97,10 @@ async function runIn(test: JobCase, program: Program, place: Place, scratch: str
   // Filled where there is room, and only so much of it goes to the small file system as fits there well.
   must('qemu-img', ['create', '-q', '-f', baseFormat, ...options, base, `${test.size}`]);
   const lower = kind === 'commit' ? sparing(test.lower, test.placeBytes / 4) : test.lower;
-  fillImage(base, baseFormat, lower);
+  fillImage(base, baseFormat, lower, kind === 'commit');
   const topOptions = ['-o', `cluster_size=${test.top}`, '-b', base, '-F', baseFormat];
   must('qemu-img', ['create', '-q', '-f', 'qcow2', ...topOptions, top, `${test.size}`]);
-  fillImage(top, 'qcow2', kind === 'stream' ? sparing(test.upper, test.placeBytes / 4) : test.upper);
+  fillImage(top, 'qcow2', kind === 'stream' ? sparing(test.upper, test.placeBytes / 4) : test.upper, kind === 'stream');
 
   const before = await contentOf(top, 'qcow2', scratch);
   const target = place.path('target');
