@@ -24,6 +24,8 @@ export class ImageFile {
   #freshFrom: number;
   /** [from, to) is allocated on the file system: no write there can lack space. One such range is remembered, the last. */
   readonly #solid = { from: 0, to: 0 };
+  /** Space that is being reserved ahead now, the latest. */
+  #ahead: { from: number; to: number; done: Promise<void> } | null = null;
   /** Something was written, or the size changed, since the last flush that succeeded. */
   unflushed = false;
 
@@ -109,8 +111,25 @@ export class ImageFile {
     const end = offset + length;
     const solid = this.#solid;
     if (offset >= solid.from && end <= solid.to) return;
-    const small = length < SMALL_TABLE_BYTES && offset >= this.#freshFrom;
-    this.#becomeSolid(offset, await this.#link().reserve(offset, length, small ? RESERVE_AHEAD_BYTES : 0));
+    if (length >= SMALL_TABLE_BYTES || offset < this.#freshFrom) return this.#reserveNow(offset, length, 0);
+    // Many small tables are made at once: one request does for those that lie behind it. Where it fails, each tries for itself.
+    const ahead = this.#ahead;
+    if (ahead !== null && offset >= ahead.from && end <= ahead.to) {
+      await Promise.allSettled([ahead.done]);
+      return this.reserve(offset, length);
+    }
+    const to = Math.min(end + RESERVE_AHEAD_BYTES, this.length);
+    const mine = { from: offset, to, done: this.#reserveNow(offset, length, RESERVE_AHEAD_BYTES) };
+    this.#ahead = mine;
+    try {
+      await mine.done;
+    } finally {
+      if (this.#ahead === mine) this.#ahead = null;
+    }
+  }
+
+  async #reserveNow(offset: number, length: number, ahead: number): Promise<void> {
+    this.#becomeSolid(offset, await this.#link().reserve(offset, length, ahead));
     this.unflushed = true;
   }
 
