@@ -7,6 +7,7 @@ import { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
 import { formatNbdName, parseNbdName } from '../../src/drivers/protocols/nbd/name.js';
 import type { BlockdevOptionsNbd } from '../../src/schema/generated/types.js';
+import type { LooseChild, LooseOptions } from '../../src/schema/loose-options.js';
 import { parseImageOptions, parseJsonFilename } from '../../src/schema/options.js';
 import { BlockError } from '../../src/util/errors.js';
 import { requirePeer } from '../support/peers.js';
@@ -21,6 +22,9 @@ const inet = (host: string, port: string, name?: string): BlockdevOptionsNbd => 
   server: { type: 'inet', host, port },
   ...(name !== undefined && { export: name }),
 });
+
+/** What a level of options says to the driver `nbd`. */
+const checked = (options: LooseChild) => (options as LooseOptions).asOptionsOf({ name: 'nbd', kind: 'protocol' });
 
 /** A name, its options, and the name that is printed where it is another. */
 const NAMES: [string, BlockdevOptionsNbd, string?][] = [
@@ -114,7 +118,7 @@ describe('nbd names', () => {
   it('say it in JSON where no URI does', () => {
     const options: BlockdevOptionsNbd = { server: { type: 'inet', host: 'h', port: '1', ipv4: true }, export: 'x' };
     const name = formatNbdName(options);
-    expect(parseJsonFilename(name)).to.deep.equal({ driver: 'nbd', ...options });
+    expect(checked(parseJsonFilename(name))).to.deep.equal({ driver: 'nbd', ...options });
     expect(formatNbdName({ server: { type: 'fd', str: '3' } })).to.match(/^json:/);
     expect(formatNbdName(unix('/s', '\ud800'))).to.match(/^json:/);
   });
@@ -129,16 +133,14 @@ describe('nbd options of old', () => {
   ];
   for (const [text, options] of same) {
     it(`${text} is the same as with a server`, () => {
-      expect(parseImageOptions(text)).to.deep.equal({ driver: 'nbd', ...options });
+      expect(checked(parseImageOptions(text))).to.deep.equal({ driver: 'nbd', ...options });
     });
   }
 
   it('may be below a format, and a number in JSON', () => {
-    expect(parseImageOptions('driver=raw,file.driver=nbd,file.path=/s')).to.deep.equal({
-      driver: 'raw',
-      file: { driver: 'nbd', ...unix('/s') },
-    });
-    expect(parseJsonFilename('json:{"driver":"nbd","host":"h","port":5}')).to.deep.equal({
+    const { file } = parseImageOptions('driver=raw,file.driver=nbd,file.path=/s');
+    expect(checked(file)).to.deep.equal({ driver: 'nbd', ...unix('/s') });
+    expect(checked(parseJsonFilename('json:{"driver":"nbd","host":"h","port":5}'))).to.deep.equal({
       driver: 'nbd',
       ...inet('h', '5'),
     });
@@ -154,7 +156,7 @@ describe('nbd options of old', () => {
   ];
   for (const [text, message] of refused) {
     it(`say of ${text}: ${message}`, () => {
-      expect(() => parseImageOptions(text)).to.throw(BlockError, message);
+      expect(() => checked(parseImageOptions(text))).to.throw(BlockError, message);
     });
   }
 });

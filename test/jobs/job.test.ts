@@ -2,6 +2,7 @@
 import { expect } from 'chai';
 import { BlockError } from '../../src/util/errors.js';
 import { settle } from '../support/fake-clock.js';
+import { takeUnexpected } from '../support/unexpected.js';
 import { codeOf, FakeDriver, fail, idle, idleWhenReady, makeWorld } from './fake-job.js';
 
 describe('a job', () => {
@@ -88,6 +89,7 @@ describe('a job', () => {
     );
     job.start();
     expect(await codeOf(() => job.done)).to.equal('internal');
+    expect(takeUnexpected().map(({ error }) => String(error))).to.deep.equal(['TypeError: oops']);
   });
 
   it('whose prepare fails aborts', async () => {
@@ -237,6 +239,8 @@ describe('a job', () => {
     await job.done;
     expect(seen).to.deep.equal(['running', 'waiting', 'pending', 'concluded', 'null']);
     expect(log).to.have.lengthOf(7);
+    const said = takeUnexpected().map(({ error }) => (error as Error).message);
+    expect(new Set(said)).to.deep.equal(new Set(['listener', 'listener, later', 'listener above']));
   });
 
   it('takes a verb from a listener in the middle of its own change', async () => {
