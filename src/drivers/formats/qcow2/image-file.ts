@@ -22,7 +22,7 @@ export class ImageFile {
   #usedEnd: number;
   /** Host offset from which on the file has only zeroes, because it was made longer and nothing was handed out there. */
   #freshFrom: number;
-  /** [from, to) is allocated on the file system: no write there can lack space. One such range is remembered, the last. */
+  /** [from, to) is allocated on the file system: no write there can lack space. One such range is remembered, the highest. */
   readonly #solid = { from: 0, to: 0 };
   /** Space that is being reserved ahead now, the latest. */
   #ahead: { from: number; to: number; done: Promise<void> } | null = null;
@@ -135,7 +135,9 @@ export class ImageFile {
 
   #becomeSolid(from: number, to: number): void {
     const solid = this.#solid;
-    if (from > solid.to || to < solid.from) {
+    // The end of the file is where tables are made: what lies before is worth less.
+    if (to < solid.from) return;
+    if (from > solid.to) {
       solid.from = from;
       solid.to = to;
     } else {
