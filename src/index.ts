@@ -30,7 +30,7 @@ import {
 export { DirtyBitmap } from './block/bitmap.js';
 export type { CompareOptions, CompareResult } from './block/compare.js';
 export type { ImageCreateOptions } from './block/create.js';
-export { Device } from './block/device.js';
+export type { Device } from './block/device.js';
 export { denyGate, type OpenGate, sameFolderGate } from './block/gate.js';
 export type { CheckResult } from './block/info.js';
 export type { OpenOptions } from './block/open.js';

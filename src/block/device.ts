@@ -10,7 +10,7 @@ import type { Host } from '../host/host.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import type { Child, NodeUser } from './child.js';
 import { BlockNode } from './node.js';
-import { checkBuffer, checkBytes, checkFlags, checkStillThere } from './request-check.js';
+import { checkBuffer, checkBytes, checkFlags, checkStillThere, checkTruncateOptions } from './request-check.js';
 import {
   type Located,
   PERM_ALL,
@@ -252,6 +252,8 @@ export class Device implements NodeUser {
    * `read-only`, `unsupported`, `no-space`, ...
    */
   async truncate(size: number, options?: TruncateOptions): Promise<void> {
+    checkBytes(size, 'size', 'truncate');
+    if (options !== undefined) checkTruncateOptions(options);
     await this.#request('resize', 0, async () => {
       const root = this.#link;
       BlockNode.changePermissions(root, root.perm | Perm.RESIZE, root.shared);
@@ -265,6 +267,8 @@ export class Device implements NodeUser {
 
   /** Reads past the throttle, and counts it nowhere: for what is no guest's request. */
   async peek(offset: number, buffer: Uint8Array): Promise<void> {
+    checkBytes(offset, 'offset', 'peek');
+    checkBuffer(buffer, 'peek');
     await this.#request('other', 0, () => this.#link.read(offset, buffer));
   }
 

@@ -117,3 +117,21 @@ describe('a node that is written to', () => {
     await link.write(0, bytes());
   });
 });
+
+describe('Device.truncate', () => {
+  const refused: readonly [what: string, size: unknown, options: unknown, code: string][] = [
+    ['a negative size', -1, undefined, 'invalid-argument'],
+    ['a size that is no number', '512', undefined, 'invalid-argument'],
+    ['an option that nobody knows', 512, { preallocate: 'off' }, 'unknown-option'],
+    ['a preallocation that nobody knows', 512, { preallocation: 'some' }, 'invalid-argument'],
+    ['options that are none', 512, 7, 'invalid-argument'],
+  ];
+  for (const [what, size, options, code] of refused) {
+    it(`refuses ${what} before it asks for anything`, async () => {
+      const node = new MemoryNode(makeBench().graph, { name: 'n', size: SIZE });
+      const device = new Device(node, { name: 'd', writable: true });
+      expect((await failureOf(device.truncate(size as number, options as object))).code).to.equal(code);
+      expect(node.length).to.equal(SIZE);
+    });
+  }
+});
