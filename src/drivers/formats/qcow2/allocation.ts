@@ -231,7 +231,7 @@ export class Refcounts {
     this.allocations++;
     fillRefcountOnes(block.bytes, this.#order, at - index * this.#perBlock, 1);
     this.table.set(index, offset, false);
-    this.#image.metadata.add(offset);
+    this.#image.metadata.add('refcount-block', offset);
     this.#image.file.takeFresh(offset, offset + this.#clusterSize);
   }
 
@@ -279,7 +279,7 @@ export class Refcounts {
     for (let i = 0; i < blockCount; i++) {
       const offset = (start + clusters + i) * size;
       this.table.set(old.entries + i, offset, false);
-      image.metadata.add(offset);
+      image.metadata.add('refcount-block', offset);
     }
     image.header.refcountTableOffset = grown.offset;
     image.header.refcountTableClusters = clusters;

@@ -102,7 +102,10 @@ export class Qcow2Image {
     metadata.setFixed('main-header', 0, clusterSize);
     metadata.setFixed('active-l1', header.l1TableOffset, header.l1Size * 8);
     metadata.setFixed('refcount-table', header.refcountTableOffset, header.refcountTableClusters * clusterSize);
-    const pointers = [this.mapping.l1, this.refcounts.table];
+    const pointers = [
+      ...(metadata.checks('active-l2') ? [this.mapping.l1] : []),
+      ...(metadata.checks('refcount-block') ? [this.refcounts.table] : []),
+    ];
     let count = 0;
     for (const table of pointers) {
       for (let i = 0; i < table.entries; i++) if (table.target(i) !== 0) count++;

@@ -253,11 +253,11 @@ export class Mapping {
       this.cache.create(index, offset);
     } else {
       image.refcounts.pendFree(old.offset / this.#clusterSize, 1, false);
-      image.metadata.remove(old.offset);
+      image.metadata.remove('active-l2', old.offset);
       this.cache.renew(old, offset);
     }
     this.l1.set(index, offset, true);
-    image.metadata.add(offset);
+    image.metadata.add('active-l2', offset);
   }
 
   /** Takes L2 table `index` out of the L1 table; its cluster is freed after the next commit. */
@@ -265,7 +265,7 @@ export class Mapping {
     const offset = this.l1.target(index);
     this.cache.drop(index);
     this.l1.set(index, 0, false);
-    this.#image.metadata.remove(offset);
+    this.#image.metadata.remove('active-l2', offset);
     this.#image.refcounts.pendFree(offset / this.#clusterSize, 1, true);
   }
 

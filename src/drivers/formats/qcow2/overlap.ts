@@ -4,6 +4,9 @@
 import type { OverlapKind } from './options.js';
 import type { Geometry } from './types.js';
 
+/** What lies anywhere, one cluster each. */
+export type ScatteredKind = 'active-l2' | 'refcount-block';
+
 /** Clusters of metadata: those found at open in a sorted array, changes since in sets. */
 export class MetadataClusters {
   readonly #clusterSize: number;
@@ -13,7 +16,7 @@ export class MetadataClusters {
   /** Contiguous tables: header, L1, refcount table. */
   #fixed: { name: OverlapKind; start: number; end: number }[] = [];
   readonly #kinds: ReadonlySet<OverlapKind>;
-  /** L2 tables and refcount blocks are looked at together. */
+  /** L2 tables and refcount blocks, as far as they are checked, are looked at together. */
   readonly #checksClusters: boolean;
 
   constructor(geometry: Geometry, kinds: ReadonlySet<OverlapKind>) {
@@ -28,18 +31,25 @@ export class MetadataClusters {
     if (length > 0 && this.#kinds.has(name)) this.#fixed.push({ name, start, end: start + length });
   }
 
-  /** Takes the host offsets of all L2 tables and refcount blocks. */
+  /** Are these clusters looked at? What is said of others is nothing to this. */
+  checks(kind: ScatteredKind): boolean {
+    return this.#kinds.has(kind);
+  }
+
+  /** Takes the host offsets of all L2 tables and refcount blocks that are checked. */
   setAll(offsets: Float64Array<ArrayBuffer>): void {
     this.#sorted = offsets.sort();
     this.#added.clear();
     this.#removed.clear();
   }
 
-  add(offset: number): void {
+  add(kind: ScatteredKind, offset: number): void {
+    if (!this.#kinds.has(kind)) return;
     if (!this.#removed.delete(offset)) this.#added.add(offset);
   }
 
-  remove(offset: number): void {
+  remove(kind: ScatteredKind, offset: number): void {
+    if (!this.#kinds.has(kind)) return;
     if (!this.#added.delete(offset)) this.#removed.add(offset);
   }
 

@@ -1,0 +1,47 @@
+// Every member of the options that open and make images does something, or is refused by name: the schema is walked, and each member has
+// its proof.
+
+import { expect } from 'chai';
+import { TYPES } from '../../src/schema/generated/table.js';
+import type { Members, TypeReference, TypeTable } from '../../src/schema/table.js';
+import { create } from './effects/create.js';
+import { general } from './effects/general.js';
+import type { Effects } from './effects/kit.js';
+import { nbd } from './effects/nbd.js';
+import { overlap } from './effects/overlap.js';
+import { qcow2Effects } from './effects/qcow2.js';
+import { small } from './effects/small.js';
+
+const EFFECTS: Effects = { ...general, ...small, ...nbd, ...qcow2Effects, ...overlap, ...create };
+
+/** `Type.member` of all that can be said in `roots`. */
+function membersOf(...roots: string[]): string[] {
+  const table: TypeTable = TYPES;
+  const found: string[] = [];
+  const seen = new Set<string>();
+  const walk = (type: TypeReference): void => {
+    const name = typeof type === 'string' ? type : type[0];
+    const entry = table[name];
+    if (entry === undefined || seen.has(name)) return;
+    seen.add(name);
+    const take = (members: Members): void => {
+      for (const [member, { type: its }] of Object.entries(members)) {
+        found.push(`${name}.${member}`);
+        walk(its);
+      }
+    };
+    if (entry.kind === 'struct' || entry.kind === 'union') take(entry.members);
+    if (entry.kind === 'union') Object.values(entry.branches).forEach(walk);
+    if (entry.kind === 'alternate') Object.values(entry.choices).forEach(walk);
+  };
+  roots.forEach(walk);
+  return found;
+}
+
+describe('members of the options for images', () => {
+  it('have a proof each, and no proof is of a member that is gone', () => {
+    expect(Object.keys(EFFECTS).sort()).to.deep.equal(membersOf('BlockdevOptions', 'BlockdevCreateOptions').sort());
+  });
+
+  for (const [member, [does, proof]] of Object.entries(EFFECTS)) it(`${member} ${does}`, proof);
+});
