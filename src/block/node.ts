@@ -11,6 +11,7 @@ import { later, settleAll } from '../util/settle.js';
 import type { DirtyBitmap } from './bitmap.js';
 import { Child, type ChildRole, checkPermissions, type NodeUser } from './child.js';
 import type { Graph } from './graph.js';
+import { checkImageSize } from './image-size.js';
 import { type ChangeKind, observed, type WriteObserver } from './observer.js';
 import type { RangeLock } from './range-lock.js';
 import {
@@ -233,12 +234,10 @@ export abstract class BlockNode implements NodeUser {
     await this.#tracked(this.doFlush());
   }
 
-  /** Changes the size. Rejects with `unsupported`, `read-only`, `no-space`. */
+  /** Changes the size. Rejects with `unsupported`, `read-only`, `no-space`, `limit`. */
   async truncate(size: number, options: TruncateOptions = {}): Promise<void> {
     this.#checkWritable('resize');
-    if (!Number.isSafeInteger(size) || size < 0) {
-      throw new BlockError('invalid-argument', `${this.filename}: invalid size ${size}`, { path: this.filename });
-    }
+    checkImageSize(size, this.filename, 'resize');
     await this.#tracked(this.doTruncate(size, options));
     this.length = size;
     for (const bitmap of this.bitmaps.values()) bitmap.truncate(size);

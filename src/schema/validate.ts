@@ -179,7 +179,7 @@ class Visitor {
     if (typeof number !== 'number') throw this.#noInteger(path);
     if (!Number.isSafeInteger(number)) {
       if (!Number.isInteger(number)) throw this.#noInteger(path);
-      throw invalid(`Parameter '${path}' is beyond ${Number.MAX_SAFE_INTEGER}`);
+      throw invalid(`Parameter '${path}' is beyond ${Number.MAX_SAFE_INTEGER} (2^53 - 1)`);
     }
     if (number < lowest(type) || number > highest(type)) throw invalid(`Parameter '${path}' expects ${cName(type)}`);
     return number === 0 ? 0 : number;
@@ -188,7 +188,7 @@ class Visitor {
 
 function sizeOf(text: string, path: string): number {
   const size = sizeOfOption(path, text);
-  if (size > MAX_BYTES) throw invalid(`Parameter '${path}' is beyond ${MAX_BYTES}`);
+  if (size > MAX_BYTES) throw invalid(`Parameter '${path}' is beyond ${MAX_BYTES} (2^53 - 1)`);
   return Number(size);
 }
 

@@ -87,7 +87,7 @@ describe('validate', () => {
       "Invalid parameter type for 'size', expected: integer",
     ],
     ['BlockdevOptions', { driver: 'null-co', size: -1 }, "Parameter 'size' expects uint64"],
-    ['BlockdevOptions', { driver: 'null-co', size: 2 ** 53 }, "Parameter 'size' is beyond 9007199254740991"],
+    ['BlockdevOptions', { driver: 'null-co', size: 2 ** 53 }, "Parameter 'size' is beyond 9007199254740991 (2^53 - 1)"],
     ['BlockdevOptions', { driver: 'raw', file: 5 }, "Invalid parameter type for 'file', expected: BlockdevRef"],
     ['BlockdevOptions', { driver: 'raw', file: null }, "Invalid parameter type for 'file', expected: BlockdevRef"],
     [
@@ -130,7 +130,7 @@ describe('validate', () => {
   const refusedText: [Record<string, unknown>, string][] = [
     [{ size: 'x' }, "Parameter 'size' expects a non-negative number below 2^64"],
     [{ size: '-1' }, "Parameter 'size' expects a non-negative number below 2^64"],
-    [{ size: '9E' }, "Parameter 'size' is beyond 9007199254740991"],
+    [{ size: '9E' }, "Parameter 'size' is beyond 9007199254740991 (2^53 - 1)"],
     [{ 'latency-ns': '5k' }, "Parameter 'latency-ns' expects integer"],
     [{ 'latency-ns': '-1' }, "Parameter 'latency-ns' expects uint64_t"],
     [{ 'read-only': 'On' }, "Parameter 'read-only' expects 'on' or 'off'"],

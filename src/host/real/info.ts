@@ -52,7 +52,11 @@ function isDevice(mode: bigint): boolean {
 
 function infoOf(stats: BigIntStats): FileInfo {
   const size = Number(stats.size);
-  if (!Number.isSafeInteger(size)) throw new BlockError('limit', `a file of ${stats.size} bytes is too large`);
+  if (!Number.isSafeInteger(size))
+    throw new BlockError(
+      'limit',
+      `it has ${stats.size} bytes: sizes beyond ${Number.MAX_SAFE_INTEGER} bytes (2^53 - 1) are not supported`,
+    );
   return {
     kind: kindOfType(Number(stats.mode >> 12n) & 15),
     size,

@@ -91,6 +91,7 @@ describe('qcow2 create', () => {
 
   it('leaves no qcow2 image behind when the disk fails on the way', async () => {
     const fixture = makeFixture();
+    fixture.host.writeFile(PATH, new Uint8Array(512));
     fixture.host.setFaults({ rules: [{ operations: ['flush'], errno: 'EIO' }] });
     expect((await failureOf(createAt(fixture, { size: 10 * MIB }))).code).to.equal('io');
     fixture.host.setFaults({});

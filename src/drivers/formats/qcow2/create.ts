@@ -7,6 +7,7 @@
 
 import type { Child } from '../../../block/child.js';
 import { makeRoom } from '../../../block/create.js';
+import { checkImageSize } from '../../../block/image-size.js';
 import type { Preallocation } from '../../../block/types.js';
 import type { CompressionType } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
@@ -151,7 +152,7 @@ export function refcountClustersFor(geometry: Geometry, rest: number): { tableCl
 
 function makeLayout(geometry: Geometry, options: Qcow2CreateOptions, path: string): Layout {
   const size = roundUp(options.size, SECTOR);
-  if (!Number.isSafeInteger(size) || size < 0) throw refuse(path, 'invalid-argument', `invalid size ${options.size}`);
+  checkImageSize(size, path, 'create');
   const { clusterSize } = geometry;
   const l1Entries = l1EntriesFor(geometry, size);
   if (l1Entries > MAX_L1_BYTES / 8) {

@@ -3,9 +3,9 @@
 //   0        72 (v2)    104     header_length            backing_file_offset      cluster end
 //   | fixed   | features | more  | ext | ext | ... | end  | backing file name       |
 
+import { checkImageSize } from '../../../block/image-size.js';
 import { BlockError } from '../../../util/errors.js';
 import { decodeName } from '../../../util/name-bytes.js';
-import { MAX_BYTES } from '../../../util/size.js';
 import { MAX_BACKING_NAME_BYTES, MAX_CLUSTER_BITS, MAX_L1_BYTES, MAX_REFCOUNT_TABLE_BYTES } from './types.js';
 
 export const QCOW2_MAGIC = 0x514649fb;
@@ -117,12 +117,8 @@ function readOffset(view: DataView, at: number, path: string, what: string): num
 /** The virtual size. QEMU reads larger ones, too. */
 function readSize(view: DataView, path: string): number {
   const size = view.getBigUint64(Field.size);
-  if (size <= MAX_BYTES) return Number(size);
-  throw new BlockError('limit', `${path}: Image sizes beyond ${MAX_BYTES} bytes (2^53 - 1) are not supported`, {
-    path,
-    offset: Field.size,
-    operation: 'open',
-  });
+  checkImageSize(size, path, 'open');
+  return Number(size);
 }
 
 /**

@@ -1,13 +1,15 @@
 // Making a raw image: nothing but a size.
 
 import { makeRoom } from '../../../block/create.js';
+import { checkImageSize } from '../../../block/image-size.js';
 import type { CreateRequest } from '../../../block/registry.js';
 import { BlockError } from '../../../util/errors.js';
 
 const SECTOR_BYTES = 512;
 
-/** Throws `invalid-argument`. */
-export function checkRawCreate({ preallocation }: CreateRequest<'raw'>['options'], path: string): void {
+/** Throws `invalid-argument`, `limit`. */
+export function checkRawCreate({ size, preallocation }: CreateRequest<'raw'>['options'], path: string): void {
+  checkImageSize(roundUp(size), path, 'create');
   if (preallocation !== 'metadata') return;
   throw new BlockError('invalid-argument', `${path}: Unsupported preallocation mode: metadata`, { path });
 }

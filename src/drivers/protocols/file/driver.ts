@@ -3,6 +3,7 @@
 import { checkOpened } from '../../../block/foreign-name.js';
 import type { Graph } from '../../../block/graph.js';
 import { refuseReserved } from '../../../block/identity.js';
+import { checkImageSize } from '../../../block/image-size.js';
 import { BlockNode, type NodeOptions } from '../../../block/node.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import {
@@ -294,8 +295,10 @@ async function openFile(driver: FileDriver, request: FileOpenRequest): Promise<F
     checkKind(driver, file);
     if (request.referrer !== null) await checkOpened(graph, file, request.referrer);
     if (graph.reserved.size > 0) refuseReserved(graph, { ...(await file.info()), path: file.path });
+    const size = await file.size();
+    checkImageSize(roundUp(size), file.path, 'open');
     const locking = options.locking ?? 'auto';
-    return new FileNode(graph, { ...node, readOnly }, driver, file, await file.size(), {
+    return new FileNode(graph, { ...node, readOnly }, driver, file, size, {
       locking: locking !== 'off',
       lockingOptional: locking === 'auto',
       forceShare: request.forceShare,

@@ -4,6 +4,7 @@
 //        --unaligned, too large, behind the end--> Shaper: the same, in pieces that fit
 
 import type { Graph } from '../../../block/graph.js';
+import { checkImageSize } from '../../../block/image-size.js';
 import { BlockNode, type NodeOptions } from '../../../block/node.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import { netAddressOf } from '../../../block/socket-address.js';
@@ -52,7 +53,7 @@ export class NbdNode extends BlockNode {
     this.#plainLimit = client.identity.maxPayload;
     this.#unit = client.identity.minBlock;
     this.#size = client.identity.size;
-    this.length = Math.ceil(this.#size / SECTOR_BYTES) * SECTOR_BYTES;
+    this.length = roundUp(this.#size);
   }
 
   /** A socket is the same one by whatever path it is reached. */
@@ -229,6 +230,10 @@ export class NbdNode extends BlockNode {
   }
 }
 
+function roundUp(size: number): number {
+  return Math.ceil(size / SECTOR_BYTES) * SECTOR_BYTES;
+}
+
 function readOnlyExport(path: string): BlockError {
   return new BlockError('read-only', `${path}: request on write denied: the export is read-only`, {
     path,
@@ -271,6 +276,7 @@ async function openNbd({ graph, node, options, autoReadOnly, cache }: OpenReques
         { path: filename, operation: 'open' },
       );
     }
+    checkImageSize(roundUp(size), filename, 'open');
     let { readOnly } = node;
     if (!readOnly && client.has(TransmissionFlag.readOnly)) {
       if (!autoReadOnly) throw readOnlyExport(filename);

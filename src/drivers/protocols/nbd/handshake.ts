@@ -197,7 +197,10 @@ class Handshake {
   #sizeOf(view: DataView, at: number): number {
     const size = view.getUint32(at) * 2 ** 32 + view.getUint32(at + 4);
     if (!Number.isSafeInteger(size)) {
-      throw this.#channel.error('limit', 'the export is larger than 2^53 bytes, which is not supported');
+      throw this.#channel.error(
+        'limit',
+        `the export is larger than ${Number.MAX_SAFE_INTEGER} bytes (2^53 - 1), which is not supported`,
+      );
     }
     return size;
   }
