@@ -14,13 +14,21 @@ import { UserObjects } from './objects/index.js';
 import { Quiescence } from './quiescence.js';
 import { PERM_ALL, Perm } from './types.js';
 
+/** A file that the program writes its own words to. */
+export interface ReservedFile {
+  /** What goes there, for the message. */
+  readonly what: string;
+  /** Called where it was refused as an image: from now on the program writes nothing there. */
+  refused(): void;
+}
+
 export interface GraphOptions {
   /** Asked before anything is opened that an image refers to. Default: everything may be. */
   gate?: OpenGate;
   /** Receives one-line warnings, e.g. of a probed raw image. */
   warn?: (message: string) => void;
-  /** Files (`FileInfo.id`) that the program itself writes to, and what for: they are not opened as images. */
-  reserved?: ReadonlyMap<string, string>;
+  /** Files (`FileInfo.id`) that the program itself writes to: they are not opened as images. */
+  reserved?: ReadonlyMap<string, ReservedFile>;
 }
 
 /** What a format asks of its backing node: stable content that nobody writes. */
@@ -31,7 +39,7 @@ export class Graph {
   readonly host: Host;
   readonly gate: OpenGate | null;
   readonly warn: (message: string) => void;
-  readonly reserved: ReadonlyMap<string, string>;
+  readonly reserved: ReadonlyMap<string, ReservedFile>;
   readonly nodes = new Map<string, BlockNode>();
   readonly quiescence = new Quiescence();
   /** Secrets, credentials and lists of who may come in. */

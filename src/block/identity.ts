@@ -49,9 +49,10 @@ async function refuseNodeOf(graph: Graph, id: string, path: string, own?: BlockN
 
 /** Refuses with `locked` to open as an image what the program writes its own words to (standard output sent to the image's file). */
 export function refuseReserved(graph: Graph, { id, path }: { id: string; path: string }): void {
-  const what = graph.reserved.get(id);
-  if (what === undefined) return;
-  throw new BlockError('locked', `${path}: ${what} goes to this file`, { path, operation: 'open' });
+  const reserved = graph.reserved.get(id);
+  if (reserved === undefined) return;
+  reserved.refused();
+  throw new BlockError('locked', `${path}: ${reserved.what} goes to this file`, { path, operation: 'open' });
 }
 
 /**

@@ -15,6 +15,8 @@ let programName: string = PROGRAM;
 
 let lastError: string | null = null;
 let readerGone = false;
+/** Standard output and standard error where they go to an image: nothing is written there. */
+const silent = new Set<1 | 2>();
 let watched = { out: false, errors: false };
 
 export function program(): string {
@@ -26,8 +28,14 @@ export function setProgram(name: string): void {
   programName = name;
 }
 
+/** From now on nothing is written to standard output (1) or standard error (2): it goes to a file that holds somebody's data. */
+export function silence(stream: 1 | 2): void {
+  silent.add(stream);
+}
+
 /** Streams are loaded at their first use, which takes some milliseconds: a command that prints nothing spends none. */
 export function write(text: string): void {
+  if (silent.has(1)) return;
   if (!watched.out) {
     watched = { ...watched, out: true };
     process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -67,6 +75,7 @@ export function complain(text: string): void {
 
 /** To standard error, as it is. */
 export function writeErrors(text: string | Uint8Array): void {
+  if (silent.has(2)) return;
   if (!watched.errors) {
     watched = { ...watched, errors: true };
     // Nobody is left to be told.

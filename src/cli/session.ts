@@ -3,7 +3,7 @@
 import { fstatSync } from 'node:fs';
 import type { Child } from '../block/child.js';
 import type { Referrer } from '../block/foreign-name.js';
-import type { Graph } from '../block/graph.js';
+import type { Graph, ReservedFile } from '../block/graph.js';
 import type { HoldKind } from '../block/hold.js';
 import type { BlockNode } from '../block/node.js';
 import type { InnerOpenOptions, OpenOptions } from '../block/open.js';
@@ -15,7 +15,7 @@ import { printable } from '../util/foreign-text.js';
 import type { CacheMode } from './arguments.js';
 import type { ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
-import { complain, messageOf, reportError } from './output.js';
+import { complain, messageOf, reportError, silence } from './output.js';
 
 /**
  * A command has nothing else to do on its thread than to move data: page-cache hits of the copy engine's size are read on it. A server sends
@@ -84,15 +84,15 @@ export async function withSession<T>(
 }
 
 /** Files that standard output and standard error go to: `diskwright map disk > disk` must not read or write its own words. */
-function outputFiles(): ReadonlyMap<string, string> {
-  const files = new Map<string, string>();
+function outputFiles(): ReadonlyMap<string, ReservedFile> {
+  const files = new Map<string, ReservedFile>();
   for (const [fd, what] of [
     [1, 'standard output'],
     [2, 'standard error'],
   ] as const) {
     try {
       const found = fstatSync(fd, { bigint: true });
-      if (found.isFile()) files.set(`${found.dev}:${found.ino}`, what);
+      if (found.isFile()) files.set(`${found.dev}:${found.ino}`, { what, refused: () => silence(fd) });
     } catch (error) {
       // It was closed by whoever started the command: then it goes nowhere.
       if ((error as NodeJS.ErrnoException).code !== 'EBADF') throw error;

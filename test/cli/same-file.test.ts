@@ -4,6 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { closeSync, linkSync, openSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { cliBundle, Workshop } from '../support/cli.js';
+import { leaveOut } from '../support/needs.js';
 
 const VERBS: readonly (readonly string[])[] = [
   ['convert', '-f', 'raw', '-O', 'raw', 'd.raw', 'TARGET'],
@@ -49,7 +50,9 @@ describe('command line: a target that is the source', function () {
         if (typed.includes('-U') && typed[0] !== 'convert') typed.splice(typed.indexOf('-U'), 1);
         const { code, stderr } = shop.ours(...typed);
         expect(code, typed.join(' ')).to.equal(1);
-        expect(stderr, typed.join(' ')).to.include('Failed to get "write" lock');
+        // The base of the copy's source would be the copy's own backing file.
+        const ownBacking = 'Trying to create an image with the same filename as the backing file';
+        expect(stderr.includes('Failed to get "write" lock') || stderr.includes(ownBacking), stderr).to.equal(true);
         expect(readFileSync(shop.path('d.raw')).equals(content), `${typed.join(' ')} changed it`).to.equal(true);
       }
     });
@@ -87,15 +90,28 @@ describe('command line: a target that is the source', function () {
     }
   });
 
-  it('is refused as a device, whatever the name of its node', function () {
+  it('is not written to where standard error goes to it, not even an error', async () => {
+    const fd = openSync(shop.path('d.raw'), 'r+');
+    const words = [await cliBundle(), 'map', '-f', 'raw', 'd.raw'];
+    const { status } = spawnSync(process.execPath, words, { cwd: shop.folder, stdio: ['ignore', 'ignore', fd] });
+    closeSync(fd);
+    expect(status).to.equal(1);
+    expect(readFileSync(shop.path('d.raw')).equals(content)).to.equal(true);
+  });
+
+  describe('as a device', () => {
     let device = '';
-    try {
-      device = execFileSync('losetup', ['-f', '--show', shop.path('d.raw')], { encoding: 'utf8' }).trim();
-    } catch {
-      console.log('      skipped: no loop device is to be had');
-      this.skip();
-    }
-    try {
+
+    before(function () {
+      const made = spawnSync('losetup', ['-f', '--show', shop.path('d.raw')], { encoding: 'utf8' });
+      if (made.status !== 0) leaveOut(this, 'loop devices');
+      device = made.stdout.trim();
+    });
+    after(() => {
+      if (device !== '') execFileSync('losetup', ['-d', device]);
+    });
+
+    it('is refused, whatever the name of its node', () => {
       const [major, minor] = execFileSync('stat', ['-c', '%Hr %Lr', device], { encoding: 'utf8' }).trim().split(' ');
       execFileSync('mknod', [shop.path('other'), 'b', major, minor]);
       for (const words of [
@@ -105,8 +121,6 @@ describe('command line: a target that is the source', function () {
         expect(shop.ours(...words).code, words.join(' ')).to.equal(1);
         expect(readFileSync(shop.path('d.raw')).equals(content), words.join(' ')).to.equal(true);
       }
-    } finally {
-      execFileSync('losetup', ['-d', device]);
-    }
+    });
   });
 });

@@ -239,6 +239,8 @@ describe('a job', () => {
     await job.done;
     expect(seen).to.deep.equal(['running', 'waiting', 'pending', 'concluded', 'null']);
     expect(log).to.have.lengthOf(7);
+    // The listener that rejects does so after the job's end.
+    await new Promise((resolve) => setImmediate(resolve));
     const said = takeUnexpected().map(({ error }) => (error as Error).message);
     expect(new Set(said)).to.deep.equal(new Set(['listener', 'listener, later', 'listener above']));
   });
