@@ -6,7 +6,7 @@
 import { checkImageSize } from '../../../block/image-size.js';
 import { BlockError } from '../../../util/errors.js';
 import { decodeName } from '../../../util/name-bytes.js';
-import { MAX_BACKING_NAME_BYTES, MAX_CLUSTER_BITS, MAX_L1_BYTES, MAX_REFCOUNT_TABLE_BYTES } from './types.js';
+import { MAX_BACKING_NAME_BYTES, MAX_CLUSTER_BITS, MAX_L1_BYTES, MAX_REFCOUNT_TABLE_BYTES, SECTOR } from './types.js';
 
 export const QCOW2_MAGIC = 0x514649fb;
 
@@ -69,6 +69,7 @@ export interface Qcow2Header {
   backingFileOffset: number;
   backingFileSize: number;
   clusterBits: number;
+  /** Virtual size, bytes: whole sectors. What a header has beyond the last of them is no part of the disk, as with QEMU. */
   size: number;
   cryptMethod: number;
   /** Entries. */
@@ -157,6 +158,7 @@ export function parseHeader(head: Uint8Array, path: string): Qcow2Header {
     additional: new Uint8Array(0),
   };
   checkFields(header, path);
+  header.size -= header.size % SECTOR;
   if (header.headerLength > head.length) throw invalid(path, 'qcow2 header exceeds the file', Field.headerLength);
   if (header.headerLength > Field.compressionType) header.compressionType = head[Field.compressionType];
   if (header.headerLength > V3_WRITTEN_HEADER_LENGTH) {
