@@ -4,7 +4,7 @@
 // under way only; `shutdown` closes it. Who needs another host, or a gate in front of backing files, makes a `Workspace`.
 
 import type { CompareOptions, CompareResult } from './block/compare.js';
-import type { ImageCreateOptions } from './block/create.js';
+import type { NewImageOptions } from './block/create.js';
 import type { CheckResult } from './block/info.js';
 import type { OpenOptions } from './block/open.js';
 import type { NbdService, ServeOptions } from './exports/nbd/serve.js';
@@ -29,7 +29,7 @@ import {
 
 export { DirtyBitmap } from './block/bitmap.js';
 export type { CompareOptions, CompareResult } from './block/compare.js';
-export type { ImageCreateOptions } from './block/create.js';
+export type { ImageCreateOptions, NewImageOptions } from './block/create.js';
 export type { Device } from './block/device.js';
 export { denyGate, type OpenGate, sameFolderGate } from './block/gate.js';
 export type { CheckResult } from './block/info.js';
@@ -87,8 +87,11 @@ export function addObject(object: string | ObjectOptions): Promise<void> {
   return workspace().addObject(object);
 }
 
-/** Makes an image file; one that is there is replaced. Rejects with `invalid-argument`, `locked`, `no-space`, ... */
-export function create(filename: string, options: ImageCreateOptions): Promise<void> {
+/**
+ * Makes an image file; one that is there is replaced. A backing file is opened before that, and must be there; an overlay whose `size` (bytes) is
+ * left out is as large. Rejects with `invalid-argument`, `not-found`, `locked`, `no-space`, ...
+ */
+export function create(filename: string, options: NewImageOptions): Promise<void> {
   return workspace().create(filename, options);
 }
 

@@ -173,8 +173,11 @@ export function imageAndOptions(image: unknown, options: unknown, what = 'image'
   return [name, checked];
 }
 
-export function createOptions(value: unknown): ImageCreateOptions {
-  return checkCreateOptions(plainObject(value, 'options'));
+/** `sized`: the size was given, and is not to be the backing file's. */
+export function createOptions(value: unknown): { options: ImageCreateOptions; sized: boolean } {
+  const given: { size?: unknown; 'backing-file'?: unknown } = plainObject(value, 'options');
+  const sized = given.size !== undefined || given['backing-file'] === undefined;
+  return { options: checkCreateOptions(sized ? given : { ...given, size: 0 }), sized };
 }
 
 export function objectOptions(value: unknown): string | ObjectOptions {

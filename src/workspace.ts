@@ -2,7 +2,13 @@
 
 import type { Child } from './block/child.js';
 import { type CompareOptions, type CompareResult, compareNodes } from './block/compare.js';
-import { checkBackingFile, createImage, type ImageCreateOptions, readsAsZeroes } from './block/create.js';
+import {
+  checkBackingFile,
+  createImage,
+  type ImageCreateOptions,
+  type NewImageOptions,
+  readsAsZeroes,
+} from './block/create.js';
 import { rootOf } from './block/device.js';
 import type { OpenGate } from './block/gate.js';
 import { Graph } from './block/graph.js';
@@ -165,9 +171,15 @@ export class Workspace {
     }
   }
 
-  /** Makes an image file; one that is there is replaced. Rejects with `invalid-argument`, `locked`, `no-space`, ... */
-  async create(filename: string, options: ImageCreateOptions): Promise<void> {
-    await createImage(this.#graph, fileName(filename, 'filename'), shapes.createOptions(options));
+  /**
+   * Makes an image file; one that is there is replaced. A backing file is opened with its chain before that, and closed again; an overlay whose
+   * `size` (bytes) is left out is as large. Rejects with `invalid-argument`, `locked`, `no-space`, ..., and for a backing file as `open` does.
+   */
+  async create(filename: string, options: NewImageOptions): Promise<void> {
+    const name = fileName(filename, 'filename');
+    const { options: checked, sized } = shapes.createOptions(options);
+    const below = await checkBackingFile(this.#graph, name, checked);
+    await createImage(this.#graph, name, sized || below === null ? checked : { ...checked, size: below });
   }
 
   /** What an image is: QAPI `ImageInfo`, with `backingChain` that of the chain, the top first. Opens nothing else. */

@@ -23,6 +23,11 @@ type WithoutFile<T> = T extends { file: BlockdevRef } ? Omit<T, 'file'> : never;
 /** What a format needs to be told, apart from the file. */
 export type ImageCreateOptions = WithoutFile<BlockdevCreateOptions>;
 
+type SizeOfBacking<T> = T extends { 'backing-file'?: string } ? Omit<T, 'size'> & { size?: number } : T;
+
+/** The same; an overlay that leaves its `size` out is as large as its backing file. */
+export type NewImageOptions = SizeOfBacking<ImageCreateOptions>;
+
 /**
  * Makes an image as `blockdev-create` does: `file` makes a file, a format turns the node `file` into an image. Rejects with
  * `invalid-argument`, `unsupported`, `locked`, `no-space`, `permission`, ...
@@ -77,17 +82,24 @@ function findFormat(name: string): DriverDefinition {
 
 /**
  * Opens the backing file that the options name for an image at `filename`, and closes it: what cannot be opened is told before another image is
- * replaced by one that needs it. Rejects as `openNode`.
+ * replaced by one that needs it. Resolves with its size in bytes, null where there is none. Rejects as `openNode`.
  */
-export async function checkBackingFile(graph: Graph, filename: string, options: ImageCreateOptions): Promise<void> {
+export async function checkBackingFile(
+  graph: Graph,
+  filename: string,
+  options: ImageCreateOptions,
+): Promise<number | null> {
   const { 'backing-file': name, 'backing-fmt': format } = options as {
     'backing-file'?: string;
     'backing-fmt'?: string;
   };
-  if (name === undefined) return;
+  if (name === undefined) return null;
   try {
     const how = { format, readOnly: true, onlyLooks: true, forceShare: true };
-    await graph.release(await openNode(graph, resolveBackingName(filename, name), how));
+    const node = await openNode(graph, resolveBackingName(filename, name), how);
+    const { length } = node;
+    await graph.release(node);
+    return length;
   } catch (cause) {
     const { code, message, path } = toBlockError(cause);
     throw new BlockError(code, `Could not open backing file: ${message}`, { path, operation: 'open', cause });

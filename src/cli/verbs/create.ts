@@ -119,8 +119,8 @@ async function backingSize(
   const format = values.get('backing_fmt');
   const full = resolveBackingName(filename, backing);
   try {
-    // Others may go on writing to it: it is only asked how long it is.
-    const node = await openImage(session, full, { format, backing: false, forceShare: true });
+    // Others may go on writing to it: it is only asked how long it is, and whether its own chain is there.
+    const node = await openImage(session, full, { format, forceShare: true });
     const size = node.length;
     if (format === undefined && node.file !== null) {
       const detected = probeFormat(await readHead(node.file.node), full);
