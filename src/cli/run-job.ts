@@ -1,10 +1,11 @@
 // Runs one job to its end: progress, Ctrl-C, exit code.
 
-import type { Job } from '../jobs/job.js';
+import type { Job, JobFault } from '../jobs/job.js';
 import { JobManager } from '../jobs/manager.js';
 import type { JobEnvironment } from '../jobs/start.js';
 import { detach } from '../util/best-effort.js';
 import { type BlockError, toBlockError } from '../util/errors.js';
+import { printable } from '../util/foreign-text.js';
 import { reportError, write } from './output.js';
 import { openProgress, type ProgressKind } from './progress.js';
 import { EXIT_INTERRUPTED, Interrupt, reasonOf, type Session } from './session.js';
@@ -28,13 +29,7 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
   const view = openProgress(run.progress);
   const interrupt = new Interrupt(session);
   const show = (): void => view.update({ ...job.progress.snapshot(), status: job.status });
-  const stops = [
-    job.on('BLOCK_JOB_READY', () => detach('job', complete(job))),
-    job.on('BLOCK_JOB_ERROR', ({ operation, action }) => {
-      // A failure that ends the job is told with it, by file and place.
-      if (action !== 'report') reportError(`warning: a ${operation} request failed (${action})`);
-    }),
-  ];
+  const stops = [job.on('BLOCK_JOB_READY', () => detach('job', complete(job))), job.onFault(faultTeller())];
   interrupt.signal.addEventListener('abort', () => cancel(job));
   show();
   const timer = setInterval(show, UPDATE_MS);
@@ -62,11 +57,31 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
     reportError(`Cancelled. ${run.stateWhenCancelled}`);
     return EXIT_INTERRUPTED;
   }
-  const place = failure.path === undefined ? '' : `'${failure.path}': `;
+  const place = failure.path === undefined ? '' : `'${printable(failure.path)}': `;
   const where = failure.offset === undefined ? '' : `at byte ${failure.offset}: `;
   reportError(`${job.type} failed: ${place}${where}${reasonOf(failure)}`);
   reportError(run.stateWhenFailed);
   return 1;
+}
+
+/** Says each failure once, however often the range is tried again. */
+function faultTeller(): (fault: JobFault) => void {
+  const said = new Set<string>();
+  return (fault) => {
+    // A failure that ends the job is told with it, by file and place.
+    if (fault.action === 'report') return;
+    const text = faultText(fault);
+    if (said.has(text)) return;
+    said.add(text);
+    reportError(text);
+  };
+}
+
+/** One line: file, where that is for a guest, why, and what becomes of it. */
+function faultText({ error, isRead, guestOffset, action }: JobFault): string {
+  const file = error.path === undefined ? '' : ` '${printable(error.path)}'`;
+  const place = guestOffset === undefined ? '' : ` at guest offset ${guestOffset}`;
+  return `warning: ${isRead ? 'reading from' : 'writing to'}${file}${place} failed: ${reasonOf(error)} (${action})`;
 }
 
 /** A job that is ready has copied everything; nobody writes meanwhile, so it can end. */

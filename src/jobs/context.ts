@@ -12,7 +12,7 @@ export interface ContextOwner {
   readonly shouldComplete: boolean;
   becomeReady(): void;
   /** Decides by policy, tells the world, and with `stop` asks for the pause. */
-  judge(error: BlockError, isRead: boolean): BlockErrorAction;
+  judge(error: BlockError, isRead: boolean, guestOffset?: number): BlockErrorAction;
 }
 
 export class Context implements JobContext {
@@ -76,9 +76,9 @@ export class Context implements JobContext {
     return this.#gate.drainedSection(section);
   }
 
-  async handleError(error: BlockError, isRead: boolean): Promise<ErrorDecision> {
+  async handleError(error: BlockError, isRead: boolean, guestOffset?: number): Promise<ErrorDecision> {
     if (error.code === 'cancelled') return 'report';
-    const action = this.#owner.judge(error, isRead);
+    const action = this.#owner.judge(error, isRead, guestOffset);
     if (action !== 'stop') return action;
     await this.#gate.pausePoint();
     return 'retry';

@@ -34,6 +34,8 @@ const RETRY_DELAY_MS = 100;
 export interface CopyFault {
   error: BlockError;
   isRead: boolean;
+  /** Where the failed chunk begins for a guest, bytes. The engine fills it in. */
+  guestOffset?: number;
 }
 
 export interface EngineOptions {
@@ -158,7 +160,7 @@ class Worker {
       pass?.();
     }
     if (fault === null) return true;
-    const decision = await ctx.handleError(fault.error, fault.isRead);
+    const decision = await ctx.handleError(fault.error, fault.isRead, fault.guestOffset);
     if (decision === 'report') throw fault.error;
     if (decision === 'ignore') {
       if (options.left === undefined) await ctx.sleep(RETRY_DELAY_MS);
@@ -189,11 +191,13 @@ class Worker {
       this.#chunk = null;
       options.finished?.(chunk);
       ctx.progress.advance(chunk.bytes);
-    } else if (options.abandoned !== undefined) {
+      return null;
+    }
+    if (options.abandoned !== undefined) {
       this.#chunk = null;
       options.abandoned(chunk);
     }
-    return fault;
+    return { ...fault, guestOffset: chunk.extents[0]?.offset };
   }
 
   async #copy(chunk: Chunk, pass: (() => void) | null): Promise<CopyFault | null> {

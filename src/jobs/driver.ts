@@ -93,9 +93,9 @@ export interface JobContext {
   /**
    * Asks the job's error policy (`on-source-error` for reads, `on-target-error` for writes), emits BLOCK_JOB_ERROR, and with
    * `stop` pauses the job until a user resumes it. Throws `cancelled`. Not between `enterIo` and `leaveIo`. A `cancelled` error is
-   * always `report`, without an event.
+   * always `report`, without an event. `guestOffset`: where in the image the request failed, bytes, for who listens to `Job.onFault`.
    */
-  handleError(error: BlockError, isRead: boolean): Promise<ErrorDecision>;
+  handleError(error: BlockError, isRead: boolean, guestOffset?: number): Promise<ErrorDecision>;
 
   /**
    * Runs a section in which the job drains nodes that it is itself attached to: the job counts as quiet meanwhile, so that the

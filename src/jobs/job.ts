@@ -45,6 +45,16 @@ export interface JobOptions {
 }
 
 /** Made by `JobManager.create`. As a `NodeUser` it can hold nodes itself, and is then paused while they drain. */
+/** A failed request of a job. */
+export interface JobFault {
+  /** Names the file, and where in it. */
+  error: BlockError;
+  isRead: boolean;
+  /** Where it is for a guest, bytes; undefined where that is no one place. */
+  guestOffset: number | undefined;
+  action: BlockErrorAction;
+}
+
 export class Job implements NodeUser {
   readonly id: string;
   readonly type: JobType;
@@ -72,6 +82,7 @@ export class Job implements NodeUser {
   /** A `complete` that the driver has not answered yet; a second one waits for the same answer. */
   #completing: Promise<void> | undefined;
   #userPaused = false;
+  readonly #faultListeners = new Set<(fault: JobFault) => void>();
   #settle: { resolve: () => void; reject: (error: BlockError) => void } = {
     resolve: () => undefined,
     reject: () => undefined,
@@ -157,6 +168,14 @@ export class Job implements NodeUser {
   /** Listens to an event of this job; the result ends that. */
   on<K extends JobEventName>(name: K, listener: (data: JobEventMap[K]) => unknown): () => void {
     return this.#events.on(name, listener);
+  }
+
+  /** Tells what went wrong with each request that BLOCK_JOB_ERROR is about, which says less. The listener must not throw. The result ends that. */
+  onFault(listener: (fault: JobFault) => void): () => void {
+    this.#faultListeners.add(listener);
+    return () => {
+      this.#faultListeners.delete(listener);
+    };
   }
 
   /** created -> running. Throws `bad-state` in any other state. */
@@ -352,15 +371,17 @@ export class Job implements NodeUser {
         job.#go('ready');
         job.#events.emit('BLOCK_JOB_READY', job.#blockEvent());
       },
-      judge(error, isRead) {
-        return job.#judge(error, isRead);
+      judge(error, isRead, guestOffset) {
+        return job.#judge(error, isRead, guestOffset);
       },
     };
   }
 
-  #judge(error: BlockError, isRead: boolean): BlockErrorAction {
+  #judge(error: BlockError, isRead: boolean, guestOffset?: number): BlockErrorAction {
     const action = errorAction(isRead ? this.#policies.source : this.#policies.target, error);
     this.#events.emit('BLOCK_JOB_ERROR', { device: this.id, operation: isRead ? 'read' : 'write', action });
+    const fault = { error, isRead, guestOffset, action };
+    for (const listener of this.#faultListeners) listener(fault);
     if (action === 'stop') {
       this.#ioStatus = error.code === 'no-space' ? 'nospace' : 'failed';
       if (!this.#userPaused && !this.#cancelled) {
