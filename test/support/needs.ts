@@ -9,7 +9,6 @@ export const NEEDS = {
   'a peer': 'a program that the tests compare with is not installed (in CI that is a failure)',
   io_uring: 'the kernel, or the container around us, forbids io_uring',
   'loop devices': 'no loop device can be made here',
-  'huge files': 'no file of 2^53 bytes can be made on the file system in memory',
   mounts: 'this process may not mount file systems',
   'mount name spaces': 'file systems cannot be mounted here',
   O_DIRECT: 'the file system of the temporary folder has no O_DIRECT',
