@@ -220,6 +220,8 @@ export class Refcounts {
 
   /** A block for a range that has none: it lies in that range itself, at `at`, and counts itself. */
   async #createBlock(index: number, at: number): Promise<void> {
+    // Its place is this block's only as long as there is none: what was asked before a commit does not hold after it.
+    if (this.#blockSync(index) !== null) return;
     const { file } = this.#image;
     const offset = at * this.#clusterSize;
     await file.ensureLength(offset + this.#clusterSize);
