@@ -494,12 +494,18 @@ function conformance(kind: PlaceKind, driver: DriverEntry): void {
   }
 }
 
+function runsOn({ simulated, device }: PlaceKind, driver: DriverEntry): boolean {
+  if (simulated) return driver.simulated;
+  return device ? driver.onDevice : driver.real;
+}
+
 for (const kind of PLACES) {
   for (const driver of [...DRIVERS, ...STACKS]) {
-    if (kind.simulated ? !driver.simulated : !driver.real) continue;
+    if (!runsOn(kind, driver)) continue;
     describe(`${driver.name} (${kind.name})`, () => {
       before(function () {
-        if (!kind.available()) leaveOut(this, 'io_uring');
+        const lack = kind.lacks();
+        if (lack !== null) leaveOut(this, lack);
       });
       conformance(kind, driver);
     });

@@ -47,6 +47,8 @@ export interface DriverEntry {
   real: boolean;
   /** Run on the simulated host, which has no sockets. */
   simulated: boolean;
+  /** Its file may be a block device, which has a size of its own. */
+  onDevice: boolean;
   /** Makes the image and opens it for reading and writing. */
   make(place: Place): Promise<Subject>;
   /** Opens what `make` made once more, on `place`. */
@@ -94,6 +96,7 @@ export function entry(
     size,
     real,
     simulated: true,
+    onDevice: true,
     capabilities: { ...NOTHING, ...capabilities },
     async make(place) {
       registerDrivers();
@@ -105,9 +108,11 @@ export function entry(
   };
 }
 
-export const plainFile = (place: Place): BlockdevOptions => ({ driver: 'file', filename: place.path('a') });
+export const plainFile = (place: Place): BlockdevOptions => ({ driver: place.disk, filename: place.path('a') });
 
 async function makePlain(place: Place, graph: Graph, size: number): Promise<void> {
+  // A device is there.
+  if (place.disk === 'host_device') return;
   await createNode(graph, { driver: 'file', filename: place.path('a'), size });
 }
 
@@ -177,6 +182,7 @@ const nbd: DriverEntry = {
     (place) => ({ driver: 'nbd', server: { type: 'unix', path: place.path('socket') } }),
   ),
   simulated: false,
+  onDevice: false,
 };
 
 interface Qcow2Shape {
@@ -241,11 +247,9 @@ export async function makeBacking(
 const CLUSTER_SIZES = [512, 4096, 65536, 2 << 20];
 
 export const DRIVERS: readonly DriverEntry[] = [
-  file,
-  raw,
+  ...[file, raw, nothing].map((driver) => ({ ...driver, onDevice: false })),
   window,
   nbd,
-  nothing,
   ...CLUSTER_SIZES.map((clusterSize) => qcow2({ version: 'v2', clusterSize, backing: null })),
   ...CLUSTER_SIZES.map((clusterSize) =>
     qcow2({ version: 'v3', clusterSize, backing: null, real: clusterSize === 65536 }),
