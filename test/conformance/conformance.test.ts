@@ -36,7 +36,8 @@ function durable(sim: SimHost): SimHost {
 }
 
 function conformance(kind: PlaceKind, driver: DriverEntry): void {
-  const { capabilities, size } = driver;
+  const { size } = driver;
+  const capabilities = { ...driver.capabilities, ...(kind.device ? driver.onDevice : {}) };
   const unit = capabilities.compressed || 4096;
 
   /** A test with an image of its own. Everything is closed afterwards, and no buffer is kept. */
@@ -496,7 +497,7 @@ function conformance(kind: PlaceKind, driver: DriverEntry): void {
 
 function runsOn({ simulated, device }: PlaceKind, driver: DriverEntry): boolean {
   if (simulated) return driver.simulated;
-  return device ? driver.onDevice : driver.real;
+  return device ? driver.onDevice !== null : driver.real;
 }
 
 for (const kind of PLACES) {

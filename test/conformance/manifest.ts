@@ -47,8 +47,8 @@ export interface DriverEntry {
   real: boolean;
   /** Run on the simulated host, which has no sockets. */
   simulated: boolean;
-  /** Its file may be a block device, which has a size of its own. */
-  onDevice: boolean;
+  /** What it claims otherwise where its file is a block device; null where that cannot be, as a device has a size of its own. */
+  onDevice: Partial<Capabilities> | null;
   /** Makes the image and opens it for reading and writing. */
   make(place: Place): Promise<Subject>;
   /** Opens what `make` made once more, on `place`. */
@@ -96,7 +96,7 @@ export function entry(
     size,
     real,
     simulated: true,
-    onDevice: true,
+    onDevice: {},
     capabilities: { ...NOTHING, ...capabilities },
     async make(place) {
       registerDrivers();
@@ -182,7 +182,7 @@ const nbd: DriverEntry = {
     (place) => ({ driver: 'nbd', server: { type: 'unix', path: place.path('socket') } }),
   ),
   simulated: false,
-  onDevice: false,
+  onDevice: null,
 };
 
 interface Qcow2Shape {
@@ -247,8 +247,9 @@ export async function makeBacking(
 const CLUSTER_SIZES = [512, 4096, 65536, 2 << 20];
 
 export const DRIVERS: readonly DriverEntry[] = [
-  ...[file, raw, nothing].map((driver) => ({ ...driver, onDevice: false })),
-  window,
+  ...[file, raw, nothing].map((driver) => ({ ...driver, onDevice: null })),
+  // A device does not say where it has holes.
+  { ...window, onDevice: { zeroStatus: false } },
   nbd,
   ...CLUSTER_SIZES.map((clusterSize) => qcow2({ version: 'v2', clusterSize, backing: null })),
   ...CLUSTER_SIZES.map((clusterSize) =>
