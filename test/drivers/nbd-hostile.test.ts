@@ -121,7 +121,7 @@ describe('nbd: a hostile handshake', () => {
         await peer.gone();
       },
       'limit',
-      /larger than 2\^53/,
+      /larger than 9007199254740991 bytes \(2\^53 - 1\)/,
     ],
     [
       'an export described in half',

@@ -1,6 +1,7 @@
 // Errors that come over the wire, and those of the wire.
 
 import { BlockError, codeOfErrno } from '../../../util/errors.js';
+import { wordsOfErrno } from '../../../util/system-words.js';
 import { Command, NbdError } from './wire.js';
 
 const ERRNO: Readonly<Record<number, string>> = {
@@ -41,11 +42,13 @@ export function replyError(
   const said = message === '' ? '' : ` (server reported: ${message})`;
   // Memory that the server lacks is no limit of ours.
   const code = errno === 'ENOMEM' ? 'io' : codeOfErrno(errno);
-  return new BlockError(code, `${path}: ${operation} of ${length} bytes at ${offset} failed: ${errno}${said}`, {
+  // A flush has no place.
+  const placed = command !== Command.flush;
+  const what = placed ? `${operation} of ${length} bytes at ${offset}` : operation;
+  return new BlockError(code, `${path}: ${what} failed: ${wordsOfErrno(errno) ?? errno}${said}`, {
     path,
     operation,
-    offset,
-    length,
+    ...(placed && { offset, length }),
     errno,
   });
 }
@@ -62,8 +65,7 @@ export function lostError(
   return new BlockError(cause.code === 'closed' ? 'closed' : 'io', `${path}: ${operation} failed: ${cause.message}`, {
     path,
     operation,
-    offset,
-    length,
+    ...(command !== Command.flush && { offset, length }),
     errno: cause.errno ?? 'EIO',
     cause,
   });
