@@ -1,6 +1,7 @@
 // A mistake of ours inside an export: the client that it hits goes, or gets an error, the others stay, and it is seen.
 
 import { expect } from 'chai';
+import { rootOf } from '../../../src/block/device.js';
 import { Command, NbdError } from '../../../src/drivers/protocols/nbd/wire.js';
 import type { NbdExport } from '../../../src/exports/nbd/export.js';
 import { NbdServer } from '../../../src/exports/nbd/server.js';
@@ -73,6 +74,23 @@ describe('nbd server: a mistake of ours', () => {
       expect(seen).to.have.lengthOf(1);
       expect(seen[0]).to.have.property('error', planted);
       expect(await other.readData(0, 4096)).to.deep.equal(Buffer.alloc(4096));
+    });
+  }
+
+  for (const method of ['blockStatusSync', 'blockStatus']) {
+    it(`within block status (${method}) is answered with an error, and the client is served on`, async () => {
+      const { node } = rootOf(served.device);
+      // Who cannot answer at once is asked again, and may wait.
+      if (method === 'blockStatus') Object.defineProperty(node, 'blockStatusSync', { value: () => null });
+      const guest = await stage.guest('structured', ['base:allocation']);
+      const planted = plant(node, method, method === 'blockStatus' ? 'rejects' : 'throws');
+      const status = { command: Command.blockStatus, offset: 0, length: 4096 };
+      expect(await guest.command(status)).to.equal(NbdError.io);
+      const seen: unknown[] = [];
+      await until(() => seen.push(...takeUnexpected()) > 0, 'it is on the channel');
+      expect(seen).to.have.lengthOf(1);
+      expect(seen[0]).to.have.property('error', planted);
+      expect(await guest.command(status)).to.equal(0);
     });
   }
 
