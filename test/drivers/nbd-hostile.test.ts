@@ -124,6 +124,15 @@ describe('nbd: a hostile handshake', () => {
       /larger than 9007199254740991 bytes \(2\^53 - 1\)/,
     ],
     [
+      'an export of 2^53 - 1 bytes, which are no whole sectors',
+      async (peer) => {
+        await peer.negotiate({ size: 2 ** 53 - 1, blocks: { min: 1, preferred: 4096, max: 65536 } });
+        await peer.gone();
+      },
+      'limit',
+      /Image sizes beyond 9007199254740991 bytes/,
+    ],
+    [
       'an export described in half',
       async (peer) => {
         await untilGo(peer);

@@ -17,8 +17,12 @@ async function msOfRead(own: object): Promise<number> {
 
 export const small: Effects = {
   'BlockdevOptionsNull.size': [
-    'is the length of the disk',
-    async () => expect((await nullDisk({ size: 512 })).length).to.equal(512),
+    'is the length of the disk, in whole sectors as with qemu-img',
+    async () => {
+      expect((await nullDisk({ size: 1024 })).length).to.equal(1024);
+      expect((await nullDisk({ size: 513 })).length).to.equal(1024);
+      await refusedOpen(makeBench(), { driver: 'null-co', size: 2 ** 53 - 1 }, /Image sizes beyond/);
+    },
   ],
   'BlockdevOptionsNull.latency-ns': [
     'is how long a request takes',

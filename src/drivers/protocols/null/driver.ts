@@ -1,6 +1,7 @@
 // null-co: takes every write and forgets it; reads give zeroes. For measuring what lies above.
 
 import type { Graph } from '../../../block/graph.js';
+import { checkImageSize } from '../../../block/image-size.js';
 import { BlockNode, type NodeOptions } from '../../../block/node.js';
 import type { DriverDefinition } from '../../../block/registry.js';
 import type { BlockStatus } from '../../../block/types.js';
@@ -9,6 +10,8 @@ import type { BlockdevOptionsNull } from '../../../schema/generated/types.js';
 import { formatJsonFilename } from '../../../schema/options.js';
 
 const DEFAULT_BYTES = 1 << 30;
+/** A disk is made of whole sectors. */
+const SECTOR_BYTES = 512;
 const NS_PER_MS = 1e6;
 
 export class NullNode extends BlockNode {
@@ -20,7 +23,8 @@ export class NullNode extends BlockNode {
 
   constructor(graph: Graph, options: NodeOptions, own: BlockdevOptionsNull) {
     super(graph, options);
-    this.length = own.size ?? DEFAULT_BYTES;
+    this.length = Math.ceil((own.size ?? DEFAULT_BYTES) / SECTOR_BYTES) * SECTOR_BYTES;
+    checkImageSize(this.length, 'null-co', 'open');
     this.#latencyMs = (own['latency-ns'] ?? 0) / NS_PER_MS;
     this.#readZeroes = own['read-zeroes'] ?? false;
     const { size, 'read-zeroes': readZeroes } = own;
