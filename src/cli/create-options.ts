@@ -143,7 +143,8 @@ function sizeOf(name: string, text: string): bigint {
   try {
     size = sizeOfOption(name, text);
   } catch (error) {
-    throw new UsageError((error as Error).message);
+    const [line, ...after] = (error as Error).message.split('\n');
+    throw new UsageError(line, false, after);
   }
   if (size <= MAX_BYTES || name !== 'size') return size;
   throw new UsageError(`Image sizes beyond ${MAX_BYTES} bytes (2^53 - 1) are not supported`);

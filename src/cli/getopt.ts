@@ -43,16 +43,18 @@ export const PLAIN_WORDS: GetoptWords = {
   unwantedArgument: (option) => `option '${option}' doesn't allow an argument`,
 };
 
-/** A command line that cannot be understood; `lines` are printed, each behind the program's name. */
+/** A command line that cannot be understood; `lines` are printed, each behind the program's name, then `after` as they are. */
 export class UsageError extends Error {
   readonly lines: readonly string[];
   /** Whether to point at the help. */
   readonly hint: boolean;
+  readonly after: readonly string[];
 
-  constructor(lines: string | readonly string[], hint = false) {
+  constructor(lines: string | readonly string[], hint = false, after: readonly string[] = []) {
     super(typeof lines === 'string' ? lines : lines.join('\n'));
     this.lines = typeof lines === 'string' ? [lines] : lines;
     this.hint = hint;
+    this.after = after;
   }
 }
 

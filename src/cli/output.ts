@@ -94,6 +94,7 @@ export function reportError(message: string): void {
 export function reportFailure(error: unknown, command = programName): void {
   if (error instanceof UsageError) {
     for (const line of error.lines) reportError(printable(line));
+    for (const line of error.after) complain(printable(line));
     if (error.hint) complain(`Try '${command} --help' for more information`);
   } else if (error instanceof BlockError && error.code !== 'internal') {
     reportError(messageOf(error));

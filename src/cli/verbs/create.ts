@@ -105,7 +105,7 @@ function valuesOf(options: ParsedOptions, format: string, filename: string, size
     return values;
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    throw new UsageError([`${filename}: ${error.lines[0]}`, ...error.lines.slice(1)], error.hint);
+    throw new UsageError([`${filename}: ${error.lines[0]}`, ...error.lines.slice(1)], error.hint, error.after);
   }
 }
 
