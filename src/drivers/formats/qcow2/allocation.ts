@@ -87,12 +87,12 @@ export class Refcounts {
     return block === null ? 0 : getRefcount(block.view, this.#order, cluster % this.#perBlock);
   }
 
-  /** One after the last cluster with a refcount. */
+  /** One after the last cluster with a refcount. Asks for no commit. */
   async endOfUse(): Promise<number> {
     for (let index = this.table.entries - 1; index >= 0; index--) {
       let block = this.#blockSync(index);
       while (block === undefined) {
-        await this.#loadBlock(index, true);
+        await this.#loadBlock(index, false);
         block = this.#blockSync(index);
       }
       if (block === null) continue;
@@ -191,6 +191,11 @@ export class Refcounts {
     if (this.#runFrom < this.#freeFrom) this.#runFrom = this.#freeFrom;
   }
 
+  /** A block is being made, in a cluster that nothing counts yet. */
+  get making(): boolean {
+    return this.#making !== null;
+  }
+
   /** A free cluster that holds metadata means that the refcounts are wrong. */
   #wronglyFree(run: Run, what: string): Promise<BlockError> {
     const start = run.cluster * this.#clusterSize;
@@ -277,7 +282,7 @@ export class Refcounts {
     }
     await image.file.write(grown.offset, grown.bytes);
     await image.file.flush();
-    this.table.resize(grown.offset, grown.entries);
+    const left = this.table.resize(grown.offset, grown.entries);
     for (let i = 0; i < blockCount; i++) {
       const offset = (start + clusters + i) * size;
       this.table.set(old.entries + i, offset, false);
@@ -286,8 +291,9 @@ export class Refcounts {
     image.header.refcountTableOffset = grown.offset;
     image.header.refcountTableClusters = clusters;
     image.metadata.setFixed('refcount-table', grown.offset, clusters * size);
-    this.pendFree(old.offset / size, (old.entries * 8) / size, false);
     image.headerDirty = true;
+    await left;
+    this.pendFree(old.offset / size, (old.entries * 8) / size, false);
     await image.committer.writeHeader();
   }
 

@@ -73,8 +73,11 @@ export class PointerTable {
     await file.reserve(from, length);
   }
 
-  /** The table gets another place, where all of it was written, and another size; entries are kept, those beyond the new size dropped. */
-  resize(offset: number, entries: number): void {
+  /**
+   * The table gets another place, where all of it was written, and another size; entries are kept, those beyond the new size dropped. All
+   * that is done at once. When the result resolves, nobody reserves the old place any more: only then may others have it.
+   */
+  resize(offset: number, entries: number): Promise<unknown> {
     const bytes = new Uint8Array(Math.ceil((entries * 8) / SECTOR) * SECTOR);
     const kept = Math.min(this.entries, entries) * 8;
     bytes.set(this.bytes.subarray(0, kept));
@@ -82,7 +85,9 @@ export class PointerTable {
     this.view = new DataView(bytes.buffer);
     this.offset = offset;
     this.entries = entries;
+    const reserving = [...(this.#solid?.values() ?? [])];
     this.#solid = null;
+    return Promise.allSettled(reserving);
   }
 }
 

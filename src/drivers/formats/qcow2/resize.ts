@@ -96,11 +96,12 @@ async function growL1(image: Qcow2Image, wanted: number): Promise<void> {
       content.set(grown.bytes.subarray(0, wanted * 8));
       await file.write(offset, content);
       await file.flush();
-      mapping.l1.resize(offset, wanted);
+      const left = mapping.l1.resize(offset, wanted);
       header.l1Size = wanted;
       header.l1TableOffset = offset;
       image.metadata.setFixed('active-l1', offset, wanted * 8);
       image.headerDirty = true;
+      await left;
       if (old.clusters > 0) image.refcounts.pendFree(old.offset / clusterSize, old.clusters, false);
     });
   } catch (error) {
@@ -232,14 +233,15 @@ async function dropTables(image: Qcow2Image, first: number): Promise<void> {
     }
     if (++dropped % EMPTY_BATCH_TABLES === 0) await image.commit();
   }
-  await image.commit();
   await cutFile(image);
 }
 
-/** Cuts the file behind the last cluster in use, unless something is being allocated meanwhile. */
-async function cutFile(image: Qcow2Image): Promise<void> {
+/** Commits, and cuts the file behind the last cluster in use, unless something is being allocated meanwhile. The refcount table stays where it is. */
+function cutFile(image: Qcow2Image): Promise<void> {
   const { refcounts } = image;
-  const before = refcounts.allocations;
-  const end = (await refcounts.endOfUse()) * image.geometry.clusterSize;
-  if (end > 0 && refcounts.allocations === before) await image.file.cut(end);
+  return image.committer.exclusive(async () => {
+    const before = refcounts.allocations;
+    const end = (await refcounts.endOfUse()) * image.geometry.clusterSize;
+    if (end > 0 && refcounts.allocations === before && !refcounts.making) await image.file.cut(end);
+  });
 }
