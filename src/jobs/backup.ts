@@ -73,6 +73,8 @@ export class BackupDriver implements JobDriver, WriteObserver {
   #targetLink: Child | null = null;
   #targetIsZero = false;
   #broken: BlockError | null = null;
+  /** The job has ended: no guest waits for it any more. */
+  #over = false;
   #ctx: JobContext | null = null;
   /** Saved for guests before `run`. */
   #savedBytes = 0;
@@ -214,9 +216,8 @@ export class BackupDriver implements JobDriver, WriteObserver {
 
   /** Old data is still to be saved here, or is just being read. */
   #needed(start: number, end: number): boolean {
-    return (
-      this.#broken === null && end > start && (this.#copy.nextDirty(start, end) >= 0 || !this.#lock.free(start, end))
-    );
+    if (this.#over || this.#broken !== null || end <= start) return false;
+    return this.#copy.nextDirty(start, end) >= 0 || !this.#lock.free(start, end);
   }
 
   async #save(ranges: readonly [number, number][]): Promise<void> {
@@ -225,7 +226,10 @@ export class BackupDriver implements JobDriver, WriteObserver {
       try {
         let fault: CopyFault | null = null;
         const copy = this.#copy;
-        for (let run = copy.nextDirtyRun(start, MAX_PIECE_BYTES, end); run !== undefined && fault === null; ) {
+        for (
+          let run = copy.nextDirtyRun(start, MAX_PIECE_BYTES, end);
+          run !== undefined && fault === null && !this.#over;
+        ) {
           copy.reset(run.offset, run.length);
           fault = await this.#saveRun(run);
           if (fault !== null) copy.set(run.offset, run.length);
@@ -293,7 +297,10 @@ export class BackupDriver implements JobDriver, WriteObserver {
     this.#bitmapUse?.fail(this.#copy);
   }
 
+  /** A guest's save that is under way ends first: it needs the target still, and its failure would be the guest's. */
   async clean(): Promise<void> {
+    this.#over = true;
+    await this.#lock.with(0, this.#copy.size, async () => {});
     await this.#resources.release();
   }
 }

@@ -63,6 +63,9 @@ export class BlockingObserver implements WriteObserver {
   readonly #state: MirrorState;
   /** By extent list: each request has its own. */
   readonly #held = new Map<readonly Extent[], HeldRange[]>();
+  /** What goes to the target now. */
+  readonly #writing = new Set<Promise<void>>();
+  #over = false;
 
   constructor(state: MirrorState) {
     this.#state = state;
@@ -89,15 +92,16 @@ export class BlockingObserver implements WriteObserver {
         mark(state, extents);
         return;
       }
-      if (!writable(state, extents)) {
+      if (this.#over || !writable(state, extents)) {
         mark(state, extents);
         return;
       }
-      if (data !== null) await state.target().writeExtents(extents, data);
-      else {
-        for (const { offset, length } of extents) {
-          await state.target().writeZeroes(offset, length, { mayUnmap: state.unmap });
-        }
+      const writing = this.#toTarget(extents, data);
+      this.#writing.add(writing);
+      try {
+        await writing;
+      } finally {
+        this.#writing.delete(writing);
       }
       for (const { offset, length } of extents) state.dirty.reset(offset, length);
     } catch (error) {
@@ -108,6 +112,18 @@ export class BlockingObserver implements WriteObserver {
     } finally {
       this.#release(extents);
     }
+  }
+
+  async #toTarget(extents: readonly Extent[], data: Uint8Array | null): Promise<void> {
+    const { target, unmap } = this.#state;
+    if (data !== null) return target().writeExtents(extents, data);
+    for (const { offset, length } of extents) await target().writeZeroes(offset, length, { mayUnmap: unmap });
+  }
+
+  /** The job is about to let go of the target: when this resolves, nothing goes there any more. */
+  async end(): Promise<void> {
+    this.#over = true;
+    await Promise.allSettled(this.#writing);
   }
 
   writeFailed(extents: readonly Extent[]): void {

@@ -370,6 +370,7 @@ export class MirrorDriver implements JobDriver {
 
   async clean(): Promise<void> {
     await this.#goOn();
+    if (this.#observer instanceof BlockingObserver) await this.#observer.end();
     await this.resources.release();
   }
 }
