@@ -89,6 +89,11 @@ export function allDrivers(): Iterable<DriverDefinition> {
   return drivers.values();
 }
 
+/** Whether images of a driver can name a backing file. */
+export function hasBackingFiles(driver: string): boolean {
+  return drivers.get(driver)?.hasBacking === true;
+}
+
 /** Rejects a name that no driver has with `invalid-argument`. */
 export function findDriver(name: string): DriverDefinition {
   const definition = drivers.get(name);

@@ -17,7 +17,7 @@ import { BACKING_PERM, BACKING_SHARED, type Graph } from './graph.js';
 import { fileId } from './identity.js';
 import type { BlockNode } from './node.js';
 import { checkNodeName, openNode } from './open.js';
-import { allDrivers } from './registry.js';
+import { allDrivers, hasBackingFiles } from './registry.js';
 
 /** As in QMP's `blockdev-snapshot-sync`, with the node itself. */
 export interface SnapshotRequest extends Omit<BlockdevSnapshotSync, 'device' | 'node-name'> {
@@ -125,7 +125,7 @@ function checkPair({ node, overlay }: OverlayPair): void {
   };
   if (overlay.parents.size > 0 || overlay === node) fail('The overlay is already in use');
   if (overlay.backing !== null) fail('The overlay already has a backing image');
-  if (![...allDrivers()].some(({ name, hasBacking }) => name === overlay.driver && hasBacking === true)) {
+  if (!hasBackingFiles(overlay.driver)) {
     fail('The overlay does not support backing images');
   }
   if (overlay.length < node.length) {

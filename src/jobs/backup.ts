@@ -28,7 +28,7 @@ import {
 import { Chunker, type Classify, ownContent, Plan, wholeContent } from './copy-plan.js';
 import { DirtyChunks } from './dirty-chunks.js';
 import type { JobContext, JobDriver } from './driver.js';
-import { restOf, zeroByItself } from './left-out.js';
+import { awaitsBacking, restOf, zeroByItself } from './left-out.js';
 import { JobResources, linkOf, SOURCE_PERM, sourceShared, TARGET_PERM, TARGET_SHARED } from './resources.js';
 
 /** What a failure to save old data leads to: the guest's write fails, or the backup does. */
@@ -123,8 +123,9 @@ export class BackupDriver implements JobDriver, WriteObserver {
     if (this.#options.sync === 'full') {
       this.#targetIsZero = this.#options.targetIsZero ?? (await zeroByItself(target));
     }
-    if (this.#options.sync === 'top') {
-      // Over other images than the source, or with something of its own, the target would read other content where nothing is copied.
+    // Over other images than the source, or with something of its own, the target would read other content where nothing is copied. One that
+    // is to get its backing file later gets the top's data alone, as QEMU has it.
+    if (this.#options.sync === 'top' && !(await awaitsBacking(target))) {
       this.#base = await restOf(source, target);
       this.#compares = this.#base === null && target.backing !== null;
     }

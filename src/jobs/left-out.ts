@@ -2,6 +2,7 @@
 // after; where it does not hold, the copy writes, or compares.
 
 import type { BlockNode } from '../block/node.js';
+import { hasBackingFiles } from '../block/registry.js';
 import { holdsNothing, sameBelow } from '../block/same-below.js';
 import { firstNonZero } from './copy-plan.js';
 
@@ -14,6 +15,11 @@ export async function restOf(source: BlockNode, target: BlockNode): Promise<Bloc
   if (below === null) return null;
   const base = await sameBelow(source, below);
   return base !== null && (await holdsNothing(target)) ? base : null;
+}
+
+/** The target waits for a backing file: it may have one, has none yet, and holds nothing. */
+export async function awaitsBacking(target: BlockNode): Promise<boolean> {
+  return target.backing === null && hasBackingFiles(target.driver) && (await holdsNothing(target));
 }
 
 /** The target reads as zeroes, and not only because its backing file does: that may be another one day. */

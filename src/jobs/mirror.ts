@@ -11,7 +11,7 @@ import type { Child, NodeUser } from '../block/child.js';
 import type { BlockNode } from '../block/node.js';
 import { BlockNode as Node } from '../block/node.js';
 import { RangeLock } from '../block/range-lock.js';
-import { allDrivers } from '../block/registry.js';
+import { hasBackingFiles } from '../block/registry.js';
 import { holdsNothing } from '../block/same-below.js';
 import { PERM_ALL } from '../block/types.js';
 import type { BitmapSyncMode, MirrorCopyMode, MirrorSyncMode } from '../schema/generated/types.js';
@@ -378,12 +378,7 @@ export class MirrorDriver implements JobDriver {
 /** Whether the target gets its backing node at the end: it has none yet, and could have one. */
 function takesBacking({ sync, backing, target, source }: MirrorOptions): boolean {
   if (backing !== undefined) return backing === 'source';
-  if (
-    target.backing !== null ||
-    [...allDrivers()].some(({ name, hasBacking }) => name === target.driver && !hasBacking)
-  ) {
-    return false;
-  }
+  if (target.backing !== null || !hasBackingFiles(target.driver)) return false;
   return sync === 'none' || (sync === 'top' && source.backing !== null);
 }
 

@@ -190,7 +190,18 @@ describe('jobs on random chains', function () {
           if (!(refusal instanceof Error || right(b))) wrong++;
           for (const image of images) expectClean(join(a, image.name), image.format, context);
         } else {
-          for (const image of images) expectSame(a, b, image, context);
+          // qemu's target of a mirror with sync=top has the top's data alone; ours names what it was put over, and so reads as the source.
+          const named = task.command === 'blockdev-mirror' && task.words['sync'] === 'top';
+          for (const image of images.filter(({ name }) => !(named && name === 'target'))) {
+            expectSame(a, b, image, context);
+          }
+          if (named) {
+            const top = layers[layers.length - 1];
+            expect(same(top.path, join(a, 'target'), top.format, 'qcow2'), `${context} reads as the source`).to.equal(
+              true,
+            );
+            expectClean(join(a, 'target'), 'qcow2', context);
+          }
         }
         for (const folder of folders) rmSync(folder, { recursive: true });
       }
