@@ -68,7 +68,11 @@ class DrainScenario {
     const built = await buildChain(chain, random, this.nextValue);
     this.model = new GuestModel(chain.contents[chain.contents.length - 1]);
     this.clusterSize = chain.layers[chain.layers.length - 1].clusterSize;
-    this.host = built.fork({ seed: random.next(), eager: false });
+    this.host = built.fork({
+      seed: random.next(),
+      eager: false,
+      unsupported: random.pick([[], ['allocate']] as const),
+    });
     await this.host.run(async () => {
       this.graph = new Graph(this.host);
       const top = await openNode(this.graph, chain.options);

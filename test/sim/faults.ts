@@ -31,6 +31,7 @@ export function randomDisk(random: Random, faulty: boolean): SimHostOptions {
     [],
     ['seek'],
     ['zeroRange'],
+    ['allocate'],
     ['punchHole', 'zeroRange', 'discard'],
     ['seek', 'allocate', 'punchHole', 'zeroRange', 'discard', 'copyRange'],
   ] as const);
