@@ -191,7 +191,7 @@ export function convertSettings(value: unknown): ConvertSettings {
   const settingsOf = takeSettings(CONVERT, others, 'settings');
   if (target === undefined) throw new BlockError('invalid-argument', "Parameter 'settings.target' is missing");
   const given = plainObject(target, 'settings.target');
-  const { size, ...made } = checkCreateOptions({ size: 0, ...given });
+  const { size, ...made } = checkCreateOptions({ ...given, size: given['size'] ?? 0 });
   const options = given['size'] === undefined ? made : { size, ...made };
   if (settingsOf.compress && made.driver === 'raw') {
     throw new BlockError('invalid-argument', 'Compression not supported for this file format');

@@ -78,6 +78,8 @@ export class Device implements NodeUser {
   #throttle: Admission | null;
   #root: Child | null;
   #closing = false;
+  /** Changes of the size under way: the last one gives the permission back. */
+  #resizes = 0;
   /** Who works with the device for longer than a request, each with its name. */
   readonly #users = new Map<object, string>();
   /** Requests that are not answered yet, and those of them that were sent to the node. */
@@ -257,10 +259,11 @@ export class Device implements NodeUser {
     await this.#request('resize', 0, async () => {
       const root = this.#link;
       BlockNode.changePermissions(root, root.perm | Perm.RESIZE, root.shared);
+      this.#resizes++;
       try {
         await root.truncate(size, options);
       } finally {
-        BlockNode.changePermissions(root, root.perm & ~Perm.RESIZE, root.shared);
+        if (--this.#resizes === 0) BlockNode.changePermissions(root, root.perm & ~Perm.RESIZE, root.shared);
       }
     });
   }

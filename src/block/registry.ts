@@ -89,9 +89,10 @@ export function allDrivers(): Iterable<DriverDefinition> {
   return drivers.values();
 }
 
-/** Whether images of a driver can name a backing file. */
+/** Whether images of a driver can name a backing file. A node of a driver that is not registered may. */
 export function hasBackingFiles(driver: string): boolean {
-  return drivers.get(driver)?.hasBacking === true;
+  const definition = drivers.get(driver);
+  return definition === undefined || definition.hasBacking === true;
 }
 
 /** Rejects a name that no driver has with `invalid-argument`. */

@@ -19,14 +19,17 @@ export function checkBytes(value: number, name: string, operation: string): void
  * `ArrayBuffer`, nobody could say which bytes are meant; shared memory changes under the request; detached memory is gone.
  */
 export function checkBuffer(buffer: Uint8Array, operation: string): void {
-  const refuse = (what: string): never => {
-    throw new BlockError('invalid-argument', `${operation}: 'buffer' is a Uint8Array or Buffer, not ${what}`, {
-      operation,
-    });
-  };
-  if (!(buffer instanceof Uint8Array)) refuse(kindOf(buffer));
-  if (!(buffer.buffer instanceof ArrayBuffer)) refuse('one over a SharedArrayBuffer');
-  if (buffer.length === 0 && isDetached(buffer.buffer as ArrayBuffer)) refuse('one whose memory is detached');
+  if (!(buffer instanceof Uint8Array)) refuseBuffer(kindOf(buffer), operation);
+  if (!(buffer.buffer instanceof ArrayBuffer)) refuseBuffer('one over a SharedArrayBuffer', operation);
+  if (buffer.length === 0 && isDetached(buffer.buffer as ArrayBuffer)) {
+    refuseBuffer('one whose memory is detached', operation);
+  }
+}
+
+function refuseBuffer(what: string, operation: string): never {
+  throw new BlockError('invalid-argument', `${operation}: 'buffer' is a Uint8Array or Buffer, not ${what}`, {
+    operation,
+  });
 }
 
 /**
@@ -47,7 +50,8 @@ export function checkFlags(flags: object, known: readonly string[], operation: s
       operation,
     });
   }
-  for (const [name, value] of Object.entries(flags)) {
+  for (const name in flags) {
+    const value = (flags as Record<string, unknown>)[name];
     if (!known.includes(name)) {
       throw new BlockError('unknown-option', `${operation}: flag '${name}' is unexpected${didYouMean(name, known)}`, {
         operation,

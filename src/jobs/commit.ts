@@ -155,9 +155,12 @@ export class CommitDriver implements JobDriver {
       const access = await this.#resources.writable(this.#top);
       const top = linkOf(this.#topLink);
       BlockNode.changePermissions(top, SOURCE_PERM | Perm.WRITE_UNCHANGED, top.shared);
-      await top.makeEmpty();
-      await top.flush();
-      BlockNode.changePermissions(top, SOURCE_PERM, top.shared);
+      try {
+        await top.makeEmpty();
+        await top.flush();
+      } finally {
+        BlockNode.changePermissions(top, SOURCE_PERM, top.shared);
+      }
       await access.restore();
     }
     const overlays = this.#overlays();

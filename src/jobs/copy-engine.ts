@@ -11,6 +11,7 @@ import { chainStatus } from '../block/chain.js';
 import type { Child } from '../block/child.js';
 import type { Extent, WriteFlags } from '../block/types.js';
 import type { Memory } from '../host/host.js';
+import { reportUnforeseen } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import type { Chunk, ChunkSource } from './copy-plan.js';
 import type { JobContext } from './driver.js';
@@ -83,17 +84,24 @@ export async function runCopy(ctx: CopyContext, options: EngineOptions): Promise
   options.target?.link.expectWrites(0);
   if (failure === null) return;
   const { error } = failure as { error: unknown };
-  if (options.target !== undefined) await keepCopied(options.target.link, error);
+  if (options.target !== undefined) await keepCopied(ctx, options.target.link, error);
   throw error;
 }
 
 /** What was copied until `error` is kept: the target's tables are written, as far as they can be. */
-async function keepCopied(target: Child, error: unknown): Promise<void> {
+async function keepCopied(ctx: CopyContext, target: Child, error: unknown): Promise<void> {
   if (error instanceof BlockError && error.code === 'cancelled') return;
-  // What this fails with comes again when the target is closed; the copy's own error says why it ended.
-  await target.flush().catch((failed: unknown) => {
-    if (toBlockError(failed).code === 'internal') throw failed;
-  });
+  try {
+    await ctx.enterIo();
+    try {
+      await target.flush();
+    } finally {
+      ctx.leaveIo();
+    }
+  } catch (failed) {
+    // A flush that fails does so again when the target is closed; the copy's own error says why it ended.
+    reportUnforeseen('keeping what was copied', failed);
+  }
 }
 
 class Crew {

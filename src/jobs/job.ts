@@ -44,7 +44,6 @@ export interface JobOptions {
   events?: JobEvents;
 }
 
-/** Made by `JobManager.create`. As a `NodeUser` it can hold nodes itself, and is then paused while they drain. */
 /** A failed request of a job. */
 export interface JobFault {
   /** Names the file, and where in it. */
@@ -55,6 +54,7 @@ export interface JobFault {
   action: BlockErrorAction;
 }
 
+/** Made by `JobManager.create`. As a `NodeUser` it can hold nodes itself, and is then paused while they drain. */
 export class Job implements NodeUser {
   readonly id: string;
   readonly type: JobType;

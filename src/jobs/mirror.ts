@@ -24,6 +24,7 @@ import type { JobContext, JobDriver } from './driver.js';
 import { restOf, zeroByItself } from './left-out.js';
 import { BackgroundObserver, BlockingObserver, type MirrorState } from './mirror-state.js';
 import {
+  checkNameBacking,
   holdDrained,
   JobResources,
   linkOf,
@@ -159,13 +160,16 @@ export class MirrorDriver implements JobDriver {
     this.#sourceLink = resources.attach(user, source, 'source', SOURCE_PERM, sourceShared(source));
     const link = resources.attach(user, target, 'target', TARGET_PERM, TARGET_SHARED);
     this.#targetLink = link;
-    if (target.length < source.length) await link.truncate(source.length);
     if (target.length > source.length && this.type === 'mirror') {
       throw new BlockError('invalid-argument', `${target.filename}: target is larger than the source`, {
         path: target.filename,
       });
     }
+    // All that can be refused is refused before the target is changed.
     await this.#settleWhatIsLeftOut();
+    const below = this.#backingToBe();
+    if (below !== null) await checkNameBacking(target, below);
+    if (target.length < source.length) await link.truncate(source.length);
     await source.graph.drained([source], async () => {
       this.#bitmapUse?.freeze();
       const { dirty } = this.#state;
@@ -200,6 +204,12 @@ export class MirrorDriver implements JobDriver {
       this.#takesBacking = false;
       this.#base = null;
     }
+  }
+
+  /** The node that the target gets as its backing node at the pivot; null: none. */
+  #backingToBe(): BlockNode | null {
+    if (!this.#takesBacking) return null;
+    return this.#options.sync === 'none' ? this.source : (this.source.backing?.node ?? null);
   }
 
   protected async makeTargetWritable(): Promise<void> {
@@ -330,9 +340,9 @@ export class MirrorDriver implements JobDriver {
     const { replaces = source } = this.#options;
     this.#section = await holdDrained(source.graph, [source, target, replaces]);
     while (this.dirtyBytes > 0) await this.#sweep(freeContext());
-    const below = this.#options.sync === 'none' ? source : (source.backing?.node ?? null);
     // Whoever opens the target later must find the same below it.
-    if (this.#takesBacking && below !== null) await nameBacking(target, below);
+    const below = this.#backingToBe();
+    if (below !== null) await nameBacking(target, below);
     await linkOf(this.#targetLink).flush();
   }
 

@@ -156,8 +156,7 @@ export async function checkBackingName(
 
 /**
  * Gives `overlay` another backing node and writes it into the header, in a drained section. When it fails, both are as they were.
- * `overlay` must be writable. `name` is written into the header, if it leads to
- * `backing`; null: one that does.
+ * `overlay` must be writable. `name` is written into the header, if it leads to `backing`; null: a name that does.
  */
 export async function changeBacking(
   graph: Graph,
@@ -182,6 +181,18 @@ export async function changeBacking(
 
 /** Writes into the header of `overlay`, which is writable, the name of `backing`, unless what it names is that file. Rejects as `changeBackingFile`. */
 export async function nameBacking(overlay: BlockNode, backing: BlockNode): Promise<void> {
+  const name = await newNameFor(overlay, backing);
+  if (name !== null) await overlay.changeBackingFile(name, backing.driver);
+}
+
+/** Refuses what `nameBacking` would refuse, before a job has copied anything. */
+export async function checkNameBacking(overlay: BlockNode, backing: BlockNode): Promise<void> {
+  const name = await newNameFor(overlay, backing);
+  if (name !== null) overlay.checkBackingRoom(name, backing.driver);
+}
+
+/** The name by which `backing` is found from `overlay`; null where the header has it already. */
+async function newNameFor(overlay: BlockNode, backing: BlockNode): Promise<string | null> {
   const name = await backingNameFor(openingName(overlay), backing, { recorded: overlay.backingFile });
-  if (name !== overlay.backingFile) await overlay.changeBackingFile(name, backing.driver);
+  return name === overlay.backingFile ? null : name;
 }

@@ -77,7 +77,7 @@ export const verb: Verb = {
       key: 'backing',
       short: 'B',
       argument: 'BACKING_FILE',
-      help: 'Make the target an overlay of this image, which must read as the backing file of FILENAME does: only what FILENAME itself holds is copied.',
+      help: 'Make the target an overlay of this image: only what it does not read as already is copied. The backing file of FILENAME itself is known without being read.',
     },
     { key: 'backing-format', short: 'F', argument: 'BACKING_FMT', help: 'Format of BACKING_FILE; needed with -B.' },
     {

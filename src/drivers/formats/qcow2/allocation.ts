@@ -202,12 +202,17 @@ export class Refcounts {
     return this.#image.corrupt(overlapMessage(start, what), start);
   }
 
-  /** Blocks are made and given space one at a time; whoever waits looks again. */
-  #once(action: () => Promise<void>): Promise<void> {
-    this.#making ??= action().finally(() => {
+  /** Blocks are made and given space one at a time. Whoever waits for another one's block looks again; its failure is not theirs. */
+  async #once(action: () => Promise<void>): Promise<void> {
+    if (this.#making !== null) {
+      // Whoever began it is told.
+      await this.#making.catch(() => undefined);
+      return;
+    }
+    this.#making = action().finally(() => {
       this.#making = null;
     });
-    return this.#making;
+    await this.#making;
   }
 
   /** A block that an earlier writer made may lie in a hole: without space of its own it is not changed. */
@@ -315,9 +320,11 @@ export class Refcounts {
   /** Brings the block with the refcount of `cluster` into the cache, ready to be changed. */
   async loadFor(cluster: number): Promise<void> {
     const index = Math.floor(cluster / this.#perBlock);
-    const block = this.#blockSync(index);
-    if (!block) await this.#loadBlock(index, true);
-    else if (!block.solid) await this.#once(() => this.#reserveBlock(block));
+    for (let block = this.#blockSync(index); !block?.solid; block = this.#blockSync(index)) {
+      const unready = block;
+      if (!unready) return this.#loadBlock(index, true);
+      await this.#once(() => this.#reserveBlock(unready));
+    }
   }
 
   #set(block: Table, slot: number, value: number): void {
