@@ -59,8 +59,9 @@ export class Image extends Device {
    */
   override async close(): Promise<void> {
     if (this.#closing === null && this.users.length > 0) {
-      const { filename } = this;
-      throw new BlockError('busy', `'${filename}' cannot be closed: ${this.users.join(' and ')} uses it`, {
+      const { filename, users } = this;
+      const verb = users.length === 1 ? 'uses' : 'use';
+      throw new BlockError('busy', `'${filename}' cannot be closed: ${users.join(' and ')} ${verb} it`, {
         path: filename,
         operation: 'close',
       });

@@ -112,7 +112,7 @@ const CONVERT: Shape<Omit<ConvertSettings, 'target'>> = {
   onProgress: callback(),
 };
 
-/** `kind`, and whose sides are this program's to say. */
+/** Credentials of either `kind`. The caller names no `side`: this program is always the server. */
 const TLS: Shape<NonNullable<ServeOptions['tls']>> = {
   kind: choice('x509', 'psk'),
   ca: bytes,

@@ -15,6 +15,7 @@ import { Graph } from './block/graph.js';
 import { type HoldKind, hold, holdTarget } from './block/hold.js';
 import { type CheckResult, consistencyCheckOf, imageInfo } from './block/info.js';
 import { mapEntries } from './block/map.js';
+import { undoCreation } from './block/new-file.js';
 import type { BlockNode } from './block/node.js';
 import { type OpenOptions, openNode } from './block/open.js';
 import { takeSnapshots } from './block/snapshot.js';
@@ -243,7 +244,7 @@ export class Workspace {
       const { newFile } = await createImage(this.#graph, name, create);
       const how = { format: create.driver, discard: 'unmap', apartFrom: [from] } as const;
       const node = await openNode(this.#graph, name, how).catch(async (error: unknown) => {
-        if (newFile !== null) await this.host.unlink(newFile).catch(bestEffort('undoing a creation'));
+        await undoCreation(this.host, newFile, error);
         throw error;
       });
       let held: Child | null = null;

@@ -147,7 +147,7 @@ export class Child {
 
   #refuse(operation: string, perm: number): Promise<never> {
     const { node, role, user } = this;
-    const message = `${operation} of node '${node.nodeName}' as '${role}' child by ${user.userName} without the permission '${permNames(perm)}'`;
+    const message = `${user.userName} asked for '${operation}' of its '${role}' child, node '${node.nodeName}', without having the permission '${permNames(perm)}'`;
     return Promise.reject(new BlockError('internal', message, { path: node.filename, operation }));
   }
 }

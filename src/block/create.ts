@@ -3,13 +3,13 @@
 import type { Host } from '../host/host.js';
 import type { BlockdevCreateOptions, BlockdevRef } from '../schema/generated/types.js';
 import { validate } from '../schema/validate.js';
-import { bestEffort } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { refuseItself } from './backing-name.js';
 import { type Child, type Use, withLink } from './child.js';
 import { parseProtocolName, resolveBackingName } from './filename.js';
 import type { Graph } from './graph.js';
 import { refuseUsedNode } from './identity.js';
+import { type NewFile, undoCreation } from './new-file.js';
 import type { BlockNode } from './node.js';
 import { openNode } from './open.js';
 import { allDrivers, type DriverDefinition, findDriver } from './registry.js';
@@ -108,8 +108,8 @@ export async function checkBackingFile(
 
 /** The file of an image that was made. */
 export interface MadeImage {
-  /** Its path where there was no such file before; null where there was, and for a device or an export. */
-  newFile: string | null;
+  /** The file where there was none before; null where there was, and for a device or an export. */
+  newFile: NewFile | null;
 }
 
 /**
@@ -139,13 +139,12 @@ export async function createImage(graph: Graph, filename: string, wanted: ImageC
   );
   const driver = found === 'block' ? 'host_device' : 'file';
   if (driver === 'file') await createNode(graph, { driver, filename: path, size: 0 });
-  const newFile = found === null ? path : null;
+  const newFile = found === null ? { path, id: (await graph.host.stat(path)).id } : null;
   try {
     const file = { ...target, driver, discard: 'unmap' };
     await createNode(graph, validate('BlockdevCreateOptions', { ...options, file }));
   } catch (error) {
-    // Best effort: what the caller must learn is why there is no image.
-    if (newFile !== null) await graph.host.unlink(newFile).catch(bestEffort('undoing a creation'));
+    await undoCreation(graph.host, newFile, error);
     throw error;
   }
   return { newFile };

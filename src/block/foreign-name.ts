@@ -68,18 +68,36 @@ function checkKind(graph: Graph, kind: string, name: string, referrer: string): 
   if (kind !== 'file' && kind !== 'block') throw refusal(name, referrer, 'it is neither a file nor a block device');
 }
 
-/** Options that decide how an image is used are its user's. */
+/** What an image may say of another: where it lies, and which part of it counts. */
+const ALLOWED: ReadonlySet<string> = new Set([
+  'driver',
+  'file',
+  'backing',
+  'filename',
+  'offset',
+  'size',
+  'server',
+  'host',
+  'port',
+  'path',
+  'export',
+]);
+
+/** Options that decide how an image is used, and objects and descriptors of this program, are its user's. */
 function checkOptions(options: LooseOptions, referrer: string): void {
   const { members } = options;
-  const off = (name: string): boolean => members[name] === false || members[name] === 'off';
-  const forbidden: readonly (readonly [boolean, string])[] = [
-    [members['node-name'] !== undefined, 'node-name'],
-    [off('read-only'), 'read-only=off'],
-    [members['force-share'] === true || members['force-share'] === 'on', 'force-share=on'],
-    [off('locking'), 'locking=off'],
-  ];
-  for (const [found, option] of forbidden) {
-    if (found) throw refusal(options.driver ?? 'json:', referrer, `an image cannot ask for ${option}`);
+  const refuse = (option: string): never => {
+    throw refusal(options.driver ?? 'json:', referrer, `an image cannot ask for ${option}`);
+  };
+  for (const [name, value] of Object.entries(members)) {
+    if (ALLOWED.has(name) || value === undefined) continue;
+    // It is so anyway.
+    if (name === 'read-only' && (value === true || value === 'on')) continue;
+    refuse(typeof value === 'object' ? name : `${name}=${value}`);
+  }
+  const { server } = members;
+  if (typeof server === 'object' && server !== null && 'type' in server && server.type === 'fd') {
+    refuse('server.type=fd');
   }
   for (const child of [options.file, options.backing]) {
     if (child instanceof LooseOptions) checkOptions(child, referrer);

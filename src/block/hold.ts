@@ -4,7 +4,7 @@ import type { Child, NodeUser } from './child.js';
 import type { BlockNode } from './node.js';
 import { PERM_ALL, Perm } from './types.js';
 
-/** Who copies needs what stays as it is; who looks lets others go on. */
+/** `copy`: the image must not change while it is copied. `look`: others may go on writing to it. */
 export type HoldKind = 'copy' | 'look';
 
 /** Takes `node` for writing, as the target of a copy that is no job. Others may write there too, as the real tool has it. Throws as `hold`. */

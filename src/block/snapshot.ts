@@ -15,6 +15,7 @@ import { createImage, type ImageCreateOptions } from './create.js';
 import { parseProtocolName } from './filename.js';
 import { BACKING_PERM, BACKING_SHARED, type Graph } from './graph.js';
 import { fileId } from './identity.js';
+import { type NewFile, removeNewFile, undoCreation } from './new-file.js';
 import type { BlockNode } from './node.js';
 import { checkNodeName, openNode } from './open.js';
 import { allDrivers, hasBackingFiles } from './registry.js';
@@ -35,7 +36,7 @@ type Undo = () => Promise<void>;
 
 interface OpenedOverlay extends OverlayPair {
   /** The file that was made for it; null where there was one already. */
-  madeFile: string | null;
+  madeFile: NewFile | null;
 }
 
 /**
@@ -54,8 +55,7 @@ export async function takeSnapshots(graph: Graph, requests: readonly SnapshotReq
     for (const { overlay, madeFile } of opened.reverse()) {
       // Best effort: what the caller must learn is why there is no snapshot.
       await graph.release(overlay).catch(bestEffort('undoing a snapshot'));
-      if (madeFile !== null && overlay.closed)
-        await graph.host.unlink(madeFile).catch(bestEffort('undoing a snapshot'));
+      if (madeFile !== null && overlay.closed) await removeNewFile(graph.host, madeFile);
     }
     throw error;
   }
@@ -154,13 +154,13 @@ async function openOverlay(
     });
     return { node, overlay, madeFile };
   } catch (error) {
-    if (madeFile !== null) await graph.host.unlink(madeFile).catch(bestEffort('undoing a snapshot'));
+    await undoCreation(graph.host, madeFile, error);
     throw error;
   }
 }
 
-/** Makes an image over `base`. Gives the file's path where there was none before, otherwise null. */
-async function makeFile(graph: Graph, name: string, format: string, base: BlockNode): Promise<string | null> {
+/** Makes an image over `base`. Gives the file where there was none before, otherwise null. */
+async function makeFile(graph: Graph, name: string, format: string, base: BlockNode): Promise<NewFile | null> {
   const target = parseProtocolName(name);
   const path = 'filename' in target ? target.filename : name;
   const there = await graph.host.stat(path).catch(orElse('snapshot', null));

@@ -3,6 +3,7 @@
 import { backingNameFor } from '../block/backing-name.js';
 import { backingOf } from '../block/chain.js';
 import { createImage } from '../block/create.js';
+import type { NewFile } from '../block/new-file.js';
 import type { BlockNode } from '../block/node.js';
 import type { Job } from '../jobs/job.js';
 import type { JobEnvironment } from '../jobs/start.js';
@@ -78,7 +79,7 @@ async function openTarget(
   sync: MirrorSyncMode,
 ): Promise<OpenedTarget | null> {
   const { name, format, cache } = target;
-  let newFile: string | null = null;
+  let newFile: NewFile | null = null;
   if (!target.existing) {
     const values = new Map(target.values);
     if (values.has('size'))
@@ -106,7 +107,7 @@ async function openTarget(
 interface OpenedTarget {
   node: BlockNode;
   /** What was made for it, and goes again where the job cannot begin. */
-  newFile: string | null;
+  newFile: NewFile | null;
 }
 
 /** What the jobs from one image to another are told alike, in QMP's words. */

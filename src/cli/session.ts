@@ -5,6 +5,7 @@ import type { Child } from '../block/child.js';
 import type { Referrer } from '../block/foreign-name.js';
 import type { Graph, ReservedFile } from '../block/graph.js';
 import type { HoldKind } from '../block/hold.js';
+import { type NewFile, undoCreation } from '../block/new-file.js';
 import type { BlockNode } from '../block/node.js';
 import type { InnerOpenOptions, OpenOptions } from '../block/open.js';
 import type { Host } from '../host/host.js';
@@ -168,12 +169,12 @@ export async function openImage(session: Session, name: string, how: ImageArgume
   }
 }
 
-/** Runs `action`; where it fails, the file that was made for it is removed. Null: none was made, and what is there stays. */
-export async function orRemove<T>(session: Session, newFile: string | null, action: () => Promise<T>): Promise<T> {
+/** Runs `action`; where it fails, the file that was made for it is removed, as `undoCreation` does it. */
+export async function orRemove<T>(session: Session, newFile: NewFile | null, action: () => Promise<T>): Promise<T> {
   try {
     return await action();
   } catch (error) {
-    if (newFile !== null) await session.host.unlink(newFile).catch(bestEffort('undoing a creation'));
+    await undoCreation(session.host, newFile, error);
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 // Size, reservation, holes and copies inside the kernel.
-import { readFileSync, statSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { expect } from 'chai';
 import { failure, overEngines, pattern } from './engines.js';
 
@@ -123,6 +123,8 @@ overEngines('space', (bench) => {
     }
     expect((await bench.host.stat(bench.folder)).kind).to.equal('directory');
     expect(await bench.host.freeSpace(bench.path('not-there'))).to.be.greaterThan(MIB);
+    mkdirSync(Buffer.concat([Buffer.from(bench.path('folder')), Buffer.of(0xff)]));
+    expect(await bench.host.freeSpace(bench.path('folder\udcff/not-there'))).to.be.greaterThan(MIB);
     await file.close();
     await bench.host.unlink(file.path);
     expect((await failure(bench.host.stat(file.path))).code).to.equal('not-found');

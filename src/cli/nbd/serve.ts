@@ -61,8 +61,11 @@ async function serveUntil(session: Session, plan: ServePlan, forked: Forked | nu
     await end.reached;
   } finally {
     // What clients wrote is flushed when the session closes the image.
-    await server.close();
-    await device?.close();
+    try {
+      await server.close();
+    } finally {
+      await device?.close();
+    }
   }
 }
 

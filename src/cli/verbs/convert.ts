@@ -8,6 +8,7 @@ import {
   readsAsZeroes,
 } from '../../block/create.js';
 import { holdTarget } from '../../block/hold.js';
+import type { NewFile } from '../../block/new-file.js';
 import type { BlockNode } from '../../block/node.js';
 import { convert } from '../../jobs/convert.js';
 import { toBlockError } from '../../util/errors.js';
@@ -254,7 +255,7 @@ function parallelOption(options: ParsedOptions): number | undefined {
 
 /** The target, opened for writing; null after its failure has been reported. */
 async function makeTarget(session: Session, source: BlockNode, plan: Plan): Promise<BlockNode | null> {
-  let newFile: string | null = null;
+  let newFile: NewFile | null = null;
   if (plan.create) {
     const values = new Map(plan.values);
     if (!values.has('size')) values.set('size', String(source.length));

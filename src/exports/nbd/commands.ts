@@ -95,7 +95,7 @@ export class Commands {
         return this.#readAhead(slot, offset, length);
       case Command.blockStatus: {
         const mine = this.#lookUp.then(() => this.#blockStatus(slot, offset));
-        // `mine` is who answers for it.
+        // A failure of `mine` is told by whoever awaits it; the next look-up only waits for its end.
         this.#lookUp = mine.catch(() => undefined);
         return mine;
       }

@@ -4,6 +4,7 @@ import type { Device } from '../../block/device.js';
 import { NBD_DEFAULT_PORT } from '../../drivers/protocols/nbd/wire.js';
 import type { Host } from '../../host/host.js';
 import type { NetAddress, TlsSettings } from '../../host/net.js';
+import { bestEffort } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
 import type { ExportOptions } from './export.js';
 import { NbdServer } from './server.js';
@@ -78,7 +79,7 @@ export async function serveDevice(
     );
     return new NbdService(server, address, nbdUri(address, served.name, tls !== undefined), onClose);
   } catch (error) {
-    await server.close();
+    await server.close().catch(bestEffort('closing after a failure'));
     throw error;
   }
 }

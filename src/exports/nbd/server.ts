@@ -164,7 +164,7 @@ export class NbdServer {
     silent?.close();
   }
 
-  /** Places for clients that nobody has; those who wait are not thought of. */
+  /** Number of places for clients that are free; the clients that wait for one are not counted. */
   get #freePlaces(): number {
     if (this.#maxConnections === 0) return Number.POSITIVE_INFINITY;
     return this.#maxConnections - this.#connections.size - this.#admitted.size;
@@ -205,7 +205,7 @@ export class NbdServer {
     this.#changed();
   }
 
-  /** Somebody has gone: the next one, please. */
+  /** A client has left: this tells the caller, and lets the next client in. */
   #left(peer: string, served: boolean, arriving: number): void {
     this.#options.onLeft?.(peer, served, this.#connections.size + arriving);
     this.#admitNext();
@@ -229,12 +229,14 @@ export class NbdServer {
   }
 
   async #close(): Promise<void> {
-    await Promise.all(this.#listeners.map((listener) => listener.close()));
+    // A socket's file that cannot be removed keeps nobody here: it is told when the rest is done.
+    const closed = await Promise.allSettled(this.#listeners.map((listener) => listener.close()));
     for (const handshake of this.#handshakes) handshake.close();
     for (const connection of this.#connections) connection.finish();
     while (this.#handshakes.size + this.#connections.size > 0) await this.#change();
     for (const served of this.#exports.values()) served.close();
     this.#exports.clear();
     this.#shared.close();
+    for (const result of closed) if (result.status === 'rejected') throw result.reason;
   }
 }

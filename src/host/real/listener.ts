@@ -55,8 +55,11 @@ export class SocketListener implements Listener {
     this.#open.delete(this);
     for (const timer of this.#rests.values()) clearTimeout(timer);
     // First its file, as long as others see that somebody listens there.
-    this.#release();
-    for (const id of this.#ids) this.#sockets.close(id);
+    try {
+      this.#release();
+    } finally {
+      for (const id of this.#ids) this.#sockets.close(id);
+    }
   }
 
   #watch(fd: number): void {

@@ -6,6 +6,7 @@
 import { closeSync, constants as fsConstants, lstatSync, openSync, unlinkSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname } from 'node:path';
+import { toBlockError } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
 import type { Native } from './binding.js';
 
@@ -28,13 +29,17 @@ export async function listenAtFile(native: Native, path: string, backlog: number
   }
 }
 
-/** Notes which file was made just now; the result removes that very one. To be called while it is still listened on: then nobody replaces it. */
+/** Notes which file was made just now; the result removes that very one, and throws where it cannot. To be called while it is still listened on: then nobody replaces it. */
 export function ownSocketFile(path: string): () => void {
   const name = encodeName(path);
   const { dev, ino } = lstatSync(name, { bigint: true });
   return () => {
-    const now = lstatSync(name, { bigint: true, throwIfNoEntry: false });
-    if (now !== undefined && now.dev === dev && now.ino === ino) unlinkSync(name);
+    try {
+      const now = lstatSync(name, { bigint: true, throwIfNoEntry: false });
+      if (now !== undefined && now.dev === dev && now.ino === ino) unlinkSync(name);
+    } catch (error) {
+      throw toBlockError(error, { operation: 'close', path });
+    }
   };
 }
 

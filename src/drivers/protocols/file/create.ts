@@ -4,6 +4,7 @@ import { refuseUsed } from '../../../block/identity.js';
 import type { CreateRequest } from '../../../block/registry.js';
 import { Perm } from '../../../block/types.js';
 import type { HostFile } from '../../../host/host.js';
+import { bestEffort } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
 import { ImageLocks } from './locks.js';
 
@@ -57,5 +58,5 @@ async function fill(file: HostFile, size: number, preallocation: 'off' | 'falloc
  */
 export async function allocateFirstBlock(file: HostFile, size: number): Promise<void> {
   if (size === 0) return;
-  await file.write(0, new Uint8Array(Math.min(size, BLOCK_BYTES))).catch(() => undefined);
+  await file.write(0, new Uint8Array(Math.min(size, BLOCK_BYTES))).catch(bestEffort('creating a file'));
 }

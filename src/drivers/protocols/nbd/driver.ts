@@ -11,6 +11,7 @@ import { netAddressOf } from '../../../block/socket-address.js';
 import type { BlockStatus, WriteFlags, ZeroFlags } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
 import type { BlockdevOptionsNbd } from '../../../schema/generated/types.js';
+import { orElse } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
 import { NbdClient } from './client.js';
 import { formatNbdName, NBD_PREFIXES, parseNbdName } from './name.js';
@@ -60,7 +61,7 @@ export class NbdNode extends BlockNode {
   override async storageId(): Promise<string> {
     if (this.#socket === null) return this.filename;
     const { path, name } = this.#socket;
-    const info = await this.host.stat(path).catch(() => null);
+    const info = await this.host.stat(path).catch(orElse('socket of an export', null));
     return info === null ? this.filename : `nbd:${info.id}:${name}`;
   }
 

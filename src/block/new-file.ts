@@ -1,0 +1,30 @@
+// A file that was made just now, and how its creation is undone: its name may have come to mean another's file since.
+
+import type { Host } from '../host/host.js';
+import { bestEffort } from '../util/best-effort.js';
+import { BlockError } from '../util/errors.js';
+
+/** A file that was not there before. */
+export interface NewFile {
+  path: string;
+  /** Device and inode, as `FileInfo.id`. */
+  id: string;
+}
+
+/**
+ * Removes `file` after `error`, where `path` still leads to the very file that was made. It stays where the error is `locked`: then another
+ * process works with it. Null: none was made. Best effort, since the caller tells what failed.
+ */
+export async function undoCreation(host: Host, file: NewFile | null, error: unknown): Promise<void> {
+  if (file === null || (error instanceof BlockError && error.code === 'locked')) return;
+  await removeNewFile(host, file);
+}
+
+/** The same where nobody else can have been met. */
+export async function removeNewFile(host: Host, { path, id }: NewFile): Promise<void> {
+  try {
+    if ((await host.stat(path)).id === id) await host.unlink(path);
+  } catch (error) {
+    bestEffort('undoing a creation')(error);
+  }
+}

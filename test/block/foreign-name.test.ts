@@ -1,0 +1,58 @@
+// What a name inside an image may say: where another image lies, and nothing of how it is used.
+
+import { expect } from 'chai';
+import { parseFilename } from '../../src/block/filename.js';
+import { checkReference } from '../../src/block/foreign-name.js';
+import { failureOf, makeBench } from '../drivers/support.js';
+
+const FILE = { driver: 'file', filename: '/base' };
+const SOCKET = { type: 'unix', path: '/socket' };
+
+const json = (options: object): string => `json:${JSON.stringify(options)}`;
+
+const ALLOWED: readonly string[] = [
+  '/base',
+  'nbd://host/disk',
+  'nbd:unix:/socket:exportname=disk',
+  json({ driver: 'raw', offset: 512, size: 1024, file: FILE }),
+  json({ driver: 'qcow2', backing: null, file: FILE }),
+  json({ driver: 'qcow2', 'read-only': true, backing: { driver: 'raw', file: FILE }, file: FILE }),
+  json({ driver: 'raw', 'file.driver': 'file', 'file.filename': '/base' }),
+  json({ driver: 'nbd', server: SOCKET, export: 'disk' }),
+  json({ driver: 'nbd', host: 'host', port: '1' }),
+  json({ driver: 'nbd', path: '/socket' }),
+];
+
+const REFUSED: readonly [name: string, option: string][] = [
+  [json({ driver: 'raw', cache: { 'no-flush': true }, file: FILE }), 'cache'],
+  [json({ driver: 'raw', file: { ...FILE, cache: { direct: true } } }), 'cache'],
+  [json({ driver: 'raw', 'file.driver': 'file', 'file.filename': '/base', 'file.cache.no-flush': 'on' }), 'cache'],
+  [json({ driver: 'qcow2', backing: { driver: 'raw', cache: { direct: true }, file: FILE }, file: FILE }), 'cache'],
+  [json({ driver: 'nbd', server: SOCKET, 'tls-creds': 'tls0' }), 'tls-creds=tls0'],
+  ['nbds://host/disk?tls-creds=tls0', 'tls-creds=tls0'],
+  [json({ driver: 'nbd', server: { type: 'fd', str: '3' } }), 'server.type=fd'],
+  [json({ driver: 'nbd', 'server.type': 'fd', 'server.str': '3' }), 'server.type=fd'],
+  [json({ driver: 'raw', 'node-name': 'mine', file: FILE }), 'node-name=mine'],
+  [json({ driver: 'raw', 'read-only': 'off', file: FILE }), 'read-only=off'],
+  [json({ driver: 'raw', file: { ...FILE, locking: 'off' } }), 'locking=off'],
+  [json({ driver: 'raw', 'force-share': true, file: FILE }), 'force-share=true'],
+  [json({ driver: 'qcow2', 'overlap-check': 'none', file: FILE }), 'overlap-check=none'],
+];
+
+describe('a name inside an image', () => {
+  const check = (name: string): Promise<void> => {
+    const { host, graph } = makeBench();
+    host.writeFile('/base', new Uint8Array(512));
+    return checkReference(graph, parseFilename(name), { path: '/top' });
+  };
+
+  for (const name of ALLOWED) it(`may be ${name}`, () => check(name));
+
+  for (const [name, option] of REFUSED) {
+    it(`may not be ${name}`, async () => {
+      const error = await failureOf(check(name));
+      expect(error.code).to.equal('permission');
+      expect(error.message).to.contain(`an image cannot ask for ${option}`);
+    });
+  }
+});
