@@ -78,7 +78,8 @@ describe('nbd: copies', () => {
   });
 
   it('an overlay over an export reads and commits through it', async () => {
-    writeFileSync(lab.path('target'), content);
+    // In place: qemu-nbd may look at the file's size meanwhile.
+    writeFileSync(lab.path('target'), content, { flag: 'r+' });
     execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', uri, lab.path('overlay')]);
     const image = await workspace.open(lab.path('overlay'));
     const data = pattern(70_000, 6);
