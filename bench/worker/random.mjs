@@ -2,6 +2,7 @@
 //   node random.mjs '{"path": "...", "format": "raw", "depth": 32, "operations": 400000, "write": false, "direct": false}'
 import { Graph } from '../../dist/lib/block/graph.js';
 import { openNode } from '../../dist/lib/block/open.js';
+import { PERM_ALL, Perm } from '../../dist/lib/block/types.js';
 import { registerDrivers } from '../../dist/lib/drivers/index.js';
 import { openRealHost } from '../../dist/lib/host/real/index.js';
 
@@ -10,6 +11,13 @@ registerDrivers();
 const host = await openRealHost();
 const graph = new Graph(host);
 const node = await openNode(graph, path, { format, readOnly: !write, cache: { direct } });
+const { CONSISTENT_READ, WRITE } = Perm;
+const link = node.attach(
+  { userName: 'benchmark' },
+  'root',
+  write ? CONSISTENT_READ | WRITE : CONSISTENT_READ,
+  PERM_ALL,
+);
 const BLOCK = 4096;
 const blocks = Math.floor(node.length / BLOCK);
 
@@ -24,7 +32,7 @@ async function run(count) {
   let left = count;
   const walk = async () => {
     const buffer = host.memory.allocate(BLOCK).fill(0x5a);
-    while (left-- > 0) await (write ? node.write(nextOffset(), buffer) : node.read(nextOffset(), buffer));
+    while (left-- > 0) await (write ? link.write(nextOffset(), buffer) : link.read(nextOffset(), buffer));
     host.memory.free(buffer);
   };
   await Promise.all(Array.from({ length: depth }, walk));
