@@ -73,6 +73,7 @@ export abstract class BlockNode implements NodeUser {
 
   #observers: WriteObserver[] = [];
   #inFlight = 0;
+  #becomesReadOnly = false;
   /** Set while it is being closed: nothing new is taken. */
   #closing: Promise<void> | null = null;
   #idleWaiters: (() => void)[] = [];
@@ -426,9 +427,15 @@ export abstract class BlockNode implements NodeUser {
     await this.idle();
     if (readOnly) {
       this.#checkNoWriters();
-      await this.flush();
-      await this.doReopen(true);
-      this.readOnly = true;
+      // No writer may come while it is flushed and reopened.
+      this.#becomesReadOnly = true;
+      try {
+        await this.flush();
+        await this.doReopen(true);
+        this.readOnly = true;
+      } finally {
+        this.#becomesReadOnly = false;
+      }
       if (this.file !== null && !this.file.node.#hasWriters) await this.file.node.reopen(true);
     } else {
       const file = this.file?.node ?? null;
@@ -687,7 +694,8 @@ export abstract class BlockNode implements NodeUser {
   }
 
   #checkWriter(perm: number): void {
-    if (!this.readOnly || (perm & (Perm.WRITE | Perm.WRITE_UNCHANGED)) === 0) return;
+    const refuses = this.readOnly || this.#becomesReadOnly;
+    if (!refuses || (perm & (Perm.WRITE | Perm.WRITE_UNCHANGED)) === 0) return;
     throw new BlockError('read-only', `Block node '${this.nodeName}' is read-only`, {
       path: this.filename,
       operation: 'attach',

@@ -107,6 +107,21 @@ describe('a node that is written to', () => {
     await device.write(0, bytes());
   });
 
+  it('takes no writer while it is made read-only', async () => {
+    const bench = makeBench();
+    bench.host.writeFile('/a', pattern(SIZE));
+    const node = await openNode(bench.graph, '/a', { format: 'raw', nodeName: 'n' });
+    // While it is flushed, `readOnly` is still false.
+    let refusal: unknown;
+    node.flush = async () => {
+      expect(node.readOnly).to.equal(false);
+      refusal = await failureOf(Promise.resolve().then(() => new Device(node, { name: 'd', writable: true })));
+    };
+    await node.reopen(true);
+    expect(refusal).to.have.property('code', 'read-only');
+    expect(node.readOnly).to.equal(true);
+  });
+
   it('stays writable below one that is made read-only', async () => {
     const bench = makeBench();
     bench.host.writeFile('/a', pattern(SIZE));
