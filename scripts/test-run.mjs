@@ -13,6 +13,9 @@ export function run(command, words, env = {}) {
   return status ?? 1;
 }
 
+/** What failed in the runs of this process: titles and errors, to be said again at the end, where a log that is cut still has them. */
+export const failures = [];
+
 /**
  * Runs mocha with `words` by the node program `node`. Gives how many tests passed, failed, and were left out with a reason from the list in
  * test/support/needs.ts. A run that ends before it counts, or fails without a failed test, is a failed test.
@@ -24,7 +27,8 @@ export function mocha(words, { env = {}, node = process.execPath } = {}) {
   try {
     const program = join(ROOT, 'node_modules', 'mocha', 'bin', 'mocha.js');
     const status = run(node, [program, ...words], { ...env, DISKWRIGHT_COUNTS: counts, DISKWRIGHT_LEFT_OUT: leftOut });
-    const { passed, failed } = counted(counts, status);
+    const { passed, failed, details } = counted(counts, status);
+    failures.push(...details);
     return { passed, failed: status !== 0 && failed === 0 ? 1 : failed, skipped: sumOf(leftOut) };
   } finally {
     rmSync(scratch, { recursive: true, force: true });
@@ -35,8 +39,9 @@ function counted(file, status) {
   try {
     return JSON.parse(readFileSync(file, 'utf8'));
   } catch {
-    console.error(`mocha ended with status ${status} before it counted`);
-    return { passed: 0, failed: 1 };
+    const message = `mocha ended with status ${status} before it counted`;
+    console.error(message);
+    return { passed: 0, failed: 1, details: [message] };
   }
 }
 

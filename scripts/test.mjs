@@ -5,7 +5,7 @@ import { availableParallelism } from 'node:os';
 import { ensurePeers, PEERS, packagesOf } from './peers.mjs';
 import { testNodes } from './test-nodes.mjs';
 import { plan, testFiles } from './test-plan.mjs';
-import { mocha, ROOT, run } from './test-run.mjs';
+import { failures, mocha, ROOT, run } from './test-run.mjs';
 
 const sum = { passed: 0, failed: 0, skipped: 0 };
 const add = (counts) => {
@@ -13,6 +13,7 @@ const add = (counts) => {
 };
 const fail = (message) => {
   console.error(message);
+  failures.push(message);
   sum.failed++;
 };
 
@@ -21,7 +22,8 @@ const FLOORS = JSON.parse(readFileSync(new URL('test-floors.json', import.meta.u
 
 function step(title, words) {
   console.log(`=== ${title}`);
-  add(run('npm', words) === 0 ? { passed: 1 } : { failed: 1 });
+  if (run('npm', words) === 0) add({ passed: 1 });
+  else fail(`${title} failed`);
 }
 
 /** What `npm test` runs without further words. */
@@ -67,5 +69,6 @@ const words = process.argv.slice(2);
 if (words.length === 0) everything();
 else chosen(words);
 
+if (failures.length > 0) console.log(`\n=== what failed\n${failures.join('\n\n')}`);
 console.log(`\n${sum.passed} passed, ${sum.failed} failed${sum.skipped > 0 ? `, ${sum.skipped} skipped` : ''}`);
 process.exitCode = sum.failed === 0 ? 0 : 1;
