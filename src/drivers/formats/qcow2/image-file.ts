@@ -24,6 +24,8 @@ export class ImageFile {
   #freshFrom: number;
   /** [from, to) is allocated on the file system: no write there can lack space. One such range is remembered, the highest. */
   readonly #solid = { from: 0, to: 0 };
+  /** How many times a range became soft: what was reserved while that happened is not remembered, since it may have been that range. */
+  #softenings = 0;
   /** Space that is being reserved ahead now, the latest. */
   #ahead: { from: number; to: number; done: Promise<void> } | null = null;
   /** Something was written, or the size changed, since the last flush that succeeded. */
@@ -129,11 +131,15 @@ export class ImageFile {
   }
 
   async #reserveNow(offset: number, length: number, ahead: number): Promise<void> {
-    this.#becomeSolid(offset, await this.#link().reserve(offset, length, ahead));
+    const softenings = this.#softenings;
+    const to = await this.#link().reserve(offset, length, ahead);
+    this.#becomeSolid(offset, to, softenings);
     this.unflushed = true;
   }
 
-  #becomeSolid(from: number, to: number): void {
+  /** [from, to) was allocated; `softenings` as it was before. */
+  #becomeSolid(from: number, to: number, softenings: number): void {
+    if (softenings !== this.#softenings) return;
     const solid = this.#solid;
     // The end of the file is where tables are made: what lies before is worth less.
     if (to < solid.from) return;
@@ -148,6 +154,7 @@ export class ImageFile {
 
   /** [from, to) may be a hole from now on. */
   #softened(from: number, to: number): void {
+    this.#softenings++;
     const solid = this.#solid;
     if (from >= solid.to || to <= solid.from) return;
     // The end of the file is where tables are made: what lies behind is worth more.
@@ -182,6 +189,7 @@ export class ImageFile {
   async #reserve(link: Child, end: number): Promise<boolean> {
     const from = link.length;
     const target = roundUp(Math.max(end, from + Math.min(this.#expected, MAX_STRIDE_BYTES)), MIN_STRIDE_BYTES);
+    const softenings = this.#softenings;
     try {
       await link.truncate(target, { preallocation: 'falloc' });
     } catch (error) {
@@ -190,7 +198,7 @@ export class ImageFile {
       return false;
     }
     this.#expected = Math.max(0, this.#expected - (target - from));
-    this.#becomeSolid(from, target);
+    this.#becomeSolid(from, target, softenings);
     this.unflushed = true;
     return true;
   }
