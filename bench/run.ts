@@ -1,20 +1,22 @@
-// `npm run bench [-- WHAT ... --runs N --only TEXT --quick --out FOLDER --keep-memory off]`: us and the peers in turns, one table.
+// `npm run bench [-- WHAT ... --runs N --only TEXT --quick --out FOLDER --keep-memory off --against FOLDER]`: us and the peers in turns, one table.
+// `--against FOLDER` sets this build beside another one of Diskwright in FOLDER instead, at random I/O and NBD.
 // WHAT is the beginning of a case's name (`nbd`, `convert.fs`), TEXT a part of it; `--quick` only shows that each case runs.
 // Results go to bench/out/ as JSON and Markdown; nothing here ever fails a test run.
 
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release, tmpdir, totalmem } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { againstCases } from './cases/against.js';
 import { convertCases } from './cases/convert.js';
 import { jobCases } from './cases/jobs.js';
 import { metadataCases } from './cases/metadata.js';
 import { nbdCases } from './cases/nbd.js';
 import { randomCases } from './cases/random.js';
 import { sparseCases } from './cases/sparse.js';
-import { makeData } from './lib/data.js';
+import { type DataSet, makeData } from './lib/data.js';
 import { type Case, inTurns, stabilise } from './lib/measure.js';
 import { markdown, type Row, rowsOf, TABLE_HEAD } from './lib/table.js';
 
@@ -26,11 +28,13 @@ const { values, positionals } = parseArgs({
     only: { type: 'string', default: '' },
     out: { type: 'string', default: fileURLToPath(new URL('./out/', import.meta.url)) },
     data: { type: 'string', default: join(tmpdir(), 'diskwright-bench') },
+    against: { type: 'string' },
     'keep-memory': { type: 'string', default: 'on' },
   },
 });
 
-const CLI = fileURLToPath(new URL('../dist/cli.cjs', import.meta.url));
+const HERE = fileURLToPath(new URL('..', import.meta.url));
+const CLI = join(HERE, 'dist/cli.cjs');
 const OURS = [process.execPath, CLI];
 
 function machine(): Record<string, string> {
@@ -52,19 +56,24 @@ function isWanted({ name }: Case): boolean {
   return name.includes(values.only) && (positionals.length === 0 || positionals.some((what) => name.startsWith(what)));
 }
 
-async function main(): Promise<void> {
-  const runs = Number(values.runs ?? (values.quick ? 1 : 5));
-  if (!Number.isInteger(runs) || runs < 1) throw new Error(`--runs ${values.runs}: a whole number from 1 up`);
-  const data = makeData(values.data);
-  for (const name of [data.fsRaw, data.fsQcow2, data.mixedRaw]) readFileSync(name);
-  const cases: Case[] = [
+function casesOf(data: DataSet): Case[] {
+  if (values.against !== undefined) return againstCases(data, HERE, resolve(values.against), values.quick);
+  return [
     ...convertCases(data, OURS),
     ...jobCases(data),
     ...metadataCases(data, OURS),
     ...randomCases(data),
     ...sparseCases(data, OURS),
     ...nbdCases(data, OURS, values.quick),
-  ].filter(isWanted);
+  ];
+}
+
+async function main(): Promise<void> {
+  const runs = Number(values.runs ?? (values.quick ? 1 : 5));
+  if (!Number.isInteger(runs) || runs < 1) throw new Error(`--runs ${values.runs}: a whole number from 1 up`);
+  const data = makeData(values.data);
+  for (const name of [data.fsRaw, data.fsQcow2, data.mixedRaw]) readFileSync(name);
+  const cases = casesOf(data).filter(isWanted);
   const release = values['keep-memory'] === 'on' ? await stabilise(values.data) : () => {};
   const rows: Row[] = [];
   console.log(TABLE_HEAD);

@@ -92,12 +92,13 @@ export interface Result {
   samples: Sample[];
 }
 
-/** All contenders in turns, `runs` times after one warm-up each. */
+/** All contenders in turns, `runs` times after one warm-up each; every other turn goes backwards, since who comes after a writer pays for it. */
 export async function inTurns(one: Case, runs: number): Promise<Result[]> {
   const contenders = [one.ours, ...one.peers];
   const results = contenders.map(({ name }) => ({ contender: name, samples: [] as Sample[] }));
   for (let run = -1; run < runs; run++) {
-    for (const [i, contender] of contenders.entries()) {
+    const turn = [...contenders.entries()];
+    for (const [i, contender] of run % 2 === 0 ? turn : turn.reverse()) {
       contender.prepare?.();
       const sample = await contender.run();
       if (run >= 0) results[i].samples.push(sample);
