@@ -154,21 +154,22 @@ export class MirrorDriver implements JobDriver {
   /** Takes what it needs and begins to follow the guests' writes. Throws `busy`, `permission`; `clean` gives it back. */
   async begin(user: NodeUser): Promise<void> {
     const { source, target, resources } = this;
+    if (this.type === 'mirror' && target.length !== source.length) {
+      throw new BlockError('invalid-argument', 'Source and target image have different sizes', {
+        path: target.filename,
+      });
+    }
     await this.makeTargetWritable();
     resources.block(source, this.type);
     resources.block(target, this.type);
     this.#sourceLink = resources.attach(user, source, 'source', SOURCE_PERM, sourceShared(source));
     const link = resources.attach(user, target, 'target', TARGET_PERM, TARGET_SHARED);
     this.#targetLink = link;
-    if (target.length > source.length && this.type === 'mirror') {
-      throw new BlockError('invalid-argument', `${target.filename}: target is larger than the source`, {
-        path: target.filename,
-      });
-    }
     // All that can be refused is refused before the target is changed.
     await this.#settleWhatIsLeftOut();
     const below = this.#backingToBe();
     if (below !== null) await checkNameBacking(target, below);
+    // The base of an active commit only.
     if (target.length < source.length) await link.truncate(source.length);
     await source.graph.drained([source], async () => {
       this.#bitmapUse?.freeze();

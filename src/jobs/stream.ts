@@ -80,7 +80,7 @@ export class StreamDriver implements JobDriver {
     const top = this.#top;
     const resources = this.#resources;
     for (const node of [top, ...this.#layers]) resources.block(node, this.type);
-    if (this.#layers.length > 0) await checkBackingName(top, this.base, this.#backingFile);
+    if (this.#changesBacking) await checkBackingName(top, this.base, this.#backingFile);
     for (const node of this.#layers) resources.attach(user, node, 'source', SOURCE_PERM, FROZEN_SHARED);
     await resources.writable(top);
     this.#link = resources.attach(user, top, 'target', SOURCE_PERM | Perm.WRITE_UNCHANGED, PERM_ALL & ~Perm.RESIZE);
@@ -96,6 +96,11 @@ export class StreamDriver implements JobDriver {
   get base(): BlockNode | null {
     const bottom = this.#layers.at(-1) ?? this.#top;
     return bottom.backing?.node ?? null;
+  }
+
+  /** The top's header gets a name at the end: the base comes nearer, or is there already and was given another name. */
+  get #changesBacking(): boolean {
+    return this.#layers.length > 0 || this.#backingFile !== null;
   }
 
   async run(ctx: JobContext): Promise<void> {
@@ -172,7 +177,7 @@ export class StreamDriver implements JobDriver {
   }
 
   async commit(): Promise<void> {
-    if (this.#layers.length === 0) return;
+    if (!this.#changesBacking) return;
     const top = this.#top;
     await changeBacking(this.#graph, top, this.base, this.#backingFile);
     this.#resources.dropLater(this.#layers);

@@ -88,6 +88,10 @@ const CASES: readonly Case[] = [
   ['mirror with a filter', 'unsupported', /filter-node-name/, ({ image }, w) => w.mirror(image, '/base', { sync: 'full', 'filter-node-name': 'f' })],
   ['mirror with a bitmap mode but no bitmap', bad, /without a bitmap/, ({ image }, w) => w.mirror(image, '/base', { sync: 'full', 'bitmap-mode': 'always' })],
   ['mirror without a target', bad, /'target', expected: string or object/, ({ image }, w) => w.mirror(image, undefined, { sync: 'full' })],
+  ['mirror to a target of another size', bad, /^Source and target image have different sizes$/, async ({ image, workspace }, w) => {
+    await workspace.create('/small', { driver: 'raw', size: SIZE / 2 });
+    await w.mirror(image, '/small', { sync: 'full', format: 'raw' });
+  }],
   ['backup with an unknown sync', bad, /'requests\[0\].args.sync' does not accept value 'ful'.*'full'/, ({ image }, w) => w.backup(image, '/base', { sync: 'ful' })],
   ['backup without settings', bad, /'requests\[0\].args' is missing/, ({ image }, w) => w.backup(image, '/base')],
   ['backup with a chunk that is none', bad, /max-chunk/, ({ image }, w) => w.backup(image, '/base', { sync: 'full', 'x-perf': { 'max-chunk': 1 } })],
