@@ -44,7 +44,7 @@ export function write(text: string): void {
         readerGone = true;
         return;
       }
-      reportError(`error while writing to standard output: ${error.message}`);
+      reportError(`error while writing to standard output: ${wordsOfErrno(error.code ?? '') ?? error.message}`);
       process.exit(1);
     });
   }
