@@ -4,7 +4,6 @@ import { join } from 'node:path';
 
 /** These measure time or memory, or need the whole machine: one after the other, when nothing else runs. */
 const ALONE = [
-  'test/crash/**',
   'test/exports/nbd/limits.test.ts',
   'test/exports/nbd/outbox.test.ts',
   'test/exports/v86/guest.test.ts',
@@ -17,7 +16,6 @@ const ALONE = [
   'test/host/throttle.test.ts',
   'test/hypervisor/**',
   'test/interop/huge.test.ts',
-  'test/interop/mutations.test.ts',
 ];
 
 /** What an engine decides: how files and sockets are read and written, and what rests directly on that. */
@@ -34,6 +32,7 @@ const ENGINE_MATTERS = [
 
 /** The longest ones come first, so that no core is left with one of them at the end. */
 const LONGEST = [
+  'test/crash/kill.test.ts',
   'test/sim/job-scenario.test.ts',
   'test/sim/scenario.test.ts',
   'test/drivers/qcow2/interop.test.ts',

@@ -17,7 +17,7 @@ import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
 import { type Layer, makeChain, seeded } from './chain-maker.js';
 import { FIRST_SEED, qemuCheck, qemuImg, useBench } from './support.js';
 
-const SEEDS = seedsOf({ first: FIRST_SEED, fixed: 12, daily: 4, soak: 200 });
+const SEEDS = seedsOf({ first: FIRST_SEED, fixed: 8, daily: 3, soak: 200 });
 
 /** A job as QMP has it; both sides get the same arguments. */
 interface Task {

@@ -8,7 +8,7 @@ import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
 import { makeChain } from './chain-maker.js';
 import { differenceAt, FIRST_SEED, readImage, referenceContent, useBench } from './support.js';
 
-const SEEDS = seedsOf({ first: FIRST_SEED, fixed: 40, daily: 8, soak: 1000 });
+const SEEDS = seedsOf({ first: FIRST_SEED, fixed: 24, daily: 8, soak: 1000 });
 
 describe('random chains', function () {
   this.timeout(timeLimit(600_000));

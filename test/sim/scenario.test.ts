@@ -9,7 +9,7 @@ import type { ViolationKind } from './guest.js';
 import { expectFound } from './planted.js';
 import { runScenario, type ScenarioOptions } from './scenario.js';
 
-const SEEDS = seedsOf({ fixed: 200, daily: 100, soak: 10_000 });
+const SEEDS = seedsOf({ fixed: 120, daily: 60, soak: 10_000 });
 const SOME = SEEDS.filter((_, i) => i % 4 === 0);
 
 async function runSeeds(seeds: readonly number[], options: ScenarioOptions): Promise<void> {
