@@ -8,7 +8,7 @@ import { expect } from 'chai';
 const SRC = fileURLToPath(new URL('../src', import.meta.url));
 
 /** Lowest first. A layer may import from itself and from the ones before it. */
-const LAYERS = ['util', 'schema', 'host', 'block', 'drivers', 'jobs', 'exports', 'qmp', 'cli'];
+const LAYERS = ['util', 'schema', 'wire', 'host', 'block', 'drivers', 'jobs', 'exports', 'qmp', 'cli'];
 
 function sources(): string[] {
   return (readdirSync(SRC, { recursive: true }) as string[]).filter((name) => name.endsWith('.ts'));

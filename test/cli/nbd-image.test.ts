@@ -11,8 +11,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { expect } from 'chai';
-import { Command, CommandFlag } from '../../src/drivers/protocols/nbd/wire.js';
 import { openRealHost } from '../../src/host/real/index.js';
+import { Command, CommandFlag } from '../../src/wire/nbd/constants.js';
 import { Workshop } from '../support/cli.js';
 import {
   isAlive,

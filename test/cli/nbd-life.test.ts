@@ -3,7 +3,7 @@
 
 import { existsSync, readFileSync, readlinkSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { Command } from '../../src/drivers/protocols/nbd/wire.js';
+import { Command } from '../../src/wire/nbd/constants.js';
 import { cliBundle, Workshop } from '../support/cli.js';
 import {
   isAlive,

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { Command } from '../../src/drivers/protocols/nbd/wire.js';
+import { Command } from '../../src/wire/nbd/constants.js';
 import { NbdProcess, until } from '../support/nbd-process.js';
 import { RawClient } from '../support/nbd-raw.js';
 

@@ -2,15 +2,8 @@
 // left behind.
 
 import { expect } from 'chai';
-import {
-  Chunk,
-  Command,
-  CommandFlag,
-  Option,
-  OptionReply,
-  TransmissionFlag,
-} from '../../src/drivers/protocols/nbd/wire.js';
 import type { BlockErrorCode } from '../../src/util/errors.js';
+import { Chunk, Command, CommandFlag, Option, OptionReply, TransmissionFlag } from '../../src/wire/nbd/constants.js';
 import { FakeClock, settle } from '../support/fake-clock.js';
 import { ALL_FLAGS, type FakeExport, type FakePeer, type FakeRequest, u16, u32, u64 } from '../support/fake-nbd.js';
 import { NbdLab } from './nbd-support.js';

@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import { Perm } from '../../src/block/types.js';
-import { TransmissionFlag } from '../../src/drivers/protocols/nbd/wire.js';
+import { TransmissionFlag } from '../../src/wire/nbd/constants.js';
 import { FakeClock, settle } from '../support/fake-clock.js';
 import { ALL_FLAGS, type FakePeer, serveMemory, u32 } from '../support/fake-nbd.js';
 import { NbdLab } from './nbd-support.js';

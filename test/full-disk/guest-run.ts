@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Command, CommandFlag } from '../../src/drivers/protocols/nbd/wire.js';
+import { Command, CommandFlag } from '../../src/wire/nbd/constants.js';
 import { NbdProcess, type Server } from '../support/nbd-process.js';
 import { RawClient } from '../support/nbd-raw.js';
 import { type GuestCase, makeImage, pattern, SECTOR, type Step } from './guest-case.js';

@@ -1,6 +1,6 @@
 // What an NBD client sends, as bytes, and valid sessions made of it: client flags, some options, GO, requests.
 
-import { Command, EXTENDED_REQUEST_MAGIC, Option, REQUEST_MAGIC } from '../../src/drivers/protocols/nbd/wire.js';
+import { Command, EXTENDED_REQUEST_MAGIC, Option, REQUEST_MAGIC } from '../../src/wire/nbd/constants.js';
 
 export type Random = (below: number) => number;
 

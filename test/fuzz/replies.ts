@@ -11,7 +11,7 @@ import {
   OptionReply,
   SIMPLE_REPLY_MAGIC,
   STRUCTURED_REPLY_MAGIC,
-} from '../../src/drivers/protocols/nbd/wire.js';
+} from '../../src/wire/nbd/constants.js';
 
 const GREETING = 'NBDMAGICIHAVEOPT';
 const REPLY_MAGIC = 0x3e889045565a9n;

@@ -1,6 +1,6 @@
 // One broken session: a valid one, mutated, and how it is delivered. Everything follows from one seed.
 
-import { Option } from '../../src/drivers/protocols/nbd/wire.js';
+import { Option } from '../../src/wire/nbd/constants.js';
 import { seeded } from '../interop/chain-maker.js';
 import {
   bytesOf,

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { Command, CommandFlag } from '../../src/drivers/protocols/nbd/wire.js';
+import { Command, CommandFlag } from '../../src/wire/nbd/constants.js';
 import { run } from '../support/cli.js';
 import { NbdProcess, type Server } from '../support/nbd-process.js';
 import { RawClient, type RawRequest } from '../support/nbd-raw.js';

@@ -14,7 +14,7 @@ import {
   SIMPLE_REPLY_MAGIC,
   STRUCTURED_REPLY_MAGIC,
   TransmissionFlag,
-} from '../../src/drivers/protocols/nbd/wire.js';
+} from '../../src/wire/nbd/constants.js';
 
 export interface FakeRequest {
   flags: number;

@@ -16,7 +16,7 @@ import {
   REQUEST_MAGIC,
   SIMPLE_REPLY_MAGIC,
   STRUCTURED_REPLY_MAGIC,
-} from '../../src/drivers/protocols/nbd/wire.js';
+} from '../../src/wire/nbd/constants.js';
 
 export type RawDialect = 'simple' | 'structured' | 'extended';
 

@@ -1,9 +1,9 @@
 // `diskwright nbd --list`: what a server has, in qemu-nbd's form.
 
 import { type ListedExport, listExports, type ServerList } from '../../drivers/protocols/nbd/list.js';
-import { TransmissionFlag } from '../../drivers/protocols/nbd/wire.js';
 import { peerText } from '../../host/net-address.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
+import { TransmissionFlag } from '../../wire/nbd/constants.js';
 import { complain, program, shown, write } from '../output.js';
 import { withSession } from '../session.js';
 import type { ListPlan } from './plan.js';

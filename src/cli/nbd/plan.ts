@@ -1,10 +1,10 @@
 // What a command line of `diskwright nbd` asks for, checked before anything is opened. qemu-nbd's words where it is wrong.
 
-import { NBD_DEFAULT_PORT } from '../../drivers/protocols/nbd/wire.js';
 import type { NetAddress } from '../../host/net.js';
 import type { EngineName } from '../../host/real/index.js';
 import { nameLength } from '../../util/name-bytes.js';
 import { parseWholeNumber } from '../../util/size.js';
+import { NBD_DEFAULT_PORT } from '../../wire/nbd/constants.js';
 import { CACHE_MODES, type CacheMode } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { ACTIVATION_FD } from './activation.js';

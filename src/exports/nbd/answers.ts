@@ -4,7 +4,7 @@
 //   read           [ ... header | data ]   one piece of the slot's buffer
 //   sparse read    header (block)  data (slot)  hole (block)  header (block)  data (slot) ...
 
-import { Chunk, ChunkFlag } from '../../drivers/protocols/nbd/wire.js';
+import { Chunk, ChunkFlag } from '../../wire/nbd/constants.js';
 import { put16, put32, put64 } from './bytes.js';
 import type { Runs } from './contexts.js';
 import type { Outbox } from './outbox.js';

@@ -1,8 +1,8 @@
 // Carrying out requests that take waiting: everything that does not go straight to a file.
 
 import { type Device, inspectDevice } from '../../block/device.js';
-import { Command, CommandFlag, NbdError } from '../../drivers/protocols/nbd/wire.js';
 import { type BlockError, toBlockError } from '../../util/errors.js';
+import { Command, CommandFlag, NbdError } from '../../wire/nbd/constants.js';
 import type { Answers } from './answers.js';
 import { get32, HIGH_WORD } from './bytes.js';
 import { type MetaContext, Runs } from './contexts.js';

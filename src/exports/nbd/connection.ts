@@ -10,11 +10,11 @@
 // A payload that came with its header is copied to the slot's buffer; what is missing of it is received there directly.
 
 import type { Located } from '../../block/types.js';
-import { Command, CommandFlag, NbdError } from '../../drivers/protocols/nbd/wire.js';
 import type { HostFile, RequestSink } from '../../host/host.js';
 import type { Link, LinkOwner } from '../../host/net.js';
 import { detach, reportUnless } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
+import { Command, CommandFlag, NbdError } from '../../wire/nbd/constants.js';
 import { Answers } from './answers.js';
 import type { BudgetUser } from './budget.js';
 import { HIGH_WORD } from './bytes.js';

@@ -12,7 +12,7 @@ import {
   CONTEXT_ALLOCATION_DEPTH,
   CONTEXT_BASE_ALLOCATION,
   CONTEXT_DIRTY_BITMAP,
-} from '../../drivers/protocols/nbd/wire.js';
+} from '../../wire/nbd/constants.js';
 
 /** Look-ups for one answer: where alike runs are scattered, it ends early. */
 const MAX_LOOKUPS = 65_536;

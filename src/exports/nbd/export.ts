@@ -3,8 +3,8 @@
 import type { DirtyBitmap } from '../../block/bitmap.js';
 import { chainOf } from '../../block/chain.js';
 import { type Device, rootOf } from '../../block/device.js';
-import { MAX_STRING_BYTES, TransmissionFlag } from '../../drivers/protocols/nbd/wire.js';
 import { BlockError } from '../../util/errors.js';
+import { MAX_STRING_BYTES, TransmissionFlag } from '../../wire/nbd/constants.js';
 import { AllocationContext, BitmapContext, DepthContext, type MetaContext } from './contexts.js';
 import type { Dialect } from './replies.js';
 

@@ -1,8 +1,8 @@
 // What a server answers to options, and what is agreed on by them. One such conversation a link: TLS begins a new one, in which nothing
 // of what was said in plain text holds.
 
-import { Info, OPTION_REPLY_HIGH, OPTION_REPLY_LOW, Option, OptionReply } from '../../drivers/protocols/nbd/wire.js';
 import type { TlsSettings } from '../../host/net.js';
+import { Info, OPTION_REPLY_HIGH, OPTION_REPLY_LOW, Option, OptionReply } from '../../wire/nbd/constants.js';
 import { put16, put32, put64 } from './bytes.js';
 import { CONTEXT_FAMILIES, type MetaContext } from './contexts.js';
 import { BLOCK_SIZES, type NbdExport } from './export.js';

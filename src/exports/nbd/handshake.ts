@@ -7,9 +7,9 @@
 // Exactly as many bytes are asked of the link as the next step needs: what follows belongs to the next step. No further option is looked
 // at before the client has taken the replies to the last one.
 
-import { HandshakeFlag, IHAVEOPT_HIGH, IHAVEOPT_LOW, MAGIC_HIGH, MAGIC_LOW } from '../../drivers/protocols/nbd/wire.js';
 import type { Link, LinkOwner, TlsSettings } from '../../host/net.js';
 import { detach, reportUnforeseen, reportUnless } from '../../util/best-effort.js';
+import { HandshakeFlag, IHAVEOPT_HIGH, IHAVEOPT_LOW, MAGIC_HIGH, MAGIC_LOW } from '../../wire/nbd/constants.js';
 import { get32, put16, put32 } from './bytes.js';
 import type { MetaContext } from './contexts.js';
 import type { NbdExport } from './export.js';

@@ -1,6 +1,6 @@
 // The data of options, as clients send it. Nothing in it is believed: what does not add up is null.
 
-import { MAX_STRING_BYTES } from '../../drivers/protocols/nbd/wire.js';
+import { MAX_STRING_BYTES } from '../../wire/nbd/constants.js';
 import { get32 } from './bytes.js';
 
 /** Of INFO and GO. */

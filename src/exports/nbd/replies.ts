@@ -4,6 +4,7 @@
 //   structured   magic  flags16  type16  cookie64  length32               payload
 //   extended     magic  flags16  type16  cookie64  offset64  length64     payload
 
+import type { BlockError } from '../../util/errors.js';
 import {
   EXTENDED_REPLY_BYTES,
   EXTENDED_REPLY_MAGIC,
@@ -16,8 +17,7 @@ import {
   SIMPLE_REPLY_MAGIC,
   STRUCTURED_REPLY_BYTES,
   STRUCTURED_REPLY_MAGIC,
-} from '../../drivers/protocols/nbd/wire.js';
-import type { BlockError } from '../../util/errors.js';
+} from '../../wire/nbd/constants.js';
 import { put16, put32, put64 } from './bytes.js';
 import type { RequestTable } from './requests.js';
 

@@ -1,6 +1,6 @@
 // Is a request one that may be carried out? What the protocol asks of commands, flags and ranges.
 
-import { Command, CommandFlag, NbdError } from '../../drivers/protocols/nbd/wire.js';
+import { Command, CommandFlag, NbdError } from '../../wire/nbd/constants.js';
 import { BLOCK_SIZES } from './export.js';
 
 /** What was told to the client of its export, and agreed on with it. */

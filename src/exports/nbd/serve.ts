@@ -1,11 +1,11 @@
 // Serving one device by NBD in one call: what the library's `serve` does.
 
 import type { Device } from '../../block/device.js';
-import { NBD_DEFAULT_PORT } from '../../drivers/protocols/nbd/wire.js';
 import type { Host } from '../../host/host.js';
 import type { NetAddress, TlsSettings } from '../../host/net.js';
 import { bestEffort } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
+import { NBD_DEFAULT_PORT } from '../../wire/nbd/constants.js';
 import type { ExportOptions } from './export.js';
 import { NbdServer } from './server.js';
 

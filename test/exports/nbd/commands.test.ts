@@ -1,8 +1,8 @@
 // Every command with every flag, in all three dialects, over a real socket.
 
 import { expect } from 'chai';
-import { Chunk, Command, CommandFlag, NbdError } from '../../../src/drivers/protocols/nbd/wire.js';
 import type { Image } from '../../../src/image.js';
+import { Chunk, Command, CommandFlag, NbdError } from '../../../src/wire/nbd/constants.js';
 import type { RawClient, RawDialect } from '../../support/nbd-raw.js';
 import { MIB, pattern, Stage } from './support.js';
 

@@ -2,8 +2,8 @@
 
 import { expect } from 'chai';
 import { rootOf } from '../../../src/block/device.js';
-import { Command, NbdError } from '../../../src/drivers/protocols/nbd/wire.js';
 import type { Image } from '../../../src/image.js';
+import { Command, NbdError } from '../../../src/wire/nbd/constants.js';
 import type { RawClient } from '../../support/nbd-raw.js';
 import { MIB, pattern, Stage, until } from './support.js';
 

@@ -1,11 +1,11 @@
 // Clients that are slow, silent, hostile or gone: they take what is theirs and no more, and nobody else is harmed.
 
 import { expect } from 'chai';
-import { Command, NbdError } from '../../../src/drivers/protocols/nbd/wire.js';
 import { OUTBOX_BLOCK_BYTES } from '../../../src/exports/nbd/outbox.js';
 import type { NbdServer } from '../../../src/exports/nbd/server.js';
 import type { Image } from '../../../src/image.js';
 import { BlockError } from '../../../src/util/errors.js';
+import { Command, NbdError } from '../../../src/wire/nbd/constants.js';
 import type { RawClient } from '../../support/nbd-raw.js';
 import { MIB, pattern, Stage, until } from './support.js';
 

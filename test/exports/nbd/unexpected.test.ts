@@ -2,9 +2,9 @@
 
 import { expect } from 'chai';
 import { rootOf } from '../../../src/block/device.js';
-import { Command, NbdError } from '../../../src/drivers/protocols/nbd/wire.js';
 import type { NbdExport } from '../../../src/exports/nbd/export.js';
 import { NbdServer } from '../../../src/exports/nbd/server.js';
+import { Command, NbdError } from '../../../src/wire/nbd/constants.js';
 import type { RawClient } from '../../support/nbd-raw.js';
 import { takeUnexpected } from '../../support/unexpected.js';
 import { Stage, until } from './support.js';

@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import { rootOf } from '../../../src/block/device.js';
-import { Command } from '../../../src/drivers/protocols/nbd/wire.js';
+import { Command } from '../../../src/wire/nbd/constants.js';
 import { Stage } from './support.js';
 
 const PAYLOAD = Buffer.alloc(4096, 7);

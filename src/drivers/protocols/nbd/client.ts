@@ -13,12 +13,12 @@ import type { Host } from '../../../host/host.js';
 import type { NetAddress, TlsSettings } from '../../../host/net.js';
 import { detach, reportUnforeseen } from '../../../util/best-effort.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
+import { TransmissionFlag } from '../../../wire/nbd/constants.js';
 import { Connection, type ConnectionUser } from './connection.js';
 import { lostError, replyError } from './errors.js';
 import { type HandshakeOptions, handshake, type Negotiated } from './handshake.js';
 import { MAX_REQUESTS, RequestTable, SlotState } from './requests.js';
 import type { StatusRuns } from './status.js';
-import { TransmissionFlag } from './wire.js';
 
 export interface ClientSettings {
   /** For messages. */

@@ -10,10 +10,6 @@
 import type { Host } from '../../../host/host.js';
 import type { Link, LinkOwner } from '../../../host/net.js';
 import { BlockError } from '../../../util/errors.js';
-import type { Negotiated } from './handshake.js';
-import { printable } from './handshake-steps.js';
-import { ReadCover } from './read-cover.js';
-import { type RequestTable, SlotState } from './requests.js';
 import {
   Chunk,
   ChunkFlag,
@@ -32,7 +28,11 @@ import {
   SIMPLE_REPLY_MAGIC,
   STRUCTURED_REPLY_BYTES,
   STRUCTURED_REPLY_MAGIC,
-} from './wire.js';
+} from '../../../wire/nbd/constants.js';
+import type { Negotiated } from './handshake.js';
+import { printable } from './handshake-steps.js';
+import { ReadCover } from './read-cover.js';
+import { type RequestTable, SlotState } from './requests.js';
 
 /** Requests under way on one connection. */
 export const MAX_IN_FLIGHT = 128;

@@ -13,11 +13,11 @@ import type { ZeroScan } from '../../../host/host.js';
 import type { BlockdevOptionsNbd } from '../../../schema/generated/types.js';
 import { orElse } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
+import { AllocationState, Command, CommandFlag, TransmissionFlag } from '../../../wire/nbd/constants.js';
 import { NbdClient } from './client.js';
 import { formatNbdName, NBD_PREFIXES, parseNbdName } from './name.js';
 import { MAX_RANGE_BYTES, Shaper } from './shaper.js';
 import { StatusCache, StatusRuns } from './status.js';
-import { AllocationState, Command, CommandFlag, TransmissionFlag } from './wire.js';
 
 /** What a server's size lacks to whole sectors reads as zeroes. */
 const SECTOR_BYTES = 512;

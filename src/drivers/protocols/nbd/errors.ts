@@ -2,7 +2,7 @@
 
 import { BlockError, codeOfErrno } from '../../../util/errors.js';
 import { wordsOfErrno } from '../../../util/system-words.js';
-import { Command, NbdError } from './wire.js';
+import { Command, NbdError } from '../../../wire/nbd/constants.js';
 
 const ERRNO: Readonly<Record<number, string>> = {
   [NbdError.perm]: 'EPERM',

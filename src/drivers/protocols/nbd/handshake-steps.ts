@@ -2,7 +2,6 @@
 
 import type { TlsSettings } from '../../../host/net.js';
 import { BlockError } from '../../../util/errors.js';
-import type { OptionChannel, OptionReply as Reply } from './option-channel.js';
 import {
   HandshakeFlag,
   IHAVEOPT_HIGH,
@@ -13,7 +12,8 @@ import {
   OLDSTYLE_LOW,
   Option,
   OptionReply,
-} from './wire.js';
+} from '../../../wire/nbd/constants.js';
+import type { OptionChannel, OptionReply as Reply } from './option-channel.js';
 
 const OPTION_NAMES: Readonly<Record<number, string>> = {
   [Option.list]: 'list',

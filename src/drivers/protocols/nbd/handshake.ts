@@ -7,9 +7,16 @@ import type { Host } from '../../../host/host.js';
 import type { Link, TlsSettings } from '../../../host/net.js';
 import { BlockError } from '../../../util/errors.js';
 import { encodeName } from '../../../util/name-bytes.js';
+import {
+  CONTEXT_BASE_ALLOCATION,
+  Info,
+  MAX_PAYLOAD_BYTES,
+  MAX_STRING_BYTES,
+  Option,
+  OptionReply,
+} from '../../../wire/nbd/constants.js';
 import { greet, isError, offer, refusal, startTls } from './handshake-steps.js';
 import { OptionChannel } from './option-channel.js';
-import { CONTEXT_BASE_ALLOCATION, Info, MAX_PAYLOAD_BYTES, MAX_STRING_BYTES, Option, OptionReply } from './wire.js';
 
 export interface HandshakeOptions {
   exportName: string;

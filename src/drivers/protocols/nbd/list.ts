@@ -5,9 +5,9 @@
 import type { Host } from '../../../host/host.js';
 import type { Link, TlsSettings } from '../../../host/net.js';
 import { bestEffort } from '../../../util/best-effort.js';
+import { Info, MAX_STRING_BYTES, Option, OptionReply } from '../../../wire/nbd/constants.js';
 import { greet, isError, offer, printable, refusal, startTls } from './handshake-steps.js';
 import { OptionChannel } from './option-channel.js';
-import { Info, MAX_STRING_BYTES, Option, OptionReply } from './wire.js';
 
 /** What the server says of an export; texts are fit for a terminal. */
 export interface ListedExport {

@@ -9,7 +9,7 @@ import type { BlockdevOptionsNbd } from '../../../schema/generated/types.js';
 import { formatJsonFilename } from '../../../schema/options.js';
 import { BlockError } from '../../../util/errors.js';
 import { decodeName, encodeName, hasRawBytes } from '../../../util/name-bytes.js';
-import { NBD_DEFAULT_PORT } from './wire.js';
+import { NBD_DEFAULT_PORT } from '../../../wire/nbd/constants.js';
 
 /** Protocols that names of this driver begin with. */
 export const NBD_PREFIXES = ['nbd', 'nbd+tcp', 'nbd+unix', 'nbds', 'nbds+tcp', 'nbds+unix'] as const;

@@ -4,7 +4,13 @@
 import type { Host } from '../../../host/host.js';
 import type { Link, LinkOwner, TlsSettings } from '../../../host/net.js';
 import { BlockError } from '../../../util/errors.js';
-import { IHAVEOPT_HIGH, IHAVEOPT_LOW, MAX_STRING_BYTES, OPTION_REPLY_HIGH, OPTION_REPLY_LOW } from './wire.js';
+import {
+  IHAVEOPT_HIGH,
+  IHAVEOPT_LOW,
+  MAX_STRING_BYTES,
+  OPTION_REPLY_HIGH,
+  OPTION_REPLY_LOW,
+} from '../../../wire/nbd/constants.js';
 
 /** A reply has two strings and a few words at most. */
 const RECEIVE_BYTES = 2 * MAX_STRING_BYTES + 64;

@@ -9,8 +9,8 @@ import type { ZeroFlags } from '../../../block/types.js';
 import type { Host } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
 import { later, settleAll } from '../../../util/settle.js';
+import { Command, CommandFlag } from '../../../wire/nbd/constants.js';
 import type { NbdClient } from './client.js';
-import { Command, CommandFlag } from './wire.js';
 
 /** Range of one request without a payload, where its length has 32 bits. A power of two. */
 export const MAX_RANGE_BYTES = 2 ** 30;
