@@ -1,11 +1,12 @@
 // Do two images read the same? Both chains are resolved to runs of one status first: what is zeroes on both sides is not read, what
 // is zeroes on one side is only read on the other.
 
-import { BlockError } from '../util/errors.js';
+import { atGuestOffset, BlockError, toBlockError } from '../util/errors.js';
 import { type ChainStatus, chainStatus } from './chain.js';
 import { type Child, type Use, withLink } from './child.js';
 import type { BlockNode } from './node.js';
 import { PERM_ALL, Perm } from './types.js';
+import { firstUntold } from './untold.js';
 
 export interface CompareOptions {
   /** Sizes and block status must be the same too, as `qemu-img compare -s`. */
@@ -31,8 +32,13 @@ const CHUNK_BYTES = 1 << 20;
 const IN_FLIGHT = 6;
 const SECTOR_BYTES = 512;
 
-/** Rejects with what reading fails with, and with `cancelled`. */
-export async function compareNodes(a: BlockNode, b: BlockNode, options: CompareOptions = {}): Promise<CompareResult> {
+/** Rejects with what reading fails with, at the guest's offset, and with `cancelled`. `onFault` is told before which image could not be read. */
+export async function compareNodes(
+  a: BlockNode,
+  b: BlockNode,
+  options: CompareOptions = {},
+  onFault: (node: BlockNode) => void = () => {},
+): Promise<CompareResult> {
   const sizesDiffer = a.length !== b.length;
   if (sizesDiffer && options.strict) return { identical: false, difference: 'size', sizesDiffer };
   const use: Use = {
@@ -46,6 +52,10 @@ export async function compareNodes(a: BlockNode, b: BlockNode, options: CompareO
       const reader = new Reader(left, right);
       try {
         return await firstDifference(a, b, reader, options);
+      } catch (error) {
+        if (!(error instanceof SideFault)) throw error;
+        onFault(error.node);
+        throw error.error;
       } finally {
         await reader.close();
       }
@@ -64,7 +74,15 @@ async function firstDifference(
   const total = Math.max(a.length, b.length);
   for (let at = 0; at < total; ) {
     if (signal?.aborted) throw new BlockError('cancelled', 'The comparison was cancelled');
-    const [left, right] = await Promise.all([statusOf(a, at, total - at), statusOf(b, at, total - at)]);
+    let left: ChainStatus;
+    let right: ChainStatus;
+    try {
+      [left, right] = await Promise.all([statusOf(a, at, total - at), statusOf(b, at, total - at)]);
+    } catch (error) {
+      const earlier = await reader.settle(0);
+      if (earlier >= 0) return { difference: 'content', offset: earlier };
+      throw error;
+    }
     const end = at + Math.min(left.length, right.length);
     if (strict && flags(left) !== flags(right)) {
       const earlier = await reader.settle(0);
@@ -84,9 +102,22 @@ async function firstDifference(
 
 /** Behind its end an image reads as zeroes. The two parts of an image are never one run. */
 async function statusOf(node: BlockNode, offset: number, length: number): Promise<ChainStatus> {
-  if (offset < node.length) return chainStatus(node, null, offset, Math.min(length, node.length - offset));
+  if (offset < node.length) return toldStatus(node, offset, Math.min(length, node.length - offset));
   const nothing = { allocated: false, data: false, zero: true, compressed: false };
   return { ...nothing, length, offset: -1, node: null, depth: -1, layer: null };
+}
+
+/** What lies before a place without a status is told, so that it is compared first. */
+async function toldStatus(node: BlockNode, offset: number, length: number): Promise<ChainStatus> {
+  try {
+    return await chainStatus(node, null, offset, length);
+  } catch (thrown) {
+    const error = toBlockError(thrown, { path: node.filename, operation: 'block status' });
+    if (error.code === 'internal') throw error;
+    const end = await firstUntold(node, null, offset, length);
+    if (end > offset) return toldStatus(node, offset, end - offset);
+    throw new SideFault(node, atGuestOffset(error, offset));
+  }
 }
 
 function flags(status: ChainStatus): string {
@@ -99,6 +130,29 @@ interface Task {
   /** Which sides are read; the other one is zeroes. */
   a: boolean;
   b: boolean;
+}
+
+/** An image could not be read. */
+class SideFault extends Error {
+  readonly node: BlockNode;
+  readonly error: BlockError;
+
+  constructor(node: BlockNode, error: BlockError) {
+    super(error.message);
+    this.node = node;
+    this.error = error;
+  }
+}
+
+/** Rejects with a `SideFault`. */
+async function read(child: Child, offset: number, buffer: Uint8Array): Promise<void> {
+  try {
+    await child.read(offset, buffer);
+  } catch (thrown) {
+    const { node } = child;
+    const error = atGuestOffset(toBlockError(thrown, { path: node.filename, operation: 'read' }), offset);
+    throw new SideFault(node, error);
+  }
 }
 
 /** Reads and compares a few chunks side by side, and answers in their order. */
@@ -150,7 +204,7 @@ class Reader {
   async #compare({ offset, length, a, b }: Task, buffers: [Uint8Array, Uint8Array]): Promise<number> {
     const { memory } = this.#a.node.host;
     const [left, right] = buffers.map((buffer) => buffer.subarray(0, length));
-    const reads = [a ? this.#a.read(offset, left) : undefined, b ? this.#b.read(offset, right) : undefined];
+    const reads = [a ? read(this.#a, offset, left) : undefined, b ? read(this.#b, offset, right) : undefined];
     // Both must have ended before the buffers are used again, also where one fails.
     await Promise.allSettled(reads);
     await Promise.all(reads);

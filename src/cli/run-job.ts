@@ -58,7 +58,7 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
     return EXIT_INTERRUPTED;
   }
   const place = failure.path === undefined ? '' : `'${printable(failure.path)}': `;
-  const where = failure.offset === undefined ? '' : `at byte ${failure.offset}: `;
+  const where = failure.guestOffset === undefined ? '' : `at byte ${failure.guestOffset}: `;
   reportError(`${job.type} failed: ${place}${where}${reasonOf(failure)}`);
   reportError(run.stateWhenFailed);
   return 1;

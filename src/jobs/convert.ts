@@ -7,7 +7,7 @@ import type { BlockNode } from '../block/node.js';
 import { type Extent, PERM_ALL, Perm } from '../block/types.js';
 import { RateLimit } from '../host/rate-limit.js';
 import { BlockError, toBlockError } from '../util/errors.js';
-import type { CopyFault } from './copy-engine.js';
+import type { CopyContext, CopyFault } from './copy-engine.js';
 import { CHUNK_BYTES, freeContext, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy, transfer, WORKERS } from './copy-engine.js';
 import { type Chunk, Chunker, ownContent, Plan, wholeContent } from './copy-plan.js';
 import { restOf, zeroByItself } from './left-out.js';
@@ -38,9 +38,11 @@ export interface ConvertOptions {
   overlay?: boolean;
   /** Requests in flight (`-m`), 1 to 16. Default 8. */
   parallel?: number;
-  /** Sectors that cannot be read become zeroes (`--salvage`); they are told here. */
+  /** Sectors that cannot be read, also for want of metadata, become zeroes (`--salvage`); they are told here. */
   salvage?: boolean;
   onSalvaged?: (error: BlockError, extent: Extent) => void;
+  /** Is told of what ends the copy, before `convert` rejects with it. */
+  onFault?: (fault: Pick<CopyFault, 'error' | 'isRead'>) => void;
   /** Rate limit (`-r`), bytes a second; 0 (default) is none. */
   speed?: number;
   /** Is told before the copy that the target's file system may be too full. Default: nobody looks. */
@@ -92,7 +94,7 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
   const chunkBytes = Math.max(CHUNK_BYTES, align, zeroStep);
   const total = Math.max(length, target.length);
   let current = 0;
-  const ctx = freeContext(
+  const free = freeContext(
     options.signal,
     (bytes) => {
       current += bytes;
@@ -100,8 +102,19 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
     },
     (bytes) => (bytes > 0 && speed > 0 ? limit.admit(bytes, options.signal) : undefined),
   );
+  const ctx: CopyContext = {
+    ...free,
+    handleError: async (error, isRead) => {
+      options.onFault?.({ error, isRead });
+      return 'report';
+    },
+  };
   const classify = sparseSize === 0 ? () => 'data' as const : base === null ? wholeContent : ownContent;
-  const plan = new Plan({ source, base, classify, align, maxPieceBytes: MAX_PIECE_BYTES }, 0, length);
+  const plan = new Plan(
+    { source, base, classify, align, maxPieceBytes: MAX_PIECE_BYTES, readsUntold: salvage },
+    0,
+    length,
+  );
   const copying = {
     source: from,
     target: to,

@@ -12,7 +12,7 @@ import type { Child } from '../block/child.js';
 import type { Extent, WriteFlags } from '../block/types.js';
 import type { Memory } from '../host/host.js';
 import { reportUnforeseen } from '../util/best-effort.js';
-import { BlockError, toBlockError } from '../util/errors.js';
+import { atGuestOffset, BlockError, toBlockError } from '../util/errors.js';
 import type { Chunk, ChunkSource } from './copy-plan.js';
 import type { JobContext } from './driver.js';
 
@@ -169,7 +169,7 @@ class Worker {
     }
     if (fault === null) return true;
     const decision = await ctx.handleError(fault.error, fault.isRead, fault.guestOffset);
-    if (decision === 'report') throw fault.error;
+    if (decision === 'report') throw atGuestOffset(fault.error, fault.guestOffset);
     if (decision === 'ignore') {
       if (options.left === undefined) await ctx.sleep(RETRY_DELAY_MS);
       else if (this.#chunk !== null) {
@@ -187,7 +187,8 @@ class Worker {
       try {
         this.#chunk = await options.chunks.next();
       } catch (error) {
-        return { error: toBlockError(error), isRead: true };
+        const failure = toBlockError(error);
+        return { error: failure, isRead: true, guestOffset: failure.guestOffset };
       }
       if (this.#chunk === null) crew.ended = true;
       else if (this.#chunk.kind === 'data') crew.owed += this.#chunk.bytes;

@@ -11,6 +11,8 @@
 import { type ChainStatus, chainStatus, chainStatusSync } from '../block/chain.js';
 import type { BlockNode } from '../block/node.js';
 import type { Extent } from '../block/types.js';
+import { firstUntold } from '../block/untold.js';
+import { atGuestOffset, toBlockError } from '../util/errors.js';
 
 /** `data` is read and written, `zero` is made zero without reading, `skip` is left as it is. */
 export type PieceKind = 'data' | 'zero' | 'skip';
@@ -53,10 +55,14 @@ export interface PlanOptions {
   align: number;
   /** Largest `zero` or `skip` piece. */
   maxPieceBytes: number;
+  /** What has a status that cannot be read is data: reading it says what is lost. Default: `next` rejects. */
+  readsUntold?: boolean;
 }
 
 /** Status runs that are merged into one at most, so that one call of `next` stays short. */
 const MAX_MERGED_RUNS = 256;
+/** What is read at once where the status cannot be: to the next multiple. */
+const UNTOLD_BYTES = 1024 * 1024;
 
 interface Run {
   end: number;
@@ -85,15 +91,30 @@ export class Plan {
 
   /**
    * The next piece, null at the end; one of data has `maxDataBytes` (a multiple of `align`) at most. Rejects with what reading the
-   * metadata rejects with; may be asked again then.
+   * metadata rejects with, and where that is for a guest; may be asked again then.
    */
   async next(maxDataBytes?: number): Promise<Piece | null> {
     for (;;) {
       const piece = this.nextSync(maxDataBytes);
       if (piece !== undefined) return piece;
-      const at = this.#known;
-      this.#learn(at, await chainStatus(this.#options.source, this.#options.base, at, this.#end - at));
+      await this.#ask();
     }
+  }
+
+  async #ask(): Promise<void> {
+    const { source, base, readsUntold, classify } = this.#options;
+    const at = this.#known;
+    let status: ChainStatus;
+    try {
+      status = await chainStatus(source, base, at, this.#end - at);
+    } catch (thrown) {
+      const error = toBlockError(thrown, { path: source.filename, operation: 'block status' });
+      if (error.code === 'internal') throw error;
+      if (!readsUntold) throw atGuestOffset(error, await firstUntold(source, base, at, this.#end - at));
+      this.#append(Math.min(at - (at % UNTOLD_BYTES) + UNTOLD_BYTES, this.#end), 'data');
+      return;
+    }
+    this.#append(at + status.length, classify(status));
   }
 
   /** The same from what is known at once; undefined where `next` must be asked. */
@@ -125,18 +146,23 @@ export class Plan {
     return this.#runs.length === 0 ? this.#at : this.#runs[this.#runs.length - 1].end;
   }
 
-  /** Learns of the next run; false where that takes waiting. */
+  /** Learns of the next run; false where that takes waiting, or fails: then `#ask` says why. */
   #look(): boolean {
+    const { source, base, classify } = this.#options;
     const at = this.#known;
-    const status = chainStatusSync(this.#options.source, this.#options.base, at, this.#end - at);
+    let status: ChainStatus | null;
+    try {
+      status = chainStatusSync(source, base, at, this.#end - at);
+    } catch (error) {
+      if (toBlockError(error).code === 'internal') throw error;
+      return false;
+    }
     if (status === null) return false;
-    this.#learn(at, status);
+    this.#append(at + status.length, classify(status));
     return true;
   }
 
-  #learn(at: number, status: ChainStatus): void {
-    const kind = this.#options.classify(status);
-    const end = at + status.length;
+  #append(end: number, kind: PieceKind): void {
     const last = this.#runs.at(-1);
     if (last !== undefined && last.kind === kind) last.end = end;
     else this.#runs.push({ end, kind });

@@ -30,6 +30,8 @@ export interface BlockErrorInfo {
   path?: string;
   /** Byte offset of the failed request in `path`. */
   offset?: number;
+  /** Where a copy or a comparison failed, as a guest counts: the begin of what it worked at, bytes of the image's content. */
+  guestOffset?: number;
   /** Byte length of the failed request. */
   length?: number;
   /** What was being done: `read`, `open`, `fdatasync`, `allocate`, ... */
@@ -45,6 +47,7 @@ export class BlockError extends Error {
   readonly code: BlockErrorCode;
   readonly path?: string;
   readonly offset?: number;
+  readonly guestOffset?: number;
   readonly length?: number;
   readonly operation?: string;
   readonly errno?: string;
@@ -54,10 +57,18 @@ export class BlockError extends Error {
     this.code = code;
     if (info.path !== undefined) this.path = info.path;
     if (info.offset !== undefined) this.offset = info.offset;
+    if (info.guestOffset !== undefined) this.guestOffset = info.guestOffset;
     if (info.length !== undefined) this.length = info.length;
     if (info.operation !== undefined) this.operation = info.operation;
     if (info.errno !== undefined) this.errno = info.errno;
   }
+}
+
+/** The same error with the guest's offset, where it has none yet: another object, for an error may be that of several requests. */
+export function atGuestOffset(error: BlockError, guestOffset: number | undefined): BlockError {
+  if (guestOffset === undefined || error.guestOffset !== undefined || error.code === 'cancelled') return error;
+  const { code, message, path, offset, length, operation, errno } = error;
+  return new BlockError(code, message, { path, offset, guestOffset, length, operation, errno, cause: error });
 }
 
 /** Error names of the system that have a code of their own; every other one is `io`. */

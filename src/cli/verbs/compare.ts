@@ -1,6 +1,6 @@
 // `diskwright compare`: do two images read the same?
 
-import { type CompareResult, compareNodes } from '../../block/compare.js';
+import { type CompareOptions, type CompareResult, compareNodes } from '../../block/compare.js';
 import type { BlockNode } from '../../block/node.js';
 import { toBlockError } from '../../util/errors.js';
 import {
@@ -55,7 +55,7 @@ export const verb: Verb = {
   notes: [
     [
       'Exit codes',
-      '0  the images are identical\n1  they differ, or the options are wrong\n2  an image could not be opened\n3  block status could not be read\n4  data could not be read',
+      '0  the images are identical\n1  they differ, or the options are wrong\n2  an image could not be opened\n4  data, or where it lies, could not be read',
     ],
   ],
   examples: [
@@ -112,12 +112,16 @@ async function compare(
     if (!how.quiet && !view.json) write(`${text}\n`);
   };
   const started = session.host.clock.now();
+  let failed = '';
   try {
     view.update({ current: 0, total: 1 });
-    const result = await compareNodes(a, b, {
+    const settings: CompareOptions = {
       strict: how.strict,
       signal: interrupt.signal,
       onProgress: (current, total) => view.update(ratedState(session.host.clock.now() - started, current, total)),
+    };
+    const result = await compareNodes(a, b, settings, (node) => {
+      failed = node.filename;
     });
     tell(result, say);
     view.end({ event: 'completed', ...result });
@@ -129,7 +133,8 @@ async function compare(
       reportError('Cancelled. The images were only read.');
       return EXIT_INTERRUPTED;
     }
-    reportError(`Error while reading: ${failure.path === undefined ? '' : `'${failure.path}': `}${reasonOf(failure)}`);
+    const where = failure.guestOffset === undefined ? '' : ` offset ${failure.guestOffset} of ${failed}`;
+    reportError(`Error while reading${where}: ${reasonOf(failure)}`);
     return EXIT_READ_FAILED;
   } finally {
     interrupt.stop();

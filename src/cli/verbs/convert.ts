@@ -313,6 +313,7 @@ async function copy(session: Session, source: BlockNode, target: BlockNode, plan
   const view = openProgress(plan.progress);
   const interrupt = new Interrupt(session);
   const startedMs = clock.now();
+  let side = 'writing';
   try {
     view.update({ current: 0, total: source.length });
     await convert({
@@ -326,6 +327,9 @@ async function copy(session: Session, source: BlockNode, target: BlockNode, plan
       salvage: plan.salvage,
       onSalvaged: (error, { offset }) => {
         if (!plan.quiet) complain(`warning: error while reading offset ${offset}: ${reasonOf(error)}`);
+      },
+      onFault: ({ isRead }) => {
+        side = isRead ? 'reading' : 'writing';
       },
       speed: plan.speed,
       warn: plan.quiet ? undefined : session.graph.warn,
@@ -344,10 +348,8 @@ async function copy(session: Session, source: BlockNode, target: BlockNode, plan
       );
       return EXIT_INTERRUPTED;
     }
-    const side = failure.path === source.filename ? 'reading' : 'writing';
-    reportError(
-      `error while ${side}${failure.offset === undefined ? '' : ` at byte ${failure.offset}`}: ${reasonOf(failure)}`,
-    );
+    const where = failure.guestOffset === undefined ? '' : ` at byte ${failure.guestOffset}`;
+    reportError(`error while ${side}${where}: ${reasonOf(failure)}`);
     return 1;
   } finally {
     interrupt.stop();
