@@ -47,6 +47,13 @@ interface OpenedOverlay extends OverlayPair {
  */
 export async function takeSnapshots(graph: Graph, requests: readonly SnapshotRequest[]): Promise<BlockNode[]> {
   for (const request of requests) checkRequest(graph, request);
+  // Nobody resizes a node once its overlay has its size.
+  const nodes = requests.map(({ node }) => node);
+  return graph.drained(nodes, () => takeAll(graph, requests));
+}
+
+async function takeAll(graph: Graph, requests: readonly SnapshotRequest[]): Promise<BlockNode[]> {
+  for (const request of requests) checkRequest(graph, request);
   const opened: OpenedOverlay[] = [];
   try {
     for (const request of requests) opened.push(await openOverlay(graph, request, opened));

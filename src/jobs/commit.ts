@@ -25,6 +25,7 @@ import {
   SOURCE_PERM,
   TARGET_PERM,
   TARGET_SHARED,
+  type WriteAccess,
 } from './resources.js';
 
 export interface CommitOptions {
@@ -91,12 +92,15 @@ export class CommitDriver implements JobDriver {
   async begin(user: NodeUser): Promise<void> {
     const resources = this.#resources;
     for (const node of [...this.#layers, this.#base]) resources.block(node, this.type);
-    for (const overlay of this.#overlays()) await checkBackingName(overlay, this.#base, this.#backingFile);
     const [topLink] = this.#layers.map((node) => resources.attach(user, node, 'source', SOURCE_PERM, FROZEN_SHARED));
     this.#topLink = topLink;
+    // An overlay that grew would see what the base has behind the top's end.
+    for (const overlay of this.#overlays()) resources.attach(user, overlay, 'source', 0, PERM_ALL & ~Perm.RESIZE);
     shareBase(resources, this.#top, this.#base);
-    await resources.writable(this.#base);
-    this.#baseLink = resources.attach(user, this.#base, 'target', TARGET_PERM, TARGET_SHARED);
+    const link = resources.attach(user, this.#base, 'target', SOURCE_PERM, TARGET_SHARED);
+    this.#baseLink = link;
+    for (const overlay of this.#overlays()) await checkBackingName(overlay, this.#base, this.#backingFile);
+    await resources.beginWriting(link, TARGET_PERM);
   }
 
   async run(ctx: JobContext): Promise<void> {
@@ -180,7 +184,7 @@ export class CommitDriver implements JobDriver {
 /** Commit of the active layer: guests write to the top, and get the base in its place when the job is completed. */
 export class ActiveCommitDriver extends MirrorDriver {
   override readonly type = 'commit';
-  #access: { keep(): void } | null = null;
+  #access: WriteAccess | null = null;
   #sharing: { keep(): void } | null = null;
 
   /** Throws `invalid-argument`. */
@@ -192,11 +196,13 @@ export class ActiveCommitDriver extends MirrorDriver {
     super({ source: options.top, target: base, sync: 'top', backing: 'leave' }, base);
   }
 
-  protected override async makeTargetWritable(): Promise<void> {
+  protected override async takeTarget(user: NodeUser): Promise<Child> {
     const { resources, source, target } = this;
     for (const node of nodesAbove(source, target).slice(1)) resources.block(node, this.type);
     this.#sharing = shareBase(resources, source, target);
-    this.#access = await resources.writable(target);
+    const link = resources.attach(user, target, 'target', SOURCE_PERM, TARGET_SHARED);
+    this.#access = await resources.beginWriting(link, TARGET_PERM);
+    return link;
   }
 
   protected override async pivot(): Promise<void> {

@@ -154,16 +154,17 @@ export class MirrorDriver implements JobDriver {
   /** Takes what it needs and begins to follow the guests' writes. Throws `busy`, `permission`; `clean` gives it back. */
   async begin(user: NodeUser): Promise<void> {
     const { source, target, resources } = this;
+    resources.block(source, this.type);
+    resources.block(target, this.type);
+    this.#sourceLink = resources.attach(user, source, 'source', SOURCE_PERM, sourceShared(source));
+    // Nobody resizes the source from here on; until here a guest could.
+    this.#state.dirty.truncate(source.length);
     if (this.type === 'mirror' && target.length !== source.length) {
       throw new BlockError('invalid-argument', 'Source and target image have different sizes', {
         path: target.filename,
       });
     }
-    await this.makeTargetWritable();
-    resources.block(source, this.type);
-    resources.block(target, this.type);
-    this.#sourceLink = resources.attach(user, source, 'source', SOURCE_PERM, sourceShared(source));
-    const link = resources.attach(user, target, 'target', TARGET_PERM, TARGET_SHARED);
+    const link = await this.takeTarget(user);
     this.#targetLink = link;
     // All that can be refused is refused before the target is changed.
     await this.#settleWhatIsLeftOut();
@@ -213,9 +214,10 @@ export class MirrorDriver implements JobDriver {
     return this.#options.sync === 'none' ? this.source : (this.source.backing?.node ?? null);
   }
 
-  protected async makeTargetWritable(): Promise<void> {
+  /** Links the job to the target, for writing. Rejects with `read-only`, `permission`, `locked`. */
+  protected async takeTarget(user: NodeUser): Promise<Child> {
     const { target } = this;
-    if (!target.readOnly) return;
+    if (!target.readOnly) return this.resources.attach(user, target, 'target', TARGET_PERM, TARGET_SHARED);
     throw new BlockError('read-only', `Block node '${target.nodeName}' is read-only`, { path: target.filename });
   }
 

@@ -26,6 +26,14 @@ export const FROZEN_SHARED = PERM_ALL & ~(Perm.WRITE | Perm.RESIZE);
 export const TARGET_PERM = Perm.CONSISTENT_READ | Perm.WRITE | Perm.RESIZE;
 export const TARGET_SHARED = Perm.CONSISTENT_READ | Perm.WRITE_UNCHANGED;
 
+/** A node that was made writable. */
+export interface WriteAccess {
+  /** Makes it read-only again, where it was. */
+  restore(): Promise<void>;
+  /** It stays writable. */
+  keep(): void;
+}
+
 /** The link that the job took in `begin`. */
 export function linkOf(link: Child | null): Child {
   if (link === null) throw new BlockError('internal', 'the job has not begun', { operation: 'job' });
@@ -50,6 +58,21 @@ export class JobResources {
     const child = node.attach(user, role, perm, shared);
     this.defer(() => child.node.detach(child));
     return child;
+  }
+
+  /**
+   * The job, which has a link for reading, writes through it from then on, with `perm`. The node is made writable where it is not, which takes a
+   * while: whom the link keeps off is kept off before. Rejects with `permission`, `locked`, `read-only`.
+   */
+  async beginWriting(link: Child, perm: number): Promise<WriteAccess> {
+    const { perm: before } = link;
+    const access = await this.writable(link.node);
+    BlockNode.changePermissions(link, perm, link.shared);
+    // A node with a writer cannot be made read-only again.
+    this.defer(() => {
+      if (link.node.parents.has(link)) BlockNode.changePermissions(link, link.perm & before, link.shared);
+    });
+    return access;
   }
 
   /** Keeps other jobs off `node`. Throws `busy` where one is there. */
@@ -77,7 +100,7 @@ export class JobResources {
   }
 
   /** Makes `node` writable where it is not. The result makes it read-only again; so does the release, unless `keep` was called. */
-  async writable(node: BlockNode): Promise<{ restore(): Promise<void>; keep(): void }> {
+  async writable(node: BlockNode): Promise<WriteAccess> {
     let pending = node.readOnly;
     if (pending) await node.reopen(false);
     const restore = async (): Promise<void> => {

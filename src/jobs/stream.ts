@@ -80,10 +80,11 @@ export class StreamDriver implements JobDriver {
     const top = this.#top;
     const resources = this.#resources;
     for (const node of [top, ...this.#layers]) resources.block(node, this.type);
-    if (this.#changesBacking) await checkBackingName(top, this.base, this.#backingFile);
     for (const node of this.#layers) resources.attach(user, node, 'source', SOURCE_PERM, FROZEN_SHARED);
-    await resources.writable(top);
-    this.#link = resources.attach(user, top, 'target', SOURCE_PERM | Perm.WRITE_UNCHANGED, PERM_ALL & ~Perm.RESIZE);
+    const link = resources.attach(user, top, 'target', SOURCE_PERM, PERM_ALL & ~Perm.RESIZE);
+    this.#link = link;
+    if (this.#changesBacking) await checkBackingName(top, this.base, this.#backingFile);
+    await resources.beginWriting(link, SOURCE_PERM | Perm.WRITE_UNCHANGED);
     await this.#graph.drained([top], async () => {
       top.serialiser = this.#lock;
     });

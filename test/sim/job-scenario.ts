@@ -24,6 +24,7 @@ import { Guest, randomHabits, Violation } from './guest.js';
 import { buildChain, type Chain, type Layer, makeImage, randomChain, randomLayer } from './images.js';
 import { LocatedDisk } from './located-disk.js';
 import { encodeSectors, GuestModel } from './model.js';
+import { Resizer } from './resizer.js';
 import { sleep, torment } from './torment.js';
 import { verifyQcow2 } from './verify-qcow2.js';
 
@@ -67,6 +68,8 @@ class JobScenario {
   private promisedEmpty = false;
   /** Layers that the job may change. */
   private readonly mutable = new Set<string>();
+  /** A guest that makes its disk longer while a job starts: how long it is at least, at most, whatever happens. */
+  private readonly resizer: Resizer | null;
   private outcome: 'completed' | 'cancelled' | 'failed' = 'failed';
   private guestFailures = 0;
 
@@ -81,6 +84,8 @@ class JobScenario {
     this.target = this.kind === 'mirror' || this.kind === 'backup' ? this.randomTarget() : null;
     this.faulty = this.random.chance(0.3);
     this.located = new Random(seed, 21).chance(0.5);
+    const resizing = new Random(seed, 22);
+    this.resizer = resizing.chance(0.4) ? new Resizer(resizing) : null;
   }
 
   private get top(): Layer {
@@ -168,7 +173,7 @@ class JobScenario {
     try {
       await this.work(host, graph);
     } catch (error) {
-      this.tolerate(error);
+      if (!this.resizer?.explains(error)) this.tolerate(error);
       this.outcome = 'failed';
     }
     const issued = this.model.beginFlush();
@@ -196,6 +201,7 @@ class JobScenario {
       return;
     }
     const device = new Device(top, { name: 'guest', writable: true });
+    this.resizer?.plug(host, device, this.model, this.faulty ? FAULT_ERRORS : NO_ERRORS);
     this.live = () => rootOf(device).node.filename;
     const guests = new Guests(this.guestFor(host, device), random);
     try {
@@ -247,7 +253,8 @@ class JobScenario {
     const env: JobEnvironment = { graph, manager: new JobManager(host.clock) };
     const moment = this.kind === 'backup' ? this.snapshot() : null;
     this.promised = null;
-    const job = await this.start(env, top, target);
+    const resizing = this.resizer?.run();
+    const job = await this.start(env, top, target).finally(() => resizing);
     if (this.kind === 'backup') guests!.start();
     let soft = false;
     const atReady = async () => {
@@ -356,7 +363,8 @@ class JobScenario {
     const content = await readImage(after, live === this.top.path ? this.chain.options : imageOptions(live), !clean);
     expectVerified(after, live, content);
     const settled = !lost && this.guestFailures === 0 && this.outcome !== 'failed';
-    expectValues(content, model.sectors, `${this.what(lost)}: guest's disk ${live}`, (sector) =>
+    const whole = this.resizer?.fit(content, model, clean) ?? content;
+    expectValues(whole, model.sectors, `${this.what(lost)}: guest's disk ${live}`, (sector) =>
       settled ? model.allowedNow(sector) : model.allowedAfterCrash(sector),
     );
     await this.checkPromises(after, lost);
