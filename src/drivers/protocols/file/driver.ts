@@ -16,6 +16,7 @@ import {
 } from '../../../block/types.js';
 import type { HostFile, SeekResult, ZeroScan } from '../../../host/host.js';
 import type { BlockdevOptions } from '../../../schema/generated/types.js';
+import { bestEffort, orElse } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
 import { wordsOfErrno } from '../../../util/system-words.js';
 import { allocateFirstBlock, createFile } from './create.js';
@@ -214,17 +215,30 @@ export class FileNode extends BlockNode {
     if (preallocation !== 'off' && size < old) fail("Preallocation can't be used for shrinking files");
     // While a request is under way, this is never more than what is there.
     this.#size = Math.min(size, old);
-    if (preallocation === 'falloc' && size > old) {
-      await this.#file.allocate(old, size - old, false);
-    } else {
-      await this.#file.truncate(size);
-      if (preallocation === 'off' && old === 0) await allocateFirstBlock(this.#file, size);
+    try {
+      if (preallocation === 'falloc' && size > old) {
+        await this.#file.allocate(old, size - old, false);
+      } else {
+        await this.#file.truncate(size);
+        if (preallocation === 'off' && old === 0) await allocateFirstBlock(this.#file, size);
+      }
+      this.#size = size;
+      if (preallocation === 'full' && size > old) {
+        await super.doWriteZeroes(old, size - old, {});
+        await this.#file.flush();
+      }
+    } catch (error) {
+      await this.#notResized(old, size);
+      throw error;
     }
-    this.#size = size;
-    if (preallocation === 'full' && size > old) {
-      await super.doWriteZeroes(old, size - old, {});
-      await this.#file.flush();
-    }
+  }
+
+  /** The file keeps its old size, or has the one that it turns out to have. */
+  async #notResized(old: number, size: number): Promise<void> {
+    // Some of what was to be added may be there. A write meanwhile may have filled the last sector up.
+    const kept = Math.min(this.length, Math.max(old, this.#size));
+    if (size > old) await this.#file.truncate(kept).catch(bestEffort('resize'));
+    this.#size = await this.#file.size().catch(orElse('resize', old));
   }
 
   protected override async doReopen(readOnly: boolean): Promise<void> {
