@@ -77,6 +77,8 @@ export abstract class BlockNode implements NodeUser {
   /** Set while it is being closed: nothing new is taken. */
   #closing: Promise<void> | null = null;
   #idleWaiters: (() => void)[] = [];
+  /** The last change of the size that was asked for: one goes on at a time. */
+  #resizing: Promise<unknown> = Promise.resolve();
 
   constructor(graph: Graph, options: NodeOptions) {
     this.graph = graph;
@@ -239,7 +241,14 @@ export abstract class BlockNode implements NodeUser {
   async truncate(size: number, options: TruncateOptions = {}): Promise<void> {
     this.#checkWritable('resize');
     checkImageSize(size, this.filename, 'resize');
-    await this.#tracked(this.doTruncate(size, options));
+    const turn = this.#resizing.then(() => this.#resize(size, options));
+    // Whoever asked for the turn waits for it.
+    this.#resizing = turn.catch(() => undefined);
+    await this.#tracked(turn);
+  }
+
+  async #resize(size: number, options: TruncateOptions): Promise<void> {
+    await this.doTruncate(size, options);
     this.length = size;
     for (const bitmap of this.bitmaps.values()) bitmap.truncate(size);
   }

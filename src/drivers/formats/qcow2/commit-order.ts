@@ -89,9 +89,15 @@ export class Committer {
   /** Writes the header's first sector and makes it durable: the switch to tables that are on disk already. */
   async writeHeader(): Promise<void> {
     const image = this.#image;
-    await image.file.write(0, image.encodeFirstSector());
-    await image.file.flush();
+    // What changes from here on is for the next time.
     image.headerDirty = false;
+    try {
+      await image.file.write(0, image.encodeFirstSector());
+      await image.file.flush();
+    } catch (error) {
+      image.headerDirty = true;
+      throw error;
+    }
   }
 
   async #run(): Promise<void> {

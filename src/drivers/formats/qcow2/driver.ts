@@ -21,6 +21,7 @@ import { loadBitmaps, type StoredBitmaps } from './bitmaps.js';
 import { checkQcow2 } from './check.js';
 import { writeCompressed } from './compressed-write.js';
 import { createQcow2, planQcow2, type Qcow2CreateOptions } from './create.js';
+import { emptyImage } from './empty.js';
 import { checkFeatures } from './features.js';
 import {
   Autoclear,
@@ -40,7 +41,7 @@ import { locateRead, locateWrite } from './locate.js';
 import { storeAll } from './lost.js';
 import { cacheTables, checkOptions, type DriverOptions, discardPolicy, overlapKinds } from './options.js';
 import { readGuest } from './read.js';
-import { emptyImage, resizeImage } from './resize.js';
+import { resizeImage } from './resize.js';
 import { statusOf, statusSync } from './status.js';
 import { makeGeometry, roundDown, SECTOR } from './types.js';
 import { writeGuest, writeInPlace } from './write.js';
@@ -101,7 +102,8 @@ export class Qcow2Node extends BlockNode implements Inspectable {
   async #becomeWritable(): Promise<void> {
     const image = this.#image;
     image.indexMetadata();
-    if ((image.header.autoclearFeatures & ~KNOWN_AUTOCLEAR) !== 0n) {
+    // The header differs from the one on disk where this failed before.
+    if (image.headerDirty || (image.header.autoclearFeatures & ~KNOWN_AUTOCLEAR) !== 0n) {
       image.header.autoclearFeatures &= KNOWN_AUTOCLEAR;
       await image.committer.writeHeader();
     }

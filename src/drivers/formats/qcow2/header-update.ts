@@ -36,6 +36,8 @@ export async function setBackingHeader(image: Qcow2Image, name: string | null, f
       await image.file.write(SECTOR, draft.bytes.subarray(SECTOR));
       await image.file.flush();
     }
+    // Until it is durable, nobody knows which header is on disk: the next commit writes the one that counts.
+    image.headerDirty = true;
     await image.file.write(0, draft.bytes.subarray(0, SECTOR));
     image.header.backingFileOffset = draft.header.backingFileOffset;
     image.header.backingFileSize = draft.header.backingFileSize;
@@ -43,6 +45,7 @@ export async function setBackingHeader(image: Qcow2Image, name: string | null, f
     image.backingFile = name;
     image.replaceFirstSector(draft.bytes);
     await image.file.flush();
+    image.headerDirty = false;
   });
 }
 

@@ -20,7 +20,7 @@ export class ImageFile {
   #cutting: Promise<void> | null = null;
   /** End of what was ever handed out for use; the rest is the stride's surplus, which `trim` cuts. */
   #usedEnd: number;
-  /** Host offset from which on the file has only zeroes, because it was made longer and nothing was handed out there. */
+  /** Host offset from which on the file has only zeroes, because it was made longer, or cut, there, and nothing was handed out since. */
   #freshFrom: number;
   /** [from, to) is allocated on the file system: no write there can lack space. One such range is remembered, the highest. */
   readonly #solid = { from: 0, to: 0 };
@@ -95,10 +95,14 @@ export class ImageFile {
    */
   async ensureLength(end: number): Promise<void> {
     if (end > this.#usedEnd) this.#usedEnd = end;
-    while (this.#cutting !== null) await this.#cutting;
+    while (this.#cutting !== null) await othersEnd(this.#cutting);
     if (end > this.#usedEnd) this.#usedEnd = end;
     while (end > this.#link().length) {
-      this.#growing ??= this.#grow(end).finally(() => {
+      if (this.#growing !== null) {
+        await othersEnd(this.#growing);
+        continue;
+      }
+      this.#growing = this.#grow(end).finally(() => {
         this.#growing = null;
       });
       await this.#growing;
@@ -232,7 +236,6 @@ export class ImageFile {
   /** Cuts the file to `end`: nothing behind it is in use. */
   async cut(end: number): Promise<void> {
     this.#usedEnd = end;
-    this.#freshFrom = Math.min(this.#freshFrom, end);
     if (this.#link().length <= end) return;
     this.#cutting = this.#resize(end).finally(() => {
       this.#cutting = null;
@@ -244,11 +247,19 @@ export class ImageFile {
     this.#softened(size, Number.POSITIVE_INFINITY);
     try {
       await this.#link().truncate(size);
-      this.unflushed = true;
     } catch (error) {
       if (!isFixedSize(error)) throw error;
+      // What lies there stays there.
+      return;
     }
+    this.unflushed = true;
+    if (this.#freshFrom > size) this.#freshFrom = size;
   }
+}
+
+/** Waits for what somebody else began. How it ends is theirs: whoever waited looks again. */
+async function othersEnd(action: Promise<void>): Promise<void> {
+  await Promise.allSettled([action]);
 }
 
 /** The file cannot change its size: a block device, a window of a file. */

@@ -1,16 +1,17 @@
-// Changing the size of the disk, and emptying it.
+// Changing the size of the disk. The size in the header changes last, when all that can fail is done and durable: power loss or a failure
+// before leaves the old size.
 
 import type { Preallocation } from '../../../block/types.js';
+import { bestEffort } from '../../../util/best-effort.js';
 import type { Run } from './allocation.js';
+import { cutFile, dropFrom } from './empty.js';
 import type { Qcow2Image } from './image.js';
 import { Kind } from './mapping.js';
 import { PointerTable } from './pointer-table.js';
 import { l1EntriesFor, MAX_L1_BYTES, roundUp, SECTOR } from './types.js';
 import { writeGuest } from './write.js';
-import { changeEntries, unmap, zeroGuest } from './zero.js';
+import { changeEntries, zeroGuest } from './zero.js';
 
-/** L2 tables that are let go between two commits. */
-const EMPTY_BATCH_TABLES = 64;
 const PREALLOCATE_BYTES = 64 << 20;
 
 /**
@@ -35,11 +36,17 @@ export async function resizeImage(
   if (preallocation !== 'off' && image.backing() !== null) {
     throw image.error('unsupported', 'Preallocation of an image with a backing file is not supported', 'resize');
   }
-  await grow(image, oldSize, size);
-  if (preallocation !== 'off') await preallocate(image, oldSize, size, preallocation);
+  await grow(image, oldSize, size, preallocation);
 }
 
-async function grow(image: Qcow2Image, oldSize: number, size: number): Promise<void> {
+/** What is cut off is let go of first; a guest may still write there until the size has changed, which `grow` lets go of. */
+async function shrink(image: Qcow2Image, size: number): Promise<void> {
+  await dropFrom(image, size);
+  await cutFile(image);
+  await storeSize(image, size);
+}
+
+async function grow(image: Qcow2Image, oldSize: number, size: number, preallocation: Preallocation): Promise<void> {
   const { geometry, header } = image;
   const entries = l1EntriesFor(geometry, size);
   if (entries > MAX_L1_BYTES / 8) {
@@ -47,14 +54,27 @@ async function grow(image: Qcow2Image, oldSize: number, size: number): Promise<v
   }
   if (entries > header.l1Size) await growL1(image, entries);
   await clearTail(image, oldSize);
+  await dropFrom(image, oldSize);
   const backing = image.backing();
   const hidden = backing === null ? 0 : Math.min(size, backing.length) - oldSize;
   if (hidden > 0) await zeroGuest(image, oldSize, roundUp(oldSize + hidden, geometry.clusterSize) - oldSize, {});
-  // A commit writes the header first, which must not show what these zeroes hide.
-  await image.commit();
-  header.size = size;
-  image.headerDirty = true;
-  await image.commit();
+  if (preallocation !== 'off') await preallocate(image, oldSize, size, preallocation);
+  await storeSize(image, size);
+}
+
+/** Everything until now is durable, then the size is. On failure the old one counts, and the next commit writes it. */
+function storeSize(image: Qcow2Image, size: number): Promise<void> {
+  const { committer, header } = image;
+  return committer.exclusive(async () => {
+    const before = header.size;
+    header.size = size;
+    try {
+      await committer.writeHeader();
+    } catch (error) {
+      header.size = before;
+      throw error;
+    }
+  });
 }
 
 /** The old size may end inside of a cluster, behind which the file may hold anything. */
@@ -139,6 +159,16 @@ async function allocateContiguous(image: Qcow2Image, count: number): Promise<num
 
 /** Maps all of the new range to clusters that read as zeroes: known to (`metadata`), or written so. */
 async function preallocate(image: Qcow2Image, oldSize: number, size: number, mode: Preallocation): Promise<void> {
+  try {
+    await preallocateAll(image, oldSize, size, mode);
+  } catch (error) {
+    // It stays behind the end otherwise, where only the next resize finds it.
+    await dropFrom(image, oldSize).catch(bestEffort('preallocation'));
+    throw error;
+  }
+}
+
+async function preallocateAll(image: Qcow2Image, oldSize: number, size: number, mode: Preallocation): Promise<void> {
   const { clusterSize, l2Span } = image.geometry;
   const start = roundUp(oldSize, clusterSize);
   const chunk = Math.min(l2Span, roundUp(PREALLOCATE_BYTES, clusterSize));
@@ -151,7 +181,6 @@ async function preallocate(image: Qcow2Image, oldSize: number, size: number, mod
       image.locks.release(held);
     }
   }
-  await image.commit();
 }
 
 async function preallocateRange(image: Qcow2Image, start: number, end: number, mode: Preallocation): Promise<void> {
@@ -179,69 +208,4 @@ async function preallocateRange(image: Qcow2Image, start: number, end: number, m
       table.pins--;
     }
   }
-}
-
-/** The smaller size is durable first; what lay behind it is let go then. */
-async function shrink(image: Qcow2Image, size: number): Promise<void> {
-  const { clusterSize, l2Span } = image.geometry;
-  const { mapping } = image;
-  const covered = mapping.l1.entries * l2Span;
-  image.header.size = size;
-  image.headerDirty = true;
-  await image.commit();
-  const firstGone = roundUp(size, clusterSize);
-  const firstTable = Math.ceil(firstGone / l2Span);
-  const partEnd = Math.min(firstTable * l2Span, covered);
-  if (partEnd > firstGone) {
-    await changeEntries(image, firstGone, partEnd, false, (table, slot, kind) => {
-      if (kind !== Kind.unallocated) unmap(image, table, slot, kind, true);
-    });
-  }
-  await dropTables(image, firstTable);
-}
-
-/** Drops all content of the image: everything reads as the backing node does. */
-export async function emptyImage(image: Qcow2Image): Promise<void> {
-  await dropTables(image, 0);
-}
-
-/** Takes L2 tables from `first` on out of the L1 table, with all clusters that they point to, and makes the file shorter where it can be. */
-async function dropTables(image: Qcow2Image, first: number): Promise<void> {
-  const { mapping } = image;
-  const { l2Span, l2Entries } = image.geometry;
-  let dropped = 0;
-  for (let index = first; index < mapping.l1.entries; index++) {
-    if (mapping.l1.target(index) === 0) continue;
-    const held = await image.locks.acquire(index * l2Span, (index + 1) * l2Span);
-    try {
-      image.checkUsable();
-      await mapping.l1.reserve(image.file, index);
-      let table = mapping.tableSync(index);
-      while (table === undefined) {
-        await mapping.loadTable(index);
-        table = mapping.tableSync(index);
-      }
-      if (table === null) continue;
-      for (let slot = 0; slot < l2Entries; slot++) {
-        const kind = mapping.decode(table, slot);
-        if (kind === Kind.bad) throw await mapping.badEntry(table, slot);
-        if (kind !== Kind.unallocated) unmap(image, table, slot, kind, true);
-      }
-      mapping.removeTable(index);
-    } finally {
-      image.locks.release(held);
-    }
-    if (++dropped % EMPTY_BATCH_TABLES === 0) await image.commit();
-  }
-  await cutFile(image);
-}
-
-/** Commits, and cuts the file behind the last cluster in use, unless something is being allocated meanwhile. The refcount table stays where it is. */
-function cutFile(image: Qcow2Image): Promise<void> {
-  const { refcounts } = image;
-  return image.committer.exclusive(async () => {
-    const before = refcounts.allocations;
-    const end = (await refcounts.endOfUse()) * image.geometry.clusterSize;
-    if (end > 0 && refcounts.allocations === before && !refcounts.making) await image.file.cut(end);
-  });
 }

@@ -1,0 +1,85 @@
+// Letting go of content: all that is mapped behind a guest offset, or all there is.
+
+import type { Qcow2Image } from './image.js';
+import { Kind } from './mapping.js';
+import { roundUp } from './types.js';
+import { changeEntries, unmap } from './zero.js';
+
+/** L2 tables that are let go between two commits. */
+const BATCH_TABLES = 64;
+
+/** Drops all content of the image: everything reads as the backing node does. */
+export async function emptyImage(image: Qcow2Image): Promise<void> {
+  await dropTables(image, 0);
+  await cutFile(image);
+}
+
+/** Drops what is mapped behind guest offset `from`, whole clusters. Nothing is mapped there afterwards; a later commit makes it durable. */
+export async function dropFrom(image: Qcow2Image, from: number): Promise<void> {
+  const { clusterSize, l2Span } = image.geometry;
+  const start = roundUp(from, clusterSize);
+  const firstTable = Math.ceil(start / l2Span);
+  const partEnd = Math.min(firstTable, image.mapping.l1.entries) * l2Span;
+  if (partEnd > start && (await mapsAnything(image, start, partEnd))) {
+    await changeEntries(image, start, partEnd, false, (table, slot, kind) => {
+      if (kind !== Kind.unallocated) unmap(image, table, slot, kind, true);
+    });
+  }
+  await dropTables(image, firstTable);
+}
+
+/** Is there an entry in [start, end), which one L2 table describes? Asked first, since to change a table takes space. */
+async function mapsAnything({ mapping, geometry }: Qcow2Image, start: number, end: number): Promise<boolean> {
+  const index = mapping.indexOf(start);
+  let table = mapping.tableSync(index);
+  while (table === undefined) {
+    await mapping.loadTable(index);
+    table = mapping.tableSync(index);
+  }
+  if (table === null) return false;
+  const base = index * geometry.l2Span;
+  for (let slot = (start - base) / geometry.clusterSize; slot < (end - base) / geometry.clusterSize; slot++) {
+    if (mapping.decode(table, slot) !== Kind.unallocated) return true;
+  }
+  return false;
+}
+
+/** Takes L2 tables from `first` on out of the L1 table, with all clusters that they point to. */
+async function dropTables(image: Qcow2Image, first: number): Promise<void> {
+  const { mapping } = image;
+  const { l2Span, l2Entries } = image.geometry;
+  let dropped = 0;
+  for (let index = first; index < mapping.l1.entries; index++) {
+    if (mapping.l1.target(index) === 0) continue;
+    const held = await image.locks.acquire(index * l2Span, (index + 1) * l2Span);
+    try {
+      image.checkUsable();
+      await mapping.l1.reserve(image.file, index);
+      let table = mapping.tableSync(index);
+      while (table === undefined) {
+        await mapping.loadTable(index);
+        table = mapping.tableSync(index);
+      }
+      if (table === null) continue;
+      for (let slot = 0; slot < l2Entries; slot++) {
+        const kind = mapping.decode(table, slot);
+        if (kind === Kind.bad) throw await mapping.badEntry(table, slot);
+        if (kind !== Kind.unallocated) unmap(image, table, slot, kind, true);
+      }
+      mapping.removeTable(index);
+    } finally {
+      image.locks.release(held);
+    }
+    if (++dropped % BATCH_TABLES === 0) await image.commit();
+  }
+}
+
+/** Commits, and cuts the file behind the last cluster in use, unless something is being allocated meanwhile. The refcount table stays where it is. */
+export function cutFile(image: Qcow2Image): Promise<void> {
+  const { refcounts } = image;
+  return image.committer.exclusive(async () => {
+    const before = refcounts.allocations;
+    const end = (await refcounts.endOfUse()) * image.geometry.clusterSize;
+    if (end > 0 && refcounts.allocations === before && !refcounts.making) await image.file.cut(end);
+  });
+}
