@@ -22,6 +22,7 @@ import { BlockError } from '../../util/errors.js';
 import type { Codecs, FileInfo, Host, HostFile, OpenFileOptions } from '../host.js';
 import { tooLarge } from '../small-file.js';
 import { type CrashStyle, crashStyle } from './changes.js';
+import * as check from './checks.js';
 import { compressNow, decompressNow, supportsNow } from './codecs.js';
 import { SimDisk, type SimFeature } from './disk.js';
 import { type EngineOptions, type LogEntry, SimEngine, SimPowerLoss, systemError } from './engine.js';
@@ -67,6 +68,7 @@ export class SimHost implements Host {
   private readonly context: FileContext;
 
   constructor(options: SimHostOptions, disk?: SimDisk) {
+    check.checkHostOptions(options);
     this.options = options;
     this.seed = options.seed ?? 1;
     this.clock = new SimEngine({
@@ -185,12 +187,14 @@ export class SimHost implements Host {
   }
 
   /** Lets `ms` milliseconds pass (for `manualClock`). */
-  advance(ms: number): Promise<void> {
+  async advance(ms: number): Promise<void> {
+    check.checkMs(ms);
     return this.clock.advance(ms);
   }
 
-  /** Replaces the fault plan from now on. */
+  /** Replaces the fault plan from now on. Throws as `createSimHost`. */
   setFaults(plan: FaultPlan): void {
+    check.checkFaults(plan);
     this.clock.injector.plan = plan;
   }
 
@@ -201,6 +205,7 @@ export class SimHost implements Host {
 
   /** The disk has room for so many bytes from now on: another of its users took some, or gave some back. May be less than is in use. */
   setCapacity(bytes: number): void {
+    check.checkCapacity(bytes);
     this.disk.capacity = bytes;
   }
 
@@ -214,6 +219,8 @@ export class SimHost implements Host {
    * `options` brings some. By default its seed follows from this one's. `style` forces the kind of luck.
    */
   crash(options: SimHostOptions = {}, style?: CrashStyle): SimHost {
+    check.checkHostOptions(options);
+    if (style !== undefined) check.checkStyle(style);
     this.powerOff();
     const random = new Random(this.seed, 4);
     const survived = this.disk.afterPowerLoss(style ?? crashStyle(random), random);
@@ -222,6 +229,7 @@ export class SimHost implements Host {
 
   /** A host of its own with the content as it is now, all of it durable. This one goes on undisturbed. */
   fork(options: SimHostOptions = {}): SimHost {
+    check.checkHostOptions(options);
     return new SimHost(this.inherit(options, this.seed), this.disk.copy());
   }
 
@@ -232,6 +240,8 @@ export class SimHost implements Host {
 
   /** Puts a file there at once, durably. Replaces the content of one that exists. */
   writeFile(path: string, content: Uint8Array): void {
+    check.checkPath(path);
+    check.checkContent(content);
     const inode = this.disk.find(path, 'open') ?? this.disk.create(path, 'file', 'open');
     inode.applyDurably({ kind: 'resize', size: 0 });
     inode.applyDurably({ kind: 'write', offset: 0, data: content });
@@ -239,27 +249,39 @@ export class SimHost implements Host {
 
   /** Puts `content` at `offset` of a file that exists, or makes it, at once and durably. */
   patchFile(path: string, offset: number, content: Uint8Array): void {
+    check.checkPath(path);
+    check.checkBytes(offset, 'offset');
+    check.checkContent(content);
     const inode = this.disk.find(path, 'open') ?? this.disk.create(path, 'file', 'open');
     inode.applyDurably({ kind: 'write', offset, data: content });
   }
 
   /** Sets the size of a file (made where it is not there), at once and durably. */
   resizeFile(path: string, size: number): void {
+    check.checkPath(path);
+    check.checkBytes(size, 'size');
     const inode = this.disk.find(path, 'open') ?? this.disk.create(path, 'file', 'open');
     inode.applyDurably({ kind: 'resize', size });
   }
 
   /** A block device of fixed size, full of zeroes. */
   createDevice(path: string, size: number): void {
+    check.checkPath(path);
+    check.checkBytes(size, 'size');
     this.disk.create(path, 'block', 'open').applyDurably({ kind: 'resize', size });
   }
 
   symlink(path: string, target: string): void {
+    check.checkPath(path);
+    check.checkPath(target, 'target');
     this.disk.link(path, target);
   }
 
   /** What a reader sees now: the whole file, or a range of it. Throws `not-found`. */
   readFile(path: string, offset = 0, length?: number): Uint8Array {
+    check.checkPath(path);
+    check.checkBytes(offset, 'offset');
+    if (length !== undefined) check.checkBytes(length, 'length');
     const { current } = this.disk.get(path, 'read');
     const content = new Uint8Array(length ?? Math.max(0, current.size - offset));
     current.read(offset, content);
@@ -268,6 +290,7 @@ export class SimHost implements Host {
 
   /** What is surely on the disk. */
   durableFile(path: string): Uint8Array {
+    check.checkPath(path);
     const bytes = this.disk.get(path, 'read').durableContent();
     const content = new Uint8Array(bytes.size);
     bytes.read(0, content);
@@ -275,10 +298,12 @@ export class SimHost implements Host {
   }
 
   fileSize(path: string): number {
+    check.checkPath(path);
     return this.disk.get(path, 'stat').current.size;
   }
 
   exists(path: string): boolean {
+    check.checkPath(path);
     return this.disk.find(path, 'stat') !== undefined;
   }
 
@@ -292,6 +317,7 @@ export class SimHost implements Host {
   }
 
   count(operation: SimOperation): number {
+    check.operation(operation, 'operation');
     return this.clock.counts[operation] ?? 0;
   }
 
@@ -341,7 +367,10 @@ function overlap(a: Uint8Array, b: Uint8Array): boolean {
   return a.byteOffset < b.byteOffset + b.length && b.byteOffset < a.byteOffset + a.length;
 }
 
-/** A simulated host. Without a seed and faults: eager, awaitable as any other. */
+/**
+ * A simulated host. Without a seed and faults: eager, awaitable as any other. Throws `unknown-option` for a member that nobody knows, and
+ * `invalid-argument` for a wrong type or value.
+ */
 export function createSimHost(options: SimHostOptions = {}): SimHost {
   return new SimHost(options);
 }
