@@ -199,11 +199,24 @@ export function convertSettings(value: unknown): ConvertSettings {
   return { ...settingsOf, target: options as ConvertSettings['target'] };
 }
 
+/** The order of a snapshot whose parts are the caller's own arguments. */
+export function snapshotOrder(of: unknown, file: unknown, given: unknown): SnapshotOrder {
+  const settingsOf = takeSettings(SNAPSHOT, given, 'settings');
+  return { ...settingsOf, image: image(of, 'image'), file: fileName(file, 'file') };
+}
+
 export function snapshotOrders(value: unknown): SnapshotOrder[] {
   return list((order, path) => takeSettings(SNAPSHOT_ORDER, order, path, ['image', 'file']))(value, 'orders');
 }
 
-type CheckedBackup = Omit<BackupRequest, 'target'> & { target: CheckedImage };
+/** A backup's request, once it is checked. */
+export type CheckedBackup = Omit<BackupRequest, 'target'> & { target: CheckedImage };
+
+/** The request of a backup whose parts are the caller's own arguments. */
+export function backupRequest(of: unknown, target: unknown, given: unknown): CheckedBackup {
+  const args = takeSettings(BACKUP, given, 'settings', ['sync']);
+  return { image: image(of, 'image'), target: imageName(target, 'target'), args };
+}
 
 export function backupRequests(value: unknown): CheckedBackup[] {
   const REQUEST: Shape<CheckedBackup> = {

@@ -275,12 +275,15 @@ export class Workspace {
    * image goes on in its old file, and what was made of the overlay is gone.
    */
   async snapshot(image: Image, file: string, settings: SnapshotSettings = {}): Promise<void> {
-    await this.snapshots([{ ...takeSettings(shapes.SNAPSHOT, settings, 'settings'), image, file }]);
+    await this.#takeSnapshots([shapes.snapshotOrder(image, file, settings)]);
   }
 
   /** Snapshots of several images at one moment. They are one transaction: all are made, or none. */
   async snapshots(orders: readonly SnapshotOrder[]): Promise<void> {
-    const checked = shapes.snapshotOrders(orders);
+    await this.#takeSnapshots(shapes.snapshotOrders(orders));
+  }
+
+  async #takeSnapshots(checked: readonly SnapshotOrder[]): Promise<void> {
     const requests = checked.map(({ image, file, format, nodeName, mode }) => ({
       node: this.#nodeOf(image),
       'snapshot-file': file,
@@ -329,14 +332,17 @@ export class Workspace {
   }
 
   /** Starts to copy `image`, as it is now, to an image that is there and of the same size. Guests may go on writing. */
-  async backup(image: Image, target: ImageName, args: BackupSettings): Promise<JobHandle> {
-    const [job] = await this.backups([{ image, target, args }]);
+  async backup(image: Image, target: ImageName, settings: BackupSettings): Promise<JobHandle> {
+    const [job] = await this.#startBackups([shapes.backupRequest(image, target, settings)]);
     return job;
   }
 
   /** Starts backups of several images as they are at one moment. They are one transaction: all succeed, or all fail. */
   async backups(requests: readonly BackupRequest[]): Promise<JobHandle[]> {
-    const checked = shapes.backupRequests(requests);
+    return this.#startBackups(shapes.backupRequests(requests));
+  }
+
+  async #startBackups(checked: readonly shapes.CheckedBackup[]): Promise<JobHandle[]> {
     if (checked.length === 0) return [];
     for (const { image, args } of checked) {
       this.#nodeOf(image);

@@ -1,6 +1,8 @@
 // Command line options as getopt_long takes them: `-U -f raw`, `-Ufraw`, `--output=json`, `--output json`, options after
 // file names, `--` before the last of them. Abbreviated long options are not taken.
 
+import { nearestWord } from '../util/nearest.js';
+
 /** One option of a verb. At least one of `short` and `long` is there. */
 export interface OptionSpec {
   /** What its value is found under. */
@@ -20,8 +22,8 @@ export interface OptionSpec {
 
 /** How mistakes are told: each program that Diskwright stands in for has its own words. */
 export interface GetoptWords {
-  /** `option` is as it was typed: `-z`, `--frob=1`. */
-  unknown(option: string): string;
+  /** `option` is as it was typed: `-z`, `--frob=1`; `specs` are those that there are. */
+  unknown(option: string, specs: readonly OptionSpec[]): string;
   missingArgument(option: string): string;
   unwantedArgument(option: string, typed: string): string;
 }
@@ -41,6 +43,18 @@ export const PLAIN_WORDS: GetoptWords = {
       ? `option '${option}' requires an argument`
       : `option requires an argument -- '${option[1]}'`,
   unwantedArgument: (option) => `option '${option}' doesn't allow an argument`,
+};
+
+/** Of verbs that stand for no other program's: what may have been meant is said too. */
+export const OWN_WORDS: GetoptWords = {
+  ...QEMU_IMG_WORDS,
+  unknown: (option, specs) => {
+    const typed = option.startsWith('--') ? option.slice(2).split('=', 1)[0] : '';
+    const known = specs.flatMap(({ long, refused }) => (long === undefined || refused ? [] : [long]));
+    const nearest = nearestWord(typed, known);
+    const hint = typed === '' || nearest === undefined ? '' : ` (did you mean '--${nearest}'?)`;
+    return `unrecognized option '${option}'${hint}`;
+  },
 };
 
 /** A command line that cannot be understood; `lines` are printed, each behind the program's name, then `after` as they are. */
@@ -115,7 +129,7 @@ export function parseOptions(
       const name = word.slice(2, equals < 0 ? undefined : equals);
       const spec = specs.find((candidate) => candidate.long === name);
       const attached = equals < 0 ? undefined : word.slice(equals + 1);
-      if (spec === undefined) throw new UsageError(words.unknown(word), true);
+      if (spec === undefined) throw new UsageError(words.unknown(word, specs), true);
       if (attached !== undefined && spec.argument === undefined) {
         throw new UsageError(words.unwantedArgument(`--${name}`, word), true);
       }
@@ -123,7 +137,7 @@ export function parseOptions(
     } else if (word.startsWith('-') && word.length > 1) {
       for (let letter = 1; letter < word.length; letter++) {
         const spec = specs.find((candidate) => candidate.short === word[letter]);
-        if (spec === undefined) throw new UsageError(words.unknown(`-${word[letter]}`), true);
+        if (spec === undefined) throw new UsageError(words.unknown(`-${word[letter]}`, specs), true);
         const rest = word.slice(letter + 1);
         take(spec, `-${word[letter]}`, rest === '' ? undefined : rest);
         if (spec.argument !== undefined) break;

@@ -2,7 +2,7 @@
 
 import { checkBackupArguments, startBackup } from '../../jobs/start.js';
 import { choiceOption, limitOption } from '../arguments.js';
-import { type ParsedOptions, UsageError } from '../getopt.js';
+import { OWN_WORDS, type ParsedOptions, UsageError } from '../getopt.js';
 import { COPY_POLICIES, JOB_EXIT_CODES, JOB_OPTIONS } from '../job-options.js';
 import { runTargetJob, TARGET_AFTER_FAILURE, TARGET_OPTIONS, type Target, targetOf } from '../job-target.js';
 import type { Verb } from '../verb.js';
@@ -12,6 +12,8 @@ export const verb: Verb = {
   synopsis: '--target=FILENAME [--format=FMT] [--sync=SYNC] [--compress] [-r BYTES] [-p] FILENAME',
   description:
     'Copies FILENAME, as it is at the start, to a target by a backup job. FILENAME is only read; an image that is in use is refused.',
+  words: OWN_WORDS,
+  peer: 'QMP',
   options: [
     ...TARGET_OPTIONS,
     {

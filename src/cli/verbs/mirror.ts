@@ -2,7 +2,7 @@
 
 import { checkMirrorArguments, startMirror } from '../../jobs/start.js';
 import { choiceOption, limitOption } from '../arguments.js';
-import type { ParsedOptions } from '../getopt.js';
+import { OWN_WORDS, type ParsedOptions } from '../getopt.js';
 import { COPY_POLICIES, JOB_EXIT_CODES, JOB_OPTIONS } from '../job-options.js';
 import { runTargetJob, TARGET_AFTER_FAILURE, TARGET_OPTIONS, targetOf } from '../job-target.js';
 import type { Verb } from '../verb.js';
@@ -14,6 +14,8 @@ export const verb: Verb = {
     'Copies FILENAME to a target by a mirror job, and ends when both are the same. FILENAME is only read.\n\n' +
     'What a virtual machine writes meanwhile cannot be followed here: an image that is in use is refused. That is what the library, and ' +
     'later the daemon, are for.',
+  words: OWN_WORDS,
+  peer: 'QMP',
   options: [
     ...TARGET_OPTIONS,
     {

@@ -6,7 +6,7 @@ import type { BlockStreamArguments } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
 import { oneImage } from '../arguments.js';
 import { findBelow, nameInHeader } from '../chain-names.js';
-import { type ParsedOptions, UsageError } from '../getopt.js';
+import { OWN_WORDS, type ParsedOptions, UsageError } from '../getopt.js';
 import { JOB_EXIT_CODES, JOB_OPTIONS, ON_ERROR, policyOption, speedOption } from '../job-options.js';
 import { progressKind } from '../progress.js';
 import { runJob } from '../run-job.js';
@@ -20,6 +20,8 @@ export const verb: Verb = {
     'Copies what the backing files of FILENAME hold into FILENAME, which needs them no longer afterwards. Its content does not change; ' +
     'the backing files are only read, and stay.\n\n' +
     'With --base, everything above that image is copied, and FILENAME has it as backing file afterwards.',
+  words: OWN_WORDS,
+  peer: 'QMP',
   options: [
     { key: 'base', long: 'base', argument: 'FILE', help: 'The backing image that stays. Default: none.' },
     {
