@@ -200,6 +200,8 @@ export interface Host {
   stat(path: string): Promise<FileInfo>;
   /** Target of a symbolic link chain, absolute. */
   realPath(path: string): Promise<string>;
+  /** `path` from the root, links as they are: what it means however the current folder changes. */
+  absolute(path: string): string;
   unlink(path: string): Promise<void>;
   /** Bytes that an ordinary user can still write on the file system of `path` (the folder's where the file is not there yet). */
   freeSpace(path: string): Promise<number>;

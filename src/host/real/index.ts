@@ -1,5 +1,6 @@
 // The real host: files of the operating system, through the addon.
 import { constants, realpath, unlink } from 'node:fs';
+import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { choice, integer, type Shape, takeSettings } from '../../schema/shape.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
@@ -144,6 +145,10 @@ export class RealHost implements Host {
     } catch (error) {
       throw toBlockError(error, { operation: 'real-path', path });
     }
+  }
+
+  absolute(path: string): string {
+    return resolve(path);
   }
 
   async unlink(path: string): Promise<void> {

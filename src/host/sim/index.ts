@@ -18,6 +18,7 @@
 // microtask; `await` as usual; timers jump as soon as nothing else can run. Otherwise `host.run(promise)` drives the run, and
 // the same seed gives the same run.
 
+import { posix } from 'node:path';
 import { BlockError } from '../../util/errors.js';
 import type { Codecs, FileInfo, Host, HostFile, OpenFileOptions } from '../host.js';
 import { tooLarge } from '../small-file.js';
@@ -133,6 +134,10 @@ export class SimHost implements Host {
         return disk.infoOf(disk.get(path, 'stat'));
       },
     });
+  }
+
+  absolute(path: string): string {
+    return posix.resolve('/', path);
   }
 
   realPath(path: string): Promise<string> {

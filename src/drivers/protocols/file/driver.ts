@@ -44,6 +44,8 @@ export class FileNode extends BlockNode {
   override readonly kind = 'protocol';
   override readonly filename: string;
   #file: HostFile;
+  /** Where the name led to when it was opened, from the root. */
+  readonly #absolute: string;
   #locks: ImageLocks | null;
   readonly #settings: FileSettings;
   /** Bytes of the file; `length` is that, rounded up. */
@@ -76,6 +78,7 @@ export class FileNode extends BlockNode {
     this.driver = driver;
     this.filename = file.path;
     this.#file = file;
+    this.#absolute = graph.host.absolute(file.path);
     this.#size = size;
     this.#settings = settings;
     this.#locks = settings.locking ? new ImageLocks(file) : null;
@@ -242,12 +245,20 @@ export class FileNode extends BlockNode {
   }
 
   protected override async doReopen(readOnly: boolean): Promise<void> {
+    const { host } = this.graph;
     const old = this.#file;
-    const file = await this.graph.host.open(old.path, { writable: !readOnly, direct: old.direct });
+    // A relative name may mean something else in another folder.
+    const path = host.absolute(old.path) === this.#absolute ? old.path : this.#absolute;
+    const file = await host.open(path, { writable: !readOnly, direct: old.direct });
     try {
-      this.#locks?.move(file);
+      await checkSame(old, file);
+      try {
+        this.#locks?.move(file);
+      } catch (error) {
+        this.#locks?.move(old);
+        throw error;
+      }
     } catch (error) {
-      this.#locks?.move(old);
       await file.close();
       throw error;
     }
@@ -322,6 +333,15 @@ async function openFile(driver: FileDriver, request: FileOpenRequest): Promise<F
     await file.close();
     throw error;
   }
+}
+
+/** A name is opened once more: it must lead to what is open. Rejects with `bad-state` where another file has it by now. */
+async function checkSame(old: HostFile, file: HostFile): Promise<void> {
+  if ((await file.info()).id === (await old.info()).id) return;
+  throw new BlockError('bad-state', `'${file.path}' is not the file that was opened: another one has its name now`, {
+    path: file.path,
+    operation: 'reopen',
+  });
 }
 
 /** The engine is chosen for the host as a whole; one that is asked for by name must be that one. */
