@@ -8,6 +8,7 @@
 
 import type { Host } from '../host/host.js';
 import { BlockError, toBlockError } from '../util/errors.js';
+import { Waiters } from '../util/waiters.js';
 import type { Child, NodeUser } from './child.js';
 import { BlockNode } from './node.js';
 import { checkBuffer, checkBytes, checkFlags, checkStillThere, checkTruncateOptions } from './request-check.js';
@@ -86,8 +87,9 @@ export class Device implements NodeUser {
   #pending = 0;
   #inFlight = 0;
   #quiesced = 0;
-  #resume: (() => void)[] = [];
-  #idle: (() => void)[] = [];
+  /** Requests that wait for the end of a drained section. */
+  readonly #held = new Waiters();
+  readonly #idle = new Waiters();
 
   constructor(node: BlockNode, options: DeviceOptions) {
     this.name = options.name;
@@ -288,12 +290,12 @@ export class Device implements NodeUser {
   }
 
   async drained(): Promise<void> {
-    while (this.#inFlight > 0) await this.#settled();
+    while (this.#inFlight > 0) await this.#idle.wait();
   }
 
   drainEnd(): void {
     if (--this.#quiesced > 0) return;
-    this.#wake();
+    this.#held.wake();
     this.#answered();
   }
 
@@ -324,8 +326,8 @@ export class Device implements NodeUser {
   async #close(patient: boolean): Promise<BlockNode | null> {
     this.#closing = true;
     this.setThrottle(null);
-    this.#wake();
-    while (this.#pending > 0 || (patient && this.#quiesced > 0)) await this.#settled();
+    this.#held.wake();
+    while (this.#pending > 0 || (patient && this.#quiesced > 0)) await this.#idle.wait();
     const root = this.#root;
     if (root === null) return null;
     this.#root = null;
@@ -352,7 +354,7 @@ export class Device implements NodeUser {
       }
       while (this.#quiesced > 0) {
         if (this.#closing) throw this.#closedError();
-        await new Promise<void>((resolve) => this.#resume.push(resolve));
+        await this.#held.wait();
       }
       await this.#send(action);
       if (buffer !== undefined) checkStillThere(buffer, bytes, kind);
@@ -378,21 +380,8 @@ export class Device implements NodeUser {
     }
   }
 
-  #settled(): Promise<void> {
-    return new Promise((resolve) => this.#idle.push(resolve));
-  }
-
   #answered(): void {
-    if (this.#inFlight > 0 || this.#idle.length === 0) return;
-    const idle = this.#idle;
-    this.#idle = [];
-    for (const wake of idle) wake();
-  }
-
-  #wake(): void {
-    const waiting = this.#resume;
-    this.#resume = [];
-    for (const resume of waiting) resume();
+    if (this.#inFlight === 0) this.#idle.wake();
   }
 
   #closedError(): BlockError {

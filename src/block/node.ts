@@ -7,13 +7,14 @@
 import type { Host, HostFile, ZeroScan } from '../host/host.js';
 import { bestEffort } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
+import type { RangeLock } from '../util/range-lock.js';
 import { later, settleAll } from '../util/settle.js';
+import { Waiters } from '../util/waiters.js';
 import type { DirtyBitmap } from './bitmap.js';
 import { Child, type ChildRole, checkPermissions, type NodeUser } from './child.js';
 import type { Graph } from './graph.js';
 import { checkImageSize } from './image-size.js';
 import { type ChangeKind, observed, type WriteObserver } from './observer.js';
-import type { RangeLock } from './range-lock.js';
 import {
   type BlockStatus,
   type Extent,
@@ -76,7 +77,7 @@ export abstract class BlockNode implements NodeUser {
   #becomesReadOnly = false;
   /** Set while it is being closed: nothing new is taken. */
   #closing: Promise<void> | null = null;
-  #idleWaiters: (() => void)[] = [];
+  readonly #idleWaiters = new Waiters();
   /** The last change of the size that was asked for: one goes on at a time. */
   #resizing: Promise<unknown> = Promise.resolve();
 
@@ -418,7 +419,7 @@ export abstract class BlockNode implements NodeUser {
    */
   async idle(): Promise<void> {
     for (;;) {
-      while (this.#inFlight > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+      while (this.#inFlight > 0) await this.#idleWaiters.wait();
       await this.doDrain();
       if (this.#inFlight === 0) return;
     }
@@ -696,10 +697,7 @@ export abstract class BlockNode implements NodeUser {
   }
 
   #leave(): void {
-    if (--this.#inFlight > 0 || this.#idleWaiters.length === 0) return;
-    const waiters = this.#idleWaiters;
-    this.#idleWaiters = [];
-    for (const wake of waiters) wake();
+    if (--this.#inFlight === 0) this.#idleWaiters.wake();
   }
 
   #checkWriter(perm: number): void {

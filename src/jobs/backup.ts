@@ -10,10 +10,10 @@ import { DirtyBitmap } from '../block/bitmap.js';
 import type { Child, NodeUser } from '../block/child.js';
 import type { BlockNode } from '../block/node.js';
 import type { WriteObserver } from '../block/observer.js';
-import { RangeLock } from '../block/range-lock.js';
 import type { Extent } from '../block/types.js';
 import type { BitmapSyncMode, MirrorSyncMode } from '../schema/generated/types.js';
 import { BlockError, toBlockError } from '../util/errors.js';
+import { RangeLock } from '../util/range-lock.js';
 import { type BitmapUse, bitmapFor } from './bitmap-use.js';
 import {
   CHUNK_BYTES,

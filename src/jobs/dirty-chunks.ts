@@ -9,7 +9,7 @@
 
 import type { DirtyBitmap } from '../block/bitmap.js';
 import type { BlockNode } from '../block/node.js';
-import type { HeldRange, RangeLock } from '../block/range-lock.js';
+import type { LockedRange, RangeLock } from '../util/range-lock.js';
 import { CHUNK_BYTES, MAX_EXTENTS, MAX_PIECE_BYTES } from './copy-engine.js';
 import { type Chunk, type ChunkSource, type Classify, type Piece, Plan } from './copy-plan.js';
 
@@ -26,13 +26,13 @@ export interface DirtyChunksOptions {
 }
 
 interface Claim extends Piece {
-  held: HeldRange;
+  held: LockedRange;
 }
 
 export class DirtyChunks implements ChunkSource {
   readonly chunkBytes: number;
   readonly #options: DirtyChunksOptions;
-  readonly #held = new Map<Chunk, HeldRange[]>();
+  readonly #held = new Map<Chunk, LockedRange[]>();
   #cursor = 0;
   #generation = 0;
   #plan: Plan | null = null;
@@ -154,12 +154,12 @@ export class DirtyChunks implements ChunkSource {
     return piece ?? { offset: start, length: bitmap.size - start, kind: 'data' };
   }
 
-  #restore(extents: readonly { offset: number; length: number }[], held: readonly HeldRange[]): void {
+  #restore(extents: readonly { offset: number; length: number }[], held: readonly LockedRange[]): void {
     for (const { offset, length } of extents) this.#options.bitmap.set(offset, length);
     this.#release(held);
   }
 
-  #release(held: readonly HeldRange[]): void {
+  #release(held: readonly LockedRange[]): void {
     for (const range of held) this.#options.lock.release(range);
   }
 }

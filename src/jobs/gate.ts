@@ -7,6 +7,7 @@
 
 import type { Clock } from '../host/host.js';
 import { BlockError } from '../util/errors.js';
+import { Waiters } from '../util/waiters.js';
 
 export interface GateHooks {
   paused(): void;
@@ -36,8 +37,8 @@ export class Gate {
   #paused = false;
   #parked: Parked[] = [];
   #sleepers = new Set<() => void>();
-  #quietWaiters: (() => void)[] = [];
-  #idleWaiters: (() => void)[] = [];
+  readonly #quietWaiters = new Waiters();
+  readonly #idleWaiters = new Waiters();
   #changed: { promise: Promise<void>; resolve: () => void } | undefined;
 
   constructor(clock: Clock, hooks: GateHooks) {
@@ -68,7 +69,7 @@ export class Gate {
     this.#closed = true;
     for (const parked of this.#parked.splice(0)) parked.fail(cancelledError());
     this.notify();
-    while (this.#inFlight > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+    while (this.#inFlight > 0) await this.#idleWaiters.wait();
     while (this.pauseRequested) {
       await new Promise<void>((resolve) => {
         this.#parked.push({ io: false, go: resolve, fail: () => resolve() });
@@ -102,7 +103,7 @@ export class Gate {
   /** Resolves when the job is quiet, or nobody wants it to be any more. */
   whenQuiet(): Promise<void> {
     if (this.quiet) return Promise.resolve();
-    return new Promise((resolve) => this.#quietWaiters.push(resolve));
+    return this.#quietWaiters.wait();
   }
 
   async pausePoint(): Promise<void> {
@@ -121,7 +122,7 @@ export class Gate {
   leaveIo(): void {
     if (this.#inFlight === 0) throw new BlockError('internal', 'leaveIo without enterIo');
     if (--this.#inFlight > 0) return;
-    for (const resolve of this.#idleWaiters.splice(0)) resolve();
+    this.#idleWaiters.wake();
     this.#check();
   }
 
@@ -209,6 +210,6 @@ export class Gate {
 
   #answerQuiet(): void {
     if (!this.quiet && this.#pauses > 0) return;
-    for (const resolve of this.#quietWaiters.splice(0)) resolve();
+    this.#quietWaiters.wake();
   }
 }

@@ -9,9 +9,9 @@
 import type { DirtyBitmap } from '../block/bitmap.js';
 import type { Child } from '../block/child.js';
 import type { WriteObserver } from '../block/observer.js';
-import type { HeldRange, RangeLock } from '../block/range-lock.js';
 import type { Extent } from '../block/types.js';
 import { reportUnforeseen } from '../util/best-effort.js';
+import type { LockedRange, RangeLock } from '../util/range-lock.js';
 import type { DirtyChunks } from './dirty-chunks.js';
 
 export interface MirrorState {
@@ -62,7 +62,7 @@ export class BackgroundObserver implements WriteObserver {
 export class BlockingObserver implements WriteObserver {
   readonly #state: MirrorState;
   /** By extent list: each request has its own. */
-  readonly #held = new Map<readonly Extent[], HeldRange[]>();
+  readonly #held = new Map<readonly Extent[], LockedRange[]>();
   /** What goes to the target now. */
   readonly #writing = new Set<Promise<void>>();
   #over = false;

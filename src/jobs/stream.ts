@@ -10,9 +10,9 @@ import { chainOf, nodesAbove } from '../block/chain.js';
 import type { Child, NodeUser } from '../block/child.js';
 import type { Graph } from '../block/graph.js';
 import type { BlockNode } from '../block/node.js';
-import { RangeLock } from '../block/range-lock.js';
 import { type Extent, PERM_ALL, Perm } from '../block/types.js';
 import { BlockError, toBlockError } from '../util/errors.js';
+import { RangeLock } from '../util/range-lock.js';
 import {
   CHUNK_BYTES,
   type CopyFault,

@@ -10,6 +10,7 @@ import type { Host } from '../../host/host.js';
 import type { Link, Listener, NetAddress, TlsSettings } from '../../host/net.js';
 import { detach } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
+import { Waiters } from '../../util/waiters.js';
 import type { BudgetLimits } from './budget.js';
 import { Connection } from './connection.js';
 import { type ExportOptions, NbdExport } from './export.js';
@@ -57,7 +58,7 @@ export class NbdServer {
   readonly #waiting = new Set<Entrant>();
   readonly #reception: Reception;
   #closing: Promise<void> | null = null;
-  #wake: (() => void)[] = [];
+  readonly #changes = new Waiters();
 
   /** Throws `invalid-argument`. */
   constructor(host: Host, options: NbdServerOptions = {}) {
@@ -121,7 +122,7 @@ export class NbdServer {
     if (mode === 'safe' && users().length > 0) throw new BlockError('busy', `export '${name}' still in use`);
     this.#exports.delete(name);
     for (const connection of users()) connection.drop();
-    while (users().length > 0) await this.#change();
+    while (users().length > 0) await this.#changes.wait();
     removed.close();
   }
 
@@ -145,7 +146,7 @@ export class NbdServer {
     const timeoutMs = this.#options.handshakeTimeoutMs ?? HANDSHAKE_MS;
     const handshake = new Handshake(this.#shared, this.#reception, link, timeoutMs);
     this.#handshakes.add(handshake);
-    this.#changed();
+    this.#changes.wake();
     handshake.start((agreement) => {
       this.#handshakes.delete(handshake);
       this.#waiting.delete(handshake);
@@ -202,24 +203,14 @@ export class NbdServer {
     connection.start();
     // It may have been taken away while the client made up its mind.
     if (this.#exports.get(agreement.export.name) !== agreement.export) connection.drop();
-    this.#changed();
+    this.#changes.wake();
   }
 
   /** A client has left: this tells the caller, and lets the next client in. */
   #left(peer: string, served: boolean, arriving: number): void {
     this.#options.onLeft?.(peer, served, this.#connections.size + arriving);
     this.#admitNext();
-    this.#changed();
-  }
-
-  #changed(): void {
-    const wake = this.#wake;
-    this.#wake = [];
-    for (const resolve of wake) resolve();
-  }
-
-  #change(): Promise<void> {
-    return new Promise((resolve) => this.#wake.push(resolve));
+    this.#changes.wake();
   }
 
   /** Listens no more, answers what is under way, and lets go of all clients and exports. The devices stay open. */
@@ -233,7 +224,7 @@ export class NbdServer {
     const closed = await Promise.allSettled(this.#listeners.map((listener) => listener.close()));
     for (const handshake of this.#handshakes) handshake.close();
     for (const connection of this.#connections) connection.finish();
-    while (this.#handshakes.size + this.#connections.size > 0) await this.#change();
+    while (this.#handshakes.size + this.#connections.size > 0) await this.#changes.wait();
     for (const served of this.#exports.values()) served.close();
     this.#exports.clear();
     this.#shared.close();

@@ -1,22 +1,23 @@
-// Writes of a direct file whose answers go to sinks: each holds its range (see locks.ts) until it is answered.
+// Writes of a direct file whose answers go to sinks: each holds its range, together with others of its kind, until it is answered.
 //
 //   begin -> place (range, sink, tag) -> engine, with this as the sink -> completed(place) -> release, the sink's completed(tag)
+
+import { LockedRange, type RangeLock } from '../../util/range-lock.js';
 import type { RequestSink } from '../host.js';
-import type { HeldRange, WriteRanges } from './locks.js';
 
 interface Place {
-  range: HeldRange;
+  readonly range: LockedRange;
   sink: RequestSink | null;
   tag: number;
 }
 
 export class DirectWrites implements RequestSink {
-  #ranges: WriteRanges;
+  #ranges: RangeLock;
   #places: Place[] = [];
   #free: number[] = [];
   #touched: RequestSink[] = [];
 
-  constructor(ranges: WriteRanges) {
+  constructor(ranges: RangeLock) {
     this.#ranges = ranges;
   }
 
@@ -24,12 +25,12 @@ export class DirectWrites implements RequestSink {
   enter(start: number, end: number, sink: RequestSink, tag: number): number {
     const index = this.#free.pop() ?? this.#places.length;
     if (index === this.#places.length) {
-      this.#places.push({ range: { start, end, alone: false }, sink: null, tag: 0 });
+      this.#places.push({ range: new LockedRange(start, end, true), sink: null, tag: 0 });
     }
     const place = this.#places[index];
     place.range.start = start;
     place.range.end = end;
-    if (!this.#ranges.tryHold(place.range)) {
+    if (!this.#ranges.tryShare(place.range)) {
       this.#free.push(index);
       return -1;
     }

@@ -8,6 +8,7 @@
 // `begin` is `start` without a promise: its slot has a sink and a tag, and nothing is made per request.
 import { reportUnexpected } from '../../util/diagnostics.js';
 import { BlockError } from '../../util/errors.js';
+import { Waiters } from '../../util/waiters.js';
 import type { RequestSink } from '../host.js';
 import type { Native, NativeEngine } from './binding.js';
 import { errnoError } from './errno.js';
@@ -17,7 +18,7 @@ import { COMPLETION_BYTES, DESCRIPTOR_BYTES, Op, operationName } from './table.j
 export class Requester {
   readonly path: string;
   inFlight = 0;
-  #idle: (() => void)[] = [];
+  readonly #idle = new Waiters();
 
   constructor(path: string) {
     this.path = path;
@@ -25,13 +26,11 @@ export class Requester {
 
   /** One request less. */
   done(): void {
-    if (--this.inFlight === 0 && this.#idle.length > 0) {
-      for (const resolve of this.#idle.splice(0)) resolve();
-    }
+    if (--this.inFlight === 0) this.#idle.wake();
   }
 
   async idle(): Promise<void> {
-    while (this.inFlight > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
+    while (this.inFlight > 0) await this.#idle.wait();
   }
 }
 

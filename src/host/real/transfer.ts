@@ -5,10 +5,10 @@
 //   direct file     |.......#######|##############|######......|     blocks
 //                   read,change,write    write       read,change,write
 import { BlockError } from '../../util/errors.js';
+import { RangeLock } from '../../util/range-lock.js';
 import type { RequestSink, ZeroScan } from '../host.js';
 import { DirectWrites } from './direct-writes.js';
 import { type Engine, Requester } from './engine.js';
-import { WriteRanges } from './locks.js';
 import { type ArenaMemory, checkGranule } from './memory.js';
 import { FLAG_ALIGN_SHIFT, FLAG_DIRECT, FLAG_SCAN, Op } from './table.js';
 
@@ -39,7 +39,12 @@ export class Transfer {
   #size: () => number;
   /** Pieces of a request that has been counted already. */
   readonly inner: Requester;
-  #writes = new WriteRanges();
+  /**
+   * Which ranges of a direct file are being written. A write that covers whole blocks shares its range with others of its kind (overlapping
+   * writes are the caller's business); one that reads, changes and writes a block must be alone there, or it would put back what another
+   * write has just replaced.
+   */
+  readonly #writes = new RangeLock();
   #directWrites = new DirectWrites(this.#writes);
 
   constructor(engine: Engine, memory: ArenaMemory, options: TransferOptions) {
@@ -140,7 +145,7 @@ export class Transfer {
 
   async #vectorFitting(write: boolean, offset: number, length: number, buffers: readonly Uint8Array[]): Promise<void> {
     const table = this.#memory.allocate(buffers.length * 16);
-    const held = write && this.direct ? await this.#writes.hold(offset, offset + length, false) : null;
+    const held = write && this.direct ? await this.#writes.acquire(offset, offset + length, 'shared') : null;
     try {
       const pairs = new Float64Array(table.buffer, table.byteOffset, buffers.length * 2);
       for (let i = 0; i < buffers.length; i++) {
@@ -214,12 +219,12 @@ export class Transfer {
   async #changeBlocks(offset: number, source: Uint8Array, start: number, bounce: Uint8Array): Promise<void> {
     const end = offset + source.byteLength;
     const stop = start + bounce.byteLength;
-    let held = await this.#writes.hold(start, stop, true);
+    let held = await this.#writes.acquire(start, stop);
     try {
       if (stop > this.#size()) {
         // The size is about to change twice: everything behind waits.
         this.#writes.release(held);
-        held = await this.#writes.hold(start, Number.POSITIVE_INFINITY, true);
+        held = await this.#writes.acquire(start, Number.POSITIVE_INFINITY);
       }
       const size = this.#size();
       const block = this.alignment;
@@ -242,7 +247,7 @@ export class Transfer {
   }
 
   async #writeFitting(offset: number, address: number, length: number): Promise<void> {
-    const held = this.direct ? await this.#writes.hold(offset, offset + length, false) : null;
+    const held = this.direct ? await this.#writes.acquire(offset, offset + length, 'shared') : null;
     try {
       await this.#engine.start(Op.write, this.inner, this.fd, offset, address, length, this.flags);
     } finally {

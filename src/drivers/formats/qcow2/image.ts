@@ -3,10 +3,10 @@
 //   driver (node) -> read / write / zero / compressed -> mapping, allocation -> table caches -> commit-order -> ImageFile
 
 import type { Child } from '../../../block/child.js';
-import { RangeLock } from '../../../block/range-lock.js';
 import type { Host, Memory } from '../../../host/host.js';
 import { reportUnforeseen } from '../../../util/best-effort.js';
 import { BlockError, type BlockErrorCode } from '../../../util/errors.js';
+import { RangeLock } from '../../../util/range-lock.js';
 import { Refcounts } from './allocation.js';
 import { Committer } from './commit-order.js';
 import { CompressedPacker } from './compressed-pack.js';

@@ -3,8 +3,8 @@
 
 import type { BlockNode } from '../../../block/node.js';
 import { PROBE_BYTES, probeFormat } from '../../../block/probe.js';
-import { RangeLock } from '../../../block/range-lock.js';
 import { BlockError } from '../../../util/errors.js';
+import { RangeLock } from '../../../util/range-lock.js';
 
 export class FirstSectorGuard {
   readonly #node: BlockNode;

@@ -13,6 +13,7 @@ import type { Host } from '../../../host/host.js';
 import type { NetAddress, TlsSettings } from '../../../host/net.js';
 import { detach, reportUnforeseen } from '../../../util/best-effort.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
+import { Waiters } from '../../../util/waiters.js';
 import { TransmissionFlag } from '../../../wire/nbd/constants.js';
 import { Connection, type ConnectionUser } from './connection.js';
 import { lostError, replyError } from './errors.js';
@@ -55,7 +56,7 @@ export class NbdClient implements ConnectionUser {
   /** Slots that wait to be sent, the oldest first. */
   #waiting: number[] = [];
   /** Requests that wait for a slot. */
-  #outside: (() => void)[] = [];
+  readonly #outside = new Waiters();
   /** Set where requests fail at once. */
   #failure: BlockError | null = null;
   /** Nothing helps any more: the export is another. */
@@ -172,7 +173,7 @@ export class NbdClient implements ConnectionUser {
 
   settled(): void {
     if (this.#waiting.length > 0) this.#sendWaiting();
-    if (this.#outside.length > 0) this.#wakeOutside();
+    this.#wakeOutside();
   }
 
   lost(connection: Connection, error: BlockError): void {
@@ -220,13 +221,13 @@ export class NbdClient implements ConnectionUser {
   }
 
   async #later(...request: Parameters<NbdClient['request']>): Promise<void> {
-    await new Promise<void>((resolve) => this.#outside.push(resolve));
+    await this.#outside.wait();
     return this.request(...request);
   }
 
   #wakeOutside(): void {
-    const free = this.#failure !== null ? this.#outside.length : MAX_REQUESTS - this.#table.used;
-    for (const wake of this.#outside.splice(0, free)) wake();
+    if (this.#outside.size === 0) return;
+    this.#outside.wake(this.#failure !== null ? this.#outside.size : MAX_REQUESTS - this.#table.used);
   }
 
   #lostError(command: number, offset: number, length: number, cause = this.#failure!): BlockError {

@@ -4,10 +4,10 @@
 //      [head|---middle--|tail]
 //   head and tail are read, changed and written back, under a lock; the middle goes as it is, in parts
 
-import { RangeLock } from '../../../block/range-lock.js';
 import type { ZeroFlags } from '../../../block/types.js';
 import type { Host } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
+import { RangeLock } from '../../../util/range-lock.js';
 import { later, settleAll } from '../../../util/settle.js';
 import { Command, CommandFlag } from '../../../wire/nbd/constants.js';
 import type { NbdClient } from './client.js';
