@@ -154,11 +154,8 @@ export class Refcounts {
         continue;
       }
       const run = { cluster: index * this.#perBlock + found.start, count: found.count };
-      const hit = this.#image.metadata.overlap(
-        run.cluster * this.#clusterSize,
-        (run.cluster + run.count) * this.#clusterSize,
-      );
-      if (hit !== null) throw await this.#wronglyFree(run, hit);
+      const hit = this.#heldBy(run.cluster, run.count);
+      if (hit !== null) throw await this.#wronglyFree(run.cluster, hit);
       this.#take(block, found.start, run);
       this.#advance(run, want);
       return run;
@@ -196,9 +193,21 @@ export class Refcounts {
     return this.#making !== null;
   }
 
+  /** The metadata that lies in these clusters, which the refcounts say are free; null for none. The header is there in any case. */
+  #heldBy(cluster: number, count: number): string | null {
+    if (cluster === 0) return 'main-header';
+    return this.#image.metadata.overlap(cluster * this.#clusterSize, (cluster + count) * this.#clusterSize);
+  }
+
+  /** A mapping that is gone led to metadata. */
+  #wronglyPointedTo(cluster: number, what: string): Promise<BlockError> {
+    const start = cluster * this.#clusterSize;
+    return this.#image.corrupt(`Preventing the free of metadata (${what}) at offset ${start}`, start);
+  }
+
   /** A free cluster that holds metadata means that the refcounts are wrong. */
-  #wronglyFree(run: Run, what: string): Promise<BlockError> {
-    const start = run.cluster * this.#clusterSize;
+  #wronglyFree(cluster: number, what: string): Promise<BlockError> {
+    const start = cluster * this.#clusterSize;
     return this.#image.corrupt(overlapMessage(start, what), start);
   }
 
@@ -232,6 +241,8 @@ export class Refcounts {
   async #createBlock(index: number, at: number): Promise<void> {
     // Its place is this block's only as long as there is none: what was asked before a commit does not hold after it.
     if (this.#blockSync(index) !== null) return;
+    const hit = this.#heldBy(at, 1);
+    if (hit !== null) throw await this.#wronglyFree(at, hit);
     const { file } = this.#image;
     const offset = at * this.#clusterSize;
     await file.ensureLength(offset + this.#clusterSize);
@@ -271,6 +282,8 @@ export class Refcounts {
       throw image.error('limit', 'The refcount table cannot grow any further', 'allocate');
     }
     const total = clusters + blockCount;
+    const hit = this.#heldBy(start, total);
+    if (hit !== null) throw await this.#wronglyFree(start, hit);
     const end = (start + total) * size;
     await image.file.ensureLength(end);
     image.file.takeFresh(start * size, end);
@@ -378,6 +391,8 @@ export class Refcounts {
       while (item.count > 0) {
         const index = Math.floor(item.cluster / this.#perBlock);
         const count = Math.min(item.count, (index + 1) * this.#perBlock - item.cluster);
+        const held = this.#heldBy(item.cluster, count);
+        if (held !== null) throw await this.#wronglyPointedTo(item.cluster, held);
         if (item.punch) await this.#punch(item.cluster, count);
         const block = await this.#blockToLower(index);
         if (block === 'no room') return;

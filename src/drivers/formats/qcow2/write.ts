@@ -168,8 +168,8 @@ async function writeData(image: Qcow2Image, targets: readonly Target[]): Promise
   const direct: HostWrite[] = [];
   const bounced: Target[] = [];
   for (const target of targets) {
+    if (target.owned) await image.checkDataWrite(target.host, image.geometry.clusterSize);
     if (target.kind === Kind.normal && target.owned) {
-      await image.checkDataWrite(target.host, image.geometry.clusterSize);
       addPieces(direct, target);
     } else if (isWhole(image, target) || (target.fresh && readsAsZero(image, target))) {
       addPieces(direct, target);

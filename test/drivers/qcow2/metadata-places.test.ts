@@ -1,0 +1,113 @@
+// Images whose refcounts or entries lie about where metadata is: nothing is written over it, nothing of it is given back.
+
+import { expect } from 'chai';
+import { openNode } from '../../../src/block/open.js';
+import { failureOf, linkTo, pattern } from '../support.js';
+import { type CreateOptions, createAt, type Fixture, fresh, makeFixture, openAt, PATH } from './bench.js';
+
+const CLUSTER = 4096;
+const COPIED = 1n << 63n;
+
+function be64(value: bigint): Uint8Array {
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setBigUint64(0, value);
+  return bytes;
+}
+
+const at64 = ({ host }: Fixture, offset: number): number =>
+  Number(new DataView(host.readFile(PATH, offset, 8).buffer).getBigUint64(0) & 0x00fffffffffffe00n);
+const l1Of = (fixture: Fixture): number => at64(fixture, 40);
+const l2Of = (fixture: Fixture): number => at64(fixture, l1Of(fixture));
+const refcountTableOf = (fixture: Fixture): number => at64(fixture, 48);
+const refcountBlockOf = (fixture: Fixture): number => at64(fixture, refcountTableOf(fixture));
+
+async function image(options: Partial<CreateOptions> = {}): Promise<Fixture> {
+  const { node, ...fixture } = await fresh({ size: 1 << 20, 'cluster-size': CLUSTER, ...options });
+  await node.write(0, pattern(CLUSTER));
+  await fixture.graph.closeAll();
+  return fixture;
+}
+
+/** All but the byte with the corrupt bit. */
+function withoutMark({ host }: Fixture, from: number, length: number): Buffer {
+  const bytes = Buffer.from(host.readFile(PATH, from, length));
+  if (from <= 79 && from + length > 79) bytes[79 - from] = 0;
+  return bytes;
+}
+
+describe('qcow2: where metadata lies', () => {
+  for (const check of ['cached', 'none'] as const) {
+    it(`does not put a refcount block over the header, where no block counts it (overlap-check=${check})`, async () => {
+      const fixture = await image();
+      fixture.host.patchFile(PATH, refcountTableOf(fixture), be64(0n));
+      const before = withoutMark(fixture, 0, CLUSTER);
+      const file = { driver: 'file', filename: PATH };
+      const node = await openNode(
+        fixture.graph,
+        `json:${JSON.stringify({ driver: 'qcow2', file, 'overlap-check': check })}`,
+      );
+      expect((await failureOf(linkTo(node).write(512 * 1024, pattern(CLUSTER)))).code).to.equal('corrupt-image');
+      await fixture.graph.closeAll().catch(() => undefined);
+      expect(withoutMark(fixture, 0, CLUSTER).equals(before)).to.equal(true);
+      expect(fixture.host.readFile(PATH, 79, 1)[0] & 2, 'corrupt bit').to.equal(2);
+    });
+  }
+
+  // Clusters of 512 bytes with 64 of them to a refcount block, and 64 blocks to the table.
+  for (const [what, place] of [
+    ['a refcount block', 64 * 512],
+    ['a refcount table that grows', 64 * 64 * 512],
+  ] as const) {
+    it(`does not put ${what} over an L2 table that lies where nothing is counted`, async () => {
+      const fixture = makeFixture();
+      await createAt(fixture, { size: 4 << 20, 'cluster-size': 512, 'refcount-bits': 64 });
+      await fixture.graph.closeAll();
+      fixture.host.resizeFile(PATH, 3 << 20);
+      fixture.host.patchFile(PATH, l1Of(fixture) + 8 * 120, be64(COPIED | BigInt(place)));
+      const node = await openAt(fixture);
+      const fill = async (): Promise<void> => {
+        for (let at = 0; at < 3 << 20; at += 64 << 10) await node.write(at, pattern(64 << 10));
+      };
+      expect((await failureOf(fill())).code).to.equal('corrupt-image');
+      await fixture.graph.closeAll().catch(() => undefined);
+      expect(fixture.host.readFile(PATH, place, 512).every((byte) => byte === 0)).to.equal(true);
+    });
+  }
+
+  for (const [what, placeOf] of [
+    ['a refcount block', refcountBlockOf],
+    ['the refcount table', refcountTableOf],
+    ['the L1 table', l1Of],
+    ['an L2 table', l2Of],
+  ] as const) {
+    for (const [entry, flag] of [
+      ['ordinary', 0n],
+      ['zero', 1n],
+    ] as const) {
+      for (const length of [512, CLUSTER]) {
+        it(`writes ${length} bytes over ${what} for no ${entry} entry`, async () => {
+          const fixture = await image();
+          const place = placeOf(fixture);
+          fixture.host.patchFile(PATH, l2Of(fixture), be64(COPIED | BigInt(place) | flag));
+          const before = withoutMark(fixture, place, CLUSTER);
+          const node = await openAt(fixture);
+          expect((await failureOf(node.write(0, pattern(length)))).code).to.equal('corrupt-image');
+          await fixture.graph.closeAll().catch(() => undefined);
+          expect(withoutMark(fixture, place, CLUSTER).equals(before)).to.equal(true);
+        });
+      }
+
+      it(`gives ${what} back for no ${entry} entry`, async () => {
+        const fixture = await image();
+        const place = placeOf(fixture);
+        fixture.host.patchFile(PATH, l2Of(fixture), be64(COPIED | BigInt(place) | flag));
+        const before = Buffer.from(fixture.host.readFile(PATH, place + 64, 512));
+        const node = await openAt(fixture);
+        await node.discard(0, CLUSTER);
+        expect((await failureOf(node.flush())).code).to.equal('corrupt-image');
+        await fixture.graph.closeAll().catch(() => undefined);
+        expect(Buffer.from(fixture.host.readFile(PATH, place + 64, 512)).equals(before)).to.equal(true);
+      });
+    }
+  }
+});
