@@ -24,22 +24,16 @@ import type { NbdService, ServeOptions } from './exports/nbd/serve.js';
 import type { Host } from './host/host.js';
 import { Image } from './image.js';
 import { JobHandle } from './job-handle.js';
+import { type BackupArguments, backupJob } from './jobs/backup.js';
+import { type CommitArguments, commitJob } from './jobs/commit.js';
 import { type ConvertOptions, checkConvertSizes, convert } from './jobs/convert.js';
 import type { Job } from './jobs/job.js';
+import { checkJobArguments, type JobEnvironment } from './jobs/job-type.js';
 import { JobManager } from './jobs/manager.js';
+import { type MirrorArguments, mirrorJob } from './jobs/mirror.js';
 import { checkPriority, DEFAULT_PRIORITY, JobScheduler } from './jobs/scheduler.js';
-import {
-  type BackupArguments,
-  type CommitArguments,
-  checkBackupArguments,
-  checkMirrorArguments,
-  type JobEnvironment,
-  type MirrorArguments,
-  startBackups,
-  startCommit,
-  startMirror,
-  startStream,
-} from './jobs/start.js';
+import { startJob, startJobs } from './jobs/start.js';
+import { streamJob } from './jobs/stream.js';
 import type {
   BlockStreamArguments,
   ImageInfo,
@@ -304,7 +298,7 @@ export class Workspace {
     const { priority, ...args } = takeSettings(shapes.STREAM, settings, 'settings');
     const device = this.#nodeOf(image).nodeName;
     const environment = this.#environment(priority);
-    return this.#start(image, 'a stream job', () => startStream(environment, { ...args, device }));
+    return this.#start(image, 'a stream job', () => startJob(environment, streamJob, { ...args, device }));
   }
 
   /**
@@ -315,19 +309,19 @@ export class Workspace {
     const { priority, ...args } = takeSettings(shapes.COMMIT, settings, 'settings');
     const device = this.#nodeOf(image).nodeName;
     const environment = this.#environment(priority);
-    return this.#start(image, 'a commit job', () => startCommit(environment, { ...args, device }));
+    return this.#start(image, 'a commit job', () => startJob(environment, commitJob, { ...args, device }));
   }
 
   /** Starts to copy `image` to an image that is there; what is written meanwhile follows. When it is ready, `complete` pivots to the target. */
   async mirror(image: Image, target: ImageName, settings: MirrorSettings): Promise<JobHandle> {
     const { format, priority, ...args } = takeSettings(shapes.MIRROR, settings, 'settings', ['sync']);
-    checkMirrorArguments(args);
+    checkJobArguments(mirrorJob, args);
     const device = this.#nodeOf(image).nodeName;
     const environment = this.#environment(priority);
     return this.#start(image, 'a mirror job', async (nodes) => {
       const node = await this.#openTarget(target, { format, sync: args.sync });
       nodes.push(node);
-      return startMirror(environment, { ...args, device, target: node.nodeName });
+      return startJob(environment, mirrorJob, { ...args, device, target: node.nodeName });
     });
   }
 
@@ -346,7 +340,7 @@ export class Workspace {
     if (checked.length === 0) return [];
     for (const { image, args } of checked) {
       this.#nodeOf(image);
-      checkBackupArguments(args);
+      checkJobArguments(backupJob, args);
     }
     // They cannot wait for each other's turn and end together: the most urgent one speaks for all.
     const environment = this.#environment(Math.min(...checked.map(({ args }) => args.priority ?? DEFAULT_PRIORITY)));
@@ -360,7 +354,7 @@ export class Workspace {
         nodes.push(node);
         list.push({ ...rest, device: this.#nodeOf(image).nodeName, target: node.nodeName });
       }
-      const jobs = await startBackups(environment, list);
+      const jobs = await startJobs(environment, backupJob, list);
       return jobs.map((job, i) => this.#handle(job, [nodes[i]], releases[i]));
     });
   }

@@ -5,14 +5,15 @@ import { openNode } from '../../dist/lib/block/open.js';
 import { registerDrivers } from '../../dist/lib/drivers/index.js';
 import { openRealHost } from '../../dist/lib/host/real/index.js';
 import { JobManager } from '../../dist/lib/jobs/manager.js';
-import { startBackup, startCommit, startMirror, startStream } from '../../dist/lib/jobs/start.js';
+import { findJobType } from '../../dist/lib/jobs/registry.js';
+import { startJob } from '../../dist/lib/jobs/start.js';
 import { parseBlockdevOptions } from '../../dist/lib/schema/options.js';
 
-const START = {
-  'block-stream': startStream,
-  'block-commit': startCommit,
-  'blockdev-mirror': startMirror,
-  'blockdev-backup': startBackup,
+const TYPES = {
+  'block-stream': 'stream',
+  'block-commit': 'commit',
+  'blockdev-mirror': 'mirror',
+  'blockdev-backup': 'backup',
 };
 
 const task = JSON.parse(process.argv[2]);
@@ -22,10 +23,10 @@ const graph = new Graph(host);
 for (const options of task.nodes) await openNode(graph, parseBlockdevOptions(options));
 const cpuBefore = process.cpuUsage();
 const before = performance.now();
-const job = await START[task.command](
-  { graph, manager: new JobManager(host.clock) },
-  { 'job-id': 'job0', ...task.arguments },
-);
+const job = await startJob({ graph, manager: new JobManager(host.clock) }, findJobType(TYPES[task.command]), {
+  'job-id': 'job0',
+  ...task.arguments,
+});
 job.on('BLOCK_JOB_READY', () => void job.complete());
 await job.done;
 const wall = (performance.now() - before) / 1000;

@@ -6,7 +6,7 @@ import { createImage } from '../block/create.js';
 import type { NewFile } from '../block/new-file.js';
 import type { BlockNode } from '../block/node.js';
 import type { Job } from '../jobs/job.js';
-import type { JobEnvironment } from '../jobs/start.js';
+import type { JobEnvironment } from '../jobs/job-type.js';
 import type { BlockdevOnError, MirrorSyncMode } from '../schema/generated/types.js';
 import { CACHE, type CacheMode, choiceOption, oneImage, targetCache } from './arguments.js';
 import { type CreateValues, creatableFormat, imageCreateOptions, parseCreateOptions } from './create-options.js';

@@ -1,8 +1,8 @@
 // Runs one job to its end: progress, Ctrl-C, exit code.
 
 import type { Job, JobFault } from '../jobs/job.js';
+import type { JobEnvironment } from '../jobs/job-type.js';
 import { JobManager } from '../jobs/manager.js';
-import type { JobEnvironment } from '../jobs/start.js';
 import { detach } from '../util/best-effort.js';
 import { type BlockError, toBlockError } from '../util/errors.js';
 import { printable } from '../util/foreign-text.js';

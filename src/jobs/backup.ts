@@ -8,13 +8,14 @@
 
 import { DirtyBitmap } from '../block/bitmap.js';
 import type { Child, NodeUser } from '../block/child.js';
+import { refuseSameStorage } from '../block/identity.js';
 import type { BlockNode } from '../block/node.js';
 import type { WriteObserver } from '../block/observer.js';
 import type { Extent } from '../block/types.js';
-import type { BitmapSyncMode, MirrorSyncMode } from '../schema/generated/types.js';
+import type { BitmapSyncMode, BlockdevBackup, MirrorSyncMode } from '../schema/generated/types.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { RangeLock } from '../util/range-lock.js';
-import { type BitmapUse, bitmapFor } from './bitmap-use.js';
+import { type BitmapUse, bitmapFor, bitmapMode } from './bitmap-use.js';
 import {
   CHUNK_BYTES,
   type CopyFault,
@@ -28,8 +29,10 @@ import {
 import { Chunker, type Classify, ownContent, Plan, wholeContent } from './copy-plan.js';
 import { DirtyChunks } from './dirty-chunks.js';
 import type { JobContext, JobDriver } from './driver.js';
+import { type JobTypeDefinition, nodeOf } from './job-type.js';
 import { awaitsBacking, restOf, zeroByItself } from './left-out.js';
 import { JobResources, linkOf, SOURCE_PERM, sourceShared, TARGET_PERM, TARGET_SHARED } from './resources.js';
+import { copyScope } from './space.js';
 
 /** What a failure to save old data leads to: the guest's write fails, or the backup does. */
 export type OnCbwError = 'break-guest-write' | 'break-snapshot';
@@ -317,3 +320,46 @@ export function checkPerformance(options: Pick<BackupOptions, 'maxWorkers' | 'ma
     throw new BlockError('invalid-argument', `max-chunk must be 0 or a multiple of ${granularity}, up to 64 MiB`);
   }
 }
+
+/** The arguments of `blockdev-backup`, and what Diskwright adds to them. */
+export interface BackupArguments extends BlockdevBackup {
+  'on-cbw-error'?: OnCbwError;
+  'target-is-zero'?: boolean;
+}
+
+export const backupJob: JobTypeDefinition<BackupArguments> = {
+  name: 'backup',
+
+  check(args, clusterBytes) {
+    const perf = args['x-perf'];
+    if (perf?.['use-copy-range']) throw new BlockError('unsupported', "Parameter 'use-copy-range' is not supported");
+    checkPerformance({ maxWorkers: perf?.['max-workers'], maxChunk: perf?.['max-chunk'] }, clusterBytes);
+    bitmapMode({ sync: args.sync, bitmap: args.bitmap, bitmapMode: args['bitmap-mode'] });
+  },
+
+  async make(env, args) {
+    const [source, target] = [nodeOf(env, args.device), nodeOf(env, args.target)];
+    await refuseSameStorage(source, target);
+    const perf = args['x-perf'];
+    const driver = new BackupDriver({
+      source,
+      target,
+      sync: args.sync,
+      bitmap: args.bitmap,
+      bitmapMode: args['bitmap-mode'],
+      compress: args.compress,
+      onCbwError: args['on-cbw-error'],
+      targetIsZero: args['target-is-zero'],
+      maxWorkers: perf?.['max-workers'],
+      maxChunk: perf?.['max-chunk'],
+    });
+    return {
+      driver,
+      source,
+      scope: copyScope(source, target, args.sync),
+      sizeUnknown: args.compress,
+      onSourceError: args['on-source-error'],
+      onTargetError: args['on-target-error'],
+    };
+  },
+};

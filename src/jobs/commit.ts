@@ -11,10 +11,12 @@ import type { Child, NodeUser } from '../block/child.js';
 import type { Graph } from '../block/graph.js';
 import { BlockNode } from '../block/node.js';
 import { PERM_ALL, Perm } from '../block/types.js';
+import type { BlockCommitArguments } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
 import { CHUNK_BYTES, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy, transfer } from './copy-engine.js';
 import { Chunker, ownContent, Plan } from './copy-plan.js';
 import type { JobContext, JobDriver } from './driver.js';
+import { type JobTypeDefinition, layerOf, nodeOf } from './job-type.js';
 import { MirrorDriver } from './mirror.js';
 import {
   changeBacking,
@@ -214,3 +216,37 @@ export class ActiveCommitDriver extends MirrorDriver {
     this.resources.dropLater(nodesAbove(this.source, this.target));
   }
 }
+
+/** The arguments of `block-commit`, and what `qemu-img commit` adds to them. */
+export interface CommitArguments extends BlockCommitArguments {
+  /** `qemu-img commit` without `-d`: nobody uses the top, which is emptied at the end. */
+  empty?: boolean;
+}
+
+/** Of the active layer (it is `device` itself, or somebody writes to it): a job that becomes ready and waits for `complete`. */
+export const commitJob: JobTypeDefinition<CommitArguments> = {
+  name: 'commit',
+
+  async make(env, args) {
+    const root = nodeOf(env, args.device);
+    for (const side of ['top', 'base'] as const) {
+      if (args[side] !== undefined && args[`${side}-node`] !== undefined) {
+        throw new BlockError('invalid-argument', `'${side}-node' and '${side}' are mutually exclusive`);
+      }
+    }
+    const top = (await layerOf(env, root, args['top-node'], args.top)) ?? root;
+    const base = await layerOf(env, root, args['base-node'], args.base);
+    const backingFile = args['backing-file'];
+    const active = !args.empty && (top === root || [...top.parents].some((child) => (child.perm & Perm.WRITE) !== 0));
+    const driver = active
+      ? new ActiveCommitDriver({ top, base, backingFile })
+      : new CommitDriver({ top, base, backingFile, empty: args.empty });
+    const target = commitBase(top, base);
+    return {
+      driver,
+      scope: { from: nodesAbove(top, target), target },
+      onSourceError: args['on-error'],
+      onTargetError: args['on-error'],
+    };
+  },
+};

@@ -8,19 +8,21 @@
 
 import { DirtyBitmap } from '../block/bitmap.js';
 import type { Child, NodeUser } from '../block/child.js';
+import { refuseSameStorage } from '../block/identity.js';
 import type { BlockNode } from '../block/node.js';
 import { BlockNode as Node } from '../block/node.js';
 import { hasBackingFiles } from '../block/registry.js';
 import { holdsNothing } from '../block/same-below.js';
 import { PERM_ALL } from '../block/types.js';
-import type { BitmapSyncMode, MirrorCopyMode, MirrorSyncMode } from '../schema/generated/types.js';
+import type { BitmapSyncMode, BlockdevMirror, MirrorCopyMode, MirrorSyncMode } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
 import { RangeLock } from '../util/range-lock.js';
-import { type BitmapUse, bitmapFor } from './bitmap-use.js';
+import { type BitmapUse, bitmapFor, bitmapMode } from './bitmap-use.js';
 import { type CopyContext, freeContext, runCopy, transfer, WORKERS } from './copy-engine.js';
 import { type Classify, ownContent, wholeContent } from './copy-plan.js';
 import { DirtyChunks } from './dirty-chunks.js';
 import type { JobContext, JobDriver } from './driver.js';
+import { type JobTypeDefinition, nodeOf } from './job-type.js';
 import { restOf, zeroByItself } from './left-out.js';
 import { BackgroundObserver, BlockingObserver, type MirrorState } from './mirror-state.js';
 import {
@@ -34,6 +36,7 @@ import {
   TARGET_PERM,
   TARGET_SHARED,
 } from './resources.js';
+import { copyScope } from './space.js';
 
 export interface MirrorOptions {
   source: BlockNode;
@@ -399,3 +402,46 @@ function takesBacking({ sync, backing, target, source }: MirrorOptions): boolean
 function clampGranularity(clusterBytes: number): number {
   return clusterBytes >= 4096 && clusterBytes <= DEFAULT_GRANULARITY ? clusterBytes : DEFAULT_GRANULARITY;
 }
+
+/** The arguments of `blockdev-mirror`, and what drive-mirror and Diskwright add to them. */
+export interface MirrorArguments extends BlockdevMirror {
+  /** For `sync: incremental` and `bitmap`. */
+  bitmap?: string;
+  'bitmap-mode'?: BitmapSyncMode;
+  /** Default: true. */
+  unmap?: boolean;
+  'target-is-zero'?: boolean;
+}
+
+export const mirrorJob: JobTypeDefinition<MirrorArguments> = {
+  name: 'mirror',
+
+  check(args) {
+    checkMirrorOptions({ granularity: args.granularity || undefined, bufSize: args['buf-size'] });
+    bitmapMode({ sync: args.sync, bitmap: args.bitmap, bitmapMode: args['bitmap-mode'] });
+  },
+
+  async make(env, args) {
+    const [source, target] = [nodeOf(env, args.device), nodeOf(env, args.target)];
+    await refuseSameStorage(source, target);
+    const driver = new MirrorDriver({
+      source,
+      target,
+      sync: args.sync,
+      bitmap: args.bitmap,
+      bitmapMode: args['bitmap-mode'],
+      granularity: args.granularity || undefined,
+      bufSize: args['buf-size'],
+      unmap: args.unmap,
+      copyMode: args['copy-mode'],
+      replaces: args.replaces === undefined ? undefined : env.graph.find(args.replaces),
+      targetIsZero: args['target-is-zero'],
+    });
+    return {
+      driver,
+      scope: copyScope(source, target, args.sync),
+      onSourceError: args['on-source-error'],
+      onTargetError: args['on-target-error'],
+    };
+  },
+};

@@ -2,8 +2,10 @@
 // estimate (zeroes in the data, compression and clusters take less or more than they take on the source), so it warns and
 // refuses nothing; and it is on the low side, so that it does not warn for nothing.
 
+import { chainOf } from '../block/chain.js';
 import { allocatedBytes } from '../block/info.js';
 import type { BlockNode } from '../block/node.js';
+import type { MirrorSyncMode } from '../schema/generated/types.js';
 import { toBlockError } from '../util/errors.js';
 import { formatSize } from '../util/size.js';
 
@@ -16,6 +18,11 @@ export interface CopyScope {
   target: BlockNode;
   /** It writes where the target holds nothing itself (stream); otherwise what is there counts as overwritten. */
   fills?: boolean;
+}
+
+/** What a job from one image to another copies. */
+export function copyScope(source: BlockNode, target: BlockNode, sync: MirrorSyncMode): CopyScope {
+  return { from: sync === 'full' ? chainOf(source) : [source], target, partly: sync !== 'full' && sync !== 'top' };
 }
 
 /** Less than this is not worth the look. */

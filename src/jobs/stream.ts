@@ -11,6 +11,7 @@ import type { Child, NodeUser } from '../block/child.js';
 import type { Graph } from '../block/graph.js';
 import type { BlockNode } from '../block/node.js';
 import { type Extent, PERM_ALL, Perm } from '../block/types.js';
+import type { BlockStreamArguments } from '../schema/generated/types.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { RangeLock } from '../util/range-lock.js';
 import {
@@ -25,6 +26,7 @@ import {
 } from './copy-engine.js';
 import { type Chunk, Chunker, type Classify, isOwn, Plan } from './copy-plan.js';
 import type { JobContext, JobDriver } from './driver.js';
+import { type JobEnvironment, type JobTypeDefinition, layerByFile, nodeOf } from './job-type.js';
 import { changeBacking, checkBackingName, FROZEN_SHARED, JobResources, linkOf, SOURCE_PERM } from './resources.js';
 
 export interface StreamOptions {
@@ -187,4 +189,39 @@ export class StreamDriver implements JobDriver {
   async clean(): Promise<void> {
     await this.#resources.release();
   }
+}
+
+export const streamJob: JobTypeDefinition<BlockStreamArguments> = {
+  name: 'stream',
+
+  async make(env, args) {
+    const top = nodeOf(env, args.device);
+    if (args.base !== undefined && args['base-node'] !== undefined) {
+      throw new BlockError('invalid-argument', "'base' and 'base-node' cannot be specified at the same time");
+    }
+    const base = await pickBase(env, top, args);
+    const driver = new StreamDriver({
+      top,
+      base,
+      bottom: args.bottom === undefined ? undefined : env.graph.find(args.bottom),
+      backingFile: args['backing-file'],
+    });
+    return {
+      driver,
+      scope: { from: nodesAbove(top, driver.base).slice(1), target: top, fills: true },
+      onSourceError: args['on-error'],
+      onTargetError: args['on-error'],
+    };
+  },
+};
+
+/** The layer that stays below a streamed `top`; null: none. */
+async function pickBase(env: JobEnvironment, top: BlockNode, args: BlockStreamArguments): Promise<BlockNode | null> {
+  const node = args['base-node'];
+  const base =
+    node !== undefined ? env.graph.find(node) : args.base === undefined ? null : await layerByFile(top, args.base);
+  if (base !== top) return base;
+  throw new BlockError('invalid-argument', `'${node ?? args.base}' is not below '${top.filename}'`, {
+    path: top.filename,
+  });
 }

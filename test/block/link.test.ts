@@ -8,7 +8,8 @@ import type { Child } from '../../src/block/child.js';
 import { Device } from '../../src/block/device.js';
 import { openNode } from '../../src/block/open.js';
 import { PERM_ALL, Perm } from '../../src/block/types.js';
-import { startMirror } from '../../src/jobs/start.js';
+import { mirrorJob } from '../../src/jobs/mirror.js';
+import { startJob } from '../../src/jobs/start.js';
 import { failureOf, linkTo, makeBench, pattern } from '../drivers/support.js';
 import { MemoryNode } from '../jobs/memory-node.js';
 import { MiB, World } from '../jobs/world.js';
@@ -77,7 +78,7 @@ describe('a change of the size', () => {
     const world = new World();
     world.chain(1, MiB);
     const target = world.node('target', MiB);
-    const job = await startMirror(world.env, { device: 'layer0', target: 'target', sync: 'full' });
+    const job = await startJob(world.env, mirrorJob, { device: 'layer0', target: 'target', sync: 'full' });
     const writes = world.top.counts.write;
     const error = await failureOf(world.device.truncate(MiB / 2));
     expect(error).to.include({ code: 'permission', path: world.top.filename });

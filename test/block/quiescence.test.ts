@@ -5,8 +5,8 @@ import type { NodeUser } from '../../src/block/child.js';
 import { closeDevice, Device, rootOf } from '../../src/block/device.js';
 import type { Graph } from '../../src/block/graph.js';
 import { PERM_ALL, Perm } from '../../src/block/types.js';
-import { MirrorDriver } from '../../src/jobs/mirror.js';
-import { startMirror } from '../../src/jobs/start.js';
+import { MirrorDriver, mirrorJob } from '../../src/jobs/mirror.js';
+import { startJob } from '../../src/jobs/start.js';
 import { makeBench } from '../drivers/support.js';
 import { MemoryNode } from '../jobs/memory-node.js';
 import { KiB, World } from '../jobs/world.js';
@@ -112,7 +112,7 @@ describe('a drained section', () => {
     const reads = () => world.top.counts.read;
     const before = reads();
     const job = await world.graph.drained([world.top], async () => {
-      const started = await startMirror(world.env, { device: 'layer0', target: 'target', sync: 'full' });
+      const started = await startJob(world.env, mirrorJob, { device: 'layer0', target: 'target', sync: 'full' });
       await stateOf(started.done);
       expect([started.status, reads()]).to.deep.equal(['paused', before]);
       return started;

@@ -7,9 +7,10 @@ import { basename, join } from 'node:path';
 import { expect } from 'chai';
 import { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
-import type { Job } from '../../src/jobs/job.js';
 import { JobManager } from '../../src/jobs/manager.js';
-import { startBackup, startCommit, startMirror, startStream } from '../../src/jobs/start.js';
+import { findJobType } from '../../src/jobs/registry.js';
+import { startJob } from '../../src/jobs/start.js';
+
 import { parseBlockdevOptions } from '../../src/schema/options.js';
 import { requirePeer } from '../support/peers.js';
 import { type Json, StorageDaemon } from '../support/qmp.js';
@@ -102,13 +103,8 @@ describe('jobs on random chains', function () {
       for (const options of nodes) await openNode(graph, parseBlockdevOptions(options));
       const env = { graph, manager: new JobManager(bench.host.clock) };
       const words = { ...task.words, 'job-id': 'job0' };
-      const start: Record<Task['command'], (env: never, words: never) => Promise<Job>> = {
-        'block-stream': startStream,
-        'block-commit': startCommit,
-        'blockdev-mirror': startMirror,
-        'blockdev-backup': startBackup,
-      };
-      const job = await start[task.command](env as never, words as never);
+      const type = findJobType(task.command.replace(/^block(dev)?-/, ''));
+      const job = await startJob(env, type, words as never);
       job.on('BLOCK_JOB_READY', () => void job.complete());
       await job.done;
     } finally {

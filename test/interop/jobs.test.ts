@@ -9,9 +9,15 @@ import { Device } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
 import type { BlockNode } from '../../src/block/node.js';
 import { openNode } from '../../src/block/open.js';
+import { backupJob } from '../../src/jobs/backup.js';
+import { commitJob } from '../../src/jobs/commit.js';
 import type { Job } from '../../src/jobs/job.js';
+import type { JobEnvironment } from '../../src/jobs/job-type.js';
 import { JobManager } from '../../src/jobs/manager.js';
-import { type JobEnvironment, startBackup, startCommit, startMirror, startStream } from '../../src/jobs/start.js';
+import { mirrorJob } from '../../src/jobs/mirror.js';
+import { findJobType } from '../../src/jobs/registry.js';
+import { startJob } from '../../src/jobs/start.js';
+import { streamJob } from '../../src/jobs/stream.js';
 import { requirePeer } from '../support/peers.js';
 import { type Json, StorageDaemon } from '../support/qmp.js';
 import { seeded } from './chain-maker.js';
@@ -122,8 +128,7 @@ describe('jobs on chains opened by name', function () {
     it(name, async () => {
       await theirs(command, words('b'));
       await withChain(async (env) => {
-        const start = command === 'block-stream' ? startStream : startCommit;
-        await toTheEnd(await start(env, words('a') as never));
+        await toTheEnd(await startJob(env, findJobType(command.replace('block-', '')), words('a') as never));
       });
       expectSameChain('top');
     });
@@ -132,14 +137,14 @@ describe('jobs on chains opened by name', function () {
   it('commit of the active layer', async () => {
     const words = (side: 'a' | 'b') => ({ device: 'top', base: at(side, 'mid') });
     await theirs('block-commit', words('b'));
-    await withChain(async (env) => toTheEnd(await startCommit(env, words('a'))));
+    await withChain(async (env) => toTheEnd(await startJob(env, commitJob, words('a'))));
     expectSameChain('mid');
   });
 
   it('commit that empties the top, as qemu-img does', async () => {
     qemuImg('commit', '-q', at('b', 'top'));
     await withChain(async (env) =>
-      toTheEnd(await startCommit(env, { device: 'top', 'base-node': lowOf(env), empty: true })),
+      toTheEnd(await startJob(env, commitJob, { device: 'top', 'base-node': lowOf(env), empty: true })),
     );
     expectSameChain('top');
   });
@@ -158,7 +163,7 @@ describe('jobs on chains opened by name', function () {
     await withChain(async (env, top) => {
       await openNode(env.graph, join(folder, 'target'), { nodeName: 'target' });
       const device = new Device(top, { name: 'drive0', writable: true });
-      const job = await startBackup(env, { device: 'top', target: 'target', sync: 'full', compress: true });
+      const job = await startJob(env, backupJob, { device: 'top', target: 'target', sync: 'full', compress: true });
       await device.write(512, Buffer.alloc(3_000_000, 0x99));
       await job.done;
       await device.close();
@@ -193,12 +198,12 @@ describe('jobs on chains opened by name', function () {
   }
 
   const live: Record<string, (env: JobEnvironment) => Promise<Job>> = {
-    stream: (env) => startStream(env, { device: 'top' }),
-    commit: (env) => startCommit(env, { device: 'top' }),
+    stream: (env) => startJob(env, streamJob, { device: 'top' }),
+    commit: (env) => startJob(env, commitJob, { device: 'top' }),
     mirror: async (env) => {
       qemuImg('create', '-q', '-f', 'qcow2', join(folder, 'target'), String(SIZE));
       await openNode(env.graph, join(folder, 'target'), { nodeName: 'target' });
-      return startMirror(env, { device: 'top', target: 'target', sync: 'full', 'copy-mode': 'write-blocking' });
+      return startJob(env, mirrorJob, { device: 'top', target: 'target', sync: 'full', 'copy-mode': 'write-blocking' });
     },
   };
   for (const [name, start] of Object.entries(live)) {

@@ -8,7 +8,9 @@ import { expect } from 'chai';
 import { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
 import { JobManager } from '../../src/jobs/manager.js';
-import { startBackup, startCommit, startMirror, startStream } from '../../src/jobs/start.js';
+import { findJobType } from '../../src/jobs/registry.js';
+import { startJob } from '../../src/jobs/start.js';
+
 import { requirePeer } from '../support/peers.js';
 import { type Json, StorageDaemon } from '../support/qmp.js';
 import { qemuImg, useBench } from './support.js';
@@ -78,8 +80,7 @@ describe('jobs on sizes that are no whole sectors', function () {
         await openNode(graph, join(folder, node), { nodeName: node, format: node === 'source' ? format : 'qcow2' });
       }
       const env = { graph, manager: new JobManager(bench.host.clock) };
-      const start = { mirror: startMirror, backup: startBackup, stream: startStream, commit: startCommit }[name]!;
-      const job = await start(env, { ...words, device: nodes[0] } as never);
+      const job = await startJob(env, findJobType(name), { ...words, device: nodes[0] } as never);
       job.on('BLOCK_JOB_READY', () => void job.complete());
       await job.done;
     } finally {

@@ -3,15 +3,12 @@
 import { expect } from 'chai';
 import { DirtyBitmap } from '../../src/block/bitmap.js';
 import { rootOf } from '../../src/block/device.js';
+import { type BackupArguments, backupJob } from '../../src/jobs/backup.js';
+import { commitJob } from '../../src/jobs/commit.js';
 import type { Job } from '../../src/jobs/job.js';
-import {
-  type BackupArguments,
-  startBackup,
-  startBackups,
-  startCommit,
-  startMirror,
-  startStream,
-} from '../../src/jobs/start.js';
+import { mirrorJob } from '../../src/jobs/mirror.js';
+import { startJob, startJobs } from '../../src/jobs/start.js';
+import { streamJob } from '../../src/jobs/stream.js';
 import { BlockError } from '../../src/util/errors.js';
 import type { MemoryNode } from './memory-node.js';
 import { pattern } from './memory-node.js';
@@ -57,7 +54,7 @@ describe('stream', () => {
   it('takes only what the top lacks, and closes the layers', async () => {
     const world = threeLayers();
     const [base, mid, top] = world.layers;
-    await (await startStream(world.env, { device: 'top', 'base-node': 'base' })).done;
+    await (await startJob(world.env, streamJob, { device: 'top', 'base-node': 'base' })).done;
     expect(allocated(top)).to.deep.equal([1, 2, 8]);
     expect(top.clusters.get(8)).to.equal('zero');
     expect(top.backing?.node).to.equal(base);
@@ -70,7 +67,7 @@ describe('stream', () => {
   it('writes no zeroes where nothing stays below', async () => {
     const world = threeLayers();
     const { top } = world;
-    await (await startStream(world.env, { device: 'top' })).done;
+    await (await startJob(world.env, streamJob, { device: 'top' })).done;
     expect(allocated(top)).to.deep.equal([0, 1, 2, 3]);
     expect([top.backing, top.backingFile]).to.deep.equal([null, null]);
     world.expectModel();
@@ -79,7 +76,7 @@ describe('stream', () => {
   it('stops above the bottom it was given, under a name of its own', async () => {
     const world = threeLayers();
     const { top } = world;
-    await (await startStream(world.env, { device: 'top', bottom: 'mid', 'backing-file': '../base' })).done;
+    await (await startJob(world.env, streamJob, { device: 'top', bottom: 'mid', 'backing-file': '../base' })).done;
     expect(top.backingFile).to.equal('../base');
     expect(top.backing?.node.nodeName).to.equal('base');
   });
@@ -87,7 +84,7 @@ describe('stream', () => {
   it('streams into a layer in the middle, which is read-only again afterwards', async () => {
     const world = threeLayers();
     const [, mid] = world.layers;
-    await (await startStream(world.env, { device: 'mid' })).done;
+    await (await startJob(world.env, streamJob, { device: 'mid' })).done;
     expect(mid.readOnly).to.equal(true);
     expect(mid.backing).to.equal(null);
     world.expectModel();
@@ -100,7 +97,7 @@ describe('stream', () => {
     base.fault = (request, offset) => {
       if (request === 'read' && offset >= 192 * KiB) throw new Error('planned');
     };
-    const job = await startStream(world.env, { device: 'top' });
+    const job = await startJob(world.env, streamJob, { device: 'top' });
     expect(await codeOf(job.done)).to.equal('io');
     expect(top.backing?.node).to.equal(mid);
     expect(top.backingFile).to.equal(mid.filename);
@@ -115,7 +112,7 @@ describe('stream', () => {
     base.fault = () => {
       throw new Error('planned');
     };
-    const job = await startStream(world.env, { device: 'top', 'on-error': 'ignore' });
+    const job = await startJob(world.env, streamJob, { device: 'top', 'on-error': 'ignore' });
     expect(await codeOf(job.done)).to.equal('io');
     base.fault = null;
     expect(top.backing?.node).to.equal(mid);
@@ -128,7 +125,7 @@ describe('stream', () => {
     base.fault = () => {
       if (left-- > 0) throw new Error('planned');
     };
-    const job = await startStream(world.env, { device: 'top', 'on-error': 'stop' });
+    const job = await startJob(world.env, streamJob, { device: 'top', 'on-error': 'stop' });
     await new Promise<void>((resolve) => job.on('JOB_STATUS_CHANGE', ({ status }) => status === 'paused' && resolve()));
     job.resume();
     await job.done;
@@ -142,7 +139,7 @@ describe('stream', () => {
     top.fault = (request) => {
       if (request === 'header') throw new Error('planned');
     };
-    expect(await codeOf((await startStream(world.env, { device: 'top' })).done)).to.equal('io');
+    expect(await codeOf((await startJob(world.env, streamJob, { device: 'top' })).done)).to.equal('io');
     expect([top.backing?.node, top.backingFile]).to.deep.equal([mid, mid.filename]);
     world.expectModel();
   });
@@ -150,7 +147,7 @@ describe('stream', () => {
   it('has nothing to do above its own backing node', async () => {
     const world = threeLayers();
     const [, mid, top] = world.layers;
-    await (await startStream(world.env, { device: 'top', 'base-node': 'mid' })).done;
+    await (await startJob(world.env, streamJob, { device: 'top', 'base-node': 'mid' })).done;
     expect(top.backing?.node).to.equal(mid);
     expect(allocated(top)).to.deep.equal([2]);
   });
@@ -164,18 +161,21 @@ describe('stream', () => {
       { device: 'mid', 'base-node': 'top' },
       { device: 'top', bottom: 'top' },
     ];
-    for (const words of tries) expect(await codeOf(startStream(world.env, words))).to.equal('invalid-argument');
-    expect(await codeOf(startStream(world.env, { device: 'nobody' }))).to.equal('not-found');
-    expect(await codeOf(startStream(world.env, { device: 'top', base: '/other' }))).to.equal('not-found');
-    expect(await codeOf(startStream(world.env, { device: 'top', 'filter-node-name': 'f' }))).to.equal('unsupported');
+    for (const words of tries) expect(await codeOf(startJob(world.env, streamJob, words))).to.equal('invalid-argument');
+    expect(await codeOf(startJob(world.env, streamJob, { device: 'nobody' }))).to.equal('not-found');
+    expect(await codeOf(startJob(world.env, streamJob, { device: 'top', base: '/other' }))).to.equal('not-found');
+    expect(await codeOf(startJob(world.env, streamJob, { device: 'top', 'filter-node-name': 'f' }))).to.equal(
+      'unsupported',
+    );
     expect(world.manager.list()).to.deep.equal([]);
     world.expectTidy();
   });
 
   it('refuses a node that another job works on', async () => {
     const world = threeLayers();
-    const job = await startStream(world.env, { device: 'top', speed: 1 });
-    for (const device of ['top', 'mid']) expect(await codeOf(startStream(world.env, { device }))).to.equal('busy');
+    const job = await startJob(world.env, streamJob, { device: 'top', speed: 1 });
+    for (const device of ['top', 'mid'])
+      expect(await codeOf(startJob(world.env, streamJob, { device }))).to.equal('busy');
     job.cancel(true);
     expect(await codeOf(job.done)).to.equal('cancelled');
     world.expectTidy();
@@ -187,7 +187,7 @@ describe('commit', () => {
     const world = threeLayers();
     const [base, mid, top] = world.layers;
     const wanted = mid.content();
-    await (await startCommit(world.env, { device: 'top', 'top-node': 'mid', 'base-node': 'base' })).done;
+    await (await startJob(world.env, commitJob, { device: 'top', 'top-node': 'mid', 'base-node': 'base' })).done;
     expectSame(base.content(), wanted, 'base');
     expect(base.clusters.get(8)).to.equal('zero');
     expect([top.backing?.node, top.backingFile]).to.deep.equal([base, base.filename]);
@@ -199,7 +199,7 @@ describe('commit', () => {
   it('of the active layer becomes ready, and ends with the base in its place', async () => {
     const world = threeLayers();
     const [base, mid, top] = world.layers;
-    const job = await startCommit(world.env, { device: 'top' });
+    const job = await startJob(world.env, commitJob, { device: 'top' });
     await readyOf(job);
     const data = pattern(700 * KiB, 4096, 9);
     await world.device.write(700 * KiB, data);
@@ -215,7 +215,7 @@ describe('commit', () => {
   it('of the active layer, cancelled when ready, leaves the device where it was', async () => {
     const world = threeLayers();
     const [base, , top] = world.layers;
-    const job = await startCommit(world.env, { device: 'top' });
+    const job = await startJob(world.env, commitJob, { device: 'top' });
     await readyOf(job);
     job.cancel();
     await job.done;
@@ -232,7 +232,7 @@ describe('commit', () => {
     top.poke(64 * KiB, pattern(0, 64 * KiB, 3));
     top.poke(MiB, pattern(MiB, 512, 3));
     const wanted = top.content();
-    await (await startCommit(world.env, { device: 'top', empty: true })).done;
+    await (await startJob(world.env, commitJob, { device: 'top', empty: true })).done;
     expect(base.length).to.equal(MiB + 512);
     expectSame(base.content(), wanted, 'base');
     expect([top.clusters.size, top.closed, top.readOnly]).to.deep.equal([0, false, true]);
@@ -248,7 +248,7 @@ describe('commit', () => {
     const top = world.node('top', MiB, { backing: mid });
     world.layers.push(base, mid, top);
     world.plug();
-    await (await startCommit(world.env, { device: 'top', 'top-node': 'mid' })).done;
+    await (await startJob(world.env, commitJob, { device: 'top', 'top-node': 'mid' })).done;
     world.expectModel();
   });
 
@@ -258,7 +258,7 @@ describe('commit', () => {
     base.fault = (request) => {
       if (request === 'write') throw new BlockError('no-space', 'planned');
     };
-    const job = await startCommit(world.env, { device: 'top', 'top-node': 'mid' });
+    const job = await startJob(world.env, commitJob, { device: 'top', 'top-node': 'mid' });
     expect(await codeOf(job.done)).to.equal('no-space');
     expect([top.backing?.node, mid.closed, base.readOnly]).to.deep.equal([mid, false, true]);
     world.expectModel();
@@ -275,7 +275,7 @@ describe('commit', () => {
       { device: 'top', 'base-node': 'base', empty: true },
       { device: 'mid', 'base-node': 'top' },
     ];
-    for (const words of tries) expect(await codeOf(startCommit(world.env, words))).to.equal('invalid-argument');
+    for (const words of tries) expect(await codeOf(startJob(world.env, commitJob, words))).to.equal('invalid-argument');
     world.expectTidy();
   });
 
@@ -283,7 +283,7 @@ describe('commit', () => {
     const world = threeLayers();
     const [base] = world.layers;
     world.node('other', MiB, { backing: base });
-    expect(await codeOf(startCommit(world.env, { device: 'top', 'top-node': 'mid' }))).to.equal('permission');
+    expect(await codeOf(startJob(world.env, commitJob, { device: 'top', 'top-node': 'mid' }))).to.equal('permission');
     world.expectTidy();
     expect(base.readOnly).to.equal(true);
   });
@@ -293,7 +293,7 @@ describe('mirror', () => {
   it('leaves holes out on a target that reads as zeroes', async () => {
     const world = threeLayers();
     const target = world.node('target', MiB);
-    const job = await startMirror(world.env, { device: 'top', target: 'target', sync: 'full' });
+    const job = await startJob(world.env, mirrorJob, { device: 'top', target: 'target', sync: 'full' });
     await readyOf(job);
     await job.complete();
     await job.done;
@@ -306,7 +306,7 @@ describe('mirror', () => {
   it('has written to both when a write is answered, in write-blocking mode', async () => {
     const world = threeLayers();
     const target = world.node('target', MiB);
-    const job = await startMirror(world.env, {
+    const job = await startJob(world.env, mirrorJob, {
       device: 'top',
       target: 'target',
       sync: 'full',
@@ -325,7 +325,7 @@ describe('mirror', () => {
   it('changes from background to write-blocking, and to nothing else', async () => {
     const world = threeLayers();
     world.node('target', MiB);
-    const job = await startMirror(world.env, { device: 'top', target: 'target', sync: 'full' });
+    const job = await startJob(world.env, mirrorJob, { device: 'top', target: 'target', sync: 'full' });
     expect(() => job.change({ 'copy-mode': 'upside-down' }))
       .to.throw(BlockError)
       .with.property('code', 'invalid-argument');
@@ -345,7 +345,12 @@ describe('mirror', () => {
     const bitmap = new DirtyBitmap({ name: 'b', size: MiB });
     top.bitmaps.set('b', bitmap);
     await world.device.write(300 * KiB, pattern(0, 512, 5));
-    const job = await startMirror(world.env, { device: 'top', target: 'target', sync: 'incremental', bitmap: 'b' });
+    const job = await startJob(world.env, mirrorJob, {
+      device: 'top',
+      target: 'target',
+      sync: 'incremental',
+      bitmap: 'b',
+    });
     await readyOf(job);
     expect(target.counts.write).to.equal(1);
     job.cancel();
@@ -358,7 +363,7 @@ describe('mirror', () => {
     it(`refuses a target of ${size} bytes for a source of ${MiB}`, async () => {
       const world = threeLayers();
       const target = world.node('target', size);
-      const start = startMirror(world.env, { device: 'top', target: 'target', sync: 'full' });
+      const start = startJob(world.env, mirrorJob, { device: 'top', target: 'target', sync: 'full' });
       expect(await codeOf(start)).to.equal('invalid-argument');
       expect(target.length).to.equal(size);
     });
@@ -368,7 +373,12 @@ describe('mirror', () => {
     for (const mode of ['background', 'write-blocking'] as const) {
       const world = threeLayers();
       const target = world.node('target', MiB);
-      const job = await startMirror(world.env, { device: 'top', target: 'target', sync: 'full', 'copy-mode': mode });
+      const job = await startJob(world.env, mirrorJob, {
+        device: 'top',
+        target: 'target',
+        sync: 'full',
+        'copy-mode': mode,
+      });
       await readyOf(job);
       target.fault = () => {
         throw new BlockError('no-space', 'planned');
@@ -386,7 +396,7 @@ describe('mirror', () => {
   it('does not end before its target is flushed', async () => {
     const world = threeLayers();
     const target = world.node('target', MiB);
-    const job = await startMirror(world.env, { device: 'top', target: 'target', sync: 'full' });
+    const job = await startJob(world.env, mirrorJob, { device: 'top', target: 'target', sync: 'full' });
     await readyOf(job);
     target.fault = (request) => {
       if (request === 'flush') throw new Error('planned');
@@ -399,7 +409,12 @@ describe('mirror', () => {
   it('follows guests until it is finalized by hand', async () => {
     const world = threeLayers();
     const target = world.node('target', MiB);
-    const job = await startMirror(world.env, { device: 'top', target: 'target', sync: 'full', 'auto-finalize': false });
+    const job = await startJob(world.env, mirrorJob, {
+      device: 'top',
+      target: 'target',
+      sync: 'full',
+      'auto-finalize': false,
+    });
     await readyOf(job);
     const pending = new Promise<void>((resolve) => job.on('BLOCK_JOB_PENDING', () => resolve()));
     await job.complete();
@@ -417,15 +432,19 @@ describe('mirror', () => {
     world.node('target', MiB);
     world.node('frozen', MiB, { readOnly: true });
     const words = { device: 'top', target: 'target', sync: 'full' } as const;
-    expect(await codeOf(startMirror(world.env, { ...words, target: 'top' }))).to.equal('invalid-argument');
-    expect(await codeOf(startMirror(world.env, { ...words, granularity: 3000 }))).to.equal('invalid-argument');
-    expect(await codeOf(startMirror(world.env, { ...words, granularity: 2 ** 27 }))).to.equal('invalid-argument');
-    expect(await codeOf(startMirror(world.env, { ...words, sync: 'incremental' }))).to.equal('invalid-argument');
+    expect(await codeOf(startJob(world.env, mirrorJob, { ...words, target: 'top' }))).to.equal('invalid-argument');
+    expect(await codeOf(startJob(world.env, mirrorJob, { ...words, granularity: 3000 }))).to.equal('invalid-argument');
+    expect(await codeOf(startJob(world.env, mirrorJob, { ...words, granularity: 2 ** 27 }))).to.equal(
+      'invalid-argument',
+    );
+    expect(await codeOf(startJob(world.env, mirrorJob, { ...words, sync: 'incremental' }))).to.equal(
+      'invalid-argument',
+    );
     expect(
-      await codeOf(startMirror(world.env, { ...words, sync: 'bitmap', bitmap: 'x', 'bitmap-mode': 'never' })),
+      await codeOf(startJob(world.env, mirrorJob, { ...words, sync: 'bitmap', bitmap: 'x', 'bitmap-mode': 'never' })),
     ).to.equal('not-found');
-    expect(await codeOf(startMirror(world.env, { ...words, target: 'frozen' }))).to.equal('read-only');
-    expect(await codeOf(startMirror(world.env, { ...words, target: 'mid' }))).to.equal('read-only');
+    expect(await codeOf(startJob(world.env, mirrorJob, { ...words, target: 'frozen' }))).to.equal('read-only');
+    expect(await codeOf(startJob(world.env, mirrorJob, { ...words, target: 'mid' }))).to.equal('read-only');
     world.expectTidy();
   });
 });
@@ -433,7 +452,7 @@ describe('mirror', () => {
 describe('backup', () => {
   /** Starts one, overwrites everything at once, and returns what the target holds at the end. */
   async function overwritten(world: World, words: Partial<BackupArguments> = {}): Promise<Job> {
-    const job = await startBackup(world.env, { device: 'top', target: 'target', sync: 'full', ...words });
+    const job = await startJob(world.env, backupJob, { device: 'top', target: 'target', sync: 'full', ...words });
     job.pause();
     await world.device.write(0, pattern(0, MiB, 99));
     job.resume();
@@ -453,7 +472,12 @@ describe('backup', () => {
     const world = threeLayers();
     const target = world.node('target', MiB);
     world.top.poke(0, pattern(0, MiB, 4));
-    const job = await startBackup(world.env, { device: 'top', target: 'target', sync: 'full', speed: 64 * KiB });
+    const job = await startJob(world.env, backupJob, {
+      device: 'top',
+      target: 'target',
+      sync: 'full',
+      speed: 64 * KiB,
+    });
     await Promise.all([0, 1, 2, 3].map((i) => world.device.write(i * 512, pattern(0, 512, i))));
     job.setSpeed(0);
     await job.done;
@@ -471,7 +495,7 @@ describe('backup', () => {
     second.fault = (request) => {
       if (request === 'flush') throw new Error('planned');
     };
-    const jobs = await startBackups(world.env, [
+    const jobs = await startJobs(world.env, backupJob, [
       { device: 'top', target: 'target', sync: 'full' },
       { device: 'other', target: 'target2', sync: 'full' },
     ]);
@@ -484,7 +508,9 @@ describe('backup', () => {
     const world = threeLayers();
     world.node('target', MiB);
     const words = { device: 'top', target: 'target', sync: 'full' } as const;
-    expect(await codeOf(startBackups(world.env, [words, { ...words, device: 'nobody' }]))).to.equal('not-found');
+    expect(await codeOf(startJobs(world.env, backupJob, [words, { ...words, device: 'nobody' }]))).to.equal(
+      'not-found',
+    );
     expect(world.manager.list()).to.deep.equal([]);
     world.expectTidy();
   });
@@ -493,7 +519,7 @@ describe('backup', () => {
     it(`does as on-cbw-error says when old data cannot be saved: ${policy}`, async () => {
       const world = threeLayers();
       const target = world.node('target', MiB);
-      const job = await startBackup(world.env, {
+      const job = await startJob(world.env, backupJob, {
         device: 'top',
         target: 'target',
         sync: 'full',
@@ -530,7 +556,7 @@ describe('backup', () => {
       const bitmap = new DirtyBitmap({ name: 'b', size: MiB });
       world.top.bitmaps.set('b', bitmap);
       bitmap.set(0, 1);
-      const job = await startBackup(world.env, {
+      const job = await startJob(world.env, backupJob, {
         device: 'top',
         target: 'target',
         sync: 'bitmap',
@@ -595,7 +621,7 @@ describe('backup', () => {
       [{ 'x-perf': { 'use-copy-range': true } }, 'unsupported'],
     ];
     for (const [more, code] of tries) {
-      expect(await codeOf(startBackup(world.env, { ...words, ...more })), JSON.stringify(more)).to.equal(code);
+      expect(await codeOf(startJob(world.env, backupJob, { ...words, ...more })), JSON.stringify(more)).to.equal(code);
     }
     world.expectTidy();
   });
@@ -603,7 +629,7 @@ describe('backup', () => {
   it('with sync none copies only what guests overwrite, until it is cancelled', async () => {
     const world = threeLayers();
     const target = world.node('target', MiB);
-    const job = await startBackup(world.env, { device: 'top', target: 'target', sync: 'none' });
+    const job = await startJob(world.env, backupJob, { device: 'top', target: 'target', sync: 'none' });
     await world.device.write(0, pattern(0, 512, 9));
     expect(allocated(target)).to.deep.equal([0]);
     job.cancel();

@@ -1,8 +1,10 @@
 // Guests write while a job that copies their writes is cancelled: no write fails for it, and the target is let alone from then on.
 
 import { expect } from 'chai';
+import { backupJob } from '../../src/jobs/backup.js';
 import type { Job } from '../../src/jobs/job.js';
-import { startBackup, startMirror } from '../../src/jobs/start.js';
+import { mirrorJob } from '../../src/jobs/mirror.js';
+import { startJob } from '../../src/jobs/start.js';
 import type { MemoryNode } from './memory-node.js';
 import { MiB, World } from './world.js';
 
@@ -36,14 +38,21 @@ async function cancelled(seed: number, start: (world: World, target: MemoryNode)
 describe('a job that is cancelled while guests write', () => {
   it('fails no write that was saving old data for a backup', async () => {
     for (const seed of SEEDS) {
-      await cancelled(seed, (world) => startBackup(world.env, { device: 'layer0', target: 'target', sync: 'none' }));
+      await cancelled(seed, (world) =>
+        startJob(world.env, backupJob, { device: 'layer0', target: 'target', sync: 'none' }),
+      );
     }
   });
 
   it('sends nothing more to the target of a write-blocking mirror', async () => {
     for (const seed of SEEDS) {
       await cancelled(seed, (world) =>
-        startMirror(world.env, { device: 'layer0', target: 'target', sync: 'full', 'copy-mode': 'write-blocking' }),
+        startJob(world.env, mirrorJob, {
+          device: 'layer0',
+          target: 'target',
+          sync: 'full',
+          'copy-mode': 'write-blocking',
+        }),
       );
     }
   });

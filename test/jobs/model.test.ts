@@ -3,8 +3,12 @@
 import { expect } from 'chai';
 import { rootOf } from '../../src/block/device.js';
 import type { BlockNode } from '../../src/block/node.js';
+import { backupJob } from '../../src/jobs/backup.js';
+import { commitJob } from '../../src/jobs/commit.js';
 import type { Job } from '../../src/jobs/job.js';
-import { startBackup, startCommit, startMirror, startStream } from '../../src/jobs/start.js';
+import { mirrorJob } from '../../src/jobs/mirror.js';
+import { startJob } from '../../src/jobs/start.js';
+import { streamJob } from '../../src/jobs/stream.js';
 import { BlockError } from '../../src/util/errors.js';
 import { seedsOf } from '../support/sample.js';
 import type { MemoryNode } from './memory-node.js';
@@ -71,7 +75,7 @@ const scenarios: Record<string, (world: World, mayCancel: boolean) => Promise<vo
   async 'stream the whole chain'(world, mayCancel) {
     world.chain(2 + world.below(3), SIZE);
     world.startGuests();
-    const job = await startStream(world.env, { device: world.top.nodeName });
+    const job = await startJob(world.env, streamJob, { device: world.top.nodeName });
     const outcome = await torment(world, job, mayCancel, complete);
     await world.stopGuests();
     expect(world.top.backing === null).to.equal(outcome === 'completed');
@@ -83,7 +87,7 @@ const scenarios: Record<string, (world: World, mayCancel: boolean) => Promise<vo
     const base = world.layers[world.below(world.layers.length - 2)];
     const before = base.content();
     world.startGuests();
-    const job = await startStream(world.env, { device: world.top.nodeName, 'base-node': base.nodeName });
+    const job = await startJob(world.env, streamJob, { device: world.top.nodeName, 'base-node': base.nodeName });
     const outcome = await torment(world, job, mayCancel, complete);
     await world.stopGuests();
     expectSame(base.content(), before, 'base');
@@ -98,7 +102,7 @@ const scenarios: Record<string, (world: World, mayCancel: boolean) => Promise<vo
     const [base, , top] = world.layers;
     const wanted = top.content();
     world.startGuests();
-    const job = await startCommit(world.env, {
+    const job = await startJob(world.env, commitJob, {
       device: world.top.nodeName,
       'top-node': top.nodeName,
       'base-node': base.nodeName,
@@ -117,7 +121,7 @@ const scenarios: Record<string, (world: World, mayCancel: boolean) => Promise<vo
     world.chain(2 + world.below(3), SIZE, { sizes: [SIZE - 200 * KiB, SIZE, SIZE, SIZE] });
     const base = world.layers[world.below(world.layers.length - 1)];
     world.startGuests();
-    const job = await startCommit(world.env, { device: world.top.nodeName, 'base-node': base.nodeName });
+    const job = await startJob(world.env, commitJob, { device: world.top.nodeName, 'base-node': base.nodeName });
     const outcome = await torment(world, job, mayCancel, complete);
     await world.stopGuests();
     expect(rootOf(world.device).node === (base as BlockNode)).to.equal(outcome === 'completed');
@@ -130,7 +134,7 @@ const scenarios: Record<string, (world: World, mayCancel: boolean) => Promise<vo
     if (world.below(2) === 0) target.poke(0, Buffer.alloc(SIZE, 0x77));
     const blocking = world.below(2) === 0;
     world.startGuests();
-    const job = await startMirror(world.env, {
+    const job = await startJob(world.env, mirrorJob, {
       device: world.top.nodeName,
       target: target.nodeName,
       sync: 'full',
@@ -163,7 +167,11 @@ const scenarios: Record<string, (world: World, mayCancel: boolean) => Promise<vo
     const target = world.node('target', SIZE, { clusterBytes: 65536 });
     const base = world.top.backing!.node;
     world.startGuests();
-    const job = await startMirror(world.env, { device: world.top.nodeName, target: target.nodeName, sync: 'top' });
+    const job = await startJob(world.env, mirrorJob, {
+      device: world.top.nodeName,
+      target: target.nodeName,
+      sync: 'top',
+    });
     const outcome = await torment(world, job, mayCancel, complete);
     await world.stopGuests();
     if (outcome === 'completed') {
@@ -177,7 +185,7 @@ const scenarios: Record<string, (world: World, mayCancel: boolean) => Promise<vo
     const source = world.top;
     const target = world.node('target', SIZE, { clusterBytes: 4096 });
     world.startGuests();
-    const job = await startMirror(world.env, {
+    const job = await startJob(world.env, mirrorJob, {
       device: source.nodeName,
       target: target.nodeName,
       sync: 'none',
@@ -196,7 +204,11 @@ const scenarios: Record<string, (world: World, mayCancel: boolean) => Promise<vo
     await world.pass(world.below(30));
     await world.stopGuests();
     const moment = Buffer.from(world.model);
-    const job = await startBackup(world.env, { device: world.top.nodeName, target: target.nodeName, sync: 'full' });
+    const job = await startJob(world.env, backupJob, {
+      device: world.top.nodeName,
+      target: target.nodeName,
+      sync: 'full',
+    });
     world.startGuests();
     const outcome = await torment(world, job, mayCancel, complete);
     if (outcome === 'completed') expectSame(target.content(), moment, 'target');
@@ -209,7 +221,11 @@ const scenarios: Record<string, (world: World, mayCancel: boolean) => Promise<vo
     const base = world.top.backing!.node as MemoryNode;
     const target = world.node('target', SIZE, { clusterBytes: 65536, backing: base });
     const moment = Buffer.from(world.model);
-    const job = await startBackup(world.env, { device: world.top.nodeName, target: target.nodeName, sync: 'top' });
+    const job = await startJob(world.env, backupJob, {
+      device: world.top.nodeName,
+      target: target.nodeName,
+      sync: 'top',
+    });
     world.startGuests();
     const outcome = await torment(world, job, mayCancel, complete);
     await world.stopGuests();

@@ -5,8 +5,8 @@ import { expect } from 'chai';
 import { Device, rootOf } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
 import { createSimHost, Random, type SimHost } from '../../src/host/sim/index.js';
+import type { JobEnvironment } from '../../src/jobs/job-type.js';
 import { JobManager } from '../../src/jobs/manager.js';
-import type { JobEnvironment } from '../../src/jobs/start.js';
 import { RangeLock } from '../../src/util/range-lock.js';
 import { MemoryNode, pattern } from './memory-node.js';
 

@@ -14,9 +14,11 @@ import { openNode } from '../../src/block/open.js';
 import { takeSnapshots } from '../../src/block/snapshot.js';
 import { PERM_ALL } from '../../src/block/types.js';
 import { Random, type SimHost } from '../../src/host/sim/index.js';
+import { backupJob } from '../../src/jobs/backup.js';
 import type { Job } from '../../src/jobs/job.js';
 import { JobManager } from '../../src/jobs/manager.js';
-import { startBackup, startMirror } from '../../src/jobs/start.js';
+import { mirrorJob } from '../../src/jobs/mirror.js';
+import { startJob } from '../../src/jobs/start.js';
 import { BlockError } from '../../src/util/errors.js';
 import { readNode } from '../drivers/support.js';
 import { checkFiles, expectValues, guarded } from './checks.js';
@@ -203,8 +205,11 @@ class DrainScenario {
       const env = { graph, manager: new JobManager(host.clock) };
       const common = { device: this.root().nodeName, target: target.nodeName, sync: 'full' as const };
       const job = random.chance(0.5)
-        ? await startBackup(env, common)
-        : await startMirror(env, { ...common, 'copy-mode': random.pick(['background', 'write-blocking'] as const) });
+        ? await startJob(env, backupJob, common)
+        : await startJob(env, mirrorJob, {
+            ...common,
+            'copy-mode': random.pick(['background', 'write-blocking'] as const),
+          });
       this.job = job;
       await torment({ host, random, job, mayCancel: true, atReady: async () => void (await job.complete()) });
       this.stats.jobs++;

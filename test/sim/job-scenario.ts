@@ -13,9 +13,14 @@ import { Graph } from '../../src/block/graph.js';
 import type { BlockNode } from '../../src/block/node.js';
 import { openNode } from '../../src/block/open.js';
 import { type FaultPlan, Random, type SimHost, SimPowerLoss } from '../../src/host/sim/index.js';
+import { backupJob } from '../../src/jobs/backup.js';
+import { commitJob } from '../../src/jobs/commit.js';
 import type { Job } from '../../src/jobs/job.js';
+import type { JobEnvironment } from '../../src/jobs/job-type.js';
 import { JobManager } from '../../src/jobs/manager.js';
-import { type JobEnvironment, startBackup, startCommit, startMirror, startStream } from '../../src/jobs/start.js';
+import { mirrorJob } from '../../src/jobs/mirror.js';
+import { startJob } from '../../src/jobs/start.js';
+import { streamJob } from '../../src/jobs/stream.js';
 import type { ImageOptions } from '../../src/schema/options.js';
 import { BlockError } from '../../src/util/errors.js';
 import { checkFiles, expectValues, expectVerified, guarded, readImage } from './checks.js';
@@ -298,10 +303,10 @@ class JobScenario {
     if (this.kind === 'stream') {
       const base = random.chance(0.5) ? undefined : random.pick(chain.slice(1));
       this.streamBase = base?.filename ?? null;
-      return startStream(env, { device, speed, 'base-node': base?.nodeName, 'on-error': policy });
+      return startJob(env, streamJob, { device, speed, 'base-node': base?.nodeName, 'on-error': policy });
     }
     if (this.kind === 'mirror') {
-      return startMirror(env, {
+      return startJob(env, mirrorJob, {
         device,
         target: target!.nodeName,
         sync: this.sync,
@@ -317,7 +322,7 @@ class JobScenario {
     }
     if (this.kind === 'backup') {
       const compress = this.target!.format === 'qcow2' && random.chance(0.3);
-      return startBackup(env, {
+      return startJob(env, backupJob, {
         device,
         target: target!.nodeName,
         sync: this.sync,
@@ -342,7 +347,7 @@ class JobScenario {
     const base = this.kind === 'commit-empty' ? 1 : random.between(first + 1, chain.length - 1);
     // The overlay of what is committed gets another backing file in its header.
     for (const node of chain.slice(Math.max(0, first - 1), base + 1)) this.mutable.add(node.filename);
-    return startCommit(env, {
+    return startJob(env, commitJob, {
       ...common,
       'top-node': chain[first].nodeName,
       'base-node': chain[base].nodeName,

@@ -1,6 +1,8 @@
 // `diskwright backup`: copies an image as it is at the start.
 
-import { checkBackupArguments, startBackup } from '../../jobs/start.js';
+import { backupJob } from '../../jobs/backup.js';
+import { checkJobArguments } from '../../jobs/job-type.js';
+import { startJob } from '../../jobs/start.js';
 import { choiceOption, limitOption } from '../arguments.js';
 import { OWN_WORDS, type ParsedOptions, UsageError } from '../getopt.js';
 import { COPY_POLICIES, JOB_EXIT_CODES, JOB_OPTIONS } from '../job-options.js';
@@ -56,9 +58,9 @@ async function run(options: ParsedOptions): Promise<number> {
   const maxWorkers = countOption(options, 'max-workers');
   const maxChunk = limitOption(options, 'max-chunk', 'max-chunk');
   const own = { compress, 'x-perf': { 'max-workers': maxWorkers, 'max-chunk': maxChunk } };
-  checkBackupArguments({ ...own, sync }, clusterBytesOf(target));
+  checkJobArguments(backupJob, { ...own, sync }, clusterBytesOf(target));
   return runTargetJob(options, target, sync, 'Image backed up.', (env, common) =>
-    startBackup(env, { ...common, ...own }),
+    startJob(env, backupJob, { ...common, ...own }),
   );
 }
 

@@ -1,7 +1,8 @@
 // `diskwright commit`: writes an overlay down into a backing file.
 
 import { backingOf } from '../../block/chain.js';
-import { startCommit } from '../../jobs/start.js';
+import { commitJob } from '../../jobs/commit.js';
+import { startJob } from '../../jobs/start.js';
 import { BlockError } from '../../util/errors.js';
 import { CACHE, oneImage, targetCache } from '../arguments.js';
 import { findBelow } from '../chain-names.js';
@@ -53,7 +54,8 @@ async function run(options: ParsedOptions): Promise<number> {
     const keepsData = options.has('drop') || baseName !== undefined;
     const partly = `'${filename}' reads as before; '${base.filename}' may hold a part of its data. The same command goes on.`;
     return runJob(session, {
-      start: (env) => startCommit(env, { device: top.nodeName, 'base-node': base.nodeName, speed, empty: !keepsData }),
+      start: (env) =>
+        startJob(env, commitJob, { device: top.nodeName, 'base-node': base.nodeName, speed, empty: !keepsData }),
       progress,
       done: options.has('quiet') ? undefined : 'Image committed.',
       stateWhenCancelled: partly,

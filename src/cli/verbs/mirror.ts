@@ -1,6 +1,8 @@
 // `diskwright mirror`: copies an image as a mirror job, which ends when both sides agree.
 
-import { checkMirrorArguments, startMirror } from '../../jobs/start.js';
+import { checkJobArguments } from '../../jobs/job-type.js';
+import { mirrorJob } from '../../jobs/mirror.js';
+import { startJob } from '../../jobs/start.js';
 import { choiceOption, limitOption } from '../arguments.js';
 import { OWN_WORDS, type ParsedOptions } from '../getopt.js';
 import { COPY_POLICIES, JOB_EXIT_CODES, JOB_OPTIONS } from '../job-options.js';
@@ -58,8 +60,8 @@ async function run(options: ParsedOptions): Promise<number> {
   const copyMode = choiceOption(options, 'copy-mode', ['background', 'write-blocking']);
   const unmap = choiceOption(options, 'unmap', ['on', 'off']) !== 'off';
   const own = { granularity, 'buf-size': bufSize, 'copy-mode': copyMode, unmap };
-  checkMirrorArguments({ ...own, sync });
+  checkJobArguments(mirrorJob, { ...own, sync });
   return runTargetJob(options, target, sync, 'Image mirrored.', (env, common) =>
-    startMirror(env, { ...common, ...own }),
+    startJob(env, mirrorJob, { ...common, ...own }),
   );
 }

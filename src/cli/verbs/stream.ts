@@ -1,7 +1,8 @@
 // `diskwright stream`: pulls the data of the backing files up into an overlay.
 
 import type { BlockNode } from '../../block/node.js';
-import { startStream } from '../../jobs/start.js';
+import { startJob } from '../../jobs/start.js';
+import { streamJob } from '../../jobs/stream.js';
 import type { BlockStreamArguments } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
 import { oneImage } from '../arguments.js';
@@ -64,7 +65,7 @@ async function run(options: ParsedOptions): Promise<number> {
     const top = await openImage(session, filename, { ...imageArguments(options), writable: true });
     const arguments_ = { ...common, ...(await streamArguments(top, options)) };
     return runJob(session, {
-      start: (env) => startStream(env, arguments_),
+      start: (env) => startJob(env, streamJob, arguments_),
       progress,
       done: options.has('quiet') ? undefined : 'Image streamed.',
       stateWhenCancelled: `'${filename}' reads as before and still needs its backing files; the same command goes on from here.`,

@@ -1,0 +1,116 @@
+// What a job type is to those who start one, and what the types share.
+//
+//   arguments (QAPI's words) --check--> --make--> driver, what it copies, error policies --start.ts--> a running job
+//
+// A job type is one file: its driver, and a `JobTypeDefinition` that turns the arguments of its QMP command into that driver. One line in
+// `registry.ts` makes it known by its name.
+
+import { inChain } from '../block/chain.js';
+import { findLayer } from '../block/find-layer.js';
+import type { Graph } from '../block/graph.js';
+import type { BlockNode } from '../block/node.js';
+import { checkSpeed } from '../host/rate-limit.js';
+import type { BlockdevOnError } from '../schema/generated/types.js';
+import { BlockError } from '../util/errors.js';
+import type { JobDriver, JobType } from './driver.js';
+import type { Job } from './job.js';
+import { checkJobId, type JobManager } from './manager.js';
+import type { CopyScope } from './space.js';
+
+/** Where jobs work. */
+export interface JobEnvironment {
+  graph: Graph;
+  manager: JobManager;
+  /** Root node of a device; undefined where no device has that name. Names of nodes are looked up after it. */
+  device?: (name: string) => BlockNode | undefined;
+  /** Starts jobs that are set up, all of a transaction together, when it is their turn on what they read and write. Default: at once. */
+  launch?: (jobs: readonly Job[], nodes: readonly BlockNode[]) => void;
+  /** Is called before the start where the target's file system may be too full. Default: nobody looks. */
+  warn?: (message: string) => void;
+}
+
+/** Arguments that every job type takes. */
+export interface CommonArguments {
+  'job-id'?: string;
+  device: string;
+  speed?: number;
+  'filter-node-name'?: string;
+  'auto-finalize'?: boolean;
+  'auto-dismiss'?: boolean;
+}
+
+/** A driver that takes its nodes before it runs. */
+export interface StartableDriver extends JobDriver {
+  /** Takes what the job needs. A rejection leaves no job. */
+  begin(user: Job): Promise<void>;
+  /** Called within a drained section of `source` once all jobs of the transaction have begun: this is the moment that the job is about. */
+  takeMoment?(): void;
+}
+
+/** A job that is about to be created. */
+export interface MadeJob {
+  driver: StartableDriver;
+  /** What it reads and writes. */
+  scope: CopyScope;
+  /** What becomes of failed reads and writes. Default: `report`. */
+  onSourceError?: BlockdevOnError;
+  onTargetError?: BlockdevOnError;
+  /** The node that is drained for `takeMoment`. */
+  source?: BlockNode;
+  /** Nobody can say how much the target will take: it is not compared with the free space. */
+  sizeUnknown?: boolean;
+}
+
+export interface JobTypeDefinition<A extends CommonArguments> {
+  readonly name: JobType;
+  /**
+   * Checks what can be checked without nodes, before a target is made. `clusterBytes` is the cluster size that the target will have, 0 where
+   * that is not known. Throws `invalid-argument`, `unsupported`.
+   */
+  check?(args: Omit<A, 'device' | 'target'>, clusterBytes: number): void;
+  /** Turns checked arguments into a driver: names become nodes. Rejects with `not-found`, `invalid-argument`, ... */
+  make(env: JobEnvironment, args: A): Promise<MadeJob>;
+}
+
+/** Checks the arguments of a job as far as that takes no nodes; see `JobTypeDefinition.check`. Throws `invalid-argument`, `unsupported`. */
+export function checkJobArguments<A extends CommonArguments>(
+  type: JobTypeDefinition<A>,
+  args: Omit<A, 'device' | 'target'>,
+  clusterBytes = 0,
+): void {
+  const common = args as Omit<CommonArguments, 'device'>;
+  if (common['filter-node-name'] !== undefined) {
+    throw new BlockError('unsupported', "Parameter 'filter-node-name' is not supported: jobs put no filter nodes in");
+  }
+  if (common['job-id'] !== undefined) checkJobId(common['job-id']);
+  checkSpeed(common.speed ?? 0);
+  type.check?.(args, clusterBytes);
+}
+
+// ---- names in arguments ------------------------------------------------------------------------------------------
+
+/** The node that `device` or `target` names. Throws `not-found`. */
+export function nodeOf(env: JobEnvironment, name: string): BlockNode {
+  return env.device?.(name) ?? env.graph.find(name);
+}
+
+/** A layer of the chain of `root` by its node's name or by its file's; undefined where neither is given. Rejects with `not-found`, `invalid-argument`. */
+export async function layerOf(
+  env: JobEnvironment,
+  root: BlockNode,
+  node?: string,
+  file?: string,
+): Promise<BlockNode | undefined> {
+  if (file !== undefined) return layerByFile(root, file);
+  if (node === undefined) return undefined;
+  const found = env.graph.find(node);
+  if (inChain(root, found)) return found;
+  throw new BlockError('invalid-argument', `'${node}' is not in this backing file chain`, { path: root.filename });
+}
+
+/** The layer by the name of its file; of the top, the name that it was opened by. Rejects with `not-found`. */
+export async function layerByFile(top: BlockNode, file: string): Promise<BlockNode> {
+  const found = top.filename === file ? top : await findLayer(top, file);
+  if (found !== null) return found;
+  throw new BlockError('not-found', `Can't find '${file}' in the backing chain`, { path: top.filename });
+}

@@ -1,0 +1,34 @@
+// The job types that are known by name: one line each.
+
+import { BlockError } from '../util/errors.js';
+import { backupJob } from './backup.js';
+import { commitJob } from './commit.js';
+import type { CommonArguments, JobTypeDefinition } from './job-type.js';
+import { mirrorJob } from './mirror.js';
+import { streamJob } from './stream.js';
+
+type AnyJobType = JobTypeDefinition<CommonArguments & never>;
+
+const TYPES = new Map<string, AnyJobType>();
+
+/** Makes a job type known. */
+export function registerJobType<A extends CommonArguments>(type: JobTypeDefinition<A>): void {
+  TYPES.set(type.name, type);
+}
+
+registerJobType(backupJob);
+registerJobType(commitJob);
+registerJobType(mirrorJob);
+registerJobType(streamJob);
+
+/** The job type called `name`. Throws `invalid-argument`. */
+export function findJobType<A extends CommonArguments>(name: string): JobTypeDefinition<A> {
+  const found = TYPES.get(name);
+  if (found !== undefined) return found as JobTypeDefinition<A>;
+  throw new BlockError('invalid-argument', `Unknown job type '${name}'`);
+}
+
+/** Names of all job types. */
+export function jobTypeNames(): string[] {
+  return [...TYPES.keys()];
+}
