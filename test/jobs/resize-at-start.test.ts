@@ -9,9 +9,12 @@ import { openNode } from '../../src/block/open.js';
 import { takeSnapshots } from '../../src/block/snapshot.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 import { createSimHost } from '../../src/host/sim/index.js';
+import { commitJob } from '../../src/jobs/commit.js';
 import type { Job } from '../../src/jobs/job.js';
 import { JobManager } from '../../src/jobs/manager.js';
-import { startCommit, startMirror, startStream } from '../../src/jobs/start.js';
+import { mirrorJob } from '../../src/jobs/mirror.js';
+import { startJob } from '../../src/jobs/start.js';
+import { streamJob } from '../../src/jobs/stream.js';
 import { BlockError } from '../../src/util/errors.js';
 
 const MiB = 1024 * 1024;
@@ -101,7 +104,7 @@ describe('a disk that grows while something begins', () => {
   it('keeps what a guest writes behind the old end when it is committed', async () => {
     for (const moment of moments) {
       const { graph, device, env } = await machine();
-      const { grown, job } = await together(device, () => startCommit(env, { device: 'top' }), moment);
+      const { grown, job } = await together(device, () => startJob(env, commitJob, { device: 'top' }), moment);
       if (job !== null) await complete(job);
       await expectGrown(device, grown);
       await graph.closeAll();
@@ -111,7 +114,7 @@ describe('a disk that grows while something begins', () => {
   it('is mirrored whole, or not at all', async () => {
     for (const moment of moments) {
       const { graph, device, env } = await machine('target');
-      const start = () => startMirror(env, { device: 'top', target: 'target', sync: 'full' });
+      const start = () => startJob(env, mirrorJob, { device: 'top', target: 'target', sync: 'full' });
       const { grown, job } = await together(device, start, moment);
       if (job !== null) await complete(job);
       await expectGrown(device, grown);
@@ -122,7 +125,7 @@ describe('a disk that grows while something begins', () => {
   it('is streamed whole', async () => {
     for (const moment of moments) {
       const { graph, device, env } = await machine();
-      const { grown, job } = await together(device, () => startStream(env, { device: 'top' }), moment);
+      const { grown, job } = await together(device, () => startJob(env, streamJob, { device: 'top' }), moment);
       await job?.done;
       await expectGrown(device, grown);
       await graph.closeAll();
@@ -140,7 +143,7 @@ describe('a disk that grows while something begins', () => {
       const device = new Device(await open('top'), { name: 'guest', writable: true });
       const layers = chainOf(rootOf(device).node);
       const env = { graph, manager: new JobManager(graph.host.clock) };
-      const start = () => startCommit(env, { device: 'top', 'top-node': layers[1].nodeName });
+      const start = () => startJob(env, commitJob, { device: 'top', 'top-node': layers[1].nodeName });
       const { grown, job } = await together(device, start, moment);
       await job?.done;
       await expectGrown(device, grown, 2);
