@@ -11,8 +11,9 @@ import { openNode } from '../../src/block/open.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 import { openRealHost } from '../../src/host/real/index.js';
 import { createSimHost } from '../../src/host/sim/index.js';
+import { commitJob } from '../../src/jobs/commit.js';
 import { JobManager } from '../../src/jobs/manager.js';
-import { startCommit } from '../../src/jobs/start.js';
+import { startJob } from '../../src/jobs/start.js';
 import type { BlockError } from '../../src/util/errors.js';
 
 const SIZE = 1 << 20;
@@ -48,7 +49,7 @@ describe('a file that is reopened', () => {
 
   async function commit(device: Device): Promise<void> {
     const env = { graph, manager: new JobManager(graph.host.clock) };
-    const job = await startCommit(env, { device: rootOf(device).node.nodeName });
+    const job = await startJob(env, commitJob, { device: rootOf(device).node.nodeName });
     await new Promise<void>((ready) => job.on('BLOCK_JOB_READY', () => ready()));
     await job.complete();
     await job.done;
