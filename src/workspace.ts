@@ -1,5 +1,6 @@
 // What the library works with: one host, one graph of nodes, one set of jobs.
 
+import { idOfFile } from './block/backing-name.js';
 import type { Child } from './block/child.js';
 import { type CompareOptions, type CompareResult, compareNodes } from './block/compare.js';
 import {
@@ -13,6 +14,7 @@ import { rootOf } from './block/device.js';
 import type { OpenGate } from './block/gate.js';
 import { Graph } from './block/graph.js';
 import { type HoldKind, hold, holdTarget } from './block/hold.js';
+import { refuseSourceFile } from './block/identity.js';
 import { type CheckResult, consistencyCheckOf, imageInfo } from './block/info.js';
 import { mapEntries } from './block/map.js';
 import { undoCreation } from './block/new-file.js';
@@ -319,7 +321,7 @@ export class Workspace {
     const device = this.#nodeOf(image).nodeName;
     const environment = this.#environment(priority);
     return this.#start(image, 'a mirror job', async (nodes) => {
-      const node = await this.#openTarget(target, { format, sync: args.sync });
+      const node = await this.#openTarget(image, target, { format, sync: args.sync });
       nodes.push(node);
       return startJob(environment, mirrorJob, { ...args, device, target: node.nodeName });
     });
@@ -350,7 +352,7 @@ export class Workspace {
       const list: BackupArguments[] = [];
       for (const { image, target, args } of checked) {
         const { format, priority, ...rest } = args;
-        const node = await this.#openTarget(target, { format, sync: args.sync });
+        const node = await this.#openTarget(image, target, { format, sync: args.sync });
         nodes.push(node);
         list.push({ ...rest, device: this.#nodeOf(image).nodeName, target: node.nodeName });
       }
@@ -440,6 +442,7 @@ export class Workspace {
   }
 
   async #openTarget(
+    source: Image,
     target: ImageName | shapes.CheckedImage,
     { format, sync }: { format?: string; sync: string },
   ): Promise<BlockNode> {
@@ -448,6 +451,9 @@ export class Workspace {
       { format, discard: 'unmap', backing: sync !== 'none' },
       'target',
     );
+    if (typeof name === 'string') {
+      await refuseSourceFile(this.#nodeOf(source), await idOfFile(this.host, name), name);
+    }
     return openNode(this.#graph, name, how);
   }
 

@@ -195,7 +195,8 @@ async function idOfName(base: BlockNode, full: string): Promise<string | null> {
   return same ? fileId(base) : null;
 }
 
-async function idOfFile(host: Host, name: string): Promise<string | null> {
+/** Device and inode of the file that an image of this name lies in; null where it lies in none, or in none that is there. */
+export async function idOfFile(host: Host, name: string): Promise<string | null> {
   if (name === '') return null;
   const leaves = leafOptions(parseFilename(name));
   const [leaf] = leaves;

@@ -60,7 +60,20 @@ export function refuseReserved(graph: Graph, { id, path }: { id: string; path: s
  * backing files of the target are only read, and may be the source's.
  */
 export async function refuseSameStorage(source: BlockNode, target: BlockNode): Promise<void> {
-  await refuseFileOf([source], target, target.filename);
+  await refuseSourceFile(source, await fileId(target), target.filename);
+}
+
+/** The same of a target that is still to be opened, or made: `id` is that of the file `name`, null where there is none. */
+export async function refuseSourceFile(source: BlockNode, id: string | null, name: string): Promise<void> {
+  if (id === null) return;
+  for (const node of chainOf(source)) {
+    if ((await fileId(node)) !== id) continue;
+    const what =
+      node === source
+        ? `the source '${node.filename}' itself`
+        : `'${node.filename}', which is in the backing chain of the source '${source.filename}'`;
+    throw new BlockError('locked', `The target '${name}' is ${what}`, { path: name, operation: 'open' });
+  }
 }
 
 /** The same of a file that was opened just now. */

@@ -1,8 +1,9 @@
 // The target of `mirror` and `backup`, as QMP's drive-mirror and drive-backup make it: created like the source, or there already.
 
-import { backingNameFor } from '../block/backing-name.js';
+import { backingNameFor, idOfFile } from '../block/backing-name.js';
 import { backingOf } from '../block/chain.js';
 import { createImage } from '../block/create.js';
+import { refuseSourceFile } from '../block/identity.js';
 import type { NewFile } from '../block/new-file.js';
 import type { BlockNode } from '../block/node.js';
 import type { Job } from '../jobs/job.js';
@@ -80,6 +81,7 @@ async function openTarget(
 ): Promise<OpenedTarget | null> {
   const { name, format, cache } = target;
   let newFile: NewFile | null = null;
+  await refuseSourceFile(source, await idOfFile(session.host, name), name);
   if (!target.existing) {
     const values = new Map(target.values);
     if (values.has('size'))

@@ -92,6 +92,8 @@ const CASES: readonly Case[] = [
     await workspace.create('/small', { driver: 'raw', size: SIZE / 2 });
     await w.mirror(image, '/small', { sync: 'full', format: 'raw' });
   }],
+  ['mirror to itself', 'locked', /^The target '\/a' is the source '\/a' itself$/, ({ image }, w) => w.mirror(image, '/a', { sync: 'full' })],
+  ['backup to its own base', 'locked', /^The target '\/base' is '\/base', which is in the backing chain of the source '\/a'$/, ({ image }, w) => w.backup(image, '/base', { sync: 'full', format: 'raw' })],
   ['backup with an unknown sync', bad, /'settings.sync' does not accept value 'ful'.*'full'/, ({ image }, w) => w.backup(image, '/base', { sync: 'ful' })],
   ['backup without settings', bad, /^Parameter 'settings.sync' is missing/, ({ image }, w) => w.backup(image, '/base')],
   ['backup of a name', bad, /^Invalid parameter type for 'image'/, (_, w) => w.backup('/a', '/base', { sync: 'full' })],
