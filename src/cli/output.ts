@@ -17,6 +17,8 @@ let lastError: string | null = null;
 let readerGone = false;
 /** Standard output and standard error where they go to an image: nothing is written there. */
 const silent = new Set<1 | 2>();
+/** Ends, or takes away, a line of progress that stands there unfinished. */
+let endOpenLine: (() => void) | null = null;
 let watched = { out: false, errors: false };
 
 export function program(): string {
@@ -68,8 +70,21 @@ export function isUnread(): boolean {
   return readerGone;
 }
 
-/** To standard error, which people read: control characters are shown. `text` may have several lines of our own. */
+/** From now on a line stands there unfinished; `end` is called before the next complaint. Null: it is finished. */
+export function openLine(end: (() => void) | null): void {
+  endOpenLine = end;
+}
+
+/** Whether the line still stands there: no complaint has come since. */
+export function lineIsOpen(): boolean {
+  return endOpenLine !== null;
+}
+
+/** To standard error, which people read, on a line of its own: control characters are shown. `text` may have several lines of our own. */
 export function complain(text: string): void {
+  const end = endOpenLine;
+  endOpenLine = null;
+  end?.();
   writeErrors(`${printableLines(text)}\n`);
 }
 

@@ -8,7 +8,7 @@ import { formatSize } from '../util/size.js';
 import type { OptionSpec, ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
 import { jsonLine } from './json.js';
-import { lastReported, write, writeErrors } from './output.js';
+import { lastReported, lineIsOpen, openLine, write, writeErrors } from './output.js';
 
 export interface ProgressState {
   current: number;
@@ -31,6 +31,8 @@ export type ProgressKind = 'none' | 'percent' | 'bar' | 'json';
 
 /** As qemu-img has them: without -p, each prints one line on standard error. */
 const ASKING_SIGNALS = ['SIGUSR1', 'SIGINFO'] as const;
+/** To the end of the line. */
+const CLEAR = '\x1b[K';
 const BAR_WIDTH = 28;
 const MIN_INTERVAL_MS = 100;
 
@@ -108,11 +110,13 @@ class PercentView implements ProgressView {
     if (percent < this.#shown + 1 && !(percent >= 100 && this.#shown < 100)) return;
     this.#shown = percent;
     write(`    (${percent.toFixed(2)}/100%)\r`);
+    openLine(() => write('\n'));
   }
 
   end(outcome: Record<string, unknown>): void {
     if (outcome['event'] === 'completed') this.update({ current: 1, total: 1 });
-    write('\n');
+    if (lineIsOpen()) write('\n');
+    openLine(null);
   }
 }
 
@@ -132,17 +136,19 @@ class BarView implements ProgressView {
       const done = outcome['event'] === 'completed';
       this.#show(done ? { ...this.#last, current: this.#last.total, etaMs: 0 } : this.#last);
     }
+    openLine(null);
     process.stderr.write('\n');
   }
 
   #show(state: ProgressState): void {
     this.#shownMs = performance.now();
-    process.stderr.write(`\r${barLine(state)}\x1b[K`);
+    process.stderr.write(`\r${barLine(state, process.stderr.columns)}${CLEAR}`);
+    openLine(() => process.stderr.write(`\r${CLEAR}`));
   }
 }
 
-/** One line of the bar, without control characters. */
-export function barLine(state: ProgressState): string {
+/** One line of the bar, without control characters, cut so that it does not wrap; `columns` that are 0 or not known cut nothing. */
+export function barLine(state: ProgressState, columns = 0): string {
   const percent = Math.min(100, percentOf(state));
   const filled = Math.floor((percent / 100) * BAR_WIDTH);
   const bar = `${'='.repeat(filled)}${filled < BAR_WIDTH ? '>' : ''}`.padEnd(BAR_WIDTH);
@@ -153,7 +159,9 @@ export function barLine(state: ProgressState): string {
   if (state.bytesPerSecond !== undefined) parts.push(`${formatSize(state.bytesPerSecond)}/s`);
   if (state.etaMs !== undefined) parts.push(clockTime(state.etaMs));
   if (state.status === 'paused' || state.status === 'ready') parts.push(state.status);
-  return parts.join('  ');
+  const line = parts.join('  ');
+  // In the last column some terminals wrap already.
+  return columns > 0 ? line.slice(0, columns - 1) : line;
 }
 
 /** `1:02:03`, `0:04`. */
