@@ -16,9 +16,8 @@ function nextOffset() {
 async function run(count) {
   let left = count;
   const walk = async () => {
-    const buffer = image.host.memory.allocate(BLOCK).fill(0x5a);
+    const buffer = Buffer.alloc(BLOCK, 0x5a);
     while (left-- > 0) await (write ? image.write(nextOffset(), buffer) : image.read(nextOffset(), buffer));
-    image.host.memory.free(buffer);
   };
   await Promise.all(Array.from({ length: depth }, walk));
 }
