@@ -96,9 +96,12 @@ export function asksForOptionHelp(texts: readonly string[]): boolean {
   return texts.some((text) => text.split(',').some((word) => word === 'help' || word === '?'));
 }
 
-export function optionHelp(format: string): string {
+/** qemu-img's lines; without a file name it does not know which protocol's options there may be, too. */
+export function optionHelp(format: string, named: boolean): string {
   const lines = FORMATS[format].map(({ name, kind, help }) => `  ${`${name}=<${kind}>`.padEnd(22)} - ${help}`);
-  return `Supported ${format} options:\n${lines.join('\n')}\n`;
+  if (named) return `Supported options:\n${lines.join('\n')}\n`;
+  const more = 'The protocol level may support further options.\nSpecify the target filename to include those options.';
+  return `Supported ${format} options:\n${lines.join('\n')}\n\n${more}\n`;
 }
 
 /** Reads `-o` strings. Throws `UsageError` for a name or a value that the format does not have. */

@@ -95,7 +95,10 @@ ${verbs.join('\n')}
   ${PROGRAM} --version        shows the version, the I/O engine and the codecs
 
 Options and output of the commands that qemu-img has are qemu-img's, of nbd
-qemu-nbd's; those of stream, mirror and backup are QMP's. Sizes take the
-suffixes k, M, G, T, P and E (powers of 1024).
+qemu-nbd's; those of stream, mirror and backup are QMP's. Long options are
+written out. Sizes take the suffixes k, M, G, T, P and E (powers of 1024).
+
+Not there yet: qemu-img's ${REFUSED.slice(0, 4).join(', ')},
+${REFUSED.slice(4, -1).join(', ')} and ${REFUSED.at(-1)}; several sources of one convert.
 `;
 }

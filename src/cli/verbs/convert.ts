@@ -157,7 +157,7 @@ interface Plan {
 async function run(options: ParsedOptions): Promise<number> {
   const format = options.get('output-format') ?? 'raw';
   if (asksForOptionHelp(options.all('options'))) {
-    write(optionHelp(creatableFormat(format)));
+    write(optionHelp(creatableFormat(format), options.positional.length > 1));
     return 0;
   }
   const plan = planOf(options, format);

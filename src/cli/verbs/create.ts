@@ -58,7 +58,7 @@ async function run(options: ParsedOptions): Promise<number> {
   const format = options.get('format') ?? 'raw';
   const texts = options.all('options');
   if (asksForOptionHelp(texts)) {
-    write(optionHelp(creatableFormat(format)));
+    write(optionHelp(creatableFormat(format), options.positional.length > 0));
     return 0;
   }
   const [filename, sizeText, extra] = options.positional;
