@@ -1,6 +1,9 @@
 // Memory that the requests of all connections of this process may take together. Who gets nothing waits, and is woken in turn when something is
 // given back. Nobody is disconnected for being slow, unless the others have to go without for it.
 //
+// Who waits for others stands in a queue. What is given back is for its head: as long as somebody waits, nobody else takes more than what is
+// guaranteed to each, so that the head gets what it needs, however large, and who keeps on taking lines up behind.
+//
 //   connection --take(bytes)--> yes: goes on
 //                            \-> no: waits ... give(bytes) --> connection.budgetFreed()
 //                                         \-> for long, since all is taken: of those with stuck clients, the one who holds most is dropped
@@ -58,9 +61,13 @@ export class Budget {
   readonly #clock: Clock;
   #taken = 0;
   readonly #users = new Set<BudgetUser>();
-  /** Who waits, and whether it is for others. */
-  readonly #waiting = new Map<BudgetUser, boolean>();
+  /** Who waits for others, the head first. Each keeps its place until it gets what it asks for. */
+  readonly #queue = new Set<BudgetUser>();
+  /** Who waits for what it has itself. */
+  readonly #full = new Set<BudgetUser>();
   #waking = false;
+  /** Who is being woken, and has not asked yet. */
+  #asking: BudgetUser | null = null;
   #cancelTimer: (() => void) | null = null;
 
   constructor(limits: BudgetLimits, clock: Clock) {
@@ -80,24 +87,44 @@ export class Budget {
   /** True: `bytes` are `user`'s until it gives them back. Otherwise it waits: it is called when there may be some again. */
   take(user: BudgetUser, bytes: number): boolean {
     const own = user.bytesTaken + bytes;
-    const { connectionBytes, totalBytes, guaranteedBytes } = this.#limits;
+    const { connectionBytes, guaranteedBytes } = this.#limits;
     if (own > connectionBytes && user.bytesTaken > 0) {
-      this.#waiting.set(user, false);
+      this.#queue.delete(user);
+      this.#full.add(user);
       return false;
     }
-    if (this.#taken + bytes > totalBytes && own > guaranteedBytes) {
-      this.#waiting.set(user, true);
+    if (own > guaranteedBytes && !this.#admits(user, bytes)) {
+      this.#queue.add(user);
+      if (this.#asking === user) this.#asking = null;
       if (this.#cancelTimer === null) this.#watch();
       return false;
     }
+    if (this.#queue.size > 0) this.#queue.delete(user);
     this.#taken += bytes;
     return true;
   }
 
+  /** Nobody waits before it, and there is room, or nobody has more than what is guaranteed: then there is nothing to wait for. */
+  #admits(user: BudgetUser, bytes: number): boolean {
+    if (this.#queue.size > 0) {
+      const [head] = this.#queue;
+      if (head !== user) return false;
+    }
+    const { totalBytes, guaranteedBytes } = this.#limits;
+    if (this.#taken + bytes <= totalBytes) return true;
+    let beyond = this.#taken;
+    for (const { bytesTaken } of this.#users) beyond -= Math.min(bytesTaken, guaranteedBytes);
+    return beyond <= 0;
+  }
+
   give(bytes: number): void {
     this.#taken -= bytes;
-    if (this.#waiting.size === 0 || this.#waking) return;
-    // Once for all that is given back in this turn, and never from within the giver's own work.
+    if (this.#queue.size > 0 || this.#full.size > 0) this.#wakeSoon();
+  }
+
+  /** Once for all that is given back in this turn, and never from within the giver's own work. */
+  #wakeSoon(): void {
+    if (this.#waking) return;
     this.#waking = true;
     queueMicrotask(() => this.#wake());
   }
@@ -105,7 +132,8 @@ export class Budget {
   /** `user` takes no more and waits no more; what it has is given back later. */
   leave(user: BudgetUser): void {
     this.#users.delete(user);
-    this.#waiting.delete(user);
+    this.#full.delete(user);
+    if (this.#queue.delete(user) && this.#queue.size > 0) this.#wakeSoon();
     if (this.#users.size > 0) return;
     this.#cancelTimer?.();
     this.#cancelTimer = null;
@@ -113,11 +141,18 @@ export class Budget {
 
   #wake(): void {
     this.#waking = false;
-    // Who gets nothing again lines up behind the others.
-    for (const user of [...this.#waiting.keys()]) {
-      this.#waiting.delete(user);
+    for (const user of [...this.#full]) {
+      this.#full.delete(user);
       user.budgetFreed();
     }
+    // Who gets something and asks for more is met again, at the end.
+    for (const user of this.#queue) {
+      this.#asking = user;
+      user.budgetFreed();
+      // It has no more use for its place.
+      if (this.#asking === user) this.#queue.delete(user);
+    }
+    this.#asking = null;
   }
 
   /** Looks again after a time; as long as somebody waits for others, one of those whose clients did nothing in it goes. */
@@ -126,7 +161,7 @@ export class Budget {
     for (const user of this.#users) before.set(user, user.bytesMoved);
     this.#cancelTimer = this.#clock.timer(PATIENCE_MS, () => {
       this.#cancelTimer = null;
-      if (![...this.#waiting.values()].includes(true)) return;
+      if (this.#queue.size === 0) return;
       let worst: BudgetUser | null = null;
       for (const [user, moved] of before) {
         const stuck = this.#users.has(user) && user.waitsForClient && user.bytesMoved - moved < ENOUGH_BYTES;
