@@ -8,7 +8,7 @@
 //   absolute, links resolved                      /disks/b:1
 //   as options, their paths absolute              json:{"driver": "qcow2", "file": {...}}
 
-import { dirname, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import type { Host } from '../host/host.js';
 import { formatJsonFilename, isJsonFilename, parseJsonFilename } from '../schema/options.js';
 import { orElse } from '../util/best-effort.js';
@@ -16,6 +16,7 @@ import { BlockError } from '../util/errors.js';
 import { printable } from '../util/foreign-text.js';
 import { nameLength } from '../util/name-bytes.js';
 import { leafOptions, nameAsOptions, openingName, parseFilename, protocolOf, resolveBackingName } from './filename.js';
+import { imageOptions, type Referrer } from './foreign-name.js';
 import { fileId } from './identity.js';
 import type { BlockNode } from './node.js';
 
@@ -38,8 +39,7 @@ export interface NameWishes {
  */
 export async function backingNameFor(overlay: string, base: BlockNode, wishes: NameWishes = {}): Promise<string> {
   const wanted = await fileId(base);
-  // Nothing outside of this process: there is nothing to be found.
-  if (wanted === null) return wishes.asked ?? base.filename;
+  if (wanted === null) return nameOfNowhere(overlay, base, wishes.asked ?? base.filename);
   const leads = (name: string): Promise<boolean> => leadsTo(base, overlay, name, wanted);
   const { asked } = wishes;
   if (asked !== undefined) {
@@ -57,6 +57,22 @@ export async function backingNameFor(overlay: string, base: BlockNode, wishes: N
   }
   if (tooLong) throw refused(overlay, 'Backing file name too long');
   throw refused(overlay, `No backing file name leads to '${printable(base.filename)}' from there`);
+}
+
+/** Nothing outside of this process: there is nothing to be found, but what the name says must be an image's to say. */
+function nameOfNowhere(overlay: string, base: BlockNode, name: string): string {
+  const full = resolved(overlay, name);
+  if (full !== null && opensFrom(overlay, full)) return name;
+  throw refused(overlay, `An image cannot have '${printable(base.filename)}' as its backing file`);
+}
+
+/** What a name in the header of `filename`, which may still have to be made, stands in. Its folder's links are resolved. */
+export async function referrerToBe(host: Host, filename: string): Promise<Referrer> {
+  const path = host.absolute(pathOf(filename) ?? filename);
+  const file = await real(host, path);
+  if (file !== null) return { path: file };
+  const folder = await real(host, dirname(path));
+  return { path: folder === null ? path : join(folder, basename(path)) };
 }
 
 /**
@@ -158,7 +174,7 @@ async function leadsTo(base: BlockNode, overlay: string, name: string, wanted: s
   }
   for (const place of places) {
     const full = resolved(place, name);
-    if (full === null || !fitsDriver(full, base)) return false;
+    if (full === null || !fitsDriver(full, base) || !opensFrom(place, full)) return false;
     if ((await idOfName(base, full)) !== wanted) return false;
   }
   return true;
@@ -172,6 +188,17 @@ function resolved(overlay: string, name: string): string | null {
     return full;
   } catch (error) {
     if (error instanceof BlockError && error.code !== 'internal') return null;
+    throw error;
+  }
+}
+
+/** An image may say this. */
+function opensFrom(overlay: string, full: string): boolean {
+  try {
+    imageOptions(parseFilename(full), overlay);
+    return true;
+  } catch (error) {
+    if (error instanceof BlockError && error.code !== 'internal') return false;
     throw error;
   }
 }

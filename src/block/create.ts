@@ -4,7 +4,7 @@ import type { Host } from '../host/host.js';
 import type { BlockdevCreateOptions, BlockdevRef } from '../schema/generated/types.js';
 import { validate } from '../schema/validate.js';
 import { BlockError, toBlockError } from '../util/errors.js';
-import { refuseItself } from './backing-name.js';
+import { referrerToBe, refuseItself } from './backing-name.js';
 import { type Child, type Use, withLink } from './child.js';
 import { parseProtocolName, resolveBackingName } from './filename.js';
 import type { Graph } from './graph.js';
@@ -95,7 +95,9 @@ export async function checkBackingFile(
   };
   if (name === undefined) return null;
   try {
-    const how = { format, readOnly: true, onlyLooks: true, forceShare: true };
+    // As whoever opens the image will: what it may not name is not written into it.
+    const referrer = await referrerToBe(graph.host, filename);
+    const how = { format, readOnly: true, onlyLooks: true, forceShare: true, referrer };
     const node = await openNode(graph, resolveBackingName(filename, name), how);
     const { length } = node;
     await graph.release(node);

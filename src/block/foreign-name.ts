@@ -8,7 +8,7 @@
 // does something to some of them.
 
 import type { HostFile } from '../host/host.js';
-import { LooseOptions } from '../schema/loose-options.js';
+import { type LooseChild, LooseOptions } from '../schema/loose-options.js';
 import { reportUnforeseen } from '../util/best-effort.js';
 import { leafOptions } from './filename.js';
 import { refusal } from './gate.js';
@@ -31,12 +31,14 @@ export async function referrerOf(image: BlockNode): Promise<Referrer> {
 /** Protocols that images may name, as QEMU follows them. */
 const PROTOCOLS: ReadonlySet<string> = new Set(['file', 'host_device', 'nbd']);
 
-/** Refuses with `permission` options from an image that lead to no image, or ask for what is not an image's to decide. */
-export async function checkReference(graph: Graph, options: LooseOptions, { path }: Referrer): Promise<void> {
-  checkOptions(options, path);
+/**
+ * What is opened by options from an image: where they say that another image lies. How it is used is not the image's to say. Rejects with
+ * `permission` where they lead to no image, or ask for what is this program's.
+ */
+export async function checkReference(graph: Graph, named: LooseOptions, { path }: Referrer): Promise<LooseOptions> {
+  const options = imageOptions(named, path);
   for (const leaf of leafOptions(options)) {
     const { name, filename } = leaf;
-    if (!PROTOCOLS.has(leaf.driver)) throw refusal(name, path, `an image cannot refer to '${leaf.driver}'`);
     if (filename === null) {
       graph.gate?.check(name, path);
       continue;
@@ -53,6 +55,17 @@ export async function checkReference(graph: Graph, options: LooseOptions, { path
     });
     graph.gate?.check(target, path);
   }
+  return options;
+}
+
+/** The same of options alone: nothing is asked of the host. Throws `permission`, `invalid-argument`, `unknown-option`. */
+export function imageOptions(named: LooseOptions, referrer: string): LooseOptions {
+  const options = named.without(USE);
+  checkOptions(options, referrer);
+  for (const { driver, name } of leafOptions(options)) {
+    if (!PROTOCOLS.has(driver)) throw refusal(name, referrer, `an image cannot refer to '${driver}'`);
+  }
+  return options;
 }
 
 /** Refuses with `permission` a file that was opened because an image names it. */
@@ -83,16 +96,45 @@ const ALLOWED: ReadonlySet<string> = new Set([
   'export',
 ]);
 
-/** Options that decide how an image is used, and objects and descriptors of this program, are its user's. */
+/**
+ * How an image is used: caches, speed, safety. QEMU writes some of it into names, and does as they say; here the user's own settings hold for what an
+ * image names, so that none of it can make a base unsafe, and none keeps it from being opened.
+ */
+const USE: ReadonlySet<string> = new Set([
+  'read-only',
+  'auto-read-only',
+  'force-share',
+  'discard',
+  'detect-zeroes',
+  'cache',
+  'locking',
+  'aio',
+  'aio-max-batch',
+  'drop-cache',
+  'x-check-cache-dropped',
+  'lazy-refcounts',
+  'pass-discard-request',
+  'pass-discard-snapshot',
+  'pass-discard-other',
+  'discard-no-unref',
+  'overlap-check',
+  'cache-size',
+  'l2-cache-size',
+  'l2-cache-entry-size',
+  'refcount-cache-size',
+  'cache-clean-interval',
+  'reconnect-delay',
+  'open-timeout',
+]);
+
+/** Objects, nodes and descriptors of this program are its user's, as is what nobody knows. */
 function checkOptions(options: LooseOptions, referrer: string): void {
   const { members } = options;
   const refuse = (option: string): never => {
-    throw refusal(options.driver ?? 'json:', referrer, `an image cannot ask for ${option}`);
+    throw refusal(calledAs(options), referrer, `an image cannot ask for ${option}`);
   };
   for (const [name, value] of Object.entries(members)) {
     if (ALLOWED.has(name) || value === undefined) continue;
-    // It is so anyway.
-    if (name === 'read-only' && (value === true || value === 'on')) continue;
     refuse(typeof value === 'object' ? name : `${name}=${value}`);
   }
   const { server } = members;
@@ -105,4 +147,12 @@ function checkOptions(options: LooseOptions, referrer: string): void {
       throw refusal(child, referrer, 'a node of this program is not for images');
     }
   }
+}
+
+/** What messages call it: its file, or what drives it where it is in none. */
+function calledAs(options: LooseOptions): string {
+  for (let at: LooseChild = options; at instanceof LooseOptions; at = at.file) {
+    if (at.filename !== null) return at.filename;
+  }
+  return options.driver ?? 'json:';
 }

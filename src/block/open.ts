@@ -76,7 +76,7 @@ export async function openNode(
   let parsed: LooseOptions;
   if (typeof image === 'string') parsed = await withFormat(graph, image, options.format);
   else parsed = image instanceof LooseOptions ? image : new LooseOptions({ ...image }, {});
-  if (options.referrer !== undefined) await checkReference(graph, parsed, options.referrer);
+  if (options.referrer !== undefined) parsed = await checkReference(graph, parsed, options.referrer);
   return openTree(graph, parsed, {
     readOnly: options.readOnly ?? false,
     autoReadOnly: options.autoReadOnly ?? false,
@@ -189,10 +189,9 @@ function settle(graph: Graph, options: ReturnType<LooseOptions['general']>, inhe
   const settings: Inherited = {
     ...inherited,
     nodeName: options['node-name'] ?? inherited.nodeName,
-    // However an image writes it: what it names is not opened for writing, and not beside a writer, because it says so.
-    readOnly: inherited.referrer === null ? (options['read-only'] ?? inherited.readOnly) : inherited.readOnly,
+    readOnly: options['read-only'] ?? inherited.readOnly,
     autoReadOnly: options['auto-read-only'] ?? inherited.autoReadOnly,
-    forceShare: inherited.referrer === null ? (options['force-share'] ?? inherited.forceShare) : inherited.forceShare,
+    forceShare: options['force-share'] ?? inherited.forceShare,
     direct: options.cache?.direct ?? inherited.direct,
     noFlush: options.cache?.['no-flush'] ?? inherited.noFlush,
     discard: options.discard ?? inherited.discard,
@@ -313,8 +312,8 @@ async function openBacking(
     return openTree(graph, backingFormat === null ? given : given.over({ driver: backingFormat }), inherited);
   }
   const name = resolveBackingNameOf(node, backingFile);
-  const named = await withFormat(graph, name, given?.driver ?? backingFormat ?? undefined);
   const referrer = await referrerOf(node);
-  await checkReference(graph, named, referrer);
+  const format = given?.driver ?? backingFormat ?? undefined;
+  const named = await checkReference(graph, await withFormat(graph, name, format), referrer);
   return openTree(graph, given === undefined ? named : given.over(named.members), { ...inherited, referrer });
 }

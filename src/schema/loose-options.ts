@@ -67,6 +67,17 @@ export class LooseOptions {
     return new LooseOptions({ ...defaults, ...this.members }, this.#how);
   }
 
+  /** The same without the members of these names, at each level. */
+  without(names: ReadonlySet<string>): LooseOptions {
+    const members: Record<string, unknown> = {};
+    for (const [name, value] of Object.entries(this.members)) {
+      if (names.has(name)) continue;
+      const child = name === 'file' || name === 'backing' ? this.#child(name) : undefined;
+      members[name] = child instanceof LooseOptions ? child.without(names).members : value;
+    }
+    return new LooseOptions(members, this.#how);
+  }
+
   /** The same for another driver. */
   as(driver: string): LooseOptions {
     return new LooseOptions({ ...this.members, driver }, this.#how);

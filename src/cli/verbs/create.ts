@@ -1,5 +1,6 @@
 // `diskwright create`: an empty image, or an overlay of another.
 
+import { referrerToBe } from '../../block/backing-name.js';
 import { createImage } from '../../block/create.js';
 import { resolveBackingName } from '../../block/filename.js';
 import { probeFormat, readHead } from '../../block/probe.js';
@@ -120,7 +121,9 @@ async function backingSize(
   const full = resolveBackingName(filename, backing);
   try {
     // Others may go on writing to it: it is only asked how long it is, and whether its own chain is there.
-    const node = await openImage(session, full, { format, forceShare: true });
+    // And as whoever opens the overlay will: what an image may not name is not written into it.
+    const referrer = await referrerToBe(session.host, filename);
+    const node = await openImage(session, full, { format, forceShare: true, referrer });
     const size = node.length;
     if (format === undefined && node.file !== null) {
       const detected = probeFormat(await readHead(node.file.node), full);
