@@ -10,9 +10,8 @@ import type { OpenOptions } from './block/open.js';
 import type { NbdService, ServeOptions } from './exports/nbd/serve.js';
 import { V86Disk, type V86DiskOptions } from './exports/v86/disk.js';
 import { openRealHost } from './host/real/index.js';
-import type { Image } from './image.js';
-import type { JobHandle } from './job-handle.js';
-import type { ImageInfo, MapEntry, ObjectOptions } from './schema/generated/types.js';
+import type { Image } from './library/image.js';
+import type { JobHandle } from './library/job-handle.js';
 import {
   type BackupRequest,
   type BackupSettings,
@@ -25,7 +24,8 @@ import {
   type SnapshotSettings,
   type StreamSettings,
   Workspace,
-} from './workspace.js';
+} from './library/workspace.js';
+import type { ImageInfo, MapEntry, ObjectOptions } from './schema/generated/types.js';
 
 export { DirtyBitmap } from './block/bitmap.js';
 export type { CompareOptions, CompareResult } from './block/compare.js';
@@ -38,20 +38,10 @@ export type { NbdService, ServeOptions } from './exports/nbd/serve.js';
 export { V86Disk, type V86DiskOptions, type V86Emulator } from './exports/v86/disk.js';
 export type { NetAddress, TlsSettings } from './host/net.js';
 export { type EngineName, openRealHost, type RealHostOptions } from './host/real/index.js';
-export { Image } from './image.js';
-export { JobHandle } from './job-handle.js';
 export type { JobEventMap, JobEventName } from './jobs/events.js';
 export type { ProgressSnapshot } from './jobs/progress.js';
-export type {
-  BlockdevOptions,
-  ImageInfo,
-  JobStatus,
-  JobVerb,
-  MapEntry,
-  ObjectOptions,
-  ThrottleLimits,
-} from './schema/generated/types.js';
-export { BlockError, type BlockErrorCode } from './util/errors.js';
+export { Image } from './library/image.js';
+export { JobHandle } from './library/job-handle.js';
 export type {
   BackupRequest,
   BackupSettings,
@@ -64,7 +54,17 @@ export type {
   SnapshotSettings,
   StreamSettings,
   WorkspaceOptions,
-} from './workspace.js';
+} from './library/workspace.js';
+export type {
+  BlockdevOptions,
+  ImageInfo,
+  JobStatus,
+  JobVerb,
+  MapEntry,
+  ObjectOptions,
+  ThrottleLimits,
+} from './schema/generated/types.js';
+export { BlockError, type BlockErrorCode } from './util/errors.js';
 export { Workspace };
 
 let shared: Workspace | null = null;

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { openRealHost } from '../src/host/real/index.js';
+import { Workspace } from '../src/library/workspace.js';
 import { BlockError } from '../src/util/errors.js';
-import { Workspace } from '../src/workspace.js';
 
 describe('library: a target that is a file of the source', () => {
   let folder: string;

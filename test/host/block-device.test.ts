@@ -2,7 +2,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { Workspace } from '../../src/workspace.js';
+import { Workspace } from '../../src/library/workspace.js';
 import { leaveOut } from '../support/needs.js';
 import { failure, overEngines, pattern } from './engines.js';
 

@@ -4,7 +4,7 @@
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { Workspace } from '../../src/workspace.js';
+import { Workspace } from '../../src/library/workspace.js';
 import { failureOf, makeBench } from '../drivers/support.js';
 import { run, Workshop } from '../support/cli.js';
 

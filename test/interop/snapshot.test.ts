@@ -6,7 +6,7 @@ import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
 import { rootOf } from '../../src/block/device.js';
 import { openRealHost } from '../../src/host/real/index.js';
-import { Workspace } from '../../src/workspace.js';
+import { Workspace } from '../../src/library/workspace.js';
 import { expectSame } from '../conformance/checks.js';
 import { codeOf } from '../conformance/manifest.js';
 import { requirePeer } from '../support/peers.js';

@@ -3,9 +3,9 @@
 import { expect } from 'chai';
 import { V86Disk } from '../../src/exports/v86/disk.js';
 import { createSimHost, type SimHost } from '../../src/host/sim/index.js';
-import type { Image } from '../../src/image.js';
-import type { JobHandle } from '../../src/job-handle.js';
-import { Workspace } from '../../src/workspace.js';
+import type { Image } from '../../src/library/image.js';
+import type { JobHandle } from '../../src/library/job-handle.js';
+import { Workspace } from '../../src/library/workspace.js';
 import { failureOf } from '../drivers/support.js';
 
 const SIZE = 4 << 20;

@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import { createSimHost, type SimHost } from '../../src/host/sim/index.js';
-import { Workspace } from '../../src/workspace.js';
+import { Workspace } from '../../src/library/workspace.js';
 import { failureOf } from '../drivers/support.js';
 
 const SIZE = 3 << 16;

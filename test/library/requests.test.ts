@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { openRealHost } from '../../src/host/real/index.js';
-import type { Image } from '../../src/image.js';
+import type { Image } from '../../src/library/image.js';
+import { Workspace } from '../../src/library/workspace.js';
 import type { BlockError } from '../../src/util/errors.js';
-import { Workspace } from '../../src/workspace.js';
 import { failureOf } from '../drivers/support.js';
 
 const SIZE = 1 << 20;

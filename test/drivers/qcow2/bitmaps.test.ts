@@ -6,7 +6,7 @@ import { rootOf } from '../../../src/block/device.js';
 import { consistencyCheckOf } from '../../../src/block/info.js';
 import { openNode } from '../../../src/block/open.js';
 import { createSimHost, Random } from '../../../src/host/sim/index.js';
-import { Workspace } from '../../../src/workspace.js';
+import { Workspace } from '../../../src/library/workspace.js';
 import { Workshop } from '../../support/cli.js';
 import { requirePeer } from '../../support/peers.js';
 import { failureOf, makeBench } from '../support.js';

@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import { rootOf } from '../../../src/block/device.js';
-import type { Image } from '../../../src/image.js';
+import type { Image } from '../../../src/library/image.js';
 import type { BlockError } from '../../../src/util/errors.js';
 import { Chunk, Command, CommandFlag, NbdError } from '../../../src/wire/nbd/constants.js';
 import { type RawClient, type RawReply, u32, u64 } from '../../support/nbd-raw.js';

@@ -3,7 +3,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
-import type { Image } from '../../../src/image.js';
+import type { Image } from '../../../src/library/image.js';
 import { requirePeer } from '../../support/peers.js';
 import { MIB, pattern, Stage } from './support.js';
 

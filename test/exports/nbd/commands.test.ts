@@ -1,7 +1,7 @@
 // Every command with every flag, in all three dialects, over a real socket.
 
 import { expect } from 'chai';
-import type { Image } from '../../../src/image.js';
+import type { Image } from '../../../src/library/image.js';
 import { Chunk, Command, CommandFlag, NbdError } from '../../../src/wire/nbd/constants.js';
 import type { RawClient, RawDialect } from '../../support/nbd-raw.js';
 import { MIB, pattern, Stage } from './support.js';

@@ -1,7 +1,7 @@
 // The handshake, option by option: what is agreed on, what is refused, and who is sent away.
 
 import { expect } from 'chai';
-import type { Image } from '../../../src/image.js';
+import type { Image } from '../../../src/library/image.js';
 import { Info, MAGIC_HIGH, Option, OptionReply, TransmissionFlag } from '../../../src/wire/nbd/constants.js';
 import { infoRequest, metaRequest, RawClient as Raw, type RawClient, u32 } from '../../support/nbd-raw.js';
 import { MIB, Stage } from './support.js';

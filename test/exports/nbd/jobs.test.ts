@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import { rootOf } from '../../../src/block/device.js';
-import type { Image } from '../../../src/image.js';
+import type { Image } from '../../../src/library/image.js';
 import { Command, NbdError } from '../../../src/wire/nbd/constants.js';
 import type { RawClient } from '../../support/nbd-raw.js';
 import { MIB, pattern, Stage, until } from './support.js';

@@ -3,7 +3,7 @@
 import { expect } from 'chai';
 import { OUTBOX_BLOCK_BYTES } from '../../../src/exports/nbd/outbox.js';
 import type { NbdServer } from '../../../src/exports/nbd/server.js';
-import type { Image } from '../../../src/image.js';
+import type { Image } from '../../../src/library/image.js';
 import { BlockError } from '../../../src/util/errors.js';
 import { Command, NbdError } from '../../../src/wire/nbd/constants.js';
 import type { RawClient } from '../../support/nbd-raw.js';

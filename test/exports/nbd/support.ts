@@ -8,8 +8,8 @@ import type { OpenOptions } from '../../../src/block/open.js';
 import type { ExportOptions } from '../../../src/exports/nbd/export.js';
 import { NbdServer, type NbdServerOptions } from '../../../src/exports/nbd/server.js';
 import { openRealHost } from '../../../src/host/real/index.js';
-import type { Image } from '../../../src/image.js';
-import { Workspace } from '../../../src/workspace.js';
+import type { Image } from '../../../src/library/image.js';
+import { Workspace } from '../../../src/library/workspace.js';
 import { RawClient, type RawDialect } from '../../support/nbd-raw.js';
 
 export const MIB = 1024 * 1024;

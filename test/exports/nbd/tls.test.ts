@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { NbdServer } from '../../../src/exports/nbd/server.js';
 import type { TlsSettings } from '../../../src/host/net.js';
-import type { Image } from '../../../src/image.js';
+import type { Image } from '../../../src/library/image.js';
 import { BlockError } from '../../../src/util/errors.js';
 import { Option, OptionReply } from '../../../src/wire/nbd/constants.js';
 import { infoRequest, metaRequest, RawClient } from '../../support/nbd-raw.js';

@@ -3,8 +3,8 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { V86, type V86Image } from 'v86';
-import type { Image } from '../../../src/image.js';
 import { type BlockError, V86Disk, type V86DiskOptions } from '../../../src/index.js';
+import type { Image } from '../../../src/library/image.js';
 import type { GuestDisk } from './guest-disk.js';
 
 const MiB = 1024 ** 2;

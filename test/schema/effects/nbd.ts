@@ -3,8 +3,8 @@
 import { expect } from 'chai';
 import type { NbdNode } from '../../../src/drivers/protocols/nbd/driver.js';
 import type { NetAddress } from '../../../src/host/net.js';
+import { Workspace } from '../../../src/library/workspace.js';
 import { BlockError } from '../../../src/util/errors.js';
-import { Workspace } from '../../../src/workspace.js';
 import { stateOf } from '../../block/support.js';
 import { type Bench, makeBench } from '../../drivers/support.js';
 import { type Effects, opened, outcome, refusedOpen, SIZE } from './kit.js';

@@ -1,13 +1,13 @@
 // An open image of the library: what a guest would have in hand.
 
-import { DirtyBitmap } from './block/bitmap.js';
-import { closeDevice, Device, rootOf } from './block/device.js';
-import type { BlockNode } from './block/node.js';
-import { ThrottleGroup } from './host/throttle.js';
-import type { ThrottleLimits } from './schema/generated/types.js';
-import { plainObject, text } from './schema/shape.js';
-import { validate } from './schema/validate.js';
-import { BlockError } from './util/errors.js';
+import { DirtyBitmap } from '../block/bitmap.js';
+import { closeDevice, Device, rootOf } from '../block/device.js';
+import type { BlockNode } from '../block/node.js';
+import { ThrottleGroup } from '../host/throttle.js';
+import type { ThrottleLimits } from '../schema/generated/types.js';
+import { plainObject, text } from '../schema/shape.js';
+import { validate } from '../schema/validate.js';
+import { BlockError } from '../util/errors.js';
 
 /**
  * An open image (with its backing chain): read, write, writeZeroes, discard, flush. Requests may run side by side; jobs may work on

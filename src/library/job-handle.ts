@@ -1,11 +1,11 @@
 // A job as the library hands it out.
 
-import { JOB_EVENTS, type JobEventMap, type JobEventName } from './jobs/events.js';
-import type { Job } from './jobs/job.js';
-import type { ProgressSnapshot } from './jobs/progress.js';
-import type { BlockJobChangeOptionsMirror, JobStatus, JobType } from './schema/generated/types.js';
-import { bool, callback, choice, integer } from './schema/shape.js';
-import { validate } from './schema/validate.js';
+import { JOB_EVENTS, type JobEventMap, type JobEventName } from '../jobs/events.js';
+import type { Job } from '../jobs/job.js';
+import type { ProgressSnapshot } from '../jobs/progress.js';
+import type { BlockJobChangeOptionsMirror, JobStatus, JobType } from '../schema/generated/types.js';
+import { bool, callback, choice, integer } from '../schema/shape.js';
+import { validate } from '../schema/validate.js';
 
 /** A running job. The verbs throw `bad-state` in a state that does not take them (QAPI `JobVerb`). */
 export class JobHandle {

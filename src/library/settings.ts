@@ -1,15 +1,14 @@
 // What the calls of the library take, as shapes: every call checks its arguments here before it touches anything.
 
-import type { CompareOptions } from './block/compare.js';
-import { checkCreateOptions, type ImageCreateOptions } from './block/create.js';
-import type { OpenGate } from './block/gate.js';
-import type { OpenOptions } from './block/open.js';
-import type { ServeOptions } from './exports/nbd/serve.js';
-import { Image } from './image.js';
-import type { ObjectOptions } from './schema/generated/types.js';
-import { LooseOptions } from './schema/loose-options.js';
-import { checkImageOptions } from './schema/options.js';
-import { membersOf, qapi } from './schema/qapi-shape.js';
+import type { CompareOptions } from '../block/compare.js';
+import { checkCreateOptions, type ImageCreateOptions } from '../block/create.js';
+import type { OpenGate } from '../block/gate.js';
+import type { OpenOptions } from '../block/open.js';
+import type { ServeOptions } from '../exports/nbd/serve.js';
+import type { ObjectOptions } from '../schema/generated/types.js';
+import { LooseOptions } from '../schema/loose-options.js';
+import { checkImageOptions } from '../schema/options.js';
+import { membersOf, qapi } from '../schema/qapi-shape.js';
 import {
   abortSignal,
   bool,
@@ -27,8 +26,9 @@ import {
   takeSettings,
   text,
   wrongType,
-} from './schema/shape.js';
-import { BlockError } from './util/errors.js';
+} from '../schema/shape.js';
+import { BlockError } from '../util/errors.js';
+import { Image } from './image.js';
 import type {
   BackupRequest,
   BackupSettings,

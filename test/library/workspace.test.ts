@@ -1,10 +1,10 @@
 // The library: what a workspace adds to nodes and jobs. On the simulated host.
 
 import { expect } from 'chai';
-import { createSimHost, type SimHost, type SimHostOptions } from '../src/host/sim/index.js';
-import type { Image } from '../src/image.js';
-import { Workspace, type WorkspaceOptions } from '../src/workspace.js';
-import { failureOf } from './drivers/support.js';
+import { createSimHost, type SimHost, type SimHostOptions } from '../../src/host/sim/index.js';
+import type { Image } from '../../src/library/image.js';
+import { Workspace, type WorkspaceOptions } from '../../src/library/workspace.js';
+import { failureOf } from '../drivers/support.js';
 
 const MiB = 1 << 20;
 

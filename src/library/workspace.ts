@@ -1,53 +1,53 @@
 // What the library works with: one host, one graph of nodes, one set of jobs.
 
-import { idOfFile } from './block/backing-name.js';
-import type { Child } from './block/child.js';
-import { type CompareOptions, type CompareResult, compareNodes } from './block/compare.js';
+import { idOfFile } from '../block/backing-name.js';
+import type { Child } from '../block/child.js';
+import { type CompareOptions, type CompareResult, compareNodes } from '../block/compare.js';
 import {
   checkBackingFile,
   createImage,
   type ImageCreateOptions,
   type NewImageOptions,
   readsAsZeroes,
-} from './block/create.js';
-import { rootOf } from './block/device.js';
-import type { OpenGate } from './block/gate.js';
-import { Graph } from './block/graph.js';
-import { type HoldKind, hold, holdTarget } from './block/hold.js';
-import { refuseSourceFile } from './block/identity.js';
-import { type CheckResult, consistencyCheckOf, imageInfo } from './block/info.js';
-import { mapEntries } from './block/map.js';
-import { undoCreation } from './block/new-file.js';
-import type { BlockNode } from './block/node.js';
-import { type OpenOptions, openNode } from './block/open.js';
-import { takeSnapshots } from './block/snapshot.js';
-import { registerDrivers } from './drivers/index.js';
-import type { NbdService, ServeOptions } from './exports/nbd/serve.js';
-import type { Host } from './host/host.js';
-import { Image } from './image.js';
-import { JobHandle } from './job-handle.js';
-import { type BackupArguments, backupJob } from './jobs/backup.js';
-import { type CommitArguments, commitJob } from './jobs/commit.js';
-import { type ConvertOptions, checkConvertSizes, convert } from './jobs/convert.js';
-import type { Job } from './jobs/job.js';
-import { checkJobArguments, type JobEnvironment } from './jobs/job-type.js';
-import { JobManager } from './jobs/manager.js';
-import { type MirrorArguments, mirrorJob } from './jobs/mirror.js';
-import { checkPriority, DEFAULT_PRIORITY, JobScheduler } from './jobs/scheduler.js';
-import { startJob, startJobs } from './jobs/start.js';
-import { streamJob } from './jobs/stream.js';
+} from '../block/create.js';
+import { rootOf } from '../block/device.js';
+import type { OpenGate } from '../block/gate.js';
+import { Graph } from '../block/graph.js';
+import { type HoldKind, hold, holdTarget } from '../block/hold.js';
+import { refuseSourceFile } from '../block/identity.js';
+import { type CheckResult, consistencyCheckOf, imageInfo } from '../block/info.js';
+import { mapEntries } from '../block/map.js';
+import { undoCreation } from '../block/new-file.js';
+import type { BlockNode } from '../block/node.js';
+import { type OpenOptions, openNode } from '../block/open.js';
+import { takeSnapshots } from '../block/snapshot.js';
+import { registerDrivers } from '../drivers/index.js';
+import type { NbdService, ServeOptions } from '../exports/nbd/serve.js';
+import type { Host } from '../host/host.js';
+import { type BackupArguments, backupJob } from '../jobs/backup.js';
+import { type CommitArguments, commitJob } from '../jobs/commit.js';
+import { type ConvertOptions, checkConvertSizes, convert } from '../jobs/convert.js';
+import type { Job } from '../jobs/job.js';
+import { checkJobArguments, type JobEnvironment } from '../jobs/job-type.js';
+import { JobManager } from '../jobs/manager.js';
+import { type MirrorArguments, mirrorJob } from '../jobs/mirror.js';
+import { checkPriority, DEFAULT_PRIORITY, JobScheduler } from '../jobs/scheduler.js';
+import { startJob, startJobs } from '../jobs/start.js';
+import { streamJob } from '../jobs/stream.js';
 import type {
   BlockStreamArguments,
   ImageInfo,
   MapEntry,
   NewImageMode,
   ObjectOptions,
-} from './schema/generated/types.js';
-import type { ImageOptions } from './schema/options.js';
-import { fileName, takeSettings, text, wrongType } from './schema/shape.js';
+} from '../schema/generated/types.js';
+import type { ImageOptions } from '../schema/options.js';
+import { fileName, takeSettings, text, wrongType } from '../schema/shape.js';
+import { bestEffort, orElse } from '../util/best-effort.js';
+import { BlockError } from '../util/errors.js';
+import { Image } from './image.js';
+import { JobHandle } from './job-handle.js';
 import * as shapes from './settings.js';
-import { bestEffort, orElse } from './util/best-effort.js';
-import { BlockError } from './util/errors.js';
 
 /** A file name, `json:{...}`, or options as `blockdev-add` has them. */
 export type ImageName = string | ImageOptions;
@@ -369,7 +369,7 @@ export class Workspace {
     this.#nodeOf(image);
     const checked = shapes.serveOptions(options);
     // Loaded when it is needed: most programs serve nothing.
-    const { serveDevice } = await import('./exports/nbd/serve.js');
+    const { serveDevice } = await import('../exports/nbd/serve.js');
     const release = image.use('a service');
     try {
       const service = await serveDevice(this.host, image, checked, () => {
