@@ -4,12 +4,13 @@
 //   read           [ ... header | data ]   one piece of the slot's buffer
 //   sparse read    header (block)  data (slot)  hole (block)  header (block)  data (slot) ...
 
+import { putBe16, putBe32, putBe64 } from '../../util/bytes.js';
 import { Chunk, ChunkFlag } from '../../wire/nbd/constants.js';
-import { put16, put32, put64 } from './bytes.js';
+import { DIALECTS, type Dialect, putChunk, putSimpleReply } from '../../wire/nbd/headers.js';
 import type { Runs } from './contexts.js';
 import type { Outbox } from './outbox.js';
-import { DIALECTS, type Dialect, MAX_MESSAGE_BYTES, putChunk, putSimple } from './replies.js';
 import { DATA_START, type RequestTable } from './requests.js';
+import { MAX_MESSAGE_BYTES } from './wire-error.js';
 
 /** Steps in which what was read is searched for holes: what is shorter is cheaper to send. */
 const HOLE_GRANULE = 65536;
@@ -32,7 +33,7 @@ export class Answers {
     this.#release = release;
     this.#structured = dialect !== 'simple';
     this.#extended = dialect === 'extended';
-    this.#headerBytes = DIALECTS[dialect].headerBytes;
+    this.#headerBytes = DIALECTS[dialect].replyBytes;
   }
 
   /** Done; there is no data. */
@@ -40,7 +41,7 @@ export class Answers {
     if (!this.muted) {
       const at = this.#outbox.reserve(this.#headerBytes);
       if (this.#structured) this.#chunk(this.#outbox.block, at, slot, ChunkFlag.done, Chunk.none, 0);
-      else putSimple(this.#outbox.block, at, this.#table, slot, 0);
+      else putSimpleReply(this.#outbox.block, at, this.#table, slot, 0);
     }
     this.#release(slot);
   }
@@ -51,7 +52,7 @@ export class Answers {
     else if (this.#structured) this.#errorChunk(slot, error, message);
     else {
       const at = this.#outbox.reserve(this.#headerBytes);
-      putSimple(this.#outbox.block, at, this.#table, slot, error);
+      putSimpleReply(this.#outbox.block, at, this.#table, slot, error);
       this.#release(slot);
     }
   }
@@ -72,10 +73,10 @@ export class Answers {
     if (this.#structured) {
       at = DATA_START - this.#headerBytes - OFFSET_BYTES;
       this.#chunk(buffer, at, slot, ChunkFlag.done, Chunk.offsetData, OFFSET_BYTES + length);
-      put64(buffer, DATA_START - OFFSET_BYTES, this.#table.offset[slot]);
+      putBe64(buffer, DATA_START - OFFSET_BYTES, this.#table.offset[slot]);
     } else {
       at = DATA_START - this.#headerBytes;
-      putSimple(buffer, at, this.#table, slot, 0);
+      putSimpleReply(buffer, at, this.#table, slot, 0);
     }
     this.#outbox.pushSlot(slot, buffer, at, DATA_START + length, true);
   }
@@ -128,19 +129,19 @@ export class Answers {
       const last = index === runs.length - 1 ? ChunkFlag.done : 0;
       this.#chunk(buffer, at, slot, last, type, fixedBytes - this.#headerBytes + entryBytes * count);
       at += this.#headerBytes;
-      put32(buffer, at, ids[index]);
+      putBe32(buffer, at, ids[index]);
       at += 4;
       if (this.#extended) {
-        put32(buffer, at, count);
+        putBe32(buffer, at, count);
         at += 4;
       }
       for (let i = 0; i < count; i++, at += entryBytes) {
         if (this.#extended) {
-          put64(buffer, at, lengths[i]);
-          put64(buffer, at + 8, flags[i]);
+          putBe64(buffer, at, lengths[i]);
+          putBe64(buffer, at + 8, flags[i]);
         } else {
-          put32(buffer, at, lengths[i]);
-          put32(buffer, at + 4, flags[i]);
+          putBe32(buffer, at, lengths[i]);
+          putBe32(buffer, at + 4, flags[i]);
         }
       }
     });
@@ -156,8 +157,8 @@ export class Answers {
     const at = this.#outbox.reserve(this.#headerBytes + 6 + written);
     const { block } = this.#outbox;
     this.#chunk(block, at, slot, ChunkFlag.done, Chunk.error, 6 + written);
-    put32(block, at + this.#headerBytes, error);
-    put16(block, at + this.#headerBytes + 4, written);
+    putBe32(block, at + this.#headerBytes, error);
+    putBe16(block, at + this.#headerBytes + 4, written);
     block.set(bytes.subarray(0, written), at + this.#headerBytes + 6);
     this.#release(slot);
   }
@@ -166,15 +167,15 @@ export class Answers {
     const at = this.#outbox.reserve(this.#headerBytes + HOLE_BYTES);
     const { block } = this.#outbox;
     this.#chunk(block, at, slot, flags, Chunk.offsetHole, HOLE_BYTES);
-    put64(block, at + this.#headerBytes, this.#table.offset[slot] + start);
-    put32(block, at + this.#headerBytes + OFFSET_BYTES, length);
+    putBe64(block, at + this.#headerBytes, this.#table.offset[slot] + start);
+    putBe32(block, at + this.#headerBytes + OFFSET_BYTES, length);
   }
 
   #data(slot: number, flags: number, buffer: Uint8Array, start: number, length: number, last: boolean): void {
     const at = this.#outbox.reserve(this.#headerBytes + OFFSET_BYTES);
     const { block } = this.#outbox;
     this.#chunk(block, at, slot, flags, Chunk.offsetData, OFFSET_BYTES + length);
-    put64(block, at + this.#headerBytes, this.#table.offset[slot] + start);
+    putBe64(block, at + this.#headerBytes, this.#table.offset[slot] + start);
     this.#outbox.pushSlot(slot, buffer, DATA_START + start, DATA_START + start + length, last);
   }
 }

@@ -1,15 +1,15 @@
 // Carrying out requests that take waiting: everything that does not go straight to a file.
 
 import { type Device, inspectDevice } from '../../block/device.js';
+import { getBe32, getBe64 } from '../../util/bytes.js';
 import { type BlockError, toBlockError } from '../../util/errors.js';
 import { Command, CommandFlag, NbdError } from '../../wire/nbd/constants.js';
 import type { Answers } from './answers.js';
-import { get32, HIGH_WORD } from './bytes.js';
 import { type MetaContext, Runs } from './contexts.js';
 import type { NbdExport } from './export.js';
-import { wireError } from './replies.js';
 import { inside } from './request-check.js';
 import { DATA_START, type RequestTable } from './requests.js';
+import { wireError } from './wire-error.js';
 
 /** Runs in one answer to a block status request, all contexts together (but one for each at least). */
 const MAX_RUNS = 16_384;
@@ -128,9 +128,9 @@ export class Commands {
     let ids = [...this.#contexts.keys()];
     if ((flags & CommandFlag.payloadLength) !== 0) {
       const payload = this.#dataOf(slot, length);
-      length = get32(payload, 0) * HIGH_WORD + get32(payload, 4);
+      length = getBe64(payload, 0);
       ids = [];
-      for (let at = 8; at < payload.length; at += 4) ids.push(get32(payload, at));
+      for (let at = 8; at < payload.length; at += 4) ids.push(getBe32(payload, at));
       const known = ids.every((id) => this.#contexts.has(id)) && new Set(ids).size === ids.length;
       if (!known || ids.length === 0 || length === 0 || !inside(offset, length, this.#export.size)) {
         this.#answers.error(slot, NbdError.invalid, 'no such range, or contexts');

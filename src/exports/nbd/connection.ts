@@ -13,19 +13,20 @@ import type { Located } from '../../block/types.js';
 import type { HostFile, RequestSink } from '../../host/host.js';
 import type { Link, LinkOwner } from '../../host/net.js';
 import { detach, reportUnless } from '../../util/best-effort.js';
+import { HIGH_WORD, viewBe64, viewOf } from '../../util/bytes.js';
 import { BlockError } from '../../util/errors.js';
 import { Command, CommandFlag, NbdError } from '../../wire/nbd/constants.js';
+import { DIALECTS, hasPayload, RequestField, requestLength } from '../../wire/nbd/headers.js';
 import { Answers } from './answers.js';
 import type { BudgetUser } from './budget.js';
-import { HIGH_WORD } from './bytes.js';
 import { blockStatusBytes, CACHE_PIECE_BYTES, Commands } from './commands.js';
 import type { NbdExport } from './export.js';
 import type { Agreement } from './handshake.js';
 import type { Outbox } from './outbox.js';
-import { DIALECTS, wireError } from './replies.js';
 import { checkRequest, NO_ERROR, reasonOf, type Terms } from './request-check.js';
 import { DATA_START, type RequestTable } from './requests.js';
 import { RECEIVE_GAP, type Shared } from './shared.js';
+import { wireError } from './wire-error.js';
 
 /** After a payload of this size only a header is asked for next: another such payload then comes straight into its slot. */
 const LARGE_PAYLOAD_BYTES = 64 * 1024;
@@ -248,16 +249,15 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
   /** Takes the request at `at`, and as much of its payload as is there. Returns the bytes used; 0 where it must wait. */
   #take(bytes: Uint8Array, view: DataView, at: number, end: number): number {
     const { extended } = this.#terms;
-    const flags = view.getUint16(at + 4);
-    const command = view.getUint16(at + 6);
-    const offset = view.getUint32(at + 16) * HIGH_WORD + view.getUint32(at + 20);
-    const length = extended ? view.getUint32(at + 24) * HIGH_WORD + view.getUint32(at + 28) : view.getUint32(at + 24);
+    const flags = view.getUint16(at + RequestField.flags);
+    const command = view.getUint16(at + RequestField.command);
+    const offset = viewBe64(view, at + RequestField.offset);
+    const length = requestLength(view, at, extended);
     if (command === Command.disconnect) {
       this.#finishing = true;
       return this.#requestBytes;
     }
-    const hasPayload = extended ? (flags & CommandFlag.payloadLength) !== 0 : command === Command.write;
-    const payload = hasPayload ? length : 0;
+    const payload = hasPayload(command, flags, extended) ? length : 0;
     // The size may have changed, by a client's own request.
     this.#terms.size = this.export.size;
     const error = checkRequest(command, flags, offset, length, this.#terms);
@@ -270,8 +270,8 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
     this.#shared.bytesTaken += cost;
     const table = this.#table;
     const slot = table.take();
-    table.cookieHigh[slot] = view.getUint32(at + 8);
-    table.cookieLow[slot] = view.getUint32(at + 12);
+    table.cookieHigh[slot] = view.getUint32(at + RequestField.cookieHigh);
+    table.cookieLow[slot] = view.getUint32(at + RequestField.cookieLow);
     table.offset[slot] = offset;
     table.length[slot] = length;
     table.cost[slot] = cost;
@@ -443,7 +443,7 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
   #resume(): void {
     const held = this.#held as Uint8Array;
     this.#held = null;
-    this.#parse(held, new DataView(held.buffer, held.byteOffset, held.byteLength), 0, held.length);
+    this.#parse(held, viewOf(held), 0, held.length);
     this.#endTurn();
   }
 

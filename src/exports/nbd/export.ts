@@ -5,8 +5,8 @@ import { chainOf } from '../../block/chain.js';
 import { type Device, rootOf } from '../../block/device.js';
 import { BlockError } from '../../util/errors.js';
 import { MAX_STRING_BYTES, TransmissionFlag } from '../../wire/nbd/constants.js';
+import type { Dialect } from '../../wire/nbd/headers.js';
 import { AllocationContext, BitmapContext, DepthContext, type MetaContext } from './contexts.js';
-import type { Dialect } from './replies.js';
 
 export interface ExportOptions {
   /** What clients ask for. Default: the empty name, which is what they get where they name none. */

@@ -2,13 +2,13 @@
 // of what was said in plain text holds.
 
 import type { TlsSettings } from '../../host/net.js';
+import { putBe16, putBe32, putBe64 } from '../../util/bytes.js';
 import { Info, OPTION_REPLY_HIGH, OPTION_REPLY_LOW, Option, OptionReply } from '../../wire/nbd/constants.js';
-import { put16, put32, put64 } from './bytes.js';
+import type { Dialect } from '../../wire/nbd/headers.js';
 import { CONTEXT_FAMILIES, type MetaContext } from './contexts.js';
 import { BLOCK_SIZES, type NbdExport } from './export.js';
 import { type MetaRequest, parseInfoRequest, parseMetaRequest, parseText } from './options.js';
 import type { Outbox } from './outbox.js';
-import type { Dialect } from './replies.js';
 
 /** A client that has to wait for its turn. */
 export interface Entrant {
@@ -125,7 +125,7 @@ export class Haggling {
       const nameBytes = UTF8.encode(name);
       const text = UTF8.encode(description ?? '');
       const entry = new Uint8Array(4 + nameBytes.length + text.length);
-      put32(entry, 0, nameBytes.length);
+      putBe32(entry, 0, nameBytes.length);
       entry.set(nameBytes, 4);
       entry.set(text, 4 + nameBytes.length);
       this.#reply(OptionReply.server, entry);
@@ -142,13 +142,13 @@ export class Haggling {
     this.#infoText(request.infos, Info.name, found.name);
     this.#infoText(request.infos, Info.description, found.description);
     const sizes = new Uint8Array(14);
-    put16(sizes, 0, Info.blockSize);
-    put32(sizes, 2, BLOCK_SIZES.minimum);
-    put32(sizes, 6, BLOCK_SIZES.preferred);
-    put32(sizes, 10, BLOCK_SIZES.maximum);
+    putBe16(sizes, 0, Info.blockSize);
+    putBe32(sizes, 2, BLOCK_SIZES.minimum);
+    putBe32(sizes, 6, BLOCK_SIZES.preferred);
+    putBe32(sizes, 10, BLOCK_SIZES.maximum);
     this.#reply(OptionReply.info, sizes);
     const about = new Uint8Array(12);
-    put16(about, 0, Info.export);
+    putBe16(about, 0, Info.export);
     this.#putExport(about, 2, found);
     this.#reply(OptionReply.info, about);
     this.#reply(OptionReply.ack);
@@ -159,7 +159,7 @@ export class Haggling {
     if (text === null || !wanted.has(info)) return;
     const bytes = UTF8.encode(text);
     const reply = new Uint8Array(2 + bytes.length);
-    put16(reply, 0, info);
+    putBe16(reply, 0, info);
     reply.set(bytes, 2);
     this.#reply(OptionReply.info, reply);
   }
@@ -190,7 +190,7 @@ export class Haggling {
       const context = found.contexts[id];
       const name = UTF8.encode(context.name);
       const reply = new Uint8Array(4 + name.length);
-      put32(reply, 0, set ? id : 0);
+      putBe32(reply, 0, set ? id : 0);
       reply.set(name, 4);
       this.#reply(OptionReply.metaContext, reply);
       if (set) this.#contexts.set(id, context);
@@ -211,8 +211,8 @@ export class Haggling {
   /** size64 flags16 */
   #putExport(bytes: Uint8Array, at: number, found: NbdExport): void {
     const payload = this.contextsFor(found).size > 0;
-    put64(bytes, at, found.size);
-    put16(bytes, at + 8, found.flags(this.dialect, this.#reception.single, payload));
+    putBe64(bytes, at, found.size);
+    putBe16(bytes, at + 8, found.flags(this.dialect, this.#reception.single, payload));
   }
 
   #noData(): Next {
@@ -234,11 +234,11 @@ export class Haggling {
 
   #reply(type: number, data: Uint8Array = NOTHING): void {
     const header = new Uint8Array(20);
-    put32(header, 0, OPTION_REPLY_HIGH);
-    put32(header, 4, OPTION_REPLY_LOW);
-    put32(header, 8, this.#option);
-    put32(header, 12, type);
-    put32(header, 16, data.length);
+    putBe32(header, 0, OPTION_REPLY_HIGH);
+    putBe32(header, 4, OPTION_REPLY_LOW);
+    putBe32(header, 8, this.#option);
+    putBe32(header, 12, type);
+    putBe32(header, 16, data.length);
     this.#outbox.write(header);
     this.#outbox.write(data);
   }

@@ -9,13 +9,13 @@
 
 import type { Link, LinkOwner, TlsSettings } from '../../host/net.js';
 import { detach, reportUnforeseen, reportUnless } from '../../util/best-effort.js';
+import { getBe32, putBe16, putBe32 } from '../../util/bytes.js';
 import { HandshakeFlag, IHAVEOPT_HIGH, IHAVEOPT_LOW, MAGIC_HIGH, MAGIC_LOW } from '../../wire/nbd/constants.js';
-import { get32, put16, put32 } from './bytes.js';
+import type { Dialect } from '../../wire/nbd/headers.js';
 import type { MetaContext } from './contexts.js';
 import type { NbdExport } from './export.js';
 import { type Entrant, Haggling, type Next, type Reception } from './haggling.js';
 import { Outbox } from './outbox.js';
-import type { Dialect } from './replies.js';
 import { RECEIVE_GAP, type Shared } from './shared.js';
 
 /** Largest data of an option, bytes: a client that sends more is dropped. */
@@ -167,11 +167,11 @@ export class Handshake implements LinkOwner, Entrant {
 
   #greet(): void {
     const greeting = new Uint8Array(18);
-    put32(greeting, 0, MAGIC_HIGH);
-    put32(greeting, 4, MAGIC_LOW);
-    put32(greeting, 8, IHAVEOPT_HIGH);
-    put32(greeting, 12, IHAVEOPT_LOW);
-    put16(greeting, 16, HandshakeFlag.fixedNewstyle | HandshakeFlag.noZeroes);
+    putBe32(greeting, 0, MAGIC_HIGH);
+    putBe32(greeting, 4, MAGIC_LOW);
+    putBe32(greeting, 8, IHAVEOPT_HIGH);
+    putBe32(greeting, 12, IHAVEOPT_LOW);
+    putBe16(greeting, 16, HandshakeFlag.fixedNewstyle | HandshakeFlag.noZeroes);
     this.#outbox.write(greeting);
     this.#goOn();
   }
@@ -205,7 +205,7 @@ export class Handshake implements LinkOwner, Entrant {
 
   #take(): void {
     const input = this.#input;
-    if (this.#step === 'flags') this.#takeFlags(get32(input, 0));
+    if (this.#step === 'flags') this.#takeFlags(getBe32(input, 0));
     else if (this.#step === 'header') this.#takeHeader(input);
     else this.#takeOption(input);
   }
@@ -218,13 +218,13 @@ export class Handshake implements LinkOwner, Entrant {
   }
 
   #takeHeader(input: Uint8Array): void {
-    const spoken = get32(input, 0) === IHAVEOPT_HIGH && get32(input, 4) === IHAVEOPT_LOW;
+    const spoken = getBe32(input, 0) === IHAVEOPT_HIGH && getBe32(input, 4) === IHAVEOPT_LOW;
     if (!spoken || ++this.#optionCount > MAX_OPTIONS) {
       this.close();
       return;
     }
-    this.#option = get32(input, 8);
-    const length = get32(input, 12);
+    this.#option = getBe32(input, 8);
+    const length = getBe32(input, 12);
     if (length > MAX_OPTION_BYTES) {
       // What comes cannot be told from options any more once it is not read.
       this.#haggling.refuseTooBig(this.#option, length);

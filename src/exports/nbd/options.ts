@@ -1,7 +1,7 @@
 // The data of options, as clients send it. Nothing in it is believed: what does not add up is null.
 
+import { getBe16, getBe32 } from '../../util/bytes.js';
 import { MAX_STRING_BYTES } from '../../wire/nbd/constants.js';
-import { get32 } from './bytes.js';
 
 /** Of INFO and GO. */
 export interface InfoRequest {
@@ -33,29 +33,29 @@ export function parseText(data: Uint8Array, start: number, end: number): string 
 /** length32 name  count16  info16 ... */
 export function parseInfoRequest(data: Uint8Array): InfoRequest | null {
   if (data.length < 6) return null;
-  const end = 4 + get32(data, 0);
+  const end = 4 + getBe32(data, 0);
   if (end + 2 > data.length) return null;
   const name = parseText(data, 4, end);
-  const count = (data[end] << 8) | data[end + 1];
+  const count = getBe16(data, end);
   if (name === null || end + 2 + 2 * count !== data.length) return null;
   const infos = new Set<number>();
-  for (let at = end + 2; at < data.length; at += 2) infos.add((data[at] << 8) | data[at + 1]);
+  for (let at = end + 2; at < data.length; at += 2) infos.add(getBe16(data, at));
   return { name, infos };
 }
 
 /** length32 name  count32  (length32 query) ... */
 export function parseMetaRequest(data: Uint8Array): MetaRequest | null {
   if (data.length < 8) return null;
-  let at = 4 + get32(data, 0);
+  let at = 4 + getBe32(data, 0);
   if (at + 4 > data.length) return null;
   const name = parseText(data, 4, at);
   if (name === null) return null;
-  const count = get32(data, at);
+  const count = getBe32(data, at);
   at += 4;
   const queries: string[] = [];
   for (let i = 0; i < count; i++) {
     if (at + 4 > data.length) return null;
-    const end = at + 4 + get32(data, at);
+    const end = at + 4 + getBe32(data, at);
     if (end > data.length) return null;
     const query = parseText(data, at + 4, end);
     if (query === null) return null;

@@ -4,13 +4,14 @@
 
 import type { Stay } from '../../block/types.js';
 import type { HostFile, Memory } from '../../host/host.js';
+import type { RequestColumns } from '../../wire/nbd/headers.js';
 
 /** Where the data of a slot's buffer begins. */
 export const DATA_START = 4096;
 const PAGE = 4096;
 const FIRST_SLOTS = 64;
 
-export class RequestTable {
+export class RequestTable implements RequestColumns {
   readonly memory: Memory;
   /** The client's name for the request, as two 32-bit words. */
   cookieHigh = new Uint32Array(FIRST_SLOTS);

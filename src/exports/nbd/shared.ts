@@ -1,6 +1,7 @@
 // What all connections of one server share: memory to receive into, the table of requests, and the budget.
 
 import type { Host } from '../../host/host.js';
+import { viewOf } from '../../util/bytes.js';
 import { Budget, type BudgetLimits, sharedBudget } from './budget.js';
 import { RequestTable } from './requests.js';
 
@@ -25,7 +26,7 @@ export class Shared {
     this.table = new RequestTable(host.memory);
     this.budget = limits === undefined ? sharedBudget(host.clock) : new Budget(limits, host.clock);
     this.block = host.memory.allocate(RECEIVE_BYTES);
-    this.view = new DataView(this.block.buffer, this.block.byteOffset, this.block.byteLength);
+    this.view = viewOf(this.block);
   }
 
   /** Once no connection is left. */

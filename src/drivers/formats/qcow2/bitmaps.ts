@@ -8,6 +8,7 @@
 
 import { checkGranularity, DirtyBitmap } from '../../../block/bitmap.js';
 import { reportUnforeseen } from '../../../util/best-effort.js';
+import { viewBe64, viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { decodeName } from '../../../util/name-bytes.js';
 import { Autoclear, Extension, type HeaderArea } from './header.js';
@@ -100,10 +101,10 @@ class Reader {
 
   async directory(extension: Uint8Array, found: StoredBitmaps): Promise<{ count: number; bytes: Uint8Array }> {
     if (extension.length !== EXTENSION_BYTES) throw this.#invalid('bitmaps_ext: Invalid extension length');
-    const view = new DataView(extension.buffer, extension.byteOffset, extension.length);
+    const view = viewOf(extension);
     const count = view.getUint32(0);
-    const length = offsetAt(view, 8);
-    const offset = offsetAt(view, 16);
+    const length = viewBe64(view, 8);
+    const offset = viewBe64(view, 16);
     if (view.getUint32(4) !== 0) throw this.#invalid('bitmaps_ext: Reserved field is not zero');
     if (count === 0) throw this.#invalid('found bitmaps extension with zero bitmaps');
     if (count > MAX_BITMAPS) {
@@ -127,7 +128,7 @@ class Reader {
   }
 
   entries(bytes: Uint8Array, count: number): StoredBitmap[] {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const view = viewOf(bytes);
     const list: StoredBitmap[] = [];
     const names = new Set<string>();
     let at = 0;
@@ -164,7 +165,7 @@ class Reader {
       granularity,
       inUse: (flags & IN_USE) !== 0,
       auto: (flags & AUTO) !== 0,
-      tableOffset: offsetAt(view, at),
+      tableOffset: viewBe64(view, at),
       tableEntries: view.getUint32(at + 8),
     };
     const { tableOffset, tableEntries } = stored;
@@ -200,7 +201,7 @@ class Reader {
     const { name, granularity, auto, tableOffset, tableEntries } = stored;
     const table = await this.#read(tableOffset, tableEntries * 8);
     if (tableEntries > 0) found.regions.push({ offset: tableOffset, length: tableEntries * 8 });
-    const places = table === null ? null : this.#places(name, new DataView(table.buffer), found);
+    const places = table === null ? null : this.#places(name, viewOf(table), found);
     const inUse = stored.inUse || places === null;
     const bitmap = new DirtyBitmap({
       name,
@@ -281,11 +282,6 @@ class Reader {
     const { path } = this.#file;
     return new BlockError('invalid-image', `${path}: ${message}`, { path, operation: 'open' });
   }
-}
-
-/** A 64-bit field; what no number holds exactly lies behind the end of any file. */
-function offsetAt(view: DataView, at: number): number {
-  return view.getUint32(at) * 0x1_0000_0000 + view.getUint32(at + 4);
 }
 
 /** Marks the granules whose bits are set, lowest bit first; the first bit is that of guest `offset`. */

@@ -4,6 +4,7 @@
 //   | fixed   | features | more  | ext | ext | ... | end  | backing file name       |
 
 import { checkImageSize } from '../../../block/image-size.js';
+import { putViewBe64, viewBe64, viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { decodeName } from '../../../util/name-bytes.js';
 import { MAX_BACKING_NAME_BYTES, MAX_CLUSTER_BITS, MAX_L1_BYTES, MAX_REFCOUNT_TABLE_BYTES, SECTOR } from './types.js';
@@ -101,7 +102,7 @@ export interface HeaderArea {
 /** Is this the start of a qcow2 image? */
 export function hasQcow2Magic(head: Uint8Array): boolean {
   if (head.length < 8) return false;
-  return new DataView(head.buffer, head.byteOffset, head.length).getUint32(0) === QCOW2_MAGIC;
+  return viewOf(head).getUint32(0) === QCOW2_MAGIC;
 }
 
 function invalid(path: string, message: string, offset = 0): BlockError {
@@ -110,7 +111,7 @@ function invalid(path: string, message: string, offset = 0): BlockError {
 
 /** A 64-bit field that must be a safe integer to be of use. */
 function readOffset(view: DataView, at: number, path: string, what: string): number {
-  const value = view.getUint32(at) * 0x1_0000_0000 + view.getUint32(at + 4);
+  const value = viewBe64(view, at);
   if (!Number.isSafeInteger(value)) throw invalid(path, `Invalid ${what}`, at);
   return value;
 }
@@ -129,7 +130,7 @@ function readSize(view: DataView, path: string): number {
  */
 export function parseHeader(head: Uint8Array, path: string): Qcow2Header {
   if (!hasQcow2Magic(head)) throw invalid(path, 'Image is not in qcow2 format');
-  const view = new DataView(head.buffer, head.byteOffset, head.length);
+  const view = viewOf(head);
   const version = view.getUint32(Field.version);
   if (version !== 2 && version !== 3) {
     throw new BlockError('unsupported', `${path}: Unsupported qcow2 version ${version}`, { path, operation: 'open' });
@@ -232,7 +233,7 @@ function checkCompression(header: Qcow2Header, path: string): void {
 
 /** Decodes header extensions and the backing file's name from the first cluster. Throws `invalid-image`. */
 export function parseHeaderArea(cluster: Uint8Array, header: Qcow2Header, path: string): HeaderArea {
-  const view = new DataView(cluster.buffer, cluster.byteOffset, cluster.length);
+  const view = viewOf(cluster);
   const end = header.backingFileOffset !== 0 ? header.backingFileOffset : cluster.length;
   const extensions: HeaderExtension[] = [];
   let at = header.headerLength;
@@ -256,20 +257,20 @@ export function parseHeaderArea(cluster: Uint8Array, header: Qcow2Header, path: 
 /** Encodes the fields alone, `headerLength` bytes. */
 export function encodeHeader(header: Qcow2Header): Uint8Array {
   const bytes = new Uint8Array(header.headerLength);
-  const view = new DataView(bytes.buffer);
+  const view = viewOf(bytes);
   view.setUint32(Field.magic, QCOW2_MAGIC);
   view.setUint32(Field.version, header.version);
-  view.setBigUint64(Field.backingFileOffset, BigInt(header.backingFileOffset));
+  putViewBe64(view, Field.backingFileOffset, header.backingFileOffset);
   view.setUint32(Field.backingFileSize, header.backingFileSize);
   view.setUint32(Field.clusterBits, header.clusterBits);
-  view.setBigUint64(Field.size, BigInt(header.size));
+  putViewBe64(view, Field.size, header.size);
   view.setUint32(Field.cryptMethod, header.cryptMethod);
   view.setUint32(Field.l1Size, header.l1Size);
-  view.setBigUint64(Field.l1TableOffset, BigInt(header.l1TableOffset));
-  view.setBigUint64(Field.refcountTableOffset, BigInt(header.refcountTableOffset));
+  putViewBe64(view, Field.l1TableOffset, header.l1TableOffset);
+  putViewBe64(view, Field.refcountTableOffset, header.refcountTableOffset);
   view.setUint32(Field.refcountTableClusters, header.refcountTableClusters);
   view.setUint32(Field.nbSnapshots, header.nbSnapshots);
-  view.setBigUint64(Field.snapshotsOffset, BigInt(header.snapshotsOffset));
+  putViewBe64(view, Field.snapshotsOffset, header.snapshotsOffset);
   if (header.version === 2) return bytes;
   view.setBigUint64(Field.incompatibleFeatures, header.incompatibleFeatures);
   view.setBigUint64(Field.compatibleFeatures, header.compatibleFeatures);
@@ -285,7 +286,7 @@ export function encodeHeader(header: Qcow2Header): Uint8Array {
 export function encodeExtensions(extensions: readonly HeaderExtension[]): Uint8Array {
   const total = extensions.reduce((sum, { data }) => sum + 8 + Math.ceil(data.length / 8) * 8, 8);
   const bytes = new Uint8Array(total);
-  const view = new DataView(bytes.buffer);
+  const view = viewOf(bytes);
   let at = 0;
   for (const { type, data } of extensions) {
     view.setUint32(at, type);

@@ -1,6 +1,8 @@
 // Refcounts in a block, for every width from 1 to 64 bits (specification: "Refcount block entry"). Widths below a byte count from the
 // least significant bit; wider ones are big endian.
 
+import { putViewBe64, viewBe64, viewOf } from '../../../util/bytes.js';
+
 /** The refcount at `index`. Of 64-bit refcounts the value may lose precision above 2^53. */
 export function getRefcount(view: DataView, order: number, index: number): number {
   switch (order) {
@@ -11,7 +13,7 @@ export function getRefcount(view: DataView, order: number, index: number): numbe
     case 5:
       return view.getUint32(index * 4);
     case 6:
-      return view.getUint32(index * 8) * 0x1_0000_0000 + view.getUint32(index * 8 + 4);
+      return viewBe64(view, index * 8);
     default: {
       const bits = 1 << order;
       const perByte = 8 >> order;
@@ -32,8 +34,7 @@ export function setRefcount(view: DataView, order: number, index: number, value:
       view.setUint32(index * 4, value);
       return;
     case 6:
-      view.setUint32(index * 8, Math.floor(value / 0x1_0000_0000));
-      view.setUint32(index * 8 + 4, value % 0x1_0000_0000);
+      putViewBe64(view, index * 8, value);
       return;
     default: {
       const bits = 1 << order;
@@ -58,7 +59,7 @@ export function fillRefcountOnes(block: Uint8Array, order: number, start: number
     block.fill(1, start, start + count);
     return;
   }
-  const view = new DataView(block.buffer, block.byteOffset, block.length);
+  const view = viewOf(block);
   for (let i = start; i < start + count; i++) setRefcount(view, order, i, 1);
 }
 

@@ -5,6 +5,8 @@
 //                          references[]   stored[]
 
 import type { Child } from '../../../block/child.js';
+import { viewOf } from '../../../util/bytes.js';
+import { getRefcount } from './refcount-codec.js';
 
 /** `stored`: the refcount is this or more. */
 const STORED_MANY = 254;
@@ -124,7 +126,7 @@ export class RefcountTally {
       await readPadded(this.#file, offset, bytes);
       this.#block = { index: block, bytes };
     }
-    return refcountAt(this.#block.bytes, cluster % this.#perBlock, this.#layout.refcountOrder);
+    return exactAt(this.#block.bytes, cluster % this.#perBlock, this.#layout.refcountOrder);
   }
 
   #markUnreadable(block: number): void {
@@ -138,9 +140,9 @@ export class RefcountTally {
     const to = Math.min(this.#perBlock, this.size - base);
     const { stored } = this;
     const order = this.#layout.refcountOrder;
+    const view = viewOf(bytes);
     if (order === 4) {
       // By far the most common width.
-      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
       for (let index = from; index < to; index++) {
         const value = view.getUint16(index * 2);
         stored[base + index] = Math.min(value, STORED_MANY);
@@ -148,29 +150,14 @@ export class RefcountTally {
       return;
     }
     for (let index = from; index < to; index++) {
-      const value = refcountAt(bytes, index, order);
-      stored[base + index] = value < STORED_MANY ? Number(value) : STORED_MANY;
+      stored[base + index] = Math.min(getRefcount(view, order, index), STORED_MANY);
     }
   }
 }
 
-/** Entry `index` of a refcount block whose entries are 2^order bits wide (spec: "Refcount blocks"). */
-function refcountAt(block: Uint8Array, index: number, order: number): number | bigint {
-  if (order < 3) {
-    const bits = 1 << order;
-    return (block[(index * bits) >> 3] >> ((index * bits) & 7)) & ((1 << bits) - 1);
-  }
-  const view = new DataView(block.buffer, block.byteOffset, block.length);
-  switch (order) {
-    case 3:
-      return block[index];
-    case 4:
-      return view.getUint16(index * 2);
-    case 5:
-      return view.getUint32(index * 4);
-    default: {
-      const value = view.getBigUint64(index * 8);
-      return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value;
-    }
-  }
+/** The refcount at `index` of a block, exact also where a number is not. */
+function exactAt(block: Uint8Array, index: number, order: number): number | bigint {
+  const view = viewOf(block);
+  const value = getRefcount(view, order, index);
+  return Number.isSafeInteger(value) ? value : view.getBigUint64(index * 8);
 }

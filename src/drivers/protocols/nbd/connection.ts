@@ -9,26 +9,25 @@
 
 import type { Host } from '../../../host/host.js';
 import type { Link, LinkOwner } from '../../../host/net.js';
+import { HIGH_WORD, viewBe64, viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import {
   Chunk,
   ChunkFlag,
   Command,
-  CommandFlag,
   EXTENDED_REPLY_BYTES,
   EXTENDED_REPLY_MAGIC,
   EXTENDED_REQUEST_BYTES,
-  EXTENDED_REQUEST_MAGIC,
   MAX_PAYLOAD_BYTES,
   MAX_STRING_BYTES,
   NbdError,
   REQUEST_BYTES,
-  REQUEST_MAGIC,
   SIMPLE_REPLY_BYTES,
   SIMPLE_REPLY_MAGIC,
   STRUCTURED_REPLY_BYTES,
   STRUCTURED_REPLY_MAGIC,
 } from '../../../wire/nbd/constants.js';
+import { chunkLength, putDisconnect, putRequest, ReplyField } from '../../../wire/nbd/headers.js';
 import type { Negotiated } from './handshake.js';
 import { printable } from './handshake-steps.js';
 import { ReadCover } from './read-cover.js';
@@ -109,9 +108,9 @@ export class Connection implements LinkOwner {
     this.#user = user;
     this.#headerBytes = negotiated.extended ? EXTENDED_REQUEST_BYTES : REQUEST_BYTES;
     this.#headers = host.memory.allocate((MAX_IN_FLIGHT + 1) * EXTENDED_REQUEST_BYTES);
-    this.#headerView = new DataView(this.#headers.buffer, this.#headers.byteOffset, this.#headers.byteLength);
+    this.#headerView = viewOf(this.#headers);
     this.#block = host.memory.allocate(BLOCK_BYTES);
-    this.#view = new DataView(this.#block.buffer, this.#block.byteOffset, this.#block.byteLength);
+    this.#view = viewOf(this.#block);
     this.#link.owner = this;
     this.#link.window(this.#block, 0, this.#block.length);
   }
@@ -135,7 +134,8 @@ export class Connection implements LinkOwner {
     table.connection[slot] = this.index;
     this.inFlight++;
     if (command === Command.read && table.length[slot] >= LARGE_BYTES) this.#largeReads++;
-    this.#writeHeader(command, table.flags[slot], slot, table.use[slot], table.offset[slot], table.length[slot]);
+    putRequest(this.#headerView, this.#nextHeader(), table, slot, this.negotiated.extended);
+    this.#headerCount++;
     if (command === Command.write) {
       this.#pushHeaders();
       const start = table.start[slot];
@@ -163,7 +163,8 @@ export class Connection implements LinkOwner {
   async close(): Promise<void> {
     if (this.#closing === null) {
       if (this.open) {
-        this.#writeHeader(Command.disconnect, 0, 0, 0, 0, 0);
+        putDisconnect(this.#headerView, this.#nextHeader(), this.negotiated.extended);
+        this.#headerCount++;
         this.#pushHeaders();
         this.#link.flush();
       }
@@ -173,28 +174,12 @@ export class Connection implements LinkOwner {
     await this.#closing;
   }
 
-  #writeHeader(command: number, flags: number, slot: number, use: number, offset: number, length: number): void {
+  /** Place of the next header in `#headers`. */
+  #nextHeader(): number {
     const place = this.#requests++ % (MAX_IN_FLIGHT + 1);
     // A batch is one piece: it ends where the ring does.
     if (place === 0) this.#pushHeaders();
-    const at = place * this.#headerBytes;
-    const view = this.#headerView;
-    const { extended } = this.negotiated;
-    const payload = extended && command === Command.write ? CommandFlag.payloadLength : 0;
-    view.setUint32(at, extended ? EXTENDED_REQUEST_MAGIC : REQUEST_MAGIC);
-    view.setUint16(at + 4, flags | payload);
-    view.setUint16(at + 6, command);
-    view.setUint32(at + 8, use);
-    view.setUint32(at + 12, slot);
-    view.setUint32(at + 16, Math.floor(offset / 2 ** 32));
-    view.setUint32(at + 20, offset % 2 ** 32);
-    if (extended) {
-      view.setUint32(at + 24, Math.floor(length / 2 ** 32));
-      view.setUint32(at + 28, length % 2 ** 32);
-    } else {
-      view.setUint32(at + 24, length);
-    }
-    this.#headerCount++;
+    return place * this.#headerBytes;
   }
 
   #pushHeaders(): void {
@@ -285,7 +270,11 @@ export class Connection implements LinkOwner {
     const magic = view.getUint32(at);
     if (magic === SIMPLE_REPLY_MAGIC && !extended) {
       this.#at += SIMPLE_REPLY_BYTES;
-      return this.#simple(view.getUint32(at + 4), view.getUint32(at + 8), view.getUint32(at + 12));
+      return this.#simple(
+        view.getUint32(at + ReplyField.error),
+        view.getUint32(at + ReplyField.cookieHigh),
+        view.getUint32(at + ReplyField.cookieLow),
+      );
     }
     const bytes = extended ? EXTENDED_REPLY_BYTES : STRUCTURED_REPLY_BYTES;
     if (!structured || magic !== (extended ? EXTENDED_REPLY_MAGIC : STRUCTURED_REPLY_MAGIC)) {
@@ -293,11 +282,13 @@ export class Connection implements LinkOwner {
     }
     if (available < bytes) return false;
     this.#at += bytes;
-    const flags = view.getUint16(at + 4);
-    this.#chunk = view.getUint16(at + 6);
-    if (!this.#find(view.getUint32(at + 8), view.getUint32(at + 12))) return false;
-    if (extended && view.getUint32(at + 24) !== 0) return this.#broken('a reply is longer than any may be');
-    this.#left = view.getUint32(at + (extended ? 28 : 16));
+    const flags = view.getUint16(at + ReplyField.flags);
+    this.#chunk = view.getUint16(at + ReplyField.type);
+    if (!this.#find(view.getUint32(at + ReplyField.cookieHigh), view.getUint32(at + ReplyField.cookieLow)))
+      return false;
+    const length = chunkLength(view, at, extended);
+    if (length >= HIGH_WORD) return this.#broken('a reply is longer than any may be');
+    this.#left = length;
     this.#done = (flags & ChunkFlag.done) !== 0;
     return this.#chunkHead();
   }
@@ -364,7 +355,7 @@ export class Connection implements LinkOwner {
       return true;
     }
     if (chunk === Chunk.offsetData || chunk === Chunk.offsetHole) {
-      const offset = view.getUint32(at) * 2 ** 32 + view.getUint32(at + 4);
+      const offset = viewBe64(view, at);
       if (chunk === Chunk.offsetData) return this.#startData(offset, this.#left);
       const length = view.getUint32(at + 8);
       if (length === 0 || !this.#cover.add(this.#slot, offset, length)) return this.#misplaced();
@@ -405,7 +396,7 @@ export class Connection implements LinkOwner {
     while (this.#left > 0) {
       if (this.#filled - this.#at < entry) return false;
       const at = this.#at;
-      const length = extended ? view.getUint32(at) * 2 ** 32 + view.getUint32(at + 4) : view.getUint32(at);
+      const length = extended ? viewBe64(view, at) : view.getUint32(at);
       if (!runs.add(length, view.getUint32(at + entry - 4))) return this.#broken('a block status makes no sense');
       this.#at += entry;
       this.#left -= entry;

@@ -5,6 +5,7 @@
 
 import type { Host } from '../../../host/host.js';
 import type { Link, TlsSettings } from '../../../host/net.js';
+import { viewBe64, viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { encodeName } from '../../../util/name-bytes.js';
 import {
@@ -202,7 +203,7 @@ class Handshake {
   }
 
   #sizeOf(view: DataView, at: number): number {
-    const size = view.getUint32(at) * 2 ** 32 + view.getUint32(at + 4);
+    const size = viewBe64(view, at);
     if (!Number.isSafeInteger(size)) {
       throw this.#channel.error(
         'limit',
@@ -228,8 +229,4 @@ class Handshake {
 
 function isPowerOfTwo(value: number): boolean {
   return value > 0 && Number.isInteger(Math.log2(value));
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -5,6 +5,7 @@
 import type { Host } from '../../../host/host.js';
 import type { Link, TlsSettings } from '../../../host/net.js';
 import { bestEffort } from '../../../util/best-effort.js';
+import { viewOf } from '../../../util/bytes.js';
 import { Info, MAX_STRING_BYTES, Option, OptionReply } from '../../../wire/nbd/constants.js';
 import { greet, isError, offer, printable, refusal, startTls } from './handshake-steps.js';
 import { OptionChannel } from './option-channel.js';
@@ -166,8 +167,4 @@ async function sayGoodbye(channel: OptionChannel): Promise<void> {
 
 function endless(channel: OptionChannel): Error {
   return channel.error('io', `the server does not end its answer after ${MAX_REPLIES} replies`);
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -3,6 +3,7 @@
 
 import type { Host } from '../../../host/host.js';
 import type { Link, LinkOwner, TlsSettings } from '../../../host/net.js';
+import { viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import {
   IHAVEOPT_HIGH,
@@ -44,7 +45,7 @@ export class OptionChannel implements LinkOwner {
     this.link = link;
     this.#receive = host.memory.allocate(RECEIVE_BYTES);
     this.#send = host.memory.allocate(SEND_BYTES);
-    this.#out = new DataView(this.#send.buffer, this.#send.byteOffset, this.#send.byteLength);
+    this.#out = viewOf(this.#send);
     this.#stopTimer =
       timeoutMs === 0
         ? null
@@ -82,8 +83,7 @@ export class OptionChannel implements LinkOwner {
   }
 
   async takeView(count: number): Promise<DataView> {
-    const bytes = await this.take(count);
-    return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    return viewOf(await this.take(count));
   }
 
   sendWord(value: number): void {
