@@ -10,9 +10,9 @@ import {
   type BlockStatus,
   type Extent,
   type Located,
+  type MappingGuard,
   Perm,
   permNames,
-  type Stay,
   type TruncateOptions,
   type WriteFlags,
   type ZeroFlags,
@@ -85,12 +85,12 @@ export class Child {
     this.node.sent();
   }
 
-  answered(write: boolean, offset: number, length: number, visit: Stay | null): void {
-    this.node.answered(write, offset, length, visit);
+  answered(write: boolean, offset: number, length: number, guard: MappingGuard | null): void {
+    this.node.answered(write, offset, length, guard);
   }
 
-  givenUp(visit: Stay | null): void {
-    this.node.givenUp(visit);
+  givenUp(guard: MappingGuard | null): void {
+    this.node.givenUp(guard);
   }
 
   blockStatus(offset: number, length: number): Promise<BlockStatus> {

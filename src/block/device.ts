@@ -14,9 +14,9 @@ import { BlockNode } from './node.js';
 import { checkBuffer, checkBytes, checkFlags, checkStillThere, checkTruncateOptions } from './request-check.js';
 import {
   type Located,
+  type MappingGuard,
   PERM_ALL,
   Perm,
-  type Stay,
   type TruncateOptions,
   type WriteFlags,
   type ZeroFlags,
@@ -170,9 +170,9 @@ export class Device implements NodeUser {
    * Says without waiting where a read of [offset, offset + length) may go straight to a host file, and counts it as in flight. False where
    * it may not, or something is wrong: ask `read`, which says what. Never throws. Whoever gets true does, in this order:
    *
-   *  1. at once, before anything else runs: `into.file.beginRead(into.offset, ...)`. Where that says false: `givenUp(into.visit)`, then `read`;
-   *  2. keeps `into.visit` with the request, since `into` will be filled again;
-   *  3. with the answer: `ended(false, offset, length, visit, failed)`, with `offset` and `length` as they were asked for here;
+   *  1. at once, before anything else runs: `into.file.beginRead(into.offset, ...)`. Where that says false: `givenUp(into.guard)`, then `read`;
+   *  2. keeps `into.guard` with the request, since `into` will be filled again;
+   *  3. with the answer: `ended(false, offset, length, guard, failed)`, with `offset` and `length` as they were asked for here;
    *  4. only after that: tells whoever asked. Of a failed request, `HostFile.errorOf` tells the error.
    *
    * Until 3 a drained section, and `close`, wait for it: so 3 must not wait for a slow receiver of the reply.
@@ -190,8 +190,8 @@ export class Device implements NodeUser {
   }
 
   /** A request of `beginRead` or `beginWrite` has its answer: it is counted, and whoever waits for it goes on. */
-  ended(write: boolean, offset: number, length: number, visit: Stay | null, failed: boolean): void {
-    this.#link.answered(write, offset, length, visit);
+  ended(write: boolean, offset: number, length: number, guard: MappingGuard | null, failed: boolean): void {
+    this.#link.answered(write, offset, length, guard);
     const { stats } = this;
     if (failed) {
       stats.failedOperations++;
@@ -206,8 +206,8 @@ export class Device implements NodeUser {
   }
 
   /** A request of `beginRead` or `beginWrite` was not begun: the file could not take it without waiting. */
-  givenUp(visit: Stay | null): void {
-    this.#link.givenUp(visit);
+  givenUp(guard: MappingGuard | null): void {
+    this.#link.givenUp(guard);
     this.#done();
   }
 

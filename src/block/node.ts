@@ -19,9 +19,9 @@ import {
   type BlockStatus,
   type Extent,
   type Located,
+  type MappingGuard,
   PERM_ALL,
   Perm,
-  type Stay,
   type TruncateOptions,
   type WriteFlags,
   type ZeroFlags,
@@ -40,7 +40,7 @@ const ZERO_CHUNK_BYTES = 1 << 20;
 const RESERVE_CHUNK_BYTES = 1 << 16;
 
 /** For the requests of this file: each is begun at once, so that one object does for all. */
-const place: Located = { file: null, offset: 0, visit: null };
+const place: Located = { file: null, offset: 0, guard: null };
 
 export abstract class BlockNode implements NodeUser {
   readonly graph: Graph;
@@ -133,11 +133,11 @@ export abstract class BlockNode implements NodeUser {
 
   /**
    * Says without waiting where a request may go straight to a host file: all of [offset, offset + length) lies there in one piece as it is,
-   * and a write has nothing else to do than to write it. Fills `into` and enters `into.visit`; false where only `read` or `write` can tell
+   * and a write has nothing else to do than to write it. Fills `into`, with a guard that is taken; false where only `read` or `write` can tell
    * (also what is wrong), and then there is nothing to be left. Never fails. Whoever gets true does, in this order:
    *
-   *  1. at once, before anything else runs: `sent()`, and begin the request on `into.file`; where that says false, `givenUp(visit)`;
-   *  2. with the answer, failed or not: `answered(write, offset, length, visit)`, with what `visit` was then;
+   *  1. at once, before anything else runs: `sent()`, and begin the request on `into.file`; where that says false, `givenUp(guard)`;
+   *  2. with the answer, failed or not: `answered(write, offset, length, guard)`, with what `into.guard` was then;
    *  3. only after that: tell whoever asked.
    *
    * A write that was located is durable after the next `flush()` that begins after 2; where FUA is wanted, ask `write`.
@@ -154,15 +154,15 @@ export abstract class BlockNode implements NodeUser {
   }
 
   /** A request that `sent` counted has its answer. */
-  answered(write: boolean, offset: number, length: number, visit: Stay | null): void {
+  answered(write: boolean, offset: number, length: number, guard: MappingGuard | null): void {
     // A bitmap may have been added, or cleaned, meanwhile.
     if (write && this.bitmaps.size > 0) this.#recordAgain(offset, length);
-    this.givenUp(visit);
+    this.givenUp(guard);
   }
 
   /** A request that `sent` counted was not begun. */
-  givenUp(visit: Stay | null): void {
-    visit?.leave();
+  givenUp(guard: MappingGuard | null): void {
+    guard?.release();
     this.#leave();
   }
 
@@ -191,7 +191,7 @@ export abstract class BlockNode implements NodeUser {
   /** Writes `buffer` at `offset`. Rejects with `read-only`, `out-of-bounds`, `no-space`, `io`, ... */
   write(offset: number, buffer: Uint8Array, flags?: WriteFlags): Promise<void> {
     if (flags === undefined && this.locate(offset, buffer.length, true, place)) {
-      return this.#writeLocated(place.file!, place.offset, place.visit, offset, buffer);
+      return this.#writeLocated(place.file!, place.offset, place.guard, offset, buffer);
     }
     return this.writeExtents([{ offset, length: buffer.length }], buffer, flags);
   }
@@ -617,15 +617,15 @@ export abstract class BlockNode implements NodeUser {
   /** Reads what can be located, without being counted: the close of the host file waits for it. Null where it cannot. */
   #readLocated(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> | null {
     if (!this.locate(offset, buffer.length, false, place)) return null;
-    const { visit } = place;
+    const { guard } = place;
     const reading = place.file!.read(place.offset, buffer, scan);
-    return visit === null ? reading : leaving(reading, visit);
+    return guard === null ? reading : releasing(reading, guard);
   }
 
   async #writeLocated(
     file: HostFile,
     at: number,
-    visit: Stay | null,
+    guard: MappingGuard | null,
     offset: number,
     buffer: Uint8Array,
   ): Promise<void> {
@@ -633,7 +633,7 @@ export abstract class BlockNode implements NodeUser {
     try {
       await file.write(at, buffer);
     } finally {
-      this.answered(true, offset, buffer.length, visit);
+      this.answered(true, offset, buffer.length, guard);
     }
   }
 
@@ -768,10 +768,10 @@ export abstract class BlockNode implements NodeUser {
   }
 }
 
-async function leaving(request: Promise<void>, visit: Stay): Promise<void> {
+async function releasing(request: Promise<void>, guard: MappingGuard): Promise<void> {
   try {
     await request;
   } finally {
-    visit.leave();
+    guard.release();
   }
 }

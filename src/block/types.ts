@@ -86,10 +86,10 @@ export function permNames(perms: number): string {
     .join(', ');
 }
 
-/** A stay at a place in a file that was looked up: while it lasts, the place is not used for anything else. */
-export interface Stay {
-  /** The request is answered. Exactly once, and before anybody is told. */
-  leave(): void;
+/** Guards a mapping that was looked up: until it is released, the place in the file that the mapping names is not used for anything else. */
+export interface MappingGuard {
+  /** To be called once, when the request is answered and before its caller learns of it. */
+  release(): void;
 }
 
 /**
@@ -100,6 +100,6 @@ export interface Located {
   file: HostFile | null;
   /** Offset in `file`. */
   offset: number;
-  /** To be left when the request is answered, or given up. Null: nothing has to be kept. */
-  visit: Stay | null;
+  /** To be released when the request is answered, or given up. Null: the mapping cannot change. */
+  guard: MappingGuard | null;
 }

@@ -46,7 +46,7 @@ describe('a link', () => {
     const bench = makeBench();
     bench.host.writeFile('/a', pattern(SIZE));
     const node = await openNode(bench.graph, '/a', { format: 'raw' });
-    const into = { file: null, offset: 0, visit: null };
+    const into = { file: null, offset: 0, guard: null };
     const link = linkTo(node, CONSISTENT_READ);
     expect([link.locate(0, 512, false, into), link.locate(0, 512, true, into)]).to.deep.equal([true, false]);
     expect(linkTo(node, WRITE).locate(0, 512, false, into)).to.equal(false);

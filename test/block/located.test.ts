@@ -22,7 +22,7 @@ const SIZE = 1 << 20;
 const CLUSTER = 65536;
 
 function nowhere(): Located {
-  return { file: null, offset: 0, visit: null };
+  return { file: null, offset: 0, guard: null };
 }
 
 /** A new qcow2 image at `path` whose first two clusters hold a pattern. */
@@ -248,7 +248,7 @@ describe('located requests: what waits for them', () => {
     const idle = node.idle();
     await host.advance(PASS_MS);
     expect(await stateOf(idle)).to.equal('pending');
-    node.answered(false, 0, 512, place.visit);
+    node.answered(false, 0, 512, place.guard);
     expect(await stateOf(idle)).to.equal('resolved');
   });
 
@@ -267,7 +267,7 @@ describe('located requests: what waits for them', () => {
     const { drive, node } = await late();
     const place = nowhere();
     expect(drive.beginWrite(0, 512, place)).to.equal(true);
-    drive.givenUp(place.visit);
+    drive.givenUp(place.guard);
     expect(node.inFlight).to.equal(0);
     await drive.close();
     expect(drive.stats).to.include({ writeOperations: 0, failedOperations: 0 });
@@ -286,7 +286,7 @@ describe('located requests: what waits for them', () => {
       for (let at = 2 * CLUSTER; at < SIZE; at += CLUSTER) await node.write(at, new Uint8Array(CLUSTER).fill(9));
       const there = host.readFile('/a.qcow2', hostOffset, CLUSTER);
       expectSame(there, pattern(CLUSTER), 'the old content');
-      node.answered(write, 0, CLUSTER, place.visit);
+      node.answered(write, 0, CLUSTER, place.guard);
       await flushing;
       await node.flush();
       expect((await consistencyCheckOf(node)!(() => {})).corruptions).to.equal(0);
@@ -314,7 +314,7 @@ describe('located requests: what they leave behind', () => {
     function durable(): Uint8Array {
       const place = nowhere();
       node.locate(0, 512, false, place);
-      place.visit!.leave();
+      place.guard!.release();
       return host.durableFile('/a.qcow2').subarray(place.offset, place.offset + 512);
     }
   });

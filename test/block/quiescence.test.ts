@@ -40,7 +40,7 @@ describe('a drained section', () => {
       writing = late.write(0, Uint8Array.of(7));
       expect(await stateOf(writing)).to.equal('pending');
       expect([node.counts.write, node.quiesceCount]).to.deep.equal([0, 1]);
-      expect(late.beginRead(0, 512, { file: null, offset: 0, visit: null })).to.equal(false);
+      expect(late.beginRead(0, 512, { file: null, offset: 0, guard: null })).to.equal(false);
     });
     await writing;
     expect([node.counts.write, node.quiesceCount]).to.deep.equal([1, 0]);

@@ -85,7 +85,7 @@ export async function expectHonestStatus(node: BlockNode, below: Uint8Array): Pr
 export async function expectHonestFastPath(node: BlockNode, seed: number): Promise<number> {
   const content = await contentOf(node);
   const random = new Random(seed, 77);
-  const place: Located = { file: null, offset: 0, visit: null };
+  const place: Located = { file: null, offset: 0, guard: null };
   let hits = 0;
   for (let i = 0; i < 60; i++) {
     const offset = random.below(node.length);
@@ -94,9 +94,9 @@ export async function expectHonestFastPath(node: BlockNode, seed: number): Promi
     hits++;
     node.sent();
     const there = Buffer.alloc(length);
-    const { visit, offset: at } = place;
+    const { guard, offset: at } = place;
     await place.file!.read(at, there);
-    node.answered(false, offset, length, visit);
+    node.answered(false, offset, length, guard);
     expectSame(there, content.subarray(offset, offset + length), `located ${offset}+${length} at ${at}`);
   }
   expect(node.locate(node.length, 1, false, place), 'located behind the end').to.equal(false);

@@ -137,11 +137,11 @@ function conformance(kind: PlaceKind, driver: DriverEntry): void {
     behaves('knows where plain data lies', async ({ node }) => {
       await node.write(0, new Uint8Array(size).fill(1));
       await node.flush();
-      const place: Located = { file: null, offset: 0, visit: null };
+      const place: Located = { file: null, offset: 0, guard: null };
       expect(node.locate(0, 512, false, place)).to.equal(true);
       const there = new Uint8Array(512);
       await place.file!.read(place.offset, there);
-      place.visit?.leave();
+      place.guard?.release();
       expectSame(there, new Uint8Array(512).fill(1), 'located');
     });
   }

@@ -11,7 +11,7 @@ export class LocatedDisk implements GuestDisk, RequestSink {
   located = 0;
   private readonly device: Device;
   private readonly host: Host;
-  private readonly place: Located = { file: null, offset: 0, visit: null };
+  private readonly place: Located = { file: null, offset: 0, guard: null };
   private readonly waiting = new Map<number, (result: number) => void>();
   private tags = 0;
 
@@ -68,20 +68,20 @@ export class LocatedDisk implements GuestDisk, RequestSink {
     const { device, place } = this;
     const { length } = buffer;
     if (!(write ? device.beginWrite(offset, length, place) : device.beginRead(offset, length, place))) return null;
-    const { file, visit } = place;
+    const { file, guard } = place;
     const tag = this.tags++;
     const begun = write
       ? file!.beginWrite(place.offset, buffer, 0, length, this, tag)
       : file!.beginRead(place.offset, buffer, 0, length, this, tag);
     if (!begun) {
-      device.givenUp(visit);
+      device.givenUp(guard);
       return null;
     }
     this.located++;
     const hostOffset = place.offset;
     return new Promise((resolve, reject) => {
       this.waiting.set(tag, (result) => {
-        device.ended(write, offset, length, visit, result < 0);
+        device.ended(write, offset, length, guard, result < 0);
         if (result >= 0) resolve();
         else reject(file!.errorOf(write ? 'write' : 'read', hostOffset, length, result));
       });

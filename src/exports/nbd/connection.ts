@@ -33,7 +33,7 @@ const LARGE_PAYLOAD_BYTES = 64 * 1024;
 const NONE = -1;
 
 /** For the requests of all connections: each is begun at once. */
-const located: Located = { file: null, offset: 0, visit: null };
+const located: Located = { file: null, offset: 0, guard: null };
 
 export class Connection implements LinkOwner, RequestSink, BudgetUser {
   readonly export: NbdExport;
@@ -162,11 +162,11 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
     const write = table.command[slot] === Command.write;
     const offset = table.offset[slot];
     const length = table.length[slot];
-    const visit = table.visit[slot];
-    table.visit[slot] = null;
+    const guard = table.guard[slot];
+    table.guard[slot] = null;
     this.#pending--;
     try {
-      this.export.device.ended(write, offset, length, visit, result < 0);
+      this.export.device.ended(write, offset, length, guard, result < 0);
       if (result >= 0) {
         if (write) this.#answers.ok(slot);
         else this.#answers.read(slot);
@@ -384,17 +384,17 @@ export class Connection implements LinkOwner, RequestSink, BudgetUser {
       const length = table.length[slot];
       if (write ? device.beginWrite(offset, length, located) : device.beginRead(offset, length, located)) {
         const file = located.file as HostFile;
-        const { offset: at, visit } = located;
+        const { offset: at, guard } = located;
         const end = DATA_START + length;
         const begun = write
           ? file.beginWrite(at, buffer, DATA_START, end, this, slot)
           : file.beginRead(at, buffer, DATA_START, end, this, slot);
         if (begun) {
           table.file[slot] = file;
-          table.visit[slot] = visit;
+          table.guard[slot] = guard;
           return true;
         }
-        device.givenUp(visit);
+        device.givenUp(guard);
       }
     }
     return false;

@@ -2,7 +2,7 @@
 //
 //   buffer of a slot   [ 4096 bytes: the reply's header stands at their end | data, aligned to a page ... ]
 
-import type { Stay } from '../../block/types.js';
+import type { MappingGuard } from '../../block/types.js';
 import type { HostFile, Memory } from '../../host/host.js';
 import type { RequestColumns } from '../../wire/nbd/headers.js';
 
@@ -24,9 +24,9 @@ export class RequestTable implements RequestColumns {
   command = new Uint16Array(FIRST_SLOTS);
   flags = new Uint16Array(FIRST_SLOTS);
   readonly buffer: (Uint8Array | null)[] = [];
-  /** Of a request that went straight to a file: the file, and what keeps the place (`Located`). */
+  /** Of a request that went straight to a file: the file, and what guards its place (`Located`). */
   readonly file: (HostFile | null)[] = [];
-  readonly visit: (Stay | null)[] = [];
+  readonly guard: (MappingGuard | null)[] = [];
   #free: number[] = [];
 
   constructor(memory: Memory) {
@@ -86,7 +86,7 @@ export class RequestTable implements RequestColumns {
     for (let slot = from; slot < to; slot++) {
       this.buffer.push(null);
       this.file.push(null);
-      this.visit.push(null);
+      this.guard.push(null);
     }
   }
 }

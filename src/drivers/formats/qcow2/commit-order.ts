@@ -116,7 +116,7 @@ export class Committer {
   }
 
   async #write(taken: Taken): Promise<void> {
-    const { file, grace, refcounts } = this.#image;
+    const { file, reclamation, refcounts } = this.#image;
     await this.#writeAll(taken.first);
     if (file.unflushed) await file.flush();
     for (const { table } of taken.tables) table.isNew = false;
@@ -132,7 +132,7 @@ export class Committer {
     taken.unpin();
     taken.pointers.length = 0;
     if (taken.pending.length === 0) return;
-    await grace.settle();
+    await reclamation.synchronize();
     await refcounts.applyFrees(taken.pending);
     // What is left has no room yet: it stays allocated, which harms nobody, and is tried again.
     if (taken.pending.length > 0) refcounts.returnPending(taken.pending);

@@ -10,13 +10,13 @@ import { RangeLock } from '../../../util/range-lock.js';
 import { Refcounts } from './allocation.js';
 import { Committer } from './commit-order.js';
 import { CompressedPacker } from './compressed-pack.js';
-import { Grace } from './grace.js';
 import { encodeHeader, type HeaderArea, type HeaderExtension, Incompatible, type Qcow2Header } from './header.js';
 import type { ImageFile } from './image-file.js';
 import { Mapping } from './mapping.js';
 import type { DiscardPolicy, OverlapKind } from './options.js';
 import { MetadataClusters, overlapMessage } from './overlap.js';
 import { Preallocation } from './preallocation.js';
+import { Reclamation } from './reclamation.js';
 import { type Geometry, makeGeometry, SECTOR } from './types.js';
 
 export interface CacheTables {
@@ -50,7 +50,7 @@ export class Qcow2Image {
   readonly committer: Committer;
   readonly packer: CompressedPacker;
   readonly discards: DiscardPolicy;
-  readonly grace: Grace;
+  readonly reclamation: Reclamation;
   readonly preallocation = new Preallocation(this);
   /** Guest ranges, whole clusters, whose mapping is being changed. */
   readonly locks = new RangeLock();
@@ -83,7 +83,7 @@ export class Qcow2Image {
     this.writable = owner.writable;
     this.length = owner.length;
     this.discards = settings.discards;
-    this.grace = new Grace(file);
+    this.reclamation = new Reclamation(file);
     this.mapping = new Mapping(this, settings.caches.l2);
     this.refcounts = new Refcounts(this, settings.caches.refcount);
     this.metadata = new MetadataClusters(this.geometry, settings.overlapKinds);

@@ -12,12 +12,12 @@ export function placeToWrite(image: Qcow2Image, offset: number, length: number):
   return host >= 0 && image.metadata.overlap(host, host + length) === null ? host : MISS;
 }
 
-/** `BlockNode.locate` for a read. What comes from the backing node needs no visit of this image: none of its clusters is read. */
+/** `BlockNode.locate` for a read. What comes from the backing node needs no guard of this image: none of its clusters is read. */
 export function locateRead(image: Qcow2Image, offset: number, length: number, into: Located): boolean {
   const host = image.mapping.mapSync(offset, length, false);
   if (host === BELOW) return image.backing()?.locate(offset, length, false, into) === true;
   if (host === MISS || !locateInFile(image, host, length, false, into)) return false;
-  into.visit = image.grace.enter();
+  into.guard = image.reclamation.guardRead();
   return true;
 }
 
@@ -25,14 +25,14 @@ export function locateRead(image: Qcow2Image, offset: number, length: number, in
 export function locateWrite(image: Qcow2Image, offset: number, length: number, into: Located): boolean {
   const host = placeToWrite(image, offset, length);
   if (host === MISS || !locateInFile(image, host, length, true, into)) return false;
-  into.visit = image.grace.enterToWrite();
+  into.guard = image.reclamation.guardWrite();
   return true;
 }
 
-/** False also where the file below has a visit of its own (an image within an image): there is room for one. */
+/** False also where the file below has a guard of its own (an image within an image): there is room for one. */
 function locateInFile(image: Qcow2Image, host: number, length: number, write: boolean, into: Located): boolean {
   if (!image.file.link.locate(host, length, write, into)) return false;
-  if (into.visit === null) return true;
-  into.visit.leave();
+  if (into.guard === null) return true;
+  into.guard.release();
   return false;
 }

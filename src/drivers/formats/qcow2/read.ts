@@ -46,11 +46,11 @@ function startTable(image: Qcow2Image, table: Table, offset: number, buffer: Uin
     const target = buffer.subarray(at - offset, at - offset + length);
     switch (mapping.decode(table, slot)) {
       case Kind.normal:
-        parts.push(later(visit(image, () => image.file.read(mapping.host + lead, target))));
+        parts.push(later(guarded(image, () => image.file.read(mapping.host + lead, target))));
         break;
       case Kind.compressed: {
         const { host, compressedBytes } = mapping;
-        parts.push(later(visit(image, () => readCompressed(image, host, compressedBytes, lead, target))));
+        parts.push(later(guarded(image, () => readCompressed(image, host, compressedBytes, lead, target))));
         break;
       }
       case Kind.unallocated:
@@ -67,12 +67,12 @@ function startTable(image: Qcow2Image, table: Table, offset: number, buffer: Uin
 }
 
 /** `action` uses a place in the file that was just looked up: it is not reused meanwhile. */
-export async function visit(image: Qcow2Image, action: () => Promise<void>): Promise<void> {
-  const visiting = image.grace.enter();
+export async function guarded(image: Qcow2Image, action: () => Promise<void>): Promise<void> {
+  const guard = image.reclamation.guardRead();
   try {
     await action();
   } finally {
-    visiting.leave();
+    guard.release();
   }
 }
 

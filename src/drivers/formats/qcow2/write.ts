@@ -7,7 +7,7 @@ import { mergeCluster, type Piece } from './cow.js';
 import type { Qcow2Image } from './image.js';
 import { placeToWrite } from './locate.js';
 import { Kind, type KindNumber, MISS } from './mapping.js';
-import { visit } from './read.js';
+import { guarded } from './read.js';
 import type { Table } from './table-cache.js';
 import { roundDown, roundUp } from './types.js';
 
@@ -39,7 +39,7 @@ const BOUNCE_BYTES = 8 << 20;
 /** In-place write of one extent without waiting for anything but the file; null where it is not that simple. */
 export function writeInPlace(image: Qcow2Image, offset: number, buffer: Uint8Array): Promise<void> | null {
   const host = placeToWrite(image, offset, buffer.length);
-  return host === MISS ? null : visit(image, () => image.file.write(host, buffer));
+  return host === MISS ? null : guarded(image, () => image.file.write(host, buffer));
 }
 
 /** Writes disjoint, ascending extents whose data lies back to back in `buffer`. */

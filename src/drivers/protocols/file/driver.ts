@@ -107,7 +107,7 @@ export class FileNode extends BlockNode {
     if (write && (this.#copying || offset + length > this.#size)) return false;
     into.file = this.#file;
     into.offset = offset;
-    into.visit = null;
+    into.guard = null;
     return true;
   }
 
