@@ -159,7 +159,7 @@ export class DirtyBitmap {
   }
 
   /**
-   * What was recorded before is marked again once it has happened: a job may have made it clean meanwhile. Never fails: the memory limit
+   * What was recorded before, or has happened already, is marked: a job may have made it clean meanwhile. Never fails: the memory limit
    * does not hold for requests that are under way, and what the node lost of the range in the meantime is left out.
    */
   recordAgain(offset: number, length: number): void {
@@ -237,8 +237,11 @@ export class DirtyBitmap {
     this.mergeBits(source);
   }
 
-  /** As `merge`, without looking at busy: for the job that holds one of the two. The frozen bits are what is read. */
-  mergeBits(source: DirtyBitmap): void {
+  /**
+   * As `merge`, without looking at busy: for the job that holds one of the two. The frozen bits are what is read. `force`: the memory limit does not
+   * hold, for bits that must not be lost.
+   */
+  mergeBits(source: DirtyBitmap, force = false): void {
     this.#checkNotFrozen();
     if (source.#size !== this.#size) {
       throw new BlockError(
@@ -248,11 +251,11 @@ export class DirtyBitmap {
     }
     if (source === this) return;
     if (source.granularity === this.granularity) {
-      this.#bits.or(source.#bits);
+      this.#bits.or(source.#bits, force);
       return;
     }
     for (let run = source.nextDirtyRun(0); run !== undefined; run = source.nextDirtyRun(run.offset + run.length)) {
-      this.#fill(run.offset, run.length, true, 'merge');
+      this.#fill(run.offset, run.length, true, 'merge', force);
     }
   }
 

@@ -125,6 +125,8 @@ const USE: ReadonlySet<string> = new Set([
   'cache-clean-interval',
   'reconnect-delay',
   'open-timeout',
+  'latency-ns',
+  'read-zeroes',
 ]);
 
 /** Objects, nodes and descriptors of this program are its user's, as is what nobody knows. */

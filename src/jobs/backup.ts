@@ -122,6 +122,8 @@ export class BackupDriver implements JobDriver, WriteObserver {
     this.#resources.block(source, this.type);
     this.#resources.block(target, this.type);
     this.#sourceLink = this.#resources.attach(user, source, 'source', SOURCE_PERM, sourceShared(source));
+    // Nobody resizes the source from here on; until here a guest could.
+    this.#copy.truncate(source.length);
     this.#targetLink = this.#resources.attach(user, target, 'target', TARGET_PERM, TARGET_SHARED);
     if (this.#options.sync === 'full') {
       this.#targetIsZero = this.#options.targetIsZero ?? (await zeroByItself(target));
@@ -236,7 +238,7 @@ export class BackupDriver implements JobDriver, WriteObserver {
         ) {
           copy.reset(run.offset, run.length);
           fault = await this.#saveRun(run);
-          if (fault !== null) copy.set(run.offset, run.length);
+          if (fault !== null) copy.recordAgain(run.offset, run.length);
           else this.#saved(run.length);
           run = copy.nextDirtyRun(run.offset + run.length, MAX_PIECE_BYTES, end);
         }

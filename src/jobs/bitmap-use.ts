@@ -97,7 +97,7 @@ export class BitmapUse {
     if (!this.#take()) return;
     if (this.#mode === 'always') {
       this.#bitmap.abdicate();
-      this.#bitmap.mergeBits(rest);
+      this.#bitmap.mergeBits(rest, true);
     } else this.#bitmap.reclaim();
   }
 

@@ -127,7 +127,12 @@ export class DirtyChunks implements ChunkSource {
         kind = 'data';
         run.length = Math.min(run.length, maxDataBytes);
       }
-      bitmap.reset(run.offset, run.length);
+      try {
+        bitmap.reset(run.offset, run.length);
+      } catch (error) {
+        lock.release(held);
+        throw error;
+      }
       this.#cursor = run.offset + run.length;
       return { ...run, kind, held };
     }
@@ -155,7 +160,8 @@ export class DirtyChunks implements ChunkSource {
   }
 
   #restore(extents: readonly { offset: number; length: number }[], held: readonly LockedRange[]): void {
-    for (const { offset, length } of extents) this.#options.bitmap.set(offset, length);
+    // Must not fail: what is not on the target is dirty.
+    for (const { offset, length } of extents) this.#options.bitmap.recordAgain(offset, length);
     this.#release(held);
   }
 

@@ -29,9 +29,10 @@ export interface MirrorState {
   wake(): void;
 }
 
+/** Never fails: what was written to the source must be remembered. */
 function mark(state: MirrorState, extents: readonly Extent[]): void {
   const clean = state.dirty.dirtyBytes === 0;
-  for (const { offset, length } of extents) state.dirty.set(offset, length);
+  for (const { offset, length } of extents) state.dirty.recordAgain(offset, length);
   state.chunks.changed();
   if (clean) state.wake();
 }

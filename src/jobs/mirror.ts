@@ -173,7 +173,7 @@ export class MirrorDriver implements JobDriver {
     await this.#settleWhatIsLeftOut();
     const below = this.#backingToBe();
     if (below !== null) await checkNameBacking(target, below);
-    // The base of an active commit only.
+    // The base of an active commit only. What it gets reads as zeroes, as it does through a layer that is longer than its backing node.
     if (target.length < source.length) await link.truncate(source.length);
     await source.graph.drained([source], async () => {
       this.#bitmapUse?.freeze();
@@ -192,7 +192,7 @@ export class MirrorDriver implements JobDriver {
     if (this.type === 'commit') return;
     if (sync === 'none') {
       const below = target.backing?.node;
-      if (below !== undefined ? below === source : this.#takesBacking && (await holdsNothing(target))) return;
+      if ((below === undefined ? this.#takesBacking : below === source) && (await holdsNothing(target))) return;
       throw new BlockError(
         'invalid-argument',
         `sync=none needs a target that holds nothing and has no other backing file than '${source.filename}'`,

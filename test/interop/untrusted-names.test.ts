@@ -22,8 +22,6 @@ const NEVER: readonly string[] = [
   './folder',
   './to-proc',
   'json:{"driver":"raw","file":"#block0"}',
-  'json:{"driver":"raw","read-only":false,"file":{"driver":"file","filename":"base"}}',
-  'json:{"driver":"raw","file":{"driver":"file","filename":"base","locking":"off"}}',
 ];
 
 /** Followed, but not with --untrusted. */
@@ -36,7 +34,15 @@ const TRUSTED: readonly string[] = [
 ];
 
 /** Followed also then. */
-const OWN: readonly string[] = ['base', './base', 'ABS/base', './in', 'folder/../base'];
+const OWN: readonly string[] = [
+  'base',
+  './base',
+  'ABS/base',
+  './in',
+  'folder/../base',
+  'json:{"driver":"raw","read-only":false,"file":{"driver":"file","filename":"base"}}',
+  'json:{"driver":"raw","file":{"driver":"file","filename":"base","locking":"off"}}',
+];
 
 describe('names inside images', function () {
   this.timeout(60_000);
