@@ -68,7 +68,7 @@ describe('imports', () => {
   });
 
   it('are found to point upwards when they do', () => {
-    expect(arrowsUp(['block/node.ts'], () => ['../jobs/job.js'])).to.deep.equal(['block/node.ts -> jobs/job.js']);
+    expect(arrowsUp(['block/graph.ts'], () => ['../jobs/job.js'])).to.deep.equal(['block/graph.ts -> jobs/job.js']);
     expect(arrowsUp(['jobs/job.ts'], () => ['../index.js'])).to.deep.equal(['jobs/job.ts -> index.js']);
     expect(arrowsUp(['sim.ts'], () => ['./library/image.js'])).to.deep.equal(['sim.ts -> library/image.js']);
     expect(arrowsUp(['index.ts'], () => ['./library/image.js', './host/host.js'])).to.deep.equal([]);

@@ -18,7 +18,7 @@ import { nameLength } from '../util/name-bytes.js';
 import { leafOptions, nameAsOptions, openingName, parseFilename, protocolOf, resolveBackingName } from './filename.js';
 import { imageOptions, type Referrer } from './foreign-name.js';
 import { fileId } from './identity.js';
-import type { BlockNode } from './node.js';
+import type { BlockNode } from './node/node.js';
 
 /** What fits into any header of the formats that have one. */
 export const MAX_BACKING_NAME_BYTES = 1023;

@@ -3,7 +3,7 @@
 //   top --backing--> mid --backing--> base
 
 import { BlockError } from '../util/errors.js';
-import type { BlockNode } from './node.js';
+import type { BlockNode } from './node/node.js';
 import type { BlockStatus } from './types.js';
 
 /** Longest chain that is opened. */

@@ -5,7 +5,7 @@
 
 import type { ZeroScan } from '../host/host.js';
 import { BlockError } from '../util/errors.js';
-import type { BlockNode } from './node.js';
+import type { BlockNode } from './node/node.js';
 import {
   type BlockStatus,
   type Extent,

@@ -4,7 +4,7 @@
 import { atGuestOffset, BlockError, toBlockError } from '../util/errors.js';
 import { type ChainStatus, chainStatus } from './chain.js';
 import { type Child, type Use, withLink } from './child.js';
-import type { BlockNode } from './node.js';
+import type { BlockNode } from './node/node.js';
 import { PERM_ALL, Perm } from './types.js';
 import { firstUntold } from './untold.js';
 

@@ -10,7 +10,7 @@ import { parseProtocolName, resolveBackingName } from './filename.js';
 import type { Graph } from './graph.js';
 import { refuseUsedNode } from './identity.js';
 import { type NewFile, undoCreation } from './new-file.js';
-import type { BlockNode } from './node.js';
+import type { BlockNode } from './node/node.js';
 import { openNode } from './open.js';
 import { allDrivers, type DriverDefinition, findDriver } from './registry.js';
 import { PERM_ALL, Perm, type TruncateOptions } from './types.js';

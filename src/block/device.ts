@@ -10,7 +10,7 @@ import type { Host } from '../host/host.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { Waiters } from '../util/waiters.js';
 import type { Child, NodeUser } from './child.js';
-import { BlockNode } from './node.js';
+import { BlockNode } from './node/node.js';
 import { checkBuffer, checkBytes, checkFlags, checkStillThere, checkTruncateOptions } from './request-check.js';
 import {
   type Located,

@@ -4,7 +4,7 @@ import type { BlockdevOptions } from '../schema/generated/types.js';
 import { LooseOptions } from '../schema/loose-options.js';
 import { formatJsonFilename, isJsonFilename, parseJsonFilename } from '../schema/options.js';
 import { BlockError } from '../util/errors.js';
-import type { BlockNode } from './node.js';
+import type { BlockNode } from './node/node.js';
 import { findDriver, namesWithPrefix } from './registry.js';
 
 /** What stands before the first colon, if that comes before any slash; null for a plain path. */

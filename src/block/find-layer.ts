@@ -4,7 +4,7 @@
 import { toBlockError } from '../util/errors.js';
 import { chainOf } from './chain.js';
 import { isPath, resolveBackingNameOf } from './filename.js';
-import type { BlockNode } from './node.js';
+import type { BlockNode } from './node/node.js';
 
 /** The layer below `top` that `name` names: a path to its file, or, of what is no file, the name as it stands. Null where there is none. */
 export async function findLayer(top: BlockNode, name: string): Promise<BlockNode | null> {

@@ -13,7 +13,7 @@ import { reportUnforeseen } from '../util/best-effort.js';
 import { leafOptions } from './filename.js';
 import { refusal } from './gate.js';
 import type { Graph } from './graph.js';
-import type { BlockNode } from './node.js';
+import type { BlockNode } from './node/node.js';
 
 /** The image that a name stands in. */
 export interface Referrer {

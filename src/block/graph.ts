@@ -9,7 +9,7 @@ import type { Host } from '../host/host.js';
 import { BlockError } from '../util/errors.js';
 import { type Child, checkPermissions, type NodeUser } from './child.js';
 import type { OpenGate } from './gate.js';
-import { BlockNode } from './node.js';
+import { BlockNode } from './node/node.js';
 import { UserObjects } from './objects/index.js';
 import { Quiescence } from './quiescence.js';
 import { PERM_ALL, Perm } from './types.js';

@@ -1,7 +1,7 @@
 // A hold on an image that a command reads, without a device or a job: it shows its use to others, and says what they may do meanwhile.
 
 import type { Child, NodeUser } from './child.js';
-import type { BlockNode } from './node.js';
+import type { BlockNode } from './node/node.js';
 import { PERM_ALL, Perm } from './types.js';
 
 /** `copy`: the image must not change while it is copied. `look`: others may go on writing to it. */

@@ -4,7 +4,7 @@ import type { FileInfo, HostFile } from '../host/host.js';
 import { BlockError } from '../util/errors.js';
 import { chainOf } from './chain.js';
 import type { Graph } from './graph.js';
-import type { BlockNode } from './node.js';
+import type { BlockNode } from './node/node.js';
 
 /**
  * Device and inode of the file that `node` is stored in, the number of a block device, the socket and name of an export (a TCP one: its

@@ -3,7 +3,7 @@
 
 import type { ImageInfo, ImageInfoSpecific } from '../schema/generated/types.js';
 import { resolveBackingNameOf } from './filename.js';
-import type { BlockNode } from './node.js';
+import type { BlockNode } from './node/node.js';
 
 /** What a format says of itself. */
 export interface FormatDetails {

@@ -3,7 +3,7 @@
 
 import type { MapEntry } from '../schema/generated/types.js';
 import { backingOf } from './chain.js';
-import type { BlockNode } from './node.js';
+import type { BlockNode } from './node/node.js';
 import type { BlockStatus } from './types.js';
 
 /**

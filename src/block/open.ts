@@ -13,7 +13,7 @@ import { parseFilename, parseProtocolName, resolveBackingNameOf } from './filena
 import { checkReference, type Referrer, referrerOf } from './foreign-name.js';
 import { BACKING_PERM, BACKING_SHARED, type Graph } from './graph.js';
 import { fileId, refuseFileOf } from './identity.js';
-import type { BlockNode } from './node.js';
+import type { BlockNode } from './node/node.js';
 import { probeFormat, readHead } from './probe.js';
 import { findDriver } from './registry.js';
 import { PERM_ALL } from './types.js';

@@ -2,7 +2,7 @@
 
 import { type Use, withLink } from './child.js';
 import { FOREIGN_FORMATS } from './foreign-formats.js';
-import type { BlockNode } from './node.js';
+import type { BlockNode } from './node/node.js';
 import { allDrivers } from './registry.js';
 import { PERM_ALL, Perm } from './types.js';
 

@@ -10,7 +10,7 @@
 
 import { BlockError } from '../util/errors.js';
 import type { NodeUser } from './child.js';
-import { BlockNode } from './node.js';
+import { BlockNode } from './node/node.js';
 
 /** A drained section that is open. */
 export interface Section {

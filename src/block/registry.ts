@@ -6,7 +6,7 @@ import { BlockError } from '../util/errors.js';
 import type { Child } from './child.js';
 import type { Referrer } from './foreign-name.js';
 import type { Graph } from './graph.js';
-import type { BlockNode, NodeOptions } from './node.js';
+import type { BlockNode, NodeOptions } from './node/node.js';
 
 /** What `open` of a driver gets. */
 export interface OpenRequest<D extends BlockdevDriver = BlockdevDriver> {

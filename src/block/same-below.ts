@@ -6,7 +6,7 @@
 import { isJsonFilename } from '../schema/options.js';
 import { chainOf } from './chain.js';
 import { fileId } from './identity.js';
-import type { BlockNode } from './node.js';
+import type { BlockNode } from './node/node.js';
 
 /**
  * The node below `top` that is the same image as `backing`: the same node, or one in the same file (by device and inode), of the same format

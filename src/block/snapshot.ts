@@ -16,7 +16,7 @@ import { parseProtocolName } from './filename.js';
 import { BACKING_PERM, BACKING_SHARED, type Graph } from './graph.js';
 import { fileId } from './identity.js';
 import { type NewFile, removeNewFile, undoCreation } from './new-file.js';
-import type { BlockNode } from './node.js';
+import type { BlockNode } from './node/node.js';
 import { checkNodeName, openNode } from './open.js';
 import { allDrivers, hasBackingFiles } from './registry.js';
 

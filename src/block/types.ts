@@ -34,7 +34,7 @@ export interface BlockStatus {
   /** Offset in `node` where the run's bytes lie as they are, or -1. */
   offset: number;
   /** The node that `offset` counts in (the child that holds the bytes). */
-  node: import('./node.js').BlockNode | null;
+  node: import('./node/node.js').BlockNode | null;
 }
 
 export interface WriteFlags {

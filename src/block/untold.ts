@@ -2,7 +2,7 @@
 
 import { toBlockError } from '../util/errors.js';
 import { chainStatus } from './chain.js';
-import type { BlockNode } from './node.js';
+import type { BlockNode } from './node/node.js';
 
 const SECTOR_BYTES = 512;
 

@@ -4,7 +4,7 @@ import { backingNameFor } from '../block/backing-name.js';
 import { overlayOf } from '../block/chain.js';
 import { openingName } from '../block/filename.js';
 import { findLayer } from '../block/find-layer.js';
-import type { BlockNode } from '../block/node.js';
+import type { BlockNode } from '../block/node/node.js';
 import { BlockError } from '../util/errors.js';
 
 /** The image below `top` that is called `name`, as `findLayer` finds it. Rejects with `not-found`. */

@@ -5,7 +5,7 @@ import { backingOf } from '../block/chain.js';
 import { createImage } from '../block/create.js';
 import { refuseSourceFile } from '../block/identity.js';
 import type { NewFile } from '../block/new-file.js';
-import type { BlockNode } from '../block/node.js';
+import type { BlockNode } from '../block/node/node.js';
 import type { Job } from '../jobs/job.js';
 import type { JobEnvironment } from '../jobs/job-type.js';
 import type { BlockdevOnError, MirrorSyncMode } from '../schema/generated/types.js';

@@ -6,7 +6,7 @@ import type { Referrer } from '../block/foreign-name.js';
 import type { Graph, ReservedFile } from '../block/graph.js';
 import type { HoldKind } from '../block/hold.js';
 import { type NewFile, undoCreation } from '../block/new-file.js';
-import type { BlockNode } from '../block/node.js';
+import type { BlockNode } from '../block/node/node.js';
 import type { InnerOpenOptions, OpenOptions } from '../block/open.js';
 import type { Host } from '../host/host.js';
 import type { RealHostOptions } from '../host/real/index.js';

@@ -9,7 +9,7 @@
 import { DirtyBitmap } from '../block/bitmap.js';
 import type { Child, NodeUser } from '../block/child.js';
 import { refuseSameStorage } from '../block/identity.js';
-import type { BlockNode } from '../block/node.js';
+import type { BlockNode } from '../block/node/node.js';
 import type { WriteObserver } from '../block/observer.js';
 import type { Extent } from '../block/types.js';
 import type { BitmapSyncMode, BlockdevBackup, MirrorSyncMode } from '../schema/generated/types.js';

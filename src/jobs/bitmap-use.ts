@@ -6,7 +6,7 @@
 //   always       writes since the start       writes since the start, and what was not copied
 
 import type { DirtyBitmap } from '../block/bitmap.js';
-import type { BlockNode } from '../block/node.js';
+import type { BlockNode } from '../block/node/node.js';
 import type { BitmapSyncMode, MirrorSyncMode } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
 

@@ -9,7 +9,7 @@
 import { chainOf, nodesAbove, overlayOf } from '../block/chain.js';
 import type { Child, NodeUser } from '../block/child.js';
 import type { Graph } from '../block/graph.js';
-import { BlockNode } from '../block/node.js';
+import { BlockNode } from '../block/node/node.js';
 import { PERM_ALL, Perm } from '../block/types.js';
 import type { BlockCommitArguments } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';

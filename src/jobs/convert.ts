@@ -3,7 +3,7 @@
 
 import { nodesAbove } from '../block/chain.js';
 import { type Child, type NodeUser, type Use, withLink } from '../block/child.js';
-import type { BlockNode } from '../block/node.js';
+import type { BlockNode } from '../block/node/node.js';
 import { type Extent, PERM_ALL, Perm } from '../block/types.js';
 import { RateLimit } from '../host/rate-limit.js';
 import { BlockError, toBlockError } from '../util/errors.js';

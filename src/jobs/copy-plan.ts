@@ -9,7 +9,7 @@
 // the image: a unit that holds any data is data, so that the target writes whole clusters.
 
 import { type ChainStatus, chainStatus, chainStatusSync } from '../block/chain.js';
-import type { BlockNode } from '../block/node.js';
+import type { BlockNode } from '../block/node/node.js';
 import type { Extent } from '../block/types.js';
 import { firstUntold } from '../block/untold.js';
 import { atGuestOffset, toBlockError } from '../util/errors.js';

@@ -8,7 +8,7 @@
 // as data.
 
 import type { DirtyBitmap } from '../block/bitmap.js';
-import type { BlockNode } from '../block/node.js';
+import type { BlockNode } from '../block/node/node.js';
 import type { LockedRange, RangeLock } from '../util/range-lock.js';
 import { CHUNK_BYTES, MAX_EXTENTS, MAX_PIECE_BYTES } from './copy-engine.js';
 import { type Chunk, type ChunkSource, type Classify, type Piece, Plan } from './copy-plan.js';

@@ -18,7 +18,7 @@
 //   if (failure && (await ctx.handleError(failure, isRead)) === 'report') throw failure;
 //   ctx.progress.advance(length);
 
-import type { BlockNode } from '../block/node.js';
+import type { BlockNode } from '../block/node/node.js';
 import type { Clock } from '../host/host.js';
 import type { JobType } from '../schema/generated/types.js';
 import type { BlockError } from '../util/errors.js';

@@ -8,7 +8,7 @@
 import { inChain } from '../block/chain.js';
 import { findLayer } from '../block/find-layer.js';
 import type { Graph } from '../block/graph.js';
-import type { BlockNode } from '../block/node.js';
+import type { BlockNode } from '../block/node/node.js';
 import { checkSpeed } from '../host/rate-limit.js';
 import type { BlockdevOnError } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';

@@ -4,7 +4,7 @@
 //   start() -> driver.run(context) -> transaction: waiting, pending -> prepare -> commit | abort -> clean -> concluded -> null
 
 import type { NodeUser } from '../block/child.js';
-import type { BlockNode } from '../block/node.js';
+import type { BlockNode } from '../block/node/node.js';
 import type { Clock } from '../host/host.js';
 import { checkSpeed, RateLimit } from '../host/rate-limit.js';
 import type {

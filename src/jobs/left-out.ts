@@ -1,7 +1,7 @@
 // What a copy may leave out: where the target reads the right thing without it. Each of these short cuts has a condition, and here it is looked
 // after; where it does not hold, the copy writes, or compares.
 
-import type { BlockNode } from '../block/node.js';
+import type { BlockNode } from '../block/node/node.js';
 import { hasBackingFiles } from '../block/registry.js';
 import { holdsNothing, sameBelow } from '../block/same-below.js';
 import { firstNonZero } from './copy-plan.js';

@@ -9,8 +9,8 @@
 import { DirtyBitmap } from '../block/bitmap.js';
 import type { Child, NodeUser } from '../block/child.js';
 import { refuseSameStorage } from '../block/identity.js';
-import type { BlockNode } from '../block/node.js';
-import { BlockNode as Node } from '../block/node.js';
+import type { BlockNode } from '../block/node/node.js';
+import { BlockNode as Node } from '../block/node/node.js';
 import { hasBackingFiles } from '../block/registry.js';
 import { holdsNothing } from '../block/same-below.js';
 import { PERM_ALL } from '../block/types.js';

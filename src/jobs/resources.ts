@@ -4,7 +4,7 @@ import { backingNameFor } from '../block/backing-name.js';
 import type { Child, ChildRole, NodeUser } from '../block/child.js';
 import { openingName } from '../block/filename.js';
 import type { Graph } from '../block/graph.js';
-import { BlockNode } from '../block/node.js';
+import { BlockNode } from '../block/node/node.js';
 import type { WriteObserver } from '../block/observer.js';
 import { PERM_ALL, Perm } from '../block/types.js';
 import { BlockError } from '../util/errors.js';

@@ -4,7 +4,7 @@
 
 import { chainOf } from '../block/chain.js';
 import { allocatedBytes } from '../block/info.js';
-import type { BlockNode } from '../block/node.js';
+import type { BlockNode } from '../block/node/node.js';
 import type { MirrorSyncMode } from '../schema/generated/types.js';
 import { toBlockError } from '../util/errors.js';
 import { formatSize } from '../util/size.js';

@@ -2,7 +2,7 @@
 
 import { DirtyBitmap } from '../block/bitmap.js';
 import { closeDevice, Device, rootOf } from '../block/device.js';
-import type { BlockNode } from '../block/node.js';
+import type { BlockNode } from '../block/node/node.js';
 import { ThrottleGroup } from '../host/throttle.js';
 import type { ThrottleLimits } from '../schema/generated/types.js';
 import { plainObject, text } from '../schema/shape.js';

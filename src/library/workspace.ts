@@ -18,7 +18,7 @@ import { refuseSourceFile } from '../block/identity.js';
 import { type CheckResult, consistencyCheckOf, imageInfo } from '../block/info.js';
 import { mapEntries } from '../block/map.js';
 import { undoCreation } from '../block/new-file.js';
-import type { BlockNode } from '../block/node.js';
+import type { BlockNode } from '../block/node/node.js';
 import { type OpenOptions, openNode } from '../block/open.js';
 import { takeSnapshots } from '../block/snapshot.js';
 import { registerDrivers } from '../drivers/index.js';

@@ -6,7 +6,7 @@ import { chainOf } from '../../src/block/chain.js';
 import { withLink } from '../../src/block/child.js';
 import { denyGate, type OpenGate, sameFolderGate } from '../../src/block/gate.js';
 import type { Graph } from '../../src/block/graph.js';
-import { BlockNode, type NodeOptions } from '../../src/block/node.js';
+import { BlockNode, type NodeOptions } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import { type DriverDefinition, registerDriver } from '../../src/block/registry.js';
 import { type BlockStatus, PERM_ALL, Perm } from '../../src/block/types.js';

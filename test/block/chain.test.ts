@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import { chainOf, chainStatus, inChain, nodesAbove, overlayOf } from '../../src/block/chain.js';
-import type { BlockNode } from '../../src/block/node.js';
+import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import { BlockError } from '../../src/util/errors.js';
 import { failureOf, makeBench, pattern } from '../drivers/support.js';

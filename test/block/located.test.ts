@@ -6,7 +6,7 @@ import { createImage } from '../../src/block/create.js';
 import { Device } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
 import { consistencyCheckOf } from '../../src/block/info.js';
-import type { BlockNode } from '../../src/block/node.js';
+import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import type { Located } from '../../src/block/types.js';
 import { Random, type SimOperation } from '../../src/host/sim/index.js';

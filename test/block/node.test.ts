@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import { DirtyBitmap } from '../../src/block/bitmap.js';
-import type { BlockNode } from '../../src/block/node.js';
+import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import { PERM_ALL, Perm } from '../../src/block/types.js';
 import { RangeLock } from '../../src/util/range-lock.js';

@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import { createImage } from '../../src/block/create.js';
 import { Device, rootOf } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
-import type { BlockNode } from '../../src/block/node.js';
+import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import { appendOverlays, type SnapshotRequest, takeSnapshots } from '../../src/block/snapshot.js';
 import { createSimHost, Random } from '../../src/host/sim/index.js';

@@ -1,7 +1,7 @@
 // Small helpers of the block core's tests: images on a simulated disk whose answers come when the test lets time pass.
 
 import { type NodeUser, withLink } from '../../src/block/child.js';
-import type { BlockNode } from '../../src/block/node.js';
+import type { BlockNode } from '../../src/block/node/node.js';
 import type { WriteObserver } from '../../src/block/observer.js';
 import { type OpenOptions, openNode } from '../../src/block/open.js';
 import { type Extent, PERM_ALL, Perm } from '../../src/block/types.js';

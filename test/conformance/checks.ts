@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import { consistencyCheckOf } from '../../src/block/info.js';
-import type { BlockNode } from '../../src/block/node.js';
+import type { BlockNode } from '../../src/block/node/node.js';
 import type { BlockStatus, Located } from '../../src/block/types.js';
 import { Random } from '../../src/host/sim/index.js';
 import { dishonestStatus } from '../support/honest-status.js';

@@ -1,7 +1,7 @@
 // One suite over every driver, each with what it claims (manifest.ts), on every host (place.ts). What holds for one holds for all.
 
 import { expect } from 'chai';
-import type { BlockNode } from '../../src/block/node.js';
+import type { BlockNode } from '../../src/block/node/node.js';
 import type { BlockStatus, Located } from '../../src/block/types.js';
 import { createSimHost, Random, type SimHost } from '../../src/host/sim/index.js';
 import { reopenUsed } from '../drivers/support.js';

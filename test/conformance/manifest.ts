@@ -3,7 +3,7 @@
 import { createImage, createNode } from '../../src/block/create.js';
 import { Device } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
-import type { BlockNode } from '../../src/block/node.js';
+import type { BlockNode } from '../../src/block/node/node.js';
 import { type OpenOptions, openNode } from '../../src/block/open.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 import { serveDevice } from '../../src/exports/nbd/serve.js';

@@ -1,7 +1,7 @@
 // Random requests, one after the other, against a plain array of bytes.
 
 import { expect } from 'chai';
-import type { BlockNode } from '../../src/block/node.js';
+import type { BlockNode } from '../../src/block/node/node.js';
 import { Random } from '../../src/host/sim/index.js';
 import { expectSame } from './checks.js';
 import { codeOf } from './manifest.js';

@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import type { NodeUser } from '../../src/block/child.js';
-import { BlockNode } from '../../src/block/node.js';
+import { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import { PERM_ALL, Perm } from '../../src/block/types.js';
 import type { BlockdevOptions } from '../../src/schema/generated/types.js';

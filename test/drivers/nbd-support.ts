@@ -6,7 +6,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Graph } from '../../src/block/graph.js';
-import type { BlockNode } from '../../src/block/node.js';
+import type { BlockNode } from '../../src/block/node/node.js';
 import { type OpenOptions, openNode } from '../../src/block/open.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 import { NbdNode } from '../../src/drivers/protocols/nbd/driver.js';

@@ -2,7 +2,7 @@
 
 import type { Child } from '../../src/block/child.js';
 import { Graph, type GraphOptions } from '../../src/block/graph.js';
-import { BlockNode } from '../../src/block/node.js';
+import { BlockNode } from '../../src/block/node/node.js';
 import { PERM_ALL, Perm } from '../../src/block/types.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 import { createSimHost, type SimHost, type SimHostOptions } from '../../src/host/sim/index.js';

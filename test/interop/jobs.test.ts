@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { Device } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
-import type { BlockNode } from '../../src/block/node.js';
+import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import { backupJob } from '../../src/jobs/backup.js';
 import { commitJob } from '../../src/jobs/commit.js';

@@ -7,7 +7,7 @@ import { expect } from 'chai';
 import { Graph } from '../../src/block/graph.js';
 import { consistencyCheckOf } from '../../src/block/info.js';
 import { mapEntries } from '../../src/block/map.js';
-import type { BlockNode } from '../../src/block/node.js';
+import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import { BlockError } from '../../src/util/errors.js';
 import { readNode } from '../drivers/support.js';

@@ -2,7 +2,7 @@
 // that come late and out of order; errors on demand. What a request does, it does at one moment.
 
 import { BACKING_PERM, BACKING_SHARED, type Graph } from '../../src/block/graph.js';
-import { BlockNode } from '../../src/block/node.js';
+import { BlockNode } from '../../src/block/node/node.js';
 import type { BlockStatus, WriteFlags, ZeroFlags } from '../../src/block/types.js';
 import type { ZeroScan } from '../../src/host/host.js';
 import { BlockError } from '../../src/util/errors.js';

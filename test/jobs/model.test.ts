@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import { rootOf } from '../../src/block/device.js';
-import type { BlockNode } from '../../src/block/node.js';
+import type { BlockNode } from '../../src/block/node/node.js';
 import { backupJob } from '../../src/jobs/backup.js';
 import { commitJob } from '../../src/jobs/commit.js';
 import type { Job } from '../../src/jobs/job.js';

@@ -2,7 +2,7 @@
 // guest sees that is moved from one device to another.
 
 import { closeDevice, Device } from '../../src/block/device.js';
-import type { BlockNode } from '../../src/block/node.js';
+import type { BlockNode } from '../../src/block/node/node.js';
 import type { Random, SimHost } from '../../src/host/sim/index.js';
 import { BlockError } from '../../src/util/errors.js';
 import type { GuestDisk } from './guest.js';

@@ -9,7 +9,7 @@
 import { chainOf } from '../../src/block/chain.js';
 import { Device } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
-import type { BlockNode } from '../../src/block/node.js';
+import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import { takeSnapshots } from '../../src/block/snapshot.js';
 import { PERM_ALL } from '../../src/block/types.js';

@@ -5,7 +5,7 @@
 import { createImage } from '../../src/block/create.js';
 import { Device, rootOf } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
-import type { BlockNode } from '../../src/block/node.js';
+import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 import { createSimHost, type Random, type SimHost } from '../../src/host/sim/index.js';

@@ -10,7 +10,7 @@ import { DirtyBitmap } from '../../src/block/bitmap.js';
 import { chainOf } from '../../src/block/chain.js';
 import { Device, rootOf } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
-import type { BlockNode } from '../../src/block/node.js';
+import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import { type FaultPlan, Random, type SimHost, SimPowerLoss } from '../../src/host/sim/index.js';
 import { backupJob } from '../../src/jobs/backup.js';

@@ -2,7 +2,7 @@
 // it calls not allocated reads as the layer below. Everything that copies relies on it.
 
 import { backingOf, type ChainStatus, chainStatus, chainStatusSync } from '../../src/block/chain.js';
-import type { BlockNode } from '../../src/block/node.js';
+import type { BlockNode } from '../../src/block/node/node.js';
 import { readNode } from '../drivers/support.js';
 
 /** The first thing that the status of `top`'s chain says and a read does not; null where there is none. Reads every layer. */

@@ -5,7 +5,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createImage } from '../../block/create.js';
-import type { BlockNode } from '../../block/node.js';
+import type { BlockNode } from '../../block/node/node.js';
 import { openNode } from '../../block/open.js';
 import { parseImageOptions } from '../../schema/options.js';
 import { validate } from '../../schema/validate.js';

@@ -1,7 +1,7 @@
 // `diskwright compare`: do two images read the same?
 
 import { type CompareOptions, type CompareResult, compareNodes } from '../../block/compare.js';
-import type { BlockNode } from '../../block/node.js';
+import type { BlockNode } from '../../block/node/node.js';
 import { toBlockError } from '../../util/errors.js';
 import {
   type CacheMode,

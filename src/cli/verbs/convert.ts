@@ -9,7 +9,7 @@ import {
 } from '../../block/create.js';
 import { holdTarget } from '../../block/hold.js';
 import type { NewFile } from '../../block/new-file.js';
-import type { BlockNode } from '../../block/node.js';
+import type { BlockNode } from '../../block/node/node.js';
 import { convert } from '../../jobs/convert.js';
 import { toBlockError } from '../../util/errors.js';
 import {

@@ -1,7 +1,7 @@
 // `diskwright map`: where the data of an image lies.
 
 import { mapEntries } from '../../block/map.js';
-import type { BlockNode } from '../../block/node.js';
+import type { BlockNode } from '../../block/node/node.js';
 import type { MapEntry } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
 import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, limitOption, OBJECT, OUTPUT, outputFormat } from '../arguments.js';

@@ -1,6 +1,6 @@
 // `diskwright stream`: pulls the data of the backing files up into an overlay.
 
-import type { BlockNode } from '../../block/node.js';
+import type { BlockNode } from '../../block/node/node.js';
 import { startJob } from '../../jobs/start.js';
 import { streamJob } from '../../jobs/stream.js';
 import type { BlockStreamArguments } from '../../schema/generated/types.js';

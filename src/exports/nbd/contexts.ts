@@ -6,7 +6,7 @@
 
 import type { DirtyBitmap } from '../../block/bitmap.js';
 import { type ChainStatus, chainStatus, chainStatusSync } from '../../block/chain.js';
-import type { BlockNode } from '../../block/node.js';
+import type { BlockNode } from '../../block/node/node.js';
 import {
   AllocationState,
   CONTEXT_ALLOCATION_DEPTH,

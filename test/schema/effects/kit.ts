@@ -3,7 +3,7 @@
 import { expect } from 'chai';
 import { createNode } from '../../../src/block/create.js';
 import { Graph } from '../../../src/block/graph.js';
-import type { BlockNode } from '../../../src/block/node.js';
+import type { BlockNode } from '../../../src/block/node/node.js';
 import { type OpenOptions, openNode } from '../../../src/block/open.js';
 import { validate } from '../../../src/schema/validate.js';
 import { toBlockError } from '../../../src/util/errors.js';

@@ -3,7 +3,7 @@
 import { type Child, withLink } from '../../../block/child.js';
 import type { Graph } from '../../../block/graph.js';
 import type { CheckResult, FormatDetails, Inspectable } from '../../../block/info.js';
-import { BlockNode, type NodeOptions } from '../../../block/node.js';
+import { BlockNode, type NodeOptions } from '../../../block/node/node.js';
 import type { CreateRequest, DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import {
   type BlockStatus,

@@ -3,7 +3,7 @@
 // tell nothing.
 
 import { allocatedBytes } from '../../../block/info.js';
-import type { BlockNode } from '../../../block/node.js';
+import type { BlockNode } from '../../../block/node/node.js';
 import type { BlockStatus } from '../../../block/types.js';
 import type { Qcow2Image } from './image.js';
 

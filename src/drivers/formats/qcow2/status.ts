@@ -1,6 +1,6 @@
 // Block status: the longest run with one status, across L2 tables.
 
-import type { BlockNode } from '../../../block/node.js';
+import type { BlockNode } from '../../../block/node/node.js';
 import type { BlockStatus } from '../../../block/types.js';
 import type { Qcow2Image } from './image.js';
 import { Kind, type KindNumber } from './mapping.js';

@@ -7,7 +7,7 @@ import { passedStatus, passedStatusSync } from '../../../block/chain.js';
 import type { Child } from '../../../block/child.js';
 import { formatNodeName } from '../../../block/filename.js';
 import type { Graph } from '../../../block/graph.js';
-import { BlockNode, type NodeOptions } from '../../../block/node.js';
+import { BlockNode, type NodeOptions } from '../../../block/node/node.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import {
   type BlockStatus,

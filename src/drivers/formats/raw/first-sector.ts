@@ -1,7 +1,7 @@
 // A raw image that was guessed to be one must stay one: if a guest could write another format's header to its first sector,
 // the next guess would open what the guest made up, with a backing file of its choice.
 
-import type { BlockNode } from '../../../block/node.js';
+import type { BlockNode } from '../../../block/node/node.js';
 import { PROBE_BYTES, probeFormat } from '../../../block/probe.js';
 import { BlockError } from '../../../util/errors.js';
 import { RangeLock } from '../../../util/range-lock.js';

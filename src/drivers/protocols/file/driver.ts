@@ -4,7 +4,7 @@ import { checkOpened } from '../../../block/foreign-name.js';
 import type { Graph } from '../../../block/graph.js';
 import { refuseReserved } from '../../../block/identity.js';
 import { checkImageSize } from '../../../block/image-size.js';
-import { BlockNode, type NodeOptions } from '../../../block/node.js';
+import { BlockNode, type NodeOptions } from '../../../block/node/node.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import {
   type BlockStatus,

@@ -5,7 +5,7 @@
 
 import type { Graph } from '../../../block/graph.js';
 import { checkImageSize } from '../../../block/image-size.js';
-import { BlockNode, type NodeOptions } from '../../../block/node.js';
+import { BlockNode, type NodeOptions } from '../../../block/node/node.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import { netAddressOf } from '../../../block/socket-address.js';
 import type { BlockStatus, WriteFlags, ZeroFlags } from '../../../block/types.js';

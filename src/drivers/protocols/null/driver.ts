@@ -2,7 +2,7 @@
 
 import type { Graph } from '../../../block/graph.js';
 import { checkImageSize } from '../../../block/image-size.js';
-import { BlockNode, type NodeOptions } from '../../../block/node.js';
+import { BlockNode, type NodeOptions } from '../../../block/node/node.js';
 import type { DriverDefinition } from '../../../block/registry.js';
 import type { BlockStatus } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';

@@ -1,0 +1,83 @@
+// The change pipeline of a node: what every change of its content passes on its way to the driver.
+//
+//   dirty bitmaps: record  ->  serialiser: wait  ->  observers: before  ->  driver  ->  observers: after  ->  flush (FUA)  ->  dirty bitmaps again
+
+import type { RangeLock } from '../../util/range-lock.js';
+import type { DirtyBitmap } from '../bitmap.js';
+import { type ChangeKind, observed, type WriteObserver } from '../observer.js';
+import type { Extent, MappingGuard } from '../types.js';
+import { NodeInFlight } from './in-flight.js';
+
+export abstract class NodeChanges extends NodeInFlight {
+  readonly bitmaps = new Map<string, DirtyBitmap>();
+  /** Writes take this lock while a job that copies into this very node needs it (see `jobs/`); null costs nothing. */
+  serialiser: RangeLock | null = null;
+  protected observers: WriteObserver[] = [];
+
+  addObserver(observer: WriteObserver): void {
+    this.observers = [...this.observers, observer];
+  }
+
+  removeObserver(observer: WriteObserver): void {
+    this.observers = this.observers.filter((other) => other !== observer);
+  }
+
+  /** A request that `sent` counted has its answer. */
+  answered(write: boolean, offset: number, length: number, guard: MappingGuard | null): void {
+    // A bitmap may have been added, or cleaned, meanwhile.
+    if (write && this.bitmaps.size > 0) this.recordAgain(offset, length);
+    this.givenUp(guard);
+  }
+
+  /** A write has to do nothing but what the driver does. */
+  protected get takesPlainWrites(): boolean {
+    return (
+      !this.readOnly &&
+      this.bitmaps.size === 0 &&
+      this.observers.length === 0 &&
+      this.serialiser === null &&
+      this.detectZeroes === 'off'
+    );
+  }
+
+  protected recordAgain(offset: number, length: number): void {
+    for (const bitmap of this.bitmaps.values()) bitmap.recordAgain(offset, length);
+  }
+
+  /** One change of content: dirty bitmaps, serialisation, observers, the driver. Of nothing, it is nothing. */
+  protected async change(
+    extents: readonly Extent[],
+    kind: ChangeKind,
+    data: Uint8Array | null,
+    flags: { fua?: boolean; serialised?: boolean },
+    action: () => Promise<void>,
+  ): Promise<void> {
+    this.underWay++;
+    try {
+      if (extents.every(({ length }) => length === 0)) {
+        if (flags.fua) await this.doFlush();
+        return;
+      }
+      // A bitmap that cannot take the mark fails the write before it happens.
+      for (const bitmap of this.bitmaps.values()) {
+        for (const { offset, length } of extents) bitmap.record(offset, length);
+      }
+      try {
+        if (this.serialiser === null || flags.serialised) await observed(this.observers, extents, kind, data, action);
+        else {
+          const last = extents[extents.length - 1];
+          const { offset } = extents[0];
+          await this.serialiser.with(offset, last.offset + last.length, () =>
+            observed(this.observers, extents, kind, data, action),
+          );
+        }
+        if (flags.fua && !this.handlesFua) await this.doFlush();
+      } finally {
+        // A job may have cleaned the bitmap meanwhile. Also after a failure: part of it may have reached the disk.
+        for (const { offset, length } of extents) this.recordAgain(offset, length);
+      }
+    } finally {
+      this.leave();
+    }
+  }
+}

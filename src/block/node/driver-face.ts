@@ -1,0 +1,149 @@
+// What a driver supplies: the methods that the requests call once they have checked and accounted, and what a driver says of itself.
+// Where a driver has no method of its own, the fallback here does the same with the others.
+
+import type { HostFile, ZeroScan } from '../../host/host.js';
+import { BlockError } from '../../util/errors.js';
+import { settleAll } from '../../util/settle.js';
+import type { BlockStatus, Extent, Located, TruncateOptions, WriteFlags, ZeroFlags } from '../types.js';
+import { NodeLinks } from './links.js';
+
+const ZERO_CHUNK_BYTES = 1 << 20;
+const RESERVE_CHUNK_BYTES = 1 << 16;
+
+export abstract class NodeDriver extends NodeLinks {
+  /** What a protocol that reaches no file calls the place of its bytes, whatever way it is named; null: it has none. */
+  async storageId(): Promise<string | null> {
+    return null;
+  }
+
+  /** The host file that holds this node's bytes, through all its children; null where there is none. */
+  hostFile(): HostFile | null {
+    return null;
+  }
+
+  /** `blockStatus` where the answer is at hand, possibly of a shorter run; null where only the slow path can tell. For ranges within the node. */
+  blockStatusSync(_offset: number, _length: number): BlockStatus | null {
+    return null;
+  }
+
+  /** Where a look-up of block status that begins at `offset` ends at the latest: one table of the format describes the bytes up to there. */
+  lookUpEnd(_offset: number): number {
+    return Number.POSITIVE_INFINITY;
+  }
+
+  /** It keeps the size that it has: a device, or an export of another machine. */
+  get fixedSize(): boolean {
+    return this.file?.node.fixedSize ?? false;
+  }
+
+  /** What was just made in this node, without a backing node, reads as zeroes: whatever the storage held before is gone. */
+  get zeroWhenNew(): boolean {
+    return this.file?.node.zeroWhenNew ?? false;
+  }
+
+  /** Unit of allocation, bytes: writes of whole clusters need no copy on write. 0 where the driver has no such unit. */
+  get clusterBytes(): number {
+    return 0;
+  }
+
+  /** A hint before a big copy into this node: about so many bytes of new data will be written, mostly in order. Never fails. */
+  expectWrites(bytes: number): void {
+    this.file?.node.expectWrites(bytes);
+  }
+
+  /** Throws `invalid-argument` where the header has no room for this name and format of a backing file. */
+  checkBackingRoom(_file: string, _format: string): void {}
+
+  /** True when `doWrite` honours `fua` itself. */
+  protected get handlesFua(): boolean {
+    return false;
+  }
+
+  /** What `locate` asks once it has checked the range and this node's own state. A node over one child hands on what the child says. */
+  protected doLocate(_offset: number, _length: number, _write: boolean, _into: Located): boolean {
+    return false;
+  }
+
+  protected abstract doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void>;
+  protected abstract doBlockStatus(offset: number, length: number): Promise<BlockStatus>;
+
+  protected async doWrite(offset: number, buffer: Uint8Array, _flags: WriteFlags): Promise<void> {
+    throw this.unsupported('write', offset, buffer.length);
+  }
+
+  protected async doWriteExtents(extents: readonly Extent[], buffer: Uint8Array, flags: WriteFlags): Promise<void> {
+    let at = 0;
+    const parts: Promise<void>[] = [];
+    for (const { offset, length } of extents) {
+      parts.push(this.doWrite(offset, buffer.subarray(at, at + length), flags));
+      at += length;
+    }
+    await settleAll(parts);
+  }
+
+  /** Fallback: writes zeroes as data. */
+  protected async doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
+    if (flags.noFallback) throw this.unsupported('write zeroes', offset, length);
+    const writeFlags = { fua: flags.fua === true && this.handlesFua };
+    const zeroes = this.host.memory.allocate(Math.min(length, ZERO_CHUNK_BYTES));
+    zeroes.fill(0);
+    try {
+      for (let done = 0; done < length; done += zeroes.length) {
+        const part = length - done < zeroes.length ? zeroes.subarray(0, length - done) : zeroes;
+        await this.doWrite(offset + done, part, writeFlags);
+      }
+    } finally {
+      this.host.memory.free(zeroes);
+    }
+  }
+
+  /** Fallback: what is there is written once more. */
+  protected async doReserve(offset: number, length: number, _ahead: number): Promise<number> {
+    const buffer = this.host.memory.allocate(Math.min(length, RESERVE_CHUNK_BYTES));
+    try {
+      for (let done = 0; done < length; done += buffer.length) {
+        const part = length - done < buffer.length ? buffer.subarray(0, length - done) : buffer;
+        await this.doRead(offset + done, part);
+        await this.doWrite(offset + done, part, {});
+      }
+      return offset + length;
+    } finally {
+      this.host.memory.free(buffer);
+    }
+  }
+
+  /** Fallback: a hint may be ignored. */
+  protected async doDiscard(_offset: number, _length: number): Promise<void> {}
+
+  protected async doFlush(): Promise<void> {
+    if (this.file !== null) await this.file.node.flush();
+  }
+
+  protected async doTruncate(_size: number, _options: TruncateOptions): Promise<void> {
+    throw this.unsupported('resize', 0, 0);
+  }
+
+  protected async doChangeBackingFile(_file: string | null, _format: string | null): Promise<void> {
+    throw this.unsupported('backing files', 0, 0);
+  }
+
+  protected async doMakeEmpty(): Promise<void> {
+    throw this.unsupported('emptying', 0, 0);
+  }
+
+  protected async doReopen(_readOnly: boolean): Promise<void> {}
+
+  protected async doClose(): Promise<void> {}
+
+  /** Background work of the driver that a drained section must wait for. */
+  protected async doDrain(): Promise<void> {}
+
+  protected unsupported(operation: string, offset: number, length: number): BlockError {
+    return new BlockError('unsupported', `${this.filename}: driver '${this.driver}' does not support ${operation}`, {
+      path: this.filename,
+      operation,
+      offset,
+      length,
+    });
+  }
+}

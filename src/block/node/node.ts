@@ -1,0 +1,98 @@
+// A node: one opened driver in the graph. Its parts are layers of one class, so that a request passes no object in between:
+//
+//   NodeLinks      links.ts        who uses the node, what it uses, permissions
+//   NodeDriver     driver-face.ts  what a driver supplies (`do...`), and the fallbacks
+//   NodeInFlight   in-flight.ts    how many requests are under way
+//   NodeChanges    changes.ts      dirty bitmaps, observers, serialiser
+//   NodeRequests   requests.ts     read, write, block status, ...
+//   BlockNode      node.ts         life: reopen and close
+//
+// A driver extends `BlockNode` and overrides the methods of `NodeDriver` that it has.
+
+import { bestEffort } from '../../util/best-effort.js';
+import { BlockError } from '../../util/errors.js';
+import { NodeRequests } from './requests.js';
+
+export type { NodeOptions } from './links.js';
+
+export abstract class BlockNode extends NodeRequests {
+  /** Drained sections that it lies in or above: while there is one, nobody sends anything to it. */
+  get quiesceCount(): number {
+    return this.graph.quiescence.countOf(this);
+  }
+
+  /**
+   * Opens it again for writing, or read-only. The children's `file` follows, unless somebody else writes to it. Rejects with `locked`, and
+   * with `permission` where a user does not let others write, or writes itself.
+   */
+  async reopen(readOnly: boolean): Promise<void> {
+    if (readOnly === this.readOnly) return;
+    if (readOnly) this.#checkNoWriters();
+    await this.idle();
+    if (readOnly) {
+      this.#checkNoWriters();
+      // No writer may come while it is flushed and reopened.
+      this.becomesReadOnly = true;
+      try {
+        await this.flush();
+        await this.doReopen(true);
+        this.readOnly = true;
+      } finally {
+        this.becomesReadOnly = false;
+      }
+      if (this.file !== null && !this.file.node.hasWriters) await this.file.node.reopen(true);
+    } else {
+      const file = this.file?.node ?? null;
+      const reopened = file?.readOnly === true;
+      if (reopened) await file.reopen(false);
+      try {
+        await this.doReopen(false);
+      } catch (error) {
+        // Best effort: what the caller must learn is why this node stays read-only.
+        if (reopened) await file.reopen(true).catch(bestEffort('reopen'));
+        throw error;
+      }
+      this.readOnly = false;
+    }
+  }
+
+  /**
+   * Answers what is under way and takes nothing new; then flushes, closes the driver and lets go of the children; those that nobody
+   * else uses are closed too. All is tried; the first error is thrown. Called by the graph.
+   */
+  close(): Promise<void> {
+    this.closing ??= this.#close();
+    return this.closing;
+  }
+
+  /**
+   * This node is to be closed soon: below it, what waits for another machine that says nothing fails after a while, instead of never.
+   * Nodes that others use, too, are left alone.
+   */
+  hurry(): void {
+    for (const child of [this.file, this.backing]) if (child?.node.parents.size === 1) child.node.hurry();
+  }
+
+  async #close(): Promise<void> {
+    const failures: unknown[] = [];
+    const attempt = (action: () => Promise<void>) => action().catch((error: unknown) => failures.push(error));
+    this.hurry();
+    await attempt(() => this.idle());
+    await attempt(() => this.doClose());
+    this.closed = true;
+    for (const child of [this.file, this.backing]) {
+      if (child === null) continue;
+      child.node.detach(child);
+      await attempt(() => this.graph.release(child.node));
+    }
+    if (failures.length > 0) throw failures[0];
+  }
+
+  #checkNoWriters(): void {
+    if (!this.hasWriters) return;
+    throw new BlockError('permission', `Read-only block node '${this.nodeName}' cannot support read-write users`, {
+      path: this.filename,
+      operation: 'reopen',
+    });
+  }
+}
