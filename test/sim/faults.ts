@@ -21,6 +21,16 @@ export function randomRule(random: Random): FaultRule {
   return { operations, errno: random.pick(['EIO', 'EIO', 'ENOSPC']), ...spread };
 }
 
+/** One fault in a change of the size. No flush: what a file says after one that failed is another matter. */
+export function randomResizeRule(random: Random): FaultRule {
+  const operations = random.pick([
+    ['write'],
+    ['truncate'],
+    ['write', 'truncate', 'allocate', 'punchHole', 'zeroRange', 'discard'],
+  ] as const);
+  return { operations, errno: random.pick(['EIO', 'ENOSPC']), after: random.below(random.pick([2, 30])), times: 1 };
+}
+
 /** A host to look at what a run left: no faults, nothing missing. */
 export const AFTERWARDS: SimHostOptions = { eager: true, capacity: Number.POSITIVE_INFINITY, unsupported: [] };
 

@@ -8,11 +8,13 @@ import { Device } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
 import { type FaultPlan, Random, type SimHost, SimPowerLoss } from '../../src/host/sim/index.js';
+import { BlockError } from '../../src/util/errors.js';
 import { checkFiles, expectValues, expectVerified, guarded, readImage } from './checks.js';
 import { AFTERWARDS } from './faults.js';
 import { Guest, type GuestDisk, randomHabits, Violation } from './guest.js';
 import { buildChain, type Chain, randomChain } from './images.js';
 import { GuestModel } from './model.js';
+import { Resizes } from './resizes.js';
 
 const PAGE = 4096;
 
@@ -41,7 +43,8 @@ export function runFullDisk(seed: number, options: FullDiskOptions = {}): Promis
     const model = new GuestModel(chain.contents[chain.contents.length - 1]);
     const stats: FullDiskStats = { requests: 0, refused: 0, powerLosses: 0, cleanEnds: 0 };
     const rounds = random.between(1, 2);
-    for (let i = 0; i < rounds; i++) host = await round(host, chain, model, random, nextValue, stats, options);
+    const sizes = new Random(seed, 21);
+    for (let i = 0; i < rounds; i++) host = await round(host, chain, model, random, sizes, nextValue, stats, options);
     return stats;
   });
 }
@@ -51,6 +54,7 @@ async function round(
   chain: Chain,
   model: GuestModel,
   random: Random,
+  sizes: Random,
   nextValue: () => number,
   stats: FullDiskStats,
   options: FullDiskOptions,
@@ -62,9 +66,10 @@ async function round(
   const capacity = before.used + random.below(random.pick([4, 16, 64])) * PAGE;
   const host = before.fork({ seed: random.next(), eager: false, faults, capacity, unsupported });
   options.inspect?.(host);
+  const resizes = new Resizes(model, chain.contents[chain.contents.length - 2] ?? []);
   let lost = false;
   try {
-    await host.run(session(host, chain, model, random, nextValue, stats));
+    await host.run(session(host, chain, model, random, sizes, resizes, nextValue, stats));
     stats.cleanEnds++;
   } catch (error) {
     if (!(error instanceof SimPowerLoss)) throw error;
@@ -76,6 +81,7 @@ async function round(
   checkFiles(after, true);
   const content = await readImage(after, chain.options, true);
   expectVerified(after, chain.layers[chain.layers.length - 1].path, content);
+  resizes.found(content.length);
   const allowed = (sector: number): readonly number[] =>
     lost ? model.allowedAfterCrash(sector) : model.allowedNow(sector);
   model.settle(expectValues(content, model.sectors, lost ? 'after power loss' : 'after close', allowed));
@@ -98,6 +104,8 @@ async function session(
   chain: Chain,
   model: GuestModel,
   random: Random,
+  sizes: Random,
+  resizes: Resizes,
   nextValue: () => number,
   stats: FullDiskStats,
 ): Promise<void> {
@@ -117,11 +125,20 @@ async function session(
     },
   });
   await guest.run(random.pick([40, 120, 250]), random.pick([1, 2, 4, 8]));
+  const { format } = chain.layers[chain.layers.length - 1];
+  for (let left = format === 'qcow2' && sizes.chance(0.4) ? sizes.between(1, 4) : 0; left > 0; left--) {
+    await resizes.random(device, sizes).catch((error: unknown) => {
+      if (!(error instanceof BlockError) || error.code !== 'no-space') throw error;
+      stats.refused++;
+    });
+    await guest.run(sizes.below(60), sizes.pick([1, 4]));
+  }
   stats.refused += guest.failures;
   await device.close();
   const issued = model.beginFlush();
   await graph.closeAll();
   model.endFlush(issued);
+  resizes.known();
   if (host.memory.liveBuffers > 0)
     throw new Violation('buffers', `${host.memory.liveBuffers} buffers were not given back`);
 }

@@ -13,11 +13,12 @@ import { openNode } from '../../src/block/open.js';
 import { type FaultPlan, Random, type SimHost, SimPowerLoss } from '../../src/host/sim/index.js';
 import { BlockError } from '../../src/util/errors.js';
 import { checkFiles, expectValues, expectVerified, guarded, readImage } from './checks.js';
-import { AFTERWARDS, FAULT_ERRORS, NO_ERRORS, randomDisk, randomRule } from './faults.js';
+import { AFTERWARDS, FAULT_ERRORS, NO_ERRORS, randomDisk, randomResizeRule, randomRule } from './faults.js';
 import { Guest, randomHabits, Violation } from './guest.js';
-import { buildChain, type Chain, type ChainLimits, randomChain } from './images.js';
+import { buildChain, type Chain, type ChainLimits, type Layer, randomChain } from './images.js';
 import { LocatedDisk } from './located-disk.js';
 import { GuestModel } from './model.js';
+import { Resizes } from './resizes.js';
 
 export interface ScenarioOptions extends ChainLimits {
   /** Adds to the faults of every round: tests of the tests. */
@@ -50,6 +51,11 @@ class Scenario {
   private readonly located: boolean;
   private value = 0;
   private model = new GuestModel([]);
+  private resizes = new Resizes(this.model, []);
+  /** Decides on changes of the size. */
+  private readonly sizes: Random;
+  /** Of this round. */
+  private faults: FaultPlan = {};
   private original = new Map<string, Uint8Array>();
   /** No round so far lost power or met an error, so nothing may leak. */
   private spotless = true;
@@ -59,6 +65,7 @@ class Scenario {
     this.options = options;
     this.chain = randomChain(this.random, options);
     this.located = new Random(seed, 11).chance(0.5);
+    this.sizes = new Random(seed, 12);
   }
 
   private readonly nextValue = () => ++this.value;
@@ -66,6 +73,7 @@ class Scenario {
   async run(): Promise<ScenarioStats> {
     let host = await buildChain(this.chain, this.random, this.nextValue);
     this.model = new GuestModel(this.chain.contents[this.chain.contents.length - 1]);
+    this.resizes = new Resizes(this.model, this.chain.contents[this.chain.contents.length - 2] ?? []);
     for (const path of this.backingPaths()) this.original.set(path, host.readFile(path));
     await this.check(host, 'clean');
     const rounds = this.random.between(1, 3);
@@ -92,6 +100,7 @@ class Scenario {
   private async round(before: SimHost): Promise<SimHost> {
     const { random } = this;
     const { faults, faulty } = this.plan();
+    this.faults = faults;
     const host = before.fork({ seed: random.next(), eager: false, faults, ...randomDisk(random, faulty) });
     this.options.inspect?.(host, this.chain);
     let end: 'clean' | 'power loss' | 'failed';
@@ -138,17 +147,45 @@ class Scenario {
       nextValue: this.nextValue,
     });
     await guest.run(random.pick([20, 60, 200]), random.pick([1, 2, 4, 8]));
+    for (let left = this.resizesOf(top); left > 0; left--) {
+      failed = (await this.resize(host, device, faulty)) || failed;
+      if (this.sizes.chance(0.5) && (await guest.flush())) this.resizes.known();
+      await guest.run(this.sizes.below(60), this.sizes.pick([1, 4]));
+    }
     await device.close();
     const issued = model.beginFlush();
     try {
       await graph.closeAll();
       model.endFlush(issued);
+      this.resizes.known();
     } catch (error) {
       tolerate(error);
     }
     if (host.memory.liveBuffers > 0)
       throw new Violation('buffers', `${host.memory.liveBuffers} buffers were not given back`);
     return failed || guest.failures > 0 ? 'failed' : 'clean';
+  }
+
+  /** Changes the size, with a fault of its own now and then, after which all goes on as if nothing had been. True where it failed. */
+  private async resize(host: SimHost, device: Device, faulty: boolean): Promise<boolean> {
+    const { sizes } = this;
+    const fails = !faulty && (this.options.errors ?? true) && sizes.chance(0.6);
+    if (fails) host.setFaults({ ...this.faults, rules: [randomResizeRule(sizes)] });
+    try {
+      await this.resizes.random(device, sizes);
+      return false;
+    } catch (error) {
+      const tolerated = (faulty || fails) && error instanceof BlockError && FAULT_ERRORS.has(error.code);
+      if (!tolerated) throw error;
+      return true;
+    } finally {
+      if (fails) host.setFaults(this.faults);
+    }
+  }
+
+  /** How often the size changes in one life. That of a raw file is not durable before the next flush. */
+  private resizesOf({ format }: Layer): number {
+    return format === 'qcow2' && this.sizes.chance(0.4) ? this.sizes.between(1, 4) : 0;
   }
 
   /** What must hold of the files that a round left. Adopts what they hold. */
@@ -162,6 +199,7 @@ class Scenario {
     const content = await readImage(host, this.chain.options, !this.spotless);
     const top = this.chain.layers[this.chain.layers.length - 1];
     expectVerified(host, top.path, content);
+    this.resizes.found(content.length);
     const values = expectValues(content, model.sectors, `after ${end}`, (sector) =>
       end === 'clean' ? model.allowedNow(sector) : model.allowedAfterCrash(sector),
     );
