@@ -5,13 +5,13 @@ import { BLOCK_SIZES } from './export.js';
 
 /** What was told to the client of its export, and agreed on with it. */
 export interface Terms {
-  size: number;
-  readOnly: boolean;
-  resizable: boolean;
-  structured: boolean;
-  extended: boolean;
+  readonly size: number;
+  readonly readOnly: boolean;
+  readonly resizable: boolean;
+  readonly structured: boolean;
+  readonly extended: boolean;
   /** Contexts were chosen. */
-  contexts: number;
+  readonly contexts: number;
 }
 
 export const NO_ERROR = 0;
