@@ -1,98 +1,44 @@
-// One connection in transmission: requests go out in batches, one flush a turn; replies are parsed out of one block of memory, and
-// the payload of large reads goes around it, straight to where it belongs.
+// One connection in transmission: which requests are under way on it, and its end.
 //
-//   send(slot) send(slot) send(slot)  -->  header header header payload  --one flush-->
-//   <-- block [ reply | chunk data data.. ] --copy--> small reads        <-- window on the caller's buffer: the rest of large ones
+//   send(slot) --> RequestSender --pieces--> link --bytes--> ReplyParser --> replied(slot) --> user.answered
+//                                                                               |
+//                   the request is not sent to its end, its memory is in use: `early`, until the link has progressed
 //
-// Nothing of what the server says is believed: each reply must belong to a request that is under way, each byte of data must lie in
-// what was asked for, once. Where it does not, the connection is given up.
+//   open --the link breaks, or the server breaks the protocol--> lost: the user sends those under way again, or fails them
+//     \--close--> closed
 
 import type { Host } from '../../../host/host.js';
 import type { Link, LinkOwner } from '../../../host/net.js';
-import { HIGH_WORD, viewBe64, viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
-import {
-  Chunk,
-  ChunkFlag,
-  Command,
-  EXTENDED_REPLY_BYTES,
-  EXTENDED_REPLY_MAGIC,
-  EXTENDED_REQUEST_BYTES,
-  MAX_PAYLOAD_BYTES,
-  MAX_STRING_BYTES,
-  NbdError,
-  REQUEST_BYTES,
-  SIMPLE_REPLY_BYTES,
-  SIMPLE_REPLY_MAGIC,
-  STRUCTURED_REPLY_BYTES,
-  STRUCTURED_REPLY_MAGIC,
-} from '../../../wire/nbd/constants.js';
-import { chunkLength, putDisconnect, putRequest, ReplyField } from '../../../wire/nbd/headers.js';
 import type { Negotiated } from './handshake.js';
-import { printable } from './handshake-steps.js';
-import { ReadCover } from './read-cover.js';
+import { ReplyParser, type ReplyUser } from './reply-parser.js';
+import { MAX_IN_FLIGHT, RequestSender } from './request-sender.js';
 import { type RequestTable, SlotState } from './requests.js';
 
-/** Requests under way on one connection. */
-export const MAX_IN_FLIGHT = 128;
-const BLOCK_BYTES = 256 * 1024;
-/** Reads of so many bytes are received where they belong; while there is one, little is received into the block. */
-const LARGE_BYTES = 32 * 1024;
-const LARGE_WINDOW_BYTES = 4096;
-/** Payload of a chunk that is no data: an error with its text is the longest. */
-const MAX_SMALL_PAYLOAD = MAX_STRING_BYTES + 64;
-
-/** Whom a connection tells. */
+/** What uses a connection. */
 export interface ConnectionUser {
   /** The request in `slot` has its answer: 0, or a number of `NbdError`. */
   answered(connection: Connection, slot: number, error: number): void;
-  /** All answers that were there at once have been told. */
+  /** `answered` was called for all answers that had come at once. */
   settled(): void;
-  /** It is gone, and uses no memory of requests any more: those under way are still `sent`. */
+  /** The connection is gone, and uses no memory of requests any more: those under way are still `sent`. */
   lost(connection: Connection, error: BlockError): void;
 }
 
-/** What is received next. */
-const Stage = { head: 0, small: 1, data: 2, status: 3 } as const;
-
-export class Connection implements LinkOwner {
+export class Connection implements LinkOwner, ReplyUser {
   readonly index: number;
   readonly negotiated: Negotiated;
   inFlight = 0;
   /** It takes requests. */
   open = true;
   readonly #link: Link;
-  readonly #host: Host;
   readonly #user: ConnectionUser;
   readonly #table: RequestTable;
-  readonly #cover: ReadCover;
-
-  readonly #headers: Uint8Array;
-  readonly #headerView: DataView;
-  readonly #headerBytes: number;
-  /** Requests so far: each has its place in `#headers`. */
-  #requests = 0;
-  /** Headers that are not pushed yet, in one piece: place of the first, and how many. */
-  #unpushed = 0;
-  #headerCount = 0;
-  #pushed: number;
+  readonly #sender: RequestSender;
+  readonly #parser: ReplyParser;
   #flushScheduled = false;
   /** Requests that are answered, but not sent to their end. */
   #early: number[] = [];
-
-  readonly #block: Uint8Array;
-  readonly #view: DataView;
-  #at = 0;
-  #filled = 0;
-  #stage: number = Stage.head;
-  /** Of the reply that is being received. */
-  #slot = 0;
-  #chunk = 0;
-  #done = false;
-  #left = 0;
-  #target = 0;
-  #direct = false;
-  #largeReads = 0;
   #receivedBytes = 0;
   #closing: Promise<void> | null = null;
   readonly #flushTurn = (): void => this.#flush();
@@ -100,19 +46,13 @@ export class Connection implements LinkOwner {
   constructor(host: Host, negotiated: Negotiated, table: RequestTable, index: number, user: ConnectionUser) {
     this.index = index;
     this.negotiated = negotiated;
-    this.#host = host;
     this.#link = negotiated.link;
-    this.#pushed = negotiated.pushed;
     this.#table = table;
-    this.#cover = new ReadCover(table);
     this.#user = user;
-    this.#headerBytes = negotiated.extended ? EXTENDED_REQUEST_BYTES : REQUEST_BYTES;
-    this.#headers = host.memory.allocate((MAX_IN_FLIGHT + 1) * EXTENDED_REQUEST_BYTES);
-    this.#headerView = viewOf(this.#headers);
-    this.#block = host.memory.allocate(BLOCK_BYTES);
-    this.#view = viewOf(this.#block);
+    this.#sender = new RequestSender(host.memory, negotiated, table);
+    this.#parser = new ReplyParser(host, negotiated, table, index, this);
     this.#link.owner = this;
-    this.#link.window(this.#block, 0, this.#block.length);
+    this.#parser.window(this.#link);
   }
 
   get peer(): string {
@@ -123,35 +63,23 @@ export class Connection implements LinkOwner {
     return this.open && this.inFlight < MAX_IN_FLIGHT;
   }
 
-  // ---- out ------------------------------------------------------------------------------------------------------
+  /** A number that is another when bytes have come or gone. */
+  get moved(): number {
+    return this.#receivedBytes - this.#link.unsentBytes;
+  }
 
   /** Sends the request of a slot with the end of this turn. There must be room. What is written must lie in memory of the host. */
   send(slot: number): void {
     const table = this.#table;
-    const command = table.command[slot];
     table.restart(slot);
     table.state[slot] = SlotState.sent;
     table.connection[slot] = this.index;
     this.inFlight++;
-    if (command === Command.read && table.length[slot] >= LARGE_BYTES) this.#largeReads++;
-    putRequest(this.#headerView, this.#nextHeader(), table, slot, this.negotiated.extended);
-    this.#headerCount++;
-    if (command === Command.write) {
-      this.#pushHeaders();
-      const start = table.start[slot];
-      this.#link.push(table.buffer[slot]!, start, start + table.length[slot]);
-      table.lastPiece[slot] = ++this.#pushed;
-    } else {
-      table.lastPiece[slot] = this.#pushed + 1;
-    }
+    this.#parser.expect(slot);
+    this.#sender.send(slot);
     if (this.#flushScheduled) return;
     this.#flushScheduled = true;
     queueMicrotask(this.#flushTurn);
-  }
-
-  /** A number that is another when bytes have come or gone. */
-  get moved(): number {
-    return this.#receivedBytes - this.#link.unsentBytes;
   }
 
   /** Nothing more is expected of it: it is lost with `error`. */
@@ -159,281 +87,42 @@ export class Connection implements LinkOwner {
     this.#lose(error);
   }
 
-  /** Those under way, if any, are given up without a word. */
+  /** Requests under way, if any, are given up without an answer. */
   async close(): Promise<void> {
     if (this.#closing === null) {
-      if (this.open) {
-        putDisconnect(this.#headerView, this.#nextHeader(), this.negotiated.extended);
-        this.#headerCount++;
-        this.#pushHeaders();
-        this.#link.flush();
-      }
+      if (this.open) this.#sender.disconnect();
       this.open = false;
       this.#closing = this.#link.close(true).then(() => this.#release());
     }
     await this.#closing;
   }
 
-  /** Place of the next header in `#headers`. */
-  #nextHeader(): number {
-    const place = this.#requests++ % (MAX_IN_FLIGHT + 1);
-    // A batch is one piece: it ends where the ring does.
-    if (place === 0) this.#pushHeaders();
-    return place * this.#headerBytes;
-  }
+  // ---- the link -------------------------------------------------------------------------------------------------
 
-  #pushHeaders(): void {
-    if (this.#headerCount === 0) return;
-    const start = this.#unpushed * this.#headerBytes;
-    this.#link.push(this.#headers, start, start + this.#headerCount * this.#headerBytes);
-    this.#pushed++;
-    this.#unpushed = (this.#unpushed + this.#headerCount) % (MAX_IN_FLIGHT + 1);
-    this.#headerCount = 0;
-  }
-
-  #flush(): void {
-    this.#flushScheduled = false;
+  received(count: number): void {
     if (!this.open) return;
-    this.#pushHeaders();
-    if (this.#link.flush() && this.#early.length > 0) this.progressed();
+    this.#receivedBytes += count;
+    this.#parser.received(count);
+    this.#user.settled();
+    if (this.open) this.#parser.window(this.#link);
   }
 
   progressed(): void {
     if (this.#early.length === 0) return;
     const early = this.#early;
     this.#early = [];
-    for (const slot of early) this.#answer(slot);
+    for (const slot of early) this.replied(slot);
     this.#user.settled();
-  }
-
-  // ---- in -------------------------------------------------------------------------------------------------------
-
-  received(count: number): void {
-    if (!this.open) return;
-    this.#receivedBytes += count;
-    if (this.#direct) this.#receivedDirect(count);
-    else this.#filled += count;
-    while (this.open && this.#step());
-    this.#user.settled();
-    if (this.open) this.#nextWindow();
   }
 
   closed(error: BlockError | null): void {
     this.#lose(error ?? this.#error('the server closed the connection'));
   }
 
-  #receivedDirect(count: number): void {
-    this.#direct = false;
-    this.#target += count;
-    this.#left -= count;
-  }
+  // ---- the parser -----------------------------------------------------------------------------------------------
 
-  #nextWindow(): void {
-    if (this.#at === this.#filled) {
-      this.#at = 0;
-      this.#filled = 0;
-      const buffer = this.#table.buffer[this.#slot];
-      if (this.#stage === Stage.data && buffer !== null && this.#host.memory.owns(buffer)) {
-        this.#direct = true;
-        this.#link.window(buffer, this.#target, this.#target + this.#left);
-        return;
-      }
-    } else if (this.#at > 0) {
-      this.#block.copyWithin(0, this.#at, this.#filled);
-      this.#filled -= this.#at;
-      this.#at = 0;
-    }
-    const size = this.#largeReads > 0 ? Math.max(LARGE_WINDOW_BYTES, 2 * this.#filled) : this.#block.length;
-    this.#link.window(this.#block, this.#filled, Math.min(size, this.#block.length));
-  }
-
-  /** Takes the next part of what is there. False where more must come first. */
-  #step(): boolean {
-    switch (this.#stage) {
-      case Stage.head:
-        return this.#head();
-      case Stage.small:
-        return this.#small();
-      case Stage.data:
-        return this.#data();
-      default:
-        return this.#status();
-    }
-  }
-
-  #head(): boolean {
-    const available = this.#filled - this.#at;
-    if (available < SIMPLE_REPLY_BYTES) return false;
-    const view = this.#view;
-    const at = this.#at;
-    const { structured, extended } = this.negotiated;
-    const magic = view.getUint32(at);
-    if (magic === SIMPLE_REPLY_MAGIC && !extended) {
-      this.#at += SIMPLE_REPLY_BYTES;
-      return this.#simple(
-        view.getUint32(at + ReplyField.error),
-        view.getUint32(at + ReplyField.cookieHigh),
-        view.getUint32(at + ReplyField.cookieLow),
-      );
-    }
-    const bytes = extended ? EXTENDED_REPLY_BYTES : STRUCTURED_REPLY_BYTES;
-    if (!structured || magic !== (extended ? EXTENDED_REPLY_MAGIC : STRUCTURED_REPLY_MAGIC)) {
-      return this.#broken('a reply has the wrong magic number');
-    }
-    if (available < bytes) return false;
-    this.#at += bytes;
-    const flags = view.getUint16(at + ReplyField.flags);
-    this.#chunk = view.getUint16(at + ReplyField.type);
-    if (!this.#find(view.getUint32(at + ReplyField.cookieHigh), view.getUint32(at + ReplyField.cookieLow)))
-      return false;
-    const length = chunkLength(view, at, extended);
-    if (length >= HIGH_WORD) return this.#broken('a reply is longer than any may be');
-    this.#left = length;
-    this.#done = (flags & ChunkFlag.done) !== 0;
-    return this.#chunkHead();
-  }
-
-  #simple(error: number, use: number, slot: number): boolean {
-    if (!this.#find(use, slot)) return false;
-    const command = this.#table.command[slot];
-    this.#done = true;
-    if (error !== 0) return this.#failed(error, '');
-    if (command === Command.blockStatus || (command === Command.read && this.negotiated.structured)) {
-      return this.#broken('a reply that must be structured is not');
-    }
-    if (command !== Command.read) return this.#chunkEnd();
-    return this.#startData(this.#table.offset[slot], this.#table.length[slot]);
-  }
-
-  #chunkHead(): boolean {
-    const chunk = this.#chunk;
-    const command = this.#table.command[this.#slot];
-    if (chunk === Chunk.none) {
-      if (this.#left !== 0 || !this.#done) return this.#broken('an empty chunk is not empty, or not the last');
-      return this.#chunkEnd();
-    }
-    const status = this.negotiated.extended ? Chunk.blockStatusExtended : Chunk.blockStatus;
-    if (chunk === status && command === Command.blockStatus) {
-      if (this.#left > MAX_PAYLOAD_BYTES) return this.#broken('a block status is too long');
-      this.#stage = Stage.small;
-      return true;
-    }
-    if (command === Command.read && (chunk === Chunk.offsetData || chunk === Chunk.offsetHole)) {
-      const longest = chunk === Chunk.offsetHole ? 12 : 8 + this.#table.length[this.#slot];
-      if (this.#left < (chunk === Chunk.offsetHole ? 12 : 9) || this.#left > longest) {
-        return this.#broken('a chunk of a read has a length that cannot be');
-      }
-      this.#stage = Stage.small;
-      return true;
-    }
-    if ((chunk & 0x8000) === 0) return this.#broken(`a reply has an unexpected chunk of type ${chunk}`);
-    if (this.#left < 6 || this.#left > MAX_SMALL_PAYLOAD) return this.#broken('an error has a length that cannot be');
-    this.#stage = Stage.small;
-    return true;
-  }
-
-  /** The fixed part of a payload: all of it, but for data and block status. */
-  #small(): boolean {
-    const chunk = this.#chunk;
-    const isStatus = chunk === Chunk.blockStatus || chunk === Chunk.blockStatusExtended;
-    const need = isStatus ? (this.negotiated.extended ? 8 : 4) : chunk === Chunk.offsetData ? 8 : this.#left;
-    if (isStatus && this.#left < need) return this.#broken('a block status is too short');
-    if (this.#filled - this.#at < need) return false;
-    const at = this.#at;
-    const view = this.#view;
-    this.#at += need;
-    this.#left -= need;
-    if (isStatus) {
-      const entry = this.negotiated.extended ? 16 : 8;
-      if (view.getUint32(at) !== this.negotiated.contextId) {
-        return this.#broken('a block status is of a context that was not asked for');
-      }
-      const counted = !this.negotiated.extended || view.getUint32(at + 4) * entry === this.#left;
-      if (this.#left === 0 || this.#left % entry !== 0 || !counted) return this.#broken('a block status is cut off');
-      if (this.#table.runs[this.#slot]!.count > 0) return this.#broken('a block status comes twice');
-      this.#stage = Stage.status;
-      return true;
-    }
-    if (chunk === Chunk.offsetData || chunk === Chunk.offsetHole) {
-      const offset = viewBe64(view, at);
-      if (chunk === Chunk.offsetData) return this.#startData(offset, this.#left);
-      const length = view.getUint32(at + 8);
-      if (length === 0 || !this.#cover.add(this.#slot, offset, length)) return this.#misplaced();
-      const from = this.#table.start[this.#slot] + offset - this.#table.offset[this.#slot];
-      this.#table.buffer[this.#slot]!.fill(0, from, from + length);
-      return this.#chunkEnd();
-    }
-    const error = view.getUint32(at);
-    const textBytes = view.getUint16(at + 4);
-    if (error === 0 || textBytes > need - 6) return this.#broken('an error chunk makes no sense');
-    return this.#failed(error, printable(this.#block.subarray(at + 6, at + 6 + textBytes)));
-  }
-
-  #startData(offset: number, length: number): boolean {
-    if (!this.#cover.add(this.#slot, offset, length)) return this.#misplaced();
-    this.#target = this.#table.start[this.#slot] + offset - this.#table.offset[this.#slot];
-    this.#left = length;
-    this.#stage = Stage.data;
-    return true;
-  }
-
-  #data(): boolean {
-    const count = Math.min(this.#left, this.#filled - this.#at);
-    if (count > 0) {
-      this.#table.buffer[this.#slot]!.set(this.#block.subarray(this.#at, this.#at + count), this.#target);
-      this.#at += count;
-      this.#target += count;
-      this.#left -= count;
-    }
-    return this.#left === 0 && this.#chunkEnd();
-  }
-
-  #status(): boolean {
-    const { extended } = this.negotiated;
-    const entry = extended ? 16 : 8;
-    const view = this.#view;
-    const runs = this.#table.runs[this.#slot]!;
-    while (this.#left > 0) {
-      if (this.#filled - this.#at < entry) return false;
-      const at = this.#at;
-      const length = extended ? viewBe64(view, at) : view.getUint32(at);
-      if (!runs.add(length, view.getUint32(at + entry - 4))) return this.#broken('a block status makes no sense');
-      this.#at += entry;
-      this.#left -= entry;
-    }
-    return this.#chunkEnd();
-  }
-
-  /** The server reports an error of the request; more chunks may follow. */
-  #failed(error: number, message: string): boolean {
-    const table = this.#table;
-    if (error === NbdError.shutdown) return this.#broken('the server is shutting down');
-    if (table.error[this.#slot] === 0) {
-      table.error[this.#slot] = error;
-      table.message[this.#slot] = message;
-    }
-    return this.#chunkEnd();
-  }
-
-  #chunkEnd(): boolean {
-    this.#stage = Stage.head;
-    if (!this.#done) return true;
-    const table = this.#table;
-    const slot = this.#slot;
-    if (table.error[slot] === 0) {
-      if (table.command[slot] === Command.read && table.received[slot] !== table.length[slot]) {
-        return this.#broken('a read ends before all of it has come');
-      }
-      if (table.command[slot] === Command.blockStatus && table.runs[slot]!.count === 0) {
-        return this.#broken('a block status is empty');
-      }
-    }
-    this.#answer(slot);
-    return true;
-  }
-
-  /** Tells of an answer; where the request is not sent to its end yet, its memory is still in use, and it has to wait. */
-  #answer(slot: number): void {
+  /** Passes an answer on. Where the request is not sent to its end yet, its memory is still in use, and the answer has to wait. */
+  replied(slot: number): void {
     const table = this.#table;
     if (table.lastPiece[slot] > this.#link.sentPieces) {
       table.state[slot] = SlotState.answered;
@@ -441,34 +130,23 @@ export class Connection implements LinkOwner {
       return;
     }
     this.inFlight--;
-    if (table.command[slot] === Command.read && table.length[slot] >= LARGE_BYTES) this.#largeReads--;
+    this.#parser.forget(slot);
     this.#user.answered(this, slot, table.error[slot]);
   }
 
-  /** Sets `#slot`; false (and the connection is given up) where there is no such request under way here. */
-  #find(use: number, slot: number): boolean {
-    const table = this.#table;
-    const known =
-      slot < table.state.length &&
-      table.state[slot] === SlotState.sent &&
-      table.use[slot] === use &&
-      table.connection[slot] === this.index;
-    if (!known) return this.#broken('a reply belongs to no request');
-    this.#slot = slot;
-    return true;
-  }
-
-  #misplaced(): boolean {
-    return this.#broken('data lies outside of what was asked for, or comes twice');
-  }
-
-  /** Always false. */
-  #broken(why: string): boolean {
+  broken(why: string): void {
     this.#lose(this.#error(why));
-    return false;
   }
 
-  /** Gives the connection up, and tells so when its memory is free of it. */
+  // ---- the end --------------------------------------------------------------------------------------------------
+
+  #flush(): void {
+    this.#flushScheduled = false;
+    if (!this.open) return;
+    if (this.#sender.flush() && this.#early.length > 0) this.progressed();
+  }
+
+  /** Gives the connection up; the user learns of it when its memory is free of it. */
   #lose(error: BlockError): void {
     if (!this.open) return;
     this.open = false;
@@ -479,8 +157,8 @@ export class Connection implements LinkOwner {
   }
 
   #release(): void {
-    this.#host.memory.free(this.#headers);
-    this.#host.memory.free(this.#block);
+    this.#sender.release();
+    this.#parser.release();
   }
 
   #error(why: string): BlockError {
