@@ -1,22 +1,19 @@
-// The target of `mirror` and `backup`, as QMP's drive-mirror and drive-backup make it: created like the source, or there already.
+// The options of `mirror` and `backup` that say what their target is, and the run of such a job.
 
-import { backingNameFor, idOfFile } from '../block/backing-name.js';
-import { backingOf } from '../block/chain.js';
-import { createImage } from '../block/create.js';
-import { refuseSourceFile } from '../block/identity.js';
-import type { NewFile } from '../block/new-file.js';
 import type { BlockNode } from '../block/node/node.js';
+import { hasBackingFiles } from '../block/registry.js';
 import type { Job } from '../jobs/job.js';
 import type { JobEnvironment } from '../jobs/job-type.js';
 import type { BlockdevOnError, MirrorSyncMode } from '../schema/generated/types.js';
+import { toBlockError } from '../util/errors.js';
+import type { TargetMembers, TargetPlan, TargetStage } from '../workspace/target.js';
 import { CACHE, type CacheMode, choiceOption, oneImage, targetCache } from './arguments.js';
 import { type CreateValues, creatableFormat, imageCreateOptions, parseCreateOptions } from './create-options.js';
 import { type OptionSpec, type ParsedOptions, UsageError } from './getopt.js';
 import { policyOption, speedOption } from './job-options.js';
-import { reportError } from './output.js';
 import { progressKind } from './progress.js';
 import { runJob } from './run-job.js';
-import { imageArguments, openImage, orRemove, type Session, withSession } from './session.js';
+import { imageArguments, openImage, type Session, withSession } from './session.js';
 import { creationFailure } from './verbs/create.js';
 
 export const TARGET_OPTIONS: readonly OptionSpec[] = [
@@ -59,76 +56,40 @@ export function targetOf(options: ParsedOptions): Target {
   if (mode === 'existing' && options.has('options')) {
     throw new UsageError('-o has no effect when the target exists');
   }
+  const values = parseCreateOptions(format, options.all('options'));
+  if (values.has('size')) throw new UsageError("the target has the size of the source: option 'size' cannot be given");
   const cache = targetCache(options, 'writeback');
   return {
     name,
     format,
     existing: mode === 'existing',
-    values: parseCreateOptions(format, options.all('options')),
+    values,
     cache,
   };
 }
 
-/**
- * The target, opened for writing; null after its failure has been reported. For `sync` top it is made as an overlay of the source's backing file,
- * for none of the source itself.
- */
-async function openTarget(
-  session: Session,
-  source: BlockNode,
-  target: Target,
-  sync: MirrorSyncMode,
-): Promise<OpenedTarget | null> {
-  const { name, format, cache } = target;
-  let newFile: NewFile | null = null;
-  await refuseSourceFile(source, await idOfFile(session.host, name), name);
-  if (!target.existing) {
-    const values = new Map(target.values);
-    if (values.has('size'))
-      throw new UsageError("the target has the size of the source: option 'size' cannot be given");
-    values.set('size', String(source.length));
-    const base = sync === 'top' ? backingOf(source) : sync === 'none' ? source : null;
-    if (base !== null) {
-      if (format !== 'qcow2')
-        throw new UsageError(`--sync=${sync} needs a target format with backing files, not '${format}'`);
-      values.set('backing_file', await backingNameFor(name, base));
-      values.set('backing_fmt', base.driver);
-    }
-    try {
-      ({ newFile } = await createImage(session.graph, name, imageCreateOptions(format, values)));
-    } catch (error) {
-      reportError(`${name}: ${creationFailure(name, format, error)}`);
-      return null;
-    }
-  }
-  const how = { format, writable: true, cache, discard: 'unmap', backing: sync !== 'none' } as const;
-  const node = await orRemove(session, newFile, () => openImage(session, name, { ...how, apartFrom: [source] }));
-  return { node, newFile };
-}
-
-interface OpenedTarget {
-  node: BlockNode;
-  /** What was made for it, and goes again where the job cannot begin. */
-  newFile: NewFile | null;
-}
-
-/** What the jobs from one image to another are told alike, in QMP's words. */
+/** What the jobs from one image to another have in common, in QMP's words. */
 export interface TargetJobArguments<S extends MirrorSyncMode> {
-  device: string;
-  target: string;
   sync: S;
   speed?: number;
   'on-source-error'?: BlockdevOnError;
   'on-target-error'?: BlockdevOnError;
 }
 
-/** Opens the image that was named and the target, and runs the job between them. Resolves with the exit code. */
+type StartTargetJob<S extends MirrorSyncMode> = (
+  env: JobEnvironment,
+  source: BlockNode,
+  target: TargetPlan,
+  common: TargetJobArguments<S>,
+) => Promise<Job>;
+
+/** Opens the image that was named, and runs the job from it to the target. Resolves with the exit code. */
 export async function runTargetJob<S extends MirrorSyncMode>(
   options: ParsedOptions,
   target: Target,
   sync: S,
   done: string,
-  start: (env: JobEnvironment, common: TargetJobArguments<S>) => Promise<Job>,
+  start: StartTargetJob<S>,
 ): Promise<number> {
   const filename = oneImage(options);
   const common = {
@@ -140,17 +101,55 @@ export async function runTargetJob<S extends MirrorSyncMode>(
   const progress = progressKind(options, true);
   return withSession(options.all('object'), async (session) => {
     const source = await openImage(session, filename, { ...imageArguments(options), purpose: 'copy' });
-    const opened = await openTarget(session, source, target, sync);
-    if (opened === null) return 1;
-    const { node, newFile } = opened;
-    const nodes = { device: source.nodeName, target: node.nodeName };
     const incomplete = `'${filename}' is as it was; '${target.name}' is incomplete: delete it or start again.`;
     return runJob(session, {
-      start: (env) => orRemove(session, newFile, () => start(env, { ...common, ...nodes })),
+      start: (env) => startTo(session, target, sync, (plan) => start(env, source, plan, common)),
       progress,
       done: options.has('quiet') ? undefined : done,
       stateWhenCancelled: incomplete,
       stateWhenFailed: incomplete,
     });
   });
+}
+
+/** Runs `start` with the plan of the target; what fails while that is made is said as `create` says it. */
+async function startTo(
+  session: Session,
+  { name, format, existing, values, cache }: Target,
+  sync: MirrorSyncMode,
+  start: (plan: TargetPlan) => Promise<Job>,
+): Promise<Job> {
+  let stage: TargetStage | null = null;
+  const plan: TargetPlan = {
+    image: name,
+    format,
+    cache,
+    create: existing ? null : (members) => imageCreateOptions(format, withMembers(values, members)),
+    open: (_, how) => {
+      stage = null;
+      return openImage(session, name, { ...how, writable: true });
+    },
+    onStage: (next) => {
+      stage = next;
+    },
+  };
+  try {
+    return await start(plan);
+  } catch (error) {
+    // The variable is set by a callback, which the compiler does not follow.
+    const failed = stage as TargetStage | null;
+    if (failed === 'create') throw new UsageError(`${name}: ${creationFailure(name, format, error)}`);
+    if (failed === 'overlay' && toBlockError(error).code === 'invalid-argument' && !hasBackingFiles(format)) {
+      throw new UsageError(`--sync=${sync} needs a target format with backing files, not '${format}'`);
+    }
+    throw error;
+  }
+}
+
+function withMembers(values: CreateValues, members: TargetMembers): CreateValues {
+  const { size, 'backing-file': file, 'backing-fmt': backingFormat } = members;
+  const all = new Map(values).set('size', String(size));
+  if (file !== undefined) all.set('backing_file', file);
+  if (backingFormat !== undefined) all.set('backing_fmt', backingFormat);
+  return all;
 }

@@ -1,11 +1,8 @@
 // What a command works with: host, graph and the images that were named; and how it ends, also when it is interrupted.
 
 import { fstatSync } from 'node:fs';
-import type { Child } from '../block/child.js';
-import type { Referrer } from '../block/foreign-name.js';
 import type { Graph, ReservedFile } from '../block/graph.js';
 import type { HoldKind } from '../block/hold.js';
-import { type NewFile, undoCreation } from '../block/new-file.js';
 import type { BlockNode } from '../block/node/node.js';
 import type { InnerOpenOptions, OpenOptions } from '../block/open.js';
 import type { Host } from '../host/host.js';
@@ -13,7 +10,6 @@ import type { RealHostOptions } from '../host/real/index.js';
 import { bestEffort } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { printable } from '../util/foreign-text.js';
-import type { CacheMode } from './arguments.js';
 import type { ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
 import { complain, messageOf, reportError, silence } from './output.js';
@@ -102,33 +98,18 @@ function outputFiles(): ReadonlyMap<string, ReservedFile> {
   return files;
 }
 
-export interface ImageArguments {
-  format?: string;
+export interface ImageArguments extends OpenOptions, InnerOpenOptions {
   /** The name is an option string. */
   imageOpts?: boolean;
-  forceShare?: boolean;
   writable?: boolean;
-  cache?: CacheMode;
-  discard?: 'ignore' | 'unmap';
-  /** Also open the backing chain (default). */
-  backing?: boolean;
   /** What an image that is only read is for: `copy` keeps others from writing to it. Default: `look`. */
   purpose?: HoldKind;
-  /** The image is written to: its file must be none of those of these images. */
-  apartFrom?: readonly BlockNode[];
-  /** The name stands in the header of this image. */
-  referrer?: Referrer;
 }
-
-/** Links of the images that are only read. */
-const holds = new WeakMap<BlockNode, Child>();
 
 /** Closes an image that `openImage` opened, before the command ends. */
 export async function releaseImage(session: Session, node: BlockNode): Promise<void> {
-  const held = holds.get(node);
-  if (held !== undefined) node.detach(held);
-  holds.delete(node);
-  await session.graph.release(node);
+  const workspace = await import('../workspace/open.js');
+  await workspace.releaseImage(session.graph, node);
 }
 
 /** What `-f`, `--image-opts` and `-U` say. Throws `UsageError` where they exclude each other. */
@@ -140,42 +121,21 @@ export function imageArguments(options: ParsedOptions): ImageArguments {
   return { format: options.get('format'), imageOpts, forceShare: options.has('force-share') };
 }
 
-/** Opens an image that was named on the command line; `named` is how its failure names it. */
+/** Opens an image that was named on the command line; its failure names it so. */
 export async function openImage(session: Session, name: string, how: ImageArguments): Promise<BlockNode> {
-  const [{ openNode }, { hold }, { parseImageOptions }] = await Promise.all([
+  const [{ openNode }, { openToRead }, { parseImageOptions }] = await Promise.all([
     import('../block/open.js'),
-    import('../block/hold.js'),
+    import('../workspace/open.js'),
     import('../schema/options.js'),
   ]);
-  const writable = how.writable ?? false;
-  const purpose = how.purpose ?? 'look';
-  const open: OpenOptions & InnerOpenOptions = {
-    format: how.imageOpts ? undefined : how.format,
-    readOnly: !writable,
-    forceShare: how.forceShare && !writable,
-    cache: how.cache,
-    discard: how.discard,
-    backing: how.backing,
-    apartFrom: how.apartFrom,
-    referrer: how.referrer,
-    onlyLooks: !writable && purpose === 'look',
-  };
+  const { imageOpts, writable = false, purpose = 'look', format, forceShare, ...open } = how;
   try {
-    const node = await openNode(session.graph, how.imageOpts ? parseImageOptions(name) : name, open);
-    if (!writable) holds.set(node, hold(node, purpose, open.forceShare));
-    return node;
+    const image = imageOpts ? parseImageOptions(name) : name;
+    const options = { ...open, format: imageOpts ? undefined : format };
+    if (writable) return await openNode(session.graph, image, { ...options, readOnly: false });
+    return await openToRead(session.graph, image, { ...options, forceShare }, purpose);
   } catch (error) {
     throw couldNotOpen(name, error);
-  }
-}
-
-/** Runs `action`; where it fails, the file that was made for it is removed, as `undoCreation` does it. */
-export async function orRemove<T>(session: Session, newFile: NewFile | null, action: () => Promise<T>): Promise<T> {
-  try {
-    return await action();
-  } catch (error) {
-    await undoCreation(session.host, newFile, error);
-    throw error;
   }
 }
 

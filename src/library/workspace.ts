@@ -1,23 +1,12 @@
 // What the library works with: one host, one graph of nodes, one set of jobs.
 
-import { idOfFile } from '../block/backing-name.js';
-import type { Child } from '../block/child.js';
 import { type CompareOptions, type CompareResult, compareNodes } from '../block/compare.js';
-import {
-  checkBackingFile,
-  createImage,
-  type ImageCreateOptions,
-  type NewImageOptions,
-  readsAsZeroes,
-} from '../block/create.js';
+import type { ImageCreateOptions, NewImageOptions } from '../block/create.js';
 import { rootOf } from '../block/device.js';
 import type { OpenGate } from '../block/gate.js';
 import { Graph } from '../block/graph.js';
-import { type HoldKind, hold, holdTarget } from '../block/hold.js';
-import { refuseSourceFile } from '../block/identity.js';
-import { type CheckResult, consistencyCheckOf, imageInfo } from '../block/info.js';
+import type { CheckResult } from '../block/info.js';
 import { mapEntries } from '../block/map.js';
-import { undoCreation } from '../block/new-file.js';
 import type { BlockNode } from '../block/node/node.js';
 import { type OpenOptions, openNode } from '../block/open.js';
 import { takeSnapshots } from '../block/snapshot.js';
@@ -25,15 +14,13 @@ import { registerDrivers } from '../drivers/index.js';
 import type { NbdService, ServeOptions } from '../exports/nbd/serve.js';
 import type { Host } from '../host/host.js';
 import { type BackupArguments, backupJob } from '../jobs/backup.js';
-import { type CommitArguments, commitJob } from '../jobs/commit.js';
-import { type ConvertOptions, checkConvertSizes, convert } from '../jobs/convert.js';
+import type { CommitArguments } from '../jobs/commit.js';
+import { type ConvertOptions, checkConvertSizes } from '../jobs/convert.js';
 import type { Job } from '../jobs/job.js';
 import { checkJobArguments, type JobEnvironment } from '../jobs/job-type.js';
 import { JobManager } from '../jobs/manager.js';
 import { type MirrorArguments, mirrorJob } from '../jobs/mirror.js';
 import { checkPriority, DEFAULT_PRIORITY, JobScheduler } from '../jobs/scheduler.js';
-import { startJob, startJobs } from '../jobs/start.js';
-import { streamJob } from '../jobs/stream.js';
 import type {
   BlockStreamArguments,
   ImageInfo,
@@ -45,6 +32,16 @@ import type { ImageOptions } from '../schema/options.js';
 import { fileName, takeSettings, text, wrongType } from '../schema/shape.js';
 import { bestEffort, orElse } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
+import { startBackups } from '../workspace/backup.js';
+import { checkImage } from '../workspace/check.js';
+import { startCommit } from '../workspace/commit.js';
+import { convertImage } from '../workspace/convert.js';
+import { makeImage } from '../workspace/create.js';
+import { imageInfos } from '../workspace/info.js';
+import { startMirror } from '../workspace/mirror.js';
+import { openToRead, releaseImage, withImage } from '../workspace/open.js';
+import { startStream } from '../workspace/stream.js';
+import type { TargetPlan } from '../workspace/target.js';
 import { Image } from './image.js';
 import { JobHandle } from './job-handle.js';
 import * as shapes from './settings.js';
@@ -175,8 +172,7 @@ export class Workspace {
   async create(filename: string, options: NewImageOptions): Promise<void> {
     const name = fileName(filename, 'filename');
     const { options: checked, sized } = shapes.createOptions(options);
-    const below = await checkBackingFile(this.#graph, name, checked);
-    await createImage(this.#graph, name, sized || below === null ? checked : { ...checked, size: below });
+    await makeImage(this.#graph, name, checked, sized);
   }
 
   /** What an image is: QAPI `ImageInfo`, with `backingChain` that of the chain, the top first. Opens nothing else. */
@@ -184,39 +180,28 @@ export class Workspace {
   async info(image: ImageName, options?: InfoOptions): Promise<ImageInfo>;
   async info(image: ImageName, options: InfoOptions = {}): Promise<ImageInfo | ImageInfo[]> {
     const { backingChain = false, ...open } = takeSettings(shapes.INFO, options, 'options');
-    return this.#with(image, { ...open, backing: backingChain }, async (node) => {
-      if (!backingChain) return imageInfo(node);
-      const infos: ImageInfo[] = [];
-      for (let at: BlockNode | null = node; at !== null; at = at.backing?.node ?? null) infos.push(await imageInfo(at));
-      return infos;
-    });
+    const [name, how] = shapes.imageAndOptions(image, open);
+    const infos = await imageInfos(this.#graph, name, how, backingChain);
+    return backingChain ? infos : infos[0];
   }
 
   /** The runs of an image (QAPI `MapEntry`), in order: which hold data, which are zeroes, where they lie. */
   async *map(image: ImageName, options: OpenOptions = {}): AsyncGenerator<MapEntry> {
-    const node = await this.#openToRead(image, options);
-    let held: Child | null = null;
+    const [name, how] = shapes.imageAndOptions(image, options);
+    const node = await openToRead(this.#graph, name, how);
     try {
-      held = hold(node, 'look');
       yield* mapEntries(node, 0, node.length);
     } finally {
-      if (held !== null) node.detach(held);
-      await this.#graph.release(node);
+      await releaseImage(this.#graph, node);
     }
   }
 
   /** Checks the consistency of an image's metadata; `findings` has one line for each fault. Rejects with `unsupported` for raw images. */
   async check(image: ImageName, options: OpenOptions = {}): Promise<CheckResult & { findings: string[] }> {
-    return this.#with(image, options, async (node) => {
-      const check = consistencyCheckOf(node);
-      if (check === null) {
-        throw new BlockError('unsupported', `${node.filename}: This image format does not support checks`, {
-          path: node.filename,
-          operation: 'check',
-        });
-      }
+    const [name, how] = shapes.imageAndOptions(image, options);
+    return withImage(this.#graph, name, how, async (node) => {
       const findings: string[] = [];
-      const result = await check((finding) => findings.push(finding));
+      const result = await checkImage(node, (finding) => findings.push(finding));
       return { ...result, findings };
     });
   }
@@ -225,7 +210,9 @@ export class Workspace {
   async compare(a: ImageName, b: ImageName, options: CompareOptions = {}): Promise<CompareResult> {
     const how = takeSettings(shapes.COMPARE, options, 'options');
     const [first, second] = [shapes.imageName(a, 'a'), shapes.imageName(b, 'b')];
-    return this.#with(first, {}, (left) => this.#with(second, {}, (right) => compareNodes(left, right, how)));
+    return withImage(this.#graph, first, {}, (left) =>
+      withImage(this.#graph, second, {}, (right) => compareNodes(left, right, how)),
+    );
   }
 
   /** Copies the content of an image into a new one. Rejects with `cancelled` after an abort; the target is incomplete after a failure. */
@@ -233,36 +220,17 @@ export class Workspace {
     const name = fileName(target, 'target');
     const { source: open = {}, target: made, ...options } = shapes.convertSettings(settings);
     checkConvertSizes({ ...options, sourceLength: 0, targetLength: 0, target: name });
-    const copy = async (from: BlockNode): Promise<void> => {
-      const create = { size: from.length, ...made } as ImageCreateOptions;
-      checkConvertSizes({ ...options, sourceLength: from.length, targetLength: create.size, target: name });
-      await checkBackingFile(this.#graph, name, create);
-      const { newFile } = await createImage(this.#graph, name, create);
-      const how = { format: create.driver, discard: 'unmap', apartFrom: [from] } as const;
-      const node = await openNode(this.#graph, name, how).catch(async (error: unknown) => {
-        await undoCreation(this.host, newFile, error);
-        throw error;
+    const copy = (from: BlockNode): Promise<void> =>
+      convertImage(this.#graph, {
+        ...options,
+        source: from,
+        target: name,
+        format: made.driver,
+        create: (size) => ({ size, ...made }) as ImageCreateOptions,
+        warn: this.#graph.warn,
       });
-      let held: Child | null = null;
-      try {
-        held = holdTarget(node);
-        await convert({
-          ...options,
-          source: from,
-          target: node,
-          targetIsZero: readsAsZeroes(node) || undefined,
-          warn: this.#graph.warn,
-          overlay: true,
-        });
-      } catch (error) {
-        if (held !== null) node.detach(held);
-        await this.#graph.release(node).catch(bestEffort('closing after a failure'));
-        throw error;
-      }
-      node.detach(held);
-      await this.#graph.release(node);
-    };
-    await this.#with(shapes.imageName(source, 'source'), open, copy, 'copy');
+    const [image, how] = shapes.imageAndOptions(shapes.imageName(source, 'source'), open, 'source');
+    await withImage(this.#graph, image, how, copy, 'copy');
   }
 
   /**
@@ -287,7 +255,8 @@ export class Workspace {
       format,
       mode,
     }));
-    const releases = useAll(checked, 'a snapshot');
+    const images = checked.map(({ image }) => image);
+    const releases = useAll(images, 'a snapshot');
     try {
       await takeSnapshots(this.#graph, requests);
     } finally {
@@ -298,9 +267,12 @@ export class Workspace {
   /** Starts to pull what the backing files hold into `image`. `base` names the backing file that stays. */
   async stream(image: Image, settings: StreamSettings = {}): Promise<JobHandle> {
     const { priority, ...args } = takeSettings(shapes.STREAM, settings, 'settings');
-    const device = this.#nodeOf(image).nodeName;
+    const node = this.#nodeOf(image);
     const environment = this.#environment(priority);
-    return this.#start(image, 'a stream job', () => startJob(environment, streamJob, { ...args, device }));
+    const [job] = await this.#start([image], 'a stream job', async () => [
+      { job: await startStream(environment, node, args), target: null },
+    ]);
+    return job;
   }
 
   /**
@@ -309,22 +281,25 @@ export class Workspace {
    */
   async commit(image: Image, settings: CommitSettings = {}): Promise<JobHandle> {
     const { priority, ...args } = takeSettings(shapes.COMMIT, settings, 'settings');
-    const device = this.#nodeOf(image).nodeName;
+    const node = this.#nodeOf(image);
     const environment = this.#environment(priority);
-    return this.#start(image, 'a commit job', () => startJob(environment, commitJob, { ...args, device }));
+    const [job] = await this.#start([image], 'a commit job', async () => [
+      { job: await startCommit(environment, node, args), target: null },
+    ]);
+    return job;
   }
 
   /** Starts to copy `image` to an image that is there; what is written meanwhile follows. When it is ready, `complete` pivots to the target. */
   async mirror(image: Image, target: ImageName, settings: MirrorSettings): Promise<JobHandle> {
     const { format, priority, ...args } = takeSettings(shapes.MIRROR, settings, 'settings', ['sync']);
     checkJobArguments(mirrorJob, args);
-    const device = this.#nodeOf(image).nodeName;
+    const node = this.#nodeOf(image);
     const environment = this.#environment(priority);
-    return this.#start(image, 'a mirror job', async (nodes) => {
-      const node = await this.#openTarget(image, target, { format, sync: args.sync });
-      nodes.push(node);
-      return startJob(environment, mirrorJob, { ...args, device, target: node.nodeName });
-    });
+    const plan = existing(target, format);
+    const [job] = await this.#start([image], 'a mirror job', async () => [
+      await startMirror(environment, node, plan, args),
+    ]);
+    return job;
   }
 
   /** Starts to copy `image`, as it is now, to an image that is there and of the same size. Guests may go on writing. */
@@ -346,19 +321,17 @@ export class Workspace {
     }
     // They cannot wait for each other's turn and end together: the most urgent one speaks for all.
     const environment = this.#environment(Math.min(...checked.map(({ args }) => args.priority ?? DEFAULT_PRIORITY)));
-    const nodes: BlockNode[] = [];
-    const releases = useAll(checked, 'a backup job');
-    return this.#orRelease(nodes, releases, async () => {
-      const list: BackupArguments[] = [];
-      for (const { image, target, args } of checked) {
-        const { format, priority, ...rest } = args;
-        const node = await this.#openTarget(image, target, { format, sync: args.sync });
-        nodes.push(node);
-        list.push({ ...rest, device: this.#nodeOf(image).nodeName, target: node.nodeName });
-      }
-      const jobs = await startJobs(environment, backupJob, list);
-      return jobs.map((job, i) => this.#handle(job, [nodes[i]], releases[i]));
-    });
+    const images = checked.map(({ image }) => image);
+    return this.#start(images, 'a backup job', () =>
+      startBackups(
+        environment,
+        checked.map(({ image, target, args: { format, priority, ...args } }) => ({
+          source: this.#nodeOf(image),
+          target: existing(target, format),
+          args,
+        })),
+      ),
+    );
   }
 
   /**
@@ -427,34 +400,26 @@ export class Workspace {
     return [...disks];
   }
 
-  /** Starts a job that uses `image` until its end. `begin` puts the nodes that it opens into its list: they are given back then. */
-  #start(image: Image, who: string, begin: (opened: BlockNode[]) => Promise<Job>): Promise<JobHandle> {
-    const opened: BlockNode[] = [];
-    const release = image.use(who);
-    return this.#orRelease(opened, [release], async () => this.#handle(await begin(opened), opened, release));
-  }
-
-  #handle(job: Job, opened: readonly BlockNode[], release: () => void): JobHandle {
-    return new JobHandle(job, async () => {
-      release();
-      for (const node of opened) await this.#graph.release(node);
-    });
-  }
-
-  async #openTarget(
-    source: Image,
-    target: ImageName | shapes.CheckedImage,
-    { format, sync }: { format?: string; sync: string },
-  ): Promise<BlockNode> {
-    const [name, how] = shapes.imageAndOptions(
-      target,
-      { format, discard: 'unmap', backing: sync !== 'none' },
-      'target',
-    );
-    if (typeof name === 'string') {
-      await refuseSourceFile(this.#nodeOf(source), await idOfFile(this.host, name), name);
+  /** Starts jobs that use `images`, and their targets, until their end. */
+  async #start(
+    images: readonly Image[],
+    who: string,
+    begin: () => Promise<{ job: Job; target: BlockNode | null }[]>,
+  ): Promise<JobHandle[]> {
+    const releases = useAll(images, who);
+    try {
+      const begun = await begin();
+      return begun.map(
+        ({ job, target }, i) =>
+          new JobHandle(job, async () => {
+            releases[i]();
+            if (target !== null) await this.#graph.release(target);
+          }),
+      );
+    } catch (error) {
+      for (const release of releases) release();
+      throw error;
     }
-    return openNode(this.#graph, name, how);
   }
 
   /** The root node of an image of this workspace. Throws `invalid-argument` for anything else, `closed`. */
@@ -466,55 +431,19 @@ export class Workspace {
       path: node.filename,
     });
   }
+}
 
-  /** Gives `nodes` back, and calls `releases`, where `action` fails. */
-  async #orRelease<T>(
-    nodes: readonly BlockNode[],
-    releases: readonly (() => void)[],
-    action: () => Promise<T>,
-  ): Promise<T> {
-    try {
-      return await action();
-    } catch (error) {
-      for (const release of releases) release();
-      for (const node of nodes) await this.#graph.release(node).catch(bestEffort('closing after a failure'));
-      throw error;
-    }
-  }
-
-  async #openToRead(
-    image: ImageName | shapes.CheckedImage,
-    options: OpenOptions,
-    what = 'image',
-    purpose: HoldKind = 'look',
-  ): Promise<BlockNode> {
-    const [name, open] = shapes.imageAndOptions(image, options, what);
-    return openNode(this.#graph, name, { ...open, readOnly: true, onlyLooks: purpose === 'look' });
-  }
-
-  async #with<T>(
-    image: ImageName | shapes.CheckedImage,
-    options: OpenOptions,
-    action: (node: BlockNode) => Promise<T>,
-    purpose: HoldKind = 'look',
-  ): Promise<T> {
-    const node = await this.#openToRead(image, options, 'image', purpose);
-    let held: Child | null = null;
-    try {
-      held = hold(node, purpose, options.forceShare);
-      return await action(node);
-    } finally {
-      if (held !== null) node.detach(held);
-      await this.#graph.release(node);
-    }
-  }
+/** An existing image as the target of a job. Throws `invalid-argument`. */
+function existing(target: ImageName | shapes.CheckedImage, format: string | undefined): TargetPlan {
+  const [image, how] = shapes.imageAndOptions(target, { format }, 'target');
+  return { image, format: how.format, create: null };
 }
 
 /** Uses all the images, or none. Throws `closed`. */
-function useAll(orders: readonly { image: Image }[], who: string): (() => void)[] {
+function useAll(images: readonly Image[], who: string): (() => void)[] {
   const releases: (() => void)[] = [];
   try {
-    for (const { image } of orders) releases.push(image.use(who));
+    for (const image of images) releases.push(image.use(who));
     return releases;
   } catch (error) {
     for (const release of releases) release();

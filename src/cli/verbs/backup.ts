@@ -2,7 +2,7 @@
 
 import { backupJob } from '../../jobs/backup.js';
 import { checkJobArguments } from '../../jobs/job-type.js';
-import { startJob } from '../../jobs/start.js';
+import { startBackups } from '../../workspace/backup.js';
 import { choiceOption, limitOption } from '../arguments.js';
 import { OWN_WORDS, type ParsedOptions, UsageError } from '../getopt.js';
 import { COPY_POLICIES, JOB_EXIT_CODES, JOB_OPTIONS } from '../job-options.js';
@@ -59,9 +59,10 @@ async function run(options: ParsedOptions): Promise<number> {
   const maxChunk = limitOption(options, 'max-chunk', 'max-chunk');
   const own = { compress, 'x-perf': { 'max-workers': maxWorkers, 'max-chunk': maxChunk } };
   checkJobArguments(backupJob, { ...own, sync }, clusterBytesOf(target));
-  return runTargetJob(options, target, sync, 'Image backed up.', (env, common) =>
-    startJob(env, backupJob, { ...common, ...own }),
-  );
+  return runTargetJob(options, target, sync, 'Image backed up.', async (env, source, plan, common) => {
+    const [{ job }] = await startBackups(env, [{ source, target: plan, args: { ...common, ...own } }]);
+    return job;
+  });
 }
 
 /** Of a target that is to be made; one that is there says it when it is opened. */

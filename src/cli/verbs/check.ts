@@ -1,8 +1,9 @@
 // `diskwright check`: is the metadata of an image consistent?
 
-import { type CheckResult, consistencyCheckOf } from '../../block/info.js';
+import type { CheckResult } from '../../block/info.js';
 import type { ImageCheck } from '../../schema/generated/types.js';
 import { toBlockError } from '../../util/errors.js';
+import { checkImage } from '../../workspace/check.js';
 import {
   cacheMode,
   FORCE_SHARE,
@@ -106,18 +107,16 @@ async function checkOne(
   const cache = cacheMode(options, 'source-cache', 'source cache', 'writeback');
   try {
     const node = await openImage(session, image, { ...imageArguments(options), cache });
-    const check = consistencyCheckOf(node);
-    if (check === null) {
-      reportError('This image format does not support checks');
-      await releaseImage(session, node);
-      return { exitCode: EXIT_UNSUPPORTED };
-    }
     let result: CheckResult;
     try {
-      result = await check(complain);
+      result = await checkImage(node, complain);
     } catch (error) {
-      reportError(`Check failed: ${reasonOf(toBlockError(error))}`);
-      return { exitCode: EXIT_FAILED };
+      const failure = toBlockError(error);
+      const unsupported = failure.code === 'unsupported';
+      reportError(unsupported ? 'This image format does not support checks' : `Check failed: ${reasonOf(failure)}`);
+      if (!unsupported) return { exitCode: EXIT_FAILED };
+      await releaseImage(session, node);
+      return { exitCode: EXIT_UNSUPPORTED };
     }
     await releaseImage(session, node);
     if (!json && !quiet) write(humanReport(result));

@@ -1,11 +1,7 @@
 // `diskwright commit`: writes an overlay down into a backing file.
 
-import { backingOf } from '../../block/chain.js';
-import { commitJob } from '../../jobs/commit.js';
-import { startJob } from '../../jobs/start.js';
-import { BlockError } from '../../util/errors.js';
+import { commitTarget, startCommit } from '../../workspace/commit.js';
 import { CACHE, oneImage, targetCache } from '../arguments.js';
-import { findBelow } from '../chain-names.js';
 import type { ParsedOptions } from '../getopt.js';
 import { JOB_EXIT_CODES, JOB_OPTIONS, speedOption } from '../job-options.js';
 import { progressKind } from '../progress.js';
@@ -47,15 +43,12 @@ async function run(options: ParsedOptions): Promise<number> {
   const progress = progressKind(options);
   return withSession(options.all('object'), async (session) => {
     const top = await openImage(session, filename, { ...imageArguments(options), cache, writable: true });
-    const below = backingOf(top);
-    if (below === null) throw new BlockError('invalid-argument', 'Image does not have a backing file');
     const baseName = options.get('base');
-    const base = baseName === undefined ? below : await findBelow(top, baseName);
+    const base = await commitTarget(top, baseName);
     const keepsData = options.has('drop') || baseName !== undefined;
     const partly = `'${filename}' reads as before; '${base.filename}' may hold a part of its data. The same command goes on.`;
     return runJob(session, {
-      start: (env) =>
-        startJob(env, commitJob, { device: top.nodeName, 'base-node': base.nodeName, speed, empty: !keepsData }),
+      start: (env) => startCommit(env, top, { 'base-node': base.nodeName, speed, empty: !keepsData }),
       progress,
       done: options.has('quiet') ? undefined : 'Image committed.',
       stateWhenCancelled: partly,

@@ -1,17 +1,8 @@
 // `diskwright convert`: copies an image into a new one.
 
-import {
-  checkBackingFile,
-  checkCreateOptions,
-  createImage,
-  type ImageCreateOptions,
-  readsAsZeroes,
-} from '../../block/create.js';
-import { holdTarget } from '../../block/hold.js';
-import type { NewFile } from '../../block/new-file.js';
 import type { BlockNode } from '../../block/node/node.js';
-import { convert } from '../../jobs/convert.js';
-import { toBlockError } from '../../util/errors.js';
+import { type BlockError, toBlockError } from '../../util/errors.js';
+import { type ConvertStage, convertImage } from '../../workspace/convert.js';
 import {
   CACHE,
   type CacheMode,
@@ -38,7 +29,14 @@ import {
 } from '../create-options.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { complain, reportError, write } from '../output.js';
-import { openProgress, PROGRESS, PROGRESS_BAR, type ProgressKind, progressKind } from '../progress.js';
+import {
+  openProgress,
+  PROGRESS,
+  PROGRESS_BAR,
+  type ProgressKind,
+  type ProgressView,
+  progressKind,
+} from '../progress.js';
 import { ratedState } from '../rate.js';
 import {
   couldNotOpen,
@@ -46,7 +44,6 @@ import {
   Interrupt,
   imageArguments,
   openImage,
-  orRemove,
   reasonOf,
   type Session,
   withSession,
@@ -168,8 +165,7 @@ async function run(options: ParsedOptions): Promise<number> {
       purpose: 'copy',
     });
     creatableFormat(plan.format);
-    const target = await makeTarget(session, source, plan);
-    return target === null ? 1 : copy(session, source, target, plan);
+    return convertTo(session, source, plan);
   });
 }
 
@@ -253,76 +249,24 @@ function parallelOption(options: ParsedOptions): number | undefined {
   return count;
 }
 
-/** The target, opened for writing; null after its failure has been reported. */
-async function makeTarget(session: Session, source: BlockNode, plan: Plan): Promise<BlockNode | null> {
-  let newFile: NewFile | null = null;
-  if (plan.create) {
-    const values = new Map(plan.values);
-    if (!values.has('size')) values.set('size', String(source.length));
-    if (Number(values.get('size')) < source.length) return tooSmall();
-    let options: ImageCreateOptions;
-    try {
-      options = checkCreateOptions(imageCreateOptions(plan.format, values), plan.target);
-    } catch (error) {
-      return notMade(plan, error);
-    }
-    await checkBackingFile(session.graph, plan.target, options).catch((error: unknown) => {
-      throw couldNotOpen(plan.target, error);
-    });
-    try {
-      ({ newFile } = await createImage(session.graph, plan.target, options));
-    } catch (error) {
-      return notMade(plan, error);
-    }
-  }
-  const { cache, targetImageOpts } = plan;
-  const format = targetImageOpts ? undefined : plan.format;
-  const how = {
-    format,
-    imageOpts: targetImageOpts,
-    cache,
-    writable: true,
-    discard: 'unmap' as const,
-    apartFrom: [source],
-  };
-  const target = await orRemove(session, newFile, () => openImage(session, plan.target, how));
-  try {
-    holdTarget(target);
-  } catch (error) {
-    throw couldNotOpen(plan.target, error);
-  }
-  if (plan.targetIsZero && target.backing !== null) {
-    reportError('Cannot use --target-is-zero when the destination image has a backing file');
-    return null;
-  }
-  return target.length >= source.length ? target : tooSmall();
-}
-
-function notMade({ target, format }: Plan, error: unknown): null {
-  reportError(`${target}: error while converting ${format}: ${creationFailure(target, format, error)}`);
-  return null;
-}
-
-function tooSmall(): null {
-  reportError('output file is smaller than input file');
-  return null;
-}
-
-async function copy(session: Session, source: BlockNode, target: BlockNode, plan: Plan): Promise<number> {
+/** Makes the target where that is wanted, and copies. Resolves with the exit code after a failure has been reported in words of the step that failed. */
+async function convertTo(session: Session, source: BlockNode, plan: Plan): Promise<number> {
   const { clock } = session.host;
-  const view = openProgress(plan.progress);
-  const interrupt = new Interrupt(session);
-  const startedMs = clock.now();
+  const abort = new AbortController();
+  let stage = 'options' as ConvertStage;
+  let copy: { view: ProgressView; interrupt: Interrupt; startedMs: number } | null = null;
   let side = 'writing';
   try {
-    view.update({ current: 0, total: source.length });
-    await convert({
+    await convertImage(session.graph, {
       source,
-      target,
+      target: plan.target,
+      format: plan.targetImageOpts ? undefined : plan.format,
+      cache: plan.cache,
+      create: plan.create ? (size) => imageCreateOptions(plan.format, sized(plan.values, size)) : null,
+      targetIsZero: plan.targetIsZero,
+      open: (_, how) => openImage(session, plan.target, { ...how, imageOpts: plan.targetImageOpts, writable: true }),
       sparseSize: plan.sparseSize,
       compress: plan.compress,
-      targetIsZero: plan.targetIsZero ?? ((plan.create && readsAsZeroes(target)) || undefined),
-      overlay: plan.create,
       parallel: plan.parallel,
       salvage: plan.salvage,
       onSalvaged: (error, { offset }) => {
@@ -333,25 +277,63 @@ async function copy(session: Session, source: BlockNode, target: BlockNode, plan
       },
       speed: plan.speed,
       warn: plan.quiet ? undefined : session.graph.warn,
-      signal: interrupt.signal,
-      onProgress: (current, total) => view.update(ratedState(clock.now() - startedMs, current, total)),
+      signal: abort.signal,
+      onStage: (next) => {
+        stage = next;
+        if (next !== 'copy') return;
+        copy = { view: openProgress(plan.progress), interrupt: new Interrupt(session), startedMs: clock.now() };
+        copy.interrupt.signal.addEventListener('abort', () => abort.abort());
+        copy.view.update({ current: 0, total: source.length });
+      },
+      onProgress: (current, total) => {
+        if (copy !== null) copy.view.update(ratedState(clock.now() - copy.startedMs, current, total));
+      },
     });
+    const { view } = copy!;
     session.afterClose.push(() => view.end({ event: 'completed' }));
     return 0;
   } catch (error) {
-    const failure = toBlockError(error);
-    const interrupted = failure.code === 'cancelled';
-    view.end({ event: interrupted ? 'cancelled' : 'failed', error: failure.message });
-    if (interrupted) {
-      reportError(
-        `Cancelled. '${plan.source}' is as it was; '${plan.target}' is incomplete: delete it or start again.`,
-      );
-      return EXIT_INTERRUPTED;
-    }
-    const where = failure.guestOffset === undefined ? '' : ` at byte ${failure.guestOffset}`;
-    reportError(`error while ${side}${where}: ${reasonOf(failure)}`);
-    return 1;
+    if (stage === 'copy' && copy !== null) return copyFailed(copy, plan, side, toBlockError(error));
+    return notMade(plan, stage, error);
   } finally {
-    interrupt.stop();
+    // The variable is set by a callback, which the compiler does not follow.
+    (copy as { interrupt: Interrupt } | null)?.interrupt.stop();
   }
+}
+
+function sized(values: CreateValues, size: number): CreateValues {
+  return values.has('size') ? values : new Map(values).set('size', String(size));
+}
+
+/** Reports why the target is not there, or throws what reports itself. */
+function notMade({ target, format }: Plan, stage: ConvertStage, error: unknown): number {
+  switch (stage) {
+    case 'options':
+    case 'create':
+      reportError(`${target}: error while converting ${format}: ${creationFailure(target, format, error)}`);
+      return 1;
+    case 'size':
+      reportError('output file is smaller than input file');
+      return 1;
+    case 'zeroes':
+      reportError('Cannot use --target-is-zero when the destination image has a backing file');
+      return 1;
+    case 'backing':
+    case 'hold':
+      throw couldNotOpen(target, error);
+    default:
+      throw error;
+  }
+}
+
+function copyFailed({ view }: { view: ProgressView }, plan: Plan, side: string, failure: BlockError): number {
+  const interrupted = failure.code === 'cancelled';
+  view.end({ event: interrupted ? 'cancelled' : 'failed', error: failure.message });
+  if (interrupted) {
+    reportError(`Cancelled. '${plan.source}' is as it was; '${plan.target}' is incomplete: delete it or start again.`);
+    return EXIT_INTERRUPTED;
+  }
+  const where = failure.guestOffset === undefined ? '' : ` at byte ${failure.guestOffset}`;
+  reportError(`error while ${side}${where}: ${reasonOf(failure)}`);
+  return 1;
 }

@@ -1,12 +1,9 @@
 // `diskwright create`: an empty image, or an overlay of another.
 
-import { referrerToBe } from '../../block/backing-name.js';
 import { createImage } from '../../block/create.js';
-import { resolveBackingName } from '../../block/filename.js';
-import { probeFormat, readHead } from '../../block/probe.js';
-import { orElse } from '../../util/best-effort.js';
 import { toBlockError } from '../../util/errors.js';
 import { wordsOfErrno } from '../../util/system-words.js';
+import { lookAtBacking } from '../../workspace/create.js';
 import { HELP, OBJECT, QUIET, sizeValue } from '../arguments.js';
 import {
   asksForOptionHelp,
@@ -19,7 +16,7 @@ import {
 } from '../create-options.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { complain, reportError, write } from '../output.js';
-import { openImage, reasonOf, releaseImage, type Session, withSession } from '../session.js';
+import { openImage, reasonOf, type Session, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
 export const verb: Verb = {
@@ -118,27 +115,22 @@ async function backingSize(
   values: CreateValues,
 ): Promise<number | null> {
   const format = values.get('backing_fmt');
-  const full = resolveBackingName(filename, backing);
   try {
     // Others may go on writing to it: it is only asked how long it is, and whether its own chain is there.
-    // And as whoever opens the overlay will: what an image may not name is not written into it.
-    const referrer = await referrerToBe(session.host, filename);
-    const node = await openImage(session, full, { format, forceShare: true, referrer });
-    const size = node.length;
-    if (format === undefined && node.file !== null) {
-      const detected = probeFormat(await readHead(node.file.node), full);
+    const { size, detected, isTarget } = await lookAtBacking(
+      session.graph,
+      filename,
+      { name: backing, format },
+      (name, referrer) => openImage(session, name, { format, forceShare: true, referrer }),
+    );
+    if (detected !== null) {
       reportError(`${filename}: Backing file specified without backing format`);
       complain(`Detected format of ${detected}.`);
       return null;
     }
-    const own = await session.host.stat(filename).catch(orElse('create', null));
-    const below = await node.hostFile()?.info();
-    await releaseImage(session, node);
-    if (own !== null && own.id === below?.id) {
-      reportError(`${filename}: ${SAME_FILE}`);
-      return null;
-    }
-    return size;
+    if (!isTarget) return size;
+    reportError(`${filename}: ${SAME_FILE}`);
+    return null;
   } catch (error) {
     const failure = toBlockError(error);
     const reason = failure.cause === undefined ? failure : toBlockError(failure.cause);

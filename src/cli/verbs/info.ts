@@ -1,15 +1,13 @@
 // `diskwright info`: what an image is.
 
-import { referrerOf } from '../../block/foreign-name.js';
-import { imageInfo } from '../../block/info.js';
 import type { ImageInfo } from '../../schema/generated/types.js';
-import { BlockError } from '../../util/errors.js';
 import { formatSize } from '../../util/size.js';
+import { imageInfos, type OpenLayer } from '../../workspace/info.js';
 import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, outputFormat } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { ordered, prettyJson } from '../json.js';
 import { shown, write } from '../output.js';
-import { type ImageArguments, imageArguments, openImage, releaseImage, type Session, withSession } from '../session.js';
+import { type ImageArguments, imageArguments, openImage, type Session, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
 /** Order of the members in qemu-img's JSON. */
@@ -72,7 +70,7 @@ async function run(options: ParsedOptions): Promise<number> {
   const images = options.positional;
   if (images.length === 0) throw new UsageError('Expecting one image file name', true);
   const json = outputFormat(options) === 'json';
-  const how = { ...imageArguments(options), backing: false };
+  const how = imageArguments(options);
   const chain = options.has('backing-chain');
   return withSession(options.all('object'), async (session) => {
     const infos: ImageInfo[] = [];
@@ -84,26 +82,13 @@ async function run(options: ParsedOptions): Promise<number> {
   });
 }
 
-/** One image, or with `chain` all from it down, each opened by itself as its overlay names it. */
-async function collect(session: Session, image: string, how: ImageArguments, chain: boolean): Promise<ImageInfo[]> {
-  const infos: ImageInfo[] = [];
-  const seen = new Set<string>();
-  let name: string | undefined = image;
-  let arguments_ = how;
-  while (name !== undefined) {
-    if (seen.has(name)) {
-      throw new BlockError('loop', `Backing file '${name}' creates an infinite loop.`, { path: name });
-    }
-    seen.add(name);
-    const node = await openImage(session, name, arguments_);
-    const info: ImageInfo = await imageInfo(node);
-    const referrer = chain ? await referrerOf(node) : undefined;
-    await releaseImage(session, node);
-    infos.push(info);
-    name = chain ? info['full-backing-filename'] : undefined;
-    arguments_ = { ...how, imageOpts: false, format: info['backing-filename-format'], referrer };
-  }
-  return infos;
+/** One image, or with `chain` all from it down. */
+function collect(session: Session, image: string, how: ImageArguments, chain: boolean): Promise<ImageInfo[]> {
+  const { imageOpts, ...options } = how;
+  // The name that was typed may be a string of options; those that images name never are.
+  const open: OpenLayer = (name, layer) =>
+    openImage(session, String(name), { ...layer, imageOpts: imageOpts && layer.referrer === undefined });
+  return imageInfos(session.graph, image, options, chain, open);
 }
 
 function inOrder(info: ImageInfo): object {

@@ -2,7 +2,7 @@
 
 import { checkJobArguments } from '../../jobs/job-type.js';
 import { mirrorJob } from '../../jobs/mirror.js';
-import { startJob } from '../../jobs/start.js';
+import { startMirror } from '../../workspace/mirror.js';
 import { choiceOption, limitOption } from '../arguments.js';
 import { OWN_WORDS, type ParsedOptions } from '../getopt.js';
 import { COPY_POLICIES, JOB_EXIT_CODES, JOB_OPTIONS } from '../job-options.js';
@@ -61,7 +61,8 @@ async function run(options: ParsedOptions): Promise<number> {
   const unmap = choiceOption(options, 'unmap', ['on', 'off']) !== 'off';
   const own = { granularity, 'buf-size': bufSize, 'copy-mode': copyMode, unmap };
   checkJobArguments(mirrorJob, { ...own, sync });
-  return runTargetJob(options, target, sync, 'Image mirrored.', (env, common) =>
-    startJob(env, mirrorJob, { ...common, ...own }),
-  );
+  return runTargetJob(options, target, sync, 'Image mirrored.', async (env, source, plan, common) => {
+    const { job } = await startMirror(env, source, plan, { ...common, ...own });
+    return job;
+  });
 }

@@ -1,12 +1,10 @@
 // `diskwright stream`: pulls the data of the backing files up into an overlay.
 
-import type { BlockNode } from '../../block/node/node.js';
-import { startJob } from '../../jobs/start.js';
-import { streamJob } from '../../jobs/stream.js';
-import type { BlockStreamArguments } from '../../schema/generated/types.js';
+import { backingOf } from '../../block/chain.js';
 import { BlockError } from '../../util/errors.js';
+import { findBelow } from '../../workspace/layers.js';
+import { startStream } from '../../workspace/stream.js';
 import { oneImage } from '../arguments.js';
-import { findBelow, nameInHeader } from '../chain-names.js';
 import { OWN_WORDS, type ParsedOptions, UsageError } from '../getopt.js';
 import { JOB_EXIT_CODES, JOB_OPTIONS, ON_ERROR, policyOption, speedOption } from '../job-options.js';
 import { progressKind } from '../progress.js';
@@ -56,36 +54,33 @@ export const verb: Verb = {
 
 async function run(options: ParsedOptions): Promise<number> {
   const filename = oneImage(options);
-  const common = { speed: speedOption(options), 'on-error': policyOption(options, 'on-error') };
+  const request = {
+    'backing-file': options.get('backing-file'),
+    speed: speedOption(options),
+    'on-error': policyOption(options, 'on-error'),
+  };
   const progress = progressKind(options, true);
   if (options.has('base') && options.has('bottom')) {
     throw new UsageError("'base' and 'bottom' cannot be specified at the same time");
   }
   return withSession(options.all('object'), async (session) => {
     const top = await openImage(session, filename, { ...imageArguments(options), writable: true });
-    const arguments_ = { ...common, ...(await streamArguments(top, options)) };
+    if (backingOf(top) === null) {
+      throw new BlockError('invalid-argument', `'${top.filename}' does not have a backing file`, {
+        path: top.filename,
+      });
+    }
+    const [base, bottom] = [options.get('base'), options.get('bottom')];
+    const layers = {
+      'base-node': base === undefined ? undefined : (await findBelow(top, base)).nodeName,
+      'bottom-node': bottom === undefined ? undefined : (await findBelow(top, bottom)).nodeName,
+    };
     return runJob(session, {
-      start: (env) => startJob(env, streamJob, arguments_),
+      start: (env) => startStream(env, top, { ...request, ...layers }),
       progress,
       done: options.has('quiet') ? undefined : 'Image streamed.',
       stateWhenCancelled: `'${filename}' reads as before and still needs its backing files; the same command goes on from here.`,
       stateWhenFailed: `'${filename}' reads as before and still needs its backing files.`,
     });
   });
-}
-
-async function streamArguments(top: BlockNode, options: ParsedOptions): Promise<BlockStreamArguments> {
-  if (top.backing === null) {
-    throw new BlockError('invalid-argument', `'${top.filename}' does not have a backing file`, { path: top.filename });
-  }
-  const device = top.nodeName;
-  const [baseName, bottomName] = [options.get('base'), options.get('bottom')];
-  const bottom = bottomName === undefined ? null : await findBelow(top, bottomName);
-  const base = baseName === undefined ? (bottom?.backing?.node ?? null) : await findBelow(top, baseName);
-  const backingFile = options.get('backing-file');
-  if (base !== null) {
-    return { device, 'base-node': base.nodeName, 'backing-file': backingFile ?? (await nameInHeader(top, base)) };
-  }
-  if (backingFile !== undefined) throw new UsageError('backing file specified, but streaming the entire chain');
-  return { device };
 }

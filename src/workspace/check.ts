@@ -1,0 +1,15 @@
+// Checking the consistency of an image's metadata.
+
+import { type CheckResult, consistencyCheckOf } from '../block/info.js';
+import type { BlockNode } from '../block/node/node.js';
+import { BlockError } from '../util/errors.js';
+
+/** Each finding is one call of `report`. Changes nothing. Rejects with `unsupported` where the format has no checks, `io`, `limit`. */
+export async function checkImage(node: BlockNode, report: (finding: string) => void): Promise<CheckResult> {
+  const check = consistencyCheckOf(node);
+  if (check !== null) return check(report);
+  throw new BlockError('unsupported', `${node.filename}: This image format does not support checks`, {
+    path: node.filename,
+    operation: 'check',
+  });
+}

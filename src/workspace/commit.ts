@@ -1,0 +1,27 @@
+// Starting a commit job by the names that a person has for the images of a chain.
+
+import { backingOf } from '../block/chain.js';
+import type { BlockNode } from '../block/node/node.js';
+import { type CommitArguments, commitJob } from '../jobs/commit.js';
+import type { Job } from '../jobs/job.js';
+import type { JobEnvironment } from '../jobs/job-type.js';
+import { startJob } from '../jobs/start.js';
+import { BlockError } from '../util/errors.js';
+import { findBelow } from './layers.js';
+
+export type CommitRequest = Omit<CommitArguments, 'device'>;
+
+/**
+ * Starts to write `root`, or what lies between `top` and `base`, down into `base`. Rejects with `not-found` for a layer that is not there, `busy`,
+ * `invalid-argument`, ...
+ */
+export function startCommit(env: JobEnvironment, root: BlockNode, request: CommitRequest): Promise<Job> {
+  return startJob(env, commitJob, { ...request, device: root.nodeName });
+}
+
+/** What `qemu-img commit` writes to: the image that `name` names, or the backing file. Rejects with `not-found`, `invalid-argument`. */
+export async function commitTarget(top: BlockNode, name: string | undefined): Promise<BlockNode> {
+  const below = backingOf(top);
+  if (below === null) throw new BlockError('invalid-argument', 'Image does not have a backing file');
+  return name === undefined ? below : findBelow(top, name);
+}

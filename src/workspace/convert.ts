@@ -1,0 +1,93 @@
+// Converting an image into a new one, or into an existing one:
+//
+//   size -> create (with its backing file) -> open -> copy -> close
+//
+// Each step is reported as it begins, so that a face can say in its own words which of them has failed.
+
+import type { Child } from '../block/child.js';
+import {
+  checkBackingFile,
+  checkCreateOptions,
+  createImage,
+  type ImageCreateOptions,
+  readsAsZeroes,
+} from '../block/create.js';
+import type { Graph } from '../block/graph.js';
+import { holdTarget } from '../block/hold.js';
+import type { NewFile } from '../block/new-file.js';
+import type { BlockNode } from '../block/node/node.js';
+import { type InnerOpenOptions, type OpenOptions, openNode } from '../block/open.js';
+import { type ConvertOptions, checkConvertSizes, convert } from '../jobs/convert.js';
+import { bestEffort } from '../util/best-effort.js';
+import { BlockError } from '../util/errors.js';
+import { type ImageSource, orRemove } from './open.js';
+
+/** `backing`: the backing file of the new image is looked at; `hold`: it is taken for writing; `zeroes`: whether the target may be taken for empty. */
+export type ConvertStage = 'options' | 'size' | 'backing' | 'create' | 'open' | 'hold' | 'zeroes' | 'copy' | 'close';
+
+export interface ConvertPlan extends Omit<ConvertOptions, 'source' | 'target' | 'overlay' | 'targetIsZero'> {
+  /** An image that is open and held for a copy. */
+  source: BlockNode;
+  target: ImageSource;
+  /** Options of the image to be made, given the source's size; null: the target exists. */
+  create: ((size: number) => ImageCreateOptions) | null;
+  format?: string;
+  cache?: OpenOptions['cache'];
+  /** An existing target reads as zeroes. */
+  targetIsZero?: boolean;
+  /** Opens the target for writing. A face may have words of its own for what goes wrong. */
+  open?: (image: ImageSource, options: OpenOptions & InnerOpenOptions) => Promise<BlockNode>;
+  onStage?: (stage: ConvertStage) => void;
+}
+
+/**
+ * Makes the target where that is wanted, copies the content and closes it. Rejects with `cancelled` after an abort, and with whatever fails;
+ * the target is incomplete where the copy failed.
+ */
+export async function convertImage(graph: Graph, plan: ConvertPlan): Promise<void> {
+  const { source, target, create, format, cache, targetIsZero, open: _, onStage, ...options } = plan;
+  const newFile = create === null ? null : await makeTarget(graph, plan, create);
+  onStage?.('open');
+  const open = plan.open ?? ((name, how) => openNode(graph, name, how));
+  const how = { format, cache, discard: 'unmap', apartFrom: [source] } as const;
+  const node = await orRemove(graph, newFile, () => open(target, how));
+  let held: Child | null = null;
+  try {
+    onStage?.('hold');
+    held = holdTarget(node);
+    onStage?.('zeroes');
+    if (targetIsZero && node.backing !== null) {
+      throw new BlockError('invalid-argument', 'a target with a backing file cannot be taken for empty');
+    }
+    onStage?.('size');
+    checkConvertSizes({ sourceLength: source.length, targetLength: node.length, target: node.filename });
+    onStage?.('copy');
+    const empty = targetIsZero ?? (create !== null && readsAsZeroes(node));
+    await convert({ ...options, source, target: node, targetIsZero: empty || undefined, overlay: create !== null });
+  } catch (error) {
+    if (held !== null) node.detach(held);
+    await graph.release(node).catch(bestEffort('closing after a failure'));
+    throw error;
+  }
+  onStage?.('close');
+  node.detach(held);
+  await graph.release(node);
+}
+
+async function makeTarget(
+  graph: Graph,
+  { source, target, onStage }: ConvertPlan,
+  create: (size: number) => ImageCreateOptions,
+): Promise<NewFile | null> {
+  if (typeof target !== 'string') {
+    throw new BlockError('invalid-argument', 'an image is made by its file name, not by options');
+  }
+  onStage?.('options');
+  const options = checkCreateOptions(create(source.length), target);
+  onStage?.('size');
+  checkConvertSizes({ sourceLength: source.length, targetLength: options.size, target });
+  onStage?.('backing');
+  await checkBackingFile(graph, target, options);
+  onStage?.('create');
+  return (await createImage(graph, target, options)).newFile;
+}

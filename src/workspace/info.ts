@@ -1,0 +1,49 @@
+// What an image is, and what each image of its chain is, with no file opened but those that are named.
+
+import { referrerOf } from '../block/foreign-name.js';
+import type { Graph } from '../block/graph.js';
+import { imageInfo } from '../block/info.js';
+import type { BlockNode } from '../block/node/node.js';
+import type { InnerOpenOptions, OpenOptions } from '../block/open.js';
+import type { ImageInfo } from '../schema/generated/types.js';
+import { BlockError } from '../util/errors.js';
+import { type ImageSource, openToRead, releaseImage } from './open.js';
+
+/** Opens one image of the chain to look at it. A face may have words of its own for what goes wrong. */
+export type OpenLayer = (image: ImageSource, options: OpenOptions & InnerOpenOptions) => Promise<BlockNode>;
+
+/**
+ * QAPI `ImageInfo` of an image, or with `chain` of all images from it down, the top first: each is opened by itself, as the one above names it.
+ * Rejects with `loop` where a backing file leads back, and as `open`.
+ */
+export async function imageInfos(
+  graph: Graph,
+  image: ImageSource,
+  options: OpenOptions,
+  chain: boolean,
+  open: OpenLayer = (layer, how) => openToRead(graph, layer, how),
+): Promise<ImageInfo[]> {
+  const infos: ImageInfo[] = [];
+  const seen = new Set<ImageSource>();
+  let name: ImageSource | undefined = image;
+  let how: OpenOptions & InnerOpenOptions = { ...options, backing: false };
+  while (name !== undefined) {
+    if (seen.has(name)) {
+      throw new BlockError('loop', `Backing file '${name}' creates an infinite loop.`, { path: String(name) });
+    }
+    seen.add(name);
+    const node = await open(name, how);
+    let info: ImageInfo;
+    let referrer: InnerOpenOptions['referrer'];
+    try {
+      info = await imageInfo(node);
+      referrer = chain ? await referrerOf(node) : undefined;
+    } finally {
+      await releaseImage(graph, node);
+    }
+    infos.push(info);
+    name = chain ? info['full-backing-filename'] : undefined;
+    how = { ...options, backing: false, format: info['backing-filename-format'], referrer };
+  }
+  return infos;
+}

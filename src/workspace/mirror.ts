@@ -1,0 +1,31 @@
+// Starting a mirror job to a target that is made for it, or exists.
+
+import type { BlockNode } from '../block/node/node.js';
+import type { Job } from '../jobs/job.js';
+import type { JobEnvironment } from '../jobs/job-type.js';
+import { type MirrorArguments, mirrorJob } from '../jobs/mirror.js';
+import { startJob } from '../jobs/start.js';
+import { orRelease } from './open.js';
+import { openTarget, type TargetPlan } from './target.js';
+
+export type MirrorRequest = Omit<MirrorArguments, 'device' | 'target'>;
+
+/** A job, and the target that was opened for it: its owner releases that when the job is over. */
+export interface TargetJob {
+  job: Job;
+  target: BlockNode;
+}
+
+/** Starts to copy `source` to the target, which follows what is written meanwhile. Rejects as `openTarget`, `busy`, ...: then what was made is gone. */
+export async function startMirror(
+  env: JobEnvironment,
+  source: BlockNode,
+  plan: TargetPlan,
+  request: MirrorRequest,
+): Promise<TargetJob> {
+  const target = await openTarget(env.graph, source, plan, request.sync);
+  return orRelease(env.graph, [target], async () => {
+    const nodes = { device: source.nodeName, target: target.node.nodeName };
+    return { job: await startJob(env, mirrorJob, { ...request, ...nodes }), target: target.node };
+  });
+}
