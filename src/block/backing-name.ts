@@ -15,7 +15,8 @@ import { orElse } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import { printable } from '../util/foreign-text.js';
 import { nameLength } from '../util/name-bytes.js';
-import { leafOptions, nameAsOptions, openingName, parseFilename, protocolOf, resolveBackingName } from './filename.js';
+import { storageOf } from './chain.js';
+import { fileAsOptions, leafOptions, openingName, parseFilename, protocolOf, resolveBackingName } from './filename.js';
 import { imageOptions, type Referrer } from './foreign-name.js';
 import { fileId } from './identity.js';
 import type { BlockNode } from './node/node.js';
@@ -121,7 +122,7 @@ async function* spellings(overlay: string, base: BlockNode, recorded: string | n
   }
   const options = isJsonFilename(filename)
     ? parseJsonFilename(filename).members
-    : { driver: base.driver, ...(base.file !== null && { file: nameAsOptions(base.file.node) }) };
+    : { driver: base.driver, ...fileAsOptions(base) };
   yield formatJsonFilename(await absolute(host, options));
 }
 
@@ -215,8 +216,7 @@ async function idOfName(base: BlockNode, full: string): Promise<string | null> {
   if (leaves.length !== 1) return null;
   const [leaf] = leaves;
   if (leaf.driver === 'file' || leaf.driver === 'host_device') return idOfPath(base.host, leaf.filename ?? '');
-  let bottom = base;
-  while (bottom.file !== null) bottom = bottom.file.node;
+  const bottom = storageOf(base);
   // An export is the same one where it has the same name.
   const same = leaf.driver === bottom.driver && leaf.name === bottom.filename;
   return same ? fileId(base) : null;

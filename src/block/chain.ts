@@ -1,16 +1,55 @@
-// Backing chains: walking them, and the status of a byte range across several layers.
+// Ways through the graph: the only place that walks from child to child. And the status of a byte range across the layers of a chain.
 //
-//   top --backing--> mid --backing--> base
+//   top --cow--> filter --filtered--> mid --cow--> base        chainOf(top): top, filter, base
+//    |                                 |             |          (a filter stands for what it filters)
+//   file                              file          file       storageOf(top): the file below top
 
 import { BlockError } from '../util/errors.js';
+import type { Child } from './child.js';
 import type { BlockNode } from './node/node.js';
 import type { BlockStatus } from './types.js';
 
 /** Longest chain that is opened. */
 export const MAX_CHAIN_DEPTH = 200;
 
+/** The link to what `node` reads where it has not allocated anything itself. */
+export function cowChild(node: BlockNode): Child | null {
+  return node.cow;
+}
+
+/** The link to what a filter filters; null for a node that is no filter. */
+export function filteredChild(node: BlockNode): Child | null {
+  return node.primary?.role.filtered === true ? node.primary : null;
+}
+
+/** `node`, or where it is a filter, what lies below it and all filters under it. */
+export function skipFilters(node: BlockNode): BlockNode {
+  let at = node;
+  for (let next = filteredChild(at); next !== null; next = filteredChild(at)) at = next.node;
+  return at;
+}
+
+/** The node that `node` is stored in (`file`), or that it filters; null for a protocol. */
+export function fileOf(node: BlockNode): BlockNode | null {
+  return node.primary?.node ?? null;
+}
+
+/** The lowest node of those that `node` is stored in: a protocol. */
+export function storageOf(node: BlockNode): BlockNode {
+  let at = node;
+  while (at.primary !== null) at = at.primary.node;
+  return at;
+}
+
+/** The next layer of the backing chain. */
 export function backingOf(node: BlockNode): BlockNode | null {
-  return node.backing?.node ?? null;
+  return cowChild(skipFilters(node))?.node ?? null;
+}
+
+/** The nodes whose backing node is `node`. */
+export function overlaysOf(node: BlockNode): BlockNode[] {
+  const links = [...node.parents].filter(({ role }) => role.cow);
+  return links.map(({ user }) => user as BlockNode);
 }
 
 /** `top` and everything below it, top first. */

@@ -6,6 +6,7 @@
 import type { ZeroScan } from '../host/host.js';
 import { BlockError } from '../util/errors.js';
 import type { BlockNode } from './node/node.js';
+import type { ChildRole, UserRole } from './roles.js';
 import {
   type BlockStatus,
   type Extent,
@@ -31,18 +32,19 @@ export interface NodeUser {
   origins?(): readonly BlockNode[];
 }
 
-export type ChildRole = 'file' | 'backing' | 'data-file' | 'root' | 'source' | 'target';
-
 export class Child {
-  readonly role: ChildRole;
   readonly user: NodeUser;
+  /** What its user calls it: `file`, `backing`, `data-file`, `children.0`; of users that are no nodes, the name of the role. */
+  readonly name: string;
+  readonly role: ChildRole;
   node: BlockNode;
   /** Permissions in use, and those left to others: bits of `Perm`. */
   perm: number;
   shared: number;
 
-  constructor(user: NodeUser, role: ChildRole, node: BlockNode, perm: number, shared: number) {
+  constructor(node: BlockNode, { user, name, role, perm, shared }: Use) {
     this.user = user;
+    this.name = name;
     this.role = role;
     this.node = node;
     this.perm = perm;
@@ -146,8 +148,8 @@ export class Child {
   }
 
   #refuse(operation: string, perm: number): Promise<never> {
-    const { node, role, user } = this;
-    const message = `${user.userName} asked for '${operation}' of its '${role}' child, node '${node.nodeName}', without having the permission '${permNames(perm)}'`;
+    const { node, name, user } = this;
+    const message = `${user.userName} asked for '${operation}' of its '${name}' child, node '${node.nodeName}', without having the permission '${permNames(perm)}'`;
     return Promise.reject(new BlockError('internal', message, { path: node.filename, operation }));
   }
 }
@@ -159,10 +161,10 @@ function changePerm(flags: { serialised?: boolean } | undefined): number {
   return flags?.serialised === true ? CHANGE : Perm.WRITE;
 }
 
-/** Runs `action` with a link to `node` that is let go of afterwards. Throws as `BlockNode.attach`. */
+/** Runs `action` with a link to `node` that is detached afterwards. Throws as `BlockNode.attach`. */
 export async function withLink<T>(
   node: BlockNode,
-  { user, role, perm, shared }: Use,
+  { user, role, perm, shared }: OutsideUse,
   action: (link: Child) => Promise<T>,
 ): Promise<T> {
   const link = node.attach(user, role, perm, shared);
@@ -174,17 +176,20 @@ export async function withLink<T>(
 }
 
 /** What somebody wants to be to a node; a `Child` is one. */
-export type Use = Pick<Child, 'role' | 'user' | 'perm' | 'shared'>;
+export type Use = Pick<Child, 'name' | 'role' | 'user' | 'perm' | 'shared'>;
+
+/** The same of a user that is no node. */
+export type OutsideUse = Pick<Child, 'user' | 'perm' | 'shared'> & { role: UserRole };
 
 /** Refuses with `permission` when `use` of `node` would conflict with one of its other users. `except` is the link that is being changed. */
-export function checkPermissions(node: BlockNode, { role, user, perm, shared }: Use, except?: Child): void {
+export function checkPermissions(node: BlockNode, { name, user, perm, shared }: Use, except?: Child): void {
   for (const other of node.parents) {
     if (other === except) continue;
     const wanted = perm & ~other.shared;
     const held = other.perm & ~shared;
     if (wanted === 0 && held === 0) continue;
-    const mine = `${user.userName} (uses node '${node.nodeName}' as '${role}' child)`;
-    const theirs = `${other.user.userName} (uses node '${node.nodeName}' as '${other.role}' child)`;
+    const mine = `${user.userName} (uses node '${node.nodeName}' as '${name}' child)`;
+    const theirs = `${other.user.userName} (uses node '${node.nodeName}' as '${other.name}' child)`;
     const [needs, refuses] = wanted !== 0 ? [mine, theirs] : [theirs, mine];
     throw new BlockError(
       'permission',

@@ -3,7 +3,7 @@
 
 import { atGuestOffset, BlockError, toBlockError } from '../util/errors.js';
 import { type ChainStatus, chainStatus } from './chain.js';
-import { type Child, type Use, withLink } from './child.js';
+import { type Child, type OutsideUse, withLink } from './child.js';
 import type { BlockNode } from './node/node.js';
 import { PERM_ALL, Perm } from './types.js';
 import { firstUntold } from './untold.js';
@@ -41,7 +41,7 @@ export async function compareNodes(
 ): Promise<CompareResult> {
   const sizesDiffer = a.length !== b.length;
   if (sizesDiffer && options.strict) return { identical: false, difference: 'size', sizesDiffer };
-  const use: Use = {
+  const use: OutsideUse = {
     user: { userName: 'compare' },
     role: 'source',
     perm: Perm.CONSISTENT_READ,

@@ -5,7 +5,8 @@ import type { BlockdevCreateOptions, BlockdevRef } from '../schema/generated/typ
 import { validate } from '../schema/validate.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { referrerToBe, refuseItself } from './backing-name.js';
-import { type Child, type Use, withLink } from './child.js';
+import { backingOf, fileOf } from './chain.js';
+import { type Child, type OutsideUse, withLink } from './child.js';
 import { parseProtocolName, resolveBackingName } from './filename.js';
 import type { Graph } from './graph.js';
 import { refuseUsedNode } from './identity.js';
@@ -163,7 +164,7 @@ export async function makeRoom(
   options: TruncateOptions = {},
 ): Promise<void> {
   // A file may end anywhere; what lies in a format is made of sectors.
-  const room = file.node.file === null ? size : Math.ceil(size / SECTOR_BYTES) * SECTOR_BYTES;
+  const room = fileOf(file.node) === null ? size : Math.ceil(size / SECTOR_BYTES) * SECTOR_BYTES;
   if (!file.node.fixedSize) return file.truncate(room, options);
   const { preallocation = 'off' } = options;
   if (preallocation !== 'off') {
@@ -181,11 +182,11 @@ export async function makeRoom(
 
 /** Whether an image that was just made reads as zeroes. A raw one in a device or an export still has what was there. */
 export function readsAsZeroes(made: BlockNode): boolean {
-  return made.backing === null && made.zeroWhenNew;
+  return backingOf(made) === null && made.zeroWhenNew;
 }
 
 /** Writes and resizes while others may only read. */
-const CREATION: Use = {
+const CREATION: OutsideUse = {
   user: { userName: 'image creation' },
   role: 'target',
   perm: Perm.CONSISTENT_READ | Perm.WRITE | Perm.RESIZE,

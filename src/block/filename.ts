@@ -4,6 +4,7 @@ import type { BlockdevOptions } from '../schema/generated/types.js';
 import { LooseOptions } from '../schema/loose-options.js';
 import { formatJsonFilename, isJsonFilename, parseJsonFilename } from '../schema/options.js';
 import { BlockError } from '../util/errors.js';
+import { fileOf } from './chain.js';
 import type { BlockNode } from './node/node.js';
 import { findDriver, namesWithPrefix } from './registry.js';
 
@@ -56,7 +57,7 @@ export function resolveBackingName(filename: string, backingFile: string): strin
 /** The same for an image that is open: it has the folder of the file that it lies in, however it was opened. */
 export function resolveBackingNameOf(image: BlockNode, backingFile: string): string {
   let node = image;
-  while (isJsonFilename(node.filename) && node.file !== null) node = node.file.node;
+  for (let file = fileOf(node); isJsonFilename(node.filename) && file !== null; file = fileOf(node)) node = file;
   return resolveBackingName(node.filename, backingFile);
 }
 
@@ -94,7 +95,8 @@ export function formatNodeName(driver: string, own: Record<string, unknown>, fil
 
 /** The name by which `node` is opened again from the current folder: what it is called, unless that would be read as something else. */
 export function openingName(node: BlockNode): string {
-  if (node.file !== null && node.filename === node.file.node.filename) return openingName(node.file.node);
+  const file = fileOf(node);
+  if (file !== null && node.filename === file.filename) return openingName(file);
   const isPath = node.kind === 'protocol' && node.hostFile() !== null;
   return isPath && protocolOf(node.filename) !== null ? `file:${node.filename}` : node.filename;
 }
@@ -105,5 +107,11 @@ export function nameAsOptions(node: BlockNode): object {
   if (node.kind === 'protocol' && node.hostFile() !== null) return { driver: node.driver, filename: node.filename };
   if (isJsonFilename(node.filename)) return parseJsonFilename(node.filename).members;
   if (node.kind === 'protocol') return { ...parseProtocolName(node.filename), driver: node.driver };
-  return { driver: node.driver, ...(node.file !== null && { file: nameAsOptions(node.file.node) }) };
+  return { driver: node.driver, ...fileAsOptions(node) };
+}
+
+/** The member `file` of such options; none of a protocol. */
+export function fileAsOptions(node: BlockNode): { file?: object } {
+  const file = fileOf(node);
+  return file === null ? {} : { file: nameAsOptions(file) };
 }

@@ -10,6 +10,7 @@
 import type { HostFile } from '../host/host.js';
 import { type LooseChild, LooseOptions } from '../schema/loose-options.js';
 import { reportUnforeseen } from '../util/best-effort.js';
+import { storageOf } from './chain.js';
 import { leafOptions } from './filename.js';
 import { refusal } from './gate.js';
 import type { Graph } from './graph.js';
@@ -22,8 +23,7 @@ export interface Referrer {
 }
 
 export async function referrerOf(image: BlockNode): Promise<Referrer> {
-  let bottom = image;
-  while (bottom.file !== null) bottom = bottom.file.node;
+  const bottom = storageOf(image);
   const file = bottom.hostFile();
   return { path: file === null ? bottom.filename : (await file.origin()).path };
 }

@@ -7,6 +7,7 @@
 
 import type { Host } from '../host/host.js';
 import { BlockError } from '../util/errors.js';
+import { cowChild } from './chain.js';
 import { type Child, checkPermissions, type NodeUser } from './child.js';
 import type { OpenGate } from './gate.js';
 import { BlockNode } from './node/node.js';
@@ -98,12 +99,12 @@ export class Graph {
   }
 
   /**
-   * Every user of `from` becomes a user of `to`, except those in `except` and the nodes that `to` itself lies on. Within a drained
-   * section. Throws `permission`, `read-only`, `locked`; then nothing has changed.
+   * Every user of `from` becomes a user of `to`, except those whose role stays (see `roles.ts`) and the nodes that `to` itself lies on. Within
+   * a drained section. Throws `permission`, `read-only`, `locked`; then nothing has changed.
    */
-  replaceNode(from: BlockNode, to: BlockNode, except: ReadonlySet<NodeUser> = new Set()): void {
+  replaceNode(from: BlockNode, to: BlockNode): void {
     const below = (user: NodeUser) => user instanceof BlockNode && to.reaches(user);
-    const moving = [...from.parents].filter((child) => !below(child.user) && !except.has(child.user));
+    const moving = [...from.parents].filter(({ role, user }) => !role.stays && !below(user));
     for (const child of moving) checkPermissions(to, child);
     this.quiescence.change(() => this.#move(moving, from, to));
   }
@@ -130,9 +131,10 @@ export class Graph {
 
   /** `overlay` gets another backing node (or none). Within a drained section; the old one is released. */
   async setBacking(overlay: BlockNode, backing: BlockNode | null): Promise<void> {
-    const old = overlay.backing?.node ?? null;
+    const old = cowChild(overlay)?.node ?? null;
     if (old === backing) return;
-    overlay.setChild('backing', backing, BACKING_PERM, BACKING_SHARED);
+    if (backing === null) overlay.removeChild('backing');
+    else overlay.setChild('backing', backing, 'cow', BACKING_PERM, BACKING_SHARED);
     if (old !== null) await this.release(old);
   }
 

@@ -2,7 +2,7 @@
 
 import type { FileInfo, HostFile } from '../host/host.js';
 import { BlockError } from '../util/errors.js';
-import { chainOf } from './chain.js';
+import { chainOf, fileOf, storageOf } from './chain.js';
 import type { Graph } from './graph.js';
 import type { BlockNode } from './node/node.js';
 
@@ -11,8 +11,7 @@ import type { BlockNode } from './node/node.js';
  * URI); null where there is none of these.
  */
 export async function fileId(node: BlockNode): Promise<string | null> {
-  let bottom = node;
-  while (bottom.file !== null) bottom = bottom.file.node;
+  const bottom = storageOf(node);
   const file: HostFile | null = bottom.hostFile();
   if (file !== null) return (await file.info()).id;
   return bottom.storageId();
@@ -35,7 +34,7 @@ export async function refuseUsedNode(graph: Graph, node: BlockNode): Promise<voi
 
 async function refuseNodeOf(graph: Graph, id: string, path: string, own?: BlockNode): Promise<void> {
   const others = [...graph.nodes.values()].filter(
-    (node) => own?.reaches(node) !== true && !node.closed && node.file === null,
+    (node) => own?.reaches(node) !== true && !node.closed && fileOf(node) === null,
   );
   const ids = await Promise.all(others.map(fileId));
   for (const [index, node] of others.entries()) {

@@ -2,6 +2,7 @@
 // has more to say implements `Inspectable`.
 
 import type { ImageInfo, ImageInfoSpecific } from '../schema/generated/types.js';
+import { fileOf } from './chain.js';
 import { resolveBackingNameOf } from './filename.js';
 import type { BlockNode } from './node/node.js';
 
@@ -54,7 +55,8 @@ export function consistencyCheckOf(
 export async function allocatedBytes(node: BlockNode): Promise<number | null> {
   const file = node.hostFile();
   if (file !== null) return (await file.info()).allocated;
-  if (node.file !== null) return allocatedBytes(node.file.node);
+  const below = fileOf(node);
+  if (below !== null) return allocatedBytes(below);
   return node.driver === 'null-co' ? 0 : null;
 }
 
@@ -68,8 +70,9 @@ export async function imageInfo(node: BlockNode): Promise<ImageInfo> {
     'virtual-size': node.length,
   };
   // A raw image has what its protocol says of it: an export says nothing.
-  const silent = !isInspectable(node) && node.file?.node.driver === 'nbd';
-  if (node.file !== null && !silent) info['dirty-flag'] = details.dirty ?? false;
+  const below = fileOf(node);
+  const silent = !isInspectable(node) && below?.driver === 'nbd';
+  if (below !== null && !silent) info['dirty-flag'] = details.dirty ?? false;
   if (actual !== null) info['actual-size'] = actual;
   if (details.clusterSize !== undefined) info['cluster-size'] = details.clusterSize;
   if (node.backingFile !== null) {

@@ -8,7 +8,7 @@ import { type LooseChild, LooseOptions } from '../schema/loose-options.js';
 import { type ImageOptions, isJsonFilename } from '../schema/options.js';
 import { bestEffort, reportUnforeseen } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
-import { MAX_CHAIN_DEPTH } from './chain.js';
+import { fileOf, MAX_CHAIN_DEPTH } from './chain.js';
 import { parseFilename, parseProtocolName, resolveBackingNameOf } from './filename.js';
 import { checkReference, type Referrer, referrerOf } from './foreign-name.js';
 import { BACKING_PERM, BACKING_SHARED, type Graph } from './graph.js';
@@ -124,7 +124,7 @@ async function openTree(graph: Graph, options: LooseOptions, inherited: Inherite
   let node: BlockNode | null = null;
   try {
     file = await openFile(graph, options, settings);
-    if (file !== null && file.file === null) await refuseFileOf(settings.apartFrom, file);
+    if (file !== null && fileOf(file) === null) await refuseFileOf(settings.apartFrom, file);
     const definition = findDriver(options.driver ?? (await probe(needFile(file))));
     const own = options.asOptionsOf(definition);
     if (definition.kind === 'protocol' && file !== null) throw noImageFormat(definition.name);
@@ -287,6 +287,7 @@ async function attachBacking(graph: Graph, node: BlockNode, given: LooseChild, s
     node.setChild(
       'backing',
       backing,
+      'cow',
       BACKING_PERM,
       settings.forceShare || settings.onlyLooks ? PERM_ALL : BACKING_SHARED,
     );

@@ -1,6 +1,6 @@
 // Finding out the format of an image: every format says how sure it is of the first sector; `raw` takes what nobody knows.
 
-import { type Use, withLink } from './child.js';
+import { type OutsideUse, withLink } from './child.js';
 import { FOREIGN_FORMATS } from './foreign-formats.js';
 import type { BlockNode } from './node/node.js';
 import { allDrivers } from './registry.js';
@@ -23,7 +23,7 @@ export function probeFormat(head: Uint8Array, filename: string): string {
   return best;
 }
 
-const PROBE: Use = { user: { userName: 'probing' }, role: 'root', perm: Perm.CONSISTENT_READ, shared: PERM_ALL };
+const PROBE: OutsideUse = { user: { userName: 'probing' }, role: 'root', perm: Perm.CONSISTENT_READ, shared: PERM_ALL };
 
 /** The first sector of `node`; shorter where the node is. */
 export async function readHead(node: BlockNode): Promise<Uint8Array> {

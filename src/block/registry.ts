@@ -15,7 +15,7 @@ export interface OpenRequest<D extends BlockdevDriver = BlockdevDriver> {
   node: NodeOptions;
   /** The driver's own options, validated; do not look at the general ones there but in `node` and below. */
   options: Extract<BlockdevOptions, { driver: D }>;
-  /** The opened `file` of a format; null for protocols. The driver links it: `node.setChild('file', file, perm, shared)`. */
+  /** The opened `file` of a format; null for protocols. The driver links it: `node.setChild('file', file, role, perm, shared)`. */
   file: BlockNode | null;
   /** The format was found out, not named. */
   probed: boolean;

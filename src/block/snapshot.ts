@@ -10,7 +10,7 @@ import type { BlockdevSnapshotSync } from '../schema/generated/types.js';
 import { bestEffort, orElse } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import { backingNameFor } from './backing-name.js';
-import { chainOf, MAX_CHAIN_DEPTH } from './chain.js';
+import { backingOf, chainOf, MAX_CHAIN_DEPTH, overlaysOf } from './chain.js';
 import { createImage, type ImageCreateOptions } from './create.js';
 import { parseProtocolName } from './filename.js';
 import { BACKING_PERM, BACKING_SHARED, type Graph } from './graph.js';
@@ -69,7 +69,7 @@ async function takeAll(graph: Graph, requests: readonly SnapshotRequest[]): Prom
   return opened.map(({ overlay }) => overlay);
 }
 
-/** QMP's `blockdev-snapshot`, of several nodes at one moment: each `overlay` is a node that nobody uses. Rejects as `takeSnapshots`. */
+/** QMP's `blockdev-snapshot`, of several nodes at one moment: each `overlay` is a node that is at most held. Rejects as `takeSnapshots`. */
 export async function appendOverlays(graph: Graph, pairs: readonly OverlayPair[]): Promise<void> {
   const check = () => {
     for (const pair of pairs) checkPair(pair);
@@ -116,13 +116,11 @@ function checkRequest(graph: Graph, request: SnapshotRequest): void {
 /** Neither a job's, nor another image's backing node. */
 function checkFree(node: BlockNode): void {
   node.checkBlockers();
-  for (const { role, user } of node.parents) {
-    if (role !== 'backing') continue;
-    const overlay = user.userName.replace(/^node /, '');
-    throw new BlockError('busy', `Node '${node.nodeName}' is busy: node is used as backing hd of ${overlay}`, {
-      path: node.filename,
-    });
-  }
+  const [overlay] = overlaysOf(node);
+  if (overlay === undefined) return;
+  throw new BlockError('busy', `Node '${node.nodeName}' is busy: node is used as backing hd of '${overlay.nodeName}'`, {
+    path: node.filename,
+  });
 }
 
 function checkPair({ node, overlay }: OverlayPair): void {
@@ -130,8 +128,10 @@ function checkPair({ node, overlay }: OverlayPair): void {
   const fail = (message: string): never => {
     throw new BlockError('invalid-argument', message, { path: overlay.filename });
   };
-  if (overlay.parents.size > 0 || overlay === node) fail('The overlay is already in use');
-  if (overlay.backing !== null) fail('The overlay already has a backing image');
+  // Whoever opened it beforehand may hold it, as long as nothing is read from it or written to it.
+  const used = [...overlay.parents].some(({ perm }) => perm !== 0);
+  if (used || overlay === node) fail('The overlay is already in use');
+  if (backingOf(overlay) !== null) fail('The overlay already has a backing image');
   if (!hasBackingFiles(overlay.driver)) {
     fail('The overlay does not support backing images');
   }
@@ -198,8 +198,8 @@ async function checkUnused(graph: Graph, path: string, id: string): Promise<void
 function putInPlace(graph: Graph, { node, overlay }: OverlayPair, undo: Undo[]): void {
   graph.replaceNode(node, overlay);
   undo.push(async () => graph.replaceNode(overlay, node));
-  overlay.setChild('backing', node, BACKING_PERM, BACKING_SHARED);
-  undo.push(async () => overlay.setChild('backing', null));
+  overlay.setChild('backing', node, 'cow', BACKING_PERM, BACKING_SHARED);
+  undo.push(async () => overlay.removeChild('backing'));
 }
 
 async function makeReadOnly(node: BlockNode, undo: Undo[]): Promise<void> {

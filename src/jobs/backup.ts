@@ -7,6 +7,7 @@
 // Both claim through one range lock, so that nothing is saved twice, and nothing is overwritten while it is being read.
 
 import { DirtyBitmap } from '../block/bitmap.js';
+import { backingOf } from '../block/chain.js';
 import type { Child, NodeUser } from '../block/child.js';
 import { refuseSameStorage } from '../block/identity.js';
 import type { BlockNode } from '../block/node/node.js';
@@ -93,7 +94,7 @@ export class BackupDriver implements JobDriver, WriteObserver {
     const granularity = Math.max(MIN_CLUSTER_BYTES, target.clusterBytes);
     checkPerformance(options, target.clusterBytes);
     this.#copy = new DirtyBitmap({ size: source.length, granularity });
-    this.#base = sync === 'top' ? (source.backing?.node ?? null) : null;
+    this.#base = sync === 'top' ? backingOf(source) : null;
     this.#chunks = new DirtyChunks({
       bitmap: this.#copy,
       lock: this.#lock,
@@ -132,7 +133,7 @@ export class BackupDriver implements JobDriver, WriteObserver {
     // is to get its backing file later gets the top's data alone, as QEMU has it.
     if (this.#options.sync === 'top' && !(await awaitsBacking(target))) {
       this.#base = await restOf(source, target);
-      this.#compares = this.#base === null && target.backing !== null;
+      this.#compares = this.#base === null && backingOf(target) !== null;
     }
   }
 

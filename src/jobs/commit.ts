@@ -6,7 +6,7 @@
 // Nobody writes to these layers while it runs. Where the top is the active layer, guests do: then it is a mirror from the top
 // into the base that ends with the base in the top's place (`ActiveCommitDriver`).
 
-import { chainOf, nodesAbove, overlayOf } from '../block/chain.js';
+import { chainOf, cowChild, nodesAbove, overlayOf, overlaysOf, skipFilters } from '../block/chain.js';
 import type { Child, NodeUser } from '../block/child.js';
 import type { Graph } from '../block/graph.js';
 import { BlockNode } from '../block/node/node.js';
@@ -53,7 +53,8 @@ export function commitBase(top: BlockNode, base: BlockNode | undefined): BlockNo
 
 /** The layers above the base may go on reading it while the job writes to it: what they read stays the same. */
 function shareBase(resources: JobResources, top: BlockNode, base: BlockNode): { keep(): void } | null {
-  const link = overlayOf(top, base)?.backing;
+  const overlay = overlayOf(top, base);
+  const link = overlay === null ? null : cowChild(skipFilters(overlay));
   return link ? resources.share(link, Perm.WRITE | Perm.RESIZE) : null;
 }
 
@@ -145,8 +146,7 @@ export class CommitDriver implements JobDriver {
   }
 
   #overlays(): BlockNode[] {
-    const users = [...this.#top.parents].filter((child) => child.role === 'backing').map((child) => child.user);
-    return users.filter((user) => user instanceof BlockNode);
+    return overlaysOf(this.#top);
   }
 
   async prepare(): Promise<void> {

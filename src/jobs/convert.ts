@@ -1,8 +1,8 @@
 // Copies the whole content of an image into another one: `qemu-img convert` without the opening and creating. No job: nobody
 // writes to either side meanwhile, it cannot be paused, and an `AbortSignal` ends it.
 
-import { nodesAbove } from '../block/chain.js';
-import { type Child, type NodeUser, type Use, withLink } from '../block/child.js';
+import { backingOf, nodesAbove } from '../block/chain.js';
+import { type Child, type NodeUser, type OutsideUse, withLink } from '../block/child.js';
 import type { BlockNode } from '../block/node/node.js';
 import { type Extent, PERM_ALL, Perm } from '../block/types.js';
 import { RateLimit } from '../host/rate-limit.js';
@@ -59,8 +59,8 @@ export interface ConvertOptions {
 export async function convert(options: ConvertOptions): Promise<void> {
   const user: NodeUser = { userName: 'convert' };
   // What others may do meanwhile is settled by whoever opened the two.
-  const reading: Use = { user, role: 'source', perm: Perm.CONSISTENT_READ, shared: PERM_ALL };
-  const writing: Use = { user, role: 'target', perm: Perm.CONSISTENT_READ | Perm.WRITE, shared: PERM_ALL };
+  const reading: OutsideUse = { user, role: 'source', perm: Perm.CONSISTENT_READ, shared: PERM_ALL };
+  const writing: OutsideUse = { user, role: 'target', perm: Perm.CONSISTENT_READ | Perm.WRITE, shared: PERM_ALL };
   await withLink(options.source, reading, (source) =>
     withLink(options.target, writing, (target) => copyAll(options, source, target)),
   );
@@ -78,7 +78,7 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
     target: target.filename,
   });
   const limit = new RateLimit(source.host.clock, speed);
-  const overlay = options.overlay === true && target.backing !== null;
+  const overlay = options.overlay === true && backingOf(target) !== null;
   const base = overlay ? await restOf(source, target) : null;
   const compares = overlay && base === null;
   if (options.warn !== undefined && !compress && !compares) {

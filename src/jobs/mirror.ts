@@ -7,6 +7,7 @@
 // Between the end of `run` and `prepare` (a job that is finalized by hand) guests write on and are still followed.
 
 import { DirtyBitmap } from '../block/bitmap.js';
+import { backingOf } from '../block/chain.js';
 import type { Child, NodeUser } from '../block/child.js';
 import { refuseSameStorage } from '../block/identity.js';
 import type { BlockNode } from '../block/node/node.js';
@@ -120,12 +121,12 @@ export class MirrorDriver implements JobDriver {
     this.target = target;
     this.resources = new JobResources(source.graph);
     this.#options = options;
-    this.#base = base ?? (sync === 'top' ? (source.backing?.node ?? null) : null);
+    this.#base = base ?? (sync === 'top' ? backingOf(source) : null);
     this.#takesBacking = takesBacking(options);
     this.#bitmapUse = bitmapFor(source, options);
     this.#copyMode = options.copyMode ?? 'background';
     // A target that gets its backing node later can only be written in whole clusters: a part would be completed with zeroes.
-    const wholeClusters = target.backing === null && (target.backingFile !== null || this.#takesBacking);
+    const wholeClusters = backingOf(target) === null && (target.backingFile !== null || this.#takesBacking);
     const dirty = new DirtyBitmap({
       size: source.length,
       granularity: wholeClusters ? Math.max(granularity, target.clusterBytes) : granularity,
@@ -191,8 +192,8 @@ export class MirrorDriver implements JobDriver {
     const { sync, targetIsZero } = this.#options;
     if (this.type === 'commit') return;
     if (sync === 'none') {
-      const below = target.backing?.node;
-      if ((below === undefined ? this.#takesBacking : below === source) && (await holdsNothing(target))) return;
+      const below = backingOf(target);
+      if ((below === null ? this.#takesBacking : below === source) && (await holdsNothing(target))) return;
       throw new BlockError(
         'invalid-argument',
         `sync=none needs a target that holds nothing and has no other backing file than '${source.filename}'`,
@@ -201,7 +202,7 @@ export class MirrorDriver implements JobDriver {
     }
     if (sync === 'full') this.#targetIsZero = targetIsZero ?? (await zeroByItself(target));
     if (sync !== 'top') return;
-    if (target.backing !== null) {
+    if (backingOf(target) !== null) {
       this.#base = await restOf(source, target);
       this.#compares = this.#base === null;
     } else if (!this.#takesBacking || !(await holdsNothing(target))) {
@@ -214,7 +215,7 @@ export class MirrorDriver implements JobDriver {
   /** The node that the target gets as its backing node at the pivot; null: none. */
   #backingToBe(): BlockNode | null {
     if (!this.#takesBacking) return null;
-    return this.#options.sync === 'none' ? this.source : (this.source.backing?.node ?? null);
+    return this.#options.sync === 'none' ? this.source : backingOf(this.source);
   }
 
   /** Links the job to the target, for writing. Rejects with `read-only`, `permission`, `locked`. */
@@ -365,10 +366,9 @@ export class MirrorDriver implements JobDriver {
     const { sync } = this.#options;
     const from = this.#options.replaces ?? source;
     // For `none` the source itself becomes the backing node, which it can once nobody writes to it any more.
-    if (this.#takesBacking && sync !== 'none') await graph.setBacking(target, source.backing?.node ?? null);
+    if (this.#takesBacking && sync !== 'none') await graph.setBacking(target, backingOf(source));
     Node.changePermissions(linkOf(this.#targetLink), 0, PERM_ALL);
-    const jobs = new Set([...from.parents].filter((child) => child.role === 'source').map((child) => child.user));
-    graph.replaceNode(from, target, jobs);
+    graph.replaceNode(from, target);
     if (this.#takesBacking && sync === 'none') await graph.setBacking(target, source);
     this.resources.dropLater([from]);
   }
@@ -394,8 +394,8 @@ export class MirrorDriver implements JobDriver {
 /** Whether the target gets its backing node at the end: it has none yet, and could have one. */
 function takesBacking({ sync, backing, target, source }: MirrorOptions): boolean {
   if (backing !== undefined) return backing === 'source';
-  if (target.backing !== null || !hasBackingFiles(target.driver)) return false;
-  return sync === 'none' || (sync === 'top' && source.backing !== null);
+  if (backingOf(target) !== null || !hasBackingFiles(target.driver)) return false;
+  return sync === 'none' || (sync === 'top' && backingOf(source) !== null);
 }
 
 /** QEMU's default: the target's cluster size where it is from 4 KiB to 64 KiB, else 64 KiB. */

@@ -1,11 +1,12 @@
 // What a job takes of the graph (links, blockers, write access, observers), given back in reverse order on every way out.
 
 import { backingNameFor } from '../block/backing-name.js';
-import type { Child, ChildRole, NodeUser } from '../block/child.js';
+import type { Child, NodeUser } from '../block/child.js';
 import { openingName } from '../block/filename.js';
 import type { Graph } from '../block/graph.js';
 import { BlockNode } from '../block/node/node.js';
 import type { WriteObserver } from '../block/observer.js';
+import type { UserRole } from '../block/roles.js';
 import { PERM_ALL, Perm } from '../block/types.js';
 import { BlockError } from '../util/errors.js';
 import type { JobType } from './driver.js';
@@ -54,7 +55,7 @@ export class JobResources {
   }
 
   /** Links the job to `node`. Throws `permission`. */
-  attach(user: NodeUser, node: BlockNode, role: ChildRole, perm: number, shared: number): Child {
+  attach(user: NodeUser, node: BlockNode, role: UserRole, perm: number, shared: number): Child {
     const child = node.attach(user, role, perm, shared);
     this.defer(() => child.node.detach(child));
     return child;

@@ -2,7 +2,7 @@
 // estimate (zeroes in the data, compression and clusters take less or more than they take on the source), so it warns and
 // refuses nothing; and it is on the low side, so that it does not warn for nothing.
 
-import { chainOf } from '../block/chain.js';
+import { chainOf, storageOf } from '../block/chain.js';
 import { allocatedBytes } from '../block/info.js';
 import type { BlockNode } from '../block/node/node.js';
 import type { MirrorSyncMode } from '../schema/generated/types.js';
@@ -33,7 +33,7 @@ export async function warnOfSpace(scope: CopyScope, warn: (message: string) => v
   const { target } = scope;
   if (scope.partly) return;
   try {
-    const file = target.hostFile() ?? target.file?.node.hostFile() ?? null;
+    const file = storageOf(target).hostFile();
     if (file === null || file.kind !== 'file') return;
     const needed = await neededBytes(scope);
     if (needed < MIN_BYTES) return;

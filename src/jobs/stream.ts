@@ -6,7 +6,7 @@
 // A guest may write to the top meanwhile. The job takes a chunk's ranges in the top's serialiser, which every write takes too, looks
 // again whether they are still missing there, and fills them in: what a guest wrote always wins.
 
-import { chainOf, nodesAbove } from '../block/chain.js';
+import { backingOf, chainOf, nodesAbove } from '../block/chain.js';
 import type { Child, NodeUser } from '../block/child.js';
 import type { Graph } from '../block/graph.js';
 import type { BlockNode } from '../block/node/node.js';
@@ -66,7 +66,7 @@ export class StreamDriver implements JobDriver {
         { path: top.filename },
       );
     }
-    const base = bottom === undefined ? (options.base ?? null) : (bottom.backing?.node ?? null);
+    const base = bottom === undefined ? (options.base ?? null) : backingOf(bottom);
     if (base === null && options.backingFile !== undefined) {
       throw new BlockError('invalid-argument', 'backing file specified, but streaming the entire chain');
     }
@@ -98,7 +98,7 @@ export class StreamDriver implements JobDriver {
   /** What stays below the top: the chain may have become shorter there meanwhile. */
   get base(): BlockNode | null {
     const bottom = this.#layers.at(-1) ?? this.#top;
-    return bottom.backing?.node ?? null;
+    return backingOf(bottom);
   }
 
   /** The top's header gets a name at the end: the base comes nearer, or is there already and was given another name. */

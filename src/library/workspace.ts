@@ -1,5 +1,6 @@
 // What the library works with: one host, one graph of nodes, one set of jobs.
 
+import { storageOf } from '../block/chain.js';
 import { type CompareOptions, type CompareResult, compareNodes } from '../block/compare.js';
 import type { ImageCreateOptions, NewImageOptions } from '../block/create.js';
 import { rootOf } from '../block/device.js';
@@ -389,7 +390,7 @@ export class Workspace {
   async #disksOf(nodes: readonly BlockNode[]): Promise<string[]> {
     const disks = new Set<string>();
     for (const node of nodes) {
-      const file = node.hostFile() ?? node.file?.node.hostFile() ?? null;
+      const file = storageOf(node).hostFile();
       if (file === null) continue;
       const disk =
         file.kind === 'block'

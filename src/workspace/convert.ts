@@ -4,6 +4,7 @@
 //
 // Each step is reported as it begins, so that a face can say in its own words which of them has failed.
 
+import { backingOf } from '../block/chain.js';
 import type { Child } from '../block/child.js';
 import {
   checkBackingFile,
@@ -56,7 +57,7 @@ export async function convertImage(graph: Graph, plan: ConvertPlan): Promise<voi
     onStage?.('hold');
     held = holdTarget(node);
     onStage?.('zeroes');
-    if (targetIsZero && node.backing !== null) {
+    if (targetIsZero && backingOf(node) !== null) {
       throw new BlockError('invalid-argument', 'a target with a backing file cannot be taken for empty');
     }
     onStage?.('size');

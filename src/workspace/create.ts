@@ -1,6 +1,7 @@
 // Making an image, and looking at the backing file that it is to have before anything is made.
 
 import { referrerToBe } from '../block/backing-name.js';
+import { fileOf } from '../block/chain.js';
 import { checkBackingFile, createImage, type ImageCreateOptions, type MadeImage } from '../block/create.js';
 import { resolveBackingName } from '../block/filename.js';
 import type { Referrer } from '../block/foreign-name.js';
@@ -48,8 +49,8 @@ export async function lookAtBacking(
   // As whoever opens the overlay will: what an image may not name is not written into it.
   const node = await open(full, await referrerToBe(graph.host, filename));
   try {
-    const probed = backing.format === undefined && node.file !== null;
-    const detected = probed ? probeFormat(await readHead(node.file!.node), full) : null;
+    const file = backing.format === undefined ? fileOf(node) : null;
+    const detected = file === null ? null : probeFormat(await readHead(file), full);
     const own = await graph.host.stat(filename).catch(orElse('create', null));
     const below = await node.hostFile()?.info();
     return { size: node.length, detected, isTarget: own !== null && own.id === below?.id };

@@ -88,7 +88,7 @@ describe('names of backing files', function () {
       await graph.closeAll();
       const again = new Graph(host);
       const top = await openNode(again, overlayName, { readOnly: true });
-      expect((await top.backing!.node.hostFile()!.info()).id).to.equal(wanted.id);
+      expect((await top.children.get('backing')!.node.hostFile()!.info()).id).to.equal(wanted.id);
       await again.closeAll();
       // By its real path, and by the real tool.
       const path = await host.realPath(overlayName.replace(/^file:/, ''));

@@ -29,11 +29,11 @@ class NameNode extends BlockNode {
   }
 
   protected override doRead(offset: number, buffer: Uint8Array): Promise<void> {
-    return this.file!.read(offset, buffer);
+    return this.children.get('file')!.read(offset, buffer);
   }
 
   protected override doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
-    return this.file!.blockStatus(offset, length);
+    return this.children.get('file')!.blockStatus(offset, length);
   }
 }
 
@@ -44,10 +44,10 @@ const nameDriver: DriverDefinition<'qcow2'> = {
   probe: (head) => (String.fromCharCode(...head.subarray(0, 4)) === 'NAME' ? 100 : 0),
   async open({ graph, node, file }) {
     const head = new Uint8Array(file!.length);
-    const use = { user: nobody, role: 'file', perm: Perm.CONSISTENT_READ, shared: PERM_ALL } as const;
+    const use = { user: nobody, role: 'root', perm: Perm.CONSISTENT_READ, shared: PERM_ALL } as const;
     await withLink(file!, use, (link) => link.read(0, head));
     const made = new NameNode(graph, node, file!, new TextDecoder().decode(head).replace(/\0.*$/s, ''));
-    made.setChild('file', file, Perm.CONSISTENT_READ, PERM_ALL & ~Perm.WRITE);
+    made.setChild('file', file!, 'image', Perm.CONSISTENT_READ, PERM_ALL & ~Perm.WRITE);
     return made;
   },
 };

@@ -232,7 +232,7 @@ describe('device: drained sections', () => {
       const workers = Array.from({ length: 8 }, (_, id) => worker(id));
       for (let round = 0; round < 20; round++) {
         await graph.drained([node], async () => {
-          expect([node.inFlight, node.file!.node.inFlight]).to.deep.equal([0, 0]);
+          expect([node.inFlight, node.children.get('file')!.node.inFlight]).to.deep.equal([0, 0]);
           const before = answered;
           await new Promise<void>((resolve) => bench.host.clock.timer(50, resolve));
           expect(answered).to.equal(before);

@@ -38,10 +38,10 @@ describe('a name inside an image that says how it is used', () => {
       expect(await checkBackingFile(graph, '/top.qcow2', overlay)).to.equal(SIZE);
       await createImage(graph, '/top.qcow2', overlay);
       const top = await openNode(graph, '/top.qcow2', { readOnly: true });
-      expect(top.backing?.node.readOnly).to.equal(true);
-      expect(top.backing?.node.length).to.equal(SIZE);
+      expect(top.children.get('backing')?.node.readOnly).to.equal(true);
+      expect(top.children.get('backing')?.node.length).to.equal(SIZE);
       // What may be opened may be written down, too.
-      expect(await backingNameFor('/other.qcow2', top.backing!.node, { asked: name })).to.equal(name);
+      expect(await backingNameFor('/other.qcow2', top.children.get('backing')!.node, { asked: name })).to.equal(name);
       await graph.closeAll();
     });
   }

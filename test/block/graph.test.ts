@@ -100,7 +100,7 @@ describe('graph: closeAll', () => {
     const nodes = [await openRaw(bench, '/a', pattern(512)), await openRaw(bench, '/b', pattern(512))];
     bench.host.setFaults({ rules: [{ operations: ['flush'], path: '/a' }] });
     expect(await failureOf(bench.graph.closeAll())).to.include({ code: 'io', path: '/a' });
-    expect(nodes.map((node) => [node.closed, node.file!.node.closed])).to.deep.equal([
+    expect(nodes.map((node) => [node.closed, node.children.get('file')!.node.closed])).to.deep.equal([
       [true, true],
       [true, true],
     ]);
@@ -192,13 +192,14 @@ describe('graph: replaceNode', () => {
     expect([rootOf(device).node, other.node]).to.deep.equal([to, to]);
   });
 
-  it('leaves out whom it is told to', () => {
+  it('leaves those where they are whose role stays: jobs, commands, monitors', () => {
     const { graph } = makeBench();
     const [from] = layers(graph, 'from');
     const [to] = layers(graph, 'to');
-    const child = from.attach(nobody, 'root', Perm.CONSISTENT_READ, PERM_ALL);
-    graph.replaceNode(from, to, new Set([nobody]));
-    expect(child.node).to.equal(from);
+    const roles = ['root', 'source', 'target', 'monitor'] as const;
+    const links = roles.map((role) => from.attach(nobody, role, 0, PERM_ALL));
+    graph.replaceNode(from, to);
+    expect(links.map(({ node }) => node)).to.deep.equal([to, from, from, from]);
   });
 
   it('moves nobody where one may not', () => {
@@ -238,7 +239,7 @@ describe('graph: replaceNode', () => {
     const raw = await openRaw(bench, '/a', pattern(SIZE, 1));
     bench.host.writeFile('/b', pattern(SIZE, 2));
     const to = await openNode(bench.graph, { driver: 'file', filename: '/b' });
-    bench.graph.replaceNode(raw.file!.node, to);
+    bench.graph.replaceNode(raw.children.get('file')!.node, to);
     expect(await contentOf(raw)).to.deep.equal(Buffer.from(pattern(SIZE, 2)));
   });
 });
@@ -251,7 +252,7 @@ describe('graph: setBacking', () => {
     expect(chainOf(top)).to.deep.equal([top, base]);
     expect([mid.closed, base.closed, graph.nodes.has('mid')]).to.deep.equal([true, false, false]);
     await graph.setBacking(top, null);
-    expect([top.backing, base.closed]).to.deep.equal([null, true]);
+    expect([top.children.size, base.closed]).to.deep.equal([0, true]);
   });
 
   it('keeps the old one where somebody uses it', async () => {
@@ -265,9 +266,9 @@ describe('graph: setBacking', () => {
   it('of what is there already does nothing', async () => {
     const { graph } = makeBench();
     const [top, base] = layers(graph, 'base', 'top');
-    const link = top.backing;
+    const link = top.children.get('backing');
     await graph.setBacking(top, base);
-    expect(top.backing).to.equal(link);
+    expect(top.children.get('backing')).to.equal(link);
   });
 
   it('refuses a node that somebody writes to; then nothing has changed', async () => {
@@ -276,7 +277,7 @@ describe('graph: setBacking', () => {
     const [other] = layers(graph, 'other');
     new Device(other, { name: 'd', writable: true });
     expect((await failureOf(graph.setBacking(top, other))).code).to.equal('permission');
-    expect([top.backing!.node, base.closed, base.parents.size]).to.deep.equal([base, false, 1]);
+    expect([top.children.get('backing')!.node, base.closed, base.parents.size]).to.deep.equal([base, false, 1]);
   });
 
   it('refuses a cycle', async () => {
@@ -288,7 +289,7 @@ describe('graph: setBacking', () => {
         message: `Making '${below.nodeName}' a backing child of 'base' would create a cycle`,
       });
     }
-    expect(refusal(() => base.setChild('file', top, BACKING_PERM, BACKING_SHARED)).code).to.equal('loop');
+    expect(refusal(() => base.setChild('file', top, 'image', BACKING_PERM, BACKING_SHARED)).code).to.equal('loop');
     expect(chainOf(top)).to.deep.equal([top, mid, base]);
   });
 });

@@ -104,7 +104,7 @@ describe('a node that is written to', () => {
       code: 'permission',
       message: "Read-only block node 'n' cannot support read-write users",
     });
-    expect([node.readOnly, node.file!.node.readOnly]).to.deep.equal([false, false]);
+    expect([node.readOnly, node.children.get('file')!.node.readOnly]).to.deep.equal([false, false]);
     await device.write(0, bytes());
   });
 
@@ -127,9 +127,9 @@ describe('a node that is written to', () => {
     const bench = makeBench();
     bench.host.writeFile('/a', pattern(SIZE));
     const node = await openNode(bench.graph, '/a', { format: 'raw' });
-    const link = linkTo(node.file!.node, CONSISTENT_READ | WRITE);
+    const link = linkTo(node.children.get('file')!.node, CONSISTENT_READ | WRITE);
     await node.reopen(true);
-    expect([node.readOnly, node.file!.node.readOnly]).to.deep.equal([true, false]);
+    expect([node.readOnly, node.children.get('file')!.node.readOnly]).to.deep.equal([true, false]);
     await link.write(0, bytes());
   });
 });

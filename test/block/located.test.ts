@@ -230,7 +230,7 @@ describe('located requests: what waits for them', () => {
     for (const begin of [() => disk.read(0, new Uint8Array(512)), () => disk.write(512, new Uint8Array(512))]) {
       const request = begin();
       expect([disk.located > 0, node.inFlight]).to.deep.equal([true, 1]);
-      const section = graph.drained([node.file!.node], async () => node.inFlight);
+      const section = graph.drained([node.children.get('file')!.node], async () => node.inFlight);
       expect(await stateOf(section)).to.equal('pending');
       expect(drive.beginRead(0, 512, nowhere()), 'nothing new meanwhile').to.equal(false);
       await host.advance(PASS_MS);

@@ -237,7 +237,7 @@ describe('node: requests', () => {
       },
     });
     const node = await openUsed(bench, '/a', pattern(SIZE));
-    const file = node.file!.node;
+    const file = node.children.get('file')!.node;
     const extents = [
       { offset: 0, length: 512 },
       { offset: 1024, length: 512 },
@@ -549,7 +549,7 @@ describe('node: requests in flight', () => {
   it('idle does not wait for what others send to a node below', async () => {
     const bench = lateBench(['write']);
     const node = await openUsed(bench, '/a', pattern(SIZE));
-    const foreign = node.file!.node.write(0, Uint8Array.of(1));
+    const foreign = node.children.get('file')!.node.write(0, Uint8Array.of(1));
     expect(await stateOf(node.idle())).to.equal('resolved');
     await bench.host.advance(PASS_MS);
     await foreign;
@@ -712,11 +712,11 @@ describe('node: reopen', () => {
     await node.write(0, Uint8Array.of(99));
     await reopenUsed(node, true);
     expect(host.durableFile('/a')[0]).to.equal(99);
-    expect([node.readOnly, node.file!.node.readOnly, node.file!.node.hostFile()!.writable]).to.deep.equal([
-      true,
-      true,
-      false,
-    ]);
+    expect([
+      node.readOnly,
+      node.children.get('file')!.node.readOnly,
+      node.children.get('file')!.node.hostFile()!.writable,
+    ]).to.deep.equal([true, true, false]);
     expect((await failureOf(node.write(0, Uint8Array.of(1)))).code).to.equal('read-only');
     await reopenUsed(node, false);
     await node.write(0, Uint8Array.of(1));
@@ -734,7 +734,7 @@ describe('node: reopen', () => {
     const { node, host } = await patterned({ readOnly: true });
     host.setFaults({ rules: [{ operations: ['open'], errno: 'EACCES' }] });
     expect((await failureOf(node.reopen(false))).code).to.equal('permission');
-    expect([node.readOnly, node.file!.node.readOnly]).to.deep.equal([true, true]);
+    expect([node.readOnly, node.children.get('file')!.node.readOnly]).to.deep.equal([true, true]);
     expect(await contentOf(node)).to.deep.equal(Buffer.from(pattern(SIZE)));
   });
 
@@ -746,9 +746,9 @@ describe('node: reopen', () => {
       }
     }
     const top = new Stubborn(graph, { name: 'top', size: SIZE, readOnly: true });
-    top.setChild('file', file, Perm.CONSISTENT_READ, PERM_ALL);
+    top.setChild('file', file, 'image', Perm.CONSISTENT_READ, PERM_ALL);
     expect((await failureOf(top.reopen(false))).code).to.equal('unsupported');
-    expect([top.readOnly, file.readOnly, file.file!.node.readOnly]).to.deep.equal([true, true, true]);
+    expect([top.readOnly, file.readOnly, file.children.get('file')!.node.readOnly]).to.deep.equal([true, true, true]);
   });
 
   it('waits for what is under way', async () => {
@@ -767,7 +767,7 @@ describe('node: close', () => {
   it('answers what is under way and takes nothing new', async () => {
     const bench = lateBench(['write', 'read']);
     const node = await openUsed(bench, '/a', pattern(SIZE));
-    const file = node.file!.node;
+    const file = node.children.get('file')!.node;
     const pending = [
       node.write(0, Uint8Array.of(7)),
       node.read(512, new Uint8Array(1)),
@@ -802,14 +802,14 @@ describe('node: close', () => {
     host.writeFile('/a', pattern(SIZE));
     const file = await openNode(graph, { driver: 'file', filename: '/a' });
     const top = new Sour(graph, { name: 'top', size: SIZE });
-    top.setChild('file', file, Perm.CONSISTENT_READ, PERM_ALL);
+    top.setChild('file', file, 'image', Perm.CONSISTENT_READ, PERM_ALL);
     expect((await failureOf(graph.release(top))).code).to.equal('unsupported');
     expect([top.closed, file.closed, graph.nodes.size]).to.deep.equal([true, true, 0]);
   });
 
   it('says that the last flush failed, though the file is closed', async () => {
     const { node, host, graph } = await patterned();
-    const file = node.file!.node;
+    const file = node.children.get('file')!.node;
     host.setFaults({ rules: [{ operations: ['flush'] }] });
     expect((await failureOf(node.close())).code).to.equal('io');
     expect([node.closed, file.closed]).to.deep.equal([true, true]);

@@ -50,7 +50,7 @@ describe('openNode', () => {
   it('hands read-only and cache on to the file, and lets discards through to it', async () => {
     const { graph } = bench();
     const node = await openNode(graph, '/d/a', { format: 'raw', readOnly: true, cache: { direct: true } });
-    const file = node.file!.node;
+    const file = node.children.get('file')!.node;
     expect(file.readOnly).to.equal(true);
     expect(file.hostFile()!.direct).to.equal(true);
     expect([node.discardMode, file.discardMode]).to.deep.equal(['ignore', 'unmap']);

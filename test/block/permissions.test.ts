@@ -139,7 +139,7 @@ describe('permissions and the file below', () => {
   it('go through raw to the file, and what cannot be had there changes nothing above', async () => {
     const bench = makeBench();
     const node = await openRaw(bench, '/a', pattern(4096));
-    const file = node.file!.node;
+    const file = node.children.get('file')!.node;
     const device = new Device(node, { name: 'd', writable: true });
     expect(file.usedPermissions).to.deep.equal({
       perm: CONSISTENT_READ | WRITE,
@@ -147,7 +147,7 @@ describe('permissions and the file below', () => {
     });
     const other = await openRaw(bench, '/a');
     expect(refusal(() => new Device(other, { name: 'e', writable: true })).code).to.equal('locked');
-    expect([other.parents.size, other.file!.node.usedPermissions.perm]).to.deep.equal([0, 0]);
+    expect([other.parents.size, other.children.get('file')!.node.usedPermissions.perm]).to.deep.equal([0, 0]);
     await device.close();
     new Device(other, { name: 'e', writable: true });
   });
@@ -155,7 +155,7 @@ describe('permissions and the file below', () => {
   it('a conflict that only the file sees leaves no link behind', async () => {
     const bench = makeBench();
     const node = await openRaw(bench, '/a', pattern(4096));
-    const file = node.file!.node;
+    const file = node.children.get('file')!.node;
     file.attach(nobody, 'root', CONSISTENT_READ, BACKING_SHARED);
     const error = refusal(() => node.attach(job, 'target', WRITE, PERM_ALL));
     expect(error.message).to.contain(`Permission conflict on node '${file.nodeName}': permissions 'write'`);

@@ -67,7 +67,7 @@ describe('a drained section', () => {
     top.attach(above, 'root', Perm.CONSISTENT_READ, PERM_ALL);
     await graph.drained([base], async () => {
       base.detach(link);
-      top.setChild('backing', null);
+      top.removeChild('backing');
       expect([going.steps, above.steps]).to.deep.equal([
         ['begin', 'end'],
         ['begin', 'end'],

@@ -7,6 +7,7 @@ import { Graph } from '../../src/block/graph.js';
 import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import { appendOverlays, type SnapshotRequest, takeSnapshots } from '../../src/block/snapshot.js';
+import { PERM_ALL, Perm } from '../../src/block/types.js';
 import { createSimHost, Random } from '../../src/host/sim/index.js';
 import { type Bench, failureOf, makeBench, pattern } from '../drivers/support.js';
 import { checkFiles, expectValues, expectVerified, readImage } from '../sim/checks.js';
@@ -33,7 +34,8 @@ async function openQcow2(
 
 function chain(top: BlockNode): string[] {
   const names: string[] = [];
-  for (let node: BlockNode | null = top; node !== null; node = node.backing?.node ?? null) names.push(node.filename);
+  for (let node: BlockNode | null = top; node !== null; node = node.children.get('backing')?.node ?? null)
+    names.push(node.filename);
   return names;
 }
 
@@ -49,7 +51,11 @@ describe('snapshot', () => {
     expect([rootOf(drive).node, overlay.nodeName, overlay.discardMode]).to.deep.equal([overlay, 'over', 'unmap']);
     expect(chain(overlay)).to.deep.equal(['/b', '/a']);
     expect([overlay.backingFile, overlay.backingFormat]).to.deep.equal(['/a', 'qcow2']);
-    expect([node.readOnly, node.file!.node.readOnly, node.hostFile()!.writable]).to.deep.equal([true, true, false]);
+    expect([node.readOnly, node.children.get('file')!.node.readOnly, node.hostFile()!.writable]).to.deep.equal([
+      true,
+      true,
+      false,
+    ]);
     const before = bench.host.readFile('/a');
     await drive.write(512, new Uint8Array(512).fill(9));
     await drive.flush();
@@ -119,7 +125,32 @@ describe('snapshot', () => {
     await createImage(bench.graph, '/b', { driver: 'qcow2', size: SIZE });
     const overlay = await openNode(bench.graph, '/b', { format: 'qcow2' });
     await appendOverlays(bench.graph, [{ node, overlay }]);
-    expect([rootOf(drive).node, overlay.backing!.node, node.readOnly]).to.deep.equal([overlay, node, true]);
+    expect([rootOf(drive).node, overlay.children.get('backing')!.node, node.readOnly]).to.deep.equal([
+      overlay,
+      node,
+      true,
+    ]);
+  });
+
+  it('takes an overlay that a monitor opened beforehand, and leaves what monitors hold where it is', async () => {
+    const bench = makeBench();
+    const { node, drive } = await openQcow2(bench, '/a');
+    await createImage(bench.graph, '/b', { driver: 'qcow2', size: SIZE });
+    const overlay = await openNode(bench.graph, '/b', { format: 'qcow2' });
+    const holds = [node, overlay].map((held) => held.attach(nobody, 'monitor', 0, PERM_ALL));
+    await appendOverlays(bench.graph, [{ node, overlay }]);
+    expect(rootOf(drive).node).to.equal(overlay);
+    expect(holds.map((hold) => hold.node)).to.deep.equal([node, overlay]);
+  });
+
+  it('refuses an overlay that somebody reads', async () => {
+    const bench = makeBench();
+    const { node } = await openQcow2(bench, '/a');
+    await createImage(bench.graph, '/b', { driver: 'qcow2', size: SIZE });
+    const overlay = await openNode(bench.graph, '/b', { format: 'qcow2' });
+    overlay.attach(nobody, 'source', Perm.CONSISTENT_READ, PERM_ALL);
+    const error = await failureOf(appendOverlays(bench.graph, [{ node, overlay }]));
+    expect(error).to.include({ code: 'invalid-argument', message: 'The overlay is already in use' });
   });
 
   it('keeps several images as they were at one moment', async () => {
@@ -153,7 +184,7 @@ describe('snapshot', () => {
           await writer;
           const numbers: number[] = [];
           for (const drive of drives) {
-            const head = await contentOf(rootOf(drive).node.backing!.node, 0, 2);
+            const head = await contentOf(rootOf(drive).node.children.get('backing')!.node, 0, 2);
             numbers.push(head.readUInt16LE(0));
           }
           expect(numbers[0] - numbers[1], `seed ${seed}: ${numbers}`).to.be.within(0, 1);

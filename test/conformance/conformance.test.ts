@@ -410,12 +410,16 @@ function conformance(kind: PlaceKind, driver: DriverEntry): void {
       await node.write(0, fresh);
       await node.changeBackingFile(null, null);
       const opened = await again();
-      expect([opened.backing, opened.backingFile, opened.backingFormat]).to.deep.equal([null, null, null]);
+      expect([opened.children.has('backing'), opened.backingFile, opened.backingFormat]).to.deep.equal([
+        false,
+        null,
+        null,
+      ]);
       await expectContent(opened, fresh);
     });
   } else {
     behaves('has no backing node', async ({ node }) => {
-      expect([node.backing, node.backingFile]).to.deep.equal([null, null]);
+      expect([node.children.has('backing'), node.backingFile]).to.deep.equal([false, null]);
     });
   }
 

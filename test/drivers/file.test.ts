@@ -206,7 +206,7 @@ describe('file driver: opening', () => {
     const bench = makeBench();
     bench.host.createDevice('/dev/sda', 64 * KIB);
     const node = await used(openNode(bench.graph, '/dev/sda', { format: 'raw' }));
-    expect(node.file!.node.driver).to.equal('host_device');
+    expect(node.children.get('file')!.node.driver).to.equal('host_device');
     await node.write(0, pattern(KIB));
     expect((await failureOf(node.truncate(128 * KIB))).message).to.contain('Cannot grow device files');
     expect(bench.host.readFile('/dev/sda', 0, KIB)).to.deep.equal(pattern(KIB));

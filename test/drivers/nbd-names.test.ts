@@ -217,7 +217,7 @@ describe('nbd names and qemu-img', () => {
     const made = spawnSync('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', backing, overlay]);
     expect(made.status).to.equal(0);
     const node = await lab.open(overlay, { readOnly: true });
-    expect(node.backing!.node.filename).to.equal(backing);
+    expect(node.children.get('backing')!.node.filename).to.equal(backing);
     await lab.graph.release(node);
     const asked: string[] = [];
     for (const gate of [denyGate, sameFolderGate]) {

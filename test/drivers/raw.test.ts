@@ -49,7 +49,11 @@ describe('raw driver', () => {
   it('gives offsets in the file', async () => {
     const { graph } = benchWith(pattern(4096));
     const node = await openNode(graph, { driver: 'raw', offset: 512, file: FILE });
-    expect(await node.blockStatus(0, 512)).to.include({ offset: 512, data: true, node: node.file!.node });
+    expect(await node.blockStatus(0, 512)).to.include({
+      offset: 512,
+      data: true,
+      node: node.children.get('file')!.node,
+    });
   });
 
   it('resizes the file behind the offset', async () => {

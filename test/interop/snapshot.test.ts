@@ -65,7 +65,7 @@ describe('live snapshots beside qemu-img', function () {
         await workspace.snapshots(orders);
         for (const [i, { name }] of disks.entries()) {
           const below = join(bench.folder, `${name}-${round - 1}.qcow2`);
-          expect(rootOf(images[i]).node.backing!.node.filename).to.equal(below);
+          expect(rootOf(images[i]).node.children.get('backing')!.node.filename).to.equal(below);
         }
       }
       stop = true;

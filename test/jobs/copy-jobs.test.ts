@@ -57,7 +57,7 @@ describe('stream', () => {
     await (await startJob(world.env, streamJob, { device: 'top', 'base-node': 'base' })).done;
     expect(allocated(top)).to.deep.equal([1, 2, 8]);
     expect(top.clusters.get(8)).to.equal('zero');
-    expect(top.backing?.node).to.equal(base);
+    expect(top.children.get('backing')?.node).to.equal(base);
     expect([top.backingFile, top.backingFormat]).to.deep.equal([base.filename, 'memory']);
     expect([mid.closed, base.closed]).to.deep.equal([true, false]);
     world.expectModel();
@@ -69,7 +69,7 @@ describe('stream', () => {
     const { top } = world;
     await (await startJob(world.env, streamJob, { device: 'top' })).done;
     expect(allocated(top)).to.deep.equal([0, 1, 2, 3]);
-    expect([top.backing, top.backingFile]).to.deep.equal([null, null]);
+    expect([top.children.size, top.backingFile]).to.deep.equal([0, null]);
     world.expectModel();
   });
 
@@ -78,7 +78,7 @@ describe('stream', () => {
     const { top } = world;
     await (await startJob(world.env, streamJob, { device: 'top', bottom: 'mid', 'backing-file': '../base' })).done;
     expect(top.backingFile).to.equal('../base');
-    expect(top.backing?.node.nodeName).to.equal('base');
+    expect(top.children.get('backing')?.node.nodeName).to.equal('base');
   });
 
   it('streams into a layer in the middle, which is read-only again afterwards', async () => {
@@ -86,7 +86,7 @@ describe('stream', () => {
     const [, mid] = world.layers;
     await (await startJob(world.env, streamJob, { device: 'mid' })).done;
     expect(mid.readOnly).to.equal(true);
-    expect(mid.backing).to.equal(null);
+    expect(mid.children.has('backing')).to.equal(false);
     world.expectModel();
     world.expectTidy();
   });
@@ -99,7 +99,7 @@ describe('stream', () => {
     };
     const job = await startJob(world.env, streamJob, { device: 'top' });
     expect(await codeOf(job.done)).to.equal('io');
-    expect(top.backing?.node).to.equal(mid);
+    expect(top.children.get('backing')?.node).to.equal(mid);
     expect(top.backingFile).to.equal(mid.filename);
     base.fault = null;
     world.expectModel();
@@ -115,7 +115,7 @@ describe('stream', () => {
     const job = await startJob(world.env, streamJob, { device: 'top', 'on-error': 'ignore' });
     expect(await codeOf(job.done)).to.equal('io');
     base.fault = null;
-    expect(top.backing?.node).to.equal(mid);
+    expect(top.children.get('backing')?.node).to.equal(mid);
   });
 
   it('waits after an error until somebody resumes it', async () => {
@@ -129,7 +129,7 @@ describe('stream', () => {
     await new Promise<void>((resolve) => job.on('JOB_STATUS_CHANGE', ({ status }) => status === 'paused' && resolve()));
     job.resume();
     await job.done;
-    expect(top.backing).to.equal(null);
+    expect(top.children.has('backing')).to.equal(false);
     world.expectModel();
   });
 
@@ -140,7 +140,7 @@ describe('stream', () => {
       if (request === 'header') throw new Error('planned');
     };
     expect(await codeOf((await startJob(world.env, streamJob, { device: 'top' })).done)).to.equal('io');
-    expect([top.backing?.node, top.backingFile]).to.deep.equal([mid, mid.filename]);
+    expect([top.children.get('backing')?.node, top.backingFile]).to.deep.equal([mid, mid.filename]);
     world.expectModel();
   });
 
@@ -148,7 +148,7 @@ describe('stream', () => {
     const world = threeLayers();
     const [, mid, top] = world.layers;
     await (await startJob(world.env, streamJob, { device: 'top', 'base-node': 'mid' })).done;
-    expect(top.backing?.node).to.equal(mid);
+    expect(top.children.get('backing')?.node).to.equal(mid);
     expect(allocated(top)).to.deep.equal([2]);
   });
 
@@ -190,7 +190,7 @@ describe('commit', () => {
     await (await startJob(world.env, commitJob, { device: 'top', 'top-node': 'mid', 'base-node': 'base' })).done;
     expectSame(base.content(), wanted, 'base');
     expect(base.clusters.get(8)).to.equal('zero');
-    expect([top.backing?.node, top.backingFile]).to.deep.equal([base, base.filename]);
+    expect([top.children.get('backing')?.node, top.backingFile]).to.deep.equal([base, base.filename]);
     expect([mid.closed, base.readOnly]).to.deep.equal([true, true]);
     world.expectModel();
     world.expectTidy();
@@ -236,7 +236,7 @@ describe('commit', () => {
     expect(base.length).to.equal(MiB + 512);
     expectSame(base.content(), wanted, 'base');
     expect([top.clusters.size, top.closed, top.readOnly]).to.deep.equal([0, false, true]);
-    expect(top.backing?.node).to.equal(base);
+    expect(top.children.get('backing')?.node).to.equal(base);
     world.expectTidy();
   });
 
@@ -260,7 +260,7 @@ describe('commit', () => {
     };
     const job = await startJob(world.env, commitJob, { device: 'top', 'top-node': 'mid' });
     expect(await codeOf(job.done)).to.equal('no-space');
-    expect([top.backing?.node, mid.closed, base.readOnly]).to.deep.equal([mid, false, true]);
+    expect([top.children.get('backing')?.node, mid.closed, base.readOnly]).to.deep.equal([mid, false, true]);
     world.expectModel();
     world.expectTidy();
   });

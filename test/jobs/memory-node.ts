@@ -39,7 +39,7 @@ export class MemoryNode extends BlockNode {
     this.length = options.size;
     graph.add(this);
     if (options.backing !== undefined) {
-      this.setChild('backing', options.backing, BACKING_PERM, BACKING_SHARED);
+      this.setChild('backing', options.backing, 'cow', BACKING_PERM, BACKING_SHARED);
       this.backingFile = options.backing.filename;
       this.backingFormat = options.backing.driver;
     }
@@ -74,7 +74,7 @@ export class MemoryNode extends BlockNode {
   /** Everything that a guest sees, at once. */
   content(length: number = this.length): Buffer {
     const all = Buffer.alloc(length);
-    const below = this.backing?.node as MemoryNode | undefined;
+    const below = this.children.get('backing')?.node as MemoryNode | undefined;
     below?.content(Math.min(length, below.length)).copy(all);
     for (const [index, bytes] of this.clusters) {
       const start = index * this.#cluster;
@@ -87,7 +87,7 @@ export class MemoryNode extends BlockNode {
 
   protected override async doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
     await this.#request('read', offset, buffer.length);
-    const below = this.backing?.node ?? null;
+    const below = this.children.get('backing')?.node ?? null;
     const parts: Promise<void>[] = [];
     for (const { index, inside, at, length } of this.#split(offset, buffer.length)) {
       const own = this.clusters.get(index);
@@ -116,7 +116,7 @@ export class MemoryNode extends BlockNode {
       length: Math.min(length, last * this.#cluster - offset),
       allocated: kind !== 'none',
       data: kind === 'data',
-      zero: kind === 'zero' || (kind === 'none' && this.backing === null),
+      zero: kind === 'zero' || (kind === 'none' && !this.children.has('backing')),
       compressed: false,
       offset: -1,
       node: null,
@@ -175,7 +175,7 @@ export class MemoryNode extends BlockNode {
 
   async #below(index: number): Promise<Uint8Array> {
     const bytes = new Uint8Array(this.#cluster);
-    const below = this.backing?.node ?? null;
+    const below = this.children.get('backing')?.node ?? null;
     const start = index * this.#cluster;
     if (below !== null && start < below.length) {
       await below.read(start, bytes.subarray(0, Math.min(this.#cluster, below.length - start)));

@@ -78,7 +78,7 @@ const scenarios: Record<string, (world: World, mayCancel: boolean) => Promise<vo
     const job = await startJob(world.env, streamJob, { device: world.top.nodeName });
     const outcome = await torment(world, job, mayCancel, complete);
     await world.stopGuests();
-    expect(world.top.backing === null).to.equal(outcome === 'completed');
+    expect(!world.top.children.has('backing')).to.equal(outcome === 'completed');
     if (outcome === 'completed') expect(world.top.backingFile).to.equal(null);
   },
 
@@ -92,7 +92,7 @@ const scenarios: Record<string, (world: World, mayCancel: boolean) => Promise<vo
     await world.stopGuests();
     expectSame(base.content(), before, 'base');
     if (outcome === 'completed') {
-      expect(world.top.backing?.node).to.equal(base);
+      expect(world.top.children.get('backing')?.node).to.equal(base);
       expect(world.top.backingFile).to.equal(base.filename);
     }
   },
@@ -110,7 +110,7 @@ const scenarios: Record<string, (world: World, mayCancel: boolean) => Promise<vo
     const outcome = await torment(world, job, mayCancel, complete);
     await world.stopGuests();
     if (outcome === 'completed') {
-      expect(world.top.backing?.node).to.equal(base);
+      expect(world.top.children.get('backing')?.node).to.equal(base);
       expect(world.top.backingFile).to.equal(base.filename);
       expectSame(base.content(wanted.length), wanted, 'base');
     }
@@ -165,7 +165,7 @@ const scenarios: Record<string, (world: World, mayCancel: boolean) => Promise<vo
   async 'mirror the top'(world, mayCancel) {
     world.chain(2 + world.below(2), SIZE);
     const target = world.node('target', SIZE, { clusterBytes: 65536 });
-    const base = world.top.backing!.node;
+    const base = world.top.children.get('backing')!.node;
     world.startGuests();
     const job = await startJob(world.env, mirrorJob, {
       device: world.top.nodeName,
@@ -176,7 +176,7 @@ const scenarios: Record<string, (world: World, mayCancel: boolean) => Promise<vo
     await world.stopGuests();
     if (outcome === 'completed') {
       expect(rootOf(world.device).node === (target as BlockNode)).to.equal(true);
-      expect(target.backing?.node).to.equal(base);
+      expect(target.children.get('backing')?.node).to.equal(base);
     }
   },
 
@@ -193,7 +193,7 @@ const scenarios: Record<string, (world: World, mayCancel: boolean) => Promise<vo
     });
     const outcome = await torment(world, job, mayCancel, complete);
     await world.stopGuests();
-    if (outcome === 'completed') expect(target.backing?.node).to.equal(source);
+    if (outcome === 'completed') expect(target.children.get('backing')?.node).to.equal(source);
   },
 
   async backup(world, mayCancel) {
@@ -218,7 +218,7 @@ const scenarios: Record<string, (world: World, mayCancel: boolean) => Promise<vo
 
   async 'backup of the top layer'(world, mayCancel) {
     world.chain(2 + world.below(2), SIZE);
-    const base = world.top.backing!.node as MemoryNode;
+    const base = world.top.children.get('backing')!.node as MemoryNode;
     const target = world.node('target', SIZE, { clusterBytes: 65536, backing: base });
     const moment = Buffer.from(world.model);
     const job = await startJob(world.env, backupJob, {

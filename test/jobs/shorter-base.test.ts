@@ -1,6 +1,7 @@
 // Jobs whose target is shorter than their source, or holds something already: what is left out on it must read as the source does.
 
 import { expect } from 'chai';
+import { backingOf } from '../../src/block/chain.js';
 import { createImage } from '../../src/block/create.js';
 import { Device, rootOf } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
@@ -55,7 +56,8 @@ describe('a target that is not as its source', () => {
       const before = await contentOf(rootOf(device).node);
       const root = rootOf(device).node;
       let base = root;
-      while (base.backing!.node.backing !== null) base = base.backing!.node;
+      for (let below = backingOf(base); below !== null && backingOf(below) !== null; below = backingOf(base))
+        base = below;
       const env = { graph, manager: new JobManager(graph.host.clock) };
       const job = await startJob(env, commitJob, { device: root.nodeName, 'base-node': base.nodeName });
       await new Promise<void>((resolve) => job.on('BLOCK_JOB_READY', () => resolve()));
@@ -75,7 +77,7 @@ describe('a target that is not as its source', () => {
   it('holds nothing where a mirror copies nothing', async () => {
     const graph = await chain([512, 512]);
     const target = await open(graph, 1);
-    const source = target.backing!.node;
+    const source = target.children.get('backing')!.node;
     const driver = new MirrorDriver({ source, target, sync: 'none' });
     const failure = await failureOf(driver.begin({ userName: 'job' }));
     expect(failure.code).to.equal('invalid-argument');

@@ -33,12 +33,12 @@ export abstract class NodeDriver extends NodeLinks {
 
   /** It keeps the size that it has: a device, or an export of another machine. */
   get fixedSize(): boolean {
-    return this.file?.node.fixedSize ?? false;
+    return this.primary?.node.fixedSize ?? false;
   }
 
   /** What was just made in this node, without a backing node, reads as zeroes: whatever the storage held before is gone. */
   get zeroWhenNew(): boolean {
-    return this.file?.node.zeroWhenNew ?? false;
+    return this.primary?.node.zeroWhenNew ?? false;
   }
 
   /** Unit of allocation, bytes: writes of whole clusters need no copy on write. 0 where the driver has no such unit. */
@@ -48,7 +48,7 @@ export abstract class NodeDriver extends NodeLinks {
 
   /** A hint before a big copy into this node: about so many bytes of new data will be written, mostly in order. Never fails. */
   expectWrites(bytes: number): void {
-    this.file?.node.expectWrites(bytes);
+    this.primary?.node.expectWrites(bytes);
   }
 
   /** Throws `invalid-argument` where the header has no room for this name and format of a backing file. */
@@ -116,7 +116,7 @@ export abstract class NodeDriver extends NodeLinks {
   protected async doDiscard(_offset: number, _length: number): Promise<void> {}
 
   protected async doFlush(): Promise<void> {
-    if (this.file !== null) await this.file.node.flush();
+    for (const { role, node } of this.children.values()) if (role.follows) await node.flush();
   }
 
   protected async doTruncate(_size: number, _options: TruncateOptions): Promise<void> {

@@ -4,8 +4,9 @@
 
 import type { Host } from '../../host/host.js';
 import { BlockError } from '../../util/errors.js';
-import { Child, type ChildRole, checkPermissions, type NodeUser } from '../child.js';
+import { Child, checkPermissions, type NodeUser, type Use } from '../child.js';
 import type { Graph } from '../graph.js';
+import { type NodeRole, ROLES, type UserRole } from '../roles.js';
 import { PERM_ALL, Perm } from '../types.js';
 import type { BlockNode } from './node.js';
 
@@ -33,8 +34,11 @@ export abstract class NodeLinks implements NodeUser {
   closed = false;
   detectZeroes: 'off' | 'on' | 'unmap';
   discardMode: 'ignore' | 'unmap';
-  file: Child | null = null;
-  backing: Child | null = null;
+  /** By name: `file`, `backing`, `data-file`, `children.0`. Changed by `setChild`. */
+  readonly children = new Map<string, Child>();
+  /** Of `children`, those with the roles `primary` and `cow`, at hand for requests; everybody else asks `chain.ts`. */
+  primary: Child | null = null;
+  cow: Child | null = null;
   /** What the image's header says of its backing file, as it stands there; null where it names none. */
   backingFile: string | null = null;
   backingFormat: string | null = null;
@@ -68,12 +72,17 @@ export abstract class NodeLinks implements NodeUser {
     }
   }
 
-  /** Links `user` to this node. Throws `permission` on a conflict, `read-only` for a writer of a read-only node, `locked`. */
-  attach(this: BlockNode, user: NodeUser, role: ChildRole, perm: number, shared: number): Child {
+  /** Links `user`, which is no node, to this node. Throws `permission` on a conflict, `read-only` for a writer of a read-only node, `locked`. */
+  attach(this: BlockNode, user: NodeUser, role: UserRole, perm: number, shared: number): Child {
+    return this.link({ user, name: role, role: ROLES[role], perm, shared });
+  }
+
+  /** Adds a link. Throws as `attach`. */
+  protected link(this: BlockNode, use: Use): Child {
     if (this.shut) throw this.closedError('attach');
-    this.checkWriter(perm);
-    checkPermissions(this, { role, user, perm, shared });
-    const child = new Child(user, role, this, perm, shared);
+    this.checkWriter(use.perm);
+    checkPermissions(this, use);
+    const child = new Child(this, use);
     this.parents.add(child);
     try {
       this.updatePermissions();
@@ -96,7 +105,7 @@ export abstract class NodeLinks implements NodeUser {
     if (child.perm === perm && child.shared === shared) return;
     const { perm: oldPerm, shared: oldShared } = child;
     child.node.checkWriter(perm & ~child.perm);
-    checkPermissions(child.node, { role: child.role, user: child.user, perm, shared }, child);
+    checkPermissions(child.node, { name: child.name, role: child.role, user: child.user, perm, shared }, child);
     child.perm = perm;
     child.shared = shared;
     try {
@@ -127,29 +136,48 @@ export abstract class NodeLinks implements NodeUser {
   }
 
   /**
-   * Takes `node` as this node's child (or none). The old child is let go of, not closed: `Graph.release` does that. Throws `loop` where
+   * Takes `node` as the child `name`. An old child of that name is detached, not closed: `Graph.release` does that. Throws `loop` where
    * `node` lies on this node, and as `attach`.
    */
-  setChild(this: BlockNode, role: 'file' | 'backing', node: BlockNode | null, perm = 0, shared = 0): void {
-    if (node?.reaches(this)) {
+  setChild(this: BlockNode, name: string, node: BlockNode, role: NodeRole, perm: number, shared: number): void {
+    if (node.reaches(this)) {
       throw new BlockError(
         'loop',
-        `Making '${node.nodeName}' a ${role} child of '${this.nodeName}' would create a cycle`,
+        `Making '${node.nodeName}' a ${name} child of '${this.nodeName}' would create a cycle`,
         { path: this.filename },
       );
     }
     this.graph.quiescence.change(() => {
-      const old = this[role];
-      const link = node === null ? null : node.attach(this, role, perm, shared);
-      if (old !== null) old.node.detach(old);
-      this[role] = link;
+      const old = this.children.get(name);
+      const link = node.link({ user: this, name, role: ROLES[role], perm, shared });
+      old?.node.detach(old);
+      this.children.set(name, link);
+      this.#findRoles();
     });
+  }
+
+  /** Detaches the child `name`, if there is one; it is not closed. */
+  removeChild(name: string): void {
+    const old = this.children.get(name);
+    if (old === undefined) return;
+    this.graph.quiescence.change(() => {
+      old.node.detach(old);
+      this.children.delete(name);
+      this.#findRoles();
+    });
+  }
+
+  #findRoles(): void {
+    const links = [...this.children.values()];
+    this.primary = links.find(({ role }) => role.primary) ?? null;
+    this.cow = links.find(({ role }) => role.cow) ?? null;
   }
 
   /** This is `node`, or `node` is somewhere below. */
   reaches(node: NodeLinks): boolean {
     if (node === this) return true;
-    return this.file?.node.reaches(node) === true || this.backing?.node.reaches(node) === true;
+    for (const child of this.children.values()) if (child.node.reaches(node)) return true;
+    return false;
   }
 
   /** The uses of this node changed: take or drop image locks, hand on to children. Must either do it all or throw and change nothing. */

@@ -11,6 +11,7 @@
 
 import { bestEffort } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
+import type { Child } from '../child.js';
 import { NodeRequests } from './requests.js';
 
 export type { NodeOptions } from './links.js';
@@ -22,7 +23,7 @@ export abstract class BlockNode extends NodeRequests {
   }
 
   /**
-   * Opens it again for writing, or read-only. The children's `file` follows, unless somebody else writes to it. Rejects with `locked`, and
+   * Opens it again for writing, or read-only. The children that its bytes lie in follow, unless somebody else writes to them. Rejects with `locked`, and
    * with `permission` where a user does not let others write, or writes itself.
    */
   async reopen(readOnly: boolean): Promise<void> {
@@ -40,16 +41,19 @@ export abstract class BlockNode extends NodeRequests {
       } finally {
         this.becomesReadOnly = false;
       }
-      if (this.file !== null && !this.file.node.hasWriters) await this.file.node.reopen(true);
+      for (const { node } of this.#followers()) if (!node.hasWriters) await node.reopen(true);
     } else {
-      const file = this.file?.node ?? null;
-      const reopened = file?.readOnly === true;
-      if (reopened) await file.reopen(false);
+      const reopened: BlockNode[] = [];
       try {
+        for (const { node } of this.#followers()) {
+          if (!node.readOnly) continue;
+          await node.reopen(false);
+          reopened.push(node);
+        }
         await this.doReopen(false);
       } catch (error) {
         // Best effort: what the caller must learn is why this node stays read-only.
-        if (reopened) await file.reopen(true).catch(bestEffort('reopen'));
+        for (const node of reopened) await node.reopen(true).catch(bestEffort('reopen'));
         throw error;
       }
       this.readOnly = false;
@@ -57,7 +61,7 @@ export abstract class BlockNode extends NodeRequests {
   }
 
   /**
-   * Answers what is under way and takes nothing new; then flushes, closes the driver and lets go of the children; those that nobody
+   * Answers what is under way and takes nothing new; then flushes, closes the driver and detaches the children; those that nobody
    * else uses are closed too. All is tried; the first error is thrown. Called by the graph.
    */
   close(): Promise<void> {
@@ -70,7 +74,7 @@ export abstract class BlockNode extends NodeRequests {
    * Nodes that others use, too, are left alone.
    */
   hurry(): void {
-    for (const child of [this.file, this.backing]) if (child?.node.parents.size === 1) child.node.hurry();
+    for (const { node } of this.children.values()) if (node.parents.size === 1) node.hurry();
   }
 
   async #close(): Promise<void> {
@@ -80,12 +84,15 @@ export abstract class BlockNode extends NodeRequests {
     await attempt(() => this.idle());
     await attempt(() => this.doClose());
     this.closed = true;
-    for (const child of [this.file, this.backing]) {
-      if (child === null) continue;
+    for (const child of this.children.values()) {
       child.node.detach(child);
       await attempt(() => this.graph.release(child.node));
     }
     if (failures.length > 0) throw failures[0];
+  }
+
+  #followers(): Child[] {
+    return [...this.children.values()].filter(({ role }) => role.follows);
   }
 
   #checkNoWriters(): void {

@@ -85,7 +85,7 @@ describe('qcow2: persistent bitmaps', function () {
     host.writeFile('/a.qcow2', image);
     host.writeFile('/top.qcow2', readFileSync(shop.path('top.qcow2')));
     const top = await openNode(graph, '/top.qcow2');
-    expect([top.bitmaps.size, top.backing!.node.bitmaps.size]).to.deep.equal([0, 3]);
+    expect([top.bitmaps.size, top.children.get('backing')!.node.bitmaps.size]).to.deep.equal([0, 3]);
   });
 
   it('are listed as qemu-img lists them', () => {

@@ -82,7 +82,7 @@ describe('qcow2 create', () => {
       const fixture = makeFixture();
       await createAt(fixture, { size: 0 });
       const node = await openAt(fixture);
-      const error = await failureOf(createQcow2(node.file!, { size: 10 * MIB, ...options }));
+      const error = await failureOf(createQcow2(node.children.get('file')!, { size: 10 * MIB, ...options }));
       expect(error.code).to.equal(code);
       expect(error.message).to.match(message);
       await fixture.graph.closeAll();

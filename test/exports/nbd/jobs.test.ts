@@ -93,7 +93,7 @@ describe('nbd server: jobs underneath', () => {
     await until(() => load.writes > after + 100, 'writes after the end');
     await load.stop();
     expect(await (await stage.guest('structured')).readData(0, SIZE)).to.deep.equal(load.model);
-    expect(rootOf(top).node.backing).to.equal(null);
+    expect(rootOf(top).node.children.has('backing')).to.equal(false);
   });
 
   it("is held back by the image's throttle, and let go", async () => {

@@ -79,7 +79,7 @@ export const qcow2Effects: Effects = {
     async () => {
       const bench = withFile();
       await createdQcow2(bench);
-      expect((await opened(bench, qcow2())).file!.node.filename).to.equal(PATH);
+      expect((await opened(bench, qcow2())).children.get('file')!.node.filename).to.equal(PATH);
     },
   ],
   'BlockdevOptionsQcow2.backing': [
@@ -89,10 +89,10 @@ export const qcow2Effects: Effects = {
       await createdQcow2(bench, { 'backing-file': '/gone', 'backing-fmt': 'raw' });
       expect(await outcome(opened(bench, qcow2()))).to.match(/Could not open backing file/);
       const own = another(bench);
-      expect((await opened(own, qcow2({ backing: null }))).backing).to.equal(null);
+      expect((await opened(own, qcow2({ backing: null }))).children.has('backing')).to.equal(false);
       await own.graph.closeAll();
       const node = await opened(another(bench), qcow2({ backing: { driver: 'raw', file: { driver: 'null-co' } } }));
-      expect(node.backing!.node.file!.node.driver).to.equal('null-co');
+      expect(node.children.get('backing')!.node.children.get('file')!.node.driver).to.equal('null-co');
     },
   ],
   'BlockdevOptionsQcow2.pass-discard-request': [

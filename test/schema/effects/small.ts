@@ -38,7 +38,10 @@ export const small: Effects = {
       expect((await (await nullDisk({ 'read-zeroes': false })).blockStatus(0, 512)).zero).to.equal(false);
     },
   ],
-  'BlockdevOptionsRaw.file': ['is what is read', async () => expect((await raw()).file!.node.driver).to.equal('file')],
+  'BlockdevOptionsRaw.file': [
+    'is what is read',
+    async () => expect((await raw()).children.get('file')!.node.driver).to.equal('file'),
+  ],
   'BlockdevOptionsRaw.offset': [
     'is where the disk begins',
     async () => {

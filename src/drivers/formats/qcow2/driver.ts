@@ -73,10 +73,10 @@ export class Qcow2Node extends BlockNode implements Inspectable {
     this.backingFile = area.backingFile;
     this.backingFormat = extensionText(area.extensions, Extension.backingFormat);
     const geometry = makeGeometry(area.header.version, area.header.clusterBits, area.header.refcountOrder);
-    this.setChild('file', file, Perm.CONSISTENT_READ | (options.readOnly ? 0 : WRITE_PERM), shared);
+    this.setChild('file', file, 'image', Perm.CONSISTENT_READ | (options.readOnly ? 0 : WRITE_PERM), shared);
     this.#image = new Qcow2Image(
       graph.host,
-      new ImageFile(() => this.file!),
+      new ImageFile(() => this.primary!),
       area,
       head.slice(0, SECTOR),
       {
@@ -84,7 +84,7 @@ export class Qcow2Node extends BlockNode implements Inspectable {
         overlapKinds: overlapKinds(own),
         discards: discardPolicy(own, this.discardMode),
       },
-      { backing: () => this.backing, writable: () => !this.readOnly, length: () => this.length },
+      { backing: () => this.cow, writable: () => !this.readOnly, length: () => this.length },
     );
   }
 
@@ -119,7 +119,7 @@ export class Qcow2Node extends BlockNode implements Inspectable {
   }
 
   override hostFile(): HostFile | null {
-    return this.file?.node.hostFile() ?? null;
+    return this.primary?.node.hostFile() ?? null;
   }
 
   protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
@@ -132,7 +132,7 @@ export class Qcow2Node extends BlockNode implements Inspectable {
 
   async checkConsistency(report: (finding: string) => void): Promise<CheckResult> {
     if (!this.readOnly) await this.#image.commit();
-    return checkQcow2(this.file!, { ...this.#image.header, regions: this.#stored.regions }, report);
+    return checkQcow2(this.primary!, { ...this.#image.header, regions: this.#stored.regions }, report);
   }
 
   #area(): HeaderArea {
@@ -146,11 +146,11 @@ export class Qcow2Node extends BlockNode implements Inspectable {
   }
 
   override blockStatusSync(offset: number, length: number): BlockStatus | null {
-    return statusSync(this.#image, this.file!.node, offset, length);
+    return statusSync(this.#image, this.primary!.node, offset, length);
   }
 
   protected override doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
-    return statusOf(this.#image, this.file!.node, offset, length);
+    return statusOf(this.#image, this.primary!.node, offset, length);
   }
 
   override lookUpEnd(offset: number): number {
@@ -199,7 +199,7 @@ export class Qcow2Node extends BlockNode implements Inspectable {
   }
 
   protected override async doReopen(readOnly: boolean): Promise<void> {
-    const child = this.file!;
+    const child = this.primary!;
     if (readOnly) {
       // The flush before this has let go of clusters: their refcounts are to be right on disk too.
       await this.#image.commit();
@@ -256,7 +256,7 @@ export async function openQcow2(
   const path = file.filename;
   const head = await withLink(
     file,
-    { user: { userName: `node '${node.nodeName}'` }, role: 'file', perm: Perm.CONSISTENT_READ, shared: PERM_ALL },
+    { user: { userName: `node '${node.nodeName}'` }, role: 'root', perm: Perm.CONSISTENT_READ, shared: PERM_ALL },
     readHeader,
   );
   const header = parseHeader(head, path);
@@ -271,7 +271,7 @@ export async function openQcow2(
   try {
     await opened.load();
   } catch (error) {
-    opened.setChild('file', null);
+    opened.removeChild('file');
     throw error;
   }
   return opened;

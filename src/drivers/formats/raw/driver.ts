@@ -49,7 +49,7 @@ export class RawNode extends BlockNode {
   }
 
   override hostFile(): HostFile | null {
-    return this.file?.node.hostFile() ?? null;
+    return this.primary?.node.hostFile() ?? null;
   }
 
   protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
@@ -58,9 +58,9 @@ export class RawNode extends BlockNode {
   }
 
   protected override permissionsChanged(perm: number, shared: number): void {
-    if (this.file === null) return;
+    if (this.primary === null) return;
     const keepSize = this.#fixed && perm !== 0 ? Perm.RESIZE : 0;
-    BlockNode.changePermissions(this.file, perm, shared & ~keepSize);
+    BlockNode.changePermissions(this.primary, perm, shared & ~keepSize);
   }
 
   protected override doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
@@ -121,7 +121,7 @@ export class RawNode extends BlockNode {
   }
 
   get #below(): Child {
-    return this.file!;
+    return this.primary!;
   }
 
   #moved(extents: readonly Extent[]): readonly Extent[] {
@@ -151,7 +151,7 @@ async function openRaw({ graph, node, options, file, probed }: OpenRequest<'raw'
   if (file === null) throw new BlockError('invalid-argument', 'A block device must be specified for "file"');
   checkWindow(options, file);
   const raw = new RawNode(graph, node, options, file, probed);
-  raw.setChild('file', file, 0, PERM_ALL);
+  raw.setChild('file', file, 'image', 0, PERM_ALL);
   if (probed && !node.readOnly) {
     graph.warn(
       `WARNING: Image format was not specified for '${printable(file.filename)}' and probing guessed raw.\n` +
