@@ -29,7 +29,9 @@ export function mocha(words, { env = {}, node = process.execPath } = {}) {
     const status = run(node, [program, ...words], { ...env, DISKWRIGHT_COUNTS: counts, DISKWRIGHT_LEFT_OUT: leftOut });
     const { passed, failed, details } = counted(counts, status);
     failures.push(...details);
-    return { passed, failed: status !== 0 && failed === 0 ? 1 : failed, skipped: sumOf(leftOut) };
+    const silent = status !== 0 && failed === 0;
+    if (silent) failures.push(`mocha ended with status ${status} without a failed test: ${words.join(' ')}`);
+    return { passed, failed: silent ? 1 : failed, skipped: sumOf(leftOut) };
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }

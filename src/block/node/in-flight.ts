@@ -7,6 +7,11 @@ import { NodeDriver } from './driver-face.js';
 export abstract class NodeInFlight extends NodeDriver {
   protected underWay = 0;
   protected readonly idleWaiters = new Waiters();
+  /** While the node becomes shorter nothing else is begun: the end of that. Null: nothing is held up. */
+  protected held: Promise<void> | null = null;
+  /** Changes of the size among the requests under way, and who waits until all others have ended. */
+  #resizes = 0;
+  readonly #othersEnd = new Waiters();
 
   /** Requests under way. Reads that went straight to the host file are not counted, but for those between `sent` and `answered`. */
   get inFlight(): number {
@@ -45,7 +50,36 @@ export abstract class NodeInFlight extends NodeDriver {
     }
   }
 
+  /** The same for a change of the size. */
+  protected async trackedResize(request: Promise<void>): Promise<void> {
+    this.underWay++;
+    this.#resizes++;
+    try {
+      await request;
+    } finally {
+      this.#resizes--;
+      this.leave();
+    }
+  }
+
+  /** Runs `action`, a part of a tracked resize, while no other request is under way. Who comes meanwhile waits for its end. */
+  protected async withoutOthers(action: () => Promise<void>): Promise<void> {
+    let end: () => void = () => {};
+    this.held = new Promise((resolve) => {
+      end = resolve;
+    });
+    try {
+      while (this.underWay > this.#resizes) await this.#othersEnd.wait();
+      await this.doDrain();
+      await action();
+    } finally {
+      this.held = null;
+      end();
+    }
+  }
+
   protected leave(): void {
     if (--this.underWay === 0) this.idleWaiters.wake();
+    if (this.held !== null && this.underWay <= this.#resizes) this.#othersEnd.wake();
   }
 }

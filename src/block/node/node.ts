@@ -17,6 +17,9 @@ import { NodeRequests } from './requests.js';
 export type { NodeOptions } from './links.js';
 
 export abstract class BlockNode extends NodeRequests {
+  /** The end of the reopening that was asked for last. Never rejects. */
+  #reopening: Promise<void> = Promise.resolve();
+
   /** Drained sections that it lies in or above: while there is one, nobody sends anything to it. */
   get quiesceCount(): number {
     return this.graph.quiescence.countOf(this);
@@ -26,7 +29,14 @@ export abstract class BlockNode extends NodeRequests {
    * Opens it again for writing, or read-only. The children that its bytes lie in follow, unless somebody else writes to them. Rejects with `locked`, and
    * with `permission` where a user does not let others write, or writes itself.
    */
-  async reopen(readOnly: boolean): Promise<void> {
+  reopen(readOnly: boolean): Promise<void> {
+    // One after the other: what was asked for last is how it is in the end.
+    const turn = this.#reopening.then(() => this.#reopen(readOnly));
+    this.#reopening = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #reopen(readOnly: boolean): Promise<void> {
     if (readOnly === this.readOnly) return;
     if (readOnly) this.#checkNoWriters();
     await this.idle();

@@ -19,6 +19,7 @@ export abstract class NodeRequests extends NodeChanges {
 
   /** Fills `buffer` from `offset`. Rejects with `out-of-bounds`, `closed`, `io`, `corrupt-image`. */
   read(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    if (this.held !== null) return this.held.then(() => this.read(offset, buffer, scan));
     const length = buffer.length;
     if (this.shut || !Number.isSafeInteger(offset) || offset < 0 || offset + length > this.length) {
       return Promise.reject(this.#rangeError('read', offset, length));
@@ -28,6 +29,7 @@ export abstract class NodeRequests extends NodeChanges {
 
   /** Reads disjoint, ascending extents back to back into `buffer`, in as few requests as the driver can. */
   readExtents(extents: readonly Extent[], buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    if (this.held !== null) return this.held.then(() => this.readExtents(extents, buffer, scan));
     const total = this.#checkExtents('read', extents, buffer.length);
     if (total !== null) return Promise.reject(total);
     if (extents.length === 1) return this.read(extents[0].offset, buffer, scan);
@@ -46,7 +48,7 @@ export abstract class NodeRequests extends NodeChanges {
    * A write that was located is durable after the next `flush()` that begins after 2; where FUA is wanted, ask `write`.
    */
   locate(offset: number, length: number, write: boolean, into: Located): boolean {
-    if (length <= 0 || this.shut || !Number.isSafeInteger(offset) || offset < 0) return false;
+    if (length <= 0 || this.shut || this.held !== null || !Number.isSafeInteger(offset) || offset < 0) return false;
     if (!(offset + length <= this.length) || (write && !this.takesPlainWrites)) return false;
     return this.doLocate(offset, length, write, into);
   }
@@ -56,6 +58,7 @@ export abstract class NodeRequests extends NodeChanges {
    * status changes or the host offset is not contiguous.
    */
   async blockStatus(offset: number, length: number): Promise<BlockStatus> {
+    while (this.held !== null) await this.held;
     const error = this.#checkExtents('block status', [{ offset, length }], length);
     if (error !== null || length === 0) throw error ?? this.#rangeError('block status', offset, length);
     return this.tracked(this.doBlockStatus(offset, length));
@@ -71,6 +74,7 @@ export abstract class NodeRequests extends NodeChanges {
 
   /** Writes disjoint, ascending extents whose data lies back to back in `buffer`, in as few requests as the driver can. */
   async writeExtents(extents: readonly Extent[], buffer: Uint8Array, flags: WriteFlags = {}): Promise<void> {
+    while (this.held !== null) await this.held;
     this.#checkWritable('write');
     const error = this.#checkExtents('write', extents, buffer.length);
     if (error !== null) throw error;
@@ -88,6 +92,7 @@ export abstract class NodeRequests extends NodeChanges {
 
   /** Makes the range read as zeroes. */
   async writeZeroes(offset: number, length: number, flags: ZeroFlags = {}): Promise<void> {
+    while (this.held !== null) await this.held;
     this.#checkWritable('write zeroes');
     const extent = { offset, length };
     const error = this.#checkExtents('write zeroes', [extent], length);
@@ -97,6 +102,7 @@ export abstract class NodeRequests extends NodeChanges {
 
   /** Tells the node that the content is not needed; it may read as anything that the format allows afterwards. */
   async discard(offset: number, length: number): Promise<void> {
+    while (this.held !== null) await this.held;
     this.#checkWritable('discard');
     const extents = [{ offset, length }];
     const error = this.#checkExtents('discard', extents, length);
@@ -107,6 +113,7 @@ export abstract class NodeRequests extends NodeChanges {
 
   /** Everything answered before this call is durable when it resolves. */
   async flush(): Promise<void> {
+    while (this.held !== null) await this.held;
     if (this.shut) throw this.closedError('flush');
     await this.tracked(this.doFlush());
   }
@@ -118,10 +125,16 @@ export abstract class NodeRequests extends NodeChanges {
     const turn = this.#resizing.then(() => this.#resize(size, options));
     // Whoever asked for the turn waits for it.
     this.#resizing = turn.catch(() => undefined);
-    await this.tracked(turn);
+    await this.trackedResize(turn);
   }
 
-  async #resize(size: number, options: TruncateOptions): Promise<void> {
+  #resize(size: number, options: TruncateOptions): Promise<void> {
+    const resize = (): Promise<void> => this.#setSize(size, options);
+    // A write under way would make a file longer again. What comes meanwhile is begun, or refused, with the new size.
+    return size < this.length ? this.withoutOthers(resize) : resize();
+  }
+
+  async #setSize(size: number, options: TruncateOptions): Promise<void> {
     await this.doTruncate(size, options);
     this.length = size;
     for (const bitmap of this.bitmaps.values()) bitmap.truncate(size);
@@ -133,6 +146,7 @@ export abstract class NodeRequests extends NodeChanges {
    * end of what is reserved. Rejects with `no-space`, `read-only`, `out-of-bounds`, `io`.
    */
   async reserve(offset: number, length: number, ahead = 0): Promise<number> {
+    while (this.held !== null) await this.held;
     this.#checkWritable('reserve');
     const error = this.#checkExtents('reserve', [{ offset, length }], length);
     if (error !== null) throw error;
@@ -144,6 +158,7 @@ export abstract class NodeRequests extends NodeChanges {
    * `Graph.setBacking`. Rejects with `unsupported` where the format has no backing files.
    */
   async changeBackingFile(file: string | null, format: string | null): Promise<void> {
+    while (this.held !== null) await this.held;
     this.#checkWritable('change backing file');
     await this.tracked(this.doChangeBackingFile(file, format));
     this.backingFile = file;
@@ -152,6 +167,7 @@ export abstract class NodeRequests extends NodeChanges {
 
   /** Drops all content of this layer, so that everything comes from the backing node. Rejects with `unsupported`. */
   async makeEmpty(): Promise<void> {
+    while (this.held !== null) await this.held;
     this.#checkWritable('make empty');
     await this.tracked(this.doMakeEmpty());
     for (const bitmap of this.bitmaps.values()) bitmap.record(0, this.length);
