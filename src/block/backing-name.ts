@@ -96,10 +96,7 @@ function checkedLength(name: string, overlay: string): string {
 }
 
 function refused(overlay: string, message: string): BlockError {
-  return new BlockError('invalid-argument', `${overlay}: ${message}`, {
-    path: overlay,
-    operation: 'name backing file',
-  });
+  return BlockError.at(overlay, 'invalid-argument', message, { operation: 'name backing file' });
 }
 
 /** Each is made when the ones before it do not do: most of them ask the host. */

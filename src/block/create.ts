@@ -175,7 +175,7 @@ export async function makeRoom(
   }
   if (size > file.length) {
     const why = file.node.driver === 'nbd' ? 'Cannot grow NBD nodes' : 'Cannot grow device files';
-    throw new BlockError('no-space', `${file.filename}: ${why}`, { path: file.filename, operation: 'create' });
+    throw BlockError.at(file.filename, 'no-space', why, { operation: 'create' });
   }
   if (zeroed > 0) await file.writeZeroes(0, Math.min(zeroed, file.length));
 }

@@ -39,8 +39,7 @@ async function refuseNodeOf(graph: Graph, id: string, path: string, own?: BlockN
   const ids = await Promise.all(others.map(fileId));
   for (const [index, node] of others.entries()) {
     if (ids[index] !== id) continue;
-    throw new BlockError('locked', `${path}: Failed to get "write" lock\n'${path}' is in use as '${node.filename}'`, {
-      path,
+    throw BlockError.at(path, 'locked', `Failed to get "write" lock\n'${path}' is in use as '${node.filename}'`, {
       operation: 'create',
     });
   }
@@ -51,7 +50,7 @@ export function refuseReserved(graph: Graph, { id, path }: { id: string; path: s
   const reserved = graph.reserved.get(id);
   if (reserved === undefined) return;
   reserved.refused();
-  throw new BlockError('locked', `${path}: ${reserved.what} goes to this file`, { path, operation: 'open' });
+  throw BlockError.at(path, 'locked', `${reserved.what} goes to this file`, { operation: 'open' });
 }
 
 /**

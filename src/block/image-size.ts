@@ -9,9 +9,10 @@ import { MAX_BYTES } from '../util/size.js';
  */
 export function checkImageSize(size: number | bigint, path: string, operation: string): void {
   if (size > MAX_BYTES) {
-    const message = `${path}: Image sizes beyond ${MAX_BYTES} bytes (2^53 - 1) are not supported`;
-    throw new BlockError('limit', message, { path, operation });
+    throw BlockError.at(path, 'limit', `Image sizes beyond ${MAX_BYTES} bytes (2^53 - 1) are not supported`, {
+      operation,
+    });
   }
   if (size >= 0 && (typeof size === 'bigint' || Number.isInteger(size))) return;
-  throw new BlockError('invalid-argument', `${path}: ${size} is not a size in bytes`, { path, operation });
+  throw BlockError.at(path, 'invalid-argument', `${size} is not a size in bytes`, { operation });
 }

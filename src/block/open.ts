@@ -243,8 +243,7 @@ async function probe(file: BlockNode): Promise<string> {
   try {
     return findDriver(format).name;
   } catch (cause) {
-    throw new BlockError('unsupported', `${file.filename}: image format '${format}' is not supported`, {
-      path: file.filename,
+    throw BlockError.at(file.filename, 'unsupported', `image format '${format}' is not supported`, {
       operation: 'open',
       cause,
     });

@@ -187,8 +187,7 @@ async function checkUnused(graph: Graph, path: string, id: string): Promise<void
   const ids = await Promise.all(nodes.map(fileId));
   for (const [index, node] of nodes.entries()) {
     if (ids[index] !== id) continue;
-    throw new BlockError('locked', `${path}: Failed to get "write" lock: node '${node.nodeName}' uses the file`, {
-      path,
+    throw BlockError.at(path, 'locked', `Failed to get "write" lock: node '${node.nodeName}' uses the file`, {
       operation: 'create',
     });
   }

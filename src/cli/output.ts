@@ -119,17 +119,19 @@ export function reportFailure(error: unknown, command = programName): void {
   }
 }
 
-/** What the system refused, in the real tools' words: `b.qcow2: No space left on device`. Undefined where the message is no such one. */
-function systemText({ message, path, operation, offset, length, errno }: BlockError): string | undefined {
-  const words = errno === undefined ? undefined : wordsOfErrno(errno);
-  if (words === undefined || path === undefined || operation === undefined) return undefined;
-  const place = offset === undefined ? '' : ` at offset ${offset}, ${length ?? 0} bytes`;
-  return message.startsWith(`${path}: ${operation}${place}: `) ? `${path}: ${words}` : undefined;
+/** Why the system refused a request, in the real tools' words: `No space left on device`. Undefined where it was not the system. */
+export function systemWordsOf({ fromSystem, errno }: BlockError): string | undefined {
+  return fromSystem && errno !== undefined ? wordsOfErrno(errno) : undefined;
 }
 
 /** The message, in which a name cannot begin a line of its own. */
 export function messageOf(error: BlockError): string {
-  let text = systemText(error) ?? error.message;
+  const words = systemWordsOf(error);
+  return withPrintableNames(words === undefined ? error.message : `${error.path}: ${words}`, error);
+}
+
+/** `text` of an error, in which the names of the files that the error is about are fit for a terminal. */
+export function withPrintableNames(text: string, error: BlockError): string {
   let link: unknown = error;
   for (let depth = 0; depth < 10 && link instanceof BlockError; depth++) {
     if (link.path !== undefined && link.path !== '') text = text.replaceAll(link.path, printable(link.path));

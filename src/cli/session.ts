@@ -9,10 +9,9 @@ import type { Host } from '../host/host.js';
 import type { RealHostOptions } from '../host/real/index.js';
 import { bestEffort } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
-import { printable } from '../util/foreign-text.js';
 import type { ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
-import { complain, messageOf, reportError, silence } from './output.js';
+import { complain, messageOf, reportError, silence, systemWordsOf, withPrintableNames } from './output.js';
 
 /**
  * A command has nothing else to do on its thread than to move data: page-cache hits of the copy engine's size are read on it. A server sends
@@ -151,11 +150,9 @@ export function couldNotOpen(name: string, cause: unknown): BlockError {
   });
 }
 
-/** The message without the file's name in front: the caller names it. */
+/** Why it failed, without the file's name in front: the caller names it. */
 export function reasonOf(error: BlockError): string {
-  const message = messageOf(error);
-  const prefix = `${printable(error.path ?? '')}: `;
-  return error.path !== undefined && message.startsWith(prefix) ? message.slice(prefix.length) : message;
+  return withPrintableNames(systemWordsOf(error) ?? error.reason, error);
 }
 
 /** Watches for Ctrl-C (and a polite kill) while a command runs: then a server that is silent is not waited for any longer. */

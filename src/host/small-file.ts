@@ -2,5 +2,5 @@
 import { BlockError } from '../util/errors.js';
 
 export function tooLarge(path: string, limit: number): BlockError {
-  return new BlockError('limit', `${path}: larger than ${limit} bytes`, { operation: 'read', path, length: limit });
+  return BlockError.at(path, 'limit', `larger than ${limit} bytes`, { operation: 'read', length: limit });
 }

@@ -159,10 +159,10 @@ export function checkConvertSizes(
     throw new BlockError('invalid-argument', 'The number of parallel requests must be from 1 to 16');
   }
   if (targetLength >= sourceLength) return;
-  throw new BlockError(
+  throw BlockError.at(
+    target,
     'invalid-argument',
-    `${target}: target of ${targetLength} bytes is smaller than the source of ${sourceLength} bytes`,
-    { path: target },
+    `target of ${targetLength} bytes is smaller than the source of ${sourceLength} bytes`,
   );
 }
 

@@ -38,13 +38,24 @@ export interface BlockErrorInfo {
   operation?: string;
   /** System error name, e.g. `ENOSPC`. */
   errno?: string;
+  /** The operating system refused a request, and the reason is no more than what was asked of it and why not. */
+  fromSystem?: boolean;
   cause?: unknown;
 }
 
-/** Every failure of this library. `code` is stable; `message` is for people. */
+/**
+ * Every failure of this library. `code` is stable; `message` is for people.
+ *
+ *   BlockError.at(path, code, reason)    message: `path: reason`     the file comes first, and whoever names it otherwise uses `reason`
+ *   new BlockError(code, reason)         message: `reason`           it names what it is about itself, if anything
+ */
 export class BlockError extends Error {
   override readonly name = 'BlockError';
   readonly code: BlockErrorCode;
+  /** What went wrong: the message, without the path in front of it. */
+  readonly reason: string;
+  /** The operating system refused a request; `errno` says why. */
+  readonly fromSystem?: boolean;
   readonly path?: string;
   readonly offset?: number;
   readonly guestOffset?: number;
@@ -52,9 +63,12 @@ export class BlockError extends Error {
   readonly operation?: string;
   readonly errno?: string;
 
-  constructor(code: BlockErrorCode, message: string, info: BlockErrorInfo = {}) {
+  /** `message`: only for an error whose message is more than its reason, see `at`. */
+  constructor(code: BlockErrorCode, reason: string, info: BlockErrorInfo = {}, message = reason) {
     super(message, info.cause === undefined ? undefined : { cause: info.cause });
     this.code = code;
+    this.reason = reason;
+    if (info.fromSystem) this.fromSystem = true;
     if (info.path !== undefined) this.path = info.path;
     if (info.offset !== undefined) this.offset = info.offset;
     if (info.guestOffset !== undefined) this.guestOffset = info.guestOffset;
@@ -62,13 +76,24 @@ export class BlockError extends Error {
     if (info.operation !== undefined) this.operation = info.operation;
     if (info.errno !== undefined) this.errno = info.errno;
   }
+
+  /** An error of the file (or node) at `path`: its message is `path: reason`. */
+  static at(path: string, code: BlockErrorCode, reason: string, info: BlockErrorInfo = {}): BlockError {
+    return new BlockError(code, reason, { ...info, path }, `${path}: ${reason}`);
+  }
+
+  /** The same failure under another code, or with more about it; this error is its cause. */
+  as(code: BlockErrorCode, more: BlockErrorInfo = {}): BlockError {
+    const { reason, path, offset, guestOffset, length, operation, errno, fromSystem, message } = this;
+    const info = { path, offset, guestOffset, length, operation, errno, fromSystem, cause: this, ...more };
+    return new BlockError(code, reason, info, message);
+  }
 }
 
 /** The same error with the guest's offset, where it has none yet: another object, for an error may be that of several requests. */
 export function atGuestOffset(error: BlockError, guestOffset: number | undefined): BlockError {
   if (guestOffset === undefined || error.guestOffset !== undefined || error.code === 'cancelled') return error;
-  const { code, message, path, offset, length, operation, errno } = error;
-  return new BlockError(code, message, { path, offset, guestOffset, length, operation, errno, cause: error });
+  return error.as(error.code, { guestOffset });
 }
 
 /** Error names of the system that have a code of their own; every other one is `io`. */

@@ -8,8 +8,7 @@ import { BlockError } from '../util/errors.js';
 export async function checkImage(node: BlockNode, report: (finding: string) => void): Promise<CheckResult> {
   const check = consistencyCheckOf(node);
   if (check !== null) return check(report);
-  throw new BlockError('unsupported', `${node.filename}: This image format does not support checks`, {
-    path: node.filename,
+  throw BlockError.at(node.filename, 'unsupported', 'This image format does not support checks', {
     operation: 'check',
   });
 }

@@ -139,8 +139,7 @@ export abstract class NodeDriver extends NodeLinks {
   protected async doDrain(): Promise<void> {}
 
   protected unsupported(operation: string, offset: number, length: number): BlockError {
-    return new BlockError('unsupported', `${this.filename}: driver '${this.driver}' does not support ${operation}`, {
-      path: this.filename,
+    return BlockError.at(this.filename, 'unsupported', `driver '${this.driver}' does not support ${operation}`, {
       operation,
       offset,
       length,

@@ -201,9 +201,6 @@ export abstract class NodeLinks implements NodeUser {
   }
 
   protected closedError(operation: string): BlockError {
-    return new BlockError('closed', `${this.filename}: node '${this.nodeName}' is closed`, {
-      path: this.filename,
-      operation,
-    });
+    return BlockError.at(this.filename, 'closed', `node '${this.nodeName}' is closed`, { operation });
   }
 }

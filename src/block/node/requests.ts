@@ -220,10 +220,7 @@ export abstract class NodeRequests extends NodeChanges {
   #checkWritable(operation: string): void {
     if (this.shut) throw this.closedError(operation);
     if (this.readOnly) {
-      throw new BlockError('read-only', `${this.filename}: node '${this.nodeName}' is read-only`, {
-        path: this.filename,
-        operation,
-      });
+      throw BlockError.at(this.filename, 'read-only', `node '${this.nodeName}' is read-only`, { operation });
     }
   }
 
@@ -240,19 +237,18 @@ export abstract class NodeRequests extends NodeChanges {
       total += length;
     }
     if (total === bytes) return null;
-    return new BlockError(
-      'invalid-argument',
-      `${this.filename}: buffer of ${bytes} bytes for ${total} bytes of extents`,
-      { path: this.filename, operation },
-    );
+    return BlockError.at(this.filename, 'invalid-argument', `buffer of ${bytes} bytes for ${total} bytes of extents`, {
+      operation,
+    });
   }
 
   #rangeError(operation: string, offset: number, length: number): BlockError {
     if (this.shut) return this.closedError(operation);
-    return new BlockError(
+    return BlockError.at(
+      this.filename,
       'out-of-bounds',
-      `${this.filename}: ${operation} of ${length} bytes at ${offset} is outside of the node's ${this.length} bytes`,
-      { path: this.filename, operation, offset, length },
+      `${operation} of ${length} bytes at ${offset} is outside of the node's ${this.length} bytes`,
+      { operation, offset, length },
     );
   }
 }

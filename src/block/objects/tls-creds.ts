@@ -74,7 +74,8 @@ function parseKeys(text: string, path: string): Map<string, Uint8Array> {
     const digits = entry.slice(colon + 1);
     // Nobody is told what stands there.
     if (colon < 1 || digits === '' || !/^([0-9a-f]{2})*$/i.test(digits)) {
-      throw invalid(`${path}: line ${index + 1} is not of the form NAME:KEY with a key in hexadecimal digits`, path);
+      const why = `line ${index + 1} is not of the form NAME:KEY with a key in hexadecimal digits`;
+      throw BlockError.at(path, 'invalid-argument', why);
     }
     const name = entry.slice(0, colon);
     if (!keys.has(name)) keys.set(name, new Uint8Array(Buffer.from(digits, 'hex')));

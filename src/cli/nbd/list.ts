@@ -47,10 +47,7 @@ export async function list(plan: ListPlan): Promise<number> {
 
 /** Who it is about was typed a moment ago. */
 function withoutPeer(error: BlockError, peer: string): BlockError {
-  const { code, message } = error;
-  return new BlockError(code, message.startsWith(`${peer}: `) ? message.slice(peer.length + 2) : message, {
-    cause: error,
-  });
+  return new BlockError(error.code, error.path === peer ? error.reason : error.message, { cause: error });
 }
 
 function describe({ exports, extended }: ServerList): string {

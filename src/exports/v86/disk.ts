@@ -207,7 +207,7 @@ export class V86Disk {
 
   #compare(state: readonly unknown[] | undefined): void {
     const { filename } = this.#device;
-    const wrong = (why: string) => new BlockError('invalid-argument', `${filename}: ${why}`, { path: filename });
+    const wrong = (why: string) => BlockError.at(filename, 'invalid-argument', why);
     if (!Array.isArray(state) || state[0] !== STATE_MARK)
       throw wrong('the state was saved with a disk of another kind');
     const [, digest, length, name] = state;
@@ -221,13 +221,8 @@ export class V86Disk {
 
   #knownDigest(): string {
     if (this.#digest === null || this.#digest.changes !== this.#changes() || !this.#queue.idle) {
-      const { filename } = this.#device;
-      const info = { path: filename };
-      throw new BlockError(
-        'bad-state',
-        `${filename}: stop the emulator and call prepareState() of this disk first`,
-        info,
-      );
+      const why = 'stop the emulator and call prepareState() of this disk first';
+      throw BlockError.at(this.#device.filename, 'bad-state', why);
     }
     return this.#digest.text;
   }

@@ -386,5 +386,5 @@ export class Engine {
 function unused(): void {}
 
 export function closedError(operation: string, path: string): BlockError {
-  return new BlockError('closed', `${path}: ${operation}: it is closed`, { operation, path });
+  return BlockError.at(path, 'closed', `${operation}: it is closed`, { operation });
 }

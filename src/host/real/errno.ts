@@ -28,9 +28,10 @@ export function errnoError(errno: number, failed: FailedRequest): BlockError {
   const name = errnoName(number);
   const words = getSystemErrorMap().get(-number)?.[1] ?? name;
   const where = failed.offset === undefined ? '' : ` at offset ${failed.offset}, ${failed.length ?? 0} bytes`;
-  return new BlockError(codeOfErrno(name), `${failed.path}: ${failed.operation}${where}: ${words}`, {
+  return BlockError.at(failed.path, codeOfErrno(name), `${failed.operation}${where}: ${words}`, {
     ...failed,
     errno: name,
+    fromSystem: true,
   });
 }
 

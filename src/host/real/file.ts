@@ -189,9 +189,8 @@ export class RealFile implements HostFile {
     if (answer < 0) throw errnoError(answer, { operation: 'seek', path: this.path, offset });
     const end = Math.floor(answer / 2);
     if (end > offset) return { data: answer % 2 === 1, end };
-    throw new BlockError('out-of-bounds', `${this.path}: seek at offset ${offset}, but the end is at ${end}`, {
+    throw BlockError.at(this.path, 'out-of-bounds', `seek at offset ${offset}, but the end is at ${end}`, {
       operation: 'seek',
-      path: this.path,
       offset,
     });
   }
@@ -225,8 +224,8 @@ export class RealFile implements HostFile {
   lock(kind: LockKind, start: number, length: number): boolean {
     if (!this.#open) throw closedError('lock', this.path);
     if (kind === 'exclusive' && !this.writable) {
-      const text = `${this.path}: lock: an exclusive lock needs a file that is open for writing`;
-      throw new BlockError('read-only', text, { operation: 'lock', path: this.path, offset: start, length });
+      const why = 'lock: an exclusive lock needs a file that is open for writing';
+      throw BlockError.at(this.path, 'read-only', why, { operation: 'lock', offset: start, length });
     }
     const result = this.#engine.native.lock(this.#fd, LOCK_KINDS[kind], start, length);
     if (result === 0) return true;
@@ -262,7 +261,7 @@ export class RealFile implements HostFile {
       if (!this.#open) throw closedError(operation, this.path);
       if (writes && !this.writable) {
         const info = { operation, path: this.path, offset, length };
-        throw new BlockError('read-only', `${this.path}: ${operation}: it is open for reading only`, info);
+        throw BlockError.at(this.path, 'read-only', `${operation}: it is open for reading only`, info);
       }
       checkPlace(operation, this.path, offset, length);
       return body();
@@ -285,8 +284,7 @@ export class RealFile implements HostFile {
       return await request;
     } catch (error) {
       if (!(error instanceof BlockError) || !NOT_HERE.has(error.errno ?? '')) throw error;
-      const { operation, path, offset, length, errno } = error;
-      throw new BlockError('unsupported', error.message, { operation, path, offset, length, errno, cause: error });
+      throw error.as('unsupported');
     }
   }
 
@@ -314,7 +312,7 @@ export class RealFile implements HostFile {
   }
 
   #unsupported(operation: string, why: string): BlockError {
-    return new BlockError('unsupported', `${this.path}: ${operation}: ${why}`, { operation, path: this.path });
+    return BlockError.at(this.path, 'unsupported', `${operation}: ${why}`, { operation });
   }
 
   #sizeNow(): number {
@@ -339,9 +337,8 @@ function checkPlace(operation: string, path: string, offset: number, length: num
   if (Number.isSafeInteger(offset) && offset >= 0 && Number.isSafeInteger(length) && length >= 0) {
     if (Number.isSafeInteger(offset + length)) return;
   }
-  throw new BlockError('invalid-argument', `${path}: ${operation}: no such range: offset ${offset}, ${length} bytes`, {
+  throw BlockError.at(path, 'invalid-argument', `${operation}: no such range: offset ${offset}, ${length} bytes`, {
     operation,
-    path,
     offset,
     length,
   });

@@ -214,6 +214,6 @@ export class RealHost implements Host {
 /** EINVAL from open with O_DIRECT means one thing. */
 function explainDirect(error: unknown, path: string): unknown {
   if (!(error instanceof BlockError) || error.errno !== 'EINVAL') return error;
-  const text = `${path}: the file system does not support O_DIRECT (cache.direct=on)`;
-  return new BlockError('unsupported', text, { operation: 'open', path, errno: 'EINVAL', cause: error });
+  const why = 'the file system does not support O_DIRECT (cache.direct=on)';
+  return BlockError.at(path, 'unsupported', why, { operation: 'open', errno: 'EINVAL', cause: error });
 }

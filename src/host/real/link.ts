@@ -176,7 +176,7 @@ export class SocketLink implements Link, SocketHandler {
   }
 
   #error(code: 'bad-state' | 'invalid-argument', why: string): BlockError {
-    return new BlockError(code, `${this.peer}: ${why}`, { operation: 'socket', path: this.peer });
+    return BlockError.at(this.peer, code, why, { operation: 'socket' });
   }
 }
 

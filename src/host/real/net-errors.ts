@@ -49,14 +49,9 @@ export function linkError(error: unknown, peer: string): BlockError {
   const errno = errnoOf(error);
   if (errno === undefined) {
     const { message } = error as Error;
-    return new BlockError('io', `${peer}: ${message}`, { operation: 'socket', path: peer, cause: error });
+    return BlockError.at(peer, 'io', message, { operation: 'socket', cause: error });
   }
-  return new BlockError('io', `${peer}: ${systemWords(errno)}`, {
-    operation: 'socket',
-    path: peer,
-    errno,
-    cause: error,
-  });
+  return BlockError.at(peer, 'io', systemWords(errno), { operation: 'socket', errno, cause: error });
 }
 
 /** The same for an errno of either sign. */

@@ -63,7 +63,7 @@ export class RealNet implements Net {
   #check(address: NetAddress, operation: string): void {
     const path = addressText(address);
     const fail = (code: 'closed' | 'invalid-argument', why: string) => {
-      throw new BlockError(code, `${path}: ${why}`, { operation, path });
+      throw BlockError.at(path, code, why, { operation });
     };
     if (this.#closed) fail('closed', 'the host is closed');
     if (address.type === 'unix') {

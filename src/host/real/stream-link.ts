@@ -101,7 +101,7 @@ export class StreamLink implements Link {
   }
 
   async startTls(): Promise<Link> {
-    throw new BlockError('bad-state', `${this.peer}: it is a TLS link already`, { operation: 'tls', path: this.peer });
+    throw BlockError.at(this.peer, 'bad-state', 'it is a TLS link already', { operation: 'tls' });
   }
 
   close(graceful = false): Promise<void> {

@@ -36,11 +36,8 @@ export async function startTls(
     const { socket: secure, user } = await new Promise<Shaken>((resolve, reject) => {
       const done: Verdict = (error, shaken) => (shaken === null ? reject(error) : resolve(shaken));
       if (timeoutMs > 0) {
-        const text = `${peer}: no TLS handshake within ${timeoutMs} ms`;
-        timer = setTimeout(
-          () => reject(new BlockError('cancelled', text, { operation: 'tls', path: peer })),
-          timeoutMs,
-        );
+        const why = `no TLS handshake within ${timeoutMs} ms`;
+        timer = setTimeout(() => reject(BlockError.at(peer, 'cancelled', why, { operation: 'tls' })), timeoutMs);
       }
       socket.once('close', () => reject(new Error('the other side has closed')));
       socket.on('error', (error) => reject(error));
@@ -94,13 +91,13 @@ function peerOf(socket: TLSSocket, user: string | null, settings: TlsSettings): 
 function handshakeError(error: unknown, peer: string, { kind }: TlsSettings): BlockError {
   if (error instanceof BlockError) {
     return error.path === undefined
-      ? new BlockError(error.code, `${peer}: ${error.message}`, { operation: 'tls', path: peer, cause: error })
+      ? BlockError.at(peer, error.code, error.message, { operation: 'tls', cause: error })
       : error;
   }
   const { code = '', reason, message } = error as Error & { code?: string; reason?: string };
   const refusal = REFUSALS.some((some) => some.test(code)) || (kind === 'psk' && PSK_REFUSALS.test(code));
-  const text = `${peer}: TLS handshake failed: ${reason ?? message}`;
-  return new BlockError(refusal ? 'permission' : 'io', text, { operation: 'tls', path: peer, cause: error });
+  const why = `TLS handshake failed: ${reason ?? message}`;
+  return BlockError.at(peer, refusal ? 'permission' : 'io', why, { operation: 'tls', cause: error });
 }
 
 function closed(socket: Socket): Promise<void> {

@@ -67,7 +67,7 @@ export class SimLink implements Link {
   }
 
   async startTls(): Promise<Link> {
-    throw new BlockError('unsupported', `${this.peer}: the simulated host has no TLS`, { operation: 'tls' });
+    throw BlockError.at(this.peer, 'unsupported', 'the simulated host has no TLS', { operation: 'tls' });
   }
 
   async close(graceful = false): Promise<void> {
@@ -84,9 +84,8 @@ export class SimLink implements Link {
 
   /** The wire is cut: both sides find out. */
   cut(): void {
-    const error = new BlockError('io', `${this.peer}: Connection reset by peer`, {
+    const error = BlockError.at(this.peer, 'io', 'Connection reset by peer', {
       operation: 'socket',
-      path: this.peer,
       errno: 'ECONNRESET',
     });
     this.inbox = [];

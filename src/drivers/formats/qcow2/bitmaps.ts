@@ -140,8 +140,7 @@ class Reader {
       const nameAt = at + ENTRY_BYTES + extraBytes;
       const end = roundUp(nameAt + nameBytes, 8);
       if (extraBytes !== 0) {
-        throw new BlockError('unsupported', `${this.#file.path}: Bitmap extra data is not supported`, {
-          path: this.#file.path,
+        throw BlockError.at(this.#file.path, 'unsupported', 'Bitmap extra data is not supported', {
           operation: 'open',
         });
       }
@@ -264,10 +263,7 @@ class Reader {
     this.#budget -= length;
     if (this.#budget >= 0) return;
     const { path } = this.#file;
-    throw new BlockError('limit', `${path}: Bitmaps are too large, or overlap in the file`, {
-      path,
-      operation: 'open',
-    });
+    throw BlockError.at(path, 'limit', 'Bitmaps are too large, or overlap in the file', { operation: 'open' });
   }
 
   #unfit(name: string): BlockError {
@@ -280,7 +276,7 @@ class Reader {
 
   #invalid(message: string): BlockError {
     const { path } = this.#file;
-    return new BlockError('invalid-image', `${path}: ${message}`, { path, operation: 'open' });
+    return BlockError.at(path, 'invalid-image', message, { operation: 'open' });
   }
 }
 

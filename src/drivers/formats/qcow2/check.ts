@@ -102,8 +102,7 @@ class Check {
       compressedClusters: 0,
     };
     if (this.#clusterCount > windowClusters * MAX_WINDOWS) {
-      throw new BlockError('limit', `${file.filename}: ${this.#clusterCount} clusters are too many to check`, {
-        path: file.filename,
+      throw BlockError.at(file.filename, 'limit', `${this.#clusterCount} clusters are too many to check`, {
         operation: 'check',
       });
     }
@@ -191,10 +190,11 @@ class Check {
     const at = cluster - this.#tally.start;
     if (at < 0 || at >= this.#tally.size || this.#tally.references[at] < 2) return;
     if (++this.#sharedTables <= MAX_SHARED_TABLES) return;
-    throw new BlockError(
+    throw BlockError.at(
+      this.#file.filename,
       'limit',
-      `${this.#file.filename}: L2 tables overlap at more than ${MAX_SHARED_TABLES} places (L1 entry ${index}, offset ${offset})`,
-      { path: this.#file.filename, offset, operation: 'check' },
+      `L2 tables overlap at more than ${MAX_SHARED_TABLES} places (L1 entry ${index}, offset ${offset})`,
+      { offset, operation: 'check' },
     );
   }
 

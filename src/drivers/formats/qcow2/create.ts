@@ -74,7 +74,7 @@ export interface Layout {
 }
 
 function refuse(path: string, code: 'invalid-argument' | 'unsupported' | 'limit', message: string): BlockError {
-  return new BlockError(code, `${path}: ${message}`, { path, operation: 'create' });
+  return BlockError.at(path, code, message, { operation: 'create' });
 }
 
 /** Checks the options and settles the geometry. Messages are QEMU's. */

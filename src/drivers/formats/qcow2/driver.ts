@@ -280,11 +280,7 @@ export async function openQcow2(
 /** A table must begin within the file (its end may be missing: zeroes that were never written). */
 function checkExtent(file: BlockNode, offset: number, length: number, what: string): void {
   if (length === 0 || offset < file.length) return;
-  throw new BlockError('invalid-image', `${file.filename}: ${what} is outside of the file`, {
-    path: file.filename,
-    offset,
-    operation: 'open',
-  });
+  throw BlockError.at(file.filename, 'invalid-image', `${what} is outside of the file`, { offset, operation: 'open' });
 }
 
 function needFile<T>(file: T | null): T {
@@ -324,10 +320,7 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   checkCreate: (options, path, host) => {
     planQcow2(path, createOptions(options));
     if (options['compression-type'] === 'zstd' && host?.codecs.supports('zstd') === false) {
-      throw new BlockError('unsupported', `${path}: this build of diskwright has no zstd`, {
-        path,
-        operation: 'create',
-      });
+      throw BlockError.at(path, 'unsupported', 'this build of diskwright has no zstd', { operation: 'create' });
     }
   },
   create,

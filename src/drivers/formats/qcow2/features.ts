@@ -47,7 +47,7 @@ function namesOf(area: HeaderArea, mask: bigint): string {
 }
 
 function unsupported(path: string, message: string): BlockError {
-  return new BlockError('unsupported', `${path}: ${message}`, { path, operation: 'open' });
+  return BlockError.at(path, 'unsupported', message, { operation: 'open' });
 }
 
 /**
@@ -63,7 +63,7 @@ export function checkFeatures(area: HeaderArea, path: string, writable: boolean,
     throw unsupported(path, 'Unsupported qcow2 feature(s): external data file');
   }
   if (!onlyHeader && (header.autoclearFeatures & Autoclear.dataFileRaw) !== 0n) {
-    throw new BlockError('invalid-image', `${path}: data-file-raw requires a data file`, { path, operation: 'open' });
+    throw BlockError.at(path, 'invalid-image', 'data-file-raw requires a data file', { operation: 'open' });
   }
   if ((header.incompatibleFeatures & Incompatible.extendedL2) !== 0n) {
     throw unsupported(path, 'Unsupported qcow2 feature(s): extended L2 entries');
@@ -77,8 +77,7 @@ export function checkFeatures(area: HeaderArea, path: string, writable: boolean,
   }
   if (!writable) return;
   if ((header.incompatibleFeatures & Incompatible.corrupt) !== 0n) {
-    throw new BlockError('corrupt-image', `${path}: qcow2: Image is corrupt; cannot be opened read/write`, {
-      path,
+    throw BlockError.at(path, 'corrupt-image', 'qcow2: Image is corrupt; cannot be opened read/write', {
       operation: 'open',
     });
   }

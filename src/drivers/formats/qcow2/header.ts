@@ -106,7 +106,7 @@ export function hasQcow2Magic(head: Uint8Array): boolean {
 }
 
 function invalid(path: string, message: string, offset = 0): BlockError {
-  return new BlockError('invalid-image', `${path}: ${message}`, { path, offset, operation: 'open' });
+  return BlockError.at(path, 'invalid-image', message, { offset, operation: 'open' });
 }
 
 /** A 64-bit field that must be a safe integer to be of use. */
@@ -133,7 +133,7 @@ export function parseHeader(head: Uint8Array, path: string): Qcow2Header {
   const view = viewOf(head);
   const version = view.getUint32(Field.version);
   if (version !== 2 && version !== 3) {
-    throw new BlockError('unsupported', `${path}: Unsupported qcow2 version ${version}`, { path, operation: 'open' });
+    throw BlockError.at(path, 'unsupported', `Unsupported qcow2 version ${version}`, { operation: 'open' });
   }
   if (head.length < (version === 2 ? V2_HEADER_LENGTH : V3_HEADER_LENGTH))
     throw invalid(path, 'qcow2 header too short');
@@ -217,8 +217,7 @@ function checkFields(header: Qcow2Header, path: string): void {
 function checkCompression(header: Qcow2Header, path: string): void {
   const flagged = (header.incompatibleFeatures & Incompatible.compression) !== 0n;
   if (header.compressionType > 1) {
-    throw new BlockError('unsupported', `${path}: qcow2: unknown compression type: ${header.compressionType}`, {
-      path,
+    throw BlockError.at(path, 'unsupported', `qcow2: unknown compression type: ${header.compressionType}`, {
       offset: Field.compressionType,
       operation: 'open',
     });

@@ -179,8 +179,7 @@ export class ImageFile {
       await link.truncate(roundUp(end, roundUp(stride, MIN_STRIDE_BYTES)));
     } catch (error) {
       if (!isFixedSize(error)) throw error;
-      throw new BlockError('no-space', `${link.filename}: no space left: the image needs ${end} bytes`, {
-        path: link.filename,
+      throw BlockError.at(link.filename, 'no-space', `no space left: the image needs ${end} bytes`, {
         offset: end,
         operation: 'allocate',
         cause: error,

@@ -133,11 +133,7 @@ export class Qcow2Image {
 
   error(code: BlockErrorCode, message: string, operation: string, offset?: number): BlockError {
     const path = this.file.path;
-    return new BlockError(
-      code,
-      `${path}: ${message}`,
-      offset === undefined ? { path, operation } : { path, operation, offset },
-    );
+    return BlockError.at(path, code, message, { operation, offset });
   }
 
   /** Refuses a change after corruption was found. */

@@ -46,12 +46,13 @@ function lossBy(image: Qcow2Image, error: BlockError): BlockError | null {
   const named = ranges.slice(0, NAMED_RANGES).map(({ from, to }) => `${from}-${to - 1}`);
   const more = ranges.length - named.length;
   const { path } = image.file;
-  const reason = error.message.startsWith(`${path}: `) ? error.message.slice(path.length + 2) : error.message;
-  return new BlockError(
+  const reason = error.path === path ? error.reason : error.message;
+  return BlockError.at(
+    path,
     error.code,
-    `${path}: writes since the last flush are lost: ${formatSize(bytes)} at guest offsets ` +
+    `writes since the last flush are lost: ${formatSize(bytes)} at guest offsets ` +
       `${named.join(', ')}${more > 0 ? ` and ${more} more ranges` : ''}: ${reason}`,
-    { path, operation: 'close', offset: ranges[0].from, errno: error.errno, cause: error },
+    { operation: 'close', offset: ranges[0].from, errno: error.errno, cause: error },
   );
 }
 

@@ -33,7 +33,7 @@ export type DriverOptions = Omit<BlockdevOptionsQcow2, 'file' | 'backing'>;
 /** Refuses what this driver has no use for, rather than to ignore it. Throws `invalid-argument`, `unsupported`. */
 export function checkOptions(options: DriverOptions, geometry: Geometry, path: string): void {
   const refuse = (code: 'invalid-argument' | 'unsupported', message: string): never => {
-    throw new BlockError(code, `${path}: ${message}`, { path, operation: 'open' });
+    throw BlockError.at(path, code, message, { operation: 'open' });
   };
   const total = options['cache-size'];
   const l2 = options['l2-cache-size'];

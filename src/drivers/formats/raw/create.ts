@@ -11,7 +11,7 @@ const SECTOR_BYTES = 512;
 export function checkRawCreate({ size, preallocation }: CreateRequest<'raw'>['options'], path: string): void {
   checkImageSize(roundUp(size), path, 'create');
   if (preallocation !== 'metadata') return;
-  throw new BlockError('invalid-argument', `${path}: Unsupported preallocation mode: metadata`, { path });
+  throw BlockError.at(path, 'invalid-argument', 'Unsupported preallocation mode: metadata');
 }
 
 export async function createRaw({ options, file }: CreateRequest<'raw'>): Promise<void> {

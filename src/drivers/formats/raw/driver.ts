@@ -106,16 +106,10 @@ export class RawNode extends BlockNode {
 
   protected override async doTruncate(size: number, options: TruncateOptions): Promise<void> {
     if (this.#fixed) {
-      throw new BlockError('unsupported', `${this.filename}: Cannot resize fixed-size raw disks`, {
-        path: this.filename,
-        operation: 'resize',
-      });
+      throw BlockError.at(this.filename, 'unsupported', 'Cannot resize fixed-size raw disks', { operation: 'resize' });
     }
     if (!Number.isSafeInteger(size + this.#offset)) {
-      throw new BlockError('limit', `${this.filename}: Disk size too large for the chosen offset`, {
-        path: this.filename,
-        operation: 'resize',
-      });
+      throw BlockError.at(this.filename, 'limit', 'Disk size too large for the chosen offset', { operation: 'resize' });
     }
     await this.#below.truncate(size + this.#offset, options);
   }

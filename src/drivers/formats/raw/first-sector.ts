@@ -31,10 +31,11 @@ export class FirstSectorGuard {
       const { filename } = this.#node;
       const format = probeFormat(head, filename);
       if (format !== 'raw') {
-        throw new BlockError(
+        throw BlockError.at(
+          filename,
           'permission',
-          `${filename}: write to the first sector refused: it would make the image look like '${format}', and that it is raw was only guessed`,
-          { path: filename, operation: 'write', offset: 0, length: head.length, errno: 'EPERM' },
+          `write to the first sector refused: it would make the image look like '${format}', and that it is raw was only guessed`,
+          { operation: 'write', offset: 0, length: head.length, errno: 'EPERM' },
         );
       }
       await write();

@@ -203,10 +203,7 @@ export class FileNode extends BlockNode {
 
   protected override async doTruncate(size: number, { preallocation = 'off' }: TruncateOptions): Promise<void> {
     const fail = (message: string): never => {
-      throw new BlockError('invalid-argument', `${this.filename}: ${message}`, {
-        path: this.filename,
-        operation: 'resize',
-      });
+      throw BlockError.at(this.filename, 'invalid-argument', message, { operation: 'resize' });
     };
     if (this.driver === 'host_device') {
       if (size > this.#size) fail('Cannot grow device files');

@@ -162,6 +162,6 @@ export class Connection implements LinkOwner, ReplyUser {
   }
 
   #error(why: string): BlockError {
-    return new BlockError('io', `${this.peer}: ${why}`, { path: this.peer, errno: 'EIO' });
+    return BlockError.at(this.peer, 'io', why, { errno: 'EIO' });
   }
 }

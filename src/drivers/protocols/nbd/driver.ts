@@ -143,8 +143,7 @@ export class NbdNode extends BlockNode {
     const flags = single ? CommandFlag.reqOne : 0;
     await this.#client.request(Command.blockStatus, flags, from, to - from, null, 0, runs);
     if (runs.find(offset) < 0) {
-      throw new BlockError('io', `${this.filename}: the server tells the block status of too little`, {
-        path: this.filename,
+      throw BlockError.at(this.filename, 'io', 'the server tells the block status of too little', {
         operation: 'block status',
         offset,
         length,
@@ -157,7 +156,7 @@ export class NbdNode extends BlockNode {
   protected override async doTruncate(size: number): Promise<void> {
     if (size === this.length) return;
     const why = size > this.length ? 'Cannot grow NBD nodes' : 'Cannot resize NBD nodes';
-    throw new BlockError('unsupported', `${this.filename}: ${why}`, { path: this.filename, operation: 'resize' });
+    throw BlockError.at(this.filename, 'unsupported', why, { operation: 'resize' });
   }
 
   protected override async doReopen(readOnly: boolean): Promise<void> {
@@ -236,10 +235,7 @@ function roundUp(size: number): number {
 }
 
 function readOnlyExport(path: string): BlockError {
-  return new BlockError('read-only', `${path}: request on write denied: the export is read-only`, {
-    path,
-    operation: 'open',
-  });
+  return BlockError.at(path, 'read-only', 'request on write denied: the export is read-only', { operation: 'open' });
 }
 
 async function openNbd({ graph, node, options, autoReadOnly, cache }: OpenRequest<'nbd'>): Promise<NbdNode> {
@@ -271,10 +267,11 @@ async function openNbd({ graph, node, options, autoReadOnly, cache }: OpenReques
   try {
     const { size, minBlock } = client.identity;
     if (size % minBlock !== 0) {
-      throw new BlockError(
+      throw BlockError.at(
+        filename,
         'unsupported',
-        `${filename}: the export's ${size} bytes are no multiple of its blocks of ${minBlock} bytes`,
-        { path: filename, operation: 'open' },
+        `the export's ${size} bytes are no multiple of its blocks of ${minBlock} bytes`,
+        { operation: 'open' },
       );
     }
     checkImageSize(roundUp(size), filename, 'open');

@@ -45,8 +45,7 @@ export function replyError(
   // A flush has no place.
   const placed = command !== Command.flush;
   const what = placed ? `${operation} of ${length} bytes at ${offset}` : operation;
-  return new BlockError(code, `${path}: ${what} failed: ${wordsOfErrno(errno) ?? errno}${said}`, {
-    path,
+  return BlockError.at(path, code, `${what} failed: ${wordsOfErrno(errno) ?? errno}${said}`, {
     operation,
     ...(placed && { offset, length }),
     errno,
@@ -62,8 +61,7 @@ export function lostError(
   cause: BlockError,
 ): BlockError {
   const operation = operationName(command);
-  return new BlockError(cause.code === 'closed' ? 'closed' : 'io', `${path}: ${operation} failed: ${cause.message}`, {
-    path,
+  return BlockError.at(path, cause.code === 'closed' ? 'closed' : 'io', `${operation} failed: ${cause.message}`, {
     operation,
     ...(command !== Command.flush && { offset, length }),
     errno: cause.errno ?? 'EIO',

@@ -64,7 +64,7 @@ export class OptionChannel implements LinkOwner {
   }
 
   error(code: BlockError['code'], why: string): BlockError {
-    return new BlockError(code, `${this.link.peer}: ${why}`, { path: this.link.peer, operation: 'open' });
+    return BlockError.at(this.link.peer, code, why, { operation: 'open' });
   }
 
   /** Exactly the next `count` bytes, valid until the next call. Rejects where the link ends, or with `io` for too many. */

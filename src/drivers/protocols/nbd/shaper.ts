@@ -72,8 +72,7 @@ export class Shaper {
   async write(offset: number, buffer: Uint8Array, fua: boolean): Promise<void> {
     const inside = Math.max(0, Math.min(buffer.length, this.#size - offset));
     if (inside < buffer.length && !this.#host.memory.isZero(buffer.subarray(inside))) {
-      throw new BlockError('no-space', `${this.#path}: the export ends at ${this.#size} bytes`, {
-        path: this.#path,
+      throw BlockError.at(this.#path, 'no-space', `the export ends at ${this.#size} bytes`, {
         operation: 'write',
         offset,
         length: buffer.length,
@@ -95,8 +94,7 @@ export class Shaper {
     const end = Math.floor((offset + inside) / unit) * unit;
     if (start >= end || flags.noFallback) {
       if (flags.noFallback && (offset % unit !== 0 || inside % unit !== 0)) {
-        throw new BlockError('unsupported', `${this.#path}: fast zeroes need whole blocks of ${unit} bytes`, {
-          path: this.#path,
+        throw BlockError.at(this.#path, 'unsupported', `fast zeroes need whole blocks of ${unit} bytes`, {
           operation: 'write zeroes',
           offset,
           length,
