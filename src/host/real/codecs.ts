@@ -69,21 +69,14 @@ export class NativeCodecs implements Codecs {
     try {
       if (ownOutput === 0) to = memory.allocate(output.byteLength);
       if (ownInput === 0) from.set(input);
-      const source = memory.addressOf(from);
-      const target = memory.addressOf(to);
-      const { byteLength } = output;
-      const made = await this.#engine.start(
-        op,
-        this.#who,
-        codec,
-        0,
-        source,
-        input.byteLength,
-        0,
-        level,
-        byteLength,
-        target,
-      );
+      // The descriptor of a codec has its number in place of a file, and the sizes of both buffers.
+      const request = this.#engine.prepare(op, codec);
+      request.address = memory.addressOf(from);
+      request.length = input.byteLength;
+      request.extra = level;
+      request.offset2 = output.byteLength;
+      request.address2 = memory.addressOf(to);
+      const made = await this.#engine.start(this.#who);
       if (ownOutput === 0) output.set(op === Op.compress ? to.subarray(0, made) : to);
       return made;
     } finally {

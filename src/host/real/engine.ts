@@ -11,6 +11,7 @@ import { BlockError } from '../../util/errors.js';
 import { Waiters } from '../../util/waiters.js';
 import type { RequestSink } from '../host.js';
 import type { Native, NativeEngine } from './binding.js';
+import { Descriptor } from './descriptor.js';
 import { errnoError } from './errno.js';
 import { COMPLETION_BYTES, DESCRIPTOR_BYTES, Op, operationName } from './table.js';
 
@@ -51,18 +52,10 @@ export interface Faults {
 type Settle = (result: number) => void;
 type Reject = (error: BlockError) => void;
 
+/** A request that waits for a free slot, with its descriptor. */
 interface Waiting {
-  op: number;
+  words: Int32Array;
   who: Requester;
-  fd: number;
-  offset: number;
-  address: number;
-  length: number;
-  flags: number;
-  extra: number;
-  offset2: number;
-  address2: number;
-  fd2: number;
   resolve: Settle;
   reject: Reject;
 }
@@ -87,6 +80,10 @@ export class Engine {
   readonly ring: boolean;
   #int32: Int32Array;
   #float64: Float64Array;
+  /** The descriptor of a request that will have to wait for a slot. */
+  readonly #spareInt32: Int32Array;
+  readonly #spareFloat64: Float64Array;
+  readonly #descriptor: Descriptor;
   #order: Int32Array;
   #completions: Float64Array;
   #freeSlots: Int32Array;
@@ -131,6 +128,10 @@ export class Engine {
     const completions = new ArrayBuffer(slots * COMPLETION_BYTES);
     this.#int32 = new Int32Array(descriptors);
     this.#float64 = new Float64Array(descriptors);
+    const spare = new ArrayBuffer(DESCRIPTOR_BYTES);
+    this.#spareInt32 = new Int32Array(spare);
+    this.#spareFloat64 = new Float64Array(spare);
+    this.#descriptor = new Descriptor(this.#spareInt32, this.#spareFloat64);
     this.#order = new Int32Array(order);
     this.#completions = new Float64Array(completions);
     this.#freeSlots = new Int32Array(slots);
@@ -153,73 +154,46 @@ export class Engine {
     this.calls = made;
   }
 
-  /** Starts one request. Resolves with its result (0, a length, ...); rejects with a `BlockError`. */
-  start(
-    op: number,
-    who: Requester,
-    fd: number,
-    offset: number,
-    address: number,
-    length: number,
-    flags = 0,
-    extra = 0,
-    offset2 = 0,
-    address2 = 0,
-    fd2 = -1,
-  ): Promise<number> {
+  /** The descriptor of the next request: to be filled, and started by `start` or `begin`, before anything else is prepared. */
+  prepare(op: number, fd: number): Descriptor {
+    const descriptor = this.#descriptor;
+    if (this.#full) descriptor.aim(this.#spareInt32, this.#spareFloat64, 0, op, fd);
+    else descriptor.aim(this.#int32, this.#float64, this.#freeSlots[this.#freeCount - 1], op, fd);
+    return descriptor;
+  }
+
+  /** Starts the request that was prepared, for `who`. Resolves with its result (0, a length, ...); rejects with a `BlockError`. */
+  start(who: Requester): Promise<number> {
     const promise = new Promise<number>(capture);
     const resolve = lastResolve;
     const reject = lastReject;
     who.inFlight++;
     this.#all.inFlight++;
     if (this.#closed) {
+      const { op, extra } = this.#descriptor;
       who.done();
       this.#all.done();
       reject(closedError(operationName(op, extra), who.path));
-    } else if (this.#freeCount === 0 || this.#waitingAt < this.#waiting.length) {
-      this.#waiting.push({
-        op,
-        who,
-        fd,
-        offset,
-        address,
-        length,
-        flags,
-        extra,
-        offset2,
-        address2,
-        fd2,
-        resolve,
-        reject,
-      });
+    } else if (this.#full) {
+      this.#waiting.push({ words: this.#spareInt32.slice(), who, resolve, reject });
     } else {
-      this.#fill(op, who, fd, offset, address, length, flags, extra, offset2, address2, fd2, resolve, reject);
+      this.#take(who, resolve, reject);
     }
     return promise;
   }
 
   /**
-   * Starts a read or write whose answer goes to `sink`, with `tag` (a 32-bit integer). False, and nothing is begun, where no slot is free
-   * (then `start` waits in line) or the engine is closed.
+   * Starts the read or write that was prepared; its answer goes to `sink`, with `tag` (a 32-bit integer). False, and nothing is begun, where no slot
+   * is free (then `start` waits in line) or the engine is closed.
    */
-  begin(
-    op: number,
-    who: Requester,
-    fd: number,
-    offset: number,
-    address: number,
-    length: number,
-    flags: number,
-    sink: RequestSink,
-    tag: number,
-  ): boolean {
-    if (this.#closed || this.#freeCount === 0 || this.#waitingAt < this.#waiting.length) return false;
+  begin(who: Requester, sink: RequestSink, tag: number): boolean {
+    if (this.#closed || this.#full) return false;
     who.inFlight++;
     this.#all.inFlight++;
     const slot = this.#freeSlots[this.#freeCount - 1];
     this.#sinks[slot] = sink;
     this.#tags[slot] = tag;
-    this.#fill(op, who, fd, offset, address, length, flags, 0, 0, 0, -1, unused, unused);
+    this.#take(who, unused, unused);
     return true;
   }
 
@@ -251,34 +225,14 @@ export class Engine {
     );
   }
 
-  #fill(
-    op: number,
-    who: Requester,
-    fd: number,
-    offset: number,
-    address: number,
-    length: number,
-    flags: number,
-    extra: number,
-    offset2: number,
-    address2: number,
-    fd2: number,
-    resolve: Settle,
-    reject: Reject,
-  ): void {
+  /** No slot is free, or others wait for one already. */
+  get #full(): boolean {
+    return this.#freeCount === 0 || this.#waitingAt < this.#waiting.length;
+  }
+
+  /** Takes the next free slot, whose descriptor is filled. */
+  #take(who: Requester, resolve: Settle, reject: Reject): void {
     const slot = this.#freeSlots[--this.#freeCount];
-    const words = slot << 4;
-    const doubles = slot << 3;
-    this.#int32[words] = op;
-    this.#int32[words + 1] = fd;
-    this.#float64[doubles + 1] = offset;
-    this.#float64[doubles + 2] = address;
-    this.#float64[doubles + 3] = length;
-    this.#int32[words + 8] = flags;
-    this.#int32[words + 9] = extra;
-    this.#float64[doubles + 5] = offset2;
-    this.#float64[doubles + 6] = address2;
-    this.#int32[words + 14] = fd2;
     this.#resolvers[slot] = resolve;
     this.#rejecters[slot] = reject;
     this.#owners[slot] = who;
@@ -364,13 +318,13 @@ export class Engine {
 
   /** The first in line gets the slot that has become free. */
   #next(): void {
-    const w = this.#waiting[this.#waitingAt++];
+    const { words, who, resolve, reject } = this.#waiting[this.#waitingAt++];
     if (this.#waitingAt === this.#waiting.length || this.#waitingAt >= LINE_COMPACT) {
       this.#waiting.splice(0, this.#waitingAt);
       this.#waitingAt = 0;
     }
-    const { op, who, fd, offset, address, length, flags, extra, offset2, address2, fd2, resolve, reject } = w;
-    this.#fill(op, who, fd, offset, address, length, flags, extra, offset2, address2, fd2, resolve, reject);
+    this.#int32.set(words, this.#freeSlots[this.#freeCount - 1] << 4);
+    this.#take(who, resolve, reject);
   }
 
   #failure(slot: number, who: Requester, errno: number): BlockError {

@@ -61,14 +61,7 @@ export class RealFile implements HostFile {
   read(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
     const address = this.#memory.addressOf(buffer);
     if (this.#open && scan === undefined && address !== 0 && !this.direct && isPlainOffset(offset)) {
-      return this.#engine.start(
-        Op.read,
-        this.#transfer.who,
-        this.#fd,
-        offset,
-        address,
-        buffer.byteLength,
-      ) as Promise<unknown> as Promise<void>;
+      return this.#startPlain(Op.read, offset, address, buffer.byteLength);
     }
     return this.#run('read', false, offset, buffer.byteLength, () => this.#transfer.read(offset, buffer, scan));
   }
@@ -76,16 +69,18 @@ export class RealFile implements HostFile {
   write(offset: number, buffer: Uint8Array): Promise<void> {
     const address = this.#memory.addressOf(buffer);
     if (this.#open && this.writable && address !== 0 && !this.direct && isPlainOffset(offset)) {
-      return this.#engine.start(
-        Op.write,
-        this.#transfer.who,
-        this.#fd,
-        offset,
-        address,
-        buffer.byteLength,
-      ) as Promise<unknown> as Promise<void>;
+      return this.#startPlain(Op.write, offset, address, buffer.byteLength);
     }
     return this.#run('write', true, offset, buffer.byteLength, () => this.#transfer.write(offset, buffer));
+  }
+
+  /** A read or write that needs nothing but to be done: its promise is the engine's. */
+  #startPlain(op: number, offset: number, address: number, length: number): Promise<void> {
+    const request = this.#engine.prepare(op, this.#fd);
+    request.offset = offset;
+    request.address = address;
+    request.length = length;
+    return this.#engine.start(this.#transfer.who) as Promise<unknown> as Promise<void>;
   }
 
   beginRead(offset: number, buffer: Uint8Array, start: number, end: number, sink: RequestSink, tag: number): boolean {
@@ -201,23 +196,14 @@ export class RealFile implements HostFile {
       if (!(target instanceof RealFile) || this.kind !== 'file' || target.kind !== 'file') {
         throw this.#unsupported('copy-range', 'only between regular files of one host');
       }
-      return target.#run('copy-range', true, targetOffset, length, () =>
-        this.#orUnsupported(
-          this.#engine.start(
-            Op.copyRange,
-            this.#transfer.inner,
-            this.#fd,
-            offset,
-            0,
-            length,
-            0,
-            0,
-            targetOffset,
-            0,
-            target.#fd,
-          ),
-        ),
-      );
+      return target.#run('copy-range', true, targetOffset, length, () => {
+        const request = this.#engine.prepare(Op.copyRange, this.#fd);
+        request.offset = offset;
+        request.length = length;
+        request.offset2 = targetOffset;
+        request.fd2 = target.#fd;
+        return this.#orUnsupported(this.#engine.start(this.#transfer.inner));
+      });
     });
   }
 
@@ -269,14 +255,19 @@ export class RealFile implements HostFile {
   }
 
   async #request(op: number, offset: number, length: number): Promise<void> {
-    await this.#orUnsupported(this.#engine.start(op, this.#transfer.inner, this.#fd, offset, 0, length));
+    const request = this.#engine.prepare(op, this.#fd);
+    request.offset = offset;
+    request.length = length;
+    await this.#orUnsupported(this.#engine.start(this.#transfer.inner));
   }
 
   async #fallocate(offset: number, length: number, mode: number): Promise<void> {
     if (length === 0) return;
-    await this.#orUnsupported(
-      this.#engine.start(Op.fallocate, this.#transfer.inner, this.#fd, offset, 0, length, 0, mode),
-    );
+    const request = this.#engine.prepare(Op.fallocate, this.#fd);
+    request.offset = offset;
+    request.length = length;
+    request.extra = mode;
+    await this.#orUnsupported(this.#engine.start(this.#transfer.inner));
   }
 
   async #orUnsupported<T>(request: Promise<T>): Promise<T> {

@@ -9,6 +9,7 @@ import type { FileInfo, Host, HostFile, OpenFileOptions } from '../host.js';
 import { loadNative, type Native } from './binding.js';
 import { realClock } from './clock.js';
 import { NativeCodecs } from './codecs.js';
+import { NO_FD } from './descriptor.js';
 import { Engine, type Faults, Requester } from './engine.js';
 import { RealFile } from './file.js';
 import { freeSpaceAt } from './free-space.js';
@@ -197,9 +198,12 @@ export class RealHost implements Host {
     try {
       name.set(bytes);
       name[bytes.byteLength] = 0;
-      const from = this.memory.addressOf(name);
-      const to = this.memory.addressOf(findings);
-      const fd = await this.#engine.start(Op.open, new Requester(path), -1, 0, from, bytes.byteLength, 0, flags, 0, to);
+      const request = this.#engine.prepare(Op.open, NO_FD);
+      request.address = this.memory.addressOf(name);
+      request.length = bytes.byteLength;
+      request.extra = flags;
+      request.address2 = this.memory.addressOf(findings);
+      const fd = await this.#engine.start(new Requester(path));
       const [memoryAlignment, alignment, type] = new Uint32Array(findings.buffer, findings.byteOffset, 3);
       return { fd, memoryAlignment, alignment, kind: kindOfType(type) };
     } catch (error) {

@@ -7,6 +7,7 @@
 import { BlockError } from '../../util/errors.js';
 import { RangeLock } from '../../util/range-lock.js';
 import type { RequestSink, ZeroScan } from '../host.js';
+import type { Descriptor } from './descriptor.js';
 import { DirectWrites } from './direct-writes.js';
 import { type Engine, Requester } from './engine.js';
 import { type ArenaMemory, checkGranule } from './memory.js';
@@ -80,18 +81,38 @@ export class Transfer {
   /** See `HostFile.beginRead`. */
   beginRead(offset: number, address: number, length: number, sink: RequestSink, tag: number): boolean {
     if (!this.fits(offset, length, address)) return false;
-    return this.#engine.begin(Op.read, this.who, this.fd, offset, address, length, this.flags, sink, tag);
+    this.#prepare(Op.read, offset, address, length);
+    return this.#engine.begin(this.who, sink, tag);
   }
 
   beginWrite(offset: number, address: number, length: number, sink: RequestSink, tag: number): boolean {
     if (!this.fits(offset, length, address)) return false;
-    const { who, fd, flags } = this;
-    if (!this.direct) return this.#engine.begin(Op.write, who, fd, offset, address, length, flags, sink, tag);
+    if (!this.direct) {
+      this.#prepare(Op.write, offset, address, length);
+      return this.#engine.begin(this.who, sink, tag);
+    }
     const place = this.#directWrites.enter(offset, offset + length, sink, tag);
     if (place < 0) return false;
-    if (this.#engine.begin(Op.write, who, fd, offset, address, length, flags, this.#directWrites, place)) return true;
+    this.#prepare(Op.write, offset, address, length);
+    if (this.#engine.begin(this.who, this.#directWrites, place)) return true;
     this.#directWrites.leave(place);
     return false;
+  }
+
+  /** Prepares a request of this file, as it was opened. */
+  #prepare(op: number, offset: number, address: number, length: number): Descriptor {
+    const request = this.#engine.prepare(op, this.fd);
+    request.offset = offset;
+    request.address = address;
+    request.length = length;
+    request.flags = this.flags;
+    return request;
+  }
+
+  /** Starts a piece of a request that has been counted already. */
+  #start(op: number, offset: number, address: number, length: number): Promise<number> {
+    this.#prepare(op, offset, address, length);
+    return this.#engine.start(this.inner);
   }
 
   async read(offset: number, buffer: Uint8Array, scan: ZeroScan | undefined): Promise<void> {
@@ -99,7 +120,7 @@ export class Transfer {
     const address = this.#memory.addressOf(buffer);
     if (this.fits(offset, buffer.byteLength, address)) {
       if (scan === undefined) {
-        await this.#engine.start(Op.read, this.inner, this.fd, offset, address, buffer.byteLength, this.flags);
+        await this.#start(Op.read, offset, address, buffer.byteLength);
         return;
       }
       return this.#readAndScan(offset, buffer.byteLength, address, scan);
@@ -154,7 +175,8 @@ export class Transfer {
       }
       const op = write ? Op.writev : Op.readv;
       const address = this.#memory.addressOf(table);
-      await this.#engine.start(op, this.inner, this.fd, offset, address, length, this.flags, buffers.length);
+      this.#prepare(op, offset, address, length).extra = buffers.length;
+      await this.#engine.start(this.inner);
     } finally {
       if (held !== null) this.#writes.release(held);
       this.#memory.free(table);
@@ -166,20 +188,11 @@ export class Transfer {
     const steps = Math.ceil(length / scan.granule);
     const map = own === 0 ? this.#memory.allocate(steps) : scan.map;
     try {
-      const flags = this.flags | FLAG_SCAN;
-      const mapAddress = this.#memory.addressOf(map);
-      await this.#engine.start(
-        Op.read,
-        this.inner,
-        this.fd,
-        offset,
-        address,
-        length,
-        flags,
-        scan.granule,
-        0,
-        mapAddress,
-      );
+      const request = this.#prepare(Op.read, offset, address, length);
+      request.flags = this.flags | FLAG_SCAN;
+      request.extra = scan.granule;
+      request.address2 = this.#memory.addressOf(map);
+      await this.#engine.start(this.inner);
       if (own === 0) scan.map.set(map);
     } finally {
       if (own === 0) this.#memory.free(map);
@@ -234,8 +247,11 @@ export class Transfer {
       }
       bounce.set(source, offset - start);
       const address = this.#memory.addressOf(bounce);
-      await this.#engine.start(Op.write, this.inner, this.fd, start, address, bounce.byteLength, this.flags);
-      if (stop > size) await this.#engine.start(Op.truncate, this.inner, this.fd, Math.max(size, end), 0, 0);
+      await this.#start(Op.write, start, address, bounce.byteLength);
+      if (stop > size) {
+        this.#engine.prepare(Op.truncate, this.fd).offset = Math.max(size, end);
+        await this.#engine.start(this.inner);
+      }
     } finally {
       this.#writes.release(held);
     }
@@ -243,13 +259,13 @@ export class Transfer {
 
   async #readInto(offset: number, target: Uint8Array): Promise<void> {
     const address = this.#memory.addressOf(target);
-    await this.#engine.start(Op.read, this.inner, this.fd, offset, address, target.byteLength, this.flags);
+    await this.#start(Op.read, offset, address, target.byteLength);
   }
 
   async #writeFitting(offset: number, address: number, length: number): Promise<void> {
     const held = this.direct ? await this.#writes.acquire(offset, offset + length, 'shared') : null;
     try {
-      await this.#engine.start(Op.write, this.inner, this.fd, offset, address, length, this.flags);
+      await this.#start(Op.write, offset, address, length);
     } finally {
       if (held !== null) this.#writes.release(held);
     }

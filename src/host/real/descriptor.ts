@@ -1,0 +1,93 @@
+// Writes the fields of one request by their names, straight into the table that JavaScript and the addon share (layout: table.ts).
+//
+//   const request = engine.prepare(Op.read, fd);         the descriptor of the next free slot, with every other field at its default
+//   request.offset = offset;                             a store into a typed array: no object is made for a request
+//   request.length = length;
+//   await engine.start(who);                             takes the slot
+//
+// There is one such object an engine, which `prepare` aims at a slot: fill it and start the request at once, before anything else is prepared.
+
+const WORDS_SHIFT = 4;
+const DOUBLES_SHIFT = 3;
+/** No file. */
+export const NO_FD = -1;
+
+export class Descriptor {
+  #int32: Int32Array;
+  #float64: Float64Array;
+  /** Where the slot begins, in elements of each array. */
+  #words = 0;
+  #doubles = 0;
+
+  constructor(int32: Int32Array, float64: Float64Array) {
+    this.#int32 = int32;
+    this.#float64 = float64;
+  }
+
+  /** From here on `slot` of a table is written, which is for operation `op` on `fd`. */
+  aim(int32: Int32Array, float64: Float64Array, slot: number, op: number, fd: number): void {
+    const words = slot << WORDS_SHIFT;
+    const doubles = slot << DOUBLES_SHIFT;
+    this.#int32 = int32;
+    this.#float64 = float64;
+    this.#words = words;
+    this.#doubles = doubles;
+    int32[words] = op;
+    int32[words + 1] = fd;
+    float64[doubles + 1] = 0;
+    float64[doubles + 2] = 0;
+    float64[doubles + 3] = 0;
+    int32[words + 8] = 0;
+    int32[words + 9] = 0;
+    float64[doubles + 5] = 0;
+    float64[doubles + 6] = 0;
+    int32[words + 14] = NO_FD;
+  }
+
+  get op(): number {
+    return this.#int32[this.#words];
+  }
+
+  /** Offset in the file, bytes. */
+  set offset(value: number) {
+    this.#float64[this.#doubles + 1] = value;
+  }
+
+  /** Address of the memory that is read into or written from. */
+  set address(value: number) {
+    this.#float64[this.#doubles + 2] = value;
+  }
+
+  set length(value: number) {
+    this.#float64[this.#doubles + 3] = value;
+  }
+
+  /** `FLAG_DIRECT` and its kin. */
+  set flags(value: number) {
+    this.#int32[this.#words + 8] = value;
+  }
+
+  get extra(): number {
+    return this.#int32[this.#words + 9];
+  }
+
+  /** What only some operations have: a mode of fallocate, a number of buffers, a granule, a level of compression. */
+  set extra(value: number) {
+    this.#int32[this.#words + 9] = value;
+  }
+
+  /** Offset in the second file, or a second length. */
+  set offset2(value: number) {
+    this.#float64[this.#doubles + 5] = value;
+  }
+
+  /** Address of a second piece of memory. */
+  set address2(value: number) {
+    this.#float64[this.#doubles + 6] = value;
+  }
+
+  /** The second file. */
+  set fd2(value: number) {
+    this.#int32[this.#words + 14] = value;
+  }
+}
