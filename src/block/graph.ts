@@ -138,15 +138,15 @@ export class Graph {
     if (old !== null) await this.release(old);
   }
 
-  /** Everything is to be closed soon: see `BlockNode.hurry`. */
-  hurry(): void {
-    for (const node of this.nodes.values()) node.hurry();
+  /** Everything is to be closed soon: see `BlockNode.abortStalled`. */
+  abortStalled(): void {
+    for (const node of this.nodes.values()) node.abortStalled();
   }
 
   /** Closes everything, users or not: the end of a command. Every node is tried; the first error is thrown. */
   async closeAll(): Promise<void> {
     let failure: unknown;
-    this.hurry();
+    this.abortStalled();
     for (const node of [...this.nodes.values()]) {
       if (node.closed || [...node.parents].some((child) => child.user instanceof BlockNode && !child.user.closed))
         continue;

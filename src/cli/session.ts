@@ -162,7 +162,7 @@ export class Interrupt {
   readonly #listener = (): void => {
     // Whoever presses it twice does not want to wait.
     if (this.#controller.signal.aborted) process.exit(EXIT_INTERRUPTED);
-    this.#graph.hurry();
+    this.#graph.abortStalled();
     this.#controller.abort();
   };
   readonly #graph: Graph;

@@ -54,7 +54,7 @@ export interface TlsSettings {
 }
 
 export interface Link {
-  /** Who calls come to; may be changed at any time (handshake, then transmission). */
+  /** The object that the link calls; may be changed at any time (handshake, then transmission). */
   owner: LinkOwner;
   /** For messages: `unix:/run/a.sock`, `192.0.2.1:40312`. */
   readonly peer: string;

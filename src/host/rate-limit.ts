@@ -1,9 +1,9 @@
-// The speed limit of a job: bytes per second, in slices of 100 ms, changeable at any time. Arithmetic over a clock: who has to wait
+// The speed limit of a job: bytes per second, in slices of 100 ms, changeable at any time. Arithmetic over a clock: a caller that has to wait
 // asks `delayMs()`, sleeps, and asks again, since the speed may have changed.
 //
 //   while ((delay = limit.delayMs()) > 0) sleep(delay);   then, without a pause in between:   limit.charge(bytes)
 //
-// `admit` does just that, for those who cannot be paused and whose speed stays.
+// `admit` does just that, for a caller that cannot be paused and whose speed stays.
 
 import { BlockError } from '../util/errors.js';
 import type { Clock } from './host.js';

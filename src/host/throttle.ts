@@ -1,5 +1,5 @@
 // I/O limits with QEMU's parameters (qemu docs/throttle.txt): leaky buckets over the host's clock, and the queues of
-// those who wait. No timer per request: one per direction and group, while somebody waits.
+// requests that wait. No timer per request: one per direction and group, while a request waits.
 //
 //     members --admit()--> reads  [r r r] \          a request may go when no bucket of its direction is
 //     (devices)            writes [w w]    > buckets  above its brim; then it is poured into all of them
@@ -87,7 +87,7 @@ export class ThrottleMember {
     this.#drains--;
   }
 
-  /** Leaves the group; who waits passes. */
+  /** Leaves the group; its waiting requests go at once. */
   close(): void {
     this.drainBegin();
     this.#group.leave(this);
@@ -119,7 +119,7 @@ export class ThrottleGroup {
     return this.#buckets.length > 0;
   }
 
-  /** New limits for all members; buckets start empty and who waits is looked at again. Throws `invalid-argument`, changing nothing. */
+  /** New limits for all members; buckets start empty and waiting requests are looked at again. Throws `invalid-argument`, changing nothing. */
   config(limits: ThrottleLimits): void {
     const { buckets, iopsSize } = parseThrottleLimits(limits);
     this.#limits = { ...limits };
@@ -138,7 +138,7 @@ export class ThrottleGroup {
     this.#members = this.#members.filter((other) => other !== member);
     this.reconsider();
   }
-  /** Looks again at who waits, and drops timers that nobody needs. */
+  /** Looks again at the waiting requests, and drops timers that are not needed. */
   reconsider(): void {
     this.#serve(false);
     this.#serve(true);
@@ -190,7 +190,7 @@ export class ThrottleGroup {
     }
   }
 
-  /** Lets go who may, round robin over the members, with one clock reading; arms the timer for the next. */
+  /** Lets requests go that may, round robin over the members, with one clock reading; arms the timer for the next. */
   #serve(isWrite: boolean): void {
     const side = isWrite ? 1 : 0;
     this.#timers[side]?.();

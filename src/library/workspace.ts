@@ -360,7 +360,7 @@ export class Workspace {
 
   /** Ends all services and jobs, closes all images, and the host. */
   async close(): Promise<void> {
-    this.#graph.hurry();
+    this.#graph.abortStalled();
     await Promise.all([...this.#services].map((service) => service.close()));
     await this.#manager.cancelAll();
     try {

@@ -3,7 +3,7 @@
 //   of bytes     getBe16 getBe32 getBe64   putBe16 putBe32 putBe64     short messages, in memory that has no view
 //   of a view    viewBe64 putViewBe64                                  tables: they keep one DataView, which reads 8 to 32 bits itself
 //
-// A 64-bit field may hold more than a number does: what is read is exact up to 2^53 - 1, so that whoever believes it checks
+// A 64-bit field may hold more than a number does: what is read is exact up to 2^53 - 1, so that code that relies on it checks
 // `Number.isSafeInteger` first. What is written must be a safe integer of 0 or more.
 
 /** 2^32, the weight of a 64-bit integer's upper word. */

@@ -19,7 +19,7 @@ export type BlockErrorCode =
   | 'no-space' // ENOSPC, EDQUOT, EFBIG
   | 'busy' // in use: node attached, bitmap busy, drained
   | 'bad-state' // the job (or node) is not in a state that takes this
-  | 'cancelled' // somebody cancelled it
+  | 'cancelled' // the caller cancelled it
   | 'closed' // used after close
   | 'loop' // a backing chain that meets itself
   | 'misaligned' // O_DIRECT alignment that cannot be met
@@ -46,7 +46,7 @@ export interface BlockErrorInfo {
 /**
  * Every failure of this library. `code` is stable; `message` is for people.
  *
- *   BlockError.at(path, code, reason)    message: `path: reason`     the file comes first, and whoever names it otherwise uses `reason`
+ *   BlockError.at(path, code, reason)    message: `path: reason`     for a message that names the file otherwise, use `reason`
  *   new BlockError(code, reason)         message: `reason`           it names what it is about itself, if anything
  */
 export class BlockError extends Error {

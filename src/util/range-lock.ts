@@ -2,7 +2,7 @@
 // An exclusive range is alone in its place; shared ranges may overlap one another. First come, first served: a request never
 // overtakes an earlier one that it overlaps and may not share with, so that a wide request is not starved by many narrow ones.
 //
-// The lock keeps the number line cut into segments, and each segment knows who asked for it last:
+// The lock keeps the number line cut into segments, and each segment names the ranges that asked for it last:
 //
 //   asked for, in this order       a: [0, 8) exclusive   b: [4, 12) exclusive   c: [6, 16) shared
 //
@@ -12,11 +12,11 @@
 //                                  0       4     6            12       16
 //
 // A new range waits for those that its segments name, and takes their place in them: an exclusive one replaces what is there, a
-// shared one is added. Whoever was there before those need not be asked again, since those wait for them in turn. So each
+// shared one is added. Earlier ones need not be named again, since the named ones wait for them in turn. So each
 // request looks at few segments, however many wait: finding them is a binary search, and n requests for one range make n steps,
 // not n * n. A range counts those it waits for (`ahead`) and is granted when each of them was released.
 //
-// While nobody asks for an exclusive range, shared ranges have nobody to wait for. They are kept in a plain list then, and enter the
+// While there is no exclusive range, shared ones have none to wait for. They are kept in a plain list then, and enter the
 // segments when the first exclusive range comes: `tryShare` on such a lock takes a few instructions and makes no object.
 
 import { Waiters } from './waiters.js';
@@ -43,7 +43,7 @@ export class LockedRange {
 
 export type LockMode = 'exclusive' | 'shared';
 
-/** Who asked for [start, end) last: an exclusive range, then the shared ones that came after it. One of both is there. */
+/** The ranges that asked for [start, end) last: an exclusive one, then the shared ones that came after it. There is at least one. */
 interface Segment {
   start: number;
   end: number;
@@ -71,7 +71,7 @@ export class RangeLock {
     return start >= end || at === this.#segments.length || this.#segments[at].start >= end;
   }
 
-  /** Takes [start, end), and resolves when it is held. An empty range waits for nobody. */
+  /** Takes [start, end), and resolves when it is held. An empty range never waits. */
   async acquire(start: number, end: number, mode: LockMode = 'exclusive'): Promise<LockedRange> {
     const range = new LockedRange(start, end, mode === 'shared');
     if (range.shared && this.#exclusive === 0) {

@@ -1,4 +1,4 @@
-// Several requests that work on one buffer: whoever gave it may take it back only when all of them have ended, failed or not.
+// Several requests that work on one buffer: its owner may use it again only when all of them have ended, failed or not.
 
 /** Waits for every part; throws `failure` where there is one, otherwise the first of the parts'. */
 export async function settleAll(
@@ -13,7 +13,7 @@ export async function settleAll(
 
 /** Marks a part as one whose failure is looked at later, by `settleAll`. */
 export function later(part: Promise<void>): Promise<void> {
-  // Whoever has the part waits for it.
+  // The owner of the part waits for it.
   part.catch(() => undefined);
   return part;
 }

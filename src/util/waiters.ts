@@ -18,7 +18,7 @@ export class Waiters {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** Wakes all that wait now, or the `count` that have waited longest. Whoever begins to wait meanwhile is not woken. */
+  /** Wakes all that wait now, or the `count` that have waited longest. One that begins to wait meanwhile is not woken. */
   wake(count = this.#waiting.length): void {
     if (this.#waiting.length === 0) return;
     for (const resume of this.#waiting.splice(0, count)) resume();

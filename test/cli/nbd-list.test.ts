@@ -160,14 +160,14 @@ describe('nbd --list', () => {
     it('which speaks another language', async () => {
       fails(
         await pretend(Buffer.from('SSH-2.0-OpenSSH_9.2p1 Debian\r\n')),
-        'there is no NBD server: its greeting is another',
+        'not an NBD server: unexpected greeting',
       );
     });
     it('which hangs up in the middle', async () => {
       fails(await pretend(GREETING, () => null), 'the server closed the connection in the handshake');
     });
     it('which answers with nonsense', async () => {
-      fails(await pretend(GREETING, () => Buffer.alloc(20)), 'the server answers with nonsense in the handshake');
+      fails(await pretend(GREETING, () => Buffer.alloc(20)), 'the server sends an invalid reply in the handshake');
     });
     it('which names an export that does not add up', async () => {
       fails(await pretend(GREETING, listed(u32(100))), 'the server lists an export wrongly');

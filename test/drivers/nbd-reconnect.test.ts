@@ -271,7 +271,7 @@ describe('nbd: reconnect', () => {
     }
   });
 
-  it('a slow server is waited for, also by who is in a hurry', async () => {
+  it('a slow server is waited for, also after `abortStalled`', async () => {
     let answer: () => void = () => {};
     let turn = -1;
     const fake = await lab.fake(async (peer) => {
@@ -289,7 +289,7 @@ describe('nbd: reconnect', () => {
     });
     const node = await lab.openNbd(fake.path);
     const buffer = new Uint8Array(512);
-    lab.graph.hurry();
+    lab.graph.abortStalled();
     // What begins when it has been idle for long has all the time, too.
     await clock.advance(9999);
     const reading = node.read(0, buffer);

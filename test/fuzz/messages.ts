@@ -122,7 +122,7 @@ function randomRequest(random: Random, cookie: number, extended: boolean, size: 
 }
 
 /** Options of a handshake that ends in one of the three dialects; contexts are for those that have block status. */
-function haggling(random: Random, name: string): { messages: Message[]; extended: boolean } {
+function negotiation(random: Random, name: string): { messages: Message[]; extended: boolean } {
   const dialect = pick(random, ['simple', 'structured', 'structured', 'extended', 'extended'] as const);
   const messages: Message[] = [];
   for (let left = random(4); left > 0; left--) {
@@ -143,7 +143,7 @@ function haggling(random: Random, name: string): { messages: Message[]; extended
 /** A session that a server has nothing to object to (where it knows what is asked for). */
 export function validSession(random: Random, subject: Subject): Message[] {
   const { name, size } = pick(random, subject.exports);
-  const { messages: options, extended } = haggling(random, name);
+  const { messages: options, extended } = negotiation(random, name);
   const messages = [clientFlags(pick(random, [3, 3, 3, 1])), ...options];
   const end = random(16);
   if (end === 0) return [...messages, option(Option.abort)];

@@ -83,14 +83,14 @@ export abstract class BlockNode extends NodeRequests {
    * This node is to be closed soon: below it, what waits for another machine that says nothing fails after a while, instead of never.
    * Nodes that others use, too, are left alone.
    */
-  hurry(): void {
-    for (const { node } of this.children.values()) if (node.parents.size === 1) node.hurry();
+  abortStalled(): void {
+    for (const { node } of this.children.values()) if (node.parents.size === 1) node.abortStalled();
   }
 
   async #close(): Promise<void> {
     const failures: unknown[] = [];
     const attempt = (action: () => Promise<void>) => action().catch((error: unknown) => failures.push(error));
-    this.hurry();
+    this.abortStalled();
     await attempt(() => this.idle());
     await attempt(() => this.doClose());
     this.closed = true;

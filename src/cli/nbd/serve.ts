@@ -43,7 +43,7 @@ async function serveUntil(session: Session, plan: ServePlan, forked: Forked | nu
   // Also while it is being opened.
   detach(
     'signal',
-    end.reached.then(() => session.graph.hurry()),
+    end.reached.then(() => session.graph.abortStalled()),
   );
   try {
     device = new Device(await openServedImage(session, plan), { name: 'nbd', writable: !plan.readOnly });

@@ -1,26 +1,28 @@
-// Memory that the requests of all connections of this process may take together. Who gets nothing waits, and is woken in turn when something is
-// given back. Nobody is disconnected for being slow, unless the others have to go without for it.
+// The memory that the requests of all connections of this process may take together. A connection whose request gets no memory waits, and
+// is called again, in turn, when memory is given back. A slow connection is dropped only where others starve because of it.
 //
-// Who waits for others stands in a queue. What is given back is for its head: as long as somebody waits, nobody else takes more than what is
-// guaranteed to each, so that the head gets what it needs, however large, and who keeps on taking lines up behind.
+//   connection --take(bytes)--> true: the request goes on
+//                            \-> false: it waits ... give(bytes) --> connection.budgetFreed()
+//                                          \-> for `STARVATION_MS`: of the connections with stalled clients, the one that holds most is dropped
 //
-//   connection --take(bytes)--> yes: goes on
-//                            \-> no: waits ... give(bytes) --> connection.budgetFreed()
-//                                         \-> for long, since all is taken: of those with stuck clients, the one who holds most is dropped
+// There are two reasons to wait. A connection that has reached its own limit waits for its own requests (`#full`). A connection that finds
+// the total taken waits for the others, in a queue (`#queue`), and what is given back is for the head of this queue: as long as it is not
+// empty, no other connection gets more than what is guaranteed to each. So the head gets what it needs, however large, and a connection that
+// keeps on asking lines up behind it. The guaranteed share means that a connection always gets on, whatever the others hold.
 
 import type { Clock } from '../../host/host.js';
 
-/** Somebody who takes memory. */
+/** A connection, as the budget sees it. */
 export interface BudgetUser {
-  /** Bytes that it has taken, and not given back. */
+  /** Bytes that it has taken and not given back. */
   readonly bytesTaken: number;
   /** Bytes that its client has sent or taken since it came. */
   readonly bytesMoved: number;
-  /** It keeps what it has since its client does not send the rest of a payload, or does not take replies. */
+  /** It holds its memory because its client does not send the rest of a payload, or does not take replies. */
   readonly waitsForClient: boolean;
-  /** There may be some again. */
+  /** There may be memory again: it may ask. */
   budgetFreed(): void;
-  /** Others wait for what it keeps: it has to go. */
+  /** Others starve because of what it holds: it has to end. */
   tooSlow(): void;
 }
 
@@ -51,9 +53,9 @@ export function sharedBudget(clock: Clock): Budget {
   return made;
 }
 
-/** Who has to wait for others is patient for so long. */
-export const PATIENCE_MS = 10_000;
-/** A client that moves as much in that time is not stuck. */
+/** How long a connection may starve before a stalled peer is dropped. */
+export const STARVATION_MS = 10_000;
+/** A client that moves as many bytes in that time is not stalled. */
 const ENOUGH_BYTES = 1024 * 1024;
 
 export class Budget {
@@ -61,12 +63,12 @@ export class Budget {
   readonly #clock: Clock;
   #taken = 0;
   readonly #users = new Set<BudgetUser>();
-  /** Who waits for others, the head first. Each keeps its place until it gets what it asks for. */
+  /** Connections that wait for others, the head first. Each keeps its place until it gets what it asks for. */
   readonly #queue = new Set<BudgetUser>();
-  /** Who waits for what it has itself. */
+  /** Connections that wait for their own requests. */
   readonly #full = new Set<BudgetUser>();
   #waking = false;
-  /** Who is being woken, and has not asked yet. */
+  /** The connection that is being called and has not asked yet. */
   #asking: BudgetUser | null = null;
   #cancelTimer: (() => void) | null = null;
 
@@ -104,7 +106,7 @@ export class Budget {
     return true;
   }
 
-  /** Nobody waits before it, and there is room, or nobody has more than what is guaranteed: then there is nothing to wait for. */
+  /** True where none waits before it and there is room, or no connection has more than its guaranteed share: then there is nothing to wait for. */
   #admits(user: BudgetUser, bytes: number): boolean {
     if (this.#queue.size > 0) {
       const [head] = this.#queue;
@@ -122,14 +124,14 @@ export class Budget {
     if (this.#queue.size > 0 || this.#full.size > 0) this.#wakeSoon();
   }
 
-  /** Once for all that is given back in this turn, and never from within the giver's own work. */
+  /** Calls those that wait once for all that is given back in this turn, and never from within the call that gave it back. */
   #wakeSoon(): void {
     if (this.#waking) return;
     this.#waking = true;
     queueMicrotask(() => this.#wake());
   }
 
-  /** `user` takes no more and waits no more; what it has is given back later. */
+  /** `user` takes no more and waits no more; it gives back what it has later. */
   leave(user: BudgetUser): void {
     this.#users.delete(user);
     this.#full.delete(user);
@@ -145,7 +147,7 @@ export class Budget {
       this.#full.delete(user);
       user.budgetFreed();
     }
-    // Who gets something and asks for more is met again, at the end.
+    // A connection that gets memory and asks for more is met again, at the end of the queue.
     for (const user of this.#queue) {
       this.#asking = user;
       user.budgetFreed();
@@ -155,11 +157,11 @@ export class Budget {
     this.#asking = null;
   }
 
-  /** Looks again after a time; as long as somebody waits for others, one of those whose clients did nothing in it goes. */
+  /** Looks again after `STARVATION_MS`. If a connection is still starving then, one whose client is stalled is dropped. */
   #watch(): void {
     const before = new Map<BudgetUser, number>();
     for (const user of this.#users) before.set(user, user.bytesMoved);
-    this.#cancelTimer = this.#clock.timer(PATIENCE_MS, () => {
+    this.#cancelTimer = this.#clock.timer(STARVATION_MS, () => {
       this.#cancelTimer = null;
       if (this.#queue.size === 0) return;
       let worst: BudgetUser | null = null;

@@ -33,7 +33,7 @@ export class Commands {
   readonly #device: Device;
   readonly #contexts: ReadonlyMap<number, MetaContext>;
   readonly #answers: Answers;
-  /** The last block status request: they are looked up one after the other, so that no client has all the time there is. */
+  /** The last block status request: they are looked up one after the other, so that one client cannot take all the time. */
   #lookUp: Promise<void> = Promise.resolve();
 
   constructor(table: RequestTable, served: NbdExport, contexts: ReadonlyMap<number, MetaContext>, answers: Answers) {
@@ -95,7 +95,7 @@ export class Commands {
         return this.#readAhead(slot, offset, length);
       case Command.blockStatus: {
         const mine = this.#lookUp.then(() => this.#blockStatus(slot, offset));
-        // A failure of `mine` is told by whoever awaits it; the next look-up only waits for its end.
+        // The caller of `mine` handles its failure; the next look-up only waits for its end.
         this.#lookUp = mine.catch(() => undefined);
         return mine;
       }
@@ -121,7 +121,7 @@ export class Commands {
   }
 
   async #blockStatus(slot: number, offset: number): Promise<void> {
-    // Whoever asked has left while others before it were looked up.
+    // The client has left while earlier look-ups went on.
     if (this.#answers.muted) return this.#answers.error(slot, NbdError.shutdown, '');
     const flags = this.#table.flags[slot];
     let length = this.#table.length[slot];
@@ -133,7 +133,7 @@ export class Commands {
       for (let at = 8; at < payload.length; at += 4) ids.push(getBe32(payload, at));
       const known = ids.every((id) => this.#contexts.has(id)) && new Set(ids).size === ids.length;
       if (!known || ids.length === 0 || length === 0 || !inside(offset, length, this.#export.size)) {
-        this.#answers.error(slot, NbdError.invalid, 'no such range, or contexts');
+        this.#answers.error(slot, NbdError.invalid, 'invalid range or contexts');
         return;
       }
     }

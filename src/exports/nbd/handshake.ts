@@ -2,7 +2,7 @@
 //
 //   greeting -> client flags -> option -> replies -> option -> ... GO (or EXPORT_NAME) -> transmission
 //                                 |
-//                              STARTTLS: the link is another one, and the haggling begins anew
+//                              STARTTLS: the link is replaced, and the negotiation begins anew
 //
 // Exactly as many bytes are asked of the link as the next step needs: what follows belongs to the next step. No further option is looked
 // at before the client has taken the replies to the last one.
@@ -14,7 +14,7 @@ import { HandshakeFlag, IHAVEOPT_HIGH, IHAVEOPT_LOW, MAGIC_HIGH, MAGIC_LOW } fro
 import type { Dialect } from '../../wire/nbd/headers.js';
 import type { MetaContext } from './contexts.js';
 import type { NbdExport } from './export.js';
-import { type Entrant, Haggling, type Next, type Reception } from './haggling.js';
+import { type PendingClient, Negotiation, type Next, type ServerAccess } from './negotiation.js';
 import { Outbox } from './outbox.js';
 import { RECEIVE_GAP, type Shared } from './shared.js';
 
@@ -35,15 +35,15 @@ export interface Agreement {
   contexts: ReadonlyMap<number, MetaContext>;
 }
 
-export class Handshake implements LinkOwner, Entrant {
+export class Handshake implements LinkOwner, PendingClient {
   /** When the client did something last, by the host's clock. */
   movedAt = 0;
   readonly #shared: Shared;
-  readonly #reception: Reception;
+  readonly #access: ServerAccess;
   readonly #timeoutMs: number;
   #link: Link;
   #outbox: Outbox;
-  #haggling: Haggling;
+  #negotiation: Negotiation;
   #end: (agreement: Agreement | null) => void = () => {};
   #cancelTimer: () => void = () => {};
   #deadline = 0;
@@ -64,13 +64,13 @@ export class Handshake implements LinkOwner, Entrant {
   #choice: Uint8Array | null = null;
 
   /** `timeoutMs`: 0 for any time. */
-  constructor(shared: Shared, reception: Reception, link: Link, timeoutMs: number) {
+  constructor(shared: Shared, access: ServerAccess, link: Link, timeoutMs: number) {
     this.#shared = shared;
-    this.#reception = reception;
+    this.#access = access;
     this.#timeoutMs = timeoutMs;
     this.#link = link;
     this.#outbox = new Outbox(link, shared.host.memory);
-    this.#haggling = new Haggling(reception, this.#outbox, link.tls !== null);
+    this.#negotiation = new Negotiation(access, this.#outbox, link.tls !== null);
   }
 
   /** `end` is called once: with what was agreed on, or with null when the link is closed. */
@@ -89,7 +89,7 @@ export class Handshake implements LinkOwner, Entrant {
     this.#cancelTimer = clock.timer(this.#timeoutMs, () => this.close());
   }
 
-  /** It is this client's turn: there is room for it. */
+  /** There is room for this client now. */
   admitted(): void {
     const choice = this.#choice;
     if (this.#over || choice === null) return;
@@ -150,7 +150,7 @@ export class Handshake implements LinkOwner, Entrant {
     this.#end(null);
   }
 
-  /** Whatever goes wrong here is this client's affair alone. */
+  /** A failure here ends this client alone. */
   #guarded(action: () => void): void {
     try {
       action();
@@ -191,8 +191,8 @@ export class Handshake implements LinkOwner, Entrant {
     } else {
       this.#over = true;
       this.#cancelTimer();
-      const { dialect } = this.#haggling;
-      const contexts = this.#haggling.contextsFor(next);
+      const { dialect } = this.#negotiation;
+      const contexts = this.#negotiation.contextsFor(next);
       this.#end({ link: this.#link, outbox: this.#outbox, export: next, dialect, contexts });
     }
   }
@@ -212,8 +212,8 @@ export class Handshake implements LinkOwner, Entrant {
 
   #takeFlags(flags: number): void {
     if ((flags & ~(HandshakeFlag.fixedNewstyle | HandshakeFlag.noZeroes)) !== 0) this.close();
-    this.#haggling.fixed = (flags & HandshakeFlag.fixedNewstyle) !== 0;
-    this.#haggling.noZeroes = (flags & HandshakeFlag.noZeroes) !== 0;
+    this.#negotiation.fixed = (flags & HandshakeFlag.fixedNewstyle) !== 0;
+    this.#negotiation.noZeroes = (flags & HandshakeFlag.noZeroes) !== 0;
     this.#expect('header', OPTION_HEADER_BYTES);
   }
 
@@ -227,7 +227,7 @@ export class Handshake implements LinkOwner, Entrant {
     const length = getBe32(input, 12);
     if (length > MAX_OPTION_BYTES) {
       // What comes cannot be told from options any more once it is not read.
-      this.#haggling.refuseTooBig(this.#option, length);
+      this.#negotiation.refuseTooBig(this.#option, length);
       this.#next = 'close';
     } else if (length > 0) this.#expect('data', length);
     else this.#takeOption(new Uint8Array(0));
@@ -235,9 +235,9 @@ export class Handshake implements LinkOwner, Entrant {
 
   #takeOption(data: Uint8Array): void {
     this.#expect('header', OPTION_HEADER_BYTES);
-    if (!this.#haggling.isChoice(this.#option)) {
-      this.#next = this.#haggling.answer(this.#option, data);
-    } else if (this.#reception.admit(this)) this.#answerChoice(data);
+    if (!this.#negotiation.isChoice(this.#option)) {
+      this.#next = this.#negotiation.answer(this.#option, data);
+    } else if (this.#access.admit(this)) this.#answerChoice(data);
     else {
       // The client has done its part: the time that it waits is not its own.
       this.#cancelTimer();
@@ -247,14 +247,14 @@ export class Handshake implements LinkOwner, Entrant {
   }
 
   #answerChoice(data: Uint8Array): void {
-    this.#next = this.#haggling.answer(this.#option, data);
-    if (typeof this.#next === 'string') this.#reception.dismiss(this);
+    this.#next = this.#negotiation.answer(this.#option, data);
+    if (typeof this.#next === 'string') this.#access.dismiss(this);
   }
 
   async #startTls(): Promise<void> {
-    const settings = this.#reception.tls as TlsSettings;
+    const settings = this.#access.tls as TlsSettings;
     this.#next = 'option';
-    const { fixed, noZeroes } = this.#haggling;
+    const { fixed, noZeroes } = this.#negotiation;
     const plain = this.#outbox;
     let link: Link | null = null;
     try {
@@ -267,25 +267,25 @@ export class Handshake implements LinkOwner, Entrant {
         await this.#turnAway(link);
         return;
       }
-      // It may end, or be ended, while somebody makes up their mind.
+      // It may end, or be ended, while the caller decides.
       this.#link = link;
       link.owner = this;
-      const welcome = await this.#reception.authorise(link.tls?.name ?? null);
+      const welcome = await this.#access.authorise(link.tls?.name ?? null);
       if (!welcome || this.#over) {
         await this.#turnAway(link);
         return;
       }
     } catch (error) {
-      // A client that does not shake hands is its own affair; a callback that throws is not.
+      // A client that fails its handshake is not reported; a callback that throws is.
       reportUnforeseen('nbd handshake', error);
       await this.#turnAway(link);
       return;
     }
     plain.abandon();
     this.#outbox = new Outbox(link, this.#shared.host.memory);
-    this.#haggling = new Haggling(this.#reception, this.#outbox, true);
-    this.#haggling.fixed = fixed;
-    this.#haggling.noZeroes = noZeroes;
+    this.#negotiation = new Negotiation(this.#access, this.#outbox, true);
+    this.#negotiation.fixed = fixed;
+    this.#negotiation.noZeroes = noZeroes;
     this.#guarded(() => this.#goOn());
   }
 }

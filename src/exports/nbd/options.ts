@@ -1,4 +1,4 @@
-// The data of options, as clients send it. Nothing in it is believed: what does not add up is null.
+// The data of options, as clients send it. Nothing in it is trusted: malformed data is null.
 
 import { getBe16, getBe32 } from '../../util/bytes.js';
 import { MAX_STRING_BYTES } from '../../wire/nbd/constants.js';

@@ -17,7 +17,7 @@ const NOTHING = -1;
 export class Outbox {
   readonly #link: Link;
   readonly #memory: Memory;
-  /** Told of each slot of `pushSlot` when its last piece is sent, or given up. */
+  /** Called with each slot of `pushSlot` when its last piece is sent, or given up. */
   slotSent: (slot: number) => void = () => {};
   /** For each piece that is not sent: the slot that ends with it, or `NOTHING`. A ring. */
   #ring = new Int32Array(32);

@@ -83,9 +83,9 @@ export function inside(offset: number, length: number, size: number): boolean {
   return offset <= size && length <= size - offset;
 }
 
-/** What a person is told with the error. */
+/** The message that goes with the error. */
 export function reasonOf(error: number): string {
   if (error === NbdError.perm) return 'the export is read-only';
   if (error === NbdError.noSpace) return 'the request reaches beyond the end of the export';
-  return 'no such request: command, flags or range cannot be';
+  return 'invalid command, flags or range';
 }

@@ -14,7 +14,7 @@ import { Waiters } from '../../util/waiters.js';
 import type { BudgetLimits } from './budget.js';
 import { Connection } from './connection.js';
 import { type ExportOptions, NbdExport } from './export.js';
-import type { Entrant, Reception } from './haggling.js';
+import type { PendingClient, ServerAccess } from './negotiation.js';
 import { type Agreement, Handshake } from './handshake.js';
 import { Shared } from './shared.js';
 
@@ -22,7 +22,7 @@ export const DEFAULT_MAX_CONNECTIONS = 100;
 const HANDSHAKE_MS = 10_000;
 /** Clients that have not chosen an export yet. */
 const MAX_HANDSHAKES = 128;
-/** Clients that have, and wait for their turn; any more are turned away. */
+/** Clients that have chosen an export and wait for their turn; any more are refused. */
 const MAX_WAITING = 1024;
 
 export interface NbdServerOptions {
@@ -53,10 +53,10 @@ export class NbdServer {
   readonly #listeners: Listener[] = [];
   readonly #handshakes = new Set<Handshake>();
   readonly #connections = new Set<Connection>();
-  /** Handshakes that have a place among those who are served, and those that wait for one. */
-  readonly #admitted = new Set<Entrant>();
-  readonly #waiting = new Set<Entrant>();
-  readonly #reception: Reception;
+  /** Handshakes that were admitted, and those that wait to be. */
+  readonly #admitted = new Set<PendingClient>();
+  readonly #waiting = new Set<PendingClient>();
+  readonly #access: ServerAccess;
   #closing: Promise<void> | null = null;
   readonly #changes = new Waiters();
 
@@ -64,16 +64,16 @@ export class NbdServer {
   constructor(host: Host, options: NbdServerOptions = {}) {
     const { maxConnections = DEFAULT_MAX_CONNECTIONS, tls = null, authorise = () => true } = options;
     if (!Number.isInteger(maxConnections) || maxConnections < 0 || maxConnections > 0xffffffff) {
-      throw new BlockError('invalid-argument', `max-connections cannot be ${maxConnections}`);
+      throw new BlockError('invalid-argument', `invalid max-connections: ${maxConnections}`);
     }
     if (tls !== null) host.net.checkTls(tls);
     else if (options.authorise !== undefined) {
-      throw new BlockError('invalid-argument', 'who may come in is known by TLS alone: authorise takes tls');
+      throw new BlockError('invalid-argument', ''authorise' needs 'tls': only TLS tells who a client is');
     }
     this.#options = options;
     this.#maxConnections = maxConnections;
     this.#shared = new Shared(host, options.budget);
-    this.#reception = {
+    this.#access = {
       exports: this.#exports,
       single: maxConnections === 1,
       tls,
@@ -86,7 +86,7 @@ export class NbdServer {
     };
   }
 
-  /** Clients now, those in the handshake included; without those who wait. */
+  /** Clients now, with those in the handshake, without those that wait to be admitted. */
   get connectionCount(): number {
     return this.#handshakes.size - this.#waiting.size + this.#connections.size;
   }
@@ -144,7 +144,7 @@ export class NbdServer {
     }
     if (this.#handshakes.size - this.#waiting.size >= MAX_HANDSHAKES) this.#dropMostSilent();
     const timeoutMs = this.#options.handshakeTimeoutMs ?? HANDSHAKE_MS;
-    const handshake = new Handshake(this.#shared, this.#reception, link, timeoutMs);
+    const handshake = new Handshake(this.#shared, this.#access, link, timeoutMs);
     this.#handshakes.add(handshake);
     this.#changes.wake();
     handshake.start((agreement) => {
@@ -171,7 +171,7 @@ export class NbdServer {
     return this.#maxConnections - this.#connections.size - this.#admitted.size;
   }
 
-  #admit(client: Entrant): boolean {
+  #admit(client: PendingClient): boolean {
     if (this.#waiting.size === 0 && this.#freePlaces > 0) {
       this.#admitted.add(client);
       return true;
@@ -192,7 +192,7 @@ export class NbdServer {
 
   #transmit(agreement: Agreement): void {
     const connection = new Connection(this.#shared, agreement, () => {
-      // Those who are on their way in count as far as there was room for them while this one was here.
+      // Clients in the handshake count as far as there was room for them while this one was connected.
       const { size } = this.#handshakes;
       const arriving = Math.min(size - this.#waiting.size, this.#freePlaces + this.#admitted.size);
       this.#connections.delete(connection);
@@ -201,7 +201,7 @@ export class NbdServer {
     this.#connections.add(connection);
     this.#options.onServed?.(connection.peer);
     connection.start();
-    // It may have been taken away while the client made up its mind.
+    // The export may have been removed while the client negotiated.
     if (this.#exports.get(agreement.export.name) !== agreement.export) connection.drop();
     this.#changes.wake();
   }
@@ -213,14 +213,14 @@ export class NbdServer {
     this.#changes.wake();
   }
 
-  /** Listens no more, answers what is under way, and lets go of all clients and exports. The devices stay open. */
+  /** Stops listening, answers what is under way, and releases all clients and exports. The devices stay open. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
   }
 
   async #close(): Promise<void> {
-    // A socket's file that cannot be removed keeps nobody here: it is told when the rest is done.
+    // A socket's file that cannot be removed does not stop the rest: it is reported when all else is done.
     const closed = await Promise.allSettled(this.#listeners.map((listener) => listener.close()));
     for (const handshake of this.#handshakes) handshake.close();
     for (const connection of this.#connections) connection.finish();

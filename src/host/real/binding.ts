@@ -24,7 +24,7 @@ export interface NativeEngine {
   socketAttach(id: number, fd: number, kind: number): number;
   /** Gives the descriptor back, or -errno. */
   socketDetach(id: number): number;
-  /** Watches for what arrives (or, a listener, for who comes). */
+  /** Watches for bytes that arrive (of a listener: for connections). */
   socketArm(id: number): void;
   /** Sends `count` pieces, pairs of doubles (address, length) at `table`; true where nothing waits any more. */
   socketFlush(id: number, table: number, count: number): boolean;

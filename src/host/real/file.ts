@@ -328,7 +328,7 @@ function checkPlace(operation: string, path: string, offset: number, length: num
   if (Number.isSafeInteger(offset) && offset >= 0 && Number.isSafeInteger(length) && length >= 0) {
     if (Number.isSafeInteger(offset + length)) return;
   }
-  throw BlockError.at(path, 'invalid-argument', `${operation}: no such range: offset ${offset}, ${length} bytes`, {
+  throw BlockError.at(path, 'invalid-argument', `${operation}: invalid range: offset ${offset}, ${length} bytes`, {
     operation,
     offset,
     length,

@@ -1,4 +1,4 @@
-// A connected socket whose bytes move in the addon. Here is only who names windows and pieces.
+// A connected socket whose bytes move in the addon. This class only names windows and pieces.
 //
 //   window -> row -> recv -> received(n)        push push push -> table -> flush: one call, one sendmsg
 
@@ -171,7 +171,7 @@ export class SocketLink implements Link, SocketHandler {
   #addressOf(buffer: Uint8Array, start: number, end: number): number {
     const address = this.#sockets.memory.addressOf(buffer);
     if (address !== 0 && start >= 0 && start <= end && end <= buffer.byteLength) return address + start;
-    const why = address === 0 ? 'not memory of this host' : `no such part of a buffer: ${start} to ${end}`;
+    const why = address === 0 ? 'not memory of this host' : `invalid part of a buffer: ${start} to ${end}`;
     throw this.#error('invalid-argument', why);
   }
 

@@ -91,7 +91,7 @@ export class SocketListener implements Listener {
   }
 }
 
-/** A link over a connected socket; null where the host has too many: whoever came is sent away. */
+/** A link over a connected socket; null where the host has too many: the socket is closed. */
 function linkOf(sockets: Sockets, fd: number, peer: string, open: OpenSockets): Link | null {
   try {
     return SocketLink.over(sockets, fd, peer, open);

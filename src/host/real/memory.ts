@@ -65,7 +65,7 @@ export class ArenaMemory implements Memory {
 
   allocate(length: number): Uint8Array<ArrayBuffer> {
     if (!Number.isSafeInteger(length) || length < 0) {
-      throw new BlockError('invalid-argument', `a buffer of ${length} bytes cannot be`, {
+      throw new BlockError('invalid-argument', `invalid buffer length of ${length} bytes`, {
         operation: 'allocate-memory',
       });
     }

@@ -1,4 +1,4 @@
-// The sockets of one host by number, as the addon knows them: a row of numbers that both sides share, and who hears what happens.
+// The sockets of one host by number, as the addon knows them: a row of numbers that both sides share, and the object that is called when something happens.
 //
 //   addon --event(id, ...)--> handlers[id] --> link, listener, connection that is being made
 //
@@ -77,7 +77,7 @@ export class Sockets {
     return failed;
   }
 
-  /** Who hears of `id` from now on. */
+  /** Sets the object that is called for `id` from now on. */
   handle(id: number, handler: SocketHandler): void {
     this.#handlers[id] = handler;
   }

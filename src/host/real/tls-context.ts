@@ -1,4 +1,4 @@
-// What node:tls is told for the settings of a link, and the servers that do handshakes.
+// The options for node:tls that the settings of a link stand for, and the servers that do handshakes.
 import type { Socket } from 'node:net';
 import type { ConnectionOptions, SecureContext, Server, TLSSocket, TlsOptions } from 'node:tls';
 import { BlockError } from '../../util/errors.js';
@@ -124,7 +124,7 @@ export class HandshakeServer {
       throw invalid('a TLS server needs a certificate and its key');
     } else {
       options.requestCert = settings.verifyPeer;
-      // Who is not known is sent away by the caller, with words that say why.
+      // An unknown user is refused by the caller, with a message that says why.
       options.rejectUnauthorized = false;
     }
     this.#server = orInvalid(() => nodeTls().createServer(options));

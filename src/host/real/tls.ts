@@ -1,4 +1,4 @@
-// TLS on a connected socket, by way of node:tls. Whoever comes out of the handshake is who the settings want, or there is no link.
+// TLS on a connected socket, by way of node:tls. A handshake ends with the peer that the settings ask for, or without a link.
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { BlockError } from '../../util/errors.js';

@@ -151,7 +151,7 @@ export class SimEngine implements Clock {
       this.powerOff();
       return never();
     }
-    // Made here and not when it is given, so that its stack says who asked.
+    // Made here and not when it is given, so that its stack shows the caller.
     const failure = verdict === undefined ? undefined : systemError(verdict.errno, request);
     return new Promise<T>((resolve, reject) => {
       const answer = () => {

@@ -1,4 +1,4 @@
-// Sockets of the simulated host: pairs of links in memory. Who listens is known by the address alone.
+// Sockets of the simulated host: pairs of links in memory. A listener is found by its address alone.
 import { BlockError } from '../../util/errors.js';
 import type { Link, Listener, Net, NetAddress } from '../net.js';
 import { addressText, peerText } from '../net-address.js';

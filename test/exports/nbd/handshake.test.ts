@@ -184,7 +184,7 @@ describe('nbd server: handshake', () => {
       ['unknown client flags', (client) => client.send(u32(4))],
       ['bad magic', (client) => client.send(u32(3), Buffer.alloc(16, 0x55))],
       ['unknown export in the old way', (client) => speak(client, Option.exportName, Buffer.from('nobody'))],
-      ['haggling without the fixed dialect', (client) => client.send(u32(0), optionOf(Option.list))],
+      ['negotiation without the fixed dialect', (client) => client.send(u32(0), optionOf(Option.list))],
       ['too much data', (client) => client.send(u32(3), optionOf(Option.list, 0x7fffffff))],
     ];
     for (const [what, offend] of offences) {

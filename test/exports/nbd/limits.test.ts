@@ -213,8 +213,8 @@ describe('nbd server: limits', () => {
     image.setThrottle(gate);
     const guest = await stage.guest();
     const idle = await stage.guest();
-    const haggling = await stage.client();
-    await haggling.greet();
+    const negotiation = await stage.client();
+    await negotiation.greet();
     guest.request({ command: Command.write, offset: 0, payload: pattern(5000), cookie: 9n });
     await until(() => gate.waiting === 1, 'it waits');
     let closed = false;
@@ -222,7 +222,7 @@ describe('nbd server: limits', () => {
       closed = true;
     });
     await idle.rest();
-    await haggling.rest();
+    await negotiation.rest();
     expect(closed).to.equal(false);
     gate.release();
     expect(await guest.reply()).to.deep.include({ cookie: 9n, error: 0 });

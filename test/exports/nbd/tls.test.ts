@@ -61,7 +61,7 @@ describe('nbd server: tls', () => {
     expect(await client.rest()).to.have.lengthOf(0);
   });
 
-  it('starts the haggling anew', async () => {
+  it('starts the negotiation anew', async () => {
     await stage.serve(image, {}, { tls: PSK });
     const client = await stage.client();
     await client.greet();

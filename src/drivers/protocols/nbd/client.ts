@@ -1,4 +1,4 @@
-// A client of one export: one connection, or several, and what happens when they break.
+// The client of one export: it distributes requests over one or several connections, and replaces those that break.
 //
 //   request -> a connection with room -> answer
 //           -> none is open:    within `reconnect-delay` of the loss it waits, after that it fails at once
@@ -36,15 +36,15 @@ export interface ClientSettings {
   writable: boolean;
 }
 
-/** What of an export must not change. */
+/** What must be the same after reconnecting, or better. */
 type Identity = Omit<Negotiated, 'link' | 'pushed'>;
 
 /** One attempt to connect and shake hands. */
 const ATTEMPT_MS = 30_000;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 5000;
-/** Silence that is borne by who is in a hurry. */
-const PATIENCE_MS = 10_000;
+/** How long a server may be silent, after `abortStalled`, before it counts as stalled. */
+const STALL_MS = 10_000;
 
 export class NbdClient implements ConnectionUser {
   readonly settings: ClientSettings;
@@ -59,12 +59,12 @@ export class NbdClient implements ConnectionUser {
   readonly #outside = new Waiters();
   /** Set where requests fail at once. */
   #failure: BlockError | null = null;
-  /** Nothing helps any more: the export is another. */
+  /** Reconnecting is of no use: the server has another export now, or is stalled. */
   #dead = false;
   #closed = false;
   #stopDelay: (() => void) | null = null;
-  #stopHurry: (() => void) | null = null;
-  /** What to end when this is closed: pauses, and handshakes under way. */
+  #stopWatching: (() => void) | null = null;
+  /** Ends the pauses and handshakes that are under way when the client is closed. */
   readonly #aborts = new Set<(error: BlockError) => void>();
 
   private constructor(host: Host, settings: ClientSettings, negotiated: Negotiated) {
@@ -126,15 +126,15 @@ export class NbdClient implements ConnectionUser {
   }
 
   /**
-   * From now on, what is under way fails with `io` where the server has neither said nor taken anything for `PATIENCE_MS`, and the export
-   * is lost then. For who wants to close it: without this a silent server is waited for as long as it is silent.
+   * From now on, the client gives up a server that has neither sent nor taken a byte for `STALL_MS` while requests are under way: they fail with
+   * `io`, and so does every later one. A caller that is about to close the export calls this; without it, a silent server is waited for without end.
    */
-  hurry(): void {
-    if (this.#closed || this.#stopHurry !== null) return;
+  abortStalled(): void {
+    if (this.#closed || this.#stopWatching !== null) return;
     const look = (): void => {
       const busy = this.#table.used > 0;
       const moved = this.#moved;
-      this.#stopHurry = this.#host.clock.timer(PATIENCE_MS, () => {
+      this.#stopWatching = this.#host.clock.timer(STALL_MS, () => {
         // What was under way then still is, since no answer has come.
         if (busy && moved === this.#moved) this.#giveUp();
         else look();
@@ -149,7 +149,7 @@ export class NbdClient implements ConnectionUser {
     const error = new BlockError('closed', 'the node is closed', { path: this.settings.path });
     this.#failure = error;
     this.#stopDelay?.();
-    this.#stopHurry?.();
+    this.#stopWatching?.();
     for (const abort of this.#aborts) abort(error);
     await Promise.all(this.#connections.map((connection) => connection?.close()));
     for (let slot = 0; slot < MAX_REQUESTS; slot++) {
@@ -158,7 +158,7 @@ export class NbdClient implements ConnectionUser {
     this.#wakeOutside();
   }
 
-  // ---- what connections tell ------------------------------------------------------------------------------------
+  // ---- calls of the connections ------------------------------------------------------------------------------------
 
   answered(_connection: Connection, slot: number, error: number): void {
     const table = this.#table;
@@ -194,7 +194,7 @@ export class NbdClient implements ConnectionUser {
       for (const slot of cut) table.state[slot] = SlotState.waiting;
       this.#waiting = [...cut, ...this.#waiting];
     }
-    // Also those that found no room: without a delay, nothing waits for a new connection.
+    // Requests that found no room fail too: without a delay, none waits for a new connection.
     if (this.#failure !== null) this.#rejectWaiting();
     this.settled();
     detach('nbd client', this.#revive(index));
@@ -261,7 +261,7 @@ export class NbdClient implements ConnectionUser {
     });
   }
 
-  /** Connects again, however long it takes. */
+  /** Connects again: attempts and pauses alternate until one succeeds. */
   async #revive(index: number): Promise<void> {
     for (
       let pauseMs = FIRST_PAUSE_MS;
@@ -273,7 +273,7 @@ export class NbdClient implements ConnectionUser {
         return;
       } catch (error) {
         reportUnforeseen('nbd client', error);
-        // Whoever asks for something meanwhile is told why the connection was lost.
+        // A request that fails meanwhile says why the connection was lost.
         if (!this.#closed && !this.#dead) await this.#pause(pauseMs);
       }
     }
@@ -305,7 +305,7 @@ export class NbdClient implements ConnectionUser {
     this.settled();
   }
 
-  /** What makes another export of it; null where it is the same. */
+  /** Why the export that was negotiated now cannot replace the first one; null where it can. */
   #difference(now: Negotiated): string | null {
     const { size, minBlock, maxPayload, structured, extended, contextId, flags } = this.identity;
     if (now.size !== size) return `the export had ${size} bytes and has ${now.size} after reconnecting`;
@@ -327,14 +327,14 @@ export class NbdClient implements ConnectionUser {
     return null;
   }
 
-  /** Another number where anything came or went since. */
+  /** Changes whenever bytes are received or sent. */
   get #moved(): number {
     return this.#connections.reduce((sum, connection) => sum + (connection?.moved ?? 0), 0);
   }
 
   #giveUp(): void {
     const { path } = this.settings;
-    const error = new BlockError('io', `the server is silent for ${PATIENCE_MS / 1000} s`, {
+    const error = new BlockError('io', `the server is silent for ${STALL_MS / 1000} s`, {
       path,
       errno: 'ETIMEDOUT',
     });
@@ -369,7 +369,7 @@ export class NbdClient implements ConnectionUser {
     this.#aborts.delete(abort);
   }
 
-  /** The second connection and so on. What cannot be had is done without. */
+  /** Opens the second connection and so on. It goes on with fewer where the server refuses one. */
   async #openOthers(): Promise<void> {
     if (!this.has(TransmissionFlag.canMultiConn)) return;
     for (let index = 1; index < this.settings.connections; index++) {

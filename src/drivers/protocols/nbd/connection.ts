@@ -63,7 +63,7 @@ export class Connection implements LinkOwner, ReplyUser {
     return this.open && this.inFlight < MAX_IN_FLIGHT;
   }
 
-  /** A number that is another when bytes have come or gone. */
+  /** Changes whenever bytes are received or sent. */
   get moved(): number {
     return this.#receivedBytes - this.#link.unsentBytes;
   }

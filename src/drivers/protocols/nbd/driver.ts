@@ -165,8 +165,8 @@ export class NbdNode extends BlockNode {
     this.#client.settings.writable = true;
   }
 
-  override hurry(): void {
-    this.#client.hurry();
+  override abortStalled(): void {
+    this.#client.abortStalled();
   }
 
   /** What was written is durable afterwards, or the error says that it is not. */

@@ -37,13 +37,13 @@ export interface Greeting {
 export async function greet(channel: OptionChannel): Promise<Greeting> {
   const head = await channel.takeView(16);
   if (head.getUint32(0) !== MAGIC_HIGH || head.getUint32(4) !== MAGIC_LOW) {
-    throw channel.error('io', 'there is no NBD server: its greeting is another');
+    throw channel.error('io', 'not an NBD server: unexpected greeting');
   }
   if (head.getUint32(8) === OLDSTYLE_HIGH && head.getUint32(12) === OLDSTYLE_LOW) {
     throw channel.error('unsupported', 'the server speaks the old protocol without options, which is not supported');
   }
   if (head.getUint32(8) !== IHAVEOPT_HIGH || head.getUint32(12) !== IHAVEOPT_LOW) {
-    throw channel.error('io', 'there is no NBD server: its greeting is another');
+    throw channel.error('io', 'not an NBD server: unexpected greeting');
   }
   const flags = (await channel.takeView(2)).getUint16(0);
   channel.sendWord(flags & (HandshakeFlag.fixedNewstyle | HandshakeFlag.noZeroes));

@@ -67,7 +67,7 @@ export async function handshake(host: Host, link: Link, options: HandshakeOption
   options.onStart?.((error) => channel.fail(error));
   try {
     const result = await new Handshake(channel, options).run();
-    if (channel.link.unsentBytes > 0) throw channel.error('io', 'the server answers before it was asked');
+    if (channel.link.unsentBytes > 0) throw channel.error('io', 'the server sends a reply before any request');
     failed = false;
     return result;
   } finally {
@@ -187,12 +187,12 @@ class Handshake {
   /** Checks what the server says of its block sizes. */
   #checkLimits(min: number, preferred: number, max: number): Limits {
     const fail = (what: string) => this.#channel.error('io', `the server's ${what}`);
-    if (!isPowerOfTwo(min) || min > MAX_MIN_BLOCK) throw fail(`minimum block size of ${min} bytes cannot be`);
+    if (!isPowerOfTwo(min) || min > MAX_MIN_BLOCK) throw fail(`invalid minimum block size of ${min} bytes`);
     if (!isPowerOfTwo(preferred) || preferred < min) {
-      throw fail(`preferred block size of ${preferred} bytes cannot be`);
+      throw fail(`invalid preferred block size of ${preferred} bytes`);
     }
     if (max < preferred || (max % min !== 0 && max !== 0xffffffff)) {
-      throw fail(`maximum block size of ${max} bytes cannot be`);
+      throw fail(`invalid maximum block size of ${max} bytes`);
     }
     return { minBlock: min, maxPayload: Math.min(max, MAX_PAYLOAD_BYTES) };
   }

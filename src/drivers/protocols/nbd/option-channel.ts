@@ -114,10 +114,10 @@ export class OptionChannel implements LinkOwner {
   async reply(option: number): Promise<OptionReply> {
     const head = await this.takeView(20);
     if (head.getUint32(0) !== OPTION_REPLY_HIGH || head.getUint32(4) !== OPTION_REPLY_LOW) {
-      throw this.error('io', 'the server answers with nonsense in the handshake');
+      throw this.error('io', 'the server sends an invalid reply in the handshake');
     }
     if (head.getUint32(8) !== option) {
-      throw this.error('io', `the server answers option ${head.getUint32(8)}, which was not asked`);
+      throw this.error('io', `the server answers option ${head.getUint32(8)}, which was not sent`);
     }
     const type = head.getUint32(12);
     return { type, payload: await this.take(head.getUint32(16)) };
@@ -146,7 +146,7 @@ export class OptionChannel implements LinkOwner {
     this.fail(error ?? this.error('io', 'the server closed the connection in the handshake'));
   }
 
-  /** Whoever waits, and whoever will wait, gets this error. */
+  /** The current `take` rejects with this error, and so does every later one. */
   fail(error: BlockError): void {
     this.#failure ??= error;
     this.#waiter?.reject(error);

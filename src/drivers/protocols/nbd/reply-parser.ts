@@ -184,7 +184,7 @@ export class ReplyParser {
     if (!this.#find(view.getUint32(at + ReplyField.cookieHigh), view.getUint32(at + ReplyField.cookieLow)))
       return false;
     const length = chunkLength(view, at, extended);
-    if (length >= HIGH_WORD) return this.#broken('a reply is longer than any may be');
+    if (length >= HIGH_WORD) return this.#broken('a reply is too long');
     this.#left = length;
     this.#done = (flags & ChunkFlag.done) !== 0;
     return this.#chunkHead();
@@ -218,13 +218,13 @@ export class ReplyParser {
     if (command === Command.read && (chunk === Chunk.offsetData || chunk === Chunk.offsetHole)) {
       const longest = chunk === Chunk.offsetHole ? 12 : 8 + this.#table.length[this.#slot];
       if (this.#left < (chunk === Chunk.offsetHole ? 12 : 9) || this.#left > longest) {
-        return this.#broken('a chunk of a read has a length that cannot be');
+        return this.#broken('a read chunk has an invalid length');
       }
       this.#stage = Stage.small;
       return true;
     }
     if ((chunk & 0x8000) === 0) return this.#broken(`a reply has an unexpected chunk of type ${chunk}`);
-    if (this.#left < 6 || this.#left > MAX_SMALL_PAYLOAD) return this.#broken('an error has a length that cannot be');
+    if (this.#left < 6 || this.#left > MAX_SMALL_PAYLOAD) return this.#broken('an error chunk has an invalid length');
     this.#stage = Stage.small;
     return true;
   }
@@ -243,7 +243,7 @@ export class ReplyParser {
     if (isStatus) {
       const entry = this.#negotiated.extended ? 16 : 8;
       if (view.getUint32(at) !== this.#negotiated.contextId) {
-        return this.#broken('a block status is of a context that was not asked for');
+        return this.#broken('a block status is of a context that was not requested');
       }
       const counted = !this.#negotiated.extended || view.getUint32(at + 4) * entry === this.#left;
       if (this.#left === 0 || this.#left % entry !== 0 || !counted) return this.#broken('a block status is cut off');
@@ -262,7 +262,7 @@ export class ReplyParser {
     }
     const error = view.getUint32(at);
     const textBytes = view.getUint16(at + 4);
-    if (error === 0 || textBytes > need - 6) return this.#broken('an error chunk makes no sense');
+    if (error === 0 || textBytes > need - 6) return this.#broken('an error chunk is malformed');
     return this.#failed(error, printable(this.#block.subarray(at + 6, at + 6 + textBytes)));
   }
 
@@ -294,7 +294,7 @@ export class ReplyParser {
       if (this.#filled - this.#at < entry) return false;
       const at = this.#at;
       const length = extended ? viewBe64(view, at) : view.getUint32(at);
-      if (!runs.add(length, view.getUint32(at + entry - 4))) return this.#broken('a block status makes no sense');
+      if (!runs.add(length, view.getUint32(at + entry - 4))) return this.#broken('a block status is malformed');
       this.#at += entry;
       this.#left -= entry;
     }
@@ -343,7 +343,7 @@ export class ReplyParser {
   }
 
   #misplaced(): boolean {
-    return this.#broken('data lies outside of what was asked for, or comes twice');
+    return this.#broken('data lies outside of the request, or comes twice');
   }
 
   /** Always false. */

@@ -20,7 +20,7 @@ export class RequestTable {
   readonly buffer: (Uint8Array | null)[] = new Array(MAX_REQUESTS).fill(null);
   readonly start = new Float64Array(MAX_REQUESTS);
   readonly runs: (StatusRuns | null)[] = new Array(MAX_REQUESTS).fill(null);
-  /** Counts the uses of a slot: an answer to an earlier one is told from it. */
+  /** Counts the uses of a slot, so that an answer to an earlier use is recognised. */
   readonly use = new Uint32Array(MAX_REQUESTS);
   /** Index of the connection that it was sent over. */
   readonly connection = new Uint8Array(MAX_REQUESTS);
@@ -90,7 +90,7 @@ export class RequestTable {
     this.runs[slot]?.restart();
   }
 
-  /** Frees the slot, then tells. */
+  /** Frees the slot, then settles its promise. */
   finish(slot: number, error: unknown): void {
     this.state[slot] = SlotState.free;
     this.buffer[slot] = null;

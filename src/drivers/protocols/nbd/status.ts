@@ -1,5 +1,5 @@
 // Block status as it comes over the wire: runs of (length, flags), neighbours with the same flags put together. Of the last answer, what
-// it said of data is kept for a while, since who asks for one run soon asks for the next. Holes and zeroes are asked for each time: another
+// it said of data is kept for a while, since a caller that asks for one run soon asks for the next. Holes and zeroes are asked for each time: another
 // client may have written there since, and a copy that skips them would lose it.
 //
 //   offset |----data----|--hole--|-------zero hole-------|---data---|

@@ -1,5 +1,17 @@
-// What a server answers to options, and what is agreed on by them. One such conversation a link: TLS begins a new one, in which nothing
-// of what was said in plain text holds.
+// What a server answers to the options of one client, and what is agreed on by them: the part of the handshake that knows what options
+// mean (`Handshake` knows how their bytes come, and when the next one is taken).
+//
+//   option             answered with                                  what is agreed on
+//   STRUCTURED_REPLY   ACK                                            dialect: structured
+//   EXTENDED_HEADERS   ACK                                            dialect: extended, which includes structured
+//   SET_META_CONTEXT   META_CONTEXT for each, ACK                     contexts of one export
+//   LIST, INFO, ...    SERVER or INFO for each, ACK                   nothing
+//   STARTTLS           ACK, then TLS                                  another link, and another negotiation
+//   GO                 INFO ..., ACK                                  the export: transmission begins
+//   EXPORT_NAME        size and flags; or the link is closed          the same, of the old kind
+//   ABORT              ACK, then the link is closed
+//
+// There is one negotiation a link: TLS begins a new one, in which nothing holds that was agreed on in plain text.
 
 import type { TlsSettings } from '../../host/net.js';
 import { putBe16, putBe32, putBe64 } from '../../util/bytes.js';
@@ -10,26 +22,26 @@ import { BLOCK_SIZES, type NbdExport } from './export.js';
 import { type MetaRequest, parseInfoRequest, parseMetaRequest, parseText } from './options.js';
 import type { Outbox } from './outbox.js';
 
-/** A client that has to wait for its turn. */
-export interface Entrant {
-  /** It is its turn. */
+/** A client that has chosen an export and may have to wait to be admitted. */
+export interface PendingClient {
+  /** There is room for it now. */
   admitted(): void;
-  /** Too many wait. */
+  /** Too many wait: it has to end. */
   close(): void;
 }
 
 /** What the handshake asks of the server. */
-export interface Reception {
+export interface ServerAccess {
   readonly exports: ReadonlyMap<string, NbdExport>;
   /** One connection at a time. */
   readonly single: boolean;
   /** Set: nothing but STARTTLS is answered before TLS is up. */
   readonly tls: TlsSettings | null;
-  /** A client is about to get an export: true where there is room for it. Otherwise it is told by `admitted` when there is. */
-  admit(client: Entrant): boolean;
-  /** It got none after all. */
-  dismiss(client: Entrant): void;
-  /** May the client with this name (null: it has none) come in? */
+  /** A client is about to get an export: true where there is room for it. Otherwise `admitted` is called when there is. */
+  admit(client: PendingClient): boolean;
+  /** An admitted client got no export after all. */
+  dismiss(client: PendingClient): void;
+  /** Is the client with this name (null: it has none) allowed? */
   authorise(name: string | null): boolean | Promise<boolean>;
 }
 
@@ -40,20 +52,20 @@ const RESERVED_BYTES = 124;
 const UTF8 = new TextEncoder();
 const NOTHING = new Uint8Array(0);
 
-export class Haggling {
+export class Negotiation {
   dialect: Dialect = 'simple';
   /** Client flags: the fixed newstyle, and no zeroes behind the answer to EXPORT_NAME. */
   fixed = false;
   noZeroes = false;
-  readonly #reception: Reception;
+  readonly #access: ServerAccess;
   readonly #outbox: Outbox;
   readonly #tlsUp: boolean;
   readonly #contexts = new Map<number, MetaContext>();
   #contextsOf: NbdExport | null = null;
   #option = 0;
 
-  constructor(reception: Reception, outbox: Outbox, tlsUp: boolean) {
-    this.#reception = reception;
+  constructor(access: ServerAccess, outbox: Outbox, tlsUp: boolean) {
+    this.#access = access;
     this.#outbox = outbox;
     this.#tlsUp = tlsUp;
   }
@@ -67,7 +79,7 @@ export class Haggling {
   answer(option: number, data: Uint8Array): Next {
     this.#option = option;
     if (option === Option.exportName) return this.#exportName(data);
-    // Who does not speak the fixed dialect would not understand a reply.
+    // A client without the fixed newstyle would not understand a reply.
     if (!this.fixed) return 'close';
     if (option === Option.abort) {
       this.#reply(OptionReply.ack);
@@ -93,7 +105,7 @@ export class Haggling {
     }
   }
 
-  /** The data of an option is more than anybody means: it is not even read. */
+  /** The data of an option is longer than any that is meant: it is not even read. */
   refuseTooBig(option: number, bytes: number): void {
     this.#option = option;
     this.#fail(OptionReply.errTooBig, `option data of ${bytes} bytes is too much`);
@@ -105,13 +117,13 @@ export class Haggling {
   }
 
   get #mustStartTls(): boolean {
-    return this.#reception.tls !== null && !this.#tlsUp;
+    return this.#access.tls !== null && !this.#tlsUp;
   }
 
   #exportName(data: Uint8Array): Next {
     const name = parseText(data, 0, data.length);
-    const found = name === null ? undefined : this.#reception.exports.get(name);
-    // There is no way to say no.
+    const found = name === null ? undefined : this.#access.exports.get(name);
+    // This option has no reply that refuses.
     if (found === undefined || this.#mustStartTls || this.dialect === 'extended') return 'close';
     const reply = new Uint8Array(10 + (this.noZeroes ? 0 : RESERVED_BYTES));
     this.#putExport(reply, 0, found);
@@ -121,7 +133,7 @@ export class Haggling {
 
   #list(data: Uint8Array): Next {
     if (data.length > 0) return this.#noData();
-    for (const { name, description } of this.#reception.exports.values()) {
+    for (const { name, description } of this.#access.exports.values()) {
       const nameBytes = UTF8.encode(name);
       const text = UTF8.encode(description ?? '');
       const entry = new Uint8Array(4 + nameBytes.length + text.length);
@@ -137,7 +149,7 @@ export class Haggling {
   #info(data: Uint8Array, go: boolean): Next {
     const request = parseInfoRequest(data);
     if (request === null) return this.#malformed();
-    const found = this.#reception.exports.get(request.name);
+    const found = this.#access.exports.get(request.name);
     if (found === undefined) return this.#unknown(request.name);
     this.#infoText(request.infos, Info.name, found.name);
     this.#infoText(request.infos, Info.description, found.description);
@@ -184,7 +196,7 @@ export class Haggling {
     }
     const request = parseMetaRequest(data);
     if (request === null) return this.#malformed();
-    const found = this.#reception.exports.get(request.name);
+    const found = this.#access.exports.get(request.name);
     if (found === undefined) return this.#unknown(request.name);
     for (const id of chooseContexts(found, request, set)) {
       const context = found.contexts[id];
@@ -202,7 +214,7 @@ export class Haggling {
 
   #startTls(data: Uint8Array): Next {
     if (data.length > 0) return this.#noData();
-    if (this.#reception.tls === null) return this.#fail(OptionReply.errPolicy, 'TLS not configured');
+    if (this.#access.tls === null) return this.#fail(OptionReply.errPolicy, 'TLS not configured');
     if (this.#tlsUp) return this.#fail(OptionReply.errInvalid, 'TLS is up already');
     this.#reply(OptionReply.ack);
     return 'tls';
@@ -212,7 +224,7 @@ export class Haggling {
   #putExport(bytes: Uint8Array, at: number, found: NbdExport): void {
     const payload = this.contextsFor(found).size > 0;
     putBe64(bytes, at, found.size);
-    putBe16(bytes, at + 8, found.flags(this.dialect, this.#reception.single, payload));
+    putBe16(bytes, at + 8, found.flags(this.dialect, this.#access.single, payload));
   }
 
   #noData(): Next {
@@ -220,7 +232,7 @@ export class Haggling {
   }
 
   #malformed(): Next {
-    return this.#fail(OptionReply.errInvalid, 'the data of the option does not add up');
+    return this.#fail(OptionReply.errInvalid, 'malformed option data');
   }
 
   #unknown(name: string): Next {
