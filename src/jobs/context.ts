@@ -12,7 +12,7 @@ export interface ContextOwner {
   readonly shouldComplete: boolean;
   becomeReady(): void;
   /** Decides by policy, tells the world, and with `stop` asks for the pause. */
-  judge(error: BlockError, isRead: boolean, guestOffset?: number): BlockErrorAction;
+  actionOnError(error: BlockError, isRead: boolean, guestOffset?: number): BlockErrorAction;
 }
 
 export class Context implements JobContext {
@@ -78,7 +78,7 @@ export class Context implements JobContext {
 
   async handleError(error: BlockError, isRead: boolean, guestOffset?: number): Promise<ErrorDecision> {
     if (error.code === 'cancelled') return 'report';
-    const action = this.#owner.judge(error, isRead, guestOffset);
+    const action = this.#owner.actionOnError(error, isRead, guestOffset);
     if (action !== 'stop') return action;
     await this.#gate.pausePoint();
     return 'retry';

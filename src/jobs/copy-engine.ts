@@ -66,14 +66,14 @@ export interface EngineOptions {
  * cases with no request of it in flight and all buffers given back. What was copied before an error is flushed.
  */
 export async function runCopy(ctx: CopyContext, options: EngineOptions): Promise<void> {
-  const crew = new Crew(ctx, options);
+  const pool = new WorkerPool(ctx, options);
   let failure: { error: unknown } | null = null;
   const work = async (): Promise<void> => {
-    const worker = new Worker(crew);
+    const worker = new Worker(pool);
     try {
       while (await worker.step());
     } catch (error) {
-      crew.failed = true;
+      pool.failed = true;
       failure ??= { error };
     } finally {
       worker.close();
@@ -104,10 +104,10 @@ async function keepCopied(ctx: CopyContext, target: Child, error: unknown): Prom
   }
 }
 
-class Crew {
+class WorkerPool {
   readonly ctx: CopyContext;
   readonly options: EngineOptions;
-  readonly turns = new Turns();
+  readonly writes = new WriteSequence();
   /** There are no more chunks to take. */
   ended = false;
   /** One of the workers gave up: all do. */
@@ -122,7 +122,7 @@ class Crew {
   }
 
   /** Chunks are taken by one worker at a time: resolves when it is this one's turn, with what passes the turn on. */
-  async turnToTake(): Promise<() => void> {
+  async waitToTake(): Promise<() => void> {
     const mine = this.#token;
     let pass: () => void = () => {};
     this.#token = new Promise((resolve) => {
@@ -134,28 +134,28 @@ class Crew {
 }
 
 class Worker {
-  readonly #crew: Crew;
+  readonly #pool: WorkerPool;
   readonly #chunkBytes: number;
   #buffer: Uint8Array | null = null;
   /** Kept for another attempt. */
   #chunk: Chunk | null = null;
 
-  constructor(crew: Crew) {
-    this.#crew = crew;
-    this.#chunkBytes = crew.options.chunkBytes ?? CHUNK_BYTES;
+  constructor(pool: WorkerPool) {
+    this.#pool = pool;
+    this.#chunkBytes = pool.options.chunkBytes ?? CHUNK_BYTES;
   }
 
   /** Takes and copies one chunk. False at the end. */
   async step(): Promise<boolean> {
-    const crew = this.#crew;
-    const { ctx, options } = crew;
-    const pass = this.#chunk === null ? await crew.turnToTake() : null;
+    const pool = this.#pool;
+    const { ctx, options } = pool;
+    const pass = this.#chunk === null ? await pool.waitToTake() : null;
     let fault: CopyFault | null;
     try {
-      if (crew.failed || (crew.ended && this.#chunk === null)) return false;
+      if (pool.failed || (pool.ended && this.#chunk === null)) return false;
       if (pass !== null) {
-        await ctx.throttle(crew.owed);
-        crew.owed = 0;
+        await ctx.throttle(pool.owed);
+        pool.owed = 0;
       }
       // A chunk is taken within the section in which it is copied: a job that is paused, or waits for its rate, holds nothing.
       await ctx.enterIo();
@@ -181,8 +181,8 @@ class Worker {
   }
 
   async #takeAndCopy(pass: (() => void) | null): Promise<CopyFault | null> {
-    const crew = this.#crew;
-    const { ctx, options } = crew;
+    const pool = this.#pool;
+    const { ctx, options } = pool;
     if (pass !== null) {
       try {
         this.#chunk = await options.chunks.next();
@@ -190,8 +190,8 @@ class Worker {
         const failure = toBlockError(error);
         return { error: failure, isRead: true, guestOffset: failure.guestOffset };
       }
-      if (this.#chunk === null) crew.ended = true;
-      else if (this.#chunk.kind === 'data') crew.owed += this.#chunk.bytes;
+      if (this.#chunk === null) pool.ended = true;
+      else if (this.#chunk.kind === 'data') pool.owed += this.#chunk.bytes;
     }
     const chunk = this.#chunk;
     if (chunk === null) return null;
@@ -210,9 +210,9 @@ class Worker {
   }
 
   async #copy(chunk: Chunk, pass: (() => void) | null): Promise<CopyFault | null> {
-    const { options, turns } = this.#crew;
+    const { options, writes } = this.#pool;
     // Taken within the I/O section: whoever waits for its turn waits for I/O only, never for the end of a pause.
-    const order = turns.next(chunk.kind === 'data' && options.unordered !== true);
+    const order = writes.next(chunk.kind === 'data' && options.unordered !== true);
     pass?.();
     try {
       if (chunk.kind === 'data') this.#buffer ??= options.memory.allocate(this.#chunkBytes);
@@ -225,7 +225,7 @@ class Worker {
   }
 
   close(): void {
-    if (this.#buffer !== null) this.#crew.options.memory.free(this.#buffer);
+    if (this.#buffer !== null) this.#pool.options.memory.free(this.#buffer);
   }
 }
 
@@ -242,7 +242,7 @@ export interface WriteOrder {
 /** For who writes as it comes. */
 export const NO_ORDER: WriteOrder = { mine: () => undefined, passed() {} };
 
-class Turns {
+class WriteSequence {
   #given = 0;
   #current = 0;
   readonly #passed = new Set<number>();

@@ -371,13 +371,13 @@ export class Job implements NodeUser {
         job.#go('ready');
         job.#events.emit('BLOCK_JOB_READY', job.#blockEvent());
       },
-      judge(error, isRead, guestOffset) {
-        return job.#judge(error, isRead, guestOffset);
+      actionOnError(error, isRead, guestOffset) {
+        return job.#actionOnError(error, isRead, guestOffset);
       },
     };
   }
 
-  #judge(error: BlockError, isRead: boolean, guestOffset?: number): BlockErrorAction {
+  #actionOnError(error: BlockError, isRead: boolean, guestOffset?: number): BlockErrorAction {
     const action = errorAction(isRead ? this.#policies.source : this.#policies.target, error);
     this.#events.emit('BLOCK_JOB_ERROR', { device: this.id, operation: isRead ? 'read' : 'write', action });
     const fault = { error, isRead, guestOffset, action };

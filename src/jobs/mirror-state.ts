@@ -22,7 +22,7 @@ export interface MirrorState {
   readonly target: () => Child;
   readonly unmap: boolean;
   /** Parts that the first sweep has not reached are as they were at the start. False once that may not hold. */
-  virgin: boolean;
+  pristine: boolean;
   /** The target must not be written in parts of the bitmap's granules. */
   readonly wholeClusters: boolean;
   /** Dirty went from nothing to something. */
@@ -89,7 +89,7 @@ export class BlockingObserver implements WriteObserver {
       state.chunks.changed();
       if (kind === 'discard') {
         // What it reads as now is for the sweep to find out; what it read as may be on the target already.
-        state.virgin = false;
+        state.pristine = false;
         mark(state, extents);
         return;
       }
@@ -108,7 +108,7 @@ export class BlockingObserver implements WriteObserver {
     } catch (error) {
       reportUnforeseen('mirror', error);
       // The guest's write succeeded. The sweep tries again and reports.
-      state.virgin = false;
+      state.pristine = false;
       mark(state, extents);
     } finally {
       this.#release(extents);

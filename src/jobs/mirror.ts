@@ -139,7 +139,7 @@ export class MirrorDriver implements JobDriver {
       chunks: this.#chunks,
       target: () => linkOf(this.#targetLink),
       unmap: options.unmap ?? true,
-      virgin: true,
+      pristine: true,
       wholeClusters,
       wake: () => this.#wake(),
     };
@@ -232,7 +232,7 @@ export class MirrorDriver implements JobDriver {
   };
 
   get #untouched(): boolean {
-    return this.#firstSweep && this.#state.virgin && this.#bitmapUse === null;
+    return this.#firstSweep && this.#state.pristine && this.#bitmapUse === null;
   }
 
   async run(ctx: JobContext): Promise<void> {

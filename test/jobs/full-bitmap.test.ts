@@ -34,7 +34,7 @@ function stateOf(bitmap: DirtyBitmap): MirrorState {
       throw new BlockError('io', 'planned');
     },
     unmap: true,
-    virgin: true,
+    pristine: true,
     wholeClusters: false,
     wake: () => {},
   };

@@ -12,8 +12,8 @@ import type { Native } from './binding.js';
 
 const { EADDRINUSE, ECONNREFUSED, EAGAIN } = constants.errno;
 const RETRY_MS = 2;
-/** Nobody of ours holds a folder's lock for longer than a few system calls; others may hold it for their own reasons. */
-const PATIENCE_MS = 500;
+/** How long to wait for the lock of a socket's folder. Diskwright holds it for a few system calls only; other programs may hold it longer. */
+const LOCK_WAIT_MS = 500;
 
 /** Listens at `path`: the descriptor, or -errno. */
 export async function listenAtFile(native: Native, path: string, backlog: number): Promise<number> {
@@ -63,7 +63,7 @@ async function lockFolder(native: Native, path: string): Promise<() => void> {
     // Not there, or not to be read: binding says what is wrong, if anything is.
     return () => undefined;
   }
-  for (let waitedMs = 0; native.fileLock(fd) === -EAGAIN && waitedMs < PATIENCE_MS; waitedMs += RETRY_MS) {
+  for (let waitedMs = 0; native.fileLock(fd) === -EAGAIN && waitedMs < LOCK_WAIT_MS; waitedMs += RETRY_MS) {
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
   return () => closeSync(fd);

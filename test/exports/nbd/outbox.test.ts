@@ -1,7 +1,7 @@
 // The outbox over a link that takes as much as the test lets it, and the budget: what is given back, and when.
 
 import { expect } from 'chai';
-import { Budget, type BudgetUser, PATIENCE_MS } from '../../../src/exports/nbd/budget.js';
+import { Budget, type BudgetUser, STARVATION_MS } from '../../../src/exports/nbd/budget.js';
 import { OUTBOX_BLOCK_BYTES, Outbox } from '../../../src/exports/nbd/outbox.js';
 import type { Link } from '../../../src/host/net.js';
 import { createSimHost } from '../../../src/host/sim/index.js';
@@ -191,17 +191,17 @@ describe('nbd server: budget', () => {
     ] as const)
       user.take(budget, bytes);
     for (const user of [small, large]) user.waitsForClient = true;
-    await clock.advance(PATIENCE_MS);
+    await clock.advance(STARVATION_MS);
     expect(waiting.take(budget, 60)).to.equal(false);
-    await clock.advance(PATIENCE_MS - 1);
+    await clock.advance(STARVATION_MS - 1);
     expect(users.map(({ dropped }) => dropped)).to.deep.equal([0, 0, 0, 0]);
     await clock.advance(1);
     expect(users.map(({ dropped }) => dropped)).to.deep.equal([0, 1, 0, 0]);
     budget.leave(large);
-    await clock.advance(PATIENCE_MS);
+    await clock.advance(STARVATION_MS);
     expect(users.map(({ dropped }) => dropped)).to.deep.equal([1, 1, 0, 0]);
     budget.leave(small);
-    await clock.advance(PATIENCE_MS);
+    await clock.advance(STARVATION_MS);
     expect(users.map(({ dropped }) => dropped)).to.deep.equal([1, 1, 0, 0]);
     for (const user of users) budget.leave(user);
     expect(clock.pending).to.equal(0);
@@ -219,12 +219,12 @@ describe('nbd server: budget', () => {
     expect(moving.take(budget, 10)).to.equal(false);
     expect(clock.pending).to.equal(0);
     expect(waiting.take(budget, 60)).to.equal(false);
-    await clock.advance(PATIENCE_MS - 1);
+    await clock.advance(STARVATION_MS - 1);
     moving.bytesMoved += 1024 * 1024;
     await clock.advance(1);
     expect([moving.dropped, modest.dropped]).to.deep.equal([0, 0]);
     budget.leave(waiting);
-    await clock.advance(PATIENCE_MS);
+    await clock.advance(STARVATION_MS);
     expect([moving.dropped, clock.pending]).to.deep.equal([0, 0]);
   });
 });
