@@ -11,14 +11,14 @@
 
 import { bestEffort } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
+import { Serial } from '../../util/serial.js';
 import type { Child } from '../child.js';
 import { NodeRequests } from './requests.js';
 
 export type { NodeOptions } from './links.js';
 
 export abstract class BlockNode extends NodeRequests {
-  /** The end of the reopening that was asked for last. Never rejects. */
-  #reopening: Promise<void> = Promise.resolve();
+  readonly #reopening = new Serial();
 
   /** Drained sections that it lies in or above: while there is one, nobody sends anything to it. */
   get quiesceCount(): number {
@@ -30,10 +30,8 @@ export abstract class BlockNode extends NodeRequests {
    * with `permission` where a user does not let others write, or writes itself.
    */
   reopen(readOnly: boolean): Promise<void> {
-    // One after the other: what was asked for last is how it is in the end.
-    const turn = this.#reopening.then(() => this.#reopen(readOnly));
-    this.#reopening = turn.catch(() => undefined);
-    return turn;
+    // One after the other: the last call decides how the node is in the end.
+    return this.#reopening.run(() => this.#reopen(readOnly));
   }
 
   async #reopen(readOnly: boolean): Promise<void> {

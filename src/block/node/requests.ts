@@ -6,6 +6,7 @@
 import type { HostFile, ZeroScan } from '../../host/host.js';
 import { BlockError } from '../../util/errors.js';
 import { later, settleAll } from '../../util/settle.js';
+import { Serial } from '../../util/serial.js';
 import { checkImageSize } from '../image-size.js';
 import type { BlockStatus, Extent, Located, MappingGuard, TruncateOptions, WriteFlags, ZeroFlags } from '../types.js';
 import { NodeChanges } from './changes.js';
@@ -14,8 +15,8 @@ import { NodeChanges } from './changes.js';
 const place: Located = { file: null, offset: 0, guard: null };
 
 export abstract class NodeRequests extends NodeChanges {
-  /** The last change of the size that was asked for: one goes on at a time. */
-  #resizing: Promise<unknown> = Promise.resolve();
+  /** Changes of the size: one goes on at a time. */
+  readonly #resizing = new Serial();
 
   /** Fills `buffer` from `offset`. Rejects with `out-of-bounds`, `closed`, `io`, `corrupt-image`. */
   read(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
@@ -122,10 +123,7 @@ export abstract class NodeRequests extends NodeChanges {
   async truncate(size: number, options: TruncateOptions = {}): Promise<void> {
     this.#checkWritable('resize');
     checkImageSize(size, this.filename, 'resize');
-    const turn = this.#resizing.then(() => this.#resize(size, options));
-    // Whoever asked for the turn waits for it.
-    this.#resizing = turn.catch(() => undefined);
-    await this.trackedResize(turn);
+    await this.trackedResize(this.#resizing.run(() => this.#resize(size, options)));
   }
 
   #resize(size: number, options: TruncateOptions): Promise<void> {

@@ -3,6 +3,7 @@
 import { type Device, inspectDevice } from '../../block/device.js';
 import { getBe32, getBe64 } from '../../util/bytes.js';
 import { type BlockError, toBlockError } from '../../util/errors.js';
+import { Serial } from '../../util/serial.js';
 import { Command, CommandFlag, NbdError } from '../../wire/nbd/constants.js';
 import type { Answers } from './answers.js';
 import { type MetaContext, Runs } from './contexts.js';
@@ -33,8 +34,8 @@ export class Commands {
   readonly #device: Device;
   readonly #contexts: ReadonlyMap<number, MetaContext>;
   readonly #answers: Answers;
-  /** The last block status request: they are looked up one after the other, so that one client cannot take all the time. */
-  #lookUp: Promise<void> = Promise.resolve();
+  /** Block status requests are looked up one after the other, so that one client cannot take all the time. */
+  readonly #lookUps = new Serial();
 
   constructor(table: RequestTable, served: NbdExport, contexts: ReadonlyMap<number, MetaContext>, answers: Answers) {
     this.#table = table;
@@ -93,12 +94,8 @@ export class Commands {
       }
       case Command.cache:
         return this.#readAhead(slot, offset, length);
-      case Command.blockStatus: {
-        const mine = this.#lookUp.then(() => this.#blockStatus(slot, offset));
-        // The caller of `mine` handles its failure; the next look-up only waits for its end.
-        this.#lookUp = mine.catch(() => undefined);
-        return mine;
-      }
+      case Command.blockStatus:
+        return this.#lookUps.run(() => this.#blockStatus(slot, offset));
       default:
         return this.#resize(offset);
     }

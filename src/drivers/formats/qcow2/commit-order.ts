@@ -10,6 +10,7 @@
 // Requests go on meanwhile: what they publish after the copy was taken belongs to the next commit. When a step fails, all that
 // was taken is dirty again and the next commit repeats it.
 
+import { Serial } from '../../../util/serial.js';
 import type { PendingFree } from './allocation.js';
 import type { Qcow2Image } from './image.js';
 import type { PointerTable } from './pointer-table.js';
@@ -55,7 +56,7 @@ class Taken {
 
 export class Committer {
   readonly #image: Qcow2Image;
-  #tail: Promise<unknown> = Promise.resolve();
+  readonly #commits = new Serial();
   #next: Promise<void> | null = null;
 
   constructor(image: Qcow2Image) {
@@ -64,7 +65,7 @@ export class Committer {
 
   /** Makes all that is published and answered now durable. Callers that come while one commit waits for its turn share it. */
   commit(): Promise<void> {
-    this.#next ??= this.#locked(() => {
+    this.#next ??= this.#commits.run(() => {
       this.#next = null;
       return this.#run();
     });
@@ -73,17 +74,10 @@ export class Committer {
 
   /** Runs `action` with a commit just done and no other running. `action` must not ask for a commit. */
   exclusive<T>(action: () => Promise<T>): Promise<T> {
-    return this.#locked(async () => {
+    return this.#commits.run(async () => {
       await this.#run();
       return action();
     });
-  }
-
-  #locked<T>(action: () => Promise<T>): Promise<T> {
-    const turn = this.#tail.then(action, action);
-    // Whoever asked for the turn waits for it.
-    this.#tail = turn.catch(() => undefined);
-    return turn;
   }
 
   /** Writes the header's first sector and makes it durable: the switch to tables that are on disk already. */

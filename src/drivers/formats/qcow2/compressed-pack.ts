@@ -4,13 +4,14 @@
 //   host clusters   |  c0  c1 |c1 c2 c3|c3 (next)      |
 //   refcounts            2        3          1
 
+import { Serial } from '../../../util/serial.js';
 import type { Qcow2Image } from './image.js';
 
 export class CompressedPacker {
   readonly #image: Qcow2Image;
   /** Host offset where the next data may begin, inside of a cluster that has some already; 0 where there is none. */
   #next = 0;
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #placing = new Serial();
 
   constructor(image: Qcow2Image) {
     this.#image = image;
@@ -21,10 +22,7 @@ export class CompressedPacker {
 
   /** Reserves a place for each of `sizes` (bytes, each below a cluster), with one reference to every cluster it touches. */
   place(sizes: readonly number[]): Promise<number[]> {
-    const turn = this.#turn.then(() => this.#place(sizes));
-    // Whoever asked for the turn waits for it.
-    this.#turn = turn.catch(() => undefined);
-    return turn;
+    return this.#placing.run(() => this.#place(sizes));
   }
 
   /** Takes back the references that `place` gave to the data at `places`; there may be fewer places than sizes. */

@@ -4,13 +4,13 @@
 import type { BlockNode } from '../../../block/node/node.js';
 import { PROBE_BYTES, probeFormat } from '../../../block/probe.js';
 import { BlockError } from '../../../util/errors.js';
-import { RangeLock } from '../../../util/range-lock.js';
+import { Serial } from '../../../util/serial.js';
 
 export class FirstSectorGuard {
   readonly #node: BlockNode;
   readonly #read: (head: Uint8Array) => Promise<void>;
   /** Two changes of parts of the sector, each harmless, could make a header together: one at a time. */
-  readonly #lock = new RangeLock();
+  readonly #changes = new Serial();
 
   /** `read` fills its buffer from the begin of the node. */
   constructor(node: BlockNode, read: (head: Uint8Array) => Promise<void>) {
@@ -24,7 +24,7 @@ export class FirstSectorGuard {
 
   /** Runs `write` if the sector is still raw after `edit`. Rejects with `permission` otherwise. */
   change(edit: (head: Uint8Array) => void, write: () => Promise<void>): Promise<void> {
-    return this.#lock.with(0, 1, async () => {
+    return this.#changes.run(async () => {
       const head = new Uint8Array(Math.min(PROBE_BYTES, this.#node.length));
       if (head.length > 0) await this.#read(head);
       edit(head);
