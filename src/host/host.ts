@@ -23,7 +23,7 @@ export interface Clock {
 }
 
 /**
- * Buffers for I/O. `allocate` gives a view of an aligned arena: data that lies in one needs no copy on its way to
+ * Buffers for I/O. `allocate` returns a view of an aligned arena: data that lies in one needs no copy on its way to
  * the file, not even with O_DIRECT. Every other `Uint8Array` is accepted everywhere too and bounced in one place.
  */
 export interface Memory {
@@ -145,7 +145,7 @@ export interface HostFile {
   write(offset: number, buffer: Uint8Array): Promise<void>;
   /**
    * Begins a read without a promise: `sink.completed(tag, result)` is its answer, never from within this call. False where it cannot be
-   * done without waiting or a bounce (alignment, memory of somebody else, too much under way, closed): then nothing was begun, use `read`. It
+   * done without waiting or a bounce (alignment, foreign memory, too much under way, closed): then nothing was begun, use `read`. It
    * is handed to the system with the next `Host.submit`, at the latest at the end of this turn.
    */
   beginRead(offset: number, buffer: Uint8Array, start: number, end: number, sink: RequestSink, tag: number): boolean;
@@ -181,7 +181,7 @@ export interface HostFile {
   copyRange(offset: number, target: HostFile, targetOffset: number, length: number): Promise<number>;
   /** Sets (or drops) a lock of this open file; false where another holder conflicts. */
   lock(kind: LockKind, start: number, length: number): boolean;
-  /** Would `kind` conflict with a lock that somebody else holds? */
+  /** Would `kind` conflict with a lock that another process holds? */
   lockConflicts(kind: 'shared' | 'exclusive', start: number, length: number): boolean;
   close(): Promise<void>;
 }
@@ -207,7 +207,7 @@ export interface Host {
   freeSpace(path: string): Promise<number>;
   /** The content of a small text file (certificates, keys). Rejects with `not-found`, `permission`, `limit` beyond `limit` bytes. */
   readSmall(path: string, limit: number): Promise<Uint8Array>;
-  /** Hands over what was begun; answers that are there at once are delivered before it returns. */
+  /** Hands over what was begun; answers that come at once are delivered before it returns. */
   submit(): void;
   /** Ends the engine: waits for what is in flight, then frees threads and memory. */
   close(): Promise<void>;

@@ -91,7 +91,7 @@ export interface Listener {
 
 export interface Net {
   /**
-   * Listens; `accept` gets each new link, which reads nothing until it has a window. A UNIX socket's file at which nobody listens
+   * Listens; `accept` gets each new link, which reads nothing until it has a window. A UNIX socket's file that no process listens at
    * any more is replaced. Rejects
    * with `busy` (address in use), `permission`, `invalid-argument`.
    */

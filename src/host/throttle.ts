@@ -101,7 +101,7 @@ export class ThrottleGroup {
   #iopsSize = 0;
   #leakedMs = 0;
   #members: ThrottleMember[] = [];
-  /** Of reads, of writes: whose turn it is, and the timer while somebody waits. */
+  /** Of reads, of writes: whose turn it is, and the timer while a request waits. */
   readonly #turn = [0, 0];
   readonly #timers: [(() => void) | undefined, (() => void) | undefined] = [undefined, undefined];
 
@@ -156,7 +156,7 @@ export class ThrottleGroup {
     this.#pour(isWrite, bytes);
   }
 
-  /** For members: accounts the request when it may go at once and nobody of the same direction waits. */
+  /** For members: accounts the request when it may go at once and none of the same direction waits. */
   tryAdmit(isWrite: boolean, bytes: number): boolean {
     if (this.#buckets.length === 0) return true;
     if (this.#timers[isWrite ? 1 : 0] !== undefined || this.delayMs(isWrite) > 0) return false;
@@ -164,7 +164,7 @@ export class ThrottleGroup {
     return true;
   }
 
-  /** For members: somebody waits. */
+  /** For members: a request waits. */
   schedule(isWrite: boolean): void {
     if (this.#timers[isWrite ? 1 : 0] === undefined) this.#serve(isWrite);
   }

@@ -1,9 +1,9 @@
-// Failures that are not handed on, since something else matters more: which of them are part of life, and which are mistakes of ours.
+// Failures that are not handed on, since something else matters more: which of them are expected, and which are mistakes of Diskwright's.
 
 import { reportUnexpected } from './diagnostics.js';
 import { BlockError, type BlockErrorCode } from './errors.js';
 
-/** A failure that somebody outside can cause: of the system, of an image, of an argument, of the other side of a connection. */
+/** A failure with a cause outside of Diskwright: of the system, of an image, of an argument, of the other side of a connection. */
 export function isForeseen(error: unknown): boolean {
   if (error instanceof BlockError) return error.code !== 'internal';
   return error instanceof Error && /^E[A-Z0-9]+$/.test(String((error as NodeJS.ErrnoException).code));
@@ -19,14 +19,14 @@ export function reportUnforeseen(where: string, error: unknown): void {
   if (!isForeseen(error)) reportUnexpected(where, error);
 }
 
-/** For `.catch`: the failure is of no interest (say why beside it), unless it is a mistake of ours. */
+/** For `.catch`: the failure is of no interest (say why beside it), unless it is a mistake of Diskwright's. */
 export function bestEffort(where: string): (error: unknown) => undefined {
   return (error) => {
     reportUnforeseen(where, error);
   };
 }
 
-/** For `.catch`: `value` stands for what failed, unless the failure is a mistake of ours; then it does too, and it is reported. */
+/** For `.catch`: `value` stands for what failed, unless the failure is a mistake of Diskwright's; then it does too, and it is reported. */
 export function orElse<T>(where: string, value: T): (error: unknown) => T {
   return (error) => {
     reportUnforeseen(where, error);
@@ -34,7 +34,7 @@ export function orElse<T>(where: string, value: T): (error: unknown) => T {
   };
 }
 
-/** Nobody waits for `work`, and it is not meant to fail. */
+/** Runs `work` in the background: none waits for it, and it is not meant to fail. */
 export function detach(where: string, work: Promise<unknown>): void {
   work.catch((error: unknown) => reportUnexpected(where, error));
 }

@@ -1,4 +1,4 @@
-// The one place for what nobody expected: an exception that is a mistake of ours, where going on (without the client, the listener, the
+// The one place for unexpected exceptions: one that is a mistake of Diskwright's, where going on (without the client, the listener, the
 // retry that it hit) is still right. Programs subscribe to the channel; the command line prints a line; a test run fails.
 //
 //   catch (error) --> reportUnexpected(where, error) --> diagnostics_channel 'diskwright:unexpected' --> { where, error }

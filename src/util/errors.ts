@@ -4,12 +4,12 @@ import { reportUnexpected } from './diagnostics.js';
 /** Stable codes: programs and tests rely on these, never on the message. */
 export type BlockErrorCode =
   | 'not-found' // no such file, node, job, bitmap
-  | 'exists' // it is there already
+  | 'exists' // a file, node or bitmap of that name exists
   | 'permission' // the operating system or a node's permissions forbid it
   | 'locked' // another process (or node) holds a conflicting image lock
   | 'read-only' // a write to what was opened read-only
   | 'invalid-argument' // an option, offset, size or name that cannot be
-  | 'unknown-option' // an option nobody knows
+  | 'unknown-option' // an option that does not exist
   | 'unsupported' // known, but not available here (feature bit, file system, driver)
   | 'invalid-image' // the file does not hold what its format demands
   | 'corrupt-image' // metadata contradicts itself; the image has been, or is, marked corrupt
@@ -129,7 +129,7 @@ export function codeOfErrno(errno: string): BlockErrorCode {
 
 /**
  * Wraps whatever was thrown, so that callers see one class; a `BlockError` passes as it is. What is neither that nor an error of the system
- * is a mistake of ours: it becomes `internal`, and is reported.
+ * is a mistake of Diskwright's: it becomes `internal`, and is reported.
  */
 export function toBlockError(error: unknown, info: BlockErrorInfo = {}): BlockError {
   if (error instanceof BlockError) return error;

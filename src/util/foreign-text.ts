@@ -1,4 +1,4 @@
-// Text that somebody else wrote, for people to read: names inside images and what servers say. A terminal obeys control characters, so
+// Text from outside, for people to read: names inside images and what servers say. A terminal obeys control characters, so
 // they are shown and not sent.
 
 import { hasRawBytes } from './name-bytes.js';

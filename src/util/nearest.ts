@@ -1,4 +1,4 @@
-// What somebody may have meant by a word that nobody knows: `readonly` -> `readOnly`, `bas` -> `base`.
+// What may have been meant by an unknown word: `readonly` -> `readOnly`, `bas` -> `base`.
 
 /** The known word that is nearest to `word`, in its spelling; undefined where none is near. */
 export function nearestWord(word: string, known: Iterable<string>): string | undefined {

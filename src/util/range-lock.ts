@@ -168,7 +168,7 @@ export class RangeLock {
       this.#segments.splice(first, next - first, { start, end, exclusive: range, sharers: new Set() });
       return;
     }
-    // Between segments, nobody else has asked.
+    // Between segments, it is the only one.
     const joined: Segment[] = [];
     let at = start;
     for (; next < this.#segments.length && this.#segments[next].start < end; next++) {

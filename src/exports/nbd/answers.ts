@@ -1,4 +1,4 @@
-// How requests are answered, in each of the three dialects. An answer gives the slot back as soon as its memory is not needed any more.
+// How requests are answered, in each of the three dialects. An answer releases the slot as soon as its memory is not needed any more.
 //
 //   ok, error      in the outbox's block; the slot is free at once
 //   read           [ ... header | data ]   one piece of the slot's buffer
@@ -18,7 +18,7 @@ const OFFSET_BYTES = 8;
 const HOLE_BYTES = 12;
 
 export class Answers {
-  /** Nobody listens any more: slots are only given back. */
+  /** The client is gone: slots are released without an answer. */
   muted = false;
   readonly #table: RequestTable;
   readonly #outbox: Outbox;
@@ -81,7 +81,7 @@ export class Answers {
     this.#outbox.pushSlot(slot, buffer, at, DATA_START + length, true);
   }
 
-  /** The same, leaving out what is zeroes: for what took its time anyway. */
+  /** The same without the parts that are zero: for reads that took the slow way, where looking for them costs little. */
   sparseRead(slot: number): void {
     const { memory } = this.#table;
     const length = this.#table.length[slot];

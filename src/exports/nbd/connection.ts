@@ -169,7 +169,7 @@ export class Connection implements LinkOwner, BudgetUser, ReceiverUser, Executor
     this.#sendReplies();
   }
 
-  /** There was no memory for an answer. A part of it may wait to be sent already: then the outbox gives the slot back. */
+  /** There was no memory for an answer. A part of it may wait to be sent already: then the outbox releases the slot. */
   unanswerable(slot: number, error: unknown): void {
     this.#failed(error);
     if (!this.#outbox.holds(slot)) this.release(slot);
@@ -222,7 +222,7 @@ export class Connection implements LinkOwner, BudgetUser, ReceiverUser, Executor
     }
   }
 
-  /** This client goes. The host may have no memory left for it; everything else is a mistake of ours. */
+  /** Drops this client. The host may have no memory left for it; every other failure is a mistake of Diskwright's. */
   #failed(error: unknown): void {
     reportUnless('nbd connection', error, 'limit');
     this.drop();

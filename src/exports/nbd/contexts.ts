@@ -1,4 +1,4 @@
-// What block status can be asked about: contexts, each of which gives every run of bytes a number.
+// What block status can be asked about: contexts, each of which describes every run of bytes by a number.
 //
 //   base:allocation           hole, zero                 of the whole backing chain
 //   qemu:allocation-depth     0 nowhere, 1 top, 2 ...    the layer that has it

@@ -1,4 +1,4 @@
-// One export: a device under a name, and what clients are told of it.
+// One export: a device under a name, and what clients learn of it.
 
 import type { DirtyBitmap } from '../../block/bitmap.js';
 import { chainOf } from '../../block/chain.js';
@@ -19,7 +19,7 @@ export interface ExportOptions {
   bitmaps?: readonly (string | { node: string; name: string })[];
   /** Also offer `qemu:allocation-depth`. */
   allocationDepth?: boolean;
-  /** Whether clients are told that several connections see each other's writes. Default `auto`: where several are allowed. */
+  /** Whether the export says that several connections see each other's writes. Default `auto`: where several are allowed. */
   multiConnection?: 'auto' | 'on' | 'off';
   /** Each write is on the disk when it is answered, whether or not a client asks for it. */
   writethrough?: boolean;
@@ -37,7 +37,7 @@ export class NbdExport {
   readonly resizable: boolean;
   readonly writethrough: boolean;
   readonly contexts: readonly MetaContext[];
-  /** Bytes, as clients were told. */
+  /** Bytes, as clients know it. */
   size: number;
   readonly #multiConnection: 'auto' | 'on' | 'off';
   readonly #bitmaps: DirtyBitmap[] = [];
@@ -84,7 +84,7 @@ export class NbdExport {
     );
   }
 
-  /** Lets go of the bitmaps. The device stays open: it is somebody else's. */
+  /** Releases the bitmaps. The device stays open: the caller owns it. */
   close(): void {
     for (const bitmap of this.#bitmaps.splice(0)) bitmap.unhold();
   }

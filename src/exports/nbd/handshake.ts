@@ -226,7 +226,7 @@ export class Handshake implements LinkOwner, PendingClient {
     this.#option = getBe32(input, 8);
     const length = getBe32(input, 12);
     if (length > MAX_OPTION_BYTES) {
-      // What comes cannot be told from options any more once it is not read.
+      // Its data is not read, so that where the next option begins is not known.
       this.#negotiation.refuseTooBig(this.#option, length);
       this.#next = 'close';
     } else if (length > 0) this.#expect('data', length);

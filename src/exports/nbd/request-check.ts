@@ -1,9 +1,9 @@
-// Is a request one that may be carried out? What the protocol asks of commands, flags and ranges.
+// Checks requests against what the protocol demands of commands, flags and ranges.
 
 import { Command, CommandFlag, NbdError } from '../../wire/nbd/constants.js';
 import { BLOCK_SIZES } from './export.js';
 
-/** What was told to the client of its export, and agreed on with it. */
+/** What the client knows of its export, and has agreed on. */
 export interface Terms {
   readonly size: number;
   readonly readOnly: boolean;
@@ -16,7 +16,7 @@ export interface Terms {
 
 export const NO_ERROR = 0;
 
-/** Flags that a command may have, apart from FUA, which is always let pass; -1: no such command. */
+/** Flags that a command may have, apart from FUA, which is always allowed; -1: unknown command. */
 function flagsOf(command: number, terms: Terms): number {
   const { noHole, fastZero, df, reqOne, payloadLength } = CommandFlag;
   switch (command) {

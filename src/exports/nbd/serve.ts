@@ -10,7 +10,7 @@ import type { ExportOptions } from './export.js';
 import { NbdServer } from './server.js';
 
 export interface ServeOptions extends ExportOptions {
-  /** A UNIX socket's file: one that is left over is replaced, one at which somebody listens is not. Otherwise `host` and `port`. */
+  /** A UNIX socket's file: one that is left over is replaced, one that a server listens at is not. Otherwise `host` and `port`. */
   path?: string;
   /** Address to listen at. Default: all. */
   host?: string;
@@ -20,7 +20,7 @@ export interface ServeOptions extends ExportOptions {
   maxConnections?: number;
   /** Demands TLS, by certificates or pre-shared keys. */
   tls?: Omit<TlsSettings, 'side' | 'hostname' | 'username'>;
-  /** Whether the client with this name (of its certificate, or its PSK user) may come in. Only with `tls`. Default: everybody with whom TLS came up. */
+  /** Whether the client with this name (of its certificate, or its PSK user) is allowed. Only with `tls`. Default: every client with which TLS came up. */
   authorise?: (name: string | null) => boolean | Promise<boolean>;
 }
 

@@ -26,12 +26,12 @@ const MAX_HANDSHAKES = 128;
 const MAX_WAITING = 1024;
 
 export interface NbdServerOptions {
-  /** Clients at the same time; those beyond it wait. 0: any number. Default: 100. 1: clients are told not to use several connections. */
+  /** Clients at the same time; those beyond it wait. 0: any number. Default: 100. 1: clients are asked not to use several connections. */
   maxConnections?: number;
   /** Demands TLS of every client. */
   tls?: TlsSettings;
   /**
-   * Whether the client with this name (of its certificate, or its PSK user; null: none) may come in. Default: everybody with whom TLS came
+   * Whether the client with this name (of its certificate, or its PSK user; null: none) is allowed. Default: every client with which TLS came
    * up. Only with `tls`.
    */
   authorise?: (name: string | null) => boolean | Promise<boolean>;
@@ -41,7 +41,7 @@ export interface NbdServerOptions {
   budget?: BudgetLimits;
   /** A client has come to its export. */
   onServed?: (peer: string) => void;
-  /** A client has left. `served`: it had come to its export. `others`: clients that are there still, without those who wait. */
+  /** A client has left. `served`: it had come to its export. `others`: clients that are still connected, without those that wait. */
   onLeft?: (peer: string, served: boolean, others: number) => void;
 }
 
@@ -68,7 +68,7 @@ export class NbdServer {
     }
     if (tls !== null) host.net.checkTls(tls);
     else if (options.authorise !== undefined) {
-      throw new BlockError('invalid-argument', ''authorise' needs 'tls': only TLS tells who a client is');
+      throw new BlockError('invalid-argument', "'authorise' needs 'tls': only TLS says who a client is");
     }
     this.#options = options;
     this.#maxConnections = maxConnections;
@@ -206,7 +206,7 @@ export class NbdServer {
     this.#changes.wake();
   }
 
-  /** A client has left: this tells the caller, and lets the next client in. */
+  /** A client has left: calls `onLeft`, and admits the next client. */
   #left(peer: string, served: boolean, arriving: number): void {
     this.#options.onLeft?.(peer, served, this.#connections.size + arriving);
     this.#admitNext();

@@ -6,7 +6,7 @@ import { NbdError } from '../../wire/nbd/constants.js';
 /** Longest message that goes with an error, bytes. */
 export const MAX_MESSAGE_BYTES = 512;
 
-/** The error on the wire for one of ours. */
+/** The number on the wire for an error of the block layer. */
 export function wireError(error: BlockError): number {
   switch (error.code) {
     case 'permission':

@@ -22,7 +22,7 @@ export interface NativeEngine {
   openSockets(rows: ArrayBuffer, onEvent: (id: number, event: number, value: number) => void): void;
   /** Takes `fd` over as number `id`; 0 or -errno (then it is closed). */
   socketAttach(id: number, fd: number, kind: number): number;
-  /** Gives the descriptor back, or -errno. */
+  /** Returns the descriptor, or -errno. */
   socketDetach(id: number): number;
   /** Watches for bytes that arrive (of a listener: for connections). */
   socketArm(id: number): void;

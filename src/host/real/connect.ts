@@ -21,7 +21,7 @@ export class Connecting {
   #address: NetAddress;
   #open: OpenSockets;
   #path: string;
-  /** Why it is given up. */
+  /** Why it was given up. */
   #stopped: BlockError | null = null;
   #stop: (error: BlockError) => void = () => undefined;
 

@@ -102,7 +102,7 @@ export class Engine {
   #deferred = false;
   /** Answers are being given. */
   #settling = false;
-  /** Meanwhile somebody wanted to hand over more. */
+  /** `submit` was called meanwhile. */
   #again = false;
   #units = 0;
   #waiting: Waiting[] = [];
@@ -293,7 +293,7 @@ export class Engine {
       this.#answer(sink, this.#tags[slot], result);
     }
     while (this.#waitingAt < this.#waiting.length && this.#freeCount > 0) this.#next();
-    // What a sink begins here is handed over afterwards: nobody is added meanwhile.
+    // What a sink begins here is handed over afterwards: no sink is added meanwhile.
     for (const sink of this.#touched) this.#tellSettled(sink);
     this.#touched.length = 0;
     this.#settling = false;

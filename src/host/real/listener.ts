@@ -54,7 +54,7 @@ export class SocketListener implements Listener {
   async #close(): Promise<void> {
     this.#open.delete(this);
     for (const timer of this.#rests.values()) clearTimeout(timer);
-    // First its file, as long as others see that somebody listens there.
+    // First its file, as long as other processes see that it is listened on.
     try {
       this.#release();
     } finally {

@@ -191,7 +191,7 @@ export class ArenaMemory implements Memory {
     this.#timer.unref();
   }
 
-  /** Vacates what nobody has used for a time. True where something is free that has not gone yet. */
+  /** Vacates memory that was not used for a time. True where some is free that is not vacated yet. */
   #sweep(): boolean {
     this.#age++;
     const idle: ArenaView[] = [];

@@ -1,8 +1,8 @@
-// The file of a UNIX socket that is listened on: one where somebody listens stays, a dead one is replaced, and ours goes when we are done,
-// unless somebody has put another one there meanwhile.
+// The file of a UNIX socket that is listened on: one that a server listens at stays, a dead one is replaced, and the own one is removed at the end,
+// unless another has taken its place meanwhile.
 //
-//   lock the folder -> bind -> in use? -> no socket, or somebody answers: refused
-//                                      \-> nobody answers: remove it, bind again
+//   lock the folder -> bind -> in use? -> no socket, or a server answers: refused
+//                                      \-> no answer: remove it, bind again
 import { closeSync, constants as fsConstants, lstatSync, openSync, unlinkSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname } from 'node:path';
@@ -29,7 +29,7 @@ export async function listenAtFile(native: Native, path: string, backlog: number
   }
 }
 
-/** Notes which file was made just now; the result removes that very one, and throws where it cannot. To be called while it is still listened on: then nobody replaces it. */
+/** Notes which file was made just now; the result removes that very one, and throws where it cannot. To be called while it is still listened on: then no other process replaces it. */
 export function ownSocketFile(path: string): () => void {
   const name = encodeName(path);
   const { dev, ino } = lstatSync(name, { bigint: true });
@@ -43,7 +43,7 @@ export function ownSocketFile(path: string): () => void {
   };
 }
 
-/** It is a socket (no link to one) at which nobody listens. */
+/** It is a socket (no link to one) that no process listens at. */
 function isDead(native: Native, path: string): boolean {
   if (lstatSync(encodeName(path), { throwIfNoEntry: false })?.isSocket() !== true) return false;
   const fd = native.connectUnix(encodeName(path), false);

@@ -30,7 +30,7 @@ const TABLE_BYTES = 4096;
 export const TABLE_PIECES = TABLE_BYTES / 16;
 
 export interface SocketHandler {
-  /** After `closed` the number is somebody else's. */
+  /** After `closed` the number belongs to another socket. */
   onSocket(event: number, value: number): void;
 }
 
@@ -63,7 +63,7 @@ export class Sockets {
     });
   }
 
-  /** Takes `fd` over and gives it a number; -errno where that cannot be (then it is closed). Throws `limit`. */
+  /** Takes `fd` over and gives it a number; -errno where that fails (then it is closed). Throws `limit`. */
   attach(fd: number, kind: number, handler: SocketHandler): number {
     const id = this.#freeIds.pop() ?? this.#handlers.length;
     if (id >= LIMIT) {
@@ -87,7 +87,7 @@ export class Sockets {
     this.#forget(id);
   }
 
-  /** Gives the descriptor back, or -errno. */
+  /** Returns the descriptor, or -errno. */
   detach(id: number): number {
     const fd = this.calls.socketDetach(id);
     this.#forget(id);

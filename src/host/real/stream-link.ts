@@ -30,7 +30,7 @@ export class StreamLink implements Link {
   #sent = 0;
   #progress = false;
   #error: BlockError | null = null;
-  /** The owner is to hear no more: it closed the link, gave it up for TLS, or has been told of its end. */
+  /** The owner is to hear no more: it closed the link, gave it up for TLS, or knows of its end. */
   #silent = false;
   #ending: Ending;
   readonly #listeners = {
@@ -136,7 +136,7 @@ export class StreamLink implements Link {
     if (error) return;
     this.#sent++;
     if (this.#progress) return;
-    // The pieces of one write are told one after the other: the owner hears of all of them at once.
+    // The stream reports the pieces of one write one after the other: the owner is called once for all of them.
     this.#progress = true;
     queueMicrotask(() => {
       this.#progress = false;

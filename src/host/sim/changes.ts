@@ -47,7 +47,7 @@ export function applyChange(change: Change, bytes: SparseBytes): void {
   }
 }
 
-/** Cuts a write at sector boundaries and gives the pieces for which `keep` says so. */
+/** Cuts a write at sector boundaries and returns the pieces for which `keep` is true. */
 export function sectorsOf(
   change: Change & { kind: 'write' },
   keep: (index: number, count: number) => boolean,

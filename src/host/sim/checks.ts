@@ -97,7 +97,7 @@ const HOST: Shape<SimHostOptions> = {
   onRequest: callback(),
 };
 
-/** Each of these throws `unknown-option` or `invalid-argument`, and gives nothing back: the caller's own object counts. */
+/** Each of these throws `unknown-option` or `invalid-argument`, and returns nothing: the caller's own object counts. */
 export function checkHostOptions(options: unknown): void {
   takeSettings(HOST, options, 'options');
 }

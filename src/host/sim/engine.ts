@@ -13,7 +13,7 @@ import { FaultInjector, type FaultPlan, type SimOperation, type SimRequest } fro
 import { EventHeap, type SimEvent } from './heap.js';
 import { Random } from './random.js';
 
-/** The simulated machine lost its power: nothing that was in flight is ever answered. `SimHost.crash` gives what is left. */
+/** The simulated machine lost its power: nothing that was in flight is ever answered. `SimHost.crash` returns what is left. */
 export class SimPowerLoss extends Error {
   override readonly name = 'SimPowerLoss';
 }

@@ -1,5 +1,5 @@
 // An open file of the simulated host. A request may take effect when it is made, when it is answered, or part then and part then,
-// as the seed wants: whoever relies on more than the interface promises is found out.
+// as the seed wants: code that relies on more than the interface promises is found out.
 
 import { constants } from 'node:os';
 import { BlockError } from '../../util/errors.js';

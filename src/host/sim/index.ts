@@ -1,6 +1,6 @@
 // The simulated host: a seeded disk in memory, a clock that jumps, and everything that goes wrong with real ones.
 //
-// Which faults are survivable (whoever writes to a file can count on this, and on no more):
+// Which faults are survivable (code that writes to a file can count on this, and on no more):
 //  - A write is volatile until a flush that was issued after the write's answer has completed. Power loss keeps, drops or tears
 //    each volatile change by itself, in whatever order (changes.ts). 512-byte sectors are never torn.
 //  - Sizes, holes, zeroed ranges and reservations are volatile in the same way. A kept write makes the file as long as it needs.
@@ -373,7 +373,7 @@ function overlap(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 /**
- * A simulated host. Without a seed and faults: eager, awaitable as any other. Throws `unknown-option` for a member that nobody knows, and
+ * A simulated host. Without a seed and faults: eager, awaitable as any other. Throws `unknown-option` for an unknown member, and
  * `invalid-argument` for a wrong type or value.
  */
 export function createSimHost(options: SimHostOptions = {}): SimHost {

@@ -74,7 +74,7 @@ export class SimLink implements Link {
     this.silent = true;
     if (graceful) {
       this.queue.push(...this.pushed);
-      // There is nobody to wait for room: all of it crosses now.
+      // Nothing waits for room any more: all of it crosses now.
       this.send(Number.POSITIVE_INFINITY);
     }
     this.leave();

@@ -2,7 +2,7 @@
 //
 //   chunks: Map(1 MiB index -> [page or hole, 256 of them])      reserved: pages allocated without data
 //
-// `clone` shares the pages; whoever writes first copies the page (owned = pages that nobody else sees).
+// `clone` shares the pages; the first write copies the page (owned = pages that no other file shares).
 
 import { RangeSet } from './ranges.js';
 

@@ -5,7 +5,7 @@
 //   structured   magic32  flags16  type16     cookie64  length32                                        then the payload of the chunk
 //   extended     magic32  flags16  type16     cookie64  offset64  length64                              then the payload of the chunk
 //
-// They are written into, and read from, memory that is there: no object is made of a header. Requests under way are columns of numbers
+// They are written into, and read from, the buffers that are sent and received: no object is made of a header. Requests under way are columns of numbers
 // (`RequestColumns`), and a slot is a row of them.
 
 import { putBe16, putBe32, putBe64, putViewBe64, viewBe64 } from '../../util/bytes.js';

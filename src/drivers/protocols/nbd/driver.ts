@@ -143,7 +143,7 @@ export class NbdNode extends BlockNode {
     const flags = single ? CommandFlag.reqOne : 0;
     await this.#client.request(Command.blockStatus, flags, from, to - from, null, 0, runs);
     if (runs.find(offset) < 0) {
-      throw BlockError.at(this.filename, 'io', 'the server tells the block status of too little', {
+      throw BlockError.at(this.filename, 'io', 'the server sends the block status of too little', {
         operation: 'block status',
         offset,
         length,

@@ -40,7 +40,7 @@ export function replyError(
   const errno = ERRNO[error] ?? 'EINVAL';
   const operation = operationName(command);
   const said = message === '' ? '' : ` (server reported: ${message})`;
-  // Memory that the server lacks is no limit of ours.
+  // A server without memory is no limit of this process.
   const code = errno === 'ENOMEM' ? 'io' : codeOfErrno(errno);
   // A flush has no place.
   const placed = command !== Command.flush;

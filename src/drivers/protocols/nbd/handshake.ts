@@ -113,7 +113,7 @@ class Handshake {
     return { link: this.#channel.link, pushed: this.#channel.pushed, ...limits, structured, extended, contextId };
   }
 
-  /** Id of the context; -1 where the server does not have it. What is wrong with the export, the next option tells. */
+  /** Id of the context; -1 where the server does not have it. A problem with the export shows in the answer to the next option. */
   async #setContext(context: string): Promise<number> {
     const channel = this.#channel;
     const query = this.#encode(context);

@@ -1,4 +1,4 @@
-// Puts requests into the shape that the server takes: whole blocks, no more than its maximum, nothing behind its end.
+// Shapes requests as the server takes them: whole blocks, no more than its maximum, nothing behind its end.
 //
 //   |xxxx|xxxx|xxxx|xxxx|   blocks of the server
 //      [head|---middle--|tail]

@@ -49,12 +49,12 @@ export class StatusRuns {
     return true;
   }
 
-  /** End of what the kept runs tell. */
+  /** End of the kept runs. */
   get knownEnd(): number {
     return this.count === 0 ? this.offset : this.#ends[this.count - 1];
   }
 
-  /** Index of the run that `offset` lies in, -1 where none tells. */
+  /** Index of the run that `offset` lies in, -1 where there is none. */
   find(offset: number): number {
     if (offset < this.offset || offset >= this.knownEnd) return -1;
     let low = 0;
@@ -85,7 +85,7 @@ export class StatusRuns {
   }
 }
 
-/** What the last answer said of data, until this node writes, or it is old. */
+/** What the last answer said of data, until this node writes or the answer is old. */
 export class StatusCache {
   #runs: StatusRuns | null = null;
   #since = 0;
@@ -108,13 +108,13 @@ export class StatusCache {
     this.#changes++;
   }
 
-  /** Runs that tell that `offset` is data; null where the server has to be asked. */
+  /** Runs that say that `offset` is data; null where the server has to be asked. */
   at(offset: number, now: number): StatusRuns | null {
     const runs = this.#runs;
     return runs !== null && this.covers(offset, now) && runs.flagsOf(runs.find(offset)) === 0 ? runs : null;
   }
 
-  /** The last answer tells of `offset`, data or not. */
+  /** The last answer covers `offset`, data or not. */
   covers(offset: number, now: number): boolean {
     const runs = this.#runs;
     return runs !== null && now - this.#since <= MAX_AGE_MS && runs.find(offset) >= 0;
