@@ -158,10 +158,7 @@ describe('nbd --list', () => {
       fails(await pretend(Buffer.alloc(0)), 'the server closed the connection in the handshake');
     });
     it('which speaks another language', async () => {
-      fails(
-        await pretend(Buffer.from('SSH-2.0-OpenSSH_9.2p1 Debian\r\n')),
-        'not an NBD server: unexpected greeting',
-      );
+      fails(await pretend(Buffer.from('SSH-2.0-OpenSSH_9.2p1 Debian\r\n')), 'not an NBD server: unexpected greeting');
     });
     it('which hangs up in the middle', async () => {
       fails(await pretend(GREETING, () => null), 'the server closed the connection in the handshake');

@@ -280,7 +280,12 @@ describe('nbd: hostile answers', () => {
       (peer, r) => peer.data(r, r.offset, Buffer.alloc(LENGTH + 1)),
       /chunk has an invalid length/,
     ],
-    ['data of no length', STRUCTURED, (peer, r) => peer.data(r, r.offset, Buffer.alloc(0)), /chunk has an invalid length/],
+    [
+      'data of no length',
+      STRUCTURED,
+      (peer, r) => peer.data(r, r.offset, Buffer.alloc(0)),
+      /chunk has an invalid length/,
+    ],
     [
       'the same data twice',
       STRUCTURED,

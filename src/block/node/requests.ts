@@ -5,8 +5,8 @@
 
 import type { HostFile, ZeroScan } from '../../host/host.js';
 import { BlockError } from '../../util/errors.js';
-import { later, settleAll } from '../../util/settle.js';
 import { Serial } from '../../util/serial.js';
+import { later, settleAll } from '../../util/settle.js';
 import { checkImageSize } from '../image-size.js';
 import type { BlockStatus, Extent, Located, MappingGuard, TruncateOptions, WriteFlags, ZeroFlags } from '../types.js';
 import { NodeChanges } from './changes.js';

@@ -14,7 +14,7 @@ import { HandshakeFlag, IHAVEOPT_HIGH, IHAVEOPT_LOW, MAGIC_HIGH, MAGIC_LOW } fro
 import type { Dialect } from '../../wire/nbd/headers.js';
 import type { MetaContext } from './contexts.js';
 import type { NbdExport } from './export.js';
-import { type PendingClient, Negotiation, type Next, type ServerAccess } from './negotiation.js';
+import { Negotiation, type Next, type PendingClient, type ServerAccess } from './negotiation.js';
 import { Outbox } from './outbox.js';
 import { RECEIVE_GAP, type Shared } from './shared.js';
 

@@ -14,8 +14,8 @@ import { Waiters } from '../../util/waiters.js';
 import type { BudgetLimits } from './budget.js';
 import { Connection } from './connection.js';
 import { type ExportOptions, NbdExport } from './export.js';
-import type { PendingClient, ServerAccess } from './negotiation.js';
 import { type Agreement, Handshake } from './handshake.js';
+import type { PendingClient, ServerAccess } from './negotiation.js';
 import { Shared } from './shared.js';
 
 export const DEFAULT_MAX_CONNECTIONS = 100;
