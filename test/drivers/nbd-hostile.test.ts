@@ -33,7 +33,7 @@ describe('nbd: a hostile handshake', () => {
   }
 
   const cases: [string, (peer: FakePeer) => Promise<void>, BlockErrorCode, RegExp][] = [
-    ['no NBD at all', async (peer) => peer.write(Buffer.from('SSH-2.0-OpenSSH_9.2\r\n')), 'io', /no NBD server/],
+    ['no NBD at all', async (peer) => peer.write(Buffer.from('SSH-2.0-OpenSSH_9.2\r\n')), 'io', /not an NBD server/],
     ['the end at once', async () => {}, 'io', /closed the connection in the handshake/],
     ['half a greeting', async (peer) => peer.write(Buffer.from('NBDMAGICIHAV')), 'io', /closed the connection/],
     [
@@ -52,7 +52,7 @@ describe('nbd: a hostile handshake', () => {
         await peer.gone();
       },
       'io',
-      /no NBD server/,
+      /not an NBD server/,
     ],
     [
       'nonsense for a reply',
@@ -353,7 +353,7 @@ describe('nbd: hostile answers', () => {
       'a reply of 2^40 bytes',
       EXTENDED,
       (peer, r) => peer.write(0x6e8a278c, u16(1), u16(1), r.cookie, u64(r.offset), u64(2 ** 40)),
-      /longer than any may be/,
+      /a reply is too long/,
     ],
     ['the end', PLAIN, (peer) => peer.socket.end(), /closed the connection/],
     [
