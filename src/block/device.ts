@@ -50,6 +50,8 @@ export interface DeviceOptions {
 
 const WRITE_FLAGS: readonly (keyof WriteFlags)[] = ['fua', 'compressed'];
 const ZERO_FLAGS: readonly (keyof ZeroFlags)[] = ['fua', 'mayUnmap', 'noFallback'];
+/** For the device's own requests: each is begun at once, so that one object does for all. */
+const place: Located = { file: null, offset: 0, guard: null };
 // Not for those who use the library: a node in their hands would be a way past permissions and drained sections.
 
 /** The link to the device's root node. Throws `closed`. */
@@ -147,6 +149,7 @@ export class Device implements NodeUser {
     checkBytes(offset, 'offset', 'read');
     checkBuffer(buffer, 'read');
     const { length } = buffer;
+    if (this.#begin(offset, length, false, place)) return await this.#located(false, offset, buffer);
     await this.#request('read', length, () => this.#link.read(offset, buffer), buffer);
     this.stats.readOperations++;
     this.stats.readBytes += length;
@@ -161,6 +164,7 @@ export class Device implements NodeUser {
     checkBuffer(buffer, 'write');
     if (flags !== undefined) checkFlags(flags, WRITE_FLAGS, 'write');
     const { length } = buffer;
+    if (flags === undefined && this.beginWrite(offset, length, place)) return await this.#located(true, offset, buffer);
     await this.#request('write', length, () => this.#link.write(offset, buffer, flags), buffer);
     this.stats.writeOperations++;
     this.stats.writeBytes += length;
@@ -219,6 +223,23 @@ export class Device implements NodeUser {
     this.#pending++;
     this.#inFlight++;
     return true;
+  }
+
+  /** A request that was just begun, to `place`: one promise of the file's instead of one from each layer, which is a third of its CPU. */
+  async #located(write: boolean, offset: number, buffer: Uint8Array): Promise<void> {
+    const { file, offset: at, guard } = place;
+    const { length } = buffer;
+    let failed = true;
+    try {
+      await (write ? file!.write(at, buffer) : file!.read(at, buffer));
+      failed = false;
+    } catch (error) {
+      checkStillThere(buffer, length, write ? 'write' : 'read');
+      throw toBlockError(error, { path: this.#root?.filename });
+    } finally {
+      this.ended(write, offset, length, guard, failed);
+    }
+    checkStillThere(buffer, length, write ? 'write' : 'read');
   }
 
   #done(): void {
