@@ -12,11 +12,13 @@ export interface NewFile {
 }
 
 /**
- * Removes `file` after `error`, where `path` still leads to the very file that was made. It stays where the error is `locked`: then another
- * process works with it. Null: none was made. Best effort, since the caller tells what failed.
+ * Removes `file` after `error`, where `path` still leads to the very file that was made. It stays where the error is that it is
+ * `locked`: then another process works with it. Null: none was made. Best effort, since the caller tells what failed.
  */
 export async function undoCreation(host: Host, file: NewFile | null, error: unknown): Promise<void> {
-  if (file === null || (error instanceof BlockError && error.code === 'locked')) return;
+  if (file === null) return;
+  const others = error instanceof BlockError && error.code === 'locked' && (error.path ?? file.path) === file.path;
+  if (others) return;
   await removeNewFile(host, file);
 }
 
