@@ -19,6 +19,7 @@ const COPIED = 1n << 63n;
 
 /** header, refcount table, refcount block, L1 table, L2 table, 8 data clusters; one refcount is wrong and one cluster leaks. */
 const LAYOUT: CheckLayout = {
+  version: 3,
   clusterBits: 16,
   size: 64 * CLUSTER,
   l1TableOffset: 3 * CLUSTER,

@@ -8,6 +8,7 @@
 import { BlockError } from '../../../util/errors.js';
 import type { Qcow2Image } from './image.js';
 import { overlapMessage } from './overlap.js';
+import { blockPointerHex, blockPointerTarget } from './pointer-codec.js';
 import { PointerTable } from './pointer-table.js';
 import { fillRefcountOnes, getRefcount, refcountByteRange, scanRefcounts, setRefcount } from './refcount-codec.js';
 import { type Table, TableCache } from './table-cache.js';
@@ -69,9 +70,10 @@ export class Refcounts {
   async #loadBlock(index: number, mayCommit: boolean): Promise<void> {
     if (mayCommit && this.blocks.mustCommit) await this.#image.commit();
     const offset = this.table.target(index);
-    const beyond = this.table.view.getUint32(index * 8) > 0x00ff_ffff;
-    if (beyond || offset % this.#clusterSize !== 0 || offset >= this.#image.file.length) {
-      throw await this.#image.corrupt(`Refblock offset ${offset} invalid (reftable index: ${index})`, offset);
+    const isCut = blockPointerTarget(this.table.view, index) !== offset;
+    if (isCut || offset % this.#clusterSize !== 0 || offset >= this.#image.file.length) {
+      const text = blockPointerHex(this.table.view, index);
+      throw await this.#image.corrupt(`Refblock offset ${text} invalid (reftable index: ${index})`, offset);
     }
     await this.blocks.load(index, offset, (bytes) => this.#image.file.read(offset, bytes));
   }

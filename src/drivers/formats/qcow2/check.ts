@@ -9,10 +9,13 @@
 import type { Child } from '../../../block/child.js';
 import type { CheckResult } from '../../../block/info.js';
 import { BlockError } from '../../../util/errors.js';
+import { hasReservedBits, hostIn, isCompressed, isCopied, isZero, L2Codec } from './l2-codec.js';
+import { blockPointerTarget, pointerTarget, wordsToHex } from './pointer-codec.js';
 import { RefcountTally, readPadded } from './refcount-tally.js';
 
 /** What the check needs of a header that has been validated. */
 export interface CheckLayout {
+  version: 2 | 3;
   clusterBits: number;
   /** Guest bytes. */
   size: number;
@@ -36,14 +39,10 @@ const MAX_SHARED_TABLES = 4096;
 /** L2 tables in flight at once, bytes. */
 const READ_AHEAD_BYTES = 4 << 20;
 
-const HIGH_COPIED = 0x80000000;
-const HIGH_COMPRESSED = 0x40000000;
-/** Bits of an entry that must be zero: L1, and a standard cluster's L2 entry, each as high and low half. */
+/** Bits of an L1 entry that must be zero, as high and low half. */
 const L1_RESERVED = [0x7f000000, 0x1ff] as const;
-const L2_RESERVED = [0x3f000000, 0x1fe] as const;
-const LOW_OFFSET = 0xfffffe00;
-const HIGH_OFFSET = 0x00ffffff;
-const FLAG_ZERO = 1;
+/** Bits of a refcount table entry that must be zero, low half. */
+const BLOCK_POINTER_RESERVED = 0x1ff;
 
 /**
  * Checks the image in `file`. Rejects with `io`, and with `limit` where it is too large or too broken. `windowClusters` is
@@ -67,6 +66,7 @@ class Check {
   readonly #report: (finding: string) => void;
   readonly #windowClusters: number;
   readonly #clusterBytes: number;
+  readonly #codec: L2Codec;
   readonly #result: CheckResult;
   /** Clusters of the file; a last cluster that lies partly behind its end makes it one more. */
   #clusterCount: number;
@@ -89,6 +89,7 @@ class Check {
     this.#layout = layout;
     this.#report = report;
     this.#clusterBytes = 2 ** layout.clusterBits;
+    this.#codec = new L2Codec(layout.version, layout.clusterBits);
     this.#clusterCount = Math.ceil(file.length / this.#clusterBytes);
     this.#refcountMax = layout.refcountOrder >= 5 ? Number.MAX_SAFE_INTEGER : 2 ** (2 ** layout.refcountOrder) - 1;
     this.#result = {
@@ -173,7 +174,7 @@ class Check {
 
   #countTable(index: number, high: number, low: number, offset: number, table: DataView | null): void {
     if (this.#first && ((high & L1_RESERVED[0]) !== 0 || (low & L1_RESERVED[1]) !== 0)) {
-      this.#corruption(`ERROR found L1 entry with reserved bits set: ${entryHex(high, low)}`);
+      this.#corruption(`ERROR found L1 entry with reserved bits set: ${wordsToHex(high, low)}`);
     }
     this.#reference(offset, this.#clusterBytes);
     if (offset % this.#clusterBytes !== 0) {
@@ -209,20 +210,21 @@ class Check {
     let allocated = 0;
     let fragmented = 0;
     let expected = 0;
-    for (let position = 0; position < table.byteLength; position += 8) {
+    const { entryBytes } = this.#codec;
+    for (let position = 0; position < table.byteLength; position += entryBytes) {
       const high = table.getUint32(position);
       const low = table.getUint32(position + 4);
       if (high === 0 && low === 0) continue;
-      if ((high & HIGH_COMPRESSED) !== 0) {
+      if (isCompressed(high)) {
         allocated++;
         fragmented++;
         this.#countCompressed(high, low);
         continue;
       }
-      if (first && ((high & L2_RESERVED[0]) !== 0 || (low & L2_RESERVED[1]) !== 0)) {
-        this.#corruption(`ERROR found l2 entry with reserved bits set: ${entryHex(high, low)}`);
+      if (first && hasReservedBits(high, low)) {
+        this.#corruption(`ERROR found l2 entry with reserved bits set: ${wordsToHex(high, low)}`);
       }
-      const offset = (high & HIGH_OFFSET) * 0x100000000 + ((low & LOW_OFFSET) >>> 0);
+      const offset = hostIn(high, low);
       if (offset === 0) continue;
       allocated++;
       if (expected !== 0 && offset !== expected) fragmented++;
@@ -231,13 +233,13 @@ class Check {
       const index = cluster - start;
       if (offset <= fastLimit && Number.isInteger(cluster)) {
         if (index < 0 || index >= size) continue;
-        if ((stored[index] === 1) !== high >= HIGH_COPIED) this.#flagMismatch = true;
+        if ((stored[index] === 1) !== isCopied(high)) this.#flagMismatch = true;
         if (references[index] < fastCount) references[index]++;
         else this.#addReference(cluster);
         continue;
       }
       if (!Number.isInteger(cluster)) {
-        const kind = (low & FLAG_ZERO) !== 0 ? 'Preallocated' : 'Data';
+        const kind = isZero(low) ? 'Preallocated' : 'Data';
         this.#corruption(
           `ERROR offset=${offset.toString(16)}: ${kind} cluster is not properly aligned; L2 entry corrupted.`,
         );
@@ -250,18 +252,14 @@ class Check {
     this.#result.fragmentedClusters += fragmented;
   }
 
-  /** Spec, "Compressed Clusters Descriptor": x offset bits, then the number of further 512-byte sectors. */
   #countCompressed(high: number, low: number): void {
-    const offsetBits = BigInt(62 - (this.#layout.clusterBits - 8));
-    const entry = ((BigInt(high) << 32n) | BigInt(low)) & ((1n << 62n) - 1n);
-    const offset = entry & ((1n << offsetBits) - 1n);
-    const bytes = Number((entry >> offsetBits) + 1n) * 512 - Number(offset & 511n);
-    const offsetText = offset.toString(16);
+    const codec = this.#codec;
+    const offsetText = codec.compressedHostHex(high, low);
     if (this.#first) this.#result.compressedClusters++;
-    if (high >= HIGH_COPIED) {
+    if (isCopied(high)) {
       this.#corruption(`ERROR: coffset=0x${offsetText}: copied flag must never be set for compressed clusters`);
     }
-    this.#reference(Number(offset), bytes, offsetText);
+    this.#reference(codec.compressedHost(high, low), codec.compressedBytes(high, low), offsetText);
   }
 
   #countRefcountBlocks(): void {
@@ -271,8 +269,8 @@ class Check {
       const high = table.getUint32(index * 8);
       const low = table.getUint32(index * 8 + 4);
       if (high === 0 && low === 0) continue;
-      const offset = high * 0x100000000 + ((low & LOW_OFFSET) >>> 0);
-      if ((low & ~LOW_OFFSET) !== 0) {
+      const offset = blockPointerTarget(table, index);
+      if ((low & BLOCK_POINTER_RESERVED) !== 0) {
         this.#corruption(`ERROR refcount table entry ${index} has reserved bits set`);
       } else if (offset % clusterBytes !== 0) {
         this.#corruption(`ERROR refcount block ${index} is not cluster aligned; refcount table entry corrupted`);
@@ -349,14 +347,14 @@ class Check {
     const { start, size, stored } = this.#tally;
     const cluster = Math.floor(offset / this.#clusterBytes);
     const index = cluster - start;
-    if (index >= 0 && index < size) return (stored[index] === 1) !== high >= HIGH_COPIED;
+    if (index >= 0 && index < size) return (stored[index] === 1) !== isCopied(high);
     return this.#first && cluster > Math.ceil(this.#file.length / this.#clusterBytes);
   }
 
   async #reportFlags(): Promise<void> {
     const suspects: { text: string; cluster: number; copied: boolean }[] = [];
     const suspect = (text: string, high: number, offset: number): void => {
-      suspects.push({ text, cluster: Math.floor(offset / this.#clusterBytes), copied: high >= HIGH_COPIED });
+      suspects.push({ text, cluster: Math.floor(offset / this.#clusterBytes), copied: isCopied(high) });
     };
     const say = async (): Promise<void> => {
       for (const { text, cluster, copied } of suspects.splice(0)) {
@@ -367,14 +365,16 @@ class Check {
     };
     await this.#visitTables((index, high, low, offset, table) => {
       if (this.#isSuspect(high, offset)) {
-        suspect(`L2 cluster: l1_index=${index} l1_entry=${entryHex(high, low)}`, high, offset);
+        suspect(`L2 cluster: l1_index=${index} l1_entry=${wordsToHex(high, low)}`, high, offset);
       }
-      for (let position = 0; table !== null && position < table.byteLength; position += 8) {
+      const { entryBytes } = this.#codec;
+      for (let position = 0; table !== null && position < table.byteLength; position += entryBytes) {
         const entryHigh = table.getUint32(position);
         const entryLow = table.getUint32(position + 4);
-        const data = (entryHigh & HIGH_OFFSET) * 0x100000000 + ((entryLow & LOW_OFFSET) >>> 0);
-        if (data === 0 || (entryHigh & HIGH_COMPRESSED) !== 0 || !this.#isSuspect(entryHigh, data)) continue;
-        suspect(`data cluster: l2_entry=${entryHex(entryHigh, entryLow)}`, entryHigh, data);
+        if (isCompressed(entryHigh)) continue;
+        const data = hostIn(entryHigh, entryLow);
+        if (data === 0 || !this.#isSuspect(entryHigh, data)) continue;
+        suspect(`data cluster: l2_entry=${wordsToHex(entryHigh, entryLow)}`, entryHigh, data);
       }
     }, say);
   }
@@ -398,7 +398,7 @@ class Check {
       for (; index * 8 < l1.byteLength && round.length < perRound; index++) {
         const high = l1.getUint32(index * 8);
         const low = l1.getUint32(index * 8 + 4);
-        const offset = (high & HIGH_OFFSET) * 0x100000000 + ((low & LOW_OFFSET) >>> 0);
+        const offset = pointerTarget(l1, index);
         if (offset !== 0) round.push({ index, high, low, offset });
       }
       await Promise.all(
@@ -427,10 +427,4 @@ class Check {
     this.#result.corruptions++;
     this.#report(finding);
   }
-}
-
-/** A table entry as qemu-img prints it. */
-function entryHex(high: number, low: number): string {
-  const lowText = low.toString(16);
-  return high === 0 ? lowText : high.toString(16) + lowText.padStart(8, '0');
 }

@@ -4,7 +4,7 @@
 import type { Extent } from '../../../block/types.js';
 import { settleAll } from '../../../util/settle.js';
 import type { Qcow2Image } from './image.js';
-import { Kind } from './mapping.js';
+import { Kind } from './l2-codec.js';
 import type { Table } from './table-cache.js';
 import { freeOld, writeGuest } from './write.js';
 
@@ -131,7 +131,7 @@ async function writeClusters(image: Qcow2Image, clusters: readonly CompressedClu
     const places = await packer.place(sizes);
     try {
       const end = places.reduce((high, host, i) => Math.max(high, host + sizes[i]), 0);
-      if (end > mapping.compressedLimit) throw image.error('limit', 'No room for compressed data', 'write', end);
+      if (end > mapping.codec.compressedLimit) throw image.error('limit', 'No room for compressed data', 'write', end);
       await writePacked(image, clusters, places);
     } catch (error) {
       packer.releaseAll(places, sizes);
@@ -140,11 +140,8 @@ async function writeClusters(image: Qcow2Image, clusters: readonly CompressedClu
     clusters.forEach(({ guest, data }, i) => {
       const table = tables.get(mapping.indexOf(guest))!;
       const slot = (guest / clusterSize) % l2Entries;
-      const kind = mapping.decode(table, slot);
-      const { host, compressedBytes } = mapping;
-      if (host !== 0 && kind !== Kind.bad) {
-        freeOld(image, host, kind === Kind.compressed ? compressedBytes : clusterSize, image.discards.other);
-      }
+      const old = mapping.codec.decode(table.view, slot);
+      if (old.kind !== Kind.bad) freeOld(image, old, image.discards.other);
       mapping.setCompressed(table, slot, places[i], data.length);
     });
   } finally {

@@ -23,6 +23,8 @@ import {
   V2_HEADER_LENGTH,
   V3_WRITTEN_HEADER_LENGTH,
 } from './header.js';
+import { L2Codec } from './l2-codec.js';
+import { POINTER_BYTES, putPointer } from './pointer-codec.js';
 import { fillRefcountOnes } from './refcount-codec.js';
 import {
   type Geometry,
@@ -247,12 +249,19 @@ export async function createQcow2(file: Child, options: Qcow2CreateOptions): Pro
     await makeRoom(file, end, end, { preallocation: preallocation === 'metadata' ? 'off' : preallocation });
   }
   await writeRefcounts(file, layout);
-  await writePointers(file, clusterSize, layout.blocks, (i) => (1 + layout.tableClusters + i) * clusterSize, false);
+  await writeTable(file, clusterSize, layout.blocks, POINTER_BYTES, (view, slot, index) =>
+    putPointer(view, slot, (1 + layout.tableClusters + index) * clusterSize, false),
+  );
   if (layout.l2Tables > 0) {
     const l2Start = layout.total - layout.dataClusters - layout.l2Tables;
     const dataStart = layout.total - layout.dataClusters;
-    await writePointers(file, l1Offset, layout.l1Entries, (i) => (l2Start + i) * clusterSize, true);
-    await writePointers(file, l2Start * clusterSize, layout.dataClusters, (i) => (dataStart + i) * clusterSize, true);
+    await writeTable(file, l1Offset, layout.l1Entries, POINTER_BYTES, (view, slot, index) =>
+      putPointer(view, slot, (l2Start + index) * clusterSize, true),
+    );
+    const codec = new L2Codec(layout.geometry.version, layout.geometry.clusterBits);
+    await writeTable(file, l2Start * clusterSize, layout.dataClusters, codec.entryBytes, (view, slot, index) =>
+      codec.putNormal(view, slot, (dataStart + index) * clusterSize),
+    );
   }
   await file.flush();
   await file.write(0, headerBytes);
@@ -272,25 +281,20 @@ async function writeRefcounts(file: Child, layout: Layout): Promise<void> {
   }
 }
 
-/** A table of `count` 8-byte entries at `offset`, written in pieces of `CHUNK_BYTES`. */
-async function writePointers(
+/** A table of `count` entries at `offset`, written in pieces of `CHUNK_BYTES`; `put` makes entry `index` in `slot` of a piece. */
+async function writeTable(
   file: Child,
   offset: number,
   count: number,
-  target: (index: number) => number,
-  copied: boolean,
+  entryBytes: number,
+  put: (view: DataView, slot: number, index: number) => void,
 ): Promise<void> {
-  const chunk = new Uint8Array(Math.min(count * 8, CHUNK_BYTES));
+  const chunk = new Uint8Array(Math.min(count * entryBytes, CHUNK_BYTES));
   const view = new DataView(chunk.buffer);
-  const flag = copied ? 0x8000_0000 : 0;
   for (let done = 0; done < count; ) {
-    const here = Math.min(count - done, chunk.length / 8);
-    for (let i = 0; i < here; i++) {
-      const host = target(done + i);
-      view.setUint32(i * 8, (Math.floor(host / 0x1_0000_0000) | flag) >>> 0);
-      view.setUint32(i * 8 + 4, host % 0x1_0000_0000);
-    }
-    await file.write(offset + done * 8, chunk.subarray(0, here * 8));
+    const here = Math.min(count - done, chunk.length / entryBytes);
+    for (let i = 0; i < here; i++) put(view, i, done + i);
+    await file.write(offset + done * entryBytes, chunk.subarray(0, here * entryBytes));
     done += here;
   }
 }

@@ -1,7 +1,7 @@
 // Letting go of content: all that is mapped behind a guest offset, or all there is.
 
 import type { Qcow2Image } from './image.js';
-import { Kind } from './mapping.js';
+import { Kind } from './l2-codec.js';
 import { roundUp } from './types.js';
 import { changeEntries, unmap } from './zero.js';
 
@@ -21,8 +21,8 @@ export async function dropFrom(image: Qcow2Image, from: number): Promise<void> {
   const firstTable = Math.ceil(start / l2Span);
   const partEnd = Math.min(firstTable, image.mapping.l1.entries) * l2Span;
   if (partEnd > start && (await mapsAnything(image, start, partEnd))) {
-    await changeEntries(image, start, partEnd, false, (table, slot, kind) => {
-      if (kind !== Kind.unallocated) unmap(image, table, slot, kind, true);
+    await changeEntries(image, start, partEnd, false, (table, slot, entry) => {
+      if (entry.kind !== Kind.unallocated) unmap(image, table, slot, entry, true);
     });
   }
   await dropTables(image, firstTable);
@@ -39,7 +39,7 @@ async function mapsAnything({ mapping, geometry }: Qcow2Image, start: number, en
   if (table === null) return false;
   const base = index * geometry.l2Span;
   for (let slot = (start - base) / geometry.clusterSize; slot < (end - base) / geometry.clusterSize; slot++) {
-    if (mapping.decode(table, slot) !== Kind.unallocated) return true;
+    if (mapping.codec.kind(table.view, slot) !== Kind.unallocated) return true;
   }
   return false;
 }
@@ -62,9 +62,9 @@ async function dropTables(image: Qcow2Image, first: number): Promise<void> {
       }
       if (table === null) continue;
       for (let slot = 0; slot < l2Entries; slot++) {
-        const kind = mapping.decode(table, slot);
-        if (kind === Kind.bad) throw await mapping.badEntry(table, slot);
-        if (kind !== Kind.unallocated) unmap(image, table, slot, kind, true);
+        const entry = mapping.codec.decode(table.view, slot);
+        if (entry.kind === Kind.bad) throw await mapping.badEntry(table, slot);
+        if (entry.kind !== Kind.unallocated) unmap(image, table, slot, entry, true);
       }
       mapping.removeTable(index);
     } finally {

@@ -3,7 +3,7 @@
 
 import type { Located } from '../../../block/types.js';
 import type { Qcow2Image } from './image.js';
-import { BELOW, MISS } from './mapping.js';
+import { BELOW, MISS } from './l2-codec.js';
 
 /** The host offset where all of the range may be written in place, or MISS. */
 export function placeToWrite(image: Qcow2Image, offset: number, length: number): number {

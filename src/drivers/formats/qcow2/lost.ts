@@ -4,7 +4,7 @@
 import { BlockError, toBlockError } from '../../../util/errors.js';
 import { formatSize } from '../../../util/size.js';
 import type { Qcow2Image } from './image.js';
-import { Kind } from './mapping.js';
+import { Kind } from './l2-codec.js';
 import type { Table } from './table-cache.js';
 
 /** Guest bytes [from, to). */
@@ -66,11 +66,12 @@ function unstored(image: Qcow2Image): Range[] {
 
 function addTable(image: Qcow2Image, table: Table, ranges: Range[]): void {
   const { clusterSize, l2Span } = image.geometry;
-  const end = Math.ceil(table.dirtyTo / 8);
-  for (let slot = Math.floor(table.dirtyFrom / 8); slot < end; slot++) {
+  const { codec } = image.mapping;
+  const end = Math.ceil(table.dirtyTo / codec.entryBytes);
+  for (let slot = Math.floor(table.dirtyFrom / codec.entryBytes); slot < end; slot++) {
     const from = table.index * l2Span + slot * clusterSize;
     if (from >= image.length()) return;
-    if (image.mapping.decode(table, slot) === Kind.unallocated) continue;
+    if (codec.kind(table.view, slot) === Kind.unallocated) continue;
     const to = Math.min(from + clusterSize, image.length());
     const last = ranges[ranges.length - 1];
     if (last?.to === from) last.to = to;

@@ -1,4 +1,4 @@
-// Guest to host: the L1 table in memory, L2 tables in a cache, and the decoding of their entries.
+// Guest to host: the L1 table in memory, and L2 tables in a cache. What their entries say is l2-codec.ts's matter.
 //
 //   guest offset = | L1 index | L2 slot | offset in cluster |
 //
@@ -6,45 +6,21 @@
 
 import type { BlockError } from '../../../util/errors.js';
 import type { Qcow2Image } from './image.js';
+import { BELOW, L2Codec, MISS } from './l2-codec.js';
+import { pointerHex, wordsToHex } from './pointer-codec.js';
 import { PointerTable } from './pointer-table.js';
 import { type Table, TableCache } from './table-cache.js';
-import type { GuestOffset, HostOffset } from './types.js';
-
-/** Kinds of an L2 entry, as numbers for the hot path; `bad` breaks the format. */
-export const Kind = {
-  unallocated: 0,
-  normal: 1,
-  compressed: 2,
-  zeroPlain: 3,
-  zeroAllocated: 4,
-  bad: 5,
-} as const;
-export type KindNumber = (typeof Kind)[keyof typeof Kind];
-
-const COPIED = 0x8000_0000;
-const COMPRESSED = 0x4000_0000;
-const HIGH_OFFSET = 0x00ff_ffff;
-const ZERO = 1;
-
-/** Answers of `mapSync` that are no offset: only the slow path can tell; all of it is unallocated. */
-export const MISS = -1;
-export const BELOW = -2;
+import type { GuestOffset } from './types.js';
 
 export class Mapping {
   readonly #image: Qcow2Image;
   readonly l1: PointerTable;
   readonly cache: TableCache;
+  readonly codec: L2Codec;
   /** By index: tables that are being made, moved, or given space. */
   readonly #creating = new Map<number, Promise<void>>();
   readonly #clusterSize: number;
   readonly #l2Span: number;
-  /** Bits of a compressed descriptor's high word that belong to the offset. */
-  readonly #compressedShift: number;
-
-  /** What `decode` found: host offset, 0 for none; COPIED flag; bytes of compressed data up to the end of its last sector. */
-  host = 0 as HostOffset;
-  copied = false;
-  compressedBytes = 0;
 
   constructor(image: Qcow2Image, cacheTables: number) {
     this.#image = image;
@@ -53,7 +29,7 @@ export class Mapping {
     this.cache = new TableCache(image.memory, geometry.clusterSize, cacheTables);
     this.#clusterSize = geometry.clusterSize;
     this.#l2Span = geometry.l2Span;
-    this.#compressedShift = 38 - geometry.clusterBits;
+    this.codec = new L2Codec(geometry.version, geometry.clusterBits);
   }
 
   async load(): Promise<void> {
@@ -73,98 +49,59 @@ export class Mapping {
     const table = this.cache.get(index);
     if (table === undefined) return this.l1.target(index) === 0 ? BELOW : MISS;
     const size = this.#clusterSize;
-    const slot = Math.floor(within / size);
+    const { codec } = this;
     const { view } = table;
-    const high = view.getUint32(slot * 8);
-    const low = view.getUint32(slot * 8 + 4);
-    if ((high & COMPRESSED) !== 0 || (low & ZERO) !== 0 || (owned && (high & COPIED) === 0)) return MISS;
-    const host = (high & HIGH_OFFSET) * 0x1_0000_0000 + ((low & 0xffff_fe00) >>> 0);
+    const slot = Math.floor(within / size);
     const lead = within - slot * size;
-    if (host === 0) return this.#unallocated(view, slot + 1, Math.ceil((lead + length) / size) + slot) ? BELOW : MISS;
+    const last = slot + Math.ceil((lead + length) / size);
+    const host = codec.directHost(view, slot, owned);
+    if (host < 0) {
+      if (host === MISS) return MISS;
+      for (let next = slot + 1; next < last; next++) if (codec.directHost(view, next, false) !== BELOW) return MISS;
+      return BELOW;
+    }
     if (host % size !== 0) return MISS;
     if (host + lead + length > this.#image.file.length) return MISS;
-    let expected = host;
-    for (let at = size - lead, next = slot + 1; at < length; at += size, next++) {
-      expected += size;
-      const nextHigh = view.getUint32(next * 8);
-      const nextLow = view.getUint32(next * 8 + 4);
-      if ((nextHigh & COMPRESSED) !== 0 || (nextLow & ZERO) !== 0 || (owned && (nextHigh & COPIED) === 0)) return MISS;
-      if ((nextHigh & HIGH_OFFSET) * 0x1_0000_0000 + ((nextLow & 0xffff_fe00) >>> 0) !== expected) return MISS;
+    for (let next = slot + 1, expected = host + size; next < last; next++, expected += size) {
+      if (codec.directHost(view, next, owned) !== expected) return MISS;
     }
     return host + lead;
   }
 
-  #unallocated(view: DataView, from: number, to: number): boolean {
-    for (let slot = from; slot < to; slot++) {
-      const high = view.getUint32(slot * 8);
-      const low = view.getUint32(slot * 8 + 4);
-      if ((high & (COMPRESSED | HIGH_OFFSET)) !== 0 || (low & 0xffff_fe00) !== 0 || (low & ZERO) !== 0) return false;
-    }
-    return true;
-  }
-
   // ---- entries ------------------------------------------------------------------------------------------------
 
-  /** Decodes one entry into `host`, `copied` and `compressedBytes`. */
-  decode(table: Table, slot: number): KindNumber {
-    const high = table.view.getUint32(slot * 8);
-    const low = table.view.getUint32(slot * 8 + 4);
-    this.copied = (high & COPIED) !== 0;
-    if ((high & COMPRESSED) !== 0) {
-      const shift = this.#compressedShift;
-      const offset = (high & (2 ** shift - 1)) * 0x1_0000_0000 + low;
-      this.host = offset as HostOffset;
-      this.compressedBytes = (((high & 0x3fff_ffff) >>> shift) + 1) * 512 - (offset % 512);
-      return offset > Number.MAX_SAFE_INTEGER - this.compressedBytes ? Kind.bad : Kind.compressed;
-    }
-    const host = (high & HIGH_OFFSET) * 0x1_0000_0000 + ((low & 0xffff_fe00) >>> 0);
-    this.host = host as HostOffset;
-    if (host % this.#clusterSize !== 0 || host > Number.MAX_SAFE_INTEGER - this.#clusterSize) return Kind.bad;
-    if ((low & ZERO) !== 0) {
-      if (this.#image.geometry.version === 2) return Kind.bad;
-      return host === 0 ? Kind.zeroPlain : Kind.zeroAllocated;
-    }
-    return host === 0 ? Kind.unallocated : Kind.normal;
+  setUnallocated(table: Table, slot: number): void {
+    this.codec.putUnallocated(table.view, slot);
+    this.#changed(table, slot);
   }
 
-  /** How many slots from `slot` (at most `max`) are of one kind, with contiguous host clusters where they have any. `decode` of the first holds. */
-  run(table: Table, slot: number, max: number): number {
-    const kind = this.decode(table, slot);
-    const first = this.host;
-    const { copied, compressedBytes } = this;
-    let count = 1;
-    if (kind !== Kind.compressed && kind !== Kind.bad) {
-      const step = kind === Kind.normal || kind === Kind.zeroAllocated ? this.#clusterSize : 0;
-      while (count < max && this.decode(table, slot + count) === kind && this.host === first + count * step) count++;
-    }
-    this.host = first;
-    this.copied = copied;
-    this.compressedBytes = compressedBytes;
-    return count;
+  /** Points `slot` to the cluster at `host`, which nothing else refers to. */
+  setNormal(table: Table, slot: number, host: number): void {
+    this.codec.putNormal(table.view, slot, host);
+    this.#changed(table, slot);
   }
 
-  /** Points `slot` to an owned cluster at `host`; 0 makes it unallocated. */
-  setEntry(table: Table, slot: number, host: number, zero = false): void {
-    const high = host === 0 ? 0 : (Math.floor(host / 0x1_0000_0000) | COPIED) >>> 0;
-    this.setRaw(table, slot, high, (host % 0x1_0000_0000) + (zero ? ZERO : 0));
+  /** Makes `slot` read as zeroes, without a host cluster. */
+  setZero(table: Table, slot: number): void {
+    this.codec.putZero(table.view, slot);
+    this.#changed(table, slot);
+  }
+
+  /** Makes `slot` read as zeroes, and keeps its cluster at `host`, which nothing else refers to. */
+  setZeroAllocated(table: Table, slot: number, host: number): void {
+    this.codec.putZeroAllocated(table.view, slot, host);
+    this.#changed(table, slot);
   }
 
   /** Points `slot` to compressed data of `length` bytes at `host`. */
   setCompressed(table: Table, slot: number, host: number, length: number): void {
-    const sectors = Math.floor((host + length - 1) / 512) - Math.floor(host / 512);
-    const high = COMPRESSED + sectors * 2 ** this.#compressedShift + Math.floor(host / 0x1_0000_0000);
-    this.setRaw(table, slot, high, host % 0x1_0000_0000);
+    this.codec.putCompressed(table.view, slot, host, length);
+    this.#changed(table, slot);
   }
 
-  setRaw(table: Table, slot: number, high: number, low: number): void {
-    table.view.setUint32(slot * 8, high);
-    table.view.setUint32(slot * 8 + 4, low);
-    this.cache.markDirty(table, slot * 8, slot * 8 + 8);
-  }
-
-  /** Where bytes of compressed data may lie at most, so that a descriptor can hold the offset. */
-  get compressedLimit(): number {
-    return Math.min(2 ** (32 + this.#compressedShift), 2 ** 56, Number.MAX_SAFE_INTEGER);
+  #changed(table: Table, slot: number): void {
+    const { entryBytes } = this.codec;
+    this.cache.markDirty(table, slot * entryBytes, (slot + 1) * entryBytes);
   }
 
   indexOf(offset: GuestOffset | number): number {
@@ -186,7 +123,8 @@ export class Mapping {
     const offset = this.l1.target(index);
     if (offset === 0) return;
     if (offset % this.#clusterSize !== 0 || offset >= this.#image.file.length) {
-      throw await this.#image.corrupt(`L2 table offset ${offset} invalid (L1 index: ${index})`, offset);
+      const text = pointerHex(this.l1.view, index);
+      throw await this.#image.corrupt(`L2 table offset ${text} invalid (L1 index: ${index})`, offset);
     }
     await this.cache.load(index, offset, (bytes) => this.#image.file.read(offset, bytes));
     // The pointer may have changed meanwhile: what was read is then of no use.
@@ -271,8 +209,9 @@ export class Mapping {
 
   /** Marks the image corrupt for the entry in `slot`. */
   badEntry(table: Table, slot: number): Promise<BlockError> {
-    const hex = (word: number): string => word.toString(16).padStart(8, '0');
-    const entry = hex(table.view.getUint32(slot * 8)) + hex(table.view.getUint32(slot * 8 + 4));
+    const { view } = table;
+    const at = slot * this.codec.entryBytes;
+    const entry = wordsToHex(view.getUint32(at), view.getUint32(at + 4)).padStart(16, '0');
     return this.#image.corrupt(`L2 entry 0x${entry} invalid (L2 offset: ${table.offset}, slot: ${slot})`, table.offset);
   }
 }

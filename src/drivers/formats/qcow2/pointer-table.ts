@@ -2,11 +2,9 @@
 // changes are remembered by sector. Before an entry is changed, its place in the file is made sure of (`reserve`).
 
 import type { ImageFile } from './image-file.js';
+import { POINTER_BYTES, pointerCopied, pointerTarget, putPointer } from './pointer-codec.js';
 import { SECTOR } from './types.js';
 
-/** Bits 9 to 55 of a pointer, high word. */
-const OFFSET_HIGH = 0x00ff_ffff;
-const COPIED_HIGH = 0x8000_0000;
 /** A table is reserved by pieces of so many bytes. */
 const PIECE = 4096;
 
@@ -25,32 +23,30 @@ export class PointerTable {
   constructor(offset: number, entries: number) {
     this.offset = offset;
     this.entries = entries;
-    this.bytes = new Uint8Array(Math.ceil((entries * 8) / SECTOR) * SECTOR);
+    this.bytes = new Uint8Array(Math.ceil((entries * POINTER_BYTES) / SECTOR) * SECTOR);
     this.view = new DataView(this.bytes.buffer);
   }
 
   /** Offset that entry `index` holds; 0 for none. Not checked: may be misaligned, or beyond what a number holds exactly. */
   target(index: number): number {
-    return (this.view.getUint32(index * 8) & OFFSET_HIGH) * 0x1_0000_0000 + lowBits(this.view.getUint32(index * 8 + 4));
+    return pointerTarget(this.view, index);
   }
 
   /** The COPIED flag (bit 63) of entry `index`. */
   copied(index: number): boolean {
-    return (this.view.getUint32(index * 8) & COPIED_HIGH) !== 0;
+    return pointerCopied(this.view, index);
   }
 
   set(index: number, target: number, copied: boolean): void {
-    const high = Math.floor(target / 0x1_0000_0000) | (copied ? COPIED_HIGH : 0);
-    this.view.setUint32(index * 8, high >>> 0);
-    this.view.setUint32(index * 8 + 4, target % 0x1_0000_0000);
-    this.dirtySectors.add(Math.floor((index * 8) / SECTOR));
+    putPointer(this.view, index, target, copied);
+    this.dirtySectors.add(Math.floor((index * POINTER_BYTES) / SECTOR));
   }
 
   /** Entry `index` can be written later: its place in `file` is allocated when this resolves; null: it is already. Rejects with `no-space`, `io`. */
   reserve(file: ImageFile, index: number): Promise<void> | null {
     const pieces = this.#solid;
     if (pieces === null) return null;
-    const piece = Math.floor((index * 8) / PIECE);
+    const piece = Math.floor((index * POINTER_BYTES) / PIECE);
     const known = pieces.get(piece);
     if (known !== undefined) return known;
     const reserving = this.#reserve(file, piece).then(
@@ -78,8 +74,8 @@ export class PointerTable {
    * that is done at once. When the result resolves, nobody reserves the old place any more: only then may others have it.
    */
   resize(offset: number, entries: number): Promise<unknown> {
-    const bytes = new Uint8Array(Math.ceil((entries * 8) / SECTOR) * SECTOR);
-    const kept = Math.min(this.entries, entries) * 8;
+    const bytes = new Uint8Array(Math.ceil((entries * POINTER_BYTES) / SECTOR) * SECTOR);
+    const kept = Math.min(this.entries, entries) * POINTER_BYTES;
     bytes.set(this.bytes.subarray(0, kept));
     this.bytes = bytes;
     this.view = new DataView(bytes.buffer);
@@ -89,9 +85,4 @@ export class PointerTable {
     this.#solid = null;
     return Promise.allSettled(reserving);
   }
-}
-
-/** Bits 9 to 31: the rest is reserved. */
-function lowBits(word: number): number {
-  return (word & 0xffff_fe00) >>> 0;
 }

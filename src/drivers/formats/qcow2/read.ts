@@ -3,7 +3,7 @@
 import { later, settleAll } from '../../../util/settle.js';
 import { readCompressed } from './compressed-read.js';
 import type { Qcow2Image } from './image.js';
-import { Kind } from './mapping.js';
+import { Kind } from './l2-codec.js';
 import type { Table } from './table-cache.js';
 
 /** Fills `buffer` from guest `offset`. Rejects with `corrupt-image`, `io`, and what the backing node says. */
@@ -36,23 +36,23 @@ export async function readGuest(image: Qcow2Image, offset: number, buffer: Uint8
 /** Starts the reads of a range within one L2 table. Does not wait, so the mapping that it looks up holds. */
 function startTable(image: Qcow2Image, table: Table, offset: number, buffer: Uint8Array, parts: Promise<void>[]): void {
   const { mapping } = image;
+  const { codec } = mapping;
   const { clusterSize, l2Span } = image.geometry;
   const end = offset + buffer.length;
   for (let at = offset; at < end; ) {
     const slot = Math.floor((at % l2Span) / clusterSize);
     const lead = at % clusterSize;
-    const slots = mapping.run(table, slot, Math.ceil((lead + end - at) / clusterSize));
+    const slots = codec.run(table.view, slot, Math.ceil((lead + end - at) / clusterSize));
+    const { kind, host, bytes } = codec.decode(table.view, slot);
     const length = Math.min(slots * clusterSize - lead, end - at);
     const target = buffer.subarray(at - offset, at - offset + length);
-    switch (mapping.decode(table, slot)) {
+    switch (kind) {
       case Kind.normal:
-        parts.push(later(guarded(image, () => image.file.read(mapping.host + lead, target))));
+        parts.push(later(guarded(image, () => image.file.read(host + lead, target))));
         break;
-      case Kind.compressed: {
-        const { host, compressedBytes } = mapping;
-        parts.push(later(guarded(image, () => readCompressed(image, host, compressedBytes, lead, target))));
+      case Kind.compressed:
+        parts.push(later(guarded(image, () => readCompressed(image, host, bytes, lead, target))));
         break;
-      }
       case Kind.unallocated:
         parts.push(later(readBacking(image, at, target)));
         break;

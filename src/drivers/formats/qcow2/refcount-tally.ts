@@ -6,6 +6,7 @@
 
 import type { Child } from '../../../block/child.js';
 import { viewOf } from '../../../util/bytes.js';
+import { blockPointerTarget, POINTER_BYTES } from './pointer-codec.js';
 import { getRefcount } from './refcount-codec.js';
 
 /** `stored`: the refcount is this or more. */
@@ -77,9 +78,7 @@ export class RefcountTally {
   blockOffset(cluster: number): number {
     const index = Math.floor(cluster / this.#perBlock);
     const { table } = this.#layout;
-    if (index * 8 >= table.byteLength) return 0;
-    const low = (table.getUint32(index * 8 + 4) & 0xfffffe00) >>> 0;
-    return table.getUint32(index * 8) * 2 ** 32 + low;
+    return index * POINTER_BYTES >= table.byteLength ? 0 : blockPointerTarget(table, index);
   }
 
   blockIndex(cluster: number): number {
@@ -92,7 +91,7 @@ export class RefcountTally {
     const perRound = Math.max(1, Math.floor(LOAD_BYTES / clusterBytes));
     const end = this.start + this.size;
     const first = Math.floor(this.start / this.#perBlock);
-    const last = Math.min(Math.ceil(end / this.#perBlock), this.#layout.table.byteLength / 8);
+    const last = Math.min(Math.ceil(end / this.#perBlock), this.#layout.table.byteLength / POINTER_BYTES);
     const buffers: Uint8Array[] = [];
     for (let round = first; round < last; ) {
       const blocks: number[] = [];

@@ -6,7 +6,7 @@ import { bestEffort } from '../../../util/best-effort.js';
 import type { Run } from './allocation.js';
 import { cutFile, dropFrom } from './empty.js';
 import type { Qcow2Image } from './image.js';
-import { Kind } from './mapping.js';
+import { Kind } from './l2-codec.js';
 import { PointerTable } from './pointer-table.js';
 import { l1EntriesFor, MAX_L1_BYTES, roundUp, SECTOR } from './types.js';
 import { writeGuest } from './write.js';
@@ -83,7 +83,7 @@ async function clearTail(image: Qcow2Image, oldSize: number): Promise<void> {
   const lead = oldSize % clusterSize;
   if (lead === 0) return;
   let holdsData = false;
-  await changeEntries(image, oldSize - lead, oldSize, false, (_table, _slot, kind) => {
+  await changeEntries(image, oldSize - lead, oldSize, false, (_table, _slot, { kind }) => {
     holdsData = kind === Kind.normal || kind === Kind.compressed;
   });
   if (!holdsData) return;
@@ -202,7 +202,7 @@ async function preallocateRange(image: Qcow2Image, start: number, end: number, m
         throw error;
       }
       const slot = (at % l2Span) / clusterSize;
-      for (let i = 0; i < run.count; i++) image.mapping.setEntry(table, slot + i, host + i * clusterSize);
+      for (let i = 0; i < run.count; i++) image.mapping.setNormal(table, slot + i, host + i * clusterSize);
       at += length;
     } finally {
       table.pins--;

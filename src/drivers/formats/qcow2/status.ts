@@ -3,7 +3,7 @@
 import type { BlockNode } from '../../../block/node/node.js';
 import type { BlockStatus } from '../../../block/types.js';
 import type { Qcow2Image } from './image.js';
-import { Kind, type KindNumber } from './mapping.js';
+import { Kind, type KindNumber } from './l2-codec.js';
 import { zeroInFile, zeroInFileSync } from './preallocation.js';
 import type { Table } from './table-cache.js';
 
@@ -24,7 +24,6 @@ export async function statusOf(
   for (;;) {
     const done: number = status?.length ?? 0;
     let found = lookUp(image, file, offset + done, length - done);
-    const more = endedAtTable;
     if (!('length' in found)) {
       if (found.bad === null) await image.mapping.loadTable(found.index);
       else if (status === null) throw await image.mapping.badEntry(found.bad.table, found.bad.slot);
@@ -32,13 +31,19 @@ export async function statusOf(
       continue;
     }
     const end = found.length;
+    const endsAtMiss = done + end < length && missesTable(image, offset + done + end);
     if (isPlainData(found) && (await image.preallocation.look())) found = await zeroInFile(file, found);
     if (status === null) status = found;
     else if (continues(status, found)) status.length += found.length;
     else return status;
     // Where the file below says something else within the run, the next part of it may still go on as this one does.
-    if ((found.length === end && !more) || status.length === length) return status;
+    if ((found.length === end && !endsAtMiss) || status.length === length) return status;
   }
+}
+
+/** The L2 table of guest offset `offset` must be loaded before anything can be said of it. */
+function missesTable({ mapping }: Qcow2Image, offset: number): boolean {
+  return mapping.tableSync(mapping.indexOf(offset)) === undefined;
 }
 
 /** The same from cached tables alone, possibly of a shorter run; null where a table must be loaded or an entry is bad. */
@@ -64,11 +69,7 @@ function continues(run: BlockStatus, next: BlockStatus): boolean {
   );
 }
 
-/** The last `lookUp` ended its run at a table that is not in the cache. (No field of the answer: there are very many of them.) */
-let endedAtTable = false;
-
 function lookUp(image: Qcow2Image, file: BlockNode, offset: number, length: number): BlockStatus | Obstacle {
-  endedAtTable = false;
   const { mapping } = image;
   const { clusterSize, l2Span } = image.geometry;
   const end = offset + length;
@@ -80,17 +81,18 @@ function lookUp(image: Qcow2Image, file: BlockNode, offset: number, length: numb
     const table = mapping.tableSync(index);
     if (table === undefined) {
       if (kind === null) return { index, bad: null };
-      endedAtTable = true;
       break;
     }
     const lead = at % clusterSize;
     const stop = Math.min(end, (index + 1) * l2Span);
     let here: KindNumber = Kind.unallocated;
+    let hereHost = 0;
     let to = stop;
     if (table !== null) {
       const slot = Math.floor((at % l2Span) / clusterSize);
-      const slots = mapping.run(table, slot, Math.ceil((lead + stop - at) / clusterSize));
-      here = mapping.decode(table, slot);
+      const slots = mapping.codec.run(table.view, slot, Math.ceil((lead + stop - at) / clusterSize));
+      here = mapping.codec.kind(table.view, slot);
+      hereHost = mapping.codec.host(table.view, slot) + lead;
       if (here === Kind.bad) {
         if (kind !== null) break;
         return { index, bad: { table, slot } };
@@ -99,8 +101,8 @@ function lookUp(image: Qcow2Image, file: BlockNode, offset: number, length: numb
     }
     if (kind === null) {
       kind = here;
-      host = mapping.host + lead;
-    } else if (here !== kind || (hasHost(kind) && mapping.host !== host + at - offset)) {
+      host = hereHost;
+    } else if (here !== kind || (hasHost(kind) && hereHost !== host + at - offset)) {
       break;
     }
     at = to;

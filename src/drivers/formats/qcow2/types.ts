@@ -15,6 +15,8 @@ export const MAX_CLUSTER_BITS = 21;
 export const MAX_L1_BYTES = 32 << 20;
 export const MAX_REFCOUNT_TABLE_BYTES = 8 << 20;
 export const MAX_BACKING_NAME_BYTES = 1023;
+/** Length of an entry of an L2 table. */
+export const L2_ENTRY_BYTES = 8;
 /** The unit in which storage tears a write; metadata is written in whole sectors. */
 export const SECTOR = 512;
 
@@ -38,21 +40,19 @@ export interface Geometry {
 export function makeGeometry(version: 2 | 3, clusterBits: number, refcountOrder: number): Geometry {
   const clusterSize = 2 ** clusterBits;
   const refcountBits = 1 << refcountOrder;
+  const l2Entries = clusterSize / L2_ENTRY_BYTES;
   return {
     version,
     clusterBits,
     clusterSize,
-    l2Entries: clusterSize / 8,
-    l2Span: (clusterSize / 8) * clusterSize,
+    l2Entries,
+    l2Span: l2Entries * clusterSize,
     refcountOrder,
     refcountBits,
     refcountMax: refcountBits >= 53 ? Number.MAX_SAFE_INTEGER : 2 ** refcountBits - 1,
     blockEntries: (clusterSize * 8) / refcountBits,
   };
 }
-
-/** What an L2 entry says. `zero-plain` has no host cluster, `zero-allocated` keeps one that is not read. */
-export type ClusterKind = 'unallocated' | 'normal' | 'compressed' | 'zero-plain' | 'zero-allocated';
 
 export function roundUp(value: number, unit: number): number {
   return Math.ceil(value / unit) * unit;

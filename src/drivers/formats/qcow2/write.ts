@@ -5,8 +5,8 @@ import type { Extent } from '../../../block/types.js';
 import { later, settleAll } from '../../../util/settle.js';
 import { mergeCluster, type Piece } from './cow.js';
 import type { Qcow2Image } from './image.js';
+import { Kind, type L2Entry, MISS } from './l2-codec.js';
 import { placeToWrite } from './locate.js';
-import { Kind, type KindNumber, MISS } from './mapping.js';
 import { guarded } from './read.js';
 import type { Table } from './table-cache.js';
 import { roundDown, roundUp } from './types.js';
@@ -16,10 +16,9 @@ interface Target {
   guest: number;
   table: Table;
   slot: number;
-  kind: KindNumber;
-  /** Where the entry points now, with what is needed to free it. */
-  oldHost: number;
-  oldBytes: number;
+  /** What the entry says until the data is written. */
+  old: L2Entry;
+  /** The data goes to the cluster that the entry has already. */
   owned: boolean;
   /** Where the data goes. */
   host: number;
@@ -58,7 +57,7 @@ export async function writeGuest(image: Qcow2Image, extents: readonly Extent[], 
     await pinTables(image, filled, tables);
     const targets = resolve(image, filled, buffer, tables);
     for (const target of targets) {
-      if (target.kind === Kind.bad) throw await image.mapping.badEntry(target.table, target.slot);
+      if (target.old.kind === Kind.bad) throw await image.mapping.badEntry(target.table, target.slot);
     }
     await writeTargets(image, targets);
   } finally {
@@ -101,19 +100,9 @@ function resolve(
         while (tables[tableAt].index !== index) tableAt++;
         const table = tables[tableAt];
         const slot = (guest / clusterSize) % l2Entries;
-        const kind = mapping.decode(table, slot);
-        current = {
-          guest,
-          table,
-          slot,
-          kind,
-          oldHost: mapping.host,
-          oldBytes: kind === Kind.compressed ? mapping.compressedBytes : clusterSize,
-          owned: mapping.copied && (kind === Kind.normal || kind === Kind.zeroAllocated),
-          host: mapping.host,
-          fresh: false,
-          pieces: [],
-        };
+        const old = mapping.codec.decode(table.view, slot);
+        const owned = old.copied && (old.kind === Kind.normal || old.kind === Kind.zeroAllocated);
+        current = { guest, table, slot, old, owned, host: old.host, fresh: false, pieces: [] };
         targets.push(current);
       }
       current.pieces.push({ within, data: buffer.subarray(from, from + here) });
@@ -169,7 +158,7 @@ async function writeData(image: Qcow2Image, targets: readonly Target[]): Promise
   const bounced: Target[] = [];
   for (const target of targets) {
     if (target.owned) await image.checkDataWrite(target.host, image.geometry.clusterSize);
-    if (target.kind === Kind.normal && target.owned) {
+    if (target.old.kind === Kind.normal && target.owned) {
       addPieces(direct, target);
     } else if (isWhole(image, target) || (target.fresh && readsAsZero(image, target))) {
       addPieces(direct, target);
@@ -226,8 +215,9 @@ function isWhole(image: Qcow2Image, target: Target): boolean {
 
 /** What the cluster read as before is zeroes throughout. */
 function readsAsZero(image: Qcow2Image, target: Target): boolean {
-  if (target.kind === Kind.zeroPlain || target.kind === Kind.zeroAllocated) return true;
-  if (target.kind !== Kind.unallocated) return false;
+  const { kind } = target.old;
+  if (kind === Kind.zeroPlain || kind === Kind.zeroAllocated) return true;
+  if (kind !== Kind.unallocated) return false;
   const backing = image.backing();
   return backing === null || backing.length <= target.guest;
 }
@@ -235,15 +225,15 @@ function readsAsZero(image: Qcow2Image, target: Target): boolean {
 /** Points the entries to where the data is now, and lets go of where it was. */
 function publish(image: Qcow2Image, targets: readonly Target[]): void {
   for (const target of targets) {
-    if (target.kind === Kind.normal && target.owned) continue;
-    image.mapping.setEntry(target.table, target.slot, target.host);
-    if (target.owned || target.oldHost === 0) continue;
-    freeOld(image, target.oldHost, target.oldBytes, image.discards.other);
+    if (target.old.kind === Kind.normal && target.owned) continue;
+    image.mapping.setNormal(target.table, target.slot, target.host);
+    if (!target.owned) freeOld(image, target.old, image.discards.other);
   }
 }
 
-/** Pends the free of `bytes` at `host`, which an entry pointed to. Compressed data may share its clusters with others. */
-export function freeOld(image: Qcow2Image, host: number, bytes: number, punch: boolean): void {
+/** Pends the free of what `entry` referred to, if anything. Compressed data may share its clusters with others. */
+export function freeOld(image: Qcow2Image, { host, bytes }: L2Entry, punch: boolean): void {
+  if (host === 0) return;
   const { clusterSize } = image.geometry;
   const first = Math.floor(host / clusterSize);
   image.refcounts.pendFree(first, Math.floor((host + bytes - 1) / clusterSize) - first + 1, punch);

@@ -9,15 +9,15 @@
 
 import type { ZeroFlags } from '../../../block/types.js';
 import type { Qcow2Image } from './image.js';
-import { Kind, type KindNumber } from './mapping.js';
+import { Kind, type L2Entry } from './l2-codec.js';
 import type { Table } from './table-cache.js';
 import { roundDown, roundUp } from './types.js';
 import { freeOld, writeGuest } from './write.js';
 
 const ZERO_BYTES = 1 << 20;
 
-/** Changes one entry, which is of `kind` (decoded in `mapping`). */
-type EntryChange = (table: Table, slot: number, kind: KindNumber, guest: number) => void;
+/** Changes the entry in `slot`, which is `entry` until now, of the guest cluster at `guest`. */
+type EntryChange = (table: Table, slot: number, entry: L2Entry, guest: number) => void;
 
 /** Makes a range read as zeroes. Rejects with `unsupported` where `noFallback` forbids to write them out. */
 export async function zeroGuest(image: Qcow2Image, offset: number, length: number, flags: ZeroFlags): Promise<void> {
@@ -37,25 +37,24 @@ async function zeroClusters(image: Qcow2Image, start: number, end: number, flags
   const { clusterSize } = image.geometry;
   const mayUnmap = flags.mayUnmap === true;
   if (image.geometry.version === 3) {
-    return changeEntries(image, start, end, true, (table, slot, kind) => {
+    return changeEntries(image, start, end, true, (table, slot, entry) => {
+      const { kind, host, copied } = entry;
       if (kind === Kind.zeroPlain || (kind === Kind.zeroAllocated && !mayUnmap)) return;
-      const { host, copied, compressedBytes } = mapping;
       if (kind === Kind.normal && copied && !mayUnmap) {
-        mapping.setEntry(table, slot, host, true);
+        mapping.setZeroAllocated(table, slot, host);
         return;
       }
-      if (kind !== Kind.unallocated) {
-        freeOld(image, host, kind === Kind.compressed ? compressedBytes : clusterSize, punchFor(image, mayUnmap));
-      }
-      mapping.setRaw(table, slot, 0, 1);
+      freeOld(image, entry, punchFor(image, mayUnmap));
+      mapping.setZero(table, slot);
     });
   }
   const asData: { from: number; to: number }[] = [];
-  await changeEntries(image, start, end, hasBacking(image), (table, slot, kind, guest) => {
+  await changeEntries(image, start, end, hasBacking(image), (table, slot, entry, guest) => {
     if (!hasBacking(image)) {
+      const { kind } = entry;
       if (kind === Kind.unallocated) return;
       if (mayUnmap || kind === Kind.compressed) {
-        unmap(image, table, slot, kind, punchFor(image, mayUnmap));
+        unmap(image, table, slot, entry, punchFor(image, mayUnmap));
         return;
       }
     }
@@ -71,7 +70,7 @@ async function zeroClusters(image: Qcow2Image, start: number, end: number, flags
 async function zeroPart(image: Qcow2Image, from: number, to: number, flags: ZeroFlags): Promise<void> {
   const cluster = roundDown(from, image.geometry.clusterSize);
   let done = false;
-  await changeEntries(image, cluster, to, false, (_table, _slot, kind) => {
+  await changeEntries(image, cluster, to, false, (_table, _slot, { kind }) => {
     done = kind === Kind.zeroPlain || kind === Kind.zeroAllocated || (kind === Kind.unallocated && !hasBacking(image));
   });
   if (image.mapping.l1.target(image.mapping.indexOf(cluster)) === 0) done = !hasBacking(image);
@@ -100,16 +99,17 @@ export async function discardGuest(image: Qcow2Image, offset: number, length: nu
   const end = offset + length === image.length() ? image.length() : roundDown(offset + length, clusterSize);
   if (end <= start) return;
   const zeroBelow = version === 3 && hasBelow(image, start);
-  await changeEntries(image, start, end, zeroBelow, (table, slot, kind, guest) => {
+  await changeEntries(image, start, end, zeroBelow, (table, slot, entry, guest) => {
+    const { kind } = entry;
     if (kind === Kind.zeroPlain) return;
     const below = hasBelow(image, guest);
     if (kind === Kind.unallocated && !below) return;
     if (version === 2) {
-      if (!below) unmap(image, table, slot, kind, image.discards.request);
+      if (!below) unmap(image, table, slot, entry, image.discards.request);
       return;
     }
-    if (kind !== Kind.unallocated) unmap(image, table, slot, kind, image.discards.request);
-    mapping.setRaw(table, slot, 0, 1);
+    if (kind !== Kind.unallocated) unmap(image, table, slot, entry, image.discards.request);
+    mapping.setZero(table, slot);
   });
 }
 
@@ -132,12 +132,10 @@ function punchFor(image: Qcow2Image, requested: boolean): boolean {
   return requested ? image.discards.request : image.discards.other;
 }
 
-/** Makes an allocated entry (just decoded) unallocated. */
-export function unmap(image: Qcow2Image, table: Table, slot: number, kind: KindNumber, punch: boolean): void {
-  const { mapping } = image;
-  const { host, compressedBytes } = mapping;
-  if (host !== 0) freeOld(image, host, kind === Kind.compressed ? compressedBytes : image.geometry.clusterSize, punch);
-  mapping.setRaw(table, slot, 0, 0);
+/** Makes the entry in `slot`, which is `entry` until now, unallocated. */
+export function unmap(image: Qcow2Image, table: Table, slot: number, entry: L2Entry, punch: boolean): void {
+  freeOld(image, entry, punch);
+  image.mapping.setUnallocated(table, slot);
 }
 
 /**
@@ -181,9 +179,9 @@ async function changeTable(
   try {
     const stop = Math.ceil(to / clusterSize);
     for (let slot = Math.floor(from / clusterSize); slot < stop; slot++) {
-      const kind = mapping.decode(table, slot);
-      if (kind === Kind.bad) throw await mapping.badEntry(table, slot);
-      change(table, slot, kind, index * l2Span + slot * clusterSize);
+      const entry = mapping.codec.decode(table.view, slot);
+      if (entry.kind === Kind.bad) throw await mapping.badEntry(table, slot);
+      change(table, slot, entry, index * l2Span + slot * clusterSize);
     }
   } finally {
     table.pins--;

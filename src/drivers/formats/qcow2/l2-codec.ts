@@ -1,0 +1,202 @@
+// An entry of an L2 table: what it says of one guest cluster, and how that is stored. Every part of the driver, the check included, reads and
+// writes entries through this codec: how long an entry is and what its bits mean is known here alone.
+//
+//   bit  63       62           61 ..... 56   55 .......... 9   8 .... 1   0
+//        copied | compressed = 0 | reserved | host offset     | reserved | zero        an ordinary cluster
+//        copied | compressed = 1 | further sectors | host offset in bytes              a compressed one
+//
+// "Copied" says that the refcount of the host cluster is exactly one, so that it may be written in place. The further sectors of a compressed
+// cluster are units of 512 bytes: its data ends with the last of them at most. How many bits they take depends on the cluster size.
+//
+// The codec keeps nothing between calls. `decode` returns an object; loops over very many entries ask for one property at a time (`kind`,
+// `host`), or take the two words of an entry apart themselves with `isCompressed`, `isCopied`, `hostIn` and `hasReservedBits`.
+
+import { HIGH_WORD } from '../../../util/bytes.js';
+import { wordsToHex } from './pointer-codec.js';
+import { type HostOffset, L2_ENTRY_BYTES, SECTOR } from './types.js';
+
+/** Kinds of an entry, as numbers for the hot path; a `bad` one breaks the format. `zeroAllocated` keeps a host cluster that is not read. */
+export const Kind = {
+  unallocated: 0,
+  normal: 1,
+  compressed: 2,
+  zeroPlain: 3,
+  zeroAllocated: 4,
+  bad: 5,
+} as const;
+export type KindNumber = (typeof Kind)[keyof typeof Kind];
+
+/** Answers of `directHost` that are no offset: only the slow path can tell; the cluster is unallocated. */
+export const MISS = -1;
+export const BELOW = -2;
+
+export interface L2Entry {
+  readonly kind: KindNumber;
+  /** Host offset of the content; 0 where there is none. */
+  readonly host: HostOffset;
+  /** Bytes of the file that the entry refers to at `host`: a cluster, compressed data up to the end of its last sector, or nothing. */
+  readonly bytes: number;
+  readonly copied: boolean;
+}
+
+const COPIED = 0x8000_0000;
+const COMPRESSED = 0x4000_0000;
+const OFFSET_HIGH = 0x00ff_ffff;
+const OFFSET_LOW = 0xffff_fe00;
+const RESERVED_HIGH = 0x3f00_0000;
+const RESERVED_LOW = 0x0000_01fe;
+const ZERO = 1;
+
+export function isCompressed(high: number): boolean {
+  return (high & COMPRESSED) !== 0;
+}
+
+export function isCopied(high: number): boolean {
+  return (high & COPIED) !== 0;
+}
+
+/** The zero flag of an ordinary entry. */
+export function isZero(low: number): boolean {
+  return (low & ZERO) !== 0;
+}
+
+/** Host offset in an ordinary entry; 0 for none. Not checked: it may be misaligned, or beyond what a number holds exactly. */
+export function hostIn(high: number, low: number): HostOffset {
+  return ((high & OFFSET_HIGH) * HIGH_WORD + ((low & OFFSET_LOW) >>> 0)) as HostOffset;
+}
+
+/** An ordinary entry has bits set that must be zero. */
+export function hasReservedBits(high: number, low: number): boolean {
+  return (high & RESERVED_HIGH) !== 0 || (low & RESERVED_LOW) !== 0;
+}
+
+export class L2Codec {
+  /** Length of an entry. */
+  readonly entryBytes = L2_ENTRY_BYTES;
+  /** Compressed data must end at or before this host offset, so that an entry can hold its place. */
+  readonly compressedLimit: number;
+  readonly #clusterSize: number;
+  readonly #hasZeroFlag: boolean;
+  /** Bits of a compressed entry's high word that belong to the offset; those above count the further sectors. */
+  readonly #offsetBits: number;
+
+  constructor(version: 2 | 3, clusterBits: number) {
+    this.#clusterSize = 2 ** clusterBits;
+    this.#hasZeroFlag = version === 3;
+    this.#offsetBits = 38 - clusterBits;
+    this.compressedLimit = Math.min(2 ** (32 + this.#offsetBits), 2 ** 56, Number.MAX_SAFE_INTEGER);
+  }
+
+  // ---- reading ------------------------------------------------------------------------------------------------
+
+  /**
+   * Hot path: the host offset of an ordinary cluster, BELOW where it is unallocated, MISS for all else. With `owned`, the host offset only where
+   * the cluster may be written in place. The offset is not checked.
+   */
+  directHost(view: DataView, slot: number, owned: boolean): number {
+    const high = view.getUint32(slot * L2_ENTRY_BYTES);
+    const low = view.getUint32(slot * L2_ENTRY_BYTES + 4);
+    if (isCompressed(high) || isZero(low) || (owned && !isCopied(high))) return MISS;
+    const host = hostIn(high, low);
+    return host === 0 ? BELOW : host;
+  }
+
+  kind(view: DataView, slot: number): KindNumber {
+    const high = view.getUint32(slot * L2_ENTRY_BYTES);
+    const low = view.getUint32(slot * L2_ENTRY_BYTES + 4);
+    if (isCompressed(high)) {
+      const end = this.compressedHost(high, low) + this.compressedBytes(high, low);
+      return end > Number.MAX_SAFE_INTEGER ? Kind.bad : Kind.compressed;
+    }
+    const host = hostIn(high, low);
+    if (host % this.#clusterSize !== 0 || host > Number.MAX_SAFE_INTEGER - this.#clusterSize) return Kind.bad;
+    if (!isZero(low)) return host === 0 ? Kind.unallocated : Kind.normal;
+    if (!this.#hasZeroFlag) return Kind.bad;
+    return host === 0 ? Kind.zeroPlain : Kind.zeroAllocated;
+  }
+
+  /** Host offset of what an entry refers to; 0 for none. */
+  host(view: DataView, slot: number): HostOffset {
+    const high = view.getUint32(slot * L2_ENTRY_BYTES);
+    const low = view.getUint32(slot * L2_ENTRY_BYTES + 4);
+    return isCompressed(high) ? this.compressedHost(high, low) : hostIn(high, low);
+  }
+
+  /** All that the entry in `slot` says. */
+  decode(view: DataView, slot: number): L2Entry {
+    const high = view.getUint32(slot * L2_ENTRY_BYTES);
+    const low = view.getUint32(slot * L2_ENTRY_BYTES + 4);
+    const kind = this.kind(view, slot);
+    if (isCompressed(high)) {
+      const bytes = this.compressedBytes(high, low);
+      return { kind, host: this.compressedHost(high, low), bytes, copied: isCopied(high) };
+    }
+    const host = hostIn(high, low);
+    return { kind, host, bytes: host === 0 ? 0 : this.#clusterSize, copied: isCopied(high) };
+  }
+
+  /** How many slots from `slot`, at least one and at most `max`, go on as it begins: of one kind, with host clusters in a row where they have any. */
+  run(view: DataView, slot: number, max: number): number {
+    const kind = this.kind(view, slot);
+    if (kind === Kind.compressed || kind === Kind.bad) return 1;
+    const first = this.host(view, slot);
+    const step = first === 0 ? 0 : this.#clusterSize;
+    let count = 1;
+    while (
+      count < max &&
+      this.kind(view, slot + count) === kind &&
+      this.host(view, slot + count) === first + count * step
+    ) {
+      count++;
+    }
+    return count;
+  }
+
+  /** Host offset of a compressed entry. Beyond 2^53 it is rounded. */
+  compressedHost(high: number, low: number): HostOffset {
+    return ((high & (2 ** this.#offsetBits - 1)) * HIGH_WORD + low) as HostOffset;
+  }
+
+  /** Length of the compressed data of an entry, up to the end of its last sector. */
+  compressedBytes(high: number, low: number): number {
+    return (((high & 0x3fff_ffff) >>> this.#offsetBits) + 1) * SECTOR - (low % SECTOR);
+  }
+
+  /** Host offset of a compressed entry in hexadecimal digits: it may be beyond what a number holds exactly. */
+  compressedHostHex(high: number, low: number): string {
+    return wordsToHex(high & (2 ** this.#offsetBits - 1), low);
+  }
+
+  // ---- writing ------------------------------------------------------------------------------------------------
+
+  putUnallocated(view: DataView, slot: number): void {
+    putWords(view, slot, 0, 0);
+  }
+
+  /** The cluster at `host`, which nothing else refers to. */
+  putNormal(view: DataView, slot: number, host: number): void {
+    putWords(view, slot, (Math.floor(host / HIGH_WORD) | COPIED) >>> 0, host % HIGH_WORD);
+  }
+
+  /** Zeroes, without a host cluster. */
+  putZero(view: DataView, slot: number): void {
+    putWords(view, slot, 0, ZERO);
+  }
+
+  /** Zeroes, with a cluster kept at `host` that nothing else refers to. */
+  putZeroAllocated(view: DataView, slot: number, host: number): void {
+    putWords(view, slot, (Math.floor(host / HIGH_WORD) | COPIED) >>> 0, (host % HIGH_WORD) + ZERO);
+  }
+
+  /** `length` bytes of compressed data at `host`, which end at or before `compressedLimit`. */
+  putCompressed(view: DataView, slot: number, host: number, length: number): void {
+    const sectors = Math.floor((host + length - 1) / SECTOR) - Math.floor(host / SECTOR);
+    const high = COMPRESSED + sectors * 2 ** this.#offsetBits + Math.floor(host / HIGH_WORD);
+    putWords(view, slot, high, host % HIGH_WORD);
+  }
+}
+
+function putWords(view: DataView, slot: number, high: number, low: number): void {
+  view.setUint32(slot * L2_ENTRY_BYTES, high);
+  view.setUint32(slot * L2_ENTRY_BYTES + 4, low);
+}

@@ -1,0 +1,61 @@
+// 64-bit entries that point to a metadata cluster: those of an L1 table and of a refcount table.
+//
+//   bit  63       62 .... 56   55 .......... 9    8 .... 0
+//        copied | reserved   | host offset      | reserved         an L1 entry
+//        host offset ........................... | reserved        a refcount table entry
+//
+// A host offset is read as a number, which is rounded beyond 2^53: no such cluster can be. `pointerHex` and `blockPointerHex` return it exactly,
+// for messages.
+
+import { HIGH_WORD } from '../../../util/bytes.js';
+
+export const POINTER_BYTES = 8;
+
+const COPIED = 0x8000_0000;
+const OFFSET_HIGH = 0x00ff_ffff;
+const OFFSET_LOW = 0xffff_fe00;
+
+/** Host offset in entry `index`, as an L1 table has it: 0 for none. Not checked: it may be misaligned. */
+export function pointerTarget(view: DataView, index: number): number {
+  const at = index * POINTER_BYTES;
+  return (view.getUint32(at) & OFFSET_HIGH) * HIGH_WORD + lowBits(view.getUint32(at + 4));
+}
+
+/** The same of an entry of a refcount table, which has no flags. */
+export function blockPointerTarget(view: DataView, index: number): number {
+  const at = index * POINTER_BYTES;
+  return view.getUint32(at) * HIGH_WORD + lowBits(view.getUint32(at + 4));
+}
+
+/** `0x`, and the digits of `pointerTarget`. */
+export function pointerHex(view: DataView, index: number): string {
+  const at = index * POINTER_BYTES;
+  return `0x${wordsToHex(view.getUint32(at) & OFFSET_HIGH, lowBits(view.getUint32(at + 4)))}`;
+}
+
+/** `0x`, and the digits of `blockPointerTarget`. */
+export function blockPointerHex(view: DataView, index: number): string {
+  const at = index * POINTER_BYTES;
+  return `0x${wordsToHex(view.getUint32(at), lowBits(view.getUint32(at + 4)))}`;
+}
+
+/** The L1 entry says that the refcount of its table is exactly one. */
+export function pointerCopied(view: DataView, index: number): boolean {
+  return (view.getUint32(index * POINTER_BYTES) & COPIED) !== 0;
+}
+
+export function putPointer(view: DataView, index: number, target: number, copied: boolean): void {
+  const at = index * POINTER_BYTES;
+  view.setUint32(at, (Math.floor(target / HIGH_WORD) | (copied ? COPIED : 0)) >>> 0);
+  view.setUint32(at + 4, target % HIGH_WORD);
+}
+
+/** 64 bits as hexadecimal digits, without leading zeroes. */
+export function wordsToHex(high: number, low: number): string {
+  const lowText = low.toString(16);
+  return high === 0 ? lowText : high.toString(16) + lowText.padStart(8, '0');
+}
+
+function lowBits(word: number): number {
+  return (word & OFFSET_LOW) >>> 0;
+}
