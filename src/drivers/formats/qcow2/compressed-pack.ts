@@ -36,7 +36,7 @@ export class CompressedPacker {
   }
 
   async #place(sizes: readonly number[]): Promise<number[]> {
-    const { refcounts, file } = this.#image;
+    const { refcounts, data } = this.#image;
     const { clusterSize } = this.#image.geometry;
     const places: number[] = [];
     /** Reserved clusters that nothing is in yet: their first reference is there already. */
@@ -77,8 +77,7 @@ export class CompressedPacker {
         }
       }
       if (this.#next % clusterSize === 0) this.#next = 0;
-      await file.ensureLength(end);
-      file.takeFresh(end, end);
+      await data.makeRoom(end, 0);
       return places;
     } catch (error) {
       this.releaseAll(places, sizes);

@@ -14,14 +14,14 @@ export async function readCompressed(
   target: Uint8Array,
 ): Promise<void> {
   const { clusterSize } = image.geometry;
-  if (host >= image.file.length)
+  if (host >= image.data.length)
     throw await image.corrupt(`Compressed cluster at ${host} is outside of the file`, host);
   // The descriptor counts whole sectors; the last may reach beyond the end of the file.
-  const input = image.memory.allocate(Math.min(stored, image.file.length - host));
+  const input = image.memory.allocate(Math.min(stored, image.data.length - host));
   const whole = lead === 0 && target.length === clusterSize;
   const output = whole ? target : image.memory.allocate(clusterSize);
   try {
-    await image.file.read(host, input);
+    await image.data.read(host, input);
     await image.host.codecs.decompress(image.header.compressionType === 1 ? 'zstd' : 'zlib', input, output);
     if (!whole) target.set(output.subarray(lead, lead + target.length));
   } finally {

@@ -176,7 +176,7 @@ async function writePacked(
           staging.set(part, at);
           at += part.length;
         }
-        await image.file.write(host, staging);
+        await image.data.write(host, staging);
       } finally {
         image.memory.free(staging);
       }

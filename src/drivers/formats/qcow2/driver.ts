@@ -146,11 +146,11 @@ export class Qcow2Node extends BlockNode implements Inspectable {
   }
 
   override blockStatusSync(offset: number, length: number): BlockStatus | null {
-    return statusSync(this.#image, this.primary!.node, offset, length);
+    return statusSync(this.#image, offset, length);
   }
 
   protected override doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
-    return statusOf(this.#image, this.primary!.node, offset, length);
+    return statusOf(this.#image, offset, length);
   }
 
   override lookUpEnd(offset: number): number {

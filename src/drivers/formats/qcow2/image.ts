@@ -1,6 +1,7 @@
 // One open image: what the parts of the driver share. Each part has one concern and reaches the others through this object.
 //
 //   driver (node) -> read / write / zero / compressed -> mapping, allocation -> table caches -> commit-order -> ImageFile
+//                                                    -> DataFile: content
 
 import type { Child } from '../../../block/child.js';
 import type { Host, Memory } from '../../../host/host.js';
@@ -10,6 +11,7 @@ import { RangeLock } from '../../../util/range-lock.js';
 import { Refcounts } from './allocation.js';
 import { Committer } from './commit-order.js';
 import { CompressedPacker } from './compressed-pack.js';
+import { DataFile } from './data-file.js';
 import { encodeHeader, type HeaderArea, type HeaderExtension, Incompatible, type Qcow2Header } from './header.js';
 import type { ImageFile } from './image-file.js';
 import { Mapping } from './mapping.js';
@@ -34,7 +36,10 @@ export interface ImageSettings {
 export class Qcow2Image {
   readonly host: Host;
   readonly memory: Memory;
+  /** Tables, and whatever else describes the image. */
   readonly file: ImageFile;
+  /** Content of guest clusters. */
+  readonly data: DataFile;
   readonly header: Qcow2Header;
   readonly geometry: Geometry;
   extensions: HeaderExtension[];
@@ -74,6 +79,7 @@ export class Qcow2Image {
     this.host = host;
     this.memory = host.memory;
     this.file = file;
+    this.data = new DataFile(file);
     this.header = area.header;
     this.extensions = area.extensions;
     this.backingFile = area.backingFile;

@@ -31,7 +31,7 @@ export function locateWrite(image: Qcow2Image, offset: number, length: number, i
 
 /** False also where the file below has a guard of its own (an image within an image): there is room for one. */
 function locateInFile(image: Qcow2Image, host: number, length: number, write: boolean, into: Located): boolean {
-  if (!image.file.link.locate(host, length, write, into)) return false;
+  if (!image.data.locate(host, length, write, into)) return false;
   if (into.guard === null) return true;
   into.guard.release();
   return false;

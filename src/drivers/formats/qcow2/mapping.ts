@@ -61,7 +61,7 @@ export class Mapping {
       return BELOW;
     }
     if (host % size !== 0) return MISS;
-    if (host + lead + length > this.#image.file.length) return MISS;
+    if (host + lead + length > this.#image.data.length) return MISS;
     for (let next = slot + 1, expected = host + size; next < last; next++, expected += size) {
       if (codec.directHost(view, next, owned) !== expected) return MISS;
     }

@@ -48,7 +48,7 @@ function startTable(image: Qcow2Image, table: Table, offset: number, buffer: Uin
     const target = buffer.subarray(at - offset, at - offset + length);
     switch (kind) {
       case Kind.normal:
-        parts.push(later(guarded(image, () => image.file.read(host + lead, target))));
+        parts.push(later(guarded(image, () => image.data.read(host + lead, target))));
         break;
       case Kind.compressed:
         parts.push(later(guarded(image, () => readCompressed(image, host, bytes, lead, target))));

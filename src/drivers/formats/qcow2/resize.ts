@@ -194,9 +194,8 @@ async function preallocateRange(image: Qcow2Image, start: number, end: number, m
       const host = run.cluster * clusterSize;
       const length = run.count * clusterSize;
       try {
-        await image.file.ensureLength(host + length);
-        const fresh = image.file.takeFresh(host, host + length);
-        if (mode !== 'metadata' || !fresh) await image.file.writeZeroes(host, length);
+        const fresh = await image.data.makeRoom(host, length);
+        if (mode !== 'metadata' || !fresh) await image.data.writeZeroes(host, length);
       } catch (error) {
         image.refcounts.release(run.cluster, run.count);
         throw error;

@@ -1,6 +1,5 @@
 // Block status: the longest run with one status, across L2 tables.
 
-import type { BlockNode } from '../../../block/node/node.js';
 import type { BlockStatus } from '../../../block/types.js';
 import type { Qcow2Image } from './image.js';
 import { Kind, type KindNumber } from './l2-codec.js';
@@ -13,17 +12,12 @@ interface Obstacle {
   bad: { table: Table; slot: number } | null;
 }
 
-/** Status of the run at `offset`, at most `length` bytes. `file` is the node that host offsets count in. */
-export async function statusOf(
-  image: Qcow2Image,
-  file: BlockNode,
-  offset: number,
-  length: number,
-): Promise<BlockStatus> {
+/** Status of the run at `offset`, at most `length` bytes. */
+export async function statusOf(image: Qcow2Image, offset: number, length: number): Promise<BlockStatus> {
   let status: BlockStatus | null = null;
   for (;;) {
     const done: number = status?.length ?? 0;
-    let found = lookUp(image, file, offset + done, length - done);
+    let found = lookUp(image, offset + done, length - done);
     if (!('length' in found)) {
       if (found.bad === null) await image.mapping.loadTable(found.index);
       else if (status === null) throw await image.mapping.badEntry(found.bad.table, found.bad.slot);
@@ -32,7 +26,7 @@ export async function statusOf(
     }
     const end = found.length;
     const endsAtMiss = done + end < length && missesTable(image, offset + done + end);
-    if (isPlainData(found) && (await image.preallocation.look())) found = await zeroInFile(file, found);
+    if (isPlainData(found) && (await image.preallocation.look())) found = await zeroInFile(image.data.node, found);
     if (status === null) status = found;
     else if (continues(status, found)) status.length += found.length;
     else return status;
@@ -47,11 +41,11 @@ function missesTable({ mapping }: Qcow2Image, offset: number): boolean {
 }
 
 /** The same from cached tables alone, possibly of a shorter run; null where a table must be loaded or an entry is bad. */
-export function statusSync(image: Qcow2Image, file: BlockNode, offset: number, length: number): BlockStatus | null {
-  const found = lookUp(image, file, offset, length);
+export function statusSync(image: Qcow2Image, offset: number, length: number): BlockStatus | null {
+  const found = lookUp(image, offset, length);
   if (!('length' in found)) return null;
   if (!isPlainData(found) || image.preallocation.found === false) return found;
-  return image.preallocation.found === null ? null : zeroInFileSync(file, found);
+  return image.preallocation.found === null ? null : zeroInFileSync(image.data.node, found);
 }
 
 /** Data that lies in the file as it is. */
@@ -69,7 +63,7 @@ function continues(run: BlockStatus, next: BlockStatus): boolean {
   );
 }
 
-function lookUp(image: Qcow2Image, file: BlockNode, offset: number, length: number): BlockStatus | Obstacle {
+function lookUp(image: Qcow2Image, offset: number, length: number): BlockStatus | Obstacle {
   const { mapping } = image;
   const { clusterSize, l2Span } = image.geometry;
   const end = offset + length;
@@ -107,7 +101,7 @@ function lookUp(image: Qcow2Image, file: BlockNode, offset: number, length: numb
     }
     at = to;
   }
-  return describe(image, file, kind ?? Kind.unallocated, offset, host, at - offset);
+  return describe(image, kind ?? Kind.unallocated, offset, host, at - offset);
 }
 
 function hasHost(kind: KindNumber): boolean {
@@ -116,7 +110,6 @@ function hasHost(kind: KindNumber): boolean {
 
 function describe(
   image: Qcow2Image,
-  file: BlockNode,
   kind: KindNumber,
   offset: number,
   host: number,
@@ -131,7 +124,7 @@ function describe(
     zero: !data,
     compressed: kind === Kind.compressed,
     offset: hasHost(kind) ? host : -1,
-    node: hasHost(kind) ? file : null,
+    node: hasHost(kind) ? image.data.node : null,
   };
 }
 

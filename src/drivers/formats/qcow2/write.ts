@@ -38,7 +38,7 @@ const BOUNCE_BYTES = 8 << 20;
 /** In-place write of one extent without waiting for anything but the file; null where it is not that simple. */
 export function writeInPlace(image: Qcow2Image, offset: number, buffer: Uint8Array): Promise<void> | null {
   const host = placeToWrite(image, offset, buffer.length);
-  return host === MISS ? null : guarded(image, () => image.file.write(host, buffer));
+  return host === MISS ? null : guarded(image, () => image.data.write(host, buffer));
 }
 
 /** Writes disjoint, ascending extents whose data lies back to back in `buffer`. */
@@ -137,9 +137,7 @@ async function allocateFor(
       const run = await image.refcounts.allocateRun(targets.length - done);
       runs.push(run);
       const start = run.cluster * clusterSize;
-      const end = start + run.count * clusterSize;
-      await image.file.ensureLength(end);
-      const fresh = image.file.takeFresh(start, end);
+      const fresh = await image.data.makeRoom(start, run.count * clusterSize);
       for (let i = 0; i < run.count; i++, done++) {
         targets[done].host = start + i * clusterSize;
         targets[done].fresh = fresh;
@@ -166,7 +164,7 @@ async function writeData(image: Qcow2Image, targets: readonly Target[]): Promise
       bounced.push(target);
     }
   }
-  const parts = direct.map(({ host, data }) => later(image.file.write(host, data)));
+  const parts = direct.map(({ host, data }) => later(image.data.write(host, data)));
   let failure: { error: unknown } | null = null;
   try {
     const atOnce = Math.max(1, Math.floor(BOUNCE_BYTES / image.geometry.clusterSize));
@@ -185,7 +183,7 @@ async function writeData(image: Qcow2Image, targets: readonly Target[]): Promise
 async function writeMerged(image: Qcow2Image, target: Target): Promise<void> {
   const cluster = await mergeCluster(image, target.guest, target.pieces);
   try {
-    await image.file.write(target.host, cluster);
+    await image.data.write(target.host, cluster);
   } finally {
     image.memory.free(cluster);
   }
