@@ -75,6 +75,45 @@ describe('qcow2: where metadata lies', () => {
   }
 
   for (const [what, placeOf] of [
+    ['the refcount table', refcountTableOf],
+    ['a refcount block', refcountBlockOf],
+    ['the L1 table', l1Of],
+  ] as const) {
+    it(`does not write an L2 table that lies on ${what}`, async () => {
+      const fixture = await image({ size: 4 << 20 });
+      const place = placeOf(fixture);
+      fixture.host.patchFile(PATH, l1Of(fixture) + 8, be64(COPIED | BigInt(place)));
+      const before = Buffer.from(fixture.host.readFile(PATH, place, CLUSTER));
+      const node = await openAt(fixture);
+      // The last entry of that table is 0.
+      const write = async (): Promise<void> => {
+        await node.write((4 << 20) - CLUSTER, pattern(CLUSTER));
+        await node.flush();
+      };
+      expect((await failureOf(write())).code).to.equal('corrupt-image');
+      await fixture.graph.closeAll().catch(() => undefined);
+      expect(Buffer.from(fixture.host.readFile(PATH, place, CLUSTER)).equals(before)).to.equal(true);
+      expect(fixture.host.readFile(PATH, 79, 1)[0] & 2, 'corrupt bit').to.equal(2);
+    });
+  }
+
+  it('does not write a refcount block that lies on the L1 table', async () => {
+    // Clusters of 512 bytes with 64 of them to a refcount block; the second cluster of the L1 table is zeroes.
+    const fixture = makeFixture();
+    await createAt(fixture, { size: 4 << 20, 'cluster-size': 512, 'refcount-bits': 64 });
+    await fixture.graph.closeAll();
+    const place = l1Of(fixture) + 512;
+    fixture.host.patchFile(PATH, refcountTableOf(fixture) + 8 * 40, be64(BigInt(place)));
+    const node = await openAt(fixture);
+    const fill = async (): Promise<void> => {
+      for (let at = 0; at < 2 << 20; at += 64 << 10) await node.write(at, pattern(64 << 10));
+    };
+    expect((await failureOf(fill())).code).to.equal('corrupt-image');
+    await fixture.graph.closeAll().catch(() => undefined);
+    expect(fixture.host.readFile(PATH, place, 512).every((byte) => byte === 0)).to.equal(true);
+  });
+
+  for (const [what, placeOf] of [
     ['a refcount block', refcountBlockOf],
     ['the refcount table', refcountTableOf],
     ['the L1 table', l1Of],

@@ -12,6 +12,7 @@ import { blockPointerHex, blockPointerTarget } from './pointer-codec.js';
 import { PointerTable } from './pointer-table.js';
 import { fillRefcountOnes, getRefcount, refcountByteRange, scanRefcounts, setRefcount } from './refcount-codec.js';
 import { type Table, TableCache } from './table-cache.js';
+import { solidify } from './table-space.js';
 import { MAX_REFCOUNT_TABLE_BYTES } from './types.js';
 
 /** Clusters [cluster, cluster + count), reserved for the caller. */
@@ -147,7 +148,7 @@ export class Refcounts {
         continue;
       }
       if (!block.solid) {
-        await this.#once(() => this.#reserveBlock(block));
+        await this.#once(() => solidify(this.#image, block, 'refcount-block'));
         continue;
       }
       const found = this.#findRun(block, at - index * this.#perBlock, want);
@@ -226,19 +227,6 @@ export class Refcounts {
     await this.#making;
   }
 
-  /** A block that an earlier writer made may lie in a hole: without space of its own it is not changed. */
-  async #reserveBlock(block: Table): Promise<void> {
-    const { file } = this.#image;
-    block.pins++;
-    try {
-      await file.ensureLength(block.offset + this.#clusterSize);
-      await file.reserve(block.offset, this.#clusterSize);
-      block.solid = true;
-    } finally {
-      block.pins--;
-    }
-  }
-
   /** A block for a range that has none: it lies in that range itself, at `at`, and counts itself. */
   async #createBlock(index: number, at: number): Promise<void> {
     // Its place is this block's only as long as there is none: what was asked before a commit does not hold after it.
@@ -310,7 +298,7 @@ export class Refcounts {
     }
     image.header.refcountTableOffset = grown.offset;
     image.header.refcountTableClusters = clusters;
-    image.metadata.setFixed('refcount-table', grown.offset, clusters * size);
+    image.metadata.setFixed('refcount-table', this.table, grown.offset, clusters * size);
     image.headerDirty = true;
     await left;
     this.pendFree(old.offset / size, (old.entries * 8) / size, false);
@@ -338,7 +326,7 @@ export class Refcounts {
     for (let block = this.#blockSync(index); !block?.solid; block = this.#blockSync(index)) {
       const unready = block;
       if (!unready) return this.#loadBlock(index, true);
-      await this.#once(() => this.#reserveBlock(unready));
+      await this.#once(() => solidify(this.#image, unready, 'refcount-block'));
     }
   }
 
@@ -421,7 +409,7 @@ export class Refcounts {
         continue;
       }
       try {
-        await this.#once(() => this.#reserveBlock(block));
+        await this.#once(() => solidify(this.#image, block, 'refcount-block'));
       } catch (error) {
         if (error instanceof BlockError && error.code === 'no-space') return 'no room';
         throw error;

@@ -3,7 +3,8 @@
 //   read, cow, compressed, locate, write, resize --host offset--> DataFile --> ImageFile: L2 tables and content share one file
 //   mapping, allocation, commit order -----------offset in the image file----> ImageFile
 //
-// Nothing but this class knows that both are the same file, and that content lies in it as the guest wrote it.
+// That both are the same file, and that content lies in it as the guest wrote it, matters to nobody else but the allocation, which gives the
+// space of freed clusters of either kind back to the file.
 
 import type { BlockNode } from '../../../block/node/node.js';
 import type { Located } from '../../../block/types.js';

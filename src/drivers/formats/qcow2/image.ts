@@ -16,7 +16,8 @@ import { encodeHeader, type HeaderArea, type HeaderExtension, Incompatible, type
 import type { ImageFile } from './image-file.js';
 import { Mapping } from './mapping.js';
 import type { DiscardPolicy, OverlapKind } from './options.js';
-import { MetadataClusters, overlapMessage } from './overlap.js';
+import { MetadataIndex, overlapMessage } from './overlap.js';
+import type { PointerTable } from './pointer-table.js';
 import { Preallocation } from './preallocation.js';
 import { Reclamation } from './reclamation.js';
 import { type Geometry, makeGeometry, SECTOR } from './types.js';
@@ -51,7 +52,7 @@ export class Qcow2Image {
 
   readonly mapping: Mapping;
   readonly refcounts: Refcounts;
-  readonly metadata: MetadataClusters;
+  readonly metadata: MetadataIndex;
   readonly committer: Committer;
   readonly packer: CompressedPacker;
   readonly discards: DiscardPolicy;
@@ -92,7 +93,7 @@ export class Qcow2Image {
     this.reclamation = new Reclamation(file);
     this.mapping = new Mapping(this, settings.caches.l2);
     this.refcounts = new Refcounts(this, settings.caches.refcount);
-    this.metadata = new MetadataClusters(this.geometry, settings.overlapKinds);
+    this.metadata = new MetadataIndex(this.geometry, settings.overlapKinds);
     this.committer = new Committer(this);
     this.packer = new CompressedPacker(this);
   }
@@ -105,22 +106,13 @@ export class Qcow2Image {
   indexMetadata(): void {
     const { header, geometry, metadata } = this;
     const { clusterSize } = geometry;
-    metadata.setFixed('main-header', 0, clusterSize);
-    metadata.setFixed('active-l1', header.l1TableOffset, header.l1Size * 8);
-    metadata.setFixed('refcount-table', header.refcountTableOffset, header.refcountTableClusters * clusterSize);
-    const pointers = [
-      ...(metadata.checks('active-l2') ? [this.mapping.l1] : []),
-      ...(metadata.checks('refcount-block') ? [this.refcounts.table] : []),
-    ];
-    let count = 0;
-    for (const table of pointers) {
-      for (let i = 0; i < table.entries; i++) if (table.target(i) !== 0) count++;
-    }
-    const offsets = new Float64Array(count);
-    for (const table of pointers) {
-      for (let i = 0; i < table.entries; i++) if (table.target(i) !== 0) offsets[--count] = table.target(i);
-    }
-    metadata.setAll(offsets);
+    const { l1 } = this.mapping;
+    const { table } = this.refcounts;
+    metadata.setFixed('main-header', header, 0, clusterSize);
+    metadata.setFixed('active-l1', l1, header.l1TableOffset, header.l1Size * 8);
+    metadata.setFixed('refcount-table', table, header.refcountTableOffset, header.refcountTableClusters * clusterSize);
+    if (metadata.checks('active-l2')) metadata.setAll('active-l2', targetsOf([l1]));
+    if (metadata.checks('refcount-block')) metadata.setAll('refcount-block', targetsOf([table]));
   }
 
   /** The first sector with the header's fields as they are in memory. */
@@ -174,4 +166,17 @@ export class Qcow2Image {
     }
     return failure;
   }
+}
+
+/** All host offsets that these tables point to. */
+function targetsOf(tables: readonly PointerTable[]): Float64Array<ArrayBuffer> {
+  let count = 0;
+  for (const table of tables) {
+    for (let i = 0; i < table.entries; i++) if (table.target(i) !== 0) count++;
+  }
+  const offsets = new Float64Array(count);
+  for (const table of tables) {
+    for (let i = 0; i < table.entries; i++) if (table.target(i) !== 0) offsets[--count] = table.target(i);
+  }
+  return offsets;
 }

@@ -10,6 +10,7 @@ import { BELOW, L2Codec, MISS } from './l2-codec.js';
 import { pointerHex, wordsToHex } from './pointer-codec.js';
 import { PointerTable } from './pointer-table.js';
 import { type Table, TableCache } from './table-cache.js';
+import { solidify } from './table-space.js';
 import type { GuestOffset } from './types.js';
 
 export class Mapping {
@@ -140,7 +141,7 @@ export class Mapping {
       } else if (table === null || !this.l1.copied(index)) {
         await this.#once(index, () => this.#createTable(index));
       } else if (!table.solid) {
-        await this.#once(index, () => this.#reserveTable(table));
+        await this.#once(index, () => solidify(this.#image, table, 'active-l2'));
       } else {
         table.pins++;
         return table;
@@ -156,19 +157,6 @@ export class Mapping {
       this.#creating.set(index, pending);
     }
     return pending;
-  }
-
-  /** A table that an earlier writer made may lie in a hole: without space of its own it is not changed. */
-  async #reserveTable(table: Table): Promise<void> {
-    const { file } = this.#image;
-    table.pins++;
-    try {
-      await file.ensureLength(table.offset + this.#clusterSize);
-      await file.reserve(table.offset, this.#clusterSize);
-      table.solid = true;
-    } finally {
-      table.pins--;
-    }
   }
 
   async #createTable(index: number): Promise<void> {

@@ -1,76 +1,126 @@
-// Where the image's own metadata lies, so that nothing is written over it (QEMU's overlap checks `constant` and `cached`: header, L1
-// table, refcount table, L2 tables and refcount blocks).
+// Where the image's own metadata lies, so that nothing else is written over it (QEMU's overlap checks `constant` and `cached`).
+//
+//   contiguous tables   | header |   | L1 table |   | refcount table |       few: each has an owner, and moves with it
+//   single clusters     L2 tables, refcount blocks                           many: one set of host offsets for each kind
+//
+// There may be several tables of one kind, and they may point to the same clusters: a set counts the pointers to each cluster, so that a
+// cluster is metadata until the last of them is gone. Asked for every write that goes straight to the file: one binary search for each set.
 
 import type { OverlapKind } from './options.js';
 import type { Geometry } from './types.js';
 
-/** What lies anywhere, one cluster each. */
+/** Metadata of single clusters, anywhere in the file. */
 export type ScatteredKind = 'active-l2' | 'refcount-block';
 
-/** Clusters of metadata: those found at open in a sorted array, changes since in sets. */
-export class MetadataClusters {
-  readonly #clusterSize: number;
-  #sorted = new Float64Array(0);
-  readonly #added = new Set<number>();
-  readonly #removed = new Set<number>();
-  /** Contiguous tables: header, L1, refcount table. */
-  #fixed: { name: OverlapKind; start: number; end: number }[] = [];
+const SCATTERED_KINDS: readonly ScatteredKind[] = ['active-l2', 'refcount-block'];
+
+/** A contiguous table. */
+interface FixedRange {
+  kind: OverlapKind;
+  owner: object;
+  start: number;
+  end: number;
+}
+
+export class MetadataIndex {
   readonly #kinds: ReadonlySet<OverlapKind>;
-  /** L2 tables and refcount blocks, as far as they are checked, are looked at together. */
-  readonly #checksClusters: boolean;
+  #fixed: FixedRange[] = [];
+  /** One set for each kind that is checked. */
+  readonly #scattered: readonly { kind: ScatteredKind; clusters: ClusterSet }[];
+  readonly #clusterSize: number;
 
   constructor(geometry: Geometry, kinds: ReadonlySet<OverlapKind>) {
-    this.#clusterSize = geometry.clusterSize;
     this.#kinds = kinds;
-    this.#checksClusters = kinds.has('active-l2') || kinds.has('refcount-block');
+    this.#clusterSize = geometry.clusterSize;
+    this.#scattered = SCATTERED_KINDS.filter((kind) => kinds.has(kind)).map((kind) => ({
+      kind,
+      clusters: new ClusterSet(geometry.clusterSize),
+    }));
   }
 
-  /** Names a contiguous table, or moves it. Bytes. */
-  setFixed(name: OverlapKind, start: number, length: number): void {
-    this.#fixed = this.#fixed.filter((range) => range.name !== name);
-    if (length > 0 && this.#kinds.has(name)) this.#fixed.push({ name, start, end: start + length });
+  /** `owner` has a table of `length` bytes at `start` from now on, and none anywhere else. */
+  setFixed(kind: OverlapKind, owner: object, start: number, length: number): void {
+    this.#fixed = this.#fixed.filter((range) => range.owner !== owner);
+    if (length > 0 && this.#kinds.has(kind)) this.#fixed.push({ kind, owner, start, end: start + length });
   }
 
-  /** Are these clusters looked at? What is said of others is nothing to this. */
+  /** Are clusters of this kind checked? Changes of others need not be told. */
   checks(kind: ScatteredKind): boolean {
     return this.#kinds.has(kind);
   }
 
-  /** Takes the host offsets of all L2 tables and refcount blocks that are checked. */
+  /** Takes the host offsets that all pointers to clusters of this kind hold; those that were known are forgotten. */
+  setAll(kind: ScatteredKind, offsets: Float64Array<ArrayBuffer>): void {
+    this.#setOf(kind)?.setAll(offsets);
+  }
+
+  /** There is one pointer more to the cluster at `offset`. */
+  add(kind: ScatteredKind, offset: number): void {
+    this.#setOf(kind)?.add(offset);
+  }
+
+  /** There is one pointer less to the cluster at `offset`. */
+  remove(kind: ScatteredKind, offset: number): void {
+    this.#setOf(kind)?.remove(offset);
+  }
+
+  #setOf(kind: ScatteredKind): ClusterSet | undefined {
+    return this.#scattered.find((scattered) => scattered.kind === kind)?.clusters;
+  }
+
+  /** What a write of [start, end) would destroy, or null. A table is written where it lies itself: its own kind is `ignored` then. */
+  overlap(start: number, end: number, ignored: ScatteredKind | null = null): string | null {
+    for (const range of this.#fixed) if (range.start < end && start < range.end) return range.kind;
+    const from = start - (start % this.#clusterSize);
+    for (const { kind, clusters } of this.#scattered) {
+      if (kind !== ignored && clusters.overlaps(from, end)) return 'L2 table or refcount block';
+    }
+    return null;
+  }
+}
+
+/** Host offsets of clusters, with the number of pointers to each: those found at open in a sorted array, changes since in maps. */
+class ClusterSet {
+  readonly #clusterSize: number;
+  /** An offset occurs once for each pointer. */
+  #sorted = new Float64Array(0);
+  readonly #added = new Map<number, number>();
+  readonly #removed = new Map<number, number>();
+
+  constructor(clusterSize: number) {
+    this.#clusterSize = clusterSize;
+  }
+
   setAll(offsets: Float64Array<ArrayBuffer>): void {
     this.#sorted = offsets.sort();
     this.#added.clear();
     this.#removed.clear();
   }
 
-  add(kind: ScatteredKind, offset: number): void {
-    if (!this.#kinds.has(kind)) return;
-    if (!this.#removed.delete(offset)) this.#added.add(offset);
+  add(offset: number): void {
+    if (!takeOne(this.#removed, offset)) addOne(this.#added, offset);
   }
 
-  remove(kind: ScatteredKind, offset: number): void {
-    if (!this.#kinds.has(kind)) return;
-    if (!this.#added.delete(offset)) this.#removed.add(offset);
+  remove(offset: number): void {
+    if (!takeOne(this.#added, offset)) addOne(this.#removed, offset);
   }
 
-  /** What [start, end) would overwrite, or null. */
-  overlap(start: number, end: number): string | null {
-    for (const range of this.#fixed) if (range.start < end && start < range.end) return range.name;
-    if (!this.#checksClusters) return null;
-    const size = this.#clusterSize;
-    const from = start - (start % size);
-    for (let at = this.#lowerBound(from); at < this.#sorted.length && this.#sorted[at] < end; at++) {
-      if (!this.#removed.has(this.#sorted[at])) return 'L2 table or refcount block';
+  /** `from` is the begin of a cluster. */
+  overlaps(from: number, end: number): boolean {
+    const sorted = this.#sorted;
+    for (let at = this.#lowerBound(from); at < sorted.length && sorted[at] < end; ) {
+      const offset = sorted[at];
+      let left = -(this.#removed.get(offset) ?? 0);
+      for (; at < sorted.length && sorted[at] === offset; at++) left++;
+      if (left > 0) return true;
     }
-    if (this.#added.size === 0) return null;
-    if ((end - from) / size > this.#added.size) {
-      for (const offset of this.#added) if (offset < end && offset >= from) return 'L2 table or refcount block';
-      return null;
+    if (this.#added.size === 0) return false;
+    if ((end - from) / this.#clusterSize > this.#added.size) {
+      for (const offset of this.#added.keys()) if (offset < end && offset >= from) return true;
+      return false;
     }
-    for (let offset = from; offset < end; offset += size) {
-      if (this.#added.has(offset)) return 'L2 table or refcount block';
-    }
-    return null;
+    for (let offset = from; offset < end; offset += this.#clusterSize) if (this.#added.has(offset)) return true;
+    return false;
   }
 
   #lowerBound(value: number): number {
@@ -85,7 +135,20 @@ export class MetadataClusters {
   }
 }
 
-/** QEMU's words for a write that would hit metadata. */
+function addOne(counts: Map<number, number>, key: number): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1);
+}
+
+/** False where there is none to take. */
+function takeOne(counts: Map<number, number>, key: number): boolean {
+  const count = counts.get(key);
+  if (count === undefined) return false;
+  if (count === 1) counts.delete(key);
+  else counts.set(key, count - 1);
+  return true;
+}
+
+/** The message for a write that would destroy metadata. */
 export function overlapMessage(offset: number, what: string): string {
   return `Preventing invalid write on metadata (overlaps with ${what}) at offset ${offset}`;
 }

@@ -119,7 +119,7 @@ async function growL1(image: Qcow2Image, wanted: number): Promise<void> {
       const left = mapping.l1.resize(offset, wanted);
       header.l1Size = wanted;
       header.l1TableOffset = offset;
-      image.metadata.setFixed('active-l1', offset, wanted * 8);
+      image.metadata.setFixed('active-l1', mapping.l1, offset, wanted * 8);
       image.headerDirty = true;
       await left;
       if (old.clusters > 0) image.refcounts.pendFree(old.offset / clusterSize, old.clusters, false);

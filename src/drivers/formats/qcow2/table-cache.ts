@@ -18,7 +18,7 @@ export interface Table {
   dirtyTo: number;
   /** Nothing durable points to it yet, so all of it is to be written before its pointer is. */
   isNew: boolean;
-  /** Its cluster is allocated on the file system, so that the table can be written: only then may it be changed. */
+  /** Its cluster is its own, and allocated on the file system, so that it can be written: only then may it be changed (table-space.ts). */
   solid: boolean;
   /** Users that rely on its staying in the cache. */
   pins: number;
