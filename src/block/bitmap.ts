@@ -9,6 +9,7 @@
 // successor's bits replace the frozen ones) or `reclaim()` (it failed: they are added). The object stays the same.
 
 import { bool, instance, integer, type Shape, takeSettings, text } from '../schema/shape.js';
+import { assert } from '../util/assert.js';
 import { BitTree } from '../util/bit-tree.js';
 import { BlockError } from '../util/errors.js';
 import { nameLength } from '../util/name-bytes.js';
@@ -297,6 +298,10 @@ export class DirtyBitmap {
     if (successor === undefined) {
       throw new BlockError('bad-state', `Bitmap '${this.name ?? ''}' has no successor`);
     }
+    assert(
+      successor.#size === this.#size && successor.granularity === this.granularity && successor.#successor === undefined,
+      'a successor covers what its bitmap covers',
+    );
     this.#successor = undefined;
     return successor;
   }

@@ -7,6 +7,7 @@
 // Where nothing is to be waited for, `beginRead` and `beginWrite` say where a request may go without a promise.
 
 import type { Host } from '../host/host.js';
+import { assert } from '../util/assert.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { Waiters } from '../util/waiters.js';
 import type { Child, NodeUser } from './child.js';
@@ -316,6 +317,7 @@ export class Device implements NodeUser {
 
   drainEnd(): void {
     if (--this.#quiesced > 0) return;
+    assert(this.#quiesced === 0, 'a drain of a device ends as often as it began');
     this.#held.wake();
     this.#answered();
   }

@@ -8,6 +8,7 @@
 //         |
 //        base
 
+import { assert } from '../util/assert.js';
 import { BlockError } from '../util/errors.js';
 import type { NodeUser } from './child.js';
 import { BlockNode } from './node/node.js';
@@ -49,7 +50,8 @@ export class Quiescence {
 
   /** Those who are in no other section go on. */
   end(section: Section): void {
-    this.#sections.delete(section as { nodes: Set<BlockNode> });
+    const wasOpen = this.#sections.delete(section as { nodes: Set<BlockNode> });
+    assert(wasOpen, 'a drained section ends once');
     this.update();
   }
 

@@ -8,6 +8,7 @@
 import type { DirtyBitmap } from '../block/bitmap.js';
 import type { BlockNode } from '../block/node/node.js';
 import type { BitmapSyncMode, MirrorSyncMode } from '../schema/generated/types.js';
+import { assert } from '../util/assert.js';
 import { BlockError } from '../util/errors.js';
 
 export interface BitmapOptions {
@@ -78,6 +79,7 @@ export class BitmapUse {
 
   /** Marks in `work` what the frozen bitmap selects: everything where it does not select. */
   select(work: DirtyBitmap): void {
+    assert(this.#frozen, 'a job selects from a frozen bitmap');
     if (this.#selects) work.mergeBits(this.#bitmap);
     else work.set(0, work.size);
   }
@@ -103,6 +105,7 @@ export class BitmapUse {
 
   #take(): boolean {
     const was = this.#frozen;
+    assert(!was || this.#bitmap.hasSuccessor, 'the bitmap that a job froze stays frozen until the job ends');
     this.#frozen = false;
     return was;
   }

@@ -16,6 +16,7 @@ import { hasBackingFiles } from '../block/registry.js';
 import { holdsNothing } from '../block/same-below.js';
 import { PERM_ALL } from '../block/types.js';
 import type { BitmapSyncMode, BlockdevMirror, MirrorCopyMode, MirrorSyncMode } from '../schema/generated/types.js';
+import { assert } from '../util/assert.js';
 import { BlockError } from '../util/errors.js';
 import { RangeLock } from '../util/range-lock.js';
 import { type BitmapUse, bitmapFor, bitmapMode } from './bitmap-use.js';
@@ -365,6 +366,7 @@ export class MirrorDriver implements JobDriver {
     const { graph } = source;
     const { sync } = this.#options;
     const from = this.#options.replaces ?? source;
+    assert(this.#section !== null && this.dirtyBytes === 0, 'a mirror pivots drained, with everything copied');
     // For `none` the source itself becomes the backing node, which it can once nobody writes to it any more.
     if (this.#takesBacking && sync !== 'none') await graph.setBacking(target, backingOf(source));
     Node.changePermissions(linkOf(this.#targetLink), 0, PERM_ALL);

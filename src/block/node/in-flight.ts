@@ -1,5 +1,6 @@
 // How many requests of a node are under way, and waiting until there are none.
 
+import { assert } from '../../util/assert.js';
 import { Waiters } from '../../util/waiters.js';
 import type { MappingGuard } from '../types.js';
 import { NodeDriver } from './driver-face.js';
@@ -79,7 +80,10 @@ export abstract class NodeInFlight extends NodeDriver {
   }
 
   protected leave(): void {
-    if (--this.underWay === 0) this.idleWaiters.wake();
+    if (--this.underWay <= 0) {
+      assert(this.underWay === 0, 'a request of a node ends once');
+      this.idleWaiters.wake();
+    }
     if (this.held !== null && this.underWay <= this.#resizes) this.#othersEnd.wake();
   }
 }

@@ -5,6 +5,7 @@
 // A cluster whose last reference goes is not free at once: `pendFree` remembers it, and `applyFrees` lowers its refcount when the
 // commit that took the reference away is durable (see commit-order.ts). Only `release` is immediate, for what was never referenced.
 
+import { assert } from '../../../util/assert.js';
 import { BlockError } from '../../../util/errors.js';
 import type { Qcow2Image } from './image.js';
 import { overlapMessage } from './overlap.js';
@@ -178,6 +179,13 @@ export class Refcounts {
   }
 
   #take(block: Table, start: number, run: Run): void {
+    assert(block.solid, 'a refcount block is changed once it has a place of its own');
+    assert(run.cluster > 0 && run.count > 0 && start + run.count <= this.#perBlock, 'a run lies within its refcount block');
+    const last = start + run.count - 1;
+    assert(
+      getRefcount(block.view, this.#order, start) === 0 && getRefcount(block.view, this.#order, last) === 0,
+      'only free clusters are allocated',
+    );
     this.allocations++;
     fillRefcountOnes(block.bytes, this.#order, start, run.count);
     const [from, to] = refcountByteRange(this.#order, start, run.count);
@@ -272,6 +280,8 @@ export class Refcounts {
       throw image.error('limit', 'The refcount table cannot grow any further', 'allocate');
     }
     const total = clusters + blockCount;
+    assert(total <= blockCount * this.#perBlock, 'the new refcount blocks count the new table and themselves');
+    assert((old.entries + blockCount) * 8 <= clusters * size, 'the new refcount table points to the new blocks');
     const hit = this.#heldBy(start, total);
     if (hit !== null) throw await this.#wronglyFree(start, hit);
     const end = (start + total) * size;
@@ -331,6 +341,8 @@ export class Refcounts {
   }
 
   #set(block: Table, slot: number, value: number): void {
+    assert(block.solid, 'a refcount block is changed once it has a place of its own');
+    assert(value >= 0 && value <= this.#image.geometry.refcountMax, 'a refcount fits into its width');
     setRefcount(block.view, this.#order, slot, value);
     const [from, to] = refcountByteRange(this.#order, slot, 1);
     this.blocks.markDirty(block, from, to);
@@ -352,6 +364,7 @@ export class Refcounts {
 
   /** The reference to each of these clusters is gone from the tables in memory. */
   pendFree(cluster: number, count: number, punch: boolean): void {
+    assert(Number.isSafeInteger(cluster + count) && count > 0, 'whole clusters are freed');
     const last = this.#pending[this.#pending.length - 1];
     if (last !== undefined && last.cluster + last.count === cluster && last.punch === punch) last.count += count;
     else this.#pending.push({ cluster, count, punch });

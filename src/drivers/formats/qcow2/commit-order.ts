@@ -10,6 +10,7 @@
 // Requests go on meanwhile: what they publish after the copy was taken belongs to the next commit. When a step fails, all that
 // was taken is dirty again and the next commit repeats it.
 
+import { assert } from '../../../util/assert.js';
 import { Serial } from '../../../util/serial.js';
 import type { PendingFree } from './allocation.js';
 import type { Qcow2Image } from './image.js';
@@ -147,7 +148,9 @@ export class Committer {
   }
 
   #takeTable(taken: Taken, cache: TableCache, table: Table, to: Staged[]): void {
+    assert(table.solid && table.offset > 0, 'a table is written once it has a place of its own');
     const range = cache.takeDirty(table);
+    assert(range.from < range.to && range.to <= cache.tableBytes, 'what is written of a table lies in it');
     table.pins++;
     taken.tables.push({ cache, table, ...range });
     to.push(this.#stage(table.offset + range.from, table.bytes.subarray(range.from, range.to)));

@@ -61,9 +61,12 @@ async function dropTables(image: Qcow2Image, first: number): Promise<void> {
         table = mapping.tableSync(index);
       }
       if (table === null) continue;
+      // Before anything changes: the table would be written with half of its clusters freed.
+      for (let slot = 0; slot < l2Entries; slot++) {
+        if (mapping.codec.kind(table.view, slot) === Kind.bad) throw await mapping.badEntry(table, slot);
+      }
       for (let slot = 0; slot < l2Entries; slot++) {
         const entry = mapping.codec.decode(table.view, slot);
-        if (entry.kind === Kind.bad) throw await mapping.badEntry(table, slot);
         if (entry.kind !== Kind.unallocated) unmap(image, table, slot, entry, true);
       }
       mapping.removeTable(index);

@@ -4,6 +4,7 @@
 //
 // Everything that can be answered from the cache is synchronous; `tableSync` says `undefined` where a table must be loaded first.
 
+import { assert } from '../../../util/assert.js';
 import type { BlockError } from '../../../util/errors.js';
 import type { Qcow2Image } from './image.js';
 import { BELOW, L2Codec, MISS } from './l2-codec.js';
@@ -71,13 +72,15 @@ export class Mapping {
 
   // ---- entries ------------------------------------------------------------------------------------------------
 
+  /** Also of a table that is about to be removed, and never written. */
   setUnallocated(table: Table, slot: number): void {
     this.codec.putUnallocated(table.view, slot);
-    this.#changed(table, slot);
+    this.#markDirty(table, slot);
   }
 
   /** Points `slot` to the cluster at `host`, which nothing else refers to. */
   setNormal(table: Table, slot: number, host: number): void {
+    this.#checkHost(host);
     this.codec.putNormal(table.view, slot, host);
     this.#changed(table, slot);
   }
@@ -90,17 +93,28 @@ export class Mapping {
 
   /** Makes `slot` read as zeroes, and keeps its cluster at `host`, which nothing else refers to. */
   setZeroAllocated(table: Table, slot: number, host: number): void {
+    this.#checkHost(host);
     this.codec.putZeroAllocated(table.view, slot, host);
     this.#changed(table, slot);
   }
 
   /** Points `slot` to compressed data of `length` bytes at `host`. */
   setCompressed(table: Table, slot: number, host: number, length: number): void {
+    assert(host > 0 && host + length <= this.codec.compressedLimit, 'an L2 entry can hold where compressed data lies');
     this.codec.putCompressed(table.view, slot, host, length);
     this.#changed(table, slot);
   }
 
+  #checkHost(host: number): void {
+    assert(host > 0 && host % this.#clusterSize === 0, 'an L2 entry points to a whole cluster');
+  }
+
   #changed(table: Table, slot: number): void {
+    assert(table.solid && table.pins > 0, 'an L2 table is changed while it is pinned and has a place of its own');
+    this.#markDirty(table, slot);
+  }
+
+  #markDirty(table: Table, slot: number): void {
     const { entryBytes } = this.codec;
     this.cache.markDirty(table, slot * entryBytes, (slot + 1) * entryBytes);
   }
@@ -189,6 +203,7 @@ export class Mapping {
   /** Takes L2 table `index` out of the L1 table; its cluster is freed after the next commit. */
   removeTable(index: number): void {
     const offset = this.l1.target(index);
+    assert(offset > 0, 'only an L2 table that the L1 table points to is removed');
     this.cache.drop(index);
     this.l1.set(index, 0, false);
     this.#image.metadata.remove('active-l2', offset);

@@ -18,6 +18,7 @@
 // of an epoch share one guard for reads and one for writes.
 
 import type { MappingGuard } from '../../../block/types.js';
+import { assert } from '../../../util/assert.js';
 import { Waiters } from '../../../util/waiters.js';
 
 /** What is to know that something was written. */
@@ -37,7 +38,9 @@ class Epoch implements MappingGuard {
   }
 
   release(): void {
-    if (--this.count === 0) this.ended.wake();
+    if (--this.count > 0) return;
+    assert(this.count === 0, 'a mapping guard is released once');
+    this.ended.wake();
   }
 }
 

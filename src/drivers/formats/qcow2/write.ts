@@ -2,6 +2,7 @@
 // its extents, writes the data in as few requests as it can, and publishes the mapping only when the data is written.
 
 import type { Extent } from '../../../block/types.js';
+import { assert } from '../../../util/assert.js';
 import { later, settleAll } from '../../../util/settle.js';
 import { mergeCluster, type Piece } from './cow.js';
 import type { Qcow2Image } from './image.js';
@@ -220,8 +221,12 @@ function readsAsZero(image: Qcow2Image, target: Target): boolean {
   return backing === null || backing.length <= target.guest;
 }
 
-/** Points the entries to where the data is now, and lets go of where it was. */
+/** Points the entries to where the data is now, and frees where it was. */
 function publish(image: Qcow2Image, targets: readonly Target[]): void {
+  const { codec } = image.mapping;
+  for (const { table, slot, old } of targets) {
+    assert(codec.host(table.view, slot) === old.host, 'an L2 entry stays as it is while its range is locked');
+  }
   for (const target of targets) {
     if (target.old.kind === Kind.normal && target.owned) continue;
     image.mapping.setNormal(target.table, target.slot, target.host);
