@@ -1,7 +1,7 @@
 // Some seeded scenarios; `npm run soak -- sim` runs more. A seed that failed once stays here as a test of its own.
 
 import { expect } from 'chai';
-import { Refcounts } from '../../src/drivers/formats/qcow2/allocation.js';
+import { Frees } from '../../src/drivers/formats/qcow2/frees.js';
 import { Qcow2Image } from '../../src/drivers/formats/qcow2/image.js';
 import { ImageFile } from '../../src/drivers/formats/qcow2/image-file.js';
 import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
@@ -71,24 +71,25 @@ describe('simulation: the scenarios', function () {
   });
 
   it('show a refcount that is lowered before the mapping is gone', async () => {
-    const { pendFree } = Refcounts.prototype;
+    const { add } = Frees.prototype;
     const { indexMetadata } = Qcow2Image.prototype;
-    const perBlock = new WeakMap<Refcounts, number>();
+    const images = new WeakMap<Frees, Qcow2Image>();
     Qcow2Image.prototype.indexMetadata = function () {
-      perBlock.set(this.refcounts, this.geometry.blockEntries);
+      images.set(this.frees, this);
       indexMetadata.call(this);
     };
     // Lowered at once where the refcount block is at hand; `release` would leak the others.
-    Refcounts.prototype.pendFree = function (cluster, count, punch) {
+    Frees.prototype.add = function (cluster, count, punch) {
+      const { allocation, refcounts } = images.get(this)!;
       for (let at = cluster; at < cluster + count; at++) {
-        if (this.blocks.get(Math.floor(at / perBlock.get(this)!)) !== undefined) this.release(at, 1);
-        else pendFree.call(this, at, 1, punch);
+        if (refcounts.blocks.get(refcounts.indexOf(at)) !== undefined) allocation.release(at, 1);
+        else add.call(this, at, 1, punch);
       }
     };
     try {
       await found(['metadata'], { format: 'qcow2' });
     } finally {
-      Refcounts.prototype.pendFree = pendFree;
+      Frees.prototype.add = add;
       Qcow2Image.prototype.indexMetadata = indexMetadata;
     }
   });

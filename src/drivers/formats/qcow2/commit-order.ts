@@ -12,7 +12,7 @@
 
 import { assert } from '../../../util/assert.js';
 import { Serial } from '../../../util/serial.js';
-import type { PendingFree } from './allocation.js';
+import type { PendingFree } from './frees.js';
 import type { Qcow2Image } from './image.js';
 import type { PointerTable } from './pointer-table.js';
 import type { Table, TableCache } from './table-cache.js';
@@ -111,7 +111,7 @@ export class Committer {
   }
 
   async #write(taken: Taken): Promise<void> {
-    const { file, reclamation, refcounts } = this.#image;
+    const { file, frees, reclamation } = this.#image;
     await this.#writeAll(taken.first);
     if (file.unflushed) await file.flush();
     for (const { table } of taken.tables) table.isNew = false;
@@ -128,14 +128,14 @@ export class Committer {
     taken.pointers.length = 0;
     if (taken.pending.length === 0) return;
     await reclamation.synchronize();
-    await refcounts.applyFrees(taken.pending);
+    await frees.apply(taken.pending);
     // What is left has no room yet: it stays allocated, which harms nobody, and is tried again.
-    if (taken.pending.length > 0) refcounts.returnPending(taken.pending);
+    if (taken.pending.length > 0) frees.putBack(taken.pending);
   }
 
   /** Copies everything that is dirty, in one go without waiting. */
   #take(): Taken {
-    const { mapping, refcounts } = this.#image;
+    const { frees, mapping, refcounts } = this.#image;
     const taken = new Taken();
     for (const table of [...refcounts.blocks.dirty]) this.#takeTable(taken, refcounts.blocks, table, taken.first);
     for (const table of [...mapping.cache.dirty]) {
@@ -143,7 +143,7 @@ export class Committer {
     }
     this.#takePointers(taken, refcounts.table, taken.refcountPointers);
     this.#takePointers(taken, mapping.l1, taken.last);
-    taken.pending = refcounts.takePending();
+    taken.pending = frees.take();
     return taken;
   }
 
@@ -198,6 +198,6 @@ export class Committer {
     for (const { table, sectors } of taken.pointers) {
       for (const sector of sectors) table.dirtySectors.add(sector);
     }
-    this.#image.refcounts.returnPending(taken.pending);
+    this.#image.frees.putBack(taken.pending);
   }
 }

@@ -15,9 +15,11 @@ export class CompressedPacker {
 
   constructor(image: Qcow2Image) {
     this.#image = image;
-    image.refcounts.onFree = (cluster) => {
-      if (Math.floor(this.#next / image.geometry.clusterSize) === cluster) this.#next = 0;
-    };
+  }
+
+  /** `cluster` has become free: nothing is packed into it any more. */
+  freed(cluster: number): void {
+    if (Math.floor(this.#next / this.#image.geometry.clusterSize) === cluster) this.#next = 0;
   }
 
   /** Reserves a place for each of `sizes` (bytes, each below a cluster), with one reference to every cluster it touches. */
@@ -31,12 +33,12 @@ export class CompressedPacker {
     for (let i = 0; i < places.length; i++) {
       const first = Math.floor(places[i] / clusterSize);
       const last = Math.floor((places[i] + sizes[i] - 1) / clusterSize);
-      this.#image.refcounts.release(first, last - first + 1);
+      this.#image.allocation.release(first, last - first + 1);
     }
   }
 
   async #place(sizes: readonly number[]): Promise<number[]> {
-    const { refcounts, data } = this.#image;
+    const { allocation, data } = this.#image;
     const { clusterSize } = this.#image.geometry;
     const places: number[] = [];
     /** Reserved clusters that nothing is in yet: their first reference is there already. */
@@ -50,7 +52,7 @@ export class CompressedPacker {
           const cluster = Math.floor(next / clusterSize);
           if (next === 0 || next + size > end) {
             const spare = next === 0 ? 0 : end - next;
-            const run = await refcounts.allocateRun(Math.max(1, Math.ceil((left - spare) / clusterSize)));
+            const run = await allocation.allocateRun(Math.max(1, Math.ceil((left - spare) / clusterSize)));
             const start = run.cluster * clusterSize;
             for (let i = 0; i < run.count; i++) unused.add(run.cluster + i);
             // The old region goes on where the new one follows it, and nobody freed it meanwhile.
@@ -59,9 +61,9 @@ export class CompressedPacker {
             continue;
           }
           if (!unused.has(cluster)) {
-            const shared = refcounts.tryReference(cluster);
+            const shared = allocation.tryReference(cluster);
             if (shared === undefined) {
-              await refcounts.loadFor(cluster);
+              await allocation.loadFor(cluster);
               continue;
             }
             if (!shared) {
@@ -84,7 +86,7 @@ export class CompressedPacker {
       this.#next = 0;
       throw error;
     } finally {
-      for (const cluster of unused) refcounts.release(cluster, 1);
+      for (const cluster of unused) allocation.release(cluster, 1);
     }
   }
 }

@@ -79,10 +79,10 @@ async function dropTables(image: Qcow2Image, first: number): Promise<void> {
 
 /** Commits, and cuts the file behind the last cluster in use, unless something is being allocated meanwhile. The refcount table stays where it is. */
 export function cutFile(image: Qcow2Image): Promise<void> {
-  const { refcounts } = image;
+  const { allocation, refcounts } = image;
   return image.committer.exclusive(async () => {
-    const before = refcounts.allocations;
+    const before = allocation.count;
     const end = (await refcounts.endOfUse()) * image.geometry.clusterSize;
-    if (end > 0 && refcounts.allocations === before && !refcounts.making) await image.file.cut(end);
+    if (end > 0 && allocation.count === before && !refcounts.making) await image.file.cut(end);
   });
 }

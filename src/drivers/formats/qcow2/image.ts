@@ -8,10 +8,11 @@ import type { Host, Memory } from '../../../host/host.js';
 import { reportUnforeseen } from '../../../util/best-effort.js';
 import { BlockError, type BlockErrorCode } from '../../../util/errors.js';
 import { RangeLock } from '../../../util/range-lock.js';
-import { Refcounts } from './allocation.js';
+import { Allocation } from './allocation.js';
 import { Committer } from './commit-order.js';
 import { CompressedPacker } from './compressed-pack.js';
 import { DataFile } from './data-file.js';
+import { Frees } from './frees.js';
 import { encodeHeader, type HeaderArea, type HeaderExtension, Incompatible, type Qcow2Header } from './header.js';
 import type { ImageFile } from './image-file.js';
 import { Mapping } from './mapping.js';
@@ -20,6 +21,7 @@ import { MetadataIndex, overlapMessage } from './overlap.js';
 import type { PointerTable } from './pointer-table.js';
 import { Preallocation } from './preallocation.js';
 import { Reclamation } from './reclamation.js';
+import { Refcounts } from './refcounts.js';
 import { type Geometry, makeGeometry, SECTOR } from './types.js';
 
 export interface CacheTables {
@@ -52,6 +54,8 @@ export class Qcow2Image {
 
   readonly mapping: Mapping;
   readonly refcounts: Refcounts;
+  readonly allocation: Allocation;
+  readonly frees: Frees;
   readonly metadata: MetadataIndex;
   readonly committer: Committer;
   readonly packer: CompressedPacker;
@@ -93,9 +97,15 @@ export class Qcow2Image {
     this.reclamation = new Reclamation(file);
     this.mapping = new Mapping(this, settings.caches.l2);
     this.refcounts = new Refcounts(this, settings.caches.refcount);
+    this.allocation = new Allocation(this);
+    this.frees = new Frees(this);
     this.metadata = new MetadataIndex(this.geometry, settings.overlapKinds);
     this.committer = new Committer(this);
     this.packer = new CompressedPacker(this);
+    this.refcounts.onFree = (cluster) => {
+      this.allocation.freed(cluster);
+      this.packer.freed(cluster);
+    };
   }
 
   commit(): Promise<void> {

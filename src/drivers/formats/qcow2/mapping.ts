@@ -176,7 +176,7 @@ export class Mapping {
   async #createTable(index: number): Promise<void> {
     const image = this.#image;
     if (this.cache.mustCommit) await image.commit();
-    const run = await image.refcounts.allocateRun(1);
+    const run = await image.allocation.allocateRun(1);
     const offset = run.cluster * this.#clusterSize;
     try {
       await image.file.ensureLength(offset + this.#clusterSize);
@@ -184,7 +184,7 @@ export class Mapping {
       await this.l1.reserve(image.file, index);
       while (this.tableSync(index) === undefined) await this.loadTable(index);
     } catch (error) {
-      image.refcounts.release(run.cluster, 1);
+      image.allocation.release(run.cluster, 1);
       throw error;
     }
     image.file.takeFresh(offset, offset + this.#clusterSize);
@@ -192,7 +192,7 @@ export class Mapping {
     if (old === null || old === undefined) {
       this.cache.create(index, offset);
     } else {
-      image.refcounts.pendFree(old.offset / this.#clusterSize, 1, false);
+      image.frees.add(old.offset / this.#clusterSize, 1, false);
       image.metadata.remove('active-l2', old.offset);
       this.cache.renew(old, offset);
     }
@@ -207,7 +207,7 @@ export class Mapping {
     this.cache.drop(index);
     this.l1.set(index, 0, false);
     this.#image.metadata.remove('active-l2', offset);
-    this.#image.refcounts.pendFree(offset / this.#clusterSize, 1, true);
+    this.#image.frees.add(offset / this.#clusterSize, 1, true);
   }
 
   /** Marks the image corrupt for the entry in `slot`. */

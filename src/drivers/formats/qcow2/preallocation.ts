@@ -40,7 +40,7 @@ export class Preallocation {
     const clusters = Math.floor(allocated / geometry.clusterSize);
     const enough = Math.max(Math.floor((clusters * 10) / 9), clusters + 2);
     const end = Math.ceil(file.length / geometry.clusterSize);
-    return enough <= end && (await refcounts.countUsed(end, enough)) >= enough;
+    return enough <= end && (await refcounts.areUsed(end, enough));
   }
 }
 

@@ -73,6 +73,20 @@ export function scanRefcounts(view: DataView, order: number, from: number, limit
   return limit;
 }
 
+/** How many of the first `count` refcounts of a block are not zero. */
+export function countRefcounts(block: Uint8Array, order: number, count: number): number {
+  let used = 0;
+  if (order === 4 && block.byteOffset % 2 === 0) {
+    // Zero is zero in any byte order.
+    const refcounts = new Uint16Array(block.buffer, block.byteOffset, count);
+    for (let i = 0; i < count; i++) if (refcounts[i] !== 0) used++;
+    return used;
+  }
+  const view = viewOf(block);
+  for (let i = 0; i < count; i++) if (getRefcount(view, order, i) !== 0) used++;
+  return used;
+}
+
 /** Bytes [from, to) that hold the refcounts [start, start + count). */
 export function refcountByteRange(order: number, start: number, count: number): [number, number] {
   const bits = 1 << order;

@@ -122,24 +122,24 @@ async function growL1(image: Qcow2Image, wanted: number): Promise<void> {
       image.metadata.setFixed('active-l1', mapping.l1, offset, wanted * 8);
       image.headerDirty = true;
       await left;
-      if (old.clusters > 0) image.refcounts.pendFree(old.offset / clusterSize, old.clusters, false);
+      if (old.clusters > 0) image.frees.add(old.offset / clusterSize, old.clusters, false);
     });
   } catch (error) {
-    if (header.l1TableOffset !== offset) image.refcounts.release(run, clusters);
+    if (header.l1TableOffset !== offset) image.allocation.release(run, clusters);
     throw error;
   }
 }
 
 /** Exactly `count` clusters in a row. */
 async function allocateContiguous(image: Qcow2Image, count: number): Promise<number> {
-  const { refcounts } = image;
-  if (count === 1) return (await refcounts.allocateRun(1)).cluster;
+  const { allocation } = image;
+  if (count === 1) return (await allocation.allocateRun(1)).cluster;
   /** Runs that were too short, held until the end so that the search does not find them again. */
   const skipped: Run[] = [];
   let found: Run | null = null;
   try {
     while (found === null || found.count < count) {
-      const run = await refcounts.allocateRun(count);
+      const run = await allocation.allocateRun(count);
       if (found !== null && found.cluster + found.count === run.cluster) {
         found.count += run.count;
       } else {
@@ -153,7 +153,7 @@ async function allocateContiguous(image: Qcow2Image, count: number): Promise<num
     if (found !== null) skipped.push(found);
     throw error;
   } finally {
-    for (const run of skipped) refcounts.release(run.cluster, run.count);
+    for (const run of skipped) allocation.release(run.cluster, run.count);
   }
 }
 
@@ -190,14 +190,14 @@ async function preallocateRange(image: Qcow2Image, start: number, end: number, m
     const stop = Math.min(end, (index + 1) * l2Span);
     const table = await image.mapping.pinForWrite(index);
     try {
-      const run = await image.refcounts.allocateRun((stop - at) / clusterSize);
+      const run = await image.allocation.allocateRun((stop - at) / clusterSize);
       const host = run.cluster * clusterSize;
       const length = run.count * clusterSize;
       try {
         const fresh = await image.data.makeRoom(host, length);
         if (mode !== 'metadata' || !fresh) await image.data.writeZeroes(host, length);
       } catch (error) {
-        image.refcounts.release(run.cluster, run.count);
+        image.allocation.release(run.cluster, run.count);
         throw error;
       }
       const slot = (at % l2Span) / clusterSize;

@@ -120,7 +120,7 @@ async function writeTargets(image: Qcow2Image, targets: readonly Target[]): Prom
   try {
     await writeData(image, targets);
   } catch (error) {
-    for (const run of runs) image.refcounts.release(run.cluster, run.count);
+    for (const run of runs) image.allocation.release(run.cluster, run.count);
     throw error;
   }
   publish(image, targets);
@@ -135,7 +135,7 @@ async function allocateFor(
   const runs: { cluster: number; count: number }[] = [];
   try {
     for (let done = 0; done < targets.length; ) {
-      const run = await image.refcounts.allocateRun(targets.length - done);
+      const run = await image.allocation.allocateRun(targets.length - done);
       runs.push(run);
       const start = run.cluster * clusterSize;
       const fresh = await image.data.makeRoom(start, run.count * clusterSize);
@@ -145,7 +145,7 @@ async function allocateFor(
       }
     }
   } catch (error) {
-    for (const run of runs) image.refcounts.release(run.cluster, run.count);
+    for (const run of runs) image.allocation.release(run.cluster, run.count);
     throw error;
   }
   return runs;
@@ -239,5 +239,5 @@ export function freeOld(image: Qcow2Image, { host, bytes }: L2Entry, punch: bool
   if (host === 0) return;
   const { clusterSize } = image.geometry;
   const first = Math.floor(host / clusterSize);
-  image.refcounts.pendFree(first, Math.floor((host + bytes - 1) / clusterSize) - first + 1, punch);
+  image.frees.add(first, Math.floor((host + bytes - 1) / clusterSize) - first + 1, punch);
 }

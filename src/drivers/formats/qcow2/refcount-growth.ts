@@ -1,0 +1,107 @@
+// Growth of the refcount structures. A block that is missing lies in the range that it counts, and counts itself; a longer table goes, with the
+// blocks that count it, to where the old table does not reach, since nothing there can be in use:
+//
+//   | ... all that the old table covers | new table | new blocks | free ...
+//                                       ^ first cluster beyond the old table
+
+import { assert } from '../../../util/assert.js';
+import type { BlockError } from '../../../util/errors.js';
+import type { Qcow2Image } from './image.js';
+import { overlapMessage } from './overlap.js';
+import { PointerTable } from './pointer-table.js';
+import { fillRefcountOnes } from './refcount-codec.js';
+import { MAX_REFCOUNT_TABLE_BYTES } from './types.js';
+
+/** Marks the image corrupt: a cluster that the refcounts call free holds metadata (`what`). */
+export function wronglyFree(image: Qcow2Image, cluster: number, what: string): Promise<BlockError> {
+  const start = cluster * image.geometry.clusterSize;
+  return image.corrupt(overlapMessage(start, what), start);
+}
+
+/** Makes block `index`, which there is none of, at cluster `at` of its range. One at a time (`Refcounts.makeOne`). */
+export async function createBlock(image: Qcow2Image, index: number, at: number): Promise<void> {
+  const { file, refcounts, metadata } = image;
+  const { clusterSize, refcountOrder, blockEntries } = image.geometry;
+  // Its place is this block's only as long as there is none: what was asked before a commit does not hold after it.
+  if (refcounts.blockSync(index) !== null) return;
+  const what = refcounts.metadataIn(at, 1);
+  if (what !== null) throw await wronglyFree(image, at, what);
+  assert(refcounts.indexOf(at) === index, 'a new refcount block counts itself');
+  const offset = at * clusterSize;
+  await file.ensureLength(offset + clusterSize);
+  await file.reserve(offset, clusterSize);
+  await refcounts.table.reserve(file, index);
+  // Asked again: the table may have grown meanwhile, with this block, or another allocation made it before.
+  if (refcounts.blockSync(index) !== null) return;
+  const block = refcounts.blocks.create(index, offset);
+  image.allocation.count++;
+  fillRefcountOnes(block.bytes, refcountOrder, at - index * blockEntries, 1);
+  refcounts.table.set(index, offset, false);
+  metadata.add('refcount-block', offset);
+  file.takeFresh(offset, offset + clusterSize);
+}
+
+/** Makes the refcount table reach to entry `index`. Runs in the commit lock, after a commit. */
+export async function growTable(image: Qcow2Image, index: number): Promise<void> {
+  const { refcounts, file, header, geometry } = image;
+  const { clusterSize, blockEntries } = geometry;
+  const { table } = refcounts;
+  const old = { offset: table.offset, entries: table.entries };
+  if (index < old.entries) return;
+  const { clusters, blockCount } = sizeOfGrown(index, old.entries, blockEntries, clusterSize);
+  if (clusters * clusterSize > MAX_REFCOUNT_TABLE_BYTES) {
+    throw image.error('limit', 'The refcount table cannot grow any further', 'allocate');
+  }
+  const start = old.entries * blockEntries;
+  const total = clusters + blockCount;
+  assert(total <= blockCount * blockEntries, 'the new refcount blocks count the new table and themselves');
+  assert((old.entries + blockCount) * 8 <= clusters * clusterSize, 'the new refcount table points to the new blocks');
+  const what = refcounts.metadataIn(start, total);
+  if (what !== null) throw await wronglyFree(image, start, what);
+  const end = (start + total) * clusterSize;
+  await file.ensureLength(end);
+  file.takeFresh(start * clusterSize, end);
+  const blockOffset = (i: number): number => (start + clusters + i) * clusterSize;
+  const grown = new PointerTable(start * clusterSize, (clusters * clusterSize) / 8);
+  grown.bytes.set(table.bytes.subarray(0, old.entries * 8));
+  for (const block of refcounts.blocks.dirty) if (block.isNew) grown.set(block.index, 0, false);
+  const content = new Uint8Array(clusterSize);
+  for (let i = 0; i < blockCount; i++) {
+    grown.set(old.entries + i, blockOffset(i), false);
+    content.fill(0);
+    fillRefcountOnes(content, geometry.refcountOrder, 0, Math.min(blockEntries, total - i * blockEntries));
+    await file.write(blockOffset(i), content);
+  }
+  await file.write(grown.offset, grown.bytes);
+  await file.flush();
+  const left = table.resize(grown.offset, grown.entries);
+  for (let i = 0; i < blockCount; i++) {
+    table.set(old.entries + i, blockOffset(i), false);
+    image.metadata.add('refcount-block', blockOffset(i));
+  }
+  header.refcountTableOffset = grown.offset;
+  header.refcountTableClusters = clusters;
+  image.metadata.setFixed('refcount-table', table, grown.offset, clusters * clusterSize);
+  image.headerDirty = true;
+  await left;
+  image.frees.add(old.offset / clusterSize, (old.entries * 8) / clusterSize, false);
+  await image.committer.writeHeader();
+}
+
+/** Clusters of a table that reaches to entry `index` at least, half as long again as the old one, and blocks that count it and themselves. */
+function sizeOfGrown(
+  index: number,
+  oldEntries: number,
+  blockEntries: number,
+  clusterSize: number,
+): { clusters: number; blockCount: number } {
+  let clusters = Math.ceil((Math.max(index + 1, oldEntries * 1.5) * 8) / clusterSize);
+  let blockCount = 1;
+  for (;;) {
+    blockCount = Math.ceil((clusters + blockCount) / blockEntries);
+    const needed = Math.ceil(((oldEntries + blockCount) * 8) / clusterSize);
+    if (Math.ceil((clusters + blockCount) / blockEntries) <= blockCount && needed <= clusters) break;
+    clusters = Math.max(clusters, needed);
+  }
+  return { clusters, blockCount };
+}
