@@ -1,0 +1,51 @@
+// The "copied" flag of L1 and L2 entries says that a refcount is exactly one. While references are counted, it is only noted that some flag
+// is wrong, which costs the hot loop one comparison; a second walk over the tables says which, where there is any.
+
+import type { CheckState } from './check-state.js';
+import { type TablePointer, visitTables } from './check-tables.js';
+import { hostIn, isCompressed, isCopied } from './l2-codec.js';
+import { wordsToHex } from './pointer-codec.js';
+
+/** Notes where the flag of an entry (its high word is `high`) may not be what the refcount of the cluster at `offset` says. */
+export function noteFlag(state: CheckState, high: number, offset: number): void {
+  if (isSuspect(state, high, offset)) state.flagMismatch = true;
+}
+
+/** Of a cluster behind the end of the file (and so of no window), only the refcount block itself can tell. */
+function isSuspect(state: CheckState, high: number, offset: number): boolean {
+  const { start, size, stored } = state.tally;
+  const cluster = Math.floor(offset / state.clusterBytes);
+  const index = cluster - start;
+  if (index >= 0 && index < size) return (stored[index] === 1) !== isCopied(high);
+  return state.first && cluster > Math.ceil(state.file.length / state.clusterBytes);
+}
+
+/** Reports each entry of the window whose flag is wrong. */
+export async function reportFlags(state: CheckState): Promise<void> {
+  const { clusterBytes, codec } = state;
+  const suspects: { text: string; cluster: number; copied: boolean }[] = [];
+  const suspect = (text: string, high: number, offset: number): void => {
+    suspects.push({ text, cluster: Math.floor(offset / clusterBytes), copied: isCopied(high) });
+  };
+  const report = async (): Promise<void> => {
+    for (const { text, cluster, copied } of suspects.splice(0)) {
+      const refcount = await state.tally.exactRefcount(cluster);
+      if (refcount === null || (refcount === 1) === copied) continue;
+      state.corruptionHere(`ERROR OFLAG_COPIED ${text} refcount=${refcount}`);
+    }
+  };
+  const visit = ({ index, high, low, offset }: TablePointer, table: DataView | null): void => {
+    if (isSuspect(state, high, offset)) {
+      suspect(`L2 cluster: l1_index=${index} l1_entry=${wordsToHex(high, low)}`, high, offset);
+    }
+    for (let position = 0; table !== null && position < table.byteLength; position += codec.entryBytes) {
+      const entryHigh = table.getUint32(position);
+      const entryLow = table.getUint32(position + 4);
+      if (isCompressed(entryHigh)) continue;
+      const data = hostIn(entryHigh, entryLow);
+      if (data === 0 || !isSuspect(state, entryHigh, data)) continue;
+      suspect(`data cluster: l2_entry=${wordsToHex(entryHigh, entryLow)}`, entryHigh, data);
+    }
+  };
+  await visitTables(state, visit, report);
+}

@@ -1,0 +1,111 @@
+// What the steps of a consistency check share: the image, the window that is worked at, the findings so far, and how a reference is counted.
+
+import type { Child } from '../../../block/child.js';
+import type { CheckResult } from '../../../block/info.js';
+import { L2Codec } from './l2-codec.js';
+import type { RefcountTally } from './refcount-tally.js';
+
+/** What the check needs of a header that has been validated. */
+export interface CheckLayout {
+  version: 2 | 3;
+  clusterBits: number;
+  /** Guest bytes. */
+  size: number;
+  l1TableOffset: number;
+  /** Entries. */
+  l1Size: number;
+  refcountTableOffset: number;
+  refcountTableClusters: number;
+  /** log2 of the refcount width in bits. */
+  refcountOrder: number;
+  /** What else is in use, bytes: bitmaps. */
+  regions?: readonly { offset: number; length: number }[];
+}
+
+export class CheckState {
+  readonly file: Child;
+  readonly layout: CheckLayout;
+  readonly report: (finding: string) => void;
+  readonly clusterBytes: number;
+  readonly codec: L2Codec;
+  readonly result: CheckResult;
+  /** Largest count that the refcount width can hold. */
+  readonly refcountMax: number;
+  /** The raw tables, big-endian. */
+  l1 = new DataView(new ArrayBuffer(0));
+  refcountTable = new DataView(new ArrayBuffer(0));
+  /** Clusters of the file; a last cluster that lies partly behind its end makes it one more. */
+  clusterCount: number;
+  /** The last cluster that is in use. */
+  highest = 0;
+
+  /** The window. */
+  tally!: RefcountTally;
+  /** The walk over the first window also reports and counts what is no matter of one window. */
+  first = true;
+  /** Some entry of the window does not go with the refcount of its cluster: the second walk says which (check-flags.ts). */
+  flagMismatch = false;
+
+  constructor(file: Child, layout: CheckLayout, report: (finding: string) => void) {
+    this.file = file;
+    this.layout = layout;
+    this.report = report;
+    this.clusterBytes = 2 ** layout.clusterBits;
+    this.codec = new L2Codec(layout.version, layout.clusterBits);
+    this.clusterCount = Math.ceil(file.length / this.clusterBytes);
+    this.refcountMax = layout.refcountOrder >= 5 ? Number.MAX_SAFE_INTEGER : 2 ** (2 ** layout.refcountOrder) - 1;
+    this.result = {
+      checkErrors: 0,
+      corruptions: 0,
+      leaks: 0,
+      imageEndOffset: 0,
+      totalClusters: Math.ceil(layout.size / this.clusterBytes),
+      allocatedClusters: 0,
+      fragmentedClusters: 0,
+      compressedClusters: 0,
+    };
+  }
+
+  /** Counts a reference to every cluster of the range. `offsetText` is for offsets that no number holds exactly. */
+  reference(offset: number, size: number, offsetText?: string): void {
+    const { clusterBytes } = this;
+    if (size === 0) return;
+    if (offset + size - this.file.length >= clusterBytes) {
+      this.corruption(
+        'ERROR: counting reference for region exceeding the end of the file by one cluster or more: ' +
+          `offset 0x${offsetText ?? offset.toString(16)} size 0x${size.toString(16)}`,
+      );
+      return;
+    }
+    const last = Math.floor((offset + size - 1) / clusterBytes);
+    for (let cluster = Math.floor(offset / clusterBytes); cluster <= last; cluster++) this.addReference(cluster);
+  }
+
+  /** Counts a reference to `cluster`, where it is in the window. */
+  addReference(cluster: number): void {
+    const { tally } = this;
+    const index = cluster - tally.start;
+    if (index < 0 || index >= tally.size) return;
+    if (cluster >= this.clusterCount) this.clusterCount = cluster + 1;
+    if (tally.references[index] >= this.refcountMax && tally.referencesOf(cluster) >= this.refcountMax) {
+      this.corruptionHere(`ERROR: overflow cluster offset=0x${(cluster * this.clusterBytes).toString(16)}`);
+      this.report(
+        'Use qemu-img amend to increase the refcount entry width or qemu-img convert to create a clean copy if the ' +
+          'image cannot be opened for writing',
+      );
+      return;
+    }
+    tally.addReference(cluster);
+  }
+
+  /** A finding that every window's walk comes across. */
+  corruption(finding: string): void {
+    if (this.first) this.corruptionHere(finding);
+  }
+
+  /** A finding of this window alone. */
+  corruptionHere(finding: string): void {
+    this.result.corruptions++;
+    this.report(finding);
+  }
+}

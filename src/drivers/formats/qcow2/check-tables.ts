@@ -1,0 +1,60 @@
+// Reading the tables of an image for its consistency check: in runs, several at a time, as raw bytes.
+
+import type { CheckState } from './check-state.js';
+import { POINTER_BYTES, pointerTarget } from './pointer-codec.js';
+import { readPadded } from './refcount-tally.js';
+
+/** L2 tables in flight at once, bytes. */
+const READ_AHEAD_BYTES = 4 << 20;
+
+/** An L1 entry that points to an L2 table. */
+export interface TablePointer {
+  /** Index in the L1 table. */
+  index: number;
+  /** The entry. */
+  high: number;
+  low: number;
+  /** Host offset of the table. */
+  offset: number;
+}
+
+/** Is called with every such entry, and the table: null where it lies behind the end of the file. */
+export type TableVisitor = (pointer: TablePointer, table: DataView | null) => void;
+
+/** The contiguous table of `bytes` bytes at `offset`. */
+export async function readTable({ file }: CheckState, offset: number, bytes: number): Promise<DataView<ArrayBuffer>> {
+  const buffer = new Uint8Array(bytes);
+  await readPadded(file, offset, buffer);
+  return new DataView(buffer.buffer);
+}
+
+/** Visits all L2 tables in the order of the L1 table; `afterRound` runs after each batch of them. */
+export async function visitTables(
+  { file, l1, clusterBytes }: CheckState,
+  visit: TableVisitor,
+  afterRound?: () => Promise<void>,
+): Promise<void> {
+  const perRound = Math.max(1, Math.floor(READ_AHEAD_BYTES / clusterBytes));
+  const buffers: Uint8Array[] = [];
+  const entries = l1.byteLength / POINTER_BYTES;
+  for (let index = 0; index < entries; ) {
+    const round: TablePointer[] = [];
+    for (; index < entries && round.length < perRound; index++) {
+      const offset = pointerTarget(l1, index);
+      if (offset === 0) continue;
+      const at = index * POINTER_BYTES;
+      round.push({ index, high: l1.getUint32(at), low: l1.getUint32(at + 4), offset });
+    }
+    await Promise.all(
+      round.map(({ offset }, slot) => {
+        if (offset >= file.length) return undefined;
+        buffers[slot] ??= new Uint8Array(clusterBytes);
+        return readPadded(file, offset, buffers[slot]);
+      }),
+    );
+    for (const [slot, pointer] of round.entries()) {
+      visit(pointer, pointer.offset >= file.length ? null : new DataView(buffers[slot].buffer));
+    }
+    await afterRound?.();
+  }
+}
