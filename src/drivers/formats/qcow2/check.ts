@@ -110,7 +110,7 @@ class Check {
       if (!this.#saidUnreadable) {
         this.#saidUnreadable = true;
         state.report(
-          `qcow2: Image is corrupt: Refblock offset 0x${tally.blockOffset(cluster).toString(16)} unaligned (reftable ` +
+          `qcow2: Image is corrupt: Refblock offset ${tally.blockOffsetHex(cluster)} unaligned (reftable ` +
             `index: ${tally.blockIndex(cluster)}); further non-fatal corruption events will be suppressed`,
         );
       }

@@ -2,7 +2,7 @@
 
 import type { FormatDetails } from '../../../block/info.js';
 import type { ImageInfoSpecificQCow2, Qcow2BitmapInfo } from '../../../schema/generated/types.js';
-import type { StoredBitmap } from './bitmaps.js';
+import type { StoredBitmap } from './bitmap-directory.js';
 import { Autoclear, Compatible, Extension, extensionText, type HeaderArea, Incompatible } from './header.js';
 
 /** The details of an image with this header and these bitmaps. */

@@ -6,7 +6,7 @@
 
 import type { Child } from '../../../block/child.js';
 import { viewOf } from '../../../util/bytes.js';
-import { blockPointerTarget, POINTER_BYTES } from './pointer-codec.js';
+import { blockPointerHex, blockPointerTarget, POINTER_BYTES } from './pointer-codec.js';
 import { getRefcount } from './refcount-codec.js';
 
 /** `stored`: the refcount is this or more. */
@@ -79,6 +79,11 @@ export class RefcountTally {
     const index = Math.floor(cluster / this.#perBlock);
     const { table } = this.#layout;
     return index * POINTER_BYTES >= table.byteLength ? 0 : blockPointerTarget(table, index);
+  }
+
+  /** `blockOffset`, exactly: `0x` and hexadecimal digits. Of a cluster that has a block. */
+  blockOffsetHex(cluster: number): string {
+    return blockPointerHex(this.#layout.table, this.blockIndex(cluster));
   }
 
   blockIndex(cluster: number): number {
