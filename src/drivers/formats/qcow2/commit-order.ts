@@ -5,7 +5,12 @@
 //   A   refcount blocks; L2 tables that nothing on disk points to yet   | flush: also the data that was answered before
 //   A2  pointers to new refcount blocks                                 | flush
 //   B   L2 entries, L1 entries                                          | flush
-//   C   only now what those entries let go is lowered in the refcounts, in the cache, and may be used again
+//   C   the refcounts of the clusters that those entries no longer refer to are lowered in the cache: they may be allocated again
+//
+// Each step writes only pointers to what the steps before it made durable, so power may fail between any two writes:
+//
+//   after A    a refcount is too high: a leaked cluster            (allocated, and nothing refers to it)
+//   after B    old clusters keep their refcount: leaked, too       (freed in memory by C, on disk by step A of the next commit)
 //
 // Requests go on meanwhile: what they publish after the copy was taken belongs to the next commit. When a step fails, all that
 // was taken is dirty again and the next commit repeats it.
@@ -129,7 +134,7 @@ export class Committer {
     if (taken.pending.length === 0) return;
     await reclamation.synchronize();
     await frees.apply(taken.pending);
-    // What is left has no room yet: it stays allocated, which harms nobody, and is tried again.
+    // The refcount blocks of the rest have no room yet: those clusters stay allocated until the next commit.
     if (taken.pending.length > 0) frees.putBack(taken.pending);
   }
 

@@ -55,7 +55,7 @@ export class CompressedPacker {
             const run = await allocation.allocateRun(Math.max(1, Math.ceil((left - spare) / clusterSize)));
             const start = run.cluster * clusterSize;
             for (let i = 0; i < run.count; i++) unused.add(run.cluster + i);
-            // The old region goes on where the new one follows it, and nobody freed it meanwhile.
+            // The new run continues the old region where it follows it, unless that was freed meanwhile.
             if (this.#next === 0 || start !== end) this.#next = start;
             end = start + run.count * clusterSize;
             continue;

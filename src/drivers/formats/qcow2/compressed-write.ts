@@ -47,7 +47,7 @@ export async function writeCompressed(
   }
 }
 
-/** Compresses every cluster into `clusters`; gives back what does not get smaller, neighbours joined. */
+/** Compresses every cluster into `clusters`; returns what does not get smaller, neighbours joined. */
 async function compressAll(
   image: Qcow2Image,
   extents: readonly Extent[],

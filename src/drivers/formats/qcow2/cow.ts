@@ -12,7 +12,7 @@ export interface Piece {
 
 /**
  * The whole new content of the guest cluster at `guest`: what it read as before, zeroes behind the end of the disk, and `pieces` over it.
- * The caller holds the cluster's range lock and gives the buffer back (`memory.free`).
+ * The caller holds the cluster's range lock and frees the buffer (`memory.free`).
  */
 export async function mergeCluster(image: Qcow2Image, guest: number, pieces: readonly Piece[]): Promise<Uint8Array> {
   const { clusterSize } = image.geometry;

@@ -201,7 +201,7 @@ export class Qcow2Node extends BlockNode implements Inspectable {
   protected override async doReopen(readOnly: boolean): Promise<void> {
     const child = this.primary!;
     if (readOnly) {
-      // The flush before this has let go of clusters: their refcounts are to be right on disk too.
+      // The flush before this has freed clusters: their refcounts must be right on disk too.
       await this.#image.commit();
       await this.#image.file.trim();
       BlockNode.changePermissions(child, Perm.CONSISTENT_READ, child.shared);
@@ -212,7 +212,7 @@ export class Qcow2Node extends BlockNode implements Inspectable {
     await this.#becomeWritable();
   }
 
-  /** All that waits is written; two commits, so that the refcounts of what the first let go are right on disk too. */
+  /** Writes everything that waits: two commits, so that the refcounts of clusters that the first one freed are right on disk too. */
   protected override async doClose(): Promise<void> {
     const image = this.#image;
     try {

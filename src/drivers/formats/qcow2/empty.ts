@@ -1,11 +1,11 @@
-// Letting go of content: all that is mapped behind a guest offset, or all there is.
+// Unmapping content: everything behind a guest offset, or everything.
 
 import type { Qcow2Image } from './image.js';
 import { Kind } from './l2-codec.js';
 import { roundUp } from './types.js';
 import { changeEntries, unmap } from './zero.js';
 
-/** L2 tables that are let go between two commits. */
+/** L2 tables that are removed between two commits. */
 const BATCH_TABLES = 64;
 
 /** Drops all content of the image: everything reads as the backing node does. */
@@ -14,7 +14,7 @@ export async function emptyImage(image: Qcow2Image): Promise<void> {
   await cutFile(image);
 }
 
-/** Drops what is mapped behind guest offset `from`, whole clusters. Nothing is mapped there afterwards; a later commit makes it durable. */
+/** Unmaps all clusters that begin at or behind guest offset `from`. A later commit makes it durable. */
 export async function dropFrom(image: Qcow2Image, from: number): Promise<void> {
   const { clusterSize, l2Span } = image.geometry;
   const start = roundUp(from, clusterSize);
@@ -28,7 +28,7 @@ export async function dropFrom(image: Qcow2Image, from: number): Promise<void> {
   await dropTables(image, firstTable);
 }
 
-/** Is there an entry in [start, end), which one L2 table describes? Asked first, since to change a table takes space. */
+/** Is anything mapped in [start, end), which one L2 table describes? Asked first, since changing a table takes space. */
 async function mapsAnything({ mapping, geometry }: Qcow2Image, start: number, end: number): Promise<boolean> {
   const index = mapping.indexOf(start);
   let table = mapping.tableSync(index);

@@ -52,7 +52,7 @@ function unsupported(path: string, message: string): BlockError {
 
 /**
  * Refuses, by name, what this driver cannot read (and, for `writable`, cannot write) without misreading or losing it. With `onlyHeader`
- * nobody is going to read a byte of the guest's.
+ * the caller is not going to read guest data.
  * Throws `unsupported`, and `corrupt-image` for a corrupt image that is opened for writing.
  */
 export function checkFeatures(area: HeaderArea, path: string, writable: boolean, onlyHeader = false): void {

@@ -145,7 +145,7 @@ export class ImageFile {
   #becomeSolid(from: number, to: number, softenings: number): void {
     if (softenings !== this.#softenings) return;
     const solid = this.#solid;
-    // The end of the file is where tables are made: what lies before is worth less.
+    // Tables are made at the end of the file: of two ranges, the higher one is remembered.
     if (to < solid.from) return;
     if (from > solid.to) {
       solid.from = from;
@@ -161,7 +161,7 @@ export class ImageFile {
     this.#softenings++;
     const solid = this.#solid;
     if (from >= solid.to || to <= solid.from) return;
-    // The end of the file is where tables are made: what lies behind is worth more.
+    // Tables are made at the end of the file: of what is left, the higher part is remembered.
     if (to < solid.to) solid.from = to;
     else solid.to = Math.max(solid.from, from);
   }
@@ -248,7 +248,7 @@ export class ImageFile {
       await this.#link().truncate(size);
     } catch (error) {
       if (!isFixedSize(error)) throw error;
-      // What lies there stays there.
+      // A file of fixed size keeps what is behind `size`.
       return;
     }
     this.unflushed = true;
@@ -256,7 +256,7 @@ export class ImageFile {
   }
 }
 
-/** Waits for what somebody else began. How it ends is theirs: whoever waited looks again. */
+/** Waits for an action of another caller. Its failure is that caller's: the one that waited looks at the state again. */
 async function othersEnd(action: Promise<void>): Promise<void> {
   await Promise.allSettled([action]);
 }

@@ -112,7 +112,7 @@ export class Qcow2Image {
     return this.committer.commit();
   }
 
-  /** Notes where all metadata lies; needed before anything is written. */
+  /** Notes where all metadata is. Must be called before anything is written. */
   indexMetadata(): void {
     const { header, geometry, metadata } = this;
     const { clusterSize } = geometry;
@@ -157,7 +157,7 @@ export class Qcow2Image {
 
   /**
    * Metadata contradicts itself. A writable image is not written any more, and (version 3) is marked so on disk with the corrupt bit,
-   * as the format has it. Gives the error to throw: `corrupt-image`.
+   * as the format has it. Resolves with the error to throw: `corrupt-image`.
    */
   async corrupt(message: string, offset: number): Promise<BlockError> {
     const failure = this.error('corrupt-image', `qcow2: Image is corrupt: ${message}`, 'access', offset);

@@ -1,5 +1,5 @@
-// What is lost when an image closes and its tables cannot be written: the writes whose mapping only memory has. They were answered, so
-// whoever closes the image is told where they were.
+// What is lost when an image closes and its tables cannot be written: writes whose mapping exists in memory only. They were answered, so the
+// error of the close names their guest ranges.
 
 import { BlockError, toBlockError } from '../../../util/errors.js';
 import { formatSize } from '../../../util/size.js';
@@ -13,11 +13,11 @@ interface Range {
   to: number;
 }
 
-/** Ranges that the message names; of the others it gives the number. */
+/** Ranges that the message names; the others are counted. */
 const NAMED_RANGES = 8;
 
 /**
- * Writes all that waits, at the image's end. Where the disk is full, what was reserved ahead is given back and tried with once more.
+ * Writes all that waits, at the image's end. Where the disk is full, space that was reserved ahead is released and the commit is tried once more.
  * Rejects with what went wrong, and names the guest ranges that are lost by that.
  */
 export async function storeAll(image: Qcow2Image): Promise<void> {

@@ -163,7 +163,7 @@ export class Mapping {
     }
   }
 
-  /** One at a time of what changes where table `index` lies. */
+  /** Runs `action`, which changes where table `index` lies, or waits for the one that is running. */
   #once(index: number, action: () => Promise<void>): Promise<void> {
     let pending = this.#creating.get(index);
     if (pending === undefined) {

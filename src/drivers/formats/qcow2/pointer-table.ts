@@ -71,7 +71,7 @@ export class PointerTable {
 
   /**
    * The table gets another place, where all of it was written, and another size; entries are kept, those beyond the new size dropped. All
-   * that is done at once. When the result resolves, nobody reserves the old place any more: only then may others have it.
+   * that is done at once. When the result resolves, no reservation of the old place is under way: only then may it be freed.
    */
   resize(offset: number, entries: number): Promise<unknown> {
     const bytes = new Uint8Array(Math.ceil((entries * POINTER_BYTES) / SECTOR) * SECTOR);

@@ -1,6 +1,6 @@
 // Images whose clusters were allocated without giving the file below space for them (`preallocation=metadata`): the clusters are data, and
-// holes of the file. There block status asks the file, too, which of them read as zeroes. Elsewhere that would cost a system call a run, and
-// tell nothing.
+// holes of the file. There block status asks the file, too, which of them read as zeroes. Elsewhere that would cost a system call a run for
+// no result.
 
 import { allocatedBytes } from '../../../block/info.js';
 import type { BlockNode } from '../../../block/node/node.js';
@@ -9,7 +9,7 @@ import type { Qcow2Image } from './image.js';
 
 export class Preallocation {
   readonly #image: Qcow2Image;
-  /** Null until somebody asks; afterwards it stays, whatever is written. */
+  /** Null until `look` was called; afterwards it stays, whatever is written. */
   #found: boolean | null = null;
   #looking: Promise<boolean> | null = null;
 

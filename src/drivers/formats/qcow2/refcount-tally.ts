@@ -13,7 +13,7 @@ import { getRefcount } from './refcount-codec.js';
 const STORED_MANY = 254;
 /** `stored`: the block that holds the refcount cannot be read. */
 const STORED_UNREADABLE = 255;
-/** `references`: the count stands in `many`. */
+/** `references`: the count is in `many`. */
 const REFERENCED_MANY = 255;
 
 const LOAD_BYTES = 4 << 20;

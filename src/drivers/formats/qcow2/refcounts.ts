@@ -98,7 +98,7 @@ export class Refcounts {
   /** Blocks are made and given space one at a time. Callers that wait for another one's block look again; its failure is not theirs. */
   async makeOne(action: () => Promise<void>): Promise<void> {
     if (this.#making !== null) {
-      // Whoever began it gets the failure.
+      // The failure is thrown to the caller that began it.
       await this.#making.catch(() => undefined);
       return;
     }

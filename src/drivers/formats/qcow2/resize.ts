@@ -39,7 +39,7 @@ export async function resizeImage(
   await grow(image, oldSize, size, preallocation);
 }
 
-/** What is cut off is let go of first; a guest may still write there until the size has changed, which `grow` lets go of. */
+/** What is cut off is unmapped first. A guest may still write there until the size has changed: `grow` unmaps that. */
 async function shrink(image: Qcow2Image, size: number): Promise<void> {
   await dropFrom(image, size);
   await cutFile(image);

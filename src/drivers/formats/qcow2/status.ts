@@ -30,7 +30,7 @@ export async function statusOf(image: Qcow2Image, offset: number, length: number
     if (status === null) status = found;
     else if (continues(status, found)) status.length += found.length;
     else return status;
-    // Where the file below says something else within the run, the next part of it may still go on as this one does.
+    // The file below may have cut the run short (`zeroInFile`): its next part may still have the same status.
     if ((found.length === end && !endsAtMiss) || status.length === length) return status;
   }
 }
@@ -128,7 +128,7 @@ function describe(
   };
 }
 
-/** What this layer does not have: up to the end of the backing node it has that, behind it nobody has anything. */
+/** Status of what this layer does not have: unallocated up to the end of the backing node, zeroes behind it. */
 function absent(backingLength: number, offset: number, length: number): BlockStatus {
   const zero = offset >= backingLength;
   return {

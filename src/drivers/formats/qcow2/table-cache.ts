@@ -58,7 +58,7 @@ export class TableCache {
 
   /** Reads table `index` into the cache with `fill`; callers ask `get` afterwards, and again if it has gone already. */
   load(index: number, offset: number, fill: (bytes: Uint8Array) => Promise<void>): Promise<void> {
-    // Somebody else may have brought it while the caller waited for a commit; it may be dirty by now.
+    // Another caller may have loaded it while this one waited for a commit; it may be dirty by now.
     if (this.#tables.has(index)) return Promise.resolve();
     let pending = this.#loading.get(index);
     if (pending === undefined) {
