@@ -299,7 +299,9 @@ export class DirtyBitmap {
       throw new BlockError('bad-state', `Bitmap '${this.name ?? ''}' has no successor`);
     }
     assert(
-      successor.#size === this.#size && successor.granularity === this.granularity && successor.#successor === undefined,
+      successor.#size === this.#size &&
+        successor.granularity === this.granularity &&
+        successor.#successor === undefined,
       'a successor covers what its bitmap covers',
     );
     this.#successor = undefined;

@@ -6,7 +6,7 @@ import { Reclamation } from '../../../src/drivers/formats/qcow2/reclamation.js';
 import type { BlockError } from '../../../src/util/errors.js';
 import { takeUnexpected } from '../../support/unexpected.js';
 import { failureOf, pattern } from '../support.js';
-import { contentOf, again, fresh } from './bench.js';
+import { again, contentOf, fresh } from './bench.js';
 
 const CLUSTER = 65536;
 
@@ -16,7 +16,7 @@ describe('qcow2: asserts', () => {
     await node.write(0, pattern(CLUSTER));
     await node.flush();
     const { host } = L2Codec.prototype;
-    L2Codec.prototype.host = () => 3 * CLUSTER as ReturnType<typeof host>;
+    L2Codec.prototype.host = () => (3 * CLUSTER) as ReturnType<typeof host>;
     let failure: BlockError;
     try {
       failure = await failureOf(node.write(CLUSTER, pattern(CLUSTER)));

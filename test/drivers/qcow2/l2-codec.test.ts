@@ -5,7 +5,7 @@ const CLUSTER = 65536;
 
 function table(entries: readonly bigint[]): DataView {
   const view = new DataView(new ArrayBuffer(entries.length * 8));
-  entries.forEach((entry, slot) => view.setBigUint64(slot * 8, entry));
+  for (const [slot, entry] of entries.entries()) view.setBigUint64(slot * 8, entry);
   return view;
 }
 

@@ -107,13 +107,7 @@ function decodeEntries(reader: BitmapReader, bytes: Uint8Array, count: number): 
   return list;
 }
 
-function decodeEntry(
-  reader: BitmapReader,
-  view: DataView,
-  at: number,
-  name: string,
-  nameBytes: number,
-): StoredBitmap {
+function decodeEntry(reader: BitmapReader, view: DataView, at: number, name: string, nameBytes: number): StoredBitmap {
   const { clusterSize, size } = reader;
   const flags = view.getUint32(at + 12);
   const granularity = 2 ** view.getUint8(at + 17);

@@ -16,19 +16,13 @@ import { Frees } from './frees.js';
 import { encodeHeader, type HeaderArea, type HeaderExtension, Incompatible, type Qcow2Header } from './header.js';
 import type { ImageFile } from './image-file.js';
 import { Mapping } from './mapping.js';
-import type { DiscardPolicy, OverlapKind } from './options.js';
+import type { CacheTables, DiscardPolicy, OverlapKind } from './options.js';
 import { MetadataIndex, overlapMessage } from './overlap.js';
 import type { PointerTable } from './pointer-table.js';
 import { Preallocation } from './preallocation.js';
 import { Reclamation } from './reclamation.js';
 import { Refcounts } from './refcounts.js';
 import { type Geometry, makeGeometry, SECTOR } from './types.js';
-
-export interface CacheTables {
-  /** Tables, of one cluster each. */
-  l2: number;
-  refcount: number;
-}
 
 export interface ImageSettings {
   caches: CacheTables;

@@ -3,7 +3,6 @@
 import type { BlockdevOptionsQcow2, Qcow2OverlapCheckFlags } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
 import type { Qcow2Header } from './header.js';
-import type { CacheTables } from './image.js';
 import type { Geometry } from './types.js';
 
 /** QEMU's defaults: bytes of the L2 cache at most, clusters of the refcount cache. */
@@ -19,6 +18,12 @@ export type OverlapKind = 'main-header' | 'active-l1' | 'active-l2' | 'refcount-
 const UNCHECKED = ['snapshot-table', 'inactive-l1', 'inactive-l2', 'bitmap-directory'] as const;
 const CONSTANT: readonly OverlapKind[] = ['main-header', 'active-l1', 'refcount-table'];
 const CACHED: readonly OverlapKind[] = [...CONSTANT, 'active-l2', 'refcount-block'];
+
+/** Sizes of the caches: tables, of one cluster each. */
+export interface CacheTables {
+  l2: number;
+  refcount: number;
+}
 
 /** Where freed clusters are given back to the file below. */
 export interface DiscardPolicy {

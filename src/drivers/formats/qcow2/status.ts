@@ -108,13 +108,7 @@ function hasHost(kind: KindNumber): boolean {
   return kind === Kind.normal || kind === Kind.zeroAllocated;
 }
 
-function describe(
-  image: Qcow2Image,
-  kind: KindNumber,
-  offset: number,
-  host: number,
-  length: number,
-): BlockStatus {
+function describe(image: Qcow2Image, kind: KindNumber, offset: number, host: number, length: number): BlockStatus {
   if (kind === Kind.unallocated) return absent(image.backing()?.length ?? 0, offset, length);
   const data = kind === Kind.normal || kind === Kind.compressed;
   return {
