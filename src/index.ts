@@ -7,42 +7,10 @@ import type { CompareOptions, CompareResult } from './block/compare.js';
 import type { NewImageOptions } from './block/create.js';
 import type { CheckResult } from './block/info.js';
 import type { OpenOptions } from './block/open.js';
-import type { NbdService, ServeOptions } from './exports/nbd/serve.js';
-import { V86Disk, type V86DiskOptions } from './exports/v86/disk.js';
 import { openRealHost } from './host/real/index.js';
 import type { Image } from './library/image.js';
-import type { JobHandle } from './library/job-handle.js';
-import {
-  type BackupRequest,
-  type BackupSettings,
-  type CommitSettings,
-  type ConvertSettings,
-  type ImageName,
-  type InfoOptions,
-  type MirrorSettings,
-  type SnapshotOrder,
-  type SnapshotSettings,
-  type StreamSettings,
-  Workspace,
-} from './library/workspace.js';
-import type { ImageInfo, MapEntry, ObjectOptions } from './schema/generated/types.js';
-
-export { DirtyBitmap } from './block/bitmap.js';
-export type { CompareOptions, CompareResult } from './block/compare.js';
-export type { ImageCreateOptions, NewImageOptions } from './block/create.js';
-export type { Device } from './block/device.js';
-export { denyGate, type OpenGate, sameFolderGate } from './block/gate.js';
-export type { CheckResult } from './block/info.js';
-export type { OpenOptions } from './block/open.js';
-export type { NbdService, ServeOptions } from './exports/nbd/serve.js';
-export { V86Disk, type V86DiskOptions, type V86Emulator } from './exports/v86/disk.js';
-export type { NetAddress, TlsSettings } from './host/net.js';
-export { type EngineName, openRealHost, type RealHostOptions } from './host/real/index.js';
-export type { JobEventMap, JobEventName } from './jobs/events.js';
-export type { ProgressSnapshot } from './jobs/progress.js';
-export { Image } from './library/image.js';
-export { JobHandle } from './library/job-handle.js';
-export type {
+import type { Job } from './library/job.js';
+import type {
   BackupRequest,
   BackupSettings,
   CommitSettings,
@@ -53,18 +21,67 @@ export type {
   SnapshotOrder,
   SnapshotSettings,
   StreamSettings,
+} from './library/options.js';
+import type { NbdService, ServeOptions } from './library/service.js';
+import { Workspace } from './library/workspace.js';
+import type { ImageInfo, MapEntry, ObjectOptions } from './schema/generated/types.js';
+
+export { DirtyBitmap } from './block/bitmap.js';
+export type { CompareOptions, CompareResult } from './block/compare.js';
+export type { ImageCreateOptions, NewImageOptions } from './block/create.js';
+export type { DeviceStats } from './block/device.js';
+export { denyGate, type OpenGate, sameFolderGate } from './block/gate.js';
+export type { CheckResult } from './block/info.js';
+export type { OpenOptions } from './block/open.js';
+export type { NbdClient } from './exports/nbd/server.js';
+export type { V86Disk, V86DiskOptions, V86Emulator } from './exports/v86/disk.js';
+export type { Host } from './host/host.js';
+export type { NetAddress, TlsSettings } from './host/net.js';
+export { type EngineName, openRealHost, type RealHostOptions } from './host/real/index.js';
+export type { JobEvent, JobEventMap, JobEventName } from './jobs/events.js';
+export type { ProgressSnapshot } from './jobs/progress.js';
+export {
+  Image,
+  type ImageRange,
+  type ReadStreamOptions,
+  type ResizeOptions,
+  type WriteOptions,
+  type WriteStreamOptions,
+  type ZeroOptions,
+} from './library/image.js';
+export { Job, type JobChange, type JobWatch } from './library/job.js';
+export type {
+  BackupRequest,
+  BackupSettings,
+  BackupTargetImage,
+  CommitSettings,
+  ConvertedImage,
+  ConvertSettings,
+  ImageName,
+  InfoOptions,
+  JobSettings,
+  JobTargetImage,
+  MirrorSettings,
+  SnapshotOrder,
+  SnapshotSettings,
+  StreamSettings,
+  TargetJobSettings,
   WorkspaceOptions,
-} from './library/workspace.js';
+} from './library/options.js';
+export { NbdService, type NbdServiceEvents, type ServeOptions } from './library/service.js';
+export { v86Disk } from './library/v86.js';
 export type {
   BlockdevOptions,
   ImageInfo,
   JobStatus,
+  JobType,
   JobVerb,
   MapEntry,
   ObjectOptions,
   ThrottleLimits,
 } from './schema/generated/types.js';
 export { BlockError, type BlockErrorCode } from './util/errors.js';
+export type { ImageExtent } from './workspace/extents.js';
 export { Workspace };
 
 let shared: Workspace | null = null;
@@ -95,8 +112,11 @@ export function create(filename: string, options: NewImageOptions): Promise<void
   return workspace().create(filename, options);
 }
 
-/** Copies the content of an image into a new one: `qemu-img convert`. Rejects with `cancelled` after an abort. */
-export function convert(source: ImageName, target: string, settings: ConvertSettings): Promise<void> {
+/**
+ * Copies the content of an image into a new one: `qemu-img convert`. The new image's format is that which `settings` name (or which they are:
+ * `'qcow2'`), or which `target` ends with. Rejects with `cancelled` after an abort.
+ */
+export function convert(source: ImageName, target: string, settings?: string | ConvertSettings): Promise<void> {
   return workspace().convert(source, target, settings);
 }
 
@@ -133,37 +153,38 @@ export function snapshots(orders: readonly SnapshotOrder[]): Promise<void> {
 }
 
 /** Starts a job that pulls what the backing files hold into `image`. */
-export function stream(image: Image, settings?: StreamSettings): Promise<JobHandle> {
+export function stream(image: Image, settings?: StreamSettings): Promise<Job> {
   return workspace().stream(image, settings);
 }
 
 /** Starts a job that writes `image` down into its base; it becomes ready, and `complete` puts the base in the image's place. */
-export function commit(image: Image, settings?: CommitSettings): Promise<JobHandle> {
+export function commit(image: Image, settings?: CommitSettings): Promise<Job> {
   return workspace().commit(image, settings);
 }
 
-/** Starts a job that copies `image`, and all that is written to it meanwhile, to an image that is there. */
-export function mirror(image: Image, target: ImageName, settings: MirrorSettings): Promise<JobHandle> {
+/**
+ * Starts a job that copies `image`, and all that is written to it meanwhile, to an existing image or, with
+ * `create`, to one that is made.
+ */
+export function mirror(image: Image, target: ImageName, settings?: MirrorSettings): Promise<Job> {
   return workspace().mirror(image, target, settings);
 }
 
-/** Starts a job that copies `image`, as it is now, to an image that is there. */
-export function backup(image: Image, target: ImageName, settings: BackupSettings): Promise<JobHandle> {
+/** Starts a job that copies `image`, as it is now, to an existing image or, with `create`, to one that is made. */
+export function backup(image: Image, target: ImageName, settings?: BackupSettings): Promise<Job> {
   return workspace().backup(image, target, settings);
 }
 
 /** Starts backups of several images as they are at one moment: one transaction, in which all succeed or all fail. */
-export function backups(requests: readonly BackupRequest[]): Promise<JobHandle[]> {
+export function backups(requests: readonly BackupRequest[]): Promise<Job[]> {
   return workspace().backups(requests);
 }
 
-/** `image` as a disk of the emulator v86: `new V86({hda: v86Disk(image)})`. The image stays the caller's to close. Throws `invalid-argument`. */
-export function v86Disk(image: Image, options?: V86DiskOptions): V86Disk {
-  return new V86Disk(image, options);
-}
-
-/** Serves an open image by NBD, at a UNIX socket (`path`) or over TCP (`host`, `port`), until the service is closed. */
-export function serve(image: Image, options: ServeOptions): Promise<NbdService> {
+/**
+ * Serves an open image by NBD, at a UNIX socket (`path`) or over TCP (`host`, `port`; by default at 127.0.0.1, which no other machine reaches), until the
+ * service is closed.
+ */
+export function serve(image: Image, options?: ServeOptions): Promise<NbdService> {
   return workspace().serve(image, options);
 }
 

@@ -1,27 +1,11 @@
-// The examples of README.md and docs/nbd.md do what they say: each block of README.md runs by itself, in an empty folder; those of docs/nbd.md
-// follow one another.
+// The examples of README.md, docs/library.md and docs/nbd.md do what they say: each block of the first two runs by itself, in an empty folder;
+// those of docs/nbd.md follow one another.
 
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { fileURLToPath, pathToFileURL } from 'node:url';
 import { expect } from 'chai';
 import { cliBundle, Workshop } from './support/cli.js';
+import { examplesOf, runExample } from './support/examples.js';
 import { requirePeer } from './support/peers.js';
-
-const README = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
-const LIBRARY = new URL('../src/index.ts', import.meta.url).href;
-const TSX = pathToFileURL(fileURLToPath(import.meta.resolve('tsx'))).href;
-
-/** A failed assertion ends the example. */
-const STRICT = "console.assert = (good) => { if (!good) throw new Error('assertion failed'); };\n";
-
-function blocks(language: string, section: string): string[] {
-  return blocksOf(language, README.split(/^## /m).find((part) => part.startsWith(`${section}\n`)) ?? '');
-}
-
-function blocksOf(language: string, text: string): string[] {
-  return [...text.matchAll(/^```(\w+)\n(.*?)^```$/gms)].filter(([, of]) => of === language).map(([, , code]) => code);
-}
 
 /** Runs what a person types. */
 async function runShell(shop: Workshop, code: string): Promise<{ status: number | null; stderr: string }> {
@@ -47,22 +31,22 @@ describe('README', function () {
   afterEach(() => shop.remove());
 
   it('has examples of both the library and the command line', () => {
-    expect(blocks('js', 'Library')).to.have.lengthOf.at.least(5);
-    expect(blocks('sh', 'Command line')).to.have.lengthOf.at.least(1);
+    expect(examplesOf('README.md', 'js', 'Library')).to.have.lengthOf.at.least(5);
+    expect(examplesOf('README.md', 'sh', 'Command line')).to.have.lengthOf.at.least(1);
   });
 
-  for (const [index, code] of blocks('js', 'Library').entries()) {
-    it(`library example ${index + 1} runs`, () => {
-      writeFileSync(shop.path('example.mts'), STRICT + code.replaceAll("'diskwright'", `'${LIBRARY}'`));
-      const { status, stderr } = spawnSync(process.execPath, ['--import', TSX, 'example.mts'], {
-        cwd: shop.folder,
-        encoding: 'utf8',
+  for (const [page, section] of [['README.md', 'Library'], ['docs/library.md']]) {
+    for (const [index, code] of examplesOf(page, 'js', section).entries()) {
+      it(`${page}: library example ${index + 1} runs`, () => {
+        expect(runExample(shop, code)).to.deep.equal({ status: 0, stderr: '' });
       });
-      expect({ status, stderr }).to.deep.equal({ status: 0, stderr: '' });
-    });
+    }
   }
 
-  for (const [index, code] of [...blocks('sh', 'Command line'), ...blocks('sh', 'Serving an image')].entries()) {
+  for (const [index, code] of [
+    ...examplesOf('README.md', 'sh', 'Command line'),
+    ...examplesOf('README.md', 'sh', 'Serving an image'),
+  ].entries()) {
     it(`command line example ${index + 1} runs`, async () => {
       expect(await runShell(shop, code)).to.deep.equal({ status: 0, stderr: '' });
     });
@@ -70,7 +54,7 @@ describe('README', function () {
 
   it('docs/nbd.md: its commands run, one after the other', async function () {
     requirePeer(this, 'openssl');
-    const commands = blocksOf('sh', readFileSync(new URL('../docs/nbd.md', import.meta.url), 'utf8'));
+    const commands = examplesOf('docs/nbd.md', 'sh');
     expect(commands).to.have.lengthOf(4);
     // Of what openssl says about its keys, nobody needs to know.
     const quiet = commands.map((code) => code.replaceAll(/^openssl (req|x509) /gm, 'quietly openssl $1 '));

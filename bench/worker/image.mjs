@@ -4,7 +4,7 @@ const { library, path, format, depth, operations, write, direct } = JSON.parse(p
 const { open, shutdown } = await import(library);
 const image = await open(path, { format, readOnly: !write, cache: { direct } });
 const BLOCK = 4096;
-const blocks = Math.floor(image.length / BLOCK);
+const blocks = Math.floor((image.size ?? image.length) / BLOCK);
 
 // The same pseudo-random walk for every run; no Math.random between two requests.
 let state = 12345;

@@ -52,6 +52,8 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   readonly name: D;
   readonly kind: 'protocol' | 'format' | 'filter';
   readonly names?: DriverNames<D>;
+  /** What the names of its files end with, behind a dot. Default: the driver's name. */
+  readonly suffixes?: readonly string[];
   /** The image can name a backing file: the node's `backingFile` and `backingFormat` are set when `open` resolves. */
   readonly hasBacking?: boolean;
   /**

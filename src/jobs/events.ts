@@ -33,7 +33,12 @@ export const JOB_EVENTS: readonly JobEventName[] = [
 export type JobEvent = { [name in JobEventName]: { event: name; data: JobEventMap[name] } }[JobEventName];
 type Listener<T> = (data: T) => unknown;
 
+/** Events of one job that are kept for whoever comes later: the last ones, where there are more. */
+const MAX_LOG = 1000;
+
 export interface JobEventsOptions {
+  /** Keeps past events, for `log`. */
+  logs?: boolean;
   /** Gets every event after this emitter's own listeners. */
   parent?: JobEvents;
   /** Told what a listener threw; what this throws in turn is dropped. */
@@ -43,13 +48,20 @@ export interface JobEventsOptions {
 export class JobEvents {
   readonly #listeners = new Map<JobEventName | '*', Set<Listener<never>>>();
   readonly #queue: JobEvent[] = [];
+  readonly #log: JobEvent[] | null;
   #telling = false;
   readonly #parent: JobEvents | undefined;
   readonly #onListenerError: ((error: unknown) => void) | undefined;
 
   constructor(options: JobEventsOptions = {}) {
     this.#parent = options.parent;
+    this.#log = options.logs ? [] : null;
     this.#onListenerError = options.onListenerError;
+  }
+
+  /** What has happened, in order: all of it, or the last thousand events. */
+  get log(): readonly JobEvent[] {
+    return this.#log ?? [];
   }
 
   /** Adds a listener; the result takes it away. */
@@ -72,6 +84,7 @@ export class JobEvents {
   }
 
   #deliver(event: JobEvent): void {
+    if (this.#log !== null && this.#log.push(event) > MAX_LOG) this.#log.shift();
     const own = [...(this.#listeners.get(event.event) ?? [])];
     const all = [...(this.#listeners.get('*') ?? [])];
     for (const listener of own) this.#call(listener as Listener<unknown>, event.data);

@@ -20,7 +20,7 @@ import { BlockError, toBlockError } from '../util/errors.js';
 import { Context, type ContextOwner } from './context.js';
 import type { JobDriver, JobType } from './driver.js';
 import { errorAction } from './error-policy.js';
-import { type JobEventMap, type JobEventName, JobEvents } from './events.js';
+import { type JobEvent, type JobEventMap, type JobEventName, JobEvents } from './events.js';
 import { cancelledError, Gate } from './gate.js';
 import { Progress } from './progress.js';
 import { JobTransaction, type TransactionMember } from './transaction.js';
@@ -168,6 +168,16 @@ export class Job implements NodeUser {
   /** Listens to an event of this job; the result ends that. */
   on<K extends JobEventName>(name: K, listener: (data: JobEventMap[K]) => unknown): () => void {
     return this.#events.on(name, listener);
+  }
+
+  /** What has happened to this job, in order: all of it, or the last thousand events. */
+  get log(): readonly JobEvent[] {
+    return this.#events.log;
+  }
+
+  /** Listens to all events of this job; the result ends that. */
+  onAny(listener: (event: JobEvent) => unknown): () => void {
+    return this.#events.onAny(listener);
   }
 
   /** Tells what went wrong with each request that BLOCK_JOB_ERROR is about, which says less. The listener must not throw. The result ends that. */

@@ -36,7 +36,7 @@ export class JobManager {
     const id = options.id ?? this.#autoId(options.driver.type);
     checkJobId(id);
     if (this.#jobs.has(id)) throw new BlockError('exists', `Job ID '${id}' already in use`);
-    const events = new JobEvents({ parent: this.events });
+    const events = new JobEvents({ parent: this.events, logs: true });
     const job = new Job({ ...options, id, clock: this.#clock, events });
     this.#jobs.set(id, job);
     events.on('JOB_STATUS_CHANGE', ({ status }) => {

@@ -27,6 +27,7 @@ export class Progress implements ProgressSink {
   #sampleMs = 0;
   #sampleCurrent = 0;
   #rate: number | undefined;
+  readonly #watchers = new Set<() => void>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -39,8 +40,17 @@ export class Progress implements ProgressSink {
     return this.#total;
   }
 
+  /** Calls `watcher` after each change, until the result is called. It must not throw. */
+  watch(watcher: () => void): () => void {
+    this.#watchers.add(watcher);
+    return () => {
+      this.#watchers.delete(watcher);
+    };
+  }
+
   setTotal(total: number): void {
     this.#total = Math.max(total, this.#current);
+    for (const watcher of this.#watchers) watcher();
   }
   addTotal(delta: number): void {
     this.setTotal(this.#total + delta);
@@ -52,6 +62,7 @@ export class Progress implements ProgressSink {
     this.#current += amount;
     if (this.#total < this.#current) this.#total = this.#current;
     this.#sample();
+    for (const watcher of this.#watchers) watcher();
   }
 
   /** The job works from now on; `pause` until then. */

@@ -1,26 +1,184 @@
-// An open image of the library: what a guest would have in hand.
+// An open image of the library: what a guest would have in hand. The device behind it, which has the requests, is not the program's: it would be a
+// way past permissions and drained sections.
 
+import type { Readable, Writable } from 'node:stream';
+import type { ReadableStream } from 'node:stream/web';
+import { inspect } from 'node:util';
 import { DirtyBitmap } from '../block/bitmap.js';
-import { closeDevice, Device, rootOf } from '../block/device.js';
+import { closeDevice, Device, type DeviceStats, rootOf } from '../block/device.js';
 import type { BlockNode } from '../block/node/node.js';
+import { checkBytes } from '../block/request-check.js';
+import type { TruncateOptions } from '../block/types.js';
 import { ThrottleGroup } from '../host/throttle.js';
 import type { ThrottleLimits } from '../schema/generated/types.js';
-import { plainObject, text } from '../schema/shape.js';
+import { integer, plainObject, type Shape, takeSettings, text } from '../schema/shape.js';
 import { validate } from '../schema/validate.js';
 import { BlockError } from '../util/errors.js';
+import { extentsOf, type ImageExtent } from '../workspace/extents.js';
+import { readImage, toWeb, writeImage } from './streams.js';
+
+/** How a write is done. */
+export interface WriteOptions {
+  /** Durable when it is answered (force unit access). */
+  fua?: boolean;
+  /** Stored as compressed clusters; whole clusters only. Rejects with `unsupported` where the format has none. */
+  compressed?: boolean;
+}
+
+/** How zeroes are written. */
+export interface ZeroOptions {
+  fua?: boolean;
+  /** The space may be given back. */
+  mayUnmap?: boolean;
+  /** Rejects with `unsupported` where the zeroes would have to be written out. */
+  noFallback?: boolean;
+}
+
+export type ResizeOptions = TruncateOptions;
+
+/** A part of an image: bytes from `from` (default 0) up to, and without, `to` (default: the image's size). */
+export interface ImageRange {
+  from?: number;
+  to?: number;
+}
+
+export interface ReadStreamOptions extends ImageRange {
+  /** Bytes of a chunk at most, and that are read ahead. Default: 256 KiB. */
+  highWaterMark?: number;
+}
+
+export interface WriteStreamOptions {
+  /** Where the first byte goes. Default: 0. */
+  from?: number;
+  /** Bytes that wait to be written before the stream asks its source to wait. Default: 256 KiB. */
+  highWaterMark?: number;
+}
+
+const STREAM_BYTES = 256 << 10;
+
+const RANGE: Shape<ImageRange> = { from: integer(0), to: integer(0) };
+const READ_STREAM: Shape<ReadStreamOptions> = { ...RANGE, highWaterMark: integer(1, 1 << 30) };
+const WRITE_STREAM: Shape<WriteStreamOptions> = { from: integer(0), highWaterMark: integer(1, 1 << 30) };
+
+/** Wraps a node that was opened for it. */
+export let wrapNode: (node: BlockNode, name: string) => Image;
+
+/** The device behind an image, for those within the house. */
+export let deviceOf: (image: Image) => Device;
 
 /**
  * An open image (with its backing chain): read, write, writeZeroes, discard, flush. Requests may run side by side; jobs may work on
  * the image meanwhile. Everything rejects with `BlockError`.
  */
-export class Image extends Device {
+export class Image {
   readonly #node: BlockNode;
+  readonly #device: Device;
   #closing: Promise<void> | null = null;
 
-  /** Made by `open`. */
-  constructor(node: BlockNode, name: string) {
-    super(node, { name, writable: !node.readOnly });
+  private constructor(node: BlockNode, name: string) {
     this.#node = node;
+    this.#device = new Device(node, { name, writable: !node.readOnly });
+  }
+
+  static {
+    wrapNode = (node, name) => new Image(node, name);
+    deviceOf = (image) => image.#device;
+  }
+
+  /** Name of the image's file, or `json:{...}`; after a mirror or an active commit was completed, that of the new one. Throws `closed`. */
+  get filename(): string {
+    return this.#device.filename;
+  }
+
+  /** Size, bytes. Throws `closed`. */
+  get size(): number {
+    return this.#device.length;
+  }
+
+  /** False for an image that was opened with `readOnly`. */
+  get writable(): boolean {
+    return this.#device.writable;
+  }
+
+  /** Requests and bytes since the image was opened, of this program and of those it serves. */
+  get stats(): Readonly<DeviceStats> {
+    return this.#device.stats;
+  }
+
+  /** Who works with the image and keeps it from being closed: jobs, services, an emulator. */
+  get users(): string[] {
+    return this.#device.users;
+  }
+
+  /** Fills `buffer` from `offset`. Rejects with `invalid-argument`, `out-of-bounds`, `closed`, `io`, `corrupt-image`, ... */
+  read(offset: number, buffer: Uint8Array): Promise<void>;
+  /** The `length` bytes from `offset`, in a buffer of their own. Rejects in the same way. */
+  read(offset: number, length: number): Promise<Buffer>;
+  read(offset: number, what: Uint8Array | number): Promise<unknown> {
+    // Without a promise of its own: this is where programs with many small requests spend their time.
+    return typeof what === 'number' ? this.#readNew(offset, what) : this.#device.read(offset, what);
+  }
+
+  /**
+   * Writes `buffer` at `offset`; it must not change until this resolves. Durable after the next `flush`, or with `fua` at once. Rejects with
+   * `invalid-argument`, `unknown-option`, `read-only`, `out-of-bounds`, `no-space`, `io`, ...
+   */
+  write(offset: number, buffer: Uint8Array, options?: WriteOptions): Promise<void> {
+    return this.#device.write(offset, buffer, options);
+  }
+
+  /** Makes the range read as zeroes. Rejects as `write`, and with `unsupported` where `noFallback` forbids to write them out. */
+  writeZeroes(offset: number, length: number, options?: ZeroOptions): Promise<void> {
+    return this.#device.writeZeroes(offset, length, options);
+  }
+
+  /** The content of the range is of no more use: its space may be given back. Rejects as `write`. */
+  discard(offset: number, length: number): Promise<void> {
+    return this.#device.discard(offset, length);
+  }
+
+  /** Resolves when all that was written before is durable. */
+  flush(): Promise<void> {
+    return this.#device.flush();
+  }
+
+  /**
+   * Changes the size, bytes. Rejects with `permission` where another user (a job, a client) does not let it change, `read-only`, `unsupported`,
+   * `no-space`, ...
+   */
+  async resize(size: number, options?: ResizeOptions): Promise<void> {
+    checkBytes(size, 'size', 'resize');
+    await this.#device.truncate(size, options);
+  }
+
+  /**
+   * The runs of the image in order: whether they hold data or read as zeroes, and whether the image itself has them or one below it. Requests and
+   * jobs go on meanwhile; what they change behind the place that was reached is seen.
+   */
+  extents(range: ImageRange = {}): AsyncGenerator<ImageExtent, void, undefined> {
+    const { from, to } = this.#range(takeSettings(RANGE, range, 'range'));
+    return extentsOf(this.#device, from, to);
+  }
+
+  /** The image's bytes as a stream. What reads as zeroes is not read. */
+  createReadStream(options: ReadStreamOptions = {}): Readable {
+    const { highWaterMark = STREAM_BYTES, ...range } = takeSettings(READ_STREAM, options, 'options');
+    const { from, to } = this.#range(range);
+    return readImage(this.#device, from, to, highWaterMark);
+  }
+
+  /**
+   * A stream that writes to the image, from `from` on. Zeroes become holes where the format has them. `finish` comes when all is flushed. Its error is
+   * `out-of-bounds` where more comes than the image has room for: it does not grow.
+   */
+  createWriteStream(options: WriteStreamOptions = {}): Writable {
+    const { highWaterMark = STREAM_BYTES, from = 0 } = takeSettings(WRITE_STREAM, options, 'options');
+    return writeImage(this.#device, from, highWaterMark);
+  }
+
+  /** The image's bytes as a web stream, as `fetch` and `Response` take it. What reads as zeroes is not read. */
+  readable(options: ReadStreamOptions = {}): ReadableStream<Uint8Array> {
+    return toWeb(this.createReadStream(options));
   }
 
   /**
@@ -29,13 +187,13 @@ export class Image extends Device {
    */
   limit(limits: ThrottleLimits): void {
     const checked = validate('ThrottleLimits', plainObject(limits, 'limits'), { suggest: true });
-    const group = new ThrottleGroup(this.host.clock, checked);
-    this.setThrottle(group.enabled ? group.join() : null);
+    const group = new ThrottleGroup(this.#device.host.clock, checked);
+    this.#device.setThrottle(group.enabled ? group.join() : null);
   }
 
   /** Begins to record in a new dirty bitmap which parts are written (`granularity` in bytes, 64 KiB by default). Throws `exists`, `invalid-argument`. */
   addBitmap(name: string, granularity?: number): DirtyBitmap {
-    const { node } = rootOf(this);
+    const { node } = rootOf(this.#device);
     text(name, 'name');
     if (node.bitmaps.has(name)) throw new BlockError('exists', `Bitmap already exists: ${name}`);
     const bitmap = new DirtyBitmap({ name, size: node.length, granularity });
@@ -45,7 +203,7 @@ export class Image extends Device {
 
   /** Throws `not-found`, and `busy` where a job uses it. */
   removeBitmap(name: string): void {
-    const { bitmaps } = rootOf(this).node;
+    const { bitmaps } = rootOf(this.#device).node;
     const bitmap = bitmaps.get(name);
     if (bitmap === undefined) throw new BlockError('not-found', `Dirty bitmap '${name}' not found`);
     if (bitmap.busy) throw new BlockError('busy', `Bitmap '${name}' is currently in use by another operation`);
@@ -57,9 +215,10 @@ export class Image extends Device {
    * image, a service offers it, it is the disk of an emulator or becomes part of a snapshot: end that first. Rejects where the last flush fails:
    * then data may be lost.
    */
-  override async close(): Promise<void> {
-    if (this.#closing === null && this.users.length > 0) {
-      const { filename, users } = this;
+  async close(): Promise<void> {
+    const { users } = this;
+    if (this.#closing === null && users.length > 0) {
+      const { filename } = this;
       const verb = users.length === 1 ? 'uses' : 'use';
       throw new BlockError('busy', `'${filename}' cannot be closed: ${users.join(' and ')} ${verb} it`, {
         path: filename,
@@ -70,11 +229,57 @@ export class Image extends Device {
     await this.#closing;
   }
 
+  /** As `close`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** What `console.log` and `util.inspect` show. */
+  [inspect.custom](_depth: number, options: object): string {
+    if (this.#closing !== null) return 'Image { closed }';
+    const { filename, size, writable } = this;
+    return `Image ${inspect({ filename, size, writable }, options)}`;
+  }
+
+  async #readNew(offset: number, length: number): Promise<Buffer> {
+    checkBytes(offset, 'offset', 'read');
+    checkBytes(length, 'length', 'read');
+    const { filename, size } = this;
+    // Before the memory is taken.
+    if (offset + length > size) {
+      throw new BlockError(
+        'out-of-bounds',
+        `${filename}: read of ${length} bytes at ${offset} is outside of the image's ${size} bytes`,
+        { path: filename, operation: 'read', offset, length },
+      );
+    }
+    const buffer = allocate(length);
+    await this.#device.read(offset, buffer);
+    return buffer;
+  }
+
   async #close(): Promise<void> {
     // Whatever it is by then: a job may be putting another node in place.
-    const node = await closeDevice(this);
+    const node = await closeDevice(this.#device);
     const { graph } = this.#node;
     if (node !== null) await graph.release(node);
     if (node !== this.#node) await graph.release(this.#node);
+  }
+
+  /** Throws `invalid-argument` for a range that is not within the image. */
+  #range({ from = 0, to = this.size }: ImageRange): { from: number; to: number } {
+    if (from <= to && to <= this.size) return { from, to };
+    throw new BlockError('out-of-bounds', `${this.filename}: [${from}, ${to}) is not within ${this.size} bytes`, {
+      path: this.filename,
+    });
+  }
+}
+
+/** Throws `limit` for more than a buffer can hold. */
+function allocate(length: number): Buffer {
+  try {
+    return Buffer.alloc(length);
+  } catch (cause) {
+    throw new BlockError('limit', `read: a buffer of ${length} bytes cannot be had`, { operation: 'read', cause });
   }
 }

@@ -4,11 +4,12 @@ import type { CompareOptions } from '../block/compare.js';
 import { checkCreateOptions, type ImageCreateOptions } from '../block/create.js';
 import type { OpenGate } from '../block/gate.js';
 import type { OpenOptions } from '../block/open.js';
-import type { ServeOptions } from '../exports/nbd/serve.js';
+import type { BackupArguments } from '../jobs/backup.js';
+import type { MirrorArguments } from '../jobs/mirror.js';
 import type { ObjectOptions } from '../schema/generated/types.js';
 import { LooseOptions } from '../schema/loose-options.js';
 import { checkImageOptions } from '../schema/options.js';
-import { membersOf, qapi } from '../schema/qapi-shape.js';
+import { qapi } from '../schema/qapi-shape.js';
 import {
   abortSignal,
   bool,
@@ -28,20 +29,27 @@ import {
   wrongType,
 } from '../schema/shape.js';
 import { BlockError } from '../util/errors.js';
+import type { CommitRequest } from '../workspace/commit.js';
+import { formatOfName } from '../workspace/format-name.js';
+import type { StreamRequest } from '../workspace/stream.js';
+import type { TargetPlan } from '../workspace/target.js';
 import { Image } from './image.js';
+import type { JobWatch } from './job.js';
 import type {
   BackupRequest,
   BackupSettings,
   CommitSettings,
   ConvertSettings,
   InfoOptions,
-  JobTurn,
+  JobSettings,
   MirrorSettings,
   SnapshotOrder,
   SnapshotSettings,
   StreamSettings,
+  TargetJobSettings,
   WorkspaceOptions,
-} from './workspace.js';
+} from './options.js';
+import type { ServeOptions } from './service.js';
 
 const cache: Check<NonNullable<OpenOptions['cache']>> = settings({ direct: bool, noFlush: bool });
 
@@ -67,28 +75,68 @@ const image = instance(Image, 'Image');
 
 const SNAPSHOT_ORDER: Shape<SnapshotOrder> = { ...SNAPSHOT, image, file: fileName };
 
-const TURN: Shape<JobTurn> = { priority: integer(0, 9) };
-
-export const STREAM: Shape<StreamSettings> = { ...membersOf('BlockStreamArguments', ['device']), ...TURN };
-
-export const COMMIT: Shape<CommitSettings> = { ...membersOf('BlockCommitArguments', ['device']), empty: bool, ...TURN };
-
-export const MIRROR: Shape<MirrorSettings> = {
-  ...membersOf('BlockdevMirror', ['device', 'target']),
-  bitmap: text,
-  'bitmap-mode': qapi('BitmapSyncMode'),
-  unmap: bool,
-  'target-is-zero': bool,
-  format: text,
-  ...TURN,
+const JOB: Shape<JobSettings> = {
+  jobId: text,
+  speed: integer(0),
+  autoFinalize: bool,
+  autoDismiss: bool,
+  priority: integer(0, 9),
+  signal: abortSignal,
+  onProgress: callback(),
 };
 
-export const BACKUP: Shape<BackupSettings> = {
-  ...membersOf('BlockdevBackup', ['device', 'target']),
-  'on-cbw-error': choice('break-guest-write', 'break-snapshot'),
-  'target-is-zero': bool,
+const STREAM: Shape<StreamSettings> = {
+  ...JOB,
+  base: text,
+  baseNode: text,
+  bottom: text,
+  bottomNode: text,
+  backingFile: text,
+  onError: qapi('BlockdevOnError'),
+};
+
+const COMMIT: Shape<CommitSettings> = {
+  ...JOB,
+  top: text,
+  topNode: text,
+  base: text,
+  baseNode: text,
+  backingFile: text,
+  onError: qapi('BlockdevOnError'),
+  empty: bool,
+};
+
+const TARGET_JOB: Shape<TargetJobSettings> = {
+  ...JOB,
   format: text,
-  ...TURN,
+  sync: qapi('MirrorSyncMode'),
+  bitmap: text,
+  bitmapMode: qapi('BitmapSyncMode'),
+  onSourceError: qapi('BlockdevOnError'),
+  onTargetError: qapi('BlockdevOnError'),
+  targetIsZero: bool,
+};
+
+/** Options of a new image: what is in them, the format says. */
+const creation = <T>(): Check<T> => (value, path) => plainObject(value, path) as T;
+
+const MIRROR: Shape<MirrorSettings> = {
+  ...TARGET_JOB,
+  create: creation(),
+  replaces: text,
+  granularity: integer(0),
+  bufSize: integer(0),
+  copyMode: qapi('MirrorCopyMode'),
+  unmap: bool,
+};
+
+const BACKUP: Shape<BackupSettings> = {
+  ...TARGET_JOB,
+  create: creation(),
+  compress: bool,
+  onCbwError: choice('break-guest-write', 'break-snapshot'),
+  maxWorkers: integer(0),
+  maxChunk: integer(0),
 };
 
 export const WORKSPACE: Shape<WorkspaceOptions> = {
@@ -100,7 +148,8 @@ export const WORKSPACE: Shape<WorkspaceOptions> = {
   jobsPerDisk: integer(1),
 };
 
-const CONVERT: Shape<Omit<ConvertSettings, 'target'>> = {
+const CONVERT: Shape<ConvertSettings> = {
+  create: creation(),
   source: settings(OPEN),
   sparseSize: integer(0),
   compress: bool,
@@ -185,19 +234,130 @@ export function objectOptions(value: unknown): string | ObjectOptions {
   return typeof value === 'string' ? value : (plainObject(value, 'object') as object as ObjectOptions);
 }
 
-/** `target` may leave its size out. */
-export function convertSettings(value: unknown): ConvertSettings {
-  const { target, ...others } = plainObject(value === undefined ? {} : value, 'settings');
-  const settingsOf = takeSettings(CONVERT, others, 'settings');
-  if (target === undefined) throw new BlockError('invalid-argument', "Parameter 'settings.target' is missing");
-  const given = plainObject(target, 'settings.target');
-  const { size, ...made } = checkCreateOptions({ ...given, size: given['size'] ?? 0 });
-  const options = given['size'] === undefined ? made : { size, ...made };
-  if (settingsOf.compress && made.driver === 'raw') {
-    throw new BlockError('invalid-argument', 'Compression not supported for this file format');
-  }
-  return { ...settingsOf, target: options as ConvertSettings['target'] };
+/** A conversion, once it is checked. */
+export interface CheckedConversion extends Omit<ConvertSettings, 'create'> {
+  /** The new image's options, without a size where it is to have the source's. */
+  create: Omit<ImageCreateOptions, 'size'> & { size?: number };
 }
+
+/** `value` is a format, or settings. */
+export function convertSettings(target: string, value: unknown): CheckedConversion {
+  const given = typeof value === 'string' ? { create: { driver: value } } : value;
+  const { create = {}, ...others } = takeSettings(CONVERT, given, 'settings');
+  const { size, ...made } = newImage(create, target);
+  if (others.compress && made.driver === 'raw') throw compressionUnsupported();
+  return { ...others, create: create.size === undefined ? made : { size, ...made } };
+}
+
+/** Checks the options of an image to be made as `name`, as far as that can be done before its size is known. */
+function newImage(given: object, name: string): ImageCreateOptions {
+  const { driver = formatOfName(name), size = 0, ...others } = given as { driver?: string; size?: number };
+  return checkCreateOptions({ ...others, driver, size });
+}
+
+function compressionUnsupported(): BlockError {
+  return new BlockError('invalid-argument', 'Compression not supported for this file format');
+}
+
+// ---- jobs -------------------------------------------------------------------------------------------------------
+
+/** A job's settings, apart: what the job does in QAPI's words, and what is between it and the program. */
+export interface CheckedJob<A> {
+  args: A;
+  watch: JobWatch;
+  priority: number | undefined;
+}
+
+export function streamSettings(value: unknown): CheckedJob<StreamRequest> {
+  return apart(takeSettings(STREAM, value, 'settings'));
+}
+
+export function commitSettings(value: unknown): CheckedJob<CommitRequest> {
+  return apart(takeSettings(COMMIT, value, 'settings'));
+}
+
+/** The same of a job to a target. */
+export interface CheckedTargetJob<A> extends CheckedJob<A> {
+  target: TargetPlan;
+  /** Cluster size of a target that is made; 0: not known. */
+  clusterBytes: number;
+}
+
+type MirrorArgs = Omit<MirrorArguments, 'device' | 'target'>;
+type BackupArgs = Omit<BackupArguments, 'device' | 'target'>;
+
+export function mirrorSettings(target: unknown, value: unknown): CheckedTargetJob<MirrorArgs> {
+  const { create, format, ...others } = takeSettings(MIRROR, value, 'settings');
+  return { ...apart<MirrorArgs>({ sync: 'full', ...others }), ...targetOf(target, create, format, 'settings') };
+}
+
+/** A backup, once it is checked. */
+export interface CheckedBackup extends CheckedTargetJob<BackupArgs> {
+  image: Image;
+}
+
+/** The request of a backup whose parts are the caller's own arguments. */
+export function backupRequest(of: unknown, target: unknown, given: unknown): CheckedBackup {
+  return { image: image(of, 'image'), ...backupSettings(target, takeSettings(BACKUP, given, 'settings'), 'settings') };
+}
+
+export function backupRequests(value: unknown): CheckedBackup[] {
+  const REQUEST: Shape<BackupRequest> = { ...BACKUP, image, target: imageName as Check<BackupRequest['target']> };
+  return list((request, path): CheckedBackup => {
+    const { image: of, target, ...others } = takeSettings(REQUEST, request, path, ['image', 'target']);
+    return { image: of, ...backupSettings(target, others, path) };
+  })(value, 'requests');
+}
+
+function backupSettings(target: unknown, given: BackupSettings, path: string): CheckedTargetJob<BackupArgs> {
+  const { create, format, maxWorkers, maxChunk, compress: asked, ...others } = given;
+  const { compress: inCreate, ...made } = create ?? {};
+  const compress = asked || (inCreate !== undefined && bool(inCreate, `${path}.create.compress`));
+  const perf = { 'max-workers': maxWorkers, 'max-chunk': maxChunk };
+  const checked = targetOf(target, create && made, format, path);
+  if (compress && checked.target.format === 'raw') throw compressionUnsupported();
+  const args = apart<BackupArgs>({ sync: 'full', ...others, compress });
+  return { ...args, ...checked, args: { ...args.args, 'x-perf': perf } };
+}
+
+function targetOf(
+  target: unknown,
+  create: object | undefined,
+  format: string | undefined,
+  path: string,
+): Pick<CheckedTargetJob<never>, 'target' | 'clusterBytes'> {
+  const [name, { format: existing }] = imageAndOptions(target, { format }, 'target');
+  if (create === undefined) return { target: { image: name, format: existing, create: null }, clusterBytes: 0 };
+  if (typeof name !== 'string') throw wrongType('target', 'string: the name of the file that is made', name);
+  for (const given of ['size', 'backing-file', 'backing-fmt']) {
+    if (Object.hasOwn(create, given)) {
+      throw new BlockError('invalid-argument', `Parameter '${path}.create.${given}' is the job's to say`);
+    }
+  }
+  if (format !== undefined) {
+    throw new BlockError('invalid-argument', `Parameter '${path}.format' is that of an existing target`);
+  }
+  const options = newImage(create, name) as ImageCreateOptions & { 'cluster-size'?: number };
+  return {
+    target: {
+      image: name,
+      format: options.driver,
+      create: (members) => ({ ...options, ...members }) as ImageCreateOptions,
+    },
+    clusterBytes: options['cluster-size'] ?? 0,
+  };
+}
+
+/** Splits settings of a job, and spells what the job takes as QAPI does. */
+function apart<A>({ signal, onProgress, priority, ...others }: JobSettings & object): CheckedJob<A> {
+  const args = Object.entries(others).map(([name, value]) => [
+    name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
+    value,
+  ]);
+  return { args: Object.fromEntries(args) as A, watch: { signal, onProgress }, priority };
+}
+
+// ---- snapshots and services -------------------------------------------------------------------------------------
 
 /** The order of a snapshot whose parts are the caller's own arguments. */
 export function snapshotOrder(of: unknown, file: unknown, given: unknown): SnapshotOrder {
@@ -207,24 +367,6 @@ export function snapshotOrder(of: unknown, file: unknown, given: unknown): Snaps
 
 export function snapshotOrders(value: unknown): SnapshotOrder[] {
   return list((order, path) => takeSettings(SNAPSHOT_ORDER, order, path, ['image', 'file']))(value, 'orders');
-}
-
-/** A backup's request, once it is checked. */
-export type CheckedBackup = Omit<BackupRequest, 'target'> & { target: CheckedImage };
-
-/** The request of a backup whose parts are the caller's own arguments. */
-export function backupRequest(of: unknown, target: unknown, given: unknown): CheckedBackup {
-  const args = takeSettings(BACKUP, given, 'settings', ['sync']);
-  return { image: image(of, 'image'), target: imageName(target, 'target'), args };
-}
-
-export function backupRequests(value: unknown): CheckedBackup[] {
-  const REQUEST: Shape<CheckedBackup> = {
-    image,
-    target: imageName,
-    args: (args, path) => takeSettings(BACKUP, args, path, ['sync']),
-  };
-  return list((request, path) => takeSettings(REQUEST, request, path, ['image', 'target', 'args']))(value, 'requests');
 }
 
 export function serveOptions(value: unknown): ServeOptions {

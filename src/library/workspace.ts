@@ -4,7 +4,6 @@ import { storageOf } from '../block/chain.js';
 import { type CompareOptions, type CompareResult, compareNodes } from '../block/compare.js';
 import type { ImageCreateOptions, NewImageOptions } from '../block/create.js';
 import { rootOf } from '../block/device.js';
-import type { OpenGate } from '../block/gate.js';
 import { Graph } from '../block/graph.js';
 import type { CheckResult } from '../block/info.js';
 import { mapEntries } from '../block/map.js';
@@ -12,24 +11,15 @@ import type { BlockNode } from '../block/node/node.js';
 import { type OpenOptions, openNode } from '../block/open.js';
 import { takeSnapshots } from '../block/snapshot.js';
 import { registerDrivers } from '../drivers/index.js';
-import type { NbdService, ServeOptions } from '../exports/nbd/serve.js';
 import type { Host } from '../host/host.js';
-import { type BackupArguments, backupJob } from '../jobs/backup.js';
-import type { CommitArguments } from '../jobs/commit.js';
-import { type ConvertOptions, checkConvertSizes } from '../jobs/convert.js';
-import type { Job } from '../jobs/job.js';
+import { backupJob } from '../jobs/backup.js';
+import { checkConvertSizes } from '../jobs/convert.js';
+import type { Job as InnerJob } from '../jobs/job.js';
 import { checkJobArguments, type JobEnvironment } from '../jobs/job-type.js';
 import { JobManager } from '../jobs/manager.js';
-import { type MirrorArguments, mirrorJob } from '../jobs/mirror.js';
+import { mirrorJob } from '../jobs/mirror.js';
 import { checkPriority, DEFAULT_PRIORITY, JobScheduler } from '../jobs/scheduler.js';
-import type {
-  BlockStreamArguments,
-  ImageInfo,
-  MapEntry,
-  NewImageMode,
-  ObjectOptions,
-} from '../schema/generated/types.js';
-import type { ImageOptions } from '../schema/options.js';
+import type { ImageInfo, MapEntry, ObjectOptions } from '../schema/generated/types.js';
 import { fileName, takeSettings, text, wrongType } from '../schema/shape.js';
 import { bestEffort, orElse } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
@@ -42,88 +32,33 @@ import { imageInfos } from '../workspace/info.js';
 import { startMirror } from '../workspace/mirror.js';
 import { openToRead, releaseImage, withImage } from '../workspace/open.js';
 import { startStream } from '../workspace/stream.js';
-import type { TargetPlan } from '../workspace/target.js';
-import { Image } from './image.js';
-import { JobHandle } from './job-handle.js';
+import { deviceOf, Image, wrapNode } from './image.js';
+import { type Job, type JobWatch, wrapJob } from './job.js';
+import type {
+  BackupRequest,
+  BackupSettings,
+  CommitSettings,
+  ConvertSettings,
+  ImageName,
+  InfoOptions,
+  MirrorSettings,
+  SnapshotOrder,
+  SnapshotSettings,
+  StreamSettings,
+  WorkspaceOptions,
+} from './options.js';
+import type { NbdService, ServeOptions } from './service.js';
 import * as shapes from './settings.js';
 
-/** A file name, `json:{...}`, or options as `blockdev-add` has them. */
-export type ImageName = string | ImageOptions;
-
-export interface WorkspaceOptions {
-  /** Asked before a file is opened that an image names as its backing file. Default: everything may be. */
-  gate?: OpenGate;
-  /** Gets warnings of one line. */
-  warn?: (message: string) => void;
-  /** Jobs that run at once on one disk (file system, or block device); the others wait in state `created`. Default: all run. */
-  jobsPerDisk?: number;
+/** A job that runs, and the target that was opened for it. */
+interface Begun {
+  job: InnerJob;
+  target: BlockNode | null;
 }
-
-/** When a job of a workspace with `jobsPerDisk` gets its turn. */
-export interface JobTurn {
-  /** 0 (first) to 9. Default: 5. */
-  priority?: number;
-}
-
-/** One of several backups of the same moment. */
-export interface BackupRequest {
-  image: Image;
-  target: ImageName;
-  args: BackupSettings;
-}
-
-export interface SnapshotSettings {
-  /** Format of the overlay. Default: qcow2. */
-  format?: string;
-  /** Name for the overlay's node. */
-  nodeName?: string;
-  /**
-   * `absolute-paths` (default) makes the overlay's file; one that is there is replaced. `existing` takes the image that is there: it must read
-   * as this one does where it is over it, which nobody checks.
-   */
-  mode?: NewImageMode;
-}
-
-/** One of several snapshots of the same moment. */
-export interface SnapshotOrder extends SnapshotSettings {
-  image: Image;
-  /** Name of the overlay's file. */
-  file: string;
-}
-
-export interface InfoOptions extends OpenOptions {
-  /** The image, its backing file and so on. */
-  backingChain?: boolean;
-}
-
-export interface ConvertSettings
-  extends Pick<
-    ConvertOptions,
-    'sparseSize' | 'compress' | 'parallel' | 'salvage' | 'onSalvaged' | 'speed' | 'signal' | 'onProgress'
-  > {
-  /** How the source is opened. */
-  source?: OpenOptions;
-  /** The image to be made; `size` is the source's where it is left out. */
-  target: ImageCreateOptions extends infer T
-    ? T extends { size: number }
-      ? Omit<T, 'size'> & { size?: number }
-      : T
-    : never;
-}
-
-export interface JobTargetOptions extends JobTurn {
-  /** Format of the target; found out where it is left out. */
-  format?: string;
-}
-
-export type StreamSettings = Omit<BlockStreamArguments, 'device'> & JobTurn;
-export type CommitSettings = Omit<CommitArguments, 'device'> & JobTurn;
-export type MirrorSettings = Omit<MirrorArguments, 'device' | 'target'> & JobTargetOptions;
-export type BackupSettings = Omit<BackupArguments, 'device' | 'target'> & JobTargetOptions;
 
 /** Everything of it is closed with `close`. The functions of the package work on one of their own. */
 export class Workspace {
-  readonly host: Host;
+  readonly #host: Host;
   readonly #graph: Graph;
   readonly #manager: JobManager;
   readonly #scheduler: JobScheduler | null;
@@ -135,7 +70,7 @@ export class Workspace {
     if (typeof (host as Host | undefined)?.open !== 'function') throw wrongType('host', 'Host', host);
     const { jobsPerDisk, ...others } = takeSettings(shapes.WORKSPACE, options, 'options');
     registerDrivers();
-    this.host = host;
+    this.#host = host;
     this.#graph = new Graph(host, others);
     this.#manager = new JobManager(host.clock);
     this.#scheduler = jobsPerDisk === undefined ? null : new JobScheduler({ perDisk: jobsPerDisk });
@@ -159,7 +94,7 @@ export class Workspace {
     const [name, how] = shapes.imageAndOptions(image, options);
     const node = await openNode(this.#graph, name, { discard: 'unmap', ...how });
     try {
-      return new Image(node, `image${this.#images++}`);
+      return wrapNode(node, `image${this.#images++}`);
     } catch (error) {
       await this.#graph.release(node);
       throw error;
@@ -216,18 +151,21 @@ export class Workspace {
     );
   }
 
-  /** Copies the content of an image into a new one. Rejects with `cancelled` after an abort; the target is incomplete after a failure. */
-  async convert(source: ImageName, target: string, settings: ConvertSettings): Promise<void> {
+  /**
+   * Copies the content of an image into a new one, of the format that `settings` name (or that are its name), or that the target's name ends with.
+   * Rejects with `cancelled` after an abort; the target is incomplete after a failure.
+   */
+  async convert(source: ImageName, target: string, settings: string | ConvertSettings = {}): Promise<void> {
     const name = fileName(target, 'target');
-    const { source: open = {}, target: made, ...options } = shapes.convertSettings(settings);
+    const { source: open = {}, create, ...options } = shapes.convertSettings(name, settings);
     checkConvertSizes({ ...options, sourceLength: 0, targetLength: 0, target: name });
     const copy = (from: BlockNode): Promise<void> =>
       convertImage(this.#graph, {
         ...options,
         source: from,
         target: name,
-        format: made.driver,
-        create: (size) => ({ size, ...made }) as ImageCreateOptions,
+        format: create.driver,
+        create: (size) => ({ size, ...create }) as ImageCreateOptions,
         warn: this.#graph.warn,
       });
     const [image, how] = shapes.imageAndOptions(shapes.imageName(source, 'source'), open, 'source');
@@ -266,13 +204,13 @@ export class Workspace {
   }
 
   /** Starts to pull what the backing files hold into `image`. `base` names the backing file that stays. */
-  async stream(image: Image, settings: StreamSettings = {}): Promise<JobHandle> {
-    const { priority, ...args } = takeSettings(shapes.STREAM, settings, 'settings');
+  async stream(image: Image, settings: StreamSettings = {}): Promise<Job> {
+    const { args, ...how } = shapes.streamSettings(settings);
     const node = this.#nodeOf(image);
-    const environment = this.#environment(priority);
-    const [job] = await this.#start([image], 'a stream job', async () => [
-      { job: await startStream(environment, node, args), target: null },
-    ]);
+    const begin = async (env: JobEnvironment): Promise<Begun[]> => [
+      { job: await startStream(env, node, args), target: null },
+    ];
+    const [job] = await this.#start([{ image, ...how }], 'a stream job', begin);
     return job;
   }
 
@@ -280,73 +218,71 @@ export class Workspace {
    * Starts to write `image` (or what lies between `top` and `base`) down into `base`. Of the image itself it is an active commit: it
    * becomes ready, and `complete` puts the base in the image's place.
    */
-  async commit(image: Image, settings: CommitSettings = {}): Promise<JobHandle> {
-    const { priority, ...args } = takeSettings(shapes.COMMIT, settings, 'settings');
+  async commit(image: Image, settings: CommitSettings = {}): Promise<Job> {
+    const { args, ...how } = shapes.commitSettings(settings);
     const node = this.#nodeOf(image);
-    const environment = this.#environment(priority);
-    const [job] = await this.#start([image], 'a commit job', async () => [
-      { job: await startCommit(environment, node, args), target: null },
-    ]);
+    const begin = async (env: JobEnvironment): Promise<Begun[]> => [
+      { job: await startCommit(env, node, args), target: null },
+    ];
+    const [job] = await this.#start([{ image, ...how }], 'a commit job', begin);
     return job;
   }
 
-  /** Starts to copy `image` to an image that is there; what is written meanwhile follows. When it is ready, `complete` pivots to the target. */
-  async mirror(image: Image, target: ImageName, settings: MirrorSettings): Promise<JobHandle> {
-    const { format, priority, ...args } = takeSettings(shapes.MIRROR, settings, 'settings', ['sync']);
-    checkJobArguments(mirrorJob, args);
+  /**
+   * Starts to copy `image` to an existing image, or with `create` to one that is made; what is written meanwhile follows. When it is ready,
+   * `complete` puts the target in the image's place.
+   */
+  async mirror(image: Image, target: ImageName, settings: MirrorSettings = {}): Promise<Job> {
+    const { args, target: plan, clusterBytes, ...how } = shapes.mirrorSettings(target, settings);
+    checkJobArguments(mirrorJob, args, clusterBytes);
     const node = this.#nodeOf(image);
-    const environment = this.#environment(priority);
-    const plan = existing(target, format);
-    const [job] = await this.#start([image], 'a mirror job', async () => [
-      await startMirror(environment, node, plan, args),
-    ]);
+    const begin = async (env: JobEnvironment): Promise<Begun[]> => [await startMirror(env, node, plan, args)];
+    const [job] = await this.#start([{ image, ...how }], 'a mirror job', begin);
     return job;
   }
 
-  /** Starts to copy `image`, as it is now, to an image that is there and of the same size. Guests may go on writing. */
-  async backup(image: Image, target: ImageName, settings: BackupSettings): Promise<JobHandle> {
+  /**
+   * Starts to copy `image`, as it is now, to an existing image of the same size, or with `create` to one that is made. Guests may go on
+   * writing.
+   */
+  async backup(image: Image, target: ImageName, settings: BackupSettings = {}): Promise<Job> {
     const [job] = await this.#startBackups([shapes.backupRequest(image, target, settings)]);
     return job;
   }
 
   /** Starts backups of several images as they are at one moment. They are one transaction: all succeed, or all fail. */
-  async backups(requests: readonly BackupRequest[]): Promise<JobHandle[]> {
+  async backups(requests: readonly BackupRequest[]): Promise<Job[]> {
     return this.#startBackups(shapes.backupRequests(requests));
   }
 
-  async #startBackups(checked: readonly shapes.CheckedBackup[]): Promise<JobHandle[]> {
+  async #startBackups(checked: readonly shapes.CheckedBackup[]): Promise<Job[]> {
     if (checked.length === 0) return [];
-    for (const { image, args } of checked) {
+    for (const { image, args, clusterBytes } of checked) {
       this.#nodeOf(image);
-      checkJobArguments(backupJob, args);
+      checkJobArguments(backupJob, args, clusterBytes);
     }
-    // They cannot wait for each other's turn and end together: the most urgent one speaks for all.
-    const environment = this.#environment(Math.min(...checked.map(({ args }) => args.priority ?? DEFAULT_PRIORITY)));
-    const images = checked.map(({ image }) => image);
-    return this.#start(images, 'a backup job', () =>
+    return this.#start(checked, 'a backup job', (env) =>
       startBackups(
-        environment,
-        checked.map(({ image, target, args: { format, priority, ...args } }) => ({
-          source: this.#nodeOf(image),
-          target: existing(target, format),
-          args,
-        })),
+        env,
+        checked.map(({ image, target, args }) => ({ source: this.#nodeOf(image), target, args })),
       ),
     );
   }
 
   /**
-   * Serves an open image by NBD, at a UNIX socket (`path`) or over TCP (`host`, `port`), until the service is closed. Jobs, throttle and
-   * the image's own requests go on beside its clients. Rejects with `invalid-argument`, `busy`, `permission`, ...
+   * Serves an open image by NBD, at a UNIX socket (`path`) or over TCP (`host`, `port`; by default at 127.0.0.1, which no other machine reaches),
+   * until the service is closed. Jobs, throttle and the image's own requests go on beside its clients. Rejects with `invalid-argument`, `busy`,
+   * `permission`, ...
    */
-  async serve(image: Image, options: ServeOptions): Promise<NbdService> {
+  async serve(image: Image, options: ServeOptions = {}): Promise<NbdService> {
     this.#nodeOf(image);
     const checked = shapes.serveOptions(options);
     // Loaded when it is needed: most programs serve nothing.
-    const { serveDevice } = await import('../exports/nbd/serve.js');
-    const release = image.use('a service');
+    const { openService } = await import('./service.js');
+    const device = deviceOf(image);
+    const release = device.use('a service');
     try {
-      const service = await serveDevice(this.host, image, checked, () => {
+      const service = await openService(this.#host, device, checked, () => {
         this.#services.delete(service);
         release();
       });
@@ -366,15 +302,20 @@ export class Workspace {
     try {
       await this.#graph.closeAll();
     } finally {
-      await this.host.close();
+      await this.#host.close();
     }
+  }
+
+  /** As `close`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   /** Throws `invalid-argument` for a bad priority. */
   #environment(priority = DEFAULT_PRIORITY): JobEnvironment {
     checkPriority(priority);
     const scheduler = this.#scheduler;
-    const launch = ([first, ...others]: readonly Job[], nodes: readonly BlockNode[]): void => {
+    const launch = ([first, ...others]: readonly InnerJob[], nodes: readonly BlockNode[]): void => {
       first.on('JOB_STATUS_CHANGE', ({ status }) => {
         if (status === 'running') for (const job of others) if (job.status === 'created') job.start();
       });
@@ -394,29 +335,35 @@ export class Workspace {
       if (file === null) continue;
       const disk =
         file.kind === 'block'
-          ? this.host.realPath(file.path)
+          ? this.#host.realPath(file.path)
           : file.info().then(({ id }) => id.slice(0, id.indexOf(':')));
       disks.add(await disk.catch(orElse('scheduler', file.path)));
     }
     return [...disks];
   }
 
-  /** Starts jobs that use `images`, and their targets, until their end. */
+  /** Starts jobs of one moment, each of which uses an image, and its target, until its end. Rejects with `cancelled` where a signal says so. */
   async #start(
-    images: readonly Image[],
+    users: readonly { image: Image; watch: JobWatch; priority: number | undefined }[],
     who: string,
-    begin: () => Promise<{ job: Job; target: BlockNode | null }[]>,
-  ): Promise<JobHandle[]> {
-    const releases = useAll(images, who);
+    begin: (env: JobEnvironment) => Promise<Begun[]>,
+  ): Promise<Job[]> {
+    for (const { watch } of users) if (watch.signal?.aborted) throw new BlockError('cancelled', 'the job was cancelled');
+    // They cannot wait for each other's turn and end together: the most urgent one speaks for all.
+    const env = this.#environment(Math.min(...users.map(({ priority = DEFAULT_PRIORITY }) => priority)));
+    const releases = useAll(
+      users.map(({ image }) => image),
+      who,
+    );
     try {
-      const begun = await begin();
-      return begun.map(
-        ({ job, target }, i) =>
-          new JobHandle(job, async () => {
-            releases[i]();
-            if (target !== null) await this.#graph.release(target);
-          }),
-      );
+      const begun = await begin(env);
+      return begun.map(({ job, target }, i) => {
+        const after = async (): Promise<void> => {
+          releases[i]();
+          if (target !== null) await this.#graph.release(target);
+        };
+        return wrapJob(job, after, users[i].watch);
+      });
     } catch (error) {
       for (const release of releases) release();
       throw error;
@@ -426,7 +373,7 @@ export class Workspace {
   /** The root node of an image of this workspace. Throws `invalid-argument` for anything else, `closed`. */
   #nodeOf(image: Image): BlockNode {
     if (!(image instanceof Image)) throw wrongType('image', 'Image', image);
-    const { node } = rootOf(image);
+    const { node } = rootOf(deviceOf(image));
     if (node.graph === this.#graph) return node;
     throw new BlockError('invalid-argument', `'${node.filename}' was opened in another workspace`, {
       path: node.filename,
@@ -434,17 +381,11 @@ export class Workspace {
   }
 }
 
-/** An existing image as the target of a job. Throws `invalid-argument`. */
-function existing(target: ImageName | shapes.CheckedImage, format: string | undefined): TargetPlan {
-  const [image, how] = shapes.imageAndOptions(target, { format }, 'target');
-  return { image, format: how.format, create: null };
-}
-
 /** Uses all the images, or none. Throws `closed`. */
 function useAll(images: readonly Image[], who: string): (() => void)[] {
   const releases: (() => void)[] = [];
   try {
-    for (const image of images) releases.push(image.use(who));
+    for (const image of images) releases.push(deviceOf(image).use(who));
     return releases;
   } catch (error) {
     for (const release of releases) release();

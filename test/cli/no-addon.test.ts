@@ -55,6 +55,16 @@ describe('without the native addon', () => {
     expect(stderr.trim().split('\n')).to.have.lengthOf(1);
   });
 
+  it('an installed package says how it is built anew', () => {
+    const installed = join(folder, 'node_modules_of_a_user', 'node_modules', 'diskwright');
+    mkdirSync(installed, { recursive: true });
+    for (const name of ['package.json', 'dist']) cpSync(join(folder, name), join(installed, name), { recursive: true });
+    const { stderr } = spawnSync(process.execPath, [join(installed, 'dist', 'cli.cjs'), 'info', 'disk'], {
+      encoding: 'utf8',
+    });
+    expect(stderr).to.contain('"npm rebuild diskwright"').and.to.contain('"pnpm approve-builds"');
+  });
+
   it('one that cannot be loaded is named, with what the system says of it', () => {
     mkdirSync(join(folder, 'build', 'Release'), { recursive: true });
     writeFileSync(join(folder, 'build', 'Release', 'diskwright.node'), 'no program');

@@ -6,7 +6,7 @@ import { Graph } from '../../src/block/graph.js';
 import type { BlockNode } from '../../src/block/node/node.js';
 import { type OpenOptions, openNode } from '../../src/block/open.js';
 import { registerDrivers } from '../../src/drivers/index.js';
-import { serveDevice } from '../../src/exports/nbd/serve.js';
+import { serveDevice } from '../../src/workspace/serve.js';
 import type { BlockdevOptions } from '../../src/schema/generated/types.js';
 import { BlockError } from '../../src/util/errors.js';
 import { used } from '../drivers/support.js';
@@ -171,7 +171,11 @@ const nbd: DriverEntry = {
       await makePlain(place, graph, SIZE);
       const served = await openNode(graph, { driver: 'raw', file: plainFile(place) }, { discard: 'unmap' });
       const device = new Device(served, { name: 'served', writable: true });
-      const service = await serveDevice(place.host, device, { path: place.path('socket') });
+      const service = await serveDevice(place.host, device, {
+        address: { type: 'unix', path: place.path('socket') },
+        server: {},
+        export: {},
+      });
       place.endings.push(async () => {
         await service.close();
         await device.close();

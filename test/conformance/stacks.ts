@@ -4,7 +4,7 @@ import { createImage, createNode } from '../../src/block/create.js';
 import { Device } from '../../src/block/device.js';
 import type { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
-import { serveDevice } from '../../src/exports/nbd/serve.js';
+import { serveDevice } from '../../src/workspace/serve.js';
 import type { BlockdevOptions } from '../../src/schema/generated/types.js';
 import { type DriverEntry, entry, makeBacking, plainFile } from './manifest.js';
 import type { Place } from './place.js';
@@ -103,7 +103,11 @@ const exportOfChain: DriverEntry = {
       const content = await makeChain(place, graph, SIZE);
       const options = { driver: 'raw', offset: OFFSET, file: chain(place) } as const;
       const device = new Device(await openNode(graph, options, { discard: 'unmap' }), { name: 'x', writable: true });
-      const service = await serveDevice(place.host, device, { path: place.path('socket') });
+      const service = await serveDevice(place.host, device, {
+        address: { type: 'unix', path: place.path('socket') },
+        server: {},
+        export: {},
+      });
       place.endings.push(async () => {
         await service.close();
         await device.close();

@@ -3,7 +3,7 @@
 
 import { statSync } from 'node:fs';
 import { expect } from 'chai';
-import type { JobHandle } from '../../src/index.js';
+import type { Job } from '../../src/index.js';
 import { DISK_NAMES, Lab, requireGuest } from './guest/lab.js';
 import type { Machine } from './guest/machine.js';
 import { DATA_BYTES } from './guest/parts.js';
@@ -14,7 +14,7 @@ const SOME = 24;
 const SLOW = 512 * 1024;
 
 /** No limit any more, where it has not ended already. */
-function hurry(job: JobHandle): void {
+function hurry(job: Job): void {
   if (job.status === 'running') job.setSpeed(0);
 }
 

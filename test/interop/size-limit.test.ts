@@ -87,11 +87,11 @@ describe('sizes at the limit', () => {
     const space = new Workspace(host);
     await space.create('/disk', { driver: 'qcow2', size: 512, 'cluster-size': 2 << 20 });
     const image = await space.open('/disk');
-    await image.truncate(Number(LARGEST));
-    expect(image.length).to.equal(Number(LARGEST));
+    await image.resize(Number(LARGEST));
+    expect(image.size).to.equal(Number(LARGEST));
     for (const size of [2 ** 53, 2 ** 63]) {
-      expect((await failureOf(image.truncate(size))).message).to.match(/2\^53 - 1/);
-      expect(image.length).to.equal(Number(LARGEST));
+      expect((await failureOf(image.resize(size))).message).to.match(/2\^53 - 1/);
+      expect(image.size).to.equal(Number(LARGEST));
     }
     await space.close();
   });

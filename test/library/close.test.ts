@@ -1,10 +1,10 @@
 // Closing an image that somebody works with: it is refused by name, and once all have ended nothing stays open or locked. On the simulated host.
 
 import { expect } from 'chai';
-import { V86Disk } from '../../src/exports/v86/disk.js';
 import { createSimHost, type SimHost } from '../../src/host/sim/index.js';
 import type { Image } from '../../src/library/image.js';
-import type { JobHandle } from '../../src/library/job-handle.js';
+import type { Job } from '../../src/library/job.js';
+import { v86Disk } from '../../src/library/v86.js';
 import { Workspace } from '../../src/library/workspace.js';
 import { failureOf } from '../drivers/support.js';
 
@@ -32,7 +32,7 @@ const USERS: readonly (readonly [name: string, begin: (bench: Bench) => Promise<
   [
     "an emulator's disk",
     async ({ image }) => {
-      const disk = new V86Disk(image);
+      const disk = v86Disk(image);
       return () => disk.close();
     },
   ],
@@ -45,7 +45,7 @@ const USERS: readonly (readonly [name: string, begin: (bench: Bench) => Promise<
   ],
 ];
 
-async function job(starting: Promise<JobHandle>): Promise<() => Promise<unknown>> {
+async function job(starting: Promise<Job>): Promise<() => Promise<unknown>> {
   const handle = await starting;
   return async () => {
     handle.cancel(true);
@@ -115,7 +115,7 @@ describe('closing an image', () => {
       const closing = image.close();
       expect((await failureOf(workspace.stream(image))).code).to.equal('closed');
       expect((await failureOf(workspace.serve(image, { path: '/socket' }))).code).to.equal('closed');
-      expect(() => new V86Disk(image))
+      expect(() => v86Disk(image))
         .to.throw()
         .with.property('code', 'closed');
       await closing;

@@ -1,9 +1,9 @@
 // Wrong arguments to every call of the library: each is refused by name, before anything is touched. On the simulated host.
 
 import { expect } from 'chai';
-import { V86Disk } from '../../src/exports/v86/disk.js';
 import { createSimHost, type SimHost } from '../../src/host/sim/index.js';
 import type { Image } from '../../src/library/image.js';
+import { v86Disk } from '../../src/library/v86.js';
 import { Workspace } from '../../src/library/workspace.js';
 import { failureOf } from '../drivers/support.js';
 
@@ -56,16 +56,17 @@ const CASES: readonly Case[] = [
   ['create of raw with preallocated metadata', bad, /preallocation mode: metadata/, (_, w) => w.create('/free', { driver: 'raw', size: SIZE, preallocation: 'metadata' })],
   ['create with a backing format but no file', bad, /without backing file/, (_, w) => w.create('/free', { driver: 'qcow2', size: SIZE, 'backing-fmt': 'raw' })],
   ['create without a name', bad, /'filename', expected: string/, (_, w) => w.create(undefined, { driver: 'raw', size: SIZE })],
-  ['convert without settings', bad, /'settings.target' is missing/, (_, w) => w.convert('/src', '/free')],
-  ['convert without a target', bad, /'settings.target' is missing/, (_, w) => w.convert('/src', '/free', {})],
-  ['convert with a misspelt setting', unknown, /'settings.compres'.*'compress'/, (_, w) => w.convert('/src', '/free', { target: { driver: 'qcow2' }, compres: true })],
-  ['convert to an unknown format', bad, /Unknown file format 'qcow3'/, (_, w) => w.convert('/src', '/free', { target: { driver: 'qcow3' } })],
-  ['convert with a cluster size that is none', bad, /Cluster size/, (_, w) => w.convert('/src', '/free', { target: { driver: 'qcow2', 'cluster-size': 3000 } })],
-  ['convert compressed to raw', bad, /Compression not supported/, (_, w) => w.convert('/src', '/free', { target: { driver: 'raw' }, compress: true })],
-  ['convert to a smaller image', bad, /smaller than the source/, (_, w) => w.convert('/src', '/free', { target: { driver: 'raw', size: 512 } })],
-  ['convert with odd runs of zeroes', bad, /sparse/, (_, w) => w.convert('/src', '/free', { target: { driver: 'raw' }, sparseSize: 3 })],
-  ['convert with too many requests', bad, /'settings.parallel'.*16/, (_, w) => w.convert('/src', '/free', { target: { driver: 'raw' }, parallel: 17 })],
-  ['convert with a misspelt option of its source', unknown, /'settings.source.forceshare'/, (_, w) => w.convert('/src', '/free', { target: { driver: 'raw' }, source: { forceshare: true } })],
+  ['convert to a name that says no format', bad, /'\/free' does not say which format.*'driver'/, (_, w) => w.convert('/src', '/free')],
+  ['convert to a suffix of no format', bad, /'\/free.iso' does not say which format/, (_, w) => w.convert('/src', '/free.iso', {})],
+  ['convert to a format by its name alone', bad, /Unknown file format 'qcow3'/, (_, w) => w.convert('/src', '/free', 'qcow3')],
+  ['convert with a misspelt setting', unknown, /'settings.compres'.*'compress'/, (_, w) => w.convert('/src', '/free', { create: { driver: 'qcow2' }, compres: true })],
+  ['convert to an unknown format', bad, /Unknown file format 'qcow3'/, (_, w) => w.convert('/src', '/free', { create: { driver: 'qcow3' } })],
+  ['convert with a cluster size that is none', bad, /Cluster size/, (_, w) => w.convert('/src', '/free', { create: { driver: 'qcow2', 'cluster-size': 3000 } })],
+  ['convert compressed to raw', bad, /Compression not supported/, (_, w) => w.convert('/src', '/free', { create: { driver: 'raw' }, compress: true })],
+  ['convert to a smaller image', bad, /smaller than the source/, (_, w) => w.convert('/src', '/free', { create: { driver: 'raw', size: 512 } })],
+  ['convert with odd runs of zeroes', bad, /sparse/, (_, w) => w.convert('/src', '/free', { create: { driver: 'raw' }, sparseSize: 3 })],
+  ['convert with too many requests', bad, /'settings.parallel'.*16/, (_, w) => w.convert('/src', '/free', { create: { driver: 'raw' }, parallel: 17 })],
+  ['convert with a misspelt option of its source', unknown, /'settings.source.forceshare'/, (_, w) => w.convert('/src', '/free', { create: { driver: 'raw' }, source: { forceshare: true } })],
   ['snapshot of a name', bad, /^Invalid parameter type for 'image', expected: Image, not string/, (_, w) => w.snapshot('/a', '/s')],
   ['snapshot without a file', bad, /'file', expected: string/, ({ image }, w) => w.snapshot(image)],
   ['snapshot with a misspelt setting', unknown, /'settings.nodename'.*'nodeName'/, ({ image }, w) => w.snapshot(image, '/s', { nodename: 'x' })],
@@ -75,18 +76,22 @@ const CASES: readonly Case[] = [
   ['stream with an empty base', 'not-found', /Can't find ''/, ({ image }, w) => w.stream(image, { base: '' })],
   ['stream down to itself', bad, /is not below/, ({ image }, w) => w.stream(image, { base: image.filename })],
   ['stream with a speed that is text', bad, /'settings.speed', expected: integer/, ({ image }, w) => w.stream(image, { speed: '5M' })],
-  ['stream with an unknown policy', bad, /'settings.on-error' does not accept value 'ignor'.*'ignore'/, ({ image }, w) => w.stream(image, { 'on-error': 'ignor' })],
+  ['stream with an unknown policy', bad, /'settings.onError' does not accept value 'ignor'.*'ignore'/, ({ image }, w) => w.stream(image, { onError: 'ignor' })],
   ['stream of a name', bad, /'image', expected: Image, not string/, (_, w) => w.stream('/a')],
-  ['stream with a job id that is none', bad, /Invalid job ID '7'/, ({ image }, w) => w.stream(image, { 'job-id': '7' })],
+  ['stream with a job id that is none', bad, /Invalid job ID '7'/, ({ image }, w) => w.stream(image, { jobId: '7' })],
   ['commit with a misspelt top', unknown, /'settings.topp'.*'top'/, ({ image }, w) => w.commit(image, { topp: '/a' })],
   ['commit with a priority beyond', bad, /'settings.priority'.*0 to 9/, ({ image }, w) => w.commit(image, { priority: 10 })],
   ['commit of nothing', bad, /'image', expected: Image/, (_, w) => w.commit()],
-  ['mirror without settings', bad, /'settings.sync' is missing/, ({ image }, w) => w.mirror(image, '/base')],
+  ['mirror to a file that is not there', 'not-found', /free/, ({ image }, w) => w.mirror(image, '/nowhere/free')],
+  ['mirror to a new image with a size of its own', bad, /'settings.create.size' is the job's to say/, ({ image }, w) => w.mirror(image, '/free.raw', { create: { size: 5 } })],
+  ['mirror to a new image by options', bad, /'target', expected: string/, ({ image }, w) => w.mirror(image, { driver: 'file', filename: '/free' }, { create: { driver: 'raw' } })],
+  ['mirror in the spelling of QAPI', unknown, /'settings.copy-mode' is unexpected.*'copyMode'/, ({ image }, w) => w.mirror(image, '/base', { 'copy-mode': 'background' })],
+  ['mirror with a signal that is none', bad, /'settings.signal', expected: AbortSignal/, ({ image }, w) => w.mirror(image, '/base', { signal: {} })],
   ['mirror with an unknown sync', bad, /'settings.sync' does not accept value 'ful'.*'full'/, ({ image }, w) => w.mirror(image, '/base', { sync: 'ful' })],
   ['mirror with a granularity that is none', bad, /granularity.*range/, ({ image }, w) => w.mirror(image, '/base', { sync: 'full', granularity: 3 })],
   ['mirror with a granularity between', bad, /granularity.*power of 2/, ({ image }, w) => w.mirror(image, '/base', { sync: 'full', granularity: 5000 })],
-  ['mirror with a filter', 'unsupported', /filter-node-name/, ({ image }, w) => w.mirror(image, '/base', { sync: 'full', 'filter-node-name': 'f' })],
-  ['mirror with a bitmap mode but no bitmap', bad, /without a bitmap/, ({ image }, w) => w.mirror(image, '/base', { sync: 'full', 'bitmap-mode': 'always' })],
+  ['mirror with a filter', unknown, /filterNodeName/, ({ image }, w) => w.mirror(image, '/base', { sync: 'full', filterNodeName: 'f' })],
+  ['mirror with a bitmap mode but no bitmap', bad, /without a bitmap/, ({ image }, w) => w.mirror(image, '/base', { sync: 'full', bitmapMode: 'always' })],
   ['mirror without a target', bad, /'target', expected: string or object/, ({ image }, w) => w.mirror(image, undefined, { sync: 'full' })],
   ['mirror to a target of another size', bad, /^Source and target image have different sizes$/, async ({ image, workspace }, w) => {
     await workspace.create('/small', { driver: 'raw', size: SIZE / 2 });
@@ -95,13 +100,14 @@ const CASES: readonly Case[] = [
   ['mirror to itself', 'locked', /^The target '\/a' is the source '\/a' itself$/, ({ image }, w) => w.mirror(image, '/a', { sync: 'full' })],
   ['backup to its own base', 'locked', /^The target '\/base' is '\/base', which is in the backing chain of the source '\/a'$/, ({ image }, w) => w.backup(image, '/base', { sync: 'full', format: 'raw' })],
   ['backup with an unknown sync', bad, /'settings.sync' does not accept value 'ful'.*'full'/, ({ image }, w) => w.backup(image, '/base', { sync: 'ful' })],
-  ['backup without settings', bad, /^Parameter 'settings.sync' is missing/, ({ image }, w) => w.backup(image, '/base')],
+  ['backup compressed to raw', bad, /^Compression not supported/, ({ image }, w) => w.backup(image, '/free.raw', { create: { compress: true } })],
+  ['backup with a format beside a new image', bad, /'settings.format' is that of an existing target/, ({ image }, w) => w.backup(image, '/free.raw', { create: {}, format: 'raw' })],
   ['backup of a name', bad, /^Invalid parameter type for 'image'/, (_, w) => w.backup('/a', '/base', { sync: 'full' })],
   ['backup without a target', bad, /^Invalid parameter type for 'target'/, ({ image }, w) => w.backup(image, undefined, { sync: 'full' })],
-  ['backups without a sync', bad, /^Parameter 'requests\[0\].args.sync' is missing/, ({ image }, w) => w.backups([{ image, target: '/base', args: {} }])],
-  ['backup with a chunk that is none', bad, /max-chunk/, ({ image }, w) => w.backup(image, '/base', { sync: 'full', 'x-perf': { 'max-chunk': 1 } })],
-  ['backup with a misspelt performance option', unknown, /x-perf.max-chunks.*'max-chunk'/, ({ image }, w) => w.backup(image, '/base', { sync: 'full', 'x-perf': { 'max-chunks': 0 } })],
-  ['backup with an unknown policy for guests', bad, /'settings.on-cbw-error'/, ({ image }, w) => w.backup(image, '/base', { sync: 'full', 'on-cbw-error': 'break' })],
+  ['backups without a target', bad, /^Parameter 'requests\[0\].target' is missing/, ({ image }, w) => w.backups([{ image }])],
+  ['backup with a chunk that is none', bad, /max-chunk/, ({ image }, w) => w.backup(image, '/base', { sync: 'full', maxChunk: 1 })],
+  ['backup with a misspelt performance option', unknown, /maxChunks.*'maxChunk'/, ({ image }, w) => w.backup(image, '/base', { sync: 'full', maxChunks: 0 })],
+  ['backup with an unknown policy for guests', bad, /'settings.onCbwError'/, ({ image }, w) => w.backup(image, '/base', { sync: 'full', onCbwError: 'break' })],
   ['backups that are no list', bad, /'requests', expected: array/, ({ image }, w) => w.backups({ image })],
   ['serve of nothing', bad, /'image', expected: Image/, (_, w) => w.serve()],
   ['serve with a misspelt option', unknown, /'options.readonly'.*'readOnly'/, ({ image }, w) => w.serve(image, { path: '/s', readonly: true })],
@@ -121,10 +127,10 @@ const CASES: readonly Case[] = [
   ['addBitmap without a name', bad, /'name', expected: string/, ({ image }) => (image as Wrong).addBitmap()],
   ['addBitmap with a granularity that is text', bad, /Granularity/, ({ image }) => (image as Wrong).addBitmap('b', '64k')],
   ['removeBitmap of none', 'not-found', /'b' not found/, ({ image }) => image.removeBitmap('b')],
-  ['a disk of v86 without an image', bad, /'image', expected: Image/, () => new (V86Disk as Wrong)('/a')],
-  ['a disk of v86 with an unknown cache', bad, /'options.cache'.*'writeback'/, ({ image }) => new (V86Disk as Wrong)(image, { cache: 'writebak' })],
-  ['a disk of v86 with a time that is text', bad, /'options.flushEveryMs'/, ({ image }) => new (V86Disk as Wrong)(image, { cache: 'writeback', flushEveryMs: '5' })],
-  ['attach of no emulator', bad, /'emulator.stop', expected: function/, ({ image }) => new V86Disk(image).attach(null as Wrong)],
+  ['a disk of v86 without an image', bad, /'image', expected: Image/, () => v86Disk('/a' as Wrong)],
+  ['a disk of v86 with an unknown cache', bad, /'options.cache'.*'writeback'/, ({ image }) => v86Disk(image, { cache: 'writebak' } as Wrong)],
+  ['a disk of v86 with a time that is text', bad, /'options.flushEveryMs'/, ({ image }) => v86Disk(image, { cache: 'writeback', flushEveryMs: '5' } as Wrong)],
+  ['attach of no emulator', bad, /'emulator.stop', expected: function/, ({ image }) => v86Disk(image).attach(null as Wrong)],
 ];
 
 describe('misuse of the library', () => {

@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import { createSimHost, type SimHost, type SimHostOptions } from '../../src/host/sim/index.js';
-import type { Image } from '../../src/library/image.js';
+import { deviceOf, type Image } from '../../src/library/image.js';
 import { Workspace, type WorkspaceOptions } from '../../src/library/workspace.js';
 import { failureOf } from '../drivers/support.js';
 
@@ -40,7 +40,7 @@ describe('workspace', () => {
       for (let i = 0; i < 3; i++) await image.read(0, new Uint8Array(MiB));
       expect(host.clock.now() - begin).to.be.greaterThan(1500);
       image.limit({});
-      expect(image.throttle).to.equal(null);
+      expect(deviceOf(image).throttle).to.equal(null);
       expect(() => image.limit({ 'bps-total-max': 5 }))
         .to.throw()
         .with.property('code', 'invalid-argument');
@@ -55,8 +55,8 @@ describe('workspace', () => {
       await target('/t');
       const job = await workspace.mirror(image, '/t', { sync: 'full' });
       await job.ready();
-      job.change({ 'copy-mode': 'write-blocking' });
-      expect(() => job.change({ 'copy-mode': 'background' }))
+      job.change({ copyMode: 'write-blocking' });
+      expect(() => job.change({ copyMode: 'background' }))
         .to.throw()
         .with.property('code', 'invalid-argument');
       await job.complete();
@@ -74,7 +74,7 @@ describe('workspace', () => {
       const request = (image: Image, to: string) => ({
         image,
         target: to,
-        args: { sync: 'full' as const, speed: MiB },
+        speed: MiB,
       });
       const jobs = await workspace.backups([request(a, '/ta'), request(b, '/tb')]);
       jobs[1].cancel();
@@ -97,8 +97,8 @@ describe('workspace', () => {
       const [a, b, c] = [await disk('/a'), await disk('/b'), await disk('/c')];
       for (const name of ['/ta', '/tb', '/tc']) await target(name);
       const first = await workspace.backups([
-        { image: a, target: '/ta', args: { sync: 'full' } },
-        { image: b, target: '/tb', args: { sync: 'full' } },
+        { image: a, target: '/ta' },
+        { image: b, target: '/tb' },
       ]);
       const order: string[] = [];
       for (const job of first) job.on('JOB_STATUS_CHANGE', ({ status }) => order.push(`first ${status}`));

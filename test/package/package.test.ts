@@ -38,7 +38,7 @@ describe('the package, installed without a compiler', function () {
     if (glibc !== null) expect(glibc[1]).to.be.at.most(28);
   });
 
-  it("has no file that is not a user's: no sources, no tests, no code cache", () => {
+  it("has no file that is not a user's: no tests, no code cache", () => {
     expect(readdirSync(installed.path())).to.have.members([
       'CHANGELOG.md',
       'LICENSE',
@@ -49,7 +49,10 @@ describe('the package, installed without a compiler', function () {
       'native',
       'package.json',
       'prebuilds',
+      'src',
     ]);
+    expect(existsSync(installed.path('src', 'index.ts'))).to.equal(true);
+    expect(existsSync(installed.path('src', 'cli'))).to.equal(false);
     expect(readdirSync(installed.path('dist', 'cli'))).to.have.members(['code-cache.cjs', 'main.cjs']);
   });
 

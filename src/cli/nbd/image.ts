@@ -4,12 +4,11 @@
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createImage } from '../../block/create.js';
 import type { BlockNode } from '../../block/node/node.js';
 import { openNode } from '../../block/open.js';
 import { parseImageOptions } from '../../schema/options.js';
-import { validate } from '../../schema/validate.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
+import { addTemporaryOverlay, addWindow } from '../../workspace/served-image.js';
 import { reasonOf, type Session } from '../session.js';
 import type { ServePlan } from './plan.js';
 
@@ -17,7 +16,7 @@ import type { ServePlan } from './plan.js';
 export async function openServedImage(session: Session, plan: ServePlan): Promise<BlockNode> {
   const image = await openBase(session, plan);
   const content = plan.snapshot ? await addOverlay(session, image, plan) : image;
-  return plan.offset === null ? content : addWindow(session, content, plan.offset);
+  return plan.offset === null ? content : addWindow(session.graph, content, plan.offset);
 }
 
 async function openBase({ graph }: Session, plan: ServePlan): Promise<BlockNode> {
@@ -43,14 +42,8 @@ async function addOverlay({ graph }: Session, image: BlockNode, plan: ServePlan)
   try {
     folder = await mkdtemp(join(parent, 'diskwright-'));
     const filename = join(folder, 'overlay.qcow2');
-    await createImage(graph, filename, { driver: 'qcow2', size: image.length });
-    const options = { driver: 'qcow2', file: { driver: 'file', filename }, backing: image.nodeName };
-    return await openNode(graph, validate('BlockdevOptions', options), {
-      discard: plan.discard,
-      detectZeroes: plan.detectZeroes,
-      // It ends with this process: there is nothing to be made durable.
-      cache: { direct: plan.cache.direct, noFlush: true },
-    });
+    // It ends with this process.
+    return await addTemporaryOverlay(graph, image, filename, plan);
   } catch (cause) {
     const { code, message } = toBlockError(cause, { path: parent });
     throw new BlockError(code, `Could not make a temporary overlay in '${parent}': ${message}`, {
@@ -60,9 +53,4 @@ async function addOverlay({ graph }: Session, image: BlockNode, plan: ServePlan)
   } finally {
     if (folder !== null) await rm(folder, { recursive: true, force: true });
   }
-}
-
-function addWindow({ graph }: Session, content: BlockNode, offset: number): Promise<BlockNode> {
-  const options = { driver: 'raw', offset, file: content.nodeName };
-  return openNode(graph, validate('BlockdevOptions', options), { readOnly: content.readOnly, discard: 'unmap' });
 }

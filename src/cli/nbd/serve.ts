@@ -1,9 +1,9 @@
 // One image, one export, one address: from the plan to the last client.
 
 import { Device } from '../../block/device.js';
-import { NbdServer } from '../../exports/nbd/server.js';
 import { peerText } from '../../host/net-address.js';
 import { detach } from '../../util/best-effort.js';
+import { type Served, serveDevice } from '../../workspace/serve.js';
 import { complain, program } from '../output.js';
 import { EXIT_INTERRUPTED, type Session, withSession } from '../session.js';
 import type { Forked } from './fork.js';
@@ -29,16 +29,8 @@ async function serveUntil(session: Session, plan: ServePlan, forked: Forked | nu
   const say = (text: string): void => {
     if (plan.verbose) complain(`${program()}: ${text}`);
   };
-  const server = new NbdServer(session.host, {
-    ...securityOf(session, plan),
-    maxConnections: plan.maxClients,
-    handshakeTimeoutMs: plan.handshakeSeconds * 1000,
-    onServed: (peer) => say(`${peer}: connected`),
-    onLeft: (peer, served, others) => {
-      say(`${peer}: ${served ? 'left' : 'left without having chosen the export'}`);
-      if (served && others === 0 && !plan.persistent) end.now();
-    },
-  });
+  const security = securityOf(session, plan);
+  let served: Served | null = null;
   let device: Device | null = null;
   // Also while it is being opened.
   detach(
@@ -47,22 +39,34 @@ async function serveUntil(session: Session, plan: ServePlan, forked: Forked | nu
   );
   try {
     device = new Device(await openServedImage(session, plan), { name: 'nbd', writable: !plan.readOnly });
-    server.addExport(device, {
-      name: plan.exportName,
-      description: plan.description,
-      bitmaps: plan.bitmaps,
-      allocationDepth: plan.allocationDepth,
-      writethrough: plan.cache.writethrough,
+    served = await serveDevice(session.host, device, {
+      address: plan.address,
+      server: {
+        ...security,
+        maxConnections: plan.maxClients,
+        handshakeTimeoutMs: plan.handshakeSeconds * 1000,
+        onServed: ({ peer }) => say(`${peer}: connected`),
+        onLeft: ({ peer }, chosen, others) => {
+          say(`${peer}: ${chosen ? 'left' : 'left without having chosen the export'}`);
+          if (chosen && others === 0 && !plan.persistent) end.now();
+        },
+      },
+      export: {
+        name: plan.exportName,
+        description: plan.description,
+        bitmaps: plan.bitmaps,
+        allocationDepth: plan.allocationDepth,
+        writethrough: plan.cache.writethrough,
+      },
     });
-    const address = await server.listen(plan.address);
     if (plan.pidFile !== undefined) writePidFile(plan.pidFile);
-    say(`serving '${plan.image}' at ${peerText(address)}`);
+    say(`serving '${plan.image}' at ${peerText(served.address)}`);
     if (forked !== null) goToBackground(plan, forked);
     await end.reached;
   } finally {
     // What clients wrote is flushed when the session closes the image.
     try {
-      await server.close();
+      await served?.server.close();
     } finally {
       await device?.close();
     }

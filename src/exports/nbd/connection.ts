@@ -14,6 +14,7 @@
 
 import type { Link, LinkOwner } from '../../host/net.js';
 import { detach, reportUnless } from '../../util/best-effort.js';
+import { Command } from '../../wire/nbd/constants.js';
 import { Answers } from './answers.js';
 import type { BudgetUser } from './budget.js';
 import { Commands } from './commands.js';
@@ -30,6 +31,10 @@ export class Connection implements LinkOwner, BudgetUser, ReceiverUser, Executor
   readonly peer: string;
   bytesTaken = 0;
   bytesMoved = 0;
+  /** Requests that are over, and the bytes that its reads and writes were about. */
+  requests = 0;
+  readBytes = 0;
+  writtenBytes = 0;
   readonly #shared: Shared;
   readonly #link: Link;
   readonly #outbox: Outbox;
@@ -152,6 +157,9 @@ export class Connection implements LinkOwner, BudgetUser, ReceiverUser, Executor
   release(slot: number): void {
     const { table, budget } = this.#shared;
     const cost = table.cost[slot];
+    this.requests++;
+    if (table.command[slot] === Command.read) this.readBytes += table.length[slot];
+    else if (table.command[slot] === Command.write) this.writtenBytes += table.length[slot];
     table.release(slot);
     this.bytesTaken -= cost;
     this.#shared.bytesTaken -= cost;

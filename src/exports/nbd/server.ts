@@ -25,6 +25,17 @@ const MAX_HANDSHAKES = 128;
 /** Clients that have chosen an export and wait for their turn; any more are refused. */
 const MAX_WAITING = 1024;
 
+/** A client, and what it has done so far. */
+export interface NbdClient {
+  /** Its address, as far as it has one. */
+  peer: string;
+  /** Requests that are over. */
+  requests: number;
+  /** Bytes that its reads and its writes were about. */
+  readBytes: number;
+  writtenBytes: number;
+}
+
 export interface NbdServerOptions {
   /** Clients at the same time; those beyond it wait. 0: any number. Default: 100. 1: clients are asked not to use several connections. */
   maxConnections?: number;
@@ -40,9 +51,9 @@ export interface NbdServerOptions {
   /** A budget of its own for the memory of requests. Default: its part of that of the process (see `budget.ts`). */
   budget?: BudgetLimits;
   /** A client has come to its export. */
-  onServed?: (peer: string) => void;
+  onServed?: (client: NbdClient) => void;
   /** A client has left. `served`: it had come to its export. `others`: clients that are still connected, without those that wait. */
-  onLeft?: (peer: string, served: boolean, others: number) => void;
+  onLeft?: (client: NbdClient, served: boolean, others: number) => void;
 }
 
 export class NbdServer {
@@ -89,6 +100,11 @@ export class NbdServer {
   /** Clients now, with those in the handshake, without those that wait to be admitted. */
   get connectionCount(): number {
     return this.#handshakes.size - this.#waiting.size + this.#connections.size;
+  }
+
+  /** Clients that have come to their export. */
+  get clients(): NbdClient[] {
+    return [...this.#connections].map(figuresOf);
   }
 
   /** Clients that wait for their turn. */
@@ -151,7 +167,7 @@ export class NbdServer {
       this.#handshakes.delete(handshake);
       this.#waiting.delete(handshake);
       this.#admitted.delete(handshake);
-      if (agreement === null) this.#left(link.peer, false, 0);
+      if (agreement === null) this.#left({ peer: link.peer, requests: 0, readBytes: 0, writtenBytes: 0 }, false, 0);
       else this.#transmit(agreement);
     });
   }
@@ -196,10 +212,10 @@ export class NbdServer {
       const { size } = this.#handshakes;
       const arriving = Math.min(size - this.#waiting.size, this.#freePlaces + this.#admitted.size);
       this.#connections.delete(connection);
-      this.#left(connection.peer, true, arriving);
+      this.#left(figuresOf(connection), true, arriving);
     });
     this.#connections.add(connection);
-    this.#options.onServed?.(connection.peer);
+    this.#options.onServed?.(figuresOf(connection));
     connection.start();
     // The export may have been removed while the client negotiated.
     if (this.#exports.get(agreement.export.name) !== agreement.export) connection.drop();
@@ -207,8 +223,8 @@ export class NbdServer {
   }
 
   /** A client has left: calls `onLeft`, and admits the next client. */
-  #left(peer: string, served: boolean, arriving: number): void {
-    this.#options.onLeft?.(peer, served, this.#connections.size + arriving);
+  #left(client: NbdClient, served: boolean, arriving: number): void {
+    this.#options.onLeft?.(client, served, this.#connections.size + arriving);
     this.#admitNext();
     this.#changes.wake();
   }
@@ -230,4 +246,8 @@ export class NbdServer {
     this.#shared.close();
     for (const result of closed) if (result.status === 'rejected') throw result.reason;
   }
+}
+
+function figuresOf({ peer, requests, readBytes, writtenBytes }: Connection): NbdClient {
+  return { peer, requests, readBytes, writtenBytes };
 }

@@ -2,7 +2,7 @@
 // loaded from (src/ through tsx, dist/, or the bundled command line).
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { dirname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { BlockError } from '../../util/errors.js';
 
@@ -130,8 +130,14 @@ function reasonOf(cause: unknown): string {
   return text.startsWith('No native build was found') ? `there is none for ${system}` : text.split('\n')[0];
 }
 
-/** A clone builds it from its sources; an installed package carries the sources too. */
+/** An installed package is built anew by whoever installed it; a clone builds it from its sources. */
 function cureIn(root: string): string {
+  if (root.split(sep).includes('node_modules')) {
+    return (
+      'build it with "npm rebuild diskwright", or let pnpm do so with "pnpm approve-builds" ' +
+      '(a C++ compiler, make and python3 are needed)'
+    );
+  }
   return `build it with "npm run --prefix ${root} build:native" (a C++ compiler, make and python3 are needed)`;
 }
 

@@ -260,7 +260,7 @@ describe('nbd server: limits', () => {
     const guest = await stage.guest();
     const other = await stage.guest();
     expect(await guest.command({ command: Command.resize, offset: 2 * SIZE })).to.equal(0);
-    expect(image.length).to.equal(2 * SIZE);
+    expect(image.size).to.equal(2 * SIZE);
     expect(await other.command({ command: Command.write, offset: 2 * SIZE - 9, payload: pattern(9) })).to.equal(0);
     expect(await guest.command({ command: Command.resize, offset: MIB })).to.equal(0);
     expect(await other.command({ command: Command.write, offset: MIB, payload: pattern(9) })).to.equal(

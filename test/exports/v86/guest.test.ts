@@ -158,7 +158,7 @@ describe('v86 with a qcow2 disk', function () {
     await work(3);
     image.limit({});
 
-    await workspace.create(path('target.qcow2'), { driver: 'qcow2', size: image.length });
+    await workspace.create(path('target.qcow2'), { driver: 'qcow2', size: image.size });
     const mirror = await workspace.mirror(image, path('target.qcow2'), { sync: 'full' });
     await mirror.ready();
     await work(3);

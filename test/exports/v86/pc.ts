@@ -31,7 +31,7 @@ export class Pc {
       this.errors.push(error);
       this.#look();
     };
-    this.disk = new V86Disk(image, { onError: told, ...options });
+    this.disk = v86Disk(image, { onError: told, ...options });
     this.emulator = new V86({
       wasm_path: createRequire(import.meta.url).resolve('v86/build/v86.wasm'),
       memory_size: 96 * MiB,

@@ -12,7 +12,7 @@ async function startJob(kind: JobKind, image: Image, target: string): Promise<vo
   if (kind === 'stream') await stream(image, { speed: SLOW });
   else if (kind === 'commit') await commit(image, { speed: SLOW });
   else {
-    await create(target, { driver: 'qcow2', size: image.length });
+    await create(target, { driver: 'qcow2', size: image.size });
     await { mirror, backup }[kind](image, target, { format: 'qcow2', sync: 'full', speed: SLOW });
   }
 }

@@ -159,6 +159,7 @@ async function openRaw({ graph, node, options, file, probed }: OpenRequest<'raw'
 export const rawDriver: DriverDefinition<'raw'> = {
   name: 'raw',
   kind: 'format',
+  suffixes: ['raw', 'img'],
   // Takes whatever no other format wants.
   probe: () => 1,
   open: openRaw,

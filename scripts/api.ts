@@ -1,0 +1,147 @@
+// `npm run api`: writes docs/api.md, the reference of the library, from the declarations that the compiler makes of src/index.ts.
+//
+//   index.d.ts   functions, and `export { A, type B } from './library/x.js'`  -->  x.d.ts: the declarations of A and B, with their comments
+
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+export const API_PAGE = join(root, 'docs', 'api.md');
+
+/** Types of QAPI: their reference is the schema. */
+const QAPI = './schema/generated/types.js';
+
+interface Declaration {
+  name: string;
+  /** What it is, without comment markers. */
+  comment: string;
+  /** The declaration as TypeScript has it. */
+  code: string;
+}
+
+/** The text of docs/api.md. */
+export function apiPage(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'diskwright-api-'));
+  try {
+    declare(folder);
+    return pageOf(folder);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+function declare(folder: string): void {
+  const compiler = createRequire(import.meta.url).resolve('typescript/package.json');
+  const words = ['-p', join(root, 'tsconfig.build.json'), '--emitDeclarationOnly', '--declarationMap', 'false'];
+  const { status, stdout } = spawnSync(
+    process.execPath,
+    [join(dirname(compiler), 'bin', 'tsc'), ...words, '--outDir', folder],
+    { cwd: root, encoding: 'utf8' },
+  );
+  if (status !== 0) throw new Error(`the declarations cannot be made:\n${stdout}`);
+}
+
+function pageOf(folder: string): string {
+  const index = readFileSync(join(folder, 'index.d.ts'), 'utf8');
+  const own = declarationsIn(index);
+  const elsewhere: Declaration[] = [];
+  const qapi: string[] = [];
+  for (const { names, from } of reexports(index)) {
+    if (from === QAPI) {
+      qapi.push(...names);
+      continue;
+    }
+    const all = declarationsIn(readFileSync(join(folder, from.replace(/\.js$/, '.d.ts')), 'utf8'));
+    for (const name of names) {
+      const found = all.filter((declaration) => declaration.name === name);
+      if (found.length === 0) throw new Error(`no declaration of '${name}' in ${from}`);
+      elsewhere.push(...found);
+    }
+  }
+  const kind = (word: RegExp): Declaration[] =>
+    [...own, ...elsewhere].filter(({ code }) => word.test(code)).sort((a, b) => a.name.localeCompare(b.name, 'en'));
+  return [
+    '# API',
+    '',
+    'The reference of the library, generated from its declarations (`npm run api`). How it is used, with examples: [library](library.md).',
+    '',
+    `From QAPI, as [src/schema](../src/schema) has them: ${qapi
+      .sort()
+      .map((name) => `\`${name}\``)
+      .join(', ')}.`,
+    '',
+    ...section('Functions', kind(/^function/)),
+    ...section('Classes', kind(/^(abstract )?class/)),
+    ...section('Values', kind(/^const/)),
+    ...section('Types', kind(/^(interface|type)/)),
+  ].join('\n');
+}
+
+/** Overloads stand together, under the first comment. */
+function section(title: string, declarations: readonly Declaration[]): string[] {
+  const lines = [`## ${title}`, ''];
+  for (const name of new Set(declarations.map((declaration) => declaration.name))) {
+    const all = declarations.filter((declaration) => declaration.name === name);
+    lines.push(`### ${name}`, '');
+    const comment = all.map((declaration) => declaration.comment).filter((text) => text !== '');
+    if (comment.length > 0) lines.push(comment[0], '');
+    lines.push('```ts', ...all.map(({ code }) => code), '```', '');
+  }
+  return lines;
+}
+
+function reexports(text: string): { names: string[]; from: string }[] {
+  return [...text.matchAll(/^export (?:type )?\{([^}]*)\} from '([^']+)';/gm)].map(([, list, from]) => ({
+    names: list
+      .split(',')
+      .map((name) => name.trim().replace(/^type /, ''))
+      .filter((name) => name !== ''),
+    from,
+  }));
+}
+
+/** The exported declarations of a file, each with the comment before it. */
+function declarationsIn(text: string): Declaration[] {
+  const found: Declaration[] = [];
+  const start = /(\/\*\*(?:(?!\*\/)[\s\S])*\*\/\n)?^export (?:declare )?((?:abstract )?(?:class|interface|type|function|const) (\w+))/gm;
+  for (const match of text.matchAll(start)) {
+    const from = match.index + match[0].length - match[2].length;
+    found.push({ name: match[3], comment: plain(match[1] ?? ''), code: publicPart(text.slice(from, endOf(text, from))) });
+  }
+  return found;
+}
+
+/** Where the declaration that begins at `from` ends: at its closing brace, or at the semicolon outside of all braces. */
+function endOf(text: string, from: number): number {
+  const braced = /^(abstract )?(class|interface)/.test(text.slice(from, from + 20));
+  let depth = 0;
+  for (let at = from; at < text.length; at++) {
+    if (text.startsWith('/*', at)) at = text.indexOf('*/', at) + 1;
+    const char = text[at];
+    if ('{(['.includes(char)) depth++;
+    if ('})]'.includes(char)) depth--;
+    if (depth === 0 && (braced ? char === '}' : char === ';')) return at + 1;
+  }
+  return text.length;
+}
+
+/** Without what only TypeScript needs to know of. */
+function publicPart(code: string): string {
+  return code
+    .replace(/^ {4}(#private|private constructor\(\));\n/gm, '')
+    .replace(/^ {4}(?=\S)/gm, '  ')
+    .replace(/^ {5}\*/gm, '   *');
+}
+
+function plain(comment: string): string {
+  return comment
+    .replace(/^\/\*\*\s?|\s*\*\/\s*$/g, '')
+    .replace(/^\s*\* ?/gm, '')
+    .trim();
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(API_PAGE, apiPage());

@@ -1,0 +1,233 @@
+// A job as the library hands it out.
+//
+//   const job = await backup(image, 'monday.qcow2', { create: { driver: 'qcow2' } })
+//   job.on(...), job.events(), job.progress       what it does
+//   job.pause(), job.setSpeed(), job.cancel()     the verbs of QAPI
+//   await job.done                                its end
+//
+// A job is no promise: what starts one resolves when it runs, `done` when it is over.
+
+import { inspect } from 'node:util';
+import { JOB_EVENTS, type JobEvent, type JobEventMap, type JobEventName } from '../jobs/events.js';
+import type { Job as InnerJob } from '../jobs/job.js';
+import type { ProgressSnapshot } from '../jobs/progress.js';
+import type { JobStatus, JobType, MirrorCopyMode } from '../schema/generated/types.js';
+import { bool, callback, choice, integer, type Shape, takeSettings } from '../schema/shape.js';
+import { qapi } from '../schema/qapi-shape.js';
+import { detach } from '../util/best-effort.js';
+import { reportUnexpected } from '../util/diagnostics.js';
+import { BlockError, toBlockError } from '../util/errors.js';
+
+/** What can be changed of a running job. */
+export interface JobChange {
+  /** A mirror's: `write-blocking` from now on. */
+  copyMode: MirrorCopyMode;
+}
+
+/** What a program hears of a job, and how it ends it. */
+export interface JobWatch {
+  /** Cancels the job by force. */
+  signal?: AbortSignal;
+  /** Is called with the bytes that are done and all of them, at each change; the total may grow. */
+  onProgress?: (current: number, total: number) => void;
+}
+
+const CHANGE: Shape<JobChange> = { copyMode: qapi('MirrorCopyMode') };
+
+/** Where a job stands when it is over. */
+const OVER: readonly JobStatus[] = ['concluded', 'null'];
+
+/** Wraps a job. `after` runs when it is over, before `done` settles. */
+export let wrapJob: (job: InnerJob, after: () => Promise<void>, watch: JobWatch) => Job;
+
+/** A running job. The verbs throw `bad-state` in a state that does not take them (QAPI `JobVerb`). */
+export class Job {
+  /**
+   * Resolves when the job has succeeded and has released everything. Rejects with its error, `cancelled` where it was cancelled. A failure that
+   * nobody waits for is an unhandled rejection, as of every promise; a cancellation is not.
+   */
+  readonly done: Promise<void>;
+  readonly #job: InnerJob;
+  readonly #ended: Promise<void>;
+
+  private constructor(job: InnerJob, after: () => Promise<void>, { signal, onProgress }: JobWatch) {
+    this.#job = job;
+    const stops = [this.#cancelBy(signal), this.#tellProgress(onProgress)];
+    this.#ended = job.done.finally(async () => {
+      for (const stop of stops) stop();
+      await after();
+    });
+    this.done = new Promise((resolve, reject) => {
+      this.#ended.then(resolve, (error: unknown) => {
+        // Whoever cancels a job knows that it fails.
+        if (toBlockError(error).code === 'cancelled') this.done.catch(() => undefined);
+        reject(error);
+      });
+    });
+  }
+
+  static {
+    wrapJob = (job, after, watch) => new Job(job, after, watch);
+  }
+
+  get id(): string {
+    return this.#job.id;
+  }
+  get type(): JobType {
+    return this.#job.type;
+  }
+  get status(): JobStatus {
+    return this.#job.status;
+  }
+  /** Bytes done and in all, rate, time that is left. */
+  get progress(): ProgressSnapshot {
+    return this.#job.progress.snapshot();
+  }
+  /** Rate limit in bytes a second, 0 = none. */
+  get speed(): number {
+    return this.#job.speed;
+  }
+  /** Why it failed; undefined where it has not. */
+  get error(): BlockError | undefined {
+    return this.#job.error;
+  }
+
+  /** Listens to an event (`JOB_STATUS_CHANGE`, `BLOCK_JOB_READY`, ...); the result ends that. */
+  on<K extends JobEventName>(name: K, listener: (data: JobEventMap[K]) => unknown): () => void {
+    choice(...JOB_EVENTS)(name, 'name');
+    callback()(listener, 'listener');
+    return this.#job.on(name, listener);
+  }
+
+  /** Listens to the next event of that name; the result ends that. */
+  once<K extends JobEventName>(name: K, listener: (data: JobEventMap[K]) => unknown): () => void {
+    callback()(listener, 'listener');
+    const stop = this.on(name, (data) => {
+      stop();
+      return listener(data);
+    });
+    return stop;
+  }
+
+  /**
+   * All events in order, from the first one on (`created`), until the job is over and, where that is done without being asked, dismissed. Of more
+   * than a thousand past ones the last thousand.
+   */
+  async *events(): AsyncGenerator<JobEvent, void, undefined> {
+    const queue = [...this.#job.log];
+    let wake: () => void = () => undefined;
+    const stop = this.#job.onAny((event) => {
+      queue.push(event);
+      wake();
+    });
+    try {
+      for (;;) {
+        for (let event = queue.shift(); event !== undefined; event = queue.shift()) {
+          yield event;
+          if (this.#isLast(event)) return;
+        }
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+          if (queue.length > 0) resolve();
+        });
+      }
+    } finally {
+      stop();
+    }
+  }
+
+  /** Resolves when source and target agree for the first time (mirror, active commit); rejects where the job ends before. */
+  ready(): Promise<void> {
+    if (this.status === 'ready' || this.status === 'standby') return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.once('BLOCK_JOB_READY', () => resolve());
+      this.#ended.then(resolve, reject);
+    });
+  }
+
+  /** The job is at rest when its status is `paused` or `standby`. */
+  pause(): void {
+    this.#job.pause();
+  }
+  resume(): void {
+    this.#job.resume();
+  }
+  /** Bytes a second from now on; 0 = no limit. */
+  setSpeed(bytesPerSecond: number): void {
+    this.#job.setSpeed(integer(0)(bytesPerSecond, 'bytesPerSecond'));
+  }
+  /** Changes a running mirror. Throws `unsupported` where a job has nothing to change, `invalid-argument`. */
+  change(change: JobChange): void {
+    const { copyMode } = takeSettings(CHANGE, change, 'change', ['copyMode']);
+    this.#job.change({ 'copy-mode': copyMode });
+  }
+  /** Ends a ready job with its last step: a mirror's target takes the source's place. */
+  complete(): Promise<void> {
+    return this.#job.complete();
+  }
+  /** Ends the job; a ready mirror without `force` keeps a valid copy and does not pivot. Wait for `done`. */
+  cancel(force = false): void {
+    this.#job.cancel(bool(force, 'force'));
+  }
+  /** For jobs with `autoFinalize: false`. */
+  finalize(): Promise<void> {
+    return this.#job.finalize();
+  }
+  /** For jobs with `autoDismiss: false`. */
+  dismiss(): void {
+    this.#job.dismiss();
+  }
+
+  /** Cancels the job by force where it is not over, and resolves when it is. Rejects where it has failed, but not for having been cancelled. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#cancelNow();
+    try {
+      await this.done;
+    } catch (error) {
+      if (toBlockError(error).code !== 'cancelled') throw error;
+    }
+  }
+
+  /** What `console.log` and `util.inspect` show. */
+  [inspect.custom](_depth: number, options: object): string {
+    const { id, type, status, progress } = this;
+    return `Job ${inspect({ id, type, status, progress }, options)}`;
+  }
+
+  #isLast({ event, data }: JobEvent): boolean {
+    if (event !== 'JOB_STATUS_CHANGE') return false;
+    return data.status === 'null' || (data.status === 'concluded' && !this.#job.autoDismiss);
+  }
+
+  #cancelBy(signal: AbortSignal | undefined): () => void {
+    if (signal === undefined) return () => undefined;
+    const abort = (): void => this.#cancelNow();
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort, { once: true });
+    return () => signal.removeEventListener('abort', abort);
+  }
+
+  /** It may be too late for that: then it ends as it does. */
+  #cancelNow(): void {
+    if (OVER.includes(this.status) || this.status === 'aborting') return;
+    try {
+      this.#job.cancel(true);
+    } catch (error) {
+      if (!(error instanceof BlockError) || error.code !== 'bad-state') throw error;
+    }
+  }
+
+  #tellProgress(onProgress: JobWatch['onProgress']): () => void {
+    if (onProgress === undefined) return () => undefined;
+    const { progress } = this.#job;
+    const tell = (): void => {
+      try {
+        onProgress(progress.current, progress.total);
+      } catch (error) {
+        reportUnexpected('progress listener', error);
+      }
+    };
+    detach('progress listener', Promise.resolve().then(tell));
+    return progress.watch(tell);
+  }
+}

@@ -1,0 +1,177 @@
+// What the calls of the library take. Names are ours, in camelCase; three things are QAPI's, with QAPI's names throughout: the options that open an
+// image (`ImageName`), those that make one (`create`), and the limits of an image.
+
+import type { ImageCreateOptions } from '../block/create.js';
+import type { OpenGate } from '../block/gate.js';
+import type { OpenOptions } from '../block/open.js';
+import type { ConvertOptions } from '../jobs/convert.js';
+import type {
+  BitmapSyncMode,
+  BlockdevOnError,
+  MirrorCopyMode,
+  MirrorSyncMode,
+  NewImageMode,
+} from '../schema/generated/types.js';
+import type { ImageOptions } from '../schema/options.js';
+import type { Image } from './image.js';
+import type { JobWatch } from './job.js';
+
+/** A file name, `json:{...}`, or options as `blockdev-add` has them. */
+export type ImageName = string | ImageOptions;
+
+export interface WorkspaceOptions {
+  /** Asked before a file is opened that an image names as its backing file. Default: everything may be. */
+  gate?: OpenGate;
+  /** Gets warnings of one line. */
+  warn?: (message: string) => void;
+  /** Jobs that run at once on one disk (file system, or block device); the others wait in state `created`. Default: all run. */
+  jobsPerDisk?: number;
+}
+
+export interface InfoOptions extends OpenOptions {
+  /** The image, its backing file and so on. */
+  backingChain?: boolean;
+}
+
+export interface SnapshotSettings {
+  /** Format of the overlay. Default: qcow2. */
+  format?: string;
+  /** Name for the overlay's node. */
+  nodeName?: string;
+  /**
+   * `absolute-paths` (default) makes the overlay's file; an existing one is replaced. `existing` takes the image that is there: it must read
+   * as this one does where it is over it, which nobody checks.
+   */
+  mode?: NewImageMode;
+}
+
+/** One of several snapshots of the same moment. */
+export interface SnapshotOrder extends SnapshotSettings {
+  image: Image;
+  /** Name of the overlay's file. */
+  file: string;
+}
+
+/** Distributes over the formats, so that each keeps its own members. */
+type MadeFor<T, Without extends PropertyKey> = T extends { driver: infer D }
+  ? Omit<T, Without | 'driver'> & {
+      /** Default: the format that the file's name ends with, as `.qcow2`, `.raw`, `.img`. */
+      driver?: D;
+    }
+  : never;
+
+/** An image that a job makes: QAPI's `BlockdevCreateOptions` of a format. The job gives it its size and its backing file. */
+export type JobTargetImage = MadeFor<ImageCreateOptions, 'size' | 'backing-file' | 'backing-fmt'>;
+
+/** The same of a backup, which can compress it: as `compress` beside it. */
+export type BackupTargetImage = JobTargetImage & { compress?: boolean };
+
+/** The image that `convert` makes: QAPI's `BlockdevCreateOptions` of a format. `size` is the source's where it is left out. */
+export type ConvertedImage = MadeFor<ImageCreateOptions, 'size'> & { size?: number };
+
+export interface ConvertSettings
+  extends Pick<
+    ConvertOptions,
+    'sparseSize' | 'compress' | 'parallel' | 'salvage' | 'onSalvaged' | 'speed' | 'signal' | 'onProgress'
+  > {
+  /** How the source is opened. */
+  source?: OpenOptions;
+  /** The image to be made. Default: one of the format that its name ends with. */
+  create?: ConvertedImage;
+}
+
+/** What all jobs take. */
+export interface JobSettings extends JobWatch {
+  /** Name of the job. Default: its type and a number. */
+  jobId?: string;
+  /** Rate limit, bytes a second; 0 (default) is none. */
+  speed?: number;
+  /** Becomes final without being asked. Default: true. */
+  autoFinalize?: boolean;
+  /** Is forgotten without being asked. Default: true. */
+  autoDismiss?: boolean;
+  /** Of a workspace with `jobsPerDisk`: when the job gets its turn, 0 (first) to 9. Default: 5. */
+  priority?: number;
+}
+
+export interface StreamSettings extends JobSettings {
+  /** The backing image that stays, by its file's name or by its node's. Default: none stays. */
+  base?: string;
+  baseNode?: string;
+  /** The last image that is copied; what lies below it stays. Instead of `base`. */
+  bottom?: string;
+  bottomNode?: string;
+  /** What the image's header will name as backing file. Default: a name of the base that holds where the image lies. */
+  backingFile?: string;
+  /** What a failed request leads to. Default: `report`. */
+  onError?: BlockdevOnError;
+}
+
+export interface CommitSettings extends JobSettings {
+  /** The topmost image whose data is committed, by its file's name or by its node's. Default: the image itself. */
+  top?: string;
+  topNode?: string;
+  /** The image that is written to. Default: the lowest. */
+  base?: string;
+  baseNode?: string;
+  /** What the header of the image above `top` will name as backing file. */
+  backingFile?: string;
+  /** What a failed request leads to. Default: `report`. */
+  onError?: BlockdevOnError;
+  /** The image is emptied at the end, and stays, as with `qemu-img commit`. */
+  empty?: boolean;
+}
+
+/** What the jobs to a target take. */
+export interface TargetJobSettings extends JobSettings {
+  /** Format of an existing target; found out where it is left out. */
+  format?: string;
+  /**
+   * `full` (default): the content of the whole chain. `top`: what the image itself holds, into an overlay of its backing file. `none`: what is
+   * written from now on, into an overlay of the image. `incremental`, `bitmap`: what a bitmap says.
+   */
+  sync?: MirrorSyncMode;
+  /** The bitmap that says what is copied. */
+  bitmap?: string;
+  /** What becomes of the bitmap at the end. */
+  bitmapMode?: BitmapSyncMode;
+  /** What a failed read, a failed write leads to. Default: `report`. */
+  onSourceError?: BlockdevOnError;
+  onTargetError?: BlockdevOnError;
+  /** An existing target reads as zeroes. Default: it is asked. */
+  targetIsZero?: boolean;
+}
+
+export interface MirrorSettings extends TargetJobSettings {
+  /** The target is made: an image of this format, with these options. Default: the target exists. */
+  create?: JobTargetImage;
+  /** Node that the target takes the place of. Default: the image's. */
+  replaces?: string;
+  /** Bytes that are copied together, a power of two from 512 to 64 MiB. Default: the target's cluster size, from 4096 to 65536. */
+  granularity?: number;
+  /** Bytes in flight. */
+  bufSize?: number;
+  /** How a guest's writes reach the target. Default: `background`. */
+  copyMode?: MirrorCopyMode;
+  /** Zeroes may become holes on the target. Default: true. */
+  unmap?: boolean;
+}
+
+export interface BackupSettings extends TargetJobSettings {
+  /** The target is made: an image of this format, with these options. Default: the target exists. */
+  create?: BackupTargetImage;
+  /** Write compressed clusters. */
+  compress?: boolean;
+  /** Whether the guest's write fails, or the backup, where old data cannot be saved. Default: `break-guest-write`. */
+  onCbwError?: 'break-guest-write' | 'break-snapshot';
+  /** Requests side by side. */
+  maxWorkers?: number;
+  /** Bytes of a request at most; 0 (default): as is best here. */
+  maxChunk?: number;
+}
+
+/** One of several backups of the same moment. */
+export interface BackupRequest extends BackupSettings {
+  image: Image;
+  target: ImageName;
+}

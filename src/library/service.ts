@@ -1,0 +1,139 @@
+// An image that is being served by NBD, as the library hands it out.
+
+import { inspect } from 'node:util';
+import type { Device } from '../block/device.js';
+import type { ExportOptions } from '../exports/nbd/export.js';
+import type { NbdClient } from '../exports/nbd/server.js';
+import type { Host } from '../host/host.js';
+import type { NetAddress, TlsSettings } from '../host/net.js';
+import { NBD_DEFAULT_PORT } from '../wire/nbd/constants.js';
+import { nbdUri, type Served, serveDevice } from '../workspace/serve.js';
+import { Listeners } from './listeners.js';
+
+/** Where and how an image is served. */
+export interface ServeOptions {
+  /** A UNIX socket's file: one that is left over is replaced, one that a server listens at is not. Otherwise `host` and `port`. */
+  path?: string;
+  /** Address to listen at. Default: `127.0.0.1`, which no other machine reaches; `0.0.0.0` or `::` is all. */
+  host?: string;
+  /** 0 takes any free one. Default: 10809. */
+  port?: number;
+  /** Clients at the same time; those beyond it wait. 0: any number. Default: 100. */
+  maxConnections?: number;
+  /** Demands TLS, by certificates or pre-shared keys. */
+  tls?: Omit<TlsSettings, 'side' | 'hostname' | 'username'>;
+  /** Whether the client with this name (of its certificate, or its PSK user) is allowed. Only with `tls`. Default: every client with which TLS came up. */
+  authorise?: (name: string | null) => boolean | Promise<boolean>;
+  /** What clients ask for. Default: the empty name, which is what they get where they name none. */
+  name?: string;
+  /** For people. */
+  description?: string;
+  /** Clients may not write. Default: as the image is. */
+  readOnly?: boolean;
+  /** Dirty bitmaps of the image or of those in its backing chain, by name. They are busy as long as they are exported. */
+  bitmaps?: readonly (string | { node: string; name: string })[];
+  /** Also offer `qemu:allocation-depth`. */
+  allocationDepth?: boolean;
+  /** Whether clients are told that several connections see each other's writes. Default `auto`: where several are allowed. */
+  multiConnection?: 'auto' | 'on' | 'off';
+  /** Each write is on the disk when it is answered, whether or not a client asks for it. */
+  writethrough?: boolean;
+  /** Let clients change the size, by the protocol's experimental RESIZE command. */
+  resize?: boolean;
+}
+
+export interface NbdServiceEvents {
+  /** A client has chosen the image. */
+  connect: NbdClient;
+  /** It has left, with what it did. */
+  disconnect: NbdClient;
+}
+
+/** Serves `device`; `onClose` runs when that is over. Rejects as `serveDevice`. */
+export let openService: (
+  host: Host,
+  device: Device,
+  options: ServeOptions,
+  onClose: () => void,
+) => Promise<NbdService>;
+
+/** An image that is being served. */
+export class NbdService {
+  /** `nbd+unix:///?socket=...` or `nbd://...`: what clients are given. */
+  readonly uri: string;
+  /** Where it listens: the port that was taken. */
+  readonly address: NetAddress;
+  readonly #served: Served;
+  readonly #events: Listeners<NbdServiceEvents>;
+  readonly #onClose: () => void;
+
+  private constructor(served: Served, tls: boolean, events: Listeners<NbdServiceEvents>, onClose: () => void) {
+    this.uri = nbdUri(served.address, served.name, tls);
+    this.address = served.address;
+    this.#served = served;
+    this.#events = events;
+    this.#onClose = onClose;
+  }
+
+  static {
+    openService = async (host, device, options, onClose) => {
+      const events = new Listeners<NbdServiceEvents>('connect', 'disconnect');
+      const { path, host: name = '127.0.0.1', port = NBD_DEFAULT_PORT, maxConnections, tls, authorise, ...rest } = options;
+      const offered: ExportOptions = rest;
+      const served = await serveDevice(host, device, {
+        address: path === undefined ? { type: 'inet', host: name, port } : { type: 'unix', path },
+        server: {
+          maxConnections,
+          tls: tls === undefined ? undefined : { ...tls, side: 'server' },
+          authorise,
+          onServed: (client) => events.emit('connect', client),
+          onLeft: (client, chosen) => {
+            if (chosen) events.emit('disconnect', client);
+          },
+        },
+        export: offered,
+      });
+      return new NbdService(served, tls !== undefined, events, onClose);
+    };
+  }
+
+  /** Clients now, those that have not chosen the image yet included. */
+  get connectionCount(): number {
+    return this.#served.server.connectionCount;
+  }
+
+  /** The clients of the image now, and what each has done so far. */
+  get clients(): NbdClient[] {
+    return this.#served.server.clients;
+  }
+
+  /** Listens to `connect` or `disconnect`; the result ends that. Throws `invalid-argument`. */
+  on<K extends keyof NbdServiceEvents>(name: K, listener: (client: NbdServiceEvents[K]) => unknown): () => void {
+    return this.#events.on(name, listener);
+  }
+
+  /** Listens to the next event of that name; the result ends that. */
+  once<K extends keyof NbdServiceEvents>(name: K, listener: (client: NbdServiceEvents[K]) => unknown): () => void {
+    return this.#events.once(name, listener);
+  }
+
+  /** Ends it once what is under way is answered. The image stays open. */
+  async close(): Promise<void> {
+    try {
+      await this.#served.server.close();
+    } finally {
+      this.#onClose();
+    }
+  }
+
+  /** As `close`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** What `console.log` and `util.inspect` show. */
+  [inspect.custom](_depth: number, options: object): string {
+    const { uri, connectionCount } = this;
+    return `NbdService ${inspect({ uri, connectionCount }, options)}`;
+  }
+}

@@ -1,0 +1,81 @@
+// The runs of an open image, over its whole chain, while requests and jobs go on.
+//
+//   device --a request, some hundred runs--> top: allocated? --no--> backing file: allocated? --no--> ...
+//
+// Each request looks at many runs, so that a drained section never waits long, and a long list is not held in memory.
+
+import { backingOf } from '../block/chain.js';
+import { type Device, inspectDevice } from '../block/device.js';
+import type { BlockNode } from '../block/node/node.js';
+
+const RUNS_OF_A_REQUEST = 256;
+
+/** A run of an image's bytes. */
+export interface ImageExtent {
+  /** Bytes from the image's start. */
+  offset: number;
+  /** Bytes. */
+  length: number;
+  /** There may be something else than zeroes. */
+  data: boolean;
+  /** It reads as zeroes, for certain. */
+  zero: boolean;
+  /** The image itself has it, not one of its backing files. */
+  allocated: boolean;
+}
+
+/** The runs of [from, to), as long as they can be. Rejects with `closed`, `io`, `corrupt-image`. */
+export async function* extentsOf(
+  device: Device,
+  from: number,
+  to: number,
+): AsyncGenerator<ImageExtent, void, undefined> {
+  let current: ImageExtent | null = null;
+  for (let at = from; at < to; ) {
+    const runs = await inspectDevice(device, ({ node }) => runsFrom(node, at, Math.min(to, node.length)));
+    // The image has become shorter meanwhile.
+    if (runs.length === 0) break;
+    for (const run of runs) {
+      at = run.offset + run.length;
+      if (current !== null && isAlike(current, run)) {
+        current.length += run.length;
+        continue;
+      }
+      if (current !== null) yield current;
+      current = run;
+    }
+  }
+  if (current !== null) yield current;
+}
+
+function isAlike(a: ImageExtent, b: ImageExtent): boolean {
+  return a.zero === b.zero && a.allocated === b.allocated;
+}
+
+async function runsFrom(top: BlockNode, from: number, to: number): Promise<ImageExtent[]> {
+  const runs: ImageExtent[] = [];
+  for (let at = from; at < to && runs.length < RUNS_OF_A_REQUEST; ) {
+    const run = await runAt(top, at, to - at);
+    runs.push(run);
+    at += run.length;
+  }
+  return runs;
+}
+
+/** The run at `offset` in the layer that determines it. */
+async function runAt(top: BlockNode, offset: number, length: number): Promise<ImageExtent> {
+  let run = length;
+  for (let node = top; ; ) {
+    const part = Math.min(run, node.length - offset);
+    const status = node.blockStatusSync(offset, part) ?? (await node.blockStatus(offset, part));
+    run = status.length;
+    const below = backingOf(node);
+    // What a shorter backing file cannot have is zeroes already here.
+    if (status.allocated || below === null || offset >= below.length) {
+      const allocated = status.allocated && status.inherited !== true && node === top;
+      return { offset, length: run, data: !status.zero, zero: status.zero, allocated };
+    }
+    run = Math.min(run, below.length - offset);
+    node = below;
+  }
+}

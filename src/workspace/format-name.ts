@@ -1,0 +1,15 @@
+// Which format a file's name promises: that of an image that is to be made, where nobody says.
+
+import { allDrivers } from '../block/registry.js';
+import { BlockError } from '../util/errors.js';
+
+/** The format of images whose names end as `filename` does: `.qcow2`, `.raw`, `.img`. Throws `invalid-argument` where the name says nothing. */
+export function formatOfName(filename: string): string {
+  const suffix = /\.([^./]+)$/.exec(filename)?.[1].toLowerCase();
+  for (const { name, kind, create, suffixes = [name] } of allDrivers()) {
+    if (kind !== 'protocol' && create !== undefined && suffix !== undefined && suffixes.includes(suffix)) return name;
+  }
+  throw new BlockError('invalid-argument', `'${filename}' does not say which format it is to have: name a 'driver'`, {
+    path: filename,
+  });
+}
