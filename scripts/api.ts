@@ -52,14 +52,14 @@ function pageOf(folder: string): string {
   const qapi: string[] = [];
   for (const { names, from } of reexports(index)) {
     if (from === QAPI) {
-      qapi.push(...names);
+      qapi.push(...names.map(({ name }) => name));
       continue;
     }
     const all = declarationsIn(readFileSync(join(folder, from.replace(/\.js$/, '.d.ts')), 'utf8'));
-    for (const name of names) {
+    for (const { name, typeOnly } of names) {
       const found = all.filter((declaration) => declaration.name === name);
       if (found.length === 0) throw new Error(`no declaration of '${name}' in ${from}`);
-      elsewhere.push(...found);
+      elsewhere.push(...(typeOnly ? found.map(withoutConstructor) : found));
     }
   }
   const kind = (word: RegExp): Declaration[] =>
@@ -94,23 +94,43 @@ function section(title: string, declarations: readonly Declaration[]): string[] 
   return lines;
 }
 
-function reexports(text: string): { names: string[]; from: string }[] {
-  return [...text.matchAll(/^export (?:type )?\{([^}]*)\} from '([^']+)';/gm)].map(([, list, from]) => ({
+interface Exported {
+  name: string;
+  /** A program cannot make one. */
+  typeOnly: boolean;
+}
+
+function reexports(text: string): { names: Exported[]; from: string }[] {
+  return [...text.matchAll(/^export (type )?\{([^}]*)\} from '([^']+)';/gm)].map(([, type, list, from]) => ({
     names: list
       .split(',')
-      .map((name) => name.trim().replace(/^type /, ''))
-      .filter((name) => name !== ''),
+      .map((item) => item.trim())
+      .filter((item) => item !== '')
+      .map((item) => ({ name: item.replace(/^type /, ''), typeOnly: type !== undefined || item.startsWith('type ') })),
     from,
   }));
+}
+
+function withoutConstructor(declaration: Declaration): Declaration {
+  const code = declaration.code.replace(
+    /^ {2}\/\*\*(?:(?!\*\/)[\s\S])*\*\/\n {2}constructor\([^;]*;\n|^ {2}constructor\([^;]*;\n/gm,
+    '',
+  );
+  return { ...declaration, code };
 }
 
 /** The exported declarations of a file, each with the comment before it. */
 function declarationsIn(text: string): Declaration[] {
   const found: Declaration[] = [];
-  const start = /(\/\*\*(?:(?!\*\/)[\s\S])*\*\/\n)?^export (?:declare )?((?:abstract )?(?:class|interface|type|function|const) (\w+))/gm;
+  const start =
+    /(\/\*\*(?:(?!\*\/)[\s\S])*\*\/\n)?^export (?:declare )?((?:abstract )?(?:class|interface|type|function|const) (\w+))/gm;
   for (const match of text.matchAll(start)) {
     const from = match.index + match[0].length - match[2].length;
-    found.push({ name: match[3], comment: plain(match[1] ?? ''), code: publicPart(text.slice(from, endOf(text, from))) });
+    found.push({
+      name: match[3],
+      comment: plain(match[1] ?? ''),
+      code: publicPart(text.slice(from, endOf(text, from))),
+    });
   }
   return found;
 }

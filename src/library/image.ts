@@ -11,7 +11,7 @@ import { checkBytes } from '../block/request-check.js';
 import type { TruncateOptions } from '../block/types.js';
 import { ThrottleGroup } from '../host/throttle.js';
 import type { ThrottleLimits } from '../schema/generated/types.js';
-import { integer, plainObject, type Shape, takeSettings, text } from '../schema/shape.js';
+import { type Check, integer, plainObject, type Shape, takeSettings, text, wrongType } from '../schema/shape.js';
 import { validate } from '../schema/validate.js';
 import { BlockError } from '../util/errors.js';
 import { extentsOf, type ImageExtent } from '../workspace/extents.js';
@@ -274,6 +274,12 @@ export class Image {
     });
   }
 }
+
+/** Throws `invalid-argument` for what is no image. */
+export const anImage: Check<Image> = (value, path) => {
+  if (!(value instanceof Image)) throw wrongType(path, 'Image', value);
+  return value;
+};
 
 /** Throws `limit` for more than a buffer can hold. */
 function allocate(length: number): Buffer {

@@ -12,8 +12,8 @@ import { JOB_EVENTS, type JobEvent, type JobEventMap, type JobEventName } from '
 import type { Job as InnerJob } from '../jobs/job.js';
 import type { ProgressSnapshot } from '../jobs/progress.js';
 import type { JobStatus, JobType, MirrorCopyMode } from '../schema/generated/types.js';
-import { bool, callback, choice, integer, type Shape, takeSettings } from '../schema/shape.js';
 import { qapi } from '../schema/qapi-shape.js';
+import { bool, callback, choice, integer, type Shape, takeSettings } from '../schema/shape.js';
 import { detach } from '../util/best-effort.js';
 import { reportUnexpected } from '../util/diagnostics.js';
 import { BlockError, toBlockError } from '../util/errors.js';

@@ -50,12 +50,7 @@ export interface NbdServiceEvents {
 }
 
 /** Serves `device`; `onClose` runs when that is over. Rejects as `serveDevice`. */
-export let openService: (
-  host: Host,
-  device: Device,
-  options: ServeOptions,
-  onClose: () => void,
-) => Promise<NbdService>;
+export let openService: (host: Host, device: Device, options: ServeOptions, onClose: () => void) => Promise<NbdService>;
 
 /** An image that is being served. */
 export class NbdService {
@@ -78,7 +73,15 @@ export class NbdService {
   static {
     openService = async (host, device, options, onClose) => {
       const events = new Listeners<NbdServiceEvents>('connect', 'disconnect');
-      const { path, host: name = '127.0.0.1', port = NBD_DEFAULT_PORT, maxConnections, tls, authorise, ...rest } = options;
+      const {
+        path,
+        host: name = '127.0.0.1',
+        port = NBD_DEFAULT_PORT,
+        maxConnections,
+        tls,
+        authorise,
+        ...rest
+      } = options;
       const offered: ExportOptions = rest;
       const served = await serveDevice(host, device, {
         address: path === undefined ? { type: 'inet', host: name, port } : { type: 'unix', path },

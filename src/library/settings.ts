@@ -18,7 +18,6 @@ import {
   callback,
   choice,
   fileName,
-  instance,
   integer,
   list,
   plainObject,
@@ -33,7 +32,7 @@ import type { CommitRequest } from '../workspace/commit.js';
 import { formatOfName } from '../workspace/format-name.js';
 import type { StreamRequest } from '../workspace/stream.js';
 import type { TargetPlan } from '../workspace/target.js';
-import { Image } from './image.js';
+import { anImage, type Image } from './image.js';
 import type { JobWatch } from './job.js';
 import type {
   BackupRequest,
@@ -71,7 +70,7 @@ export const COMPARE: Shape<CompareOptions> = { strict: bool, signal: abortSigna
 
 export const SNAPSHOT: Shape<SnapshotSettings> = { format: text, nodeName: text, mode: qapi('NewImageMode') };
 
-const image = instance(Image, 'Image');
+const image = anImage;
 
 const SNAPSHOT_ORDER: Shape<SnapshotOrder> = { ...SNAPSHOT, image, file: fileName };
 
@@ -118,7 +117,10 @@ const TARGET_JOB: Shape<TargetJobSettings> = {
 };
 
 /** Options of a new image: what is in them, the format says. */
-const creation = <T>(): Check<T> => (value, path) => plainObject(value, path) as T;
+const creation =
+  <T>(): Check<T> =>
+  (value, path) =>
+    plainObject(value, path) as T;
 
 const MIRROR: Shape<MirrorSettings> = {
   ...TARGET_JOB,
@@ -349,7 +351,8 @@ function targetOf(
 }
 
 /** Splits settings of a job, and spells what the job takes as QAPI does. */
-function apart<A>({ signal, onProgress, priority, ...others }: JobSettings & object): CheckedJob<A> {
+function apart<A>(given: object): CheckedJob<A> {
+  const { signal, onProgress, priority, ...others } = given as JobSettings;
   const args = Object.entries(others).map(([name, value]) => [
     name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
     value,

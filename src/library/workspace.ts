@@ -32,7 +32,7 @@ import { imageInfos } from '../workspace/info.js';
 import { startMirror } from '../workspace/mirror.js';
 import { openToRead, releaseImage, withImage } from '../workspace/open.js';
 import { startStream } from '../workspace/stream.js';
-import { deviceOf, Image, wrapNode } from './image.js';
+import { anImage, deviceOf, type Image, wrapNode } from './image.js';
 import { type Job, type JobWatch, wrapJob } from './job.js';
 import type {
   BackupRequest,
@@ -348,7 +348,8 @@ export class Workspace {
     who: string,
     begin: (env: JobEnvironment) => Promise<Begun[]>,
   ): Promise<Job[]> {
-    for (const { watch } of users) if (watch.signal?.aborted) throw new BlockError('cancelled', 'the job was cancelled');
+    for (const { watch } of users)
+      if (watch.signal?.aborted) throw new BlockError('cancelled', 'the job was cancelled');
     // They cannot wait for each other's turn and end together: the most urgent one speaks for all.
     const env = this.#environment(Math.min(...users.map(({ priority = DEFAULT_PRIORITY }) => priority)));
     const releases = useAll(
@@ -372,8 +373,7 @@ export class Workspace {
 
   /** The root node of an image of this workspace. Throws `invalid-argument` for anything else, `closed`. */
   #nodeOf(image: Image): BlockNode {
-    if (!(image instanceof Image)) throw wrongType('image', 'Image', image);
-    const { node } = rootOf(deviceOf(image));
+    const { node } = rootOf(deviceOf(anImage(image, 'image')));
     if (node.graph === this.#graph) return node;
     throw new BlockError('invalid-argument', `'${node.filename}' was opened in another workspace`, {
       path: node.filename,

@@ -6,9 +6,9 @@ import { Graph } from '../../src/block/graph.js';
 import type { BlockNode } from '../../src/block/node/node.js';
 import { type OpenOptions, openNode } from '../../src/block/open.js';
 import { registerDrivers } from '../../src/drivers/index.js';
-import { serveDevice } from '../../src/workspace/serve.js';
 import type { BlockdevOptions } from '../../src/schema/generated/types.js';
 import { BlockError } from '../../src/util/errors.js';
+import { serveDevice } from '../../src/workspace/serve.js';
 import { used } from '../drivers/support.js';
 import type { Place } from './place.js';
 
@@ -177,7 +177,7 @@ const nbd: DriverEntry = {
         export: {},
       });
       place.endings.push(async () => {
-        await service.close();
+        await service.server.close();
         await device.close();
         await graph.closeAll();
       });

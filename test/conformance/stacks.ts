@@ -4,8 +4,8 @@ import { createImage, createNode } from '../../src/block/create.js';
 import { Device } from '../../src/block/device.js';
 import type { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
-import { serveDevice } from '../../src/workspace/serve.js';
 import type { BlockdevOptions } from '../../src/schema/generated/types.js';
+import { serveDevice } from '../../src/workspace/serve.js';
 import { type DriverEntry, entry, makeBacking, plainFile } from './manifest.js';
 import type { Place } from './place.js';
 
@@ -109,7 +109,7 @@ const exportOfChain: DriverEntry = {
         export: {},
       });
       place.endings.push(async () => {
-        await service.close();
+        await service.server.close();
         await device.close();
         await graph.closeAll();
       });

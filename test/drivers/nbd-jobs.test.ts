@@ -46,9 +46,9 @@ describe('nbd: copies', () => {
   const target = (): Buffer => readFileSync(lab.path('target'));
 
   it('convert to an export, and back', async () => {
-    await workspace.convert(lab.path('source'), uri, { source: { format: 'raw' }, target: { driver: 'raw' } });
+    await workspace.convert(lab.path('source'), uri, { source: { format: 'raw' }, create: { driver: 'raw' } });
     expect(target().equals(content)).to.equal(true);
-    await workspace.convert(uri, lab.path('back'), { source: { format: 'raw' }, target: { driver: 'qcow2' } });
+    await workspace.convert(uri, lab.path('back'), { source: { format: 'raw' }, create: { driver: 'qcow2' } });
     expect(run('qemu-img', ['compare', 'source', 'back'], lab.folder).code).to.equal(0);
   });
 

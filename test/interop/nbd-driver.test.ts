@@ -18,7 +18,7 @@ async function diskwright(...words: string[]): Promise<Outcome> {
 /** The bytes of an export, through our library. */
 async function contentOf(bench: NbdBench, uri: string): Promise<Buffer> {
   const image = await bench.workspace.open(uri, { format: 'raw', readOnly: true });
-  const content = Buffer.alloc(image.length);
+  const content = Buffer.alloc(image.size);
   for (let at = 0; at < content.length; at += MIB) await image.read(at, content.subarray(at, at + MIB));
   await image.close();
   return content;

@@ -6,6 +6,7 @@ import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
 import { rootOf } from '../../src/block/device.js';
 import { openRealHost } from '../../src/host/real/index.js';
+import { deviceOf } from '../../src/library/image.js';
 import { Workspace } from '../../src/library/workspace.js';
 import { expectSame } from '../conformance/checks.js';
 import { codeOf } from '../conformance/manifest.js';
@@ -65,7 +66,7 @@ describe('live snapshots beside qemu-img', function () {
         await workspace.snapshots(orders);
         for (const [i, { name }] of disks.entries()) {
           const below = join(bench.folder, `${name}-${round - 1}.qcow2`);
-          expect(rootOf(images[i]).node.children.get('backing')!.node.filename).to.equal(below);
+          expect(rootOf(deviceOf(images[i])).node.children.get('backing')!.node.filename).to.equal(below);
         }
       }
       stop = true;

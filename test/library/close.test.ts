@@ -125,7 +125,7 @@ describe('closing an image', () => {
     bench(async ({ host, workspace, image }) => {
       await failureOf(workspace.mirror(image, '/nowhere', { sync: 'full' }));
       await failureOf(workspace.stream(image, { base: '/other' }));
-      await failureOf(workspace.backups([{ image, target: '/a', args: { sync: 'full' } }]));
+      await failureOf(workspace.backups([{ image, target: '/a' }]));
       await image.close();
       await expectFree(host, '/a', '/base');
     }));

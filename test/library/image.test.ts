@@ -80,8 +80,12 @@ describe('an image of the library', () => {
         run(64, 64, 'zero', false),
         run(128, 32, 'data', true),
       ]);
-      expect(() => image.extents({ from: 5, to: 4 })).to.throw().with.property('code', 'out-of-bounds');
-      expect(() => image.extents({ until: 4 } as never)).to.throw().with.property('code', 'unknown-option');
+      expect(() => image.extents({ from: 5, to: 4 }))
+        .to.throw()
+        .with.property('code', 'out-of-bounds');
+      expect(() => image.extents({ until: 4 } as never))
+        .to.throw()
+        .with.property('code', 'unknown-option');
     }),
   );
 
@@ -158,7 +162,17 @@ describe('an image of the library', () => {
     'shows its file and size, and has nothing of the machinery',
     bench(async (image) => {
       expect(inspect(image)).to.equal("Image { filename: '/a', size: 1048576, writable: true }");
-      for (const inner of ['beginRead', 'beginWrite', 'ended', 'givenUp', 'drainBegin', 'drained', 'node', 'host', 'use']) {
+      for (const inner of [
+        'beginRead',
+        'beginWrite',
+        'ended',
+        'givenUp',
+        'drainBegin',
+        'drained',
+        'node',
+        'host',
+        'use',
+      ]) {
         expect(inner in image, inner).to.equal(false);
       }
     }),

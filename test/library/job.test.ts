@@ -89,7 +89,9 @@ describe('a job of the library', () => {
       });
       await job.done;
       expect(seen.at(-1)).to.deep.equal([4 * MiB, 4 * MiB]);
-      expect(seen.map(([current]) => current)).to.deep.equal([...seen.map(([current]) => current)].sort((a, b) => a - b));
+      expect(seen.map(([current]) => current)).to.deep.equal(
+        [...seen.map(([current]) => current)].sort((a, b) => a - b),
+      );
     }),
   );
 

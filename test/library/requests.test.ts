@@ -66,7 +66,8 @@ describe('requests with wrong arguments', () => {
 
   for (const [title, make, words] of BUFFERS) {
     it(`are refused where the buffer is ${title}`, async () => {
-      for (const request of ['read', 'write']) {
+      // To a read, a number is how much it is to read.
+      for (const request of typeof make() === 'number' ? ['write'] : ['read', 'write']) {
         const error = await failureOf(image[request](0, make()));
         expect(error.code).to.equal('invalid-argument');
         expect(error.message).to.match(words);

@@ -33,7 +33,9 @@ describe('targets of the library', () => {
         const job = await workspace.backup(image, `/t${i}.qcow2`, settings);
         await job.done;
         expect((await workspace.check(`/t${i}.qcow2`)).compressedClusters).to.equal(1);
-        expect((await workspace.compare(`/t${i}.qcow2`, '/a.qcow2')).identical).to.equal(true);
+        const copy = await workspace.open(`/t${i}.qcow2`, { readOnly: true });
+        expect((await copy.read(0, MiB)).equals(await image.read(0, MiB))).to.equal(true);
+        await copy.close();
       }
     }),
   );

@@ -3,7 +3,8 @@
 import { expect } from 'chai';
 import { createSimHost, type SimHost, type SimHostOptions } from '../../src/host/sim/index.js';
 import { deviceOf, type Image } from '../../src/library/image.js';
-import { Workspace, type WorkspaceOptions } from '../../src/library/workspace.js';
+import type { WorkspaceOptions } from '../../src/library/options.js';
+import { Workspace } from '../../src/library/workspace.js';
 import { failureOf } from '../drivers/support.js';
 
 const MiB = 1 << 20;

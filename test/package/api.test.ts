@@ -23,7 +23,15 @@ describe('the reference of the library', function () {
 
   it('has nothing of the inside: no node, no machinery of requests, nothing inherited', () => {
     const page = readFileSync(API_PAGE, 'utf8');
-    for (const inner of ['BlockNode', 'beginRead', 'beginWrite', 'givenUp', 'drainBegin', 'inspectDevice', 'MappingGuard']) {
+    for (const inner of [
+      'BlockNode',
+      'beginRead',
+      'beginWrite',
+      'givenUp',
+      'drainBegin',
+      'inspectDevice',
+      'MappingGuard',
+    ]) {
       expect(page).to.not.contain(inner);
     }
     expect(page.match(/^(abstract )?class \w+ extends \w+/gm) ?? []).to.deep.equal(['class BlockError extends Error']);

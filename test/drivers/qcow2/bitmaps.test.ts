@@ -6,6 +6,7 @@ import { rootOf } from '../../../src/block/device.js';
 import { consistencyCheckOf } from '../../../src/block/info.js';
 import { openNode } from '../../../src/block/open.js';
 import { createSimHost, Random } from '../../../src/host/sim/index.js';
+import { deviceOf } from '../../../src/library/image.js';
 import { Workspace } from '../../../src/library/workspace.js';
 import { Workshop } from '../../support/cli.js';
 import { requirePeer } from '../../support/peers.js';
@@ -115,7 +116,7 @@ describe('qcow2: persistent bitmaps', function () {
     expect(error.code).to.equal('unsupported');
     expect(error.message).to.match(/for writing: persistent bitmaps$/);
     const opened = await workspace.open('/a.qcow2', { readOnly: true });
-    expect((await failureOf(rootOf(opened).node.reopen(false))).code).to.equal('unsupported');
+    expect((await failureOf(rootOf(deviceOf(opened)).node.reopen(false))).code).to.equal('unsupported');
     await workspace.close();
   });
 

@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import { rootOf } from '../../../src/block/device.js';
-import type { Image } from '../../../src/library/image.js';
+import { deviceOf, type Image } from '../../../src/library/image.js';
 import type { BlockError } from '../../../src/util/errors.js';
 import { Chunk, Command, CommandFlag, NbdError } from '../../../src/wire/nbd/constants.js';
 import { type RawClient, type RawReply, u32, u64 } from '../../support/nbd-raw.js';
@@ -163,16 +163,16 @@ describe('nbd server: block status', () => {
       return 'none';
     };
     expect(codeOf(() => top.removeBitmap('b'))).to.equal('busy');
-    expect(codeOf(() => server.addExport(top, { name: 'x', bitmaps: ['b'] }))).to.equal('busy');
-    expect(codeOf(() => server.addExport(top, { name: 'x', bitmaps: ['c'] }))).to.equal('not-found');
+    expect(codeOf(() => server.addExport(deviceOf(top), { name: 'x', bitmaps: ['b'] }))).to.equal('busy');
+    expect(codeOf(() => server.addExport(deviceOf(top), { name: 'x', bitmaps: ['c'] }))).to.equal('not-found');
     top.addBitmap('c');
-    expect(codeOf(() => server.addExport(top, { name: 'x', readOnly: true, bitmaps: ['c'] }))).to.equal(
+    expect(codeOf(() => server.addExport(deviceOf(top), { name: 'x', readOnly: true, bitmaps: ['c'] }))).to.equal(
       'invalid-argument',
     );
     await server.removeExport('');
     top.removeBitmap('b');
     // What failed half way holds nothing.
-    expect(codeOf(() => server.addExport(top, { name: 'x', bitmaps: ['c', 'b'] }))).to.equal('not-found');
-    server.addExport(top, { name: 'x', bitmaps: [{ node: rootOf(top).node.nodeName, name: 'c' }] });
+    expect(codeOf(() => server.addExport(deviceOf(top), { name: 'x', bitmaps: ['c', 'b'] }))).to.equal('not-found');
+    server.addExport(deviceOf(top), { name: 'x', bitmaps: [{ node: rootOf(deviceOf(top)).node.nodeName, name: 'c' }] });
   });
 });

@@ -5,6 +5,7 @@ import { createConnection } from 'node:net';
 import { expect } from 'chai';
 import { NbdServer } from '../../../src/exports/nbd/server.js';
 import type { NetAddress } from '../../../src/host/net.js';
+import { deviceOf } from '../../../src/library/image.js';
 import { failureOf } from '../../drivers/support.js';
 import { RawClient } from '../../support/nbd-raw.js';
 import { Stage } from './support.js';
@@ -16,7 +17,7 @@ describe('an NBD server whose socket cannot be removed', () => {
     mkdirSync(stage.path('folder'));
     const address: NetAddress = { type: 'unix', path: stage.path('folder/socket') };
     const server = new NbdServer(stage.host);
-    server.addExport(image);
+    server.addExport(deviceOf(image));
     await server.listen(address);
     const client = await RawClient.connect(address.path);
     await client.go('simple', { contexts: [] });

@@ -1,7 +1,7 @@
 // The handshake, option by option: what is agreed on, what is refused, and who is sent away.
 
 import { expect } from 'chai';
-import type { Image } from '../../../src/library/image.js';
+import { deviceOf, type Image } from '../../../src/library/image.js';
 import { Info, MAGIC_HIGH, Option, OptionReply, TransmissionFlag } from '../../../src/wire/nbd/constants.js';
 import { infoRequest, metaRequest, RawClient as Raw, type RawClient, u32 } from '../../support/nbd-raw.js';
 import { MIB, Stage } from './support.js';
@@ -81,11 +81,11 @@ describe('nbd server: handshake', () => {
     expect((await stage.guest('extended')).flags).to.equal(both | writes | flag.sendDf);
     const chosen = await stage.guest('extended', ['base:allocation']);
     expect(chosen.flags).to.equal(both | writes | flag.sendDf | flag.blockStatusPayload);
-    server.addExport(image, { name: 'ro', readOnly: true, multiConnection: 'off', resize: true });
+    server.addExport(deviceOf(image), { name: 'ro', readOnly: true, multiConnection: 'off', resize: true });
     const reader = await stage.client();
     await reader.go('simple', { name: 'ro' });
     expect(reader.flags).to.equal((both | flag.readOnly) & ~flag.canMultiConn);
-    server.addExport(image, { name: 'elastic', resize: true });
+    server.addExport(deviceOf(image), { name: 'elastic', resize: true });
     const elastic = await stage.client();
     await elastic.go('simple', { name: 'elastic' });
     expect(elastic.flags).to.equal(both | writes | flag.sendResize);
@@ -98,7 +98,7 @@ describe('nbd server: handshake', () => {
 
   it('lists its exports', async () => {
     const server = await stage.serve(image);
-    server.addExport(image, { name: 'ünë', description: 'the same' });
+    server.addExport(deviceOf(image), { name: 'ünë', description: 'the same' });
     const replies = await (await haggler()).ask(Option.list);
     expect(replies.map(({ type }) => type)).to.deep.equal([OptionReply.server, OptionReply.server, OptionReply.ack]);
     const { data } = replies[1];
@@ -232,7 +232,7 @@ describe('nbd server: handshake', () => {
 
   it('forgets contexts that were set for another export', async () => {
     const server = await stage.serve(image);
-    server.addExport(image, { name: 'other', readOnly: true });
+    server.addExport(deviceOf(image), { name: 'other', readOnly: true });
     const client = await haggler();
     await client.ask(Option.structuredReply);
     await client.ask(Option.setMetaContext, metaRequest('other', ['base:allocation']));

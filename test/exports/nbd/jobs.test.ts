@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import { rootOf } from '../../../src/block/device.js';
-import type { Image } from '../../../src/library/image.js';
+import { deviceOf, type Image } from '../../../src/library/image.js';
 import { Command, NbdError } from '../../../src/wire/nbd/constants.js';
 import type { RawClient } from '../../support/nbd-raw.js';
 import { MIB, pattern, Stage, until } from './support.js';
@@ -93,7 +93,7 @@ describe('nbd server: jobs underneath', () => {
     await until(() => load.writes > after + 100, 'writes after the end');
     await load.stop();
     expect(await (await stage.guest('structured')).readData(0, SIZE)).to.deep.equal(load.model);
-    expect(rootOf(top).node.children.has('backing')).to.equal(false);
+    expect(rootOf(deviceOf(top)).node.children.has('backing')).to.equal(false);
   });
 
   it("is held back by the image's throttle, and let go", async () => {

@@ -3,7 +3,7 @@
 import { expect } from 'chai';
 import { OUTBOX_BLOCK_BYTES } from '../../../src/exports/nbd/outbox.js';
 import type { NbdServer } from '../../../src/exports/nbd/server.js';
-import type { Image } from '../../../src/library/image.js';
+import { deviceOf, type Image } from '../../../src/library/image.js';
 import { BlockError } from '../../../src/util/errors.js';
 import { Command, NbdError } from '../../../src/wire/nbd/constants.js';
 import type { RawClient } from '../../support/nbd-raw.js';
@@ -172,7 +172,7 @@ describe('nbd server: limits', () => {
   it('ends what is under way for a client that has left', async () => {
     const server = await stage.serve(image);
     const gate = new Gate();
-    image.setThrottle(gate);
+    deviceOf(image).setThrottle(gate);
     const guest = await stage.guest('structured');
     for (let i = 0; i < 20; i++) guest.request({ command: Command.read, offset: 0, length: 4096 });
     guest.request({ command: Command.write, offset: 0, payload: pattern(100_000) });
@@ -210,7 +210,7 @@ describe('nbd server: limits', () => {
   it('answers what is under way before it closes', async () => {
     const server = await stage.serve(image);
     const gate = new Gate();
-    image.setThrottle(gate);
+    deviceOf(image).setThrottle(gate);
     const guest = await stage.guest();
     const idle = await stage.guest();
     const negotiation = await stage.client();

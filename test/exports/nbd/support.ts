@@ -8,7 +8,7 @@ import type { OpenOptions } from '../../../src/block/open.js';
 import type { ExportOptions } from '../../../src/exports/nbd/export.js';
 import { NbdServer, type NbdServerOptions } from '../../../src/exports/nbd/server.js';
 import { openRealHost } from '../../../src/host/real/index.js';
-import type { Image } from '../../../src/library/image.js';
+import { deviceOf, type Image } from '../../../src/library/image.js';
 import { Workspace } from '../../../src/library/workspace.js';
 import { RawClient, type RawDialect } from '../../support/nbd-raw.js';
 
@@ -53,7 +53,7 @@ export class Stage {
   async serve(image: Image, served: ExportOptions = {}, options: NbdServerOptions = {}): Promise<NbdServer> {
     const server = new NbdServer(this.host, options);
     this.#servers.push(server);
-    server.addExport(image, served);
+    server.addExport(deviceOf(image), served);
     await server.listen({ type: 'unix', path: this.socket });
     return server;
   }

@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import { rootOf } from '../../../src/block/device.js';
 import type { NbdExport } from '../../../src/exports/nbd/export.js';
 import { NbdServer } from '../../../src/exports/nbd/server.js';
+import { deviceOf } from '../../../src/library/image.js';
 import { Command, NbdError } from '../../../src/wire/nbd/constants.js';
 import type { RawClient } from '../../support/nbd-raw.js';
 import { takeUnexpected } from '../../support/unexpected.js';
@@ -55,7 +56,7 @@ describe('nbd server: a mistake of ours', () => {
     stage = new Stage();
     const image = await stage.image('disk', { size: SIZE, format: 'raw' });
     server = new NbdServer(stage.host);
-    served = server.addExport(image);
+    served = server.addExport(deviceOf(image));
     await server.listen({ type: 'unix', path: stage.socket });
   });
   afterEach(async () => {

@@ -2,6 +2,7 @@
 
 import { expect } from 'chai';
 import { rootOf } from '../../../src/block/device.js';
+import { deviceOf } from '../../../src/library/image.js';
 import { Command } from '../../../src/wire/nbd/constants.js';
 import { Stage } from './support.js';
 
@@ -17,7 +18,7 @@ describe('nbd server: writethrough', () => {
   for (const writethrough of [true, false]) {
     it(`${writethrough ? 'flushes' : 'does not flush'} behind a plain write where writethrough is ${writethrough}`, async () => {
       const image = await stage.image('disk.raw', { format: 'raw', discard: 'unmap' });
-      const file = rootOf(image).node.hostFile();
+      const file = rootOf(deviceOf(image)).node.hostFile();
       if (file === null) throw new Error('a raw image has a file');
       let flushes = 0;
       const flush = file.flush.bind(file);

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { V86, type V86Image } from 'v86';
-import { type BlockError, V86Disk, type V86DiskOptions } from '../../../src/index.js';
+import { type BlockError, type V86Disk, type V86DiskOptions, v86Disk } from '../../../src/index.js';
 import type { Image } from '../../../src/library/image.js';
 import type { GuestDisk } from './guest-disk.js';
 
