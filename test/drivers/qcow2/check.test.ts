@@ -10,6 +10,7 @@ import { openNode } from '../../../src/block/open.js';
 import { Perm } from '../../../src/block/types.js';
 import { checkQcow2 } from '../../../src/drivers/formats/qcow2/check.js';
 import type { CheckLayout } from '../../../src/drivers/formats/qcow2/check-state.js';
+import type { HostOffset } from '../../../src/drivers/formats/qcow2/types.js';
 import { registerDrivers } from '../../../src/drivers/index.js';
 import { openRealHost } from '../../../src/host/real/index.js';
 import { BlockError } from '../../../src/util/errors.js';
@@ -23,9 +24,9 @@ const LAYOUT: CheckLayout = {
   version: 3,
   clusterBits: 16,
   size: 64 * CLUSTER,
-  l1TableOffset: 3 * CLUSTER,
+  l1TableOffset: (3 * CLUSTER) as HostOffset,
   l1Size: 1,
-  refcountTableOffset: CLUSTER,
+  refcountTableOffset: CLUSTER as HostOffset,
   refcountTableClusters: 1,
   refcountOrder: 4,
 };
@@ -129,7 +130,12 @@ describe('qcow2 check: bounds', () => {
     const l1 = Buffer.alloc(entries * 8);
     for (let index = 0; index < entries; index++) l1.writeBigUInt64BE(BigInt(4 * CLUSTER), index * 8);
     const image = Buffer.concat([smallImage(), l1]);
-    const layout = { ...LAYOUT, l1TableOffset: 14 * CLUSTER, l1Size: entries, size: entries * 8192 * CLUSTER };
+    const layout = {
+      ...LAYOUT,
+      l1TableOffset: (14 * CLUSTER) as HostOffset,
+      l1Size: entries,
+      size: entries * 8192 * CLUSTER,
+    };
     const error = await refusal(image, layout);
     expect(error).to.include({ code: 'limit', operation: 'check', offset: 4 * CLUSTER });
   });

@@ -1,7 +1,10 @@
 import { expect } from 'chai';
 import { BELOW, Kind, L2Codec, MISS } from '../../../src/drivers/formats/qcow2/l2-codec.js';
+import type { HostOffset } from '../../../src/drivers/formats/qcow2/types.js';
 
 const CLUSTER = 65536;
+
+const host = (offset: number): HostOffset => offset as HostOffset;
 
 function table(entries: readonly bigint[]): DataView {
   const view = new DataView(new ArrayBuffer(entries.length * 8));
@@ -14,11 +17,11 @@ describe('qcow2: L2 entries', () => {
 
   it('are read as they were written', () => {
     const view = table([0n, 0n, 0n, 0n, 0n]);
-    codec.putNormal(view, 0, 5 * CLUSTER);
+    codec.putNormal(view, 0, host(5 * CLUSTER));
     codec.putZero(view, 1);
-    codec.putZeroAllocated(view, 2, 2 ** 40);
-    codec.putCompressed(view, 3, 2 ** 40 + 700, 1000);
-    codec.putNormal(view, 4, CLUSTER);
+    codec.putZeroAllocated(view, 2, host(2 ** 40));
+    codec.putCompressed(view, 3, host(2 ** 40 + 700), 1000);
+    codec.putNormal(view, 4, host(CLUSTER));
     codec.putUnallocated(view, 4);
     expect([0, 1, 2, 3, 4].map((slot) => codec.decode(view, slot))).to.deep.equal([
       { kind: Kind.normal, host: 5 * CLUSTER, bytes: CLUSTER, copied: true },

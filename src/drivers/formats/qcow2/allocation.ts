@@ -15,10 +15,11 @@
 import { assert } from '../../../util/assert.js';
 import type { Qcow2Image } from './image.js';
 import { createBlock, growTable, wronglyFree } from './refcount-growth.js';
+import { type ClusterIndex, plus } from './types.js';
 
 /** Clusters [cluster, cluster + count), reserved for the caller. */
 export interface Run {
-  cluster: number;
+  cluster: ClusterIndex;
   count: number;
 }
 
@@ -26,9 +27,9 @@ export class Allocation {
   readonly #image: Qcow2Image;
   readonly #perBlock: number;
   /** No cluster below is known to be free. */
-  #freeFrom = 0;
+  #freeFrom = 0 as ClusterIndex;
   /** Where the search for several clusters begins. */
-  #runFrom = 0;
+  #runFrom = 0 as ClusterIndex;
   /** Counts allocations: unchanged means that nothing was allocated meanwhile. */
   count = 0;
 
@@ -67,10 +68,10 @@ export class Allocation {
       }
       const found = refcounts.findFree(block, at - index * this.#perBlock, want);
       if (found === null) {
-        at = (index + 1) * this.#perBlock;
+        at = ((index + 1) * this.#perBlock) as ClusterIndex;
         continue;
       }
-      const run = { cluster: index * this.#perBlock + found.start, count: found.count };
+      const run = { cluster: (index * this.#perBlock + found.start) as ClusterIndex, count: found.count };
       const what = refcounts.metadataIn(run.cluster, run.count);
       if (what !== null) throw await wronglyFree(image, run.cluster, what);
       assert(run.cluster > 0, 'the header is never allocated');
@@ -82,14 +83,14 @@ export class Allocation {
   }
 
   #advance(run: Run, want: number): void {
-    const end = run.cluster + run.count;
+    const end = plus(run.cluster, run.count);
     if (want === 1 || run.cluster === this.#freeFrom) this.#freeFrom = end;
     if (want > 1 || run.cluster === this.#runFrom) this.#runFrom = end;
     if (this.#runFrom < this.#freeFrom) this.#runFrom = this.#freeFrom;
   }
 
   /** `cluster` has become free: searches find it again. */
-  freed(cluster: number): void {
+  freed(cluster: ClusterIndex): void {
     if (cluster < this.#freeFrom) this.#freeFrom = cluster;
     if (cluster < this.#runFrom) this.#runFrom = cluster;
   }
@@ -98,9 +99,9 @@ export class Allocation {
    * Takes back what `allocateRun` or `tryReference` reserved and nothing ever pointed to: at once, or with the next commit where its block has
    * left the cache meanwhile.
    */
-  release(cluster: number, count: number): void {
+  release(cluster: ClusterIndex, count: number): void {
     const { refcounts, frees } = this.#image;
-    for (let at = cluster; at < cluster + count; at++) {
+    for (let at = cluster; at < cluster + count; at = plus(at, 1)) {
       const block = refcounts.blocks.get(refcounts.indexOf(at));
       if (block?.solid) refcounts.lower(block, at);
       else frees.add(at, 1, false);
@@ -111,7 +112,7 @@ export class Allocation {
    * One more reference to a cluster that has some: compressed data shares it. False where it has none or its refcount is at the limit;
    * undefined where its block must be loaded first (`loadFor`, then ask again).
    */
-  tryReference(cluster: number): boolean | undefined {
+  tryReference(cluster: ClusterIndex): boolean | undefined {
     const { refcounts } = this.#image;
     const block = refcounts.blockSync(refcounts.indexOf(cluster));
     if (block === null) return false;
@@ -120,7 +121,7 @@ export class Allocation {
   }
 
   /** Brings the block with the refcount of `cluster` into the cache, ready to be changed. */
-  async loadFor(cluster: number): Promise<void> {
+  async loadFor(cluster: ClusterIndex): Promise<void> {
     const { refcounts } = this.#image;
     const index = refcounts.indexOf(cluster);
     for (let block = refcounts.blockSync(index); !block?.solid; block = refcounts.blockSync(index)) {

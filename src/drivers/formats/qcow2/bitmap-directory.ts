@@ -11,7 +11,7 @@ import { viewBe64, viewOf } from '../../../util/bytes.js';
 import type { BlockError } from '../../../util/errors.js';
 import { decodeName } from '../../../util/name-bytes.js';
 import type { BitmapReader } from './bitmap-reader.js';
-import { roundUp } from './types.js';
+import { type HostOffset, roundUp } from './types.js';
 
 const MAX_BITMAPS = 65535;
 const MAX_NAME_BYTES = 1023;
@@ -37,13 +37,13 @@ export interface StoredBitmap {
   inUse: boolean;
   /** Records changes. */
   auto: boolean;
-  tableOffset: number;
+  tableOffset: HostOffset;
   tableEntries: number;
 }
 
 /** Where the directory is: bytes of the file. */
 export interface DirectoryPlace {
-  offset: number;
+  offset: HostOffset;
   length: number;
 }
 
@@ -64,7 +64,7 @@ function decodeExtension(reader: BitmapReader, extension: Uint8Array): { count: 
   const view = viewOf(extension);
   const count = view.getUint32(0);
   const length = viewBe64(view, 8);
-  const offset = viewBe64(view, 16);
+  const offset = viewBe64(view, 16) as HostOffset;
   if (view.getUint32(4) !== 0) throw invalid('bitmaps_ext: Reserved field is not zero');
   if (count === 0) throw invalid('found bitmaps extension with zero bitmaps');
   if (count > MAX_BITMAPS) {
@@ -111,7 +111,7 @@ function decodeEntry(reader: BitmapReader, view: DataView, at: number, name: str
   const { clusterSize, size } = reader;
   const flags = view.getUint32(at + 12);
   const granularity = 2 ** view.getUint8(at + 17);
-  const tableOffset = viewBe64(view, at);
+  const tableOffset = viewBe64(view, at) as HostOffset;
   const tableEntries = view.getUint32(at + 8);
   const inUse = (flags & IN_USE) !== 0;
   const wanted = Math.ceil(Math.ceil(size / granularity) / 8 / clusterSize);

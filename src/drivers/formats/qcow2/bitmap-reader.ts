@@ -3,7 +3,7 @@
 
 import { BlockError } from '../../../util/errors.js';
 import type { ImageFile } from './image-file.js';
-import { roundUp } from './types.js';
+import { type HostOffset, roundUp } from './types.js';
 
 /** Directory, tables and bits of all bitmaps of an image: a disk of 64 TiB has 128 MiB of bits at 64 KiB each. */
 const MAX_TOTAL_BYTES = 1 << 30;
@@ -24,7 +24,7 @@ export class BitmapReader {
   }
 
   /** Bytes of the file, null where they lie behind its end. Its last cluster may end early, and reads as zeroes then. */
-  async read(offset: number, length: number): Promise<Uint8Array | null> {
+  async read(offset: HostOffset, length: number): Promise<Uint8Array | null> {
     if (length === 0) return new Uint8Array(0);
     if (!this.isInside(offset, length)) return null;
     this.spend(length);
@@ -33,7 +33,7 @@ export class BitmapReader {
     return bytes;
   }
 
-  isInside(offset: number, length: number): boolean {
+  isInside(offset: HostOffset, length: number): boolean {
     return offset < this.#file.length && offset + length <= roundUp(this.#file.length, this.clusterSize);
   }
 

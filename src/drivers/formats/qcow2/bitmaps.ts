@@ -13,6 +13,7 @@ import { BitmapReader } from './bitmap-reader.js';
 import { Autoclear, Extension, type HeaderArea } from './header.js';
 import type { ImageFile } from './image-file.js';
 import { pointerTarget } from './pointer-codec.js';
+import { type GuestOffset, type HostOffset, plus } from './types.js';
 
 /** Reserved bits of a table's entry, high and low word. */
 const RESERVED_HIGH = 0xff00_0000;
@@ -26,7 +27,7 @@ export interface StoredBitmaps {
   list: StoredBitmap[];
   bitmaps: DirtyBitmap[];
   /** What they take of the file, for the consistency check: offsets and lengths in bytes. */
-  regions: { offset: number; length: number }[];
+  regions: { offset: HostOffset; length: number }[];
 }
 
 /**
@@ -74,8 +75,13 @@ async function loadBitmap(reader: BitmapReader, stored: StoredBitmap, found: Sto
   }
   const span = clusterSize * 8 * granularity;
   for (const [entry, offset] of places.entries()) {
-    if (offset === ALL_SET) setRange(bitmap, entry * span, span);
-    else if (offset !== 0) setBits(bitmap, entry * span, (await reader.read(offset, clusterSize)) as Uint8Array);
+    if (offset === ALL_SET) setRange(bitmap, (entry * span) as GuestOffset, span);
+    else if (offset !== 0)
+      setBits(
+        bitmap,
+        (entry * span) as GuestOffset,
+        (await reader.read(offset as HostOffset, clusterSize)) as Uint8Array,
+      );
   }
   return bitmap;
 }
@@ -106,7 +112,7 @@ function placesOf(reader: BitmapReader, name: string, view: DataView, found: Sto
 }
 
 /** Marks the granules whose bits are set, lowest bit first; the first bit is that of guest `offset`. */
-function setBits(bitmap: DirtyBitmap, offset: number, bytes: Uint8Array): void {
+function setBits(bitmap: DirtyBitmap, offset: GuestOffset, bytes: Uint8Array): void {
   const { granularity } = bitmap;
   const bits = bytes.length * 8;
   let from = -1;
@@ -119,16 +125,16 @@ function setBits(bitmap: DirtyBitmap, offset: number, bytes: Uint8Array): void {
     const isSet = ((byte >>> (bit & 7)) & 1) !== 0;
     if (isSet && from < 0) from = bit;
     else if (!isSet && from >= 0) {
-      setRange(bitmap, offset + from * granularity, (bit - from) * granularity);
+      setRange(bitmap, plus(offset, from * granularity), (bit - from) * granularity);
       from = -1;
     }
     bit++;
   }
-  if (from >= 0) setRange(bitmap, offset + from * granularity, (bits - from) * granularity);
+  if (from >= 0) setRange(bitmap, plus(offset, from * granularity), (bits - from) * granularity);
 }
 
 /** Bits behind the end of the disk are nothing. */
-function setRange(bitmap: DirtyBitmap, offset: number, length: number): void {
+function setRange(bitmap: DirtyBitmap, offset: GuestOffset, length: number): void {
   const end = Math.min(offset + length, bitmap.size);
   if (offset < end) bitmap.set(offset, end - offset);
 }

@@ -5,14 +5,15 @@ import type { CheckState } from './check-state.js';
 import { type TablePointer, visitTables } from './check-tables.js';
 import { hostIn, isCompressed, isCopied } from './l2-codec.js';
 import { wordsToHex } from './pointer-codec.js';
+import type { ClusterIndex, HostOffset } from './types.js';
 
 /** Notes where the flag of an entry (its high word is `high`) may not be what the refcount of the cluster at `offset` says. */
-export function noteFlag(state: CheckState, high: number, offset: number): void {
+export function noteFlag(state: CheckState, high: number, offset: HostOffset): void {
   if (isSuspect(state, high, offset)) state.flagMismatch = true;
 }
 
 /** Of a cluster behind the end of the file (and so of no window), only the refcount block itself can tell. */
-function isSuspect(state: CheckState, high: number, offset: number): boolean {
+function isSuspect(state: CheckState, high: number, offset: HostOffset): boolean {
   const { start, size, stored } = state.tally;
   const cluster = Math.floor(offset / state.clusterBytes);
   const index = cluster - start;
@@ -23,9 +24,9 @@ function isSuspect(state: CheckState, high: number, offset: number): boolean {
 /** Reports each entry of the window whose flag is wrong. */
 export async function reportFlags(state: CheckState): Promise<void> {
   const { clusterBytes, codec } = state;
-  const suspects: { text: string; cluster: number; copied: boolean }[] = [];
-  const suspect = (text: string, high: number, offset: number): void => {
-    suspects.push({ text, cluster: Math.floor(offset / clusterBytes), copied: isCopied(high) });
+  const suspects: { text: string; cluster: ClusterIndex; copied: boolean }[] = [];
+  const suspect = (text: string, high: number, offset: HostOffset): void => {
+    suspects.push({ text, cluster: Math.floor(offset / clusterBytes) as ClusterIndex, copied: isCopied(high) });
   };
   const report = async (): Promise<void> => {
     for (const { text, cluster, copied } of suspects.splice(0)) {

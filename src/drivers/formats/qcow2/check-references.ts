@@ -8,6 +8,7 @@ import type { CheckState } from './check-state.js';
 import { type TablePointer, visitTables } from './check-tables.js';
 import { hasReservedBits, hostIn, isCompressed, isCopied, isZero } from './l2-codec.js';
 import { blockPointerTarget, POINTER_BYTES, wordsToHex } from './pointer-codec.js';
+import type { ClusterIndex, HostOffset } from './types.js';
 
 /** L2 tables that are used more than once, before the image counts as beyond checking. */
 const MAX_SHARED_TABLES = 4096;
@@ -44,7 +45,7 @@ export class ReferenceCounter {
   }
 
   /** A table that many L1 entries share makes the walk as long as somebody wishes: there is an end to it. */
-  #checkShared(index: number, offset: number): void {
+  #checkShared(index: number, offset: HostOffset): void {
     const { tally, clusterBytes, file } = this.#state;
     const at = Math.floor(offset / clusterBytes) - tally.start;
     if (at < 0 || at >= tally.size || tally.references[at] < 2) return;
@@ -86,7 +87,7 @@ export class ReferenceCounter {
       allocated++;
       if (expected !== 0 && offset !== expected) fragmented++;
       expected = offset + clusterBytes;
-      const cluster = offset / clusterBytes;
+      const cluster = (offset / clusterBytes) as ClusterIndex;
       const index = cluster - start;
       if (offset <= fastLimit && Number.isInteger(cluster)) {
         if (index < 0 || index >= size) continue;
@@ -136,12 +137,12 @@ export class ReferenceCounter {
       } else if (offset / clusterBytes >= Math.ceil(state.file.length / clusterBytes)) {
         state.corruption(`ERROR refcount block ${index} is outside image`);
       } else if (offset !== 0) {
-        this.#countRefcountBlock(index, offset / clusterBytes);
+        this.#countRefcountBlock(index, (offset / clusterBytes) as ClusterIndex);
       }
     }
   }
 
-  #countRefcountBlock(index: number, cluster: number): void {
+  #countRefcountBlock(index: number, cluster: ClusterIndex): void {
     const state = this.#state;
     const { start, size } = state.tally;
     if (cluster < start || cluster >= start + size) return;

@@ -4,6 +4,7 @@ import type { Child } from '../../../block/child.js';
 import type { CheckResult } from '../../../block/info.js';
 import { L2Codec } from './l2-codec.js';
 import type { RefcountTally } from './refcount-tally.js';
+import { type ClusterIndex, type HostOffset, plus } from './types.js';
 
 /** What the check needs of a header that has been validated. */
 export interface CheckLayout {
@@ -11,15 +12,15 @@ export interface CheckLayout {
   clusterBits: number;
   /** Guest bytes. */
   size: number;
-  l1TableOffset: number;
+  l1TableOffset: HostOffset;
   /** Entries. */
   l1Size: number;
-  refcountTableOffset: number;
+  refcountTableOffset: HostOffset;
   refcountTableClusters: number;
   /** log2 of the refcount width in bits. */
   refcountOrder: number;
   /** What else is in use, bytes: bitmaps. */
-  regions?: readonly { offset: number; length: number }[];
+  regions?: readonly { offset: HostOffset; length: number }[];
 }
 
 export class CheckState {
@@ -67,7 +68,7 @@ export class CheckState {
   }
 
   /** Counts a reference to every cluster of the range. `offsetText` is for offsets that no number holds exactly. */
-  reference(offset: number, size: number, offsetText?: string): void {
+  reference(offset: HostOffset, size: number, offsetText?: string): void {
     const { clusterBytes } = this;
     if (size === 0) return;
     if (offset + size - this.file.length >= clusterBytes) {
@@ -77,12 +78,13 @@ export class CheckState {
       );
       return;
     }
+    const first = Math.floor(offset / clusterBytes) as ClusterIndex;
     const last = Math.floor((offset + size - 1) / clusterBytes);
-    for (let cluster = Math.floor(offset / clusterBytes); cluster <= last; cluster++) this.addReference(cluster);
+    for (let cluster = first; cluster <= last; cluster = plus(cluster, 1)) this.addReference(cluster);
   }
 
   /** Counts a reference to `cluster`, where it is in the window. */
-  addReference(cluster: number): void {
+  addReference(cluster: ClusterIndex): void {
     const { tally } = this;
     const index = cluster - tally.start;
     if (index < 0 || index >= tally.size) return;

@@ -3,6 +3,7 @@
 import type { CheckState } from './check-state.js';
 import { POINTER_BYTES, pointerTarget } from './pointer-codec.js';
 import { readPadded } from './refcount-tally.js';
+import type { HostOffset } from './types.js';
 
 /** L2 tables in flight at once, bytes. */
 const READ_AHEAD_BYTES = 4 << 20;
@@ -14,15 +15,19 @@ export interface TablePointer {
   /** The entry. */
   high: number;
   low: number;
-  /** Host offset of the table. */
-  offset: number;
+  /** Where the table is. */
+  offset: HostOffset;
 }
 
 /** Is called with every such entry, and the table: null where it lies behind the end of the file. */
 export type TableVisitor = (pointer: TablePointer, table: DataView | null) => void;
 
 /** The contiguous table of `bytes` bytes at `offset`. */
-export async function readTable({ file }: CheckState, offset: number, bytes: number): Promise<DataView<ArrayBuffer>> {
+export async function readTable(
+  { file }: CheckState,
+  offset: HostOffset,
+  bytes: number,
+): Promise<DataView<ArrayBuffer>> {
   const buffer = new Uint8Array(bytes);
   await readPadded(file, offset, buffer);
   return new DataView(buffer.buffer);

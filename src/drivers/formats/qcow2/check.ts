@@ -17,6 +17,7 @@ import { ReferenceCounter } from './check-references.js';
 import { type CheckLayout, CheckState } from './check-state.js';
 import { readTable } from './check-tables.js';
 import { RefcountTally } from './refcount-tally.js';
+import type { ClusterIndex, HostOffset } from './types.js';
 
 /** Clusters of one window: two bytes each are held. */
 const WINDOW_CLUSTERS = 1 << 26;
@@ -76,7 +77,7 @@ class Check {
     state.tally = new RefcountTally(file, refcounts, start, size);
     state.flagMismatch = false;
     await state.tally.load();
-    state.reference(0, clusterBytes);
+    state.reference(0 as HostOffset, clusterBytes);
     state.reference(layout.l1TableOffset, layout.l1Size * 8);
     await this.#counter.countMapping();
     for (const { offset, length } of layout.regions ?? []) state.reference(offset, length);
@@ -98,11 +99,11 @@ class Check {
         if (reference !== 0) state.highest = cluster;
         continue;
       }
-      await this.#compareOne(cluster);
+      await this.#compareOne(cluster as ClusterIndex);
     }
   }
 
-  async #compareOne(cluster: number): Promise<void> {
+  async #compareOne(cluster: ClusterIndex): Promise<void> {
     const state = this.#state;
     const { tally } = state;
     const refcount = await tally.exactRefcount(cluster);

@@ -21,10 +21,10 @@ import type { PendingFree } from './frees.js';
 import type { Qcow2Image } from './image.js';
 import type { PointerTable } from './pointer-table.js';
 import type { Table, TableCache } from './table-cache.js';
-import { SECTOR } from './types.js';
+import { type HostOffset, plus, SECTOR } from './types.js';
 
 interface Staged {
-  offset: number;
+  offset: HostOffset;
   bytes: Uint8Array;
 }
 
@@ -158,7 +158,7 @@ export class Committer {
     assert(range.from < range.to && range.to <= cache.tableBytes, 'what is written of a table lies in it');
     table.pins++;
     taken.tables.push({ cache, table, ...range });
-    to.push(this.#stage(table.offset + range.from, table.bytes.subarray(range.from, range.to)));
+    to.push(this.#stage(plus(table.offset, range.from), table.bytes.subarray(range.from, range.to)));
   }
 
   /** Dirty sectors of a table in memory, neighbours as one write. */
@@ -171,12 +171,12 @@ export class Committer {
       let end = i + 1;
       while (end < sectors.length && sectors[end] === sectors[end - 1] + 1) end++;
       const from = sectors[i] * SECTOR;
-      to.push(this.#stage(table.offset + from, table.bytes.subarray(from, (sectors[end - 1] + 1) * SECTOR)));
+      to.push(this.#stage(plus(table.offset, from), table.bytes.subarray(from, (sectors[end - 1] + 1) * SECTOR)));
       i = end;
     }
   }
 
-  #stage(offset: number, content: Uint8Array): Staged {
+  #stage(offset: HostOffset, content: Uint8Array): Staged {
     const bytes = this.#image.memory.allocate(content.length);
     bytes.set(content);
     return { offset, bytes };

@@ -6,11 +6,12 @@
 
 import { Serial } from '../../../util/serial.js';
 import type { Qcow2Image } from './image.js';
+import { type ClusterIndex, clusterAt, type HostOffset, hostOf, NO_HOST, plus, roundUp } from './types.js';
 
 export class CompressedPacker {
   readonly #image: Qcow2Image;
   /** Host offset where the next data may begin, inside of a cluster that has some already; 0 where there is none. */
-  #next = 0;
+  #next: HostOffset = NO_HOST;
   readonly #placing = new Serial();
 
   constructor(image: Qcow2Image) {
@@ -18,46 +19,46 @@ export class CompressedPacker {
   }
 
   /** `cluster` has become free: nothing is packed into it any more. */
-  freed(cluster: number): void {
-    if (Math.floor(this.#next / this.#image.geometry.clusterSize) === cluster) this.#next = 0;
+  freed(cluster: ClusterIndex): void {
+    if (clusterAt(this.#next, this.#image.geometry) === cluster) this.#next = NO_HOST;
   }
 
   /** Reserves a place for each of `sizes` (bytes, each below a cluster), with one reference to every cluster it touches. */
-  place(sizes: readonly number[]): Promise<number[]> {
+  place(sizes: readonly number[]): Promise<HostOffset[]> {
     return this.#placing.run(() => this.#place(sizes));
   }
 
   /** Takes back the references that `place` gave to the data at `places`; there may be fewer places than sizes. */
-  releaseAll(places: readonly number[], sizes: readonly number[]): void {
-    const { clusterSize } = this.#image.geometry;
+  releaseAll(places: readonly HostOffset[], sizes: readonly number[]): void {
+    const { geometry } = this.#image;
     for (let i = 0; i < places.length; i++) {
-      const first = Math.floor(places[i] / clusterSize);
-      const last = Math.floor((places[i] + sizes[i] - 1) / clusterSize);
+      const first = clusterAt(places[i], geometry);
+      const last = clusterAt(plus(places[i], sizes[i] - 1), geometry);
       this.#image.allocation.release(first, last - first + 1);
     }
   }
 
-  async #place(sizes: readonly number[]): Promise<number[]> {
-    const { allocation, data } = this.#image;
-    const { clusterSize } = this.#image.geometry;
-    const places: number[] = [];
+  async #place(sizes: readonly number[]): Promise<HostOffset[]> {
+    const { allocation, data, geometry } = this.#image;
+    const { clusterSize } = geometry;
+    const places: HostOffset[] = [];
     /** Reserved clusters that nothing is in yet: their first reference is there already. */
-    const unused = new Set<number>();
-    let end = Math.ceil(this.#next / clusterSize) * clusterSize;
+    const unused = new Set<ClusterIndex>();
+    let end = roundUp(this.#next, clusterSize);
     let left = sizes.reduce((sum, size) => sum + size, 0);
     try {
       for (const size of sizes) {
         for (;;) {
           const next = this.#next;
-          const cluster = Math.floor(next / clusterSize);
+          const cluster = clusterAt(next, geometry);
           if (next === 0 || next + size > end) {
             const spare = next === 0 ? 0 : end - next;
             const run = await allocation.allocateRun(Math.max(1, Math.ceil((left - spare) / clusterSize)));
-            const start = run.cluster * clusterSize;
-            for (let i = 0; i < run.count; i++) unused.add(run.cluster + i);
+            const start = hostOf(run.cluster, geometry);
+            for (let i = 0; i < run.count; i++) unused.add(plus(run.cluster, i));
             // The new run continues the old region where it follows it, unless that was freed meanwhile.
             if (this.#next === 0 || start !== end) this.#next = start;
-            end = start + run.count * clusterSize;
+            end = plus(start, run.count * clusterSize);
             continue;
           }
           if (!unused.has(cluster)) {
@@ -67,23 +68,26 @@ export class CompressedPacker {
               continue;
             }
             if (!shared) {
-              this.#next = cluster + 1 < end / clusterSize && unused.has(cluster + 1) ? (cluster + 1) * clusterSize : 0;
+              const following = plus(cluster, 1);
+              this.#next =
+                unused.has(following) && hostOf(following, geometry) < end ? hostOf(following, geometry) : NO_HOST;
               continue;
             }
           }
-          for (let at = cluster; at <= Math.floor((next + size - 1) / clusterSize); at++) unused.delete(at);
+          const last = clusterAt(plus(next, size - 1), geometry);
+          for (let at = cluster; at <= last; at = plus(at, 1)) unused.delete(at);
           places.push(next);
-          this.#next = next + size;
+          this.#next = plus(next, size);
           left -= size;
           break;
         }
       }
-      if (this.#next % clusterSize === 0) this.#next = 0;
+      if (this.#next % clusterSize === 0) this.#next = NO_HOST;
       await data.makeRoom(end, 0);
       return places;
     } catch (error) {
       this.releaseAll(places, sizes);
-      this.#next = 0;
+      this.#next = NO_HOST;
       throw error;
     } finally {
       for (const cluster of unused) allocation.release(cluster, 1);

@@ -1,6 +1,7 @@
 // Compressed clusters, reading: the stored sectors are read and decompressed on the host's workers, one cluster at a time.
 
 import type { Qcow2Image } from './image.js';
+import type { HostOffset } from './types.js';
 
 /**
  * Decompresses the cluster stored in up to `stored` bytes at host offset `host` and puts its bytes from `lead` on into `target`.
@@ -8,7 +9,7 @@ import type { Qcow2Image } from './image.js';
  */
 export async function readCompressed(
   image: Qcow2Image,
-  host: number,
+  host: HostOffset,
   stored: number,
   lead: number,
   target: Uint8Array,

@@ -1,15 +1,15 @@
 // Compressed clusters, writing: all clusters of a request are compressed side by side on the host's workers, packed, and written as one
 // piece where they lie together. What does not get smaller is written as ordinary clusters.
 
-import type { Extent } from '../../../block/types.js';
 import { settleAll } from '../../../util/settle.js';
 import type { Qcow2Image } from './image.js';
 import { Kind } from './l2-codec.js';
 import type { Table } from './table-cache.js';
+import { type GuestExtent, type GuestOffset, type HostOffset, plus } from './types.js';
 import { freeOld, writeGuest } from './write.js';
 
 interface CompressedCluster {
-  guest: number;
+  guest: GuestOffset;
   /** Compressed data; empty until compressed. */
   data: Uint8Array;
   /** The buffer to give back. */
@@ -17,7 +17,7 @@ interface CompressedCluster {
 }
 
 interface HostWrite {
-  host: number;
+  host: HostOffset;
   parts: Uint8Array[];
   bytes: number;
 }
@@ -25,7 +25,7 @@ interface HostWrite {
 /** Writes whole clusters (the last of the disk may be short) compressed. Rejects with `unsupported` where they are no whole clusters. */
 export async function writeCompressed(
   image: Qcow2Image,
-  extents: readonly Extent[],
+  extents: readonly GuestExtent[],
   buffer: Uint8Array,
 ): Promise<void> {
   const { clusterSize } = image.geometry;
@@ -50,13 +50,13 @@ export async function writeCompressed(
 /** Compresses every cluster into `clusters`; returns what does not get smaller, neighbours joined. */
 async function compressAll(
   image: Qcow2Image,
-  extents: readonly Extent[],
+  extents: readonly GuestExtent[],
   buffer: Uint8Array,
   clusters: CompressedCluster[],
-): Promise<{ offset: number; data: Uint8Array }[]> {
+): Promise<{ offset: GuestOffset; data: Uint8Array }[]> {
   const { clusterSize } = image.geometry;
   const type = image.header.compressionType === 1 ? 'zstd' : 'zlib';
-  const incompressible: { offset: number; from: number; length: number }[] = [];
+  const incompressible: { offset: GuestOffset; from: number; length: number }[] = [];
   const work: Promise<void>[] = [];
   let from = 0;
   for (const { offset, length } of extents) {
@@ -64,8 +64,8 @@ async function compressAll(
       const start = from + at;
       const bytes = Math.min(clusterSize, length - at);
       work.push(
-        compressOne(image, type, offset + at, buffer.subarray(start, start + bytes), clusters).then((fits) => {
-          if (!fits) incompressible.push({ offset: offset + at, from: start, length: bytes });
+        compressOne(image, type, plus(offset, at), buffer.subarray(start, start + bytes), clusters).then((fits) => {
+          if (!fits) incompressible.push({ offset: plus(offset, at), from: start, length: bytes });
         }),
       );
     }
@@ -74,7 +74,7 @@ async function compressAll(
   await settleAll(work, null);
   clusters.sort((a, b) => a.guest - b.guest);
   incompressible.sort((a, b) => a.offset - b.offset);
-  const joined: { offset: number; data: Uint8Array }[] = [];
+  const joined: { offset: GuestOffset; data: Uint8Array }[] = [];
   for (const { offset, from: at, length } of incompressible) {
     const last = joined[joined.length - 1];
     if (last !== undefined && last.offset + last.data.length === offset) {
@@ -90,7 +90,7 @@ async function compressAll(
 async function compressOne(
   image: Qcow2Image,
   type: 'zlib' | 'zstd',
-  guest: number,
+  guest: GuestOffset,
   data: Uint8Array,
   clusters: CompressedCluster[],
 ): Promise<boolean> {
@@ -154,7 +154,7 @@ async function writeClusters(image: Qcow2Image, clusters: readonly CompressedClu
 async function writePacked(
   image: Qcow2Image,
   clusters: readonly CompressedCluster[],
-  places: readonly number[],
+  places: readonly HostOffset[],
 ): Promise<void> {
   const writes: HostWrite[] = [];
   places.forEach((host, i) => {

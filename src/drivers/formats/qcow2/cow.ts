@@ -2,6 +2,7 @@
 
 import type { Qcow2Image } from './image.js';
 import { readGuest } from './read.js';
+import { type GuestOffset, plus } from './types.js';
 
 /** A part of a cluster that a request writes. */
 export interface Piece {
@@ -14,7 +15,11 @@ export interface Piece {
  * The whole new content of the guest cluster at `guest`: what it read as before, zeroes behind the end of the disk, and `pieces` over it.
  * The caller holds the cluster's range lock and frees the buffer (`memory.free`).
  */
-export async function mergeCluster(image: Qcow2Image, guest: number, pieces: readonly Piece[]): Promise<Uint8Array> {
+export async function mergeCluster(
+  image: Qcow2Image,
+  guest: GuestOffset,
+  pieces: readonly Piece[],
+): Promise<Uint8Array> {
   const { clusterSize } = image.geometry;
   const cluster = image.memory.allocate(clusterSize);
   try {
@@ -24,7 +29,7 @@ export async function mergeCluster(image: Qcow2Image, guest: number, pieces: rea
     if (gaps.length > 0) {
       const from = gaps[0].from;
       const to = gaps[gaps.length - 1].to;
-      await readGuest(image, guest + from, cluster.subarray(from, to));
+      await readGuest(image, plus(guest, from), cluster.subarray(from, to));
     }
     cluster.fill(0, inside);
     for (const { within, data } of pieces) cluster.set(data, within);

@@ -27,7 +27,10 @@ import { L2Codec } from './l2-codec.js';
 import { POINTER_BYTES, putPointer } from './pointer-codec.js';
 import { fillRefcountOnes } from './refcount-codec.js';
 import {
+  type ClusterIndex,
   type Geometry,
+  type HostOffset,
+  hostOf,
   l1EntriesFor,
   MAX_BACKING_NAME_BYTES,
   MAX_CLUSTER_BITS,
@@ -35,6 +38,7 @@ import {
   MAX_REFCOUNT_TABLE_BYTES,
   MIN_CLUSTER_BITS,
   makeGeometry,
+  NO_HOST,
   roundUp,
   SECTOR,
 } from './types.js';
@@ -200,8 +204,8 @@ function makeHeaderBytes(layout: Layout, options: Qcow2CreateOptions): Uint8Arra
     size: layout.size,
     cryptMethod: 0,
     l1Size: layout.l1Entries,
-    l1TableOffset: layout.l1Entries === 0 ? 0 : (1 + layout.tableClusters + layout.blocks) * clusterSize,
-    refcountTableOffset: clusterSize,
+    l1TableOffset: layout.l1Entries === 0 ? NO_HOST : place(layout, 1 + layout.tableClusters + layout.blocks),
+    refcountTableOffset: place(layout, 1),
     refcountTableClusters: layout.tableClusters,
     nbSnapshots: 0,
     snapshotsOffset: 0,
@@ -250,22 +254,27 @@ export async function createQcow2(file: Child, options: Qcow2CreateOptions): Pro
   }
   await writeRefcounts(file, layout);
   await writeTable(file, clusterSize, layout.blocks, POINTER_BYTES, (view, slot, index) =>
-    putPointer(view, slot, (1 + layout.tableClusters + index) * clusterSize, false),
+    putPointer(view, slot, place(layout, 1 + layout.tableClusters + index), false),
   );
   if (layout.l2Tables > 0) {
     const l2Start = layout.total - layout.dataClusters - layout.l2Tables;
     const dataStart = layout.total - layout.dataClusters;
     await writeTable(file, l1Offset, layout.l1Entries, POINTER_BYTES, (view, slot, index) =>
-      putPointer(view, slot, (l2Start + index) * clusterSize, true),
+      putPointer(view, slot, place(layout, l2Start + index), true),
     );
     const codec = new L2Codec(layout.geometry.version, layout.geometry.clusterBits);
     await writeTable(file, l2Start * clusterSize, layout.dataClusters, codec.entryBytes, (view, slot, index) =>
-      codec.putNormal(view, slot, (dataStart + index) * clusterSize),
+      codec.putNormal(view, slot, place(layout, dataStart + index)),
     );
   }
   await file.flush();
   await file.write(0, headerBytes);
   await file.flush();
+}
+
+/** Host offset of cluster `cluster` of the new file. */
+function place({ geometry }: Layout, cluster: number): HostOffset {
+  return hostOf(cluster as ClusterIndex, geometry);
 }
 
 /** Blocks in which the first `total` refcounts are one. */

@@ -9,6 +9,7 @@
 import type { BlockNode } from '../../../block/node/node.js';
 import type { Located } from '../../../block/types.js';
 import type { ImageFile } from './image-file.js';
+import type { HostOffset } from './types.js';
 
 export class DataFile {
   readonly #file: ImageFile;
@@ -28,16 +29,16 @@ export class DataFile {
   }
 
   /** Fills `buffer`; what lies behind the end of the file is zeroes. */
-  read(host: number, buffer: Uint8Array): Promise<void> {
+  read(host: HostOffset, buffer: Uint8Array): Promise<void> {
     return this.#file.read(host, buffer);
   }
 
   /** Writes inside the file: whoever allocated the place made room (`makeRoom`). */
-  write(host: number, buffer: Uint8Array): Promise<void> {
+  write(host: HostOffset, buffer: Uint8Array): Promise<void> {
     return this.#file.write(host, buffer);
   }
 
-  writeZeroes(host: number, length: number): Promise<void> {
+  writeZeroes(host: HostOffset, length: number): Promise<void> {
     return this.#file.writeZeroes(host, length);
   }
 
@@ -45,13 +46,13 @@ export class DataFile {
    * Makes the file reach to the end of [host, host + length), which was just allocated. Resolves with whether the range is known to read as
    * zeroes. Rejects with `no-space`, `io`.
    */
-  async makeRoom(host: number, length: number): Promise<boolean> {
+  async makeRoom(host: HostOffset, length: number): Promise<boolean> {
     await this.#file.ensureLength(host + length);
     return this.#file.takeFresh(host, host + length);
   }
 
   /** `BlockNode.locate` of the file below. */
-  locate(host: number, length: number, write: boolean, into: Located): boolean {
+  locate(host: HostOffset, length: number, write: boolean, into: Located): boolean {
     return this.#file.link.locate(host, length, write, into);
   }
 }

@@ -7,7 +7,6 @@ import { BlockNode, type NodeOptions } from '../../../block/node/node.js';
 import type { CreateRequest, DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import {
   type BlockStatus,
-  type Extent,
   type Located,
   PERM_ALL,
   Perm,
@@ -43,7 +42,7 @@ import { cacheTables, checkOptions, type DriverOptions, discardPolicy, overlapKi
 import { readGuest } from './read.js';
 import { resizeImage } from './resize.js';
 import { statusOf, statusSync } from './status.js';
-import { makeGeometry, roundDown, SECTOR } from './types.js';
+import { type GuestExtent, type GuestOffset, makeGeometry, roundDown, SECTOR } from './types.js';
 import { writeGuest, writeInPlace } from './write.js';
 import { discardGuest, zeroGuest } from './zero.js';
 
@@ -122,7 +121,7 @@ export class Qcow2Node extends BlockNode implements Inspectable {
     return this.primary?.node.hostFile() ?? null;
   }
 
-  protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
+  protected override doLocate(offset: GuestOffset, length: number, write: boolean, into: Located): boolean {
     return write ? locateWrite(this.#image, offset, length, into) : locateRead(this.#image, offset, length, into);
   }
 
@@ -140,16 +139,16 @@ export class Qcow2Node extends BlockNode implements Inspectable {
     return { header, extensions, backingFile };
   }
 
-  protected override async doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+  protected override async doRead(offset: GuestOffset, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
     await readGuest(this.#image, offset, buffer);
     if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
   }
 
-  override blockStatusSync(offset: number, length: number): BlockStatus | null {
+  override blockStatusSync(offset: GuestOffset, length: number): BlockStatus | null {
     return statusSync(this.#image, offset, length);
   }
 
-  protected override doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
+  protected override doBlockStatus(offset: GuestOffset, length: number): Promise<BlockStatus> {
     return statusOf(this.#image, offset, length);
   }
 
@@ -158,23 +157,27 @@ export class Qcow2Node extends BlockNode implements Inspectable {
     return roundDown(offset, l2Span) + l2Span;
   }
 
-  protected override doWrite(offset: number, buffer: Uint8Array, flags: WriteFlags): Promise<void> {
+  protected override doWrite(offset: GuestOffset, buffer: Uint8Array, flags: WriteFlags): Promise<void> {
     if (flags.compressed) return writeCompressed(this.#image, [{ offset, length: buffer.length }], buffer);
     return (
       writeInPlace(this.#image, offset, buffer) ?? writeGuest(this.#image, [{ offset, length: buffer.length }], buffer)
     );
   }
 
-  protected override doWriteExtents(extents: readonly Extent[], buffer: Uint8Array, flags: WriteFlags): Promise<void> {
+  protected override doWriteExtents(
+    extents: readonly GuestExtent[],
+    buffer: Uint8Array,
+    flags: WriteFlags,
+  ): Promise<void> {
     if (flags.compressed) return writeCompressed(this.#image, extents, buffer);
     return writeGuest(this.#image, extents, buffer);
   }
 
-  protected override doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
+  protected override doWriteZeroes(offset: GuestOffset, length: number, flags: ZeroFlags): Promise<void> {
     return zeroGuest(this.#image, offset, length, flags);
   }
 
-  protected override doDiscard(offset: number, length: number): Promise<void> {
+  protected override doDiscard(offset: GuestOffset, length: number): Promise<void> {
     return discardGuest(this.#image, offset, length);
   }
 
@@ -182,8 +185,8 @@ export class Qcow2Node extends BlockNode implements Inspectable {
     if (!this.readOnly) await this.#image.commit();
   }
 
-  protected override async doTruncate(size: number, options: TruncateOptions): Promise<void> {
-    await resizeImage(this.#image, this.length, size, options.preallocation ?? 'off');
+  protected override async doTruncate(size: GuestOffset, options: TruncateOptions): Promise<void> {
+    await resizeImage(this.#image, this.length as GuestOffset, size, options.preallocation ?? 'off');
   }
 
   protected override async doChangeBackingFile(file: string | null, format: string | null): Promise<void> {

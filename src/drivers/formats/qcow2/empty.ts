@@ -2,7 +2,7 @@
 
 import type { Qcow2Image } from './image.js';
 import { Kind } from './l2-codec.js';
-import { roundUp } from './types.js';
+import { type GuestOffset, roundUp } from './types.js';
 import { changeEntries, unmap } from './zero.js';
 
 /** L2 tables that are removed between two commits. */
@@ -15,11 +15,11 @@ export async function emptyImage(image: Qcow2Image): Promise<void> {
 }
 
 /** Unmaps all clusters that begin at or behind guest offset `from`. A later commit makes it durable. */
-export async function dropFrom(image: Qcow2Image, from: number): Promise<void> {
+export async function dropFrom(image: Qcow2Image, from: GuestOffset): Promise<void> {
   const { clusterSize, l2Span } = image.geometry;
   const start = roundUp(from, clusterSize);
   const firstTable = Math.ceil(start / l2Span);
-  const partEnd = Math.min(firstTable, image.mapping.l1.entries) * l2Span;
+  const partEnd = (Math.min(firstTable, image.mapping.l1.entries) * l2Span) as GuestOffset;
   if (partEnd > start && (await mapsAnything(image, start, partEnd))) {
     await changeEntries(image, start, partEnd, false, (table, slot, entry) => {
       if (entry.kind !== Kind.unallocated) unmap(image, table, slot, entry, true);
@@ -29,7 +29,7 @@ export async function dropFrom(image: Qcow2Image, from: number): Promise<void> {
 }
 
 /** Is anything mapped in [start, end), which one L2 table describes? Asked first, since changing a table takes space. */
-async function mapsAnything({ mapping, geometry }: Qcow2Image, start: number, end: number): Promise<boolean> {
+async function mapsAnything({ mapping, geometry }: Qcow2Image, start: GuestOffset, end: GuestOffset): Promise<boolean> {
   const index = mapping.indexOf(start);
   let table = mapping.tableSync(index);
   while (table === undefined) {

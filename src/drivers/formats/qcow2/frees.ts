@@ -10,6 +10,7 @@ import { BlockError } from '../../../util/errors.js';
 import type { Run } from './allocation.js';
 import type { Qcow2Image } from './image.js';
 import type { Table } from './table-cache.js';
+import { type ClusterIndex, hostOf, plus } from './types.js';
 
 /** One reference to each of the clusters is gone. */
 export interface PendingFree extends Run {
@@ -30,7 +31,7 @@ export class Frees {
   }
 
   /** The reference to each of these clusters is gone from the tables in memory. */
-  add(cluster: number, count: number, punch: boolean): void {
+  add(cluster: ClusterIndex, count: number, punch: boolean): void {
     assert(Number.isSafeInteger(cluster + count) && count > 0, 'whole clusters are freed');
     const last = this.#pending[this.#pending.length - 1];
     if (last !== undefined && last.cluster + last.count === cluster && last.punch === punch) last.count += count;
@@ -66,9 +67,9 @@ export class Frees {
         const block = await this.#blockToLower(index);
         if (block === 'no room') return;
         const first = item.cluster;
-        item.cluster += count;
+        item.cluster = plus(item.cluster, count);
         item.count -= count;
-        for (let at = first; at < first + count; at++) {
+        for (let at = first; at < first + count; at = plus(at, 1)) {
           if (block === null || !refcounts.lower(block, at)) {
             throw await this.#image.corrupt(`Freeing free cluster ${at}`, at * this.#clusterSize);
           }
@@ -79,8 +80,8 @@ export class Frees {
   }
 
   /** An entry that is gone pointed to metadata. */
-  #wronglyReferredTo(cluster: number, what: string): Promise<BlockError> {
-    const start = cluster * this.#clusterSize;
+  #wronglyReferredTo(cluster: ClusterIndex, what: string): Promise<BlockError> {
+    const start = hostOf(cluster, this.#image.geometry);
     return this.#image.corrupt(`Preventing the free of metadata (${what}) at offset ${start}`, start);
   }
 
@@ -104,15 +105,15 @@ export class Frees {
   }
 
   /** Gives the space of clusters with one last reference back to the file; a hint, so that a refusal does not matter. */
-  async #punch(cluster: number, count: number): Promise<void> {
+  async #punch(cluster: ClusterIndex, count: number): Promise<void> {
     const { file, refcounts } = this.#image;
     let from = cluster;
-    for (let at = cluster; at <= cluster + count; at++) {
+    for (let at = cluster; at <= cluster + count; at = plus(at, 1)) {
       if (at < cluster + count && (await refcounts.get(at, false)) === 1) continue;
       const offset = from * this.#clusterSize;
       const length = Math.min((at - from) * this.#clusterSize, file.length - offset);
       if (length > 0) await file.discard(offset, length);
-      from = at + 1;
+      from = plus(at, 1);
     }
   }
 }

@@ -7,7 +7,14 @@ import { checkImageSize } from '../../../block/image-size.js';
 import { putViewBe64, viewBe64, viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { decodeName } from '../../../util/name-bytes.js';
-import { MAX_BACKING_NAME_BYTES, MAX_CLUSTER_BITS, MAX_L1_BYTES, MAX_REFCOUNT_TABLE_BYTES, SECTOR } from './types.js';
+import {
+  type HostOffset,
+  MAX_BACKING_NAME_BYTES,
+  MAX_CLUSTER_BITS,
+  MAX_L1_BYTES,
+  MAX_REFCOUNT_TABLE_BYTES,
+  SECTOR,
+} from './types.js';
 
 export const QCOW2_MAGIC = 0x514649fb;
 
@@ -75,8 +82,8 @@ export interface Qcow2Header {
   cryptMethod: number;
   /** Entries. */
   l1Size: number;
-  l1TableOffset: number;
-  refcountTableOffset: number;
+  l1TableOffset: HostOffset;
+  refcountTableOffset: HostOffset;
   refcountTableClusters: number;
   nbSnapshots: number;
   snapshotsOffset: number;
@@ -110,10 +117,10 @@ function invalid(path: string, message: string, offset = 0): BlockError {
 }
 
 /** A 64-bit field that must be a safe integer to be of use. */
-function readOffset(view: DataView, at: number, path: string, what: string): number {
+function readOffset(view: DataView, at: number, path: string, what: string): HostOffset {
   const value = viewBe64(view, at);
   if (!Number.isSafeInteger(value)) throw invalid(path, `Invalid ${what}`, at);
-  return value;
+  return value as HostOffset;
 }
 
 /** The virtual size. QEMU reads larger ones, too. */

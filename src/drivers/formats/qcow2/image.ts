@@ -22,7 +22,7 @@ import type { PointerTable } from './pointer-table.js';
 import { Preallocation } from './preallocation.js';
 import { Reclamation } from './reclamation.js';
 import { Refcounts } from './refcounts.js';
-import { type Geometry, makeGeometry, SECTOR } from './types.js';
+import { type Geometry, type HostOffset, makeGeometry, SECTOR } from './types.js';
 
 export interface ImageSettings {
   caches: CacheTables;
@@ -112,7 +112,7 @@ export class Qcow2Image {
     const { clusterSize } = geometry;
     const { l1 } = this.mapping;
     const { table } = this.refcounts;
-    metadata.setFixed('main-header', header, 0, clusterSize);
+    metadata.setFixed('main-header', header, 0 as HostOffset, clusterSize);
     metadata.setFixed('active-l1', l1, header.l1TableOffset, header.l1Size * 8);
     metadata.setFixed('refcount-table', table, header.refcountTableOffset, header.refcountTableClusters * clusterSize);
     if (metadata.checks('active-l2')) metadata.setAll('active-l2', targetsOf([l1]));
@@ -144,7 +144,7 @@ export class Qcow2Image {
   }
 
   /** Refuses to write data over metadata, to where a wrong mapping led. Throws `corrupt-image`. */
-  async checkDataWrite(start: number, length: number): Promise<void> {
+  async checkDataWrite(start: HostOffset, length: number): Promise<void> {
     const what = this.metadata.overlap(start, start + length);
     if (what !== null) throw await this.corrupt(overlapMessage(start, what), start);
   }

@@ -174,7 +174,7 @@ export class L2Codec {
   }
 
   /** The cluster at `host`, which nothing else refers to. */
-  putNormal(view: DataView, slot: number, host: number): void {
+  putNormal(view: DataView, slot: number, host: HostOffset): void {
     putWords(view, slot, (Math.floor(host / HIGH_WORD) | COPIED) >>> 0, host % HIGH_WORD);
   }
 
@@ -184,12 +184,12 @@ export class L2Codec {
   }
 
   /** Zeroes, with a cluster kept at `host` that nothing else refers to. */
-  putZeroAllocated(view: DataView, slot: number, host: number): void {
+  putZeroAllocated(view: DataView, slot: number, host: HostOffset): void {
     putWords(view, slot, (Math.floor(host / HIGH_WORD) | COPIED) >>> 0, (host % HIGH_WORD) + ZERO);
   }
 
   /** `length` bytes of compressed data at `host`, which end at or before `compressedLimit`. */
-  putCompressed(view: DataView, slot: number, host: number, length: number): void {
+  putCompressed(view: DataView, slot: number, host: HostOffset, length: number): void {
     const sectors = Math.floor((host + length - 1) / SECTOR) - Math.floor(host / SECTOR);
     const high = COMPRESSED + sectors * 2 ** this.#offsetBits + Math.floor(host / HIGH_WORD);
     putWords(view, slot, high, host % HIGH_WORD);

@@ -4,25 +4,26 @@
 import type { Located } from '../../../block/types.js';
 import type { Qcow2Image } from './image.js';
 import { BELOW, MISS } from './l2-codec.js';
+import type { GuestOffset, HostOffset } from './types.js';
 
 /** The host offset where all of the range may be written in place, or MISS. */
-export function placeToWrite(image: Qcow2Image, offset: number, length: number): number {
+export function placeToWrite(image: Qcow2Image, offset: GuestOffset, length: number): HostOffset | typeof MISS {
   if (image.broken !== null) return MISS;
-  const host = image.mapping.mapSync(offset, length, true);
+  const host = image.mapping.mapSync(offset, length, true) as HostOffset;
   return host >= 0 && image.metadata.overlap(host, host + length) === null ? host : MISS;
 }
 
 /** `BlockNode.locate` for a read. What comes from the backing node needs no guard of this image: none of its clusters is read. */
-export function locateRead(image: Qcow2Image, offset: number, length: number, into: Located): boolean {
+export function locateRead(image: Qcow2Image, offset: GuestOffset, length: number, into: Located): boolean {
   const host = image.mapping.mapSync(offset, length, false);
   if (host === BELOW) return image.backing()?.locate(offset, length, false, into) === true;
-  if (host === MISS || !locateInFile(image, host, length, false, into)) return false;
+  if (host === MISS || !locateInFile(image, host as HostOffset, length, false, into)) return false;
   into.guard = image.reclamation.guardRead();
   return true;
 }
 
 /** `BlockNode.locate` for a write. */
-export function locateWrite(image: Qcow2Image, offset: number, length: number, into: Located): boolean {
+export function locateWrite(image: Qcow2Image, offset: GuestOffset, length: number, into: Located): boolean {
   const host = placeToWrite(image, offset, length);
   if (host === MISS || !locateInFile(image, host, length, true, into)) return false;
   into.guard = image.reclamation.guardWrite();
@@ -30,7 +31,7 @@ export function locateWrite(image: Qcow2Image, offset: number, length: number, i
 }
 
 /** False also where the file below has a guard of its own (an image within an image): there is room for one. */
-function locateInFile(image: Qcow2Image, host: number, length: number, write: boolean, into: Located): boolean {
+function locateInFile(image: Qcow2Image, host: HostOffset, length: number, write: boolean, into: Located): boolean {
   if (!image.data.locate(host, length, write, into)) return false;
   if (into.guard === null) return true;
   into.guard.release();

@@ -6,11 +6,12 @@ import { formatSize } from '../../../util/size.js';
 import type { Qcow2Image } from './image.js';
 import { Kind } from './l2-codec.js';
 import type { Table } from './table-cache.js';
+import type { GuestOffset } from './types.js';
 
 /** Guest bytes [from, to). */
 interface Range {
-  from: number;
-  to: number;
+  from: GuestOffset;
+  to: GuestOffset;
 }
 
 /** Ranges that the message names; the others are counted. */
@@ -69,10 +70,10 @@ function addTable(image: Qcow2Image, table: Table, ranges: Range[]): void {
   const { codec } = image.mapping;
   const end = Math.ceil(table.dirtyTo / codec.entryBytes);
   for (let slot = Math.floor(table.dirtyFrom / codec.entryBytes); slot < end; slot++) {
-    const from = table.index * l2Span + slot * clusterSize;
+    const from = (table.index * l2Span + slot * clusterSize) as GuestOffset;
     if (from >= image.length()) return;
     if (codec.kind(table.view, slot) === Kind.unallocated) continue;
-    const to = Math.min(from + clusterSize, image.length());
+    const to = Math.min(from + clusterSize, image.length()) as GuestOffset;
     const last = ranges[ranges.length - 1];
     if (last?.to === from) last.to = to;
     else ranges.push({ from, to });

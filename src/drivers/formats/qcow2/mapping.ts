@@ -12,7 +12,7 @@ import { pointerHex, wordsToHex } from './pointer-codec.js';
 import { PointerTable } from './pointer-table.js';
 import { type Table, TableCache } from './table-cache.js';
 import { solidify } from './table-space.js';
-import type { GuestOffset } from './types.js';
+import { clusterAt, type GuestOffset, type HostOffset, hostOf, NO_HOST } from './types.js';
 
 export class Mapping {
   readonly #image: Qcow2Image;
@@ -44,7 +44,7 @@ export class Mapping {
    * The host offset where all of [offset, offset + length) lies contiguously in ordinary clusters, BELOW where all of it is unallocated,
    * or MISS. With `owned`, an offset only where each cluster may be written in place.
    */
-  mapSync(offset: number, length: number, owned: boolean): number {
+  mapSync(offset: GuestOffset, length: number, owned: boolean): number {
     const index = Math.floor(offset / this.#l2Span);
     const within = offset - index * this.#l2Span;
     if (within + length > this.#l2Span) return MISS;
@@ -79,7 +79,7 @@ export class Mapping {
   }
 
   /** Points `slot` to the cluster at `host`, which nothing else refers to. */
-  setNormal(table: Table, slot: number, host: number): void {
+  setNormal(table: Table, slot: number, host: HostOffset): void {
     this.#checkHost(host);
     this.codec.putNormal(table.view, slot, host);
     this.#changed(table, slot);
@@ -92,14 +92,14 @@ export class Mapping {
   }
 
   /** Makes `slot` read as zeroes, and keeps its cluster at `host`, which nothing else refers to. */
-  setZeroAllocated(table: Table, slot: number, host: number): void {
+  setZeroAllocated(table: Table, slot: number, host: HostOffset): void {
     this.#checkHost(host);
     this.codec.putZeroAllocated(table.view, slot, host);
     this.#changed(table, slot);
   }
 
   /** Points `slot` to compressed data of `length` bytes at `host`. */
-  setCompressed(table: Table, slot: number, host: number, length: number): void {
+  setCompressed(table: Table, slot: number, host: HostOffset, length: number): void {
     assert(host > 0 && host + length <= this.codec.compressedLimit, 'an L2 entry can hold where compressed data lies');
     this.codec.putCompressed(table.view, slot, host, length);
     this.#changed(table, slot);
@@ -119,7 +119,7 @@ export class Mapping {
     this.cache.markDirty(table, slot * entryBytes, (slot + 1) * entryBytes);
   }
 
-  indexOf(offset: GuestOffset | number): number {
+  indexOf(offset: GuestOffset): number {
     return Math.floor(offset / this.#l2Span);
   }
 
@@ -177,7 +177,7 @@ export class Mapping {
     const image = this.#image;
     if (this.cache.mustCommit) await image.commit();
     const run = await image.allocation.allocateRun(1);
-    const offset = run.cluster * this.#clusterSize;
+    const offset = hostOf(run.cluster, image.geometry);
     try {
       await image.file.ensureLength(offset + this.#clusterSize);
       await image.file.reserve(offset, this.#clusterSize);
@@ -192,7 +192,7 @@ export class Mapping {
     if (old === null || old === undefined) {
       this.cache.create(index, offset);
     } else {
-      image.frees.add(old.offset / this.#clusterSize, 1, false);
+      image.frees.add(clusterAt(old.offset, image.geometry), 1, false);
       image.metadata.remove('active-l2', old.offset);
       this.cache.renew(old, offset);
     }
@@ -205,9 +205,9 @@ export class Mapping {
     const offset = this.l1.target(index);
     assert(offset > 0, 'only an L2 table that the L1 table points to is removed');
     this.cache.drop(index);
-    this.l1.set(index, 0, false);
+    this.l1.set(index, NO_HOST, false);
     this.#image.metadata.remove('active-l2', offset);
-    this.#image.frees.add(offset / this.#clusterSize, 1, true);
+    this.#image.frees.add(clusterAt(offset, this.#image.geometry), 1, true);
   }
 
   /** Marks the image corrupt for the entry in `slot`. */

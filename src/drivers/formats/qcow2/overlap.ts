@@ -7,7 +7,7 @@
 // cluster is metadata until the last of them is gone. Asked for every write that goes straight to the file: one binary search for each set.
 
 import type { OverlapKind } from './options.js';
-import type { Geometry } from './types.js';
+import type { Geometry, HostOffset } from './types.js';
 
 /** Metadata of single clusters, anywhere in the file. */
 export type ScatteredKind = 'active-l2' | 'refcount-block';
@@ -39,7 +39,7 @@ export class MetadataIndex {
   }
 
   /** `owner` has a table of `length` bytes at `start` from now on, and none anywhere else. */
-  setFixed(kind: OverlapKind, owner: object, start: number, length: number): void {
+  setFixed(kind: OverlapKind, owner: object, start: HostOffset, length: number): void {
     this.#fixed = this.#fixed.filter((range) => range.owner !== owner);
     if (length > 0 && this.#kinds.has(kind)) this.#fixed.push({ kind, owner, start, end: start + length });
   }
@@ -55,12 +55,12 @@ export class MetadataIndex {
   }
 
   /** There is one pointer more to the cluster at `offset`. */
-  add(kind: ScatteredKind, offset: number): void {
+  add(kind: ScatteredKind, offset: HostOffset): void {
     this.#setOf(kind)?.add(offset);
   }
 
   /** There is one pointer less to the cluster at `offset`. */
-  remove(kind: ScatteredKind, offset: number): void {
+  remove(kind: ScatteredKind, offset: HostOffset): void {
     this.#setOf(kind)?.remove(offset);
   }
 
@@ -69,7 +69,7 @@ export class MetadataIndex {
   }
 
   /** What a write of [start, end) would destroy, or null. A table is written where it lies itself: its own kind is `ignored` then. */
-  overlap(start: number, end: number, ignored: ScatteredKind | null = null): string | null {
+  overlap(start: HostOffset, end: number, ignored: ScatteredKind | null = null): string | null {
     for (const range of this.#fixed) if (range.start < end && start < range.end) return range.kind;
     const from = start - (start % this.#clusterSize);
     for (const { kind, clusters } of this.#scattered) {
@@ -149,6 +149,6 @@ function takeOne(counts: Map<number, number>, key: number): boolean {
 }
 
 /** The message for a write that would destroy metadata. */
-export function overlapMessage(offset: number, what: string): string {
+export function overlapMessage(offset: HostOffset, what: string): string {
   return `Preventing invalid write on metadata (overlaps with ${what}) at offset ${offset}`;
 }

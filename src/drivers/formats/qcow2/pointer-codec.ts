@@ -8,6 +8,7 @@
 // for messages.
 
 import { HIGH_WORD } from '../../../util/bytes.js';
+import type { HostOffset } from './types.js';
 
 export const POINTER_BYTES = 8;
 
@@ -16,15 +17,15 @@ const OFFSET_HIGH = 0x00ff_ffff;
 const OFFSET_LOW = 0xffff_fe00;
 
 /** Host offset in entry `index`, as an L1 table has it: 0 for none. Not checked: it may be misaligned. */
-export function pointerTarget(view: DataView, index: number): number {
+export function pointerTarget(view: DataView, index: number): HostOffset {
   const at = index * POINTER_BYTES;
-  return (view.getUint32(at) & OFFSET_HIGH) * HIGH_WORD + lowBits(view.getUint32(at + 4));
+  return ((view.getUint32(at) & OFFSET_HIGH) * HIGH_WORD + lowBits(view.getUint32(at + 4))) as HostOffset;
 }
 
 /** The same of an entry of a refcount table, which has no flags. */
-export function blockPointerTarget(view: DataView, index: number): number {
+export function blockPointerTarget(view: DataView, index: number): HostOffset {
   const at = index * POINTER_BYTES;
-  return view.getUint32(at) * HIGH_WORD + lowBits(view.getUint32(at + 4));
+  return (view.getUint32(at) * HIGH_WORD + lowBits(view.getUint32(at + 4))) as HostOffset;
 }
 
 /** `0x`, and the digits of `pointerTarget`. */
@@ -44,7 +45,7 @@ export function pointerCopied(view: DataView, index: number): boolean {
   return (view.getUint32(index * POINTER_BYTES) & COPIED) !== 0;
 }
 
-export function putPointer(view: DataView, index: number, target: number, copied: boolean): void {
+export function putPointer(view: DataView, index: number, target: HostOffset, copied: boolean): void {
   const at = index * POINTER_BYTES;
   view.setUint32(at, (Math.floor(target / HIGH_WORD) | (copied ? COPIED : 0)) >>> 0);
   view.setUint32(at + 4, target % HIGH_WORD);

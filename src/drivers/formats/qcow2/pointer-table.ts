@@ -3,14 +3,14 @@
 
 import type { ImageFile } from './image-file.js';
 import { POINTER_BYTES, pointerCopied, pointerTarget, putPointer } from './pointer-codec.js';
-import { SECTOR } from './types.js';
+import { type HostOffset, SECTOR } from './types.js';
 
 /** A table is reserved by pieces of so many bytes. */
 const PIECE = 4096;
 
 export class PointerTable {
   /** Host offset of the table. */
-  offset: number;
+  offset: HostOffset;
   /** Number of entries. */
   entries: number;
   /** Padded to whole sectors. */
@@ -20,7 +20,7 @@ export class PointerTable {
   /** Pieces that are allocated on the file system, or being so; null: all are. */
   #solid: Map<number, Promise<void> | null> | null = new Map();
 
-  constructor(offset: number, entries: number) {
+  constructor(offset: HostOffset, entries: number) {
     this.offset = offset;
     this.entries = entries;
     this.bytes = new Uint8Array(Math.ceil((entries * POINTER_BYTES) / SECTOR) * SECTOR);
@@ -28,7 +28,7 @@ export class PointerTable {
   }
 
   /** Offset that entry `index` holds; 0 for none. Not checked: may be misaligned, or beyond what a number holds exactly. */
-  target(index: number): number {
+  target(index: number): HostOffset {
     return pointerTarget(this.view, index);
   }
 
@@ -37,7 +37,7 @@ export class PointerTable {
     return pointerCopied(this.view, index);
   }
 
-  set(index: number, target: number, copied: boolean): void {
+  set(index: number, target: HostOffset, copied: boolean): void {
     putPointer(this.view, index, target, copied);
     this.dirtySectors.add(Math.floor((index * POINTER_BYTES) / SECTOR));
   }
@@ -73,7 +73,7 @@ export class PointerTable {
    * The table gets another place, where all of it was written, and another size; entries are kept, those beyond the new size dropped. All
    * that is done at once. When the result resolves, no reservation of the old place is under way: only then may it be freed.
    */
-  resize(offset: number, entries: number): Promise<unknown> {
+  resize(offset: HostOffset, entries: number): Promise<unknown> {
     const bytes = new Uint8Array(Math.ceil((entries * POINTER_BYTES) / SECTOR) * SECTOR);
     const kept = Math.min(this.entries, entries) * POINTER_BYTES;
     bytes.set(this.bytes.subarray(0, kept));

@@ -5,16 +5,17 @@ import { readCompressed } from './compressed-read.js';
 import type { Qcow2Image } from './image.js';
 import { Kind } from './l2-codec.js';
 import type { Table } from './table-cache.js';
+import { type GuestOffset, plus } from './types.js';
 
 /** Fills `buffer` from guest `offset`. Rejects with `corrupt-image`, `io`, and what the backing node says. */
-export async function readGuest(image: Qcow2Image, offset: number, buffer: Uint8Array): Promise<void> {
+export async function readGuest(image: Qcow2Image, offset: GuestOffset, buffer: Uint8Array): Promise<void> {
   const { mapping } = image;
   const { l2Span } = image.geometry;
   const parts: Promise<void>[] = [];
   let failure: { error: unknown } | null = null;
   try {
     for (let done = 0; done < buffer.length; ) {
-      const at = offset + done;
+      const at = plus(offset, done);
       const index = mapping.indexOf(at);
       const length = Math.min(buffer.length - done, (index + 1) * l2Span - at);
       let table = mapping.tableSync(index);
@@ -34,7 +35,13 @@ export async function readGuest(image: Qcow2Image, offset: number, buffer: Uint8
 }
 
 /** Starts the reads of a range within one L2 table. Does not wait, so the mapping that it looks up holds. */
-function startTable(image: Qcow2Image, table: Table, offset: number, buffer: Uint8Array, parts: Promise<void>[]): void {
+function startTable(
+  image: Qcow2Image,
+  table: Table,
+  offset: GuestOffset,
+  buffer: Uint8Array,
+  parts: Promise<void>[],
+): void {
   const { mapping } = image;
   const { codec } = mapping;
   const { clusterSize, l2Span } = image.geometry;
@@ -48,7 +55,7 @@ function startTable(image: Qcow2Image, table: Table, offset: number, buffer: Uin
     const target = buffer.subarray(at - offset, at - offset + length);
     switch (kind) {
       case Kind.normal:
-        parts.push(later(guarded(image, () => image.data.read(host + lead, target))));
+        parts.push(later(guarded(image, () => image.data.read(plus(host, lead), target))));
         break;
       case Kind.compressed:
         parts.push(later(guarded(image, () => readCompressed(image, host, bytes, lead, target))));
@@ -62,7 +69,7 @@ function startTable(image: Qcow2Image, table: Table, offset: number, buffer: Uin
       default:
         target.fill(0);
     }
-    at += length;
+    at = plus(at, length);
   }
 }
 
@@ -77,7 +84,7 @@ export async function guarded(image: Qcow2Image, action: () => Promise<void>): P
 }
 
 /** What lies below an unallocated range: the backing node up to its end, zeroes behind it. */
-export async function readBacking(image: Qcow2Image, offset: number, buffer: Uint8Array): Promise<void> {
+export async function readBacking(image: Qcow2Image, offset: GuestOffset, buffer: Uint8Array): Promise<void> {
   const backing = image.backing();
   const inside = backing === null ? 0 : Math.max(0, Math.min(buffer.length, backing.length - offset));
   if (inside < buffer.length) buffer.fill(0, inside);

@@ -10,16 +10,24 @@ import type { Qcow2Image } from './image.js';
 import { overlapMessage } from './overlap.js';
 import { PointerTable } from './pointer-table.js';
 import { fillRefcountOnes } from './refcount-codec.js';
-import { MAX_REFCOUNT_TABLE_BYTES } from './types.js';
+import {
+  type ClusterIndex,
+  clusterAt,
+  type HostOffset,
+  hostOf,
+  MAX_REFCOUNT_TABLE_BYTES,
+  NO_HOST,
+  plus,
+} from './types.js';
 
 /** Marks the image corrupt: a cluster that the refcounts call free holds metadata (`what`). */
-export function wronglyFree(image: Qcow2Image, cluster: number, what: string): Promise<BlockError> {
-  const start = cluster * image.geometry.clusterSize;
+export function wronglyFree(image: Qcow2Image, cluster: ClusterIndex, what: string): Promise<BlockError> {
+  const start = hostOf(cluster, image.geometry);
   return image.corrupt(overlapMessage(start, what), start);
 }
 
 /** Makes block `index`, which there is none of, at cluster `at` of its range. One at a time (`Refcounts.makeOne`). */
-export async function createBlock(image: Qcow2Image, index: number, at: number): Promise<void> {
+export async function createBlock(image: Qcow2Image, index: number, at: ClusterIndex): Promise<void> {
   const { file, refcounts, metadata } = image;
   const { clusterSize, refcountOrder, blockEntries } = image.geometry;
   // Its place is this block's only as long as there is none: what was asked before a commit does not hold after it.
@@ -27,7 +35,7 @@ export async function createBlock(image: Qcow2Image, index: number, at: number):
   const what = refcounts.metadataIn(at, 1);
   if (what !== null) throw await wronglyFree(image, at, what);
   assert(refcounts.indexOf(at) === index, 'a new refcount block counts itself');
-  const offset = at * clusterSize;
+  const offset = hostOf(at, image.geometry);
   await file.ensureLength(offset + clusterSize);
   await file.reserve(offset, clusterSize);
   await refcounts.table.reserve(file, index);
@@ -52,7 +60,7 @@ export async function growTable(image: Qcow2Image, index: number): Promise<void>
   if (clusters * clusterSize > MAX_REFCOUNT_TABLE_BYTES) {
     throw image.error('limit', 'The refcount table cannot grow any further', 'allocate');
   }
-  const start = old.entries * blockEntries;
+  const start = (old.entries * blockEntries) as ClusterIndex;
   const total = clusters + blockCount;
   assert(total <= blockCount * blockEntries, 'the new refcount blocks count the new table and themselves');
   assert((old.entries + blockCount) * 8 <= clusters * clusterSize, 'the new refcount table points to the new blocks');
@@ -61,10 +69,10 @@ export async function growTable(image: Qcow2Image, index: number): Promise<void>
   const end = (start + total) * clusterSize;
   await file.ensureLength(end);
   file.takeFresh(start * clusterSize, end);
-  const blockOffset = (i: number): number => (start + clusters + i) * clusterSize;
-  const grown = new PointerTable(start * clusterSize, (clusters * clusterSize) / 8);
+  const blockOffset = (i: number): HostOffset => hostOf(plus(start, clusters + i), geometry);
+  const grown = new PointerTable(hostOf(start, geometry), (clusters * clusterSize) / 8);
   grown.bytes.set(table.bytes.subarray(0, old.entries * 8));
-  for (const block of refcounts.blocks.dirty) if (block.isNew) grown.set(block.index, 0, false);
+  for (const block of refcounts.blocks.dirty) if (block.isNew) grown.set(block.index, NO_HOST, false);
   const content = new Uint8Array(clusterSize);
   for (let i = 0; i < blockCount; i++) {
     grown.set(old.entries + i, blockOffset(i), false);
@@ -84,7 +92,7 @@ export async function growTable(image: Qcow2Image, index: number): Promise<void>
   image.metadata.setFixed('refcount-table', table, grown.offset, clusters * clusterSize);
   image.headerDirty = true;
   await left;
-  image.frees.add(old.offset / clusterSize, (old.entries * 8) / clusterSize, false);
+  image.frees.add(clusterAt(old.offset, geometry), (old.entries * 8) / clusterSize, false);
   await image.committer.writeHeader();
 }
 

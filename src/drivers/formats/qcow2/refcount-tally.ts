@@ -8,6 +8,7 @@ import type { Child } from '../../../block/child.js';
 import { viewOf } from '../../../util/bytes.js';
 import { blockPointerHex, blockPointerTarget, POINTER_BYTES } from './pointer-codec.js';
 import { getRefcount } from './refcount-codec.js';
+import { type ClusterIndex, type HostOffset, NO_HOST } from './types.js';
 
 /** `stored`: the refcount is this or more. */
 const STORED_MANY = 254;
@@ -56,7 +57,7 @@ export class RefcountTally {
   }
 
   /** Counts one more reference to `cluster` (within the window) and returns the new count. */
-  addReference(cluster: number): number {
+  addReference(cluster: ClusterIndex): number {
     const index = cluster - this.start;
     const count = this.references[index] + 1;
     if (count < REFERENCED_MANY) {
@@ -69,24 +70,24 @@ export class RefcountTally {
     return many;
   }
 
-  referencesOf(cluster: number): number {
+  referencesOf(cluster: ClusterIndex): number {
     const count = this.references[cluster - this.start];
     return count < REFERENCED_MANY ? count : this.#many.get(cluster - this.start)!;
   }
 
   /** Offset of the refcount block of `cluster` as the table has it: 0 = none. */
-  blockOffset(cluster: number): number {
+  blockOffset(cluster: ClusterIndex): HostOffset {
     const index = Math.floor(cluster / this.#perBlock);
     const { table } = this.#layout;
-    return index * POINTER_BYTES >= table.byteLength ? 0 : blockPointerTarget(table, index);
+    return index * POINTER_BYTES >= table.byteLength ? NO_HOST : blockPointerTarget(table, index);
   }
 
   /** `blockOffset`, exactly: `0x` and hexadecimal digits. Of a cluster that has a block. */
-  blockOffsetHex(cluster: number): string {
+  blockOffsetHex(cluster: ClusterIndex): string {
     return blockPointerHex(this.#layout.table, this.blockIndex(cluster));
   }
 
-  blockIndex(cluster: number): number {
+  blockIndex(cluster: ClusterIndex): number {
     return Math.floor(cluster / this.#perBlock);
   }
 
@@ -101,7 +102,7 @@ export class RefcountTally {
     for (let round = first; round < last; ) {
       const blocks: number[] = [];
       for (; round < last && blocks.length < perRound; round++) {
-        const offset = this.blockOffset(round * this.#perBlock);
+        const offset = this.blockOffset((round * this.#perBlock) as ClusterIndex);
         if (offset === 0) continue;
         if (offset % clusterBytes !== 0) this.#markUnreadable(round);
         else if (offset < this.#file.length) blocks.push(round);
@@ -109,7 +110,7 @@ export class RefcountTally {
       await Promise.all(
         blocks.map((block, slot) => {
           buffers[slot] ??= new Uint8Array(clusterBytes);
-          return readPadded(this.#file, this.blockOffset(block * this.#perBlock), buffers[slot]);
+          return readPadded(this.#file, this.blockOffset((block * this.#perBlock) as ClusterIndex), buffers[slot]);
         }),
       );
       for (const [slot, block] of blocks.entries()) this.#decode(block, buffers[slot]);
@@ -117,7 +118,7 @@ export class RefcountTally {
   }
 
   /** The exact refcount of any cluster; null where its block cannot be read. */
-  async exactRefcount(cluster: number): Promise<number | bigint | null> {
+  async exactRefcount(cluster: ClusterIndex): Promise<number | bigint | null> {
     const index = cluster - this.start;
     const inside = index >= 0 && index < this.size;
     if (inside && this.stored[index] < STORED_MANY) return this.stored[index];

@@ -23,6 +23,7 @@ import {
 } from './refcount-codec.js';
 import { type Table, TableCache } from './table-cache.js';
 import { solidify } from './table-space.js';
+import { type ClusterIndex, hostOf } from './types.js';
 
 export class Refcounts {
   readonly #image: Qcow2Image;
@@ -33,7 +34,7 @@ export class Refcounts {
   readonly #clusterSize: number;
   #making: Promise<void> | null = null;
   /** Called for each cluster that becomes free. */
-  onFree: (cluster: number) => void = () => {};
+  onFree: (cluster: ClusterIndex) => void = () => {};
 
   constructor(image: Qcow2Image, cacheBlocks: number) {
     this.#image = image;
@@ -53,7 +54,7 @@ export class Refcounts {
   // ---- blocks -------------------------------------------------------------------------------------------------
 
   /** Index of the block with the refcount of `cluster`. */
-  indexOf(cluster: number): number {
+  indexOf(cluster: ClusterIndex): number {
     return Math.floor(cluster / this.#perBlock);
   }
 
@@ -109,21 +110,21 @@ export class Refcounts {
   }
 
   /** The metadata in these clusters, null for none. Clusters with metadata are never free. The header is there even if nobody asked for checks. */
-  metadataIn(cluster: number, count: number): string | null {
+  metadataIn(cluster: ClusterIndex, count: number): string | null {
     if (cluster === 0) return 'main-header';
-    return this.#image.metadata.overlap(cluster * this.#clusterSize, (cluster + count) * this.#clusterSize);
+    return this.#image.metadata.overlap(hostOf(cluster, this.#image.geometry), (cluster + count) * this.#clusterSize);
   }
 
   // ---- looking up ---------------------------------------------------------------------------------------------
 
   /** Refcount of one cluster. Rejects with `corrupt-image`, `io`. */
-  async get(cluster: number, mayCommit = true): Promise<number> {
+  async get(cluster: ClusterIndex, mayCommit = true): Promise<number> {
     const block = await this.#block(this.indexOf(cluster), mayCommit);
     return block === null ? 0 : this.valueIn(block, cluster);
   }
 
   /** Refcount of `cluster`, which `block` counts. */
-  valueIn(block: Table, cluster: number): number {
+  valueIn(block: Table, cluster: ClusterIndex): number {
     return getRefcount(block.view, this.#order, cluster % this.#perBlock);
   }
 
@@ -140,15 +141,15 @@ export class Refcounts {
   }
 
   /** One after the last cluster with a refcount. Asks for no commit. */
-  async endOfUse(): Promise<number> {
+  async endOfUse(): Promise<ClusterIndex> {
     for (let index = this.table.entries - 1; index >= 0; index--) {
       const block = await this.#block(index, false);
       if (block === null) continue;
       for (let i = this.#perBlock - 1; i >= 0; i--) {
-        if (getRefcount(block.view, this.#order, i) !== 0) return index * this.#perBlock + i + 1;
+        if (getRefcount(block.view, this.#order, i) !== 0) return (index * this.#perBlock + i + 1) as ClusterIndex;
       }
     }
-    return 0;
+    return 0 as ClusterIndex;
   }
 
   /** Whether at least `enough` of the clusters before `end` have a refcount. Looks no further than it must, and takes no place in the cache. */
@@ -156,8 +157,7 @@ export class Refcounts {
     const size = this.#clusterSize;
     const bytes = new Uint8Array(size);
     let used = 0;
-    for (let start = 0; used < enough && used + end - start >= enough; start += this.#perBlock) {
-      const index = this.indexOf(start);
+    for (let index = 0, start = 0; used < enough && used + end - start >= enough; index++, start += this.#perBlock) {
       const block = this.blockSync(index);
       if (block === null) continue;
       const offset = this.table.target(index);
@@ -185,7 +185,7 @@ export class Refcounts {
   }
 
   /** One reference more to `cluster`; false where the width of refcounts holds no more. */
-  raise(block: Table, cluster: number): boolean {
+  raise(block: Table, cluster: ClusterIndex): boolean {
     const value = this.valueIn(block, cluster);
     if (value >= this.#image.geometry.refcountMax) return false;
     this.#set(block, cluster, value + 1);
@@ -193,7 +193,7 @@ export class Refcounts {
   }
 
   /** One reference less to `cluster`; false where it has none. */
-  lower(block: Table, cluster: number): boolean {
+  lower(block: Table, cluster: ClusterIndex): boolean {
     const value = this.valueIn(block, cluster);
     if (value === 0) return false;
     this.#set(block, cluster, value - 1);
@@ -201,7 +201,7 @@ export class Refcounts {
     return true;
   }
 
-  #set(block: Table, cluster: number, value: number): void {
+  #set(block: Table, cluster: ClusterIndex, value: number): void {
     assert(block.solid, 'a refcount block is changed once it has a place of its own');
     const slot = cluster % this.#perBlock;
     setRefcount(block.view, this.#order, slot, value);

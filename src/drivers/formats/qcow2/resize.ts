@@ -8,7 +8,18 @@ import { cutFile, dropFrom } from './empty.js';
 import type { Qcow2Image } from './image.js';
 import { Kind } from './l2-codec.js';
 import { PointerTable } from './pointer-table.js';
-import { l1EntriesFor, MAX_L1_BYTES, roundUp, SECTOR } from './types.js';
+import {
+  type ClusterIndex,
+  clusterAt,
+  type GuestOffset,
+  hostOf,
+  l1EntriesFor,
+  MAX_L1_BYTES,
+  NO_HOST,
+  plus,
+  roundUp,
+  SECTOR,
+} from './types.js';
 import { writeGuest } from './write.js';
 import { changeEntries, zeroGuest } from './zero.js';
 
@@ -20,8 +31,8 @@ const PREALLOCATE_BYTES = 64 << 20;
  */
 export async function resizeImage(
   image: Qcow2Image,
-  oldSize: number,
-  size: number,
+  oldSize: GuestOffset,
+  size: GuestOffset,
   preallocation: Preallocation,
 ): Promise<void> {
   if (size % SECTOR !== 0) {
@@ -40,13 +51,18 @@ export async function resizeImage(
 }
 
 /** What is cut off is unmapped first. A guest may still write there until the size has changed: `grow` unmaps that. */
-async function shrink(image: Qcow2Image, size: number): Promise<void> {
+async function shrink(image: Qcow2Image, size: GuestOffset): Promise<void> {
   await dropFrom(image, size);
   await cutFile(image);
   await storeSize(image, size);
 }
 
-async function grow(image: Qcow2Image, oldSize: number, size: number, preallocation: Preallocation): Promise<void> {
+async function grow(
+  image: Qcow2Image,
+  oldSize: GuestOffset,
+  size: GuestOffset,
+  preallocation: Preallocation,
+): Promise<void> {
   const { geometry, header } = image;
   const entries = l1EntriesFor(geometry, size);
   if (entries > MAX_L1_BYTES / 8) {
@@ -63,7 +79,7 @@ async function grow(image: Qcow2Image, oldSize: number, size: number, preallocat
 }
 
 /** Everything until now is durable, then the size is. On failure the old one counts, and the next commit writes it. */
-function storeSize(image: Qcow2Image, size: number): Promise<void> {
+function storeSize(image: Qcow2Image, size: GuestOffset): Promise<void> {
   const { committer, header } = image;
   return committer.exclusive(async () => {
     const before = header.size;
@@ -78,12 +94,12 @@ function storeSize(image: Qcow2Image, size: number): Promise<void> {
 }
 
 /** The old size may end inside of a cluster, behind which the file may hold anything. */
-async function clearTail(image: Qcow2Image, oldSize: number): Promise<void> {
+async function clearTail(image: Qcow2Image, oldSize: GuestOffset): Promise<void> {
   const { clusterSize } = image.geometry;
   const lead = oldSize % clusterSize;
   if (lead === 0) return;
   let holdsData = false;
-  await changeEntries(image, oldSize - lead, oldSize, false, (_table, _slot, { kind }) => {
+  await changeEntries(image, plus(oldSize, -lead), oldSize, false, (_table, _slot, { kind }) => {
     holdsData = kind === Kind.normal || kind === Kind.compressed;
   });
   if (!holdsData) return;
@@ -101,7 +117,7 @@ async function growL1(image: Qcow2Image, wanted: number): Promise<void> {
   const { clusterSize } = geometry;
   const clusters = Math.ceil((wanted * 8) / clusterSize);
   const run = await allocateContiguous(image, clusters);
-  const offset = run * clusterSize;
+  const offset = hostOf(run, geometry);
   const length = clusters * clusterSize;
   try {
     await file.ensureLength(offset + length);
@@ -111,7 +127,7 @@ async function growL1(image: Qcow2Image, wanted: number): Promise<void> {
       const grown = new PointerTable(offset, wanted);
       grown.bytes.set(mapping.l1.bytes.subarray(0, mapping.l1.entries * 8));
       // Tables that nothing durable points to yet come in with the next commit.
-      for (const table of mapping.cache.dirty) if (table.isNew) grown.set(table.index, 0, false);
+      for (const table of mapping.cache.dirty) if (table.isNew) grown.set(table.index, NO_HOST, false);
       const content = new Uint8Array(length);
       content.set(grown.bytes.subarray(0, wanted * 8));
       await file.write(offset, content);
@@ -122,7 +138,7 @@ async function growL1(image: Qcow2Image, wanted: number): Promise<void> {
       image.metadata.setFixed('active-l1', mapping.l1, offset, wanted * 8);
       image.headerDirty = true;
       await left;
-      if (old.clusters > 0) image.frees.add(old.offset / clusterSize, old.clusters, false);
+      if (old.clusters > 0) image.frees.add(clusterAt(old.offset, geometry), old.clusters, false);
     });
   } catch (error) {
     if (header.l1TableOffset !== offset) image.allocation.release(run, clusters);
@@ -131,7 +147,7 @@ async function growL1(image: Qcow2Image, wanted: number): Promise<void> {
 }
 
 /** Exactly `count` clusters in a row. */
-async function allocateContiguous(image: Qcow2Image, count: number): Promise<number> {
+async function allocateContiguous(image: Qcow2Image, count: number): Promise<ClusterIndex> {
   const { allocation } = image;
   if (count === 1) return (await allocation.allocateRun(1)).cluster;
   /** Runs that were too short, held until the end so that the search does not find them again. */
@@ -147,7 +163,7 @@ async function allocateContiguous(image: Qcow2Image, count: number): Promise<num
         found = run;
       }
     }
-    skipped.push({ cluster: found.cluster + count, count: found.count - count });
+    skipped.push({ cluster: plus(found.cluster, count), count: found.count - count });
     return found.cluster;
   } catch (error) {
     if (found !== null) skipped.push(found);
@@ -158,7 +174,12 @@ async function allocateContiguous(image: Qcow2Image, count: number): Promise<num
 }
 
 /** Maps all of the new range to clusters that read as zeroes: known to (`metadata`), or written so. */
-async function preallocate(image: Qcow2Image, oldSize: number, size: number, mode: Preallocation): Promise<void> {
+async function preallocate(
+  image: Qcow2Image,
+  oldSize: GuestOffset,
+  size: GuestOffset,
+  mode: Preallocation,
+): Promise<void> {
   try {
     await preallocateAll(image, oldSize, size, mode);
   } catch (error) {
@@ -168,12 +189,17 @@ async function preallocate(image: Qcow2Image, oldSize: number, size: number, mod
   }
 }
 
-async function preallocateAll(image: Qcow2Image, oldSize: number, size: number, mode: Preallocation): Promise<void> {
+async function preallocateAll(
+  image: Qcow2Image,
+  oldSize: GuestOffset,
+  size: GuestOffset,
+  mode: Preallocation,
+): Promise<void> {
   const { clusterSize, l2Span } = image.geometry;
   const start = roundUp(oldSize, clusterSize);
   const chunk = Math.min(l2Span, roundUp(PREALLOCATE_BYTES, clusterSize));
-  for (let at = start; at < size; at += chunk) {
-    const end = Math.min(roundUp(size, clusterSize), at + chunk);
+  for (let at = start; at < size; at = plus(at, chunk)) {
+    const end = Math.min(roundUp(size, clusterSize), at + chunk) as GuestOffset;
     const held = await image.locks.acquire(at, end);
     try {
       await preallocateRange(image, at, end, mode);
@@ -183,7 +209,12 @@ async function preallocateAll(image: Qcow2Image, oldSize: number, size: number, 
   }
 }
 
-async function preallocateRange(image: Qcow2Image, start: number, end: number, mode: Preallocation): Promise<void> {
+async function preallocateRange(
+  image: Qcow2Image,
+  start: GuestOffset,
+  end: GuestOffset,
+  mode: Preallocation,
+): Promise<void> {
   const { clusterSize, l2Span } = image.geometry;
   for (let at = start; at < end; ) {
     const index = image.mapping.indexOf(at);
@@ -191,7 +222,7 @@ async function preallocateRange(image: Qcow2Image, start: number, end: number, m
     const table = await image.mapping.pinForWrite(index);
     try {
       const run = await image.allocation.allocateRun((stop - at) / clusterSize);
-      const host = run.cluster * clusterSize;
+      const host = hostOf(run.cluster, image.geometry);
       const length = run.count * clusterSize;
       try {
         const fresh = await image.data.makeRoom(host, length);
@@ -201,8 +232,8 @@ async function preallocateRange(image: Qcow2Image, start: number, end: number, m
         throw error;
       }
       const slot = (at % l2Span) / clusterSize;
-      for (let i = 0; i < run.count; i++) image.mapping.setNormal(table, slot + i, host + i * clusterSize);
-      at += length;
+      for (let i = 0; i < run.count; i++) image.mapping.setNormal(table, slot + i, plus(host, i * clusterSize));
+      at = plus(at, length);
     } finally {
       table.pins--;
     }

@@ -5,6 +5,7 @@ import type { Qcow2Image } from './image.js';
 import { Kind, type KindNumber } from './l2-codec.js';
 import { zeroInFile, zeroInFileSync } from './preallocation.js';
 import type { Table } from './table-cache.js';
+import { type GuestOffset, plus } from './types.js';
 
 /** Where the look-up of a status had to stop: an L2 table to be loaded, or an entry that breaks the format. */
 interface Obstacle {
@@ -13,11 +14,11 @@ interface Obstacle {
 }
 
 /** Status of the run at `offset`, at most `length` bytes. */
-export async function statusOf(image: Qcow2Image, offset: number, length: number): Promise<BlockStatus> {
+export async function statusOf(image: Qcow2Image, offset: GuestOffset, length: number): Promise<BlockStatus> {
   let status: BlockStatus | null = null;
   for (;;) {
     const done: number = status?.length ?? 0;
-    let found = lookUp(image, offset + done, length - done);
+    let found = lookUp(image, plus(offset, done), length - done);
     if (!('length' in found)) {
       if (found.bad === null) await image.mapping.loadTable(found.index);
       else if (status === null) throw await image.mapping.badEntry(found.bad.table, found.bad.slot);
@@ -25,7 +26,7 @@ export async function statusOf(image: Qcow2Image, offset: number, length: number
       continue;
     }
     const end = found.length;
-    const endsAtMiss = done + end < length && missesTable(image, offset + done + end);
+    const endsAtMiss = done + end < length && missesTable(image, plus(offset, done + end));
     if (isPlainData(found) && (await image.preallocation.look())) found = await zeroInFile(image.data.node, found);
     if (status === null) status = found;
     else if (continues(status, found)) status.length += found.length;
@@ -36,12 +37,12 @@ export async function statusOf(image: Qcow2Image, offset: number, length: number
 }
 
 /** The L2 table of guest offset `offset` must be loaded before anything can be said of it. */
-function missesTable({ mapping }: Qcow2Image, offset: number): boolean {
+function missesTable({ mapping }: Qcow2Image, offset: GuestOffset): boolean {
   return mapping.tableSync(mapping.indexOf(offset)) === undefined;
 }
 
 /** The same from cached tables alone, possibly of a shorter run; null where a table must be loaded or an entry is bad. */
-export function statusSync(image: Qcow2Image, offset: number, length: number): BlockStatus | null {
+export function statusSync(image: Qcow2Image, offset: GuestOffset, length: number): BlockStatus | null {
   const found = lookUp(image, offset, length);
   if (!('length' in found)) return null;
   if (!isPlainData(found) || image.preallocation.found === false) return found;
@@ -63,10 +64,10 @@ function continues(run: BlockStatus, next: BlockStatus): boolean {
   );
 }
 
-function lookUp(image: Qcow2Image, offset: number, length: number): BlockStatus | Obstacle {
+function lookUp(image: Qcow2Image, offset: GuestOffset, length: number): BlockStatus | Obstacle {
   const { mapping } = image;
   const { clusterSize, l2Span } = image.geometry;
-  const end = offset + length;
+  const end = plus(offset, length);
   let kind: KindNumber | null = null;
   let host = 0;
   let at = offset;
@@ -78,7 +79,7 @@ function lookUp(image: Qcow2Image, offset: number, length: number): BlockStatus 
       break;
     }
     const lead = at % clusterSize;
-    const stop = Math.min(end, (index + 1) * l2Span);
+    const stop = Math.min(end, (index + 1) * l2Span) as GuestOffset;
     let here: KindNumber = Kind.unallocated;
     let hereHost = 0;
     let to = stop;
@@ -91,7 +92,7 @@ function lookUp(image: Qcow2Image, offset: number, length: number): BlockStatus 
         if (kind !== null) break;
         return { index, bad: { table, slot } };
       }
-      to = Math.min(stop, at - lead + slots * clusterSize);
+      to = Math.min(stop, at - lead + slots * clusterSize) as GuestOffset;
     }
     if (kind === null) {
       kind = here;
@@ -108,7 +109,7 @@ function hasHost(kind: KindNumber): boolean {
   return kind === Kind.normal || kind === Kind.zeroAllocated;
 }
 
-function describe(image: Qcow2Image, kind: KindNumber, offset: number, host: number, length: number): BlockStatus {
+function describe(image: Qcow2Image, kind: KindNumber, offset: GuestOffset, host: number, length: number): BlockStatus {
   if (kind === Kind.unallocated) return absent(image.backing()?.length ?? 0, offset, length);
   const data = kind === Kind.normal || kind === Kind.compressed;
   return {
@@ -123,7 +124,7 @@ function describe(image: Qcow2Image, kind: KindNumber, offset: number, host: num
 }
 
 /** Status of what this layer does not have: unallocated up to the end of the backing node, zeroes behind it. */
-function absent(backingLength: number, offset: number, length: number): BlockStatus {
+function absent(backingLength: number, offset: GuestOffset, length: number): BlockStatus {
   const zero = offset >= backingLength;
   return {
     length: zero ? length : Math.min(length, backingLength - offset),

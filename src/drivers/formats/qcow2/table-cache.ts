@@ -3,14 +3,13 @@
 // clean ones leave by second chance when the cache is full.
 
 import type { Memory } from '../../../host/host.js';
-import { SECTOR } from './types.js';
+import { type HostOffset, SECTOR } from './types.js';
 
 /** One cached metadata cluster. */
 export interface Table {
   /** Index in the L1 table, or in the refcount table. */
   readonly index: number;
-  /** Host offset. */
-  offset: number;
+  offset: HostOffset;
   readonly bytes: Uint8Array;
   readonly view: DataView;
   /** Byte range that differs from the disk; empty when `dirtyFrom >= dirtyTo`. */
@@ -57,7 +56,7 @@ export class TableCache {
   }
 
   /** Reads table `index` into the cache with `fill`; callers ask `get` afterwards, and again if it has gone already. */
-  load(index: number, offset: number, fill: (bytes: Uint8Array) => Promise<void>): Promise<void> {
+  load(index: number, offset: HostOffset, fill: (bytes: Uint8Array) => Promise<void>): Promise<void> {
     // Another caller may have loaded it while this one waited for a commit; it may be dirty by now.
     if (this.#tables.has(index)) return Promise.resolve();
     let pending = this.#loading.get(index);
@@ -68,7 +67,7 @@ export class TableCache {
     return pending;
   }
 
-  async #load(index: number, offset: number, fill: (bytes: Uint8Array) => Promise<void>): Promise<void> {
+  async #load(index: number, offset: HostOffset, fill: (bytes: Uint8Array) => Promise<void>): Promise<void> {
     const bytes = this.#memory.allocate(this.tableBytes);
     try {
       await fill(bytes);
@@ -80,7 +79,7 @@ export class TableCache {
   }
 
   /** A new, zeroed table, dirty as a whole. Its cluster was reserved (`ImageFile.reserve`). */
-  create(index: number, offset: number): Table {
+  create(index: number, offset: HostOffset): Table {
     const bytes = this.#memory.allocate(this.tableBytes).fill(0);
     const table = this.#insert(index, offset, bytes);
     this.renew(table, offset);
@@ -88,14 +87,14 @@ export class TableCache {
   }
 
   /** The table moves to `offset`, a new place that was reserved: all of it is to be written there. */
-  renew(table: Table, offset: number): void {
+  renew(table: Table, offset: HostOffset): void {
     table.offset = offset;
     table.isNew = true;
     table.solid = true;
     this.markDirty(table, 0, this.tableBytes);
   }
 
-  #insert(index: number, offset: number, bytes: Uint8Array): Table {
+  #insert(index: number, offset: HostOffset, bytes: Uint8Array): Table {
     this.#makeRoom();
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     const table: Table = {

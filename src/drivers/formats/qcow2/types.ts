@@ -2,12 +2,18 @@
 
 import type { Brand } from '../../../util/brand.js';
 
-/** Byte offset in the virtual disk. */
+/**
+ * Byte offset in the virtual disk. An offset becomes one where a request enters the driver (driver.ts), a host offset where it is read from a
+ * table, a cluster where it is allocated; `ImageFile` counts in plain bytes, as every node does.
+ */
 export type GuestOffset = Brand<number, 'GuestOffset'>;
 /** Byte offset in the image file. */
 export type HostOffset = Brand<number, 'HostOffset'>;
 /** Number of a cluster of the image file: its host offset divided by the cluster size. */
 export type ClusterIndex = Brand<number, 'ClusterIndex'>;
+
+/** What a table has where it points to nothing. */
+export const NO_HOST = 0 as HostOffset;
 
 export const MIN_CLUSTER_BITS = 9;
 export const MAX_CLUSTER_BITS = 21;
@@ -54,12 +60,34 @@ export function makeGeometry(version: 2 | 3, clusterBits: number, refcountOrder:
   };
 }
 
-export function roundUp(value: number, unit: number): number {
-  return Math.ceil(value / unit) * unit;
+/** A range of the virtual disk. */
+export interface GuestExtent {
+  offset: GuestOffset;
+  /** Bytes. */
+  length: number;
 }
 
-export function roundDown(value: number, unit: number): number {
-  return value - (value % unit);
+/** What arithmetic makes plain again: an offset, or a cluster, some way on from another of its kind. */
+export function plus<T extends GuestOffset | HostOffset | ClusterIndex>(base: T, distance: number): T {
+  return (base + distance) as T;
+}
+
+/** Host offset of a cluster. */
+export function hostOf(cluster: ClusterIndex, { clusterSize }: Geometry): HostOffset {
+  return (cluster * clusterSize) as HostOffset;
+}
+
+/** The cluster that holds the byte at `host`. */
+export function clusterAt(host: HostOffset, { clusterSize }: Geometry): ClusterIndex {
+  return Math.floor(host / clusterSize) as ClusterIndex;
+}
+
+export function roundUp<T extends number>(value: T, unit: number): T {
+  return (Math.ceil(value / unit) * unit) as T;
+}
+
+export function roundDown<T extends number>(value: T, unit: number): T {
+  return (value - (value % unit)) as T;
 }
 
 /** Number of L1 entries that a disk of `size` bytes needs. */

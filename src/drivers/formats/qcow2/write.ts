@@ -1,20 +1,29 @@
 // Writing: in place where all clusters are owned, else with allocation. An allocating write takes one run of clusters for all of
 // its extents, writes the data in as few requests as it can, and publishes the mapping only when the data is written.
 
-import type { Extent } from '../../../block/types.js';
 import { assert } from '../../../util/assert.js';
 import { later, settleAll } from '../../../util/settle.js';
+import type { Run } from './allocation.js';
 import { mergeCluster, type Piece } from './cow.js';
 import type { Qcow2Image } from './image.js';
 import { Kind, type L2Entry, MISS } from './l2-codec.js';
 import { placeToWrite } from './locate.js';
 import { guarded } from './read.js';
 import type { Table } from './table-cache.js';
-import { roundDown, roundUp } from './types.js';
+import {
+  clusterAt,
+  type GuestExtent,
+  type GuestOffset,
+  type HostOffset,
+  hostOf,
+  plus,
+  roundDown,
+  roundUp,
+} from './types.js';
 
 /** One guest cluster that a request touches. */
 interface Target {
-  guest: number;
+  guest: GuestOffset;
   table: Table;
   slot: number;
   /** What the entry says until the data is written. */
@@ -22,14 +31,14 @@ interface Target {
   /** The data goes to the cluster that the entry has already. */
   owned: boolean;
   /** Where the data goes. */
-  host: number;
+  host: HostOffset;
   /** The new place is known to read as zeroes. */
   fresh: boolean;
   pieces: Piece[];
 }
 
 interface HostWrite {
-  host: number;
+  host: HostOffset;
   data: Uint8Array;
 }
 
@@ -37,20 +46,24 @@ interface HostWrite {
 const BOUNCE_BYTES = 8 << 20;
 
 /** In-place write of one extent without waiting for anything but the file; null where it is not that simple. */
-export function writeInPlace(image: Qcow2Image, offset: number, buffer: Uint8Array): Promise<void> | null {
+export function writeInPlace(image: Qcow2Image, offset: GuestOffset, buffer: Uint8Array): Promise<void> | null {
   const host = placeToWrite(image, offset, buffer.length);
   return host === MISS ? null : guarded(image, () => image.data.write(host, buffer));
 }
 
 /** Writes disjoint, ascending extents whose data lies back to back in `buffer`. */
-export async function writeGuest(image: Qcow2Image, extents: readonly Extent[], buffer: Uint8Array): Promise<void> {
+export async function writeGuest(
+  image: Qcow2Image,
+  extents: readonly GuestExtent[],
+  buffer: Uint8Array,
+): Promise<void> {
   const filled = extents.filter(({ length }) => length > 0);
   if (filled.length === 0) return;
   const { clusterSize } = image.geometry;
   const last = filled[filled.length - 1];
   const held = await image.locks.acquire(
     roundDown(filled[0].offset, clusterSize),
-    roundUp(last.offset + last.length, clusterSize),
+    roundUp(plus(last.offset, last.length), clusterSize),
   );
   const tables: Table[] = [];
   try {
@@ -67,10 +80,10 @@ export async function writeGuest(image: Qcow2Image, extents: readonly Extent[], 
   }
 }
 
-async function pinTables(image: Qcow2Image, extents: readonly Extent[], tables: Table[]): Promise<void> {
+async function pinTables(image: Qcow2Image, extents: readonly GuestExtent[], tables: Table[]): Promise<void> {
   const { mapping } = image;
   for (const { offset, length } of extents) {
-    const end = mapping.indexOf(offset + length - 1);
+    const end = mapping.indexOf(plus(offset, length - 1));
     for (let index = mapping.indexOf(offset); index <= end; index++) {
       if (tables.length > 0 && tables[tables.length - 1].index >= index) continue;
       tables.push(await mapping.pinForWrite(index));
@@ -81,7 +94,7 @@ async function pinTables(image: Qcow2Image, extents: readonly Extent[], tables: 
 /** Cuts the extents into clusters and looks each up. */
 function resolve(
   image: Qcow2Image,
-  extents: readonly Extent[],
+  extents: readonly GuestExtent[],
   buffer: Uint8Array,
   tables: readonly Table[],
 ): Target[] {
@@ -95,7 +108,7 @@ function resolve(
     for (let at = offset; at < offset + length; ) {
       const within = at % clusterSize;
       const here = Math.min(clusterSize - within, offset + length - at);
-      const guest = at - within;
+      const guest = plus(at, -within);
       if (current === null || current.guest !== guest) {
         const index = mapping.indexOf(guest);
         while (tables[tableAt].index !== index) tableAt++;
@@ -108,7 +121,7 @@ function resolve(
       }
       current.pieces.push({ within, data: buffer.subarray(from, from + here) });
       from += here;
-      at += here;
+      at = plus(at, here);
     }
   }
   return targets;
@@ -127,20 +140,17 @@ async function writeTargets(image: Qcow2Image, targets: readonly Target[]): Prom
 }
 
 /** Gives each of `targets` a new cluster, contiguous where that can be. On failure nothing stays allocated. */
-async function allocateFor(
-  image: Qcow2Image,
-  targets: readonly Target[],
-): Promise<{ cluster: number; count: number }[]> {
+async function allocateFor(image: Qcow2Image, targets: readonly Target[]): Promise<Run[]> {
   const { clusterSize } = image.geometry;
-  const runs: { cluster: number; count: number }[] = [];
+  const runs: Run[] = [];
   try {
     for (let done = 0; done < targets.length; ) {
       const run = await image.allocation.allocateRun(targets.length - done);
       runs.push(run);
-      const start = run.cluster * clusterSize;
+      const start = hostOf(run.cluster, image.geometry);
       const fresh = await image.data.makeRoom(start, run.count * clusterSize);
       for (let i = 0; i < run.count; i++, done++) {
-        targets[done].host = start + i * clusterSize;
+        targets[done].host = plus(start, i * clusterSize);
         targets[done].fresh = fresh;
       }
     }
@@ -193,7 +203,7 @@ async function writeMerged(image: Qcow2Image, target: Target): Promise<void> {
 /** Adds a target's pieces to the list of writes; what continues the last one both in the file and in memory makes it longer. */
 function addPieces(writes: HostWrite[], target: Target): void {
   for (const { within, data } of target.pieces) {
-    const host = target.host + within;
+    const host = plus(target.host, within);
     const last = writes[writes.length - 1];
     if (
       last !== undefined &&
@@ -237,7 +247,6 @@ function publish(image: Qcow2Image, targets: readonly Target[]): void {
 /** Pends the free of what `entry` referred to, if anything. Compressed data may share its clusters with others. */
 export function freeOld(image: Qcow2Image, { host, bytes }: L2Entry, punch: boolean): void {
   if (host === 0) return;
-  const { clusterSize } = image.geometry;
-  const first = Math.floor(host / clusterSize);
-  image.frees.add(first, Math.floor((host + bytes - 1) / clusterSize) - first + 1, punch);
+  const first = clusterAt(host, image.geometry);
+  image.frees.add(first, clusterAt(plus(host, bytes - 1), image.geometry) - first + 1, punch);
 }

@@ -11,28 +11,33 @@ import type { ZeroFlags } from '../../../block/types.js';
 import type { Qcow2Image } from './image.js';
 import { Kind, type L2Entry } from './l2-codec.js';
 import type { Table } from './table-cache.js';
-import { roundDown, roundUp } from './types.js';
+import { type GuestOffset, plus, roundDown, roundUp } from './types.js';
 import { freeOld, writeGuest } from './write.js';
 
 const ZERO_BYTES = 1 << 20;
 
 /** Changes the entry in `slot`, which is `entry` until now, of the guest cluster at `guest`. */
-type EntryChange = (table: Table, slot: number, entry: L2Entry, guest: number) => void;
+type EntryChange = (table: Table, slot: number, entry: L2Entry, guest: GuestOffset) => void;
 
 /** Makes a range read as zeroes. Rejects with `unsupported` where `noFallback` forbids to write them out. */
-export async function zeroGuest(image: Qcow2Image, offset: number, length: number, flags: ZeroFlags): Promise<void> {
+export async function zeroGuest(
+  image: Qcow2Image,
+  offset: GuestOffset,
+  length: number,
+  flags: ZeroFlags,
+): Promise<void> {
   const { clusterSize } = image.geometry;
-  const end = offset + length;
+  const end = plus(offset, length);
   const bodyStart = roundUp(offset, clusterSize);
   const bodyEnd = end === image.length() ? end : roundDown(end, clusterSize);
-  if (bodyStart > offset) await zeroPart(image, offset, Math.min(end, bodyStart), flags);
+  if (bodyStart > offset) await zeroPart(image, offset, lower(end, bodyStart), flags);
   if (bodyEnd > bodyStart) await zeroClusters(image, bodyStart, bodyEnd, flags);
-  const tail = Math.max(bodyStart, bodyEnd);
+  const tail = bodyEnd > bodyStart ? bodyEnd : bodyStart;
   if (end > tail) await zeroPart(image, tail, end, flags);
 }
 
 /** Whole clusters; `end` may be the end of the disk inside of one. */
-async function zeroClusters(image: Qcow2Image, start: number, end: number, flags: ZeroFlags): Promise<void> {
+async function zeroClusters(image: Qcow2Image, start: GuestOffset, end: GuestOffset, flags: ZeroFlags): Promise<void> {
   const { mapping } = image;
   const { clusterSize } = image.geometry;
   const mayUnmap = flags.mayUnmap === true;
@@ -48,7 +53,7 @@ async function zeroClusters(image: Qcow2Image, start: number, end: number, flags
       mapping.setZero(table, slot);
     });
   }
-  const asData: { from: number; to: number }[] = [];
+  const asData: { from: GuestOffset; to: GuestOffset }[] = [];
   await changeEntries(image, start, end, hasBacking(image), (table, slot, entry, guest) => {
     if (!hasBacking(image)) {
       const { kind } = entry;
@@ -59,7 +64,7 @@ async function zeroClusters(image: Qcow2Image, start: number, end: number, flags
       }
     }
     const last = asData[asData.length - 1];
-    const to = Math.min(guest + clusterSize, end);
+    const to = lower(plus(guest, clusterSize), end);
     if (last !== undefined && last.to === guest) last.to = to;
     else asData.push({ from: guest, to });
   });
@@ -67,7 +72,7 @@ async function zeroClusters(image: Qcow2Image, start: number, end: number, flags
 }
 
 /** A range inside of one cluster. Where the rest of the cluster reads as zeroes without data, all of it becomes a zero cluster. */
-async function zeroPart(image: Qcow2Image, from: number, to: number, flags: ZeroFlags): Promise<void> {
+async function zeroPart(image: Qcow2Image, from: GuestOffset, to: GuestOffset, flags: ZeroFlags): Promise<void> {
   const cluster = roundDown(from, image.geometry.clusterSize);
   let done = false;
   await changeEntries(image, cluster, to, false, (_table, _slot, { kind }) => {
@@ -77,12 +82,12 @@ async function zeroPart(image: Qcow2Image, from: number, to: number, flags: Zero
   if (!done) await zeroAsData(image, from, to, flags);
 }
 
-async function zeroAsData(image: Qcow2Image, from: number, to: number, flags: ZeroFlags): Promise<void> {
+async function zeroAsData(image: Qcow2Image, from: GuestOffset, to: GuestOffset, flags: ZeroFlags): Promise<void> {
   if (flags.noFallback)
     throw image.error('unsupported', 'zeroes would have to be written as data', 'write zeroes', from);
   const zeroes = image.memory.allocate(Math.min(ZERO_BYTES, to - from)).fill(0);
   try {
-    for (let at = from; at < to; at += zeroes.length) {
+    for (let at = from; at < to; at = plus(at, zeroes.length)) {
       const length = Math.min(zeroes.length, to - at);
       await writeGuest(image, [{ offset: at, length }], zeroes.subarray(0, length));
     }
@@ -92,11 +97,12 @@ async function zeroAsData(image: Qcow2Image, from: number, to: number, flags: Ze
 }
 
 /** Gives back the whole clusters of a range. Its ends that are no whole clusters stay as they are. */
-export async function discardGuest(image: Qcow2Image, offset: number, length: number): Promise<void> {
+export async function discardGuest(image: Qcow2Image, offset: GuestOffset, length: number): Promise<void> {
   const { mapping } = image;
   const { clusterSize, version } = image.geometry;
   const start = roundUp(offset, clusterSize);
-  const end = offset + length === image.length() ? image.length() : roundDown(offset + length, clusterSize);
+  const last = plus(offset, length);
+  const end = last === image.length() ? last : roundDown(last, clusterSize);
   if (end <= start) return;
   const zeroBelow = version === 3 && hasBelow(image, start);
   await changeEntries(image, start, end, zeroBelow, (table, slot, entry, guest) => {
@@ -121,8 +127,13 @@ function hasBacking(image: Qcow2Image): boolean {
   return image.backing() !== null || image.backingFile !== null;
 }
 
+/** The lower of two offsets. */
+function lower(a: GuestOffset, b: GuestOffset): GuestOffset {
+  return a < b ? a : b;
+}
+
 /** Does the backing node have anything at or after guest offset `guest`? */
-function hasBelow(image: Qcow2Image, guest: number): boolean {
+function hasBelow(image: Qcow2Image, guest: GuestOffset): boolean {
   const backing = image.backing();
   return backing !== null && backing.length > guest;
 }
@@ -144,8 +155,8 @@ export function unmap(image: Qcow2Image, table: Table, slot: number, entry: L2En
  */
 export async function changeEntries(
   image: Qcow2Image,
-  start: number,
-  end: number,
+  start: GuestOffset,
+  end: GuestOffset,
   make: boolean,
   change: EntryChange,
 ): Promise<void> {
@@ -153,8 +164,8 @@ export async function changeEntries(
   const { clusterSize, l2Span } = image.geometry;
   for (let at = start; at < end; ) {
     const index = mapping.indexOf(at);
-    const base = index * l2Span;
-    const stop = Math.min(end, base + l2Span);
+    const base = (index * l2Span) as GuestOffset;
+    const stop = lower(end, plus(base, l2Span));
     const held = await image.locks.acquire(at, roundUp(stop, clusterSize));
     try {
       image.checkUsable();
@@ -181,7 +192,7 @@ async function changeTable(
     for (let slot = Math.floor(from / clusterSize); slot < stop; slot++) {
       const entry = mapping.codec.decode(table.view, slot);
       if (entry.kind === Kind.bad) throw await mapping.badEntry(table, slot);
-      change(table, slot, entry, index * l2Span + slot * clusterSize);
+      change(table, slot, entry, (index * l2Span + slot * clusterSize) as GuestOffset);
     }
   } finally {
     table.pins--;
