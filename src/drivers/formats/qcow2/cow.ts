@@ -1,4 +1,7 @@
 // Copy on write: a cluster that is written in part takes the rest of its content from where it was until now.
+//
+//   | old content | piece | old content | piece | old content | zeroes |
+//   0                                                         ^ end of the disk, where that is inside of the cluster
 
 import type { Qcow2Image } from './image.js';
 import { readGuest } from './read.js';

@@ -1,5 +1,14 @@
-// Writing: in place where all clusters are owned, else with allocation. An allocating write takes one run of clusters for all of
-// its extents, writes the data in as few requests as it can, and publishes the mapping only when the data is written.
+// Writing. What all goes to clusters that are the image's own is written in place, without a lock. Everything else is an allocating write:
+//
+//   lock the guest range          nobody else changes its entries
+//   pin its L2 tables             made where there are none, copied where they are shared
+//   decode the entries            into targets, one for each guest cluster
+//   allocate                      one run for all clusters that need a new place, where that can be
+//   write the content             few large requests; a cluster that is written in part takes the rest from where it was (cow.ts)
+//   publish                       the entries point to the new places; the old ones wait to be freed (frees.ts)
+//   release tables and range
+//
+// A failure before the last but one step leaves the entries as they were, and releases what was allocated.
 
 import { assert } from '../../../util/assert.js';
 import { later, settleAll } from '../../../util/settle.js';
