@@ -3,9 +3,9 @@
 // The functions work on one workspace of the process, opened when it is first needed. It keeps the process alive while something is
 // under way only; `shutdown` closes it. Who needs another host, or a gate in front of backing files, makes a `Workspace`.
 
+import type { CheckResult } from './block/abilities.js';
 import type { CompareOptions, CompareResult } from './block/compare.js';
 import type { NewImageOptions } from './block/create.js';
-import type { CheckResult } from './block/info.js';
 import type { OpenOptions } from './block/open.js';
 import { openRealHost } from './host/real/index.js';
 import type { Image } from './library/image.js';
@@ -26,12 +26,12 @@ import type { NbdService, ServeOptions } from './library/service.js';
 import { Workspace } from './library/workspace.js';
 import type { ImageInfo, MapEntry, ObjectOptions } from './schema/generated/types.js';
 
+export type { CheckResult } from './block/abilities.js';
 export { DirtyBitmap } from './block/bitmap.js';
 export type { CompareOptions, CompareResult } from './block/compare.js';
 export type { ImageCreateOptions, NewImageOptions } from './block/create.js';
 export type { DeviceStats } from './block/device.js';
 export { denyGate, type OpenGate, sameFolderGate } from './block/gate.js';
-export type { CheckResult } from './block/info.js';
 export type { OpenOptions } from './block/open.js';
 export type { NbdClient } from './exports/nbd/server.js';
 export type { V86Disk, V86DiskOptions, V86Emulator } from './exports/v86/disk.js';

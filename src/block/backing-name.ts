@@ -17,7 +17,8 @@ import { printable } from '../util/foreign-text.js';
 import { nameLength } from '../util/name-bytes.js';
 import { storageOf } from './chain.js';
 import { fileAsOptions, leafOptions, openingName, parseFilename, protocolOf, resolveBackingName } from './filename.js';
-import { imageOptions, type Referrer } from './foreign-name.js';
+import { imageOptions } from './foreign-name.js';
+import type { Referrer } from './gate.js';
 import { fileId } from './identity.js';
 import type { BlockNode } from './node/node.js';
 

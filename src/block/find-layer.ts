@@ -4,6 +4,7 @@
 import { toBlockError } from '../util/errors.js';
 import { chainOf } from './chain.js';
 import { isPath, resolveBackingNameOf } from './filename.js';
+import { backingFileOf } from './node/format.js';
 import type { BlockNode } from './node/node.js';
 
 /** The layer below `top` that `name` names: a path to its file, or, of what is no file, the name as it stands. Null where there is none. */
@@ -16,7 +17,7 @@ export async function findLayer(top: BlockNode, name: string): Promise<BlockNode
 }
 
 async function names(overlay: BlockNode, node: BlockNode, name: string): Promise<boolean> {
-  if (!isPath(name) || !isPath(node.filename)) return name === node.filename || name === overlay.backingFile;
+  if (!isPath(name) || !isPath(node.filename)) return name === node.filename || name === backingFileOf(overlay);
   const wanted = await realPath(node, resolveBackingNameOf(overlay, name));
   return wanted !== null && wanted === (await realPath(node, node.filename));
 }

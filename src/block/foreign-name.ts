@@ -12,15 +12,9 @@ import { type LooseChild, LooseOptions } from '../schema/loose-options.js';
 import { reportUnforeseen } from '../util/best-effort.js';
 import { storageOf } from './chain.js';
 import { leafOptions } from './filename.js';
-import { refusal } from './gate.js';
+import { type Referrer, refusal } from './gate.js';
 import type { Graph } from './graph.js';
 import type { BlockNode } from './node/node.js';
-
-/** The image that a name stands in. */
-export interface Referrer {
-  /** Real path of its file, or what it is called where it is in none. */
-  path: string;
-}
 
 export async function referrerOf(image: BlockNode): Promise<Referrer> {
   const bottom = storageOf(image);

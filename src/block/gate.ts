@@ -2,6 +2,12 @@
 
 import { BlockError } from '../util/errors.js';
 
+/** The image that a name is written in. */
+export interface Referrer {
+  /** Real path of its file, or what it is called where it is in none. */
+  path: string;
+}
+
 /** Says whether `referrer` (the path of a file, or a URI) may have `target` opened. Throws `permission` where not. */
 export interface OpenGate {
   check(target: string, referrer: string): void;

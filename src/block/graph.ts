@@ -13,7 +13,7 @@ import type { OpenGate } from './gate.js';
 import { BlockNode } from './node/node.js';
 import { UserObjects } from './objects/index.js';
 import { Quiescence } from './quiescence.js';
-import { PERM_ALL, Perm } from './types.js';
+import { BACKING_PERM, BACKING_SHARED } from './roles.js';
 
 /** A file that the program writes its own words to. */
 export interface ReservedFile {
@@ -32,10 +32,6 @@ export interface GraphOptions {
   reserved?: ReadonlyMap<string, ReservedFile>;
 }
 
-/** What a format asks of its backing node: stable content that nobody writes. */
-export const BACKING_PERM = Perm.CONSISTENT_READ;
-export const BACKING_SHARED = PERM_ALL & ~(Perm.WRITE | Perm.RESIZE);
-
 export class Graph {
   readonly host: Host;
   readonly gate: OpenGate | null;
@@ -45,6 +41,7 @@ export class Graph {
   readonly quiescence = new Quiescence();
   /** Secrets, credentials and lists of who may come in. */
   readonly objects: UserObjects;
+  readonly #reservedNames = new Set<string>();
   #nextName = 0;
 
   constructor(host: Host, options: GraphOptions = {}) {
@@ -62,6 +59,18 @@ export class Graph {
       name = `#block${this.#nextName++}`;
     } while (this.nodes.has(name));
     return name;
+  }
+
+  /** Keeps a name for a node that is being opened, until `freeName`. Throws `exists`. */
+  reserveName(name: string): void {
+    if (this.nodes.has(name) || this.#reservedNames.has(name)) {
+      throw new BlockError('exists', `Duplicate nodes with node-name='${name}'`);
+    }
+    this.#reservedNames.add(name);
+  }
+
+  freeName(name: string): void {
+    this.#reservedNames.delete(name);
   }
 
   add(node: BlockNode): void {
@@ -134,7 +143,7 @@ export class Graph {
     const old = cowChild(overlay)?.node ?? null;
     if (old === backing) return;
     if (backing === null) overlay.removeChild('backing');
-    else overlay.setChild('backing', backing, 'cow', BACKING_PERM, BACKING_SHARED);
+    else overlay.setChild('backing', backing, 'cow', { perm: BACKING_PERM, shared: BACKING_SHARED });
     if (old !== null) await this.release(old);
   }
 

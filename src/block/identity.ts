@@ -5,6 +5,7 @@ import { BlockError } from '../util/errors.js';
 import { chainOf, fileOf, storageOf } from './chain.js';
 import type { Graph } from './graph.js';
 import type { BlockNode } from './node/node.js';
+import { ProtocolNode } from './node/protocol.js';
 
 /**
  * Device and inode of the file that `node` is stored in, the number of a block device, the socket and name of an export (a TCP one: its
@@ -14,7 +15,7 @@ export async function fileId(node: BlockNode): Promise<string | null> {
   const bottom = storageOf(node);
   const file: HostFile | null = bottom.hostFile();
   if (file !== null) return (await file.info()).id;
-  return bottom.storageId();
+  return bottom instanceof ProtocolNode ? bottom.storageId() : null;
 }
 
 /**

@@ -1,22 +1,24 @@
 // Opening: from a file name or options to a node with all its children, in the graph.
 //
 //   'top.qcow2'  ->  { file: { driver: 'file', filename: 'top.qcow2' } }   parse
-//                ->  file node  ->  probe  ->  format node                 openTree
-//                ->  backing file that its header names, and so on down    attachBacking
+//                ->  file node  ->  probe  ->  the driver's `open`         openLevel
+//                ->  the driver opens the children that it has: what the options say, or the header names      Children
 
-import { type LooseChild, LooseOptions } from '../schema/loose-options.js';
+import { LooseOptions } from '../schema/loose-options.js';
 import { type ImageOptions, isJsonFilename } from '../schema/options.js';
 import { bestEffort, reportUnforeseen } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { fileOf, MAX_CHAIN_DEPTH } from './chain.js';
 import { parseFilename, parseProtocolName, resolveBackingNameOf } from './filename.js';
-import { checkReference, type Referrer, referrerOf } from './foreign-name.js';
-import { BACKING_PERM, BACKING_SHARED, type Graph } from './graph.js';
+import { checkReference, referrerOf } from './foreign-name.js';
+import type { Referrer } from './gate.js';
+import type { Graph } from './graph.js';
 import { fileId, refuseFileOf } from './identity.js';
 import type { BlockNode } from './node/node.js';
+import { type NodeSettings, settle } from './node-settings.js';
 import { probeFormat, readHead } from './probe.js';
-import { findDriver } from './registry.js';
-import { PERM_ALL } from './types.js';
+import { findDriver, type NamedImage } from './registry.js';
+import { type NodeRole, ROLES } from './roles.js';
 
 export interface OpenOptions {
   /** Name of the driver; left out: found out. Only with a file name. */
@@ -41,25 +43,6 @@ export interface InnerOpenOptions {
   referrer?: Referrer;
   /** Somebody looks at the image and copies nothing: others may write to the backing files, as far as their formats allow. */
   onlyLooks?: boolean;
-}
-
-/** What a node has from its parent, unless its own options say otherwise. */
-interface Inherited {
-  apartFrom: readonly BlockNode[];
-  onlyLooks: boolean;
-  /** The image whose header says what is opened; null where the user does. */
-  referrer: Referrer | null;
-  readOnly: boolean;
-  autoReadOnly: boolean;
-  forceShare: boolean;
-  direct: boolean;
-  noFlush: boolean;
-  discard: 'ignore' | 'unmap';
-  detectZeroes: 'off' | 'on' | 'unmap';
-  nodeName?: string;
-  backing: boolean;
-  /** Files (device and inode) of the overlays above. */
-  above: readonly string[];
 }
 
 /**
@@ -118,54 +101,155 @@ async function protocolFor(graph: Graph, path: string): Promise<'file' | 'host_d
   }
 }
 
-async function openTree(graph: Graph, options: LooseOptions, inherited: Inherited): Promise<BlockNode> {
-  const settings = settle(graph, options.general(), inherited);
-  let file: BlockNode | null = null;
-  let node: BlockNode | null = null;
+async function openTree(graph: Graph, options: LooseOptions, inherited: NodeSettings): Promise<BlockNode> {
+  const settings = settle(options.general(), inherited);
+  const { nodeName } = settings;
+  if (nodeName !== undefined) graph.reserveName(nodeName);
+  const children = new Children(graph, options, settings);
   try {
-    file = await openFile(graph, options, settings);
-    if (file !== null && fileOf(file) === null) await refuseFileOf(settings.apartFrom, file);
-    const definition = findDriver(options.driver ?? (await probe(needFile(file))));
-    const own = options.asOptionsOf(definition);
-    if (definition.kind === 'protocol' && file !== null) throw noImageFormat(definition.name);
-    node = await definition.open({
-      graph,
-      node: {
-        nodeName: settings.nodeName ?? graph.makeName(),
-        readOnly: settings.readOnly,
-        detectZeroes: settings.detectZeroes,
-        discard: settings.discard,
-      },
-      options: own,
-      file,
-      probed: options.driver === undefined,
-      withBacking: settings.backing,
-      cache: { direct: settings.direct, noFlush: settings.noFlush },
-      forceShare: settings.forceShare,
-      autoReadOnly: settings.autoReadOnly,
-      referrer: settings.referrer,
-    });
+    const node = await openLevel(graph, options, settings, children);
     graph.add(node);
-    if (definition.hasBacking) await attachBacking(graph, node, options.backing, settings);
     return node;
   } catch (error) {
-    // Best effort: what the caller must learn is why it could not be opened.
-    if (node !== null) await graph.release(node).catch(bestEffort('closing after a failed open'));
-    if (file !== null) await graph.release(file).catch(bestEffort('closing after a failed open'));
+    await children.release();
     throw toBlockError(error, { operation: 'open' });
+  } finally {
+    if (nodeName !== undefined) graph.freeName(nodeName);
   }
 }
 
-/** The `file` child; where nothing says what drives it, its name does, which must be a path then. */
-async function openFile(graph: Graph, options: LooseOptions, settings: Inherited): Promise<BlockNode | null> {
-  const { driver, file } = options;
-  if (file === undefined || file === null) return null;
-  // A driver that is not known is said before its file is looked at.
-  if (driver !== undefined) findDriver(driver);
-  if (typeof file === 'string') return findRef(graph, file);
-  if (file.driver !== undefined) return openTree(graph, file, fileOptions(settings));
-  if (file.filename === null) throw noImage();
-  return openTree(graph, file.as(await protocolFor(graph, file.filename)), fileOptions(settings));
+/** One node. Its file is opened before its options are looked at: where these name no driver, the file's content does. */
+async function openLevel(
+  graph: Graph,
+  options: LooseOptions,
+  settings: NodeSettings,
+  children: Children,
+): Promise<BlockNode> {
+  const file = await children.openFile();
+  const definition = findDriver(options.driver ?? (await probe(needFile(file))));
+  const own = options.asOptionsOf(definition);
+  if (definition.kind === 'protocol' && file !== null) throw noImageFormat(definition.name);
+  return definition.open({
+    graph,
+    node: {
+      nodeName: settings.nodeName ?? graph.makeName(),
+      readOnly: settings.readOnly,
+      detectZeroes: settings.detectZeroes,
+      discard: settings.discard,
+    },
+    options: own,
+    openChild: (name, role) => children.open(name, role),
+    openNamed: (name, role, image, reference) => children.openNamed(name, role, image, reference),
+    probed: options.driver === undefined,
+    withBacking: settings.backing,
+    cache: { direct: settings.direct, noFlush: settings.noFlush },
+    use: { readOnly: settings.readOnly, forceShare: settings.forceShare, onlyLooks: settings.onlyLooks },
+    autoReadOnly: settings.autoReadOnly,
+    referrer: settings.referrer,
+  });
+}
+
+/** The children of a node that is being opened. Where that fails, they are closed. */
+class Children {
+  readonly #graph: Graph;
+  readonly #options: LooseOptions;
+  readonly #settings: NodeSettings;
+  readonly #opened = new Map<string, BlockNode>();
+
+  constructor(graph: Graph, options: LooseOptions, settings: NodeSettings) {
+    this.#graph = graph;
+    this.#options = options;
+    this.#settings = settings;
+  }
+
+  /** `file`, the child that everything but a protocol has; null where the options have none. */
+  async openFile(): Promise<BlockNode | null> {
+    const { driver } = this.#options;
+    const given = this.#options.child('file');
+    if (given === undefined || given === null) return null;
+    // A driver that is not known is said before its file is looked at.
+    const kind = driver === undefined ? 'format' : findDriver(driver).kind;
+    const file = await this.#openGiven('file', given, kind === 'filter' ? 'filtered' : 'image');
+    if (fileOf(file) === null) await refuseFileOf(this.#settings.apartFrom, file);
+    return file;
+  }
+
+  /** `OpenRequest.openChild`. */
+  async open(name: string, role: NodeRole): Promise<BlockNode> {
+    const opened = this.#opened.get(name);
+    if (opened !== undefined) return opened;
+    const given = this.#options.child(name);
+    if (given !== undefined && given !== null) return this.#openGiven(name, given, role);
+    throw new BlockError('invalid-argument', `A block device must be specified for "${name}"`);
+  }
+
+  /** Where nothing says what drives it, its name does, which must be a path then. */
+  async #openGiven(name: string, given: string | LooseOptions, role: NodeRole): Promise<BlockNode> {
+    const inherited = this.#inherited(role);
+    let node: BlockNode;
+    if (typeof given === 'string') node = findRef(this.#graph, given);
+    else if (given.driver !== undefined) node = await openTree(this.#graph, given, inherited);
+    else if (given.filename === null) throw noImage();
+    else node = await openTree(this.#graph, given.as(await protocolFor(this.#graph, given.filename)), inherited);
+    this.#opened.set(name, node);
+    return node;
+  }
+
+  /** `OpenRequest.openNamed`. */
+  async openNamed(
+    name: string,
+    role: NodeRole,
+    image: BlockNode,
+    { filename, format }: NamedImage,
+  ): Promise<BlockNode | null> {
+    const settings = this.#settings;
+    const given = this.#options.child(name);
+    if (!settings.backing) {
+      if (given instanceof LooseOptions && given.isText) throw given.unexpected(image.driver, name);
+      return null;
+    }
+    if (given === '') {
+      this.#graph.warn(`warning: Use of "${name}": "" is deprecated; use "${name}": null instead`);
+    }
+    if (given === null || given === '' || (given === undefined && filename === null)) return null;
+    const own = await fileId(image);
+    if (own !== null && settings.above.includes(own)) {
+      throw new BlockError('loop', `Backing file '${image.filename}' creates an infinite loop.`, {
+        path: image.filename,
+      });
+    }
+    const above = own === null ? settings.above : [...settings.above, own];
+    const inherited = { ...this.#inherited(role), above, apartFrom: [] };
+    try {
+      if (above.length >= MAX_CHAIN_DEPTH) {
+        throw new BlockError('limit', `Backing chain of more than ${MAX_CHAIN_DEPTH} images`, { path: image.filename });
+      }
+      const node =
+        typeof given === 'string'
+          ? findRef(this.#graph, given)
+          : await openReference(this.#graph, image, { filename, format }, given, inherited);
+      this.#opened.set(name, node);
+      return node;
+    } catch (error) {
+      const { code, message, path } = toBlockError(error);
+      throw new BlockError(code, `Could not open backing file: ${message}`, {
+        path: path ?? filename ?? image.filename,
+        operation: 'open',
+        cause: error,
+      });
+    }
+  }
+
+  #inherited(role: NodeRole): NodeSettings {
+    return { ...this.#settings, ...ROLES[role].inherit(this.#settings), nodeName: undefined };
+  }
+
+  /** Closes what nobody uses. Best effort: what the caller must learn is why it could not be opened. */
+  async release(): Promise<void> {
+    for (const node of this.#opened.values()) {
+      await this.#graph.release(node).catch(bestEffort('closing after a failed open'));
+    }
+  }
 }
 
 function noImage(): BlockError {
@@ -177,65 +261,11 @@ function needFile(file: BlockNode | null): BlockNode {
   return file;
 }
 
-/** A node that is there. */
+/** An existing node. */
 function findRef(graph: Graph, name: string): BlockNode {
   const node = graph.nodes.get(name);
   if (node !== undefined) return node;
   throw new BlockError('not-found', `Cannot find device='${name}' nor node-name='${name}'`);
-}
-
-/** A node's own options over what it inherits. Throws `invalid-argument`, `exists`. */
-function settle(graph: Graph, options: ReturnType<LooseOptions['general']>, inherited: Inherited): Inherited {
-  const settings: Inherited = {
-    ...inherited,
-    nodeName: options['node-name'] ?? inherited.nodeName,
-    readOnly: options['read-only'] ?? inherited.readOnly,
-    autoReadOnly: options['auto-read-only'] ?? inherited.autoReadOnly,
-    forceShare: options['force-share'] ?? inherited.forceShare,
-    direct: options.cache?.direct ?? inherited.direct,
-    noFlush: options.cache?.['no-flush'] ?? inherited.noFlush,
-    discard: options.discard ?? inherited.discard,
-    detectZeroes: options['detect-zeroes'] ?? inherited.detectZeroes,
-  };
-  if (settings.forceShare && !settings.readOnly) {
-    throw new BlockError('invalid-argument', 'force-share=on can only be used with read-only images');
-  }
-  if (settings.detectZeroes === 'unmap' && settings.discard !== 'unmap') {
-    throw new BlockError(
-      'invalid-argument',
-      'setting detect-zeroes to unmap is not allowed without setting discard operation to unmap',
-    );
-  }
-  const name = settings.nodeName;
-  if (name === undefined) return settings;
-  checkNodeName(name);
-  if (graph.nodes.has(name)) throw new BlockError('exists', `Duplicate nodes with node-name='${name}'`);
-  return settings;
-}
-
-/** Refuses with `invalid-argument` what cannot be the name of a node. */
-export function checkNodeName(name: string): void {
-  if (/^[A-Za-z][A-Za-z0-9._-]{0,30}$/.test(name)) return;
-  throw new BlockError('invalid-argument', `Invalid node-name: '${name}'`);
-}
-
-/** What the `file` of a format inherits. A format passes on only the discards and zeroes that it means, so these are let through. */
-function fileOptions(settings: Inherited): Inherited {
-  return { ...settings, nodeName: undefined, discard: 'unmap', detectZeroes: 'off' };
-}
-
-/** What a backing node inherits: it is read-only until a job needs to write it. The zeroes of a commit may then be holes there. */
-function backingOptions(settings: Inherited, above: readonly string[]): Inherited {
-  return {
-    ...settings,
-    nodeName: undefined,
-    readOnly: true,
-    autoReadOnly: false,
-    discard: 'unmap',
-    detectZeroes: 'off',
-    above,
-    apartFrom: [],
-  };
 }
 
 async function probe(file: BlockNode): Promise<string> {
@@ -254,66 +284,25 @@ function noImageFormat(name: string): BlockError {
   return new BlockError('invalid-argument', `'${name}' is a protocol and cannot have a file below it`);
 }
 
-/** Opens and links the backing node of a fresh `node`: what its options say, otherwise what its header says. */
-async function attachBacking(graph: Graph, node: BlockNode, given: LooseChild, settings: Inherited): Promise<void> {
-  if (!settings.backing) {
-    if (given instanceof LooseOptions && given.isText) throw given.unexpected(node.driver, 'backing');
-    return;
-  }
-  if (given === '') graph.warn('warning: Use of "backing": "" is deprecated; use "backing": null instead');
-  if (given === null || given === '' || (given === undefined && node.backingFile === null)) return;
-  const own = await fileId(node);
-  if (own !== null && settings.above.includes(own)) {
-    throw new BlockError('loop', `Backing file '${node.filename}' creates an infinite loop.`, { path: node.filename });
-  }
-  const above = own === null ? settings.above : [...settings.above, own];
-  const inherited = backingOptions(settings, above);
-  let backing: BlockNode;
-  try {
-    if (above.length >= MAX_CHAIN_DEPTH) {
-      throw new BlockError('limit', `Backing chain of more than ${MAX_CHAIN_DEPTH} images`, { path: node.filename });
-    }
-    backing = typeof given === 'string' ? findRef(graph, given) : await openBacking(graph, node, given, inherited);
-  } catch (error) {
-    const { code, message, path } = toBlockError(error);
-    throw new BlockError(code, `Could not open backing file: ${message}`, {
-      path: path ?? node.backingFile ?? node.filename,
-      operation: 'open',
-      cause: error,
-    });
-  }
-  try {
-    node.setChild(
-      'backing',
-      backing,
-      'cow',
-      BACKING_PERM,
-      settings.forceShare || settings.onlyLooks ? PERM_ALL : BACKING_SHARED,
-    );
-  } catch (error) {
-    await graph.release(backing).catch(bestEffort('closing after a failed open'));
-    throw error;
-  }
-}
-
 /**
- * Opens what `given` says; what it leaves out is as the header of `node` has it. What the header names is opened if it is something that
- * images may name and the graph's gate lets it.
+ * Opens what `given` says; what it leaves out is as the header of `image` has it (`named`). What the header names is opened if it is something
+ * that images may name and the graph's gate lets it.
  */
-async function openBacking(
+async function openReference(
   graph: Graph,
-  node: BlockNode,
+  image: BlockNode,
+  named: NamedImage,
   given: LooseOptions | undefined,
-  inherited: Inherited,
+  inherited: NodeSettings,
 ): Promise<BlockNode> {
-  const { backingFile, backingFormat } = node;
-  if (given?.file !== undefined || (given !== undefined && given.filename !== null) || backingFile === null) {
+  const { filename, format } = named;
+  if (given?.file !== undefined || (given !== undefined && given.filename !== null) || filename === null) {
     if (given === undefined) throw noImage();
-    return openTree(graph, backingFormat === null ? given : given.over({ driver: backingFormat }), inherited);
+    return openTree(graph, format === null ? given : given.over({ driver: format }), inherited);
   }
-  const name = resolveBackingNameOf(node, backingFile);
-  const referrer = await referrerOf(node);
-  const format = given?.driver ?? backingFormat ?? undefined;
-  const named = await checkReference(graph, await withFormat(graph, name, format), referrer);
-  return openTree(graph, given === undefined ? named : given.over(named.members), { ...inherited, referrer });
+  const name = resolveBackingNameOf(image, filename);
+  const referrer = await referrerOf(image);
+  const options = await withFormat(graph, name, given?.driver ?? format ?? undefined);
+  const checked = await checkReference(graph, options, referrer);
+  return openTree(graph, given === undefined ? checked : given.over(checked.members), { ...inherited, referrer });
 }

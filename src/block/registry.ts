@@ -4,9 +4,11 @@ import type { Host } from '../host/host.js';
 import type { BlockdevCreateOptions, BlockdevDriver, BlockdevOptions } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
 import type { Child } from './child.js';
-import type { Referrer } from './foreign-name.js';
+import type { CreateOptions } from './create-option.js';
+import type { Referrer } from './gate.js';
 import type { Graph } from './graph.js';
 import type { BlockNode, NodeOptions } from './node/node.js';
+import type { NodeRole, NodeUse } from './roles.js';
 
 /** What `open` of a driver gets. */
 export interface OpenRequest<D extends BlockdevDriver = BlockdevDriver> {
@@ -15,19 +17,34 @@ export interface OpenRequest<D extends BlockdevDriver = BlockdevDriver> {
   node: NodeOptions;
   /** The driver's own options, validated; do not look at the general ones there but in `node` and below. */
   options: Extract<BlockdevOptions, { driver: D }>;
-  /** The opened `file` of a format; null for protocols. The driver links it: `node.setChild('file', file, role, perm, shared)`. */
-  file: BlockNode | null;
+  /**
+   * Opens the child `name` as the options say, for `role`; the driver links it: `node.setChild(name, child, role, permissions)`. It closes the
+   * child where `open` rejects. Rejects with `invalid-argument` where the options do not have it, and as `openNode`.
+   */
+  openChild(name: string, role: NodeRole): Promise<BlockNode>;
+  /**
+   * Opens what the header of `image` names: as the options say of the child `name`, which may leave out what the header has. Null: there is none, or
+   * somebody looks at the image alone. Rejects as `openNode`, with a `permission` of the graph's gate, `loop` and `limit`.
+   */
+  openNamed(name: string, role: NodeRole, image: BlockNode, named: NamedImage): Promise<BlockNode | null>;
   /** The format was found out, not named. */
   probed: boolean;
   /** The backing file will be opened too; false where somebody only looks at this one image. */
   withBacking: boolean;
   cache: { direct: boolean; noFlush: boolean };
-  /** Share everything with other users of the image. */
-  forceShare: boolean;
+  /** What the needs of its children follow from: `ROLES.image.permissions(use)`. */
+  use: NodeUse;
   /** Fall back to read-only where it cannot be written. */
   autoReadOnly: boolean;
   /** The image that names what is opened; null where the user does. A protocol that reaches files looks at what it opened: `checkOpened`. */
   referrer: Referrer | null;
+}
+
+/** What a header says of another image. */
+export interface NamedImage {
+  /** As it is written there; null: none. */
+  filename: string | null;
+  format: string | null;
 }
 
 /** What `create` of a driver gets. */
@@ -56,12 +73,18 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   readonly suffixes?: readonly string[];
   /** The image can name a backing file: the node's `backingFile` and `backingFormat` are set when `open` resolves. */
   readonly hasBacking?: boolean;
+  /** Images are made by `create`: what they are made with at a shell. Left out: no image file is made. */
+  readonly createOptions?: CreateOptions;
+  /** Its images can hold compressed clusters. */
+  readonly compresses?: boolean;
+  /** The members of its part of `ImageInfo` (`format-specific`), in qemu-img's order; those that are not listed come last. */
+  readonly detailOrder?: readonly string[];
   /**
    * How sure it is (0 to 100) that an image that starts with `head` (up to 512 bytes, fewer where the file is shorter) is of this
    * format. Must not trust a byte. Left out: never probed.
    */
   probe?(head: Uint8Array, filename: string): number;
-  /** Opens a node, not yet in the graph. It lets go of what it opened itself where it rejects; `file` is the caller's. */
+  /** Opens a node with its children, not yet in the graph. Where it rejects, it has closed what it opened itself, but the children. */
   open(request: OpenRequest<D>): Promise<BlockNode>;
   /**
    * Refuses options of `create` that no image can be made with, or, where `host` is given, not on this host; `path` is for messages. Throws
@@ -89,6 +112,11 @@ export function namesWithPrefix(prefix: string): DriverNames | undefined {
 
 export function allDrivers(): Iterable<DriverDefinition> {
   return drivers.values();
+}
+
+/** Null where no driver has this name. */
+export function knownDriver(name: string): DriverDefinition | null {
+  return drivers.get(name) ?? null;
 }
 
 /** Whether images of a driver can name a backing file. A node of a driver that is not registered may. */

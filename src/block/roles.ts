@@ -1,22 +1,50 @@
 // What a child is to its user, and what follows from that, one line a role: the parts that it plays (those of QEMU), whether the link
-// stays where it is when another node is put in its node's place, and whether the child is reopened with the node above it.
+// stays where it is when another node is put in its node's place, whether the child is reopened with the node above it, which options a
+// child inherits that is opened for the role, and what the link needs of it.
 //
-//   role      parts                     stays   follows
-//   image     data, metadata, primary     no      yes     the file of a format that keeps everything in it
-//   data      data                        no      yes     a file that holds guest data alone
-//   metadata  metadata, primary           no      yes     the file of a format whose guest data lies elsewhere
-//   filtered  filtered, primary           no      yes     what a filter hands on
-//   cow       cow                         no      no      a backing file
+//   role      parts                     stays   follows   inherits   needs
+//   image     data, metadata, primary     no      yes     storage    read; write and resize where the image is writable
+//   data      data                        no      yes     storage    the same: a file that holds guest data alone
+//   metadata  metadata, primary           no      yes     storage    the same: the file of a format whose guest data lies elsewhere
+//   filtered  filtered, primary           no      yes     storage    what the users of the filter need of that
+//   cow       cow                         no      no      backing    read; nobody writes to it meanwhile
 //   root      -                           no      -       of a device or an export: it goes on with the new node
 //   source    -                          yes      -       of a job or a command: it works with this very node
 //   target    -                          yes      -
 //   monitor   -                          yes      -       of whoever opened a node by name and uses it for nothing
+
+import { PERM_ALL, Perm } from './types.js';
 
 /** The links of nodes to nodes. */
 export type NodeRole = 'image' | 'data' | 'metadata' | 'filtered' | 'cow';
 
 /** The links of everybody else. */
 export type UserRole = 'root' | 'source' | 'target' | 'monitor';
+
+/** Options that a child has from the node above it, unless its own say otherwise. */
+export interface InheritedOptions {
+  readOnly: boolean;
+  autoReadOnly: boolean;
+  forceShare: boolean;
+  direct: boolean;
+  noFlush: boolean;
+  discard: 'ignore' | 'unmap';
+  detectZeroes: 'off' | 'on' | 'unmap';
+}
+
+/** What a node's needs of its children follow from. */
+export interface NodeUse {
+  readOnly: boolean;
+  /** Share everything with other users of the image. */
+  forceShare: boolean;
+  /** Somebody looks at the image and copies nothing: others may write to its backing files. */
+  onlyLooks: boolean;
+}
+
+export interface Permissions {
+  perm: number;
+  shared: number;
+}
 
 export interface ChildRole {
   /** Guest data lies in it. */
@@ -35,12 +63,51 @@ export interface ChildRole {
   readonly follows: boolean;
 }
 
-export const ROLES: Readonly<Record<NodeRole | UserRole, ChildRole>> = {
-  image: { data: true, metadata: true, primary: true, stays: false, follows: true },
-  data: { data: true, stays: false, follows: true },
-  metadata: { metadata: true, primary: true, stays: false, follows: true },
-  filtered: { filtered: true, primary: true, stays: false, follows: true },
-  cow: { cow: true, stays: false, follows: false },
+export interface NodeChildRole extends ChildRole {
+  inherit(above: InheritedOptions): InheritedOptions;
+  /** What the link needs, and lets others do, when the node above is opened. */
+  permissions(above: NodeUse): Permissions;
+}
+
+/** What a format asks of its backing node: stable content that nobody writes. */
+export const BACKING_PERM = Perm.CONSISTENT_READ;
+export const BACKING_SHARED = PERM_ALL & ~(Perm.WRITE | Perm.RESIZE);
+
+const WRITE = Perm.WRITE | Perm.RESIZE;
+
+/** A format passes on only the discards and zeroes that it means, so these are let through. */
+const storage = (above: InheritedOptions): InheritedOptions => ({ ...above, discard: 'unmap', detectZeroes: 'off' });
+
+const storagePermissions = ({ readOnly, forceShare }: NodeUse): Permissions => ({
+  perm: Perm.CONSISTENT_READ | (readOnly ? 0 : WRITE),
+  shared: forceShare ? PERM_ALL : PERM_ALL & ~WRITE,
+});
+
+/** It is read-only until a job needs to write it. The zeroes of a commit may then be holes there. */
+const backing = (above: InheritedOptions): InheritedOptions => ({
+  ...storage(above),
+  readOnly: true,
+  autoReadOnly: false,
+});
+
+const STORAGE = { stays: false, follows: true, inherit: storage, permissions: storagePermissions } as const;
+
+export const ROLES: Readonly<Record<NodeRole, NodeChildRole> & Record<UserRole, ChildRole>> = {
+  image: { ...STORAGE, data: true, metadata: true, primary: true },
+  data: { ...STORAGE, data: true },
+  metadata: { ...STORAGE, metadata: true, primary: true },
+  // Nothing, until the filter has users: see `FilterNode`.
+  filtered: { ...STORAGE, filtered: true, primary: true, permissions: () => ({ perm: 0, shared: PERM_ALL }) },
+  cow: {
+    cow: true,
+    stays: false,
+    follows: false,
+    inherit: backing,
+    permissions: ({ forceShare, onlyLooks }) => ({
+      perm: BACKING_PERM,
+      shared: forceShare || onlyLooks ? PERM_ALL : BACKING_SHARED,
+    }),
+  },
   root: { stays: false, follows: false },
   source: { stays: true, follows: false },
   target: { stays: true, follows: false },

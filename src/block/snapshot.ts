@@ -13,12 +13,14 @@ import { backingNameFor } from './backing-name.js';
 import { backingOf, chainOf, MAX_CHAIN_DEPTH, overlaysOf } from './chain.js';
 import { createImage, type ImageCreateOptions } from './create.js';
 import { parseProtocolName } from './filename.js';
-import { BACKING_PERM, BACKING_SHARED, type Graph } from './graph.js';
+import type { Graph } from './graph.js';
 import { fileId } from './identity.js';
 import { type NewFile, removeNewFile, undoCreation } from './new-file.js';
 import type { BlockNode } from './node/node.js';
-import { checkNodeName, openNode } from './open.js';
+import { checkNodeName } from './node-settings.js';
+import { openNode } from './open.js';
 import { allDrivers, hasBackingFiles } from './registry.js';
+import { BACKING_PERM, BACKING_SHARED } from './roles.js';
 
 /** As in QMP's `blockdev-snapshot-sync`, with the node itself. */
 export interface SnapshotRequest extends Omit<BlockdevSnapshotSync, 'device' | 'node-name'> {
@@ -197,7 +199,7 @@ async function checkUnused(graph: Graph, path: string, id: string): Promise<void
 function putInPlace(graph: Graph, { node, overlay }: OverlayPair, undo: Undo[]): void {
   graph.replaceNode(node, overlay);
   undo.push(async () => graph.replaceNode(overlay, node));
-  overlay.setChild('backing', node, 'cow', BACKING_PERM, BACKING_SHARED);
+  overlay.setChild('backing', node, 'cow', { perm: BACKING_PERM, shared: BACKING_SHARED });
   undo.push(async () => overlay.removeChild('backing'));
 }
 

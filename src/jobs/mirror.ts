@@ -10,6 +10,7 @@ import { DirtyBitmap } from '../block/bitmap.js';
 import { backingOf } from '../block/chain.js';
 import type { Child, NodeUser } from '../block/child.js';
 import { refuseSameStorage } from '../block/identity.js';
+import { backingFileOf } from '../block/node/format.js';
 import type { BlockNode } from '../block/node/node.js';
 import { BlockNode as Node } from '../block/node/node.js';
 import { hasBackingFiles } from '../block/registry.js';
@@ -127,7 +128,7 @@ export class MirrorDriver implements JobDriver {
     this.#bitmapUse = bitmapFor(source, options);
     this.#copyMode = options.copyMode ?? 'background';
     // A target that gets its backing node later can only be written in whole clusters: a part would be completed with zeroes.
-    const wholeClusters = backingOf(target) === null && (target.backingFile !== null || this.#takesBacking);
+    const wholeClusters = backingOf(target) === null && (backingFileOf(target) !== null || this.#takesBacking);
     const dirty = new DirtyBitmap({
       size: source.length,
       granularity: wholeClusters ? Math.max(granularity, target.clusterBytes) : granularity,

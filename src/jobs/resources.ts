@@ -4,6 +4,7 @@ import { backingNameFor } from '../block/backing-name.js';
 import type { Child, NodeUser } from '../block/child.js';
 import { openingName } from '../block/filename.js';
 import type { Graph } from '../block/graph.js';
+import { backingFileOf, needFormat } from '../block/node/format.js';
 import { BlockNode } from '../block/node/node.js';
 import type { WriteObserver } from '../block/observer.js';
 import type { UserRole } from '../block/roles.js';
@@ -175,7 +176,7 @@ export async function checkBackingName(
 ): Promise<void> {
   if (backing === null) return;
   const file = await backingNameFor(openingName(overlay), backing, { asked: name ?? undefined });
-  overlay.checkBackingRoom(file, backing.driver);
+  needFormat(overlay).checkBackingRoom(file, backing.driver);
 }
 
 /**
@@ -192,12 +193,13 @@ export async function changeBacking(
     backing === null ? null : await backingNameFor(openingName(overlay), backing, { asked: name ?? undefined });
   const format = backing?.driver ?? null;
   await graph.drained([overlay], async () => {
-    const { backingFile, backingFormat } = overlay;
-    await overlay.changeBackingFile(file, format);
+    const image = needFormat(overlay);
+    const { backingFile, backingFormat } = image;
+    await image.changeBackingFile(file, format);
     try {
-      await graph.setBacking(overlay, backing);
+      await graph.setBacking(image, backing);
     } catch (error) {
-      await overlay.changeBackingFile(backingFile, backingFormat);
+      await image.changeBackingFile(backingFile, backingFormat);
       throw error;
     }
   });
@@ -206,17 +208,18 @@ export async function changeBacking(
 /** Writes into the header of `overlay`, which is writable, the name of `backing`, unless what it names is that file. Rejects as `changeBackingFile`. */
 export async function nameBacking(overlay: BlockNode, backing: BlockNode): Promise<void> {
   const name = await newNameFor(overlay, backing);
-  if (name !== null) await overlay.changeBackingFile(name, backing.driver);
+  if (name !== null) await needFormat(overlay).changeBackingFile(name, backing.driver);
 }
 
 /** Refuses what `nameBacking` would refuse, before a job has copied anything. */
 export async function checkNameBacking(overlay: BlockNode, backing: BlockNode): Promise<void> {
   const name = await newNameFor(overlay, backing);
-  if (name !== null) overlay.checkBackingRoom(name, backing.driver);
+  if (name !== null) needFormat(overlay).checkBackingRoom(name, backing.driver);
 }
 
 /** The name by which `backing` is found from `overlay`; null where the header has it already. */
 async function newNameFor(overlay: BlockNode, backing: BlockNode): Promise<string | null> {
-  const name = await backingNameFor(openingName(overlay), backing, { recorded: overlay.backingFile });
-  return name === overlay.backingFile ? null : name;
+  const recorded = backingFileOf(overlay);
+  const name = await backingNameFor(openingName(overlay), backing, { recorded });
+  return name === recorded ? null : name;
 }

@@ -3,7 +3,6 @@
 // refuses nothing; and it is on the low side, so that it does not warn for nothing.
 
 import { chainOf, storageOf } from '../block/chain.js';
-import { allocatedBytes } from '../block/info.js';
 import type { BlockNode } from '../block/node/node.js';
 import type { MirrorSyncMode } from '../schema/generated/types.js';
 import { toBlockError } from '../util/errors.js';
@@ -49,8 +48,8 @@ export async function warnOfSpace(scope: CopyScope, warn: (message: string) => v
 }
 
 async function neededBytes({ from, target, fills = false }: CopyScope): Promise<number> {
-  const held = (await allocatedBytes(target)) ?? 0;
+  const held = (await target.allocatedBytes()) ?? 0;
   let source = 0;
-  for (const layer of from) source += (await allocatedBytes(layer)) ?? 0;
+  for (const layer of from) source += (await layer.allocatedBytes()) ?? 0;
   return fills ? Math.min(source, target.length - held) : Math.min(source, target.length) - held;
 }

@@ -4,6 +4,7 @@ import type { CompareOptions } from '../block/compare.js';
 import { checkCreateOptions, type ImageCreateOptions } from '../block/create.js';
 import type { OpenGate } from '../block/gate.js';
 import type { OpenOptions } from '../block/open.js';
+import { findDriver, knownDriver } from '../block/registry.js';
 import type { BackupArguments } from '../jobs/backup.js';
 import type { MirrorArguments } from '../jobs/mirror.js';
 import type { ObjectOptions } from '../schema/generated/types.js';
@@ -247,7 +248,7 @@ export function convertSettings(target: string, value: unknown): CheckedConversi
   const given = typeof value === 'string' ? { create: { driver: value } } : value;
   const { create = {}, ...others } = takeSettings(CONVERT, given, 'settings');
   const { size, ...made } = newImage(create, target);
-  if (others.compress && made.driver === 'raw') throw compressionUnsupported();
+  if (others.compress && !findDriver(made.driver).compresses) throw compressionUnsupported();
   return { ...others, create: create.size === undefined ? made : { size, ...made } };
 }
 
@@ -317,7 +318,8 @@ function backupSettings(target: unknown, given: BackupSettings, path: string): C
   const compress = asked || (inCreate !== undefined && bool(inCreate, `${path}.create.compress`));
   const perf = { 'max-workers': maxWorkers, 'max-chunk': maxChunk };
   const checked = targetOf(target, create && made, format, path);
-  if (compress && checked.target.format === 'raw') throw compressionUnsupported();
+  const driver = checked.target.format === undefined ? null : knownDriver(checked.target.format);
+  if (compress && driver !== null && !driver.compresses) throw compressionUnsupported();
   const args = apart<BackupArgs>({ sync: 'full', ...others, compress });
   return { ...args, ...checked, args: { ...args.args, 'x-perf': perf } };
 }

@@ -1,11 +1,11 @@
 // What the library works with: one host, one graph of nodes, one set of jobs.
 
+import type { CheckResult } from '../block/abilities.js';
 import { storageOf } from '../block/chain.js';
 import { type CompareOptions, type CompareResult, compareNodes } from '../block/compare.js';
 import type { ImageCreateOptions, NewImageOptions } from '../block/create.js';
 import { rootOf } from '../block/device.js';
 import { Graph } from '../block/graph.js';
-import type { CheckResult } from '../block/info.js';
 import { mapEntries } from '../block/map.js';
 import type { BlockNode } from '../block/node/node.js';
 import { type OpenOptions, openNode } from '../block/open.js';

@@ -46,14 +46,15 @@ export class LooseOptions {
   }
 
   get file(): LooseChild {
-    return this.#child('file');
+    return this.child('file');
   }
 
   get backing(): LooseChild {
-    return this.#child('backing');
+    return this.child('backing');
   }
 
-  #child(name: 'file' | 'backing'): LooseChild {
+  /** What they say of the child `name`. Throws `invalid-argument` where that is no child at all. */
+  child(name: string): LooseChild {
     const child = this.members[name];
     if (child === undefined || typeof child === 'string') return child;
     if (typeof child === 'object' && !Array.isArray(child)) {
@@ -72,7 +73,7 @@ export class LooseOptions {
     const members: Record<string, unknown> = {};
     for (const [name, value] of Object.entries(this.members)) {
       if (names.has(name)) continue;
-      const child = name === 'file' || name === 'backing' ? this.#child(name) : undefined;
+      const child = name === 'file' || name === 'backing' ? this.child(name) : undefined;
       members[name] = child instanceof LooseOptions ? child.without(names).members : value;
     }
     return new LooseOptions(members, this.#how);

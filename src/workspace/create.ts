@@ -4,7 +4,7 @@ import { referrerToBe } from '../block/backing-name.js';
 import { fileOf } from '../block/chain.js';
 import { checkBackingFile, createImage, type ImageCreateOptions, type MadeImage } from '../block/create.js';
 import { resolveBackingName } from '../block/filename.js';
-import type { Referrer } from '../block/foreign-name.js';
+import type { Referrer } from '../block/gate.js';
 import type { Graph } from '../block/graph.js';
 import type { BlockNode } from '../block/node/node.js';
 import { probeFormat, readHead } from '../block/probe.js';

@@ -4,6 +4,7 @@ import { backingNameFor } from '../block/backing-name.js';
 import { overlayOf } from '../block/chain.js';
 import { openingName } from '../block/filename.js';
 import { findLayer } from '../block/find-layer.js';
+import { backingFileOf } from '../block/node/format.js';
 import type { BlockNode } from '../block/node/node.js';
 import { BlockError } from '../util/errors.js';
 
@@ -18,5 +19,6 @@ export async function findBelow(top: BlockNode, name: string): Promise<BlockNode
 
 /** How the header of `overlay` can name `base`, which lies below it: as the header above `base` does, where that holds for `overlay` too. */
 export function nameInHeader(overlay: BlockNode, base: BlockNode): Promise<string> {
-  return backingNameFor(openingName(overlay), base, { recorded: overlayOf(overlay, base)?.backingFile });
+  const above = overlayOf(overlay, base);
+  return backingNameFor(openingName(overlay), base, { recorded: above === null ? null : backingFileOf(above) });
 }

@@ -6,7 +6,8 @@ import { chainOf } from '../../src/block/chain.js';
 import { withLink } from '../../src/block/child.js';
 import { denyGate, type OpenGate, sameFolderGate } from '../../src/block/gate.js';
 import type { Graph } from '../../src/block/graph.js';
-import { BlockNode, type NodeOptions } from '../../src/block/node/node.js';
+import { FormatNode, openBacking } from '../../src/block/node/format.js';
+import type { BlockNode, NodeOptions } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import { type DriverDefinition, registerDriver } from '../../src/block/registry.js';
 import { type BlockStatus, PERM_ALL, Perm } from '../../src/block/types.js';
@@ -14,9 +15,8 @@ import { registerDrivers } from '../../src/drivers/index.js';
 import { failureOf, makeBench } from '../drivers/support.js';
 import { nobody } from './support.js';
 
-class NameNode extends BlockNode {
+class NameNode extends FormatNode {
   override readonly driver = 'qcow2';
-  override readonly kind = 'format';
   override readonly filename: string;
 
   constructor(graph: Graph, options: NodeOptions, file: BlockNode, head: string) {
@@ -42,12 +42,15 @@ const nameDriver: DriverDefinition<'qcow2'> = {
   kind: 'format',
   hasBacking: true,
   probe: (head) => (String.fromCharCode(...head.subarray(0, 4)) === 'NAME' ? 100 : 0),
-  async open({ graph, node, file }) {
-    const head = new Uint8Array(file!.length);
+  async open(request) {
+    const { graph, node } = request;
+    const file = await request.openChild('file', 'image');
+    const head = new Uint8Array(file.length);
     const use = { user: nobody, role: 'root', perm: Perm.CONSISTENT_READ, shared: PERM_ALL } as const;
-    await withLink(file!, use, (link) => link.read(0, head));
-    const made = new NameNode(graph, node, file!, new TextDecoder().decode(head).replace(/\0.*$/s, ''));
-    made.setChild('file', file!, 'image', Perm.CONSISTENT_READ, PERM_ALL & ~Perm.WRITE);
+    await withLink(file, use, (link) => link.read(0, head));
+    const made = new NameNode(graph, node, file, new TextDecoder().decode(head).replace(/\0.*$/s, ''));
+    made.setChild('file', file, 'image', { perm: Perm.CONSISTENT_READ, shared: PERM_ALL & ~Perm.WRITE });
+    await openBacking(request, made);
     return made;
   },
 };

@@ -3,8 +3,9 @@
 import { expect } from 'chai';
 import { chainOf } from '../../src/block/chain.js';
 import { Device, rootOf } from '../../src/block/device.js';
-import { BACKING_PERM, BACKING_SHARED, Graph } from '../../src/block/graph.js';
+import { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
+import { BACKING_PERM, BACKING_SHARED } from '../../src/block/roles.js';
 import { PERM_ALL, Perm } from '../../src/block/types.js';
 import { BlockError } from '../../src/util/errors.js';
 import { failureOf, makeBench, pattern } from '../drivers/support.js';
@@ -289,7 +290,9 @@ describe('graph: setBacking', () => {
         message: `Making '${below.nodeName}' a backing child of 'base' would create a cycle`,
       });
     }
-    expect(refusal(() => base.setChild('file', top, 'image', BACKING_PERM, BACKING_SHARED)).code).to.equal('loop');
+    expect(
+      refusal(() => base.setChild('file', top, 'image', { perm: BACKING_PERM, shared: BACKING_SHARED })).code,
+    ).to.equal('loop');
     expect(chainOf(top)).to.deep.equal([top, mid, base]);
   });
 });

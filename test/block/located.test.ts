@@ -2,13 +2,12 @@
 
 import { expect } from 'chai';
 import { DirtyBitmap } from '../../src/block/bitmap.js';
-import { createImage } from '../../src/block/create.js';
+import { createImage, createNode } from '../../src/block/create.js';
 import { Device } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
-import { consistencyCheckOf } from '../../src/block/info.js';
 import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
-import type { Located } from '../../src/block/types.js';
+import { type Located, PERM_ALL } from '../../src/block/types.js';
 import { Random, type SimOperation } from '../../src/host/sim/index.js';
 import { RangeLock } from '../../src/util/range-lock.js';
 import { expectSame } from '../conformance/checks.js';
@@ -78,13 +77,37 @@ describe('located requests: content', () => {
       }
       expectSame(await contentOf(node), expected, 'at the end');
       await disk.flush();
-      const { corruptions } = (await consistencyCheckOf(node)?.(() => {})) ?? { corruptions: 0 };
+      const { corruptions } = (await node.abilities.check?.(() => {})) ?? { corruptions: 0 };
       expect(corruptions).to.equal(0);
       await graph.closeAll();
       const reopened = await openNode(new Graph(host), chain.options);
       expectSame(await contentOf(reopened), expected, 'opened again');
     });
   }
+
+  it('go through an image within an image, with a guard of each', async () => {
+    const bench = makeBench();
+    await createImage(bench.graph, '/outer', { driver: 'qcow2', size: 4 * SIZE });
+    const outer = await openNode(bench.graph, '/outer', { format: 'qcow2', discard: 'unmap' });
+    outer.attach({ userName: 'test' }, 'monitor', 0, PERM_ALL);
+    await createNode(bench.graph, { driver: 'qcow2', file: outer.nodeName, size: SIZE });
+    const inner = await openNode(bench.graph, { driver: 'qcow2', file: outer.nodeName });
+    const { drive, disk } = await device(bench, inner);
+    await drive.write(0, pattern(2 * CLUSTER));
+    await contentOf(inner);
+    const data = pattern(4096, 9);
+    await disk.write(512, data);
+    const buffer = new Uint8Array(CLUSTER);
+    await disk.read(0, buffer);
+    const expected = pattern(2 * CLUSTER).subarray(0, CLUSTER);
+    expected.set(data, 512);
+    expectSame(buffer, expected, 'what is written goes to the same place');
+    expect(disk.located).to.equal(2);
+    await disk.flush();
+    for (const node of [inner, outer]) expect((await node.abilities.check!(() => {})).corruptions).to.equal(0);
+    await drive.close();
+    await bench.graph.closeAll();
+  });
 
   it('go to the backing file where the overlay has nothing', async () => {
     const bench = makeBench();
@@ -289,10 +312,10 @@ describe('located requests: what waits for them', () => {
       node.answered(write, 0, CLUSTER, place.guard);
       await flushing;
       await node.flush();
-      expect((await consistencyCheckOf(node)!(() => {})).corruptions).to.equal(0);
+      expect((await node.abilities.check!(() => {})).corruptions).to.equal(0);
       await node.close();
       const reopened = await openNode(new Graph(host), '/a.qcow2', { format: 'qcow2', readOnly: true });
-      expect(await consistencyCheckOf(reopened)!(() => {})).to.include({ corruptions: 0, leaks: 0 });
+      expect(await reopened.abilities.check!(() => {})).to.include({ corruptions: 0, leaks: 0 });
     });
   }
 });

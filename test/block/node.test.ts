@@ -2,6 +2,7 @@
 
 import { expect } from 'chai';
 import { DirtyBitmap } from '../../src/block/bitmap.js';
+import { needFormat } from '../../src/block/node/format.js';
 import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import { PERM_ALL, Perm } from '../../src/block/types.js';
@@ -147,7 +148,7 @@ describe('node: requests that are refused', () => {
     ['writeZeroes', (node) => node.writeZeroes(0, 512)],
     ['discard', (node) => node.discard(0, 512)],
     ['truncate', (node) => node.truncate(512)],
-    ['changeBackingFile', (node) => node.changeBackingFile(null, null)],
+    ['changeBackingFile', (node) => needFormat(node).changeBackingFile(null, null)],
     ['makeEmpty', (node) => node.makeEmpty()],
   ];
   for (const [name, change] of changes) {
@@ -176,7 +177,10 @@ describe('node: requests that are refused', () => {
 
   it('what the driver does not have', async () => {
     const { node } = await patterned();
-    expect(await failureOf(node.changeBackingFile('/b', 'raw'))).to.include({ code: 'unsupported', path: '/a' });
+    expect(await failureOf(needFormat(node).changeBackingFile('/b', 'raw'))).to.include({
+      code: 'unsupported',
+      path: '/a',
+    });
     expect((await failureOf(node.makeEmpty())).code).to.equal('unsupported');
     expect((await failureOf(node.write(0, new Uint8Array(512), { compressed: true }))).code).to.equal('unsupported');
   });
@@ -746,7 +750,7 @@ describe('node: reopen', () => {
       }
     }
     const top = new Stubborn(graph, { name: 'top', size: SIZE, readOnly: true });
-    top.setChild('file', file, 'image', Perm.CONSISTENT_READ, PERM_ALL);
+    top.setChild('file', file, 'image', { perm: Perm.CONSISTENT_READ, shared: PERM_ALL });
     expect((await failureOf(top.reopen(false))).code).to.equal('unsupported');
     expect([top.readOnly, file.readOnly, file.children.get('file')!.node.readOnly]).to.deep.equal([true, true, true]);
   });
@@ -802,7 +806,7 @@ describe('node: close', () => {
     host.writeFile('/a', pattern(SIZE));
     const file = await openNode(graph, { driver: 'file', filename: '/a' });
     const top = new Sour(graph, { name: 'top', size: SIZE });
-    top.setChild('file', file, 'image', Perm.CONSISTENT_READ, PERM_ALL);
+    top.setChild('file', file, 'image', { perm: Perm.CONSISTENT_READ, shared: PERM_ALL });
     expect((await failureOf(graph.release(top))).code).to.equal('unsupported');
     expect([top.closed, file.closed, graph.nodes.size]).to.deep.equal([true, true, 0]);
   });

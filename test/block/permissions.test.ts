@@ -3,8 +3,8 @@
 import { expect } from 'chai';
 import type { NodeUser } from '../../src/block/child.js';
 import { Device } from '../../src/block/device.js';
-import { BACKING_PERM, BACKING_SHARED } from '../../src/block/graph.js';
 import { BlockNode } from '../../src/block/node/node.js';
+import { BACKING_PERM, BACKING_SHARED } from '../../src/block/roles.js';
 import { PERM_ALL, Perm, permNames } from '../../src/block/types.js';
 import { BlockError } from '../../src/util/errors.js';
 import { makeBench, pattern } from '../drivers/support.js';

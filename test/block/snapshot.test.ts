@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import { createImage } from '../../src/block/create.js';
 import { Device, rootOf } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
+import { backingFileOf, needFormat } from '../../src/block/node/format.js';
 import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import { appendOverlays, type SnapshotRequest, takeSnapshots } from '../../src/block/snapshot.js';
@@ -50,7 +51,8 @@ describe('snapshot', () => {
     const [overlay] = await snapshot(bench, node, '/b', { 'snapshot-node-name': 'over' });
     expect([rootOf(drive).node, overlay.nodeName, overlay.discardMode]).to.deep.equal([overlay, 'over', 'unmap']);
     expect(chain(overlay)).to.deep.equal(['/b', '/a']);
-    expect([overlay.backingFile, overlay.backingFormat]).to.deep.equal(['/a', 'qcow2']);
+    const { backingFile, backingFormat } = needFormat(overlay);
+    expect([backingFile, backingFormat]).to.deep.equal(['/a', 'qcow2']);
     expect([node.readOnly, node.children.get('file')!.node.readOnly, node.hostFile()!.writable]).to.deep.equal([
       true,
       true,
@@ -95,7 +97,7 @@ describe('snapshot', () => {
     const bench = makeBench();
     const { node } = await openQcow2(bench, '/dir/a');
     const [overlay] = await snapshot(bench, node, '/other/b');
-    expect(overlay.backingFile).to.equal('/dir/a');
+    expect(backingFileOf(overlay)).to.equal('/dir/a');
   });
 
   it('takes an image that is there', async () => {
@@ -103,7 +105,7 @@ describe('snapshot', () => {
     const { node, drive } = await openQcow2(bench, '/a');
     await createImage(bench.graph, '/b', { driver: 'qcow2', size: SIZE, 'cluster-size': 4096 });
     const [overlay] = await snapshot(bench, node, '/b', { mode: 'existing' });
-    expect([overlay.clusterBytes, overlay.backingFile]).to.deep.equal([4096, null]);
+    expect([overlay.clusterBytes, backingFileOf(overlay)]).to.deep.equal([4096, null]);
     expect(await contentOf(rootOf(drive).node, 0, 4096)).to.deep.equal(Buffer.from(pattern(4096)));
   });
 

@@ -1,7 +1,6 @@
 // What must hold of any open image, whatever was done to it: its content, its block status, its fast path, its consistency.
 
 import { expect } from 'chai';
-import { consistencyCheckOf } from '../../src/block/info.js';
 import type { BlockNode } from '../../src/block/node/node.js';
 import type { BlockStatus, Located } from '../../src/block/types.js';
 import { Random } from '../../src/host/sim/index.js';
@@ -106,8 +105,8 @@ export async function expectHonestFastPath(node: BlockNode, seed: number): Promi
 
 /** Formats that can check themselves find nothing wrong. While an image is written to, clusters may wait to be freed: no leaks else. */
 export async function expectConsistent(node: BlockNode): Promise<void> {
-  const inspectable = consistencyCheckOf(node);
-  if (inspectable === null) return;
+  const inspectable = node.abilities.check;
+  if (inspectable === undefined) return;
   const findings: string[] = [];
   const { corruptions, leaks, checkErrors } = await inspectable((finding) => findings.push(finding));
   const found = { corruptions, checkErrors, leaks: node.readOnly ? leaks : 0 };

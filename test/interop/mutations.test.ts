@@ -5,7 +5,6 @@ import { copyFileSync, readFileSync, statSync, truncateSync, writeFileSync } fro
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { Graph } from '../../src/block/graph.js';
-import { consistencyCheckOf } from '../../src/block/info.js';
 import { mapEntries } from '../../src/block/map.js';
 import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
@@ -91,7 +90,7 @@ async function exercise(graph: Graph, path: string): Promise<void> {
       for await (const _ of mapEntries(node, 0, node.length)) if (++entries > 20_000) break;
     }, true),
   );
-  await tolerate(() => use(async (node) => void (await consistencyCheckOf(node)?.(() => {})), true));
+  await tolerate(() => use(async (node) => void (await node.abilities.check?.(() => {})), true));
   await tolerate(() =>
     use(async (node) => {
       const data = Buffer.alloc(10_000, 0x5a);

@@ -1,8 +1,9 @@
 // A format in memory for the tests of the jobs: clusters that are allocated, zero, or come from the backing node; answers
 // that come late and out of order; errors on demand. What a request does, it does at one moment.
 
-import { BACKING_PERM, BACKING_SHARED, type Graph } from '../../src/block/graph.js';
-import { BlockNode } from '../../src/block/node/node.js';
+import type { Graph } from '../../src/block/graph.js';
+import { FormatNode } from '../../src/block/node/format.js';
+import { BACKING_PERM, BACKING_SHARED } from '../../src/block/roles.js';
 import type { BlockStatus, WriteFlags, ZeroFlags } from '../../src/block/types.js';
 import type { ZeroScan } from '../../src/host/host.js';
 import { BlockError } from '../../src/util/errors.js';
@@ -19,9 +20,8 @@ export interface MemoryNodeOptions {
 
 type Request = 'read' | 'write' | 'zero' | 'flush' | 'header';
 
-export class MemoryNode extends BlockNode {
+export class MemoryNode extends FormatNode {
   readonly driver = 'memory';
-  readonly kind = 'format';
   readonly filename: string;
   readonly #cluster: number;
   readonly #latencyMs: number;
@@ -39,7 +39,7 @@ export class MemoryNode extends BlockNode {
     this.length = options.size;
     graph.add(this);
     if (options.backing !== undefined) {
-      this.setChild('backing', options.backing, 'cow', BACKING_PERM, BACKING_SHARED);
+      this.setChild('backing', options.backing, 'cow', { perm: BACKING_PERM, shared: BACKING_SHARED });
       this.backingFile = options.backing.filename;
       this.backingFormat = options.backing.driver;
     }

@@ -4,6 +4,7 @@
 import { expect } from 'chai';
 import { Device, rootOf } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
+import { registerDrivers } from '../../src/drivers/index.js';
 import { createSimHost, Random, type SimHost } from '../../src/host/sim/index.js';
 import type { JobEnvironment } from '../../src/jobs/job-type.js';
 import { JobManager } from '../../src/jobs/manager.js';
@@ -30,6 +31,8 @@ export class World {
   readonly #busy = new RangeLock();
 
   constructor(options: { seed?: number; latencyMs?: number } = {}) {
+    // Names of backing files are read as whoever opens the overlay reads them.
+    registerDrivers();
     this.host = createSimHost(options.seed === undefined ? {} : { seed: options.seed });
     this.random = new Random(options.seed ?? 1, 77);
     this.latencyMs = options.latencyMs ?? (options.seed === undefined ? 0 : 3);

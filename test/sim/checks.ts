@@ -1,7 +1,6 @@
 // What is checked of the files that a simulated run left.
 
 import { Graph } from '../../src/block/graph.js';
-import { consistencyCheckOf } from '../../src/block/info.js';
 import { openNode } from '../../src/block/open.js';
 import type { SimHost } from '../../src/host/sim/index.js';
 import type { ImageOptions } from '../../src/schema/options.js';
@@ -33,8 +32,8 @@ export async function readImage(host: SimHost, options: ImageOptions, mayLeak: b
   await readNode(node, 0, content);
   const dishonest = await dishonestStatus(node);
   if (dishonest !== null) throw new Violation('content', `block status: ${dishonest}`);
-  const check = consistencyCheckOf(node);
-  if (check !== null) {
+  const check = node.abilities.check;
+  if (check !== undefined) {
     const findings: string[] = [];
     const result = await check((finding) => findings.push(finding));
     if (result.corruptions > 0 || result.checkErrors > 0 || (!mayLeak && result.leaks > 0)) {

@@ -4,6 +4,7 @@
 import type { HostFile, ZeroScan } from '../../host/host.js';
 import { BlockError } from '../../util/errors.js';
 import { settleAll } from '../../util/settle.js';
+import type { Abilities } from '../abilities.js';
 import type { BlockStatus, Extent, Located, TruncateOptions, WriteFlags, ZeroFlags } from '../types.js';
 import { NodeLinks } from './links.js';
 
@@ -11,9 +12,22 @@ const ZERO_CHUNK_BYTES = 1 << 20;
 const RESERVE_CHUNK_BYTES = 1 << 16;
 
 export abstract class NodeDriver extends NodeLinks {
-  /** What a protocol that reaches no file calls the place of its bytes, whatever way it is named; null: it has none. */
-  async storageId(): Promise<string | null> {
-    return null;
+  /**
+   * Bytes, a power of two of at most 64 KiB. Reads, writes, zeroes and discards reach the driver in whole blocks of so many; the base makes them of
+   * what is asked for (see `padding.ts`). 1: the driver takes any range.
+   */
+  requestAlignment = 1;
+
+  /** What the driver can do beyond I/O. */
+  get abilities(): Abilities {
+    return {};
+  }
+
+  /** Bytes that the files of this node (its backing chain excepted) take on the host's disk; null where nothing says. */
+  async allocatedBytes(): Promise<number | null> {
+    const file = this.hostFile();
+    if (file !== null) return (await file.info()).allocated;
+    return this.primary === null ? null : this.primary.node.allocatedBytes();
   }
 
   /** The host file that holds this node's bytes, through all its children; null where there is none. */
@@ -50,9 +64,6 @@ export abstract class NodeDriver extends NodeLinks {
   expectWrites(bytes: number): void {
     this.primary?.node.expectWrites(bytes);
   }
-
-  /** Throws `invalid-argument` where the header has no room for this name and format of a backing file. */
-  checkBackingRoom(_file: string, _format: string): void {}
 
   /** True when `doWrite` honours `fua` itself. */
   protected get handlesFua(): boolean {
@@ -121,10 +132,6 @@ export abstract class NodeDriver extends NodeLinks {
 
   protected async doTruncate(_size: number, _options: TruncateOptions): Promise<void> {
     throw this.unsupported('resize', 0, 0);
-  }
-
-  protected async doChangeBackingFile(_file: string | null, _format: string | null): Promise<void> {
-    throw this.unsupported('backing files', 0, 0);
   }
 
   protected async doMakeEmpty(): Promise<void> {

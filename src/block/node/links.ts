@@ -6,7 +6,7 @@ import type { Host } from '../../host/host.js';
 import { BlockError } from '../../util/errors.js';
 import { Child, checkPermissions, type NodeUser, type Use } from '../child.js';
 import type { Graph } from '../graph.js';
-import { type NodeRole, ROLES, type UserRole } from '../roles.js';
+import { type NodeRole, type Permissions, ROLES, type UserRole } from '../roles.js';
 import { PERM_ALL, Perm } from '../types.js';
 import type { BlockNode } from './node.js';
 
@@ -39,9 +39,6 @@ export abstract class NodeLinks implements NodeUser {
   /** Of `children`, those with the roles `primary` and `cow`, at hand for requests; everybody else asks `chain.ts`. */
   primary: Child | null = null;
   cow: Child | null = null;
-  /** What the image's header says of its backing file, as it stands there; null where it names none. */
-  backingFile: string | null = null;
-  backingFormat: string | null = null;
   readonly parents = new Set<Child>();
   /** Jobs that work on this node: owner -> reason. */
   readonly blockers = new Map<object, string>();
@@ -139,7 +136,7 @@ export abstract class NodeLinks implements NodeUser {
    * Takes `node` as the child `name`. An old child of that name is detached, not closed: `Graph.release` does that. Throws `loop` where
    * `node` lies on this node, and as `attach`.
    */
-  setChild(this: BlockNode, name: string, node: BlockNode, role: NodeRole, perm: number, shared: number): void {
+  setChild(this: BlockNode, name: string, node: BlockNode, role: NodeRole, permissions: Permissions): void {
     if (node.reaches(this)) {
       throw new BlockError(
         'loop',
@@ -149,7 +146,7 @@ export abstract class NodeLinks implements NodeUser {
     }
     this.graph.quiescence.change(() => {
       const old = this.children.get(name);
-      const link = node.link({ user: this, name, role: ROLES[role], perm, shared });
+      const link = node.link({ user: this, name, role: ROLES[role], ...permissions });
       old?.node.detach(old);
       this.children.set(name, link);
       this.#findRoles();

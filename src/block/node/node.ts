@@ -4,6 +4,7 @@
 //   NodeDriver     driver-face.ts  what a driver supplies (`do...`), and the fallbacks
 //   NodeInFlight   in-flight.ts    how many requests are under way
 //   NodeChanges    changes.ts      dirty bitmaps, observers, serialiser
+//   NodePadding    padding.ts      whole blocks for drivers that take nothing else
 //   NodeRequests   requests.ts     read, write, block status, ...
 //   BlockNode      node.ts         life: reopen and close
 //

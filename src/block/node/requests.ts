@@ -9,12 +9,12 @@ import { Serial } from '../../util/serial.js';
 import { later, settleAll } from '../../util/settle.js';
 import { checkImageSize } from '../image-size.js';
 import type { BlockStatus, Extent, Located, MappingGuard, TruncateOptions, WriteFlags, ZeroFlags } from '../types.js';
-import { NodeChanges } from './changes.js';
+import { NodePadding } from './padding.js';
 
 /** For the requests of this file: each is begun at once, so that one object does for all. */
 const place: Located = { file: null, offset: 0, guard: null };
 
-export abstract class NodeRequests extends NodeChanges {
+export abstract class NodeRequests extends NodePadding {
   /** Changes of the size: one goes on at a time. */
   readonly #resizing = new Serial();
 
@@ -25,7 +25,7 @@ export abstract class NodeRequests extends NodeChanges {
     if (this.shut || !Number.isSafeInteger(offset) || offset < 0 || offset + length > this.length) {
       return Promise.reject(this.#rangeError('read', offset, length));
     }
-    return this.#readLocated(offset, buffer, scan) ?? this.tracked(this.doRead(offset, buffer, scan));
+    return this.#readLocated(offset, buffer, scan) ?? this.tracked(this.#readBlocks(offset, buffer, scan));
   }
 
   /** Reads disjoint, ascending extents back to back into `buffer`, in as few requests as the driver can. */
@@ -76,7 +76,7 @@ export abstract class NodeRequests extends NodeChanges {
   /** Writes disjoint, ascending extents whose data lies back to back in `buffer`, in as few requests as the driver can. */
   async writeExtents(extents: readonly Extent[], buffer: Uint8Array, flags: WriteFlags = {}): Promise<void> {
     while (this.held !== null) await this.held;
-    this.#checkWritable('write');
+    this.checkWritable('write');
     const error = this.#checkExtents('write', extents, buffer.length);
     if (error !== null) throw error;
     if (this.detectZeroes !== 'off' && !flags.compressed && this.host.memory.isZero(buffer)) {
@@ -84,17 +84,13 @@ export abstract class NodeRequests extends NodeChanges {
       const zeroFlags = { fua, serialised, mayUnmap: this.detectZeroes === 'unmap' };
       return this.tracked(this.#zeroEach(extents, zeroFlags));
     }
-    await this.change(extents, 'write', buffer, flags, () =>
-      extents.length === 1
-        ? this.doWrite(extents[0].offset, buffer, flags)
-        : this.doWriteExtents(extents, buffer, flags),
-    );
+    await this.change(extents, 'write', buffer, flags, () => this.#writeBlocks(extents, buffer, flags));
   }
 
   /** Makes the range read as zeroes. */
   async writeZeroes(offset: number, length: number, flags: ZeroFlags = {}): Promise<void> {
     while (this.held !== null) await this.held;
-    this.#checkWritable('write zeroes');
+    this.checkWritable('write zeroes');
     const extent = { offset, length };
     const error = this.#checkExtents('write zeroes', [extent], length);
     if (error !== null) throw error;
@@ -104,12 +100,14 @@ export abstract class NodeRequests extends NodeChanges {
   /** Tells the node that the content is not needed; it may read as anything that the format allows afterwards. */
   async discard(offset: number, length: number): Promise<void> {
     while (this.held !== null) await this.held;
-    this.#checkWritable('discard');
+    this.checkWritable('discard');
     const extents = [{ offset, length }];
     const error = this.#checkExtents('discard', extents, length);
     if (error !== null) throw error;
     if (this.discardMode === 'ignore') return;
-    await this.change(extents, 'discard', null, {}, () => this.doDiscard(offset, length));
+    await this.change(extents, 'discard', null, {}, () =>
+      this.requestAlignment === 1 ? this.doDiscard(offset, length) : this.discardWhole(offset, length),
+    );
   }
 
   /** Everything answered before this call is durable when it resolves. */
@@ -121,7 +119,7 @@ export abstract class NodeRequests extends NodeChanges {
 
   /** Changes the size. Rejects with `unsupported`, `read-only`, `no-space`, `limit`. */
   async truncate(size: number, options: TruncateOptions = {}): Promise<void> {
-    this.#checkWritable('resize');
+    this.checkWritable('resize');
     checkImageSize(size, this.filename, 'resize');
     await this.trackedResize(this.#resizing.run(() => this.#resize(size, options)));
   }
@@ -145,28 +143,19 @@ export abstract class NodeRequests extends NodeChanges {
    */
   async reserve(offset: number, length: number, ahead = 0): Promise<number> {
     while (this.held !== null) await this.held;
-    this.#checkWritable('reserve');
+    this.checkWritable('reserve');
     const error = this.#checkExtents('reserve', [{ offset, length }], length);
     if (error !== null) throw error;
-    return this.tracked(this.doReserve(offset, length, Math.min(ahead, this.length - offset - length)));
-  }
-
-  /**
-   * Writes another backing file name and format into the header (null = none). The graph is not touched: see
-   * `Graph.setBacking`. Rejects with `unsupported` where the format has no backing files.
-   */
-  async changeBackingFile(file: string | null, format: string | null): Promise<void> {
-    while (this.held !== null) await this.held;
-    this.#checkWritable('change backing file');
-    await this.tracked(this.doChangeBackingFile(file, format));
-    this.backingFile = file;
-    this.backingFormat = format;
+    const more = Math.min(ahead, this.length - offset - length);
+    return this.tracked(
+      this.requestAlignment === 1 ? this.doReserve(offset, length, more) : this.reservePadded(offset, length, more),
+    );
   }
 
   /** Drops all content of this layer, so that everything comes from the backing node. Rejects with `unsupported`. */
   async makeEmpty(): Promise<void> {
     while (this.held !== null) await this.held;
-    this.#checkWritable('make empty');
+    this.checkWritable('make empty');
     await this.tracked(this.doMakeEmpty());
     for (const bitmap of this.bitmaps.values()) bitmap.record(0, this.length);
   }
@@ -176,11 +165,24 @@ export abstract class NodeRequests extends NodeChanges {
     const parts: Promise<void>[] = [];
     for (const { offset, length } of extents) {
       const part = buffer.subarray(at, at + length);
-      parts.push(later(this.#readLocated(offset, part) ?? this.doRead(offset, part)));
+      parts.push(later(this.#readLocated(offset, part) ?? this.#readBlocks(offset, part)));
       at += length;
     }
     await settleAll(parts);
     if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
+  }
+
+  #readBlocks(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    return this.isWhole(offset, buffer.length)
+      ? this.doRead(offset, buffer, scan)
+      : this.readPadded(offset, buffer, scan);
+  }
+
+  #writeBlocks(extents: readonly Extent[], buffer: Uint8Array, flags: WriteFlags): Promise<void> {
+    if (this.requestAlignment !== 1) return this.writePadded(extents, buffer, flags);
+    return extents.length === 1
+      ? this.doWrite(extents[0].offset, buffer, flags)
+      : this.doWriteExtents(extents, buffer, flags);
   }
 
   /** Reads what can be located, without being counted: the close of the host file waits for it. Null where it cannot. */
@@ -212,10 +214,12 @@ export abstract class NodeRequests extends NodeChanges {
 
   #zero(extent: Extent, flags: ZeroFlags): Promise<void> {
     const { offset, length } = extent;
-    return this.change([extent], 'zero', null, flags, () => this.doWriteZeroes(offset, length, flags));
+    return this.change([extent], 'zero', null, flags, () =>
+      this.requestAlignment === 1 ? this.doWriteZeroes(offset, length, flags) : this.zeroPadded(offset, length, flags),
+    );
   }
 
-  #checkWritable(operation: string): void {
+  protected checkWritable(operation: string): void {
     if (this.shut) throw this.closedError(operation);
     if (this.readOnly) {
       throw BlockError.at(this.filename, 'read-only', `node '${this.nodeName}' is read-only`, { operation });

@@ -4,6 +4,7 @@ import { backupJob } from '../../jobs/backup.js';
 import { checkJobArguments } from '../../jobs/job-type.js';
 import { startBackups } from '../../workspace/backup.js';
 import { choiceOption, limitOption } from '../arguments.js';
+import { creatableDriver } from '../create-options.js';
 import { OWN_WORDS, type ParsedOptions, UsageError } from '../getopt.js';
 import { COPY_POLICIES, JOB_EXIT_CODES, JOB_OPTIONS } from '../job-options.js';
 import { runTargetJob, TARGET_AFTER_FAILURE, TARGET_OPTIONS, type Target, targetOf } from '../job-target.js';
@@ -54,7 +55,8 @@ async function run(options: ParsedOptions): Promise<number> {
   const target = targetOf(options);
   const sync = choiceOption(options, 'sync', ['full', 'top']) ?? 'full';
   const compress = options.has('compress');
-  if (compress && target.format === 'raw') throw new UsageError('Compression not supported for this file format');
+  if (compress && !creatableDriver(target.format)?.compresses)
+    throw new UsageError('Compression not supported for this file format');
   const maxWorkers = countOption(options, 'max-workers');
   const maxChunk = limitOption(options, 'max-chunk', 'max-chunk');
   const own = { compress, 'x-perf': { 'max-workers': maxWorkers, 'max-chunk': maxChunk } };
@@ -66,8 +68,8 @@ async function run(options: ParsedOptions): Promise<number> {
 }
 
 /** Of a target that is to be made; one that is there says it when it is opened. */
-function clusterBytesOf({ existing, format, values }: Target): number {
-  return existing || format === 'raw' ? 0 : Number(values.get('cluster_size') ?? 0);
+function clusterBytesOf({ existing, values }: Target): number {
+  return existing ? 0 : Number(values.get('cluster_size') ?? 0);
 }
 
 function countOption(options: ParsedOptions, key: string): number | undefined {

@@ -1,6 +1,6 @@
 // `diskwright check`: is the metadata of an image consistent?
 
-import type { CheckResult } from '../../block/info.js';
+import type { CheckResult } from '../../block/abilities.js';
 import type { ImageCheck } from '../../schema/generated/types.js';
 import { toBlockError } from '../../util/errors.js';
 import { checkImage } from '../../workspace/check.js';

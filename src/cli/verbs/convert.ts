@@ -22,6 +22,7 @@ import {
 import {
   asksForOptionHelp,
   type CreateValues,
+  creatableDriver,
   creatableFormat,
   imageCreateOptions,
   optionHelp,
@@ -186,19 +187,20 @@ function planOf(options: ParsedOptions, format: string): Plan {
   if (options.positional.length < 2) throw new UsageError('Must specify image file name');
   if (options.positional.length > 2) throw new UsageError('several source images are not supported yet');
   const [source, target] = options.positional;
-  const values = create && isKnown(format) ? parseCreateOptions(format, options.all('options')) : new Map();
+  const made = creatableDriver(format);
+  const values = create && made !== null ? parseCreateOptions(format, options.all('options')) : new Map();
   const backing = options.get('backing');
   if (backing !== undefined) values.set('backing_file', backing);
   const backingFormat = options.get('backing-format');
   if (backingFormat !== undefined) values.set('backing_fmt', backingFormat);
-  if (backing !== undefined && create && format === 'raw') {
+  if (backing !== undefined && create && made !== null && !made.hasBacking) {
     throw new UsageError(`Backing file not supported for file format '${format}'`);
   }
   if (values.has('backing_file') && !values.has('backing_fmt')) {
     throw new UsageError('Use of backing file requires explicit backing format');
   }
   const compress = options.has('compress');
-  if (compress && format === 'raw' && !targetImageOpts) {
+  if (compress && made !== null && !made.compresses && !targetImageOpts) {
     throw new UsageError('Compression not supported for this file format');
   }
   const cache = targetCache(options, 'unsafe');
@@ -220,10 +222,6 @@ function planOf(options: ParsedOptions, format: string): Plan {
     sourceCache: cacheMode(options, 'source-cache', 'source cache', 'writeback'),
     progress,
   };
-}
-
-function isKnown(format: string): boolean {
-  return format === 'raw' || format === 'qcow2';
 }
 
 function sparseOption(options: ParsedOptions): number | undefined {

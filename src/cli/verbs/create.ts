@@ -1,6 +1,7 @@
 // `diskwright create`: an empty image, or an overlay of another.
 
 import { createImage } from '../../block/create.js';
+import { hasBackingFiles } from '../../block/registry.js';
 import { toBlockError } from '../../util/errors.js';
 import { wordsOfErrno } from '../../util/system-words.js';
 import { lookAtBacking } from '../../workspace/create.js';
@@ -92,7 +93,7 @@ function valuesOf(options: ParsedOptions, format: string, filename: string, size
       values.set('size', String(size));
     }
     const backing = options.get('backing');
-    if (format !== 'qcow2' && (backing ?? options.get('backing-format')) !== undefined) {
+    if (!hasBackingFiles(format) && (backing ?? options.get('backing-format')) !== undefined) {
       throw new UsageError(`Backing file not supported for file format '${format}'`);
     }
     if (backing !== undefined) values.set('backing_file', backing);

@@ -1,5 +1,6 @@
 // `diskwright info`: what an image is.
 
+import { knownDriver } from '../../block/registry.js';
 import type { ImageInfo } from '../../schema/generated/types.js';
 import { formatSize } from '../../util/size.js';
 import { imageInfos, type OpenLayer } from '../../workspace/info.js';
@@ -25,18 +26,6 @@ const INFO_KEYS = [
   'backing-filename',
   'dirty-flag',
 ];
-const SPECIFIC_KEYS = [
-  'compat',
-  'compression-type',
-  'lazy-refcounts',
-  'bitmaps',
-  'refcount-bits',
-  'data-file',
-  'data-file-raw',
-  'corrupt',
-  'extended-l2',
-];
-
 export const verb: Verb = {
   name: 'info',
   synopsis: '[-f FMT | --image-opts] [--output=FORMAT] [--backing-chain] [-U] FILENAME...',
@@ -94,8 +83,12 @@ function collect(session: Session, image: string, how: ImageArguments, chain: bo
 function inOrder(info: ImageInfo): object {
   const specific = info['format-specific'];
   if (specific === undefined) return ordered(info, INFO_KEYS);
-  const data = ordered(specific.data, SPECIFIC_KEYS);
+  const data = ordered(specific.data, detailOrder(specific.type));
   return ordered({ ...info, 'format-specific': { type: specific.type, data } }, INFO_KEYS);
+}
+
+function detailOrder(format: string): readonly string[] {
+  return knownDriver(format)?.detailOrder ?? [];
 }
 
 function humanInfo(info: ImageInfo): string {
@@ -121,7 +114,7 @@ function humanInfo(info: ImageInfo): string {
   const specific = info['format-specific'];
   if (specific !== undefined) {
     lines.push('Format specific information:');
-    addMembers(lines, ordered(specific.data, SPECIFIC_KEYS), '    ');
+    addMembers(lines, ordered(specific.data, detailOrder(specific.type)), '    ');
   }
   return `${lines.join('\n')}\n`;
 }

@@ -2,7 +2,6 @@
 
 import { createImage, type ImageCreateOptions } from '../../../src/block/create.js';
 import { Graph } from '../../../src/block/graph.js';
-import { consistencyCheckOf } from '../../../src/block/info.js';
 import { type OpenOptions, openNode } from '../../../src/block/open.js';
 import { Qcow2Node } from '../../../src/drivers/formats/qcow2/driver.js';
 import { registerDrivers } from '../../../src/drivers/index.js';
@@ -50,7 +49,7 @@ export async function again(fixture: Fixture, options: OpenOptions = { readOnly:
 /** Errors and leaks that the consistency check finds, one line each. */
 export async function findings(node: Qcow2Node): Promise<string[]> {
   const lines: string[] = [];
-  const { corruptions, leaks, checkErrors } = await consistencyCheckOf(node)!((line) => lines.push(line));
+  const { corruptions, leaks, checkErrors } = await node.abilities.check!((line) => lines.push(line));
   return corruptions + leaks + checkErrors === 0 ? [] : lines;
 }
 

@@ -3,7 +3,6 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { rootOf } from '../../../src/block/device.js';
-import { consistencyCheckOf } from '../../../src/block/info.js';
 import { openNode } from '../../../src/block/open.js';
 import { createSimHost, Random } from '../../../src/host/sim/index.js';
 import { deviceOf } from '../../../src/library/image.js';
@@ -104,7 +103,7 @@ describe('qcow2: persistent bitmaps', function () {
   it('count as used in the consistency check', async () => {
     const { node } = await open();
     const found: string[] = [];
-    const { leaks, corruptions } = await consistencyCheckOf(node)!((finding) => found.push(finding));
+    const { leaks, corruptions } = await node.abilities.check!((finding) => found.push(finding));
     expect([leaks, corruptions], found.join('; ')).to.deep.equal([0, 0]);
   });
 
@@ -128,7 +127,7 @@ describe('qcow2: persistent bitmaps', function () {
     expect(bitmap).to.include({ inconsistent: true, recording: false, dirtyBytes: 0 });
     expect(() => bitmap.checkUsable()).to.throw();
     expect(node.bitmaps.get('fine')!.dirtyBytes).to.be.greaterThan(0);
-    expect((await consistencyCheckOf(node)!(() => {})).leaks).to.equal(0);
+    expect((await node.abilities.check!(() => {})).leaks).to.equal(0);
   });
 
   it('are gone, with a warning, where somebody wrote who does not know them', async () => {

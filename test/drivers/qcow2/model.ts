@@ -4,7 +4,6 @@
 
 import { createImage } from '../../../src/block/create.js';
 import { Graph } from '../../../src/block/graph.js';
-import { consistencyCheckOf } from '../../../src/block/info.js';
 import type { BlockNode } from '../../../src/block/node/node.js';
 import { openNode } from '../../../src/block/open.js';
 import { registerDrivers } from '../../../src/drivers/index.js';
@@ -282,7 +281,7 @@ export class ModelRun {
   /** Errors and leaks that our own check finds. */
   async check(): Promise<{ errors: string[]; leaks: number }> {
     const errors: string[] = [];
-    const check = consistencyCheckOf(this.node)!;
+    const check = this.node.abilities.check!;
     const { corruptions, leaks, checkErrors } = await check((finding) => errors.push(finding));
     return { errors: corruptions + checkErrors > 0 ? errors : [], leaks };
   }

@@ -78,7 +78,7 @@ describe('qcow2 structure and power loss', function () {
         await host.run(async () => {
           const node = await openAt(after, { readOnly: true });
           const lines: string[] = [];
-          const { corruptions, checkErrors } = await node.checkConsistency((line) => lines.push(line));
+          const { corruptions, checkErrors } = await node.abilities.check!((line) => lines.push(line));
           expect(corruptions + checkErrors, `seed ${seed}: ${lines.join('; ')}`).to.equal(0);
           await after.graph.closeAll();
         });
@@ -103,7 +103,7 @@ describe('qcow2 structure and power loss', function () {
           fixture.graph = new Graph(host);
           const lines: string[] = [];
           const again = await openAt(fixture, { readOnly: true });
-          const { corruptions, checkErrors } = await again.checkConsistency((line) => lines.push(line));
+          const { corruptions, checkErrors } = await again.abilities.check!((line) => lines.push(line));
           expect(corruptions + checkErrors, `seed ${seed}: ${lines.join('; ')}`).to.equal(0);
           await fixture.graph.closeAll();
         });

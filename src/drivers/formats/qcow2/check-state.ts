@@ -1,7 +1,7 @@
 // What the steps of a consistency check share: the image, the window that is worked at, the findings so far, and how a reference is counted.
 
+import type { CheckResult } from '../../../block/abilities.js';
 import type { Child } from '../../../block/child.js';
-import type { CheckResult } from '../../../block/info.js';
 import { L2Codec } from './l2-codec.js';
 import type { RefcountTally } from './refcount-tally.js';
 import { type ClusterIndex, type HostOffset, plus } from './types.js';

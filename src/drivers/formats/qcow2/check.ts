@@ -9,8 +9,8 @@
 // All tables are read in runs and looked at as raw bytes. Memory is bounded: host clusters are worked off in windows, and an
 // image of more clusters than one window is walked once a window. Findings are reported in qemu-img's words, in its order.
 
+import type { CheckResult } from '../../../block/abilities.js';
 import type { Child } from '../../../block/child.js';
-import type { CheckResult } from '../../../block/info.js';
 import { BlockError } from '../../../util/errors.js';
 import { reportFlags } from './check-flags.js';
 import { ReferenceCounter } from './check-references.js';

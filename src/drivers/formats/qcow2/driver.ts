@@ -1,10 +1,12 @@
 // qcow2: the node. It checks features at open, answers the hot path from cached tables, and hands everything else to the parts.
 
+import type { Abilities, CheckResult } from '../../../block/abilities.js';
 import { type Child, withLink } from '../../../block/child.js';
 import type { Graph } from '../../../block/graph.js';
-import type { CheckResult, FormatDetails, Inspectable } from '../../../block/info.js';
+import { FormatNode, openBacking } from '../../../block/node/format.js';
 import { BlockNode, type NodeOptions } from '../../../block/node/node.js';
 import type { CreateRequest, DriverDefinition, OpenRequest } from '../../../block/registry.js';
+import { type Permissions, ROLES } from '../../../block/roles.js';
 import {
   type BlockStatus,
   type Located,
@@ -14,12 +16,13 @@ import {
   type WriteFlags,
   type ZeroFlags,
 } from '../../../block/types.js';
-import type { HostFile, ZeroScan } from '../../../host/host.js';
+import type { ZeroScan } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
 import { loadBitmaps, type StoredBitmaps } from './bitmaps.js';
 import { checkQcow2 } from './check.js';
 import { writeCompressed } from './compressed-write.js';
 import { createQcow2, planQcow2, type Qcow2CreateOptions } from './create.js';
+import { QCOW2_CREATE_OPTIONS } from './create-options.js';
 import { emptyImage } from './empty.js';
 import { checkFeatures } from './features.js';
 import {
@@ -35,7 +38,7 @@ import {
 import { checkBackingHeader, setBackingHeader } from './header-update.js';
 import { Qcow2Image } from './image.js';
 import { ImageFile } from './image-file.js';
-import { qcow2Details } from './info.js';
+import { QCOW2_DETAIL_ORDER, qcow2Details } from './info.js';
 import { locateRead, locateWrite } from './locate.js';
 import { storeAll } from './lost.js';
 import { cacheTables, checkOptions, type DriverOptions, discardPolicy, overlapKinds } from './options.js';
@@ -49,9 +52,8 @@ import { discardGuest, zeroGuest } from './zero.js';
 const KNOWN_AUTOCLEAR = Autoclear.bitmaps | Autoclear.dataFileRaw;
 const WRITE_PERM = Perm.WRITE | Perm.RESIZE;
 
-export class Qcow2Node extends BlockNode implements Inspectable {
+export class Qcow2Node extends FormatNode {
   override readonly driver = 'qcow2';
-  override readonly kind = 'format';
   override readonly filename: string;
   readonly #image: Qcow2Image;
   #stored: StoredBitmaps = { list: [], bitmaps: [], regions: [] };
@@ -64,7 +66,7 @@ export class Qcow2Node extends BlockNode implements Inspectable {
     file: BlockNode,
     area: HeaderArea,
     head: Uint8Array,
-    shared: number,
+    permissions: Permissions,
   ) {
     super(graph, options);
     this.filename = file.filename;
@@ -72,7 +74,7 @@ export class Qcow2Node extends BlockNode implements Inspectable {
     this.backingFile = area.backingFile;
     this.backingFormat = extensionText(area.extensions, Extension.backingFormat);
     const geometry = makeGeometry(area.header.version, area.header.clusterBits, area.header.refcountOrder);
-    this.setChild('file', file, 'image', Perm.CONSISTENT_READ | (options.readOnly ? 0 : WRITE_PERM), shared);
+    this.setChild('file', file, 'image', permissions);
     this.#image = new Qcow2Image(
       graph.host,
       new ImageFile(() => this.primary!),
@@ -117,19 +119,18 @@ export class Qcow2Node extends BlockNode implements Inspectable {
     if (Number.isSafeInteger(bytes) && bytes >= 0) this.#image.file.expect(bytes);
   }
 
-  override hostFile(): HostFile | null {
-    return this.primary?.node.hostFile() ?? null;
-  }
-
   protected override doLocate(offset: GuestOffset, length: number, write: boolean, into: Located): boolean {
     return write ? locateWrite(this.#image, offset, length, into) : locateRead(this.#image, offset, length, into);
   }
 
-  formatDetails(): FormatDetails {
-    return qcow2Details(this.#area(), this.#stored.list);
+  override get abilities(): Abilities {
+    return {
+      details: () => qcow2Details(this.#area(), this.#stored.list),
+      check: (report) => this.#check(report),
+    };
   }
 
-  async checkConsistency(report: (finding: string) => void): Promise<CheckResult> {
+  async #check(report: (finding: string) => void): Promise<CheckResult> {
     if (!this.readOnly) await this.#image.commit();
     return checkQcow2(this.primary!, { ...this.#image.header, regions: this.#stored.regions }, report);
   }
@@ -254,7 +255,7 @@ export async function openQcow2(
   node: NodeOptions,
   file: BlockNode,
   own: DriverOptions = {},
-  { forceShare = false, onlyHeader = false } = {},
+  { use = { readOnly: node.readOnly, forceShare: false, onlyLooks: false }, onlyHeader = false } = {},
 ): Promise<Qcow2Node> {
   const path = file.filename;
   const head = await withLink(
@@ -269,8 +270,7 @@ export async function openQcow2(
   checkExtent(file, header.l1TableOffset, header.l1Size * 8, 'Active L1 table');
   checkExtent(file, header.refcountTableOffset, 1, 'Reference count table');
   checkOptions(own, makeGeometry(header.version, header.clusterBits, header.refcountOrder), path);
-  const shared = forceShare ? PERM_ALL : PERM_ALL & ~WRITE_PERM;
-  const opened = new Qcow2Node(graph, node, own, file, area, head, shared);
+  const opened = new Qcow2Node(graph, node, own, file, area, head, ROLES.image.permissions(use));
   try {
     await opened.load();
   } catch (error) {
@@ -317,9 +317,17 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   name: 'qcow2',
   kind: 'format',
   hasBacking: true,
+  compresses: true,
+  createOptions: QCOW2_CREATE_OPTIONS,
+  detailOrder: QCOW2_DETAIL_ORDER,
   probe: probeQcow2,
-  open: ({ graph, node, options, file, forceShare, withBacking }: OpenRequest<'qcow2'>) =>
-    openQcow2(graph, node, needFile(file), options, { forceShare, onlyHeader: !withBacking && node.readOnly }),
+  open: async (request: OpenRequest<'qcow2'>) => {
+    const { graph, node, options, use, withBacking } = request;
+    const file = await request.openChild('file', 'image');
+    const image = await openQcow2(graph, node, file, options, { use, onlyHeader: !withBacking && node.readOnly });
+    await openBacking(request, image);
+    return image;
+  },
   checkCreate: (options, path, host) => {
     planQcow2(path, createOptions(options));
     if (options['compression-type'] === 'zstd' && host?.codecs.supports('zstd') === false) {

@@ -1,9 +1,22 @@
 // What `info` says of a qcow2 image: everything stands in the header, its extensions and the bitmap directory.
 
-import type { FormatDetails } from '../../../block/info.js';
+import type { FormatDetails } from '../../../block/abilities.js';
 import type { ImageInfoSpecificQCow2, Qcow2BitmapInfo } from '../../../schema/generated/types.js';
 import type { StoredBitmap } from './bitmap-directory.js';
 import { Autoclear, Compatible, Extension, extensionText, type HeaderArea, Incompatible } from './header.js';
+
+/** The order of qemu-img. */
+export const QCOW2_DETAIL_ORDER: readonly string[] = [
+  'compat',
+  'compression-type',
+  'lazy-refcounts',
+  'bitmaps',
+  'refcount-bits',
+  'data-file',
+  'data-file-raw',
+  'corrupt',
+  'extended-l2',
+];
 
 /** The details of an image with this header and these bitmaps. */
 export function qcow2Details({ header, extensions }: HeaderArea, bitmaps: readonly StoredBitmap[]): FormatDetails {

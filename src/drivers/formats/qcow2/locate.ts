@@ -1,6 +1,7 @@
 // Where a request may go straight to the host file, from cached tables: reads of ordinary clusters or of what lies below, writes
 // to clusters that are the image's own.
 
+import { withLowerGuard } from '../../../block/node/guards.js';
 import type { Located } from '../../../block/types.js';
 import type { Qcow2Image } from './image.js';
 import { BELOW, MISS } from './l2-codec.js';
@@ -17,23 +18,15 @@ export function placeToWrite(image: Qcow2Image, offset: GuestOffset, length: num
 export function locateRead(image: Qcow2Image, offset: GuestOffset, length: number, into: Located): boolean {
   const host = image.mapping.mapSync(offset, length, false);
   if (host === BELOW) return image.backing()?.locate(offset, length, false, into) === true;
-  if (host === MISS || !locateInFile(image, host as HostOffset, length, false, into)) return false;
-  into.guard = image.reclamation.guardRead();
+  if (host === MISS || !image.data.locate(host as HostOffset, length, false, into)) return false;
+  into.guard = withLowerGuard(into.guard, image.reclamation.guardRead());
   return true;
 }
 
 /** `BlockNode.locate` for a write. */
 export function locateWrite(image: Qcow2Image, offset: GuestOffset, length: number, into: Located): boolean {
   const host = placeToWrite(image, offset, length);
-  if (host === MISS || !locateInFile(image, host, length, true, into)) return false;
-  into.guard = image.reclamation.guardWrite();
+  if (host === MISS || !image.data.locate(host, length, true, into)) return false;
+  into.guard = withLowerGuard(into.guard, image.reclamation.guardWrite());
   return true;
-}
-
-/** False also where the file below has a guard of its own (an image within an image): there is room for one. */
-function locateInFile(image: Qcow2Image, host: HostOffset, length: number, write: boolean, into: Located): boolean {
-  if (!image.data.locate(host, length, write, into)) return false;
-  if (into.guard === null) return true;
-  into.guard.release();
-  return false;
 }

@@ -2,7 +2,6 @@
 // holes of the file. There block status asks the file, too, which of them read as zeroes. Elsewhere that would cost a system call a run for
 // no result.
 
-import { allocatedBytes } from '../../../block/info.js';
 import type { BlockNode } from '../../../block/node/node.js';
 import type { BlockStatus } from '../../../block/types.js';
 import type { Qcow2Image } from './image.js';
@@ -35,7 +34,7 @@ export class Preallocation {
   /** As QEMU guesses it: distinctly more clusters are in use than the file takes on the disk. */
   async #detect(): Promise<boolean> {
     const { file, geometry, refcounts } = this.#image;
-    const allocated = await allocatedBytes(file.link.node);
+    const allocated = await file.link.node.allocatedBytes();
     if (allocated === null) return false;
     const clusters = Math.floor(allocated / geometry.clusterSize);
     const enough = Math.max(Math.floor((clusters * 10) / 9), clusters + 2);

@@ -1,11 +1,25 @@
 // Making a raw image: nothing but a size.
 
 import { makeRoom } from '../../../block/create.js';
+import { type CreateOptions, SIZE_OPTION } from '../../../block/create-option.js';
 import { checkImageSize } from '../../../block/image-size.js';
 import type { CreateRequest } from '../../../block/registry.js';
 import { BlockError } from '../../../util/errors.js';
 
 const SECTOR_BYTES = 512;
+
+export const RAW_CREATE_OPTIONS: CreateOptions = {
+  options: [
+    {
+      name: 'preallocation',
+      kind: 'str',
+      help: 'Preallocation mode (allowed values: off, falloc, full)',
+      member: 'preallocation',
+    },
+    SIZE_OPTION,
+  ],
+  summary: [['size'], ['preallocation']],
+};
 
 /** Throws `invalid-argument`, `limit`. */
 export function checkRawCreate({ size, preallocation }: CreateRequest<'raw'>['options'], path: string): void {

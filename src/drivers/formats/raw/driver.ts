@@ -3,10 +3,12 @@
 //   file   |........|================|.....|
 //          0      offset        offset + size
 
+import type { Abilities } from '../../../block/abilities.js';
 import { passedStatus, passedStatusSync } from '../../../block/chain.js';
 import type { Child } from '../../../block/child.js';
 import { formatNodeName } from '../../../block/filename.js';
 import type { Graph } from '../../../block/graph.js';
+import { FormatNode } from '../../../block/node/format.js';
 import { BlockNode, type NodeOptions } from '../../../block/node/node.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import {
@@ -19,18 +21,17 @@ import {
   type WriteFlags,
   type ZeroFlags,
 } from '../../../block/types.js';
-import type { HostFile, ZeroScan } from '../../../host/host.js';
+import type { ZeroScan } from '../../../host/host.js';
 import type { BlockdevOptionsRaw } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
 import { printable } from '../../../util/foreign-text.js';
-import { checkRawCreate, createRaw } from './create.js';
+import { checkRawCreate, createRaw, RAW_CREATE_OPTIONS } from './create.js';
 import { FirstSectorGuard } from './first-sector.js';
 
 const SECTOR_BYTES = 512;
 
-export class RawNode extends BlockNode {
+export class RawNode extends FormatNode {
   override readonly driver = 'raw';
-  override readonly kind = 'format';
   override readonly filename: string;
   readonly #offset: number;
   /** The window has an end of its own. */
@@ -48,8 +49,9 @@ export class RawNode extends BlockNode {
     this.#guard = probed ? new FirstSectorGuard(this, (head) => this.#below.read(this.#offset, head)) : null;
   }
 
-  override hostFile(): HostFile | null {
-    return this.primary?.node.hostFile() ?? null;
+  /** Nothing more than its file says, be it that nothing can be said. */
+  override get abilities(): Abilities {
+    return this.#below.node.abilities.details === undefined ? {} : { details: () => ({}) };
   }
 
   protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
@@ -141,11 +143,12 @@ function checkWindow({ offset = 0, size }: BlockdevOptionsRaw, file: BlockNode):
   if (size % SECTOR_BYTES !== 0) fail(`Specified size is not multiple of ${SECTOR_BYTES}`);
 }
 
-async function openRaw({ graph, node, options, file, probed }: OpenRequest<'raw'>): Promise<RawNode> {
-  if (file === null) throw new BlockError('invalid-argument', 'A block device must be specified for "file"');
+async function openRaw({ graph, node, options, openChild, probed }: OpenRequest<'raw'>): Promise<RawNode> {
+  const file = await openChild('file', 'image');
   checkWindow(options, file);
   const raw = new RawNode(graph, node, options, file, probed);
-  raw.setChild('file', file, 'image', 0, PERM_ALL);
+  // Nothing, until there are users: see `permissionsChanged`.
+  raw.setChild('file', file, 'image', { perm: 0, shared: PERM_ALL });
   if (probed && !node.readOnly) {
     graph.warn(
       `WARNING: Image format was not specified for '${printable(file.filename)}' and probing guessed raw.\n` +
@@ -162,6 +165,7 @@ export const rawDriver: DriverDefinition<'raw'> = {
   suffixes: ['raw', 'img'],
   // Takes whatever no other format wants.
   probe: () => 1,
+  createOptions: RAW_CREATE_OPTIONS,
   open: openRaw,
   checkCreate: checkRawCreate,
   create: createRaw,

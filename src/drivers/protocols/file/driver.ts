@@ -4,7 +4,8 @@ import { checkOpened } from '../../../block/foreign-name.js';
 import type { Graph } from '../../../block/graph.js';
 import { refuseReserved } from '../../../block/identity.js';
 import { checkImageSize } from '../../../block/image-size.js';
-import { BlockNode, type NodeOptions } from '../../../block/node/node.js';
+import type { NodeOptions } from '../../../block/node/node.js';
+import { ProtocolNode } from '../../../block/node/protocol.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import {
   type BlockStatus,
@@ -39,9 +40,8 @@ interface FileSettings {
   noFlush: boolean;
 }
 
-export class FileNode extends BlockNode {
+export class FileNode extends ProtocolNode {
   override readonly driver: FileDriver;
-  override readonly kind = 'protocol';
   override readonly filename: string;
   #file: HostFile;
   /** Where the name led to when it was opened, from the root. */
@@ -323,7 +323,7 @@ async function openFile(driver: FileDriver, request: FileOpenRequest): Promise<F
     return new FileNode(graph, { ...node, readOnly }, driver, file, size, {
       locking: locking !== 'off',
       lockingOptional: locking === 'auto',
-      forceShare: request.forceShare,
+      forceShare: request.use.forceShare,
       noFlush: cache.noFlush,
     });
   } catch (error) {

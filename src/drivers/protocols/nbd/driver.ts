@@ -1,11 +1,13 @@
 // nbd: an export of an NBD server, as a disk.
 //
 //   node --requests that fit--> client --> server
-//        --unaligned, too large, behind the end--> Shaper: the same, in pieces that fit
+//        --too large, behind the end--> Shaper: the same, in pieces that fit
 
+import type { Abilities } from '../../../block/abilities.js';
 import type { Graph } from '../../../block/graph.js';
 import { checkImageSize } from '../../../block/image-size.js';
-import { BlockNode, type NodeOptions } from '../../../block/node/node.js';
+import type { NodeOptions } from '../../../block/node/node.js';
+import { ProtocolNode } from '../../../block/node/protocol.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import { netAddressOf } from '../../../block/socket-address.js';
 import type { BlockStatus, WriteFlags, ZeroFlags } from '../../../block/types.js';
@@ -23,9 +25,8 @@ import { StatusCache, StatusRuns } from './status.js';
 const SECTOR_BYTES = 512;
 const MAX_CONNECTIONS = 16;
 
-export class NbdNode extends BlockNode {
+export class NbdNode extends ProtocolNode {
   override readonly driver = 'nbd';
-  override readonly kind = 'protocol';
   override readonly filename: string;
   /** A UNIX socket, and the export's name; null for any other address. */
   readonly #socket: { path: string; name: string } | null;
@@ -34,7 +35,6 @@ export class NbdNode extends BlockNode {
   readonly #status = new StatusCache();
   /** The server can take nothing but what it has said: of these, plain requests need no look at their shape. */
   readonly #plainLimit: number;
-  readonly #unit: number;
   readonly #size: number;
   /** Flushes are answered without doing them. */
   readonly #noFlush: boolean;
@@ -52,7 +52,7 @@ export class NbdNode extends BlockNode {
     this.#noFlush = noFlush;
     this.#shaper = new Shaper(graph.host, client, filename);
     this.#plainLimit = client.identity.maxPayload;
-    this.#unit = client.identity.minBlock;
+    this.requestAlignment = client.identity.minBlock;
     this.#size = client.identity.size;
     this.length = roundUp(this.#size);
   }
@@ -63,6 +63,11 @@ export class NbdNode extends BlockNode {
     const { path, name } = this.#socket;
     const info = await this.host.stat(path).catch(orElse('socket of an export', null));
     return info === null ? this.filename : `nbd:${info.id}:${name}`;
+  }
+
+  /** An export says nothing of itself. */
+  override get abilities(): Abilities {
+    return {};
   }
 
   /** Connections that are open now. */
@@ -131,7 +136,7 @@ export class NbdNode extends BlockNode {
   protected override async doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
     const known = this.blockStatusSync(offset, length);
     if (known !== null) return known;
-    const unit = this.#unit;
+    const unit = this.requestAlignment;
     const from = Math.floor(offset / unit) * unit;
     const longest = this.#client.identity.extended ? Number.MAX_SAFE_INTEGER : MAX_RANGE_BYTES;
     const to = Math.min(this.#size, Math.ceil((offset + length) / unit) * unit, from + longest);
@@ -180,13 +185,7 @@ export class NbdNode extends BlockNode {
 
   /** It can be sent as it is, in one request. */
   #isPlain(offset: number, length: number): boolean {
-    const unit = this.#unit;
-    return (
-      length <= this.#plainLimit &&
-      length > 0 &&
-      offset + length <= this.#size &&
-      (unit === 1 || (offset % unit === 0 && length % unit === 0))
-    );
+    return length <= this.#plainLimit && length > 0 && offset + length <= this.#size;
   }
 
   async #scanned(reading: Promise<void>, buffer: Uint8Array, scan: ZeroScan): Promise<void> {

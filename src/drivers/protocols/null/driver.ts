@@ -2,7 +2,8 @@
 
 import type { Graph } from '../../../block/graph.js';
 import { checkImageSize } from '../../../block/image-size.js';
-import { BlockNode, type NodeOptions } from '../../../block/node/node.js';
+import type { NodeOptions } from '../../../block/node/node.js';
+import { ProtocolNode } from '../../../block/node/protocol.js';
 import type { DriverDefinition } from '../../../block/registry.js';
 import type { BlockStatus } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
@@ -14,9 +15,8 @@ const DEFAULT_BYTES = 1 << 30;
 const SECTOR_BYTES = 512;
 const NS_PER_MS = 1e6;
 
-export class NullNode extends BlockNode {
+export class NullNode extends ProtocolNode {
   override readonly driver = 'null-co';
-  override readonly kind = 'protocol';
   override readonly filename: string;
   readonly #latencyMs: number;
   readonly #readZeroes: boolean;
@@ -32,6 +32,10 @@ export class NullNode extends BlockNode {
       size === undefined && readZeroes === undefined
         ? 'null-co://'
         : formatJsonFilename({ driver: 'null-co', size, 'read-zeroes': readZeroes });
+  }
+
+  override async allocatedBytes(): Promise<number> {
+    return 0;
   }
 
   protected override async doRead(_offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {

@@ -1,0 +1,37 @@
+// What a driver can do beyond I/O. Each driver says its own in `BlockNode.abilities`, and there alone it is asked for them: what is
+// missing there, the driver cannot do.
+
+import type { ImageInfoSpecific } from '../schema/generated/types.js';
+
+export interface Abilities {
+  /** What the driver says of the image without reading its data; missing where nothing can be said, as of an export. */
+  readonly details?: () => FormatDetails;
+  /**
+   * Checks the consistency of all metadata; each finding is one call of `report`. Changes nothing. Rejects with `io`, and with `limit`
+   * where the image is too large or too broken to be checked.
+   */
+  readonly check?: (report: (finding: string) => void) => Promise<CheckResult>;
+}
+
+/** What a format says of itself. */
+export interface FormatDetails {
+  /** Bytes of a cluster, where the format has clusters. */
+  clusterSize?: number;
+  /** It was not closed properly. */
+  dirty?: boolean;
+  specific?: ImageInfoSpecific;
+}
+
+/** The outcome of a consistency check, in clusters where nothing else is said. */
+export interface CheckResult {
+  /** Errors that kept the check from looking further. */
+  checkErrors: number;
+  corruptions: number;
+  leaks: number;
+  /** Bytes up to which the file is in use. */
+  imageEndOffset: number;
+  totalClusters: number;
+  allocatedClusters: number;
+  fragmentedClusters: number;
+  compressedClusters: number;
+}

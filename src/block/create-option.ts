@@ -1,0 +1,21 @@
+// The options that a format's images are made with at a shell (`-o`), by qemu-img's names. Each driver says its own; their meaning is that
+// of the members of `BlockdevCreateOptions` that they become.
+
+export interface CreateOption {
+  name: string;
+  kind: 'str' | 'size' | 'num' | 'bool (on/off)';
+  help: string;
+  /** Name in `BlockdevCreateOptions`; null: only the default is supported. */
+  member: string | null;
+  /** Values that are called otherwise there. */
+  values?: Readonly<Record<string, string>>;
+}
+
+export interface CreateOptions {
+  /** In the order in which qemu-img lists them. */
+  readonly options: readonly CreateOption[];
+  /** The order of qemu-img's "Formatting" line, and what it says of options that were not given. */
+  readonly summary: readonly (readonly [name: string, preset?: string])[];
+}
+
+export const SIZE_OPTION: CreateOption = { name: 'size', kind: 'size', help: 'Virtual disk size', member: 'size' };

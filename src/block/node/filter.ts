@@ -1,0 +1,114 @@
+// A filter: it reads and writes as the node below it does, and is put between that and its users to change something of how. All is
+// handed on here, and a filter overrides the few methods in which it differs.
+//
+//   user --> filter --filtered--> node
+//
+// A filter that must see each request overrides `doLocate`, too (`return false`): a request that the node below can locate goes straight
+// to the host file.
+
+import type { HostFile, ZeroScan } from '../../host/host.js';
+import { formatJsonFilename } from '../../schema/options.js';
+import type { Child } from '../child.js';
+import { nameAsOptions } from '../filename.js';
+import type { Graph } from '../graph.js';
+import {
+  type BlockStatus,
+  type Extent,
+  type Located,
+  PERM_ALL,
+  type TruncateOptions,
+  type WriteFlags,
+  type ZeroFlags,
+} from '../types.js';
+import { BlockNode, type NodeOptions } from './node.js';
+
+export abstract class FilterNode extends BlockNode {
+  override readonly kind = 'filter';
+  override readonly filename: string;
+
+  /** Over `file`, as its child of that name. `own`: the filter's options that belong to its name. */
+  constructor(graph: Graph, options: NodeOptions, driver: string, own: object, file: BlockNode) {
+    super(graph, options);
+    this.filename = formatJsonFilename({ driver, ...own, file: nameAsOptions(file) });
+    this.length = file.length;
+    this.setChild('file', file, 'filtered', { perm: 0, shared: PERM_ALL });
+  }
+
+  /** The link to what is filtered. */
+  protected get below(): Child {
+    return this.primary!;
+  }
+
+  override hostFile(): HostFile | null {
+    return this.below.node.hostFile();
+  }
+
+  override get clusterBytes(): number {
+    return this.below.node.clusterBytes;
+  }
+
+  override lookUpEnd(offset: number): number {
+    return this.below.node.lookUpEnd(offset);
+  }
+
+  override blockStatusSync(offset: number, length: number): BlockStatus | null {
+    return this.below.blockStatusSync(offset, length);
+  }
+
+  protected override permissionsChanged(perm: number, shared: number): void {
+    if (this.primary !== null) BlockNode.changePermissions(this.primary, perm, shared);
+  }
+
+  protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
+    return this.below.locate(offset, length, write, into);
+  }
+
+  protected override doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    return this.below.read(offset, buffer, scan);
+  }
+
+  protected override doReadExtents(extents: readonly Extent[], buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    return this.below.readExtents(extents, buffer, scan);
+  }
+
+  protected override doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
+    return this.below.blockStatus(offset, length);
+  }
+
+  protected override get handlesFua(): boolean {
+    return true;
+  }
+
+  protected override doWrite(offset: number, buffer: Uint8Array, flags: WriteFlags): Promise<void> {
+    return this.below.write(offset, buffer, handedOn(flags));
+  }
+
+  protected override doWriteExtents(extents: readonly Extent[], buffer: Uint8Array, flags: WriteFlags): Promise<void> {
+    return this.below.writeExtents(extents, buffer, handedOn(flags));
+  }
+
+  protected override doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
+    return this.below.writeZeroes(offset, length, handedOn(flags));
+  }
+
+  protected override doDiscard(offset: number, length: number): Promise<void> {
+    return this.below.discard(offset, length);
+  }
+
+  protected override doReserve(offset: number, length: number, ahead: number): Promise<number> {
+    return this.below.reserve(offset, length, ahead);
+  }
+
+  protected override doTruncate(size: number, options: TruncateOptions): Promise<void> {
+    return this.below.truncate(size, options);
+  }
+
+  protected override doMakeEmpty(): Promise<void> {
+    return this.below.makeEmpty();
+  }
+}
+
+/** Who holds a range in the filter's serialiser does not hold it in that of the node below. */
+function handedOn<F extends { serialised?: boolean }>(flags: F): F {
+  return flags.serialised === true ? { ...flags, serialised: false } : flags;
+}

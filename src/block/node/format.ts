@@ -1,0 +1,74 @@
+// A format: structure over the bytes of its file. What the header of an image says of its backing file is here; a format without
+// backing files leaves it as it is.
+
+import type { HostFile } from '../../host/host.js';
+import { bestEffort } from '../../util/best-effort.js';
+import { BlockError } from '../../util/errors.js';
+import { skipFilters } from '../chain.js';
+import type { OpenRequest } from '../registry.js';
+import { ROLES } from '../roles.js';
+import { BlockNode } from './node.js';
+
+export abstract class FormatNode extends BlockNode {
+  override readonly kind = 'format';
+  /** What the image's header says of its backing file, as it is written there; null where it names none. */
+  backingFile: string | null = null;
+  backingFormat: string | null = null;
+
+  override hostFile(): HostFile | null {
+    return this.primary?.node.hostFile() ?? null;
+  }
+
+  /**
+   * Writes another backing file name and format into the header (null = none). The graph is not touched: see
+   * `Graph.setBacking`. Rejects with `unsupported` where the format has no backing files.
+   */
+  async changeBackingFile(file: string | null, format: string | null): Promise<void> {
+    while (this.held !== null) await this.held;
+    this.checkWritable('change backing file');
+    await this.tracked(this.doChangeBackingFile(file, format));
+    this.backingFile = file;
+    this.backingFormat = format;
+  }
+
+  /** Throws `invalid-argument` where the header has no room for this name and format of a backing file. */
+  checkBackingRoom(_file: string, _format: string): void {}
+
+  protected async doChangeBackingFile(_file: string | null, _format: string | null): Promise<void> {
+    throw this.unsupported('backing files', 0, 0);
+  }
+}
+
+/**
+ * For `open` of a format that has backing files: opens the one that the options or the header of `image` name, if any, and links it. Where it
+ * rejects, `image` is closed.
+ */
+export async function openBacking(request: Pick<OpenRequest, 'openNamed' | 'use'>, image: FormatNode): Promise<void> {
+  try {
+    const { backingFile: filename, backingFormat: format } = image;
+    const backing = await request.openNamed('backing', 'cow', image, { filename, format });
+    if (backing !== null) image.setChild('backing', backing, 'cow', ROLES.cow.permissions(request.use));
+  } catch (error) {
+    // Best effort: what the caller must learn is why it could not be opened.
+    await image.close().catch(bestEffort('closing after a failed open'));
+    throw error;
+  }
+}
+
+/** The format that `node` is, or filters; null where it is none. */
+export function formatOf(node: BlockNode): FormatNode | null {
+  const image = skipFilters(node);
+  return image instanceof FormatNode ? image : null;
+}
+
+/** The same for who has to write to its header. Throws `unsupported`. */
+export function needFormat(node: BlockNode): FormatNode {
+  const format = formatOf(node);
+  if (format !== null) return format;
+  throw BlockError.at(node.filename, 'unsupported', `driver '${node.driver}' does not support backing files`);
+}
+
+/** The name of the backing file in the header of `node`, as it is written there; null where there is none. */
+export function backingFileOf(node: BlockNode): string | null {
+  return formatOf(node)?.backingFile ?? null;
+}

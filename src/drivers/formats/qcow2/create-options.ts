@@ -1,0 +1,50 @@
+// The `-o` options of a new qcow2 image, as qemu-img has them.
+
+import { type CreateOptions, SIZE_OPTION } from '../../../block/create-option.js';
+
+export const QCOW2_CREATE_OPTIONS: CreateOptions = {
+  options: [
+    { name: 'backing_file', kind: 'str', help: 'File name of a base image', member: 'backing-file' },
+    { name: 'backing_fmt', kind: 'str', help: 'Image format of the base image', member: 'backing-fmt' },
+    { name: 'cluster_size', kind: 'size', help: 'qcow2 cluster size', member: 'cluster-size' },
+    {
+      name: 'compat',
+      kind: 'str',
+      help: 'Compatibility level (v2 [0.10] or v3 [1.1])',
+      member: 'version',
+      values: { '0.10': 'v2', '1.1': 'v3' },
+    },
+    {
+      name: 'compression_type',
+      kind: 'str',
+      help: 'Compression method used for image cluster compression',
+      member: 'compression-type',
+    },
+    { name: 'data_file_raw', kind: 'bool (on/off)', help: 'Not supported yet: off only', member: null },
+    { name: 'encryption', kind: 'bool (on/off)', help: 'Not supported yet: off only', member: null },
+    { name: 'extended_l2', kind: 'bool (on/off)', help: 'Not supported yet: off only', member: null },
+    { name: 'lazy_refcounts', kind: 'bool (on/off)', help: 'Not supported yet: off only', member: null },
+    {
+      name: 'preallocation',
+      kind: 'str',
+      help: 'Preallocation mode (allowed values: off, metadata, falloc, full)',
+      member: 'preallocation',
+    },
+    { name: 'refcount_bits', kind: 'num', help: 'Width of a reference count entry in bits', member: 'refcount-bits' },
+    SIZE_OPTION,
+  ],
+  summary: [
+    ['encryption'],
+    ['cluster_size', '65536'],
+    ['extended_l2', 'off'],
+    ['preallocation'],
+    ['compression_type', 'zlib'],
+    ['size'],
+    ['compat'],
+    ['backing_file'],
+    ['backing_fmt'],
+    ['data_file_raw'],
+    ['lazy_refcounts', 'off'],
+    ['refcount_bits', '16'],
+  ],
+};

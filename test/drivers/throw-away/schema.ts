@@ -1,0 +1,24 @@
+// The schema of the throw-away drivers: what `npm run schema` writes for a driver whose definitions are added to `src/schema/`.
+
+import { TYPES } from '../../../src/schema/generated/table.js';
+
+interface Types {
+  BlockdevDriver: { values: string[] };
+  BlockdevOptions: { branches: Record<string, string> };
+  BlockdevCreateOptions: { branches: Record<string, string> };
+  [name: string]: unknown;
+}
+
+export function addSchema(): void {
+  const types = TYPES as unknown as Types;
+  for (const name of ['tiny', 'invert']) {
+    if (types.BlockdevDriver.values.includes(name)) continue;
+    types.BlockdevDriver.values.push(name);
+    types.BlockdevOptions.branches[name] = 'BlockdevOptionsGenericFormat';
+  }
+  types.BlockdevCreateOptions.branches['tiny'] = 'BlockdevCreateOptionsTiny';
+  types['BlockdevCreateOptionsTiny'] = {
+    kind: 'struct',
+    members: { file: { type: 'BlockdevRef' }, size: { type: 'size' }, flavour: { type: 'str', optional: true } },
+  };
+}
