@@ -247,10 +247,11 @@ export class Image {
     const { filename, size } = this;
     // Before the memory is taken.
     if (offset + length > size) {
-      throw new BlockError(
+      throw BlockError.at(
+        filename,
         'out-of-bounds',
-        `${filename}: read of ${length} bytes at ${offset} is outside of the image's ${size} bytes`,
-        { path: filename, operation: 'read', offset, length },
+        `read of ${length} bytes at ${offset} is outside of the image's ${size} bytes`,
+        { operation: 'read', offset, length },
       );
     }
     const buffer = allocate(length);
@@ -269,9 +270,7 @@ export class Image {
   /** Throws `invalid-argument` for a range that is not within the image. */
   #range({ from = 0, to = this.size }: ImageRange): { from: number; to: number } {
     if (from <= to && to <= this.size) return { from, to };
-    throw new BlockError('out-of-bounds', `${this.filename}: [${from}, ${to}) is not within ${this.size} bytes`, {
-      path: this.filename,
-    });
+    throw BlockError.at(this.filename, 'out-of-bounds', `[${from}, ${to}) is not within ${this.size} bytes`);
   }
 }
 

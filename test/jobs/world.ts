@@ -11,6 +11,9 @@ import { JobManager } from '../../src/jobs/manager.js';
 import { RangeLock } from '../../src/util/range-lock.js';
 import { MemoryNode, pattern } from './memory-node.js';
 
+// Names of backing files are read back before they are written.
+registerDrivers();
+
 export const KiB = 1024;
 export const MiB = 1024 * KiB;
 
