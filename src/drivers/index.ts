@@ -1,7 +1,7 @@
 // All drivers: one line each.
 
 import { registerDriver } from '../block/registry.js';
-import { qcow2Driver } from './formats/qcow2/driver.js';
+import { qcow2Driver } from './formats/qcow2/definition.js';
 import { rawDriver } from './formats/raw/driver.js';
 import { fileDriver, hostDeviceDriver } from './protocols/file/driver.js';
 import { nbdDriver } from './protocols/nbd/driver.js';

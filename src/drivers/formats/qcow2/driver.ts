@@ -1,47 +1,32 @@
 // qcow2: the node. It checks features at open, answers the hot path from cached tables, and hands everything else to the parts.
 
 import type { Abilities, CheckResult } from '../../../block/abilities.js';
-import { type Child, withLink } from '../../../block/child.js';
 import type { Graph } from '../../../block/graph.js';
-import { FormatNode, openBacking } from '../../../block/node/format.js';
+import { FormatNode } from '../../../block/node/format.js';
 import { BlockNode, type NodeOptions } from '../../../block/node/node.js';
-import type { CreateRequest, DriverDefinition, OpenRequest } from '../../../block/registry.js';
-import { type Permissions, ROLES } from '../../../block/roles.js';
+import type { Permissions } from '../../../block/roles.js';
 import {
   type BlockStatus,
   type Located,
-  PERM_ALL,
   Perm,
   type TruncateOptions,
   type WriteFlags,
   type ZeroFlags,
 } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
-import { BlockError } from '../../../util/errors.js';
 import { loadBitmaps, type StoredBitmaps } from './bitmaps.js';
 import { checkQcow2 } from './check.js';
 import { writeCompressed } from './compressed-write.js';
-import { createQcow2, planQcow2, type Qcow2CreateOptions } from './create.js';
-import { QCOW2_CREATE_OPTIONS } from './create-options.js';
 import { emptyImage } from './empty.js';
 import { checkFeatures } from './features.js';
-import {
-  Autoclear,
-  Extension,
-  extensionText,
-  Field,
-  type HeaderArea,
-  hasQcow2Magic,
-  parseHeader,
-  parseHeaderArea,
-} from './header.js';
+import { Autoclear, Extension, extensionText, type HeaderArea } from './header.js';
 import { checkBackingHeader, setBackingHeader } from './header-update.js';
 import { Qcow2Image } from './image.js';
 import { ImageFile } from './image-file.js';
-import { QCOW2_DETAIL_ORDER, qcow2Details } from './info.js';
+import { qcow2Details } from './info.js';
 import { locateRead, locateWrite } from './locate.js';
 import { storeAll } from './lost.js';
-import { cacheTables, checkOptions, type DriverOptions, discardPolicy, overlapKinds } from './options.js';
+import { cacheTables, type DriverOptions, discardPolicy, overlapKinds } from './options.js';
 import { readGuest } from './read.js';
 import { resizeImage } from './resize.js';
 import { statusOf, statusSync } from './status.js';
@@ -231,108 +216,3 @@ export class Qcow2Node extends FormatNode {
     }
   }
 }
-
-/** What may hold the header: it may be as long as a cluster; nearly always the first read has all. */
-async function readHeader(file: Child): Promise<Uint8Array> {
-  const head = await readUpTo(file, 1 << 16);
-  const clusterBits = hasQcow2Magic(head) && head.length > 24 ? head[23] : 0;
-  return clusterBits > 16 && clusterBits <= 21 ? readUpTo(file, 2 ** clusterBits) : head;
-}
-
-/** The begin of the file: `length` bytes, or as many as it has. */
-async function readUpTo(file: Child, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(Math.min(length, file.length));
-  if (bytes.length > 0) await file.read(0, bytes);
-  return bytes;
-}
-
-/**
- * Opens the image in `file`. The node is not in the graph yet. Rejects with `invalid-image`, `unsupported` (a feature, by name),
- * `corrupt-image`, `io`.
- */
-export async function openQcow2(
-  graph: Graph,
-  node: NodeOptions,
-  file: BlockNode,
-  own: DriverOptions = {},
-  { use = { readOnly: node.readOnly, forceShare: false, onlyLooks: false }, onlyHeader = false } = {},
-): Promise<Qcow2Node> {
-  const path = file.filename;
-  const head = await withLink(
-    file,
-    { user: { userName: `node '${node.nodeName}'` }, role: 'root', perm: Perm.CONSISTENT_READ, shared: PERM_ALL },
-    readHeader,
-  );
-  const header = parseHeader(head, path);
-  const clusterSize = 2 ** header.clusterBits;
-  const area = parseHeaderArea(head.subarray(0, clusterSize), header, path);
-  checkFeatures(area, path, !node.readOnly, onlyHeader);
-  checkExtent(file, header.l1TableOffset, header.l1Size * 8, 'Active L1 table');
-  checkExtent(file, header.refcountTableOffset, 1, 'Reference count table');
-  checkOptions(own, makeGeometry(header.version, header.clusterBits, header.refcountOrder), path);
-  const opened = new Qcow2Node(graph, node, own, file, area, head, ROLES.image.permissions(use));
-  try {
-    await opened.load();
-  } catch (error) {
-    opened.removeChild('file');
-    throw error;
-  }
-  return opened;
-}
-
-/** A table must begin within the file (its end may be missing: zeroes that were never written). */
-function checkExtent(file: BlockNode, offset: number, length: number, what: string): void {
-  if (length === 0 || offset < file.length) return;
-  throw BlockError.at(file.filename, 'invalid-image', `${what} is outside of the file`, { offset, operation: 'open' });
-}
-
-function needFile<T>(file: T | null): T {
-  if (file === null) throw new BlockError('invalid-argument', 'A block device must be specified for "file"');
-  return file;
-}
-
-async function create({ options, file }: CreateRequest<'qcow2'>): Promise<void> {
-  await createQcow2(needFile(file), createOptions(options));
-}
-
-function createOptions(options: CreateRequest<'qcow2'>['options']): Qcow2CreateOptions {
-  return {
-    size: options.size,
-    compat: options.version,
-    clusterSize: options['cluster-size'],
-    refcountBits: options['refcount-bits'],
-    backingFile: options['backing-file'],
-    backingFormat: options['backing-fmt'],
-    compressionType: options['compression-type'],
-    preallocation: options.preallocation,
-  };
-}
-
-/** Every version after 1 (which is qcow) is qcow2's: a later one is refused by name, and not taken for something else. */
-function probeQcow2(head: Uint8Array): number {
-  return hasQcow2Magic(head) && new DataView(head.buffer, head.byteOffset).getUint32(Field.version) >= 2 ? 100 : 0;
-}
-
-export const qcow2Driver: DriverDefinition<'qcow2'> = {
-  name: 'qcow2',
-  kind: 'format',
-  hasBacking: true,
-  compresses: true,
-  createOptions: QCOW2_CREATE_OPTIONS,
-  detailOrder: QCOW2_DETAIL_ORDER,
-  probe: probeQcow2,
-  open: async (request: OpenRequest<'qcow2'>) => {
-    const { graph, node, options, use, withBacking } = request;
-    const file = await request.openChild('file', 'image');
-    const image = await openQcow2(graph, node, file, options, { use, onlyHeader: !withBacking && node.readOnly });
-    await openBacking(request, image);
-    return image;
-  },
-  checkCreate: (options, path, host) => {
-    planQcow2(path, createOptions(options));
-    if (options['compression-type'] === 'zstd' && host?.codecs.supports('zstd') === false) {
-      throw BlockError.at(path, 'unsupported', 'this build of diskwright has no zstd', { operation: 'create' });
-    }
-  },
-  create,
-};
