@@ -149,4 +149,21 @@ describe('qcow2: where metadata lies', () => {
       });
     }
   }
+
+  it('says exactly where an L2 table or a refcount block would be, beyond 2^53 too', async () => {
+    const fixture = await image();
+    fixture.host.patchFile(PATH, l1Of(fixture), be64(COPIED | 0x00ff_ffff_ffff_fe00n));
+    const node = await openAt(fixture, { readOnly: true });
+    const failure = await failureOf(node.read(0, new Uint8Array(512)));
+    expect(failure.reason).to.equal('qcow2: Image is corrupt: L2 table offset 0xfffffffffffe00 invalid (L1 index: 0)');
+    await fixture.graph.closeAll();
+
+    const other = await image();
+    other.host.patchFile(PATH, refcountTableOf(other), be64(0xffff_ffff_ffff_fe00n));
+    const written = await openAt(other);
+    expect((await failureOf(written.write(CLUSTER, pattern(CLUSTER)))).reason).to.include(
+      'Refblock offset 0xfffffffffffffe00 invalid (reftable index: 0)',
+    );
+    await other.graph.closeAll().catch(() => undefined);
+  });
 });

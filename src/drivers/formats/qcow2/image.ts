@@ -1,7 +1,9 @@
 // One open image: what the parts of the driver share. Each part has one concern and reaches the others through this object.
 //
-//   driver (node) -> read / write / zero / compressed -> mapping, allocation -> table caches -> commit-order -> ImageFile
-//                                                    -> DataFile: content
+//   driver.ts     read, status, locate ---------------> mapping ---------------------+
+//   (the node)    write, zero, compressed, resize ----> allocation, frees            +--> table caches --> commit-order --> ImageFile
+//                        |                                   +--> refcounts ---------+
+//                        +--- content -----------------------------------------------------------------> DataFile
 
 import type { Child } from '../../../block/child.js';
 import type { Host, Memory } from '../../../host/host.js';

@@ -1,4 +1,4 @@
-// Writing. What all goes to clusters that are the image's own is written in place, without a lock. Everything else is an allocating write:
+// Writing. A write is done in place, without a lock, where all of its clusters are the image's own. Every other one allocates:
 //
 //   lock the guest range          nobody else changes its entries
 //   pin its L2 tables             made where there are none, copied where they are shared
