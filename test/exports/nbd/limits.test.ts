@@ -340,8 +340,8 @@ describe('nbd server: limits', () => {
     const disk = await stage.image('mapped', { size: SIZE });
     await disk.write(0, pattern(MIB));
     const slow = () => Promise.reject(new BlockError('io', 'this is the slow path'));
-    disk.read = slow;
-    disk.write = slow;
+    deviceOf(disk).read = slow;
+    deviceOf(disk).write = slow;
     await stage.serve(disk);
     for (const dialect of ['simple', 'structured', 'extended'] as const) {
       const guest = await stage.guest(dialect);
