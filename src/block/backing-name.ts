@@ -68,7 +68,7 @@ function nameOfNowhere(overlay: string, base: BlockNode, name: string): string {
   throw refused(overlay, `An image cannot have '${printable(base.filename)}' as its backing file`);
 }
 
-/** What a name in the header of `filename`, which may still have to be made, stands in. Its folder's links are resolved. */
+/** The file that a name in the header of `filename`, which may still have to be made, is relative to. Its folder's links are resolved. */
 export async function referrerToBe(host: Host, filename: string): Promise<Referrer> {
   const path = host.absolute(pathOf(filename) ?? filename);
   const file = await real(host, path);
@@ -220,7 +220,7 @@ async function idOfName(base: BlockNode, full: string): Promise<string | null> {
   return same ? fileId(base) : null;
 }
 
-/** Device and inode of the file that an image of this name lies in; null where it lies in none, or in none that is there. */
+/** Device and inode of the file that an image of this name lies in; null where it lies in none, or in none that exists. */
 export async function idOfFile(host: Host, name: string): Promise<string | null> {
   if (name === '') return null;
   const leaves = leafOptions(parseFilename(name));

@@ -32,7 +32,7 @@ const CHUNK_BYTES = 1 << 20;
 const IN_FLIGHT = 6;
 const SECTOR_BYTES = 512;
 
-/** Rejects with what reading fails with, at the guest's offset, and with `cancelled`. `onFault` is told before which image could not be read. */
+/** Rejects with what reading fails with, at the guest's offset, and with `cancelled`. `onFault` is called before that with the image that could not be read. */
 export async function compareNodes(
   a: BlockNode,
   b: BlockNode,
@@ -107,7 +107,7 @@ async function statusOf(node: BlockNode, offset: number, length: number): Promis
   return { ...nothing, length, offset: -1, node: null, depth: -1, layer: null };
 }
 
-/** What lies before a place without a status is told, so that it is compared first. */
+/** What lies before a place without a status is reported, so that it is compared first. */
 async function toldStatus(node: BlockNode, offset: number, length: number): Promise<ChainStatus> {
   try {
     return await chainStatus(node, null, offset, length);

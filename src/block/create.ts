@@ -82,7 +82,7 @@ function findFormat(name: string): DriverDefinition {
 }
 
 /**
- * Opens the backing file that the options name for an image at `filename`, and closes it: what cannot be opened is told before another image is
+ * Opens the backing file that the options name for an image at `filename`, and closes it: what cannot be opened is refused before another image is
  * replaced by one that needs it. Resolves with its size in bytes, null where there is none. Rejects as `openNode`.
  */
 export async function checkBackingFile(
@@ -116,7 +116,7 @@ export interface MadeImage {
 }
 
 /**
- * Makes the image file `filename`, as `qemu-img create` does; a file that is there is replaced, a device or export is written to. Options that
+ * Makes the image file `filename`, as `qemu-img create` does; an existing file is replaced, a device or export is written to. Options that
  * cannot be are refused before that. The nodes that this takes are gone afterwards; where it fails, so is the file, if there was none before.
  * Rejects as `createNode`.
  */

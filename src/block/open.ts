@@ -39,7 +39,7 @@ export interface OpenOptions {
 export interface InnerOpenOptions {
   /** Images that are read meanwhile: the image's own file must be none of theirs, or it is refused before it is looked into. */
   apartFrom?: readonly BlockNode[];
-  /** The name is not the user's: it stands in this image. */
+  /** The name is not the user's: it is from this image. */
   referrer?: Referrer;
   /** Somebody looks at the image and copies nothing: others may write to the backing files, as far as their formats allow. */
   onlyLooks?: boolean;

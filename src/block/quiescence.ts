@@ -74,7 +74,7 @@ export class Quiescence {
     }
   }
 
-  /** Makes several changes of links as one: nobody is told to go on between them. */
+  /** Makes several changes of links as one: no user goes on between them. */
   change<T>(action: () => T): T {
     this.#changes++;
     try {
@@ -93,7 +93,7 @@ export class Quiescence {
   /** To be called after each change of links: tells users to be quiet, or to go on, where that is new. */
   update(): void {
     if (this.#changes > 0 || (this.#sections.size === 0 && this.#quiet.size === 0)) return;
-    // A user that is told may change links itself.
+    // A user that is called may change links itself.
     this.#again = true;
     if (this.#updating) return;
     this.#updating = true;

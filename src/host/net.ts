@@ -85,7 +85,7 @@ export interface Link {
 export interface Listener {
   /** Where it listens: the port that was taken. */
   readonly address: NetAddress;
-  /** Takes no more links; those that are there stay. A UNIX socket's file is removed. */
+  /** Takes no more links; existing ones stay. A UNIX socket's file is removed. */
   close(): Promise<void>;
 }
 

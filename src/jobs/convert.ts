@@ -38,7 +38,7 @@ export interface ConvertOptions {
   overlay?: boolean;
   /** Requests in flight (`-m`), 1 to 16. Default 8. */
   parallel?: number;
-  /** Sectors that cannot be read, also for want of metadata, become zeroes (`--salvage`); they are told here. */
+  /** Sectors that cannot be read, also for want of metadata, become zeroes (`--salvage`); this is called for them. */
   salvage?: boolean;
   onSalvaged?: (error: BlockError, extent: Extent) => void;
   /** Is told of what ends the copy, before `convert` rejects with it. */

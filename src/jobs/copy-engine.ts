@@ -50,7 +50,7 @@ export interface EngineOptions {
   workers?: number;
   /** Writes need not begin in order: for a `copy` that takes locks, with which waiting for a turn could be circular. */
   unordered?: boolean;
-  /** An ignored fault leaves the chunk behind and is told here; default: it is tried again. */
+  /** Called for an ignored fault, whose chunk is left behind; default: it is tried again. */
   left?(error: BlockError): void;
   /** The chunk is copied (or was to be skipped). */
   finished?(chunk: Chunk): void;
@@ -281,7 +281,7 @@ export interface TransferOptions {
   compareStep?: number;
 }
 
-/** Moves a chunk from source to target. The faults of both sides are told apart; it never rejects. */
+/** Moves a chunk from source to target. A fault says on which side it happened; it never rejects. */
 export async function transfer(
   options: TransferOptions,
   chunk: Chunk,

@@ -74,7 +74,7 @@ export class JobEvents {
     return this.#add('*', listener);
   }
 
-  /** Everybody hears events in the order of their happening: one that a listener causes is told after the current one. */
+  /** Listeners are called in the order of the events: for one that a listener causes, after the current one. */
   emit<K extends JobEventName>(name: K, data: JobEventMap[K]): void {
     this.#queue.push({ event: name, data } as JobEvent);
     if (this.#telling) return;

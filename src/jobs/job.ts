@@ -1,4 +1,4 @@
-// One job: its state, its verbs, its end. Which state follows which, and which verb is taken where, stands in verbs.ts; when a
+// One job: its state, its verbs, its end. Which state follows which, and which verb is taken where, is in verbs.ts; when a
 // pause has come into force is gate.ts's to say; what happens to jobs that end together, transaction.ts's.
 //
 //   start() -> driver.run(context) -> transaction: waiting, pending -> prepare -> commit | abort -> clean -> concluded -> null

@@ -4,7 +4,7 @@
 //   const SHAPE: Shape<MirrorSettings> = { ...membersOf('BlockdevMirror', ['device', 'target']), priority: integer(0, 9) }
 //   const settings = takeSettings(SHAPE, given, 'settings')      a checked copy, with these members and no others
 //
-// What is wrong is told in QMP's words, as `validate` does.
+// Errors are in QMP's words, as those of `validate` are.
 
 import { BlockError } from '../util/errors.js';
 import { didYouMean } from '../util/nearest.js';

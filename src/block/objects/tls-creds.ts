@@ -72,7 +72,7 @@ function parseKeys(text: string, path: string): Map<string, Uint8Array> {
     if (entry === '' || entry.startsWith('#')) continue;
     const colon = entry.lastIndexOf(':');
     const digits = entry.slice(colon + 1);
-    // Nobody is told what stands there.
+    // The error does not quote the line: it holds a key.
     if (colon < 1 || digits === '' || !/^([0-9a-f]{2})*$/i.test(digits)) {
       const why = `line ${index + 1} is not of the form NAME:KEY with a key in hexadecimal digits`;
       throw BlockError.at(path, 'invalid-argument', why);

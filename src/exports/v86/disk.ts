@@ -274,7 +274,7 @@ export class V86Disk {
     if (flushEveryMs === undefined || this.#cancelTimer !== null || this.#dead !== null) return;
     this.#cancelTimer = this.#device.host.clock.timer(flushEveryMs, () => {
       this.#cancelTimer = null;
-      // Where it fails, `onError` is told.
+      // Where it fails, `onError` is called.
       this.flush().catch(bestEffort('v86 disk'));
     });
   }

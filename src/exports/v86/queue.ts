@@ -87,7 +87,7 @@ export class RequestQueue {
     this.#run();
   }
 
-  /** Stands still for `error`: `failed` is told, and everybody who waits for a flush. */
+  /** Stops for `error`: `failed` is called, and every pending flush rejects. */
   stop(error: BlockError): void {
     this.#error = error;
     for (let i = this.#requests.length - 1; i >= 0; i--) {

@@ -9,7 +9,7 @@
 export const DESCRIPTOR_BYTES = 64;
 export const COMPLETION_BYTES = 16;
 
-/** Operations; what each of them reads from the descriptor stands in native/request.h. */
+/** Operations; what each of them reads from the descriptor is in native/request.h. */
 export const Op = {
   read: 1,
   write: 2,

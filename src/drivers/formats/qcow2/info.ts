@@ -1,4 +1,4 @@
-// What `info` says of a qcow2 image: everything stands in the header, its extensions and the bitmap directory.
+// What `info` says of a qcow2 image: everything is in the header, its extensions and the bitmap directory.
 
 import type { FormatDetails } from '../../../block/abilities.js';
 import type { ImageInfoSpecificQCow2, Qcow2BitmapInfo } from '../../../schema/generated/types.js';
