@@ -129,11 +129,12 @@ export async function createImage(graph: Graph, filename: string, wanted: ImageC
   const options = checkCreateOptions(wanted, path, graph.host);
   const backing = 'backing-file' in options ? options['backing-file'] : undefined;
   if (backing !== undefined) await refuseItself(graph.host, filename, backing);
-  if (target.driver === 'nbd') {
+  const { takesImages, create } = findDriver(target.driver);
+  if (takesImages) {
     await createNode(graph, validate('BlockdevCreateOptions', { ...options, file: { ...target, discard: 'unmap' } }));
     return { newFile: null };
   }
-  if (target.driver !== 'file') {
+  if (create === undefined || !('filename' in target)) {
     throw new BlockError('unsupported', `Cannot make an image in '${filename}'`, { path: filename });
   }
   const found = await graph.host.stat(path).then(
@@ -174,8 +175,10 @@ export async function makeRoom(
     });
   }
   if (size > file.length) {
-    const why = file.node.driver === 'nbd' ? 'Cannot grow NBD nodes' : 'Cannot grow device files';
-    throw BlockError.at(file.filename, 'no-space', why, { operation: 'create' });
+    // Whatever keeps its size says itself that it cannot grow.
+    await file.truncate(room).catch((error: unknown) => {
+      throw toBlockError(error).as('no-space', { operation: 'create' });
+    });
   }
   if (zeroed > 0) await file.writeZeroes(0, Math.min(zeroed, file.length));
 }

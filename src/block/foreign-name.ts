@@ -15,15 +15,13 @@ import { leafOptions } from './filename.js';
 import { type Referrer, refusal } from './gate.js';
 import type { Graph } from './graph.js';
 import type { BlockNode } from './node/node.js';
+import { knownDriver } from './registry.js';
 
 export async function referrerOf(image: BlockNode): Promise<Referrer> {
   const bottom = storageOf(image);
   const file = bottom.hostFile();
   return { path: file === null ? bottom.filename : (await file.origin()).path };
 }
-
-/** Protocols that images may name, as QEMU follows them. */
-const PROTOCOLS: ReadonlySet<string> = new Set(['file', 'host_device', 'nbd']);
 
 /**
  * What is opened by options from an image: where they say that another image lies. How it is used is not the image's to say. Rejects with
@@ -57,7 +55,7 @@ export function imageOptions(named: LooseOptions, referrer: string): LooseOption
   const options = named.without(USE);
   checkOptions(options, referrer);
   for (const { driver, name } of leafOptions(options)) {
-    if (!PROTOCOLS.has(driver)) throw refusal(name, referrer, `an image cannot refer to '${driver}'`);
+    if (!knownDriver(driver)?.followed) throw refusal(name, referrer, `an image cannot refer to '${driver}'`);
   }
   return options;
 }

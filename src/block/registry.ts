@@ -71,6 +71,10 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   readonly names?: DriverNames<D>;
   /** What the names of its files end with, behind a dot. Default: the driver's name. */
   readonly suffixes?: readonly string[];
+  /** Of a protocol: what an image names by it is opened, as QEMU does. */
+  readonly followed?: boolean;
+  /** Of a protocol without `create`: an image can be made in what exists there (an export). */
+  readonly takesImages?: boolean;
   /** The image can name a backing file: the node's `backingFile` and `backingFormat` are set when `open` resolves. */
   readonly hasBacking?: boolean;
   /** Images are made by `create`: what they are made with at a shell. Left out: no image file is made. */

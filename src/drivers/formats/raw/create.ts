@@ -1,5 +1,6 @@
 // Making a raw image: nothing but a size.
 
+import { fileOf } from '../../../block/chain.js';
 import { makeRoom } from '../../../block/create.js';
 import { type CreateOptions, SIZE_OPTION } from '../../../block/create-option.js';
 import { checkImageSize } from '../../../block/image-size.js';
@@ -32,8 +33,8 @@ export async function createRaw({ options, file }: CreateRequest<'raw'>): Promis
   if (file === null) throw new BlockError('invalid-argument', 'A block device must be specified for "file"');
   const { size, preallocation = 'off' } = options;
   checkRawCreate(options, file.filename);
-  // Old content must not shine through.
-  if (file.node.driver === 'file') await file.truncate(0);
+  // Old content must not shine through. What keeps its size keeps its content.
+  if (fileOf(file.node) === null && !file.node.fixedSize) await file.truncate(0);
   // What an earlier image left in the first sector would be taken for its format.
   await makeRoom(file, roundUp(size), SECTOR_BYTES, { preallocation });
 }

@@ -400,6 +400,7 @@ function parsePath(filename: string): BlockdevOptions & { driver: 'file' } {
 export const fileDriver: DriverDefinition<'file'> = {
   name: 'file',
   kind: 'protocol',
+  followed: true,
   names: { prefixes: ['file'], parse: parsePath, format: ({ filename }) => filename },
   open: (request) => openFile('file', request),
   create: createFile,
@@ -408,6 +409,7 @@ export const fileDriver: DriverDefinition<'file'> = {
 export const hostDeviceDriver: DriverDefinition<'host_device'> = {
   name: 'host_device',
   kind: 'protocol',
+  followed: true,
   names: {
     prefixes: [],
     parse: (filename) => ({ ...parsePath(filename), driver: 'host_device' }),

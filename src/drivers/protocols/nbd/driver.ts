@@ -294,6 +294,8 @@ function hostOf({ server }: BlockdevOptionsNbd): string | undefined {
 export const nbdDriver: DriverDefinition<'nbd'> = {
   name: 'nbd',
   kind: 'protocol',
+  followed: true,
+  takesImages: true,
   names: {
     prefixes: NBD_PREFIXES,
     parse: (filename) => ({ driver: 'nbd', ...parseNbdName(filename) }),
