@@ -122,7 +122,7 @@ describe('the package, installed without a compiler', function () {
       'const host: SimHost = createSimHost({ faults: plan });',
       'export const workspace: Workspace = new Workspace(host);',
       'export const code: BlockErrorCode = "io";',
-      'export const size: number = (await open("disk.qcow2")).length;',
+      'export const size: number = (await open("disk.qcow2")).size;',
       '// @ts-expect-error',
       'createSimHost({ seeed: 1 });',
     ].join('\n');
