@@ -27,7 +27,7 @@ import { Workspace } from './library/workspace.js';
 import type { ImageInfo, MapEntry, ObjectOptions } from './schema/generated/types.js';
 
 export type { CheckResult } from './block/abilities.js';
-export { DirtyBitmap } from './block/bitmap.js';
+export type { DirtyRun } from './block/bitmap.js';
 export type { CompareOptions, CompareResult } from './block/compare.js';
 export type { ImageCreateOptions, NewImageOptions } from './block/create.js';
 export type { DeviceStats } from './block/device.js';
@@ -40,6 +40,7 @@ export type { NetAddress, TlsSettings } from './host/net.js';
 export { type EngineName, openRealHost, type RealHostOptions } from './host/real/index.js';
 export type { JobEvent, JobEventMap, JobEventName } from './jobs/events.js';
 export type { ProgressSnapshot } from './jobs/progress.js';
+export { Bitmap } from './library/bitmap.js';
 export {
   Image,
   type ImageRange,

@@ -15,6 +15,7 @@ import { type Check, integer, plainObject, type Shape, takeSettings, text, wrong
 import { validate } from '../schema/validate.js';
 import { BlockError } from '../util/errors.js';
 import { extentsOf, type ImageExtent } from '../workspace/extents.js';
+import { type Bitmap, wrapBitmap } from './bitmap.js';
 import { readImage, toWeb, writeImage } from './streams.js';
 
 /** How a write is done. */
@@ -192,13 +193,18 @@ export class Image {
   }
 
   /** Begins to record in a new dirty bitmap which parts are written (`granularity` in bytes, 64 KiB by default). Throws `exists`, `invalid-argument`. */
-  addBitmap(name: string, granularity?: number): DirtyBitmap {
+  addBitmap(name: string, granularity?: number): Bitmap {
     const { node } = rootOf(this.#device);
     text(name, 'name');
     if (node.bitmaps.has(name)) throw new BlockError('exists', `Bitmap already exists: ${name}`);
     const bitmap = new DirtyBitmap({ name, size: node.length, granularity });
     node.bitmaps.set(name, bitmap);
-    return bitmap;
+    return wrapBitmap(bitmap);
+  }
+
+  /** The dirty bitmaps that record this image's writes, or did, by the order in which they came. Throws `closed`. */
+  get bitmaps(): Bitmap[] {
+    return [...rootOf(this.#device).node.bitmaps.values()].map(wrapBitmap);
   }
 
   /** Throws `not-found`, and `busy` where a job uses it. */

@@ -150,6 +150,34 @@ describe('an image of the library', () => {
   );
 
   it(
+    'records what is written in a bitmap',
+    bench(async (image) => {
+      const bitmap = image.addBitmap('b', 4096);
+      await image.write(5000, new Uint8Array(10));
+      await image.write(128 * KiB, new Uint8Array(8192));
+      expect([...bitmap.runs()]).to.deep.equal([
+        { offset: 4096, length: 4096 },
+        { offset: 128 * KiB, length: 8192 },
+      ]);
+      expect(
+        image.bitmaps.map(({ name, granularity, dirtyBytes, recording, busy }) => [
+          name,
+          granularity,
+          dirtyBytes,
+          recording,
+          busy,
+        ]),
+      ).to.deep.equal([['b', 4096, 12288, true, false]]);
+      bitmap.disable();
+      bitmap.clear();
+      await image.write(0, new Uint8Array(512));
+      expect([...bitmap.runs()]).to.deep.equal([]);
+      image.removeBitmap('b');
+      expect(image.bitmaps).to.deep.equal([]);
+    }),
+  );
+
+  it(
     'is closed at the end of its block',
     bench(async (image) => {
       await image[Symbol.asyncDispose]();

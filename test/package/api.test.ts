@@ -30,6 +30,7 @@ describe('the reference of the library', function () {
       'givenUp',
       'drainBegin',
       'inspectDevice',
+      'abdicate',
       'MappingGuard',
     ]) {
       expect(page).to.not.contain(inner);
@@ -44,7 +45,7 @@ describe('the reference of the library', function () {
     });
   }
 
-  for (const type of [library.Image, library.Job, library.NbdService, library.Workspace]) {
+  for (const type of [library.Bitmap, library.Image, library.Job, library.NbdService, library.Workspace]) {
     it(`shows every call of ${type.name} in an example`, () => {
       expect(callsOf(type).filter((name) => !new RegExp(`\\.${name}\\(`).test(examples))).to.deep.equal([]);
     });

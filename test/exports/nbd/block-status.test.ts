@@ -6,7 +6,7 @@ import { deviceOf, type Image } from '../../../src/library/image.js';
 import type { BlockError } from '../../../src/util/errors.js';
 import { Chunk, Command, CommandFlag, NbdError } from '../../../src/wire/nbd/constants.js';
 import { type RawClient, type RawReply, u32, u64 } from '../../support/nbd-raw.js';
-import { MIB, pattern, Stage } from './support.js';
+import { addInnerBitmap, MIB, pattern, Stage } from './support.js';
 
 type Run = [length: number, flags: number];
 
@@ -138,7 +138,7 @@ describe('nbd server: block status', () => {
 
   it('bounds its answers', async () => {
     const image = await stage.image('many', { size: 64 * MIB, format: 'qcow2' });
-    const bitmap = image.addBitmap('b', 512);
+    const bitmap = addInnerBitmap(image, 'b', 512);
     for (let at = 0; at < 64 * MIB; at += 1024) bitmap.set(at, 512);
     await stage.serve(image, { bitmaps: ['b'] });
     const guest = await stage.guest('structured', ['qemu:dirty-bitmap:b']);

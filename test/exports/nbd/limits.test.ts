@@ -7,7 +7,7 @@ import { deviceOf, type Image } from '../../../src/library/image.js';
 import { BlockError } from '../../../src/util/errors.js';
 import { Command, NbdError } from '../../../src/wire/nbd/constants.js';
 import type { RawClient } from '../../support/nbd-raw.js';
-import { MIB, pattern, Stage, until } from './support.js';
+import { addInnerBitmap, MIB, pattern, Stage, until } from './support.js';
 
 const SIZE = 16 * MIB;
 
@@ -272,7 +272,7 @@ describe('nbd server: limits', () => {
   });
 
   it('serves others while a client asks for status without end', async () => {
-    const bitmap = image.addBitmap('b', 512);
+    const bitmap = addInnerBitmap(image, 'b', 512);
     for (let at = 0; at < SIZE; at += 1024) bitmap.set(at, 512);
     const server = await stage.serve(image, { bitmaps: ['b'] });
     const greedy = await stage.guest('extended', ['qemu:dirty-bitmap:b']);
@@ -293,7 +293,7 @@ describe('nbd server: limits', () => {
   });
 
   it('looks nothing up for a client that has left', async () => {
-    const bitmap = image.addBitmap('b', 512);
+    const bitmap = addInnerBitmap(image, 'b', 512);
     for (let at = 0; at < SIZE; at += 1024) bitmap.set(at, 512);
     let lookups = 0;
     const { nextZero } = bitmap;

@@ -3,7 +3,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { DirtyBitmap } from '../../../src/block/bitmap.js';
 import type { ImageCreateOptions } from '../../../src/block/create.js';
+import { rootOf } from '../../../src/block/device.js';
 import type { OpenOptions } from '../../../src/block/open.js';
 import type { ExportOptions } from '../../../src/exports/nbd/export.js';
 import { NbdServer, type NbdServerOptions } from '../../../src/exports/nbd/server.js';
@@ -90,6 +92,12 @@ export function pattern(length: number, seed = 1): Buffer {
 }
 
 /** Waits, turn by turn, until `condition` holds; fails after ten seconds. */
+/** A bitmap of an image, with what only the house can do to it. */
+export function addInnerBitmap(image: Image, name: string, granularity: number): DirtyBitmap {
+  image.addBitmap(name, granularity);
+  return rootOf(deviceOf(image)).node.bitmaps.get(name)!;
+}
+
 export async function until(condition: () => boolean, what: string): Promise<void> {
   const end = performance.now() + 10_000;
   while (!condition()) {

@@ -1,0 +1,63 @@
+// A dirty bitmap of an image, as the library hands it out: what was written since it began to record, or was cleared. How jobs use one (successors,
+// holds) is theirs alone.
+
+import type { DirtyBitmap, DirtyRun } from '../block/bitmap.js';
+
+/** Wraps a bitmap of an image. */
+export let wrapBitmap: (bitmap: DirtyBitmap) => Bitmap;
+
+/** Which parts of an image were written. It is named in `bitmap` of a backup or a mirror, and in `bitmaps` of a service. */
+export class Bitmap {
+  readonly #bitmap: DirtyBitmap;
+
+  private constructor(bitmap: DirtyBitmap) {
+    this.#bitmap = bitmap;
+  }
+
+  static {
+    wrapBitmap = (bitmap) => new Bitmap(bitmap);
+  }
+
+  get name(): string {
+    return this.#bitmap.name ?? '';
+  }
+  /** Bytes that one bit stands for. */
+  get granularity(): number {
+    return this.#bitmap.granularity;
+  }
+  /** Bytes that are dirty, in whole granules. */
+  get dirtyBytes(): number {
+    return this.#bitmap.dirtyBytes;
+  }
+  /** Whether writes are recorded. */
+  get recording(): boolean {
+    return this.#bitmap.recording;
+  }
+  /** A job or a service uses it: it cannot be changed meanwhile. */
+  get busy(): boolean {
+    return this.#bitmap.busy;
+  }
+
+  /** Records from now on. Throws `busy`. */
+  enable(): void {
+    this.#bitmap.enable();
+  }
+  /** Records no more; what is dirty stays so. Throws `busy`. */
+  disable(): void {
+    this.#bitmap.disable();
+  }
+  /** Forgets what is dirty. Throws `busy`. */
+  clear(): void {
+    this.#bitmap.clear();
+  }
+
+  /** The dirty runs in order, bytes. */
+  *runs(): Generator<DirtyRun, void, undefined> {
+    for (let at = 0; ; ) {
+      const run = this.#bitmap.nextDirtyRun(at);
+      if (run === undefined) return;
+      yield run;
+      at = run.offset + run.length;
+    }
+  }
+}
