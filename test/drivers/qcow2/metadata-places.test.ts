@@ -97,6 +97,26 @@ describe('qcow2: where metadata lies', () => {
     });
   }
 
+  for (const [what, placeOf] of [
+    ['the refcount table', refcountTableOf],
+    ['a refcount block', refcountBlockOf],
+  ] as const) {
+    it(`does not write an L1 table that lies on ${what}`, async () => {
+      const fixture = await image({ size: 4 << 20 });
+      const place = placeOf(fixture);
+      fixture.host.patchFile(PATH, 40, be64(BigInt(place)));
+      const before = Buffer.from(fixture.host.readFile(PATH, place, CLUSTER));
+      const node = await openAt(fixture);
+      const write = async (): Promise<void> => {
+        await node.write((4 << 20) - CLUSTER, pattern(CLUSTER));
+        await node.flush();
+      };
+      expect((await failureOf(write())).code).to.equal('corrupt-image');
+      await fixture.graph.closeAll().catch(() => undefined);
+      expect(Buffer.from(fixture.host.readFile(PATH, place, CLUSTER)).equals(before)).to.equal(true);
+    });
+  }
+
   it('does not write a refcount block that lies on the L1 table', async () => {
     // Clusters of 512 bytes with 64 of them to a refcount block; the second cluster of the L1 table is zeroes.
     const fixture = makeFixture();

@@ -2,6 +2,7 @@
 
 import type { Qcow2Image } from './image.js';
 import { Kind } from './l2-codec.js';
+import { reserveEntry } from './table-space.js';
 import { type GuestOffset, roundUp } from './types.js';
 import { changeEntries, unmap } from './zero.js';
 
@@ -54,7 +55,7 @@ async function dropTables(image: Qcow2Image, first: number): Promise<void> {
     const held = await image.locks.acquire(index * l2Span, (index + 1) * l2Span);
     try {
       image.checkUsable();
-      await mapping.l1.reserve(image.file, index);
+      await reserveEntry(image, mapping.l1, 'active-l1', index);
       let table = mapping.tableSync(index);
       while (table === undefined) {
         await mapping.loadTable(index);

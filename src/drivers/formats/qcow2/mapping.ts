@@ -11,7 +11,7 @@ import { BELOW, L2Codec, MISS } from './l2-codec.js';
 import { pointerHex, wordsToHex } from './pointer-codec.js';
 import { PointerTable } from './pointer-table.js';
 import { type Table, TableCache } from './table-cache.js';
-import { solidify } from './table-space.js';
+import { reserveEntry, solidify } from './table-space.js';
 import { clusterAt, type GuestOffset, type HostOffset, hostOf, NO_HOST } from './types.js';
 
 export class Mapping {
@@ -181,7 +181,7 @@ export class Mapping {
     try {
       await image.file.ensureLength(offset + this.#clusterSize);
       await image.file.reserve(offset, this.#clusterSize);
-      await this.l1.reserve(image.file, index);
+      await reserveEntry(image, this.l1, 'active-l1', index);
       while (this.tableSync(index) === undefined) await this.loadTable(index);
     } catch (error) {
       image.allocation.release(run.cluster, 1);

@@ -69,8 +69,10 @@ export class MetadataIndex {
   }
 
   /** What a write of [start, end) would destroy, or null. A table is written where it lies itself: its own kind is `ignored` then. */
-  overlap(start: HostOffset, end: number, ignored: ScatteredKind | null = null): string | null {
-    for (const range of this.#fixed) if (range.start < end && start < range.end) return range.kind;
+  overlap(start: HostOffset, end: number, ignored: OverlapKind | null = null): string | null {
+    for (const range of this.#fixed) {
+      if (range.start < end && start < range.end && range.kind !== ignored) return range.kind;
+    }
     const from = start - (start % this.#clusterSize);
     for (const { kind, clusters } of this.#scattered) {
       if (kind !== ignored && clusters.overlaps(from, end)) return 'L2 table or refcount block';

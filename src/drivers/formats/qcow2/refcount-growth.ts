@@ -10,6 +10,7 @@ import type { Qcow2Image } from './image.js';
 import { overlapMessage } from './overlap.js';
 import { PointerTable } from './pointer-table.js';
 import { fillRefcountOnes } from './refcount-codec.js';
+import { reserveEntry } from './table-space.js';
 import {
   type ClusterIndex,
   clusterAt,
@@ -38,7 +39,7 @@ export async function createBlock(image: Qcow2Image, index: number, at: ClusterI
   const offset = hostOf(at, image.geometry);
   await file.ensureLength(offset + clusterSize);
   await file.reserve(offset, clusterSize);
-  await refcounts.table.reserve(file, index);
+  await reserveEntry(image, refcounts.table, 'refcount-table', index);
   // Asked again: the table may have grown meanwhile, with this block, or another allocation made it before.
   if (refcounts.blockSync(index) !== null) return;
   const block = refcounts.blocks.create(index, offset);
