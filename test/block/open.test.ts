@@ -1,6 +1,7 @@
 // Opening: names, settings that children inherit, and that a refusal leaves nothing open.
 
 import { expect } from 'chai';
+import { createImage } from '../../src/block/create.js';
 import { openNode } from '../../src/block/open.js';
 import { failureOf, makeBench, pattern } from '../drivers/support.js';
 
@@ -87,6 +88,18 @@ describe('openNode', () => {
     const error = await failureOf(openNode(graph, '/plain', { nodeName: 'x' }));
     expect(error).to.include({ code: 'exists', message: "Duplicate nodes with node-name='x'" });
     expect(host.count('open')).to.equal(opened);
+  });
+
+  it('refuses a backing node that has the name of the image above it', async () => {
+    const made = makeBench();
+    for (const path of ['/base', '/top']) await createImage(made.graph, path, { driver: 'qcow2', size: 1 << 20 });
+    const layer = (filename: string) => ({ driver: 'qcow2', file: { driver: 'file', filename } }) as const;
+    const options = { ...layer('/top'), 'node-name': 'x', backing: { ...layer('/base'), 'node-name': 'x' } };
+    const message = "Could not open backing file: Duplicate nodes with node-name='x'";
+    expect(await failureOf(openNode(made.graph, options))).to.include({ code: 'exists', message });
+    expect(made.graph.nodes.size).to.equal(0);
+    // The name is free again.
+    await openNode(made.graph, { ...layer('/top'), 'node-name': 'x' });
   });
 
   it('refuses detect-zeroes=unmap without discard=unmap', async () => {
