@@ -213,7 +213,7 @@ async function idOfName(base: BlockNode, full: string): Promise<string | null> {
   const leaves = leafOptions(parseFilename(full));
   if (leaves.length !== 1) return null;
   const [leaf] = leaves;
-  if (leaf.driver === 'file' || leaf.driver === 'host_device') return idOfPath(base.host, leaf.filename ?? '');
+  if (leaf.filename !== null) return idOfPath(base.host, leaf.filename);
   const bottom = storageOf(base);
   // An export is the same one where it has the same name.
   const same = leaf.driver === bottom.driver && leaf.name === bottom.filename;
@@ -225,8 +225,8 @@ export async function idOfFile(host: Host, name: string): Promise<string | null>
   if (name === '') return null;
   const leaves = leafOptions(parseFilename(name));
   const [leaf] = leaves;
-  if (leaves.length !== 1 || (leaf.driver !== 'file' && leaf.driver !== 'host_device')) return null;
-  return idOfPath(host, leaf.filename ?? '');
+  if (leaves.length !== 1 || leaf.filename === null) return null;
+  return idOfPath(host, leaf.filename);
 }
 
 function idOfPath(host: Host, path: string): Promise<string | null> {
