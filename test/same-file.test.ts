@@ -42,7 +42,7 @@ describe('library: a target that is a file of the source', () => {
   }
 
   it('is not converted into itself, nor into its backing file', async () => {
-    const raw = { target: { driver: 'raw' } } as const;
+    const raw = { create: { driver: 'raw' } } as const;
     await refused(work.convert(path('d.raw'), path('d.raw'), { ...raw, source: { format: 'raw' } }));
     await refused(work.convert(path('d.raw'), path('hard'), { ...raw, source: { format: 'raw', forceShare: true } }));
     await refused(work.convert(path('over'), path('hard'), { ...raw, source: { forceShare: true } }));

@@ -34,7 +34,9 @@ describe('backups of a guest at work', function () {
       DISK_NAMES.map((name) => ({
         image: images[name],
         target: lab.path(`${name}.full`),
-        args: { format: 'qcow2', sync: 'full', speed: SLOW },
+        format: 'qcow2',
+        sync: 'full' as const,
+        speed: SLOW,
       })),
     );
     first.to = new Map(await lab.moment(machine));
@@ -50,7 +52,10 @@ describe('backups of a guest at work', function () {
       DISK_NAMES.map((name) => ({
         image: images[name],
         target: lab.path(`${name}.increment`),
-        args: { format: 'qcow2', sync: 'incremental', bitmap: 'changes', speed: SLOW },
+        format: 'qcow2',
+        sync: 'incremental' as const,
+        bitmap: 'changes',
+        speed: SLOW,
       })),
     );
     const to = await lab.moment(machine);
