@@ -44,8 +44,8 @@ export class MetadataIndex {
     if (length > 0 && this.#kinds.has(kind)) this.#fixed.push({ kind, owner, start, end: start + length });
   }
 
-  /** Are clusters of this kind checked? Changes of others need not be told. */
-  checks(kind: ScatteredKind): boolean {
+  /** Is this kind of metadata checked? Changes of others need not be told. */
+  checks(kind: OverlapKind): boolean {
     return this.#kinds.has(kind);
   }
 
