@@ -177,7 +177,9 @@ export async function makeRoom(
   if (size > file.length) {
     // Whatever keeps its size says itself that it cannot grow.
     await file.truncate(room).catch((error: unknown) => {
-      throw toBlockError(error).as('no-space', { operation: 'create' });
+      const reason = toBlockError(error);
+      const isFixed = reason.code === 'unsupported' || reason.code === 'invalid-argument';
+      throw isFixed ? reason.as('no-space', { operation: 'create' }) : reason;
     });
   }
   if (zeroed > 0) await file.writeZeroes(0, Math.min(zeroed, file.length));

@@ -223,21 +223,28 @@ export class FileNode extends ProtocolNode {
         if (preallocation === 'off' && old === 0) await allocateFirstBlock(this.#file, size);
       }
       this.#size = size;
-      if (preallocation === 'full' && size > old) {
-        await super.doWriteZeroes(old, size - old, {});
+      // What lies before is the last sector's, where a guest may be writing; it reads as zeroes otherwise.
+      if (preallocation === 'full' && size > this.length) {
+        await super.doWriteZeroes(this.length, size - this.length, {});
         await this.#file.flush();
       }
     } catch (error) {
-      await this.#notResized(old, size);
+      // A file that becomes shorter has no other requests under way; they would write to the last sector while one that became longer is cut.
+      if (size < old) await this.#measure(old);
+      else await this.withoutOthers(() => this.#notGrown(old));
       throw error;
     }
   }
 
-  /** The file keeps its old size, or has the one that it turns out to have. */
-  async #notResized(old: number, size: number): Promise<void> {
-    // Some of what was to be added may be there. A write meanwhile may have filled the last sector up.
+  /** Some of what was to be added may be there. A write meanwhile may have filled the last sector up. */
+  async #notGrown(old: number): Promise<void> {
     const kept = Math.min(this.length, Math.max(old, this.#size));
-    if (size > old) await this.#file.truncate(kept).catch(bestEffort('resize'));
+    await this.#file.truncate(kept).catch(bestEffort('resize'));
+    await this.#measure(old);
+  }
+
+  /** The file has the size that it turns out to have. */
+  async #measure(old: number): Promise<void> {
     this.#size = await this.#file.size().catch(orElse('resize', old));
   }
 
