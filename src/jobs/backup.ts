@@ -112,14 +112,7 @@ export class BackupDriver implements JobDriver, WriteObserver {
   async begin(user: NodeUser): Promise<void> {
     const { source } = this;
     const target = this.#target;
-    if (target.length !== source.length) {
-      throw new BlockError('invalid-argument', 'Source and target image have different sizes', {
-        path: target.filename,
-      });
-    }
-    if (target.readOnly) {
-      throw new BlockError('read-only', `Block node '${target.nodeName}' is read-only`, { path: target.filename });
-    }
+    checkTarget(source, target);
     this.#resources.block(source, this.type);
     this.#resources.block(target, this.type);
     this.#sourceLink = this.#resources.attach(user, source, 'source', SOURCE_PERM, sourceShared(source));
@@ -312,6 +305,18 @@ export class BackupDriver implements JobDriver, WriteObserver {
   }
 }
 
+/** Refuses a target that `source` cannot be copied to. Throws `invalid-argument`, `read-only`. */
+export function checkTarget(source: BlockNode, target: BlockNode): void {
+  if (target.length !== source.length) {
+    throw new BlockError('invalid-argument', 'Source and target image have different sizes', {
+      path: target.filename,
+    });
+  }
+  if (target.readOnly) {
+    throw new BlockError('read-only', `Block node '${target.nodeName}' is read-only`, { path: target.filename });
+  }
+}
+
 /** `clusterBytes` is the target's. Throws `invalid-argument`. */
 export function checkPerformance(options: Pick<BackupOptions, 'maxWorkers' | 'maxChunk'>, clusterBytes: number): void {
   const { maxWorkers = 0, maxChunk = 0 } = options;
@@ -338,6 +343,10 @@ export const backupJob: JobTypeDefinition<BackupArguments> = {
     if (perf?.['use-copy-range']) throw new BlockError('unsupported', "Parameter 'use-copy-range' is not supported");
     checkPerformance({ maxWorkers: perf?.['max-workers'], maxChunk: perf?.['max-chunk'] }, clusterBytes);
     bitmapMode({ sync: args.sync, bitmap: args.bitmap, bitmapMode: args['bitmap-mode'] });
+  },
+
+  checkSource(_env, source, args) {
+    bitmapFor(source, { sync: args.sync, bitmap: args.bitmap, bitmapMode: args['bitmap-mode'] });
   },
 
   async make(env, args) {

@@ -68,6 +68,11 @@ export interface JobTypeDefinition<A extends CommonArguments> {
    * that is not known. Throws `invalid-argument`, `unsupported`.
    */
   check?(args: Omit<A, 'device' | 'target'>, clusterBytes: number): void;
+  /**
+   * Checks what the arguments say of the source, and of other nodes that are there, before a target is made. Throws `not-found`, `busy`,
+   * `read-only`, `invalid-argument`.
+   */
+  checkSource?(env: JobEnvironment, source: BlockNode, args: Omit<A, 'device' | 'target'>): void;
   /** Turns checked arguments into a driver: names become nodes. Rejects with `not-found`, `invalid-argument`, ... */
   make(env: JobEnvironment, args: A): Promise<MadeJob>;
 }

@@ -14,6 +14,10 @@ export function checkJobId(id: string): void {
   if (!ID.test(id)) throw new BlockError('invalid-argument', `Invalid job ID '${id}'`);
 }
 
+export function idInUse(id: string): BlockError {
+  return new BlockError('exists', `Job ID '${id}' already in use`);
+}
+
 export interface ManagedJobOptions extends Omit<JobOptions, 'id' | 'clock' | 'events'> {
   /** Default: the job's type and a number. */
   id?: string;
@@ -34,8 +38,7 @@ export class JobManager {
   /** Makes a job in state `created`. Throws `invalid-argument` for a bad id or speed, `exists` where the id is taken. */
   create(options: ManagedJobOptions): Job {
     const id = options.id ?? this.#autoId(options.driver.type);
-    checkJobId(id);
-    if (this.#jobs.has(id)) throw new BlockError('exists', `Job ID '${id}' already in use`);
+    this.checkFree(id);
     const events = new JobEvents({ parent: this.events, logs: true });
     const job = new Job({ ...options, id, clock: this.#clock, events });
     this.#jobs.set(id, job);
@@ -43,6 +46,12 @@ export class JobManager {
       if (status === 'null') this.#jobs.delete(id);
     });
     return job;
+  }
+
+  /** Throws `invalid-argument` for a bad id, `exists` where it is taken. */
+  checkFree(id: string): void {
+    checkJobId(id);
+    if (this.#jobs.has(id)) throw idInUse(id);
   }
 
   /** Throws `not-found`. */

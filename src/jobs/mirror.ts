@@ -424,6 +424,11 @@ export const mirrorJob: JobTypeDefinition<MirrorArguments> = {
     bitmapMode({ sync: args.sync, bitmap: args.bitmap, bitmapMode: args['bitmap-mode'] });
   },
 
+  checkSource(env, source, args) {
+    bitmapFor(source, { sync: args.sync, bitmap: args.bitmap, bitmapMode: args['bitmap-mode'] });
+    if (args.replaces !== undefined) env.graph.find(args.replaces);
+  },
+
   async make(env, args) {
     const [source, target] = [nodeOf(env, args.device), nodeOf(env, args.target)];
     await refuseSameStorage(source, target);

@@ -42,6 +42,11 @@ export function linkOf(link: Child | null): Child {
   return link;
 }
 
+/** Why a node that a job of this type works on is closed to others. */
+export function blockedBy(type: JobType): string {
+  return `block device is in use by block job: ${type}`;
+}
+
 export class JobResources {
   readonly #graph: Graph;
   #undo: (() => void | Promise<void>)[] = [];
@@ -80,7 +85,7 @@ export class JobResources {
   /** Keeps other jobs off `node`. Throws `busy` where one is there. */
   block(node: BlockNode, type: JobType): void {
     node.checkBlockers();
-    node.blockers.set(this, `block device is in use by block job: ${type}`);
+    node.blockers.set(this, blockedBy(type));
     this.defer(() => {
       node.blockers.delete(this);
     });

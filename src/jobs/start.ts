@@ -3,6 +3,8 @@
 //
 //   check -> make -> create the job -> driver.begin -> [all have begun: one moment] -> launch
 
+import { isBusy } from '../block/node/links.js';
+import type { BlockNode } from '../block/node/node.js';
 import { bestEffort } from '../util/best-effort.js';
 import { toBlockError } from '../util/errors.js';
 import type { JobDriver } from './driver.js';
@@ -13,7 +15,10 @@ import {
   type JobEnvironment,
   type JobTypeDefinition,
   type MadeJob,
+  nodeOf,
 } from './job-type.js';
+import { idInUse } from './manager.js';
+import { blockedBy } from './resources.js';
 import { warnOfSpace } from './space.js';
 import { type CompletionMode, JobTransaction } from './transaction.js';
 
@@ -25,6 +30,38 @@ export async function startJob<A extends CommonArguments>(
 ): Promise<Job> {
   const [job] = await startJobs(env, type, [args]);
   return job;
+}
+
+/**
+ * Refuses what `startJobs` would refuse whatever the targets are, before one of them is made: arguments, job ids that are taken or given twice,
+ * sources that another job works on. Throws `invalid-argument`, `exists`, `busy`, `not-found`, ...
+ */
+export function checkStart<A extends CommonArguments>(
+  env: JobEnvironment,
+  type: JobTypeDefinition<A>,
+  list: readonly (Omit<A, 'device' | 'target'> & CommonArguments)[],
+): void {
+  const ids = new Set<string>();
+  const sources = new Set<BlockNode>();
+  for (const args of list) {
+    checkJobArguments(type, args);
+    const id = jobIdOf(env, args);
+    if (id !== undefined) {
+      env.manager.checkFree(id);
+      if (ids.has(id)) throw idInUse(id);
+      ids.add(id);
+    }
+    const source = nodeOf(env, args.device);
+    source.checkBlockers();
+    if (sources.has(source)) throw isBusy(source, blockedBy(type.name));
+    sources.add(source);
+    type.checkSource?.(env, source, args);
+  }
+}
+
+/** A job of a device has the device's name, unless it is given one. */
+function jobIdOf(env: JobEnvironment, args: CommonArguments): string | undefined {
+  return args['job-id'] ?? (env.device?.(args.device) === undefined ? undefined : args.device);
 }
 
 interface BegunJob extends MadeJob {
@@ -61,10 +98,9 @@ export async function startJobs<A extends CommonArguments>(
 }
 
 function createJob(env: JobEnvironment, made: MadeJob, args: CommonArguments, transaction: JobTransaction): Job {
-  const named = env.device?.(args.device) !== undefined;
   return env.manager.create({
     driver: made.driver,
-    id: args['job-id'] ?? (named ? args.device : undefined),
+    id: jobIdOf(env, args),
     speed: args.speed,
     onSourceError: made.onSourceError,
     onTargetError: made.onTargetError,

@@ -4,9 +4,9 @@ import type { BlockNode } from '../block/node/node.js';
 import type { Job } from '../jobs/job.js';
 import type { JobEnvironment } from '../jobs/job-type.js';
 import { type MirrorArguments, mirrorJob } from '../jobs/mirror.js';
-import { startJob } from '../jobs/start.js';
+import { checkStart, startJob } from '../jobs/start.js';
 import { orRelease } from './open.js';
-import { openTarget, type TargetPlan } from './target.js';
+import { openTargets, type TargetPlan } from './target.js';
 
 export type MirrorRequest = Omit<MirrorArguments, 'device' | 'target'>;
 
@@ -16,14 +16,15 @@ export interface TargetJob {
   target: BlockNode;
 }
 
-/** Starts to copy `source` to the target, which follows what is written meanwhile. Rejects as `openTarget`, `busy`, ...: then what was made is gone. */
+/** Starts to copy `source` to the target, which follows what is written meanwhile. Rejects as `openTargets`, `busy`, ...: then what was made is gone. */
 export async function startMirror(
   env: JobEnvironment,
   source: BlockNode,
   plan: TargetPlan,
   request: MirrorRequest,
 ): Promise<TargetJob> {
-  const target = await openTarget(env.graph, source, plan, request.sync);
+  checkStart(env, mirrorJob, [{ ...request, device: source.nodeName }]);
+  const [target] = await openTargets(env.graph, [{ source, plan, sync: request.sync }]);
   return orRelease(env.graph, [target], async () => {
     const nodes = { device: source.nodeName, target: target.node.nodeName };
     return { job: await startJob(env, mirrorJob, { ...request, ...nodes }), target: target.node };

@@ -78,10 +78,19 @@ export async function orRelease<T>(
   try {
     return await action();
   } catch (error) {
-    for (const { node, newFile } of opened) {
-      await graph.release(node).catch(bestEffort('closing after a failure'));
-      await undoCreation(graph.host, newFile, error);
-    }
+    await giveBack(graph, opened, error);
     throw error;
+  }
+}
+
+/** Releases the nodes and removes the files that were made for them, after `error`. */
+export async function giveBack(
+  graph: Graph,
+  opened: readonly { node: BlockNode; newFile: NewFile | null }[],
+  error: unknown,
+): Promise<void> {
+  for (const { node, newFile } of opened) {
+    await graph.release(node).catch(bestEffort('closing after a failure'));
+    await undoCreation(graph.host, newFile, error);
   }
 }

@@ -6,16 +6,18 @@
 
 import { backingNameFor, idOfFile } from '../block/backing-name.js';
 import { backingOf } from '../block/chain.js';
-import { createImage, type ImageCreateOptions } from '../block/create.js';
+import { checkCreateOptions, createImage, type ImageCreateOptions } from '../block/create.js';
+import { parseProtocolName } from '../block/filename.js';
 import type { Graph } from '../block/graph.js';
-import { refuseSourceFile } from '../block/identity.js';
+import { refuseSourceFile, refuseUsed } from '../block/identity.js';
 import type { NewFile } from '../block/new-file.js';
 import type { BlockNode } from '../block/node/node.js';
 import { type InnerOpenOptions, type OpenOptions, openNode } from '../block/open.js';
 import { hasBackingFiles } from '../block/registry.js';
 import type { MirrorSyncMode } from '../schema/generated/types.js';
+import { orElse } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
-import { type ImageSource, orRemove } from './open.js';
+import { giveBack, type ImageSource, orRemove } from './open.js';
 
 /** What the job says of the image to be made: these members take precedence over those that were asked for. */
 export interface TargetMembers {
@@ -46,39 +48,110 @@ export interface OpenedTarget {
   newFile: NewFile | null;
 }
 
+/** One job's target: what `source` is copied to. */
+export interface TargetRequest {
+  source: BlockNode;
+  plan: TargetPlan;
+  sync: MirrorSyncMode;
+  /** Refuses an existing target, once it is open, that cannot be the source's. */
+  check?: (target: BlockNode) => void;
+}
+
+/** A request whose target can be made, as far as that is known without making it. */
+interface CheckedTarget extends TargetRequest {
+  /** The image to be made; null: it exists. */
+  image: { name: string; options: ImageCreateOptions } | null;
+}
+
 /**
- * Makes the target where that is wanted, and opens it for writing. Rejects with `locked` for a file of the source's own chain,
- * `invalid-argument` for a format that has no backing files where one is needed, and as `createImage` and `openNode`; then what was made is
- * gone.
+ * Makes the targets where that is wanted, and opens them for writing. All that can be refused is refused before the first image is made, since
+ * that may replace an existing one. Rejects with `locked` for a file of the source's own chain, for one file that two targets name, and for a
+ * file in use, with `invalid-argument` for a format that has no backing files where one is needed, and as `createImage` and `openNode`; then
+ * what was made is gone.
  */
-export async function openTarget(
-  graph: Graph,
-  source: BlockNode,
-  plan: TargetPlan,
-  sync: MirrorSyncMode,
-): Promise<OpenedTarget> {
-  const { image, format, create, cache, onStage } = plan;
-  const open = plan.open ?? ((name, how) => openNode(graph, name, how));
-  if (typeof image === 'string') await refuseSourceFile(source, await idOfFile(graph.host, image), image);
-  let newFile: NewFile | null = null;
-  if (create !== null) {
-    const name = nameOf(image);
-    onStage?.('overlay');
-    const base = sync === 'top' ? backingOf(source) : sync === 'none' ? source : null;
-    if (base !== null && format !== undefined && !hasBackingFiles(format)) {
-      throw new BlockError(
-        'invalid-argument',
-        `sync '${sync}' needs a target format with backing files, not '${format}'`,
-      );
+export async function openTargets(graph: Graph, requests: readonly TargetRequest[]): Promise<OpenedTarget[]> {
+  const checked: CheckedTarget[] = [];
+  for (const request of requests) checked.push(await checkTarget(graph, request));
+  if (checked.length > 1) await refuseSameFile(graph, checked);
+  const opened = new Map<CheckedTarget, OpenedTarget>();
+  const existing = checked.filter(({ image }) => image === null);
+  const made = checked.filter(({ image }) => image !== null);
+  try {
+    for (const target of existing) {
+      const one = await openTarget(graph, target);
+      opened.set(target, one);
+      target.check?.(one.node);
     }
-    const above = base === null ? {} : { 'backing-file': await backingNameFor(name, base), 'backing-fmt': base.driver };
+    for (const { image } of made) if (image !== null) await refuseUsedName(graph, image.name);
+    for (const target of made) opened.set(target, await openTarget(graph, target));
+  } catch (error) {
+    await giveBack(graph, [...opened.values()], error);
+    throw error;
+  }
+  return checked.map((target) => opened.get(target) as OpenedTarget);
+}
+
+async function checkTarget(graph: Graph, request: TargetRequest): Promise<CheckedTarget> {
+  const { source, plan, sync } = request;
+  const { image, format, create, onStage } = plan;
+  if (typeof image === 'string') await refuseSourceFile(source, await idOfFile(graph.host, image), image);
+  if (create === null) return { ...request, image: null };
+  const name = nameOf(image);
+  onStage?.('overlay');
+  const base = sync === 'top' ? backingOf(source) : sync === 'none' ? source : null;
+  if (base !== null && format !== undefined && !hasBackingFiles(format)) {
+    throw new BlockError(
+      'invalid-argument',
+      `sync '${sync}' needs a target format with backing files, not '${format}'`,
+    );
+  }
+  const above = base === null ? {} : { 'backing-file': await backingNameFor(name, base), 'backing-fmt': base.driver };
+  onStage?.('create');
+  const options = create({ size: source.length, ...above });
+  checkCreateOptions(options, pathOf(name), graph.host);
+  return { ...request, image: { name, options } };
+}
+
+/** Two jobs cannot write to one file, however it is spelled. */
+async function refuseSameFile(graph: Graph, targets: readonly CheckedTarget[]): Promise<void> {
+  const seen = new Set<string>();
+  for (const { plan } of targets) {
+    if (typeof plan.image !== 'string') continue;
+    const id = (await idOfFile(graph.host, plan.image)) ?? `name ${plan.image}`;
+    if (seen.has(id)) {
+      throw new BlockError('locked', `'${plan.image}' is the target of two jobs`, {
+        path: plan.image,
+        operation: 'open',
+      });
+    }
+    seen.add(id);
+  }
+}
+
+/** Refuses with `locked` to replace a file that a node is stored in. */
+async function refuseUsedName(graph: Graph, name: string): Promise<void> {
+  const path = pathOf(name);
+  const there = await graph.host.stat(path).catch(orElse('target', null));
+  if (there !== null) await refuseUsed(graph, { ...there, path });
+}
+
+async function openTarget(graph: Graph, { source, plan, sync, image }: CheckedTarget): Promise<OpenedTarget> {
+  const { format, cache, onStage } = plan;
+  let newFile: NewFile | null = null;
+  if (image !== null) {
     onStage?.('create');
-    ({ newFile } = await createImage(graph, name, create({ size: source.length, ...above })));
+    ({ newFile } = await createImage(graph, image.name, image.options));
   }
   onStage?.('open');
+  const open = plan.open ?? ((name, how) => openNode(graph, name, how));
   const how = { format, cache, discard: 'unmap', backing: sync !== 'none', apartFrom: [source] } as const;
-  const node = await orRemove(graph, newFile, () => open(image, how));
+  const node = await orRemove(graph, newFile, () => open(plan.image, how));
   return { node, newFile };
+}
+
+function pathOf(name: string): string {
+  const target = parseProtocolName(name);
+  return 'filename' in target ? target.filename : name;
 }
 
 function nameOf(image: ImageSource): string {

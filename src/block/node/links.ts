@@ -19,6 +19,11 @@ export interface NodeOptions {
   discard?: 'ignore' | 'unmap';
 }
 
+/** What those hear who want a node that is closed to them for `reason`. */
+export function isBusy({ nodeName, filename }: NodeLinks, reason: string): BlockError {
+  return new BlockError('busy', `Node '${nodeName}' is busy: ${reason}`, { path: filename });
+}
+
 export abstract class NodeLinks implements NodeUser {
   readonly graph: Graph;
   readonly nodeName: string;
@@ -64,9 +69,7 @@ export abstract class NodeLinks implements NodeUser {
 
   /** Refuses with `busy` when a job works on this node. */
   checkBlockers(): void {
-    for (const reason of this.blockers.values()) {
-      throw new BlockError('busy', `Node '${this.nodeName}' is busy: ${reason}`, { path: this.filename });
-    }
+    for (const reason of this.blockers.values()) throw isBusy(this, reason);
   }
 
   /** Links `user`, which is no node, to this node. Throws `permission` on a conflict, `read-only` for a writer of a read-only node, `locked`. */

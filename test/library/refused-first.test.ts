@@ -1,0 +1,121 @@
+// An existing file that a call is to replace is as it was where the call is refused. On the simulated host.
+
+import { expect } from 'chai';
+import { createSimHost } from '../../src/host/sim/index.js';
+import type { Image } from '../../src/library/image.js';
+import type { BackupRequest } from '../../src/library/options.js';
+import { Workspace } from '../../src/library/workspace.js';
+import { failureOf } from '../drivers/support.js';
+
+const MiB = 1 << 20;
+
+interface Bench {
+  workspace: Workspace;
+  /** An open image, and another one. */
+  a: Image;
+  b: Image;
+}
+
+/** Runs `work` beside `/old` and `/older`, whose content is to be there afterwards. */
+function bench(work: (bench: Bench) => Promise<void>): () => Promise<void> {
+  return async () => {
+    const host = createSimHost({});
+    await host.run(async () => {
+      const workspace = new Workspace(host);
+      for (const name of ['/a', '/b', '/old', '/older']) {
+        await workspace.create(name, { driver: 'qcow2', size: MiB });
+        const image = await workspace.open(name);
+        await image.write(0, Buffer.from(`content of ${name}`));
+        await image.close();
+      }
+      const [a, b] = [await workspace.open('/a'), await workspace.open('/b')];
+      await work({ workspace, a, b });
+      for (const name of ['/old', '/older']) {
+        const image = await workspace.open(name, { readOnly: true });
+        const text = `content of ${name}`;
+        expect((await image.read(0, text.length)).toString()).to.equal(text);
+        await image.close();
+      }
+      await workspace.close();
+    });
+  };
+}
+
+const create = { driver: 'qcow2' } as const;
+
+describe('a call of the library that is refused leaves an existing target as it was', () => {
+  for (const kind of ['mirror', 'backup'] as const) {
+    const wrong = async (call: Promise<unknown>, code: string): Promise<void> => {
+      expect((await failureOf(call)).code).to.equal(code);
+    };
+
+    it(
+      `where a ${kind}'s job id is in use`,
+      bench(async ({ workspace, a, b }) => {
+        const job = await workspace.backup(a, '/t', { create, jobId: 'taken', speed: 1 });
+        await wrong(workspace[kind](b, '/old', { create, jobId: 'taken' }), 'exists');
+        job.cancel(true);
+        await failureOf(job.done);
+      }),
+    );
+
+    it(
+      `where a job works on the source of a ${kind}`,
+      bench(async ({ workspace, a }) => {
+        const job = await workspace.backup(a, '/t', { create, speed: 1 });
+        await wrong(workspace[kind](a, '/old', { create }), 'busy');
+        job.cancel(true);
+        await failureOf(job.done);
+      }),
+    );
+
+    it(
+      `where there is no such bitmap for a ${kind}`,
+      bench(({ workspace, a }) =>
+        wrong(workspace[kind](a, '/old', { create, sync: 'incremental', bitmap: 'nope' }), 'not-found'),
+      ),
+    );
+
+    it(
+      `where a ${kind} is cancelled before it starts`,
+      bench(({ workspace, a }) =>
+        wrong(workspace[kind](a, '/old', { create, signal: AbortSignal.abort() }), 'cancelled'),
+      ),
+    );
+  }
+
+  it(
+    'where a mirror is to replace a node that is not there',
+    bench(async ({ workspace, a }) => {
+      expect((await failureOf(workspace.mirror(a, '/old', { create, replaces: 'nope' }))).code).to.equal('not-found');
+    }),
+  );
+
+  const SECOND: Record<string, readonly [string, Partial<BackupRequest> & { first?: true }]> = {
+    'names a bitmap that is not there': ['not-found', { create, sync: 'incremental', bitmap: 'nope' }],
+    'has the job id of the first': ['exists', { create, jobId: 'same' }],
+    'has the target of the first': ['locked', { create, target: '/old' }],
+    'has the source of the first': ['busy', { create, first: true }],
+    'has a target in use': ['locked', { create, target: '/a' }],
+    'has an existing target that is not there': ['not-found', { target: '/none' }],
+    'has an existing target of another size': ['invalid-argument', { target: '/small' }],
+    'has a target without backing files for an overlay': [
+      'invalid-argument',
+      { create: { driver: 'raw' }, sync: 'none' },
+    ],
+  };
+  for (const [title, [code, { first, ...second }]] of Object.entries(SECOND)) {
+    it(
+      `where the second of two backups ${title}`,
+      bench(async ({ workspace, a, b }) => {
+        await workspace.create('/small', { driver: 'qcow2', size: 65536 });
+        const refused = workspace.backups([
+          { image: a, target: '/old', create, jobId: 'same' },
+          { image: first ? a : b, target: '/older', ...second },
+        ]);
+        expect((await failureOf(refused)).code).to.equal(code);
+        expect([a.users, b.users]).to.deep.equal([[], []]);
+      }),
+    );
+  }
+});
