@@ -169,11 +169,15 @@ export class Image {
   }
 
   /**
-   * A stream that writes to the image, from `from` on. Zeroes become holes where the format has them. `finish` comes when all is flushed. Its error is
-   * `out-of-bounds` where more comes than the image has room for: it does not grow.
+   * A stream that writes to the image, from `from` on. Zeroes become holes where the format has them, whatever the chunks' lengths: the last bytes of a
+   * chunk, 4095 at most, are written with the next chunk or at the end. `finish` comes when all is flushed. `close` comes after the last write, even
+   * where the stream was destroyed: a chunk that was cut short by that has the error `cancelled`. Its error is `out-of-bounds` where more comes than
+   * the image has room for: it does not grow. Throws `closed`.
    */
   createWriteStream(options: WriteStreamOptions = {}): Writable {
     const { highWaterMark = STREAM_BYTES, from = 0 } = takeSettings(WRITE_STREAM, options, 'options');
+    // Throws where it is closed.
+    rootOf(this.#device);
     return writeImage(this.#device, from, highWaterMark);
   }
 
