@@ -56,6 +56,9 @@ export async function takeSnapshots(graph: Graph, requests: readonly SnapshotReq
 
 async function takeAll(graph: Graph, requests: readonly SnapshotRequest[]): Promise<BlockNode[]> {
   for (const request of requests) checkRequest(graph, request);
+  refuseSameName(requests);
+  // All that can be refused is refused before the first existing file is replaced.
+  await refuseSameFile(graph, requests);
   const opened: OpenedOverlay[] = [];
   try {
     for (const request of requests) opened.push(await openOverlay(graph, request, opened));
@@ -115,6 +118,38 @@ function checkRequest(graph: Graph, request: SnapshotRequest): void {
   }
 }
 
+/** Two overlays cannot have one node name. */
+function refuseSameName(requests: readonly SnapshotRequest[]): void {
+  const seen = new Set<string>();
+  for (const { 'snapshot-node-name': name } of requests) {
+    if (name === undefined) continue;
+    if (seen.has(name)) throw new BlockError('exists', `Duplicate nodes with node-name='${name}'`);
+    seen.add(name);
+  }
+}
+
+/** Nor can two lie in one file, or one in a file that a node is stored in. */
+async function refuseSameFile(graph: Graph, requests: readonly SnapshotRequest[]): Promise<void> {
+  const seen = new Set<string>();
+  for (const { 'snapshot-file': name, mode = 'absolute-paths' } of requests) {
+    const path = pathOf(name);
+    const there = await graph.host.stat(path).catch(orElse('snapshot', null));
+    if (there === null) continue;
+    if (mode === 'absolute-paths') await checkUnused(graph, path, there.id);
+    if (seen.has(there.id)) {
+      throw BlockError.at(path, 'locked', 'Failed to get "write" lock: two overlays name the file', {
+        operation: 'create',
+      });
+    }
+    seen.add(there.id);
+  }
+}
+
+function pathOf(name: string): string {
+  const target = parseProtocolName(name);
+  return 'filename' in target ? target.filename : name;
+}
+
 /** Neither a job's, nor another image's backing node. */
 function checkFree(node: BlockNode): void {
   node.checkBlockers();
@@ -170,8 +205,7 @@ async function openOverlay(
 
 /** Makes an image over `base`. Gives the file where there was none before, otherwise null. */
 async function makeFile(graph: Graph, name: string, format: string, base: BlockNode): Promise<NewFile | null> {
-  const target = parseProtocolName(name);
-  const path = 'filename' in target ? target.filename : name;
+  const path = pathOf(name);
   const there = await graph.host.stat(path).catch(orElse('snapshot', null));
   if (there !== null) await checkUnused(graph, path, there.id);
   const options = {

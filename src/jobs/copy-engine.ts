@@ -432,7 +432,7 @@ export function freeContext(
   throttle?: (bytes: number) => Promise<void> | undefined,
 ): CopyContext {
   const check = (): void => {
-    if (signal?.aborted) throw new BlockError('cancelled', 'The copy was cancelled', { cause: signal.reason });
+    refuseAborted(signal);
   };
   return {
     progress: { advance },
@@ -450,4 +450,9 @@ export function freeContext(
       return 'report';
     },
   };
+}
+
+/** Throws `cancelled` once `signal` says so. */
+export function refuseAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new BlockError('cancelled', 'The copy was cancelled', { cause: signal.reason });
 }

@@ -19,6 +19,7 @@ import type { NewFile } from '../block/new-file.js';
 import type { BlockNode } from '../block/node/node.js';
 import { type InnerOpenOptions, type OpenOptions, openNode } from '../block/open.js';
 import { type ConvertOptions, checkConvertSizes, convert } from '../jobs/convert.js';
+import { refuseAborted } from '../jobs/copy-engine.js';
 import { bestEffort } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import { type ImageSource, orRemove } from './open.js';
@@ -77,7 +78,7 @@ export async function convertImage(graph: Graph, plan: ConvertPlan): Promise<voi
 
 async function makeTarget(
   graph: Graph,
-  { source, target, onStage }: ConvertPlan,
+  { source, target, signal, onStage }: ConvertPlan,
   create: (size: number) => ImageCreateOptions,
 ): Promise<NewFile | null> {
   if (typeof target !== 'string') {
@@ -89,6 +90,8 @@ async function makeTarget(
   checkConvertSizes({ sourceLength: source.length, targetLength: options.size, target });
   onStage?.('backing');
   await checkBackingFile(graph, target, options);
+  // From here on an existing target is replaced.
+  refuseAborted(signal);
   onStage?.('create');
   return (await createImage(graph, target, options)).newFile;
 }

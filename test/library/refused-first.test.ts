@@ -118,4 +118,31 @@ describe('a call of the library that is refused leaves an existing target as it 
       }),
     );
   }
+
+  it(
+    'where a conversion is cancelled before it starts',
+    bench(async ({ workspace, a }) => {
+      await a.close();
+      const signal = AbortSignal.abort();
+      expect((await failureOf(workspace.convert('/a', '/old', { create, signal }))).code).to.equal('cancelled');
+    }),
+  );
+
+  for (const [title, code, second] of [
+    ['the node name of the first', 'exists', { file: '/older', nodeName: 'same' }],
+    ['the file of the first', 'locked', { file: '/old' }],
+    ['a file in use', 'locked', { file: '/a' }],
+  ] as const) {
+    it(
+      `where the second of two snapshots has ${title}`,
+      bench(async ({ workspace, a, b }) => {
+        const refused = workspace.snapshots([
+          { image: a, file: '/old', nodeName: 'same' },
+          { image: b, ...second },
+        ]);
+        expect((await failureOf(refused)).code).to.equal(code);
+        expect([a.filename, b.filename]).to.deep.equal(['/a', '/b']);
+      }),
+    );
+  }
 });
