@@ -154,14 +154,17 @@ export class Image {
 
   /**
    * The runs of the image in order: whether they hold data or read as zeroes, and whether the image itself has them or one below it. Requests and
-   * jobs go on meanwhile; what they change behind the place that was reached is seen.
+   * jobs go on meanwhile; what they change behind the place that was reached is seen. They end with the image where it becomes shorter.
    */
   extents(range: ImageRange = {}): AsyncGenerator<ImageExtent, void, undefined> {
     const { from, to } = this.#range(takeSettings(RANGE, range, 'range'));
     return extentsOf(this.#device, from, to);
   }
 
-  /** The image's bytes as a stream. What reads as zeroes is not read. */
+  /**
+   * The image's bytes as a stream. What reads as zeroes is not read. Writes go on meanwhile: what was written before the stream came to within 4 MiB
+   * of it (a chunk, where that is more) is in it. Its error is `out-of-bounds` where the image becomes shorter than `to`. Throws `out-of-bounds`, `closed`.
+   */
   createReadStream(options: ReadStreamOptions = {}): Readable {
     const { highWaterMark = STREAM_BYTES, ...range } = takeSettings(READ_STREAM, options, 'options');
     const { from, to } = this.#range(range);

@@ -1,10 +1,11 @@
 // An image as a stream, both ways. What reads as zeroes is neither read nor written out.
 //
-//   createReadStream:   image --look--> runs --zero: made up, data: read--> chunks
+//   createReadStream:   image --look at some MiB--> runs --zero: made up, data: read--> chunks
 //   createWriteStream:  chunks --> whole blocks --zero: writeZeroes, data: write--> image
 //                                  the rest of the chunk waits for the next one
 //
-// Other requests go on meanwhile. The write stream is closed only when its last request was answered, so that it does not overwrite what is written after that.
+// Other requests go on meanwhile. The read stream looks at few runs at a time, so that it does not give zeroes where data was written long before
+// it came there. The write stream is closed only when its last request was answered, so that it does not overwrite what is written after that.
 
 import { Readable, Writable } from 'node:stream';
 import type { ReadableStream } from 'node:stream/web';
@@ -15,6 +16,8 @@ import { extentsOf } from '../workspace/extents.js';
 /** Zeroes are looked for in blocks of this size, at multiples of it in the image. */
 const BLOCK_BYTES = 4096;
 const ZEROES = Buffer.alloc(BLOCK_BYTES);
+/** How far ahead a read stream looks for zeroes; one chunk where that is more. */
+const LOOK_BYTES = 4 << 20;
 /** Of a chunk that does not begin with a block, as much is copied behind what waits for it, so that both are one request. */
 const JOINED_BYTES = 1 << 20;
 
@@ -24,14 +27,29 @@ export function readImage(device: Device, from: number, to: number, chunkBytes: 
 }
 
 async function* chunks(device: Device, from: number, to: number, chunkBytes: number): AsyncGenerator<Buffer> {
-  for await (const { offset, length, zero } of extentsOf(device, from, to)) {
-    const end = offset + length;
-    for (let at = offset; at < end; at += chunkBytes) {
-      const chunk = Buffer.alloc(Math.min(chunkBytes, end - at));
-      if (!zero) await device.read(at, chunk);
-      yield chunk;
+  const look = Math.ceil(LOOK_BYTES / chunkBytes) * chunkBytes;
+  for (let at = from; at < to; ) {
+    const until = Math.min(to, at + look);
+    for await (const { offset, length, zero } of extentsOf(device, at, until)) {
+      for (const end = offset + length; at < end; ) {
+        const chunk = Buffer.alloc(Math.min(chunkBytes, end - at));
+        if (zero) checkSize(device, at + chunk.length);
+        else await device.read(at, chunk);
+        yield chunk;
+        at += chunk.length;
+      }
     }
+    checkSize(device, until);
   }
+}
+
+/** Throws `out-of-bounds` where the image has become shorter than `end`. */
+function checkSize(device: Device, end: number): void {
+  const { length, filename } = device;
+  if (end <= length) return;
+  throw BlockError.at(filename, 'out-of-bounds', `the image became shorter, ${length} bytes, while it was read`, {
+    operation: 'read',
+  });
 }
 
 /** Writes what comes from `from` on, and flushes at the end. */

@@ -24,7 +24,10 @@ export interface ImageExtent {
   allocated: boolean;
 }
 
-/** The runs of [from, to), as long as they can be. Rejects with `closed`, `io`, `corrupt-image`. */
+/**
+ * The runs of [from, to), as long as they can be; they end with the image where it becomes shorter meanwhile. Rejects with `closed`, `io`,
+ * `corrupt-image`.
+ */
 export async function* extentsOf(
   device: Device,
   from: number,
@@ -32,7 +35,7 @@ export async function* extentsOf(
 ): AsyncGenerator<ImageExtent, void, undefined> {
   let current: ImageExtent | null = null;
   for (let at = from; at < to; ) {
-    const runs = await inspectDevice(device, ({ node }) => runsFrom(node, at, Math.min(to, node.length)));
+    const runs = await inspectDevice(device, ({ node }) => runsFrom(node, at, to));
     // The image has become shorter meanwhile.
     if (runs.length === 0) break;
     for (const run of runs) {
@@ -52,10 +55,13 @@ function isAlike(a: ImageExtent, b: ImageExtent): boolean {
   return a.zero === b.zero && a.allocated === b.allocated;
 }
 
+/** Some runs from `from` on. The image may become shorter between two of them. */
 async function runsFrom(top: BlockNode, from: number, to: number): Promise<ImageExtent[]> {
   const runs: ImageExtent[] = [];
-  for (let at = from; at < to && runs.length < RUNS_OF_A_REQUEST; ) {
-    const run = await runAt(top, at, to - at);
+  for (let at = from; runs.length < RUNS_OF_A_REQUEST; ) {
+    const end = Math.min(to, top.length);
+    if (at >= end) break;
+    const run = await runAt(top, at, end - at);
     runs.push(run);
     at += run.length;
   }
