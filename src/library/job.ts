@@ -5,7 +5,7 @@
 //   job.pause(), job.setSpeed(), job.cancel()     the verbs of QAPI
 //   await job.done                                its end
 //
-// A job is no promise: what starts one resolves when it runs, `done` when it is over.
+// A job is no promise: what starts one resolves when it runs (or waits for its turn), `done` when it is over.
 
 import { inspect } from 'node:util';
 import { JOB_EVENTS, type JobEvent, type JobEventMap, type JobEventName } from '../jobs/events.js';
@@ -42,13 +42,12 @@ export let wrapJob: (job: InnerJob, after: () => Promise<void>, watch: JobWatch)
 
 /** A running job. The verbs throw `bad-state` in a state that does not take them (QAPI `JobVerb`). */
 export class Job {
-  /**
-   * Resolves when the job has succeeded and has released everything. Rejects with its error, `cancelled` where it was cancelled. A failure that
-   * nobody waits for is an unhandled rejection, as of every promise; a cancellation is not.
-   */
-  readonly done: Promise<void>;
   readonly #job: InnerJob;
   readonly #ended: Promise<void>;
+  /** As `#ended`, but a failure is an unhandled rejection until somebody waits. */
+  readonly #done: Promise<void>;
+  /** The program has what tells it of a failure: `done`, or a rejection of `ready`. */
+  #told = false;
 
   private constructor(job: InnerJob, after: () => Promise<void>, { signal, onProgress }: JobWatch) {
     this.#job = job;
@@ -57,19 +56,21 @@ export class Job {
       for (const stop of stops) stop();
       await after();
     });
-    this.done = new Promise((resolve, reject) => {
-      this.#ended.then(resolve, (error: unknown) => {
-        // Whoever cancels a job knows that it fails.
-        if (toBlockError(error).code === 'cancelled') this.done.catch(() => undefined);
-        reject(error);
-      });
-    });
+    this.#done = knownWhenCancelled(this.#ended);
   }
 
   static {
     wrapJob = (job, after, watch) => new Job(job, after, watch);
   }
 
+  /**
+   * Resolves when the job has succeeded and has released everything. Rejects with its error, `cancelled` where it was cancelled. A failure that
+   * nobody waits for, here or with `ready`, `events` or `await using`, is an unhandled rejection, as of every promise; a cancellation is not.
+   */
+  get done(): Promise<void> {
+    this.#told = true;
+    return this.#done;
+  }
   get id(): string {
     return this.#job.id;
   }
@@ -114,6 +115,7 @@ export class Job {
    * than a thousand past ones the last thousand.
    */
   async *events(): AsyncGenerator<JobEvent, void, undefined> {
+    this.#somebodyWaits();
     const queue = [...this.#job.log];
     let wake: () => void = () => undefined;
     const stop = this.#job.onAny((event) => {
@@ -138,11 +140,14 @@ export class Job {
 
   /** Resolves when source and target agree for the first time (mirror, active commit); rejects where the job ends before. */
   ready(): Promise<void> {
+    this.#somebodyWaits();
     if (this.status === 'ready' || this.status === 'standby') return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      this.once('BLOCK_JOB_READY', () => resolve());
-      this.#ended.then(resolve, reject);
+    const ready = new Promise<void>((resolve) => this.once('BLOCK_JOB_READY', () => resolve()));
+    const failed = this.#ended.catch((error: unknown) => {
+      this.#told = true;
+      throw error;
     });
+    return knownWhenCancelled(Promise.race([ready, failed]));
   }
 
   /** The job is at rest when its status is `paused` or `standby`. */
@@ -178,20 +183,26 @@ export class Job {
     this.#job.dismiss();
   }
 
-  /** Cancels the job by force where it is not over, and resolves when it is. Rejects where it has failed, but not for having been cancelled. */
+  /**
+   * Cancels the job by force where it is not over, and resolves when it is. Rejects where it has failed and `done` was never asked for, nor has
+   * `ready` said so; not for having been cancelled.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#cancelNow();
-    try {
-      await this.done;
-    } catch (error) {
-      if (toBlockError(error).code !== 'cancelled') throw error;
-    }
+    if (!this.#told) this.#somebodyWaits();
+    const [end] = await Promise.allSettled([this.#ended]);
+    if (end.status === 'rejected' && !this.#told && toBlockError(end.reason).code !== 'cancelled') throw end.reason;
   }
 
   /** What `console.log` and `util.inspect` show. */
   [inspect.custom](_depth: number, options: object): string {
     const { id, type, status, progress } = this;
     return `Job ${inspect({ id, type, status, progress }, options)}`;
+  }
+
+  /** A failure is no unhandled rejection of `done`: the program has come to hear of the job in another way. */
+  #somebodyWaits(): void {
+    this.#done.catch(() => undefined);
   }
 
   #isLast({ event, data }: JobEvent): boolean {
@@ -222,7 +233,8 @@ export class Job {
     const { progress } = this.#job;
     const tell = (): void => {
       try {
-        onProgress(progress.current, progress.total);
+        const result: unknown = onProgress(progress.current, progress.total);
+        if (result instanceof Promise) detach('progress listener', result);
       } catch (error) {
         reportUnexpected('progress listener', error);
       }
@@ -230,4 +242,13 @@ export class Job {
     detach('progress listener', Promise.resolve().then(tell));
     return progress.watch(tell);
   }
+}
+
+/** The same promise, whose rejection with `cancelled` need not be handled: whoever cancels a job knows that it fails. */
+function knownWhenCancelled(end: Promise<void>): Promise<void> {
+  const known: Promise<void> = end.catch((error: unknown) => {
+    if (toBlockError(error).code === 'cancelled') known.catch(() => undefined);
+    throw error;
+  });
+  return known;
 }

@@ -5,8 +5,10 @@ import { expect } from 'chai';
 import { createSimHost, type SimHost } from '../../src/host/sim/index.js';
 import type { JobEvent } from '../../src/jobs/events.js';
 import type { Image } from '../../src/library/image.js';
+import type { Job } from '../../src/library/job.js';
 import { Workspace } from '../../src/library/workspace.js';
 import { failureOf } from '../drivers/support.js';
+import { takeUnexpected } from '../support/unexpected.js';
 
 const MiB = 1 << 20;
 
@@ -35,6 +37,32 @@ const create = { driver: 'qcow2' } as const;
 
 function statuses(events: readonly JobEvent[]): string[] {
   return events.flatMap((event) => (event.event === 'JOB_STATUS_CHANGE' ? [event.data.status] : []));
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** Resolves when the job is over, without asking for its outcome. */
+async function over(job: Job): Promise<void> {
+  await new Promise<void>((resolve) => {
+    job.on('JOB_STATUS_CHANGE', ({ status }) => {
+      if (status === 'null') resolve();
+    });
+  });
+}
+
+/** The rejections that nobody has handled while `work` ran. */
+async function unhandledOf(work: () => Promise<void>): Promise<unknown[]> {
+  const unhandled: unknown[] = [];
+  const mocha = process.listeners('unhandledRejection');
+  process.removeAllListeners('unhandledRejection');
+  process.on('unhandledRejection', (error) => unhandled.push(error));
+  try {
+    await work();
+    return unhandled;
+  } finally {
+    process.removeAllListeners('unhandledRejection');
+    for (const listener of mocha) process.on('unhandledRejection', listener);
+  }
 }
 
 describe('a job of the library', () => {
@@ -139,13 +167,80 @@ describe('a job of the library', () => {
   );
 
   it(
+    'whose failure `ready` or `events` tells is no unhandled rejection beside',
+    bench(async ({ host, workspace, image }) => {
+      const unhandled = await unhandledOf(async () => {
+        for (const wait of [
+          (job: Job) => failureOf(job.ready().then(() => job.done)),
+          async (job: Job) => {
+            for await (const _ of job.events());
+          },
+        ]) {
+          await workspace.create('/u', { driver: 'qcow2', size: 4 * MiB });
+          host.setFaults({ rules: [{ operations: ['write'], path: '/u' }] });
+          await wait(await workspace.mirror(image, '/u'));
+          await turn();
+          host.setFaults({});
+        }
+      });
+      expect(unhandled).to.deep.equal([]);
+    }),
+  );
+
+  it(
+    'that is cancelled leaves no unhandled rejection of a `ready` that nobody awaits',
+    bench(async ({ workspace, image }) => {
+      const unhandled = await unhandledOf(async () => {
+        const job = await workspace.mirror(image, '/t', { create, speed: 1000 });
+        void job.ready();
+        job.cancel(true);
+        await failureOf(job.done);
+        await turn();
+      });
+      expect(unhandled).to.deep.equal([]);
+    }),
+  );
+
+  for (const [title, wait, told] of [
+    ['once where `done` has told it', (job: Job) => job.done, true],
+    ['once where `ready` has told it', (job: Job) => job.ready(), true],
+    ['where nobody has waited for it', async (job: Job) => over(job), false],
+  ] as const) {
+    it(
+      `whose block ends reports a failure ${title}`,
+      bench(async ({ host, workspace, image }) => {
+        await workspace.create('/u', { driver: 'qcow2', size: 4 * MiB });
+        host.setFaults({ rules: [{ operations: ['write'], path: '/u' }] });
+        const job = await workspace.mirror(image, '/u');
+        const waited = await Promise.allSettled([wait(job)]);
+        const disposed = await Promise.allSettled([job[Symbol.asyncDispose]()]);
+        host.setFaults({});
+        expect(waited[0].status).to.equal(told ? 'rejected' : 'fulfilled');
+        expect(disposed[0].status).to.equal(told ? 'fulfilled' : 'rejected');
+      }),
+    );
+  }
+
+  it(
+    'tells a rejection of `onProgress`, which is no unhandled one',
+    bench(async ({ workspace, image }) => {
+      const unhandled = await unhandledOf(async () => {
+        const onProgress = async (): Promise<void> => {
+          throw new Error('of the program');
+        };
+        await (await workspace.backup(image, '/t', { create, onProgress })).done;
+        await turn();
+      });
+      expect(unhandled).to.deep.equal([]);
+      // It is told as one that throws is.
+      expect(takeUnexpected()[0].where).to.equal('progress listener');
+    }),
+  );
+
+  it(
     'that fails is an unhandled rejection where nobody waits for it; one that is cancelled is none',
     bench(async ({ host, workspace, image }) => {
-      const unhandled: unknown[] = [];
-      const mocha = process.listeners('unhandledRejection');
-      process.removeAllListeners('unhandledRejection');
-      process.on('unhandledRejection', (error) => unhandled.push(error));
-      try {
+      const unhandled = await unhandledOf(async () => {
         const cancelled = await workspace.backup(image, '/t', { create, speed: 1000 });
         cancelled.cancel(true);
         while (cancelled.status !== 'null') await new Promise((resolve) => setImmediate(resolve));
@@ -155,12 +250,9 @@ describe('a job of the library', () => {
         while (job.status !== 'null') await new Promise((resolve) => setImmediate(resolve));
         await new Promise((resolve) => setImmediate(resolve));
         host.setFaults({});
-        expect(unhandled).to.have.lengthOf(1);
-        expect(unhandled[0]).to.have.property('code', 'io');
-      } finally {
-        process.removeAllListeners('unhandledRejection');
-        for (const listener of mocha) process.on('unhandledRejection', listener);
-      }
+      });
+      expect(unhandled).to.have.lengthOf(1);
+      expect(unhandled[0]).to.have.property('code', 'io');
     }),
   );
 });
