@@ -102,11 +102,16 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
 const drivers = new Map<string, DriverDefinition>();
 const namesByPrefix = new Map<string, DriverNames>();
 
-/** Makes a driver known; the same one twice is no harm. */
-export function registerDriver<D extends BlockdevDriver>(definition: DriverDefinition<D>): void {
+/** Makes a driver known; the same one twice is no harm. Returns what makes it unknown again. */
+export function registerDriver<D extends BlockdevDriver>(definition: DriverDefinition<D>): () => void {
   const known = definition as unknown as DriverDefinition;
+  const prefixes = known.names?.prefixes ?? [];
   drivers.set(known.name, known);
-  for (const prefix of known.names?.prefixes ?? []) namesByPrefix.set(prefix, known.names!);
+  for (const prefix of prefixes) namesByPrefix.set(prefix, known.names!);
+  return () => {
+    drivers.delete(known.name);
+    for (const prefix of prefixes) namesByPrefix.delete(prefix);
+  };
 }
 
 /** Who reads file names with `prefix` before the first colon. */

@@ -11,9 +11,12 @@ type AnyJobType = JobTypeDefinition<CommonArguments & never>;
 
 const TYPES = new Map<string, AnyJobType>();
 
-/** Makes a job type known. */
-export function registerJobType<A extends CommonArguments>(type: JobTypeDefinition<A>): void {
+/** Makes a job type known. Returns what makes it unknown again. */
+export function registerJobType<A extends CommonArguments>(type: JobTypeDefinition<A>): () => void {
   TYPES.set(type.name, type);
+  return () => {
+    TYPES.delete(type.name);
+  };
 }
 
 registerJobType(backupJob);

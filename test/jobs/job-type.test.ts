@@ -49,7 +49,7 @@ describe('job types', () => {
   });
 
   it('take one file and one line', async () => {
-    registerJobType(scrubJob);
+    const unregister = registerJobType(scrubJob);
     const world = new World();
     await world.host.run(async () => {
       world.chain(1, 4 * MiB);
@@ -64,5 +64,7 @@ describe('job types', () => {
       expect((await failureOf(startJob(world.env, type, { device: 'nobody' }))).code).to.equal('not-found');
       expect(world.manager.list()).to.deep.equal([]);
     });
+    unregister();
+    expect(jobTypeNames()).to.not.include('scrub');
   });
 });

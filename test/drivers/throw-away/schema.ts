@@ -9,8 +9,14 @@ interface Types {
   [name: string]: unknown;
 }
 
-export function addSchema(): void {
+/** Returns what takes it away again: other test files run in the same process. */
+export function addSchema(): () => void {
   const types = TYPES as unknown as Types;
+  const before = structuredClone([
+    types.BlockdevDriver.values,
+    types.BlockdevOptions.branches,
+    types.BlockdevCreateOptions.branches,
+  ] as const);
   for (const name of ['tiny', 'invert']) {
     if (types.BlockdevDriver.values.includes(name)) continue;
     types.BlockdevDriver.values.push(name);
@@ -20,5 +26,9 @@ export function addSchema(): void {
   types['BlockdevCreateOptionsTiny'] = {
     kind: 'struct',
     members: { file: { type: 'BlockdevRef' }, size: { type: 'size' }, flavour: { type: 'str', optional: true } },
+  };
+  return () => {
+    [types.BlockdevDriver.values, types.BlockdevOptions.branches, types.BlockdevCreateOptions.branches] = before;
+    delete types['BlockdevCreateOptionsTiny'];
   };
 }

@@ -33,17 +33,19 @@ async function run(...args: string[]): Promise<{ code: number; output: string }>
 
 describe('throw-away drivers', () => {
   let folder = '';
+  let undo: (() => void)[] = [];
   const at = (name: string) => join(folder, name);
 
   before(() => {
     folder = mkdtempSync(join(tmpdir(), 'diskwright-throw-away-'));
-    addSchema();
-    registerDriver(tinyDriver);
-    registerDriver(invertDriver);
+    undo = [addSchema(), registerDriver(tinyDriver), registerDriver(invertDriver)];
     writeFileSync(at('raw'), pattern(SIZE));
   });
 
-  after(() => rmSync(folder, { recursive: true }));
+  after(() => {
+    for (const step of undo) step();
+    rmSync(folder, { recursive: true });
+  });
 
   it('a format: its options are listed and taken by create', async () => {
     expect((await run('create', '-f', 'tiny', '-o', 'help')).output).to.match(/flavour=<str> +- What it tastes of\n/);
