@@ -2,7 +2,6 @@
 // way past permissions and drained sections.
 
 import type { Readable, Writable } from 'node:stream';
-import type { ReadableStream } from 'node:stream/web';
 import { inspect } from 'node:util';
 import { DirtyBitmap } from '../block/bitmap.js';
 import { closeDevice, Device, type DeviceStats, rootOf } from '../block/device.js';
@@ -185,7 +184,7 @@ export class Image {
   }
 
   /** The image's bytes as a web stream, as `fetch` and `Response` take it. What reads as zeroes is not read. */
-  readable(options: ReadStreamOptions = {}): ReadableStream<Uint8Array> {
+  readable(options: ReadStreamOptions = {}): ReadableStream<Uint8Array<ArrayBuffer>> {
     return toWeb(this.createReadStream(options));
   }
 

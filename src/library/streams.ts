@@ -8,7 +8,6 @@
 // it came there. The write stream is closed only when its last request was answered, so that it does not overwrite what is written after that.
 
 import { Readable, Writable } from 'node:stream';
-import type { ReadableStream } from 'node:stream/web';
 import type { Device } from '../block/device.js';
 import { BlockError } from '../util/errors.js';
 import { extentsOf } from '../workspace/extents.js';
@@ -159,6 +158,6 @@ function isZero(bytes: Buffer, from: number, to: number): boolean {
   return ZEROES.compare(bytes, from, to, 0, to - from) === 0;
 }
 
-export function toWeb(stream: Readable): ReadableStream<Uint8Array> {
-  return Readable.toWeb(stream) as ReadableStream<Uint8Array>;
+export function toWeb(stream: Readable): ReadableStream<Uint8Array<ArrayBuffer>> {
+  return Readable.toWeb(stream) as ReadableStream<Uint8Array<ArrayBuffer>>;
 }

@@ -122,7 +122,10 @@ describe('the package, installed without a compiler', function () {
       'const host: SimHost = createSimHost({ faults: plan });',
       'export const workspace: Workspace = new Workspace(host);',
       'export const code: BlockErrorCode = "io";',
-      'export const size: number = (await open("disk.qcow2")).size;',
+      'const image = await open("disk.qcow2");',
+      'export const size: number = image.size;',
+      'export const response = new Response(image.readable());',
+      'export const chunks: AsyncIterable<Uint8Array<ArrayBuffer>> = image.readable();',
       '// @ts-expect-error',
       'createSimHost({ seeed: 1 });',
     ].join('\n');
@@ -131,8 +134,11 @@ describe('the package, installed without a compiler', function () {
     const options = ['--strict', '--noEmit', '--module', 'nodenext', '--target', 'es2023', '--types', 'node'];
     const types = ['--typeRoots', join(root, 'node_modules', '@types')];
     const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-    const { status, stdout } = installed.node(compiler, ...options, ...types, 'user.mts');
-    expect({ status, stdout }).to.deep.equal({ status: 0, stdout: '' });
+    // With the types of a browser, too: `Response` is theirs then.
+    for (const lib of ['es2023', 'es2023,dom,dom.asynciterable']) {
+      const { status, stdout } = installed.node(compiler, ...options, ...types, '--lib', lib, 'user.mts');
+      expect({ lib, status, stdout }).to.deep.equal({ lib, status: 0, stdout: '' });
+    }
   });
 });
 
