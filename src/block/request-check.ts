@@ -84,19 +84,19 @@ const PREALLOCATIONS: readonly string[] = ['off', 'metadata', 'falloc', 'full'];
 
 /** Throws `invalid-argument` where `options` is no object with a `preallocation` at most, `unknown-option` for another member. */
 export function checkTruncateOptions(options: object): void {
-  const operation = 'truncate';
+  const operation = 'resize';
   if (typeof options !== 'object' || options === null) {
-    throw new BlockError('invalid-argument', `truncate: the options are an object, not ${kindOf(options)}`, {
+    throw new BlockError('invalid-argument', `resize: the options are an object, not ${kindOf(options)}`, {
       operation,
     });
   }
   for (const [name, value] of Object.entries(options)) {
     if (name !== 'preallocation') {
       const meant = didYouMean(name, ['preallocation']);
-      throw new BlockError('unknown-option', `truncate: option '${name}' is unexpected${meant}`, { operation });
+      throw new BlockError('unknown-option', `resize: option '${name}' is unexpected${meant}`, { operation });
     }
     if (value !== undefined && !PREALLOCATIONS.includes(value as string)) {
-      throw new BlockError('invalid-argument', `truncate: 'preallocation' is one of ${PREALLOCATIONS.join(', ')}`, {
+      throw new BlockError('invalid-argument', `resize: 'preallocation' is one of ${PREALLOCATIONS.join(', ')}`, {
         operation,
       });
     }

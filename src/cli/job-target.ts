@@ -51,6 +51,7 @@ export interface Target {
 export function targetOf(options: ParsedOptions): Target {
   const name = options.get('target');
   if (name === undefined) throw new UsageError("Parameter '--target' is missing", true);
+  if (name === '') throw new UsageError("Parameter '--target' expects the name of a file");
   const format = creatableFormat(options.get('target-format') ?? 'qcow2');
   const mode = choiceOption(options, 'mode', ['absolute-paths', 'existing']) ?? 'absolute-paths';
   if (mode === 'existing' && options.has('options')) {

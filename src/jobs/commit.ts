@@ -88,6 +88,16 @@ export class CommitDriver implements JobDriver {
         },
       );
     }
+    if (this.#empty && [...this.#top.parents].some(({ perm }) => (perm & Perm.WRITE) !== 0)) {
+      const { filename } = this.#top;
+      throw new BlockError(
+        'permission',
+        `'${filename}' is open for writing: only an image that is open read-only can be emptied`,
+        {
+          path: filename,
+        },
+      );
+    }
     this.#resources = new JobResources(this.#graph);
   }
 

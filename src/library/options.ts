@@ -118,7 +118,7 @@ export interface CommitSettings extends JobSettings {
   backingFile?: string;
   /** What a failed request leads to. Default: `report`. */
   onError?: BlockdevOnError;
-  /** The image is emptied at the end, and stays, as with `qemu-img commit`. */
+  /** The image, which has to be open with `readOnly`, is emptied at the end, and stays, as with `qemu-img commit`. */
   empty?: boolean;
 }
 

@@ -226,10 +226,10 @@ export function imageAndOptions(image: unknown, options: unknown, what = 'image'
 }
 
 /** `sized`: the size was given, and is not to be the backing file's. */
-export function createOptions(value: unknown): { options: ImageCreateOptions; sized: boolean } {
+export function createOptions(filename: string, value: unknown): { options: ImageCreateOptions; sized: boolean } {
   const given: { size?: unknown; 'backing-file'?: unknown } = plainObject(value, 'options');
   const sized = given.size !== undefined || given['backing-file'] === undefined;
-  return { options: checkCreateOptions(sized ? given : { ...given, size: 0 }), sized };
+  return { options: checkCreateOptions(sized ? given : { ...given, size: 0 }, filename), sized };
 }
 
 export function objectOptions(value: unknown): string | ObjectOptions {
@@ -255,7 +255,7 @@ export function convertSettings(target: string, value: unknown): CheckedConversi
 /** Checks the options of an image to be made as `name`, as far as that can be done before its size is known. */
 function newImage(given: object, name: string): ImageCreateOptions {
   const { driver = formatOfName(name), size = 0, ...others } = given as { driver?: string; size?: number };
-  return checkCreateOptions({ ...others, driver, size });
+  return checkCreateOptions({ ...others, driver, size }, name);
 }
 
 function compressionUnsupported(): BlockError {
@@ -332,7 +332,7 @@ function targetOf(
 ): Pick<CheckedTargetJob<never>, 'target' | 'clusterBytes'> {
   const [name, { format: existing }] = imageAndOptions(target, { format }, 'target');
   if (create === undefined) return { target: { image: name, format: existing, create: null }, clusterBytes: 0 };
-  if (typeof name !== 'string') throw wrongType('target', 'string: the name of the file that is made', name);
+  if (typeof name !== 'string') throw wrongType('target', 'string: the name of the file that is made', target);
   for (const given of ['size', 'backing-file', 'backing-fmt']) {
     if (Object.hasOwn(create, given)) {
       throw new BlockError('invalid-argument', `Parameter '${path}.create.${given}' is the job's to say`);

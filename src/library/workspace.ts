@@ -107,7 +107,7 @@ export class Workspace {
    */
   async create(filename: string, options: NewImageOptions): Promise<void> {
     const name = fileName(filename, 'filename');
-    const { options: checked, sized } = shapes.createOptions(options);
+    const { options: checked, sized } = shapes.createOptions(name, options);
     await makeImage(this.#graph, name, checked, sized);
   }
 

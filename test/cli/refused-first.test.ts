@@ -8,6 +8,7 @@ const PRECIOUS = 'precious bytes';
 
 /** Command lines whose target is `%`: a file that is there, and a name that is not. `top` lies over `base`. */
 const REFUSED: readonly (readonly [line: string, words: RegExp])[] = [
+  ['backup --target= top', /'--target' expects the name of a file/],
   ['mirror --target=% --granularity=3 top', /granularity/],
   ['mirror --target=% --granularity=5000 top', /granularity.*power of 2/],
   ['mirror --target=% --format=nosuch top', /Unknown file format/],

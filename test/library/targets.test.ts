@@ -90,6 +90,18 @@ describe('targets of the library', () => {
   );
 
   it(
+    'are bases that an image, which is open read-only, is emptied into',
+    bench(async (workspace, image) => {
+      await image.close();
+      const top = await workspace.open('/a.qcow2', { readOnly: true });
+      await (await workspace.commit(top, { empty: true })).done;
+      expect((await workspace.check('/a.qcow2', { forceShare: true })).allocatedClusters ?? 0).to.equal(0);
+      expect((await top.read(0, 1))[0]).to.equal(1);
+      await top.close();
+    }),
+  );
+
+  it(
     'of a conversion have the format of their name, or the one that is named',
     bench(async (workspace, image) => {
       await image.close();
