@@ -3,10 +3,11 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type OpenOptions, openRealHost, type ServeOptions, Workspace } from '../../src/index.js';
+import { isListening } from '../support/nbd-process.js';
 import { requirePeer } from '../support/peers.js';
 import { qemuImg } from './support.js';
 
@@ -99,7 +100,7 @@ export class NbdBench {
     return { uri: `nbd+unix:///?socket=${socket}`, socket };
   }
 
-  /** A server that makes `socket` when it is ready. */
+  /** A server that listens at `socket` when it is ready. */
   async start(socket: string, program: string, words: readonly string[]): Promise<ChildProcess> {
     const child = spawn(program, words, { stdio: ['ignore', 'ignore', 'pipe'] });
     let complaint = '';
@@ -109,7 +110,7 @@ export class NbdBench {
     this.#children.set(socket, child);
     const deadline = performance.now() + START_LIMIT_MS;
     // Another program's file: there is nothing but to look for it.
-    while (!existsSync(socket)) {
+    while (!isListening(socket)) {
       if (child.exitCode !== null || performance.now() > deadline) {
         throw new Error(`${program} ${words.join(' ')} does not listen (${child.exitCode}): ${complaint}`);
       }

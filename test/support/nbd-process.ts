@@ -38,6 +38,9 @@ export function runNbd({ program, words }: NbdCommand, args: readonly string[], 
   return { code: status, stdout, stderr };
 }
 
+/** `__SO_ACCEPTCON`, as /proc/net/unix shows it. */
+const ACCEPTS_CONNECTIONS = 0x10000;
+
 /** Waits for a state of another process: there is nothing but to look. */
 export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = Date.now() + LIMIT_MS;
@@ -59,6 +62,14 @@ export function listening(path: string, gone: () => boolean = () => false): Prom
     if (!there && gone()) throw new Error(`nobody will listen at ${path}`);
     return there;
   });
+}
+
+/** Whether somebody listens at the UNIX socket `path`, without knocking. A socket's file is there a moment before that. */
+export function isListening(path: string): boolean {
+  const flags = (line: string) => Number.parseInt(line.split(/\s+/)[3], 16);
+  return readFileSync('/proc/net/unix', 'utf8')
+    .split('\n')
+    .some((line) => line.endsWith(` ${path}`) && (flags(line) & ACCEPTS_CONNECTIONS) !== 0);
 }
 
 /** Also false for a process that has ended and that nobody has asked for its exit code. */
