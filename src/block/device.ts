@@ -226,7 +226,10 @@ export class Device implements NodeUser {
     return true;
   }
 
-  /** A request that was just begun, to `place`: one promise of the file's instead of one from each layer, which is a third of its CPU. */
+  /**
+   * Sends a request that was just begun, to `place`, with the one promise of the file. Through `#request` it would take one for each layer:
+   * 600,000 reads at depth 1 took 3.6 s of CPU so, and 5.3 s in the build that had those (842ecbf).
+   */
   async #located(write: boolean, offset: number, buffer: Uint8Array): Promise<void> {
     const { file, offset: at, guard } = place;
     const { length } = buffer;
