@@ -94,10 +94,12 @@ async function firstDifference(
       reader.add({ offset, length: Math.min(CHUNK_BYTES, end - offset), a: !left.zero, b: !right.zero });
     }
     at = end;
-    onProgress?.(at, total);
+    onProgress?.(reader.oldest ?? at, total);
   }
   const found = await reader.settle(0);
-  return found < 0 ? null : { difference: 'content', offset: found };
+  if (found >= 0) return { difference: 'content', offset: found };
+  onProgress?.(total, total);
+  return null;
 }
 
 /** Behind its end an image reads as zeroes. The two parts of an image are never one run. */
@@ -161,7 +163,7 @@ class Reader {
   readonly #b: Child;
   readonly #buffers: [Uint8Array, Uint8Array][] = [];
   readonly #free: [Uint8Array, Uint8Array][] = [];
-  readonly #pending: { done: Promise<number>; buffers: [Uint8Array, Uint8Array] }[] = [];
+  readonly #pending: { offset: number; done: Promise<number>; buffers: [Uint8Array, Uint8Array] }[] = [];
 
   constructor(a: Child, b: Child) {
     this.#a = a;
@@ -173,7 +175,12 @@ class Reader {
     const done = this.#compare(task, buffers);
     // Looked at in its turn, or not at all after an earlier difference.
     done.catch(() => undefined);
-    this.#pending.push({ done, buffers });
+    this.#pending.push({ offset: task.offset, done, buffers });
+  }
+
+  /** Where the first chunk begins that is not compared yet; undefined where all are. */
+  get oldest(): number | undefined {
+    return this.#pending[0]?.offset;
   }
 
   /** Waits, oldest first, until at most `left` chunks are under way. The offset of the first difference, -1 where there is none. */

@@ -23,8 +23,8 @@ export interface ProgressView {
   /** Nothing but progress (and the outcome) may go to standard output. */
   readonly json: boolean;
   update(state: ProgressState): void;
-  /** Ends the line, if there is one. `outcome` is the last word for programs. */
-  end(outcome: Record<string, unknown>): void;
+  /** Ends the line, if there is one. `outcome` is the last word for programs; `whole`: all of it was done, by default where it is `completed`. */
+  end(outcome: Record<string, unknown>, whole?: boolean): void;
 }
 
 export type ProgressKind = 'none' | 'percent' | 'bar' | 'json';
@@ -34,6 +34,7 @@ const ASKING_SIGNALS = ['SIGUSR1', 'SIGINFO'] as const;
 /** To the end of the line. */
 const CLEAR = '\x1b[K';
 const BAR_WIDTH = 28;
+const MIN_BAR_WIDTH = 8;
 const MIN_INTERVAL_MS = 100;
 
 /** A program that asked for JSON gets one last object, whatever comes of it. */
@@ -77,9 +78,9 @@ export function openProgress(kind: ProgressKind): ProgressView {
       last = state;
       view.update(state);
     },
-    end: (outcome) => {
+    end: (outcome, whole) => {
       for (const signal of ASKING_SIGNALS) process.off(signal, show);
-      view.end(outcome);
+      view.end(outcome, whole);
     },
   };
 }
@@ -101,6 +102,10 @@ function percentOf({ current, total }: ProgressState): number {
   return total === 0 ? 100 : (current / total) * 100;
 }
 
+function isCompleted(outcome: Record<string, unknown>): boolean {
+  return outcome['event'] === 'completed';
+}
+
 class PercentView implements ProgressView {
   readonly json = false;
   #shown = Number.NEGATIVE_INFINITY;
@@ -113,8 +118,8 @@ class PercentView implements ProgressView {
     openLine(() => write('\n'));
   }
 
-  end(outcome: Record<string, unknown>): void {
-    if (outcome['event'] === 'completed') this.update({ current: 1, total: 1 });
+  end(outcome: Record<string, unknown>, whole = isCompleted(outcome)): void {
+    if (whole) this.update({ current: 1, total: 1 });
     if (lineIsOpen()) write('\n');
     openLine(null);
   }
@@ -131,10 +136,9 @@ class BarView implements ProgressView {
     this.#show(state);
   }
 
-  end(outcome: Record<string, unknown>): void {
+  end(outcome: Record<string, unknown>, whole = isCompleted(outcome)): void {
     if (this.#last !== null) {
-      const done = outcome['event'] === 'completed';
-      this.#show(done ? { ...this.#last, current: this.#last.total, etaMs: 0 } : this.#last);
+      this.#show(whole ? { ...this.#last, current: this.#last.total, etaMs: 0 } : this.#last);
     }
     openLine(null);
     process.stderr.write('\n');
@@ -147,21 +151,27 @@ class BarView implements ProgressView {
   }
 }
 
-/** One line of the bar, without control characters, cut so that it does not wrap; `columns` that are 0 or not known cut nothing. */
+/**
+ * One line of the bar, without control characters. Where it would wrap, the bar gets shorter, and then what stands last is left out; `columns` that
+ * are 0 or not known are as many as it takes.
+ */
 export function barLine(state: ProgressState, columns = 0): string {
   const percent = Math.min(100, percentOf(state));
-  const filled = Math.floor((percent / 100) * BAR_WIDTH);
-  const bar = `${'='.repeat(filled)}${filled < BAR_WIDTH ? '>' : ''}`.padEnd(BAR_WIDTH);
   const parts = [
-    `[${bar}] ${String(Math.floor(percent)).padStart(3)}%`,
+    `${String(Math.floor(percent)).padStart(3)}%`,
     `${formatSize(state.current)} of ${formatSize(state.total)}`,
   ];
   if (state.bytesPerSecond !== undefined) parts.push(`${formatSize(state.bytesPerSecond)}/s`);
   if (state.etaMs !== undefined) parts.push(clockTime(state.etaMs));
   if (state.status === 'paused' || state.status === 'ready') parts.push(state.status);
-  const line = parts.join('  ');
-  // In the last column some terminals wrap already.
-  return columns > 0 ? line.slice(0, columns - 1) : line;
+  // In the last column some terminals wrap already; brackets and a space stand around the bar.
+  const room = columns > 0 ? columns - 4 : Number.POSITIVE_INFINITY;
+  while (parts.length > 1 && parts.join('  ').length + MIN_BAR_WIDTH > room) parts.pop();
+  const text = parts.join('  ');
+  const width = Math.min(BAR_WIDTH, room - text.length);
+  if (width < MIN_BAR_WIDTH) return text;
+  const filled = Math.floor((percent / 100) * width);
+  return `[${`${'='.repeat(filled)}${filled < width ? '>' : ''}`.padEnd(width)}] ${text}`;
 }
 
 /** `1:02:03`, `0:04`. */
@@ -175,11 +185,19 @@ function clockTime(ms: number): string {
 class JsonView implements ProgressView {
   readonly json = true;
   #shownMs = Number.NEGATIVE_INFINITY;
+  #last: ProgressState | null = null;
+  #shown: ProgressState | null = null;
 
   update(state: ProgressState): void {
+    this.#last = state;
     const now = performance.now();
     if (now - this.#shownMs < MIN_INTERVAL_MS) return;
     this.#shownMs = now;
+    this.#show(state);
+  }
+
+  #show(state: ProgressState): void {
+    this.#shown = state;
     line({
       event: 'progress',
       status: state.status,
@@ -192,6 +210,8 @@ class JsonView implements ProgressView {
   }
 
   end(outcome: Record<string, unknown>): void {
+    // What came too soon after the one before is told at last.
+    if (this.#last !== null && this.#last !== this.#shown) this.#show(this.#last);
     owesOutcome = false;
     line(outcome);
   }

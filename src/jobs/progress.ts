@@ -27,6 +27,8 @@ export class Progress implements ProgressSink {
   #sampleMs = 0;
   #sampleCurrent = 0;
   #rate: number | undefined;
+  /** Time of all samples so far. */
+  #measuredMs = 0;
   readonly #watchers = new Set<() => void>();
 
   constructor(clock: Clock) {
@@ -94,7 +96,9 @@ export class Progress implements ProgressSink {
     const elapsed = this.#clock.now() - this.#sampleMs;
     if (elapsed < SAMPLE_MS) return;
     const rate = ((this.#current - this.#sampleCurrent) / elapsed) * 1000;
-    const weight = 1 - Math.exp(-elapsed / SMOOTHING_MS);
+    this.#measuredMs += elapsed;
+    // At first the mean of all samples, so that the burst that a limit lets through at once does not count for longer than its time.
+    const weight = Math.max(1 - Math.exp(-elapsed / SMOOTHING_MS), elapsed / this.#measuredMs);
     this.#rate = this.#rate === undefined ? rate : this.#rate + (rate - this.#rate) * weight;
     this.#sampleMs += elapsed;
     this.#sampleCurrent = this.#current;

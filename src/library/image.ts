@@ -143,7 +143,7 @@ export class Image {
   }
 
   /**
-   * Changes the size, bytes. Rejects with `permission` where another user (a job, a client) does not let it change, `read-only`, `unsupported`,
+   * Changes the size, bytes. What lies behind a smaller size is lost at once; nothing asks again. Rejects with `permission` where another user (a job, a client) does not let it change, `read-only`, `unsupported`,
    * `no-space`, ...
    */
   async resize(size: number, options?: ResizeOptions): Promise<void> {

@@ -138,15 +138,23 @@ export class Job {
     }
   }
 
-  /** Resolves when source and target agree for the first time (mirror, active commit); rejects where the job ends before. */
+  /**
+   * Resolves when source and target agree for the first time (mirror, active commit). Rejects with the job's error where it fails before, and with
+   * `bad-state` where it ends otherwise, as jobs of other types do.
+   */
   ready(): Promise<void> {
     this.#somebodyWaits();
     if (this.status === 'ready' || this.status === 'standby') return Promise.resolve();
     const ready = new Promise<void>((resolve) => this.once('BLOCK_JOB_READY', () => resolve()));
-    const failed = this.#ended.catch((error: unknown) => {
-      this.#told = true;
-      throw error;
-    });
+    const failed = this.#ended.then(
+      () => {
+        throw new BlockError('bad-state', `job '${this.id}' ended without becoming ready`);
+      },
+      (error: unknown) => {
+        this.#told = true;
+        throw error;
+      },
+    );
     return knownWhenCancelled(Promise.race([ready, failed]));
   }
 

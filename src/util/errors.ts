@@ -54,14 +54,15 @@ export class BlockError extends Error {
   readonly code: BlockErrorCode;
   /** What went wrong: the message, without the path in front of it. */
   readonly reason: string;
+  // `declare`: what is not known is no member, so that a printed error shows only what is.
   /** The operating system refused a request; `errno` says why. */
-  readonly fromSystem?: boolean;
-  readonly path?: string;
-  readonly offset?: number;
-  readonly guestOffset?: number;
-  readonly length?: number;
-  readonly operation?: string;
-  readonly errno?: string;
+  declare readonly fromSystem?: boolean;
+  declare readonly path?: string;
+  declare readonly offset?: number;
+  declare readonly guestOffset?: number;
+  declare readonly length?: number;
+  declare readonly operation?: string;
+  declare readonly errno?: string;
 
   /** `message`: only for an error whose message is more than its reason, see `at`. */
   constructor(code: BlockErrorCode, reason: string, info: BlockErrorInfo = {}, message = reason) {

@@ -43,6 +43,21 @@ describe('job progress', () => {
     expect(await go(60, 9000)).to.be.closeTo(9000, 10);
   });
 
+  it('does not carry the burst at the beginning of a limited job for long', async () => {
+    const clock = new FakeClock();
+    const progress = new Progress(clock);
+    progress.setTotal(1e9);
+    progress.resume();
+    await clock.advance(250);
+    progress.advance(1000);
+    for (let i = 0; i < 16; i++) {
+      await clock.advance(250);
+      progress.advance(250);
+    }
+    // 5,000 bytes in 4.25 s.
+    expect(progress.snapshot().bytesPerSecond).to.be.closeTo(5000 / 4.25, 30);
+  });
+
   it('does not count the time of a pause', async () => {
     const clock = new FakeClock();
     const progress = new Progress(clock);

@@ -67,6 +67,19 @@ async function unhandledOf(work: () => Promise<void>): Promise<unknown[]> {
 
 describe('a job of the library', () => {
   it(
+    'is never ready where its type is not',
+    bench(async ({ workspace, image }) => {
+      const job = await workspace.backup(image, '/b', { create });
+      const { code, message } = await failureOf(job.ready());
+      expect({ code, message }).to.deep.equal({
+        code: 'bad-state',
+        message: `job '${job.id}' ended without becoming ready`,
+      });
+      await job.done;
+    }),
+  );
+
+  it(
     'has events from the first one on, in order, to the last one',
     bench(async ({ workspace, image }) => {
       const job = await workspace.backup(image, '/t', { create });

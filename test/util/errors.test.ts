@@ -35,6 +35,11 @@ describe('BlockError', () => {
     expect(other).to.include({ errno: 'EOPNOTSUPP', fromSystem: true, cause: error });
   });
 
+  it('is printed with what is known of it, and nothing else', () => {
+    const error = BlockError.at('a.raw', 'io', 'Input/output error', { offset: 512 });
+    expect(Object.keys(error).sort()).to.deep.equal(['code', 'name', 'offset', 'path', 'reason']);
+  });
+
   it("gets the guest's offset once", () => {
     const error = BlockError.at('/a', 'io', 'no', { offset: 512 });
     const placed = atGuestOffset(error, 1024);

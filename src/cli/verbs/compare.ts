@@ -114,7 +114,7 @@ async function compare(
   const started = session.host.clock.now();
   let failed = '';
   try {
-    view.update({ current: 0, total: 1 });
+    view.update({ current: 0, total: Math.max(a.length, b.length) });
     const settings: CompareOptions = {
       strict: how.strict,
       signal: interrupt.signal,
@@ -123,8 +123,11 @@ async function compare(
     const result = await compareNodes(a, b, settings, (node) => {
       failed = node.filename;
     });
+    const end = (): void => view.end({ event: 'completed', ...result }, result.identical);
+    // qemu-img prints the outcome behind the last percentage; a bar is ended before it.
+    if (how.kind !== 'percent') end();
     tell(result, say);
-    view.end({ event: 'completed', ...result });
+    if (how.kind === 'percent') end();
     return result.identical ? 0 : EXIT_DIFFERENT;
   } catch (error) {
     const failure = toBlockError(error);
