@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { BlockError, type Image, openRealHost, Workspace } from '../../../src/index.js';
+import { deviceOf } from '../../../src/library/image.js';
 import { failureOf } from '../../drivers/support.js';
 import { requirePeer } from '../../support/peers.js';
 import { type GuestDisk, guestDisk, PARTITION_OFFSET, PROGRAMS } from './guest-disk.js';
@@ -107,11 +108,11 @@ describe('v86 with a qcow2 disk', function () {
 
   it('stops the PC where there is no space, and loses nothing when there is some again', async () => {
     const full = () => Promise.reject(new BlockError('no-space', 'No space left on device'));
-    Object.assign(image, { write: full });
+    Object.assign(deviceOf(image), { write: full });
     pc.emulator.serial0_send('echo kept > /mnt/kept; sync\n');
     expect((await pc.failure()).code).to.equal('no-space');
     await pc.emulator.stop();
-    Reflect.deleteProperty(image, 'write');
+    Reflect.deleteProperty(deviceOf(image), 'write');
     pc.disk.retry();
     await pc.emulator.run();
     await pc.expect(/exit=0/);
