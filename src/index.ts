@@ -33,6 +33,7 @@ export type { ImageCreateOptions, NewImageOptions } from './block/create.js';
 export type { DeviceStats } from './block/device.js';
 export { denyGate, type OpenGate, sameFolderGate } from './block/gate.js';
 export type { OpenOptions } from './block/open.js';
+export type { ExportOptions } from './exports/nbd/export.js';
 export type { NbdClient } from './exports/nbd/server.js';
 export type { V86Disk, V86DiskOptions, V86Emulator } from './exports/v86/disk.js';
 export type { Host } from './host/host.js';

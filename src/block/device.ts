@@ -61,7 +61,7 @@ export let rootOf: (device: Device) => Child;
 /** Runs `action` on the device's root as a request of its own: never within a drained section, which waits for it. For what moves no data. */
 export let inspectDevice: <T>(device: Device, action: (root: Child) => Promise<T>) => Promise<T>;
 
-/** As `close`, but after the drained sections that the device is in. Gives its last root node; null where it was closed already. */
+/** As `close`, but after the drained sections that the device is in. Returns its last root node; null where it was closed already. */
 export let closeDevice: (device: Device) => Promise<BlockNode | null>;
 
 export class Device implements NodeUser {
@@ -82,14 +82,14 @@ export class Device implements NodeUser {
   #throttle: Admission | null;
   #root: Child | null;
   #closing = false;
-  /** Changes of the size under way: the last one gives the permission back. */
+  /** Changes of the size under way: when the last one ends, the permission is given up. */
   #resizes = 0;
   /** Who works with the device for longer than a request, each with its name. */
   readonly #users = new Map<object, string>();
   /** Requests that are not answered yet, and those of them that were sent to the node. */
   #pending = 0;
   #inFlight = 0;
-  #quiesced = 0;
+  #quiesced = false;
   /** Requests that wait for the end of a drained section. */
   readonly #held = new Waiters();
   readonly #idle = new Waiters();
@@ -113,7 +113,7 @@ export class Device implements NodeUser {
     closeDevice = (device) => device.#close(true);
   }
 
-  /** A job may have put another node in place. */
+  /** A job may have put another node in its place. */
   get #link(): Child {
     if (this.#root === null) throw this.#closedError();
     return this.#root;
@@ -217,7 +217,7 @@ export class Device implements NodeUser {
   }
 
   #begin(offset: number, length: number, write: boolean, into: Located): boolean {
-    if (this.#root === null || this.#closing || this.#quiesced > 0 || this.#throttle !== null) return false;
+    if (this.#root === null || this.#closing || this.#quiesced || this.#throttle !== null) return false;
     const root = this.#root;
     if (!root.locate(offset, length, write, into)) return false;
     root.sent();
@@ -311,7 +311,7 @@ export class Device implements NodeUser {
   }
 
   drainBegin(): void {
-    this.#quiesced++;
+    this.#quiesced = true;
   }
 
   async drained(): Promise<void> {
@@ -319,8 +319,8 @@ export class Device implements NodeUser {
   }
 
   drainEnd(): void {
-    if (--this.#quiesced > 0) return;
-    assert(this.#quiesced === 0, 'a drain of a device ends as often as it began');
+    assert(this.#quiesced, 'a drain of a device ends as often as it began');
+    this.#quiesced = false;
     this.#held.wake();
     this.#answered();
   }
@@ -341,19 +341,19 @@ export class Device implements NodeUser {
   }
 
   /**
-   * Lets go of the node once all requests are answered; those that wait for the throttle go at once, those that wait for the end of a
+   * Releases the node once all requests are answered; those that wait for the throttle are sent at once, those that wait for the end of a
    * drained section are rejected with `closed`. The node itself stays open.
    */
   async close(): Promise<void> {
     await this.#close(false);
   }
 
-  /** `patient`: not within a drained section, whose owner may be about to put another node in place. Gives the last root. */
+  /** `patient`: not within a drained section, whose owner may be about to put another node in place. Returns the last root. */
   async #close(patient: boolean): Promise<BlockNode | null> {
     this.#closing = true;
     this.setThrottle(null);
     this.#held.wake();
-    while (this.#pending > 0 || (patient && this.#quiesced > 0)) await this.#idle.wait();
+    while (this.#pending > 0 || (patient && this.#quiesced)) await this.#idle.wait();
     const root = this.#root;
     if (root === null) return null;
     this.#root = null;
@@ -378,7 +378,7 @@ export class Device implements NodeUser {
         const admitted = this.#throttle?.admit(kind === 'write', bytes);
         if (admitted !== undefined) await admitted;
       }
-      while (this.#quiesced > 0) {
+      while (this.#quiesced) {
         if (this.#closing) throw this.#closedError();
         await this.#held.wait();
       }

@@ -1,6 +1,6 @@
-// Drained sections: who has to be quiet, and why. A section lies on nodes; everybody above them is quiet while it lasts. Nothing is
-// remembered of a user but that it was told: who has to be quiet follows from the sections and the links as they are, and is looked
-// up anew after each change of either. So whoever attaches meanwhile begins quiet, and whoever goes is let go.
+// Drained sections: who has to be quiet, and why. A section lies on nodes; everybody above them is quiet while it lasts. Of a user
+// it is only remembered whether it was made quiet: who has to be quiet follows from the sections and the links as they are, and is
+// looked up anew after each change of either. So a user that attaches meanwhile begins quiet, and one that leaves may go on.
 //
 //      device     job  ..origins..> source <-- its device
 //         |        |
@@ -15,7 +15,7 @@ import { BlockNode } from './node/node.js';
 
 /** A drained section that is open. */
 export interface Section {
-  readonly nodes: ReadonlySet<BlockNode>;
+  readonly nodes: Set<BlockNode>;
 }
 
 /** What lies above some nodes, these included. */
@@ -25,11 +25,9 @@ interface Reach {
 }
 
 export class Quiescence {
-  readonly #sections = new Set<{ nodes: Set<BlockNode> }>();
-  /** Users that were told to be quiet, and not yet to go on. */
+  readonly #sections = new Set<Section>();
+  /** Users whose `drainBegin` was called, and whose `drainEnd` was not yet. */
   readonly #quiet = new Set<NodeUser>();
-  /** How many sections reach a node. */
-  #counts = new Map<BlockNode, number>();
   /** Changes of links under way. */
   #changes = 0;
   #updating = false;
@@ -37,12 +35,12 @@ export class Quiescence {
 
   /** Sections that `node` lies in or above. */
   countOf(node: BlockNode): number {
-    return this.#counts.get(node) ?? 0;
+    return [...this.#sections].filter(({ nodes }) => reach(nodes).nodes.has(node)).length;
   }
 
   /** From now on nobody above `nodes` begins anything. What is under way goes on: see `settled`. */
   begin(nodes: readonly BlockNode[]): Section {
-    const section = { nodes: new Set(nodes) };
+    const section: Section = { nodes: new Set(nodes) };
     this.#sections.add(section);
     this.update();
     return section;
@@ -50,7 +48,7 @@ export class Quiescence {
 
   /** Those who are in no other section go on. */
   end(section: Section): void {
-    const wasOpen = this.#sections.delete(section as { nodes: Set<BlockNode> });
+    const wasOpen = this.#sections.delete(section);
     assert(wasOpen, 'a drained section ends once');
     this.update();
   }
@@ -90,7 +88,7 @@ export class Quiescence {
     for (const { nodes } of this.#sections) if (nodes.has(from)) nodes.add(to);
   }
 
-  /** To be called after each change of links: tells users to be quiet, or to go on, where that is new. */
+  /** To be called after each change of links: users that have to be quiet now begin to be, those that no longer have to go on. */
   update(): void {
     if (this.#changes > 0 || (this.#sections.size === 0 && this.#quiet.size === 0)) return;
     // A user that is called may change links itself.
@@ -110,16 +108,10 @@ export class Quiescence {
 
   #updateOnce(): void {
     const wanted = new Set<NodeUser>();
-    const counts = new Map<BlockNode, number>();
-    for (const section of this.#sections) {
-      const { nodes, users } = reach(section.nodes);
-      for (const node of nodes) counts.set(node, (counts.get(node) ?? 0) + 1);
-      for (const user of users) wanted.add(user);
-    }
-    this.#counts = counts;
+    for (const { nodes } of this.#sections) for (const user of reach(nodes).users) wanted.add(user);
     const released = [...this.#quiet].filter((user) => !wanted.has(user));
-    const told = [...wanted].filter((user) => !this.#quiet.has(user));
-    for (const user of told) {
+    const added = [...wanted].filter((user) => !this.#quiet.has(user));
+    for (const user of added) {
       this.#quiet.add(user);
       user.drainBegin?.();
     }

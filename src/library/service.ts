@@ -11,7 +11,7 @@ import { nbdUri, type Served, serveDevice } from '../workspace/serve.js';
 import { Listeners } from './listeners.js';
 
 /** Where and how an image is served. */
-export interface ServeOptions {
+export interface ServeOptions extends ExportOptions {
   /** A UNIX socket's file: one that is left over is replaced, one that a server listens at is not. Otherwise `host` and `port`. */
   path?: string;
   /** Address to listen at. Default: `127.0.0.1`, which no other machine reaches; `0.0.0.0` or `::` is all. */
@@ -24,22 +24,6 @@ export interface ServeOptions {
   tls?: Omit<TlsSettings, 'side' | 'hostname' | 'username'>;
   /** Whether the client with this name (of its certificate, or its PSK user) is allowed. Only with `tls`. Default: every client with which TLS came up. */
   authorise?: (name: string | null) => boolean | Promise<boolean>;
-  /** What clients ask for. Default: the empty name, which is what they get where they name none. */
-  name?: string;
-  /** For people. */
-  description?: string;
-  /** Clients may not write. Default: as the image is. */
-  readOnly?: boolean;
-  /** Dirty bitmaps of the image or of those in its backing chain, by name. They are busy as long as they are exported. */
-  bitmaps?: readonly (string | { node: string; name: string })[];
-  /** Also offer `qemu:allocation-depth`. */
-  allocationDepth?: boolean;
-  /** Whether clients are told that several connections see each other's writes. Default `auto`: where several are allowed. */
-  multiConnection?: 'auto' | 'on' | 'off';
-  /** Each write is on the disk when it is answered, whether or not a client asks for it. */
-  writethrough?: boolean;
-  /** Let clients change the size, by the protocol's experimental RESIZE command. */
-  resize?: boolean;
 }
 
 export interface NbdServiceEvents {
@@ -80,9 +64,8 @@ export class NbdService {
         maxConnections,
         tls,
         authorise,
-        ...rest
+        ...offered
       } = options;
-      const offered: ExportOptions = rest;
       const served = await serveDevice(host, device, {
         address: path === undefined ? { type: 'inet', host: name, port } : { type: 'unix', path },
         server: {

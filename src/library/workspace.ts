@@ -233,8 +233,8 @@ export class Workspace {
    * `complete` puts the target in the image's place.
    */
   async mirror(image: Image, target: ImageName, settings: MirrorSettings = {}): Promise<Job> {
-    const { args, target: plan, clusterBytes, ...how } = shapes.mirrorSettings(target, settings);
-    checkJobArguments(mirrorJob, args, clusterBytes);
+    const { args, target: plan, ...how } = shapes.mirrorSettings(target, settings);
+    checkJobArguments(mirrorJob, args);
     const node = this.#nodeOf(image);
     const begin = async (env: JobEnvironment): Promise<Begun[]> => [await startMirror(env, node, plan, args)];
     const [job] = await this.#start([{ image, ...how }], 'a mirror job', begin);

@@ -8,18 +8,19 @@ import { MAX_STRING_BYTES, TransmissionFlag } from '../../wire/nbd/constants.js'
 import type { Dialect } from '../../wire/nbd/headers.js';
 import { AllocationContext, BitmapContext, DepthContext, type MetaContext } from './contexts.js';
 
+/** What of an image is served, and how. */
 export interface ExportOptions {
   /** What clients ask for. Default: the empty name, which is what they get where they name none. */
   name?: string;
   /** For people. */
   description?: string;
-  /** Clients may not write. Default: as the device is. */
+  /** Clients may not write. Default: as the image is. */
   readOnly?: boolean;
-  /** Dirty bitmaps of the device's node or of those in its backing chain, by name. They are busy as long as they are exported. */
+  /** Dirty bitmaps of the image or of those in its backing chain, by name. They are busy as long as they are exported. */
   bitmaps?: readonly (string | { node: string; name: string })[];
   /** Also offer `qemu:allocation-depth`. */
   allocationDepth?: boolean;
-  /** Whether the export says that several connections see each other's writes. Default `auto`: where several are allowed. */
+  /** Whether clients are told that several connections see each other's writes. Default `auto`: where several are allowed. */
   multiConnection?: 'auto' | 'on' | 'off';
   /** Each write is on the disk when it is answered, whether or not a client asks for it. */
   writethrough?: boolean;
