@@ -7,8 +7,8 @@ import { createServer, type Server as NetServer } from 'node:net';
 import { expect } from 'chai';
 import { cliBundle, type Outcome, Workshop } from '../support/cli.js';
 import { listening, NbdProcess, nbdCommand } from '../support/nbd-process.js';
-import { u16, u32 } from '../support/nbd-raw.js';
 import { requirePeer } from '../support/peers.js';
+import { u16, u32 } from '../support/wire-fields.js';
 
 const GREETING = Buffer.concat([Buffer.from('NBDMAGICIHAVEOPT'), u16(3)]);
 const EXTENDED_HEADERS = 11;

@@ -170,17 +170,7 @@ const nbd: DriverEntry = {
     async (place, graph) => {
       await makePlain(place, graph, SIZE);
       const served = await openNode(graph, { driver: 'raw', file: plainFile(place) }, { discard: 'unmap' });
-      const device = new Device(served, { name: 'served', writable: true });
-      const service = await serveDevice(place.host, device, {
-        address: { type: 'unix', path: place.path('socket') },
-        server: {},
-        export: {},
-      });
-      place.endings.push(async () => {
-        await service.server.close();
-        await device.close();
-        await graph.closeAll();
-      });
+      await serve(place, graph, served);
       return new Uint8Array(SIZE);
     },
     (place) => ({ driver: 'nbd', server: { type: 'unix', path: place.path('socket') } }),
@@ -226,6 +216,18 @@ function qcow2({ version, clusterSize, backing, real = false }: Qcow2Shape): Dri
     (place) => ({ driver: 'qcow2', file: plainFile(place) }),
     real,
   );
+}
+
+/** An NBD server for `node` on the socket of the place; it ends with the place. */
+export async function serve(place: Place, graph: Graph, node: BlockNode): Promise<void> {
+  const device = new Device(node, { name: 'served', writable: true });
+  const address = { type: 'unix', path: place.path('socket') } as const;
+  const service = await serveDevice(place.host, device, { address, server: {}, export: {} });
+  place.endings.push(async () => {
+    await service.server.close();
+    await device.close();
+    await graph.closeAll();
+  });
 }
 
 /** Resolves with what of it a guest of the overlay can see. */

@@ -1,12 +1,10 @@
 // Nodes over nodes for the suite: what one layer says of itself must hold through those above it.
 
 import { createImage, createNode } from '../../src/block/create.js';
-import { Device } from '../../src/block/device.js';
 import type { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
 import type { BlockdevOptions } from '../../src/schema/generated/types.js';
-import { serveDevice } from '../../src/workspace/serve.js';
-import { type DriverEntry, entry, makeBacking, plainFile } from './manifest.js';
+import { type DriverEntry, entry, makeBacking, plainFile, serve } from './manifest.js';
 import type { Place } from './place.js';
 
 const SIZE = 256 * 1024 + 1536;
@@ -102,17 +100,7 @@ const exportOfChain: DriverEntry = {
     async (place, graph) => {
       const content = await makeChain(place, graph, SIZE);
       const options = { driver: 'raw', offset: OFFSET, file: chain(place) } as const;
-      const device = new Device(await openNode(graph, options, { discard: 'unmap' }), { name: 'x', writable: true });
-      const service = await serveDevice(place.host, device, {
-        address: { type: 'unix', path: place.path('socket') },
-        server: {},
-        export: {},
-      });
-      place.endings.push(async () => {
-        await service.server.close();
-        await device.close();
-        await graph.closeAll();
-      });
+      await serve(place, graph, await openNode(graph, options, { discard: 'unmap' }));
       return content.slice(OFFSET);
     },
     (place) => ({ driver: 'nbd', server: { type: 'unix', path: place.path('socket') } }),

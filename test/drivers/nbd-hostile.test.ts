@@ -5,7 +5,8 @@ import { expect } from 'chai';
 import type { BlockErrorCode } from '../../src/util/errors.js';
 import { Chunk, Command, CommandFlag, Option, OptionReply, TransmissionFlag } from '../../src/wire/nbd/constants.js';
 import { FakeClock, settle } from '../support/fake-clock.js';
-import { ALL_FLAGS, type FakeExport, type FakePeer, type FakeRequest, u16, u32, u64 } from '../support/fake-nbd.js';
+import { ALL_FLAGS, type FakeExport, type FakePeer, type FakeRequest } from '../support/fake-nbd.js';
+import { u16, u32, u64 } from '../support/wire-fields.js';
 import { NbdLab } from './nbd-support.js';
 import { failureOf, pattern } from './support.js';
 

@@ -4,7 +4,8 @@ import { expect } from 'chai';
 import { Perm } from '../../src/block/types.js';
 import { TransmissionFlag } from '../../src/wire/nbd/constants.js';
 import { FakeClock, settle } from '../support/fake-clock.js';
-import { ALL_FLAGS, type FakePeer, serveMemory, u32 } from '../support/fake-nbd.js';
+import { ALL_FLAGS, type FakePeer, serveMemory } from '../support/fake-nbd.js';
+import { u32 } from '../support/wire-fields.js';
 import { NbdLab } from './nbd-support.js';
 import { failureOf, linkTo, pattern } from './support.js';
 

@@ -15,6 +15,7 @@ import {
   STRUCTURED_REPLY_MAGIC,
   TransmissionFlag,
 } from '../../src/wire/nbd/constants.js';
+import { u16, u32, u64 } from './wire-fields.js';
 
 export interface FakeRequest {
   flags: number;
@@ -235,22 +236,4 @@ export class FakeNbd {
     this.drop();
     await closed;
   }
-}
-
-export function u16(value: number): Buffer {
-  const bytes = Buffer.alloc(2);
-  bytes.writeUInt16BE(value);
-  return bytes;
-}
-
-export function u32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(value >>> 0);
-  return bytes;
-}
-
-export function u64(value: number): Buffer {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigUInt64BE(BigInt(value));
-  return bytes;
 }

@@ -17,6 +17,7 @@ import {
   SIMPLE_REPLY_MAGIC,
   STRUCTURED_REPLY_MAGIC,
 } from '../../src/wire/nbd/constants.js';
+import { u16, u32 } from './wire-fields.js';
 
 export type RawDialect = 'simple' | 'structured' | 'extended';
 
@@ -242,24 +243,6 @@ export class RawClient {
     }
     return found;
   }
-}
-
-export function u16(value: number): Buffer {
-  const bytes = Buffer.alloc(2);
-  bytes.writeUInt16BE(value);
-  return bytes;
-}
-
-export function u32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(value >>> 0);
-  return bytes;
-}
-
-export function u64(value: number | bigint): Buffer {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigUInt64BE(BigInt(value));
-  return bytes;
 }
 
 /** Data of INFO and GO. */

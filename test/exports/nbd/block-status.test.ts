@@ -5,7 +5,8 @@ import { rootOf } from '../../../src/block/device.js';
 import { deviceOf, type Image } from '../../../src/library/image.js';
 import type { BlockError } from '../../../src/util/errors.js';
 import { Chunk, Command, CommandFlag, NbdError } from '../../../src/wire/nbd/constants.js';
-import { type RawClient, type RawReply, u32, u64 } from '../../support/nbd-raw.js';
+import type { RawClient, RawReply } from '../../support/nbd-raw.js';
+import { u32, u64 } from '../../support/wire-fields.js';
 import { addInnerBitmap, MIB, pattern, Stage } from './support.js';
 
 type Run = [length: number, flags: number];

@@ -3,7 +3,8 @@
 import { expect } from 'chai';
 import { deviceOf, type Image } from '../../../src/library/image.js';
 import { Info, MAGIC_HIGH, Option, OptionReply, TransmissionFlag } from '../../../src/wire/nbd/constants.js';
-import { infoRequest, metaRequest, RawClient as Raw, type RawClient, u32 } from '../../support/nbd-raw.js';
+import { infoRequest, metaRequest, RawClient as Raw, type RawClient } from '../../support/nbd-raw.js';
+import { u32 } from '../../support/wire-fields.js';
 import { MIB, Stage } from './support.js';
 
 const { errInvalid, errUnknown, errUnsupported, errPolicy, errTooBig, errExtendedHeadersRequired } = OptionReply;
