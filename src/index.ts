@@ -6,6 +6,7 @@
 import type { CheckResult } from './block/abilities.js';
 import type { CompareOptions, CompareResult } from './block/compare.js';
 import type { NewImageOptions } from './block/create.js';
+import type { CheckFinding } from './block/finding.js';
 import type { OpenOptions } from './block/open.js';
 import { openRealHost } from './host/real/index.js';
 import type { Image } from './library/image.js';
@@ -31,6 +32,7 @@ export type { DirtyRun } from './block/bitmap.js';
 export type { CompareOptions, CompareResult } from './block/compare.js';
 export type { ImageCreateOptions, NewImageOptions } from './block/create.js';
 export type { DeviceStats } from './block/device.js';
+export type { CheckFinding, Exact, FindingKind, Hex } from './block/finding.js';
 export { denyGate, type OpenGate, sameFolderGate } from './block/gate.js';
 export type { OpenOptions } from './block/open.js';
 export type { ExportOptions } from './exports/nbd/export.js';
@@ -84,6 +86,7 @@ export type {
 } from './schema/generated/types.js';
 export { BlockError, type BlockErrorCode } from './util/errors.js';
 export type { ImageExtent } from './workspace/extents.js';
+export { findingText } from './workspace/finding-text.js';
 export { Workspace };
 
 let shared: Workspace | null = null;
@@ -134,8 +137,8 @@ export function map(image: ImageName, options?: OpenOptions): AsyncGenerator<Map
   return workspace().map(image, options);
 }
 
-/** Checks the consistency of an image's metadata; `findings` has one line for each fault. */
-export function check(image: ImageName, options?: OpenOptions): Promise<CheckResult & { findings: string[] }> {
+/** Checks the consistency of an image's metadata; `findings` has each fault, and `findingText` the words for one. */
+export function check(image: ImageName, options?: OpenOptions): Promise<CheckResult & { findings: CheckFinding[] }> {
   return workspace().check(image, options);
 }
 

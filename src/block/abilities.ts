@@ -2,6 +2,7 @@
 // missing there, the driver cannot do.
 
 import type { ImageInfoSpecific } from '../schema/generated/types.js';
+import type { CheckFinding } from './finding.js';
 
 export interface Abilities {
   /** What the driver says of the image without reading its data; missing where nothing can be said, as of an export. */
@@ -10,7 +11,7 @@ export interface Abilities {
    * Checks the consistency of all metadata; each finding is one call of `report`. Changes nothing. Rejects with `io`, and with `limit`
    * where the image is too large or too broken to be checked.
    */
-  readonly check?: (report: (finding: string) => void) => Promise<CheckResult>;
+  readonly check?: (report: (finding: CheckFinding) => void) => Promise<CheckResult>;
 }
 
 /** What a format says of itself. */

@@ -5,6 +5,7 @@ import { storageOf } from '../block/chain.js';
 import { type CompareOptions, type CompareResult, compareNodes } from '../block/compare.js';
 import type { ImageCreateOptions, NewImageOptions } from '../block/create.js';
 import { rootOf } from '../block/device.js';
+import type { CheckFinding } from '../block/finding.js';
 import { Graph } from '../block/graph.js';
 import { mapEntries } from '../block/map.js';
 import type { BlockNode } from '../block/node/node.js';
@@ -132,11 +133,11 @@ export class Workspace {
     }
   }
 
-  /** Checks the consistency of an image's metadata; `findings` has one line for each fault. Rejects with `unsupported` for raw images. */
-  async check(image: ImageName, options: OpenOptions = {}): Promise<CheckResult & { findings: string[] }> {
+  /** Checks the consistency of an image's metadata; `findings` has each fault. Rejects with `unsupported` for raw images. */
+  async check(image: ImageName, options: OpenOptions = {}): Promise<CheckResult & { findings: CheckFinding[] }> {
     const [name, how] = shapes.imageAndOptions(image, options);
     return withImage(this.#graph, name, how, async (node) => {
-      const findings: string[] = [];
+      const findings: CheckFinding[] = [];
       const result = await checkImage(node, (finding) => findings.push(finding));
       return { ...result, findings };
     });

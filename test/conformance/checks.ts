@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import type { BlockNode } from '../../src/block/node/node.js';
 import type { BlockStatus, Located } from '../../src/block/types.js';
 import { Random } from '../../src/host/sim/index.js';
+import { findingText } from '../../src/workspace/finding-text.js';
 import { dishonestStatus } from '../support/honest-status.js';
 
 export async function contentOf(node: BlockNode): Promise<Buffer> {
@@ -108,7 +109,7 @@ export async function expectConsistent(node: BlockNode): Promise<void> {
   const inspectable = node.abilities.check;
   if (inspectable === undefined) return;
   const findings: string[] = [];
-  const { corruptions, leaks, checkErrors } = await inspectable((finding) => findings.push(finding));
+  const { corruptions, leaks, checkErrors } = await inspectable((finding) => findings.push(findingText(finding)));
   const found = { corruptions, checkErrors, leaks: node.readOnly ? leaks : 0 };
   expect(found, findings.slice(0, 5).join('; ')).to.deep.equal({ corruptions: 0, checkErrors: 0, leaks: 0 });
 }

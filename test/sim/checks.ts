@@ -4,6 +4,7 @@ import { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
 import type { SimHost } from '../../src/host/sim/index.js';
 import type { ImageOptions } from '../../src/schema/options.js';
+import { findingText } from '../../src/workspace/finding-text.js';
 import { readNode } from '../drivers/support.js';
 import { dishonestStatus } from '../support/honest-status.js';
 import { Violation } from './guest.js';
@@ -35,7 +36,7 @@ export async function readImage(host: SimHost, options: ImageOptions, mayLeak: b
   const check = node.abilities.check;
   if (check !== undefined) {
     const findings: string[] = [];
-    const result = await check((finding) => findings.push(finding));
+    const result = await check((finding) => findings.push(findingText(finding)));
     if (result.corruptions > 0 || result.checkErrors > 0 || (!mayLeak && result.leaks > 0)) {
       throw new Violation('metadata', `the driver's check of ${node.filename} says: ${findings.join('; ')}`);
     }

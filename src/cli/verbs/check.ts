@@ -1,9 +1,11 @@
 // `diskwright check`: is the metadata of an image consistent?
 
 import type { CheckResult } from '../../block/abilities.js';
+import type { CheckFinding } from '../../block/finding.js';
 import type { ImageCheck } from '../../schema/generated/types.js';
 import { toBlockError } from '../../util/errors.js';
 import { checkImage } from '../../workspace/check.js';
+import { findingText } from '../../workspace/finding-text.js';
 import {
   cacheMode,
   FORCE_SHARE,
@@ -109,7 +111,7 @@ async function checkOne(
     const node = await openImage(session, image, { ...imageArguments(options), cache });
     let result: CheckResult;
     try {
-      result = await checkImage(node, complain);
+      result = await checkImage(node, printer(node.driver));
     } catch (error) {
       const failure = toBlockError(error);
       const unsupported = failure.code === 'unsupported';
@@ -127,6 +129,23 @@ async function checkOne(
     reportFailure(error);
     return { exitCode: EXIT_FAILED };
   }
+}
+
+/** Prints findings as they come. What QEMU says of an image's first damaged refcount block is said once. */
+function printer(format: string): (finding: CheckFinding) => void {
+  let damaged = false;
+  return (finding) => {
+    const { kind, index, hostOffset } = finding;
+    if (kind === 'refcount-unreadable' && !damaged) {
+      damaged = true;
+      const offset = typeof hostOffset === 'number' ? `0x${hostOffset.toString(16)}` : hostOffset;
+      complain(
+        `${format}: Image is corrupt: Refblock offset ${offset} unaligned (reftable index: ${index}); ` +
+          'further non-fatal corruption events will be suppressed',
+      );
+    }
+    complain(findingText(finding));
+  };
 }
 
 function exitCodeOf(result: CheckResult): number {

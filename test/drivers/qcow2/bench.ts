@@ -6,6 +6,7 @@ import { type OpenOptions, openNode } from '../../../src/block/open.js';
 import { Qcow2Node } from '../../../src/drivers/formats/qcow2/driver.js';
 import { registerDrivers } from '../../../src/drivers/index.js';
 import { createSimHost, type SimHost, type SimHostOptions } from '../../../src/host/sim/index.js';
+import { findingText } from '../../../src/workspace/finding-text.js';
 
 export const PATH = '/image.qcow2';
 
@@ -49,7 +50,9 @@ export async function again(fixture: Fixture, options: OpenOptions = { readOnly:
 /** Errors and leaks that the consistency check finds, one line each. */
 export async function findings(node: Qcow2Node): Promise<string[]> {
   const lines: string[] = [];
-  const { corruptions, leaks, checkErrors } = await node.abilities.check!((line) => lines.push(line));
+  const { corruptions, leaks, checkErrors } = await node.abilities.check!((finding) =>
+    lines.push(findingText(finding)),
+  );
   return corruptions + leaks + checkErrors === 0 ? [] : lines;
 }
 

@@ -7,6 +7,7 @@ import { openNode } from '../../../src/block/open.js';
 import { createSimHost, Random } from '../../../src/host/sim/index.js';
 import { deviceOf } from '../../../src/library/image.js';
 import { Workspace } from '../../../src/library/workspace.js';
+import { findingText } from '../../../src/workspace/finding-text.js';
 import { Workshop } from '../../support/cli.js';
 import { requirePeer } from '../../support/peers.js';
 import { failureOf, makeBench } from '../support.js';
@@ -103,7 +104,7 @@ describe('qcow2: persistent bitmaps', function () {
   it('count as used in the consistency check', async () => {
     const { node } = await open();
     const found: string[] = [];
-    const { leaks, corruptions } = await node.abilities.check!((finding) => found.push(finding));
+    const { leaks, corruptions } = await node.abilities.check!((finding) => found.push(findingText(finding)));
     expect([leaks, corruptions], found.join('; ')).to.deep.equal([0, 0]);
   });
 

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { CheckResult } from '../../../src/block/abilities.js';
+import type { CheckFinding } from '../../../src/block/finding.js';
 import { Graph } from '../../../src/block/graph.js';
 import { openNode } from '../../../src/block/open.js';
 import { Perm } from '../../../src/block/types.js';
@@ -14,6 +15,7 @@ import type { HostOffset } from '../../../src/drivers/formats/qcow2/types.js';
 import { registerDrivers } from '../../../src/drivers/index.js';
 import { openRealHost } from '../../../src/host/real/index.js';
 import { BlockError } from '../../../src/util/errors.js';
+import { findingText } from '../../../src/workspace/finding-text.js';
 import { linkTo } from '../support.js';
 
 const CLUSTER = 65536;
@@ -62,16 +64,16 @@ describe('qcow2 check: bounds', () => {
     image: Buffer,
     layout: CheckLayout,
     options: { window?: number; fileBytes?: number } = {},
-  ): Promise<{ result: CheckResult; findings: string[] }> {
+  ): Promise<{ result: CheckResult; findings: string[]; records: CheckFinding[] }> {
     const path = join(folder, 'image');
     writeFileSync(path, image);
     if (options.fileBytes !== undefined) truncateSync(path, options.fileBytes);
     const file = await openNode(graph, path, { format: 'file', readOnly: true });
     const link = linkTo(file, Perm.CONSISTENT_READ);
     try {
-      const findings: string[] = [];
-      const result = await checkQcow2(link, layout, (finding) => findings.push(finding), options.window);
-      return { result, findings };
+      const records: CheckFinding[] = [];
+      const result = await checkQcow2(link, layout, (finding) => records.push(finding), options.window);
+      return { result, findings: records.map(findingText), records };
     } finally {
       file.detach(link);
       await graph.release(file);
@@ -105,6 +107,26 @@ describe('qcow2 check: bounds', () => {
       fragmentedClusters: 0,
       compressedClusters: 0,
     });
+  });
+
+  it('says of each finding where it is, and counts it by its severity', async () => {
+    const { result, records } = await check(smallImage(), LAYOUT);
+    expect(records).to.deep.equal([
+      { kind: 'leaked-cluster', severity: 'leak', cluster: 7, hostOffset: 7 * CLUSTER, refcount: 2, references: 1 },
+      { kind: 'leaked-cluster', severity: 'leak', cluster: 13, hostOffset: 13 * CLUSTER, refcount: 1, references: 0 },
+      {
+        kind: 'copied-flag',
+        severity: 'corruption',
+        table: 'l2',
+        index: 2,
+        guestOffset: 2 * CLUSTER,
+        entry: '0x8000000000070000',
+        cluster: 7,
+        hostOffset: 7 * CLUSTER,
+        refcount: 2,
+      },
+    ]);
+    expect([result.corruptions, result.leaks, result.checkErrors]).to.deep.equal([1, 2, 0]);
   });
 
   for (const window of [1, 3, 7, 13]) {

@@ -64,7 +64,7 @@ describe('qcow2: L2 entries', () => {
     const small = new L2Codec(3, 9);
     const offset = (1n << 60n) + 12345n;
     const high = Number(((1n << 62n) | offset) >> 32n);
-    expect(small.compressedHostHex(high, Number(offset & 0xffff_ffffn))).to.equal(offset.toString(16));
+    expect(small.compressedHostExact(high, Number(offset & 0xffff_ffffn))).to.equal(`0x${offset.toString(16)}`);
     expect(small.compressedBytes(high, Number(offset & 0xffff_ffffn))).to.equal(512 - (12345 % 512));
   });
 });

@@ -9,6 +9,7 @@ import { openNode } from '../../../src/block/open.js';
 import { registerDrivers } from '../../../src/drivers/index.js';
 import { createSimHost, type FaultPlan, Random, type SimHost } from '../../../src/host/sim/index.js';
 import { BlockError } from '../../../src/util/errors.js';
+import { findingText } from '../../../src/workspace/finding-text.js';
 
 const SECTOR = 512;
 /** Version of what the backing file has, plus the sector's number. */
@@ -282,7 +283,7 @@ export class ModelRun {
   async check(): Promise<{ errors: string[]; leaks: number }> {
     const errors: string[] = [];
     const check = this.node.abilities.check!;
-    const { corruptions, leaks, checkErrors } = await check((finding) => errors.push(finding));
+    const { corruptions, leaks, checkErrors } = await check((finding) => errors.push(findingText(finding)));
     return { errors: corruptions + checkErrors > 0 ? errors : [], leaks };
   }
 }

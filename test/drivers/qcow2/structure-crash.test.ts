@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import { Graph } from '../../../src/block/graph.js';
 import type { Qcow2Node } from '../../../src/drivers/formats/qcow2/driver.js';
 import { SimPowerLoss } from '../../../src/host/sim/index.js';
+import { findingText } from '../../../src/workspace/finding-text.js';
 import { seedsOf, timeLimit } from '../../support/sample.js';
 import { createAt, type Fixture, makeFixture, openAt } from './bench.js';
 
@@ -78,7 +79,9 @@ describe('qcow2 structure and power loss', function () {
         await host.run(async () => {
           const node = await openAt(after, { readOnly: true });
           const lines: string[] = [];
-          const { corruptions, checkErrors } = await node.abilities.check!((line) => lines.push(line));
+          const { corruptions, checkErrors } = await node.abilities.check!((finding) =>
+            lines.push(findingText(finding)),
+          );
           expect(corruptions + checkErrors, `seed ${seed}: ${lines.join('; ')}`).to.equal(0);
           await after.graph.closeAll();
         });
@@ -103,7 +106,9 @@ describe('qcow2 structure and power loss', function () {
           fixture.graph = new Graph(host);
           const lines: string[] = [];
           const again = await openAt(fixture, { readOnly: true });
-          const { corruptions, checkErrors } = await again.abilities.check!((line) => lines.push(line));
+          const { corruptions, checkErrors } = await again.abilities.check!((finding) =>
+            lines.push(findingText(finding)),
+          );
           expect(corruptions + checkErrors, `seed ${seed}: ${lines.join('; ')}`).to.equal(0);
           await fixture.graph.closeAll();
         });

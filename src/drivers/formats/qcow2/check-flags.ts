@@ -1,7 +1,7 @@
 // The "copied" flag of L1 and L2 entries says that a refcount is exactly one. While references are counted, it is only noted that some flag
 // is wrong, which costs the hot loop one comparison; a second walk over the tables says which, where there is any.
 
-import type { CheckState } from './check-state.js';
+import type { CheckState, Fault } from './check-state.js';
 import { type TablePointer, visitTables } from './check-tables.js';
 import { hostIn, isCompressed, isCopied } from './l2-codec.js';
 import { wordsToHex } from './pointer-codec.js';
@@ -24,28 +24,29 @@ function isSuspect(state: CheckState, high: number, offset: HostOffset): boolean
 /** Reports each entry of the window whose flag is wrong. */
 export async function reportFlags(state: CheckState): Promise<void> {
   const { clusterBytes, codec } = state;
-  const suspects: { text: string; cluster: ClusterIndex; copied: boolean }[] = [];
-  const suspect = (text: string, high: number, offset: HostOffset): void => {
-    suspects.push({ text, cluster: Math.floor(offset / clusterBytes) as ClusterIndex, copied: isCopied(high) });
+  const suspects: { where: Omit<Fault, 'kind'>; cluster: ClusterIndex; copied: boolean }[] = [];
+  const suspect = (where: Omit<Fault, 'kind'>, high: number, low: number, offset: HostOffset): void => {
+    const cluster = Math.floor(offset / clusterBytes) as ClusterIndex;
+    const entry = `0x${wordsToHex(high, low)}` as const;
+    suspects.push({ where: { ...where, entry, cluster, hostOffset: offset }, cluster, copied: isCopied(high) });
   };
   const report = async (): Promise<void> => {
-    for (const { text, cluster, copied } of suspects.splice(0)) {
+    for (const { where, cluster, copied } of suspects.splice(0)) {
       const refcount = await state.tally.exactRefcount(cluster);
       if (refcount === null || (refcount === 1) === copied) continue;
-      state.corruptionHere(`ERROR OFLAG_COPIED ${text} refcount=${refcount}`);
+      state.corruptionHere({ kind: 'copied-flag', ...where, refcount });
     }
   };
   const visit = ({ index, high, low, offset }: TablePointer, table: DataView | null): void => {
-    if (isSuspect(state, high, offset)) {
-      suspect(`L2 cluster: l1_index=${index} l1_entry=${wordsToHex(high, low)}`, high, offset);
-    }
+    if (isSuspect(state, high, offset)) suspect({ table: 'l1', index }, high, low, offset);
     for (let position = 0; table !== null && position < table.byteLength; position += codec.entryBytes) {
       const entryHigh = table.getUint32(position);
       const entryLow = table.getUint32(position + 4);
       if (isCompressed(entryHigh)) continue;
       const data = hostIn(entryHigh, entryLow);
       if (data === 0 || !isSuspect(state, entryHigh, data)) continue;
-      suspect(`data cluster: l2_entry=${wordsToHex(entryHigh, entryLow)}`, entryHigh, data);
+      const guestOffset = state.guestOffset(index, position);
+      suspect({ table: 'l2', index: position / codec.entryBytes, guestOffset }, entryHigh, entryLow, data);
     }
   };
   await visitTables(state, visit, report);

@@ -2,12 +2,13 @@
 //
 //   L1 entry --> L2 table      L2 entry --> guest cluster, or compressed data      refcount table entry --> refcount block
 
+import { type Exact, exact } from '../../../block/finding.js';
 import { BlockError } from '../../../util/errors.js';
 import { noteFlag } from './check-flags.js';
 import type { CheckState } from './check-state.js';
 import { type TablePointer, visitTables } from './check-tables.js';
 import { hasReservedBits, hostIn, isCompressed, isCopied, isZero } from './l2-codec.js';
-import { blockPointerTarget, POINTER_BYTES, wordsToHex } from './pointer-codec.js';
+import { blockPointerHex, blockPointerTarget, POINTER_BYTES, wordsToHex } from './pointer-codec.js';
 import type { ClusterIndex, HostOffset } from './types.js';
 
 /** L2 tables that are used more than once, before the image counts as beyond checking. */
@@ -33,15 +34,16 @@ export class ReferenceCounter {
   #countTable({ index, high, low, offset }: TablePointer, table: DataView | null): void {
     const state = this.#state;
     if (state.first && ((high & L1_RESERVED[0]) !== 0 || (low & L1_RESERVED[1]) !== 0)) {
-      state.corruption(`ERROR found L1 entry with reserved bits set: ${wordsToHex(high, low)}`);
+      const entry = `0x${wordsToHex(high, low)}` as const;
+      state.corruption({ kind: 'reserved-bits', table: 'l1', index, entry });
     }
     state.reference(offset, state.clusterBytes);
     if (offset % state.clusterBytes !== 0) {
-      state.corruption(`ERROR l2_offset=${offset.toString(16)}: Table is not cluster aligned; L1 entry corrupted`);
+      state.corruption({ kind: 'unaligned', table: 'l1', index, hostOffset: offset });
     }
     this.#checkShared(index, offset);
     noteFlag(state, high, offset);
-    if (table !== null) this.#countEntries(table);
+    if (table !== null) this.#countEntries(index, table);
   }
 
   /** A table that many L1 entries share makes the walk as long as somebody wishes: there is an end to it. */
@@ -58,8 +60,8 @@ export class ReferenceCounter {
     );
   }
 
-  /** The hot loop: every entry of one L2 table. */
-  #countEntries(table: DataView): void {
+  /** The hot loop: every entry of the L2 table that L1 entry `l1Index` points to. */
+  #countEntries(l1Index: number, table: DataView): void {
     const state = this.#state;
     const { clusterBytes, first, refcountMax, result } = state;
     const { references, stored, start, size } = state.tally;
@@ -76,11 +78,12 @@ export class ReferenceCounter {
       if (isCompressed(high)) {
         allocated++;
         fragmented++;
-        this.#countCompressed(high, low);
+        this.#countCompressed(l1Index, position, high, low);
         continue;
       }
       if (first && hasReservedBits(high, low)) {
-        state.corruption(`ERROR found l2 entry with reserved bits set: ${wordsToHex(high, low)}`);
+        const entry = `0x${wordsToHex(high, low)}` as const;
+        state.corruption({ kind: 'reserved-bits', ...this.#placeOf(l1Index, position), entry });
       }
       const offset = hostIn(high, low);
       if (offset === 0) continue;
@@ -97,10 +100,8 @@ export class ReferenceCounter {
         continue;
       }
       if (!Number.isInteger(cluster)) {
-        const kind = isZero(low) ? 'Preallocated' : 'Data';
-        state.corruption(
-          `ERROR offset=${offset.toString(16)}: ${kind} cluster is not properly aligned; L2 entry corrupted.`,
-        );
+        const content = isZero(low) ? 'preallocated' : 'data';
+        state.corruption({ kind: 'unaligned', ...this.#placeOf(l1Index, position), content, hostOffset: offset });
       }
       noteFlag(state, high, offset);
       state.reference(offset, clusterBytes);
@@ -110,15 +111,25 @@ export class ReferenceCounter {
     result.fragmentedClusters += fragmented;
   }
 
-  #countCompressed(high: number, low: number): void {
+  /** Which entry of an L2 table is at fault. */
+  #placeOf(l1Index: number, position: number): { table: string; index: number; guestOffset: number } {
+    const state = this.#state;
+    return {
+      table: 'l2',
+      index: position / state.codec.entryBytes,
+      guestOffset: state.guestOffset(l1Index, position),
+    };
+  }
+
+  #countCompressed(l1Index: number, position: number, high: number, low: number): void {
     const state = this.#state;
     const { codec } = state;
-    const offsetText = codec.compressedHostHex(high, low);
+    const hostOffset = codec.compressedHostExact(high, low);
     if (state.first) state.result.compressedClusters++;
     if (isCopied(high)) {
-      state.corruption(`ERROR: coffset=0x${offsetText}: copied flag must never be set for compressed clusters`);
+      state.corruption({ kind: 'compressed-copied-flag', ...this.#placeOf(l1Index, position), hostOffset });
     }
-    state.reference(codec.compressedHost(high, low), codec.compressedBytes(high, low), offsetText);
+    state.reference(codec.compressedHost(high, low), codec.compressedBytes(high, low), hostOffset);
   }
 
   /** Counts the references of the refcount table. */
@@ -131,15 +142,21 @@ export class ReferenceCounter {
       if (high === 0 && low === 0) continue;
       const offset = blockPointerTarget(table, index);
       if ((low & BLOCK_POINTER_RESERVED) !== 0) {
-        state.corruption(`ERROR refcount table entry ${index} has reserved bits set`);
+        const entry = `0x${wordsToHex(high, low)}` as const;
+        state.corruption({ kind: 'reserved-bits', table: 'refcount-table', index, entry });
       } else if (offset % clusterBytes !== 0) {
-        state.corruption(`ERROR refcount block ${index} is not cluster aligned; refcount table entry corrupted`);
+        state.corruption({ kind: 'unaligned', ...this.#blockAt(index) });
       } else if (offset / clusterBytes >= Math.ceil(state.file.length / clusterBytes)) {
-        state.corruption(`ERROR refcount block ${index} is outside image`);
+        state.corruption({ kind: 'refcount-block-outside', ...this.#blockAt(index) });
       } else if (offset !== 0) {
         this.#countRefcountBlock(index, (offset / clusterBytes) as ClusterIndex);
       }
     }
+  }
+
+  /** A fault of the refcount block that entry `index` of the refcount table points to. */
+  #blockAt(index: number): { table: string; index: number; hostOffset: Exact } {
+    return { table: 'refcount-table', index, hostOffset: exact(blockPointerHex(this.#state.refcountTable, index)) };
   }
 
   #countRefcountBlock(index: number, cluster: ClusterIndex): void {
@@ -147,7 +164,8 @@ export class ReferenceCounter {
     const { start, size } = state.tally;
     if (cluster < start || cluster >= start + size) return;
     state.addReference(cluster);
-    const count = state.tally.referencesOf(cluster);
-    if (count !== 1) state.corruptionHere(`ERROR refcount block ${index} refcount=${count}`);
+    const references = state.tally.referencesOf(cluster);
+    if (references === 1) return;
+    state.corruptionHere({ kind: 'refcount-block-shared', ...this.#blockAt(index), cluster, references });
   }
 }

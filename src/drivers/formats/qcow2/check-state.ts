@@ -2,6 +2,7 @@
 
 import type { CheckResult } from '../../../block/abilities.js';
 import type { Child } from '../../../block/child.js';
+import type { CheckFinding, Exact } from '../../../block/finding.js';
 import { L2Codec } from './l2-codec.js';
 import type { RefcountTally } from './refcount-tally.js';
 import { type ClusterIndex, type HostOffset, plus } from './types.js';
@@ -23,10 +24,13 @@ export interface CheckLayout {
   regions?: readonly { offset: HostOffset; length: number }[];
 }
 
+/** A finding, before its severity is added. */
+export type Fault = Omit<CheckFinding, 'severity'>;
+
 export class CheckState {
   readonly file: Child;
   readonly layout: CheckLayout;
-  readonly report: (finding: string) => void;
+  readonly #report: (finding: CheckFinding) => void;
   readonly clusterBytes: number;
   readonly codec: L2Codec;
   readonly result: CheckResult;
@@ -47,10 +51,10 @@ export class CheckState {
   /** Some entry of the window does not go with the refcount of its cluster: the second walk says which (check-flags.ts). */
   flagMismatch = false;
 
-  constructor(file: Child, layout: CheckLayout, report: (finding: string) => void) {
+  constructor(file: Child, layout: CheckLayout, report: (finding: CheckFinding) => void) {
     this.file = file;
     this.layout = layout;
-    this.report = report;
+    this.#report = report;
     this.clusterBytes = 2 ** layout.clusterBits;
     this.codec = new L2Codec(layout.version, layout.clusterBits);
     this.clusterCount = Math.ceil(file.length / this.clusterBytes);
@@ -67,20 +71,22 @@ export class CheckState {
     };
   }
 
-  /** Counts a reference to every cluster of the range. `offsetText` is for offsets that no number holds exactly. */
-  reference(offset: HostOffset, size: number, offsetText?: string): void {
+  /** Counts a reference to every cluster of the range. `exactOffset` is the offset where a number does not hold it exactly. */
+  reference(offset: HostOffset, size: number, exactOffset: Exact = offset): void {
     const { clusterBytes } = this;
     if (size === 0) return;
     if (offset + size - this.file.length >= clusterBytes) {
-      this.corruption(
-        'ERROR: counting reference for region exceeding the end of the file by one cluster or more: ' +
-          `offset 0x${offsetText ?? offset.toString(16)} size 0x${size.toString(16)}`,
-      );
+      this.corruption({ kind: 'beyond-end-of-file', hostOffset: exactOffset, length: size });
       return;
     }
     const first = Math.floor(offset / clusterBytes) as ClusterIndex;
     const last = Math.floor((offset + size - 1) / clusterBytes);
     for (let cluster = first; cluster <= last; cluster = plus(cluster, 1)) this.addReference(cluster);
+  }
+
+  /** What the entry at byte `position` of L2 table `l1Index` maps: its first byte, as a guest counts. */
+  guestOffset(l1Index: number, position: number): number {
+    return ((l1Index * this.clusterBytes + position) / this.codec.entryBytes) * this.clusterBytes;
   }
 
   /** Counts a reference to `cluster`, where it is in the window. */
@@ -90,24 +96,31 @@ export class CheckState {
     if (index < 0 || index >= tally.size) return;
     if (cluster >= this.clusterCount) this.clusterCount = cluster + 1;
     if (tally.references[index] >= this.refcountMax && tally.referencesOf(cluster) >= this.refcountMax) {
-      this.corruptionHere(`ERROR: overflow cluster offset=0x${(cluster * this.clusterBytes).toString(16)}`);
-      this.report(
-        'Use qemu-img amend to increase the refcount entry width or qemu-img convert to create a clean copy if the ' +
-          'image cannot be opened for writing',
-      );
+      this.corruptionHere({ kind: 'too-many-references', cluster, hostOffset: cluster * this.clusterBytes });
       return;
     }
     tally.addReference(cluster);
   }
 
-  /** A finding that every window's walk comes across. */
-  corruption(finding: string): void {
-    if (this.first) this.corruptionHere(finding);
+  /** A corruption that every window's walk comes across. */
+  corruption(fault: Fault): void {
+    if (this.first) this.corruptionHere(fault);
   }
 
-  /** A finding of this window alone. */
-  corruptionHere(finding: string): void {
+  /** A corruption in this window alone. */
+  corruptionHere({ kind, ...where }: Fault): void {
     this.result.corruptions++;
-    this.report(finding);
+    this.#report({ kind, severity: 'corruption', ...where });
+  }
+
+  leak({ kind, ...where }: Fault): void {
+    this.result.leaks++;
+    this.#report({ kind, severity: 'leak', ...where });
+  }
+
+  /** What kept the check from looking further. */
+  checkError({ kind, ...where }: Fault): void {
+    this.result.checkErrors++;
+    this.#report({ kind, severity: 'check-error', ...where });
   }
 }

@@ -7,10 +7,11 @@
 //   check-state.ts   what all of them share   refcount-tally.ts    both sides of the comparison
 //
 // All tables are read in runs and looked at as raw bytes. Memory is bounded: host clusters are worked off in windows, and an
-// image of more clusters than one window is walked once a window. Findings are reported in qemu-img's words, in its order.
+// image of more clusters than one window is walked once a window. Findings are reported in qemu-img's order.
 
 import type { CheckResult } from '../../../block/abilities.js';
 import type { Child } from '../../../block/child.js';
+import type { CheckFinding } from '../../../block/finding.js';
 import { BlockError } from '../../../util/errors.js';
 import { reportFlags } from './check-flags.js';
 import { ReferenceCounter } from './check-references.js';
@@ -31,7 +32,7 @@ const MAX_WINDOWS = 64;
 export async function checkQcow2(
   file: Child,
   layout: CheckLayout,
-  report: (finding: string) => void,
+  report: (finding: CheckFinding) => void,
   windowClusters = WINDOW_CLUSTERS,
 ): Promise<CheckResult> {
   return new Check(new CheckState(file, layout, report), windowClusters).run();
@@ -41,7 +42,6 @@ class Check {
   readonly #state: CheckState;
   readonly #counter: ReferenceCounter;
   readonly #windowClusters: number;
-  #saidUnreadable = false;
 
   constructor(state: CheckState, windowClusters: number) {
     this.#state = state;
@@ -108,26 +108,21 @@ class Check {
     const { tally } = state;
     const refcount = await tally.exactRefcount(cluster);
     if (refcount === null) {
-      if (!this.#saidUnreadable) {
-        this.#saidUnreadable = true;
-        state.report(
-          `qcow2: Image is corrupt: Refblock offset ${tally.blockOffsetHex(cluster)} unaligned (reftable ` +
-            `index: ${tally.blockIndex(cluster)}); further non-fatal corruption events will be suppressed`,
-        );
-      }
-      state.report(`Can't get refcount for cluster ${cluster}: Input/output error`);
-      state.result.checkErrors++;
+      state.checkError({
+        kind: 'refcount-unreadable',
+        cluster,
+        table: 'refcount-table',
+        index: tally.blockIndex(cluster),
+        hostOffset: tally.exactBlockOffset(cluster),
+      });
       return;
     }
     const references = tally.referencesOf(cluster);
     state.highest = cluster;
     if (references === refcount) return;
-    const numbers = `cluster ${cluster} refcount=${refcount} reference=${references}`;
-    if (references < refcount) {
-      state.result.leaks++;
-      state.report(`Leaked ${numbers}`);
-    } else {
-      state.corruptionHere(`ERROR ${numbers}`);
-    }
+    const hostOffset = cluster * state.clusterBytes;
+    const counts = { cluster, hostOffset, refcount, references };
+    if (references < Number(refcount)) state.leak({ kind: 'leaked-cluster', ...counts });
+    else state.corruptionHere({ kind: 'refcount-too-low', ...counts });
   }
 }

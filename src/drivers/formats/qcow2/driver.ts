@@ -1,6 +1,7 @@
 // qcow2: the node. It checks features at open, answers the hot path from cached tables, and hands everything else to the parts.
 
 import type { Abilities, CheckResult } from '../../../block/abilities.js';
+import type { CheckFinding } from '../../../block/finding.js';
 import type { Graph } from '../../../block/graph.js';
 import { FormatNode } from '../../../block/node/format.js';
 import { BlockNode, type NodeOptions } from '../../../block/node/node.js';
@@ -115,7 +116,7 @@ export class Qcow2Node extends FormatNode {
     };
   }
 
-  async #check(report: (finding: string) => void): Promise<CheckResult> {
+  async #check(report: (finding: CheckFinding) => void): Promise<CheckResult> {
     if (!this.readOnly) await this.#image.commit();
     return checkQcow2(this.primary!, { ...this.#image.header, regions: this.#stored.regions }, report);
   }

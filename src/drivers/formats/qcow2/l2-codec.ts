@@ -11,6 +11,7 @@
 // The codec keeps nothing between calls. `decode` returns an object; loops over very many entries ask for one property at a time (`kind`,
 // `host`), or take the two words of an entry apart themselves with `isCompressed`, `isCopied`, `hostIn` and `hasReservedBits`.
 
+import { type Exact, exact } from '../../../block/finding.js';
 import { HIGH_WORD } from '../../../util/bytes.js';
 import { wordsToHex } from './pointer-codec.js';
 import { type HostOffset, L2_ENTRY_BYTES, SECTOR } from './types.js';
@@ -162,9 +163,9 @@ export class L2Codec {
     return (((high & 0x3fff_ffff) >>> this.#offsetBits) + 1) * SECTOR - (low % SECTOR);
   }
 
-  /** Host offset of a compressed entry in hexadecimal digits: it may be beyond what a number holds exactly. */
-  compressedHostHex(high: number, low: number): string {
-    return wordsToHex(high & (2 ** this.#offsetBits - 1), low);
+  /** `compressedHost`, exactly. */
+  compressedHostExact(high: number, low: number): Exact {
+    return exact(`0x${wordsToHex(high & (2 ** this.#offsetBits - 1), low)}`);
   }
 
   // ---- writing ------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 // A host offset is read as a number, which is rounded beyond 2^53: no such cluster can be. `pointerHex` and `blockPointerHex` return it exactly,
 // for messages.
 
+import type { Hex } from '../../../block/finding.js';
 import { HIGH_WORD } from '../../../util/bytes.js';
 import type { HostOffset } from './types.js';
 
@@ -29,13 +30,13 @@ export function blockPointerTarget(view: DataView, index: number): HostOffset {
 }
 
 /** `0x`, and the digits of `pointerTarget`. */
-export function pointerHex(view: DataView, index: number): string {
+export function pointerHex(view: DataView, index: number): Hex {
   const at = index * POINTER_BYTES;
   return `0x${wordsToHex(view.getUint32(at) & OFFSET_HIGH, lowBits(view.getUint32(at + 4)))}`;
 }
 
 /** `0x`, and the digits of `blockPointerTarget`. */
-export function blockPointerHex(view: DataView, index: number): string {
+export function blockPointerHex(view: DataView, index: number): Hex {
   const at = index * POINTER_BYTES;
   return `0x${wordsToHex(view.getUint32(at), lowBits(view.getUint32(at + 4)))}`;
 }

@@ -5,6 +5,7 @@
 //                          references[]   stored[]
 
 import type { Child } from '../../../block/child.js';
+import { type Exact, exact } from '../../../block/finding.js';
 import { viewOf } from '../../../util/bytes.js';
 import { blockPointerHex, blockPointerTarget, POINTER_BYTES } from './pointer-codec.js';
 import { getRefcount } from './refcount-codec.js';
@@ -82,9 +83,9 @@ export class RefcountTally {
     return index * POINTER_BYTES >= table.byteLength ? NO_HOST : blockPointerTarget(table, index);
   }
 
-  /** `blockOffset`, exactly: `0x` and hexadecimal digits. Of a cluster that has a block. */
-  blockOffsetHex(cluster: ClusterIndex): string {
-    return blockPointerHex(this.#layout.table, this.blockIndex(cluster));
+  /** `blockOffset`, exactly. Of a cluster that has a block. */
+  exactBlockOffset(cluster: ClusterIndex): Exact {
+    return exact(blockPointerHex(this.#layout.table, this.blockIndex(cluster)));
   }
 
   blockIndex(cluster: ClusterIndex): number {
@@ -118,7 +119,7 @@ export class RefcountTally {
   }
 
   /** The exact refcount of any cluster; null where its block cannot be read. */
-  async exactRefcount(cluster: ClusterIndex): Promise<number | bigint | null> {
+  async exactRefcount(cluster: ClusterIndex): Promise<Exact | null> {
     const index = cluster - this.start;
     const inside = index >= 0 && index < this.size;
     if (inside && this.stored[index] < STORED_MANY) return this.stored[index];
@@ -161,8 +162,8 @@ export class RefcountTally {
 }
 
 /** The refcount at `index` of a block, exact also where a number is not. */
-function exactAt(block: Uint8Array, index: number, order: number): number | bigint {
+function exactAt(block: Uint8Array, index: number, order: number): Exact {
   const view = viewOf(block);
   const value = getRefcount(view, order, index);
-  return Number.isSafeInteger(value) ? value : view.getBigUint64(index * 8);
+  return Number.isSafeInteger(value) ? value : `0x${view.getBigUint64(index * 8).toString(16)}`;
 }

@@ -1,0 +1,29 @@
+// The words for findings of a check. Those of a damaged image are compared with qemu-img's in test/interop/info-map-check.test.ts.
+
+import { expect } from 'chai';
+import { exact } from '../../src/block/finding.js';
+import { findingText } from '../../src/workspace/finding-text.js';
+
+describe('the words for a finding', () => {
+  it('write an offset that no number holds with all its digits', () => {
+    const hostOffset = exact('0x3000000000000001');
+    const text = findingText({ kind: 'compressed-copied-flag', severity: 'corruption', table: 'l2', hostOffset });
+    expect(text).to.include('coffset=0x3000000000000001:');
+  });
+
+  it('write a refcount in decimal digits, however large', () => {
+    const refcount = exact('0xffffffffffffffff');
+    const text = findingText({ kind: 'leaked-cluster', severity: 'leak', cluster: 7, refcount, references: 1 });
+    expect(text).to.equal('Leaked cluster 7 refcount=18446744073709551615 reference=1');
+  });
+
+  it('tell a kind that only its format knows by its fields', () => {
+    const text = findingText({ kind: 'block-listed-twice', severity: 'corruption', table: 'blocks', index: 3 });
+    expect(text).to.equal('ERROR block-listed-twice table=blocks index=3');
+  });
+
+  it('have numbers where a number is exact', () => {
+    expect(exact('0x10000')).to.equal(65536);
+    expect(exact('0x20000000000001')).to.equal('0x20000000000001');
+  });
+});
