@@ -12,6 +12,7 @@ import type { BlockNode } from '../block/node/node.js';
 import { checkSpeed } from '../host/rate-limit.js';
 import type { BlockdevOnError } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
+import type { StartClaims } from './claims.js';
 import type { JobDriver, JobType } from './driver.js';
 import type { Job } from './job.js';
 import { checkJobId, type JobManager } from './manager.js';
@@ -21,6 +22,8 @@ import type { CopyScope } from './space.js';
 export interface JobEnvironment {
   graph: Graph;
   manager: JobManager;
+  /** What is kept for the jobs that are started here. */
+  claims?: StartClaims;
   /** Root node of a device; undefined where no device has that name. Names of nodes are looked up after it. */
   device?: (name: string) => BlockNode | undefined;
   /** Starts jobs that are set up, all of a transaction together, when it is their turn on what they read and write. Default: at once. */

@@ -14,13 +14,11 @@ export function checkJobId(id: string): void {
   if (!ID.test(id)) throw new BlockError('invalid-argument', `Invalid job ID '${id}'`);
 }
 
-export function idInUse(id: string): BlockError {
-  return new BlockError('exists', `Job ID '${id}' already in use`);
-}
-
 export interface ManagedJobOptions extends Omit<JobOptions, 'id' | 'clock' | 'events'> {
   /** Default: the job's type and a number. */
   id?: string;
+  /** The id was claimed for this job. */
+  claimed?: boolean;
 }
 
 export class JobManager {
@@ -28,6 +26,8 @@ export class JobManager {
   readonly events: JobEvents;
   readonly #clock: Clock;
   readonly #jobs = new Map<string, Job>();
+  /** Ids of jobs whose targets are being made. */
+  readonly #claimed = new Set<string>();
   #next = 0;
 
   constructor(clock: Clock, onListenerError?: (error: unknown) => void) {
@@ -37,10 +37,11 @@ export class JobManager {
 
   /** Makes a job in state `created`. Throws `invalid-argument` for a bad id or speed, `exists` where the id is taken. */
   create(options: ManagedJobOptions): Job {
-    const id = options.id ?? this.#autoId(options.driver.type);
-    this.checkFree(id);
+    const { claimed = false, ...own } = options;
+    const id = own.id ?? this.#autoId(own.driver.type);
+    if (!claimed) this.#checkFree(id);
     const events = new JobEvents({ parent: this.events, logs: true });
-    const job = new Job({ ...options, id, clock: this.#clock, events });
+    const job = new Job({ ...own, id, clock: this.#clock, events });
     this.#jobs.set(id, job);
     events.on('JOB_STATUS_CHANGE', ({ status }) => {
       if (status === 'null') this.#jobs.delete(id);
@@ -48,10 +49,14 @@ export class JobManager {
     return job;
   }
 
-  /** Throws `invalid-argument` for a bad id, `exists` where it is taken. */
-  checkFree(id: string): void {
-    checkJobId(id);
-    if (this.#jobs.has(id)) throw idInUse(id);
+  /** Keeps an id for a job that is about to be created with `claimed`, until `unclaim`. Throws `invalid-argument` for a bad id, `exists` where it is taken. */
+  claim(id: string): void {
+    this.#checkFree(id);
+    this.#claimed.add(id);
+  }
+
+  unclaim(id: string): void {
+    this.#claimed.delete(id);
   }
 
   /** Throws `not-found`. */
@@ -80,10 +85,15 @@ export class JobManager {
     await Promise.allSettled(jobs.map((job) => job.done));
   }
 
+  #checkFree(id: string): void {
+    checkJobId(id);
+    if (this.#jobs.has(id) || this.#claimed.has(id)) throw new BlockError('exists', `Job ID '${id}' already in use`);
+  }
+
   #autoId(type: string): string {
     let id: string;
     do id = `${type}${this.#next++}`;
-    while (this.#jobs.has(id));
+    while (this.#jobs.has(id) || this.#claimed.has(id));
     return id;
   }
 }

@@ -3,10 +3,9 @@
 //
 //   check -> make -> create the job -> driver.begin -> [all have begun: one moment] -> launch
 
-import { isBusy } from '../block/node/links.js';
-import type { BlockNode } from '../block/node/node.js';
 import { bestEffort } from '../util/best-effort.js';
 import { toBlockError } from '../util/errors.js';
+import { StartClaims } from './claims.js';
 import type { JobDriver } from './driver.js';
 import type { Job } from './job.js';
 import {
@@ -17,8 +16,6 @@ import {
   type MadeJob,
   nodeOf,
 } from './job-type.js';
-import { idInUse } from './manager.js';
-import { blockedBy } from './resources.js';
 import { warnOfSpace } from './space.js';
 import { type CompletionMode, JobTransaction } from './transaction.js';
 
@@ -34,28 +31,28 @@ export async function startJob<A extends CommonArguments>(
 
 /**
  * Refuses what `startJobs` would refuse whatever the targets are, before one of them is made: arguments, job ids that are taken or given twice,
- * sources that another job works on. Throws `invalid-argument`, `exists`, `busy`, `not-found`, ...
+ * sources that another job works on. Then runs `action`, which makes the targets and starts the jobs in the environment that it is called
+ * with; until then nobody else gets the ids and the sources. Rejects with `invalid-argument`, `exists`, `busy`, `not-found`, ...
  */
-export function checkStart<A extends CommonArguments>(
+export async function withClaims<A extends CommonArguments, T>(
   env: JobEnvironment,
   type: JobTypeDefinition<A>,
   list: readonly (Omit<A, 'device' | 'target'> & CommonArguments)[],
-): void {
-  const ids = new Set<string>();
-  const sources = new Set<BlockNode>();
-  for (const args of list) {
-    checkJobArguments(type, args);
-    const id = jobIdOf(env, args);
-    if (id !== undefined) {
-      env.manager.checkFree(id);
-      if (ids.has(id)) throw idInUse(id);
-      ids.add(id);
+  action: (env: JobEnvironment) => Promise<T>,
+): Promise<T> {
+  const claims = new StartClaims(env.manager);
+  try {
+    for (const args of list) {
+      checkJobArguments(type, args);
+      const id = jobIdOf(env, args);
+      if (id !== undefined) claims.takeId(id);
+      const source = nodeOf(env, args.device);
+      claims.takeSource(source, type.name);
+      type.checkSource?.(env, source, args);
     }
-    const source = nodeOf(env, args.device);
-    source.checkBlockers();
-    if (sources.has(source)) throw isBusy(source, blockedBy(type.name));
-    sources.add(source);
-    type.checkSource?.(env, source, args);
+    return await action({ ...env, claims });
+  } finally {
+    claims.release();
   }
 }
 
@@ -83,6 +80,7 @@ export async function startJobs<A extends CommonArguments>(
       const made = await type.make(env, args);
       const job = createJob(env, made, args, transaction);
       begun.push({ ...made, job });
+      env.claims?.handOver(nodeOf(env, args.device));
       await made.driver.begin(job);
       if (env.warn !== undefined && !made.sizeUnknown) await warnOfSpace(made.scope, env.warn);
     }
@@ -98,9 +96,11 @@ export async function startJobs<A extends CommonArguments>(
 }
 
 function createJob(env: JobEnvironment, made: MadeJob, args: CommonArguments, transaction: JobTransaction): Job {
+  const id = jobIdOf(env, args);
   return env.manager.create({
     driver: made.driver,
-    id: jobIdOf(env, args),
+    id,
+    claimed: id !== undefined && env.claims?.hasId(id),
     speed: args.speed,
     onSourceError: made.onSourceError,
     onTargetError: made.onTargetError,

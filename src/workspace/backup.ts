@@ -3,7 +3,7 @@
 import type { BlockNode } from '../block/node/node.js';
 import { type BackupArguments, backupJob, checkTarget } from '../jobs/backup.js';
 import type { JobEnvironment } from '../jobs/job-type.js';
-import { checkStart, startJobs } from '../jobs/start.js';
+import { startJobs, withClaims } from '../jobs/start.js';
 import type { TargetJob } from './mirror.js';
 import { orRelease } from './open.js';
 import { openTargets, type TargetPlan } from './target.js';
@@ -20,19 +20,20 @@ export interface BackupRequest {
  */
 export async function startBackups(env: JobEnvironment, requests: readonly BackupRequest[]): Promise<TargetJob[]> {
   const list = requests.map(({ source, args }) => ({ ...args, device: source.nodeName }));
-  checkStart(env, backupJob, list);
-  const targets = await openTargets(
-    env.graph,
-    requests.map(({ source, target: plan, args: { sync } }) => ({
-      source,
-      plan,
-      sync,
-      check: (target) => checkTarget(source, target),
-    })),
-  );
-  return orRelease(env.graph, targets, async () => {
-    const args = list.map((one, i) => ({ ...one, target: targets[i].node.nodeName }));
-    const jobs = await startJobs(env, backupJob, args);
-    return jobs.map((job, i) => ({ job, target: targets[i].node }));
+  return withClaims(env, backupJob, list, async (own) => {
+    const targets = await openTargets(
+      own.graph,
+      requests.map(({ source, target: plan, args: { sync } }) => ({
+        source,
+        plan,
+        sync,
+        check: (target) => checkTarget(source, target),
+      })),
+    );
+    return orRelease(own.graph, targets, async () => {
+      const args = list.map((one, i) => ({ ...one, target: targets[i].node.nodeName }));
+      const jobs = await startJobs(own, backupJob, args);
+      return jobs.map((job, i) => ({ job, target: targets[i].node }));
+    });
   });
 }

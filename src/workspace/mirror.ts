@@ -4,7 +4,7 @@ import type { BlockNode } from '../block/node/node.js';
 import type { Job } from '../jobs/job.js';
 import type { JobEnvironment } from '../jobs/job-type.js';
 import { type MirrorArguments, mirrorJob } from '../jobs/mirror.js';
-import { checkStart, startJob } from '../jobs/start.js';
+import { startJob, withClaims } from '../jobs/start.js';
 import { orRelease } from './open.js';
 import { openTargets, type TargetPlan } from './target.js';
 
@@ -23,10 +23,11 @@ export async function startMirror(
   plan: TargetPlan,
   request: MirrorRequest,
 ): Promise<TargetJob> {
-  checkStart(env, mirrorJob, [{ ...request, device: source.nodeName }]);
-  const [target] = await openTargets(env.graph, [{ source, plan, sync: request.sync }]);
-  return orRelease(env.graph, [target], async () => {
-    const nodes = { device: source.nodeName, target: target.node.nodeName };
-    return { job: await startJob(env, mirrorJob, { ...request, ...nodes }), target: target.node };
+  return withClaims(env, mirrorJob, [{ ...request, device: source.nodeName }], async (own) => {
+    const [target] = await openTargets(own.graph, [{ source, plan, sync: request.sync }]);
+    return orRelease(own.graph, [target], async () => {
+      const nodes = { device: source.nodeName, target: target.node.nodeName };
+      return { job: await startJob(own, mirrorJob, { ...request, ...nodes }), target: target.node };
+    });
   });
 }

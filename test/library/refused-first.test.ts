@@ -60,6 +60,45 @@ describe('a call of the library that is refused leaves an existing target as it 
     );
 
     it(
+      `where a ${kind} has the job id of another that is being started`,
+      bench(async ({ workspace, a, b }) => {
+        const first = workspace.backup(a, '/t', { create, jobId: 'same', speed: 1 });
+        await wrong(workspace[kind](b, '/old', { create, jobId: 'same' }), 'exists');
+        const job = await first;
+        job.cancel(true);
+        await failureOf(job.done);
+        expect((await workspace.backup(b, '/u', { create, jobId: 'same' })).id).to.equal('same');
+      }),
+    );
+
+    it(
+      `where another job is being started on the source of a ${kind}`,
+      bench(async ({ workspace, a }) => {
+        const first = workspace.backup(a, '/t', { create, speed: 1 });
+        await wrong(workspace[kind](a, '/old', { create }), 'busy');
+        const job = await first;
+        job.cancel(true);
+        await failureOf(job.done);
+      }),
+    );
+
+    it(
+      `where a snapshot or a stream job would come between the target and the start of a ${kind}`,
+      bench(async ({ workspace, a }) => {
+        const first = workspace[kind](a, '/old', { create, speed: 1 });
+        await wrong(workspace.snapshot(a, '/older'), 'busy');
+        await wrong(workspace.stream(a), 'busy');
+        const job = await first;
+        job.cancel(true);
+        await failureOf(job.done);
+        await workspace.create('/old', { driver: 'qcow2', size: MiB });
+        const again = await workspace.open('/old');
+        await again.write(0, Buffer.from('content of /old'));
+        await again.close();
+      }),
+    );
+
+    it(
       `where a job works on the source of a ${kind}`,
       bench(async ({ workspace, a }) => {
         const job = await workspace.backup(a, '/t', { create, speed: 1 });
