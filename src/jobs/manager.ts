@@ -23,16 +23,15 @@ export interface ManagedJobOptions extends Omit<JobOptions, 'id' | 'clock' | 'ev
 
 export class JobManager {
   /** Events of all jobs. */
-  readonly events: JobEvents;
+  readonly events = new JobEvents();
   readonly #clock: Clock;
   readonly #jobs = new Map<string, Job>();
   /** Ids of jobs whose targets are being made. */
   readonly #claimed = new Set<string>();
   #next = 0;
 
-  constructor(clock: Clock, onListenerError?: (error: unknown) => void) {
+  constructor(clock: Clock) {
     this.#clock = clock;
-    this.events = new JobEvents({ onListenerError });
   }
 
   /** Makes a job in state `created`. Throws `invalid-argument` for a bad id or speed, `exists` where the id is taken. */

@@ -17,6 +17,7 @@ import { bool, callback, choice, integer, type Shape, takeSettings } from '../sc
 import { detach } from '../util/best-effort.js';
 import { reportUnexpected } from '../util/diagnostics.js';
 import { BlockError, toBlockError } from '../util/errors.js';
+import { once } from '../util/listeners.js';
 
 /** What can be changed of a running job. */
 export interface JobChange {
@@ -103,11 +104,7 @@ export class Job {
   /** Listens to the next event of that name; the result ends that. */
   once<K extends JobEventName>(name: K, listener: (data: JobEventMap[K]) => unknown): () => void {
     callback()(listener, 'listener');
-    const stop = this.on(name, (data) => {
-      stop();
-      return listener(data);
-    });
-    return stop;
+    return once((own) => this.on(name, own), listener);
   }
 
   /**

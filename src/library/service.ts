@@ -6,9 +6,10 @@ import type { ExportOptions } from '../exports/nbd/export.js';
 import type { NbdClient } from '../exports/nbd/server.js';
 import type { Host } from '../host/host.js';
 import type { NetAddress, TlsSettings } from '../host/net.js';
+import { callback, choice } from '../schema/shape.js';
+import { Listeners, once } from '../util/listeners.js';
 import { NBD_DEFAULT_PORT } from '../wire/nbd/constants.js';
 import { nbdUri, type Served, serveDevice } from '../workspace/serve.js';
-import { Listeners } from './listeners.js';
 
 /** Where and how an image is served. */
 export interface ServeOptions extends ExportOptions {
@@ -56,7 +57,7 @@ export class NbdService {
 
   static {
     openService = async (host, device, options, onClose) => {
-      const events = new Listeners<NbdServiceEvents>('connect', 'disconnect');
+      const events = new Listeners<NbdServiceEvents>('listener');
       const {
         path,
         host: name = '127.0.0.1',
@@ -95,12 +96,15 @@ export class NbdService {
 
   /** Listens to `connect` or `disconnect`; the result ends that. Throws `invalid-argument`. */
   on<K extends keyof NbdServiceEvents>(name: K, listener: (client: NbdServiceEvents[K]) => unknown): () => void {
+    choice('connect', 'disconnect')(name, 'name');
+    callback()(listener, 'listener');
     return this.#events.on(name, listener);
   }
 
   /** Listens to the next event of that name; the result ends that. */
   once<K extends keyof NbdServiceEvents>(name: K, listener: (client: NbdServiceEvents[K]) => unknown): () => void {
-    return this.#events.once(name, listener);
+    callback()(listener, 'listener');
+    return once((own) => this.on(name, own), listener);
   }
 
   /** Ends it once what is under way is answered. The image stays open. */
