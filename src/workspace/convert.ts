@@ -17,12 +17,12 @@ import type { Graph } from '../block/graph.js';
 import { holdTarget } from '../block/hold.js';
 import type { NewFile } from '../block/new-file.js';
 import type { BlockNode } from '../block/node/node.js';
-import { type InnerOpenOptions, type OpenOptions, openNode } from '../block/open.js';
+import type { OpenOptions } from '../block/open.js';
 import { type ConvertOptions, checkConvertSizes, convert } from '../jobs/convert.js';
 import { refuseAborted } from '../jobs/copy-engine.js';
 import { bestEffort } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
-import { type ImageSource, orRemove } from './open.js';
+import { type ImageOpener, type ImageSource, newFileName, openTargetOf } from './open.js';
 
 /** `backing`: the backing file of the new image is looked at; `hold`: it is taken for writing; `zeroes`: whether the target may be taken for empty. */
 export type ConvertStage = 'options' | 'size' | 'backing' | 'create' | 'open' | 'hold' | 'zeroes' | 'copy' | 'close';
@@ -37,8 +37,8 @@ export interface ConvertPlan extends Omit<ConvertOptions, 'source' | 'target' | 
   cache?: OpenOptions['cache'];
   /** An existing target reads as zeroes. */
   targetIsZero?: boolean;
-  /** Opens the target for writing. A face may have words of its own for what goes wrong. */
-  open?: (image: ImageSource, options: OpenOptions & InnerOpenOptions) => Promise<BlockNode>;
+  /** Default: `openNode`. */
+  open?: ImageOpener;
   onStage?: (stage: ConvertStage) => void;
 }
 
@@ -47,12 +47,10 @@ export interface ConvertPlan extends Omit<ConvertOptions, 'source' | 'target' | 
  * the target is incomplete where the copy failed.
  */
 export async function convertImage(graph: Graph, plan: ConvertPlan): Promise<void> {
-  const { source, target, create, format, cache, targetIsZero, open: _, onStage, ...options } = plan;
+  const { source, target, create, format, cache, targetIsZero, open, onStage, ...options } = plan;
   const newFile = create === null ? null : await makeTarget(graph, plan, create);
   onStage?.('open');
-  const open = plan.open ?? ((name, how) => openNode(graph, name, how));
-  const how = { format, cache, discard: 'unmap', apartFrom: [source] } as const;
-  const node = await orRemove(graph, newFile, () => open(target, how));
+  const node = await openTargetOf(source, { image: target, newFile, open }, { format, cache });
   let held: Child | null = null;
   try {
     onStage?.('hold');
@@ -78,12 +76,10 @@ export async function convertImage(graph: Graph, plan: ConvertPlan): Promise<voi
 
 async function makeTarget(
   graph: Graph,
-  { source, target, signal, onStage }: ConvertPlan,
+  { source, target: image, signal, onStage }: ConvertPlan,
   create: (size: number) => ImageCreateOptions,
 ): Promise<NewFile | null> {
-  if (typeof target !== 'string') {
-    throw new BlockError('invalid-argument', 'an image is made by its file name, not by options');
-  }
+  const target = newFileName(image);
   onStage?.('options');
   const options = checkCreateOptions(create(source.length), target);
   onStage?.('size');

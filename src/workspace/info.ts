@@ -3,14 +3,10 @@
 import { referrerOf } from '../block/foreign-name.js';
 import type { Graph } from '../block/graph.js';
 import { imageInfo } from '../block/info.js';
-import type { BlockNode } from '../block/node/node.js';
 import type { InnerOpenOptions, OpenOptions } from '../block/open.js';
 import type { ImageInfo } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
-import { type ImageSource, openToRead, releaseImage } from './open.js';
-
-/** Opens one image of the chain to look at it. A face may have words of its own for what goes wrong. */
-export type OpenLayer = (image: ImageSource, options: OpenOptions & InnerOpenOptions) => Promise<BlockNode>;
+import { type ImageOpener, type ImageSource, openToRead, releaseImage } from './open.js';
 
 /**
  * QAPI `ImageInfo` of an image, or with `chain` of all images from it down, the top first: each is opened by itself, as the one above names it.
@@ -21,7 +17,7 @@ export async function imageInfos(
   image: ImageSource,
   options: OpenOptions,
   chain: boolean,
-  open: OpenLayer = (layer, how) => openToRead(graph, layer, how),
+  open: ImageOpener = (layer, how) => openToRead(graph, layer, how),
 ): Promise<ImageInfo[]> {
   const infos: ImageInfo[] = [];
   const seen = new Set<ImageSource>();

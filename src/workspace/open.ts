@@ -1,4 +1,5 @@
-// Opening an image for a purpose: an image that is only read is held meanwhile, so that others see its use and know what they may do.
+// Opening an image for a purpose: an image that is only read is held meanwhile, so that others see its use and know what they may do; one that
+// is written to by a copy may have been made for it, and is removed again where it cannot be opened.
 
 import type { Child } from '../block/child.js';
 import type { Graph } from '../block/graph.js';
@@ -9,8 +10,12 @@ import { type InnerOpenOptions, type OpenOptions, openNode } from '../block/open
 import type { LooseOptions } from '../schema/loose-options.js';
 import type { ImageOptions } from '../schema/options.js';
 import { bestEffort } from '../util/best-effort.js';
+import { BlockError } from '../util/errors.js';
 
 export type ImageSource = string | ImageOptions | LooseOptions;
+
+/** Opens an image as `openNode` and `openToRead` do. A face may have words of its own for what goes wrong. */
+export type ImageOpener = (image: ImageSource, options: OpenOptions & InnerOpenOptions) => Promise<BlockNode>;
 
 /** Links of the images that are only read. */
 const holds = new WeakMap<BlockNode, Child>();
@@ -59,10 +64,19 @@ export async function withImage<T>(
   }
 }
 
-/** Runs `action`; where it fails, the file that was made for it is removed, as `undoCreation` does it. */
-export async function orRemove<T>(graph: Graph, newFile: NewFile | null, action: () => Promise<T>): Promise<T> {
+/**
+ * Opens the target of a copy of `source` for writing, by `open` or as `openNode`. Where that fails, the file that was made for it is removed, as
+ * `undoCreation` does it.
+ */
+export async function openTargetOf(
+  source: BlockNode,
+  { image, newFile, open }: { image: ImageSource; newFile: NewFile | null; open?: ImageOpener },
+  options: Pick<OpenOptions, 'format' | 'cache' | 'backing'>,
+): Promise<BlockNode> {
+  const { graph } = source;
+  const how = { ...options, discard: 'unmap', apartFrom: [source] } as const;
   try {
-    return await action();
+    return await (open === undefined ? openNode(graph, image, how) : open(image, how));
   } catch (error) {
     await undoCreation(graph.host, newFile, error);
     throw error;
@@ -93,4 +107,10 @@ export async function giveBack(
     await graph.release(node).catch(bestEffort('closing after a failure'));
     await undoCreation(graph.host, newFile, error);
   }
+}
+
+/** The name of the file that an image is made in. Throws `invalid-argument` for options. */
+export function newFileName(image: ImageSource): string {
+  if (typeof image === 'string') return image;
+  throw new BlockError('invalid-argument', 'an image is made by its file name, not by options');
 }

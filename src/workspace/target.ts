@@ -12,12 +12,12 @@ import type { Graph } from '../block/graph.js';
 import { refuseSourceFile, refuseUsed } from '../block/identity.js';
 import type { NewFile } from '../block/new-file.js';
 import type { BlockNode } from '../block/node/node.js';
-import { type InnerOpenOptions, type OpenOptions, openNode } from '../block/open.js';
+import type { OpenOptions } from '../block/open.js';
 import { hasBackingFiles } from '../block/registry.js';
 import type { MirrorSyncMode } from '../schema/generated/types.js';
 import { orElse } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
-import { giveBack, type ImageSource, orRemove } from './open.js';
+import { giveBack, type ImageOpener, type ImageSource, newFileName, openTargetOf } from './open.js';
 
 /** What the job says of the image to be made: these members take precedence over those that were asked for. */
 export interface TargetMembers {
@@ -33,8 +33,8 @@ export interface TargetPlan {
   /** Options of the image to be made; null: it exists. */
   create: ((members: TargetMembers) => ImageCreateOptions) | null;
   cache?: OpenOptions['cache'];
-  /** Opens the target for writing. A face may have words of its own for what goes wrong. */
-  open?: (image: ImageSource, options: OpenOptions & InnerOpenOptions) => Promise<BlockNode>;
+  /** Default: `openNode`. */
+  open?: ImageOpener;
   /** Called as each step begins; the last call says what has failed where this fails. */
   onStage?: (stage: TargetStage) => void;
 }
@@ -96,7 +96,7 @@ async function checkTarget(graph: Graph, request: TargetRequest): Promise<Checke
   const { image, format, create, onStage } = plan;
   if (typeof image === 'string') await refuseSourceFile(source, await idOfFile(graph.host, image), image);
   if (create === null) return { ...request, image: null };
-  const name = nameOf(image);
+  const name = newFileName(image);
   onStage?.('overlay');
   const base = sync === 'top' ? backingOf(source) : sync === 'none' ? source : null;
   if (base !== null && format !== undefined && !hasBackingFiles(format)) {
@@ -143,18 +143,12 @@ async function openTarget(graph: Graph, { source, plan, sync, image }: CheckedTa
     ({ newFile } = await createImage(graph, image.name, image.options));
   }
   onStage?.('open');
-  const open = plan.open ?? ((name, how) => openNode(graph, name, how));
-  const how = { format, cache, discard: 'unmap', backing: sync !== 'none', apartFrom: [source] } as const;
-  const node = await orRemove(graph, newFile, () => open(plan.image, how));
+  const how = { format, cache, backing: sync !== 'none' };
+  const node = await openTargetOf(source, { image: plan.image, newFile, open: plan.open }, how);
   return { node, newFile };
 }
 
 function pathOf(name: string): string {
   const target = parseProtocolName(name);
   return 'filename' in target ? target.filename : name;
-}
-
-function nameOf(image: ImageSource): string {
-  if (typeof image === 'string') return image;
-  throw new BlockError('invalid-argument', 'an image is made by its file name, not by options');
 }

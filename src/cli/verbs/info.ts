@@ -3,7 +3,8 @@
 import { knownDriver } from '../../block/registry.js';
 import type { ImageInfo } from '../../schema/generated/types.js';
 import { formatSize } from '../../util/size.js';
-import { imageInfos, type OpenLayer } from '../../workspace/info.js';
+import { imageInfos } from '../../workspace/info.js';
+import type { ImageOpener } from '../../workspace/open.js';
 import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, outputFormat } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { ordered, prettyJson } from '../json.js';
@@ -75,7 +76,7 @@ async function run(options: ParsedOptions): Promise<number> {
 function collect(session: Session, image: string, how: ImageArguments, chain: boolean): Promise<ImageInfo[]> {
   const { imageOpts, ...options } = how;
   // The name that was typed may be a string of options; those that images name never are.
-  const open: OpenLayer = (name, layer) =>
+  const open: ImageOpener = (name, layer) =>
     openImage(session, String(name), { ...layer, imageOpts: imageOpts && layer.referrer === undefined });
   return imageInfos(session.graph, image, options, chain, open);
 }
