@@ -32,7 +32,16 @@ import { DirtyChunks } from './dirty-chunks.js';
 import type { JobContext, JobDriver } from './driver.js';
 import { type JobTypeDefinition, nodeOf } from './job-type.js';
 import { awaitsBacking, restOf, zeroByItself } from './left-out.js';
-import { JobResources, linkOf, SOURCE_PERM, sourceShared, TARGET_PERM, TARGET_SHARED } from './resources.js';
+import {
+  JobResources,
+  linkOf,
+  refuseOtherSize,
+  refuseReadOnly,
+  SOURCE_PERM,
+  sourceShared,
+  TARGET_PERM,
+  TARGET_SHARED,
+} from './resources.js';
 import { copyScope } from './space.js';
 
 /** What a failure to save old data leads to: the guest's write fails, or the backup does. */
@@ -58,7 +67,7 @@ export interface BackupOptions {
 
 const MIN_CLUSTER_BYTES = 65536;
 
-export class BackupDriver implements JobDriver, WriteObserver {
+class BackupDriver implements JobDriver, WriteObserver {
   readonly type = 'backup';
   readonly source: BlockNode;
   readonly #target: BlockNode;
@@ -307,18 +316,12 @@ export class BackupDriver implements JobDriver, WriteObserver {
 
 /** Refuses a target that `source` cannot be copied to. Throws `invalid-argument`, `read-only`. */
 export function checkTarget(source: BlockNode, target: BlockNode): void {
-  if (target.length !== source.length) {
-    throw new BlockError('invalid-argument', 'Source and target image have different sizes', {
-      path: target.filename,
-    });
-  }
-  if (target.readOnly) {
-    throw new BlockError('read-only', `Block node '${target.nodeName}' is read-only`, { path: target.filename });
-  }
+  refuseOtherSize(source, target);
+  refuseReadOnly(target);
 }
 
 /** `clusterBytes` is the target's. Throws `invalid-argument`. */
-export function checkPerformance(options: Pick<BackupOptions, 'maxWorkers' | 'maxChunk'>, clusterBytes: number): void {
+function checkPerformance(options: Pick<BackupOptions, 'maxWorkers' | 'maxChunk'>, clusterBytes: number): void {
   const { maxWorkers = 0, maxChunk = 0 } = options;
   const granularity = Math.max(MIN_CLUSTER_BYTES, clusterBytes);
   if (!Number.isSafeInteger(maxWorkers) || maxWorkers < 0 || maxWorkers > 64) {

@@ -34,6 +34,8 @@ import {
   JobResources,
   linkOf,
   nameBacking,
+  refuseOtherSize,
+  refuseReadOnly,
   SOURCE_PERM,
   sourceShared,
   TARGET_PERM,
@@ -73,7 +75,7 @@ const DEFAULT_GRANULARITY = 65536;
 const DEFAULT_BUF_BYTES = 10 * 1024 * 1024;
 
 /** Throws `invalid-argument`, in QEMU's words. */
-export function checkMirrorOptions({ granularity, bufSize }: Pick<MirrorOptions, 'granularity' | 'bufSize'>): void {
+function checkMirrorOptions({ granularity, bufSize }: Pick<MirrorOptions, 'granularity' | 'bufSize'>): void {
   if (granularity !== undefined) {
     if (!(granularity >= MIN_GRANULARITY && granularity <= MAX_GRANULARITY)) {
       throw new BlockError('invalid-argument', `Parameter 'granularity' expects a value in range [512B, 64MB]`);
@@ -153,10 +155,6 @@ export class MirrorDriver implements JobDriver {
     return this.#state.dirty.dirtyBytes;
   }
 
-  get activelySynced(): boolean {
-    return this.#ready && this.#copyMode === 'write-blocking' && this.dirtyBytes === 0;
-  }
-
   /** Takes what it needs and begins to follow the guests' writes. Throws `busy`, `permission`; `clean` gives it back. */
   async begin(user: NodeUser): Promise<void> {
     const { source, target, resources } = this;
@@ -165,11 +163,7 @@ export class MirrorDriver implements JobDriver {
     this.#sourceLink = resources.attach(user, source, 'source', SOURCE_PERM, sourceShared(source));
     // Nobody resizes the source from here on; until here a guest could.
     this.#state.dirty.truncate(source.length);
-    if (this.type === 'mirror' && target.length !== source.length) {
-      throw new BlockError('invalid-argument', 'Source and target image have different sizes', {
-        path: target.filename,
-      });
-    }
+    if (this.type === 'mirror') refuseOtherSize(source, target);
     const link = await this.takeTarget(user);
     this.#targetLink = link;
     // All that can be refused is refused before the target is changed.
@@ -223,8 +217,8 @@ export class MirrorDriver implements JobDriver {
   /** Links the job to the target, for writing. Rejects with `read-only`, `permission`, `locked`. */
   protected async takeTarget(user: NodeUser): Promise<Child> {
     const { target } = this;
-    if (!target.readOnly) return this.resources.attach(user, target, 'target', TARGET_PERM, TARGET_SHARED);
-    throw new BlockError('read-only', `Block node '${target.nodeName}' is read-only`, { path: target.filename });
+    refuseReadOnly(target);
+    return this.resources.attach(user, target, 'target', TARGET_PERM, TARGET_SHARED);
   }
 
   readonly #classify: Classify = (status) => {

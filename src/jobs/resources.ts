@@ -47,6 +47,17 @@ export function blockedBy(type: JobType): string {
   return `block device is in use by block job: ${type}`;
 }
 
+/** Refuses a target of another size than the source. Throws `invalid-argument`. */
+export function refuseOtherSize(source: BlockNode, target: BlockNode): void {
+  if (target.length === source.length) return;
+  throw new BlockError('invalid-argument', 'Source and target image have different sizes', { path: target.filename });
+}
+
+/** Refuses a target that cannot be written to. Throws `read-only`. */
+export function refuseReadOnly({ readOnly, nodeName, filename }: BlockNode): void {
+  if (readOnly) throw new BlockError('read-only', `Block node '${nodeName}' is read-only`, { path: filename });
+}
+
 export class JobResources {
   readonly #graph: Graph;
   #undo: (() => void | Promise<void>)[] = [];
