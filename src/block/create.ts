@@ -68,7 +68,7 @@ export function checkCreateOptions(options: object, filename = '', host?: Host):
 }
 
 /** Throws `invalid-argument` for a name that no driver has, `unsupported` for that of one that makes no images. */
-export function checkCreatable(format: string): void {
+function checkCreatable(format: string): void {
   const { create, kind } = findFormat(format);
   if (create === undefined || kind === 'protocol') {
     throw new BlockError('unsupported', `Format driver '${format}' does not support image creation`);

@@ -57,39 +57,26 @@ export class ThrottleMember {
   readonly #group: ThrottleGroup;
   /** Waiting reads and writes; the group takes them from here. */
   readonly queues: readonly [Waiter[], Waiter[]] = [[], []];
-  #drains = 0;
+  #closed = false;
 
   constructor(group: ThrottleGroup) {
     this.#group = group;
   }
 
-  get draining(): boolean {
-    return this.#drains > 0;
-  }
-
   /** `undefined`: go at once (and it is accounted). Otherwise resolves when the request may go. */
   admit(isWrite: boolean, bytes: number): Promise<void> | undefined {
     const queue = this.queues[isWrite ? 1 : 0];
-    if (queue.length === 0 && (this.#drains > 0 || this.#group.tryAdmit(isWrite, bytes))) return undefined;
+    if (queue.length === 0 && (this.#closed || this.#group.tryAdmit(isWrite, bytes))) return undefined;
     return new Promise((go) => {
       queue.push({ bytes, go });
       this.#group.schedule(isWrite);
     });
   }
 
-  /** Lets everything pass until `drainEnd`: a drain must not wait for limits. */
-  drainBegin(): void {
-    this.#drains++;
-    for (const queue of this.queues) for (const waiter of queue.splice(0)) waiter.go();
-    this.#group.reconsider();
-  }
-  drainEnd(): void {
-    this.#drains--;
-  }
-
-  /** Leaves the group; its waiting requests go at once. */
+  /** Leaves the group: its waiting requests go at once, and so do all later ones. */
   close(): void {
-    this.drainBegin();
+    this.#closed = true;
+    for (const queue of this.queues) for (const waiter of queue.splice(0)) waiter.go();
     this.#group.leave(this);
   }
 }

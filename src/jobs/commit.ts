@@ -41,7 +41,7 @@ export interface CommitOptions {
 }
 
 /** Base of a commit. Throws `invalid-argument` where there is none below `top`. */
-export function commitBase(top: BlockNode, base: BlockNode | undefined): BlockNode {
+function commitBase(top: BlockNode, base: BlockNode | undefined): BlockNode {
   const chain = chainOf(top);
   const found = base ?? chain[chain.length - 1];
   if (found === top) {
@@ -59,7 +59,7 @@ function shareBase(resources: JobResources, top: BlockNode, base: BlockNode): { 
 }
 
 /** Commit of layers that nobody writes to. */
-export class CommitDriver implements JobDriver {
+class CommitDriver implements JobDriver {
   readonly type = 'commit';
   readonly #graph: Graph;
   readonly #top: BlockNode;
@@ -194,7 +194,7 @@ export class CommitDriver implements JobDriver {
 }
 
 /** Commit of the active layer: guests write to the top, and get the base in its place when the job is completed. */
-export class ActiveCommitDriver extends MirrorDriver {
+class ActiveCommitDriver extends MirrorDriver {
   override readonly type = 'commit';
   #access: WriteAccess | null = null;
   #sharing: { keep(): void } | null = null;

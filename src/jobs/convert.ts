@@ -14,7 +14,7 @@ import { restOf, zeroByItself } from './left-out.js';
 import { warnOfSpace } from './space.js';
 
 /** Default of `sparseSize`, as qemu-img's `-S`. */
-export const DEFAULT_SPARSE_BYTES = 4096;
+const DEFAULT_SPARSE_BYTES = 4096;
 /** Unit that a failed read is narrowed down to by `salvage`. */
 const SECTOR_BYTES = 512;
 

@@ -1,4 +1,7 @@
 // The job types that are known by name: one line each.
+//
+// The command line and the library start a job by its definition; the name is for QMP, whose commands (`blockdev-mirror`, and the `query-*`
+// ones) find the type by it.
 
 import { BlockError } from '../util/errors.js';
 import { backupJob } from './backup.js';

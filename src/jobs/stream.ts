@@ -40,7 +40,7 @@ export interface StreamOptions {
   backingFile?: string;
 }
 
-export class StreamDriver implements JobDriver {
+class StreamDriver implements JobDriver {
   readonly type = 'stream';
   readonly #graph: Graph;
   readonly #top: BlockNode;

@@ -53,7 +53,7 @@ import type { ServeOptions } from './service.js';
 
 const cache: Check<NonNullable<OpenOptions['cache']>> = settings({ direct: bool, noFlush: bool });
 
-export const OPEN: Shape<OpenOptions> = {
+const OPEN: Shape<OpenOptions> = {
   format: text,
   nodeName: text,
   readOnly: bool,

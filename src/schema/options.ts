@@ -34,7 +34,7 @@ export type ImageOptions = BlockdevOptions | ProbedOptions;
 
 /**
  * Options as `blockdev-add` (an object) or `--blockdev` (a string: `key=value,...` with `driver` implied first, or JSON) take
- * them. Throws `invalid-argument` and `unknown-option`.
+ * them: for the monitor and the daemon, which come next. Throws `invalid-argument` and `unknown-option`.
  */
 export function parseBlockdevOptions(input: string | object): BlockdevOptions {
   if (typeof input !== 'string') return validate('BlockdevOptions', input);

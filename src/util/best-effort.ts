@@ -4,7 +4,7 @@ import { reportUnexpected } from './diagnostics.js';
 import { BlockError, type BlockErrorCode } from './errors.js';
 
 /** A failure with a cause outside of Diskwright: of the system, of an image, of an argument, of the other side of a connection. */
-export function isForeseen(error: unknown): boolean {
+function isForeseen(error: unknown): boolean {
   if (error instanceof BlockError) return error.code !== 'internal';
   return error instanceof Error && /^E[A-Z0-9]+$/.test(String((error as NodeJS.ErrnoException).code));
 }

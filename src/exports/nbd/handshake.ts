@@ -19,9 +19,9 @@ import { Outbox } from './outbox.js';
 import { RECEIVE_GAP, type Shared } from './shared.js';
 
 /** Largest data of an option, bytes: a client that sends more is dropped. */
-export const MAX_OPTION_BYTES = 64 * 1024;
+const MAX_OPTION_BYTES = 64 * 1024;
 /** Options of one handshake. */
-export const MAX_OPTIONS = 4096;
+const MAX_OPTIONS = 4096;
 
 const OPTION_HEADER_BYTES = 16;
 

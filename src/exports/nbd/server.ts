@@ -18,7 +18,7 @@ import { type Agreement, Handshake } from './handshake.js';
 import type { PendingClient, ServerAccess } from './negotiation.js';
 import { Shared } from './shared.js';
 
-export const DEFAULT_MAX_CONNECTIONS = 100;
+const DEFAULT_MAX_CONNECTIONS = 100;
 const HANDSHAKE_MS = 10_000;
 /** Clients that have not chosen an export yet. */
 const MAX_HANDSHAKES = 128;

@@ -102,7 +102,7 @@ export interface Shaken {
 }
 
 /** A TLS server without a port. It does one handshake at a time, so that what it reports needs no name. */
-export class HandshakeServer {
+class HandshakeServer {
   readonly #server: Server;
   #user: string | null = null;
   /** There is no key for that user. */

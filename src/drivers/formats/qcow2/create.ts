@@ -144,7 +144,7 @@ function checkUnsupported(options: Qcow2CreateOptions, path: string): void {
 }
 
 /** How many refcount blocks and table clusters an image needs that has `rest` other clusters: they count themselves too. */
-export function refcountClustersFor(geometry: Geometry, rest: number): { tableClusters: number; blocks: number } {
+function refcountClustersFor(geometry: Geometry, rest: number): { tableClusters: number; blocks: number } {
   let tableClusters = 1;
   let blocks = 1;
   for (;;) {

@@ -16,7 +16,7 @@ import {
   SECTOR,
 } from './types.js';
 
-export const QCOW2_MAGIC = 0x514649fb;
+const QCOW2_MAGIC = 0x514649fb;
 
 /** Byte offsets of the fields. */
 export const Field = {
@@ -42,7 +42,7 @@ export const Field = {
 } as const;
 
 export const V2_HEADER_LENGTH = 72;
-export const V3_HEADER_LENGTH = 104;
+const V3_HEADER_LENGTH = 104;
 export const V3_WRITTEN_HEADER_LENGTH = 112;
 
 export const Incompatible = {

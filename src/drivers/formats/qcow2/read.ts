@@ -84,7 +84,7 @@ export async function guarded(image: Qcow2Image, action: () => Promise<void>): P
 }
 
 /** What lies below an unallocated range: the backing node up to its end, zeroes behind it. */
-export async function readBacking(image: Qcow2Image, offset: GuestOffset, buffer: Uint8Array): Promise<void> {
+async function readBacking(image: Qcow2Image, offset: GuestOffset, buffer: Uint8Array): Promise<void> {
   const backing = image.backing();
   const inside = backing === null ? 0 : Math.max(0, Math.min(buffer.length, backing.length - offset));
   if (inside < buffer.length) buffer.fill(0, inside);

@@ -30,7 +30,7 @@ import { FirstSectorGuard } from './first-sector.js';
 
 const SECTOR_BYTES = 512;
 
-export class RawNode extends FormatNode {
+class RawNode extends FormatNode {
   override readonly driver = 'raw';
   override readonly filename: string;
   readonly #offset: number;

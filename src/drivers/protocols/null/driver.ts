@@ -15,7 +15,7 @@ const DEFAULT_BYTES = 1 << 30;
 const SECTOR_BYTES = 512;
 const NS_PER_MS = 1e6;
 
-export class NullNode extends ProtocolNode {
+class NullNode extends ProtocolNode {
   override readonly driver = 'null-co';
   override readonly filename: string;
   readonly #latencyMs: number;
