@@ -4,7 +4,7 @@
 //                ->  file node  ->  probe  ->  the driver's `open`         openLevel
 //                ->  the driver opens the children that it has: what the options say, or the header names      Children
 
-import { LooseOptions } from '../schema/loose-options.js';
+import { type LooseChild, LooseOptions } from '../schema/loose-options.js';
 import { type ImageOptions, isJsonFilename } from '../schema/options.js';
 import { bestEffort, reportUnforeseen } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
@@ -17,7 +17,7 @@ import { fileId, refuseFileOf } from './identity.js';
 import type { BlockNode } from './node/node.js';
 import { type NodeSettings, settle } from './node-settings.js';
 import { probeFormat, readHead } from './probe.js';
-import { findDriver, type NamedImage } from './registry.js';
+import { findDriver, type HeaderReference } from './registry.js';
 import { type NodeRole, ROLES } from './roles.js';
 
 export interface OpenOptions {
@@ -138,8 +138,7 @@ async function openLevel(
       discard: settings.discard,
     },
     options: own,
-    openChild: (name, role) => children.open(name, role),
-    openNamed: (name, role, image, reference) => children.openNamed(name, role, image, reference),
+    openChild: children.open.bind(children),
     probed: options.driver === undefined,
     withBacking: settings.backing,
     cache: { direct: settings.direct, noFlush: settings.noFlush },
@@ -175,10 +174,13 @@ class Children {
   }
 
   /** `OpenRequest.openChild`. */
-  async open(name: string, role: NodeRole): Promise<BlockNode> {
+  open(name: string, header: null, role: NodeRole): Promise<BlockNode>;
+  open(name: string, header: HeaderReference, role: NodeRole): Promise<BlockNode | null>;
+  async open(name: string, header: HeaderReference | null, role: NodeRole): Promise<BlockNode | null> {
     const opened = this.#opened.get(name);
     if (opened !== undefined) return opened;
     const given = this.#options.child(name);
+    if (header !== null) return this.#openReferred(name, header, given, role);
     if (given !== undefined && given !== null) return this.#openGiven(name, given, role);
     throw new BlockError('invalid-argument', `A block device must be specified for "${name}"`);
   }
@@ -195,15 +197,15 @@ class Children {
     return node;
   }
 
-  /** `OpenRequest.openNamed`. */
-  async openNamed(
+  /** What the header names, or the options say in its place. */
+  async #openReferred(
     name: string,
+    header: HeaderReference,
+    given: LooseChild,
     role: NodeRole,
-    image: BlockNode,
-    { filename, format }: NamedImage,
   ): Promise<BlockNode | null> {
+    const { image, filename } = header;
     const settings = this.#settings;
-    const given = this.#options.child(name);
     if (!settings.backing) {
       if (given instanceof LooseOptions && given.isText) throw given.unexpected(image.driver, name);
       return null;
@@ -227,7 +229,7 @@ class Children {
       const node =
         typeof given === 'string'
           ? findRef(this.#graph, given)
-          : await openReference(this.#graph, image, { filename, format }, given, inherited);
+          : await openReference(this.#graph, header, given, inherited);
       this.#opened.set(name, node);
       return node;
     } catch (error) {
@@ -285,17 +287,15 @@ function noImageFormat(name: string): BlockError {
 }
 
 /**
- * Opens what `given` says; what it leaves out is as the header of `image` has it (`named`). What the header names is opened if it is something
+ * Opens what `given` says; what it leaves out is as the header has it. What the header names is opened if it is something
  * that images may name and the graph's gate lets it.
  */
 async function openReference(
   graph: Graph,
-  image: BlockNode,
-  named: NamedImage,
+  { image, filename, format }: HeaderReference,
   given: LooseOptions | undefined,
   inherited: NodeSettings,
 ): Promise<BlockNode> {
-  const { filename, format } = named;
   if (given?.file !== undefined || (given !== undefined && given.filename !== null) || filename === null) {
     if (given === undefined) throw noImage();
     return openTree(graph, format === null ? given : given.over({ driver: format }), inherited);

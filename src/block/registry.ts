@@ -17,16 +17,8 @@ export interface OpenRequest<D extends BlockdevDriver = BlockdevDriver> {
   node: NodeOptions;
   /** The driver's own options, validated; do not look at the general ones there but in `node` and below. */
   options: Extract<BlockdevOptions, { driver: D }>;
-  /**
-   * Opens the child `name` as the options say, for `role`; the driver links it: `node.setChild(name, child, role, permissions)`. It closes the
-   * child where `open` rejects. Rejects with `invalid-argument` where the options do not have it, and as `openNode`.
-   */
-  openChild(name: string, role: NodeRole): Promise<BlockNode>;
-  /**
-   * Opens what the header of `image` names: as the options say of the child `name`, which may leave out what the header has. Null: there is none, or
-   * somebody looks at the image alone. Rejects as `openNode`, with a `permission` of the graph's gate, `loop` and `limit`.
-   */
-  openNamed(name: string, role: NodeRole, image: BlockNode, named: NamedImage): Promise<BlockNode | null>;
+  /** Opens a child: see `OpenChild`. The driver links it: `node.setChild(name, child, role, permissions)`. */
+  openChild: OpenChild;
   /** The format was found out, not named. */
   probed: boolean;
   /** The backing file will be opened too; false where somebody only looks at this one image. */
@@ -40,8 +32,25 @@ export interface OpenRequest<D extends BlockdevDriver = BlockdevDriver> {
   referrer: Referrer | null;
 }
 
+/**
+ * Opens the child `name` of the node that is being opened, for `role`, which says what it inherits (`roles.ts`). What the options say of it
+ * counts; what they leave out is as the header has it, where a header speaks of this child at all. Where the driver's `open` rejects, the child
+ * is closed. Rejects as `openNode`.
+ */
+export interface OpenChild {
+  /** A child that must be there. Rejects with `invalid-argument` where the options do not have it. */
+  (name: string, header: null, role: NodeRole): Promise<BlockNode>;
+  /**
+   * One that the header may name. Resolves to null where there is none, and where somebody looks at this image alone. Rejects also with a
+   * `permission` of the graph's gate, `loop` and `limit`.
+   */
+  (name: string, header: HeaderReference, role: NodeRole): Promise<BlockNode | null>;
+}
+
 /** What a header says of another image. */
-export interface NamedImage {
+export interface HeaderReference {
+  /** The image whose header it is; a relative name counts from its folder. */
+  image: BlockNode;
   /** As it is written there; null: none. */
   filename: string | null;
   format: string | null;

@@ -44,7 +44,7 @@ const nameDriver: DriverDefinition<'qcow2'> = {
   probe: (head) => (String.fromCharCode(...head.subarray(0, 4)) === 'NAME' ? 100 : 0),
   async open(request) {
     const { graph, node } = request;
-    const file = await request.openChild('file', 'image');
+    const file = await request.openChild('file', null, 'image');
     const head = new Uint8Array(file.length);
     const use = { user: nobody, role: 'root', perm: Perm.CONSISTENT_READ, shared: PERM_ALL } as const;
     await withLink(file, use, (link) => link.read(0, head));

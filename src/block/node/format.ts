@@ -43,10 +43,10 @@ export abstract class FormatNode extends BlockNode {
  * For `open` of a format that has backing files: opens the one that the options or the header of `image` name, if any, and links it. Where it
  * rejects, `image` is closed.
  */
-export async function openBacking(request: Pick<OpenRequest, 'openNamed' | 'use'>, image: FormatNode): Promise<void> {
+export async function openBacking(request: Pick<OpenRequest, 'openChild' | 'use'>, image: FormatNode): Promise<void> {
   try {
     const { backingFile: filename, backingFormat: format } = image;
-    const backing = await request.openNamed('backing', 'cow', image, { filename, format });
+    const backing = await request.openChild('backing', { image, filename, format }, 'cow');
     if (backing !== null) image.setChild('backing', backing, 'cow', ROLES.cow.permissions(request.use));
   } catch (error) {
     // Best effort: what the caller must learn is why it could not be opened.

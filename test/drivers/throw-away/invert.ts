@@ -57,6 +57,6 @@ export const invertDriver: DriverDefinition = {
   name: 'invert' as BlockdevDriver,
   kind: 'filter',
   async open({ graph, node, openChild }) {
-    return new InvertNode(graph, node, 'invert', {}, await openChild('file', 'filtered'));
+    return new InvertNode(graph, node, 'invert', {}, await openChild('file', null, 'filtered'));
   },
 };

@@ -60,7 +60,7 @@ export const tinyDriver = {
   detailOrder: ['flavour', 'header-bytes'],
   probe: (head) => (new TextDecoder().decode(head.subarray(0, 5)) === 'TINY\n' ? 100 : 0),
   async open(request) {
-    const file = await request.openChild('file', 'image');
+    const file = await request.openChild('file', null, 'image');
     const head = new Uint8Array(HEADER_BYTES);
     const use = { user: { userName: 'tiny' }, role: 'root', perm: Perm.CONSISTENT_READ, shared: PERM_ALL } as const;
     await withLink(file, use, (link) => link.read(0, head));

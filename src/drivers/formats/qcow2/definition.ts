@@ -108,7 +108,7 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   probe: probeQcow2,
   open: async (request: OpenRequest<'qcow2'>) => {
     const { graph, node, options, use, withBacking } = request;
-    const file = await request.openChild('file', 'image');
+    const file = await request.openChild('file', null, 'image');
     const image = await openQcow2(graph, node, file, options, { use, onlyHeader: !withBacking && node.readOnly });
     await openBacking(request, image);
     return image;

@@ -144,7 +144,7 @@ function checkWindow({ offset = 0, size }: BlockdevOptionsRaw, file: BlockNode):
 }
 
 async function openRaw({ graph, node, options, openChild, probed }: OpenRequest<'raw'>): Promise<RawNode> {
-  const file = await openChild('file', 'image');
+  const file = await openChild('file', null, 'image');
   checkWindow(options, file);
   const raw = new RawNode(graph, node, options, file, probed);
   // Nothing, until there are users: see `permissionsChanged`.
