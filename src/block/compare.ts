@@ -1,7 +1,8 @@
 // Do two images read the same? Both chains are resolved to runs of one status first: what is zeroes on both sides is not read, what
 // is zeroes on one side is only read on the other.
 
-import { atGuestOffset, BlockError, toBlockError } from '../util/errors.js';
+import { refuseAborted } from '../util/abort.js';
+import { atGuestOffset, type BlockError, toBlockError } from '../util/errors.js';
 import { type ChainStatus, chainStatus } from './chain.js';
 import { type Child, type OutsideUse, withLink } from './child.js';
 import type { BlockNode } from './node/node.js';
@@ -73,7 +74,7 @@ async function firstDifference(
 ): Promise<{ difference: 'content' | 'status'; offset: number } | null> {
   const total = Math.max(a.length, b.length);
   for (let at = 0; at < total; ) {
-    if (signal?.aborted) throw new BlockError('cancelled', 'The comparison was cancelled');
+    refuseAborted(signal);
     let left: ChainStatus;
     let right: ChainStatus;
     try {

@@ -11,6 +11,7 @@ import { chainStatus } from '../block/chain.js';
 import type { Child } from '../block/child.js';
 import type { Extent, WriteFlags } from '../block/types.js';
 import type { Memory } from '../host/host.js';
+import { refuseAborted } from '../util/abort.js';
 import { reportUnforeseen } from '../util/best-effort.js';
 import { atGuestOffset, BlockError, toBlockError } from '../util/errors.js';
 import type { Chunk, ChunkSource } from './copy-plan.js';
@@ -450,9 +451,4 @@ export function freeContext(
       return 'report';
     },
   };
-}
-
-/** Throws `cancelled` once `signal` says so. */
-export function refuseAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new BlockError('cancelled', 'The copy was cancelled', { cause: signal.reason });
 }

@@ -6,6 +6,7 @@
 // Who waits for quiet (a drain) is answered when the job is paused, sleeps in a drained section, or is not at work.
 
 import type { Clock } from '../host/host.js';
+import { cancelledError } from '../util/abort.js';
 import { BlockError } from '../util/errors.js';
 import { Waiters } from '../util/waiters.js';
 
@@ -19,10 +20,6 @@ interface Parked {
   io: boolean;
   go: () => void;
   fail: (error: BlockError) => void;
-}
-
-export function cancelledError(cause?: unknown): BlockError {
-  return new BlockError('cancelled', 'Operation canceled', { operation: 'job', cause });
 }
 
 export class Gate {

@@ -15,13 +15,14 @@ import type {
   JobInfo,
   JobStatus,
 } from '../schema/generated/types.js';
+import { cancelledError } from '../util/abort.js';
 import { detach, reportUnforeseen } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { Context, type ContextOwner } from './context.js';
 import type { JobDriver, JobType } from './driver.js';
 import { errorAction } from './error-policy.js';
 import { type JobEvent, type JobEventMap, type JobEventName, JobEvents } from './events.js';
-import { cancelledError, Gate } from './gate.js';
+import { Gate } from './gate.js';
 import { Progress } from './progress.js';
 import { JobTransaction, type TransactionMember } from './transaction.js';
 import { checkTransition, checkVerb } from './verbs.js';
@@ -77,6 +78,8 @@ export class Job implements NodeUser {
   #started = false;
   #ended = false;
   #cancelled = false;
+  /** What whoever cancelled it gave as the reason: the cause of its error. */
+  #cancelReason: unknown;
   #softCancelled = false;
   #shouldComplete = false;
   /** A `complete` that the driver has not answered yet; a second one waits for the same answer. */
@@ -240,9 +243,10 @@ export class Job implements NodeUser {
    * Without `force` a job that is ready may end well, but without its last step (a mirror does not pivot). Resumes a paused job. It
    * may come too late: then the job succeeds.
    */
-  cancel(force = false): void {
+  cancel(force = false, reason?: unknown): void {
     checkVerb(this.id, this.#status, 'cancel');
     if (this.#cancelled || !this.#transaction.canAbort) return;
+    this.#cancelReason = reason;
     if (this.#askDriverToCancel(force) && !force) {
       this.#softCancelled = true;
       this.#shouldComplete = true;
@@ -327,7 +331,7 @@ export class Job implements NodeUser {
     await this.#gate.end();
     this.progress.pause();
     this.#ended = true;
-    if (this.#cancelled) this.#error = cancelledError(error);
+    if (this.#cancelled) this.#error = cancelledError(this.#cancelReason ?? error);
     else if (error !== undefined) this.#error = error;
     this.#enterAborting();
     this.#transaction.memberEnded(this.#member);
@@ -361,7 +365,7 @@ export class Job implements NodeUser {
     if (this.#userPaused) this.#userResume();
     if (!this.#started) this.#ended = true;
     if (!this.#ended) return;
-    this.#error ??= cancelledError();
+    this.#error ??= cancelledError(this.#cancelReason);
     this.#enterAborting();
   }
 

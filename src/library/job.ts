@@ -27,7 +27,7 @@ export interface JobChange {
 
 /** What a program hears of a job, and how it ends it. */
 export interface JobWatch {
-  /** Cancels the job by force. */
+  /** Cancels the job by force; its error (`cancelled`) has the signal's reason as its cause. */
   signal?: AbortSignal;
   /** Is called with the bytes that are done and all of them, at each change; the total may grow. */
   onProgress?: (current: number, total: number) => void;
@@ -217,17 +217,17 @@ export class Job {
 
   #cancelBy(signal: AbortSignal | undefined): () => void {
     if (signal === undefined) return () => undefined;
-    const abort = (): void => this.#cancelNow();
+    const abort = (): void => this.#cancelNow(signal.reason);
     if (signal.aborted) abort();
     signal.addEventListener('abort', abort, { once: true });
     return () => signal.removeEventListener('abort', abort);
   }
 
   /** It may be too late for that: then it ends as it does. */
-  #cancelNow(): void {
+  #cancelNow(reason?: unknown): void {
     if (OVER.includes(this.status) || this.status === 'aborting') return;
     try {
-      this.#job.cancel(true);
+      this.#job.cancel(true, reason);
     } catch (error) {
       if (!(error instanceof BlockError) || error.code !== 'bad-state') throw error;
     }

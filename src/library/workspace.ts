@@ -22,6 +22,7 @@ import { mirrorJob } from '../jobs/mirror.js';
 import { checkPriority, DEFAULT_PRIORITY, JobScheduler } from '../jobs/scheduler.js';
 import type { ImageInfo, MapEntry, ObjectOptions } from '../schema/generated/types.js';
 import { fileName, takeSettings, text, wrongType } from '../schema/shape.js';
+import { refuseAborted } from '../util/abort.js';
 import { bestEffort, orElse } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import { startBackups } from '../workspace/backup.js';
@@ -349,8 +350,7 @@ export class Workspace {
     who: string,
     begin: (env: JobEnvironment) => Promise<Begun[]>,
   ): Promise<Job[]> {
-    for (const { watch } of users)
-      if (watch.signal?.aborted) throw new BlockError('cancelled', 'the job was cancelled');
+    for (const { watch } of users) refuseAborted(watch.signal);
     // They cannot wait for each other's turn and end together: the most urgent one speaks for all.
     const env = this.#environment(Math.min(...users.map(({ priority = DEFAULT_PRIORITY }) => priority)));
     const releases = useAll(

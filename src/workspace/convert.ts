@@ -19,7 +19,7 @@ import type { NewFile } from '../block/new-file.js';
 import type { BlockNode } from '../block/node/node.js';
 import type { OpenOptions } from '../block/open.js';
 import { type ConvertOptions, checkConvertSizes, convert } from '../jobs/convert.js';
-import { refuseAborted } from '../jobs/copy-engine.js';
+import { refuseAborted } from '../util/abort.js';
 import { bestEffort } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import { type ImageOpener, type ImageSource, newFileName, openTargetOf } from './open.js';

@@ -141,14 +141,32 @@ describe('a job of the library', () => {
     bench(async ({ workspace, image }) => {
       const abort = new AbortController();
       const job = await workspace.backup(image, '/t', { create, speed: 1000, signal: abort.signal });
-      abort.abort();
-      expect((await failureOf(job.done)).code).to.equal('cancelled');
-      expect(job.error?.code).to.equal('cancelled');
+      const reason = new Error('the user closed the window');
+      abort.abort(reason);
+      const error = await failureOf(job.done);
+      expect([error.code, error.message, error.cause]).to.deep.equal(['cancelled', 'Operation canceled', reason]);
+      expect(job.error).to.equal(error);
       const never = workspace.backup(image, '/u', { create, signal: abort.signal });
       expect((await failureOf(never)).code).to.equal('cancelled');
       expect((await failureOf(workspace.open('/u'))).code).to.equal('not-found');
     }),
   );
+
+  for (const [what, call] of Object.entries<(bench: Bench, signal: AbortSignal) => Promise<unknown>>({
+    'a job': ({ workspace, image }, signal) => workspace.mirror(image, '/t', { create, signal }),
+    'a conversion': ({ workspace }, signal) => workspace.convert('/a', '/t', { create, signal }),
+    'a comparison': ({ workspace }, signal) => workspace.compare('/a', '/a', { signal }),
+  })) {
+    it(
+      `${what} that is cancelled from the first says it in the same words, with the reason`,
+      bench(async (bench) => {
+        const reason = new Error('no longer wanted');
+        if (what !== 'a job') await bench.image.close();
+        const error = await failureOf(call(bench, AbortSignal.abort(reason)));
+        expect([error.code, error.message, error.cause]).to.deep.equal(['cancelled', 'Operation canceled', reason]);
+      }),
+    );
+  }
 
   it(
     'is no promise',
