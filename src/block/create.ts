@@ -2,7 +2,9 @@
 
 import type { Host } from '../host/host.js';
 import type { BlockdevCreateOptions, BlockdevRef } from '../schema/generated/types.js';
+import { LooseOptions } from '../schema/loose-options.js';
 import { validate } from '../schema/validate.js';
+import { orElse } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { referrerToBe, refuseItself } from './backing-name.js';
 import { backingOf, fileOf } from './chain.js';
@@ -152,6 +154,25 @@ export async function createImage(graph: Graph, filename: string, wanted: ImageC
     throw error;
   }
   return { newFile };
+}
+
+/**
+ * Refuses what `createImage` would refuse of an existing file: that the caller may not write to it, or that another process uses it. For several
+ * images that are made together: no file of theirs is touched before all can be replaced. Rejects with `locked`, `permission`, ...
+ */
+export async function checkReplaceable(graph: Graph, filename: string): Promise<void> {
+  const target = parseProtocolName(filename);
+  if (!('filename' in target)) return;
+  const there = await graph.host.stat(target.filename).catch(orElse('create', null));
+  if (there === null) return;
+  const driver = there.kind === 'block' ? 'host_device' : target.driver;
+  const file = await openNode(graph, new LooseOptions({ driver, filename: target.filename }, {}));
+  try {
+    // The link takes the locks that say so to other processes.
+    await withLink(file, CREATION, async () => undefined);
+  } finally {
+    await graph.release(file);
+  }
 }
 
 /**

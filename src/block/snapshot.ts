@@ -11,7 +11,7 @@ import { bestEffort, orElse } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import { backingNameFor } from './backing-name.js';
 import { backingOf, chainOf, MAX_CHAIN_DEPTH, overlaysOf } from './chain.js';
-import { createImage, type ImageCreateOptions } from './create.js';
+import { checkReplaceable, createImage, type ImageCreateOptions } from './create.js';
 import { parseProtocolName } from './filename.js';
 import type { Graph } from './graph.js';
 import { fileId } from './identity.js';
@@ -128,14 +128,17 @@ function refuseSameName(requests: readonly SnapshotRequest[]): void {
   }
 }
 
-/** Nor can two lie in one file, or one in a file that a node is stored in. */
+/** Nor can two lie in one file, or one in a file that a node is stored in, or that another process uses. */
 async function refuseSameFile(graph: Graph, requests: readonly SnapshotRequest[]): Promise<void> {
   const seen = new Set<string>();
   for (const { 'snapshot-file': name, mode = 'absolute-paths' } of requests) {
     const path = pathOf(name);
     const there = await graph.host.stat(path).catch(orElse('snapshot', null));
     if (there === null) continue;
-    if (mode === 'absolute-paths') await checkUnused(graph, path, there.id);
+    if (mode === 'absolute-paths') {
+      await checkUnused(graph, path, there.id);
+      await checkReplaceable(graph, name);
+    }
     if (seen.has(there.id)) {
       throw BlockError.at(path, 'locked', 'Failed to get "write" lock: two overlays name the file', {
         operation: 'create',

@@ -6,7 +6,7 @@
 
 import { backingNameFor, idOfFile } from '../block/backing-name.js';
 import { backingOf } from '../block/chain.js';
-import { checkCreateOptions, createImage, type ImageCreateOptions } from '../block/create.js';
+import { checkCreateOptions, checkReplaceable, createImage, type ImageCreateOptions } from '../block/create.js';
 import { parseProtocolName } from '../block/filename.js';
 import type { Graph } from '../block/graph.js';
 import { refuseSourceFile, refuseUsed } from '../block/identity.js';
@@ -128,11 +128,13 @@ async function refuseSameFile(graph: Graph, targets: readonly CheckedTarget[]): 
   }
 }
 
-/** Refuses with `locked` to replace a file that a node is stored in. */
+/** Refuses with `locked` to replace a file that a node is stored in, or that another process uses. */
 async function refuseUsedName(graph: Graph, name: string): Promise<void> {
   const path = pathOf(name);
   const there = await graph.host.stat(path).catch(orElse('target', null));
-  if (there !== null) await refuseUsed(graph, { ...there, path });
+  if (there === null) return;
+  await refuseUsed(graph, { ...there, path });
+  await checkReplaceable(graph, name);
 }
 
 async function openTarget(graph: Graph, { source, plan, sync, image }: CheckedTarget): Promise<OpenedTarget> {

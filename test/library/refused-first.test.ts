@@ -1,7 +1,7 @@
 // An existing file that a call is to replace is as it was where the call is refused. On the simulated host.
 
 import { expect } from 'chai';
-import { createSimHost } from '../../src/host/sim/index.js';
+import { createSimHost, type SimHost } from '../../src/host/sim/index.js';
 import type { Image } from '../../src/library/image.js';
 import type { BackupRequest } from '../../src/library/options.js';
 import { Workspace } from '../../src/library/workspace.js';
@@ -10,6 +10,7 @@ import { failureOf } from '../drivers/support.js';
 const MiB = 1 << 20;
 
 interface Bench {
+  host: SimHost;
   workspace: Workspace;
   /** An open image, and another one. */
   a: Image;
@@ -29,7 +30,7 @@ function bench(work: (bench: Bench) => Promise<void>): () => Promise<void> {
         await image.close();
       }
       const [a, b] = [await workspace.open('/a'), await workspace.open('/b')];
-      await work({ workspace, a, b });
+      await work({ host, workspace, a, b });
       for (const name of ['/old', '/older']) {
         const image = await workspace.open(name, { readOnly: true });
         const text = `content of ${name}`;
@@ -120,6 +121,29 @@ describe('a call of the library that is refused leaves an existing target as it 
       bench(({ workspace, a }) =>
         wrong(workspace[kind](a, '/old', { create, signal: AbortSignal.abort() }), 'cancelled'),
       ),
+    );
+  }
+
+  for (const [what, call] of Object.entries<(bench: Bench) => Promise<unknown>>({
+    'the target of the second of two backups': ({ workspace, a, b }) =>
+      workspace.backups([
+        { image: a, target: '/old', create },
+        { image: b, target: '/older', create },
+      ]),
+    'the file of the second of two snapshots': ({ workspace, a, b }) =>
+      workspace.snapshots([
+        { image: a, file: '/old' },
+        { image: b, file: '/older' },
+      ]),
+  })) {
+    it(
+      `where another process uses ${what}`,
+      bench(async (bench) => {
+        const other = new Workspace(bench.host);
+        const used = await other.open('/older');
+        expect((await failureOf(call(bench))).code).to.equal('locked');
+        await used.close();
+      }),
     );
   }
 
