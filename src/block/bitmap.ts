@@ -13,6 +13,7 @@ import { assert } from '../util/assert.js';
 import { BitTree } from '../util/bit-tree.js';
 import { BlockError } from '../util/errors.js';
 import { nameLength } from '../util/name-bytes.js';
+import { isPowerOfTwo } from '../util/numbers.js';
 
 export const MIN_GRANULARITY = 512;
 export const MAX_GRANULARITY = 2 ** 31;
@@ -64,7 +65,7 @@ export function checkGranularity(granularity: number): void {
   if (!Number.isSafeInteger(granularity) || granularity < MIN_GRANULARITY || granularity > MAX_GRANULARITY) {
     throw new BlockError('invalid-argument', `Granularity ${granularity} is not from 512 B to 2 GiB`);
   }
-  if (2 ** Math.round(Math.log2(granularity)) !== granularity) {
+  if (!isPowerOfTwo(granularity)) {
     throw new BlockError('invalid-argument', `Granularity ${granularity} must be power of 2`);
   }
 }

@@ -3,6 +3,7 @@
 
 import { refuseAborted } from '../util/abort.js';
 import { atGuestOffset, type BlockError, toBlockError } from '../util/errors.js';
+import { SECTOR_BYTES } from '../util/numbers.js';
 import { type ChainStatus, chainStatus } from './chain.js';
 import { type Child, type OutsideUse, withLink } from './child.js';
 import type { BlockNode } from './node/node.js';
@@ -31,7 +32,6 @@ export interface CompareResult {
 
 const CHUNK_BYTES = 1 << 20;
 const IN_FLIGHT = 6;
-const SECTOR_BYTES = 512;
 
 /** Rejects with what reading fails with, at the guest's offset, and with `cancelled`. `onFault` is called before that with the image that could not be read. */
 export async function compareNodes(

@@ -6,6 +6,7 @@ import { LooseOptions } from '../schema/loose-options.js';
 import { validate } from '../schema/validate.js';
 import { orElse } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
+import { roundUp, SECTOR_BYTES } from '../util/numbers.js';
 import { referrerToBe, refuseItself } from './backing-name.js';
 import { backingOf, fileOf } from './chain.js';
 import { type Child, type OutsideUse, withLink } from './child.js';
@@ -17,8 +18,6 @@ import type { BlockNode } from './node/node.js';
 import { openNode } from './open.js';
 import { allDrivers, type DriverDefinition, findDriver } from './registry.js';
 import { PERM_ALL, Perm, type TruncateOptions } from './types.js';
-
-const SECTOR_BYTES = 512;
 
 /** Distributes over the drivers, so that each keeps its own members. */
 type WithoutFile<T> = T extends { file: BlockdevRef } ? Omit<T, 'file'> : never;
@@ -186,7 +185,7 @@ export async function makeRoom(
   options: TruncateOptions = {},
 ): Promise<void> {
   // A file may end anywhere; what lies in a format is made of sectors.
-  const room = fileOf(file.node) === null ? size : Math.ceil(size / SECTOR_BYTES) * SECTOR_BYTES;
+  const room = fileOf(file.node) === null ? size : roundUp(size, SECTOR_BYTES);
   if (!file.node.fixedSize) return file.truncate(room, options);
   const { preallocation = 'off' } = options;
   if (preallocation !== 'off') {

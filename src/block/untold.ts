@@ -1,10 +1,9 @@
 // Block status that cannot be read: where that begins, to the sector.
 
 import { toBlockError } from '../util/errors.js';
+import { roundUp, SECTOR_BYTES } from '../util/numbers.js';
 import { chainStatus } from './chain.js';
 import type { BlockNode } from './node/node.js';
-
-const SECTOR_BYTES = 512;
 
 /** Of a range whose status failed: the first byte of it, in steps of a sector, of which the status cannot be read. */
 export async function firstUntold(
@@ -16,7 +15,7 @@ export async function firstUntold(
   const end = offset + length;
   let at = offset;
   for (let part = length; at < end && part > SECTOR_BYTES; ) {
-    const half = Math.ceil(part / 2 / SECTOR_BYTES) * SECTOR_BYTES;
+    const half = roundUp(part / 2, SECTOR_BYTES);
     try {
       const told = await chainStatus(top, base, at, half);
       at += told.length;

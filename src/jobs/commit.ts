@@ -13,6 +13,7 @@ import { BlockNode } from '../block/node/node.js';
 import { PERM_ALL, Perm } from '../block/types.js';
 import type { BlockCommitArguments } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
+import { SECTOR_BYTES } from '../util/numbers.js';
 import { CHUNK_BYTES, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy, transfer } from './copy-engine.js';
 import { Chunker, ownContent, Plan } from './copy-plan.js';
 import type { JobContext, JobDriver } from './driver.js';
@@ -128,7 +129,7 @@ class CommitDriver implements JobDriver {
     } finally {
       ctx.leaveIo();
     }
-    const align = Math.max(base.clusterBytes, 512);
+    const align = Math.max(base.clusterBytes, SECTOR_BYTES);
     const plan = new Plan(
       { source: top, base, classify: ownContent, align, maxPieceBytes: MAX_PIECE_BYTES },
       0,

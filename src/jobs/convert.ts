@@ -7,6 +7,7 @@ import type { BlockNode } from '../block/node/node.js';
 import { type Extent, PERM_ALL, Perm } from '../block/types.js';
 import { RateLimit } from '../host/rate-limit.js';
 import { BlockError, toBlockError } from '../util/errors.js';
+import { roundUp, SECTOR_BYTES } from '../util/numbers.js';
 import type { CopyContext, CopyFault } from './copy-engine.js';
 import { CHUNK_BYTES, freeContext, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy, transfer, WORKERS } from './copy-engine.js';
 import { type Chunk, Chunker, ownContent, Plan, wholeContent } from './copy-plan.js';
@@ -15,8 +16,6 @@ import { warnOfSpace } from './space.js';
 
 /** Default of `sparseSize`, as qemu-img's `-S`. */
 const DEFAULT_SPARSE_BYTES = 4096;
-/** Unit that a failed read is narrowed down to by `salvage`. */
-const SECTOR_BYTES = 512;
 
 export interface ConvertOptions {
   source: BlockNode;
@@ -204,7 +203,7 @@ async function readAround(
       lose(toBlockError(cause), { offset, length: buffer.length });
       return;
     }
-    const half = Math.ceil(buffer.length / 2 / SECTOR_BYTES) * SECTOR_BYTES;
+    const half = roundUp(buffer.length / 2, SECTOR_BYTES);
     await readAround(source, offset, buffer.subarray(0, half), lose);
     await readAround(source, offset + half, buffer.subarray(half), lose);
   }

@@ -19,6 +19,7 @@ import { PERM_ALL } from '../block/types.js';
 import type { BitmapSyncMode, BlockdevMirror, MirrorCopyMode, MirrorSyncMode } from '../schema/generated/types.js';
 import { assert } from '../util/assert.js';
 import { BlockError } from '../util/errors.js';
+import { isPowerOfTwo } from '../util/numbers.js';
 import { RangeLock } from '../util/range-lock.js';
 import { type BitmapUse, bitmapFor, bitmapMode } from './bitmap-use.js';
 import { type CopyContext, freeContext, runCopy, transfer, WORKERS } from './copy-engine.js';
@@ -80,7 +81,7 @@ function checkMirrorOptions({ granularity, bufSize }: Pick<MirrorOptions, 'granu
     if (!(granularity >= MIN_GRANULARITY && granularity <= MAX_GRANULARITY)) {
       throw new BlockError('invalid-argument', `Parameter 'granularity' expects a value in range [512B, 64MB]`);
     }
-    if (!Number.isInteger(Math.log2(granularity))) {
+    if (!isPowerOfTwo(granularity)) {
       throw new BlockError('invalid-argument', `Parameter 'granularity' expects a power of 2`);
     }
   }

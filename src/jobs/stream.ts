@@ -13,6 +13,7 @@ import type { BlockNode } from '../block/node/node.js';
 import { type Extent, PERM_ALL, Perm } from '../block/types.js';
 import type { BlockStreamArguments } from '../schema/generated/types.js';
 import { BlockError, toBlockError } from '../util/errors.js';
+import { SECTOR_BYTES } from '../util/numbers.js';
 import { RangeLock } from '../util/range-lock.js';
 import {
   CHUNK_BYTES,
@@ -121,7 +122,7 @@ class StreamDriver implements JobDriver {
       if (status.zero) return base === null ? 'skip' : 'zero';
       return 'data';
     };
-    const align = Math.max(top.clusterBytes, 512);
+    const align = Math.max(top.clusterBytes, SECTOR_BYTES);
     const plan = new Plan({ source: top, base, classify, align, maxPieceBytes: MAX_PIECE_BYTES }, 0, top.length);
     const chunkBytes = Math.max(CHUNK_BYTES, align);
     const moving: TransferOptions = {

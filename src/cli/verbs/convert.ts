@@ -2,6 +2,7 @@
 
 import type { BlockNode } from '../../block/node/node.js';
 import { type BlockError, toBlockError } from '../../util/errors.js';
+import { SECTOR_BYTES } from '../../util/numbers.js';
 import { type ConvertStage, convertImage } from '../../workspace/convert.js';
 import {
   CACHE,
@@ -53,7 +54,6 @@ import type { Verb } from '../verb.js';
 import { creationFailure } from './create.js';
 
 const MAX_SPARSE_BYTES = 16 << 20;
-const SECTOR_BYTES = 512;
 
 export const verb: Verb = {
   name: 'convert',

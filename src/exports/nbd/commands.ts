@@ -75,7 +75,7 @@ export class Commands {
     const { command, flags, offset: offsets, length: lengths } = this.#table;
     const offset = offsets[slot];
     const length = lengths[slot];
-    const fua = (flags[slot] & CommandFlag.fua) !== 0 || this.#export.writethrough;
+    const fua = this.#export.durable(flags[slot]);
     switch (command[slot]) {
       case Command.read:
         return this.#device.read(offset, this.#dataOf(slot, length));

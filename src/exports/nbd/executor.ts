@@ -9,7 +9,7 @@
 
 import type { Located } from '../../block/types.js';
 import type { HostFile, RequestSink } from '../../host/host.js';
-import { Command, CommandFlag } from '../../wire/nbd/constants.js';
+import { Command } from '../../wire/nbd/constants.js';
 import type { Answers } from './answers.js';
 import type { Commands } from './commands.js';
 import type { NbdExport } from './export.js';
@@ -108,7 +108,8 @@ export class Executor implements RequestSink {
     const table = this.#table;
     const buffer = table.buffer[slot];
     const write = table.command[slot] === Command.write;
-    if (buffer === null || (write ? this.#durable(slot) : table.command[slot] !== Command.read)) return false;
+    if (buffer === null || (write ? this.#export.durable(table.flags[slot]) : table.command[slot] !== Command.read))
+      return false;
     const { device } = this.#export;
     const offset = table.offset[slot];
     const length = table.length[slot];
@@ -124,11 +125,6 @@ export class Executor implements RequestSink {
       table.guard[slot] = guard;
     } else device.givenUp(guard);
     return begun;
-  }
-
-  /** The write must be on the disk when it is answered. */
-  #durable(slot: number): boolean {
-    return (this.#table.flags[slot] & CommandFlag.fua) !== 0 || this.#export.writethrough;
   }
 
   /** Never rejects. */

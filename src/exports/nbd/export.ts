@@ -4,7 +4,7 @@ import type { DirtyBitmap } from '../../block/bitmap.js';
 import { chainOf } from '../../block/chain.js';
 import { type Device, rootOf } from '../../block/device.js';
 import { BlockError } from '../../util/errors.js';
-import { MAX_STRING_BYTES, TransmissionFlag } from '../../wire/nbd/constants.js';
+import { CommandFlag, MAX_STRING_BYTES, TransmissionFlag } from '../../wire/nbd/constants.js';
 import type { Dialect } from '../../wire/nbd/headers.js';
 import { AllocationContext, BitmapContext, DepthContext, type MetaContext } from './contexts.js';
 
@@ -36,11 +36,11 @@ export class NbdExport {
   readonly device: Device;
   readonly readOnly: boolean;
   readonly resizable: boolean;
-  readonly writethrough: boolean;
   readonly contexts: readonly MetaContext[];
   /** Bytes, as clients know it. */
   size: number;
   readonly #multiConnection: 'auto' | 'on' | 'off';
+  readonly #writethrough: boolean;
   readonly #bitmaps: DirtyBitmap[] = [];
 
   /** Throws `invalid-argument`, `read-only`; for a bitmap `not-found`, `busy`, `bad-state`. */
@@ -53,7 +53,7 @@ export class NbdExport {
     }
     this.readOnly = options.readOnly ?? !device.writable;
     this.resizable = options.resize === true && !this.readOnly;
-    this.writethrough = options.writethrough ?? false;
+    this.#writethrough = options.writethrough ?? false;
     this.#multiConnection = options.multiConnection ?? 'auto';
     this.size = device.length;
     const contexts: MetaContext[] = [new AllocationContext()];
@@ -83,6 +83,11 @@ export class NbdExport {
       (dialect === 'simple' ? 0 : sendDf) |
       (dialect === 'extended' && payload ? blockStatusPayload : 0)
     );
+  }
+
+  /** Whether a change with these command flags must be on the disk when it is answered. */
+  durable(flags: number): boolean {
+    return (flags & CommandFlag.fua) !== 0 || this.#writethrough;
   }
 
   /** Releases the bitmaps. The device stays open: the caller owns it. */

@@ -10,6 +10,7 @@ import { Device } from '../../block/device.js';
 import { callback, choice, instance, type Shape, takeSettings } from '../../schema/shape.js';
 import { bestEffort, detach } from '../../util/best-effort.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
+import { SECTOR_BYTES } from '../../util/numbers.js';
 import { contentDigest } from './digest.js';
 import { RequestQueue } from './queue.js';
 
@@ -41,7 +42,6 @@ const OPTIONS: Shape<V86DiskOptions> = {
 };
 /** What a timer can be set to. */
 const MAX_FLUSH_MS = 2 ** 31 - 1;
-const SECTOR_BYTES = 512;
 /** Writes that v86 has answered before they are done: beyond this the guest is stopped for a while ... */
 const PAUSE_BYTES = 16 << 20;
 /** ... until there are no more than these ... */

@@ -16,6 +16,7 @@ import {
   wrongType,
 } from '../../schema/shape.js';
 import { BlockError } from '../../util/errors.js';
+import { isPowerOfTwo } from '../../util/numbers.js';
 import type { CrashStyle } from './changes.js';
 import type { SimFeature } from './disk.js';
 import type { FaultPlan, FaultRule, SimOperation } from './faults.js';
@@ -38,7 +39,7 @@ const errno = choice(...Object.keys(constants.errno));
 
 const powerOfTwo: Check<number> = (value, path) => {
   const alignment = integer(1)(value, path);
-  if (Number.isInteger(Math.log2(alignment))) return alignment;
+  if (isPowerOfTwo(alignment)) return alignment;
   throw new BlockError('invalid-argument', `Parameter '${path}' expects a power of two, not ${alignment}`);
 };
 

@@ -6,8 +6,7 @@ import { type CreateOptions, SIZE_OPTION } from '../../../block/create-option.js
 import { checkImageSize } from '../../../block/image-size.js';
 import type { CreateRequest } from '../../../block/registry.js';
 import { BlockError } from '../../../util/errors.js';
-
-const SECTOR_BYTES = 512;
+import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 
 export const RAW_CREATE_OPTIONS: CreateOptions = {
   options: [
@@ -24,7 +23,7 @@ export const RAW_CREATE_OPTIONS: CreateOptions = {
 
 /** Throws `invalid-argument`, `limit`. */
 export function checkRawCreate({ size, preallocation }: CreateRequest<'raw'>['options'], path: string): void {
-  checkImageSize(roundUp(size), path, 'create');
+  checkImageSize(roundUp(size, SECTOR_BYTES), path, 'create');
   if (preallocation !== 'metadata') return;
   throw BlockError.at(path, 'invalid-argument', 'Unsupported preallocation mode: metadata');
 }
@@ -36,10 +35,5 @@ export async function createRaw({ options, file }: CreateRequest<'raw'>): Promis
   // Old content must not shine through. What keeps its size keeps its content.
   if (fileOf(file.node) === null && !file.node.fixedSize) await file.truncate(0);
   // What an earlier image left in the first sector would be taken for its format.
-  await makeRoom(file, roundUp(size), SECTOR_BYTES, { preallocation });
-}
-
-/** A disk is made of whole sectors. */
-function roundUp(size: number): number {
-  return Math.ceil(size / SECTOR_BYTES) * SECTOR_BYTES;
+  await makeRoom(file, roundUp(size, SECTOR_BYTES), SECTOR_BYTES, { preallocation });
 }

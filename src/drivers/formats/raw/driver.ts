@@ -25,10 +25,9 @@ import type { ZeroScan } from '../../../host/host.js';
 import type { BlockdevOptionsRaw } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
 import { printable } from '../../../util/foreign-text.js';
+import { SECTOR_BYTES } from '../../../util/numbers.js';
 import { checkRawCreate, createRaw, RAW_CREATE_OPTIONS } from './create.js';
 import { FirstSectorGuard } from './first-sector.js';
-
-const SECTOR_BYTES = 512;
 
 class RawNode extends FormatNode {
   override readonly driver = 'raw';

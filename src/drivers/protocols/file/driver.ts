@@ -19,6 +19,7 @@ import type { HostFile, SeekResult, ZeroScan } from '../../../host/host.js';
 import type { BlockdevOptions } from '../../../schema/generated/types.js';
 import { bestEffort, orElse } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
+import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import { wordsOfErrno } from '../../../util/system-words.js';
 import { allocateFirstBlock, createFile } from './create.js';
 import { ImageLocks } from './locks.js';
@@ -27,8 +28,6 @@ type FileDriver = 'file' | 'host_device';
 type FileOpenRequest = OpenRequest<'file'> | OpenRequest<'host_device'>;
 type Ability = 'punchHole' | 'zeroRange' | 'discard' | 'allocate';
 
-/** A file of any length is a disk of whole sectors; what the file lacks reads as zeroes. */
-const SECTOR_BYTES = 512;
 /** Of a copy, so much is handed to the disk at a time. */
 const WRITEBACK_BYTES = 16 << 20;
 
@@ -82,7 +81,8 @@ export class FileNode extends ProtocolNode {
     this.#size = size;
     this.#settings = settings;
     this.#locks = settings.locking ? new ImageLocks(file) : null;
-    this.length = roundUp(size);
+    // A file of any length is a disk of whole sectors: what it lacks reads as zeroes.
+    this.length = roundUp(size, SECTOR_BYTES);
   }
 
   override expectWrites(bytes: number): void {
@@ -325,7 +325,7 @@ async function openFile(driver: FileDriver, request: FileOpenRequest): Promise<F
     if (request.referrer !== null) await checkOpened(graph, file, request.referrer);
     if (graph.reserved.size > 0) refuseReserved(graph, { ...(await file.info()), path: file.path });
     const size = await file.size();
-    checkImageSize(roundUp(size), file.path, 'open');
+    checkImageSize(roundUp(size, SECTOR_BYTES), file.path, 'open');
     const locking = options.locking ?? 'auto';
     return new FileNode(graph, { ...node, readOnly }, driver, file, size, {
       locking: locking !== 'off',
@@ -390,10 +390,6 @@ function cannotOpen(path: string, error: unknown): unknown {
   const { code, errno, message } = error;
   const reason = (errno !== undefined && wordsOfErrno(errno)) || message;
   return new BlockError(code, `Could not open '${path}': ${reason}`, { path, operation: 'open', errno, cause: error });
-}
-
-function roundUp(size: number): number {
-  return Math.ceil(size / SECTOR_BYTES) * SECTOR_BYTES;
 }
 
 /** A plain path, or one behind `file:`. */

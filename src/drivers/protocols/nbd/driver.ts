@@ -15,14 +15,13 @@ import type { ZeroScan } from '../../../host/host.js';
 import type { BlockdevOptionsNbd } from '../../../schema/generated/types.js';
 import { orElse } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
+import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import { AllocationState, Command, CommandFlag, TransmissionFlag } from '../../../wire/nbd/constants.js';
 import { NbdClient } from './client.js';
 import { formatNbdName, NBD_PREFIXES, parseNbdName } from './name.js';
 import { MAX_RANGE_BYTES, Shaper } from './shaper.js';
 import { StatusCache, StatusRuns } from './status.js';
 
-/** What a server's size lacks to whole sectors reads as zeroes. */
-const SECTOR_BYTES = 512;
 const MAX_CONNECTIONS = 16;
 
 export class NbdNode extends ProtocolNode {
@@ -54,7 +53,8 @@ export class NbdNode extends ProtocolNode {
     this.#plainLimit = client.identity.maxPayload;
     this.requestAlignment = client.identity.minBlock;
     this.#size = client.identity.size;
-    this.length = roundUp(this.#size);
+    // What the server's size lacks to whole sectors reads as zeroes.
+    this.length = roundUp(this.#size, SECTOR_BYTES);
   }
 
   /** A socket is the same one by whatever path it is reached. */
@@ -229,10 +229,6 @@ export class NbdNode extends ProtocolNode {
   }
 }
 
-function roundUp(size: number): number {
-  return Math.ceil(size / SECTOR_BYTES) * SECTOR_BYTES;
-}
-
 function readOnlyExport(path: string): BlockError {
   return BlockError.at(path, 'read-only', 'request on write denied: the export is read-only', { operation: 'open' });
 }
@@ -273,7 +269,7 @@ async function openNbd({ graph, node, options, autoReadOnly, cache }: OpenReques
         { operation: 'open' },
       );
     }
-    checkImageSize(roundUp(size), filename, 'open');
+    checkImageSize(roundUp(size, SECTOR_BYTES), filename, 'open');
     let { readOnly } = node;
     if (!readOnly && client.has(TransmissionFlag.readOnly)) {
       if (!autoReadOnly) throw readOnlyExport(filename);

@@ -8,6 +8,7 @@ import type { Link, TlsSettings } from '../../../host/net.js';
 import { viewBe64, viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { encodeName } from '../../../util/name-bytes.js';
+import { isPowerOfTwo, SECTOR_BYTES } from '../../../util/numbers.js';
 import {
   CONTEXT_BASE_ALLOCATION,
   Info,
@@ -52,7 +53,6 @@ type Limits = Pick<Negotiated, 'minBlock' | 'maxPayload'>;
 type Export = Pick<Negotiated, 'size' | 'flags'> & Limits;
 
 const MAX_MIN_BLOCK = 65536;
-const SECTOR_BYTES = 512;
 /** Replies to one option. */
 const MAX_REPLIES = 64;
 const ZERO_BYTES = 124;
@@ -225,8 +225,4 @@ class Handshake {
   #endless(): BlockError {
     return this.#channel.error('io', `the server does not end its answer after ${MAX_REPLIES} replies`);
   }
-}
-
-function isPowerOfTwo(value: number): boolean {
-  return value > 0 && Number.isInteger(Math.log2(value));
 }

@@ -9,10 +9,9 @@ import type { BlockStatus } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
 import type { BlockdevOptionsNull } from '../../../schema/generated/types.js';
 import { formatJsonFilename } from '../../../schema/options.js';
+import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 
 const DEFAULT_BYTES = 1 << 30;
-/** A disk is made of whole sectors. */
-const SECTOR_BYTES = 512;
 const NS_PER_MS = 1e6;
 
 class NullNode extends ProtocolNode {
@@ -23,7 +22,7 @@ class NullNode extends ProtocolNode {
 
   constructor(graph: Graph, options: NodeOptions, own: BlockdevOptionsNull) {
     super(graph, options);
-    this.length = Math.ceil((own.size ?? DEFAULT_BYTES) / SECTOR_BYTES) * SECTOR_BYTES;
+    this.length = roundUp(own.size ?? DEFAULT_BYTES, SECTOR_BYTES);
     checkImageSize(this.length, 'null-co', 'open');
     this.#latencyMs = (own['latency-ns'] ?? 0) / NS_PER_MS;
     this.#readZeroes = own['read-zeroes'] ?? false;
