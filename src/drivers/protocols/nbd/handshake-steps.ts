@@ -1,6 +1,7 @@
 // Steps of a client's handshake that all kinds of client take: hearing what there is, TLS, offering what has no data, and being refused.
 
 import type { TlsSettings } from '../../../host/net.js';
+import { viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import {
   HandshakeFlag,
@@ -71,6 +72,12 @@ export async function offer(channel: OptionChannel, option: number): Promise<boo
     throw channel.error('io', `the server acknowledges option ${option} with data`);
   }
   return reply.type === OptionReply.ack;
+}
+
+/** What a reply to INFO or GO says of the export: `Info` in the first two bytes. Throws `io` for a reply of another kind. */
+export function infoOf(channel: OptionChannel, { type, payload }: Reply): DataView {
+  if (type === OptionReply.info && payload.length >= 2) return viewOf(payload);
+  throw channel.error('io', `the server answers with reply type ${type} to the name of an export`);
 }
 
 /** What the server means by a reply that is no acknowledgement, in QEMU's words. */

@@ -17,7 +17,7 @@ import {
   Option,
   OptionReply,
 } from '../../../wire/nbd/constants.js';
-import { greet, isError, offer, refusal, startTls } from './handshake-steps.js';
+import { greet, infoOf, isError, offer, refusal, startTls } from './handshake-steps.js';
 import { OptionChannel } from './option-channel.js';
 
 export interface HandshakeOptions {
@@ -119,8 +119,9 @@ class Handshake {
     const query = this.#encode(context);
     channel.sendOption(Option.setMetaContext, [this.#name.length, this.#name, 1, query.length, query]);
     let id = -1;
-    for (let count = 0; count < MAX_REPLIES; count++) {
-      const reply = await channel.reply(Option.setMetaContext);
+    const next = channel.replies(Option.setMetaContext, MAX_REPLIES);
+    for (;;) {
+      const reply = await next();
       if (reply.type === OptionReply.ack) return id;
       if (reply.type !== OptionReply.metaContext) {
         if (isError(reply.type)) return -1;
@@ -130,7 +131,6 @@ class Handshake {
       if (!named || id >= 0) throw channel.error('io', 'the server names a metadata context that was not asked for');
       id = viewOf(reply.payload).getUint32(0);
     }
-    throw this.#endless();
   }
 
   /** Null where the server does not know this option. */
@@ -141,8 +141,9 @@ class Handshake {
     let size = -1;
     let flags = 0;
     let limits: Limits | null = null;
-    for (let count = 0; count < MAX_REPLIES; count++) {
-      const reply = await channel.reply(Option.go);
+    const next = channel.replies(Option.go, MAX_REPLIES);
+    for (;;) {
+      const reply = await next();
       const { type, payload } = reply;
       if (type === OptionReply.ack) {
         if (size < 0) throw channel.error('io', 'the server does not say how large the export is');
@@ -150,10 +151,7 @@ class Handshake {
       }
       if (type === OptionReply.errUnsupported) return null;
       if (isError(type)) throw refusal(channel, Option.go, reply);
-      if (type !== OptionReply.info || payload.length < 2) {
-        throw channel.error('io', `the server answers with reply type ${type} to the name of an export`);
-      }
-      const view = viewOf(payload);
+      const view = infoOf(channel, reply);
       const kind = view.getUint16(0);
       if (kind === Info.export) {
         if (payload.length !== 12) throw channel.error('io', 'the server describes the export wrongly');
@@ -164,7 +162,6 @@ class Handshake {
         limits = this.#checkLimits(view.getUint32(2), view.getUint32(6), view.getUint32(10));
       }
     }
-    throw this.#endless();
   }
 
   /** How a server that does not know GO is asked. It answers, or hangs up. */
@@ -220,9 +217,5 @@ class Handshake {
       'invalid-argument',
       `The name of an export or metadata context has at most ${MAX_STRING_BYTES} bytes and no zero byte`,
     );
-  }
-
-  #endless(): BlockError {
-    return this.#channel.error('io', `the server does not end its answer after ${MAX_REPLIES} replies`);
   }
 }

@@ -7,7 +7,7 @@ import type { Link, TlsSettings } from '../../../host/net.js';
 import { bestEffort } from '../../../util/best-effort.js';
 import { viewOf } from '../../../util/bytes.js';
 import { Info, MAX_STRING_BYTES, Option, OptionReply } from '../../../wire/nbd/constants.js';
-import { greet, isError, offer, printable, refusal, startTls } from './handshake-steps.js';
+import { greet, infoOf, isError, offer, printable, refusal, startTls } from './handshake-steps.js';
 import { OptionChannel } from './option-channel.js';
 
 /** What the server says of an export; texts are fit for a terminal. */
@@ -120,14 +120,13 @@ async function askInfo(
   let flags = 0;
   let blockSizes: ExportDetails['blockSizes'] = null;
   let description: Uint8Array | null = null;
-  for (let count = 0; count < MAX_REPLIES; count++) {
-    const { type, payload } = await channel.reply(Option.info);
+  const next = channel.replies(Option.info, MAX_REPLIES);
+  for (;;) {
+    const reply = await next();
+    const { type, payload } = reply;
     if (type === OptionReply.ack) return { details: size === null ? null : { size, flags, blockSizes }, description };
     if (isError(type)) return null;
-    if (type !== OptionReply.info || payload.length < 2) {
-      throw channel.error('io', `the server answers with reply type ${type} to the name of an export`);
-    }
-    const view = viewOf(payload);
+    const view = infoOf(channel, reply);
     const kind = view.getUint16(0);
     if (kind === Info.export && payload.length === 12) {
       size = view.getBigUint64(2);
@@ -140,15 +139,15 @@ async function askInfo(
       throw channel.error('io', 'the server describes an export wrongly');
     }
   }
-  throw endless(channel);
 }
 
 /** In the server's order; null where the server does not say. */
 async function listContexts(channel: OptionChannel, name: Uint8Array): Promise<string[] | null> {
   channel.sendOption(Option.listMetaContext, [name.length, name, 0]);
   const contexts: string[] = [];
-  for (let count = 0; count < MAX_REPLIES; count++) {
-    const { type, payload } = await channel.reply(Option.listMetaContext);
+  const next = channel.replies(Option.listMetaContext, MAX_REPLIES);
+  for (;;) {
+    const { type, payload } = await next();
     if (type === OptionReply.ack) return contexts;
     if (isError(type)) return null;
     if (type !== OptionReply.metaContext || payload.length < 4) {
@@ -156,15 +155,10 @@ async function listContexts(channel: OptionChannel, name: Uint8Array): Promise<s
     }
     contexts.push(printable(payload.subarray(4)));
   }
-  throw endless(channel);
 }
 
 /** The list is complete: a server that hangs up instead of answering is as good. */
 async function sayGoodbye(channel: OptionChannel): Promise<void> {
   channel.sendOption(Option.abort);
   await channel.reply(Option.abort).catch(bestEffort('nbd list'));
-}
-
-function endless(channel: OptionChannel): Error {
-  return channel.error('io', `the server does not end its answer after ${MAX_REPLIES} replies`);
 }

@@ -123,6 +123,15 @@ export class OptionChannel implements LinkOwner {
     return { type, payload: await this.take(head.getUint32(16)) };
   }
 
+  /** What receives the replies to `option` one by one, as `reply`. It rejects with `io` after `max` of them. */
+  replies(option: number, max: number): () => Promise<OptionReply> {
+    let count = 0;
+    return async () => {
+      if (count++ < max) return this.reply(option);
+      throw this.error('io', `the server does not end its answer after ${max} replies`);
+    };
+  }
+
   async startTls(settings: TlsSettings, timeoutMs: number): Promise<void> {
     this.link = await this.link.startTls(settings, timeoutMs);
     this.pushed = 0;
