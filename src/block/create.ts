@@ -68,6 +68,12 @@ export function checkCreateOptions(options: object, filename = '', host?: Host):
   return made;
 }
 
+/** Refuses a driver whose images have no compressed clusters; null: none that makes images. Throws `invalid-argument`. */
+export function checkCompresses(driver: DriverDefinition | null): void {
+  if (driver?.compresses) return;
+  throw new BlockError('invalid-argument', 'Compression not supported for this file format');
+}
+
 /** Throws `invalid-argument` for a name that no driver has, `unsupported` for that of one that makes no images. */
 function checkCreatable(format: string): void {
   const { create, kind } = findFormat(format);

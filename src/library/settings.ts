@@ -1,7 +1,7 @@
 // What the calls of the library take, as shapes: every call checks its arguments here before it touches anything.
 
 import type { CompareOptions } from '../block/compare.js';
-import { checkCreateOptions, type ImageCreateOptions } from '../block/create.js';
+import { checkCompresses, checkCreateOptions, type ImageCreateOptions } from '../block/create.js';
 import type { OpenGate } from '../block/gate.js';
 import type { OpenOptions } from '../block/open.js';
 import { findDriver, knownDriver } from '../block/registry.js';
@@ -248,7 +248,7 @@ export function convertSettings(target: string, value: unknown): CheckedConversi
   const given = typeof value === 'string' ? { create: { driver: value } } : value;
   const { create = {}, ...others } = takeSettings(CONVERT, given, 'settings');
   const { size, ...made } = newImage(create, target);
-  if (others.compress && !findDriver(made.driver).compresses) throw compressionUnsupported();
+  if (others.compress) checkCompresses(findDriver(made.driver));
   return { ...others, create: create.size === undefined ? made : { size, ...made } };
 }
 
@@ -256,10 +256,6 @@ export function convertSettings(target: string, value: unknown): CheckedConversi
 function newImage(given: object, name: string): ImageCreateOptions {
   const { driver = formatOfName(name), size = 0, ...others } = given as { driver?: string; size?: number };
   return checkCreateOptions({ ...others, driver, size }, name);
-}
-
-function compressionUnsupported(): BlockError {
-  return new BlockError('invalid-argument', 'Compression not supported for this file format');
 }
 
 // ---- jobs -------------------------------------------------------------------------------------------------------
@@ -319,7 +315,7 @@ function backupSettings(target: unknown, given: BackupSettings, path: string): C
   const perf = { 'max-workers': maxWorkers, 'max-chunk': maxChunk };
   const checked = targetOf(target, create && made, format, path);
   const driver = checked.target.format === undefined ? null : knownDriver(checked.target.format);
-  if (compress && driver !== null && !driver.compresses) throw compressionUnsupported();
+  if (compress && driver !== null) checkCompresses(driver);
   const args = apart<BackupArgs>({ sync: 'full', ...others, compress });
   return { ...args, ...checked, args: { ...args.args, 'x-perf': perf } };
 }

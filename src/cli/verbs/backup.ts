@@ -1,5 +1,6 @@
 // `diskwright backup`: copies an image as it is at the start.
 
+import { checkCompresses } from '../../block/create.js';
 import { backupJob } from '../../jobs/backup.js';
 import { checkJobArguments } from '../../jobs/job-type.js';
 import { startBackups } from '../../workspace/backup.js';
@@ -55,8 +56,7 @@ async function run(options: ParsedOptions): Promise<number> {
   const target = targetOf(options);
   const sync = choiceOption(options, 'sync', ['full', 'top']) ?? 'full';
   const compress = options.has('compress');
-  if (compress && !creatableDriver(target.format)?.compresses)
-    throw new UsageError('Compression not supported for this file format');
+  if (compress) checkCompresses(creatableDriver(target.format));
   const maxWorkers = countOption(options, 'max-workers');
   const maxChunk = limitOption(options, 'max-chunk', 'max-chunk');
   const own = { compress, 'x-perf': { 'max-workers': maxWorkers, 'max-chunk': maxChunk } };

@@ -1,5 +1,6 @@
 // `diskwright convert`: copies an image into a new one.
 
+import { checkCompresses } from '../../block/create.js';
 import type { BlockNode } from '../../block/node/node.js';
 import { type BlockError, toBlockError } from '../../util/errors.js';
 import { SECTOR_BYTES } from '../../util/numbers.js';
@@ -200,9 +201,7 @@ function planOf(options: ParsedOptions, format: string): Plan {
     throw new UsageError('Use of backing file requires explicit backing format');
   }
   const compress = options.has('compress');
-  if (compress && made !== null && !made.compresses && !targetImageOpts) {
-    throw new UsageError('Compression not supported for this file format');
-  }
+  if (compress && made !== null && !targetImageOpts) checkCompresses(made);
   const cache = targetCache(options, 'unsafe');
   return {
     source,
