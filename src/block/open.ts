@@ -4,7 +4,7 @@
 //                ->  file node  ->  probe  ->  the driver's `open`         openLevel
 //                ->  the driver opens the children that it has: what the options say, or the header names      Children
 
-import { type LooseChild, LooseOptions } from '../schema/loose-options.js';
+import { type LooseChild, LooseOptions, missingChild, missingImage } from '../schema/loose-options.js';
 import { type ImageOptions, isJsonFilename } from '../schema/options.js';
 import { bestEffort, reportUnforeseen } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
@@ -182,7 +182,7 @@ class Children {
     const given = this.#options.child(name);
     if (header !== null) return this.#openReferred(name, header, given, role);
     if (given !== undefined && given !== null) return this.#openGiven(name, given, role);
-    throw new BlockError('invalid-argument', `A block device must be specified for "${name}"`);
+    throw missingChild(name);
   }
 
   /** Where nothing says what drives it, its name does, which must be a path then. */
@@ -191,7 +191,7 @@ class Children {
     let node: BlockNode;
     if (typeof given === 'string') node = findRef(this.#graph, given);
     else if (given.driver !== undefined) node = await openTree(this.#graph, given, inherited);
-    else if (given.filename === null) throw noImage();
+    else if (given.filename === null) throw missingImage();
     else node = await openTree(this.#graph, given.as(await protocolFor(this.#graph, given.filename)), inherited);
     this.#opened.set(name, node);
     return node;
@@ -254,12 +254,8 @@ class Children {
   }
 }
 
-function noImage(): BlockError {
-  return new BlockError('invalid-argument', 'Must specify either driver or file');
-}
-
 function needFile(file: BlockNode | null): BlockNode {
-  if (file === null) throw noImage();
+  if (file === null) throw missingImage();
   return file;
 }
 
@@ -297,7 +293,7 @@ async function openReference(
   inherited: NodeSettings,
 ): Promise<BlockNode> {
   if (given?.file !== undefined || (given !== undefined && given.filename !== null) || filename === null) {
-    if (given === undefined) throw noImage();
+    if (given === undefined) throw missingImage();
     return openTree(graph, format === null ? given : given.over({ driver: format }), inherited);
   }
   const name = resolveBackingNameOf(image, filename);

@@ -16,6 +16,16 @@ type Members = Readonly<Record<string, unknown>>;
 /** A child as options have it: options of its own, the name of a node, none (null); undefined where they do not speak of it. */
 export type LooseChild = LooseOptions | string | null | undefined;
 
+/** Options that name no child `name`, where the driver needs it. */
+export function missingChild(name: string): BlockError {
+  return new BlockError('invalid-argument', `A block device must be specified for "${name}"`);
+}
+
+/** Options that name no image at all. */
+export function missingImage(): BlockError {
+  return new BlockError('invalid-argument', 'Must specify either driver or file');
+}
+
 export class LooseOptions {
   readonly members: Members;
   readonly #how: ValidateOptions;
@@ -101,7 +111,7 @@ export class LooseOptions {
   asOptionsOf({ name, kind, hasBacking }: LevelDriver): BlockdevOptions {
     const { file, backing } = this.members;
     if (kind !== 'protocol' && file === undefined) {
-      throw new BlockError('invalid-argument', 'A block device must be specified for "file"');
+      throw missingChild('file');
     }
     if (backing !== undefined && !hasBacking) {
       throw new BlockError('invalid-argument', "Driver doesn't support backing files");

@@ -16,7 +16,7 @@ import type {
 } from './generated/types.js';
 import { parseJson } from './json.js';
 import { flatten, parseKeyval, unflatten } from './keyval.js';
-import { LooseOptions } from './loose-options.js';
+import { LooseOptions, missingImage } from './loose-options.js';
 import { validate } from './validate.js';
 
 /** Options of a node whose format is to be found out from its content; its own ones must be those of the format that is found. */
@@ -53,7 +53,7 @@ export function checkImageOptions(options: object): LooseOptions {
   if (hasDrivers(options)) return new LooseOptions({ ...validate('BlockdevOptions', options, how) }, how);
   const { driver, file } = options as Record<string, unknown>;
   if (driver === undefined && file === undefined) {
-    throw new BlockError('invalid-argument', 'Must specify either driver or file');
+    throw missingImage();
   }
   const loose = new LooseOptions(options as Record<string, unknown>, how);
   // What can be said before a file is opened.

@@ -7,6 +7,7 @@ import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
 import type { CreateRequest, DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import { ROLES } from '../../../block/roles.js';
 import { PERM_ALL, Perm } from '../../../block/types.js';
+import { missingChild } from '../../../schema/loose-options.js';
 import { BlockError } from '../../../util/errors.js';
 import { createQcow2, planQcow2, type Qcow2CreateOptions } from './create.js';
 import { QCOW2_CREATE_OPTIONS } from './create-options.js';
@@ -72,7 +73,7 @@ function checkExtent(file: BlockNode, offset: HostOffset, length: number, what: 
 }
 
 function needFile<T>(file: T | null): T {
-  if (file === null) throw new BlockError('invalid-argument', 'A block device must be specified for "file"');
+  if (file === null) throw missingChild('file');
   return file;
 }
 

@@ -125,7 +125,10 @@ export class Mapping {
 
   // ---- tables -------------------------------------------------------------------------------------------------
 
-  /** The L2 table: null where the L1 table has none, undefined where it must be loaded first (`loadTable`, then ask again). */
+  /**
+   * The L2 table: null where the L1 table has none, undefined where it must be loaded first. A caller then loops: `loadTable`, and ask again. No
+   * promise hands out a table: it could leave the cache before whoever awaits that goes on.
+   */
   tableSync(index: number): Table | null | undefined {
     const table = this.cache.get(index);
     if (table !== undefined) return table;

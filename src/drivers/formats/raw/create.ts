@@ -5,6 +5,7 @@ import { makeRoom } from '../../../block/create.js';
 import { type CreateOptions, SIZE_OPTION } from '../../../block/create-option.js';
 import { checkImageSize } from '../../../block/image-size.js';
 import type { CreateRequest } from '../../../block/registry.js';
+import { missingChild } from '../../../schema/loose-options.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 
@@ -29,7 +30,7 @@ export function checkRawCreate({ size, preallocation }: CreateRequest<'raw'>['op
 }
 
 export async function createRaw({ options, file }: CreateRequest<'raw'>): Promise<void> {
-  if (file === null) throw new BlockError('invalid-argument', 'A block device must be specified for "file"');
+  if (file === null) throw missingChild('file');
   const { size, preallocation = 'off' } = options;
   checkRawCreate(options, file.filename);
   // Old content must not shine through. What keeps its size keeps its content.
