@@ -58,7 +58,7 @@ const place: Located = { file: null, offset: 0, guard: null };
 /** The link to the device's root node. Throws `closed`. */
 export let rootOf: (device: Device) => Child;
 
-/** Runs `action` on the device's root as a request of its own: never within a drained section, which waits for it. For what moves no data. */
+/** Runs `action` on the device's root as a request of its own: never within a drained section, which waits for it. Past the throttle, and not counted: for what is no guest's request. */
 export let inspectDevice: <T>(device: Device, action: (root: Child) => Promise<T>) => Promise<T>;
 
 /** As `close`, but after the drained sections that the device is in. Returns its last root node; null where it was closed already. */
@@ -293,13 +293,6 @@ export class Device implements NodeUser {
         if (--this.#resizes === 0) BlockNode.changePermissions(root, root.perm & ~Perm.RESIZE, root.shared);
       }
     });
-  }
-
-  /** Reads past the throttle, and counts it nowhere: for what is no guest's request. */
-  async peek(offset: number, buffer: Uint8Array): Promise<void> {
-    checkBytes(offset, 'offset', 'peek');
-    checkBuffer(buffer, 'peek');
-    await this.#request('other', 0, () => this.#link.read(offset, buffer));
   }
 
   async #inspect<T>(action: (root: Child) => Promise<T>): Promise<T> {

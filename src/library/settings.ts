@@ -71,9 +71,7 @@ export const COMPARE: Shape<CompareOptions> = { strict: bool, signal: abortSigna
 
 export const SNAPSHOT: Shape<SnapshotSettings> = { format: text, nodeName: text, mode: qapi('NewImageMode') };
 
-const image = anImage;
-
-const SNAPSHOT_ORDER: Shape<SnapshotOrder> = { ...SNAPSHOT, image, file: fileName };
+const SNAPSHOT_ORDER: Shape<SnapshotOrder> = { ...SNAPSHOT, image: anImage, file: fileName };
 
 const JOB: Shape<JobSettings> = {
   jobId: text,
@@ -140,6 +138,12 @@ const BACKUP: Shape<BackupSettings> = {
   onCbwError: choice('break-guest-write', 'break-snapshot'),
   maxWorkers: integer(0),
   maxChunk: integer(0),
+};
+
+const BACKUP_REQUEST: Shape<BackupRequest> = {
+  ...BACKUP,
+  image: anImage,
+  target: imageName as Check<BackupRequest['target']>,
 };
 
 export const WORKSPACE: Shape<WorkspaceOptions> = {
@@ -297,13 +301,15 @@ export interface CheckedBackup extends CheckedTargetJob<BackupArgs> {
 
 /** The request of a backup whose parts are the caller's own arguments. */
 export function backupRequest(of: unknown, target: unknown, given: unknown): CheckedBackup {
-  return { image: image(of, 'image'), ...backupSettings(target, takeSettings(BACKUP, given, 'settings'), 'settings') };
+  return {
+    image: anImage(of, 'image'),
+    ...backupSettings(target, takeSettings(BACKUP, given, 'settings'), 'settings'),
+  };
 }
 
 export function backupRequests(value: unknown): CheckedBackup[] {
-  const REQUEST: Shape<BackupRequest> = { ...BACKUP, image, target: imageName as Check<BackupRequest['target']> };
   return list((request, path): CheckedBackup => {
-    const { image: of, target, ...others } = takeSettings(REQUEST, request, path, ['image', 'target']);
+    const { image: of, target, ...others } = takeSettings(BACKUP_REQUEST, request, path, ['image', 'target']);
     return { image: of, ...backupSettings(target, others, path) };
   })(value, 'requests');
 }
@@ -363,7 +369,7 @@ function apart<A>(given: object): CheckedJob<A> {
 /** The order of a snapshot whose parts are the caller's own arguments. */
 export function snapshotOrder(of: unknown, file: unknown, given: unknown): SnapshotOrder {
   const settingsOf = takeSettings(SNAPSHOT, given, 'settings');
-  return { ...settingsOf, image: image(of, 'image'), file: fileName(file, 'file') };
+  return { ...settingsOf, image: anImage(of, 'image'), file: fileName(file, 'file') };
 }
 
 export function snapshotOrders(value: unknown): SnapshotOrder[] {

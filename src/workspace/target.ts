@@ -60,7 +60,7 @@ export interface TargetRequest {
 /** A request whose target can be made, as far as that is known without making it. */
 interface CheckedTarget extends TargetRequest {
   /** The image to be made; null: it exists. */
-  image: { name: string; options: ImageCreateOptions } | null;
+  toMake: { name: string; options: ImageCreateOptions } | null;
 }
 
 /**
@@ -74,15 +74,15 @@ export async function openTargets(graph: Graph, requests: readonly TargetRequest
   for (const request of requests) checked.push(await checkTarget(graph, request));
   if (checked.length > 1) await refuseSameFile(graph, checked);
   const opened = new Map<CheckedTarget, OpenedTarget>();
-  const existing = checked.filter(({ image }) => image === null);
-  const made = checked.filter(({ image }) => image !== null);
+  const existing = checked.filter(({ toMake }) => toMake === null);
+  const made = checked.filter(({ toMake }) => toMake !== null);
   try {
     for (const target of existing) {
       const one = await openTarget(graph, target);
       opened.set(target, one);
       target.check?.(one.node);
     }
-    for (const { image } of made) if (image !== null) await refuseUsedName(graph, image.name);
+    for (const { toMake } of made) if (toMake !== null) await refuseUsedName(graph, toMake.name);
     for (const target of made) opened.set(target, await openTarget(graph, target));
   } catch (error) {
     await giveBack(graph, [...opened.values()], error);
@@ -95,7 +95,7 @@ async function checkTarget(graph: Graph, request: TargetRequest): Promise<Checke
   const { source, plan, sync } = request;
   const { image, format, create, onStage } = plan;
   if (typeof image === 'string') await refuseSourceFile(source, await idOfFile(graph.host, image), image);
-  if (create === null) return { ...request, image: null };
+  if (create === null) return { ...request, toMake: null };
   const name = newFileName(image);
   onStage?.('overlay');
   const base = sync === 'top' ? backingOf(source) : sync === 'none' ? source : null;
@@ -109,7 +109,7 @@ async function checkTarget(graph: Graph, request: TargetRequest): Promise<Checke
   onStage?.('create');
   const options = create({ size: source.length, ...above });
   checkCreateOptions(options, pathOf(name), graph.host);
-  return { ...request, image: { name, options } };
+  return { ...request, toMake: { name, options } };
 }
 
 /** Two jobs cannot write to one file, however it is spelled. */
@@ -137,12 +137,12 @@ async function refuseUsedName(graph: Graph, name: string): Promise<void> {
   await checkReplaceable(graph, name);
 }
 
-async function openTarget(graph: Graph, { source, plan, sync, image }: CheckedTarget): Promise<OpenedTarget> {
+async function openTarget(graph: Graph, { source, plan, sync, toMake }: CheckedTarget): Promise<OpenedTarget> {
   const { format, cache, onStage } = plan;
   let newFile: NewFile | null = null;
-  if (image !== null) {
+  if (toMake !== null) {
     onStage?.('create');
-    ({ newFile } = await createImage(graph, image.name, image.options));
+    ({ newFile } = await createImage(graph, toMake.name, toMake.options));
   }
   onStage?.('open');
   const how = { format, cache, backing: sync !== 'none' };

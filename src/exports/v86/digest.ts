@@ -1,7 +1,7 @@
 // A digest of what a disk reads: 128 bits that tell one content from another, whatever format and chain it lies in. It finds
 // mistakes (another image, one that was written to since), not forgeries.
 
-import type { Device } from '../../block/device.js';
+import { type Device, inspectDevice } from '../../block/device.js';
 import type { Memory } from '../../host/host.js';
 
 const STEP_BYTES = 1 << 20;
@@ -17,7 +17,7 @@ export async function contentDigest(device: Device): Promise<string> {
   try {
     for (let at = 0; at < device.length; at += STEP_BYTES) {
       const part = buffer.subarray(0, Math.min(STEP_BYTES, device.length - at));
-      await device.peek(at, part);
+      await inspectDevice(device, (root) => root.read(at, part));
       addStep(lanes, buffer, part.length, at / PIECE_BYTES, memory);
     }
   } finally {

@@ -18,8 +18,8 @@ import {
 import { BlockError } from '../../util/errors.js';
 import { isPowerOfTwo } from '../../util/numbers.js';
 import type { CrashStyle } from './changes.js';
-import type { SimFeature } from './disk.js';
-import type { FaultPlan, FaultRule, SimOperation } from './faults.js';
+import { SIM_FEATURES, type SimFeature } from './disk.js';
+import { type FaultPlan, type FaultRule, SIM_OPERATIONS, type SimOperation } from './faults.js';
 import type { SimHostOptions } from './index.js';
 
 /** A number in [min, max], not necessarily whole. */
@@ -43,25 +43,9 @@ const powerOfTwo: Check<number> = (value, path) => {
   throw new BlockError('invalid-argument', `Parameter '${path}' expects a power of two, not ${alignment}`);
 };
 
-export const operation: Check<SimOperation> = choice(
-  'open',
-  'stat',
-  'unlink',
-  'read',
-  'write',
-  'flush',
-  'truncate',
-  'allocate',
-  'punchHole',
-  'zeroRange',
-  'discard',
-  'seek',
-  'copyRange',
-  'compress',
-  'decompress',
-);
+export const operation: Check<SimOperation> = choice(...SIM_OPERATIONS);
 
-const feature: Check<SimFeature> = choice('seek', 'allocate', 'punchHole', 'zeroRange', 'discard', 'copyRange');
+const feature: Check<SimFeature> = choice(...SIM_FEATURES);
 
 const RULE: Shape<FaultRule> = {
   operations: list(operation),

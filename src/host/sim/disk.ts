@@ -11,7 +11,16 @@ import type { Random } from './random.js';
 import type { SparseBytes } from './sparse.js';
 
 /** Parts of the interface that a file system may lack. */
-export type SimFeature = 'seek' | 'allocate' | 'punchHole' | 'zeroRange' | 'discard' | 'copyRange';
+export const SIM_FEATURES = [
+  'seek',
+  'allocate',
+  'punchHole',
+  'zeroRange',
+  'discard',
+  'copyRange',
+] as const satisfies readonly SimOperation[];
+
+export type SimFeature = (typeof SIM_FEATURES)[number];
 
 const MAX_LINKS = 40;
 

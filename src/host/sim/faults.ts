@@ -2,22 +2,26 @@
 
 import type { Random } from './random.js';
 
-export type SimOperation =
-  | 'open'
-  | 'stat'
-  | 'unlink'
-  | 'read'
-  | 'write'
-  | 'flush'
-  | 'truncate'
-  | 'allocate'
-  | 'punchHole'
-  | 'zeroRange'
-  | 'discard'
-  | 'seek'
-  | 'copyRange'
-  | 'compress'
-  | 'decompress';
+/** What the simulated host is asked for, and can fail at. */
+export const SIM_OPERATIONS = [
+  'open',
+  'stat',
+  'unlink',
+  'read',
+  'write',
+  'flush',
+  'truncate',
+  'allocate',
+  'punchHole',
+  'zeroRange',
+  'discard',
+  'seek',
+  'copyRange',
+  'compress',
+  'decompress',
+] as const;
+
+export type SimOperation = (typeof SIM_OPERATIONS)[number];
 
 /** One fault. All given conditions must hold. */
 export interface FaultRule {
