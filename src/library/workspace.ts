@@ -4,6 +4,7 @@ import type { CheckResult } from '../block/abilities.js';
 import { storageOf } from '../block/chain.js';
 import { type CompareOptions, type CompareResult, compareNodes } from '../block/compare.js';
 import type { ImageCreateOptions, NewImageOptions } from '../block/create.js';
+import type { Device } from '../block/device.js';
 import { rootOf } from '../block/device.js';
 import type { CheckFinding } from '../block/finding.js';
 import { Graph } from '../block/graph.js';
@@ -66,6 +67,9 @@ export class Workspace {
   readonly #scheduler: JobScheduler | null;
   readonly #services = new Set<NbdService>();
   #images = 0;
+  /** Calls that leave something open, a job or a service behind: `close` waits for them, and then ends what they made. */
+  readonly #beginning = new Set<Promise<unknown>>();
+  #closed: Promise<void> | null = null;
 
   /** Throws `invalid-argument`, `unknown-option`. */
   constructor(host: Host, options: WorkspaceOptions = {}) {
@@ -94,13 +98,16 @@ export class Workspace {
   /** Opens an image for reading and writing (or with `readOnly`). Rejects with `not-found`, `locked`, `permission`, `invalid-image`, ... */
   async open(image: ImageName, options: OpenOptions = {}): Promise<Image> {
     const [name, how] = shapes.imageAndOptions(image, options);
-    const node = await openNode(this.#graph, name, { discard: 'unmap', ...how });
-    try {
-      return wrapNode(node, `image${this.#images++}`);
-    } catch (error) {
-      await this.#graph.release(node);
-      throw error;
-    }
+    return this.#begin(async () => {
+      const node = await openNode(this.#graph, name, { discard: 'unmap', ...how });
+      try {
+        if (this.#closed !== null) throw closedError();
+        return wrapNode(node, `image${this.#images++}`);
+      } catch (error) {
+        await this.#graph.release(node);
+        throw error;
+      }
+    });
   }
 
   /**
@@ -199,7 +206,7 @@ export class Workspace {
     const images = checked.map(({ image }) => image);
     const releases = useAll(images, 'a snapshot');
     try {
-      await takeSnapshots(this.#graph, requests);
+      await this.#begin(() => takeSnapshots(this.#graph, requests));
     } finally {
       for (const release of releases) release();
     }
@@ -279,12 +286,15 @@ export class Workspace {
   async serve(image: Image, options: ServeOptions = {}): Promise<NbdService> {
     this.#nodeOf(image);
     const checked = shapes.serveOptions(options);
+    return this.#begin(() => this.#openService(deviceOf(image), checked));
+  }
+
+  async #openService(device: Device, options: ServeOptions): Promise<NbdService> {
     // Loaded when it is needed: most programs serve nothing.
     const { openService } = await import('./service.js');
-    const device = deviceOf(image);
     const release = device.use('a service');
     try {
-      const service = await openService(this.#host, device, checked, () => {
+      const service = await openService(this.#host, device, options, () => {
         this.#services.delete(service);
         release();
       });
@@ -296,15 +306,43 @@ export class Workspace {
     }
   }
 
-  /** Ends all services and jobs, closes all images, and the host. */
-  async close(): Promise<void> {
+  /**
+   * Ends all services and jobs, closes all images, and the host. What is being opened or started meanwhile is waited for, and closed, too; calls
+   * that come later reject with `closed`.
+   */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
     this.#graph.abortStalled();
-    await Promise.all([...this.#services].map((service) => service.close()));
-    await this.#manager.cancelAll();
+    await this.#endAll();
+    while (this.#beginning.size > 0) {
+      await Promise.allSettled(this.#beginning);
+      await this.#endAll();
+    }
     try {
       await this.#graph.closeAll();
     } finally {
       await this.#host.close();
+    }
+  }
+
+  async #endAll(): Promise<void> {
+    await Promise.all([...this.#services].map((service) => service.close()));
+    await this.#manager.cancelAll();
+  }
+
+  /** Runs what leaves something behind that `close` has to end. Rejects with `closed` once that was called. */
+  async #begin<T>(action: () => Promise<T>): Promise<T> {
+    if (this.#closed !== null) throw closedError();
+    const begun = action();
+    this.#beginning.add(begun);
+    try {
+      return await begun;
+    } finally {
+      this.#beginning.delete(begun);
     }
   }
 
@@ -358,7 +396,7 @@ export class Workspace {
       who,
     );
     try {
-      const begun = await begin(env);
+      const begun = await this.#begin(() => begin(env));
       return begun.map(({ job, target }, i) => {
         const after = async (): Promise<void> => {
           releases[i]();
@@ -380,6 +418,10 @@ export class Workspace {
       path: node.filename,
     });
   }
+}
+
+function closedError(): BlockError {
+  return new BlockError('closed', 'the workspace is closed');
 }
 
 /** Uses all the images, or none. Throws `closed`. */

@@ -140,6 +140,35 @@ describe('closing an image', () => {
       await expectFree(host, '/a', '/target');
     }));
 
+  for (const [name, begin] of Object.entries<(bench: Bench) => Promise<unknown>>({
+    'an image': ({ workspace }) => workspace.open('/other'),
+    'a job': async ({ workspace, image }) => (await workspace.mirror(image, '/target', { speed: 65536 })).done,
+    'a job with a target that is made': async ({ workspace, image }) =>
+      (await workspace.backup(image, '/new', { create: { driver: 'qcow2' }, speed: 65536 })).done,
+    'a service': ({ workspace, image }) => workspace.serve(image, { path: '/socket' }),
+    'a snapshot': ({ workspace, image }) => workspace.snapshot(image, '/overlay'),
+  })) {
+    it(`of the workspace waits for ${name} that is being begun, and leaves nothing open or locked`, () =>
+      bench(async (bench) => {
+        const { host, workspace } = bench;
+        await new Workspace(host).create('/other', { driver: 'qcow2', size: SIZE });
+        const closes = host.close.bind(host);
+        // Others look at the host's files afterwards.
+        host.close = async () => undefined;
+        let over = false;
+        const begun = Promise.allSettled([begin(bench)]).finally(() => {
+          over = true;
+        });
+        await workspace.close();
+        expect(over).to.equal(true);
+        expect((await failureOf(workspace.open('/a'))).code).to.equal('closed');
+        const [end] = await begun;
+        if (end.status === 'rejected') expect(['closed', 'cancelled']).to.include(end.reason.code);
+        await expectFree(host, '/a', '/base', '/target', '/other');
+        host.close = closes;
+      }));
+  }
+
   it('comes too late after the workspace was closed, and is no failure', () =>
     bench(async ({ workspace, image }) => {
       await workspace.close();
