@@ -1,5 +1,5 @@
 // Backup: the source as it was at the moment of the start, whatever guests write afterwards. What is still to be copied
-// stands in the copy bitmap; a guest's write to such a place waits until the old data is saved.
+// is marked in the copy bitmap; a guest's write to such a place waits until the old data is saved.
 //
 //   worker:  claim -> read source -> write target                         (in the background)
 //   guest:   [copy bitmap says old data is needed] -> claim, save it -> write source
@@ -58,7 +58,7 @@ export interface BackupOptions {
   compress?: boolean;
   /** Default: `break-guest-write`. */
   onCbwError?: OnCbwError;
-  /** The target reads as zeroes. Default: it is asked. */
+  /** The target reads as zeroes. Default: its block status says. */
   targetIsZero?: boolean;
   /** Requests of the background copy in flight, and bytes of each. */
   maxWorkers?: number;
@@ -92,7 +92,7 @@ class BackupDriver implements JobDriver, WriteObserver {
   /** Saved for guests before `run`. */
   #savedBytes = 0;
 
-  /** Throws `invalid-argument`, `not-found`, `busy` for options that cannot be. */
+  /** Throws `invalid-argument`, `not-found`, `busy`. */
   constructor(options: BackupOptions) {
     const { source, target, sync } = options;
     if (source === target) throw new BlockError('invalid-argument', 'Source and target cannot be the same');
@@ -117,7 +117,7 @@ class BackupDriver implements JobDriver, WriteObserver {
 
   readonly #classify: Classify = (status) => (this.#base === null ? wholeContent : ownContent)(status);
 
-  /** Takes what it needs, all but the moment. Throws `busy`, `permission`, `read-only`; `clean` gives back what was taken. */
+  /** Links the job to both images, but does not freeze the content yet: see `takeMoment`. Throws `busy`, `permission`, `read-only`; `clean` releases everything. */
   async begin(user: NodeUser): Promise<void> {
     const { source } = this;
     const target = this.#target;

@@ -1,4 +1,4 @@
-// A user's dirty bitmap in the hands of a job: frozen at the start, and at the end what `bitmap-mode` says.
+// How a job uses a user's dirty bitmap: it is frozen at the start, and `bitmap-mode` says what it holds at the end.
 //
 //   mode         the job succeeded            it failed, or was cancelled
 //   on-success   writes since the start       as if it had never run

@@ -1,7 +1,7 @@
 // Commit: pushes what the layers from the top down hold into the base, which then reads as the top did.
 //
 //   base <- mid <- top <- overlay      commit of (mid, top) into base; afterwards
-//   base <- overlay                    the overlay's header and link name the base; mid and top are of no more use
+//   base <- overlay                    the overlay's header and link name the base; nobody uses mid and top any more
 //
 // Nobody writes to these layers while it runs. Where the top is the active layer, guests do: then it is a mirror from the top
 // into the base that ends with the base in the top's place (`ActiveCommitDriver`).
@@ -102,7 +102,7 @@ class CommitDriver implements JobDriver {
     this.#resources = new JobResources(this.#graph);
   }
 
-  /** Takes what it needs. Throws `busy`, `permission`, `locked`; `clean` gives back what was taken. */
+  /** Links the job to the layers and makes the base writable. Throws `busy`, `permission`, `locked`; `clean` releases everything. */
   async begin(user: NodeUser): Promise<void> {
     const resources = this.#resources;
     for (const node of [...this.#layers, this.#base]) resources.block(node, this.type);
@@ -222,7 +222,7 @@ class ActiveCommitDriver extends MirrorDriver {
     const written = [...this.source.parents].some((child) => (child.perm & Perm.WRITE) !== 0);
     await super.pivot();
     if (written) this.#access?.keep();
-    // Where the old layers stay open they cannot keep the base from being written: they mean nothing any more.
+    // Old layers that stay open must not keep others from writing to the base: what they read has no meaning any more.
     this.#sharing?.keep();
     this.resources.dropLater(nodesAbove(this.source, this.target));
   }

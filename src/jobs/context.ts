@@ -11,7 +11,7 @@ import type { Gate } from './gate.js';
 export interface ContextOwner {
   readonly shouldComplete: boolean;
   becomeReady(): void;
-  /** Decides by policy, tells the world, and with `stop` asks for the pause. */
+  /** Decides by policy, emits the event, and with `stop` asks for the pause. */
   actionOnError(error: BlockError, isRead: boolean, guestOffset?: number): BlockErrorAction;
 }
 

@@ -28,7 +28,7 @@ export interface ConvertOptions {
   sparseSize?: number;
   /** Store as compressed clusters (`-c`). */
   compress?: boolean;
-  /** The target is known to read as zeroes (`--target-is-zero`). Default: it is asked. */
+  /** The target is known to read as zeroes (`--target-is-zero`). Default: its block status says. */
   targetIsZero?: boolean;
   /**
    * The target is to be an overlay of its backing file (`-B`): what it reads from there as it should is left out. That needs no look where
@@ -40,11 +40,11 @@ export interface ConvertOptions {
   /** Sectors that cannot be read, also for want of metadata, become zeroes (`--salvage`); this is called for them. */
   salvage?: boolean;
   onSalvaged?: (error: BlockError, extent: Extent) => void;
-  /** Is told of what ends the copy, before `convert` rejects with it. */
+  /** Is called with the error that ends the copy, before `convert` rejects with it. */
   onFault?: (fault: Pick<CopyFault, 'error' | 'isRead'>) => void;
   /** Rate limit (`-r`), bytes a second; 0 (default) is none. */
   speed?: number;
-  /** Is told before the copy that the target's file system may be too full. Default: nobody looks. */
+  /** Is called before the copy where the target's file system may be too full. Default: that is not looked up. */
   warn?: (message: string) => void;
   signal?: AbortSignal;
   /** Bytes of the image that are done, and all of them. */
@@ -57,7 +57,7 @@ export interface ConvertOptions {
  */
 export async function convert(options: ConvertOptions): Promise<void> {
   const user: NodeUser = { userName: 'convert' };
-  // What others may do meanwhile is settled by whoever opened the two.
+  // The caller, who opened both images, decides what others may do meanwhile.
   const reading: OutsideUse = { user, role: 'source', perm: Perm.CONSISTENT_READ, shared: PERM_ALL };
   const writing: OutsideUse = { user, role: 'target', perm: Perm.CONSISTENT_READ | Perm.WRITE, shared: PERM_ALL };
   await withLink(options.source, reading, (source) =>

@@ -3,7 +3,7 @@
 //   chunks --take--> worker: throttle, enterIo, [copy], leaveIo, policy on error, progress
 //                    worker: ...
 //
-// What [copy] is belongs to the job; `transfer` is what most of them do in it: read the extents, test for zeroes on the
+// The job decides what [copy] does; most jobs call `transfer`: read the extents, test for zeroes on the
 // worker that read, write what is not zero. Writes begin in the order in which the chunks were taken, so that a format
 // allocates its clusters in order; they may end in any.
 
@@ -42,7 +42,7 @@ export interface CopyFault {
 
 export interface EngineOptions {
   memory: Memory;
-  /** Is told how many bytes may come, so that it can reserve space; by and by it is given what it needs of them only. */
+  /** Where the copy writes, and how many bytes may come at most, so that the target can reserve space. */
   target?: { link: Child; bytes: number };
   chunks: ChunkSource;
   /** Moves one chunk; `buffer` has room for a data chunk. */
@@ -64,7 +64,7 @@ export interface EngineOptions {
 
 /**
  * Copies all chunks. Resolves when all are done, rejects with the first error that was reported (or `cancelled`), in both
- * cases with no request of it in flight and all buffers given back. What was copied before an error is flushed.
+ * cases with no request of it in flight and all buffers freed. What was copied before an error is flushed.
  */
 export async function runCopy(ctx: CopyContext, options: EngineOptions): Promise<void> {
   const pool = new WorkerPool(ctx, options);
@@ -111,7 +111,7 @@ class WorkerPool {
   readonly writes = new WriteSequence();
   /** There are no more chunks to take. */
   ended = false;
-  /** One of the workers gave up: all do. */
+  /** One of the workers has failed: the others stop. */
   failed = false;
   /** Bytes that were taken, but not charged to the speed limit yet: the next to take a chunk waits for them. */
   owed = 0;
@@ -122,7 +122,7 @@ class WorkerPool {
     this.options = options;
   }
 
-  /** Chunks are taken by one worker at a time: resolves when it is this one's turn, with what passes the turn on. */
+  /** Chunks are taken by one worker at a time: resolves when it is this one's turn, with a function that ends the turn. */
   async waitToTake(): Promise<() => void> {
     const mine = this.#token;
     let pass: () => void = () => {};
@@ -240,7 +240,7 @@ export interface WriteOrder {
   passed(): void;
 }
 
-/** For who writes as it comes. */
+/** For callers whose writes need no order. */
 export const NO_ORDER: WriteOrder = { mine: () => undefined, passed() {} };
 
 class WriteSequence {

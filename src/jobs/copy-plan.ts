@@ -36,7 +36,7 @@ export const wholeContent: Classify = (status) => (status.zero ? 'zero' : 'data'
 
 /**
  * Only what the layers of the plan determine themselves (`sync: top`, commit). What the last layer of all leaves open, with nothing below
- * it, nobody else can tell: it is read.
+ * it, is read: its status is known in no other way.
  */
 export const ownContent: Classify = (status) => (isOwn(status) ? wholeContent(status) : 'skip');
 

@@ -4,8 +4,8 @@
 //                                                                                \-> failed -> set the bits again, unlock
 //
 // The bits are cleared before the range is read: whatever changes it afterwards marks it again (mirror) or waits for the
-// lock (backup). A status that was asked for before the claim may be out of date by then: `changed()` tells, and the piece is read
-// as data.
+// lock (backup). A status that was looked up before the claim may be out of date by then: after a call of `changed()` the piece is read as
+// data.
 
 import type { DirtyBitmap } from '../block/bitmap.js';
 import type { BlockNode } from '../block/node/node.js';
@@ -17,9 +17,9 @@ export interface DirtyChunksOptions {
   bitmap: DirtyBitmap;
   lock: RangeLock;
   source: BlockNode;
-  /** Asked at each look: it may be found out after this was made. */
+  /** Called at each look-up: the base may be found out after this object was made. */
   base(): BlockNode | null;
-  /** Asked with the offset of the run. */
+  /** Called with the offset of the run. */
   classify: Classify;
   /** Bytes of one data chunk: a multiple of the bitmap's granularity. */
   chunkBytes?: number;

@@ -1,4 +1,4 @@
-// What a job type is, and what a running job gives it. The copy jobs (and whatever else takes long) implement
+// What a job type implements, and what a running job offers it. The copy jobs (and whatever else takes long) implement
 // `JobDriver`; `job.ts` owns states, verbs and events and hands `run` a `JobContext`.
 //
 //   Job ----> driver.run(ctx)                 created -> running ... (paused, ready, standby)
@@ -110,7 +110,7 @@ export interface JobDriver {
   /**
    * Does the work. Resolves when everything is copied (for a job with a ready state: after `shouldComplete`). A rejection fails
    * the job and with it a grouped transaction. What is still between `enterIo` and `leaveIo` when it settles is waited for, and workers
-   * that are left over get `cancelled` from the context. While a pause is wanted, finalization waits for its end.
+   * that still wait in the context are rejected with `cancelled`. While a pause is wanted, finalization waits for its end.
    */
   run(ctx: JobContext): Promise<void>;
 
@@ -120,7 +120,7 @@ export interface JobDriver {
   commit?(): Promise<void>;
   /** The job, or another one of its transaction, failed or was cancelled. Also called when `run` never was. */
   abort?(error: BlockError): Promise<void>;
-  /** Last of all, after `commit` or `abort`: gives everything back. */
+  /** Last of all, after `commit` or `abort`: releases everything. */
   clean?(): Promise<void>;
 
   /**

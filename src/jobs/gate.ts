@@ -1,9 +1,9 @@
 // Where a job's workers wait: for the end of a pause, for the clock, for a verb. Knows nothing of states and verbs.
 //
 //   pauses > 0  and  somebody parked  and  nothing in flight   -->  paused (hooks.paused)
-//   pauses = 0                                                 -->  hooks.resumed, then all who are parked go on
+//   pauses = 0                                                 -->  hooks.resumed, then all parked workers go on
 //
-// Who waits for quiet (a drain) is answered when the job is paused, sleeps in a drained section, or is not at work.
+// A drain waits in `whenQuiet` until the job is paused, is in a drained section of its own, or does no work.
 
 import type { Clock } from '../host/host.js';
 import { cancelledError } from '../util/abort.js';
@@ -61,7 +61,7 @@ export class Gate {
     this.#atWork = true;
   }
 
-  /** The job's `run` is over: who is left over is sent home; waits for what is in flight and for the end of a pause. */
+  /** The job's `run` is over: workers that are still parked are rejected with `cancelled`. Resolves when no I/O is in flight and no pause is wanted. */
   async end(): Promise<void> {
     this.#closed = true;
     for (const parked of this.#parked.splice(0)) parked.fail(cancelledError());
@@ -88,7 +88,7 @@ export class Gate {
     this.notify();
   }
 
-  /** Everybody who waits, or will, gets `cancelled`; a pause ends. */
+  /** All waits, now and later, reject with `cancelled`; a pause ends. */
   cancel(): void {
     if (this.#cancelled) return;
     this.#cancelled = true;
@@ -97,7 +97,7 @@ export class Gate {
     this.notify();
   }
 
-  /** Resolves when the job is quiet, or nobody wants it to be any more. */
+  /** Resolves when the job is quiet, or need not be quiet any more. */
   whenQuiet(): Promise<void> {
     if (this.quiet) return Promise.resolve();
     return this.#quietWaiters.wait();

@@ -1,4 +1,4 @@
-// What a job type is to those who start one, and what the types share.
+// A job type as those who start jobs see it, and what the types share.
 //
 //   arguments (QAPI's words) --check--> --make--> driver, what it copies, error policies --start.ts--> a running job
 //
@@ -28,7 +28,7 @@ export interface JobEnvironment {
   device?: (name: string) => BlockNode | undefined;
   /** Starts jobs that are set up, all of a transaction together, when it is their turn on what they read and write. Default: at once. */
   launch?: (jobs: readonly Job[], nodes: readonly BlockNode[]) => void;
-  /** Is called before the start where the target's file system may be too full. Default: nobody looks. */
+  /** Is called before the start where the target's file system may be too full. Default: that is not looked up. */
   warn?: (message: string) => void;
 }
 
@@ -42,11 +42,11 @@ export interface CommonArguments {
   'auto-dismiss'?: boolean;
 }
 
-/** A driver that takes its nodes before it runs. */
+/** A driver that links itself to its nodes before it runs. */
 export interface StartableDriver extends JobDriver {
-  /** Takes what the job needs. A rejection leaves no job. */
+  /** Links the job to its nodes and blocks them for others. After a rejection there is no job. */
   begin(user: Job): Promise<void>;
-  /** Called within a drained section of `source` once all jobs of the transaction have begun: this is the moment that the job is about. */
+  /** Called within a drained section of `source` once all jobs of the transaction have begun: the job is about the content of this moment. */
   takeMoment?(): void;
 }
 
@@ -60,7 +60,7 @@ export interface MadeJob {
   onTargetError?: BlockdevOnError;
   /** The node that is drained for `takeMoment`. */
   source?: BlockNode;
-  /** Nobody can say how much the target will take: it is not compared with the free space. */
+  /** How much the target will take is not known: it is not compared with the free space. */
   sizeUnknown?: boolean;
 }
 

@@ -1,5 +1,5 @@
-// One job: its state, its verbs, its end. Which state follows which, and which verb is taken where, is in verbs.ts; when a
-// pause has come into force is gate.ts's to say; what happens to jobs that end together, transaction.ts's.
+// One job: its state, its verbs, its end. verbs.ts says which state follows which, and which verb is taken where; gate.ts
+// when a pause has come into force; transaction.ts what happens to jobs that end together.
 //
 //   start() -> driver.run(context) -> transaction: waiting, pending -> prepare -> commit | abort -> clean -> concluded -> null
 
@@ -78,7 +78,7 @@ export class Job implements NodeUser {
   #started = false;
   #ended = false;
   #cancelled = false;
-  /** What whoever cancelled it gave as the reason: the cause of its error. */
+  /** Why it was cancelled, as the caller of `cancel` said: the cause of its error. */
   #cancelReason: unknown;
   #softCancelled = false;
   #shouldComplete = false;
@@ -116,7 +116,7 @@ export class Job implements NodeUser {
     this.done = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
-    // Nobody has to look at it: the error is in the events and in `error` too.
+    // A rejection may stay unhandled: the error is in the events and in `error` too.
     this.done.catch(() => undefined);
     this.#member = this.#transactionMember();
     this.#transaction = (options.transaction ?? new JobTransaction()).group();
@@ -183,7 +183,7 @@ export class Job implements NodeUser {
     return this.#events.onAny(listener);
   }
 
-  /** Tells what went wrong with each request that BLOCK_JOB_ERROR is about, which says less. The listener must not throw. The result ends that. */
+  /** Listens to failed requests, with more details than BLOCK_JOB_ERROR has. The listener must not throw. The result ends that. */
   onFault(listener: (fault: JobFault) => void): () => void {
     this.#faultListeners.add(listener);
     return () => {
@@ -348,7 +348,7 @@ export class Job implements NodeUser {
     this.#gate.resume();
   }
 
-  /** A driver that fails to cancel softly is cancelled the hard way. */
+  /** A driver that fails to cancel softly is cancelled by force. */
   #askDriverToCancel(force: boolean): boolean {
     if (!this.#started) return false;
     try {

@@ -25,7 +25,7 @@ export interface MirrorState {
   pristine: boolean;
   /** The target must not be written in parts of the bitmap's granules. */
   readonly wholeClusters: boolean;
-  /** Dirty went from nothing to something. */
+  /** Called when the first byte becomes dirty. */
   wake(): void;
 }
 
@@ -74,7 +74,7 @@ export class BlockingObserver implements WriteObserver {
 
   async beforeWrite(extents: readonly Extent[]): Promise<void> {
     const { lock } = this.#state;
-    // All at once, so that nobody comes between two of them in the queue.
+    // All at once, so that no other request comes between two of them in the queue.
     const held = await Promise.all(extents.map(({ offset, length }) => lock.acquire(offset, offset + length)));
     this.#held.set(extents, held);
   }
@@ -121,7 +121,7 @@ export class BlockingObserver implements WriteObserver {
     for (const { offset, length } of extents) await target().writeZeroes(offset, length, { mayUnmap: unmap });
   }
 
-  /** The job is about to let go of the target: when this resolves, nothing goes there any more. */
+  /** The job is about to release the target: when this resolves, nothing is written there any more. */
   async end(): Promise<void> {
     this.#over = true;
     await Promise.allSettled(this.#writing);

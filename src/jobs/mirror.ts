@@ -60,7 +60,7 @@ export interface MirrorOptions {
   copyMode?: MirrorCopyMode;
   /** Node whose users get the target at the end; default: the source. */
   replaces?: BlockNode;
-  /** The target reads as zeroes. Default: it is asked. */
+  /** The target reads as zeroes. Default: its block status says. */
   targetIsZero?: boolean;
   /**
    * `leave`: the target keeps its backing node. `source`: at the pivot it gets the source's (`sync: none`: the source itself). Default:
@@ -156,7 +156,7 @@ export class MirrorDriver implements JobDriver {
     return this.#state.dirty.dirtyBytes;
   }
 
-  /** Takes what it needs and begins to follow the guests' writes. Throws `busy`, `permission`; `clean` gives it back. */
+  /** Links the job to both images and begins to follow the guests' writes. Throws `busy`, `permission`; `clean` releases everything. */
   async begin(user: NodeUser): Promise<void> {
     const { source, target, resources } = this;
     resources.block(source, this.type);
@@ -183,7 +183,7 @@ export class MirrorDriver implements JobDriver {
     resources.defer(() => source.removeObserver(this.#observer));
   }
 
-  /** Looks after the conditions of what the copy need not write. Throws `invalid-argument` where there would be nothing right on the target. */
+  /** Settles what the copy need not write. Throws `invalid-argument` where the target could not become right. */
   async #settleWhatIsLeftOut(): Promise<void> {
     const { source, target } = this;
     const { sync, targetIsZero } = this.#options;
@@ -344,7 +344,7 @@ export class MirrorDriver implements JobDriver {
     const { replaces = source } = this.#options;
     this.#section = await holdDrained(source.graph, [source, target, replaces]);
     while (this.dirtyBytes > 0) await this.#sweep(freeContext());
-    // Whoever opens the target later must find the same below it.
+    // A later opening of the target must find the same backing file.
     const below = this.#backingToBe();
     if (below !== null) await nameBacking(target, below);
     await linkOf(this.#targetLink).flush();

@@ -1,4 +1,4 @@
-// What a job takes of the graph (links, blockers, write access, observers), given back in reverse order on every way out.
+// What a job holds of the graph (links, blockers, write access, observers). All of it is released in reverse order, however the job ends.
 
 import { backingNameFor } from '../block/backing-name.js';
 import type { Child, NodeUser } from '../block/child.js';
@@ -17,7 +17,7 @@ export const SOURCE_PERM = Perm.CONSISTENT_READ;
 /** Guests may go on writing. */
 const SOURCE_SHARED = PERM_ALL & ~Perm.RESIZE;
 
-/** What a job that copies `source` leaves to others: what nobody here can write to, no other process may write to either. */
+/** What others may do with the `source` of a copy: where nobody here can write to it, no other process may either. */
 export function sourceShared(source: BlockNode): number {
   return source.readOnly ? FROZEN_SHARED : SOURCE_SHARED;
 }
@@ -80,7 +80,7 @@ export class JobResources {
 
   /**
    * The job, which has a link for reading, writes through it from then on, with `perm`. The node is made writable where it is not, which takes a
-   * while: whom the link keeps off is kept off before. Rejects with `permission`, `locked`, `read-only`.
+   * while: what the link does not share is refused to others meanwhile. Rejects with `permission`, `locked`, `read-only`.
    */
   async beginWriting(link: Child, perm: number): Promise<WriteAccess> {
     const { perm: before } = link;
@@ -140,14 +140,14 @@ export class JobResources {
     this.defer(() => node.removeObserver(observer));
   }
 
-  /** Closes nodes that nobody uses any more, once the job has let go of everything. */
+  /** Closes nodes that nobody uses any more, once the job has released everything. */
   dropLater(nodes: readonly BlockNode[]): void {
     this.#undo.unshift(async () => {
       for (const node of nodes) await this.#graph.release(node);
     });
   }
 
-  /** Gives everything back. All is tried; the first error is thrown. */
+  /** Releases everything. All is tried; the first error is thrown. */
   async release(): Promise<void> {
     let failure: { error: unknown } | null = null;
     for (let undo = this.#undo.pop(); undo !== undefined; undo = this.#undo.pop()) {

@@ -12,7 +12,7 @@ import { formatSize } from '../util/size.js';
 export interface CopyScope {
   /** Layers whose own content is copied. */
   from: readonly BlockNode[];
-  /** Only a part of it is, and nobody knows how much: there is no estimate. */
+  /** Only a part of it is copied, and it is not known how much: there is no estimate. */
   partly?: boolean;
   target: BlockNode;
   /** It writes where the target holds nothing itself (stream); otherwise what is there counts as overwritten. */
@@ -24,10 +24,10 @@ export function copyScope(source: BlockNode, target: BlockNode, sync: MirrorSync
   return { from: sync === 'full' ? chainOf(source) : [source], target, partly: sync !== 'full' && sync !== 'top' };
 }
 
-/** Less than this is not worth the look. */
+/** Copies of less than this are not compared with the free space. */
 const MIN_BYTES = 64 << 20;
 
-/** Warns where the copy will hardly fit. Never rejects: an estimate that cannot be had warns of nothing, and the copy says what is wrong. */
+/** Warns where the copy will hardly fit. Never rejects: without an estimate there is no warning, and the copy itself reports what is wrong. */
 export async function warnOfSpace(scope: CopyScope, warn: (message: string) => void): Promise<void> {
   const { target } = scope;
   if (scope.partly) return;

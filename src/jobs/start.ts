@@ -1,5 +1,5 @@
-// Starts jobs of any type: arguments are checked, names become nodes, drivers are made, each job takes what it needs, and all run. Where
-// anything fails, everything is given back and no job is left.
+// Starts jobs of any type: arguments are checked, names become nodes, drivers are made, each job links itself to its nodes, and all
+// run. Where anything fails, everything is released and no job is left.
 //
 //   check -> make -> create the job -> driver.begin -> [all have begun: one moment] -> launch
 
@@ -19,7 +19,7 @@ import {
 import { warnOfSpace } from './space.js';
 import { type CompletionMode, JobTransaction } from './transaction.js';
 
-/** Starts one job. Rejects with what is wrong with its arguments, or with what it could not take: `busy`, `permission`, ... */
+/** Starts one job. Rejects with what is wrong with its arguments, or of its nodes: `busy`, `permission`, ... */
 export async function startJob<A extends CommonArguments>(
   env: JobEnvironment,
   type: JobTypeDefinition<A>,
@@ -131,7 +131,7 @@ function launch(env: JobEnvironment, begun: readonly BegunJob[]): void {
   }
 }
 
-/** The job never was. What fails here is less than what failed before. */
+/** Undoes the creation of a job. A failure here does not hide the one that came before it, `error`. */
 async function discard(driver: JobDriver, job: Job, error: unknown): Promise<void> {
   const failure = toBlockError(error);
   await driver.abort?.(failure).catch(bestEffort('job'));

@@ -1,4 +1,4 @@
-// Stream: pulls what the layers below the top hold into the top, which then needs them no more.
+// Stream: pulls what the layers below the top hold into the top, which then does not need them any more.
 //
 //   base <- mid <- bottom <- top      what (bottom, mid) hold and top does not is written into top
 //   base <- top                       afterwards: the top's header and link name the base
@@ -78,7 +78,7 @@ class StreamDriver implements JobDriver {
     this.#resources = new JobResources(top.graph);
   }
 
-  /** Takes what it needs. Throws `busy`, `permission`, `locked`; `clean` gives back what was taken. */
+  /** Links the job to the layers. Throws `busy`, `permission`, `locked`; `clean` releases everything. */
   async begin(user: NodeUser): Promise<void> {
     const top = this.#top;
     const resources = this.#resources;

@@ -1,5 +1,5 @@
 // A dirty bitmap of an image, as the library hands it out: what was written since it began to record, or was cleared. How jobs use one (successors,
-// holds) is theirs alone.
+// holds) is not public.
 
 import type { DirtyBitmap, DirtyRun } from '../block/bitmap.js';
 

@@ -1,5 +1,5 @@
-// An open image of the library: what a guest would have in hand. The device behind it, which has the requests, is not the program's: it would be a
-// way past permissions and drained sections.
+// An open image of the library. The device behind it, which runs the requests, is not public: it would be a way past permissions and drained
+// sections.
 
 import type { Readable, Writable } from 'node:stream';
 import { inspect } from 'node:util';
@@ -28,7 +28,7 @@ export interface WriteOptions {
 /** How zeroes are written. */
 export interface ZeroOptions {
   fua?: boolean;
-  /** The space may be given back. */
+  /** The space may be deallocated. */
   mayUnmap?: boolean;
   /** Rejects with `unsupported` where the zeroes would have to be written out. */
   noFallback?: boolean;
@@ -63,7 +63,7 @@ const WRITE_STREAM: Shape<WriteStreamOptions> = { from: integer(0), highWaterMar
 /** Wraps a node that was opened for it. */
 export let wrapNode: (node: BlockNode, name: string) => Image;
 
-/** The device behind an image, for those within the house. */
+/** The device behind an image; not public. */
 export let deviceOf: (image: Image) => Device;
 
 /**
@@ -132,7 +132,7 @@ export class Image {
     return this.#device.writeZeroes(offset, length, options);
   }
 
-  /** The content of the range is of no more use: its space may be given back. Rejects as `write`. */
+  /** The content of the range is not needed any more: its space may be deallocated. Rejects as `write`. */
   discard(offset: number, length: number): Promise<void> {
     return this.#device.discard(offset, length);
   }
@@ -143,7 +143,7 @@ export class Image {
   }
 
   /**
-   * Changes the size, bytes. What lies behind a smaller size is lost at once; nothing asks again. Rejects with `permission` where another user (a job, a client) does not let it change, `read-only`, `unsupported`,
+   * Changes the size, bytes. What lies behind a smaller size is lost at once, without a confirmation. Rejects with `permission` where another user (a job, a client) does not let it change, `read-only`, `unsupported`,
    * `no-space`, ...
    */
   async resize(size: number, options?: ResizeOptions): Promise<void> {
@@ -272,7 +272,7 @@ export class Image {
   }
 
   async #close(): Promise<void> {
-    // Whatever it is by then: a job may be putting another node in place.
+    // The node is looked up only then: a job may be putting another one in its place.
     const node = await closeDevice(this.#device);
     const { graph } = this.#node;
     if (node !== null) await graph.release(node);

@@ -1,4 +1,4 @@
-// A job as the library hands it out.
+// A job of the library.
 //
 //   const job = await backup(image, 'monday.qcow2', { create: { driver: 'qcow2' } })
 //   job.on(...), job.events(), job.progress       what it does
@@ -25,7 +25,7 @@ export interface JobChange {
   copyMode: MirrorCopyMode;
 }
 
-/** What a program hears of a job, and how it ends it. */
+/** How a program follows a job, and ends it. */
 export interface JobWatch {
   /** Cancels the job by force; its error (`cancelled`) has the signal's reason as its cause. */
   signal?: AbortSignal;
@@ -35,7 +35,7 @@ export interface JobWatch {
 
 const CHANGE: Shape<JobChange> = { copyMode: qapi('MirrorCopyMode') };
 
-/** Where a job stands when it is over. */
+/** The states of a job that is over. */
 const OVER: readonly JobStatus[] = ['concluded', 'null'];
 
 /** Wraps a job. `after` runs when it is over, before `done` settles. */
@@ -47,7 +47,7 @@ export class Job {
   readonly #ended: Promise<void>;
   /** As `#ended`, but a failure is an unhandled rejection until somebody waits. */
   readonly #done: Promise<void>;
-  /** The program has what tells it of a failure: `done`, or a rejection of `ready`. */
+  /** The program learns of a failure: it has asked for `done`, or `ready` has rejected. */
   #told = false;
 
   private constructor(job: InnerJob, after: () => Promise<void>, { signal, onProgress }: JobWatch) {
@@ -205,7 +205,7 @@ export class Job {
     return `Job ${inspect({ id, type, status, progress }, options)}`;
   }
 
-  /** A failure is no unhandled rejection of `done`: the program has come to hear of the job in another way. */
+  /** A failure is no unhandled rejection of `done` any more: the program learns of it in another way. */
   #somebodyWaits(): void {
     this.#done.catch(() => undefined);
   }
@@ -223,7 +223,7 @@ export class Job {
     return () => signal.removeEventListener('abort', abort);
   }
 
-  /** It may be too late for that: then it ends as it does. */
+  /** Where it is too late for that, the job ends as it would have. */
   #cancelNow(reason?: unknown): void {
     if (OVER.includes(this.status) || this.status === 'aborting') return;
     try {

@@ -22,7 +22,7 @@ export type ImageName = string | ImageOptions;
 export interface WorkspaceOptions {
   /** Asked before a file is opened that an image names as its backing file. Default: everything may be. */
   gate?: OpenGate;
-  /** Gets warnings of one line. */
+  /** Is called with warnings of one line. */
   warn?: (message: string) => void;
   /** Jobs that run at once on one disk (file system, or block device); the others wait in state `created`. Default: all run. */
   jobsPerDisk?: number;
@@ -39,8 +39,8 @@ export interface SnapshotSettings {
   /** Name for the overlay's node. */
   nodeName?: string;
   /**
-   * `absolute-paths` (default) makes the overlay's file; an existing one is replaced. `existing` takes the image that is there: it must read
-   * as this one does where it is over it, which nobody checks.
+   * `absolute-paths` (default) makes the overlay's file; an existing one is replaced. `existing` takes an existing image: over this one as its
+   * backing file it must read as this one does, which is not checked.
    */
   mode?: NewImageMode;
 }
@@ -133,12 +133,12 @@ export interface TargetJobSettings extends JobSettings {
   sync?: MirrorSyncMode;
   /** The bitmap that says what is copied. */
   bitmap?: string;
-  /** What becomes of the bitmap at the end. */
+  /** What the bitmap holds at the end. */
   bitmapMode?: BitmapSyncMode;
   /** What a failed read, a failed write leads to. Default: `report`. */
   onSourceError?: BlockdevOnError;
   onTargetError?: BlockdevOnError;
-  /** An existing target reads as zeroes. Default: it is asked. */
+  /** An existing target reads as zeroes. Default: its block status says. */
   targetIsZero?: boolean;
 }
 
@@ -166,7 +166,7 @@ export interface BackupSettings extends TargetJobSettings {
   onCbwError?: 'break-guest-write' | 'break-snapshot';
   /** Requests side by side. */
   maxWorkers?: number;
-  /** Bytes of a request at most; 0 (default): as is best here. */
+  /** Bytes of a request at most; 0 (default): Diskwright chooses. */
   maxChunk?: number;
 }
 

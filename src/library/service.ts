@@ -1,4 +1,4 @@
-// An image that is being served by NBD, as the library hands it out.
+// An image that is being served by NBD.
 
 import { inspect } from 'node:util';
 import type { Device } from '../block/device.js';
@@ -30,7 +30,7 @@ export interface ServeOptions extends ExportOptions {
 export interface NbdServiceEvents {
   /** A client has chosen the image. */
   connect: NbdClient;
-  /** It has left, with what it did. */
+  /** A client of the image has left; its figures are final. */
   disconnect: NbdClient;
 }
 
@@ -39,7 +39,7 @@ export let openService: (host: Host, device: Device, options: ServeOptions, onCl
 
 /** An image that is being served. */
 export class NbdService {
-  /** `nbd+unix:///?socket=...` or `nbd://...`: what clients are given. */
+  /** `nbd+unix:///?socket=...` or `nbd://...`: by what clients open it. */
   readonly uri: string;
   /** Where it listens: the port that was taken. */
   readonly address: NetAddress;

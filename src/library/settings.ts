@@ -115,7 +115,7 @@ const TARGET_JOB: Shape<TargetJobSettings> = {
   targetIsZero: bool,
 };
 
-/** Options of a new image: what is in them, the format says. */
+/** Options of a new image: the format says which there are. */
 const creation =
   <T>(): Check<T> =>
   (value, path) =>
@@ -237,7 +237,7 @@ export function createOptions(filename: string, value: unknown): { options: Imag
 }
 
 export function objectOptions(value: unknown): string | ObjectOptions {
-  // What it is made of, the table of objects knows.
+  // The members of each type of object are checked where the object is made.
   return typeof value === 'string' ? value : (plainObject(value, 'object') as object as ObjectOptions);
 }
 
@@ -354,7 +354,7 @@ function targetOf(
   };
 }
 
-/** Splits settings of a job, and spells what the job takes as QAPI does. */
+/** Splits settings of a job, and spells the arguments of the job as QAPI does. */
 function apart<A>(given: object): CheckedJob<A> {
   const { signal, onProgress, priority, ...others } = given as JobSettings;
   const args = Object.entries(others).map(([name, value]) => [

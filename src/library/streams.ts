@@ -4,7 +4,7 @@
 //   createWriteStream:  chunks --> whole blocks --zero: writeZeroes, data: write--> image
 //                                  the rest of the chunk waits for the next one
 //
-// Other requests go on meanwhile. The read stream looks at few runs at a time, so that it does not give zeroes where data was written long before
+// Other requests go on meanwhile. The read stream looks at few runs at a time, so that it does not return zeroes where data was written long before
 // it came there. The write stream is closed only when its last request was answered, so that it does not overwrite what is written after that.
 
 import { Readable, Writable } from 'node:stream';

@@ -359,7 +359,7 @@ export class Workspace {
       first.on('JOB_STATUS_CHANGE', ({ status }) => {
         if (status === 'running') for (const job of others) if (job.status === 'created') job.start();
       });
-      // How it ends, the job's own handle tells.
+      // The job's own handle reports how it ends.
       const run = this.#disksOf(nodes).then((disks) => scheduler?.run(first, { disks, priority }));
       run.catch(bestEffort('scheduler'));
     };
@@ -367,7 +367,7 @@ export class Workspace {
     return { graph: this.#graph, manager: this.#manager, warn, launch: scheduler === null ? undefined : launch };
   }
 
-  /** A name for each disk that the nodes lie on. Never rejects: where nobody knows, a file is a disk of its own. */
+  /** A name for each disk that the nodes lie on. Never rejects: where that cannot be found out, a file is a disk of its own. */
   async #disksOf(nodes: readonly BlockNode[]): Promise<string[]> {
     const disks = new Set<string>();
     for (const node of nodes) {
@@ -389,7 +389,7 @@ export class Workspace {
     begin: (env: JobEnvironment) => Promise<Begun[]>,
   ): Promise<Job[]> {
     for (const { watch } of users) refuseAborted(watch.signal);
-    // They cannot wait for each other's turn and end together: the most urgent one speaks for all.
+    // Jobs that end together must not wait for each other's turn: the priority of the most urgent one is that of all.
     const env = this.#environment(Math.min(...users.map(({ priority = DEFAULT_PRIORITY }) => priority)));
     const releases = useAll(
       users.map(({ image }) => image),

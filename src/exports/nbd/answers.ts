@@ -18,7 +18,7 @@ const OFFSET_BYTES = 8;
 const HOLE_BYTES = 12;
 
 export class Answers {
-  /** The client is gone: slots are released without an answer. */
+  /** The client has left: slots are released without an answer. */
   muted = false;
   readonly #table: RequestTable;
   readonly #outbox: Outbox;
@@ -46,7 +46,7 @@ export class Answers {
     this.#release(slot);
   }
 
-  /** `error` is one of `NbdError`; the message reaches those who speak a dialect that has room for it. */
+  /** `error` is one of `NbdError`; the message is sent where the dialect has room for it. */
   error(slot: number, error: number, message: string): void {
     if (this.muted) this.#release(slot);
     else if (this.#structured) this.#errorChunk(slot, error, message);

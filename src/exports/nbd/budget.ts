@@ -35,7 +35,7 @@ export interface BudgetLimits {
   guaranteedBytes: number;
 }
 
-/** For all servers of a process together: about what qemu-nbd takes for one client that does its worst. */
+/** For all servers of a process together: about what qemu-nbd takes for one client that asks for as much as it can. */
 const PROCESS_LIMITS: BudgetLimits = {
   connectionBytes: 32 * 1024 * 1024,
   totalBytes: 128 * 1024 * 1024,
@@ -86,7 +86,7 @@ export class Budget {
     this.#users.add(user);
   }
 
-  /** True: `bytes` are `user`'s until it gives them back. Otherwise it waits: it is called when there may be some again. */
+  /** True: `bytes` are `user`'s until it gives them back. Otherwise it waits, and `budgetFreed` is called when there may be some again. */
   take(user: BudgetUser, bytes: number): boolean {
     const own = user.bytesTaken + bytes;
     const { connectionBytes, guaranteedBytes } = this.#limits;
@@ -131,7 +131,7 @@ export class Budget {
     queueMicrotask(() => this.#wake());
   }
 
-  /** `user` takes no more and waits no more; it gives back what it has later. */
+  /** `user` takes no more and waits no more; what it has is given back later. */
   leave(user: BudgetUser): void {
     this.#users.delete(user);
     this.#full.delete(user);
@@ -147,11 +147,11 @@ export class Budget {
       this.#full.delete(user);
       user.budgetFreed();
     }
-    // A connection that gets memory and asks for more is met again, at the end of the queue.
+    // A connection that gets memory and asks for more comes again, at the end of the queue.
     for (const user of this.#queue) {
       this.#asking = user;
       user.budgetFreed();
-      // It has no more use for its place.
+      // It does not need its place any more.
       if (this.#asking === user) this.#queue.delete(user);
     }
     this.#asking = null;

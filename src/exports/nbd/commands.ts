@@ -45,7 +45,7 @@ export class Commands {
     this.#answers = answers;
   }
 
-  /** Carries out the request of `slot` (its payload, if any, is in its buffer) and answers it. Rejects with `limit` where not even that can be. */
+  /** Carries out the request of `slot` (its payload, if any, is in its buffer) and answers it. Rejects with `limit` where there is no memory for the answer. */
   async run(slot: number): Promise<void> {
     try {
       await this.#perform(slot);

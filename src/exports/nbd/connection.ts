@@ -47,7 +47,7 @@ export class Connection implements LinkOwner, BudgetUser, ReceiverUser, Executor
   #ended = false;
   #linkGone = false;
 
-  /** `onEnd` is called once, when nothing of it is left. `start` begins to read. */
+  /** `onEnd` is called once, when nothing is under way and the link is closed. `start` begins to read. */
   constructor(shared: Shared, agreement: Agreement, onEnd: () => void) {
     const { link, outbox, dialect, contexts, export: served } = agreement;
     this.#shared = shared;
@@ -199,7 +199,7 @@ export class Connection implements LinkOwner, BudgetUser, ReceiverUser, Executor
 
   // ---- sending, and the end ----------------------------------------------------------------------------------
 
-  /** What was begun is handed over, what is answered is sent, and the link may deliver more. */
+  /** Submits the requests that were begun, sends the replies, and lets the link deliver more. */
   #endTurn(): void {
     this.#executor.submit();
     this.#sendReplies();

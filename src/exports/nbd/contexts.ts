@@ -14,9 +14,9 @@ import {
   CONTEXT_DIRTY_BITMAP,
 } from '../../wire/nbd/constants.js';
 
-/** Look-ups for one answer: where alike runs are scattered, it ends early. */
+/** Look-ups for one answer: where an image is fragmented, it ends early. */
 const MAX_LOOKUPS = 65_536;
-/** Look-ups in one go, less than a millisecond: others want to be served, too. */
+/** Look-ups before other clients are served again: less than a millisecond. */
 const LOOKUPS_AT_ONCE = 1024;
 const DIRTY = 1;
 

@@ -1,4 +1,4 @@
-// Carries out the requests of one client, each by the shorter of two ways that can.
+// Carries out the requests of one client, each by the shorter of two ways where that is possible.
 //
 //   begin(slot) --+- mapped -----> HostFile.beginRead/beginWrite ..submit.. completed(slot) --> reply     no promise, no object
 //                 +- otherwise --> Commands.run (async) --------------------------------------> reply
@@ -36,7 +36,7 @@ export class Executor implements RequestSink {
   readonly #answers: Answers;
   readonly #commands: Commands;
   readonly #user: ExecutorUser;
-  /** Something was begun and is not handed over yet. */
+  /** Something was begun and is not submitted yet. */
   #begun = false;
   /** `answered` will be called at the end of this turn. */
   #scheduled = false;
@@ -69,7 +69,7 @@ export class Executor implements RequestSink {
     else void this.#run(slot);
   }
 
-  /** Hands over what was begun since the last call. */
+  /** Submits what was begun since the last call. */
   submit(): void {
     if (!this.#begun) return;
     this.#begun = false;

@@ -49,7 +49,7 @@ export class Handshake implements LinkOwner, PendingClient {
   #deadline = 0;
   /** It is over: with an agreement, or the link is being closed. */
   #over = false;
-  /** TLS is on its way: there is no link that could be closed. */
+  /** TLS is being set up: there is no link that could be closed. */
   #shaking = false;
 
   /** What the next bytes are, and how many of them: those that have come are in `#input`. */
@@ -239,7 +239,7 @@ export class Handshake implements LinkOwner, PendingClient {
       this.#next = this.#negotiation.answer(this.#option, data);
     } else if (this.#access.admit(this)) this.#answerChoice(data);
     else {
-      // The client has done its part: the time that it waits is not its own.
+      // The client has chosen: the time that it waits to be admitted is not counted.
       this.#cancelTimer();
       this.#choice = data;
       this.#next = 'wait';

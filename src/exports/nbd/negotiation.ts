@@ -39,9 +39,9 @@ export interface ServerAccess {
   readonly tls: TlsSettings | null;
   /** A client is about to get an export: true where there is room for it. Otherwise `admitted` is called when there is. */
   admit(client: PendingClient): boolean;
-  /** An admitted client got no export after all. */
+  /** An admitted client did not get an export. */
   dismiss(client: PendingClient): void;
-  /** Is the client with this name (null: it has none) allowed? */
+  /** Whether the client with this name (null: it has none) is allowed. */
   authorise(name: string | null): boolean | Promise<boolean>;
 }
 
@@ -105,7 +105,7 @@ export class Negotiation {
     }
   }
 
-  /** The data of an option is longer than any that is meant: it is not even read. */
+  /** The data of an option is longer than that of any known one: it is not read. */
   refuseTooBig(option: number, bytes: number): void {
     this.#option = option;
     this.#fail(OptionReply.errTooBig, `option data of ${bytes} bytes is too much`);

@@ -17,7 +17,7 @@ const NOTHING = -1;
 export class Outbox {
   readonly #link: Link;
   readonly #memory: Memory;
-  /** Called with each slot of `pushSlot` when its last piece is sent, or given up. */
+  /** Called with each slot of `pushSlot` when its last piece is sent, or dropped. */
   slotSent: (slot: number) => void = () => {};
   /** For each piece that is not sent: the slot that ends with it, or `NOTHING`. A ring. */
   #ring = new Int32Array(32);
@@ -76,13 +76,13 @@ export class Outbox {
     }
   }
 
-  /** Sends [start, end) of a slot's buffer after what was written before; `last`: the slot is done with when it is sent. */
+  /** Sends [start, end) of a slot's buffer after what was written before; `last`: the slot is not used any more once that is sent. */
   pushSlot(slot: number, buffer: Uint8Array, start: number, end: number, last: boolean): void {
     this.#pushRun();
     this.#push(buffer, start, end, last ? slot : NOTHING);
   }
 
-  /** Something of it waits to be sent, and it will be given back with that: see `slotSent`. */
+  /** Something of the slot waits to be sent; `slotSent` will be called after that. */
   holds(slot: number): boolean {
     for (let i = 0; i < this.#count; i++) {
       if (this.#ring[(this.#head + i) & (this.#ring.length - 1)] === slot) return true;
@@ -90,7 +90,7 @@ export class Outbox {
     return false;
   }
 
-  /** Hands over what waits. */
+  /** Pushes what waits to the link. */
   flush(): void {
     this.#pushRun();
     if (this.#flushed === this.#pushed) return;
@@ -104,7 +104,7 @@ export class Outbox {
     this.#release(this.#link.sentPieces);
   }
 
-  /** The link is gone, and with it what was not sent. */
+  /** The link is closed: what was not sent is dropped. */
   abandon(): void {
     this.#from = this.#used;
     this.#release(this.#pushed);
@@ -142,7 +142,7 @@ export class Outbox {
 
   #nextBlock(): void {
     this.#pushRun();
-    // Where there is no memory, all stays as it is.
+    // Without memory for a block nothing has changed.
     const next = this.#memory.allocate(OUTBOX_BLOCK_BYTES);
     if (this.#block !== null) this.#full.push({ block: this.#block, after: this.#pushed });
     this.#block = next;

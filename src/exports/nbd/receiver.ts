@@ -42,9 +42,9 @@ export interface ReceiverUser {
   begin(slot: number): void;
   /** The request in `slot` is answered with `error` (`NbdError`). */
   refuse(slot: number, error: number): void;
-  /** The slot is not used after all. */
+  /** The slot is not used. */
   release(slot: number): void;
-  /** The client has said that it goes. */
+  /** The client has sent DISC: it is about to leave. */
   disconnected(): void;
   /** What the client sends is no request. */
   drop(): void;
@@ -81,7 +81,7 @@ export class Receiver {
     this.#requestMagic = requestMagic;
   }
 
-  /** It has received what it may not take yet. */
+  /** Something was received for which there is no room yet. */
   get holding(): boolean {
     return this.#held !== null;
   }

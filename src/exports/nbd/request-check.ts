@@ -55,7 +55,7 @@ export function checkRequest(command: number, flags: number, offset: number, len
       if (length > BLOCK_SIZES.maximum) return NbdError.invalid;
       return inside(offset, length, terms.size) ? NO_ERROR : NbdError.invalid;
     case Command.write:
-      // Whether there is data behind a header, its flag alone says.
+      // The flag alone says whether there is data behind a header.
       if (terms.extended && (flags & CommandFlag.payloadLength) === 0) return NbdError.invalid;
       if (length > BLOCK_SIZES.maximum) return NbdError.invalid;
       return inside(offset, length, terms.size) ? NO_ERROR : NbdError.noSpace;

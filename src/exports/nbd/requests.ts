@@ -1,6 +1,6 @@
 // The requests under way on all connections of a server: one slot each, in parallel arrays, so that a request makes no object.
 //
-//   buffer of a slot   [ 4096 bytes: the reply's header stands at their end | data, aligned to a page ... ]
+//   buffer of a slot   [ 4096 bytes: the reply's header is at their end | data, aligned to a page ... ]
 
 import type { MappingGuard } from '../../block/types.js';
 import type { HostFile, Memory } from '../../host/host.js';
@@ -45,9 +45,9 @@ export class RequestTable implements RequestColumns {
     return this.memory.footprint(DATA_START + Math.ceil(bytes / PAGE) * PAGE);
   }
 
-  /** Gives the slot its buffer for `bytes` of data, if any. Throws `limit` where the host has no memory left. */
+  /** Allocates the slot's buffer for `bytes` of data, if any. Throws `limit` where the host has no memory left. */
   allocate(slot: number, bytes: number): Uint8Array {
-    // Whole pages: buffers of like lengths are handed out again as they are.
+    // Whole pages: the buffer of one request is used again for others of a similar length.
     const buffer = this.memory.allocate(DATA_START + Math.ceil(bytes / PAGE) * PAGE);
     this.buffer[slot] = buffer;
     return buffer;

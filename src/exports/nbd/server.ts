@@ -1,9 +1,9 @@
 // An NBD server: listens at any number of addresses, and takes each client through the handshake to its export.
 //
-//   listener --> Handshake --> [as many as are allowed; the others wait for the answer to their choice] --> Connection --> the next who waits
+//   listener --> Handshake --> [as many as are allowed; the others wait for the answer to their choice] --> Connection --> the next client that waits
 //
-// A client that says nothing takes no place of one that does: it is a handshake, of which there may be many, and where there are too many the one
-// that has been silent for longest goes.
+// A client that says nothing takes no place of one that does: it is in the handshake, as many may be. Where too many are, the one that has been
+// silent for longest is dropped.
 
 import type { Device } from '../../block/device.js';
 import type { Host } from '../../host/host.js';
@@ -50,9 +50,9 @@ export interface NbdServerOptions {
   handshakeTimeoutMs?: number;
   /** A budget of its own for the memory of requests. Default: its part of that of the process (see `budget.ts`). */
   budget?: BudgetLimits;
-  /** A client has come to its export. */
+  /** A client has entered the transmission phase of its export. */
   onServed?: (client: NbdClient) => void;
-  /** A client has left. `served`: it had come to its export. `others`: clients that are still connected, without those that wait. */
+  /** A client has left. `served`: it had entered the transmission phase. `others`: clients that are still connected, without those that wait. */
   onLeft?: (client: NbdClient, served: boolean, others: number) => void;
 }
 
@@ -102,7 +102,7 @@ export class NbdServer {
     return this.#handshakes.size - this.#waiting.size + this.#connections.size;
   }
 
-  /** Clients that have come to their export. */
+  /** Clients in the transmission phase. */
   get clients(): NbdClient[] {
     return [...this.#connections].map(figuresOf);
   }

@@ -29,7 +29,7 @@ export class Shared {
     this.view = viewOf(this.block);
   }
 
-  /** Once no connection is left. */
+  /** Frees the memory. To be called when there is no connection any more. */
   close(): void {
     this.host.memory.free(this.block);
   }

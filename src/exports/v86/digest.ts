@@ -57,7 +57,7 @@ function addPiece(lanes: Uint32Array, words: Int32Array, start: number): void {
   mixIn(lanes, 0, 0);
 }
 
-/** Takes in two words and lets every lane have a say in every other. */
+/** Takes in two words, and mixes every lane into every other. */
 function mixIn(lanes: Uint32Array, x: number, y: number): void {
   lanes[0] ^= x;
   lanes[2] ^= y;

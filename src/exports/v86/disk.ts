@@ -1,5 +1,5 @@
 // A Diskwright image as a disk of v86, the x86 emulator in JavaScript: `new V86({hda: disk})`. v86 takes any object with `load`, `get`
-// and `set` for a disk; this one has them over a device. v86 itself is not needed here: what it calls and what is called of it stands below.
+// and `set` for a disk; this one has them over a device. v86 itself is not needed here: what it calls, and what is called of it, is declared below.
 //
 //   guest -> v86's IDE controller -> V86Disk -> RequestQueue -> Device -> node      jobs, throttle, snapshots: as for every device
 //
@@ -28,7 +28,7 @@ export interface V86DiskOptions {
   cache?: 'writethrough' | 'writeback';
   /** For `writeback`: what was written is flushed after this time at the latest. Milliseconds. Default: only `flush()` does it. */
   flushEveryMs?: number;
-  /** Told of each request that failed; it is held, and so is all after it, until `retry()`. */
+  /** Called with the error of each request that failed; that one, and all after it, are held until `retry()`. */
   onError?: (error: BlockError) => void;
 }
 
@@ -46,7 +46,7 @@ const MAX_FLUSH_MS = 2 ** 31 - 1;
 const PAUSE_BYTES = 16 << 20;
 /** ... until there are no more than these ... */
 const RESUME_BYTES = 4 << 20;
-/** ... and beyond this nobody stops it: the disk is given up. */
+/** ... and beyond this the guest has not been stopped in time: the disk takes no more requests. */
 const LIMIT_BYTES = 128 << 20;
 
 /** First element of what `get_state` returns. */
@@ -104,14 +104,15 @@ export class V86Disk {
     this.#emulator = emulator;
   }
 
-  /** Why nothing goes on: the request that failed is held. Null: all is well. */
+  /** The error of the request that is held, for which all others wait. Null: none is held. */
   get error(): BlockError | null {
     return this.#dead ?? this.#queue.error;
   }
 
-  /** Tries the held requests again, for instance when there is space again. The emulator is the caller's to run. Throws `bad-state` where nothing can be held. */
+  /** Tries the held requests again, for instance when there is space again. The caller runs the emulator again. Throws `bad-state` where no request can be held. */
   retry(): void {
-    if (this.#dead !== null) throw new BlockError('bad-state', 'the disk was given up', { cause: this.#dead });
+    if (this.#dead !== null)
+      throw new BlockError('bad-state', 'the disk takes no more requests', { cause: this.#dead });
     this.#queue.retry();
   }
 

@@ -32,7 +32,7 @@ interface Flush {
 export interface RequestQueueOptions {
   /** Writes are durable when they are answered. */
   writethrough: boolean;
-  /** The first request cannot be done: nothing goes on until `retry`. */
+  /** The first request has failed: the queue waits for `retry`. */
   failed: (error: BlockError) => void;
   /** `queuedBytes` has grown, or shrunk. */
   grown: () => void;
@@ -59,7 +59,7 @@ export class RequestQueue {
   get idle(): boolean {
     return this.#requests.length === 0;
   }
-  /** What the queue stands still for. */
+  /** The error that the queue is stopped for. */
   get error(): BlockError | null {
     return this.#error;
   }
@@ -75,7 +75,7 @@ export class RequestQueue {
     this.#options.grown();
   }
 
-  /** Resolves when all that was asked before is done and durable; rejects with what keeps the queue from it. */
+  /** Resolves when all that was asked before is done and durable; rejects with the error that the queue is stopped for. */
   flush(): Promise<void> {
     if (this.#error !== null) return Promise.reject(this.#error);
     return new Promise((resolve, reject) => this.#add({ kind: 'flush', answer: resolve, refuse: reject }));
@@ -99,7 +99,7 @@ export class RequestQueue {
     this.#options.failed(error);
   }
 
-  /** Forgets all requests: nobody is answered any more. */
+  /** Forgets all requests: none is answered any more. */
   drop(): void {
     this.#requests.length = 0;
     this.#queuedBytes = 0;
@@ -115,7 +115,7 @@ export class RequestQueue {
     this.#running = true;
     const work = this.#work().finally(() => {
       this.#running = false;
-      // What came, or was tried again, while the work was on its way out.
+      // Requests that came, or were tried again, while the last one ended.
       if (this.#requests.length > 0) this.#run();
     });
     detach('v86 disk', work);
