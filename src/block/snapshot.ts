@@ -6,26 +6,13 @@
 //
 // Several are one transaction: all of one moment, and all or none.
 
-import type { BlockdevSnapshotSync } from '../schema/generated/types.js';
-import { bestEffort, orElse } from '../util/best-effort.js';
+import { bestEffort } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
-import { backingNameFor } from './backing-name.js';
-import { backingOf, chainOf, MAX_CHAIN_DEPTH, overlaysOf } from './chain.js';
-import { checkReplaceable, createImage, type ImageCreateOptions } from './create.js';
-import { parseProtocolName } from './filename.js';
+import { backingOf, overlaysOf } from './chain.js';
 import type { Graph } from './graph.js';
-import { fileId } from './identity.js';
-import { type NewFile, removeNewFile, undoCreation } from './new-file.js';
 import type { BlockNode } from './node/node.js';
-import { checkNodeName } from './node-settings.js';
-import { openNode } from './open.js';
-import { allDrivers, hasBackingFiles } from './registry.js';
+import { hasBackingFiles } from './registry.js';
 import { BACKING_PERM, BACKING_SHARED } from './roles.js';
-
-/** As in QMP's `blockdev-snapshot-sync`, with the node itself. */
-export interface SnapshotRequest extends Omit<BlockdevSnapshotSync, 'device' | 'node-name'> {
-  node: BlockNode;
-}
 
 /** A node, and what is to take its place. */
 export interface OverlayPair {
@@ -36,45 +23,10 @@ export interface OverlayPair {
 /** Takes back one step. */
 type Undo = () => Promise<void>;
 
-interface OpenedOverlay extends OverlayPair {
-  /** The file that was made for it; null where there was one already. */
-  madeFile: NewFile | null;
-}
-
 /**
- * Makes (or opens, by `mode`) an overlay for each request and puts all in place in one drained section. A node that is asked for twice gets two
- * overlays, one on the other. Gives the overlays' nodes. Rejects with `busy` (a job works on the node, or it is a backing node),
- * `invalid-argument`, `exists` (node name), `locked`, `no-space`, `io`, ...: then every node is where it was and what was made is
- * gone; only a file that was there and was to be replaced may be empty.
+ * QMP's `blockdev-snapshot`, of several nodes at one moment: each `overlay` is a node that is at most held. Rejects with `busy`,
+ * `invalid-argument`, `locked`, `io`: then every node is where it was.
  */
-export async function takeSnapshots(graph: Graph, requests: readonly SnapshotRequest[]): Promise<BlockNode[]> {
-  for (const request of requests) checkRequest(graph, request);
-  // Nobody resizes a node once its overlay has its size.
-  const nodes = requests.map(({ node }) => node);
-  return graph.drained(nodes, () => takeAll(graph, requests));
-}
-
-async function takeAll(graph: Graph, requests: readonly SnapshotRequest[]): Promise<BlockNode[]> {
-  for (const request of requests) checkRequest(graph, request);
-  refuseSameName(requests);
-  // All that can be refused is refused before the first existing file is replaced.
-  await refuseSameFile(graph, requests);
-  const opened: OpenedOverlay[] = [];
-  try {
-    for (const request of requests) opened.push(await openOverlay(graph, request, opened));
-    await appendOverlays(graph, opened);
-  } catch (error) {
-    for (const { overlay, madeFile } of opened.reverse()) {
-      // Best effort: what the caller must learn is why there is no snapshot.
-      await graph.release(overlay).catch(bestEffort('undoing a snapshot'));
-      if (madeFile !== null && overlay.closed) await removeNewFile(graph.host, madeFile);
-    }
-    throw error;
-  }
-  return opened.map(({ overlay }) => overlay);
-}
-
-/** QMP's `blockdev-snapshot`, of several nodes at one moment: each `overlay` is a node that is at most held. Rejects as `takeSnapshots`. */
 export async function appendOverlays(graph: Graph, pairs: readonly OverlayPair[]): Promise<void> {
   const check = () => {
     for (const pair of pairs) checkPair(pair);
@@ -101,60 +53,8 @@ export async function appendOverlays(graph: Graph, pairs: readonly OverlayPair[]
   );
 }
 
-function checkRequest(graph: Graph, request: SnapshotRequest): void {
-  const { node, format = 'qcow2', 'snapshot-node-name': name } = request;
-  checkFree(node);
-  if (name !== undefined) {
-    if (graph.nodes.has(name)) throw new BlockError('exists', 'New overlay node-name already in use');
-    checkNodeName(name);
-  }
-  const definition = [...allDrivers()].find((driver) => driver.name === format && driver.kind !== 'protocol');
-  if (definition === undefined) throw new BlockError('invalid-argument', `Unknown file format '${format}'`);
-  if (definition.hasBacking !== true) {
-    throw new BlockError('invalid-argument', `Backing file not supported for file format '${format}'`);
-  }
-  if (chainOf(node).length >= MAX_CHAIN_DEPTH) {
-    throw new BlockError('limit', `Backing chain of more than ${MAX_CHAIN_DEPTH} images`, { path: node.filename });
-  }
-}
-
-/** Two overlays cannot have one node name. */
-function refuseSameName(requests: readonly SnapshotRequest[]): void {
-  const seen = new Set<string>();
-  for (const { 'snapshot-node-name': name } of requests) {
-    if (name === undefined) continue;
-    if (seen.has(name)) throw new BlockError('exists', `Duplicate nodes with node-name='${name}'`);
-    seen.add(name);
-  }
-}
-
-/** Nor can two lie in one file, or one in a file that a node is stored in, or that another process uses. */
-async function refuseSameFile(graph: Graph, requests: readonly SnapshotRequest[]): Promise<void> {
-  const seen = new Set<string>();
-  for (const { 'snapshot-file': name, mode = 'absolute-paths' } of requests) {
-    const path = pathOf(name);
-    const there = await graph.host.stat(path).catch(orElse('snapshot', null));
-    if (there === null) continue;
-    if (mode === 'absolute-paths') {
-      await checkUnused(graph, path, there.id);
-      await checkReplaceable(graph, name);
-    }
-    if (seen.has(there.id)) {
-      throw BlockError.at(path, 'locked', 'Failed to get "write" lock: two overlays name the file', {
-        operation: 'create',
-      });
-    }
-    seen.add(there.id);
-  }
-}
-
-function pathOf(name: string): string {
-  const target = parseProtocolName(name);
-  return 'filename' in target ? target.filename : name;
-}
-
-/** Neither a job's, nor another image's backing node. */
-function checkFree(node: BlockNode): void {
+/** Neither a job works on the node, nor is it another image's backing node. Throws `busy`. */
+export function checkFree(node: BlockNode): void {
   node.checkBlockers();
   const [overlay] = overlaysOf(node);
   if (overlay === undefined) return;
@@ -177,58 +77,6 @@ function checkPair({ node, overlay }: OverlayPair): void {
   }
   if (overlay.length < node.length) {
     fail(`The overlay has ${overlay.length} bytes, but '${node.nodeName}' has ${node.length}`);
-  }
-}
-
-async function openOverlay(
-  graph: Graph,
-  request: SnapshotRequest,
-  before: readonly OverlayPair[],
-): Promise<OpenedOverlay> {
-  const { format = 'qcow2', 'snapshot-file': name, mode = 'absolute-paths' } = request;
-  let { node } = request;
-  for (const earlier of before) if (earlier.node === node) node = earlier.overlay;
-  const madeFile = mode === 'absolute-paths' ? await makeFile(graph, name, format, node) : null;
-  try {
-    const overlay = await openNode(graph, name, {
-      format,
-      nodeName: request['snapshot-node-name'],
-      readOnly: node.readOnly,
-      discard: node.discardMode,
-      detectZeroes: node.detectZeroes,
-      cache: { direct: node.hostFile()?.direct },
-      backing: false,
-    });
-    return { node, overlay, madeFile };
-  } catch (error) {
-    await undoCreation(graph.host, madeFile, error);
-    throw error;
-  }
-}
-
-/** Makes an image over `base`. Gives the file where there was none before, otherwise null. */
-async function makeFile(graph: Graph, name: string, format: string, base: BlockNode): Promise<NewFile | null> {
-  const path = pathOf(name);
-  const there = await graph.host.stat(path).catch(orElse('snapshot', null));
-  if (there !== null) await checkUnused(graph, path, there.id);
-  const options = {
-    driver: format,
-    size: base.length,
-    'backing-file': await backingNameFor(name, base),
-    'backing-fmt': base.driver,
-  } as ImageCreateOptions;
-  return (await createImage(graph, name, options)).newFile;
-}
-
-/** Image locks say it, too, but may be off: what is open here must not be replaced. */
-async function checkUnused(graph: Graph, path: string, id: string): Promise<void> {
-  const nodes = [...graph.nodes.values()];
-  const ids = await Promise.all(nodes.map(fileId));
-  for (const [index, node] of nodes.entries()) {
-    if (ids[index] !== id) continue;
-    throw BlockError.at(path, 'locked', `Failed to get "write" lock: node '${node.nodeName}' uses the file`, {
-      operation: 'create',
-    });
   }
 }
 

@@ -9,9 +9,18 @@ import type { Host } from '../host/host.js';
 import type { RealHostOptions } from '../host/real/index.js';
 import { bestEffort } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
+import type { ImageOpener } from '../workspace/open.js';
 import type { ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
-import { complain, messageOf, reportError, silence, systemWordsOf, withPrintableNames } from './output.js';
+import {
+  complain,
+  messageOf,
+  reportError,
+  reportFailure,
+  silence,
+  systemWordsOf,
+  withPrintableNames,
+} from './output.js';
 
 /**
  * A command has nothing else to do on its thread than to move data: page-cache hits of the copy engine's size are read on it. A server sends
@@ -136,6 +145,33 @@ export async function openImage(session: Session, name: string, how: ImageArgume
   } catch (error) {
     throw couldNotOpen(name, error);
   }
+}
+
+/** `openImage` for what workspace/ opens by itself. The name that was typed may be a string of options; those that images name never are. */
+export function opener(session: Session, { imageOpts }: ImageArguments): ImageOpener {
+  return (name, how) =>
+    openImage(session, String(name), { ...how, imageOpts: imageOpts && how.referrer === undefined });
+}
+
+/**
+ * Runs `action` for every image, and resolves with what it gave for each: an exit code. Of several images one that fails is reported, has the code 1
+ * and keeps none of the others.
+ */
+export async function forEachImage(
+  images: readonly string[],
+  action: (image: string, index: number) => Promise<number>,
+): Promise<number[]> {
+  const codes: number[] = [];
+  for (const [index, image] of images.entries()) {
+    try {
+      codes.push(await action(image, index));
+    } catch (error) {
+      if (images.length === 1 || error instanceof UsageError) throw error;
+      reportFailure(error);
+      codes.push(1);
+    }
+  }
+  return codes;
 }
 
 /** `Could not open 'name': why`, as qemu-img says it. */

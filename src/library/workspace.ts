@@ -2,16 +2,14 @@
 
 import type { CheckResult } from '../block/abilities.js';
 import { storageOf } from '../block/chain.js';
-import { type CompareOptions, type CompareResult, compareNodes } from '../block/compare.js';
+import type { CompareOptions, CompareResult } from '../block/compare.js';
 import type { ImageCreateOptions, NewImageOptions } from '../block/create.js';
 import type { Device } from '../block/device.js';
 import { rootOf } from '../block/device.js';
 import type { CheckFinding } from '../block/finding.js';
 import { Graph } from '../block/graph.js';
-import { mapEntries } from '../block/map.js';
 import type { BlockNode } from '../block/node/node.js';
 import { type OpenOptions, openNode } from '../block/open.js';
-import { takeSnapshots } from '../block/snapshot.js';
 import { registerDrivers } from '../drivers/index.js';
 import type { Host } from '../host/host.js';
 import { backupJob } from '../jobs/backup.js';
@@ -29,11 +27,14 @@ import { BlockError } from '../util/errors.js';
 import { startBackups } from '../workspace/backup.js';
 import { checkImage } from '../workspace/check.js';
 import { startCommit } from '../workspace/commit.js';
+import { compareImages } from '../workspace/compare.js';
 import { convertImage } from '../workspace/convert.js';
 import { makeImage } from '../workspace/create.js';
 import { imageInfos } from '../workspace/info.js';
+import { mapImage } from '../workspace/map.js';
 import { startMirror } from '../workspace/mirror.js';
-import { openToRead, releaseImage, withImage } from '../workspace/open.js';
+import { withImage } from '../workspace/open.js';
+import { takeSnapshots } from '../workspace/snapshot.js';
 import { startStream } from '../workspace/stream.js';
 import { anImage, deviceOf, type Image, wrapNode } from './image.js';
 import { type Job, type JobWatch, wrapJob } from './job.js';
@@ -133,31 +134,22 @@ export class Workspace {
   /** The runs of an image (QAPI `MapEntry`), in order: which hold data, which are zeroes, where they lie. */
   async *map(image: ImageName, options: OpenOptions = {}): AsyncGenerator<MapEntry> {
     const [name, how] = shapes.imageAndOptions(image, options);
-    const node = await openToRead(this.#graph, name, how);
-    try {
-      yield* mapEntries(node, 0, node.length);
-    } finally {
-      await releaseImage(this.#graph, node);
-    }
+    yield* mapImage(this.#graph, name, how);
   }
 
   /** Checks the consistency of an image's metadata; `findings` has each fault. Rejects with `unsupported` for raw images. */
   async check(image: ImageName, options: OpenOptions = {}): Promise<CheckResult & { findings: CheckFinding[] }> {
     const [name, how] = shapes.imageAndOptions(image, options);
-    return withImage(this.#graph, name, how, async (node) => {
-      const findings: CheckFinding[] = [];
-      const result = await checkImage(node, (finding) => findings.push(finding));
-      return { ...result, findings };
-    });
+    const findings: CheckFinding[] = [];
+    const { result } = await checkImage(this.#graph, name, how, (finding) => findings.push(finding));
+    return { ...result, findings };
   }
 
   /** Do two images read the same? What one has no data for reads as zeroes. */
   async compare(a: ImageName, b: ImageName, options: CompareOptions = {}): Promise<CompareResult> {
     const how = takeSettings(shapes.COMPARE, options, 'options');
     const [first, second] = [shapes.imageName(a, 'a'), shapes.imageName(b, 'b')];
-    return withImage(this.#graph, first, {}, (left) =>
-      withImage(this.#graph, second, {}, (right) => compareNodes(left, right, how)),
-    );
+    return compareImages(this.#graph, { image: first }, { image: second }, how);
   }
 
   /**

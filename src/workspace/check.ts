@@ -1,15 +1,33 @@
-// Checking the consistency of an image's metadata.
+// The check of an image that is named: it is opened, its metadata is checked, and it is closed.
 
 import type { CheckResult } from '../block/abilities.js';
 import type { CheckFinding } from '../block/finding.js';
-import type { BlockNode } from '../block/node/node.js';
+import type { Graph } from '../block/graph.js';
+import type { OpenOptions } from '../block/open.js';
 import { BlockError } from '../util/errors.js';
+import { type ImageOpener, type ImageSource, reader, releaseImage } from './open.js';
 
-/** Each finding is one call of `report`. Changes nothing. Rejects with `unsupported` where the format has no checks, `io`, `limit`. */
-export async function checkImage(node: BlockNode, report: (finding: CheckFinding) => void): Promise<CheckResult> {
-  const { check } = node.abilities;
-  if (check !== undefined) return check(report);
-  throw BlockError.at(node.filename, 'unsupported', 'This image format does not support checks', {
-    operation: 'check',
-  });
+/**
+ * Is the metadata of an image consistent? Each finding is one call of `report`, with the image's format. Changes nothing. Rejects as `openToRead`,
+ * with `unsupported` where the format has no checks, and with `io`, `limit`.
+ */
+export async function checkImage(
+  graph: Graph,
+  image: ImageSource,
+  options: OpenOptions,
+  report: (finding: CheckFinding, format: string) => void,
+  open: ImageOpener = reader(graph),
+): Promise<{ format: string; result: CheckResult }> {
+  const node = await open(image, options);
+  try {
+    const { driver: format, abilities } = node;
+    if (abilities.check === undefined) {
+      throw BlockError.at(node.filename, 'unsupported', 'This image format does not support checks', {
+        operation: 'check',
+      });
+    }
+    return { format, result: await abilities.check((finding) => report(finding, format)) };
+  } finally {
+    await releaseImage(graph, node);
+  }
 }

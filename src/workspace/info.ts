@@ -6,7 +6,7 @@ import { imageInfo } from '../block/info.js';
 import type { InnerOpenOptions, OpenOptions } from '../block/open.js';
 import type { ImageInfo } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
-import { type ImageOpener, type ImageSource, openToRead, releaseImage } from './open.js';
+import { type ImageOpener, type ImageSource, reader, releaseImage } from './open.js';
 
 /**
  * QAPI `ImageInfo` of an image, or with `chain` of all images from it down, the top first: each is opened by itself, as the one above names it.
@@ -17,7 +17,7 @@ export async function imageInfos(
   image: ImageSource,
   options: OpenOptions,
   chain: boolean,
-  open: ImageOpener = (layer, how) => openToRead(graph, layer, how),
+  open: ImageOpener = reader(graph),
 ): Promise<ImageInfo[]> {
   const infos: ImageInfo[] = [];
   const seen = new Set<ImageSource>();

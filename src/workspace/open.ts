@@ -17,6 +17,11 @@ export type ImageSource = string | ImageOptions | LooseOptions;
 /** Opens an image as `openNode` and `openToRead` do. A face may have words of its own for what goes wrong. */
 export type ImageOpener = (image: ImageSource, options: OpenOptions & InnerOpenOptions) => Promise<BlockNode>;
 
+/** As `openToRead` does it, to look at the image. */
+export function reader(graph: Graph): ImageOpener {
+  return (image, options) => openToRead(graph, image, options);
+}
+
 /** Links of the images that are only read. */
 const holds = new WeakMap<BlockNode, Child>();
 

@@ -19,7 +19,8 @@ The human output lists data alone, and fails where data lies in the file in
 another form (compressed). The JSON output lists everything: "depth" counts the
 layers above the one that decides, "present" is false where no layer has
 anything. Of several images, each output is preceded by the image name (human),
-or is one array in an array (JSON).
+or is one array in an array (JSON). Where one cannot be opened or read, the
+others are listed all the same, and its array ends with null.
 
 Options:
   -f FMT

@@ -41,8 +41,28 @@ describe('command line: several images in one call', () => {
     expect(shop.ours('check', 'a.qcow2', 'c.raw').code).to.equal(63);
   });
 
-  it('info stops at an image that cannot be opened and prints nothing', () => {
-    const { code, stdout } = shop.ours('info', 'a.qcow2', 'gone.qcow2');
-    expect({ code, stdout }).to.deep.equal({ code: 1, stdout: '' });
+  it('info tells the images that can be opened', () => {
+    const [a, b] = ['a.qcow2', 'b.qcow2'].map((image) => shop.ours('info', image).stdout);
+    const { code, stdout, stderr } = shop.ours('info', 'a.qcow2', 'gone.qcow2', 'b.qcow2');
+    expect({ code, stdout }).to.deep.equal({ code: 1, stdout: `${a}\n${b}` });
+    expect(stderr).to.match(/^diskwright: Could not open 'gone.qcow2': /);
+    const json = shop.ours('info', '--output=json', 'gone.qcow2', 'b.qcow2');
+    expect(json.code).to.equal(1);
+    expect(JSON.parse(json.stdout)).to.have.length(1).with.nested.property('[0].filename', 'b.qcow2');
+  });
+
+  it('map lists the images that can be opened, and has null in the array of one that cannot', () => {
+    const { code, stdout } = shop.ours('map', 'gone.qcow2', 'a.qcow2');
+    expect(code).to.equal(1);
+    expect(stdout).to.equal(`gone.qcow2:\n\na.qcow2:\n${shop.ours('map', 'a.qcow2').stdout}`);
+    const [gone, a] = JSON.parse(shop.ours('map', '--output=json', 'gone.qcow2', 'a.qcow2').stdout);
+    expect(gone).to.deep.equal([null]);
+    expect(a).to.deep.equal(JSON.parse(shop.ours('map', '--output=json', 'a.qcow2').stdout));
+  });
+
+  it('of one image, nothing is printed where it cannot be opened', () => {
+    for (const verb of ['info', 'map', 'check']) {
+      expect(shop.ours(verb, '--output=json', 'gone.qcow2')).to.include({ code: 1, stdout: '' });
+    }
   });
 });

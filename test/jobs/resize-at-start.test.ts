@@ -6,7 +6,6 @@ import { createImage } from '../../src/block/create.js';
 import { Device, rootOf } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
-import { takeSnapshots } from '../../src/block/snapshot.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 import { createSimHost } from '../../src/host/sim/index.js';
 import { commitJob } from '../../src/jobs/commit.js';
@@ -16,6 +15,7 @@ import { mirrorJob } from '../../src/jobs/mirror.js';
 import { startJob } from '../../src/jobs/start.js';
 import { streamJob } from '../../src/jobs/stream.js';
 import { BlockError } from '../../src/util/errors.js';
+import { takeSnapshots } from '../../src/workspace/snapshot.js';
 
 const MiB = 1024 * 1024;
 

@@ -6,6 +6,7 @@ import type { ImageCheck } from '../../schema/generated/types.js';
 import { toBlockError } from '../../util/errors.js';
 import { checkImage } from '../../workspace/check.js';
 import { findingText } from '../../workspace/finding-text.js';
+import type { ImageOpener } from '../../workspace/open.js';
 import {
   cacheMode,
   FORCE_SHARE,
@@ -20,8 +21,16 @@ import {
 } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { prettyJson } from '../json.js';
-import { complain, reportError, reportFailure, shown, twoDecimals, write } from '../output.js';
-import { imageArguments, openImage, reasonOf, releaseImage, type Session, withSession } from '../session.js';
+import { complain, reportError, shown, twoDecimals, write } from '../output.js';
+import {
+  forEachImage,
+  type ImageArguments,
+  imageArguments,
+  opener,
+  reasonOf,
+  type Session,
+  withSession,
+} from '../session.js';
 import type { Verb } from '../verb.js';
 
 const EXIT_FAILED = 1;
@@ -78,63 +87,57 @@ async function run(options: ParsedOptions): Promise<number> {
   const images = options.positional;
   const json = outputFormat(options) === 'json';
   const quiet = options.has('quiet');
-  cacheMode(options, 'source-cache', 'source cache', 'writeback');
+  const cache = cacheMode(options, 'source-cache', 'source cache', 'writeback');
   if (images.length === 0) throw new UsageError('Expecting one image file name', true);
+  const how = { ...imageArguments(options), cache };
   const several = images.length > 1;
   const reports: object[] = [];
-  const codes: number[] = [];
-  await withSession(options.all('object'), async (session) => {
-    for (const [index, image] of images.entries()) {
+  return withSession(options.all('object'), async (session) => {
+    const codes = await forEachImage(images, async (image, index) => {
       if (several && !json && !quiet) write(`${index === 0 ? '' : '\n'}${shown(image)}:\n`);
-      const { exitCode, report } = await checkOne(session, image, options, json, quiet, several);
-      codes.push(exitCode);
+      const { exitCode, report } = await checkOne(session, image, how, json, quiet);
       if (report !== undefined) reports.push(jsonReport(report));
+      return exitCode;
+    });
+    if (json && !quiet) {
+      if (several) write(`${prettyJson(reports)}\n`);
+      else if (reports.length > 0) write(`${prettyJson(reports[0])}\n`);
     }
+    return SEVERITY.find((code) => codes.includes(code)) ?? 0;
   });
-  if (json && !quiet) {
-    if (several) write(`${prettyJson(reports)}\n`);
-    else if (reports.length > 0) write(`${prettyJson(reports[0])}\n`);
-  }
-  return SEVERITY.find((code) => codes.includes(code)) ?? 0;
 }
 
 async function checkOne(
   session: Session,
   image: string,
-  options: ParsedOptions,
+  how: ImageArguments,
   json: boolean,
   quiet: boolean,
-  several: boolean,
 ): Promise<Outcome> {
-  const cache = cacheMode(options, 'source-cache', 'source cache', 'writeback');
+  let opened = false;
+  const open: ImageOpener = async (name, layer) => {
+    const node = await opener(session, how)(name, layer);
+    opened = true;
+    return node;
+  };
   try {
-    const node = await openImage(session, image, { ...imageArguments(options), cache });
-    let result: CheckResult;
-    try {
-      result = await checkImage(node, printer(node.driver));
-    } catch (error) {
-      const failure = toBlockError(error);
-      const unsupported = failure.code === 'unsupported';
-      reportError(unsupported ? 'This image format does not support checks' : `Check failed: ${reasonOf(failure)}`);
-      if (!unsupported) return { exitCode: EXIT_FAILED };
-      await releaseImage(session, node);
-      return { exitCode: EXIT_UNSUPPORTED };
-    }
-    await releaseImage(session, node);
+    const { format, result } = await checkImage(session.graph, image, how, findingPrinter(), open);
     if (!json && !quiet) write(humanReport(result));
     if (result.checkErrors > 0) reportError('Check failed');
-    return { exitCode: exitCodeOf(result), report: imageCheck(image, node.driver, result) };
+    return { exitCode: exitCodeOf(result), report: imageCheck(image, format, result) };
   } catch (error) {
-    if (!several || error instanceof UsageError) throw error;
-    reportFailure(error);
-    return { exitCode: EXIT_FAILED };
+    if (!opened) throw error;
+    const failure = toBlockError(error);
+    const unsupported = failure.code === 'unsupported';
+    reportError(unsupported ? failure.reason : `Check failed: ${reasonOf(failure)}`);
+    return { exitCode: unsupported ? EXIT_UNSUPPORTED : EXIT_FAILED };
   }
 }
 
 /** Prints findings as they come. What QEMU says of an image's first damaged refcount block is said once. */
-function printer(format: string): (finding: CheckFinding) => void {
+function findingPrinter(): (finding: CheckFinding, format: string) => void {
   let damaged = false;
-  return (finding) => {
+  return (finding, format) => {
     const { kind, index, hostOffset } = finding;
     if (kind === 'refcount-unreadable' && !damaged) {
       damaged = true;

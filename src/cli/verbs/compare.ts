@@ -1,8 +1,8 @@
 // `diskwright compare`: do two images read the same?
 
-import { type CompareOptions, type CompareResult, compareNodes } from '../../block/compare.js';
-import type { BlockNode } from '../../block/node/node.js';
+import type { CompareOptions, CompareResult } from '../../block/compare.js';
 import { toBlockError } from '../../util/errors.js';
+import { type ComparedImage, type CompareWatch, compareImages } from '../../workspace/compare.js';
 import {
   type CacheMode,
   cacheMode,
@@ -16,13 +16,21 @@ import {
 } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, reportFailure, write } from '../output.js';
-import { openProgress, PROGRESS, PROGRESS_BAR, progressKind } from '../progress.js';
+import {
+  openProgress,
+  PROGRESS,
+  PROGRESS_BAR,
+  type ProgressKind,
+  type ProgressView,
+  progressKind,
+} from '../progress.js';
 import { ratedState } from '../rate.js';
 import {
   EXIT_INTERRUPTED,
+  type ImageArguments,
   Interrupt,
   imageArguments,
-  openImage,
+  opener,
   reasonOf,
   type Session,
   withSession,
@@ -77,16 +85,11 @@ async function run(options: ParsedOptions): Promise<number> {
   }
   const [first, second] = options.positional;
   return withSession(options.all('object'), async (session) => {
-    let a: BlockNode;
-    let b: BlockNode;
-    try {
-      a = await openImage(session, first, how);
-      b = await openImage(session, second, { ...how, format: options.get('format2') });
-    } catch (error) {
-      reportFailure(error);
-      return EXIT_OPEN_FAILED;
-    }
-    return compare(session, a, b, { strict: options.has('strict'), quiet, kind });
+    const images = [
+      { image: first, options: how },
+      { image: second, options: { ...how, format: options.get('format2') } },
+    ] as const;
+    return compare(session, images, how, { strict: options.has('strict'), quiet, kind });
   });
 }
 
@@ -102,39 +105,45 @@ function sourceCache(options: ParsedOptions): CacheMode | null {
 
 async function compare(
   session: Session,
-  a: BlockNode,
-  b: BlockNode,
-  how: { strict: boolean; quiet: boolean; kind: ReturnType<typeof progressKind> },
+  [first, second]: readonly [ComparedImage, ComparedImage],
+  images: ImageArguments,
+  how: { strict: boolean; quiet: boolean; kind: ProgressKind },
 ): Promise<number> {
-  const view = openProgress(how.kind);
   const interrupt = new Interrupt(session);
-  const say = (text: string): void => {
-    if (!how.quiet && !view.json) write(`${text}\n`);
-  };
-  const started = session.host.clock.now();
+  // Nothing is shown before both images are open.
+  let view: ProgressView | null = null;
+  let started = 0;
   let failed = '';
+  const settings: CompareOptions = {
+    strict: how.strict,
+    signal: interrupt.signal,
+    onProgress: (current, total) => view?.update(ratedState(session.host.clock.now() - started, current, total)),
+  };
+  const watch: CompareWatch = {
+    onOpen: (total) => {
+      started = session.host.clock.now();
+      view = openProgress(how.kind);
+      view.update({ current: 0, total });
+    },
+    onFault: (filename) => {
+      failed = filename;
+    },
+  };
   try {
-    view.update({ current: 0, total: Math.max(a.length, b.length) });
-    const settings: CompareOptions = {
-      strict: how.strict,
-      signal: interrupt.signal,
-      onProgress: (current, total) => view.update(ratedState(session.host.clock.now() - started, current, total)),
-    };
-    const result = await compareNodes(a, b, settings, (node) => {
-      failed = node.filename;
-    });
-    const end = (): void => view.end({ event: 'completed', ...result }, result.identical);
-    // qemu-img prints the outcome behind the last percentage; a bar is ended before it.
-    if (how.kind !== 'percent') end();
-    tell(result, say);
-    if (how.kind === 'percent') end();
+    const result = await compareImages(session.graph, first, second, settings, watch, opener(session, images));
+    finish(result, view!, how);
     return result.identical ? 0 : EXIT_DIFFERENT;
   } catch (error) {
     const failure = toBlockError(error);
-    view.end({ event: failure.code === 'cancelled' ? 'cancelled' : 'failed', error: failure.message });
-    if (failure.code === 'cancelled') {
+    const cancelled = failure.code === 'cancelled';
+    (view as ProgressView | null)?.end({ event: cancelled ? 'cancelled' : 'failed', error: failure.message });
+    if (cancelled) {
       reportError('Cancelled. The images were only read.');
       return EXIT_INTERRUPTED;
+    }
+    if (view === null) {
+      reportFailure(error);
+      return EXIT_OPEN_FAILED;
     }
     const where = failure.guestOffset === undefined ? '' : ` offset ${failure.guestOffset} of ${failed}`;
     reportError(`Error while reading${where}: ${reasonOf(failure)}`);
@@ -142,6 +151,16 @@ async function compare(
   } finally {
     interrupt.stop();
   }
+}
+
+/** Prints the outcome. qemu-img prints it behind the last percentage; a bar is ended before it. */
+function finish(result: CompareResult, view: ProgressView, how: { quiet: boolean; kind: ProgressKind }): void {
+  const end = (): void => view.end({ event: 'completed', ...result }, result.identical);
+  if (how.kind !== 'percent') end();
+  tell(result, (text) => {
+    if (!how.quiet && !view.json) write(`${text}\n`);
+  });
+  if (how.kind === 'percent') end();
 }
 
 /** The outcome in qemu-img's words. */

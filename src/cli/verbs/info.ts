@@ -4,12 +4,11 @@ import { knownDriver } from '../../block/registry.js';
 import type { ImageInfo } from '../../schema/generated/types.js';
 import { formatSize } from '../../util/size.js';
 import { imageInfos } from '../../workspace/info.js';
-import type { ImageOpener } from '../../workspace/open.js';
 import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, outputFormat } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { ordered, prettyJson } from '../json.js';
 import { shown, write } from '../output.js';
-import { type ImageArguments, imageArguments, openImage, type Session, withSession } from '../session.js';
+import { forEachImage, imageArguments, opener, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
 /** Order of the members in qemu-img's JSON. */
@@ -33,7 +32,8 @@ export const verb: Verb = {
   description:
     'Says what an image is: its format, the size that a guest sees, the room that it takes on disk, its backing file and what its ' +
     'format adds to that. Opens no file but the ones that are named, and with --backing-chain those of the chain.\n\n' +
-    'Of several images, the human output is separated by empty lines, the JSON output is an array.',
+    'Of several images, the human output is separated by empty lines, the JSON output is an array. One that cannot be opened is left out; ' +
+    'the others are told all the same.',
   options: [
     FORMAT,
     IMAGE_OPTS,
@@ -64,21 +64,15 @@ async function run(options: ParsedOptions): Promise<number> {
   const chain = options.has('backing-chain');
   return withSession(options.all('object'), async (session) => {
     const infos: ImageInfo[] = [];
-    for (const image of images) infos.push(...(await collect(session, image, how, chain)));
-    if (!json) write(infos.map(humanInfo).join('\n'));
-    else if (images.length === 1 && !chain) write(`${prettyJson(inOrder(infos[0]))}\n`);
-    else write(`${prettyJson(infos.map(inOrder))}\n`);
-    return 0;
+    const codes = await forEachImage(images, async (image) => {
+      const found = await imageInfos(session.graph, image, how, chain, opener(session, how));
+      if (!json) write(`${infos.length === 0 ? '' : '\n'}${found.map(humanInfo).join('\n')}`);
+      infos.push(...found);
+      return 0;
+    });
+    if (json) write(`${prettyJson(images.length === 1 && !chain ? inOrder(infos[0]) : infos.map(inOrder))}\n`);
+    return Math.max(...codes);
   });
-}
-
-/** One image, or with `chain` all from it down. */
-function collect(session: Session, image: string, how: ImageArguments, chain: boolean): Promise<ImageInfo[]> {
-  const { imageOpts, ...options } = how;
-  // The name that was typed may be a string of options; those that images name never are.
-  const open: ImageOpener = (name, layer) =>
-    openImage(session, String(name), { ...layer, imageOpts: imageOpts && layer.referrer === undefined });
-  return imageInfos(session.graph, image, options, chain, open);
 }
 
 function inOrder(info: ImageInfo): object {

@@ -1,13 +1,12 @@
 // `diskwright map`: where the data of an image lies.
 
-import { mapEntries } from '../../block/map.js';
-import type { BlockNode } from '../../block/node/node.js';
 import type { MapEntry } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
+import { mapImage } from '../../workspace/map.js';
 import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, limitOption, OBJECT, OUTPUT, outputFormat } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { isUnread, shown, write } from '../output.js';
-import { imageArguments, openImage, releaseImage, withSession } from '../session.js';
+import { forEachImage, imageArguments, opener, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
 /** Text that is held back before it is written. */
@@ -21,7 +20,8 @@ export const verb: Verb = {
     'chain that is decided and where in the file they lie.\n\n' +
     'The human output lists data alone, and fails where data lies in the file in another form (compressed). The JSON output lists ' +
     'everything: "depth" counts the layers above the one that decides, "present" is false where no layer has anything. Of several ' +
-    'images, each output is preceded by the image name (human), or is one array in an array (JSON).',
+    'images, each output is preceded by the image name (human), or is one array in an array (JSON). Where one cannot be opened or read, the ' +
+    'others are listed all the same, and its array ends with null.',
   options: [
     FORMAT,
     IMAGE_OPTS,
@@ -49,29 +49,40 @@ async function run(options: ParsedOptions): Promise<number> {
   if (images.length === 0) throw new UsageError('Expecting one image file name', true);
   return withSession(options.all('object'), async (session) => {
     const several = images.length > 1;
-    for (const [index, image] of images.entries()) {
-      const node = await openImage(session, image, how);
-      const end = length === undefined ? node.length : Math.min(node.length, start + length);
-      if (several) write(json ? (index === 0 ? '[' : ',\n') : `${index === 0 ? '' : '\n'}${shown(image)}:\n`);
-      await (json ? writeJson : writeHuman)(node, start, end);
-      await releaseImage(session, node);
-    }
+    if (several && json) write('[');
+    const codes = await forEachImage(images, async (image, index) => {
+      const entries = mapImage(session.graph, image, how, { start, length }, opener(session, how));
+      if (json) {
+        if (index > 0) write(',\n');
+        await writeJson(entries, start, several);
+      } else {
+        if (several) write(`${index === 0 ? '' : '\n'}${shown(image)}:\n`);
+        await writeHuman(entries, image);
+      }
+      return 0;
+    });
     if (json) write(several ? ']\n' : '\n');
-    return 0;
+    return Math.max(...codes);
   });
 }
 
-async function writeJson(node: BlockNode, start: number, end: number): Promise<void> {
+/** `close`: where the image cannot be read further, the array is ended all the same, with a null. */
+async function writeJson(entries: AsyncIterable<MapEntry>, start: number, close: boolean): Promise<void> {
   let text = '[';
   let first = true;
-  for await (const entry of mapEntries(node, start, end)) {
-    if (isUnread()) return;
-    text += (first ? '' : ',\n') + jsonEntry(entry);
-    first = false;
-    if (text.length > BATCH_LENGTH) {
-      write(text);
-      text = '';
+  try {
+    for await (const entry of entries) {
+      if (isUnread()) return;
+      text += (first ? '' : ',\n') + jsonEntry(entry);
+      first = false;
+      if (text.length > BATCH_LENGTH) {
+        write(text);
+        text = '';
+      }
     }
+  } catch (error) {
+    if (close) write(`${text}${first ? '' : ',\n'}null]`);
+    throw error;
   }
   if (first) text += jsonEntry({ start, length: 0, depth: 0, present: false, zero: false, data: false });
   write(`${text}]`);
@@ -82,14 +93,14 @@ function jsonEntry({ start, length, depth, present, zero, data, offset }: MapEnt
   return `{ "start": ${start}, "length": ${length}, "depth": ${depth}, "present": ${present}, "zero": ${zero}, "data": ${data}${place}}`;
 }
 
-async function writeHuman(node: BlockNode, start: number, end: number): Promise<void> {
+async function writeHuman(entries: AsyncIterable<MapEntry>, image: string): Promise<void> {
   let text = row('Offset', 'Length', 'Mapped to', 'File');
-  for await (const entry of mapEntries(node, start, end)) {
+  for await (const entry of entries) {
     if (isUnread()) return;
     if (entry.data && entry.offset === undefined) {
       write(text);
       throw new BlockError('unsupported', 'File contains external, encrypted or compressed clusters.', {
-        path: node.filename,
+        path: image,
         offset: entry.start,
         operation: 'map',
       });

@@ -7,9 +7,11 @@ import { Graph } from '../../src/block/graph.js';
 import { backingFileOf, needFormat } from '../../src/block/node/format.js';
 import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
-import { appendOverlays, type SnapshotRequest, takeSnapshots } from '../../src/block/snapshot.js';
+import { appendOverlays } from '../../src/block/snapshot.js';
 import { PERM_ALL, Perm } from '../../src/block/types.js';
 import { createSimHost, Random } from '../../src/host/sim/index.js';
+import { type SnapshotRequest, takeSnapshots } from '../../src/workspace/snapshot.js';
+import { contentOf, nobody } from '../block/support.js';
 import { type Bench, failureOf, makeBench, pattern } from '../drivers/support.js';
 import { checkFiles, expectValues, expectVerified, readImage } from '../sim/checks.js';
 import { AFTERWARDS, NO_ERRORS } from '../sim/faults.js';
@@ -17,7 +19,6 @@ import { Guest, randomHabits } from '../sim/guest.js';
 import { buildChain, randomChain } from '../sim/images.js';
 import { LocatedDisk } from '../sim/located-disk.js';
 import { GuestModel } from '../sim/model.js';
-import { contentOf, nobody } from './support.js';
 
 const SIZE = 1 << 20;
 

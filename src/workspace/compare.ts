@@ -1,0 +1,39 @@
+// The comparison of two images that are named: both are opened, compared and closed.
+
+import { type CompareOptions, type CompareResult, compareNodes } from '../block/compare.js';
+import type { Graph } from '../block/graph.js';
+import type { BlockNode } from '../block/node/node.js';
+import type { OpenOptions } from '../block/open.js';
+import { type ImageOpener, type ImageSource, reader, releaseImage } from './open.js';
+
+export interface ComparedImage {
+  image: ImageSource;
+  options?: OpenOptions;
+}
+
+export interface CompareWatch {
+  /** Both images are open; `total` bytes are to be compared. */
+  onOpen?: (total: number) => void;
+  /** Is called before a failure, with the file that could not be read. */
+  onFault?: (filename: string) => void;
+}
+
+/** Do two images read the same? Rejects as `openToRead` and `compareNodes`. */
+export async function compareImages(
+  graph: Graph,
+  first: ComparedImage,
+  second: ComparedImage,
+  options: CompareOptions,
+  watch: CompareWatch = {},
+  open: ImageOpener = reader(graph),
+): Promise<CompareResult> {
+  const opened: BlockNode[] = [];
+  try {
+    for (const { image, options: how = {} } of [first, second]) opened.push(await open(image, how));
+    const [a, b] = opened;
+    watch.onOpen?.(Math.max(a.length, b.length));
+    return await compareNodes(a, b, options, ({ filename }) => watch.onFault?.(filename));
+  } finally {
+    for (const node of opened) await releaseImage(graph, node);
+  }
+}
