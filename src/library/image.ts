@@ -143,8 +143,8 @@ export class Image {
   }
 
   /**
-   * Changes the size, bytes. What lies behind a smaller size is lost at once, without a confirmation. Rejects with `permission` where another user (a job, a client) does not let it change, `read-only`, `unsupported`,
-   * `no-space`, ...
+   * Changes the size, bytes. What lies behind a smaller size is lost at once, without a confirmation. Rejects with `permission` where another user
+   * (a job, a client) does not let it change, `read-only`, `unsupported`, `no-space`, ...
    */
   async resize(size: number, options?: ResizeOptions): Promise<void> {
     checkBytes(size, 'size', 'resize');
