@@ -72,9 +72,9 @@ function nameOfNowhere(overlay: string, base: BlockNode, name: string): string {
 export async function referrerToBe(host: Host, filename: string): Promise<Referrer> {
   const path = host.absolute(pathOf(filename) ?? filename);
   const file = await real(host, path);
-  if (file !== null) return { path: file };
+  if (file !== null) return { path: file, child: 'backing' };
   const folder = await real(host, dirname(path));
-  return { path: folder === null ? path : join(folder, basename(path)) };
+  return { path: folder === null ? path : join(folder, basename(path)), child: 'backing' };
 }
 
 /**

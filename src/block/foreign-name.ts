@@ -1,56 +1,96 @@
-// Names that stand in images, of backing files. Whoever made the image chose them: they are followed to images only, and where the graph's
-// gate lets them.
+// Names that stand in images, of backing files. Whoever made the image chose them: they are followed to images only, and by the graph's gate.
 //
-//   before anything is opened   drivers, options, what the name leads to by now    checkReference
-//   on the open file            kind, file system, real path                       checkOpened
+//   before anything is opened        drivers and options                     imageOptions
+//   each file or export of these     what the name leads to by now           openForeign
+//     while it is opened             kind and file system of the open file   checkOpened
+//     once it is open                whatever the gate looks at              gate.ts
 //
-// The second is what counts: between the two a name may have come to mean something else. The first keeps devices from being opened, which
+// What is open is what counts: a name may have come to mean something else. The look before that keeps devices from being opened, which
 // does something to some of them.
 
 import type { HostFile } from '../host/host.js';
 import { type LooseChild, LooseOptions } from '../schema/loose-options.js';
-import { reportUnforeseen } from '../util/best-effort.js';
+import { bestEffort, reportUnforeseen } from '../util/best-effort.js';
+import { BlockError } from '../util/errors.js';
 import { storageOf } from './chain.js';
-import { leafOptions } from './filename.js';
-import { type Referrer, refusal } from './gate.js';
+import { type Leaf, leafOptions } from './filename.js';
+import { type ImageReference, type OpenedReference, type Referrer, refusal } from './gate.js';
 import type { Graph } from './graph.js';
 import type { BlockNode } from './node/node.js';
 import { knownDriver } from './registry.js';
 
-export async function referrerOf(image: BlockNode): Promise<Referrer> {
+/** `image` as what names its child `child`. */
+export async function referrerOf(image: BlockNode, child: string): Promise<Referrer> {
+  return { path: await placeOf(image), child };
+}
+
+/** Real path of the file that `image` is stored in, or what the lowest node is called. */
+async function placeOf(image: BlockNode): Promise<string> {
   const bottom = storageOf(image);
   const file = bottom.hostFile();
-  return { path: file === null ? bottom.filename : (await file.origin()).path };
+  return file === null ? bottom.filename : (await file.origin()).path;
 }
 
 /**
- * What is opened by options from an image: where they say that another image lies. How it is used is not the image's to say. Rejects with
- * `permission` where they lead to no image, or ask for what is this program's.
+ * Opens the node of a protocol that an image names, by the graph's gate where there is one; `open` is how it is opened as usual. Rejects with
+ * `permission` where the name leads to no image, and as the gate and `open` do.
  */
-export async function checkReference(graph: Graph, named: LooseOptions, { path }: Referrer): Promise<LooseOptions> {
-  const options = imageOptions(named, path);
-  for (const leaf of leafOptions(options)) {
-    const { name, filename } = leaf;
-    if (filename === null) {
-      graph.gate?.check(name, path);
-      continue;
+export async function openForeign(
+  graph: Graph,
+  leaf: Leaf,
+  use: { referrer: Referrer; readOnly: boolean },
+  open: () => Promise<BlockNode>,
+): Promise<BlockNode> {
+  const { path, child } = use.referrer;
+  const kind = await kindOfTarget(graph, leaf, path);
+  if (graph.gate === null) return open();
+  const target = leaf.filename === null ? leaf.name : await realPathIfAny(graph, leaf.filename);
+  const reference = { referrer: path, child, driver: leaf.driver, target, kind, readOnly: use.readOnly };
+  const opened = new Map<OpenedReference, BlockNode>();
+  let taken: BlockNode | undefined;
+  try {
+    const result = await graph.gate.open(reference, async () => {
+      const node = await open();
+      const file = node.hostFile();
+      const found = {
+        target: file === null ? leaf.name : (await file.origin()).path,
+        kind: file === null ? 'export' : file.kind === 'block' ? 'device' : 'file',
+      } as const;
+      opened.set(found, node);
+      return found;
+    });
+    taken = opened.get(result);
+    if (taken !== undefined) return taken;
+    throw new BlockError('invalid-argument', 'OpenGate.open must resolve to what the function open resolved to');
+  } finally {
+    for (const node of opened.values()) {
+      if (node !== taken) await node.close().catch(bestEffort('closing what a gate refused'));
     }
-    const { kind } = await graph.host.stat(filename).catch((error: unknown) => {
-      // What is not there is refused when it is opened.
-      reportUnforeseen('open', error);
-      return { kind: 'file' } as const;
-    });
-    checkKind(graph, kind, name, path);
-    const target = await graph.host.realPath(filename).catch((error: unknown) => {
-      reportUnforeseen('open', error);
-      return filename;
-    });
-    graph.gate?.check(target, path);
   }
-  return options;
 }
 
-/** The same of options alone: nothing is asked of the host. Throws `permission`, `invalid-argument`, `unknown-option`. */
+/** What the name leads to by now; what is not there is refused when it is opened. */
+async function kindOfTarget(graph: Graph, { name, filename }: Leaf, referrer: string): Promise<ImageReference['kind']> {
+  if (filename === null) return 'export';
+  const { kind } = await graph.host.stat(filename).catch((error: unknown) => {
+    reportUnforeseen('open', error);
+    return { kind: 'file' } as const;
+  });
+  checkKind(kind, name, referrer);
+  return kind === 'block' ? 'device' : 'file';
+}
+
+function realPathIfAny(graph: Graph, filename: string): Promise<string> {
+  return graph.host.realPath(filename).catch((error: unknown) => {
+    reportUnforeseen('open', error);
+    return filename;
+  });
+}
+
+/**
+ * What is opened by options from an image: where they say that another image lies. How it is used is not the image's to say. Throws
+ * `permission` where they name no image, or ask for what is this program's, `invalid-argument`, `unknown-option`.
+ */
 export function imageOptions(named: LooseOptions, referrer: string): LooseOptions {
   const options = named.without(USE);
   checkOptions(options, referrer);
@@ -61,15 +101,13 @@ export function imageOptions(named: LooseOptions, referrer: string): LooseOption
 }
 
 /** Refuses with `permission` a file that was opened because an image names it. */
-export async function checkOpened(graph: Graph, file: HostFile, { path }: Referrer): Promise<void> {
-  checkKind(graph, file.kind, file.path, path);
-  const origin = await file.origin();
-  if (!origin.ordinary) throw refusal(file.path, path, 'it is no file of a disk');
-  graph.gate?.check(origin.path, path);
+export async function checkOpened(file: HostFile, { path }: Referrer): Promise<void> {
+  checkKind(file.kind, file.path, path);
+  const { ordinary } = await file.origin();
+  if (!ordinary) throw refusal(file.path, path, 'it is no file of a disk');
 }
 
-function checkKind(graph: Graph, kind: string, name: string, referrer: string): void {
-  if (kind === 'block' && graph.gate?.plainFilesOnly === true) throw refusal(name, referrer, 'it is a device');
+function checkKind(kind: string, name: string, referrer: string): void {
   if (kind !== 'file' && kind !== 'block') throw refusal(name, referrer, 'it is neither a file nor a block device');
 }
 

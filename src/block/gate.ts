@@ -1,4 +1,13 @@
-// What an image refers to (backing file, later data file and extents) is opened through one gate, which the caller can close.
+// The gate: what opens the images that another image refers to (its backing file, later data file and extents). A program can put its own in front.
+//
+//   header: "../base.qcow2"
+//     -> may an image say that at all?       foreign-name.ts: it leads to an image, and says nothing of how that is used
+//     -> gate.open(reference, open)          refuses, or opens and looks at what it opened
+//          -> open()                         the driver opens the file, or the connection
+//     -> the node                            from here on its bytes are read
+//
+// A gate decides on what is open, not on a name that may lead elsewhere a moment later: no check can race with an open. What it sees before it
+// opens anything is there so that it can refuse what must not even be opened.
 
 import { BlockError } from '../util/errors.js';
 
@@ -6,30 +15,65 @@ import { BlockError } from '../util/errors.js';
 export interface Referrer {
   /** Real path of its file, or what it is called where it is in none. */
   path: string;
+  /** What the named image is to it: `backing`. */
+  child: string;
 }
 
-/** Says whether `referrer` (the path of a file, or a URI) may have `target` opened. Throws `permission` where not. */
+/** A file or an export that an image refers to. */
+export interface ImageReference {
+  /** The image that names it: the real path of its file, or a URI. */
+  readonly referrer: string;
+  /** What it is to that image: `backing`. */
+  readonly child: string;
+  /** The driver that reaches it: `file`, `host_device`, `nbd`. */
+  readonly driver: string;
+  /** Where the name leads now: an absolute path, links resolved (the name itself where no file is found there), or a URI. */
+  readonly target: string;
+  /** What is found there now. */
+  readonly kind: 'file' | 'device' | 'export';
+  /** Whether it is opened for reading only. */
+  readonly readOnly: boolean;
+}
+
+/** What was opened. */
+export interface OpenedReference {
+  /** Of a file, the real path of what is open, whatever the name means by now; otherwise the URI. */
+  readonly target: string;
+  readonly kind: 'file' | 'device' | 'export';
+}
+
+/** Opens the images that other images refer to. */
 export interface OpenGate {
-  check(target: string, referrer: string): void;
-  /** Devices are refused before they are asked for. Default: block devices may be. */
-  readonly plainFilesOnly?: boolean;
+  /**
+   * Opens `reference` by calling `open`, and resolves to what that resolved to; nothing was read from it yet. Rejects, with `permission` say,
+   * to refuse it: before it calls `open`, or once it sees what was opened, which is then closed. It is called for what images name, never for
+   * what the program itself opens.
+   */
+  open(reference: ImageReference, open: () => Promise<OpenedReference>): Promise<OpenedReference>;
 }
 
-/** Nothing may. */
+/** Nothing is opened. */
 export const denyGate: OpenGate = {
-  check(target, referrer) {
+  async open({ target, referrer }) {
     throw refusal(target, referrer, 'references are not followed');
   },
 };
 
 /** Only plain files in the referrer's own folder, no devices, no network. Names of files are absolute paths, links resolved. */
 export const sameFolderGate: OpenGate = {
-  plainFilesOnly: true,
-  check(target, referrer) {
-    if (!target.startsWith('/')) throw refusal(target, referrer, 'it is no file');
-    if (folderOf(target) !== folderOf(referrer)) throw refusal(target, referrer, 'it is in another folder');
+  async open({ referrer, ...reference }, open) {
+    refuseOtherFolder(reference, referrer);
+    const opened = await open();
+    refuseOtherFolder(opened, referrer);
+    return opened;
   },
 };
+
+function refuseOtherFolder({ kind, target }: OpenedReference, referrer: string): void {
+  if (kind === 'device') throw refusal(target, referrer, 'it is a device');
+  if (kind === 'export') throw refusal(target, referrer, 'it is no file');
+  if (folderOf(target) !== folderOf(referrer)) throw refusal(target, referrer, 'it is in another folder');
+}
 
 function folderOf(path: string): string {
   return path.slice(0, path.lastIndexOf('/') + 1);

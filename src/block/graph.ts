@@ -24,7 +24,7 @@ export interface ReservedFile {
 }
 
 export interface GraphOptions {
-  /** Asked before anything is opened that an image refers to. Default: everything may be. */
+  /** Opens what images refer to. Default: all is opened that an image may name. */
   gate?: OpenGate;
   /** Receives one-line warnings, e.g. of a probed raw image. */
   warn?: (message: string) => void;

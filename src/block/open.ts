@@ -9,15 +9,15 @@ import { type ImageOptions, isJsonFilename } from '../schema/options.js';
 import { bestEffort, reportUnforeseen } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { fileOf, MAX_CHAIN_DEPTH } from './chain.js';
-import { parseFilename, parseProtocolName, resolveBackingNameOf } from './filename.js';
-import { checkReference, referrerOf } from './foreign-name.js';
+import { leafOptions, parseFilename, parseProtocolName, resolveBackingNameOf } from './filename.js';
+import { imageOptions, openForeign, referrerOf } from './foreign-name.js';
 import type { Referrer } from './gate.js';
 import type { Graph } from './graph.js';
 import { fileId, refuseFileOf } from './identity.js';
 import type { BlockNode } from './node/node.js';
 import { type NodeSettings, settle } from './node-settings.js';
 import { probeFormat, readHead } from './probe.js';
-import { findDriver, type HeaderReference } from './registry.js';
+import { findDriver, type HeaderReference, type OpenRequest } from './registry.js';
 import { type NodeRole, ROLES } from './roles.js';
 
 export interface OpenOptions {
@@ -59,7 +59,7 @@ export async function openNode(
   let parsed: LooseOptions;
   if (typeof image === 'string') parsed = await withFormat(graph, image, options.format);
   else parsed = image instanceof LooseOptions ? image : new LooseOptions({ ...image }, {});
-  if (options.referrer !== undefined) parsed = await checkReference(graph, parsed, options.referrer);
+  if (options.referrer !== undefined) parsed = imageOptions(parsed, options.referrer.path);
   return openTree(graph, parsed, {
     readOnly: options.readOnly ?? false,
     autoReadOnly: options.autoReadOnly ?? false,
@@ -128,8 +128,9 @@ async function openLevel(
   const file = await children.openFile();
   const definition = findDriver(options.driver ?? (await probe(needFile(file))));
   const own = options.asOptionsOf(definition);
+  const { referrer } = settings;
   if (definition.kind === 'protocol' && file !== null) throw noImageFormat(definition.name);
-  return definition.open({
+  const request: OpenRequest = {
     graph,
     node: {
       nodeName: settings.nodeName ?? graph.makeName(),
@@ -144,8 +145,11 @@ async function openLevel(
     cache: { direct: settings.direct, noFlush: settings.noFlush },
     use: { readOnly: settings.readOnly, forceShare: settings.forceShare, onlyLooks: settings.onlyLooks },
     autoReadOnly: settings.autoReadOnly,
-    referrer: settings.referrer,
-  });
+    referrer,
+  };
+  if (definition.kind !== 'protocol' || referrer === null) return definition.open(request);
+  const [leaf] = leafOptions(options);
+  return openForeign(graph, leaf, { referrer, readOnly: settings.readOnly }, () => definition.open(request));
 }
 
 /** The children of a node that is being opened. Where that fails, they are closed. */
@@ -229,7 +233,7 @@ class Children {
       const node =
         typeof given === 'string'
           ? findRef(this.#graph, given)
-          : await openReference(this.#graph, header, given, inherited);
+          : await openReference(this.#graph, name, header, given, inherited);
       this.#opened.set(name, node);
       return node;
     } catch (error) {
@@ -284,10 +288,11 @@ function noImageFormat(name: string): BlockError {
 
 /**
  * Opens what `given` says; what it leaves out is as the header has it. What the header names is opened if it is something
- * that images may name and the graph's gate lets it.
+ * that images may name, and by the graph's gate.
  */
 async function openReference(
   graph: Graph,
+  child: string,
   { image, filename, format }: HeaderReference,
   given: LooseOptions | undefined,
   inherited: NodeSettings,
@@ -297,8 +302,8 @@ async function openReference(
     return openTree(graph, format === null ? given : given.over({ driver: format }), inherited);
   }
   const name = resolveBackingNameOf(image, filename);
-  const referrer = await referrerOf(image);
+  const referrer = await referrerOf(image, child);
   const options = await withFormat(graph, name, given?.driver ?? format ?? undefined);
-  const checked = await checkReference(graph, options, referrer);
+  const checked = imageOptions(options, referrer.path);
   return openTree(graph, given === undefined ? checked : given.over(checked.members), { ...inherited, referrer });
 }

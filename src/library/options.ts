@@ -20,7 +20,7 @@ import type { JobWatch } from './job.js';
 export type ImageName = string | ImageOptions;
 
 export interface WorkspaceOptions {
-  /** Asked before a file is opened that an image names as its backing file. Default: everything may be. */
+  /** Opens, or refuses, what an image names as its backing file. Default: all is opened that an image may name (docs/security.md). */
   gate?: OpenGate;
   /** Is called with warnings of one line. */
   warn?: (message: string) => void;

@@ -148,7 +148,7 @@ const BACKUP_REQUEST: Shape<BackupRequest> = {
 
 export const WORKSPACE: Shape<WorkspaceOptions> = {
   gate: (value, path) => {
-    if (typeof (value as OpenGate | null)?.check !== 'function') throw wrongType(path, 'OpenGate', value);
+    if (typeof (value as OpenGate | null)?.open !== 'function') throw wrongType(path, 'OpenGate', value);
     return value as OpenGate;
   },
   warn: callback(),

@@ -33,7 +33,7 @@ export async function imageInfos(
     let referrer: InnerOpenOptions['referrer'];
     try {
       info = await imageInfo(node);
-      referrer = chain ? await referrerOf(node) : undefined;
+      referrer = chain ? await referrerOf(node, 'backing') : undefined;
     } finally {
       await releaseImage(graph, node);
     }

@@ -223,9 +223,9 @@ describe('nbd names and qemu-img', () => {
     for (const gate of [denyGate, sameFolderGate]) {
       const graph = new Graph(lab.host, {
         gate: {
-          check(target, referrer) {
-            asked.push(target);
-            gate.check(target, referrer);
+          open(reference, open) {
+            asked.push(reference.target);
+            return gate.open(reference, open);
           },
         },
       });

@@ -322,7 +322,7 @@ async function openFile(driver: FileDriver, request: FileOpenRequest): Promise<F
   }
   try {
     checkKind(driver, file);
-    if (request.referrer !== null) await checkOpened(graph, file, request.referrer);
+    if (request.referrer !== null) await checkOpened(file, request.referrer);
     if (graph.reserved.size > 0) refuseReserved(graph, { ...(await file.info()), path: file.path });
     const size = await file.size();
     checkImageSize(roundUp(size, SECTOR_BYTES), file.path, 'open');
