@@ -5,7 +5,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { createQcow2, type Qcow2CreateOptions } from '../../../src/drivers/formats/qcow2/create.js';
+import { createQcow2 } from '../../../src/drivers/formats/qcow2/create.js';
+import type { Qcow2CreateOptions } from '../../../src/drivers/formats/qcow2/create-plan.js';
 import { failureOf } from '../support.js';
 import { type CreateOptions, createAt, findings, fresh, makeFixture, openAt, PATH } from './bench.js';
 

@@ -1,0 +1,234 @@
+// What a new qcow2 image is to be like: its options are checked as `qemu-img create -o` has them, all its parts get their places, and its
+// header is encoded. Nothing is touched: see create.ts.
+//
+//   | header | refcount table | refcount blocks | L1 table | L2 tables (preallocated) | data (preallocated) |
+
+import { checkImageSize } from '../../../block/image-size.js';
+import type { Preallocation } from '../../../block/types.js';
+import type { CompressionType } from '../../../host/host.js';
+import { BlockError } from '../../../util/errors.js';
+import { encodeName, nameLength } from '../../../util/name-bytes.js';
+import { encodeFeatureNames } from './features.js';
+import {
+  Extension,
+  encodeExtensions,
+  encodeHeader,
+  type HeaderExtension,
+  Incompatible,
+  type Qcow2Header,
+  V2_HEADER_LENGTH,
+  V3_WRITTEN_HEADER_LENGTH,
+} from './header.js';
+import {
+  type ClusterIndex,
+  type Geometry,
+  type HostOffset,
+  hostOf,
+  l1EntriesFor,
+  MAX_BACKING_NAME_BYTES,
+  MAX_CLUSTER_BITS,
+  MAX_L1_BYTES,
+  MAX_REFCOUNT_TABLE_BYTES,
+  MIN_CLUSTER_BITS,
+  makeGeometry,
+  NO_HOST,
+  roundUp,
+  SECTOR,
+} from './types.js';
+
+export interface Qcow2CreateOptions {
+  /** Virtual size, bytes; rounded up to a multiple of 512. */
+  size: number;
+  /** `0.10` and `v2` are version 2; `1.1` and `v3` (default) version 3. */
+  compat?: string;
+  /** Bytes, a power of two from 512 to 2 MiB; default 64 KiB. */
+  clusterSize?: number;
+  /** 1, 2, 4, ... 64; default 16. */
+  refcountBits?: number;
+  backingFile?: string | null;
+  backingFormat?: string | null;
+  compressionType?: CompressionType;
+  preallocation?: Preallocation;
+  lazyRefcounts?: boolean;
+  extendedL2?: boolean;
+  /** Name of the encryption format that was asked for. */
+  encryption?: string | null;
+  dataFile?: string | null;
+}
+
+/** QEMU leaves the name table out where a cluster is small. */
+const FEATURE_NAMES_MIN_CLUSTER = 8192;
+
+/** The parts of the new file in the picture's order. `size` is the guest's, in bytes; the others count clusters, L1 entries, L2 tables. */
+export interface Layout {
+  geometry: Geometry;
+  size: number;
+  tableClusters: number;
+  blocks: number;
+  l1Entries: number;
+  l1Clusters: number;
+  l2Tables: number;
+  dataClusters: number;
+  total: number;
+}
+
+function refuse(path: string, code: 'invalid-argument' | 'unsupported' | 'limit', message: string): BlockError {
+  return BlockError.at(path, code, message, { operation: 'create' });
+}
+
+/** Checks the options and settles the geometry. Messages are QEMU's. */
+function checkOptions(options: Qcow2CreateOptions, path: string): Geometry {
+  const { compat = '1.1', clusterSize = 65536, refcountBits = 16, preallocation = 'off' } = options;
+  if (!['0.10', 'v2', '1.1', 'v3'].includes(compat)) {
+    throw refuse(path, 'invalid-argument', `Parameter 'version' does not accept value '${compat}'`);
+  }
+  const version = compat === '0.10' || compat === 'v2' ? 2 : 3;
+  const clusterBits = Math.log2(clusterSize);
+  if (!Number.isInteger(clusterBits) || clusterBits < MIN_CLUSTER_BITS || clusterBits > MAX_CLUSTER_BITS) {
+    throw refuse(path, 'invalid-argument', 'Cluster size must be a power of two between 512 and 2048k');
+  }
+  const refcountOrder = Math.log2(refcountBits);
+  if (!Number.isInteger(refcountOrder) || refcountOrder < 0 || refcountOrder > 6) {
+    throw refuse(path, 'invalid-argument', 'Refcount width must be a power of two and may not exceed 64 bits');
+  }
+  if (version === 2 && refcountBits !== 16) {
+    throw refuse(
+      path,
+      'invalid-argument',
+      'Different refcount widths than 16 bits require compatibility level 1.1 or above (use version=v3 or greater)',
+    );
+  }
+  if (version === 2 && options.compressionType === 'zstd') {
+    throw refuse(
+      path,
+      'invalid-argument',
+      'Non-zlib compression type is only supported with compatibility level 1.1 and above (use version=v3 or greater)',
+    );
+  }
+  const { backingFile = null, backingFormat = null } = options;
+  if (backingFile === '') throw refuse(path, 'invalid-argument', 'Expected backing file name, got empty string');
+  if (backingFile !== null && preallocation !== 'off') {
+    throw refuse(
+      path,
+      'invalid-argument',
+      'Backing file and preallocation can only be used at the same time if extended_l2 is on',
+    );
+  }
+  if (backingFile === null && backingFormat !== null) {
+    throw refuse(path, 'invalid-argument', 'Backing format cannot be used without backing file');
+  }
+  if (backingFile !== null && nameLength(backingFile) > MAX_BACKING_NAME_BYTES) {
+    throw refuse(path, 'invalid-argument', 'Backing file name too long');
+  }
+  checkUnsupported(options, path);
+  return makeGeometry(version, clusterBits, refcountOrder);
+}
+
+function checkUnsupported(options: Qcow2CreateOptions, path: string): void {
+  const asked: [boolean, string][] = [
+    [options.lazyRefcounts === true, 'lazy refcounts'],
+    [options.extendedL2 === true, 'extended L2 entries'],
+    [(options.encryption ?? null) !== null, `encryption (${options.encryption})`],
+    [(options.dataFile ?? null) !== null, 'external data file'],
+  ];
+  for (const [wanted, name] of asked) {
+    if (wanted) throw refuse(path, 'unsupported', `Creating an image with ${name} is not supported`);
+  }
+}
+
+/** How many refcount blocks and table clusters an image needs that has `rest` other clusters: they count themselves too. */
+function refcountClustersFor(geometry: Geometry, rest: number): { tableClusters: number; blocks: number } {
+  let tableClusters = 1;
+  let blocks = 1;
+  for (;;) {
+    const needBlocks = Math.ceil((rest + tableClusters + blocks) / geometry.blockEntries);
+    const needTable = Math.max(1, Math.ceil((needBlocks * 8) / geometry.clusterSize));
+    if (needBlocks <= blocks && needTable <= tableClusters) return { tableClusters, blocks };
+    blocks = Math.max(blocks, needBlocks);
+    tableClusters = Math.max(tableClusters, needTable);
+  }
+}
+
+function makeLayout(geometry: Geometry, options: Qcow2CreateOptions, path: string): Layout {
+  const size = roundUp(options.size, SECTOR);
+  checkImageSize(size, path, 'create');
+  const { clusterSize } = geometry;
+  const l1Entries = l1EntriesFor(geometry, size);
+  if (l1Entries > MAX_L1_BYTES / 8) {
+    throw refuse(
+      path,
+      'limit',
+      `The image size is too large for file format 'qcow2' (try using a larger cluster size)`,
+    );
+  }
+  const preallocated = (options.preallocation ?? 'off') !== 'off';
+  const l1Clusters = Math.ceil((l1Entries * 8) / clusterSize);
+  const l2Tables = preallocated ? l1Entries : 0;
+  const dataClusters = preallocated ? Math.ceil(size / clusterSize) : 0;
+  const rest = 1 + l1Clusters + l2Tables + dataClusters;
+  const { tableClusters, blocks } = refcountClustersFor(geometry, rest);
+  if (tableClusters * clusterSize > MAX_REFCOUNT_TABLE_BYTES) {
+    throw refuse(path, 'limit', 'The preallocated image is too large for its refcount table');
+  }
+  const total = rest + tableClusters + blocks;
+  return { geometry, size, tableClusters, blocks, l1Entries, l1Clusters, l2Tables, dataClusters, total };
+}
+
+function makeHeaderBytes(layout: Layout, options: Qcow2CreateOptions): Uint8Array {
+  const { geometry } = layout;
+  const { version, clusterSize } = geometry;
+  const { backingFile = null, backingFormat = null } = options;
+  const zstd = options.compressionType === 'zstd';
+  const extensions: HeaderExtension[] = [];
+  if (backingFormat !== null) {
+    extensions.push({ type: Extension.backingFormat, data: encodeName(backingFormat) });
+  }
+  if (version === 3 && clusterSize >= FEATURE_NAMES_MIN_CLUSTER) {
+    extensions.push({ type: Extension.featureNames, data: encodeFeatureNames() });
+  }
+  const headerLength = version === 2 ? V2_HEADER_LENGTH : V3_WRITTEN_HEADER_LENGTH;
+  const area = encodeExtensions(extensions);
+  const name = encodeName(backingFile ?? '');
+  const header: Qcow2Header = {
+    version,
+    backingFileOffset: backingFile === null ? 0 : headerLength + area.length,
+    backingFileSize: name.length,
+    clusterBits: geometry.clusterBits,
+    size: layout.size,
+    cryptMethod: 0,
+    l1Size: layout.l1Entries,
+    l1TableOffset: layout.l1Entries === 0 ? NO_HOST : place(layout, 1 + layout.tableClusters + layout.blocks),
+    refcountTableOffset: place(layout, 1),
+    refcountTableClusters: layout.tableClusters,
+    nbSnapshots: 0,
+    snapshotsOffset: 0,
+    incompatibleFeatures: zstd ? Incompatible.compression : 0n,
+    compatibleFeatures: 0n,
+    autoclearFeatures: 0n,
+    refcountOrder: geometry.refcountOrder,
+    headerLength,
+    compressionType: zstd ? 1 : 0,
+    additional: new Uint8Array(0),
+  };
+  const bytes = new Uint8Array(headerLength + area.length + name.length);
+  bytes.set(encodeHeader(header));
+  bytes.set(area, headerLength);
+  bytes.set(name, headerLength + area.length);
+  return bytes;
+}
+
+/** Checks all options and lays the image out; nothing is touched. Throws `invalid-argument`, `unsupported`, `limit`. */
+export function planQcow2(path: string, options: Qcow2CreateOptions): { layout: Layout; headerBytes: Uint8Array } {
+  const geometry = checkOptions(options, path);
+  const layout = makeLayout(geometry, options, path);
+  const headerBytes = makeHeaderBytes(layout, options);
+  if (headerBytes.length > geometry.clusterSize) {
+    throw refuse(path, 'invalid-argument', 'The header with the backing file name does not fit into one cluster');
+  }
+  return { layout, headerBytes };
+}
+
+/** Host offset of cluster `cluster` of the new file. */
+export function place({ geometry }: Layout, cluster: number): HostOffset {
+  return hostOf(cluster as ClusterIndex, geometry);
+}
