@@ -282,7 +282,7 @@ export class DirtyBitmap {
     this.#bits.or(this.#takeSuccessor().#bits, true);
   }
 
-  /** A copy of the (frozen) bits that belongs to nobody and does not record: what a job works from. */
+  /** A copy of the (frozen) bits that belongs to no node and does not record: a job works from it. */
   clone(): DirtyBitmap {
     const copy = new DirtyBitmap({
       size: this.#size,

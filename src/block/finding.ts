@@ -50,7 +50,7 @@ export interface CheckFinding {
   table?: string;
   /** Index of the entry in its table. */
   index?: number;
-  /** The entry as it stands in the table. */
+  /** The entry as the table has it. */
   entry?: Hex;
   /** What the entry is for: `preallocated` is a cluster that reads as zeroes. */
   content?: 'data' | 'preallocated';

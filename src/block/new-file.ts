@@ -22,7 +22,7 @@ export async function undoCreation(host: Host, file: NewFile | null, error: unkn
   await removeNewFile(host, file);
 }
 
-/** The same where nobody else can have been met. */
+/** The same where no other process can have used the file. */
 export async function removeNewFile(host: Host, { path, id }: NewFile): Promise<void> {
   try {
     if ((await host.stat(path)).id === id) await host.unlink(path);

@@ -40,7 +40,7 @@ export async function observed(
     for (const observer of observers.slice(0, prepared)) observer.writeFailed?.(extents);
     throw error;
   }
-  // All are told, and the first of their errors fails the request.
+  // All are called, and the first of their errors fails the request.
   let failure: { error: unknown } | null = null;
   for (const observer of observers) {
     try {

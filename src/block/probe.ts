@@ -1,4 +1,4 @@
-// Finding out the format of an image: every format says how sure it is of the first sector; `raw` takes what nobody knows.
+// Finding out the format of an image: every format says how sure it is of the first sector; what no format knows is `raw`.
 
 import { type OutsideUse, withLink } from './child.js';
 import { FOREIGN_FORMATS } from './foreign-formats.js';

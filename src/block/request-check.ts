@@ -16,7 +16,7 @@ export function checkBytes(value: number, name: string, operation: string): void
 
 /**
  * Throws `invalid-argument` where `buffer` is no `Uint8Array` (a `Buffer` is one) over memory of its own: of wider elements, or of a bare
- * `ArrayBuffer`, nobody could say which bytes are meant; shared memory changes under the request; detached memory is gone.
+ * `ArrayBuffer`, it is not defined which bytes are meant; shared memory changes under the request; detached memory is gone.
  */
 export function checkBuffer(buffer: Uint8Array, operation: string): void {
   if (!(buffer instanceof Uint8Array)) refuseBuffer(kindOf(buffer), operation);

@@ -69,7 +69,7 @@ export interface NodeChildRole extends ChildRole {
   permissions(above: NodeUse): Permissions;
 }
 
-/** What a format asks of its backing node: stable content that nobody writes. */
+/** What a format needs of its backing node: content that nobody changes. */
 export const BACKING_PERM = Perm.CONSISTENT_READ;
 export const BACKING_SHARED = PERM_ALL & ~(Perm.WRITE | Perm.RESIZE);
 

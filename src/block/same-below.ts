@@ -36,7 +36,7 @@ function identities(nodes: readonly BlockNode[]): Promise<(string | BlockNode)[]
     nodes.map(async (node) => {
       const id = await fileId(node);
       if (id === null) return node;
-      // Options that change the content stand in the name of the node.
+      // The name of the node has the options that change the content.
       const options = isJsonFilename(node.filename) ? node.filename : '';
       return [node.driver, id, node.length, options].join('\n');
     }),

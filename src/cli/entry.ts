@@ -7,7 +7,7 @@ import { reportFailure, sayUnexpected } from './output.js';
 
 sayUnexpected();
 
-// What nobody catches is one line too, not a stack.
+// An exception that nothing catches is one line too, not a stack.
 process.on('uncaughtException', (error) => {
   reportFailure(error);
   process.exit(1);

@@ -20,7 +20,7 @@ export interface OptionSpec {
   group?: string;
 }
 
-/** How mistakes are told: each program that Diskwright stands in for has its own words. */
+/** How mistakes are reported: each program that Diskwright takes the place of has its own words. */
 export interface GetoptWords {
   /** `option` is as it was typed: `-z`, `--frob=1`; `specs` are those that there are. */
   unknown(option: string, specs: readonly OptionSpec[]): string;

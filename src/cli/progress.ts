@@ -210,7 +210,7 @@ class JsonView implements ProgressView {
   }
 
   end(outcome: Record<string, unknown>): void {
-    // What came too soon after the one before is told at last.
+    // A change that came too soon after the one before is reported at last.
     if (this.#last !== null && this.#last !== this.#shown) this.#show(this.#last);
     owesOutcome = false;
     line(outcome);

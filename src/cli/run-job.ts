@@ -68,7 +68,7 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
 function faultTeller(): (fault: JobFault) => void {
   const said = new Set<string>();
   return (fault) => {
-    // A failure that ends the job is told with it, by file and place.
+    // A failure that ends the job is reported with its end, by file and place.
     if (fault.action === 'report') return;
     const text = faultText(fault);
     if (said.has(text)) return;

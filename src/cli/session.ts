@@ -37,7 +37,7 @@ export const EXIT_INTERRUPTED = 130;
 export interface Session {
   readonly host: Host;
   readonly graph: Graph;
-  /** What is said and done once everything was closed well: success is told then, not before. */
+  /** Runs once everything was closed without an error: success is reported then, not before. */
   readonly afterClose: (() => void)[];
 }
 

@@ -10,7 +10,7 @@ export interface Verb {
   /** What it does, in a few sentences; paragraphs are separated by empty lines. */
   description: string;
   options: readonly OptionSpec[];
-  /** How wrong options are told. Default: as qemu-img does. */
+  /** How wrong options are reported. Default: as qemu-img does. */
   words?: GetoptWords;
   /** Whose command line it is. Default: qemu-img's. */
   peer?: string;

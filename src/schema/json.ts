@@ -1,4 +1,4 @@
-// JSON as QEMU reads it: strings may stand in single quotes, a key may occur once in an object, and what is wrong is said in QEMU's words.
+// JSON as QEMU reads it: strings may be in single quotes, a key may occur once in an object, and errors are in QEMU's words.
 // Numbers that a double cannot hold exactly stay text, so that whoever wants an integer can say that it is too large.
 
 import { BlockError } from '../util/errors.js';

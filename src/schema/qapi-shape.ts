@@ -21,7 +21,7 @@ export function membersOf<K extends keyof QapiTypes, W extends keyof QapiTypes[K
   return Object.fromEntries(checks) as Shape<Omit<QapiTypes[K], W>>;
 }
 
-/** A QAPI type, as it stands in the schema. */
+/** A QAPI type of the schema. */
 export function qapi<K extends keyof QapiTypes>(type: K): Check<QapiTypes[K]> {
   return (value, path) => validateMember(type, value, path, { suggest: true }) as QapiTypes[K];
 }

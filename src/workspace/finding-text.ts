@@ -36,7 +36,7 @@ const WORDS: Readonly<Partial<Record<string, (finding: CheckFinding) => string>>
   'refcount-block-shared': ({ index, references }) => `ERROR refcount block ${index} refcount=${references}`,
 };
 
-/** A finding in words. A kind that only its format knows is told by its fields. */
+/** A finding in words. Of a kind that only its format knows, the fields are listed. */
 export function findingText(finding: CheckFinding): string {
   const { kind, severity, ...fields } = finding;
   const words = WORDS[kind];

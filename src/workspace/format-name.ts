@@ -1,4 +1,4 @@
-// Which format a file's name promises: that of an image that is to be made, where nobody says.
+// The format of an image that is to be made, by its file's name, where none is given.
 
 import { allDrivers } from '../block/registry.js';
 import { BlockError } from '../util/errors.js';

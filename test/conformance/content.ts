@@ -5,7 +5,6 @@ import type { Located } from '../../src/block/types.js';
 import { contentOf, expectAllHonest, expectContent, expectSame, statusRuns } from './checks.js';
 import { codeOf } from './manifest.js';
 import { randomRun } from './random-run.js';
-
 import { bytesOf, PAGE, SEEDS, type Suite } from './suite.js';
 
 export function contentBehaviours({ capabilities, size, unit, behaves }: Suite): void {

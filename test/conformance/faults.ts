@@ -5,7 +5,6 @@ import { createSimHost, type SimHost } from '../../src/host/sim/index.js';
 import { contentOf, expectContent, expectSame } from './checks.js';
 import { codeOf } from './manifest.js';
 import { randomRun } from './random-run.js';
-
 import type { Suite } from './suite.js';
 
 /** A machine with what is surely on this one's disk. */

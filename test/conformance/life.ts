@@ -5,7 +5,6 @@ import { formatOf } from '../../src/block/node/format.js';
 import { reopenUsed } from '../drivers/support.js';
 import { expectAllHonest, expectContent, expectSame } from './checks.js';
 import { codeOf } from './manifest.js';
-
 import type { Suite } from './suite.js';
 
 export function lifeBehaviours({ capabilities, size, behaves }: Suite): void {

@@ -3,7 +3,6 @@
 import { expect } from 'chai';
 import { expectAllHonest, expectContent, statusRuns } from './checks.js';
 import { codeOf } from './manifest.js';
-
 import { bytesOf, type Suite } from './suite.js';
 
 export function sizeBehaviours({ capabilities, size, unit, behaves }: Suite): void {

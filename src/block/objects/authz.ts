@@ -14,7 +14,7 @@ import { BlockError, toBlockError } from '../../util/errors.js';
 const MAX_LIST_BYTES = 1 << 20;
 
 export interface Authorizer {
-  /** Never rejects: where nobody can tell, the answer is no. */
+  /** Never rejects: where it cannot be found out, the answer is no. */
   authorise(identity: string): Promise<boolean>;
 }
 
@@ -38,7 +38,7 @@ export async function listFileAuthorizer(
       try {
         return allowed(await readList(host, filename), name);
       } catch (error) {
-        // A list that cannot be read lets nobody in.
+        // A list that cannot be read allows no name.
         reportUnforeseen('access list', error);
         return false;
       }

@@ -29,7 +29,7 @@ export interface Forked {
   ready(quiet: boolean): void;
 }
 
-/** Null in a process that nobody has forked. */
+/** Null in a process that was not forked. */
 export function forkedFrom(env: NodeJS.ProcessEnv): Forked | null {
   const parent = Number(env[VARIABLE]);
   delete env[VARIABLE];

@@ -25,7 +25,7 @@ export async function createFile({ graph, options }: CreateRequest<'file'>): Pro
   }
   const file = await graph.host.open(filename, { writable: true, create: 'keep' });
   try {
-    // Nobody may see it change size under him, and nobody who minds a writer may be there.
+    // Refused where another user of the file does not share writes and changes of its size.
     new ImageLocks(file).set(Perm.WRITE | Perm.RESIZE, Perm.RESIZE);
     await refuseUsed(graph, { ...(await file.info()), path: filename });
     await file.truncate(0);
