@@ -16,7 +16,7 @@ import { refuseUsedNode } from './identity.js';
 import { type NewFile, undoCreation } from './new-file.js';
 import type { BlockNode } from './node/node.js';
 import { openNode } from './open.js';
-import { allDrivers, type DriverDefinition, findDriver } from './registry.js';
+import { allDrivers, type DriverDefinition, defaultDriver, findDriver } from './registry.js';
 import { PERM_ALL, Perm, type TruncateOptions } from './types.js';
 
 /** Distributes over the drivers, so that each keeps its own members. */
@@ -146,10 +146,12 @@ export async function createImage(graph: Graph, filename: string, wanted: ImageC
   }
   const found = await graph.host.stat(path).then(
     ({ kind }) => kind,
-    (error: unknown) => (toBlockError(error).code === 'not-found' ? null : 'file'),
+    (error: unknown) => (toBlockError(error).code === 'not-found' ? null : 'unknown'),
   );
-  const driver = found === 'block' ? 'host_device' : 'file';
-  if (driver === 'file') await createNode(graph, { driver, filename: path, size: 0 });
+  const { name: driver, create: makeFile } = defaultDriver(found === 'block' ? 'device' : 'path');
+  if (makeFile !== undefined) {
+    await createNode(graph, validate('BlockdevCreateOptions', { driver, filename: path, size: 0 }));
+  }
   const newFile = found === null ? { path, id: (await graph.host.stat(path)).id } : null;
   try {
     const file = { ...target, driver, discard: 'unmap' };
@@ -170,7 +172,7 @@ export async function checkReplaceable(graph: Graph, filename: string): Promise<
   if (!('filename' in target)) return;
   const there = await graph.host.stat(target.filename).catch(orElse('create', null));
   if (there === null) return;
-  const driver = there.kind === 'block' ? 'host_device' : target.driver;
+  const driver = there.kind === 'block' ? defaultDriver('device').name : target.driver;
   const file = await openNode(graph, new LooseOptions({ driver, filename: target.filename }, {}));
   try {
     // The link takes the locks that say so to other processes.

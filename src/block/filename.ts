@@ -6,7 +6,7 @@ import { formatJsonFilename, isJsonFilename, parseJsonFilename } from '../schema
 import { BlockError } from '../util/errors.js';
 import { fileOf } from './chain.js';
 import type { BlockNode } from './node/node.js';
-import { findDriver, namesWithPrefix } from './registry.js';
+import { defaultDriver, findDriver, namesWithPrefix } from './registry.js';
 
 /** What stands before the first colon, if that comes before any slash; null for a plain path. */
 export function protocolOf(filename: string): string | null {
@@ -27,10 +27,10 @@ export function parseFilename(filename: string): LooseOptions {
   return new LooseOptions({ file: parseProtocolName(filename) }, {});
 }
 
-/** Options of the protocol node alone that a plain file name means; the driver is `file` also where that is a device. */
+/** Options of the protocol node alone that a plain file name means; the driver is that of files also where it is a device. */
 export function parseProtocolName(filename: string): BlockdevOptions {
   const protocol = protocolOf(filename);
-  const names = namesWithPrefix(protocol ?? 'file');
+  const names = protocol === null ? defaultDriver('path').names : namesWithPrefix(protocol);
   if (names === undefined) {
     throw new BlockError('invalid-argument', `Unknown protocol '${protocol}'`, { path: filename });
   }
@@ -78,7 +78,7 @@ export function leafOptions(options: LooseOptions): Leaf[] {
     const name = definition.names?.format?.(options.asOptionsOf(definition)) ?? definition.name;
     return [{ driver: definition.name, filename, name }];
   }
-  const leaves: Leaf[] = filename === null ? [] : [{ driver: 'file', filename, name: filename }];
+  const leaves: Leaf[] = filename === null ? [] : [{ driver: defaultDriver('path').name, filename, name: filename }];
   for (const child of [file, backing]) if (child instanceof LooseOptions) leaves.push(...leafOptions(child));
   return leaves;
 }

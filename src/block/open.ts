@@ -4,6 +4,7 @@
 //                ->  file node  ->  probe  ->  the driver's `open`         openLevel
 //                ->  the driver opens the children that it has: what the options say, or the header names      Children
 
+import type { BlockdevDriver } from '../schema/generated/types.js';
 import { type LooseChild, LooseOptions, missingChild, missingImage } from '../schema/loose-options.js';
 import { type ImageOptions, isJsonFilename } from '../schema/options.js';
 import { bestEffort, reportUnforeseen } from '../util/best-effort.js';
@@ -17,7 +18,7 @@ import { fileId, refuseFileOf } from './identity.js';
 import type { BlockNode } from './node/node.js';
 import { type NodeSettings, settle } from './node-settings.js';
 import { probeFormat, readHead } from './probe.js';
-import { findDriver, type HeaderReference, type OpenRequest } from './registry.js';
+import { defaultDriver, findDriver, type HeaderReference, type OpenRequest } from './registry.js';
 import { type NodeRole, ROLES } from './roles.js';
 
 export interface OpenOptions {
@@ -77,7 +78,7 @@ export async function openNode(
   });
 }
 
-/** Options of a file name; `format` counts more than what options in JSON say. A plain path to a device is driven by `host_device`. */
+/** Options of a file name; `format` counts more than what options in JSON say. A plain path to a device has a driver of its own. */
 async function withFormat(graph: Graph, filename: string, format: string | undefined): Promise<LooseOptions> {
   const definition = format === undefined ? undefined : findDriver(format);
   if (isJsonFilename(filename)) {
@@ -86,18 +87,18 @@ async function withFormat(graph: Graph, filename: string, format: string | undef
   }
   const file = parseProtocolName(filename);
   if (definition?.kind === 'protocol') return new LooseOptions({ ...file, driver: definition.name }, {});
-  if ('filename' in file) file.driver = await protocolFor(graph, file.filename);
+  if ('filename' in file) Object.assign(file, { driver: await protocolFor(graph, file.filename) });
   return new LooseOptions({ ...(definition !== undefined && { driver: definition.name }), file }, {});
 }
 
-async function protocolFor(graph: Graph, path: string): Promise<'file' | 'host_device'> {
+async function protocolFor(graph: Graph, path: string): Promise<BlockdevDriver> {
   try {
     const { kind } = await graph.host.stat(path);
-    return kind === 'block' || kind === 'character' ? 'host_device' : 'file';
+    return defaultDriver(kind === 'block' || kind === 'character' ? 'device' : 'path').name;
   } catch (error) {
     reportUnforeseen('open', error);
     // Opening it says what is wrong.
-    return 'file';
+    return defaultDriver('path').name;
   }
 }
 

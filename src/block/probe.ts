@@ -9,9 +9,9 @@ import { PERM_ALL, Perm } from './types.js';
 /** Bytes that are looked at. */
 export const PROBE_BYTES = 512;
 
-/** Name of the likeliest format, `raw` where none fits. It may be one that has no driver here. */
+/** Name of the likeliest format: at least that of the one that takes anything. It may be one that has no driver here. */
 export function probeFormat(head: Uint8Array, filename: string): string {
-  let best = 'raw';
+  let best = '';
   let bestScore = 0;
   for (const { name, probe } of [...allDrivers(), ...FOREIGN_FORMATS]) {
     const score = probe?.(head, filename) ?? 0;

@@ -74,12 +74,24 @@ export interface DriverNames<D extends BlockdevDriver = BlockdevDriver> {
   format?(options: Extract<BlockdevOptions, { driver: D }>): string;
 }
 
+/**
+ * Where a driver is used that nobody named:
+ *
+ *   path      a plain path to a file
+ *   device    a plain path to a device
+ *   overlay   an image that is made to take what is written over another, and the target of a job whose name says no format
+ *   window    a part of another node, byte for byte
+ */
+export type DefaultUse = 'path' | 'device' | 'overlay' | 'window';
+
 export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   readonly name: D;
   readonly kind: 'protocol' | 'format' | 'filter';
   readonly names?: DriverNames<D>;
   /** What the names of its files end with, behind a dot. Default: the driver's name. */
   readonly suffixes?: readonly string[];
+  /** It is used there where nobody names a driver. */
+  readonly defaultFor?: DefaultUse;
   /** Of a protocol: what an image names by it is opened, as QEMU does. */
   readonly followed?: boolean;
   /** Of a protocol without `create`: an image can be made in what exists there (an export). */
@@ -110,15 +122,18 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
 
 const drivers = new Map<string, DriverDefinition>();
 const namesByPrefix = new Map<string, DriverNames>();
+const defaults = new Map<DefaultUse, DriverDefinition>();
 
 /** Makes a driver known; the same one twice is no harm. Returns what makes it unknown again. */
 export function registerDriver<D extends BlockdevDriver>(definition: DriverDefinition<D>): () => void {
   const known = definition as unknown as DriverDefinition;
   const prefixes = known.names?.prefixes ?? [];
   drivers.set(known.name, known);
+  if (known.defaultFor !== undefined) defaults.set(known.defaultFor, known);
   for (const prefix of prefixes) namesByPrefix.set(prefix, known.names!);
   return () => {
     drivers.delete(known.name);
+    if (known.defaultFor !== undefined) defaults.delete(known.defaultFor);
     for (const prefix of prefixes) namesByPrefix.delete(prefix);
   };
 }
@@ -126,6 +141,13 @@ export function registerDriver<D extends BlockdevDriver>(definition: DriverDefin
 /** Who reads file names with `prefix` before the first colon. */
 export function namesWithPrefix(prefix: string): DriverNames | undefined {
   return namesByPrefix.get(prefix);
+}
+
+/** The driver that is used where nobody names one. Throws `unsupported` where no driver says so of itself. */
+export function defaultDriver(use: DefaultUse): DriverDefinition {
+  const definition = defaults.get(use);
+  if (definition === undefined) throw new BlockError('unsupported', `There is no driver for: ${use}`);
+  return definition;
 }
 
 export function allDrivers(): Iterable<DriverDefinition> {

@@ -2,10 +2,12 @@
 
 import type { BlockNode } from '../block/node/node.js';
 import { hasBackingFiles } from '../block/registry.js';
+import { registerDrivers } from '../drivers/index.js';
 import type { Job } from '../jobs/job.js';
 import type { JobEnvironment } from '../jobs/job-type.js';
 import type { BlockdevOnError, MirrorSyncMode } from '../schema/generated/types.js';
 import { toBlockError } from '../util/errors.js';
+import { formatOfTarget } from '../workspace/format-name.js';
 import type { TargetMembers, TargetPlan, TargetStage } from '../workspace/target.js';
 import { CACHE, type CacheMode, choiceOption, oneImage, targetCache } from './arguments.js';
 import { type CreateValues, creatableFormat, imageCreateOptions, parseCreateOptions } from './create-options.js';
@@ -18,7 +20,12 @@ import { creationFailure } from './verbs/create.js';
 
 export const TARGET_OPTIONS: readonly OptionSpec[] = [
   { key: 'target', long: 'target', argument: 'FILENAME', help: 'Where the copy goes. Needed.' },
-  { key: 'target-format', long: 'format', argument: 'FMT', help: 'Format of the target: raw or qcow2 (default).' },
+  {
+    key: 'target-format',
+    long: 'format',
+    argument: 'FMT',
+    help: 'Format of the target: raw or qcow2. Default: what FILENAME ends with says (.qcow2, .raw, .img), otherwise qcow2.',
+  },
   {
     key: 'mode',
     long: 'mode',
@@ -52,7 +59,8 @@ export function targetOf(options: ParsedOptions): Target {
   const name = options.get('target');
   if (name === undefined) throw new UsageError("Parameter '--target' is missing", true);
   if (name === '') throw new UsageError("Parameter '--target' expects the name of a file");
-  const format = creatableFormat(options.get('target-format') ?? 'qcow2');
+  registerDrivers();
+  const format = creatableFormat(options.get('target-format') ?? formatOfTarget(name));
   const mode = choiceOption(options, 'mode', ['absolute-paths', 'existing']) ?? 'absolute-paths';
   if (mode === 'existing' && options.has('options')) {
     throw new UsageError('-o has no effect when the target exists');

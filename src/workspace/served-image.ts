@@ -2,21 +2,25 @@
 //
 //   device --> [raw window] --> [temporary overlay] --> the image and its chain
 
-import { createImage } from '../block/create.js';
+import { createImage, type ImageCreateOptions } from '../block/create.js';
+import { parseProtocolName } from '../block/filename.js';
 import type { Graph } from '../block/graph.js';
 import type { BlockNode } from '../block/node/node.js';
 import { type OpenOptions, openNode } from '../block/open.js';
+import { defaultDriver } from '../block/registry.js';
 import { validate } from '../schema/validate.js';
 
-/** Makes an overlay of `image` in `filename` that takes what is written, and nothing of it is made durable. Rejects as `createImage`, `openNode`. */
+/** Makes an overlay of `image` in `folder` that takes what is written, and nothing of it is made durable. Rejects as `createImage`, `openNode`. */
 export async function addTemporaryOverlay(
   graph: Graph,
   image: BlockNode,
-  filename: string,
+  folder: string,
   { cache, ...how }: Pick<OpenOptions, 'discard' | 'detectZeroes' | 'cache'>,
 ): Promise<BlockNode> {
-  await createImage(graph, filename, { driver: 'qcow2', size: image.length });
-  const options = { driver: 'qcow2', file: { driver: 'file', filename }, backing: image.nodeName };
+  const driver = defaultDriver('overlay').name;
+  const filename = `${folder}/overlay.${driver}`;
+  await createImage(graph, filename, { driver, size: image.length } as ImageCreateOptions);
+  const options = { driver, file: parseProtocolName(filename), backing: image.nodeName };
   return openNode(graph, validate('BlockdevOptions', options), {
     ...how,
     cache: { direct: cache?.direct, noFlush: true },
@@ -25,6 +29,6 @@ export async function addTemporaryOverlay(
 
 /** The bytes of `content` from `offset` on. */
 export function addWindow(graph: Graph, content: BlockNode, offset: number): Promise<BlockNode> {
-  const options = { driver: 'raw', offset, file: content.nodeName };
+  const options = { driver: defaultDriver('window').name, offset, file: content.nodeName };
   return openNode(graph, validate('BlockdevOptions', options), { readOnly: content.readOnly, discard: 'unmap' });
 }

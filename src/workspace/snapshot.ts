@@ -17,6 +17,9 @@ import type { BlockdevSnapshotSync } from '../schema/generated/types.js';
 import { bestEffort, orElse } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 
+/** QMP's own default. */
+const DEFAULT_FORMAT = 'qcow2';
+
 /** As in QMP's `blockdev-snapshot-sync`, with the node itself. */
 export interface SnapshotRequest extends Omit<BlockdevSnapshotSync, 'device' | 'node-name'> {
   node: BlockNode;
@@ -61,7 +64,7 @@ async function takeAll(graph: Graph, requests: readonly SnapshotRequest[]): Prom
 }
 
 function checkRequest(graph: Graph, request: SnapshotRequest): void {
-  const { node, format = 'qcow2', 'snapshot-node-name': name } = request;
+  const { node, format = DEFAULT_FORMAT, 'snapshot-node-name': name } = request;
   checkFree(node);
   if (name !== undefined) {
     if (graph.nodes.has(name)) throw new BlockError('exists', 'New overlay node-name already in use');
@@ -117,7 +120,7 @@ async function openOverlay(
   request: SnapshotRequest,
   before: readonly OverlayPair[],
 ): Promise<OpenedOverlay> {
-  const { format = 'qcow2', 'snapshot-file': name, mode = 'absolute-paths' } = request;
+  const { format = DEFAULT_FORMAT, 'snapshot-file': name, mode = 'absolute-paths' } = request;
   let { node } = request;
   for (const earlier of before) if (earlier.node === node) node = earlier.overlay;
   const madeFile = mode === 'absolute-paths' ? await makeFile(graph, name, format, node) : null;

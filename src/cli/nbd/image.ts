@@ -41,9 +41,8 @@ async function addOverlay({ graph }: Session, image: BlockNode, plan: ServePlan)
   let folder: string | null = null;
   try {
     folder = await mkdtemp(join(parent, 'diskwright-'));
-    const filename = join(folder, 'overlay.qcow2');
     // It ends with this process.
-    return await addTemporaryOverlay(graph, image, filename, plan);
+    return await addTemporaryOverlay(graph, image, folder, plan);
   } catch (cause) {
     const { code, message } = toBlockError(cause, { path: parent });
     throw new BlockError(code, `Could not make a temporary overlay in '${parent}': ${message}`, {

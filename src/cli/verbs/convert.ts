@@ -52,7 +52,7 @@ import {
   withSession,
 } from '../session.js';
 import type { Verb } from '../verb.js';
-import { creationFailure } from './create.js';
+import { creationFailure, QEMU_IMG_FORMAT } from './create.js';
 
 const MAX_SPARSE_BYTES = 16 << 20;
 
@@ -154,7 +154,7 @@ interface Plan {
 }
 
 async function run(options: ParsedOptions): Promise<number> {
-  const format = options.get('output-format') ?? 'raw';
+  const format = options.get('output-format') ?? QEMU_IMG_FORMAT;
   if (asksForOptionHelp(options.all('options'))) {
     write(optionHelp(creatableFormat(format), options.positional.length > 1));
     return 0;

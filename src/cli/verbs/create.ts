@@ -51,10 +51,13 @@ export const verb: Verb = {
   run,
 };
 
+/** What qemu-img makes where nobody names a format, whatever the file's name ends with. */
+export const QEMU_IMG_FORMAT = 'raw';
+
 const SAME_FILE = 'Error: Trying to create an image with the same filename as the backing file';
 
 async function run(options: ParsedOptions): Promise<number> {
-  const format = options.get('format') ?? 'raw';
+  const format = options.get('format') ?? QEMU_IMG_FORMAT;
   const texts = options.all('options');
   if (asksForOptionHelp(texts)) {
     write(optionHelp(creatableFormat(format), options.positional.length > 0));

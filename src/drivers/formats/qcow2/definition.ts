@@ -104,6 +104,7 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   name: 'qcow2',
   kind: 'format',
   hasBacking: true,
+  defaultFor: 'overlay',
   compresses: true,
   createOptions: QCOW2_CREATE_OPTIONS,
   detailOrder: QCOW2_DETAIL_ORDER,

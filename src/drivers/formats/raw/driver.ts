@@ -162,6 +162,7 @@ export const rawDriver: DriverDefinition<'raw'> = {
   name: 'raw',
   kind: 'format',
   suffixes: ['raw', 'img'],
+  defaultFor: 'window',
   // Takes whatever no other format wants.
   probe: () => 1,
   createOptions: RAW_CREATE_OPTIONS,

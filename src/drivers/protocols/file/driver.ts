@@ -403,6 +403,7 @@ function parsePath(filename: string): BlockdevOptions & { driver: 'file' } {
 export const fileDriver: DriverDefinition<'file'> = {
   name: 'file',
   kind: 'protocol',
+  defaultFor: 'path',
   followed: true,
   names: { prefixes: ['file'], parse: parsePath, format: ({ filename }) => filename },
   open: (request) => openFile('file', request),
@@ -412,6 +413,7 @@ export const fileDriver: DriverDefinition<'file'> = {
 export const hostDeviceDriver: DriverDefinition<'host_device'> = {
   name: 'host_device',
   kind: 'protocol',
+  defaultFor: 'device',
   followed: true,
   names: {
     prefixes: [],
