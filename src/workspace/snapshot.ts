@@ -32,7 +32,7 @@ interface OpenedOverlay extends OverlayPair {
 
 /**
  * Makes (or opens, by `mode`) an overlay for each request and puts all in place in one drained section. A node that is asked for twice gets two
- * overlays, one on the other. Gives the overlays' nodes. Rejects with `busy` (a job works on the node, or it is a backing node),
+ * overlays, one on the other. Resolves with the nodes of the overlays. Rejects with `busy` (a job works on the node, or it is a backing node),
  * `invalid-argument`, `exists` (node name), `locked`, `no-space`, `io`, ...: then every node is where it was and what was made is
  * gone; only a file that was there and was to be replaced may be empty.
  */
@@ -141,7 +141,7 @@ async function openOverlay(
   }
 }
 
-/** Makes an image over `base`. Gives the file where there was none before, otherwise null. */
+/** Makes an image over `base`. Resolves with the file where there was none before, otherwise with null. */
 async function makeFile(graph: Graph, name: string, format: string, base: BlockNode): Promise<NewFile | null> {
   const path = pathOf(name);
   const there = await graph.host.stat(path).catch(orElse('snapshot', null));
