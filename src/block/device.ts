@@ -84,7 +84,7 @@ export class Device implements NodeUser {
   #closing = false;
   /** Changes of the size under way: when the last one ends, the permission is given up. */
   #resizes = 0;
-  /** Who works with the device for longer than a request, each with its name. */
+  /** Those that work with the device for longer than a request (jobs, services), each with its name. */
   readonly #users = new Map<object, string>();
   /** Requests that are not answered yet, and those of them that were sent to the node. */
   #pending = 0;
@@ -178,7 +178,7 @@ export class Device implements NodeUser {
    *  1. at once, before anything else runs: `into.file.beginRead(into.offset, ...)`. Where that says false: `givenUp(into.guard)`, then `read`;
    *  2. keeps `into.guard` with the request, since `into` will be filled again;
    *  3. with the answer: `ended(false, offset, length, guard, failed)`, with `offset` and `length` as they were asked for here;
-   *  4. only after that: tells whoever asked. Of a failed request, `HostFile.errorOf` tells the error.
+   *  4. only after that: answers its own caller. `HostFile.errorOf` returns the error of a failed request.
    *
    * Until 3 a drained section, and `close`, wait for it: so 3 must not wait for a slow receiver of the reply.
    */
@@ -194,7 +194,7 @@ export class Device implements NodeUser {
     return this.writable && this.#begin(offset, length, true, into);
   }
 
-  /** A request of `beginRead` or `beginWrite` has its answer: it is counted, and whoever waits for it goes on. */
+  /** A request of `beginRead` or `beginWrite` has its answer: it is counted, and those that wait for it go on. */
   ended(write: boolean, offset: number, length: number, guard: MappingGuard | null, failed: boolean): void {
     this.#link.answered(write, offset, length, guard);
     const { stats } = this;

@@ -8,7 +8,7 @@ import { fileOf } from './chain.js';
 import type { BlockNode } from './node/node.js';
 import { defaultDriver, findDriver, namesWithPrefix } from './registry.js';
 
-/** What stands before the first colon, if that comes before any slash; null for a plain path. */
+/** What comes before the first colon, if that comes before any slash; null for a plain path. */
 export function protocolOf(filename: string): string | null {
   return /^([^/:]*):/.exec(filename)?.[1] ?? null;
 }

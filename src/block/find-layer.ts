@@ -7,7 +7,7 @@ import { isPath, resolveBackingNameOf } from './filename.js';
 import { backingFileOf } from './node/format.js';
 import type { BlockNode } from './node/node.js';
 
-/** The layer below `top` that `name` names: a path to its file, or, of what is no file, the name as it stands. Null where there is none. */
+/** The layer below `top` that `name` names: a path to its file, or, of what is no file, exactly its name. Null where there is none. */
 export async function findLayer(top: BlockNode, name: string): Promise<BlockNode | null> {
   const chain = chainOf(top);
   for (const [i, node] of chain.slice(1).entries()) {

@@ -60,7 +60,7 @@ function describe(status: BlockStatus, start: number, depth: number, node: Block
 }
 
 /**
- * What follows an inherited run is told as a part of it, as far as the look-up goes that found that: qemu-img does not learn within one
+ * What follows an inherited run is listed as a part of it, as far as the look-up goes that found that: qemu-img does not learn within one
  * that a shorter backing file has ended.
  */
 function asOneLookUp(top: BlockNode, entry: MapEntry): MapEntry {

@@ -1,4 +1,4 @@
-// Who looks at the changes of a node: before they reach the driver, and after.
+// Observers of the changes of a node: they are called before a change reaches the driver, and after it.
 //
 //   beforeWrite of each -> the driver -> afterWrite of each        (or writeFailed of those that were asked)
 

@@ -63,7 +63,7 @@ export class Quiescence {
         await idle(one);
       }
     };
-    // Who came while this waited began quiet, but may have brought others along.
+    // A user that attached while this waited began quiet, but may have brought others along.
     for (let known = -1; known < waitedFor.size; ) {
       known = waitedFor.size;
       const { users, nodes } = reach(section.nodes);

@@ -11,7 +11,7 @@
 //   root      -                           no      -       of a device or an export: it goes on with the new node
 //   source    -                          yes      -       of a job or a command: it works with this very node
 //   target    -                          yes      -
-//   monitor   -                          yes      -       of whoever opened a node by name and uses it for nothing
+//   monitor   -                          yes      -       a node that was opened by name and has no other user
 
 import { PERM_ALL, Perm } from './types.js';
 

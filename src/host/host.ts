@@ -1,4 +1,4 @@
-// The one door to the outside: files, memory, codecs and time. Two implementations stand behind it:
+// The one interface to the outside: files, memory, codecs and time. It has two implementations:
 // `real/` over the addon, and `sim/`, a seeded disk in memory with a clock that jumps. Nothing above this layer
 // imports node:fs, sets a timer, reads a clock or draws a random number in any other way, so that one seed
 // replays one run.
@@ -29,7 +29,7 @@ export interface Clock {
 export interface Memory {
   /** An aligned buffer (4096 bytes) of exactly `length` bytes with undefined content. Throws `limit` beyond the arena's limit. */
   allocate(length: number): Uint8Array;
-  /** Gives a buffer back; it must not be used any more, and must not be in flight. The very view from `allocate`. */
+  /** Frees a buffer; it must not be used any more, and must not be in flight. The very view from `allocate`. */
   free(buffer: Uint8Array): void;
   /** Bytes that a buffer of `length` takes in all. */
   footprint(length: number): number;
@@ -57,7 +57,7 @@ export type CompressionType = 'zlib' | 'zstd';
 
 /** Whole-buffer codecs on worker threads. Input and output must not overlap. */
 export interface Codecs {
-  /** What stands behind them, for `--version`: e.g. `libdeflate 1.14 (inflate), zlib 1.3.0 (deflate), libzstd 1.5.4`. */
+  /** The libraries behind them, for `--version`: e.g. `libdeflate 1.14 (inflate), zlib 1.3.0 (deflate), libzstd 1.5.4`. */
   readonly description: string;
   /** Is it there? zlib always is; an addon that was built where there was no zstd does without, and rejects with `unsupported`. */
   supports(type: CompressionType): boolean;

@@ -22,7 +22,7 @@ export interface LinkOwner {
   received(count: number): void;
   /** More pieces are sent: see `Link.sentPieces`. Called only where `flush` left something behind. */
   progressed(): void;
-  /** The other side has closed (null), or the link failed. Once, and nothing follows; pieces that were not sent are given up. */
+  /** The other side has closed (null), or the link failed. Once, and nothing follows; pieces that were not sent are dropped. */
   closed(error: BlockError | null): void;
 }
 

@@ -108,7 +108,7 @@ export abstract class NodeDriver extends NodeLinks {
     }
   }
 
-  /** Fallback: what is there is written once more. */
+  /** Fallback: the present content is written once more. */
   protected async doReserve(offset: number, length: number, _ahead: number): Promise<number> {
     const buffer = this.host.memory.allocate(Math.min(length, RESERVE_CHUNK_BYTES));
     try {

@@ -108,7 +108,7 @@ export abstract class FilterNode extends BlockNode {
   }
 }
 
-/** Who holds a range in the filter's serialiser does not hold it in that of the node below. */
+/** A range that is held in the filter's serialiser is not held in that of the node below. */
 function handedOn<F extends { serialised?: boolean }>(flags: F): F {
   return flags.serialised === true ? { ...flags, serialised: false } : flags;
 }

@@ -63,7 +63,7 @@ export abstract class NodeInFlight extends NodeDriver {
     }
   }
 
-  /** Runs `action`, a part of a tracked resize, while no other request is under way. Who comes meanwhile waits for its end. */
+  /** Runs `action`, a part of a tracked resize, while no other request is under way. Requests that come meanwhile wait for its end. */
   protected async withoutOthers(action: () => Promise<void>): Promise<void> {
     let end: () => void = () => {};
     this.held = new Promise((resolve) => {

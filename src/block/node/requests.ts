@@ -44,7 +44,7 @@ export abstract class NodeRequests extends NodePadding {
    *
    *  1. at once, before anything else runs: `sent()`, and begin the request on `into.file`; where that says false, `givenUp(guard)`;
    *  2. with the answer, failed or not: `answered(write, offset, length, guard)`, with what `into.guard` was then;
-   *  3. only after that: tell whoever asked.
+   *  3. only after that: answer the caller.
    *
    * A write that was located is durable after the next `flush()` that begins after 2; where FUA is wanted, ask `write`.
    */

@@ -1,4 +1,4 @@
-// Who may come in: an identity (of a TLS client with a certificate, its distinguished name) is let in or turned away.
+// Authorisation: whether an identity (of a TLS client with a certificate, its distinguished name) is allowed.
 
 import type { Host } from '../../host/host.js';
 import type {
@@ -66,7 +66,7 @@ export function matchesGlob(pattern: string, text: string): boolean {
   const letters = [...pattern];
   const characters = [...text];
   let at = 0;
-  // Where the last star stands, and how much of the text it has taken so far.
+  // Where the last star is, and how much of the text it has taken so far.
   let star = -1;
   let taken = 0;
   let i = 0;

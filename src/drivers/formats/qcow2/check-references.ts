@@ -46,7 +46,7 @@ export class ReferenceCounter {
     if (table !== null) this.#countEntries(index, table);
   }
 
-  /** A table that many L1 entries share makes the walk as long as somebody wishes: there is an end to it. */
+  /** A table that many L1 entries share could make the walk endlessly long: it has a limit. */
   #checkShared(index: number, offset: HostOffset): void {
     const { tally, clusterBytes, file } = this.#state;
     const at = Math.floor(offset / clusterBytes) - tally.start;

@@ -104,7 +104,7 @@ export class Frees {
     }
   }
 
-  /** Gives the space of clusters with one last reference back to the file; a hint, so that a refusal does not matter. */
+  /** Deallocates the space of those clusters that have no reference but the one that is dropped; a hint, so that a refusal does not matter. */
   async #punch(cluster: ClusterIndex, count: number): Promise<void> {
     const { file, refcounts } = this.#image;
     let from = cluster;

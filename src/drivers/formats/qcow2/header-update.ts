@@ -69,7 +69,7 @@ function noRoom(image: Qcow2Image): BlockError {
   return image.error('invalid-argument', 'The backing file name does not fit into the header', 'change backing file');
 }
 
-/** Ways to put the format into the extensions: where it stands now, first, last. */
+/** Ways to put the format into the extensions: where it is now, first, last. */
 function layouts(extensions: readonly HeaderExtension[], format: string | null): HeaderExtension[][] {
   const others = extensions.filter(({ type }) => type !== Extension.backingFormat);
   if (format === null) return [others];

@@ -216,7 +216,7 @@ export class ImageFile {
     return fresh;
   }
 
-  /** Gives space back; a hint, and the only request here whose failure does not matter. */
+  /** Deallocates space; a hint, and the only request here whose failure does not matter. */
   async discard(offset: number, length: number): Promise<void> {
     this.#softened(offset, offset + length);
     try {

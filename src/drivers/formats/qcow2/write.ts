@@ -148,7 +148,7 @@ async function writeTargets(image: Qcow2Image, targets: readonly Target[]): Prom
   publish(image, targets);
 }
 
-/** Gives each of `targets` a new cluster, contiguous where that can be. On failure nothing stays allocated. */
+/** Allocates a new cluster for each of `targets`, contiguous where that can be. On failure nothing stays allocated. */
 async function allocateFor(image: Qcow2Image, targets: readonly Target[]): Promise<Run[]> {
   const { clusterSize } = image.geometry;
   const runs: Run[] = [];

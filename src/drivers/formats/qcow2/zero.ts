@@ -96,7 +96,7 @@ async function zeroAsData(image: Qcow2Image, from: GuestOffset, to: GuestOffset,
   }
 }
 
-/** Gives back the whole clusters of a range. Its ends that are no whole clusters stay as they are. */
+/** Deallocates the whole clusters of a range. Its ends that are no whole clusters stay as they are. */
 export async function discardGuest(image: Qcow2Image, offset: GuestOffset, length: number): Promise<void> {
   const { mapping } = image;
   const { clusterSize, version } = image.geometry;

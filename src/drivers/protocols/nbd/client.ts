@@ -126,7 +126,7 @@ export class NbdClient implements ConnectionUser {
   }
 
   /**
-   * From now on, the client gives up a server that has neither sent nor taken a byte for `STALL_MS` while requests are under way: they fail with
+   * From now on, the client drops a server that has neither sent nor taken a byte for `STALL_MS` while requests are under way: they fail with
    * `io`, and so does every later one. A caller that is about to close the export calls this; without it, a silent server is waited for without end.
    */
   abortStalled(): void {

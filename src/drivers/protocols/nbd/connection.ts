@@ -146,7 +146,7 @@ export class Connection implements LinkOwner, ReplyUser {
     if (this.#sender.flush() && this.#early.length > 0) this.progressed();
   }
 
-  /** Gives the connection up; the user learns of it when its memory is free of it. */
+  /** Drops the connection; the user is called when it uses no memory any more. */
   #lose(error: BlockError): void {
     if (!this.open) return;
     this.open = false;

@@ -12,7 +12,7 @@
 //                    |--block status: id--> status: run, run, ... ----^
 //
 // Nothing of what the server says is believed: each reply must belong to a request that is under way, each byte of data must lie in
-// what was asked for, once. Where it does not, the connection is given up.
+// what was asked for, once. Where it does not, the connection is dropped.
 
 import type { Host } from '../../../host/host.js';
 import type { Link } from '../../../host/net.js';
@@ -45,11 +45,11 @@ const LARGE_WINDOW_BYTES = 4096;
 const MAX_SMALL_PAYLOAD = MAX_STRING_BYTES + 64;
 
 export interface ReplyUser {
-  /** Replies are taken: the connection was not given up. */
+  /** Replies are taken: the connection was not dropped. */
   readonly open: boolean;
   /** All of the answer to the request in `slot` has come; `table.error` holds what the server reported. */
   replied(slot: number): void;
-  /** The server broke the protocol: the connection is to be given up. */
+  /** The server broke the protocol: the connection is to be dropped. */
   broken(why: string): void;
 }
 
@@ -144,7 +144,7 @@ export class ReplyParser {
     this.#left -= count;
   }
 
-  /** Takes the next part of what is there. False where more must come first. */
+  /** Parses the next part of what has come. False where more must come first. */
   #step(): boolean {
     switch (this.#stage) {
       case Stage.head:
