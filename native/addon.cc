@@ -4,6 +4,7 @@
 #include <napi.h>
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -214,6 +215,15 @@ Napi::Value fileLockOf(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(fileLock(static_cast<int>(argument(info, 0)))));
 }
 
+/** duplicateFile(fd, findings: four words) -> a descriptor, or -errno. */
+Napi::Value duplicateFileOf(const Napi::CallbackInfo& info) {
+  const OpenedFile file = duplicateFile(static_cast<int>(argument(info, 0)));
+  auto findings = info[1].As<Napi::Uint32Array>();
+  const uint32_t words[4] = {file.memoryAlign, file.offsetAlign, file.type, file.flags};
+  std::memcpy(findings.Data(), words, sizeof words);
+  return Napi::Number::New(info.Env(), static_cast<double>(file.fd));
+}
+
 /** compressNow(codec, level, input, output) -> bytes, 0 where they do not fit, or -errno. */
 Napi::Value compressNow(const Napi::CallbackInfo& info) {
   const auto in = info[2].As<Napi::Uint8Array>();
@@ -258,6 +268,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("firstDifference", Napi::Function::New(env, firstDifferenceOf));
   exports.Set("lock", Napi::Function::New(env, lock));
   exports.Set("lockConflicts", Napi::Function::New(env, lockConflicts));
+  exports.Set("duplicateFile", Napi::Function::New(env, duplicateFileOf));
   exports.Set("fileLock", Napi::Function::New(env, fileLockOf));
   exports.Set("compressNow", Napi::Function::New(env, compressNow));
   exports.Set("decompressNow", Napi::Function::New(env, decompressNow));

@@ -68,6 +68,25 @@ struct flock lockOf(int kind, uint64_t start, uint64_t length) {
   return lock;
 }
 
+/** What kind of file `fd` is, and its alignment where `flags` have O_DIRECT. An errno where it is nothing to read from any offset, or 0. */
+int lookAt(int fd, int flags, OpenedFile& file) {
+  struct stat info {};
+  if (fstat(fd, &info) != 0) return errno;
+  if (S_ISDIR(info.st_mode)) return EISDIR;
+  if (S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode)) return ESPIPE;
+  file.fd = fd;
+  file.type = (info.st_mode & S_IFMT) >> 12;
+  if ((flags & O_DIRECT) != 0 && !alignmentFromStatx(fd, file)) alignmentFromTrialReads(fd, file);
+  return 0;
+}
+
+OpenedFile refused(int fd, int error) {
+  close(fd);
+  OpenedFile file;
+  file.fd = -error;
+  return file;
+}
+
 }  // namespace
 
 OpenedFile openFile(const char* path, int flags) {
@@ -81,20 +100,23 @@ OpenedFile openFile(const char* path, int flags) {
     file.fd = -errno;
     return file;
   }
-  struct stat info {};
-  int wrong = 0;
-  if (fstat(fd, &info) != 0) wrong = errno;
-  else if (S_ISDIR(info.st_mode)) wrong = EISDIR;
-  else if (S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode)) wrong = ESPIPE;
-  else if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK) != 0) wrong = errno;
-  if (wrong != 0) {
-    close(fd);
-    file.fd = -wrong;
+  const int wrong = lookAt(fd, flags, file);
+  if (wrong != 0) return refused(fd, wrong);
+  if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK) != 0) return refused(fd, errno);
+  return file;
+}
+
+OpenedFile duplicateFile(int fd) {
+  OpenedFile file;
+  const int flags = fcntl(fd, F_GETFL);
+  const int own = flags < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  if (own < 0) {
+    file.fd = -errno;
     return file;
   }
-  file.fd = fd;
-  file.type = (info.st_mode & S_IFMT) >> 12;
-  if ((flags & O_DIRECT) != 0 && !alignmentFromStatx(fd, file)) alignmentFromTrialReads(fd, file);
+  const int wrong = (flags & O_PATH) != 0 ? EBADF : lookAt(own, flags, file);
+  if (wrong != 0) return refused(own, wrong);
+  file.flags = static_cast<uint32_t>(flags);
   return file;
 }
 

@@ -6,16 +6,19 @@
 
 namespace diskwright {
 
-/** What `openFile` found out. JavaScript reads the last three as 32-bit words, in this order. */
+/** What `openFile` found out. JavaScript reads the words in this order. */
 struct OpenedFile {
   int64_t fd = -1;          // or -errno
   uint32_t memoryAlign = 1;
   uint32_t offsetAlign = 1;
   uint32_t type = 0;        // S_IFMT bits of st_mode, shifted right by 12
+  uint32_t flags = 0;       // of `duplicateFile`: what F_GETFL says
 };
 
 /** Never blocks on a FIFO, never becomes inherited. Regular files and devices only. */
 OpenedFile openFile(const char* path, int flags);
+/** Another descriptor of the same open file description. Regular files and devices only. */
+OpenedFile duplicateFile(int fd);
 /** Bytes: st_size, or the size of a block device. */
 int64_t fileSize(int fd);
 /** Bytes of a block device's logical sector; 1 of a file. -errno. */

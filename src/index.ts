@@ -33,7 +33,14 @@ export type { CompareOptions, CompareResult } from './block/compare.js';
 export type { ImageCreateOptions, NewImageOptions } from './block/create.js';
 export type { DeviceStats } from './block/device.js';
 export type { CheckFinding, Exact, FindingKind, Hex } from './block/finding.js';
-export { denyGate, type ImageReference, type OpenedReference, type OpenGate, sameFolderGate } from './block/gate.js';
+export {
+  denyGate,
+  type ImageReference,
+  type OpenedReference,
+  type OpenGate,
+  type ReferenceSource,
+  sameFolderGate,
+} from './block/gate.js';
 export type { OpenOptions } from './block/open.js';
 export type { ExportOptions } from './exports/nbd/export.js';
 export type { NbdClient } from './exports/nbd/server.js';

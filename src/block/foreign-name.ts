@@ -32,14 +32,15 @@ async function placeOf(image: BlockNode): Promise<string> {
 }
 
 /**
- * Opens the node of a protocol that an image names, by the graph's gate where there is one; `open` is how it is opened as usual. Rejects with
+ * Opens the node of a protocol that an image names, by the graph's gate where there is one; `open` opens it by its name, or from a descriptor that
+ * the gate hands in. Rejects with
  * `permission` where the name leads to no image, and as the gate and `open` do.
  */
 export async function openForeign(
   graph: Graph,
   leaf: Leaf,
   use: { referrer: Referrer; readOnly: boolean },
-  open: () => Promise<BlockNode>,
+  open: (descriptor?: number) => Promise<BlockNode>,
 ): Promise<BlockNode> {
   const { path, child } = use.referrer;
   const kind = await kindOfTarget(graph, leaf, path);
@@ -49,8 +50,8 @@ export async function openForeign(
   const opened = new Map<OpenedReference, BlockNode>();
   let taken: BlockNode | undefined;
   try {
-    const result = await graph.gate.open(reference, async () => {
-      const node = await open();
+    const result = await graph.gate.open(reference, async ({ fd } = {}) => {
+      const node = await open(fd);
       const file = node.hostFile();
       const found = {
         target: file === null ? leaf.name : (await file.origin()).path,

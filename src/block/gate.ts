@@ -3,7 +3,7 @@
 //   header: "../base.qcow2"
 //     -> may an image say that at all?       foreign-name.ts: it leads to an image, and says nothing of how that is used
 //     -> gate.open(reference, open)          refuses, or opens and looks at what it opened
-//          -> open()                         the driver opens the file, or the connection
+//          -> open()                         the driver opens the file (by its name, or a descriptor that the gate has), or the connection
 //     -> the node                            from here on its bytes are read
 //
 // A gate decides on what is open, not on a name that may lead elsewhere a moment later: no check can race with an open. What it sees before it
@@ -42,6 +42,16 @@ export interface OpenedReference {
   readonly kind: 'file' | 'device' | 'export';
 }
 
+/** How a gate has a reference opened. */
+export interface ReferenceSource {
+  /**
+   * A file descriptor of this process, which is opened in place of the name: of a file or a block device, open for reading, or for reading and
+   * writing where the image is to be written. It is duplicated: close yours when you like. The locks of an image belong to what a
+   * descriptor has open, so hand each to one image only.
+   */
+  fd?: number;
+}
+
 /** Opens the images that other images refer to. */
 export interface OpenGate {
   /**
@@ -49,7 +59,10 @@ export interface OpenGate {
    * to refuse it: before it calls `open`, or once it sees what was opened, which is then closed. It is called for what images name, never for
    * what the program itself opens.
    */
-  open(reference: ImageReference, open: () => Promise<OpenedReference>): Promise<OpenedReference>;
+  open(
+    reference: ImageReference,
+    open: (source?: ReferenceSource) => Promise<OpenedReference>,
+  ): Promise<OpenedReference>;
 }
 
 /** Nothing is opened. */

@@ -150,7 +150,10 @@ async function openLevel(
   };
   if (definition.kind !== 'protocol' || referrer === null) return definition.open(request);
   const [leaf] = leafOptions(options);
-  return openForeign(graph, leaf, { referrer, readOnly: settings.readOnly }, () => definition.open(request));
+  return openForeign(graph, leaf, { referrer, readOnly: settings.readOnly }, (descriptor) => {
+    if (descriptor === undefined || definition.takesDescriptors) return definition.open({ ...request, descriptor });
+    throw new BlockError('invalid-argument', `'${definition.name}' cannot be opened from a file descriptor`);
+  });
 }
 
 /** The children of a node that is being opened. Where that fails, they are closed. */

@@ -28,6 +28,8 @@ export interface OpenRequest<D extends BlockdevDriver = BlockdevDriver> {
   use: NodeUse;
   /** Fall back to read-only where it cannot be written. */
   autoReadOnly: boolean;
+  /** To be opened in place of the name: a file descriptor that the graph's gate hands in. Only of drivers with `takesDescriptors`. */
+  descriptor?: number;
   /** The image that names what is opened; null where the user does. A protocol that reaches files looks at what it opened: `checkOpened`. */
   referrer: Referrer | null;
 }
@@ -94,6 +96,8 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   readonly defaultFor?: DefaultUse;
   /** Of a protocol: what an image names by it is opened, as QEMU does. */
   readonly followed?: boolean;
+  /** Of a protocol: it opens a file descriptor in place of the name. */
+  readonly takesDescriptors?: boolean;
   /** Of a protocol without `create`: an image can be made in what exists there (an export). */
   readonly takesImages?: boolean;
   /** The image can name a backing file: the node's `backingFile` and `backingFormat` are set when `open` resolves. */

@@ -96,6 +96,11 @@ export interface OpenFileOptions {
   create?: 'never' | 'truncate' | 'exclusive' | 'keep';
   /** O_DIRECT; alignment is found out, requests that do not fit it are bounced inside. */
   direct?: boolean;
+  /**
+   * The file is open already: this descriptor of the process is duplicated, and `path` is but its name in messages. It must be open for what is asked.
+   * Nothing is made or cut. Locks belong to what the descriptor has open, so that those of the duplicate are the same.
+   */
+  descriptor?: number;
 }
 
 /** What SEEK_DATA / SEEK_HOLE say of one place. */
@@ -131,6 +136,8 @@ export interface HostFile {
   readonly direct: boolean;
   /** Offset and length granularity that goes through without a bounce: 1 when buffered. */
   readonly alignment: number;
+  /** Of a file that was opened from a descriptor, its own one, from which it can be opened once more; null where it was opened by its name. */
+  readonly descriptor: number | null;
   /** Requests under way now. */
   readonly inFlight: number;
 

@@ -53,6 +53,11 @@ export interface Native {
   lock(fd: number, kind: number, start: number, length: number): number;
   /** 1 conflict, 0 none, or -errno. */
   lockConflicts(fd: number, kind: number, start: number, length: number): number;
+  /**
+   * Another descriptor of the same open file, or -errno. `findings`: alignment of memory and of offsets, type of the file (see `kindOfType`), the flags
+   * that it was opened with.
+   */
+  duplicateFile(fd: number, findings: Uint32Array): number;
   /** flock of the whole file, exclusive, without waiting. 0 or -errno. */
   fileLock(fd: number): number;
   /** At once, on this thread: bytes, 0 where they do not fit, or -errno. `codec`: see `CODECS`. */

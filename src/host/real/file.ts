@@ -25,6 +25,7 @@ export interface RealFileOptions {
   direct: boolean;
   alignment: number;
   memoryAlignment: number;
+  descriptor: number | null;
 }
 
 export class RealFile implements HostFile {
@@ -33,6 +34,7 @@ export class RealFile implements HostFile {
   readonly writable: boolean;
   readonly direct: boolean;
   readonly alignment: number;
+  readonly descriptor: number | null;
   #engine: Engine;
   #memory: ArenaMemory;
   #fd: number;
@@ -47,6 +49,7 @@ export class RealFile implements HostFile {
     this.writable = options.writable;
     this.direct = options.direct;
     this.alignment = options.alignment;
+    this.descriptor = options.descriptor;
     this.#engine = engine;
     this.#memory = memory;
     this.#fd = options.fd;

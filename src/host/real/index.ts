@@ -10,8 +10,9 @@ import { loadNative, type Native } from './binding.js';
 import { realClock } from './clock.js';
 import { NativeCodecs } from './codecs.js';
 import { NO_FD } from './descriptor.js';
+import { duplicate } from './duplicate.js';
 import { Engine, type Faults, Requester } from './engine.js';
-import { RealFile } from './file.js';
+import { RealFile, type RealFileOptions } from './file.js';
 import { freeSpaceAt } from './free-space.js';
 import { infoOfPath, kindOfType } from './info.js';
 import { ArenaMemory } from './memory.js';
@@ -118,13 +119,14 @@ export class RealHost implements Host {
     if (path.includes('\0')) {
       throw new BlockError('invalid-argument', 'a path cannot hold a NUL', { operation: 'open', path });
     }
+    if (options.descriptor !== undefined) {
+      const found = duplicate(this.#native, path, options.descriptor, options);
+      return this.#file({ ...found, path, writable, descriptor: found.fd });
+    }
     let flags = (writable ? constants.O_RDWR : constants.O_RDONLY) | CREATE_FLAGS[create];
     if (direct) flags |= constants.O_DIRECT;
     const found = await this.#openDescriptor(path, flags, direct);
-    const file = new RealFile(this.#engine, this.memory, { ...found, path, writable, direct }, (closed) =>
-      this.#files.delete(closed),
-    );
-    this.#files.add(file);
+    const file = this.#file({ ...found, path, writable, direct, descriptor: null });
     if (create === 'truncate' && found.kind === 'file') {
       try {
         await file.truncate(0);
@@ -189,6 +191,12 @@ export class RealHost implements Host {
     this.memory.close();
     await this.#engine.close();
     for (const result of closed) if (result.status === 'rejected') throw result.reason;
+  }
+
+  #file(options: RealFileOptions): RealFile {
+    const file = new RealFile(this.#engine, this.memory, options, (closed) => this.#files.delete(closed));
+    this.#files.add(file);
+    return file;
   }
 
   async #openDescriptor(path: string, flags: number, direct: boolean) {

@@ -27,6 +27,7 @@ export class SimFile implements HostFile {
   readonly writable: boolean;
   readonly direct: boolean;
   readonly alignment: number;
+  readonly descriptor = null;
   inFlight = 0;
   private readonly inode: Inode;
   private readonly context: FileContext;

@@ -105,6 +105,9 @@ export class SimHost implements Host {
       operation: 'open',
       path,
       finish: () => {
+        if (options.descriptor !== undefined) {
+          throw BlockError.at(path, 'unsupported', 'a simulated host has no file descriptors', { operation: 'open' });
+        }
         const create = options.create ?? 'never';
         const real = disk.resolve(path, 'open');
         let inode = disk.find(path, 'open');

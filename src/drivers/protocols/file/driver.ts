@@ -253,7 +253,8 @@ export class FileNode extends ProtocolNode {
     const old = this.#file;
     // A relative name may mean something else in another folder.
     const path = host.absolute(old.path) === this.#absolute ? old.path : this.#absolute;
-    const file = await host.open(path, { writable: !readOnly, direct: old.direct });
+    const descriptor = old.descriptor ?? undefined;
+    const file = await host.open(path, { writable: !readOnly, direct: old.direct, descriptor });
     try {
       await checkSame(old, file);
       try {
@@ -275,6 +276,8 @@ export class FileNode extends ProtocolNode {
     try {
       if (!this.readOnly) await this.doFlush();
     } finally {
+      // The program's own descriptor would keep them.
+      if (this.#file.descriptor !== null) this.#locks?.set(0, 0);
       await this.#file.close();
     }
   }
@@ -305,7 +308,7 @@ async function openFile(driver: FileDriver, request: FileOpenRequest): Promise<F
   }
   checkEngine(graph, request);
   const open = (readOnly: boolean): Promise<HostFile> =>
-    graph.host.open(options.filename, { writable: !readOnly, direct: cache.direct });
+    graph.host.open(options.filename, { writable: !readOnly, direct: cache.direct, descriptor: request.descriptor });
   let { readOnly } = node;
   let file: HostFile;
   try {
@@ -405,6 +408,7 @@ export const fileDriver: DriverDefinition<'file'> = {
   kind: 'protocol',
   defaultFor: 'path',
   followed: true,
+  takesDescriptors: true,
   names: { prefixes: ['file'], parse: parsePath, format: ({ filename }) => filename },
   open: (request) => openFile('file', request),
   create: createFile,
@@ -415,6 +419,7 @@ export const hostDeviceDriver: DriverDefinition<'host_device'> = {
   kind: 'protocol',
   defaultFor: 'device',
   followed: true,
+  takesDescriptors: true,
   names: {
     prefixes: [],
     parse: (filename) => ({ ...parsePath(filename), driver: 'host_device' }),

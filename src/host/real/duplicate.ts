@@ -1,0 +1,30 @@
+// A file that a program has open already: its descriptor is duplicated, so that both are closed apart. They stay one open file for the system,
+// with the same flags and the same locks.
+
+import { closeSync, constants } from 'node:fs';
+import { BlockError } from '../../util/errors.js';
+import type { OpenFileOptions } from '../host.js';
+import type { Native } from './binding.js';
+import { errnoError } from './errno.js';
+import { kindOfType } from './info.js';
+
+const ACCESS_MODE = 3;
+
+/** Throws `permission` where it is not open for what is asked, `invalid-argument` where its flags do not fit or it is no descriptor. */
+export function duplicate(native: Native, path: string, descriptor: number, options: OpenFileOptions) {
+  const findings = new Uint32Array(4);
+  const fd = native.duplicateFile(descriptor, findings);
+  if (fd < 0) throw errnoError(fd, { operation: 'open', path });
+  const [memoryAlignment, alignment, type, flags] = findings;
+  const refuse = (code: 'permission' | 'invalid-argument', what: string): never => {
+    closeSync(fd);
+    throw BlockError.at(path, code, `file descriptor ${descriptor} ${what}`, { operation: 'open' });
+  };
+  const mode = flags & ACCESS_MODE;
+  if (mode === constants.O_WRONLY) refuse('permission', 'is not open for reading');
+  if (options.writable && mode !== constants.O_RDWR) refuse('permission', 'is not open for writing');
+  if (options.writable && (flags & constants.O_APPEND) !== 0) refuse('invalid-argument', 'is open for appending');
+  const direct = (flags & constants.O_DIRECT) !== 0;
+  if (options.direct === true && !direct) refuse('invalid-argument', 'is not open with O_DIRECT (cache.direct=on)');
+  return { fd, memoryAlignment, alignment, kind: kindOfType(type), direct };
+}
