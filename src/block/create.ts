@@ -59,6 +59,9 @@ export async function createNode(graph: Graph, options: BlockdevCreateOptions): 
 export function checkCreateOptions(options: object, filename = '', host?: Host): ImageCreateOptions {
   const { driver } = options as { driver?: unknown };
   if (typeof driver === 'string') checkCreatable(driver);
+  else if (driver === undefined && Object.hasOwn(options, 'format')) {
+    throw new BlockError('unknown-option', "Parameter 'format' is unexpected (did you mean 'driver'?)");
+  }
   if (Object.hasOwn(options, 'file')) throw new BlockError('unknown-option', "Parameter 'file' is unexpected");
   const { file: _, ...checked } = validate('BlockdevCreateOptions', { ...options, file: '' }, { suggest: true }) as {
     file: string;

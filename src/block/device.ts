@@ -81,6 +81,8 @@ export class Device implements NodeUser {
   readonly #host: Host;
   #throttle: Admission | null;
   #root: Child | null;
+  /** Of the root node that it had at last: for messages. */
+  #lastFilename: string;
   #closing = false;
   /** Changes of the size under way: when the last one ends, the permission is given up. */
   #resizes = 0;
@@ -98,6 +100,7 @@ export class Device implements NodeUser {
     this.name = options.name;
     this.writable = options.writable;
     this.#host = node.host;
+    this.#lastFilename = node.filename;
     this.#throttle = options.throttle ?? null;
     const perm = Perm.CONSISTENT_READ | (options.writable ? Perm.WRITE : 0);
     this.#root = node.attach(this, 'root', perm, options.writable ? PERM_ALL & ~(Perm.WRITE | Perm.RESIZE) : PERM_ALL);
@@ -349,6 +352,7 @@ export class Device implements NodeUser {
     while (this.#pending > 0 || (patient && this.#quiesced)) await this.#idle.wait();
     const root = this.#root;
     if (root === null) return null;
+    this.#lastFilename = root.filename;
     this.#root = null;
     root.node.detach(root);
     return root.node;
@@ -404,6 +408,6 @@ export class Device implements NodeUser {
   }
 
   #closedError(): BlockError {
-    return new BlockError('closed', `device '${this.name}' is closed`);
+    return BlockError.at(this.#lastFilename, 'closed', `device '${this.name}' is closed`);
   }
 }

@@ -40,8 +40,8 @@ export function choiceOption<T extends string>(
   const text = options.get(key);
   if (text === undefined) return undefined;
   const found = choices.find((choice) => choice === text);
-  if (found === undefined) throw new UsageError(`Parameter '${key}' does not accept value '${text}'`);
-  return found;
+  if (found !== undefined) return found;
+  throw new UsageError(`Parameter '${key}' does not accept value '${text}': it is one of ${choices.join(', ')}`);
 }
 
 /** `human` or `json`. */

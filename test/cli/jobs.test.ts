@@ -212,10 +212,16 @@ describe('command line: jobs', function () {
       'stream --base=mid.qcow2 --bottom=mid.qcow2 top.qcow2',
       "'base' and 'bottom' cannot be specified at the same time",
     ],
-    ['stream --on-error=stop top.qcow2', "Parameter 'on-error' does not accept value 'stop'"],
+    [
+      'stream --on-error=stop top.qcow2',
+      "Parameter 'on-error' does not accept value 'stop': it is one of report, ignore",
+    ],
     ['mirror top.qcow2', "Parameter '--target' is missing"],
     ['mirror --target=x --format=vmdk top.qcow2', "Unknown file format 'vmdk'"],
-    ['mirror --target=x --sync=dirty top.qcow2', "Parameter 'sync' does not accept value 'dirty'"],
+    [
+      'mirror --target=x --sync=dirty top.qcow2',
+      "Parameter 'sync' does not accept value 'dirty': it is one of full, top, none",
+    ],
     ['mirror --target=x --bitmap=b top.qcow2', "option '--bitmap' is not supported yet"],
     ['backup --target=x --format=raw --compress top.qcow2', 'Compression not supported for this file format'],
     ['backup --target=x --max-workers=0 top.qcow2', "Parameter 'max-workers' expects a number from 1 to 64"],

@@ -41,6 +41,7 @@ const CASES: readonly Case[] = [
   ['open by options, and a format', bad, /'format' goes with a file name/, (_, w) => w.open({ driver: 'raw', file: { driver: 'file', filename: '/a' } }, { format: 'raw' })],
   ['info with a misspelt option', unknown, /'options.backing-chain' is unexpected.*'backingChain'/, (_, w) => w.info('/a', { 'backing-chain': true })],
   ['map with a misspelt option', unknown, /'options.fromat'.*'format'/, (_, w) => w.map('/a', { fromat: 'raw' }).next()],
+  ['create with a format in place of a driver', unknown, /'format'.*'driver'/, (_, w) => w.create('/b', { format: 'qcow2', size: 1 })],
   ['check with a misspelt option', unknown, /'options.forceshare'.*'forceShare'/, (_, w) => w.check('/a', { forceshare: true })],
   ['compare with a misspelt option', unknown, /'options.strikt'.*'strict'/, (_, w) => w.compare('/a', '/a', { strikt: true })],
   ['compare with one image', bad, /'b', expected/, (_, w) => w.compare('/a')],
