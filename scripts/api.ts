@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -50,6 +50,7 @@ function pageOf(folder: string): string {
   const own = declarationsIn(index);
   const elsewhere: Declaration[] = [];
   const qapi: string[] = [];
+  const sources = new Map<string, string>();
   for (const { names, from } of reexports(index)) {
     if (from === QAPI) {
       qapi.push(...names.map(({ name }) => name));
@@ -60,14 +61,17 @@ function pageOf(folder: string): string {
       const found = all.filter((declaration) => declaration.name === name);
       if (found.length === 0) throw new Error(`no declaration of '${name}' in ${from}`);
       elsewhere.push(...(typeOnly ? found.map(withoutConstructor) : found));
+      for (const declaration of found) sources.set(declaration.name, from);
     }
   }
+  elsewhere.push(...mentionedIn(folder, elsewhere, sources, new Set([...own.map(({ name }) => name), ...qapi])));
   const kind = (word: RegExp): Declaration[] =>
     [...own, ...elsewhere].filter(({ code }) => word.test(code)).sort((a, b) => a.name.localeCompare(b.name, 'en'));
   return [
     '# API',
     '',
-    'The reference of the library, generated from its declarations (`npm run api`). How it is used, with examples: [library](library.md).',
+    'The reference of the library, generated from its declarations (`npm run api`). How it is used, with examples: [library](library.md). Types that',
+    'others mention are here too, also where no program imports them.',
     '',
     `From QAPI, as [src/schema](../src/schema) has them: ${qapi
       .sort()
@@ -79,6 +83,51 @@ function pageOf(folder: string): string {
     ...section('Values', kind(/^const/)),
     ...section('Types', kind(/^(interface|type)/)),
   ].join('\n');
+}
+
+/** The types that these declarations mention, and those that they mention in turn: what is not exported can only be read here. */
+function mentionedIn(
+  folder: string,
+  declarations: readonly Declaration[],
+  sources: Map<string, string>,
+  known: Set<string>,
+): Declaration[] {
+  const found: Declaration[] = [];
+  const queue = [...declarations];
+  for (const { name } of declarations) known.add(name);
+  for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+    const from = sources.get(next.name)!;
+    const text = readFileSync(join(folder, from.replace(/\.js$/, '.d.ts')), 'utf8');
+    const code = next.code.replace(/\/\*(?:(?!\*\/)[\s\S])*\*\//g, '');
+    for (const [word] of code.matchAll(/\b[A-Z]\w+\b/g)) {
+      if (known.has(word)) continue;
+      const source = importedFrom(text, word, from) ?? from;
+      if (source === QAPI) continue;
+      const all = declarationsIn(readFileSync(join(folder, source.replace(/\.js$/, '.d.ts')), 'utf8'));
+      const types = all.filter(({ name, code: its }) => name === word && /^(interface|type)/.test(its));
+      if (types.length === 0) continue;
+      known.add(word);
+      sources.set(word, source);
+      found.push(...types);
+      queue.push(...types);
+    }
+  }
+  return found;
+}
+
+/** The file that `name` is imported from, as index.d.ts would say it; null where it is not imported. */
+function importedFrom(text: string, name: string, file: string): string | null {
+  for (const { names, from } of imports(text)) {
+    if (from.startsWith('.') && names.includes(name)) return `./${posix.join(dirname(file), from)}`;
+  }
+  return null;
+}
+
+function imports(text: string): { names: string[]; from: string }[] {
+  return [...text.matchAll(/^import (?:type )?\{([^}]*)\} from '([^']+)';/gm)].map(([, list, from]) => ({
+    names: list.split(',').map((item) => item.trim().replace(/^type /, '')),
+    from,
+  }));
 }
 
 /** Overloads stand together, under the first comment. */
