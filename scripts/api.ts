@@ -15,6 +15,9 @@ export const API_PAGE = join(root, 'docs', 'api.md');
 /** Types of QAPI: their reference is the schema. */
 const QAPI = './schema/generated/types.js';
 
+/** What a host is made of: a program gets one, and calls nothing of it. */
+const HOST = ['./host/host.js', './host/net.js'];
+
 interface Declaration {
   name: string;
   /** What it is, without comment markers. */
@@ -102,17 +105,23 @@ function mentionedIn(
     for (const [word] of code.matchAll(/\b[A-Z]\w+\b/g)) {
       if (known.has(word)) continue;
       const source = importedFrom(text, word, from) ?? from;
-      if (source === QAPI) continue;
+      if (source === QAPI || HOST.includes(source)) continue;
       const all = declarationsIn(readFileSync(join(folder, source.replace(/\.js$/, '.d.ts')), 'utf8'));
       const types = all.filter(({ name, code: its }) => name === word && /^(interface|type)/.test(its));
       if (types.length === 0) continue;
       known.add(word);
       sources.set(word, source);
-      found.push(...types);
-      queue.push(...types);
+      found.push(...types.map(withoutNodes));
+      queue.push(...types.map(withoutNodes));
     }
   }
   return found;
+}
+
+/** Members that hold a node are of the inside: the types that are exported leave them out. */
+function withoutNodes(declaration: Declaration): Declaration {
+  const code = declaration.code.replace(/^(?: {2}\/\*\*(?:(?!\*\/)[\s\S])*\*\/\n)? {2}\w+\??: BlockNode;\n/gm, '');
+  return { ...declaration, code };
 }
 
 /** The file that `name` is imported from, as index.d.ts would say it; null where it is not imported. */
