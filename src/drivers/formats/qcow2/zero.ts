@@ -104,11 +104,10 @@ export async function discardGuest(image: Qcow2Image, offset: GuestOffset, lengt
   const last = plus(offset, length);
   const end = last === image.length() ? last : roundDown(last, clusterSize);
   if (end <= start) return;
-  const zeroBelow = version === 3 && hasBelow(image, start);
-  await changeEntries(image, start, end, zeroBelow, (table, slot, entry, guest) => {
+  const below = hasBacking(image);
+  await changeEntries(image, start, end, version === 3 && below, (table, slot, entry) => {
     const { kind } = entry;
     if (kind === Kind.zeroPlain) return;
-    const below = hasBelow(image, guest);
     if (kind === Kind.unallocated && !below) return;
     if (version === 2) {
       if (!below) unmap(image, table, slot, entry, image.discards.request);
@@ -130,12 +129,6 @@ function hasBacking(image: Qcow2Image): boolean {
 /** The lower of two offsets. */
 function lower(a: GuestOffset, b: GuestOffset): GuestOffset {
   return a < b ? a : b;
-}
-
-/** Does the backing node have anything at or after guest offset `guest`? */
-function hasBelow(image: Qcow2Image, guest: GuestOffset): boolean {
-  const backing = image.backing();
-  return backing !== null && backing.length > guest;
 }
 
 /** Are clusters that are freed by a request (or else by the way) given back to the file? */
