@@ -6,7 +6,7 @@
 import type { ZeroScan } from '../host/host.js';
 import { BlockError } from '../util/errors.js';
 import type { BlockNode } from './node/node.js';
-import type { ChildRole, UserRole } from './roles.js';
+import type { ChildRole, Permissions, UserRole } from './roles.js';
 import {
   type BlockStatus,
   type Extent,
@@ -181,12 +181,21 @@ export type Use = Pick<Child, 'name' | 'role' | 'user' | 'perm' | 'shared'>;
 /** The same of a user that is no node. */
 export type OutsideUse = Pick<Child, 'user' | 'perm' | 'shared'> & { role: UserRole };
 
-/** Refuses with `permission` when `use` of `node` would conflict with one of its other users. `except` is the link that is being changed. */
-export function checkPermissions(node: BlockNode, { name, user, perm, shared }: Use, except?: Child): void {
+/**
+ * Refuses with `permission` when `use` of `node` would conflict with one of its other users. `except` is the link that is being changed; `planned`
+ * has the permissions that others are about to have.
+ */
+export function checkPermissions(
+  node: BlockNode,
+  { name, user, perm, shared }: Use,
+  except?: Child,
+  planned?: ReadonlyMap<Child, Permissions>,
+): void {
   for (const other of node.parents) {
     if (other === except) continue;
-    const wanted = perm & ~other.shared;
-    const held = other.perm & ~shared;
+    const use = planned?.get(other) ?? other;
+    const wanted = perm & ~use.shared;
+    const held = use.perm & ~shared;
     if (wanted === 0 && held === 0) continue;
     const mine = `${user.userName} (uses node '${node.nodeName}' as '${name}' child)`;
     const theirs = `${other.user.userName} (uses node '${node.nodeName}' as '${other.name}' child)`;

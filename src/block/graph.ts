@@ -11,6 +11,7 @@ import { cowChild } from './chain.js';
 import { type Child, checkPermissions, type NodeUser } from './child.js';
 import type { OpenGate } from './gate.js';
 import { BlockNode } from './node/node.js';
+import { applyPermissions } from './node/permissions.js';
 import { UserObjects } from './objects/index.js';
 import { Quiescence } from './quiescence.js';
 import { BACKING_PERM, BACKING_SHARED } from './roles.js';
@@ -114,7 +115,10 @@ export class Graph {
   replaceNode(from: BlockNode, to: BlockNode): void {
     const below = (user: NodeUser) => user instanceof BlockNode && to.reaches(user);
     const moving = [...from.parents].filter(({ role, user }) => !role.stays && !below(user));
-    for (const child of moving) checkPermissions(to, child);
+    for (const child of moving) {
+      to.checkWriter(child.perm);
+      checkPermissions(to, child);
+    }
     this.quiescence.change(() => this.#move(moving, from, to));
   }
 
@@ -125,7 +129,7 @@ export class Graph {
       to.parents.add(child);
     }
     try {
-      to.updatePermissions();
+      applyPermissions([to, from]);
     } catch (error) {
       for (const child of moving) {
         to.parents.delete(child);
@@ -135,7 +139,6 @@ export class Graph {
       throw error;
     }
     this.quiescence.join(from, to);
-    from.updatePermissions();
   }
 
   /** `overlay` gets another backing node (or none). Within a drained section; the old one is released. */

@@ -11,6 +11,7 @@ import { formatJsonFilename } from '../../schema/options.js';
 import type { Child } from '../child.js';
 import { nameAsOptions } from '../filename.js';
 import type { Graph } from '../graph.js';
+import type { Permissions } from '../roles.js';
 import {
   type BlockStatus,
   type Extent,
@@ -55,8 +56,8 @@ export abstract class FilterNode extends BlockNode {
     return this.below.blockStatusSync(offset, length);
   }
 
-  protected override permissionsChanged(perm: number, shared: number): void {
-    if (this.primary !== null) BlockNode.changePermissions(this.primary, perm, shared);
+  override needsOf(link: Child, perm: number, shared: number): Permissions | null {
+    return link.role.primary ? { perm, shared } : null;
   }
 
   protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {

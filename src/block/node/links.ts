@@ -7,8 +7,9 @@ import { BlockError } from '../../util/errors.js';
 import { Child, checkPermissions, type NodeUser, type Use } from '../child.js';
 import type { Graph } from '../graph.js';
 import { type NodeRole, type Permissions, ROLES, type UserRole } from '../roles.js';
-import { PERM_ALL, Perm } from '../types.js';
+import { Perm } from '../types.js';
 import type { BlockNode } from './node.js';
+import { applyPermissions, type PreparedPermissions, usedPermissions } from './permissions.js';
 
 export interface NodeOptions {
   nodeName: string;
@@ -79,8 +80,7 @@ export abstract class NodeLinks implements NodeUser {
 
   /** Adds a link. Throws as `attach`. */
   protected link(this: BlockNode, use: Use): Child {
-    if (this.shut) throw this.closedError('attach');
-    this.checkWriter(use.perm);
+    this.checkLink(use);
     checkPermissions(this, use);
     const child = new Child(this, use);
     this.parents.add(child);
@@ -94,7 +94,13 @@ export abstract class NodeLinks implements NodeUser {
     return child;
   }
 
-  detach(child: Child): void {
+  /** Refuses what no user can do. Throws `closed`, `read-only`. */
+  protected checkLink({ perm }: Permissions): void {
+    if (this.shut) throw this.closedError('attach');
+    this.checkWriter(perm);
+  }
+
+  detach(this: BlockNode, child: Child): void {
     this.parents.delete(child);
     this.graph.quiescence.update();
     this.updatePermissions();
@@ -103,36 +109,17 @@ export abstract class NodeLinks implements NodeUser {
   /** Another use of the node that `child` links to. Throws `permission` or `locked`; then nothing has changed. */
   static changePermissions(child: Child, perm: number, shared: number): void {
     if (child.perm === perm && child.shared === shared) return;
-    const { perm: oldPerm, shared: oldShared } = child;
-    child.node.checkWriter(perm & ~child.perm);
-    checkPermissions(child.node, { name: child.name, role: child.role, user: child.user, perm, shared }, child);
-    child.perm = perm;
-    child.shared = shared;
-    try {
-      child.node.updatePermissions();
-    } catch (error) {
-      child.perm = oldPerm;
-      child.shared = oldShared;
-      throw error;
-    }
+    applyPermissions([child.node], new Map([[child, { perm, shared }]]));
   }
 
   /** What all users of this node together do with it, and what all of them let others do: bits of `Perm`. */
-  get usedPermissions(): { perm: number; shared: number } {
-    let perm = 0;
-    let shared: number = PERM_ALL;
-    for (const parent of this.parents) {
-      perm |= parent.perm;
-      shared &= parent.shared;
-    }
-    return { perm, shared };
+  get usedPermissions(): Permissions {
+    return usedPermissions(this);
   }
 
-  /** To be called after a change of `parents`. Throws `locked` where an image lock cannot be had; the driver's state is then the old one. */
-  updatePermissions(): void {
-    if (this.closed) return;
-    const { perm, shared } = this.usedPermissions;
-    this.permissionsChanged(perm, shared);
+  /** To be called after a change of `parents`. Throws as `applyPermissions`. */
+  updatePermissions(this: BlockNode): void {
+    applyPermissions([this]);
   }
 
   /**
@@ -147,13 +134,27 @@ export abstract class NodeLinks implements NodeUser {
         { path: this.filename },
       );
     }
+    const old = this.children.get(name);
+    const link = new Child(node, { user: this, name, role: ROLES[role], ...permissions });
+    node.checkLink(link);
     this.graph.quiescence.change(() => {
-      const old = this.children.get(name);
-      const link = node.link({ user: this, name, role: ROLES[role], ...permissions });
-      old?.node.detach(old);
-      this.children.set(name, link);
+      this.#exchange(name, old, link);
+      try {
+        checkPermissions(node, link, link);
+        applyPermissions(old === undefined ? [this, node] : [this, node, old.node]);
+      } catch (error) {
+        this.#exchange(name, link, old);
+        throw error;
+      }
       this.#findRoles();
     });
+  }
+
+  #exchange(name: string, old: Child | undefined, link: Child | undefined): void {
+    old?.node.parents.delete(old);
+    link?.node.parents.add(link);
+    if (link === undefined) this.children.delete(name);
+    else this.children.set(name, link);
   }
 
   /** Detaches the child `name`, if there is one; it is not closed. */
@@ -180,14 +181,25 @@ export abstract class NodeLinks implements NodeUser {
     return false;
   }
 
-  /** The uses of this node changed: take or drop image locks, hand on to children. Must either do it all or throw and change nothing. */
-  protected permissionsChanged(_perm: number, _shared: number): void {}
+  /**
+   * What this node needs of a child where its own users together need `perm` and leave `shared` to others. Null: what the link has does not follow
+   * from its users.
+   */
+  needsOf(_link: Child, _perm: number, _shared: number): Permissions | null {
+    return null;
+  }
+
+  /** Gets ready for other users: takes image locks. Null: there is nothing to do. Throws `locked`; then nothing has changed. */
+  preparePermissions(_perm: number, _shared: number): PreparedPermissions | null {
+    return null;
+  }
 
   protected get shut(): boolean {
     return this.closing !== null;
   }
 
-  protected checkWriter(perm: number): void {
+  /** Refuses with `read-only` what a read-only node's user cannot do. */
+  checkWriter(perm: number): void {
     const refuses = this.readOnly || this.becomesReadOnly;
     if (!refuses || (perm & (Perm.WRITE | Perm.WRITE_UNCHANGED)) === 0) return;
     throw new BlockError('read-only', `Block node '${this.nodeName}' is read-only`, {

@@ -9,8 +9,9 @@ import type { Child } from '../../../block/child.js';
 import { formatNodeName } from '../../../block/filename.js';
 import type { Graph } from '../../../block/graph.js';
 import { FormatNode } from '../../../block/node/format.js';
-import { BlockNode, type NodeOptions } from '../../../block/node/node.js';
+import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
+import type { Permissions } from '../../../block/roles.js';
 import {
   type BlockStatus,
   type Extent,
@@ -58,10 +59,9 @@ class RawNode extends FormatNode {
     return this.#below.locate(offset + this.#offset, length, write, into);
   }
 
-  protected override permissionsChanged(perm: number, shared: number): void {
-    if (this.primary === null) return;
+  override needsOf(_link: Child, perm: number, shared: number): Permissions {
     const keepSize = this.#fixed && perm !== 0 ? Perm.RESIZE : 0;
-    BlockNode.changePermissions(this.primary, perm, shared & ~keepSize);
+    return { perm, shared: shared & ~keepSize };
   }
 
   protected override doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
@@ -146,7 +146,7 @@ async function openRaw({ graph, node, options, openChild, probed }: OpenRequest<
   const file = await openChild('file', null, 'image');
   checkWindow(options, file);
   const raw = new RawNode(graph, node, options, file, probed);
-  // Nothing, until there are users: see `permissionsChanged`.
+  // Nothing, until there are users: see `needsOf`.
   raw.setChild('file', file, 'image', { perm: 0, shared: PERM_ALL });
   if (probed && !node.readOnly) {
     graph.warn(

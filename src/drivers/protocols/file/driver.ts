@@ -5,6 +5,7 @@ import type { Graph } from '../../../block/graph.js';
 import { refuseReserved } from '../../../block/identity.js';
 import { checkImageSize } from '../../../block/image-size.js';
 import type { NodeOptions } from '../../../block/node/node.js';
+import type { PreparedPermissions } from '../../../block/node/permissions.js';
 import { ProtocolNode } from '../../../block/node/protocol.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import {
@@ -111,14 +112,15 @@ export class FileNode extends ProtocolNode {
     return true;
   }
 
-  protected override permissionsChanged(perm: number, shared: number): void {
-    if (this.#locks === null) return;
+  override preparePermissions(perm: number, shared: number): PreparedPermissions | null {
+    if (this.#locks === null) return null;
     try {
-      this.#locks.set(perm, this.#settings.forceShare ? 0 : PERM_ALL & ~shared);
+      return this.#locks.prepare(perm, this.#settings.forceShare ? 0 : PERM_ALL & ~shared);
     } catch (error) {
       if (!this.#settings.lockingOptional || !(error instanceof BlockError) || error.code !== 'unsupported')
         throw error;
       this.#locks = null;
+      return null;
     }
   }
 

@@ -4,6 +4,7 @@
 //   byte 100 + n   somebody uses permission n       byte 200 + n   somebody does not share permission n
 //        0 consistent read    1 write    2 write unchanged    3 resize
 
+import type { PreparedPermissions } from '../../../block/node/permissions.js';
 import { Perm, permNames } from '../../../block/types.js';
 import type { HostFile } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
@@ -22,11 +23,16 @@ export class ImageLocks {
     this.#file = file;
   }
 
+  /** Shows `used` and `unshared` to others in place of what was shown before. Throws as `prepare`. */
+  set(used: number, unshared: number): void {
+    this.prepare(used, unshared).commit();
+  }
+
   /**
-   * Shows `used` and `unshared` to others in place of what was shown before. Throws `locked`, and shows what it did before,
+   * Shows `used` and `unshared` to others beside what was shown before, which ends with `commit`. Throws `locked`, and shows what it did before,
    * where another process (or another open file of this one) conflicts.
    */
-  set(used: number, unshared: number): void {
+  prepare(used: number, unshared: number): PreparedPermissions {
     const newUsed = used & ~this.#used;
     const newUnshared = unshared & ~this.#unshared;
     // First show, then look: of two that come at once, at least one sees the other.
@@ -47,9 +53,14 @@ export class ImageLocks {
       this.#unlock(shownUsed, shownUnshared);
       throw error;
     }
-    this.#unlock(this.#used & ~used, this.#unshared & ~unshared);
-    this.#used = used;
-    this.#unshared = unshared;
+    return {
+      commit: () => {
+        this.#unlock(this.#used & ~used, this.#unshared & ~unshared);
+        this.#used = used;
+        this.#unshared = unshared;
+      },
+      abort: () => this.#unlock(shownUsed, shownUnshared),
+    };
   }
 
   /** Takes the same locks on `file`, which is the same image opened anew; the old one is about to be closed. */
