@@ -1,13 +1,15 @@
 // Permissions: what users of one node allow each other, the words of a conflict, and how it reaches the file's locks.
 
 import { expect } from 'chai';
-import type { NodeUser } from '../../src/block/child.js';
+import type { Child, NodeUser } from '../../src/block/child.js';
 import { Device } from '../../src/block/device.js';
+import { Graph } from '../../src/block/graph.js';
+import { FilterNode } from '../../src/block/node/filter.js';
 import { BlockNode } from '../../src/block/node/node.js';
-import { BACKING_PERM, BACKING_SHARED } from '../../src/block/roles.js';
+import { BACKING_PERM, BACKING_SHARED, type Permissions } from '../../src/block/roles.js';
 import { PERM_ALL, Perm, permNames } from '../../src/block/types.js';
 import { BlockError } from '../../src/util/errors.js';
-import { makeBench, pattern } from '../drivers/support.js';
+import { type Bench, makeBench, pattern } from '../drivers/support.js';
 import { MemoryNode } from '../jobs/memory-node.js';
 import { nobody, openRaw } from './support.js';
 
@@ -161,5 +163,72 @@ describe('permissions and the file below', () => {
     expect(error.message).to.contain(`Permission conflict on node '${file.nodeName}': permissions 'write'`);
     expect(node.parents.size).to.equal(0);
     node.attach(job, 'source', BACKING_PERM, PERM_ALL);
+  });
+});
+
+/** A filter over two nodes, which needs of both what its users need of it. */
+class Pair extends FilterNode {
+  override readonly driver = 'pair';
+
+  constructor(graph: Graph, first: BlockNode, second: BlockNode) {
+    super(graph, { nodeName: 'pair', readOnly: false }, 'pair', {}, first);
+    this.setChild('second', second, 'data', { perm: 0, shared: PERM_ALL });
+  }
+
+  override needsOf(_link: Child, perm: number, shared: number): Permissions {
+    return { perm, shared };
+  }
+}
+
+describe('a change of permissions over several nodes', () => {
+  async function pairOf(bench: Bench): Promise<Pair> {
+    return new Pair(bench.graph, await openRaw(bench, '/a', pattern(4096)), await openRaw(bench, '/b', pattern(4096)));
+  }
+  /** All links below, as they are now. */
+  const linksOf = (node: BlockNode): unknown[] =>
+    [...node.children.values()].flatMap(({ name, perm, shared, node: child }) => [
+      name,
+      perm,
+      shared,
+      ...linksOf(child),
+    ]);
+
+  it('is whole: it goes down both ways, and back', async () => {
+    const bench = makeBench();
+    const pair = await pairOf(bench);
+    const before = linksOf(pair);
+    const link = pair.attach(job, 'target', WRITE, CONSISTENT_READ);
+    expect(linksOf(pair).filter((value) => value === WRITE)).to.have.lengthOf(4);
+    pair.detach(link);
+    expect(linksOf(pair)).to.deep.equal(before);
+  });
+
+  for (const path of ['/a', '/b']) {
+    it(`leaves every link and every lock as it was where another process uses ${path}`, async () => {
+      const bench = makeBench();
+      const pair = await pairOf(bench);
+      const others = { ...bench, graph: new Graph(bench.host) };
+      const theirs = new Device(await openRaw(others, path), { name: 'theirs', writable: true });
+      const before = linksOf(pair);
+      expect(refusal(() => pair.attach(job, 'target', WRITE, CONSISTENT_READ)).code).to.equal('locked');
+      expect([pair.parents.size, linksOf(pair)]).to.deep.equal([0, before]);
+      // Nothing of the attempt is left that another process would see.
+      const free = path === '/a' ? '/b' : '/a';
+      await new Device(await openRaw(others, free), { name: 'free', writable: true }).close();
+      await theirs.close();
+      pair.attach(job, 'target', WRITE, CONSISTENT_READ);
+    });
+  }
+
+  it('of one child in the place of another asks for no more than both need one after the other', () => {
+    const { graph } = makeBench();
+    const [below, above] = ['below', 'above'].map((name) => new MemoryNode(graph, { name, size: 65536 }));
+    above.setChild('file', below, 'image', { perm: WRITE, shared: 0 });
+    above.setChild('file', below, 'image', { perm: WRITE | RESIZE, shared: 0 });
+    expect([below.parents.size, below.usedPermissions.perm]).to.deep.equal([1, WRITE | RESIZE]);
+    below.attach(nobody, 'root', 0, PERM_ALL & ~CONSISTENT_READ);
+    const refused = () => above.setChild('file', below, 'image', { perm: CONSISTENT_READ, shared: PERM_ALL });
+    expect(refusal(refused).code).to.equal('permission');
+    expect([above.children.size, below.usedPermissions.perm]).to.deep.equal([1, WRITE | RESIZE]);
   });
 });
