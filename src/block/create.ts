@@ -1,10 +1,10 @@
 // Making images: the file first, then the format in it.
 
-import type { Host } from '../host/host.js';
+import { dirname } from 'node:path';
+import type { FileInfo, Host } from '../host/host.js';
 import type { BlockdevCreateOptions, BlockdevRef } from '../schema/generated/types.js';
 import { LooseOptions } from '../schema/loose-options.js';
 import { validate } from '../schema/validate.js';
-import { orElse } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../util/numbers.js';
 import { referrerToBe, refuseItself } from './backing-name.js';
@@ -167,14 +167,21 @@ export async function createImage(graph: Graph, filename: string, wanted: ImageC
 }
 
 /**
- * Refuses what `createImage` would refuse of an existing file: that the caller may not write to it, or that another process uses it. For several
- * images that are made together: no file of theirs is touched before all can be replaced. Rejects with `locked`, `permission`, ...
+ * Refuses what `createImage` would refuse of a file: that the caller may not write to it, that another process uses it, or that there is no folder for
+ * it. For several images that are made together: no file of theirs is touched before all can be made. Rejects with `locked`, `permission`,
+ * `not-found`, ...
  */
 export async function checkReplaceable(graph: Graph, filename: string): Promise<void> {
   const target = parseProtocolName(filename);
   if (!('filename' in target)) return;
-  const there = await graph.host.stat(target.filename).catch(orElse('create', null));
-  if (there === null) return;
+  const there = await statOrNull(graph.host, target.filename);
+  if (there === null) {
+    // Where there is no folder, opening the file says it in the words that making it would.
+    if ((await statOrNull(graph.host, dirname(target.filename))) === null) {
+      await (await graph.host.open(target.filename, { writable: true })).close();
+    }
+    return;
+  }
   const driver = there.kind === 'block' ? defaultDriver('device').name : target.driver;
   const file = await openNode(graph, new LooseOptions({ driver, filename: target.filename }, {}));
   try {
@@ -183,6 +190,14 @@ export async function checkReplaceable(graph: Graph, filename: string): Promise<
   } finally {
     await graph.release(file);
   }
+}
+
+/** Null: there is no such file. Rejects with what else keeps it from being found. */
+function statOrNull(host: Host, path: string): Promise<FileInfo | null> {
+  return host.stat(path).catch((error: unknown) => {
+    if (toBlockError(error).code === 'not-found') return null;
+    throw error;
+  });
 }
 
 /**

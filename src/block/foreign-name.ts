@@ -10,11 +10,12 @@
 
 import type { HostFile } from '../host/host.js';
 import { type LooseChild, LooseOptions } from '../schema/loose-options.js';
+import { integer, type Shape, takeSettings } from '../schema/shape.js';
 import { bestEffort, reportUnforeseen } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import { storageOf } from './chain.js';
 import { type Leaf, leafOptions } from './filename.js';
-import { type ImageReference, type OpenedReference, type Referrer, refusal } from './gate.js';
+import { type ImageReference, type OpenedReference, type ReferenceSource, type Referrer, refusal } from './gate.js';
 import type { Graph } from './graph.js';
 import type { BlockNode } from './node/node.js';
 import { knownDriver } from './registry.js';
@@ -49,25 +50,43 @@ export async function openForeign(
   const reference = { referrer: path, child, driver: leaf.driver, target, kind, readOnly: use.readOnly };
   const opened = new Map<OpenedReference, BlockNode>();
   let taken: BlockNode | undefined;
+  let decided = false;
   try {
-    const result = await graph.gate.open(reference, async ({ fd } = {}) => {
+    const result = await graph.gate.open(reference, async (given = {}) => {
+      if (decided) throw gateHasEnded();
+      const { fd } = takeSettings(SOURCE, given, 'source');
       const node = await open(fd);
-      const file = node.hostFile();
-      const found = {
-        target: file === null ? leaf.name : (await file.origin()).path,
-        kind: file === null ? 'export' : file.kind === 'block' ? 'device' : 'file',
-      } as const;
-      opened.set(found, node);
-      return found;
+      try {
+        const found = await foundAt(node, leaf);
+        if (decided) throw gateHasEnded();
+        opened.set(found, node);
+        return found;
+      } catch (error) {
+        await node.close().catch(bestEffort('closing what a gate did not take'));
+        throw error;
+      }
     });
     taken = opened.get(result);
     if (taken !== undefined) return taken;
     throw new BlockError('invalid-argument', 'OpenGate.open must resolve to what the function open resolved to');
   } finally {
+    decided = true;
     for (const node of opened.values()) {
       if (node !== taken) await node.close().catch(bestEffort('closing what a gate refused'));
     }
   }
+}
+
+async function foundAt(node: BlockNode, leaf: Leaf): Promise<OpenedReference> {
+  const file = node.hostFile();
+  if (file === null) return { target: leaf.name, kind: 'export' };
+  return { target: (await file.origin()).path, kind: file.kind === 'block' ? 'device' : 'file' };
+}
+
+const SOURCE: Shape<ReferenceSource> = { fd: integer(0, 2 ** 31 - 1) };
+
+function gateHasEnded(): BlockError {
+  return new BlockError('bad-state', 'OpenGate.open has ended: what it was given opens nothing any more');
 }
 
 /** What the name leads to by now; what is not there is refused when it is opened. */

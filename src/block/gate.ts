@@ -56,8 +56,8 @@ export interface ReferenceSource {
 export interface OpenGate {
   /**
    * Opens `reference` by calling `open`, and resolves to what that resolved to; nothing was read from it yet. Rejects, with `permission` say,
-   * to refuse it: before it calls `open`, or once it sees what was opened, which is then closed. It is called for what images name, never for
-   * what the program itself opens.
+   * to refuse it: before it calls `open`, or once it sees what was opened, which is then closed. Once it has settled, `open` rejects with
+   * `bad-state`. It is called for what images name, never for what the program itself opens. `Workspace.close` waits for it.
    */
   open(
     reference: ImageReference,

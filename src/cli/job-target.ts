@@ -10,7 +10,14 @@ import { toBlockError } from '../util/errors.js';
 import { formatOfTarget } from '../workspace/format-name.js';
 import type { TargetMembers, TargetPlan, TargetStage } from '../workspace/target.js';
 import { CACHE, type CacheMode, choiceOption, oneImage, targetCache } from './arguments.js';
-import { type CreateValues, creatableFormat, imageCreateOptions, parseCreateOptions } from './create-options.js';
+import {
+  asksForOptionHelp,
+  type CreateValues,
+  creatableFormat,
+  imageCreateOptions,
+  optionHelp,
+  parseCreateOptions,
+} from './create-options.js';
 import { type OptionSpec, type ParsedOptions, UsageError } from './getopt.js';
 import { policyOption, speedOption } from './job-options.js';
 import { progressKind } from './progress.js';
@@ -24,7 +31,7 @@ export const TARGET_OPTIONS: readonly OptionSpec[] = [
     key: 'target-format',
     long: 'format',
     argument: 'FMT',
-    help: 'Format of the target: raw or qcow2. Default: what FILENAME ends with says (.qcow2, .raw, .img), otherwise qcow2.',
+    help: 'Format of the target: raw or qcow2. Default: what FILENAME ends with says (.qcow2, .raw, .img), otherwise qcow2; of an existing image it is found out.',
   },
   {
     key: 'mode',
@@ -48,7 +55,8 @@ export const TARGET_AFTER_FAILURE = [
 
 export interface Target {
   name: string;
-  format: string;
+  /** Undefined: that of the existing image is found out. */
+  format: string | undefined;
   existing: boolean;
   values: CreateValues;
   cache: CacheMode;
@@ -60,21 +68,28 @@ export function targetOf(options: ParsedOptions): Target {
   if (name === undefined) throw new UsageError("Parameter '--target' is missing", true);
   if (name === '') throw new UsageError("Parameter '--target' expects the name of a file");
   registerDrivers();
-  const format = creatableFormat(options.get('target-format') ?? formatOfTarget(name));
   const mode = choiceOption(options, 'mode', ['absolute-paths', 'existing']) ?? 'absolute-paths';
-  if (mode === 'existing' && options.has('options')) {
-    throw new UsageError('-o has no effect when the target exists');
-  }
-  const values = parseCreateOptions(format, options.all('options'));
+  const existing = mode === 'existing';
+  if (existing && options.has('options')) throw new UsageError('-o has no effect when the target exists');
+  const format = options.get('target-format') ?? (existing ? undefined : formatOfTarget(name));
+  const values = format === undefined ? new Map() : parseCreateOptions(creatableFormat(format), options.all('options'));
   if (values.has('size')) throw new UsageError("the target has the size of the source: option 'size' cannot be given");
   const cache = targetCache(options, 'writeback');
   return {
     name,
     format,
-    existing: mode === 'existing',
+    existing,
     values,
     cache,
   };
+}
+
+/** The text of `-o help` for the target that is to be made; null where nobody asks for it. Throws `UsageError`. */
+export function targetOptionHelp(options: ParsedOptions): string | null {
+  if (!asksForOptionHelp(options.all('options'))) return null;
+  registerDrivers();
+  const format = options.get('target-format') ?? formatOfTarget(options.get('target') ?? '');
+  return optionHelp(creatableFormat(format), options.has('target'));
 }
 
 /** What the jobs from one image to another have in common, in QMP's words. */
@@ -133,7 +148,8 @@ async function startTo(
     image: name,
     format,
     cache,
-    create: existing ? null : (members) => imageCreateOptions(format, withMembers(values, members)),
+    create:
+      existing || format === undefined ? null : (members) => imageCreateOptions(format, withMembers(values, members)),
     open: (_, how) => {
       stage = null;
       return openImage(session, name, { ...how, writable: true });
@@ -147,6 +163,7 @@ async function startTo(
   } catch (error) {
     // The variable is set by a callback, which the compiler does not follow.
     const failed = stage as TargetStage | null;
+    if (format === undefined) throw error;
     if (failed === 'create') throw new UsageError(`${name}: ${creationFailure(name, format, error)}`);
     if (failed === 'overlay' && toBlockError(error).code === 'invalid-argument' && !hasBackingFiles(format)) {
       throw new UsageError(`--sync=${sync} needs a target format with backing files, not '${format}'`);

@@ -64,6 +64,9 @@ const WRITE_STREAM: Shape<WriteStreamOptions> = { from: integer(0), highWaterMar
 export let wrapNode: (node: BlockNode, name: string) => Image;
 
 /** The device behind an image; not public. */
+/** What a service is called among the users of an image. Its clients were told the size. */
+export const A_SERVICE = 'a service';
+
 export let deviceOf: (image: Image) => Device;
 
 /**
@@ -144,10 +147,20 @@ export class Image {
 
   /**
    * Changes the size, bytes. What lies behind a smaller size is lost at once, without a confirmation. Rejects with `permission` where another user
-   * (a job, a client) does not let it change, `read-only`, `unsupported`, `no-space`, ...
+   * (a job, a service) does not let it change, `read-only`, `unsupported`, `no-space`, ...
    */
   async resize(size: number, options?: ResizeOptions): Promise<void> {
     checkBytes(size, 'size', 'resize');
+    if (this.users.includes(A_SERVICE)) {
+      throw BlockError.at(
+        this.filename,
+        'permission',
+        `the size cannot change while ${A_SERVICE} offers the image to its clients`,
+        {
+          operation: 'resize',
+        },
+      );
+    }
     await this.#device.truncate(size, options);
   }
 

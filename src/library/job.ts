@@ -15,7 +15,6 @@ import type { JobStatus, JobType, MirrorCopyMode } from '../schema/generated/typ
 import { qapi } from '../schema/qapi-shape.js';
 import { bool, callback, choice, integer, type Shape, takeSettings } from '../schema/shape.js';
 import { detach } from '../util/best-effort.js';
-import { reportUnexpected } from '../util/diagnostics.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { once } from '../util/listeners.js';
 
@@ -236,14 +235,7 @@ export class Job {
   #tellProgress(onProgress: JobWatch['onProgress']): () => void {
     if (onProgress === undefined) return () => undefined;
     const { progress } = this.#job;
-    const tell = (): void => {
-      try {
-        const result: unknown = onProgress(progress.current, progress.total);
-        if (result instanceof Promise) detach('progress listener', result);
-      } catch (error) {
-        reportUnexpected('progress listener', error);
-      }
-    };
+    const tell = (): void => onProgress(progress.current, progress.total);
     detach('progress listener', Promise.resolve().then(tell));
     return progress.watch(tell);
   }

@@ -49,6 +49,7 @@ import type {
   TargetJobSettings,
   WorkspaceOptions,
 } from './options.js';
+import { type OnProgress, progressListener } from './progress-listener.js';
 import type { ServeOptions } from './service.js';
 
 const cache: Check<NonNullable<OpenOptions['cache']>> = settings({ direct: bool, noFlush: bool });
@@ -67,7 +68,9 @@ const OPEN: Shape<OpenOptions> = {
 
 export const INFO: Shape<InfoOptions> = { ...OPEN, backingChain: bool };
 
-export const COMPARE: Shape<CompareOptions> = { strict: bool, signal: abortSignal, onProgress: callback() };
+const onProgress: Check<OnProgress> = (value, path) => progressListener(callback<OnProgress>()(value, path));
+
+export const COMPARE: Shape<CompareOptions> = { strict: bool, signal: abortSignal, onProgress };
 
 export const SNAPSHOT: Shape<SnapshotSettings> = { format: text, nodeName: text, mode: qapi('NewImageMode') };
 
@@ -80,7 +83,7 @@ const JOB: Shape<JobSettings> = {
   autoDismiss: bool,
   priority: integer(0, 9),
   signal: abortSignal,
-  onProgress: callback(),
+  onProgress,
 };
 
 const STREAM: Shape<StreamSettings> = {
@@ -165,7 +168,7 @@ const CONVERT: Shape<ConvertSettings> = {
   onSalvaged: callback(),
   speed: integer(0),
   signal: abortSignal,
-  onProgress: callback(),
+  onProgress,
 };
 
 /** Credentials of either `kind`. The caller names no `side`: this program is always the server. */

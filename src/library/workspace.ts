@@ -36,7 +36,7 @@ import { startMirror } from '../workspace/mirror.js';
 import { withImage } from '../workspace/open.js';
 import { takeSnapshots } from '../workspace/snapshot.js';
 import { startStream } from '../workspace/stream.js';
-import { anImage, deviceOf, type Image, wrapNode } from './image.js';
+import { A_SERVICE, anImage, deviceOf, type Image, wrapNode } from './image.js';
 import { type Job, type JobWatch, wrapJob } from './job.js';
 import type {
   BackupRequest,
@@ -70,6 +70,8 @@ export class Workspace {
   #images = 0;
   /** Calls that leave something open, a job or a service behind: `close` waits for them, and then ends what they made. */
   readonly #beginning = new Set<Promise<unknown>>();
+  /** Jobs that are over, or will be, until they have released everything. */
+  readonly #ending = new Set<Promise<unknown>>();
   #closed: Promise<void> | null = null;
 
   /** Throws `invalid-argument`, `unknown-option`. */
@@ -88,6 +90,7 @@ export class Workspace {
    * `authz-list-file`. As options, or as text like that of `--object`. Rejects with `invalid-argument`, `exists`, `not-found`, ...
    */
   async addObject(object: string | ObjectOptions): Promise<void> {
+    this.#checkOpen();
     await this.#graph.objects.add(shapes.objectOptions(object));
   }
 
@@ -116,6 +119,7 @@ export class Workspace {
    * `size` (bytes) is left out is as large. Rejects with `invalid-argument`, `locked`, `no-space`, ..., and for a backing file as `open` does.
    */
   async create(filename: string, options: NewImageOptions): Promise<void> {
+    this.#checkOpen();
     const name = fileName(filename, 'filename');
     const { options: checked, sized } = shapes.createOptions(name, options);
     await makeImage(this.#graph, name, checked, sized);
@@ -125,6 +129,7 @@ export class Workspace {
   async info(image: ImageName, options: InfoOptions & { backingChain: true }): Promise<ImageInfo[]>;
   async info(image: ImageName, options?: InfoOptions): Promise<ImageInfo>;
   async info(image: ImageName, options: InfoOptions = {}): Promise<ImageInfo | ImageInfo[]> {
+    this.#checkOpen();
     const { backingChain = false, ...open } = takeSettings(shapes.INFO, options, 'options');
     const [name, how] = shapes.imageAndOptions(image, open);
     const infos = await imageInfos(this.#graph, name, how, backingChain);
@@ -133,12 +138,14 @@ export class Workspace {
 
   /** The runs of an image (QAPI `MapEntry`), in order: which hold data, which are zeroes, where they lie. */
   async *map(image: ImageName, options: OpenOptions = {}): AsyncGenerator<MapEntry> {
+    this.#checkOpen();
     const [name, how] = shapes.imageAndOptions(image, options);
     yield* mapImage(this.#graph, name, how);
   }
 
   /** Checks the consistency of an image's metadata; `findings` has each fault. Rejects with `unsupported` for raw images. */
   async check(image: ImageName, options: OpenOptions = {}): Promise<CheckResult & { findings: CheckFinding[] }> {
+    this.#checkOpen();
     const [name, how] = shapes.imageAndOptions(image, options);
     const findings: CheckFinding[] = [];
     const { result } = await checkImage(this.#graph, name, how, (finding) => findings.push(finding));
@@ -147,6 +154,7 @@ export class Workspace {
 
   /** Do two images read the same? What one has no data for reads as zeroes. */
   async compare(a: ImageName, b: ImageName, options: CompareOptions = {}): Promise<CompareResult> {
+    this.#checkOpen();
     const how = takeSettings(shapes.COMPARE, options, 'options');
     const [first, second] = [shapes.imageName(a, 'a'), shapes.imageName(b, 'b')];
     return compareImages(this.#graph, { image: first }, { image: second }, how);
@@ -157,6 +165,7 @@ export class Workspace {
    * Rejects with `cancelled` after an abort; the target is incomplete after a failure.
    */
   async convert(source: ImageName, target: string, settings: string | ConvertSettings = {}): Promise<void> {
+    this.#checkOpen();
     const name = fileName(target, 'target');
     const { source: open = {}, create, ...options } = shapes.convertSettings(name, settings);
     checkConvertSizes({ ...options, sourceLength: 0, targetLength: 0, target: name });
@@ -257,6 +266,7 @@ export class Workspace {
   }
 
   async #startBackups(checked: readonly shapes.CheckedBackup[]): Promise<Job[]> {
+    this.#checkOpen();
     if (checked.length === 0) return [];
     for (const { image, args, clusterBytes } of checked) {
       this.#nodeOf(image);
@@ -284,7 +294,7 @@ export class Workspace {
   async #openService(device: Device, options: ServeOptions): Promise<NbdService> {
     // Loaded when it is needed: most programs serve nothing.
     const { openService } = await import('./service.js');
-    const release = device.use('a service');
+    const release = device.use(A_SERVICE);
     try {
       const service = await openService(this.#host, device, options, () => {
         this.#services.delete(service);
@@ -324,18 +334,27 @@ export class Workspace {
   async #endAll(): Promise<void> {
     await Promise.all([...this.#services].map((service) => service.close()));
     await this.#manager.cancelAll();
+    await Promise.allSettled(this.#ending);
+  }
+
+  #checkOpen(): void {
+    if (this.#closed !== null) throw closedError();
   }
 
   /** Runs what leaves something behind that `close` has to end. Rejects with `closed` once that was called. */
   async #begin<T>(action: () => Promise<T>): Promise<T> {
-    if (this.#closed !== null) throw closedError();
-    const begun = action();
-    this.#beginning.add(begun);
-    try {
-      return await begun;
-    } finally {
-      this.#beginning.delete(begun);
-    }
+    this.#checkOpen();
+    return this.#keep(this.#beginning, action());
+  }
+
+  /** Has `promise` in `among` until it settles; returns it. */
+  #keep<T>(among: Set<Promise<unknown>>, promise: Promise<T>): Promise<T> {
+    among.add(promise);
+    const settled = (): void => {
+      among.delete(promise);
+    };
+    promise.then(settled, settled);
+    return promise;
   }
 
   /** As `close`. */
@@ -394,7 +413,9 @@ export class Workspace {
           releases[i]();
           if (target !== null) await this.#graph.release(target);
         };
-        return wrapJob(job, after, users[i].watch);
+        const over = job.done.then(after, after);
+        this.#keep(this.#ending, over);
+        return wrapJob(job, () => over, users[i].watch);
       });
     } catch (error) {
       for (const release of releases) release();

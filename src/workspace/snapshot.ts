@@ -96,11 +96,11 @@ async function refuseSameFile(graph: Graph, requests: readonly SnapshotRequest[]
   for (const { 'snapshot-file': name, mode = 'absolute-paths' } of requests) {
     const path = pathOf(name);
     const there = await graph.host.stat(path).catch(orElse('snapshot', null));
-    if (there === null) continue;
     if (mode === 'absolute-paths') {
-      await checkUnused(graph, path, there.id);
+      if (there !== null) await checkUnused(graph, path, there.id);
       await checkReplaceable(graph, name);
     }
+    if (there === null) continue;
     if (seen.has(there.id)) {
       throw BlockError.at(path, 'locked', 'Failed to get "write" lock: two overlays name the file', {
         operation: 'create',

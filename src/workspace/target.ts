@@ -132,8 +132,7 @@ async function refuseSameFile(graph: Graph, targets: readonly CheckedTarget[]): 
 async function refuseUsedName(graph: Graph, name: string): Promise<void> {
   const path = pathOf(name);
   const there = await graph.host.stat(path).catch(orElse('target', null));
-  if (there === null) return;
-  await refuseUsed(graph, { ...there, path });
+  if (there !== null) await refuseUsed(graph, { ...there, path });
   await checkReplaceable(graph, name);
 }
 

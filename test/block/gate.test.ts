@@ -65,4 +65,48 @@ describe('a gate', () => {
     expect(error.code).to.equal('invalid-argument');
     expect(error.message).to.contain('must resolve to what');
   });
+
+  for (const [what, source, message] of [
+    ['an option that there is not', { fdd: 3 }, /source.fdd/],
+    ['a number', 5, /source/],
+    ['null', null, /source/],
+    ['a descriptor that is no whole number', { fd: 1.5 }, /'source.fd'/],
+    ['a negative descriptor', { fd: -1 }, /'source.fd'/],
+    ['a text for a descriptor', { fd: '3' }, /'source.fd'/],
+  ] as const) {
+    it(`is told where it hands in ${what}`, async () => {
+      const { graph } = await bench((_, open) => open(source as never));
+      const error = await failureOf(openNode(graph, '/d/top'));
+      expect(error.code).to.be.oneOf(['invalid-argument', 'unknown-option']);
+      expect(error.message).to.match(message);
+      expect(graph.nodes.size).to.equal(0);
+    });
+  }
+
+  it('opens nothing after it has ended, and leaves nothing open that came too late', async () => {
+    let late: Promise<OpenedReference> | undefined;
+    let kept: (() => Promise<OpenedReference>) | undefined;
+    const { graph, host } = await bench(async (_, open) => {
+      kept = open;
+      late = open();
+      late.catch(() => undefined);
+      throw new BlockError('permission', 'no');
+    });
+    let open = 0;
+    const openFile = host.open.bind(host);
+    host.open = async (...args) => {
+      const file = await openFile(...args);
+      const close = file.close.bind(file);
+      open++;
+      file.close = () => {
+        open--;
+        return close();
+      };
+      return file;
+    };
+    expect((await failureOf(openNode(graph, '/d/top'))).code).to.equal('permission');
+    expect((await failureOf(late as Promise<OpenedReference>)).code).to.equal('bad-state');
+    expect((await failureOf((kept as () => Promise<OpenedReference>)())).code).to.equal('bad-state');
+    expect(open).to.equal(0);
+  });
 });

@@ -212,6 +212,7 @@ export const DAMAGES: readonly (readonly [name: string, operate: (on: Surgery) =
   ['a high reserved bit in an L2 entry', (on) => on.setEntry(on.l2 + 8, on.entry(on.l2 + 8) | (1n << 58n))],
   ['a high reserved bit in an L1 entry', (on) => on.setEntry(on.l1, on.entry(on.l1) | (1n << 60n))],
   ['a file with an unused tail', (on) => on.truncate(40 * 65536)],
+  ['reserved bits in an L1 entry that points nowhere', (on) => on.setEntry(on.l1 + 8, 0x1ffn)],
   ['reserved bits in an L1 entry', (on) => on.setEntry(on.l1, on.entry(on.l1) | 5n)],
   ['an unaligned L2 table', (on) => on.setEntry(on.l1, on.entry(on.l1) + 512n)],
   ['an L2 table behind the end', (on) => on.setEntry(on.l1, COPIED | (1n << 30n))],

@@ -169,6 +169,31 @@ describe('closing an image', () => {
       }));
   }
 
+  for (const kind of ['mirror', 'backup'] as const) {
+    it(`of the workspace cancels a ${kind}, which is no unhandled rejection, and leaves a clean target`, () =>
+      bench(async ({ host, workspace, image }) => {
+        const create = { driver: 'qcow2' } as const;
+        const handle = await workspace[kind](image, '/new', { create, speed: 65536 });
+        let over = false;
+        const done = failureOf(handle.done).finally(() => {
+          over = true;
+        });
+        host.close = async () => undefined;
+        await workspace.close();
+        expect(over).to.equal(true);
+        expect((await done).code).to.equal('cancelled');
+        const other = new Workspace(host);
+        expect(await other.check('/new')).to.include({ corruptions: 0, leaks: 0 });
+        for (const call of [
+          () => workspace.info('/new'),
+          () => workspace.addObject('secret,id=s,data=x'),
+          () => workspace.backups([]),
+        ]) {
+          expect((await failureOf(call())).message).to.equal('the workspace is closed');
+        }
+      }));
+  }
+
   it('comes too late after the workspace was closed, and is no failure', () =>
     bench(async ({ workspace, image }) => {
       await workspace.close();

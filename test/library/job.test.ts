@@ -252,6 +252,30 @@ describe('a job of the library', () => {
     );
   }
 
+  for (const [what, call] of Object.entries<(workspace: Workspace, onProgress: () => void) => Promise<unknown>>({
+    'a conversion': (workspace, onProgress) => workspace.convert('/a', '/t', { create, onProgress }),
+    'a comparison': (workspace, onProgress) => workspace.compare('/a', '/a', { onProgress }),
+  })) {
+    for (const [how, fail] of Object.entries<() => void>({
+      throws: () => {
+        throw new Error('of the program');
+      },
+      rejects: async () => {
+        throw new Error('of the program');
+      },
+    })) {
+      it(
+        `${what} goes on where its \`onProgress\` ${how}, which is reported`,
+        bench(async ({ workspace, image }) => {
+          await image.close();
+          expect(await unhandledOf(() => call(workspace, fail).then(() => turn()))).to.deep.equal([]);
+          const [first] = takeUnexpected();
+          expect(first).to.nested.include({ where: 'progress listener', 'error.message': 'of the program' });
+        }),
+      );
+    }
+  }
+
   it(
     'tells a rejection of `onProgress`, which is no unhandled one',
     bench(async ({ workspace, image }) => {

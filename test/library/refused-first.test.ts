@@ -147,6 +147,26 @@ describe('a call of the library that is refused leaves an existing target as it 
     );
   }
 
+  for (const [what, call] of Object.entries<(bench: Bench) => Promise<unknown>>({
+    'the target of the second of two backups': ({ workspace, a, b }) =>
+      workspace.backups([
+        { image: a, target: '/old', create },
+        { image: b, target: '/nowhere/x', create },
+      ]),
+    'the file of the second of two snapshots': ({ workspace, a, b }) =>
+      workspace.snapshots([
+        { image: a, file: '/old' },
+        { image: b, file: '/nowhere/x' },
+      ]),
+  })) {
+    it(
+      `where there is no folder for ${what}`,
+      bench(async (bench) => {
+        expect(await failureOf(call(bench))).to.include({ code: 'not-found', path: '/nowhere/x' });
+      }),
+    );
+  }
+
   it(
     'where a mirror is to replace a node that is not there',
     bench(async ({ workspace, a }) => {

@@ -10,6 +10,7 @@ import { openRealHost } from '../../src/host/real/index.js';
 import type { Image } from '../../src/library/image.js';
 import type { NbdService } from '../../src/library/service.js';
 import { Workspace } from '../../src/library/workspace.js';
+import { failureOf } from '../drivers/support.js';
 
 const KiB = 1024;
 
@@ -54,6 +55,17 @@ describe('a service of the library', () => {
     expect(come[0]).to.include({ requests: 0, readBytes: 0, writtenBytes: 0 });
     expect(service.clients).to.deep.equal([]);
     await service.close();
+  });
+
+  it('keeps the size of the image, which its clients were told', async () => {
+    const service = await workspace.serve(image, { path: join(folder, 'socket') });
+    for (const size of [512 * KiB, 2048 * KiB]) {
+      expect(await failureOf(image.resize(size))).to.include({ code: 'permission', path: image.filename });
+    }
+    expect(image.size).to.equal(1024 * KiB);
+    await service.close();
+    await image.resize(2048 * KiB);
+    expect(image.size).to.equal(2048 * KiB);
   });
 
   it('is not harmed by a listener that is taken away, and refuses events that are none', async () => {

@@ -97,6 +97,7 @@ describe('snapshot', () => {
   it('names the backing file so that it is found from another folder', async () => {
     const bench = makeBench();
     const { node } = await openQcow2(bench, '/dir/a');
+    bench.host.writeFile('/other/file', new Uint8Array(1));
     const [overlay] = await snapshot(bench, node, '/other/b');
     expect(backingFileOf(overlay)).to.equal('/dir/a');
   });

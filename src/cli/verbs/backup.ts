@@ -8,7 +8,15 @@ import { choiceOption, limitOption } from '../arguments.js';
 import { creatableDriver } from '../create-options.js';
 import { OWN_WORDS, type ParsedOptions, UsageError } from '../getopt.js';
 import { COPY_POLICIES, JOB_EXIT_CODES, JOB_OPTIONS } from '../job-options.js';
-import { runTargetJob, TARGET_AFTER_FAILURE, TARGET_OPTIONS, type Target, targetOf } from '../job-target.js';
+import {
+  runTargetJob,
+  TARGET_AFTER_FAILURE,
+  TARGET_OPTIONS,
+  type Target,
+  targetOf,
+  targetOptionHelp,
+} from '../job-target.js';
+import { write } from '../output.js';
 import type { Verb } from '../verb.js';
 
 export const verb: Verb = {
@@ -53,10 +61,15 @@ export const verb: Verb = {
 };
 
 async function run(options: ParsedOptions): Promise<number> {
+  const help = targetOptionHelp(options);
+  if (help !== null) {
+    write(help);
+    return 0;
+  }
   const target = targetOf(options);
   const sync = choiceOption(options, 'sync', ['full', 'top']) ?? 'full';
   const compress = options.has('compress');
-  if (compress) checkCompresses(creatableDriver(target.format));
+  if (compress && target.format !== undefined) checkCompresses(creatableDriver(target.format));
   const maxWorkers = countOption(options, 'max-workers');
   const maxChunk = limitOption(options, 'max-chunk', 'max-chunk');
   const own = { compress, 'x-perf': { 'max-workers': maxWorkers, 'max-chunk': maxChunk } };

@@ -6,7 +6,8 @@ import { startMirror } from '../../workspace/mirror.js';
 import { choiceOption, limitOption } from '../arguments.js';
 import { OWN_WORDS, type ParsedOptions } from '../getopt.js';
 import { COPY_POLICIES, JOB_EXIT_CODES, JOB_OPTIONS } from '../job-options.js';
-import { runTargetJob, TARGET_AFTER_FAILURE, TARGET_OPTIONS, targetOf } from '../job-target.js';
+import { runTargetJob, TARGET_AFTER_FAILURE, TARGET_OPTIONS, targetOf, targetOptionHelp } from '../job-target.js';
+import { write } from '../output.js';
 import type { Verb } from '../verb.js';
 
 export const verb: Verb = {
@@ -53,6 +54,11 @@ export const verb: Verb = {
 };
 
 async function run(options: ParsedOptions): Promise<number> {
+  const help = targetOptionHelp(options);
+  if (help !== null) {
+    write(help);
+    return 0;
+  }
   const target = targetOf(options);
   const sync = choiceOption(options, 'sync', ['full', 'top', 'none']) ?? 'full';
   const granularity = limitOption(options, 'granularity', 'granularity');

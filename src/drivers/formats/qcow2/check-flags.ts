@@ -38,6 +38,7 @@ export async function reportFlags(state: CheckState): Promise<void> {
     }
   };
   const visit = ({ index, high, low, offset }: TablePointer, table: DataView | null): void => {
+    if (offset === 0) return;
     if (isSuspect(state, high, offset)) suspect({ table: 'l1', index }, high, low, offset);
     for (let position = 0; table !== null && position < table.byteLength; position += codec.entryBytes) {
       const entryHigh = table.getUint32(position);

@@ -37,6 +37,8 @@ export class ReferenceCounter {
       const entry = `0x${wordsToHex(high, low)}` as const;
       state.corruption({ kind: 'reserved-bits', table: 'l1', index, entry });
     }
+    // It points nowhere: nobody reads a table by it.
+    if (offset === 0) return;
     state.reference(offset, state.clusterBytes);
     if (offset % state.clusterBytes !== 0) {
       state.corruption({ kind: 'unaligned', table: 'l1', index, hostOffset: offset });

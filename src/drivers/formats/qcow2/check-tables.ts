@@ -8,18 +8,18 @@ import type { HostOffset } from './types.js';
 /** L2 tables in flight at once, bytes. */
 const READ_AHEAD_BYTES = 4 << 20;
 
-/** An L1 entry that points to an L2 table. */
+/** An L1 entry that is not 0. */
 export interface TablePointer {
   /** Index in the L1 table. */
   index: number;
   /** The entry. */
   high: number;
   low: number;
-  /** Where the table is. */
+  /** Where the L2 table is; 0: nowhere, but the entry has other bits. */
   offset: HostOffset;
 }
 
-/** Is called with every such entry, and the table: null where it lies behind the end of the file. */
+/** Is called with every such entry, and the table: null where there is none, or it lies behind the end of the file. */
 export type TableVisitor = (pointer: TablePointer, table: DataView | null) => void;
 
 /** The contiguous table of `bytes` bytes at `offset`. */
@@ -46,9 +46,10 @@ export async function visitTables(
     const round: TablePointer[] = [];
     for (; index < entries && round.length < perRound; index++) {
       const offset = pointerTarget(l1, index);
-      if (offset === 0) continue;
       const at = index * POINTER_BYTES;
-      round.push({ index, high: l1.getUint32(at), low: l1.getUint32(at + 4), offset });
+      const pointer = { index, high: l1.getUint32(at), low: l1.getUint32(at + 4), offset };
+      if (offset !== 0) round.push(pointer);
+      else if (pointer.high !== 0 || pointer.low !== 0) visit(pointer, null);
     }
     await Promise.all(
       round.map(({ offset }, slot) => {
