@@ -67,7 +67,9 @@ function pageOf(folder: string): string {
       for (const declaration of found) sources.set(declaration.name, from);
     }
   }
-  elsewhere.push(...mentionedIn(folder, elsewhere, sources, new Set([...own.map(({ name }) => name), ...qapi])));
+  const mentioned = mentionedIn(folder, elsewhere, sources, new Set([...own.map(({ name }) => name), ...qapi]));
+  elsewhere.push(...mentioned.types);
+  qapi.push(...mentioned.qapi);
   const kind = (word: RegExp): Declaration[] =>
     [...own, ...elsewhere].filter(({ code }) => word.test(code)).sort((a, b) => a.name.localeCompare(b.name, 'en'));
   return [
@@ -94,8 +96,9 @@ function mentionedIn(
   declarations: readonly Declaration[],
   sources: Map<string, string>,
   known: Set<string>,
-): Declaration[] {
+): { types: Declaration[]; qapi: string[] } {
   const found: Declaration[] = [];
+  const qapi: string[] = [];
   const queue = [...declarations];
   for (const { name } of declarations) known.add(name);
   for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
@@ -105,17 +108,27 @@ function mentionedIn(
     for (const [word] of code.matchAll(/\b[A-Z]\w+\b/g)) {
       if (known.has(word)) continue;
       const source = importedFrom(text, word, from) ?? from;
-      if (source === QAPI || HOST.includes(source)) continue;
+      if (HOST.includes(source)) continue;
       const all = declarationsIn(readFileSync(join(folder, source.replace(/\.js$/, '.d.ts')), 'utf8'));
       const types = all.filter(({ name, code: its }) => name === word && /^(interface|type)/.test(its));
       if (types.length === 0) continue;
       known.add(word);
+      // A list of words is short; what is larger has its reference in the schema.
+      if (source === QAPI && !types.every(({ code: its }) => isListOfWords(its))) {
+        qapi.push(word);
+        continue;
+      }
       sources.set(word, source);
       found.push(...types.map(withoutNodes));
       queue.push(...types.map(withoutNodes));
     }
   }
-  return found;
+  return { types: found, qapi };
+}
+
+function isListOfWords(code: string): boolean {
+  const words = code.replace(/\/\*(?:(?!\*\/)[\s\S])*\*\//g, '').replace(/\s+/g, ' ');
+  return /^type \w+ =(?: \|)? '[\w-]+'(?: \| '[\w-]+')*;?$/.test(words.trim());
 }
 
 /** Members that hold a node are of the inside: the types that are exported leave them out. */

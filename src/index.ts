@@ -81,6 +81,7 @@ export type {
 } from './library/options.js';
 export { NbdService, type NbdServiceEvents, type ServeOptions } from './library/service.js';
 export { v86Disk } from './library/v86.js';
+export { Workspace } from './library/workspace.js';
 export type {
   BlockdevOptions,
   ImageInfo,
@@ -94,7 +95,6 @@ export type {
 export { BlockError, type BlockErrorCode } from './util/errors.js';
 export type { ImageExtent } from './workspace/extents.js';
 export { findingText } from './workspace/finding-text.js';
-export { Workspace };
 
 let shared: Workspace | null = null;
 

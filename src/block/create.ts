@@ -27,7 +27,7 @@ export type ImageCreateOptions = WithoutFile<BlockdevCreateOptions>;
 
 type SizeOfBacking<T> = T extends { 'backing-file'?: string } ? Omit<T, 'size'> & { size?: number } : T;
 
-/** The same; an overlay that leaves its `size` out is as large as its backing file. */
+/** As `ImageCreateOptions`; an overlay that leaves its `size` out is as large as its backing file. */
 export type NewImageOptions = SizeOfBacking<ImageCreateOptions>;
 
 /**

@@ -170,7 +170,10 @@ export class Job {
     const { copyMode } = takeSettings(CHANGE, change, 'change', ['copyMode']);
     this.#job.change({ 'copy-mode': copyMode });
   }
-  /** Ends a ready job with its last step: a mirror's target takes the source's place. */
+  /**
+   * Asks a ready job for its last step: a mirror's target takes the source's place. Resolves when the job has agreed to that, not when it is done:
+   * wait for `done`.
+   */
   complete(): Promise<void> {
     return this.#job.complete();
   }
@@ -178,7 +181,7 @@ export class Job {
   cancel(force = false): void {
     this.#job.cancel(bool(force, 'force'));
   }
-  /** For jobs with `autoFinalize: false`. */
+  /** For jobs with `autoFinalize: false`, once they are `pending`. Resolves when the last step is over; `done` says how it went. */
   finalize(): Promise<void> {
     return this.#job.finalize();
   }

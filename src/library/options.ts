@@ -60,10 +60,13 @@ type MadeFor<T, Without extends PropertyKey> = T extends { driver: infer D }
     }
   : never;
 
-/** An image that a job makes: QAPI's `BlockdevCreateOptions` of a format. The job gives it its size and its backing file. */
+/**
+ * An image that a job makes: QAPI's `BlockdevCreateOptions` of a format. Its size is the source's; its backing file follows from `sync`: the source's
+ * with `top`, the source itself with `none`, otherwise it has none.
+ */
 export type JobTargetImage = MadeFor<ImageCreateOptions, 'size' | 'backing-file' | 'backing-fmt'>;
 
-/** The same of a backup, which can compress it: as `compress` beside it. */
+/** The image that a backup makes: as `JobTargetImage`. `compress: true` is the same as in the settings of the backup; one of both is enough. */
 export type BackupTargetImage = JobTargetImage & { compress?: boolean };
 
 /** The image that `convert` makes: QAPI's `BlockdevCreateOptions` of a format. `size` is the source's where it is left out. */

@@ -60,7 +60,10 @@ interface Begun {
   target: BlockNode | null;
 }
 
-/** Everything of it is closed with `close`. The functions of the package work on one of their own. */
+/**
+ * Images, jobs and services that belong together, on one host. `close` ends all of them, and the host. The functions of the package work on a
+ * workspace of their own.
+ */
 export class Workspace {
   readonly #host: Host;
   readonly #graph: Graph;
@@ -260,7 +263,10 @@ export class Workspace {
     return job;
   }
 
-  /** Starts backups of several images as they are at one moment. They are one transaction: all succeed, or all fail. */
+  /**
+   * Starts backups of several images as they are at one moment. They are one transaction: all succeed, or all fail. Where one fails or is cancelled
+   * (a `signal` of one request is enough), `done` of the others rejects with `cancelled`.
+   */
   async backups(requests: readonly BackupRequest[]): Promise<Job[]> {
     return this.#startBackups(shapes.backupRequests(requests));
   }
