@@ -12,7 +12,7 @@ import { backingOf, fileOf } from './chain.js';
 import { type Child, type OutsideUse, withLink } from './child.js';
 import { parseProtocolName, resolveBackingName } from './filename.js';
 import type { Graph } from './graph.js';
-import { refuseUsedNode } from './identity.js';
+import { refuseUsed, refuseUsedNode } from './identity.js';
 import { type NewFile, undoCreation } from './new-file.js';
 import type { BlockNode } from './node/node.js';
 import { openNode } from './open.js';
@@ -167,8 +167,8 @@ export async function createImage(graph: Graph, filename: string, wanted: ImageC
 }
 
 /**
- * Refuses what `createImage` would refuse of a file: that the caller may not write to it, that another process uses it, or that there is no folder for
- * it. For several images that are made together: no file of theirs is touched before all can be made. Rejects with `locked`, `permission`,
+ * Refuses what `createImage` would refuse of a file: that the caller may not write to it, that a node is stored in it or another process uses it, or that there
+ * is no folder for it. For several images that are made together: no file of theirs is touched before all can be made. Rejects with `locked`, `permission`,
  * `not-found`, ...
  */
 export async function checkReplaceable(graph: Graph, filename: string): Promise<void> {
@@ -182,6 +182,7 @@ export async function checkReplaceable(graph: Graph, filename: string): Promise<
     }
     return;
   }
+  await refuseUsed(graph, { ...there, path: target.filename });
   const driver = there.kind === 'block' ? defaultDriver('device').name : target.driver;
   const file = await openNode(graph, new LooseOptions({ driver, filename: target.filename }, {}));
   try {

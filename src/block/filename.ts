@@ -27,6 +27,12 @@ export function parseFilename(filename: string): LooseOptions {
   return new LooseOptions({ file: parseProtocolName(filename) }, {});
 }
 
+/** The path that a name of a file leads to; a name of another protocol is returned as it is. */
+export function pathOfName(filename: string): string {
+  const target = parseProtocolName(filename);
+  return 'filename' in target ? target.filename : filename;
+}
+
 /** Options of the protocol node alone that a plain file name means; the driver is that of files also where it is a device. */
 export function parseProtocolName(filename: string): BlockdevOptions {
   const protocol = protocolOf(filename);

@@ -34,8 +34,7 @@ async function placeOf(image: BlockNode): Promise<string> {
 
 /**
  * Opens the node of a protocol that an image names, by the graph's gate where there is one; `open` opens it by its name, or from a descriptor that
- * the gate hands in. Rejects with
- * `permission` where the name leads to no image, and as the gate and `open` do.
+ * the gate hands in. Rejects with `permission` where the name leads to no image, and as the gate and `open` do.
  */
 export async function openForeign(
   graph: Graph,

@@ -4,9 +4,8 @@
 import { backingNameFor } from '../block/backing-name.js';
 import { chainOf, MAX_CHAIN_DEPTH } from '../block/chain.js';
 import { checkReplaceable, createImage, type ImageCreateOptions } from '../block/create.js';
-import { parseProtocolName } from '../block/filename.js';
+import { pathOfName } from '../block/filename.js';
 import type { Graph } from '../block/graph.js';
-import { fileId } from '../block/identity.js';
 import { type NewFile, removeNewFile, undoCreation } from '../block/new-file.js';
 import type { BlockNode } from '../block/node/node.js';
 import { checkNodeName } from '../block/node-settings.js';
@@ -94,12 +93,9 @@ function refuseSameName(requests: readonly SnapshotRequest[]): void {
 async function refuseSameFile(graph: Graph, requests: readonly SnapshotRequest[]): Promise<void> {
   const seen = new Set<string>();
   for (const { 'snapshot-file': name, mode = 'absolute-paths' } of requests) {
-    const path = pathOf(name);
+    if (mode === 'absolute-paths') await checkReplaceable(graph, name);
+    const path = pathOfName(name);
     const there = await graph.host.stat(path).catch(orElse('snapshot', null));
-    if (mode === 'absolute-paths') {
-      if (there !== null) await checkUnused(graph, path, there.id);
-      await checkReplaceable(graph, name);
-    }
     if (there === null) continue;
     if (seen.has(there.id)) {
       throw BlockError.at(path, 'locked', 'Failed to get "write" lock: two overlays name the file', {
@@ -108,11 +104,6 @@ async function refuseSameFile(graph: Graph, requests: readonly SnapshotRequest[]
     }
     seen.add(there.id);
   }
-}
-
-function pathOf(name: string): string {
-  const target = parseProtocolName(name);
-  return 'filename' in target ? target.filename : name;
 }
 
 async function openOverlay(
@@ -143,9 +134,6 @@ async function openOverlay(
 
 /** Makes an image over `base`. Resolves with the file where there was none before, otherwise with null. */
 async function makeFile(graph: Graph, name: string, format: string, base: BlockNode): Promise<NewFile | null> {
-  const path = pathOf(name);
-  const there = await graph.host.stat(path).catch(orElse('snapshot', null));
-  if (there !== null) await checkUnused(graph, path, there.id);
   const options = {
     driver: format,
     size: base.length,
@@ -153,16 +141,4 @@ async function makeFile(graph: Graph, name: string, format: string, base: BlockN
     'backing-fmt': base.driver,
   } as ImageCreateOptions;
   return (await createImage(graph, name, options)).newFile;
-}
-
-/** Image locks say it, too, but may be off: what is open here must not be replaced. */
-async function checkUnused(graph: Graph, path: string, id: string): Promise<void> {
-  const nodes = [...graph.nodes.values()];
-  const ids = await Promise.all(nodes.map(fileId));
-  for (const [index, node] of nodes.entries()) {
-    if (ids[index] !== id) continue;
-    throw BlockError.at(path, 'locked', `Failed to get "write" lock: node '${node.nodeName}' uses the file`, {
-      operation: 'create',
-    });
-  }
 }

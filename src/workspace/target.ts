@@ -7,15 +7,14 @@
 import { backingNameFor, idOfFile } from '../block/backing-name.js';
 import { backingOf } from '../block/chain.js';
 import { checkCreateOptions, checkReplaceable, createImage, type ImageCreateOptions } from '../block/create.js';
-import { parseProtocolName } from '../block/filename.js';
+import { pathOfName } from '../block/filename.js';
 import type { Graph } from '../block/graph.js';
-import { refuseSourceFile, refuseUsed } from '../block/identity.js';
+import { refuseSourceFile } from '../block/identity.js';
 import type { NewFile } from '../block/new-file.js';
 import type { BlockNode } from '../block/node/node.js';
 import type { OpenOptions } from '../block/open.js';
 import { hasBackingFiles } from '../block/registry.js';
 import type { MirrorSyncMode } from '../schema/generated/types.js';
-import { orElse } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import { giveBack, type ImageOpener, type ImageSource, newFileName, openTargetOf } from './open.js';
 
@@ -82,7 +81,7 @@ export async function openTargets(graph: Graph, requests: readonly TargetRequest
       opened.set(target, one);
       target.check?.(one.node);
     }
-    for (const { toMake } of made) if (toMake !== null) await refuseUsedName(graph, toMake.name);
+    for (const { toMake } of made) if (toMake !== null) await checkReplaceable(graph, toMake.name);
     for (const target of made) opened.set(target, await openTarget(graph, target));
   } catch (error) {
     await giveBack(graph, [...opened.values()], error);
@@ -108,7 +107,7 @@ async function checkTarget(graph: Graph, request: TargetRequest): Promise<Checke
   const above = base === null ? {} : { 'backing-file': await backingNameFor(name, base), 'backing-fmt': base.driver };
   onStage?.('create');
   const options = create({ size: source.length, ...above });
-  checkCreateOptions(options, pathOf(name), graph.host);
+  checkCreateOptions(options, pathOfName(name), graph.host);
   return { ...request, toMake: { name, options } };
 }
 
@@ -128,14 +127,6 @@ async function refuseSameFile(graph: Graph, targets: readonly CheckedTarget[]): 
   }
 }
 
-/** Refuses with `locked` to replace a file that a node is stored in, or that another process uses. */
-async function refuseUsedName(graph: Graph, name: string): Promise<void> {
-  const path = pathOf(name);
-  const there = await graph.host.stat(path).catch(orElse('target', null));
-  if (there !== null) await refuseUsed(graph, { ...there, path });
-  await checkReplaceable(graph, name);
-}
-
 async function openTarget(graph: Graph, { source, plan, sync, toMake }: CheckedTarget): Promise<OpenedTarget> {
   const { format, cache, onStage } = plan;
   let newFile: NewFile | null = null;
@@ -147,9 +138,4 @@ async function openTarget(graph: Graph, { source, plan, sync, toMake }: CheckedT
   const how = { format, cache, backing: sync !== 'none' };
   const node = await openTargetOf(source, { image: plan.image, newFile, open: plan.open }, how);
   return { node, newFile };
-}
-
-function pathOf(name: string): string {
-  const target = parseProtocolName(name);
-  return 'filename' in target ? target.filename : name;
 }

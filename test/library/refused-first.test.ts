@@ -124,16 +124,16 @@ describe('a call of the library that is refused leaves an existing target as it 
     );
   }
 
-  for (const [what, call] of Object.entries<(bench: Bench) => Promise<unknown>>({
-    'the target of the second of two backups': ({ workspace, a, b }) =>
+  for (const [what, call] of Object.entries<(bench: Bench, second: string) => Promise<unknown>>({
+    'the target of the second of two backups': ({ workspace, a, b }, second) =>
       workspace.backups([
         { image: a, target: '/old', create },
-        { image: b, target: '/older', create },
+        { image: b, target: second, create },
       ]),
-    'the file of the second of two snapshots': ({ workspace, a, b }) =>
+    'the file of the second of two snapshots': ({ workspace, a, b }, second) =>
       workspace.snapshots([
         { image: a, file: '/old' },
-        { image: b, file: '/older' },
+        { image: b, file: second },
       ]),
   })) {
     it(
@@ -141,28 +141,15 @@ describe('a call of the library that is refused leaves an existing target as it 
       bench(async (bench) => {
         const other = new Workspace(bench.host);
         const used = await other.open('/older');
-        expect((await failureOf(call(bench))).code).to.equal('locked');
+        expect((await failureOf(call(bench, '/older'))).code).to.equal('locked');
         await used.close();
       }),
     );
-  }
 
-  for (const [what, call] of Object.entries<(bench: Bench) => Promise<unknown>>({
-    'the target of the second of two backups': ({ workspace, a, b }) =>
-      workspace.backups([
-        { image: a, target: '/old', create },
-        { image: b, target: '/nowhere/x', create },
-      ]),
-    'the file of the second of two snapshots': ({ workspace, a, b }) =>
-      workspace.snapshots([
-        { image: a, file: '/old' },
-        { image: b, file: '/nowhere/x' },
-      ]),
-  })) {
     it(
       `where there is no folder for ${what}`,
       bench(async (bench) => {
-        expect(await failureOf(call(bench))).to.include({ code: 'not-found', path: '/nowhere/x' });
+        expect(await failureOf(call(bench, '/nowhere/x'))).to.include({ code: 'not-found', path: '/nowhere/x' });
       }),
     );
   }
