@@ -178,7 +178,8 @@ export class Device implements NodeUser {
    * Says without waiting where a read of [offset, offset + length) may go straight to a host file, and counts it as in flight. False where
    * it may not, or something is wrong: ask `read`, which says what. Never throws. Whoever gets true does, in this order:
    *
-   *  1. at once, before anything else runs: `into.file.beginRead(into.offset, ...)`. Where that says false: `givenUp(into.guard)`, then `read`;
+   *  1. at once, before anything else runs: `into.file.beginRead(into.offset, ...)`. Where that says false: `givenUp(into.guard)`, then `read`.
+   *     Where `into.file` is null, the range is zeroes and there is nothing to begin: 3 follows;
    *  2. keeps `into.guard` with the request, since `into` will be filled again;
    *  3. with the answer: `ended(false, offset, length, guard, failed)`, with `offset` and `length` as they were asked for here;
    *  4. only after that: answers its own caller. `HostFile.errorOf` returns the error of a failed request.
@@ -238,7 +239,8 @@ export class Device implements NodeUser {
     const { length } = buffer;
     let failed = true;
     try {
-      await (write ? file!.write(at, buffer) : file!.read(at, buffer));
+      if (file === null) buffer.fill(0);
+      else await (write ? file.write(at, buffer) : file.read(at, buffer));
       failed = false;
     } catch (error) {
       checkStillThere(buffer, length, write ? 'write' : 'read');

@@ -97,6 +97,7 @@ export interface MappingGuard {
  * something else runs: begin the request at once.
  */
 export interface Located {
+  /** Null, of a read only: all of the range reads as zeroes, and there is nothing to begin. */
   file: HostFile | null;
   /** Offset in `file`. */
   offset: number;

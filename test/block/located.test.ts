@@ -122,9 +122,55 @@ describe('located requests: content', () => {
     await disk.read(512, buffer);
     expectSame(buffer, pattern(CLUSTER).subarray(512, 512 + 4096), 'from the base');
     expect(disk.located).to.equal(1);
-    // What would have to be copied, or is zeroes, is not for the short way.
+    // What would have to be copied, and what comes from two layers, is not for the short way.
     expect(drive.beginWrite(512, 4096, nowhere())).to.equal(false);
     expect(drive.beginRead(CLUSTER - 512, 1024, nowhere())).to.equal(false);
+  });
+
+  it('answer zeroes from the tables: unallocated, behind the end of the backing file, and with the zero flag', async () => {
+    const bench = makeBench();
+    const base = await openQcow2(bench);
+    await base.write(0, pattern(CLUSTER));
+    await bench.graph.closeAll();
+    bench.graph = new Graph(bench.host);
+    await createImage(bench.graph, '/top.qcow2', {
+      driver: 'qcow2',
+      size: 2 * SIZE,
+      'backing-file': '/a.qcow2',
+      'backing-fmt': 'qcow2',
+    });
+    const top = await openNode(bench.graph, '/top.qcow2', { format: 'qcow2', discard: 'unmap' });
+    const { drive, disk } = await device(bench, top);
+    await drive.write(CLUSTER, pattern(CLUSTER));
+    await drive.writeZeroes(0, 2 * CLUSTER, { mayUnmap: false });
+    await contentOf(top);
+    const place = nowhere();
+    for (const [what, offset, length] of [
+      ['the zero flag', 512, 4096],
+      ['the zero flag, with and without a cluster', CLUSTER - 512, 1024],
+      ['neither layer has it', 4 * CLUSTER, 4096],
+      ['behind the end of the backing file', SIZE, 2 * CLUSTER],
+    ] as const) {
+      place.file = bench.host as never;
+      expect(drive.beginRead(offset, length, place), what).to.equal(true);
+      expect(place, what).to.deep.equal({ file: null, offset: 0, guard: null });
+      drive.ended(false, offset, length, null, false);
+      for (const buffer of [new Uint8Array(length).fill(7), bench.host.memory.allocate(length)]) {
+        buffer.fill(7);
+        await drive.read(offset, buffer);
+        expectSame(buffer, new Uint8Array(length), what);
+        buffer.fill(7);
+        await disk.read(offset, buffer);
+        expectSame(buffer, new Uint8Array(length), what);
+      }
+    }
+    const map = new Uint8Array(2);
+    await top.read(0, new Uint8Array(8192).fill(7), { granule: 4096, map });
+    expect([...map], 'a scan finds the zeroes').to.deep.equal([1, 1]);
+    expect(drive.beginRead(SIZE - 512, 1024, place), 'over the end of the backing file').to.equal(false);
+    expect(drive.beginRead(2 * CLUSTER - 512, 1024, place), 'zero flag, then unallocated').to.equal(false);
+    await drive.close();
+    await bench.graph.closeAll();
   });
 
   it('hand on the error of the file, and are counted as failed', async () => {

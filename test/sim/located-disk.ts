@@ -69,10 +69,16 @@ export class LocatedDisk implements GuestDisk, RequestSink {
     const { length } = buffer;
     if (!(write ? device.beginWrite(offset, length, place) : device.beginRead(offset, length, place))) return null;
     const { file, guard } = place;
+    if (file === null) {
+      this.located++;
+      buffer.fill(0);
+      device.ended(write, offset, length, guard, false);
+      return Promise.resolve();
+    }
     const tag = this.tags++;
     const begun = write
-      ? file!.beginWrite(place.offset, buffer, 0, length, this, tag)
-      : file!.beginRead(place.offset, buffer, 0, length, this, tag);
+      ? file.beginWrite(place.offset, buffer, 0, length, this, tag)
+      : file.beginRead(place.offset, buffer, 0, length, this, tag);
     if (!begun) {
       device.givenUp(guard);
       return null;
@@ -83,7 +89,7 @@ export class LocatedDisk implements GuestDisk, RequestSink {
       this.waiting.set(tag, (result) => {
         device.ended(write, offset, length, guard, result < 0);
         if (result >= 0) resolve();
-        else reject(file!.errorOf(write ? 'write' : 'read', hostOffset, length, result));
+        else reject(file.errorOf(write ? 'write' : 'read', hostOffset, length, result));
       });
     });
   }

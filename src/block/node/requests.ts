@@ -39,10 +39,12 @@ export abstract class NodeRequests extends NodePadding {
 
   /**
    * Says without waiting where a request may go straight to a host file: all of [offset, offset + length) lies there in one piece as it is,
-   * and a write has nothing else to do than to write it. Fills `into`, with a guard that is taken; false where only `read` or `write` can tell
-   * (also what is wrong), and then there is nothing to be left. Never fails. Whoever gets true does, in this order:
+   * and a write has nothing else to do than to write it. A read may also learn that the whole range is zeroes: `into.file` is null then. Fills
+   * `into`, with a guard that is taken; false where only `read` or `write` can tell (also what is wrong), and then nothing is to be released.
+   * Never fails. Whoever gets true does, in this order:
    *
-   *  1. at once, before anything else runs: `sent()`, and begin the request on `into.file`; where that says false, `givenUp(guard)`;
+   *  1. at once, before anything else runs: `sent()`, and begin the request on `into.file`; where that says false, `givenUp(guard)`. Where the
+   *     range is zeroes, the request is answered as it begins;
    *  2. with the answer, failed or not: `answered(write, offset, length, guard)`, with what `into.guard` was then;
    *  3. only after that: answer the caller.
    *
@@ -188,9 +190,14 @@ export abstract class NodeRequests extends NodePadding {
   /** Reads what can be located, without being counted: the close of the host file waits for it. Null where it cannot. */
   #readLocated(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> | null {
     if (!this.locate(offset, buffer.length, false, place)) return null;
-    const { guard } = place;
-    const reading = place.file!.read(place.offset, buffer, scan);
+    const { file, guard } = place;
+    const reading = file === null ? this.#fillZeroes(buffer, scan) : file.read(place.offset, buffer, scan);
     return guard === null ? reading : releasing(reading, guard);
+  }
+
+  async #fillZeroes(buffer: Uint8Array, scan: ZeroScan | undefined): Promise<void> {
+    buffer.fill(0);
+    if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
   }
 
   async #writeLocated(

@@ -3,6 +3,7 @@
 //   ok, error      in the outbox's block; the slot is free at once
 //   read           [ ... header | data ]   one piece of the slot's buffer
 //   sparse read    header (block)  data (slot)  hole (block)  header (block)  data (slot) ...
+//   zeroes         hole (block), the slot is free at once; in the simple dialect as a read
 
 import { putBe16, putBe32, putBe64 } from '../../util/bytes.js';
 import { Chunk, ChunkFlag } from '../../wire/nbd/constants.js';
@@ -109,6 +110,20 @@ export class Answers {
       from = to;
     }
     if (lastData < 0) this.#release(slot);
+  }
+
+  /** What was asked for is nothing but zeroes. The slot's buffer is filled only where the dialect has no holes. */
+  zeroes(slot: number): void {
+    const length = this.#table.length[slot];
+    if (this.muted) {
+      this.#release(slot);
+    } else if (this.#structured) {
+      this.#hole(slot, ChunkFlag.done, 0, length);
+      this.#release(slot);
+    } else {
+      (this.#table.buffer[slot] as Uint8Array).fill(0, DATA_START, DATA_START + length);
+      this.read(slot);
+    }
   }
 
   /** One chunk for each context; `ids` and `runs` belong together. Throws `limit`: then nothing is answered yet. */

@@ -1,6 +1,7 @@
 // Carries out the requests of one client, each by the shorter of two ways where that is possible.
 //
 //   begin(slot) --+- mapped -----> HostFile.beginRead/beginWrite ..submit.. completed(slot) --> reply     no promise, no object
+//                 +- zeroes ------------------------------------------------------------------> reply     at once
 //                 +- otherwise --> Commands.run (async) --------------------------------------> reply
 //
 // A read or a write whose bytes lie as they are in a host file, by tables that are in memory, goes straight there (`Device.beginRead`): it
@@ -57,16 +58,15 @@ export class Executor implements RequestSink {
   /** Begins the request in `slot`, whose payload, if any, is in its buffer. */
   begin(slot: number): void {
     this.pending++;
-    let begun = false;
     try {
-      begun = this.#beginMapped(slot);
+      if (!this.#locate(slot)) void this.#run(slot);
+      else if (located.file === null) this.#answerZeroes(slot);
+      else if (this.#beginMapped(slot, located.file)) this.#begun = true;
+      else void this.#run(slot);
     } catch (error) {
       this.pending--;
       this.#user.unanswerable(slot, error);
-      return;
     }
-    if (begun) this.#begun = true;
-    else void this.#run(slot);
   }
 
   /** Submits what was begun since the last call. */
@@ -103,28 +103,40 @@ export class Executor implements RequestSink {
     this.#user.answered();
   }
 
-  /** True where the request goes straight to a file. */
-  #beginMapped(slot: number): boolean {
+  /** True where `located` says where the request goes. */
+  #locate(slot: number): boolean {
     const table = this.#table;
-    const buffer = table.buffer[slot];
-    const write = table.command[slot] === Command.write;
-    if (buffer === null || (write ? this.#export.durable(table.flags[slot]) : table.command[slot] !== Command.read))
-      return false;
+    if (table.buffer[slot] === null) return false;
     const { device } = this.#export;
-    const offset = table.offset[slot];
-    const length = table.length[slot];
-    if (!(write ? device.beginWrite(offset, length, located) : device.beginRead(offset, length, located))) return false;
-    const file = located.file as HostFile;
+    const command = table.command[slot];
+    if (command === Command.read) return device.beginRead(table.offset[slot], table.length[slot], located);
+    if (command !== Command.write || this.#export.durable(table.flags[slot])) return false;
+    return device.beginWrite(table.offset[slot], table.length[slot], located);
+  }
+
+  /** Begins a located request on its file; false where the file cannot take it without waiting. */
+  #beginMapped(slot: number, file: HostFile): boolean {
+    const table = this.#table;
+    const buffer = table.buffer[slot] as Uint8Array;
     const { offset: at, guard } = located;
-    const end = DATA_START + length;
-    const begun = write
-      ? file.beginWrite(at, buffer, DATA_START, end, this, slot)
-      : file.beginRead(at, buffer, DATA_START, end, this, slot);
+    const end = DATA_START + table.length[slot];
+    const begun =
+      table.command[slot] === Command.write
+        ? file.beginWrite(at, buffer, DATA_START, end, this, slot)
+        : file.beginRead(at, buffer, DATA_START, end, this, slot);
     if (begun) {
       table.file[slot] = file;
       table.guard[slot] = guard;
-    } else device.givenUp(guard);
+    } else this.#export.device.givenUp(guard);
     return begun;
+  }
+
+  /** A read that the tables answer. It is sent with what else the batch brings, when that ends. */
+  #answerZeroes(slot: number): void {
+    const { guard } = located;
+    this.#export.device.ended(false, this.#table.offset[slot], this.#table.length[slot], guard, false);
+    this.#answers.zeroes(slot);
+    this.pending--;
   }
 
   /** Never rejects. */

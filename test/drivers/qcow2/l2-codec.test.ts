@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { BELOW, Kind, L2Codec, MISS } from '../../../src/drivers/formats/qcow2/l2-codec.js';
+import { BELOW, Kind, L2Codec, MISS, ZEROES } from '../../../src/drivers/formats/qcow2/l2-codec.js';
 import type { HostOffset } from '../../../src/drivers/formats/qcow2/types.js';
 
 const CLUSTER = 65536;
@@ -48,15 +48,19 @@ describe('qcow2: L2 entries', () => {
     expect(codec.run(view, 0, 2)).to.equal(2);
   });
 
-  it('say on the hot path where an ordinary cluster is, and nothing of all others', () => {
-    const view = table([0n, 0x10000n, (1n << 63n) | 0x10000n, 1n, 1n << 62n]);
-    expect([0, 1, 2, 3, 4].map((slot) => codec.directHost(view, slot, false))).to.deep.equal([
+  it('say on the hot path where an ordinary cluster is and what reads as zeroes, and nothing of all others', () => {
+    const view = table([0n, 0x10000n, (1n << 63n) | 0x10000n, 1n, 1n << 62n, 0x10001n, 0x10201n, (1n << 62n) | 1n]);
+    expect([0, 1, 2, 3, 4, 5, 6, 7].map((slot) => codec.directHost(view, slot, false))).to.deep.equal([
       BELOW,
       CLUSTER,
       CLUSTER,
+      ZEROES,
+      MISS,
+      ZEROES,
       MISS,
       MISS,
     ]);
+    expect(new L2Codec(2, 16).directHost(view, 3, false), 'version 2 has no zero flag').to.equal(MISS);
     expect([1, 2].map((slot) => codec.directHost(view, slot, true))).to.deep.equal([MISS, CLUSTER]);
   });
 

@@ -38,6 +38,17 @@ function suite(dialect: RawDialect): void {
     expect(await guest.readData(SIZE - 10, 10)).to.deep.equal(Buffer.alloc(10));
   });
 
+  it('answers many reads of zeroes that come at once, between others', async () => {
+    await image.write(0, pattern(4096));
+    for (let i = 0; i < 500; i++) {
+      guest.request({ command: Command.read, offset: i % 5 === 0 ? 0 : i * 4096, length: 4096, cookie: BigInt(i) });
+    }
+    const cookies = new Set<bigint>();
+    for (let i = 0; i < 500; i++) cookies.add((await guest.reply(4096)).cookie);
+    expect(cookies.size).to.equal(500);
+    expect(await guest.readData(4096, 8192)).to.deep.equal(Buffer.alloc(8192));
+  });
+
   it('writes small and large payloads', async () => {
     const sizes = [1, 511, 4096, 65_535, 65_536, 300_000, 2 * MIB];
     for (const length of sizes) {
@@ -197,6 +208,16 @@ function suite(dialect: RawDialect): void {
     const whole = await guest.replies();
     expect(whole.map(({ type }) => type)).to.deep.equal([Chunk.offsetData]);
     expect(whole[0].data.subarray(8 + MIB, 8 + MIB + 65536)).to.deep.equal(pattern(65536));
+  });
+
+  it('answers a read of nothing but zeroes with one hole, however short', async () => {
+    for (const flags of [0, CommandFlag.df]) {
+      guest.request({ command: Command.read, flags, offset: MIB, length: 512 });
+      const [hole, ...more] = await guest.replies();
+      expect(more).to.deep.equal([]);
+      expect(hole.type).to.equal(Chunk.offsetHole);
+      expect([hole.data.readBigUInt64BE(0), hole.data.readUInt32BE(8)]).to.deep.equal([BigInt(MIB), 512]);
+    }
   });
 
   it('says in words what is wrong', async () => {

@@ -27,9 +27,10 @@ export const Kind = {
 } as const;
 export type KindNumber = (typeof Kind)[keyof typeof Kind];
 
-/** Answers of `directHost` that are no offset: only the slow path can tell; the cluster is unallocated. */
+/** Answers of `directHost` that are no offset: only the slow path can tell; the cluster is unallocated; it reads as zeroes. */
 export const MISS = -1;
 export const BELOW = -2;
+export const ZEROES = -3;
 
 export interface L2Entry {
   readonly kind: KindNumber;
@@ -91,13 +92,14 @@ export class L2Codec {
   // ---- reading ------------------------------------------------------------------------------------------------
 
   /**
-   * Hot path: the host offset of an ordinary cluster, BELOW where it is unallocated, MISS for all else. With `owned`, the host offset only where
-   * the cluster may be written in place. The offset is not checked.
+   * Hot path: the host offset of an ordinary cluster, BELOW where it is unallocated, ZEROES where it has the zero flag, MISS for all else. With
+   * `owned`, the host offset only where the cluster may be written in place. The offset is not checked.
    */
   directHost(view: DataView, slot: number, owned: boolean): number {
     const high = view.getUint32(slot * L2_ENTRY_BYTES);
     const low = view.getUint32(slot * L2_ENTRY_BYTES + 4);
-    if (isCompressed(high) || isZero(low) || (owned && !isCopied(high))) return MISS;
+    if (isCompressed(high) || (owned && !isCopied(high))) return MISS;
+    if (isZero(low)) return this.kind(view, slot) === Kind.bad ? MISS : ZEROES;
     const host = hostIn(high, low);
     return host === 0 ? BELOW : host;
   }

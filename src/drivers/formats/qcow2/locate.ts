@@ -1,10 +1,10 @@
-// Where a request may go straight to the host file, from cached tables: reads of ordinary clusters or of what lies below, writes
-// to clusters that are the image's own.
+// Where a request may go straight to the host file, from cached tables: reads of ordinary clusters or of what the backing node has, writes
+// to clusters that are the image's own. A read of nothing but zeroes is answered from the tables alone.
 
 import { withLowerGuard } from '../../../block/node/guards.js';
 import type { Located } from '../../../block/types.js';
 import type { Qcow2Image } from './image.js';
-import { BELOW, MISS } from './l2-codec.js';
+import { BELOW, MISS, ZEROES } from './l2-codec.js';
 import type { GuestOffset, HostOffset } from './types.js';
 
 /** The host offset where all of the range may be written in place, or MISS. */
@@ -14,12 +14,24 @@ export function placeToWrite(image: Qcow2Image, offset: GuestOffset, length: num
   return host >= 0 && image.metadata.overlap(host, host + length) === null ? host : MISS;
 }
 
-/** `BlockNode.locate` for a read. What comes from the backing node needs no guard of this image: none of its clusters is read. */
+/** `BlockNode.locate` for a read. What comes from the backing node, and zeroes, need no guard of this image: none of its clusters is read. */
 export function locateRead(image: Qcow2Image, offset: GuestOffset, length: number, into: Located): boolean {
   const host = image.mapping.mapSync(offset, length, false);
-  if (host === BELOW) return image.backing()?.locate(offset, length, false, into) === true;
+  if (host === ZEROES) return zeroes(into);
+  if (host === BELOW) {
+    const backing = image.backing();
+    // Behind the end of a shorter backing node there are zeroes.
+    return backing === null || offset >= backing.length ? zeroes(into) : backing.locate(offset, length, false, into);
+  }
   if (host === MISS || !image.data.locate(host as HostOffset, length, false, into)) return false;
   into.guard = withLowerGuard(into.guard, image.reclamation.guardRead());
+  return true;
+}
+
+function zeroes(into: Located): true {
+  into.file = null;
+  into.offset = 0;
+  into.guard = null;
   return true;
 }
 

@@ -42,7 +42,7 @@ export class Mapping {
 
   /**
    * The host offset where all of [offset, offset + length) lies contiguously in ordinary clusters, BELOW where all of it is unallocated,
-   * or MISS. With `owned`, an offset only where each cluster may be written in place.
+   * ZEROES where all of it has the zero flag, or MISS. With `owned`, an offset only where each cluster may be written in place.
    */
   mapSync(offset: GuestOffset, length: number, owned: boolean): number {
     const index = Math.floor(offset / this.#l2Span);
@@ -59,8 +59,8 @@ export class Mapping {
     const host = codec.directHost(view, slot, owned);
     if (host < 0) {
       if (host === MISS) return MISS;
-      for (let next = slot + 1; next < last; next++) if (codec.directHost(view, next, false) !== BELOW) return MISS;
-      return BELOW;
+      for (let next = slot + 1; next < last; next++) if (codec.directHost(view, next, owned) !== host) return MISS;
+      return host;
     }
     if (host % size !== 0) return MISS;
     if (host + lead + length > this.#image.data.length) return MISS;
