@@ -4,7 +4,7 @@
 //                ->  file node  ->  probe  ->  the driver's `open`         openLevel
 //                ->  the driver opens the children that it has: what the options say, or the header names      Children
 
-import type { BlockdevDriver } from '../schema/generated/types.js';
+import type { BlockdevDetectZeroesOptions, BlockdevDiscardOptions, BlockdevDriver } from '../schema/generated/types.js';
 import { type LooseChild, LooseOptions, missingChild, missingImage } from '../schema/loose-options.js';
 import { type ImageOptions, isJsonFilename } from '../schema/options.js';
 import { bestEffort, reportUnforeseen } from '../util/best-effort.js';
@@ -30,8 +30,8 @@ export interface OpenOptions {
   autoReadOnly?: boolean;
   forceShare?: boolean;
   cache?: { direct?: boolean; noFlush?: boolean };
-  discard?: 'ignore' | 'unmap';
-  detectZeroes?: 'off' | 'on' | 'unmap';
+  discard?: BlockdevDiscardOptions;
+  detectZeroes?: BlockdevDetectZeroesOptions;
   /** Open what the header names as backing file (default). `false` looks at this image alone. */
   backing?: boolean;
 }

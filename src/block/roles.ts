@@ -13,6 +13,7 @@
 //   target    -                          yes      -
 //   monitor   -                          yes      -       a node that was opened by name and has no other user
 
+import type { BlockdevDetectZeroesOptions, BlockdevDiscardOptions } from '../schema/generated/types.js';
 import { PERM_ALL, Perm } from './types.js';
 
 /** The links of nodes to nodes. */
@@ -28,8 +29,8 @@ export interface InheritedOptions {
   forceShare: boolean;
   direct: boolean;
   noFlush: boolean;
-  discard: 'ignore' | 'unmap';
-  detectZeroes: 'off' | 'on' | 'unmap';
+  discard: BlockdevDiscardOptions;
+  detectZeroes: BlockdevDetectZeroesOptions;
 }
 
 /** What a node's needs of its children follow from. */

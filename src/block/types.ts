@@ -1,6 +1,7 @@
 // The small words that every layer above the host shares: extents, block status, request flags, permissions.
 
 import type { HostFile } from '../host/host.js';
+import type { PreallocMode } from '../schema/generated/types.js';
 
 /** A byte range of a node. */
 export interface Extent {
@@ -56,10 +57,8 @@ export interface ZeroFlags {
   serialised?: boolean;
 }
 
-export type Preallocation = 'off' | 'metadata' | 'falloc' | 'full';
-
 export interface TruncateOptions {
-  preallocation?: Preallocation;
+  preallocation?: PreallocMode;
 }
 
 /** What a user does with a node and what it lets others do (QAPI `BlockPermission`). Bit numbers are those of the lock bytes. */

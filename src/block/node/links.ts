@@ -3,6 +3,7 @@
 //   device, job, export, node above --Child--> this node --Child--> nodes below
 
 import type { Host } from '../../host/host.js';
+import type { BlockdevDetectZeroesOptions, BlockdevDiscardOptions } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
 import { Child, checkPermissions, type NodeUser, type Use } from '../child.js';
 import type { Graph } from '../graph.js';
@@ -15,9 +16,9 @@ export interface NodeOptions {
   nodeName: string;
   readOnly: boolean;
   /** What a write of zero bytes becomes (QAPI `detect-zeroes`). */
-  detectZeroes?: 'off' | 'on' | 'unmap';
+  detectZeroes?: BlockdevDetectZeroesOptions;
   /** Whether discards are passed on (QAPI `discard`). */
-  discard?: 'ignore' | 'unmap';
+  discard?: BlockdevDiscardOptions;
 }
 
 /** What those hear who want a node that is closed to them for `reason`. */
@@ -38,8 +39,8 @@ export abstract class NodeLinks implements NodeUser {
   length = 0;
   readOnly: boolean;
   closed = false;
-  detectZeroes: 'off' | 'on' | 'unmap';
-  discardMode: 'ignore' | 'unmap';
+  detectZeroes: BlockdevDetectZeroesOptions;
+  discardMode: BlockdevDiscardOptions;
   /** By name: `file`, `backing`, `data-file`, `children.0`. Changed by `setChild`. */
   readonly children = new Map<string, Child>();
   /** Of `children`, those with the roles `primary` and `cow`, at hand for requests; everybody else asks `chain.ts`. */

@@ -2,6 +2,7 @@
 
 import type { NetAddress } from '../../host/net.js';
 import type { EngineName } from '../../host/real/index.js';
+import type { BlockdevDetectZeroesOptions, BlockdevDiscardOptions } from '../../schema/generated/types.js';
 import { nameLength } from '../../util/name-bytes.js';
 import { parseWholeNumber } from '../../util/size.js';
 import { NBD_DEFAULT_PORT } from '../../wire/nbd/constants.js';
@@ -34,8 +35,8 @@ export interface ServePlan {
   offset: number | null;
   cache: CacheMode;
   engine: EngineName | undefined;
-  discard: 'ignore' | 'unmap';
-  detectZeroes: 'off' | 'on' | 'unmap';
+  discard: BlockdevDiscardOptions;
+  detectZeroes: BlockdevDetectZeroesOptions;
   objects: readonly string[];
   tlsCreds: string | undefined;
   tlsAuthz: string | undefined;
@@ -224,14 +225,14 @@ function engineOf(options: ParsedOptions, cache: CacheMode): EngineName | undefi
   return mode === undefined ? undefined : ENGINES[mode];
 }
 
-const DISCARD: Readonly<Record<string, 'ignore' | 'unmap'>> = {
+const DISCARD: Readonly<Record<string, BlockdevDiscardOptions>> = {
   ignore: 'ignore',
   off: 'ignore',
   unmap: 'unmap',
   on: 'unmap',
 };
 
-function detectZeroesOf(options: ParsedOptions, discard: 'ignore' | 'unmap'): 'off' | 'on' | 'unmap' {
+function detectZeroesOf(options: ParsedOptions, discard: BlockdevDiscardOptions): BlockdevDetectZeroesOptions {
   const mode = options.get('detect-zeroes') ?? 'off';
   if (mode !== 'off' && mode !== 'on' && mode !== 'unmap') {
     throw new UsageError(`Failed to parse detect_zeroes mode: invalid parameter value: ${mode}`);

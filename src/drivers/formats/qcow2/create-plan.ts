@@ -4,8 +4,8 @@
 //   | header | refcount table | refcount blocks | L1 table | L2 tables (preallocated) | data (preallocated) |
 
 import { checkImageSize } from '../../../block/image-size.js';
-import type { Preallocation } from '../../../block/types.js';
 import type { CompressionType } from '../../../host/host.js';
+import type { PreallocMode } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
 import { encodeName, nameLength } from '../../../util/name-bytes.js';
 import { encodeFeatureNames } from './features.js';
@@ -48,7 +48,7 @@ export interface Qcow2CreateOptions {
   backingFile?: string | null;
   backingFormat?: string | null;
   compressionType?: CompressionType;
-  preallocation?: Preallocation;
+  preallocation?: PreallocMode;
   lazyRefcounts?: boolean;
   extendedL2?: boolean;
   /** Name of the encryption format that was asked for. */

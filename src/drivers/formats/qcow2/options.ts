@@ -1,6 +1,10 @@
 // Runtime options of the driver (QAPI `BlockdevOptionsQcow2`): cache sizes, overlap checks, discards that are passed on.
 
-import type { BlockdevOptionsQcow2, Qcow2OverlapCheckFlags } from '../../../schema/generated/types.js';
+import type {
+  BlockdevDiscardOptions,
+  BlockdevOptionsQcow2,
+  Qcow2OverlapCheckFlags,
+} from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
 import type { Qcow2Header } from './header.js';
 import type { Geometry } from './types.js';
@@ -105,7 +109,7 @@ export function overlapKinds(options: DriverOptions): ReadonlySet<OverlapKind> {
   return kinds;
 }
 
-export function discardPolicy(options: DriverOptions, discard: 'ignore' | 'unmap'): DiscardPolicy {
+export function discardPolicy(options: DriverOptions, discard: BlockdevDiscardOptions): DiscardPolicy {
   return {
     request: options['pass-discard-request'] ?? discard === 'unmap',
     other: options['pass-discard-other'] ?? false,

@@ -1,7 +1,7 @@
 // Changing the size of the disk. The size in the header changes last, when all that can fail is done and durable: power loss or a failure
 // before leaves the old size.
 
-import type { Preallocation } from '../../../block/types.js';
+import type { PreallocMode } from '../../../schema/generated/types.js';
 import { bestEffort } from '../../../util/best-effort.js';
 import type { Run } from './allocation.js';
 import { cutFile, dropFrom } from './empty.js';
@@ -33,19 +33,19 @@ export async function resizeImage(
   image: Qcow2Image,
   oldSize: GuestOffset,
   size: GuestOffset,
-  preallocation: Preallocation,
+  preallocation: PreallocMode,
 ): Promise<void> {
   if (size % SECTOR !== 0) {
     throw image.error('invalid-argument', `The new size must be a multiple of ${SECTOR}`, 'resize');
   }
   if (size < oldSize) {
     if (preallocation !== 'off') {
-      throw image.error('invalid-argument', "Preallocation can't be used for shrinking an image", 'resize');
+      throw image.error('invalid-argument', "PreallocMode can't be used for shrinking an image", 'resize');
     }
     return shrink(image, size);
   }
   if (preallocation !== 'off' && image.backing() !== null) {
-    throw image.error('unsupported', 'Preallocation of an image with a backing file is not supported', 'resize');
+    throw image.error('unsupported', 'PreallocMode of an image with a backing file is not supported', 'resize');
   }
   await grow(image, oldSize, size, preallocation);
 }
@@ -61,7 +61,7 @@ async function grow(
   image: Qcow2Image,
   oldSize: GuestOffset,
   size: GuestOffset,
-  preallocation: Preallocation,
+  preallocation: PreallocMode,
 ): Promise<void> {
   const { geometry, header } = image;
   const entries = l1EntriesFor(geometry, size);
@@ -178,7 +178,7 @@ async function preallocate(
   image: Qcow2Image,
   oldSize: GuestOffset,
   size: GuestOffset,
-  mode: Preallocation,
+  mode: PreallocMode,
 ): Promise<void> {
   try {
     await preallocateAll(image, oldSize, size, mode);
@@ -193,7 +193,7 @@ async function preallocateAll(
   image: Qcow2Image,
   oldSize: GuestOffset,
   size: GuestOffset,
-  mode: Preallocation,
+  mode: PreallocMode,
 ): Promise<void> {
   const { clusterSize, l2Span } = image.geometry;
   const start = roundUp(oldSize, clusterSize);
@@ -213,7 +213,7 @@ async function preallocateRange(
   image: Qcow2Image,
   start: GuestOffset,
   end: GuestOffset,
-  mode: Preallocation,
+  mode: PreallocMode,
 ): Promise<void> {
   const { clusterSize, l2Span } = image.geometry;
   for (let at = start; at < end; ) {

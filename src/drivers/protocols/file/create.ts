@@ -4,6 +4,7 @@ import { refuseUsed } from '../../../block/identity.js';
 import type { CreateRequest } from '../../../block/registry.js';
 import { Perm } from '../../../block/types.js';
 import type { HostFile } from '../../../host/host.js';
+import type { PreallocMode } from '../../../schema/generated/types.js';
 import { bestEffort } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
 import { ImageLocks } from './locks.js';
@@ -40,7 +41,7 @@ export async function createFile({ graph, options }: CreateRequest<'file'>): Pro
   }
 }
 
-async function fill(file: HostFile, size: number, preallocation: 'off' | 'falloc' | 'full'): Promise<void> {
+async function fill(file: HostFile, size: number, preallocation: PreallocMode): Promise<void> {
   if (preallocation === 'falloc' && size > 0) await file.allocate(0, size, false);
   else await file.truncate(size);
   if (preallocation === 'off') await allocateFirstBlock(file, size);
