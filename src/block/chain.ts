@@ -154,6 +154,32 @@ export function chainStatusSync(
   return nowhere(run);
 }
 
+/** What one layer says of a run. */
+export interface LayerStatus {
+  status: BlockStatus;
+  /** 0 = top, 1 = its backing node, ... */
+  depth: number;
+  layer: BlockNode;
+}
+
+/**
+ * The run at `offset` as the layer has it that determines what is read there: the first one that has allocated it, or above a backing file that
+ * is too short for it; the lowest one where there is none. `offset` lies within `top`.
+ */
+export async function determiningStatus(top: BlockNode, offset: number, length: number): Promise<LayerStatus> {
+  let run = length;
+  for (let layer = top, depth = 0; ; depth++) {
+    const part = Math.min(run, layer.length - offset);
+    const status = layer.blockStatusSync(offset, part) ?? (await layer.blockStatus(offset, part));
+    run = status.length;
+    const below = backingOf(layer);
+    // What a shorter backing file cannot have is zeroes already here.
+    if (status.allocated || below === null || offset >= below.length) return { status, depth, layer };
+    run = Math.min(run, below.length - offset);
+    layer = below;
+  }
+}
+
 function placed(status: BlockStatus, depth: number, node: BlockNode): ChainStatus {
   // Member by member: a spread took longer than the look-up (measured on 40,000 runs).
   return {

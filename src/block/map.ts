@@ -2,9 +2,8 @@
 // in which file they lie (QAPI `MapEntry`).
 
 import type { MapEntry } from '../schema/generated/types.js';
-import { backingOf } from './chain.js';
+import { determiningStatus, type LayerStatus } from './chain.js';
 import type { BlockNode } from './node/node.js';
-import type { BlockStatus } from './types.js';
 
 /**
  * The runs of [start, end), in order and as long as they can be. Every run carries `filename` where it has an `offset`. `end` counts at
@@ -15,7 +14,7 @@ export async function* mapEntries(top: BlockNode, start: number, end: number): A
   let current: MapEntry | null = null;
   let inherited = false;
   for (let at = start; at < limit; ) {
-    const found = await entryAt(top, at, limit - at);
+    const found = describe(at, await determiningStatus(top, at, limit - at));
     const next = inherited ? asOneLookUp(top, found.entry) : found.entry;
     inherited = found.inherited;
     at += next.length;
@@ -35,27 +34,12 @@ interface Found {
   inherited: boolean;
 }
 
-/** One run in the layer that determines it, or in the lowest one asked where none does. */
-async function entryAt(top: BlockNode, start: number, length: number): Promise<Found> {
-  let run = length;
-  for (let node = top, depth = 0; ; depth++) {
-    const part = Math.min(run, node.length - start);
-    const status = node.blockStatusSync(start, part) ?? (await node.blockStatus(start, part));
-    run = status.length;
-    const below = backingOf(node);
-    // What a shorter backing file cannot have is zeroes already here.
-    if (status.allocated || below === null || start >= below.length) return describe(status, start, depth, node);
-    run = Math.min(run, below.length - start);
-    node = below;
-  }
-}
-
-function describe(status: BlockStatus, start: number, depth: number, node: BlockNode): Found {
+function describe(start: number, { status, depth, layer }: LayerStatus): Found {
   const { length, allocated, zero, data, offset, inherited = false } = status;
   if (inherited) {
     return { entry: { start, length, depth, present: false, zero: false, data: false }, inherited: depth === 0 };
   }
-  const place = offset >= 0 && { offset, filename: (status.node ?? node).filename };
+  const place = offset >= 0 && { offset, filename: (status.node ?? layer).filename };
   return { entry: { start, length, depth, present: allocated, zero, data, ...place }, inherited };
 }
 

@@ -4,7 +4,7 @@
 //
 // Each request looks at many runs, so that a drained section never waits long, and a long list is not held in memory.
 
-import { backingOf } from '../block/chain.js';
+import { determiningStatus } from '../block/chain.js';
 import { type Device, inspectDevice } from '../block/device.js';
 import type { BlockNode } from '../block/node/node.js';
 
@@ -68,20 +68,9 @@ async function runsFrom(top: BlockNode, from: number, to: number): Promise<Image
   return runs;
 }
 
-/** The run at `offset` in the layer that determines it. */
-async function runAt(top: BlockNode, offset: number, length: number): Promise<ImageExtent> {
-  let run = length;
-  for (let node = top; ; ) {
-    const part = Math.min(run, node.length - offset);
-    const status = node.blockStatusSync(offset, part) ?? (await node.blockStatus(offset, part));
-    run = status.length;
-    const below = backingOf(node);
-    // What a shorter backing file cannot have is zeroes already here.
-    if (status.allocated || below === null || offset >= below.length) {
-      const allocated = status.allocated && status.inherited !== true && node === top;
-      return { offset, length: run, data: !status.zero, zero: status.zero, allocated };
-    }
-    run = Math.min(run, below.length - offset);
-    node = below;
-  }
+async function runAt(top: BlockNode, offset: number, wanted: number): Promise<ImageExtent> {
+  const { status, layer } = await determiningStatus(top, offset, wanted);
+  const { length, zero } = status;
+  const allocated = status.allocated && status.inherited !== true && layer === top;
+  return { offset, length, data: !zero, zero, allocated };
 }

@@ -1,7 +1,7 @@
 // Backing chains: who is in them, and the status of a range over layers of different lengths. Layers in memory, clusters of 64 KiB.
 
 import { expect } from 'chai';
-import { chainOf, chainStatus, inChain, nodesAbove, overlayOf } from '../../src/block/chain.js';
+import { chainOf, chainStatus, determiningStatus, inChain, nodesAbove, overlayOf } from '../../src/block/chain.js';
 import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import { BlockError } from '../../src/util/errors.js';
@@ -138,5 +138,16 @@ describe('chain status', () => {
     const [top, base] = makeChain({ base: 'd', top: '.' });
     await base.close();
     expect((await failureOf(chainStatus(top, null, 0, K64))).code).to.equal('closed');
+  });
+
+  it('determine a run in the layer above a backing file that is too short for it', async () => {
+    const [top] = makeChain({ base: 'd', mid: '..', top: '..d.' });
+    const found: string[] = [];
+    for (let offset = 0; offset < top.length; ) {
+      const { status, depth, layer } = await determiningStatus(top, offset, top.length - offset);
+      found.push(`${status.length / K64} @${layer.nodeName} ${depth} ${status.allocated}`);
+      offset += status.length;
+    }
+    expect(found).to.deep.equal(['1 @base 2 true', '1 @mid 1 false', '1 @top 0 true', '1 @top 0 false']);
   });
 });
