@@ -3,7 +3,6 @@
 
 import type { Readable, Writable } from 'node:stream';
 import { inspect } from 'node:util';
-import { DirtyBitmap } from '../block/bitmap.js';
 import { closeDevice, Device, type DeviceStats, rootOf } from '../block/device.js';
 import type { BlockNode } from '../block/node/node.js';
 import { checkBytes } from '../block/request-check.js';
@@ -13,6 +12,7 @@ import type { ThrottleLimits } from '../schema/generated/types.js';
 import { type Check, integer, plainObject, type Shape, takeSettings, text, wrongType } from '../schema/shape.js';
 import { validate } from '../schema/validate.js';
 import { BlockError } from '../util/errors.js';
+import { addBitmap, removeBitmap } from '../workspace/bitmap.js';
 import { extentsOf, type ImageExtent } from '../workspace/extents.js';
 import { type Bitmap, wrapBitmap } from './bitmap.js';
 import { readImage, toWeb, writeImage } from './streams.js';
@@ -63,10 +63,10 @@ const WRITE_STREAM: Shape<WriteStreamOptions> = { from: integer(0), highWaterMar
 /** Wraps a node that was opened for it. */
 export let wrapNode: (node: BlockNode, name: string) => Image;
 
-/** The device behind an image; not public. */
 /** What a service is called among the users of an image. Its clients were told the size. */
 export const A_SERVICE = 'a service';
 
+/** The device behind an image; not public. */
 export let deviceOf: (image: Image) => Device;
 
 /**
@@ -214,11 +214,7 @@ export class Image {
   /** Begins to record in a new dirty bitmap which parts are written (`granularity` in bytes, 64 KiB by default). Throws `exists`, `invalid-argument`. */
   addBitmap(name: string, granularity?: number): Bitmap {
     const { node } = rootOf(this.#device);
-    text(name, 'name');
-    if (node.bitmaps.has(name)) throw new BlockError('exists', `Bitmap already exists: ${name}`);
-    const bitmap = new DirtyBitmap({ name, size: node.length, granularity });
-    node.bitmaps.set(name, bitmap);
-    return wrapBitmap(bitmap);
+    return wrapBitmap(addBitmap(node, text(name, 'name'), granularity));
   }
 
   /** The dirty bitmaps that record this image's writes, or did, by the order in which they came. Throws `closed`. */
@@ -228,11 +224,7 @@ export class Image {
 
   /** Throws `not-found`, and `busy` where a job uses it. */
   removeBitmap(name: string): void {
-    const { bitmaps } = rootOf(this.#device).node;
-    const bitmap = bitmaps.get(name);
-    if (bitmap === undefined) throw new BlockError('not-found', `Dirty bitmap '${name}' not found`);
-    if (bitmap.busy) throw new BlockError('busy', `Bitmap '${name}' is currently in use by another operation`);
-    bitmaps.delete(name);
+    removeBitmap(rootOf(this.#device).node, name);
   }
 
   /**

@@ -1,7 +1,6 @@
 // What the library works with: one host, one graph of nodes, one set of jobs.
 
 import type { CheckResult } from '../block/abilities.js';
-import { storageOf } from '../block/chain.js';
 import type { CompareOptions, CompareResult } from '../block/compare.js';
 import type { ImageCreateOptions, NewImageOptions } from '../block/create.js';
 import type { Device } from '../block/device.js';
@@ -22,7 +21,6 @@ import { checkPriority, DEFAULT_PRIORITY, JobScheduler } from '../jobs/scheduler
 import type { ImageInfo, MapEntry, ObjectOptions } from '../schema/generated/types.js';
 import { fileName, takeSettings, text, wrongType } from '../schema/shape.js';
 import { refuseAborted } from '../util/abort.js';
-import { bestEffort, orElse } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import { startBackups } from '../workspace/backup.js';
 import { checkImage } from '../workspace/check.js';
@@ -31,6 +29,7 @@ import { compareImages } from '../workspace/compare.js';
 import { convertImage } from '../workspace/convert.js';
 import { makeImage } from '../workspace/create.js';
 import { imageInfos } from '../workspace/info.js';
+import { launchInTurn } from '../workspace/job-turns.js';
 import { mapImage } from '../workspace/map.js';
 import { startMirror } from '../workspace/mirror.js';
 import { withImage } from '../workspace/open.js';
@@ -369,34 +368,11 @@ export class Workspace {
   }
 
   /** Throws `invalid-argument` for a bad priority. */
-  #environment(priority = DEFAULT_PRIORITY): JobEnvironment {
+  #environment(priority: number): JobEnvironment {
     checkPriority(priority);
     const scheduler = this.#scheduler;
-    const launch = ([first, ...others]: readonly InnerJob[], nodes: readonly BlockNode[]): void => {
-      first.on('JOB_STATUS_CHANGE', ({ status }) => {
-        if (status === 'running') for (const job of others) if (job.status === 'created') job.start();
-      });
-      // The job's own handle reports how it ends.
-      const run = this.#disksOf(nodes).then((disks) => scheduler?.run(first, { disks, priority }));
-      run.catch(bestEffort('scheduler'));
-    };
-    const { warn } = this.#graph;
-    return { graph: this.#graph, manager: this.#manager, warn, launch: scheduler === null ? undefined : launch };
-  }
-
-  /** A name for each disk that the nodes lie on. Never rejects: where that cannot be found out, a file is a disk of its own. */
-  async #disksOf(nodes: readonly BlockNode[]): Promise<string[]> {
-    const disks = new Set<string>();
-    for (const node of nodes) {
-      const file = storageOf(node).hostFile();
-      if (file === null) continue;
-      const disk =
-        file.kind === 'block'
-          ? this.#host.realPath(file.path)
-          : file.info().then(({ id }) => id.slice(0, id.indexOf(':')));
-      disks.add(await disk.catch(orElse('scheduler', file.path)));
-    }
-    return [...disks];
+    const launch = scheduler === null ? undefined : launchInTurn(this.#host, scheduler, priority);
+    return { graph: this.#graph, manager: this.#manager, warn: this.#graph.warn, launch };
   }
 
   /** Starts jobs of one moment, each of which uses an image, and its target, until its end. Rejects with `cancelled` where a signal says so. */
