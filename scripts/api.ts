@@ -72,6 +72,12 @@ function pageOf(folder: string): string {
   qapi.push(...mentioned.qapi);
   const kind = (word: RegExp): Declaration[] =>
     [...own, ...elsewhere].filter(({ code }) => word.test(code)).sort((a, b) => a.name.localeCompare(b.name, 'en'));
+  const sections: [string, Declaration[]][] = [
+    ['Functions', kind(/^function/)],
+    ['Classes', kind(/^(abstract )?class/)],
+    ['Values', kind(/^const/)],
+    ['Types', kind(/^(interface|type)/)],
+  ];
   return [
     '# API',
     '',
@@ -83,10 +89,8 @@ function pageOf(folder: string): string {
       .map((name) => `\`${name}\``)
       .join(', ')}.`,
     '',
-    ...section('Functions', kind(/^function/)),
-    ...section('Classes', kind(/^(abstract )?class/)),
-    ...section('Values', kind(/^const/)),
-    ...section('Types', kind(/^(interface|type)/)),
+    ...contents(sections),
+    ...sections.flatMap(([title, declarations]) => section(title, declarations)),
   ].join('\n');
 }
 
@@ -150,6 +154,22 @@ function imports(text: string): { names: string[]; from: string }[] {
     names: list.split(',').map((item) => item.trim().replace(/^type /, '')),
     from,
   }));
+}
+
+/** The table of contents: for each section a paragraph with a link to each of its headings. */
+function contents(sections: readonly [string, readonly Declaration[]][]): string[] {
+  const before = new Map<string, number>();
+  // Headings that differ in capitals alone have the same link; the later ones get a number.
+  const link = (name: string): string => {
+    const anchor = name.toLowerCase();
+    const count = before.get(anchor) ?? 0;
+    before.set(anchor, count + 1);
+    return `[${name}](#${anchor}${count === 0 ? '' : `-${count}`})`;
+  };
+  return sections.flatMap(([title, declarations]) => {
+    const names = [...new Set(declarations.map(({ name }) => name))];
+    return [`**${link(title)}**: ${names.map(link).join(', ')}.`, ''];
+  });
 }
 
 /** Overloads stand together, under the first comment. */

@@ -46,7 +46,7 @@ export type { ExportOptions } from './exports/nbd/export.js';
 export type { NbdClient } from './exports/nbd/server.js';
 export type { V86Disk, V86DiskOptions, V86Emulator } from './exports/v86/disk.js';
 export type { Host } from './host/host.js';
-export type { NetAddress, TlsSettings } from './host/net.js';
+export type { NetAddress } from './host/net.js';
 export { type EngineName, openRealHost, type RealHostOptions } from './host/real/index.js';
 export type { JobEvent, JobEventMap, JobEventName } from './jobs/events.js';
 export type { ProgressSnapshot } from './jobs/progress.js';
@@ -79,7 +79,7 @@ export type {
   TargetJobSettings,
   WorkspaceOptions,
 } from './library/options.js';
-export { NbdService, type NbdServiceEvents, type ServeOptions } from './library/service.js';
+export { NbdService, type NbdServiceEvents, type ServeOptions, type ServiceTls } from './library/service.js';
 export { v86Disk } from './library/v86.js';
 export { Workspace } from './library/workspace.js';
 export type {

@@ -15,17 +15,17 @@ export function exact(digits: Hex): Exact {
 /**
  * What was found; stable. A format whose images can be wrong in other ways has names of its own beside these.
  *
- *   refcount-too-low          the cluster is used more often than its refcount says: it may be overwritten
- *   leaked-cluster            the cluster is used less often than its refcount says: it is lost space
- *   refcount-unreadable       the refcount cannot be read: its block is not at a cluster's begin
- *   too-many-references       the cluster is used more often than a refcount can say
- *   copied-flag               the flag "refcount is one" of an entry is not what the refcount says
- *   compressed-copied-flag    that flag is set for compressed data
- *   reserved-bits             an entry has bits set that must be zero
- *   unaligned                 an entry points to no cluster's begin
- *   beyond-end-of-file        something in use lies behind the end of the file
- *   refcount-block-outside    the refcount table points behind the end of the file
- *   refcount-block-shared     a refcount block is used for something else, too
+ * - `refcount-too-low`: the cluster is used more often than its refcount says: it may be overwritten
+ * - `leaked-cluster`: the cluster is used less often than its refcount says: it is lost space
+ * - `refcount-unreadable`: the refcount cannot be read: its block is not at a cluster's begin
+ * - `too-many-references`: the cluster is used more often than a refcount can say
+ * - `copied-flag`: the flag "refcount is one" of an entry is not what the refcount says
+ * - `compressed-copied-flag`: that flag is set for compressed data
+ * - `reserved-bits`: an entry has bits set that must be zero
+ * - `unaligned`: an entry points to no cluster's begin
+ * - `beyond-end-of-file`: something in use lies behind the end of the file
+ * - `refcount-block-outside`: the refcount table points behind the end of the file
+ * - `refcount-block-shared`: a refcount block is used for something else, too
  */
 export type FindingKind =
   | 'refcount-too-low'

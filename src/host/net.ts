@@ -37,15 +37,18 @@ export interface TlsPeer {
 export interface TlsSettings {
   side: 'server' | 'client';
   kind: 'x509' | 'psk';
-  /** PEM. */
+  /** The authority whose signature the other side's certificate must have, PEM. */
   ca?: Uint8Array;
+  /** Certificates that the authority has taken back, PEM. */
   crl?: Uint8Array;
+  /** This side's certificate and its key, PEM. */
   cert?: Uint8Array;
   key?: Uint8Array;
+  /** What `key` is encrypted with. */
   passphrase?: string;
   /** A server demands a certificate that the CA has signed; a client always verifies the server's where this is set. */
   verifyPeer: boolean;
-  /** A server's keys by user name; a client's one. */
+  /** Pre-shared keys by user name: a server's, or a client's one. */
   keys?: ReadonlyMap<string, Uint8Array>;
   /** A client's user name (PSK). */
   username?: string;

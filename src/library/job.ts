@@ -26,9 +26,12 @@ export interface JobChange {
 
 /** How a program follows a job, and ends it. */
 export interface JobWatch {
-  /** Cancels the job by force; its error (`cancelled`) has the signal's reason as its cause. */
+  /**
+   * Cancels the job by force; its error (`cancelled`) has the signal's reason as its cause. With a signal that is aborted already, the call that starts
+   * the job rejects so.
+   */
   signal?: AbortSignal;
-  /** Is called with the bytes that are done and all of them, at each change; the total may grow. */
+  /** Is called with the bytes that are done and all of them, at each change; the total may grow, and is 0 where there is nothing to copy. */
   onProgress?: (current: number, total: number) => void;
 }
 
@@ -71,12 +74,15 @@ export class Job {
     this.#told = true;
     return this.#done;
   }
+  /** Name of the job: `jobId` of its settings, or its type and a number. */
   get id(): string {
     return this.#job.id;
   }
+  /** `stream`, `commit`, `mirror` or `backup`. */
   get type(): JobType {
     return this.#job.type;
   }
+  /** State of the job (docs/jobs.md); `null` once it is over and was dismissed. */
   get status(): JobStatus {
     return this.#job.status;
   }

@@ -61,12 +61,13 @@ type MadeFor<T, Without extends PropertyKey> = T extends { driver: infer D }
   : never;
 
 /**
- * An image that a job makes: QAPI's `BlockdevCreateOptions` of a format. Its size is the source's; its backing file follows from `sync`: the source's
- * with `top`, the source itself with `none`, otherwise it has none.
+ * An image that a job makes: QAPI's `BlockdevCreateOptions` of a format, with QAPI's names. Without a `driver` (`{}`) its format is that which the file's
+ * name ends with. Its size is the source's; its backing file follows from `sync`: the source's with `top`, the source itself with `none`, otherwise it
+ * has none.
  */
 export type JobTargetImage = MadeFor<ImageCreateOptions, 'size' | 'backing-file' | 'backing-fmt'>;
 
-/** The image that a backup makes: as `JobTargetImage`. `compress: true` is the same as in the settings of the backup; one of both is enough. */
+/** The image that a backup makes: as `JobTargetImage`. `compress: true` is the same as `compress` in the settings of the backup: give one of them. */
 export type BackupTargetImage = JobTargetImage & { compress?: boolean };
 
 /** The image that `convert` makes: QAPI's `BlockdevCreateOptions` of a format. `size` is the source's where it is left out. */

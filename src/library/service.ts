@@ -11,6 +11,12 @@ import { Listeners, once } from '../util/listeners.js';
 import { NBD_DEFAULT_PORT } from '../wire/nbd/constants.js';
 import { nbdUri, type Served, serveDevice } from '../workspace/serve.js';
 
+/** What a service needs for TLS: with `x509` its certificate and key, with `psk` a key for each user. */
+export interface ServiceTls extends Pick<TlsSettings, 'kind' | 'ca' | 'crl' | 'cert' | 'key' | 'passphrase' | 'keys'> {
+  /** With `x509`: a client must show a certificate that `ca` has signed. Default: true. With `psk` it means nothing. */
+  verifyPeer?: boolean;
+}
+
 /** Where and how an image is served. */
 export interface ServeOptions extends ExportOptions {
   /** A UNIX socket's file: one that is left over is replaced, one that a server listens at is not. Otherwise `host` and `port`. */
@@ -22,7 +28,7 @@ export interface ServeOptions extends ExportOptions {
   /** Clients at the same time; those beyond it wait. 0: any number. Default: 100. */
   maxConnections?: number;
   /** Demands TLS, by certificates or pre-shared keys. */
-  tls?: Omit<TlsSettings, 'side' | 'hostname' | 'username'>;
+  tls?: ServiceTls;
   /** Whether the client with this name (of its certificate, or its PSK user) is allowed. Only with `tls`. Default: every client with which TLS came up. */
   authorise?: (name: string | null) => boolean | Promise<boolean>;
 }
@@ -71,7 +77,7 @@ export class NbdService {
         address: path === undefined ? { type: 'inet', host: name, port } : { type: 'unix', path },
         server: {
           maxConnections,
-          tls: tls === undefined ? undefined : { ...tls, side: 'server' },
+          tls: tls === undefined ? undefined : { verifyPeer: true, ...tls, side: 'server' },
           authorise,
           onServed: (client) => events.emit('connect', client),
           onLeft: (client, chosen) => {

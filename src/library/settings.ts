@@ -194,7 +194,7 @@ const SERVE: Shape<ServeOptions> = {
   host: text,
   port: integer(0, 65535),
   maxConnections: integer(0, 0xffffffff),
-  tls: (value, path) => takeSettings(TLS, value, path, ['kind', 'verifyPeer']),
+  tls: (value, path) => takeSettings(TLS, value, path, ['kind']),
   authorise: callback(),
   name: text,
   description: text,

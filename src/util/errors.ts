@@ -1,29 +1,53 @@
 // The one error class of the project, and which of its codes an error of the system becomes.
 import { reportUnexpected } from './diagnostics.js';
 
-/** Stable codes: programs and tests rely on these, never on the message. */
+/**
+ * Stable codes: programs and tests rely on these, never on the message.
+ *
+ * - `not-found`: no such file, node, job, bitmap
+ * - `exists`: a file, node or bitmap of that name exists
+ * - `permission`: the operating system or a node's permissions forbid it
+ * - `locked`: another process (or node) holds a conflicting image lock
+ * - `read-only`: a write to what was opened read-only
+ * - `invalid-argument`: an option, offset, size or name that cannot be
+ * - `unknown-option`: an option that does not exist
+ * - `unsupported`: known, but not available here (feature bit, file system, driver)
+ * - `invalid-image`: the file does not hold what its format demands
+ * - `corrupt-image`: metadata contradicts itself; the image has been, or is, marked corrupt
+ * - `limit`: a size, count or depth beyond the stated limit
+ * - `out-of-bounds`: a request beyond the end of the node
+ * - `io`: the device failed (EIO and its kin)
+ * - `no-space`: ENOSPC, EDQUOT, EFBIG
+ * - `busy`: in use: node attached, bitmap busy, drained
+ * - `bad-state`: the job (or node) is not in a state that takes this
+ * - `cancelled`: the caller cancelled it
+ * - `closed`: used after close
+ * - `loop`: a backing chain that meets itself
+ * - `misaligned`: O_DIRECT alignment that cannot be met
+ * - `internal`: our own mistake
+ */
 export type BlockErrorCode =
-  | 'not-found' // no such file, node, job, bitmap
-  | 'exists' // a file, node or bitmap of that name exists
-  | 'permission' // the operating system or a node's permissions forbid it
-  | 'locked' // another process (or node) holds a conflicting image lock
-  | 'read-only' // a write to what was opened read-only
-  | 'invalid-argument' // an option, offset, size or name that cannot be
-  | 'unknown-option' // an option that does not exist
-  | 'unsupported' // known, but not available here (feature bit, file system, driver)
-  | 'invalid-image' // the file does not hold what its format demands
-  | 'corrupt-image' // metadata contradicts itself; the image has been, or is, marked corrupt
-  | 'limit' // a size, count or depth beyond the stated limit
-  | 'out-of-bounds' // a request beyond the end of the node
-  | 'io' // the device failed (EIO and its kin)
-  | 'no-space' // ENOSPC, EDQUOT, EFBIG
-  | 'busy' // in use: node attached, bitmap busy, drained
-  | 'bad-state' // the job (or node) is not in a state that takes this
-  | 'cancelled' // the caller cancelled it
-  | 'closed' // used after close
-  | 'loop' // a backing chain that meets itself
-  | 'misaligned' // O_DIRECT alignment that cannot be met
-  | 'internal'; // our own mistake
+  | 'not-found'
+  | 'exists'
+  | 'permission'
+  | 'locked'
+  | 'read-only'
+  | 'invalid-argument'
+  | 'unknown-option'
+  | 'unsupported'
+  | 'invalid-image'
+  | 'corrupt-image'
+  | 'limit'
+  | 'out-of-bounds'
+  | 'io'
+  | 'no-space'
+  | 'busy'
+  | 'bad-state'
+  | 'cancelled'
+  | 'closed'
+  | 'loop'
+  | 'misaligned'
+  | 'internal';
 
 export interface BlockErrorInfo {
   /** File (or node, where there is no file) that the error is about. */
@@ -46,8 +70,8 @@ export interface BlockErrorInfo {
 /**
  * Every failure of this library. `code` is stable; `message` is for people.
  *
- *   BlockError.at(path, code, reason)    message: `path: reason`     for a message that names the file otherwise, use `reason`
- *   new BlockError(code, reason)         message: `reason`           it names what it is about itself, if anything
+ * - `BlockError.at(path, code, reason)` has the message `path: reason`. Who names the file otherwise takes `reason` alone.
+ * - `new BlockError(code, reason)` has the message `reason`, which names what it is about itself, if anything.
  */
 export class BlockError extends Error {
   override readonly name = 'BlockError';

@@ -57,6 +57,16 @@ describe('a service of the library', () => {
     await service.close();
   });
 
+  it('takes pre-shared keys alone, and asks clients for a certificate where nobody says otherwise', async () => {
+    const keys = new Map([['alice', new Uint8Array(32).fill(1)]]);
+    const service = await workspace.serve(image, { path: join(folder, 'socket'), tls: { kind: 'psk', keys } });
+    expect(service.uri).to.match(/^nbds\+unix:/);
+    await service.close();
+    const refused = await failureOf(workspace.serve(image, { path: join(folder, 'socket'), tls: { kind: 'x509' } }));
+    expect(refused).to.include({ code: 'invalid-argument' });
+    expect(refused.message).to.match(/cannot be verified without a CA/);
+  });
+
   it('keeps the size of the image, which its clients were told', async () => {
     const service = await workspace.serve(image, { path: join(folder, 'socket') });
     for (const size of [512 * KiB, 2048 * KiB]) {
