@@ -97,7 +97,7 @@ export const FORMAT: OptionSpec = {
   key: 'format',
   short: 'f',
   argument: 'FMT',
-  help: 'Format of the image: raw or qcow2. Without it the image is probed.',
+  help: ({ all }) => `Format of the image: ${all}. Without it the image is probed.`,
 };
 export const IMAGE_OPTS: OptionSpec = {
   key: 'image-opts',
@@ -123,12 +123,12 @@ export const OBJECT: OptionSpec = {
   argument: 'TYPE,id=ID,...',
   help: 'Make an object that image options name: tls-creds-x509, tls-creds-psk or secret. May be given several times.',
 };
-export const CACHE: OptionSpec = {
+export const CACHE = {
   key: 'cache',
   short: 't',
   argument: 'CACHE',
   help: 'Cache mode of what is written: none, writeback, writethrough, directsync or unsafe.',
-};
+} satisfies OptionSpec;
 export const SOURCE_CACHE: OptionSpec = {
   key: 'source-cache',
   short: 'T',

@@ -11,6 +11,9 @@ import { MAX_BYTES, parseWholeNumber, sizeOfOption, UINT64_MAX } from '../util/s
 import { UsageError } from './getopt.js';
 import { shown as shownName } from './output.js';
 
+/** What qemu-img makes where nobody names a format, whatever the file's name ends with. */
+export const QEMU_IMG_FORMAT = 'raw';
+
 /** qemu-img's options that no image can be made with yet. */
 const REFUSED = ['data_file', 'extent_size_hint', 'nocow'];
 

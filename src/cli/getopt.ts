@@ -2,6 +2,7 @@
 // file names, `--` before the last of them. Abbreviated long options are not taken.
 
 import { nearestWord } from '../util/nearest.js';
+import type { FormatNames } from './format-names.js';
 
 /** One option of a verb. At least one of `short` and `long` is there. */
 export interface OptionSpec {
@@ -13,7 +14,8 @@ export interface OptionSpec {
   long?: string;
   /** Placeholder of its argument in the help; without it the option takes none. */
   argument?: string;
-  help: string;
+  /** A function where it names formats. */
+  help: string | ((formats: FormatNames) => string);
   /** The peer of the verb has it, Diskwright not yet: it is refused by name. */
   refused?: boolean;
   /** Heading in the help; options of a group stand together. Default: `Options`. */

@@ -18,12 +18,12 @@ import {
   optionHelp,
   parseCreateOptions,
 } from './create-options.js';
+import { creationFailure } from './creation-failure.js';
 import { type OptionSpec, type ParsedOptions, UsageError } from './getopt.js';
 import { policyOption, speedOption } from './job-options.js';
 import { progressKind } from './progress.js';
 import { runJob } from './run-job.js';
 import { imageArguments, openImage, type Session, withSession } from './session.js';
-import { creationFailure } from './verbs/create.js';
 
 export const TARGET_OPTIONS: readonly OptionSpec[] = [
   { key: 'target', long: 'target', argument: 'FILENAME', help: 'Where the copy goes. Needed.' },
@@ -31,7 +31,8 @@ export const TARGET_OPTIONS: readonly OptionSpec[] = [
     key: 'target-format',
     long: 'format',
     argument: 'FMT',
-    help: 'Format of the target: raw or qcow2. Default: what FILENAME ends with says (.qcow2, .raw, .img), otherwise qcow2; of an existing image it is found out.',
+    help: ({ made, suffixes, overlay }) =>
+      `Format of the target: ${made('')}. Default: what FILENAME ends with says (${suffixes}), otherwise ${overlay}; of an existing image it is found out.`,
   },
   {
     key: 'mode',

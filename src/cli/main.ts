@@ -1,9 +1,10 @@
 // The entry of the command line: finds the verb, loads it and nothing else, and turns what it answers into an exit code.
 
+import type { FormatNames } from './format-names.js';
 import { parseOptions, UsageError } from './getopt.js';
 import { PROGRAM, reportFailure, setProgram, write } from './output.js';
 import { beginProgress, failProgress } from './progress.js';
-import { commandOf, optionsOf, UNTRUSTED, type Verb, verbHelp } from './verb.js';
+import { commandOf, optionsOf, UNTRUSTED, type Verb, verbHelp, wrap } from './verb.js';
 
 interface VerbEntry {
   summary: string;
@@ -42,7 +43,7 @@ export async function main(args: readonly string[], calledAs = PROGRAM): Promise
   const [name, ...rest] = args;
   try {
     if (name === undefined) throw new UsageError('Not enough arguments', true);
-    if (name === '--help' || name === '-h') return print(generalHelp());
+    if (name === '--help' || name === '-h') return print(generalHelp(await formats()));
     if (name === '--version' || name === '-V') return print(await (await import('./version.js')).versionText());
     if (name.startsWith('-')) throw new UsageError(`unrecognized option '${name}'`, true);
     if (REFUSED.includes(name)) throw new UsageError(`command '${name}' is not supported yet`);
@@ -56,7 +57,7 @@ export async function main(args: readonly string[], calledAs = PROGRAM): Promise
 
 async function runVerb(verb: Verb, args: readonly string[]): Promise<number> {
   try {
-    if (asksForHelp(args)) return print(verbHelp(verb));
+    if (asksForHelp(args)) return print(verbHelp(verb, await formats()));
     const options = parseOptions(args, optionsOf(verb), verb.words);
     if (options.has(UNTRUSTED.key)) (await import('./session.js')).trustNoImage();
     beginProgress(options);
@@ -66,8 +67,7 @@ async function runVerb(verb: Verb, args: readonly string[]): Promise<number> {
   } catch (error) {
     reportFailure(error, verb.peer === undefined ? PROGRAM : commandOf(verb));
     failProgress();
-    // compare says "the images differ" with 1.
-    return verb.name === 'compare' && !(error instanceof UsageError) ? 2 : 1;
+    return error instanceof UsageError ? 1 : (verb.failureCode ?? 1);
   }
 }
 
@@ -81,11 +81,15 @@ function print(text: string): number {
   return 0;
 }
 
-function generalHelp(): string {
+async function formats(): Promise<FormatNames> {
+  return (await import('./format-names.js')).formatNames();
+}
+
+function generalHelp({ all }: FormatNames): string {
   const width = Math.max(...Object.keys(VERBS).map((name) => name.length));
   const verbs = Object.entries(VERBS).map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`);
   return `usage: ${PROGRAM} COMMAND [options] ...
-Works on disk images: raw and qcow2 files and block devices, and chains of them.
+${wrap(`Works on disk images in files, on block devices and in NBD exports, and on chains of them. Formats: ${all}.`, 0)}
 
 Commands:
 ${verbs.join('\n')}

@@ -1,5 +1,6 @@
 // What a verb of the command line is, and its help text.
 
+import type { FormatNames } from './format-names.js';
 import type { GetoptWords, OptionSpec, ParsedOptions } from './getopt.js';
 import { PROGRAM, program } from './output.js';
 
@@ -18,6 +19,8 @@ export interface Verb {
   notes?: readonly (readonly [string, string])[];
   /** Command line, and what it does. */
   examples: readonly (readonly [string, string])[];
+  /** Exit code where `run` rejects with anything but wrong options. Default: 1. */
+  failureCode?: number;
   /** Resolves with the exit code. */
   run(options: ParsedOptions): Promise<number>;
 }
@@ -43,7 +46,7 @@ export function optionsOf(verb: Verb): readonly OptionSpec[] {
 }
 
 /** The help of one verb. */
-export function verbHelp(verb: Verb): string {
+export function verbHelp(verb: Verb, formats: FormatNames): string {
   const supported = optionsOf(verb).filter((option) => !option.refused);
   const refused = verb.options.filter((option) => option.refused);
   const sections = [
@@ -52,7 +55,9 @@ export function verbHelp(verb: Verb): string {
       .split('\n\n')
       .map((paragraph) => wrap(paragraph, 0))
       .join('\n\n'),
-    ...groupsOf(supported).map(([title, options]) => `${title}:\n${options.map(optionHelp).join('\n')}`),
+    ...groupsOf(supported).map(
+      ([title, options]) => `${title}:\n${options.map((option) => optionHelp(option, formats)).join('\n')}`,
+    ),
   ];
   for (const [title, text] of verb.notes ?? []) sections.push(`${title}:\n${indent(text)}`);
   if (refused.length > 0) {
@@ -89,10 +94,11 @@ function optionNames({ short, long }: OptionSpec): string {
   return [short && `-${short}`, long && `--${long}`].filter(Boolean).join(', ');
 }
 
-function optionHelp(option: OptionSpec): string {
-  const { argument, long } = option;
+function optionHelp(option: OptionSpec, formats: FormatNames): string {
+  const { argument, long, help } = option;
+  const text = typeof help === 'string' ? help : help(formats);
   const joint = long === undefined ? ' ' : '=';
-  return `  ${optionNames(option)}${argument === undefined ? '' : joint + argument}\n${wrap(option.help, 6)}`;
+  return `  ${optionNames(option)}${argument === undefined ? '' : joint + argument}\n${wrap(text, 6)}`;
 }
 
 /** Lines as they are; those that are too long are wrapped. */
@@ -103,7 +109,7 @@ function indent(text: string): string {
     .join('\n');
 }
 
-function wrap(text: string, margin: number): string {
+export function wrap(text: string, margin: number): string {
   return fill(text.split(/\s+/), margin);
 }
 

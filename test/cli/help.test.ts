@@ -1,6 +1,7 @@
 // --help: every command explains each of its options, its exit codes and shows examples that are command lines of its own.
 
 import { expect } from 'chai';
+import { formatNames } from '../../src/cli/format-names.js';
 import { parseOptions } from '../../src/cli/getopt.js';
 import type { Verb } from '../../src/cli/verb.js';
 import { verbHelp } from '../../src/cli/verb.js';
@@ -72,7 +73,7 @@ describe('command line help', () => {
     it(`${name} --help explains all options and exit codes, and its examples are right`, async () => {
       const verb = await load(name);
       expect(verb.name).to.equal(name);
-      const text = verbHelp(verb);
+      const text = verbHelp(verb, formatNames());
       expect(text).to.match(new RegExp(`^usage: diskwright ${name} `));
       const tooWide = text.split('\n').filter((line) => line.length > 80 && !line.startsWith('  diskwright '));
       expect(tooWide).to.deep.equal([]);
@@ -102,6 +103,7 @@ describe('command line help', () => {
     const { code, stdout } = shop.ours('--help');
     expect(code).to.equal(0);
     for (const name of NAMES) expect(stdout).to.match(new RegExp(`^ {2}${name} +\\w`, 'm'));
+    expect(stdout.replaceAll('\n', ' ')).to.include('Formats: raw or qcow2. ');
   });
 
   it('says version, engine and codecs', () => {

@@ -1,6 +1,6 @@
 // The options of `diskwright nbd`: qemu-nbd's, by the same names.
 
-import { HELP } from '../arguments.js';
+import { FORMAT, HELP } from '../arguments.js';
 import type { OptionSpec } from '../getopt.js';
 
 const CONNECTION: readonly OptionSpec[] = [
@@ -55,7 +55,7 @@ const IMAGE: readonly OptionSpec[] = [
     short: 'f',
     long: 'format',
     argument: 'FMT',
-    help: 'Format of the image: raw or qcow2. Without it the image is probed.',
+    help: FORMAT.help,
   },
   {
     key: 'image-opts',

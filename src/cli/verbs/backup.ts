@@ -34,7 +34,7 @@ export const verb: Verb = {
       argument: 'SYNC',
       help: 'full (default): the content of the whole chain. top: what FILENAME itself holds, into an overlay of its backing file.',
     },
-    { key: 'compress', long: 'compress', help: 'Compress the target (qcow2).' },
+    { key: 'compress', long: 'compress', help: ({ compressed }) => `Compress the target (${compressed}).` },
     {
       key: 'max-workers',
       long: 'max-workers',

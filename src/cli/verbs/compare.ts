@@ -70,6 +70,8 @@ export const verb: Verb = {
     ['diskwright compare disk.qcow2 disk.raw', 'after a conversion'],
     ['diskwright compare -q a.qcow2 b.qcow2 && echo same', 'in a script'],
   ],
+  // 1 says that the images differ.
+  failureCode: EXIT_OPEN_FAILED,
   run,
 };
 

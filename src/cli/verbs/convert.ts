@@ -29,7 +29,9 @@ import {
   imageCreateOptions,
   optionHelp,
   parseCreateOptions,
+  QEMU_IMG_FORMAT,
 } from '../create-options.js';
+import { creationFailure } from '../creation-failure.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { complain, reportError, write } from '../output.js';
 import {
@@ -52,7 +54,6 @@ import {
   withSession,
 } from '../session.js';
 import type { Verb } from '../verb.js';
-import { creationFailure, QEMU_IMG_FORMAT } from './create.js';
 
 const MAX_SPARSE_BYTES = 16 << 20;
 
@@ -65,8 +66,13 @@ export const verb: Verb = {
     'The target file is replaced. With -n it must be there and is written to as it is.',
   options: [
     FORMAT,
-    { key: 'output-format', short: 'O', argument: 'OUTPUT_FMT', help: 'Format of the target: raw (default) or qcow2.' },
-    { key: 'compress', short: 'c', help: 'Compress the target (qcow2).' },
+    {
+      key: 'output-format',
+      short: 'O',
+      argument: 'OUTPUT_FMT',
+      help: ({ made }) => `Format of the target: ${made(QEMU_IMG_FORMAT)}.`,
+    },
+    { key: 'compress', short: 'c', help: ({ compressed }) => `Compress the target (${compressed}).` },
     {
       key: 'options',
       short: 'o',

@@ -3,7 +3,6 @@
 import { createImage } from '../../block/create.js';
 import { hasBackingFiles } from '../../block/registry.js';
 import { toBlockError } from '../../util/errors.js';
-import { wordsOfErrno } from '../../util/system-words.js';
 import { lookAtBacking } from '../../workspace/create.js';
 import { HELP, OBJECT, QUIET, sizeValue } from '../arguments.js';
 import {
@@ -14,7 +13,9 @@ import {
   imageCreateOptions,
   optionHelp,
   parseCreateOptions,
+  QEMU_IMG_FORMAT,
 } from '../create-options.js';
+import { creationFailure } from '../creation-failure.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { complain, reportError, write } from '../output.js';
 import { openImage, reasonOf, type Session, withSession } from '../session.js';
@@ -28,7 +29,7 @@ export const verb: Verb = {
     'With -b it is an overlay: it reads as the backing file until it is written to, and the backing file is never changed through it. ' +
     'A relative BACKING_FILE counts from the folder of FILENAME. Without SIZE the overlay is as large as its backing file.',
   options: [
-    { key: 'format', short: 'f', argument: 'FMT', help: 'raw (default) or qcow2.' },
+    { key: 'format', short: 'f', argument: 'FMT', help: ({ made }) => `${made(QEMU_IMG_FORMAT)}.` },
     { key: 'backing', short: 'b', argument: 'BACKING_FILE', help: 'Make an overlay of this image.' },
     { key: 'backing-format', short: 'F', argument: 'BACKING_FMT', help: 'Format of the backing file; needed with -b.' },
     { key: 'unsafe', short: 'u', help: 'Do not open the backing file; SIZE is needed then.' },
@@ -50,9 +51,6 @@ export const verb: Verb = {
   ],
   run,
 };
-
-/** What qemu-img makes where nobody names a format, whatever the file's name ends with. */
-export const QEMU_IMG_FORMAT = 'raw';
 
 const SAME_FILE = 'Error: Trying to create an image with the same filename as the backing file';
 
@@ -142,21 +140,4 @@ async function backingSize(
     complain('Could not open backing image.');
     return null;
   }
-}
-
-/** How qemu-img calls what failed; `%` is the file. */
-const CREATION_STEPS: Readonly<Record<string, string>> = {
-  open: "Could not create '%'",
-  allocate: 'Could not preallocate new data',
-  truncate: 'Could not resize file',
-};
-
-/** Why an image could not be made: a file that cannot be opened could not be created. */
-export function creationFailure(filename: string, format: string, error: unknown): string {
-  const failure = toBlockError(error);
-  if (failure.errno === 'EFBIG') return `The image size is too large for file format '${format}'`;
-  const words = failure.errno === undefined ? undefined : wordsOfErrno(failure.errno);
-  const step = CREATION_STEPS[failure.operation ?? ''];
-  if (words === undefined || step === undefined) return reasonOf(failure);
-  return `${step.replace('%', filename)}: ${words}`;
 }

@@ -57,6 +57,13 @@ describe('throw-away drivers', () => {
     expect(readFileSync(at('made')).subarray(0, 19).toString()).to.equal('TINY\n1048576\nsweet\n');
   });
 
+  it('a format: the help of the command line lists it', async () => {
+    expect((await run('--help')).output).to.match(/Formats: .*tiny\b/);
+    expect((await run('create', '--help')).output).to.match(/-f FMT\n.*\btiny\b/);
+    // It has no compressed clusters.
+    expect((await run('convert', '--help')).output).to.match(/-c\n +Compress the target \(qcow2\)\./);
+  });
+
   it('a format: it is found out, and info says what it says, in its order', async () => {
     await run('create', '-f', 'tiny', at('shown'), '1M');
     const { code, output } = await run('info', at('shown'));
