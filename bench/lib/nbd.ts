@@ -102,7 +102,7 @@ export async function startServer(folder: string, kind: ServerKind, disk: Disk):
   return { pid: child.pid as number, socket, uri: `nbd+unix:///?socket=${socket}`, end };
 }
 
-/** Until a client gets an answer: servers complain of those who only knock. */
+/** Until a client gets an answer: servers writeMessage of those who only knock. */
 async function listening(folder: string, path: string, child: ChildProcess, name: string): Promise<void> {
   const knock = helper(folder, 'nbdload');
   const deadline = performance.now() + START_LIMIT_MS;

@@ -1,17 +1,17 @@
-// Values of options that several verbs share, with qemu-img's words where they are wrong.
+// Options that several verbs share, and the parsers of their values. Errors have qemu-img's messages.
 
 import { INT64_MAX, MAX_BYTES, parseSize } from '../util/size.js';
 import type { OptionSpec, ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
 
-/** A size such as `50M`, that an image or a piece of one is to have. `what` is named in the message: `image size`. */
+/** Parses a size such as `50M`, of an image or a part of one. `what` names the value in messages: `image size`. Throws `UsageError`. */
 export function sizeValue(text: string, what: string): number {
   const size = limitValue(text, what);
   if (size <= MAX_BYTES) return Number(size);
   throw new UsageError(`Invalid ${what} specified. Sizes beyond ${MAX_BYTES} bytes (2^53 - 1) are not supported.`);
 }
 
-/** The size under `key`, which only limits something: one that is beyond all images is as good as the largest. Undefined: not given. */
+/** Parses the option `key`, a size that sets a limit: a value beyond the largest image becomes that size. Undefined: not given. Throws `UsageError`. */
 export function limitOption(options: ParsedOptions, key: string, what: string): number | undefined {
   const text = options.get(key);
   if (text === undefined) return undefined;
@@ -31,7 +31,7 @@ function limitValue(text: string, what: string): bigint {
   return size;
 }
 
-/** A word out of a list, or undefined where the option was not given. */
+/** Parses the option `key`, which takes one of `choices`. Undefined: not given. Throws `UsageError`. */
 export function choiceOption<T extends string>(
   options: ParsedOptions,
   key: string,
@@ -41,10 +41,10 @@ export function choiceOption<T extends string>(
   if (text === undefined) return undefined;
   const found = choices.find((choice) => choice === text);
   if (found !== undefined) return found;
-  throw new UsageError(`Parameter '${key}' does not accept value '${text}': it is one of ${choices.join(', ')}`);
+  throw new UsageError(`Parameter '${key}' does not accept value '${text}': use one of ${choices.join(', ')}`);
 }
 
-/** `human` or `json`. */
+/** Parses `--output`. Throws `UsageError`. */
 export function outputFormat(options: ParsedOptions): 'human' | 'json' {
   const text = options.get('output') ?? 'human';
   if (text !== 'human' && text !== 'json') {
@@ -57,7 +57,7 @@ export function outputFormat(options: ParsedOptions): 'human' | 'json' {
 export interface CacheMode {
   direct: boolean;
   noFlush: boolean;
-  /** Every write is durable before it counts as done. */
+  /** Every write is flushed before it completes. */
   writethrough: boolean;
 }
 
@@ -70,21 +70,21 @@ export const CACHE_MODES: Readonly<Record<string, CacheMode>> = {
   unsafe: { direct: false, noFlush: true, writethrough: false },
 };
 
-/** `what` is `cache` or `source cache`. */
+/** Parses the option `key`, a cache mode; `preset` is its default. Messages call it `what`. Throws `UsageError`. */
 export function cacheMode(options: ParsedOptions, key: string, what: string, preset: string): CacheMode {
   const text = options.get(key) ?? preset;
   if (!Object.hasOwn(CACHE_MODES, text)) throw new UsageError(`Invalid ${what} option: ${text}`);
   return CACHE_MODES[text];
 }
 
-/** `-t`: how the page cache is used for what is written. */
+/** Parses `-t`, the cache mode of the image that is written. Throws `UsageError`. */
 export function targetCache(options: ParsedOptions, preset: string): CacheMode {
   const cache = cacheMode(options, 'cache', 'cache', preset);
   if (cache.writethrough) throw new UsageError(`cache mode '${options.get('cache')}' is not supported yet`);
   return cache;
 }
 
-/** The one image that a verb takes. */
+/** The file name, for a verb that takes one image. Throws `UsageError`. */
 export function oneImage(options: ParsedOptions): string {
   if (options.positional.length !== 1) throw new UsageError('Expecting one image file name', true);
   return options.positional[0];
@@ -108,7 +108,7 @@ export const FORCE_SHARE: OptionSpec = {
   key: 'force-share',
   short: 'U',
   long: 'force-share',
-  help: 'Read an image that another process writes to. What is read may not fit together.',
+  help: 'Read an image that another process writes to. The content that is read may be inconsistent.',
 };
 export const OUTPUT: OptionSpec = {
   key: 'output',
@@ -121,24 +121,24 @@ export const OBJECT: OptionSpec = {
   key: 'object',
   long: 'object',
   argument: 'TYPE,id=ID,...',
-  help: 'Make an object that image options name: tls-creds-x509, tls-creds-psk or secret. May be given several times.',
+  help: 'Create an object that image options refer to: tls-creds-x509, tls-creds-psk or secret. May be given several times.',
 };
 export const CACHE = {
   key: 'cache',
   short: 't',
   argument: 'CACHE',
-  help: 'Cache mode of what is written: none, writeback, writethrough, directsync or unsafe.',
+  help: 'Cache mode of the image that is written: none, writeback, writethrough, directsync or unsafe.',
 } satisfies OptionSpec;
 export const SOURCE_CACHE: OptionSpec = {
   key: 'source-cache',
   short: 'T',
   argument: 'CACHE',
-  help: 'Cache mode of what is read: none, writeback, writethrough, directsync or unsafe.',
+  help: 'Cache mode of the image that is read: none, writeback, writethrough, directsync or unsafe.',
 };
 export const RATE: OptionSpec = {
   key: 'speed',
   short: 'r',
   long: 'speed',
   argument: 'BYTES',
-  help: 'Rate limit, bytes a second: 50M.',
+  help: 'Rate limit in bytes per second: 50M.',
 };

@@ -1,4 +1,5 @@
-// The `-o` options of `create` and `convert`: qemu-img's names, each image format's own, and what they become.
+// The `-o` options of `create` and `convert`, by qemu-img's names. Each format has its own (see `CreateOptions` of its driver definition); here
+// they are parsed, listed for `-o help`, and translated to QAPI's create options.
 
 import type { ImageCreateOptions } from '../block/create.js';
 import type { CreateOption, CreateOptions } from '../block/create-option.js';
@@ -14,19 +15,19 @@ import { shown as shownName } from './output.js';
 /** What qemu-img makes where nobody names a format, whatever the file's name ends with. */
 export const QEMU_IMG_FORMAT = 'raw';
 
-/** qemu-img's options that no image can be made with yet. */
+/** Options of qemu-img that are not supported yet. */
 const REFUSED = ['data_file', 'extent_size_hint', 'nocow'];
 
-/** What was given with `-o` (and `-b`, `-F`, the size), by qemu-img's names. Sizes are in bytes. */
+/** The values of `-o` (and of `-b`, `-F` and the size), by qemu-img's names. Sizes are in bytes. */
 export type CreateValues = Map<string, string>;
 
-/** Throws `UsageError` where no such format can be created. */
+/** Returns `name`. Throws `UsageError` where it is not a format that images can be created in. */
 export function creatableFormat(name: string): string {
   createOptionsOf(name);
   return name;
 }
 
-/** The driver of a format that images can be made of; null where there is none of this name. */
+/** The driver of a format that images can be created in; null where `name` is not one. */
 export function creatableDriver(name: string): DriverDefinition | null {
   registerDrivers();
   const driver = knownDriver(name);
@@ -39,7 +40,7 @@ function createOptionsOf(format: string): CreateOptions {
   return created;
 }
 
-/** Is the help of `-o` asked for? Throws `UsageError` for text that is no list of options. */
+/** True where `-o help` was given. Throws `UsageError` for text that is not a list of options. */
 export function asksForOptionHelp(texts: readonly string[]): boolean {
   for (const text of texts) {
     const comma = /,*$/.exec(text)![0].length % 2 === 1;
@@ -48,7 +49,7 @@ export function asksForOptionHelp(texts: readonly string[]): boolean {
   return texts.some((text) => text.split(',').some((word) => word === 'help' || word === '?'));
 }
 
-/** qemu-img's lines; without a file name it does not know which protocol's options there may be, too. */
+/** The text of `-o help`, as qemu-img prints it. `named`: a file name was given; without one, qemu-img adds a hint about options of the protocol. */
 export function optionHelp(format: string, named: boolean): string {
   const lines = createOptionsOf(format).options.map(
     ({ name, kind, help }) => `  ${`${name}=<${kind}>`.padEnd(22)} - ${help}`,
@@ -58,7 +59,7 @@ export function optionHelp(format: string, named: boolean): string {
   return `Supported ${format} options:\n${lines.join('\n')}\n\n${more}\n`;
 }
 
-/** Reads `-o` strings. Throws `UsageError` for a name or a value that the format does not have. */
+/** Parses `-o` strings. Throws `UsageError` for a name or a value that the format does not accept. */
 export function parseCreateOptions(format: string, texts: readonly string[]): CreateValues {
   const values: CreateValues = new Map();
   for (const text of texts) {
@@ -75,7 +76,7 @@ export function parseCreateOptions(format: string, texts: readonly string[]): Cr
 }
 
 function flat(text: string): Record<string, string> {
-  // The names have no dots but those of "encrypt.", which is refused as a whole.
+  // Only the names of "encrypt." have dots, and those are refused as a group.
   const parsed = parseKeyval(text);
   return Object.fromEntries(
     Object.entries(parsed).map(([name, value]) => [
@@ -94,7 +95,7 @@ function checkedValue({ name, kind, member }: CreateOption, value: string): stri
   return value;
 }
 
-/** No format takes a cluster of more than 2^53 bytes: what is beyond is refused as such. */
+/** Only `size` is checked against 2^53 - 1 here: the format rejects any other value that large (a cluster size) by itself. */
 function sizeOf(name: string, text: string): bigint {
   let size: bigint;
   try {
@@ -107,7 +108,7 @@ function sizeOf(name: string, text: string): bigint {
   throw new UsageError(`Image sizes beyond ${MAX_BYTES} bytes (2^53 - 1) are not supported`);
 }
 
-/** As the C library reads it: what is negative is a very large number. */
+/** Reads a number as the C library does: a negative one becomes very large. */
 function numberOf(name: string, text: string): bigint {
   const number = parseWholeNumber(text);
   if (number === null) throw new UsageError(`Parameter '${name}' expects a number`);
@@ -126,7 +127,7 @@ export function formattingLine(filename: string, format: string, values: CreateV
   return `Formatting '${shownName(filename)}', fmt=${format} ${shown.join(' ')}\n`;
 }
 
-/** What the drivers are given. `size` is in `values`. Throws `invalid-argument` in QMP's words. */
+/** The create options for the driver; `values` must have `size`. Throws `invalid-argument` with QMP's message. */
 export function imageCreateOptions(format: string, values: CreateValues): ImageCreateOptions {
   const options: Record<string, unknown> = { driver: format };
   for (const { name, kind, member, values: named = {} } of createOptionsOf(format).options) {
@@ -134,14 +135,14 @@ export function imageCreateOptions(format: string, values: CreateValues): ImageC
     if (value === undefined || member === null) continue;
     options[member] = kind === 'size' || kind === 'num' ? exact(value) : (named[value] ?? value);
   }
-  // The file is known to the one who makes it.
+  // The schema requires `file`; whoever creates the image adds it.
   const { file: _, ...rest } = validate('BlockdevCreateOptions', { ...options, file: 'file' }) as { file: string } & {
     driver: BlockdevDriver;
   };
   return rest as ImageCreateOptions;
 }
 
-/** Numbers beyond 2^53 are beyond every limit that there is. */
+/** The value as a number. One beyond 2^53 is beyond every limit, so it need not be exact. */
 function exact(value: string): number {
   return Math.min(Number(value), Number.MAX_SAFE_INTEGER);
 }

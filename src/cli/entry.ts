@@ -1,19 +1,19 @@
-// What the shell starts.
+// The program that the shell starts.
 
 import { basename } from 'node:path';
 import { commandLine } from './command-line.js';
 import { main } from './main.js';
-import { reportFailure, sayUnexpected } from './output.js';
+import { printUnexpected, reportFailure } from './output.js';
 
-sayUnexpected();
+printUnexpected();
 
-// An exception that nothing catches is one line too, not a stack.
+// An uncaught exception is printed as one line too, without a stack.
 process.on('uncaughtException', (error) => {
   reportFailure(error);
   process.exit(1);
 });
 
-// What is thrown in spite of its own care ends up above.
+// `main` reports errors itself; a rejection that it does not handle goes to the handler above.
 void main(commandLine(), basename(process.argv[1])).then((code) => {
   process.exitCode = code;
 });

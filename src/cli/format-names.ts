@@ -1,4 +1,4 @@
-// The formats that help texts list: those of the registry.
+// Lists of the registered formats, for help texts.
 
 import { allDrivers, type DriverDefinition, defaultDriver } from '../block/registry.js';
 import { registerDrivers } from '../drivers/index.js';
@@ -7,13 +7,13 @@ import { registerDrivers } from '../drivers/index.js';
 export interface FormatNames {
   /** Formats of images. */
   readonly all: string;
-  /** Those that images can be made of, `preset` marked as the default. */
+  /** Formats that images can be created in, `preset` marked as the default. */
   made(preset: string): string;
-  /** Those with compressed clusters. */
+  /** Formats with compressed clusters. */
   readonly compressed: string;
-  /** What names of images end with: `.raw`, `.qcow2`. */
+  /** Suffixes of file names: `.raw, .qcow2`. */
   readonly suffixes: string;
-  /** The format of an overlay where none is named. */
+  /** The default format of an overlay. */
   readonly overlay: string;
 }
 

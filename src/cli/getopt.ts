@@ -4,9 +4,9 @@
 import { nearestWord } from '../util/nearest.js';
 import type { FormatNames } from './format-names.js';
 
-/** One option of a verb. At least one of `short` and `long` is there. */
+/** One option of a verb. At least one of `short` and `long` is set. */
 export interface OptionSpec {
-  /** What its value is found under. */
+  /** The key of its value in `ParsedOptions`. */
   key: string;
   /** One letter, without the dash. */
   short?: string;
@@ -16,15 +16,15 @@ export interface OptionSpec {
   argument?: string;
   /** A function where it names formats. */
   help: string | ((formats: FormatNames) => string);
-  /** The peer of the verb has it, Diskwright not yet: it is refused by name. */
+  /** The verb's peer (qemu-img, ...) has the option, Diskwright does not yet: it is refused as not supported. */
   refused?: boolean;
-  /** Heading in the help; options of a group stand together. Default: `Options`. */
+  /** Heading in the help, under which the options of a group are listed. Default: `Options`. */
   group?: string;
 }
 
-/** How mistakes are reported: each program that Diskwright takes the place of has its own words. */
+/** Messages for wrong options: each program that Diskwright can replace has its own. */
 export interface GetoptWords {
-  /** `option` is as it was typed: `-z`, `--frob=1`; `specs` are those that there are. */
+  /** `option` is as it was typed: `-z`, `--frob=1`; `specs` are the verb's options. */
   unknown(option: string, specs: readonly OptionSpec[]): string;
   missingArgument(option: string): string;
   unwantedArgument(option: string, typed: string): string;
@@ -36,7 +36,7 @@ const QEMU_IMG_WORDS: GetoptWords = {
   unwantedArgument: (_, typed) => `unrecognized option '${typed}'`,
 };
 
-/** As the C library's getopt_long has them. */
+/** The messages of the C library's getopt_long. */
 export const PLAIN_WORDS: GetoptWords = {
   unknown: (option) =>
     option.startsWith('--') ? `unrecognized option '${option}'` : `invalid option -- '${option[1]}'`,
@@ -47,7 +47,7 @@ export const PLAIN_WORDS: GetoptWords = {
   unwantedArgument: (option) => `option '${option}' doesn't allow an argument`,
 };
 
-/** Of verbs that stand for no other program's: what may have been meant is said too. */
+/** Messages of verbs that no other program has: with a suggestion for an unknown option. */
 export const OWN_WORDS: GetoptWords = {
   ...QEMU_IMG_WORDS,
   unknown: (option, specs) => {
@@ -59,10 +59,10 @@ export const OWN_WORDS: GetoptWords = {
   },
 };
 
-/** A command line that cannot be understood; `lines` are printed, each behind the program's name, then `after` as they are. */
+/** A mistake in the command line. `lines` are printed, each after the program's name, then `after` as they are. */
 export class UsageError extends Error {
   readonly lines: readonly string[];
-  /** Whether to point at the help. */
+  /** Whether to print a hint at `--help`. */
   readonly hint: boolean;
   readonly after: readonly string[];
 
@@ -87,17 +87,18 @@ export class ParsedOptions {
     return this.#values.has(key);
   }
 
-  /** The last value given. */
+  /** The last value of the option. */
   get(key: string): string | undefined {
     return this.#values.get(key)?.at(-1);
   }
 
+  /** All values of the option, in their order. */
   all(key: string): readonly string[] {
     return this.#values.get(key) ?? [];
   }
 }
 
-/** Throws `UsageError` for unknown and refused options and for missing arguments. */
+/** Parses a verb's arguments. Throws `UsageError` for unknown and refused options and for missing arguments. */
 export function parseOptions(
   args: readonly string[],
   specs: readonly OptionSpec[],

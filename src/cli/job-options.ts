@@ -1,13 +1,13 @@
-// Options that all jobs of the command line have, in QMP's words.
+// Options of the verbs that run jobs, by QMP's names.
 
 import type { BlockdevOnError } from '../schema/generated/types.js';
 import { choiceOption, FORMAT, HELP, IMAGE_OPTS, limitOption, OBJECT, QUIET, RATE } from './arguments.js';
 import type { OptionSpec, ParsedOptions } from './getopt.js';
 import { PROGRESS, PROGRESS_BAR } from './progress.js';
 
-/** Nobody is there to resume a job that stops: `stop` and `enospc` are for the daemon. */
+/** `stop` and `enospc` are missing: on the command line, nobody could resume a job that stops. */
 const POLICIES = ['report', 'ignore'] as const satisfies readonly BlockdevOnError[];
-const POLICY_HELP = 'report (default): the job fails. ignore: the range is tried again later.';
+const POLICY_HELP = 'report (default): the job fails. ignore: the job tries the range again later.';
 
 export const ON_ERROR: OptionSpec = { key: 'on-error', long: 'on-error', argument: 'POLICY', help: POLICY_HELP };
 export const COPY_POLICIES: readonly OptionSpec[] = [
@@ -24,9 +24,9 @@ export const COPY_POLICIES: readonly OptionSpec[] = [
     help: `When a write fails. ${POLICY_HELP}`,
   },
 ];
-const JOB_RATE: OptionSpec = { ...RATE, help: 'Rate limit, bytes a second: 50M. 0 (default) is none.' };
+const JOB_RATE: OptionSpec = { ...RATE, help: 'Rate limit in bytes per second: 50M. 0 (default): no limit.' };
 
-/** The last options of every job's verb, and what it exits with. */
+/** The options that come last in the help of every verb that runs a job, and its exit codes. */
 export const JOB_OPTIONS: readonly OptionSpec[] = [
   JOB_RATE,
   FORMAT,
@@ -39,12 +39,12 @@ export const JOB_OPTIONS: readonly OptionSpec[] = [
 ];
 export const JOB_EXIT_CODES = ['Exit codes', '0    done\n1    failed\n130  interrupted'] as const;
 
-/** `speed` of a job's arguments. */
+/** Parses `--speed`, in bytes per second. Throws `UsageError`. */
 export function speedOption(options: ParsedOptions): number | undefined {
   return limitOption(options, 'speed', 'rate limit');
 }
 
-/** One of the policies above, by its key. */
+/** Parses one of the error policies above, by its key. Throws `UsageError`. */
 export function policyOption(options: ParsedOptions, key: string): BlockdevOnError | undefined {
   return choiceOption(options, key, POLICIES);
 }

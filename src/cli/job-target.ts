@@ -1,4 +1,4 @@
-// The options of `mirror` and `backup` that say what their target is, and the run of such a job.
+// `mirror` and `backup`: the options that describe their target, and running such a job.
 
 import type { BlockNode } from '../block/node/node.js';
 import { hasBackingFiles } from '../block/registry.js';
@@ -26,19 +26,19 @@ import { runJob } from './run-job.js';
 import { imageArguments, openImage, type Session, withSession } from './session.js';
 
 export const TARGET_OPTIONS: readonly OptionSpec[] = [
-  { key: 'target', long: 'target', argument: 'FILENAME', help: 'Where the copy goes. Needed.' },
+  { key: 'target', long: 'target', argument: 'FILENAME', help: 'File name of the target. Required.' },
   {
     key: 'target-format',
     long: 'format',
     argument: 'FMT',
     help: ({ made, suffixes, overlay }) =>
-      `Format of the target: ${made('')}. Default: what FILENAME ends with says (${suffixes}), otherwise ${overlay}; of an existing image it is found out.`,
+      `Format of the target: ${made('')}. Default: by the suffix of FILENAME (${suffixes}), otherwise ${overlay}; an existing image is probed.`,
   },
   {
     key: 'mode',
     long: 'mode',
     argument: 'MODE',
-    help: 'absolute-paths (default): make the target; a file that is there is replaced. existing: it is there.',
+    help: 'absolute-paths (default): create the target; an existing file is replaced. existing: the target exists already.',
   },
   {
     key: 'options',
@@ -51,19 +51,19 @@ export const TARGET_OPTIONS: readonly OptionSpec[] = [
 
 export const TARGET_AFTER_FAILURE = [
   'After Ctrl-C or a failure',
-  'FILENAME is as it was. The target is incomplete: delete it or start again.',
+  'FILENAME is unchanged. The target is incomplete: delete it or start again.',
 ] as const;
 
 export interface Target {
   name: string;
-  /** Undefined: that of the existing image is found out. */
+  /** Undefined: the existing image is probed. */
   format: string | undefined;
   existing: boolean;
   values: CreateValues;
   cache: CacheMode;
 }
 
-/** Reads the options above. */
+/** Parses the options above. Throws `UsageError`. */
 export function targetOf(options: ParsedOptions): Target {
   const name = options.get('target');
   if (name === undefined) throw new UsageError("Parameter '--target' is missing", true);
@@ -85,7 +85,7 @@ export function targetOf(options: ParsedOptions): Target {
   };
 }
 
-/** The text of `-o help` for the target that is to be made; null where nobody asks for it. Throws `UsageError`. */
+/** The text of `-o help` for the target's format; null where it was not asked for. Throws `UsageError`. */
 export function targetOptionHelp(options: ParsedOptions): string | null {
   if (!asksForOptionHelp(options.all('options'))) return null;
   registerDrivers();
@@ -93,7 +93,7 @@ export function targetOptionHelp(options: ParsedOptions): string | null {
   return optionHelp(creatableFormat(format), options.has('target'));
 }
 
-/** What the jobs from one image to another have in common, in QMP's words. */
+/** Arguments that mirror and backup have in common, by QMP's names. */
 export interface TargetJobArguments<S extends MirrorSyncMode> {
   sync: S;
   speed?: number;
@@ -108,7 +108,7 @@ type StartTargetJob<S extends MirrorSyncMode> = (
   common: TargetJobArguments<S>,
 ) => Promise<Job>;
 
-/** Opens the image that was named, and runs the job from it to the target. Resolves with the exit code. */
+/** Opens the image that is named on the command line, and runs a job that copies it to the target. Resolves with the exit code. */
 export async function runTargetJob<S extends MirrorSyncMode>(
   options: ParsedOptions,
   target: Target,
@@ -126,7 +126,7 @@ export async function runTargetJob<S extends MirrorSyncMode>(
   const progress = progressKind(options, true);
   return withSession(options.all('object'), async (session) => {
     const source = await openImage(session, filename, { ...imageArguments(options), purpose: 'copy' });
-    const incomplete = `'${filename}' is as it was; '${target.name}' is incomplete: delete it or start again.`;
+    const incomplete = `'${filename}' is unchanged; '${target.name}' is incomplete: delete it or start again.`;
     return runJob(session, {
       start: (env) => startTo(session, target, sync, (plan) => start(env, source, plan, common)),
       progress,
@@ -137,7 +137,7 @@ export async function runTargetJob<S extends MirrorSyncMode>(
   });
 }
 
-/** Runs `start` with the plan of the target; what fails while that is made is said as `create` says it. */
+/** Runs `start` with the plan for the target. Where creating the target fails, the message is that of `create`. */
 async function startTo(
   session: Session,
   { name, format, existing, values, cache }: Target,

@@ -18,7 +18,7 @@ export function prettyJson(value: unknown, indent = 0): string {
   return `${open}\n${body}${' '.repeat(4 * indent)}${close}`;
 }
 
-/** `object` with its members in the order of `keys`; those that `keys` does not know come last. */
+/** `object` with its members in the order of `keys`; members that are not in `keys` come last. */
 export function ordered(object: object, keys: readonly string[]): object {
   const rank = (key: string): number => (keys.includes(key) ? keys.indexOf(key) : keys.length);
   return Object.fromEntries(Object.entries(object).sort(([a], [b]) => rank(a) - rank(b)));

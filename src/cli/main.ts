@@ -1,4 +1,4 @@
-// The entry of the command line: finds the verb, loads it and nothing else, and turns what it answers into an exit code.
+// The entry of the command line: finds the verb, loads no module but its own, runs it and returns the exit code.
 
 import type { FormatNames } from './format-names.js';
 import { parseOptions, UsageError } from './getopt.js';
@@ -13,32 +13,32 @@ interface VerbEntry {
 
 const VERBS: Readonly<Record<string, VerbEntry>> = {
   convert: { summary: 'copy an image into a new one of any format', load: () => import('./verbs/convert.js') },
-  create: { summary: 'make an empty image, or an overlay of another', load: () => import('./verbs/create.js') },
-  info: { summary: 'say what an image is: format, sizes, backing file', load: () => import('./verbs/info.js') },
+  create: { summary: 'create an empty image, or an overlay of another', load: () => import('./verbs/create.js') },
+  info: { summary: 'show format, sizes and backing file of an image', load: () => import('./verbs/info.js') },
   map: { summary: 'list which parts of an image hold data, and where', load: () => import('./verbs/map.js') },
   check: { summary: 'check the consistency of an image', load: () => import('./verbs/check.js') },
   compare: { summary: 'compare the content of two images', load: () => import('./verbs/compare.js') },
   commit: { summary: 'write an overlay down into its backing file', load: () => import('./verbs/commit.js') },
-  stream: { summary: 'pull data up from the backing files into an overlay', load: () => import('./verbs/stream.js') },
+  stream: { summary: 'copy data from the backing files into an overlay', load: () => import('./verbs/stream.js') },
   mirror: { summary: 'copy an image, as a mirror job', load: () => import('./verbs/mirror.js') },
   backup: { summary: 'copy an image as it is at one moment', load: () => import('./verbs/backup.js') },
-  nbd: { summary: 'serve an image over the network, or list what a server has', load: () => import('./verbs/nbd.js') },
+  nbd: { summary: 'serve an image over NBD, or list the exports of a server', load: () => import('./verbs/nbd.js') },
 };
 
-/** Programs of QEMU that a link to this one may stand for, and the verb that takes their command line. */
-const STAND_INS: Readonly<Record<string, string>> = { 'qemu-nbd': 'nbd' };
+/** Programs of QEMU that Diskwright replaces when it is called by their names (by a link), and the verb that takes their command line. */
+const REPLACED_PROGRAMS: Readonly<Record<string, string>> = { 'qemu-nbd': 'nbd' };
 
-/** Verbs of qemu-img that are still to come. */
+/** Verbs of qemu-img that are not supported yet. */
 const REFUSED = ['amend', 'bench', 'bitmap', 'dd', 'measure', 'rebase', 'resize', 'snapshot'];
 
 /**
- * Runs one command line (without node and script) and resolves with its exit code. `calledAs` is the name that the program was called
- * by, where that was not its own.
+ * Runs one command line and resolves with its exit code. `args` are without node and the script; `calledAs` is the name that the program was
+ * called by.
  */
 export async function main(args: readonly string[], calledAs = PROGRAM): Promise<number> {
-  if (Object.hasOwn(STAND_INS, calledAs)) {
+  if (Object.hasOwn(REPLACED_PROGRAMS, calledAs)) {
     setProgram(calledAs);
-    return runVerb((await VERBS[STAND_INS[calledAs]].load()).verb, args);
+    return runVerb((await VERBS[REPLACED_PROGRAMS[calledAs]].load()).verb, args);
   }
   const [name, ...rest] = args;
   try {
@@ -98,11 +98,11 @@ ${verbs.join('\n')}
   ${PROGRAM} --help           shows this help
   ${PROGRAM} --version        shows the version, the I/O engine and the codecs
 
-Options and output of the commands that qemu-img has are qemu-img's, of nbd
-qemu-nbd's; those of stream, mirror and backup are QMP's. Long options are
-written out. Sizes take the suffixes k, M, G, T, P and E (powers of 1024).
+Commands of qemu-img have its options and output, nbd has those of qemu-nbd;
+the options of stream, mirror and backup are QMP's. Long options cannot be
+abbreviated. Sizes take the suffixes k, M, G, T, P and E (powers of 1024).
 
-Not there yet: qemu-img's ${REFUSED.slice(0, 4).join(', ')},
+Not supported yet: qemu-img's ${REFUSED.slice(0, 4).join(', ')},
 ${REFUSED.slice(4, -1).join(', ')} and ${REFUSED.at(-1)}; several sources of one convert.
 `;
 }

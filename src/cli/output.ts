@@ -1,4 +1,5 @@
-// The words on the terminal: standard output in bulk, errors behind the program's name.
+// What a command writes: its output to standard output; messages, each after the program's name, to standard error. Either may be a terminal,
+// which must not get control characters from a stranger's file name, and on which a message must not be mixed with a line of progress.
 
 import { subscribe } from 'node:diagnostics_channel';
 import { reportUnexpected, UNEXPECTED_CHANNEL, type Unexpected } from '../util/diagnostics.js';
@@ -10,14 +11,14 @@ import { UsageError } from './getopt.js';
 
 export const PROGRAM = 'diskwright';
 
-/** What messages begin with: the name that the program was called by. */
+/** The name that the program was called by. Messages begin with it. */
 let programName: string = PROGRAM;
 
 let lastError: string | null = null;
 let readerGone = false;
-/** Standard output and standard error where they go to an image: nothing is written there. */
+/** Standard output (1) and standard error (2), where they are redirected to an image: nothing is written there. */
 const silent = new Set<1 | 2>();
-/** Ends, or takes away, a line of progress that stands there unfinished. */
+/** Ends, or clears, the unfinished line of progress on the terminal; null where there is none. */
 let endOpenLine: (() => void) | null = null;
 let watched = { out: false, errors: false };
 
@@ -25,23 +26,23 @@ export function program(): string {
   return programName;
 }
 
-/** Called by another name, as by a symbolic link `qemu-nbd`. */
+/** Sets the name that messages begin with, where the program was called by another name (a symbolic link `qemu-nbd`). */
 export function setProgram(name: string): void {
   programName = name;
 }
 
-/** From now on nothing is written to standard output (1) or standard error (2): it goes to a file that holds somebody's data. */
+/** Writes nothing to standard output (1) or standard error (2) from now on: it is redirected to a file that is an image. */
 export function silence(stream: 1 | 2): void {
   silent.add(stream);
 }
 
-/** Streams are loaded at their first use, which takes some milliseconds: a command that prints nothing spends none. */
+/** Writes to standard output. Node loads the stream at its first use, which takes some milliseconds: a command without output saves them. */
 export function write(text: string): void {
   if (silent.has(1)) return;
   if (!watched.out) {
     watched = { ...watched, out: true };
     process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-      // A reader that went away (`diskwright map ... | head`) is no failure: what a command does to images it ends all the same.
+      // A reader that went away (`diskwright map ... | head`) is not a failure: the command still finishes its work on images.
       if (error.code === 'EPIPE') {
         readerGone = true;
         return;
@@ -55,82 +56,82 @@ export function write(text: string): void {
   else process.stdout.write(hasRawBytes(text) ? encodeName(text) : text);
 }
 
-/** A name that somebody else chose, for standard output: scripts get it as it is, a terminal in one line and without control characters. */
+/** A name from an image or a file system, for standard output: on a terminal, control characters are printed as escapes; scripts get it as it is. */
 export function shown(name: string): string {
   return process.stdout.isTTY ? printable(name) : name;
 }
 
-/** What was reported last, for programs; null: nothing was. */
+/** The last error that was reported; null: none was. */
 export function lastReported(): string | null {
   return lastError;
 }
 
-/** Nobody reads what is written any more. */
-export function isUnread(): boolean {
+/** True once the reader of standard output has gone. */
+export function isReaderGone(): boolean {
   return readerGone;
 }
 
-/** From now on a line stands there unfinished; `end` is called before the next complaint. Null: it is finished. */
+/** Notes that the terminal has an unfinished line of progress: `end` is called before the next message. Null: the line was ended. */
 export function openLine(end: (() => void) | null): void {
   endOpenLine = end;
 }
 
-/** Whether the line still stands there: no complaint has come since. */
+/** True where the terminal still has the unfinished line: no message has been written since. */
 export function lineIsOpen(): boolean {
   return endOpenLine !== null;
 }
 
-/** To standard error, which people read, on a line of its own: control characters are shown. `text` may have several lines of our own. */
-export function complain(text: string): void {
+/** Writes a message to standard error, on lines of its own. Control characters, except line feeds and tabs, are printed as escapes. */
+export function writeMessage(text: string): void {
   const end = endOpenLine;
   endOpenLine = null;
   end?.();
   writeErrors(`${printableLines(text)}\n`);
 }
 
-/** To standard error, as it is. */
+/** Writes to standard error, as it is. */
 export function writeErrors(text: string | Uint8Array): void {
   if (silent.has(2)) return;
   if (!watched.errors) {
     watched = { ...watched, errors: true };
-    // Nobody is left to be told.
+    // A failure of standard error cannot be reported anywhere.
     process.stderr.on('error', () => undefined);
   }
   process.stderr.write(text);
 }
 
-/** `diskwright: message`, as scripts look for it. */
+/** Writes `diskwright: message` to standard error. */
 export function reportError(message: string): void {
   lastError = message;
-  complain(`${programName}: ${message}`);
+  writeMessage(`${programName}: ${message}`);
 }
 
-/** Reports whatever was thrown. `command` is what explains itself with --help. */
+/** Reports whatever was thrown. `command` is what a hint at `--help` names. */
 export function reportFailure(error: unknown, command = programName): void {
   if (error instanceof UsageError) {
     for (const line of error.lines) reportError(printable(line));
-    for (const line of error.after) complain(printable(line));
-    if (error.hint) complain(`Try '${command} --help' for more information`);
+    for (const line of error.after) writeMessage(printable(line));
+    if (error.hint) writeMessage(`Try '${command} --help' for more information`);
   } else if (error instanceof BlockError && error.code !== 'internal') {
     reportError(messageOf(error));
   } else {
-    // Said by `sayUnexpected`, unless it was said when it came up.
+    // `printUnexpected` prints it, unless it was printed where it occurred.
     reportUnexpected(command, error);
   }
 }
 
-/** Why the system refused a request, in the real tools' words: `No space left on device`. Undefined where it was not the system. */
+/** Why the system refused a request, as QEMU's tools print it: `No space left on device`. Undefined where it was not the system. */
 export function systemWordsOf({ fromSystem, errno }: BlockError): string | undefined {
   return fromSystem && errno !== undefined ? wordsOfErrno(errno) : undefined;
 }
 
-/** The message, in which a name cannot begin a line of its own. */
+/** The message of an error, with names of files printable (see `withPrintableNames`). */
 export function messageOf(error: BlockError): string {
   const words = systemWordsOf(error);
   return withPrintableNames(words === undefined ? error.message : `${error.path}: ${words}`, error);
 }
 
-/** `text` of an error, in which the names of the files that the error is about are fit for a terminal. */
+/** `text` of an error, with escapes for unsafe characters in the names of the files that the error and its causes are about. */
 export function withPrintableNames(text: string, error: BlockError): string {
   let link: unknown = error;
   for (let depth = 0; depth < 10 && link instanceof BlockError; depth++) {
@@ -140,8 +141,8 @@ export function withPrintableNames(text: string, error: BlockError): string {
   return text;
 }
 
-/** Prints one line for each mistake of ours from here on: whoever reports it needs to know where it was. */
-export function sayUnexpected(): void {
+/** From now on, prints one line for each unexpected error (see `util/diagnostics.ts`), with the place where it was thrown. */
+export function printUnexpected(): void {
   subscribe(UNEXPECTED_CHANNEL, (message) => {
     const { where, error } = message as Unexpected;
     const text = error instanceof Error ? error.message : String(error);
@@ -149,7 +150,7 @@ export function sayUnexpected(): void {
   });
 }
 
-/** ` (function at file:line)`: the innermost cause's first step. */
+/** ` (at function (file:line))`: where the innermost cause was thrown. */
 function placeOf(error: unknown): string {
   let root = error;
   for (let depth = 0; depth < 10 && root instanceof Error && root.cause instanceof Error; depth++) root = root.cause;

@@ -1,4 +1,4 @@
-// How far a command is, in one of three forms:
+// The progress of a command, in one of three forms:
 //
 //   percent   "    (12.34/100%)" and a carriage return on standard output, as qemu-img's -p
 //   bar       [=======>      ]  47%  1.2 GiB of 2.5 GiB  310 MiB/s  0:04   on a terminal
@@ -15,44 +15,47 @@ export interface ProgressState {
   total: number;
   bytesPerSecond?: number;
   etaMs?: number;
-  /** A job's. */
+  /** The status of a job. */
   status?: string;
 }
 
 export interface ProgressView {
-  /** Nothing but progress (and the outcome) may go to standard output. */
+  /** The view writes JSON: no other text may go to standard output. */
   readonly json: boolean;
   update(state: ProgressState): void;
-  /** Ends the line, if there is one. `outcome` is the last word for programs; `whole`: all of it was done, by default where it is `completed`. */
+  /**
+   * Ends the line of progress, if there is one. `outcome` is the last JSON object; `whole`: all work was done (shown as 100 %), by default where the
+   * outcome's event is `completed`.
+   */
   end(outcome: Record<string, unknown>, whole?: boolean): void;
 }
 
 export type ProgressKind = 'none' | 'percent' | 'bar' | 'json';
 
-/** As qemu-img has them: without -p, each prints one line on standard error. */
-const ASKING_SIGNALS = ['SIGUSR1', 'SIGINFO'] as const;
-/** To the end of the line. */
+/** Signals that ask for the progress, as with qemu-img: without -p, each prints one line on standard error. */
+const STATUS_SIGNALS = ['SIGUSR1', 'SIGINFO'] as const;
+/** Clears from the cursor to the end of the line. */
 const CLEAR = '\x1b[K';
 const BAR_WIDTH = 28;
 const MIN_BAR_WIDTH = 8;
 const MIN_INTERVAL_MS = 100;
 
-/** A program that asked for JSON gets one last object, whatever comes of it. */
-let owesOutcome = false;
+/** JSON was asked for, and the last object, with the outcome, has not been written yet. */
+let outcomeIsDue = false;
 
-/** Before anything of the command line is looked at, so that the object comes where that is wrong, too. */
+/** Called before any other option is checked, so that a wrong command line gets the last JSON object, too. */
 export function beginProgress(options: ParsedOptions): void {
-  owesOutcome = options.get('progress') === 'json';
+  outcomeIsDue = options.get('progress') === 'json';
 }
 
-/** The command is over; where nobody has said so in JSON, and it was asked for, it failed before its work began, or after it. */
+/** Called when the command has failed: writes the last JSON object, where it was asked for and no view has written it. */
 export function failProgress(): void {
-  if (!owesOutcome) return;
-  owesOutcome = false;
+  if (!outcomeIsDue) return;
+  outcomeIsDue = false;
   line({ event: 'failed', error: lastReported() ?? 'unknown' });
 }
 
-/** What `-p`, `-q` and `--progress` ask for. `always`: a terminal gets a bar without being asked. */
+/** The kind that `-p`, `-q` and `--progress` ask for. `always`: on a terminal, the default is a bar. Throws `UsageError`. */
 export function progressKind(options: ParsedOptions, always = false): ProgressKind {
   const named = options.get('progress');
   if (named !== undefined && named !== 'bar' && named !== 'json' && named !== 'none') {
@@ -65,13 +68,13 @@ export function progressKind(options: ParsedOptions, always = false): ProgressKi
   return asked || (always && process.stderr.isTTY && process.stdout.isTTY) ? 'bar' : 'none';
 }
 
-/** Until `end`, a signal that asks for it (SIGUSR1, on BSD systems SIGINFO) shows the state too, where nothing else does. */
+/** Opens a view. With `none`, a signal (SIGUSR1, on BSD systems SIGINFO) prints the progress, until `end`. */
 export function openProgress(kind: ProgressKind): ProgressView {
   const view = viewOf(kind);
   if (kind !== 'none') return view;
   let last: ProgressState = { current: 0, total: 1 };
   const show = (): void => writeErrors(`    (${percentOf(last).toFixed(2)}/100%)\n`);
-  for (const signal of ASKING_SIGNALS) process.on(signal, show);
+  for (const signal of STATUS_SIGNALS) process.on(signal, show);
   return {
     json: view.json,
     update: (state) => {
@@ -79,7 +82,7 @@ export function openProgress(kind: ProgressKind): ProgressView {
       view.update(state);
     },
     end: (outcome, whole) => {
-      for (const signal of ASKING_SIGNALS) process.off(signal, show);
+      for (const signal of STATUS_SIGNALS) process.off(signal, show);
       view.end(outcome, whole);
     },
   };
@@ -152,8 +155,8 @@ class BarView implements ProgressView {
 }
 
 /**
- * One line of the bar, without control characters. Where it would wrap, the bar gets shorter, and then what stands last is left out; `columns` that
- * are 0 or not known are as many as it takes.
+ * The bar's line, without control characters. Where it would wrap, the bar gets shorter, and then the last parts of the text are left out.
+ * `columns` of 0 means that the width is not known: then nothing is left out.
  */
 export function barLine(state: ProgressState, columns = 0): string {
   const percent = Math.min(100, percentOf(state));
@@ -164,7 +167,7 @@ export function barLine(state: ProgressState, columns = 0): string {
   if (state.bytesPerSecond !== undefined) parts.push(`${formatSize(state.bytesPerSecond)}/s`);
   if (state.etaMs !== undefined) parts.push(clockTime(state.etaMs));
   if (state.status === 'paused' || state.status === 'ready') parts.push(state.status);
-  // In the last column some terminals wrap already; brackets and a space stand around the bar.
+  // Some terminals wrap in the last column already; two brackets and a space are around the bar.
   const room = columns > 0 ? columns - 4 : Number.POSITIVE_INFINITY;
   while (parts.length > 1 && parts.join('  ').length + MIN_BAR_WIDTH > room) parts.pop();
   const text = parts.join('  ');
@@ -210,9 +213,9 @@ class JsonView implements ProgressView {
   }
 
   end(outcome: Record<string, unknown>): void {
-    // A change that came too soon after the one before is reported at last.
+    // The last state may not have been written yet, if it came too soon after the one before.
     if (this.#last !== null && this.#last !== this.#shown) this.#show(this.#last);
-    owesOutcome = false;
+    outcomeIsDue = false;
     line(outcome);
   }
 }
@@ -231,6 +234,6 @@ export const PROGRESS: OptionSpec = {
   long: 'progress',
   argument: 'KIND',
   help:
-    'bar (as -p), none, or json: one object a line on standard output, with "event" progress and at last completed, cancelled or ' +
-    'failed.',
+    'bar (as -p), none, or json: one object per line on standard output. Its "event" is progress; that of the last one is completed, ' +
+    'cancelled or failed.',
 };

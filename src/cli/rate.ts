@@ -1,10 +1,11 @@
-// Progress of something that is no job: the average rate since it began.
+// Progress of a command that runs no job: the average rate since its start.
 
 import type { ProgressState } from './progress.js';
 
-/** Too short to tell a rate from. */
+/** Before that time no rate is shown. */
 const MIN_ELAPSED_MS = 200;
 
+/** The state after `elapsedMs`, with rate and remaining time; `current` and `total` are bytes. */
 export function ratedState(elapsedMs: number, current: number, total: number): ProgressState {
   if (elapsedMs < MIN_ELAPSED_MS || current === 0) return { current, total };
   const bytesPerSecond = (current / elapsedMs) * 1000;

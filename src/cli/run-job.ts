@@ -15,21 +15,21 @@ const UPDATE_MS = 200;
 export interface JobRun {
   start(env: JobEnvironment): Promise<Job>;
   progress: ProgressKind;
-  /** Said on standard output after success, but not to programs. */
+  /** Printed on standard output after success, unless progress is JSON. */
   done?: string;
-  /** What state the files are in after Ctrl-C, or a failure half way: whole sentences. */
+  /** The state of the files after Ctrl-C, or after a failure, in whole sentences. */
   stateWhenCancelled: string;
   stateWhenFailed: string;
 }
 
-/** Resolves with the exit code; whatever went wrong has been reported. Rejects only where the job could not begin. */
+/** Runs a job. Resolves with the exit code, after a failure has been reported. Rejects only where the job could not start. */
 export async function runJob(session: Session, run: JobRun): Promise<number> {
   const manager = new JobManager(session.host.clock);
   const job = await run.start({ graph: session.graph, manager, warn: session.graph.warn });
   const view = openProgress(run.progress);
   const interrupt = new Interrupt(session);
   const show = (): void => view.update({ ...job.progress.snapshot(), status: job.status });
-  const stops = [job.on('BLOCK_JOB_READY', () => detach('job', complete(job))), job.onFault(faultTeller())];
+  const stops = [job.on('BLOCK_JOB_READY', () => detach('job', complete(job))), job.onFault(faultReporter())];
   interrupt.signal.addEventListener('abort', () => cancel(job));
   show();
   const timer = setInterval(show, UPDATE_MS);
@@ -64,27 +64,27 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
   return 1;
 }
 
-/** Says each failure once, however often the range is tried again. */
-function faultTeller(): (fault: JobFault) => void {
-  const said = new Set<string>();
+/** Returns a function that reports each failure once, however often the range is tried again. */
+function faultReporter(): (fault: JobFault) => void {
+  const reported = new Set<string>();
   return (fault) => {
     // A failure that ends the job is reported with its end, by file and place.
     if (fault.action === 'report') return;
     const text = faultText(fault);
-    if (said.has(text)) return;
-    said.add(text);
+    if (reported.has(text)) return;
+    reported.add(text);
     reportError(text);
   };
 }
 
-/** One line: file, where that is for a guest, why, and what becomes of it. */
+/** One line: the file, the guest offset, the reason, and the action that was taken. */
 function faultText({ error, isRead, guestOffset, action }: JobFault): string {
   const file = error.path === undefined ? '' : ` '${printable(error.path)}'`;
   const place = guestOffset === undefined ? '' : ` at guest offset ${guestOffset}`;
   return `warning: ${isRead ? 'reading from' : 'writing to'}${file}${place} failed: ${reasonOf(error)} (${action})`;
 }
 
-/** A job that is ready has copied everything; nobody writes meanwhile, so it can end. */
+/** Completes a job that is ready: it has copied everything, and nobody writes meanwhile. */
 async function complete(job: Job): Promise<void> {
   try {
     await job.complete();
@@ -94,7 +94,7 @@ async function complete(job: Job): Promise<void> {
   }
 }
 
-/** It may be too late for that: then it succeeds. */
+/** Cancels the job. One that is about to conclude cannot be cancelled any more: then it succeeds. */
 function cancel(job: Job): void {
   try {
     job.cancel(true);

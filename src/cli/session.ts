@@ -1,4 +1,4 @@
-// What a command works with: host, graph and the images that were named; and how it ends, also when it is interrupted.
+// The session of a command: its host, its graph and the images that it opens; and how the command ends, also when it is interrupted.
 
 import { fstatSync } from 'node:fs';
 import type { Graph, ReservedFile } from '../block/graph.js';
@@ -13,44 +13,44 @@ import type { ImageOpener } from '../workspace/open.js';
 import type { ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
 import {
-  complain,
   messageOf,
   reportError,
   reportFailure,
   silence,
   systemWordsOf,
   withPrintableNames,
+  writeMessage,
 } from './output.js';
 
 /**
- * A command has nothing else to do on its thread than to move data: page-cache hits of the copy engine's size are read on it. A server sends
- * them from the CPU's cache then (1 MiB reads at depth 8: 4,200 to 4,800/s in place of 2,600 to 3,500).
+ * Reads up to this size that the page cache can answer are done on the main thread, since a command has nothing else to do there than to move
+ * data. A server then sends the data from the CPU's cache (1 MiB reads at depth 8: 4,200 to 4,800/s instead of 2,600 to 3,500).
  */
 const INLINE_READ_BYTES = 1 << 20;
 
-/** Ctrl-C, a polite kill, and a terminal that is gone. */
+/** Signals that end a command: Ctrl-C, `kill`, and a closed terminal. */
 const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** What a command that Ctrl-C ended exits with, as shells have it for SIGINT. */
+/** Exit code of a command that was ended by Ctrl-C: 128 + SIGINT, as in shells. */
 export const EXIT_INTERRUPTED = 130;
 
 export interface Session {
   readonly host: Host;
   readonly graph: Graph;
-  /** Runs once everything was closed without an error: success is reported then, not before. */
+  /** Called once everything was closed without an error: success is reported then, not before. */
   readonly afterClose: (() => void)[];
 }
 
 let untrusted = false;
 
-/** From here on images refer to plain files in their own folder, or to nothing (`--untrusted`). */
+/** `--untrusted`: from now on, images may refer to nothing but plain files in their own folder. */
 export function trustNoImage(): void {
   untrusted = true;
 }
 
 /**
- * Runs `action` with a host and a graph that has nothing but `objects` (each as `--object` has it), then closes everything. An error at
- * closing (a flush that failed) is an error of the whole.
+ * Runs `action` with a host and a graph, in which `objects` (each in the syntax of `--object`) are created; then closes everything. An error while
+ * closing (a flush that failed) is an error of the command.
  */
 export async function withSession<T>(
   objects: readonly string[],
@@ -66,14 +66,14 @@ export async function withSession<T>(
   const host = openRealHost({ inlineReadBytes: INLINE_READ_BYTES, ...options });
   try {
     const gate = untrusted ? (await import('../block/gate.js')).sameFolderGate : undefined;
-    const graph = new Graph(host, { warn: complain, reserved: outputFiles(), gate });
+    const graph = new Graph(host, { warn: writeMessage, reserved: outputFiles(), gate });
     const afterClose: (() => void)[] = [];
     let result: T;
     try {
       for (const object of objects) await graph.objects.add(object);
       result = await action({ host, graph, afterClose });
     } catch (error) {
-      // The first error says what is wrong; one at closing could only follow from it, but what is lost by it has to be said.
+      // The first error is the one to report. An error while closing usually follows from it; one that means lost data is reported too.
       await graph.closeAll().catch((late: unknown) => {
         if (late instanceof BlockError && late.operation === 'close') reportError(messageOf(late));
         else bestEffort('closing after a failure')(late);
@@ -88,7 +88,7 @@ export async function withSession<T>(
   }
 }
 
-/** Files that standard output and standard error go to: `diskwright map disk > disk` must not read or write its own words. */
+/** Files that standard output and standard error are redirected to: `diskwright map disk > disk` must not read or write its own output. */
 function outputFiles(): ReadonlyMap<string, ReservedFile> {
   const files = new Map<string, ReservedFile>();
   for (const [fd, what] of [
@@ -99,7 +99,7 @@ function outputFiles(): ReadonlyMap<string, ReservedFile> {
       const found = fstatSync(fd, { bigint: true });
       if (found.isFile()) files.set(`${found.dev}:${found.ino}`, { what, refused: () => silence(fd) });
     } catch (error) {
-      // It was closed by whoever started the command: then it goes nowhere.
+      // The parent process has closed it: then it is no file.
       if ((error as NodeJS.ErrnoException).code !== 'EBADF') throw error;
     }
   }
@@ -110,7 +110,7 @@ export interface ImageArguments extends OpenOptions, InnerOpenOptions {
   /** The name is an option string. */
   imageOpts?: boolean;
   writable?: boolean;
-  /** What an image that is only read is for: `copy` keeps others from writing to it. Default: `look`. */
+  /** Purpose of an image that is only read, see `openToRead`. Default: `look`. */
   purpose?: HoldKind;
 }
 
@@ -120,7 +120,7 @@ export async function releaseImage(session: Session, node: BlockNode): Promise<v
   await workspace.releaseImage(session.graph, node);
 }
 
-/** What `-f`, `--image-opts` and `-U` say. Throws `UsageError` where they exclude each other. */
+/** Parses `-f`, `--image-opts` and `-U`. Throws `UsageError` where they exclude each other. */
 export function imageArguments(options: ParsedOptions): ImageArguments {
   const imageOpts = options.has('image-opts');
   if (imageOpts && options.has('format')) {
@@ -129,7 +129,7 @@ export function imageArguments(options: ParsedOptions): ImageArguments {
   return { format: options.get('format'), imageOpts, forceShare: options.has('force-share') };
 }
 
-/** Opens an image that was named on the command line; its failure names it so. */
+/** Opens an image that was named on the command line. A failure's message names it as it was typed. */
 export async function openImage(session: Session, name: string, how: ImageArguments): Promise<BlockNode> {
   const [{ openNode }, { openToRead }, { parseImageOptions }] = await Promise.all([
     import('../block/open.js'),
@@ -147,15 +147,15 @@ export async function openImage(session: Session, name: string, how: ImageArgume
   }
 }
 
-/** `openImage` for what workspace/ opens by itself. The name that was typed may be a string of options; those that images name never are. */
+/** `openImage` as an opener for workspace/. Only a name that was typed may be a string of options; a name in an image's header never is. */
 export function opener(session: Session, { imageOpts }: ImageArguments): ImageOpener {
   return (name, how) =>
     openImage(session, String(name), { ...how, imageOpts: imageOpts && how.referrer === undefined });
 }
 
 /**
- * Runs `action` for every image, and resolves with what it gave for each: an exit code. Of several images one that fails is reported, has the code 1
- * and keeps none of the others.
+ * Runs `action` for every image, and resolves with the exit code of each. Where there are several images, the failure of one is reported, its exit
+ * code is 1, and the others are still processed.
  */
 export async function forEachImage(
   images: readonly string[],
@@ -174,7 +174,7 @@ export async function forEachImage(
   return codes;
 }
 
-/** `Could not open 'name': why`, as qemu-img says it. */
+/** The error `Could not open 'name': reason`, as qemu-img prints it. */
 export function couldNotOpen(name: string, cause: unknown): BlockError {
   const error = toBlockError(cause);
   return new BlockError(error.code, `Could not open '${name}': ${reasonOf(error)}`, {
@@ -186,24 +186,24 @@ export function couldNotOpen(name: string, cause: unknown): BlockError {
   });
 }
 
-/** Why it failed, without the file's name in front: the caller names it. */
+/** The reason of a failure, without the file's name in front, for a message that names the file itself. */
 export function reasonOf(error: BlockError): string {
   return withPrintableNames(systemWordsOf(error) ?? error.reason, error);
 }
 
-/** Watches for Ctrl-C (and a polite kill) while a command runs: then a server that is silent is not waited for any longer. */
+/** Watches for Ctrl-C (and the other ending signals) while a command runs: then `signal` aborts, and requests to a silent server are failed. */
 export class Interrupt {
   readonly signal: AbortSignal;
   readonly #controller = new AbortController();
   readonly #listener = (): void => {
-    // Whoever presses it twice does not want to wait.
+    // A second signal ends the process at once.
     if (this.#controller.signal.aborted) process.exit(EXIT_INTERRUPTED);
     this.#graph.abortStalled();
     this.#controller.abort();
   };
   readonly #graph: Graph;
 
-  /** `graph` is what the command works on. */
+  /** `graph`: the graph whose stalled requests are aborted. */
   constructor({ graph }: Session) {
     this.#graph = graph;
     this.signal = this.#controller.signal;

@@ -1,4 +1,4 @@
-// What a verb of the command line is, and its help text.
+// The type of a verb of the command line, and its help text.
 
 import type { FormatNames } from './format-names.js';
 import type { GetoptWords, OptionSpec, ParsedOptions } from './getopt.js';
@@ -6,18 +6,18 @@ import { PROGRAM, program } from './output.js';
 
 export interface Verb {
   name: string;
-  /** Behind the name: `[options] FILENAME`. */
+  /** The arguments after the name: `[options] FILENAME`. */
   synopsis: string;
   /** What it does, in a few sentences; paragraphs are separated by empty lines. */
   description: string;
   options: readonly OptionSpec[];
-  /** How wrong options are reported. Default: as qemu-img does. */
+  /** Messages for wrong options. Default: those of qemu-img. */
   words?: GetoptWords;
-  /** Whose command line it is. Default: qemu-img's. */
+  /** The program or protocol that the options are taken from. Default: qemu-img. */
   peer?: string;
   /** Further sections of the help: title and text. */
   notes?: readonly (readonly [string, string])[];
-  /** Command line, and what it does. */
+  /** Pairs of a command line and what it does. */
   examples: readonly (readonly [string, string])[];
   /** Exit code where `run` rejects with anything but wrong options. Default: 1. */
   failureCode?: number;
@@ -28,16 +28,16 @@ export interface Verb {
 const WIDTH = 80;
 const PLAIN_GROUP = 'Options';
 
-/** What is typed to start a verb; a link by another name stands for one. */
+/** The command that starts a verb: `diskwright nbd`, or the other name that the program was called by. */
 export function commandOf({ name }: Verb): string {
   return program() === PROGRAM ? `${PROGRAM} ${name}` : program();
 }
 
-/** Every verb has it, and none needs to know. */
+/** An option of every verb; `main` and the session implement it. */
 export const UNTRUSTED: OptionSpec = {
   key: 'untrusted',
   long: 'untrusted',
-  help: 'The images are from strangers: backing files are opened only where they are plain files in the folder of the image that names them.',
+  help: 'The images come from strangers: a backing file is opened only if it is a plain file in the folder of the image that names it.',
 };
 
 /** A verb's own options and those of all verbs. */
@@ -68,7 +68,7 @@ export function verbHelp(verb: Verb, formats: FormatNames): string {
   return `${sections.join('\n\n')}\n`;
 }
 
-/** The synopsis; what is in brackets stays together. */
+/** The synopsis, wrapped; a part in brackets is not broken. */
 function usage(verb: Verb): string {
   const command = `usage: ${commandOf(verb)}`;
   const margin = command.length + 1;
@@ -101,7 +101,7 @@ function optionHelp(option: OptionSpec, formats: FormatNames): string {
   return `  ${optionNames(option)}${argument === undefined ? '' : joint + argument}\n${wrap(text, 6)}`;
 }
 
-/** Lines as they are; those that are too long are wrapped. */
+/** Indents lines; those that are too long are wrapped. */
 function indent(text: string): string {
   return text
     .split('\n')
@@ -113,7 +113,7 @@ export function wrap(text: string, margin: number): string {
   return fill(text.split(/\s+/), margin);
 }
 
-/** Words in lines of the width, indented by `margin`. */
+/** Fills lines of at most `WIDTH` columns with words, indented by `margin`. */
 function fill(words: readonly string[], margin: number): string {
   const lines: string[] = [];
   let line = '';

@@ -1,10 +1,10 @@
-// `diskwright --version`: what this is, and which engine and codecs it runs on.
+// `diskwright --version`: the version, the I/O engine and the codecs.
 
 import { openRealHost, type RealHost } from '../host/real/index.js';
 import { toBlockError } from '../util/errors.js';
 import { PROGRAM, program } from './output.js';
 
-/** Set by the bundler; from sources the package itself is asked. */
+/** Set by the bundler; when run from sources, npm's variable is used. */
 declare const DISKWRIGHT_VERSION: string | undefined;
 
 export async function versionText(): Promise<string> {
@@ -13,7 +13,7 @@ export async function versionText(): Promise<string> {
   return [name, ...(await foundation()), `node: ${process.version}`, ''].join('\n');
 }
 
-/** What it runs on; where that cannot be had, why: whoever has this trouble asks for the version first. */
+/** Lines on the engine and the codecs; where the addon cannot be loaded, the reason: `--version` is where people look first then. */
 async function foundation(): Promise<string[]> {
   let host: RealHost;
   try {

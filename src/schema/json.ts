@@ -1,5 +1,5 @@
 // JSON as QEMU reads it: strings may be in single quotes, a key may occur once in an object, and errors are in QEMU's words.
-// Numbers that a double cannot hold exactly stay text, so that whoever wants an integer can say that it is too large.
+// Numbers that a double cannot hold exactly stay text, so that the validator can report an integer that is too large.
 
 import { BlockError } from '../util/errors.js';
 
@@ -50,7 +50,7 @@ class Reader {
     throw new BlockError('invalid-argument', `JSON parse error, ${what}`);
   }
 
-  /** What no token begins with. */
+  /** Fails at a character that no token begins with. */
   #stray(): never {
     const rest = /^\S[^\s,:{}[\]]*/.exec(this.#text.slice(this.#at))?.[0] ?? '';
     return this.#fail(`stray '${rest}'`);
@@ -60,7 +60,7 @@ class Reader {
     while (!this.#ended && ' \t\r\n'.includes(this.#text[this.#at])) this.#at++;
   }
 
-  /** The next character that is no blank; it stays to be read. */
+  /** The next character that is not a blank, without consuming it. */
   #peek(): string {
     this.#skipBlanks();
     if (this.#ended) this.#fail('premature EOI');
@@ -111,6 +111,7 @@ class Reader {
     }
   }
 
+  /** Reads a comma or `end`; true for the comma. */
   #goesOn(end: string, what: string): boolean {
     const next = this.#peek();
     if (next !== ',' && next !== end) this.#fail(`expected separator in ${what}`);

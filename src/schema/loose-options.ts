@@ -1,5 +1,5 @@
-// Options of a node of which nothing is known yet but their names and values: its driver may be found out from the image's content, and only
-// then is it known which options there are. So each level is checked when it is opened.
+// Options of a node whose driver may not be known yet: the driver may have to be found out from the image's content, and which options are
+// valid depends on the driver. So each level of a chain is checked when it is opened, not before.
 //
 //   file.filename=o,l2-cache-size=1M,backing.file.filename=b
 //     ^ opened, probed: qcow2   -> the level's own options checked as those of qcow2   -> backing: the same again
@@ -13,15 +13,15 @@ import { type ValidateOptions, validate } from './validate.js';
 
 type Members = Readonly<Record<string, unknown>>;
 
-/** A child as options have it: options of its own, the name of a node, none (null); undefined where they do not speak of it. */
+/** The option for a child: options of the child's own, the name of a node, or null for no child; undefined where it is left out. */
 export type LooseChild = LooseOptions | string | null | undefined;
 
-/** Options that name no child `name`, where the driver needs it. */
+/** The error for options that leave out the child `name`, which the driver needs. */
 export function missingChild(name: string): BlockError {
   return new BlockError('invalid-argument', `A block device must be specified for "${name}"`);
 }
 
-/** Options that name no image at all. */
+/** The error for options without any image. */
 export function missingImage(): BlockError {
   return new BlockError('invalid-argument', 'Must specify either driver or file');
 }
@@ -30,13 +30,13 @@ export class LooseOptions {
   readonly members: Members;
   readonly #how: ValidateOptions;
 
-  /** `how` the values are read: text gives everything as text (`strings`). */
+  /** `how`: how values are read. Options that were parsed from text have all values as text (`strings`). */
   constructor(members: Members, how: ValidateOptions) {
     this.members = members;
     this.#how = how;
   }
 
-  /** They were written down as text, not made by a program. */
+  /** True where the options were parsed from text; false where a program passed them as an object. */
   get isText(): boolean {
     return this.#how.strings === true;
   }
@@ -63,7 +63,7 @@ export class LooseOptions {
     return this.child('backing');
   }
 
-  /** What they say of the child `name`. Throws `invalid-argument` where that is no child at all. */
+  /** The option for the child `name`. Throws `invalid-argument` where its value is neither options, a name, nor null. */
   child(name: string): LooseChild {
     const child = this.members[name];
     if (child === undefined || typeof child === 'string') return child;
@@ -73,12 +73,12 @@ export class LooseOptions {
     throw new BlockError('invalid-argument', `Invalid parameter type for '${name}', expected: object`);
   }
 
-  /** The same with `defaults` for what they leave out. */
+  /** A copy, with `defaults` for the members that are left out. */
   over(defaults: Members): LooseOptions {
     return new LooseOptions({ ...defaults, ...this.members }, this.#how);
   }
 
-  /** The same without the members of these names, at each level. */
+  /** A copy without the members of these names, at each level. */
   without(names: ReadonlySet<string>): LooseOptions {
     const members: Record<string, unknown> = {};
     for (const [name, value] of Object.entries(this.members)) {
@@ -89,12 +89,12 @@ export class LooseOptions {
     return new LooseOptions(members, this.#how);
   }
 
-  /** The same for another driver. */
+  /** A copy for another driver. */
   as(driver: string): LooseOptions {
     return new LooseOptions({ ...this.members, driver }, this.#how);
   }
 
-  /** What every node has. Throws `invalid-argument`. */
+  /** The options that every driver takes. Throws `invalid-argument`. */
   general(): Omit<BlockdevOptionsBase, 'driver'> {
     const general: Record<string, unknown> = { driver: 'null-co' };
     for (const name of Object.keys(GENERAL)) {
@@ -105,8 +105,8 @@ export class LooseOptions {
   }
 
   /**
-   * This level as the options of `driver`; of the children it is said only that they are there. Throws `invalid-argument` and
-   * `unknown-option`, where text gave them in QEMU's words.
+   * This level, checked as options of the driver. Children are not checked: in the result, a placeholder stands for each that is given. Throws
+   * `invalid-argument` and `unknown-option`; for options that were parsed from text, the message is QEMU's.
    */
   asOptionsOf({ name, kind, hasBacking }: LevelDriver): BlockdevOptions {
     const { file, backing } = this.members;
@@ -124,13 +124,13 @@ export class LooseOptions {
     return validate('BlockdevOptions', current, this.#how);
   }
 
-  /** What is said of these where the format `driver` does not look at its child `name`: an image is only looked at. */
+  /** The error for these options of a child `name` that the format `driver` will not open, because the image is only inspected. */
   unexpected(driver: string, name: string): BlockError {
     const [first = ''] = flatten({ [name]: this.members }).keys();
     return new BlockError('unknown-option', `Block format '${driver}' does not support the option '${first}'`);
   }
 
-  /** In QEMU's words for options that come as text. */
+  /** Checks the names of options that were parsed from text, with QEMU's messages. */
   #checkNames(level: Members, driver: string, kind: string): void {
     const own = ownMembers(driver);
     if (Object.hasOwn(own, 'filename') && this.filename === null) {

@@ -1,11 +1,14 @@
-// The server of an nbd node as it was written before there was `server`: `path=/a.sock`, or `host=a,port=1`.
+// The old spelling of an nbd node's server, from before the option `server` existed: `path=/a.sock`, or `host=a,port=1`.
 
 import { BlockError } from '../util/errors.js';
 import type { Nested } from './keyval.js';
 
 const DEFAULT_PORT = '10809';
 
-/** Options of a node with `server` in place of `path`, `host` and `port`, where it is driven by nbd. Throws `invalid-argument` with QEMU's words. */
+/**
+ * Replaces `path`, `host` and `port` by `server` in options of the driver nbd; others are returned as they are. Throws `invalid-argument`, with
+ * QEMU's message.
+ */
 export function withNbdServer(nested: { [key: string]: Nested }): { [key: string]: Nested } {
   if (nested['driver'] !== 'nbd') return nested;
   const { path, host, port, server, ...others } = nested;
@@ -23,7 +26,7 @@ export function withNbdServer(nested: { [key: string]: Nested }): { [key: string
   return { ...others, server: withTextPort({ type: 'inet', host, port: port ?? DEFAULT_PORT }) };
 }
 
-/** In JSON a port may be a number. */
+/** `server` with its port as text: in JSON, a port may be a number. */
 function withTextPort(server: Nested): Nested {
   if (typeof server !== 'object' || server === null || Array.isArray(server)) return server;
   return typeof server['port'] === 'number' ? { ...server, port: String(server['port']) } : server;

@@ -19,7 +19,7 @@ import { flatten, parseKeyval, unflatten } from './keyval.js';
 import { LooseOptions, missingImage } from './loose-options.js';
 import { validate } from './validate.js';
 
-/** Options of a node whose format is to be found out from its content; its own ones must be those of the format that is found. */
+/** Options of a node whose format is to be probed from its content. Options of a format are valid only if that format is found. */
 export interface ProbedOptions
   extends Omit<BlockdevOptionsBase, 'driver'>,
     Partial<Omit<BlockdevOptionsRaw, 'file'>>,
@@ -29,12 +29,12 @@ export interface ProbedOptions
   backing?: BlockdevRefOrNull | ProbedOptions;
 }
 
-/** What a program can open an image by: with a driver, or without one. */
+/** Options that a program can open an image with: `driver` may be given or left out. */
 export type ImageOptions = BlockdevOptions | ProbedOptions;
 
 /**
  * Options as `blockdev-add` (an object) or `--blockdev` (a string: `key=value,...` with `driver` implied first, or JSON) take
- * them: for the monitor and the daemon, which come next. Throws `invalid-argument` and `unknown-option`.
+ * them. Throws `invalid-argument` and `unknown-option`.
  */
 export function parseBlockdevOptions(input: string | object): BlockdevOptions {
   if (typeof input !== 'string') return validate('BlockdevOptions', input);
@@ -47,7 +47,7 @@ export function parseImageOptions(text: string): LooseOptions {
   return new LooseOptions(parseKeyval(text, 'file'), { strings: true });
 }
 
-/** Options as a program has them: those of `blockdev-add`, but `driver` may be left out. Throws `invalid-argument` and `unknown-option`. */
+/** Options as a program passes them: those of `blockdev-add`, but `driver` may be left out. Throws `invalid-argument` and `unknown-option`. */
 export function checkImageOptions(options: object): LooseOptions {
   const how = { suggest: true };
   if (hasDrivers(options)) return new LooseOptions({ ...validate('BlockdevOptions', options, how) }, how);
@@ -56,12 +56,12 @@ export function checkImageOptions(options: object): LooseOptions {
     throw missingImage();
   }
   const loose = new LooseOptions(options as Record<string, unknown>, how);
-  // What can be said before a file is opened.
+  // The general options can be checked before a file is opened.
   loose.general();
   return loose;
 }
 
-/** The driver of each level is named: then all can be checked at once. */
+/** True where each level names its driver: then all levels can be checked at once. */
 function hasDrivers(options: object): boolean {
   const { driver, file, backing } = options as Record<string, unknown>;
   if (driver === undefined) return false;
@@ -73,7 +73,10 @@ export function isJsonFilename(filename: string): boolean {
   return filename.startsWith('json:');
 }
 
-/** Options in a `json:{...}` file name; keys may be dotted, numbers, switches and text may stand for each other. */
+/**
+ * Options in a `json:{...}` file name. Keys may be dotted; numbers and switches may be given as text, and text as numbers and switches. Throws
+ * `invalid-argument`.
+ */
 export function parseJsonFilename(filename: string): LooseOptions {
   return new LooseOptions(unflatten(flatten(parseJsonObject(filename.slice('json:'.length)))), { strings: true });
 }
@@ -92,7 +95,7 @@ function formatJson(value: unknown): string {
   return `{${members.map(([key, member]) => `${JSON.stringify(key)}: ${formatJson(member)}`).join(', ')}}`;
 }
 
-/** QEMU prints members in the order of its hash table, which is the same each time: seen on the options that it prints. */
+/** QEMU prints members in the order of its hash table, which is the same each time. This order was observed in its output. */
 const PRINT_ORDER = ['read-zeroes', 'offset', 'backing', 'driver', 'size', 'file', 'filename'];
 
 function rank(key: string): number {
@@ -100,7 +103,7 @@ function rank(key: string): number {
   return index < 0 ? PRINT_ORDER.length : index;
 }
 
-/** An object in JSON, with QEMU's words where it is none. Throws `invalid-argument`. */
+/** Parses a JSON object. Throws `invalid-argument`, with QEMU's message, where the text is not one. */
 export function parseJsonObject(text: string): Record<string, unknown> {
   let value: unknown;
   try {

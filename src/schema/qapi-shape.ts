@@ -6,7 +6,7 @@ import type { Check, Shape } from './shape.js';
 import type { Members } from './table.js';
 import { validateMember } from './validate.js';
 
-/** Checks for the members of a QAPI struct, but for those in `without`. */
+/** Checks for the members of a QAPI struct, except those in `without`. */
 export function membersOf<K extends keyof QapiTypes, W extends keyof QapiTypes[K] & string>(
   type: K,
   without: readonly W[],
@@ -21,7 +21,7 @@ export function membersOf<K extends keyof QapiTypes, W extends keyof QapiTypes[K
   return Object.fromEntries(checks) as Shape<Omit<QapiTypes[K], W>>;
 }
 
-/** A QAPI type of the schema. */
+/** A check for a value of a QAPI type. */
 export function qapi<K extends keyof QapiTypes>(type: K): Check<QapiTypes[K]> {
   return (value, path) => validateMember(type, value, path, { suggest: true }) as QapiTypes[K];
 }

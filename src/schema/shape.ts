@@ -1,5 +1,5 @@
-// The settings of the library that are no QAPI types: names in camelCase, functions, signals. An interface says what they are to the
-// compiler, a shape says it at run time; `Shape<T>` has a check for every member of the interface `T`, or it does not compile.
+// Checks of the library's settings, which are not QAPI types: names in camelCase, functions, signals. An interface describes settings to the
+// compiler, a shape checks them at run time; `Shape<T>` must have a check for every member of the interface `T`, or it does not compile.
 //
 //   const SHAPE: Shape<MirrorSettings> = { ...membersOf('BlockdevMirror', ['device', 'target']), priority: integer(0, 9) }
 //   const settings = takeSettings(SHAPE, given, 'settings')      a checked copy, with these members and no others
@@ -9,15 +9,15 @@
 import { BlockError } from '../util/errors.js';
 import { didYouMean } from '../util/nearest.js';
 
-/** Gives `value` back as what it is, or throws `invalid-argument`, `unknown-option`. `path` is what messages call it. */
+/** Returns `value` with its type, or throws `invalid-argument` or `unknown-option`. Messages call the value `path`. */
 export type Check<T> = (value: unknown, path: string) => T;
 
-/** A check for each member; those that are undefined are not looked at. */
+/** A check for each member; members that are undefined are not checked. */
 export type Shape<T> = { readonly [K in keyof Required<T>]: Check<Required<T>[K]> };
 
 /**
- * A copy of `value` that has the members of the shape and no others; undefined is as no settings at all. Throws `unknown-option` for a member
- * that nobody knows, with what may have been meant, and `invalid-argument` for a wrong value and for a `required` one that is missing.
+ * Returns a checked copy of `value`, with the members of the shape and no others; undefined stands for empty settings. Throws `unknown-option` for
+ * an unknown member, with a suggestion, and `invalid-argument` for a wrong value and for a missing member that is `required`.
  */
 export function takeSettings<T extends object>(
   shape: Shape<T>,
@@ -42,7 +42,7 @@ export function takeSettings<T extends object>(
   return result as T;
 }
 
-/** An object whose members are its own: what is inherited would not be seen. */
+/** `value` as an object. Throws `invalid-argument` for one of a class, since the members that it inherits would be overlooked. */
 export function plainObject(value: unknown, path: string): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrongType(path, 'object');
   const prototype: unknown = Object.getPrototypeOf(value);
@@ -64,10 +64,10 @@ export const text: Check<string> = (value, path) => {
   return value;
 };
 
-/** A name of a file: text that the system can take. */
+/** A name of a file: text without NUL. */
 export const fileName: Check<string> = (value, path) => {
   const name = text(value, path);
-  if (name.includes('\0')) throw invalid(`Parameter '${path}' holds a NUL, which no file name can`);
+  if (name.includes('\0')) throw invalid(`Parameter '${path}' contains a NUL, which a file name cannot`);
   return name;
 };
 
@@ -112,7 +112,7 @@ export const abortSignal: Check<AbortSignal> = (value, path) => {
   return signal;
 };
 
-/** An object of the library's own. */
+/** An instance of one of the library's classes. */
 export function instance<T>(type: abstract new (...args: never[]) => T, name: string): Check<T> {
   return (value, path) => {
     if (!(value instanceof type)) throw wrongType(path, name, value);
@@ -131,7 +131,7 @@ export function list<T>(item: Check<T>): Check<T[]> {
   };
 }
 
-/** What a value is, in a few words: never its content, which may be long or secret. */
+/** The kind of a value, for messages: never its content, which may be long or secret. */
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value !== 'object') return typeof value;

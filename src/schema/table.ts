@@ -1,4 +1,4 @@
-// Shape of the table that the generator writes and the validator walks.
+// Types of the table of all QAPI types, which the generator writes (`scripts/generate-schema.ts`) and the validator walks.
 
 /** Name of a type, or a list of one. */
 export type TypeReference = string | readonly [string];
@@ -19,7 +19,7 @@ export type TypeEntry =
       readonly members: Members;
       readonly branches: Readonly<Record<string, string>>;
     }
-  /** By kind of JSON value: `object`, `string`, `number`, `boolean`, `array`, `null`. */
+  /** `choices` has a type for each kind of JSON value: `object`, `string`, `number`, `boolean`, `array`, `null`. */
   | { readonly kind: 'alternate'; readonly choices: Readonly<Record<string, TypeReference>> };
 
 export type TypeTable = Readonly<Record<string, TypeEntry>>;

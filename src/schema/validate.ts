@@ -1,7 +1,7 @@
-// Checks a value against a type of the schema and says what is wrong in QMP's own words. What comes out is a copy that has the
-// type's members and no others, so that nothing of a stranger's object (prototype, getters) goes further.
+// Checks a value against a type of the schema; errors have QMP's messages. The result is a copy with the type's members and no others, so
+// that nothing else of a caller's object (its prototype, its getters) gets into the program.
 //
-// Where strings are allowed (option strings, image file names in JSON) each number and switch may come as text.
+// Where strings are allowed (option strings, image file names in JSON), each number and switch may be given as text.
 
 import { BlockError } from '../util/errors.js';
 import { didYouMean } from '../util/nearest.js';
@@ -13,7 +13,7 @@ import type { Members, TypeEntry, TypeReference } from './table.js';
 export interface ValidateOptions {
   /** Numbers and switches may be given as text: `size=1G`, `read-only=on`. */
   strings?: boolean;
-  /** Say what may have been meant by a word that is not known: for programs. The real tools do not. */
+  /** Add a suggestion to the error for an unknown word. For programs: QEMU's tools print none. */
   suggest?: boolean;
 }
 
@@ -32,7 +32,7 @@ export function validate<K extends keyof QapiTypes>(
   return new Visitor(options).visit(type, value, '', 0) as QapiTypes[K];
 }
 
-/** The same for a value that is the member `path` of something else. */
+/** As `validate`, for a value that is the member `path` of something else. */
 export function validateMember(type: TypeReference, value: unknown, path: string, options: ValidateOptions): unknown {
   return new Visitor(options).visit(type, value, path, 0);
 }
@@ -81,7 +81,7 @@ class Visitor {
         if (known.has(name)) continue;
         known.add(name);
         let member = Object.hasOwn(value, name) ? value[name] : undefined;
-        // In a file name in JSON, null is as good as nothing.
+        // In a `json:` file name, null counts as left out.
         if (this.#strings && member === null && !takesNull(type)) member = undefined;
         if (member !== undefined) result[name] = this.visit(type, member, join(path, name), depth + 1);
         else if (!optional) throw invalid(`Parameter '${join(path, name)}' is missing`);
@@ -115,7 +115,7 @@ class Visitor {
     path: string,
     depth: number,
   ): unknown {
-    // In an option string, `backing=` is how "none" is said.
+    // In an option string, `backing=` means null.
     if (this.#strings && value === '' && choices['null'] !== undefined) return null;
     const kind = value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value;
     const choice = Object.hasOwn(choices, kind) ? choices[kind] : undefined;
@@ -141,7 +141,7 @@ class Visitor {
     }
   }
 
-  /** Where text stands for numbers and switches, they stand for text too: `"path": 7`. */
+  /** Where numbers and switches may be given as text, text may be given as a number or a switch, too: `"path": 7`. */
   #text(value: unknown, path: string): string {
     if (typeof value === 'string') return value;
     if (this.#strings && typeof value === 'number') return String(value);
@@ -192,13 +192,14 @@ function sizeOf(text: string, path: string): number {
   return Number(size);
 }
 
-/** 64-bit types end where exact numbers do; `#integer` has looked after that. */
+/** The smallest value of an integer type. 64-bit types end at the safe integers. */
 function lowest(type: string): number {
   if (type === 'size' || type.startsWith('uint')) return 0;
   const bits = Number(/\d+$/.exec(type)?.[0] ?? 64);
   return bits === 64 ? Number.MIN_SAFE_INTEGER : -(2 ** (bits - 1));
 }
 
+/** The largest value of an integer type. */
 function highest(type: string): number {
   const bits = Number(/\d+$/.exec(type)?.[0] ?? 64);
   if (bits === 64) return Number.MAX_SAFE_INTEGER;

@@ -1,13 +1,13 @@
-// Ends by request: the error of what was cancelled, and the look at an `AbortSignal`.
+// Cancellation: the error that a cancelled operation ends with, and the check of an `AbortSignal`.
 
 import { BlockError } from './errors.js';
 
-/** `cause` is the reason that whoever cancelled has given, or what failed by it. */
+/** The error of a cancelled operation. `cause`: the reason that the caller gave, or the error that the cancellation led to. */
 export function cancelledError(cause?: unknown): BlockError {
   return new BlockError('cancelled', 'Operation canceled', { cause });
 }
 
-/** Throws `cancelled` once `signal` is aborted; its reason is the cause. */
+/** Throws `cancelled` if `signal` is aborted; the signal's reason is the `cause`. */
 export function refuseAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw cancelledError(signal.reason);
 }

@@ -18,7 +18,7 @@ const LEAF_BITS = LEAF_WORDS * 32;
 const MAX_LEVEL = 3;
 /** Bits below one slot's node of a level. */
 const SPAN: readonly number[] = Array.from({ length: MAX_LEVEL + 1 }, (_, level) => LEAF_BITS * FAN_OUT ** level);
-/** What a leaf and a branch are accounted with, in bytes. */
+/** What a leaf and a branch add to `memory`, in bytes. */
 const LEAF_COST = LEAF_WORDS * 4 + 96;
 const BRANCH_COST = FAN_OUT * 8 + 96;
 
@@ -100,7 +100,7 @@ export class BitTree {
     return found < this.#length ? found : -1;
   }
 
-  /** New bits are zero; bits that are cut off are forgotten. */
+  /** Changes the number of bits. New bits are zero; bits that are cut off are lost. Throws `limit` as the constructor. */
   resize(length: number): void {
     if (length > MAX_TREE_BITS) throw new BlockError('limit', `A bitmap cannot have more than ${MAX_TREE_BITS} bits`);
     // Cutting splits at most one path of nodes; a resize of the node underneath must not fail for that.
@@ -163,7 +163,7 @@ export class BitTree {
     for (const child of slot.slots) this.#release(child);
   }
 
-  /** A node whose bits are all equal becomes a word. */
+  /** Replaces a node whose bits are all equal by EMPTY or FULL. */
   #settle(node: Leaf | Branch, level: number): Slot {
     if (node.count !== 0 && node.count !== SPAN[level]) return node;
     this.#release(node);
@@ -228,7 +228,7 @@ export class BitTree {
     return this.#settle(node, level);
   }
 
-  /** A fill makes nodes only on the paths to its two ends; counts those that are missing before anything is changed. */
+  /** A fill makes nodes only on the paths to its two ends. Throws `limit`, before anything is changed, where there is no memory for them. */
   #reserve(from: number, to: number, value: boolean): void {
     const worst = 2 * (LEAF_COST + this.#level * BRANCH_COST);
     if (this.#memory + worst <= this.#memoryLimit) return;

@@ -9,20 +9,20 @@ import { reportUnexpected } from './diagnostics.js';
  * - `permission`: the operating system or a node's permissions forbid it
  * - `locked`: another process (or node) holds a conflicting image lock
  * - `read-only`: a write to what was opened read-only
- * - `invalid-argument`: an option, offset, size or name that cannot be
+ * - `invalid-argument`: an option, offset, size or name that is not valid
  * - `unknown-option`: an option that does not exist
  * - `unsupported`: known, but not available here (feature bit, file system, driver)
  * - `invalid-image`: the file does not hold what its format demands
  * - `corrupt-image`: metadata contradicts itself; the image has been, or is, marked corrupt
  * - `limit`: a size, count or depth beyond the stated limit
  * - `out-of-bounds`: a request beyond the end of the node
- * - `io`: the device failed (EIO and its kin)
+ * - `io`: the device failed (EIO, and every system error without a code of its own)
  * - `no-space`: ENOSPC, EDQUOT, EFBIG
  * - `busy`: in use: node attached, bitmap busy, drained
- * - `bad-state`: the job (or node) is not in a state that takes this
+ * - `bad-state`: the job (or node) is not in a state that allows this
  * - `cancelled`: the caller cancelled it
  * - `closed`: used after close
- * - `loop`: a backing chain that meets itself
+ * - `loop`: a backing chain that leads back to itself
  * - `misaligned`: O_DIRECT alignment that cannot be met
  * - `internal`: our own mistake
  */
@@ -54,7 +54,7 @@ export interface BlockErrorInfo {
   path?: string;
   /** Byte offset of the failed request in `path`. */
   offset?: number;
-  /** Where a copy or a comparison failed, as a guest counts: the begin of what it worked at, bytes of the image's content. */
+  /** Where a copy or a comparison failed: start of the range that it was working on, in bytes of the guest's disk. */
   guestOffset?: number;
   /** Byte length of the failed request. */
   length?: number;
@@ -62,7 +62,7 @@ export interface BlockErrorInfo {
   operation?: string;
   /** System error name, e.g. `ENOSPC`. */
   errno?: string;
-  /** The operating system refused a request, and the reason is no more than what was asked of it and why not. */
+  /** The operating system refused a request, and the reason says no more than which request and which system error. */
   fromSystem?: boolean;
   cause?: unknown;
 }
@@ -70,15 +70,15 @@ export interface BlockErrorInfo {
 /**
  * Every failure of this library. `code` is stable; `message` is for people.
  *
- * - `BlockError.at(path, code, reason)` has the message `path: reason`. Who names the file otherwise takes `reason` alone.
- * - `new BlockError(code, reason)` has the message `reason`, which names what it is about itself, if anything.
+ * - `BlockError.at(path, code, reason)` has the message `path: reason`. To print the file's name elsewhere, use `path` and `reason`.
+ * - `new BlockError(code, reason)` has the message `reason`, which itself names what the error is about, if anything.
  */
 export class BlockError extends Error {
   override readonly name = 'BlockError';
   readonly code: BlockErrorCode;
   /** What went wrong: the message, without the path in front of it. */
   readonly reason: string;
-  // `declare`: what is not known is no member, so that a printed error shows only what is.
+  // `declare`: a field that is not known is no member of the object, so that a printed error shows only the known ones.
   /** The operating system refused a request; `errno` says why. */
   declare readonly fromSystem?: boolean;
   declare readonly path?: string;
@@ -115,7 +115,7 @@ export class BlockError extends Error {
   }
 }
 
-/** The same error with the guest's offset, where it has none yet: another object, for an error may be that of several requests. */
+/** The error with the guest's offset, where it has none yet. It is a new object, since several requests may have failed with the same error. */
 export function atGuestOffset(error: BlockError, guestOffset: number | undefined): BlockError {
   if (guestOffset === undefined || error.guestOffset !== undefined || error.code === 'cancelled') return error;
   return error.as(error.code, { guestOffset });
@@ -148,13 +148,14 @@ const CODE_OF_ERRNO: Readonly<Record<string, BlockErrorCode>> = {
   ELOOP: 'loop',
 };
 
+/** The code of a system error, by its name (`ENOSPC`). */
 export function codeOfErrno(errno: string): BlockErrorCode {
   return CODE_OF_ERRNO[errno] ?? 'io';
 }
 
 /**
- * Wraps whatever was thrown, so that callers see one class; a `BlockError` passes as it is. What is neither that nor an error of the system
- * is a mistake of Diskwright's: it becomes `internal`, and is reported.
+ * Wraps whatever was thrown, so that callers see one class. A `BlockError` is returned as it is. Anything that is neither a `BlockError` nor an
+ * error of the system is a mistake of Diskwright's: it becomes `internal`, and is reported.
  */
 export function toBlockError(error: unknown, info: BlockErrorInfo = {}): BlockError {
   if (error instanceof BlockError) return error;

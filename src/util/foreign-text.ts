@@ -1,5 +1,5 @@
-// Text from outside, for people to read: names inside images and what servers say. A terminal obeys control characters, so
-// they are shown and not sent.
+// Text from outside that is printed for people: names inside images, messages of servers. A terminal obeys control characters, so they are
+// printed as escapes.
 
 import { hasRawBytes } from './name-bytes.js';
 
@@ -16,7 +16,7 @@ export function printable(text: string): string {
   return text.replace(UNSAFE, escaped);
 }
 
-/** The same of several lines: line feeds and tabs, which a terminal takes no harm from, stay. */
+/** As `printable`, for several lines: line feeds and tabs, which are harmless on a terminal, stay. */
 export function printableLines(text: string): string {
   return text.replace(UNSAFE, (unit) => (unit === '\n' || unit === '\t' ? unit : escaped(unit)));
 }

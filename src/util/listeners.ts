@@ -1,7 +1,7 @@
-// Listeners to events by name: one that throws, or whose promise rejects, harms neither the others nor what it listens to.
+// Listeners to events by name. One that throws, or whose promise rejects, is reported; the other listeners and the emitter go on.
 //
-//   on(name, listener) -> stop()                          `now(name)` keeps who listens at this moment, so that one event
-//   emit(name, data)   -> each listener, in their order    can be handed to the listeners of several names
+//   on(name, listener) -> stop()                          `now(name)` keeps the listeners of this moment, so that one event
+//   emit(name, data)   -> each listener, in their order    can be passed to the listeners of several names
 
 import { reportUnexpected } from './diagnostics.js';
 
@@ -11,7 +11,7 @@ export class Listeners<Events extends object> {
   readonly #where: string;
   readonly #listeners = new Map<keyof Events, Set<Listener<never>>>();
 
-  /** `where`: what is said of a listener that fails, see `reportUnexpected`. */
+  /** `where`: the place that is named when a listener fails, see `reportUnexpected`. */
   constructor(where: string) {
     this.#where = where;
   }
@@ -35,7 +35,7 @@ export class Listeners<Events extends object> {
     this.now(name)(data);
   }
 
-  /** What calls those that listen to `name` now, and no others. */
+  /** Returns a function that calls the present listeners to `name`, and none that are added later. */
   now<K extends keyof Events>(name: K): (data: Events[K]) => void {
     const listeners = [...(this.#listeners.get(name) ?? [])];
     return (data) => {
@@ -53,7 +53,7 @@ export class Listeners<Events extends object> {
   }
 }
 
-/** Listens by `on` to the next event only; the result ends that. */
+/** Adds `listener`, by `on`, for the next event only; the result removes it. */
 export function once<T>(on: (listener: Listener<T>) => () => void, listener: Listener<T>): () => void {
   const stop = on((data) => {
     stop();

@@ -1,14 +1,14 @@
-// Names of files as text. To the system a name is bytes, mostly but not always UTF-8. Inside, a byte that is no part of valid UTF-8 is a
-// lone low surrogate, which no valid text has, so that every name comes out again as the bytes that came in:
+// Names of files as text. To the system a name is bytes, mostly but not always UTF-8. In our strings, a byte that is not part of valid UTF-8
+// is a lone low surrogate, which no valid text contains, so that every name can be turned back into the bytes that it came from:
 //
 //   61 FF 62   <-->   'a' U+DCFF 'b'
 //
-// `decodeName` wherever bytes of a name come in, `encodeName` wherever a name goes out. Text that came in by another way and has other lone
-// surrogates is no name.
+// Use `decodeName` wherever the bytes of a name come in, `encodeName` wherever a name goes out. Text from elsewhere with other lone surrogates
+// is not a name.
 
 import { BlockError } from './errors.js';
 
-/** U+DC00: what a byte is added to. */
+/** U+DC00. A byte is added to it. */
 const ESCAPE = 0xdc00;
 const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -40,7 +40,7 @@ function validLength(bytes: Uint8Array, at: number): number {
   if (lead < 0x80) return 1;
   if (lead < 0xc2 || lead > 0xf4) return 0;
   const length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-  // The second byte keeps out what is too long, a surrogate, or beyond the last character.
+  // The second byte rules out overlong sequences, surrogates, and what is beyond the last code point.
   const low = lead === 0xe0 ? 0xa0 : lead === 0xf0 ? 0x90 : 0x80;
   const high = lead === 0xed ? 0x9f : lead === 0xf4 ? 0x8f : 0xbf;
   if (!(bytes[at + 1] >= low && bytes[at + 1] <= high)) return 0;
@@ -61,7 +61,7 @@ export function encodeName(text: string): Buffer {
 function byteOf(unit: string, text: string): number {
   const byte = unit.charCodeAt(0) - ESCAPE;
   if (byte >= 0x80 && byte <= 0xff) return byte;
-  throw new BlockError('invalid-argument', 'A file name cannot contain half a character', { path: text });
+  throw new BlockError('invalid-argument', 'A file name cannot contain an unpaired surrogate', { path: text });
 }
 
 /** Bytes of the name. Throws as `encodeName`. */
@@ -69,14 +69,14 @@ export function nameLength(text: string): number {
   return /\p{Surrogate}/u.test(text) ? encodeName(text).length : Buffer.byteLength(text);
 }
 
-/** Does `text` have bytes in it that are no UTF-8? */
+/** True where `text` stands for a name with bytes that are not valid UTF-8. */
 export function hasRawBytes(text: string): boolean {
   return /\p{Surrogate}/u.test(text);
 }
 
 /**
- * `text` as QEMU has it in JSON: each sequence that is no UTF-8 is U+FFFD, so that the name is not to be had from there; the bytes C0 80
- * are a zero.
+ * `text` as QEMU prints it in JSON: each sequence that is not UTF-8 becomes U+FFFD, so that the name cannot be got back from it; the bytes
+ * C0 80 become a NUL.
  */
 export function withoutRawBytes(text: string): string {
   return text.replace(/\p{Surrogate}+/gu, (run) => {

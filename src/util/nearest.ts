@@ -1,13 +1,13 @@
-// What may have been meant by an unknown word: `readonly` -> `readOnly`, `bas` -> `base`.
+// Suggestions for an unknown word: `readonly` -> `readOnly`, `bas` -> `base`.
 
-/** The known word that is nearest to `word`, in its spelling; undefined where none is near. */
+/** The known word that is spelled most like `word`; undefined where none is similar. */
 export function nearestWord(word: string, known: Iterable<string>): string | undefined {
   const typed = plain(word);
   let best: string | undefined;
   // One mistake in three letters; two words of one letter have nothing in common.
   let bestDistance = Math.floor(typed.length / 3) + 1;
   for (const candidate of known) {
-    // A word that is not finished.
+    // `word` is the beginning of the candidate.
     if (typed.length >= 3 && plain(candidate).startsWith(typed)) return candidate;
     const distance = distanceOf(typed, plain(candidate), bestDistance);
     if (distance < bestDistance) {
@@ -24,12 +24,12 @@ export function didYouMean(word: string, known: Iterable<string>): string {
   return nearest === undefined ? '' : ` (did you mean '${nearest}'?)`;
 }
 
-/** Case, dashes and underscores are spelling. */
+/** `word` without what is ignored in a comparison: case, dashes, underscores and dots. */
 function plain(word: string): string {
   return word.slice(0, 64).toLowerCase().replace(/[-_.]/g, '');
 }
 
-/** Letters that are wrong, missing, too many, or in each other's place; `limit` stands for all that is not below it. */
+/** Number of letters that are wrong, missing, too many, or swapped; `limit` where it would be that or more. */
 function distanceOf(a: string, b: string, limit: number): number {
   if (Math.abs(a.length - b.length) >= limit) return limit;
   let before: number[] = [];

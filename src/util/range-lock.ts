@@ -101,7 +101,7 @@ export class RangeLock {
     return true;
   }
 
-  /** Gives up a range that is held. Those that waited for it alone are granted. */
+  /** Releases a range that is held. Ranges that waited for it alone are granted. */
   release(range: LockedRange): void {
     this.#size--;
     if (range.place >= 0) {
@@ -137,7 +137,7 @@ export class RangeLock {
     this.#sharers.push(range);
   }
 
-  /** The first exclusive range has come: shared ones can be in its way. */
+  /** Moves the shared ranges of the list into the segments, when the first exclusive range comes. */
   #enterSharers(): void {
     const sharers = this.#sharers;
     this.#sharers = [];
@@ -168,7 +168,7 @@ export class RangeLock {
       this.#segments.splice(first, next - first, { start, end, exclusive: range, sharers: new Set() });
       return;
     }
-    // Between segments, it is the only one.
+    // Between existing segments, this range is the only one.
     const joined: Segment[] = [];
     let at = start;
     for (; next < this.#segments.length && this.#segments[next].start < end; next++) {
@@ -223,7 +223,7 @@ export class RangeLock {
 
 /** `range` is granted when `other` was released, among others. */
 function waitFor(range: LockedRange, other: LockedRange): void {
-  // Several segments may name the same one; it was linked just before then.
+  // Neighbouring segments may name the same range: then it was linked in the step before.
   if (other.behind.at(-1) === range) return;
   other.behind.push(range);
   range.ahead++;

@@ -4,12 +4,12 @@ import { BlockError } from './errors.js';
 
 const SUFFIXES = 'bkmgtpe';
 const NAMES = ['', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi', 'Ei'];
-/** Digits that are looked at: more of them are beyond every limit. */
+/** Digits that are read: a number with more of them is beyond every limit. */
 const MAX_DIGITS = 40;
 
 export const INT64_MAX = 2n ** 63n - 1n;
 export const UINT64_MAX = 2n ** 64n - 1n;
-/** The largest number of bytes here. */
+/** The largest size that Diskwright handles, in bytes. */
 export const MAX_BYTES = BigInt(Number.MAX_SAFE_INTEGER);
 
 /**
@@ -25,14 +25,14 @@ export function parseSize(text: string): bigint | null {
   if (match === null) return null;
   const [, whole, fraction = '', suffix = ''] = match as unknown as [string, string, string?, string?];
   const power = Math.max(0, SUFFIXES.indexOf(suffix.toLowerCase()));
-  // Half a byte is no size: only a multiple can have a fraction.
+  // A size is whole bytes: without a suffix there is no fraction.
   if (power === 0 && /[1-9]/.test(fraction)) return null;
   const unit = 1n << BigInt(10 * power);
   const digits = fraction.slice(0, MAX_DIGITS);
   return bigOf(whole) * unit + (BigInt(digits || '0') * unit) / 10n ** BigInt(digits.length);
 }
 
-/** Of so many digits that it takes time, the first: the number is beyond every limit all the same. */
+/** The number, read from at most `MAX_DIGITS` digits: converting very many takes long, and the number is beyond every limit anyway. */
 function bigOf(digits: string): bigint {
   return BigInt(digits.replace(/^(0[xo])?0+(?=[\da-f])/i, '$1').slice(0, MAX_DIGITS));
 }

@@ -1,4 +1,4 @@
-// What the C library says of an error name: the words that the real tools print. Node's own are others.
+// The C library's message for each error name (strerror), which QEMU's tools print. Node's own messages differ.
 
 const WORDS: Readonly<Record<string, string>> = {
   EACCES: 'Permission denied',
@@ -30,7 +30,7 @@ const WORDS: Readonly<Record<string, string>> = {
   ETXTBSY: 'Text file busy',
 };
 
-/** Undefined for a name that files do not give. */
+/** The message for `name`; undefined for a name that file operations do not return. */
 export function wordsOfErrno(name: string): string | undefined {
   return Object.hasOwn(WORDS, name) ? WORDS[name] : undefined;
 }

@@ -1,4 +1,4 @@
-// Starting backup jobs, of one image or of several as they are at one moment, to targets that are made for them, or exist.
+// Starts backup jobs: of one image, or of several as they are at one moment. The targets are created, or exist.
 
 import type { BlockNode } from '../block/node/node.js';
 import { type BackupArguments, backupJob, checkTarget } from '../jobs/backup.js';
@@ -15,8 +15,8 @@ export interface BackupRequest {
 }
 
 /**
- * Starts to copy each source, as it is now, to its target. Several are one transaction: all succeed, or all fail. Rejects as `openTargets`,
- * `busy`, ...: then no job is left, and what was made is gone.
+ * Starts to copy each source, as it is now, to its target. Several jobs form one transaction: all succeed, or all fail. Rejects as
+ * `openTargets`, with `busy`, ...: then there is no job, and the targets that were created are removed.
  */
 export async function startBackups(env: JobEnvironment, requests: readonly BackupRequest[]): Promise<TargetJob[]> {
   const list = requests.map(({ source, args }) => ({ ...args, device: source.nodeName }));

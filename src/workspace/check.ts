@@ -1,4 +1,4 @@
-// The check of an image that is named: it is opened, its metadata is checked, and it is closed.
+// Checks an image by its name: opens it, checks its metadata, closes it.
 
 import type { CheckResult } from '../block/abilities.js';
 import type { CheckFinding } from '../block/finding.js';
@@ -8,8 +8,8 @@ import { BlockError } from '../util/errors.js';
 import { type ImageOpener, type ImageSource, reader, releaseImage } from './open.js';
 
 /**
- * Is the metadata of an image consistent? Each finding is one call of `report`, with the image's format. Changes nothing. Rejects as `openToRead`,
- * with `unsupported` where the format has no checks, and with `io`, `limit`.
+ * Checks whether the metadata of an image is consistent, without changing it. Calls `report` once for each finding, with the image's format.
+ * Rejects as `openToRead`, with `unsupported` where the format has no checks, and with `io`, `limit`.
  */
 export async function checkImage(
   graph: Graph,

@@ -1,4 +1,4 @@
-// Starting a commit job by the names that a person has for the images of a chain.
+// Starts a commit job. Images of the chain are named by their file names.
 
 import { backingOf } from '../block/chain.js';
 import type { BlockNode } from '../block/node/node.js';
@@ -12,14 +12,14 @@ import { findBelow } from './layers.js';
 export type CommitRequest = Omit<CommitArguments, 'device'>;
 
 /**
- * Starts to write `root`, or what lies between `top` and `base`, down into `base`. Rejects with `not-found` for a layer that is not there, `busy`,
- * `invalid-argument`, ...
+ * Starts to write the data of `root`, or of the layers from `top` down to above `base`, into `base`. Rejects with `not-found` for a layer that is
+ * not in the chain, with `busy`, `invalid-argument`, ...
  */
 export function startCommit(env: JobEnvironment, root: BlockNode, request: CommitRequest): Promise<Job> {
   return startJob(env, commitJob, { ...request, device: root.nodeName });
 }
 
-/** What `qemu-img commit` writes to: the image that `name` names, or the backing file. Rejects with `not-found`, `invalid-argument`. */
+/** The node that `qemu-img commit` writes to: the image called `name` (its `-b`), or the backing file. Rejects with `not-found`, `invalid-argument`. */
 export async function commitTarget(top: BlockNode, name: string | undefined): Promise<BlockNode> {
   const below = backingOf(top);
   if (below === null) throw new BlockError('invalid-argument', 'Image does not have a backing file');

@@ -1,4 +1,4 @@
-// The comparison of two images that are named: both are opened, compared and closed.
+// Compares two images by their names: opens both, compares their content, closes them.
 
 import { type CompareOptions, type CompareResult, compareNodes } from '../block/compare.js';
 import type { Graph } from '../block/graph.js';
@@ -12,13 +12,13 @@ export interface ComparedImage {
 }
 
 export interface CompareWatch {
-  /** Both images are open; `total` bytes are to be compared. */
+  /** Called when both images are open; `total` bytes are to be compared. */
   onOpen?: (total: number) => void;
-  /** Is called before a failure, with the file that could not be read. */
+  /** Called before a read error is thrown, with the name of the file that could not be read. */
   onFault?: (filename: string) => void;
 }
 
-/** Do two images read the same? Rejects as `openToRead` and `compareNodes`. */
+/** Compares the content of two images, as a guest reads it. Rejects as `openToRead` and `compareNodes`. */
 export async function compareImages(
   graph: Graph,
   first: ComparedImage,

@@ -1,8 +1,8 @@
-// Converting an image into a new one, or into an existing one:
+// Converts an image into a new one, or into an existing one:
 //
 //   size -> create (with its backing file) -> open -> copy -> close
 //
-// Each step is reported as it begins, so that a face can say in its own words which of them has failed.
+// Each step is reported as it begins, so that a face can say in its own words which step has failed.
 
 import { backingOf } from '../block/chain.js';
 import type { Child } from '../block/child.js';
@@ -24,18 +24,18 @@ import { bestEffort } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import { type ImageOpener, type ImageSource, newFileName, openTargetOf } from './open.js';
 
-/** `backing`: the backing file of the new image is looked at; `hold`: it is taken for writing; `zeroes`: whether the target may be taken for empty. */
+/** `backing`: the new image's backing file is checked; `hold`: permissions are taken on the target; `zeroes`: `targetIsZero` is checked. */
 export type ConvertStage = 'options' | 'size' | 'backing' | 'create' | 'open' | 'hold' | 'zeroes' | 'copy' | 'close';
 
 export interface ConvertPlan extends Omit<ConvertOptions, 'source' | 'target' | 'overlay' | 'targetIsZero'> {
   /** An image that is open and held for a copy. */
   source: BlockNode;
   target: ImageSource;
-  /** Options of the image to be made, given the source's size; null: the target exists. */
+  /** Returns the options of the image to be created, for the source's size in bytes; null: the target exists. */
   create: ((size: number) => ImageCreateOptions) | null;
   format?: string;
   cache?: OpenOptions['cache'];
-  /** An existing target reads as zeroes. */
+  /** The existing target reads as zeroes, so zeroes need not be written. */
   targetIsZero?: boolean;
   /** Default: `openNode`. */
   open?: ImageOpener;
@@ -43,8 +43,8 @@ export interface ConvertPlan extends Omit<ConvertOptions, 'source' | 'target' | 
 }
 
 /**
- * Makes the target where that is wanted, copies the content and closes it. Rejects with `cancelled` after an abort, and with whatever fails;
- * the target is incomplete where the copy failed.
+ * Creates the target (if `create` is not null), copies the content and closes the target. Rejects with `cancelled` after an abort, and with the
+ * error of the step that failed; the target is incomplete where the copy failed.
  */
 export async function convertImage(graph: Graph, plan: ConvertPlan): Promise<void> {
   const { source, target, create, format, cache, targetIsZero, open, onStage, ...options } = plan;

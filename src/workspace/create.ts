@@ -1,4 +1,4 @@
-// Making an image, and looking at the backing file that it is to have before anything is made.
+// Creates an image. Its backing file is checked before anything is created.
 
 import { referrerToBe } from '../block/backing-name.js';
 import { fileOf } from '../block/chain.js';
@@ -12,8 +12,8 @@ import { orElse } from '../util/best-effort.js';
 import { releaseImage } from './open.js';
 
 /**
- * Makes the image `filename` once its backing file has turned out to open, with its chain. `sized`: the size was given; otherwise it is the
- * backing file's. Rejects as `createImage`, and for the backing file as `openNode`.
+ * Creates the image `filename`, after a check that its backing file and the chain below it can be opened. `sized`: `options` have the size;
+ * otherwise the image gets the size of its backing file. Rejects as `createImage`, and for the backing file as `openNode`.
  */
 export async function makeImage(
   graph: Graph,
@@ -25,28 +25,28 @@ export async function makeImage(
   return createImage(graph, filename, sized || below === null ? options : { ...options, size: below });
 }
 
-/** What was found out about the backing file of an image that is to be made. */
+/** What was found out about the backing file of an image that is to be created. */
 export interface BackingFacts {
   /** Size, bytes. */
   size: number;
-  /** The format that was found where none was named; null where one was. */
+  /** The format that was probed; null where the caller named the format. */
   detected: string | null;
-  /** It is the very file that is to be made. */
+  /** The backing file is the file that is to be created. */
   isTarget: boolean;
 }
 
 /**
- * Looks at the image `backing`, as the header of `filename` would name it. `open` opens it to be looked at while others may write to it; it is
- * closed again.
+ * Inspects the image `backing`, by the name that the header of `filename` would have. `open` opens it for inspection only (others may write to
+ * it meanwhile); it is closed again. Rejects as `open`.
  */
-export async function lookAtBacking(
+export async function inspectBacking(
   graph: Graph,
   filename: string,
   backing: { name: string; format?: string },
   open: (name: string, referrer: Referrer) => Promise<BlockNode>,
 ): Promise<BackingFacts> {
   const full = resolveBackingName(filename, backing.name);
-  // As whoever opens the overlay will: what an image may not name is not written into it.
+  // It is opened through the gate, as it will be when the overlay is opened: a name that the gate refuses must not get into a header.
   const node = await open(full, await referrerToBe(graph.host, filename));
   try {
     const file = backing.format === undefined ? fileOf(node) : null;

@@ -1,8 +1,8 @@
-// The runs of an open image, over its whole chain, while requests and jobs go on.
+// The extents of an open image, over its whole chain, while requests and jobs go on.
 //
 //   device --a request, some hundred runs--> top: allocated? --no--> backing file: allocated? --no--> ...
 //
-// Each request looks at many runs, so that a drained section never waits long, and a long list is not held in memory.
+// One request collects a limited number of extents, so that a drained section never waits long, and no long list is held in memory.
 
 import { determiningStatus } from '../block/chain.js';
 import { type Device, inspectDevice } from '../block/device.js';
@@ -10,23 +10,23 @@ import type { BlockNode } from '../block/node/node.js';
 
 const RUNS_OF_A_REQUEST = 256;
 
-/** A run of an image's bytes. */
+/** A run of an image's bytes with the same block status. */
 export interface ImageExtent {
   /** Bytes from the image's start. */
   offset: number;
   /** Bytes. */
   length: number;
-  /** There may be something else than zeroes. */
+  /** The run may hold something else than zeroes. */
   data: boolean;
-  /** It reads as zeroes, for certain. */
+  /** The run reads as zeroes. */
   zero: boolean;
-  /** The image itself has it, not one of its backing files. */
+  /** The image itself holds the run, not one of its backing files. */
   allocated: boolean;
 }
 
 /**
- * The runs of [from, to), as long as they can be; they end with the image where it becomes shorter meanwhile. Rejects with `closed`, `io`,
- * `corrupt-image`.
+ * The extents of bytes [from, to), each as long as possible. Where the image becomes shorter meanwhile, they end with it. Rejects with `closed`,
+ * `io`, `corrupt-image`.
  */
 export async function* extentsOf(
   device: Device,
@@ -55,7 +55,7 @@ function isAlike(a: ImageExtent, b: ImageExtent): boolean {
   return a.zero === b.zero && a.allocated === b.allocated;
 }
 
-/** Some runs from `from` on. The image may become shorter between two of them. */
+/** At most `RUNS_OF_A_REQUEST` runs from `from` on. The image may become shorter between two of them. */
 async function runsFrom(top: BlockNode, from: number, to: number): Promise<ImageExtent[]> {
   const runs: ImageExtent[] = [];
   for (let at = from; runs.length < RUNS_OF_A_REQUEST; ) {
@@ -68,6 +68,7 @@ async function runsFrom(top: BlockNode, from: number, to: number): Promise<Image
   return runs;
 }
 
+/** The run at `offset`, by the status of the layer that determines it. */
 async function runAt(top: BlockNode, offset: number, wanted: number): Promise<ImageExtent> {
   const { status, layer } = await determiningStatus(top, offset, wanted);
   const { length, zero } = status;

@@ -1,4 +1,4 @@
-// The words for what a check finds, as qemu-img has them: one line for each finding, two where qemu-img adds advice.
+// The text of a check's findings, as qemu-img prints it: one line for each finding, two where qemu-img adds advice.
 
 import type { CheckFinding, Exact } from '../block/finding.js';
 
@@ -36,7 +36,7 @@ const WORDS: Readonly<Partial<Record<string, (finding: CheckFinding) => string>>
   'refcount-block-shared': ({ index, references }) => `ERROR refcount block ${index} refcount=${references}`,
 };
 
-/** A finding in words. Of a kind that only its format knows, the fields are listed. */
+/** The text of a finding. A kind without a text here (one of a single format) is printed as its name and fields. */
 export function findingText(finding: CheckFinding): string {
   const { kind, severity, ...fields } = finding;
   const words = WORDS[kind];
@@ -49,7 +49,7 @@ function counts({ cluster, refcount, references }: CheckFinding): string {
   return `cluster ${cluster} refcount=${decimal(refcount)} reference=${references}`;
 }
 
-/** Hexadecimal digits alone. */
+/** Hexadecimal digits, without `0x`. */
 function hex(value: Exact | undefined): string {
   return typeof value === 'string' ? value.slice(2) : Number(value).toString(16);
 }

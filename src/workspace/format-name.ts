@@ -1,23 +1,23 @@
-// The format of an image that is to be made, by its file's name, where none is given.
+// The format of an image that is to be created, by the suffix of its file name, where the caller gives none.
 
 import { allDrivers, defaultDriver } from '../block/registry.js';
 import { BlockError } from '../util/errors.js';
 
-/** The format of images whose names end as `filename` does: `.qcow2`, `.raw`, `.img`. Throws `invalid-argument` where the name says nothing. */
+/** The format of images whose names end as `filename` does: `.qcow2`, `.raw`, `.img`. Throws `invalid-argument` for any other name. */
 export function formatOfName(filename: string): string {
-  const format = saidByName(filename);
+  const format = formatBySuffix(filename);
   if (format !== null) return format;
-  throw new BlockError('invalid-argument', `'${filename}' does not say which format it is to have: name a 'driver'`, {
+  throw new BlockError('invalid-argument', `The name '${filename}' does not imply a format: set 'driver'`, {
     path: filename,
   });
 }
 
-/** The same for the target of a job; where its name says nothing, it is the format that overlays have. */
+/** As `formatOfName`, for the target of a job: for a name without a known suffix, it is the format of overlays. */
 export function formatOfTarget(filename: string): string {
-  return saidByName(filename) ?? defaultDriver('overlay').name;
+  return formatBySuffix(filename) ?? defaultDriver('overlay').name;
 }
 
-function saidByName(filename: string): string | null {
+function formatBySuffix(filename: string): string | null {
   const suffix = /\.([^./]+)$/.exec(filename)?.[1].toLowerCase();
   for (const { name, kind, create, suffixes = [name] } of allDrivers()) {
     if (kind !== 'protocol' && create !== undefined && suffix !== undefined && suffixes.includes(suffix)) return name;

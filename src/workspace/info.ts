@@ -1,4 +1,4 @@
-// What an image is, and what each image of its chain is, with no file opened but those that are named.
+// Information about an image, or about each image of its chain. No file is opened but those that are named.
 
 import { referrerOf } from '../block/foreign-name.js';
 import type { Graph } from '../block/graph.js';
@@ -9,8 +9,8 @@ import { BlockError } from '../util/errors.js';
 import { type ImageOpener, type ImageSource, reader, releaseImage } from './open.js';
 
 /**
- * QAPI `ImageInfo` of an image, or with `chain` of all images from it down, the top first: each is opened by itself, as the one above names it.
- * Rejects with `loop` where a backing file leads back, and as `open`.
+ * Returns QAPI's `ImageInfo` of an image, or with `chain` of all images of its backing chain, top first. Each image is opened alone, by the name in
+ * the header above it. Rejects with `loop` where a backing file leads back to an image above it, and as `open`.
  */
 export async function imageInfos(
   graph: Graph,

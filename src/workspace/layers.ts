@@ -1,4 +1,4 @@
-// Finding an image of a chain by the name that a person has for it, and naming one image in another's header.
+// Finds an image of a backing chain by its file name, and finds the name by which one image's header can refer to another.
 
 import { backingNameFor } from '../block/backing-name.js';
 import { overlayOf } from '../block/chain.js';
@@ -8,7 +8,7 @@ import { backingFileOf } from '../block/node/format.js';
 import type { BlockNode } from '../block/node/node.js';
 import { BlockError } from '../util/errors.js';
 
-/** The image below `top` that is called `name`, as `findLayer` finds it. Rejects with `not-found`. */
+/** The image below `top` whose file name is `name` (see `findLayer`). Rejects with `not-found`. */
 export async function findBelow(top: BlockNode, name: string): Promise<BlockNode> {
   const found = await findLayer(top, name);
   if (found !== null) return found;
@@ -17,7 +17,10 @@ export async function findBelow(top: BlockNode, name: string): Promise<BlockNode
   });
 }
 
-/** How the header of `overlay` can name `base`, which lies below it: as the header above `base` does, where that holds for `overlay` too. */
+/**
+ * The name for `base` as backing file in the header of `overlay`, which is above it: the name that the header directly above `base` has, if it
+ * means the same file from `overlay`'s folder; otherwise another one.
+ */
 export function nameInHeader(overlay: BlockNode, base: BlockNode): Promise<string> {
   const above = overlayOf(overlay, base);
   return backingNameFor(openingName(overlay), base, { recorded: above === null ? null : backingFileOf(above) });

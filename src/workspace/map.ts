@@ -1,4 +1,4 @@
-// The map of an image that is named: it is opened, listed and closed.
+// Maps an image by its name: opens it, lists its extents, closes it.
 
 import type { Graph } from '../block/graph.js';
 import { mapEntries } from '../block/map.js';
@@ -6,13 +6,13 @@ import type { OpenOptions } from '../block/open.js';
 import type { MapEntry } from '../schema/generated/types.js';
 import { type ImageOpener, type ImageSource, reader, releaseImage } from './open.js';
 
-/** Which part of an image, bytes. Default: all of it. */
+/** Part of an image, in bytes. Default: all of it. */
 export interface MapRange {
   start?: number;
   length?: number;
 }
 
-/** The runs of an image (QAPI `MapEntry`), in order and as long as they can be. Rejects as `openToRead`, and with `io`, `corrupt-image`. */
+/** The extents of an image (QAPI `MapEntry`) in order, each as long as possible. Rejects as `openToRead`, and with `io`, `corrupt-image`. */
 export async function* mapImage(
   graph: Graph,
   image: ImageSource,

@@ -1,4 +1,4 @@
-// Starting a mirror job to a target that is made for it, or exists.
+// Starts a mirror job. Its target is created, or exists.
 
 import type { BlockNode } from '../block/node/node.js';
 import type { Job } from '../jobs/job.js';
@@ -10,13 +10,16 @@ import { openTargets, type TargetPlan } from './target.js';
 
 export type MirrorRequest = Omit<MirrorArguments, 'device' | 'target'>;
 
-/** A job, and the target that was opened for it: its owner releases that when the job is over. */
+/** A job, and the target that was opened for it. The caller releases the target when the job has concluded. */
 export interface TargetJob {
   job: Job;
   target: BlockNode;
 }
 
-/** Starts to copy `source` to the target, which follows what is written meanwhile. Rejects as `openTargets`, `busy`, ...: then what was made is gone. */
+/**
+ * Starts to copy `source` to the target, and to keep the target in step with what is written meanwhile. Rejects as `openTargets`, with `busy`, ...:
+ * then a target that was created is removed.
+ */
 export async function startMirror(
   env: JobEnvironment,
   source: BlockNode,

@@ -1,5 +1,5 @@
-// Opening an image for a purpose: an image that is only read is held meanwhile, so that others see its use and know what they may do; one that
-// is written to by a copy may have been made for it, and is removed again where it cannot be opened.
+// Opens images for reading and as targets of a copy. An image that is read is held by a link of its own meanwhile, with permissions that other
+// users of the image must respect. The target of a copy may just have been created; then it is removed again where it cannot be opened.
 
 import type { Child } from '../block/child.js';
 import type { Graph } from '../block/graph.js';
@@ -14,20 +14,20 @@ import { BlockError } from '../util/errors.js';
 
 export type ImageSource = string | ImageOptions | LooseOptions;
 
-/** Opens an image as `openNode` and `openToRead` do. A face may have words of its own for what goes wrong. */
+/** Opens an image as `openNode` and `openToRead` do. A face passes one of its own to put errors in its own words. */
 export type ImageOpener = (image: ImageSource, options: OpenOptions & InnerOpenOptions) => Promise<BlockNode>;
 
-/** As `openToRead` does it, to look at the image. */
+/** An opener that calls `openToRead`, for inspection of the image. */
 export function reader(graph: Graph): ImageOpener {
   return (image, options) => openToRead(graph, image, options);
 }
 
-/** Links of the images that are only read. */
+/** The links that hold the images that are only read. */
 const holds = new WeakMap<BlockNode, Child>();
 
 /**
- * Opens an image that is only read, until `releaseImage`. `copy` keeps others from writing to it meanwhile, unless `forceShare`; `look` lets
- * them. Rejects as `openNode`, and with `permission` and `locked` where somebody writes to it.
+ * Opens an image for reading, until `releaseImage`. With `purpose` `copy`, nobody may write to it meanwhile, unless `forceShare` is set; with
+ * `look`, others may. Rejects as `openNode`, and with `permission` or `locked` where another user has the image open for writing.
  */
 export async function openToRead(
   graph: Graph,
@@ -45,7 +45,7 @@ export async function openToRead(
   }
 }
 
-/** Closes an image, whatever it was opened for. Rejects where the last flush of one that was written to fails. */
+/** Closes an image that was opened here. Rejects where the last flush of an image that was written fails. */
 export async function releaseImage(graph: Graph, node: BlockNode): Promise<void> {
   const held = holds.get(node);
   if (held !== undefined) node.detach(held);
@@ -53,7 +53,7 @@ export async function releaseImage(graph: Graph, node: BlockNode): Promise<void>
   await graph.release(node);
 }
 
-/** Runs `action` on an image that is only read, and closes it whatever comes of that. */
+/** Opens an image for reading (see `openToRead`), runs `action` on it, and closes it, also where `action` fails. */
 export async function withImage<T>(
   graph: Graph,
   image: ImageSource,
@@ -70,8 +70,8 @@ export async function withImage<T>(
 }
 
 /**
- * Opens the target of a copy of `source` for writing, by `open` or as `openNode`. Where that fails, the file that was made for it is removed, as
- * `undoCreation` does it.
+ * Opens the target of a copy of `source` for writing, with `open` or `openNode`. Where that fails, the file that was created for it is removed
+ * (see `undoCreation`).
  */
 export async function openTargetOf(
   source: BlockNode,
@@ -88,7 +88,7 @@ export async function openTargetOf(
   }
 }
 
-/** Runs `action`; where it fails, the nodes are released and the files that were made for them removed. */
+/** Runs `action`; where it fails, releases the nodes and removes the files that were created for them. */
 export async function orRelease<T>(
   graph: Graph,
   opened: readonly { node: BlockNode; newFile: NewFile | null }[],
@@ -97,13 +97,13 @@ export async function orRelease<T>(
   try {
     return await action();
   } catch (error) {
-    await giveBack(graph, opened, error);
+    await undoOpening(graph, opened, error);
     throw error;
   }
 }
 
-/** Releases the nodes and removes the files that were made for them, after `error`. */
-export async function giveBack(
+/** Releases the nodes and removes the files that were created for them, after `error`. */
+export async function undoOpening(
   graph: Graph,
   opened: readonly { node: BlockNode; newFile: NewFile | null }[],
   error: unknown,
@@ -114,8 +114,8 @@ export async function giveBack(
   }
 }
 
-/** The name of the file that an image is made in. Throws `invalid-argument` for options. */
+/** The name of the file for a new image. Throws `invalid-argument` where `image` is options. */
 export function newFileName(image: ImageSource): string {
   if (typeof image === 'string') return image;
-  throw new BlockError('invalid-argument', 'an image is made by its file name, not by options');
+  throw new BlockError('invalid-argument', 'an image is created by its file name, not by options');
 }

@@ -1,4 +1,4 @@
-// Serving one device by NBD in one call: a server, one export, one address.
+// Serves one device over NBD: one server, one export, one address.
 
 import type { Device } from '../block/device.js';
 import type { ExportOptions } from '../exports/nbd/export.js';
@@ -15,16 +15,16 @@ export interface ServeRequest {
   export: ExportOptions;
 }
 
-/** A server that listens. */
+/** A listening server. */
 export interface Served {
   server: NbdServer;
-  /** Where it listens: the port that was taken. */
+  /** Where it listens, with the port that was chosen where 0 was asked for. */
   address: NetAddress;
   /** Name of the export. */
   name: string;
 }
 
-/** Rejects with `invalid-argument`, `busy` (address, bitmap), `permission`, `read-only`, `not-found` (bitmap). */
+/** Starts a server with one export. Rejects with `invalid-argument`, `busy` (address, bitmap), `permission`, `read-only`, `not-found` (bitmap). */
 export async function serveDevice(host: Host, device: Device, request: ServeRequest): Promise<Served> {
   const server = new NbdServer(host, request.server);
   try {

@@ -1,4 +1,4 @@
-// What may lie between a device that is served and the image:
+// The nodes that may be put between a served device and its image:
 //
 //   device --> [raw window] --> [temporary overlay] --> the image and its chain
 
@@ -10,7 +10,7 @@ import { type OpenOptions, openNode } from '../block/open.js';
 import { defaultDriver } from '../block/registry.js';
 import { validate } from '../schema/validate.js';
 
-/** Makes an overlay of `image` in `folder` that takes what is written, and nothing of it is made durable. Rejects as `createImage`, `openNode`. */
+/** Creates an overlay of `image` in `folder`, for writes that are to be thrown away: nothing is flushed. Rejects as `createImage`, `openNode`. */
 export async function addTemporaryOverlay(
   graph: Graph,
   image: BlockNode,
@@ -27,7 +27,7 @@ export async function addTemporaryOverlay(
   });
 }
 
-/** The bytes of `content` from `offset` on. */
+/** Opens a node that has the bytes of `content` from `offset` on. Rejects as `openNode`. */
 export function addWindow(graph: Graph, content: BlockNode, offset: number): Promise<BlockNode> {
   const options = { driver: defaultDriver('window').name, offset, file: content.nodeName };
   return openNode(graph, validate('BlockdevOptions', options), { readOnly: content.readOnly, discard: 'unmap' });

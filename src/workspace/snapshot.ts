@@ -1,5 +1,5 @@
-// Snapshots of open images, by the files that their overlays are to lie in: each overlay is made (or an existing one opened), and all are put in place
-// at one moment (block/snapshot.ts).
+// External snapshots of open images: each overlay is created (or an existing one opened) by its file name, and all are put in place at one
+// moment (block/snapshot.ts).
 
 import { backingNameFor } from '../block/backing-name.js';
 import { chainOf, MAX_CHAIN_DEPTH } from '../block/chain.js';
@@ -16,7 +16,7 @@ import type { BlockdevSnapshotSync } from '../schema/generated/types.js';
 import { bestEffort, orElse } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 
-/** QMP's own default. */
+/** QMP's default. */
 const DEFAULT_FORMAT = 'qcow2';
 
 /** As in QMP's `blockdev-snapshot-sync`, with the node itself. */
@@ -25,19 +25,19 @@ export interface SnapshotRequest extends Omit<BlockdevSnapshotSync, 'device' | '
 }
 
 interface OpenedOverlay extends OverlayPair {
-  /** The file that was made for it; null where there was one already. */
+  /** The file that was created for it; null where the file existed. */
   madeFile: NewFile | null;
 }
 
 /**
- * Makes (or opens, by `mode`) an overlay for each request and puts all in place in one drained section. A node that is asked for twice gets two
+ * Creates (or opens, by `mode`) an overlay for each request and puts all in place in one drained section. A node that is named twice gets two
  * overlays, one on the other. Resolves with the nodes of the overlays. Rejects with `busy` (a job works on the node, or it is a backing node),
- * `invalid-argument`, `exists` (node name), `locked`, `no-space`, `io`, ...: then every node is where it was and what was made is
- * gone; only a file that was there and was to be replaced may be empty.
+ * `invalid-argument`, `exists` (node name), `locked`, `no-space`, `io`, ...: then the graph is unchanged and the files that were created are
+ * removed; only an existing file that was to be replaced may be empty.
  */
 export async function takeSnapshots(graph: Graph, requests: readonly SnapshotRequest[]): Promise<BlockNode[]> {
   for (const request of requests) checkRequest(graph, request);
-  // Nobody resizes a node once its overlay has its size.
+  // Drained, so that no node is resized after its overlay got its size.
   const nodes = requests.map(({ node }) => node);
   return graph.drained(nodes, () => takeAll(graph, requests));
 }
@@ -45,7 +45,7 @@ export async function takeSnapshots(graph: Graph, requests: readonly SnapshotReq
 async function takeAll(graph: Graph, requests: readonly SnapshotRequest[]): Promise<BlockNode[]> {
   for (const request of requests) checkRequest(graph, request);
   refuseSameName(requests);
-  // All that can be refused is refused before the first existing file is replaced.
+  // Everything that can be checked is checked before the first existing file is replaced.
   await refuseSameFile(graph, requests);
   const opened: OpenedOverlay[] = [];
   try {
@@ -53,7 +53,7 @@ async function takeAll(graph: Graph, requests: readonly SnapshotRequest[]): Prom
     await appendOverlays(graph, opened);
   } catch (error) {
     for (const { overlay, madeFile } of opened.reverse()) {
-      // Best effort: what the caller must learn is why there is no snapshot.
+      // Best effort: the caller has to get the error that prevented the snapshot.
       await graph.release(overlay).catch(bestEffort('undoing a snapshot'));
       if (madeFile !== null && overlay.closed) await removeNewFile(graph.host, madeFile);
     }
@@ -79,7 +79,7 @@ function checkRequest(graph: Graph, request: SnapshotRequest): void {
   }
 }
 
-/** Two overlays cannot have one node name. */
+/** Throws `exists` where two overlays have one node name. */
 function refuseSameName(requests: readonly SnapshotRequest[]): void {
   const seen = new Set<string>();
   for (const { 'snapshot-node-name': name } of requests) {
@@ -89,20 +89,20 @@ function refuseSameName(requests: readonly SnapshotRequest[]): void {
   }
 }
 
-/** Nor can two lie in one file, or one in a file that a node is stored in, or that another process uses. */
+/** Rejects with `locked` where two overlays name one file, or one names a file that a node or another process uses. */
 async function refuseSameFile(graph: Graph, requests: readonly SnapshotRequest[]): Promise<void> {
   const seen = new Set<string>();
   for (const { 'snapshot-file': name, mode = 'absolute-paths' } of requests) {
     if (mode === 'absolute-paths') await checkReplaceable(graph, name);
     const path = pathOfName(name);
-    const there = await graph.host.stat(path).catch(orElse('snapshot', null));
-    if (there === null) continue;
-    if (seen.has(there.id)) {
+    const existing = await graph.host.stat(path).catch(orElse('snapshot', null));
+    if (existing === null) continue;
+    if (seen.has(existing.id)) {
       throw BlockError.at(path, 'locked', 'Failed to get "write" lock: two overlays name the file', {
         operation: 'create',
       });
     }
-    seen.add(there.id);
+    seen.add(existing.id);
   }
 }
 
@@ -132,7 +132,7 @@ async function openOverlay(
   }
 }
 
-/** Makes an image over `base`. Resolves with the file where there was none before, otherwise with null. */
+/** Creates an image with the backing file `base`. Resolves with the new file, or with null where the file existed. */
 async function makeFile(graph: Graph, name: string, format: string, base: BlockNode): Promise<NewFile | null> {
   const options = {
     driver: format,

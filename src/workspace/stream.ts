@@ -1,4 +1,4 @@
-// Starting a stream job by the names that a person has for the images of a chain.
+// Starts a stream job. Images of the chain are named by their file names, or by the names of their nodes.
 
 import { backingOf, chainOf } from '../block/chain.js';
 import { findLayer } from '../block/find-layer.js';
@@ -10,14 +10,14 @@ import { streamJob } from '../jobs/stream.js';
 import type { BlockStreamArguments } from '../schema/generated/types.js';
 import { findBelow, nameInHeader } from './layers.js';
 
-/** As in `block-stream`, but that `bottom` names a file as `base` does, and `bottom-node` a node as `base-node` does. */
+/** As in `block-stream`, except that `bottom` names a file as `base` does, and `bottom-node` names a node as `base-node` does. */
 export interface StreamRequest extends Omit<BlockStreamArguments, 'device'> {
   'bottom-node'?: string;
 }
 
 /**
- * Starts to pull what the layers below `top` hold into it. Its header gets a name for the base that holds where `top` lies, unless one is given.
- * Rejects with `not-found` for a layer that is not below, `busy`, `invalid-argument`, ...
+ * Starts to copy the data of the layers between the base and `top` into `top`. Unless `backing-file` is given, `top`'s header gets a name for the
+ * base that is valid from `top`'s folder. Rejects with `not-found` for a layer that is not below `top`, with `busy`, `invalid-argument`, ...
  */
 export async function startStream(env: JobEnvironment, top: BlockNode, request: StreamRequest): Promise<Job> {
   const { base: file, 'base-node': node, bottom: bottomFile, 'bottom-node': bottomNode, ...others } = request;
@@ -27,7 +27,7 @@ export async function startStream(env: JobEnvironment, top: BlockNode, request: 
     bottom !== null ? backingOf(bottom) : file === undefined ? layerOfNode(top, node) : await findLayer(top, file);
   const device = top.nodeName;
   if (base === null || named > 1) {
-    // What was not found, and what excludes each other, the job itself refuses.
+    // The job itself reports a layer that was not found, and options that exclude each other.
     return startJob(env, streamJob, {
       ...others,
       device,

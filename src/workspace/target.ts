@@ -1,4 +1,4 @@
-// The target of a mirror or a backup, as QMP's drive-mirror and drive-backup make it: created like the source, or an existing image.
+// Opens the target of a mirror or a backup, as QMP's drive-mirror and drive-backup do: a new image, or an existing one. A new one is, by `sync`:
 //
 //   sync full   an image of the source's size
 //   sync top    an overlay of the source's backing file
@@ -16,9 +16,9 @@ import type { OpenOptions } from '../block/open.js';
 import { hasBackingFiles } from '../block/registry.js';
 import type { MirrorSyncMode } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
-import { giveBack, type ImageOpener, type ImageSource, newFileName, openTargetOf } from './open.js';
+import { type ImageOpener, type ImageSource, newFileName, openTargetOf, undoOpening } from './open.js';
 
-/** What the job says of the image to be made: these members take precedence over those that were asked for. */
+/** Members of the create options that the job determines: they take precedence over those of the caller. */
 export interface TargetMembers {
   size: number;
   'backing-file'?: string;
@@ -27,46 +27,46 @@ export interface TargetMembers {
 
 export interface TargetPlan {
   image: ImageSource;
-  /** Format of the target; left out: that of an existing one is found out. */
+  /** Format of the target; left out: the format of an existing target is probed. */
   format?: string;
-  /** Options of the image to be made; null: it exists. */
+  /** Returns the options of the image to be created; null: the target exists. */
   create: ((members: TargetMembers) => ImageCreateOptions) | null;
   cache?: OpenOptions['cache'];
   /** Default: `openNode`. */
   open?: ImageOpener;
-  /** Called as each step begins; the last call says what has failed where this fails. */
+  /** Called as each step begins. Where opening the target fails, the last call has named the step that failed. */
   onStage?: (stage: TargetStage) => void;
 }
 
-/** `overlay`: which backing file it gets; `create`: it is made; `open`: it is opened. */
+/** `overlay`: the backing file is determined; `create`: the image is created; `open`: it is opened. */
 export type TargetStage = 'overlay' | 'create' | 'open';
 
 export interface OpenedTarget {
   node: BlockNode;
-  /** The file that was made for it, which is removed again where the job cannot begin. */
+  /** The file that was created for it, which is removed again where the job cannot start. */
   newFile: NewFile | null;
 }
 
-/** One job's target: what `source` is copied to. */
+/** A request for the target of one job, which copies `source`. */
 export interface TargetRequest {
   source: BlockNode;
   plan: TargetPlan;
   sync: MirrorSyncMode;
-  /** Refuses an existing target, once it is open, that cannot be the source's. */
+  /** Called with an existing target when it is open; throws where it is not suitable for the source. */
   check?: (target: BlockNode) => void;
 }
 
-/** A request whose target can be made, as far as that is known without making it. */
+/** A request that passed all checks that are possible before its target is created. */
 interface CheckedTarget extends TargetRequest {
-  /** The image to be made; null: it exists. */
+  /** The image to be created; null: it exists. */
   toMake: { name: string; options: ImageCreateOptions } | null;
 }
 
 /**
- * Makes the targets where that is wanted, and opens them for writing. All that can be refused is refused before the first image is made, since
- * that may replace an existing one. Rejects with `locked` for a file of the source's own chain, for one file that two targets name, and for a
- * file in use, with `invalid-argument` for a format that has no backing files where one is needed, and as `createImage` and `openNode`; then
- * what was made is gone.
+ * Creates the targets that do not exist, and opens all for writing. Everything that can be checked is checked before the first image is created,
+ * since that may replace an existing file. Rejects with `locked` for a file of the source's own chain, for one file that two targets name, and
+ * for a file in use, with `invalid-argument` for a format without backing files where one is needed, and as `createImage` and `openNode`; then
+ * the files that were created are removed.
  */
 export async function openTargets(graph: Graph, requests: readonly TargetRequest[]): Promise<OpenedTarget[]> {
   const checked: CheckedTarget[] = [];
@@ -84,7 +84,7 @@ export async function openTargets(graph: Graph, requests: readonly TargetRequest
     for (const { toMake } of made) if (toMake !== null) await checkReplaceable(graph, toMake.name);
     for (const target of made) opened.set(target, await openTarget(graph, target));
   } catch (error) {
-    await giveBack(graph, [...opened.values()], error);
+    await undoOpening(graph, [...opened.values()], error);
     throw error;
   }
   return checked.map((target) => opened.get(target) as OpenedTarget);
@@ -111,7 +111,7 @@ async function checkTarget(graph: Graph, request: TargetRequest): Promise<Checke
   return { ...request, toMake: { name, options } };
 }
 
-/** Two jobs cannot write to one file, however it is spelled. */
+/** Rejects with `locked` where two targets are one file, however its name is spelled. */
 async function refuseSameFile(graph: Graph, targets: readonly CheckedTarget[]): Promise<void> {
   const seen = new Set<string>();
   for (const { plan } of targets) {

@@ -2,7 +2,7 @@
 // not write.
 
 import { main } from '../../src/cli/main.js';
-import { sayUnexpected } from '../../src/cli/output.js';
+import { printUnexpected } from '../../src/cli/output.js';
 import { FileNode } from '../../src/drivers/protocols/file/driver.js';
 import { BlockError } from '../../src/util/errors.js';
 
@@ -21,5 +21,5 @@ node.doClose = async function (this: Closing) {
   throw new BlockError('io', `${path}: close: i/o error`, { path, operation: 'close', errno: 'EIO' });
 };
 
-sayUnexpected();
+printUnexpected();
 process.exitCode = await main(process.argv.slice(2));

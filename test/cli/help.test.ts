@@ -12,16 +12,16 @@ const NAMES = ['convert', 'create', 'info', 'map', 'check', 'compare', 'commit',
 const GOLDEN_MAP = `usage: diskwright map [-f FMT | --image-opts] [-s OFFSET] [-l LEN]
                       [--output=FORMAT] [-U] FILENAME...
 
-Lists the runs of an image: which of its bytes hold data, which read as zeroes,
-which are absent, in which layer of its backing chain that is decided and where
-in the file they lie.
+Lists the extents of an image: which ranges have data, which read as zeroes,
+which are not allocated, which layer of the backing chain has them, and at which
+offset of its file.
 
-The human output lists data alone, and fails where data lies in the file in
-another form (compressed). The JSON output lists everything: "depth" counts the
-layers above the one that decides, "present" is false where no layer has
-anything. Of several images, each output is preceded by the image name (human),
-or is one array in an array (JSON). Where one cannot be opened or read, the
-others are listed all the same, and its array ends with null.
+The human output lists data only, and fails where data is compressed. The JSON
+output lists everything: "depth" is the number of layers above the one that has
+the range, "present" is false where no layer has it. With several images, each
+human output is preceded by the image name, and the JSON output is an array of
+arrays. If one image cannot be opened or read, the others are still listed, and
+its array ends with null.
 
 Options:
   -f FMT
@@ -30,22 +30,22 @@ Options:
       FILENAME is a string of options: driver=qcow2,file.filename=a.qcow2.
       Excludes -f.
   -s, --start-offset=OFFSET
-      Begin here (default 0).
+      First byte (default 0).
   -l, --max-length=LEN
-      Look at so many bytes at most.
+      Number of bytes at most.
   --output=FORMAT
       human (default) or json.
   -U, --force-share
-      Read an image that another process writes to. What is read may not fit
-      together.
+      Read an image that another process writes to. The content that is read may
+      be inconsistent.
   -h, --help
       Show this help and exit.
   --object=TYPE,id=ID,...
-      Make an object that image options name: tls-creds-x509, tls-creds-psk or
-      secret. May be given several times.
+      Create an object that image options refer to: tls-creds-x509,
+      tls-creds-psk or secret. May be given several times.
   --untrusted
-      The images are from strangers: backing files are opened only where they
-      are plain files in the folder of the image that names them.
+      The images come from strangers: a backing file is opened only if it is a
+      plain file in the folder of the image that names it.
 
 Exit codes:
   0  done
@@ -53,7 +53,7 @@ Exit codes:
 
 Examples:
   diskwright map disk.qcow2
-      the runs of data, with their place in the file
+      the extents with data, with their offsets in the file
   diskwright map --output=json -s 1G -l 64M disk.qcow2
       everything about 64 MiB of the image
 `;

@@ -176,7 +176,7 @@ describe('command line: jobs', function () {
     expect({ code, stderr }).to.deep.equal({
       code: 130,
       stderr:
-        "diskwright: Cancelled. 'top.qcow2' reads as before and still needs its backing files; the same command goes on from here.\n",
+        "diskwright: Cancelled. 'top.qcow2' reads as before and still needs its backing files. Run the same command again to continue.\n",
     });
     expect(backingOf('top.qcow2')).to.equal('mid.qcow2');
     expect(content('top.qcow2').equals(before)).to.equal(true);
@@ -214,13 +214,13 @@ describe('command line: jobs', function () {
     ],
     [
       'stream --on-error=stop top.qcow2',
-      "Parameter 'on-error' does not accept value 'stop': it is one of report, ignore",
+      "Parameter 'on-error' does not accept value 'stop': use one of report, ignore",
     ],
     ['mirror top.qcow2', "Parameter '--target' is missing"],
     ['mirror --target=x --format=vmdk top.qcow2', "Unknown file format 'vmdk'"],
     [
       'mirror --target=x --sync=dirty top.qcow2',
-      "Parameter 'sync' does not accept value 'dirty': it is one of full, top, none",
+      "Parameter 'sync' does not accept value 'dirty': use one of full, top, none",
     ],
     ['mirror --target=x --bitmap=b top.qcow2', "option '--bitmap' is not supported yet"],
     ['backup --target=x --format=raw --compress top.qcow2', 'Compression not supported for this file format'],

@@ -81,7 +81,7 @@ describe('signals', () => {
       );
       running.child.kill(signal);
       expect((await running.ended).code).to.equal(130);
-      expect(running.said).to.include("Cancelled. 'source' is as it was; 'target' is incomplete");
+      expect(running.said).to.include("Cancelled. 'source' is unchanged; 'target' is incomplete");
     });
   }
 

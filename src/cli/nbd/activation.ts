@@ -1,14 +1,15 @@
-// Socket activation: a service manager has opened the socket already and hands it over as descriptor 3, which two variables say.
+// Socket activation, systemd's protocol: a service manager has opened the listening socket and passes it as descriptor 3; the variables
+// LISTEN_FDS (how many) and LISTEN_PID (for which process) say so.
 
 import { UsageError } from '../getopt.js';
 import { program } from '../output.js';
 
-/** The first descriptor that a service manager hands over. */
+/** The first descriptor that a service manager passes. */
 export const ACTIVATION_FD = 3;
 
 /**
- * True where the process `pid` was given one socket. The variables are taken away: a child must not think that it was meant. Throws
- * `UsageError` where there are several.
+ * True where the process `pid` was given one socket. The variables are deleted from `env`, so that a child process does not take the socket for
+ * its own. Throws `UsageError` where there are several sockets.
  */
 export function takeActivation(env: NodeJS.ProcessEnv, pid: number): boolean {
   const { LISTEN_PID: forWhom, LISTEN_FDS: count } = env;

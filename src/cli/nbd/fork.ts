@@ -1,11 +1,11 @@
-// --fork: the server goes on in a process of its own, and the command ends when clients are let in.
+// --fork: the server runs in a process of its own, and the command ends when clients can connect.
 //
 //   command --spawns--> server (its own session)
-//           <-- what it says on standard error, until it is up
+//           <-- messages on standard error, until the server is ready
 //           <-- "ready" on a pipe: the command ends with 0
 //           <-- or the server ends before that: the command ends with the same code
 //
-// Node cannot fork. The server is started anew with the same command line, and a variable says what it is.
+// Node cannot fork a process. The command is started a second time with the same arguments, and a variable tells that process to be the server.
 
 import type { ChildProcess } from 'node:child_process';
 import { closeSync, openSync, writeSync } from 'node:fs';
@@ -21,15 +21,15 @@ const STANDARD_ERROR_FD = 2;
 const READY = 'ready\n';
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** The server's end of it. */
+/** The forked server's connection to the command. */
 export interface Forked {
-  /** Process number of the command that was typed. */
+  /** Process id of the command that was typed. */
   parent: number;
-  /** Clients are let in: the command may end. With `quiet`, nothing is said on standard error from here on. Throws where the command is gone. */
+  /** Tells the command that clients can connect. With `quiet`, standard error is closed then. Throws where the command has ended. */
   ready(quiet: boolean): void;
 }
 
-/** Null in a process that was not forked. */
+/** For the server process: its connection to the command. Null in a process that was not forked. */
 export function forkedFrom(env: NodeJS.ProcessEnv): Forked | null {
   const parent = Number(env[VARIABLE]);
   delete env[VARIABLE];
@@ -40,14 +40,14 @@ export function forkedFrom(env: NodeJS.ProcessEnv): Forked | null {
       writeSync(STATUS_FD, READY);
       closeSync(STATUS_FD);
       if (!quiet) return;
-      // The lowest free number is what is opened next.
+      // The next file that is opened gets the lowest free number: this one.
       closeSync(STANDARD_ERROR_FD);
       openSync('/dev/null', 'w');
     },
   };
 }
 
-/** Resolves with the exit code of the command. */
+/** For the command: starts the server process, and resolves with the command's exit code when clients can connect, or the server has ended. */
 export async function forkServer({ verbose, activated }: { verbose: boolean; activated: boolean }): Promise<number> {
   // Loaded here: only this command starts another.
   const { spawn } = process.getBuiltinModule('node:child_process');
@@ -69,16 +69,16 @@ export async function forkServer({ verbose, activated }: { verbose: boolean; act
   }
 }
 
-/** When everything that it has said so far is passed on. */
+/** The command's exit code. Resolves when all of the server's messages so far were written. */
 function outcome(child: ChildProcess): Promise<number> {
   return new Promise((resolve, reject) => {
-    let said = '';
+    let statusText = '';
     let code: number | null = null;
     let open = 1;
     const status = child.stdio[STATUS_FD] as Readable;
     const closed = (): void => {
       if (--open > 0) return;
-      if (said === READY) resolve(0);
+      if (statusText === READY) resolve(0);
       else if (code !== null) resolve(code);
     };
     if (child.stderr !== null) {
@@ -86,13 +86,13 @@ function outcome(child: ChildProcess): Promise<number> {
       child.stderr.on('data', writeErrors).on('end', closed);
     }
     status.on('data', (chunk: Buffer) => {
-      said += chunk.toString();
+      statusText += chunk.toString();
     });
     status.on('end', closed);
     child.on('error', reject);
     child.on('exit', (exitCode) => {
       code = exitCode ?? 1;
-      if (open === 0 && said !== READY) resolve(code);
+      if (open === 0 && statusText !== READY) resolve(code);
     });
   });
 }

@@ -12,7 +12,7 @@ import { addTemporaryOverlay, addWindow } from '../../workspace/served-image.js'
 import { reasonOf, type Session } from '../session.js';
 import type { ServePlan } from './plan.js';
 
-/** Rejects with what is wrong with the image, in qemu-nbd's words. */
+/** Opens these nodes, and resolves with the topmost. Rejects with an error in qemu-nbd's words. */
 export async function openServedImage(session: Session, plan: ServePlan): Promise<BlockNode> {
   const image = await openBase(session, plan);
   const content = plan.snapshot ? await addOverlay(session, image, plan) : image;
@@ -35,17 +35,17 @@ async function openBase({ graph }: Session, plan: ServePlan): Promise<BlockNode>
   }
 }
 
-/** What is written goes to a file that nobody else can see: it has lost its name by the time the first client comes. */
+/** Puts a temporary overlay on `image`. Its file is removed from its folder before the first client connects, so that nobody else can open it. */
 async function addOverlay({ graph }: Session, image: BlockNode, plan: ServePlan): Promise<BlockNode> {
   const parent = process.env['TMPDIR'] || '/var/tmp';
   let folder: string | null = null;
   try {
     folder = await mkdtemp(join(parent, 'diskwright-'));
-    // It ends with this process.
+    // The file's space is freed when this process closes it.
     return await addTemporaryOverlay(graph, image, folder, plan);
   } catch (cause) {
     const { code, message } = toBlockError(cause, { path: parent });
-    throw new BlockError(code, `Could not make a temporary overlay in '${parent}': ${message}`, {
+    throw new BlockError(code, `Could not create a temporary overlay in '${parent}': ${message}`, {
       path: parent,
       cause,
     });

@@ -1,10 +1,10 @@
-// `diskwright nbd --list`: what a server has, in qemu-nbd's form.
+// `diskwright nbd --list`: lists the exports of a server, in qemu-nbd's format.
 
 import { type ListedExport, listExports, type ServerList } from '../../drivers/protocols/nbd/list.js';
 import { peerText } from '../../host/net-address.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { TransmissionFlag } from '../../wire/nbd/constants.js';
-import { complain, program, shown, write } from '../output.js';
+import { program, shown, write, writeMessage } from '../output.js';
 import { withSession } from '../session.js';
 import type { ListPlan } from './plan.js';
 import { tlsCredentials } from './security.js';
@@ -25,16 +25,16 @@ const FLAG_NAMES: readonly (readonly [number, string])[] = [
   [TransmissionFlag.blockStatusPayload, 'block-status-payload'],
 ];
 
-/** Resolves with the exit code. */
+/** Connects to the server and prints its exports. Resolves with the exit code. */
 export async function list(plan: ListPlan): Promise<number> {
   const found = await withSession(plan.objects, async ({ host, graph }) => {
     const { tlsCreds, tlsHostname: hostname, address } = plan;
     const tls = tlsCreds === undefined ? null : tlsCredentials(() => graph.objects.tls(tlsCreds, 'client'));
-    // A server at a UNIX socket has no name of its own.
+    // A server at a UNIX socket has no host name to check its certificate against.
     const named =
       tls === null ? null : { ...tls, hostname: hostname ?? (address.type === 'inet' ? address.host : undefined) };
     const link = await host.net.connect(address);
-    if (plan.verbose) complain(`${program()}: connected to ${peerText(address)}`);
+    if (plan.verbose) writeMessage(`${program()}: connected to ${peerText(address)}`);
     try {
       return await listExports(host, link, { tls: named, timeoutMs: 0 });
     } catch (cause) {
@@ -45,7 +45,7 @@ export async function list(plan: ListPlan): Promise<number> {
   return 0;
 }
 
-/** Who it is about was typed a moment ago. */
+/** The error without the server's address in front, which was typed on the command line. */
 function withoutPeer(error: BlockError, peer: string): BlockError {
   return new BlockError(error.code, error.path === peer ? error.reason : error.message, { cause: error });
 }

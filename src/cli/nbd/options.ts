@@ -9,7 +9,7 @@ const CONNECTION: readonly OptionSpec[] = [
     short: 'p',
     long: 'port',
     argument: 'PORT',
-    help: 'TCP port to listen on (default 10809; 0: any free one, see -v).',
+    help: 'TCP port to listen on (default 10809; 0: any free port, which -v prints).',
   },
   { key: 'bind', short: 'b', long: 'bind', argument: 'ADDRESS', help: 'Address to listen on (default 0.0.0.0).' },
   {
@@ -24,28 +24,28 @@ const CONNECTION: readonly OptionSpec[] = [
     short: 'e',
     long: 'shared',
     argument: 'NUM',
-    help: 'Clients at the same time (default 1; 0: any number). More have to wait.',
+    help: 'Clients that are served at the same time (default 1; 0: any number). Others have to wait.',
   },
-  { key: 'persistent', short: 't', long: 'persistent', help: 'Go on when the last client has left.' },
+  { key: 'persistent', short: 't', long: 'persistent', help: 'Keep running when the last client has disconnected.' },
   {
     key: 'export-name',
     short: 'x',
     long: 'export-name',
     argument: 'NAME',
-    help: 'What clients ask for (default: the empty name).',
+    help: 'Name of the export (default: the empty name).',
   },
   {
     key: 'description',
     short: 'D',
     long: 'description',
     argument: 'TEXT',
-    help: 'A text for people who list exports.',
+    help: 'Description of the export, which clients can list.',
   },
   {
     key: 'handshake-limit',
     long: 'handshake-limit',
     argument: 'N',
-    help: 'Seconds until a client must have chosen the export (default 10; 0: no limit).',
+    help: 'Seconds in which a client must choose the export (default 10; 0: no limit).',
   },
 ];
 
@@ -66,15 +66,15 @@ const IMAGE: readonly OptionSpec[] = [
     key: 'read-only',
     short: 'r',
     long: 'read-only',
-    help: 'Clients may not write. Needed where the file is not writable.',
+    help: 'Clients may not write. Required if the file is not writable.',
   },
   {
     key: 'snapshot',
     short: 's',
     long: 'snapshot',
-    help: 'What clients write goes to a temporary overlay (in TMPDIR, else /var/tmp) that is thrown away at the end; FILENAME is only read.',
+    help: 'Writes go to a temporary overlay (in TMPDIR, else /var/tmp) that is deleted at the end; FILENAME is only read.',
   },
-  { key: 'offset', short: 'o', long: 'offset', argument: 'OFFSET', help: 'Serve what lies from this byte on.' },
+  { key: 'offset', short: 'o', long: 'offset', argument: 'OFFSET', help: 'Serve the image from this byte on.' },
   {
     key: 'allocation-depth',
     short: 'A',
@@ -105,13 +105,13 @@ const IMAGE: readonly OptionSpec[] = [
     key: 'discard',
     long: 'discard',
     argument: 'MODE',
-    help: 'ignore (default, also off) or unmap (also on): what a trim does.',
+    help: 'What a trim request does: ignore (default, also off) or unmap (also on).',
   },
   {
     key: 'detect-zeroes',
     long: 'detect-zeroes',
     argument: 'MODE',
-    help: 'off (default), on, or unmap (which needs --discard=unmap): what a write of zeroes becomes.',
+    help: 'Whether a write of zeroes becomes a request to write zeroes: off (default), on, or unmap (which may free the range, and needs --discard=unmap).',
   },
 ].map((option) => ({ ...option, group: 'Image' }));
 
@@ -120,7 +120,7 @@ const GENERAL: readonly OptionSpec[] = [
     key: 'object',
     long: 'object',
     argument: 'TYPE,id=ID,...',
-    help: 'Make an object that other options name: tls-creds-x509, tls-creds-psk, secret, authz-simple, authz-list, authz-list-file.',
+    help: 'Create an object that other options refer to: tls-creds-x509, tls-creds-psk, secret, authz-simple, authz-list, authz-list-file.',
   },
   {
     key: 'tls-creds',
@@ -132,7 +132,7 @@ const GENERAL: readonly OptionSpec[] = [
     key: 'tls-authz',
     long: 'tls-authz',
     argument: 'ID',
-    help: 'Which clients may come in, by the name in their certificate.',
+    help: 'Authorization object that decides, by the name in their certificate, which clients may connect.',
   },
   {
     key: 'tls-hostname',
@@ -141,15 +141,15 @@ const GENERAL: readonly OptionSpec[] = [
     help: "With --list: the name that the server's certificate must have.",
   },
   { key: 'list', short: 'L', long: 'list', help: 'List the exports of the server at -k, or at -b and -p.' },
-  { key: 'fork', long: 'fork', help: 'Go on in the background once clients are let in.' },
-  { key: 'pid-file', long: 'pid-file', argument: 'PATH', help: 'Write the process number to this file, and lock it.' },
+  { key: 'fork', long: 'fork', help: 'Continue in the background once clients can connect.' },
+  { key: 'pid-file', long: 'pid-file', argument: 'PATH', help: 'Write the process id to this file, and lock it.' },
   {
     key: 'verbose',
     short: 'v',
     long: 'verbose',
-    help: 'Say where it listens, who comes, who leaves, and why. With --fork these go on.',
+    help: 'Print the address, and a line for each client that connects or disconnects. With --fork, messages continue in the background.',
   },
-  { key: 'version', short: 'V', long: 'version', help: 'Show version, engine and codecs, and exit.' },
+  { key: 'version', short: 'V', long: 'version', help: 'Show the version, the I/O engine and the codecs, and exit.' },
   HELP,
 ].map((option) => ({ ...option, group: 'General' }));
 

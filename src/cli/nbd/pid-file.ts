@@ -1,4 +1,4 @@
-// The file that says which process serves.
+// --pid-file: a file with the process id of the server, locked while it runs.
 
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 import { loadNative, loadOptional } from '../../host/real/binding.js';
@@ -6,12 +6,12 @@ import { errnoName, systemWords } from '../../host/real/errno.js';
 import { BlockError, codeOfErrno } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
 
-/** More than any number and its line feed. */
+/** More than any process id and a line feed. */
 const MAX_PID_BYTES = 64;
 
 /**
- * Writes this process's number to `path` and locks the file until the process ends. The file stays, as qemu-nbd's does. Throws `locked` where
- * another process holds it, `exists` where the file has other content than a number, as an image has, `not-found`, `permission`, ...
+ * Writes this process's id to `path` and locks the file until the process ends. The file stays, as qemu-nbd's does. Throws `locked` where
+ * another process has locked it, `exists` where the file has other content than a process id (it may be an image), `not-found`, `permission`, ...
  */
 export function writePidFile(path: string): void {
   let fd: number;
@@ -34,26 +34,22 @@ export function writePidFile(path: string): void {
       cause,
     );
   }
-  // Open from here on: the lock lives with it.
+  // The file stays open: closing it would release the lock.
 }
 
-/** A pid file is empty or has a number: anything else is somebody's data, perhaps the very image that is served. */
+/** Throws `exists` where the file is neither empty nor has a process id: it is somebody's data, perhaps the very image that is served. */
 function checkContent(fd: number, path: string): void {
   const head = Buffer.alloc(MAX_PID_BYTES);
   const length = readSync(fd, head, 0, head.length, 0);
   const isFile = fstatSync(fd).isFile();
   if (!isFile || (length < head.length && /^\s*\d*\s*$/.test(head.toString('latin1', 0, length)))) return;
-  throw new BlockError(
-    'exists',
-    `Could not write '${path}': the file is there and has something else in it than a pid`,
-    {
-      path,
-      operation: 'pid file',
-    },
-  );
+  throw new BlockError('exists', `Could not write '${path}': the file exists and does not contain a process id`, {
+    path,
+    operation: 'pid file',
+  });
 }
 
-/** flock without waiting, by the package fs-ext where it is installed, else by the addon. Throws an error with the system's code. */
+/** Locks the file with flock, without waiting: by the package fs-ext where it is installed, else by the addon. Throws an error with the system's code. */
 function lockWhole(fd: number): void {
   const ext = loadOptional<typeof import('fs-ext')>('fs-ext');
   if (ext !== null) {

@@ -1,4 +1,4 @@
-// What a command line of `diskwright nbd` asks for, checked before anything is opened. qemu-nbd's words where it is wrong.
+// Parses the command line of `diskwright nbd` into a plan. All options are checked before anything is opened; errors have qemu-nbd's messages.
 
 import type { NetAddress } from '../../host/net.js';
 import type { EngineName } from '../../host/real/index.js';
@@ -31,7 +31,7 @@ export interface ServePlan {
   allocationDepth: boolean;
   readOnly: boolean;
   snapshot: boolean;
-  /** Null: the image as it is. */
+  /** The byte of the image that the export starts at; null: the whole image is served without a window. */
   offset: number | null;
   cache: CacheMode;
   engine: EngineName | undefined;
@@ -54,7 +54,7 @@ export interface ListPlan {
   verbose: boolean;
 }
 
-/** Options that are about one export: a list of all has no use for them. */
+/** Options about one export, which `--list` refuses. */
 const PER_DEVICE = [
   'export-name',
   'description',
@@ -71,10 +71,10 @@ const PER_DEVICE = [
   'discard',
   'detect-zeroes',
 ];
-/** Options that only a server has. */
+/** Options about a server, which `--list` refuses. */
 const SERVER_ONLY = ['shared', 'persistent', 'pid-file', 'handshake-limit'];
 
-/** Throws `UsageError`. */
+/** The plan for `--list`. `activated`: the process was given a socket. Throws `UsageError`. */
 export function listPlan(options: ParsedOptions, activated: boolean): ListPlan {
   if (activated) throw new UsageError('List mode is incompatible with socket activation');
   if (options.positional.length > 0) throw new UsageError('List mode is incompatible with a file name');
@@ -95,7 +95,7 @@ export function listPlan(options: ParsedOptions, activated: boolean): ListPlan {
   };
 }
 
-/** Throws `UsageError`. */
+/** The plan for a server. `activated`: the process was given a socket. Throws `UsageError`. */
 export function servePlan(options: ParsedOptions, activated: boolean): ServePlan {
   if (options.positional.length !== 1) throw new UsageError('Invalid number of arguments', true);
   checkTls(options);
@@ -150,7 +150,7 @@ function addressOf(options: ParsedOptions, activated: boolean): NetAddress {
     const host = options.get('bind') ?? '0.0.0.0';
     return { type: 'inet', host, port: portOf(options.get('port'), host) };
   }
-  // qemu-nbd takes the socket and says nothing of the rest.
+  // qemu-nbd uses the socket and silently ignores the others.
   const other = ['port', 'bind'].find((key) => options.has(key));
   if (other !== undefined) throw new UsageError(`--socket and --${other} are mutually exclusive`);
   if (!path.startsWith('/')) throw new UsageError('socket path must be absolute');
@@ -167,7 +167,7 @@ function portOf(text: string | undefined, host: string): number {
   throw new UsageError(`address resolution failed for ${host}:${text}: a port is a number from 0 to ${MAX_PORT}`);
 }
 
-/** A number as the C library's strtol reads it with base 0; null where it is none, or above `max`. */
+/** A number as the C library's strtol reads it with base 0; null where the text is not a number, or the number is not from 0 to `max`. */
 function wholeNumber(text: string, max: number): number | null {
   const value = parseWholeNumber(text);
   return value !== null && value >= 0n && value <= BigInt(Math.floor(max)) ? Number(value) : null;
@@ -212,7 +212,7 @@ function cacheOf(options: ParsedOptions): CacheMode {
   return CACHE_MODES[mode];
 }
 
-/** The whole host runs on one engine; `native` is what io_uring does with O_DIRECT. */
+/** Engine for each mode of `--aio`. The whole host runs on one engine; for `native` (Linux AIO) it is io_uring. */
 const ENGINES: Readonly<Record<string, EngineName>> = { threads: 'threads', io_uring: 'io_uring', native: 'io_uring' };
 
 function engineOf(options: ParsedOptions, cache: CacheMode): EngineName | undefined {
@@ -243,7 +243,7 @@ function detectZeroesOf(options: ParsedOptions, discard: BlockdevDiscardOptions)
   return mode;
 }
 
-/** A word out of `known` that may be given once. */
+/** Parses the option `key`, which may be given once and takes a word of `known`; `wrong` makes the message for another word. */
 function one(
   options: ParsedOptions,
   key: string,

@@ -1,11 +1,11 @@
-// Who may come in, and how it is proven: what `--tls-creds` and `--tls-authz` say.
+// `--tls-creds` and `--tls-authz`: the TLS credentials of the server, and the authorization of its clients.
 
 import type { NbdServerOptions } from '../../exports/nbd/server.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import type { Session } from '../session.js';
 import type { ServePlan } from './plan.js';
 
-/** Throws `not-found` for an object that is not there, `invalid-argument` for one that is something else. */
+/** The server's options for both. Throws `not-found` for an object that does not exist, `invalid-argument` for one of another type. */
 export function securityOf(
   { graph }: Session,
   { tlsCreds, tlsAuthz }: ServePlan,
@@ -17,7 +17,7 @@ export function securityOf(
   return { tls, authorise: (name) => name !== null && authorizer.authorise(name) };
 }
 
-/** Throws what `find` throws, behind qemu-nbd's words. */
+/** Runs `find`. Where it throws, the error's message begins with qemu-nbd's `Failed to get TLS creds`. */
 export function tlsCredentials<T>(find: () => T): T {
   try {
     return find();

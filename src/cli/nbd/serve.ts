@@ -1,10 +1,10 @@
-// One image, one export, one address: from the plan to the last client.
+// Serves one image as one export at one address, until the last client has disconnected or a signal comes.
 
 import { Device } from '../../block/device.js';
 import { peerText } from '../../host/net-address.js';
 import { detach } from '../../util/best-effort.js';
 import { type Served, serveDevice } from '../../workspace/serve.js';
-import { complain, program } from '../output.js';
+import { program, writeMessage } from '../output.js';
 import { EXIT_INTERRUPTED, type Session, withSession } from '../session.js';
 import type { Forked } from './fork.js';
 import { openServedImage } from './image.js';
@@ -14,7 +14,7 @@ import { securityOf } from './security.js';
 
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
-/** Resolves with the exit code when it has ended as it should, and everything is written. Rejects with what went wrong, also at the end. */
+/** Runs the server. Resolves with the exit code when it has ended and all data was flushed. Rejects with the first failure, also one of that flush. */
 export async function serve(plan: ServePlan, forked: Forked | null): Promise<number> {
   const end = new End();
   try {
@@ -27,12 +27,12 @@ export async function serve(plan: ServePlan, forked: Forked | null): Promise<num
 
 async function serveUntil(session: Session, plan: ServePlan, forked: Forked | null, end: End): Promise<void> {
   const say = (text: string): void => {
-    if (plan.verbose) complain(`${program()}: ${text}`);
+    if (plan.verbose) writeMessage(`${program()}: ${text}`);
   };
   const security = securityOf(session, plan);
   let served: Served | null = null;
   let device: Device | null = null;
-  // Also while it is being opened.
+  // Registered before the image is opened, since opening may wait for a silent server.
   detach(
     'signal',
     end.reached.then(() => session.graph.abortStalled()),
@@ -75,17 +75,18 @@ async function serveUntil(session: Session, plan: ServePlan, forked: Forked | nu
 
 function goToBackground(plan: ServePlan, forked: Forked): void {
   forked.ready(!plan.verbose);
-  // The folder that it was started in may go. Only a list of who may come in is read again by its name.
+  // The server must not keep the folder that it was started in from being removed. With objects it stays there: a file with an authorization list
+  // is read again by its name.
   if (plan.objects.length === 0) process.chdir('/');
 }
 
-/** When to end: the last client has gone, or a signal has come. */
+/** The end of the server: the last client has disconnected, or a signal has come. */
 class End {
   readonly reached: Promise<void>;
   #resolve: () => void = () => undefined;
   #signalled = false;
   readonly #listener = (): void => {
-    // Whoever says it twice does not want to wait.
+    // A second signal ends the process at once.
     if (this.#signalled) process.exit(EXIT_INTERRUPTED);
     this.#signalled = true;
     this.now();

@@ -1,4 +1,4 @@
-// `diskwright backup`: copies an image as it is at the start.
+// `diskwright backup`: copies an image, as it is at the start, by a backup job.
 
 import { checkCompresses } from '../../block/create.js';
 import { backupJob } from '../../jobs/backup.js';
@@ -32,7 +32,7 @@ export const verb: Verb = {
       key: 'sync',
       long: 'sync',
       argument: 'SYNC',
-      help: 'full (default): the content of the whole chain. top: what FILENAME itself holds, into an overlay of its backing file.',
+      help: 'full (default): copy the content of the whole chain. top: copy the data of FILENAME itself into an overlay of its backing file.',
     },
     { key: 'compress', long: 'compress', help: ({ compressed }) => `Compress the target (${compressed}).` },
     {
@@ -45,12 +45,12 @@ export const verb: Verb = {
       key: 'max-chunk',
       long: 'max-chunk',
       argument: 'BYTES',
-      help: 'Bytes of a request at most; 0 (default): as is best here.',
+      help: 'Largest size of a request in bytes; 0 (default): chosen automatically.',
     },
     ...COPY_POLICIES,
     ...JOB_OPTIONS,
-    { key: 'bitmap', long: 'bitmap', argument: 'NAME', help: 'Only what a bitmap says.', refused: true },
-    { key: 'bitmap-mode', long: 'bitmap-mode', argument: 'MODE', help: 'What becomes of it.', refused: true },
+    { key: 'bitmap', long: 'bitmap', argument: 'NAME', help: 'Copy only what a bitmap marks.', refused: true },
+    { key: 'bitmap-mode', long: 'bitmap-mode', argument: 'MODE', help: 'What happens to the bitmap.', refused: true },
   ],
   notes: [JOB_EXIT_CODES, TARGET_AFTER_FAILURE],
   examples: [
@@ -80,7 +80,7 @@ async function run(options: ParsedOptions): Promise<number> {
   });
 }
 
-/** Of a target that is to be made; one that is there says it when it is opened. */
+/** Cluster size of a target that is to be created, in bytes; 0: not known yet, as for an existing target. */
 function clusterBytesOf({ existing, values }: Target): number {
   return existing ? 0 : Number(values.get('cluster_size') ?? 0);
 }

@@ -1,4 +1,4 @@
-// `diskwright check`: is the metadata of an image consistent?
+// `diskwright check`: checks whether the metadata of an image is consistent.
 
 import type { CheckResult } from '../../block/abilities.js';
 import type { CheckFinding } from '../../block/finding.js';
@@ -21,7 +21,7 @@ import {
 } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { prettyJson } from '../json.js';
-import { complain, reportError, shown, twoDecimals, write } from '../output.js';
+import { reportError, shown, twoDecimals, write, writeMessage } from '../output.js';
 import {
   forEachImage,
   type ImageArguments,
@@ -37,17 +37,17 @@ const EXIT_FAILED = 1;
 const EXIT_CORRUPT = 2;
 const EXIT_LEAKS = 3;
 const EXIT_UNSUPPORTED = 63;
-/** The worst first: what several images end with. */
+/** Exit codes, the worst first: for several images, the worst one is returned. */
 const SEVERITY = [EXIT_FAILED, EXIT_CORRUPT, EXIT_LEAKS, EXIT_UNSUPPORTED, 0];
 
 export const verb: Verb = {
   name: 'check',
   synopsis: '[-f FMT | --image-opts] [--output=FORMAT] [-T CACHE] [-q] [-U] FILENAME...',
   description:
-    'Reads all metadata of an image and checks that it fits together: that every cluster is counted as often as it is used. Findings go ' +
-    'to standard error, one a line. Nothing is changed.\n\n' +
-    'Leaked clusters waste room and do no harm. Anything else means that data may be wrong, or may be overwritten by the next write. ' +
-    'Of several images, each human output is preceded by the image name and the JSON output is an array; the exit code is the worst.',
+    'Reads all metadata of an image and checks that it is consistent: that the refcount of every cluster is the number of its references. Findings ' +
+    'go to standard error, one per line. The image is not changed.\n\n' +
+    'Leaked clusters waste disk space and do no harm. Any other finding means that data may be wrong, or may be overwritten by the next write. ' +
+    'With several images, each human output is preceded by the image name and the JSON output is an array; the exit code is the worst.',
   options: [
     FORMAT,
     IMAGE_OPTS,
@@ -72,7 +72,7 @@ export const verb: Verb = {
     ],
   ],
   examples: [
-    ['diskwright check disk.qcow2', 'findings, and how full and how scattered the image is'],
+    ['diskwright check disk.qcow2', 'findings, and how much of the image is allocated and fragmented'],
     ['diskwright check -q disk.qcow2 || echo "look at it"', 'in a script'],
   ],
   run,
@@ -134,7 +134,7 @@ async function checkOne(
   }
 }
 
-/** Prints findings as they come. What QEMU says of an image's first damaged refcount block is said once. */
+/** Returns a function that prints findings as they come. QEMU's message about a damaged refcount block is printed for the first one only. */
 function findingPrinter(): (finding: CheckFinding, format: string) => void {
   let damaged = false;
   return (finding, format) => {
@@ -142,12 +142,12 @@ function findingPrinter(): (finding: CheckFinding, format: string) => void {
     if (kind === 'refcount-unreadable' && !damaged) {
       damaged = true;
       const offset = typeof hostOffset === 'number' ? `0x${hostOffset.toString(16)}` : hostOffset;
-      complain(
+      writeMessage(
         `${format}: Image is corrupt: Refblock offset ${offset} unaligned (reftable index: ${index}); ` +
           'further non-fatal corruption events will be suppressed',
       );
     }
-    complain(findingText(finding));
+    writeMessage(findingText(finding));
   };
 }
 
@@ -157,7 +157,7 @@ function exitCodeOf(result: CheckResult): number {
   return result.leaks > 0 ? EXIT_LEAKS : 0;
 }
 
-/** QAPI `ImageCheck`: what is nothing is left out. */
+/** The result as QAPI's `ImageCheck`; a member that is 0 is left out. */
 function imageCheck(filename: string, format: string, result: CheckResult): ImageCheck {
   const some = (value: number): number | undefined => (value === 0 ? undefined : value);
   return {
@@ -174,7 +174,7 @@ function imageCheck(filename: string, format: string, result: CheckResult): Imag
   };
 }
 
-/** In the order of qemu-img's JSON. */
+/** The report with its members in the order of qemu-img's JSON. */
 function jsonReport(report: ImageCheck): object {
   return {
     'image-end-offset': report['image-end-offset'],

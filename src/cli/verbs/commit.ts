@@ -1,4 +1,4 @@
-// `diskwright commit`: writes an overlay down into a backing file.
+// `diskwright commit`: writes the data of an overlay into a backing file.
 
 import { commitTarget, startCommit } from '../../workspace/commit.js';
 import { CACHE, oneImage, targetCache } from '../arguments.js';
@@ -13,9 +13,9 @@ export const verb: Verb = {
   name: 'commit',
   synopsis: '[-f FMT] [-b BASE] [-d] [-t CACHE] [-r BYTES] [-p] [-q] FILENAME',
   description:
-    'Writes the data of FILENAME into its backing file, which reads as FILENAME did afterwards, and empties FILENAME.\n\n' +
-    'With -b, the data of FILENAME and of all images between is written into BASE. The images between mean nothing any more ' +
-    'then, and FILENAME is not emptied.',
+    'Writes the data of FILENAME into its backing file, and empties FILENAME. Afterwards the backing file has the content of FILENAME.\n\n' +
+    'With -b, the data of FILENAME and of all images between it and BASE is written into BASE. The images between them are invalid ' +
+    'afterwards, and FILENAME is not emptied.',
   options: [
     { key: 'base', short: 'b', argument: 'BASE', help: 'Image of the backing chain that is written to. Implies -d.' },
     { key: 'drop', short: 'd', help: 'Do not empty FILENAME: it is going to be deleted.' },
@@ -26,7 +26,7 @@ export const verb: Verb = {
     JOB_EXIT_CODES,
     [
       'After Ctrl-C or a failure',
-      'FILENAME is as it was and reads as before. The backing file holds a part of its data: other overlays of it, if there are any, read that. The same command goes on.',
+      'FILENAME is unchanged. The backing file has a part of its data, which other overlays of it, if there are any, read. Run the same command again to continue.',
     ],
   ],
   examples: [
@@ -46,7 +46,7 @@ async function run(options: ParsedOptions): Promise<number> {
     const baseName = options.get('base');
     const base = await commitTarget(top, baseName);
     const keepsData = options.has('drop') || baseName !== undefined;
-    const partly = `'${filename}' reads as before; '${base.filename}' may hold a part of its data. The same command goes on.`;
+    const partly = `'${filename}' reads as before; '${base.filename}' may have a part of its data. Run the same command again to continue.`;
     return runJob(session, {
       start: (env) => startCommit(env, top, { 'base-node': base.nodeName, speed, empty: !keepsData }),
       progress,

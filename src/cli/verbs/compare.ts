@@ -1,4 +1,4 @@
-// `diskwright compare`: do two images read the same?
+// `diskwright compare`: compares the content of two images.
 
 import type { CompareOptions, CompareResult } from '../../block/compare.js';
 import { toBlockError } from '../../util/errors.js';
@@ -45,8 +45,8 @@ export const verb: Verb = {
   name: 'compare',
   synopsis: '[-f FMT] [-F FMT] [--image-opts] [-T CACHE] [-p] [-q] [-s] [-U] FILENAME1 FILENAME2',
   description:
-    'Compares the content of two images, which may differ in format and layout. What one of them has no data for reads as zeroes. ' +
-    'Images of different size are identical where the rest of the longer one reads as zeroes.',
+    'Compares the content of two images, which may differ in format and layout. A range without data reads as zeroes. ' +
+    'Images of different size are identical if the rest of the larger one reads as zeroes.',
   options: [
     { ...FORMAT, help: 'Format of FILENAME1. Without it the image is probed.' },
     { key: 'format2', short: 'F', argument: 'FMT', help: 'Format of FILENAME2. Without it the image is probed.' },
@@ -63,7 +63,7 @@ export const verb: Verb = {
   notes: [
     [
       'Exit codes',
-      '0  the images are identical\n1  they differ, or the options are wrong\n2  an image could not be opened\n4  data, or where it lies, could not be read',
+      '0  the images are identical\n1  they differ, or the options are wrong\n2  an image could not be opened\n4  data or metadata could not be read',
     ],
   ],
   examples: [
@@ -95,7 +95,7 @@ async function run(options: ParsedOptions): Promise<number> {
   });
 }
 
-/** Null after a wrong one has been reported: with the exit code of an image that cannot be opened, as qemu-img has it. */
+/** Parses `-T`. Null after a wrong mode has been reported: qemu-img's exit code for it is that of an image that cannot be opened. */
 function sourceCache(options: ParsedOptions): CacheMode | null {
   try {
     return cacheMode(options, 'source-cache', 'source cache', 'writeback');
@@ -155,25 +155,25 @@ async function compare(
   }
 }
 
-/** Prints the outcome. qemu-img prints it behind the last percentage; a bar is ended before it. */
+/** Prints the result. qemu-img prints it after the last percentage, on the same line; a bar is ended before it. */
 function finish(result: CompareResult, view: ProgressView, how: { quiet: boolean; kind: ProgressKind }): void {
   const end = (): void => view.end({ event: 'completed', ...result }, result.identical);
   if (how.kind !== 'percent') end();
-  tell(result, (text) => {
+  describeResult(result, (text) => {
     if (!how.quiet && !view.json) write(`${text}\n`);
   });
   if (how.kind === 'percent') end();
 }
 
-/** The outcome in qemu-img's words. */
-function tell(result: CompareResult, say: (text: string) => void): void {
+/** Calls `say` with the lines of the result, in qemu-img's words. */
+function describeResult(result: CompareResult, say: (text: string) => void): void {
   const { difference, offset, sizesDiffer, behindEnd } = result;
   if (difference === 'size') {
     say('Strict mode: Image size mismatch!');
   } else if (difference === 'status') {
     say(`Strict mode: Offset ${offset} block status mismatch!`);
   } else {
-    // The warning comes once the common part has turned out to be the same.
+    // qemu-img warns only after it has found the common part to be identical.
     if (sizesDiffer && (difference === undefined || behindEnd)) say('Warning: Image size mismatch!');
     say(difference === 'content' ? `Content mismatch at offset ${offset}!` : 'Images are identical.');
   }

@@ -33,7 +33,7 @@ import {
 } from '../create-options.js';
 import { creationFailure } from '../creation-failure.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { complain, reportError, write } from '../output.js';
+import { reportError, write, writeMessage } from '../output.js';
 import {
   openProgress,
   PROGRESS,
@@ -61,9 +61,9 @@ export const verb: Verb = {
   name: 'convert',
   synopsis: '[-f FMT] [-O OUTPUT_FMT] [-c] [-o OPTIONS] [-B BACKING_FILE -F BACKING_FMT] [-p] FILENAME OUTPUT_FILENAME',
   description:
-    'Copies the content of an image (with its whole backing chain) into a new image of any format. What is empty or zero in the source ' +
-    'takes no room in the target.\n\n' +
-    'The target file is replaced. With -n it must be there and is written to as it is.',
+    'Copies the content of an image (with its whole backing chain) into a new image of any format. Unallocated and zero ranges of the source ' +
+    'take no space in the target.\n\n' +
+    'An existing target file is replaced. With -n, the target must exist and is written to without being created.',
   options: [
     FORMAT,
     {
@@ -83,30 +83,30 @@ export const verb: Verb = {
       key: 'backing',
       short: 'B',
       argument: 'BACKING_FILE',
-      help: 'Make the target an overlay of this image: only what it does not read as already is copied. The backing file of FILENAME itself is known without being read.',
+      help: 'Make the target an overlay of this image: only data that differs from it is copied. If it is the backing file of FILENAME, it need not be read for that.',
     },
-    { key: 'backing-format', short: 'F', argument: 'BACKING_FMT', help: 'Format of BACKING_FILE; needed with -B.' },
+    { key: 'backing-format', short: 'F', argument: 'BACKING_FMT', help: 'Format of BACKING_FILE; required with -B.' },
     {
       key: 'sparse',
       short: 'S',
       argument: 'SIZE',
-      help: 'Runs of so many zero bytes are left out (default 4k). 0 writes everything out.',
+      help: 'Runs of at least so many zero bytes are not written (default 4k). 0: all zeroes are written.',
     },
-    { ...CACHE, help: `${CACHE.help} Default: unsafe, as with qemu-img: nothing is flushed.` },
+    { ...CACHE, help: `${CACHE.help} Default: unsafe, as with qemu-img (no flush).` },
     SOURCE_CACHE,
     RATE,
     { key: 'parallel', short: 'm', argument: 'COUNT', help: 'Requests in flight, 1 to 16 (default 8).' },
     {
       key: 'out-of-order',
       short: 'W',
-      help: 'The target may be written out of order. Diskwright always does so where it costs nothing later.',
+      help: 'The target may be written out of order. Accepted as in qemu-img; Diskwright decides by itself.',
     },
-    { key: 'no-create', short: 'n', help: 'Do not create the target: it is there.' },
+    { key: 'no-create', short: 'n', help: 'Do not create the target: it exists.' },
     { key: 'target-is-zero', long: 'target-is-zero', help: 'With -n: the target reads as zeroes.' },
     {
       key: 'salvage',
       long: 'salvage',
-      help: 'What cannot be read of the source becomes zeroes, and is reported.',
+      help: 'Ranges of the source that cannot be read become zeroes in the target, and are reported.',
     },
     IMAGE_OPTS,
     {
@@ -127,7 +127,7 @@ export const verb: Verb = {
   ],
   notes: [
     ['Exit codes', '0    done\n1    failed\n130  interrupted'],
-    ['After Ctrl-C or a failure', 'The source is as it was. The target is incomplete: delete it or start again.'],
+    ['After Ctrl-C or a failure', 'The source is unchanged. The target is incomplete: delete it or start again.'],
   ],
   examples: [
     ['diskwright convert -p -O qcow2 disk.raw disk.qcow2', 'with a progress bar'],
@@ -252,7 +252,7 @@ function parallelOption(options: ParsedOptions): number | undefined {
   return count;
 }
 
-/** Makes the target where that is wanted, and copies. Resolves with the exit code after a failure has been reported in words of the step that failed. */
+/** Creates the target (unless `-n` was given) and copies. Resolves with the exit code, after a failure has been reported in the words of its step. */
 async function convertTo(session: Session, source: BlockNode, plan: Plan): Promise<number> {
   const { clock } = session.host;
   const abort = new AbortController();
@@ -273,7 +273,7 @@ async function convertTo(session: Session, source: BlockNode, plan: Plan): Promi
       parallel: plan.parallel,
       salvage: plan.salvage,
       onSalvaged: (error, { offset }) => {
-        if (!plan.quiet) complain(`warning: error while reading offset ${offset}: ${reasonOf(error)}`);
+        if (!plan.quiet) writeMessage(`warning: error while reading offset ${offset}: ${reasonOf(error)}`);
       },
       onFault: ({ isRead }) => {
         side = isRead ? 'reading' : 'writing';
@@ -297,7 +297,7 @@ async function convertTo(session: Session, source: BlockNode, plan: Plan): Promi
     return 0;
   } catch (error) {
     if (stage === 'copy' && copy !== null) return copyFailed(copy, plan, side, toBlockError(error));
-    return notMade(plan, stage, error);
+    return reportNotCopied(plan, stage, error);
   } finally {
     // The variable is set by a callback, which the compiler does not follow.
     (copy as { interrupt: Interrupt } | null)?.interrupt.stop();
@@ -308,8 +308,8 @@ function sized(values: CreateValues, size: number): CreateValues {
   return values.has('size') ? values : new Map(values).set('size', String(size));
 }
 
-/** Reports why the target is not there, or throws what reports itself. */
-function notMade({ target, format }: Plan, stage: ConvertStage, error: unknown): number {
+/** Reports a failure before the copy began, and returns the exit code; or throws an error that has the right message itself. */
+function reportNotCopied({ target, format }: Plan, stage: ConvertStage, error: unknown): number {
   switch (stage) {
     case 'options':
     case 'create':
@@ -333,7 +333,7 @@ function copyFailed({ view }: { view: ProgressView }, plan: Plan, side: string, 
   const interrupted = failure.code === 'cancelled';
   view.end({ event: interrupted ? 'cancelled' : 'failed', error: failure.message });
   if (interrupted) {
-    reportError(`Cancelled. '${plan.source}' is as it was; '${plan.target}' is incomplete: delete it or start again.`);
+    reportError(`Cancelled. '${plan.source}' is unchanged; '${plan.target}' is incomplete: delete it or start again.`);
     return EXIT_INTERRUPTED;
   }
   const where = failure.guestOffset === undefined ? '' : ` at byte ${failure.guestOffset}`;

@@ -1,9 +1,9 @@
-// `diskwright create`: an empty image, or an overlay of another.
+// `diskwright create`: creates an empty image, or an overlay of another.
 
 import { createImage } from '../../block/create.js';
 import { hasBackingFiles } from '../../block/registry.js';
 import { toBlockError } from '../../util/errors.js';
-import { lookAtBacking } from '../../workspace/create.js';
+import { inspectBacking } from '../../workspace/create.js';
 import { HELP, OBJECT, QUIET, sizeValue } from '../arguments.js';
 import {
   asksForOptionHelp,
@@ -17,7 +17,7 @@ import {
 } from '../create-options.js';
 import { creationFailure } from '../creation-failure.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { complain, reportError, write } from '../output.js';
+import { reportError, write, writeMessage } from '../output.js';
 import { openImage, reasonOf, type Session, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
@@ -25,14 +25,19 @@ export const verb: Verb = {
   name: 'create',
   synopsis: '[-f FMT] [-b BACKING_FILE -F BACKING_FMT] [-u] [-o OPTIONS] [-q] FILENAME [SIZE]',
   description:
-    'Makes a new image. A file that is there is replaced.\n\n' +
-    'With -b it is an overlay: it reads as the backing file until it is written to, and the backing file is never changed through it. ' +
-    'A relative BACKING_FILE counts from the folder of FILENAME. Without SIZE the overlay is as large as its backing file.',
+    'Creates a new image. An existing file is replaced.\n\n' +
+    'With -b the image is an overlay: it has the content of the backing file until it is written to. Writes never change the backing file. ' +
+    'A relative BACKING_FILE is resolved from the folder of FILENAME. Without SIZE the overlay is as large as its backing file.',
   options: [
     { key: 'format', short: 'f', argument: 'FMT', help: ({ made }) => `${made(QEMU_IMG_FORMAT)}.` },
-    { key: 'backing', short: 'b', argument: 'BACKING_FILE', help: 'Make an overlay of this image.' },
-    { key: 'backing-format', short: 'F', argument: 'BACKING_FMT', help: 'Format of the backing file; needed with -b.' },
-    { key: 'unsafe', short: 'u', help: 'Do not open the backing file; SIZE is needed then.' },
+    { key: 'backing', short: 'b', argument: 'BACKING_FILE', help: 'Create an overlay of this image.' },
+    {
+      key: 'backing-format',
+      short: 'F',
+      argument: 'BACKING_FMT',
+      help: 'Format of the backing file; required with -b.',
+    },
+    { key: 'unsafe', short: 'u', help: 'Do not open the backing file; SIZE is required then.' },
     {
       key: 'options',
       short: 'o',
@@ -43,7 +48,7 @@ export const verb: Verb = {
     HELP,
     OBJECT,
   ],
-  notes: [['Exit codes', '0  the image is there\n1  it is not']],
+  notes: [['Exit codes', '0  the image was created\n1  failed']],
   examples: [
     ['diskwright create -f qcow2 disk.qcow2 20G', 'an empty disk of 20 GiB that takes 196 KiB'],
     ['diskwright create -f qcow2 -b disk.qcow2 -F qcow2 snap.qcow2', 'an overlay'],
@@ -85,7 +90,7 @@ async function run(options: ParsedOptions): Promise<number> {
   });
 }
 
-/** Everything that was said of the image to be made. The messages name it, as qemu-img's do. */
+/** The create options from all sources: `-o`, `-b`, `-F` and the size. Throws `UsageError`, whose message names the image, as qemu-img's do. */
 function valuesOf(options: ParsedOptions, format: string, filename: string, size: number | undefined): CreateValues {
   try {
     const values = parseCreateOptions(creatableFormat(format), options.all('options'));
@@ -118,8 +123,8 @@ async function backingSize(
 ): Promise<number | null> {
   const format = values.get('backing_fmt');
   try {
-    // Others may go on writing to it: it is only asked how long it is, and whether its own chain is there.
-    const { size, detected, isTarget } = await lookAtBacking(
+    // Others may be writing to the backing file: only its size is read, and whether its own chain can be opened.
+    const { size, detected, isTarget } = await inspectBacking(
       session.graph,
       filename,
       { name: backing, format },
@@ -127,7 +132,7 @@ async function backingSize(
     );
     if (detected !== null) {
       reportError(`${filename}: Backing file specified without backing format`);
-      complain(`Detected format of ${detected}.`);
+      writeMessage(`Detected format of ${detected}.`);
       return null;
     }
     if (!isTarget) return size;
@@ -137,7 +142,7 @@ async function backingSize(
     const failure = toBlockError(error);
     const reason = failure.cause === undefined ? failure : toBlockError(failure.cause);
     reportError(`${filename}: ${reasonOf(reason)}`);
-    complain('Could not open backing image.');
+    writeMessage('Could not open backing image.');
     return null;
   }
 }

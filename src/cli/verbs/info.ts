@@ -1,4 +1,4 @@
-// `diskwright info`: what an image is.
+// `diskwright info`: prints format, sizes, backing file and more of an image.
 
 import { knownDriver } from '../../block/registry.js';
 import type { ImageInfo } from '../../schema/generated/types.js';
@@ -30,10 +30,10 @@ export const verb: Verb = {
   name: 'info',
   synopsis: '[-f FMT | --image-opts] [--output=FORMAT] [--backing-chain] [-U] FILENAME...',
   description:
-    'Says what an image is: its format, the size that a guest sees, the room that it takes on disk, its backing file and what its ' +
-    'format adds to that. Opens no file but the ones that are named, and with --backing-chain those of the chain.\n\n' +
-    'Of several images, the human output is separated by empty lines, the JSON output is an array. One that cannot be opened is left out; ' +
-    'the others are told all the same.',
+    'Shows information about an image: its format, the size that a guest sees, the space that it takes on disk, its backing file, and what is ' +
+    'specific to its format. Opens no file but the ones that are named, and with --backing-chain those of the chain.\n\n' +
+    'With several images, the human output is separated by empty lines, the JSON output is an array. An image that cannot be opened is ' +
+    'reported and left out.',
   options: [
     FORMAT,
     IMAGE_OPTS,
@@ -41,7 +41,7 @@ export const verb: Verb = {
     {
       key: 'backing-chain',
       long: 'backing-chain',
-      help: 'Go on with the backing file, its backing file, and so on. JSON output is an array then.',
+      help: 'Show all images of the backing chain, the top image first. JSON output is an array then.',
     },
     FORCE_SHARE,
     HELP,
@@ -114,7 +114,7 @@ function humanInfo(info: ImageInfo): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** `key: value`, one a line; what is in an object or a list follows below it, further in. */
+/** Appends `key: value` for each member; the members of an object or a list follow on lines of their own, indented further. */
 function addMembers(lines: string[], members: object, indent: string): void {
   for (const [key, value] of Object.entries(members)) {
     const name = Array.isArray(members) ? `[${key}]` : key.replaceAll('-', ' ');

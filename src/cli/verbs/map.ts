@@ -1,32 +1,32 @@
-// `diskwright map`: where the data of an image lies.
+// `diskwright map`: lists the extents of an image.
 
 import type { MapEntry } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
 import { mapImage } from '../../workspace/map.js';
 import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, limitOption, OBJECT, OUTPUT, outputFormat } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { isUnread, shown, write } from '../output.js';
+import { isReaderGone, shown, write } from '../output.js';
 import { forEachImage, imageArguments, opener, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
-/** Text that is held back before it is written. */
+/** Characters that are collected before they are written. */
 const BATCH_LENGTH = 1 << 16;
 
 export const verb: Verb = {
   name: 'map',
   synopsis: '[-f FMT | --image-opts] [-s OFFSET] [-l LEN] [--output=FORMAT] [-U] FILENAME...',
   description:
-    'Lists the runs of an image: which of its bytes hold data, which read as zeroes, which are absent, in which layer of its backing ' +
-    'chain that is decided and where in the file they lie.\n\n' +
-    'The human output lists data alone, and fails where data lies in the file in another form (compressed). The JSON output lists ' +
-    'everything: "depth" counts the layers above the one that decides, "present" is false where no layer has anything. Of several ' +
-    'images, each output is preceded by the image name (human), or is one array in an array (JSON). Where one cannot be opened or read, the ' +
-    'others are listed all the same, and its array ends with null.',
+    'Lists the extents of an image: which ranges have data, which read as zeroes, which are not allocated, which layer of the backing chain ' +
+    'has them, and at which offset of its file.\n\n' +
+    'The human output lists data only, and fails where data is compressed. The JSON output lists everything: "depth" is the number of layers ' +
+    'above the one that has the range, "present" is false where no layer has it. With several images, each human output is preceded by the ' +
+    'image name, and the JSON output is an array of arrays. If one image cannot be opened or read, the others are still listed, and its array ' +
+    'ends with null.',
   options: [
     FORMAT,
     IMAGE_OPTS,
-    { key: 'start', short: 's', long: 'start-offset', argument: 'OFFSET', help: 'Begin here (default 0).' },
-    { key: 'length', short: 'l', long: 'max-length', argument: 'LEN', help: 'Look at so many bytes at most.' },
+    { key: 'start', short: 's', long: 'start-offset', argument: 'OFFSET', help: 'First byte (default 0).' },
+    { key: 'length', short: 'l', long: 'max-length', argument: 'LEN', help: 'Number of bytes at most.' },
     OUTPUT,
     FORCE_SHARE,
     HELP,
@@ -34,7 +34,7 @@ export const verb: Verb = {
   ],
   notes: [['Exit codes', '0  done\n1  an image could not be opened or read, or the options are wrong']],
   examples: [
-    ['diskwright map disk.qcow2', 'the runs of data, with their place in the file'],
+    ['diskwright map disk.qcow2', 'the extents with data, with their offsets in the file'],
     ['diskwright map --output=json -s 1G -l 64M disk.qcow2', 'everything about 64 MiB of the image'],
   ],
   run,
@@ -66,13 +66,13 @@ async function run(options: ParsedOptions): Promise<number> {
   });
 }
 
-/** `close`: where the image cannot be read further, the array is ended all the same, with a null. */
+/** Writes one array. `close`: where the image cannot be read to its end, null and the closing bracket are written nevertheless. */
 async function writeJson(entries: AsyncIterable<MapEntry>, start: number, close: boolean): Promise<void> {
   let text = '[';
   let first = true;
   try {
     for await (const entry of entries) {
-      if (isUnread()) return;
+      if (isReaderGone()) return;
       text += (first ? '' : ',\n') + jsonEntry(entry);
       first = false;
       if (text.length > BATCH_LENGTH) {
@@ -96,7 +96,7 @@ function jsonEntry({ start, length, depth, present, zero, data, offset }: MapEnt
 async function writeHuman(entries: AsyncIterable<MapEntry>, image: string): Promise<void> {
   let text = row('Offset', 'Length', 'Mapped to', 'File');
   for await (const entry of entries) {
-    if (isUnread()) return;
+    if (isReaderGone()) return;
     if (entry.data && entry.offset === undefined) {
       write(text);
       throw new BlockError('unsupported', 'File contains external, encrypted or compressed clusters.', {

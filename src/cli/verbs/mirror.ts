@@ -1,4 +1,4 @@
-// `diskwright mirror`: copies an image as a mirror job, which ends when both sides agree.
+// `diskwright mirror`: copies an image by a mirror job, which is completed as soon as it is ready.
 
 import { checkJobArguments } from '../../jobs/job-type.js';
 import { mirrorJob } from '../../jobs/mirror.js';
@@ -14,9 +14,9 @@ export const verb: Verb = {
   name: 'mirror',
   synopsis: '--target=FILENAME [--format=FMT] [--sync=SYNC] [-r BYTES] [-p] FILENAME',
   description:
-    'Copies FILENAME to a target by a mirror job, and ends when both are the same. FILENAME is only read.\n\n' +
-    'What a virtual machine writes meanwhile cannot be followed here: an image that is in use is refused. That is what the library, and ' +
-    'later the daemon, are for.',
+    'Copies FILENAME to a target by a mirror job, and ends when both have the same content. FILENAME is only read.\n\n' +
+    'An image that is in use is refused: this command cannot see what a virtual machine writes meanwhile. Use the library to mirror an image ' +
+    'that is in use.',
   words: OWN_WORDS,
   peer: 'QMP',
   options: [
@@ -25,13 +25,13 @@ export const verb: Verb = {
       key: 'sync',
       long: 'sync',
       argument: 'SYNC',
-      help: 'full (default): the content of the whole chain. top: what FILENAME itself holds, into an overlay of its backing file. none: nothing, into an overlay of FILENAME.',
+      help: 'full (default): copy the content of the whole chain. top: copy the data of FILENAME itself into an overlay of its backing file. none: copy nothing; the target is an overlay of FILENAME.',
     },
     {
       key: 'granularity',
       long: 'granularity',
       argument: 'BYTES',
-      help: 'Bytes that are copied together, a power of two from 512 to 64M (default: the cluster size of the target, 4k to 64k).',
+      help: 'Granularity of the dirty bitmap in bytes, a power of two from 512 to 64M (default: the cluster size of the target, 4k to 64k).',
     },
     { key: 'buf-size', long: 'buf-size', argument: 'BYTES', help: 'Bytes in flight at most.' },
     {
@@ -43,7 +43,7 @@ export const verb: Verb = {
     { key: 'unmap', long: 'unmap', argument: 'on|off', help: 'Zeroes may become holes on the target (default: on).' },
     ...COPY_POLICIES,
     ...JOB_OPTIONS,
-    { key: 'bitmap', long: 'bitmap', argument: 'NAME', help: 'Only what a bitmap says.', refused: true },
+    { key: 'bitmap', long: 'bitmap', argument: 'NAME', help: 'Copy only what a bitmap marks.', refused: true },
   ],
   notes: [JOB_EXIT_CODES, TARGET_AFTER_FAILURE],
   examples: [

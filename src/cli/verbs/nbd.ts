@@ -1,5 +1,5 @@
-// `diskwright nbd`: serves an image as qemu-nbd does, or lists what another server has. Also what runs where the program is called by the
-// name qemu-nbd.
+// `diskwright nbd`: serves an image as qemu-nbd does, or lists the exports of another server. It also runs where the program is called by the
+// name qemu-nbd (through a link).
 
 import { type ParsedOptions, PLAIN_WORDS } from '../getopt.js';
 import { takeActivation } from '../nbd/activation.js';
@@ -14,24 +14,24 @@ export const verb: Verb = {
   synopsis: '[-k PATH | -p PORT] [-f FMT] [-x NAME] [-r] [-t] [options] FILENAME',
   description:
     'Serves an image to NBD clients: virtual machines, nbdcopy, nbd-client, qemu-img. The command line is that of qemu-nbd; a link ' +
-    'by the name qemu-nbd to this program is a replacement for it.\n\n' +
-    'It ends, with everything written, when the last client has left (not with -t), or at SIGTERM, SIGINT or SIGHUP.\n\n' +
-    'With --list it connects to a server and says what that one has.',
+    'named qemu-nbd to this program is a replacement for it.\n\n' +
+    'The server ends, after all data was flushed, when the last client has disconnected (not with -t), or at SIGTERM, SIGINT or SIGHUP.\n\n' +
+    'With --list it connects to a server and lists its exports.',
   options: OPTIONS,
   words: PLAIN_WORDS,
   peer: 'qemu-nbd',
   notes: [
     [
       'Socket activation',
-      'With LISTEN_FDS=1 and LISTEN_PID, as systemd sets them, descriptor 3 is the\nsocket to serve at; -k, -p and -b are refused then.',
+      'With LISTEN_FDS=1 and LISTEN_PID, as systemd sets them, descriptor 3 is the\nlistening socket; -k, -p and -b are refused then.',
     ],
     [
       'Exit codes',
-      '0    done: the last client has left, or a signal has ended it\n1    failed\n130  a second signal did not wait for the end',
+      '0    done: the last client has disconnected, or a signal has ended the server\n1    failed\n130  a second signal has ended the server at once',
     ],
   ],
   examples: [
-    ['diskwright nbd -f qcow2 disk.qcow2', 'to one client, at TCP port 10809; ends when the client leaves'],
+    ['diskwright nbd -f qcow2 disk.qcow2', 'to one client, at TCP port 10809; ends when the client disconnects'],
     [
       'diskwright nbd --fork -t -e 0 -k /run/disk.sock -f qcow2 disk.qcow2',
       'in the background, to any number of clients, at a UNIX socket',
@@ -40,7 +40,7 @@ export const verb: Verb = {
       'diskwright nbd -r -t -B nightly -k /run/disk.sock -f qcow2 disk.qcow2',
       'read-only, with a dirty bitmap: for a backup program',
     ],
-    ['diskwright nbd --list -k /run/disk.sock', 'what a server has'],
+    ['diskwright nbd --list -k /run/disk.sock', 'the exports of a server'],
   ],
   run,
 };

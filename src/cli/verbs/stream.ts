@@ -1,4 +1,4 @@
-// `diskwright stream`: pulls the data of the backing files up into an overlay.
+// `diskwright stream`: copies the data of the backing files into an overlay.
 
 import { backingOf } from '../../block/chain.js';
 import { BlockError } from '../../util/errors.js';
@@ -16,24 +16,24 @@ export const verb: Verb = {
   name: 'stream',
   synopsis: '[--base=FILE | --bottom=FILE] [--backing-file=NAME] [-r BYTES] [-p] FILENAME',
   description:
-    'Copies what the backing files of FILENAME hold into FILENAME, which needs them no longer afterwards. Its content does not change; ' +
-    'the backing files are only read, and stay.\n\n' +
-    'With --base, everything above that image is copied, and FILENAME has it as backing file afterwards.',
+    'Copies the data of the backing files of FILENAME into FILENAME, which does not need them any more afterwards. Its content does not ' +
+    'change; the backing files are only read, and are not deleted.\n\n' +
+    'With --base, the data of the images between FILENAME and that image is copied, and that image is the backing file of FILENAME afterwards.',
   words: OWN_WORDS,
   peer: 'QMP',
   options: [
-    { key: 'base', long: 'base', argument: 'FILE', help: 'The backing image that stays. Default: none.' },
+    { key: 'base', long: 'base', argument: 'FILE', help: 'The image that stays as backing file. Default: none.' },
     {
       key: 'bottom',
       long: 'bottom',
       argument: 'FILE',
-      help: 'The last image that is copied; what lies below it stays. Excludes --base.',
+      help: 'The lowest image that is copied; the image below it stays as backing file. Excludes --base.',
     },
     {
       key: 'backing-file',
       long: 'backing-file',
       argument: 'NAME',
-      help: 'What the header of FILENAME will name as backing file. Default: the name of the image that stays.',
+      help: 'Name of the backing file in the header of FILENAME afterwards. Default: the name of the image that stays.',
     },
     ON_ERROR,
     ...JOB_OPTIONS,
@@ -42,11 +42,11 @@ export const verb: Verb = {
     JOB_EXIT_CODES,
     [
       'After Ctrl-C or a failure',
-      'FILENAME reads as before and still needs its backing files. What was copied stays in it; the same command goes on from there.',
+      'FILENAME has the same content as before and still needs its backing files. Data that was copied stays in it; run the same command again to continue.',
     ],
   ],
   examples: [
-    ['diskwright stream -p snap3.qcow2', 'make it stand alone'],
+    ['diskwright stream -p snap3.qcow2', 'make it independent of its backing files'],
     ['diskwright stream --base base.qcow2 -r 50M snap3.qcow2', 'drop the images between, with at most 50 MiB/s'],
   ],
   run,
@@ -79,7 +79,7 @@ async function run(options: ParsedOptions): Promise<number> {
       start: (env) => startStream(env, top, { ...request, ...layers }),
       progress,
       done: options.has('quiet') ? undefined : 'Image streamed.',
-      stateWhenCancelled: `'${filename}' reads as before and still needs its backing files; the same command goes on from here.`,
+      stateWhenCancelled: `'${filename}' reads as before and still needs its backing files. Run the same command again to continue.`,
       stateWhenFailed: `'${filename}' reads as before and still needs its backing files.`,
     });
   });

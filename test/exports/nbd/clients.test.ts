@@ -1,4 +1,4 @@
-// The clients that people have, against our server: they find nothing to complain of. (The whole of them: test/interop.)
+// The clients that people have, against our server: they find nothing to writeMessage of. (The whole of them: test/interop.)
 
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
