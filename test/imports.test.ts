@@ -112,6 +112,11 @@ describe('imports', () => {
     expect(loading).to.deep.equal([`${folder}driver.ts`]);
   });
 
+  it('go in no circle anywhere else', () => {
+    const files = sources().filter((file) => !/^(block|drivers\/formats\/qcow2)\//.test(file));
+    expect(circles(files, importsOf)).to.deep.equal([]);
+  });
+
   it('are found to go in a circle when they do', () => {
     const files = ['block/a.ts', 'block/b.ts', 'block/c.ts'];
     const next: Record<string, string> = { 'block/a.ts': './b.js', 'block/b.ts': './a.js', 'block/c.ts': './a.js' };

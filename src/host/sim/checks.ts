@@ -20,7 +20,7 @@ import { isPowerOfTwo } from '../../util/numbers.js';
 import type { CrashStyle } from './changes.js';
 import { SIM_FEATURES, type SimFeature } from './disk.js';
 import { type FaultPlan, type FaultRule, SIM_OPERATIONS, type SimOperation } from './faults.js';
-import type { SimHostOptions } from './index.js';
+import type { SimHostOptions } from './options.js';
 
 /** A number in [min, max], not necessarily whole. */
 function number(min: number, max = Number.POSITIVE_INFINITY): Check<number> {

@@ -26,35 +26,16 @@ import { type CrashStyle, crashStyle } from './changes.js';
 import * as check from './checks.js';
 import { compressNow, decompressNow, supportsNow } from './codecs.js';
 import { SimDisk, type SimFeature } from './disk.js';
-import { type EngineOptions, type LogEntry, SimEngine, SimPowerLoss, systemError } from './engine.js';
+import { type LogEntry, SimEngine, SimPowerLoss, systemError } from './engine.js';
 import type { FaultPlan, FaultRule, SimOperation, SimRequest } from './faults.js';
 import { type FileContext, SimFile } from './file.js';
 import { SimMemory } from './memory.js';
 import { SimNet } from './net.js';
+import type { SimHostOptions } from './options.js';
 import { Random } from './random.js';
 
-export type { CrashStyle, SimRequest };
+export type { CrashStyle, SimHostOptions, SimRequest };
 export { type FaultPlan, type FaultRule, type LogEntry, Random, type SimFeature, type SimOperation, SimPowerLoss };
-
-export interface SimHostOptions {
-  seed?: number;
-  /** Default: true when neither a seed nor faults are given. */
-  eager?: boolean;
-  /** Eager mode: timers fire only in `advance()`. */
-  manualClock?: boolean;
-  faults?: FaultPlan;
-  /** Bytes of the disk; default unlimited. */
-  capacity?: number;
-  unsupported?: readonly SimFeature[];
-  /** Limit of `memory`; default 1 GiB. */
-  memoryLimit?: number;
-  /** Alignment of files that are opened `direct`; default 512. */
-  directAlignment?: number;
-  /** Keep a log of all requests. */
-  log?: boolean;
-  /** Sees each request as it is issued and may make it fail, late, or the last one. */
-  onRequest?: EngineOptions['onRequest'];
-}
 
 export class SimHost implements Host {
   readonly engine = 'simulated';
