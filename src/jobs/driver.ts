@@ -106,6 +106,8 @@ export interface JobContext {
 
 export interface JobDriver {
   readonly type: JobType;
+  /** False where it works on no device: then it has no BLOCK_JOB_* events, and `query-jobs` alone lists it. Default: true. */
+  readonly isBlockJob?: boolean;
 
   /**
    * Does the work. Resolves when everything is copied (for a job with a ready state: after `shouldComplete`). A rejection fails

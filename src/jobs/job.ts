@@ -139,6 +139,11 @@ export class Job implements NodeUser {
     return this.#userPaused;
   }
 
+  /** Whether it has BLOCK_JOB_* events, and is one of those that `query-block-jobs` lists. */
+  get isBlockJob(): boolean {
+    return this.#driver.isBlockJob ?? true;
+  }
+
   info(): JobInfo {
     return {
       id: this.id,
@@ -369,6 +374,11 @@ export class Job implements NodeUser {
     this.#enterAborting();
   }
 
+  /** One of the events that block jobs alone have. */
+  #emitBlock<K extends JobEventName & `BLOCK_JOB_${string}`>(name: K, data: JobEventMap[K]): void {
+    if (this.isBlockJob) this.#events.emit(name, data);
+  }
+
   #blockEvent(): { type: JobType; device: string; len: number; offset: number; speed: number } {
     const { current: offset, total: len } = this.progress;
     return { type: this.type, device: this.id, len, offset, speed: this.speed };
@@ -383,7 +393,7 @@ export class Job implements NodeUser {
       becomeReady() {
         if (job.#status !== 'running' || job.#cancelled) return;
         job.#go('ready');
-        job.#events.emit('BLOCK_JOB_READY', job.#blockEvent());
+        job.#emitBlock('BLOCK_JOB_READY', job.#blockEvent());
       },
       actionOnError(error, isRead, guestOffset) {
         return job.#actionOnError(error, isRead, guestOffset);
@@ -393,7 +403,7 @@ export class Job implements NodeUser {
 
   #actionOnError(error: BlockError, isRead: boolean, guestOffset?: number): BlockErrorAction {
     const action = errorAction(isRead ? this.#policies.source : this.#policies.target, error);
-    this.#events.emit('BLOCK_JOB_ERROR', { device: this.id, operation: isRead ? 'read' : 'write', action });
+    this.#emitBlock('BLOCK_JOB_ERROR', { device: this.id, operation: isRead ? 'read' : 'write', action });
     const fault = { error, isRead, guestOffset, action };
     for (const listener of this.#faultListeners) listener(fault);
     if (action === 'stop') {
@@ -420,7 +430,7 @@ export class Job implements NodeUser {
       toPending: () => {
         if (this.#status !== 'waiting') return;
         this.#go('pending');
-        if (!this.autoFinalize) this.#events.emit('BLOCK_JOB_PENDING', { type: this.type, id: this.id });
+        if (!this.autoFinalize) this.#emitBlock('BLOCK_JOB_PENDING', { type: this.type, id: this.id });
       },
       prepare: async () => this.#driver.prepare?.(),
       fail: (error) => {
@@ -453,9 +463,9 @@ export class Job implements NodeUser {
     await attempt('clean', driver.clean?.bind(driver));
     const error = this.#error;
     if (this.#started) {
-      if (this.#cancelled) this.#events.emit('BLOCK_JOB_CANCELLED', this.#blockEvent());
+      if (this.#cancelled) this.#emitBlock('BLOCK_JOB_CANCELLED', this.#blockEvent());
       else
-        this.#events.emit('BLOCK_JOB_COMPLETED', {
+        this.#emitBlock('BLOCK_JOB_COMPLETED', {
           ...this.#blockEvent(),
           ...(error === undefined ? {} : { error: error.message }),
         });

@@ -72,7 +72,9 @@ export class JobManager {
     return this.list().map((job) => job.info());
   }
   queryBlock(): BlockJobInfo[] {
-    return this.list().map((job) => job.blockInfo());
+    return this.list()
+      .filter((job) => job.isBlockJob)
+      .map((job) => job.blockInfo());
   }
 
   /** Cancels every job by force, and resolves when all are concluded. */

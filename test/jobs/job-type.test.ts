@@ -25,6 +25,7 @@ const scrubJob: JobTypeDefinition<ScrubArguments> = {
     const node = nodeOf(env, device);
     const driver = {
       type: 'scrub' as JobType,
+      isBlockJob: false,
       begin: async (_user: Job) => node.checkBlockers(),
       async run(ctx: JobContext) {
         ctx.progress.setTotal(node.length);
@@ -56,7 +57,10 @@ describe('job types', () => {
       const type = findJobType<ScrubArguments>('scrub');
       const job = await startJob(world.env, type, { device: 'layer0', chunk: 65536, 'job-id': 'night' });
       expect(world.manager.query()[0]).to.deep.include({ id: 'night', type: 'scrub', status: 'running' });
+      expect(world.manager.queryBlock()).to.deep.equal([]);
       await job.done;
+      // BLOCK_JOB_COMPLETED and its like are those of block jobs.
+      expect(new Set(job.log.map(({ event }) => event))).to.deep.equal(new Set(['JOB_STATUS_CHANGE']));
       expect(job.progress.current).to.equal(4 * MiB);
       expect((await failureOf(startJob(world.env, type, { device: 'layer0', chunk: 1 }))).code).to.equal(
         'invalid-argument',
