@@ -10,6 +10,7 @@ import { chainOf, cowChild, nodesAbove, overlayOf, overlaysOf, skipFilters } fro
 import type { Child, NodeUser } from '../block/child.js';
 import type { Graph } from '../block/graph.js';
 import { BlockNode } from '../block/node/node.js';
+import { usedPermissions } from '../block/node/permissions.js';
 import { PERM_ALL, Perm } from '../block/types.js';
 import type { BlockCommitArguments } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
@@ -89,7 +90,7 @@ class CommitDriver implements JobDriver {
         },
       );
     }
-    if (this.#empty && [...this.#top.parents].some(({ perm }) => (perm & Perm.WRITE) !== 0)) {
+    if (this.#empty && hasWriter(this.#top)) {
       const { filename } = this.#top;
       throw new BlockError(
         'permission',
@@ -219,13 +220,18 @@ class ActiveCommitDriver extends MirrorDriver {
   }
 
   protected override async pivot(): Promise<void> {
-    const written = [...this.source.parents].some((child) => (child.perm & Perm.WRITE) !== 0);
+    const written = hasWriter(this.source);
     await super.pivot();
     if (written) this.#access?.keep();
     // Old layers that stay open must not keep others from writing to the base: what they read has no meaning any more.
     this.#sharing?.keep();
     this.resources.dropLater(nodesAbove(this.source, this.target));
   }
+}
+
+/** Somebody may change what `node` reads as. */
+function hasWriter(node: BlockNode): boolean {
+  return (usedPermissions(node).perm & Perm.WRITE) !== 0;
 }
 
 /** The arguments of `block-commit`, and what `qemu-img commit` adds to them. */
@@ -248,7 +254,7 @@ export const commitJob: JobTypeDefinition<CommitArguments> = {
     const top = (await layerOf(env, root, args['top-node'], args.top)) ?? root;
     const base = await layerOf(env, root, args['base-node'], args.base);
     const backingFile = args['backing-file'];
-    const active = !args.empty && (top === root || [...top.parents].some((child) => (child.perm & Perm.WRITE) !== 0));
+    const active = !args.empty && (top === root || hasWriter(top));
     const driver = active
       ? new ActiveCommitDriver({ top, base, backingFile })
       : new CommitDriver({ top, base, backingFile, empty: args.empty });

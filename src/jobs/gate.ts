@@ -36,7 +36,7 @@ export class Gate {
   #sleepers = new Set<() => void>();
   readonly #quietWaiters = new Waiters();
   readonly #idleWaiters = new Waiters();
-  #changed: { promise: Promise<void>; resolve: () => void } | undefined;
+  readonly #changes = new Waiters();
 
   constructor(clock: Clock, hooks: GateHooks) {
     this.#clock = clock;
@@ -134,20 +134,11 @@ export class Gate {
     const sleepers = [...this.#sleepers];
     this.#sleepers.clear();
     for (const wake of sleepers) wake();
-    const changed = this.#changed;
-    this.#changed = undefined;
-    changed?.resolve();
+    this.#changes.wake();
   }
 
   changed(): Promise<void> {
-    if (this.#changed === undefined) {
-      let resolve: () => void = () => undefined;
-      const promise = new Promise<void>((done) => {
-        resolve = done;
-      });
-      this.#changed = { promise, resolve };
-    }
-    return this.#changed.promise;
+    return this.#changes.wait();
   }
 
   async drainedSection<T>(section: () => Promise<T>): Promise<T> {

@@ -17,6 +17,7 @@ import { bool, callback, choice, integer, type Shape, takeSettings } from '../sc
 import { detach } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { once } from '../util/listeners.js';
+import { Waiters } from '../util/waiters.js';
 
 /** What can be changed of a running job. */
 export interface JobChange {
@@ -119,10 +120,10 @@ export class Job {
   async *events(): AsyncGenerator<JobEvent, void, undefined> {
     this.#somebodyWaits();
     const queue = [...this.#job.log];
-    let wake: () => void = () => undefined;
+    const arrivals = new Waiters();
     const stop = this.#job.onAny((event) => {
       queue.push(event);
-      wake();
+      arrivals.wake();
     });
     try {
       for (;;) {
@@ -130,10 +131,7 @@ export class Job {
           yield event;
           if (this.#isLast(event)) return;
         }
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-          if (queue.length > 0) resolve();
-        });
+        await arrivals.wait();
       }
     } finally {
       stop();
