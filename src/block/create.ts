@@ -16,7 +16,7 @@ import { refuseUsed, refuseUsedNode } from './identity.js';
 import { type NewFile, undoCreation } from './new-file.js';
 import type { BlockNode } from './node/node.js';
 import { openNode } from './open.js';
-import { allDrivers, type DriverDefinition, defaultDriver, findDriver } from './registry.js';
+import { type DriverDefinition, defaultDriver, findDriver, knownDriver, unknownFormat } from './registry.js';
 import { PERM_ALL, Perm, type TruncateOptions } from './types.js';
 
 /** Distributes over the drivers, so that each keeps its own members. */
@@ -79,16 +79,11 @@ export function checkCompresses(driver: DriverDefinition | null): void {
 
 /** Throws `invalid-argument` for a name that no driver has, `unsupported` for that of one that makes no images. */
 function checkCreatable(format: string): void {
-  const { create, kind } = findFormat(format);
-  if (create === undefined || kind === 'protocol') {
+  const definition = knownDriver(format);
+  if (definition === null) throw unknownFormat(format);
+  if (definition.create === undefined || definition.kind === 'protocol') {
     throw new BlockError('unsupported', `Format driver '${format}' does not support image creation`);
   }
-}
-
-function findFormat(name: string): DriverDefinition {
-  const found = [...allDrivers()].find((definition) => definition.name === name);
-  if (found !== undefined) return found;
-  throw new BlockError('invalid-argument', `Unknown file format '${name}'`);
 }
 
 /**

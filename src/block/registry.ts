@@ -163,6 +163,11 @@ export function knownDriver(name: string): DriverDefinition | null {
   return drivers.get(name) ?? null;
 }
 
+/** For an image format that no driver has. */
+export function unknownFormat(name: string): BlockError {
+  return new BlockError('invalid-argument', `Unknown file format '${name}'`);
+}
+
 /** Whether images of a driver can name a backing file. A node of a driver that is not registered may. */
 export function hasBackingFiles(driver: string): boolean {
   const definition = drivers.get(driver);

@@ -1,7 +1,7 @@
 // Checks of the library's settings, which are not QAPI types: names in camelCase, functions, signals. An interface describes settings to the
 // compiler, a shape checks them at run time; `Shape<T>` must have a check for every member of the interface `T`, or it does not compile.
 //
-//   const SHAPE: Shape<MirrorSettings> = { ...membersOf('BlockdevMirror', ['device', 'target']), priority: integer(0, 9) }
+//   const SHAPE: Shape<MirrorSettings> = { sync: qapi('MirrorSyncMode'), priority: integer(0, 9) }
 //   const settings = takeSettings(SHAPE, given, 'settings')      a checked copy, with these members and no others
 //
 // Errors are in QMP's words, as those of `validate` are.

@@ -10,14 +10,11 @@ import { type NewFile, removeNewFile, undoCreation } from '../block/new-file.js'
 import type { BlockNode } from '../block/node/node.js';
 import { checkNodeName } from '../block/node-settings.js';
 import { openNode } from '../block/open.js';
-import { allDrivers } from '../block/registry.js';
+import { defaultDriver, knownDriver, unknownFormat } from '../block/registry.js';
 import { appendOverlays, checkFree, type OverlayPair } from '../block/snapshot.js';
 import type { BlockdevSnapshotSync } from '../schema/generated/types.js';
 import { bestEffort, orElse } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
-
-/** QMP's default. */
-const DEFAULT_FORMAT = 'qcow2';
 
 /** As in QMP's `blockdev-snapshot-sync`, with the node itself. */
 export interface SnapshotRequest extends Omit<BlockdevSnapshotSync, 'device' | 'node-name'> {
@@ -63,20 +60,25 @@ async function takeAll(graph: Graph, requests: readonly SnapshotRequest[]): Prom
 }
 
 function checkRequest(graph: Graph, request: SnapshotRequest): void {
-  const { node, format = DEFAULT_FORMAT, 'snapshot-node-name': name } = request;
+  const { node, 'snapshot-node-name': name } = request;
+  const format = formatOf(request);
   checkFree(node);
   if (name !== undefined) {
     if (graph.nodes.has(name)) throw new BlockError('exists', 'New overlay node-name already in use');
     checkNodeName(name);
   }
-  const definition = [...allDrivers()].find((driver) => driver.name === format && driver.kind !== 'protocol');
-  if (definition === undefined) throw new BlockError('invalid-argument', `Unknown file format '${format}'`);
+  const definition = knownDriver(format);
+  if (definition === null || definition.kind === 'protocol') throw unknownFormat(format);
   if (definition.hasBacking !== true) {
     throw new BlockError('invalid-argument', `Backing file not supported for file format '${format}'`);
   }
   if (chainOf(node).length >= MAX_CHAIN_DEPTH) {
     throw new BlockError('limit', `Backing chain of more than ${MAX_CHAIN_DEPTH} images`, { path: node.filename });
   }
+}
+
+function formatOf({ format }: SnapshotRequest): string {
+  return format ?? defaultDriver('overlay').name;
 }
 
 /** Throws `exists` where two overlays have one node name. */
@@ -111,7 +113,8 @@ async function openOverlay(
   request: SnapshotRequest,
   before: readonly OverlayPair[],
 ): Promise<OpenedOverlay> {
-  const { format = DEFAULT_FORMAT, 'snapshot-file': name, mode = 'absolute-paths' } = request;
+  const { 'snapshot-file': name, mode = 'absolute-paths' } = request;
+  const format = formatOf(request);
   let { node } = request;
   for (const earlier of before) if (earlier.node === node) node = earlier.overlay;
   const madeFile = mode === 'absolute-paths' ? await makeFile(graph, name, format, node) : null;

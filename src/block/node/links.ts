@@ -22,7 +22,7 @@ export interface NodeOptions {
 }
 
 /** What those hear who want a node that is closed to them for `reason`. */
-export function isBusy({ nodeName, filename }: NodeLinks, reason: string): BlockError {
+function isBusy({ nodeName, filename }: NodeLinks, reason: string): BlockError {
   return new BlockError('busy', `Node '${nodeName}' is busy: ${reason}`, { path: filename });
 }
 
