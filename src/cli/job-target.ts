@@ -26,13 +26,13 @@ import { runJob } from './run-job.js';
 import { imageArguments, openImage, type Session, withSession } from './session.js';
 
 export const TARGET_OPTIONS: readonly OptionSpec[] = [
-  { key: 'target', long: 'target', argument: 'FILENAME', help: 'File name of the target. Required.' },
+  { key: 'target', long: 'target', argument: 'TARGET', help: 'File name of the target. Required.' },
   {
     key: 'target-format',
     long: 'format',
     argument: 'FMT',
     help: ({ made, suffixes, overlay }) =>
-      `Format of the target: ${made('')}. Default: by the suffix of FILENAME (${suffixes}), otherwise ${overlay}; an existing image is probed.`,
+      `Format of the target: ${made('')}. Default: by the suffix of TARGET (${suffixes}), otherwise ${overlay}; an existing image is probed.`,
   },
   {
     key: 'mode',

@@ -21,7 +21,7 @@ import type { Verb } from '../verb.js';
 
 export const verb: Verb = {
   name: 'backup',
-  synopsis: '--target=FILENAME [--format=FMT] [--sync=SYNC] [--compress] [-r BYTES] [-p] FILENAME',
+  synopsis: '--target=TARGET [--format=FMT] [--sync=SYNC] [--compress] [-r BYTES] [-p] FILENAME',
   description:
     'Copies FILENAME, as it is at the start, to a target by a backup job. FILENAME is only read; an image that is in use is refused.',
   words: OWN_WORDS,

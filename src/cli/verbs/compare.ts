@@ -63,7 +63,7 @@ export const verb: Verb = {
   notes: [
     [
       'Exit codes',
-      '0  the images are identical\n1  they differ, or the options are wrong\n2  an image could not be opened\n4  data or metadata could not be read',
+      '0    the images are identical\n1    they differ, or the options are wrong\n2    an image could not be opened\n4    data or metadata could not be read\n130  interrupted',
     ],
   ],
   examples: [

@@ -12,7 +12,7 @@ import type { Verb } from '../verb.js';
 
 export const verb: Verb = {
   name: 'mirror',
-  synopsis: '--target=FILENAME [--format=FMT] [--sync=SYNC] [-r BYTES] [-p] FILENAME',
+  synopsis: '--target=TARGET [--format=FMT] [--sync=SYNC] [-r BYTES] [-p] FILENAME',
   description:
     'Copies FILENAME to a target by a mirror job, and ends when both have the same content. FILENAME is only read.\n\n' +
     'An image that is in use is refused: this command cannot see what a virtual machine writes meanwhile. Use the library to mirror an image ' +
