@@ -10,8 +10,9 @@ import { reportUnforeseen } from '../../../util/best-effort.js';
 import { viewBe64, viewOf } from '../../../util/bytes.js';
 import type { BlockError } from '../../../util/errors.js';
 import { decodeName } from '../../../util/name-bytes.js';
+import { roundUp } from '../../../util/numbers.js';
 import type { BitmapReader } from './bitmap-reader.js';
-import { type HostOffset, roundUp } from './types.js';
+import type { HostOffset } from './types.js';
 
 const MAX_BITMAPS = 65535;
 const MAX_NAME_BYTES = 1023;

@@ -2,8 +2,9 @@
 // more memory than the file has bytes.
 
 import { BlockError } from '../../../util/errors.js';
+import { roundUp } from '../../../util/numbers.js';
 import type { ImageFile } from './image-file.js';
-import { type HostOffset, roundUp } from './types.js';
+import type { HostOffset } from './types.js';
 
 /** Directory, tables and bits of all bitmaps of an image: a disk of 64 TiB has 128 MiB of bits at 64 KiB each. */
 const MAX_TOTAL_BYTES = 1 << 30;

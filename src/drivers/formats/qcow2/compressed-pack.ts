@@ -4,9 +4,10 @@
 //   host clusters   |  c0  c1 |c1 c2 c3|c3 (next)      |
 //   refcounts            2        3          1
 
+import { roundUp } from '../../../util/numbers.js';
 import { Serial } from '../../../util/serial.js';
 import type { Qcow2Image } from './image.js';
-import { type ClusterIndex, clusterAt, type HostOffset, hostOf, NO_HOST, plus, roundUp } from './types.js';
+import { type ClusterIndex, clusterAt, type HostOffset, hostOf, NO_HOST, plus } from './types.js';
 
 export class CompressedPacker {
   readonly #image: Qcow2Image;

@@ -8,6 +8,7 @@ import type { CompressionType } from '../../../host/host.js';
 import type { PreallocMode } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
 import { encodeName, nameLength } from '../../../util/name-bytes.js';
+import { roundUp } from '../../../util/numbers.js';
 import { encodeFeatureNames } from './features.js';
 import {
   Extension,
@@ -32,7 +33,6 @@ import {
   MIN_CLUSTER_BITS,
   makeGeometry,
   NO_HOST,
-  roundUp,
   SECTOR,
 } from './types.js';
 

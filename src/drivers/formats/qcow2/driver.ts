@@ -15,6 +15,7 @@ import {
   type ZeroFlags,
 } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
+import { roundDown } from '../../../util/numbers.js';
 import { loadBitmaps, type StoredBitmaps } from './bitmaps.js';
 import { checkQcow2 } from './check.js';
 import { writeCompressed } from './compressed-write.js';
@@ -31,7 +32,7 @@ import { cacheTables, type DriverOptions, discardPolicy, overlapKinds } from './
 import { readGuest } from './read.js';
 import { resizeImage } from './resize.js';
 import { statusOf, statusSync } from './status.js';
-import { type GuestExtent, type GuestOffset, makeGeometry, roundDown, SECTOR } from './types.js';
+import { type GuestExtent, type GuestOffset, makeGeometry, SECTOR } from './types.js';
 import { writeGuest, writeInPlace } from './write.js';
 import { discardGuest, zeroGuest } from './zero.js';
 

@@ -1,9 +1,10 @@
 // Unmapping content: everything behind a guest offset, or everything.
 
+import { roundUp } from '../../../util/numbers.js';
 import type { Qcow2Image } from './image.js';
 import { Kind } from './l2-codec.js';
 import { reserveEntry } from './table-space.js';
-import { type GuestOffset, roundUp } from './types.js';
+import type { GuestOffset } from './types.js';
 import { changeEntries, unmap } from './zero.js';
 
 /** L2 tables that are removed between two commits. */

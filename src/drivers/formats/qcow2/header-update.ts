@@ -6,9 +6,10 @@
 
 import type { BlockError } from '../../../util/errors.js';
 import { encodeName } from '../../../util/name-bytes.js';
+import { roundUp } from '../../../util/numbers.js';
 import { Extension, encodeExtensions, encodeHeader, type HeaderExtension, type Qcow2Header } from './header.js';
 import type { Qcow2Image } from './image.js';
-import { MAX_BACKING_NAME_BYTES, roundUp, SECTOR } from './types.js';
+import { MAX_BACKING_NAME_BYTES, SECTOR } from './types.js';
 
 interface Draft {
   extensions: HeaderExtension[];

@@ -6,7 +6,7 @@
 
 import type { Child } from '../../../block/child.js';
 import { BlockError } from '../../../util/errors.js';
-import { roundUp } from './types.js';
+import { roundUp } from '../../../util/numbers.js';
 
 const MIN_STRIDE_BYTES = 1 << 20;
 const MAX_STRIDE_BYTES = 64 << 20;

@@ -3,6 +3,7 @@
 
 import type { PreallocMode } from '../../../schema/generated/types.js';
 import { bestEffort } from '../../../util/best-effort.js';
+import { roundUp } from '../../../util/numbers.js';
 import type { Run } from './allocation.js';
 import { cutFile, dropFrom } from './empty.js';
 import type { Qcow2Image } from './image.js';
@@ -17,7 +18,6 @@ import {
   MAX_L1_BYTES,
   NO_HOST,
   plus,
-  roundUp,
   SECTOR,
 } from './types.js';
 import { writeGuest } from './write.js';

@@ -2,13 +2,14 @@
 // system, so that the table can be written later. An earlier writer may have left it in a hole, or a damaged image may have a pointer to it
 // that leads to other metadata.
 
+import { roundDown } from '../../../util/numbers.js';
 import type { Qcow2Image } from './image.js';
 import type { OverlapKind } from './options.js';
 import { overlapMessage, type ScatteredKind } from './overlap.js';
 import { POINTER_BYTES } from './pointer-codec.js';
 import type { PointerTable } from './pointer-table.js';
 import type { Table } from './table-cache.js';
-import { type HostOffset, plus, roundDown, SECTOR } from './types.js';
+import { type HostOffset, plus, SECTOR } from './types.js';
 
 /** Rejects with `corrupt-image` where a table of this kind in [start, start + length) would be written over other metadata. */
 async function checkPlace(image: Qcow2Image, start: HostOffset, length: number, kind: OverlapKind): Promise<void> {

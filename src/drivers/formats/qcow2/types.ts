@@ -82,14 +82,6 @@ export function clusterAt(host: HostOffset, { clusterSize }: Geometry): ClusterI
   return Math.floor(host / clusterSize) as ClusterIndex;
 }
 
-export function roundUp<T extends number>(value: T, unit: number): T {
-  return (Math.ceil(value / unit) * unit) as T;
-}
-
-export function roundDown<T extends number>(value: T, unit: number): T {
-  return (value - (value % unit)) as T;
-}
-
 /** Number of L1 entries that a disk of `size` bytes needs. */
 export function l1EntriesFor(geometry: Geometry, size: number): number {
   return Math.ceil(size / geometry.l2Span);

@@ -11,6 +11,7 @@
 // A failure before the last but one step leaves the entries as they were, and releases what was allocated.
 
 import { assert } from '../../../util/assert.js';
+import { roundDown, roundUp } from '../../../util/numbers.js';
 import { later, settleAll } from '../../../util/settle.js';
 import type { Run } from './allocation.js';
 import { mergeCluster, type Piece } from './cow.js';
@@ -19,16 +20,7 @@ import { Kind, type L2Entry, MISS } from './l2-codec.js';
 import { placeToWrite } from './locate.js';
 import { guarded } from './read.js';
 import type { Table } from './table-cache.js';
-import {
-  clusterAt,
-  type GuestExtent,
-  type GuestOffset,
-  type HostOffset,
-  hostOf,
-  plus,
-  roundDown,
-  roundUp,
-} from './types.js';
+import { clusterAt, type GuestExtent, type GuestOffset, type HostOffset, hostOf, plus } from './types.js';
 
 /** One guest cluster that a request touches. */
 interface Target {

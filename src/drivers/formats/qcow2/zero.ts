@@ -8,10 +8,11 @@
 // Version 2 has no zero flag: its zeroes are unallocated clusters where nothing lies below, and data otherwise.
 
 import type { ZeroFlags } from '../../../block/types.js';
+import { roundDown, roundUp } from '../../../util/numbers.js';
 import type { Qcow2Image } from './image.js';
 import { Kind, type L2Entry } from './l2-codec.js';
 import type { Table } from './table-cache.js';
-import { type GuestOffset, plus, roundDown, roundUp } from './types.js';
+import { type GuestOffset, plus } from './types.js';
 import { freeOld, writeGuest } from './write.js';
 
 const ZERO_BYTES = 1 << 20;
