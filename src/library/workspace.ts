@@ -287,8 +287,8 @@ export class Workspace {
 
   /**
    * Serves an open image by NBD, at a UNIX socket (`path`) or over TCP (`host`, `port`; by default at 127.0.0.1, which no other machine reaches),
-   * until the service is closed. Jobs, throttle and the image's own requests go on beside its clients. Rejects with `invalid-argument`, `busy`,
-   * `permission`, ...
+   * until the service is closed. Jobs, throttle and the image's own requests go on beside its clients; when a mirror, a commit or a snapshot puts
+   * another file in the image's place, the clients go on with that one. Rejects with `invalid-argument`, `busy`, `permission`, ...
    */
   async serve(image: Image, options: ServeOptions = {}): Promise<NbdService> {
     this.#nodeOf(image);
