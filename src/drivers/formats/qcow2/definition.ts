@@ -16,7 +16,7 @@ import { Qcow2Node } from './driver.js';
 import { checkFeatures } from './features.js';
 import { Field, hasQcow2Magic, parseHeader, parseHeaderArea } from './header.js';
 import { QCOW2_DETAIL_ORDER } from './info.js';
-import { checkOptions, type DriverOptions } from './options.js';
+import { checkOptions, type DriverOptions, QCOW2_USE_OPTIONS } from './options.js';
 import { type HostOffset, makeGeometry } from './types.js';
 
 /** Reads the header with its extensions, which may take a whole cluster. Nearly always the first 64 KiB have all of it. */
@@ -106,6 +106,7 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   hasBacking: true,
   defaultFor: 'overlay',
   compresses: true,
+  foreignOptions: { use: QCOW2_USE_OPTIONS },
   createOptions: QCOW2_CREATE_OPTIONS,
   detailOrder: QCOW2_DETAIL_ORDER,
   probe: probeQcow2,

@@ -39,6 +39,21 @@ export interface DiscardPolicy {
 
 export type DriverOptions = Omit<BlockdevOptionsQcow2, 'file' | 'backing'>;
 
+/** Options that say how an image is used, not where it lies: `DriverDefinition.foreignOptions`. */
+export const QCOW2_USE_OPTIONS: readonly string[] = [
+  'lazy-refcounts',
+  'pass-discard-request',
+  'pass-discard-snapshot',
+  'pass-discard-other',
+  'discard-no-unref',
+  'overlap-check',
+  'cache-size',
+  'l2-cache-size',
+  'l2-cache-entry-size',
+  'refcount-cache-size',
+  'cache-clean-interval',
+];
+
 /** Checks the options. One that this driver does not support is an error, and not ignored. Throws `invalid-argument`, `unsupported`. */
 export function checkOptions(options: DriverOptions, geometry: Geometry, path: string): void {
   const refuse = (code: 'invalid-argument' | 'unsupported', message: string): never => {

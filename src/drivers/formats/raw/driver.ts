@@ -162,6 +162,7 @@ export const rawDriver: DriverDefinition<'raw'> = {
   name: 'raw',
   kind: 'format',
   suffixes: ['raw', 'img'],
+  foreignOptions: { place: ['offset', 'size'] },
   defaultFor: 'window',
   // The lowest score: raw is chosen where no other format recognises the image.
   probe: () => 1,

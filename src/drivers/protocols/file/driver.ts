@@ -412,11 +412,17 @@ function parsePath(filename: string): BlockdevOptions & { driver: 'file' } {
   return { driver: 'file', filename: path };
 }
 
+const FOREIGN_OPTIONS = {
+  place: ['filename'],
+  use: ['locking', 'aio', 'aio-max-batch', 'drop-cache', 'x-check-cache-dropped'],
+};
+
 export const fileDriver: DriverDefinition<'file'> = {
   name: 'file',
   kind: 'protocol',
   defaultFor: 'path',
   followed: true,
+  foreignOptions: FOREIGN_OPTIONS,
   takesDescriptors: true,
   names: { prefixes: ['file'], parse: parsePath, format: ({ filename }) => filename },
   open: (request) => openFile('file', request),
@@ -428,6 +434,7 @@ export const hostDeviceDriver: DriverDefinition<'host_device'> = {
   kind: 'protocol',
   defaultFor: 'device',
   followed: true,
+  foreignOptions: FOREIGN_OPTIONS,
   takesDescriptors: true,
   names: {
     prefixes: [],

@@ -293,6 +293,10 @@ export const nbdDriver: DriverDefinition<'nbd'> = {
   name: 'nbd',
   kind: 'protocol',
   followed: true,
+  foreignOptions: {
+    place: ['server', 'host', 'port', 'path', 'export'],
+    use: ['reconnect-delay', 'open-timeout'],
+  },
   takesImages: true,
   names: {
     prefixes: NBD_PREFIXES,

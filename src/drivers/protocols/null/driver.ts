@@ -78,6 +78,7 @@ class NullNode extends ProtocolNode {
 export const nullDriver: DriverDefinition<'null-co'> = {
   name: 'null-co',
   kind: 'protocol',
+  foreignOptions: { place: ['size'], use: ['latency-ns', 'read-zeroes'] },
   names: { prefixes: ['null-co'], parse: () => ({ driver: 'null-co' }) },
   open: async ({ graph, node, options }) => new NullNode(graph, node, options),
 };
