@@ -3,6 +3,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { writeIntrospection } from './schema/introspection.js';
 import { readSchema } from './schema/model.js';
 import { writeTable, writeTypes } from './schema/typescript.js';
 
@@ -16,6 +17,7 @@ export function generate(): Map<string, string> {
   return new Map([
     [join(folder, 'types.ts'), writeTypes(definitions)],
     [join(folder, 'table.ts'), writeTable(definitions)],
+    [join(folder, 'introspection.ts'), writeIntrospection(definitions)],
   ]);
 }
 

@@ -24,7 +24,15 @@ export type Definition = Common &
     | { kind: 'struct'; base?: string; members: Member[] }
     | { kind: 'union'; base?: string; members: Member[]; tag: string; branches: { value: string; type: string }[] }
     | { kind: 'alternate'; members: Member[] }
-    | { kind: 'command'; members: Member[]; argument?: string; returns?: TypeReference }
+    | {
+        kind: 'command';
+        members: Member[];
+        argument?: string;
+        returns?: TypeReference;
+        features: string[];
+        /** It may be carried out beside the command that is under way (`exec-oob`). */
+        allowOob: boolean;
+      }
     | { kind: 'event'; members: Member[]; argument?: string }
   );
 
@@ -93,7 +101,7 @@ const KEYS: Readonly<Record<(typeof KINDS)[number], readonly string[]>> = {
   struct: ['base', 'data'],
   union: ['base', 'discriminator', 'data'],
   alternate: ['data'],
-  command: ['data', 'returns', 'boxed'],
+  command: ['data', 'returns', 'boxed', 'features', 'allow-oob'],
   event: ['data', 'boxed'],
 };
 
@@ -156,8 +164,16 @@ function build(
     case 'event': {
       const shape = typeof data === 'string' ? { members: [], argument: data } : { members: members(data) };
       if (kind === 'event') return { kind, name, text, ...shape };
-      const returns = value['returns'];
-      return { kind, name, text, ...shape, ...(returns !== undefined && { returns: reference(name, returns, fail) }) };
+      const { returns, features = [], 'allow-oob': allowOob } = value;
+      return {
+        kind,
+        name,
+        text,
+        ...shape,
+        ...(returns !== undefined && { returns: reference(name, returns, fail) }),
+        features: featureNames(name, features, fail),
+        allowOob: allowOob === true,
+      };
     }
   }
 }
@@ -172,13 +188,15 @@ function readMembers(
   return Object.entries(data).map(([key, value]) => {
     const name = key.replace(/^\*/, '');
     const long = isObject(value) ? value : undefined;
-    const features = long?.['features'] ?? [];
-    if (!Array.isArray(features) || !features.every((feature) => typeof feature === 'string')) {
-      return fail(`'${owner}': features of '${name}' must be strings`);
-    }
+    const features = featureNames(`${owner}.${name}`, long?.['features'] ?? [], fail);
     const type = reference(owner, long === undefined ? value : long['type']!, fail);
-    return { name, type, optional: key.startsWith('*'), features: features as string[], text: textOf(name) };
+    return { name, type, optional: key.startsWith('*'), features, text: textOf(name) };
   });
+}
+
+function featureNames(owner: string, value: SchemaValue, fail: (message: string) => never): string[] {
+  if (Array.isArray(value) && value.every((feature) => typeof feature === 'string')) return value as string[];
+  return fail(`'${owner}': features must be strings`);
 }
 
 function reference(owner: string, value: SchemaValue, fail: (message: string) => never): TypeReference {

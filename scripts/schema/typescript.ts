@@ -46,8 +46,20 @@ export function writeTable(definitions: Definitions): string {
     "import type { TypeTable } from '../table.js';\n",
     `/** What the validator walks: every type by its name. */\nexport const TYPES = {\n${entries.join('')}} as const satisfies TypeTable;\n`,
     `/** Type of the arguments of each command; null where there are none. */\nexport const COMMANDS = {\n${list('command')}} as const;\n`,
+    `/** Commands that return something; all others return an empty object. */\nexport const RETURNING: ReadonlySet<string> = new Set(${JSON.stringify(returning(definitions))});\n`,
+    `/** Commands that may overtake others. */\nexport const OUT_OF_BAND: ReadonlySet<string> = new Set(${JSON.stringify(outOfBand(definitions))});\n`,
     `/** Type of the data of each event. */\nexport const EVENTS = {\n${list('event')}} as const;\n`,
   ].join('\n');
+}
+
+function returning(definitions: Definitions): string[] {
+  return [...definitions.values()].flatMap((one) =>
+    one.kind === 'command' && one.returns !== undefined ? [one.name] : [],
+  );
+}
+
+function outOfBand(definitions: Definitions): string[] {
+  return [...definitions.values()].flatMap((one) => (one.kind === 'command' && one.allowOob ? [one.name] : []));
 }
 
 /** Types that exist by name: commands and events only where their members are written in place. */
@@ -58,13 +70,9 @@ function isNamedType(definition: Definition): boolean {
 
 /** `block-stream` has BlockStreamArguments, `JOB_STATUS_CHANGE` JobStatusChangeEvent. */
 function typeName(definition: Definition): string {
-  const words = (separator: string): string =>
-    definition.name
-      .split(separator)
-      .map((word) => word[0]!.toUpperCase() + word.slice(1).toLowerCase())
-      .join('');
-  if (definition.kind === 'command') return `${words('-')}Arguments`;
-  return definition.kind === 'event' ? `${words('_')}Event` : definition.name;
+  if (definition.kind !== 'command' && definition.kind !== 'event') return definition.name;
+  const words = definition.name.split(/[-_]/).map((word) => word[0]!.toUpperCase() + word.slice(1).toLowerCase());
+  return `${words.join('')}${definition.kind === 'command' ? 'Arguments' : 'Event'}`;
 }
 
 function argumentName(definition: Definition): string | undefined {

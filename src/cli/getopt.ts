@@ -76,9 +76,14 @@ export class UsageError extends Error {
 
 export class ParsedOptions {
   readonly positional: readonly string[];
+  /** All options as they were given, one after the other: key and value. */
+  readonly inOrder: readonly (readonly [string, string])[];
   readonly #values: ReadonlyMap<string, readonly string[]>;
 
-  constructor(values: ReadonlyMap<string, readonly string[]>, positional: readonly string[]) {
+  constructor(inOrder: readonly (readonly [string, string])[], positional: readonly string[]) {
+    const values = new Map<string, string[]>();
+    for (const [key, value] of inOrder) values.set(key, [...(values.get(key) ?? []), value]);
+    this.inOrder = inOrder;
     this.#values = values;
     this.positional = positional;
   }
@@ -104,7 +109,7 @@ export function parseOptions(
   specs: readonly OptionSpec[],
   words: GetoptWords = QEMU_IMG_WORDS,
 ): ParsedOptions {
-  const values = new Map<string, string[]>();
+  const given: (readonly [string, string])[] = [];
   const positional: string[] = [];
   let at = 0;
 
@@ -112,13 +117,11 @@ export function parseOptions(
     if (spec.refused) throw new UsageError(`option '${shown}' is not supported yet`);
     let value = '';
     if (spec.argument !== undefined) {
-      const given = attached ?? args[at++];
-      if (given === undefined) throw new UsageError(words.missingArgument(shown), true);
-      value = given;
+      const argument = attached ?? args[at++];
+      if (argument === undefined) throw new UsageError(words.missingArgument(shown), true);
+      value = argument;
     }
-    const list = values.get(spec.key);
-    if (list === undefined) values.set(spec.key, [value]);
-    else list.push(value);
+    given.push([spec.key, value]);
   };
 
   while (at < args.length) {
@@ -149,5 +152,5 @@ export function parseOptions(
       positional.push(word);
     }
   }
-  return new ParsedOptions(values, positional);
+  return new ParsedOptions(given, positional);
 }

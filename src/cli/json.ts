@@ -1,10 +1,11 @@
 // JSON as qemu-img prints it: four blanks a level, non-ASCII characters as \u escapes.
 
+import { asciiJson, quoteJson } from '../util/json-quote.js';
 import { withoutRawBytes } from '../util/name-bytes.js';
 
 /** The text of `value`, without a line feed at its end; members that are undefined are left out. */
 export function prettyJson(value: unknown, indent = 0): string {
-  if (typeof value === 'string') return quote(value);
+  if (typeof value === 'string') return quoteJson(value);
   if (typeof value !== 'object' || value === null) return String(value);
   const isArray = Array.isArray(value);
   const inner = ' '.repeat(4 * (indent + 1));
@@ -12,7 +13,7 @@ export function prettyJson(value: unknown, indent = 0): string {
     ? value.map((item) => inner + prettyJson(item, indent + 1))
     : Object.entries(value)
         .filter(([, member]) => member !== undefined)
-        .map(([key, member]) => `${inner}${quote(key)}: ${prettyJson(member, indent + 1)}`);
+        .map(([key, member]) => `${inner}${quoteJson(key)}: ${prettyJson(member, indent + 1)}`);
   const [open, close] = isArray ? '[]' : '{}';
   const body = items.length === 0 ? '' : `${items.join(',\n')}\n`;
   return `${open}\n${body}${' '.repeat(4 * indent)}${close}`;
@@ -26,19 +27,7 @@ export function ordered(object: object, keys: readonly string[]): object {
 
 /** One line of JSON, all of it ASCII. */
 export function jsonLine(value: object): string {
-  return asciiOnly(
+  return asciiJson(
     JSON.stringify(value, (_, member) => (typeof member === 'string' ? withoutRawBytes(member) : member)),
-  );
-}
-
-function quote(text: string): string {
-  return asciiOnly(JSON.stringify(withoutRawBytes(text)));
-}
-
-function asciiOnly(json: string): string {
-  return json.replace(/\\u[0-9a-f]{4}|[\u007f-\uffff]/g, (unit) =>
-    unit.length > 1
-      ? `\\u${unit.slice(2).toUpperCase()}`
-      : `\\u${unit.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}`,
   );
 }

@@ -23,10 +23,14 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
   mirror: { summary: 'copy an image, as a mirror job', load: () => import('./verbs/mirror.js') },
   backup: { summary: 'copy an image as it is at one moment', load: () => import('./verbs/backup.js') },
   nbd: { summary: 'serve an image over NBD, or list the exports of a server', load: () => import('./verbs/nbd.js') },
+  daemon: {
+    summary: 'run jobs and exports in one process, controlled by QMP',
+    load: () => import('./verbs/daemon.js'),
+  },
 };
 
 /** Programs of QEMU that Diskwright replaces when it is called by their names (by a link), and the verb that takes their command line. */
-const REPLACED_PROGRAMS: Readonly<Record<string, string>> = { 'qemu-nbd': 'nbd' };
+const REPLACED_PROGRAMS: Readonly<Record<string, string>> = { 'qemu-nbd': 'nbd', 'qemu-storage-daemon': 'daemon' };
 
 /** Verbs of qemu-img that are not supported yet. */
 const REFUSED = ['amend', 'bench', 'bitmap', 'dd', 'measure', 'rebase', 'resize', 'snapshot'];

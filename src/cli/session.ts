@@ -1,7 +1,7 @@
 // The session of a command: its host, its graph and the images that it opens; and how the command ends, also when it is interrupted.
 
 import { fstatSync } from 'node:fs';
-import type { Graph, ReservedFile } from '../block/graph.js';
+import type { Graph, GraphOptions, ReservedFile } from '../block/graph.js';
 import type { HoldKind } from '../block/hold.js';
 import type { BlockNode } from '../block/node/node.js';
 import type { InnerOpenOptions, OpenOptions } from '../block/open.js';
@@ -65,8 +65,7 @@ export async function withSession<T>(
   registerDrivers();
   const host = openRealHost({ inlineReadBytes: INLINE_READ_BYTES, ...options });
   try {
-    const gate = untrusted ? (await import('../block/gate.js')).sameFolderGate : undefined;
-    const graph = new Graph(host, { warn: writeMessage, reserved: outputFiles(), gate });
+    const graph = new Graph(host, await graphOptions());
     const afterClose: (() => void)[] = [];
     let result: T;
     try {
@@ -86,6 +85,12 @@ export async function withSession<T>(
   } finally {
     await host.close();
   }
+}
+
+/** Options of the command line's graphs: warnings go to standard error, and `--untrusted` limits what images may refer to. */
+export async function graphOptions(): Promise<GraphOptions> {
+  const gate = untrusted ? (await import('../block/gate.js')).sameFolderGate : undefined;
+  return { warn: writeMessage, reserved: outputFiles(), gate };
 }
 
 /** Files that standard output and standard error are redirected to: `diskwright map disk > disk` must not read or write its own output. */

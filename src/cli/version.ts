@@ -28,6 +28,11 @@ async function foundation(): Promise<string[]> {
   }
 }
 
+/** For `query-version`. */
+export function packageText(): string {
+  return `Diskwright ${packageVersion()}`;
+}
+
 function packageVersion(): string {
   return typeof DISKWRIGHT_VERSION === 'string' ? DISKWRIGHT_VERSION : (process.env['npm_package_version'] ?? 'source');
 }

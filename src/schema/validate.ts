@@ -32,6 +32,11 @@ export function validate<K extends keyof QapiTypes>(
   return new Visitor(options).visit(type, value, '', 0) as QapiTypes[K];
 }
 
+/** Checks that `value` is an object without members: the arguments of a command that has none. Throws as `validate`. */
+export function validateEmpty(value: unknown): void {
+  new Visitor({}).visitObject({ kind: 'struct', members: {} }, value);
+}
+
 /** As `validate`, for a value that is the member `path` of something else. */
 export function validateMember(type: TypeReference, value: unknown, path: string, options: ValidateOptions): unknown {
   return new Visitor(options).visit(type, value, path, 0);
@@ -65,6 +70,10 @@ class Visitor {
       case 'alternate':
         return this.#alternate(type, entry.choices, value, path, depth);
     }
+  }
+
+  visitObject(entry: TypeEntry & { kind: 'struct' | 'union' }, value: unknown): unknown {
+    return this.#object(entry, value, '', 0);
   }
 
   #list(type: string, value: unknown, path: string, depth: number): unknown[] {
@@ -176,6 +185,9 @@ class Visitor {
       const digits = value.replace(/^[-+]/, '');
       number = value.startsWith('-') ? -Number(digits) : Number(digits);
     }
+    // A monitor hands on what no number holds exactly.
+    if (typeof number === 'bigint')
+      throw invalid(`Parameter '${path}' is beyond ${Number.MAX_SAFE_INTEGER} (2^53 - 1)`);
     if (typeof number !== 'number') throw this.#noInteger(path);
     if (!Number.isSafeInteger(number)) {
       if (!Number.isInteger(number)) throw this.#noInteger(path);

@@ -5,6 +5,8 @@ import { reportUnexpected } from './diagnostics.js';
  * Stable codes: programs and tests rely on these, never on the message.
  *
  * - `not-found`: no such file, node, job, bitmap
+ * - `device-not-found`: no such device, where QMP has a class of its own for that
+ * - `not-active`: no job works on that device
  * - `exists`: a file, node or bitmap of that name exists
  * - `permission`: the operating system or a node's permissions forbid it
  * - `locked`: another process (or node) holds a conflicting image lock
@@ -28,6 +30,8 @@ import { reportUnexpected } from './diagnostics.js';
  */
 export type BlockErrorCode =
   | 'not-found'
+  | 'device-not-found'
+  | 'not-active'
   | 'exists'
   | 'permission'
   | 'locked'

@@ -27,7 +27,11 @@ interface SchemaInfo {
 }
 
 /** Members that Debian's QEMU does not have. */
-const OURS = new Set(['BlockdevOptions(nbd).x-multi-conn']);
+const OURS = new Set([
+  'BlockdevOptions(nbd).x-multi-conn',
+  'blockdev-add(nbd).x-multi-conn',
+  'nbd-server-start.handshake-max-seconds',
+]);
 
 describe("the schema against QEMU's", () => {
   let theirs: Map<string, SchemaInfo>;
@@ -83,6 +87,8 @@ describe("the schema against QEMU's", () => {
 
   it('has the arguments of the commands', () => {
     for (const [command, type] of Object.entries(COMMANDS)) {
+      // It has a test of its own below: QEMU's name of one object is another one.
+      if (command === 'object-add') continue;
       const info = theirs.get(command);
       if (info !== undefined && type !== null) compare(type, info['arg-type']!, command, new Set());
     }

@@ -1,4 +1,4 @@
-// qemu-storage-daemon as the reference for jobs: one daemon, one QMP connection.
+// A storage daemon and one QMP connection to it: qemu-storage-daemon as the reference, or `diskwright daemon`.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
@@ -29,13 +29,17 @@ export class StorageDaemon {
     for (const source of [socket, lines]) source.on('error', () => undefined);
   }
 
-  /** Starts a daemon whose monitor listens at `socketPath`. */
-  static async start(socketPath: string, words: readonly string[] = []): Promise<StorageDaemon> {
+  /** Starts a daemon whose monitor listens at `socketPath`. `program` is its command line without options. Default: qemu-storage-daemon. */
+  static async start(
+    socketPath: string,
+    words: readonly string[] = [],
+    [program, ...first]: readonly string[] = ['qemu-storage-daemon'],
+  ): Promise<StorageDaemon> {
     // The daemon writes its pid file when it is up. Who connects earlier may never be answered (qemu 7.2).
     const pidFile = `${socketPath}.pid`;
     for (const path of [socketPath, pidFile]) rmSync(path, { force: true });
     const monitor = ['--chardev', `socket,id=qmp,path=${socketPath},server=on,wait=off`, '--monitor', 'chardev=qmp'];
-    const child = spawn('qemu-storage-daemon', [...words, ...monitor, '--pidfile', pidFile], {
+    const child = spawn(program, [...first, ...words, ...monitor, '--pidfile', pidFile], {
       stdio: ['ignore', 'ignore', 'inherit'],
     });
     await exists(pidFile, child);
@@ -81,6 +85,17 @@ export class StorageDaemon {
     await this.#ended;
     clearTimeout(patience);
     this.#socket.destroy();
+  }
+
+  /** Exit code, or the signal that ended it. */
+  async end(): Promise<number | NodeJS.Signals | null> {
+    await this.#ended;
+    this.#socket.destroy();
+    return this.#process.exitCode ?? this.#process.signalCode;
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#process.kill(name);
   }
 
   kill(): void {

@@ -4,15 +4,14 @@ import { Device } from '../../block/device.js';
 import { peerText } from '../../host/net-address.js';
 import { detach } from '../../util/best-effort.js';
 import { type Served, serveDevice } from '../../workspace/serve.js';
+import { End } from '../end.js';
 import { program, writeMessage } from '../output.js';
-import { EXIT_INTERRUPTED, type Session, withSession } from '../session.js';
+import { type Session, withSession } from '../session.js';
 import type { Forked } from './fork.js';
 import { openServedImage } from './image.js';
 import { writePidFile } from './pid-file.js';
 import type { ServePlan } from './plan.js';
 import { securityOf } from './security.js';
-
-const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
 /** Runs the server. Resolves with the exit code when it has ended and all data was flushed. Rejects with the first failure, also one of that flush. */
 export async function serve(plan: ServePlan, forked: Forked | null): Promise<number> {
@@ -78,32 +77,4 @@ function goToBackground(plan: ServePlan, forked: Forked): void {
   // The server must not keep the folder that it was started in from being removed. With objects it stays there: a file with an authorization list
   // is read again by its name.
   if (plan.objects.length === 0) process.chdir('/');
-}
-
-/** The end of the server: the last client has disconnected, or a signal has come. */
-class End {
-  readonly reached: Promise<void>;
-  #resolve: () => void = () => undefined;
-  #signalled = false;
-  readonly #listener = (): void => {
-    // A second signal ends the process at once.
-    if (this.#signalled) process.exit(EXIT_INTERRUPTED);
-    this.#signalled = true;
-    this.now();
-  };
-
-  constructor() {
-    this.reached = new Promise((resolve) => {
-      this.#resolve = resolve;
-    });
-    for (const signal of SIGNALS) process.on(signal, this.#listener);
-  }
-
-  now(): void {
-    this.#resolve();
-  }
-
-  stop(): void {
-    for (const signal of SIGNALS) process.off(signal, this.#listener);
-  }
 }

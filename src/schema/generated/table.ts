@@ -4,6 +4,30 @@ import type { TypeTable } from '../table.js';
 
 /** What the validator walks: every type by its name. */
 export const TYPES = {
+  QMPCapability: { kind: 'enum', values: ['oob'] },
+  QmpCapabilitiesArguments: { kind: 'struct', members: { enable: { type: ['QMPCapability'], optional: true } } },
+  VersionTriple: { kind: 'struct', members: { major: { type: 'int' }, minor: { type: 'int' }, micro: { type: 'int' } } },
+  VersionInfo: { kind: 'struct', members: { qemu: { type: 'VersionTriple' }, package: { type: 'str' } } },
+  CommandInfo: { kind: 'struct', members: { name: { type: 'str' } } },
+  MonitorMode: { kind: 'enum', values: ['readline', 'control'] },
+  MonitorOptions: { kind: 'struct', members: { id: { type: 'str', optional: true }, mode: { type: 'MonitorMode', optional: true }, pretty: { type: 'bool', optional: true }, chardev: { type: 'str' } } },
+  ChardevBackend: { kind: 'enum', values: ['socket', 'stdio'] },
+  ChardevOptions: { kind: 'union', tag: 'backend', members: { backend: { type: 'ChardevBackend' }, id: { type: 'str' } }, branches: { socket: 'ChardevSocketOptions' } },
+  ChardevSocketOptions: { kind: 'struct', members: { path: { type: 'str', optional: true }, abstract: { type: 'bool', optional: true }, host: { type: 'str', optional: true }, port: { type: 'str', optional: true }, ipv4: { type: 'bool', optional: true }, ipv6: { type: 'bool', optional: true }, fd: { type: 'str', optional: true }, server: { type: 'bool', optional: true }, wait: { type: 'bool', optional: true } } },
+  SchemaMetaType: { kind: 'enum', values: ['builtin', 'enum', 'array', 'object', 'alternate', 'command', 'event'] },
+  JSONType: { kind: 'enum', values: ['string', 'number', 'int', 'boolean', 'null', 'object', 'array', 'value'] },
+  SchemaInfo: { kind: 'union', tag: 'meta-type', members: { name: { type: 'str' }, 'meta-type': { type: 'SchemaMetaType' }, features: { type: ['str'], optional: true } }, branches: { builtin: 'SchemaInfoBuiltin', enum: 'SchemaInfoEnum', array: 'SchemaInfoArray', object: 'SchemaInfoObject', alternate: 'SchemaInfoAlternate', command: 'SchemaInfoCommand', event: 'SchemaInfoEvent' } },
+  SchemaInfoBuiltin: { kind: 'struct', members: { 'json-type': { type: 'JSONType' } } },
+  SchemaInfoEnum: { kind: 'struct', members: { members: { type: ['SchemaInfoEnumMember'] }, values: { type: ['str'] } } },
+  SchemaInfoEnumMember: { kind: 'struct', members: { name: { type: 'str' }, features: { type: ['str'], optional: true } } },
+  SchemaInfoArray: { kind: 'struct', members: { 'element-type': { type: 'str' } } },
+  SchemaInfoObject: { kind: 'struct', members: { members: { type: ['SchemaInfoObjectMember'] }, tag: { type: 'str', optional: true }, variants: { type: ['SchemaInfoObjectVariant'], optional: true } } },
+  SchemaInfoObjectMember: { kind: 'struct', members: { name: { type: 'str' }, type: { type: 'str' }, default: { type: 'any', optional: true }, features: { type: ['str'], optional: true } } },
+  SchemaInfoObjectVariant: { kind: 'struct', members: { case: { type: 'str' }, type: { type: 'str' } } },
+  SchemaInfoAlternate: { kind: 'struct', members: { members: { type: ['SchemaInfoAlternateMember'] } } },
+  SchemaInfoAlternateMember: { kind: 'struct', members: { type: { type: 'str' } } },
+  SchemaInfoCommand: { kind: 'struct', members: { 'arg-type': { type: 'str' }, 'ret-type': { type: 'str' }, 'allow-oob': { type: 'bool', optional: true } } },
+  SchemaInfoEvent: { kind: 'struct', members: { 'arg-type': { type: 'str' } } },
   OnOffAuto: { kind: 'enum', values: ['auto', 'on', 'off'] },
   PreallocMode: { kind: 'enum', values: ['off', 'metadata', 'falloc', 'full'] },
   IoOperationType: { kind: 'enum', values: ['read', 'write'] },
@@ -86,12 +110,30 @@ export const TYPES = {
   BlockJobErrorEvent: { kind: 'struct', members: { device: { type: 'str' }, operation: { type: 'IoOperationType' }, action: { type: 'BlockErrorAction' } } },
   BlockJobReadyEvent: { kind: 'struct', members: { type: { type: 'JobType' }, device: { type: 'str' }, len: { type: 'int' }, offset: { type: 'int' }, speed: { type: 'int' } } },
   BlockJobPendingEvent: { kind: 'struct', members: { type: { type: 'JobType' }, id: { type: 'str' } } },
+  BlockJobPauseArguments: { kind: 'struct', members: { device: { type: 'str' } } },
+  BlockJobResumeArguments: { kind: 'struct', members: { device: { type: 'str' } } },
+  BlockJobCompleteArguments: { kind: 'struct', members: { device: { type: 'str' } } },
+  BlockJobDismissArguments: { kind: 'struct', members: { id: { type: 'str' } } },
+  BlockJobFinalizeArguments: { kind: 'struct', members: { id: { type: 'str' } } },
+  BlockdevDelArguments: { kind: 'struct', members: { 'node-name': { type: 'str' } } },
+  BlockResizeArguments: { kind: 'struct', members: { device: { type: 'str', optional: true }, 'node-name': { type: 'str', optional: true }, size: { type: 'int' } } },
   NbdServerOptions: { kind: 'struct', members: { addr: { type: 'SocketAddress' }, 'handshake-max-seconds': { type: 'uint32', optional: true }, 'tls-creds': { type: 'str', optional: true }, 'tls-authz': { type: 'str', optional: true }, 'max-connections': { type: 'uint32', optional: true } } },
   BlockExportOptionsNbdBase: { kind: 'struct', members: { name: { type: 'str', optional: true }, description: { type: 'str', optional: true } } },
   BlockExportOptionsNbd: { kind: 'struct', members: { name: { type: 'str', optional: true }, description: { type: 'str', optional: true }, bitmaps: { type: ['BlockDirtyBitmapOrStr'], optional: true }, 'allocation-depth': { type: 'bool', optional: true } } },
   NbdServerAddOptions: { kind: 'struct', members: { name: { type: 'str', optional: true }, description: { type: 'str', optional: true }, device: { type: 'str' }, writable: { type: 'bool', optional: true }, bitmap: { type: 'str', optional: true } } },
   BlockExportType: { kind: 'enum', values: ['nbd'] },
   BlockExportOptions: { kind: 'union', tag: 'type', members: { type: { type: 'BlockExportType' }, id: { type: 'str' }, 'node-name': { type: 'str' }, writable: { type: 'bool', optional: true }, writethrough: { type: 'bool', optional: true } }, branches: { nbd: 'BlockExportOptionsNbd' } },
+  SocketAddressLegacyType: { kind: 'enum', values: ['inet', 'unix', 'fd'] },
+  InetSocketAddressWrapper: { kind: 'struct', members: { data: { type: 'InetSocketAddress' } } },
+  UnixSocketAddressWrapper: { kind: 'struct', members: { data: { type: 'UnixSocketAddress' } } },
+  FdSocketAddressWrapper: { kind: 'struct', members: { data: { type: 'FdSocketAddress' } } },
+  SocketAddressLegacy: { kind: 'union', tag: 'type', members: { type: { type: 'SocketAddressLegacyType' } }, branches: { inet: 'InetSocketAddressWrapper', unix: 'UnixSocketAddressWrapper', fd: 'FdSocketAddressWrapper' } },
+  NbdServerStartArguments: { kind: 'struct', members: { addr: { type: 'SocketAddressLegacy' }, 'handshake-max-seconds': { type: 'uint32', optional: true }, 'tls-creds': { type: 'str', optional: true }, 'tls-authz': { type: 'str', optional: true }, 'max-connections': { type: 'uint32', optional: true } } },
+  BlockExportRemoveMode: { kind: 'enum', values: ['safe', 'hard'] },
+  NbdServerRemoveArguments: { kind: 'struct', members: { name: { type: 'str' }, mode: { type: 'BlockExportRemoveMode', optional: true } } },
+  BlockExportDelArguments: { kind: 'struct', members: { id: { type: 'str' }, mode: { type: 'BlockExportRemoveMode', optional: true } } },
+  BlockExportDeletedEvent: { kind: 'struct', members: { id: { type: 'str' } } },
+  BlockExportInfo: { kind: 'struct', members: { id: { type: 'str' }, type: { type: 'BlockExportType' }, 'node-name': { type: 'str' }, 'shutting-down': { type: 'bool' } } },
   QCryptoSecretFormat: { kind: 'enum', values: ['raw', 'base64'] },
   SecretProperties: { kind: 'struct', members: { format: { type: 'QCryptoSecretFormat', optional: true }, data: { type: 'str', optional: true }, file: { type: 'str', optional: true } } },
   QCryptoTLSCredsEndpoint: { kind: 'enum', values: ['client', 'server'] },
@@ -106,6 +148,7 @@ export const TYPES = {
   AuthZListFileProperties: { kind: 'struct', members: { filename: { type: 'str' }, refresh: { type: 'bool', optional: true } } },
   ObjectType: { kind: 'enum', values: ['authz-list', 'authz-list-file', 'authz-listfile', 'authz-simple', 'secret', 'tls-creds-psk', 'tls-creds-x509'] },
   ObjectOptions: { kind: 'union', tag: 'qom-type', members: { 'qom-type': { type: 'ObjectType' }, id: { type: 'str' } }, branches: { 'authz-list': 'AuthZListProperties', 'authz-list-file': 'AuthZListFileProperties', 'authz-listfile': 'AuthZListFileProperties', 'authz-simple': 'AuthZSimpleProperties', secret: 'SecretProperties', 'tls-creds-psk': 'TlsCredsPskProperties', 'tls-creds-x509': 'TlsCredsX509Properties' } },
+  ObjectDelArguments: { kind: 'struct', members: { id: { type: 'str' } } },
   NewImageMode: { kind: 'enum', values: ['existing', 'absolute-paths'] },
   BlockdevSnapshotSync: { kind: 'struct', members: { device: { type: 'str', optional: true }, 'node-name': { type: 'str', optional: true }, 'snapshot-file': { type: 'str' }, 'snapshot-node-name': { type: 'str', optional: true }, format: { type: 'str', optional: true }, mode: { type: 'NewImageMode', optional: true } } },
   BlockdevSnapshot: { kind: 'struct', members: { node: { type: 'str' }, overlay: { type: 'str' } } },
@@ -113,6 +156,11 @@ export const TYPES = {
 
 /** Type of the arguments of each command; null where there are none. */
 export const COMMANDS = {
+  qmp_capabilities: "QmpCapabilitiesArguments",
+  'query-version': null,
+  'query-commands': null,
+  quit: null,
+  'query-qmp-schema': null,
   'block-stream': "BlockStreamArguments",
   'block-commit': "BlockCommitArguments",
   'blockdev-mirror': "BlockdevMirror",
@@ -128,7 +176,30 @@ export const COMMANDS = {
   'block-job-set-speed': "BlockJobSetSpeedArguments",
   'block-job-cancel': "BlockJobCancelArguments",
   'block-job-change': "BlockJobChangeOptions",
+  'block-job-pause': "BlockJobPauseArguments",
+  'block-job-resume': "BlockJobResumeArguments",
+  'block-job-complete': "BlockJobCompleteArguments",
+  'block-job-dismiss': "BlockJobDismissArguments",
+  'block-job-finalize': "BlockJobFinalizeArguments",
+  'blockdev-add': "BlockdevOptions",
+  'blockdev-del': "BlockdevDelArguments",
+  block_resize: "BlockResizeArguments",
+  'nbd-server-start': "NbdServerStartArguments",
+  'nbd-server-add': "NbdServerAddOptions",
+  'nbd-server-remove': "NbdServerRemoveArguments",
+  'nbd-server-stop': null,
+  'block-export-add': "BlockExportOptions",
+  'block-export-del': "BlockExportDelArguments",
+  'query-block-exports': null,
+  'object-add': "ObjectOptions",
+  'object-del': "ObjectDelArguments",
 } as const;
+
+/** Commands that return something; all others return an empty object. */
+export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-qmp-schema","query-jobs","query-block-jobs","query-block-exports"]);
+
+/** Commands that may overtake others. */
+export const OUT_OF_BAND: ReadonlySet<string> = new Set([]);
 
 /** Type of the data of each event. */
 export const EVENTS = {
@@ -138,4 +209,5 @@ export const EVENTS = {
   BLOCK_JOB_ERROR: "BlockJobErrorEvent",
   BLOCK_JOB_READY: "BlockJobReadyEvent",
   BLOCK_JOB_PENDING: "BlockJobPendingEvent",
+  BLOCK_EXPORT_DELETED: "BlockExportDeletedEvent",
 } as const;

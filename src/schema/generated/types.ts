@@ -1,5 +1,250 @@
 // Generated from src/schema/*.qapi by `npm run schema`. Do not edit.
 
+/** What a client may ask for when it begins. */
+export type QMPCapability =
+  /** commands that overtake others, by exec-oob */
+  | 'oob';
+
+/** Ends the negotiation: from now on all other commands are taken. */
+export interface QmpCapabilitiesArguments {
+  /** what the client wants to use */
+  enable?: QMPCapability[];
+}
+
+/** A version. */
+export interface VersionTriple {
+  /** first number */
+  major: number;
+  /** second number */
+  minor: number;
+  /** third number */
+  micro: number;
+}
+
+/** Which version of the reference's monitor this one follows, and whose it is. */
+export interface VersionInfo {
+  /** the version of QEMU whose commands these are */
+  qemu: VersionTriple;
+  /** name and version of this program */
+  package: string;
+}
+
+
+/** A command. */
+export interface CommandInfo {
+  /** its name */
+  name: string;
+}
+
+
+
+/** What is spoken at a monitor. */
+export type MonitorMode =
+  /** commands for people; not here */
+  | 'readline'
+  /** QMP */
+  | 'control';
+
+/** A monitor. */
+export interface MonitorOptions {
+  /** its name */
+  id?: string;
+  /** what is spoken there (default: control) */
+  mode?: MonitorMode;
+  /** JSON in many lines, for people (default: false) */
+  pretty?: boolean;
+  /** the character device that clients come in by */
+  chardev: string;
+}
+
+/** What a character device leads to. */
+export type ChardevBackend =
+  /** a socket */
+  | 'socket'
+  /** standard input and output */
+  | 'stdio';
+
+/** What all of {@link ChardevOptions} have. */
+export interface ChardevOptionsBase {
+  /** what it leads to */
+  backend: ChardevBackend;
+  /** its name */
+  id: string;
+}
+
+/** A character device, as the command line describes it. */
+export type ChardevOptions =
+  | (ChardevOptionsBase & { backend: 'socket' } & ChardevSocketOptions)
+  | (ChardevOptionsBase & { backend: 'stdio' });
+
+/** A socket. Exactly one of `path`, `port` and `fd` says which. */
+export interface ChardevSocketOptions {
+  /** a UNIX socket */
+  path?: string;
+  /** its name is in Linux's abstract name space (default: false) */
+  abstract?: boolean;
+  /** host of a TCP socket (default: the local host) */
+  host?: string;
+  /** port of a TCP socket */
+  port?: string;
+  /** use IPv4 */
+  ipv4?: boolean;
+  /** use IPv6 */
+  ipv6?: boolean;
+  /** a descriptor that the program was started with */
+  fd?: string;
+  /** clients connect to it (default: false: it connects to somebody) */
+  server?: boolean;
+  /** the program goes on when the first client is there (default: true for a server) */
+  wait?: boolean;
+}
+
+/** What a `SchemaInfo` is about. */
+export type SchemaMetaType =
+  /** a type of the language */
+  | 'builtin'
+  /** a type of some words */
+  | 'enum'
+  /** a list */
+  | 'array'
+  /** a struct or a union */
+  | 'object'
+  /** one of some types, told apart by the kind of JSON value */
+  | 'alternate'
+  /** a command */
+  | 'command'
+  /** an event */
+  | 'event';
+
+/** A kind of JSON value. */
+export type JSONType =
+  /** text */
+  | 'string'
+  /** any number */
+  | 'number'
+  /** a whole number */
+  | 'int'
+  /** true or false */
+  | 'boolean'
+  /** null */
+  | 'null'
+  /** an object */
+  | 'object'
+  /** an array */
+  | 'array'
+  /** any of them */
+  | 'value';
+
+/** What all of {@link SchemaInfo} have. */
+export interface SchemaInfoBase {
+  /** its name; that of a type is of no meaning */
+  name: string;
+  /** what it is */
+  'meta-type': SchemaMetaType;
+  /** words that say what is special about it */
+  features?: string[];
+}
+
+/** One entity of the schema. */
+export type SchemaInfo =
+  | (SchemaInfoBase & { 'meta-type': 'builtin' } & SchemaInfoBuiltin)
+  | (SchemaInfoBase & { 'meta-type': 'enum' } & SchemaInfoEnum)
+  | (SchemaInfoBase & { 'meta-type': 'array' } & SchemaInfoArray)
+  | (SchemaInfoBase & { 'meta-type': 'object' } & SchemaInfoObject)
+  | (SchemaInfoBase & { 'meta-type': 'alternate' } & SchemaInfoAlternate)
+  | (SchemaInfoBase & { 'meta-type': 'command' } & SchemaInfoCommand)
+  | (SchemaInfoBase & { 'meta-type': 'event' } & SchemaInfoEvent);
+
+/** A type of the language. */
+export interface SchemaInfoBuiltin {
+  /** what it is in JSON */
+  'json-type': JSONType;
+}
+
+/** A type of some words. */
+export interface SchemaInfoEnum {
+  /** the words, with what is special about each */
+  members: SchemaInfoEnumMember[];
+  /**
+   * the words
+   * @deprecated
+   */
+  values: string[];
+}
+
+/** A word of an enum. */
+export interface SchemaInfoEnumMember {
+  /** the word */
+  name: string;
+  /** words that say what is special about it */
+  features?: string[];
+}
+
+/** A list. */
+export interface SchemaInfoArray {
+  /** type of its elements */
+  'element-type': string;
+}
+
+/** A struct or a union. */
+export interface SchemaInfoObject {
+  /** what it always has */
+  members: SchemaInfoObjectMember[];
+  /** the member that says which variant it is */
+  tag?: string;
+  /** the variants of a union */
+  variants?: SchemaInfoObjectVariant[];
+}
+
+/** A member of an object. */
+export interface SchemaInfoObjectMember {
+  /** its name */
+  name: string;
+  /** its type */
+  type: string;
+  /** null where it may be left out; absent where it may not */
+  default?: unknown;
+  /** words that say what is special about it */
+  features?: string[];
+}
+
+/** What an object has more, by its tag. */
+export interface SchemaInfoObjectVariant {
+  /** value of the tag */
+  case: string;
+  /** type whose members are added */
+  type: string;
+}
+
+/** One of some types. */
+export interface SchemaInfoAlternate {
+  /** the types */
+  members: SchemaInfoAlternateMember[];
+}
+
+/** A type of an alternate. */
+export interface SchemaInfoAlternateMember {
+  /** its name */
+  type: string;
+}
+
+/** A command. */
+export interface SchemaInfoCommand {
+  /** type of its arguments */
+  'arg-type': string;
+  /** type of what it returns */
+  'ret-type': string;
+  /** it may be sent as exec-oob (default: false) */
+  'allow-oob'?: boolean;
+}
+
+/** An event. */
+export interface SchemaInfoEvent {
+  /** type of its data */
+  'arg-type': string;
+}
+
+
 /** A three-way switch. */
 export type OnOffAuto =
   /** decide by what the surroundings offer */
@@ -1139,6 +1384,53 @@ export interface BlockJobPendingEvent {
   id: string;
 }
 
+/** Lets a block job rest. */
+export interface BlockJobPauseArguments {
+  /** name of the job */
+  device: string;
+}
+
+/** Lets a block job go on. */
+export interface BlockJobResumeArguments {
+  /** name of the job */
+  device: string;
+}
+
+/** Ends a block job that is ready: a mirror, or an active commit, puts its target in the place of the source. */
+export interface BlockJobCompleteArguments {
+  /** name of the job */
+  device: string;
+}
+
+/** Forgets a block job that is concluded. */
+export interface BlockJobDismissArguments {
+  /** name of the job */
+  id: string;
+}
+
+/** Makes the outcome of a pending block job final, and of all others of its transaction. */
+export interface BlockJobFinalizeArguments {
+  /** name of the job */
+  id: string;
+}
+
+
+/** Closes a node that was opened by blockdev-add and that nobody uses. */
+export interface BlockdevDelArguments {
+  /** the node */
+  'node-name': string;
+}
+
+/** Changes the size of a node. Exactly one of `device` and `node-name` says of which. */
+export interface BlockResizeArguments {
+  /** name of a device */
+  device?: string;
+  /** name of a node */
+  'node-name'?: string;
+  /** new size, bytes */
+  size: number;
+}
+
 /** An NBD server. */
 export interface NbdServerOptions {
   /** where it listens */
@@ -1201,6 +1493,104 @@ export interface BlockExportOptionsBase {
 /** Describes an export. */
 export type BlockExportOptions =
   | (BlockExportOptionsBase & { type: 'nbd' } & BlockExportOptionsNbd);
+
+/** Kinds of `SocketAddressLegacy`. */
+export type SocketAddressLegacyType =
+  /** an address of the internet */
+  | 'inet'
+  /** a UNIX socket */
+  | 'unix'
+  /** a descriptor */
+  | 'fd';
+
+/** An address of the internet, a level deeper. */
+export interface InetSocketAddressWrapper {
+  /** the address */
+  data: InetSocketAddress;
+}
+
+/** A UNIX socket, a level deeper. */
+export interface UnixSocketAddressWrapper {
+  /** the socket */
+  data: UnixSocketAddress;
+}
+
+/** A descriptor, a level deeper. */
+export interface FdSocketAddressWrapper {
+  /** the descriptor */
+  data: FdSocketAddress;
+}
+
+/** What all of {@link SocketAddressLegacy} have. */
+export interface SocketAddressLegacyBase {
+  /** its kind */
+  type: SocketAddressLegacyType;
+}
+
+/** An address in the shape that commands took first. */
+export type SocketAddressLegacy =
+  | (SocketAddressLegacyBase & { type: 'inet' } & InetSocketAddressWrapper)
+  | (SocketAddressLegacyBase & { type: 'unix' } & UnixSocketAddressWrapper)
+  | (SocketAddressLegacyBase & { type: 'fd' } & FdSocketAddressWrapper);
+
+/** Starts the NBD server. Exports are added to it, any number. */
+export interface NbdServerStartArguments {
+  /** where it listens */
+  addr: SocketAddressLegacy;
+  /** seconds after which a client that has not chosen an export is dropped, 0 for never (default: 10; QEMU 10.0) */
+  'handshake-max-seconds'?: number;
+  /** credentials; clients without TLS are turned away then */
+  'tls-creds'?: string;
+  /** object that says which clients may come in, by the distinguished name of their certificate */
+  'tls-authz'?: string;
+  /** clients at the same time, 0 for any number; 1 also says that there can be only one (default: 0) */
+  'max-connections'?: number;
+}
+
+
+/** What becomes of the clients of an export that is removed. */
+export type BlockExportRemoveMode =
+  /** it is not removed while there are any */
+  | 'safe'
+  /** they are dropped */
+  | 'hard';
+
+/** Removes an export from the NBD server. */
+export interface NbdServerRemoveArguments {
+  /** its name */
+  name: string;
+  /** what becomes of its clients (default: safe) */
+  mode?: BlockExportRemoveMode;
+}
+
+
+
+/** Removes an export. */
+export interface BlockExportDelArguments {
+  /** its name */
+  id: string;
+  /** what becomes of its clients (default: safe) */
+  mode?: BlockExportRemoveMode;
+}
+
+/** An export is gone, and its id is free. */
+export interface BlockExportDeletedEvent {
+  /** its name */
+  id: string;
+}
+
+/** An export. */
+export interface BlockExportInfo {
+  /** its name */
+  id: string;
+  /** its kind */
+  type: BlockExportType;
+  /** the node that is offered */
+  'node-name': string;
+  /** it is being removed */
+  'shutting-down': boolean;
+}
+
 
 /** How a secret is written. */
 export type QCryptoSecretFormat =
@@ -1329,6 +1719,13 @@ export type ObjectOptions =
   | (ObjectOptionsBase & { 'qom-type': 'tls-creds-psk' } & TlsCredsPskProperties)
   | (ObjectOptionsBase & { 'qom-type': 'tls-creds-x509' } & TlsCredsX509Properties);
 
+
+/** Removes an object. */
+export interface ObjectDelArguments {
+  /** its name */
+  id: string;
+}
+
 /** Where an image for an operation comes from. */
 export type NewImageMode =
   /** it is there already */
@@ -1362,6 +1759,30 @@ export interface BlockdevSnapshot {
 
 /** Every type by its name. */
 export interface QapiTypes {
+  QMPCapability: QMPCapability;
+  QmpCapabilitiesArguments: QmpCapabilitiesArguments;
+  VersionTriple: VersionTriple;
+  VersionInfo: VersionInfo;
+  CommandInfo: CommandInfo;
+  MonitorMode: MonitorMode;
+  MonitorOptions: MonitorOptions;
+  ChardevBackend: ChardevBackend;
+  ChardevOptions: ChardevOptions;
+  ChardevSocketOptions: ChardevSocketOptions;
+  SchemaMetaType: SchemaMetaType;
+  JSONType: JSONType;
+  SchemaInfo: SchemaInfo;
+  SchemaInfoBuiltin: SchemaInfoBuiltin;
+  SchemaInfoEnum: SchemaInfoEnum;
+  SchemaInfoEnumMember: SchemaInfoEnumMember;
+  SchemaInfoArray: SchemaInfoArray;
+  SchemaInfoObject: SchemaInfoObject;
+  SchemaInfoObjectMember: SchemaInfoObjectMember;
+  SchemaInfoObjectVariant: SchemaInfoObjectVariant;
+  SchemaInfoAlternate: SchemaInfoAlternate;
+  SchemaInfoAlternateMember: SchemaInfoAlternateMember;
+  SchemaInfoCommand: SchemaInfoCommand;
+  SchemaInfoEvent: SchemaInfoEvent;
   OnOffAuto: OnOffAuto;
   PreallocMode: PreallocMode;
   IoOperationType: IoOperationType;
@@ -1444,12 +1865,30 @@ export interface QapiTypes {
   BlockJobErrorEvent: BlockJobErrorEvent;
   BlockJobReadyEvent: BlockJobReadyEvent;
   BlockJobPendingEvent: BlockJobPendingEvent;
+  BlockJobPauseArguments: BlockJobPauseArguments;
+  BlockJobResumeArguments: BlockJobResumeArguments;
+  BlockJobCompleteArguments: BlockJobCompleteArguments;
+  BlockJobDismissArguments: BlockJobDismissArguments;
+  BlockJobFinalizeArguments: BlockJobFinalizeArguments;
+  BlockdevDelArguments: BlockdevDelArguments;
+  BlockResizeArguments: BlockResizeArguments;
   NbdServerOptions: NbdServerOptions;
   BlockExportOptionsNbdBase: BlockExportOptionsNbdBase;
   BlockExportOptionsNbd: BlockExportOptionsNbd;
   NbdServerAddOptions: NbdServerAddOptions;
   BlockExportType: BlockExportType;
   BlockExportOptions: BlockExportOptions;
+  SocketAddressLegacyType: SocketAddressLegacyType;
+  InetSocketAddressWrapper: InetSocketAddressWrapper;
+  UnixSocketAddressWrapper: UnixSocketAddressWrapper;
+  FdSocketAddressWrapper: FdSocketAddressWrapper;
+  SocketAddressLegacy: SocketAddressLegacy;
+  NbdServerStartArguments: NbdServerStartArguments;
+  BlockExportRemoveMode: BlockExportRemoveMode;
+  NbdServerRemoveArguments: NbdServerRemoveArguments;
+  BlockExportDelArguments: BlockExportDelArguments;
+  BlockExportDeletedEvent: BlockExportDeletedEvent;
+  BlockExportInfo: BlockExportInfo;
   QCryptoSecretFormat: QCryptoSecretFormat;
   SecretProperties: SecretProperties;
   QCryptoTLSCredsEndpoint: QCryptoTLSCredsEndpoint;
@@ -1464,6 +1903,7 @@ export interface QapiTypes {
   AuthZListFileProperties: AuthZListFileProperties;
   ObjectType: ObjectType;
   ObjectOptions: ObjectOptions;
+  ObjectDelArguments: ObjectDelArguments;
   NewImageMode: NewImageMode;
   BlockdevSnapshotSync: BlockdevSnapshotSync;
   BlockdevSnapshot: BlockdevSnapshot;
@@ -1471,6 +1911,11 @@ export interface QapiTypes {
 
 /** Arguments and answer of each command. */
 export interface QapiCommands {
+  qmp_capabilities: { arguments: QmpCapabilitiesArguments; returns: Record<string, never> };
+  'query-version': { arguments: Record<string, never>; returns: VersionInfo };
+  'query-commands': { arguments: Record<string, never>; returns: CommandInfo[] };
+  quit: { arguments: Record<string, never>; returns: Record<string, never> };
+  'query-qmp-schema': { arguments: Record<string, never>; returns: SchemaInfo[] };
   'block-stream': { arguments: BlockStreamArguments; returns: Record<string, never> };
   'block-commit': { arguments: BlockCommitArguments; returns: Record<string, never> };
   'blockdev-mirror': { arguments: BlockdevMirror; returns: Record<string, never> };
@@ -1486,6 +1931,23 @@ export interface QapiCommands {
   'block-job-set-speed': { arguments: BlockJobSetSpeedArguments; returns: Record<string, never> };
   'block-job-cancel': { arguments: BlockJobCancelArguments; returns: Record<string, never> };
   'block-job-change': { arguments: BlockJobChangeOptions; returns: Record<string, never> };
+  'block-job-pause': { arguments: BlockJobPauseArguments; returns: Record<string, never> };
+  'block-job-resume': { arguments: BlockJobResumeArguments; returns: Record<string, never> };
+  'block-job-complete': { arguments: BlockJobCompleteArguments; returns: Record<string, never> };
+  'block-job-dismiss': { arguments: BlockJobDismissArguments; returns: Record<string, never> };
+  'block-job-finalize': { arguments: BlockJobFinalizeArguments; returns: Record<string, never> };
+  'blockdev-add': { arguments: BlockdevOptions; returns: Record<string, never> };
+  'blockdev-del': { arguments: BlockdevDelArguments; returns: Record<string, never> };
+  block_resize: { arguments: BlockResizeArguments; returns: Record<string, never> };
+  'nbd-server-start': { arguments: NbdServerStartArguments; returns: Record<string, never> };
+  'nbd-server-add': { arguments: NbdServerAddOptions; returns: Record<string, never> };
+  'nbd-server-remove': { arguments: NbdServerRemoveArguments; returns: Record<string, never> };
+  'nbd-server-stop': { arguments: Record<string, never>; returns: Record<string, never> };
+  'block-export-add': { arguments: BlockExportOptions; returns: Record<string, never> };
+  'block-export-del': { arguments: BlockExportDelArguments; returns: Record<string, never> };
+  'query-block-exports': { arguments: Record<string, never>; returns: BlockExportInfo[] };
+  'object-add': { arguments: ObjectOptions; returns: Record<string, never> };
+  'object-del': { arguments: ObjectDelArguments; returns: Record<string, never> };
 }
 
 /** Data of each event. */
@@ -1496,4 +1958,5 @@ export interface QapiEvents {
   BLOCK_JOB_ERROR: BlockJobErrorEvent;
   BLOCK_JOB_READY: BlockJobReadyEvent;
   BLOCK_JOB_PENDING: BlockJobPendingEvent;
+  BLOCK_EXPORT_DELETED: BlockExportDeletedEvent;
 }

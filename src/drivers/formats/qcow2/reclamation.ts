@@ -21,7 +21,7 @@ import type { MappingGuard } from '../../../block/types.js';
 import { assert } from '../../../util/assert.js';
 import { Waiters } from '../../../util/waiters.js';
 
-/** The object that is marked when something was written: the image file. */
+/** What is to know that something was written. */
 interface Written {
   unflushed: boolean;
 }
@@ -55,7 +55,7 @@ class WriteGuard implements MappingGuard {
   }
 
   release(): void {
-    // Only now: a flush that began while the write was under way does not cover it.
+    // Not sooner: a flush that began while the write was under way has not covered it.
     this.#written.unflushed = true;
     this.#epoch.release();
   }

@@ -1,13 +1,8 @@
-// Changes the size of the disk. The size in the header is changed last, after everything that can fail was done and flushed: power loss, or a failure,
-// before that leaves the old size.
-//
-//   shrink   unmap the clusters beyond the new size -> commit, cut the file -> header
-//   grow     longer L1 table -> zero the rest of the last cluster -> unmap leftovers beyond the old size -> zero what the backing file
-//            would show there -> preallocate -> header
+// Changing the size of the disk. The size in the header changes last, when all that can fail is done and durable: power loss or a failure
+// before leaves the old size.
 
 import type { PreallocMode } from '../../../schema/generated/types.js';
 import { bestEffort } from '../../../util/best-effort.js';
-import { roundUp } from '../../../util/numbers.js';
 import type { Run } from './allocation.js';
 import { cutFile, dropFrom } from './empty.js';
 import type { Qcow2Image } from './image.js';
@@ -22,6 +17,7 @@ import {
   MAX_L1_BYTES,
   NO_HOST,
   plus,
+  roundUp,
   SECTOR,
 } from './types.js';
 import { writeGuest } from './write.js';
@@ -54,7 +50,7 @@ export async function resizeImage(
   await grow(image, oldSize, size, preallocation);
 }
 
-/** Unmaps the clusters beyond the new size first. A guest may still write there until the size has changed; `grow` unmaps such leftovers. */
+/** What is cut off is unmapped first. A guest may still write there until the size has changed: `grow` unmaps that. */
 async function shrink(image: Qcow2Image, size: GuestOffset): Promise<void> {
   await dropFrom(image, size);
   await cutFile(image);
@@ -82,7 +78,7 @@ async function grow(
   await storeSize(image, size);
 }
 
-/** Commits, then writes the new size. On failure the old size stays valid, and the next commit writes it. */
+/** Everything until now is durable, then the size is. On failure the old one counts, and the next commit writes it. */
 function storeSize(image: Qcow2Image, size: GuestOffset): Promise<void> {
   const { committer, header } = image;
   return committer.exclusive(async () => {
@@ -97,7 +93,7 @@ function storeSize(image: Qcow2Image, size: GuestOffset): Promise<void> {
   });
 }
 
-/** Zeroes the rest of the cluster that the old size ends in: the file may have anything there. */
+/** The old size may end inside of a cluster, behind which the file may hold anything. */
 async function clearTail(image: Qcow2Image, oldSize: GuestOffset): Promise<void> {
   const { clusterSize } = image.geometry;
   const lead = oldSize % clusterSize;
@@ -115,7 +111,7 @@ async function clearTail(image: Qcow2Image, oldSize: GuestOffset): Promise<void>
   }
 }
 
-/** Writes a longer L1 table to a new place; the header switches to it with the next commit, which the caller runs. */
+/** A longer L1 table in a new place; the header switches to it with the next commit, which the caller does. */
 async function growL1(image: Qcow2Image, wanted: number): Promise<void> {
   const { geometry, header, mapping, file } = image;
   const { clusterSize } = geometry;
@@ -130,7 +126,7 @@ async function growL1(image: Qcow2Image, wanted: number): Promise<void> {
       const old = { offset: mapping.l1.offset, clusters: Math.ceil((mapping.l1.entries * 8) / clusterSize) };
       const grown = new PointerTable(offset, wanted);
       grown.bytes.set(mapping.l1.bytes.subarray(0, mapping.l1.entries * 8));
-      // L2 tables that are not on disk yet are left out: the next commit writes them, and then the pointers to them.
+      // Tables that nothing durable points to yet come in with the next commit.
       for (const table of mapping.cache.dirty) if (table.isNew) grown.set(table.index, NO_HOST, false);
       const content = new Uint8Array(length);
       content.set(grown.bytes.subarray(0, wanted * 8));
@@ -150,7 +146,7 @@ async function growL1(image: Qcow2Image, wanted: number): Promise<void> {
   }
 }
 
-/** Allocates exactly `count` contiguous clusters. */
+/** Exactly `count` clusters in a row. */
 async function allocateContiguous(image: Qcow2Image, count: number): Promise<ClusterIndex> {
   const { allocation } = image;
   if (count === 1) return (await allocation.allocateRun(1)).cluster;
@@ -177,7 +173,7 @@ async function allocateContiguous(image: Qcow2Image, count: number): Promise<Clu
   }
 }
 
-/** Maps the new range to clusters that read as zeroes: with `metadata`, new space of the file is not written; otherwise zeroes are written. */
+/** Maps all of the new range to clusters that read as zeroes: known to (`metadata`), or written so. */
 async function preallocate(
   image: Qcow2Image,
   oldSize: GuestOffset,
@@ -187,7 +183,7 @@ async function preallocate(
   try {
     await preallocateAll(image, oldSize, size, mode);
   } catch (error) {
-    // Otherwise the clusters would stay mapped beyond the end of the disk, until the next resize.
+    // It stays behind the end otherwise, where only the next resize finds it.
     await dropFrom(image, oldSize).catch(bestEffort('preallocation'));
     throw error;
   }

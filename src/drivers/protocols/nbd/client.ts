@@ -1,14 +1,13 @@
-// The client of one export: it distributes requests over one or several connections, and reconnects those that are lost.
+// The client of one export: it distributes requests over one or several connections, and replaces those that break.
 //
-//   request -> slot (or wait for one) -> the connection with the fewest requests -> reply
-//                                     -> no connection is open: wait, for at most `reconnect-delay` after the loss; then requests fail at once
+//   request -> a connection with room -> answer
+//           -> none is open:    within `reconnect-delay` of the loss it waits, after that it fails at once
 //
-//   lost -> attempt, pause, attempt, longer pause, ... -> handshake -> same export? -> yes: open again; waiting requests are sent
-//                                                                                   -> no:  dead: all requests fail from now on
+//   lost -> attempt, pause, attempt, longer pause, ... -> handshake -> is it the same export? -> open again; what waits is sent
 //
-// A request may be sent twice, since the first attempt may have been executed before the connection was lost. All commands may be repeated.
-// Writes that the server acknowledged and did not flush are lost if the server crashed (not if it only closed the connection): a flush after
-// reconnecting cannot detect that and succeeds, as it does in QEMU.
+// Requests may be sent twice: the first time may have had its effect before the connection broke. All of them may be repeated. What
+// the server acknowledged and had not flushed is lost if the server lost it (not, if it only hung up): a flush after reconnecting
+// cannot know of that and succeeds, as it does in QEMU.
 
 import type { Host } from '../../../host/host.js';
 import type { NetAddress, TlsSettings } from '../../../host/net.js';
@@ -37,10 +36,10 @@ export interface ClientSettings {
   writable: boolean;
 }
 
-/** Properties that must be the same, or better, after reconnecting. */
+/** What must be the same after reconnecting, or better. */
 type Identity = Omit<Negotiated, 'link' | 'pushed'>;
 
-/** Time limit of one attempt to connect, with its handshake. */
+/** One attempt to connect and shake hands. */
 const ATTEMPT_MS = 30_000;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 5000;
@@ -49,23 +48,23 @@ const STALL_MS = 10_000;
 
 export class NbdClient implements ConnectionUser {
   readonly settings: ClientSettings;
-  /** The result of the first handshake. */
+  /** As it was when it was opened; what is not needed any more may be missing later. */
   readonly identity: Identity;
   readonly #host: Host;
   readonly #table = new RequestTable();
   readonly #connections: (Connection | null)[] = [];
-  /** Slots of requests that wait to be sent, the oldest first. */
+  /** Slots that wait to be sent, the oldest first. */
   #waiting: number[] = [];
   /** Requests that wait for a slot. */
-  readonly #slotWaiters = new Waiters();
-  /** Set while requests fail at once, with this error as their cause. */
+  readonly #outside = new Waiters();
+  /** Set where requests fail at once. */
   #failure: BlockError | null = null;
-  /** No more attempts to reconnect: the export is not the same any more, or the server is stalled. */
+  /** Reconnecting is of no use: the server has another export now, or is stalled. */
   #dead = false;
   #closed = false;
   #stopDelay: (() => void) | null = null;
   #stopWatching: (() => void) | null = null;
-  /** Functions that end the pauses and handshakes that are under way, called when the client is closed. */
+  /** Ends the pauses and handshakes that are under way when the client is closed. */
   readonly #aborts = new Set<(error: BlockError) => void>();
 
   private constructor(host: Host, settings: ClientSettings, negotiated: Negotiated) {
@@ -76,7 +75,7 @@ export class NbdClient implements ConnectionUser {
     this.#connections.push(new Connection(host, negotiated, this.#table, 0, this));
   }
 
-  /** Connects; attempts are repeated until `openTimeoutMs` have passed. Rejects as `handshake` and `Net.connect`. */
+  /** Connects. Within `openTimeoutMs` it tries again and again. Rejects as `handshake` and `Net.connect`. */
   static async open(host: Host, settings: ClientSettings): Promise<NbdClient> {
     const deadline = host.clock.now() + settings.openTimeoutMs;
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
@@ -104,8 +103,8 @@ export class NbdClient implements ConnectionUser {
   }
 
   /**
-   * Sends one request. Its payload is in `buffer` from `start` on; that of a write must be in memory of the host. Rejects with the error that the
-   * server reports, with `io` where the connection is lost, and with `closed`.
+   * One request. `buffer` from `start` on is written from, or read into; what is written must lie in memory of the host. Rejects with what
+   * the server answers, with `io` where the connection is lost, `closed`.
    */
   request(
     command: number,
@@ -118,9 +117,9 @@ export class NbdClient implements ConnectionUser {
   ): Promise<void> {
     if (this.#failure !== null) return Promise.reject(this.#lostError(command, offset, length));
     const slot = this.#table.take(command, flags, offset, length, buffer, start, runs);
-    if (slot < 0) return this.#requestLater(command, flags, offset, length, buffer, start, runs);
+    if (slot < 0) return this.#later(command, flags, offset, length, buffer, start, runs);
     const promise = this.#table.promise(slot);
-    const connection = this.#waiting.length === 0 ? this.#leastBusy() : null;
+    const connection = this.#waiting.length === 0 ? this.#roomiest() : null;
     if (connection === null) this.#waiting.push(slot);
     else connection.send(slot);
     return promise;
@@ -136,8 +135,8 @@ export class NbdClient implements ConnectionUser {
       const busy = this.#table.used > 0;
       const moved = this.#moved;
       this.#stopWatching = this.#host.clock.timer(STALL_MS, () => {
-        // The requests of then are still under way, since nothing was received.
-        if (busy && moved === this.#moved) this.#dropStalled();
+        // What was under way then still is, since no answer has come.
+        if (busy && moved === this.#moved) this.#giveUp();
         else look();
       });
     };
@@ -156,7 +155,7 @@ export class NbdClient implements ConnectionUser {
     for (let slot = 0; slot < MAX_REQUESTS; slot++) {
       if (this.#table.state[slot] !== SlotState.free) this.#reject(slot);
     }
-    this.#wakeSlotWaiters();
+    this.#wakeOutside();
   }
 
   // ---- calls of the connections ------------------------------------------------------------------------------------
@@ -174,7 +173,7 @@ export class NbdClient implements ConnectionUser {
 
   settled(): void {
     if (this.#waiting.length > 0) this.#sendWaiting();
-    this.#wakeSlotWaiters();
+    this.#wakeOutside();
   }
 
   lost(connection: Connection, error: BlockError): void {
@@ -195,16 +194,15 @@ export class NbdClient implements ConnectionUser {
       for (const slot of cut) table.state[slot] = SlotState.waiting;
       this.#waiting = [...cut, ...this.#waiting];
     }
-    // Requests that were not sent yet fail too: without a reconnect delay, none waits for a new connection.
+    // Requests that found no room fail too: without a delay, none waits for a new connection.
     if (this.#failure !== null) this.#rejectWaiting();
     this.settled();
-    detach('nbd client', this.#reconnect(index));
+    detach('nbd client', this.#revive(index));
   }
 
   // ---- inside ---------------------------------------------------------------------------------------------------
 
-  /** The open connection with the fewest requests under way; null where none has room. */
-  #leastBusy(): Connection | null {
+  #roomiest(): Connection | null {
     let best: Connection | null = null;
     for (const connection of this.#connections) {
       if (connection?.hasRoom && (best === null || connection.inFlight < best.inFlight)) best = connection;
@@ -215,21 +213,21 @@ export class NbdClient implements ConnectionUser {
   #sendWaiting(): void {
     let sent = 0;
     while (sent < this.#waiting.length) {
-      const connection = this.#leastBusy();
+      const connection = this.#roomiest();
       if (connection === null) break;
       connection.send(this.#waiting[sent++]);
     }
     if (sent > 0) this.#waiting.splice(0, sent);
   }
 
-  async #requestLater(...request: Parameters<NbdClient['request']>): Promise<void> {
-    await this.#slotWaiters.wait();
+  async #later(...request: Parameters<NbdClient['request']>): Promise<void> {
+    await this.#outside.wait();
     return this.request(...request);
   }
 
-  #wakeSlotWaiters(): void {
-    if (this.#slotWaiters.size === 0) return;
-    this.#slotWaiters.wake(this.#failure !== null ? this.#slotWaiters.size : MAX_REQUESTS - this.#table.used);
+  #wakeOutside(): void {
+    if (this.#outside.size === 0) return;
+    this.#outside.wake(this.#failure !== null ? this.#outside.size : MAX_REQUESTS - this.#table.used);
   }
 
   #lostError(command: number, offset: number, length: number, cause = this.#failure!): BlockError {
@@ -245,10 +243,10 @@ export class NbdClient implements ConnectionUser {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const slot of waiting) this.#reject(slot);
-    this.#wakeSlotWaiters();
+    this.#wakeOutside();
   }
 
-  /** The last connection is lost: requests fail from now on, or after the reconnect delay. */
+  /** The last connection is gone: from now on, or after the delay, requests fail. */
   #allLost(error: BlockError): void {
     const { reconnectDelayMs } = this.settings;
     if (reconnectDelayMs === 0 || this.#dead) {
@@ -263,8 +261,8 @@ export class NbdClient implements ConnectionUser {
     });
   }
 
-  /** Reconnects: attempts and pauses alternate until one attempt succeeds. */
-  async #reconnect(index: number): Promise<void> {
+  /** Connects again: attempts and pauses alternate until one succeeds. */
+  async #revive(index: number): Promise<void> {
     for (
       let pauseMs = FIRST_PAUSE_MS;
       !this.#closed && !this.#dead;
@@ -275,7 +273,7 @@ export class NbdClient implements ConnectionUser {
         return;
       } catch (error) {
         reportUnforeseen('nbd client', error);
-        // The error of an attempt is not shown: requests that fail meanwhile have the error of the lost connection.
+        // A request that fails meanwhile says why the connection was lost.
         if (!this.#closed && !this.#dead) await this.#pause(pauseMs);
       }
     }
@@ -316,7 +314,7 @@ export class NbdClient implements ConnectionUser {
     }
     const { sendFlush, sendFua, sendTrim, sendWriteZeroes, sendFastZero, canMultiConn } = TransmissionFlag;
     const needed = sendFlush | sendFua | sendTrim | sendWriteZeroes | sendFastZero;
-    // With several connections, a flush over one of them must include the writes over the others.
+    // With several connections, one flush has to count for what went over all of them.
     const fewer = flags & ~now.flags & (this.#connections.length > 1 ? needed | canMultiConn : needed);
     const poorer =
       now.minBlock > minBlock ||
@@ -324,7 +322,7 @@ export class NbdClient implements ConnectionUser {
       (structured && !now.structured) ||
       (extended && !now.extended);
     if (fewer !== 0 || poorer || contextId < 0 !== now.contextId < 0) {
-      return 'the server offers fewer features after reconnecting';
+      return 'the server can do less after reconnecting';
     }
     return null;
   }
@@ -334,10 +332,9 @@ export class NbdClient implements ConnectionUser {
     return this.#connections.reduce((sum, connection) => sum + (connection?.moved ?? 0), 0);
   }
 
-  /** Drops a stalled server: all requests fail, now and later. */
-  #dropStalled(): void {
+  #giveUp(): void {
     const { path } = this.settings;
-    const error = new BlockError('io', `no answer from the server for ${STALL_MS / 1000} s`, {
+    const error = new BlockError('io', `the server is silent for ${STALL_MS / 1000} s`, {
       path,
       errno: 'ETIMEDOUT',
     });
@@ -350,7 +347,6 @@ export class NbdClient implements ConnectionUser {
     this.#rejectWaiting();
   }
 
-  /** The export has changed: no more attempts to reconnect. */
   #die(why: string): void {
     this.#dead = true;
     this.#stopDelay?.();
@@ -373,7 +369,7 @@ export class NbdClient implements ConnectionUser {
     this.#aborts.delete(abort);
   }
 
-  /** Opens the second connection and so on. Where the server refuses one, the client works with fewer. */
+  /** Opens the second connection and so on. It goes on with fewer where the server refuses one. */
   async #openOthers(): Promise<void> {
     if (!this.has(TransmissionFlag.canMultiConn)) return;
     for (let index = 1; index < this.settings.connections; index++) {

@@ -1,20 +1,20 @@
-// Block status from the server: runs of (length, flags), in which neighbours with the same flags are joined. The data runs of the last reply are
-// cached for a second, since a caller that asks for one run soon asks for the next. Holes and zeroes are never answered from the cache: another
-// client may have written there meanwhile, and a copy that skips them would lose that data.
+// Block status as it comes over the wire: runs of (length, flags), neighbours with the same flags put together. Of the last answer, what
+// it said of data is kept for a while, since a caller that asks for one run soon asks for the next. Holes and zeroes are asked for each time: another
+// client may have written there since, and a copy that skips them would lose it.
 //
 //   offset |----data----|--hole--|-------zero hole-------|---data---|
 //                     ends[0]  ends[1]                ends[2]     ends[3]
 
-/** Runs that are kept of one reply. */
+/** Runs that are kept of one answer. */
 const MAX_RUNS = 4096;
-/** How long a reply is cached: other clients may discard data. */
+/** How long an answer counts: others may give space back. */
 const MAX_AGE_MS = 1000;
 
 export class StatusRuns {
-  /** The requested range. */
+  /** The range that was asked for. */
   readonly offset: number;
   readonly length: number;
-  /** Total bytes of the runs, kept or not. */
+  /** Bytes that the runs account for, kept or not. */
   covered = 0;
   count = 0;
   #ends = new Float64Array(16);
@@ -30,7 +30,7 @@ export class StatusRuns {
     this.count = 0;
   }
 
-  /** Appends a run. False where it is invalid: of no length, or beyond the end of the requested range. */
+  /** Adds a run at the end. False where it cannot be: of no length, or behind the end of what was asked for. */
   add(length: number, flags: number): boolean {
     if (!(length > 0) || this.covered >= this.length) return false;
     const start = this.offset + this.covered;
@@ -85,11 +85,11 @@ export class StatusRuns {
   }
 }
 
-/** The last reply, until this node writes, or the reply is too old. */
+/** What the last answer said of data, until this node writes or the answer is old. */
 export class StatusCache {
   #runs: StatusRuns | null = null;
   #since = 0;
-  /** Counts changes: a reply to a request from before the last change is not cached. */
+  /** Counts the changes: an answer that was asked for before one is not kept. */
   #changes = 0;
 
   get changes(): number {
@@ -102,19 +102,19 @@ export class StatusCache {
     this.#since = now;
   }
 
-  /** Called when the content changes, or may have changed. */
+  /** The content changes, or may have changed. */
   forget(): void {
     this.#runs = null;
     this.#changes++;
   }
 
-  /** The cached runs, if `offset` is data in them; null where the server has to be asked. */
+  /** Runs that say that `offset` is data; null where the server has to be asked. */
   at(offset: number, now: number): StatusRuns | null {
     const runs = this.#runs;
     return runs !== null && this.covers(offset, now) && runs.flagsOf(runs.find(offset)) === 0 ? runs : null;
   }
 
-  /** True where the cached reply covers `offset`, data or not. */
+  /** The last answer covers `offset`, data or not. */
   covers(offset: number, now: number): boolean {
     const runs = this.#runs;
     return runs !== null && now - this.#since <= MAX_AGE_MS && runs.find(offset) >= 0;

@@ -1,0 +1,51 @@
+// Options of `diskwright daemon`: those of qemu-storage-daemon. They take effect in the order in which they are given.
+
+import type { OptionSpec } from '../getopt.js';
+
+export const OPTIONS: readonly OptionSpec[] = [
+  { key: 'help', short: 'h', long: 'help', help: 'Prints this help.' },
+  { key: 'version', short: 'V', long: 'version', help: 'Prints the version.' },
+  {
+    key: 'blockdev',
+    long: 'blockdev',
+    argument: 'NODE',
+    help: 'Opens an image: driver=DRIVER,node-name=NAME,... or JSON, as blockdev-add takes it.',
+  },
+  {
+    key: 'chardev',
+    long: 'chardev',
+    argument: 'DEVICE',
+    help: 'Describes where clients of a monitor come in: socket,id=ID,path=PATH,server=on,wait=off (or host=HOST,port=PORT, or fd=N), or stdio,id=ID.',
+  },
+  {
+    key: 'monitor',
+    long: 'monitor',
+    argument: 'MONITOR',
+    help: 'Speaks QMP at a character device: [chardev=]ID[,pretty=on].',
+  },
+  {
+    key: 'nbd-server',
+    long: 'nbd-server',
+    argument: 'SERVER',
+    help: 'Starts the NBD server: addr.type=unix,addr.path=PATH or addr.type=inet,addr.host=HOST,addr.port=PORT; also tls-creds=ID, tls-authz=ID, max-connections=N.',
+  },
+  {
+    key: 'export',
+    long: 'export',
+    argument: 'EXPORT',
+    help: 'Offers a node to NBD clients: nbd,id=ID,node-name=NODE[,name=NAME][,writable=on][,bitmaps.0=NAME][,allocation-depth=on].',
+  },
+  {
+    key: 'object',
+    long: 'object',
+    argument: 'OBJECT',
+    help: 'Makes an object that others name by its id: secret, tls-creds-x509, tls-creds-psk, authz-simple, authz-list, authz-list-file.',
+  },
+  { key: 'pidfile', long: 'pidfile', argument: 'PATH', help: 'Writes the process id to PATH once all is ready.' },
+  {
+    key: 'daemonize',
+    long: 'daemonize',
+    help: 'Goes to the background; the command ends when all is ready.',
+  },
+  { key: 'trace', short: 'T', long: 'trace', argument: 'EVENTS', help: 'Traces events.', refused: true },
+];

@@ -1,0 +1,126 @@
+// The daemon's life: its options in their order, ready, until it is told to end.
+//
+//   options --> pid file --> ready --> [quit, SIGTERM, SIGINT, SIGHUP] --> jobs cancelled, exports and images closed --> monitors end
+
+import { unlinkSync } from 'node:fs';
+import { registerDrivers } from '../../drivers/index.js';
+import { openRealHost } from '../../host/real/index.js';
+import { Chardevs } from '../../qmp/chardevs.js';
+import { startNbdServer } from '../../qmp/commands/exports.js';
+import { QmpContext } from '../../qmp/context.js';
+import { callCommand } from '../../qmp/dispatch.js';
+import { parseKeyval } from '../../schema/keyval.js';
+import { parseJsonObject } from '../../schema/options.js';
+import { validate } from '../../schema/validate.js';
+import { bestEffort } from '../../util/best-effort.js';
+import { BlockError, toBlockError } from '../../util/errors.js';
+import { encodeName } from '../../util/name-bytes.js';
+import { wordsOfErrno } from '../../util/system-words.js';
+import { End } from '../end.js';
+import { type ParsedOptions, UsageError } from '../getopt.js';
+import type { Forked } from '../nbd/fork.js';
+import { writePidFile } from '../nbd/pid-file.js';
+import { graphOptions } from '../session.js';
+import { packageText } from '../version.js';
+
+const TEXT = { strings: true } as const;
+
+/** Resolves with the exit code when it has ended as it should. Rejects with what was wrong with an option, or went wrong at the end. */
+export async function runDaemon(options: ParsedOptions, forked: Forked | null): Promise<number> {
+  registerDrivers();
+  const end = new End();
+  const host = openRealHost();
+  try {
+    const context = new QmpContext(host, { ...(await graphOptions()), package: packageText(), quit: () => end.now() });
+    const chardevs = new Chardevs(context);
+    try {
+      await serveUntil(context, chardevs, options, forked, end);
+    } finally {
+      await closeAll(context, chardevs);
+    }
+    return 0;
+  } finally {
+    end.stop();
+    await host.close();
+  }
+}
+
+async function serveUntil(
+  context: QmpContext,
+  chardevs: Chardevs,
+  options: ParsedOptions,
+  forked: Forked | null,
+  end: End,
+): Promise<void> {
+  const steps = Promise.race([takeOptions(context, chardevs, options, end), end.reached]);
+  await steps;
+  if (end.over) return;
+  const pidFile = options.get('pidfile');
+  if (pidFile !== undefined) writePidFile(pidFile);
+  try {
+    forked?.ready(true);
+    await end.reached;
+  } finally {
+    if (pidFile !== undefined) removePidFile(pidFile);
+  }
+}
+
+async function takeOptions(context: QmpContext, chardevs: Chardevs, options: ParsedOptions, end: End): Promise<void> {
+  for (const [key, text] of options.inOrder) {
+    if (end.over) return;
+    try {
+      await takeOption(context, chardevs, key, text);
+    } catch (thrown) {
+      const error = toBlockError(thrown);
+      const words = error.fromSystem && error.errno !== undefined ? wordsOfErrno(error.errno) : undefined;
+      const reason = words === undefined ? error.message : `${error.path}: ${words}`;
+      throw new UsageError(`--${key} ${text}: ${reason}`);
+    }
+  }
+}
+
+async function takeOption(context: QmpContext, chardevs: Chardevs, key: string, text: string): Promise<void> {
+  switch (key) {
+    case 'blockdev':
+      await callCommand(context, 'blockdev-add', parse(text, 'driver'), TEXT);
+      break;
+    case 'export':
+      await callCommand(context, 'block-export-add', parse(text, 'type'), TEXT);
+      break;
+    case 'object':
+      await context.graph.objects.add(text);
+      break;
+    case 'nbd-server':
+      await startNbdServer(context, validate('NbdServerOptions', parse(text), TEXT));
+      break;
+    case 'chardev':
+      chardevs.add(validate('ChardevOptions', parse(text, 'backend'), TEXT));
+      break;
+    case 'monitor':
+      await chardevs.addMonitor(validate('MonitorOptions', parse(text, 'chardev'), TEXT));
+      break;
+  }
+}
+
+/** `key=value,...` or JSON. */
+function parse(text: string, impliedKey?: string): object {
+  return text.startsWith('{') ? parseJsonObject(text) : parseKeyval(text, impliedKey);
+}
+
+/** Images and exports first: the answer to `quit`, and the events of the end, still reach the monitors. */
+async function closeAll(context: QmpContext, chardevs: Chardevs): Promise<void> {
+  try {
+    await context.close();
+  } finally {
+    await chardevs.close();
+  }
+}
+
+function removePidFile(path: string): void {
+  try {
+    unlinkSync(encodeName(path));
+  } catch (error) {
+    // Whoever removed it before wanted the same.
+    bestEffort('pid file')(new BlockError('not-found', String(error)));
+  }
+}

@@ -1,0 +1,49 @@
+// `diskwright daemon`: images, jobs and exports of one process, steered by QMP. Also what runs where the program is called by the name
+// qemu-storage-daemon.
+
+import { OPTIONS } from '../daemon/options.js';
+import { type ParsedOptions, PLAIN_WORDS, UsageError } from '../getopt.js';
+import { forkedFrom, forkServer } from '../nbd/fork.js';
+import { write } from '../output.js';
+import type { Verb } from '../verb.js';
+
+export const verb: Verb = {
+  name: 'daemon',
+  synopsis: '[options]',
+  description:
+    'Opens images, runs jobs on them while guests write, and offers them over NBD, as its monitor is told by QMP. The command line is that of ' +
+    'qemu-storage-daemon; a link by the name qemu-storage-daemon to this program is a replacement for it.\n\n' +
+    'It ends, with everything written, at the command quit, at SIGTERM, SIGINT or SIGHUP: jobs are cancelled, exports closed.',
+  options: OPTIONS,
+  words: PLAIN_WORDS,
+  peer: 'qemu-storage-daemon',
+  notes: [
+    [
+      'Exit codes',
+      '0    done: quit, or a signal has ended it\n1    failed\n130  a second signal did not wait for the end',
+    ],
+  ],
+  examples: [
+    [
+      'diskwright daemon --blockdev qcow2,node-name=disk0,file.driver=file,file.filename=disk.qcow2 --chardev socket,id=qmp,path=/run/qmp.sock,server=on,wait=off --monitor qmp',
+      'an image, and a monitor to start jobs on it by',
+    ],
+    [
+      'diskwright daemon --blockdev raw,node-name=disk0,file.driver=file,file.filename=disk.img --nbd-server addr.type=unix,addr.path=/run/nbd.sock --export nbd,id=disk0,node-name=disk0,writable=on',
+      'an image for NBD clients',
+    ],
+  ],
+  run,
+};
+
+async function run(options: ParsedOptions): Promise<number> {
+  if (options.has('version')) {
+    write(await (await import('../version.js')).versionText());
+    return 0;
+  }
+  const [word] = options.positional;
+  if (word !== undefined) throw new UsageError(`${word}: Unexpected argument`);
+  const forked = forkedFrom(process.env);
+  if (options.has('daemonize') && forked === null) return forkServer({ verbose: false, activated: false });
+  return (await import('../daemon/run.js')).runDaemon(options, forked);
+}

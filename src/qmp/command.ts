@@ -1,0 +1,19 @@
+// What a command of the monitor is: a function from the arguments of the schema, checked already, to what the schema says that it returns.
+
+import type { QapiCommands } from '../schema/generated/types.js';
+import type { QmpContext } from './context.js';
+
+export type CommandName = keyof QapiCommands;
+
+/** `Record<string, never>` is what commands return that have nothing to say: these may return nothing. */
+type Returned<K extends CommandName> =
+  // biome-ignore lint/suspicious/noConfusingVoidType: a function that ends without a value is meant.
+  QapiCommands[K]['returns'] extends Record<string, never> ? undefined | void : QapiCommands[K]['returns'];
+
+export type Command<K extends CommandName = CommandName> = (
+  context: QmpContext,
+  args: QapiCommands[K]['arguments'],
+) => Returned<K> | Promise<Returned<K>>;
+
+/** All commands: one of the schema that is missing here, or the other way round, does not compile. */
+export type CommandTable = { readonly [K in CommandName]: Command<K> };

@@ -1,0 +1,19 @@
+// The monitor itself: versions, the list of commands, the schema, the end.
+
+import { COMMANDS } from '../../schema/generated/table.js';
+import type { CommandTable } from '../command.js';
+import { versionInfo } from '../version.js';
+
+export const CONTROL_COMMANDS = {
+  // The session has it: it is about one client, and taken once.
+  qmp_capabilities: () => undefined,
+
+  'query-version': (context) => versionInfo(context),
+
+  'query-commands': () => Object.keys(COMMANDS).map((name) => ({ name })),
+
+  // Loaded when it is asked for: it is large, and few ask.
+  'query-qmp-schema': async () => (await import('../../schema/generated/introspection.js')).SCHEMA,
+
+  quit: (context) => context.quit(),
+} satisfies Partial<CommandTable>;

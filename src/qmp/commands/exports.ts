@@ -1,0 +1,54 @@
+// The NBD server, and what it offers.
+
+import { netAddressOf } from '../../block/socket-address.js';
+import type { NbdServerOptions } from '../../exports/nbd/server.js';
+import type {
+  NbdServerOptions as NbdServerSettings,
+  SocketAddress,
+  SocketAddressLegacy,
+} from '../../schema/generated/types.js';
+import type { CommandTable } from '../command.js';
+import type { QmpContext } from '../context.js';
+
+/** Seconds for a handshake: QEMU's default. */
+const HANDSHAKE_SECONDS = 10;
+
+/** An address without the level that the older shape has more. */
+function flat(address: SocketAddressLegacy): SocketAddress {
+  return { type: address.type, ...address.data } as SocketAddress;
+}
+
+/** Throws `not-found`, `invalid-argument` for objects that are not there or something else. */
+function serverOptions({ graph }: QmpContext, args: Omit<NbdServerSettings, 'addr'>): NbdServerOptions {
+  const { 'tls-creds': creds, 'tls-authz': authz, 'max-connections': maxConnections = 0 } = args;
+  const handshakeTimeoutMs = (args['handshake-max-seconds'] ?? HANDSHAKE_SECONDS) * 1000;
+  const tls = creds === undefined ? undefined : graph.objects.tls(creds, 'server');
+  if (authz === undefined) return { maxConnections, handshakeTimeoutMs, tls };
+  const authorizer = graph.objects.authorizer(authz);
+  const authorise = (name: string | null): boolean | Promise<boolean> => name !== null && authorizer.authorise(name);
+  return { maxConnections, handshakeTimeoutMs, tls, authorise };
+}
+
+/** Rejects as `Exports.startServer`. */
+export async function startNbdServer(context: QmpContext, { addr, ...options }: NbdServerSettings): Promise<void> {
+  await context.exports.startServer(netAddressOf(addr), serverOptions(context, options));
+}
+
+export const EXPORT_COMMANDS = {
+  async 'nbd-server-start'(context, { addr, ...options }) {
+    await startNbdServer(context, { ...options, addr: flat(addr) });
+  },
+
+  'nbd-server-stop': ({ exports }) => exports.stopServer(),
+
+  async 'nbd-server-add'({ exports }, { device, name = device, bitmap, ...options }) {
+    const bitmaps = bitmap === undefined ? undefined : [bitmap];
+    await exports.add({ type: 'nbd', id: name, 'node-name': device, name, bitmaps, ...options });
+  },
+
+  'nbd-server-remove': ({ exports }, { name, mode = 'safe' }) => exports.remove(exports.idOfName(name), mode),
+
+  'block-export-add': ({ exports }, options) => exports.add(options),
+  'block-export-del': ({ exports }, { id, mode = 'safe' }) => exports.remove(id, mode),
+  'query-block-exports': ({ exports }) => exports.list(),
+} satisfies Partial<CommandTable>;

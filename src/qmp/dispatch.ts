@@ -1,0 +1,95 @@
+// One request, from JSON to its answer: its shape is checked, the command is found, its arguments are checked by the schema, it runs.
+//
+//   {"execute": NAME, "arguments": {...}, "id": ANY}  -->  {"return": ..., "id": ANY} | {"error": {"class", "desc"}, "id": ANY}
+
+import { COMMANDS as ARGUMENTS, OUT_OF_BAND, RETURNING } from '../schema/generated/table.js';
+import { type ValidateOptions, validate, validateEmpty } from '../schema/validate.js';
+import type { Command, CommandName } from './command.js';
+import { COMMANDS } from './commands/index.js';
+import type { QmpContext } from './context.js';
+import { type QmpError, qmpErrorOf } from './error.js';
+
+export interface Request {
+  name: string;
+  args: Record<string, unknown>;
+  /** Undefined where the client gave none. */
+  id: unknown;
+  outOfBand: boolean;
+}
+
+export type Answer = { return: unknown; id?: unknown } | { error: QmpError; id?: unknown };
+
+/** What the client said is no request; `id` is what it goes back with. */
+export class BadRequest extends Error {
+  readonly id: unknown;
+
+  constructor(message: string, id?: unknown) {
+    super(message);
+    this.id = id;
+  }
+}
+
+/** Checks the shape of a message. `withOob`: the client has asked for `oob`. Throws `BadRequest`. */
+export function parseRequest(message: unknown, withOob: boolean): Request {
+  if (!isObject(message)) throw new BadRequest('QMP input must be a JSON object');
+  const { id } = message;
+  const fail = (text: string): never => {
+    throw new BadRequest(`QMP input ${text}`, id);
+  };
+  let name: string | null = null;
+  let verb = '';
+  for (const [member, value] of Object.entries(message)) {
+    if (member === 'execute' || (member === 'exec-oob' && withOob)) {
+      if (typeof value !== 'string') return fail(`member '${member}' must be a string`);
+      if (name !== null) return fail("member 'execute' clashes with 'exec-oob'");
+      name = value;
+      verb = member;
+    } else if (member === 'arguments') {
+      if (!isObject(value)) return fail("member 'arguments' must be an object");
+    } else if (member !== 'id') return fail(`member '${member}' is unexpected`);
+  }
+  if (name === null) return fail("lacks member 'execute'");
+  const args = (message['arguments'] ?? {}) as Record<string, unknown>;
+  return { name, args, id, outOfBand: verb === 'exec-oob' };
+}
+
+/** Why the command may not be asked for in this way, without looking at its arguments; null where it may. */
+export function refusal({ name, outOfBand }: Request): QmpError | null {
+  if (!Object.hasOwn(COMMANDS, name)) {
+    return { class: 'CommandNotFound', desc: `The command ${name} has not been found` };
+  }
+  if (!outOfBand || OUT_OF_BAND.has(name)) return null;
+  return { class: 'GenericError', desc: `The command ${name} does not support OOB` };
+}
+
+/** Runs a command that `refusal` has nothing against. Never rejects. */
+export async function runCommand(context: QmpContext, name: CommandName, args: unknown): Promise<Answer> {
+  try {
+    return { return: await callCommand(context, name, args) };
+  } catch (error) {
+    return { error: qmpErrorOf(error) };
+  }
+}
+
+/** The same for callers of the house: rejects with the command's error. */
+export async function callCommand(
+  context: QmpContext,
+  name: CommandName,
+  args: unknown,
+  how?: ValidateOptions,
+): Promise<unknown> {
+  const command = COMMANDS[name] as Command;
+  const returned = await command(context, checkedArguments(name, args, how) as never);
+  return RETURNING.has(name) ? returned : {};
+}
+
+function checkedArguments(name: CommandName, args: unknown, how?: ValidateOptions): unknown {
+  const type = ARGUMENTS[name];
+  if (type !== null) return validate(type, args, how);
+  validateEmpty(args);
+  return {};
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,171 @@
+// Cuts the bytes of a monitor's client into JSON tokens, as QEMU's monitor does. A message may come in pieces of any size.
+//
+//   bytes -> start --letter--> keyword        what is no token: `stray`, and then recovery: everything is skipped up to a
+//                  --digit---> number         control character (a tab excepted), one of []{}:, or a byte that UTF-8 never has
+//                  --quote---> string
+//                  --[]{}:,--> structure
+//
+// Strings have single or double quotes; what they hold is decoded later (`string.ts`), with its place in the message's errors.
+
+import { isStructure, type Token } from './token.js';
+
+/** Of one token; longer ones end with an error. */
+const MAX_TOKEN_BYTES = 64 << 20;
+
+const QUOTES = new Set([0x22, 0x27]);
+const BLANKS = new Set([0x20, 0x09, 0x0a, 0x0d]);
+const BACKSLASH = 0x5c;
+const TAB = 0x09;
+
+export interface TokenSink {
+  token(token: Token): void;
+  /** `text` is no token; the message that it belongs to is lost. */
+  stray(text: string): void;
+  /** A token is too long. */
+  tooLong(): void;
+}
+
+type State = 'start' | 'string' | 'escape' | 'keyword' | 'recovery' | NumberState;
+/** A number ends where its state may end it, see `ENDS`. */
+type NumberState = 'minus' | 'zero' | 'digits' | 'point' | 'fraction' | 'exponent' | 'sign' | 'power';
+
+const ENDS: ReadonlySet<State> = new Set<State>(['zero', 'digits', 'fraction', 'power']);
+
+export class Lexer {
+  readonly #sink: TokenSink;
+  #state: State = 'start';
+  #quote = 0;
+  /** Bytes of the token that has begun. */
+  #bytes: number[] = [];
+
+  constructor(sink: TokenSink) {
+    this.#sink = sink;
+  }
+
+  feed(bytes: Uint8Array): void {
+    for (const byte of bytes) this.#take(byte);
+  }
+
+  #take(byte: number): void {
+    switch (this.#state) {
+      case 'start':
+        this.#begin(byte);
+        break;
+      case 'string':
+      case 'escape':
+        this.#inString(byte);
+        break;
+      case 'keyword':
+        if (isLetter(byte)) this.#keep(byte);
+        else {
+          this.#end('keyword');
+          this.#begin(byte);
+        }
+        break;
+      case 'recovery':
+        if ((byte >= 0x20 || byte === TAB) && byte < 0xfe && !isStructure(byte)) break;
+        this.#state = 'start';
+        this.#begin(byte);
+        break;
+      default:
+        this.#inNumber(this.#state, byte);
+    }
+  }
+
+  #begin(byte: number): void {
+    if (BLANKS.has(byte)) return;
+    const state = beginOf(byte);
+    if (isStructure(byte)) this.#sink.token({ kind: 'structure', text: String.fromCharCode(byte) });
+    else if (state === null) this.#fail(byte);
+    else {
+      this.#state = state;
+      this.#quote = byte;
+      this.#keep(byte);
+    }
+  }
+
+  #inString(byte: number): void {
+    if (byte < 0x20 || byte >= 0xfe) {
+      this.#fail(byte);
+      return;
+    }
+    const escaped = this.#state === 'escape';
+    this.#state = !escaped && byte === BACKSLASH ? 'escape' : 'string';
+    this.#keep(byte);
+    if (!escaped && byte === this.#quote && this.#state === 'string') this.#end('string');
+  }
+
+  #inNumber(state: NumberState, byte: number): void {
+    const next = nextInNumber(state, byte);
+    if (next !== null) {
+      this.#state = next;
+      this.#keep(byte);
+    } else if (!ENDS.has(state) || (state === 'zero' && isDigit(byte))) {
+      // A digit behind a leading zero is part of no number.
+      this.#fail(byte);
+    } else {
+      this.#end(state === 'zero' || state === 'digits' ? 'integer' : 'double');
+      this.#begin(byte);
+    }
+  }
+
+  #keep(byte: number): void {
+    if (this.#bytes.push(byte) <= MAX_TOKEN_BYTES) return;
+    this.#bytes = [];
+    this.#state = 'recovery';
+    this.#sink.tooLong();
+  }
+
+  #end(kind: Token['kind']): void {
+    const bytes = Buffer.from(this.#bytes);
+    this.#bytes = [];
+    this.#state = 'start';
+    this.#sink.token(kind === 'string' ? { kind, bytes } : { kind, text: bytes.toString('latin1') });
+  }
+
+  #fail(byte: number): void {
+    const text = Buffer.from([...this.#bytes, byte]).toString();
+    this.#bytes = [];
+    this.#state = 'recovery';
+    this.#sink.stray(text);
+  }
+}
+
+function beginOf(byte: number): State | null {
+  if (QUOTES.has(byte)) return 'string';
+  if (isLetter(byte)) return 'keyword';
+  if (byte === 0x2d) return 'minus';
+  if (byte === 0x30) return 'zero';
+  return isDigit(byte) ? 'digits' : null;
+}
+
+function nextInNumber(state: NumberState, byte: number): NumberState | null {
+  const digit = isDigit(byte);
+  const exponent = byte === 0x65 || byte === 0x45;
+  switch (state) {
+    case 'minus':
+      return byte === 0x30 ? 'zero' : digit ? 'digits' : null;
+    case 'digits':
+      if (digit) return 'digits';
+      return byte === 0x2e ? 'point' : exponent ? 'exponent' : null;
+    case 'zero':
+      return byte === 0x2e ? 'point' : exponent ? 'exponent' : null;
+    case 'point':
+      return digit ? 'fraction' : null;
+    case 'fraction':
+      return digit ? 'fraction' : exponent ? 'exponent' : null;
+    case 'exponent':
+      return digit ? 'power' : byte === 0x2b || byte === 0x2d ? 'sign' : null;
+    case 'sign':
+    case 'power':
+      return digit ? 'power' : null;
+  }
+}
+
+function isLetter(byte: number): boolean {
+  return byte >= 0x61 && byte <= 0x7a;
+}
+
+function isDigit(byte: number): boolean {
+  return byte >= 0x30 && byte <= 0x39;
+}

@@ -1,0 +1,153 @@
+// One client of a monitor: greeting, negotiation, and then commands and events.
+//
+//   bytes --MessageParser--> message --> negotiation: qmp_capabilities, and nothing else
+//                                    --> queue: one command after the other, answers in order
+//                                    --> out of band: at once, beside the one that is under way
+//
+// What is wrong with a message is answered in its turn, too. A client that does not read what is sent to it is dropped once too much has piled
+// up; others do not notice.
+
+import { validate } from '../schema/validate.js';
+import { detach } from '../util/best-effort.js';
+import { Serial } from '../util/serial.js';
+import type { CommandName } from './command.js';
+import type { QmpContext } from './context.js';
+import { type Answer, BadRequest, parseRequest, type Request, refusal, runCommand } from './dispatch.js';
+import { qmpErrorOf } from './error.js';
+import { MessageParser } from './json/parser.js';
+import { writeJson } from './json/writer.js';
+import { versionInfo } from './version.js';
+
+/** Commands that wait for the one that is under way: beyond that, nothing is read from the client. */
+const MAX_QUEUE = 64;
+/** Bytes that a client has not taken. */
+const MAX_BACKLOG_BYTES = 64 << 20;
+
+const NEGOTIATE = 'qmp_capabilities';
+
+/** Where a session writes to. */
+export interface SessionLink {
+  write(text: string): void;
+  /** Bytes that were written and not taken yet. */
+  readonly backlogBytes: number;
+  /** Whether bytes are to be delivered. */
+  receive(on: boolean): void;
+  /** Ends the connection, what was written included. */
+  drop(): void;
+}
+
+export interface SessionOptions {
+  /** JSON in many lines, for people. */
+  pretty?: boolean;
+}
+
+export class Session {
+  readonly #context: QmpContext;
+  readonly #link: SessionLink;
+  readonly #pretty: boolean;
+  readonly #parser: MessageParser;
+  readonly #commands = new Serial();
+  #queued = 0;
+  /** Undefined until the negotiation has ended. */
+  #capabilities: ReadonlySet<string> | undefined;
+  #stopEvents: (() => void) | null = null;
+  #closed = false;
+
+  constructor(context: QmpContext, link: SessionLink, { pretty = false }: SessionOptions = {}) {
+    this.#context = context;
+    this.#link = link;
+    this.#pretty = pretty;
+    this.#parser = new MessageParser({
+      message: (message) => this.#message(message),
+      malformed: (error) => this.#enqueue(async () => ({ error: { class: 'GenericError', desc: error.message } })),
+    });
+  }
+
+  /** Sends the greeting. */
+  start(): void {
+    this.#send({ QMP: { version: versionInfo(this.#context), capabilities: ['oob'] } });
+  }
+
+  received(bytes: Uint8Array): void {
+    if (!this.#closed) this.#parser.feed(bytes);
+  }
+
+  /** The client has gone, or is to go: what is under way goes on, and is not answered. */
+  close(): void {
+    this.#closed = true;
+    this.#stopEvents?.();
+  }
+
+  #message(message: unknown): void {
+    let request: Request;
+    try {
+      request = parseRequest(message, this.#capabilities?.has('oob') === true);
+    } catch (error) {
+      if (!(error instanceof BadRequest)) throw error;
+      const { id } = error;
+      this.#enqueue(async () => ({ error: { class: 'GenericError', desc: error.message }, id }));
+      return;
+    }
+    if (request.outOfBand)
+      detach(
+        'monitor',
+        this.#answer(() => this.#run(request)),
+      );
+    else this.#enqueue(() => this.#run(request));
+  }
+
+  #enqueue(action: () => Promise<Answer>): void {
+    this.#queued++;
+    if (this.#queued === MAX_QUEUE) this.#link.receive(false);
+    const run = this.#commands.run(async () => {
+      if (!this.#closed) await this.#answer(action);
+      this.#queued--;
+      if (this.#queued === MAX_QUEUE - 1 && !this.#closed) this.#link.receive(true);
+    });
+    detach('monitor', run);
+  }
+
+  async #answer(action: () => Promise<Answer>): Promise<void> {
+    const answer = await action();
+    if (!this.#closed) this.#send(answer);
+  }
+
+  async #run(request: Request): Promise<Answer> {
+    const { id, name, args } = request;
+    const answer = await this.#perform(request, name, args);
+    return id === undefined ? answer : { ...answer, id };
+  }
+
+  async #perform(request: Request, name: string, args: unknown): Promise<Answer> {
+    if (this.#capabilities === undefined && name !== NEGOTIATE) {
+      const desc = `Expecting capabilities negotiation with '${NEGOTIATE}'`;
+      return { error: { class: 'CommandNotFound', desc } };
+    }
+    const refused = refusal(request);
+    if (refused !== null) return { error: refused };
+    return name === NEGOTIATE ? this.#negotiate(args) : runCommand(this.#context, name as CommandName, args);
+  }
+
+  #negotiate(args: unknown): Answer {
+    if (this.#capabilities !== undefined) {
+      const desc = 'Capabilities negotiation is already complete, command ignored';
+      return { error: { class: 'CommandNotFound', desc } };
+    }
+    try {
+      const { enable = [] } = validate('QmpCapabilitiesArguments', args);
+      this.#capabilities = new Set(enable);
+    } catch (error) {
+      return { error: qmpErrorOf(error) };
+    }
+    this.#stopEvents = this.#context.events.on((event) => this.#send(event));
+    return { return: {} };
+  }
+
+  #send(message: object): void {
+    if (this.#closed) return;
+    this.#link.write(`${writeJson(message, this.#pretty)}\r\n`);
+    if (this.#link.backlogBytes <= MAX_BACKLOG_BYTES) return;
+    this.close();
+    this.#link.drop();
+  }
+}

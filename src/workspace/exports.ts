@@ -1,0 +1,134 @@
+// Exports of a daemon: nodes that are offered by one NBD server, each by an id (`block-export-add`), until it is removed.
+//
+//   id --> Device on the node --> NbdServer
+//
+// Only one server runs at a time, as in QEMU; what is offered ends with it.
+
+import { Device } from '../block/device.js';
+import type { Graph } from '../block/graph.js';
+import type { ExportOptions } from '../exports/nbd/export.js';
+import { NbdServer, type NbdServerOptions } from '../exports/nbd/server.js';
+import type { NetAddress } from '../host/net.js';
+import type { BlockExportInfo, BlockExportOptions } from '../schema/generated/types.js';
+import { BlockError } from '../util/errors.js';
+
+const EXPORT_ID = /^[A-Za-z][\w.-]*$/;
+
+interface Export {
+  readonly id: string;
+  readonly type: BlockExportInfo['type'];
+  readonly device: Device;
+  /** What the server calls it. */
+  readonly name: string;
+  nodeName: string;
+  removing: boolean;
+}
+
+export class Exports {
+  readonly #graph: Graph;
+  readonly #onDeleted: (id: string) => void;
+  readonly #exports = new Map<string, Export>();
+  #server: NbdServer | null = null;
+
+  /** `onDeleted` is called with the id of each export that is gone. */
+  constructor(graph: Graph, onDeleted: (id: string) => void) {
+    this.#graph = graph;
+    this.#onDeleted = onDeleted;
+  }
+
+  /** Rejects with `exists` where there is a server, `invalid-argument`, `busy` (address), `permission`. */
+  async startServer(address: NetAddress, options: NbdServerOptions): Promise<void> {
+    if (this.#server !== null) throw new BlockError('exists', 'NBD server already running');
+    const server = new NbdServer(this.#graph.host, options);
+    this.#server = server;
+    try {
+      await server.listen(address);
+    } catch (error) {
+      this.#server = null;
+      await server.close();
+      throw error;
+    }
+  }
+
+  /** Drops all clients and removes all exports. Rejects with `not-found` where there is no server. */
+  async stopServer(): Promise<void> {
+    const server = this.#running;
+    const all = [...this.#exports.values()];
+    for (const one of all) one.removing = true;
+    this.#server = null;
+    await server.close();
+    for (const one of all) await this.#forget(one);
+  }
+
+  get #running(): NbdServer {
+    if (this.#server === null) throw new BlockError('not-found', 'NBD server not running');
+    return this.#server;
+  }
+
+  /** Rejects with `exists`, `invalid-argument`, `not-found` (node, bitmap, server), `permission`, `read-only`, `busy`. */
+  async add(options: BlockExportOptions): Promise<void> {
+    const { id, 'node-name': nodeName, writable = false, writethrough = false } = options;
+    if (!EXPORT_ID.test(id)) throw new BlockError('invalid-argument', 'Invalid block export id');
+    if (this.#exports.has(id)) throw new BlockError('exists', `Block export id '${id}' is already in use`);
+    const node = this.#graph.find(nodeName);
+    const server = this.#running;
+    if (writable && node.readOnly) throw new BlockError('read-only', 'Cannot export read-only node as writable');
+    const name = options.name ?? nodeName;
+    const device = new Device(node, { name: id, writable });
+    try {
+      server.addExport(device, { ...contextsOf(options), name, description: options.description, writethrough });
+    } catch (error) {
+      await device.close();
+      throw error;
+    }
+    this.#exports.set(id, { id, type: options.type, device, name, nodeName, removing: false });
+  }
+
+  /** Rejects with `not-found`, `bad-state` (it is being removed), and with `busy` where clients use it, unless `hard`. */
+  async remove(id: string, mode: 'safe' | 'hard'): Promise<void> {
+    const found = this.#exports.get(id);
+    if (found === undefined) throw new BlockError('not-found', `Export '${id}' is not found`);
+    if (found.removing) throw new BlockError('bad-state', `Export '${id}' is already shutting down`);
+    found.removing = true;
+    try {
+      await this.#running.removeExport(found.name, mode);
+    } catch (error) {
+      found.removing = false;
+      throw error;
+    }
+    await this.#forget(found);
+  }
+
+  /** The id of the NBD export called `name`. Throws `not-found`. */
+  idOfName(name: string): string {
+    for (const one of this.#exports.values()) if (one.name === name) return one.id;
+    throw new BlockError('not-found', `Export '${name}' is not found`);
+  }
+
+  list(): BlockExportInfo[] {
+    return [...this.#exports.values()].map(({ id, type, nodeName, removing }) => ({
+      id,
+      type,
+      'node-name': nodeName,
+      'shutting-down': removing,
+    }));
+  }
+
+  /** Ends the server and all exports. */
+  async close(): Promise<void> {
+    if (this.#server !== null) await this.stopServer();
+  }
+
+  async #forget(one: Export): Promise<void> {
+    this.#exports.delete(one.id);
+    try {
+      await one.device.close();
+    } finally {
+      this.#onDeleted(one.id);
+    }
+  }
+}
+
+function contextsOf(options: BlockExportOptions): Pick<ExportOptions, 'bitmaps' | 'allocationDepth'> {
+  return { bitmaps: options.bitmaps, allocationDepth: options['allocation-depth'] };
+}

@@ -1,0 +1,49 @@
+// Nodes that were opened by name and stay open until they are closed by name: those of a daemon's user (`blockdev-add`, `--blockdev`).
+//
+//   blockdev-add --> node <--monitor-- held here    the hold stays at its node when another node is put in that one's place
+//   blockdev-del --> nobody but the hold: it is closed
+
+import type { Child, NodeUser } from '../block/child.js';
+import type { Graph } from '../block/graph.js';
+import type { BlockNode } from '../block/node/node.js';
+import { openNode } from '../block/open.js';
+import { PERM_ALL } from '../block/types.js';
+import type { BlockdevOptions } from '../schema/generated/types.js';
+import { BlockError } from '../util/errors.js';
+
+export class MonitorNodes {
+  readonly #graph: Graph;
+  readonly #holds = new Map<BlockNode, Child>();
+  readonly #user: NodeUser = { userName: 'the monitor' };
+
+  constructor(graph: Graph) {
+    this.#graph = graph;
+  }
+
+  /** Opens an image that has a node name. Rejects as `openNode`, and with `invalid-argument` where it has none. */
+  async add(options: BlockdevOptions): Promise<BlockNode> {
+    if (options['node-name'] === undefined) {
+      throw new BlockError('invalid-argument', "'node-name' must be specified for the root node");
+    }
+    const node = await openNode(this.#graph, options);
+    this.hold(node);
+    return node;
+  }
+
+  /** Keeps a node open that is open already. */
+  hold(node: BlockNode): void {
+    this.#holds.set(node, node.attach(this.#user, 'monitor', 0, PERM_ALL));
+  }
+
+  /** Closes a node of `add`. Rejects with `not-found`, `busy` where somebody uses it, and with what its last flush rejects with. */
+  async remove(nodeName: string): Promise<void> {
+    const node = this.#graph.nodes.get(nodeName);
+    if (node === undefined) throw new BlockError('not-found', `Failed to find node with node-name='${nodeName}'`);
+    const held = this.#holds.get(node);
+    if (held === undefined) throw new BlockError('busy', `Node ${nodeName} is not owned by the monitor`);
+    if (node.parents.size > 1 || node.blockers.size > 0) throw new BlockError('busy', `Node ${nodeName} is in use`);
+    this.#holds.delete(node);
+    node.detach(held);
+    await this.#graph.release(node);
+  }
+}

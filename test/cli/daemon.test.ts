@@ -1,0 +1,176 @@
+// `diskwright daemon` as a process, and qemu-storage-daemon beside it: command line, monitor, signals, what is left behind.
+
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { expect } from 'chai';
+import { run, Workshop } from '../support/cli.js';
+import { until } from '../support/nbd-process.js';
+import { requirePeer } from '../support/peers.js';
+import { type Json, StorageDaemon } from '../support/qmp.js';
+
+const DAEMONS = ['diskwright', 'qemu-storage-daemon'] as const;
+
+describe('daemon', () => {
+  let shop: Workshop;
+  let running: StorageDaemon | null;
+
+  before(function () {
+    for (const peer of ['qemu-storage-daemon', 'qemu-img', 'qemu-io']) requirePeer(this, peer);
+  });
+  beforeEach(async () => {
+    shop = await Workshop.open();
+    running = null;
+    shop.qemuImg('create', '-q', '-f', 'qcow2', 'a.qcow2', '1M');
+    run('qemu-io', ['-c', 'write -P 7 64k 128k', 'a.qcow2'], shop.folder);
+  });
+  afterEach(() => {
+    running?.kill();
+    shop.remove();
+  });
+
+  const program = (name: (typeof DAEMONS)[number]): string[] =>
+    name === 'diskwright' ? [process.execPath, shop.bundle, 'daemon'] : [name];
+  const start = async (name: (typeof DAEMONS)[number], ...words: string[]): Promise<StorageDaemon> => {
+    running = await StorageDaemon.start(shop.path('qmp'), words, program(name));
+    return running;
+  };
+  const image = (): string => `qcow2,node-name=a,file.driver=file,file.filename=${shop.path('a.qcow2')}`;
+  const compare = (a: string, b: string): number | null => shop.qemuImg('compare', a, b).code;
+
+  for (const name of DAEMONS) {
+    describe(name, () => {
+      it('opens, serves and copies an image, and leaves nothing behind', async () => {
+        const socket = shop.path('nbd');
+        const daemon = await start(
+          name,
+          ...['--blockdev', image(), '--nbd-server', `addr.type=unix,addr.path=${socket}`],
+          ...['--export', 'nbd,id=e,node-name=a,name=disk,writable=on'],
+        );
+        const uri = `nbd+unix:///disk?socket=${socket}`;
+        expect(shop.qemuImg('info', '--output=json', uri).stdout).to.match(/"virtual-size": 1048576/);
+        run('qemu-io', ['-f', 'raw', '-c', 'write -P 9 0 64k', uri], shop.folder);
+        shop.qemuImg('create', '-q', '-f', 'qcow2', 'b.qcow2', '1M');
+        const target = { driver: 'file', filename: shop.path('b.qcow2') };
+        await daemon.execute('blockdev-add', { driver: 'qcow2', 'node-name': 'b', file: target });
+        await daemon.job('blockdev-mirror', { 'job-id': 'copy', device: 'a', target: 'b', sync: 'full' });
+        await daemon.execute('block-export-del', { id: 'e' });
+        expect(await daemon.event('BLOCK_EXPORT_DELETED')).to.deep.equal({ id: 'e' });
+        await daemon.quit();
+        expect(await daemon.end()).to.equal(0);
+        const left = ['qmp', 'qmp.pid', 'nbd'].filter((file) => existsSync(shop.path(file)));
+        expect(left).to.deep.equal(name === 'diskwright' ? [] : ['nbd']);
+        expect(compare('a.qcow2', 'b.qcow2')).to.equal(0);
+        expect(shop.qemuImg('check', 'a.qcow2').code).to.equal(0);
+      });
+
+      for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+        it(`ends in order at ${signal}, a job under way or not`, async () => {
+          const daemon = await start(name, '--blockdev', image());
+          shop.qemuImg('create', '-q', '-f', 'raw', 'b.raw', '1M');
+          await daemon.execute('blockdev-add', { driver: 'file', 'node-name': 'b', filename: shop.path('b.raw') });
+          const words: Json = { 'job-id': 'copy', device: 'a', target: 'b', sync: 'full', speed: 65536 };
+          await daemon.execute('blockdev-backup', words);
+          daemon.signal(signal);
+          expect(await daemon.end()).to.equal(0);
+          expect(existsSync(shop.path('qmp.pid'))).to.equal(false);
+          expect(shop.qemuImg('check', 'a.qcow2').code).to.equal(0);
+        });
+      }
+
+      it('speaks at standard input and output', () => {
+        const [command, ...words] = program(name);
+        const { stdout, status } = spawnSync(command, [...words, '--chardev', 'stdio,id=c', '--monitor', 'c'], {
+          input: '{"execute":"qmp_capabilities"}{"execute":"query-jobs","id":7}{"execute":"quit"}',
+          encoding: 'utf8',
+        });
+        const lines = stdout.trim().split('\r\n');
+        expect(lines.slice(1)).to.deep.equal(['{"return": {}}', '{"return": [], "id": 7}', '{"return": {}}']);
+        expect(Object.keys(JSON.parse(lines[0]) as object)).to.deep.equal(['QMP']);
+        expect(status).to.equal(0);
+      });
+
+      it('goes on when its first client has come, where that is wanted', async () => {
+        const [command, ...words] = program(name);
+        const monitor = ['--chardev', `socket,id=c,path=${shop.path('qmp')},server=on`, '--monitor', 'c'];
+        const child = spawn(command, [...words, ...monitor, '--pidfile', shop.path('pid')], { stdio: 'ignore' });
+        try {
+          await until('it listens', () => existsSync(shop.path('qmp')));
+          expect(existsSync(shop.path('pid'))).to.equal(false);
+          const client = connect(shop.path('qmp'));
+          await until('it is ready', () => existsSync(shop.path('pid')) && readFileSync(shop.path('pid')).length > 0);
+          client.destroy();
+        } finally {
+          child.kill('SIGKILL');
+        }
+      });
+
+      it('goes to the background, and answers there', async () => {
+        const [command, ...words] = program(name);
+        const monitor = ['--chardev', `socket,id=c,path=${shop.path('qmp')},server=on,wait=off`, '--monitor', 'c'];
+        const all = [...words, ...monitor, '--daemonize', '--pidfile', shop.path('pid')];
+        expect(spawnSync(command, all, { stdio: 'ignore' }).status).to.equal(0);
+        const pid = Number(readFileSync(shop.path('pid'), 'utf8'));
+        try {
+          const client = connect(shop.path('qmp'));
+          let said = '';
+          client.on('data', (bytes) => {
+            said += bytes.toString();
+          });
+          client.write('{"execute":"qmp_capabilities"}{"execute":"quit"}');
+          await until('it has answered', () => said.split('\r\n').length >= 4);
+          await until('it has gone', () => !existsSync(`/proc/${pid}`) && !existsSync(shop.path('pid')));
+        } finally {
+          if (existsSync(`/proc/${pid}`)) process.kill(pid, 'SIGKILL');
+        }
+      });
+    });
+  }
+
+  describe('says the same of what is wrong', () => {
+    for (const words of [
+      ['--blockdev', 'driver=file,node-name=a,filename=/none'],
+      ['--blockdev', 'file'],
+      ['--blockdev', 'driver=zz'],
+      ['--blockdev', 'null-co'],
+      ['--blockdev', '{"driver":"null-co","node-name":"a b"}'],
+      ['--monitor', 'zz'],
+      ['--chardev', 'stdio,id=c', '--chardev', 'stdio,id=d'],
+      ['--export', 'nbd,id=x,node-name=a'],
+      ['--export', 'zz'],
+      ['--nbd-server', 'addr.type=unix'],
+      ['--nbd-server', 'zz=1'],
+      ['--object', 'secret'],
+      ['--object', 'zz,id=a'],
+      ['--zz'],
+      ['--blockdev'],
+      ['arg'],
+    ]) {
+      it(words.join(' '), () => {
+        const outcomes = DAEMONS.map((name) => {
+          const [command, ...first] = program(name);
+          const { code, stdout, stderr } = run(command, [...first, ...words], shop.folder);
+          const [line] = stderr.replace(/^(diskwright daemon|diskwright|qemu-storage-daemon): /, '').split('\n');
+          return { code, stdout, line };
+        });
+        expect(outcomes[0]).to.deep.equal(outcomes[1]);
+      });
+    }
+  });
+
+  it('lets several clients in at one socket', async () => {
+    await start('diskwright');
+    const other = connect(shop.path('qmp'));
+    const greeting = await new Promise<Buffer>((resolve) => other.once('data', resolve));
+    expect(greeting.toString()).to.match(/^\{"QMP": /);
+    other.destroy();
+    expect(await running?.execute('query-jobs')).to.deep.equal([]);
+  });
+
+  it('is qemu-storage-daemon by that name', () => {
+    const link = shop.path('qemu-storage-daemon');
+    spawnSync('ln', ['-sf', shop.bundle, link]);
+    const { stderr, code } = run(link, ['--zz'], shop.folder);
+    expect([code, stderr.split('\n')[0]]).to.deep.equal([1, "qemu-storage-daemon: unrecognized option '--zz'"]);
+  });
+});
