@@ -144,7 +144,10 @@ export function map(image: ImageName, options?: OpenOptions): AsyncGenerator<Map
   return workspace().map(image, options);
 }
 
-/** Checks the consistency of an image's metadata; `findings` has each fault, and `findingText` the words for one. */
+/**
+ * Checks the consistency of an image's metadata; `findings` has each fault, and `findingText` the words for one. The counts are those of
+ * `diskwright check --output=json`, with names in camelCase. Rejects with `unsupported` for raw images.
+ */
 export function check(image: ImageName, options?: OpenOptions): Promise<CheckResult & { findings: CheckFinding[] }> {
   return workspace().check(image, options);
 }
@@ -194,7 +197,7 @@ export function backups(requests: readonly BackupRequest[]): Promise<Job[]> {
 
 /**
  * Serves an open image by NBD, at a UNIX socket (`path`) or over TCP (`host`, `port`; by default at 127.0.0.1, which no other machine reaches), until the
- * service is closed.
+ * service is closed. When a mirror, a commit or a snapshot puts another file in the image's place, the clients go on with that one.
  */
 export function serve(image: Image, options?: ServeOptions): Promise<NbdService> {
   return workspace().serve(image, options);

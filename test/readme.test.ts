@@ -1,5 +1,5 @@
-// The examples of README.md, docs/library.md and docs/nbd.md do what they say: each block of the first two runs by itself, in an empty folder;
-// those of docs/nbd.md follow one another.
+// The examples of README.md, docs/library.md, docs/jobs.md and docs/nbd.md do what they say: each block of the first three runs by itself, in an
+// empty folder; those of docs/nbd.md follow one another.
 
 import { spawnSync } from 'node:child_process';
 import { expect } from 'chai';
@@ -35,7 +35,7 @@ describe('README', function () {
     expect(examplesOf('README.md', 'sh', 'Command line')).to.have.lengthOf.at.least(1);
   });
 
-  for (const [page, section] of [['README.md', 'Library'], ['docs/library.md']]) {
+  for (const [page, section] of [['README.md', 'Library'], ['docs/library.md'], ['docs/jobs.md']]) {
     for (const [index, code] of examplesOf(page, 'js', section).entries()) {
       it(`${page}: library example ${index + 1} runs`, () => {
         expect(runExample(shop, code)).to.deep.equal({ status: 0, stderr: '' });

@@ -18,7 +18,7 @@ import { type Leaf, leafOptions } from './filename.js';
 import { type ImageReference, type OpenedReference, type ReferenceSource, type Referrer, refusal } from './gate.js';
 import type { Graph } from './graph.js';
 import type { BlockNode } from './node/node.js';
-import { knownDriver } from './registry.js';
+import { allDrivers, knownDriver } from './registry.js';
 
 /** `image` as what names its child `child`. */
 export async function referrerOf(image: BlockNode, child: string): Promise<Referrer> {
@@ -111,8 +111,8 @@ function realPathIfAny(graph: Graph, filename: string): Promise<string> {
  * `permission` where they name no image, or ask for what is this program's, `invalid-argument`, `unknown-option`.
  */
 export function imageOptions(named: LooseOptions, referrer: string): LooseOptions {
-  const options = named.without(USE);
-  checkOptions(options, referrer);
+  const options = named.without(withDrivers('use', USE));
+  checkOptions(options, withDrivers('place', PLACE), referrer);
   for (const { driver, name } of leafOptions(options)) {
     if (!knownDriver(driver)?.followed) throw refusal(name, referrer, `an image cannot refer to '${driver}'`);
   }
@@ -130,62 +130,28 @@ function checkKind(kind: string, name: string, referrer: string): void {
   if (kind !== 'file' && kind !== 'block') throw refusal(name, referrer, 'it is neither a file nor a block device');
 }
 
-/** What an image may say of another: where it lies, and which part of it counts. */
-const ALLOWED: ReadonlySet<string> = new Set([
-  'driver',
-  'file',
-  'backing',
-  'filename',
-  'offset',
-  'size',
-  'server',
-  'host',
-  'port',
-  'path',
-  'export',
-]);
+/** What an image may say of another, whatever drives that: where it lies. */
+const PLACE = ['driver', 'file', 'backing'];
 
 /**
  * How an image is used: caches, speed, safety. QEMU writes some of it into names, and does as they say; here the user's own settings hold for what an
  * image names, so that none of it can make a base unsafe, and none keeps it from being opened.
  */
-const USE: ReadonlySet<string> = new Set([
-  'read-only',
-  'auto-read-only',
-  'force-share',
-  'discard',
-  'detect-zeroes',
-  'cache',
-  'locking',
-  'aio',
-  'aio-max-batch',
-  'drop-cache',
-  'x-check-cache-dropped',
-  'lazy-refcounts',
-  'pass-discard-request',
-  'pass-discard-snapshot',
-  'pass-discard-other',
-  'discard-no-unref',
-  'overlap-check',
-  'cache-size',
-  'l2-cache-size',
-  'l2-cache-entry-size',
-  'refcount-cache-size',
-  'cache-clean-interval',
-  'reconnect-delay',
-  'open-timeout',
-  'latency-ns',
-  'read-zeroes',
-]);
+const USE = ['read-only', 'auto-read-only', 'force-share', 'discard', 'detect-zeroes', 'cache'];
+
+/** `general`, and the options of all drivers that are of this kind: where none is named, the driver is not known yet. */
+function withDrivers(kind: 'place' | 'use', general: readonly string[]): ReadonlySet<string> {
+  return new Set([...general, ...[...allDrivers()].flatMap(({ foreignOptions }) => foreignOptions?.[kind] ?? [])]);
+}
 
 /** Objects, nodes and descriptors of this program are its user's, as is what nobody knows. */
-function checkOptions(options: LooseOptions, referrer: string): void {
+function checkOptions(options: LooseOptions, allowed: ReadonlySet<string>, referrer: string): void {
   const { members } = options;
   const refuse = (option: string): never => {
     throw refusal(calledAs(options), referrer, `an image cannot ask for ${option}`);
   };
   for (const [name, value] of Object.entries(members)) {
-    if (ALLOWED.has(name) || value === undefined) continue;
+    if (allowed.has(name) || value === undefined) continue;
     refuse(typeof value === 'object' ? name : `${name}=${value}`);
   }
   const { server } = members;
@@ -193,7 +159,7 @@ function checkOptions(options: LooseOptions, referrer: string): void {
     refuse('server.type=fd');
   }
   for (const child of [options.file, options.backing]) {
-    if (child instanceof LooseOptions) checkOptions(child, referrer);
+    if (child instanceof LooseOptions) checkOptions(child, allowed, referrer);
     else if (typeof child === 'string' && child !== '') {
       throw refusal(child, referrer, 'a node of this program is not for images');
     }

@@ -96,6 +96,11 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   readonly defaultFor?: DefaultUse;
   /** Of a protocol: what an image names by it is opened, as QEMU does. */
   readonly followed?: boolean;
+  /**
+   * Of the driver's options, those that may come with the name of an image in another one (`json:{...}`). `place` says where the named image lies, and
+   * holds. `use` says how it is used, and is left out: there the user's own settings hold. An image that names any other option is refused.
+   */
+  readonly foreignOptions?: { readonly place?: readonly string[]; readonly use?: readonly string[] };
   /** Of a protocol: it opens a file descriptor in place of the name. */
   readonly takesDescriptors?: boolean;
   /** Of a protocol without `create`: an image can be made in what exists there (an export). */

@@ -1,4 +1,4 @@
-// All drivers: one line each.
+// The registry of drivers, one line for each.
 
 import { registerDriver } from '../block/registry.js';
 import { qcow2Driver } from './formats/qcow2/definition.js';
@@ -7,7 +7,7 @@ import { fileDriver, hostDeviceDriver } from './protocols/file/driver.js';
 import { nbdDriver } from './protocols/nbd/driver.js';
 import { nullDriver } from './protocols/null/driver.js';
 
-/** Makes every driver known; to be called before anything is opened, any number of times. */
+/** Registers all drivers. Must be called before anything is opened; more calls do nothing. */
 export function registerDrivers(): void {
   registerDriver(fileDriver);
   registerDriver(hostDeviceDriver);

@@ -137,12 +137,6 @@ export class ThrottleGroup {
     return this.#delay(isWrite);
   }
 
-  /** Pours a request into the buckets; does not ask whether it may go. */
-  account(isWrite: boolean, bytes: number): void {
-    this.#leak();
-    this.#pour(isWrite, bytes);
-  }
-
   /** For members: accounts the request when it may go at once and none of the same direction waits. */
   tryAdmit(isWrite: boolean, bytes: number): boolean {
     if (this.#buckets.length === 0) return true;

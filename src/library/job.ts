@@ -100,14 +100,14 @@ export class Job {
     return this.#job.error;
   }
 
-  /** Listens to an event (`JOB_STATUS_CHANGE`, `BLOCK_JOB_READY`, ...); the result ends that. */
+  /** Listens to an event (`JOB_STATUS_CHANGE`, `BLOCK_JOB_READY`, ...). Returns a function that ends the listening. Throws `invalid-argument`. */
   on<K extends JobEventName>(name: K, listener: (data: JobEventMap[K]) => unknown): () => void {
     choice(...JOB_EVENTS)(name, 'name');
     callback()(listener, 'listener');
     return this.#job.on(name, listener);
   }
 
-  /** Listens to the next event of that name; the result ends that. */
+  /** Listens to the next event of that name only. Returns as `on`. */
   once<K extends JobEventName>(name: K, listener: (data: JobEventMap[K]) => unknown): () => void {
     callback()(listener, 'listener');
     return once((own) => this.on(name, own), listener);

@@ -100,14 +100,14 @@ export class NbdService {
     return this.#served.server.clients;
   }
 
-  /** Listens to `connect` or `disconnect`; the result ends that. Throws `invalid-argument`. */
+  /** Listens to `connect` or `disconnect`. Returns a function that ends the listening. Throws `invalid-argument`. */
   on<K extends keyof NbdServiceEvents>(name: K, listener: (client: NbdServiceEvents[K]) => unknown): () => void {
     choice('connect', 'disconnect')(name, 'name');
     callback()(listener, 'listener');
     return this.#events.on(name, listener);
   }
 
-  /** Listens to the next event of that name; the result ends that. */
+  /** Listens to the next event of that name only. Returns as `on`. */
   once<K extends keyof NbdServiceEvents>(name: K, listener: (client: NbdServiceEvents[K]) => unknown): () => void {
     callback()(listener, 'listener');
     return once((own) => this.on(name, own), listener);

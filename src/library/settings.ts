@@ -4,7 +4,7 @@ import type { CompareOptions } from '../block/compare.js';
 import { checkCompresses, checkCreateOptions, type ImageCreateOptions } from '../block/create.js';
 import type { OpenGate } from '../block/gate.js';
 import type { OpenOptions } from '../block/open.js';
-import { findDriver, knownDriver } from '../block/registry.js';
+import { findDriver } from '../block/registry.js';
 import type { BackupArguments } from '../jobs/backup.js';
 import type { MirrorArguments } from '../jobs/mirror.js';
 import type { ObjectOptions } from '../schema/generated/types.js';
@@ -323,8 +323,6 @@ function backupSettings(target: unknown, given: BackupSettings, path: string): C
   const compress = asked || (inCreate !== undefined && bool(inCreate, `${path}.create.compress`));
   const perf = { 'max-workers': maxWorkers, 'max-chunk': maxChunk };
   const checked = targetOf(target, create && made, format, path);
-  const driver = checked.target.format === undefined ? null : knownDriver(checked.target.format);
-  if (compress && driver !== null) checkCompresses(driver);
   const args = apart<BackupArgs>({ sync: 'full', ...others, compress });
   return { ...args, ...checked, args: { ...args.args, 'x-perf': perf } };
 }

@@ -11,18 +11,16 @@ import type { BlockNode } from '../block/node/node.js';
 import { type OpenOptions, openNode } from '../block/open.js';
 import { registerDrivers } from '../drivers/index.js';
 import type { Host } from '../host/host.js';
-import { backupJob } from '../jobs/backup.js';
 import { checkConvertSizes } from '../jobs/convert.js';
 import type { Job as InnerJob } from '../jobs/job.js';
-import { checkJobArguments, type JobEnvironment } from '../jobs/job-type.js';
+import type { JobEnvironment } from '../jobs/job-type.js';
 import { JobManager } from '../jobs/manager.js';
-import { mirrorJob } from '../jobs/mirror.js';
 import { checkPriority, DEFAULT_PRIORITY, JobScheduler } from '../jobs/scheduler.js';
 import type { ImageInfo, MapEntry, ObjectOptions } from '../schema/generated/types.js';
 import { fileName, takeSettings, text, wrongType } from '../schema/shape.js';
 import { refuseAborted } from '../util/abort.js';
 import { BlockError } from '../util/errors.js';
-import { startBackups } from '../workspace/backup.js';
+import { checkBackup, startBackups } from '../workspace/backup.js';
 import { checkImage } from '../workspace/check.js';
 import { startCommit } from '../workspace/commit.js';
 import { compareImages } from '../workspace/compare.js';
@@ -31,7 +29,7 @@ import { makeImage } from '../workspace/create.js';
 import { imageInfos } from '../workspace/info.js';
 import { launchInTurn } from '../workspace/job-turns.js';
 import { mapImage } from '../workspace/map.js';
-import { startMirror } from '../workspace/mirror.js';
+import { checkMirror, startMirror } from '../workspace/mirror.js';
 import { withImage } from '../workspace/open.js';
 import { takeSnapshots } from '../workspace/snapshot.js';
 import { startStream } from '../workspace/stream.js';
@@ -246,7 +244,7 @@ export class Workspace {
    */
   async mirror(image: Image, target: ImageName, settings: MirrorSettings = {}): Promise<Job> {
     const { args, target: plan, ...how } = shapes.mirrorSettings(target, settings);
-    checkJobArguments(mirrorJob, args);
+    checkMirror(args);
     const node = this.#nodeOf(image);
     const begin = async (env: JobEnvironment): Promise<Begun[]> => [await startMirror(env, node, plan, args)];
     const [job] = await this.#start([{ image, ...how }], 'a mirror job', begin);
@@ -273,9 +271,9 @@ export class Workspace {
   async #startBackups(checked: readonly shapes.CheckedBackup[]): Promise<Job[]> {
     this.#checkOpen();
     if (checked.length === 0) return [];
-    for (const { image, args, clusterBytes } of checked) {
+    for (const { image, args, target, clusterBytes } of checked) {
       this.#nodeOf(image);
-      checkJobArguments(backupJob, args, clusterBytes);
+      checkBackup(args, { format: target.format, clusterBytes });
     }
     return this.#start(checked, 'a backup job', (env) =>
       startBackups(
@@ -287,8 +285,8 @@ export class Workspace {
 
   /**
    * Serves an open image by NBD, at a UNIX socket (`path`) or over TCP (`host`, `port`; by default at 127.0.0.1, which no other machine reaches),
-   * until the service is closed. Jobs, throttle and the image's own requests go on beside its clients. Rejects with `invalid-argument`, `busy`,
-   * `permission`, ...
+   * until the service is closed. Jobs, throttle and the image's own requests go on beside its clients; when a mirror, a commit or a snapshot puts
+   * another file in the image's place, the clients go on with that one. Rejects with `invalid-argument`, `busy`, `permission`, ...
    */
   async serve(image: Image, options: ServeOptions = {}): Promise<NbdService> {
     this.#nodeOf(image);

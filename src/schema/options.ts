@@ -6,28 +6,24 @@
 //   library        { driver: 'qcow2', file: { driver: 'file', filename: 'a' } }
 
 import { BlockError } from '../util/errors.js';
-import type {
-  BlockdevOptions,
-  BlockdevOptionsBase,
-  BlockdevOptionsQcow2,
-  BlockdevOptionsRaw,
-  BlockdevRef,
-  BlockdevRefOrNull,
-} from './generated/types.js';
+import type { BlockdevOptions, BlockdevOptionsBase, BlockdevRef, BlockdevRefOrNull } from './generated/types.js';
 import { parseJson } from './json.js';
 import { flatten, parseKeyval, unflatten } from './keyval.js';
 import { LooseOptions, missingImage } from './loose-options.js';
 import { validate } from './validate.js';
 
+/** What a driver that lies over a file has of its own. */
+type OwnOptions<T> = T extends { file: BlockdevRef }
+  ? Partial<Omit<T, keyof BlockdevOptionsBase | 'file' | 'backing'>>
+  : never;
+
 /** Options of a node whose format is to be probed from its content. Options of a format are valid only if that format is found. */
-export interface ProbedOptions
-  extends Omit<BlockdevOptionsBase, 'driver'>,
-    Partial<Omit<BlockdevOptionsRaw, 'file'>>,
-    Partial<Omit<BlockdevOptionsQcow2, 'file' | 'backing'>> {
-  driver?: undefined;
-  file: BlockdevRef;
-  backing?: BlockdevRefOrNull | ProbedOptions;
-}
+export type ProbedOptions = Omit<BlockdevOptionsBase, 'driver'> &
+  OwnOptions<BlockdevOptions> & {
+    driver?: undefined;
+    file: BlockdevRef;
+    backing?: BlockdevRefOrNull | ProbedOptions;
+  };
 
 /** Options that a program can open an image with: `driver` may be given or left out. */
 export type ImageOptions = BlockdevOptions | ProbedOptions;

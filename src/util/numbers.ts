@@ -4,8 +4,13 @@
 export const SECTOR_BYTES = 512;
 
 /** `value`, or the next multiple of `unit` above it. Both are 0 or more, `unit` not 0. */
-export function roundUp(value: number, unit: number): number {
-  return Math.ceil(value / unit) * unit;
+export function roundUp<T extends number>(value: T, unit: number): T {
+  return (Math.ceil(value / unit) * unit) as T;
+}
+
+/** `value`, or the next multiple of `unit` below it. */
+export function roundDown<T extends number>(value: T, unit: number): T {
+  return (value - (value % unit)) as T;
 }
 
 /** 1, 2, 4, ... */

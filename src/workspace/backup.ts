@@ -1,8 +1,10 @@
 // Starts backup jobs: of one image, or of several as they are at one moment. The targets are created, or exist.
 
+import { checkCompresses } from '../block/create.js';
 import type { BlockNode } from '../block/node/node.js';
+import { knownDriver } from '../block/registry.js';
 import { type BackupArguments, backupJob, checkTarget } from '../jobs/backup.js';
-import type { JobEnvironment } from '../jobs/job-type.js';
+import { checkJobArguments, type JobEnvironment } from '../jobs/job-type.js';
 import { startJobs, withClaims } from '../jobs/start.js';
 import type { TargetJob } from './mirror.js';
 import { orRelease } from './open.js';
@@ -12,6 +14,21 @@ export interface BackupRequest {
   source: BlockNode;
   target: TargetPlan;
   args: Omit<BackupArguments, 'device' | 'target'>;
+}
+
+/** What is known of a backup's target before it is opened, or created. */
+export interface ExpectedTarget {
+  /** Undefined: probed when it is opened. */
+  format?: string;
+  /** Cluster size, 0 where it is not known. */
+  clusterBytes: number;
+}
+
+/** Refuses arguments that no backup to such a target takes, before an image is opened. Throws `invalid-argument`, `unsupported`. */
+export function checkBackup(args: BackupRequest['args'], { format, clusterBytes }: ExpectedTarget): void {
+  const driver = format === undefined ? null : knownDriver(format);
+  if (args.compress && driver !== null) checkCompresses(driver);
+  checkJobArguments(backupJob, args, clusterBytes);
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import type { BlockNode } from '../block/node/node.js';
 import type { Job } from '../jobs/job.js';
-import type { JobEnvironment } from '../jobs/job-type.js';
+import { checkJobArguments, type JobEnvironment } from '../jobs/job-type.js';
 import { type MirrorArguments, mirrorJob } from '../jobs/mirror.js';
 import { startJob, withClaims } from '../jobs/start.js';
 import { orRelease } from './open.js';
@@ -14,6 +14,11 @@ export type MirrorRequest = Omit<MirrorArguments, 'device' | 'target'>;
 export interface TargetJob {
   job: Job;
   target: BlockNode;
+}
+
+/** Refuses arguments that no mirror takes, before an image is opened. Throws `invalid-argument`, `unsupported`. */
+export function checkMirror(request: MirrorRequest): void {
+  checkJobArguments(mirrorJob, request);
 }
 
 /**

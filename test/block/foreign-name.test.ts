@@ -3,6 +3,7 @@
 import { expect } from 'chai';
 import { parseFilename } from '../../src/block/filename.js';
 import { imageOptions } from '../../src/block/foreign-name.js';
+import { findDriver, registerDriver } from '../../src/block/registry.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 import { BlockError } from '../../src/util/errors.js';
 
@@ -46,4 +47,20 @@ describe('a name inside an image', () => {
       refused.with.property('code', 'permission');
     });
   }
+
+  it('may have the options that the driver says', () => {
+    const { open } = findDriver('file');
+    const definition = { name: 'tape' as 'file', kind: 'protocol', followed: true, open } as const;
+    const name = json({ driver: 'tape', filename: '/base', reel: 3, speed: 2 });
+    const undo = registerDriver({ ...definition, foreignOptions: { place: ['reel'], use: ['speed'] } });
+    try {
+      expect(imageOptions(parseFilename(name), '/top').members)
+        .to.deep.include({ reel: 3 })
+        .and.not.have.property('speed');
+      registerDriver({ ...definition, foreignOptions: { place: ['reel'] } });
+      expect(() => check(name)).to.throw(BlockError, 'an image cannot ask for speed=2');
+    } finally {
+      undo();
+    }
+  });
 });

@@ -167,7 +167,7 @@ describe('nbd --list', () => {
       fails(await pretend(GREETING, () => Buffer.alloc(20)), 'the server sends an invalid reply in the handshake');
     });
     it('which names an export that does not add up', async () => {
-      fails(await pretend(GREETING, listed(u32(100))), 'the server lists an export wrongly');
+      fails(await pretend(GREETING, listed(u32(100))), 'the server sends a malformed entry of its list');
     });
     it('which sends too much at once', async () => {
       const message = 'the server sends 2147483647 bytes in one reply of the handshake';

@@ -101,7 +101,7 @@ describe('nbd: a hostile handshake', () => {
         await peer.gone();
       },
       'io',
-      /how large/,
+      /does not send the size/,
     ],
     [
       'an export of 2^63 bytes',
@@ -130,7 +130,7 @@ describe('nbd: a hostile handshake', () => {
         await peer.gone();
       },
       'io',
-      /describes the export wrongly/,
+      /malformed description of the export/,
     ],
     [
       'the export that is not there, with words for a terminal',
@@ -203,7 +203,7 @@ describe('nbd: a hostile handshake', () => {
         await peer.gone();
       },
       'unsupported',
-      /no multiple of its blocks/,
+      /not a multiple of its minimum block size/,
     ],
   ];
   for (const [what, script, code, message] of cases) {

@@ -81,7 +81,7 @@ const WRONG: [string, RegExp][] = [
   ['nbd+unix://h/x?socket=/s', /no host/],
   ['nbd+unix:///x?socket=/s&foo=1', /unknown parameter 'foo'/],
   ['nbd+unix:///x?socket=/s;foo=1', /unknown parameter 'foo'/],
-  ['nbd+unix:///x?socket=/s&socket=/t', /'socket' is there twice/],
+  ['nbd+unix:///x?socket=/s&socket=/t', /'socket' is given twice/],
   ['nbd+unix:///x?socket=/s%00t', /zero byte/],
   ['nbds://h/x', /TLS needs credentials/],
 ];

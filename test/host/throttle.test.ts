@@ -103,12 +103,12 @@ describe('ThrottleGroup', () => {
   it('forgets a burst after a pause long enough', async () => {
     const clock = new FakeClock();
     const group = new ThrottleGroup(clock, { 'iops-total': 10, 'iops-total-max': 100 });
-    for (let i = 0; i < 101; i++) group.account(true, 1);
+    for (let i = 0; i < 101; i++) expect(group.tryAdmit(true, 1)).to.equal(true);
     expect(group.delayMs(true)).to.be.closeTo(100, 0.01);
     await clock.advance(10_000);
     for (let i = 0; i < 100; i++) {
       expect(group.delayMs(true)).to.equal(0);
-      group.account(true, 1);
+      expect(group.tryAdmit(true, 1)).to.equal(true);
     }
   });
 

@@ -114,6 +114,16 @@ describe('the package, installed without a compiler', function () {
     }
   });
 
+  /** What the compiler says of programs in the folder: nothing, where they are right. */
+  function compile(lib: string, ...programs: string[]): { status: number | null; stdout: string } {
+    const root = fileURLToPath(new URL('../..', import.meta.url));
+    const options = ['--strict', '--noEmit', '--module', 'nodenext', '--target', 'es2023', '--types', 'node'];
+    const types = ['--typeRoots', join(root, 'node_modules', '@types')];
+    const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+    const { status, stdout } = installed.node(compiler, ...options, ...types, '--lib', lib, ...programs);
+    return { status, stdout };
+  }
+
   it('has types of the library and of the simulated host', () => {
     const code = [
       "import { type BlockErrorCode, Workspace, open } from 'diskwright';",
@@ -130,15 +140,22 @@ describe('the package, installed without a compiler', function () {
       'createSimHost({ seeed: 1 });',
     ].join('\n');
     writeFileSync(join(installed.folder, 'user.mts'), code);
-    const root = fileURLToPath(new URL('../..', import.meta.url));
-    const options = ['--strict', '--noEmit', '--module', 'nodenext', '--target', 'es2023', '--types', 'node'];
-    const types = ['--typeRoots', join(root, 'node_modules', '@types')];
-    const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
     // With the types of a browser, too: `Response` is theirs then.
     for (const lib of ['es2023', 'es2023,dom,dom.asynciterable']) {
-      const { status, stdout } = installed.node(compiler, ...options, ...types, '--lib', lib, 'user.mts');
-      expect({ lib, status, stdout }).to.deep.equal({ lib, status: 0, stdout: '' });
+      expect({ lib, ...compile(lib, 'user.mts') }).to.deep.equal({ lib, status: 0, stdout: '' });
     }
+  });
+
+  it('has types that take the examples as they stand, with strict checks', () => {
+    const programs = ['README.md', 'docs/library.md', 'docs/jobs.md', 'docs/hypervisor.md'].flatMap((page) =>
+      examplesOf(readFileSync(installed.path(page), 'utf8')).map((code, index) => {
+        const name = `${page.replaceAll(/\W/g, '-')}-${index + 1}.mts`;
+        writeFileSync(join(installed.folder, name), code);
+        return name;
+      }),
+    );
+    expect(programs).to.have.lengthOf.at.least(15);
+    expect(compile('es2023,esnext.disposable', ...programs)).to.deep.equal({ status: 0, stdout: '' });
   });
 });
 

@@ -1,11 +1,16 @@
 // Arithmetic of sizes, at the edges of what a number holds.
 import { expect } from 'chai';
-import { isPowerOfTwo, roundUp, SECTOR_BYTES } from '../../src/util/numbers.js';
+import { isPowerOfTwo, roundDown, roundUp, SECTOR_BYTES } from '../../src/util/numbers.js';
 
 describe('numbers', () => {
   it('are rounded up to whole sectors', () => {
     const rounded = [0, 1, 512, 513, 2 ** 52 + 1].map((size) => roundUp(size, SECTOR_BYTES));
     expect(rounded).to.deep.equal([0, 512, 512, 1024, 2 ** 52 + 512]);
+  });
+
+  it('are rounded down to whole sectors', () => {
+    const rounded = [0, 1, 512, 1023, 2 ** 52 + 1].map((size) => roundDown(size, SECTOR_BYTES));
+    expect(rounded).to.deep.equal([0, 0, 512, 512, 2 ** 52]);
   });
 
   it('are powers of two, or not', () => {

@@ -1,11 +1,7 @@
 // `diskwright backup`: copies an image, as it is at the start, by a backup job.
 
-import { checkCompresses } from '../../block/create.js';
-import { backupJob } from '../../jobs/backup.js';
-import { checkJobArguments } from '../../jobs/job-type.js';
-import { startBackups } from '../../workspace/backup.js';
+import { checkBackup, startBackups } from '../../workspace/backup.js';
 import { choiceOption, limitOption } from '../arguments.js';
-import { creatableDriver } from '../create-options.js';
 import { OWN_WORDS, type ParsedOptions, UsageError } from '../getopt.js';
 import { COPY_POLICIES, JOB_EXIT_CODES, JOB_OPTIONS } from '../job-options.js';
 import {
@@ -69,11 +65,10 @@ async function run(options: ParsedOptions): Promise<number> {
   const target = targetOf(options);
   const sync = choiceOption(options, 'sync', ['full', 'top']) ?? 'full';
   const compress = options.has('compress');
-  if (compress && target.format !== undefined) checkCompresses(creatableDriver(target.format));
   const maxWorkers = countOption(options, 'max-workers');
   const maxChunk = limitOption(options, 'max-chunk', 'max-chunk');
   const own = { compress, 'x-perf': { 'max-workers': maxWorkers, 'max-chunk': maxChunk } };
-  checkJobArguments(backupJob, { ...own, sync }, clusterBytesOf(target));
+  checkBackup({ ...own, sync }, { format: target.format, clusterBytes: clusterBytesOf(target) });
   return runTargetJob(options, target, sync, 'Image backed up.', async (env, source, plan, common) => {
     const [{ job }] = await startBackups(env, [{ source, target: plan, args: { ...common, ...own } }]);
     return job;

@@ -1,8 +1,6 @@
 // `diskwright mirror`: copies an image by a mirror job, which is completed as soon as it is ready.
 
-import { checkJobArguments } from '../../jobs/job-type.js';
-import { mirrorJob } from '../../jobs/mirror.js';
-import { startMirror } from '../../workspace/mirror.js';
+import { checkMirror, startMirror } from '../../workspace/mirror.js';
 import { choiceOption, limitOption } from '../arguments.js';
 import { OWN_WORDS, type ParsedOptions } from '../getopt.js';
 import { COPY_POLICIES, JOB_EXIT_CODES, JOB_OPTIONS } from '../job-options.js';
@@ -66,7 +64,7 @@ async function run(options: ParsedOptions): Promise<number> {
   const copyMode = choiceOption(options, 'copy-mode', ['background', 'write-blocking']);
   const unmap = choiceOption(options, 'unmap', ['on', 'off']) !== 'off';
   const own = { granularity, 'buf-size': bufSize, 'copy-mode': copyMode, unmap };
-  checkJobArguments(mirrorJob, { ...own, sync });
+  checkMirror({ ...own, sync });
   return runTargetJob(options, target, sync, 'Image mirrored.', async (env, source, plan, common) => {
     const { job } = await startMirror(env, source, plan, { ...common, ...own });
     return job;

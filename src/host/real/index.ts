@@ -55,7 +55,7 @@ const CREATE_FLAGS = {
 } as const;
 
 /**
- * Opens a host. Throws `invalid-argument` for an engine that does not exist (option or DISKWRIGHT_ENGINE), `unsupported`
+ * Opens a host. The `Workspace` that gets it also closes it. Throws `invalid-argument` for an engine that does not exist (option or DISKWRIGHT_ENGINE), `unsupported`
  * where io_uring is demanded and the system has none, or forbids it.
  */
 export function openRealHost(options: RealHostOptions = {}): RealHost {

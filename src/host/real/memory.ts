@@ -8,6 +8,7 @@
 // A view carries its address, so that a request needs no look-up; a part of a view (`subarray`) is found through its
 // ArrayBuffer. Views are handed out again when the length is the same: allocate and free cost a few nanoseconds.
 import { BlockError } from '../../util/errors.js';
+import { roundUp } from '../../util/numbers.js';
 import type { Memory } from '../host.js';
 import type { Native, NativeEngine } from './binding.js';
 
@@ -99,7 +100,7 @@ export class ArenaMemory implements Memory {
   }
 
   footprint(length: number): number {
-    return length > LARGEST_CLASS ? roundUp(length) : CLASS_BYTES[classOf(length)];
+    return length > LARGEST_CLASS ? roundUp(length, LARGEST_CLASS) : CLASS_BYTES[classOf(length)];
   }
 
   owns(buffer: Uint8Array): boolean {
@@ -149,7 +150,7 @@ export class ArenaMemory implements Memory {
   }
 
   #allocateLarge(length: number): Uint8Array<ArrayBuffer> {
-    const bytes = roundUp(length);
+    const bytes = roundUp(length, LARGEST_CLASS);
     const view = this.#large.get(bytes)?.pop();
     const slab = view === undefined ? this.#map(bytes) : (view.buffer as ArenaSlab);
     slab.arenaUsed = bytes;
@@ -269,11 +270,6 @@ const CLASS_OF_PAGES: Uint8Array = (() => {
   }
   return table;
 })();
-
-/** Of a buffer that is a slab of its own. */
-function roundUp(length: number): number {
-  return Math.ceil(length / LARGEST_CLASS) * LARGEST_CLASS;
-}
 
 function classOf(length: number): number {
   return CLASS_OF_PAGES[(length + PAGE - 1) >>> 12];

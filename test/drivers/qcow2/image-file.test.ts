@@ -30,14 +30,14 @@ describe('qcow2: space that was reserved', () => {
     expect(asked.length).to.equal(1);
   });
 
-  for (const [title, soften] of [
+  for (const [title, deallocate] of [
     ['discarded', (file: ImageFile) => file.discard(MIB, MIB)],
     ['cut off', (file: ImageFile) => file.cut(MIB)],
   ] as const) {
     it(`is asked for again where the range was ${title} while it was being reserved`, async () => {
       const { asked, file } = slowFile();
       const first = file.reserve(MIB, MIB);
-      await soften(file);
+      await deallocate(file);
       asked[0].answer();
       await first;
       const second = file.reserve(MIB, MIB);

@@ -1,13 +1,13 @@
-// Finding free clusters of the image file, and taking them. A cluster is allocated before anything is written to it, and published (by an
-// entry that points to it) when its content is written:
+// Finds and allocates free clusters of the image file. A cluster is allocated before anything is written to it, and published (by an entry that points
+// to it) after its content was written:
 //
 //   allocateRun -----> content is written -----> an entry points to it -----> commit: refcounts first, then the entry
 //        |                   | fails
 //        |                   v
 //        +--------------> release: nothing ever pointed to it, so it is free at once
 //
-// Searches for one cluster fill holes, from the lowest cluster that may be free. Searches for several go on where the last one ended, so that
-// what is written in a row lies in a row, and leave the holes below to the others:
+// A search for one cluster starts at the lowest cluster that may be free, and so fills holes. A search for several continues where the last one ended,
+// so that data that is written sequentially is stored sequentially; it leaves the holes to searches for one cluster:
 //
 //   clusters   |used|free|used|free|free|used| .................. free ..................
 //                    ^ #freeFrom              ^ #runFrom
@@ -30,7 +30,7 @@ export class Allocation {
   #freeFrom = 0 as ClusterIndex;
   /** Where the search for several clusters begins. */
   #runFrom = 0 as ClusterIndex;
-  /** Counts allocations: unchanged means that nothing was allocated meanwhile. */
+  /** Counts allocations: if it is unchanged, nothing was allocated meanwhile. */
   count = 0;
 
   constructor(image: Qcow2Image) {
@@ -39,8 +39,8 @@ export class Allocation {
   }
 
   /**
-   * Reserves up to `want` contiguous clusters (at least one; fewer only where a refcount block ends) and sets their refcounts to one, in the
-   * cache. The file may still have to be made longer. Rejects with `corrupt-image`, `limit`, `no-space`, `io`.
+   * Allocates up to `want` contiguous clusters (at least one; fewer only at the end of a refcount block): sets their refcounts to one, in the cache.
+   * The caller has to make the file long enough. Rejects with `corrupt-image`, `limit`, `no-space`, `io`.
    */
   async allocateRun(want: number): Promise<Run> {
     const image = this.#image;
@@ -62,8 +62,8 @@ export class Allocation {
         await refcounts.makeOne(() => createBlock(image, index, at));
         continue;
       }
-      if (!block.solid) {
-        await refcounts.solidifyBlock(block);
+      if (!block.reserved) {
+        await refcounts.reserveBlock(block);
         continue;
       }
       const found = refcounts.findFree(block, at - index * this.#perBlock, want);
@@ -73,7 +73,7 @@ export class Allocation {
       }
       const run = { cluster: (index * this.#perBlock + found.start) as ClusterIndex, count: found.count };
       if (run.cluster === 0 && !image.metadata.checks('main-header')) {
-        // Nobody asked for that check, so the image is not called corrupt; its header is kept all the same.
+        // The refcount of the header is 0, but this check was switched off, so the image is not marked corrupt. The header must not be allocated anyway.
         at = 1 as ClusterIndex;
         continue;
       }
@@ -94,44 +94,44 @@ export class Allocation {
     if (this.#runFrom < this.#freeFrom) this.#runFrom = this.#freeFrom;
   }
 
-  /** `cluster` has become free: searches find it again. */
+  /** Called when `cluster` became free, so that searches find it again. */
   freed(cluster: ClusterIndex): void {
     if (cluster < this.#freeFrom) this.#freeFrom = cluster;
     if (cluster < this.#runFrom) this.#runFrom = cluster;
   }
 
   /**
-   * Takes back what `allocateRun` or `tryReference` reserved and nothing ever pointed to: at once, or with the next commit where its block has
-   * left the cache meanwhile.
+   * Undoes `allocateRun` or `tryReference` for clusters that no entry ever pointed to: at once, or by the next commit where the refcount block has left
+   * the cache meanwhile.
    */
   release(cluster: ClusterIndex, count: number): void {
     const { refcounts, frees } = this.#image;
     for (let at = cluster; at < cluster + count; at = plus(at, 1)) {
       const block = refcounts.blocks.get(refcounts.indexOf(at));
-      if (block?.solid) refcounts.lower(block, at);
+      if (block?.reserved) refcounts.lower(block, at);
       else frees.add(at, 1, false);
     }
   }
 
   /**
-   * One more reference to a cluster that has some: compressed data shares it. False where it has none or its refcount is at the limit;
-   * undefined where its block must be loaded first (`loadFor`, then ask again).
+   * Adds a reference to a cluster that has some already, for compressed data that shares it. False where it has none, or its refcount is at the limit;
+   * undefined where the refcount block must be loaded first (`loadFor`, then ask again).
    */
   tryReference(cluster: ClusterIndex): boolean | undefined {
     const { refcounts } = this.#image;
     const block = refcounts.blockSync(refcounts.indexOf(cluster));
     if (block === null) return false;
-    if (block === undefined || !block.solid) return undefined;
+    if (block === undefined || !block.reserved) return undefined;
     return refcounts.valueIn(block, cluster) > 0 && refcounts.raise(block, cluster);
   }
 
-  /** Brings the block with the refcount of `cluster` into the cache, ready to be changed. */
+  /** Loads the block with the refcount of `cluster` into the cache, and reserves it, so that it may be changed. */
   async loadFor(cluster: ClusterIndex): Promise<void> {
     const { refcounts } = this.#image;
     const index = refcounts.indexOf(cluster);
-    for (let block = refcounts.blockSync(index); !block?.solid; block = refcounts.blockSync(index)) {
+    for (let block = refcounts.blockSync(index); !block?.reserved; block = refcounts.blockSync(index)) {
       if (!block) return refcounts.loadBlock(index, true);
-      await refcounts.solidifyBlock(block);
+      await refcounts.reserveBlock(block);
     }
   }
 }

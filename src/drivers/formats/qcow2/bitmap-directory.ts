@@ -10,16 +10,17 @@ import { reportUnforeseen } from '../../../util/best-effort.js';
 import { viewBe64, viewOf } from '../../../util/bytes.js';
 import type { BlockError } from '../../../util/errors.js';
 import { decodeName } from '../../../util/name-bytes.js';
+import { roundUp } from '../../../util/numbers.js';
 import type { BitmapReader } from './bitmap-reader.js';
-import { type HostOffset, roundUp } from './types.js';
+import type { HostOffset } from './types.js';
 
 const MAX_BITMAPS = 65535;
 const MAX_NAME_BYTES = 1023;
 const EXTENSION_BYTES = 24;
 const ENTRY_BYTES = 24;
-/** QEMU's limit, which is a little less than as many of the longest entries take. */
+/** QEMU's limit; it is slightly less than the length of that many entries with the longest names. */
 const MAX_DIRECTORY_BYTES = MAX_BITMAPS * 1024;
-/** The same as of an L1 table. */
+/** Limit of a bitmap table, as of an L1 table. */
 const MAX_TABLE_BYTES = 32 << 20;
 
 const IN_USE = 1;
@@ -28,20 +29,20 @@ const AUTO = 2;
 const RESERVED_FLAGS = 0xffff_fffc;
 const DIRTY_TRACKING = 1;
 
-/** What the directory says of one bitmap. */
+/** One entry of the directory. */
 export interface StoredBitmap {
   name: string;
   /** Bytes. */
   granularity: number;
-  /** Was not stored properly: its bits mean nothing. */
+  /** The bitmap was not stored properly: its bits are not valid. */
   inUse: boolean;
-  /** Records changes. */
+  /** The bitmap records changes as soon as the image is opened for writing. */
   auto: boolean;
   tableOffset: HostOffset;
   tableEntries: number;
 }
 
-/** Where the directory is: bytes of the file. */
+/** Place of the directory in the file, in bytes. */
 export interface DirectoryPlace {
   offset: HostOffset;
   length: number;
@@ -125,7 +126,7 @@ function decodeEntry(reader: BitmapReader, view: DataView, at: number, name: str
     (tableOffset !== 0 || tableEntries === 0) &&
     tableEntries * 8 <= MAX_TABLE_BYTES;
   if (!fits) throw reader.error('invalid-image', `Bitmap '${name}' doesn't satisfy the constraints`);
-  // The size of one that was not stored may be outdated.
+  // The table of a bitmap that was not stored may have an outdated size.
   if (!inUse && tableEntries !== wanted) {
     throw reader.error('invalid-image', `Could not read bitmap '${name}' from image: Invalid argument`);
   }

@@ -1,11 +1,12 @@
-// Reading what stored bitmaps take of the file. All of it together is bounded, also by the size of the file: overlapping tables and bits get no
-// more memory than the file has bytes.
+// Reads the parts of the file that belong to stored bitmaps, with a limit on the total: 1 GiB, and not more than the size of the file. So tables and bits
+// that overlap in a malicious image cannot take more memory than the file has bytes.
 
 import { BlockError } from '../../../util/errors.js';
+import { roundUp } from '../../../util/numbers.js';
 import type { ImageFile } from './image-file.js';
-import { type HostOffset, roundUp } from './types.js';
+import type { HostOffset } from './types.js';
 
-/** Directory, tables and bits of all bitmaps of an image: a disk of 64 TiB has 128 MiB of bits at 64 KiB each. */
+/** Limit of directory, tables and bits of all bitmaps of an image. For comparison: 64 TiB at a granularity of 64 KiB need 128 MiB of bits. */
 const MAX_TOTAL_BYTES = 1 << 30;
 
 export class BitmapReader {
@@ -23,7 +24,7 @@ export class BitmapReader {
     this.#budget = roundUp(Math.min(file.length, MAX_TOTAL_BYTES), clusterSize);
   }
 
-  /** Bytes of the file, null where they lie behind its end. Its last cluster may end early, and reads as zeroes then. */
+  /** Reads bytes of the file; null where they are beyond its end. The last cluster may be incomplete: its rest reads as zeroes. */
   async read(offset: HostOffset, length: number): Promise<Uint8Array | null> {
     if (length === 0) return new Uint8Array(0);
     if (!this.isInside(offset, length)) return null;

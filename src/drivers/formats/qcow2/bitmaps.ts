@@ -1,10 +1,10 @@
-// Persistent dirty bitmaps, for reading (specification: "Bitmaps extension", "Bitmaps").
+// Loads persistent dirty bitmaps (specification: "Bitmaps extension", "Bitmaps").
 //
 //   header extension -> directory | entry | entry | ...              bitmap-directory.ts
 //                                    |
 //                                    +-> table of pointers -> bits, one for each granule (or all zeroes, all ones)
 //
-// What all of it takes together is bounded: bitmap-reader.ts.
+// The total memory is limited: see bitmap-reader.ts.
 
 import { DirtyBitmap } from '../../../block/bitmap.js';
 import { viewOf } from '../../../util/bytes.js';
@@ -19,20 +19,20 @@ import { type GuestOffset, type HostOffset, plus } from './types.js';
 const RESERVED_HIGH = 0xff00_0000;
 const RESERVED_LOW = 0x1fe;
 const ALL_ONES = 1;
-/** The place of bits that are all set and lie nowhere. */
+/** Stands for the offset of bits that are all set, and so are not stored. */
 const ALL_SET = -1;
 
-/** All that one image has. */
+/** All stored bitmaps of an image. */
 export interface StoredBitmaps {
   list: StoredBitmap[];
   bitmaps: DirtyBitmap[];
-  /** What they take of the file, for the consistency check: offsets and lengths in bytes. */
+  /** Space that they take in the file, for the consistency check: offsets and lengths in bytes. */
   regions: { offset: HostOffset; length: number }[];
 }
 
 /**
- * Reads directory and bits. Images that a program without bitmaps has written to since have none any more: `warn` says so. Rejects with
- * `invalid-image`, `unsupported`, `limit`, `io`.
+ * Reads directory and bits. Where a program without support for bitmaps has written to the image, its bitmaps are ignored: `warn` is called with a
+ * message then. Rejects with `invalid-image`, `unsupported`, `limit`, `io`.
  */
 export async function loadBitmaps(
   file: ImageFile,
@@ -57,8 +57,8 @@ export async function loadBitmaps(
 }
 
 /**
- * A bitmap whose table or bits are said to lie behind the end of the file exists, but means nothing. The regions say where it is, so that the
- * consistency check finds that.
+ * Loads one bitmap. Where its table or bits are beyond the end of the file, the bitmap is inconsistent; their place is added to the regions, so that the
+ * consistency check reports it.
  */
 async function loadBitmap(reader: BitmapReader, stored: StoredBitmap, found: StoredBitmaps): Promise<DirtyBitmap> {
   const { name, granularity, auto, tableOffset, tableEntries } = stored;
@@ -86,7 +86,7 @@ async function loadBitmap(reader: BitmapReader, stored: StoredBitmap, found: Sto
   return bitmap;
 }
 
-/** Where the bits of each entry lie: 0 for none, ALL_SET for all; null where some lie behind the end of the file. */
+/** Host offset of the bits of each entry: 0 where none is set, ALL_SET where all are. Null where some are beyond the end of the file. */
 function placesOf(reader: BitmapReader, name: string, view: DataView, found: StoredBitmaps): Float64Array | null {
   const { clusterSize } = reader;
   const places = new Float64Array(view.byteLength / 8);
@@ -133,7 +133,7 @@ function setBits(bitmap: DirtyBitmap, offset: GuestOffset, bytes: Uint8Array): v
   if (from >= 0) setRange(bitmap, plus(offset, from * granularity), (bits - from) * granularity);
 }
 
-/** Bits behind the end of the disk are nothing. */
+/** Sets the range in the bitmap; bits beyond the end of the disk are ignored. */
 function setRange(bitmap: DirtyBitmap, offset: GuestOffset, length: number): void {
   const end = Math.min(offset + length, bitmap.size);
   if (offset < end) bitmap.set(offset, end - offset);

@@ -1,5 +1,5 @@
-// The "copied" flag of L1 and L2 entries says that a refcount is exactly one. While references are counted, it is only noted that some flag
-// is wrong, which costs the hot loop one comparison; a second walk over the tables says which, where there is any.
+// Checks the "copied" flag of L1 and L2 entries, which says that a refcount is exactly one. While references are counted, it is only noted that some flag
+// is wrong, which costs the hot loop one comparison. If one is, a second walk over the tables finds and reports the entries.
 
 import type { CheckState, Fault } from './check-state.js';
 import { type TablePointer, visitTables } from './check-tables.js';
@@ -7,12 +7,12 @@ import { hostIn, isCompressed, isCopied } from './l2-codec.js';
 import { wordsToHex } from './pointer-codec.js';
 import type { ClusterIndex, HostOffset } from './types.js';
 
-/** Notes where the flag of an entry (its high word is `high`) may not be what the refcount of the cluster at `offset` says. */
+/** Notes that a flag may be wrong, where the one in `high`, an entry's high word, does not match the refcount of the cluster at `offset`. */
 export function noteFlag(state: CheckState, high: number, offset: HostOffset): void {
   if (isSuspect(state, high, offset)) state.flagMismatch = true;
 }
 
-/** Of a cluster behind the end of the file (and so of no window), only the refcount block itself can tell. */
+/** True where the flag may be wrong. A cluster beyond the end of the file is in no window, so its flag is checked by the second walk. */
 function isSuspect(state: CheckState, high: number, offset: HostOffset): boolean {
   const { start, size, stored } = state.tally;
   const cluster = Math.floor(offset / state.clusterBytes);

@@ -1,4 +1,4 @@
-// Counting: every table entry of an image is one reference to the clusters that it points to.
+// Counts references for the consistency check: every table entry of an image is one reference to the clusters that it points to.
 //
 //   L1 entry --> L2 table      L2 entry --> guest cluster, or compressed data      refcount table entry --> refcount block
 
@@ -11,7 +11,7 @@ import { hasReservedBits, hostIn, isCompressed, isCopied, isZero } from './l2-co
 import { blockPointerHex, blockPointerTarget, POINTER_BYTES, wordsToHex } from './pointer-codec.js';
 import type { ClusterIndex, HostOffset } from './types.js';
 
-/** L2 tables that are used more than once, before the image counts as beyond checking. */
+/** Limit of L2 tables that are used more than once; beyond it, the check fails. */
 const MAX_SHARED_TABLES = 4096;
 /** Bits of an L1 entry that must be zero, as high and low half. */
 const L1_RESERVED = [0x7f000000, 0x1ff] as const;
@@ -37,7 +37,7 @@ export class ReferenceCounter {
       const entry = `0x${wordsToHex(high, low)}` as const;
       state.corruption({ kind: 'reserved-bits', table: 'l1', index, entry });
     }
-    // It points nowhere: nobody reads a table by it.
+    // The entry points to no table.
     if (offset === 0) return;
     state.reference(offset, state.clusterBytes);
     if (offset % state.clusterBytes !== 0) {
@@ -48,7 +48,7 @@ export class ReferenceCounter {
     if (table !== null) this.#countEntries(index, table);
   }
 
-  /** A table that many L1 entries share could make the walk endlessly long: it has a limit. */
+  /** Throws `limit` where too many L1 entries share tables, which could make the walk extremely long. */
   #checkShared(index: number, offset: HostOffset): void {
     const { tally, clusterBytes, file } = this.#state;
     const at = Math.floor(offset / clusterBytes) - tally.start;
@@ -113,7 +113,7 @@ export class ReferenceCounter {
     result.fragmentedClusters += fragmented;
   }
 
-  /** Which entry of an L2 table is at fault. */
+  /** Fields of a finding that name an entry of an L2 table. */
   #placeOf(l1Index: number, position: number): { table: string; index: number; guestOffset: number } {
     const state = this.#state;
     return {
@@ -156,7 +156,7 @@ export class ReferenceCounter {
     }
   }
 
-  /** A fault of the refcount block that entry `index` of the refcount table points to. */
+  /** Fields of a finding that name the refcount block that entry `index` of the refcount table points to. */
   #blockAt(index: number): { table: string; index: number; hostOffset: Exact } {
     return { table: 'refcount-table', index, hostOffset: exact(blockPointerHex(this.#state.refcountTable, index)) };
   }

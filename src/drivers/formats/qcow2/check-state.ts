@@ -1,4 +1,4 @@
-// What the steps of a consistency check share: the image, the window that is worked at, the findings so far, and how a reference is counted.
+// The state that the steps of a consistency check share: the image, the current window, the result so far; and how a reference is counted.
 
 import type { CheckResult } from '../../../block/abilities.js';
 import type { Child } from '../../../block/child.js';
@@ -7,7 +7,7 @@ import { L2Codec } from './l2-codec.js';
 import type { RefcountTally } from './refcount-tally.js';
 import { type ClusterIndex, type HostOffset, plus } from './types.js';
 
-/** What the check needs of a header that has been validated. */
+/** Fields of a validated header that the check needs. */
 export interface CheckLayout {
   version: 2 | 3;
   clusterBits: number;
@@ -20,7 +20,7 @@ export interface CheckLayout {
   refcountTableClusters: number;
   /** log2 of the refcount width in bits. */
   refcountOrder: number;
-  /** What else is in use, bytes: bitmaps. */
+  /** Other space in use, in bytes: bitmaps. */
   regions?: readonly { offset: HostOffset; length: number }[];
 }
 
@@ -39,16 +39,16 @@ export class CheckState {
   /** The raw tables, big-endian. */
   l1 = new DataView(new ArrayBuffer(0));
   refcountTable = new DataView(new ArrayBuffer(0));
-  /** Clusters of the file; a last cluster that lies partly behind its end makes it one more. */
+  /** Clusters of the file, including a last one that is partly beyond its end. */
   clusterCount: number;
   /** The last cluster that is in use. */
   highest = 0;
 
   /** The window. */
   tally!: RefcountTally;
-  /** The walk over the first window also reports and counts what is no matter of one window. */
+  /** True for the first window: findings that do not depend on the window are reported and counted only then. */
   first = true;
-  /** Some entry of the window does not go with the refcount of its cluster: the second walk says which (check-flags.ts). */
+  /** The copied flag of some entry of the window may be wrong: a second walk is needed (check-flags.ts). */
   flagMismatch = false;
 
   constructor(file: Child, layout: CheckLayout, report: (finding: CheckFinding) => void) {
@@ -84,7 +84,7 @@ export class CheckState {
     for (let cluster = first; cluster <= last; cluster = plus(cluster, 1)) this.addReference(cluster);
   }
 
-  /** What the entry at byte `position` of L2 table `l1Index` maps: its first byte, as a guest counts. */
+  /** Guest offset of the cluster that the entry at byte `position` of L2 table `l1Index` maps. */
   guestOffset(l1Index: number, position: number): number {
     return ((l1Index * this.clusterBytes + position) / this.codec.entryBytes) * this.clusterBytes;
   }
@@ -102,12 +102,12 @@ export class CheckState {
     tally.addReference(cluster);
   }
 
-  /** A corruption that every window's walk comes across. */
+  /** Reports a corruption that the walk for every window finds: only once. */
   corruption(fault: Fault): void {
     if (this.first) this.corruptionHere(fault);
   }
 
-  /** A corruption in this window alone. */
+  /** Reports a corruption of the current window. */
   corruptionHere({ kind, ...where }: Fault): void {
     this.result.corruptions++;
     this.#report({ kind, severity: 'corruption', ...where });
@@ -118,7 +118,7 @@ export class CheckState {
     this.#report({ kind, severity: 'leak', ...where });
   }
 
-  /** What kept the check from looking further. */
+  /** Reports an error that kept the check from looking further. */
   checkError({ kind, ...where }: Fault): void {
     this.result.checkErrors++;
     this.#report({ kind, severity: 'check-error', ...where });

@@ -1,4 +1,4 @@
-// Reading the tables of an image for its consistency check: in runs, several at a time, as raw bytes.
+// Reads the tables of an image for the consistency check: as raw bytes, several tables at a time.
 
 import type { CheckState } from './check-state.js';
 import { POINTER_BYTES, pointerTarget } from './pointer-codec.js';
@@ -8,21 +8,21 @@ import type { HostOffset } from './types.js';
 /** L2 tables in flight at once, bytes. */
 const READ_AHEAD_BYTES = 4 << 20;
 
-/** An L1 entry that is not 0. */
+/** An L1 entry that is not zero. */
 export interface TablePointer {
   /** Index in the L1 table. */
   index: number;
   /** The entry. */
   high: number;
   low: number;
-  /** Where the L2 table is; 0: nowhere, but the entry has other bits. */
+  /** Host offset of the L2 table; 0: the entry points to none, but has other bits set. */
   offset: HostOffset;
 }
 
-/** Is called with every such entry, and the table: null where there is none, or it lies behind the end of the file. */
+/** Called with every such entry, and its table: null where there is none, or the table is beyond the end of the file. */
 export type TableVisitor = (pointer: TablePointer, table: DataView | null) => void;
 
-/** The contiguous table of `bytes` bytes at `offset`. */
+/** Reads the contiguous table of `bytes` bytes at `offset`; bytes beyond the end of the file are zeroes. */
 export async function readTable(
   { file }: CheckState,
   offset: HostOffset,

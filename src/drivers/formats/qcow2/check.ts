@@ -6,8 +6,8 @@
 //   check-tables.ts  reads the tables         check-references.ts  counts          check-flags.ts  the "copied" flags
 //   check-state.ts   what all of them share   refcount-tally.ts    both sides of the comparison
 //
-// All tables are read in runs and looked at as raw bytes. Memory is bounded: host clusters are worked off in windows, and an
-// image of more clusters than one window is walked once a window. Findings are reported in qemu-img's order.
+// All tables are read in runs and decoded from raw bytes. Memory is bounded: host clusters are checked in windows, and the tables of an image with more
+// clusters than one window are walked once for each window. Findings are reported in qemu-img's order.
 
 import type { CheckResult } from '../../../block/abilities.js';
 import type { Child } from '../../../block/child.js';
@@ -20,7 +20,7 @@ import { readTable } from './check-tables.js';
 import { RefcountTally } from './refcount-tally.js';
 import type { ClusterIndex, HostOffset } from './types.js';
 
-/** Clusters of one window: two bytes each are held. */
+/** Clusters of one window: two bytes of memory for each. */
 const WINDOW_CLUSTERS = 1 << 26;
 /** Windows at most; a file with more clusters is refused. */
 const MAX_WINDOWS = 64;
@@ -60,7 +60,7 @@ class Check {
     const { l1TableOffset, l1Size, refcountTableOffset, refcountTableClusters } = state.layout;
     state.l1 = await readTable(state, l1TableOffset, l1Size * 8);
     state.refcountTable = await readTable(state, refcountTableOffset, refcountTableClusters * state.clusterBytes);
-    // One cluster more: the last one may lie partly behind the end of the file.
+    // One cluster more: the last one may be partly beyond the end of the file.
     const limit = state.clusterCount + 1;
     for (let start = 0; start < limit; start += this.#windowClusters) {
       await this.#checkWindow(start, Math.min(this.#windowClusters, limit - start));

@@ -12,8 +12,8 @@
 //   after A    a refcount is too high: a leaked cluster            (allocated, and nothing refers to it)
 //   after B    old clusters keep their refcount: leaked, too       (freed in memory by C, on disk by step A of the next commit)
 //
-// Requests go on meanwhile: what they publish after the copy was taken belongs to the next commit. When a step fails, all that
-// was taken is dirty again and the next commit repeats it.
+// Requests go on meanwhile: what they publish after the copy was taken belongs to the next commit. When a step fails, everything in the copy is
+// marked dirty again, and the next commit repeats it.
 
 import { assert } from '../../../util/assert.js';
 import { Serial } from '../../../util/serial.js';
@@ -69,7 +69,7 @@ export class Committer {
     this.#image = image;
   }
 
-  /** Makes all that is published and answered now durable. Callers that come while one commit waits for its turn share it. */
+  /** Makes everything durable that was published and answered before this call. Callers that come while a commit waits for its turn share that commit. */
   commit(): Promise<void> {
     this.#next ??= this.#commits.run(() => {
       this.#next = null;
@@ -78,7 +78,7 @@ export class Committer {
     return this.#next;
   }
 
-  /** Runs `action` with a commit just done and no other running. `action` must not ask for a commit. */
+  /** Runs a commit and then `action`, with no other commit in between or meanwhile. `action` must not call `commit`. */
   exclusive<T>(action: () => Promise<T>): Promise<T> {
     return this.#commits.run(async () => {
       await this.#run();
@@ -86,10 +86,10 @@ export class Committer {
     });
   }
 
-  /** Writes the header's first sector and makes it durable: the switch to tables that are on disk already. */
+  /** Writes the header's first sector, and flushes: this switches to tables that are on disk already. */
   async writeHeader(): Promise<void> {
     const image = this.#image;
-    // What changes from here on is for the next time.
+    // Later changes of the header need another call.
     image.headerDirty = false;
     try {
       await image.file.write(0, image.encodeFirstSector());
@@ -107,7 +107,7 @@ export class Committer {
     try {
       await this.#write(taken);
     } catch (error) {
-      this.#giveBack(taken);
+      this.#markDirtyAgain(taken);
       throw error;
     } finally {
       taken.unpin();
@@ -128,17 +128,17 @@ export class Committer {
       await this.#writeAll(taken.last);
       await file.flush();
     }
-    // From here on only frees are left to be done: nothing has to be written again.
+    // Everything is written. If a free fails, only the frees are repeated.
     taken.unpin();
     taken.pointers.length = 0;
     if (taken.pending.length === 0) return;
     await reclamation.synchronize();
     await frees.apply(taken.pending);
-    // The refcount blocks of the rest have no room yet: those clusters stay allocated until the next commit.
+    // There was no space for the refcount blocks of the rest: those clusters stay allocated until the next commit.
     if (taken.pending.length > 0) frees.putBack(taken.pending);
   }
 
-  /** Copies everything that is dirty, in one go without waiting. */
+  /** Copies everything that is dirty, without an `await` in between. */
   #take(): Taken {
     const { frees, mapping, refcounts } = this.#image;
     const taken = new Taken();
@@ -153,7 +153,7 @@ export class Committer {
   }
 
   #takeTable(taken: Taken, cache: TableCache, table: Table, to: Staged[]): void {
-    assert(table.solid && table.offset > 0, 'a table is written once it has a place of its own');
+    assert(table.reserved && table.offset > 0, 'a table is written once it has a place of its own');
     const range = cache.takeDirty(table);
     assert(range.from < range.to && range.to <= cache.tableBytes, 'what is written of a table lies in it');
     table.pins++;
@@ -161,7 +161,7 @@ export class Committer {
     to.push(this.#stage(plus(table.offset, range.from), table.bytes.subarray(range.from, range.to)));
   }
 
-  /** Dirty sectors of a table in memory, neighbours as one write. */
+  /** Copies the dirty sectors of an L1 or refcount table; neighbours become one write. */
   #takePointers(taken: Taken, table: PointerTable, to: Staged[]): void {
     if (table.dirtySectors.size === 0) return;
     const sectors = [...table.dirtySectors].sort((a, b) => a - b);
@@ -182,7 +182,7 @@ export class Committer {
     return { offset, bytes };
   }
 
-  /** All of a step's writes side by side; ends when each has ended, and throws the first failure. */
+  /** Does all writes of a step in parallel. Ends when all have ended, and rejects with the first failure. */
   async #writeAll(staged: readonly Staged[]): Promise<void> {
     const { file } = this.#image;
     const results = await Promise.allSettled(
@@ -194,7 +194,7 @@ export class Committer {
     for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
-  #giveBack(taken: Taken): void {
+  #markDirtyAgain(taken: Taken): void {
     for (const { cache, table, from, to } of taken.tables) {
       if (cache.get(table.index) !== table) continue;
       if (table.isNew) cache.markDirty(table, 0, cache.tableBytes);

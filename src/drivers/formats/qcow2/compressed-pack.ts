@@ -1,16 +1,17 @@
-// Where compressed data goes: packed back to back at byte granularity, so that several guest clusters share a host cluster, whose refcount
-// counts them.
+// Finds places for compressed data: it is packed contiguously, at byte granularity, so that several guest clusters share a host cluster, whose refcount is
+// the number of guest clusters with data in it.
 //
 //   host clusters   |  c0  c1 |c1 c2 c3|c3 (next)      |
 //   refcounts            2        3          1
 
+import { roundUp } from '../../../util/numbers.js';
 import { Serial } from '../../../util/serial.js';
 import type { Qcow2Image } from './image.js';
-import { type ClusterIndex, clusterAt, type HostOffset, hostOf, NO_HOST, plus, roundUp } from './types.js';
+import { type ClusterIndex, clusterAt, type HostOffset, hostOf, NO_HOST, plus } from './types.js';
 
 export class CompressedPacker {
   readonly #image: Qcow2Image;
-  /** Host offset where the next data may begin, inside of a cluster that has some already; 0 where there is none. */
+  /** Host offset where the next data may begin, inside a cluster that has data already; 0 where there is none. */
   #next: HostOffset = NO_HOST;
   readonly #placing = new Serial();
 
@@ -18,17 +19,17 @@ export class CompressedPacker {
     this.#image = image;
   }
 
-  /** `cluster` has become free: nothing is packed into it any more. */
+  /** Called when `cluster` became free: no more data may be packed into it. */
   freed(cluster: ClusterIndex): void {
     if (clusterAt(this.#next, this.#image.geometry) === cluster) this.#next = NO_HOST;
   }
 
-  /** Reserves a place for each of `sizes` (bytes, each below a cluster), with one reference to every cluster it touches. */
+  /** Allocates a place for data of each of `sizes` (bytes, each below a cluster), with one reference to every cluster that it touches. */
   place(sizes: readonly number[]): Promise<HostOffset[]> {
     return this.#placing.run(() => this.#place(sizes));
   }
 
-  /** Takes back the references that `place` gave to the data at `places`; there may be fewer places than sizes. */
+  /** Releases the references that `place` added for the data at `places`; there may be fewer places than sizes. */
   releaseAll(places: readonly HostOffset[], sizes: readonly number[]): void {
     const { geometry } = this.#image;
     for (let i = 0; i < places.length; i++) {
@@ -42,7 +43,7 @@ export class CompressedPacker {
     const { allocation, data, geometry } = this.#image;
     const { clusterSize } = geometry;
     const places: HostOffset[] = [];
-    /** Reserved clusters that nothing is in yet: their first reference is there already. */
+    /** Allocated clusters without data yet: their refcount is one already, for the first data. */
     const unused = new Set<ClusterIndex>();
     let end = roundUp(this.#next, clusterSize);
     let left = sizes.reduce((sum, size) => sum + size, 0);

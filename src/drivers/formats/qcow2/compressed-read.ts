@@ -1,11 +1,11 @@
-// Compressed clusters, reading: the stored sectors are read and decompressed on the host's workers, one cluster at a time.
+// Reads of compressed clusters: the stored sectors are read, and decompressed on the host's worker threads, one cluster at a time.
 
 import type { Qcow2Image } from './image.js';
 import type { HostOffset } from './types.js';
 
 /**
- * Decompresses the cluster stored in up to `stored` bytes at host offset `host` and puts its bytes from `lead` on into `target`.
- * Rejects with `invalid-image` where the data does not make a cluster, `corrupt-image` where it lies outside of the file.
+ * Decompresses the cluster that is stored in up to `stored` bytes at host offset `host`, and copies its bytes from `lead` on to `target`. Rejects with
+ * `invalid-image` where the data does not decompress to a whole cluster, with `corrupt-image` where it is outside of the file, and with `io`.
  */
 export async function readCompressed(
   image: Qcow2Image,
@@ -17,7 +17,7 @@ export async function readCompressed(
   const { clusterSize } = image.geometry;
   if (host >= image.data.length)
     throw await image.corrupt(`Compressed cluster at ${host} is outside of the file`, host);
-  // The descriptor counts whole sectors; the last may reach beyond the end of the file.
+  // The entry has the length in whole sectors; the last one may reach beyond the end of the file.
   const input = image.memory.allocate(Math.min(stored, image.data.length - host));
   const whole = lead === 0 && target.length === clusterSize;
   const output = whole ? target : image.memory.allocate(clusterSize);

@@ -1,5 +1,5 @@
-// Compressed clusters, writing: all clusters of a request are compressed side by side on the host's workers, packed, and written as one
-// piece where they lie together. What does not get smaller is written as ordinary clusters.
+// Writes of compressed clusters: all clusters of a request are compressed in parallel on the host's worker threads, packed, and written in one piece where
+// they are contiguous in the file. A cluster that does not get smaller is written as an ordinary one.
 
 import { settleAll } from '../../../util/settle.js';
 import type { Qcow2Image } from './image.js';
@@ -12,7 +12,7 @@ interface CompressedCluster {
   guest: GuestOffset;
   /** Compressed data; empty until compressed. */
   data: Uint8Array;
-  /** The buffer to give back. */
+  /** The buffer that `data` is part of, to be freed. */
   buffer: Uint8Array;
 }
 
@@ -22,7 +22,7 @@ interface HostWrite {
   bytes: number;
 }
 
-/** Writes whole clusters (the last of the disk may be short) compressed. Rejects with `unsupported` where they are no whole clusters. */
+/** Writes whole clusters (the last one of the disk may be short) compressed. Rejects with `unsupported` for parts of clusters, and as `writeGuest`. */
 export async function writeCompressed(
   image: Qcow2Image,
   extents: readonly GuestExtent[],
@@ -47,7 +47,7 @@ export async function writeCompressed(
   }
 }
 
-/** Compresses every cluster into `clusters`; returns what does not get smaller, neighbours joined. */
+/** Compresses every cluster into `clusters`; returns the clusters that do not get smaller, neighbours joined. */
 async function compressAll(
   image: Qcow2Image,
   extents: readonly GuestExtent[],
@@ -150,7 +150,7 @@ async function writeClusters(image: Qcow2Image, clusters: readonly CompressedClu
   }
 }
 
-/** Writes all data; what lies together in the file goes in one piece. */
+/** Writes all data; clusters that are contiguous in the file are one write. */
 async function writePacked(
   image: Qcow2Image,
   clusters: readonly CompressedCluster[],

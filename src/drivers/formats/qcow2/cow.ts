@@ -1,4 +1,4 @@
-// Copy on write: a cluster that is written in part takes the rest of its content from where it was until now.
+// Copy on write: when a part of a cluster is written to a new place, the rest of its content is copied from the old place.
 //
 //   | old content | piece | old content | piece | old content | zeroes |
 //   0                                                         ^ end of the disk, where that is inside of the cluster
@@ -15,8 +15,8 @@ export interface Piece {
 }
 
 /**
- * The whole new content of the guest cluster at `guest`: what it read as before, zeroes behind the end of the disk, and `pieces` over it.
- * The caller holds the cluster's range lock and frees the buffer (`memory.free`).
+ * Returns the whole new content of the guest cluster at `guest`: its old content, zeroes beyond the end of the disk, overwritten with `pieces`. The
+ * caller holds the cluster's range lock, and frees the buffer (`memory.free`).
  */
 export async function mergeCluster(
   image: Qcow2Image,
@@ -28,7 +28,7 @@ export async function mergeCluster(
   try {
     const inside = Math.max(0, Math.min(clusterSize, image.length() - guest));
     const gaps = gapsOf(pieces, inside);
-    // One read around all gaps costs less than several, unless there is one.
+    // One read over all gaps costs less than one read for each.
     if (gaps.length > 0) {
       const from = gaps[0].from;
       const to = gaps[gaps.length - 1].to;
@@ -43,7 +43,7 @@ export async function mergeCluster(
   }
 }
 
-/** What `pieces`, ascending, leave of [0, end). */
+/** The parts of [0, end) that `pieces`, ascending, do not cover. */
 function gapsOf(pieces: readonly Piece[], end: number): { from: number; to: number }[] {
   const gaps: { from: number; to: number }[] = [];
   let at = 0;

@@ -1,5 +1,5 @@
-// What a new qcow2 image is to be like: its options are checked as `qemu-img create -o` has them, all its parts get their places, and its
-// header is encoded. Nothing is touched: see create.ts.
+// Plans a new qcow2 image: checks its options as `qemu-img create -o` does, computes the place of each part, and encodes the header. Nothing is written
+// here: see create.ts.
 //
 //   | header | refcount table | refcount blocks | L1 table | L2 tables (preallocated) | data (preallocated) |
 
@@ -8,6 +8,7 @@ import type { CompressionType } from '../../../host/host.js';
 import type { PreallocMode } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
 import { encodeName, nameLength } from '../../../util/name-bytes.js';
+import { roundUp } from '../../../util/numbers.js';
 import { encodeFeatureNames } from './features.js';
 import {
   Extension,
@@ -32,7 +33,6 @@ import {
   MIN_CLUSTER_BITS,
   makeGeometry,
   NO_HOST,
-  roundUp,
   SECTOR,
 } from './types.js';
 
@@ -56,7 +56,7 @@ export interface Qcow2CreateOptions {
   dataFile?: string | null;
 }
 
-/** QEMU leaves the name table out where a cluster is small. */
+/** QEMU writes no feature name table where a cluster is smaller. */
 const FEATURE_NAMES_MIN_CLUSTER = 8192;
 
 /** The parts of the new file in the picture's order. `size` is the guest's, in bytes; the others count clusters, L1 entries, L2 tables. */
@@ -136,7 +136,7 @@ function checkUnsupported(options: Qcow2CreateOptions, path: string): void {
   }
 }
 
-/** How many refcount blocks and table clusters an image needs that has `rest` other clusters: they count themselves too. */
+/** Numbers of refcount blocks and refcount table clusters for an image with `rest` other clusters; they have refcounts themselves. */
 function refcountClustersFor(geometry: Geometry, rest: number): { tableClusters: number; blocks: number } {
   let tableClusters = 1;
   let blocks = 1;
@@ -217,7 +217,7 @@ function makeHeaderBytes(layout: Layout, options: Qcow2CreateOptions): Uint8Arra
   return bytes;
 }
 
-/** Checks all options and lays the image out; nothing is touched. Throws `invalid-argument`, `unsupported`, `limit`. */
+/** Checks all options, and computes the layout and the header. Throws `invalid-argument`, `unsupported`, `limit`. */
 export function planQcow2(path: string, options: Qcow2CreateOptions): { layout: Layout; headerBytes: Uint8Array } {
   const geometry = checkOptions(options, path);
   const layout = makeLayout(geometry, options, path);

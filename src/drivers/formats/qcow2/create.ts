@@ -1,5 +1,5 @@
-// Makes a new, empty qcow2 image in an empty file. Everything is laid out first (create-plan.ts) and written once; the header comes last, after
-// a flush, so that an interrupted creation leaves a file that is no qcow2 image rather than a broken one.
+// Creates a new, empty qcow2 image in an empty file. The layout is planned first (create-plan.ts), then everything is written once. The header is
+// written last, after a flush: an interrupted creation leaves a file that is not a qcow2 image, rather than a broken image.
 
 import type { Child } from '../../../block/child.js';
 import { makeRoom } from '../../../block/create.js';
@@ -8,7 +8,7 @@ import { L2Codec } from './l2-codec.js';
 import { POINTER_BYTES, putPointer } from './pointer-codec.js';
 import { fillRefcountOnes } from './refcount-codec.js';
 
-/** A table is written in pieces of so many bytes. */
+/** A table is written in pieces of at most so many bytes. */
 const CHUNK_BYTES = 1 << 20;
 
 /**

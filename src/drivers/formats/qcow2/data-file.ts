@@ -1,10 +1,10 @@
-// Where the content of guest clusters lies: what L2 entries refer to is read, written, zeroed and located here, by host offset.
+// The file with the content of guest clusters. What L2 entries point to is read, written, zeroed and located here, by host offset.
 //
 //   read, cow, compressed, locate, write, resize --host offset--> DataFile --> ImageFile: L2 tables and content share one file
 //   mapping, allocation, commit order -----------offset in the image file----> ImageFile
 //
-// That both are the same file, and that content lies in it as the guest wrote it, matters to nobody else but the allocation, which gives the
-// space of freed clusters of either kind back to the file.
+// Only the allocation relies on both being the same file (it discards freed clusters of either kind there); an external data file, or encrypted
+// content, would change this class and the allocation.
 
 import type { BlockNode } from '../../../block/node/node.js';
 import type { Located } from '../../../block/types.js';
@@ -23,17 +23,17 @@ export class DataFile {
     return this.#file.length;
   }
 
-  /** The node that host offsets of a block status count in. */
+  /** The node that host offsets in a block status refer to. */
   get node(): BlockNode {
     return this.#file.link.node;
   }
 
-  /** Fills `buffer`; what lies behind the end of the file is zeroes. */
+  /** Fills `buffer`; bytes beyond the end of the file are zeroes. */
   read(host: HostOffset, buffer: Uint8Array): Promise<void> {
     return this.#file.read(host, buffer);
   }
 
-  /** Writes inside the file: whoever allocated the place made room (`makeRoom`). */
+  /** Writes inside the file. A caller that allocated the place must have called `makeRoom`. */
   write(host: HostOffset, buffer: Uint8Array): Promise<void> {
     return this.#file.write(host, buffer);
   }
@@ -43,8 +43,8 @@ export class DataFile {
   }
 
   /**
-   * Makes the file reach to the end of [host, host + length), which was just allocated. Resolves with whether the range is known to read as
-   * zeroes. Rejects with `no-space`, `io`.
+   * Grows the file to the end of [host, host + length), which was just allocated. Resolves with true where the range is known to read as zeroes.
+   * Rejects with `no-space`, `io`.
    */
   async makeRoom(host: HostOffset, length: number): Promise<boolean> {
     await this.#file.ensureLength(host + length);

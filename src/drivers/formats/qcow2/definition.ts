@@ -1,4 +1,4 @@
-// What the registry knows of qcow2: how an image is recognised, opened and created.
+// The driver definition of qcow2: how an image is recognised, opened and created.
 
 import { type Child, withLink } from '../../../block/child.js';
 import type { Graph } from '../../../block/graph.js';
@@ -16,17 +16,17 @@ import { Qcow2Node } from './driver.js';
 import { checkFeatures } from './features.js';
 import { Field, hasQcow2Magic, parseHeader, parseHeaderArea } from './header.js';
 import { QCOW2_DETAIL_ORDER } from './info.js';
-import { checkOptions, type DriverOptions } from './options.js';
+import { checkOptions, type DriverOptions, QCOW2_USE_OPTIONS } from './options.js';
 import { type HostOffset, makeGeometry } from './types.js';
 
-/** What may hold the header: it may be as long as a cluster; nearly always the first read has all. */
+/** Reads the header with its extensions, which may take a whole cluster. Nearly always the first 64 KiB have all of it. */
 async function readHeader(file: Child): Promise<Uint8Array> {
   const head = await readUpTo(file, 1 << 16);
   const clusterBits = hasQcow2Magic(head) && head.length > 24 ? head[23] : 0;
   return clusterBits > 16 && clusterBits <= 21 ? readUpTo(file, 2 ** clusterBits) : head;
 }
 
-/** The begin of the file: `length` bytes, or as many as it has. */
+/** The first `length` bytes of the file, or as many as it has. */
 async function readUpTo(file: Child, length: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(Math.min(length, file.length));
   if (bytes.length > 0) await file.read(0, bytes);
@@ -95,7 +95,7 @@ function createOptions(options: CreateRequest<'qcow2'>['options']): Qcow2CreateO
   };
 }
 
-/** Every version after 1 (which is qcow) is qcow2's: a later one is refused by name, and not taken for something else. */
+/** Version 1 is the format qcow. All others score as qcow2, so that opening an image of a later version fails with a message that names it. */
 function probeQcow2(head: Uint8Array): number {
   return hasQcow2Magic(head) && new DataView(head.buffer, head.byteOffset).getUint32(Field.version) >= 2 ? 100 : 0;
 }
@@ -106,6 +106,7 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   hasBacking: true,
   defaultFor: 'overlay',
   compresses: true,
+  foreignOptions: { use: QCOW2_USE_OPTIONS },
   createOptions: QCOW2_CREATE_OPTIONS,
   detailOrder: QCOW2_DETAIL_ORDER,
   probe: probeQcow2,

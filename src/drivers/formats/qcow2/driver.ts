@@ -1,4 +1,5 @@
-// qcow2: the node. It checks features at open, answers the hot path from cached tables, and hands everything else to the parts.
+// qcow2: the node. It answers the hot path (`locate`) from cached tables, and passes every other request to the part of the driver that does it:
+// see image.ts for the parts. Specification: docs/interop/qcow2 of QEMU.
 
 import type { Abilities, CheckResult } from '../../../block/abilities.js';
 import type { CheckFinding } from '../../../block/finding.js';
@@ -15,6 +16,7 @@ import {
   type ZeroFlags,
 } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
+import { roundDown } from '../../../util/numbers.js';
 import { loadBitmaps, type StoredBitmaps } from './bitmaps.js';
 import { checkQcow2 } from './check.js';
 import { writeCompressed } from './compressed-write.js';
@@ -31,7 +33,7 @@ import { cacheTables, type DriverOptions, discardPolicy, overlapKinds } from './
 import { readGuest } from './read.js';
 import { resizeImage } from './resize.js';
 import { statusOf, statusSync } from './status.js';
-import { type GuestExtent, type GuestOffset, makeGeometry, roundDown, SECTOR } from './types.js';
+import { type GuestExtent, type GuestOffset, makeGeometry, SECTOR } from './types.js';
 import { writeGuest, writeInPlace } from './write.js';
 import { discardGuest, zeroGuest } from './zero.js';
 
@@ -44,7 +46,7 @@ export class Qcow2Node extends FormatNode {
   readonly #image: Qcow2Image;
   #stored: StoredBitmaps = { list: [], bitmaps: [], regions: [] };
 
-  /** `file` holds a header that was parsed and checked. */
+  /** `area` is the parsed and checked header of `file`, `head` the bytes that it was parsed from. */
   constructor(
     graph: Graph,
     options: NodeOptions,
@@ -85,11 +87,11 @@ export class Qcow2Node extends FormatNode {
     if (!this.readOnly) await this.#becomeWritable();
   }
 
-  /** What an image needs before its first change. */
+  /** Prepares the image for its first change: the index of metadata, and the autoclear bits that Diskwright does not know are cleared. */
   async #becomeWritable(): Promise<void> {
     const image = this.#image;
     image.indexMetadata();
-    // The header differs from the one on disk where this failed before.
+    // `headerDirty` is set where an earlier attempt failed.
     if (image.headerDirty || (image.header.autoclearFeatures & ~KNOWN_AUTOCLEAR) !== 0n) {
       image.header.autoclearFeatures &= KNOWN_AUTOCLEAR;
       await image.committer.writeHeader();
@@ -191,7 +193,7 @@ export class Qcow2Node extends FormatNode {
   protected override async doReopen(readOnly: boolean): Promise<void> {
     const child = this.primary!;
     if (readOnly) {
-      // The flush before this has freed clusters: their refcounts must be right on disk too.
+      // The flush before this may have freed clusters in memory: their lowered refcounts must be written, too.
       await this.#image.commit();
       await this.#image.file.trim();
       BlockNode.changePermissions(child, Perm.CONSISTENT_READ, child.shared);
@@ -202,7 +204,7 @@ export class Qcow2Node extends FormatNode {
     await this.#becomeWritable();
   }
 
-  /** Writes everything that waits: two commits, so that the refcounts of clusters that the first one freed are right on disk too. */
+  /** Writes all changes of metadata. Two commits are needed: the second one writes the lowered refcounts of clusters that the first one freed. */
   protected override async doClose(): Promise<void> {
     const image = this.#image;
     try {

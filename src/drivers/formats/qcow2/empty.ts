@@ -1,21 +1,22 @@
-// Unmapping content: everything behind a guest offset, or everything.
+// Unmaps content: everything from a guest offset on, or everything.
 
+import { roundUp } from '../../../util/numbers.js';
 import type { Qcow2Image } from './image.js';
 import { Kind } from './l2-codec.js';
 import { reserveEntry } from './table-space.js';
-import { type GuestOffset, roundUp } from './types.js';
+import type { GuestOffset } from './types.js';
 import { changeEntries, unmap } from './zero.js';
 
 /** L2 tables that are removed between two commits. */
 const BATCH_TABLES = 64;
 
-/** Drops all content of the image: everything reads as the backing node does. */
+/** Unmaps the whole image, so that all of it reads as the backing node does, and cuts the file. */
 export async function emptyImage(image: Qcow2Image): Promise<void> {
   await dropTables(image, 0);
   await cutFile(image);
 }
 
-/** Unmaps all clusters that begin at or behind guest offset `from`. A later commit makes it durable. */
+/** Unmaps all clusters that begin at or after guest offset `from`. A later commit makes that durable. */
 export async function dropFrom(image: Qcow2Image, from: GuestOffset): Promise<void> {
   const { clusterSize, l2Span } = image.geometry;
   const start = roundUp(from, clusterSize);
@@ -29,7 +30,7 @@ export async function dropFrom(image: Qcow2Image, from: GuestOffset): Promise<vo
   await dropTables(image, firstTable);
 }
 
-/** Is anything mapped in [start, end), which one L2 table describes? Asked first, since changing a table takes space. */
+/** True where anything is mapped in [start, end), a range of one L2 table. Checked first, since changing a table may need space on the disk. */
 async function mapsAnything({ mapping, geometry }: Qcow2Image, start: GuestOffset, end: GuestOffset): Promise<boolean> {
   const index = mapping.indexOf(start);
   let table = mapping.tableSync(index);
@@ -45,7 +46,7 @@ async function mapsAnything({ mapping, geometry }: Qcow2Image, start: GuestOffse
   return false;
 }
 
-/** Takes L2 tables from `first` on out of the L1 table, with all clusters that they point to. */
+/** Removes the L2 tables from index `first` on from the L1 table, and frees them and all clusters that they point to. */
 async function dropTables(image: Qcow2Image, first: number): Promise<void> {
   const { mapping } = image;
   const { l2Span, l2Entries } = image.geometry;
@@ -62,7 +63,7 @@ async function dropTables(image: Qcow2Image, first: number): Promise<void> {
         table = mapping.tableSync(index);
       }
       if (table === null) continue;
-      // Before anything changes: the table would be written with half of its clusters freed.
+      // All entries are checked before one is changed: otherwise the table could be written with only a part of its clusters freed.
       for (let slot = 0; slot < l2Entries; slot++) {
         if (mapping.codec.kind(table.view, slot) === Kind.bad) throw await mapping.badEntry(table, slot);
       }
@@ -78,7 +79,7 @@ async function dropTables(image: Qcow2Image, first: number): Promise<void> {
   }
 }
 
-/** Commits, and cuts the file behind the last cluster in use, unless something is being allocated meanwhile. The refcount table stays where it is. */
+/** Commits, and cuts the file after the last cluster in use, unless something is allocated meanwhile. The refcount table keeps its place. */
 export function cutFile(image: Qcow2Image): Promise<void> {
   const { allocation, refcounts } = image;
   return image.committer.exclusive(async () => {

@@ -1,5 +1,5 @@
-// Feature bits and their names: what this driver knows, and the name table that images carry so that a reader which does not know
-// a bit can still name it (specification: "Feature name table").
+// Feature bits and their names: those that this driver supports, and the name table in images, by which a reader can name a bit that it does not know
+// (specification: "Feature name table").
 
 import { BlockError } from '../../../util/errors.js';
 import { Autoclear, Compatible, Extension, type HeaderArea, Incompatible, KNOWN_INCOMPATIBLE } from './header.js';
@@ -51,9 +51,8 @@ function unsupported(path: string, message: string): BlockError {
 }
 
 /**
- * Refuses, by name, what this driver cannot read (and, for `writable`, cannot write) without misreading or losing it. With `onlyHeader`
- * the caller is not going to read guest data.
- * Throws `unsupported`, and `corrupt-image` for a corrupt image that is opened for writing.
+ * Checks that this driver can read the image correctly, and write it if `writable`. With `onlyHeader`, the caller will not read guest data.
+ * Throws `unsupported`, naming the feature, and `corrupt-image` for a corrupt image that is opened for writing.
  */
 export function checkFeatures(area: HeaderArea, path: string, writable: boolean, onlyHeader = false): void {
   const { header } = area;

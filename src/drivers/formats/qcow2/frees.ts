@@ -1,5 +1,5 @@
-// Clusters that the tables in memory do not refer to any more. On disk they are still referred to until the next commit, so they are not free
-// at once: they wait here, and their refcounts are lowered when the commit that took the references away is durable (commit-order.ts).
+// Clusters that the tables in memory do not refer to any more. The tables on disk still do, until the next commit, so the clusters must not be reused at
+// once: they are listed here, and their refcounts are lowered when a commit has made the removal of the references durable (commit-order.ts).
 //
 //   an entry changes --add--> waits --take--> commit writes the tables, flush --apply--> refcount lowered --> may be allocated again
 //                               ^                     | fails
@@ -12,9 +12,9 @@ import type { Qcow2Image } from './image.js';
 import type { Table } from './table-cache.js';
 import { type ClusterIndex, hostOf, plus } from './types.js';
 
-/** One reference to each of the clusters is gone. */
+/** Clusters that have one reference less each. */
 export interface PendingFree extends Run {
-  /** Give the space back to the file below as well. */
+  /** Discard the clusters in the file below as well. */
   punch: boolean;
 }
 
@@ -30,7 +30,7 @@ export class Frees {
     this.#perBlock = image.geometry.blockEntries;
   }
 
-  /** The reference to each of these clusters is gone from the tables in memory. */
+  /** Called when one reference to each of these clusters was removed from the tables in memory. */
   add(cluster: ClusterIndex, count: number, punch: boolean): void {
     assert(Number.isSafeInteger(cluster + count) && count > 0, 'whole clusters are freed');
     const last = this.#pending[this.#pending.length - 1];
@@ -38,21 +38,21 @@ export class Frees {
     else this.#pending.push({ cluster, count, punch });
   }
 
-  /** All that waits, which belongs to the caller's commit from now on. */
+  /** Takes the list: its clusters belong to the caller's commit from now on. */
   take(): PendingFree[] {
     const pending = this.#pending;
     this.#pending = [];
     return pending;
   }
 
-  /** What `take` returned waits for another commit. */
+  /** Puts back clusters that `take` returned, for the next commit. */
   putBack(pending: PendingFree[]): void {
     this.#pending = [...pending, ...this.#pending];
   }
 
   /**
-   * Lowers the refcounts of what a durable commit does not refer to any more. Part of a commit. Items that are done leave `pending`; where a
-   * block has no space of its own and gets none, the rest stays. Rejects with `corrupt-image`, `io`.
+   * Lowers the refcounts of `pending`, as the last step of a commit. Items that are done are removed from `pending`; where there is no space to write a
+   * refcount block, the rest stays in it. Rejects with `corrupt-image`, `io`.
    */
   async apply(pending: PendingFree[]): Promise<void> {
     const { refcounts } = this.#image;
@@ -79,24 +79,24 @@ export class Frees {
     }
   }
 
-  /** An entry that is gone pointed to metadata. */
+  /** The error for a removed entry that pointed to metadata. */
   #wronglyReferredTo(cluster: ClusterIndex, what: string): Promise<BlockError> {
     const start = hostOf(cluster, this.#image.geometry);
     return this.#image.corrupt(`Preventing the free of metadata (${what}) at offset ${start}`, start);
   }
 
-  /** Block `index`, loaded and with space of its own; null where there is none. Inside a commit. */
+  /** Block `index`, loaded and reserved; null where there is none. Called inside a commit. */
   async #blockToLower(index: number): Promise<Table | null | 'no room'> {
     const { refcounts } = this.#image;
     for (;;) {
       const block = refcounts.blockSync(index);
-      if (block === null || block?.solid) return block;
+      if (block === null || block?.reserved) return block;
       if (block === undefined) {
         await refcounts.loadBlock(index, false);
         continue;
       }
       try {
-        await refcounts.solidifyBlock(block);
+        await refcounts.reserveBlock(block);
       } catch (error) {
         if (error instanceof BlockError && error.code === 'no-space') return 'no room';
         throw error;
@@ -104,7 +104,7 @@ export class Frees {
     }
   }
 
-  /** Deallocates the space of those clusters that have no reference but the one that is dropped; a hint, so that a refusal does not matter. */
+  /** Discards those of the clusters whose last reference is being removed. A hint: a failure is ignored. */
   async #punch(cluster: ClusterIndex, count: number): Promise<void> {
     const { file, refcounts } = this.#image;
     let from = cluster;

@@ -1,14 +1,18 @@
-// Rewriting the header's variable part: another backing file name or format.
+// Changes the backing file's name and format, which are in the variable part of the header.
 //
-// The header's cluster may be larger than what storage writes in one piece, so the change is made to hang on its first sector alone:
-// everything behind it that the new header needs is written first, where the old header does not look, and made durable; then the
-// first sector switches. All extensions stay, unknown ones too, in their order.
+//   1  write the sectors after the first one: all that the new header needs there, at places that the old header does not use; flush
+//   2  write the first sector, which switches from the old header to the new one; flush
+//
+// The header's cluster may be larger than what storage writes atomically, so the switch must be one sector: after power loss at any time, the file has
+// the old header or the new one. Several layouts are tried (`layouts`, `makeDrafts`); where none has this property, the first that fits is used. All
+// extensions stay, unknown ones too, in their order.
 
 import type { BlockError } from '../../../util/errors.js';
 import { encodeName } from '../../../util/name-bytes.js';
+import { roundUp } from '../../../util/numbers.js';
 import { Extension, encodeExtensions, encodeHeader, type HeaderExtension, type Qcow2Header } from './header.js';
 import type { Qcow2Image } from './image.js';
-import { MAX_BACKING_NAME_BYTES, roundUp, SECTOR } from './types.js';
+import { MAX_BACKING_NAME_BYTES, SECTOR } from './types.js';
 
 interface Draft {
   extensions: HeaderExtension[];
@@ -17,7 +21,7 @@ interface Draft {
   bytes: Uint8Array;
 }
 
-/** Sets name and format (null: none) in the header, durably. Rejects with `invalid-argument` where they do not fit. */
+/** Sets name and format (null: none) in the header, and flushes. Rejects with `invalid-argument` where they do not fit. */
 export async function setBackingHeader(image: Qcow2Image, name: string | null, format: string | null): Promise<void> {
   const nameBytes = checkedName(image, name);
   await image.committer.exclusive(async () => {
@@ -36,7 +40,7 @@ export async function setBackingHeader(image: Qcow2Image, name: string | null, f
       await image.file.write(SECTOR, draft.bytes.subarray(SECTOR));
       await image.file.flush();
     }
-    // Until it is durable, nobody knows which header is on disk: the next commit writes the one that counts.
+    // If a write or the flush fails, it is not known which header is on disk: then the next commit writes the one in memory.
     image.headerDirty = true;
     await image.file.write(0, draft.bytes.subarray(0, SECTOR));
     image.header.backingFileOffset = draft.header.backingFileOffset;
@@ -49,7 +53,7 @@ export async function setBackingHeader(image: Qcow2Image, name: string | null, f
   });
 }
 
-/** Throws `invalid-argument` where `setBackingHeader` would, for want of room. */
+/** Throws `invalid-argument` where `setBackingHeader` would reject because name and format do not fit. */
 export function checkBackingHeader(image: Qcow2Image, name: string, format: string): void {
   const bytes = checkedName(image, name);
   const { clusterSize } = image.geometry;
@@ -69,7 +73,7 @@ function noRoom(image: Qcow2Image): BlockError {
   return image.error('invalid-argument', 'The backing file name does not fit into the header', 'change backing file');
 }
 
-/** Ways to put the format into the extensions: where it is now, first, last. */
+/** Lists of extensions with the new format: at its present place, first, last. */
 function layouts(extensions: readonly HeaderExtension[], format: string | null): HeaderExtension[][] {
   const others = extensions.filter(({ type }) => type !== Extension.backingFormat);
   if (format === null) return [others];
@@ -83,7 +87,7 @@ function layouts(extensions: readonly HeaderExtension[], format: string | null):
   return ways;
 }
 
-/** New header clusters with these extensions: the name right behind them, or beyond all that the old header uses. */
+/** New header clusters with these extensions: one with the name right after them, one with the name beyond all bytes that the old header uses. */
 function makeDrafts(
   image: Qcow2Image,
   old: Uint8Array,
@@ -104,7 +108,7 @@ function makeDrafts(
     bytes.set(encodeHeader(header));
     bytes.set(area, headerLength);
     if (name !== null) bytes.set(name, place);
-    // What the old header uses stays readable where the new one has nothing.
+    // Bytes that the old header uses are kept where the new one has nothing.
     const keep = (from: number, to: number): void => {
       for (let at = Math.max(from, SECTOR, areaEnd); at < to; at++) {
         if (name === null || at < place || at >= place + name.length) bytes[at] = old[at];
@@ -117,7 +121,7 @@ function makeDrafts(
   return drafts;
 }
 
-/** True when all behind the first sector that the old header uses is the same in `bytes`. */
+/** True where `bytes` has the same content as the old cluster in all bytes after the first sector that the old header uses. */
 function switchesInFirstSector(image: Qcow2Image, old: Uint8Array, oldEnd: number, bytes: Uint8Array): boolean {
   const same = (from: number, to: number): boolean => {
     for (let at = Math.max(from, SECTOR); at < to; at++) if (bytes[at] !== old[at]) return false;

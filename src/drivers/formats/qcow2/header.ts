@@ -77,7 +77,7 @@ export interface Qcow2Header {
   backingFileOffset: number;
   backingFileSize: number;
   clusterBits: number;
-  /** Virtual size, bytes: whole sectors. What a header has beyond the last of them is no part of the disk, as with QEMU. */
+  /** Virtual size in bytes, rounded down to whole sectors, as QEMU does. */
   size: number;
   cryptMethod: number;
   /** Entries. */
@@ -98,7 +98,7 @@ export interface Qcow2Header {
   additional: Uint8Array;
 }
 
-/** The header with everything that lives beside it in the first cluster. */
+/** The header with everything else in the first cluster. */
 export interface HeaderArea {
   header: Qcow2Header;
   /** In the order of the file, unknown ones too. */
@@ -106,7 +106,7 @@ export interface HeaderArea {
   backingFile: string | null;
 }
 
-/** Is this the start of a qcow2 image? */
+/** True where `head`, the start of a file, has the magic number of qcow (all versions). */
 export function hasQcow2Magic(head: Uint8Array): boolean {
   if (head.length < 8) return false;
   return viewOf(head).getUint32(0) === QCOW2_MAGIC;
@@ -116,14 +116,14 @@ function invalid(path: string, message: string, offset = 0): BlockError {
   return BlockError.at(path, 'invalid-image', message, { offset, operation: 'open' });
 }
 
-/** A 64-bit field that must be a safe integer to be of use. */
+/** Reads a 64-bit offset. Throws `invalid-image` where it is not a safe integer. */
 function readOffset(view: DataView, at: number, path: string, what: string): HostOffset {
   const value = viewBe64(view, at);
   if (!Number.isSafeInteger(value)) throw invalid(path, `Invalid ${what}`, at);
   return value as HostOffset;
 }
 
-/** The virtual size. QEMU reads larger ones, too. */
+/** Reads the virtual size. Throws `limit` beyond 2^53 - 1, where QEMU would open the image. */
 function readSize(view: DataView, path: string): number {
   const size = view.getBigUint64(Field.size);
   checkImageSize(size, path, 'open');

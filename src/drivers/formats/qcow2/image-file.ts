@@ -1,16 +1,24 @@
-// The file under an image: reads that end at its end as zeroes do, growth in strides, space that is allocated before it is needed, and the
-// knowledge whether anything was written since the last flush.
+// The file under an image. This class adds four things to the link:
 //
-//   |  in use, perhaps with holes  |= solid: allocated =|..... surplus of the stride: a hole .....|
-//                                                       ^ usedEnd                                 ^ length
+//   reads     beyond the end of the file return zeroes
+//   growth    the file grows in strides of 1 to 64 MiB; `trim` cuts the unused part of the last one
+//   space     metadata must be writable later, even on a full disk, so its space is allocated on the file system first (`reserve`)
+//   flushes   `unflushed` says whether anything was written since the last one
+//
+//   |  in use, perhaps with holes  |= reserved: allocated =|..... unused part of the stride: a hole .....|
+//                                                          ^ usedEnd                                     ^ length
+//
+// One reserved range is remembered, the highest, since tables are made at the end of the file; a place outside of it is reserved again, which the
+// file system answers quickly where the space is there already. A discard or a cut deallocates: the range is shortened then. One that happens while
+// a reservation is under way may have deallocated what was just reserved: that reservation is not remembered (`#deallocations`).
 
 import type { Child } from '../../../block/child.js';
 import { BlockError } from '../../../util/errors.js';
-import { roundUp } from './types.js';
+import { roundUp } from '../../../util/numbers.js';
 
 const MIN_STRIDE_BYTES = 1 << 20;
 const MAX_STRIDE_BYTES = 64 << 20;
-/** Small tables at the end of the file are reserved together with what will follow them: so many bytes at a time. */
+/** Bytes that are reserved together with a small table at the end of the file, for the tables that will follow it. */
 const RESERVE_AHEAD_BYTES = 256 << 10;
 const SMALL_TABLE_BYTES = 64 << 10;
 
@@ -18,23 +26,23 @@ export class ImageFile {
   readonly #link: () => Child;
   #growing: Promise<void> | null = null;
   #cutting: Promise<void> | null = null;
-  /** End of what was ever handed out for use; the rest is the stride's surplus, which `trim` cuts. */
+  /** End of the space that was ever used; the rest is the unused part of the last stride, which `trim` cuts. */
   #usedEnd: number;
-  /** Host offset from which on the file has only zeroes, because it was made longer, or cut, there, and nothing was handed out since. */
+  /** From this host offset on, the file has only zeroes: it grew, or was cut, there, and nothing was allocated there since. */
   #freshFrom: number;
-  /** [from, to) is allocated on the file system: no write there can lack space. One such range is remembered, the highest. */
-  readonly #solid = { from: 0, to: 0 };
-  /** How many times a range became soft: what was reserved while that happened is not remembered, since it may have been that range. */
-  #softenings = 0;
-  /** Space that is being reserved ahead now, the latest. */
+  /** [from, to) is allocated on the file system: a write there cannot fail for lack of space. */
+  readonly #reserved = { from: 0, to: 0 };
+  /** Counts deallocations, see above. */
+  #deallocations = 0;
+  /** The latest reservation ahead that is under way. */
   #ahead: { from: number; to: number; done: Promise<void> } | null = null;
-  /** Something was written, or the size changed, since the last flush that succeeded. */
+  /** Something was written, or the size changed, since the last successful flush. */
   unflushed = false;
 
-  /** Bytes that a copy said it will still write: so much is reserved ahead, in strides. */
+  /** Bytes that a copy has announced and not written yet (`expect`). The file grows with its space allocated for so long. */
   #expected = 0;
 
-  /** `link` is asked each time: the graph may put another one in place. */
+  /** `link` is called for each request, since the graph may replace the link. */
   constructor(link: () => Child) {
     this.#link = link;
     this.#usedEnd = link().length;
@@ -53,7 +61,7 @@ export class ImageFile {
     return this.#link().length;
   }
 
-  /** Fills `buffer`; what lies behind the end of the file is zeroes. */
+  /** Fills `buffer`; bytes beyond the end of the file are zeroes. */
   async read(offset: number, buffer: Uint8Array): Promise<void> {
     const link = this.#link();
     const inside = Math.max(0, Math.min(buffer.length, link.length - offset));
@@ -62,7 +70,7 @@ export class ImageFile {
     if (inside > 0) await link.read(offset, buffer.subarray(0, inside));
   }
 
-  /** Writes inside the file; whoever allocates makes room first (`ensureLength`). */
+  /** Writes inside the file. A caller that allocates must call `ensureLength` first. */
   async write(offset: number, buffer: Uint8Array): Promise<void> {
     try {
       await this.#link().write(offset, buffer);
@@ -90,8 +98,7 @@ export class ImageFile {
   }
 
   /**
-   * Makes the file reach to `end` at least, in strides. Rejects with `no-space` where the file cannot grow (a block device),
-   * and as `truncate` does.
+   * Grows the file, in strides, to at least `end` bytes. Rejects with `no-space` where the file cannot grow (a block device), and as `truncate`.
    */
   async ensureLength(end: number): Promise<void> {
     if (end > this.#usedEnd) this.#usedEnd = end;
@@ -110,15 +117,15 @@ export class ImageFile {
   }
 
   /**
-   * [offset, offset + length), inside the file, is allocated on the file system when this resolves, so that what is written there later
-   * finds its space; the content stays. Nobody may write there meanwhile. Rejects with `no-space`, `io`.
+   * Allocates [offset, offset + length), inside the file, on the file system, so that a later write there cannot fail for lack of space. The content
+   * stays. Nobody may write there meanwhile. Rejects with `no-space`, `io`.
    */
   async reserve(offset: number, length: number): Promise<void> {
     const end = offset + length;
-    const solid = this.#solid;
-    if (offset >= solid.from && end <= solid.to) return;
+    const reserved = this.#reserved;
+    if (offset >= reserved.from && end <= reserved.to) return;
     if (length >= SMALL_TABLE_BYTES || offset < this.#freshFrom) return this.#reserveNow(offset, length, 0);
-    // Many small tables are made at once: one request does for those that lie behind it. Where it fails, each tries for itself.
+    // Often many small tables are made at the same time: one reservation includes the space of those after it. Where it fails, each one reserves its own.
     const ahead = this.#ahead;
     if (ahead !== null && offset >= ahead.from && end <= ahead.to) {
       await Promise.allSettled([ahead.done]);
@@ -135,38 +142,38 @@ export class ImageFile {
   }
 
   async #reserveNow(offset: number, length: number, ahead: number): Promise<void> {
-    const softenings = this.#softenings;
+    const deallocations = this.#deallocations;
     const to = await this.#link().reserve(offset, length, ahead);
-    this.#becomeSolid(offset, to, softenings);
+    this.#noteReserved(offset, to, deallocations);
     this.unflushed = true;
   }
 
-  /** [from, to) was allocated; `softenings` as it was before. */
-  #becomeSolid(from: number, to: number, softenings: number): void {
-    if (softenings !== this.#softenings) return;
-    const solid = this.#solid;
-    // Tables are made at the end of the file: of two ranges, the higher one is remembered.
-    if (to < solid.from) return;
-    if (from > solid.to) {
-      solid.from = from;
-      solid.to = to;
+  /** [from, to) was allocated by a request that began when `#deallocations` was `deallocations`. */
+  #noteReserved(from: number, to: number, deallocations: number): void {
+    if (deallocations !== this.#deallocations) return;
+    const reserved = this.#reserved;
+    // Of two separate ranges, the higher one is remembered.
+    if (to < reserved.from) return;
+    if (from > reserved.to) {
+      reserved.from = from;
+      reserved.to = to;
     } else {
-      solid.from = Math.min(solid.from, from);
-      solid.to = Math.max(solid.to, to);
+      reserved.from = Math.min(reserved.from, from);
+      reserved.to = Math.max(reserved.to, to);
     }
   }
 
-  /** [from, to) may be a hole from now on. */
-  #softened(from: number, to: number): void {
-    this.#softenings++;
-    const solid = this.#solid;
-    if (from >= solid.to || to <= solid.from) return;
-    // Tables are made at the end of the file: of what is left, the higher part is remembered.
-    if (to < solid.to) solid.from = to;
-    else solid.to = Math.max(solid.from, from);
+  /** [from, to) may become a hole from now on. */
+  #noteDeallocated(from: number, to: number): void {
+    this.#deallocations++;
+    const reserved = this.#reserved;
+    if (from >= reserved.to || to <= reserved.from) return;
+    // Of the parts that are left, the higher one is remembered.
+    if (to < reserved.to) reserved.from = to;
+    else reserved.to = Math.max(reserved.from, from);
   }
 
-  /** About so many bytes will be written at the end: their space is reserved before, which saves the file system work. */
+  /** Announces that about so many bytes will be written at the end. Their space is allocated ahead, in large pieces, which saves the file system work. */
   expect(bytes: number): void {
     this.#expected = bytes;
   }
@@ -188,11 +195,11 @@ export class ImageFile {
     this.unflushed = true;
   }
 
-  /** Grows by a stride with its space allocated; false where that cannot be, so that the file grows without. */
+  /** Grows by a stride with its space allocated; false where the file system cannot do that: then the file grows without it. */
   async #reserve(link: Child, end: number): Promise<boolean> {
     const from = link.length;
     const target = roundUp(Math.max(end, from + Math.min(this.#expected, MAX_STRIDE_BYTES)), MIN_STRIDE_BYTES);
-    const softenings = this.#softenings;
+    const deallocations = this.#deallocations;
     try {
       await link.truncate(target, { preallocation: 'falloc' });
     } catch (error) {
@@ -201,14 +208,14 @@ export class ImageFile {
       return false;
     }
     this.#expected = Math.max(0, this.#expected - (target - from));
-    this.#becomeSolid(from, target, softenings);
+    this.#noteReserved(from, target, deallocations);
     this.unflushed = true;
     return true;
   }
 
   /**
-   * Says whether [start, end), just allocated, is known to read as zeroes, and takes it as handed out. Only space that this
-   * object added to the file qualifies: a block device's, or what an earlier writer left, may hold anything.
+   * Returns whether [start, end), which was just allocated, is known to read as zeroes, and notes that it is in use. Only space that this object
+   * added to the file is known: a block device, or space that an earlier writer used, may hold anything.
    */
   takeFresh(start: number, end: number): boolean {
     const fresh = start >= this.#freshFrom;
@@ -216,9 +223,9 @@ export class ImageFile {
     return fresh;
   }
 
-  /** Deallocates space; a hint, and the only request here whose failure does not matter. */
+  /** Deallocates space. This is a hint: a failure is ignored. */
   async discard(offset: number, length: number): Promise<void> {
-    this.#softened(offset, offset + length);
+    this.#noteDeallocated(offset, offset + length);
     try {
       await this.#link().discard(offset, length);
       this.unflushed = true;
@@ -227,12 +234,12 @@ export class ImageFile {
     }
   }
 
-  /** Cuts the surplus of the last stride. */
+  /** Cuts the unused part of the last stride. */
   async trim(): Promise<void> {
     if (this.#link().length > this.#usedEnd) await this.#resize(this.#usedEnd);
   }
 
-  /** Cuts the file to `end`: nothing behind it is in use. */
+  /** Cuts the file to `end` bytes. Nothing beyond may be in use. */
   async cut(end: number): Promise<void> {
     this.#usedEnd = end;
     if (this.#link().length <= end) return;
@@ -243,12 +250,12 @@ export class ImageFile {
   }
 
   async #resize(size: number): Promise<void> {
-    this.#softened(size, Number.POSITIVE_INFINITY);
+    this.#noteDeallocated(size, Number.POSITIVE_INFINITY);
     try {
       await this.#link().truncate(size);
     } catch (error) {
       if (!isFixedSize(error)) throw error;
-      // A file of fixed size keeps what is behind `size`.
+      // A file of fixed size keeps its content beyond `size`.
       return;
     }
     this.unflushed = true;
@@ -256,12 +263,12 @@ export class ImageFile {
   }
 }
 
-/** Waits for an action of another caller. Its failure is that caller's: the one that waited looks at the state again. */
+/** Waits for an action of another caller. That caller gets its failure; the one that waits checks the state again. */
 async function othersEnd(action: Promise<void>): Promise<void> {
   await Promise.allSettled([action]);
 }
 
-/** The file cannot change its size: a block device, a window of a file. */
+/** True for the error of a file that cannot change its size: a block device, a window of a file. */
 function isFixedSize(error: unknown): boolean {
   return error instanceof BlockError && (error.code === 'unsupported' || error.code === 'invalid-argument');
 }

@@ -1,4 +1,4 @@
-// One open image: what the parts of the driver share. Each part has one concern and reaches the others through this object.
+// One open image: the state that the parts of the driver share. Each part has one concern and reaches the others through this object.
 //
 //   driver.ts     read, status, locate ---------------> mapping ---------------------+
 //   (the node)    write, zero, compressed, resize ----> allocation, frees            +--> table caches --> commit-order --> ImageFile
@@ -35,9 +35,9 @@ export interface ImageSettings {
 export class Qcow2Image {
   readonly host: Host;
   readonly memory: Memory;
-  /** Tables, and whatever else describes the image. */
+  /** The image file, for tables and all other metadata. */
   readonly file: ImageFile;
-  /** Content of guest clusters. */
+  /** Access to the content of guest clusters. */
   readonly data: DataFile;
   readonly header: Qcow2Header;
   readonly geometry: Geometry;
@@ -58,15 +58,15 @@ export class Qcow2Image {
   readonly discards: DiscardPolicy;
   readonly reclamation: Reclamation;
   readonly preallocation = new Preallocation(this);
-  /** Guest ranges, whole clusters, whose mapping is being changed. */
+  /** Locks guest ranges, in whole clusters, while their mapping is changed. */
   readonly locks = new RangeLock();
   readonly writable: () => boolean;
 
-  /** The header in memory differs from the one on disk, which is valid still. */
+  /** The header in memory differs from the one on disk, which is still valid. */
   headerDirty = false;
-  /** Why nothing is written any more: metadata turned out to be corrupt. */
+  /** Set when metadata turned out to be corrupt: every later change fails with this error. */
   broken: BlockError | null = null;
-  /** First sector of the file as it was read; fields are put over it. */
+  /** First sector of the file as it was read. The header's fields are encoded into it, so that its other bytes are kept. */
   #firstSector: Uint8Array;
 
   constructor(
@@ -108,7 +108,7 @@ export class Qcow2Image {
     return this.committer.commit();
   }
 
-  /** Notes where all metadata is. Must be called before anything is written. */
+  /** Fills the index of metadata. Must be called before anything is written. */
   indexMetadata(): void {
     const { header, geometry, metadata } = this;
     const { clusterSize } = geometry;
@@ -130,7 +130,7 @@ export class Qcow2Image {
     return sector.slice();
   }
 
-  /** The header cluster was written anew. */
+  /** Called when the header cluster was written, with its new content. */
   replaceFirstSector(sector: Uint8Array): void {
     this.#firstSector = sector.slice(0, SECTOR);
   }
@@ -140,20 +140,20 @@ export class Qcow2Image {
     return BlockError.at(path, code, message, { operation, offset });
   }
 
-  /** Refuses a change after corruption was found. */
+  /** Throws `corrupt-image` after corruption was found. To be called before each change. */
   checkUsable(): void {
     if (this.broken !== null) throw this.broken;
   }
 
-  /** Refuses to write data over metadata, to where a wrong mapping led. Throws `corrupt-image`. */
+  /** Rejects with `corrupt-image` where [start, start + length), which a mapping says is data, is metadata. To be called before data is written in place. */
   async checkDataWrite(start: HostOffset, length: number): Promise<void> {
     const what = this.metadata.overlap(start, start + length);
     if (what !== null) throw await this.corrupt(overlapMessage(start, what), start);
   }
 
   /**
-   * Metadata contradicts itself. A writable image is not written any more, and (version 3) is marked so on disk with the corrupt bit,
-   * as the format has it. Resolves with the error to throw: `corrupt-image`.
+   * Called where metadata contradicts itself. A writable image is not written any more, and (version 3) gets the corrupt bit on disk. Resolves with
+   * the error for the caller to throw: `corrupt-image`.
    */
   async corrupt(message: string, offset: number): Promise<BlockError> {
     const failure = this.error('corrupt-image', `qcow2: Image is corrupt: ${message}`, 'access', offset);
@@ -166,7 +166,7 @@ export class Qcow2Image {
         await this.file.flush();
       } catch (error) {
         reportUnforeseen('corrupt bit', error);
-        // The error to report is the corruption; the mark is written again with the next header.
+        // The caller reports the corruption; the bit is written with the next header.
         this.headerDirty = true;
       }
     }

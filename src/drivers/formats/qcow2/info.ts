@@ -1,11 +1,11 @@
-// What `info` says of a qcow2 image: everything is in the header, its extensions and the bitmap directory.
+// The format-specific information of a qcow2 image: all of it is in the header, its extensions and the bitmap directory.
 
 import type { FormatDetails } from '../../../block/abilities.js';
 import type { ImageInfoSpecificQCow2, Qcow2BitmapInfo } from '../../../schema/generated/types.js';
 import type { StoredBitmap } from './bitmap-directory.js';
 import { Autoclear, Compatible, Extension, extensionText, type HeaderArea, Incompatible } from './header.js';
 
-/** The order of qemu-img. */
+/** Order of the members in qemu-img's output. */
 export const QCOW2_DETAIL_ORDER: readonly string[] = [
   'compat',
   'compression-type',

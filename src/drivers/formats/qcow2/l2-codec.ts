@@ -1,12 +1,12 @@
-// An entry of an L2 table: what it says of one guest cluster, and how that is stored. Every part of the driver, the check included, reads and
-// writes entries through this codec: how long an entry is and what its bits mean is known here alone.
+// The codec of L2 table entries, each of which describes one guest cluster (specification: "Cluster mapping"). Every part of the driver, the check
+// included, reads and writes entries through this codec; no other code knows their length and bits.
 //
 //   bit  63       62           61 ..... 56   55 .......... 9   8 .... 1   0
 //        copied | compressed = 0 | reserved | host offset     | reserved | zero        an ordinary cluster
 //        copied | compressed = 1 | further sectors | host offset in bytes              a compressed one
 //
-// "Copied" says that the refcount of the host cluster is exactly one, so that it may be written in place. The further sectors of a compressed
-// cluster are units of 512 bytes: its data ends with the last of them at most. How many bits they take depends on the cluster size.
+// "Copied" means that the refcount of the host cluster is exactly one, so that it may be written in place. "Further sectors" is the number of 512-byte
+// sectors after the first one that the compressed data may extend into. Its width in bits depends on the cluster size.
 //
 // The codec keeps nothing between calls. `decode` returns an object; loops over very many entries ask for one property at a time (`kind`,
 // `host`), or take the two words of an entry apart themselves with `isCompressed`, `isCopied`, `hostIn` and `hasReservedBits`.
@@ -16,7 +16,7 @@ import { HIGH_WORD } from '../../../util/bytes.js';
 import { wordsToHex } from './pointer-codec.js';
 import { type HostOffset, L2_ENTRY_BYTES, SECTOR } from './types.js';
 
-/** Kinds of an entry, as numbers for the hot path; a `bad` one breaks the format. `zeroAllocated` keeps a host cluster that is not read. */
+/** Kinds of an entry, as numbers for the hot path. `bad`: the entry is invalid. `zeroAllocated`: reads as zeroes, and keeps a host cluster. */
 export const Kind = {
   unallocated: 0,
   normal: 1,
@@ -27,7 +27,7 @@ export const Kind = {
 } as const;
 export type KindNumber = (typeof Kind)[keyof typeof Kind];
 
-/** Answers of `directHost` that are no offset: only the slow path can tell; the cluster is unallocated; it reads as zeroes. */
+/** Results of `directHost` that are not offsets. MISS: the slow path is needed; BELOW: the cluster is unallocated; ZEROES: it has the zero flag. */
 export const MISS = -1;
 export const BELOW = -2;
 export const ZEROES = -3;
@@ -67,7 +67,7 @@ export function hostIn(high: number, low: number): HostOffset {
   return ((high & OFFSET_HIGH) * HIGH_WORD + ((low & OFFSET_LOW) >>> 0)) as HostOffset;
 }
 
-/** An ordinary entry has bits set that must be zero. */
+/** True where an ordinary entry has bits set that must be zero. */
 export function hasReservedBits(high: number, low: number): boolean {
   return (high & RESERVED_HIGH) !== 0 || (low & RESERVED_LOW) !== 0;
 }
@@ -75,7 +75,7 @@ export function hasReservedBits(high: number, low: number): boolean {
 export class L2Codec {
   /** Length of an entry. */
   readonly entryBytes = L2_ENTRY_BYTES;
-  /** Compressed data must end at or before this host offset, so that an entry can hold its place. */
+  /** Compressed data must end at or before this host offset: an entry cannot hold a larger one. */
   readonly compressedLimit: number;
   readonly #clusterSize: number;
   readonly #hasZeroFlag: boolean;
@@ -125,7 +125,7 @@ export class L2Codec {
     return isCompressed(high) ? this.compressedHost(high, low) : hostIn(high, low);
   }
 
-  /** All that the entry in `slot` says. */
+  /** Decodes the entry in `slot`. */
   decode(view: DataView, slot: number): L2Entry {
     const high = view.getUint32(slot * L2_ENTRY_BYTES);
     const low = view.getUint32(slot * L2_ENTRY_BYTES + 4);
@@ -138,7 +138,7 @@ export class L2Codec {
     return { kind, host, bytes: host === 0 ? 0 : this.#clusterSize, copied: isCopied(high) };
   }
 
-  /** How many slots from `slot`, at least one and at most `max`, go on as it begins: of one kind, with host clusters in a row where they have any. */
+  /** Length of the run at `slot`, in slots, from 1 to `max`: entries of the same kind, with contiguous host clusters where they have any. */
   run(view: DataView, slot: number, max: number): number {
     const kind = this.kind(view, slot);
     if (kind === Kind.compressed || kind === Kind.bad) return 1;

@@ -1,4 +1,4 @@
-// What is lost when an image closes and its tables cannot be written: writes whose mapping exists in memory only. They were answered, so the
+// Data loss at close. When the tables cannot be written, writes whose mapping exists in memory only are lost, although they were answered. So the
 // error of the close names their guest ranges.
 
 import { BlockError, toBlockError } from '../../../util/errors.js';
@@ -18,8 +18,8 @@ interface Range {
 const NAMED_RANGES = 8;
 
 /**
- * Writes all that waits, at the image's end. Where the disk is full, space that was reserved ahead is released and the commit is tried once more.
- * Rejects with what went wrong, and names the guest ranges that are lost by that.
+ * Writes all changes of metadata, when the image is closed. Where the disk is full, space that was reserved ahead is released and the commit is tried
+ * once more. Rejects with the failure, which names the guest ranges that are lost.
  */
 export async function storeAll(image: Qcow2Image): Promise<void> {
   try {
@@ -34,12 +34,12 @@ export async function storeAll(image: Qcow2Image): Promise<void> {
   } catch (error) {
     const lost = lossBy(image, toBlockError(error));
     if (lost !== null) throw lost;
-    // An image that turned out to be corrupt was reported when it did; nothing of it waits.
+    // Corruption was reported when it was found, and no write was lost.
     if (error !== image.broken) throw error;
   }
 }
 
-/** `error` with the guest ranges whose latest content is lost by it; null where there are none. */
+/** The error for the guest ranges whose latest content is lost by `error`; null where there are none. */
 function lossBy(image: Qcow2Image, error: BlockError): BlockError | null {
   const ranges = unstored(image);
   if (ranges.length === 0) return null;
@@ -57,7 +57,7 @@ function lossBy(image: Qcow2Image, error: BlockError): BlockError | null {
   );
 }
 
-/** Guest ranges whose L2 entries differ from those on disk, or may; in order, neighbours joined. A discard that is not stored loses nothing. */
+/** Guest ranges whose L2 entries differ from those on disk, or may; in order, neighbours joined. Without unmapped ones: a lost discard loses no data. */
 function unstored(image: Qcow2Image): Range[] {
   const ranges: Range[] = [];
   const tables = [...image.mapping.cache.dirty].sort((a, b) => a.index - b.index);

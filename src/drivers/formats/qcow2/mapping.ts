@@ -1,8 +1,13 @@
-// Guest to host: the L1 table in memory, and L2 tables in a cache. What their entries say is l2-codec.ts's matter.
+// The mapping from guest to host offsets: the L1 table in memory, and L2 tables in a cache. L2 entries are decoded by l2-codec.ts.
 //
 //   guest offset = | L1 index | L2 slot | offset in cluster |
 //
-// Everything that can be answered from the cache is synchronous; `tableSync` says `undefined` where a table must be loaded first.
+//   to look up    table = tableSync(index); while undefined: await loadTable(index), and ask again; null: the L1 table points to no L2 table
+//                 The table may be used until the next `await`: it may leave the cache then.
+//   to change     table = await pinForWrite(index): the table exists, belongs to this image alone (copied flag), and its space is reserved;
+//                 `setNormal` and so on change entries; then `table.pins--`
+//
+// Requests that change a mapping hold the range lock of the image (`Qcow2Image.locks`) for the guest clusters. Changes are written by a commit.
 
 import { assert } from '../../../util/assert.js';
 import type { BlockError } from '../../../util/errors.js';
@@ -11,7 +16,7 @@ import { BELOW, L2Codec, MISS } from './l2-codec.js';
 import { pointerHex, wordsToHex } from './pointer-codec.js';
 import { PointerTable } from './pointer-table.js';
 import { type Table, TableCache } from './table-cache.js';
-import { reserveEntry, solidify } from './table-space.js';
+import { reserveEntry, reserveTable } from './table-space.js';
 import { clusterAt, type GuestOffset, type HostOffset, hostOf, NO_HOST } from './types.js';
 
 export class Mapping {
@@ -19,7 +24,7 @@ export class Mapping {
   readonly l1: PointerTable;
   readonly cache: TableCache;
   readonly codec: L2Codec;
-  /** By index: tables that are being made, moved, or given space. */
+  /** By index: tables that are being created, moved, or reserved. */
   readonly #creating = new Map<number, Promise<void>>();
   readonly #clusterSize: number;
   readonly #l2Span: number;
@@ -72,7 +77,7 @@ export class Mapping {
 
   // ---- entries ------------------------------------------------------------------------------------------------
 
-  /** Also of a table that is about to be removed, and never written. */
+  /** Makes `slot` unallocated. Unlike the others, it may be called on a table that is not pinned, just before the table is removed. */
   setUnallocated(table: Table, slot: number): void {
     this.codec.putUnallocated(table.view, slot);
     this.#markDirty(table, slot);
@@ -110,7 +115,7 @@ export class Mapping {
   }
 
   #changed(table: Table, slot: number): void {
-    assert(table.solid && table.pins > 0, 'an L2 table is changed while it is pinned and has a place of its own');
+    assert(table.reserved && table.pins > 0, 'an L2 table is changed while it is pinned and has a place of its own');
     this.#markDirty(table, slot);
   }
 
@@ -126,8 +131,8 @@ export class Mapping {
   // ---- tables -------------------------------------------------------------------------------------------------
 
   /**
-   * The L2 table: null where the L1 table has none, undefined where it must be loaded first. A caller then loops: `loadTable`, and ask again. No
-   * promise hands out a table: it could leave the cache before whoever awaits that goes on.
+   * The L2 table: null where the L1 table has none, undefined where it must be loaded first (`loadTable`, then ask again, in a loop). There is no
+   * promise of a table, since the table could leave the cache before the awaiting code continues.
    */
   tableSync(index: number): Table | null | undefined {
     const table = this.cache.get(index);
@@ -135,7 +140,7 @@ export class Mapping {
     return this.l1.target(index) === 0 ? null : undefined;
   }
 
-  /** Brings L2 table `index` into the cache. Rejects with `corrupt-image` for a pointer that cannot be. */
+  /** Loads L2 table `index` into the cache. Rejects with `corrupt-image` for an invalid pointer, and with `io`. */
   async loadTable(index: number): Promise<void> {
     if (this.cache.mustCommit) await this.#image.commit();
     const offset = this.l1.target(index);
@@ -145,11 +150,11 @@ export class Mapping {
       throw await this.#image.corrupt(`L2 table offset ${text} invalid (L1 index: ${index})`, offset);
     }
     await this.cache.load(index, offset, (bytes) => this.#image.file.read(offset, bytes));
-    // The pointer may have changed meanwhile: what was read is then of no use.
+    // If the pointer has changed meanwhile, an outdated table was read.
     if (this.l1.target(index) !== this.cache.get(index)?.offset) this.cache.drop(index);
   }
 
-  /** The L2 table for a change: made where there is none, copied where it is shared. Pinned: the caller unpins (`table.pins--`). */
+  /** The L2 table for a change: created where there is none, copied where it is shared. It is pinned; the caller unpins it (`table.pins--`). */
   async pinForWrite(index: number): Promise<Table> {
     for (;;) {
       const table = this.tableSync(index);
@@ -157,8 +162,8 @@ export class Mapping {
         await this.loadTable(index);
       } else if (table === null || !this.l1.copied(index)) {
         await this.#once(index, () => this.#createTable(index));
-      } else if (!table.solid) {
-        await this.#once(index, () => solidify(this.#image, table, 'active-l2'));
+      } else if (!table.reserved) {
+        await this.#once(index, () => reserveTable(this.#image, table, 'active-l2'));
       } else {
         table.pins++;
         return table;
@@ -166,7 +171,7 @@ export class Mapping {
     }
   }
 
-  /** Runs `action`, which changes where table `index` lies, or waits for the one that is running. */
+  /** Runs `action`, which creates, moves or reserves table `index`, or waits for such an action that is running already. */
   #once(index: number, action: () => Promise<void>): Promise<void> {
     let pending = this.#creating.get(index);
     if (pending === undefined) {
@@ -203,7 +208,7 @@ export class Mapping {
     image.metadata.add('active-l2', offset);
   }
 
-  /** Takes L2 table `index` out of the L1 table; its cluster is freed after the next commit. */
+  /** Removes L2 table `index` from the L1 table; its cluster is freed by the next commit. */
   removeTable(index: number): void {
     const offset = this.l1.target(index);
     assert(offset > 0, 'only an L2 table that the L1 table points to is removed');

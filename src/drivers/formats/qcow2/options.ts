@@ -13,33 +13,48 @@ import type { Geometry } from './types.js';
 const MAX_DEFAULT_L2_CACHE_BYTES = 32 << 20;
 const DEFAULT_REFCOUNT_CACHE_TABLES = 4;
 const MIN_CACHE_TABLES = 2;
-/** However much is asked for, a cache holds no more than this. */
+/** Limit of a cache in bytes, whatever the option says. */
 const MAX_CACHE_BYTES = 2 ** 31;
 
 export type OverlapKind = 'main-header' | 'active-l1' | 'active-l2' | 'refcount-table' | 'refcount-block';
 
-/** Kinds that QEMU checks, too, and that no write is checked against here. */
+/** Kinds that QEMU can check and this driver cannot. */
 const UNCHECKED = ['snapshot-table', 'inactive-l1', 'inactive-l2', 'bitmap-directory'] as const;
 const CONSTANT: readonly OverlapKind[] = ['main-header', 'active-l1', 'refcount-table'];
 const CACHED: readonly OverlapKind[] = [...CONSTANT, 'active-l2', 'refcount-block'];
 
-/** Sizes of the caches: tables, of one cluster each. */
+/** Sizes of the caches, in tables of one cluster each. */
 export interface CacheTables {
   l2: number;
   refcount: number;
 }
 
-/** Where freed clusters are given back to the file below. */
+/** Which freed clusters are discarded in the file below. */
 export interface DiscardPolicy {
-  /** Those that a guest's discard or unmapping zeroes free. */
+  /** Clusters that are freed by a guest's discard, or by a request to write zeroes that may unmap. */
   request: boolean;
-  /** Those that are freed otherwise. */
+  /** Clusters that are freed for any other reason. */
   other: boolean;
 }
 
 export type DriverOptions = Omit<BlockdevOptionsQcow2, 'file' | 'backing'>;
 
-/** Refuses what this driver has no use for, rather than to ignore it. Throws `invalid-argument`, `unsupported`. */
+/** Options that say how an image is used, not where it lies: `DriverDefinition.foreignOptions`. */
+export const QCOW2_USE_OPTIONS: readonly string[] = [
+  'lazy-refcounts',
+  'pass-discard-request',
+  'pass-discard-snapshot',
+  'pass-discard-other',
+  'discard-no-unref',
+  'overlap-check',
+  'cache-size',
+  'l2-cache-size',
+  'l2-cache-entry-size',
+  'refcount-cache-size',
+  'cache-clean-interval',
+];
+
+/** Checks the options. One that this driver does not support is an error, and not ignored. Throws `invalid-argument`, `unsupported`. */
 export function checkOptions(options: DriverOptions, geometry: Geometry, path: string): void {
   const refuse = (code: 'invalid-argument' | 'unsupported', message: string): never => {
     throw BlockError.at(path, code, message, { operation: 'open' });
@@ -95,7 +110,7 @@ export function cacheTables(options: DriverOptions, geometry: Geometry, header: 
   return { l2: tables(l2), refcount: tables(refcount) };
 }
 
-/** What writes are checked against. */
+/** The kinds of metadata that writes are checked against, by the option `overlap-check`. */
 export function overlapKinds(options: DriverOptions): ReadonlySet<OverlapKind> {
   const asked = options['overlap-check'];
   const flags: Qcow2OverlapCheckFlags = typeof asked === 'object' ? asked : {};

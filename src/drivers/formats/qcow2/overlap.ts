@@ -1,10 +1,10 @@
-// Where the image's own metadata lies, so that nothing else is written over it (QEMU's overlap checks `constant` and `cached`).
+// The index of an image's own metadata, so that nothing else is written over it (QEMU's overlap checks `constant` and `cached`).
 //
-//   contiguous tables   | header |   | L1 table |   | refcount table |       few: each has an owner, and moves with it
+//   contiguous tables   | header |   | L1 table |   | refcount table |       few: each has an owner, which may move it
 //   single clusters     L2 tables, refcount blocks                           many: one set of host offsets for each kind
 //
-// There may be several tables of one kind, and they may point to the same clusters: a set counts the pointers to each cluster, so that a
-// cluster is metadata until the last of them is gone. Asked for every write that goes straight to the file: one binary search for each set.
+// There may be several L1 tables, and they may point to the same L2 tables: a set counts the pointers to each cluster, so that a cluster is metadata until
+// the last pointer is removed. Every write that is done in place is checked: one binary search for each set.
 
 import type { OverlapKind } from './options.js';
 import type { Geometry, HostOffset } from './types.js';
@@ -38,28 +38,28 @@ export class MetadataIndex {
     }));
   }
 
-  /** `owner` has a table of `length` bytes at `start` from now on, and none anywhere else. */
+  /** Notes that the table of `owner` is at `start`, with `length` bytes, from now on, and not at its old place any more. */
   setFixed(kind: OverlapKind, owner: object, start: HostOffset, length: number): void {
     this.#fixed = this.#fixed.filter((range) => range.owner !== owner);
     if (length > 0 && this.#kinds.has(kind)) this.#fixed.push({ kind, owner, start, end: start + length });
   }
 
-  /** Is this kind of metadata checked? Changes of others need not be told. */
+  /** Whether this kind of metadata is checked. Changes of other kinds need not be noted. */
   checks(kind: OverlapKind): boolean {
     return this.#kinds.has(kind);
   }
 
-  /** Takes the host offsets that all pointers to clusters of this kind hold; those that were known are forgotten. */
+  /** Replaces the set of this kind by `offsets`, the host offsets in all pointers to its clusters. */
   setAll(kind: ScatteredKind, offsets: Float64Array<ArrayBuffer>): void {
     this.#setOf(kind)?.setAll(offsets);
   }
 
-  /** There is one pointer more to the cluster at `offset`. */
+  /** Adds one pointer to the cluster at `offset`. */
   add(kind: ScatteredKind, offset: HostOffset): void {
     this.#setOf(kind)?.add(offset);
   }
 
-  /** There is one pointer less to the cluster at `offset`. */
+  /** Removes one pointer to the cluster at `offset`. */
   remove(kind: ScatteredKind, offset: HostOffset): void {
     this.#setOf(kind)?.remove(offset);
   }
@@ -68,7 +68,7 @@ export class MetadataIndex {
     return this.#scattered.find((scattered) => scattered.kind === kind)?.clusters;
   }
 
-  /** What a write of [start, end) would destroy, or null. A table is written where it lies itself: its own kind is `ignored` then. */
+  /** The kind of metadata that a write of [start, end) would overwrite, or null. For a write of a table itself, its own kind is `ignored`. */
   overlap(start: HostOffset, end: number, ignored: OverlapKind | null = null): string | null {
     for (const range of this.#fixed) {
       if (range.start < end && start < range.end && range.kind !== ignored) return range.kind;
@@ -107,7 +107,7 @@ class ClusterSet {
     if (!takeOne(this.#added, offset)) addOne(this.#removed, offset);
   }
 
-  /** `from` is the begin of a cluster. */
+  /** True where a cluster of the set is in [from, end); `from` is the start of a cluster. */
   overlaps(from: number, end: number): boolean {
     const sorted = this.#sorted;
     for (let at = this.#lowerBound(from); at < sorted.length && sorted[at] < end; ) {
@@ -141,7 +141,7 @@ function addOne(counts: Map<number, number>, key: number): void {
   counts.set(key, (counts.get(key) ?? 0) + 1);
 }
 
-/** False where there is none to take. */
+/** Subtracts one; false where the count is 0. */
 function takeOne(counts: Map<number, number>, key: number): boolean {
   const count = counts.get(key);
   if (count === undefined) return false;

@@ -4,8 +4,8 @@
 //        copied | reserved   | host offset      | reserved         an L1 entry
 //        host offset ........................... | reserved        a refcount table entry
 //
-// A host offset is read as a number, which is rounded beyond 2^53: no such cluster can be. `pointerHex` and `blockPointerHex` return it exactly,
-// for messages.
+// A host offset is decoded as a number, which is rounded beyond 2^53; no valid offset is that large. `pointerHex` and `blockPointerHex` return it
+// exactly, for messages.
 
 import type { Hex } from '../../../block/finding.js';
 import { HIGH_WORD } from '../../../util/bytes.js';
@@ -17,13 +17,13 @@ const COPIED = 0x8000_0000;
 const OFFSET_HIGH = 0x00ff_ffff;
 const OFFSET_LOW = 0xffff_fe00;
 
-/** Host offset in entry `index`, as an L1 table has it: 0 for none. Not checked: it may be misaligned. */
+/** Host offset in entry `index` of an L1 table; 0 for none. Not checked: it may be misaligned. */
 export function pointerTarget(view: DataView, index: number): HostOffset {
   const at = index * POINTER_BYTES;
   return ((view.getUint32(at) & OFFSET_HIGH) * HIGH_WORD + lowBits(view.getUint32(at + 4))) as HostOffset;
 }
 
-/** The same of an entry of a refcount table, which has no flags. */
+/** Host offset in entry `index` of a refcount table, which has no flags; 0 for none. */
 export function blockPointerTarget(view: DataView, index: number): HostOffset {
   const at = index * POINTER_BYTES;
   return (view.getUint32(at) * HIGH_WORD + lowBits(view.getUint32(at + 4))) as HostOffset;
@@ -41,7 +41,7 @@ export function blockPointerHex(view: DataView, index: number): Hex {
   return `0x${wordsToHex(view.getUint32(at), lowBits(view.getUint32(at + 4)))}`;
 }
 
-/** The L1 entry says that the refcount of its table is exactly one. */
+/** The copied flag of an L1 entry: the refcount of its L2 table is exactly one. */
 export function pointerCopied(view: DataView, index: number): boolean {
   return (view.getUint32(index * POINTER_BYTES) & COPIED) !== 0;
 }

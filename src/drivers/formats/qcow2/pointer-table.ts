@@ -1,11 +1,11 @@
-// A table of 64-bit pointers that is held in memory as a whole: the L1 table and the refcount table. Raw bytes, decoded on look-up;
-// changes are remembered by sector. Before an entry is changed, its place in the file is made sure of (`reserve`).
+// A table of 64-bit pointers that is kept in memory as a whole: the L1 table and the refcount table. It is raw bytes, decoded on look-up; changes are
+// noted by sector. Before an entry is changed, its place in the file must be reserved (`reserve`).
 
 import type { ImageFile } from './image-file.js';
 import { POINTER_BYTES, pointerCopied, pointerTarget, putPointer } from './pointer-codec.js';
 import { type HostOffset, SECTOR } from './types.js';
 
-/** A table is reserved by pieces of so many bytes. */
+/** A table is reserved in pieces of so many bytes. */
 const PIECE = 4096;
 
 export class PointerTable {
@@ -17,8 +17,8 @@ export class PointerTable {
   bytes: Uint8Array;
   view: DataView;
   readonly dirtySectors = new Set<number>();
-  /** Pieces that are allocated on the file system, or being so; null: all are. */
-  #solid: Map<number, Promise<void> | null> | null = new Map();
+  /** Pieces that are reserved (null), or being reserved (a promise); null instead of the map: all are reserved. */
+  #reserved: Map<number, Promise<void> | null> | null = new Map();
 
   constructor(offset: HostOffset, entries: number) {
     this.offset = offset;
@@ -42,9 +42,9 @@ export class PointerTable {
     this.dirtySectors.add(Math.floor((index * POINTER_BYTES) / SECTOR));
   }
 
-  /** Entry `index` can be written later: its place in `file` is allocated when this resolves; null: it is already. Rejects with `no-space`, `io`. */
+  /** Allocates the place of entry `index` in `file`, so that it can be written later; null: it is allocated already. Rejects with `no-space`, `io`. */
   reserve(file: ImageFile, index: number): Promise<void> | null {
-    const pieces = this.#solid;
+    const pieces = this.#reserved;
     if (pieces === null) return null;
     const piece = Math.floor((index * POINTER_BYTES) / PIECE);
     const known = pieces.get(piece);
@@ -70,8 +70,8 @@ export class PointerTable {
   }
 
   /**
-   * The table gets another place, where all of it was written, and another size; entries are kept, those beyond the new size dropped. All
-   * that is done at once. When the result resolves, no reservation of the old place is under way: only then may it be freed.
+   * Moves the table to another place, where all of it was written, and changes its size; entries beyond the new size are dropped. The change itself is
+   * synchronous. When the result resolves, no reservation of the old place is under way any more: only then may that be freed.
    */
   resize(offset: HostOffset, entries: number): Promise<unknown> {
     const bytes = new Uint8Array(Math.ceil((entries * POINTER_BYTES) / SECTOR) * SECTOR);
@@ -81,8 +81,8 @@ export class PointerTable {
     this.view = new DataView(bytes.buffer);
     this.offset = offset;
     this.entries = entries;
-    const reserving = [...(this.#solid?.values() ?? [])];
-    this.#solid = null;
+    const reserving = [...(this.#reserved?.values() ?? [])];
+    this.#reserved = null;
     return Promise.allSettled(reserving);
   }
 }

@@ -1,6 +1,6 @@
-// Images whose clusters were allocated without giving the file below space for them (`preallocation=metadata`): the clusters are data, and
-// holes of the file. There block status asks the file, too, which of them read as zeroes. Elsewhere that would cost a system call a run for
-// no result.
+// Detects images whose clusters were allocated without allocating their space on the file system (`preallocation=metadata`): by the tables such
+// clusters are data, but in the file they are holes. For these images, block status asks the file, too, which clusters read as zeroes. For all
+// others that would cost a system call for each run without any result.
 
 import type { BlockNode } from '../../../block/node/node.js';
 import type { BlockStatus } from '../../../block/types.js';
@@ -8,7 +8,7 @@ import type { Qcow2Image } from './image.js';
 
 export class Preallocation {
   readonly #image: Qcow2Image;
-  /** Null until `look` was called; afterwards it stays, whatever is written. */
+  /** Null until `look` was called; after that it does not change, whatever is written. */
   #found: boolean | null = null;
   #looking: Promise<boolean> | null = null;
 
@@ -21,7 +21,7 @@ export class Preallocation {
     return this.#found;
   }
 
-  /** Finds out. Rejects with `io`. */
+  /** Detects it, once, and resolves with `found`. Rejects with `io`. */
   async look(): Promise<boolean> {
     if (this.#found !== null) return this.#found;
     this.#looking ??= this.#detect().finally(() => {
@@ -31,7 +31,7 @@ export class Preallocation {
     return this.#found;
   }
 
-  /** As QEMU guesses it: distinctly more clusters are in use than the file takes on the disk. */
+  /** QEMU's heuristic: clearly more clusters are in use than the file takes on the disk. */
   async #detect(): Promise<boolean> {
     const { file, geometry, refcounts } = this.#image;
     const allocated = await file.link.node.allocatedBytes();
@@ -43,13 +43,14 @@ export class Preallocation {
   }
 }
 
-/** `status` is of data in `file`: up to where that stops to be a hole, or begins to be one. Null: the file must be asked (`zeroInFile`). */
+/** Narrows `status`, of data in `file`, to the first run that is either a hole of the file or not, and sets `zero` for a hole. Null: use `zeroInFile`. */
 export function zeroInFileSync(file: BlockNode, status: BlockStatus): BlockStatus | null {
   if (status.offset >= file.length) return { ...status, zero: true };
   const below = file.blockStatusSync(status.offset, inside(file, status));
   return below === null ? null : narrowed(file, status, below);
 }
 
+/** As `zeroInFileSync`, where the file's block status takes waiting. */
 export async function zeroInFile(file: BlockNode, status: BlockStatus): Promise<BlockStatus> {
   if (status.offset >= file.length) return { ...status, zero: true };
   return narrowed(file, status, await file.blockStatus(status.offset, inside(file, status)));
@@ -59,7 +60,7 @@ function inside(file: BlockNode, { offset, length }: BlockStatus): number {
   return Math.min(length, file.length - offset);
 }
 
-/** Behind the end of the file it goes on with zeroes. */
+/** A hole that reaches the end of the file includes the rest of the run, which reads as zeroes. */
 function narrowed(file: BlockNode, status: BlockStatus, { length, zero }: BlockStatus): BlockStatus {
   const whole = zero && status.offset + length >= file.length;
   return { ...status, zero, length: whole ? status.length : length };

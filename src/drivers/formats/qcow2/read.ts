@@ -1,4 +1,4 @@
-// Reading: an extent is resolved table by table; runs that lie contiguously in the file are one read each, and all run side by side.
+// Reads: the range is looked up, one L2 table after the other. Each run that is contiguous in the file is one read; all reads run in parallel.
 
 import { later, settleAll } from '../../../util/settle.js';
 import { readCompressed } from './compressed-read.js';
@@ -7,7 +7,7 @@ import { Kind } from './l2-codec.js';
 import type { Table } from './table-cache.js';
 import { type GuestOffset, plus } from './types.js';
 
-/** Fills `buffer` from guest `offset`. Rejects with `corrupt-image`, `io`, and what the backing node says. */
+/** Fills `buffer` from guest `offset`. Rejects with `corrupt-image`, `io`, and with errors of the backing node. */
 export async function readGuest(image: Qcow2Image, offset: GuestOffset, buffer: Uint8Array): Promise<void> {
   const { mapping } = image;
   const { l2Span } = image.geometry;
@@ -34,7 +34,7 @@ export async function readGuest(image: Qcow2Image, offset: GuestOffset, buffer: 
   await settleAll(parts, failure);
 }
 
-/** Starts the reads of a range within one L2 table. Does not wait, so the mapping that it looks up holds. */
+/** Starts the reads of a range within one L2 table. It is synchronous, so that the mapping cannot change between look-up and start. */
 function startTable(
   image: Qcow2Image,
   table: Table,
@@ -73,7 +73,7 @@ function startTable(
   }
 }
 
-/** `action` uses a place in the file that was just looked up: it is not reused meanwhile. */
+/** Runs `action`, which uses a host cluster that was just looked up, with a guard that keeps the cluster from being reused (reclamation.ts). */
 export async function guarded(image: Qcow2Image, action: () => Promise<void>): Promise<void> {
   const guard = image.reclamation.guardRead();
   try {
@@ -83,7 +83,7 @@ export async function guarded(image: Qcow2Image, action: () => Promise<void>): P
   }
 }
 
-/** What lies below an unallocated range: the backing node up to its end, zeroes behind it. */
+/** Reads an unallocated range: from the backing node up to its end, zeroes beyond. */
 async function readBacking(image: Qcow2Image, offset: GuestOffset, buffer: Uint8Array): Promise<void> {
   const backing = image.backing();
   const inside = backing === null ? 0 : Math.max(0, Math.min(buffer.length, backing.length - offset));

@@ -21,7 +21,7 @@ import type { MappingGuard } from '../../../block/types.js';
 import { assert } from '../../../util/assert.js';
 import { Waiters } from '../../../util/waiters.js';
 
-/** What is to know that something was written. */
+/** The object that is marked when something was written: the image file. */
 interface Written {
   unflushed: boolean;
 }
@@ -55,7 +55,7 @@ class WriteGuard implements MappingGuard {
   }
 
   release(): void {
-    // Not sooner: a flush that began while the write was under way has not covered it.
+    // Only now: a flush that began while the write was under way does not cover it.
     this.#written.unflushed = true;
     this.#epoch.release();
   }

@@ -73,7 +73,7 @@ export function scanRefcounts(view: DataView, order: number, from: number, limit
   return limit;
 }
 
-/** How many of the first `count` refcounts of a block are not zero. */
+/** The number of refcounts that are not zero, of the first `count` in a block. */
 export function countRefcounts(block: Uint8Array, order: number, count: number): number {
   let used = 0;
   if (order === 4 && block.byteOffset % 2 === 0) {

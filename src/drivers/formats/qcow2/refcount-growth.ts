@@ -1,5 +1,5 @@
-// Growth of the refcount structures. A block that is missing lies in the range that it counts, and counts itself; a longer table goes, with the
-// blocks that count it, to where the old table does not reach, since nothing there can be in use:
+// Growth of the refcount structures. A new block is placed in the range of clusters that it has the refcounts of, including its own. A longer table is
+// placed, with the new blocks that have its refcounts, right after the last cluster that the old table covers, since nothing there can be in use:
 //
 //   | ... all that the old table covers | new table | new blocks | free ...
 //                                       ^ first cluster beyond the old table
@@ -27,11 +27,11 @@ export function wronglyFree(image: Qcow2Image, cluster: ClusterIndex, what: stri
   return image.corrupt(overlapMessage(start, what), start);
 }
 
-/** Makes block `index`, which there is none of, at cluster `at` of its range. One at a time (`Refcounts.makeOne`). */
+/** Creates the missing block `index` at cluster `at` of its range. One at a time (`Refcounts.makeOne`). */
 export async function createBlock(image: Qcow2Image, index: number, at: ClusterIndex): Promise<void> {
   const { file, refcounts, metadata } = image;
   const { clusterSize, refcountOrder, blockEntries } = image.geometry;
-  // Its place is this block's only as long as there is none: what was asked before a commit does not hold after it.
+  // The caller's check may be outdated, since a commit may have run in between.
   if (refcounts.blockSync(index) !== null) return;
   const what = refcounts.metadataIn(at, 1);
   if (what !== null) throw await wronglyFree(image, at, what);
@@ -40,7 +40,7 @@ export async function createBlock(image: Qcow2Image, index: number, at: ClusterI
   await file.ensureLength(offset + clusterSize);
   await file.reserve(offset, clusterSize);
   await reserveEntry(image, refcounts.table, 'refcount-table', index);
-  // Asked again: the table may have grown meanwhile, with this block, or another allocation made it before.
+  // Checked again: meanwhile the table may have grown, with this block, or another allocation may have created it.
   if (refcounts.blockSync(index) !== null) return;
   const block = refcounts.blocks.create(index, offset);
   image.allocation.count++;
@@ -50,7 +50,7 @@ export async function createBlock(image: Qcow2Image, index: number, at: ClusterI
   file.takeFresh(offset, offset + clusterSize);
 }
 
-/** Makes the refcount table reach to entry `index`. Runs in the commit lock, after a commit. */
+/** Grows the refcount table to have entry `index`. Runs in `Committer.exclusive`, after a commit. */
 export async function growTable(image: Qcow2Image, index: number): Promise<void> {
   const { refcounts, file, header, geometry } = image;
   const { clusterSize, blockEntries } = geometry;
@@ -97,7 +97,7 @@ export async function growTable(image: Qcow2Image, index: number): Promise<void>
   await image.committer.writeHeader();
 }
 
-/** Clusters of a table that reaches to entry `index` at least, half as long again as the old one, and blocks that count it and themselves. */
+/** Number of clusters of a table with at least entry `index`, at least 1.5 times as long as the old one, and of blocks for it and for themselves. */
 function sizeOfGrown(
   index: number,
   oldEntries: number,

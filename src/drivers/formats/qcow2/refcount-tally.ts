@@ -1,5 +1,5 @@
-// The two sides that a qcow2 check compares, for one window of host clusters: how often each cluster is referenced (counted
-// by the walk over the tables) and what the refcount blocks say of it. Both take one byte a cluster.
+// The two sides that a qcow2 check compares, for one window of host clusters: the number of references to each cluster, counted by the walk over the
+// tables, and its refcount, read from the refcount blocks. Both take one byte for each cluster.
 //
 //   clusters   0 ......... |start ....... start + size| .........
 //                          references[]   stored[]
@@ -20,7 +20,7 @@ const REFERENCED_MANY = 255;
 
 const LOAD_BYTES = 4 << 20;
 
-/** Where refcounts lie. */
+/** Where the refcounts are stored. */
 export interface RefcountLayout {
   clusterBytes: number;
   /** log2 of the width of a refcount in bits. */
@@ -29,7 +29,7 @@ export interface RefcountLayout {
   table: DataView;
 }
 
-/** Reads `buffer.length` bytes at `offset`; what lies behind the end of the file is zeroes. */
+/** Reads `buffer.length` bytes at `offset`; bytes beyond the end of the file are zeroes. */
 export async function readPadded(file: Child, offset: number, buffer: Uint8Array): Promise<void> {
   const inside = Math.max(0, Math.min(buffer.length, file.length - offset));
   if (inside < buffer.length) buffer.fill(0, inside);
@@ -76,14 +76,14 @@ export class RefcountTally {
     return count < REFERENCED_MANY ? count : this.#many.get(cluster - this.start)!;
   }
 
-  /** Offset of the refcount block of `cluster` as the table has it: 0 = none. */
+  /** Host offset of the refcount block of `cluster`, from the refcount table; 0 for none. */
   blockOffset(cluster: ClusterIndex): HostOffset {
     const index = Math.floor(cluster / this.#perBlock);
     const { table } = this.#layout;
     return index * POINTER_BYTES >= table.byteLength ? NO_HOST : blockPointerTarget(table, index);
   }
 
-  /** `blockOffset`, exactly. Of a cluster that has a block. */
+  /** `blockOffset`, exactly, for a cluster that has a block. */
   exactBlockOffset(cluster: ClusterIndex): Exact {
     return exact(blockPointerHex(this.#layout.table, this.blockIndex(cluster)));
   }
@@ -161,7 +161,7 @@ export class RefcountTally {
   }
 }
 
-/** The refcount at `index` of a block, exact also where a number is not. */
+/** The refcount at `index` of a block, exact even beyond 2^53. */
 function exactAt(block: Uint8Array, index: number, order: number): Exact {
   const view = viewOf(block);
   const value = getRefcount(view, order, index);

@@ -1,13 +1,13 @@
-// Refcounts: how many references there are to each cluster of the image file.
+// Refcounts: the number of references to each cluster of the image file (specification: "Host cluster management").
 //
 //   header --> refcount table, in memory --> refcount blocks, in a cache --> one refcount for each cluster
 //
 //   refcounts.ts         looks refcounts up, and changes single ones
-//   allocation.ts        finds free clusters, and takes them
-//   refcount-growth.ts   makes blocks where there are none, and a longer table
-//   frees.ts             lowers what nothing durable refers to any more
+//   allocation.ts        finds free clusters, and allocates them
+//   refcount-growth.ts   creates missing blocks, and a longer table
+//   frees.ts             lowers refcounts when nothing durable refers to the clusters any more
 //
-// All changes are made in the cache; commit-order.ts says when they are written.
+// All changes are made in the cache; commit-order.ts describes when they are written.
 
 import { assert } from '../../../util/assert.js';
 import type { Qcow2Image } from './image.js';
@@ -22,7 +22,7 @@ import {
   setRefcount,
 } from './refcount-codec.js';
 import { type Table, TableCache } from './table-cache.js';
-import { solidify } from './table-space.js';
+import { reserveTable } from './table-space.js';
 import { type ClusterIndex, hostOf } from './types.js';
 
 export class Refcounts {
@@ -65,7 +65,7 @@ export class Refcounts {
     return index >= this.table.entries || this.table.target(index) === 0 ? null : undefined;
   }
 
-  /** Brings block `index` into the cache. `mayCommit` is false inside a commit: the cache exceeds its limit rather. */
+  /** Loads block `index` into the cache. `mayCommit` is false inside a commit: then the cache may exceed its limit. */
   async loadBlock(index: number, mayCommit: boolean): Promise<void> {
     if (mayCommit && this.blocks.mustCommit) await this.#image.commit();
     const offset = this.table.target(index);
@@ -86,20 +86,20 @@ export class Refcounts {
     return block;
   }
 
-  /** `block` may be changed when this resolves. Rejects with `corrupt-image`, `no-space`, `io`. */
-  solidifyBlock(block: Table): Promise<void> {
-    return this.makeOne(() => solidify(this.#image, block, 'refcount-block'));
+  /** Reserves the space of `block`, which may be changed afterwards. Rejects with `corrupt-image`, `no-space`, `io`. */
+  reserveBlock(block: Table): Promise<void> {
+    return this.makeOne(() => reserveTable(this.#image, block, 'refcount-block'));
   }
 
-  /** A block is being made, in a cluster that nothing counts yet. */
+  /** True while a block is being created, in a cluster that has no refcount yet. */
   get making(): boolean {
     return this.#making !== null;
   }
 
-  /** Blocks are made and given space one at a time. Callers that wait for another one's block look again; its failure is not theirs. */
+  /** Runs `action`, which creates or reserves a block; one at a time. Where one is running, waits for its end instead: the caller checks again then. */
   async makeOne(action: () => Promise<void>): Promise<void> {
     if (this.#making !== null) {
-      // The failure is thrown to the caller that began it.
+      // The caller that started the action gets its failure.
       await this.#making.catch(() => undefined);
       return;
     }
@@ -109,7 +109,7 @@ export class Refcounts {
     await this.#making;
   }
 
-  /** The metadata in these clusters, null for none. Clusters with metadata are never free. The header is there even if nobody asked for checks. */
+  /** The kind of metadata in these clusters; null for none. The header is always known, even where overlap checks are off. */
   metadataIn(cluster: ClusterIndex, count: number): string | null {
     if (cluster === 0) return 'main-header';
     return this.#image.metadata.overlap(hostOf(cluster, this.#image.geometry), (cluster + count) * this.#clusterSize);
@@ -123,7 +123,7 @@ export class Refcounts {
     return block === null ? 0 : this.valueIn(block, cluster);
   }
 
-  /** Refcount of `cluster`, which `block` counts. */
+  /** Refcount of `cluster`, which is in `block`. */
   valueIn(block: Table, cluster: ClusterIndex): number {
     return getRefcount(block.view, this.#order, cluster % this.#perBlock);
   }
@@ -140,7 +140,7 @@ export class Refcounts {
     }
   }
 
-  /** One after the last cluster with a refcount. Asks for no commit. */
+  /** The cluster after the last one with a refcount. May be called inside a commit. */
   async endOfUse(): Promise<ClusterIndex> {
     for (let index = this.table.entries - 1; index >= 0; index--) {
       const block = await this.#block(index, false);
@@ -152,7 +152,7 @@ export class Refcounts {
     return 0 as ClusterIndex;
   }
 
-  /** Whether at least `enough` of the clusters before `end` have a refcount. Looks no further than it must, and takes no place in the cache. */
+  /** True where at least `enough` of the clusters before `end` have a refcount. Reads no more than it needs, and does not use the cache. */
   async areUsed(end: number, enough: number): Promise<boolean> {
     const size = this.#clusterSize;
     const bytes = new Uint8Array(size);
@@ -172,7 +172,7 @@ export class Refcounts {
 
   /** Sets the refcounts of `count` free clusters, from entry `start` of `block` on, to one. */
   take(block: Table, start: number, count: number): void {
-    assert(block.solid, 'a refcount block is changed once it has a place of its own');
+    assert(block.reserved, 'a refcount block is changed once it has a place of its own');
     assert(count > 0 && start + count <= this.#perBlock, 'a run lies within its refcount block');
     const last = start + count - 1;
     assert(
@@ -184,7 +184,7 @@ export class Refcounts {
     this.blocks.markDirty(block, from, to);
   }
 
-  /** One reference more to `cluster`; false where the width of refcounts holds no more. */
+  /** Adds one reference to `cluster`; false where its refcount has the largest value already. */
   raise(block: Table, cluster: ClusterIndex): boolean {
     const value = this.valueIn(block, cluster);
     if (value >= this.#image.geometry.refcountMax) return false;
@@ -192,7 +192,7 @@ export class Refcounts {
     return true;
   }
 
-  /** One reference less to `cluster`; false where it has none. */
+  /** Removes one reference to `cluster`; false where it has none. */
   lower(block: Table, cluster: ClusterIndex): boolean {
     const value = this.valueIn(block, cluster);
     if (value === 0) return false;
@@ -202,7 +202,7 @@ export class Refcounts {
   }
 
   #set(block: Table, cluster: ClusterIndex, value: number): void {
-    assert(block.solid, 'a refcount block is changed once it has a place of its own');
+    assert(block.reserved, 'a refcount block is changed once it has a place of its own');
     const slot = cluster % this.#perBlock;
     setRefcount(block.view, this.#order, slot, value);
     const [from, to] = refcountByteRange(this.#order, slot, 1);

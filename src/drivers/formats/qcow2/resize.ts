@@ -1,8 +1,13 @@
-// Changing the size of the disk. The size in the header changes last, when all that can fail is done and durable: power loss or a failure
-// before leaves the old size.
+// Changes the size of the disk. The size in the header is changed last, after everything that can fail was done and flushed: power loss, or a failure,
+// before that leaves the old size.
+//
+//   shrink   unmap the clusters beyond the new size -> commit, cut the file -> header
+//   grow     longer L1 table -> zero the rest of the last cluster -> unmap leftovers beyond the old size -> zero what the backing file
+//            would show there -> preallocate -> header
 
 import type { PreallocMode } from '../../../schema/generated/types.js';
 import { bestEffort } from '../../../util/best-effort.js';
+import { roundUp } from '../../../util/numbers.js';
 import type { Run } from './allocation.js';
 import { cutFile, dropFrom } from './empty.js';
 import type { Qcow2Image } from './image.js';
@@ -17,7 +22,6 @@ import {
   MAX_L1_BYTES,
   NO_HOST,
   plus,
-  roundUp,
   SECTOR,
 } from './types.js';
 import { writeGuest } from './write.js';
@@ -50,7 +54,7 @@ export async function resizeImage(
   await grow(image, oldSize, size, preallocation);
 }
 
-/** What is cut off is unmapped first. A guest may still write there until the size has changed: `grow` unmaps that. */
+/** Unmaps the clusters beyond the new size first. A guest may still write there until the size has changed; `grow` unmaps such leftovers. */
 async function shrink(image: Qcow2Image, size: GuestOffset): Promise<void> {
   await dropFrom(image, size);
   await cutFile(image);
@@ -78,7 +82,7 @@ async function grow(
   await storeSize(image, size);
 }
 
-/** Everything until now is durable, then the size is. On failure the old one counts, and the next commit writes it. */
+/** Commits, then writes the new size. On failure the old size stays valid, and the next commit writes it. */
 function storeSize(image: Qcow2Image, size: GuestOffset): Promise<void> {
   const { committer, header } = image;
   return committer.exclusive(async () => {
@@ -93,7 +97,7 @@ function storeSize(image: Qcow2Image, size: GuestOffset): Promise<void> {
   });
 }
 
-/** The old size may end inside of a cluster, behind which the file may hold anything. */
+/** Zeroes the rest of the cluster that the old size ends in: the file may have anything there. */
 async function clearTail(image: Qcow2Image, oldSize: GuestOffset): Promise<void> {
   const { clusterSize } = image.geometry;
   const lead = oldSize % clusterSize;
@@ -111,7 +115,7 @@ async function clearTail(image: Qcow2Image, oldSize: GuestOffset): Promise<void>
   }
 }
 
-/** A longer L1 table in a new place; the header switches to it with the next commit, which the caller does. */
+/** Writes a longer L1 table to a new place; the header switches to it with the next commit, which the caller runs. */
 async function growL1(image: Qcow2Image, wanted: number): Promise<void> {
   const { geometry, header, mapping, file } = image;
   const { clusterSize } = geometry;
@@ -126,7 +130,7 @@ async function growL1(image: Qcow2Image, wanted: number): Promise<void> {
       const old = { offset: mapping.l1.offset, clusters: Math.ceil((mapping.l1.entries * 8) / clusterSize) };
       const grown = new PointerTable(offset, wanted);
       grown.bytes.set(mapping.l1.bytes.subarray(0, mapping.l1.entries * 8));
-      // Tables that nothing durable points to yet come in with the next commit.
+      // L2 tables that are not on disk yet are left out: the next commit writes them, and then the pointers to them.
       for (const table of mapping.cache.dirty) if (table.isNew) grown.set(table.index, NO_HOST, false);
       const content = new Uint8Array(length);
       content.set(grown.bytes.subarray(0, wanted * 8));
@@ -146,7 +150,7 @@ async function growL1(image: Qcow2Image, wanted: number): Promise<void> {
   }
 }
 
-/** Exactly `count` clusters in a row. */
+/** Allocates exactly `count` contiguous clusters. */
 async function allocateContiguous(image: Qcow2Image, count: number): Promise<ClusterIndex> {
   const { allocation } = image;
   if (count === 1) return (await allocation.allocateRun(1)).cluster;
@@ -173,7 +177,7 @@ async function allocateContiguous(image: Qcow2Image, count: number): Promise<Clu
   }
 }
 
-/** Maps all of the new range to clusters that read as zeroes: known to (`metadata`), or written so. */
+/** Maps the new range to clusters that read as zeroes: with `metadata`, new space of the file is not written; otherwise zeroes are written. */
 async function preallocate(
   image: Qcow2Image,
   oldSize: GuestOffset,
@@ -183,7 +187,7 @@ async function preallocate(
   try {
     await preallocateAll(image, oldSize, size, mode);
   } catch (error) {
-    // It stays behind the end otherwise, where only the next resize finds it.
+    // Otherwise the clusters would stay mapped beyond the end of the disk, until the next resize.
     await dropFrom(image, oldSize).catch(bestEffort('preallocation'));
     throw error;
   }

@@ -7,13 +7,13 @@ import { zeroInFile, zeroInFileSync } from './preallocation.js';
 import type { Table } from './table-cache.js';
 import { type GuestOffset, plus } from './types.js';
 
-/** Where the look-up of a status had to stop: an L2 table to be loaded, or an entry that breaks the format. */
+/** Why a look-up had to stop: an L2 table must be loaded, or (`bad`) an entry is invalid. */
 interface Obstacle {
   index: number;
   bad: { table: Table; slot: number } | null;
 }
 
-/** Status of the run at `offset`, at most `length` bytes. */
+/** Status of the run at `offset`, of at most `length` bytes. Rejects with `corrupt-image`, `io`. */
 export async function statusOf(image: Qcow2Image, offset: GuestOffset, length: number): Promise<BlockStatus> {
   let status: BlockStatus | null = null;
   for (;;) {
@@ -36,12 +36,12 @@ export async function statusOf(image: Qcow2Image, offset: GuestOffset, length: n
   }
 }
 
-/** The L2 table of guest offset `offset` must be loaded before anything can be said of it. */
+/** True where the L2 table of guest offset `offset` is not in the cache. */
 function missesTable({ mapping }: Qcow2Image, offset: GuestOffset): boolean {
   return mapping.tableSync(mapping.indexOf(offset)) === undefined;
 }
 
-/** The same from cached tables alone, possibly of a shorter run; null where a table must be loaded or an entry is bad. */
+/** As `statusOf`, from cached tables only; the run may be shorter. Null where a table must be loaded, or an entry is invalid. */
 export function statusSync(image: Qcow2Image, offset: GuestOffset, length: number): BlockStatus | null {
   const found = lookUp(image, offset, length);
   if (!('length' in found)) return null;
@@ -49,7 +49,7 @@ export function statusSync(image: Qcow2Image, offset: GuestOffset, length: numbe
   return image.preallocation.found === null ? null : zeroInFileSync(image.data.node, found);
 }
 
-/** Data that lies in the file as it is. */
+/** True for data that is stored as it is, not compressed. */
 function isPlainData({ data, offset }: BlockStatus): boolean {
   return data && offset >= 0;
 }
@@ -123,7 +123,7 @@ function describe(image: Qcow2Image, kind: KindNumber, offset: GuestOffset, host
   };
 }
 
-/** Status of what this layer does not have: unallocated up to the end of the backing node, zeroes behind it. */
+/** Status of an unallocated range: up to the end of the backing node, the backing node determines its content; beyond, it reads as zeroes. */
 function absent(backingLength: number, offset: GuestOffset, length: number): BlockStatus {
   const zero = offset >= backingLength;
   return {

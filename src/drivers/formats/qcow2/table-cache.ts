@@ -1,6 +1,11 @@
-// A cache of metadata clusters (L2 tables, or refcount blocks) as raw bytes, found by their index in the table above them.
-// Entries are decoded on look-up through the one `DataView` of each. A dirty table stays until `commit-order.ts` has written it;
-// clean ones leave by second chance when the cache is full.
+// A cache of metadata clusters (L2 tables, or refcount blocks) as raw bytes, by their index in the L1 or refcount table. Entries are decoded on look-up
+// through the one `DataView` of each table.
+//
+//   load   --> clean --reserved (table-space.ts)--> may be changed --markDirty--> dirty --takeDirty (a commit)--> clean
+//   create --> new, dirty as a whole, reserved      (`isNew` until a commit has written it, before the pointer to it)
+//
+// Dirty, new and pinned tables stay in the cache. The others leave by the second-chance algorithm when the cache is full: a table that was used since the
+// last sweep is passed over once. Where dirty tables fill the cache (`mustCommit`), callers run a commit first.
 
 import type { Memory } from '../../../host/host.js';
 import { type HostOffset, SECTOR } from './types.js';
@@ -15,13 +20,13 @@ export interface Table {
   /** Byte range that differs from the disk; empty when `dirtyFrom >= dirtyTo`. */
   dirtyFrom: number;
   dirtyTo: number;
-  /** Nothing durable points to it yet, so all of it is to be written before its pointer is. */
+  /** Nothing durable points to the table yet: it must be written as a whole before the pointer to it. */
   isNew: boolean;
-  /** Its cluster is its own, and allocated on the file system, so that it can be written: only then may it be changed (table-space.ts). */
-  solid: boolean;
-  /** Users that rely on its staying in the cache. */
+  /** Its cluster overlaps no other metadata and is allocated on the file system. Only then may the table be changed (table-space.ts). */
+  reserved: boolean;
+  /** Number of users that need the table to stay in the cache. */
   pins: number;
-  /** Looked at since the last sweep. */
+  /** Used since the last sweep. */
   used: boolean;
 }
 
@@ -31,7 +36,7 @@ export class TableCache {
   readonly dirty = new Set<Table>();
   readonly #memory: Memory;
   readonly tableBytes: number;
-  /** Tables; exceeded only by what is pinned or dirty. */
+  /** Number of tables; exceeded only by tables that are pinned or dirty. */
   limit: number;
 
   constructor(memory: Memory, tableBytes: number, limit: number) {
@@ -50,14 +55,14 @@ export class TableCache {
     return table;
   }
 
-  /** True when all room is taken by dirty tables, so that only a commit makes some. */
+  /** True when most tables are dirty and the cache is full, so that only a commit makes room. */
   get mustCommit(): boolean {
     return this.#tables.size >= this.limit && this.dirty.size * 4 >= this.limit * 3;
   }
 
-  /** Reads table `index` into the cache with `fill`; callers ask `get` afterwards, and again if it has gone already. */
+  /** Loads table `index` into the cache; `fill` reads its bytes. The caller calls `get` afterwards, and loads again where the table has left already. */
   load(index: number, offset: HostOffset, fill: (bytes: Uint8Array) => Promise<void>): Promise<void> {
-    // Another caller may have loaded it while this one waited for a commit; it may be dirty by now.
+    // Another caller may have loaded the table while this one waited for a commit; the table may be dirty by now.
     if (this.#tables.has(index)) return Promise.resolve();
     let pending = this.#loading.get(index);
     if (pending === undefined) {
@@ -78,7 +83,7 @@ export class TableCache {
     this.#insert(index, offset, bytes);
   }
 
-  /** A new, zeroed table, dirty as a whole. Its cluster was reserved (`ImageFile.reserve`). */
+  /** Adds a new, zeroed table, dirty as a whole. Its cluster must be reserved already (`ImageFile.reserve`). */
   create(index: number, offset: HostOffset): Table {
     const bytes = this.#memory.allocate(this.tableBytes).fill(0);
     const table = this.#insert(index, offset, bytes);
@@ -86,11 +91,11 @@ export class TableCache {
     return table;
   }
 
-  /** The table moves to `offset`, a new place that was reserved: all of it is to be written there. */
+  /** Moves the table to `offset`, a new place that must be reserved already. The table is dirty as a whole then. */
   renew(table: Table, offset: HostOffset): void {
     table.offset = offset;
     table.isNew = true;
-    table.solid = true;
+    table.reserved = true;
     this.markDirty(table, 0, this.tableBytes);
   }
 
@@ -105,7 +110,7 @@ export class TableCache {
       dirtyFrom: 0,
       dirtyTo: 0,
       isNew: false,
-      solid: false,
+      reserved: false,
       pins: 0,
       used: true,
     };
@@ -125,7 +130,7 @@ export class TableCache {
     if (to > table.dirtyTo) table.dirtyTo = to;
   }
 
-  /** Takes the dirty range, rounded to whole sectors, as being written: the table counts as clean from here on. */
+  /** Returns the dirty range, rounded to whole sectors, for the caller to write. The table is clean from now on. */
   takeDirty(table: Table): { from: number; to: number } {
     const from = Math.floor(table.dirtyFrom / SECTOR) * SECTOR;
     const to = Math.ceil(table.dirtyTo / SECTOR) * SECTOR;
@@ -135,7 +140,7 @@ export class TableCache {
     return { from, to };
   }
 
-  /** Forgets table `index`, written or not: nothing points to it any more. */
+  /** Removes table `index` from the cache, even if it is dirty. Nothing may point to it any more. */
   drop(index: number): void {
     const table = this.#tables.get(index);
     if (table === undefined) return;
@@ -144,12 +149,12 @@ export class TableCache {
     this.#memory.free(table.bytes);
   }
 
-  /** Forgets all; to be called when nothing is dirty that matters. */
+  /** Removes all tables, even dirty ones. */
   clear(): void {
     for (const index of [...this.#tables.keys()]) this.drop(index);
   }
 
-  /** Drops clean, unpinned tables until there is room for one: those not looked at since the last sweep first. */
+  /** Removes clean, unpinned tables until there is room for one: first those that were not used since the last sweep. */
   #makeRoom(): void {
     let looks = this.#tables.size * 2;
     for (const [index, table] of this.#tables) {

@@ -1,4 +1,4 @@
-// Words of the qcow2 driver: offsets that cannot be mixed up, the shape of one image, the kinds of a cluster.
+// Basic types of the qcow2 driver: offsets that the compiler keeps apart, and the sizes that follow from the header.
 
 import type { Brand } from '../../../util/brand.js';
 
@@ -12,7 +12,7 @@ export type HostOffset = Brand<number, 'HostOffset'>;
 /** Number of a cluster of the image file: its host offset divided by the cluster size. */
 export type ClusterIndex = Brand<number, 'ClusterIndex'>;
 
-/** What a table has where it points to nothing. */
+/** The offset in a table entry that points nowhere. */
 export const NO_HOST = 0 as HostOffset;
 
 export const MIN_CLUSTER_BITS = 9;
@@ -67,7 +67,7 @@ export interface GuestExtent {
   length: number;
 }
 
-/** What arithmetic makes plain again: an offset, or a cluster, some way on from another of its kind. */
+/** `base + distance`, with the type of `base`: plain addition would make it an ordinary number. */
 export function plus<T extends GuestOffset | HostOffset | ClusterIndex>(base: T, distance: number): T {
   return (base + distance) as T;
 }
@@ -80,14 +80,6 @@ export function hostOf(cluster: ClusterIndex, { clusterSize }: Geometry): HostOf
 /** The cluster that holds the byte at `host`. */
 export function clusterAt(host: HostOffset, { clusterSize }: Geometry): ClusterIndex {
   return Math.floor(host / clusterSize) as ClusterIndex;
-}
-
-export function roundUp<T extends number>(value: T, unit: number): T {
-  return (Math.ceil(value / unit) * unit) as T;
-}
-
-export function roundDown<T extends number>(value: T, unit: number): T {
-  return (value - (value % unit)) as T;
 }
 
 /** Number of L1 entries that a disk of `size` bytes needs. */

@@ -1,16 +1,17 @@
-// Writing. A write is done in place, without a lock, where all of its clusters are the image's own. Every other one allocates:
+// Writes. A write is done in place, without a lock, where all of its clusters have the copied flag (are referenced once). Every other one allocates:
 //
 //   lock the guest range          nobody else changes its entries
-//   pin its L2 tables             made where there are none, copied where they are shared
+//   pin its L2 tables             created where there are none, copied where they are shared
 //   decode the entries            into targets, one for each guest cluster
-//   allocate                      one run for all clusters that need a new place, where that can be
-//   write the content             few large requests; a cluster that is written in part takes the rest from where it was (cow.ts)
-//   publish                       the entries point to the new places; the old ones wait to be freed (frees.ts)
+//   allocate                      one run for all clusters that need a new place, if possible
+//   write the content             few large requests; for a cluster that is written in part, the rest is copied from its old place (cow.ts)
+//   publish                       the entries point to the new places; the old clusters are freed by the next commit (frees.ts)
 //   release tables and range
 //
-// A failure before the last but one step leaves the entries as they were, and releases what was allocated.
+// A failure before `publish` leaves the entries unchanged, and the allocated clusters are released.
 
 import { assert } from '../../../util/assert.js';
+import { roundDown, roundUp } from '../../../util/numbers.js';
 import { later, settleAll } from '../../../util/settle.js';
 import type { Run } from './allocation.js';
 import { mergeCluster, type Piece } from './cow.js';
@@ -19,27 +20,18 @@ import { Kind, type L2Entry, MISS } from './l2-codec.js';
 import { placeToWrite } from './locate.js';
 import { guarded } from './read.js';
 import type { Table } from './table-cache.js';
-import {
-  clusterAt,
-  type GuestExtent,
-  type GuestOffset,
-  type HostOffset,
-  hostOf,
-  plus,
-  roundDown,
-  roundUp,
-} from './types.js';
+import { clusterAt, type GuestExtent, type GuestOffset, type HostOffset, hostOf, plus } from './types.js';
 
 /** One guest cluster that a request touches. */
 interface Target {
   guest: GuestOffset;
   table: Table;
   slot: number;
-  /** What the entry says until the data is written. */
+  /** The entry before the write. */
   old: L2Entry;
-  /** The data goes to the cluster that the entry has already. */
+  /** The data is written to the cluster that the entry points to already. */
   owned: boolean;
-  /** Where the data goes. */
+  /** Where the data is written. */
   host: HostOffset;
   /** The new place is known to read as zeroes. */
   fresh: boolean;
@@ -54,13 +46,13 @@ interface HostWrite {
 /** Bytes of bounce buffers that one request has under way. */
 const BOUNCE_BYTES = 8 << 20;
 
-/** In-place write of one extent without waiting for anything but the file; null where it is not that simple. */
+/** Writes one extent in place, if that needs no allocation and all tables are cached; null otherwise. */
 export function writeInPlace(image: Qcow2Image, offset: GuestOffset, buffer: Uint8Array): Promise<void> | null {
   const host = placeToWrite(image, offset, buffer.length);
   return host === MISS ? null : guarded(image, () => image.data.write(host, buffer));
 }
 
-/** Writes disjoint, ascending extents whose data lies back to back in `buffer`. */
+/** Writes disjoint, ascending extents whose data is contiguous in `buffer`. Rejects with `corrupt-image`, `no-space`, `limit`, `io`. */
 export async function writeGuest(
   image: Qcow2Image,
   extents: readonly GuestExtent[],
@@ -100,7 +92,7 @@ async function pinTables(image: Qcow2Image, extents: readonly GuestExtent[], tab
   }
 }
 
-/** Cuts the extents into clusters and looks each up. */
+/** Splits the extents into clusters, and looks up the entry of each. */
 function resolve(
   image: Qcow2Image,
   extents: readonly GuestExtent[],
@@ -148,7 +140,7 @@ async function writeTargets(image: Qcow2Image, targets: readonly Target[]): Prom
   publish(image, targets);
 }
 
-/** Allocates a new cluster for each of `targets`, contiguous where that can be. On failure nothing stays allocated. */
+/** Allocates a new cluster for each of `targets`, contiguous if possible. On failure, nothing stays allocated. */
 async function allocateFor(image: Qcow2Image, targets: readonly Target[]): Promise<Run[]> {
   const { clusterSize } = image.geometry;
   const runs: Run[] = [];
@@ -170,7 +162,7 @@ async function allocateFor(image: Qcow2Image, targets: readonly Target[]): Promi
   return runs;
 }
 
-/** Writes the data of all targets; clusters that are new and written in part get the rest of their content with it. */
+/** Writes the data of all targets. For a new cluster that is written in part, the rest of its content is written with it. */
 async function writeData(image: Qcow2Image, targets: readonly Target[]): Promise<void> {
   const direct: HostWrite[] = [];
   const bounced: Target[] = [];
@@ -209,7 +201,7 @@ async function writeMerged(image: Qcow2Image, target: Target): Promise<void> {
   }
 }
 
-/** Adds a target's pieces to the list of writes; what continues the last one both in the file and in memory makes it longer. */
+/** Adds a target's pieces to the list of writes. A piece that follows the last write both in the file and in memory is joined to it. */
 function addPieces(writes: HostWrite[], target: Target): void {
   for (const { within, data } of target.pieces) {
     const host = plus(target.host, within);
@@ -231,7 +223,7 @@ function isWhole(image: Qcow2Image, target: Target): boolean {
   return target.pieces.length === 1 && target.pieces[0].data.length === image.geometry.clusterSize;
 }
 
-/** What the cluster read as before is zeroes throughout. */
+/** True where the old content of the cluster is all zeroes. */
 function readsAsZero(image: Qcow2Image, target: Target): boolean {
   const { kind } = target.old;
   if (kind === Kind.zeroPlain || kind === Kind.zeroAllocated) return true;
@@ -240,7 +232,7 @@ function readsAsZero(image: Qcow2Image, target: Target): boolean {
   return backing === null || backing.length <= target.guest;
 }
 
-/** Points the entries to where the data is now, and frees where it was. */
+/** Points the entries to the new places of the data, and frees the old ones. */
 function publish(image: Qcow2Image, targets: readonly Target[]): void {
   const { codec } = image.mapping;
   for (const { table, slot, old } of targets) {
@@ -253,7 +245,7 @@ function publish(image: Qcow2Image, targets: readonly Target[]): void {
   }
 }
 
-/** Pends the free of what `entry` referred to, if anything. Compressed data may share its clusters with others. */
+/** Frees the clusters that `entry` pointed to, if any, by the next commit. Compressed data may share its clusters with others. */
 export function freeOld(image: Qcow2Image, { host, bytes }: L2Entry, punch: boolean): void {
   if (host === 0) return;
   const first = clusterAt(host, image.geometry);

@@ -1,25 +1,26 @@
-// Zeroes and discards: whole clusters change their L2 entry, parts of clusters are written.
+// Requests to write zeroes, and discards: for whole clusters, the L2 entry is changed; in parts of clusters, zeroes are written as data.
 //
 //   entry           write zeroes (v3)        ... may unmap      discard (v3)             discard (v2)
 //   unallocated     zero                     zero               zero if a backing node   -
 //   normal          zero, cluster kept       zero, freed        zero, freed              freed, if no backing node
 //   compressed      zero, freed              zero, freed        zero, freed              freed, if no backing node
 //
-// Version 2 has no zero flag: its zeroes are unallocated clusters where nothing lies below, and data otherwise.
+// Version 2 has no zero flag: a cluster of zeroes is unallocated where the image has no backing file, and data otherwise.
 
 import type { ZeroFlags } from '../../../block/types.js';
+import { roundDown, roundUp } from '../../../util/numbers.js';
 import type { Qcow2Image } from './image.js';
 import { Kind, type L2Entry } from './l2-codec.js';
 import type { Table } from './table-cache.js';
-import { type GuestOffset, plus, roundDown, roundUp } from './types.js';
+import { type GuestOffset, plus } from './types.js';
 import { freeOld, writeGuest } from './write.js';
 
 const ZERO_BYTES = 1 << 20;
 
-/** Changes the entry in `slot`, which is `entry` until now, of the guest cluster at `guest`. */
+/** Changes the entry in `slot`, whose present value is `entry`, of the guest cluster at `guest`. */
 type EntryChange = (table: Table, slot: number, entry: L2Entry, guest: GuestOffset) => void;
 
-/** Makes a range read as zeroes. Rejects with `unsupported` where `noFallback` forbids to write them out. */
+/** Makes a range read as zeroes. Rejects with `unsupported` where zeroes would have to be written as data and `noFallback` forbids that. */
 export async function zeroGuest(
   image: Qcow2Image,
   offset: GuestOffset,
@@ -36,7 +37,7 @@ export async function zeroGuest(
   if (end > tail) await zeroPart(image, tail, end, flags);
 }
 
-/** Whole clusters; `end` may be the end of the disk inside of one. */
+/** Zeroes whole clusters; `end` may be the end of the disk, inside a cluster. */
 async function zeroClusters(image: Qcow2Image, start: GuestOffset, end: GuestOffset, flags: ZeroFlags): Promise<void> {
   const { mapping } = image;
   const { clusterSize } = image.geometry;
@@ -71,7 +72,7 @@ async function zeroClusters(image: Qcow2Image, start: GuestOffset, end: GuestOff
   for (const { from, to } of asData) await zeroAsData(image, from, to, flags);
 }
 
-/** A range inside of one cluster. Where the rest of the cluster reads as zeroes without data, all of it becomes a zero cluster. */
+/** Zeroes a range inside one cluster. Nothing needs to be written where the whole cluster reads as zeroes already. */
 async function zeroPart(image: Qcow2Image, from: GuestOffset, to: GuestOffset, flags: ZeroFlags): Promise<void> {
   const cluster = roundDown(from, image.geometry.clusterSize);
   let done = false;
@@ -96,7 +97,7 @@ async function zeroAsData(image: Qcow2Image, from: GuestOffset, to: GuestOffset,
   }
 }
 
-/** Deallocates the whole clusters of a range. Its ends that are no whole clusters stay as they are. */
+/** Unmaps the whole clusters of a range. Parts of clusters at its ends stay unchanged. */
 export async function discardGuest(image: Qcow2Image, offset: GuestOffset, length: number): Promise<void> {
   const { mapping } = image;
   const { clusterSize, version } = image.geometry;
@@ -119,8 +120,8 @@ export async function discardGuest(image: Qcow2Image, offset: GuestOffset, lengt
 }
 
 /**
- * Zeroes must not be left to what lies below, not even behind the backing node's end: a job may put a longer one in its place. An
- * image that names a backing file may be open without it.
+ * True where the image has, or names, a backing file: then zeroes must be stored here, even beyond the end of the backing node, since a job may replace
+ * it by a longer one. An image may be open without the backing file that its header names.
  */
 function hasBacking(image: Qcow2Image): boolean {
   return image.backing() !== null || image.backingFile !== null;
@@ -131,20 +132,20 @@ function lower(a: GuestOffset, b: GuestOffset): GuestOffset {
   return a < b ? a : b;
 }
 
-/** Are clusters that are freed by a request (or else by the way) given back to the file? */
+/** Whether freed clusters are discarded in the file. `requested`: the request allows to unmap them. */
 function punchFor(image: Qcow2Image, requested: boolean): boolean {
   return requested ? image.discards.request : image.discards.other;
 }
 
-/** Makes the entry in `slot`, which is `entry` until now, unallocated. */
+/** Makes the entry in `slot`, whose present value is `entry`, unallocated. */
 export function unmap(image: Qcow2Image, table: Table, slot: number, entry: L2Entry, punch: boolean): void {
   freeOld(image, entry, punch);
   image.mapping.setUnallocated(table, slot);
 }
 
 /**
- * Runs `change` on each entry of [start, end), table by table, with the table's part of the range locked. Without `make`, what no L2 table
- * describes is passed over.
+ * Calls `change` for each entry of [start, end), table by table, with the table's part of the range locked. With `make`, missing L2 tables are
+ * created; otherwise their ranges are skipped.
  */
 export async function changeEntries(
   image: Qcow2Image,

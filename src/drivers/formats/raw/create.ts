@@ -1,4 +1,4 @@
-// Making a raw image: nothing but a size.
+// Creates a raw image: a file, or part of one, of the wanted size.
 
 import { fileOf } from '../../../block/chain.js';
 import { makeRoom } from '../../../block/create.js';
@@ -22,19 +22,20 @@ export const RAW_CREATE_OPTIONS: CreateOptions = {
   summary: [['size'], ['preallocation']],
 };
 
-/** Throws `invalid-argument`, `limit`. */
+/** Checks the options of a new image; `path` is for messages. Throws `invalid-argument`, `limit`. */
 export function checkRawCreate({ size, preallocation }: CreateRequest<'raw'>['options'], path: string): void {
   checkImageSize(roundUp(size, SECTOR_BYTES), path, 'create');
   if (preallocation !== 'metadata') return;
   throw BlockError.at(path, 'invalid-argument', 'Unsupported preallocation mode: metadata');
 }
 
+/** Gives `file` the size of the new image, in bytes, rounded up to whole sectors. Rejects with `no-space`, `io`, and as `checkRawCreate`. */
 export async function createRaw({ options, file }: CreateRequest<'raw'>): Promise<void> {
   if (file === null) throw missingChild('file');
   const { size, preallocation = 'off' } = options;
   checkRawCreate(options, file.filename);
-  // Old content must not shine through. What keeps its size keeps its content.
+  // Removes old content. A device, or a window of a file, cannot change its size and keeps its content.
   if (fileOf(file.node) === null && !file.node.fixedSize) await file.truncate(0);
-  // What an earlier image left in the first sector would be taken for its format.
+  // The first sector is zeroed: a header that an earlier image left there would be probed as the format.
   await makeRoom(file, roundUp(size, SECTOR_BYTES), SECTOR_BYTES, { preallocation });
 }

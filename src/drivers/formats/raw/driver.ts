@@ -1,4 +1,4 @@
-// raw: the bytes of the file as they are, or a window of them. Everything goes straight through to the file.
+// raw: the bytes of the file as they are, or a window of them. All requests are passed to the file, at another offset for a window.
 //
 //   file   |........|================|.....|
 //          0      offset        offset + size
@@ -34,9 +34,9 @@ class RawNode extends FormatNode {
   override readonly driver = 'raw';
   override readonly filename: string;
   readonly #offset: number;
-  /** The window has an end of its own. */
+  /** The window has a size of its own, and does not end with the file. */
   readonly #fixed: boolean;
-  /** Null where the format was named. */
+  /** Guards the first sector of an image whose format was probed; null where the format was named. */
   readonly #guard: FirstSectorGuard | null;
 
   constructor(graph: Graph, node: NodeOptions, own: BlockdevOptionsRaw, file: BlockNode, probed: boolean) {
@@ -49,7 +49,7 @@ class RawNode extends FormatNode {
     this.#guard = probed ? new FirstSectorGuard(this, (head) => this.#below.read(this.#offset, head)) : null;
   }
 
-  /** Nothing more than its file says, be it that nothing can be said. */
+  /** No details of its own; where the file has none either (an NBD export), there is no such ability. */
   override get abilities(): Abilities {
     return this.#below.node.abilities.details === undefined ? {} : { details: () => ({}) };
   }
@@ -146,7 +146,7 @@ async function openRaw({ graph, node, options, openChild, probed }: OpenRequest<
   const file = await openChild('file', null, 'image');
   checkWindow(options, file);
   const raw = new RawNode(graph, node, options, file, probed);
-  // Nothing, until there are users: see `needsOf`.
+  // No permission until the node has users: see `needsOf`.
   raw.setChild('file', file, 'image', { perm: 0, shared: PERM_ALL });
   if (probed && !node.readOnly) {
     graph.warn(
@@ -162,8 +162,9 @@ export const rawDriver: DriverDefinition<'raw'> = {
   name: 'raw',
   kind: 'format',
   suffixes: ['raw', 'img'],
+  foreignOptions: { place: ['offset', 'size'] },
   defaultFor: 'window',
-  // Takes whatever no other format wants.
+  // The lowest score: raw is chosen where no other format recognises the image.
   probe: () => 1,
   createOptions: RAW_CREATE_OPTIONS,
   open: openRaw,

@@ -1,4 +1,4 @@
-// Making a file for an image.
+// Creates a file for an image.
 
 import { refuseUsed } from '../../../block/identity.js';
 import type { CreateRequest } from '../../../block/registry.js';
@@ -13,8 +13,8 @@ const CHUNK_BYTES = 1 << 20;
 const BLOCK_BYTES = 4096;
 
 /**
- * Makes `filename`, or empties it, with `size` bytes of zeroes. Rejects with `locked` where somebody uses it; then it still has what it
- * had. Rejects with `no-space` where the preallocation does not fit: then it is empty.
+ * Creates `filename` with `size` bytes of zeroes; an existing file is emptied first. Rejects with `locked` where the file is in use, and leaves
+ * it unchanged then. Rejects with `no-space` where there is no space for the preallocation, and leaves the file empty then.
  */
 export async function createFile({ graph, options }: CreateRequest<'file'>): Promise<void> {
   const { filename, size, preallocation = 'off' } = options;
@@ -26,7 +26,7 @@ export async function createFile({ graph, options }: CreateRequest<'file'>): Pro
   }
   const file = await graph.host.open(filename, { writable: true, create: 'keep' });
   try {
-    // Refused where another user of the file does not share writes and changes of its size.
+    // This throws where another user of the file does not share the permissions to write and to resize it.
     new ImageLocks(file).set(Perm.WRITE | Perm.RESIZE, Perm.RESIZE);
     await refuseUsed(graph, { ...(await file.info()), path: filename });
     await file.truncate(0);
@@ -54,8 +54,8 @@ async function fill(file: HostFile, size: number, preallocation: PreallocMode): 
 }
 
 /**
- * Gives the first block of a new, empty file of `size` bytes its space, as QEMU does: from it, O_DIRECT finds out the alignment that the file
- * system wants. Where the space is not there, nothing is lost: it stays a hole.
+ * Allocates the first block of a new, empty file of `size` bytes, as QEMU does: QEMU needs an allocated block to find out the alignment of O_DIRECT
+ * requests. A failure is ignored: the block stays a hole.
  */
 export async function allocateFirstBlock(file: HostFile, size: number): Promise<void> {
   if (size === 0) return;

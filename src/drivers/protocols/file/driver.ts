@@ -1,4 +1,14 @@
 // file and host_device: the bytes of a regular file, or of a block device.
+//
+//   size     bytes of the file                            length   whole sectors, as a guest sees it: the rest of the last one reads as zeroes
+//
+// Optional operations of the file system (punch hole, zero range, discard, allocate) are tried; the first refusal is remembered in `#can`, and
+// the base class does the work in another way from then on.
+//
+// A failed fdatasync is final (unless the file bypasses the page cache): Linux marks the pages clean that it could not write, so that the next
+// fdatasync would report success. `#lost` keeps the error for every later flush.
+//
+// While a copy runs (`expectWrites`), written ranges are handed to the disk every 16 MiB, so that the flush at its end finds little left.
 
 import { checkOpened } from '../../../block/foreign-name.js';
 import type { Graph } from '../../../block/graph.js';
@@ -29,12 +39,12 @@ type FileDriver = 'file' | 'host_device';
 type FileOpenRequest = OpenRequest<'file'> | OpenRequest<'host_device'>;
 type Ability = 'punchHole' | 'zeroRange' | 'discard' | 'allocate';
 
-/** Of a copy, so much is handed to the disk at a time. */
+/** Bytes of a copy after which writeback is started. */
 const WRITEBACK_BYTES = 16 << 20;
 
 interface FileSettings {
   locking: boolean;
-  /** Locks are taken where the system has them. */
+  /** Where the file system has no locks, the file is used without. */
   lockingOptional: boolean;
   forceShare: boolean;
   noFlush: boolean;
@@ -44,21 +54,18 @@ export class FileNode extends ProtocolNode {
   override readonly driver: FileDriver;
   override readonly filename: string;
   #file: HostFile;
-  /** Where the name led to when it was opened, from the root. */
+  /** The absolute path at the time of opening. */
   readonly #absolute: string;
   #locks: ImageLocks | null;
   readonly #settings: FileSettings;
-  /** Bytes of the file; `length` is that, rounded up. */
+  /** Bytes of the file; `length` is that, rounded up to whole sectors. */
   #size: number;
-  /**
-   * Why the system's cache cannot be trusted: after a failed fdatasync it takes what it could not write for written, and would say
-   * that all is well the next time.
-   */
+  /** The error of a flush that failed: every later flush fails with it (see above). */
   #lost: unknown = null;
-  /** A copy goes on that ends with a flush: written bytes that were not yet handed to the disk, and where they lie. */
+  /** A copy is running that will end with a flush. `#unsent` counts the bytes written since writeback was started last, and the range around them. */
   #copying = false;
   #unsent = { from: Number.POSITIVE_INFINITY, to: 0, bytes: 0 };
-  /** Cleared at the first request that the file system cannot do. */
+  /** An entry becomes false at the first request that the file system refuses as unsupported. */
   readonly #can: Record<Ability, boolean> = {
     punchHole: true,
     zeroRange: true,
@@ -82,7 +89,7 @@ export class FileNode extends ProtocolNode {
     this.#size = size;
     this.#settings = settings;
     this.#locks = settings.locking ? new ImageLocks(file) : null;
-    // A file of any length is a disk of whole sectors: what it lacks reads as zeroes.
+    // The node has whole sectors; the part of the last one that the file does not have reads as zeroes.
     this.length = roundUp(size, SECTOR_BYTES);
   }
 
@@ -95,7 +102,7 @@ export class FileNode extends ProtocolNode {
     return this.driver === 'host_device';
   }
 
-  /** A new file, but not what is made on a device. */
+  /** True for a file; a device keeps its old content. */
   override get zeroWhenNew(): boolean {
     return !this.fixedSize;
   }
@@ -142,7 +149,7 @@ export class FileNode extends ProtocolNode {
     const zero = run === null || !run.data;
     let end = offset + length;
     if (run !== null) {
-      // Behind the file's end the node goes on with zeroes to the end of the sector: a hole before it goes on there, data ends.
+      // From the file's end to the end of the sector, the node reads as zeroes: a hole that reaches the file's end includes them, data does not.
       if (!(zero && run.end >= this.#size)) end = Math.min(end, run.end);
     }
     return { length: end - offset, allocated: true, data: !zero, zero, compressed: false, offset, node: this };
@@ -151,11 +158,11 @@ export class FileNode extends ProtocolNode {
   protected override async doWrite(offset: number, buffer: Uint8Array, _flags: WriteFlags): Promise<void> {
     await this.#file.write(offset, buffer);
     this.#size = Math.max(this.#size, offset + buffer.length);
-    if (this.#copying) this.#sendAhead(offset, buffer.length);
+    if (this.#copying) this.#startWriteback(offset, buffer.length);
   }
 
-  /** Lets the disk work while the copy goes on, instead of in the flush at its end (measured: a third of a job's time). */
-  #sendAhead(offset: number, length: number): void {
+  /** Starts writeback every 16 MiB, so that the disk works while the copy goes on, not in the flush at its end (measured: a third of a job's time). */
+  #startWriteback(offset: number, length: number): void {
     const unsent = this.#unsent;
     unsent.from = Math.min(unsent.from, offset);
     unsent.to = Math.max(unsent.to, offset + length);
@@ -166,7 +173,7 @@ export class FileNode extends ProtocolNode {
   }
 
   protected override async doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
-    // What the file lacks of its last sector reads as zeroes already.
+    // The part of the last sector that the file does not have reads as zeroes already.
     const inside = Math.min(length, this.#size - offset);
     if (inside <= 0 || (await this.#zeroInPlace(offset, inside, flags.mayUnmap ?? false))) return;
     await super.doWriteZeroes(offset, inside, flags);
@@ -177,7 +184,7 @@ export class FileNode extends ProtocolNode {
     if (inside > 0) await this.#try('discard', () => this.#file.discard(offset, inside));
   }
 
-  /** A device has the space of all its blocks. */
+  /** On a device, all blocks have their space. */
   protected override async doReserve(offset: number, length: number, ahead: number): Promise<number> {
     const end = offset + length;
     if (this.driver === 'host_device') return end + ahead;
@@ -199,7 +206,7 @@ export class FileNode extends ProtocolNode {
       if (!this.#file.direct) this.#lost = error;
       throw error;
     }
-    // Another flush that was under way failed first, and this one found nothing left to write.
+    // Another flush failed while this one was under way; this one may have succeeded only because the pages were marked clean.
     if (this.#lost !== null) throw this.#lost;
   }
 
@@ -215,7 +222,7 @@ export class FileNode extends ProtocolNode {
     if (preallocation === 'metadata') fail("Unsupported preallocation mode 'metadata'");
     const old = this.#size;
     if (preallocation !== 'off' && size < old) fail("Preallocation can't be used for shrinking files");
-    // While a request is under way, this is never more than what is there.
+    // While the size changes, `#size` is never larger than the file.
     this.#size = Math.min(size, old);
     try {
       if (preallocation === 'falloc' && size > old) {
@@ -225,27 +232,27 @@ export class FileNode extends ProtocolNode {
         if (preallocation === 'off' && old === 0) await allocateFirstBlock(this.#file, size);
       }
       this.#size = size;
-      // What lies before is the last sector's, where a guest may be writing; it reads as zeroes otherwise.
+      // The bytes before `length` belong to the last sector, where a guest may be writing; they read as zeroes already.
       if (preallocation === 'full' && size > this.length) {
         await super.doWriteZeroes(this.length, size - this.length, {});
         await this.#file.flush();
       }
     } catch (error) {
-      // A file that becomes shorter has no other requests under way; they would write to the last sector while one that became longer is cut.
+      // A shrinking file has no other requests under way. A growing file may have some, which could write to the last sector while it is cut again.
       if (size < old) await this.#measure(old);
-      else await this.withoutOthers(() => this.#notGrown(old));
+      else await this.withoutOthers(() => this.#undoGrowth(old));
       throw error;
     }
   }
 
-  /** Some of what was to be added may be there. A write meanwhile may have filled the last sector up. */
-  async #notGrown(old: number): Promise<void> {
+  /** Cuts the file after a failed growth, of which a part may have been done. A write may have extended the file within the last sector meanwhile. */
+  async #undoGrowth(old: number): Promise<void> {
     const kept = Math.min(this.length, Math.max(old, this.#size));
     await this.#file.truncate(kept).catch(bestEffort('resize'));
     await this.#measure(old);
   }
 
-  /** The file has the size that it turns out to have. */
+  /** Sets `#size` to the file's actual size, or to `old` where that cannot be read. */
   async #measure(old: number): Promise<void> {
     this.#size = await this.#file.size().catch(orElse('resize', old));
   }
@@ -253,7 +260,7 @@ export class FileNode extends ProtocolNode {
   protected override async doReopen(readOnly: boolean): Promise<void> {
     const { host } = this.graph;
     const old = this.#file;
-    // A relative name may mean something else in another folder.
+    // A relative name may mean another file by now, if the current folder has changed.
     const path = host.absolute(old.path) === this.#absolute ? old.path : this.#absolute;
     const descriptor = old.descriptor ?? undefined;
     const file = await host.open(path, { writable: !readOnly, direct: old.direct, descriptor });
@@ -273,18 +280,18 @@ export class FileNode extends ProtocolNode {
     await old.close();
   }
 
-  /** What was written is durable afterwards, or the error says that it is not. */
+  /** Flushes (unless read-only) and closes the file. Rejects where the flush fails. */
   protected override async doClose(): Promise<void> {
     try {
       if (!this.readOnly) await this.doFlush();
     } finally {
-      // The program's own descriptor would keep them.
+      // The program's own descriptor belongs to the same open file and would keep the locks.
       if (this.#file.descriptor !== null) this.#locks?.set(0, 0);
       await this.#file.close();
     }
   }
 
-  /** True where the file system made the zeroes. */
+  /** Lets the file system zero the range; false where it cannot. */
   async #zeroInPlace(offset: number, length: number, mayUnmap: boolean): Promise<boolean> {
     if (mayUnmap && (await this.#try('punchHole', () => this.#file.punchHole(offset, length)))) return true;
     return this.#try('zeroRange', () => this.#file.zeroRange(offset, length));
@@ -323,7 +330,7 @@ async function openFile(driver: FileDriver, request: FileOpenRequest): Promise<F
       file = await open(true);
     }
   } catch (error) {
-    throw isOfNoKind(error, readOnly) ? wrongKind(driver, options.filename) : cannotOpen(options.filename, error);
+    throw isUnusableKind(error, readOnly) ? wrongKind(driver, options.filename) : cannotOpen(options.filename, error);
   }
   try {
     checkKind(driver, file);
@@ -344,7 +351,7 @@ async function openFile(driver: FileDriver, request: FileOpenRequest): Promise<F
   }
 }
 
-/** A name is opened once more: it must lead to what is open. Rejects with `bad-state` where another file has it by now. */
+/** Checks that `file`, opened again by the name of `old`, is the same file. Rejects with `bad-state` where the name belongs to another file by now. */
 async function checkSame(old: HostFile, file: HostFile): Promise<void> {
   if ((await file.info()).id === (await old.info()).id) return;
   throw new BlockError('bad-state', `'${file.path}' is not the file that was opened: another one has its name now`, {
@@ -353,7 +360,7 @@ async function checkSame(old: HostFile, file: HostFile): Promise<void> {
   });
 }
 
-/** The engine is chosen for the host as a whole; one that is asked for by name must be that one. */
+/** Checks the option `aio`: the whole host has one engine, so any other one is an error. Throws `invalid-argument`, `unsupported`. */
 function checkEngine(graph: Graph, { options, cache }: FileOpenRequest): void {
   const { engine } = graph.host;
   if (options.aio === 'native' && !cache.direct) {
@@ -384,8 +391,8 @@ function wrongKind(driver: FileDriver, path: string): BlockError {
   });
 }
 
-/** A folder cannot be opened for writing at all, a pipe or a socket not as a file. */
-function isOfNoKind(error: unknown, readOnly: boolean): boolean {
+/** True for the error of opening a folder, a pipe or a socket. */
+function isUnusableKind(error: unknown, readOnly: boolean): boolean {
   if (!(error instanceof BlockError)) return false;
   return error.errno === 'ESPIPE' || error.errno === 'ENXIO' || (readOnly && error.errno === 'EISDIR');
 }
@@ -397,7 +404,7 @@ function cannotOpen(path: string, error: unknown): unknown {
   return new BlockError(code, `Could not open '${path}': ${reason}`, { path, operation: 'open', errno, cause: error });
 }
 
-/** A plain path, or one behind `file:`. */
+/** Parses a plain path, or one after `file:`. Throws `invalid-argument`. */
 function parsePath(filename: string): BlockdevOptions & { driver: 'file' } {
   const path = filename.startsWith('file:') ? filename.slice('file:'.length) : filename;
   if (path === '') throw new BlockError('invalid-argument', "The 'file' block driver requires a file name");
@@ -405,11 +412,17 @@ function parsePath(filename: string): BlockdevOptions & { driver: 'file' } {
   return { driver: 'file', filename: path };
 }
 
+const FOREIGN_OPTIONS = {
+  place: ['filename'],
+  use: ['locking', 'aio', 'aio-max-batch', 'drop-cache', 'x-check-cache-dropped'],
+};
+
 export const fileDriver: DriverDefinition<'file'> = {
   name: 'file',
   kind: 'protocol',
   defaultFor: 'path',
   followed: true,
+  foreignOptions: FOREIGN_OPTIONS,
   takesDescriptors: true,
   names: { prefixes: ['file'], parse: parsePath, format: ({ filename }) => filename },
   open: (request) => openFile('file', request),
@@ -421,6 +434,7 @@ export const hostDeviceDriver: DriverDefinition<'host_device'> = {
   kind: 'protocol',
   defaultFor: 'device',
   followed: true,
+  foreignOptions: FOREIGN_OPTIONS,
   takesDescriptors: true,
   names: {
     prefixes: [],

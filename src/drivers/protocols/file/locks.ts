@@ -1,8 +1,14 @@
-// Image locks as QEMU takes them: open-file-description locks on single bytes of the image itself, all of them shared, so
-// that a holder shows what it does and what it does not let others do, and everyone else can test for it.
+// Image locks as QEMU takes them: open-file-description locks on single bytes of the image file. All of them are shared locks: they do not
+// block, they announce which permissions a process uses and which ones it does not share. Others test for them.
 //
-//   byte 100 + n   somebody uses permission n       byte 200 + n   somebody does not share permission n
+//   byte 100 + n   some process uses permission n       byte 200 + n   some process does not share permission n
 //        0 consistent read    1 write    2 write unchanged    3 resize
+//
+//   prepare(used, unshared)    take the new locks, then test: used against bytes 200+, unshared against bytes 100+; a conflict undoes them
+//     commit                   release the locks that are not needed any more
+//     abort                    release the new ones
+//
+// The new locks are taken before the test, so that of two processes that come at the same time at least one sees the other.
 
 import type { PreparedPermissions } from '../../../block/node/permissions.js';
 import { Perm, permNames } from '../../../block/types.js';
@@ -15,7 +21,7 @@ const BITS = Object.values(Perm).map((perm) => Math.log2(perm));
 
 export class ImageLocks {
   #file: HostFile;
-  /** What is locked now, bits of `Perm`. */
+  /** The permissions that are announced now, as bits of `Perm`. */
   #used = 0;
   #unshared = 0;
 
@@ -23,34 +29,33 @@ export class ImageLocks {
     this.#file = file;
   }
 
-  /** Shows `used` and `unshared` to others in place of what was shown before. Throws as `prepare`. */
+  /** Announces `used` and `unshared` instead of the permissions before. Throws as `prepare`. */
   set(used: number, unshared: number): void {
     this.prepare(used, unshared).commit();
   }
 
   /**
-   * Shows `used` and `unshared` to others beside what was shown before, which ends with `commit`. Throws `locked`, and shows what it did before,
-   * where another process (or another open file of this one) conflicts.
+   * Announces `used` and `unshared` in addition to the permissions before, until `commit` or `abort`. Throws `locked`, with the locks as before,
+   * where another process (or another open file of this process) conflicts.
    */
   prepare(used: number, unshared: number): PreparedPermissions {
     const newUsed = used & ~this.#used;
     const newUnshared = unshared & ~this.#unshared;
-    // First show, then look: of two that come at once, at least one sees the other.
-    let shownUsed = 0;
-    let shownUnshared = 0;
+    let lockedUsed = 0;
+    let lockedUnshared = 0;
     try {
       for (const bit of bitsOf(newUsed)) {
         this.#lock(USED_BASE + bit);
-        shownUsed |= 1 << bit;
+        lockedUsed |= 1 << bit;
       }
       for (const bit of bitsOf(newUnshared)) {
         this.#lock(UNSHARED_BASE + bit);
-        shownUnshared |= 1 << bit;
+        lockedUnshared |= 1 << bit;
       }
       for (const bit of bitsOf(used)) this.#refuseConflict(UNSHARED_BASE + bit, `"${permNames(1 << bit)}"`);
       for (const bit of bitsOf(unshared)) this.#refuseConflict(USED_BASE + bit, `shared "${permNames(1 << bit)}"`);
     } catch (error) {
-      this.#unlock(shownUsed, shownUnshared);
+      this.#unlock(lockedUsed, lockedUnshared);
       throw error;
     }
     return {
@@ -59,11 +64,11 @@ export class ImageLocks {
         this.#used = used;
         this.#unshared = unshared;
       },
-      abort: () => this.#unlock(shownUsed, shownUnshared),
+      abort: () => this.#unlock(lockedUsed, lockedUnshared),
     };
   }
 
-  /** Takes the same locks on `file`, which is the same image opened anew; the old one is about to be closed. */
+  /** Takes the same locks on `file`, the same image opened again; the caller closes the old file. */
   move(file: HostFile): void {
     this.#file = file;
     for (const bit of bitsOf(this.#used)) this.#lock(USED_BASE + bit);

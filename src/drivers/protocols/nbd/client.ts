@@ -1,13 +1,14 @@
-// The client of one export: it distributes requests over one or several connections, and replaces those that break.
+// The client of one export: it distributes requests over one or several connections, and reconnects those that are lost.
 //
-//   request -> a connection with room -> answer
-//           -> none is open:    within `reconnect-delay` of the loss it waits, after that it fails at once
+//   request -> slot (or wait for one) -> the connection with the fewest requests -> reply
+//                                     -> no connection is open: wait, for at most `reconnect-delay` after the loss; then requests fail at once
 //
-//   lost -> attempt, pause, attempt, longer pause, ... -> handshake -> is it the same export? -> open again; what waits is sent
+//   lost -> attempt, pause, attempt, longer pause, ... -> handshake -> same export? -> yes: open again; waiting requests are sent
+//                                                                                   -> no:  dead: all requests fail from now on
 //
-// Requests may be sent twice: the first time may have had its effect before the connection broke. All of them may be repeated. What
-// the server acknowledged and had not flushed is lost if the server lost it (not, if it only hung up): a flush after reconnecting
-// cannot know of that and succeeds, as it does in QEMU.
+// A request may be sent twice, since the first attempt may have been executed before the connection was lost. All commands may be repeated.
+// Writes that the server acknowledged and did not flush are lost if the server crashed (not if it only closed the connection): a flush after
+// reconnecting cannot detect that and succeeds, as it does in QEMU.
 
 import type { Host } from '../../../host/host.js';
 import type { NetAddress, TlsSettings } from '../../../host/net.js';
@@ -36,10 +37,10 @@ export interface ClientSettings {
   writable: boolean;
 }
 
-/** What must be the same after reconnecting, or better. */
+/** Properties that must be the same, or better, after reconnecting. */
 type Identity = Omit<Negotiated, 'link' | 'pushed'>;
 
-/** One attempt to connect and shake hands. */
+/** Time limit of one attempt to connect, with its handshake. */
 const ATTEMPT_MS = 30_000;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 5000;
@@ -48,23 +49,23 @@ const STALL_MS = 10_000;
 
 export class NbdClient implements ConnectionUser {
   readonly settings: ClientSettings;
-  /** As it was when it was opened; what is not needed any more may be missing later. */
+  /** The result of the first handshake. */
   readonly identity: Identity;
   readonly #host: Host;
   readonly #table = new RequestTable();
   readonly #connections: (Connection | null)[] = [];
-  /** Slots that wait to be sent, the oldest first. */
+  /** Slots of requests that wait to be sent, the oldest first. */
   #waiting: number[] = [];
   /** Requests that wait for a slot. */
-  readonly #outside = new Waiters();
-  /** Set where requests fail at once. */
+  readonly #slotWaiters = new Waiters();
+  /** Set while requests fail at once, with this error as their cause. */
   #failure: BlockError | null = null;
-  /** Reconnecting is of no use: the server has another export now, or is stalled. */
+  /** No more attempts to reconnect: the export is not the same any more, or the server is stalled. */
   #dead = false;
   #closed = false;
   #stopDelay: (() => void) | null = null;
   #stopWatching: (() => void) | null = null;
-  /** Ends the pauses and handshakes that are under way when the client is closed. */
+  /** Functions that end the pauses and handshakes that are under way, called when the client is closed. */
   readonly #aborts = new Set<(error: BlockError) => void>();
 
   private constructor(host: Host, settings: ClientSettings, negotiated: Negotiated) {
@@ -75,7 +76,7 @@ export class NbdClient implements ConnectionUser {
     this.#connections.push(new Connection(host, negotiated, this.#table, 0, this));
   }
 
-  /** Connects. Within `openTimeoutMs` it tries again and again. Rejects as `handshake` and `Net.connect`. */
+  /** Connects; attempts are repeated until `openTimeoutMs` have passed. Rejects as `handshake` and `Net.connect`. */
   static async open(host: Host, settings: ClientSettings): Promise<NbdClient> {
     const deadline = host.clock.now() + settings.openTimeoutMs;
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
@@ -103,8 +104,8 @@ export class NbdClient implements ConnectionUser {
   }
 
   /**
-   * One request. `buffer` from `start` on is written from, or read into; what is written must lie in memory of the host. Rejects with what
-   * the server answers, with `io` where the connection is lost, `closed`.
+   * Sends one request. Its payload is in `buffer` from `start` on; that of a write must be in memory of the host. Rejects with the error that the
+   * server reports, with `io` where the connection is lost, and with `closed`.
    */
   request(
     command: number,
@@ -117,9 +118,9 @@ export class NbdClient implements ConnectionUser {
   ): Promise<void> {
     if (this.#failure !== null) return Promise.reject(this.#lostError(command, offset, length));
     const slot = this.#table.take(command, flags, offset, length, buffer, start, runs);
-    if (slot < 0) return this.#later(command, flags, offset, length, buffer, start, runs);
+    if (slot < 0) return this.#requestLater(command, flags, offset, length, buffer, start, runs);
     const promise = this.#table.promise(slot);
-    const connection = this.#waiting.length === 0 ? this.#roomiest() : null;
+    const connection = this.#waiting.length === 0 ? this.#leastBusy() : null;
     if (connection === null) this.#waiting.push(slot);
     else connection.send(slot);
     return promise;
@@ -135,8 +136,8 @@ export class NbdClient implements ConnectionUser {
       const busy = this.#table.used > 0;
       const moved = this.#moved;
       this.#stopWatching = this.#host.clock.timer(STALL_MS, () => {
-        // What was under way then still is, since no answer has come.
-        if (busy && moved === this.#moved) this.#giveUp();
+        // The requests of then are still under way, since nothing was received.
+        if (busy && moved === this.#moved) this.#dropStalled();
         else look();
       });
     };
@@ -155,7 +156,7 @@ export class NbdClient implements ConnectionUser {
     for (let slot = 0; slot < MAX_REQUESTS; slot++) {
       if (this.#table.state[slot] !== SlotState.free) this.#reject(slot);
     }
-    this.#wakeOutside();
+    this.#wakeSlotWaiters();
   }
 
   // ---- calls of the connections ------------------------------------------------------------------------------------
@@ -173,7 +174,7 @@ export class NbdClient implements ConnectionUser {
 
   settled(): void {
     if (this.#waiting.length > 0) this.#sendWaiting();
-    this.#wakeOutside();
+    this.#wakeSlotWaiters();
   }
 
   lost(connection: Connection, error: BlockError): void {
@@ -194,15 +195,16 @@ export class NbdClient implements ConnectionUser {
       for (const slot of cut) table.state[slot] = SlotState.waiting;
       this.#waiting = [...cut, ...this.#waiting];
     }
-    // Requests that found no room fail too: without a delay, none waits for a new connection.
+    // Requests that were not sent yet fail too: without a reconnect delay, none waits for a new connection.
     if (this.#failure !== null) this.#rejectWaiting();
     this.settled();
-    detach('nbd client', this.#revive(index));
+    detach('nbd client', this.#reconnect(index));
   }
 
   // ---- inside ---------------------------------------------------------------------------------------------------
 
-  #roomiest(): Connection | null {
+  /** The open connection with the fewest requests under way; null where none has room. */
+  #leastBusy(): Connection | null {
     let best: Connection | null = null;
     for (const connection of this.#connections) {
       if (connection?.hasRoom && (best === null || connection.inFlight < best.inFlight)) best = connection;
@@ -213,21 +215,21 @@ export class NbdClient implements ConnectionUser {
   #sendWaiting(): void {
     let sent = 0;
     while (sent < this.#waiting.length) {
-      const connection = this.#roomiest();
+      const connection = this.#leastBusy();
       if (connection === null) break;
       connection.send(this.#waiting[sent++]);
     }
     if (sent > 0) this.#waiting.splice(0, sent);
   }
 
-  async #later(...request: Parameters<NbdClient['request']>): Promise<void> {
-    await this.#outside.wait();
+  async #requestLater(...request: Parameters<NbdClient['request']>): Promise<void> {
+    await this.#slotWaiters.wait();
     return this.request(...request);
   }
 
-  #wakeOutside(): void {
-    if (this.#outside.size === 0) return;
-    this.#outside.wake(this.#failure !== null ? this.#outside.size : MAX_REQUESTS - this.#table.used);
+  #wakeSlotWaiters(): void {
+    if (this.#slotWaiters.size === 0) return;
+    this.#slotWaiters.wake(this.#failure !== null ? this.#slotWaiters.size : MAX_REQUESTS - this.#table.used);
   }
 
   #lostError(command: number, offset: number, length: number, cause = this.#failure!): BlockError {
@@ -243,10 +245,10 @@ export class NbdClient implements ConnectionUser {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const slot of waiting) this.#reject(slot);
-    this.#wakeOutside();
+    this.#wakeSlotWaiters();
   }
 
-  /** The last connection is gone: from now on, or after the delay, requests fail. */
+  /** The last connection is lost: requests fail from now on, or after the reconnect delay. */
   #allLost(error: BlockError): void {
     const { reconnectDelayMs } = this.settings;
     if (reconnectDelayMs === 0 || this.#dead) {
@@ -261,8 +263,8 @@ export class NbdClient implements ConnectionUser {
     });
   }
 
-  /** Connects again: attempts and pauses alternate until one succeeds. */
-  async #revive(index: number): Promise<void> {
+  /** Reconnects: attempts and pauses alternate until one attempt succeeds. */
+  async #reconnect(index: number): Promise<void> {
     for (
       let pauseMs = FIRST_PAUSE_MS;
       !this.#closed && !this.#dead;
@@ -273,7 +275,7 @@ export class NbdClient implements ConnectionUser {
         return;
       } catch (error) {
         reportUnforeseen('nbd client', error);
-        // A request that fails meanwhile says why the connection was lost.
+        // The error of an attempt is not shown: requests that fail meanwhile have the error of the lost connection.
         if (!this.#closed && !this.#dead) await this.#pause(pauseMs);
       }
     }
@@ -314,7 +316,7 @@ export class NbdClient implements ConnectionUser {
     }
     const { sendFlush, sendFua, sendTrim, sendWriteZeroes, sendFastZero, canMultiConn } = TransmissionFlag;
     const needed = sendFlush | sendFua | sendTrim | sendWriteZeroes | sendFastZero;
-    // With several connections, one flush has to count for what went over all of them.
+    // With several connections, a flush over one of them must include the writes over the others.
     const fewer = flags & ~now.flags & (this.#connections.length > 1 ? needed | canMultiConn : needed);
     const poorer =
       now.minBlock > minBlock ||
@@ -322,7 +324,7 @@ export class NbdClient implements ConnectionUser {
       (structured && !now.structured) ||
       (extended && !now.extended);
     if (fewer !== 0 || poorer || contextId < 0 !== now.contextId < 0) {
-      return 'the server can do less after reconnecting';
+      return 'the server offers fewer features after reconnecting';
     }
     return null;
   }
@@ -332,9 +334,10 @@ export class NbdClient implements ConnectionUser {
     return this.#connections.reduce((sum, connection) => sum + (connection?.moved ?? 0), 0);
   }
 
-  #giveUp(): void {
+  /** Drops a stalled server: all requests fail, now and later. */
+  #dropStalled(): void {
     const { path } = this.settings;
-    const error = new BlockError('io', `the server is silent for ${STALL_MS / 1000} s`, {
+    const error = new BlockError('io', `no answer from the server for ${STALL_MS / 1000} s`, {
       path,
       errno: 'ETIMEDOUT',
     });
@@ -347,6 +350,7 @@ export class NbdClient implements ConnectionUser {
     this.#rejectWaiting();
   }
 
+  /** The export has changed: no more attempts to reconnect. */
   #die(why: string): void {
     this.#dead = true;
     this.#stopDelay?.();
@@ -369,7 +373,7 @@ export class NbdClient implements ConnectionUser {
     this.#aborts.delete(abort);
   }
 
-  /** Opens the second connection and so on. It goes on with fewer where the server refuses one. */
+  /** Opens the second connection and so on. Where the server refuses one, the client works with fewer. */
   async #openOthers(): Promise<void> {
     if (!this.has(TransmissionFlag.canMultiConn)) return;
     for (let index = 1; index < this.settings.connections; index++) {

@@ -1,8 +1,8 @@
-// One connection in transmission: which requests are under way on it, and its end.
+// One connection in the transmission phase: the requests under way on it, and its end.
 //
 //   send(slot) --> RequestSender --pieces--> link --bytes--> ReplyParser --> replied(slot) --> user.answered
 //                                                                               |
-//                   the request is not sent to its end, its memory is in use: `early`, until the link has progressed
+//                   the request is not completely sent, so its memory is in use: `early`, until the link has progressed
 //
 //   open --the link breaks, or the server breaks the protocol--> lost: the user sends those under way again, or fails them
 //     \--close--> closed
@@ -15,13 +15,13 @@ import { ReplyParser, type ReplyUser } from './reply-parser.js';
 import { MAX_IN_FLIGHT, RequestSender } from './request-sender.js';
 import { type RequestTable, SlotState } from './requests.js';
 
-/** What uses a connection. */
+/** The user of a connection: the client. */
 export interface ConnectionUser {
-  /** The request in `slot` has its answer: 0, or a number of `NbdError`. */
+  /** The request in `slot` was answered with `error`: 0, or a number of `NbdError`. */
   answered(connection: Connection, slot: number, error: number): void;
-  /** `answered` was called for all answers that had come at once. */
+  /** Called after `answered` was called for all replies that were received together. */
   settled(): void;
-  /** The connection is gone, and uses no memory of requests any more: those under way are still `sent`. */
+  /** The connection is closed and does not use the memory of requests any more. Requests under way are still in state `sent`. */
   lost(connection: Connection, error: BlockError): void;
 }
 
@@ -29,7 +29,7 @@ export class Connection implements LinkOwner, ReplyUser {
   readonly index: number;
   readonly negotiated: Negotiated;
   inFlight = 0;
-  /** It takes requests. */
+  /** The connection accepts requests. */
   open = true;
   readonly #link: Link;
   readonly #user: ConnectionUser;
@@ -37,7 +37,7 @@ export class Connection implements LinkOwner, ReplyUser {
   readonly #sender: RequestSender;
   readonly #parser: ReplyParser;
   #flushScheduled = false;
-  /** Requests that are answered, but not sent to their end. */
+  /** Requests that were answered before they were sent completely. */
   #early: number[] = [];
   #receivedBytes = 0;
   #closing: Promise<void> | null = null;
@@ -68,7 +68,7 @@ export class Connection implements LinkOwner, ReplyUser {
     return this.#receivedBytes - this.#link.unsentBytes;
   }
 
-  /** Sends the request of a slot with the end of this turn. There must be room. What is written must lie in memory of the host. */
+  /** Sends the request of a slot at the end of this turn. `hasRoom` must be true. The payload of a write must be in memory of the host. */
   send(slot: number): void {
     const table = this.#table;
     table.restart(slot);
@@ -82,12 +82,12 @@ export class Connection implements LinkOwner, ReplyUser {
     queueMicrotask(this.#flushTurn);
   }
 
-  /** Nothing more is expected of it: it is lost with `error`. */
+  /** Drops the connection: the user gets `lost` with `error`. */
   abandon(error: BlockError): void {
     this.#lose(error);
   }
 
-  /** Requests under way, if any, are given up without an answer. */
+  /** Disconnects. Requests under way, if any, are not answered. */
   async close(): Promise<void> {
     if (this.#closing === null) {
       if (this.open) this.#sender.disconnect();
@@ -121,7 +121,7 @@ export class Connection implements LinkOwner, ReplyUser {
 
   // ---- the parser -----------------------------------------------------------------------------------------------
 
-  /** Passes an answer on. Where the request is not sent to its end yet, its memory is still in use, and the answer has to wait. */
+  /** Passes a reply to the user. Where the request is not completely sent yet, its memory is still in use, and the reply has to wait. */
   replied(slot: number): void {
     const table = this.#table;
     if (table.lastPiece[slot] > this.#link.sentPieces) {
@@ -146,7 +146,7 @@ export class Connection implements LinkOwner, ReplyUser {
     if (this.#sender.flush() && this.#early.length > 0) this.progressed();
   }
 
-  /** Drops the connection; the user is called when it uses no memory any more. */
+  /** Drops the connection; the user is called when the link does not use memory any more. */
   #lose(error: BlockError): void {
     if (!this.open) return;
     this.open = false;

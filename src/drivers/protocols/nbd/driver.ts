@@ -1,7 +1,7 @@
 // nbd: an export of an NBD server, as a disk.
 //
-//   node --requests that fit--> client --> server
-//        --too large, behind the end--> Shaper: the same, in pieces that fit
+//   node --requests that the server accepts as they are--> client --> server
+//        --too large, beyond the end--> RequestSplitter --in pieces--^
 
 import type { Abilities } from '../../../block/abilities.js';
 import type { Graph } from '../../../block/graph.js';
@@ -19,7 +19,7 @@ import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import { AllocationState, Command, CommandFlag, TransmissionFlag } from '../../../wire/nbd/constants.js';
 import { NbdClient } from './client.js';
 import { formatNbdName, NBD_PREFIXES, parseNbdName } from './name.js';
-import { MAX_RANGE_BYTES, Shaper } from './shaper.js';
+import { MAX_RANGE_BYTES, RequestSplitter } from './request-splitter.js';
 import { StatusCache, StatusRuns } from './status.js';
 
 const MAX_CONNECTIONS = 16;
@@ -27,17 +27,17 @@ const MAX_CONNECTIONS = 16;
 export class NbdNode extends ProtocolNode {
   override readonly driver = 'nbd';
   override readonly filename: string;
-  /** A UNIX socket, and the export's name; null for any other address. */
+  /** The path of a UNIX socket, and the export's name; null for any other address. */
   readonly #socket: { path: string; name: string } | null;
   readonly #client: NbdClient;
-  readonly #shaper: Shaper;
+  readonly #splitter: RequestSplitter;
   readonly #status = new StatusCache();
-  /** The server can take nothing but what it has said: of these, plain requests need no look at their shape. */
+  /** Requests of at most so many bytes need not be split. */
   readonly #plainLimit: number;
   readonly #size: number;
-  /** Flushes are answered without doing them. */
+  /** Flushes are answered without being sent. */
   readonly #noFlush: boolean;
-  /** Written since the last flush. */
+  /** Something was written since the last flush. */
   #dirty = false;
 
   constructor(graph: Graph, options: NodeOptions, own: BlockdevOptionsNbd, client: NbdClient, noFlush: boolean) {
@@ -49,15 +49,15 @@ export class NbdNode extends ProtocolNode {
       server.type === 'unix' && server.abstract !== true ? { path: server.path, name: own.export ?? '' } : null;
     this.#client = client;
     this.#noFlush = noFlush;
-    this.#shaper = new Shaper(graph.host, client, filename);
+    this.#splitter = new RequestSplitter(graph.host, client, filename);
     this.#plainLimit = client.identity.maxPayload;
     this.requestAlignment = client.identity.minBlock;
     this.#size = client.identity.size;
-    // What the server's size lacks to whole sectors reads as zeroes.
+    // The node has whole sectors; the part of the last one that the export does not have reads as zeroes.
     this.length = roundUp(this.#size, SECTOR_BYTES);
   }
 
-  /** A socket is the same one by whatever path it is reached. */
+  /** For a UNIX socket the id is made from the socket's inode: the same socket may have several paths. */
   override async storageId(): Promise<string> {
     if (this.#socket === null) return this.filename;
     const { path, name } = this.#socket;
@@ -65,7 +65,7 @@ export class NbdNode extends ProtocolNode {
     return info === null ? this.filename : `nbd:${info.id}:${name}`;
   }
 
-  /** An export says nothing of itself. */
+  /** None: the protocol has no information about an image's format. */
   override get abilities(): Abilities {
     return {};
   }
@@ -87,7 +87,7 @@ export class NbdNode extends ProtocolNode {
     const { length } = buffer;
     const reading = this.#isPlain(offset, length)
       ? this.#client.request(Command.read, 0, offset, length, buffer, 0)
-      : this.#shaper.read(offset, buffer);
+      : this.#splitter.read(offset, buffer);
     return scan === undefined ? reading : this.#scanned(reading, buffer, scan);
   }
 
@@ -96,8 +96,8 @@ export class NbdNode extends ProtocolNode {
     const fua = flags.fua === true && this.handlesFua;
     await this.#changing(() =>
       this.#isPlain(offset, buffer.length) && this.host.memory.owns(buffer)
-        ? this.#shaper.writePlain(offset, buffer, fua)
-        : this.#shaper.write(offset, buffer, fua),
+        ? this.#splitter.writePlain(offset, buffer, fua)
+        : this.#splitter.write(offset, buffer, fua),
     );
   }
 
@@ -106,19 +106,21 @@ export class NbdNode extends ProtocolNode {
     const fast = this.#client.has(TransmissionFlag.sendFastZero);
     if (flags.noFallback && !(can && fast)) throw this.unsupported('fast writes of zeroes', offset, length);
     if (!can) return super.doWriteZeroes(offset, length, flags);
-    await this.#changing(() => this.#shaper.writeZeroes(offset, length, flags, flags.fua === true && this.handlesFua));
+    await this.#changing(() =>
+      this.#splitter.writeZeroes(offset, length, flags, flags.fua === true && this.handlesFua),
+    );
   }
 
   protected override async doDiscard(offset: number, length: number): Promise<void> {
     if (!this.#client.has(TransmissionFlag.sendTrim)) return;
-    await this.#changing(() => this.#shaper.discard(offset, length));
+    await this.#changing(() => this.#splitter.discard(offset, length));
   }
 
   protected override async doFlush(): Promise<void> {
     if (this.#noFlush || !this.#client.has(TransmissionFlag.sendFlush)) return;
     this.#dirty = false;
     try {
-      // One is enough: a server that takes several connections flushes what came over any of them.
+      // One flush is enough: a server that allows several connections (CAN_MULTI_CONN) flushes what was written over any of them.
       await this.#client.request(Command.flush, 0, 0, 0, null, 0);
     } catch (error) {
       this.#dirty = true;
@@ -142,13 +144,13 @@ export class NbdNode extends ProtocolNode {
     const to = Math.min(this.#size, Math.ceil((offset + length) / unit) * unit, from + longest);
     const runs = new StatusRuns(from, to - from);
     const { changes } = this.#status;
-    // A bitmap's `data` means that nothing was written there, which another writer changes: it is asked for each time. As for each hole,
-    // the server need not go through all of the rest then.
+    // With a bitmap as context (`x-dirty-bitmap`), data means that nothing was written there, which another writer may change: it is asked for each
+    // time. A status that will not be cached is requested for one run only, which saves the server work.
     const single = this.#client.settings.context !== null || this.#status.covers(offset, this.host.clock.now());
     const flags = single ? CommandFlag.reqOne : 0;
     await this.#client.request(Command.blockStatus, flags, from, to - from, null, 0, runs);
     if (runs.find(offset) < 0) {
-      throw BlockError.at(this.filename, 'io', 'the server sends the block status of too little', {
+      throw BlockError.at(this.filename, 'io', 'the block status from the server does not cover the requested offset', {
         operation: 'block status',
         offset,
         length,
@@ -174,7 +176,7 @@ export class NbdNode extends ProtocolNode {
     this.#client.abortStalled();
   }
 
-  /** What was written is durable afterwards, or the error says that it is not. */
+  /** Flushes, if something was written, and closes the connections. Rejects where the flush fails. */
   protected override async doClose(): Promise<void> {
     try {
       if (this.#dirty) await this.doFlush();
@@ -183,7 +185,7 @@ export class NbdNode extends ProtocolNode {
     }
   }
 
-  /** It can be sent as it is, in one request. */
+  /** True where a read or write can be sent as one request. */
   #isPlain(offset: number, length: number): boolean {
     return length <= this.#plainLimit && length > 0 && offset + length <= this.#size;
   }
@@ -193,7 +195,7 @@ export class NbdNode extends ProtocolNode {
     this.host.memory.zeroMap(buffer, scan.granule, scan.map);
   }
 
-  /** The block status that is known counts no more, neither what was asked before nor what is asked while this goes on. */
+  /** Runs `action`, which changes content: the cached block status is dropped, and one that is requested meanwhile is not cached. */
   async #changing(action: () => Promise<void>): Promise<void> {
     this.#status.forget();
     try {
@@ -265,7 +267,7 @@ async function openNbd({ graph, node, options, autoReadOnly, cache }: OpenReques
       throw BlockError.at(
         filename,
         'unsupported',
-        `the export's ${size} bytes are no multiple of its blocks of ${minBlock} bytes`,
+        `the size of the export, ${size} bytes, is not a multiple of its minimum block size, ${minBlock} bytes`,
         { operation: 'open' },
       );
     }
@@ -291,6 +293,10 @@ export const nbdDriver: DriverDefinition<'nbd'> = {
   name: 'nbd',
   kind: 'protocol',
   followed: true,
+  foreignOptions: {
+    place: ['server', 'host', 'port', 'path', 'export'],
+    use: ['reconnect-delay', 'open-timeout'],
+  },
   takesImages: true,
   names: {
     prefixes: NBD_PREFIXES,

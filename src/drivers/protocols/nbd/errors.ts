@@ -1,4 +1,4 @@
-// Errors that come over the wire, and those of the wire.
+// Errors of requests: those that the server reports, and those of a lost connection.
 
 import { BlockError, codeOfErrno } from '../../../util/errors.js';
 import { wordsOfErrno } from '../../../util/system-words.js';
@@ -28,7 +28,7 @@ export function operationName(command: number): string {
   return OPERATIONS[command] ?? `command ${command}`;
 }
 
-/** What the server answered to one request; a number that the protocol does not know counts as EINVAL. */
+/** The error that the server reports for one request. An error number that the protocol does not define counts as EINVAL. */
 export function replyError(
   path: string,
   command: number,
@@ -40,9 +40,9 @@ export function replyError(
   const errno = ERRNO[error] ?? 'EINVAL';
   const operation = operationName(command);
   const said = message === '' ? '' : ` (server reported: ${message})`;
-  // A server without memory is no limit of this process.
+  // `limit` means a limit of this process; here the server has no memory.
   const code = errno === 'ENOMEM' ? 'io' : codeOfErrno(errno);
-  // A flush has no place.
+  // A flush has no offset and length.
   const placed = command !== Command.flush;
   const what = placed ? `${operation} of ${length} bytes at ${offset}` : operation;
   return BlockError.at(path, code, `${what} failed: ${wordsOfErrno(errno) ?? errno}${said}`, {
@@ -52,7 +52,7 @@ export function replyError(
   });
 }
 
-/** A request that met a lost connection. */
+/** The error of a request whose connection was lost. */
 export function lostError(
   path: string,
   command: number,

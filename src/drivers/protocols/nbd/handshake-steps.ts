@@ -1,4 +1,5 @@
-// Steps of a client's handshake that all kinds of client take: hearing what there is, TLS, offering what has no data, and being refused.
+// Steps of the handshake that both kinds of client share (one that opens an export, one that lists exports): the greeting, TLS, options without
+// data, and the errors of refused options. Specification: NBD protocol, "Newstyle negotiation", "Option types".
 
 import type { TlsSettings } from '../../../host/net.js';
 import { viewOf } from '../../../util/bytes.js';
@@ -30,7 +31,7 @@ const OPTION_NAMES: Readonly<Record<number, string>> = {
 export interface Greeting {
   /** Options can be negotiated. */
   fixed: boolean;
-  /** EXPORT_NAME is answered without a tail of zeroes. */
+  /** The reply to EXPORT_NAME has no 124 zero bytes at its end. */
   noZeroes: boolean;
 }
 
@@ -54,7 +55,7 @@ export async function greet(channel: OptionChannel): Promise<Greeting> {
   };
 }
 
-/** Goes on under TLS. Rejects with `permission` and `unsupported` where the server will not, and as `Link.startTls`. */
+/** Switches to TLS. Rejects with `permission` or `unsupported` where the server refuses, and as `Link.startTls`. */
 export async function startTls(channel: OptionChannel, settings: TlsSettings, timeoutMs: number): Promise<void> {
   channel.sendOption(Option.startTls);
   const reply = await channel.reply(Option.startTls);
@@ -63,7 +64,7 @@ export async function startTls(channel: OptionChannel, settings: TlsSettings, ti
   await channel.startTls(settings, timeoutMs);
 }
 
-/** True where the server takes an option without data. */
+/** Sends an option without data; true where the server accepts it. */
 export async function offer(channel: OptionChannel, option: number): Promise<boolean> {
   channel.sendOption(option);
   const reply = await channel.reply(option);
@@ -107,7 +108,7 @@ export function isError(type: number): boolean {
   return type >= 0x80000000;
 }
 
-/** A stranger's text, fit for a terminal. */
+/** Text from the server, without control characters. */
 export function printable(bytes: Uint8Array): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out
   return new TextDecoder().decode(bytes).replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ');

@@ -1,4 +1,4 @@
-// The handshake of a client: from a fresh link to the transmission of one export.
+// The handshake of a client: from a new link to the transmission phase of one export. Specification: NBD protocol, "Newstyle negotiation".
 //
 //   greeting -> [STARTTLS] -> EXTENDED_HEADERS or STRUCTURED_REPLY -> SET_META_CONTEXT -> GO -> transmission
 //                                                                    old servers: EXPORT_NAME ->
@@ -27,21 +27,21 @@ export interface HandshakeOptions {
   context: string | null;
   /** 0: none. */
   timeoutMs: number;
-  /** Gets what ends the handshake from outside, with an error. */
+  /** Called with a function that makes the handshake fail with an error. */
   onStart?: (abort: (error: BlockError) => void) => void;
 }
 
-/** What both sides agreed on. */
+/** The result of the handshake. */
 export interface Negotiated {
   link: Link;
-  /** Pieces that were pushed on the link so far. */
+  /** Number of pieces that were pushed on the link so far. */
   pushed: number;
   size: number;
   /** `TransmissionFlag`. */
   flags: number;
-  /** Requests are multiples of so many bytes, a power of two. */
+  /** Minimum block size: offsets and lengths are multiples of it, a power of two, in bytes. */
   minBlock: number;
-  /** Most bytes of a read or a write, a multiple of `minBlock`. */
+  /** Maximum length of a read or a write in bytes, a multiple of `minBlock`. */
   maxPayload: number;
   structured: boolean;
   extended: boolean;
@@ -53,13 +53,13 @@ type Limits = Pick<Negotiated, 'minBlock' | 'maxPayload'>;
 type Export = Pick<Negotiated, 'size' | 'flags'> & Limits;
 
 const MAX_MIN_BLOCK = 65536;
-/** Replies to one option. */
+/** Replies to one option at most. */
 const MAX_REPLIES = 64;
 const ZERO_BYTES = 124;
 
 /**
- * Goes through the handshake. Rejects with `not-found` (no such export), `permission` (turned away), `unsupported` (a server that is too
- * old), `limit` (too large), `cancelled` (time limit) and `io`; the link is closed then.
+ * Performs the handshake. Rejects with `not-found` (no such export), `permission` (refused by the server), `unsupported` (the server is too
+ * old), `limit` (the export is too large), `cancelled` (time limit) and `io`; the link is closed then.
  */
 export async function handshake(host: Host, link: Link, options: HandshakeOptions): Promise<Negotiated> {
   const channel = new OptionChannel(host, link, options.timeoutMs);
@@ -113,7 +113,7 @@ class Handshake {
     return { link: this.#channel.link, pushed: this.#channel.pushed, ...limits, structured, extended, contextId };
   }
 
-  /** Id of the context; -1 where the server does not have it. A problem with the export shows in the answer to the next option. */
+  /** Requests a metadata context: its id, or -1 where the server does not have it. A problem with the export is reported by the next option. */
   async #setContext(context: string): Promise<number> {
     const channel = this.#channel;
     const query = this.#encode(context);
@@ -133,7 +133,7 @@ class Handshake {
     }
   }
 
-  /** Null where the server does not know this option. */
+  /** Requests the export with GO; null where the server does not know this option. */
   async #go(): Promise<Export | null> {
     const channel = this.#channel;
     const oneRequest = Uint8Array.of(0, 1, 0, Info.blockSize);
@@ -146,7 +146,7 @@ class Handshake {
       const reply = await next();
       const { type, payload } = reply;
       if (type === OptionReply.ack) {
-        if (size < 0) throw channel.error('io', 'the server does not say how large the export is');
+        if (size < 0) throw channel.error('io', 'the server does not send the size of the export');
         return { size, flags, ...(limits ?? this.#defaultLimits(size)) };
       }
       if (type === OptionReply.errUnsupported) return null;
@@ -154,17 +154,18 @@ class Handshake {
       const view = infoOf(channel, reply);
       const kind = view.getUint16(0);
       if (kind === Info.export) {
-        if (payload.length !== 12) throw channel.error('io', 'the server describes the export wrongly');
+        if (payload.length !== 12) throw channel.error('io', 'the server sends a malformed description of the export');
         size = this.#sizeOf(view, 2);
         flags = view.getUint16(10);
       } else if (kind === Info.blockSize) {
-        if (payload.length !== 14) throw channel.error('io', 'the server describes its block sizes wrongly');
+        if (payload.length !== 14)
+          throw channel.error('io', 'the server sends a malformed description of its block sizes');
         limits = this.#checkLimits(view.getUint32(2), view.getUint32(6), view.getUint32(10));
       }
     }
   }
 
-  /** How a server that does not know GO is asked. It answers, or hangs up. */
+  /** Requests the export with EXPORT_NAME, for a server that does not know GO. Such a server closes the connection where it refuses. */
   async #exportName(): Promise<Export> {
     const channel = this.#channel;
     channel.sendOption(Option.exportName, [this.#name]);
@@ -181,7 +182,7 @@ class Handshake {
     return { size, flags, ...this.#defaultLimits(size) };
   }
 
-  /** Checks what the server says of its block sizes. */
+  /** Checks the block sizes that the server sends. */
   #checkLimits(min: number, preferred: number, max: number): Limits {
     const fail = (what: string) => this.#channel.error('io', `the server's ${what}`);
     if (!isPowerOfTwo(min) || min > MAX_MIN_BLOCK) throw fail(`invalid minimum block size of ${min} bytes`);
@@ -194,7 +195,7 @@ class Handshake {
     return { minBlock: min, maxPayload: Math.min(max, MAX_PAYLOAD_BYTES) };
   }
 
-  /** Where the server says nothing: what every server can do. */
+  /** Limits for a server that sends no block sizes: those that the specification lets a client assume. */
   #defaultLimits(size: number): Limits {
     return { minBlock: size % SECTOR_BYTES === 0 ? SECTOR_BYTES : 1, maxPayload: MAX_PAYLOAD_BYTES };
   }

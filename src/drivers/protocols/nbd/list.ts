@@ -1,4 +1,4 @@
-// What a server has: a client that asks for everything and takes nothing.
+// Lists the exports of a server: a client that asks for information about each export and opens none.
 //
 //   greeting -> [STARTTLS] -> EXTENDED_HEADERS or STRUCTURED_REPLY -> LIST -> for each export: INFO, LIST_META_CONTEXT -> ABORT
 
@@ -10,47 +10,47 @@ import { Info, MAX_STRING_BYTES, Option, OptionReply } from '../../../wire/nbd/c
 import { greet, infoOf, isError, offer, printable, refusal, startTls } from './handshake-steps.js';
 import { OptionChannel } from './option-channel.js';
 
-/** What the server says of an export; texts are fit for a terminal. */
+/** One export of the list. Texts have no control characters. */
 export interface ListedExport {
   name: string;
-  /** Empty where there is none. */
+  /** Empty where the server sends none. */
   description: string;
-  /** Null where the server does not tell more than the name. */
+  /** Null where the server sends nothing but the name. */
   details: ExportDetails | null;
-  /** Names of metadata contexts; null where the server cannot have any. */
+  /** Names of metadata contexts; null where the server does not support them. */
   contexts: readonly string[] | null;
 }
 
 export interface ExportDetails {
-  /** Bytes; 64 bits wide, since it is only looked at. */
+  /** Bytes, as a bigint: it is only printed, so it is not limited to 2^53 - 1. */
   size: bigint;
   /** `TransmissionFlag`. */
   flags: number;
-  /** Bytes; null where the server does not say. */
+  /** Bytes; null where the server does not send them. */
   blockSizes: { minimum: number; preferred: number; maximum: number } | null;
 }
 
 export interface ServerList {
-  /** The server takes requests of 64-bit length. */
+  /** The server supports extended headers: requests of 64-bit length. */
   extended: boolean;
   exports: readonly ListedExport[];
 }
 
 const MAX_EXPORTS = 100_000;
-/** All names and descriptions together. */
+/** Limit of all names and descriptions together. */
 const MAX_LIST_BYTES = 64 * 1024 * 1024;
 /** Replies to one option about one export. */
 const MAX_REPLIES = 1024;
 
 export interface ListOptions {
   tls: TlsSettings | null;
-  /** For the whole of it; 0 for any time. */
+  /** Time limit for the whole list; 0: none. */
   timeoutMs: number;
 }
 
 /**
- * Lists the exports of the server behind `link`, and closes the link. Rejects with `permission` (turned away), `unsupported` (a server that does not
- * list, or is too old), `cancelled` (time limit), `limit` and `io`.
+ * Lists the exports of the server at the other side of `link`, and closes the link. Rejects with `permission` (refused by the server), `unsupported`
+ * (a server that does not list exports, or is too old), `cancelled` (time limit), `limit` and `io`.
  */
 export async function listExports(host: Host, link: Link, { tls, timeoutMs }: ListOptions): Promise<ServerList> {
   const channel = new OptionChannel(host, link, timeoutMs);
@@ -62,7 +62,7 @@ export async function listExports(host: Host, link: Link, { tls, timeoutMs }: Li
     const structured = extended || (await offer(channel, Option.structuredReply));
     const exports: ListedExport[] = [];
     for (const { name, description } of await listNames(channel)) {
-      const info = await askInfo(channel, name);
+      const info = await requestInfo(channel, name);
       exports.push({
         name: printable(name),
         description: printable(info?.description ?? description),
@@ -70,7 +70,7 @@ export async function listExports(host: Host, link: Link, { tls, timeoutMs }: Li
         contexts: structured && info !== null ? await listContexts(channel, name) : null,
       });
     }
-    await sayGoodbye(channel);
+    await abortHandshake(channel);
     return { extended, exports };
   } finally {
     await channel.end(true);
@@ -103,14 +103,14 @@ async function listNames(channel: OptionChannel): Promise<Listed[]> {
     }
     const end = payload.length < 4 ? 0 : 4 + viewOf(payload).getUint32(0);
     if (end < 4 || end > payload.length || end > 4 + MAX_STRING_BYTES) {
-      throw channel.error('io', 'the server lists an export wrongly');
+      throw channel.error('io', 'the server sends a malformed entry of its list');
     }
     names.push({ name: payload.slice(4, end), description: payload.slice(end) });
   }
 }
 
-/** Null where the server says no more of it (or has it no longer). */
-async function askInfo(
+/** Requests information with INFO; null where the server refuses (or does not have the export any more). */
+async function requestInfo(
   channel: OptionChannel,
   name: Uint8Array,
 ): Promise<{ details: ExportDetails | null; description: Uint8Array | null } | null> {
@@ -136,12 +136,12 @@ async function askInfo(
     } else if (kind === Info.description) {
       description = payload.slice(2);
     } else if (kind === Info.export || kind === Info.blockSize) {
-      throw channel.error('io', 'the server describes an export wrongly');
+      throw channel.error('io', 'the server sends a malformed description of an export');
     }
   }
 }
 
-/** In the server's order; null where the server does not say. */
+/** The metadata contexts in the server's order; null where the server refuses. */
 async function listContexts(channel: OptionChannel, name: Uint8Array): Promise<string[] | null> {
   channel.sendOption(Option.listMetaContext, [name.length, name, 0]);
   const contexts: string[] = [];
@@ -157,8 +157,8 @@ async function listContexts(channel: OptionChannel, name: Uint8Array): Promise<s
   }
 }
 
-/** The list is complete: a server that hangs up instead of answering is as good. */
-async function sayGoodbye(channel: OptionChannel): Promise<void> {
+/** Ends the session with ABORT. A server may close the connection instead of replying: the list is complete either way. */
+async function abortHandshake(channel: OptionChannel): Promise<void> {
   channel.sendOption(Option.abort);
   await channel.reply(Option.abort).catch(bestEffort('nbd list'));
 }

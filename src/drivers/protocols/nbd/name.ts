@@ -1,9 +1,10 @@
 // Names of NBD exports:
 //
 //   nbd://host[:port][/export]       nbd+unix://[/export]?socket=path        nbds:// and nbds+unix:// with ?tls-creds=ID
-//   nbd:host:port[:exportname=name]  nbd:unix:path[:exportname=name]         the old ones
+//   nbd:host:port[:exportname=name]  nbd:unix:path[:exportname=name]         the old syntax
 //
-// Unlike QEMU, a name that is printed can be read again: what has a meaning in a URI is escaped, and IPv6 addresses have brackets.
+// Specification: doc/uri.md of the NBD project. Unlike in QEMU, a name that is printed can be parsed again: characters with a meaning in a URI are
+// escaped, and IPv6 addresses have brackets.
 
 import type { BlockdevOptionsNbd } from '../../../schema/generated/types.js';
 import { formatJsonFilename } from '../../../schema/options.js';
@@ -17,12 +18,12 @@ export const NBD_PREFIXES = ['nbd', 'nbd+tcp', 'nbd+unix', 'nbds', 'nbds+tcp', '
 const URI = /^nbds?(\+unix|\+tcp)?:\/\/([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#.*)?$/;
 const EXPORT_MARK = ':exportname=';
 
-/** Throws `invalid-argument`. */
+/** Parses a file name of either syntax. Throws `invalid-argument`. */
 export function parseNbdName(filename: string): BlockdevOptionsNbd {
   return filename.includes('://') ? parseUri(filename) : parseOldName(filename);
 }
 
-/** The name under which options open the same export; those that do not fit into a URI make it JSON. Credentials are left out. */
+/** The file name of an export; options that a URI cannot express make it a `json:` name. Credentials are left out. */
 export function formatNbdName({ server, export: name }: BlockdevOptionsNbd): string {
   try {
     const path = name === undefined ? '' : `/${encoded(name, /[?#]/g)}`;
@@ -33,7 +34,7 @@ export function formatNbdName({ server, export: name }: BlockdevOptionsNbd): str
     const special = server.type === 'fd' || [server.numeric, server.ipv4, server.ipv6].some((set) => set !== undefined);
     if (!special) return `nbd://${server.host.includes(':') ? `[${server.host}]` : server.host}:${server.port}${path}`;
   } catch (error) {
-    // Text that no escape can stand for.
+    // The text has an unpaired surrogate, which cannot be escaped.
     if (!(error instanceof URIError)) throw error;
   }
   const members = Object.entries(server).map(([key, value]) => [`server.${key}`, value]);
@@ -41,7 +42,7 @@ export function formatNbdName({ server, export: name }: BlockdevOptionsNbd): str
 }
 
 function encoded(text: string, also: RegExp): string {
-  // A byte that is no UTF-8 has its own escape.
+  // A byte that is not UTF-8 is escaped by itself.
   const parts = text.split(/([\udc80-\udcff]+)/u).map((part, index) => {
     if (index % 2 === 0) return encodeURI(part).replace(also, encodeURIComponent);
     return [...part].map((unit) => `%${(unit.charCodeAt(0) & 0xff).toString(16).toUpperCase()}`).join('');
@@ -100,13 +101,13 @@ function parseQuery(filename: string, query: string): Map<string, string> {
     if (item === '') continue;
     const equals = item.indexOf('=');
     const key = decoded(filename, equals < 0 ? item : item.slice(0, equals));
-    if (parameters.has(key)) throw invalid(filename, `the parameter '${key}' is there twice`);
+    if (parameters.has(key)) throw invalid(filename, `the parameter '${key}' is given twice`);
     parameters.set(key, equals < 0 ? '' : decoded(filename, item.slice(equals + 1), key === 'socket'));
   }
   return parameters;
 }
 
-/** Only a socket's name may be no UTF-8, or begin with a zero byte: it is an abstract one then. */
+/** Decodes escapes. Only a socket's name may have bytes that are not UTF-8, or begin with a zero byte (abstract). Throws `invalid-argument`. */
 function decoded(filename: string, text: string, socket = false): string {
   let result: string;
   try {
@@ -115,7 +116,7 @@ function decoded(filename: string, text: string, socket = false): string {
   } catch (cause) {
     throw invalid(filename, `'${text}' is escaped wrongly`, cause);
   }
-  if (result.lastIndexOf('\0') > (socket ? 0 : -1)) throw invalid(filename, 'it has a zero byte in it');
+  if (result.lastIndexOf('\0') > (socket ? 0 : -1)) throw invalid(filename, 'it contains a zero byte');
   return result;
 }
 
@@ -133,7 +134,7 @@ function parseOldName(filename: string): BlockdevOptionsNbd {
   const mark = filename.indexOf(EXPORT_MARK);
   const place = filename.slice('nbd:'.length, mark < 0 ? undefined : mark);
   const name = mark < 0 ? {} : { export: filename.slice(mark + EXPORT_MARK.length) };
-  if (filename.includes('\0')) throw invalid(filename, 'it has a zero byte in it');
+  if (filename.includes('\0')) throw invalid(filename, 'it contains a zero byte');
   if (!filename.startsWith('nbd:') || place === '')
     throw new BlockError('invalid-argument', 'NBD server address missing');
   if (place.startsWith('unix:')) {

@@ -1,5 +1,5 @@
-// The handshake's side of a link: options out, their replies in, one after the other. Never reads a byte more than it was asked for, so
-// that the link can go on to transmission, or to TLS, at any message.
+// A link during the handshake: sends options, receives their replies one after the other. It never reads more bytes than the caller asks for, so that
+// the link can be passed on to the transmission phase, or to TLS, after any message.
 
 import type { Host } from '../../../host/host.js';
 import type { Link, LinkOwner, TlsSettings } from '../../../host/net.js';
@@ -13,14 +13,14 @@ import {
   OPTION_REPLY_LOW,
 } from '../../../wire/nbd/constants.js';
 
-/** A reply has two strings and a few words at most. */
+/** Longest reply: two strings and a few words. */
 const RECEIVE_BYTES = 2 * MAX_STRING_BYTES + 64;
-/** What is sent before the server has taken it: all options of a usual handshake, two of which have two strings. */
+/** Room for options that the server has not received yet: enough for all of a usual handshake, two of which have two strings. */
 const SEND_BYTES = 8 * MAX_STRING_BYTES;
 
 export interface OptionReply {
   type: number;
-  /** Valid until something else is received. */
+  /** Valid until the next bytes are received. */
   payload: Uint8Array;
 }
 
@@ -39,7 +39,7 @@ export class OptionChannel implements LinkOwner {
   #failure: BlockError | null = null;
   readonly #stopTimer: (() => void) | null;
 
-  /** `timeoutMs` from now everything fails; 0 for never. */
+  /** After `timeoutMs` from now, every call fails with `cancelled`; 0: no limit. */
   constructor(host: Host, link: Link, timeoutMs: number) {
     this.#host = host;
     this.link = link;
@@ -55,7 +55,7 @@ export class OptionChannel implements LinkOwner {
     link.owner = this;
   }
 
-  /** Nothing more is expected. The link is the caller's again, or closed where `failed`. */
+  /** Ends the handshake: the link belongs to the caller again, or is closed where `failed`. */
   async end(failed: boolean): Promise<void> {
     this.#stopTimer?.();
     if (failed) await this.link.close();
@@ -67,7 +67,7 @@ export class OptionChannel implements LinkOwner {
     return BlockError.at(this.link.peer, code, why, { operation: 'open' });
   }
 
-  /** Exactly the next `count` bytes, valid until the next call. Rejects where the link ends, or with `io` for too many. */
+  /** Receives exactly `count` bytes, which are valid until the next call. Rejects where the link ends, and with `io` where `count` is too large. */
   async take(count: number): Promise<Uint8Array> {
     if (count > RECEIVE_BYTES) throw this.error('io', `the server sends ${count} bytes in one reply of the handshake`);
     this.#got = 0;
@@ -92,7 +92,7 @@ export class OptionChannel implements LinkOwner {
     this.#flush(start);
   }
 
-  /** An option with what `parts` hold: numbers are 32-bit words, strings go as they are. */
+  /** Sends an option. Its data are `parts`: numbers are 32-bit words, byte arrays are sent as they are. */
   sendOption(option: number, parts: readonly (number | Uint8Array)[] = []): void {
     if (this.link.unsentBytes === 0) this.#used = 0;
     const start = this.#used;
@@ -110,7 +110,7 @@ export class OptionChannel implements LinkOwner {
     this.#flush(start);
   }
 
-  /** The next reply to `option`. Rejects with `io` where the server says something else. */
+  /** Receives the next reply, which must be one to `option`. Rejects with `io` otherwise. */
   async reply(option: number): Promise<OptionReply> {
     const head = await this.takeView(20);
     if (head.getUint32(0) !== OPTION_REPLY_HIGH || head.getUint32(4) !== OPTION_REPLY_LOW) {
@@ -123,7 +123,7 @@ export class OptionChannel implements LinkOwner {
     return { type, payload: await this.take(head.getUint32(16)) };
   }
 
-  /** What receives the replies to `option` one by one, as `reply`. It rejects with `io` after `max` of them. */
+  /** Returns a function that receives the next reply to `option`, as `reply` does. It rejects with `io` after `max` of them. */
   replies(option: number, max: number): () => Promise<OptionReply> {
     let count = 0;
     return async () => {
@@ -148,14 +148,14 @@ export class OptionChannel implements LinkOwner {
     this.#waiter = null;
   }
 
-  /** What was sent stays where it is until the end: nothing is to be done. */
+  /** Nothing to do: the memory of options that were sent is not reused before the link has sent all. */
   progressed(): void {}
 
   closed(error: BlockError | null): void {
     this.fail(error ?? this.error('io', 'the server closed the connection in the handshake'));
   }
 
-  /** The current `take` rejects with this error, and so does every later one. */
+  /** Makes the current `take` and every later one reject with this error. */
   fail(error: BlockError): void {
     this.#failure ??= error;
     this.#waiter?.reject(error);

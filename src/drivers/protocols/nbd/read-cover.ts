@@ -1,9 +1,9 @@
-// Which bytes of a read have come: each must come once. Servers send them in ascending order, which costs one number; for others a
-// short list is kept.
+// Tracks which bytes of a read have been received: each must come once. Most servers send them in ascending order, for which one number is enough;
+// for a server that does not, a short list of pieces is kept.
 
 import type { RequestTable } from './requests.js';
 
-/** Pieces that may come out of order. */
+/** Pieces of one read that may come out of order. */
 const MAX_SCATTERED = 1024;
 
 export class ReadCover {

@@ -1,7 +1,7 @@
-// Parses the replies of one connection in transmission. Small ones are taken out of one block of memory; the payload of large reads goes
-// around it, straight to where it belongs.
+// Parses the replies of one connection in the transmission phase (specification: NBD protocol, "Transmission phase"). Replies are received into one
+// block of memory; the payload of a large read is received directly into the read's buffer.
 //
-//   block   [ reply | chunk data data | chunk er.. ]          what has come and is not parsed: [#at, #filled)
+//   block   [ reply | chunk data data | chunk er.. ]          received and not parsed yet: [#at, #filled)
 //                          \--copy--> the buffer of the read
 //   window on the buffer of the read itself: the rest of a large chunk, once the block is empty
 //
@@ -11,8 +11,8 @@
 //                    |--data: offset------> data: its bytes ----------^
 //                    |--block status: id--> status: run, run, ... ----^
 //
-// Nothing of what the server says is believed: each reply must belong to a request that is under way, each byte of data must lie in
-// what was asked for, once. Where it does not, the connection is dropped.
+// The server is not trusted: each reply must belong to a request that is under way, and each byte of data must lie in the requested range and come
+// once. Otherwise the connection is dropped.
 
 import type { Host } from '../../../host/host.js';
 import type { Link } from '../../../host/net.js';
@@ -38,16 +38,16 @@ import { ReadCover } from './read-cover.js';
 import { type RequestTable, SlotState } from './requests.js';
 
 const BLOCK_BYTES = 256 * 1024;
-/** Reads of so many bytes are received where they belong; while there is one, little is received into the block. */
+/** Reads of at least so many bytes are received into their buffer; while there is one, little is received into the block. */
 const LARGE_BYTES = 32 * 1024;
 const LARGE_WINDOW_BYTES = 4096;
-/** Payload of a chunk that is no data: an error with its text is the longest. */
+/** Longest payload of a chunk without data: an error with its text. */
 const MAX_SMALL_PAYLOAD = MAX_STRING_BYTES + 64;
 
 export interface ReplyUser {
-  /** Replies are taken: the connection was not dropped. */
+  /** False once the connection was dropped: then parsing ends. */
   readonly open: boolean;
-  /** All of the answer to the request in `slot` has come; `table.error` holds what the server reported. */
+  /** The reply to the request in `slot` is complete; `table.error` has the error that the server reported. */
   replied(slot: number): void;
   /** The server broke the protocol: the connection is to be dropped. */
   broken(why: string): void;
@@ -68,19 +68,19 @@ export class ReplyParser {
   #at = 0;
   #filled = 0;
   #stage: number = Stage.head;
-  /** Of the reply that is being received. */
+  /** The request and the chunk that are being received; `#done`: the chunk is the last of its reply. */
   #slot = 0;
   #chunk = 0;
   #done = false;
-  /** Bytes of the payload that are still to come, and where in the request's buffer the next of them goes. */
+  /** Bytes of the payload that are still to be received, and where in the request's buffer the next of them is put. */
   #left = 0;
   #target = 0;
-  /** The window lies on the request's buffer. */
+  /** The link's window is on the request's buffer. */
   #direct = false;
   /** Large reads under way. */
   #largeReads = 0;
 
-  /** `index`: of the connection whose requests may be answered here. */
+  /** `index`: the connection's index. A reply must belong to a request that was sent over this connection. */
   constructor(host: Host, negotiated: Negotiated, table: RequestTable, index: number, user: ReplyUser) {
     this.#host = host;
     this.#negotiated = negotiated;
@@ -92,24 +92,24 @@ export class ReplyParser {
     this.#view = viewOf(this.#block);
   }
 
-  /** The request in `slot` is being sent: its reply will come. */
+  /** Called when the request in `slot` is sent. */
   expect(slot: number): void {
     if (this.#isLargeRead(slot)) this.#largeReads++;
   }
 
-  /** The request in `slot` is answered, and its slot about to be used for another. */
+  /** Called when the request in `slot` was answered, before its slot is used for another request. */
   forget(slot: number): void {
     if (this.#isLargeRead(slot)) this.#largeReads--;
   }
 
-  /** `count` bytes have come to where `window` asked for them. */
+  /** `count` bytes have been received at the start of the window. */
   received(count: number): void {
     if (this.#direct) this.#receivedDirect(count);
     else this.#filled += count;
     while (this.#user.open && this.#step());
   }
 
-  /** Tells the link where the next bytes go. */
+  /** Sets the link's window for the next bytes. */
   window(link: Link): void {
     if (this.#at === this.#filled) {
       this.#at = 0;
@@ -129,7 +129,7 @@ export class ReplyParser {
     link.window(this.#block, this.#filled, Math.min(size, this.#block.length));
   }
 
-  /** The link uses the memory no more. */
+  /** Frees the memory. The link must not use it any more. */
   release(): void {
     this.#host.memory.free(this.#block);
   }
@@ -144,7 +144,7 @@ export class ReplyParser {
     this.#left -= count;
   }
 
-  /** Parses the next part of what has come. False where more must come first. */
+  /** Parses the next part of the received bytes. False where more bytes are needed first, or the connection was dropped. */
   #step(): boolean {
     switch (this.#stage) {
       case Stage.head:
@@ -229,7 +229,7 @@ export class ReplyParser {
     return true;
   }
 
-  /** The fixed part of a payload: all of it, but for data and block status. */
+  /** Parses the fixed part of a payload: all of it, except in chunks of data and block status. */
   #small(): boolean {
     const chunk = this.#chunk;
     const isStatus = chunk === Chunk.blockStatus || chunk === Chunk.blockStatusExtended;
@@ -329,7 +329,7 @@ export class ReplyParser {
     return true;
   }
 
-  /** Sets `#slot`; false (and the connection is given up) where there is no such request under way here. */
+  /** Sets `#slot`; false (and the connection is dropped) where no such request is under way on this connection. */
   #find(use: number, slot: number): boolean {
     const table = this.#table;
     const known =
@@ -346,7 +346,7 @@ export class ReplyParser {
     return this.#broken('data lies outside of the request, or comes twice');
   }
 
-  /** Always false. */
+  /** Drops the connection. Always returns false. */
   #broken(why: string): boolean {
     this.#user.broken(why);
     return false;

@@ -5,9 +5,9 @@
 //   ring of headers   | h | h | h | h |        payload
 //   pieces pushed     [ 1         ] [ 2 = the write's payload ] [ 3 ]
 //
-// Headers that follow one another are one piece; a payload ends it, and so does the end of the ring. A header's place is used again after
-// as many requests as may be under way, so that it is sent by then. `lastPiece` of a request says which piece ends with it: its memory is
-// in use until that piece is sent, even if its answer is there before.
+// Consecutive headers are one piece; a payload ends the piece, and so does the end of the ring. The ring has a place for each request that may be
+// under way, so that a header has been sent when its place is used again. `lastPiece` of a request is the number of the piece that it ends with: the
+// request's memory is in use until that piece is sent, even if the reply comes earlier.
 
 import type { Memory } from '../../../host/host.js';
 import type { Link } from '../../../host/net.js';
@@ -19,7 +19,7 @@ import type { RequestTable } from './requests.js';
 
 /** Requests under way on one connection. */
 export const MAX_IN_FLIGHT = 128;
-/** Places in the ring: one more, for the disconnect. */
+/** Places in the ring: one more than requests, for the disconnect request. */
 const PLACES = MAX_IN_FLIGHT + 1;
 
 export class RequestSender {
@@ -30,12 +30,12 @@ export class RequestSender {
   readonly #headers: Uint8Array;
   readonly #view: DataView;
   readonly #headerBytes: number;
-  /** Requests so far: each has its place in `#headers`. */
+  /** Number of requests so far, which determines the place of the next in `#headers`. */
   #requests = 0;
-  /** Headers that are not pushed yet, in one piece: place of the first, and how many. */
+  /** Headers that are not pushed yet, which form one piece: place of the first, and their number. */
   #unpushed = 0;
   #count = 0;
-  /** Pieces that were pushed on the link. */
+  /** Number of pieces that were pushed on the link. */
   #pushed: number;
 
   constructor(memory: Memory, { link, pushed, extended }: Negotiated, table: RequestTable) {
@@ -49,7 +49,7 @@ export class RequestSender {
     this.#view = viewOf(this.#headers);
   }
 
-  /** Sends the request of a slot with the next flush. What is written must lie in memory of the host. */
+  /** Sends the request of a slot with the next flush. The payload of a write must be in memory of the host. */
   send(slot: number): void {
     const table = this.#table;
     putRequest(this.#view, this.#nextPlace(), table, slot, this.#extended);
@@ -64,20 +64,20 @@ export class RequestSender {
     }
   }
 
-  /** Says goodbye; nothing may be sent after it. */
+  /** Sends the disconnect request; nothing may be sent after it. */
   disconnect(): void {
     putDisconnect(this.#view, this.#nextPlace(), this.#extended);
     this.#count++;
     this.flush();
   }
 
-  /** Hands over what was sent since the last flush. True where all of it was taken at once. */
+  /** Passes the requests since the last flush to the link. True where the system took all of them at once. */
   flush(): boolean {
     this.#push();
     return this.#link.flush();
   }
 
-  /** The link uses the memory no more. */
+  /** Frees the memory. The link must not use it any more. */
   release(): void {
     this.#memory.free(this.#headers);
   }
@@ -85,7 +85,7 @@ export class RequestSender {
   /** Place of the next header in `#headers`. */
   #nextPlace(): number {
     const place = this.#requests++ % PLACES;
-    // A batch is one piece: it ends where the ring does.
+    // A piece is contiguous memory, so it ends with the ring.
     if (place === 0) this.#push();
     return place * this.#headerBytes;
   }

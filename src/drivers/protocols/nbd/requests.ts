@@ -1,11 +1,12 @@
-// Requests of one client: slots of plain arrays, so that a request makes nothing but its promise. A slot outlives the connection
-// that its request was sent over: it can be sent again.
+// Requests of one client, in slots of typed arrays, so that the only object of a request is its promise. A slot outlives the connection that its
+// request was sent over, so that the request can be sent again over another one.
 //
-//   free -> waiting -> sent -> (answered ->) free
+//   free -> waiting -> sent -> (answered ->) free        answered: the reply has come, but the request's memory is still being sent
+//              ^--------'  the connection was lost
 
 import type { StatusRuns } from './status.js';
 
-/** Slots: more requests than that wait outside. */
+/** Number of slots. Further requests wait until one is free. */
 export const MAX_REQUESTS = 1024;
 
 export const SlotState = { free: 0, waiting: 1, sent: 2, answered: 3 } as const;
@@ -16,19 +17,19 @@ export class RequestTable {
   readonly flags = new Uint16Array(MAX_REQUESTS);
   readonly offset = new Float64Array(MAX_REQUESTS);
   readonly length = new Float64Array(MAX_REQUESTS);
-  /** Source or target of the payload; its `length` bytes begin at `start`. */
+  /** Source or target of the payload, whose `length` bytes begin at `start`. */
   readonly buffer: (Uint8Array | null)[] = new Array(MAX_REQUESTS).fill(null);
   readonly start = new Float64Array(MAX_REQUESTS);
   readonly runs: (StatusRuns | null)[] = new Array(MAX_REQUESTS).fill(null);
-  /** Counts the uses of a slot, so that an answer to an earlier use is recognised. */
+  /** Counts the uses of a slot, so that a reply to an earlier request of the slot is recognised. */
   readonly use = new Uint32Array(MAX_REQUESTS);
-  /** Index of the connection that it was sent over. */
+  /** Index of the connection that the request was sent over. */
   readonly connection = new Uint8Array(MAX_REQUESTS);
-  /** Number of its last piece on that connection. */
+  /** Number of the request's last piece on that connection. */
   readonly lastPiece = new Float64Array(MAX_REQUESTS);
-  /** Bytes of a read that have come. */
+  /** Bytes of a read that have been received. */
   readonly received = new Float64Array(MAX_REQUESTS);
-  /** Pieces of a read that came out of order: start, end, start, end, ... */
+  /** Pieces of a read that were received out of order: start, end, start, end, ... */
   readonly scattered: (number[] | null)[] = new Array(MAX_REQUESTS).fill(null);
   /** First error that was reported (`NbdError`); 0 for none. */
   readonly error = new Uint32Array(MAX_REQUESTS);
@@ -51,7 +52,7 @@ export class RequestTable {
     return MAX_REQUESTS - this.#freeCount;
   }
 
-  /** A slot in state `waiting`, or -1 where there is none. */
+  /** Takes a free slot and puts it into state `waiting`; -1 where none is free. */
   take(
     command: number,
     flags: number,
@@ -74,13 +75,13 @@ export class RequestTable {
     return slot;
   }
 
-  /** The promise of a slot: to be called once, right after `take`. */
+  /** Makes the promise of a slot. To be called once, right after `take`. */
   promise(slot: number): Promise<void> {
     this.#current = slot;
     return new Promise<void>(this.#keep);
   }
 
-  /** Forgets what an earlier attempt to send it has left. */
+  /** Resets the results of an earlier attempt to send the request. */
   restart(slot: number): void {
     this.use[slot]++;
     this.received[slot] = 0;

@@ -1,20 +1,20 @@
-// Block status as it comes over the wire: runs of (length, flags), neighbours with the same flags put together. Of the last answer, what
-// it said of data is kept for a while, since a caller that asks for one run soon asks for the next. Holes and zeroes are asked for each time: another
-// client may have written there since, and a copy that skips them would lose it.
+// Block status from the server: runs of (length, flags), in which neighbours with the same flags are joined. The data runs of the last reply are
+// cached for a second, since a caller that asks for one run soon asks for the next. Holes and zeroes are never answered from the cache: another
+// client may have written there meanwhile, and a copy that skips them would lose that data.
 //
 //   offset |----data----|--hole--|-------zero hole-------|---data---|
 //                     ends[0]  ends[1]                ends[2]     ends[3]
 
-/** Runs that are kept of one answer. */
+/** Runs that are kept of one reply. */
 const MAX_RUNS = 4096;
-/** How long an answer counts: others may give space back. */
+/** How long a reply is cached: other clients may discard data. */
 const MAX_AGE_MS = 1000;
 
 export class StatusRuns {
-  /** The range that was asked for. */
+  /** The requested range. */
   readonly offset: number;
   readonly length: number;
-  /** Bytes that the runs account for, kept or not. */
+  /** Total bytes of the runs, kept or not. */
   covered = 0;
   count = 0;
   #ends = new Float64Array(16);
@@ -30,7 +30,7 @@ export class StatusRuns {
     this.count = 0;
   }
 
-  /** Adds a run at the end. False where it cannot be: of no length, or behind the end of what was asked for. */
+  /** Appends a run. False where it is invalid: of no length, or beyond the end of the requested range. */
   add(length: number, flags: number): boolean {
     if (!(length > 0) || this.covered >= this.length) return false;
     const start = this.offset + this.covered;
@@ -85,11 +85,11 @@ export class StatusRuns {
   }
 }
 
-/** What the last answer said of data, until this node writes or the answer is old. */
+/** The last reply, until this node writes, or the reply is too old. */
 export class StatusCache {
   #runs: StatusRuns | null = null;
   #since = 0;
-  /** Counts the changes: an answer that was asked for before one is not kept. */
+  /** Counts changes: a reply to a request from before the last change is not cached. */
   #changes = 0;
 
   get changes(): number {
@@ -102,19 +102,19 @@ export class StatusCache {
     this.#since = now;
   }
 
-  /** The content changes, or may have changed. */
+  /** Called when the content changes, or may have changed. */
   forget(): void {
     this.#runs = null;
     this.#changes++;
   }
 
-  /** Runs that say that `offset` is data; null where the server has to be asked. */
+  /** The cached runs, if `offset` is data in them; null where the server has to be asked. */
   at(offset: number, now: number): StatusRuns | null {
     const runs = this.#runs;
     return runs !== null && this.covers(offset, now) && runs.flagsOf(runs.find(offset)) === 0 ? runs : null;
   }
 
-  /** The last answer covers `offset`, data or not. */
+  /** True where the cached reply covers `offset`, data or not. */
   covers(offset: number, now: number): boolean {
     const runs = this.#runs;
     return runs !== null && now - this.#since <= MAX_AGE_MS && runs.find(offset) >= 0;

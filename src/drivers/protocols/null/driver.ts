@@ -1,4 +1,4 @@
-// null-co: takes every write and forgets it; reads give zeroes. For measuring what lies above.
+// null-co: ignores writes, and reads return zeroes. It serves to measure the layers above.
 
 import type { Graph } from '../../../block/graph.js';
 import { checkImageSize } from '../../../block/image-size.js';
@@ -38,7 +38,7 @@ class NullNode extends ProtocolNode {
   }
 
   protected override async doRead(_offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
-    // Also without read-zeroes: the buffer may have what somebody else read before.
+    // The buffer is zeroed even without read-zeroes: it may hold data of an earlier read by another user.
     buffer.fill(0);
     if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
     await this.#wait();
@@ -78,6 +78,7 @@ class NullNode extends ProtocolNode {
 export const nullDriver: DriverDefinition<'null-co'> = {
   name: 'null-co',
   kind: 'protocol',
+  foreignOptions: { place: ['size'], use: ['latency-ns', 'read-zeroes'] },
   names: { prefixes: ['null-co'], parse: () => ({ driver: 'null-co' }) },
   open: async ({ graph, node, options }) => new NullNode(graph, node, options),
 };

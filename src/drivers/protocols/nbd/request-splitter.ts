@@ -1,8 +1,8 @@
-// Puts requests of whole blocks into the shape that the server takes: no more than its maximum, nothing behind its end. The blocks
-// themselves are the base class's (`requestAlignment`).
+// Splits requests for a server: none longer than its maximum, none beyond the end of the export. Requests are multiples of the server's block size
+// already, by the base class (`requestAlignment`).
 //
 //   |xxxx|xxxx|xxxx|xxxx|xxxx|xx          the export
-//      [  part  |  part  |part][ behind]   a request: its parts go side by side; what is behind the end reads as zeroes
+//      [  part  |  part  |part][beyond ]   a request: its parts are sent at the same time; the range beyond the end reads as zeroes
 
 import type { ZeroFlags } from '../../../block/types.js';
 import type { Host } from '../../../host/host.js';
@@ -13,12 +13,12 @@ import type { NbdClient } from './client.js';
 
 /** Range of one request without a payload, where its length has 32 bits. A power of two. */
 export const MAX_RANGE_BYTES = 2 ** 30;
-/** Longest write of memory that is not the host's: it is copied in parts. */
+/** A write from memory that is not the host's is copied, in parts of at most so many bytes. */
 const MAX_COPY_BYTES = 1 << 20;
-/** Such parts under way at once. */
+/** Copied parts that are under way at the same time. */
 const MAX_COPIES = 8;
 
-export class Shaper {
+export class RequestSplitter {
   readonly #host: Host;
   readonly #client: NbdClient;
   readonly #path: string;
@@ -49,7 +49,7 @@ export class Shaper {
     await settleAll(parts);
   }
 
-  /** A write that fits as it is. */
+  /** A write that the server accepts as one request. */
   writePlain(offset: number, buffer: Uint8Array, fua: boolean): Promise<void> {
     return this.#client.request(Command.write, fua ? CommandFlag.fua : 0, offset, buffer.length, buffer, 0);
   }
@@ -95,7 +95,7 @@ export class Shaper {
     }
   }
 
-  /** How much of the range the export has. */
+  /** Bytes of the range that lie before the end of the export. */
   #inside(offset: number, length: number): number {
     return Math.max(0, Math.min(length, this.#size - offset));
   }
