@@ -355,6 +355,7 @@ export const backupJob: JobTypeDefinition<BackupArguments> = {
   async make(env, args) {
     const [source, target] = [nodeOf(env, args.device), nodeOf(env, args.target)];
     await refuseSameStorage(source, target);
+    checkTarget(source, target);
     const perf = args['x-perf'];
     const driver = new BackupDriver({
       source,

@@ -99,7 +99,9 @@ export function checkJobArguments<A extends CommonArguments>(
 
 /** The node that `device` or `target` names. Throws `not-found`. */
 export function nodeOf(env: JobEnvironment, name: string): BlockNode {
-  return env.device?.(name) ?? env.graph.find(name);
+  const found = env.device?.(name) ?? env.graph.nodes.get(name);
+  if (found !== undefined) return found;
+  throw new BlockError('not-found', `Cannot find device='${name}' nor node-name='${name}'`);
 }
 
 /** A layer of the chain of `root` by its node's name or by its file's; undefined where neither is given. Rejects with `not-found`, `invalid-argument`. */

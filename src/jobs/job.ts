@@ -231,8 +231,8 @@ export class Job implements NodeUser {
   }
 
   resume(): void {
-    checkVerb(this.id, this.#status, 'resume');
     if (!this.#userPaused) throw new BlockError('bad-state', "Can't resume a job that was not paused");
+    checkVerb(this.id, this.#status, 'resume');
     this.#userResume();
   }
 

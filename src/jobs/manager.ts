@@ -38,7 +38,7 @@ export class JobManager {
   create(options: ManagedJobOptions): Job {
     const { claimed = false, ...own } = options;
     const id = own.id ?? this.#autoId(own.driver.type);
-    if (!claimed) this.#checkFree(id);
+    if (!claimed) this.checkFree(id);
     const events = new JobEvents({ parent: this.events, logs: true });
     const job = new Job({ ...own, id, clock: this.#clock, events });
     this.#jobs.set(id, job);
@@ -50,7 +50,7 @@ export class JobManager {
 
   /** Keeps an id for a job that is about to be created with `claimed`, until `unclaim`. Throws `invalid-argument` for a bad id, `exists` where it is taken. */
   claim(id: string): void {
-    this.#checkFree(id);
+    this.checkFree(id);
     this.#claimed.add(id);
   }
 
@@ -86,7 +86,8 @@ export class JobManager {
     await Promise.allSettled(jobs.map((job) => job.done));
   }
 
-  #checkFree(id: string): void {
+  /** Throws `invalid-argument` for a bad id, `exists` where it is taken. */
+  checkFree(id: string): void {
     checkJobId(id);
     if (this.#jobs.has(id) || this.#claimed.has(id)) throw new BlockError('exists', `Job ID '${id}' already in use`);
   }

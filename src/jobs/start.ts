@@ -56,6 +56,14 @@ export async function withClaims<A extends CommonArguments, T>(
   }
 }
 
+function checkSource<A extends CommonArguments>(env: JobEnvironment, type: JobTypeDefinition<A>, args: A): void {
+  const id = jobIdOf(env, args);
+  if (id !== undefined) env.manager.checkFree(id);
+  const source = nodeOf(env, args.device);
+  source.checkBlockers();
+  type.checkSource?.(env, source, args);
+}
+
 /** A job of a device has the device's name, unless it is given one. */
 function jobIdOf(env: JobEnvironment, args: CommonArguments): string | undefined {
   return args['job-id'] ?? (env.device?.(args.device) === undefined ? undefined : args.device);
@@ -77,6 +85,8 @@ export async function startJobs<A extends CommonArguments>(
   try {
     for (const args of list) {
       checkJobArguments(type, args);
+      // Refused before there is a job: nobody learns of one that never began. What is claimed was checked when it was.
+      if (env.claims === undefined) checkSource(env, type, args);
       const made = await type.make(env, args);
       const job = createJob(env, made, args, transaction);
       begun.push({ ...made, job });

@@ -129,16 +129,17 @@ export class Session {
   }
 
   #negotiate(args: unknown): Answer {
+    let enable: readonly string[] | undefined;
+    try {
+      ({ enable } = validate('QmpCapabilitiesArguments', args));
+    } catch (error) {
+      return { error: qmpErrorOf(error) };
+    }
     if (this.#capabilities !== undefined) {
       const desc = 'Capabilities negotiation is already complete, command ignored';
       return { error: { class: 'CommandNotFound', desc } };
     }
-    try {
-      const { enable = [] } = validate('QmpCapabilitiesArguments', args);
-      this.#capabilities = new Set(enable);
-    } catch (error) {
-      return { error: qmpErrorOf(error) };
-    }
+    this.#capabilities = new Set(enable);
     this.#stopEvents = this.#context.events.on((event) => this.#send(event));
     return { return: {} };
   }

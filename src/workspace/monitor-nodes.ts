@@ -41,7 +41,8 @@ export class MonitorNodes {
     if (node === undefined) throw new BlockError('not-found', `Failed to find node with node-name='${nodeName}'`);
     const held = this.#holds.get(node);
     if (held === undefined) throw new BlockError('busy', `Node ${nodeName} is not owned by the monitor`);
-    if (node.parents.size > 1 || node.blockers.size > 0) throw new BlockError('busy', `Node ${nodeName} is in use`);
+    node.checkBlockers();
+    if (node.parents.size > 1) throw new BlockError('busy', `Node ${nodeName} is in use`);
     this.#holds.delete(node);
     node.detach(held);
     await this.#graph.release(node);

@@ -48,9 +48,22 @@ export class StorageDaemon {
     return daemon;
   }
 
+  /** The whole answer to a message. Rejects where the daemon has gone. */
+  async ask(message: Json): Promise<Json> {
+    this.#socket.write(`${JSON.stringify(message)}\n`);
+    const gone = this.#ended.then(() => {
+      throw new Error(`the daemon ended at ${JSON.stringify(message)}`);
+    });
+    return Promise.race([new Promise<Json>((resolve) => this.#replies.push(resolve)), gone]);
+  }
+
+  /** Events that nobody has waited for yet. */
+  takeEvents(): Json[] {
+    return this.#events.splice(0);
+  }
+
   async execute(name: string, words: Json = {}): Promise<unknown> {
-    this.#socket.write(`${JSON.stringify({ execute: name, arguments: words })}\n`);
-    const reply = await new Promise<Json>((resolve) => this.#replies.push(resolve));
+    const reply = await this.ask({ execute: name, arguments: words });
     if ('error' in reply) throw new Error(`${name}: ${JSON.stringify(reply['error'])}`);
     return reply['return'];
   }
@@ -61,6 +74,26 @@ export class StorageDaemon {
       const at = this.#events.findIndex((event) => names.includes(String(event['event'])));
       if (at >= 0) return this.#events.splice(at, 1)[0]['data'] as Json;
       await new Promise<void>((resolve) => this.#waiters.push(resolve));
+    }
+  }
+
+  /** Moves events to `seen`, up to the first of this name with these members. Rejects where the daemon has gone. */
+  async await(name: string, data: Json, seen: Json[]): Promise<void> {
+    let over = false;
+    void this.#ended.then(() => {
+      over = true;
+      for (const wake of this.#waiters.splice(0)) wake();
+    });
+    for (;;) {
+      const event = this.#events.shift();
+      if (event === undefined) {
+        if (over) throw new Error(`the daemon ended before ${name} ${JSON.stringify(data)}`);
+        await new Promise<void>((resolve) => this.#waiters.push(resolve));
+        continue;
+      }
+      seen.push(event);
+      const found = (event['data'] ?? {}) as Json;
+      if (event['event'] === name && Object.entries(data).every(([key, value]) => found[key] === value)) return;
     }
   }
 

@@ -1,4 +1,4 @@
-// Connects to an address.
+// From an address to a link.
 import { constants } from 'node:os';
 import { BlockError } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
@@ -10,18 +10,18 @@ import type { OpenSockets } from './open-sockets.js';
 import { resolveHost } from './resolve.js';
 import { SocketEvent, SocketKind, type Sockets } from './sockets.js';
 
-/** Pause between attempts to connect to a UNIX socket whose queue of connections is full. */
+/** How often a UNIX socket is tried whose queue of callers is full. */
 const RETRY_MS = 5;
 
 const { EAGAIN, ECONNREFUSED } = constants.errno;
 
-/** One attempt to connect. It ends early at its time limit, or when the host is closed. */
+/** One attempt to connect. It may be given up: by its time limit, or with the host. */
 export class Connecting {
   #sockets: Sockets;
   #address: NetAddress;
   #open: OpenSockets;
   #path: string;
-  /** Why the attempt was ended. */
+  /** Why it was given up. */
   #stopped: BlockError | null = null;
   #stop: (error: BlockError) => void = () => undefined;
 
@@ -99,7 +99,7 @@ export class Connecting {
     return SocketLink.over(this.#sockets, fd, native.nameOfSocket(fd, true) || this.#path, this.#open);
   }
 
-  /** Waits until `fd` is connected. Resolves with its id, or -errno. */
+  /** Waits until `fd` is connected: its number, or -errno. */
   async #connected(fd: number): Promise<number> {
     const sockets = this.#sockets;
     let settle: (id: number) => void = () => undefined;

@@ -1,4 +1,4 @@
-// The links, listeners and connection attempts of a host, which are closed with it.
+// What a host has open on the net: ended with it.
 export interface OpenSocket {
   close(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-// Resolves host names.
+// Names of hosts.
 import { promisify } from 'node:util';
 import { addressText } from '../net-address.js';
 import { netError } from './net-errors.js';

@@ -1,9 +1,8 @@
-// Fault plans of the simulated host, and the injector that decides what happens to each request. Requests are counted for each host: the host after a crash
-// starts a new count.
+// What can go wrong on the simulated host, said as data. A plan is counted per host: a crash starts a new count.
 
 import type { Random } from './random.js';
 
-/** The operations of the simulated host; each can fail. */
+/** What the simulated host is asked for, and can fail at. */
 export const SIM_OPERATIONS = [
   'open',
   'stat',
@@ -26,11 +25,11 @@ export type SimOperation = (typeof SIM_OPERATIONS)[number];
 
 /** One fault. All given conditions must hold. */
 export interface FaultRule {
-  /** Operations that the rule applies to. Default: `read`, `write` and `flush`. */
+  /** Operations that it hits; none given: `read`, `write` and `flush`. */
   operations?: readonly SimOperation[];
-  /** The file that the rule applies to. Default: any. */
+  /** Only this file. */
   path?: string;
-  /** Name of the system error. Default: `EIO`. */
+  /** Default `EIO`. */
   errno?: string;
   /** Hits with this probability (default: always). */
   probability?: number;
@@ -42,7 +41,7 @@ export interface FaultRule {
 
 export interface FaultPlan {
   rules?: readonly FaultRule[];
-  /** Power loss when the Nth request (1 = the first) of the host is issued: that request and all others in flight are never answered. */
+  /** Power loss when the Nth request (1 = the first) of the host is issued: that one and all others in flight stay without an answer. */
   powerLossAt?: number;
   /** Power loss at any request, with this probability. */
   powerLossProbability?: number;
@@ -52,9 +51,9 @@ export interface FaultPlan {
   lateMs?: number;
   /** A failed flush loses the volatile data (Linux marks the pages clean), so that a later flush succeeds without them. */
   failedFlushLoses?: boolean;
-  /** A disk that lies: flushes succeed and do nothing. For tests that check the tests. */
+  /** A disk that lies: flushes are answered and do nothing. Planted by tests of the tests. */
   ignoreFlush?: boolean;
-  /** A disk that lies about some writes: the next flush does not cover them, only the one after. For tests that check the tests. */
+  /** A disk that lies about some writes: the next flush does not cover them, only the one after. Planted likewise. */
   escapesFlush?: (request: SimRequest) => boolean;
 }
 

@@ -1,0 +1,127 @@
+// One script of QMP commands, sent to qemu-storage-daemon and to us, and what is the same in both: answers, error classes and texts, and the
+// events of each job.
+//
+//   script --> daemon in a folder of its own --> transcript --+
+//          --> ours, in another one, same files -> transcript --+--> equal but for what `filtered` takes out
+
+import { mkdirSync } from 'node:fs';
+import { expect } from 'chai';
+import { Workshop } from '../../support/cli.js';
+import { type Json, StorageDaemon } from '../../support/qmp.js';
+
+/** A command, or an event that has to come before the script goes on. */
+export type Step = { execute: string; arguments?: Json } | { until: string; data?: Json };
+
+export const command = (execute: string, words?: Json): Step => ({
+  execute,
+  ...(words !== undefined && { arguments: words }),
+});
+
+export const until = (event: string, data?: Json): Step => ({ until: event, data });
+
+/** Waits for a job's state. */
+export const untilStatus = (id: string, status: string): Step => until('JOB_STATUS_CHANGE', { id, status });
+
+interface Transcript {
+  /** Each command with its answer. */
+  answers: string[];
+  /** Events of each job, and of everything else, in order. */
+  events: Record<string, string[]>;
+}
+
+/** Members that say how far something has come, or what lies on this disk. */
+const VOLATILE = ['timestamp', 'actual-size', 'busy', 'current-progress', 'offset', 'package', 'qemu'];
+
+export interface Setup {
+  /** Makes the files of a script, in the folder that it works in. */
+  files?: (shop: Workshop, folder: string) => void;
+  /** Words of the daemon's command line. `DIR` stands for the folder. */
+  words?: readonly string[];
+  /** Whether events are compared. Default: true. */
+  events?: boolean;
+  /** Takes out what may differ, and why is said beside it. */
+  filter?: (text: string) => string;
+}
+
+/** Runs `script` (in which `DIR` stands for the folder) with both daemons and compares. */
+export async function expectSame(script: readonly Step[], setup: Setup = {}): Promise<void> {
+  const shop = await Workshop.open();
+  try {
+    const theirs = await transcript(shop, 'theirs', ['qemu-storage-daemon'], script, setup);
+    const ours = await transcript(shop, 'ours', [process.execPath, shop.bundle, 'daemon'], script, setup);
+    expect(ours.answers).to.deep.equal(theirs.answers);
+    if (setup.events !== false) expect(ours.events).to.deep.equal(theirs.events);
+  } finally {
+    shop.remove();
+  }
+}
+
+async function transcript(
+  shop: Workshop,
+  name: string,
+  program: readonly string[],
+  script: readonly Step[],
+  { files, words = [], filter = (text) => text }: Setup,
+): Promise<Transcript> {
+  const folder = shop.path(name);
+  mkdirSync(folder);
+  files?.(shop, folder);
+  const placed = (value: unknown) => JSON.parse(JSON.stringify(value).replaceAll('DIR', folder));
+  const shown = (value: Json) => filter(JSON.stringify(filtered(value)).replaceAll(folder, 'DIR'));
+  const daemon = await StorageDaemon.start(`${folder}/qmp`, placed(words) as string[], program);
+  const answers: string[] = [];
+  const events: Json[] = [];
+  const awaited = new Set<Json>();
+  try {
+    for (const step of script) {
+      if ('until' in step) {
+        await daemon.await(step.until, placed(step.data ?? {}) as Json, events);
+        awaited.add(events[events.length - 1]);
+      } else answers.push(`${JSON.stringify(step)} -> ${shown(await daemon.ask(placed(step) as Json))}`);
+    }
+    await daemon.quit();
+    events.push(...daemon.takeEvents());
+  } finally {
+    daemon.kill();
+  }
+  const grouped: Record<string, string[]> = {};
+  for (const event of withoutDrains(events, awaited)) {
+    const data = (event['data'] ?? {}) as Json;
+    const about = String(data['id'] ?? data['device'] ?? event['event']);
+    grouped[about] ??= [];
+    grouped[about].push(shown(event));
+  }
+  return { answers, events: grouped };
+}
+
+/**
+ * Without a job's pauses that end at once: drained sections, by chance or because the reference puts a filter in. A pause that a script asked
+ * for is one that it awaits.
+ */
+function withoutDrains(events: readonly Json[], awaited: ReadonlySet<Json>): Json[] {
+  const kept: Json[] = [];
+  const stateOf = (event: Json | undefined, status: string, id?: unknown): boolean => {
+    const data = (event?.['data'] ?? {}) as Json;
+    return (
+      event?.['event'] === 'JOB_STATUS_CHANGE' && data['status'] === status && (id === undefined || data['id'] === id)
+    );
+  };
+  for (const event of events) {
+    const id = ((event['data'] ?? {}) as Json)['id'];
+    if (stateOf(event, 'running') && stateOf(kept.at(-1), 'paused', id) && !awaited.has(kept.at(-1) as Json))
+      kept.pop();
+    else kept.push(event);
+  }
+  return kept;
+}
+
+/** Without what is volatile, members in order of their names, names that nobody gave all alike. */
+function filtered(value: unknown): unknown {
+  if (typeof value === 'string') return value.replace(/^#block\d+$/, '#block');
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map(filtered);
+  const members = Object.entries(value).filter(([key]) => !VOLATILE.includes(key));
+  return Object.fromEntries(
+    members.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, member]) => [key, filtered(member)]),
+  );
+}
