@@ -247,38 +247,38 @@ export interface SchemaInfoEvent {
 
 /** A three-way switch. */
 export type OnOffAuto =
-  /** decide by what the surroundings offer */
+  /** chosen automatically */
   | 'auto'
-  /** always; an error where it is not possible */
+  /** enabled; an error where that is not possible */
   | 'on'
-  /** never */
+  /** disabled */
   | 'off';
 
-/** How much of a new image, or of the new part of a grown one, is allocated at once. */
+/** How much of a new image, or of the new part of an image that grows, is preallocated. */
 export type PreallocMode =
   /** nothing */
   | 'off'
-  /** the tables of the format, no data */
+  /** the metadata of the format, but no space for data */
   | 'metadata'
-  /** space is reserved in the file system, and not written */
+  /** like `full`, but the space is allocated by fallocate(), and not written */
   | 'falloc'
-  /** space is written with zeroes */
+  /** all data clusters are allocated, and written with zeroes */
   | 'full';
 
-/** Direction of a request. */
+/** Kind of an I/O operation. */
 export type IoOperationType =
-  /** from the node */
+  /** read operation */
   | 'read'
-  /** to the node */
+  /** write operation */
   | 'write';
 
-/** What was done about a failed request. */
+/** The action that was taken after a request failed. */
 export type BlockErrorAction =
-  /** the error was passed over and the work goes on */
+  /** the error was ignored */
   | 'ignore'
-  /** the error was handed to whoever asked */
+  /** the error was reported to the guest, or failed the job */
   | 'report'
-  /** the work was paused */
+  /** the job, or the guest, was stopped */
   | 'stop';
 
 /** Kinds of address. */
@@ -287,7 +287,7 @@ export type SocketAddressType =
   | 'inet'
   /** UNIX domain socket */
   | 'unix'
-  /** a socket that this process was started with */
+  /** an existing socket, by its file descriptor */
   | 'fd';
 
 /** TCP. */
@@ -296,25 +296,25 @@ export interface InetSocketAddress {
   host: string;
   /** port, in digits */
   port: string;
-  /** `host` is an address; a name is an error (default: false) */
+  /** `host` must be an address; a name is an error (default: false) */
   numeric?: boolean;
-  /** use IPv4 (default: both kinds, or only the other one where that was asked for) */
+  /** use IPv4 (default: IPv4 and IPv6, unless only the other one is given) */
   ipv4?: boolean;
   /** use IPv6 (default: as `ipv4`) */
   ipv6?: boolean;
-  /** let the system find out whether a silent peer is still there (default: false) */
+  /** enable keep-alive of TCP, so that a lost peer is detected (default: false) */
   'keep-alive'?: boolean;
 }
 
 /** UNIX domain socket. */
 export interface UnixSocketAddress {
-  /** its file */
+  /** file of the socket */
   path: string;
   /** `path` is a name in the abstract name space of Linux, not a file (default: false) */
   abstract?: boolean;
 }
 
-/** A socket that is there. */
+/** An existing socket. */
 export interface FdSocketAddress {
   /** number of its descriptor, in digits */
   str: string;
@@ -332,7 +332,7 @@ export type SocketAddress =
   | (SocketAddressBase & { type: 'unix' } & UnixSocketAddress)
   | (SocketAddressBase & { type: 'fd' } & FdSocketAddress);
 
-/** Drivers that can be named. */
+/** Drivers of nodes. */
 export type BlockdevDriver =
   /** protocol: a regular file */
   | 'file'
@@ -340,43 +340,43 @@ export type BlockdevDriver =
   | 'host_device'
   /** protocol: an export of an NBD server */
   | 'nbd'
-  /** protocol: swallows writes; reads are fast and worthless */
+  /** protocol: ignores writes, and reads return no stored data; for measurements */
   | 'null-co'
   /** format: QEMU's copy-on-write image, versions 2 and 3 */
   | 'qcow2'
-  /** format: the bytes as they are, or a window of them */
+  /** format: the bytes of the file as they are, or a window of them */
   | 'raw';
 
 /** What a discard request does. */
 export type BlockdevDiscardOptions =
-  /** nothing */
+  /** the request is ignored */
   | 'ignore'
-  /** frees the space where the storage can */
+  /** the request is passed to the storage, which may free the space */
   | 'unmap';
 
-/** Whether writes are searched for zeroes. */
+/** Whether writes of zeroes are detected. */
 export type BlockdevDetectZeroesOptions =
-  /** no */
+  /** disabled */
   | 'off'
   /** a write of zeroes becomes a request to write zeroes */
   | 'on'
-  /** as `on`, and the range may be freed (needs discard=unmap) */
+  /** as `on`, and the range may be unmapped (requires discard=unmap) */
   | 'unmap';
 
-/** The I/O engine that was asked for. */
+/** The I/O engine. */
 export type BlockdevAioOptions =
   /** a pool of threads */
   | 'threads'
-  /** Linux AIO; here it means io_uring, and needs cache.direct */
+  /** Linux AIO; Diskwright uses io_uring for it; requires cache.direct */
   | 'native'
   /** io_uring */
   | 'io_uring';
 
-/** The host's page cache. */
+/** Use of the host's page cache. */
 export interface BlockdevCacheOptions {
-  /** go around it, O_DIRECT (default: false) */
+  /** bypass the page cache, with O_DIRECT (default: false) */
   direct?: boolean;
-  /** answer flushes without doing them (default: false) */
+  /** ignore flush requests (default: false) */
   'no-flush'?: boolean;
 }
 
@@ -384,29 +384,29 @@ export interface BlockdevCacheOptions {
 export interface BlockdevOptionsFile {
   /** path of the file */
   filename: string;
-  /** whether the file is locked as QEMU locks images (default: auto: where the system can) */
+  /** whether the file is locked as QEMU locks images (default: auto: where the system supports it) */
   locking?: OnOffAuto;
-  /** the engine (default: whichever the host runs) */
+  /** the I/O engine (default: the one that the host runs) */
   aio?: BlockdevAioOptions;
 }
 
 /** Driver options of nbd. */
 export interface BlockdevOptionsNbd {
-  /** where the server listens */
+  /** address of the server */
   server: SocketAddress;
   /** name of the export (default: the empty name) */
   export?: string;
-  /** client credentials; the server must speak TLS then */
+  /** id of the TLS credentials object; with it, the connection must use TLS */
   'tls-creds'?: string;
-  /** name that the server's certificate must have (default: the host that was connected to) */
+  /** name that the server's certificate must have (default: the host in `server`) */
   'tls-hostname'?: string;
-  /** a metadata context of the server, such as qemu:dirty-bitmap:NAME, that block status is taken from in place of base:allocation: what is set there counts as not allocated, the rest as data */
+  /** a metadata context of the server, such as qemu:dirty-bitmap:NAME, that block status is read from instead of base:allocation: dirty ranges count as not allocated, the others as data */
   'x-dirty-bitmap'?: string;
-  /** seconds that requests wait for a lost connection to be made again; 0: they fail at once (default: 0) */
+  /** seconds that requests wait for a new connection after the connection was lost; 0: they fail at once (default: 0) */
   'reconnect-delay'?: number;
-  /** seconds in which connecting is tried again and again; 0: once (default: 0) */
+  /** seconds in which attempts to connect are repeated; 0: one attempt (default: 0) */
   'open-timeout'?: number;
-  /** connections at the same time, 1 to 16, where the server allows more than one (default: 1; only here) */
+  /** number of connections, 1 to 16, where the server allows more than one (default: 1; not in QEMU) */
   'x-multi-conn'?: number;
 }
 
@@ -414,21 +414,21 @@ export interface BlockdevOptionsNbd {
 export interface BlockdevOptionsNull {
   /** bytes (default: 1 GiB) */
   size?: number;
-  /** nanoseconds that every request takes (default: 0) */
+  /** nanoseconds that each request takes (default: 0) */
   'latency-ns'?: number;
-  /** reads give zeroes; otherwise the buffer is left as it is (default: false) */
+  /** the node reports that it reads as zeroes (default: false) */
   'read-zeroes'?: boolean;
 }
 
 /** Options of every format. */
 export interface BlockdevOptionsGenericFormat {
-  /** the node that holds the image */
+  /** the node with the image */
   file: BlockdevRef;
 }
 
 /** Driver options of raw. */
 export interface BlockdevOptionsRaw extends BlockdevOptionsGenericFormat {
-  /** where the disk starts in the file, in bytes (default: 0) */
+  /** start of the disk in the file, in bytes (default: 0) */
   offset?: number;
   /** bytes of the disk (default: from `offset` to the end of the file) */
   size?: number;
@@ -436,24 +436,24 @@ export interface BlockdevOptionsRaw extends BlockdevOptionsGenericFormat {
 
 /** Options of a format with backing files. */
 export interface BlockdevOptionsGenericCOWFormat extends BlockdevOptionsGenericFormat {
-  /** the backing node; null for none (default: what the image's header says) */
+  /** the backing node; null for none (default: the backing file in the image's header) */
   backing?: BlockdevRefOrNull;
 }
 
 /** Sets of metadata that writes are checked against. */
 export type Qcow2OverlapCheckMode =
-  /** nothing */
+  /** no checks */
   | 'none'
-  /** what costs nothing to check */
+  /** metadata that takes a constant time to check */
   | 'constant'
-  /** `constant`, and what is in memory anyway */
+  /** `constant`, and metadata whose place is in memory */
   | 'cached'
-  /** everything */
+  /** all metadata */
   | 'all';
 
-/** Each kind of metadata for itself. */
+/** Kinds of metadata that writes are checked against. */
 export interface Qcow2OverlapCheckFlags {
-  /** what holds for the members that are left out */
+  /** the set that applies to members that are left out */
   template?: Qcow2OverlapCheckMode;
   /** the header */
   'main-header'?: boolean;
@@ -475,22 +475,22 @@ export interface Qcow2OverlapCheckFlags {
   'bitmap-directory'?: boolean;
 }
 
-/** Which metadata a write must not hit. */
+/** Which metadata a write must not overlap. */
 export type Qcow2OverlapChecks =
-  /** each kind for itself */
+  /** each kind separately */
   | Qcow2OverlapCheckFlags
   /** a named set */
   | Qcow2OverlapCheckMode;
 
 /** Driver options of qcow2. */
 export interface BlockdevOptionsQcow2 extends BlockdevOptionsGenericCOWFormat {
-  /** a guest's discard reaches the file (default: true if discard=unmap) */
+  /** clusters that a guest discards are discarded in the file (default: true if discard=unmap) */
   'pass-discard-request'?: boolean;
-  /** clusters that a deleted snapshot frees are discarded (default: true) */
+  /** clusters that are freed by deleting a snapshot are discarded in the file (default: true) */
   'pass-discard-snapshot'?: boolean;
-  /** clusters that are freed otherwise are discarded (default: false) */
+  /** clusters that are freed for other reasons are discarded in the file (default: false) */
   'pass-discard-other'?: boolean;
-  /** which metadata a write must not hit (default: cached) */
+  /** which metadata a write must not overlap (default: cached) */
   'overlap-check'?: Qcow2OverlapChecks;
   /** bytes of the L2 and the refcount cache together */
   'cache-size'?: number;
@@ -500,7 +500,7 @@ export interface BlockdevOptionsQcow2 extends BlockdevOptionsGenericCOWFormat {
   'l2-cache-entry-size'?: number;
   /** bytes of the refcount cache */
   'refcount-cache-size'?: number;
-  /** seconds after which unused cache entries are dropped, 0 for never (default: 600) */
+  /** seconds after which unused cache entries are removed, 0 for never (default: 600) */
   'cache-clean-interval'?: number;
 }
 
@@ -508,23 +508,23 @@ export interface BlockdevOptionsQcow2 extends BlockdevOptionsGenericCOWFormat {
 export interface BlockdevOptionsBase {
   /** the driver */
   driver: BlockdevDriver;
-  /** name of the node (default: one is made up) */
+  /** name of the node (default: a generated name) */
   'node-name'?: string;
   /** what a discard request does (default: ignore) */
   discard?: BlockdevDiscardOptions;
-  /** the host's page cache */
+  /** use of the host's page cache */
   cache?: BlockdevCacheOptions;
-  /** the node cannot be written (default: false, true where `auto-read-only` decides so) */
+  /** the node cannot be written (default: false) */
   'read-only'?: boolean;
-  /** fall back to read-only where the file cannot be written (default: false) */
+  /** open the file read-only where it is not writable (default: false) */
   'auto-read-only'?: boolean;
-  /** share everything with other users of the image; needs read-only (default: false) */
+  /** share all permissions with other users of the image; requires read-only (default: false) */
   'force-share'?: boolean;
-  /** search writes for zeroes (default: off) */
+  /** whether writes of zeroes are detected (default: off) */
   'detect-zeroes'?: BlockdevDetectZeroesOptions;
 }
 
-/** Describes a node, with all its children. */
+/** Options of a node, with all its children. */
 export type BlockdevOptions =
   | (BlockdevOptionsBase & { driver: 'file' } & BlockdevOptionsFile)
   | (BlockdevOptionsBase & { driver: 'host_device' } & BlockdevOptionsFile)
@@ -535,33 +535,33 @@ export type BlockdevOptions =
 
 /** A node. */
 export type BlockdevRef =
-  /** opens a new one */
+  /** options of a new node */
   | BlockdevOptions
-  /** names one that is there */
+  /** name of an existing node */
   | string;
 
 /** A node, or none. */
 export type BlockdevRefOrNull =
-  /** opens a new one */
+  /** options of a new node */
   | BlockdevOptions
-  /** names one that is there */
+  /** name of an existing node */
   | string
-  /** none */
+  /** no node */
   | null;
 
 /** Creates a file. */
 export interface BlockdevCreateOptionsFile {
-  /** its path; a file that is there is cut to nothing first */
+  /** path of the file; an existing file is truncated to 0 bytes first */
   filename: string;
   /** bytes */
   size: number;
   /** off, falloc or full (default: off) */
   preallocation?: PreallocMode;
-  /** hint for the file system, bytes; 0 for none */
+  /** extent size hint for the file system, in bytes; 0 for none */
   'extent-size-hint'?: number;
 }
 
-/** Makes a raw image of a node: sets its size. */
+/** Creates a raw image in a node: sets the size of the node. */
 export interface BlockdevCreateOptionsRaw {
   /** the node */
   file: BlockdevRef;
@@ -578,14 +578,14 @@ export type BlockdevQcow2Version =
   /** compat=1.1 */
   | 'v3';
 
-/** How compressed clusters are packed. */
+/** Compression method of an image's compressed clusters. */
 export type Qcow2CompressionType =
   /** raw deflate */
   | 'zlib'
   /** Zstandard; needs version 3 */
   | 'zstd';
 
-/** Makes a qcow2 image of a node. */
+/** Creates a qcow2 image in a node. */
 export interface BlockdevCreateOptionsQcow2 {
   /** the node */
   file: BlockdevRef;
@@ -593,17 +593,17 @@ export interface BlockdevCreateOptionsQcow2 {
   size: number;
   /** version of the format (default: v3) */
   version?: BlockdevQcow2Version;
-  /** name of the backing file, as it goes into the header */
+  /** name of the backing file, as it is written to the header */
   'backing-file'?: string;
-  /** its format */
+  /** format of the backing file */
   'backing-fmt'?: BlockdevDriver;
   /** bytes, a power of two from 512 to 2 MiB (default: 65536) */
   'cluster-size'?: number;
-  /** how much is allocated at once (default: off) */
+  /** how much is preallocated (default: off) */
   preallocation?: PreallocMode;
   /** 1, 2, 4, 8, 16, 32 or 64 (default: 16) */
   'refcount-bits'?: number;
-  /** how compressed clusters are packed (default: zlib) */
+  /** compression method of compressed clusters (default: zlib) */
   'compression-type'?: Qcow2CompressionType;
 }
 
@@ -613,7 +613,7 @@ export interface BlockdevCreateOptionsBase {
   driver: BlockdevDriver;
 }
 
-/** Describes an image to be made. */
+/** Options of an image to be created. */
 export type BlockdevCreateOptions =
   | (BlockdevCreateOptionsBase & { driver: 'file' } & BlockdevCreateOptionsFile)
   | (BlockdevCreateOptionsBase & { driver: 'host_device' })
@@ -626,7 +626,7 @@ export type BlockdevCreateOptions =
 export interface SnapshotInfo {
   /** unique number, as text */
   id: string;
-  /** the user's name for it */
+  /** name that the user has given */
   name: string;
   /** bytes of the saved machine state */
   'vm-state-size': number;
@@ -644,9 +644,9 @@ export interface SnapshotInfo {
 
 /** State of a stored bitmap. */
 export type Qcow2BitmapInfoFlags =
-  /** it was not saved properly and may be wrong */
+  /** the bitmap was not saved properly and is inconsistent */
   | 'in-use'
-  /** it records by itself when the image is opened for writing */
+  /** the bitmap is enabled when the image is opened for writing */
   | 'auto';
 
 /** A bitmap that is stored in the image. */
@@ -659,7 +659,7 @@ export interface Qcow2BitmapInfo {
   flags: Qcow2BitmapInfoFlags[];
 }
 
-/** What only qcow2 has. */
+/** Information that is specific to qcow2. */
 export interface ImageInfoSpecificQCow2 {
   /** 0.10 or 1.1 */
   compat: string;
@@ -669,7 +669,7 @@ export interface ImageInfoSpecificQCow2 {
   'data-file-raw'?: boolean;
   /** L2 entries have subclusters */
   'extended-l2'?: boolean;
-  /** refcounts are brought up to date late */
+  /** updates of refcounts may be postponed */
   'lazy-refcounts'?: boolean;
   /** the image is marked corrupt */
   corrupt?: boolean;
@@ -677,17 +677,17 @@ export interface ImageInfoSpecificQCow2 {
   'refcount-bits': number;
   /** stored bitmaps */
   bitmaps?: Qcow2BitmapInfo[];
-  /** how compressed clusters are packed */
+  /** compression method of compressed clusters */
   'compression-type': Qcow2CompressionType;
 }
 
-/** The shape that the wire has. */
+/** The object around `ImageInfoSpecificQCow2` in QMP's format. */
 export interface ImageInfoSpecificQCow2Wrapper {
   /** the information */
   data: ImageInfoSpecificQCow2;
 }
 
-/** Formats that have something to say. */
+/** Formats with format-specific information. */
 export type ImageInfoSpecificKind =
   /** see `ImageInfoSpecificQCow2` */
   | 'qcow2';
@@ -698,17 +698,17 @@ export interface ImageInfoSpecificBase {
   type: ImageInfoSpecificKind;
 }
 
-/** What only one format has. */
+/** Information that is specific to one format. */
 export type ImageInfoSpecific =
   | (ImageInfoSpecificBase & { type: 'qcow2' } & ImageInfoSpecificQCow2Wrapper);
 
-/** What there is to know of an image without reading its data. */
+/** Information about an image. */
 export interface ImageInfo {
   /** name of the file */
   filename: string;
   /** name of the format */
   format: string;
-  /** it was not closed properly */
+  /** the image was not closed properly */
   'dirty-flag'?: boolean;
   /** bytes on the host's disk */
   'actual-size'?: number;
@@ -716,33 +716,33 @@ export interface ImageInfo {
   'virtual-size': number;
   /** bytes of a cluster */
   'cluster-size'?: number;
-  /** it is encrypted */
+  /** the image is encrypted */
   encrypted?: boolean;
-  /** it holds nothing but compressed clusters */
+  /** all clusters of the image are compressed */
   compressed?: boolean;
-  /** name of the backing file, as the header has it */
+  /** name of the backing file in the header */
   'backing-filename'?: string;
-  /** the same, as it is opened */
+  /** name by which the backing file is opened */
   'full-backing-filename'?: string;
-  /** format of the backing file, as the header has it */
+  /** format of the backing file in the header */
   'backing-filename-format'?: string;
   /** internal snapshots */
   snapshots?: SnapshotInfo[];
   /** the backing image */
   'backing-image'?: ImageInfo;
-  /** what only this format has */
+  /** information that is specific to the format */
   'format-specific'?: ImageInfoSpecific;
 }
 
-/** The outcome of a check. */
+/** Result of a check. */
 export interface ImageCheck {
   /** name of the file */
   filename: string;
   /** name of the format */
   format: string;
-  /** errors that kept the check from looking further */
+  /** errors because of which the check is incomplete */
   'check-errors': number;
-  /** where the last used cluster ends, bytes */
+  /** end of the last cluster in use, in bytes */
   'image-end-offset'?: number;
   /** corruptions found */
   corruptions?: number;
@@ -754,43 +754,43 @@ export interface ImageCheck {
   'leaks-fixed'?: number;
   /** clusters of the guest's disk */
   'total-clusters'?: number;
-  /** those that are allocated */
+  /** allocated clusters */
   'allocated-clusters'?: number;
-  /** those that do not follow the one before */
+  /** clusters that are not contiguous with the one before */
   'fragmented-clusters'?: number;
-  /** those that are compressed */
+  /** compressed clusters */
   'compressed-clusters'?: number;
 }
 
-/** A run of bytes of the guest's disk that are alike. */
+/** A range of the guest's disk with the same status. */
 export interface MapEntry {
   /** first byte */
   start: number;
   /** bytes */
   length: number;
-  /** it has data */
+  /** the range has data */
   data: boolean;
-  /** it reads as zeroes */
+  /** the range reads as zeroes */
   zero: boolean;
-  /** it is compressed (QEMU 8.2) */
+  /** the data is compressed (QEMU 8.2) */
   compressed?: boolean;
-  /** layers of the chain above the one that has it; 0 is the top */
+  /** depth in the backing chain of the image that has the range; 0 is the top */
   depth: number;
-  /** some layer of the chain has it */
+  /** some image of the chain has the range */
   present: boolean;
-  /** where it lies in the file */
+  /** offset of the data in the file */
   offset?: number;
   /** the file */
   filename?: string;
 }
 
-/** How the last request ended. */
+/** Result of the last request. */
 export type BlockDeviceIoStatus =
-  /** well */
+  /** success */
   | 'ok'
-  /** with an error */
+  /** an error */
   | 'failed'
-  /** for lack of space */
+  /** an error because of lack of space */
   | 'nospace';
 
 /** A dirty bitmap. */
@@ -807,7 +807,7 @@ export interface BlockDirtyInfo {
   busy: boolean;
   /** it is stored in the image */
   persistent: boolean;
-  /** it was not saved properly; it can only be removed */
+  /** the bitmap was not saved properly; it can only be removed */
   inconsistent?: boolean;
 }
 
@@ -826,7 +826,7 @@ export type BlockDirtyBitmapOrStr =
   /** a bitmap of another node */
   | BlockDirtyBitmap;
 
-/** Makes a bitmap. */
+/** Options of a new bitmap. */
 export interface BlockDirtyBitmapAdd {
   /** the node */
   node: string;
@@ -834,19 +834,19 @@ export interface BlockDirtyBitmapAdd {
   name: string;
   /** bytes that one bit stands for, a power of two from 512 to 2 GiB (default: the cluster size, from 4096 to 65536) */
   granularity?: number;
-  /** store it in the image when that is closed (default: false) */
+  /** store the bitmap in the image when the image is closed (default: false) */
   persistent?: boolean;
-  /** do not record (default: false) */
+  /** the bitmap does not record writes (default: false) */
   disabled?: boolean;
 }
 
-/** Adds bitmaps to one. */
+/** Merges bitmaps into one. */
 export interface BlockDirtyBitmapMerge {
-  /** node of the target */
+  /** node of the target bitmap */
   node: string;
-  /** name of the bitmap that is added to */
+  /** name of the target bitmap */
   target: string;
-  /** those that are added */
+  /** the bitmaps that are merged into the target */
   bitmaps: BlockDirtyBitmapOrStr[];
 }
 
@@ -940,122 +940,122 @@ export interface ThrottleLimits {
   'iops-size'?: number;
 }
 
-/** What a job does. */
+/** Type of a job. */
 export type JobType =
-  /** pushes a layer down into the one below */
+  /** writes the data of an overlay into its backing node */
   | 'commit'
-  /** pulls data from below into the top */
+  /** copies data from the backing chain into the top node */
   | 'stream'
-  /** copies a node to another and keeps them alike */
+  /** copies a node to another and keeps them synchronized */
   | 'mirror'
-  /** copies a node as it was at one moment */
+  /** copies a node as it was at one point in time */
   | 'backup'
-  /** makes an image */
+  /** creates an image */
   | 'create'
   /** changes options of an image */
   | 'amend'
   /** loads an internal snapshot */
   | 'snapshot-load'
-  /** makes an internal snapshot */
+  /** creates an internal snapshot */
   | 'snapshot-save'
   /** deletes an internal snapshot */
   | 'snapshot-delete';
 
-/** Where a job is in its life. */
+/** State of a job. */
 export type JobStatus =
-  /** nowhere; never seen */
+  /** not a state of a job; never reported */
   | 'undefined'
-  /** made, not started */
+  /** the job was created and has not started */
   | 'created'
-  /** at work */
+  /** the job is running */
   | 'running'
-  /** at rest, no request under way */
+  /** the job is paused, with no request under way */
   | 'paused'
-  /** in step with its source, waits for complete */
+  /** source and target are synchronized; the job waits for the verb complete */
   | 'ready'
-  /** ready, and paused */
+  /** the job is ready, and paused */
   | 'standby'
-  /** done, waits for the others of its transaction */
+  /** the job has finished its work and waits for the others of its transaction */
   | 'waiting'
-  /** all are done, waits for finalize */
+  /** all jobs of the transaction have finished their work; the job waits for the verb finalize */
   | 'pending'
-  /** undoes its work */
+  /** the job is being aborted and cleans up */
   | 'aborting'
-  /** over, waits for dismiss */
+  /** the job has ended and waits for the verb dismiss */
   | 'concluded'
-  /** gone */
+  /** the job is being removed */
   | 'null';
 
-/** What can be asked of a job. */
+/** Commands that a job may accept, depending on its state. */
 export type JobVerb =
-  /** end without success */
+  /** cancel the job */
   | 'cancel'
-  /** rest */
+  /** pause the job */
   | 'pause'
-  /** go on */
+  /** resume a paused job */
   | 'resume'
-  /** another rate limit */
+  /** change the rate limit */
   | 'set-speed'
-  /** end a job that is ready */
+  /** complete a job that is ready */
   | 'complete'
-  /** forget a job that is concluded */
+  /** remove a concluded job */
   | 'dismiss'
-  /** make the outcome of a pending job final */
+  /** finalize a pending job: commit or abort its changes */
   | 'finalize'
-  /** other options */
+  /** change options of the job */
   | 'change';
 
-/** A job, as all types have it. */
+/** Information about a job of any type. */
 export interface JobInfo {
-  /** its name */
+  /** name of the job */
   id: string;
-  /** what it does */
+  /** type of the job */
   type: JobType;
-  /** where it is in its life */
+  /** state of the job */
   status: JobStatus;
-  /** work done; only its ratio to `total-progress` means something */
+  /** work done; only its ratio to `total-progress` has a meaning */
   'current-progress': number;
-  /** work in all, as far as is known now */
+  /** total work, as far as it is known now */
   'total-progress': number;
-  /** why it failed */
+  /** reason of the failure */
   error?: string;
 }
 
-/** A block job. */
+/** Information about a block job. */
 export interface BlockJobInfo {
-  /** what it does */
+  /** type of the job */
   type: JobType;
-  /** its name */
+  /** name of the job */
   device: string;
-  /** work in all, bytes */
+  /** total work, in bytes */
   len: number;
-  /** work done, bytes */
+  /** work done, in bytes */
   offset: number;
   /** requests may be under way */
   busy: boolean;
-  /** it rests, or will as soon as it is not busy */
+  /** the job is paused, or will be as soon as it is not busy */
   paused: boolean;
-  /** rate limit, bytes a second, 0 for none */
+  /** rate limit in bytes per second, 0 for none */
   speed: number;
-  /** how its last request ended */
+  /** result of the last request */
   'io-status': BlockDeviceIoStatus;
-  /** it can be completed */
+  /** the job can be completed */
   ready: boolean;
-  /** where it is in its life */
+  /** state of the job */
   status: JobStatus;
-  /** it finalizes by itself */
+  /** the job is finalized automatically */
   'auto-finalize': boolean;
-  /** it is dismissed by itself */
+  /** the job is dismissed automatically */
   'auto-dismiss': boolean;
-  /** why it failed */
+  /** reason of the failure */
   error?: string;
 }
 
-/** What a failed request leads to. */
+/** The action to take when a request fails. */
 export type BlockdevOnError =
-  /** the error ends the job, or goes to the guest */
+  /** the job fails, or the error is reported to the guest */
   | 'report'
-  /** it is passed over; a job tries the range again later */
+  /** the error is ignored; a job tries the range again later */
   | 'ignore'
   /** `stop` if space ran out, `report` otherwise */
   | 'enospc'
@@ -1064,96 +1064,96 @@ export type BlockdevOnError =
   /** the device's policy for guests, `report` for jobs */
   | 'auto';
 
-/** What is copied at the beginning. */
+/** Which data a job copies. */
 export type MirrorSyncMode =
-  /** what the topmost image holds */
+  /** data of the topmost image */
   | 'top'
-  /** everything */
+  /** data of the whole backing chain */
   | 'full'
-  /** nothing; only what is written from now on */
+  /** only data that is written from now on */
   | 'none'
-  /** what a bitmap says, with bitmap-mode on-success */
+  /** data that is marked in a bitmap, with bitmap-mode on-success */
   | 'incremental'
-  /** what a bitmap says */
+  /** data that is marked in a bitmap */
   | 'bitmap';
 
-/** What becomes of the bitmap at the end. */
+/** How the bitmap is changed at the end of a job. */
 export type BitmapSyncMode =
-  /** what was copied is cleared if the job succeeds */
+  /** the bits of copied data are cleared if the job succeeds */
   | 'on-success'
-  /** it stays as it was, and what was written meanwhile is added */
+  /** no bits are cleared; those of data that was written meanwhile are set */
   | 'never'
-  /** what was copied is cleared, whether the job succeeds or not */
+  /** the bits of copied data are cleared, whether the job succeeds or not */
   | 'always';
 
 /** How a guest's writes reach the target. */
 export type MirrorCopyMode =
-  /** the job copies them later */
+  /** the job copies the data later */
   | 'background'
-  /** they are written to both before they are answered */
+  /** the data is written to source and target before the write is answered */
   | 'write-blocking';
 
-/** Copies data from the backing chain into a node, which then needs that part of the chain no longer. */
+/** Copies data from the backing chain into a node, which does not need that part of the chain any more afterwards. */
 export interface BlockStreamArguments {
   /** name of the job (default: the device) */
   'job-id'?: string;
-  /** node that is copied into */
+  /** node that data is copied into */
   device: string;
-  /** file name of the backing image that stays */
+  /** file name of the image that stays as backing file */
   base?: string;
-  /** node of the backing image that stays */
+  /** node of the image that stays as backing file */
   'base-node'?: string;
   /** name that is written to the header as backing file (default: that of `base`) */
   'backing-file'?: string;
-  /** last node that is copied and goes; excludes `base` and `base-node` */
+  /** lowest node that is copied and removed from the chain; excludes `base` and `base-node` */
   bottom?: string;
-  /** rate limit, bytes a second */
+  /** rate limit in bytes per second */
   speed?: number;
-  /** what a failed request leads to (default: report) */
+  /** the action to take when a request fails (default: report) */
   'on-error'?: BlockdevOnError;
-  /** name of the filter that the job puts in */
+  /** name of the filter node that the job inserts */
   'filter-node-name'?: string;
-  /** finalize without being asked (default: true) */
+  /** finalize the job automatically (default: true) */
   'auto-finalize'?: boolean;
-  /** dismiss without being asked (default: true) */
+  /** dismiss the job automatically (default: true) */
   'auto-dismiss'?: boolean;
 }
 
-/** Writes the data between top and base into base, and takes what lies above base out of the chain. */
+/** Writes the data of the nodes from top down to above base into base, and removes them from the chain. */
 export interface BlockCommitArguments {
   /** name of the job (default: the device) */
   'job-id'?: string;
   /** root of the chain */
   device: string;
-  /** node that is written (default: the lowest) */
+  /** node that is written (default: the lowest node of the chain) */
   'base-node'?: string;
   /**
-   * the same, by file name
+   * `base-node`, by file name
    * @deprecated
    */
   base?: string;
   /** topmost node whose data is committed (default: `device`; then the job becomes ready) */
   'top-node'?: string;
   /**
-   * the same, by file name
+   * `top-node`, by file name
    * @deprecated
    */
   top?: string;
   /** name that is written to the header of the image above top (default: that of the base) */
   'backing-file'?: string;
-  /** rate limit, bytes a second */
+  /** rate limit in bytes per second */
   speed?: number;
-  /** what a failed request leads to (default: report) */
+  /** the action to take when a request fails (default: report) */
   'on-error'?: BlockdevOnError;
-  /** name of the filter that the job puts in */
+  /** name of the filter node that the job inserts */
   'filter-node-name'?: string;
-  /** finalize without being asked (default: true) */
+  /** finalize the job automatically (default: true) */
   'auto-finalize'?: boolean;
-  /** dismiss without being asked (default: true) */
+  /** dismiss the job automatically (default: true) */
   'auto-dismiss'?: boolean;
 }
 
-/** Copies a node to another and keeps them alike until it is completed. */
+/** Copies a node to another and keeps them synchronized until the job is completed. */
 export interface BlockdevMirror {
   /** name of the job (default: the device) */
   'job-id'?: string;
@@ -1161,68 +1161,68 @@ export interface BlockdevMirror {
   device: string;
   /** node that is written */
   target: string;
-  /** node that the target takes the place of (default: the source) */
+  /** node that is replaced by the target at the end (default: the source) */
   replaces?: string;
-  /** what is copied at the beginning */
+  /** which data is copied at the beginning */
   sync: MirrorSyncMode;
-  /** rate limit, bytes a second */
+  /** rate limit in bytes per second */
   speed?: number;
-  /** bytes that are copied together, a power of two from 512 to 64 MiB (default: the target's cluster size, from 4096 to 65536) */
+  /** granularity of the dirty bitmap in bytes, a power of two from 512 to 64 MiB (default: the target's cluster size, from 4096 to 65536) */
   granularity?: number;
-  /** bytes in flight (default: 10 MiB) */
+  /** limit of bytes in flight (default: 10 MiB) */
   'buf-size'?: number;
-  /** what a failed read leads to (default: report) */
+  /** the action to take when a read fails (default: report) */
   'on-source-error'?: BlockdevOnError;
-  /** what a failed write leads to (default: report) */
+  /** the action to take when a write fails (default: report) */
   'on-target-error'?: BlockdevOnError;
-  /** name of the filter that the job puts in */
+  /** name of the filter node that the job inserts */
   'filter-node-name'?: string;
   /** how a guest's writes reach the target (default: background) */
   'copy-mode'?: MirrorCopyMode;
-  /** finalize without being asked (default: true) */
+  /** finalize the job automatically (default: true) */
   'auto-finalize'?: boolean;
-  /** dismiss without being asked (default: true) */
+  /** dismiss the job automatically (default: true) */
   'auto-dismiss'?: boolean;
 }
 
 
-/** How a backup works. */
+/** Performance options of a backup. */
 export interface BackupPerf {
-  /** let the file system copy (default: false) */
+  /** use copy offloading of the file system (default: false) */
   'use-copy-range'?: boolean;
-  /** requests side by side (default: 64) */
+  /** number of parallel requests (default: 64) */
   'max-workers'?: number;
-  /** bytes of a request; 0 for no limit (default: 0) */
+  /** limit of bytes of a request; 0 for no limit (default: 0) */
   'max-chunk'?: number;
 }
 
-/** What all backups have. */
+/** Options of all backups. */
 export interface BackupCommon {
   /** name of the job (default: the device) */
   'job-id'?: string;
   /** node that is copied */
   device: string;
-  /** what is copied */
+  /** which data is copied */
   sync: MirrorSyncMode;
-  /** rate limit, bytes a second */
+  /** rate limit in bytes per second */
   speed?: number;
-  /** bitmap of `device` that says what is copied, for sync incremental and bitmap */
+  /** bitmap of `device` that marks the data to copy, for sync incremental and bitmap */
   bitmap?: string;
-  /** what becomes of the bitmap at the end */
+  /** how the bitmap is changed at the end */
   'bitmap-mode'?: BitmapSyncMode;
   /** write compressed clusters (default: false) */
   compress?: boolean;
-  /** what a failed read leads to (default: report) */
+  /** the action to take when a read fails (default: report) */
   'on-source-error'?: BlockdevOnError;
-  /** what a failed write leads to (default: report) */
+  /** the action to take when a write fails (default: report) */
   'on-target-error'?: BlockdevOnError;
-  /** finalize without being asked (default: true) */
+  /** finalize the job automatically (default: true) */
   'auto-finalize'?: boolean;
-  /** dismiss without being asked (default: true) */
+  /** dismiss the job automatically (default: true) */
   'auto-dismiss'?: boolean;
-  /** name of the filter that the job puts in */
+  /** name of the filter node that the job inserts */
   'filter-node-name'?: string;
-  /** how it works */
+  /** performance options */
   'x-perf'?: BackupPerf;
 }
 
@@ -1233,37 +1233,37 @@ export interface BlockdevBackup extends BackupCommon {
 }
 
 
-/** Asks a job to rest. */
+/** Pauses a job. */
 export interface JobPauseArguments {
   /** the job */
   id: string;
 }
 
-/** Asks a job to go on. */
+/** Resumes a paused job. */
 export interface JobResumeArguments {
   /** the job */
   id: string;
 }
 
-/** Asks a job to end without success. */
+/** Cancels a job. */
 export interface JobCancelArguments {
   /** the job */
   id: string;
 }
 
-/** Ends a job that is ready. */
+/** Completes a job that is ready. */
 export interface JobCompleteArguments {
   /** the job */
   id: string;
 }
 
-/** Forgets a job that is concluded. */
+/** Removes a concluded job. */
 export interface JobDismissArguments {
   /** the job */
   id: string;
 }
 
-/** Makes the outcome of a pending job, and of its transaction, final. */
+/** Finalizes a pending job and all jobs of its transaction: their changes are committed or aborted. */
 export interface JobFinalizeArguments {
   /** the job */
   id: string;
@@ -1275,7 +1275,7 @@ export interface JobFinalizeArguments {
 export interface BlockJobSetSpeedArguments {
   /** the job */
   device: string;
-  /** bytes a second, 0 for no limit */
+  /** bytes per second, 0 for no limit */
   speed: number;
 }
 
@@ -1283,11 +1283,11 @@ export interface BlockJobSetSpeedArguments {
 export interface BlockJobCancelArguments {
   /** the job */
   device: string;
-  /** cancel one that is ready, too (default: false) */
+  /** cancel the job even if it is ready (default: false) */
   force?: boolean;
 }
 
-/** What of a mirror can be changed. */
+/** Options of a mirror that can be changed. */
 export interface BlockJobChangeOptionsMirror {
   /** only from background to write-blocking */
   'copy-mode': MirrorCopyMode;
@@ -1314,7 +1314,7 @@ export type BlockJobChangeOptions =
   | (BlockJobChangeOptionsBase & { type: 'snapshot-delete' });
 
 
-/** A job came into another state. */
+/** The state of a job has changed. */
 export interface JobStatusChangeEvent {
   /** the job */
   id: string;
@@ -1322,33 +1322,33 @@ export interface JobStatusChangeEvent {
   status: JobStatus;
 }
 
-/** A block job ended by itself. */
+/** A block job has ended, with success or with an error. */
 export interface BlockJobCompletedEvent {
-  /** what it does */
+  /** type of the job */
   type: JobType;
   /** the job */
   device: string;
-  /** work in all, bytes */
+  /** total work, in bytes */
   len: number;
-  /** work done, bytes; equal to `len` on success */
+  /** work done, in bytes; equal to `len` on success */
   offset: number;
-  /** rate limit, bytes a second */
+  /** rate limit in bytes per second */
   speed: number;
-  /** why it failed */
+  /** reason of the failure */
   error?: string;
 }
 
 /** A block job was cancelled. */
 export interface BlockJobCancelledEvent {
-  /** what it does */
+  /** type of the job */
   type: JobType;
   /** the job */
   device: string;
-  /** work in all, bytes */
+  /** total work, in bytes */
   len: number;
-  /** work done, bytes */
+  /** work done, in bytes */
   offset: number;
-  /** rate limit, bytes a second */
+  /** rate limit in bytes per second */
   speed: number;
 }
 
@@ -1356,29 +1356,29 @@ export interface BlockJobCancelledEvent {
 export interface BlockJobErrorEvent {
   /** the job */
   device: string;
-  /** the direction */
+  /** kind of the operation */
   operation: IoOperationType;
-  /** what was done about it */
+  /** the action that was taken */
   action: BlockErrorAction;
 }
 
 /** A block job can be completed. */
 export interface BlockJobReadyEvent {
-  /** what it does */
+  /** type of the job */
   type: JobType;
   /** the job */
   device: string;
-  /** work in all, bytes */
+  /** total work, in bytes */
   len: number;
-  /** work done, bytes */
+  /** work done, in bytes */
   offset: number;
-  /** rate limit, bytes a second */
+  /** rate limit in bytes per second */
   speed: number;
 }
 
 /** A block job waits for finalize. */
 export interface BlockJobPendingEvent {
-  /** what it does */
+  /** type of the job */
   type: JobType;
   /** the job */
   id: string;
@@ -1433,23 +1433,23 @@ export interface BlockResizeArguments {
 
 /** An NBD server. */
 export interface NbdServerOptions {
-  /** where it listens */
+  /** address that the server listens at */
   addr: SocketAddress;
-  /** seconds after which a client that has not chosen an export is dropped, 0 for never (default: 10; QEMU 10.0) */
+  /** seconds after which a client that has not chosen an export is disconnected, 0 for no limit (default: 10; QEMU 10.0) */
   'handshake-max-seconds'?: number;
-  /** credentials; clients without TLS are turned away then */
+  /** id of the TLS credentials object; with it, clients must use TLS */
   'tls-creds'?: string;
-  /** object that says which clients may come in, by the distinguished name of their certificate */
+  /** id of the authorization object that decides, by the distinguished name in their certificate, which clients may connect */
   'tls-authz'?: string;
-  /** clients at the same time, 0 for any number; 1 also says that there can be only one (default: 0) */
+  /** number of clients at the same time, 0 for no limit; with 1, exports do not offer several connections (default: 0) */
   'max-connections'?: number;
 }
 
-/** What NBD exports have however they are made. */
+/** Options that all NBD exports have. */
 export interface BlockExportOptionsNbdBase {
   /** name of the export (default: name of the node) */
   name?: string;
-  /** a text for people, at most 4096 bytes */
+  /** description that clients can list, at most 4096 bytes */
   description?: string;
 }
 
@@ -1457,11 +1457,11 @@ export interface BlockExportOptionsNbdBase {
 export interface BlockExportOptionsNbd extends BlockExportOptionsNbdBase {
   /** bitmaps of the node, or of its backing chain, that clients may read as qemu:dirty-bitmap:NAME */
   bitmaps?: BlockDirtyBitmapOrStr[];
-  /** clients may ask which layer of the chain data comes from, as qemu:allocation-depth (default: false) */
+  /** clients may read the depth in the backing chain that data comes from, as qemu:allocation-depth (default: false) */
   'allocation-depth'?: boolean;
 }
 
-/** An NBD export, as it was described before there were other kinds. */
+/** An NBD export, in the form from before other kinds of export existed. */
 export interface NbdServerAddOptions extends BlockExportOptionsNbdBase {
   /** the device or node */
   device: string;
@@ -1486,11 +1486,11 @@ export interface BlockExportOptionsBase {
   'node-name': string;
   /** clients may write (default: false) */
   writable?: boolean;
-  /** each write is on the disk when it is answered (default: false) */
+  /** each write is flushed before it is answered (default: false) */
   writethrough?: boolean;
 }
 
-/** Describes an export. */
+/** Options of an export. */
 export type BlockExportOptions =
   | (BlockExportOptionsBase & { type: 'nbd' } & BlockExportOptionsNbd);
 
@@ -1535,15 +1535,15 @@ export type SocketAddressLegacy =
 
 /** Starts the NBD server. Exports are added to it, any number. */
 export interface NbdServerStartArguments {
-  /** where it listens */
+  /** address that the server listens at */
   addr: SocketAddressLegacy;
-  /** seconds after which a client that has not chosen an export is dropped, 0 for never (default: 10; QEMU 10.0) */
+  /** seconds after which a client that has not chosen an export is disconnected, 0 for no limit (default: 10; QEMU 10.0) */
   'handshake-max-seconds'?: number;
-  /** credentials; clients without TLS are turned away then */
+  /** id of the TLS credentials object; with it, clients must use TLS */
   'tls-creds'?: string;
-  /** object that says which clients may come in, by the distinguished name of their certificate */
+  /** id of the authorization object that decides, by the distinguished name in their certificate, which clients may connect */
   'tls-authz'?: string;
-  /** clients at the same time, 0 for any number; 1 also says that there can be only one (default: 0) */
+  /** number of clients at the same time, 0 for no limit; with 1, exports do not offer several connections (default: 0) */
   'max-connections'?: number;
 }
 
@@ -1592,20 +1592,20 @@ export interface BlockExportInfo {
 }
 
 
-/** How a secret is written. */
+/** Encoding of a secret. */
 export type QCryptoSecretFormat =
-  /** as it is */
+  /** not encoded */
   | 'raw'
-  /** in base64 */
+  /** base64 */
   | 'base64';
 
-/** A password. Either `data` or `file`. */
+/** A password. Exactly one of `data` and `file` is given. */
 export interface SecretProperties {
-  /** how it is written (default: raw) */
+  /** encoding of the password (default: raw) */
   format?: QCryptoSecretFormat;
-  /** the password itself; others on the host may see the command line */
+  /** the password; other users of the host may see it in the command line */
   data?: string;
-  /** a file that holds it, to the last byte */
+  /** file whose whole content is the password */
   file?: string;
 }
 
@@ -1616,71 +1616,71 @@ export type QCryptoTLSCredsEndpoint =
   /** the one that listens */
   | 'server';
 
-/** What all credentials have. */
+/** Properties of all TLS credentials. */
 export interface TlsCredsProperties {
-  /** a server demands a certificate of its clients; a client checks the server's (default: true) */
+  /** a server requires and verifies a certificate of its clients; a client verifies that of the server (default: true) */
   'verify-peer'?: boolean;
   /** folder of the files with keys and certificates */
   dir?: string;
-  /** the side that they are for (default: client) */
+  /** the side of the connection that uses the credentials (default: client) */
   endpoint?: QCryptoTLSCredsEndpoint;
 }
 
-/** Keys that both sides know beforehand: the file keys.psk of `dir`. */
+/** Pre-shared keys: the file keys.psk of `dir`. */
 export interface TlsCredsPskProperties extends TlsCredsProperties {
-  /** the client's name (default: qemu) */
+  /** the user name that a client sends (default: qemu) */
   username?: string;
 }
 
-/** Certificates: ca-cert.pem, ca-crl.pem, server-cert.pem, server-key.pem, client-cert.pem and client-key.pem of `dir`. */
+/** X.509 certificates: the files ca-cert.pem, ca-crl.pem, server-cert.pem, server-key.pem, client-cert.pem and client-key.pem of `dir`. */
 export interface TlsCredsX509Properties extends TlsCredsProperties {
-  /** secret that opens the private key */
+  /** id of the secret that the private key is encrypted with */
   passwordid?: string;
 }
 
-/** Lets one user in. */
+/** Authorizes one identity. */
 export interface AuthZSimpleProperties {
-  /** the user: of a TLS client with a certificate, its distinguished name */
+  /** the identity: for a TLS client with a certificate, its distinguished name */
   identity: string;
 }
 
-/** A decision. */
+/** Result of an authorization. */
 export type QAuthZListPolicy =
-  /** stays out */
+  /** access is denied */
   | 'deny'
-  /** may come in */
+  /** access is allowed */
   | 'allow';
 
-/** How a rule is compared. */
+/** How a rule is matched. */
 export type QAuthZListFormat =
-  /** letter by letter */
+  /** an exact string match */
   | 'exact'
-  /** with the wildcards of a shell */
+  /** string match with the wildcards of a shell */
   | 'glob';
 
-/** One rule of a list. */
+/** One rule of an authorization list. */
 export interface QAuthZListRule {
-  /** the user, or a pattern */
+  /** the identity, or a pattern for identities */
   match: string;
-  /** the decision */
+  /** the result where the rule matches */
   policy: QAuthZListPolicy;
-  /** how it is compared (default: exact) */
+  /** how the rule is matched (default: exact) */
   format?: QAuthZListFormat;
 }
 
-/** Lets users in by a list; the first rule that fits decides. */
+/** Authorizes identities by a list; the first rule that matches decides. */
 export interface AuthZListProperties {
-  /** the decision where no rule fits (default: deny) */
+  /** the result where no rule matches (default: deny) */
   policy?: QAuthZListPolicy;
   /** the rules */
   rules?: QAuthZListRule[];
 }
 
-/** The same with the list in a file, as JSON. */
+/** Authorizes identities by a list in a file, as JSON. */
 export interface AuthZListFileProperties {
   /** the file */
   filename: string;
-  /** look at the file for each user anew (default: true); while it is broken nobody is let in */
+  /** read the file again for each identity (default: true); while the file is invalid, access is denied */
   refresh?: boolean;
 }
 
@@ -1690,7 +1690,7 @@ export type ObjectType =
   | 'authz-list'
   /** see `AuthZListFileProperties` */
   | 'authz-list-file'
-  /** the same, by the name that it has in QEMU's schema */
+  /** `authz-list-file`, by the name that it has in QEMU's schema */
   | 'authz-listfile'
   /** see `AuthZSimpleProperties` */
   | 'authz-simple'
@@ -1703,13 +1703,13 @@ export type ObjectType =
 
 /** What all of {@link ObjectOptions} have. */
 export interface ObjectOptionsBase {
-  /** its kind */
+  /** type of the object */
   'qom-type': ObjectType;
-  /** its name */
+  /** name of the object */
   id: string;
 }
 
-/** Describes an object. */
+/** Options of an object. */
 export type ObjectOptions =
   | (ObjectOptionsBase & { 'qom-type': 'authz-list' } & AuthZListProperties)
   | (ObjectOptionsBase & { 'qom-type': 'authz-list-file' } & AuthZListFileProperties)
@@ -1726,14 +1726,14 @@ export interface ObjectDelArguments {
   id: string;
 }
 
-/** Where an image for an operation comes from. */
+/** Whether an operation creates its image. */
 export type NewImageMode =
-  /** it is there already */
+  /** the image exists */
   | 'existing'
-  /** it is made, and names its backing file by a path that does not depend on where it is looked at from; a file that is there is replaced */
+  /** the image is created, with a name of the backing file that is valid from the folder of the image; an existing file is replaced */
   | 'absolute-paths';
 
-/** An overlay in a file. Exactly one of `device` and `node-name` says of what. */
+/** A snapshot with an overlay in a file. Exactly one of `device` and `node-name` is given. */
 export interface BlockdevSnapshotSync {
   /** name of a device */
   device?: string;
@@ -1745,15 +1745,15 @@ export interface BlockdevSnapshotSync {
   'snapshot-node-name'?: string;
   /** format of the overlay (default: qcow2) */
   format?: string;
-  /** whether it is made (default: absolute-paths) */
+  /** whether the overlay is created (default: absolute-paths) */
   mode?: NewImageMode;
 }
 
-/** A node as the overlay of another. */
+/** A snapshot with an existing node as overlay. */
 export interface BlockdevSnapshot {
   /** the node that becomes the backing node */
   node: string;
-  /** the node that takes its place; it has no backing node, and nobody uses it */
+  /** the node that takes its place; it must have no backing node and no users */
   overlay: string;
 }
 
