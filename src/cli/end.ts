@@ -1,4 +1,4 @@
-// When a server ends: it is told so, or a signal comes. A second signal does not wait for the end.
+// The end of a server: by `now`, or by a signal. A second signal ends the process at once.
 
 import { EXIT_INTERRUPTED } from './session.js';
 
@@ -32,7 +32,7 @@ export class End {
     this.#resolve();
   }
 
-  /** Signals are no business of it any more. */
+  /** Stops listening to signals. */
   stop(): void {
     for (const signal of SIGNALS) process.off(signal, this.#listener);
   }

@@ -2,14 +2,14 @@
 
 import { withoutRawBytes } from './name-bytes.js';
 
-/** The text of a JSON string, its quotes included. A name that is no UTF-8 has U+FFFD in place of its other bytes. */
+/** `text` as a JSON string, with quotes. In a name that is not UTF-8, the invalid bytes become U+FFFD. */
 export function quoteJson(text: string): string {
   return asciiJson(JSON.stringify(withoutRawBytes(text)));
 }
 
-/** JSON text with the same meaning and nothing but ASCII in it. */
+/** JSON text with the same meaning, in ASCII only. */
 export function asciiJson(json: string): string {
-  // An escaped backslash may stand before a letter u that begins no escape.
+  // An escaped backslash is matched as a unit, so that a `u` after it is not taken for an escape.
   return json.replace(/\\\\|\\u[0-9a-f]{4}|[\u007f-\uffff]/g, (unit) => {
     if (unit === '\\\\') return unit;
     const digits = unit.length > 1 ? unit.slice(2) : unit.charCodeAt(0).toString(16).padStart(4, '0');

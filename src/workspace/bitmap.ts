@@ -4,7 +4,7 @@ import { DirtyBitmap } from '../block/bitmap.js';
 import type { BlockNode } from '../block/node/node.js';
 import { BlockError } from '../util/errors.js';
 
-/** Begins to record in a new bitmap what is written to `node`; `granularity` in bytes. Throws `exists`, `invalid-argument`. */
+/** Adds a bitmap to `node`, which records writes from now on; `granularity` is in bytes. Throws `exists`, `invalid-argument`. */
 export function addBitmap({ bitmaps, length }: BlockNode, name: string, granularity?: number): DirtyBitmap {
   if (bitmaps.has(name)) throw new BlockError('exists', `Bitmap already exists: ${name}`);
   const bitmap = new DirtyBitmap({ name, size: length, granularity });
@@ -12,7 +12,7 @@ export function addBitmap({ bitmaps, length }: BlockNode, name: string, granular
   return bitmap;
 }
 
-/** Throws `not-found`, and `busy` where a job or an export uses it. */
+/** Removes a bitmap. Throws `not-found`, and `busy` where a job or an export uses it. */
 export function removeBitmap({ bitmaps }: BlockNode, name: string): void {
   const bitmap = bitmaps.get(name);
   if (bitmap === undefined) throw new BlockError('not-found', `Dirty bitmap '${name}' not found`);

@@ -1,8 +1,8 @@
-// Exports of a daemon: nodes that are offered by one NBD server, each by an id (`block-export-add`), until it is removed.
+// Exports of a daemon: nodes that are exported by one NBD server, each with an id (`block-export-add`), until they are removed.
 //
 //   id --> Device on the node --> NbdServer
 //
-// Only one server runs at a time, as in QEMU; what is offered ends with it.
+// Only one server runs at a time, as in QEMU; its exports are removed with it.
 
 import { Device } from '../block/device.js';
 import type { Graph } from '../block/graph.js';
@@ -18,7 +18,7 @@ interface Export {
   readonly id: string;
   readonly type: BlockExportInfo['type'];
   readonly device: Device;
-  /** What the server calls it. */
+  /** Name of the export in the server. */
   readonly name: string;
   nodeName: string;
   removing: boolean;
@@ -30,13 +30,13 @@ export class Exports {
   readonly #exports = new Map<string, Export>();
   #server: NbdServer | null = null;
 
-  /** `onDeleted` is called with the id of each export that is gone. */
+  /** `onDeleted` is called with the id of each export that was removed. */
   constructor(graph: Graph, onDeleted: (id: string) => void) {
     this.#graph = graph;
     this.#onDeleted = onDeleted;
   }
 
-  /** Rejects with `exists` where there is a server, `invalid-argument`, `busy` (address), `permission`. */
+  /** Starts the server. Rejects with `exists` where one is running, and with `invalid-argument`, `busy` (address), `permission`. */
   async startServer(address: NetAddress, options: NbdServerOptions): Promise<void> {
     if (this.#server !== null) throw new BlockError('exists', 'NBD server already running');
     const server = new NbdServer(this.#graph.host, options);
@@ -50,7 +50,7 @@ export class Exports {
     }
   }
 
-  /** Drops all clients and removes all exports. Rejects with `not-found` where there is no server. */
+  /** Stops the server: disconnects all clients and removes all exports. Rejects with `not-found` where no server is running. */
   async stopServer(): Promise<void> {
     const server = this.#running;
     const all = [...this.#exports.values()];
@@ -65,7 +65,7 @@ export class Exports {
     return this.#server;
   }
 
-  /** Rejects with `exists`, `invalid-argument`, `not-found` (node, bitmap, server), `permission`, `read-only`, `busy`. */
+  /** Adds an export. Rejects with `exists`, `invalid-argument`, `not-found` (node, bitmap, server), `permission`, `read-only`, `busy`. */
   async add(options: BlockExportOptions): Promise<void> {
     const { id, 'node-name': nodeName, writable = false, writethrough = false } = options;
     if (!EXPORT_ID.test(id)) throw new BlockError('invalid-argument', 'Invalid block export id');
@@ -84,7 +84,7 @@ export class Exports {
     this.#exports.set(id, { id, type: options.type, device, name, nodeName, removing: false });
   }
 
-  /** Rejects with `not-found`, `bad-state` (it is being removed), and with `busy` where clients use it, unless `hard`. */
+  /** Removes an export. Rejects with `not-found`, `bad-state` (it is being removed), and with `busy` where clients use it, unless `hard`. */
   async remove(id: string, mode: 'safe' | 'hard'): Promise<void> {
     const found = this.#exports.get(id);
     if (found === undefined) throw new BlockError('not-found', `Export '${id}' is not found`);

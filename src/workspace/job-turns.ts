@@ -1,4 +1,4 @@
-// Jobs in turn: what starts a job, or the jobs of one transaction, once the disks are free that their nodes lie on.
+// Scheduled jobs: a job, or the jobs of one transaction, start when the scheduler has a free turn on all disks that their nodes are stored on.
 //
 //   nodes --> the disk of each node's storage --> scheduler: a turn on all of these --> the first job starts --> and with it the others
 
@@ -10,7 +10,7 @@ import type { JobEnvironment } from '../jobs/job-type.js';
 import type { JobScheduler } from '../jobs/scheduler.js';
 import { bestEffort, orElse } from '../util/best-effort.js';
 
-/** A `launch` that starts jobs by `scheduler`, 0 (first) to 9 in `priority`. */
+/** Returns a `launch` function that starts jobs by `scheduler`; `priority` is from 0 (first) to 9. */
 export function launchInTurn(
   host: Host,
   scheduler: JobScheduler,
@@ -26,7 +26,7 @@ export function launchInTurn(
   };
 }
 
-/** A name for each disk that the nodes lie on. Never rejects: where that cannot be found out, a file is a disk of its own. */
+/** A name for each disk that the nodes are stored on. Never rejects: where the disk of a file cannot be found out, the file's path is used. */
 async function disksOf(host: Host, nodes: readonly BlockNode[]): Promise<string[]> {
   const disks = new Set<string>();
   for (const node of nodes) {

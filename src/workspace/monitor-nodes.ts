@@ -1,7 +1,7 @@
-// Nodes that were opened by name and stay open until they are closed by name: those of a daemon's user (`blockdev-add`, `--blockdev`).
+// Nodes that the user of a daemon opened (`blockdev-add`, `--blockdev`), which stay open until they are closed by name.
 //
-//   blockdev-add --> node <--monitor-- held here    the hold stays at its node when another node is put in that one's place
-//   blockdev-del --> nobody but the hold: it is closed
+//   blockdev-add --> node <--monitor link-- held here    the link stays at its node when another node takes that node's place
+//   blockdev-del --> if there is no other link to the node, it is closed
 
 import type { Child, NodeUser } from '../block/child.js';
 import type { Graph } from '../block/graph.js';
@@ -30,12 +30,12 @@ export class MonitorNodes {
     return node;
   }
 
-  /** Keeps a node open that is open already. */
+  /** Keeps an open node open. */
   hold(node: BlockNode): void {
     this.#holds.set(node, node.attach(this.#user, 'monitor', 0, PERM_ALL));
   }
 
-  /** Closes a node of `add`. Rejects with `not-found`, `busy` where somebody uses it, and with what its last flush rejects with. */
+  /** Closes a node that `add` opened. Rejects with `not-found`, with `busy` where the node is in use, and where its last flush fails. */
   async remove(nodeName: string): Promise<void> {
     const node = this.#graph.nodes.get(nodeName);
     if (node === undefined) throw new BlockError('not-found', `Failed to find node with node-name='${nodeName}'`);

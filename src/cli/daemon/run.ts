@@ -1,4 +1,4 @@
-// The daemon's life: its options in their order, ready, until it is told to end.
+// Runs the daemon: executes its options in their order, then serves until it is asked to end.
 //
 //   options --> pid file --> ready --> [quit, SIGTERM, SIGINT, SIGHUP] --> jobs cancelled, exports and images closed --> monitors end
 
@@ -25,7 +25,7 @@ import { packageText } from '../version.js';
 
 const TEXT = { strings: true } as const;
 
-/** Resolves with the exit code when it has ended as it should. Rejects with what was wrong with an option, or went wrong at the end. */
+/** Runs the daemon. Resolves with the exit code when it has ended. Rejects with the error of an option, or of closing images and exports. */
 export async function runDaemon(options: ParsedOptions, forked: Forked | null): Promise<number> {
   registerDrivers();
   const end = new End();
@@ -107,7 +107,7 @@ function parse(text: string, impliedKey?: string): object {
   return text.startsWith('{') ? parseJsonObject(text) : parseKeyval(text, impliedKey);
 }
 
-/** Images and exports first: the answer to `quit`, and the events of the end, still reach the monitors. */
+/** Closes exports and images before the monitors, so that these still get the reply to `quit` and the last events. */
 async function closeAll(context: QmpContext, chardevs: Chardevs): Promise<void> {
   try {
     await context.close();
@@ -120,7 +120,7 @@ function removePidFile(path: string): void {
   try {
     unlinkSync(encodeName(path));
   } catch (error) {
-    // Whoever removed it before wanted the same.
+    // The file may have been removed already.
     bestEffort('pid file')(new BlockError('not-found', String(error)));
   }
 }

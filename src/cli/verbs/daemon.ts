@@ -1,5 +1,5 @@
-// `diskwright daemon`: images, jobs and exports of one process, steered by QMP. Also what runs where the program is called by the name
-// qemu-storage-daemon.
+// `diskwright daemon`: images, jobs and exports in one process, controlled by QMP. It also runs where the program is called by the name
+// qemu-storage-daemon (through a link).
 
 import { OPTIONS } from '../daemon/options.js';
 import { type ParsedOptions, PLAIN_WORDS, UsageError } from '../getopt.js';
@@ -11,22 +11,22 @@ export const verb: Verb = {
   name: 'daemon',
   synopsis: '[options]',
   description:
-    'Opens images, runs jobs on them while guests write, and offers them over NBD, as its monitor is told by QMP. The command line is that of ' +
-    'qemu-storage-daemon; a link by the name qemu-storage-daemon to this program is a replacement for it.\n\n' +
-    'It ends, with everything written, at the command quit, at SIGTERM, SIGINT or SIGHUP: jobs are cancelled, exports closed.',
+    'Opens images, runs jobs on them while guests write, and exports them over NBD, controlled by QMP. The command line is that of ' +
+    'qemu-storage-daemon; a link named qemu-storage-daemon to this program is a replacement for it.\n\n' +
+    'The daemon ends at the command quit, or at SIGTERM, SIGINT or SIGHUP: jobs are cancelled, exports are closed, and all data is flushed.',
   options: OPTIONS,
   words: PLAIN_WORDS,
   peer: 'qemu-storage-daemon',
   notes: [
     [
       'Exit codes',
-      '0    done: quit, or a signal has ended it\n1    failed\n130  a second signal did not wait for the end',
+      '0    done: quit, or a signal has ended the daemon\n1    failed\n130  a second signal has ended the daemon at once',
     ],
   ],
   examples: [
     [
       'diskwright daemon --blockdev qcow2,node-name=disk0,file.driver=file,file.filename=disk.qcow2 --chardev socket,id=qmp,path=/run/qmp.sock,server=on,wait=off --monitor qmp',
-      'an image, and a monitor to start jobs on it by',
+      'an image, and a monitor to start jobs on it',
     ],
     [
       'diskwright daemon --blockdev raw,node-name=disk0,file.driver=file,file.filename=disk.img --nbd-server addr.type=unix,addr.path=/run/nbd.sock --export nbd,id=disk0,node-name=disk0,writable=on',

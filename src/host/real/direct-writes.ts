@@ -1,4 +1,4 @@
-// Writes of a direct file whose answers go to sinks: each holds its range, together with others of its kind, until it is answered.
+// Writes of a direct file whose results are passed to sinks: each holds its range, shared with other such writes, until it is done.
 //
 //   begin -> place (range, sink, tag) -> engine, with this as the sink -> completed(place) -> release, the sink's completed(tag)
 
@@ -21,7 +21,7 @@ export class DirectWrites implements RequestSink {
     this.#ranges = ranges;
   }
 
-  /** Holds [start, end) for a write: its place, or -1 where another write must be alone there. */
+  /** Locks [start, end), shared, for a write. Returns its place, or -1 where another write holds the range exclusively. */
   enter(start: number, end: number, sink: RequestSink, tag: number): number {
     const index = this.#free.pop() ?? this.#places.length;
     if (index === this.#places.length) {
@@ -39,7 +39,7 @@ export class DirectWrites implements RequestSink {
     return index;
   }
 
-  /** It was not begun after all. */
+  /** Releases a place: the write is done, or was not begun. */
   leave(index: number): void {
     const place = this.#places[index];
     place.sink = null;

@@ -14,8 +14,8 @@ import { Transfer } from './transfer.js';
 
 const LOCK_KINDS: Readonly<Record<LockKind, number>> = { none: 0, shared: 1, exclusive: 2 };
 const LAST_PLAIN_OFFSET = 2 ** 52;
-/** What fallocate and copy_file_range say where they are not to be had, apart from EOPNOTSUPP. */
-const NOT_HERE = new Set(['ENODEV', 'ESPIPE', 'EXDEV', 'ENOTTY']);
+/** Errors of fallocate and copy_file_range that mean "not supported", besides EOPNOTSUPP. */
+const UNSUPPORTED_ERRNOS = new Set(['ENODEV', 'ESPIPE', 'EXDEV', 'ENOTTY']);
 
 export interface RealFileOptions {
   path: string;
@@ -77,7 +77,7 @@ export class RealFile implements HostFile {
     return this.#run('write', true, offset, buffer.byteLength, () => this.#transfer.write(offset, buffer));
   }
 
-  /** A read or write that needs nothing but to be done: its promise is the engine's. */
+  /** Starts a read or write that needs neither checks nor a copy, and returns the engine's promise. */
   #startPlain(op: number, offset: number, address: number, length: number): Promise<void> {
     const request = this.#engine.prepare(op, this.#fd);
     request.offset = offset;
@@ -116,7 +116,7 @@ export class RealFile implements HostFile {
 
   startWriteback(offset: number, length: number): void {
     if (!this.#open || this.direct || this.kind !== 'file') return;
-    // A hint: whatever is wrong, the flush will say it.
+    // A hint: the flush reports errors.
     this.#request(Op.writeback, offset, length).catch(bestEffort('writeback'));
   }
 
@@ -165,7 +165,7 @@ export class RealFile implements HostFile {
   discard(offset: number, length: number): Promise<void> {
     return this.#run('discard', true, offset, length, async () => {
       if (this.kind !== 'block') return this.#fallocate(offset, length, Fallocate.punchHole);
-      // A hint may touch less than was asked: only whole sectors go.
+      // A hint: only whole sectors are discarded.
       const sector = this.#sectorBytes();
       const start = Math.ceil(offset / sector) * sector;
       const end = Math.floor((offset + length) / sector) * sector;
@@ -181,7 +181,7 @@ export class RealFile implements HostFile {
     return this.#open && isPlainOffset(offset) ? this.#seekNow(offset) : null;
   }
 
-  /** Two system calls of less than 1 us: a worker would cost twenty times that. */
+  /** Two system calls of less than 1 us, done synchronously: passing them to a worker would take twenty times as long. */
   #seekNow(offset: number): SeekResult {
     const answer = this.#engine.native.seek(this.#fd, offset);
     if (answer < 0) throw errnoError(answer, { operation: 'seek', path: this.path, offset });
@@ -244,7 +244,7 @@ export class RealFile implements HostFile {
     }
   }
 
-  /** The checks of every request, and its count. */
+  /** Counts a request, checks it and runs `body`. */
   #run<T>(operation: string, writes: boolean, offset: number, length: number, body: () => Promise<T>): Promise<T> {
     return this.#transfer.counted(async () => {
       if (!this.#open) throw closedError(operation, this.path);
@@ -277,12 +277,12 @@ export class RealFile implements HostFile {
     try {
       return await request;
     } catch (error) {
-      if (!(error instanceof BlockError) || !NOT_HERE.has(error.errno ?? '')) throw error;
+      if (!(error instanceof BlockError) || !UNSUPPORTED_ERRNOS.has(error.errno ?? '')) throw error;
       throw error.as('unsupported');
     }
   }
 
-  /** Makes zeroes of whole sectors by `clear`; what a block device has of others at both ends is written. */
+  /** Zeroes whole sectors by `clear`; on a block device, parts of sectors at both ends are written as data. */
   async #bySectors(
     offset: number,
     length: number,
@@ -293,7 +293,7 @@ export class RealFile implements HostFile {
     const stop = offset + length;
     const start = Math.min(stop, Math.ceil(offset / sector) * sector);
     const end = Math.max(start, Math.floor(stop / sector) * sector);
-    // First: where it is not to be had, nothing is changed.
+    // `clear` comes first, so that nothing is changed where it is not supported.
     if (end > start) await clear(start, end - start);
     if (start > offset) await this.#transfer.write(offset, new Uint8Array(start - offset));
     if (stop > end) await this.#transfer.write(end, new Uint8Array(stop - end));
@@ -316,7 +316,7 @@ export class RealFile implements HostFile {
   }
 }
 
-/** An offset that no buffer's length can push beyond what a number holds exactly. */
+/** True for an offset to which the length of any buffer can be added without exceeding the safe integers. */
 function isPlainOffset(offset: number): boolean {
   return Number.isInteger(offset) && offset >= 0 && offset <= LAST_PLAIN_OFFSET;
 }

@@ -1,5 +1,5 @@
-// Reads and writes of one open file. What lies in the arena and fits the file's alignment is one request, as it is;
-// everything else passes here through aligned pieces of at most 1 MiB.
+// Reads and writes of one open file. A request whose memory is in the arena, and which has the file's alignment, is passed on as it is; every other one is
+// copied through aligned pieces of at most 1 MiB.
 //
 //   caller's bytes          |--------------------------|
 //   direct file     |.......#######|##############|######......|     blocks
@@ -15,16 +15,16 @@ import { FLAG_ALIGN_SHIFT, FLAG_DIRECT, FLAG_SCAN, Op } from './table.js';
 
 const PIECE = 1024 * 1024;
 
-/** What a file was opened as. */
+/** Properties of the open file. */
 export interface TransferOptions {
   fd: number;
   path: string;
   direct: boolean;
-  /** Of offsets and lengths; 1 when buffered. */
+  /** Alignment of offsets and lengths; 1 when buffered. */
   alignment: number;
-  /** Of addresses; 1 when buffered. */
+  /** Alignment of addresses; 1 when buffered. */
   memoryAlignment: number;
-  /** Current size in bytes: a changed block at the end must not make the file longer than it is. */
+  /** Returns the current size in bytes: writing a whole block at the end must not make the file longer. */
   size: () => number;
 }
 
@@ -38,12 +38,12 @@ export class Transfer {
   #memory: ArenaMemory;
   #memoryAlignment: number;
   #size: () => number;
-  /** Pieces of a request that has been counted already. */
+  /** For the pieces of a request that has been counted already. */
   readonly inner: Requester;
   /**
-   * Which ranges of a direct file are being written. A write that covers whole blocks shares its range with others of its kind (overlapping
-   * writes are the caller's business); one that reads, changes and writes a block must be alone there, or it would put back what another
-   * write has just replaced.
+   * The ranges of a direct file that are being written. A write of whole blocks shares its range with other such writes (the caller is responsible for
+   * overlapping writes). One that reads, modifies and writes a block needs the range exclusively; otherwise it could restore data that another write
+   * has just replaced.
    */
   readonly #writes = new RangeLock();
   #directWrites = new DirectWrites(this.#writes);
@@ -71,7 +71,7 @@ export class Transfer {
     }
   }
 
-  /** Bytes that `offset`, `length` and `address` go through without a bounce. */
+  /** True where a request needs no copy. `address`: 0 for memory outside of the arena. */
   fits(offset: number, length: number, address: number): boolean {
     if (address === 0) return false;
     if (!this.direct) return true;
@@ -99,7 +99,7 @@ export class Transfer {
     return false;
   }
 
-  /** Prepares a request of this file, as it was opened. */
+  /** Prepares a request of this file. */
   #prepare(op: number, offset: number, address: number, length: number): Descriptor {
     const request = this.#engine.prepare(op, this.fd);
     request.offset = offset;
@@ -235,7 +235,7 @@ export class Transfer {
     let held = await this.#writes.acquire(start, stop);
     try {
       if (stop > this.#size()) {
-        // The size is about to change twice: everything behind waits.
+        // The size will change twice, so all writes beyond must wait, too.
         this.#writes.release(held);
         held = await this.#writes.acquire(start, Number.POSITIVE_INFINITY);
       }
@@ -272,7 +272,7 @@ export class Transfer {
   }
 }
 
-/** End of the piece that starts at `at`: pieces end at multiples of 1 MiB of the file, so only the outer ones are odd. */
+/** End of the piece that starts at `at`. Pieces end at multiples of 1 MiB of the file, so only the first and the last one may be unaligned. */
 function pieceEnd(offset: number, length: number, at: number): number {
   return Math.min(length, roundDown(offset + at, PIECE) + PIECE - offset);
 }

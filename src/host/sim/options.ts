@@ -1,4 +1,4 @@
-// What a simulated host is made with.
+// The options of a simulated host.
 
 import type { SimFeature } from './disk.js';
 import type { EngineOptions } from './engine.js';

@@ -1,13 +1,13 @@
 // Generated from src/schema/*.qapi by `npm run schema`. Do not edit.
 
-/** What a client may ask for when it begins. */
+/** Capabilities that a client may enable during negotiation. */
 export type QMPCapability =
-  /** commands that overtake others, by exec-oob */
+  /** out-of-band commands, by exec-oob */
   | 'oob';
 
-/** Ends the negotiation: from now on all other commands are taken. */
+/** Ends the capabilities negotiation: from now on, all other commands are accepted. */
 export interface QmpCapabilitiesArguments {
-  /** what the client wants to use */
+  /** capabilities that the client enables */
   enable?: QMPCapability[];
 }
 
@@ -21,9 +21,9 @@ export interface VersionTriple {
   micro: number;
 }
 
-/** Which version of the reference's monitor this one follows, and whose it is. */
+/** Version of the monitor. */
 export interface VersionInfo {
-  /** the version of QEMU whose commands these are */
+  /** the version of QEMU that the commands are taken from */
   qemu: VersionTriple;
   /** name and version of this program */
   package: string;
@@ -38,9 +38,9 @@ export interface CommandInfo {
 
 
 
-/** What is spoken at a monitor. */
+/** Mode of a monitor. */
 export type MonitorMode =
-  /** commands for people; not here */
+  /** commands for people; not supported */
   | 'readline'
   /** QMP */
   | 'control';
@@ -49,15 +49,15 @@ export type MonitorMode =
 export interface MonitorOptions {
   /** its name */
   id?: string;
-  /** what is spoken there (default: control) */
+  /** mode of the monitor (default: control) */
   mode?: MonitorMode;
-  /** JSON in many lines, for people (default: false) */
+  /** pretty-printed JSON (default: false) */
   pretty?: boolean;
-  /** the character device that clients come in by */
+  /** id of the monitor's character device */
   chardev: string;
 }
 
-/** What a character device leads to. */
+/** Backend of a character device. */
 export type ChardevBackend =
   /** a socket */
   | 'socket'
@@ -66,22 +66,22 @@ export type ChardevBackend =
 
 /** What all of {@link ChardevOptions} have. */
 export interface ChardevOptionsBase {
-  /** what it leads to */
+  /** backend of the device */
   backend: ChardevBackend;
   /** its name */
   id: string;
 }
 
-/** A character device, as the command line describes it. */
+/** Options of a character device. */
 export type ChardevOptions =
   | (ChardevOptionsBase & { backend: 'socket' } & ChardevSocketOptions)
   | (ChardevOptionsBase & { backend: 'stdio' });
 
-/** A socket. Exactly one of `path`, `port` and `fd` says which. */
+/** A socket. Exactly one of `path`, `port` and `fd` is given. */
 export interface ChardevSocketOptions {
   /** a UNIX socket */
   path?: string;
-  /** its name is in Linux's abstract name space (default: false) */
+  /** `path` is a name in the abstract name space of Linux (default: false) */
   abstract?: boolean;
   /** host of a TCP socket (default: the local host) */
   host?: string;
@@ -91,25 +91,25 @@ export interface ChardevSocketOptions {
   ipv4?: boolean;
   /** use IPv6 */
   ipv6?: boolean;
-  /** a descriptor that the program was started with */
+  /** a file descriptor that the program was started with */
   fd?: string;
-  /** clients connect to it (default: false: it connects to somebody) */
+  /** the socket listens for clients (default: false: it connects) */
   server?: boolean;
-  /** the program goes on when the first client is there (default: true for a server) */
+  /** wait for the first client before the next option is executed (default: true for a server) */
   wait?: boolean;
 }
 
-/** What a `SchemaInfo` is about. */
+/** The kind of entity that a `SchemaInfo` describes. */
 export type SchemaMetaType =
-  /** a type of the language */
+  /** a built-in type */
   | 'builtin'
-  /** a type of some words */
+  /** an enumeration type */
   | 'enum'
   /** a list */
   | 'array'
   /** a struct or a union */
   | 'object'
-  /** one of some types, told apart by the kind of JSON value */
+  /** one of several types, distinguished by the kind of JSON value */
   | 'alternate'
   /** a command */
   | 'command'
@@ -137,11 +137,11 @@ export type JSONType =
 
 /** What all of {@link SchemaInfo} have. */
 export interface SchemaInfoBase {
-  /** its name; that of a type is of no meaning */
+  /** name of the entity; names of types have no meaning */
   name: string;
-  /** what it is */
+  /** kind of the entity */
   'meta-type': SchemaMetaType;
-  /** words that say what is special about it */
+  /** names of the entity's features */
   features?: string[];
 }
 
@@ -155,28 +155,28 @@ export type SchemaInfo =
   | (SchemaInfoBase & { 'meta-type': 'command' } & SchemaInfoCommand)
   | (SchemaInfoBase & { 'meta-type': 'event' } & SchemaInfoEvent);
 
-/** A type of the language. */
+/** A built-in type. */
 export interface SchemaInfoBuiltin {
-  /** what it is in JSON */
+  /** its type in JSON */
   'json-type': JSONType;
 }
 
-/** A type of some words. */
+/** An enumeration type. */
 export interface SchemaInfoEnum {
-  /** the words, with what is special about each */
+  /** the values, with their features */
   members: SchemaInfoEnumMember[];
   /**
-   * the words
+   * the values
    * @deprecated
    */
   values: string[];
 }
 
-/** A word of an enum. */
+/** A value of an enumeration type. */
 export interface SchemaInfoEnumMember {
-  /** the word */
+  /** the value */
   name: string;
-  /** words that say what is special about it */
+  /** names of its features */
   features?: string[];
 }
 
@@ -188,9 +188,9 @@ export interface SchemaInfoArray {
 
 /** A struct or a union. */
 export interface SchemaInfoObject {
-  /** what it always has */
+  /** members that all variants have */
   members: SchemaInfoObjectMember[];
-  /** the member that says which variant it is */
+  /** the member that selects the variant */
   tag?: string;
   /** the variants of a union */
   variants?: SchemaInfoObjectVariant[];
@@ -204,11 +204,11 @@ export interface SchemaInfoObjectMember {
   type: string;
   /** null where it may be left out; absent where it may not */
   default?: unknown;
-  /** words that say what is special about it */
+  /** names of its features */
   features?: string[];
 }
 
-/** What an object has more, by its tag. */
+/** A variant of a union. */
 export interface SchemaInfoObjectVariant {
   /** value of the tag */
   case: string;
@@ -216,7 +216,7 @@ export interface SchemaInfoObjectVariant {
   type: string;
 }
 
-/** One of some types. */
+/** One of several types. */
 export interface SchemaInfoAlternate {
   /** the types */
   members: SchemaInfoAlternateMember[];
@@ -232,7 +232,7 @@ export interface SchemaInfoAlternateMember {
 export interface SchemaInfoCommand {
   /** type of its arguments */
   'arg-type': string;
-  /** type of what it returns */
+  /** type of its return value */
   'ret-type': string;
   /** it may be sent as exec-oob (default: false) */
   'allow-oob'?: boolean;
@@ -1415,13 +1415,13 @@ export interface BlockJobFinalizeArguments {
 }
 
 
-/** Closes a node that was opened by blockdev-add and that nobody uses. */
+/** Closes a node that was opened by blockdev-add and is not in use. */
 export interface BlockdevDelArguments {
   /** the node */
   'node-name': string;
 }
 
-/** Changes the size of a node. Exactly one of `device` and `node-name` says of which. */
+/** Changes the size of a node. Exactly one of `device` and `node-name` is given. */
 export interface BlockResizeArguments {
   /** name of a device */
   device?: string;

@@ -14,13 +14,13 @@ export function placeToWrite(image: Qcow2Image, offset: GuestOffset, length: num
   return host >= 0 && image.metadata.overlap(host, host + length) === null ? host : MISS;
 }
 
-/** `BlockNode.locate` for a read. What comes from the backing node, and zeroes, need no guard of this image: none of its clusters is read. */
+/** `BlockNode.locate` for a read. A read from the backing node, or of zeroes, needs no guard of this image, since it reads none of its clusters. */
 export function locateRead(image: Qcow2Image, offset: GuestOffset, length: number, into: Located): boolean {
   const host = image.mapping.mapSync(offset, length, false);
   if (host === ZEROES) return zeroes(into);
   if (host === BELOW) {
     const backing = image.backing();
-    // Behind the end of a shorter backing node there are zeroes.
+    // Beyond the end of a shorter backing node, the image reads as zeroes.
     return backing === null || offset >= backing.length ? zeroes(into) : backing.locate(offset, length, false, into);
   }
   if (host === MISS || !image.data.locate(host as HostOffset, length, false, into)) return false;
