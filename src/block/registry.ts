@@ -2,6 +2,7 @@
 
 import type { Host } from '../host/host.js';
 import type { BlockdevCreateOptions, BlockdevDriver, BlockdevOptions } from '../schema/generated/types.js';
+import type { LevelDriver } from '../schema/loose-options.js';
 import { BlockError } from '../util/errors.js';
 import type { Child } from './child.js';
 import type { CreateOptions } from './create-option.js';
@@ -101,6 +102,8 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
    * holds. `use` says how it is used, and is left out: there the user's own settings hold. An image that names any other option is refused.
    */
   readonly foreignOptions?: { readonly place?: readonly string[]; readonly use?: readonly string[] };
+  /** Replaces options that have older names by those of the schema, before they are checked. Throws `invalid-argument`. */
+  readonly withoutOldOptions?: LevelDriver['withoutOldOptions'];
   /** Of a protocol: it opens a file descriptor in place of the name. */
   readonly takesDescriptors?: boolean;
   /** Of a protocol without `create`: an image can be made in what exists there (an export). */

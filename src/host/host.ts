@@ -33,9 +33,9 @@ export interface Memory {
   free(buffer: Uint8Array): void;
   /** Bytes that a buffer of `length` takes in all. */
   footprint(length: number): number;
-  /** It lies in the arena, as a whole view or a part of one. */
+  /** True where the buffer is a view from `allocate`, or a part of one. */
   owns(buffer: Uint8Array): boolean;
-  /** True when each byte is zero (vector code). */
+  /** True where all bytes are zero (vector code). */
   isZero(buffer: Uint8Array): boolean;
   /**
    * Tests `buffer` in steps of `granule` bytes (a multiple of 512; the last step may be shorter) and sets map[i] to 1 where
@@ -46,10 +46,10 @@ export interface Memory {
   firstDifference(a: Uint8Array, b: Uint8Array): number;
 }
 
-/** Asks a read to test what it read for zeroes on the worker that read it, as `Memory.zeroMap` would. */
+/** Asks a read to test the data for zeroes, as `Memory.zeroMap` does, on the worker that read it. */
 export interface ZeroScan {
   granule: number;
-  /** One byte a granule of the request: 1 = zeroes only. */
+  /** One byte for each granule of the request: 1 = zeroes only. */
   map: Uint8Array;
 }
 
@@ -59,7 +59,7 @@ export type CompressionType = 'zlib' | 'zstd';
 export interface Codecs {
   /** The libraries behind them, for `--version`: e.g. `libdeflate 1.14 (inflate), zlib 1.3.0 (deflate), libzstd 1.5.4`. */
   readonly description: string;
-  /** Is it there? zlib always is; an addon that was built where there was no zstd does without, and rejects with `unsupported`. */
+  /** Whether the codec is available. zlib always is; an addon that was built without libzstd has no zstd, and rejects with `unsupported`. */
   supports(type: CompressionType): boolean;
   /** Compresses into `output`; resolves with the length, or -1 where it does not fit. zlib: raw deflate, 12-bit window. */
   compress(type: CompressionType, input: Uint8Array, output: Uint8Array, level?: number): Promise<number>;
@@ -86,24 +86,27 @@ export interface FileInfo {
 export interface FileOrigin {
   /** Absolute, links resolved. */
   path: string;
-  /** It lies on a file system that keeps data; false for those in which the kernel shows itself (/proc, /sys and their kin). */
+  /** False where the file is on a file system of the kernel (/proc, /sys, ...), which has no stored data. */
   ordinary: boolean;
 }
 
 export interface OpenFileOptions {
   writable: boolean;
-  /** `never` (default): it must exist. `truncate`: make it, or cut it to nothing. `exclusive`: it must not exist. `keep`: make it where it is not there. */
+  /**
+   * `never` (default): the file must exist. `truncate`: it is created, or truncated to 0 bytes. `exclusive`: it must not exist, and is created.
+   * `keep`: it is created where it does not exist.
+   */
   create?: 'never' | 'truncate' | 'exclusive' | 'keep';
-  /** O_DIRECT; alignment is found out, requests that do not fit it are bounced inside. */
+  /** Opens with O_DIRECT. The alignment is found out; requests that are not aligned are copied through an aligned buffer. */
   direct?: boolean;
   /**
-   * The file is open already: this descriptor of the process is duplicated, and `path` is but its name in messages. It must be open for what is asked.
-   * Nothing is made or cut. Locks belong to what the descriptor has open, so that those of the duplicate are the same.
+   * The file is open already: this descriptor of the process is duplicated, and `path` is only its name in messages. The descriptor must be open for
+   * writing where `writable` is set. The file is not created or truncated. Locks belong to the open file description, so the duplicate shares them.
    */
   descriptor?: number;
 }
 
-/** What SEEK_DATA / SEEK_HOLE say of one place. */
+/** The result of SEEK_DATA / SEEK_HOLE at one offset. */
 export interface SeekResult {
   data: boolean;
   /** First byte after the run (at most the end of the file). */
@@ -111,13 +114,13 @@ export interface SeekResult {
 }
 
 /**
- * Takes the answers of requests that were begun without a promise (`HostFile.beginRead`). One object for many requests: nothing is made
- * per request.
+ * Receives the results of requests that were begun without a promise (`HostFile.beginRead`). One sink serves many requests, so that no object is made
+ * for each.
  */
 export interface RequestSink {
-  /** `result` is 0 or more, or -errno. */
+  /** The request with `tag` is done: `result` is 0 or more, or -errno. */
   completed(tag: number, result: number): void;
-  /** After one or more `completed`. All answers that were there at once have been handed over: the moment to send replies. */
+  /** Called after `completed` was called for all results that came together: the moment to send replies. */
   settled(): void;
 }
 
@@ -136,7 +139,7 @@ export interface HostFile {
   readonly direct: boolean;
   /** Offset and length granularity that goes through without a bounce: 1 when buffered. */
   readonly alignment: number;
-  /** Of a file that was opened from a descriptor, its own one, from which it can be opened once more; null where it was opened by its name. */
+  /** For a file that was opened from a descriptor, its duplicate, from which it can be opened once more; null where it was opened by its name. */
   readonly descriptor: number | null;
   /** Requests under way now. */
   readonly inFlight: number;
@@ -144,19 +147,19 @@ export interface HostFile {
   /** Current size in bytes (fstat, or the device's size). */
   size(): Promise<number>;
   info(): Promise<FileInfo>;
-  /** What was opened, whatever the name means by now. */
+  /** Real path and kind of file system of the file that is open, even if another file has its name by now. */
   origin(): Promise<FileOrigin>;
-  /** Fills the whole buffer; what lies past the end of the file is zeroes. */
+  /** Fills the whole buffer; bytes beyond the end of the file are zeroes. */
   read(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void>;
   /** Writes the whole buffer. */
   write(offset: number, buffer: Uint8Array): Promise<void>;
   /**
-   * Begins a read without a promise: `sink.completed(tag, result)` is its answer, never from within this call. False where it cannot be
-   * done without waiting or a bounce (alignment, foreign memory, too much under way, closed): then nothing was begun, use `read`. It
-   * is handed to the system with the next `Host.submit`, at the latest at the end of this turn.
+   * Begins a read without a promise: `sink.completed(tag, result)` is called later, never from within this call. False where the read would have to wait
+   * or to be copied (alignment, memory that is not the host's, too many requests under way, closed): then nothing was begun, and `read` must be used. The
+   * request is passed to the system by the next `Host.submit`, at the latest at the end of this turn.
    */
   beginRead(offset: number, buffer: Uint8Array, start: number, end: number, sink: RequestSink, tag: number): boolean;
-  /** The same for a write. */
+  /** As `beginRead`, for a write. */
   beginWrite(offset: number, buffer: Uint8Array, start: number, end: number, sink: RequestSink, tag: number): boolean;
   /** The error of a `completed` request with a negative result. */
   errorOf(operation: 'read' | 'write', offset: number, length: number, result: number): BlockError;
@@ -166,8 +169,7 @@ export interface HostFile {
   /** fdatasync: everything whose write was answered before this call is durable when it resolves. */
   flush(): Promise<void>;
   /**
-   * A hint that a flush will follow: the system may begin to write the range to the disk. Returns at once, says nothing of what is
-   * durable, and never fails.
+   * A hint that a flush will follow: the system may begin to write the range to the disk. Returns at once, makes nothing durable, and never fails.
    */
   startWriteback(offset: number, length: number): void;
   /** Sets the size; new space reads as zeroes. */
@@ -182,13 +184,13 @@ export interface HostFile {
   discard(offset: number, length: number): Promise<void>;
   /** SEEK_DATA / SEEK_HOLE at `offset` (below the size). Where that is not supported: data up to the end. */
   seek(offset: number): Promise<SeekResult>;
-  /** The same at once, throwing what `seek` rejects with; null where that takes waiting. */
+  /** As `seek`, synchronously; throws the errors that `seek` rejects with. Null where the host cannot do that. */
   seekSync(offset: number): SeekResult | null;
   /** copy_file_range; resolves with the bytes copied (short at the source's end). Rejects with `unsupported`. */
   copyRange(offset: number, target: HostFile, targetOffset: number, length: number): Promise<number>;
-  /** Sets (or drops) a lock of this open file; false where another holder conflicts. */
+  /** Sets (or, with `none`, releases) a lock of this open file; false where the lock of another open file conflicts. */
   lock(kind: LockKind, start: number, length: number): boolean;
-  /** Would `kind` conflict with a lock that another process holds? */
+  /** True where a lock of `kind` would conflict with one of another open file. */
   lockConflicts(kind: 'shared' | 'exclusive', start: number, length: number): boolean;
   close(): Promise<void>;
 }
@@ -207,15 +209,15 @@ export interface Host {
   stat(path: string): Promise<FileInfo>;
   /** Target of a symbolic link chain, absolute. */
   realPath(path: string): Promise<string>;
-  /** `path` from the root, links as they are: what it means however the current folder changes. */
+  /** The absolute form of `path`, without following links. */
   absolute(path: string): string;
   unlink(path: string): Promise<void>;
-  /** Bytes that an ordinary user can still write on the file system of `path` (the folder's where the file is not there yet). */
+  /** Bytes that an ordinary user can still write to the file system of `path` (of its folder, where the file does not exist yet). */
   freeSpace(path: string): Promise<number>;
   /** The content of a small text file (certificates, keys). Rejects with `not-found`, `permission`, `limit` beyond `limit` bytes. */
   readSmall(path: string, limit: number): Promise<Uint8Array>;
-  /** Hands over what was begun; answers that come at once are delivered before it returns. */
+  /** Passes all requests that were begun to the system; results that are available at once are delivered before it returns. */
   submit(): void;
-  /** Ends the engine: waits for what is in flight, then frees threads and memory. */
+  /** Ends the engine: waits for requests in flight, then frees threads and memory. */
   close(): Promise<void>;
 }

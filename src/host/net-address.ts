@@ -1,7 +1,7 @@
 // Addresses of sockets as people write them, and as messages name them.
 import type { NetAddress } from './net.js';
 
-/** As QEMU's messages have it: `/run/a.sock`, `localhost:10809`, `[::1]:10809`, `fd 3`. */
+/** The address as QEMU's messages print it: `/run/a.sock`, `localhost:10809`, `[::1]:10809`, `fd 3`. */
 export function addressText(address: NetAddress): string {
   switch (address.type) {
     case 'unix':
@@ -13,7 +13,7 @@ export function addressText(address: NetAddress): string {
   }
 }
 
-/** As `Link.peer` has it: a UNIX socket's path has `unix:` before it. */
+/** The address as `Link.peer`: a UNIX socket's path begins with `unix:`. */
 export function peerText(address: NetAddress): string {
   return address.type === 'unix' ? `unix:${address.path}` : addressText(address);
 }

@@ -1,10 +1,10 @@
-// Sockets of one host. A link is a connected byte stream without a Buffer, promise or closure a message: received bytes land
-// in memory that its owner names, what is to be sent is pieces of the owner's memory.
+// Sockets of one host. A link is a connected byte stream that makes no Buffer, promise or closure for a message: bytes are received into memory that the
+// link's owner sets (the window), and sent from pieces of the owner's memory.
 //
 //   owner --window(buffer, start, end)--> link --received(count)--> owner
 //   owner --push(buffer, start, end), flush()--> link --progressed()--> owner
 //
-// Real links live in the addon (`real/link.ts`); those with TLS go through node:tls (`real/stream-link.ts`) behind the same face.
+// Real links are in the addon (`real/link.ts`); those with TLS use node:tls (`real/stream-link.ts`), with the same interface.
 import type { BlockError } from '../util/errors.js';
 
 /** Where to listen or connect. */
@@ -18,15 +18,15 @@ export type NetAddress =
 
 /** Called by a link; never from within a call of the link. */
 export interface LinkOwner {
-  /** `count` bytes have arrived at the start of the window. The window is used up: name the next one with `window`. */
+  /** `count` bytes were received at the start of the window. The window is used up: the owner sets the next one with `window`. */
   received(count: number): void;
-  /** More pieces are sent: see `Link.sentPieces`. Called only where `flush` left something behind. */
+  /** More pieces have been sent: see `Link.sentPieces`. Called only where `flush` could not send everything. */
   progressed(): void;
-  /** The other side has closed (null), or the link failed. Once, and nothing follows; pieces that were not sent are dropped. */
+  /** The other side has closed the link (null), or the link failed. Called once, as the last call; pieces that were not sent are dropped. */
   closed(error: BlockError | null): void;
 }
 
-/** What is known of the other side of a TLS link. */
+/** The other side of a TLS link. */
 export interface TlsPeer {
   /** Distinguished name of a verified certificate as RFC 4514 writes it, or the PSK identity; null where there is none. */
   name: string | null;
@@ -37,14 +37,14 @@ export interface TlsPeer {
 export interface TlsSettings {
   side: 'server' | 'client';
   kind: 'x509' | 'psk';
-  /** The authority whose signature the other side's certificate must have, PEM. */
+  /** Certificate of the authority that must have signed the other side's certificate, PEM. */
   ca?: Uint8Array;
-  /** Certificates that the authority has taken back, PEM. */
+  /** The authority's certificate revocation list, PEM. */
   crl?: Uint8Array;
   /** This side's certificate and its key, PEM. */
   cert?: Uint8Array;
   key?: Uint8Array;
-  /** What `key` is encrypted with. */
+  /** Password that `key` is encrypted with. */
   passphrase?: string;
   /** A server demands a certificate that the CA has signed; a client always verifies the server's where this is set. */
   verifyPeer: boolean;
@@ -67,40 +67,39 @@ export interface Link {
   /** Bytes that wait to be sent. */
   readonly unsentBytes: number;
   /**
-   * Where the next bytes go: [start, end) of `buffer`, which must be memory of this host and stay until it is used up or another window
-   * is named. An empty window stops reading: the other side is held back. Several links may have the same window, since what arrives
-   * is handed over at once.
+   * Sets the window: the next bytes are received into [start, end) of `buffer`, which must be memory of this host and stay allocated until the window is
+   * used up or another one is set. An empty window stops reading, so that the other side has to wait. Several links may have the same window, since
+   * received bytes are passed to the owner at once.
    */
   window(buffer: Uint8Array, start: number, end: number): void;
   /** Queues [start, end) of `buffer` (memory of this host) to be sent with the next `flush`. It must not change until it is sent. */
   push(buffer: Uint8Array, start: number, end: number): void;
-  /** Sends what is queued, as far as the system takes it now. True: all of it is sent. */
+  /** Sends queued pieces, as many as the system takes now. True where all were sent. */
   flush(): boolean;
   /**
-   * Goes on as a TLS link, in place of this one, which is dead then. Nothing may be unsent. Rejects with `permission` where the other side is
-   * not who it must be, `io` for a failed handshake, `cancelled` by the time limit; the link is closed in that case.
+   * Resolves with a TLS link that replaces this one. No piece may be unsent. Rejects with `permission` where the other side cannot be verified, or
+   * rejects this side, with `io` for a failed handshake, and with `cancelled` at the time limit; the link is closed then.
    */
   startTls(settings: TlsSettings, timeoutMs: number): Promise<Link>;
-  /** Ends it; what waits is sent first where `graceful` (within a few seconds). `closed` is not called. Resolves when the socket is closed. */
+  /** Closes the link; where `graceful`, queued pieces are sent first (within a few seconds). `closed` is not called. Resolves when the socket is closed. */
   close(graceful?: boolean): Promise<void>;
 }
 
 export interface Listener {
-  /** Where it listens: the port that was taken. */
+  /** The address that it listens at, with the port that was chosen where 0 was asked for. */
   readonly address: NetAddress;
-  /** Takes no more links; existing ones stay. A UNIX socket's file is removed. */
+  /** Stops listening; existing links stay open. A UNIX socket's file is removed. */
   close(): Promise<void>;
 }
 
 export interface Net {
   /**
-   * Listens; `accept` gets each new link, which reads nothing until it has a window. A UNIX socket's file that no process listens at
-   * any more is replaced. Rejects
-   * with `busy` (address in use), `permission`, `invalid-argument`.
+   * Listens; `accept` is called with each new link, which reads nothing until it has a window. A UNIX socket's file that no process listens at any more is
+   * replaced. Rejects with `busy` (address in use), `permission`, `invalid-argument`.
    */
   listen(address: NetAddress, accept: (link: Link) => void, options?: { backlog?: number }): Promise<Listener>;
-  /** Rejects with `not-found`, `permission`, `io` (refused, unreachable), `cancelled` (time limit, 0 = none). */
+  /** Connects. Rejects with `not-found`, `permission`, `io` (refused, unreachable), `cancelled` (time limit, 0 = none). */
   connect(address: NetAddress, options?: { timeoutMs?: number }): Promise<Link>;
-  /** Throws `invalid-argument` where no handshake could even begin with these settings: keys that cannot be read, or that do not fit. */
+  /** Throws `invalid-argument` where no handshake could begin with these settings: keys that cannot be read, or do not match. */
   checkTls(settings: TlsSettings): void;
 }

@@ -1,18 +1,18 @@
-// The speed limit of a job: bytes per second, in slices of 100 ms, changeable at any time. Arithmetic over a clock: a caller that has to wait
-// asks `delayMs()`, sleeps, and asks again, since the speed may have changed.
+// The speed limit of a job: bytes per second, in slices of 100 ms, changeable at any time. It is arithmetic over a clock, without timers: a caller calls
+// `delayMs()`, sleeps, and calls it again, since the speed may have changed.
 //
-//   while ((delay = limit.delayMs()) > 0) sleep(delay);   then, without a pause in between:   limit.charge(bytes)
+//   while ((delay = limit.delayMs()) > 0) sleep(delay);   then, without an `await` in between:   limit.charge(bytes)
 //
-// `admit` does just that, for a caller that cannot be paused and whose speed stays.
+// `admit` does that for a caller that cannot be paused and whose speed does not change.
 
 import { BlockError } from '../util/errors.js';
 import type { Clock } from './host.js';
 
 const SLICE_MS = 100;
-/** Shorter delays are none: they only come from rounding. */
+/** Shorter delays come from rounding, and count as 0. */
 const SHORTEST_MS = 0.001;
 
-/** Throws `invalid-argument` where it is no speed: an integer from 0 (no limit) to 2^53 - 1, in bytes per second. */
+/** Throws `invalid-argument` where `speed` is not an integer from 0 (no limit) to 2^53 - 1, in bytes per second. */
 export function checkSpeed(speed: number): void {
   if (!Number.isSafeInteger(speed) || speed < 0) {
     throw new BlockError('invalid-argument', `Parameter 'speed' expects a non-negative value`);
@@ -22,7 +22,7 @@ export function checkSpeed(speed: number): void {
 export class RateLimit {
   readonly #clock: Clock;
   #speed: number;
-  /** Begin of the current slice, and what was charged since. */
+  /** Start of the current slice, and the bytes charged since. */
   #startMs = 0;
   #used = 0;
 
@@ -36,7 +36,7 @@ export class RateLimit {
     return this.#speed;
   }
 
-  /** What is owed at the old speed stays owed, and is waited for at the new one. Throws `invalid-argument`. */
+  /** Changes the speed. Bytes that were charged and not paid for yet are paid for at the new speed. Throws `invalid-argument`. */
   setSpeed(speed: number): void {
     checkSpeed(speed);
     const now = this.#clock.now();
@@ -45,13 +45,14 @@ export class RateLimit {
     this.#speed = speed;
   }
 
-  /** How long to wait before the next charge: 0 until a slice's share is used up, then until what was used is paid for. */
+  /** How long to wait before the next charge: 0 until a slice's share is used up; then until the charged bytes are paid for. */
   delayMs(): number {
     if (this.#speed === 0 || this.#used < Math.max(1, (this.#speed * SLICE_MS) / 1000)) return 0;
     const delay = this.#startMs + this.#paidMs() - this.#clock.now();
     return delay < SHORTEST_MS ? 0 : delay;
   }
 
+  /** Charges `bytes`, without a check whether they may go. */
   charge(bytes: number): void {
     if (this.#speed === 0) return;
     const now = this.#clock.now();
@@ -62,7 +63,7 @@ export class RateLimit {
     this.#used += bytes;
   }
 
-  /** Waits until `bytes` may go and charges them. Ends at once when `signal` is aborted, having charged nothing. */
+  /** Waits until `bytes` may go, and charges them. When `signal` is aborted, ends at once without charging. */
   async admit(bytes: number, signal?: AbortSignal): Promise<void> {
     for (let delayMs = this.delayMs(); delayMs > 0; delayMs = this.delayMs()) {
       if (signal?.aborted) return;

@@ -1,5 +1,5 @@
-// I/O limits with QEMU's parameters (qemu docs/throttle.txt): leaky buckets over the host's clock, and the queues of
-// requests that wait. No timer per request: one per direction and group, while a request waits.
+// I/O limits with QEMU's parameters (docs/throttle.txt of QEMU): leaky buckets over the host's clock, and the queues of waiting requests. There is no
+// timer for each request, but one for each direction and group, while a request waits.
 //
 //     members --admit()--> reads  [r r r] \          a request may go when no bucket of its direction is
 //     (devices)            writes [w w]    > buckets  above its brim; then it is poured into all of them
@@ -11,7 +11,7 @@
 import type { Clock } from './host.js';
 import { type BucketLimits, parseThrottleLimits, type ThrottleLimits } from './throttle-config.js';
 
-/** Share of a second that may be used at once where no burst is allowed. */
+/** Without a burst rate, the amount of so many seconds may be used at once. */
 const SLACK_SECONDS = 0.1;
 const SHORTEST_MS = 0.001;
 
@@ -63,7 +63,7 @@ export class ThrottleMember {
     this.#group = group;
   }
 
-  /** `undefined`: go at once (and it is accounted). Otherwise resolves when the request may go. */
+  /** `undefined`: the request may go at once, and was accounted. Otherwise resolves when the request may go. */
   admit(isWrite: boolean, bytes: number): Promise<void> | undefined {
     const queue = this.queues[isWrite ? 1 : 0];
     if (queue.length === 0 && (this.#closed || this.#group.tryAdmit(isWrite, bytes))) return undefined;
@@ -88,7 +88,7 @@ export class ThrottleGroup {
   #iopsSize = 0;
   #leakedMs = 0;
   #members: ThrottleMember[] = [];
-  /** Of reads, of writes: whose turn it is, and the timer while a request waits. */
+  /** For reads and for writes: the index of the member whose turn it is, and the timer while a request waits. */
   readonly #turn = [0, 0];
   readonly #timers: [(() => void) | undefined, (() => void) | undefined] = [undefined, undefined];
 
@@ -101,12 +101,12 @@ export class ThrottleGroup {
   get limits(): ThrottleLimits {
     return { ...this.#limits };
   }
-  /** False: nothing is limited, and `admit` need not be asked. */
+  /** False: there is no limit, and `admit` need not be called. */
   get enabled(): boolean {
     return this.#buckets.length > 0;
   }
 
-  /** New limits for all members; buckets start empty and waiting requests are looked at again. Throws `invalid-argument`, changing nothing. */
+  /** Sets new limits for all members; buckets start empty, and waiting requests are checked again. Throws `invalid-argument`, and changes nothing then. */
   config(limits: ThrottleLimits): void {
     const { buckets, iopsSize } = parseThrottleLimits(limits);
     this.#limits = { ...limits };
@@ -125,7 +125,7 @@ export class ThrottleGroup {
     this.#members = this.#members.filter((other) => other !== member);
     this.reconsider();
   }
-  /** Looks again at the waiting requests, and drops timers that are not needed. */
+  /** Checks the waiting requests again, and stops timers that are not needed any more. */
   reconsider(): void {
     this.#serve(false);
     this.#serve(true);
@@ -145,7 +145,7 @@ export class ThrottleGroup {
     return true;
   }
 
-  /** For members: a request waits. */
+  /** For members: a request was queued. */
   schedule(isWrite: boolean): void {
     if (this.#timers[isWrite ? 1 : 0] === undefined) this.#serve(isWrite);
   }

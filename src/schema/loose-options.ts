@@ -8,7 +8,6 @@ import { BlockError } from '../util/errors.js';
 import { TYPES } from './generated/table.js';
 import type { BlockdevDriver, BlockdevOptions, BlockdevOptionsBase } from './generated/types.js';
 import { flatten, type Nested } from './keyval.js';
-import { withNbdServer } from './nbd-server.js';
 import { type ValidateOptions, validate } from './validate.js';
 
 type Members = Readonly<Record<string, unknown>>;
@@ -108,7 +107,7 @@ export class LooseOptions {
    * This level, checked as options of the driver. Children are not checked: in the result, a placeholder stands for each that is given. Throws
    * `invalid-argument` and `unknown-option`; for options that were parsed from text, the message is QEMU's.
    */
-  asOptionsOf({ name, kind, hasBacking }: LevelDriver): BlockdevOptions {
+  asOptionsOf({ name, kind, hasBacking, withoutOldOptions }: LevelDriver): BlockdevOptions {
     const { file, backing } = this.members;
     if (kind !== 'protocol' && file === undefined) {
       throw missingChild('file');
@@ -119,7 +118,7 @@ export class LooseOptions {
     const level: Record<string, unknown> = { ...this.members, driver: name };
     if (file !== undefined) level['file'] = '';
     if (backing !== undefined) level['backing'] = null;
-    const current = withNbdServer(level as { [key: string]: Nested });
+    const current = withoutOldOptions?.(level as { [key: string]: Nested }) ?? level;
     if (this.#how.strings) this.#checkNames(current, name, kind);
     return validate('BlockdevOptions', current, this.#how);
   }
@@ -152,6 +151,8 @@ export interface LevelDriver {
   name: BlockdevDriver;
   kind: 'protocol' | 'format' | 'filter';
   hasBacking?: boolean;
+  /** Replaces options that have older names by those of the schema. Throws `invalid-argument`. */
+  withoutOldOptions?(level: { [key: string]: Nested }): { [key: string]: Nested };
 }
 
 const GENERAL: Readonly<Record<string, unknown>> = TYPES.BlockdevOptions.members;

@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import { denyGate, sameFolderGate } from '../../src/block/gate.js';
 import { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
+import { nbdDriver } from '../../src/drivers/protocols/nbd/driver.js';
 import { formatNbdName, parseNbdName } from '../../src/drivers/protocols/nbd/name.js';
 import type { BlockdevOptionsNbd } from '../../src/schema/generated/types.js';
 import type { LooseChild, LooseOptions } from '../../src/schema/loose-options.js';
@@ -24,7 +25,7 @@ const inet = (host: string, port: string, name?: string): BlockdevOptionsNbd => 
 });
 
 /** What a level of options says to the driver `nbd`. */
-const checked = (options: LooseChild) => (options as LooseOptions).asOptionsOf({ name: 'nbd', kind: 'protocol' });
+const checked = (options: LooseChild) => (options as LooseOptions).asOptionsOf(nbdDriver);
 
 /** A name, its options, and the name that is printed where it is another. */
 const NAMES: [string, BlockdevOptionsNbd, string?][] = [

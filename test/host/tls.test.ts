@@ -220,7 +220,7 @@ overEngines('TLS', (bench) => {
     silent.close();
   });
 
-  it('a link with bytes unsent is not at rest', async () => {
+  it('does not start on a link with unsent bytes', async () => {
     const pair = await pairOf(bench.host, { type: 'unix', path: bench.path('busy.sock') });
     pair.client.push(bench.host.memory.allocate(10), 0, 10);
     expect((await failure(pair.client.startTls(forClient(), 100))).code).to.equal('bad-state');

@@ -1,40 +1,40 @@
-// The addon's face (native/addon.cc) and how it is found: in the package's own folder, wherever this module was
-// loaded from (src/ through tsx, dist/, or the bundled command line).
+// The interface of the addon (native/addon.cc), and loading it: from the package's own folder, wherever this module was loaded from (src/ through tsx, dist/,
+// or the bundled command line).
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { BlockError } from '../../util/errors.js';
 
-/** Functions of one engine. Every address is a number: where a slab starts, plus an offset. */
+/** Functions of one engine. Addresses are numbers: the address of a slab, plus an offset. */
 export interface NativeEngine {
-  /** Takes the slots in order[0, count); answers how many completions are in the table already. */
+  /** Takes the requests in the slots order[0, count), and returns how many completions are in the table already. */
   submit(count: number): number;
   /** Maps `bytes` (whole pages), or null where the system has no memory. */
   createSlab(bytes: number): ArrayBuffer | null;
   releaseSlab(address: number): boolean;
-  /** Whole pages of a slab go back to the system. */
+  /** Returns whole pages of a slab to the system; the slab stays mapped. */
   vacateSlab(address: number, bytes: number): boolean;
   /** For tests: see `Faults`. */
   setFaults(maxBytes: number, interrupts: number, again: number, delayMs: number, ringFull: number): void;
   close(closed: () => void): void;
   /** `rows`: 64 bytes a socket; `onEvent`: see `SocketEvent`. Once, before the other calls about sockets. */
   openSockets(rows: ArrayBuffer, onEvent: (id: number, event: number, value: number) => void): void;
-  /** Takes `fd` over as number `id`; 0 or -errno (then it is closed). */
+  /** Takes over `fd` as socket `id`. 0, or -errno: then `fd` is closed. */
   socketAttach(id: number, fd: number, kind: number): number;
   /** Returns the descriptor, or -errno. */
   socketDetach(id: number): number;
-  /** Watches for bytes that arrive (of a listener: for connections). */
+  /** Watches for received bytes (for a listener: for connections). */
   socketArm(id: number): void;
-  /** Sends `count` pieces, pairs of doubles (address, length) at `table`; true where nothing waits any more. */
+  /** Sends `count` pieces, pairs of doubles (address, length) at `table`; true where everything was sent. */
   socketFlush(id: number, table: number, count: number): boolean;
-  /** Sends what waits, ends our side, and reads to nowhere until the other side ends. */
+  /** Sends the queued pieces, ends our side of the stream, and drops received bytes until the other side ends the stream. */
   socketFinish(id: number): void;
   socketClose(id: number): void;
 }
 
 export interface Native {
-  /** The engine, or -errno where io_uring was asked for and is not to be had. */
+  /** The engine, or -errno where io_uring was asked for and is not available. */
   createEngine(
     descriptors: ArrayBuffer,
     order: ArrayBuffer,
@@ -60,9 +60,9 @@ export interface Native {
   duplicateFile(fd: number, findings: Uint32Array): number;
   /** flock of the whole file, exclusive, without waiting. 0 or -errno. */
   fileLock(fd: number): number;
-  /** At once, on this thread: bytes, 0 where they do not fit, or -errno. `codec`: see `CODECS`. */
+  /** Compresses synchronously, on this thread. The length in bytes, 0 where the output does not fit, or -errno. `codec`: see `CODECS`. */
   compressNow(codec: number, level: number, input: Uint8Array, output: Uint8Array): number;
-  /** At once, on this thread: 0 where `output` is full, or -errno. */
+  /** Decompresses synchronously, on this thread. 0 where `output` was filled, or -errno. */
   decompressNow(codec: number, input: Uint8Array, output: Uint8Array): number;
   /** Bytes, or -errno. */
   fileSize(fd: number): number;
@@ -73,10 +73,10 @@ export interface Native {
   /** A descriptor, or -errno. A `name` is the bytes of a path, or of a name in the abstract name space. */
   listenUnix(name: Uint8Array, abstract: boolean, backlog: number): number;
   connectUnix(name: Uint8Array, abstract: boolean): number;
-  /** `host` in figures. A descriptor, or -errno; what is not connected yet becomes writable when it is. */
+  /** `host` is a numeric address. A descriptor, or -errno; a socket that is not connected yet becomes writable when it is. */
   listenInet(host: string, port: number, onlyVersion6: boolean, backlog: number): number;
   connectInet(host: string, port: number): number;
-  /** 1 it listens, 0 it is connected, or -errno. */
+  /** 1: the socket listens; 0: it is connected; or -errno. */
   adoptSocket(fd: number): number;
   /** `192.0.2.1:80`, `[::1]:80`, or nothing. */
   nameOfSocket(fd: number, peer: boolean): string;
@@ -85,13 +85,13 @@ export interface Native {
   /** Slabs of this process that are mapped now. */
   mappedSlabs(): number;
   readonly codecs: string;
-  /** Which code the zero test runs: `avx2`, `sse2`, `portable`. */
+  /** Which code the zero test uses: `avx2`, `sse2`, `portable`. */
   readonly zeroTest: string;
 }
 
 let loaded: Native | undefined;
 
-/** A `require` for what is an addon or is loaded late. */
+/** A `require`, for addons and for modules that are loaded late. */
 export const load = createRequire(import.meta.url);
 
 /** The optional package `name`, or null where it is not installed, or was built for another version of node. */
@@ -104,14 +104,14 @@ export function loadOptional<Module>(name: string): Module | null {
 }
 
 /**
- * Loads the addon, once: the one that was built here, else the prebuilt one for this system. Throws `unsupported` where there is none, or
- * where it cannot be loaded, and says what to do about it.
+ * Loads the addon, once: the one that was built in this package, otherwise the prebuilt one for this system. Throws `unsupported` where there is none, or
+ * it cannot be loaded; the message says what to do about it.
  */
 export function loadNative(): Native {
   if (loaded !== undefined) return loaded;
   const root = packageRoot(dirname(fileURLToPath(import.meta.url)));
   try {
-    // Built here: no need to look further (and to load what looks further, which takes milliseconds at start-up).
+    // If it was built here, node-gyp-build is not needed, whose loading takes milliseconds at start-up.
     const built = join(root, 'build', 'Release', 'diskwright.node');
     if (existsSync(built)) {
       loaded = load(built) as Native;
@@ -120,7 +120,7 @@ export function loadNative(): Native {
       loaded = find(root);
     }
   } catch (cause) {
-    throw new BlockError('unsupported', `the native addon cannot be loaded: ${reasonOf(cause)}; ${cureIn(root)}`, {
+    throw new BlockError('unsupported', `the native addon cannot be loaded: ${reasonOf(cause)}; ${remedyFor(root)}`, {
       operation: 'load',
       path: root,
       cause,
@@ -135,8 +135,8 @@ function reasonOf(cause: unknown): string {
   return text.startsWith('No native build was found') ? `there is none for ${system}` : text.split('\n')[0];
 }
 
-/** An installed package is built anew by whoever installed it; a clone builds it from its sources. */
-function cureIn(root: string): string {
+/** What to do where the addon cannot be loaded: an installed package is rebuilt by the package manager, a clone from its sources. */
+function remedyFor(root: string): string {
   if (root.split(sep).includes('node_modules')) {
     return (
       'build it with "npm rebuild diskwright", or let pnpm do so with "pnpm approve-builds" ' +

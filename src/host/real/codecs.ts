@@ -12,7 +12,7 @@ export const CODECS: Readonly<Record<CompressionType, { id: number; level: numbe
   zstd: { id: 1, level: 3, min: 1, max: 22 },
 };
 
-/** Was the addon built with this codec? */
+/** Whether the addon was built with this codec. */
 export function hasCodec(native: Native, type: CompressionType): boolean {
   return type === 'zlib' || !native.codecs.endsWith('no zstd');
 }
@@ -69,7 +69,7 @@ export class NativeCodecs implements Codecs {
     try {
       if (ownOutput === 0) to = memory.allocate(output.byteLength);
       if (ownInput === 0) from.set(input);
-      // The descriptor of a codec has its number in place of a file, and the sizes of both buffers.
+      // The descriptor of a codec's request has the codec's number in the field of the file, and the sizes of both buffers.
       const request = this.#engine.prepare(op, codec);
       request.address = memory.addressOf(from);
       request.length = input.byteLength;

@@ -1,4 +1,4 @@
-// From an address to a link.
+// Connects to an address.
 import { constants } from 'node:os';
 import { BlockError } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
@@ -10,18 +10,18 @@ import type { OpenSockets } from './open-sockets.js';
 import { resolveHost } from './resolve.js';
 import { SocketEvent, SocketKind, type Sockets } from './sockets.js';
 
-/** How often a UNIX socket is tried whose queue of callers is full. */
+/** Pause between attempts to connect to a UNIX socket whose queue of connections is full. */
 const RETRY_MS = 5;
 
 const { EAGAIN, ECONNREFUSED } = constants.errno;
 
-/** One attempt to connect. It may be given up: by its time limit, or with the host. */
+/** One attempt to connect. It ends early at its time limit, or when the host is closed. */
 export class Connecting {
   #sockets: Sockets;
   #address: NetAddress;
   #open: OpenSockets;
   #path: string;
-  /** Why it was given up. */
+  /** Why the attempt was ended. */
   #stopped: BlockError | null = null;
   #stop: (error: BlockError) => void = () => undefined;
 
@@ -99,7 +99,7 @@ export class Connecting {
     return SocketLink.over(this.#sockets, fd, native.nameOfSocket(fd, true) || this.#path, this.#open);
   }
 
-  /** Waits until `fd` is connected: its number, or -errno. */
+  /** Waits until `fd` is connected. Resolves with its id, or -errno. */
   async #connected(fd: number): Promise<number> {
     const sockets = this.#sockets;
     let settle: (id: number) => void = () => undefined;

@@ -5,7 +5,7 @@
 //   request.length = length;
 //   await engine.start(who);                             takes the slot
 //
-// There is one such object an engine, which `prepare` aims at a slot: fill it and start the request at once, before anything else is prepared.
+// An engine has one such object, which `prepare` points to a slot: fill it, and start the request before another one is prepared.
 
 const WORDS_SHIFT = 4;
 const DOUBLES_SHIFT = 3;
@@ -15,7 +15,7 @@ export const NO_FD = -1;
 export class Descriptor {
   #int32: Int32Array;
   #float64: Float64Array;
-  /** Where the slot begins, in elements of each array. */
+  /** Index of the slot's first element in each array. */
   #words = 0;
   #doubles = 0;
 
@@ -24,7 +24,7 @@ export class Descriptor {
     this.#float64 = float64;
   }
 
-  /** From here on `slot` of a table is written, which is for operation `op` on `fd`. */
+  /** Points the object to `slot` of a table, for operation `op` on `fd`, and sets all other fields to their defaults. */
   aim(int32: Int32Array, float64: Float64Array, slot: number, op: number, fd: number): void {
     const words = slot << WORDS_SHIFT;
     const doubles = slot << DOUBLES_SHIFT;
@@ -62,7 +62,7 @@ export class Descriptor {
     this.#float64[this.#doubles + 3] = value;
   }
 
-  /** `FLAG_DIRECT` and its kin. */
+  /** Flags: `FLAG_DIRECT`, ... */
   set flags(value: number) {
     this.#int32[this.#words + 8] = value;
   }
@@ -71,7 +71,7 @@ export class Descriptor {
     return this.#int32[this.#words + 9];
   }
 
-  /** What only some operations have: a mode of fallocate, a number of buffers, a granule, a level of compression. */
+  /** A field that only some operations use: the mode of fallocate, the number of buffers, the granule, the level of compression. */
   set extra(value: number) {
     this.#int32[this.#words + 9] = value;
   }

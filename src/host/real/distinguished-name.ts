@@ -4,7 +4,7 @@
 //
 // RFC 4514, but for the order, which is the certificate's own.
 
-/** Names of attributes; the others are written as their OID, and their value in hexadecimal. */
+/** Names of attributes. Others are written as their OID, with the value in hexadecimal. */
 const NAMES: Readonly<Record<string, string>> = {
   '2.5.4.3': 'CN',
   '2.5.4.4': 'surName',
@@ -38,7 +38,7 @@ interface Element {
   whole: Buffer;
 }
 
-/** `der`: a certificate that has been verified. Throws where it is none. */
+/** The subject of a certificate. `der`: the certificate, which must have been verified. Throws where it is malformed. */
 export function subjectOf(der: Buffer): string {
   const [body] = elements(elements(der)[0].content);
   const fields = elements(body.content);
@@ -90,7 +90,7 @@ function oidText(bytes: Buffer): string {
   return [first, numbers[0] - first * 40, ...numbers.slice(1)].join('.');
 }
 
-/** Of the kinds of strings that certificates have; undefined for anything else. */
+/** The text of a string of any type that certificates have; undefined for another type. */
 function stringOf({ tag, content }: Element): string | undefined {
   switch (tag) {
     case 12:

@@ -1,5 +1,5 @@
-// A file that a program has open already: its descriptor is duplicated, so that both are closed apart. They stay one open file for the system,
-// with the same flags and the same locks.
+// Opens a file that the program has open already: its descriptor is duplicated, so that each can be closed by itself. Both belong to one open file
+// description, with the same flags and the same locks.
 
 import { closeSync, constants } from 'node:fs';
 import { BlockError } from '../../util/errors.js';
@@ -10,7 +10,7 @@ import { kindOfType } from './info.js';
 
 const ACCESS_MODE = 3;
 
-/** Throws `permission` where it is not open for what is asked, `invalid-argument` where its flags do not fit or it is no descriptor. */
+/** Throws `permission` where the descriptor is not open for reading, or for writing if asked; `invalid-argument` for unsuitable flags, or no descriptor. */
 export function duplicate(native: Native, path: string, descriptor: number, options: OpenFileOptions) {
   const findings = new Uint32Array(4);
   const fd = native.duplicateFile(descriptor, findings);

@@ -1,11 +1,11 @@
-// Requests, in batches. A request is a slot: a descriptor in the shared table and the two functions of its promise.
-// Requests of one turn collect; a microtask submits them all with one call, and what the addon can answer at once
-// (page-cache hits) is answered there and then. Everything else comes back as one call a batch.
+// Submits requests to the addon in batches. A request takes a slot: a descriptor in the shared table, and the two functions of its promise. The requests of
+// one turn are collected, and a microtask submits all of them with one call. Those that the addon can complete at once (page-cache hits) are completed by
+// that call; all others by one call of `onBatch` for each batch.
 //
 //   start() -> slot -> order[] -- microtask --> submit(n) --> completions[] -> resolve / reject
-//          \-> no slot free: waits in line               \--> later, onBatch(n) -/
+//          \-> no slot free: queued                      \--> later, onBatch(n) -/
 //
-// `begin` is `start` without a promise: its slot has a sink and a tag, and nothing is made per request.
+// `begin` is `start` without a promise: the slot has a sink and a tag, and no object is made for a request.
 import { reportUnexpected } from '../../util/diagnostics.js';
 import { BlockError } from '../../util/errors.js';
 import { Waiters } from '../../util/waiters.js';
@@ -15,7 +15,7 @@ import { Descriptor } from './descriptor.js';
 import { errnoError } from './errno.js';
 import { COMPLETION_BYTES, DESCRIPTOR_BYTES, Op, operationName } from './table.js';
 
-/** On whose behalf a request runs: for its count and for errors. */
+/** The file (or codec) that a request belongs to, for its count of requests and for errors. */
 export class Requester {
   readonly path: string;
   inFlight = 0;
@@ -25,7 +25,7 @@ export class Requester {
     this.path = path;
   }
 
-  /** One request less. */
+  /** Called when one of its requests has ended. */
   done(): void {
     if (--this.inFlight === 0) this.#idle.wake();
   }
@@ -35,13 +35,13 @@ export class Requester {
   }
 }
 
-/** Knobs for tests: what is forced upon system calls. All zero: nothing. */
+/** For tests: how system calls misbehave. All zero: not at all. */
 export interface Faults {
-  /** A read or write moves at most so many bytes. */
+  /** A read or write transfers at most so many bytes. */
   maxBytes?: number;
   /** So many of the next reads and writes fail with EINTR. */
   interrupts?: number;
-  /** So many of the next ring completions and inline reads say EAGAIN. */
+  /** So many of the next ring completions and inline reads fail with EAGAIN. */
   again?: number;
   /** A worker waits so long before each request. */
   delayMs?: number;
@@ -52,7 +52,7 @@ export interface Faults {
 type Settle = (result: number) => void;
 type Reject = (error: BlockError) => void;
 
-/** A request that waits for a free slot, with its descriptor. */
+/** A request that waits for a free slot, with a copy of its descriptor. */
 interface Waiting {
   words: Int32Array;
   who: Requester;
@@ -60,7 +60,7 @@ interface Waiting {
   reject: Reject;
 }
 
-// The executor of every request's promise: one function for all, the result is picked up right after the call.
+// The executor of every request's promise: one function for all requests, whose results are taken right after the call.
 let lastResolve: Settle;
 let lastReject: Reject;
 function capture(resolve: Settle, reject: Reject): void {
@@ -69,10 +69,10 @@ function capture(resolve: Settle, reject: Reject): void {
 }
 
 const READY = Promise.resolve();
-/** Work that is answered without going back to the event loop is limited to about 1 ms; a unit is a request or 8 KiB. */
+/** Limit of work that is done without returning to the event loop, about 1 ms; a unit is a request or 8 KiB. */
 const UNITS_A_TURN = 1024;
-/** So many that have left the line are cut off its front in one go. */
-const LINE_COMPACT = 4096;
+/** The front of the queue is removed after so many requests have left it. */
+const QUEUE_COMPACT = 4096;
 
 export class Engine {
   readonly native: Native;
@@ -80,7 +80,7 @@ export class Engine {
   readonly ring: boolean;
   #int32: Int32Array;
   #float64: Float64Array;
-  /** The descriptor of a request that will have to wait for a slot. */
+  /** The descriptor of a request that has to wait for a slot. */
   readonly #spareInt32: Int32Array;
   readonly #spareFloat64: Float64Array;
   readonly #descriptor: Descriptor;
@@ -93,22 +93,22 @@ export class Engine {
   #owners: (Requester | null)[] = [];
   #sinks: (RequestSink | null)[] = [];
   #tags: Int32Array;
-  /** Sinks that have been given answers of this batch. */
+  /** Sinks that got results of this batch. */
   #touched: RequestSink[] = [];
   #pending = 0;
-  /** A microtask will hand over what is pending. */
+  /** A microtask will submit the pending requests. */
   #scheduled = false;
-  /** The next turn of the event loop will. */
+  /** The next turn of the event loop will submit them. */
   #deferred = false;
-  /** Answers are being given. */
+  /** Results are being delivered. */
   #settling = false;
-  /** `submit` was called meanwhile. */
+  /** `submit` was called while results were delivered. */
   #again = false;
   #units = 0;
   #waiting: Waiting[] = [];
   #waitingAt = 0;
   #closed = false;
-  /** Everything that runs on this engine, for `close`. */
+  /** Counts all requests of this engine, for `close`. */
   readonly #all = new Requester('host');
   readonly #flush = () => {
     this.#scheduled = false;
@@ -154,7 +154,7 @@ export class Engine {
     this.calls = made;
   }
 
-  /** The descriptor of the next request: to be filled, and started by `start` or `begin`, before anything else is prepared. */
+  /** The descriptor of the next request, to be filled, and started by `start` or `begin`, before another one is prepared. */
   prepare(op: number, fd: number): Descriptor {
     const descriptor = this.#descriptor;
     if (this.#full) descriptor.aim(this.#spareInt32, this.#spareFloat64, 0, op, fd);
@@ -183,8 +183,8 @@ export class Engine {
   }
 
   /**
-   * Starts the read or write that was prepared; its answer goes to `sink`, with `tag` (a 32-bit integer). False, and nothing is begun, where no slot
-   * is free (then `start` waits in line) or the engine is closed.
+   * Starts the read or write that was prepared; its result is passed to `sink`, with `tag` (a 32-bit integer). False, and nothing is begun, where no slot
+   * is free (`start` would wait for one) or the engine is closed.
    */
   begin(who: Requester, sink: RequestSink, tag: number): boolean {
     if (this.#closed || this.#full) return false;
@@ -198,8 +198,8 @@ export class Engine {
   }
 
   /**
-   * Hands over what was begun; what is there at once is answered before it returns. Called while answers are given, it does so after them.
-   * When this turn's share of the thread is used up, the next turn does it.
+   * Submits the pending requests; those that complete at once get their results before it returns. Called while results are delivered, it submits after
+   * them. Where this turn's share of the thread is used up, the next turn submits.
    */
   submit(): void {
     if (this.#settling) this.#again = true;
@@ -207,7 +207,7 @@ export class Engine {
     else if (this.#pending > 0) this.#defer();
   }
 
-  /** Waits until nothing is in flight any more, then ends threads and ring. */
+  /** Waits until no request is in flight any more, then ends threads and ring. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -290,17 +290,17 @@ export class Engine {
       if (sink === null) continue;
       if (sink !== last && !this.#touched.includes(sink)) this.#touched.push(sink);
       last = sink;
-      this.#answer(sink, this.#tags[slot], result);
+      this.#callCompleted(sink, this.#tags[slot], result);
     }
     while (this.#waitingAt < this.#waiting.length && this.#freeCount > 0) this.#next();
-    // What a sink begins here is handed over afterwards: no sink is added meanwhile.
-    for (const sink of this.#touched) this.#tellSettled(sink);
+    // Requests that a sink begins in `settled` are submitted afterwards, so no sink is added to the list meanwhile.
+    for (const sink of this.#touched) this.#callSettled(sink);
     this.#touched.length = 0;
     this.#settling = false;
   }
 
-  /** A sink that throws must not keep the others from their answers. */
-  #answer(sink: RequestSink, tag: number, result: number): void {
+  /** A sink that throws is reported, and must not keep the others from their results. */
+  #callCompleted(sink: RequestSink, tag: number, result: number): void {
     try {
       sink.completed(tag, result);
     } catch (error) {
@@ -308,7 +308,7 @@ export class Engine {
     }
   }
 
-  #tellSettled(sink: RequestSink): void {
+  #callSettled(sink: RequestSink): void {
     try {
       sink.settled();
     } catch (error) {
@@ -316,10 +316,10 @@ export class Engine {
     }
   }
 
-  /** The first in line gets the slot that has become free. */
+  /** The first request of the queue gets a slot that has become free. */
   #next(): void {
     const { words, who, resolve, reject } = this.#waiting[this.#waitingAt++];
-    if (this.#waitingAt === this.#waiting.length || this.#waitingAt >= LINE_COMPACT) {
+    if (this.#waitingAt === this.#waiting.length || this.#waitingAt >= QUEUE_COMPACT) {
       this.#waiting.splice(0, this.#waitingAt);
       this.#waitingAt = 0;
     }

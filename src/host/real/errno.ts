@@ -22,7 +22,7 @@ export function errnoName(errno: number): string {
   return NAMES.get(errno) ?? `E${errno}`;
 }
 
-/** `errno` may have either sign. */
+/** The error of a request that failed with `errno`, which may have either sign. */
 export function errnoError(errno: number, failed: FailedRequest): BlockError {
   const number = Math.abs(errno);
   const name = errnoName(number);
@@ -35,7 +35,7 @@ export function errnoError(errno: number, failed: FailedRequest): BlockError {
   });
 }
 
-/** What the C library says of an error name, e.g. `Connection refused`. */
+/** The C library's message for an error name, e.g. `Connection refused`. */
 export function systemWords(name: string): string {
   const known = wordsOfErrno(name);
   if (known !== undefined) return known;

@@ -1,4 +1,4 @@
-// How much room is left on a file system. The package fs-ext says it where it is installed; node itself says the same.
+// The free space of a file system, by the package fs-ext where it is installed, otherwise by node.
 import { existsSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { toBlockError } from '../../util/errors.js';
@@ -9,7 +9,7 @@ import { loadOptional } from './binding.js';
 export function freeSpaceAt(path: string): number {
   const found = existsSync(encodeName(path)) ? path : dirname(path);
   try {
-    // fs-ext takes names as text, in which bytes that are no UTF-8 have no place.
+    // fs-ext takes names as text, which cannot contain bytes that are not UTF-8.
     const ext = hasRawBytes(found) ? null : loadOptional<typeof import('fs-ext')>('fs-ext');
     if (ext !== null) {
       const { f_bavail, f_frsize } = ext.statVFS(found);

@@ -23,15 +23,15 @@ import { Op } from './table.js';
 export type EngineName = 'io_uring' | 'threads' | 'auto';
 
 export interface RealHostOptions {
-  /** Default: what DISKWRIGHT_ENGINE says, else `auto`: io_uring where there is one. */
+  /** Default: the value of DISKWRIGHT_ENGINE, otherwise `auto`: io_uring where it is available. */
   engine?: EngineName;
-  /** Bytes that `Memory.allocate` hands out at most. Default 1 GiB. */
+  /** Limit of the memory for buffers (`Memory.allocate`), in bytes. Default 1 GiB. */
   memoryLimit?: number;
-  /** Requests under way in the addon at once; more wait in line. Default 1024. */
+  /** Requests that are under way in the addon at the same time; others wait in a queue. Default 1024. */
   slots?: number;
   /**
-   * Reads up to this are copied on the JavaScript thread where the page cache has them; larger ones go to a worker. Default 128 KiB (12
-   * us). A program that does nothing but copy sets it to its copy's request size: that saves two thread hand-overs a request.
+   * Reads of up to so many bytes are done on the JavaScript thread where the page cache has the data; larger ones are passed to a worker. Default 128 KiB
+   * (12 us). A program that does nothing but copy sets it to the size of the copy's requests, which saves two thread hand-overs for each.
    */
   inlineReadBytes?: number;
 }
@@ -56,7 +56,7 @@ const CREATE_FLAGS = {
 
 /**
  * Opens a host. The `Workspace` that gets it also closes it. Throws `invalid-argument` for an engine that does not exist (option or DISKWRIGHT_ENGINE), `unsupported`
- * where io_uring is demanded and the system has none, or forbids it.
+ * where io_uring is asked for and the system does not have it, or forbids it.
  */
 export function openRealHost(options: RealHostOptions = {}): RealHost {
   const checked = takeSettings(OPTIONS, options, 'options');
@@ -84,7 +84,7 @@ function startEngine(native: Native, wanted: EngineName, slots: number, inlineRe
   } catch (cause) {
     if (wanted === 'auto') return new Engine(native, false, slots, inlineReadBytes);
     const { errno } = toBlockError(cause);
-    const text = `io_uring was asked for, but the system does not give it (${errno}); DISKWRIGHT_ENGINE=threads does without`;
+    const text = `io_uring was asked for, but the system does not provide it (${errno}); DISKWRIGHT_ENGINE=threads does without`;
     throw new BlockError('unsupported', text, { operation: 'open-host', errno, cause });
   }
 }
@@ -117,7 +117,7 @@ export class RealHost implements Host {
   async open(path: string, options: OpenFileOptions): Promise<HostFile> {
     const { writable, create = 'never', direct = false } = options;
     if (path.includes('\0')) {
-      throw new BlockError('invalid-argument', 'a path cannot hold a NUL', { operation: 'open', path });
+      throw new BlockError('invalid-argument', 'a path cannot contain a NUL', { operation: 'open', path });
     }
     if (options.descriptor !== undefined) {
       const found = duplicate(this.#native, path, options.descriptor, options);
@@ -174,13 +174,13 @@ export class RealHost implements Host {
     this.#engine.submit();
   }
 
-  /** Closes the sockets and files that are still open, waits for what is in flight, frees threads and memory. */
+  /** Closes the sockets and files that are still open, waits for requests in flight, and frees threads and memory. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
   }
 
-  /** For tests: what is forced upon system calls from now on. */
+  /** For tests: makes system calls behave as `faults` says, from now on. */
   setFaults(faults: Faults): void {
     this.#engine.setFaults(faults);
   }
@@ -223,7 +223,7 @@ export class RealHost implements Host {
   }
 }
 
-/** EINVAL from open with O_DIRECT means one thing. */
+/** With O_DIRECT, EINVAL from open means that the file system does not support it. */
 function explainDirect(error: unknown, path: string): unknown {
   if (!(error instanceof BlockError) || error.errno !== 'EINVAL') return error;
   const why = 'the file system does not support O_DIRECT (cache.direct=on)';

@@ -1,4 +1,4 @@
-// What the system knows of a file, in the host's words. These are rare: node's own calls do.
+// Information about files, as `FileInfo`, by node's own calls: it is rarely needed.
 import type { BigIntStats } from 'node:fs';
 import { closeSync, fstat, openSync, stat } from 'node:fs';
 import { promisify } from 'node:util';
@@ -8,7 +8,7 @@ import type { FileInfo, FileKind } from '../host.js';
 import type { Native } from './binding.js';
 import { errnoError } from './errno.js';
 
-// Callbacks made promises: node's own promises of files take 3 ms to load.
+// `promisify` is used because node:fs/promises takes 3 ms to load.
 const statOf = promisify(stat) as (path: Buffer, options: { bigint: true }) => Promise<BigIntStats>;
 const fstatOf = promisify(fstat) as (fd: number, options: { bigint: true }) => Promise<BigIntStats>;
 
@@ -27,7 +27,7 @@ export async function infoOfDescriptor(fd: number, path: string): Promise<FileIn
   }
 }
 
-/** Follows links. The size of a block device is asked of the device. */
+/** Information about the file at `path`; links are followed. The size of a block device is read from the device. */
 export async function infoOfPath(native: Native, path: string): Promise<FileInfo> {
   try {
     const info = infoOf(await statOf(encodeName(path), { bigint: true }));
@@ -55,7 +55,7 @@ function infoOf(stats: BigIntStats): FileInfo {
   if (!Number.isSafeInteger(size))
     throw new BlockError(
       'limit',
-      `it has ${stats.size} bytes: sizes beyond ${Number.MAX_SAFE_INTEGER} bytes (2^53 - 1) are not supported`,
+      `size of ${stats.size} bytes: sizes beyond ${Number.MAX_SAFE_INTEGER} bytes (2^53 - 1) are not supported`,
     );
   return {
     kind: kindOfType(Number(stats.mode >> 12n) & 15),

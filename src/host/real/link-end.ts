@@ -1,12 +1,12 @@
-// How a stream's socket ends: at once, or after what waits has been sent.
+// Closes a stream's socket: at once, or after the queued data has been sent.
 import type { Socket } from 'node:net';
 import type { LinkOwner } from '../net.js';
 
-/** What a graceful end may take in all. */
+/** Time limit of a graceful close. */
 export const LIMIT_MS = 3000;
 
 /** The owner of a link that has none yet. */
-export const NOBODY: LinkOwner = { received: () => {}, progressed: () => {}, closed: () => {} };
+export const NO_OWNER: LinkOwner = { received: () => {}, progressed: () => {}, closed: () => {} };
 
 export class Ending {
   #socket: Socket;
@@ -18,8 +18,8 @@ export class Ending {
   }
 
   /**
-   * Graceful: sends what waits and the end of the stream, then reads on (to nowhere) until the other side ends, too. To close with bytes
-   * unread would make the system take back what the other side has not read yet.
+   * Closes the socket. `graceful`: sends the queued data and the end of the stream, then reads, and drops, data until the other side ends the stream, too. If
+   * the socket were closed with unread bytes, the system would reset the connection, and the other side could lose data that it has not read yet.
    */
   end(graceful: boolean): Promise<void> {
     const socket = this.#socket;

@@ -1,4 +1,4 @@
-// A connected socket whose bytes move in the addon. This class only names windows and pieces.
+// A link over a connected socket. The addon receives and sends the bytes; this class only passes windows and pieces to it.
 //
 //   window -> row -> recv -> received(n)        push push push -> table -> flush: one call, one sendmsg
 
@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 import { detach } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
 import type { Link, LinkOwner, TlsSettings } from '../net.js';
-import { LIMIT_MS, NOBODY } from './link-end.js';
+import { LIMIT_MS, NO_OWNER } from './link-end.js';
 import { errnoLinkError } from './net-errors.js';
 import type { OpenSockets } from './open-sockets.js';
 import {
@@ -21,31 +21,31 @@ import {
 } from './sockets.js';
 import { startTls } from './tls.js';
 
-/** Until there is a link: nothing is watched for yet. */
+/** The handler until there is a link: the socket is not watched yet, so it has no events. */
 const NO_HANDLER: SocketHandler = { onSocket: () => {} };
 
 export class SocketLink implements Link, SocketHandler {
-  owner: LinkOwner = NOBODY;
+  owner: LinkOwner = NO_OWNER;
   readonly peer: string;
   readonly tls = null;
   #sockets: Sockets;
   #open: OpenSockets;
-  /** -1 when it is gone. */
+  /** The socket's id in `Sockets`; -1 when the socket is gone. */
   #id: number;
   #row: number;
   #table: PieceTable | null = null;
   #count = 0;
   #tableBytes = 0;
-  /** Of a link that is gone. */
+  /** `sentPieces` of a link whose socket is gone. */
   #lastSentPieces = 0;
-  /** The owner is to hear no more. */
+  /** The owner is not called any more. */
   #silent = false;
   #finishing = false;
   #timer: NodeJS.Timeout | undefined;
   #ended: Promise<void>;
   #end: () => void = () => undefined;
 
-  /** `id`: a connected socket. */
+  /** `id`: the id of a connected socket. */
   constructor(sockets: Sockets, id: number, peer: string, open: OpenSockets) {
     this.#sockets = sockets;
     this.#id = id;
@@ -59,7 +59,7 @@ export class SocketLink implements Link, SocketHandler {
     open.add(this);
   }
 
-  /** A link over `fd`, which it takes over. Throws where the system, or the host, has no room for it. */
+  /** A link over `fd`, which the link takes over. Throws where the system, or the host, has too many sockets. */
   static over(sockets: Sockets, fd: number, peer: string, open: OpenSockets): SocketLink {
     const id = sockets.attach(fd, SocketKind.connected, NO_HANDLER);
     if (id < 0) throw errnoLinkError(id, peer);
@@ -104,14 +104,14 @@ export class SocketLink implements Link, SocketHandler {
     const table = this.#table;
     if (table === null) return this.#sockets.rows[this.#row + Row.unsentBytes] === 0;
     const done = this.#sockets.calls.socketFlush(this.#id, table.address, this.#count);
-    this.#giveTable();
+    this.#returnTable();
     return done;
   }
 
   async startTls(settings: TlsSettings, timeoutMs: number): Promise<Link> {
     if (this.#silent || this.unsentBytes > 0) {
       detach('socket', this.close());
-      throw this.#error('bad-state', 'the link is not at rest');
+      throw this.#error('bad-state', 'TLS cannot start while data waits to be sent');
     }
     this.#silent = true;
     const id = this.#id;
@@ -151,18 +151,18 @@ export class SocketLink implements Link, SocketHandler {
     }
   }
 
-  /** The socket is gone, or about to be. */
+  /** Called when the socket is gone, or about to be closed. */
   #leave(): void {
     this.#lastSentPieces = this.#sockets.rows[this.#row + Row.sentPieces];
     this.#id = -1;
-    this.#giveTable();
+    this.#returnTable();
     clearTimeout(this.#timer);
     this.#open.delete(this);
     this.#end();
   }
 
-  #giveTable(): void {
-    if (this.#table !== null) this.#sockets.giveTable(this.#table);
+  #returnTable(): void {
+    if (this.#table !== null) this.#sockets.returnTable(this.#table);
     this.#table = null;
     this.#count = 0;
     this.#tableBytes = 0;
@@ -180,7 +180,7 @@ export class SocketLink implements Link, SocketHandler {
   }
 }
 
-/** A socket of node's, which it takes to speak TLS. */
+/** A socket of node, which TLS needs. */
 function streamOf(fd: number): Socket {
   const { Socket } = process.getBuiltinModule('node:net');
   const socket = new Socket({ fd, readable: true, writable: true });

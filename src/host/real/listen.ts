@@ -1,4 +1,4 @@
-// From an address to a listener.
+// Listens at an address.
 import { constants } from 'node:os';
 import { BlockError } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
@@ -72,7 +72,7 @@ async function listenInet(
     const fd = native.listenInet(host, port, onlyVersion6, backlog);
     if (fd >= 0) {
       fds.push(fd);
-      // Further addresses of the same name get the port that the first one was given.
+      // All addresses of a name listen at the same port: the one that the system chose for the first.
       if (port === 0) port = portOf(native.nameOfSocket(fd, false));
       if (address.host === '') break;
     } else if (failed === 0 || !isAbsent(fd)) {
@@ -95,7 +95,7 @@ async function listenDescriptor(sockets: Sockets, fd: number, accept: Accept, op
   return new SocketListener(sockets, [fd], { type: 'fd', fd }, accept, NOTHING, open);
 }
 
-/** An empty host is all addresses: the first place that there is. */
+/** The addresses to listen at. An empty host means all addresses: the first of the list that the machine has. */
 async function placesToListen({ host, port, family }: Inet): Promise<{ host: string; onlyVersion6: boolean }[]> {
   if (host !== '')
     return (await resolveHost(host, port, family ?? 0)).map((one) => ({ host: one, onlyVersion6: true }));
@@ -104,7 +104,7 @@ async function placesToListen({ host, port, family }: Inet): Promise<{ host: str
   return family === 6 ? [{ host: '::', onlyVersion6: true }] : [{ host: '::', onlyVersion6: false }, all4];
 }
 
-/** This machine has no such address, though the host's name may say so. */
+/** True where the machine does not have the address that a host name resolved to. */
 function isAbsent(errno: number): boolean {
   return errno === -EADDRNOTAVAIL || errno === -EAFNOSUPPORT;
 }

@@ -7,8 +7,8 @@ import { errnoNetError } from './net-errors.js';
 import type { OpenSockets } from './open-sockets.js';
 import { SocketEvent, SocketKind, type Sockets } from './sockets.js';
 
-/** How long a socket rests when there is no descriptor for another link. */
-const REST_MS = 100;
+/** Pause of a socket when no descriptor is free for another link. */
+const PAUSE_MS = 100;
 
 export class SocketListener implements Listener {
   readonly address: NetAddress;
@@ -17,10 +17,10 @@ export class SocketListener implements Listener {
   #release: () => void;
   #open: OpenSockets;
   #ids: number[] = [];
-  #rests = new Map<number, NodeJS.Timeout>();
+  #pauses = new Map<number, NodeJS.Timeout>();
   #closing: Promise<void> | undefined;
 
-  /** Takes `fds` over. `release` is called when it is closed. Throws where a descriptor cannot be had. */
+  /** Takes over `fds`, and closes them in the end. `release` is called when the listener is closed. Throws where a socket cannot be watched. */
   constructor(
     sockets: Sockets,
     fds: readonly number[],
@@ -38,7 +38,7 @@ export class SocketListener implements Listener {
     try {
       for (; watched < fds.length; watched++) this.#watch(fds[watched]);
     } catch (error) {
-      // That one is closed already.
+      // `#watch` has closed the one that failed.
       for (const fd of fds.slice(watched + 1)) sockets.native.closeSocket(fd);
       detach('listener', this.close());
       throw error;
@@ -53,8 +53,8 @@ export class SocketListener implements Listener {
 
   async #close(): Promise<void> {
     this.#open.delete(this);
-    for (const timer of this.#rests.values()) clearTimeout(timer);
-    // First its file, as long as other processes see that it is listened on.
+    for (const timer of this.#pauses.values()) clearTimeout(timer);
+    // The socket's file is removed first, while other processes can see that a server listens at it.
     try {
       this.#release();
     } finally {
@@ -66,7 +66,7 @@ export class SocketListener implements Listener {
     const id = this.#sockets.attach(fd, SocketKind.listening, {
       onSocket: (event, value) => {
         if (event === SocketEvent.accepted) this.#take(value);
-        else if (event === SocketEvent.acceptFailed) this.#rest(id);
+        else if (event === SocketEvent.acceptFailed) this.#pause(id);
       },
     });
     if (id < 0) throw errnoNetError(id, 'Failed to listen', 'listen', addressText(this.address));
@@ -82,16 +82,16 @@ export class SocketListener implements Listener {
     if (link !== null) this.#accept(link);
   }
 
-  #rest(id: number): void {
+  #pause(id: number): void {
     const again = () => {
-      this.#rests.delete(id);
+      this.#pauses.delete(id);
       this.#sockets.calls.socketArm(id);
     };
-    this.#rests.set(id, setTimeout(again, REST_MS));
+    this.#pauses.set(id, setTimeout(again, PAUSE_MS));
   }
 }
 
-/** A link over a connected socket; null where the host has too many: the socket is closed. */
+/** A link over a connected socket; null where the host has too many sockets: then this one is closed. */
 function linkOf(sockets: Sockets, fd: number, peer: string, open: OpenSockets): Link | null {
   try {
     return SocketLink.over(sockets, fd, peer, open);

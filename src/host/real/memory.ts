@@ -2,11 +2,11 @@
 //
 //   slab 8 MiB  [ 64K | 4K | 4K | 1M        | ...bump ->            ]
 //   classes     4K 8K 12K 16K 24K 32K 48K 64K 68K ... 1M 1M+4K 1.5M 2M   each with a last-in-first-out list of free views
-//   larger      a slab of its own, kept for the next buffer of that size while there is room
-//   sweep       what was free for some seconds: its pages go back to the system, and slabs that are free as a whole go altogether
+//   larger      a slab of its own, kept for the next buffer of that size while the limit allows
+//   sweep       pages that were free for some seconds are returned to the system; slabs without any used buffer are released
 //
-// A view carries its address, so that a request needs no look-up; a part of a view (`subarray`) is found through its
-// ArrayBuffer. Views are handed out again when the length is the same: allocate and free cost a few nanoseconds.
+// A view has its address as a property, so that a request needs no look-up; the address of a part of a view (`subarray`) is computed from its ArrayBuffer.
+// A free view is returned again where the length is the same, so that `allocate` and `free` take a few nanoseconds.
 import { BlockError } from '../../util/errors.js';
 import { roundUp } from '../../util/numbers.js';
 import type { Memory } from '../host.js';
@@ -18,18 +18,18 @@ const SLAB_BYTES = 8 * MIB;
 const LARGEST_CLASS = 2 * MIB;
 /** From here to 1 MiB there is a class for each power of two with a page in front: a request's data and its header. */
 const SMALLEST_HEADED = 64 * 1024;
-/** What was free for one to two such times goes back to the system. */
+/** Interval of sweeps. Memory that was free for one to two intervals is returned to the system. */
 const SWEEP_MS = 2000;
-/** `arenaFreed` of what has gone back. */
+/** `arenaFreed` of a view whose pages were returned to the system. */
 const VACATED = -1;
 
-/** What the arena notes on its views and slabs. */
+/** Properties that the arena adds to its views and slabs. */
 interface ArenaView extends Uint8Array<ArrayBuffer> {
   arenaOwner?: ArenaMemory;
   arenaAddress?: number;
-  /** Bytes of the cut that the view stands for; negative while it is free. */
+  /** Bytes that the view takes in its slab; negative while it is free. */
   arenaBytes?: number;
-  /** The arena's age when it was given back. */
+  /** The arena's age (number of sweeps) when the view was freed. */
   arenaFreed?: number;
 }
 interface ArenaSlab extends ArrayBuffer {
@@ -132,7 +132,7 @@ export class ArenaMemory implements Memory {
     return this.#native.firstDifference(a, b);
   }
 
-  /** Lets go of everything; views that are still held stay readable until they are collected. */
+  /** Releases everything; views that are still referenced stay readable until they are garbage-collected. */
   close(): void {
     this.#closed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
@@ -177,13 +177,13 @@ export class ArenaMemory implements Memory {
     slab.arenaOwner = this;
     slab.arenaUsed = 0;
     slab.arenaAddress = this.#native.addressOf(slab);
-    // Node itself lets no thread take memory that an addon owns. It must not be marked as untransferable beside that: node 24
-    // detaches such a buffer when the environment ends, and aborts where a mark forbids it.
+    // Node itself prevents that memory of an addon is transferred to a thread. The slab must not be marked as untransferable in addition: node 24 detaches
+    // such a buffer when the environment ends, and aborts where a mark forbids that.
     this.#mapped += bytes;
     return slab;
   }
 
-  /** Sweeps as long as there is something that may go. It keeps no process alive. */
+  /** Schedules sweeps while there is free memory. The timer does not keep the process alive. */
   #watch(): void {
     this.#timer = setTimeout(() => {
       this.#timer = null;
@@ -192,7 +192,7 @@ export class ArenaMemory implements Memory {
     this.#timer.unref();
   }
 
-  /** Vacates memory that was not used for a time. True where some is free that is not vacated yet. */
+  /** Returns the pages of idle views to the system. True where some free memory was not idle for long enough yet. */
   #sweep(): boolean {
     this.#age++;
     const idle: ArenaView[] = [];
@@ -207,7 +207,7 @@ export class ArenaMemory implements Memory {
     return fresh;
   }
 
-  /** Neighbours go with one call. */
+  /** Returns the pages of these views to the system, neighbours with one call. */
   #vacate(views: ArenaView[]): void {
     views.sort((a, b) => a.arenaAddress! - b.arenaAddress!);
     for (let i = 0; i < views.length; ) {
@@ -221,7 +221,7 @@ export class ArenaMemory implements Memory {
     }
   }
 
-  /** Lets go of the slabs of which nothing is used; `vacated`: of which nothing was for a time. Their memory goes at once. */
+  /** Releases the slabs without any used view; with `vacated`, only those whose pages were all returned already. Their memory is freed at once. */
   #releaseSlabs(vacated: boolean): void {
     const freeBytes = new Map<ArenaSlab, number>();
     for (const view of this.#freeViews()) {
@@ -251,7 +251,7 @@ export class ArenaMemory implements Memory {
   }
 }
 
-/** Sizes that are cut from slabs: powers of two from a page on, one and a half times each of them, and those with a page in front. */
+/** Size classes: powers of two from a page on, 1.5 times each of them, and from 64 KiB on each power of two plus a page for a header. */
 const CLASS_BYTES: readonly number[] = (() => {
   const sizes = [PAGE, 2 * PAGE];
   for (let size = 2 * PAGE; size < LARGEST_CLASS; size *= 2) {
@@ -261,7 +261,7 @@ const CLASS_BYTES: readonly number[] = (() => {
   return sizes;
 })();
 
-/** Class of each page count, so that finding it is one look-up. */
+/** The class for each number of pages. */
 const CLASS_OF_PAGES: Uint8Array = (() => {
   const table = new Uint8Array(LARGEST_CLASS / PAGE + 1);
   for (let pages = 0, index = 0; pages < table.length; pages++) {

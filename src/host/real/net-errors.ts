@@ -1,8 +1,8 @@
-// What goes wrong with sockets, as a BlockError that names the address.
+// Errors of sockets, as a BlockError that names the address.
 import { BlockError, type BlockErrorCode, codeOfErrno } from '../../util/errors.js';
 import { errnoName, systemWords } from './errno.js';
 
-/** Where sockets mean something else than files by the same name. */
+/** Error names that mean something else for sockets than for files. */
 const CODES: Readonly<Record<string, BlockErrorCode>> = {
   EADDRINUSE: 'busy',
   EADDRNOTAVAIL: 'invalid-argument',
@@ -13,7 +13,7 @@ const CODES: Readonly<Record<string, BlockErrorCode>> = {
 };
 
 function errnoOf(error: unknown): string | undefined {
-  // Several addresses were tried: the first one's error stands for all.
+  // Where several addresses were tried, the error of the first one is reported.
   const one = error instanceof AggregateError ? error.errors[0] : error;
   const code = (one as NodeJS.ErrnoException | undefined)?.code;
   return typeof code === 'string' && /^E(?!RR_)[A-Z0-9_]+$/.test(code) ? code : undefined;
@@ -44,7 +44,7 @@ export function netError(error: unknown, what: string, operation: string, path: 
   return new BlockError(code, `${what}: ${systemWords(errno)}`, { operation, path, errno, cause: error });
 }
 
-/** A link that was there has failed. */
+/** The error of a link that failed. */
 export function linkError(error: unknown, peer: string): BlockError {
   const errno = errnoOf(error);
   if (errno === undefined) {
@@ -54,11 +54,12 @@ export function linkError(error: unknown, peer: string): BlockError {
   return BlockError.at(peer, 'io', systemWords(errno), { operation: 'socket', errno, cause: error });
 }
 
-/** The same for an errno of either sign. */
+/** As `linkError`, for an errno of either sign. */
 export function errnoLinkError(errno: number, peer: string): BlockError {
   return linkError({ code: errnoName(Math.abs(errno)) }, peer);
 }
 
+/** As `netError`, for an errno of either sign. */
 export function errnoNetError(errno: number, what: string, operation: string, path: string): BlockError {
   return netError({ code: errnoName(Math.abs(errno)) }, what, operation, path);
 }

@@ -11,9 +11,9 @@ import { OpenSockets } from './open-sockets.js';
 import { Sockets } from './sockets.js';
 import { checkSettings } from './tls-context.js';
 
-/** The kernel cuts it to what it allows (net.core.somaxconn). */
+/** The kernel reduces it to its own limit (net.core.somaxconn). */
 const DEFAULT_BACKLOG = 4096;
-/** Longest path of a UNIX socket (sun_path, with a NUL behind it, or before it). */
+/** Longest path of a UNIX socket (sun_path, with a NUL at its end, or at its start). */
 const PATH_LIMIT_BYTES = 107;
 
 export class RealNet implements Net {
@@ -54,7 +54,7 @@ export class RealNet implements Net {
     await this.#open.close();
   }
 
-  /** Most commands have no sockets: the table is made with the first. */
+  /** The table of sockets, made at its first use: most commands have no sockets. */
   #table(): Sockets {
     this.#sockets ??= new Sockets(this.#native, this.#calls, this.#memory);
     return this.#sockets;

@@ -1,4 +1,4 @@
-// What a host has open on the net: ended with it.
+// The links, listeners and connection attempts of a host, which are closed with it.
 export interface OpenSocket {
   close(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-// Where an open file comes from: its real path and the kind of file system that it lies on, both asked of the descriptor.
+// The origin of an open file: its real path and the kind of its file system, both found out from the descriptor.
 import { readlink, realpath, statfs } from 'node:fs';
 import { promisify } from 'node:util';
 import { toBlockError } from '../../util/errors.js';
@@ -9,7 +9,7 @@ const readlinkOf = promisify(readlink) as unknown as (path: string, encoding: 'b
 const realPathOf = promisify(realpath.native) as unknown as (path: Buffer, encoding: 'buffer') => Promise<Buffer>;
 const statfsOf = promisify(statfs) as unknown as (path: string) => Promise<{ type: number }>;
 
-/** File systems in which the kernel shows itself, by their magic numbers (statfs(2), linux/magic.h). */
+/** Magic numbers of file systems of the kernel, which have no stored data (statfs(2), linux/magic.h). */
 const KERNEL_FILE_SYSTEMS: ReadonlySet<number> = new Set([
   0x9fa0, // proc
   0x62656572, // sysfs
@@ -32,18 +32,18 @@ const KERNEL_FILE_SYSTEMS: ReadonlySet<number> = new Set([
   0x09041934, // anonymous inodes
 ]);
 
-/** `path` is the name by which it was opened, for where the system does not tell more. */
+/** `path` is the name by which the file was opened; it is used where there is no /proc. */
 export async function originOfDescriptor(fd: number, path: string): Promise<FileOrigin> {
   const link = `/proc/self/fd/${fd}`;
   try {
     const { type } = await statfsOf(link);
     const real = await readlinkOf(link, 'buffer');
-    // The sign of a 32-bit number is of no meaning here.
+    // `type` may be negative: its 32 bits are compared as an unsigned number.
     return { path: decodeName(real), ordinary: !KERNEL_FILE_SYSTEMS.has(type >>> 0) };
   } catch (error) {
     const failure = toBlockError(error, { operation: 'origin', path });
     if (failure.code !== 'not-found') throw failure;
-    // No /proc here: then there is none that an image could name either.
+    // There is no /proc, so no image can name a file in it either.
     return { path: decodeName(await realPathOf(encodeName(path), 'buffer')), ordinary: true };
   }
 }

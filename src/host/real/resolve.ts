@@ -1,4 +1,4 @@
-// Names of hosts.
+// Resolves host names.
 import { promisify } from 'node:util';
 import { addressText } from '../net-address.js';
 import { netError } from './net-errors.js';

@@ -1,4 +1,4 @@
-// Reads a small file whole. Rare: node's own calls do.
+// Reads a small file as a whole, by node's own calls: it is rarely needed.
 import { close, fstat, open, read } from 'node:fs';
 import { promisify } from 'node:util';
 import { toBlockError } from '../../util/errors.js';
@@ -7,14 +7,14 @@ import { tooLarge } from '../small-file.js';
 
 const openOf = promisify(open) as (path: Buffer, flags: string) => Promise<number>;
 
-/** Pipes are read, too (`<(pass show key)`): hence to the end, and not as long as the file is said to be. */
+/** See `Host.readSmall`. Reads to the end, and not only `size` bytes: the file may be a pipe (`<(pass show key)`). */
 export async function readSmall(path: string, limit: number): Promise<Uint8Array> {
   try {
     const fd = await openOf(encodeName(path), 'r');
     try {
       const { size } = await promisify(fstat)(fd);
       if (size > limit) throw tooLarge(path, limit);
-      // One byte more than is allowed: a file that grows meanwhile is found out.
+      // One byte more than the limit, to detect a file that grows meanwhile.
       const room = Buffer.alloc(limit + 1);
       let length = 0;
       while (length <= limit) {

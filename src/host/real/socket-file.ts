@@ -1,8 +1,8 @@
-// The file of a UNIX socket that is listened on: one that a server listens at stays, a dead one is replaced, and the own one is removed at the end,
-// unless another has taken its place meanwhile.
+// The file of a listening UNIX socket. An existing file is kept where a server listens at it, and replaced where none does. This process's own file is
+// removed at the end, unless another process has replaced it meanwhile.
 //
-//   lock the folder -> bind -> in use? -> no socket, or a server answers: refused
-//                                      \-> no answer: remove it, bind again
+//   lock the folder -> bind -> in use? -> not a socket, or a server accepts the connection: error
+//                                      \-> connection refused: remove the file, bind again
 import { closeSync, constants as fsConstants, lstatSync, openSync, unlinkSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname } from 'node:path';
@@ -15,7 +15,7 @@ const RETRY_MS = 2;
 /** How long to wait for the lock of a socket's folder. Diskwright holds it for a few system calls only; other programs may hold it longer. */
 const LOCK_WAIT_MS = 500;
 
-/** Listens at `path`: the descriptor, or -errno. */
+/** Listens at `path`. Resolves with the descriptor, or -errno. */
 export async function listenAtFile(native: Native, path: string, backlog: number): Promise<number> {
   const name = encodeName(path);
   const release = await lockFolder(native, path);
@@ -29,7 +29,10 @@ export async function listenAtFile(native: Native, path: string, backlog: number
   }
 }
 
-/** Notes which file was made just now; the result removes that very one, and throws where it cannot. To be called while it is still listened on: then no other process replaces it. */
+/**
+ * Returns a function that removes the file that is at `path` now, and throws where it cannot. Another file that has replaced it is kept. To be called
+ * while this process listens at the file, so that no other process replaces it.
+ */
 export function ownSocketFile(path: string): () => void {
   const name = encodeName(path);
   const { dev, ino } = lstatSync(name, { bigint: true });
@@ -43,7 +46,7 @@ export function ownSocketFile(path: string): () => void {
   };
 }
 
-/** It is a socket (no link to one) that no process listens at. */
+/** True for a socket (not a link to one) that no process listens at. */
 function isDead(native: Native, path: string): boolean {
   if (lstatSync(encodeName(path), { throwIfNoEntry: false })?.isSocket() !== true) return false;
   const fd = native.connectUnix(encodeName(path), false);
@@ -52,15 +55,15 @@ function isDead(native: Native, path: string): boolean {
 }
 
 /**
- * Of two processes that find a dead socket, the slower one must not take the faster one's: between bind and listen, that looks dead, too. A
- * folder that cannot be locked is used all the same.
+ * Locks the folder of a socket. Of two processes that find a dead socket, the slower one must not remove the faster one's new socket, which looks dead, too,
+ * between bind and listen. Where the folder cannot be locked, it is used without a lock.
  */
 async function lockFolder(native: Native, path: string): Promise<() => void> {
   let fd: number;
   try {
     fd = openSync(encodeName(dirname(path)), fsConstants.O_RDONLY | fsConstants.O_DIRECTORY);
   } catch {
-    // Not there, or not to be read: binding says what is wrong, if anything is.
+    // The folder does not exist, or cannot be read: bind reports the error, if it matters.
     return () => undefined;
   }
   for (let waitedMs = 0; native.fileLock(fd) === -EAGAIN && waitedMs < LOCK_WAIT_MS; waitedMs += RETRY_MS) {

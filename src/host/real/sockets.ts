@@ -1,13 +1,14 @@
-// The sockets of one host by number, as the addon knows them: a row of numbers that both sides share, and the object that is called when something happens.
+// The sockets of one host. The addon knows each by a number, its id: for each id there is a row of numbers that both sides share, and a handler, which is
+// called for its events.
 //
-//   addon --event(id, ...)--> handlers[id] --> link, listener, connection that is being made
+//   addon --event(id, ...)--> handlers[id] --> link, listener, connection attempt
 //
 // See native/socket.h for the row.
 import { BlockError } from '../../util/errors.js';
 import type { Native, NativeEngine } from './binding.js';
 import type { ArenaMemory } from './memory.js';
 
-/** As native/socket.h has them. */
+/** The same as in native/socket.h. */
 export const SocketEvent = {
   received: 1,
   progressed: 2,
@@ -20,21 +21,21 @@ export const SocketEvent = {
 export const SocketKind = { connected: 0, connecting: 1, listening: 2 } as const;
 
 export const ROW_DOUBLES = 8;
-/** Doubles of a row. */
+/** Indexes of the fields in a row. */
 export const Row = { address: 0, bytes: 1, sentPieces: 2, unsentBytes: 3, armed: 4 } as const;
 
-/** Sockets of one host at most. Their rows take memory only where they have been used. */
+/** Limit of sockets of one host. Rows take memory only once they are used. */
 const LIMIT = 16384;
 const TABLE_BYTES = 4096;
 /** Pieces that a table holds. */
 export const TABLE_PIECES = TABLE_BYTES / 16;
 
 export interface SocketHandler {
-  /** After `closed` the number belongs to another socket. */
+  /** Called for each event. After `SocketEvent.closed`, the id may belong to another socket. */
   onSocket(event: number, value: number): void;
 }
 
-/** Pieces on their way to the addon: pairs of address and length. */
+/** Memory that passes pieces to the addon: pairs of address and length. */
 export interface PieceTable {
   pairs: Float64Array;
   address: number;
@@ -63,7 +64,7 @@ export class Sockets {
     });
   }
 
-  /** Takes `fd` over and gives it a number; -errno where that fails (then it is closed). Throws `limit`. */
+  /** Takes over `fd`, and returns its id; -errno where that fails (then `fd` is closed). Throws `limit`. */
   attach(fd: number, kind: number, handler: SocketHandler): number {
     const id = this.#freeIds.pop() ?? this.#handlers.length;
     if (id >= LIMIT) {
@@ -87,7 +88,7 @@ export class Sockets {
     this.#forget(id);
   }
 
-  /** Returns the descriptor, or -errno. */
+  /** Gives up the socket without closing it, and returns its descriptor, or -errno. */
   detach(id: number): number {
     const fd = this.calls.socketDetach(id);
     this.#forget(id);
@@ -102,7 +103,7 @@ export class Sockets {
     return { pairs, address: this.memory.addressOf(view) };
   }
 
-  giveTable(table: PieceTable): void {
+  returnTable(table: PieceTable): void {
     this.#tables.push(table);
   }
 

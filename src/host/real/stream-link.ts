@@ -1,18 +1,18 @@
-// A link over a stream of node: what TLS takes, since node:tls knows no other way.
+// A link over a stream of node, for TLS: node:tls works on streams only.
 //
-//   'data' chunk --copied--> window --received(n)--> owner names the next window, while the chunk lasts
-//   push push push flush --cork, one write a piece--> write callbacks count the pieces --> progressed()
+//   'data' chunk --copied--> window --received(n)--> the owner sets the next window; repeated until the chunk is used up
+//   push push push flush --cork, one write for each piece--> write callbacks count the pieces --> progressed()
 //
-// A window that is empty pauses the stream; what is left of a chunk by then is kept until there is a window again.
+// An empty window pauses the stream; the rest of a chunk is kept until a window is set again.
 import type { Socket } from 'node:net';
 import { BlockError } from '../../util/errors.js';
 import type { Link, LinkOwner, TlsPeer } from '../net.js';
-import { Ending, NOBODY } from './link-end.js';
+import { Ending, NO_OWNER } from './link-end.js';
 import { linkError } from './net-errors.js';
 import type { OpenSockets } from './open-sockets.js';
 
 export class StreamLink implements Link {
-  owner: LinkOwner = NOBODY;
+  owner: LinkOwner = NO_OWNER;
   readonly peer: string;
   readonly tls: TlsPeer;
   #socket: Socket;
@@ -20,7 +20,7 @@ export class StreamLink implements Link {
   #target: Uint8Array = new Uint8Array(0);
   #start = 0;
   #end = 0;
-  /** What is left of the last chunk. */
+  /** The rest of the last chunk. */
   #rest: Buffer | null = null;
   #delivering = false;
   #scheduled = false;
@@ -30,7 +30,7 @@ export class StreamLink implements Link {
   #sent = 0;
   #progress = false;
   #error: BlockError | null = null;
-  /** The owner is to hear no more: it closed the link, gave it up for TLS, or knows of its end. */
+  /** The owner is not called any more: it closed the link, replaced it by TLS, or got `closed`. */
   #silent = false;
   #ending: Ending;
   readonly #listeners = {
@@ -53,7 +53,7 @@ export class StreamLink implements Link {
     this.#open = open;
     open.add(this);
     this.#ending = new Ending(socket);
-    // Before there is a listener for data, which would make it flow.
+    // Paused before a listener for data is added, which would start the flow.
     socket.pause();
     for (const [event, listener] of Object.entries(this.#listeners)) socket.on(event, listener);
   }
@@ -101,7 +101,7 @@ export class StreamLink implements Link {
   }
 
   async startTls(): Promise<Link> {
-    throw BlockError.at(this.peer, 'bad-state', 'it is a TLS link already', { operation: 'tls' });
+    throw BlockError.at(this.peer, 'bad-state', 'the link has TLS already', { operation: 'tls' });
   }
 
   close(graceful = false): Promise<void> {
@@ -136,7 +136,7 @@ export class StreamLink implements Link {
     if (error) return;
     this.#sent++;
     if (this.#progress) return;
-    // The stream reports the pieces of one write one after the other: the owner is called once for all of them.
+    // The stream calls back for each piece of one flush: the owner is called once for all of them.
     this.#progress = true;
     queueMicrotask(() => {
       this.#progress = false;

@@ -1,4 +1,4 @@
-// Layout of what JavaScript and the addon share (native/request.h has the same).
+// Layout of the tables that JavaScript and the addon share (the same as in native/request.h).
 //
 //   descriptor, 64 bytes a slot:
 //      0 i32 op         4 i32 fd          8 f64 offset     16 f64 address
@@ -9,7 +9,7 @@
 export const DESCRIPTOR_BYTES = 64;
 export const COMPLETION_BYTES = 16;
 
-/** Operations; what each of them reads from the descriptor is in native/request.h. */
+/** Operations. native/request.h says which fields of the descriptor each one uses. */
 export const Op = {
   read: 1,
   write: 2,

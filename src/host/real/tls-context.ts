@@ -1,10 +1,10 @@
-// The options for node:tls that the settings of a link stand for, and the servers that do handshakes.
+// Translates the TLS settings of a link to options of node:tls, and keeps the servers that do handshakes.
 import type { Socket } from 'node:net';
 import type { ConnectionOptions, SecureContext, Server, TLSSocket, TlsOptions } from 'node:tls';
 import { BlockError } from '../../util/errors.js';
 import type { TlsSettings } from '../net.js';
 
-/** Those with forward secrecy first. For TLS 1.3, the ones whose hash is that of a plain pre-shared key. */
+/** Ciphers with forward secrecy come first. For TLS 1.3, only ciphers whose hash (SHA-256) is that of an external pre-shared key. */
 const PSK_CIPHERS = [
   'TLS_AES_128_GCM_SHA256',
   'TLS_CHACHA20_POLY1305_SHA256',
@@ -18,9 +18,9 @@ const PSK_CIPHERS = [
   'PSK-CHACHA20-POLY1305',
   'PSK-AES128-GCM-SHA256',
 ].join(':');
-/** Code of `refused`. */
+/** The code of errors that `refused` makes. */
 export const REFUSED = 'REFUSED';
-/** Servers that are kept for the next handshake. Each holds the parsed keys, which cost more to read than to keep. */
+/** Servers that are kept for later handshakes. Each holds the parsed keys, and parsing is expensive. */
 const SPARE_SERVERS = 8;
 
 /** Loaded with the first handshake. */
@@ -32,12 +32,12 @@ function invalid(message: string): BlockError {
   return new BlockError('invalid-argument', message, { operation: 'tls' });
 }
 
-/** The other side is not who it must be. */
+/** The error for another side that could not be verified. */
 export function refused(why: string): Error {
   return Object.assign(new Error(why), { code: REFUSED });
 }
 
-/** What OpenSSL says of keys and certificates that it cannot use. */
+/** Runs `make`. Throws `invalid-argument`, with OpenSSL's message, for keys and certificates that it cannot use. */
 function orInvalid<T>(make: () => T): T {
   try {
     return make();
@@ -54,7 +54,7 @@ function shared(settings: TlsSettings): TlsOptions & ConnectionOptions {
     part === undefined ? undefined : Buffer.from(part.buffer, part.byteOffset, part.byteLength);
   const { constants } = process.getBuiltinModule('node:crypto');
   const common = { minVersion: 'TLSv1.2', secureOptions: constants.SSL_OP_NO_TICKET } as const;
-  // No authority: a certificate must not be taken in place of the key.
+  // Without an authority, a certificate cannot be accepted instead of the key.
   if (settings.kind === 'psk') return { ...common, ciphers: PSK_CIPHERS, ca: [] };
   if (settings.verifyPeer && settings.ca === undefined) throw invalid('a TLS peer cannot be verified without a CA');
   return {
@@ -67,7 +67,7 @@ function shared(settings: TlsSettings): TlsOptions & ConnectionOptions {
   };
 }
 
-/** Options of `tls.connect` but the socket. Throws `invalid-argument`. */
+/** Options of `tls.connect`, except the socket. Throws `invalid-argument`. */
 export function clientOptions(settings: TlsSettings): ConnectionOptions {
   const options = { ...shared(settings), secureContext: clientContext(settings) };
   const { hostname } = settings;
@@ -77,13 +77,13 @@ export function clientOptions(settings: TlsSettings): ConnectionOptions {
     return {
       ...options,
       pskCallback: () => ({ identity: settings.username ?? name, psk: key }),
-      checkServerIdentity: (_, { raw }) => (raw === undefined ? undefined : new Error('it showed a certificate')),
+      checkServerIdentity: (_, { raw }) => (raw === undefined ? undefined : new Error('the server sent a certificate')),
     };
   }
   return {
     ...options,
     rejectUnauthorized: settings.verifyPeer,
-    // A name that is an address is looked for in the certificate, but is not sent.
+    // An address is compared with the certificate, but must not be sent as server name.
     servername: hostname === undefined || isAddress(hostname) ? '' : hostname,
     checkServerIdentity: (_, cert) =>
       hostname === undefined ? undefined : nodeTls().checkServerIdentity(hostname, cert),
@@ -94,20 +94,20 @@ function isAddress(name: string): boolean {
   return process.getBuiltinModule('node:net').isIP(name) !== 0;
 }
 
-/** What a handshake of a server came to. */
-export interface Shaken {
+/** The result of a handshake. */
+export interface HandshakeResult {
   socket: TLSSocket;
-  /** User name of the key that was asked for last. */
+  /** The user name that the client sent (PSK); null for certificates. */
   user: string | null;
 }
 
-/** A TLS server without a port. It does one handshake at a time, so that what it reports needs no name. */
+/** A TLS server without a port. It does one handshake at a time, so that its events belong to that one. */
 class HandshakeServer {
   readonly #server: Server;
   #user: string | null = null;
-  /** There is no key for that user. */
-  #stranger = false;
-  #done: (error: Error | null, shaken: Shaken | null) => void = () => undefined;
+  /** There is no key for the user. */
+  #unknownUser = false;
+  #done: (error: Error | null, result: HandshakeResult | null) => void = () => undefined;
 
   /** Throws `invalid-argument` for keys that cannot be read. */
   constructor(settings: TlsSettings) {
@@ -116,7 +116,7 @@ class HandshakeServer {
       options.pskCallback = (_, identity) => {
         this.#user = identity;
         const key = settings.keys?.get(identity);
-        this.#stranger = key === undefined;
+        this.#unknownUser = key === undefined;
         return key === undefined ? null : Buffer.from(key);
       };
       options.dhparam = 'auto';
@@ -124,28 +124,28 @@ class HandshakeServer {
       throw invalid('a TLS server needs a certificate and its key');
     } else {
       options.requestCert = settings.verifyPeer;
-      // An unknown user is refused by the caller, with a message that says why.
+      // A client without a valid certificate is refused by the caller, with a message that says why.
       options.rejectUnauthorized = false;
     }
     this.#server = orInvalid(() => nodeTls().createServer(options));
     this.#server.on('secureConnection', (socket) => this.#settle(null, { socket, user: this.#user }));
     this.#server.on('tlsClientError', (error) => {
-      this.#settle(this.#stranger ? refused(`there is no key for user "${this.#user}"`) : error, null);
+      this.#settle(this.#unknownUser ? refused(`there is no key for user "${this.#user}"`) : error, null);
     });
   }
 
-  begin(socket: Socket, done: (error: Error | null, shaken: Shaken | null) => void): void {
+  begin(socket: Socket, done: (error: Error | null, result: HandshakeResult | null) => void): void {
     this.#user = null;
-    this.#stranger = false;
+    this.#unknownUser = false;
     this.#done = done;
     this.#server.emit('connection', socket);
   }
 
-  /** Once: what comes later is not about this handshake's end. */
-  #settle(error: Error | null, shaken: Shaken | null): void {
+  /** Calls back once: later events are not about the end of this handshake. */
+  #settle(error: Error | null, result: HandshakeResult | null): void {
     const done = this.#done;
     this.#done = () => undefined;
-    done(error, shaken);
+    done(error, result);
   }
 }
 
@@ -160,7 +160,7 @@ function clientContext(settings: TlsSettings): SecureContext {
   return context;
 }
 
-/** Throws `invalid-argument` where a handshake could not even begin with these settings. */
+/** See `Net.checkTls`. Throws `invalid-argument`. */
 export function checkSettings(settings: TlsSettings): void {
   if (settings.side === 'server') keepServer(settings, takeServer(settings));
   else clientOptions(settings);
@@ -172,7 +172,7 @@ export function takeServer(settings: TlsSettings): HandshakeServer {
   return spare.get(settings)?.pop() ?? new HandshakeServer(settings);
 }
 
-/** Only after its handshake has succeeded: of a failed one, more may be heard later. */
+/** Keeps a server for later handshakes. Only for one whose handshake has succeeded: after a failed one, late events may follow. */
 export function keepServer(settings: TlsSettings, server: HandshakeServer): void {
   const kept = spare.get(settings);
   if (kept === undefined) spare.set(settings, [server]);

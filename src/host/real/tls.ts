@@ -1,4 +1,4 @@
-// TLS on a connected socket, by way of node:tls. A handshake ends with the peer that the settings ask for, or without a link.
+// TLS on a connected socket, by node:tls. A handshake ends with a link to a peer that the settings allow, or with an error.
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { BlockError } from '../../util/errors.js';
@@ -6,22 +6,30 @@ import type { Link, TlsPeer, TlsSettings } from '../net.js';
 import { subjectOf } from './distinguished-name.js';
 import type { OpenSockets } from './open-sockets.js';
 import { StreamLink } from './stream-link.js';
-import { clientOptions, keepServer, nodeTls, REFUSED, refused, type Shaken, takeServer } from './tls-context.js';
+import {
+  clientOptions,
+  type HandshakeResult,
+  keepServer,
+  nodeTls,
+  REFUSED,
+  refused,
+  takeServer,
+} from './tls-context.js';
 
-/** Failures of a handshake that are about who the other side is, or who it takes us for. */
+/** Error codes of handshakes in which one side could not verify the other one. */
 const REFUSALS = [
   new RegExp(`^${REFUSED}$`),
   /^ERR_TLS_CERT_ALTNAME_INVALID$/,
   /^ERR_SSL_.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED|PSK|BINDER|DECRYPT|BAD_RECORD_MAC)/,
-  // What OpenSSL thinks of a chain of certificates.
+  // OpenSSL's errors of certificate chains.
   /^(?!ERR_).*(CERT|CRL|CHAIN|UNABLE_TO|HOSTNAME_MISMATCH|INVALID_PURPOSE|INVALID_CA)/,
 ];
-/** With a pre-shared key there is nothing else that the other side could object to in this way. */
+/** With a pre-shared key, any alert of the other side means that the key was refused. */
 const PSK_REFUSALS = /^ERR_SSL_.*ALERT/;
 
-type Verdict = (error: Error | null, shaken: Shaken | null) => void;
+type HandshakeCallback = (error: Error | null, result: HandshakeResult | null) => void;
 
-/** Goes on with `socket` as a TLS link. See `Link.startTls`. */
+/** Makes a TLS link of `socket`. See `Link.startTls`. */
 export async function startTls(
   socket: Socket,
   peer: string,
@@ -33,16 +41,16 @@ export async function startTls(
   open.add(entry);
   let timer: NodeJS.Timeout | undefined;
   try {
-    const { socket: secure, user } = await new Promise<Shaken>((resolve, reject) => {
-      const done: Verdict = (error, shaken) => (shaken === null ? reject(error) : resolve(shaken));
+    const { socket: secure, user } = await new Promise<HandshakeResult>((resolve, reject) => {
+      const done: HandshakeCallback = (error, result) => (result === null ? reject(error) : resolve(result));
       if (timeoutMs > 0) {
         const why = `no TLS handshake within ${timeoutMs} ms`;
         timer = setTimeout(() => reject(BlockError.at(peer, 'cancelled', why, { operation: 'tls' })), timeoutMs);
       }
       socket.once('close', () => reject(new Error('the other side has closed')));
       socket.on('error', (error) => reject(error));
-      if (settings.side === 'server') shakeAsServer(socket, settings, done);
-      else shakeAsClient(socket, settings, done);
+      if (settings.side === 'server') handshakeAsServer(socket, settings, done);
+      else handshakeAsClient(socket, settings, done);
     });
     return new StreamLink(secure, peer, peerOf(secure, user, settings), open);
   } catch (error) {
@@ -54,15 +62,15 @@ export async function startTls(
   }
 }
 
-function shakeAsServer(socket: Socket, settings: TlsSettings, done: Verdict): void {
+function handshakeAsServer(socket: Socket, settings: TlsSettings, done: HandshakeCallback): void {
   const server = takeServer(settings);
-  server.begin(socket, (error, shaken) => {
-    if (shaken !== null) keepServer(settings, server);
-    done(error, shaken);
+  server.begin(socket, (error, result) => {
+    if (result !== null) keepServer(settings, server);
+    done(error, result);
   });
 }
 
-function shakeAsClient(socket: Socket, settings: TlsSettings, done: Verdict): void {
+function handshakeAsClient(socket: Socket, settings: TlsSettings, done: HandshakeCallback): void {
   const secure: TLSSocket = nodeTls().connect({ ...clientOptions(settings), socket });
   secure.on('error', (error) => done(error, null));
   secure.once('secureConnect', () => {
@@ -71,18 +79,18 @@ function shakeAsClient(socket: Socket, settings: TlsSettings, done: Verdict): vo
   });
 }
 
-/** Checks the other side once more, now that all of it is known. Throws `permission`. */
+/** Checks the other side, after the handshake. Throws an error that becomes `permission`. */
 function peerOf(socket: TLSSocket, user: string | null, settings: TlsSettings): TlsPeer {
   const protocol = socket.getProtocol() ?? 'unknown';
   const cipher = socket.getCipher().name;
   const cert = settings.kind === 'psk' ? undefined : socket.getPeerX509Certificate();
   if (settings.kind === 'psk') {
-    // In TLS 1.3 the cipher's name does not tell: there a key that was agreed on before is a resumed session.
+    // In TLS 1.3 the cipher's name does not show it: a session with a pre-shared key counts as resumed there.
     if (!cipher.includes('PSK') && !(protocol === 'TLSv1.3' && socket.isSessionReused())) {
       throw refused('the pre-shared key was not used');
     }
   } else if (settings.verifyPeer && (!socket.authorized || cert === undefined)) {
-    throw refused(cert === undefined ? 'it showed no certificate' : `${socket.authorizationError}`);
+    throw refused(cert === undefined ? 'the other side sent no certificate' : `${socket.authorizationError}`);
   }
   const name = settings.verifyPeer && cert !== undefined ? subjectOf(cert.raw) : user;
   return { name, protocol, cipher };

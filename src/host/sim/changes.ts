@@ -1,4 +1,4 @@
-// What a request changes in a file, and what power loss leaves of it.
+// The changes that requests make in a file, and what power loss leaves of them.
 //
 // A change is volatile from the moment it takes effect until a flush that was issued after its answer has completed. Power loss
 // decides for each volatile change, alone and by the seed: kept, dropped, or torn. A torn write keeps any subset of its 512-byte
@@ -72,7 +72,7 @@ export function sectorsOf(
   return pieces;
 }
 
-/** Some part of a change, by the seed: what a torn or failed request leaves. */
+/** The part of a change that a torn or failed request leaves, by the seed. */
 export function tear(change: Change, random: Random): Change[] {
   if (change.kind === 'write') {
     const style = random.below(4);
@@ -93,7 +93,10 @@ export function tear(change: Change, random: Random): Change[] {
   return random.chance(0.5) ? [change] : [];
 }
 
-/** How one power loss treats what was volatile. Several kinds of bad luck, since independent coins alone hardly ever give the extremes. */
+/**
+ * Probabilities with which one power loss keeps or tears a volatile change; otherwise it is dropped. There are several styles, since equal probabilities alone
+ * hardly ever produce the extremes.
+ */
 export interface CrashStyle {
   keep: number;
   tear: number;
@@ -112,7 +115,7 @@ export function crashStyle(random: Random): CrashStyle {
   return random.pick(CRASH_STYLES);
 }
 
-/** What of one volatile change is on the disk after power loss. */
+/** The part of one volatile change that is on the disk after power loss. */
 export function survivorsOf(change: Change, style: CrashStyle, random: Random): Change[] {
   const luck = random.fraction();
   if (luck < style.keep) return [change];

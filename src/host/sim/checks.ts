@@ -1,4 +1,4 @@
-// What the simulated host's calls take, checked at run time in the words of the library's other calls: a fault that is misspelt would never come.
+// Checks the arguments of the simulated host's calls at run time, as those of the library's other calls: a misspelt fault would otherwise be ignored.
 
 import { constants } from 'node:os';
 import {
@@ -82,7 +82,7 @@ const HOST: Shape<SimHostOptions> = {
   onRequest: callback(),
 };
 
-/** Each of these throws `unknown-option` or `invalid-argument`, and returns nothing: the caller's own object counts. */
+/** Each of these functions throws `unknown-option` or `invalid-argument`, and returns nothing: the caller goes on with its own object. */
 export function checkHostOptions(options: unknown): void {
   takeSettings(HOST, options, 'options');
 }

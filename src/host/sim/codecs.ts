@@ -1,5 +1,5 @@
-// Codecs of the simulated host: the work is done at once, by node:zlib and by the addon's zstd (which is loaded when it is first used);
-// when the answer comes is up to the schedule.
+// Codecs of the simulated host. The work is done synchronously, by node:zlib and by the addon's zstd (which is loaded at its first use); the schedule decides
+// when the result is delivered.
 
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { BlockError } from '../../util/errors.js';
@@ -9,21 +9,21 @@ import { CODECS, hasCodec, missingCodec } from '../real/codecs.js';
 import { errnoError } from '../real/errno.js';
 
 const WINDOW_BITS = 12;
-/** Inflating stops here at the latest, whatever the stream says. */
+/** Limit of inflated data in bytes, whatever the stream contains. */
 const MAX_INFLATED = 64 * 1024 * 1024;
 
-/** As `Codecs.compress`, but at once. */
+/** As `Codecs.compress`, synchronously. */
 export function compressNow(type: CompressionType, input: Uint8Array, output: Uint8Array, level?: number): number {
   return type === 'zlib' ? deflateInto(input, output, level) : zstdInto(input, output, level);
 }
 
-/** As `Codecs.decompress`, but at once. */
+/** As `Codecs.decompress`, synchronously. */
 export function decompressNow(type: CompressionType, input: Uint8Array, output: Uint8Array): void {
   if (type === 'zlib') inflateInto(input, output);
   else unzstdInto(input, output);
 }
 
-/** Does the simulated host have this codec? */
+/** Whether the simulated host has this codec. */
 export function supportsNow(type: CompressionType): boolean {
   return type === 'zlib' || hasCodec(loadNative(), type);
 }

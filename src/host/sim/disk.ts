@@ -1,5 +1,5 @@
-// The file system of the simulated host: paths, symbolic links, and how much room there is. Making and removing a name is durable
-// at once (a journal would order it); what a file holds is not (see changes.ts).
+// The file system of the simulated host: paths, symbolic links, and free space. Creating and removing a name is durable at once (a journal would order it);
+// the content of a file is not (see changes.ts).
 
 import { posix } from 'node:path';
 import type { FileInfo, FileKind } from '../host.js';
@@ -10,7 +10,7 @@ import { Inode } from './inode.js';
 import type { Random } from './random.js';
 import type { SparseBytes } from './sparse.js';
 
-/** Parts of the interface that a file system may lack. */
+/** Operations that a file system may not support. */
 export const SIM_FEATURES = [
   'seek',
   'allocate',
@@ -53,7 +53,7 @@ export class SimDisk {
     return [...this.inodes.keys()].sort();
   }
 
-  /** The path behind all symbolic links. */
+  /** The path after following all symbolic links. */
   resolve(path: string, operation: SimOperation): string {
     let at = posix.resolve('/', path);
     for (let i = 0; i < MAX_LINKS; i++) {
@@ -106,12 +106,12 @@ export class SimDisk {
     };
   }
 
-  /** A disk with what this one holds now. */
+  /** A disk with the present content of this one. */
   copy(): SimDisk {
     return this.rebuild((inode) => inode.current.clone());
   }
 
-  /** A disk with what power loss leaves of this one. */
+  /** A disk with the content of this one after power loss. */
   afterPowerLoss(style: CrashStyle, random: Random): SimDisk {
     const changesOf = (inode: Inode) => [...this.inFlight].filter((item) => item.inode === inode).map((i) => i.change);
     return this.rebuild((inode) => inode.survivors(changesOf(inode), style, random));

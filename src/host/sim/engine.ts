@@ -4,7 +4,7 @@
 //   submit -> [effect at once, or split] -> ... latency ... -> [effect] -> answer        heap of events (due, number)
 //                 by the seed                                                                ^ timers live there as well
 //
-// Eager mode has no schedule: a request takes effect when it is made and is answered in a microtask, and only timers wait.
+// Eager mode has no schedule: a request takes effect when it is made, and is answered in a microtask; only timers wait.
 
 import { crc32 } from 'node:zlib';
 import { BlockError, codeOfErrno } from '../../util/errors.js';
@@ -13,7 +13,7 @@ import { FaultInjector, type FaultPlan, type SimOperation, type SimRequest } fro
 import { EventHeap, type SimEvent } from './heap.js';
 import { Random } from './random.js';
 
-/** The simulated machine lost its power: nothing that was in flight is ever answered. `SimHost.crash` returns what is left. */
+/** The simulated machine lost its power: requests in flight are never answered. `SimHost.crash` returns the machine after it. */
 export class SimPowerLoss extends Error {
   override readonly name = 'SimPowerLoss';
 }
@@ -39,15 +39,15 @@ export interface Work<T> {
   path: string;
   offset?: number;
   length?: number;
-  /** Bytes that are part of the run's trace. */
+  /** Data that is included in the run's trace. */
   traced?: Uint8Array;
   /** Called first of all. */
   issued?: () => void;
   /** Called when the request is issued on a schedule; returns true when it has taken full effect already. */
   start?: () => boolean;
-  /** Takes effect; the result is the answer. Throws the error of the answer. `early`: `start` returned true. */
+  /** Makes the request take effect, and returns its result, or throws its error. `early`: `start` returned true. */
   finish: (early: boolean) => T;
-  /** A fault hits: leaves what a failed request leaves. */
+  /** Called instead where a fault is injected: makes the changes that a failed request leaves. */
   fail?: () => void;
   /** Called just before the answer, whatever it is. */
   settled?: () => void;
@@ -58,7 +58,7 @@ const WALL_START_SECONDS = 1_704_067_200;
 /** Answers that are due this close together arrive as one batch. */
 const BATCH_MS = 0.01;
 
-/** A new promise each time: one shared by all would collect everybody's reactions for ever. */
+/** A promise that never settles. A new one each time: a shared one would collect the reactions of all callers forever. */
 function never(): Promise<never> {
   return new Promise(() => {});
 }
@@ -71,7 +71,7 @@ export class SimEngine implements Clock {
   readonly options: EngineOptions;
   /** Requests issued so far. */
   requests = 0;
-  /** Grows with every answer; orders answers and flushes. */
+  /** Counts answers; it orders answers and flushes. */
   tick = 0;
   dead = false;
   private trace = 0;
@@ -104,14 +104,14 @@ export class SimEngine implements Clock {
   }
 
   timer(delayMs: number, callback: () => void): () => void {
-    // Never due: it must not make the clock jump to the end of time.
+    // A timer that is never due must not make the clock jump to infinity.
     if (delayMs === Number.POSITIVE_INFINITY) return () => {};
     const event = this.heap.push(this.timeMs + Math.max(0, delayMs), callback);
     this.pump();
     return () => this.heap.cancel(event);
   }
 
-  /** What the run did so far, as one number: equal seeds give equal traces. */
+  /** A checksum of everything that the run did so far: equal seeds have equal traces. */
   traceHash(): string {
     return (this.trace >>> 0).toString(16).padStart(8, '0');
   }
@@ -123,7 +123,7 @@ export class SimEngine implements Clock {
     this.losePower();
   }
 
-  /** Forgets all timers and answers to come. */
+  /** Drops all timers and all answers that are due. */
   stop(): void {
     this.heap.clear();
   }
@@ -151,7 +151,7 @@ export class SimEngine implements Clock {
       this.powerOff();
       return never();
     }
-    // Made here and not when it is given, so that its stack shows the caller.
+    // The error is made here, and not when the request is answered, so that its stack shows the caller.
     const failure = verdict === undefined ? undefined : systemError(verdict.errno, request);
     return new Promise<T>((resolve, reject) => {
       const answer = () => {
@@ -206,7 +206,7 @@ export class SimEngine implements Clock {
     }
   }
 
-  /** Jumps over the timers of the next `ms` milliseconds, one batch of events after the other. */
+  /** Runs the events of the next `ms` milliseconds, one batch after the other. */
   async advance(ms: number): Promise<void> {
     const end = this.timeMs + ms;
     for (;;) {
@@ -238,7 +238,7 @@ export class SimEngine implements Clock {
     return true;
   }
 
-  /** Eager mode: timers fire, in order, whenever nothing else can run. */
+  /** In eager mode, fires timers, in order, whenever nothing else can run. */
   private pump(): void {
     if (!this.options.eager || this.options.manualClock || this.pumping || this.heap.nextDue() === undefined) return;
     this.pumping = true;

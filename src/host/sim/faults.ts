@@ -1,8 +1,9 @@
-// What can go wrong on the simulated host, said as data. A plan is counted per host: a crash starts a new count.
+// Fault plans of the simulated host, and the injector that decides what happens to each request. Requests are counted for each host: the host after a crash
+// starts a new count.
 
 import type { Random } from './random.js';
 
-/** What the simulated host is asked for, and can fail at. */
+/** The operations of the simulated host; each can fail. */
 export const SIM_OPERATIONS = [
   'open',
   'stat',
@@ -25,11 +26,11 @@ export type SimOperation = (typeof SIM_OPERATIONS)[number];
 
 /** One fault. All given conditions must hold. */
 export interface FaultRule {
-  /** Operations that it hits; none given: `read`, `write` and `flush`. */
+  /** Operations that the rule applies to. Default: `read`, `write` and `flush`. */
   operations?: readonly SimOperation[];
-  /** Only this file. */
+  /** The file that the rule applies to. Default: any. */
   path?: string;
-  /** Default `EIO`. */
+  /** Name of the system error. Default: `EIO`. */
   errno?: string;
   /** Hits with this probability (default: always). */
   probability?: number;
@@ -41,7 +42,7 @@ export interface FaultRule {
 
 export interface FaultPlan {
   rules?: readonly FaultRule[];
-  /** Power loss when the Nth request (1 = the first) of the host is issued: that one and all others in flight stay without an answer. */
+  /** Power loss when the Nth request (1 = the first) of the host is issued: that request and all others in flight are never answered. */
   powerLossAt?: number;
   /** Power loss at any request, with this probability. */
   powerLossProbability?: number;
@@ -51,9 +52,9 @@ export interface FaultPlan {
   lateMs?: number;
   /** A failed flush loses the volatile data (Linux marks the pages clean), so that a later flush succeeds without them. */
   failedFlushLoses?: boolean;
-  /** A disk that lies: flushes are answered and do nothing. Planted by tests of the tests. */
+  /** A disk that lies: flushes succeed and do nothing. For tests that check the tests. */
   ignoreFlush?: boolean;
-  /** A disk that lies about some writes: the next flush does not cover them, only the one after. Planted likewise. */
+  /** A disk that lies about some writes: the next flush does not cover them, only the one after. For tests that check the tests. */
   escapesFlush?: (request: SimRequest) => boolean;
 }
 

@@ -1,5 +1,5 @@
-// An open file of the simulated host. A request may take effect when it is made, when it is answered, or part then and part then,
-// as the seed wants: code that relies on more than the interface promises is found out.
+// An open file of the simulated host. By the seed, a request takes effect when it is made, when it is answered, or partly at both times, so that code
+// that relies on more than the interface promises fails in a test.
 
 import { constants } from 'node:os';
 import { BlockError } from '../../util/errors.js';
@@ -13,7 +13,7 @@ import type { SimMemory } from './memory.js';
 
 const POISON = 0xcd;
 
-/** What the files of one host share. */
+/** The parts of a host that its files share. */
 export interface FileContext {
   engine: SimEngine;
   disk: SimDisk;
@@ -117,7 +117,7 @@ export class SimFile implements HostFile {
     return this.submit({ operation: 'stat', path: this.path, finish });
   }
 
-  /** As on the real host: nothing that would have to be bounced. */
+  /** True for a buffer that needs no copy, as on the real host. */
   private takes(buffer: Uint8Array): boolean {
     return this.closing === undefined && !this.direct && this.context.memory.owns(buffer);
   }
@@ -224,7 +224,7 @@ export class SimFile implements HostFile {
     return this.closing;
   }
 
-  /** Submits a request that changes the file. `buffers`: where a write takes its bytes from. */
+  /** Submits a request that changes the file. `buffers`: the source of a write. */
   private change(
     operation: SimOperation,
     offset: number,
@@ -276,7 +276,7 @@ export class SimFile implements HostFile {
     );
   }
 
-  /** Applies a change now; throws where the disk refuses it. */
+  /** Applies a change now; throws the error where the disk refuses it. */
   private takeEffect(operation: SimOperation, change: Change, answered: number, escapes = 0): void {
     const refused = this.refusal(operation, change);
     if (refused !== undefined) throw refused;
@@ -284,7 +284,7 @@ export class SimFile implements HostFile {
     this.inode.mtimeMs = this.context.engine.now();
   }
 
-  /** Why the disk cannot do this, if so. */
+  /** The error where the disk cannot make the change; undefined where it can. */
   private refusal(operation: SimOperation, change: Change): BlockError | undefined {
     const { disk } = this.context;
     const isFile = this.kind === 'file';
@@ -303,8 +303,8 @@ export class SimFile implements HostFile {
   }
 
   /**
-   * The caller may have changed the buffer while the write was in flight. Then each sector holds what it held when the request was
-   * made, or what it holds now.
+   * The data of a write. Where the caller has changed the buffer while the write was in flight, each sector is, by the seed, the one of the time when the
+   * request was made, or the one of now.
    */
   private settleBuffer(change: Change, buffers: readonly Uint8Array[]): Change {
     if (change.kind !== 'write' || this.context.engine.options.eager) return change;

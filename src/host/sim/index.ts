@@ -1,13 +1,13 @@
-// The simulated host: a seeded disk in memory, a clock that jumps, and everything that goes wrong with real ones.
+// The simulated host: a seeded disk in memory, a clock that jumps, and the faults of real disks.
 //
-// Which faults are survivable (code that writes to a file can count on this, and on no more):
+// Which faults are survivable (code that writes to a file can rely on this, and on no more):
 //  - A write is volatile until a flush that was issued after the write's answer has completed. Power loss keeps, drops or tears
 //    each volatile change by itself, in whatever order (changes.ts). 512-byte sectors are never torn.
-//  - Sizes, holes, zeroed ranges and reservations are volatile in the same way. A kept write makes the file as long as it needs.
-//  - Making and removing a file is durable at once.
+//  - Sizes, holes, zeroed ranges and reservations are volatile in the same way. A kept write makes the file as long as necessary.
+//  - Creating and removing a file is durable at once.
 //  - A request in flight at power loss may have reached the disk, in whole or in part; it is never answered.
-//  - A write that fails may have written some of its sectors. A flush that fails made nothing durable (or, if the plan says so,
-//    loses what it should have written, as Linux does).
+//  - A write that fails may have written some of its sectors. A flush that fails has made nothing durable (or, if the plan says so,
+//    has dropped the changes that it should have written, as Linux does).
 //  - Requests take effect at some time between call and answer, and are answered in any order.
 //
 //   SimHost --- SimEngine   events, clock, faults, trace        SimFile --- Inode --- SparseBytes (current, durable)
@@ -192,20 +192,20 @@ export class SimHost implements Host {
     return this.disk.used;
   }
 
-  /** The disk has room for so many bytes from now on: another of its users took some, or gave some back. May be less than is in use. */
+  /** Sets the capacity of the disk in bytes, as if another of its users had taken or freed space. It may be less than is in use. */
   setCapacity(bytes: number): void {
     check.checkCapacity(bytes);
     this.disk.capacity = bytes;
   }
 
-  /** Takes the power away now: nothing is answered any more. */
+  /** Switches the power off: no request is answered any more. */
   powerOff(): void {
     this.clock.powerOff();
   }
 
   /**
-   * The machine after power loss (now, if it has power still): a new host with what survived, no handles, no locks, no faults unless
-   * `options` brings some. By default its seed follows from this one's. `style` forces the kind of luck.
+   * The machine after power loss (which happens now, if it has power still): a new host with the content that survived, without open files and locks, and
+   * without faults unless `options` has some. By default its seed is derived from this one's. `style`: what happens to volatile changes; default: random.
    */
   crash(options: SimHostOptions = {}, style?: CrashStyle): SimHost {
     check.checkHostOptions(options);
@@ -216,7 +216,7 @@ export class SimHost implements Host {
     return new SimHost(this.inherit(options, random.next()), survived);
   }
 
-  /** A host of its own with the content as it is now, all of it durable. This one goes on undisturbed. */
+  /** A new host with the present content, all of it durable. This host is not affected. */
   fork(options: SimHostOptions = {}): SimHost {
     check.checkHostOptions(options);
     return new SimHost(this.inherit(options, this.seed), this.disk.copy());
@@ -227,7 +227,7 @@ export class SimHost implements Host {
     return { ...lasting, seed, eager: this.clock.options.eager, ...options };
   }
 
-  /** Puts a file there at once, durably. Replaces the content of one that exists. */
+  /** Creates a file, or replaces the content of an existing one, at once and durably. */
   writeFile(path: string, content: Uint8Array): void {
     check.checkPath(path);
     check.checkContent(content);
@@ -236,7 +236,7 @@ export class SimHost implements Host {
     inode.applyDurably({ kind: 'write', offset: 0, data: content });
   }
 
-  /** Puts `content` at `offset` of a file that exists, or makes it, at once and durably. */
+  /** Writes `content` at `offset` of a file, which is created where it does not exist, at once and durably. */
   patchFile(path: string, offset: number, content: Uint8Array): void {
     check.checkPath(path);
     check.checkBytes(offset, 'offset');
@@ -245,7 +245,7 @@ export class SimHost implements Host {
     inode.applyDurably({ kind: 'write', offset, data: content });
   }
 
-  /** Sets the size of a file (made where it is not there), at once and durably. */
+  /** Sets the size of a file, which is created where it does not exist, at once and durably. */
   resizeFile(path: string, size: number): void {
     check.checkPath(path);
     check.checkBytes(size, 'size');
@@ -253,7 +253,7 @@ export class SimHost implements Host {
     inode.applyDurably({ kind: 'resize', size });
   }
 
-  /** A block device of fixed size, full of zeroes. */
+  /** Creates a block device of fixed size, full of zeroes. */
   createDevice(path: string, size: number): void {
     check.checkPath(path);
     check.checkBytes(size, 'size');
@@ -266,7 +266,7 @@ export class SimHost implements Host {
     this.disk.link(path, target);
   }
 
-  /** What a reader sees now: the whole file, or a range of it. Throws `not-found`. */
+  /** The content that a reader sees now: the whole file, or a range of it. Throws `not-found`. */
   readFile(path: string, offset = 0, length?: number): Uint8Array {
     check.checkPath(path);
     check.checkBytes(offset, 'offset');
@@ -277,7 +277,7 @@ export class SimHost implements Host {
     return content;
   }
 
-  /** What is surely on the disk. */
+  /** The content that is certainly on the disk. Throws `not-found`. */
   durableFile(path: string): Uint8Array {
     check.checkPath(path);
     const bytes = this.disk.get(path, 'read').durableContent();
@@ -357,7 +357,7 @@ function overlap(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 /**
- * A simulated host. Without a seed and faults: eager, awaitable as any other. Throws `unknown-option` for an unknown member, and
+ * Creates a simulated host. Without a seed and faults it is eager: it can be used without `run`. Throws `unknown-option` for an unknown member, and
  * `invalid-argument` for a wrong type or value.
  */
 export function createSimHost(options: SimHostOptions = {}): SimHost {

@@ -1,4 +1,4 @@
-// One simulated file: what readers see now, what is surely on the disk, and the volatile changes between the two.
+// One simulated file: the content that readers see now, the content that is certainly on the disk, and the volatile changes between the two (changes.ts).
 //
 //   durable --(volatile[0], volatile[1], ...)--> current
 
@@ -8,7 +8,7 @@ import { LockTable } from './locks.js';
 import type { Random } from './random.js';
 import { SparseBytes } from './sparse.js';
 
-/** Volatile data beyond this is written back, oldest first, as an operating system would. Bounds the memory of long runs. */
+/** Volatile data beyond this limit is written back, oldest first, as an operating system does. It limits the memory of long runs. */
 const WRITEBACK_BYTES = 32 * 1024 * 1024;
 
 export class Inode {
@@ -28,7 +28,7 @@ export class Inode {
     this.current = content.clone();
   }
 
-  /** A change takes effect. It is volatile until a later flush. */
+  /** Applies a change, which is volatile until a later flush. */
   apply(change: Change, answered: number, escapes = 0): Volatile {
     applyChange(change, this.current);
     const entry: Volatile = { change, answered, escapes };
@@ -38,7 +38,7 @@ export class Inode {
     return entry;
   }
 
-  /** A change takes effect and is durable at once: content that a test puts there. */
+  /** Applies a change that is durable at once: content that a test writes. */
   applyDurably(change: Change): void {
     applyChange(change, this.current);
     applyChange(change, this.durable);
@@ -54,17 +54,17 @@ export class Inode {
     this.volatile = rest;
   }
 
-  /** After a failed flush a kernel may take its dirty pages for clean: they are never written. */
+  /** Drops volatile changes after a failed flush, as a kernel may do: it marks dirty pages clean and never writes them. */
   forget(issued: number): void {
     this.volatile = this.volatile.filter((entry) => entry.answered > issued);
   }
 
-  /** The content that is surely on the disk. */
+  /** The content that is certainly on the disk. */
   durableContent(): SparseBytes {
     return this.durable.clone();
   }
 
-  /** What power loss leaves. `inFlight`: changes of requests that have not taken effect yet; they may have reached the disk all the same. */
+  /** The content after power loss. `inFlight`: changes of requests that have not taken effect yet; they may have reached the disk nevertheless. */
   survivors(inFlight: readonly Change[], style: CrashStyle, random: Random): SparseBytes {
     const content = this.durable.clone();
     const changes = this.volatile.map((entry) => entry.change).concat(inFlight);

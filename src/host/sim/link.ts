@@ -1,26 +1,26 @@
-// A link of the simulated host: half of a pair. Bytes cross in chunks whose sizes and times the seed chooses; only so many are on the
-// way at once.
+// A link of the simulated host: one half of a pair. Bytes are delivered in chunks whose sizes and times the seed chooses; a limited number of bytes is on the
+// way at the same time.
 //
-//   push, flush --copied, while there is room--> other.inbox --later, in odd chunks--> window, received(n)
+//   push, flush --copied, while there is room--> other.inbox --later, in random chunks--> window, received(n)
 import { BlockError } from '../../util/errors.js';
 import type { Link, LinkOwner } from '../net.js';
 import type { Random } from './random.js';
 
-/** Bytes that are on the way in one direction at most. */
+/** Limit of the bytes that are on the way in one direction. */
 const ROOM_BYTES = 64 * 1024;
-const NOBODY: LinkOwner = { received: () => {}, progressed: () => {}, closed: () => {} };
+const NO_OWNER: LinkOwner = { received: () => {}, progressed: () => {}, closed: () => {} };
 
-/** What links have of their net. */
+/** The part of the net that its links use. */
 export interface Wire {
-  /** Has `step` run soon, after what runs now. */
+  /** Runs `step` soon, after the present call stack. */
   later(step: () => void): void;
-  /** Null: nothing is left to chance. */
+  /** Null: nothing is random. */
   random: Random | null;
   open: Set<SimLink>;
 }
 
 export class SimLink implements Link {
-  owner = NOBODY;
+  owner = NO_OWNER;
   readonly peer: string;
   readonly tls = null;
   sentPieces = 0;
@@ -30,7 +30,7 @@ export class SimLink implements Link {
   private target: Uint8Array = new Uint8Array(0);
   private start = 0;
   private end = 0;
-  /** Not handed over by `flush` yet, and what is. */
+  /** Pieces before `flush`, and pieces that were flushed and not sent yet. */
   private pushed: Uint8Array[] = [];
   private queue: Uint8Array[] = [];
   private inbox: Uint8Array[] = [];
@@ -74,7 +74,7 @@ export class SimLink implements Link {
     this.silent = true;
     if (graceful) {
       this.queue.push(...this.pushed);
-      // Nothing waits for room any more: all of it crosses now.
+      // The limit is ignored: everything is sent now.
       this.send(Number.POSITIVE_INFINITY);
     }
     this.leave();
@@ -82,7 +82,7 @@ export class SimLink implements Link {
     this.other = null;
   }
 
-  /** The wire is cut: both sides find out. */
+  /** Cuts the link: both sides get an error. */
   cut(): void {
     const error = BlockError.at(this.peer, 'io', 'Connection reset by peer', {
       operation: 'socket',
@@ -126,7 +126,7 @@ export class SimLink implements Link {
     });
   }
 
-  /** One chunk arrives; or room has become free on the other side; or this was the end. */
+  /** Sends if there is room again, then delivers one chunk, or the end. */
   private step(): void {
     if (this.silent) return;
     if (this.queue.length > 0) {

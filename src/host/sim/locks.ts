@@ -1,5 +1,5 @@
-// Byte-range locks of one file, as open file description locks behave: they belong to one open file, a new lock replaces the
-// holder's older ones on its range, shared ones get along, and closing drops them all.
+// Byte-range locks of one file, with the behaviour of open file description locks: each belongs to one open file; a new lock replaces the holder's older ones
+// in its range; shared locks do not conflict with one another; closing the file releases all.
 
 import type { LockKind } from '../host.js';
 

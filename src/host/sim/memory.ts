@@ -1,5 +1,5 @@
-// Buffers of the simulated host: plain memory that is filled with garbage when it is handed out and poisoned when it is given
-// back, and that refuses a second free or a free in flight. What a driver does wrong with a buffer shows up here as a wrong byte.
+// Buffers of the simulated host: plain memory that is filled with garbage when it is allocated and overwritten when it is freed. A second free, or a free
+// while a request uses the buffer, throws. So a driver's mistakes with a buffer become wrong bytes or errors in a test.
 
 import { BlockError } from '../../util/errors.js';
 import type { Memory } from '../host.js';
@@ -8,11 +8,11 @@ const FRESH = 0xcd;
 const FREED = 0xdb;
 
 export class SimMemory implements Memory {
-  /** By the memory of each: no two share it. */
+  /** Allocated buffers by their ArrayBuffer: each has its own. */
   private readonly live = new Map<ArrayBufferLike, Uint8Array>();
   private readonly inFlight = new Map<ArrayBufferLike, number>();
   private readonly limit: number;
-  /** Bytes that are handed out now, and the most that ever were. */
+  /** Bytes that are allocated now, and the most that ever were. */
   liveBytes = 0;
   peakBytes = 0;
 
@@ -20,7 +20,7 @@ export class SimMemory implements Memory {
     this.limit = limit;
   }
 
-  /** Buffers that are handed out now. */
+  /** Buffers that are allocated now. */
   get liveBuffers(): number {
     return this.live.size;
   }
@@ -57,7 +57,7 @@ export class SimMemory implements Memory {
     return length;
   }
 
-  /** `buffer` lies in memory that is handed out. */
+  /** True where `buffer` is allocated memory of this host, or a part of it. */
   owns(buffer: Uint8Array): boolean {
     return this.live.has(buffer.buffer);
   }

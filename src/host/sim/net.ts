@@ -1,4 +1,4 @@
-// Sockets of the simulated host: pairs of links in memory. A listener is found by its address alone.
+// Sockets of the simulated host: pairs of links in memory. A listener is found by its address.
 import { BlockError } from '../../util/errors.js';
 import type { Link, Listener, Net, NetAddress } from '../net.js';
 import { addressText, peerText } from '../net-address.js';
@@ -6,7 +6,7 @@ import type { SimEngine } from './engine.js';
 import { SimLink, type Wire } from './link.js';
 import { Random } from './random.js';
 
-/** How long a step takes on the wire at most, on a schedule. */
+/** Longest time that a step takes on the wire, on a seeded schedule. */
 const LATENCY_MS = 0.2;
 
 export class SimNet implements Net {
@@ -62,7 +62,7 @@ export class SimNet implements Net {
     throw new BlockError('unsupported', 'the simulated host has no TLS', { operation: 'tls' });
   }
 
-  /** Cuts all links that there are: both sides of each find out. Listeners stay. */
+  /** Cuts all existing links: both sides of each get an error. Listeners stay. */
   cut(): void {
     for (const link of this.wire.open) link.cut();
   }

@@ -20,6 +20,6 @@ export interface SimHostOptions {
   directAlignment?: number;
   /** Keep a log of all requests. */
   log?: boolean;
-  /** Sees each request as it is issued and may make it fail, late, or the last one. */
+  /** Called with each request when it is issued; the result may make it fail, delay it, or cause power loss. */
   onRequest?: EngineOptions['onRequest'];
 }

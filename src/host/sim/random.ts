@@ -6,7 +6,7 @@ export class Random {
   private c: number;
   private counter = 1;
 
-  /** `stream` gives independent sequences to one seed: the schedule, the crash and the guest must not disturb each other. */
+  /** Each `stream` of a seed is an independent sequence: the schedule, the crash and the guest must not influence one another. */
   constructor(seed: number, stream = 0) {
     this.a = seed | 0;
     this.b = stream | 0;
@@ -47,7 +47,7 @@ export class Random {
     return items[this.below(items.length)];
   }
 
-  /** Fills `bytes`: all of them random. */
+  /** Fills `bytes` with random bytes. */
   fill(bytes: Uint8Array): void {
     let i = 0;
     for (; i + 4 <= bytes.length; i += 4) {

@@ -1,10 +1,10 @@
-// A set of integers, kept as sorted, disjoint, non-adjacent ranges [start, end). Here: pages that are reserved on the disk
-// without holding data, so that reserving a tebibyte costs one entry.
+// A set of integers, kept as sorted, disjoint, non-adjacent ranges [start, end). It is used for pages that are reserved on the disk without data, so that
+// reserving a tebibyte takes one entry.
 
 export class RangeSet {
   private readonly starts: number[] = [];
   private readonly ends: number[] = [];
-  /** How many integers are in the set. */
+  /** Number of integers in the set. */
   count = 0;
 
   clone(): RangeSet {
@@ -32,7 +32,7 @@ export class RangeSet {
     return i < this.starts.length && this.starts[i] <= value;
   }
 
-  /** How many members lie in [start, end). */
+  /** Number of members in [start, end). */
   countIn(start: number, end: number): number {
     let sum = 0;
     for (let i = this.find(start); i < this.starts.length && this.starts[i] < end; i++) {

@@ -1,8 +1,8 @@
-// The bytes of one simulated file: 4 KiB pages in chunks of 256, so that files of tebibytes cost only what they hold.
+// The bytes of one simulated file: 4 KiB pages in chunks of 256, so that a file of a tebibyte takes memory only for its data.
 //
 //   chunks: Map(1 MiB index -> [page or hole, 256 of them])      reserved: pages allocated without data
 //
-// `clone` shares the pages; the first write copies the page (owned = pages that no other file shares).
+// `clone` shares the pages; the first write to a page copies it (`owned`: pages that no other file shares).
 
 import { RangeSet } from './ranges.js';
 
@@ -39,7 +39,7 @@ export class SparseBytes {
     return copy;
   }
 
-  /** Fills `out`; holes and what lies past the end are zeroes. */
+  /** Fills `out`; holes, and bytes beyond the end, are zeroes. */
   read(offset: number, out: Uint8Array): void {
     for (let done = 0; done < out.length; ) {
       const at = offset + done;
@@ -64,7 +64,7 @@ export class SparseBytes {
     if (data.length > 0) this.size = Math.max(this.size, offset + data.length);
   }
 
-  /** Pages of the range that a write would have to take from the free space. */
+  /** Number of pages of the range that a write would have to allocate. */
   missingPages(offset: number, length: number): number {
     const first = Math.floor(offset / PAGE);
     const end = Math.ceil((offset + length) / PAGE);
@@ -75,13 +75,13 @@ export class SparseBytes {
     return missing;
   }
 
-  /** The range reads as zeroes and its whole pages go back to the free space. The size stays. */
+  /** Makes the range read as zeroes, and deallocates its whole pages. The size stays. */
   punch(offset: number, length: number): void {
     this.clear(offset, length);
     this.reserved.remove(Math.ceil(offset / PAGE), Math.floor((offset + length) / PAGE));
   }
 
-  /** The range reads as zeroes and stays (or becomes) allocated. */
+  /** Makes the range read as zeroes, and allocated. */
   zero(offset: number, length: number): void {
     this.clear(offset, length);
     this.reserve(offset, length);
@@ -98,13 +98,13 @@ export class SparseBytes {
     if (size < this.size) {
       const end = Math.ceil(this.size / PAGE) * PAGE;
       this.punch(size, end - size);
-      // Space that was reserved behind the size (keepSize) goes as well, as ftruncate does it.
+      // Space that was reserved beyond the size (keepSize) is deallocated as well, as ftruncate does.
       this.reserved.remove(Math.ceil(size / PAGE), Number.MAX_SAFE_INTEGER);
     }
     this.size = size;
   }
 
-  /** What SEEK_DATA and SEEK_HOLE say at `offset`; reserved pages are holes. */
+  /** The result of SEEK_DATA and SEEK_HOLE at `offset`; reserved pages are holes. */
   seek(offset: number): { data: boolean; end: number } {
     const index = Math.floor(offset / PAGE);
     const data = this.page(index) !== undefined;

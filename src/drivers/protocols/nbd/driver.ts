@@ -19,6 +19,7 @@ import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import { AllocationState, Command, CommandFlag, TransmissionFlag } from '../../../wire/nbd/constants.js';
 import { NbdClient } from './client.js';
 import { formatNbdName, NBD_PREFIXES, parseNbdName } from './name.js';
+import { withNbdServer } from './old-options.js';
 import { MAX_RANGE_BYTES, RequestSplitter } from './request-splitter.js';
 import { StatusCache, StatusRuns } from './status.js';
 
@@ -297,6 +298,7 @@ export const nbdDriver: DriverDefinition<'nbd'> = {
     place: ['server', 'host', 'port', 'path', 'export'],
     use: ['reconnect-delay', 'open-timeout'],
   },
+  withoutOldOptions: withNbdServer,
   takesImages: true,
   names: {
     prefixes: NBD_PREFIXES,

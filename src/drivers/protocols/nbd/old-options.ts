@@ -1,16 +1,11 @@
 // The old spelling of an nbd node's server, from before the option `server` existed: `path=/a.sock`, or `host=a,port=1`.
 
-import { BlockError } from '../util/errors.js';
-import type { Nested } from './keyval.js';
+import type { Nested } from '../../../schema/keyval.js';
+import { BlockError } from '../../../util/errors.js';
+import { NBD_DEFAULT_PORT } from '../../../wire/nbd/constants.js';
 
-const DEFAULT_PORT = '10809';
-
-/**
- * Replaces `path`, `host` and `port` by `server` in options of the driver nbd; others are returned as they are. Throws `invalid-argument`, with
- * QEMU's message.
- */
+/** Replaces `path`, `host` and `port` by `server`. Throws `invalid-argument`, with QEMU's message. */
 export function withNbdServer(nested: { [key: string]: Nested }): { [key: string]: Nested } {
-  if (nested['driver'] !== 'nbd') return nested;
   const { path, host, port, server, ...others } = nested;
   const old = path ?? host ?? port;
   if (server !== undefined) {
@@ -23,7 +18,7 @@ export function withNbdServer(nested: { [key: string]: Nested }): { [key: string
     return { ...others, server: { type: 'unix', path } };
   }
   if (host === undefined) throw invalid('NBD server address missing');
-  return { ...others, server: withTextPort({ type: 'inet', host, port: port ?? DEFAULT_PORT }) };
+  return { ...others, server: withTextPort({ type: 'inet', host, port: port ?? String(NBD_DEFAULT_PORT) }) };
 }
 
 /** `server` with its port as text: in JSON, a port may be a number. */
