@@ -95,7 +95,7 @@ export interface ChardevSocketOptions {
   fd?: string;
   /** the socket listens for clients (default: false: it connects) */
   server?: boolean;
-  /** wait for the first client before the next option is executed (default: true for a server) */
+  /** the program waits until the first client has connected (default: true for a server) */
   wait?: boolean;
 }
 
@@ -262,7 +262,7 @@ export type PreallocMode =
   | 'metadata'
   /** like `full`, but the space is allocated by fallocate(), and not written */
   | 'falloc'
-  /** all data clusters are allocated, and written with zeroes */
+  /** all space is allocated, and written with zeroes */
   | 'full';
 
 /** Kind of an I/O operation. */
