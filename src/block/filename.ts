@@ -78,14 +78,14 @@ export interface Leaf {
 
 /** The nodes of protocols that options name, from left to right; those that are named by a reference are not among them. */
 export function leafOptions(options: LooseOptions): Leaf[] {
-  const { driver, filename, file, backing } = options;
+  const { driver, filename } = options;
   const definition = driver === undefined ? undefined : findDriver(driver);
   if (definition?.kind === 'protocol') {
     const name = definition.names?.format?.(options.asOptionsOf(definition)) ?? definition.name;
     return [{ driver: definition.name, filename, name }];
   }
   const leaves: Leaf[] = filename === null ? [] : [{ driver: defaultDriver('path').name, filename, name: filename }];
-  for (const child of [file, backing]) if (child instanceof LooseOptions) leaves.push(...leafOptions(child));
+  for (const child of options.children()) if (child instanceof LooseOptions) leaves.push(...leafOptions(child));
   return leaves;
 }
 

@@ -158,7 +158,7 @@ function checkOptions(options: LooseOptions, allowed: ReadonlySet<string>, refer
   if (typeof server === 'object' && server !== null && 'type' in server && server.type === 'fd') {
     refuse('server.type=fd');
   }
-  for (const child of [options.file, options.backing]) {
+  for (const child of options.children()) {
     if (child instanceof LooseOptions) checkOptions(child, allowed, referrer);
     else if (typeof child === 'string' && child !== '') {
       throw refusal(child, referrer, 'a node of this program is not for images');

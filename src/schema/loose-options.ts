@@ -8,9 +8,10 @@ import { BlockError } from '../util/errors.js';
 import { TYPES } from './generated/table.js';
 import type { BlockdevDriver, BlockdevOptions, BlockdevOptionsBase } from './generated/types.js';
 import { flatten, type Nested } from './keyval.js';
+import type { Members } from './table.js';
 import { type ValidateOptions, validate } from './validate.js';
 
-type Members = Readonly<Record<string, unknown>>;
+type GivenMembers = Readonly<Record<string, unknown>>;
 
 /** The option for a child: options of the child's own, the name of a node, or null for no child; undefined where it is left out. */
 export type LooseChild = LooseOptions | string | null | undefined;
@@ -26,11 +27,11 @@ export function missingImage(): BlockError {
 }
 
 export class LooseOptions {
-  readonly members: Members;
+  readonly members: GivenMembers;
   readonly #how: ValidateOptions;
 
   /** `how`: how values are read. Options that were parsed from text have all values as text (`strings`). */
-  constructor(members: Members, how: ValidateOptions) {
+  constructor(members: GivenMembers, how: ValidateOptions) {
     this.members = members;
     this.#how = how;
   }
@@ -67,22 +68,29 @@ export class LooseOptions {
     const child = this.members[name];
     if (child === undefined || typeof child === 'string') return child;
     if (typeof child === 'object' && !Array.isArray(child)) {
-      return child === null ? null : new LooseOptions(child as Members, this.#how);
+      return child === null ? null : new LooseOptions(child as GivenMembers, this.#how);
     }
     throw new BlockError('invalid-argument', `Invalid parameter type for '${name}', expected: object`);
   }
 
+  /** The options for all children that are given. Throws as `child`. */
+  children(): LooseChild[] {
+    const given = childNames().filter((name) => this.members[name] !== undefined);
+    return given.map((name) => this.child(name));
+  }
+
   /** A copy, with `defaults` for the members that are left out. */
-  over(defaults: Members): LooseOptions {
+  over(defaults: GivenMembers): LooseOptions {
     return new LooseOptions({ ...defaults, ...this.members }, this.#how);
   }
 
   /** A copy without the members of these names, at each level. */
   without(names: ReadonlySet<string>): LooseOptions {
     const members: Record<string, unknown> = {};
+    const children = childNames();
     for (const [name, value] of Object.entries(this.members)) {
       if (names.has(name)) continue;
-      const child = name === 'file' || name === 'backing' ? this.child(name) : undefined;
+      const child = children.includes(name) ? this.child(name) : undefined;
       members[name] = child instanceof LooseOptions ? child.without(names).members : value;
     }
     return new LooseOptions(members, this.#how);
@@ -108,16 +116,18 @@ export class LooseOptions {
    * `invalid-argument` and `unknown-option`; for options that were parsed from text, the message is QEMU's.
    */
   asOptionsOf({ name, kind, hasBacking, withoutOldOptions }: LevelDriver): BlockdevOptions {
-    const { file, backing } = this.members;
-    if (kind !== 'protocol' && file === undefined) {
-      throw missingChild('file');
+    const { backing } = this.members;
+    const children = Object.entries(childrenOf(name));
+    for (const [child, { optional }] of children) {
+      if (!optional && this.members[child] === undefined) throw missingChild(child);
     }
     if (backing !== undefined && !hasBacking) {
       throw new BlockError('invalid-argument', "Driver doesn't support backing files");
     }
     const level: Record<string, unknown> = { ...this.members, driver: name };
-    if (file !== undefined) level['file'] = '';
-    if (backing !== undefined) level['backing'] = null;
+    for (const [child, { type }] of children) {
+      if (level[child] !== undefined) level[child] = type === 'BlockdevRefOrNull' ? null : '';
+    }
     const current = withoutOldOptions?.(level as { [key: string]: Nested }) ?? level;
     if (this.#how.strings) this.#checkNames(current, name, kind);
     return validate('BlockdevOptions', current, this.#how);
@@ -130,7 +140,7 @@ export class LooseOptions {
   }
 
   /** Checks the names of options that were parsed from text, with QEMU's messages. */
-  #checkNames(level: Members, driver: string, kind: string): void {
+  #checkNames(level: GivenMembers, driver: string, kind: string): void {
     const own = ownMembers(driver);
     if (Object.hasOwn(own, 'filename') && this.filename === null) {
       throw new BlockError('invalid-argument', `The '${driver}' block driver requires a file name`);
@@ -157,8 +167,20 @@ export interface LevelDriver {
 
 const GENERAL: Readonly<Record<string, unknown>> = TYPES.BlockdevOptions.members;
 
-function ownMembers(driver: string): Readonly<Record<string, unknown>> {
-  const branches: Readonly<Record<string, keyof typeof TYPES>> = TYPES.BlockdevOptions.branches;
-  const branch = Object.hasOwn(branches, driver) ? TYPES[branches[driver]] : undefined;
+const BRANCHES: Readonly<Record<string, keyof typeof TYPES>> = TYPES.BlockdevOptions.branches;
+
+function ownMembers(driver: string): Members {
+  const branch = Object.hasOwn(BRANCHES, driver) ? TYPES[BRANCHES[driver]] : undefined;
   return branch?.kind === 'struct' ? branch.members : {};
+}
+
+/** The members of a driver that are children. */
+function childrenOf(driver: string): Members {
+  const own = Object.entries(ownMembers(driver));
+  return Object.fromEntries(own.filter(([, { type }]) => type === 'BlockdevRef' || type === 'BlockdevRefOrNull'));
+}
+
+/** The names that children of any driver have, `file` first. */
+export function childNames(): string[] {
+  return [...new Set(['file', ...Object.keys(BRANCHES).flatMap((driver) => Object.keys(childrenOf(driver)))])];
 }

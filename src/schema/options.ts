@@ -9,7 +9,7 @@ import { BlockError } from '../util/errors.js';
 import type { BlockdevOptions, BlockdevOptionsBase, BlockdevRef, BlockdevRefOrNull } from './generated/types.js';
 import { parseJson } from './json.js';
 import { flatten, parseKeyval, unflatten } from './keyval.js';
-import { LooseOptions, missingImage } from './loose-options.js';
+import { childNames, LooseOptions, missingImage } from './loose-options.js';
 import { validate } from './validate.js';
 
 /** What a driver that lies over a file has of its own. */
@@ -59,9 +59,10 @@ export function checkImageOptions(options: object): LooseOptions {
 
 /** True where each level names its driver: then all levels can be checked at once. */
 function hasDrivers(options: object): boolean {
-  const { driver, file, backing } = options as Record<string, unknown>;
-  if (driver === undefined) return false;
-  return [file, backing].every((child) => typeof child !== 'object' || child === null || hasDrivers(child));
+  const members = options as Record<string, unknown>;
+  if (members['driver'] === undefined) return false;
+  const children = childNames().map((name) => members[name]);
+  return children.every((child) => typeof child !== 'object' || child === null || hasDrivers(child));
 }
 
 /** True for a file name that is options in JSON. */

@@ -1,8 +1,9 @@
-// A throw-away filter: all bits of a guest's data are the other way round below it.
+// Throw-away filters: one inverts all bits of a guest's data; the other has a second child, which gets a copy of each write.
 
 import { FilterNode } from '../../../src/block/node/filter.js';
 import type { DriverDefinition } from '../../../src/block/registry.js';
-import type { BlockStatus, Extent, WriteFlags } from '../../../src/block/types.js';
+import { ROLES } from '../../../src/block/roles.js';
+import type { BlockStatus, Extent, Located, WriteFlags } from '../../../src/block/types.js';
 import type { ZeroScan } from '../../../src/host/host.js';
 import type { BlockdevDriver } from '../../../src/schema/generated/types.js';
 
@@ -58,5 +59,32 @@ export const invertDriver: DriverDefinition = {
   kind: 'filter',
   async open({ graph, node, openChild }) {
     return new InvertNode(graph, node, 'invert', {}, await openChild('file', null, 'filtered'));
+  },
+};
+
+class TeeNode extends FilterNode {
+  override readonly driver = 'tee';
+
+  protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
+    return !write && super.doLocate(offset, length, write, into);
+  }
+
+  protected override async doWriteExtents(extents: readonly Extent[], buffer: Uint8Array, flags: WriteFlags) {
+    await super.doWriteExtents(extents, buffer, flags);
+    await this.children.get('copy')!.writeExtents(extents, buffer);
+  }
+
+  protected override doWrite(offset: number, buffer: Uint8Array, flags: WriteFlags): Promise<void> {
+    return this.doWriteExtents([{ offset, length: buffer.length }], buffer, flags);
+  }
+}
+
+export const teeDriver: DriverDefinition = {
+  name: 'tee' as BlockdevDriver,
+  kind: 'filter',
+  async open({ graph, node, use, openChild }) {
+    const tee = new TeeNode(graph, node, 'tee', {}, await openChild('file', null, 'filtered'));
+    tee.setChild('copy', await openChild('copy', null, 'data'), 'data', ROLES.data.permissions(use));
+    return tee;
   },
 };

@@ -17,11 +17,16 @@ export function addSchema(): () => void {
     types.BlockdevOptions.branches,
     types.BlockdevCreateOptions.branches,
   ] as const);
-  for (const name of ['tiny', 'invert']) {
+  for (const name of ['tiny', 'invert', 'tee']) {
     if (types.BlockdevDriver.values.includes(name)) continue;
     types.BlockdevDriver.values.push(name);
     types.BlockdevOptions.branches[name] = 'BlockdevOptionsGenericFormat';
   }
+  types.BlockdevOptions.branches['tee'] = 'BlockdevOptionsTee';
+  types['BlockdevOptionsTee'] = {
+    kind: 'struct',
+    members: { file: { type: 'BlockdevRef' }, copy: { type: 'BlockdevRef' } },
+  };
   types.BlockdevCreateOptions.branches['tiny'] = 'BlockdevCreateOptionsTiny';
   types['BlockdevCreateOptionsTiny'] = {
     kind: 'struct',
@@ -30,5 +35,6 @@ export function addSchema(): () => void {
   return () => {
     [types.BlockdevDriver.values, types.BlockdevOptions.branches, types.BlockdevCreateOptions.branches] = before;
     delete types['BlockdevCreateOptionsTiny'];
+    delete types['BlockdevOptionsTee'];
   };
 }

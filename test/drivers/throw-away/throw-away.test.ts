@@ -10,7 +10,7 @@ import { main } from '../../../src/cli/main.js';
 import { openRealHost } from '../../../src/host/real/index.js';
 import { Workspace } from '../../../src/index.js';
 import { pattern } from '../support.js';
-import { invertDriver } from './invert.js';
+import { invertDriver, teeDriver } from './invert.js';
 import { addSchema } from './schema.js';
 import { tinyDriver } from './tiny.js';
 
@@ -38,7 +38,7 @@ describe('throw-away drivers', () => {
 
   before(() => {
     folder = mkdtempSync(join(tmpdir(), 'diskwright-throw-away-'));
-    undo = [addSchema(), registerDriver(tinyDriver), registerDriver(invertDriver)];
+    undo = [addSchema(), registerDriver(tinyDriver), registerDriver(invertDriver), registerDriver(teeDriver)];
     writeFileSync(at('raw'), pattern(SIZE));
   });
 
@@ -103,5 +103,24 @@ describe('throw-away drivers', () => {
       await workspace.close();
     }
     expect([...readFileSync(at('both')).subarray(520, 524)]).to.deep.equal([254, 253, 252, 251]);
+  });
+
+  it('a filter with a second child: each is opened by its own options, and needed', async () => {
+    writeFileSync(at('copy'), new Uint8Array(SIZE));
+    const below = `driver=tee,file.driver=raw,file.file.filename=${at('below')}`;
+    writeFileSync(at('below'), new Uint8Array(SIZE));
+    const options = `${below},copy.driver=invert,copy.file.driver=raw,copy.file.file.filename=${at('copy')}`;
+    const copy = ['convert', '-n', '-f', 'raw', '--target-image-opts', at('raw')];
+    expect((await run(...copy, options)).code).to.equal(0);
+    expect(readFileSync(at('below')).equals(pattern(SIZE))).to.equal(true);
+    expect(readFileSync(at('copy')).equals(pattern(SIZE).map((byte) => byte ^ 0xff))).to.equal(true);
+    const workspace = new Workspace(openRealHost());
+    try {
+      const half = { driver: 'tee', file: { driver: 'file', filename: at('below') } };
+      const error = await workspace.open(half as never).catch((failure: unknown) => failure);
+      expect(error).to.have.property('message', "Parameter 'copy' is missing");
+    } finally {
+      await workspace.close();
+    }
   });
 });
