@@ -49,11 +49,18 @@ export function asksForOptionHelp(texts: readonly string[]): boolean {
   return texts.some((text) => text.split(',').some((word) => word === 'help' || word === '?'));
 }
 
-/** The text of `-o help`, as qemu-img prints it. `named`: a file name was given; without one, qemu-img adds a hint about options of the protocol. */
-export function optionHelp(format: string, named: boolean): string {
-  const lines = createOptionsOf(format).options.map(
-    ({ name, kind, help }) => `  ${`${name}=<${kind}>`.padEnd(22)} - ${help}`,
-  );
+/** The name in `-o` of the option that becomes `member` of the create options; undefined where the format has no such option. */
+export function optionOfMember(format: string, member: string): string | undefined {
+  return createOptionsOf(format).options.find((option) => option.member === member)?.name;
+}
+
+/**
+ * The text of `-o help`, as qemu-img prints it. `named`: a file name was given; without one, qemu-img adds a hint about options of the protocol.
+ * `without`: members of the create options that a user of this verb cannot give; their options are not listed.
+ */
+export function optionHelp(format: string, named: boolean, without: readonly string[] = []): string {
+  const offered = createOptionsOf(format).options.filter(({ member }) => member === null || !without.includes(member));
+  const lines = offered.map(({ name, kind, help }) => `  ${`${name}=<${kind}>`.padEnd(22)} - ${help}`);
   if (named) return `Supported options:\n${lines.join('\n')}\n`;
   const more = 'The protocol level may support further options.\nSpecify the target filename to include those options.';
   return `Supported ${format} options:\n${lines.join('\n')}\n\n${more}\n`;

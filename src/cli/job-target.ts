@@ -8,7 +8,7 @@ import type { JobEnvironment } from '../jobs/job-type.js';
 import type { BlockdevOnError, MirrorSyncMode } from '../schema/generated/types.js';
 import { toBlockError } from '../util/errors.js';
 import { formatOfTarget } from '../workspace/format-name.js';
-import type { TargetMembers, TargetPlan, TargetStage } from '../workspace/target.js';
+import { MEMBERS_OF_THE_JOB, type TargetMembers, type TargetPlan, type TargetStage } from '../workspace/target.js';
 import { CACHE, type CacheMode, choiceOption, oneImage, targetCache } from './arguments.js';
 import {
   asksForOptionHelp,
@@ -16,6 +16,7 @@ import {
   creatableFormat,
   imageCreateOptions,
   optionHelp,
+  optionOfMember,
   parseCreateOptions,
 } from './create-options.js';
 import { creationFailure } from './creation-failure.js';
@@ -74,7 +75,7 @@ export function targetOf(options: ParsedOptions): Target {
   if (existing && options.has('options')) throw new UsageError('-o has no effect when the target exists');
   const format = options.get('target-format') ?? (existing ? undefined : formatOfTarget(name));
   const values = format === undefined ? new Map() : parseCreateOptions(creatableFormat(format), options.all('options'));
-  if (values.has('size')) throw new UsageError("the target has the size of the source: option 'size' cannot be given");
+  if (format !== undefined) refuseMembersOfTheJob(format, values);
   const cache = targetCache(options, 'writeback');
   return {
     name,
@@ -85,12 +86,23 @@ export function targetOf(options: ParsedOptions): Target {
   };
 }
 
+/** Throws `UsageError` for an option that the job itself determines, by what the source is and by `--sync`. */
+function refuseMembersOfTheJob(format: string, values: CreateValues): void {
+  for (const member of MEMBERS_OF_THE_JOB) {
+    const name = optionOfMember(format, member);
+    if (name === undefined || !values.has(name)) continue;
+    const why =
+      member === 'size' ? 'the target has the size of the source' : 'the job determines the backing file by --sync';
+    throw new UsageError(`${why}: option '${name}' cannot be given`);
+  }
+}
+
 /** The text of `-o help` for the target's format; null where it was not asked for. Throws `UsageError`. */
 export function targetOptionHelp(options: ParsedOptions): string | null {
   if (!asksForOptionHelp(options.all('options'))) return null;
   registerDrivers();
   const format = options.get('target-format') ?? formatOfTarget(options.get('target') ?? '');
-  return optionHelp(creatableFormat(format), options.has('target'));
+  return optionHelp(creatableFormat(format), options.has('target'), MEMBERS_OF_THE_JOB);
 }
 
 /** Arguments that mirror and backup have in common, by QMP's names. */

@@ -32,7 +32,7 @@ import { BlockError } from '../util/errors.js';
 import type { CommitRequest } from '../workspace/commit.js';
 import { formatOfName } from '../workspace/format-name.js';
 import type { StreamRequest } from '../workspace/stream.js';
-import type { TargetPlan } from '../workspace/target.js';
+import { MEMBERS_OF_THE_JOB, type TargetPlan } from '../workspace/target.js';
 import { anImage, type Image } from './image.js';
 import type { JobWatch } from './job.js';
 import type {
@@ -336,7 +336,7 @@ function targetOf(
   const [name, { format: existing }] = imageAndOptions(target, { format }, 'target');
   if (create === undefined) return { target: { image: name, format: existing, create: null }, clusterBytes: 0 };
   if (typeof name !== 'string') throw wrongType('target', 'string: the name of the file that is made', target);
-  for (const given of ['size', 'backing-file', 'backing-fmt']) {
+  for (const given of MEMBERS_OF_THE_JOB) {
     if (Object.hasOwn(create, given)) {
       throw new BlockError('invalid-argument', `Parameter '${path}.create.${given}' is the job's to say`);
     }

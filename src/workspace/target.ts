@@ -18,12 +18,19 @@ import type { MirrorSyncMode } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
 import { type ImageOpener, type ImageSource, newFileName, openTargetOf, undoOpening } from './open.js';
 
-/** Members of the create options that the job determines: they take precedence over those of the caller. */
+/** Members of the create options that the job determines. */
 export interface TargetMembers {
   size: number;
   'backing-file'?: string;
   'backing-fmt'?: string;
 }
+
+/** Their names: a caller's options of a new target that has one of them are refused. */
+export const MEMBERS_OF_THE_JOB = [
+  'size',
+  'backing-file',
+  'backing-fmt',
+] as const satisfies readonly (keyof TargetMembers)[];
 
 export interface TargetPlan {
   image: ImageSource;

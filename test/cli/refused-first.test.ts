@@ -15,6 +15,10 @@ const REFUSED: readonly (readonly [line: string, words: RegExp])[] = [
   ['mirror --target=% -o cluster_size=3000 top', /Cluster size/],
   ['mirror --target=% --format=raw --sync=top top', /needs a target format with backing files/],
   ['mirror --target=% -o size=512 top', /has the size of the source/],
+  ['mirror --target=% -o backing_file=base,backing_fmt=qcow2 top', /option 'backing_file' cannot be given/],
+  ['mirror --target=% --sync=top -o backing_fmt=qcow2 top', /option 'backing_fmt' cannot be given/],
+  ['backup --target=% -o size=512 top', /has the size of the source/],
+  ['backup --target=% -o backing_file=base top', /option 'backing_file' cannot be given/],
   ['mirror --target=% -r -1 top', /rate limit/],
   ['mirror --target=% --on-source-error=stop top', /on-source-error/],
   ['backup --target=% --max-chunk=1 top', /max-chunk/],
@@ -54,6 +58,16 @@ describe('a refused command line', () => {
       }
       expect(readFileSync(shop.path('there'), 'utf8')).to.equal(PRECIOUS);
       expect(existsSync(shop.path('absent'))).to.equal(false);
+    });
+  }
+
+  for (const verb of ['mirror', 'backup']) {
+    it(`names no option that the ${verb} help does not list`, () => {
+      const { code, stdout } = shop.ours(verb, '--target=q.qcow2', '-o', 'help');
+      expect(code).to.equal(0);
+      expect(stdout)
+        .to.include('cluster_size=')
+        .and.not.match(/backing_|^ *size=/m);
     });
   }
 
