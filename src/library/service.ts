@@ -19,7 +19,10 @@ export interface ServiceTls extends Pick<TlsSettings, 'kind' | 'ca' | 'crl' | 'c
 
 /** Where and how an image is served. */
 export interface ServeOptions extends ExportOptions {
-  /** A UNIX socket's file: one that is left over is replaced, one that a server listens at is not. Otherwise `host` and `port`. */
+  /**
+   * A UNIX socket's file: one that is left over is replaced, one that a server listens at is not. A relative path counts from the working directory
+   * at the call. Otherwise `host` and `port`.
+   */
   path?: string;
   /** Address to listen at. Default: `127.0.0.1`, which no other machine reaches; `0.0.0.0` or `::` is all. */
   host?: string;

@@ -290,7 +290,9 @@ export class Workspace {
    */
   async serve(image: Image, options: ServeOptions = {}): Promise<NbdService> {
     this.#nodeOf(image);
-    const checked = shapes.serveOptions(options);
+    const { path, ...others } = shapes.serveOptions(options);
+    // Absolute from here on: the program may change its working directory while the service runs.
+    const checked = path === undefined ? others : { ...others, path: this.#host.absolute(path) };
     return this.#begin(() => this.#openService(deviceOf(image), checked));
   }
 

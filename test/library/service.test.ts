@@ -1,6 +1,6 @@
 // An image that a program serves: who comes and leaves, and what each client has done.
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
@@ -55,6 +55,24 @@ describe('a service of the library', () => {
     expect(come[0]).to.include({ requests: 0, readBytes: 0, writtenBytes: 0 });
     expect(service.clients).to.deep.equal([]);
     await service.close();
+  });
+
+  it('has an absolute socket path in its URI, and removes that socket, wherever the program has gone meanwhile', async () => {
+    const before = process.cwd();
+    try {
+      process.chdir(folder);
+      const begun = workspace.serve(image, { path: 'relative.sock' });
+      process.chdir(before);
+      const service = await begun;
+      const path = join(realpathSync(folder), 'relative.sock');
+      expect(service.address).to.deep.equal({ type: 'unix', path });
+      expect(service.uri).to.equal(`nbd+unix:///?socket=${path}`);
+      await withClient(service, async (client) => void (await client.read(0, KiB)));
+      await service.close();
+      expect(existsSync(path)).to.equal(false);
+    } finally {
+      process.chdir(before);
+    }
   });
 
   it('takes pre-shared keys alone, and asks clients for a certificate where nobody says otherwise', async () => {
