@@ -132,22 +132,43 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   create?(request: CreateRequest<D>): Promise<void>;
 }
 
+/** In the order in which they were registered. Where two have the same name, default or prefix, it is the later one's. */
+const registered: DriverDefinition[] = [];
+
+/** What follows from `registered`. */
 const drivers = new Map<string, DriverDefinition>();
 const namesByPrefix = new Map<string, DriverNames>();
 const defaults = new Map<DefaultUse, DriverDefinition>();
 
-/** Makes a driver known; the same one twice is no harm. Returns what makes it unknown again. */
+/**
+ * Makes a driver known; a second registration of the same definition changes nothing. A name, a default or a prefix that another driver has
+ * is this one's from now on. Returns what makes it unknown again: then they are again the other one's, and what a third driver has taken
+ * since stays with that.
+ */
 export function registerDriver<D extends BlockdevDriver>(definition: DriverDefinition<D>): () => void {
   const known = definition as unknown as DriverDefinition;
-  const prefixes = known.names?.prefixes ?? [];
-  drivers.set(known.name, known);
-  if (known.defaultFor !== undefined) defaults.set(known.defaultFor, known);
-  for (const prefix of prefixes) namesByPrefix.set(prefix, known.names!);
+  if (!registered.includes(known)) {
+    registered.push(known);
+    index();
+  }
   return () => {
-    drivers.delete(known.name);
-    if (known.defaultFor !== undefined) defaults.delete(known.defaultFor);
-    for (const prefix of prefixes) namesByPrefix.delete(prefix);
+    const at = registered.indexOf(known);
+    if (at < 0) return;
+    registered.splice(at, 1);
+    index();
   };
+}
+
+function index(): void {
+  drivers.clear();
+  defaults.clear();
+  namesByPrefix.clear();
+  for (const one of registered) drivers.set(one.name, one);
+  // One that another definition of its name has replaced has no say.
+  for (const one of registered.filter((candidate) => drivers.get(candidate.name) === candidate)) {
+    if (one.defaultFor !== undefined) defaults.set(one.defaultFor, one);
+    for (const prefix of one.names?.prefixes ?? []) namesByPrefix.set(prefix, one.names!);
+  }
 }
 
 /** Who reads file names with `prefix` before the first colon. */

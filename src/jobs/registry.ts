@@ -14,11 +14,11 @@ type AnyJobType = JobTypeDefinition<CommonArguments & never>;
 
 const TYPES = new Map<string, AnyJobType>();
 
-/** Makes a job type known. Returns what makes it unknown again. */
+/** Makes a job type known. Returns what makes it unknown again, but not another one that has its name since. */
 export function registerJobType<A extends CommonArguments>(type: JobTypeDefinition<A>): () => void {
   TYPES.set(type.name, type);
   return () => {
-    TYPES.delete(type.name);
+    if (TYPES.get(type.name) === type) TYPES.delete(type.name);
   };
 }
 

@@ -57,7 +57,6 @@ const nameDriver: DriverDefinition<'qcow2'> = {
 
 function bench(gate?: OpenGate) {
   const made = makeBench({}, { gate });
-  registerDriver(nameDriver);
   const image = (path: string, backing = '', format = '') =>
     made.host.writeFile(path, new TextEncoder().encode(`NAME\n${backing}\n${format}\n`));
   return { ...made, image };
@@ -66,7 +65,12 @@ function bench(gate?: OpenGate) {
 const names = (node: BlockNode): string[] => chainOf(node).map((layer) => layer.filename);
 
 describe('backing files', () => {
-  after(() => registerDrivers());
+  let undo: () => void;
+  before(() => {
+    registerDrivers();
+    undo = registerDriver(nameDriver);
+  });
+  after(() => undo());
 
   const resolved: [string, string][] = [
     ['base', '/d/base'],
@@ -167,7 +171,12 @@ describe('backing files', () => {
 });
 
 describe('backing files: the gate', () => {
-  after(() => registerDrivers());
+  let undo: () => void;
+  before(() => {
+    registerDrivers();
+    undo = registerDriver(nameDriver);
+  });
+  after(() => undo());
 
   const cases: [string, OpenGate, string, boolean][] = [
     ['everything else', denyGate, 'base', false],

@@ -52,15 +52,15 @@ describe('a name inside an image', () => {
     const { open } = findDriver('file');
     const definition = { name: 'tape' as 'file', kind: 'protocol', followed: true, open } as const;
     const name = json({ driver: 'tape', filename: '/base', reel: 3, speed: 2 });
-    const undo = registerDriver({ ...definition, foreignOptions: { place: ['reel'], use: ['speed'] } });
+    const undo = [registerDriver({ ...definition, foreignOptions: { place: ['reel'], use: ['speed'] } })];
     try {
       expect(imageOptions(parseFilename(name), '/top').members)
         .to.deep.include({ reel: 3 })
         .and.not.have.property('speed');
-      registerDriver({ ...definition, foreignOptions: { place: ['reel'] } });
+      undo.push(registerDriver({ ...definition, foreignOptions: { place: ['reel'] } }));
       expect(() => check(name)).to.throw(BlockError, 'an image cannot ask for speed=2');
     } finally {
-      undo();
+      for (const one of undo) one();
     }
   });
 });
