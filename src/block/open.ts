@@ -138,6 +138,7 @@ async function openLevel(
       readOnly: settings.readOnly,
       detectZeroes: settings.detectZeroes,
       discard: settings.discard,
+      cache: { direct: settings.direct, noFlush: settings.noFlush },
     },
     options: own,
     openChild: children.open.bind(children),

@@ -214,7 +214,7 @@ export class Image {
   /** Begins to record in a new dirty bitmap which parts are written (`granularity` in bytes, 64 KiB by default). Throws `exists`, `invalid-argument`. */
   addBitmap(name: string, granularity?: number): Bitmap {
     const { node } = rootOf(this.#device);
-    return wrapBitmap(addBitmap(node, text(name, 'name'), granularity));
+    return wrapBitmap(addBitmap(node, text(name, 'name'), { granularity }));
   }
 
   /** The dirty bitmaps that record this image's writes, or did, by the order in which they came. Throws `closed`. */

@@ -19,6 +19,14 @@ export interface NodeOptions {
   detectZeroes?: BlockdevDetectZeroesOptions;
   /** Whether discards are passed on (QAPI `discard`). */
   discard?: BlockdevDiscardOptions;
+  /** QAPI `cache`. Default: neither. */
+  cache?: CacheMode;
+}
+
+/** `direct`: past the page cache. `noFlush`: flushes are ignored. */
+export interface CacheMode {
+  readonly direct: boolean;
+  readonly noFlush: boolean;
 }
 
 /** What those hear who want a node that is closed to them for `reason`. */
@@ -41,6 +49,7 @@ export abstract class NodeLinks implements NodeUser {
   closed = false;
   detectZeroes: BlockdevDetectZeroesOptions;
   discardMode: BlockdevDiscardOptions;
+  readonly cache: CacheMode;
   /** By name: `file`, `backing`, `data-file`, `children.0`. Changed by `setChild`. */
   readonly children = new Map<string, Child>();
   /** Of `children`, those with the roles `primary` and `cow`, at hand for requests; everybody else asks `chain.ts`. */
@@ -58,6 +67,7 @@ export abstract class NodeLinks implements NodeUser {
     this.nodeName = options.nodeName;
     this.readOnly = options.readOnly;
     this.detectZeroes = options.detectZeroes ?? 'off';
+    this.cache = options.cache ?? { direct: false, noFlush: false };
     this.discardMode = options.discard ?? 'ignore';
   }
 

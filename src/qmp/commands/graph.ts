@@ -1,17 +1,11 @@
 // Commands that open, close and change nodes.
 
 import { Device } from '../../block/device.js';
-import type { BlockNode } from '../../block/node/node.js';
+import { appendOverlays } from '../../block/snapshot.js';
 import { BlockError } from '../../util/errors.js';
+import { takeSnapshots } from '../../workspace/snapshot.js';
 import type { CommandTable } from '../command.js';
-import type { QmpContext } from '../context.js';
-
-/** The node that `device` or `node-name` names. Throws `not-found`. */
-function nodeOf({ graph }: QmpContext, device: string | undefined, nodeName: string | undefined): BlockNode {
-  const found = graph.nodes.get(nodeName ?? device ?? '');
-  if (found !== undefined) return found;
-  throw new BlockError('not-found', `Cannot find device='${device ?? ''}' nor node-name='${nodeName ?? ''}'`);
-}
+import { findNode, findNodeOf } from '../find.js';
 
 export const GRAPH_COMMANDS = {
   async 'blockdev-add'({ nodes }, options) {
@@ -22,12 +16,27 @@ export const GRAPH_COMMANDS = {
 
   async block_resize(context, { device, 'node-name': name, size }) {
     if (size < 0) throw new BlockError('invalid-argument', "Parameter 'size' expects a >0 size");
-    const node = nodeOf(context, device, name);
+    const node = findNodeOf(context, device, name);
     const user = new Device(node, { name: node.nodeName, writable: true });
     try {
       await user.truncate(size);
     } finally {
       await user.close();
     }
+  },
+
+  async 'blockdev-snapshot-sync'(context, { device, 'node-name': name, ...options }) {
+    const node = findNodeOf(context, device, name);
+    if (name !== undefined && options['snapshot-node-name'] === undefined) {
+      throw new BlockError('invalid-argument', 'New overlay node-name missing');
+    }
+    const [overlay] = await takeSnapshots(context.graph, [{ node, ...options }]);
+    // Where nobody but the monitor held the node, nobody uses the overlay: it goes again, as it does in QEMU.
+    await context.graph.release(overlay);
+  },
+
+  async 'blockdev-snapshot'(context, { node, overlay }) {
+    const pair = { node: findNode(context, node), overlay: findNode(context, overlay) };
+    await appendOverlays(context.graph, [pair]);
   },
 } satisfies Partial<CommandTable>;

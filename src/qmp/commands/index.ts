@@ -1,12 +1,14 @@
 // Every command of the monitor, by its name in the schema. One that is in the schema and not here, or the other way round, does not compile.
 
 import type { CommandTable } from '../command.js';
+import { BITMAP_COMMANDS } from './bitmaps.js';
 import { CONTROL_COMMANDS } from './control.js';
 import { COPY_COMMANDS } from './copy.js';
 import { EXPORT_COMMANDS } from './exports.js';
 import { GRAPH_COMMANDS } from './graph.js';
 import { JOB_COMMANDS } from './jobs.js';
 import { OBJECT_COMMANDS } from './objects.js';
+import { QUERY_COMMANDS } from './query.js';
 
 export const COMMANDS: CommandTable = {
   ...CONTROL_COMMANDS,
@@ -15,4 +17,6 @@ export const COMMANDS: CommandTable = {
   ...GRAPH_COMMANDS,
   ...EXPORT_COMMANDS,
   ...OBJECT_COMMANDS,
+  ...BITMAP_COMMANDS,
+  ...QUERY_COMMANDS,
 };

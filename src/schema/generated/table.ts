@@ -117,6 +117,12 @@ export const TYPES = {
   BlockJobFinalizeArguments: { kind: 'struct', members: { id: { type: 'str' } } },
   BlockdevDelArguments: { kind: 'struct', members: { 'node-name': { type: 'str' } } },
   BlockResizeArguments: { kind: 'struct', members: { device: { type: 'str', optional: true }, 'node-name': { type: 'str', optional: true }, size: { type: 'int' } } },
+  NewImageMode: { kind: 'enum', values: ['existing', 'absolute-paths'] },
+  BlockdevSnapshotSync: { kind: 'struct', members: { device: { type: 'str', optional: true }, 'node-name': { type: 'str', optional: true }, 'snapshot-file': { type: 'str' }, 'snapshot-node-name': { type: 'str', optional: true }, format: { type: 'str', optional: true }, mode: { type: 'NewImageMode', optional: true } } },
+  BlockdevSnapshot: { kind: 'struct', members: { node: { type: 'str' }, overlay: { type: 'str' } } },
+  BlockdevCacheInfo: { kind: 'struct', members: { writeback: { type: 'bool' }, direct: { type: 'bool' }, 'no-flush': { type: 'bool' } } },
+  BlockDeviceInfo: { kind: 'struct', members: { file: { type: 'str' }, 'node-name': { type: 'str', optional: true }, ro: { type: 'bool' }, drv: { type: 'str' }, backing_file: { type: 'str', optional: true }, backing_file_depth: { type: 'int' }, encrypted: { type: 'bool' }, detect_zeroes: { type: 'BlockdevDetectZeroesOptions' }, bps: { type: 'int' }, bps_rd: { type: 'int' }, bps_wr: { type: 'int' }, iops: { type: 'int' }, iops_rd: { type: 'int' }, iops_wr: { type: 'int' }, image: { type: 'ImageInfo' }, cache: { type: 'BlockdevCacheInfo' }, write_threshold: { type: 'int' }, 'dirty-bitmaps': { type: ['BlockDirtyInfo'], optional: true } } },
+  QueryNamedBlockNodesArguments: { kind: 'struct', members: { flat: { type: 'bool', optional: true } } },
   NbdServerOptions: { kind: 'struct', members: { addr: { type: 'SocketAddress' }, 'handshake-max-seconds': { type: 'uint32', optional: true }, 'tls-creds': { type: 'str', optional: true }, 'tls-authz': { type: 'str', optional: true }, 'max-connections': { type: 'uint32', optional: true } } },
   BlockExportOptionsNbdBase: { kind: 'struct', members: { name: { type: 'str', optional: true }, description: { type: 'str', optional: true } } },
   BlockExportOptionsNbd: { kind: 'struct', members: { name: { type: 'str', optional: true }, description: { type: 'str', optional: true }, bitmaps: { type: ['BlockDirtyBitmapOrStr'], optional: true }, 'allocation-depth': { type: 'bool', optional: true } } },
@@ -149,9 +155,6 @@ export const TYPES = {
   ObjectType: { kind: 'enum', values: ['authz-list', 'authz-list-file', 'authz-listfile', 'authz-simple', 'secret', 'tls-creds-psk', 'tls-creds-x509'] },
   ObjectOptions: { kind: 'union', tag: 'qom-type', members: { 'qom-type': { type: 'ObjectType' }, id: { type: 'str' } }, branches: { 'authz-list': 'AuthZListProperties', 'authz-list-file': 'AuthZListFileProperties', 'authz-listfile': 'AuthZListFileProperties', 'authz-simple': 'AuthZSimpleProperties', secret: 'SecretProperties', 'tls-creds-psk': 'TlsCredsPskProperties', 'tls-creds-x509': 'TlsCredsX509Properties' } },
   ObjectDelArguments: { kind: 'struct', members: { id: { type: 'str' } } },
-  NewImageMode: { kind: 'enum', values: ['existing', 'absolute-paths'] },
-  BlockdevSnapshotSync: { kind: 'struct', members: { device: { type: 'str', optional: true }, 'node-name': { type: 'str', optional: true }, 'snapshot-file': { type: 'str' }, 'snapshot-node-name': { type: 'str', optional: true }, format: { type: 'str', optional: true }, mode: { type: 'NewImageMode', optional: true } } },
-  BlockdevSnapshot: { kind: 'struct', members: { node: { type: 'str' }, overlay: { type: 'str' } } },
 } as const satisfies TypeTable;
 
 /** Type of the arguments of each command; null where there are none. */
@@ -184,6 +187,15 @@ export const COMMANDS = {
   'blockdev-add': "BlockdevOptions",
   'blockdev-del': "BlockdevDelArguments",
   block_resize: "BlockResizeArguments",
+  'query-named-block-nodes': "QueryNamedBlockNodesArguments",
+  'block-dirty-bitmap-add': "BlockDirtyBitmapAdd",
+  'block-dirty-bitmap-remove': "BlockDirtyBitmap",
+  'block-dirty-bitmap-clear': "BlockDirtyBitmap",
+  'block-dirty-bitmap-enable': "BlockDirtyBitmap",
+  'block-dirty-bitmap-disable': "BlockDirtyBitmap",
+  'block-dirty-bitmap-merge': "BlockDirtyBitmapMerge",
+  'blockdev-snapshot-sync': "BlockdevSnapshotSync",
+  'blockdev-snapshot': "BlockdevSnapshot",
   'nbd-server-start': "NbdServerStartArguments",
   'nbd-server-add': "NbdServerAddOptions",
   'nbd-server-remove': "NbdServerRemoveArguments",
@@ -196,7 +208,7 @@ export const COMMANDS = {
 } as const;
 
 /** Commands that return something; all others return an empty object. */
-export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-qmp-schema","query-jobs","query-block-jobs","query-block-exports"]);
+export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","query-block-exports"]);
 
 /** Commands that may overtake others. */
 export const OUT_OF_BAND: ReadonlySet<string> = new Set([]);

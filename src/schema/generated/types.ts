@@ -1431,6 +1431,101 @@ export interface BlockResizeArguments {
   size: number;
 }
 
+/** Whether an operation creates its image. */
+export type NewImageMode =
+  /** the image exists */
+  | 'existing'
+  /** the image is created, with a name of the backing file that is valid from the folder of the image; an existing file is replaced */
+  | 'absolute-paths';
+
+/** A snapshot with an overlay in a file. Exactly one of `device` and `node-name` is given. */
+export interface BlockdevSnapshotSync {
+  /** name of a device */
+  device?: string;
+  /** name of a node */
+  'node-name'?: string;
+  /** name of the overlay's file */
+  'snapshot-file': string;
+  /** name for the overlay's node */
+  'snapshot-node-name'?: string;
+  /** format of the overlay (default: qcow2) */
+  format?: string;
+  /** whether the overlay is created (default: absolute-paths) */
+  mode?: NewImageMode;
+}
+
+/** A snapshot with an existing node as overlay. */
+export interface BlockdevSnapshot {
+  /** the node that becomes the backing node */
+  node: string;
+  /** the node that takes its place; it must have no backing node and no users */
+  overlay: string;
+}
+
+/** How a node caches. */
+export interface BlockdevCacheInfo {
+  /** a write may be answered before it is on the disk */
+  writeback: boolean;
+  /** past the page cache */
+  direct: boolean;
+  /** flushes are ignored */
+  'no-flush': boolean;
+}
+
+/** A node. */
+export interface BlockDeviceInfo {
+  /** name of its file */
+  file: string;
+  /** its name */
+  'node-name'?: string;
+  /** it is read-only */
+  ro: boolean;
+  /** its driver */
+  drv: string;
+  /** name of the backing file, as the header has it */
+  backing_file?: string;
+  /** number of layers below it */
+  backing_file_depth: number;
+  /** it is encrypted */
+  encrypted: boolean;
+  /** what becomes of writes of zeroes */
+  detect_zeroes: BlockdevDetectZeroesOptions;
+  /** limit of bytes a second, 0 for none */
+  bps: number;
+  /** limit of bytes a second that are read */
+  bps_rd: number;
+  /** limit of bytes a second that are written */
+  bps_wr: number;
+  /** limit of requests a second */
+  iops: number;
+  /** limit of reads a second */
+  iops_rd: number;
+  /** limit of writes a second */
+  iops_wr: number;
+  /** the image */
+  image: ImageInfo;
+  /** how it caches */
+  cache: BlockdevCacheInfo;
+  /** offset beyond which a write is told of, 0 for none */
+  write_threshold: number;
+  /** its dirty bitmaps */
+  'dirty-bitmaps'?: BlockDirtyInfo[];
+}
+
+/** Lists all nodes. */
+export interface QueryNamedBlockNodesArguments {
+  /** without the images of backing nodes, which are in the list anyway (default: false) */
+  flat?: boolean;
+}
+
+
+
+
+
+
+
+
+
 /** An NBD server. */
 export interface NbdServerOptions {
   /** address that the server listens at */
@@ -1726,37 +1821,6 @@ export interface ObjectDelArguments {
   id: string;
 }
 
-/** Whether an operation creates its image. */
-export type NewImageMode =
-  /** the image exists */
-  | 'existing'
-  /** the image is created, with a name of the backing file that is valid from the folder of the image; an existing file is replaced */
-  | 'absolute-paths';
-
-/** A snapshot with an overlay in a file. Exactly one of `device` and `node-name` is given. */
-export interface BlockdevSnapshotSync {
-  /** name of a device */
-  device?: string;
-  /** name of a node */
-  'node-name'?: string;
-  /** name of the overlay's file */
-  'snapshot-file': string;
-  /** name for the overlay's node */
-  'snapshot-node-name'?: string;
-  /** format of the overlay (default: qcow2) */
-  format?: string;
-  /** whether the overlay is created (default: absolute-paths) */
-  mode?: NewImageMode;
-}
-
-/** A snapshot with an existing node as overlay. */
-export interface BlockdevSnapshot {
-  /** the node that becomes the backing node */
-  node: string;
-  /** the node that takes its place; it must have no backing node and no users */
-  overlay: string;
-}
-
 /** Every type by its name. */
 export interface QapiTypes {
   QMPCapability: QMPCapability;
@@ -1872,6 +1936,12 @@ export interface QapiTypes {
   BlockJobFinalizeArguments: BlockJobFinalizeArguments;
   BlockdevDelArguments: BlockdevDelArguments;
   BlockResizeArguments: BlockResizeArguments;
+  NewImageMode: NewImageMode;
+  BlockdevSnapshotSync: BlockdevSnapshotSync;
+  BlockdevSnapshot: BlockdevSnapshot;
+  BlockdevCacheInfo: BlockdevCacheInfo;
+  BlockDeviceInfo: BlockDeviceInfo;
+  QueryNamedBlockNodesArguments: QueryNamedBlockNodesArguments;
   NbdServerOptions: NbdServerOptions;
   BlockExportOptionsNbdBase: BlockExportOptionsNbdBase;
   BlockExportOptionsNbd: BlockExportOptionsNbd;
@@ -1904,9 +1974,6 @@ export interface QapiTypes {
   ObjectType: ObjectType;
   ObjectOptions: ObjectOptions;
   ObjectDelArguments: ObjectDelArguments;
-  NewImageMode: NewImageMode;
-  BlockdevSnapshotSync: BlockdevSnapshotSync;
-  BlockdevSnapshot: BlockdevSnapshot;
 }
 
 /** Arguments and answer of each command. */
@@ -1939,6 +2006,15 @@ export interface QapiCommands {
   'blockdev-add': { arguments: BlockdevOptions; returns: Record<string, never> };
   'blockdev-del': { arguments: BlockdevDelArguments; returns: Record<string, never> };
   block_resize: { arguments: BlockResizeArguments; returns: Record<string, never> };
+  'query-named-block-nodes': { arguments: QueryNamedBlockNodesArguments; returns: BlockDeviceInfo[] };
+  'block-dirty-bitmap-add': { arguments: BlockDirtyBitmapAdd; returns: Record<string, never> };
+  'block-dirty-bitmap-remove': { arguments: BlockDirtyBitmap; returns: Record<string, never> };
+  'block-dirty-bitmap-clear': { arguments: BlockDirtyBitmap; returns: Record<string, never> };
+  'block-dirty-bitmap-enable': { arguments: BlockDirtyBitmap; returns: Record<string, never> };
+  'block-dirty-bitmap-disable': { arguments: BlockDirtyBitmap; returns: Record<string, never> };
+  'block-dirty-bitmap-merge': { arguments: BlockDirtyBitmapMerge; returns: Record<string, never> };
+  'blockdev-snapshot-sync': { arguments: BlockdevSnapshotSync; returns: Record<string, never> };
+  'blockdev-snapshot': { arguments: BlockdevSnapshot; returns: Record<string, never> };
   'nbd-server-start': { arguments: NbdServerStartArguments; returns: Record<string, never> };
   'nbd-server-add': { arguments: NbdServerAddOptions; returns: Record<string, never> };
   'nbd-server-remove': { arguments: NbdServerRemoveArguments; returns: Record<string, never> };

@@ -1,0 +1,17 @@
+// Nodes and devices by the names in arguments of commands.
+
+import type { BlockNode } from '../block/node/node.js';
+import { BlockError } from '../util/errors.js';
+import type { QmpContext } from './context.js';
+
+/** The node that one argument names, a device's or a node's name. Throws `not-found`. */
+export function findNode(context: QmpContext, name: string): BlockNode {
+  return findNodeOf(context, name, name);
+}
+
+/** The node that one of two arguments names. Throws `not-found`. */
+export function findNodeOf({ graph }: QmpContext, device: string | undefined, nodeName: string | undefined): BlockNode {
+  const found = graph.nodes.get(nodeName ?? device ?? '');
+  if (found !== undefined) return found;
+  throw new BlockError('not-found', `Cannot find device='${device ?? ''}' nor node-name='${nodeName ?? ''}'`);
+}

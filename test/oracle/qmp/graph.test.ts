@@ -1,0 +1,255 @@
+// Nodes, bitmaps, snapshots and exports against qemu-storage-daemon.
+
+import { requirePeer } from '../../support/peers.js';
+import { command, expectSame, type Setup, type Step, until } from './runner.js';
+
+const SIZE = 4 << 20;
+
+const files: Setup['files'] = (shop, folder) => {
+  const make = (...words: string[]) => shop.must('qemu-img', 'create', '-q', ...words);
+  make('-f', 'qcow2', `${folder}/base.qcow2`, String(SIZE));
+  shop.must('qemu-io', '-c', 'write -P 1 0 1M', `${folder}/base.qcow2`);
+  make('-f', 'qcow2', '-b', `${folder}/base.qcow2`, '-F', 'qcow2', `${folder}/top.qcow2`);
+  make('-f', 'qcow2', `${folder}/over.qcow2`, String(SIZE));
+  make('-f', 'qcow2', `${folder}/small.qcow2`, '1M');
+  make('-f', 'raw', `${folder}/a.raw`, String(SIZE));
+};
+
+const add = (name: string, driver: string, file: string, more = {}): Step =>
+  command('blockdev-add', { driver, 'node-name': name, file: { driver: 'file', filename: `DIR/${file}` }, ...more });
+const NODES = command('query-named-block-nodes');
+const FLAT = command('query-named-block-nodes', { flat: true });
+
+describe('qmp against qemu-storage-daemon: graph', () => {
+  before(function () {
+    for (const peer of ['qemu-storage-daemon', 'qemu-img', 'qemu-io']) requirePeer(this, peer);
+  });
+
+  const same = (title: string, ...script: Step[]): void => {
+    it(title, () => expectSame(script, { files }));
+  };
+
+  same(
+    'nodes of all kinds, and what is told of them',
+    command('blockdev-add', { driver: 'null-co', 'node-name': 'null', size: 1 << 20, 'read-zeroes': true }),
+    add('top', 'qcow2', 'top.qcow2', { 'detect-zeroes': 'on' }),
+    add('raw', 'raw', 'a.raw', { 'read-only': true }),
+    command('blockdev-add', {
+      driver: 'file',
+      'node-name': 'file',
+      filename: 'DIR/over.qcow2',
+      cache: { direct: false, 'no-flush': true },
+    }),
+    command('blockdev-add', { driver: 'qcow2', 'node-name': 'over', file: 'file' }),
+    add('alone', 'qcow2', 'small.qcow2', { backing: null }),
+    NODES,
+    FLAT,
+    ...['over', 'file', 'raw', 'top', 'null', 'alone', 'nobody'].map((name) =>
+      command('blockdev-del', { 'node-name': name }),
+    ),
+    NODES,
+  );
+
+  same(
+    'what is wrong with a node',
+    command('blockdev-add'),
+    command('blockdev-add', { driver: 'nonsense' }),
+    command('blockdev-add', { driver: 'null-co' }),
+    command('blockdev-add', { driver: 'null-co', 'node-name': '' }),
+    command('blockdev-add', { driver: 'null-co', 'node-name': 'a b' }),
+    command('blockdev-add', { driver: 'null-co', 'node-name': 'x'.repeat(32) }),
+    command('blockdev-add', { driver: 'null-co', 'node-name': 'n', size: -1 }),
+    command('blockdev-add', { driver: 'null-co', 'node-name': 'n', size: '1M' }),
+    command('blockdev-add', { driver: 'null-co', 'node-name': 'n', nonsense: 1 }),
+    command('blockdev-add', { driver: 'null-co', 'node-name': 'n', cache: { direct: 'on' } }),
+    command('blockdev-add', { driver: 'null-co', 'node-name': 'n', cache: 1 }),
+    command('blockdev-add', { driver: 'null-co', 'node-name': 'n', 'read-only': 'on' }),
+    command('blockdev-add', { driver: 'null-co', 'node-name': 'n', 'detect-zeroes': 'maybe' }),
+    command('blockdev-add', { driver: 'null-co', 'node-name': 'n', 'detect-zeroes': 'unmap' }),
+    command('blockdev-add', { driver: 'file', 'node-name': 'n' }),
+    command('blockdev-add', { driver: 'file', 'node-name': 'n', filename: 'DIR/none' }),
+    command('blockdev-add', { driver: 'file', 'node-name': 'n', filename: 'DIR' }),
+    command('blockdev-add', { driver: 'qcow2', 'node-name': 'n' }),
+    command('blockdev-add', { driver: 'qcow2', 'node-name': 'n', file: 'nobody' }),
+    command('blockdev-add', { driver: 'qcow2', 'node-name': 'n', file: 1 }),
+    command('blockdev-add', { driver: 'qcow2', 'node-name': 'n', file: { driver: 'nonsense' } }),
+    command('blockdev-add', { driver: 'qcow2', 'node-name': 'n', file: { driver: 'file' } }),
+    add('n', 'qcow2', 'a.raw'),
+    add('n', 'qcow2', 'none'),
+    add('n', 'raw', 'a.raw'),
+    add('n', 'raw', 'over.qcow2'),
+    command('blockdev-del'),
+    command('blockdev-del', { 'node-name': 'nobody' }),
+    command('blockdev-del', { 'node-name': 7 }),
+    FLAT,
+  );
+
+  same(
+    'nodes that others use',
+    command('blockdev-add', { driver: 'file', 'node-name': 'file', filename: 'DIR/top.qcow2' }),
+    add('base', 'qcow2', 'base.qcow2', { 'read-only': true }),
+    command('blockdev-add', { driver: 'qcow2', 'node-name': 'top', file: 'file', backing: 'base' }),
+    command('blockdev-add', { driver: 'qcow2', 'node-name': 'again', file: 'file' }),
+    ...['file', 'base', 'top', 'base', 'file'].map((name) => command('blockdev-del', { 'node-name': name })),
+    FLAT,
+  );
+
+  same(
+    'sizes',
+    add('top', 'qcow2', 'top.qcow2'),
+    add('raw', 'raw', 'a.raw'),
+    add('ro', 'raw', 'over.qcow2', { 'read-only': true }),
+    command('block_resize', { 'node-name': 'top', size: 8 << 20 }),
+    command('block_resize', { 'node-name': 'raw', size: 1 << 20 }),
+    command('block_resize', { device: 'raw', size: 2 << 20 }),
+    command('block_resize', { 'node-name': 'raw', size: 1000 }),
+    command('block_resize', { 'node-name': 'top', size: 1000 }),
+    command('block_resize', { 'node-name': 'raw', size: -1 }),
+    command('block_resize', { 'node-name': 'nobody', size: 512 }),
+    command('block_resize', { device: 'nobody', size: 512 }),
+    command('block_resize', { size: 512 }),
+    command('block_resize', { 'node-name': 'ro', size: 512 }),
+    FLAT,
+  );
+
+  same(
+    'bitmaps',
+    add('top', 'qcow2', 'top.qcow2'),
+    add('raw', 'raw', 'a.raw'),
+    add('small', 'qcow2', 'small.qcow2'),
+    ...[
+      { name: 'a' },
+      { name: 'a' },
+      { name: 'b', granularity: 4096, disabled: true },
+      { name: '' },
+      { name: 'c', granularity: 1000 },
+      { name: 'c', granularity: 256 },
+      { name: 'c', granularity: 0 },
+      { name: 'c', granularity: -1 },
+      { name: 'c', granularity: 2 ** 31 },
+      { name: 'd', granularity: 2 ** 32 },
+      { name: 'x'.repeat(1024) },
+      { name: 'y'.repeat(1023) },
+    ].map((words) => command('block-dirty-bitmap-add', { node: 'top', ...words })),
+    command('block-dirty-bitmap-add', { node: 'nobody', name: 'a' }),
+    command('block-dirty-bitmap-add', { node: 'raw', name: 'a' }),
+    command('block-dirty-bitmap-add', { node: 'small', name: 'a' }),
+    command('block-dirty-bitmap-remove', { node: 'top', name: 'y'.repeat(1023) }),
+    FLAT,
+    ...['clear', 'enable', 'disable', 'remove'].flatMap((verb) =>
+      ['b', 'nobody'].map((name) => command(`block-dirty-bitmap-${verb}`, { node: 'top', name })),
+    ),
+    command('block-dirty-bitmap-clear', { node: 'nobody', name: 'a' }),
+    command('block-dirty-bitmap-add', { node: 'top', name: 'm', granularity: 512, disabled: true }),
+    ...[
+      ['a'],
+      ['nobody'],
+      [{ node: 'raw', name: 'a' }],
+      [{ node: 'small', name: 'a' }],
+      [{ node: 'x', name: 'a' }],
+      [],
+      [1],
+    ].map((bitmaps) => command('block-dirty-bitmap-merge', { node: 'top', target: 'm', bitmaps })),
+    command('block-dirty-bitmap-merge', { node: 'top', target: 'nobody', bitmaps: ['a'] }),
+    FLAT,
+  );
+
+  same(
+    'snapshots',
+    add('top', 'qcow2', 'top.qcow2'),
+    add('over', 'qcow2', 'over.qcow2', { backing: null }),
+    add('small', 'qcow2', 'small.qcow2', { backing: null }),
+    add('raw', 'raw', 'a.raw'),
+    command('blockdev-snapshot', { node: 'nobody', overlay: 'over' }),
+    command('blockdev-snapshot', { node: 'top', overlay: 'nobody' }),
+    command('blockdev-snapshot', { node: 'top', overlay: 'raw' }),
+    command('blockdev-snapshot', { node: 'top', overlay: 'top' }),
+    command('blockdev-snapshot', { node: 'top', overlay: 'over' }),
+    command('blockdev-snapshot', { node: 'top', overlay: 'over' }),
+    FLAT,
+    command('blockdev-del', { 'node-name': 'top' }),
+    command('blockdev-del', { 'node-name': 'over' }),
+    command('blockdev-snapshot-sync', { 'snapshot-file': 'DIR/s' }),
+    command('blockdev-snapshot-sync', { device: 'nobody', 'snapshot-file': 'DIR/s' }),
+    command('blockdev-snapshot-sync', { 'node-name': 'small', 'snapshot-file': 'DIR/s' }),
+    command('blockdev-snapshot-sync', {
+      'node-name': 'small',
+      'snapshot-file': 'DIR/s',
+      'snapshot-node-name': 'raw',
+    }),
+    command('blockdev-snapshot-sync', {
+      'node-name': 'small',
+      'snapshot-file': 'DIR/s',
+      'snapshot-node-name': 's',
+      format: 'nonsense',
+    }),
+    command('blockdev-snapshot-sync', {
+      'node-name': 'small',
+      'snapshot-file': 'DIR/none/s',
+      'snapshot-node-name': 's',
+    }),
+    command('blockdev-snapshot-sync', { 'node-name': 'small', 'snapshot-file': 'DIR/s', 'snapshot-node-name': 's' }),
+    FLAT,
+  );
+
+  same(
+    'exports',
+    add('top', 'qcow2', 'top.qcow2'),
+    add('raw', 'raw', 'a.raw', { 'read-only': true }),
+    command('block-export-add', { type: 'nbd', id: 'e', 'node-name': 'top' }),
+    command('nbd-server-stop'),
+    command('nbd-server-start', { addr: { type: 'unix' } }),
+    command('nbd-server-start', { addr: { type: 'unix', data: {} } }),
+    command('nbd-server-start', { addr: { type: 'nonsense', data: {} } }),
+    command('nbd-server-start', { addr: { type: 'unix', data: { path: 'DIR/nbd' } }, 'tls-creds': 'nobody' }),
+    command('nbd-server-start', { addr: { type: 'unix', data: { path: 'DIR/nbd' } } }),
+    command('nbd-server-start', { addr: { type: 'unix', data: { path: 'DIR/nbd' } } }),
+    command('block-export-add', { type: 'nbd', id: 'e', 'node-name': 'nobody' }),
+    command('block-export-add', { type: 'nonsense', id: 'e', 'node-name': 'top' }),
+    command('block-export-add', { type: 'nbd', id: 'e', 'node-name': 'raw', writable: true }),
+    command('block-export-add', { type: 'nbd', id: 'e e', 'node-name': 'top' }),
+    command('block-export-add', { type: 'nbd', id: 'e', 'node-name': 'top', bitmaps: ['nobody'] }),
+    command('block-dirty-bitmap-add', { node: 'top', name: 'm' }),
+    command('block-export-add', { type: 'nbd', id: 'e', 'node-name': 'top', bitmaps: ['m'] }),
+    command('block-dirty-bitmap-disable', { node: 'top', name: 'm' }),
+    command('block-export-add', { type: 'nbd', id: 'e', 'node-name': 'top', bitmaps: ['m'], 'allocation-depth': true }),
+    command('block-dirty-bitmap-remove', { node: 'top', name: 'm' }),
+    command('block-dirty-bitmap-clear', { node: 'top', name: 'm' }),
+    command('block-export-add', { type: 'nbd', id: 'e', 'node-name': 'top' }),
+    command('block-export-add', { type: 'nbd', id: 'f', 'node-name': 'top' }),
+    command('block-export-add', { type: 'nbd', id: 'f', 'node-name': 'top', name: 'other', writable: true }),
+    command('query-block-exports'),
+    command('blockdev-del', { 'node-name': 'top' }),
+    command('block_resize', { 'node-name': 'top', size: 8 << 20 }),
+    command('block-export-del', { id: 'nobody' }),
+    command('block-export-del', { id: 'e', mode: 'nonsense' }),
+    command('block-export-del', { id: 'e' }),
+    until('BLOCK_EXPORT_DELETED'),
+    command('nbd-server-add', { device: 'raw' }),
+    command('nbd-server-add', { device: 'raw' }),
+    command('nbd-server-add', { device: 'nobody' }),
+    command('nbd-server-remove', { name: 'nobody' }),
+    command('nbd-server-remove', { name: 'raw', mode: 'hard' }),
+    command('query-block-exports'),
+    command('nbd-server-stop'),
+    command('query-block-exports'),
+    command('nbd-server-stop'),
+    FLAT,
+  );
+
+  same(
+    'objects',
+    command('object-add', { 'qom-type': 'secret', id: 's', data: 'x' }),
+    command('object-add', { 'qom-type': 'secret', id: 's', data: 'x' }),
+    command('object-add', { 'qom-type': 'secret', id: 't' }),
+    command('object-add', { 'qom-type': 'secret', id: 't', file: 'DIR/none' }),
+    command('object-add', { 'qom-type': 'secret', id: '1', data: 'x' }),
+    command('object-add', { 'qom-type': 'nonsense', id: 't' }),
+    command('object-add', { 'qom-type': 'secret' }),
+    command('object-add', { id: 't' }),
+    command('object-add', { 'qom-type': 'secret', id: 't', data: 1 }),
+    command('object-del', { id: 's' }),
+    command('object-del', { id: 's' }),
+    command('object-del'),
+  );
+});
