@@ -62,11 +62,10 @@ function checkSize(size: number, what: string): void {
 
 /** Throws `invalid-argument` where `granularity` is no power of two from 512 B to 2 GiB. */
 export function checkGranularity(granularity: number): void {
-  if (!Number.isSafeInteger(granularity) || granularity < MIN_GRANULARITY || granularity > MAX_GRANULARITY) {
-    throw new BlockError('invalid-argument', `Granularity ${granularity} is not from 512 B to 2 GiB`);
-  }
-  if (!isPowerOfTwo(granularity)) {
-    throw new BlockError('invalid-argument', `Granularity ${granularity} must be power of 2`);
+  const least = Number.isSafeInteger(granularity) && granularity >= MIN_GRANULARITY && isPowerOfTwo(granularity);
+  if (!least) throw new BlockError('invalid-argument', 'Granularity must be power of 2 and at least 512');
+  if (granularity > MAX_GRANULARITY) {
+    throw new BlockError('invalid-argument', `Granularity ${granularity} is beyond 2 GiB`);
   }
 }
 
@@ -87,8 +86,9 @@ export class DirtyBitmap {
   /** Throws `invalid-argument` for a bad name, size or granularity. */
   constructor(options: DirtyBitmapOptions) {
     const { name, size, granularity = DEFAULT_GRANULARITY } = takeSettings(OPTIONS, options, '', ['size']);
-    if (name !== undefined && (name === '' || nameLength(name) > MAX_NAME_BYTES)) {
-      throw new BlockError('invalid-argument', `A bitmap's name has from 1 to ${MAX_NAME_BYTES} bytes`);
+    if (name === '') throw new BlockError('invalid-argument', 'Bitmap name cannot be empty');
+    if (name !== undefined && nameLength(name) > MAX_NAME_BYTES) {
+      throw new BlockError('invalid-argument', `Bitmap name too long: ${name}`);
     }
     checkSize(size, 'Bitmap size');
     checkGranularity(granularity);

@@ -45,6 +45,8 @@ export interface DeviceOptions {
   name: string;
   /** Write permission is taken on the node. */
   writable: boolean;
+  /** What others may do with the node. Default: all but to write and to change the size, where it is writable; else all. */
+  shared?: number;
   /** Becomes the device's own: it is closed with it. */
   throttle?: Admission | null;
 }
@@ -103,7 +105,8 @@ export class Device implements NodeUser {
     this.#lastFilename = node.filename;
     this.#throttle = options.throttle ?? null;
     const perm = Perm.CONSISTENT_READ | (options.writable ? Perm.WRITE : 0);
-    this.#root = node.attach(this, 'root', perm, options.writable ? PERM_ALL & ~(Perm.WRITE | Perm.RESIZE) : PERM_ALL);
+    const shared = options.writable ? PERM_ALL & ~(Perm.WRITE | Perm.RESIZE) : PERM_ALL;
+    this.#root = node.attach(this, 'root', perm, options.shared ?? shared);
   }
 
   get userName(): string {

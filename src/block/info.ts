@@ -1,7 +1,6 @@
 // What there is to know of an image without reading its data, and what its driver adds to that (`Abilities.details`).
 
 import type { ImageInfo } from '../schema/generated/types.js';
-import { fileOf } from './chain.js';
 import { resolveBackingNameOf } from './filename.js';
 import { formatOf } from './node/format.js';
 import type { BlockNode } from './node/node.js';
@@ -15,7 +14,7 @@ export async function imageInfo(node: BlockNode): Promise<ImageInfo> {
     format: node.driver,
     'virtual-size': node.length,
   };
-  if (fileOf(node) !== null && details !== undefined) info['dirty-flag'] = details.dirty ?? false;
+  if (details !== undefined) info['dirty-flag'] = details.dirty ?? false;
   if (actual !== null) info['actual-size'] = actual;
   if (details?.clusterSize !== undefined) info['cluster-size'] = details.clusterSize;
   const { backingFile = null, backingFormat = null } = formatOf(node) ?? {};

@@ -4,14 +4,16 @@ import type { BlockDeviceInfo, BlockDirtyInfo, ImageInfo } from '../schema/gener
 import type { DirtyBitmap } from './bitmap.js';
 import { backingOf, chainOf } from './chain.js';
 import { imageInfo } from './info.js';
-import { backingFileOf } from './node/format.js';
 import type { BlockNode } from './node/node.js';
 
 /** `flat`: without the images of the backing nodes. */
 export async function nodeInfo(node: BlockNode, flat: boolean): Promise<BlockDeviceInfo> {
   const depth = chainOf(node).length - 1;
-  const bitmaps = [...node.bitmaps.values()].filter(({ name }) => name !== undefined).map(bitmapInfo);
-  const backingFile = backingFileOf(node);
+  const bitmaps = [...node.bitmaps.values()]
+    .filter(({ name }) => name !== undefined)
+    .map(bitmapInfo)
+    .reverse();
+  const below = backingOf(node);
   return {
     iops_rd: 0,
     detect_zeroes: node.detectZeroes,
@@ -19,7 +21,8 @@ export async function nodeInfo(node: BlockNode, flat: boolean): Promise<BlockDev
     iops_wr: 0,
     ro: node.readOnly,
     'node-name': node.nodeName,
-    backing_file_depth: depth,
+    // QEMU counts only the layers that it lists.
+    backing_file_depth: flat ? 0 : depth,
     drv: node.driver,
     iops: 0,
     bps_wr: 0,
@@ -29,7 +32,7 @@ export async function nodeInfo(node: BlockNode, flat: boolean): Promise<BlockDev
     bps_rd: 0,
     cache: { 'no-flush': node.cache.noFlush, direct: node.cache.direct, writeback: true },
     file: node.filename,
-    ...(backingFile !== null && depth > 0 && { backing_file: backingFile }),
+    ...(below !== null && { backing_file: below.filename }),
     ...(bitmaps.length > 0 && { 'dirty-bitmaps': bitmaps }),
   };
 }

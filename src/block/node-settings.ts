@@ -45,8 +45,13 @@ export function settle(options: ReturnType<LooseOptions['general']>, inherited: 
   return settings;
 }
 
+const MAX_NAME_BYTES = 31;
+
 /** Refuses with `invalid-argument` what cannot be the name of a node. */
 export function checkNodeName(name: string): void {
-  if (/^[A-Za-z][A-Za-z0-9._-]{0,30}$/.test(name)) return;
+  if (/^[A-Za-z][A-Za-z0-9._-]*$/.test(name)) {
+    if (name.length <= MAX_NAME_BYTES) return;
+    throw new BlockError('invalid-argument', 'Node name too long');
+  }
   throw new BlockError('invalid-argument', `Invalid node-name: '${name}'`);
 }

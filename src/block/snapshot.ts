@@ -70,8 +70,9 @@ function checkPair({ node, overlay }: OverlayPair): void {
   };
   // Whoever opened it beforehand may hold it, as long as nothing is read from it or written to it.
   const used = [...overlay.parents].some(({ perm }) => perm !== 0);
-  if (used || overlay === node) fail('The overlay is already in use');
+  if (used) fail('The overlay is already in use');
   if (backingOf(overlay) !== null) fail('The overlay already has a backing image');
+  if (overlay === node) fail('The overlay is already in use');
   if (!hasBackingFiles(overlay.driver)) {
     fail('The overlay does not support backing images');
   }

@@ -6,12 +6,14 @@ import type { QmpContext } from './context.js';
 
 /** The node that one argument names, a device's or a node's name. Throws `not-found`. */
 export function findNode(context: QmpContext, name: string): BlockNode {
-  return findNodeOf(context, name, name);
+  const found = context.graph.nodes.get(name);
+  if (found !== undefined) return found;
+  throw new BlockError('not-found', `Cannot find device='${name}' nor node-name='${name}'`);
 }
 
-/** The node that one of two arguments names. Throws `not-found`. */
+/** The node that one of two arguments names. There are no devices: whatever `device` names is not found. Throws `not-found`. */
 export function findNodeOf({ graph }: QmpContext, device: string | undefined, nodeName: string | undefined): BlockNode {
-  const found = graph.nodes.get(nodeName ?? device ?? '');
+  const found = graph.nodes.get(nodeName ?? '');
   if (found !== undefined) return found;
   throw new BlockError('not-found', `Cannot find device='${device ?? ''}' nor node-name='${nodeName ?? ''}'`);
 }

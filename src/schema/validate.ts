@@ -60,7 +60,9 @@ class Visitor {
       case 'enum': {
         const word = this.#text(value, path);
         if (!entry.values.includes(word)) {
-          throw invalid(`Parameter '${path}' does not accept value '${word}'${this.#meant(word, entry.values)}`);
+          throw invalid(
+            `Parameter '${ownName(path)}' does not accept value '${word}'${this.#meant(word, entry.values)}`,
+          );
         }
         return word;
       }
@@ -128,7 +130,7 @@ class Visitor {
     if (this.#strings && value === '' && choices['null'] !== undefined) return null;
     const kind = value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value;
     const choice = Object.hasOwn(choices, kind) ? choices[kind] : undefined;
-    if (choice === undefined) throw wrongType(path, name);
+    if (choice === undefined) throw wrongType(ownName(path), name);
     return this.visit(choice, value, path, depth + 1);
   }
 
@@ -233,6 +235,11 @@ function takesNull(type: TypeReference): boolean {
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** What the reference calls a member where it does not say the whole path: its last part, and `null` for an element of a list. */
+function ownName(path: string): string {
+  return path.endsWith(']') ? 'null' : path.slice(path.lastIndexOf('.') + 1);
 }
 
 function join(path: string, name: string): string {

@@ -2,7 +2,6 @@
 
 import { DEFAULT_GRANULARITY, DirtyBitmap } from '../block/bitmap.js';
 import type { BlockNode } from '../block/node/node.js';
-import type { BlockDirtyBitmapOrStr } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
 
 /** The default of a node with clusters is a cluster, and no less than this. */
@@ -36,23 +35,15 @@ export function bitmapOf({ bitmaps }: BlockNode, name: string): DirtyBitmap {
 /** Removes a bitmap. Throws `not-found`, and `busy` where a job or an export uses it. */
 export function removeBitmap(node: BlockNode, name: string): void {
   const bitmap = bitmapOf(node, name);
-  if (bitmap.busy) throw new BlockError('busy', `Bitmap '${name}' is currently in use by another operation`);
+  if (bitmap.busy)
+    throw new BlockError('busy', `Bitmap '${name}' is currently in use by another operation and cannot be used`);
   node.bitmaps.delete(name);
 }
 
-/**
- * Adds `sources` to the bitmap `target` of `node`: all, or none. A source is named alone where it is of the same node. Throws `not-found`, `busy`,
- * `bad-state` (inconsistent), `invalid-argument` (of another size), `limit`.
- */
-export function mergeBitmaps(node: BlockNode, target: string, sources: readonly BlockDirtyBitmapOrStr[]): void {
-  const into = bitmapOf(node, target);
-  into.checkUsable();
-  const all = new DirtyBitmap({ size: into.size, granularity: into.granularity, enabled: false });
-  for (const source of sources) {
-    const from =
-      typeof source === 'string' ? bitmapOf(node, source) : bitmapOf(node.graph.find(source.node), source.name);
-    from.checkUsable();
-    all.merge(from);
-  }
-  into.merge(all);
+/** Adds `sources` to `target`: all, or none. Throws `busy`, `bad-state` (inconsistent), `invalid-argument` (of another size), `limit`. */
+export function mergeBitmaps(target: DirtyBitmap, sources: readonly DirtyBitmap[]): void {
+  target.checkUsable();
+  const all = new DirtyBitmap({ size: target.size, granularity: target.granularity, enabled: false });
+  for (const source of sources) all.merge(source);
+  target.merge(all);
 }

@@ -6,6 +6,7 @@
 
 import { Device } from '../block/device.js';
 import type { Graph } from '../block/graph.js';
+import { PERM_ALL, Perm } from '../block/types.js';
 import type { ExportOptions } from '../exports/nbd/export.js';
 import { NbdServer, type NbdServerOptions } from '../exports/nbd/server.js';
 import type { NetAddress } from '../host/net.js';
@@ -74,7 +75,8 @@ export class Exports {
     const server = this.#running;
     if (writable && node.readOnly) throw new BlockError('read-only', 'Cannot export read-only node as writable');
     const name = options.name ?? nodeName;
-    const device = new Device(node, { name: id, writable });
+    // Others may write beside its clients, but nobody changes the size that these were told.
+    const device = new Device(node, { name: id, writable, shared: PERM_ALL & ~Perm.RESIZE });
     try {
       server.addExport(device, { ...contextsOf(options), name, description: options.description, writethrough });
     } catch (error) {
@@ -105,8 +107,9 @@ export class Exports {
     throw new BlockError('not-found', `Export '${name}' is not found`);
   }
 
+  /** The newest first. */
   list(): BlockExportInfo[] {
-    return [...this.#exports.values()].map(({ id, type, nodeName, removing }) => ({
+    return [...this.#exports.values()].reverse().map(({ id, type, nodeName, removing }) => ({
       id,
       type,
       'node-name': nodeName,

@@ -5,8 +5,9 @@
 
 import type { Child, NodeUser } from '../block/child.js';
 import type { Graph } from '../block/graph.js';
-import type { BlockNode } from '../block/node/node.js';
+import { BlockNode } from '../block/node/node.js';
 import { openNode } from '../block/open.js';
+import { checkFree } from '../block/snapshot.js';
 import { PERM_ALL } from '../block/types.js';
 import type { BlockdevOptions } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
@@ -41,10 +42,19 @@ export class MonitorNodes {
     if (node === undefined) throw new BlockError('not-found', `Failed to find node with node-name='${nodeName}'`);
     const held = this.#holds.get(node);
     if (held === undefined) throw new BlockError('busy', `Node ${nodeName} is not owned by the monitor`);
-    node.checkBlockers();
-    if (node.parents.size > 1) throw new BlockError('busy', `Node ${nodeName} is in use`);
+    checkUnused(node, held);
     this.#holds.delete(node);
     node.detach(held);
     await this.#graph.release(node);
   }
+}
+
+/** Throws `busy`, in QEMU's words, where anybody but the monitor uses the node. */
+function checkUnused(node: BlockNode, held: Child): void {
+  const others = [...node.parents].filter((child) => child !== held);
+  if (others.some(({ user }) => !(user instanceof BlockNode))) {
+    throw new BlockError('busy', `Node ${node.nodeName} is in use`);
+  }
+  checkFree(node);
+  if (others.length > 0) throw new BlockError('busy', `Block device ${node.nodeName} is in use`);
 }

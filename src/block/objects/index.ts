@@ -94,7 +94,8 @@ export class UserObjects {
   }
 
   #checkFree(id: string): void {
-    if (this.#entries.has(id)) throw new BlockError('exists', `There is an object with id '${id}' already`);
+    if (this.#entries.has(id))
+      throw new BlockError('exists', `attempt to add duplicate property '${id}' to object (type 'container')`);
   }
 
   async #make(options: ObjectOptions): Promise<Entry> {

@@ -3,6 +3,7 @@
 import type { Host } from '../../host/host.js';
 import type { SecretProperties } from '../../schema/generated/types.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
+import { wordsOfErrno } from '../../util/system-words.js';
 
 const MAX_SECRET_BYTES = 1 << 20;
 
@@ -22,8 +23,10 @@ async function readFile(host: Host, path: string): Promise<Uint8Array> {
   try {
     return await host.readSmall(path, MAX_SECRET_BYTES);
   } catch (cause) {
-    const { code, message } = toBlockError(cause);
-    throw new BlockError(code, `Unable to read ${path}: ${message}`, { path, operation: 'read', cause });
+    const { code, errno, message } = toBlockError(cause);
+    const words = errno === undefined ? undefined : wordsOfErrno(errno);
+    const why = words === undefined ? message : `Failed to open file “${path}”: ${words}`;
+    throw new BlockError(code, `Unable to read ${path}: ${why}`, { path, operation: 'read', cause });
   }
 }
 

@@ -9,6 +9,7 @@ import type {
 } from '../../schema/generated/types.js';
 import type { CommandTable } from '../command.js';
 import type { QmpContext } from '../context.js';
+import { findNode } from '../find.js';
 
 /** Seconds for a handshake: QEMU's default. */
 const HANDSHAKE_SECONDS = 10;
@@ -41,9 +42,10 @@ export const EXPORT_COMMANDS = {
 
   'nbd-server-stop': ({ exports }) => exports.stopServer(),
 
-  async 'nbd-server-add'({ exports }, { device, name = device, bitmap, ...options }) {
+  async 'nbd-server-add'(context, { device, name = device, bitmap, ...options }) {
+    findNode(context, device);
     const bitmaps = bitmap === undefined ? undefined : [bitmap];
-    await exports.add({ type: 'nbd', id: name, 'node-name': device, name, bitmaps, ...options });
+    await context.exports.add({ type: 'nbd', id: name, 'node-name': device, name, bitmaps, ...options });
   },
 
   'nbd-server-remove': ({ exports }, { name, mode = 'safe' }) => exports.remove(exports.idOfName(name), mode),

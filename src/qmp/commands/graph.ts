@@ -1,7 +1,7 @@
 // Commands that open, close and change nodes.
 
-import { Device } from '../../block/device.js';
 import { appendOverlays } from '../../block/snapshot.js';
+import { PERM_ALL, Perm } from '../../block/types.js';
 import { BlockError } from '../../util/errors.js';
 import { takeSnapshots } from '../../workspace/snapshot.js';
 import type { CommandTable } from '../command.js';
@@ -17,11 +17,12 @@ export const GRAPH_COMMANDS = {
   async block_resize(context, { device, 'node-name': name, size }) {
     if (size < 0) throw new BlockError('invalid-argument', "Parameter 'size' expects a >0 size");
     const node = findNodeOf(context, device, name);
-    const user = new Device(node, { name: node.nodeName, writable: true });
+    if (node.readOnly) throw new BlockError('read-only', 'Image is read-only');
+    const user = node.attach({ userName: 'an unnamed block device' }, 'root', Perm.RESIZE, PERM_ALL);
     try {
       await user.truncate(size);
     } finally {
-      await user.close();
+      node.detach(user);
     }
   },
 

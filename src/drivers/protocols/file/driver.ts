@@ -10,6 +10,7 @@
 //
 // While a copy runs (`expectWrites`), written ranges are handed to the disk every 16 MiB, so that the flush at its end finds little left.
 
+import type { Abilities } from '../../../block/abilities.js';
 import { checkOpened } from '../../../block/foreign-name.js';
 import type { Graph } from '../../../block/graph.js';
 import { refuseReserved } from '../../../block/identity.js';
@@ -96,6 +97,11 @@ export class FileNode extends ProtocolNode {
   override expectWrites(bytes: number): void {
     this.#copying = bytes > 0 && !this.#settings.noFlush;
     this.#unsent = { from: Number.POSITIVE_INFINITY, to: 0, bytes: 0 };
+  }
+
+  /** Nothing more is to be said of plain bytes. */
+  override get abilities(): Abilities {
+    return { details: () => ({}) };
   }
 
   override get fixedSize(): boolean {

@@ -3,7 +3,6 @@
 //   node --requests that the server accepts as they are--> client --> server
 //        --too large, beyond the end--> RequestSplitter --in pieces--^
 
-import type { Abilities } from '../../../block/abilities.js';
 import type { Graph } from '../../../block/graph.js';
 import { checkImageSize } from '../../../block/image-size.js';
 import type { NodeOptions } from '../../../block/node/node.js';
@@ -64,11 +63,6 @@ export class NbdNode extends ProtocolNode {
     const { path, name } = this.#socket;
     const info = await this.host.stat(path).catch(orElse('socket of an export', null));
     return info === null ? this.filename : `nbd:${info.id}:${name}`;
-  }
-
-  /** None: the protocol has no information about an image's format. */
-  override get abilities(): Abilities {
-    return {};
   }
 
   /** Connections that are open now. */
