@@ -61,7 +61,7 @@ class Visitor {
         const word = this.#text(value, path);
         if (!entry.values.includes(word)) {
           throw invalid(
-            `Parameter '${ownName(path)}' does not accept value '${word}'${this.#meant(word, entry.values)}`,
+            `Parameter '${this.#shown(path)}' does not accept value '${word}'${this.#meant(word, entry.values)}`,
           );
         }
         return word;
@@ -76,6 +76,12 @@ class Visitor {
 
   visitObject(entry: TypeEntry & { kind: 'struct' | 'union' }, value: unknown): unknown {
     return this.#object(entry, value, '', 0);
+  }
+
+  /** What the reference calls a member where it does not say the whole path: its last part, and `null` for an element of a list. */
+  #shown(path: string): string {
+    if (this.#suggest) return path;
+    return path.endsWith(']') ? 'null' : path.slice(path.lastIndexOf('.') + 1);
   }
 
   #list(type: string, value: unknown, path: string, depth: number): unknown[] {
@@ -130,7 +136,7 @@ class Visitor {
     if (this.#strings && value === '' && choices['null'] !== undefined) return null;
     const kind = value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value;
     const choice = Object.hasOwn(choices, kind) ? choices[kind] : undefined;
-    if (choice === undefined) throw wrongType(ownName(path), name);
+    if (choice === undefined) throw wrongType(this.#shown(path), name);
     return this.visit(choice, value, path, depth + 1);
   }
 
@@ -235,11 +241,6 @@ function takesNull(type: TypeReference): boolean {
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** What the reference calls a member where it does not say the whole path: its last part, and `null` for an element of a list. */
-function ownName(path: string): string {
-  return path.endsWith(']') ? 'null' : path.slice(path.lastIndexOf('.') + 1);
 }
 
 function join(path: string, name: string): string {

@@ -52,9 +52,9 @@ export class MonitorNodes {
 /** Throws `busy`, in QEMU's words, where anybody but the monitor uses the node. */
 function checkUnused(node: BlockNode, held: Child): void {
   const others = [...node.parents].filter((child) => child !== held);
-  if (others.some(({ user }) => !(user instanceof BlockNode))) {
-    throw new BlockError('busy', `Node ${node.nodeName} is in use`);
-  }
+  const inUse = new BlockError('busy', `Node ${node.nodeName} is in use`);
+  if (others.some(({ name }) => name === 'root')) throw inUse;
   checkFree(node);
+  if (others.some(({ user }) => !(user instanceof BlockNode))) throw inUse;
   if (others.length > 0) throw new BlockError('busy', `Block device ${node.nodeName} is in use`);
 }

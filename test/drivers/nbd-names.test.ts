@@ -153,7 +153,7 @@ describe('nbd options of old', () => {
     ['driver=nbd,path=/s,host=h', 'path and host may not be used at the same time'],
     ['driver=nbd,path=/s,port=3', 'port may not be used without host'],
     ['driver=nbd,path=/s,server.type=unix,server.path=/s', "Cannot use 'server' and path/host/port at the same time"],
-    ['driver=nbd,server.type=vsock,server.cid=1', "Parameter 'server.type' does not accept value 'vsock'"],
+    ['driver=nbd,server.type=vsock,server.cid=1', "Parameter 'type' does not accept value 'vsock'"],
   ];
   for (const [text, message] of refused) {
     it(`say of ${text}: ${message}`, () => {
