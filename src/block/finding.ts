@@ -17,7 +17,7 @@ export function exact(digits: Hex): Exact {
  *
  * - `refcount-too-low`: the cluster is used more often than its refcount says: it may be overwritten
  * - `leaked-cluster`: the cluster is used less often than its refcount says: it is lost space
- * - `refcount-unreadable`: the refcount cannot be read: its block is not at a cluster's begin
+ * - `refcount-unreadable`: the refcount cannot be read: an I/O error, or its block is not at a cluster's begin
  * - `too-many-references`: the cluster is used more often than a refcount can say
  * - `copied-flag`: the flag "refcount is one" of an entry is not what the refcount says
  * - `compressed-copied-flag`: that flag is set for compressed data

@@ -134,12 +134,14 @@ async function checkOne(
   }
 }
 
-/** Returns a function that prints findings as they come. QEMU's message about a damaged refcount block is printed for the first one only. */
+/** Returns a function that prints findings as they come. QEMU's message about an unaligned refcount block is printed for the first one only. */
 function findingPrinter(): (finding: CheckFinding, format: string) => void {
+  const unaligned = new Set<number>();
   let damaged = false;
   return (finding, format) => {
-    const { kind, index, hostOffset } = finding;
-    if (kind === 'refcount-unreadable' && !damaged) {
+    const { kind, table, index, hostOffset } = finding;
+    if (kind === 'unaligned' && table === 'refcount-table' && index !== undefined) unaligned.add(index);
+    if (kind === 'refcount-unreadable' && !damaged && index !== undefined && unaligned.has(index)) {
       damaged = true;
       const offset = typeof hostOffset === 'number' ? `0x${hostOffset.toString(16)}` : hostOffset;
       writeMessage(

@@ -16,7 +16,7 @@ import { registerDrivers } from '../../../src/drivers/index.js';
 import { openRealHost } from '../../../src/host/real/index.js';
 import { BlockError } from '../../../src/util/errors.js';
 import { findingText } from '../../../src/workspace/finding-text.js';
-import { linkTo } from '../support.js';
+import { linkTo, makeBench } from '../support.js';
 
 const CLUSTER = 65536;
 const COPIED = 1n << 63n;
@@ -44,6 +44,31 @@ function smallImage(): Buffer {
   image.writeUInt16BE(2, 2 * CLUSTER + 2 * 7);
   return image;
 }
+
+describe('qcow2 check: a refcount block that cannot be read', () => {
+  // The L1 table and the refcount table are read first, then the block.
+  const check = async (): Promise<{ result: CheckResult; records: CheckFinding[] }> => {
+    const rules = [{ operations: ['read'], after: 2, times: 1 } as const];
+    const { host, graph } = makeBench({ faults: { rules }, eager: true });
+    await host.writeFile('/image', smallImage());
+    const file = await openNode(graph, '/image', { format: 'file', readOnly: true });
+    const link = linkTo(file, Perm.CONSISTENT_READ);
+    try {
+      const records: CheckFinding[] = [];
+      return { result: await checkQcow2(link, LAYOUT, (finding) => records.push(finding)), records };
+    } finally {
+      file.detach(link);
+      await graph.closeAll();
+    }
+  };
+
+  it('is an error of the check for each of its clusters, and no corruption', async () => {
+    const { result, records } = await check();
+    expect(result).to.include({ checkErrors: 14, corruptions: 0, leaks: 0, allocatedClusters: 8 });
+    expect(records.map(({ kind }) => kind)).to.deep.equal(Array(14).fill('refcount-unreadable'));
+    expect(records[13]).to.include({ cluster: 13, severity: 'check-error', hostOffset: 2 * CLUSTER });
+  });
+});
 
 describe('qcow2 check: bounds', () => {
   const host = openRealHost();

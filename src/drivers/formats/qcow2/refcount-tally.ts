@@ -7,6 +7,7 @@
 import type { Child } from '../../../block/child.js';
 import { type Exact, exact } from '../../../block/finding.js';
 import { viewOf } from '../../../util/bytes.js';
+import { toBlockError } from '../../../util/errors.js';
 import { blockPointerHex, blockPointerTarget, POINTER_BYTES } from './pointer-codec.js';
 import { getRefcount } from './refcount-codec.js';
 import { type ClusterIndex, type HostOffset, NO_HOST } from './types.js';
@@ -45,7 +46,7 @@ export class RefcountTally {
   readonly #file: Child;
   readonly #layout: RefcountLayout;
   readonly #perBlock: number;
-  #block: { index: number; bytes: Uint8Array } | null = null;
+  #block: { index: number; bytes: Uint8Array; readable: boolean } | null = null;
 
   constructor(file: Child, layout: RefcountLayout, start: number, size: number) {
     this.#file = file;
@@ -108,13 +109,16 @@ export class RefcountTally {
         if (offset % clusterBytes !== 0) this.#markUnreadable(round);
         else if (offset < this.#file.length) blocks.push(round);
       }
-      await Promise.all(
+      const readable = await Promise.all(
         blocks.map((block, slot) => {
           buffers[slot] ??= new Uint8Array(clusterBytes);
-          return readPadded(this.#file, this.blockOffset((block * this.#perBlock) as ClusterIndex), buffers[slot]);
+          return this.#readBlock(block, buffers[slot]);
         }),
       );
-      for (const [slot, block] of blocks.entries()) this.#decode(block, buffers[slot]);
+      for (const [slot, block] of blocks.entries()) {
+        if (readable[slot]) this.#decode(block, buffers[slot]);
+        else this.#markUnreadable(block);
+      }
     }
   }
 
@@ -123,16 +127,28 @@ export class RefcountTally {
     const index = cluster - this.start;
     const inside = index >= 0 && index < this.size;
     if (inside && this.stored[index] < STORED_MANY) return this.stored[index];
+    if (inside && this.stored[index] === STORED_UNREADABLE) return null;
     const block = this.blockIndex(cluster);
     const offset = this.blockOffset(cluster);
     if (offset === 0) return 0;
     if (offset % this.#layout.clusterBytes !== 0) return null;
     if (this.#block?.index !== block) {
       const bytes = this.#block?.bytes ?? new Uint8Array(this.#layout.clusterBytes);
-      await readPadded(this.#file, offset, bytes);
-      this.#block = { index: block, bytes };
+      this.#block = { index: block, bytes, readable: await this.#readBlock(block, bytes) };
     }
+    if (!this.#block.readable) return null;
     return exactAt(this.#block.bytes, cluster % this.#perBlock, this.#layout.refcountOrder);
+  }
+
+  /** Fills `bytes` from refcount block `block`. Resolves with false where that is an I/O error. */
+  async #readBlock(block: number, bytes: Uint8Array): Promise<boolean> {
+    try {
+      await readPadded(this.#file, this.blockOffset((block * this.#perBlock) as ClusterIndex), bytes);
+      return true;
+    } catch (error) {
+      if (toBlockError(error).code !== 'io') throw error;
+      return false;
+    }
   }
 
   #markUnreadable(block: number): void {
