@@ -1,6 +1,7 @@
 // What a node is stored in, by device and inode and not by how it is spelled: two nodes with one identity share every byte.
 
 import type { FileInfo, HostFile } from '../host/host.js';
+import { orElse } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import { chainOf, fileOf, storageOf } from './chain.js';
 import type { Graph } from './graph.js';
@@ -44,6 +45,29 @@ async function refuseNodeOf(graph: Graph, id: string, path: string, own?: BlockN
       operation: 'create',
     });
   }
+}
+
+/**
+ * What a program is told where `error` ended one of its calls. An image lock that could not be had is asked of another process in QEMU's words; where
+ * a node of this graph is stored in the file, the error says that this program itself has it open. Any other error is returned as it is.
+ */
+export async function withLockHolder(graph: Graph, error: unknown): Promise<unknown> {
+  if (!(error instanceof BlockError) || error.code !== 'locked' || error.operation !== 'lock') return error;
+  const { path, reason } = error;
+  if (path === undefined) return error;
+  const id = await graph.host.stat(path).then((info) => info.id, orElse('looking who has locked a file', null));
+  const holders = [...graph.nodes.values()].filter((node) => !node.closed && fileOf(node) === null);
+  for (const node of id === null ? [] : holders) {
+    if ((await fileId(node).catch(orElse('looking who has locked a file', null))) !== id) continue;
+    const name = node.filename === path ? '' : `, as '${node.filename}'`;
+    const [lock] = reason.split('\n');
+    return new BlockError('locked', `${lock}\n'${path}' is open in this program${name}`, {
+      path,
+      operation: 'lock',
+      cause: error,
+    });
+  }
+  return error;
 }
 
 /** Refuses with `locked` to open as an image what the program writes its own words to (standard output sent to the image's file). */

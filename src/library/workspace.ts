@@ -7,6 +7,7 @@ import type { Device } from '../block/device.js';
 import { rootOf } from '../block/device.js';
 import type { CheckFinding } from '../block/finding.js';
 import { Graph } from '../block/graph.js';
+import { withLockHolder } from '../block/identity.js';
 import type { BlockNode } from '../block/node/node.js';
 import { type OpenOptions, openNode } from '../block/open.js';
 import { registerDrivers } from '../drivers/index.js';
@@ -122,7 +123,7 @@ export class Workspace {
     this.#checkOpen();
     const name = fileName(filename, 'filename');
     const { options: checked, sized } = shapes.createOptions(name, options);
-    await makeImage(this.#graph, name, checked, sized);
+    await this.#namingHolder(makeImage(this.#graph, name, checked, sized));
   }
 
   /** What an image is: QAPI `ImageInfo`, with `backingChain` that of the chain, the top first. Opens nothing else. */
@@ -132,7 +133,7 @@ export class Workspace {
     this.#checkOpen();
     const { backingChain = false, ...open } = takeSettings(shapes.INFO, options, 'options');
     const [name, how] = shapes.imageAndOptions(image, open);
-    const infos = await imageInfos(this.#graph, name, how, backingChain);
+    const infos = await this.#namingHolder(imageInfos(this.#graph, name, how, backingChain));
     return backingChain ? infos : infos[0];
   }
 
@@ -140,7 +141,11 @@ export class Workspace {
   async *map(image: ImageName, options: OpenOptions = {}): AsyncGenerator<MapEntry> {
     this.#checkOpen();
     const [name, how] = shapes.imageAndOptions(image, options);
-    yield* mapImage(this.#graph, name, how);
+    try {
+      yield* mapImage(this.#graph, name, how);
+    } catch (error) {
+      throw await withLockHolder(this.#graph, error);
+    }
   }
 
   /** Checks the consistency of an image's metadata; `findings` has each fault. Rejects with `unsupported` for raw images. */
@@ -148,7 +153,9 @@ export class Workspace {
     this.#checkOpen();
     const [name, how] = shapes.imageAndOptions(image, options);
     const findings: CheckFinding[] = [];
-    const { result } = await checkImage(this.#graph, name, how, (finding) => findings.push(finding));
+    const { result } = await this.#namingHolder(
+      checkImage(this.#graph, name, how, (finding) => findings.push(finding)),
+    );
     return { ...result, findings };
   }
 
@@ -157,7 +164,9 @@ export class Workspace {
     this.#checkOpen();
     const how = takeSettings(shapes.COMPARE, options, 'options');
     const [first, second] = [shapes.imageName(a, 'a'), shapes.imageName(b, 'b')];
-    return compareImages(this.#graph, { image: first }, { image: second }, how);
+    // Before the files are looked at.
+    refuseAborted(how.signal);
+    return this.#namingHolder(compareImages(this.#graph, { image: first }, { image: second }, how));
   }
 
   /**
@@ -179,7 +188,9 @@ export class Workspace {
         warn: this.#graph.warn,
       });
     const [image, how] = shapes.imageAndOptions(shapes.imageName(source, 'source'), open, 'source');
-    await withImage(this.#graph, image, how, copy, 'copy');
+    // Before the files are looked at.
+    refuseAborted(options.signal);
+    await this.#namingHolder(withImage(this.#graph, image, how, copy, 'copy'));
   }
 
   /**
@@ -349,7 +360,16 @@ export class Workspace {
   /** Runs what leaves something behind that `close` has to end. Rejects with `closed` once that was called. */
   async #begin<T>(action: () => Promise<T>): Promise<T> {
     this.#checkOpen();
-    return this.#keep(this.#beginning, action());
+    return this.#keep(this.#beginning, this.#namingHolder(action()));
+  }
+
+  /** What `action` resolves with. Where an image lock could not be had, the error says who has it, as far as this workspace knows. */
+  async #namingHolder<T>(action: Promise<T>): Promise<T> {
+    try {
+      return await action;
+    } catch (error) {
+      throw await withLockHolder(this.#graph, error);
+    }
   }
 
   /** Has `promise` in `among` until it settles; returns it. */
