@@ -8,6 +8,7 @@
 
 import { chainOf, cowChild, nodesAbove, overlayOf, overlaysOf, skipFilters } from '../block/chain.js';
 import type { Child, NodeUser } from '../block/child.js';
+import { findLayer } from '../block/find-layer.js';
 import type { Graph } from '../block/graph.js';
 import { BlockNode } from '../block/node/node.js';
 import { usedPermissions } from '../block/node/permissions.js';
@@ -18,7 +19,7 @@ import { SECTOR_BYTES } from '../util/numbers.js';
 import { CHUNK_BYTES, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy, transfer } from './copy-engine.js';
 import { Chunker, ownContent, Plan } from './copy-plan.js';
 import type { JobContext, JobDriver } from './driver.js';
-import { type JobTypeDefinition, layerOf, nodeOf } from './job-type.js';
+import { type JobEnvironment, type JobTypeDefinition, layerOf, nodeOf } from './job-type.js';
 import { MirrorDriver } from './mirror.js';
 import {
   changeBacking,
@@ -251,8 +252,8 @@ export const commitJob: JobTypeDefinition<CommitArguments> = {
         throw new BlockError('invalid-argument', `'${side}-node' and '${side}' are mutually exclusive`);
       }
     }
-    const top = (await layerOf(env, root, args['top-node'], args.top)) ?? root;
-    const base = await layerOf(env, root, args['base-node'], args.base);
+    const top = (await topOf(env, root, args)) ?? root;
+    const base = await layerOf(env, top, args['base-node'], args.base);
     const backingFile = args['backing-file'];
     const active = !args.empty && (top === root || hasWriter(top));
     const driver = active
@@ -267,3 +268,11 @@ export const commitJob: JobTypeDefinition<CommitArguments> = {
     };
   },
 };
+
+/** The layer that is committed; undefined where the arguments name none. Rejects with `not-found`, `invalid-argument`. */
+async function topOf(env: JobEnvironment, root: BlockNode, args: CommitArguments): Promise<BlockNode | undefined> {
+  if (args.top === undefined) return layerOf(env, root, args['top-node']);
+  const found = args.top === root.filename ? root : await findLayer(root, args.top);
+  if (found !== null) return found;
+  throw new BlockError('not-found', `Top image file ${args.top} not found`, { path: root.filename });
+}

@@ -6,7 +6,7 @@
 // A guest may write to the top meanwhile. The job takes a chunk's ranges in the top's serialiser, which every write takes too, looks
 // again whether they are still missing there, and fills them in: what a guest wrote always wins.
 
-import { backingOf, chainOf, nodesAbove } from '../block/chain.js';
+import { backingOf, chainOf, inChain, nodesAbove } from '../block/chain.js';
 import type { Child, NodeUser } from '../block/child.js';
 import type { Graph } from '../block/graph.js';
 import type { BlockNode } from '../block/node/node.js';
@@ -192,13 +192,21 @@ class StreamDriver implements JobDriver {
   }
 }
 
+/** Two ways to say where the job ends. */
+const EXCLUSIVE = [
+  ['base', 'base-node'],
+  ['base', 'bottom'],
+  ['bottom', 'base-node'],
+] as const;
+
 export const streamJob: JobTypeDefinition<BlockStreamArguments> = {
   name: 'stream',
 
   async make(env, args) {
     const top = nodeOf(env, args.device);
-    if (args.base !== undefined && args['base-node'] !== undefined) {
-      throw new BlockError('invalid-argument', "'base' and 'base-node' cannot be specified at the same time");
+    for (const [one, other] of EXCLUSIVE) {
+      if (args[one] === undefined || args[other] === undefined) continue;
+      throw new BlockError('invalid-argument', `'${one}' and '${other}' cannot be specified at the same time`);
     }
     const base = await pickBase(env, top, args);
     const driver = new StreamDriver({
@@ -221,6 +229,11 @@ async function pickBase(env: JobEnvironment, top: BlockNode, args: BlockStreamAr
   const node = args['base-node'];
   const base =
     node !== undefined ? env.graph.find(node) : args.base === undefined ? null : await layerByFile(top, args.base);
+  if (base !== null && !inChain(top, base)) {
+    throw new BlockError('invalid-argument', `Node '${base.nodeName}' is not a backing image of '${top.nodeName}'`, {
+      path: top.filename,
+    });
+  }
   if (base !== top) return base;
   throw new BlockError('invalid-argument', `'${node ?? args.base}' is not below '${top.filename}'`, {
     path: top.filename,

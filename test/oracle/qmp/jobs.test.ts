@@ -210,6 +210,34 @@ describe('qmp against qemu-storage-daemon: jobs', () => {
     untilStatus('j', 'null'),
   );
   same(
+    'layers of a stream and of a commit, and what is wrong with them',
+    ...(
+      [
+        ['block-stream', {}],
+        ['block-stream', { 'job-id': 's', base: 'nope' }],
+        ['block-stream', { 'job-id': 's', 'base-node': 'nope' }],
+        ['block-stream', { 'job-id': 's', bottom: 'nope' }],
+        ['block-stream', { 'job-id': 's', 'base-node': 'target' }],
+        ['block-stream', { 'job-id': 's', bottom: 'mid', base: 'x' }],
+        ['block-stream', { 'job-id': 's', bottom: 'mid', 'base-node': 'base' }],
+        ['block-stream', { 'job-id': 's', base: 'x', 'base-node': 'base' }],
+        ['block-stream', { 'job-id': 's', 'backing-file': 'x' }],
+        ['block-commit', {}],
+        ['block-commit', { 'job-id': 's', base: 'x' }],
+        ['block-commit', { 'job-id': 's', top: 'x' }],
+        ['block-commit', { 'job-id': 's', 'base-node': 'x' }],
+        ['block-commit', { 'job-id': 's', 'top-node': 'target' }],
+        ['block-commit', { 'job-id': 's', 'base-node': 'base', base: 'x' }],
+        ['block-commit', { 'job-id': 's', 'top-node': 'mid', top: 'x' }],
+        ['block-commit', { 'job-id': 's', 'base-node': 'top' }],
+        ['block-commit', { 'job-id': 's', 'top-node': 'base', 'base-node': 'mid' }],
+      ] as [string, object][]
+    ).map(([name, words]) => command(name, { device: 'top', ...words })),
+    command('block-stream', { 'job-id': 's', device: 'top', 'base-node': 'base' }),
+    untilStatus('s', 'null'),
+    ...STATE,
+  );
+  same(
     'jobs that are not there',
     ...VERBS('nobody'),
     ...['pause', 'resume', 'complete', 'cancel'].map((verb) => command(`block-job-${verb}`, { device: 'nobody' })),
