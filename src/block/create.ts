@@ -6,6 +6,7 @@ import type { BlockdevCreateOptions, BlockdevRef } from '../schema/generated/typ
 import { LooseOptions } from '../schema/loose-options.js';
 import { validate } from '../schema/validate.js';
 import { BlockError, toBlockError } from '../util/errors.js';
+import { nearestWord } from '../util/nearest.js';
 import { roundUp, SECTOR_BYTES } from '../util/numbers.js';
 import { referrerToBe, refuseItself } from './backing-name.js';
 import { backingOf, fileOf } from './chain.js';
@@ -59,9 +60,7 @@ export async function createNode(graph: Graph, options: BlockdevCreateOptions): 
 export function checkCreateOptions(options: object, filename = '', host?: Host): ImageCreateOptions {
   const { driver } = options as { driver?: unknown };
   if (typeof driver === 'string') checkCreatable(driver);
-  else if (driver === undefined && Object.hasOwn(options, 'format')) {
-    throw new BlockError('unknown-option', "Parameter 'format' is unexpected (did you mean 'driver'?)");
-  }
+  else if (driver === undefined) refuseFormat(options);
   if (Object.hasOwn(options, 'file')) throw new BlockError('unknown-option', "Parameter 'file' is unexpected");
   const { file: _, ...checked } = validate('BlockdevCreateOptions', { ...options, file: '' }, { suggest: true }) as {
     file: string;
@@ -69,6 +68,13 @@ export function checkCreateOptions(options: object, filename = '', host?: Host):
   const made = checked as ImageCreateOptions;
   findDriver(made.driver).checkCreate?.({ ...made, file: '' } as BlockdevCreateOptions, filename, host);
   return made;
+}
+
+/** Throws `unknown-option` for options that leave out the driver, and call it the format, as other calls do, however that is spelled. */
+export function refuseFormat(options: object): void {
+  const given = Object.keys(options).find((name) => nearestWord(name, ['format', 'driver']) === 'format');
+  if (given === undefined) return;
+  throw new BlockError('unknown-option', `Parameter '${given}' is unexpected (did you mean 'driver'?)`);
 }
 
 /** Refuses a driver whose images have no compressed clusters; null: none that makes images. Throws `invalid-argument`. */

@@ -62,7 +62,7 @@ type MadeFor<T, Without extends PropertyKey> = T extends { driver: infer D }
 
 /**
  * An image that a job makes: QAPI's `BlockdevCreateOptions` of a format, with QAPI's names. Without a `driver` (`{}`) its format is that which the file's
- * name ends with. Its size is the source's; its backing file follows from `sync`: the source's with `top`, the source itself with `none`, otherwise it
+ * name ends with; qcow2 for a name that ends with none, as on the command line. Its size is the source's; its backing file follows from `sync`: the source's with `top`, the source itself with `none`, otherwise it
  * has none.
  */
 export type JobTargetImage = MadeFor<ImageCreateOptions, 'size' | 'backing-file' | 'backing-fmt'>;
@@ -70,7 +70,7 @@ export type JobTargetImage = MadeFor<ImageCreateOptions, 'size' | 'backing-file'
 /** The image that a backup makes: as `JobTargetImage`. `compress: true` is the same as `compress` in the settings of the backup: give one of them. */
 export type BackupTargetImage = JobTargetImage & { compress?: boolean };
 
-/** The image that `convert` makes: QAPI's `BlockdevCreateOptions` of a format. `size` is the source's where it is left out. */
+/** The image that `convert` makes: QAPI's `BlockdevCreateOptions` of a format, which the name or `driver` must say. `size` is the source's where it is left out. */
 export type ConvertedImage = MadeFor<ImageCreateOptions, 'size'> & { size?: number };
 
 export interface ConvertSettings

@@ -1,7 +1,7 @@
 // What the calls of the library take, as shapes: every call checks its arguments here before it touches anything.
 
 import type { CompareOptions } from '../block/compare.js';
-import { checkCompresses, checkCreateOptions, type ImageCreateOptions } from '../block/create.js';
+import { checkCompresses, checkCreateOptions, type ImageCreateOptions, refuseFormat } from '../block/create.js';
 import type { OpenGate } from '../block/gate.js';
 import type { OpenOptions } from '../block/open.js';
 import { findDriver } from '../block/registry.js';
@@ -30,7 +30,7 @@ import {
 } from '../schema/shape.js';
 import { BlockError } from '../util/errors.js';
 import type { CommitRequest } from '../workspace/commit.js';
-import { formatOfName } from '../workspace/format-name.js';
+import { formatOfName, formatOfTarget } from '../workspace/format-name.js';
 import type { StreamRequest } from '../workspace/stream.js';
 import { MEMBERS_OF_THE_JOB, type TargetPlan } from '../workspace/target.js';
 import { anImage, type Image } from './image.js';
@@ -254,14 +254,18 @@ export interface CheckedConversion extends Omit<ConvertSettings, 'create'> {
 export function convertSettings(target: string, value: unknown): CheckedConversion {
   const given = typeof value === 'string' ? { create: { driver: value } } : value;
   const { create = {}, ...others } = takeSettings(CONVERT, given, 'settings');
-  const { size, ...made } = newImage(create, target);
+  const { size, ...made } = newImage(create, target, formatOfName);
   if (others.compress) checkCompresses(findDriver(made.driver));
   return { ...others, create: create.size === undefined ? made : { size, ...made } };
 }
 
-/** Checks the options of an image to be made as `name`, as far as that can be done before its size is known. */
-function newImage(given: object, name: string): ImageCreateOptions {
-  const { driver = formatOfName(name), size = 0, ...others } = given as { driver?: string; size?: number };
+/**
+ * Checks the options of an image to be made as `name`, as far as that can be done before its size is known. `formatOf` says its format where the
+ * options do not.
+ */
+function newImage(given: object, name: string, formatOf: (name: string) => string): ImageCreateOptions {
+  if ((given as { driver?: unknown }).driver === undefined) refuseFormat(given);
+  const { driver = formatOf(name), size = 0, ...others } = given as { driver?: string; size?: number };
   return checkCreateOptions({ ...others, driver, size }, name);
 }
 
@@ -344,7 +348,7 @@ function targetOf(
   if (format !== undefined) {
     throw new BlockError('invalid-argument', `Parameter '${path}.format' is that of an existing target`);
   }
-  const options = newImage(create, name) as ImageCreateOptions & { 'cluster-size'?: number };
+  const options = newImage(create, name, formatOfTarget) as ImageCreateOptions & { 'cluster-size'?: number };
   return {
     target: {
       image: name,

@@ -92,7 +92,7 @@ export class Workspace {
    */
   async addObject(object: string | ObjectOptions): Promise<void> {
     this.#checkOpen();
-    await this.#graph.objects.add(shapes.objectOptions(object));
+    await this.#graph.objects.add(shapes.objectOptions(object), true);
   }
 
   /** Forgets an object; what uses it goes on. Throws `not-found`. */

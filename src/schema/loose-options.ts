@@ -9,7 +9,7 @@ import { TYPES } from './generated/table.js';
 import type { BlockdevDriver, BlockdevOptions, BlockdevOptionsBase } from './generated/types.js';
 import { flatten, type Nested } from './keyval.js';
 import type { Members } from './table.js';
-import { type ValidateOptions, validate } from './validate.js';
+import { refuseMisspelt, type ValidateOptions, validate } from './validate.js';
 
 type GivenMembers = Readonly<Record<string, unknown>>;
 
@@ -119,7 +119,10 @@ export class LooseOptions {
     const { backing } = this.members;
     const children = Object.entries(childrenOf(name));
     for (const [child, { optional }] of children) {
-      if (!optional && this.members[child] === undefined) throw missingChild(child);
+      if (optional || this.members[child] !== undefined) continue;
+      if (this.#how.suggest)
+        refuseMisspelt(this.members, [...Object.keys(ownMembers(name)), ...Object.keys(GENERAL)], child);
+      throw missingChild(child);
     }
     if (backing !== undefined && !hasBacking) {
       throw new BlockError('invalid-argument', "Driver doesn't support backing files");

@@ -10,7 +10,7 @@ import type { BlockdevOptions, BlockdevOptionsBase, BlockdevRef, BlockdevRefOrNu
 import { parseJson } from './json.js';
 import { flatten, parseKeyval, unflatten } from './keyval.js';
 import { childNames, LooseOptions, missingImage } from './loose-options.js';
-import { validate } from './validate.js';
+import { refuseMisspelt, validate } from './validate.js';
 
 /** What a driver that lies over a file has of its own. */
 type OwnOptions<T> = T extends { file: BlockdevRef }
@@ -49,6 +49,7 @@ export function checkImageOptions(options: object): LooseOptions {
   if (hasDrivers(options)) return new LooseOptions({ ...validate('BlockdevOptions', options, how) }, how);
   const { driver, file } = options as Record<string, unknown>;
   if (driver === undefined && file === undefined) {
+    for (const missing of ['driver', 'file']) refuseMisspelt(options as Record<string, unknown>, [], missing);
     throw missingImage();
   }
   const loose = new LooseOptions(options as Record<string, unknown>, how);

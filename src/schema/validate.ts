@@ -4,7 +4,7 @@
 // Where strings are allowed (option strings, image file names in JSON), each number and switch may be given as text.
 
 import { BlockError } from '../util/errors.js';
-import { didYouMean } from '../util/nearest.js';
+import { didYouMean, nearestWord } from '../util/nearest.js';
 import { MAX_BYTES, sizeOfOption } from '../util/size.js';
 import { TYPES } from './generated/table.js';
 import type { QapiTypes } from './generated/types.js';
@@ -101,7 +101,10 @@ class Visitor {
         // In a `json:` file name, null counts as left out.
         if (this.#strings && member === null && !takesNull(type)) member = undefined;
         if (member !== undefined) result[name] = this.visit(type, member, join(path, name), depth + 1);
-        else if (!optional) throw invalid(`Parameter '${join(path, name)}' is missing`);
+        else if (!optional) {
+          this.#refuseMisspelt(name, entry, value, path);
+          throw invalid(`Parameter '${join(path, name)}' is missing`);
+        }
       }
     };
     take(entry.members);
@@ -119,6 +122,22 @@ class Visitor {
       }
     }
     return result;
+  }
+
+  /** Throws `unknown-option` where one of the members of `value` is meant to be `missing`, by how it is spelled. */
+  #refuseMisspelt(
+    missing: string,
+    entry: TypeEntry & { kind: 'struct' | 'union' },
+    value: Record<string, unknown>,
+    path: string,
+  ): void {
+    if (!this.#suggest) return;
+    const known = new Set(Object.keys(entry.members));
+    for (const type of entry.kind === 'union' ? Object.values(entry.branches) : []) {
+      const branch = entryOf(type as string);
+      if (branch?.kind === 'struct') for (const name of Object.keys(branch.members)) known.add(name);
+    }
+    refuseMisspelt(value, known, missing, path);
   }
 
   #meant(word: string, known: Iterable<string>): string {
@@ -203,6 +222,23 @@ class Visitor {
     }
     if (number < lowest(type) || number > highest(type)) throw invalid(`Parameter '${path}' expects ${cName(type)}`);
     return number === 0 ? 0 : number;
+  }
+}
+
+/** Throws `unknown-option` where `given` has a member that is not known, and is spelled so much like `missing` that this is meant. */
+export function refuseMisspelt(
+  given: Readonly<Record<string, unknown>>,
+  known: Iterable<string>,
+  missing: string,
+  path = '',
+): void {
+  const names = new Set(known);
+  for (const [name, value] of Object.entries(given)) {
+    if (value === undefined || names.has(name) || nearestWord(name, [missing]) === undefined) continue;
+    throw new BlockError(
+      'unknown-option',
+      `Parameter '${join(path, name)}' is unexpected (did you mean '${missing}'?)`,
+    );
   }
 }
 

@@ -53,6 +53,26 @@ describe('targets of the library', () => {
   );
 
   it(
+    'have the format of their name, otherwise qcow2, as on the command line',
+    bench(async (workspace, image) => {
+      for (const [target, format] of [
+        ['/m.raw', 'raw'],
+        ['/m', 'qcow2'],
+        ['/m.2026', 'qcow2'],
+      ]) {
+        for (const verb of ['mirror', 'backup'] as const) {
+          const job = await workspace[verb](image, `/${verb}${target.slice(1)}`, { create: {} });
+          if (verb === 'mirror') await job.ready();
+          if (verb === 'mirror') job.cancel();
+          await job.done;
+          const { format: made } = await workspace.info(`/${verb}${target.slice(1)}`);
+          expect(made, `${verb} to ${target}`).to.equal(format);
+        }
+      }
+    }),
+  );
+
+  it(
     "are overlays of the source's backing file with sync top",
     bench(async (workspace, image) => {
       await (await workspace.backup(image, '/top.qcow2', { create: {}, sync: 'top' })).done;

@@ -42,10 +42,10 @@ export class UserObjects {
 
   /**
    * Makes an object of options, or of text as `--object` has it (`qom-type,id=...,key=value` or JSON). Rejects with `invalid-argument`,
-   * `unknown-option`, `unsupported`, `exists` and with what reading its files rejects with.
+   * `unknown-option`, `unsupported`, `exists` and with what reading its files rejects with. `suggest`: see `ValidateOptions`.
    */
-  async add(input: string | ObjectOptions): Promise<void> {
-    const options = parseObject(input);
+  async add(input: string | ObjectOptions, suggest = false): Promise<void> {
+    const options = parseObject(input, suggest);
     const { id } = options;
     if (!/^[A-Za-z][\w.-]*$/.test(id)) {
       throw new BlockError(
@@ -120,7 +120,7 @@ export class UserObjects {
   }
 }
 
-function parseObject(input: string | object): ObjectOptions {
+function parseObject(input: string | object, suggest: boolean): ObjectOptions {
   const isText = typeof input === 'string' && !input.startsWith('{');
   const options: Record<string, unknown> =
     typeof input !== 'string' ? { ...input } : isText ? parseKeyval(input, 'qom-type') : parseJsonObject(input);
@@ -135,5 +135,5 @@ function parseObject(input: string | object): ObjectOptions {
       }
     }
   }
-  return validate('ObjectOptions', options, { strings: isText });
+  return validate('ObjectOptions', options, { strings: isText, suggest });
 }
