@@ -21,9 +21,18 @@ export interface NodeSettings extends InheritedOptions {
 
 /** Throws `invalid-argument`. */
 export function settle(options: ReturnType<LooseOptions['general']>, inherited: NodeSettings): NodeSettings {
-  const settings: NodeSettings = {
-    ...inherited,
-    nodeName: options['node-name'] ?? inherited.nodeName,
+  const nodeName = options['node-name'] ?? inherited.nodeName;
+  const settings = { ...inherited, ...settleInherited(options, inherited), nodeName };
+  if (nodeName !== undefined) checkNodeName(nodeName);
+  return settings;
+}
+
+/** The options that children inherit: a node's own, over those of the node above. Throws `invalid-argument`. */
+export function settleInherited(
+  options: ReturnType<LooseOptions['general']>,
+  inherited: InheritedOptions,
+): InheritedOptions {
+  const settings: InheritedOptions = {
     readOnly: options['read-only'] ?? inherited.readOnly,
     autoReadOnly: options['auto-read-only'] ?? inherited.autoReadOnly,
     forceShare: options['force-share'] ?? inherited.forceShare,
@@ -41,7 +50,6 @@ export function settle(options: ReturnType<LooseOptions['general']>, inherited: 
       'setting detect-zeroes to unmap is not allowed without setting discard operation to unmap',
     );
   }
-  if (settings.nodeName !== undefined) checkNodeName(settings.nodeName);
   return settings;
 }
 

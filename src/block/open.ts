@@ -110,6 +110,8 @@ async function openTree(graph: Graph, options: LooseOptions, inherited: NodeSett
   try {
     const node = await openLevel(graph, options, settings, children);
     graph.add(node);
+    node.opening = { options, settings, heirOf: null };
+    children.becomeHeirsOf(node);
     return node;
   } catch (error) {
     await children.release();
@@ -144,7 +146,6 @@ async function openLevel(
     openChild: children.open.bind(children),
     probed: options.driver === undefined,
     withBacking: settings.backing,
-    cache: { direct: settings.direct, noFlush: settings.noFlush },
     use: { readOnly: settings.readOnly, forceShare: settings.forceShare, onlyLooks: settings.onlyLooks },
     autoReadOnly: settings.autoReadOnly,
     referrer,
@@ -163,6 +164,8 @@ class Children {
   readonly #options: LooseOptions;
   readonly #settings: NodeSettings;
   readonly #opened = new Map<string, BlockNode>();
+  /** Of `#opened`, those that were not there before. */
+  readonly #heirs = new Set<BlockNode>();
 
   constructor(graph: Graph, options: LooseOptions, settings: NodeSettings) {
     this.#graph = graph;
@@ -202,8 +205,13 @@ class Children {
     else if (given.driver !== undefined) node = await openTree(this.#graph, given, inherited);
     else if (given.filename === null) throw missingImage();
     else node = await openTree(this.#graph, given.as(await protocolFor(this.#graph, given.filename)), inherited);
-    this.#opened.set(name, node);
+    this.#keep(name, node, given);
     return node;
+  }
+
+  #keep(name: string, node: BlockNode, given: LooseChild): void {
+    this.#opened.set(name, node);
+    if (typeof given !== 'string') this.#heirs.add(node);
   }
 
   /** What the header names, or the options say in its place. */
@@ -239,7 +247,7 @@ class Children {
         typeof given === 'string'
           ? findRef(this.#graph, given)
           : await openReference(this.#graph, name, header, given, inherited);
-      this.#opened.set(name, node);
+      this.#keep(name, node, given);
       return node;
     } catch (error) {
       const { code, message, path } = toBlockError(error);
@@ -253,6 +261,11 @@ class Children {
 
   #inherited(role: NodeRole): NodeSettings {
     return { ...this.#settings, ...ROLES[role].inherit(this.#settings), nodeName: undefined };
+  }
+
+  /** Those that were opened here, within the options of `node`, inherit options from it. */
+  becomeHeirsOf(node: BlockNode): void {
+    for (const { opening } of this.#heirs) if (opening !== null) opening.heirOf = node;
   }
 
   /** Closes what nobody uses. Best effort: what the caller must learn is why it could not be opened. */

@@ -24,7 +24,6 @@ export interface OpenRequest<D extends BlockdevDriver = BlockdevDriver> {
   probed: boolean;
   /** The backing file will be opened too; false where somebody only looks at this one image. */
   withBacking: boolean;
-  cache: { direct: boolean; noFlush: boolean };
   /** What the needs of its children follow from: `ROLES.image.permissions(use)`. */
   use: NodeUse;
   /** Fall back to read-only where it cannot be written. */
@@ -121,6 +120,8 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
    * format. Must not trust a byte. Left out: never probed.
    */
   probe?(head: Uint8Array, filename: string): number;
+  /** Those of its own options that a node takes while it is open: see `BlockNode.prepareReopen`. Default: none. */
+  readonly changeable?: readonly string[];
   /** Opens a node with its children, not yet in the graph. Where it rejects, it has closed what it opened itself, but the children. */
   open(request: OpenRequest<D>): Promise<BlockNode>;
   /**

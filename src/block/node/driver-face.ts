@@ -7,6 +7,7 @@ import { settleAll } from '../../util/settle.js';
 import type { Abilities } from '../abilities.js';
 import type { BlockStatus, Extent, Located, TruncateOptions, WriteFlags, ZeroFlags } from '../types.js';
 import { NodeLinks } from './links.js';
+import type { NodeChange, PreparedReopen } from './reopening.js';
 
 const ZERO_CHUNK_BYTES = 1 << 20;
 const RESERVE_CHUNK_BYTES = 1 << 16;
@@ -138,7 +139,13 @@ export abstract class NodeDriver extends NodeLinks {
     throw this.unsupported('emptying', 0, 0);
   }
 
-  protected async doReopen(_readOnly: boolean): Promise<void> {}
+  /**
+   * Gets ready to be what `change` says, next to what it is, which stays in use: see `reopening.ts`. Null: nothing is to be done but what the base does.
+   * Rejects where it cannot; then nothing has changed.
+   */
+  async prepareReopen(_change: NodeChange): Promise<PreparedReopen | null> {
+    return null;
+  }
 
   protected async doClose(): Promise<void> {}
 

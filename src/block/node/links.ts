@@ -11,6 +11,7 @@ import { type NodeRole, type Permissions, ROLES, type UserRole } from '../roles.
 import { Perm } from '../types.js';
 import type { BlockNode } from './node.js';
 import { applyPermissions, type PreparedPermissions, usedPermissions } from './permissions.js';
+import type { Opening } from './reopening.js';
 
 export interface NodeOptions {
   nodeName: string;
@@ -49,7 +50,11 @@ export abstract class NodeLinks implements NodeUser {
   closed = false;
   detectZeroes: BlockdevDetectZeroesOptions;
   discardMode: BlockdevDiscardOptions;
-  readonly cache: CacheMode;
+  cache: CacheMode;
+  /** The options that it was opened with; null where it was made by something else than `open.ts`. */
+  opening: Opening | null = null;
+  /** Settles when the reopening that is under way has ended; null: there is none. */
+  reopening: Promise<void> | null = null;
   /** By name: `file`, `backing`, `data-file`, `children.0`. Changed by `setChild`. */
   readonly children = new Map<string, Child>();
   /** Of `children`, those with the roles `primary` and `cow`, at hand for requests; everybody else asks `chain.ts`. */
@@ -58,7 +63,8 @@ export abstract class NodeLinks implements NodeUser {
   readonly parents = new Set<Child>();
   /** Jobs that work on this node: owner -> reason. */
   readonly blockers = new Map<object, string>();
-  protected becomesReadOnly = false;
+  /** Set while it becomes read-only or writable: nobody who writes may come. */
+  refusesWriters = false;
   /** Set while it is being closed: nothing new is taken. */
   protected closing: Promise<void> | null = null;
 
@@ -106,7 +112,7 @@ export abstract class NodeLinks implements NodeUser {
   }
 
   /** Refuses what no user can do. Throws `closed`, `read-only`. */
-  protected checkLink({ perm }: Permissions): void {
+  checkLink({ perm }: Permissions): void {
     if (this.shut) throw this.closedError('attach');
     this.checkWriter(perm);
   }
@@ -138,34 +144,36 @@ export abstract class NodeLinks implements NodeUser {
    * `node` lies on this node, and as `attach`.
    */
   setChild(this: BlockNode, name: string, node: BlockNode, role: NodeRole, permissions: Permissions): void {
-    if (node.reaches(this)) {
-      throw new BlockError(
-        'loop',
-        `Making '${node.nodeName}' a ${name} child of '${this.nodeName}' would create a cycle`,
-        { path: this.filename },
-      );
-    }
+    if (node.reaches(this)) throw this.wouldBeCycle(name, node);
     const old = this.children.get(name);
     const link = new Child(node, { user: this, name, role: ROLES[role], ...permissions });
     node.checkLink(link);
     this.graph.quiescence.change(() => {
-      this.#exchange(name, old, link);
+      this.exchangeChild(name, link);
       try {
         checkPermissions(node, link, link);
         applyPermissions(old === undefined ? [this, node] : [this, node, old.node]);
       } catch (error) {
-        this.#exchange(name, link, old);
+        this.exchangeChild(name, old);
         throw error;
       }
-      this.#findRoles();
     });
   }
 
-  #exchange(name: string, old: Child | undefined, link: Child | undefined): void {
+  /** Puts `link`, or nothing, in the place of the child `name`. Permissions, and who is quiet, are up to the caller. */
+  exchangeChild(name: string, link: Child | undefined): void {
+    const old = this.children.get(name);
     old?.node.parents.delete(old);
     link?.node.parents.add(link);
     if (link === undefined) this.children.delete(name);
     else this.children.set(name, link);
+    this.#findRoles();
+  }
+
+  /** The error for a child that this node lies below already. */
+  wouldBeCycle(name: string, child: NodeLinks): BlockError {
+    const message = `Making '${child.nodeName}' a ${name} child of '${this.nodeName}' would create a cycle`;
+    return new BlockError('loop', message, { path: this.filename });
   }
 
   /** Detaches the child `name`, if there is one; it is not closed. */
@@ -205,13 +213,14 @@ export abstract class NodeLinks implements NodeUser {
     return null;
   }
 
-  protected get shut(): boolean {
+  /** It is being closed, or is closed: nothing new is taken. */
+  get shut(): boolean {
     return this.closing !== null;
   }
 
   /** Refuses with `read-only` what a read-only node's user cannot do. */
   checkWriter(perm: number): void {
-    const refuses = this.readOnly || this.becomesReadOnly;
+    const refuses = this.readOnly || this.refusesWriters;
     if (!refuses || (perm & (Perm.WRITE | Perm.WRITE_UNCHANGED)) === 0) return;
     throw new BlockError('read-only', `Block node '${this.nodeName}' is read-only`, {
       path: this.filename,
@@ -219,11 +228,16 @@ export abstract class NodeLinks implements NodeUser {
     });
   }
 
-  protected get hasWriters(): boolean {
-    return (this.usedPermissions.perm & (Perm.WRITE | Perm.WRITE_UNCHANGED)) !== 0;
+  /** Refuses with `permission` to become read-only where users together need `perm`. */
+  checkUsers(perm: number, readOnly: boolean): void {
+    if (!readOnly || (perm & (Perm.WRITE | Perm.WRITE_UNCHANGED)) === 0) return;
+    throw new BlockError('permission', `Read-only block node '${this.nodeName}' cannot support read-write users`, {
+      path: this.filename,
+      operation: 'reopen',
+    });
   }
 
-  protected closedError(operation: string): BlockError {
+  closedError(operation: string): BlockError {
     return BlockError.at(this.filename, 'closed', `node '${this.nodeName}' is closed`, { operation });
   }
 }

@@ -10,63 +10,24 @@
 //
 // A driver extends `BlockNode` and overrides the methods of `NodeDriver` that it has.
 
-import { bestEffort } from '../../util/best-effort.js';
-import { BlockError } from '../../util/errors.js';
-import { Serial } from '../../util/serial.js';
-import type { Child } from '../child.js';
+import { reopenTogether, withFollowers } from './reopening.js';
 import { NodeRequests } from './requests.js';
 
 export type { NodeOptions } from './links.js';
 
 export abstract class BlockNode extends NodeRequests {
-  readonly #reopening = new Serial();
-
   /** Drained sections that it lies in or above: while there is one, nobody sends anything to it. */
   get quiesceCount(): number {
     return this.graph.quiescence.countOf(this);
   }
 
   /**
-   * Opens it again for writing, or read-only. The children that its bytes lie in follow, unless somebody else writes to them. Rejects with `locked`, and
-   * with `permission` where a user does not let others write, or writes itself.
+   * Opens it again for writing, or read-only. The children that its bytes lie in follow, unless somebody else writes to them. Where it rejects, all are as
+   * they were. Rejects with `locked`, and with `permission` where a user does not let others write, or writes itself.
    */
   reopen(readOnly: boolean): Promise<void> {
     // One after the other: the last call decides how the node is in the end.
-    return this.#reopening.run(() => this.#reopen(readOnly));
-  }
-
-  async #reopen(readOnly: boolean): Promise<void> {
-    if (readOnly === this.readOnly) return;
-    if (readOnly) this.#checkNoWriters();
-    await this.idle();
-    if (readOnly) {
-      this.#checkNoWriters();
-      // No writer may come while it is flushed and reopened.
-      this.becomesReadOnly = true;
-      try {
-        await this.flush();
-        await this.doReopen(true);
-        this.readOnly = true;
-      } finally {
-        this.becomesReadOnly = false;
-      }
-      for (const { node } of this.#followers()) if (!node.hasWriters) await node.reopen(true);
-    } else {
-      const reopened: BlockNode[] = [];
-      try {
-        for (const { node } of this.#followers()) {
-          if (!node.readOnly) continue;
-          await node.reopen(false);
-          reopened.push(node);
-        }
-        await this.doReopen(false);
-      } catch (error) {
-        // Best effort: what the caller must learn is why this node stays read-only.
-        for (const node of reopened) await node.reopen(true).catch(bestEffort('reopen'));
-        throw error;
-      }
-      this.readOnly = false;
-    }
+    return reopenTogether([this], () => withFollowers(this, readOnly));
   }
 
   /**
@@ -90,6 +51,7 @@ export abstract class BlockNode extends NodeRequests {
     const failures: unknown[] = [];
     const attempt = (action: () => Promise<void>) => action().catch((error: unknown) => failures.push(error));
     this.abortStalled();
+    await this.reopening;
     await attempt(() => this.idle());
     await attempt(() => this.doClose());
     this.closed = true;
@@ -98,17 +60,5 @@ export abstract class BlockNode extends NodeRequests {
       await attempt(() => this.graph.release(child.node));
     }
     if (failures.length > 0) throw failures[0];
-  }
-
-  #followers(): Child[] {
-    return [...this.children.values()].filter(({ role }) => role.follows);
-  }
-
-  #checkNoWriters(): void {
-    if (!this.hasWriters) return;
-    throw new BlockError('permission', `Read-only block node '${this.nodeName}' cannot support read-write users`, {
-      path: this.filename,
-      operation: 'reopen',
-    });
   }
 }

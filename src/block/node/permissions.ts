@@ -1,7 +1,7 @@
 // Changes of permissions, in two phases over the whole graph. What nodes that hand on requests need of their children follows from what their own
 // users need, so that one change may concern every node below; and a file shows what is done with it to other processes, by image locks.
 //
-//   a link is added, removed, moved or changed
+//   a link is added, removed, moved or changed, or a node becomes read-only or writable
 //     plan     from the nodes concerned down: what their users need together  ->  what each needs of its children  ->  ...
 //     check    every changed link: is its node read-only, does another user of it mind?
 //     prepare  every node whose use changes: new image locks are taken, those of other processes looked for
@@ -36,24 +36,54 @@ export function usedPermissions(node: Pick<BlockNode, 'parents'>, planned?: Plan
   return { perm, shared };
 }
 
+/** Whether nodes that are being reopened are to be read-only; those that are not in it stay as they are. */
+export type PlannedReadOnly = ReadonlyMap<BlockNode, boolean>;
+
 /**
  * Gives the links in `changes` other permissions, and all links below `nodes` those that follow. Users of `nodes` that are new must be among their
  * `parents` already, those that leave no longer. Throws `permission` on a conflict, `read-only`, `locked`; then no link has changed.
  */
 export function applyPermissions(nodes: readonly BlockNode[], changes: PlannedPermissions = new Map()): void {
+  preparePermissions(nodes, changes).commit();
+}
+
+/** The first phase of `applyPermissions`. Nobody may change permissions until one of the two functions of the result was called. */
+export function preparePermissions(
+  nodes: readonly BlockNode[],
+  changes: PlannedPermissions,
+  readOnly: PlannedReadOnly = new Map(),
+): PreparedPermissions {
+  const { order, planned } = planPermissions(nodes, changes, readOnly);
+  const prepared = prepareAll(order, planned);
+  return {
+    commit() {
+      for (const [link, { perm, shared }] of planned) {
+        link.perm = perm;
+        link.shared = shared;
+      }
+      for (const one of prepared) one.commit();
+    },
+    abort() {
+      for (const one of prepared.reverse()) one.abort();
+    },
+  };
+}
+
+/** What links will have, checked but for the locks of other processes; `order` has each node before its children. Throws `permission`, `read-only`. */
+export function planPermissions(
+  nodes: readonly BlockNode[],
+  changes: PlannedPermissions,
+  readOnly: PlannedReadOnly,
+): { order: BlockNode[]; planned: Map<Child, Permissions> } {
   const order = fromTheTop(nodes);
   const planned = new Map(changes);
   for (const node of order) plan(node, planned);
   for (const [link, use] of planned) {
-    link.node.checkWriter(use.perm & ~link.perm);
+    if (!readOnly.has(link.node)) link.node.checkWriter(use.perm & ~link.perm);
     checkPermissions(link.node, { name: link.name, role: link.role, user: link.user, ...use }, link, planned);
   }
-  const prepared = prepareAll(order, planned);
-  for (const [link, { perm, shared }] of planned) {
-    link.perm = perm;
-    link.shared = shared;
-  }
-  for (const one of prepared) one.commit();
+  for (const [node, becomes] of readOnly) node.checkUsers(usedPermissions(node, planned).perm, becomes);
+  return { order, planned };
 }
 
 function plan(node: BlockNode, planned: Map<Child, Permissions>): void {

@@ -1,5 +1,6 @@
 // Commands that open, close and change nodes.
 
+import { reopenNodes } from '../../block/reopen.js';
 import { appendOverlays } from '../../block/snapshot.js';
 import { PERM_ALL, Perm } from '../../block/types.js';
 import { BlockError } from '../../util/errors.js';
@@ -11,6 +12,8 @@ export const GRAPH_COMMANDS = {
   async 'blockdev-add'({ nodes }, options) {
     await nodes.add(options);
   },
+
+  'blockdev-reopen': ({ graph }, { options }) => reopenNodes(graph, options),
 
   'blockdev-del': ({ nodes }, { 'node-name': name }) => nodes.remove(name),
 

@@ -1415,6 +1415,12 @@ export interface BlockJobFinalizeArguments {
 }
 
 
+/** Gives open nodes other options: all of them, or none where one is refused. For each node, all of its options are given, among them its name: one that is left out gets its default value again. Can be changed: `read-only`, `auto-read-only`, `cache`, `discard`, `detect-zeroes`, the backing node, and of qcow2 `pass-discard-request`, `pass-discard-other`, `overlap-check` and the sizes of the caches. Nodes that were opened within the options of such a node inherit from it again. `backing` must be given where the image has a backing file, or a backing node. */
+export interface BlockdevReopenArguments {
+  /** the options of each node */
+  options: BlockdevOptions[];
+}
+
 /** Closes a node that was opened by blockdev-add and is not in use. */
 export interface BlockdevDelArguments {
   /** the node */
@@ -1934,6 +1940,7 @@ export interface QapiTypes {
   BlockJobCompleteArguments: BlockJobCompleteArguments;
   BlockJobDismissArguments: BlockJobDismissArguments;
   BlockJobFinalizeArguments: BlockJobFinalizeArguments;
+  BlockdevReopenArguments: BlockdevReopenArguments;
   BlockdevDelArguments: BlockdevDelArguments;
   BlockResizeArguments: BlockResizeArguments;
   NewImageMode: NewImageMode;
@@ -2004,6 +2011,7 @@ export interface QapiCommands {
   'block-job-dismiss': { arguments: BlockJobDismissArguments; returns: Record<string, never> };
   'block-job-finalize': { arguments: BlockJobFinalizeArguments; returns: Record<string, never> };
   'blockdev-add': { arguments: BlockdevOptions; returns: Record<string, never> };
+  'blockdev-reopen': { arguments: BlockdevReopenArguments; returns: Record<string, never> };
   'blockdev-del': { arguments: BlockdevDelArguments; returns: Record<string, never> };
   block_resize: { arguments: BlockResizeArguments; returns: Record<string, never> };
   'query-named-block-nodes': { arguments: QueryNamedBlockNodesArguments; returns: BlockDeviceInfo[] };

@@ -43,7 +43,7 @@ describe('node: reopen', () => {
   it('that fails above leaves the file read-only', async () => {
     const { graph, node: file } = await patterned({ readOnly: true });
     class Stubborn extends MemoryNode {
-      protected override async doReopen(): Promise<void> {
+      override async prepareReopen(): Promise<never> {
         throw this.unsupported('writing', 0, 0);
       }
     }

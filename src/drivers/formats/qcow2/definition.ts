@@ -107,6 +107,7 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   defaultFor: 'overlay',
   compresses: true,
   foreignOptions: { use: QCOW2_USE_OPTIONS },
+  changeable: QCOW2_USE_OPTIONS,
   createOptions: QCOW2_CREATE_OPTIONS,
   detailOrder: QCOW2_DETAIL_ORDER,
   probe: probeQcow2,

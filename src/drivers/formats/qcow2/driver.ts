@@ -5,17 +5,12 @@ import type { Abilities, CheckResult } from '../../../block/abilities.js';
 import type { CheckFinding } from '../../../block/finding.js';
 import type { Graph } from '../../../block/graph.js';
 import { FormatNode } from '../../../block/node/format.js';
-import { BlockNode, type NodeOptions } from '../../../block/node/node.js';
+import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
+import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
 import type { Permissions } from '../../../block/roles.js';
-import {
-  type BlockStatus,
-  type Located,
-  Perm,
-  type TruncateOptions,
-  type WriteFlags,
-  type ZeroFlags,
-} from '../../../block/types.js';
+import type { BlockStatus, Located, TruncateOptions, WriteFlags, ZeroFlags } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
+import type { BlockdevDiscardOptions } from '../../../schema/generated/types.js';
 import { roundDown } from '../../../util/numbers.js';
 import { loadBitmaps, type StoredBitmaps } from './bitmaps.js';
 import { checkQcow2 } from './check.js';
@@ -29,7 +24,7 @@ import { ImageFile } from './image-file.js';
 import { qcow2Details } from './info.js';
 import { locateRead, locateWrite } from './locate.js';
 import { storeAll } from './lost.js';
-import { cacheTables, type DriverOptions, discardPolicy, overlapKinds } from './options.js';
+import { cacheTables, checkOptions, type DriverOptions, discardPolicy, overlapKinds } from './options.js';
 import { readGuest } from './read.js';
 import { resizeImage } from './resize.js';
 import { statusOf, statusSync } from './status.js';
@@ -38,12 +33,12 @@ import { writeGuest, writeInPlace } from './write.js';
 import { discardGuest, zeroGuest } from './zero.js';
 
 const KNOWN_AUTOCLEAR = Autoclear.bitmaps | Autoclear.dataFileRaw;
-const WRITE_PERM = Perm.WRITE | Perm.RESIZE;
 
 export class Qcow2Node extends FormatNode {
   override readonly driver = 'qcow2';
   override readonly filename: string;
   readonly #image: Qcow2Image;
+  #own: DriverOptions;
   #stored: StoredBitmaps = { list: [], bitmaps: [], regions: [] };
 
   /** `area` is the parsed and checked header of `file`, `head` the bytes that it was parsed from. */
@@ -57,6 +52,7 @@ export class Qcow2Node extends FormatNode {
     permissions: Permissions,
   ) {
     super(graph, options);
+    this.#own = own;
     this.filename = file.filename;
     this.length = area.header.size;
     this.backingFile = area.backingFile;
@@ -190,18 +186,34 @@ export class Qcow2Node extends FormatNode {
     return emptyImage(this.#image);
   }
 
-  protected override async doReopen(readOnly: boolean): Promise<void> {
-    const child = this.primary!;
-    if (readOnly) {
+  override async prepareReopen(change: NodeChange): Promise<PreparedReopen> {
+    const image = this.#image;
+    const own = change.options as DriverOptions | undefined;
+    const readOnly = change.readOnly ?? this.readOnly;
+    const was = { own: this.#own, discard: this.discardMode };
+    if (own !== undefined) checkOptions(own, image.geometry, this.filename);
+    if (this.readOnly && !readOnly) checkFeatures(this.#area(), this.filename, true);
+    if (!this.readOnly && readOnly) {
       // The flush before this may have freed clusters in memory: their lowered refcounts must be written, too.
-      await this.#image.commit();
-      await this.#image.file.trim();
-      BlockNode.changePermissions(child, Perm.CONSISTENT_READ, child.shared);
-      return;
+      await image.commit();
+      await image.file.trim();
     }
-    checkFeatures(this.#area(), this.filename, true);
-    BlockNode.changePermissions(child, Perm.CONSISTENT_READ | WRITE_PERM, child.shared);
-    await this.#becomeWritable();
+    return {
+      commit: () => this.#take(own, change.discard ?? was.discard),
+      complete: this.readOnly && !readOnly ? () => this.#becomeWritable() : undefined,
+      revert: () => this.#take(own && was.own, was.discard),
+    };
+  }
+
+  #take(own: DriverOptions | undefined, discard: BlockdevDiscardOptions): void {
+    if (own === undefined) return;
+    this.#own = own;
+    const { geometry, header } = this.#image;
+    this.#image.change({
+      caches: cacheTables(own, geometry, header),
+      overlapKinds: overlapKinds(own),
+      discards: discardPolicy(own, discard),
+    });
   }
 
   /** Writes all changes of metadata. Two commits are needed: the second one writes the lowered refcounts of clusters that the first one freed. */

@@ -52,10 +52,10 @@ export class Qcow2Image {
   readonly refcounts: Refcounts;
   readonly allocation: Allocation;
   readonly frees: Frees;
-  readonly metadata: MetadataIndex;
+  metadata: MetadataIndex;
   readonly committer: Committer;
   readonly packer: CompressedPacker;
-  readonly discards: DiscardPolicy;
+  discards: DiscardPolicy;
   readonly reclamation: Reclamation;
   readonly preallocation = new Preallocation(this);
   /** Locks guest ranges, in whole clusters, while their mapping is changed. */
@@ -102,6 +102,16 @@ export class Qcow2Image {
       this.allocation.freed(cluster);
       this.packer.freed(cluster);
     };
+  }
+
+  /** Takes other settings while nothing is under way. */
+  change({ caches, overlapKinds, discards }: ImageSettings): void {
+    this.discards = discards;
+    this.mapping.cache.limit = caches.l2;
+    this.refcounts.blocks.limit = caches.refcount;
+    if (this.metadata.checksJust(overlapKinds)) return;
+    this.metadata = new MetadataIndex(this.geometry, overlapKinds);
+    if (this.writable()) this.indexMetadata();
   }
 
   commit(): Promise<void> {

@@ -49,6 +49,11 @@ export class MetadataIndex {
     return this.#kinds.has(kind);
   }
 
+  /** Whether these kinds are checked, and no others. */
+  checksJust(kinds: ReadonlySet<OverlapKind>): boolean {
+    return kinds.size === this.#kinds.size && [...kinds].every((kind) => this.#kinds.has(kind));
+  }
+
   /** Replaces the set of this kind by `offsets`, the host offsets in all pointers to its clusters. */
   setAll(kind: ScatteredKind, offsets: Float64Array<ArrayBuffer>): void {
     this.#setOf(kind)?.setAll(offsets);

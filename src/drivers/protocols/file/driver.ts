@@ -18,6 +18,7 @@ import { checkImageSize } from '../../../block/image-size.js';
 import type { NodeOptions } from '../../../block/node/node.js';
 import type { PreparedPermissions } from '../../../block/node/permissions.js';
 import { ProtocolNode } from '../../../block/node/protocol.js';
+import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import {
   type BlockStatus,
@@ -48,7 +49,6 @@ interface FileSettings {
   /** Where the file system has no locks, the file is used without. */
   lockingOptional: boolean;
   forceShare: boolean;
-  noFlush: boolean;
 }
 
 export class FileNode extends ProtocolNode {
@@ -95,7 +95,7 @@ export class FileNode extends ProtocolNode {
   }
 
   override expectWrites(bytes: number): void {
-    this.#copying = bytes > 0 && !this.#settings.noFlush;
+    this.#copying = bytes > 0 && !this.cache.noFlush;
     this.#unsent = { from: Number.POSITIVE_INFINITY, to: 0, bytes: 0 };
   }
 
@@ -204,7 +204,7 @@ export class FileNode extends ProtocolNode {
   }
 
   protected override async doFlush(): Promise<void> {
-    if (this.#settings.noFlush) return;
+    if (this.cache.noFlush) return;
     if (this.#lost !== null) throw this.#lost;
     try {
       await this.#file.flush();
@@ -263,27 +263,48 @@ export class FileNode extends ProtocolNode {
     this.#size = await this.#file.size().catch(orElse('resize', old));
   }
 
-  protected override async doReopen(readOnly: boolean): Promise<void> {
+  override async prepareReopen(change: NodeChange): Promise<PreparedReopen | null> {
+    const old = this.#file;
+    const readOnly = change.readOnly ?? this.readOnly;
+    const direct = change.cache?.direct ?? old.direct;
+    if (readOnly === this.readOnly && direct === old.direct) return null;
+    const { file, denied } = await this.#openAgain(readOnly, direct, change.autoReadOnly ?? false);
+    return {
+      stays: denied ? { readOnly: true } : undefined,
+      permit: () => this.#locks?.copyTo(file),
+      commit: () => {
+        this.#file = file;
+        this.#locks?.move(file);
+      },
+      revert: () => {
+        this.#file = old;
+        this.#locks?.copyTo(old);
+        this.#locks?.move(old);
+      },
+      finish: () => (this.#file === file ? old : file).close(),
+    };
+  }
+
+  /** Opens the same file. `denied`: it cannot be written to. */
+  async #openAgain(
+    readOnly: boolean,
+    direct: boolean,
+    autoReadOnly: boolean,
+  ): Promise<{ file: HostFile; denied: boolean }> {
     const { host } = this.graph;
     const old = this.#file;
     // A relative name may mean another file by now, if the current folder has changed.
     const path = host.absolute(old.path) === this.#absolute ? old.path : this.#absolute;
     const descriptor = old.descriptor ?? undefined;
-    const file = await host.open(path, { writable: !readOnly, direct: old.direct, descriptor });
+    const open = (writable: boolean) => host.open(path, { writable, direct, descriptor });
+    const { file, readOnly: became } = await openOrReadOnly(open, readOnly, autoReadOnly && this.readOnly);
     try {
       await checkSame(old, file);
-      try {
-        this.#locks?.move(file);
-      } catch (error) {
-        this.#locks?.move(old);
-        throw error;
-      }
     } catch (error) {
       await file.close();
       throw error;
     }
-    this.#file = file;
-    await old.close();
+    return { file, denied: became !== readOnly };
   }
 
   /** Flushes (unless read-only) and closes the file. Rejects where the flush fails. */
@@ -317,27 +338,22 @@ export class FileNode extends ProtocolNode {
 }
 
 async function openFile(driver: FileDriver, request: FileOpenRequest): Promise<FileNode> {
-  const { graph, options, node, cache } = request;
+  const { graph, options, node } = request;
   if (options.filename === '') {
     throw new BlockError('invalid-argument', `The '${driver}' block driver requires a file name`);
   }
   checkEngine(graph, request);
-  const open = (readOnly: boolean): Promise<HostFile> =>
-    graph.host.open(options.filename, { writable: !readOnly, direct: cache.direct, descriptor: request.descriptor });
-  let { readOnly } = node;
-  let file: HostFile;
+  const { cache = { direct: false } } = node;
+  const open = (writable: boolean): Promise<HostFile> =>
+    graph.host.open(options.filename, { writable, direct: cache.direct, descriptor: request.descriptor });
+  let opened: { file: HostFile; readOnly: boolean };
   try {
-    try {
-      file = await open(readOnly);
-    } catch (error) {
-      const denied = error instanceof BlockError && (error.code === 'permission' || error.code === 'read-only');
-      if (readOnly || !request.autoReadOnly || !denied) throw error;
-      readOnly = true;
-      file = await open(true);
-    }
+    opened = await openOrReadOnly(open, node.readOnly, request.autoReadOnly);
   } catch (error) {
-    throw isUnusableKind(error, readOnly) ? wrongKind(driver, options.filename) : cannotOpen(options.filename, error);
+    const kind = isUnusableKind(error, node.readOnly);
+    throw kind ? wrongKind(driver, options.filename) : cannotOpen(options.filename, error);
   }
+  const { file, readOnly } = opened;
   try {
     checkKind(driver, file);
     if (request.referrer !== null) await checkOpened(file, request.referrer);
@@ -349,11 +365,25 @@ async function openFile(driver: FileDriver, request: FileOpenRequest): Promise<F
       locking: locking !== 'off',
       lockingOptional: locking === 'auto',
       forceShare: request.use.forceShare,
-      noFlush: cache.noFlush,
     });
   } catch (error) {
     await file.close();
     throw error;
+  }
+}
+
+/** Opens by `open`, or read-only where that is denied and `autoReadOnly` is set. */
+async function openOrReadOnly(
+  open: (writable: boolean) => Promise<HostFile>,
+  readOnly: boolean,
+  autoReadOnly: boolean,
+): Promise<{ file: HostFile; readOnly: boolean }> {
+  try {
+    return { file: await open(!readOnly), readOnly };
+  } catch (error) {
+    const denied = error instanceof BlockError && (error.code === 'permission' || error.code === 'read-only');
+    if (readOnly || !autoReadOnly || !denied) throw error;
+    return { file: await open(false), readOnly: true };
   }
 }
 
@@ -367,9 +397,9 @@ async function checkSame(old: HostFile, file: HostFile): Promise<void> {
 }
 
 /** Checks the option `aio`: the whole host has one engine, so any other one is an error. Throws `invalid-argument`, `unsupported`. */
-function checkEngine(graph: Graph, { options, cache }: FileOpenRequest): void {
+function checkEngine(graph: Graph, { options, node }: FileOpenRequest): void {
   const { engine } = graph.host;
-  if (options.aio === 'native' && !cache.direct) {
+  if (options.aio === 'native' && node.cache?.direct !== true) {
     throw new BlockError(
       'invalid-argument',
       'aio=native was specified, but it requires cache.direct=on, which was not specified.',

@@ -11,7 +11,7 @@
 // The new locks are taken before the test, so that of two processes that come at the same time at least one sees the other.
 
 import type { PreparedPermissions } from '../../../block/node/permissions.js';
-import { Perm, permNames } from '../../../block/types.js';
+import { PERM_ALL, Perm, permNames } from '../../../block/types.js';
 import type { HostFile } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
 
@@ -24,6 +24,8 @@ export class ImageLocks {
   /** The permissions that are announced now, as bits of `Perm`. */
   #used = 0;
   #unshared = 0;
+  /** What is locked: the same, and what is prepared. */
+  #held = { used: 0, unshared: 0 };
 
   constructor(file: HostFile) {
     this.#file = file;
@@ -45,44 +47,47 @@ export class ImageLocks {
     let lockedUnshared = 0;
     try {
       for (const bit of bitsOf(newUsed)) {
-        this.#lock(USED_BASE + bit);
+        lockByte(this.#file, USED_BASE + bit);
         lockedUsed |= 1 << bit;
       }
       for (const bit of bitsOf(newUnshared)) {
-        this.#lock(UNSHARED_BASE + bit);
+        lockByte(this.#file, UNSHARED_BASE + bit);
         lockedUnshared |= 1 << bit;
       }
       for (const bit of bitsOf(used)) this.#refuseConflict(UNSHARED_BASE + bit, `"${permNames(1 << bit)}"`);
       for (const bit of bitsOf(unshared)) this.#refuseConflict(USED_BASE + bit, `shared "${permNames(1 << bit)}"`);
     } catch (error) {
-      this.#unlock(lockedUsed, lockedUnshared);
+      unlock(this.#file, lockedUsed, lockedUnshared);
       throw error;
     }
+    this.#held = { used: this.#used | used, unshared: this.#unshared | unshared };
     return {
       commit: () => {
-        this.#unlock(this.#used & ~used, this.#unshared & ~unshared);
+        this.#held = { used, unshared };
+        unlock(this.#file, this.#used & ~used, this.#unshared & ~unshared);
         this.#used = used;
         this.#unshared = unshared;
       },
-      abort: () => this.#unlock(lockedUsed, lockedUnshared),
+      abort: () => {
+        this.#held = { used: this.#used, unshared: this.#unshared };
+        unlock(this.#file, lockedUsed, lockedUnshared);
+      },
     };
   }
 
-  /** Takes the same locks on `file`, the same image opened again; the caller closes the old file. */
+  /** Takes on `file`, the same image opened again, the locks that the file has now, prepared ones included. Throws `locked`. */
+  copyTo(file: HostFile): void {
+    for (const bit of bitsOf(this.#held.used)) lockByte(file, USED_BASE + bit);
+    for (const bit of bitsOf(this.#held.unshared)) lockByte(file, UNSHARED_BASE + bit);
+  }
+
+  /** `file`, which got the locks by `copyTo`, takes the place of the file before, which gives its locks back. */
   move(file: HostFile): void {
+    const old = this.#file;
     this.#file = file;
-    for (const bit of bitsOf(this.#used)) this.#lock(USED_BASE + bit);
-    for (const bit of bitsOf(this.#unshared)) this.#lock(UNSHARED_BASE + bit);
-  }
-
-  #lock(byte: number): void {
-    if (this.#file.lock('shared', byte, 1)) return;
-    throw new BlockError('locked', `Failed to lock byte ${byte}`, { path: this.#file.path, operation: 'lock' });
-  }
-
-  #unlock(used: number, unshared: number): void {
-    for (const bit of bitsOf(used)) this.#file.lock('none', USED_BASE + bit, 1);
-    for (const bit of bitsOf(unshared)) this.#file.lock('none', UNSHARED_BASE + bit, 1);
+    unlock(file, PERM_ALL & ~this.#used, PERM_ALL & ~this.#unshared);
+    // Duplicates of the program's own descriptor are one open file.
+    if (old.descriptor === null) unlock(old, PERM_ALL, PERM_ALL);
   }
 
   #refuseConflict(byte: number, what: string): void {
@@ -93,6 +98,16 @@ export class ImageLocks {
       operation: 'lock',
     });
   }
+}
+
+function lockByte(file: HostFile, byte: number): void {
+  if (file.lock('shared', byte, 1)) return;
+  throw new BlockError('locked', `Failed to lock byte ${byte}`, { path: file.path, operation: 'lock' });
+}
+
+function unlock(file: HostFile, used: number, unshared: number): void {
+  for (const bit of bitsOf(used)) file.lock('none', USED_BASE + bit, 1);
+  for (const bit of bitsOf(unshared)) file.lock('none', UNSHARED_BASE + bit, 1);
 }
 
 function bitsOf(perms: number): number[] {

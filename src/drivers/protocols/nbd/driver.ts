@@ -7,6 +7,7 @@ import type { Graph } from '../../../block/graph.js';
 import { checkImageSize } from '../../../block/image-size.js';
 import type { NodeOptions } from '../../../block/node/node.js';
 import { ProtocolNode } from '../../../block/node/protocol.js';
+import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import { netAddressOf } from '../../../block/socket-address.js';
 import type { BlockStatus, WriteFlags, ZeroFlags } from '../../../block/types.js';
@@ -35,12 +36,10 @@ export class NbdNode extends ProtocolNode {
   /** Requests of at most so many bytes need not be split. */
   readonly #plainLimit: number;
   readonly #size: number;
-  /** Flushes are answered without being sent. */
-  readonly #noFlush: boolean;
   /** Something was written since the last flush. */
   #dirty = false;
 
-  constructor(graph: Graph, options: NodeOptions, own: BlockdevOptionsNbd, client: NbdClient, noFlush: boolean) {
+  constructor(graph: Graph, options: NodeOptions, own: BlockdevOptionsNbd, client: NbdClient) {
     super(graph, options);
     const filename = formatNbdName(own);
     this.filename = filename;
@@ -48,7 +47,6 @@ export class NbdNode extends ProtocolNode {
     this.#socket =
       server.type === 'unix' && server.abstract !== true ? { path: server.path, name: own.export ?? '' } : null;
     this.#client = client;
-    this.#noFlush = noFlush;
     this.#splitter = new RequestSplitter(graph.host, client, filename);
     this.#plainLimit = client.identity.maxPayload;
     this.requestAlignment = client.identity.minBlock;
@@ -112,7 +110,7 @@ export class NbdNode extends ProtocolNode {
   }
 
   protected override async doFlush(): Promise<void> {
-    if (this.#noFlush || !this.#client.has(TransmissionFlag.sendFlush)) return;
+    if (this.cache.noFlush || !this.#client.has(TransmissionFlag.sendFlush)) return;
     this.#dirty = false;
     try {
       // One flush is enough: a server that allows several connections (CAN_MULTI_CONN) flushes what was written over any of them.
@@ -161,10 +159,20 @@ export class NbdNode extends ProtocolNode {
     throw BlockError.at(this.filename, 'unsupported', why, { operation: 'resize' });
   }
 
-  protected override async doReopen(readOnly: boolean): Promise<void> {
-    if (readOnly) return;
-    if (this.#client.has(TransmissionFlag.readOnly)) throw readOnlyExport(this.filename);
-    this.#client.settings.writable = true;
+  override async prepareReopen({ readOnly, autoReadOnly }: NodeChange): Promise<PreparedReopen | null> {
+    if (readOnly !== false || !this.readOnly) return null;
+    const { settings } = this.#client;
+    const denied = this.#client.has(TransmissionFlag.readOnly);
+    if (denied && autoReadOnly !== true) throw readOnlyExport(this.filename);
+    return {
+      stays: denied ? { readOnly: true } : undefined,
+      commit: () => {
+        settings.writable = !denied;
+      },
+      revert: () => {
+        settings.writable = false;
+      },
+    };
   }
 
   override abortStalled(): void {
@@ -230,7 +238,7 @@ function readOnlyExport(path: string): BlockError {
   return BlockError.at(path, 'read-only', 'request on write denied: the export is read-only', { operation: 'open' });
 }
 
-async function openNbd({ graph, node, options, autoReadOnly, cache }: OpenRequest<'nbd'>): Promise<NbdNode> {
+async function openNbd({ graph, node, options, autoReadOnly }: OpenRequest<'nbd'>): Promise<NbdNode> {
   const filename = formatNbdName(options);
   const { 'x-multi-conn': connections = 1, 'tls-creds': creds, 'tls-hostname': hostname } = options;
   if (connections < 1 || connections > MAX_CONNECTIONS) {
@@ -273,7 +281,7 @@ async function openNbd({ graph, node, options, autoReadOnly, cache }: OpenReques
       readOnly = true;
       client.settings.writable = false;
     }
-    return new NbdNode(graph, { ...node, readOnly }, options, client, cache.noFlush);
+    return new NbdNode(graph, { ...node, readOnly }, options, client);
   } catch (error) {
     await client.close();
     throw error;

@@ -1,0 +1,280 @@
+// Reopening: nodes become read-only or writable, bypass the page cache or not, take other options of their drivers, or get another backing node. Several
+// nodes change together: all of them, or none.
+//
+//   plan       which nodes, and what each is to be; may its users go on?     nothing has changed, a refusal costs nothing
+//   prepare    requests end, what was written is flushed; each driver gets ready next to what it has in use: a second descriptor, new settings
+//   permit     links of backing nodes move, permissions of links and image locks are taken for what follows    --+
+//   commit     every node and driver switches over; cannot fail                                                 | one instant
+//   complete   drivers write what they only can write now; where that fails, all switch back                  --+ ends here
+//   finish     what is not in use any more is closed
+//
+// A node has one reopening at a time; a later one waits, and plans anew from what the earlier one left.
+
+import type {
+  BlockdevDetectZeroesOptions,
+  BlockdevDiscardOptions,
+  BlockdevOptions,
+} from '../../schema/generated/types.js';
+import type { LooseOptions } from '../../schema/loose-options.js';
+import { bestEffort, reportUnforeseen } from '../../util/best-effort.js';
+import { BlockError } from '../../util/errors.js';
+import { Child } from '../child.js';
+import { BACKING_PERM, BACKING_SHARED, type InheritedOptions, type Permissions, ROLES } from '../roles.js';
+import { PERM_ALL, Perm } from '../types.js';
+import type { CacheMode } from './links.js';
+import type { BlockNode } from './node.js';
+import { planPermissions, preparePermissions } from './permissions.js';
+
+/** What a node is to be. What is left out stays as it is. */
+export interface NodeChange {
+  readonly readOnly?: boolean;
+  /** A file that cannot be opened for writing stays read-only. */
+  readonly autoReadOnly?: boolean;
+  readonly cache?: CacheMode;
+  readonly discard?: BlockdevDiscardOptions;
+  readonly detectZeroes?: BlockdevDetectZeroesOptions;
+  /** The driver's own options. */
+  readonly options?: BlockdevOptions;
+  /** Another backing node; null: none. */
+  readonly backing?: BlockNode | null;
+}
+
+/** What a node was opened with, kept for the day when it is reopened: which options changed is told by comparing with these. */
+export interface Opening {
+  /** The node's own options, and its children's, as they were given. */
+  readonly options: LooseOptions;
+  /** What followed: its own options over what it inherited. */
+  readonly settings: InheritedOptions;
+  /** The node above, within whose options this one was opened, and whose options it inherits; null: it stands for itself. */
+  heirOf: BlockNode | null;
+}
+
+/** What a driver has got ready. `commit` and `revert` are called at most once, `finish` always. */
+export interface PreparedReopen {
+  /** What could not be had after all, and stays. */
+  readonly stays?: Pick<NodeChange, 'readOnly'>;
+  /** Called with the new permissions prepared. Throws; then nothing is committed. */
+  permit?(): void;
+  /** Switches over. Cannot fail. */
+  commit(): void;
+  /** Writes what could not be written before the commit. Where it rejects, `revert` follows. */
+  complete?(): Promise<void>;
+  /** Switches back. Cannot fail. */
+  revert(): void;
+  /** Closes what is not in use: the old where it was committed, else the new. */
+  finish?(): Promise<void>;
+}
+
+export type NodeChanges = ReadonlyMap<BlockNode, NodeChange>;
+
+/** Changes `nodes`, and others with them, as `plan` says once no other reopening of them is under way. Where it rejects, all nodes are as they were. */
+export async function reopenTogether(nodes: readonly BlockNode[], plan: () => NodeChanges): Promise<void> {
+  const underWay = () => [...nodes, ...changes.keys()].find(({ reopening }) => reopening !== null)?.reopening;
+  let changes = plan();
+  for (let other = underWay(); other !== undefined; other = underWay()) {
+    await other;
+    changes = plan();
+  }
+  if (changes.size === 0) return;
+  const work = new Reopening(changes).run();
+  const ended = work.then(
+    () => {},
+    () => {},
+  );
+  for (const node of changes.keys()) node.reopening = ended;
+  try {
+    await work;
+  } finally {
+    for (const node of changes.keys()) node.reopening = null;
+  }
+}
+
+/** `node`, and the children that its bytes lie in, as far as they are not so already and nobody else writes to them. */
+export function withFollowers(
+  node: BlockNode,
+  readOnly: boolean,
+  into: Map<BlockNode, NodeChange> = new Map(),
+): NodeChanges {
+  if (into.has(node) || node.readOnly === readOnly) return into;
+  into.set(node, { readOnly });
+  for (const link of node.children.values()) {
+    const written = ({ user, perm }: Child) => !into.has(user as BlockNode) && (perm & WRITES) !== 0;
+    if (link.role.follows && !(readOnly && [...link.node.parents].some(written)))
+      withFollowers(link.node, readOnly, into);
+  }
+  return into;
+}
+
+const WRITES = Perm.WRITE | Perm.WRITE_UNCHANGED;
+
+class Reopening {
+  readonly #changes: Map<BlockNode, NodeChange>;
+  /** Nodes from the top down. */
+  readonly #nodes: BlockNode[];
+  readonly #prepared: { node: BlockNode; driver: PreparedReopen }[] = [];
+  /** Of each link that moved: who has it, and the link before and after. */
+  readonly #links: { node: BlockNode; old: Child | undefined; link: Child | undefined }[] = [];
+  /** Undoes what was committed, last first. */
+  readonly #undo: (() => void)[] = [];
+
+  constructor(changes: NodeChanges) {
+    this.#changes = new Map(changes);
+    this.#nodes = fromTheTop([...changes.keys()]);
+  }
+
+  async run(): Promise<void> {
+    const turning = this.#nodes.filter((node) => this.#turns(node));
+    // Before anything waits for requests to end.
+    planPermissions(this.#nodes, this.#linkUses(), this.#readOnly());
+    try {
+      for (const node of this.#nodes) await node.idle();
+      for (const node of turning) node.refusesWriters = true;
+      planPermissions(this.#nodes, this.#linkUses(), this.#readOnly());
+      for (const node of this.#nodes) if (!node.readOnly) await node.flush();
+      for (const node of this.#nodes) await this.#prepare(node);
+      this.#nodes[0].graph.quiescence.change(() => this.#switch());
+      await this.#complete();
+    } finally {
+      for (const node of turning) node.refusesWriters = false;
+      for (const { driver } of this.#prepared) await driver.finish?.().catch(bestEffort('reopen'));
+    }
+    for (const { old } of this.#links) {
+      if (old !== undefined) await old.node.graph.release(old.node).catch(bestEffort('closing a backing node'));
+    }
+  }
+
+  #turns(node: BlockNode): boolean {
+    const { readOnly } = this.#changes.get(node)!;
+    return readOnly !== undefined && readOnly !== node.readOnly;
+  }
+
+  /** Which nodes become read-only (true) or writable. */
+  #readOnly(): Map<BlockNode, boolean> {
+    const turning = this.#nodes.filter((node) => this.#turns(node));
+    return new Map(turning.map((node) => [node, !node.readOnly]));
+  }
+
+  /** Permissions that links to the children have where they do not follow from users: their node's bytes lie there. */
+  #linkUses(): Map<Child, Permissions> {
+    const uses = new Map<Child, Permissions>();
+    const becomes = this.#readOnly();
+    for (const [node, readOnly] of becomes) {
+      for (const link of node.children.values()) {
+        if (!link.role.follows || node.needsOf(link, 0, PERM_ALL) !== null) continue;
+        const { perm } = ROLES.image.permissions({ readOnly, forceShare: false, onlyLooks: false });
+        if (!readOnly && (becomes.get(link.node) ?? link.node.readOnly)) throw isReadOnly(link.node);
+        uses.set(link, { perm, shared: link.shared });
+      }
+    }
+    return uses;
+  }
+
+  async #prepare(node: BlockNode): Promise<void> {
+    const change = this.#changes.get(node)!;
+    const driver = await node.prepareReopen(change);
+    if (driver === null) return;
+    this.#prepared.push({ node, driver });
+    if (driver.stays !== undefined) this.#changes.set(node, { ...change, readOnly: node.readOnly });
+  }
+
+  /** All of it in one instant: where it throws, nothing has changed. */
+  #switch(): void {
+    for (const node of this.#nodes) if (node.shut) throw node.closedError('reopen');
+    try {
+      for (const node of this.#nodes) this.#moveBacking(node);
+      this.#permit(this.#linkUses(), this.#readOnly());
+    } catch (error) {
+      this.#moveLinksBack();
+      throw error;
+    }
+    for (const { driver } of this.#prepared) {
+      driver.commit();
+      this.#undo.push(() => driver.revert());
+    }
+    for (const node of this.#nodes) this.#set(node);
+  }
+
+  #permit(uses: Map<Child, Permissions>, readOnly: Map<BlockNode, boolean>): void {
+    const before = new Map([...uses.keys()].map((link) => [link, { perm: link.perm, shared: link.shared }]));
+    const moved = this.#links.flatMap(({ old, link }) => [old?.node, link?.node]).filter((node) => node !== undefined);
+    const nodes = [...this.#nodes, ...moved];
+    const permissions = preparePermissions(nodes, uses, readOnly);
+    try {
+      for (const { driver } of this.#prepared) driver.permit?.();
+    } catch (error) {
+      permissions.abort();
+      throw error;
+    }
+    permissions.commit();
+    this.#undo.push(() => {
+      this.#moveLinksBack();
+      preparePermissions(nodes, before, new Map([...readOnly].map(([node, becomes]) => [node, !becomes]))).commit();
+    });
+  }
+
+  #moveBacking(node: BlockNode): void {
+    const { backing } = this.#changes.get(node)!;
+    const old = node.cow ?? undefined;
+    if (backing === undefined || backing === (old?.node ?? null)) return;
+    if (backing?.reaches(node)) throw node.wouldBeCycle('backing', backing);
+    const use = { user: node, name: 'backing', role: ROLES.cow, perm: BACKING_PERM, shared: BACKING_SHARED };
+    const link = backing === null ? undefined : new Child(backing, use);
+    node.exchangeChild('backing', link);
+    this.#links.push({ node, old, link });
+    if (link === undefined) return;
+    backing!.checkLink(link);
+  }
+
+  #moveLinksBack(): void {
+    for (const { node, old } of this.#links.splice(0).reverse()) node.exchangeChild('backing', old);
+  }
+
+  #set(node: BlockNode): void {
+    const { readOnly, cache, detectZeroes, discardMode } = node;
+    const change = this.#changes.get(node)!;
+    this.#undo.push(() => Object.assign(node, { readOnly, cache, detectZeroes, discardMode }));
+    node.readOnly = change.readOnly ?? readOnly;
+    node.cache = change.cache ?? cache;
+    node.detectZeroes = change.detectZeroes ?? detectZeroes;
+    node.discardMode = change.discard ?? discardMode;
+  }
+
+  /** What lies below is first. */
+  async #complete(): Promise<void> {
+    try {
+      for (const { driver } of [...this.#prepared].reverse()) await driver.complete?.();
+    } catch (error) {
+      this.#nodes[0].graph.quiescence.change(() => {
+        for (const undo of this.#undo.reverse()) this.#attempt(undo);
+      });
+      throw error;
+    }
+  }
+
+  /** Best effort: what the caller must learn is why it was undone. */
+  #attempt(undo: () => void): void {
+    try {
+      undo();
+    } catch (error) {
+      reportUnforeseen('undoing a reopening', error);
+    }
+  }
+}
+
+function isReadOnly({ filename }: BlockNode): BlockError {
+  return new BlockError('read-only', 'Block node is read-only', { path: filename, operation: 'reopen' });
+}
+
+/** Each node before those that lie below it. */
+function fromTheTop(nodes: readonly BlockNode[]): BlockNode[] {
+  const order: BlockNode[] = [];
+  const seen = new Set<BlockNode>();
+  const visit = (node: BlockNode): void => {
+    if (seen.has(node)) return;
+    seen.add(node);
+    for (const link of node.children.values()) visit(link.node);
+    order.push(node);
+  };
+  for (const node of nodes) visit(node);
+  return order.reverse().filter((node) => nodes.includes(node));
+}

@@ -1,0 +1,223 @@
+// Reopening by options: `blockdev-reopen`. The options of a node are given anew, and what differs from those that it was opened with changes; an option
+// that is left out has its default again.
+//
+//   { driver: 'qcow2', node-name: 'top', file: 'f', backing: 'base', l2-cache-size: 2M }
+//       |                  |              |          |                 +-- the driver's own: those that it can change (`DriverDefinition.changeable`)
+//       |                  |              |          +-- another node, or null: the link moves
+//       |                  |              +-- other children stay
+//       +------------------+-- stay
+//
+// Children that were opened within the options of a node (its heirs) inherit from it again, unless they are given by themselves.
+
+import type { BlockdevOptions } from '../schema/generated/types.js';
+import { flatten } from '../schema/keyval.js';
+import { childNames, type LooseChild, LooseOptions } from '../schema/loose-options.js';
+import { BlockError } from '../util/errors.js';
+import type { Child } from './child.js';
+import type { Graph } from './graph.js';
+import { backingFileOf } from './node/format.js';
+import type { BlockNode } from './node/node.js';
+import { type NodeChange, type Opening, reopenTogether } from './node/reopening.js';
+import { settleInherited } from './node-settings.js';
+import { findDriver } from './registry.js';
+import { type InheritedOptions, ROLES } from './roles.js';
+
+/** Options that every driver has, and that may change. */
+const CHANGEABLE = ['read-only', 'auto-read-only', 'cache.direct', 'cache.no-flush', 'discard', 'detect-zeroes'];
+/** Those of `CHANGEABLE` that a child inherits, as members of the settings. */
+const INHERITED: Readonly<Record<string, keyof InheritedOptions>> = {
+  'read-only': 'readOnly',
+  'auto-read-only': 'autoReadOnly',
+  'cache.direct': 'direct',
+  'cache.no-flush': 'noFlush',
+};
+const DEFAULTS: InheritedOptions = {
+  readOnly: false,
+  autoReadOnly: false,
+  forceShare: false,
+  direct: false,
+  noFlush: false,
+  discard: 'ignore',
+  detectZeroes: 'off',
+};
+
+/** What one node is reopened with. */
+interface Reopened {
+  readonly change: NodeChange;
+  readonly opening: Opening;
+}
+
+/**
+ * Reopens nodes with other options: all of them, or none. Each has its name among its options; where one is named twice, the later counts. Rejects with
+ * `not-found`, `invalid-argument` for what cannot change, `permission`, `read-only`, `locked`, `loop`, `busy`, and as opening does.
+ */
+export async function reopenNodes(graph: Graph, options: readonly BlockdevOptions[]): Promise<void> {
+  const given = new Map<BlockNode, LooseOptions>();
+  for (const one of options) given.set(named(graph, one['node-name']), new LooseOptions({ ...one }, {}));
+  let plan = new Map<BlockNode, Reopened>();
+  const replan = () => {
+    plan = new Plan(graph, given).make();
+    return new Map([...plan].map(([node, { change }]) => [node, change]));
+  };
+  const nodes = [...replan().keys()];
+  await graph.drained(nodes, async () => {
+    await reopenTogether(nodes, replan);
+    for (const [node, { opening }] of plan) node.opening = opening;
+    // What was taken from its overlay inherits nothing from there any more.
+    for (const node of graph.nodes.values()) {
+      const { opening } = node;
+      if (opening?.heirOf != null && ![...node.parents].some(({ user }) => user === opening.heirOf))
+        opening.heirOf = null;
+    }
+  });
+}
+
+function named(graph: Graph, name: string | undefined): BlockNode {
+  if (name === undefined) throw new BlockError('invalid-argument', 'node-name not specified');
+  const node = graph.nodes.get(name);
+  if (node !== undefined) return node;
+  throw new BlockError('not-found', `Failed to find node with node-name='${name}'`);
+}
+
+class Plan {
+  readonly #graph: Graph;
+  readonly #given: ReadonlyMap<BlockNode, LooseOptions>;
+  readonly #plan = new Map<BlockNode, Reopened>();
+
+  constructor(graph: Graph, given: ReadonlyMap<BlockNode, LooseOptions>) {
+    this.#graph = graph;
+    this.#given = given;
+  }
+
+  make(): Map<BlockNode, Reopened> {
+    for (const [node, options] of this.#given) this.#add(node, openingOf(node), options, DEFAULTS);
+    return this.#plan;
+  }
+
+  /** A node whose options are given, over what it inherits. */
+  #add(node: BlockNode, opening: Opening, options: LooseOptions, inherited: InheritedOptions): void {
+    checkResets(node, opening.options, options);
+    const backing = this.#checkChildren(node, options);
+    const settings = settleInherited(options.general(), inherited);
+    checkChanges(node, opening.options, options);
+    const own = options.asOptionsOf(findDriver(node.driver));
+    const { readOnly, autoReadOnly, discard, detectZeroes, direct, noFlush } = settings;
+    const cache = { direct, noFlush };
+    const change = { readOnly, autoReadOnly, discard, detectZeroes, cache, options: own, backing };
+    this.#plan.set(node, { change, opening: { options, settings, heirOf: opening.heirOf } });
+    const said = new Set(ownOptions(options).keys());
+    for (const link of node.children.values()) {
+      if (link.name !== 'backing' || backing === undefined)
+        this.#addHeir(node, link, options.child(link.name), settings, said);
+    }
+  }
+
+  /** `said`: which options the node above was given, or has inherited. The others of a child that is only named stay as they are. */
+  #addHeir(above: BlockNode, link: Child, given: LooseChild, from: InheritedOptions, said: ReadonlySet<string>): void {
+    const { node, role } = link;
+    const { opening } = node;
+    if (opening === null || opening.heirOf !== above || this.#given.has(node)) return;
+    const inherited = inheritedBy(role, from);
+    if (given instanceof LooseOptions) {
+      this.#add(node, opening, given, inherited);
+      return;
+    }
+    const own = new Set(ownOptions(opening.options).keys());
+    const settings = { ...opening.settings };
+    for (const [name, member] of Object.entries(INHERITED)) {
+      if (said.has(name) && !own.has(name)) Object.assign(settings, { [member]: inherited[member] });
+    }
+    const { readOnly, autoReadOnly, direct, noFlush } = settings;
+    const turned = readOnly !== opening.settings.readOnly;
+    const cached = direct !== opening.settings.direct || noFlush !== opening.settings.noFlush;
+    const change = { ...(turned && { readOnly, autoReadOnly }), ...(cached && { cache: { direct, noFlush } }) };
+    if (turned || cached) this.#plan.set(node, { change, opening: { ...opening, settings } });
+    const known = new Set([...said, ...own]);
+    for (const child of node.children.values()) this.#addHeir(node, child, child.node.nodeName, settings, known);
+  }
+
+  /** Returns the backing node that is to take the place of the one that is there; undefined: it stays. */
+  #checkChildren(node: BlockNode, options: LooseOptions): BlockNode | null | undefined {
+    for (const name of childNames()) {
+      const given = options.child(name);
+      const link = node.children.get(name);
+      if (given instanceof LooseOptions) {
+        if (link?.node.opening?.heirOf === node) continue;
+        const [first = 'driver'] = flatten({ ...given.members }).keys();
+        throw cannotChange(`${name}.${first}`);
+      }
+      if (name === 'backing' || given === undefined || given === null) continue;
+      if (this.#find(given) !== link?.node) throw cannotChange(name);
+    }
+    return this.#backing(node, options.backing);
+  }
+
+  #backing(node: BlockNode, given: LooseChild): BlockNode | null | undefined {
+    const old = node.cow?.node ?? null;
+    if (given === undefined) {
+      if (old === null && backingFileOf(node) === null) return undefined;
+      throw new BlockError('invalid-argument', `backing is missing for '${node.nodeName}'`, { path: node.filename });
+    }
+    if (given instanceof LooseOptions) return undefined;
+    const backing = given === null || given === '' ? null : this.#find(given);
+    if (backing === old) return undefined;
+    if (backing?.reaches(node)) throw node.wouldBeCycle('backing', backing);
+    // A job on the chain counts on its links.
+    if (old !== null && node.blockers.size > 0) {
+      const message = `Cannot change frozen 'backing' link from '${node.nodeName}' to '${old.nodeName}'`;
+      throw new BlockError('busy', message, { path: node.filename });
+    }
+    return backing;
+  }
+
+  #find(name: string): BlockNode {
+    const node = this.#graph.nodes.get(name);
+    if (node !== undefined) return node;
+    throw new BlockError('not-found', `Cannot find device='' nor node-name='${name}'`);
+  }
+}
+
+function openingOf(node: BlockNode): Opening {
+  if (node.opening !== null) return node.opening;
+  throw BlockError.at(node.filename, 'unsupported', `node '${node.nodeName}' was not opened by options`);
+}
+
+/** Refuses with `invalid-argument` options that were given before, are left out now, and have to stay. */
+function checkResets({ driver }: BlockNode, before: LooseOptions, now: LooseOptions): void {
+  const { changeable = [] } = findDriver(driver);
+  const present = ownOptions(now);
+  for (const name of ownOptions(before).keys()) {
+    if (present.has(name) || isAmong(name, CHANGEABLE) || isAmong(name, changeable) || name === 'node-name') continue;
+    throw new BlockError('invalid-argument', `Option '${name}' cannot be reset to its default value`);
+  }
+}
+
+/** Refuses with `invalid-argument` options that have other values now, or were not given before, and have to stay. */
+function checkChanges(node: BlockNode, before: LooseOptions, now: LooseOptions): void {
+  const { changeable = [] } = findDriver(node.driver);
+  const past = ownOptions(before).set('driver', node.driver).set('node-name', node.nodeName);
+  for (const [name, value] of ownOptions(now)) {
+    if (isAmong(name, CHANGEABLE) || isAmong(name, changeable)) continue;
+    if (!past.has(name) || String(past.get(name)) !== String(value)) throw cannotChange(name);
+  }
+}
+
+/** `names` are whole names, or what stands before a dot. */
+function isAmong(name: string, names: readonly string[]): boolean {
+  return names.some((one) => name === one || name.startsWith(`${one}.`));
+}
+
+function cannotChange(name: string): BlockError {
+  return new BlockError('invalid-argument', `Cannot change the option '${name}'`);
+}
+
+/** The options of this level but those of children, with dotted names. */
+function ownOptions(options: LooseOptions): Map<string, unknown> {
+  const children = childNames();
+  return flatten(Object.fromEntries(Object.entries(options.members).filter(([name]) => !children.includes(name))));
+}
+
+function inheritedBy(role: Child['role'], above: InheritedOptions): InheritedOptions {
+  const known = Object.values(ROLES).find((one) => one === role);
+  return known !== undefined && 'inherit' in known ? known.inherit(above) : above;
+}
