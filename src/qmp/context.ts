@@ -13,6 +13,8 @@ export interface ContextOptions extends GraphOptions {
   package: string;
   /** Called by `quit`: the daemon is to end. */
   quit: () => void;
+  /** Commands wait until it resolves: the command line is carried out first. Default: they do not wait. */
+  ready?: Promise<void>;
 }
 
 export class QmpContext {
@@ -24,8 +26,10 @@ export class QmpContext {
   readonly events: EventHub;
   readonly package: string;
   readonly quit: () => void;
+  readonly ready: Promise<void>;
 
-  constructor(host: Host, { package: name, quit, ...graph }: ContextOptions) {
+  constructor(host: Host, { package: name, quit, ready = Promise.resolve(), ...graph }: ContextOptions) {
+    this.ready = ready;
     this.package = name;
     this.events = new EventHub(host.clock);
     this.quit = quit;

@@ -6,6 +6,7 @@
 
 import type { Link, Listener, NetAddress } from '../host/net.js';
 import { bestEffort, detach } from '../util/best-effort.js';
+import { BlockError } from '../util/errors.js';
 import { Waiters } from '../util/waiters.js';
 import { SocketClient } from './clients/socket.js';
 import { StreamClient } from './clients/stream.js';
@@ -22,6 +23,7 @@ export class Monitor {
   readonly #clients = new Set<Client>();
   readonly #came = new Waiters();
   #listener: Listener | null = null;
+  #closed = false;
 
   constructor(context: QmpContext, options: SessionOptions) {
     this.#context = context;
@@ -43,9 +45,12 @@ export class Monitor {
     this.#clients.add(new StreamClient(this.#context, process.stdin, process.stdout, this.#options));
   }
 
-  /** Resolves when there is a client. */
+  /** Resolves when there is a client. Rejects with `closed` where the monitor ends before one comes. */
   async connected(): Promise<void> {
-    while (this.#clients.size === 0) await this.#came.wait();
+    while (this.#clients.size === 0) {
+      if (this.#closed) throw new BlockError('closed', 'the monitor is closed');
+      await this.#came.wait();
+    }
   }
 
   #accept(link: Link): void {
@@ -64,6 +69,8 @@ export class Monitor {
 
   /** Takes no more clients, and ends those that are there once they have got what was written to them. */
   async close(): Promise<void> {
+    this.#closed = true;
+    this.#came.wake();
     await this.#listener?.close().catch(bestEffort('closing a monitor'));
     await Promise.all([...this.#clients].map((client) => client.close(true)));
   }

@@ -108,6 +108,7 @@ export class Session {
   }
 
   async #answer(action: () => Promise<Answer>): Promise<void> {
+    await this.#context.ready;
     const answer = await action();
     if (!this.#closed) this.#send(answer);
   }

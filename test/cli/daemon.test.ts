@@ -105,6 +105,17 @@ describe('daemon', () => {
         }
       });
 
+      it('carries out its command line before the first command', () => {
+        const [command, ...words] = program(name);
+        const monitor = ['--chardev', 'stdio,id=c', '--monitor', 'c'];
+        const { stdout } = spawnSync(command, [...words, ...monitor, '--blockdev', image()], {
+          input:
+            '{"execute":"qmp_capabilities"}{"execute":"blockdev-del","arguments":{"node-name":"a"}}{"execute":"quit"}',
+          encoding: 'utf8',
+        });
+        expect(stdout.trim().split('\r\n').slice(1)).to.deep.equal(Array(3).fill('{"return": {}}'));
+      });
+
       it('goes to the background, and answers there', async () => {
         const [command, ...words] = program(name);
         const monitor = ['--chardev', `socket,id=c,path=${shop.path('qmp')},server=on,wait=off`, '--monitor', 'c'];
@@ -156,6 +167,15 @@ describe('daemon', () => {
         expect(outcomes[0]).to.deep.equal(outcomes[1]);
       });
     }
+  });
+
+  it('ends at a signal while it waits for its first client', async () => {
+    const monitor = ['--chardev', `socket,id=c,path=${shop.path('qmp')},server=on`, '--monitor', 'c'];
+    const child = spawn(process.execPath, [shop.bundle, 'daemon', ...monitor], { stdio: 'ignore' });
+    const ended = new Promise((resolve) => child.once('exit', (code, signal) => resolve(code ?? signal)));
+    await until('it listens', () => existsSync(shop.path('qmp')));
+    child.kill('SIGTERM');
+    expect(await ended).to.equal(0);
   });
 
   it('lets several clients in at one socket', async () => {

@@ -31,10 +31,15 @@ export async function runDaemon(options: ParsedOptions, forked: Forked | null): 
   const end = new End();
   const host = openRealHost();
   try {
-    const context = new QmpContext(host, { ...(await graphOptions()), package: packageText(), quit: () => end.now() });
+    let begin: () => void = () => undefined;
+    const ready = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
+    const own = { package: packageText(), quit: () => end.now(), ready };
+    const context = new QmpContext(host, { ...(await graphOptions()), ...own });
     const chardevs = new Chardevs(context);
     try {
-      await serveUntil(context, chardevs, options, forked, end);
+      await serveUntil(context, chardevs, options, forked, end, begin);
     } finally {
       await closeAll(context, chardevs);
     }
@@ -51,14 +56,21 @@ async function serveUntil(
   options: ParsedOptions,
   forked: Forked | null,
   end: End,
+  ready: () => void,
 ): Promise<void> {
-  const steps = Promise.race([takeOptions(context, chardevs, options, end), end.reached]);
-  await steps;
-  if (end.over) return;
+  const taking = takeOptions(context, chardevs, options, end);
+  if (await Promise.race([taking.then(() => false), end.reached.then(() => true)])) {
+    // What an option waits for is ended: an NBD server that does not answer, the first client of a monitor.
+    context.graph.abortStalled();
+    await chardevs.close();
+    await taking.catch(bestEffort('an option at the end of the daemon'));
+    return;
+  }
   const pidFile = options.get('pidfile');
   if (pidFile !== undefined) writePidFile(pidFile);
   try {
     forked?.ready(true);
+    ready();
     await end.reached;
   } finally {
     if (pidFile !== undefined) removePidFile(pidFile);
