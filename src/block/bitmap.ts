@@ -127,13 +127,19 @@ export class DirtyBitmap {
 
   /** Throws `busy` where an operation holds it, `bad-state` where its bits mean nothing. */
   checkUsable(): void {
-    const name = this.name ?? '';
-    if (this.busy) {
-      throw new BlockError('busy', `Bitmap '${name}' is currently in use by another operation and cannot be used`);
-    }
+    this.checkFree();
     if (this.inconsistent) {
-      throw new BlockError('bad-state', `Bitmap '${name}' is inconsistent and cannot be used`);
+      throw new BlockError('bad-state', `Bitmap '${this.name ?? ''}' is inconsistent and cannot be used`);
     }
+  }
+
+  /** Throws `busy` where an operation holds it. */
+  checkFree(): void {
+    if (!this.busy) return;
+    throw new BlockError(
+      'busy',
+      `Bitmap '${this.name ?? ''}' is currently in use by another operation and cannot be used`,
+    );
   }
 
   /** Throws `busy`, and `bad-state` when inconsistent. */
@@ -145,9 +151,13 @@ export class DirtyBitmap {
     this.checkUsable();
     this.#enabled = false;
   }
-  /** Held by an operation that needs no successor (a merge's source, an export). Throws `busy` when it is held already. */
-  hold(): void {
-    this.checkUsable();
+  /**
+   * Held by an operation that needs no successor (a merge's source, an export). `toRemove`: its bits do not matter. Throws `busy` when it is held
+   * already, `bad-state` when inconsistent.
+   */
+  hold(toRemove = false): void {
+    if (toRemove) this.checkFree();
+    else this.checkUsable();
     this.#busy = true;
   }
   unhold(): void {
@@ -280,6 +290,16 @@ export class DirtyBitmap {
   /** The successor's bits are added to the frozen ones; nothing can be lost, so the memory limit does not hold here. */
   reclaim(): void {
     this.#bits.or(this.#takeSuccessor().#bits, true);
+  }
+
+  /** Remembers the bits, and whether it records; the result puts both back as they were. Nobody writes to the node until then. */
+  remember(): () => void {
+    const [bits, enabled] = [this.#bits.clone(), this.#enabled];
+    return () => {
+      assert(bits.length === this.#bits.length, 'a bitmap that is put back has kept its size');
+      this.#bits = bits;
+      this.#enabled = enabled;
+    };
   }
 
   /** A copy of the (frozen) bits that belongs to no node and does not record: a job works from it. */

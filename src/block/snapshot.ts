@@ -20,14 +20,14 @@ export interface OverlayPair {
   overlay: BlockNode;
 }
 
-/** Takes back one step. */
-type Undo = () => Promise<void>;
+/** Takes back what was done. */
+export type Undo = () => Promise<void>;
 
 /**
  * QMP's `blockdev-snapshot`, of several nodes at one moment: each `overlay` is a node that is at most held. Rejects with `busy`,
- * `invalid-argument`, `locked`, `io`: then every node is where it was.
+ * `invalid-argument`, `locked`, `io`: then every node is where it was. Resolves with what takes it back, to be called before anything else changes.
  */
-export async function appendOverlays(graph: Graph, pairs: readonly OverlayPair[]): Promise<void> {
+export async function appendOverlays(graph: Graph, pairs: readonly OverlayPair[]): Promise<Undo> {
   const check = () => {
     for (const pair of pairs) checkPair(pair);
   };
@@ -46,11 +46,16 @@ export async function appendOverlays(graph: Graph, pairs: readonly OverlayPair[]
         }
         for (const { node } of pairs) await makeReadOnly(node, undo);
       } catch (error) {
-        for (const step of undo.reverse()) await step().catch(bestEffort('undoing a snapshot'));
+        await takeBack(undo);
         throw error;
       }
     },
   );
+  return () => takeBack(undo);
+}
+
+async function takeBack(steps: Undo[]): Promise<void> {
+  for (const step of steps.reverse()) await step().catch(bestEffort('undoing a snapshot'));
 }
 
 /** Neither a job works on the node, nor is it another image's backing node. Throws `busy`. */

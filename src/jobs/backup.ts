@@ -89,6 +89,7 @@ class BackupDriver implements JobDriver, WriteObserver {
   /** The job has ended: no guest waits for it any more. */
   #over = false;
   #ctx: JobContext | null = null;
+  #ran = false;
   /** Saved for guests before `run`. */
   #savedBytes = 0;
 
@@ -153,6 +154,7 @@ class BackupDriver implements JobDriver, WriteObserver {
     ctx.progress.setTotal(Math.min(copy.dirtyBytes, copy.size) + this.#savedBytes);
     ctx.progress.advance(this.#savedBytes);
     this.#ctx = ctx;
+    this.#ran = true;
     const chunks = this.#chunks;
     const moving = this.#moving;
     try {
@@ -303,7 +305,7 @@ class BackupDriver implements JobDriver, WriteObserver {
   }
 
   async abort(): Promise<void> {
-    this.#bitmapUse?.fail(this.#copy);
+    this.#bitmapUse?.fail(this.#ran ? this.#copy : null);
   }
 
   /** A guest's save that is under way ends first: it needs the target still, and its failure would be the guest's. */
@@ -356,6 +358,7 @@ export const backupJob: JobTypeDefinition<BackupArguments> = {
     const [source, target] = [nodeOf(env, args.device), nodeOf(env, args.target)];
     await refuseSameStorage(source, target);
     checkTarget(source, target);
+    target.checkBlockers();
     const perf = args['x-perf'];
     const driver = new BackupDriver({
       source,

@@ -94,10 +94,10 @@ export class BitmapUse {
     }
   }
 
-  /** `rest` is what was selected, but not copied. */
-  fail(rest: DirtyBitmap): void {
+  /** `rest` is what was selected, but not copied; null: the job never ran, and the bitmap is as if there had been none. */
+  fail(rest: DirtyBitmap | null): void {
     if (!this.#take()) return;
-    if (this.#mode === 'always') {
+    if (this.#mode === 'always' && rest !== null) {
       this.#bitmap.abdicate();
       this.#bitmap.mergeBits(rest, true);
     } else this.#bitmap.reclaim();

@@ -73,14 +73,34 @@ interface BegunJob extends MadeJob {
   job: Job;
 }
 
+/** Jobs that have begun, of one moment, and are about to run. */
+export interface BegunJobs {
+  readonly jobs: readonly Job[];
+  /** They run: at once, or as the environment says. */
+  launch(): void;
+  /** They are cancelled instead, each as a job that a user cancels; resolves when all are gone. */
+  abandon(): Promise<void>;
+}
+
 /** Several jobs of one moment, which end together (`grouped`) or each on its own. All start, or none does. */
 export async function startJobs<A extends CommonArguments>(
   env: JobEnvironment,
   type: JobTypeDefinition<A>,
   list: readonly A[],
   mode: CompletionMode = 'grouped',
-): Promise<Job[]> {
-  const transaction = new JobTransaction(mode);
+): Promise<readonly Job[]> {
+  const begun = await beginJobs(env, type, list, new JobTransaction(mode));
+  begun.launch();
+  return begun.jobs;
+}
+
+/** As `startJobs`, but for the last step. The jobs belong to `transaction`. */
+export async function beginJobs<A extends CommonArguments>(
+  env: JobEnvironment,
+  type: JobTypeDefinition<A>,
+  list: readonly A[],
+  transaction: JobTransaction,
+): Promise<BegunJobs> {
   const begun: BegunJob[] = [];
   try {
     for (const args of list) {
@@ -99,10 +119,20 @@ export async function startJobs<A extends CommonArguments>(
     for (const { driver, job } of begun.reverse()) await discard(driver, job, error);
     throw toBlockError(error);
   }
-  // Jobs that end together must not wait for each other's turn.
-  if (mode === 'grouped') launch(env, begun);
-  else for (const one of begun) launch(env, [one]);
-  return begun.map(({ job }) => job);
+  const jobs = begun.map(({ job }) => job);
+  return {
+    jobs,
+    launch: () => {
+      // Jobs that end together must not wait for each other's turn.
+      if (transaction.mode === 'grouped') launch(env, begun);
+      else for (const one of begun) launch(env, [one]);
+    },
+    abandon: async () => {
+      // Others of their transaction may have taken them along.
+      for (const job of jobs) if (job.status === 'created') job.cancel(true);
+      await Promise.allSettled(jobs.map((job) => job.done));
+    },
+  };
 }
 
 function createJob(env: JobEnvironment, made: MadeJob, args: CommonArguments, transaction: JobTransaction): Job {

@@ -34,9 +34,7 @@ export function bitmapOf({ bitmaps }: BlockNode, name: string): DirtyBitmap {
 
 /** Removes a bitmap. Throws `not-found`, and `busy` where a job or an export uses it. */
 export function removeBitmap(node: BlockNode, name: string): void {
-  const bitmap = bitmapOf(node, name);
-  if (bitmap.busy)
-    throw new BlockError('busy', `Bitmap '${name}' is currently in use by another operation and cannot be used`);
+  bitmapOf(node, name).checkFree();
   node.bitmaps.delete(name);
 }
 

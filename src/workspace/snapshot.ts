@@ -11,7 +11,7 @@ import type { BlockNode } from '../block/node/node.js';
 import { checkNodeName } from '../block/node-settings.js';
 import { openNode } from '../block/open.js';
 import { defaultDriver, knownDriver, unknownFormat } from '../block/registry.js';
-import { appendOverlays, checkFree, type OverlayPair } from '../block/snapshot.js';
+import { appendOverlays, checkFree, type OverlayPair, type Undo } from '../block/snapshot.js';
 import type { BlockdevSnapshotSync } from '../schema/generated/types.js';
 import { bestEffort, orElse } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
@@ -33,13 +33,24 @@ interface OpenedOverlay extends OverlayPair {
  * removed; only an existing file that was to be replaced may be empty.
  */
 export async function takeSnapshots(graph: Graph, requests: readonly SnapshotRequest[]): Promise<BlockNode[]> {
+  return (await tryTakeSnapshots(graph, requests)).overlays;
+}
+
+/** Snapshots that can be taken back, as long as nothing else has changed: the files that were created go, too. */
+export interface TakenSnapshots {
+  overlays: BlockNode[];
+  undo: Undo;
+}
+
+/** As `takeSnapshots`, for a caller who may have to take them back. */
+export async function tryTakeSnapshots(graph: Graph, requests: readonly SnapshotRequest[]): Promise<TakenSnapshots> {
   for (const request of requests) checkRequest(graph, request);
   // Drained, so that no node is resized after its overlay got its size.
   const nodes = requests.map(({ node }) => node);
   return graph.drained(nodes, () => takeAll(graph, requests));
 }
 
-async function takeAll(graph: Graph, requests: readonly SnapshotRequest[]): Promise<BlockNode[]> {
+async function takeAll(graph: Graph, requests: readonly SnapshotRequest[]): Promise<TakenSnapshots> {
   for (const request of requests) checkRequest(graph, request);
   refuseSameName(requests);
   // Everything that can be checked is checked before the first existing file is replaced.
@@ -47,16 +58,25 @@ async function takeAll(graph: Graph, requests: readonly SnapshotRequest[]): Prom
   const opened: OpenedOverlay[] = [];
   try {
     for (const request of requests) opened.push(await openOverlay(graph, request, opened));
-    await appendOverlays(graph, opened);
+    const putBack = await appendOverlays(graph, opened);
+    const undo = async () => {
+      await putBack();
+      await discard(graph, opened);
+    };
+    return { overlays: opened.map(({ overlay }) => overlay), undo };
   } catch (error) {
-    for (const { overlay, madeFile } of opened.reverse()) {
-      // Best effort: the caller has to get the error that prevented the snapshot.
-      await graph.release(overlay).catch(bestEffort('undoing a snapshot'));
-      if (madeFile !== null && overlay.closed) await removeNewFile(graph.host, madeFile);
-    }
+    await discard(graph, opened);
     throw error;
   }
-  return opened.map(({ overlay }) => overlay);
+}
+
+/** Closes overlays that are not in place, and removes the files that were created for them. */
+async function discard(graph: Graph, opened: OpenedOverlay[]): Promise<void> {
+  for (const { overlay, madeFile } of opened.reverse()) {
+    // Best effort: the caller has to get the error that prevented the snapshot.
+    await graph.release(overlay).catch(bestEffort('undoing a snapshot'));
+    if (madeFile !== null && overlay.closed) await removeNewFile(graph.host, madeFile);
+  }
 }
 
 function checkRequest(graph: Graph, request: SnapshotRequest): void {

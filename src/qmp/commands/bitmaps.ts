@@ -2,41 +2,48 @@
 
 import type { DirtyBitmap } from '../../block/bitmap.js';
 import type { BlockNode } from '../../block/node/node.js';
-import type { BlockDirtyBitmap } from '../../schema/generated/types.js';
+import type { BlockDirtyBitmap, BlockDirtyBitmapAdd, BlockDirtyBitmapMerge } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
-import { addBitmap, bitmapOf, mergeBitmaps, removeBitmap } from '../../workspace/bitmap.js';
+import { addBitmap, bitmapOf, mergeBitmaps, type NewBitmap, removeBitmap } from '../../workspace/bitmap.js';
 import type { CommandTable } from '../command.js';
 import type { QmpContext } from '../context.js';
 import { findNode } from '../find.js';
 
 /** Throws `not-found`, in the words that commands on bitmaps have. */
-function nodeOf({ graph }: QmpContext, name: string): BlockNode {
+export function bitmapNode({ graph }: QmpContext, name: string): BlockNode {
   const found = graph.nodes.get(name);
   if (found === undefined) throw new BlockError('not-found', `Node '${name}' not found`);
   return found;
 }
 
-function named(context: QmpContext, { node, name }: BlockDirtyBitmap): DirtyBitmap {
-  return bitmapOf(nodeOf(context, node), name);
+/** Throws `not-found`. */
+export function namedBitmap(context: QmpContext, { node, name }: BlockDirtyBitmap): DirtyBitmap {
+  return bitmapOf(bitmapNode(context, node), name);
+}
+
+/** What a new bitmap is to be like. Throws `unsupported`. */
+export function newBitmapOf({ granularity, persistent = false, disabled = false }: BlockDirtyBitmapAdd): NewBitmap {
+  if (persistent) throw new BlockError('unsupported', 'Persistent bitmaps are not supported yet');
+  return { granularity, enabled: !disabled };
+}
+
+/** The bitmaps that are added to another one. Throws `not-found`. */
+export function mergeSources(context: QmpContext, { node, bitmaps }: BlockDirtyBitmapMerge): DirtyBitmap[] {
+  return bitmaps.map((one) => namedBitmap(context, typeof one === 'string' ? { node, name: one } : one));
 }
 
 export const BITMAP_COMMANDS = {
-  'block-dirty-bitmap-add'(context, { node: nodeName, name, granularity, persistent = false, disabled = false }) {
-    const node = findNode(context, nodeName);
-    if (persistent) throw new BlockError('unsupported', 'Persistent bitmaps are not supported yet');
-    addBitmap(node, name, { granularity, enabled: !disabled });
+  'block-dirty-bitmap-add'(context, options) {
+    addBitmap(findNode(context, options.node), options.name, newBitmapOf(options));
   },
 
-  'block-dirty-bitmap-remove': (context, { node, name }) => removeBitmap(nodeOf(context, node), name),
-  'block-dirty-bitmap-clear': (context, bitmap) => named(context, bitmap).clear(),
-  'block-dirty-bitmap-enable': (context, bitmap) => named(context, bitmap).enable(),
-  'block-dirty-bitmap-disable': (context, bitmap) => named(context, bitmap).disable(),
+  'block-dirty-bitmap-remove': (context, { node, name }) => removeBitmap(bitmapNode(context, node), name),
+  'block-dirty-bitmap-clear': (context, bitmap) => namedBitmap(context, bitmap).clear(),
+  'block-dirty-bitmap-enable': (context, bitmap) => namedBitmap(context, bitmap).enable(),
+  'block-dirty-bitmap-disable': (context, bitmap) => namedBitmap(context, bitmap).disable(),
 
-  'block-dirty-bitmap-merge'(context, { node, target, bitmaps }) {
-    const sources = bitmaps.map((one) => (typeof one === 'string' ? { node, name: one } : one));
-    mergeBitmaps(
-      named(context, { node, name: target }),
-      sources.map((source) => named(context, source)),
-    );
+  'block-dirty-bitmap-merge'(context, options) {
+    const target = namedBitmap(context, { node: options.node, name: options.target });
+    mergeBitmaps(target, mergeSources(context, options));
   },
 } satisfies Partial<CommandTable>;

@@ -3,10 +3,24 @@
 import { reopenNodes } from '../../block/reopen.js';
 import { appendOverlays } from '../../block/snapshot.js';
 import { PERM_ALL, Perm } from '../../block/types.js';
+import type { BlockdevSnapshotSync } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
-import { takeSnapshots } from '../../workspace/snapshot.js';
+import { type SnapshotRequest, takeSnapshots } from '../../workspace/snapshot.js';
 import type { CommandTable } from '../command.js';
+import type { QmpContext } from '../context.js';
 import { findNode, findNodeOf } from '../find.js';
+
+/** Throws `not-found`, `invalid-argument`. */
+export function snapshotRequest(
+  context: QmpContext,
+  { device, 'node-name': name, ...options }: BlockdevSnapshotSync,
+): SnapshotRequest {
+  const node = findNodeOf(context, device, name);
+  if (name !== undefined && options['snapshot-node-name'] === undefined) {
+    throw new BlockError('invalid-argument', 'New overlay node-name missing');
+  }
+  return { node, ...options };
+}
 
 export const GRAPH_COMMANDS = {
   async 'blockdev-add'({ nodes }, options) {
@@ -29,12 +43,8 @@ export const GRAPH_COMMANDS = {
     }
   },
 
-  async 'blockdev-snapshot-sync'(context, { device, 'node-name': name, ...options }) {
-    const node = findNodeOf(context, device, name);
-    if (name !== undefined && options['snapshot-node-name'] === undefined) {
-      throw new BlockError('invalid-argument', 'New overlay node-name missing');
-    }
-    const [overlay] = await takeSnapshots(context.graph, [{ node, ...options }]);
+  async 'blockdev-snapshot-sync'(context, options) {
+    const [overlay] = await takeSnapshots(context.graph, [snapshotRequest(context, options)]);
     // Where nobody but the monitor held the node, nobody uses the overlay: it goes again, as it does in QEMU.
     await context.graph.release(overlay);
   },

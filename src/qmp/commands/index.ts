@@ -9,6 +9,7 @@ import { GRAPH_COMMANDS } from './graph.js';
 import { JOB_COMMANDS } from './jobs.js';
 import { OBJECT_COMMANDS } from './objects.js';
 import { QUERY_COMMANDS } from './query.js';
+import { TRANSACTION_COMMANDS } from './transaction.js';
 
 export const COMMANDS: CommandTable = {
   ...CONTROL_COMMANDS,
@@ -19,4 +20,5 @@ export const COMMANDS: CommandTable = {
   ...OBJECT_COMMANDS,
   ...BITMAP_COMMANDS,
   ...QUERY_COMMANDS,
+  ...TRANSACTION_COMMANDS,
 };

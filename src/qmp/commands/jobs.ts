@@ -19,7 +19,8 @@ export const JOB_COMMANDS = {
   'job-complete': ({ manager }, { id }) => manager.get(id).complete(),
   'job-finalize': ({ manager }, { id }) => manager.get(id).finalize(),
   'job-dismiss': ({ manager }, { id }) => manager.get(id).dismiss(),
-  'query-jobs': ({ manager }) => manager.query(),
+  // The newest is the first, as in QEMU.
+  'query-jobs': ({ manager }) => manager.query().reverse(),
 
   'block-job-pause': (context, { device }) => blockJob(context, device).pause(),
   'block-job-resume': (context, { device }) => blockJob(context, device).resume(),
@@ -44,5 +45,5 @@ export const JOB_COMMANDS = {
     job.change(options);
   },
 
-  'query-block-jobs': ({ manager }) => manager.queryBlock(),
+  'query-block-jobs': ({ manager }) => manager.queryBlock().reverse(),
 } satisfies Partial<CommandTable>;

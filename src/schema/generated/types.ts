@@ -1414,29 +1414,6 @@ export interface BlockJobFinalizeArguments {
   id: string;
 }
 
-
-/** Gives open nodes other options: all of them, or none where one is refused. For each node, all of its options are given, among them its name: one that is left out gets its default value again. Can be changed: `read-only`, `auto-read-only`, `cache`, `discard`, `detect-zeroes`, the backing node, and of qcow2 `pass-discard-request`, `pass-discard-other`, `overlap-check` and the sizes of the caches. Nodes that were opened within the options of such a node inherit from it again. `backing` must be given where the image has a backing file, or a backing node. */
-export interface BlockdevReopenArguments {
-  /** the options of each node */
-  options: BlockdevOptions[];
-}
-
-/** Closes a node that was opened by blockdev-add and is not in use. */
-export interface BlockdevDelArguments {
-  /** the node */
-  'node-name': string;
-}
-
-/** Changes the size of a node. Exactly one of `device` and `node-name` is given. */
-export interface BlockResizeArguments {
-  /** name of a device */
-  device?: string;
-  /** name of a node */
-  'node-name'?: string;
-  /** new size, bytes */
-  size: number;
-}
-
 /** Whether an operation creates its image. */
 export type NewImageMode =
   /** the image exists */
@@ -1531,6 +1508,138 @@ export interface QueryNamedBlockNodesArguments {
 
 
 
+
+/** How the jobs of a transaction end. */
+export type ActionCompletionMode =
+  /** each job ends on its own */
+  | 'individual'
+  /** when one job fails or is cancelled, so are all others */
+  | 'grouped';
+
+/** What an action of a transaction does. */
+export type TransactionActionKind =
+  /** it fails, and the transaction with it */
+  | 'abort'
+  /** as the command */
+  | 'block-dirty-bitmap-add'
+  /** as the command */
+  | 'block-dirty-bitmap-remove'
+  /** as the command */
+  | 'block-dirty-bitmap-clear'
+  /** as the command */
+  | 'block-dirty-bitmap-enable'
+  /** as the command */
+  | 'block-dirty-bitmap-disable'
+  /** as the command */
+  | 'block-dirty-bitmap-merge'
+  /** as the command */
+  | 'blockdev-backup'
+  /** as the command */
+  | 'blockdev-snapshot'
+  /** as the command */
+  | 'blockdev-snapshot-sync';
+
+/** Makes a transaction fail. */
+export interface Abort {
+}
+
+/**  */
+export interface AbortWrapper {
+  /** nothing */
+  data: Abort;
+}
+
+/**  */
+export interface BlockDirtyBitmapAddWrapper {
+  /** arguments of block-dirty-bitmap-add */
+  data: BlockDirtyBitmapAdd;
+}
+
+/**  */
+export interface BlockDirtyBitmapWrapper {
+  /** the bitmap */
+  data: BlockDirtyBitmap;
+}
+
+/**  */
+export interface BlockDirtyBitmapMergeWrapper {
+  /** arguments of block-dirty-bitmap-merge */
+  data: BlockDirtyBitmapMerge;
+}
+
+/**  */
+export interface BlockdevBackupWrapper {
+  /** arguments of blockdev-backup */
+  data: BlockdevBackup;
+}
+
+/**  */
+export interface BlockdevSnapshotWrapper {
+  /** arguments of blockdev-snapshot */
+  data: BlockdevSnapshot;
+}
+
+/**  */
+export interface BlockdevSnapshotSyncWrapper {
+  /** arguments of blockdev-snapshot-sync */
+  data: BlockdevSnapshotSync;
+}
+
+/** What all of {@link TransactionAction} have. */
+export interface TransactionActionBase {
+  /** what it does */
+  type: TransactionActionKind;
+}
+
+/** An action of a transaction. */
+export type TransactionAction =
+  | (TransactionActionBase & { type: 'abort' } & AbortWrapper)
+  | (TransactionActionBase & { type: 'block-dirty-bitmap-add' } & BlockDirtyBitmapAddWrapper)
+  | (TransactionActionBase & { type: 'block-dirty-bitmap-remove' } & BlockDirtyBitmapWrapper)
+  | (TransactionActionBase & { type: 'block-dirty-bitmap-clear' } & BlockDirtyBitmapWrapper)
+  | (TransactionActionBase & { type: 'block-dirty-bitmap-enable' } & BlockDirtyBitmapWrapper)
+  | (TransactionActionBase & { type: 'block-dirty-bitmap-disable' } & BlockDirtyBitmapWrapper)
+  | (TransactionActionBase & { type: 'block-dirty-bitmap-merge' } & BlockDirtyBitmapMergeWrapper)
+  | (TransactionActionBase & { type: 'blockdev-backup' } & BlockdevBackupWrapper)
+  | (TransactionActionBase & { type: 'blockdev-snapshot' } & BlockdevSnapshotWrapper)
+  | (TransactionActionBase & { type: 'blockdev-snapshot-sync' } & BlockdevSnapshotSyncWrapper);
+
+/** What holds for a whole transaction. */
+export interface TransactionProperties {
+  /** how its jobs end (default: individual) */
+  'completion-mode'?: ActionCompletionMode;
+}
+
+/** Makes several changes as they would be made at one moment: all, or none where one fails. */
+export interface TransactionArguments {
+  /** the changes, in order */
+  actions: TransactionAction[];
+  /** what holds for all of them */
+  properties?: TransactionProperties;
+}
+
+
+/** Gives open nodes other options: all of them, or none where one is refused. For each node, all of its options are given, among them its name: one that is left out gets its default value again. Can be changed: `read-only`, `auto-read-only`, `cache`, `discard`, `detect-zeroes`, the backing node, and of qcow2 `pass-discard-request`, `pass-discard-other`, `overlap-check` and the sizes of the caches. Nodes that were opened within the options of such a node inherit from it again. `backing` must be given where the image has a backing file, or a backing node. */
+export interface BlockdevReopenArguments {
+  /** the options of each node */
+  options: BlockdevOptions[];
+}
+
+/** Closes a node that was opened by blockdev-add and is not in use. */
+export interface BlockdevDelArguments {
+  /** the node */
+  'node-name': string;
+}
+
+/** Changes the size of a node. Exactly one of `device` and `node-name` is given. */
+export interface BlockResizeArguments {
+  /** name of a device */
+  device?: string;
+  /** name of a node */
+  'node-name'?: string;
+  /** new size, bytes */
+  size: number;
+}
 
 /** An NBD server. */
 export interface NbdServerOptions {
@@ -1940,15 +2049,28 @@ export interface QapiTypes {
   BlockJobCompleteArguments: BlockJobCompleteArguments;
   BlockJobDismissArguments: BlockJobDismissArguments;
   BlockJobFinalizeArguments: BlockJobFinalizeArguments;
-  BlockdevReopenArguments: BlockdevReopenArguments;
-  BlockdevDelArguments: BlockdevDelArguments;
-  BlockResizeArguments: BlockResizeArguments;
   NewImageMode: NewImageMode;
   BlockdevSnapshotSync: BlockdevSnapshotSync;
   BlockdevSnapshot: BlockdevSnapshot;
   BlockdevCacheInfo: BlockdevCacheInfo;
   BlockDeviceInfo: BlockDeviceInfo;
   QueryNamedBlockNodesArguments: QueryNamedBlockNodesArguments;
+  ActionCompletionMode: ActionCompletionMode;
+  TransactionActionKind: TransactionActionKind;
+  Abort: Abort;
+  AbortWrapper: AbortWrapper;
+  BlockDirtyBitmapAddWrapper: BlockDirtyBitmapAddWrapper;
+  BlockDirtyBitmapWrapper: BlockDirtyBitmapWrapper;
+  BlockDirtyBitmapMergeWrapper: BlockDirtyBitmapMergeWrapper;
+  BlockdevBackupWrapper: BlockdevBackupWrapper;
+  BlockdevSnapshotWrapper: BlockdevSnapshotWrapper;
+  BlockdevSnapshotSyncWrapper: BlockdevSnapshotSyncWrapper;
+  TransactionAction: TransactionAction;
+  TransactionProperties: TransactionProperties;
+  TransactionArguments: TransactionArguments;
+  BlockdevReopenArguments: BlockdevReopenArguments;
+  BlockdevDelArguments: BlockdevDelArguments;
+  BlockResizeArguments: BlockResizeArguments;
   NbdServerOptions: NbdServerOptions;
   BlockExportOptionsNbdBase: BlockExportOptionsNbdBase;
   BlockExportOptionsNbd: BlockExportOptionsNbd;
@@ -2010,10 +2132,6 @@ export interface QapiCommands {
   'block-job-complete': { arguments: BlockJobCompleteArguments; returns: Record<string, never> };
   'block-job-dismiss': { arguments: BlockJobDismissArguments; returns: Record<string, never> };
   'block-job-finalize': { arguments: BlockJobFinalizeArguments; returns: Record<string, never> };
-  'blockdev-add': { arguments: BlockdevOptions; returns: Record<string, never> };
-  'blockdev-reopen': { arguments: BlockdevReopenArguments; returns: Record<string, never> };
-  'blockdev-del': { arguments: BlockdevDelArguments; returns: Record<string, never> };
-  block_resize: { arguments: BlockResizeArguments; returns: Record<string, never> };
   'query-named-block-nodes': { arguments: QueryNamedBlockNodesArguments; returns: BlockDeviceInfo[] };
   'block-dirty-bitmap-add': { arguments: BlockDirtyBitmapAdd; returns: Record<string, never> };
   'block-dirty-bitmap-remove': { arguments: BlockDirtyBitmap; returns: Record<string, never> };
@@ -2023,6 +2141,11 @@ export interface QapiCommands {
   'block-dirty-bitmap-merge': { arguments: BlockDirtyBitmapMerge; returns: Record<string, never> };
   'blockdev-snapshot-sync': { arguments: BlockdevSnapshotSync; returns: Record<string, never> };
   'blockdev-snapshot': { arguments: BlockdevSnapshot; returns: Record<string, never> };
+  transaction: { arguments: TransactionArguments; returns: Record<string, never> };
+  'blockdev-add': { arguments: BlockdevOptions; returns: Record<string, never> };
+  'blockdev-reopen': { arguments: BlockdevReopenArguments; returns: Record<string, never> };
+  'blockdev-del': { arguments: BlockdevDelArguments; returns: Record<string, never> };
+  block_resize: { arguments: BlockResizeArguments; returns: Record<string, never> };
   'nbd-server-start': { arguments: NbdServerStartArguments; returns: Record<string, never> };
   'nbd-server-add': { arguments: NbdServerAddOptions; returns: Record<string, never> };
   'nbd-server-remove': { arguments: NbdServerRemoveArguments; returns: Record<string, never> };

@@ -113,8 +113,10 @@ function withoutDrains(events: readonly Json[], awaited: ReadonlySet<Json>): Jso
   };
   for (const event of events) {
     const id = ((event['data'] ?? {}) as Json)['id'];
-    if (stateOf(event, 'running') && stateOf(kept.at(-1), 'paused', id) && !awaited.has(kept.at(-1) as Json))
-      kept.pop();
+    // Other jobs' events may lie between.
+    const last = kept.findLastIndex((earlier) => ((earlier['data'] ?? {}) as Json)['id'] === id);
+    const ends = stateOf(event, 'running') && stateOf(kept[last], 'paused', id);
+    if (ends && !awaited.has(kept[last])) kept.splice(last, 1);
     else kept.push(event);
   }
   return kept;
