@@ -41,12 +41,6 @@ const DEFAULTS: InheritedOptions = {
   detectZeroes: 'off',
 };
 
-/** What one node is reopened with. */
-interface Reopened {
-  readonly change: NodeChange;
-  readonly opening: Opening;
-}
-
 /**
  * Reopens nodes with other options: all of them, or none. Each has its name among its options; where one is named twice, the later counts. Rejects with
  * `not-found`, `invalid-argument` for what cannot change, `permission`, `read-only`, `locked`, `loop`, `busy`, and as opening does.
@@ -54,22 +48,9 @@ interface Reopened {
 export async function reopenNodes(graph: Graph, options: readonly BlockdevOptions[]): Promise<void> {
   const given = new Map<BlockNode, LooseOptions>();
   for (const one of options) given.set(named(graph, one['node-name']), new LooseOptions({ ...one }, {}));
-  let plan = new Map<BlockNode, Reopened>();
-  const replan = () => {
-    plan = new Plan(graph, given).make();
-    return new Map([...plan].map(([node, { change }]) => [node, change]));
-  };
-  const nodes = [...replan().keys()];
-  await graph.drained(nodes, async () => {
-    await reopenTogether(nodes, replan);
-    for (const [node, { opening }] of plan) node.opening = opening;
-    // What was taken from its overlay inherits nothing from there any more.
-    for (const node of graph.nodes.values()) {
-      const { opening } = node;
-      if (opening?.heirOf != null && ![...node.parents].some(({ user }) => user === opening.heirOf))
-        opening.heirOf = null;
-    }
-  });
+  const plan = () => new Plan(graph, given).make();
+  const nodes = [...plan().keys()];
+  await graph.drained(nodes, () => reopenTogether(nodes, plan));
 }
 
 function named(graph: Graph, name: string | undefined): BlockNode {
@@ -82,14 +63,14 @@ function named(graph: Graph, name: string | undefined): BlockNode {
 class Plan {
   readonly #graph: Graph;
   readonly #given: ReadonlyMap<BlockNode, LooseOptions>;
-  readonly #plan = new Map<BlockNode, Reopened>();
+  readonly #plan = new Map<BlockNode, NodeChange>();
 
   constructor(graph: Graph, given: ReadonlyMap<BlockNode, LooseOptions>) {
     this.#graph = graph;
     this.#given = given;
   }
 
-  make(): Map<BlockNode, Reopened> {
+  make(): Map<BlockNode, NodeChange> {
     for (const [node, options] of this.#given) this.#add(node, openingOf(node), options, DEFAULTS);
     return this.#plan;
   }
@@ -103,8 +84,9 @@ class Plan {
     const own = options.asOptionsOf(findDriver(node.driver));
     const { readOnly, autoReadOnly, discard, detectZeroes, direct, noFlush } = settings;
     const cache = { direct, noFlush };
-    const change = { readOnly, autoReadOnly, discard, detectZeroes, cache, options: own, backing };
-    this.#plan.set(node, { change, opening: { options, settings, heirOf: opening.heirOf } });
+    const now = { options, settings, heirOf: opening.heirOf };
+    const change = { readOnly, autoReadOnly, discard, detectZeroes, cache, options: own, backing, opening: now };
+    this.#plan.set(node, change);
     const said = new Set(ownOptions(options).keys());
     for (const link of node.children.values()) {
       if (link.name !== 'backing' || backing === undefined)
@@ -131,7 +113,7 @@ class Plan {
     const turned = readOnly !== opening.settings.readOnly;
     const cached = direct !== opening.settings.direct || noFlush !== opening.settings.noFlush;
     const change = { ...(turned && { readOnly, autoReadOnly }), ...(cached && { cache: { direct, noFlush } }) };
-    if (turned || cached) this.#plan.set(node, { change, opening: { ...opening, settings } });
+    if (turned || cached) this.#plan.set(node, { ...change, opening: { ...opening, settings } });
     const known = new Set([...said, ...own]);
     for (const child of node.children.values()) this.#addHeir(node, child, child.node.nodeName, settings, known);
   }

@@ -234,6 +234,16 @@ describe('reopening by options', () => {
     await reopenNodes(bench.graph, [file('a', { 'auto-read-only': true })]);
     expect([node(bench, 'a-file').readOnly, node(bench, 'a-file').hostFile()!.writable]).to.deep.equal([true, false]);
   });
+
+  it('goes by what the reopening before it left', async () => {
+    const bench = await images();
+    const [options, locked] = [file('a', { cache: { direct: true } }), file('a', { locking: 'off' })];
+    const first = reopenNodes(bench.graph, [options]);
+    const second = reopenNodes(bench.graph, [file('a')]);
+    await Promise.all([first, second]);
+    expect(node(bench, 'a-file').hostFile()!.direct).to.equal(false);
+    expect(await refused(bench, [locked])).to.equal("Cannot change the option 'locking'");
+  });
 });
 
 describe('reopening of several nodes, one of which is refused', () => {
@@ -258,6 +268,20 @@ describe('reopening of several nodes, one of which is refused', () => {
       qcow2('other', { backing: null, 'read-only': true }),
     ]);
     expect(message).to.equal("Read-only block node 'other' cannot support read-write users");
+  });
+
+  it('leaves all as they were where a new backing node has a writer', async () => {
+    const bench = await images();
+    new Device(node(bench, 'other'), { name: 'd', writable: true });
+    const options = [file('a', { cache: { direct: true } }), qcow2('a', { backing: 'other' })];
+    expect(await refused(bench, options)).to.contain("Permission conflict on node 'other'");
+  });
+
+  it('leaves all as they were where a node would lie below itself', async () => {
+    const bench = await images();
+    // Each by itself would do.
+    const options = [qcow2('a', { backing: 'other' }), qcow2('other', { backing: 'a' })];
+    expect(await refused(bench, options)).to.equal("Making 'a' a backing child of 'other' would create a cycle");
   });
 
   it('leaves all as they were where a file cannot be opened', async () => {

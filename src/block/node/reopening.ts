@@ -37,6 +37,8 @@ export interface NodeChange {
   readonly options?: BlockdevOptions;
   /** Another backing node; null: none. */
   readonly backing?: BlockNode | null;
+  /** What the next reopening is to be compared with. */
+  readonly opening?: Opening;
 }
 
 /** What a node was opened with, kept for the day when it is reopened: which options changed is told by comparing with these. */
@@ -138,8 +140,11 @@ class Reopening {
       for (const node of turning) node.refusesWriters = false;
       for (const { driver } of this.#prepared) await driver.finish?.().catch(bestEffort('reopen'));
     }
-    for (const { old } of this.#links) {
-      if (old !== undefined) await old.node.graph.release(old.node).catch(bestEffort('closing a backing node'));
+    for (const { node, old } of this.#links) {
+      if (old === undefined) continue;
+      // It inherits nothing from its overlay any more.
+      if (old.node.opening?.heirOf === node) old.node.opening.heirOf = null;
+      await old.node.graph.release(old.node).catch(bestEffort('closing a backing node'));
     }
   }
 
@@ -181,8 +186,10 @@ class Reopening {
   #switch(): void {
     for (const node of this.#nodes) if (node.shut) throw node.closedError('reopen');
     try {
-      for (const node of this.#nodes) this.#moveBacking(node);
-      this.#permit(this.#linkUses(), this.#readOnly());
+      for (const node of this.#changes.keys()) this.#moveBacking(node);
+      const uses = this.#linkUses();
+      for (const { link } of this.#links) if (link !== undefined) uses.set(link, link);
+      this.#permit(uses, this.#readOnly());
     } catch (error) {
       this.#moveLinksBack();
       throw error;
@@ -230,13 +237,14 @@ class Reopening {
   }
 
   #set(node: BlockNode): void {
-    const { readOnly, cache, detectZeroes, discardMode } = node;
+    const { readOnly, cache, detectZeroes, discardMode, opening } = node;
     const change = this.#changes.get(node)!;
-    this.#undo.push(() => Object.assign(node, { readOnly, cache, detectZeroes, discardMode }));
+    this.#undo.push(() => Object.assign(node, { readOnly, cache, detectZeroes, discardMode, opening }));
     node.readOnly = change.readOnly ?? readOnly;
     node.cache = change.cache ?? cache;
     node.detectZeroes = change.detectZeroes ?? detectZeroes;
     node.discardMode = change.discard ?? discardMode;
+    node.opening = change.opening ?? opening;
   }
 
   /** What lies below is first. */

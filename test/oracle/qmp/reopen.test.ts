@@ -1,7 +1,7 @@
 // blockdev-reopen against qemu-storage-daemon: what can be changed and what cannot, of one node and of several, and its words.
 
 import { requirePeer } from '../../support/peers.js';
-import { command, expectSame, type Setup, type Step } from './runner.js';
+import { command, expectSame, type Setup, type Step, until } from './runner.js';
 
 type Options = Record<string, unknown>;
 
@@ -43,7 +43,8 @@ describe('qmp against qemu-storage-daemon: blockdev-reopen', () => {
   /** Opens `nodes`, reopens, and looks at all nodes after each time. */
   const same = (title: string, nodes: readonly Options[], ...script: Step[]): void => {
     const look = command('query-named-block-nodes', { flat: true });
-    const steps = script.flatMap((step) => [step, look]);
+    const reopens = (step: Step) => 'execute' in step && step.execute === 'blockdev-reopen';
+    const steps = script.flatMap((step) => (reopens(step) ? [step, look] : [step]));
     it(title, () => expectSame([...nodes.map(add), ...steps], { files, filter, events: false }));
   };
   /** The order of nodes, what an image says of itself, and the generated names are not compared here. */
@@ -159,6 +160,7 @@ describe('qmp against qemu-storage-daemon: blockdev-reopen', () => {
     reopen({ ...TOP, backing: BASE }),
     reopen({ ...TOP, backing: 'b', 'read-only': true }),
     reopen(TOP, image('b', { 'read-only': true })),
+    reopen({ ...TOP, backing: 'b' }, image('b', { backing: 'top' })),
     reopen(image('b', { backing: 'top' })),
     reopen({ ...TOP, backing: 'b' }),
   );
@@ -195,6 +197,18 @@ describe('qmp against qemu-storage-daemon: blockdev-reopen', () => {
     reopen({ ...RAW, 'detect-zeroes': 'on' }, { ...OTHER, 'read-only': true }),
     reopen({ ...FILE, cache: { direct: true } }),
     command('block-export-del', { id: 'e' }),
+  );
+  same(
+    'a chain that a commit works on',
+    [BASE, TOP, image('b')],
+    command('block-commit', { device: 'top', 'job-id': 'j' }),
+    until('JOB_STATUS_CHANGE', { id: 'j', status: 'ready' }),
+    reopen({ ...TOP, backing: null }),
+    reopen({ ...TOP, backing: 'b' }),
+    reopen({ ...TOP, 'detect-zeroes': 'on' }),
+    reopen(BASE),
+    command('job-cancel', { id: 'j' }),
+    until('JOB_STATUS_CHANGE', { id: 'j', status: 'null' }),
   );
 });
 
