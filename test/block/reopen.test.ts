@@ -331,14 +331,50 @@ describe('reopening of several nodes, one of which is refused', () => {
     expect(node(bench, 'a').readOnly).to.equal(false);
   });
 
-  it('leaves no descriptor behind', async () => {
+  it('leaves all as they were where the new descriptor cannot be locked', async () => {
     const bench = await images({ 'read-only': true });
-    const other = await bench.host.open('/a', { writable: true });
+    const { host } = bench;
+    const before = await lockedBytes(bench, '/a');
+    const open = host.open.bind(host);
+    // Where the new descriptors cannot be locked, the old ones have got new locks already.
+    host.open = async (path, options) => {
+      const opened = await open(path, options);
+      if (path === '/a' && options.writable) {
+        opened.lock = () => false;
+        host.open = open;
+      }
+      return opened;
+    };
+    const { message } = await failureOf(reopenNodes(bench.graph, twoOfThem));
+    expect(message).to.contain('Failed to lock byte 100');
+    expect(await lockedBytes(bench, '/a')).to.deep.equal(before);
+    await reopenNodes(bench.graph, twoOfThem);
+    expect(await lockedBytes(bench, '/a')).to.deep.equal([100, 101, 103, 201, 203]);
+  });
+
+  it('closes each descriptor that is not in use any more', async () => {
+    const bench = await images({ 'read-only': true });
+    const { host } = bench;
+    const open = host.open.bind(host);
+    const closed: boolean[] = [];
+    host.open = async (path, options) => {
+      const opened = await open(path, options);
+      const index = closed.push(false) - 1;
+      const close = opened.close.bind(opened);
+      opened.close = () => {
+        closed[index] = true;
+        return close();
+      };
+      return opened;
+    };
+    const other = await open('/a', { writable: true });
     other.lock('shared', 201, 1);
-    await refused(bench, twoOfThem);
+    await failureOf(reopenNodes(bench.graph, twoOfThem));
+    expect(closed).to.deep.equal([true]);
     await other.close();
-    await bench.graph.closeAll();
-    expect(await lockedBytes(bench, '/a')).to.deep.equal([]);
+    await reopenNodes(bench.graph, twoOfThem);
+    await reopenNodes(bench.graph, [file('a', { cache: { direct: true } })]);
+    expect(closed).to.deep.equal([true, true, false]);
   });
 
   it('takes no writer of a node that becomes writable before its header is written', async () => {
