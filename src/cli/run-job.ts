@@ -28,7 +28,9 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
   const job = await run.start({ graph: session.graph, manager, warn: session.graph.warn });
   const view = openProgress(run.progress);
   const interrupt = new Interrupt(session);
-  const show = (): void => view.update({ ...job.progress.snapshot(), status: job.status });
+  // A job that is over is dismissed at once, and has the status null then: what counts is that it has concluded.
+  const status = (): string => (job.status === 'null' ? 'concluded' : job.status);
+  const show = (): void => view.update({ ...job.progress.snapshot(), status: status() });
   const stops = [job.on('BLOCK_JOB_READY', () => detach('job', complete(job))), job.onFault(faultReporter())];
   interrupt.signal.addEventListener('abort', () => cancel(job));
   show();

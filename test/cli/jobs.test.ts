@@ -154,6 +154,7 @@ describe('command line: jobs', function () {
     const lines = succeeds('backup', '--progress=json', '--target=copy.qcow2', 'top.qcow2').trimEnd().split('\n');
     const objects = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
     expect(objects[0]).to.include({ event: 'progress', status: 'running' });
+    expect(objects.at(-2)).to.include({ event: 'progress', status: 'concluded', percent: 100 });
     expect(objects.at(-1)).to.deep.equal({ event: 'completed', job: 'backup' });
   });
 
