@@ -21,7 +21,8 @@ output lists everything: "depth" is the number of layers above the one that has
 the range, "present" is false where no layer has it. With several images, each
 human output is preceded by the image name, and the JSON output is an array of
 arrays. If one image cannot be opened or read, the others are still listed, and
-its array ends with null.
+its array ends with null. Of a single image that cannot be read to its end, what
+was found before is printed, as by qemu-img: then the JSON has no end.
 
 Options:
   -f FMT

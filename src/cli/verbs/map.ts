@@ -3,6 +3,7 @@
 import type { MapEntry } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
 import { mapImage } from '../../workspace/map.js';
+import type { ImageOpener } from '../../workspace/open.js';
 import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, limitOption, OBJECT, OUTPUT, outputFormat } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { isReaderGone, shown, write } from '../output.js';
@@ -21,7 +22,7 @@ export const verb: Verb = {
     'The human output lists data only, and fails where data is compressed. The JSON output lists everything: "depth" is the number of layers ' +
     'above the one that has the range, "present" is false where no layer has it. With several images, each human output is preceded by the ' +
     'image name, and the JSON output is an array of arrays. If one image cannot be opened or read, the others are still listed, and its array ' +
-    'ends with null.',
+    'ends with null. Of a single image that cannot be read to its end, what was found before is printed, as by qemu-img: then the JSON has no end.',
   options: [
     FORMAT,
     IMAGE_OPTS,
@@ -51,13 +52,19 @@ async function run(options: ParsedOptions): Promise<number> {
     const several = images.length > 1;
     if (several && json) write('[');
     const codes = await forEachImage(images, async (image, index) => {
-      const entries = mapImage(session.graph, image, how, { start, length }, opener(session, how));
+      let opened = false;
+      const open: ImageOpener = async (name, layer) => {
+        const node = await opener(session, how)(name, layer);
+        opened = true;
+        return node;
+      };
+      const entries = mapImage(session.graph, image, how, { start, length }, open);
       if (json) {
         if (index > 0) write(',\n');
-        await writeJson(entries, start, several);
+        await writeJson(entries, start, several, () => opened);
       } else {
         if (several) write(`${index === 0 ? '' : '\n'}${shown(image)}:\n`);
-        await writeHuman(entries, image);
+        await writeHuman(entries, image, () => opened);
       }
       return 0;
     });
@@ -66,8 +73,16 @@ async function run(options: ParsedOptions): Promise<number> {
   });
 }
 
-/** Writes one array. `close`: where the image cannot be read to its end, null and the closing bracket are written nevertheless. */
-async function writeJson(entries: AsyncIterable<MapEntry>, start: number, close: boolean): Promise<void> {
+/**
+ * Writes one array. Where the image cannot be read to its end, it has what was found before: an array without its end, as with qemu-img, or, with `close`,
+ * one that ends with null.
+ */
+async function writeJson(
+  entries: AsyncIterable<MapEntry>,
+  start: number,
+  close: boolean,
+  isOpen: () => boolean,
+): Promise<void> {
   let text = '[';
   let first = true;
   try {
@@ -81,7 +96,7 @@ async function writeJson(entries: AsyncIterable<MapEntry>, start: number, close:
       }
     }
   } catch (error) {
-    if (close) write(`${text}${first ? '' : ',\n'}null]`);
+    if (close || isOpen()) write(`${text}${first ? '' : ',\n'}${close ? 'null]' : ''}`);
     throw error;
   }
   if (first) text += jsonEntry({ start, length: 0, depth: 0, present: false, zero: false, data: false });
@@ -93,26 +108,33 @@ function jsonEntry({ start, length, depth, present, zero, data, offset }: MapEnt
   return `{ "start": ${start}, "length": ${length}, "depth": ${depth}, "present": ${present}, "zero": ${zero}, "data": ${data}${place}}`;
 }
 
-async function writeHuman(entries: AsyncIterable<MapEntry>, image: string): Promise<void> {
+/** Writes one table. Where the image cannot be read to its end, it has what was found before, as with qemu-img. */
+async function writeHuman(entries: AsyncIterable<MapEntry>, image: string, isOpen: () => boolean): Promise<void> {
   let text = row('Offset', 'Length', 'Mapped to', 'File');
-  for await (const entry of entries) {
-    if (isReaderGone()) return;
-    if (entry.data && entry.offset === undefined) {
-      write(text);
-      throw new BlockError('unsupported', 'File contains external, encrypted or compressed clusters.', {
-        path: image,
-        offset: entry.start,
-        operation: 'map',
-      });
+  try {
+    for await (const entry of entries) {
+      if (isReaderGone()) return;
+      if (entry.data && entry.offset === undefined) throw hasNoOffset(image, entry);
+      if (!entry.data || entry.zero) continue;
+      text += row(hex(entry.start), hex(entry.length), hex(entry.offset!), shown(entry.filename ?? ''));
+      if (text.length > BATCH_LENGTH) {
+        write(text);
+        text = '';
+      }
     }
-    if (!entry.data || entry.zero) continue;
-    text += row(hex(entry.start), hex(entry.length), hex(entry.offset!), shown(entry.filename ?? ''));
-    if (text.length > BATCH_LENGTH) {
-      write(text);
-      text = '';
-    }
+  } catch (error) {
+    if (isOpen()) write(text);
+    throw error;
   }
   write(text);
+}
+
+function hasNoOffset(image: string, { start }: MapEntry): BlockError {
+  return new BlockError('unsupported', 'File contains external, encrypted or compressed clusters.', {
+    path: image,
+    offset: start,
+    operation: 'map',
+  });
 }
 
 function row(offset: string, length: string, mapped: string, file: string): string {
