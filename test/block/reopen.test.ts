@@ -377,6 +377,23 @@ describe('reopening of several nodes, one of which is refused', () => {
     expect(closed).to.deep.equal([true, true, false]);
   });
 
+  it('leaves all as they were where one of them is closed meanwhile, which waits for that', async () => {
+    const bench = await images({ 'read-only': true });
+    const alone = await openNode(bench.graph, {
+      driver: 'file',
+      'node-name': 'alone',
+      filename: '/other',
+      'read-only': true,
+    });
+    const options = { driver: 'file', 'node-name': 'alone', filename: '/other' } as const;
+    const reopening = failureOf(reopenNodes(bench.graph, [file('a', { cache: { direct: true } }), options]));
+    await Promise.resolve();
+    await bench.graph.release(alone);
+    expect((await reopening).code).to.equal('closed');
+    expect(node(bench, 'a-file').hostFile()!.direct).to.equal(false);
+    expect(await failureOf(alone.hostFile()!.size())).to.include({ code: 'closed' });
+  });
+
   it('takes no writer of a node that becomes writable before its header is written', async () => {
     const bench = await images({ 'read-only': true });
     const image = node(bench, 'a');
