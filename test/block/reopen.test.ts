@@ -377,7 +377,7 @@ describe('reopening of several nodes, one of which is refused', () => {
     expect(closed).to.deep.equal([true, true, false]);
   });
 
-  it('leaves all as they were where one of them is closed meanwhile, which waits for that', async () => {
+  it('leaves all as they were where one of them is closed meanwhile', async () => {
     const bench = await images({ 'read-only': true });
     const alone = await openNode(bench.graph, {
       driver: 'file',
