@@ -1,10 +1,13 @@
 // Commands that open, close and change nodes.
 
+import { backingOf, inChain } from '../../block/chain.js';
 import { reopenNodes } from '../../block/reopen.js';
 import { appendOverlays } from '../../block/snapshot.js';
 import { PERM_ALL, Perm } from '../../block/types.js';
+import { startCreate } from '../../jobs/create.js';
 import type { BlockdevSnapshotSync } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
+import { changeBackingName } from '../../workspace/backing.js';
 import { type SnapshotRequest, takeSnapshots } from '../../workspace/snapshot.js';
 import type { CommandTable } from '../command.js';
 import type { QmpContext } from '../context.js';
@@ -52,5 +55,18 @@ export const GRAPH_COMMANDS = {
   async 'blockdev-snapshot'(context, { node, overlay }) {
     const pair = { node: findNode(context, node), overlay: findNode(context, overlay) };
     await appendOverlays(context.graph, [pair]);
+  },
+
+  'blockdev-create'({ jobs }, { 'job-id': id, options }) {
+    startCreate(jobs, id, options);
+  },
+
+  async 'change-backing-file'(context, { device, 'image-node-name': name, 'backing-file': file }) {
+    const top = findNode(context, device);
+    const image = findNodeOf(context, undefined, name);
+    if (backingOf(image) !== null && !inChain(top, image)) {
+      throw new BlockError('invalid-argument', `'${device}' and image file are not in the same chain`);
+    }
+    await changeBackingName(context.graph, image, file);
   },
 } satisfies Partial<CommandTable>;

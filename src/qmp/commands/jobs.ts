@@ -1,15 +1,22 @@
 // Verbs of jobs, and the lists of them. The block-job commands are the older names: `device` is the job's id.
 
 import type { Job } from '../../jobs/job.js';
+import type { JobInfo } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
 import type { CommandTable } from '../command.js';
 import type { QmpContext } from '../context.js';
+import { qmpErrorOf } from '../error.js';
 
 /** Throws `not-active`. */
 function blockJob({ manager }: QmpContext, device: string): Job {
-  const found = manager.list().find(({ id }) => id === device);
+  const found = manager.list().find(({ id, isBlockJob }) => isBlockJob && id === device);
   if (found !== undefined) return found;
   throw new BlockError('not-active', `Block job '${device}' not found`);
+}
+
+/** With the error in the monitor's words. */
+function jobInfo(job: Job): JobInfo {
+  return { ...job.info(), ...(job.error !== undefined && { error: qmpErrorOf(job.error).desc }) };
 }
 
 export const JOB_COMMANDS = {
@@ -20,7 +27,7 @@ export const JOB_COMMANDS = {
   'job-finalize': ({ manager }, { id }) => manager.get(id).finalize(),
   'job-dismiss': ({ manager }, { id }) => manager.get(id).dismiss(),
   // The newest is the first, as in QEMU.
-  'query-jobs': ({ manager }) => manager.query().reverse(),
+  'query-jobs': ({ manager }) => manager.list().map(jobInfo).reverse(),
 
   'block-job-pause': (context, { device }) => blockJob(context, device).pause(),
   'block-job-resume': (context, { device }) => blockJob(context, device).resume(),

@@ -1641,6 +1641,24 @@ export interface BlockResizeArguments {
   size: number;
 }
 
+/** Writes another name of the backing file into the header of an image. The graph stays as it is: the name should lead to the same content. */
+export interface ChangeBackingFileArguments {
+  /** device or root node above the image */
+  device: string;
+  /** the image */
+  'image-node-name': string;
+  /** the name; it is not checked */
+  'backing-file': string;
+}
+
+/** Starts a job that creates an image: a file, or a format in a node. It stays listed until job-dismiss. */
+export interface BlockdevCreateArguments {
+  /** name of the job */
+  'job-id': string;
+  /** what the image is to be like */
+  options: BlockdevCreateOptions;
+}
+
 /** An NBD server. */
 export interface NbdServerOptions {
   /** address that the server listens at */
@@ -2071,6 +2089,8 @@ export interface QapiTypes {
   BlockdevReopenArguments: BlockdevReopenArguments;
   BlockdevDelArguments: BlockdevDelArguments;
   BlockResizeArguments: BlockResizeArguments;
+  ChangeBackingFileArguments: ChangeBackingFileArguments;
+  BlockdevCreateArguments: BlockdevCreateArguments;
   NbdServerOptions: NbdServerOptions;
   BlockExportOptionsNbdBase: BlockExportOptionsNbdBase;
   BlockExportOptionsNbd: BlockExportOptionsNbd;
@@ -2146,6 +2166,8 @@ export interface QapiCommands {
   'blockdev-reopen': { arguments: BlockdevReopenArguments; returns: Record<string, never> };
   'blockdev-del': { arguments: BlockdevDelArguments; returns: Record<string, never> };
   block_resize: { arguments: BlockResizeArguments; returns: Record<string, never> };
+  'change-backing-file': { arguments: ChangeBackingFileArguments; returns: Record<string, never> };
+  'blockdev-create': { arguments: BlockdevCreateArguments; returns: Record<string, never> };
   'nbd-server-start': { arguments: NbdServerStartArguments; returns: Record<string, never> };
   'nbd-server-add': { arguments: NbdServerAddOptions; returns: Record<string, never> };
   'nbd-server-remove': { arguments: NbdServerRemoveArguments; returns: Record<string, never> };
