@@ -179,7 +179,12 @@ export async function checkReplaceable(graph: Graph, filename: string): Promise<
   if (there === null) {
     // Where there is no folder, opening the file says it in the words that making it would.
     if ((await statOrNull(graph.host, dirname(target.filename))) === null) {
-      await (await graph.host.open(target.filename, { writable: true })).close();
+      try {
+        await (await graph.host.open(target.filename, { writable: true })).close();
+      } catch (error) {
+        const reason = toBlockError(error);
+        throw reason.as(reason.code, { operation: 'create' });
+      }
     }
     return;
   }

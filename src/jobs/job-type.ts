@@ -28,6 +28,8 @@ export interface JobEnvironment {
   device?: (name: string) => BlockNode | undefined;
   /** Starts jobs that are set up, all of a transaction together, when it is their turn on what they read and write. Default: at once. */
   launch?: (jobs: readonly Job[], nodes: readonly BlockNode[]) => void;
+  /** A job closes its target at its end, where nobody else uses it. Default: who opened it does. */
+  closesTargets?: boolean;
   /** Is called before the start where the target's file system may be too full. Default: that is not looked up. */
   warn?: (message: string) => void;
 }

@@ -41,6 +41,8 @@ export interface JobOptions {
   autoDismiss?: boolean;
   /** Default: one of its own. */
   transaction?: JobTransaction;
+  /** Called when the driver has released everything, before the job is concluded. A rejection is the job's error. */
+  afterwards?: () => Promise<void>;
   /** Where its events go; default: an emitter of its own. */
   events?: JobEvents;
 }
@@ -65,6 +67,7 @@ export class Job implements NodeUser {
   readonly done: Promise<void>;
   readonly progress: Progress;
   readonly #driver: JobDriver;
+  readonly #afterwards: (() => Promise<void>) | undefined;
   readonly #events: JobEvents;
   readonly #limit: RateLimit;
   readonly #gate: Gate;
@@ -98,6 +101,7 @@ export class Job implements NodeUser {
     this.autoFinalize = options.autoFinalize ?? true;
     this.autoDismiss = options.autoDismiss ?? true;
     this.#driver = options.driver;
+    this.#afterwards = options.afterwards;
     this.#events = options.events ?? new JobEvents();
     this.#limit = new RateLimit(options.clock, options.speed ?? 0);
     this.progress = new Progress(options.clock);
@@ -461,6 +465,7 @@ export class Job implements NodeUser {
     if (failure === undefined) await attempt('commit', driver.commit?.bind(driver));
     else await attempt('abort', async () => driver.abort?.(failure));
     await attempt('clean', driver.clean?.bind(driver));
+    await attempt('close', this.#afterwards);
     const error = this.#error;
     if (this.#started) {
       if (this.#cancelled) this.#emitBlock('BLOCK_JOB_CANCELLED', this.#blockEvent());

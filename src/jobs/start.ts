@@ -146,6 +146,7 @@ function createJob(env: JobEnvironment, made: MadeJob, args: CommonArguments, tr
     onTargetError: made.onTargetError,
     autoFinalize: args['auto-finalize'],
     autoDismiss: args['auto-dismiss'],
+    afterwards: env.closesTargets ? () => env.graph.release(made.scope.target) : undefined,
     transaction,
   });
 }

@@ -5,9 +5,10 @@ import type { BlockNode } from '../block/node/node.js';
 import { knownDriver } from '../block/registry.js';
 import { type BackupArguments, backupJob, checkTarget } from '../jobs/backup.js';
 import { checkJobArguments, type JobEnvironment } from '../jobs/job-type.js';
-import { startJobs, withClaims } from '../jobs/start.js';
+import { type BegunJobs, beginJobs, withClaims } from '../jobs/start.js';
+import { JobTransaction } from '../jobs/transaction.js';
 import type { TargetJob } from './mirror.js';
-import { orRelease } from './open.js';
+import { orRelease, undoOpening } from './open.js';
 import { openTargets, type TargetPlan } from './target.js';
 
 export interface BackupRequest {
@@ -31,11 +32,27 @@ export function checkBackup(args: BackupRequest['args'], { format, clusterBytes 
   checkJobArguments(backupJob, args, clusterBytes);
 }
 
+/** Backups that have begun, and their targets. */
+export interface BegunBackups extends BegunJobs {
+  readonly targets: readonly BlockNode[];
+}
+
 /**
  * Starts to copy each source, as it is now, to its target. Several jobs form one transaction: all succeed, or all fail. Rejects as
  * `openTargets`, with `busy`, ...: then there is no job, and the targets that were created are removed.
  */
 export async function startBackups(env: JobEnvironment, requests: readonly BackupRequest[]): Promise<TargetJob[]> {
+  const { jobs, targets, launch } = await beginBackups(env, requests, new JobTransaction());
+  launch();
+  return jobs.map((job, i) => ({ job, target: targets[i] }));
+}
+
+/** As `startBackups`, but for the last step. The jobs belong to `transaction`; what is abandoned leaves no target that was created. */
+export async function beginBackups(
+  env: JobEnvironment,
+  requests: readonly BackupRequest[],
+  transaction: JobTransaction,
+): Promise<BegunBackups> {
   const list = requests.map(({ source, args }) => ({ ...args, device: source.nodeName }));
   return withClaims(env, backupJob, list, async (own) => {
     const targets = await openTargets(
@@ -49,8 +66,12 @@ export async function startBackups(env: JobEnvironment, requests: readonly Backu
     );
     return orRelease(own.graph, targets, async () => {
       const args = list.map((one, i) => ({ ...one, target: targets[i].node.nodeName }));
-      const jobs = await startJobs(own, backupJob, args);
-      return jobs.map((job, i) => ({ job, target: targets[i].node }));
+      const { jobs, launch, abandon } = await beginJobs(own, backupJob, args, transaction);
+      const abandonAll = async () => {
+        await abandon();
+        await undoOpening(own.graph, targets, jobs[0]?.error);
+      };
+      return { jobs, targets: targets.map(({ node }) => node), launch, abandon: abandonAll };
     });
   });
 }

@@ -76,7 +76,7 @@ export async function withImage<T>(
 export async function openTargetOf(
   source: BlockNode,
   { image, newFile, open }: { image: ImageSource; newFile: NewFile | null; open?: ImageOpener },
-  options: Pick<OpenOptions, 'format' | 'cache' | 'backing'>,
+  options: Pick<OpenOptions, 'format' | 'cache' | 'backing' | 'nodeName'>,
 ): Promise<BlockNode> {
   const { graph } = source;
   const how = { ...options, discard: 'unmap', apartFrom: [source] } as const;

@@ -5,7 +5,7 @@
 //   sync none   an overlay of the source itself
 
 import { backingNameFor, idOfFile } from '../block/backing-name.js';
-import { backingOf } from '../block/chain.js';
+import { backingOf, skipFilters } from '../block/chain.js';
 import { checkCreateOptions, checkReplaceable, createImage, type ImageCreateOptions } from '../block/create.js';
 import { pathOfName } from '../block/filename.js';
 import type { Graph } from '../block/graph.js';
@@ -13,8 +13,8 @@ import { refuseSourceFile } from '../block/identity.js';
 import type { NewFile } from '../block/new-file.js';
 import type { BlockNode } from '../block/node/node.js';
 import type { OpenOptions } from '../block/open.js';
-import { hasBackingFiles } from '../block/registry.js';
-import type { MirrorSyncMode } from '../schema/generated/types.js';
+import { hasBackingFiles, knownDriver } from '../block/registry.js';
+import type { MirrorSyncMode, NewImageMode } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
 import { type ImageOpener, type ImageSource, newFileName, openTargetOf, undoOpening } from './open.js';
 
@@ -39,6 +39,8 @@ export interface TargetPlan {
   /** Returns the options of the image to be created; null: the target exists. */
   create: ((members: TargetMembers) => ImageCreateOptions) | null;
   cache?: OpenOptions['cache'];
+  /** Of the target's node. */
+  nodeName?: string;
   /** Default: `openNode`. */
   open?: ImageOpener;
   /** Called as each step begins. Where opening the target fails, the last call has named the step that failed. */
@@ -135,14 +137,34 @@ async function refuseSameFile(graph: Graph, targets: readonly CheckedTarget[]): 
 }
 
 async function openTarget(graph: Graph, { source, plan, sync, toMake }: CheckedTarget): Promise<OpenedTarget> {
-  const { format, cache, onStage } = plan;
+  const { format, cache, nodeName, onStage } = plan;
   let newFile: NewFile | null = null;
   if (toMake !== null) {
     onStage?.('create');
     ({ newFile } = await createImage(graph, toMake.name, toMake.options));
   }
   onStage?.('open');
-  const how = { format, cache, backing: sync !== 'none' };
+  const how = { format, cache, nodeName, backing: sync !== 'none' };
   const node = await openTargetOf(source, { image: plan.image, newFile, open: plan.open }, how);
   return { node, newFile };
+}
+
+/** A target as QMP's drive-mirror and drive-backup name it. */
+export interface DriveTarget {
+  target: string;
+  format?: string;
+  mode?: NewImageMode;
+  'node-name'?: string;
+}
+
+/** The plan for it: a new image has the format of `source`, unless another one is given. Throws `invalid-argument`. */
+export function planOfDrive(source: BlockNode, wanted: DriveTarget): TargetPlan {
+  const { target: image, mode = 'absolute-paths', format: given, 'node-name': nodeName } = wanted;
+  if (given !== undefined && knownDriver(given) === null) {
+    throw new BlockError('invalid-argument', `Unknown file format '${given}'`);
+  }
+  if (mode === 'existing') return { image, format: given, create: null, nodeName };
+  const format = given ?? skipFilters(source).driver;
+  const create = (members: TargetMembers) => ({ driver: format, ...members }) as ImageCreateOptions;
+  return { image, format, create, nodeName };
 }

@@ -1,10 +1,14 @@
 // Commands that start a job which copies.
 
-import type { CommonArguments } from '../../jobs/job-type.js';
+import type { CommonArguments, JobEnvironment } from '../../jobs/job-type.js';
+import type { DriveBackup } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
+import { type BackupRequest, startBackups } from '../../workspace/backup.js';
 import { startCommit } from '../../workspace/commit.js';
+import { startMirror } from '../../workspace/mirror.js';
 import { startNamedJob } from '../../workspace/start-job.js';
 import { startStream } from '../../workspace/stream.js';
+import { planOfDrive } from '../../workspace/target.js';
 import type { CommandTable } from '../command.js';
 import type { QmpContext } from '../context.js';
 import { findNode } from '../find.js';
@@ -15,8 +19,20 @@ function checkDevice({ graph }: QmpContext, device: string): void {
 }
 
 /** A job that is given no id has its device's name, and what has no device has the empty one: that is refused where ids are checked. */
-function named<A extends Pick<CommonArguments, 'job-id'>>(args: A): A & { 'job-id': string } {
+export function named<A extends Pick<CommonArguments, 'job-id'>>(args: A): A & { 'job-id': string } {
   return { ...args, 'job-id': args['job-id'] ?? '' };
+}
+
+/** Where jobs are started whose targets are opened by their file names: nobody but the job has them. */
+export function driveJobs({ jobs }: QmpContext): JobEnvironment {
+  return { ...jobs, closesTargets: true };
+}
+
+/** Throws `not-found`, `invalid-argument`. */
+export function driveBackup(context: QmpContext, options: DriveBackup): BackupRequest {
+  const { device, target, format, mode, ...args } = options;
+  const source = findNode(context, device);
+  return { source, target: planOfDrive(source, { target, format, mode }), args: named(args) };
 }
 
 export const COPY_COMMANDS = {
@@ -35,5 +51,15 @@ export const COPY_COMMANDS = {
 
   async 'blockdev-backup'(context, args) {
     await startNamedJob(context.jobs, 'backup', named(args));
+  },
+
+  async 'drive-mirror'(context, { device, target, format, mode, 'node-name': name, ...args }) {
+    const source = findNode(context, device);
+    const plan = planOfDrive(source, { target, format, mode, 'node-name': name });
+    await startMirror(driveJobs(context), source, plan, named(args));
+  },
+
+  async 'drive-backup'(context, args) {
+    await startBackups(driveJobs(context), [driveBackup(context, args)]);
   },
 } satisfies Partial<CommandTable>;

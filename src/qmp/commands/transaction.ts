@@ -15,11 +15,13 @@ import {
   startingJobs,
   takingSnapshot,
 } from '../../workspace/actions.js';
+import { beginBackups } from '../../workspace/backup.js';
 import { type Action, type Prepared, runTransaction } from '../../workspace/transaction.js';
 import type { CommandTable } from '../command.js';
 import type { QmpContext } from '../context.js';
 import { findNode } from '../find.js';
 import { bitmapNode, mergeSources, namedBitmap, newBitmapOf } from './bitmaps.js';
+import { driveBackup, driveJobs, named } from './copy.js';
 import { snapshotRequest } from './graph.js';
 
 type Kind = TransactionAction['type'];
@@ -74,7 +76,14 @@ const ACTIONS: { [K in Kind]: ActionType<K> } = {
   'blockdev-backup': {
     grouped: true,
     nodes: ({ device }) => [device],
-    prepare: async (context, data, jobs) => startingJobs(await beginJobs(context.jobs, backupJob, [data], jobs)),
+    prepare: async (context, data, jobs) => startingJobs(await beginJobs(context.jobs, backupJob, [named(data)], jobs)),
+  },
+
+  'drive-backup': {
+    grouped: true,
+    nodes: ({ device }) => [device],
+    prepare: async (context, data, jobs) =>
+      startingJobs(await beginBackups(driveJobs(context), [driveBackup(context, data)], jobs)),
   },
 
   'blockdev-snapshot': {

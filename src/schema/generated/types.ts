@@ -940,6 +940,37 @@ export interface ThrottleLimits {
   'iops-size'?: number;
 }
 
+/** Whether an operation creates its image. */
+export type NewImageMode =
+  /** the image exists */
+  | 'existing'
+  /** the image is created, with a name of the backing file that is valid from the folder of the image; an existing file is replaced */
+  | 'absolute-paths';
+
+/** A snapshot with an overlay in a file. Exactly one of `device` and `node-name` is given. */
+export interface BlockdevSnapshotSync {
+  /** name of a device */
+  device?: string;
+  /** name of a node */
+  'node-name'?: string;
+  /** name of the overlay's file */
+  'snapshot-file': string;
+  /** name for the overlay's node */
+  'snapshot-node-name'?: string;
+  /** format of the overlay (default: qcow2) */
+  format?: string;
+  /** whether the overlay is created (default: absolute-paths) */
+  mode?: NewImageMode;
+}
+
+/** A snapshot with an existing node as overlay. */
+export interface BlockdevSnapshot {
+  /** the node that becomes the backing node */
+  node: string;
+  /** the node that takes its place; it must have no backing node and no users */
+  overlay: string;
+}
+
 /** Type of a job. */
 export type JobType =
   /** writes the data of an overlay into its backing node */
@@ -1186,6 +1217,45 @@ export interface BlockdevMirror {
 }
 
 
+/** Copies a node to an image in a file, and keeps them synchronized until the job is completed. */
+export interface DriveMirror {
+  /** name of the job (default: the device) */
+  'job-id'?: string;
+  /** node that is copied */
+  device: string;
+  /** name of the target's file */
+  target: string;
+  /** format of the target (default: that of the source for a new image; probed for an existing one) */
+  format?: string;
+  /** name for the target's node */
+  'node-name'?: string;
+  /** node that is replaced by the target at the end (default: the source) */
+  replaces?: string;
+  /** which data is copied at the beginning */
+  sync: MirrorSyncMode;
+  /** whether the target is created (default: absolute-paths) */
+  mode?: NewImageMode;
+  /** rate limit in bytes per second */
+  speed?: number;
+  /** granularity of the dirty bitmap in bytes, a power of two from 512 to 64 MiB (default: the target's cluster size, from 4096 to 65536) */
+  granularity?: number;
+  /** limit of bytes in flight (default: 10 MiB) */
+  'buf-size'?: number;
+  /** the action to take when a read fails (default: report) */
+  'on-source-error'?: BlockdevOnError;
+  /** the action to take when a write fails (default: report) */
+  'on-target-error'?: BlockdevOnError;
+  /** what reads as zero is discarded in the target (default: true) */
+  unmap?: boolean;
+  /** how a guest's writes reach the target (default: background) */
+  'copy-mode'?: MirrorCopyMode;
+  /** finalize the job automatically (default: true) */
+  'auto-finalize'?: boolean;
+  /** dismiss the job automatically (default: true) */
+  'auto-dismiss'?: boolean;
+}
+
+
 /** Performance options of a backup. */
 export interface BackupPerf {
   /** use copy offloading of the file system (default: false) */
@@ -1230,6 +1300,17 @@ export interface BackupCommon {
 export interface BlockdevBackup extends BackupCommon {
   /** node that is written */
   target: string;
+}
+
+
+/** Copies a node to an image in a file, as it is at the start. */
+export interface DriveBackup extends BackupCommon {
+  /** name of the target's file */
+  target: string;
+  /** format of the target (default: that of the source for a new image; probed for an existing one) */
+  format?: string;
+  /** whether the target is created (default: absolute-paths) */
+  mode?: NewImageMode;
 }
 
 
@@ -1414,37 +1495,6 @@ export interface BlockJobFinalizeArguments {
   id: string;
 }
 
-/** Whether an operation creates its image. */
-export type NewImageMode =
-  /** the image exists */
-  | 'existing'
-  /** the image is created, with a name of the backing file that is valid from the folder of the image; an existing file is replaced */
-  | 'absolute-paths';
-
-/** A snapshot with an overlay in a file. Exactly one of `device` and `node-name` is given. */
-export interface BlockdevSnapshotSync {
-  /** name of a device */
-  device?: string;
-  /** name of a node */
-  'node-name'?: string;
-  /** name of the overlay's file */
-  'snapshot-file': string;
-  /** name for the overlay's node */
-  'snapshot-node-name'?: string;
-  /** format of the overlay (default: qcow2) */
-  format?: string;
-  /** whether the overlay is created (default: absolute-paths) */
-  mode?: NewImageMode;
-}
-
-/** A snapshot with an existing node as overlay. */
-export interface BlockdevSnapshot {
-  /** the node that becomes the backing node */
-  node: string;
-  /** the node that takes its place; it must have no backing node and no users */
-  overlay: string;
-}
-
 /** How a node caches. */
 export interface BlockdevCacheInfo {
   /** a write may be answered before it is on the disk */
@@ -1537,7 +1587,9 @@ export type TransactionActionKind =
   /** as the command */
   | 'blockdev-snapshot'
   /** as the command */
-  | 'blockdev-snapshot-sync';
+  | 'blockdev-snapshot-sync'
+  /** as the command */
+  | 'drive-backup';
 
 /** Makes a transaction fail. */
 export interface Abort {
@@ -1585,6 +1637,12 @@ export interface BlockdevSnapshotSyncWrapper {
   data: BlockdevSnapshotSync;
 }
 
+/**  */
+export interface DriveBackupWrapper {
+  /** arguments of drive-backup */
+  data: DriveBackup;
+}
+
 /** What all of {@link TransactionAction} have. */
 export interface TransactionActionBase {
   /** what it does */
@@ -1602,7 +1660,8 @@ export type TransactionAction =
   | (TransactionActionBase & { type: 'block-dirty-bitmap-merge' } & BlockDirtyBitmapMergeWrapper)
   | (TransactionActionBase & { type: 'blockdev-backup' } & BlockdevBackupWrapper)
   | (TransactionActionBase & { type: 'blockdev-snapshot' } & BlockdevSnapshotWrapper)
-  | (TransactionActionBase & { type: 'blockdev-snapshot-sync' } & BlockdevSnapshotSyncWrapper);
+  | (TransactionActionBase & { type: 'blockdev-snapshot-sync' } & BlockdevSnapshotSyncWrapper)
+  | (TransactionActionBase & { type: 'drive-backup' } & DriveBackupWrapper);
 
 /** What holds for a whole transaction. */
 export interface TransactionProperties {
@@ -2031,6 +2090,9 @@ export interface QapiTypes {
   BlockDirtyBitmapMerge: BlockDirtyBitmapMerge;
   BlockIOThrottle: BlockIOThrottle;
   ThrottleLimits: ThrottleLimits;
+  NewImageMode: NewImageMode;
+  BlockdevSnapshotSync: BlockdevSnapshotSync;
+  BlockdevSnapshot: BlockdevSnapshot;
   JobType: JobType;
   JobStatus: JobStatus;
   JobVerb: JobVerb;
@@ -2043,9 +2105,11 @@ export interface QapiTypes {
   BlockStreamArguments: BlockStreamArguments;
   BlockCommitArguments: BlockCommitArguments;
   BlockdevMirror: BlockdevMirror;
+  DriveMirror: DriveMirror;
   BackupPerf: BackupPerf;
   BackupCommon: BackupCommon;
   BlockdevBackup: BlockdevBackup;
+  DriveBackup: DriveBackup;
   JobPauseArguments: JobPauseArguments;
   JobResumeArguments: JobResumeArguments;
   JobCancelArguments: JobCancelArguments;
@@ -2067,9 +2131,6 @@ export interface QapiTypes {
   BlockJobCompleteArguments: BlockJobCompleteArguments;
   BlockJobDismissArguments: BlockJobDismissArguments;
   BlockJobFinalizeArguments: BlockJobFinalizeArguments;
-  NewImageMode: NewImageMode;
-  BlockdevSnapshotSync: BlockdevSnapshotSync;
-  BlockdevSnapshot: BlockdevSnapshot;
   BlockdevCacheInfo: BlockdevCacheInfo;
   BlockDeviceInfo: BlockDeviceInfo;
   QueryNamedBlockNodesArguments: QueryNamedBlockNodesArguments;
@@ -2083,6 +2144,7 @@ export interface QapiTypes {
   BlockdevBackupWrapper: BlockdevBackupWrapper;
   BlockdevSnapshotWrapper: BlockdevSnapshotWrapper;
   BlockdevSnapshotSyncWrapper: BlockdevSnapshotSyncWrapper;
+  DriveBackupWrapper: DriveBackupWrapper;
   TransactionAction: TransactionAction;
   TransactionProperties: TransactionProperties;
   TransactionArguments: TransactionArguments;
@@ -2135,7 +2197,9 @@ export interface QapiCommands {
   'block-stream': { arguments: BlockStreamArguments; returns: Record<string, never> };
   'block-commit': { arguments: BlockCommitArguments; returns: Record<string, never> };
   'blockdev-mirror': { arguments: BlockdevMirror; returns: Record<string, never> };
+  'drive-mirror': { arguments: DriveMirror; returns: Record<string, never> };
   'blockdev-backup': { arguments: BlockdevBackup; returns: Record<string, never> };
+  'drive-backup': { arguments: DriveBackup; returns: Record<string, never> };
   'job-pause': { arguments: JobPauseArguments; returns: Record<string, never> };
   'job-resume': { arguments: JobResumeArguments; returns: Record<string, never> };
   'job-cancel': { arguments: JobCancelArguments; returns: Record<string, never> };
