@@ -24,10 +24,12 @@ describe('the format of the target of mirror and backup', function () {
       shop.must('qemu-img', 'compare', '-q', '-f', 'qcow2', '-F', 'qcow2', 'source', 'target.raw');
     });
 
-    it(`${verb} -o help lists what create -o help lists`, () => {
-      const created = shop.ours('create', '-f', 'qcow2', '-o', 'help', 'x.qcow2');
+    it(`${verb} -o help lists what create -o help lists, but for what the job says itself`, () => {
+      const created = shop.ours('create', '-f', 'qcow2', '-o', 'help', 'x.qcow2').stdout.split('\n');
+      const left = created.filter((line) => !/^  (backing_file|backing_fmt|size)=/.test(line));
+      expect(left).to.have.lengthOf(created.length - 3);
       const { code, stdout } = shop.ours(verb, '-o', 'help', '--target=x.qcow2', 'source');
-      expect({ code, stdout }).to.deep.equal({ code: 0, stdout: created.stdout });
+      expect({ code, stdout }).to.deep.equal({ code: 0, stdout: left.join('\n') });
     });
   }
 });
