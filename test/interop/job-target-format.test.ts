@@ -26,7 +26,7 @@ describe('the format of the target of mirror and backup', function () {
 
     it(`${verb} -o help lists what create -o help lists, but for what the job says itself`, () => {
       const created = shop.ours('create', '-f', 'qcow2', '-o', 'help', 'x.qcow2').stdout.split('\n');
-      const left = created.filter((line) => !/^  (backing_file|backing_fmt|size)=/.test(line));
+      const left = created.filter((line) => !/^ {2}(backing_file|backing_fmt|size)=/.test(line));
       expect(left).to.have.lengthOf(created.length - 3);
       const { code, stdout } = shop.ours(verb, '-o', 'help', '--target=x.qcow2', 'source');
       expect({ code, stdout }).to.deep.equal({ code: 0, stdout: left.join('\n') });
