@@ -4,6 +4,7 @@ import { Graph, type GraphOptions } from '../block/graph.js';
 import type { Host } from '../host/host.js';
 import type { JobEnvironment } from '../jobs/job-type.js';
 import { JobManager } from '../jobs/manager.js';
+import { BlockError } from '../util/errors.js';
 import { Exports } from '../workspace/exports.js';
 import { MonitorNodes } from '../workspace/monitor-nodes.js';
 import { EventHub } from './events.js';
@@ -27,6 +28,9 @@ export class QmpContext {
   readonly package: string;
   readonly quit: () => void;
   readonly ready: Promise<void>;
+  /** Commands that are under way. */
+  readonly #running = new Set<Promise<unknown>>();
+  #closing = false;
 
   constructor(host: Host, { package: name, quit, ready = Promise.resolve(), ...graph }: ContextOptions) {
     this.ready = ready;
@@ -41,14 +45,35 @@ export class QmpContext {
     this.manager.events.onAny(({ event, data }) => this.events.emit(event, data));
   }
 
+  /** Runs a command: `close` waits for it, and closes what it leaves open. Rejects with `closed` once that was called. */
+  async run<T>(action: () => Promise<T>): Promise<T> {
+    if (this.#closing) throw new BlockError('closed', 'The daemon is about to end');
+    const run = action();
+    this.#running.add(run);
+    try {
+      return await run;
+    } finally {
+      this.#running.delete(run);
+    }
+  }
+
   /** Cancels all jobs, ends all exports and closes all nodes. Each is tried; rejects with the first error. */
   async close(): Promise<void> {
+    this.#closing = true;
     this.graph.abortStalled();
-    await this.manager.cancelAll();
     try {
-      await this.exports.close();
+      await this.#endAll();
+      while (this.#running.size > 0) {
+        await Promise.allSettled(this.#running);
+        await this.#endAll();
+      }
     } finally {
       await this.graph.closeAll();
     }
+  }
+
+  async #endAll(): Promise<void> {
+    await this.manager.cancelAll();
+    await this.exports.close();
   }
 }

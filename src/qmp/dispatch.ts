@@ -79,7 +79,7 @@ export async function callCommand(
   how?: ValidateOptions,
 ): Promise<unknown> {
   const command = COMMANDS[name] as Command;
-  const returned = await command(context, checkedArguments(name, args, how) as never);
+  const returned = await context.run(async () => command(context, checkedArguments(name, args, how) as never));
   return RETURNING.has(name) ? returned : {};
 }
 

@@ -4,7 +4,7 @@
 //
 // Only one server runs at a time, as in QEMU; its exports are removed with it.
 
-import { Device } from '../block/device.js';
+import { Device, rootOf } from '../block/device.js';
 import type { Graph } from '../block/graph.js';
 import { PERM_ALL, Perm } from '../block/types.js';
 import type { ExportOptions } from '../exports/nbd/export.js';
@@ -21,7 +21,6 @@ interface Export {
   readonly device: Device;
   /** Name of the export in the server. */
   readonly name: string;
-  nodeName: string;
   removing: boolean;
 }
 
@@ -83,7 +82,7 @@ export class Exports {
       await device.close();
       throw error;
     }
-    this.#exports.set(id, { id, type: options.type, device, name, nodeName, removing: false });
+    this.#exports.set(id, { id, type: options.type, device, name, removing: false });
   }
 
   /** Removes an export. Rejects with `not-found`, `bad-state` (it is being removed), and with `busy` where clients use it, unless `hard`. */
@@ -109,10 +108,11 @@ export class Exports {
 
   /** The newest first. */
   list(): BlockExportInfo[] {
-    return [...this.#exports.values()].reverse().map(({ id, type, nodeName, removing }) => ({
+    return [...this.#exports.values()].reverse().map(({ id, type, device, removing }) => ({
       id,
       type,
-      'node-name': nodeName,
+      // Another node may have been put in the place of the one that it was added with.
+      'node-name': rootOf(device).node.nodeName,
       'shutting-down': removing,
     }));
   }

@@ -151,6 +151,26 @@ describe('monitor session', () => {
     }
   });
 
+  it('closes what a command under way leaves open, and begins no other one at the end', async () => {
+    const client = await bench.client();
+    const { context } = bench;
+    let goOn: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    const late = context.run(async () => {
+      await held;
+      return context.nodes.add({ driver: 'null-co', 'node-name': 'late' });
+    });
+    const closed = context.close();
+    goOn();
+    expect((await late).nodeName).to.equal('late');
+    await closed;
+    expect([...bench.context.graph.nodes.keys()]).to.deep.equal([]);
+    const { error } = await client.ask('blockdev-add', { driver: 'null-co', 'node-name': 'later' });
+    expect(error).to.deep.equal({ class: 'GenericError', desc: 'The daemon is about to end' });
+  });
+
   it('ends the daemon with quit', async () => {
     const client = await bench.client();
     expect(await client.call('quit')).to.deep.equal({});

@@ -13,13 +13,13 @@ import { parseKeyval } from '../../schema/keyval.js';
 import { parseJsonObject } from '../../schema/options.js';
 import { validate } from '../../schema/validate.js';
 import { bestEffort } from '../../util/best-effort.js';
-import { BlockError, toBlockError } from '../../util/errors.js';
+import { toBlockError } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
-import { wordsOfErrno } from '../../util/system-words.js';
 import { End } from '../end.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import type { Forked } from '../nbd/fork.js';
 import { writePidFile } from '../nbd/pid-file.js';
+import { messageOf } from '../output.js';
 import { graphOptions } from '../session.js';
 import { packageText } from '../version.js';
 
@@ -83,10 +83,7 @@ async function takeOptions(context: QmpContext, chardevs: Chardevs, options: Par
     try {
       await takeOption(context, chardevs, key, text);
     } catch (thrown) {
-      const error = toBlockError(thrown);
-      const words = error.fromSystem && error.errno !== undefined ? wordsOfErrno(error.errno) : undefined;
-      const reason = words === undefined ? error.message : `${error.path}: ${words}`;
-      throw new UsageError(`--${key} ${text}: ${reason}`);
+      throw new UsageError(`--${key} ${text}: ${messageOf(toBlockError(thrown))}`);
     }
   }
 }
@@ -133,6 +130,6 @@ function removePidFile(path: string): void {
     unlinkSync(encodeName(path));
   } catch (error) {
     // The file may have been removed already.
-    bestEffort('pid file')(new BlockError('not-found', String(error)));
+    bestEffort('pid file')(error);
   }
 }

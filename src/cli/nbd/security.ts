@@ -2,6 +2,7 @@
 
 import type { NbdServerOptions } from '../../exports/nbd/server.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
+import { serverSecurity } from '../../workspace/security.js';
 import type { Session } from '../session.js';
 import type { ServePlan } from './plan.js';
 
@@ -10,11 +11,8 @@ export function securityOf(
   { graph }: Session,
   { tlsCreds, tlsAuthz }: ServePlan,
 ): Pick<NbdServerOptions, 'tls' | 'authorise'> {
-  if (tlsCreds === undefined) return {};
-  const tls = tlsCredentials(() => graph.objects.tls(tlsCreds, 'server'));
-  if (tlsAuthz === undefined) return { tls };
-  const authorizer = graph.objects.authorizer(tlsAuthz);
-  return { tls, authorise: (name) => name !== null && authorizer.authorise(name) };
+  const tls = tlsCreds === undefined ? undefined : tlsCredentials(() => graph.objects.tls(tlsCreds, 'server'));
+  return serverSecurity(graph, tls, tlsAuthz);
 }
 
 /** Runs `find`. Where it throws, the error's message begins with qemu-nbd's `Failed to get TLS creds`. */

@@ -7,6 +7,7 @@ import type {
   SocketAddress,
   SocketAddressLegacy,
 } from '../../schema/generated/types.js';
+import { serverSecurity } from '../../workspace/security.js';
 import type { CommandTable } from '../command.js';
 import type { QmpContext } from '../context.js';
 import { findNode } from '../find.js';
@@ -24,10 +25,7 @@ function serverOptions({ graph }: QmpContext, args: Omit<NbdServerSettings, 'add
   const { 'tls-creds': creds, 'tls-authz': authz, 'max-connections': maxConnections = 0 } = args;
   const handshakeTimeoutMs = (args['handshake-max-seconds'] ?? HANDSHAKE_SECONDS) * 1000;
   const tls = creds === undefined ? undefined : graph.objects.tls(creds, 'server');
-  if (authz === undefined) return { maxConnections, handshakeTimeoutMs, tls };
-  const authorizer = graph.objects.authorizer(authz);
-  const authorise = (name: string | null): boolean | Promise<boolean> => name !== null && authorizer.authorise(name);
-  return { maxConnections, handshakeTimeoutMs, tls, authorise };
+  return { maxConnections, handshakeTimeoutMs, ...serverSecurity(graph, tls, authz) };
 }
 
 /** Rejects as `Exports.startServer`. */

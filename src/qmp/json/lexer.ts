@@ -11,6 +11,8 @@ import { isStructure, type Token } from './token.js';
 
 /** Of one token; longer ones end with an error. */
 const MAX_TOKEN_BYTES = 64 << 20;
+/** Room for most tokens. */
+const FIRST_BYTES = 256;
 
 const QUOTES = new Set([0x22, 0x27]);
 const BLANKS = new Set([0x20, 0x09, 0x0a, 0x0d]);
@@ -35,8 +37,9 @@ export class Lexer {
   readonly #sink: TokenSink;
   #state: State = 'start';
   #quote = 0;
-  /** Bytes of the token that has begun. */
-  #bytes: number[] = [];
+  /** The token that has begun: the first `#length` bytes. */
+  #bytes = Buffer.alloc(FIRST_BYTES);
+  #length = 0;
 
   constructor(sink: TokenSink) {
     this.#sink = sink;
@@ -110,24 +113,31 @@ export class Lexer {
   }
 
   #keep(byte: number): void {
-    if (this.#bytes.push(byte) <= MAX_TOKEN_BYTES) return;
-    this.#bytes = [];
-    this.#state = 'recovery';
+    if (this.#length === this.#bytes.length) this.#bytes = Buffer.concat([this.#bytes], 2 * this.#length);
+    this.#bytes[this.#length++] = byte;
+    if (this.#length <= MAX_TOKEN_BYTES) return;
+    this.#cut('recovery');
     this.#sink.tooLong();
   }
 
   #end(kind: Token['kind']): void {
-    const bytes = Buffer.from(this.#bytes);
-    this.#bytes = [];
-    this.#state = 'start';
+    const bytes = this.#cut('start');
     this.#sink.token(kind === 'string' ? { kind, bytes } : { kind, text: bytes.toString('latin1') });
   }
 
   #fail(byte: number): void {
-    const text = Buffer.from([...this.#bytes, byte]).toString();
-    this.#bytes = [];
-    this.#state = 'recovery';
-    this.#sink.stray(text);
+    const bytes = Buffer.concat([this.#cut('recovery'), Buffer.of(byte)]);
+    this.#sink.stray(bytes.toString());
+  }
+
+  /** Ends the token, and goes on in `state`. Returns its bytes. */
+  #cut(state: State): Buffer {
+    const bytes = Buffer.from(this.#bytes.subarray(0, this.#length));
+    // What a long token took is not kept for the next ones.
+    if (this.#bytes.length > FIRST_BYTES) this.#bytes = Buffer.alloc(FIRST_BYTES);
+    this.#length = 0;
+    this.#state = state;
+    return bytes;
   }
 }
 

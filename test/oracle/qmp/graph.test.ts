@@ -227,6 +227,20 @@ describe('qmp against qemu-storage-daemon: graph', () => {
   );
 
   same(
+    'an export whose node gets an overlay',
+    add('top', 'qcow2', 'top.qcow2'),
+    add('over', 'qcow2', 'over.qcow2', { backing: null }),
+    command('nbd-server-start', { addr: { type: 'unix', data: { path: 'DIR/nbd' } } }),
+    command('block-export-add', { type: 'nbd', id: 'e', 'node-name': 'top', writable: true }),
+    command('query-block-exports'),
+    command('blockdev-snapshot', { node: 'top', overlay: 'over' }),
+    command('query-block-exports'),
+    command('block-export-del', { id: 'e' }),
+    until('BLOCK_EXPORT_DELETED'),
+    command('query-block-exports'),
+  );
+
+  same(
     'objects',
     command('object-add', { 'qom-type': 'secret', id: 's', data: 'x' }),
     command('object-add', { 'qom-type': 'secret', id: 's', data: 'x' }),
