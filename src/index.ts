@@ -23,8 +23,10 @@ import type {
   SnapshotSettings,
   StreamSettings,
 } from './library/options.js';
+import type { QmpClient } from './library/qmp.js';
 import type { NbdService, ServeOptions } from './library/service.js';
 import { Workspace } from './library/workspace.js';
+import type { ConnectQmpOptions, QmpAddress } from './qmp/client/types.js';
 import type { ImageInfo, MapEntry, ObjectOptions } from './schema/generated/types.js';
 
 export type { CheckResult } from './block/abilities.js';
@@ -79,9 +81,21 @@ export type {
   TargetJobSettings,
   WorkspaceOptions,
 } from './library/options.js';
+export { QmpClient } from './library/qmp.js';
 export { NbdService, type NbdServiceEvents, type ServeOptions, type ServiceTls } from './library/service.js';
 export { v86Disk } from './library/v86.js';
 export { Workspace } from './library/workspace.js';
+export type {
+  AnyQmpEvent,
+  ConnectQmpOptions,
+  ExecuteOptions,
+  QmpAddress,
+  QmpArguments,
+  QmpClientEvent,
+  QmpCommandName,
+  QmpEventName,
+  QmpReturn,
+} from './qmp/client/types.js';
 export type {
   BlockdevOptions,
   ImageInfo,
@@ -203,7 +217,16 @@ export function serve(image: Image, options?: ServeOptions): Promise<NbdService>
   return workspace().serve(image, options);
 }
 
-/** Ends all services and jobs and closes all images of the functions above, and what they run on. The next call begins anew. */
+/**
+ * Connects to a QMP monitor, at a UNIX socket (its path), over TCP (`host`, `port`) or over a descriptor: that of Diskwright's daemon, of
+ * qemu-storage-daemon or of a machine of QEMU. Rejects with `not-found`, `permission`, `io` (refused, no QMP server), `cancelled` (no greeting within
+ * `timeoutMs`, or the signal), `invalid-argument`.
+ */
+export function connectQmp(address: QmpAddress, options?: ConnectQmpOptions): Promise<QmpClient> {
+  return workspace().connectQmp(address, options);
+}
+
+/** Ends all services, connections and jobs and closes all images of the functions above, and what they run on. The next call begins anew. */
 export async function shutdown(): Promise<void> {
   const closing = shared;
   shared = null;

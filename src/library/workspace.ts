@@ -17,6 +17,7 @@ import type { Job as InnerJob } from '../jobs/job.js';
 import type { JobEnvironment } from '../jobs/job-type.js';
 import { JobManager } from '../jobs/manager.js';
 import { checkPriority, DEFAULT_PRIORITY, JobScheduler } from '../jobs/scheduler.js';
+import type { ConnectQmpOptions, QmpAddress } from '../qmp/client/types.js';
 import type { ImageInfo, MapEntry, ObjectOptions } from '../schema/generated/types.js';
 import { fileName, takeSettings, text, wrongType } from '../schema/shape.js';
 import { refuseAborted } from '../util/abort.js';
@@ -49,6 +50,7 @@ import type {
   StreamSettings,
   WorkspaceOptions,
 } from './options.js';
+import type { QmpClient } from './qmp.js';
 import type { NbdService, ServeOptions } from './service.js';
 import * as shapes from './settings.js';
 
@@ -68,6 +70,9 @@ export class Workspace {
   readonly #manager: JobManager;
   readonly #scheduler: JobScheduler | null;
   readonly #services = new Set<NbdService>();
+  readonly #clients = new Set<QmpClient>();
+  /** Ends attempts to connect to a monitor. */
+  readonly #connecting = new AbortController();
   #images = 0;
   /** Calls that leave something open, a job or a service behind: `close` waits for them, and then ends what they made. */
   readonly #beginning = new Set<Promise<unknown>>();
@@ -325,7 +330,26 @@ export class Workspace {
   }
 
   /**
-   * Ends all services and jobs, closes all images, and the host. What is being opened or started meanwhile is waited for, and closed, too; calls
+   * Connects to a QMP monitor, at a UNIX socket (its path), over TCP (`host`, `port`) or over a descriptor: that of Diskwright's daemon, of
+   * qemu-storage-daemon or of a machine of QEMU. Rejects with `not-found`, `permission`, `io` (refused, no QMP server), `cancelled` (no greeting within
+   * `timeoutMs`, or the signal), `invalid-argument`.
+   */
+  async connectQmp(address: QmpAddress, options: ConnectQmpOptions = {}): Promise<QmpClient> {
+    return this.#begin(async () => {
+      // Loaded when it is needed, as services are.
+      const { connectOptions, openQmp, qmpAddress } = await import('./qmp.js');
+      const where = qmpAddress(address, (path) => this.#host.absolute(path));
+      const { signal, ...how } = connectOptions(options);
+      const signals = [this.#connecting.signal, ...(signal === undefined ? [] : [signal])];
+      const over = (client: QmpClient): unknown => this.#clients.delete(client);
+      const client = await openQmp(this.#host, where, { ...how, signal: AbortSignal.any(signals) }, over);
+      this.#clients.add(client);
+      return client;
+    });
+  }
+
+  /**
+   * Ends all services, connections to monitors and jobs, closes all images, and the host. What is being opened or started meanwhile is waited for, and closed, too; calls
    * that come later reject with `closed`.
    */
   close(): Promise<void> {
@@ -335,6 +359,7 @@ export class Workspace {
 
   async #close(): Promise<void> {
     this.#graph.abortStalled();
+    this.#connecting.abort();
     await this.#endAll();
     while (this.#beginning.size > 0) {
       await Promise.allSettled(this.#beginning);
@@ -348,7 +373,7 @@ export class Workspace {
   }
 
   async #endAll(): Promise<void> {
-    await Promise.all([...this.#services].map((service) => service.close()));
+    await Promise.all([...this.#services, ...this.#clients].map((one) => one.close()));
     await this.#manager.cancelAll();
     await Promise.allSettled(this.#ending);
   }

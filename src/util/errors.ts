@@ -22,6 +22,7 @@ import { reportUnexpected } from './diagnostics.js';
  * - `no-space`: ENOSPC, EDQUOT, EFBIG
  * - `busy`: in use: node attached, bitmap busy, drained
  * - `bad-state`: the job (or node) is not in a state that allows this
+ * - `refused`: another program refused what it was asked for; the reason is its text
  * - `cancelled`: the caller cancelled it
  * - `closed`: used after close
  * - `loop`: a backing chain that leads back to itself
@@ -47,6 +48,7 @@ export type BlockErrorCode =
   | 'no-space'
   | 'busy'
   | 'bad-state'
+  | 'refused'
   | 'cancelled'
   | 'closed'
   | 'loop'
@@ -68,6 +70,8 @@ export interface BlockErrorInfo {
   errno?: string;
   /** The operating system refused a request, and the reason says no more than which request and which system error. */
   fromSystem?: boolean;
+  /** Class of the error that a QMP server answered: `GenericError`, `CommandNotFound`, `DeviceNotFound`, ... */
+  qmpClass?: string;
   cause?: unknown;
 }
 
@@ -91,6 +95,8 @@ export class BlockError extends Error {
   declare readonly length?: number;
   declare readonly operation?: string;
   declare readonly errno?: string;
+  /** Class of the error that a QMP server answered. */
+  declare readonly qmpClass?: string;
 
   /** `message`: only for an error whose message is more than its reason, see `at`. */
   constructor(code: BlockErrorCode, reason: string, info: BlockErrorInfo = {}, message = reason) {
@@ -104,6 +110,7 @@ export class BlockError extends Error {
     if (info.length !== undefined) this.length = info.length;
     if (info.operation !== undefined) this.operation = info.operation;
     if (info.errno !== undefined) this.errno = info.errno;
+    if (info.qmpClass !== undefined) this.qmpClass = info.qmpClass;
   }
 
   /** An error of the file (or node) at `path`: its message is `path: reason`. */
@@ -113,8 +120,8 @@ export class BlockError extends Error {
 
   /** The same failure under another code, or with more about it; this error is its cause. */
   as(code: BlockErrorCode, more: BlockErrorInfo = {}): BlockError {
-    const { reason, path, offset, guestOffset, length, operation, errno, fromSystem, message } = this;
-    const info = { path, offset, guestOffset, length, operation, errno, fromSystem, cause: this, ...more };
+    const { reason, path, offset, guestOffset, length, operation, errno, fromSystem, qmpClass, message } = this;
+    const info = { path, offset, guestOffset, length, operation, errno, fromSystem, qmpClass, cause: this, ...more };
     return new BlockError(code, reason, info, message);
   }
 }

@@ -1,7 +1,8 @@
 // The examples of a page, and running one as a reader would: alone, in an empty folder.
 
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Workshop } from './cli.js';
 
@@ -19,12 +20,18 @@ export function examplesOf(page: string, language: string, section?: string): st
   return [...part.matchAll(/^```(\w+)\n(.*?)^```$/gms)].filter(([, of]) => of === language).map(([, , code]) => code);
 }
 
-/** Runs an example of the library. */
+/** Runs an example of the library. `diskwright` is the command line for what it starts. */
 export function runExample(shop: Workshop, code: string): { status: number | null; stderr: string } {
-  writeFileSync(shop.path('example.mts'), STRICT + code.replaceAll("'diskwright'", `'${LIBRARY}'`));
+  const commands = shop.path('.bin');
+  mkdirSync(commands, { recursive: true });
+  writeFileSync(join(commands, 'diskwright'), `#!/bin/sh\nexec "${process.execPath}" "${shop.bundle}" "$@"\n`, {
+    mode: 0o755,
+  });
+  writeFileSync(shop.path('example.mts'), STRICT + code.replaceAll("from 'diskwright'", `from '${LIBRARY}'`));
   const { status, stderr } = spawnSync(process.execPath, ['--import', TSX, 'example.mts'], {
     cwd: shop.folder,
     encoding: 'utf8',
+    env: { ...process.env, PATH: `${commands}:${process.env['PATH']}` },
   });
   return { status, stderr };
 }
