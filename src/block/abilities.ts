@@ -1,12 +1,14 @@
 // What a driver can do beyond I/O. Each driver says its own in `BlockNode.abilities`, and there alone it is asked for them: what is
 // missing there, the driver cannot do.
 
-import type { ImageInfoSpecific } from '../schema/generated/types.js';
+import type { BlockStatsSpecific, ImageInfoSpecific } from '../schema/generated/types.js';
 import type { CheckFinding } from './finding.js';
 
 export interface Abilities {
   /** What the driver says of the image without reading its data; missing where nothing can be said, as of an export. */
   readonly details?: () => FormatDetails;
+  /** What the driver has counted. */
+  readonly stats?: () => BlockStatsSpecific;
   /**
    * Checks the consistency of all metadata; each finding is one call of `report`. Changes nothing. Rejects with `io`, and with `limit`
    * where the image is too large or too broken to be checked.

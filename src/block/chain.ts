@@ -41,6 +41,12 @@ export function storageOf(node: BlockNode): BlockNode {
   return at;
 }
 
+/** The link to the node that holds the guest's data of `node`, or that it filters; null for a protocol, and where there are several of them. */
+export function dataChild(node: BlockNode): Child | null {
+  const links = [...node.children.values()].filter(({ role }) => role.data || role.filtered);
+  return links.length === 1 ? links[0] : null;
+}
+
 /** The next layer of the backing chain. */
 export function backingOf(node: BlockNode): BlockNode | null {
   return cowChild(skipFilters(node))?.node ?? null;

@@ -13,6 +13,8 @@ export abstract class NodeChanges extends NodeInFlight {
   /** Writes take this lock while a job that copies into this very node needs it (see `jobs/`); null costs nothing. */
   serialiser: RangeLock | null = null;
   protected observers: WriteObserver[] = [];
+  /** End of the furthest write so far, bytes. */
+  writeEnd = 0;
 
   addObserver(observer: WriteObserver): void {
     this.observers = [...this.observers, observer];
@@ -40,6 +42,10 @@ export abstract class NodeChanges extends NodeInFlight {
     );
   }
 
+  protected noteWrite({ offset, length }: Extent): void {
+    if (offset + length > this.writeEnd) this.writeEnd = offset + length;
+  }
+
   protected recordAgain(offset: number, length: number): void {
     for (const bitmap of this.bitmaps.values()) bitmap.recordAgain(offset, length);
   }
@@ -58,6 +64,7 @@ export abstract class NodeChanges extends NodeInFlight {
         if (flags.fua) await this.doFlush();
         return;
       }
+      if (kind !== 'discard') this.noteWrite(extents[extents.length - 1]);
       // A bitmap that cannot take the mark fails the write before it happens.
       for (const bitmap of this.bitmaps.values()) {
         for (const { offset, length } of extents) bitmap.record(offset, length);

@@ -53,7 +53,9 @@ export abstract class NodeRequests extends NodePadding {
   locate(offset: number, length: number, write: boolean, into: Located): boolean {
     if (length <= 0 || this.shut || this.held !== null || !Number.isSafeInteger(offset) || offset < 0) return false;
     if (!(offset + length <= this.length) || (write && !this.takesPlainWrites)) return false;
-    return this.doLocate(offset, length, write, into);
+    if (!this.doLocate(offset, length, write, into)) return false;
+    if (write && offset + length > this.writeEnd) this.writeEnd = offset + length;
+    return true;
   }
 
   /**

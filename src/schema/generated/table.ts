@@ -142,6 +142,13 @@ export const TYPES = {
   BlockResizeArguments: { kind: 'struct', members: { device: { type: 'str', optional: true }, 'node-name': { type: 'str', optional: true }, size: { type: 'int' } } },
   ChangeBackingFileArguments: { kind: 'struct', members: { device: { type: 'str' }, 'image-node-name': { type: 'str' }, 'backing-file': { type: 'str' } } },
   BlockdevCreateArguments: { kind: 'struct', members: { 'job-id': { type: 'str' }, options: { type: 'BlockdevCreateOptions' } } },
+  BlockDeviceTimedStats: { kind: 'struct', members: { interval_length: { type: 'int' }, min_rd_latency_ns: { type: 'int' }, max_rd_latency_ns: { type: 'int' }, avg_rd_latency_ns: { type: 'int' }, min_wr_latency_ns: { type: 'int' }, max_wr_latency_ns: { type: 'int' }, avg_wr_latency_ns: { type: 'int' }, min_flush_latency_ns: { type: 'int' }, max_flush_latency_ns: { type: 'int' }, avg_flush_latency_ns: { type: 'int' }, avg_rd_queue_depth: { type: 'number' }, avg_wr_queue_depth: { type: 'number' } } },
+  BlockLatencyHistogramInfo: { kind: 'struct', members: { boundaries: { type: ['uint64'] }, bins: { type: ['uint64'] } } },
+  BlockDeviceStats: { kind: 'struct', members: { rd_bytes: { type: 'int' }, wr_bytes: { type: 'int' }, unmap_bytes: { type: 'int' }, rd_operations: { type: 'int' }, wr_operations: { type: 'int' }, flush_operations: { type: 'int' }, unmap_operations: { type: 'int' }, rd_total_time_ns: { type: 'int' }, wr_total_time_ns: { type: 'int' }, flush_total_time_ns: { type: 'int' }, unmap_total_time_ns: { type: 'int' }, wr_highest_offset: { type: 'int' }, rd_merged: { type: 'int' }, wr_merged: { type: 'int' }, unmap_merged: { type: 'int' }, idle_time_ns: { type: 'int', optional: true }, failed_rd_operations: { type: 'int' }, failed_wr_operations: { type: 'int' }, failed_flush_operations: { type: 'int' }, failed_unmap_operations: { type: 'int' }, invalid_rd_operations: { type: 'int' }, invalid_wr_operations: { type: 'int' }, invalid_flush_operations: { type: 'int' }, invalid_unmap_operations: { type: 'int' }, account_invalid: { type: 'bool' }, account_failed: { type: 'bool' }, timed_stats: { type: ['BlockDeviceTimedStats'] }, rd_latency_histogram: { type: 'BlockLatencyHistogramInfo', optional: true }, wr_latency_histogram: { type: 'BlockLatencyHistogramInfo', optional: true }, flush_latency_histogram: { type: 'BlockLatencyHistogramInfo', optional: true } } },
+  BlockStatsSpecificFile: { kind: 'struct', members: { 'discard-nb-ok': { type: 'uint64' }, 'discard-nb-failed': { type: 'uint64' }, 'discard-bytes-ok': { type: 'uint64' } } },
+  BlockStatsSpecific: { kind: 'union', tag: 'driver', members: { driver: { type: 'BlockdevDriver' } }, branches: { file: 'BlockStatsSpecificFile', host_device: 'BlockStatsSpecificFile' } },
+  BlockStats: { kind: 'struct', members: { device: { type: 'str', optional: true }, qdev: { type: 'str', optional: true }, 'node-name': { type: 'str', optional: true }, stats: { type: 'BlockDeviceStats' }, 'driver-specific': { type: 'BlockStatsSpecific', optional: true }, parent: { type: 'BlockStats', optional: true }, backing: { type: 'BlockStats', optional: true } } },
+  QueryBlockstatsArguments: { kind: 'struct', members: { 'query-nodes': { type: 'bool', optional: true } } },
   NbdServerOptions: { kind: 'struct', members: { addr: { type: 'SocketAddress' }, 'handshake-max-seconds': { type: 'uint32', optional: true }, 'tls-creds': { type: 'str', optional: true }, 'tls-authz': { type: 'str', optional: true }, 'max-connections': { type: 'uint32', optional: true } } },
   BlockExportOptionsNbdBase: { kind: 'struct', members: { name: { type: 'str', optional: true }, description: { type: 'str', optional: true } } },
   BlockExportOptionsNbd: { kind: 'struct', members: { name: { type: 'str', optional: true }, description: { type: 'str', optional: true }, bitmaps: { type: ['BlockDirtyBitmapOrStr'], optional: true }, 'allocation-depth': { type: 'bool', optional: true } } },
@@ -221,6 +228,7 @@ export const COMMANDS = {
   block_resize: "BlockResizeArguments",
   'change-backing-file': "ChangeBackingFileArguments",
   'blockdev-create': "BlockdevCreateArguments",
+  'query-blockstats': "QueryBlockstatsArguments",
   'nbd-server-start': "NbdServerStartArguments",
   'nbd-server-add': "NbdServerAddOptions",
   'nbd-server-remove': "NbdServerRemoveArguments",
@@ -233,7 +241,7 @@ export const COMMANDS = {
 } as const;
 
 /** Commands that return something; all others return an empty object. */
-export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","query-block-exports"]);
+export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","query-blockstats","query-block-exports"]);
 
 /** Commands that may overtake others. */
 export const OUT_OF_BAND: ReadonlySet<string> = new Set([]);

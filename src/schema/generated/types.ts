@@ -1718,6 +1718,155 @@ export interface BlockdevCreateArguments {
   options: BlockdevCreateOptions;
 }
 
+/** Figures of one interval, of the requests that ended in it. */
+export interface BlockDeviceTimedStats {
+  /** length of the interval, seconds */
+  interval_length: number;
+  /** shortest time of the reads, nanoseconds */
+  min_rd_latency_ns: number;
+  /** longest time of the reads, nanoseconds */
+  max_rd_latency_ns: number;
+  /** mean time of the reads, nanoseconds */
+  avg_rd_latency_ns: number;
+  /** shortest time of the writes, nanoseconds */
+  min_wr_latency_ns: number;
+  /** longest time of the writes, nanoseconds */
+  max_wr_latency_ns: number;
+  /** mean time of the writes, nanoseconds */
+  avg_wr_latency_ns: number;
+  /** shortest time of the flushes, nanoseconds */
+  min_flush_latency_ns: number;
+  /** longest time of the flushes, nanoseconds */
+  max_flush_latency_ns: number;
+  /** mean time of the flushes, nanoseconds */
+  avg_flush_latency_ns: number;
+  /** mean number of reads under way */
+  avg_rd_queue_depth: number;
+  /** mean number of writes under way */
+  avg_wr_queue_depth: number;
+}
+
+/** How long requests took: how many in each of several intervals. */
+export interface BlockLatencyHistogramInfo {
+  /** ends of all intervals but the last, nanoseconds, ascending */
+  boundaries: number[];
+  /** requests of each interval */
+  bins: number[];
+}
+
+/** Figures of a device, or of a node (of which only wr_highest_offset is counted). */
+export interface BlockDeviceStats {
+  /** bytes of reads that succeeded */
+  rd_bytes: number;
+  /** bytes of writes that succeeded */
+  wr_bytes: number;
+  /** bytes of discards that succeeded */
+  unmap_bytes: number;
+  /** reads that succeeded */
+  rd_operations: number;
+  /** writes that succeeded */
+  wr_operations: number;
+  /** flushes that succeeded */
+  flush_operations: number;
+  /** discards that succeeded */
+  unmap_operations: number;
+  /** time that reads took, all together, nanoseconds */
+  rd_total_time_ns: number;
+  /** time that writes took, all together, nanoseconds */
+  wr_total_time_ns: number;
+  /** time that flushes took, all together, nanoseconds */
+  flush_total_time_ns: number;
+  /** time that discards took, all together, nanoseconds */
+  unmap_total_time_ns: number;
+  /** end of the furthest write to the node, bytes */
+  wr_highest_offset: number;
+  /** reads that were joined with others */
+  rd_merged: number;
+  /** writes that were joined with others */
+  wr_merged: number;
+  /** discards that were joined with others */
+  unmap_merged: number;
+  /** time since the last request ended, nanoseconds; absent before the first one */
+  idle_time_ns?: number;
+  /** reads that failed */
+  failed_rd_operations: number;
+  /** writes that failed */
+  failed_wr_operations: number;
+  /** flushes that failed */
+  failed_flush_operations: number;
+  /** discards that failed */
+  failed_unmap_operations: number;
+  /** reads that were refused, e.g. beyond the end */
+  invalid_rd_operations: number;
+  /** writes that were refused, e.g. beyond the end */
+  invalid_wr_operations: number;
+  /** flushes that were refused, e.g. beyond the end */
+  invalid_flush_operations: number;
+  /** discards that were refused, e.g. beyond the end */
+  invalid_unmap_operations: number;
+  /** refused requests end the idle time */
+  account_invalid: boolean;
+  /** failed requests count for times and idle time */
+  account_failed: boolean;
+  /** figures of the last intervals, one entry a length */
+  timed_stats: BlockDeviceTimedStats[];
+  /** how long reads took; absent where block-latency-histogram-set has not asked for it */
+  rd_latency_histogram?: BlockLatencyHistogramInfo;
+  /** how long writes took; absent where block-latency-histogram-set has not asked for it */
+  wr_latency_histogram?: BlockLatencyHistogramInfo;
+  /** how long flushes took; absent where block-latency-histogram-set has not asked for it */
+  flush_latency_histogram?: BlockLatencyHistogramInfo;
+}
+
+/** What a file node counts. */
+export interface BlockStatsSpecificFile {
+  /** discards that the file took */
+  'discard-nb-ok': number;
+  /** discards that it did not take */
+  'discard-nb-failed': number;
+  /** bytes of those that it took */
+  'discard-bytes-ok': number;
+}
+
+/** What all of {@link BlockStatsSpecific} have. */
+export interface BlockStatsSpecificBase {
+  /** the driver */
+  driver: BlockdevDriver;
+}
+
+/** What the driver of a node counts. */
+export type BlockStatsSpecific =
+  | (BlockStatsSpecificBase & { driver: 'file' } & BlockStatsSpecificFile)
+  | (BlockStatsSpecificBase & { driver: 'host_device' } & BlockStatsSpecificFile)
+  | (BlockStatsSpecificBase & { driver: 'nbd' })
+  | (BlockStatsSpecificBase & { driver: 'null-co' })
+  | (BlockStatsSpecificBase & { driver: 'qcow2' })
+  | (BlockStatsSpecificBase & { driver: 'raw' });
+
+/** Figures of a device and its nodes, or of one node. */
+export interface BlockStats {
+  /** name of the device */
+  device?: string;
+  /** path of a device model; absent: there are none */
+  qdev?: string;
+  /** name of the node */
+  'node-name'?: string;
+  /** the figures */
+  stats: BlockDeviceStats;
+  /** what the node's driver counts */
+  'driver-specific'?: BlockStatsSpecific;
+  /** the node that it is stored in, or that it filters */
+  parent?: BlockStats;
+  /** the next layer; of devices only */
+  backing?: BlockStats;
+}
+
+/** Tells the figures of all devices, or of all nodes. */
+export interface QueryBlockstatsArguments {
+  /** of all nodes (default: false) */
+  'query-nodes'?: boolean;
+}
+
 /** An NBD server. */
 export interface NbdServerOptions {
   /** address that the server listens at */
@@ -2153,6 +2302,13 @@ export interface QapiTypes {
   BlockResizeArguments: BlockResizeArguments;
   ChangeBackingFileArguments: ChangeBackingFileArguments;
   BlockdevCreateArguments: BlockdevCreateArguments;
+  BlockDeviceTimedStats: BlockDeviceTimedStats;
+  BlockLatencyHistogramInfo: BlockLatencyHistogramInfo;
+  BlockDeviceStats: BlockDeviceStats;
+  BlockStatsSpecificFile: BlockStatsSpecificFile;
+  BlockStatsSpecific: BlockStatsSpecific;
+  BlockStats: BlockStats;
+  QueryBlockstatsArguments: QueryBlockstatsArguments;
   NbdServerOptions: NbdServerOptions;
   BlockExportOptionsNbdBase: BlockExportOptionsNbdBase;
   BlockExportOptionsNbd: BlockExportOptionsNbd;
@@ -2232,6 +2388,7 @@ export interface QapiCommands {
   block_resize: { arguments: BlockResizeArguments; returns: Record<string, never> };
   'change-backing-file': { arguments: ChangeBackingFileArguments; returns: Record<string, never> };
   'blockdev-create': { arguments: BlockdevCreateArguments; returns: Record<string, never> };
+  'query-blockstats': { arguments: QueryBlockstatsArguments; returns: BlockStats[] };
   'nbd-server-start': { arguments: NbdServerStartArguments; returns: Record<string, never> };
   'nbd-server-add': { arguments: NbdServerAddOptions; returns: Record<string, never> };
   'nbd-server-remove': { arguments: NbdServerRemoveArguments; returns: Record<string, never> };

@@ -84,6 +84,21 @@ describe('qmp against qemu-storage-daemon: graph', () => {
   );
 
   same(
+    'figures',
+    command('query-blockstats'),
+    command('query-blockstats', { 'query-nodes': true }),
+    add('top', 'qcow2', 'top.qcow2'),
+    add('raw', 'raw', 'a.raw', { 'read-only': true }),
+    command('blockdev-add', { driver: 'null-co', 'node-name': 'null' }),
+    command('blockdev-add', { driver: 'raw', 'node-name': 'window', offset: 512, size: 512, file: 'null' }),
+    command('query-blockstats'),
+    command('query-blockstats', { 'query-nodes': false }),
+    command('query-blockstats', { 'query-nodes': true }),
+    command('query-blockstats', { 'query-nodes': 1 }),
+    command('query-blockstats', { nonsense: true }),
+  );
+
+  same(
     'nodes that others use',
     command('blockdev-add', { driver: 'file', 'node-name': 'file', filename: 'DIR/top.qcow2' }),
     add('base', 'qcow2', 'base.qcow2', { 'read-only': true }),

@@ -124,8 +124,9 @@ function withoutDrains(events: readonly Json[], awaited: ReadonlySet<Json>): Jso
 
 /** Nodes in an order that does not depend on when which of the nodes without a name came into the graph. */
 function inOrder(list: unknown[]): unknown[] {
-  if (!list.every((item) => typeof item === 'object' && item !== null && 'node-name' in item && 'drv' in item))
-    return list;
+  const isNode = (item: unknown): boolean =>
+    typeof item === 'object' && item !== null && 'node-name' in item && ('drv' in item || 'stats' in item);
+  if (!list.every(isNode)) return list;
   return list.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
 }
 

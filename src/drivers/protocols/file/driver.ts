@@ -74,6 +74,8 @@ export class FileNode extends ProtocolNode {
     allocate: true,
   };
 
+  readonly #discards = { 'discard-nb-ok': 0, 'discard-nb-failed': 0, 'discard-bytes-ok': 0 };
+
   constructor(
     graph: Graph,
     options: NodeOptions,
@@ -101,7 +103,7 @@ export class FileNode extends ProtocolNode {
 
   /** Nothing more is to be said of plain bytes. */
   override get abilities(): Abilities {
-    return { details: () => ({}) };
+    return { details: () => ({}), stats: () => ({ driver: this.driver, ...this.#discards }) };
   }
 
   override get fixedSize(): boolean {
@@ -187,7 +189,16 @@ export class FileNode extends ProtocolNode {
 
   protected override async doDiscard(offset: number, length: number): Promise<void> {
     const inside = Math.min(length, this.#size - offset);
-    if (inside > 0) await this.#try('discard', () => this.#file.discard(offset, inside));
+    if (inside <= 0) return;
+    let done = false;
+    try {
+      done = await this.#try('discard', () => this.#file.discard(offset, inside));
+    } finally {
+      if (done) {
+        this.#discards['discard-nb-ok']++;
+        this.#discards['discard-bytes-ok'] += inside;
+      } else this.#discards['discard-nb-failed']++;
+    }
   }
 
   /** On a device, all blocks have their space. */
