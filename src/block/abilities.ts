@@ -3,6 +3,7 @@
 
 import type { BlockStatsSpecific, ImageInfoSpecific } from '../schema/generated/types.js';
 import type { CheckFinding } from './finding.js';
+import type { BlockStatus } from './types.js';
 
 export interface Abilities {
   /** What the driver says of the image without reading its data; missing where nothing can be said, as of an export. */
@@ -14,6 +15,17 @@ export interface Abilities {
    * where the image is too large or too broken to be checked.
    */
   readonly check?: (report: (finding: CheckFinding) => void) => Promise<CheckResult>;
+  /** What the node held at an earlier moment. */
+  readonly moment?: Moment;
+}
+
+/** What a node held at one moment, whatever is written to it since. All reject with `permission` where that is not kept (any more). */
+export interface Moment {
+  read(offset: number, buffer: Uint8Array): Promise<void>;
+  /** As `BlockNode.blockStatus`, of everything that the moment's content came from. */
+  blockStatus(offset: number, length: number): Promise<BlockStatus>;
+  /** The range is not needed any more. */
+  discard(offset: number, length: number): Promise<void>;
 }
 
 /** What a format says of itself. */

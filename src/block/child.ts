@@ -191,7 +191,8 @@ export function checkPermissions(
   except?: Child,
   planned?: ReadonlyMap<Child, Permissions>,
 ): void {
-  for (const other of node.parents) {
+  // The newest is named first, as QEMU does.
+  for (const other of [...node.parents].reverse()) {
     if (other === except) continue;
     const use = planned?.get(other) ?? other;
     const wanted = perm & ~use.shared;

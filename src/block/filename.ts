@@ -112,6 +112,8 @@ export function nameAsOptions(node: BlockNode): object {
   // A path is no name: it may look like a protocol or like JSON.
   if (node.kind === 'protocol' && node.hostFile() !== null) return { driver: node.driver, filename: node.filename };
   if (isJsonFilename(node.filename)) return parseJsonFilename(node.filename).members;
+  const file = fileOf(node);
+  if (node.kind === 'filter' && file !== null && file.filename === node.filename) return nameAsOptions(file);
   if (node.kind === 'protocol') return { ...parseProtocolName(node.filename), driver: node.driver };
   return { driver: node.driver, ...fileAsOptions(node) };
 }

@@ -77,19 +77,21 @@ class Plan {
 
   /** A node whose options are given, over what it inherits. */
   #add(node: BlockNode, opening: Opening, options: LooseOptions, inherited: InheritedOptions): void {
+    checkReopens(node);
     checkResets(node, opening.options, options);
     const backing = this.#checkChildren(node, options);
+    const file = this.#file(node, options.file);
     const settings = settleInherited(options.general(), inherited);
     checkChanges(node, opening.options, options);
     const own = options.asOptionsOf(findDriver(node.driver));
     const { readOnly, autoReadOnly, discard, detectZeroes, direct, noFlush } = settings;
     const cache = { direct, noFlush };
     const now = { options, settings, heirOf: opening.heirOf };
-    const change = { readOnly, autoReadOnly, discard, detectZeroes, cache, options: own, backing, opening: now };
+    const change = { readOnly, autoReadOnly, discard, detectZeroes, cache, options: own, backing, file, opening: now };
     this.#plan.set(node, change);
     const said = new Set(ownOptions(options).keys());
     for (const link of node.children.values()) {
-      if (link.name !== 'backing' || backing === undefined)
+      if ((link.name !== 'backing' || backing === undefined) && (link.name !== 'file' || file === undefined))
         this.#addHeir(node, link, options.child(link.name), settings, said);
     }
   }
@@ -128,7 +130,7 @@ class Plan {
         const [first = 'driver'] = flatten({ ...given.members }).keys();
         throw cannotChange(`${name}.${first}`);
       }
-      if (name === 'backing' || given === undefined || given === null) continue;
+      if (name === 'backing' || name === 'file' || given === undefined || given === null) continue;
       if (this.#find(given) !== link?.node) throw cannotChange(name);
     }
     return this.#backing(node, options.backing);
@@ -152,6 +154,24 @@ class Plan {
     return backing;
   }
 
+  /** Returns the node that is to take the place of what the node lies over; undefined: it stays. */
+  #file(node: BlockNode, given: LooseChild): BlockNode | undefined {
+    const old = node.children.get('file')?.node;
+    if (typeof given !== 'string' || old === undefined) return undefined;
+    const file = this.#find(given);
+    if (file === old) return undefined;
+    if (file.reaches(node)) throw node.wouldBeCycle('file', file);
+    if (node.blockers.size > 0) {
+      const message = `Cannot change frozen 'file' link from '${node.nodeName}' to '${old.nodeName}'`;
+      throw new BlockError('busy', message, { path: node.filename });
+    }
+    if (file.length !== old.length) {
+      const message = `Cannot change 'file' of '${node.nodeName}' from ${old.length} bytes to ${file.length}`;
+      throw new BlockError('unsupported', message, { path: node.filename });
+    }
+    return file;
+  }
+
   #find(name: string): BlockNode {
     const node = this.#graph.nodes.get(name);
     if (node !== undefined) return node;
@@ -162,6 +182,12 @@ class Plan {
 function openingOf(node: BlockNode): Opening {
   if (node.opening !== null) return node.opening;
   throw BlockError.at(node.filename, 'unsupported', `node '${node.nodeName}' was not opened by options`);
+}
+
+function checkReopens({ driver, nodeName, filename }: BlockNode): void {
+  if (findDriver(driver).reopens !== false) return;
+  const message = `Block format '${driver}' used by node '${nodeName}' does not support reopening files`;
+  throw new BlockError('unsupported', message, { path: filename });
 }
 
 /** Refuses with `invalid-argument` options that were given before, are left out now, and have to stay. */

@@ -1,6 +1,8 @@
 // The registry of drivers, one line for each.
 
 import { registerDriver } from '../block/registry.js';
+import { copyBeforeWriteDriver } from './filters/copy-before-write/driver.js';
+import { snapshotAccessDriver } from './filters/snapshot-access.js';
 import { qcow2Driver } from './formats/qcow2/definition.js';
 import { rawDriver } from './formats/raw/driver.js';
 import { fileDriver, hostDeviceDriver } from './protocols/file/driver.js';
@@ -15,4 +17,6 @@ export function registerDrivers(): void {
   registerDriver(nullDriver);
   registerDriver(rawDriver);
   registerDriver(qcow2Driver);
+  registerDriver(copyBeforeWriteDriver);
+  registerDriver(snapshotAccessDriver);
 }

@@ -13,13 +13,13 @@ import { refuseSameStorage } from '../block/identity.js';
 import type { BlockNode } from '../block/node/node.js';
 import type { WriteObserver } from '../block/observer.js';
 import type { Extent } from '../block/types.js';
-import type { BitmapSyncMode, BlockdevBackup, MirrorSyncMode } from '../schema/generated/types.js';
+import { Keeper, MIN_CLUSTER_BYTES } from '../drivers/filters/copy-before-write/keeper.js';
+import type { BitmapSyncMode, BlockdevBackup, MirrorSyncMode, OnCbwError } from '../schema/generated/types.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { RangeLock } from '../util/range-lock.js';
 import { type BitmapUse, bitmapFor, bitmapMode } from './bitmap-use.js';
 import {
   CHUNK_BYTES,
-  type CopyFault,
   MAX_PIECE_BYTES,
   NO_ORDER,
   runCopy,
@@ -44,9 +44,6 @@ import {
 } from './resources.js';
 import { copyScope } from './space.js';
 
-/** What a failure to save old data leads to: the guest's write fails, or the backup does. */
-export type OnCbwError = 'break-guest-write' | 'break-snapshot';
-
 export interface BackupOptions {
   source: BlockNode;
   /** Writable, as long as the source; for `sync: top`, `incremental` and `bitmap` its backing node holds the rest. */
@@ -65,8 +62,6 @@ export interface BackupOptions {
   maxChunk?: number;
 }
 
-const MIN_CLUSTER_BYTES = 65536;
-
 class BackupDriver implements JobDriver, WriteObserver {
   readonly type = 'backup';
   readonly source: BlockNode;
@@ -76,6 +71,8 @@ class BackupDriver implements JobDriver, WriteObserver {
   /** Still to be copied. */
   readonly #copy: DirtyBitmap;
   readonly #lock = new RangeLock();
+  /** Saves what guests are about to write over. */
+  readonly #keeper: Keeper;
   readonly #chunks: DirtyChunks;
   /** What lies below it is left out; null: nothing is. */
   #base: BlockNode | null;
@@ -85,9 +82,6 @@ class BackupDriver implements JobDriver, WriteObserver {
   #sourceLink: Child | null = null;
   #targetLink: Child | null = null;
   #targetIsZero = false;
-  #broken: BlockError | null = null;
-  /** The job has ended: no guest waits for it any more. */
-  #over = false;
   #ctx: JobContext | null = null;
   #ran = false;
   /** Saved for guests before `run`. */
@@ -112,6 +106,15 @@ class BackupDriver implements JobDriver, WriteObserver {
       base: () => this.#base,
       classify: this.#classify,
       chunkBytes: options.maxChunk || CHUNK_BYTES,
+    });
+    this.#keeper = new Keeper({
+      clock: source.host.clock,
+      copy: this.#copy,
+      lock: this.#lock,
+      save: (run) => this.#saveRun(run),
+      saved: (run) => this.#saved(run.length),
+      onError: options.onCbwError ?? 'break-guest-write',
+      broken: () => this.#ctx?.wake(),
     });
     this.#resources = new JobResources(source.graph);
   }
@@ -158,13 +161,13 @@ class BackupDriver implements JobDriver, WriteObserver {
     const chunks = this.#chunks;
     const moving = this.#moving;
     try {
-      while (this.#options.sync === 'none' && this.#broken === null) await ctx.sleep(Number.POSITIVE_INFINITY);
-      while ((await this.#unfinished(ctx)) && this.#broken === null) {
+      while (this.#options.sync === 'none' && this.#keeper.failure === null) await ctx.sleep(Number.POSITIVE_INFINITY);
+      while ((await this.#unfinished(ctx)) && this.#keeper.failure === null) {
         chunks.rewind();
         await runCopy(ctx, {
           memory: this.source.host.memory,
           target: { link: linkOf(this.#targetLink), bytes: copy.dirtyBytes },
-          chunks: { next: async () => (this.#broken === null ? chunks.next() : null) },
+          chunks: { next: async () => (this.#keeper.failure === null ? chunks.next() : null) },
           chunkBytes: chunks.chunkBytes,
           workers: this.#options.maxWorkers || WORKERS,
           copy: (chunk, buffer, order) => transfer(moving, chunk, buffer, order),
@@ -172,7 +175,7 @@ class BackupDriver implements JobDriver, WriteObserver {
           abandoned: (chunk) => chunks.abandoned(chunk),
         });
       }
-      if (this.#broken !== null) throw this.#broken;
+      if (this.#keeper.failure !== null) throw this.#keeper.failure;
       await ctx.enterIo();
       try {
         await linkOf(this.#targetLink).flush();
@@ -215,46 +218,10 @@ class BackupDriver implements JobDriver, WriteObserver {
   }
 
   beforeWrite(extents: readonly Extent[]): Promise<void> | undefined {
-    const needed = extents.map((extent) => this.#cover(extent)).filter(([start, end]) => this.#needed(start, end));
-    return needed.length === 0 ? undefined : this.#save(needed);
+    return this.#keeper.beforeWrite(extents);
   }
 
-  /** The range of whole clusters around `extent`. */
-  #cover({ offset, length }: Extent): [number, number] {
-    const unit = this.#copy.granularity;
-    return [offset - (offset % unit), Math.min(Math.ceil((offset + length) / unit) * unit, this.#copy.size)];
-  }
-
-  /** Old data is still to be saved here, or is just being read. */
-  #needed(start: number, end: number): boolean {
-    if (this.#over || this.#broken !== null || end <= start) return false;
-    return this.#copy.nextDirty(start, end) >= 0 || !this.#lock.free(start, end);
-  }
-
-  async #save(ranges: readonly [number, number][]): Promise<void> {
-    for (const [start, end] of ranges) {
-      const held = await this.#lock.acquire(start, end);
-      try {
-        let fault: CopyFault | null = null;
-        const copy = this.#copy;
-        for (
-          let run = copy.nextDirtyRun(start, MAX_PIECE_BYTES, end);
-          run !== undefined && fault === null && !this.#over;
-        ) {
-          copy.reset(run.offset, run.length);
-          fault = await this.#saveRun(run);
-          if (fault !== null) copy.recordAgain(run.offset, run.length);
-          else this.#saved(run.length);
-          run = copy.nextDirtyRun(run.offset + run.length, MAX_PIECE_BYTES, end);
-        }
-        if (fault !== null) this.#saveFailed(fault.error);
-      } finally {
-        this.#lock.release(held);
-      }
-    }
-  }
-
-  async #saveRun(run: Extent): Promise<CopyFault | null> {
+  async #saveRun(run: Extent): Promise<BlockError | null> {
     const { memory } = this.source.host;
     const chunkBytes = this.#chunks.chunkBytes;
     const plan = new Plan(
@@ -274,14 +241,11 @@ class BackupDriver implements JobDriver, WriteObserver {
       buffer = memory.allocate(Math.min(chunkBytes, run.length));
       for (let chunk = await chunker.next(); chunk !== null; chunk = await chunker.next()) {
         const fault = chunk.kind === 'skip' ? null : await transfer(this.#moving, chunk, buffer, NO_ORDER);
-        if (fault !== null) return fault;
+        if (fault !== null) return fault.error;
       }
       return null;
     } catch (error) {
-      return {
-        error: toBlockError(error, { path: this.source.filename, operation: 'copy before write' }),
-        isRead: true,
-      };
+      return toBlockError(error, { path: this.source.filename, operation: 'copy before write' });
     } finally {
       if (buffer !== null) memory.free(buffer);
     }
@@ -290,12 +254,6 @@ class BackupDriver implements JobDriver, WriteObserver {
   #saved(bytes: number): void {
     if (this.#ctx === null) this.#savedBytes += bytes;
     else this.#ctx.progress.advance(bytes);
-  }
-
-  #saveFailed(error: BlockError): void {
-    if (this.#options.onCbwError !== 'break-snapshot') throw error;
-    this.#broken ??= error;
-    this.#ctx?.wake();
   }
 
   // ---- the end ------------------------------------------------------------------------------------------------
@@ -310,8 +268,7 @@ class BackupDriver implements JobDriver, WriteObserver {
 
   /** A guest's save that is under way ends first: it needs the target still, and its failure would be the guest's. */
   async clean(): Promise<void> {
-    this.#over = true;
-    await this.#lock.with(0, this.#copy.size, async () => {});
+    await this.#keeper.end();
     await this.#resources.release();
   }
 }

@@ -161,6 +161,21 @@ const nothing = entry(
   () => ({ driver: 'null-co', size: SIZE, 'read-zeroes': true }),
 );
 
+const keeping = entry(
+  'copy-before-write over raw',
+  SIZE,
+  { truncate: 512, reopen: false },
+  async (place, graph) => {
+    await makePlain(place, graph, SIZE);
+    return new Uint8Array(SIZE);
+  },
+  (place) => ({
+    driver: 'copy-before-write',
+    file: { driver: 'raw', file: plainFile(place) },
+    target: { driver: 'null-co', size: SIZE, 'read-only': false },
+  }),
+);
+
 /** Over our own server in the same process, which serves a raw image. */
 const nbd: DriverEntry = {
   ...entry(
@@ -253,7 +268,7 @@ export async function makeBacking(
 const CLUSTER_SIZES = [512, 4096, 65536, 2 << 20];
 
 export const DRIVERS: readonly DriverEntry[] = [
-  ...[file, raw, nothing].map((driver) => ({ ...driver, onDevice: null })),
+  ...[file, raw, nothing, keeping].map((driver) => ({ ...driver, onDevice: null })),
   // A device does not say where it has holes.
   { ...window, onDevice: { zeroStatus: false } },
   nbd,

@@ -132,7 +132,7 @@ export abstract class NodeDriver extends NodeLinks {
   }
 
   protected async doTruncate(_size: number, _options: TruncateOptions): Promise<void> {
-    throw this.unsupported('resize', 0, 0);
+    throw this.noResize();
   }
 
   protected async doMakeEmpty(): Promise<void> {
@@ -151,6 +151,13 @@ export abstract class NodeDriver extends NodeLinks {
 
   /** Background work of the driver that a drained section must wait for. */
   protected async doDrain(): Promise<void> {}
+
+  /** For a driver whose images keep their size. */
+  protected noResize(): BlockError {
+    return BlockError.at(this.filename, 'unsupported', 'Image format driver does not support resize', {
+      operation: 'resize',
+    });
+  }
 
   protected unsupported(operation: string, offset: number, length: number): BlockError {
     return BlockError.at(this.filename, 'unsupported', `driver '${this.driver}' does not support ${operation}`, {

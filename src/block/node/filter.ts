@@ -8,6 +8,7 @@
 
 import type { HostFile, ZeroScan } from '../../host/host.js';
 import { formatJsonFilename } from '../../schema/options.js';
+import type { Abilities } from '../abilities.js';
 import type { Child } from '../child.js';
 import { nameAsOptions } from '../filename.js';
 import type { Graph } from '../graph.js';
@@ -27,10 +28,10 @@ export abstract class FilterNode extends BlockNode {
   override readonly kind = 'filter';
   override readonly filename: string;
 
-  /** Over `file`, as its child of that name. `own`: the filter's options that belong to its name. */
-  constructor(graph: Graph, options: NodeOptions, driver: string, own: object, file: BlockNode) {
+  /** Over `file`, as its child of that name. `own`: the filter's options that belong to its name; null: it is called as what it filters. */
+  constructor(graph: Graph, options: NodeOptions, driver: string, own: object | null, file: BlockNode) {
     super(graph, options);
-    this.filename = formatJsonFilename({ driver, ...own, file: nameAsOptions(file) });
+    this.filename = own === null ? file.filename : formatJsonFilename({ driver, ...own, file: nameAsOptions(file) });
     this.length = file.length;
     this.setChild('file', file, 'filtered', { perm: 0, shared: PERM_ALL });
   }
@@ -42,6 +43,18 @@ export abstract class FilterNode extends BlockNode {
 
   override hostFile(): HostFile | null {
     return this.below.node.hostFile();
+  }
+
+  /** The ability to tell of the image what the node below tells, but for what is of its format alone. */
+  protected get passedDetails(): Pick<Abilities, 'details'> {
+    const { details } = this.below.node.abilities;
+    if (details === undefined) return {};
+    return {
+      details: () => {
+        const { clusterSize, dirty } = details();
+        return { clusterSize, dirty };
+      },
+    };
   }
 
   override get clusterBytes(): number {

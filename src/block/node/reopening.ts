@@ -37,6 +37,8 @@ export interface NodeChange {
   readonly options?: BlockdevOptions;
   /** Another backing node; null: none. */
   readonly backing?: BlockNode | null;
+  /** Another node as the child `file`. */
+  readonly file?: BlockNode;
   /** What the next reopening is to be compared with. */
   readonly opening?: Opening;
 }
@@ -116,6 +118,8 @@ class Reopening {
   readonly #prepared: { node: BlockNode; driver: PreparedReopen }[] = [];
   /** Of each link that moved: who has it, and the link before and after. */
   readonly #links: { node: BlockNode; old: Child | undefined; link: Child | undefined }[] = [];
+  /** Links of children `file` that moved, and from where. */
+  readonly #files: { node: BlockNode; link: Child; from: BlockNode }[] = [];
   /** Undoes what was committed, last first. */
   readonly #undo: (() => void)[] = [];
 
@@ -125,6 +129,13 @@ class Reopening {
   }
 
   async run(): Promise<void> {
+    // What was sent to the old file is not to be under way beside what goes to the new one.
+    const moves = [...this.#changes.values()].some(({ file }) => file !== undefined);
+    if (moves) await this.#nodes[0].graph.drained(this.#nodes, () => this.#run());
+    else await this.#run();
+  }
+
+  async #run(): Promise<void> {
     const turning = this.#nodes.filter((node) => this.#turns(node));
     // Before anything waits for requests to end.
     planPermissions(this.#nodes, this.#linkUses(), this.#readOnly());
@@ -145,6 +156,10 @@ class Reopening {
       // It inherits nothing from its overlay any more.
       if (old.node.opening?.heirOf === node) old.node.opening.heirOf = null;
       await old.node.graph.release(old.node).catch(bestEffort('closing a backing node'));
+    }
+    for (const { node, from } of this.#files) {
+      if (from.opening?.heirOf === node) from.opening.heirOf = null;
+      await from.graph.release(from).catch(bestEffort('closing a file'));
     }
   }
 
@@ -186,8 +201,12 @@ class Reopening {
   #switch(): void {
     for (const node of this.#nodes) if (node.shut) throw node.closedError('reopen');
     try {
-      for (const node of this.#changes.keys()) this.#moveBacking(node);
+      for (const node of this.#changes.keys()) {
+        this.#moveBacking(node);
+        this.#moveFile(node);
+      }
       const uses = this.#linkUses();
+      for (const { link } of this.#files) uses.set(link, uses.get(link) ?? link);
       for (const { link } of this.#links) if (link !== undefined) uses.set(link, link);
       this.#permit(uses, this.#readOnly());
     } catch (error) {
@@ -204,7 +223,8 @@ class Reopening {
   #permit(uses: Map<Child, Permissions>, readOnly: Map<BlockNode, boolean>): void {
     const before = new Map([...uses.keys()].map((link) => [link, { perm: link.perm, shared: link.shared }]));
     const moved = this.#links.flatMap(({ old, link }) => [old?.node, link?.node]).filter((node) => node !== undefined);
-    const nodes = [...this.#nodes, ...moved];
+    const files = this.#files.flatMap(({ link, from }) => [link.node, from]);
+    const nodes = [...this.#nodes, ...moved, ...files];
     const permissions = preparePermissions(nodes, uses, readOnly);
     try {
       for (const { driver } of this.#prepared) driver.permit?.();
@@ -232,7 +252,21 @@ class Reopening {
     backing!.checkLink(link);
   }
 
+  /** The link stays the same object: the driver may have it at hand. */
+  #moveFile(node: BlockNode): void {
+    const { file } = this.#changes.get(node)!;
+    const link = node.children.get('file');
+    if (file === undefined || link === undefined || link.node === file) return;
+    if (file.reaches(node)) throw node.wouldBeCycle('file', file);
+    file.checkLink(link);
+    this.#files.push({ node, link, from: link.node });
+    moveLink(link, file);
+    if (this.#changes.get(node)!.readOnly !== false) return;
+    if (this.#changes.get(file)?.readOnly ?? file.readOnly) throw isReadOnly(file);
+  }
+
   #moveLinksBack(): void {
+    for (const { link, from } of this.#files.splice(0).reverse()) moveLink(link, from);
     for (const { node, old } of this.#links.splice(0).reverse()) node.exchangeChild('backing', old);
   }
 
@@ -267,6 +301,12 @@ class Reopening {
       reportUnforeseen('undoing a reopening', error);
     }
   }
+}
+
+function moveLink(link: Child, to: BlockNode): void {
+  link.node.parents.delete(link);
+  link.node = to;
+  to.parents.add(link);
 }
 
 function isReadOnly({ filename }: BlockNode): BlockError {

@@ -334,6 +334,8 @@ export type SocketAddress =
 
 /** Drivers of nodes. */
 export type BlockdevDriver =
+  /** filter: keeps what its node held at one moment: before a write, the old content is saved in a target */
+  | 'copy-before-write'
   /** protocol: a regular file */
   | 'file'
   /** protocol: a block device of the host */
@@ -345,7 +347,9 @@ export type BlockdevDriver =
   /** format: QEMU's copy-on-write image, versions 2 and 3 */
   | 'qcow2'
   /** format: the bytes of the file as they are, or a window of them */
-  | 'raw';
+  | 'raw'
+  /** filter: reads as its copy-before-write node did at that moment */
+  | 'snapshot-access';
 
 /** What a discard request does. */
 export type BlockdevDiscardOptions =
@@ -504,6 +508,25 @@ export interface BlockdevOptionsQcow2 extends BlockdevOptionsGenericCOWFormat {
   'cache-clean-interval'?: number;
 }
 
+/** What a failure to save old content leads to. */
+export type OnCbwError =
+  /** the write that needed it fails */
+  | 'break-guest-write'
+  /** the write goes on, and what was to be kept is lost: reads of the moment fail from then on */
+  | 'break-snapshot';
+
+/** Driver options of copy-before-write. */
+export interface BlockdevOptionsCbw extends BlockdevOptionsGenericFormat {
+  /** the node that old content is saved in */
+  target: BlockdevRef;
+  /** a dirty bitmap: only what is dirty in it when the node is opened is kept (default: everything) */
+  bitmap?: BlockDirtyBitmap;
+  /** what a failure to save old content leads to (default: break-guest-write) */
+  'on-cbw-error'?: OnCbwError;
+  /** seconds after which saving old content counts as failed; 0: it may take any time (default: 0) */
+  'cbw-timeout'?: number;
+}
+
 /** What all of {@link BlockdevOptions} have. */
 export interface BlockdevOptionsBase {
   /** the driver */
@@ -526,12 +549,14 @@ export interface BlockdevOptionsBase {
 
 /** Options of a node, with all its children. */
 export type BlockdevOptions =
+  | (BlockdevOptionsBase & { driver: 'copy-before-write' } & BlockdevOptionsCbw)
   | (BlockdevOptionsBase & { driver: 'file' } & BlockdevOptionsFile)
   | (BlockdevOptionsBase & { driver: 'host_device' } & BlockdevOptionsFile)
   | (BlockdevOptionsBase & { driver: 'nbd' } & BlockdevOptionsNbd)
   | (BlockdevOptionsBase & { driver: 'null-co' } & BlockdevOptionsNull)
   | (BlockdevOptionsBase & { driver: 'qcow2' } & BlockdevOptionsQcow2)
-  | (BlockdevOptionsBase & { driver: 'raw' } & BlockdevOptionsRaw);
+  | (BlockdevOptionsBase & { driver: 'raw' } & BlockdevOptionsRaw)
+  | (BlockdevOptionsBase & { driver: 'snapshot-access' } & BlockdevOptionsGenericFormat);
 
 /** A node. */
 export type BlockdevRef =
@@ -615,12 +640,14 @@ export interface BlockdevCreateOptionsBase {
 
 /** Options of an image to be created. */
 export type BlockdevCreateOptions =
+  | (BlockdevCreateOptionsBase & { driver: 'copy-before-write' })
   | (BlockdevCreateOptionsBase & { driver: 'file' } & BlockdevCreateOptionsFile)
   | (BlockdevCreateOptionsBase & { driver: 'host_device' })
   | (BlockdevCreateOptionsBase & { driver: 'nbd' })
   | (BlockdevCreateOptionsBase & { driver: 'null-co' })
   | (BlockdevCreateOptionsBase & { driver: 'qcow2' } & BlockdevCreateOptionsQcow2)
-  | (BlockdevCreateOptionsBase & { driver: 'raw' } & BlockdevCreateOptionsRaw);
+  | (BlockdevCreateOptionsBase & { driver: 'raw' } & BlockdevCreateOptionsRaw)
+  | (BlockdevCreateOptionsBase & { driver: 'snapshot-access' });
 
 /** An internal snapshot. */
 export interface SnapshotInfo {
@@ -1836,12 +1863,14 @@ export interface BlockStatsSpecificBase {
 
 /** What the driver of a node counts. */
 export type BlockStatsSpecific =
+  | (BlockStatsSpecificBase & { driver: 'copy-before-write' })
   | (BlockStatsSpecificBase & { driver: 'file' } & BlockStatsSpecificFile)
   | (BlockStatsSpecificBase & { driver: 'host_device' } & BlockStatsSpecificFile)
   | (BlockStatsSpecificBase & { driver: 'nbd' })
   | (BlockStatsSpecificBase & { driver: 'null-co' })
   | (BlockStatsSpecificBase & { driver: 'qcow2' })
-  | (BlockStatsSpecificBase & { driver: 'raw' });
+  | (BlockStatsSpecificBase & { driver: 'raw' })
+  | (BlockStatsSpecificBase & { driver: 'snapshot-access' });
 
 /** Figures of a device and its nodes, or of one node. */
 export interface BlockStats {
@@ -2212,6 +2241,8 @@ export interface QapiTypes {
   Qcow2OverlapCheckFlags: Qcow2OverlapCheckFlags;
   Qcow2OverlapChecks: Qcow2OverlapChecks;
   BlockdevOptionsQcow2: BlockdevOptionsQcow2;
+  OnCbwError: OnCbwError;
+  BlockdevOptionsCbw: BlockdevOptionsCbw;
   BlockdevOptions: BlockdevOptions;
   BlockdevRef: BlockdevRef;
   BlockdevRefOrNull: BlockdevRefOrNull;
