@@ -55,7 +55,7 @@ describe('README', function () {
   it('docs/nbd.md: its commands run, one after the other', async function () {
     requirePeer(this, 'openssl');
     const commands = examplesOf('docs/nbd.md', 'sh');
-    expect(commands).to.have.lengthOf(4);
+    expect(commands).to.have.lengthOf(5);
     // Of what openssl says about its keys, nobody needs to know.
     const quiet = commands.map((code) => code.replaceAll(/^openssl (req|x509) /gm, 'quietly openssl $1 '));
     const quietly = 'quietly() { "$@" 2>quiet || { cat quiet >&2; false; }; }\n';

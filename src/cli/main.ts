@@ -27,6 +27,7 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
     summary: 'run jobs and exports in one process, controlled by QMP',
     load: () => import('./verbs/daemon.js'),
   },
+  jobs: { summary: 'list, watch and steer the jobs of such a process', load: () => import('./verbs/jobs.js') },
 };
 
 /** Programs of QEMU that Diskwright replaces when it is called by their names (by a link), and the verb that takes their command line. */

@@ -1,7 +1,6 @@
 // What the commands of a monitor work with. All monitors of a daemon have one.
 
-import { Graph, type GraphOptions } from '../block/graph.js';
-import type { Host } from '../host/host.js';
+import type { Graph } from '../block/graph.js';
 import type { JobEnvironment } from '../jobs/job-type.js';
 import { JobManager } from '../jobs/manager.js';
 import { BlockError } from '../util/errors.js';
@@ -9,7 +8,7 @@ import { Exports } from '../workspace/exports.js';
 import { MonitorNodes } from '../workspace/monitor-nodes.js';
 import { EventHub } from './events.js';
 
-export interface ContextOptions extends GraphOptions {
+export interface ContextOptions {
   /** `query-version`: name and version of the program. */
   package: string;
   /** Called by `quit`: the daemon is to end. */
@@ -32,13 +31,15 @@ export class QmpContext {
   readonly #running = new Set<Promise<unknown>>();
   #closing = false;
 
-  constructor(host: Host, { package: name, quit, ready = Promise.resolve(), ...graph }: ContextOptions) {
+  /** `graph` is the context's from now on: `close` closes all of its nodes. */
+  constructor(graph: Graph, { package: name, quit, ready = Promise.resolve() }: ContextOptions) {
+    const { clock } = graph.host;
     this.ready = ready;
     this.package = name;
-    this.events = new EventHub(host.clock);
+    this.events = new EventHub(clock);
     this.quit = quit;
-    this.graph = new Graph(host, graph);
-    this.manager = new JobManager(host.clock);
+    this.graph = graph;
+    this.manager = new JobManager(clock);
     this.jobs = { graph: this.graph, manager: this.manager, warn: this.graph.warn };
     this.nodes = new MonitorNodes(this.graph);
     this.exports = new Exports(this.graph, (id) => this.events.emit('BLOCK_EXPORT_DELETED', { id }));

@@ -36,13 +36,13 @@ export class Exports {
     this.#onDeleted = onDeleted;
   }
 
-  /** Starts the server. Rejects with `exists` where one is running, and with `invalid-argument`, `busy` (address), `permission`. */
-  async startServer(address: NetAddress, options: NbdServerOptions): Promise<void> {
+  /** Starts the server; resolves with where it listens. Rejects with `exists` where one is running, and with `invalid-argument`, `busy` (address), `permission`. */
+  async startServer(address: NetAddress, options: NbdServerOptions): Promise<NetAddress> {
     if (this.#server !== null) throw new BlockError('exists', 'NBD server already running');
     const server = new NbdServer(this.#graph.host, options);
     this.#server = server;
     try {
-      await server.listen(address);
+      return await server.listen(address);
     } catch (error) {
       this.#server = null;
       await server.close();

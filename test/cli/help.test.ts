@@ -7,7 +7,20 @@ import type { Verb } from '../../src/cli/verb.js';
 import { verbHelp } from '../../src/cli/verb.js';
 import { Workshop } from '../support/cli.js';
 
-const NAMES = ['convert', 'create', 'info', 'map', 'check', 'compare', 'commit', 'stream', 'mirror', 'backup', 'nbd'];
+const NAMES = [
+  'convert',
+  'create',
+  'info',
+  'map',
+  'check',
+  'compare',
+  'commit',
+  'stream',
+  'mirror',
+  'backup',
+  'nbd',
+  'jobs',
+];
 
 const GOLDEN_MAP = `usage: diskwright map [-f FMT | --image-opts] [-s OFFSET] [-l LEN]
                       [--output=FORMAT] [-U] FILENAME...

@@ -3,6 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Graph } from '../../src/block/graph.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 import { openRealHost } from '../../src/host/real/index.js';
 import { QmpContext } from '../../src/qmp/context.js';
@@ -29,7 +30,7 @@ export class Bench {
 
   constructor() {
     registerDrivers();
-    this.context = new QmpContext(this.host, { package: 'test', quit: () => this.quits++ });
+    this.context = new QmpContext(new Graph(this.host), { package: 'test', quit: () => this.quits++ });
   }
 
   path(name: string): string {

@@ -3,6 +3,7 @@
 //   options --> pid file --> ready --> [quit, SIGTERM, SIGINT, SIGHUP] --> jobs cancelled, exports and images closed --> monitors end
 
 import { unlinkSync } from 'node:fs';
+import { Graph } from '../../block/graph.js';
 import { registerDrivers } from '../../drivers/index.js';
 import { openRealHost } from '../../host/real/index.js';
 import { Chardevs } from '../../qmp/chardevs.js';
@@ -35,8 +36,8 @@ export async function runDaemon(options: ParsedOptions, forked: Forked | null): 
     const ready = new Promise<void>((resolve) => {
       begin = resolve;
     });
-    const own = { package: packageText(), quit: () => end.now(), ready };
-    const context = new QmpContext(host, { ...(await graphOptions()), ...own });
+    const graph = new Graph(host, await graphOptions());
+    const context = new QmpContext(graph, { package: packageText(), quit: () => end.now(), ready });
     const chardevs = new Chardevs(context);
     try {
       await serveUntil(context, chardevs, options, forked, end, begin);

@@ -141,6 +141,12 @@ const GENERAL: readonly OptionSpec[] = [
     help: "With --list: the name that the server's certificate must have.",
   },
   { key: 'list', short: 'L', long: 'list', help: 'List the exports of the server at -k, or at -b and -p.' },
+  {
+    key: 'monitor',
+    long: 'monitor',
+    argument: 'PATH',
+    help: 'A QMP monitor at this UNIX socket, as that of diskwright daemon: the image, whose node is called disk, can be copied and have snapshots made of it while it is served.',
+  },
   { key: 'fork', long: 'fork', help: 'Continue in the background once clients can connect.' },
   { key: 'pid-file', long: 'pid-file', argument: 'PATH', help: 'Write the process id to this file, and lock it.' },
   {

@@ -1,5 +1,6 @@
 // Parses the command line of `diskwright nbd` into a plan. All options are checked before anything is opened; errors have qemu-nbd's messages.
 
+import { resolve } from 'node:path';
 import type { NetAddress } from '../../host/net.js';
 import type { EngineName } from '../../host/real/index.js';
 import type { BlockdevDetectZeroesOptions, BlockdevDiscardOptions } from '../../schema/generated/types.js';
@@ -43,6 +44,8 @@ export interface ServePlan {
   /** 0: no limit. */
   handshakeSeconds: number;
   pidFile: string | undefined;
+  /** Absolute path of the monitor's socket. */
+  monitor: string | undefined;
   verbose: boolean;
 }
 
@@ -72,7 +75,7 @@ const PER_DEVICE = [
   'detect-zeroes',
 ];
 /** Options about a server, which `--list` refuses. */
-const SERVER_ONLY = ['shared', 'persistent', 'pid-file', 'handshake-limit'];
+const SERVER_ONLY = ['shared', 'persistent', 'pid-file', 'handshake-limit', 'monitor'];
 
 /** The plan for `--list`. `activated`: the process was given a socket. Throws `UsageError`. */
 export function listPlan(options: ParsedOptions, activated: boolean): ListPlan {
@@ -127,6 +130,7 @@ export function servePlan(options: ParsedOptions, activated: boolean): ServePlan
     tlsAuthz: options.get('tls-authz'),
     handshakeSeconds: handshakeOf(options),
     pidFile: options.get('pid-file'),
+    monitor: monitorOf(options),
     verbose: options.has('verbose'),
   };
 }
@@ -158,6 +162,14 @@ function addressOf(options: ParsedOptions, activated: boolean): NetAddress {
     throw new UsageError(`UNIX socket path '${path}' is too long: it may have ${MAX_SOCKET_PATH_BYTES} bytes`);
   }
   return { type: 'unix', path };
+}
+
+/** The server may change its folder: the path counts from the present one. */
+function monitorOf(options: ParsedOptions): string | undefined {
+  const path = options.get('monitor');
+  if (path === undefined) return undefined;
+  if (path === '') throw new UsageError('the monitor needs a path');
+  return resolve(path);
 }
 
 function portOf(text: string | undefined, host: string): number {

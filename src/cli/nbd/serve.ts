@@ -3,7 +3,7 @@
 import { Device } from '../../block/device.js';
 import { peerText } from '../../host/net-address.js';
 import { detach } from '../../util/best-effort.js';
-import { type Served, serveDevice } from '../../workspace/serve.js';
+import { type Served, type ServeRequest, serveDevice } from '../../workspace/serve.js';
 import { End } from '../end.js';
 import { program, writeMessage } from '../output.js';
 import { type Session, withSession } from '../session.js';
@@ -12,6 +12,7 @@ import { openServedImage } from './image.js';
 import { writePidFile } from './pid-file.js';
 import type { ServePlan } from './plan.js';
 import { securityOf } from './security.js';
+import type { Serving } from './serving.js';
 
 /** Runs the server. Resolves with the exit code when it has ended and all data was flushed. Rejects with the first failure, also one of that flush. */
 export async function serve(plan: ServePlan, forked: Forked | null): Promise<number> {
@@ -28,48 +29,68 @@ async function serveUntil(session: Session, plan: ServePlan, forked: Forked | nu
   const say = (text: string): void => {
     if (plan.verbose) writeMessage(`${program()}: ${text}`);
   };
-  const security = securityOf(session, plan);
-  let served: Served | null = null;
-  let device: Device | null = null;
+  const request: ServeRequest = {
+    address: plan.address,
+    server: {
+      ...securityOf(session, plan),
+      maxConnections: plan.maxClients,
+      handshakeTimeoutMs: plan.handshakeSeconds * 1000,
+      onServed: ({ peer }) => say(`${peer}: connected`),
+      onLeft: ({ peer }, chosen, others) => {
+        say(`${peer}: ${chosen ? 'left' : 'left without having chosen the export'}`);
+        if (chosen && others === 0 && !plan.persistent) end.now();
+      },
+    },
+    export: {
+      name: plan.exportName,
+      description: plan.description,
+      bitmaps: plan.bitmaps,
+      allocationDepth: plan.allocationDepth,
+      writethrough: plan.cache.writethrough,
+    },
+  };
   // Registered before the image is opened, since opening may wait for a silent server.
   detach(
     'signal',
     end.reached.then(() => session.graph.abortStalled()),
   );
+  const serving = await begin(session, plan, request, end);
   try {
-    device = new Device(await openServedImage(session, plan), { name: 'nbd', writable: !plan.readOnly });
-    served = await serveDevice(session.host, device, {
-      address: plan.address,
-      server: {
-        ...security,
-        maxConnections: plan.maxClients,
-        handshakeTimeoutMs: plan.handshakeSeconds * 1000,
-        onServed: ({ peer }) => say(`${peer}: connected`),
-        onLeft: ({ peer }, chosen, others) => {
-          say(`${peer}: ${chosen ? 'left' : 'left without having chosen the export'}`);
-          if (chosen && others === 0 && !plan.persistent) end.now();
-        },
-      },
-      export: {
-        name: plan.exportName,
-        description: plan.description,
-        bitmaps: plan.bitmaps,
-        allocationDepth: plan.allocationDepth,
-        writethrough: plan.cache.writethrough,
-      },
-    });
     if (plan.pidFile !== undefined) writePidFile(plan.pidFile);
-    say(`serving '${plan.image}' at ${peerText(served.address)}`);
+    say(`serving '${plan.image}' at ${peerText(serving.address)}`);
     if (forked !== null) goToBackground(plan, forked);
     await end.reached;
   } finally {
-    // What clients wrote is flushed when the session closes the image.
-    try {
-      await served?.server.close();
-    } finally {
-      await device?.close();
-    }
+    await serving.close();
   }
+}
+
+/** Opens the image and serves it. What is open when this rejects is closed with the session. */
+async function begin(session: Session, plan: ServePlan, request: ServeRequest, end: End): Promise<Serving> {
+  if (plan.monitor !== undefined) {
+    // Loaded when it is asked for: the monitor is large.
+    const { MONITORED_NODE, serveMonitored } = await import('./monitored.js');
+    const node = await openServedImage(session, plan, MONITORED_NODE);
+    return serveMonitored(node, !plan.readOnly, plan.monitor, request, () => end.now());
+  }
+  const device = new Device(await openServedImage(session, plan), { name: 'nbd', writable: !plan.readOnly });
+  let served: Served;
+  try {
+    served = await serveDevice(session.host, device, request);
+  } catch (error) {
+    await device.close();
+    throw error;
+  }
+  return {
+    address: served.address,
+    async close() {
+      try {
+        await served.server.close();
+      } finally {
+        await device.close();
+      }
+    },
+  };
 }
 
 function goToBackground(plan: ServePlan, forked: Forked): void {

@@ -18,7 +18,7 @@ import { writeJson } from '../json/writer.js';
 import { LinkStream, type LinkStreamOwner } from '../link-stream.js';
 import { Calls } from './calls.js';
 import { EventQueue } from './event-queue.js';
-import type { AnyQmpEvent, QmpEventName } from './types.js';
+import type { AnyQmpEvent, QmpArguments, QmpCommandName, QmpEventName, QmpReturn } from './types.js';
 
 /** Bytes of commands that the server has not taken. */
 const MAX_BACKLOG_BYTES = 64 << 20;
@@ -86,6 +86,11 @@ export class Client implements LinkStreamOwner {
     return this.#calls.begin(command, outOfBand, signal, (id) => {
       this.#stream.write(`${writeJson({ [verb]: command, ...given, id })}\r\n`);
     });
+  }
+
+  /** A command of the schema. Rejects as `execute`. */
+  async call<K extends QmpCommandName>(command: K, args: QmpArguments<K>): Promise<QmpReturn<K>> {
+    return (await this.execute(command, args, false, undefined)) as QmpReturn<K>;
   }
 
   on<K extends keyof EventMap>(name: K, listener: (event: EventMap[K]) => unknown): () => void {

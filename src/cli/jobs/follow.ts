@@ -1,0 +1,133 @@
+// `--follow`: shows the jobs of a monitor until all of them have ended.
+//
+//   a timer, and each event  -->  sample  -->  terminal: the lines are drawn again in their place
+//                                              JSON: one object a line
+//                                              anything else: a line for each state that a job takes
+
+import type { Client } from '../../qmp/client/client.js';
+import { Waiters } from '../../util/waiters.js';
+import type { End } from '../end.js';
+import { jsonLine } from '../json.js';
+import { openLine, reportError, shown, write } from '../output.js';
+import type { JobSampler, JobView } from './sample.js';
+import { jobLines, jobObjects } from './show.js';
+
+const INTERVAL_MS = 200;
+/** Clears from the cursor to the end of the screen. */
+const CLEAR_BELOW = '\x1b[J';
+
+interface View {
+  show(jobs: readonly JobView[]): void;
+  /** A job has taken a state, as an event says. */
+  state(id: string, status: string): void;
+  end(): void;
+}
+
+/** Resolves with the exit code once no job is left but concluded ones: 1 where one has failed or was cancelled, 0 otherwise. */
+export async function follow(client: Client, sampler: JobSampler, end: End, json: boolean): Promise<number> {
+  const view: View = json ? new JsonView() : process.stdout.isTTY ? new TerminalView() : new LineView();
+  const outcomes = new Outcomes();
+  const ticks = new Waiters();
+  let over = false;
+  const stop = client.on('any', (event) => {
+    if (event.event === 'JOB_STATUS_CHANGE') view.state(event.data.id, event.data.status);
+    if (event.event === 'BLOCK_JOB_COMPLETED') outcomes.completed(event.data.device, event.data.error);
+    if (event.event === 'BLOCK_JOB_CANCELLED') outcomes.failed(event.data.device, 'cancelled');
+    ticks.wake();
+  });
+  const timer = setInterval(() => ticks.wake(), INTERVAL_MS);
+  void Promise.race([end.reached, client.ended]).then(() => {
+    over = true;
+    ticks.wake();
+  });
+  try {
+    for (;;) {
+      // Waiting begins before the jobs are asked for: what happens meanwhile is looked at again.
+      const tick = ticks.wait();
+      const jobs = await sampler.sample();
+      view.show(jobs);
+      for (const { info } of jobs) if (info.status === 'concluded') outcomes.completed(info.id, info.error);
+      if (over || jobs.every(({ info }) => info.status === 'concluded')) break;
+      await tick;
+      if (over) break;
+    }
+  } finally {
+    clearInterval(timer);
+    stop();
+    view.end();
+  }
+  return outcomes.report();
+}
+
+/** How the jobs that have ended did. */
+class Outcomes {
+  readonly #failures = new Map<string, string>();
+
+  completed(id: string, error: string | undefined): void {
+    if (error !== undefined) this.failed(id, error);
+  }
+
+  failed(id: string, why: string): void {
+    this.#failures.set(id, why);
+  }
+
+  /** Says which have failed. The exit code. */
+  report(): number {
+    for (const [id, why] of this.#failures) reportError(`job '${shown(id)}': ${shown(why)}`);
+    return this.#failures.size > 0 ? 1 : 0;
+  }
+}
+
+class TerminalView implements View {
+  #lines = 0;
+
+  show(jobs: readonly JobView[]): void {
+    const { columns } = process.stdout;
+    const lines = jobs.length === 0 ? ['No jobs.'] : jobLines(jobs, columns);
+    const room = Math.max(1, (process.stdout.rows ?? Number.POSITIVE_INFINITY) - 1);
+    const drawn =
+      lines.length <= room ? lines : [...lines.slice(0, room - 1), `... and ${lines.length - room + 1} more`];
+    process.stdout.write(`${this.#home()}${drawn.join('\n')}\n`);
+    this.#lines = drawn.length;
+    openLine(() => undefined);
+  }
+
+  state(): void {}
+
+  end(): void {
+    openLine(null);
+  }
+
+  #home(): string {
+    return this.#lines === 0 ? '' : `\x1b[${this.#lines}A\r${CLEAR_BELOW}`;
+  }
+}
+
+class JsonView implements View {
+  #last = '';
+
+  show(jobs: readonly JobView[]): void {
+    const line = jsonLine({ jobs: jobObjects(jobs) });
+    if (line !== this.#last) write(`${line}\n`);
+    this.#last = line;
+  }
+
+  state(): void {}
+  end(): void {}
+}
+
+class LineView implements View {
+  #first = true;
+
+  show(jobs: readonly JobView[]): void {
+    if (this.#first) for (const line of jobLines(jobs)) write(`${line}\n`);
+    this.#first = false;
+  }
+
+  state(id: string, status: string): void {
+    // A job that is dismissed is no more.
+    if (status !== 'null') write(`${shown(id)}  ${status}\n`);
+  }
+
+  end(): void {}
+}

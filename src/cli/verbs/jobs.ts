@@ -1,0 +1,116 @@
+// `diskwright jobs`: lists and steers the jobs of a process with a QMP monitor: `diskwright daemon`, `diskwright nbd --monitor`, or QEMU's programs.
+
+import type { Client } from '../../qmp/client/client.js';
+import { End } from '../end.js';
+import { OWN_WORDS, type ParsedOptions, UsageError } from '../getopt.js';
+import { monitorAddress } from '../jobs/address.js';
+import { JobSampler } from '../jobs/sample.js';
+import { jobLines, jobObjects } from '../jobs/show.js';
+import { type JobOrder, jobOrder } from '../jobs/verbs.js';
+import { prettyJson } from '../json.js';
+import { write } from '../output.js';
+import { EXIT_INTERRUPTED, withSession } from '../session.js';
+import type { Verb } from '../verb.js';
+
+/** A rate takes two readings. */
+const BETWEEN_MS = 300;
+
+export const verb: Verb = {
+  name: 'jobs',
+  synopsis: '-m MONITOR [--follow] [--json] [VERB ID [SPEED]]',
+  description:
+    'Lists the jobs of a process that has a QMP monitor: diskwright daemon, diskwright nbd --monitor, qemu-storage-daemon, or a virtual machine ' +
+    'of QEMU. Each has a line: id, type, state, a bar, the rate and the remaining time.\n\n' +
+    'With a verb it steers one job: pause ID, resume ID, cancel ID, complete ID, finalize ID, dismiss ID, or set-speed ID BYTES (a second; 0: no ' +
+    'limit). The verbs are those of QMP; they end as soon as the process has taken them.\n\n' +
+    'A monitor of QEMU has one client at a time: while another program is connected to it, this command gives up after 10 seconds.',
+  options: [
+    {
+      key: 'monitor',
+      short: 'm',
+      long: 'monitor',
+      argument: 'MONITOR',
+      help: 'Where the monitor listens: the path of a UNIX socket (also unix:PATH), or tcp:HOST:PORT.',
+    },
+    {
+      key: 'follow',
+      long: 'follow',
+      help: 'Show the jobs until all have ended. On a terminal the list is drawn again in its place; otherwise there is a line for each new state of a job.',
+    },
+    {
+      key: 'json',
+      long: 'json',
+      help: 'For programs: an array with the members of query-jobs, "percent", "bytes-per-second", "eta-seconds" (null where not known), "speed" and "io-status". With --follow one object a line, whenever something has changed; its "jobs" is that array.',
+    },
+    {
+      key: 'force',
+      long: 'force',
+      help: 'cancel only: a mirror that is ready drops its copy, and a paused job is cancelled, too.',
+    },
+    { key: 'help', short: 'h', long: 'help', help: 'Show this help and exit.' },
+  ],
+  words: OWN_WORDS,
+  peer: 'QMP',
+  notes: [
+    [
+      'Exit codes',
+      '0    done; with --follow: all jobs have ended well\n1    failed; with --follow: a job has failed or was cancelled\n130  --follow was interrupted; the jobs go on',
+    ],
+  ],
+  examples: [
+    ['diskwright jobs -m qmp.sock', 'all jobs, once'],
+    ['diskwright jobs -m qmp.sock --follow', 'watches them until all have ended'],
+    ['diskwright jobs -m qmp.sock set-speed m 50M', 'limits the job m to 50 MiB a second'],
+    ['diskwright jobs -m tcp:localhost:4444 cancel m', 'cancels a job of a process whose monitor is on TCP'],
+  ],
+  run,
+};
+
+async function run(options: ParsedOptions): Promise<number> {
+  const text = options.get('monitor');
+  if (text === undefined) throw new UsageError('where is the monitor? Use -m PATH', true);
+  const address = monitorAddress(text);
+  const [follow, json, force] = ['follow', 'json', 'force'].map((key) => options.has(key));
+  const order = options.positional.length === 0 ? null : jobOrder(options.positional, force);
+  if (order !== null && (follow || json)) throw new UsageError('--follow and --json are for the list of jobs');
+  if (order === null && force) throw new UsageError('--force is for cancel only');
+  return withSession([], async ({ host }) => {
+    const { connectClient } = await import('../../qmp/client/connect.js');
+    const { client } = await connectClient(host, address, {});
+    try {
+      if (follow) return await followJobs(client, json);
+      return order === null ? await list(client, json) : await steer(client, order);
+    } finally {
+      await client.close(false);
+    }
+  });
+}
+
+async function steer(client: Client, order: JobOrder): Promise<number> {
+  await order(client);
+  return 0;
+}
+
+async function list(client: Client, json: boolean): Promise<number> {
+  const sampler = new JobSampler(client);
+  let jobs = await sampler.sample();
+  if (jobs.some(({ info }) => info.status === 'running')) {
+    await new Promise((resolve) => setTimeout(resolve, BETWEEN_MS));
+    jobs = await sampler.sample();
+  }
+  if (json) write(`${prettyJson(jobObjects(jobs))}\n`);
+  else if (jobs.length === 0) write('No jobs.\n');
+  else for (const line of jobLines(jobs, process.stdout.isTTY ? process.stdout.columns : 0)) write(`${line}\n`);
+  return 0;
+}
+
+async function followJobs(client: Client, json: boolean): Promise<number> {
+  const end = new End();
+  try {
+    const { follow } = await import('../jobs/follow.js');
+    const code = await follow(client, new JobSampler(client), end, json);
+    return end.over ? EXIT_INTERRUPTED : code;
+  } finally {
+    end.stop();
+  }
+}

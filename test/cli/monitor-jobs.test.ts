@@ -1,0 +1,215 @@
+// `diskwright jobs`: lists, steers and follows the jobs of our daemon and of qemu-storage-daemon.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { expect } from 'chai';
+import { jobLines, jobObjects } from '../../src/cli/jobs/show.js';
+import { Workshop } from '../support/cli.js';
+import { type Json, StorageDaemon } from '../support/qmp.js';
+
+const MiB = 1024 * 1024;
+
+for (const [name, ours] of [
+  ['diskwright daemon', true],
+  ['qemu-storage-daemon', false],
+] as const) {
+  describe(`diskwright jobs with ${name}`, () => {
+    let shop: Workshop;
+    let daemon: StorageDaemon;
+
+    beforeEach(async () => {
+      shop = await Workshop.open();
+      const words = ['--chardev', `socket,id=second,path=${shop.path('m')},server=on,wait=off`, '--monitor', 'second'];
+      for (const node of ['a', 'b', 'c', 'd']) {
+        words.push('--blockdev', JSON.stringify({ driver: 'null-co', 'node-name': node, size: 64 * MiB }));
+      }
+      const program = ours ? [process.execPath, shop.bundle, 'daemon'] : ['qemu-storage-daemon'];
+      daemon = await StorageDaemon.start(shop.path('qmp'), words, program);
+    });
+    afterEach(() => {
+      daemon.kill();
+      shop.remove();
+    });
+
+    /** A mirror that takes a minute, unless its speed is changed. */
+    async function mirror(id: string, device: string, target: string, more: Json = {}): Promise<void> {
+      const words = { 'job-id': id, device, target, sync: 'full', speed: MiB, granularity: 65536, 'buf-size': 65536 };
+      await daemon.execute('blockdev-mirror', { ...words, ...more });
+    }
+
+    async function status(id: string, wanted: string): Promise<void> {
+      for (;;) {
+        const data = await daemon.event('JOB_STATUS_CHANGE');
+        if (data['id'] === id && data['status'] === wanted) return;
+      }
+    }
+
+    const jobs = (...words: string[]) => shop.ours('jobs', '-m', 'm', ...words);
+
+    it('says that there are none', () => {
+      expect(jobs()).to.deep.equal({ code: 0, stdout: 'No jobs.\n', stderr: '' });
+      expect(JSON.parse(jobs('--json').stdout)).to.deep.equal([]);
+      expect(jobs('--follow')).to.include({ code: 0, stderr: '' });
+    });
+
+    it('lists each with a bar, its rate and the remaining time, the oldest first', async () => {
+      await mirror('first', 'a', 'b');
+      await mirror('b2', 'c', 'd');
+      const { stdout, stderr } = jobs();
+      expect(stderr).to.equal('');
+      const lines = stdout.trimEnd().split('\n');
+      expect(lines).to.have.lengthOf(2);
+      expect(lines[0]).to.match(/^first {2}mirror {2}running {2}\[[=> ]+\] {3}\d% {2}.* of 64 MiB .*limit 1 MiB\/s$/);
+      expect(lines[1]).to.match(/^b2 {5}mirror {2}running /);
+    });
+
+    it('lists them for programs, in the members of query-jobs', async () => {
+      await mirror('m', 'a', 'b');
+      const [job] = JSON.parse(jobs('--json').stdout) as Json[];
+      expect(job).to.include({ id: 'm', type: 'mirror', status: 'running', speed: MiB, 'io-status': 'ok' });
+      expect(job['total-progress']).to.equal(64 * MiB);
+      expect(job).to.have.keys(
+        ...['id', 'type', 'status', 'current-progress', 'total-progress', 'percent'],
+        ...['bytes-per-second', 'eta-seconds', 'speed', 'io-status'],
+      );
+    });
+
+    it('pauses, resumes, sets the speed, completes', async () => {
+      await mirror('m', 'a', 'b');
+      expect(jobs('pause', 'm')).to.deep.equal({ code: 0, stdout: '', stderr: '' });
+      await status('m', 'paused');
+      expect(jobs().stdout).to.match(/^m {2}mirror {2}paused /);
+      expect(jobs('resume', 'm').code).to.equal(0);
+      expect(jobs('set-speed', 'm', '1G').code).to.equal(0);
+      await status('m', 'ready');
+      expect(jobs().stdout).to.match(/^m {2}mirror {2}ready .*100%/);
+      expect(jobs('complete', 'm').code).to.equal(0);
+      await status('m', 'null');
+    });
+
+    it('finalizes and dismisses', async () => {
+      await mirror('m', 'a', 'b', { speed: 0, 'auto-finalize': false, 'auto-dismiss': false });
+      await status('m', 'ready');
+      jobs('complete', 'm');
+      await status('m', 'pending');
+      expect(jobs('finalize', 'm').code).to.equal(0);
+      await status('m', 'concluded');
+      expect(jobs('dismiss', 'm').code).to.equal(0);
+      await status('m', 'null');
+    });
+
+    it('cancels, a paused one by force', async () => {
+      await mirror('m', 'a', 'b');
+      jobs('pause', 'm');
+      await status('m', 'paused');
+      const said = "diskwright: The block job for device 'm' is currently paused\n";
+      expect(jobs('cancel', 'm')).to.include({ code: 1, stderr: said });
+      expect(jobs('cancel', 'm', '--force').code).to.equal(0);
+      await status('m', 'null');
+    });
+
+    it("gives the monitor's own words for what is refused", () => {
+      expect(jobs('pause', 'x')).to.deep.equal({ code: 1, stdout: '', stderr: 'diskwright: Job not found\n' });
+      expect(jobs('cancel', 'x')).to.include({ code: 1, stderr: 'diskwright: Job not found\n' });
+    });
+
+    it('follows until all have ended, and fails where one was cancelled', async () => {
+      await mirror('m', 'a', 'b');
+      await mirror('n', 'c', 'd');
+      const child = spawn(process.execPath, [shop.bundle, 'jobs', '-m', shop.path('m'), '--follow']);
+      const lines: string[] = [];
+      const read = createInterface({ input: child.stdout });
+      const listed = new Promise<void>((resolve) =>
+        read.on('line', (line) => {
+          lines.push(line);
+          if (lines.length === 2) resolve();
+        }),
+      );
+      let errors = '';
+      child.stderr.on('data', (text) => {
+        errors += text;
+      });
+      await listed;
+      await daemon.execute('block-job-cancel', { device: 'n' });
+      await daemon.execute('block-job-set-speed', { device: 'm', speed: 0 });
+      await status('m', 'ready');
+      await daemon.execute('job-complete', { id: 'm' });
+      const [code] = await once(child, 'close');
+      expect(lines).to.include.members(['m  ready', 'm  concluded', 'n  concluded']);
+      expect(errors).to.equal("diskwright: job 'n': cancelled\n");
+      expect(code).to.equal(1);
+    });
+
+    it('follows for programs, one object a line; an interrupt ends it, and no job', async () => {
+      await mirror('m', 'a', 'b');
+      const child = spawn(process.execPath, [shop.bundle, 'jobs', '-m', shop.path('m'), '--follow', '--json']);
+      const objects: { jobs: Json[] }[] = [];
+      for await (const line of createInterface({ input: child.stdout })) {
+        objects.push(JSON.parse(line) as { jobs: Json[] });
+        if (objects.length === 3) child.kill('SIGINT');
+      }
+      if (child.exitCode === null) await once(child, 'exit');
+      expect(child.exitCode).to.equal(130);
+      expect(objects.every(({ jobs: [job] }) => job['id'] === 'm')).to.equal(true);
+      expect(await daemon.execute('query-jobs')).to.have.lengthOf(1);
+    });
+  });
+}
+
+describe('diskwright jobs: lines', () => {
+  it('fit the terminal, and print what a stranger calls a job as it can be printed', () => {
+    const info = {
+      id: 'a\x1b[2J',
+      type: 'mirror',
+      status: 'running',
+      'current-progress': 1,
+      'total-progress': 2,
+    } as const;
+    const job = { info, block: undefined, bytesPerSecond: 1024, etaMs: 1000 };
+    expect(jobLines([job])[0]).to.match(/^a\\x1b\[2J {2}mirror {2}running {2}\[=+> +\] {2}50%/);
+    for (const columns of [20, 40, 80, 200]) expect(jobLines([job], columns)[0]).to.have.length.below(columns);
+  });
+
+  it('have no rate where none is known', () => {
+    const info = { id: 'a', type: 'create', status: 'concluded', 'current-progress': 0, 'total-progress': 0 } as const;
+    const job = { info, block: undefined, bytesPerSecond: undefined, etaMs: undefined };
+    expect(jobObjects([job])[0]).to.deep.equal({
+      ...info,
+      percent: 100,
+      'bytes-per-second': null,
+      'eta-seconds': null,
+    });
+  });
+});
+
+describe('diskwright jobs: command line', () => {
+  let shop: Workshop;
+
+  before(async () => {
+    shop = await Workshop.open();
+  });
+  after(() => shop.remove());
+
+  const CASES: readonly (readonly [words: readonly string[], said: RegExp])[] = [
+    [[], /where is the monitor\? Use -m PATH/],
+    [['-m', 'nowhere'], /Failed to connect to '.*\/nowhere': No such file or directory/],
+    [['-m', 'tcp:4444'], /a TCP address is tcp:HOST:PORT/],
+    [['-m', 'tcp:h:0'], /a port is a number from 1 to 65535/],
+    [['-m', 'm', 'frob', 'x'], /'frob' is none of pause, resume, complete, finalize, dismiss, cancel and set-speed/],
+    [['-m', 'm', 'pause'], /pause needs the id of a job/],
+    [['-m', 'm', 'pause', 'x', 'y'], /too many words for pause/],
+    [['-m', 'm', 'set-speed', 'x'], /set-speed needs an id and bytes per second/],
+    [['-m', 'm', 'set-speed', 'x', 'fast'], /Invalid rate limit specified/],
+    [['-m', 'm', 'pause', 'x', '--force'], /--force is for cancel only/],
+    [['-m', 'm', '--force'], /--force is for cancel only/],
+    [['-m', 'm', '--json', 'pause', 'x'], /--follow and --json are for the list of jobs/],
+  ];
+  for (const [words, said] of CASES) {
+    it(`refuses: jobs ${words.join(' ')}`, () => {
+      const { code, stderr } = shop.ours('jobs', ...words);
+      expect(stderr).to.match(said);
+      expect(code).to.equal(1);
+    });
+  }
+});

@@ -1,0 +1,181 @@
+// `diskwright nbd --monitor`: an image is copied, and snapshots of it are made, by QMP, while clients write to it.
+
+import { existsSync, readFileSync } from 'node:fs';
+import { expect } from 'chai';
+import { openRealHost } from '../../src/host/real/index.js';
+import type { Image } from '../../src/library/image.js';
+import type { QmpClient } from '../../src/library/qmp.js';
+import { Workspace } from '../../src/library/workspace.js';
+import { Workshop } from '../support/cli.js';
+import { isAlive, NbdProcess, nbdCommand, runNbd, until } from '../support/nbd-process.js';
+
+const MiB = 1024 * 1024;
+
+describe('nbd --monitor', () => {
+  let shop: Workshop;
+  let workspace: Workspace;
+  let server: NbdProcess;
+  let disk: Image;
+  let client: QmpClient;
+
+  beforeEach(async () => {
+    shop = await Workshop.open();
+    workspace = new Workspace(openRealHost());
+    await workspace.create(shop.path('a.qcow2'), { driver: 'qcow2', size: 4 * MiB });
+  });
+  afterEach(async () => {
+    await workspace.close();
+    await server?.stop('SIGKILL');
+    shop.remove();
+  });
+
+  async function serve(...words: string[]): Promise<void> {
+    server = await NbdProcess.start('diskwright', shop.path('nbd'), ['--monitor', 'm', ...words], shop.folder);
+    await until('the monitor is there', () => existsSync(shop.path('m')));
+    client = await workspace.connectQmp(shop.path('m'));
+    disk = await workspace.open(server.uri, { format: 'raw' });
+  }
+
+  const write = (at: number, byte: number): Promise<void> => disk.write(at, new Uint8Array(65536).fill(byte));
+  const first = (file: string, format: string, at: number): string =>
+    shop.must('qemu-io', '-r', '-f', format, '-c', `read -v ${at} 1`, file).slice(11, 13);
+
+  async function untilStatus(id: string, status: string, act: () => Promise<unknown>): Promise<void> {
+    const events = client.events('JOB_STATUS_CHANGE');
+    await act();
+    for await (const { data } of events) if (data.id === id && data.status === status) return;
+  }
+
+  it('has the image as node and export of the name disk', async () => {
+    await serve('-t', '-f', 'qcow2', '-x', '', 'a.qcow2');
+    const [top] = (await client.execute('query-named-block-nodes')).filter((one) => one['node-name'] === 'disk');
+    expect(top).to.include({ drv: 'qcow2', ro: false });
+    expect(await client.execute('query-block-exports')).to.deep.equal([
+      { id: 'disk', type: 'nbd', 'node-name': 'disk', 'shutting-down': false },
+    ]);
+  });
+
+  it('makes a snapshot: what clients write afterwards goes to the overlay', async () => {
+    await serve('-t', '-f', 'qcow2', 'a.qcow2');
+    await write(0, 0x11);
+    const over = { 'node-name': 'disk', 'snapshot-file': shop.path('over.qcow2'), 'snapshot-node-name': 'over' };
+    await client.execute('blockdev-snapshot-sync', over);
+    await write(0, 0x22);
+    await write(MiB, 0x33);
+    await disk.close();
+    await client.execute('quit');
+    expect(await server.end()).to.equal(0);
+    expect([first('a.qcow2', 'qcow2', 0), first('a.qcow2', 'qcow2', MiB)]).to.deep.equal(['11', '00']);
+    expect([first('over.qcow2', 'qcow2', 0), first('over.qcow2', 'qcow2', MiB)]).to.deep.equal(['22', '33']);
+    for (const file of ['a.qcow2', 'over.qcow2']) shop.must('qemu-img', 'check', '-q', file);
+    expect(existsSync(shop.path('m'))).to.equal(false);
+  });
+
+  it('backs up a moment, while clients go on', async () => {
+    await serve('-t', '-f', 'qcow2', 'a.qcow2');
+    await write(0, 0x11);
+    const target = shop.path('backup.qcow2');
+    await untilStatus('b', 'null', async () => {
+      await client.execute('drive-backup', { 'job-id': 'b', device: 'disk', target, sync: 'full', format: 'qcow2' });
+      await write(0, 0x22);
+    });
+    await client.close();
+    expect(first('backup.qcow2', 'qcow2', 0)).to.equal('11');
+  });
+
+  it('moves the disk to another file by a mirror, under its clients', async () => {
+    await serve('-t', '-f', 'qcow2', 'a.qcow2');
+    await write(0, 0x11);
+    const mirror = {
+      'job-id': 'm',
+      device: 'disk',
+      target: shop.path('new.qcow2'),
+      'node-name': 'new',
+      sync: 'full',
+    } as const;
+    await untilStatus('m', 'ready', () => client.execute('drive-mirror', mirror));
+    await untilStatus('m', 'null', () => client.execute('job-complete', { id: 'm' }));
+    await write(MiB, 0x33);
+    const [moved] = await client.execute('query-block-exports');
+    expect(moved['node-name']).to.equal('new');
+    await client.execute('blockdev-del', { 'node-name': 'disk' });
+    shop.must('qemu-img', 'check', '-q', 'a.qcow2');
+    await disk.close();
+    await server.stop('SIGTERM');
+    expect([first('new.qcow2', 'qcow2', 0), first('new.qcow2', 'qcow2', MiB)]).to.deep.equal(['11', '33']);
+    expect(first('a.qcow2', 'qcow2', MiB)).to.equal('00');
+  });
+
+  it('is listed and steered by diskwright jobs; a job that runs at the end is cancelled', async () => {
+    await serve('-t', '-f', 'qcow2', 'a.qcow2');
+    await write(0, 0x11);
+    const slow = {
+      'job-id': 'm',
+      device: 'disk',
+      target: shop.path('new.raw'),
+      sync: 'full',
+      format: 'raw',
+      speed: 1024,
+    } as const;
+    await client.execute('drive-mirror', slow);
+    expect(shop.ours('jobs', '-m', 'm').stdout).to.match(/^m {2}mirror {2}/);
+    await disk.close();
+    expect(await server.stop('SIGTERM')).to.equal(0);
+    shop.must('qemu-img', 'check', '-q', 'a.qcow2');
+  });
+
+  it('ends with the last client, unless -t is given', async () => {
+    await serve('-f', 'qcow2', 'a.qcow2');
+    await write(0, 0x11);
+    await disk.close();
+    expect(await server.end()).to.equal(0);
+    await client.closed;
+  });
+
+  it('names the topmost node of --snapshot and --offset, and leaves a name that options give', async () => {
+    await serve('-t', '-s', '-o', '65536', '-f', 'qcow2', 'a.qcow2');
+    const nodes = await client.execute('query-named-block-nodes', { flat: true });
+    expect(nodes.find((one) => one['node-name'] === 'disk')).to.include({ drv: 'raw' });
+    await client.close();
+    await disk.close();
+    await server.stop('SIGTERM');
+    await serve('-t', '--image-opts', 'driver=qcow2,node-name=mine,file.filename=a.qcow2');
+    expect((await client.execute('query-block-exports'))[0]).to.include({ id: 'disk', 'node-name': 'mine' });
+  });
+
+  it('works in the background: the path is that of the folder where it was started', async () => {
+    const words = [
+      '--fork',
+      '-t',
+      '-k',
+      shop.path('nbd'),
+      '--pid-file=pid',
+      '--monitor',
+      'm',
+      '-f',
+      'qcow2',
+      'a.qcow2',
+    ];
+    expect(runNbd(await nbdCommand('diskwright'), words, shop.folder)).to.deep.equal({
+      code: 0,
+      stdout: '',
+      stderr: '',
+    });
+    const pid = Number(readFileSync(shop.path('pid'), 'utf8'));
+    client = await workspace.connectQmp(shop.path('m'));
+    await client.execute('quit');
+    await client.closed;
+    await until('the server has ended', () => !isAlive(pid));
+  });
+
+  it('refuses a monitor where somebody listens, or where none can be, before it serves', async () => {
+    await serve('-t', '-f', 'qcow2', 'a.qcow2');
+    shop.must('qemu-img', 'create', '-q', '-f', 'qcow2', 'b.qcow2', '1M');
+    const command = await nbdCommand('diskwright');
+    const again = runNbd(command, ['-k', shop.path('nbd2'), '--monitor', 'm', 'b.qcow2'], shop.folder);
+    expect(again).to.include({ code: 1 });
+    expect(again.stderr).to.match(/Failed to bind socket to .*\/m: Address already in use/);
+    const list = runNbd(command, ['--list', '-k', shop.path('nbd'), '--monitor', 'm2'], shop.folder);
+    expect(list.stderr).to.contain('List mode is incompatible with --monitor');
+  });
+});
