@@ -131,7 +131,7 @@ function inOrder(list: unknown[]): unknown[] {
 }
 
 /** Without what is volatile, members in order of their names, names that nobody gave all alike. */
-function filtered(value: unknown): unknown {
+export function filtered(value: unknown): unknown {
   if (typeof value === 'string') return value.replace(/^#block\d+$/, '#block');
   if (typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return inOrder(value.map(filtered));

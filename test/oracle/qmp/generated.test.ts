@@ -1,0 +1,58 @@
+// Generated commands, sent to qemu-storage-daemon and to us: the answers are equal.
+//
+//   DISKWRIGHT_SEED=7 npm test -- -g 'generated commands'     that seed alone; the failure shows the command and both answers
+//   DISKWRIGHT_SOAK=1 ...                                     many seeds, 200 commands each
+
+import { expect } from 'chai';
+import { Random } from '../../../src/host/sim/random.js';
+import { Workshop } from '../../support/cli.js';
+import { requirePeer } from '../../support/peers.js';
+import { seedsOf } from '../../support/sample.js';
+import { CommandGenerator } from './generated/commands.js';
+import { Pair } from './generated/pair.js';
+import { SharedSchema, type Told } from './generated/shared-schema.js';
+
+const COMMANDS_A_SEED = 200;
+/** What would end the daemon or its monitor, or tells of the version. */
+const WITHOUT = ['quit', 'qmp_capabilities', 'query-qmp-schema', 'query-commands', 'query-version'];
+
+describe('qmp against qemu-storage-daemon: generated commands', () => {
+  before(function () {
+    for (const peer of ['qemu-storage-daemon', 'qemu-img', 'qemu-io']) requirePeer(this, peer);
+  });
+
+  for (const seed of seedsOf({ fixed: 8, daily: 2, soak: 100 })) {
+    it(`answers ${COMMANDS_A_SEED} generated commands as the reference does (seed ${seed})`, async function () {
+      this.timeout(120_000);
+      const found = await differences(seed);
+      // As the message: chai would cut a long difference.
+      if (found !== '') expect.fail(found);
+    });
+  }
+});
+
+/** What differs, for a person; empty where nothing does. After a difference both begin anew. */
+async function differences(seed: number): Promise<string> {
+  const shop = await Workshop.open();
+  let starts = 0;
+  const restart = () => Pair.start(shop, String(starts++));
+  let pair = await restart();
+  try {
+    const schema = new SharedSchema((await pair.theirSchema()) as Told[], WITHOUT);
+    const generator = new CommandGenerator(schema, new Random(seed));
+    const found: string[] = [];
+    for (let i = 0; i < COMMANDS_A_SEED; i++) {
+      const message = generator.next();
+      const [theirs, ours] = await pair.ask(message);
+      if (theirs !== ours) {
+        found.push(`${JSON.stringify(message)}\n  THEIRS ${theirs}\n  OURS   ${ours}`);
+        pair.end();
+        pair = await restart();
+      } else if (!ours.startsWith('{"error"')) await pair.settle();
+    }
+    return found.join('\n');
+  } finally {
+    pair.end();
+    shop.remove();
+  }
+}
