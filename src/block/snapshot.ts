@@ -12,7 +12,7 @@ import { backingOf, overlaysOf } from './chain.js';
 import type { Graph } from './graph.js';
 import type { BlockNode } from './node/node.js';
 import { hasBackingFiles } from './registry.js';
-import { BACKING_PERM, BACKING_SHARED } from './roles.js';
+import { BACKING_PERM, BACKING_SHARED, ROLES } from './roles.js';
 
 /** A node, and what is to take its place. */
 export interface OverlayPair {
@@ -74,13 +74,13 @@ function checkPair({ node, overlay }: OverlayPair): void {
     throw new BlockError('invalid-argument', message, { path: overlay.filename });
   };
   // Whoever opened it beforehand may hold it, as long as nothing is read from it or written to it.
-  const used = [...overlay.parents].some(({ perm }) => perm !== 0);
-  if (used) fail('The overlay is already in use');
+  const uses = [...overlay.parents].filter(({ perm }) => perm !== 0);
+  if (uses.some(({ role }) => role !== ROLES.cow)) fail('The overlay is already in use');
   if (backingOf(overlay) !== null) fail('The overlay already has a backing image');
-  if (overlay === node) fail('The overlay is already in use');
   if (!hasBackingFiles(overlay.driver)) {
     fail('The overlay does not support backing images');
   }
+  if (overlay === node || uses.length > 0) fail('The overlay is already in use');
   if (overlay.length < node.length) {
     fail(`The overlay has ${overlay.length} bytes, but '${node.nodeName}' has ${node.length}`);
   }

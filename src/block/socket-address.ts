@@ -15,10 +15,11 @@ export function netAddressOf(address: SocketAddress): NetAddress {
       return { type: 'fd', fd: Number(address.str) };
     case 'inet': {
       const { host, 'keep-alive': keepAlive } = address;
+      const unresolved = (why: string) => invalid(`address resolution failed for ${host}:${address.port}: ${why}`);
       if (!/^\d{1,5}$/.test(address.port) || Number(address.port) > 65535) {
-        throw invalid(`Port '${address.port}' is not a number from 0 to 65535`);
+        throw unresolved('Servname not supported for ai_socktype');
       }
-      if (address.numeric === true && !/^[0-9.]+$|:/.test(host)) throw invalid(`Host '${host}' is not an address`);
+      if (address.numeric === true && !/^[0-9.]+$|:/.test(host)) throw unresolved('Name or service not known');
       const family = familyOf(address.ipv4, address.ipv6);
       return {
         type: 'inet',

@@ -7,15 +7,17 @@
 // Both claim through one range lock, so that nothing is saved twice, and nothing is overwritten while it is being read.
 
 import { DirtyBitmap } from '../block/bitmap.js';
-import { backingOf } from '../block/chain.js';
+import { backingOf, skipFilters } from '../block/chain.js';
 import type { Child, NodeUser } from '../block/child.js';
 import { refuseSameStorage } from '../block/identity.js';
 import type { BlockNode } from '../block/node/node.js';
 import type { WriteObserver } from '../block/observer.js';
+import { knownDriver } from '../block/registry.js';
 import type { Extent } from '../block/types.js';
 import { Keeper, MIN_CLUSTER_BYTES } from '../drivers/filters/copy-before-write/keeper.js';
 import type { BitmapSyncMode, BlockdevBackup, MirrorSyncMode, OnCbwError } from '../schema/generated/types.js';
 import { BlockError, toBlockError } from '../util/errors.js';
+import { roundDown } from '../util/numbers.js';
 import { RangeLock } from '../util/range-lock.js';
 import { type BitmapUse, bitmapFor, bitmapMode } from './bitmap-use.js';
 import {
@@ -62,6 +64,11 @@ export interface BackupOptions {
   maxChunk?: number;
 }
 
+const INT_MAX = 2 ** 31 - 1;
+/** More requests in flight, or larger ones, than these would only take memory. */
+const MAX_WORKERS = 64;
+const MAX_CHUNK_BYTES = 64 * 1024 * 1024;
+
 class BackupDriver implements JobDriver, WriteObserver {
   readonly type = 'backup';
   readonly source: BlockNode;
@@ -105,7 +112,7 @@ class BackupDriver implements JobDriver, WriteObserver {
       source,
       base: () => this.#base,
       classify: this.#classify,
-      chunkBytes: options.maxChunk || CHUNK_BYTES,
+      chunkBytes: chunkBytesOf(options.maxChunk, granularity),
     });
     this.#keeper = new Keeper({
       clock: source.host.clock,
@@ -169,7 +176,7 @@ class BackupDriver implements JobDriver, WriteObserver {
           target: { link: linkOf(this.#targetLink), bytes: copy.dirtyBytes },
           chunks: { next: async () => (this.#keeper.failure === null ? chunks.next() : null) },
           chunkBytes: chunks.chunkBytes,
-          workers: this.#options.maxWorkers || WORKERS,
+          workers: Math.min(this.#options.maxWorkers ?? WORKERS, MAX_WORKERS),
           copy: (chunk, buffer, order) => transfer(moving, chunk, buffer, order),
           finished: (chunk) => chunks.finished(chunk),
           abandoned: (chunk) => chunks.abandoned(chunk),
@@ -281,14 +288,26 @@ export function checkTarget(source: BlockNode, target: BlockNode): void {
 
 /** `clusterBytes` is the target's. Throws `invalid-argument`. */
 function checkPerformance(options: Pick<BackupOptions, 'maxWorkers' | 'maxChunk'>, clusterBytes: number): void {
-  const { maxWorkers = 0, maxChunk = 0 } = options;
+  const { maxWorkers = WORKERS, maxChunk = 0 } = options;
   const granularity = Math.max(MIN_CLUSTER_BYTES, clusterBytes);
-  if (!Number.isSafeInteger(maxWorkers) || maxWorkers < 0 || maxWorkers > 64) {
-    throw new BlockError('invalid-argument', 'max-workers must be from 0 to 64');
+  if (!Number.isSafeInteger(maxWorkers) || maxWorkers < 1 || maxWorkers > INT_MAX) {
+    throw new BlockError('invalid-argument', `max-workers must be between 1 and ${INT_MAX}`);
   }
-  if (!Number.isSafeInteger(maxChunk) || maxChunk < 0 || maxChunk > 64 * 1024 * 1024 || maxChunk % granularity !== 0) {
-    throw new BlockError('invalid-argument', `max-chunk must be 0 or a multiple of ${granularity}, up to 64 MiB`);
+  if (!Number.isSafeInteger(maxChunk) || maxChunk < 0) {
+    throw new BlockError('invalid-argument', 'max-chunk must be zero (which means no limit) or positive');
   }
+  if (maxChunk > 0 && maxChunk < granularity) {
+    throw new BlockError(
+      'invalid-argument',
+      `Required max-chunk (${maxChunk}) is less than backup cluster size (${granularity})`,
+    );
+  }
+}
+
+/** Whole clusters, as many as the limit allows. */
+function chunkBytesOf(maxChunk: number | undefined, granularity: number): number {
+  if (!maxChunk) return CHUNK_BYTES;
+  return roundDown(Math.min(maxChunk, MAX_CHUNK_BYTES), granularity);
 }
 
 /** The arguments of `blockdev-backup`, and what Diskwright adds to them. */
@@ -313,6 +332,10 @@ export const backupJob: JobTypeDefinition<BackupArguments> = {
 
   async make(env, args) {
     const [source, target] = [nodeOf(env, args.device), nodeOf(env, args.target)];
+    if (source === target) throw new BlockError('invalid-argument', 'Source and target cannot be the same');
+    if (args.compress && knownDriver(skipFilters(target).driver)?.compresses !== true) {
+      throw new BlockError('invalid-argument', 'Compression is not supported for this drive ');
+    }
     await refuseSameStorage(source, target);
     checkTarget(source, target);
     target.checkBlockers();

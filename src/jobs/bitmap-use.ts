@@ -46,11 +46,12 @@ export function bitmapMode(options: BitmapOptions): BitmapSyncMode | null {
 /** The bitmap that the options name, with its mode; null where none is used. Throws `invalid-argument`, `not-found`, `busy`. */
 export function bitmapFor(node: BlockNode, options: BitmapOptions): BitmapUse | null {
   const { sync, bitmap: name } = options;
-  const mode = bitmapMode(options);
-  if (name === undefined || mode === null) return null;
-  const bitmap = node.bitmaps.get(name);
-  if (bitmap === undefined)
+  const bitmap = name === undefined ? undefined : node.bitmaps.get(name);
+  if (name !== undefined && bitmap === undefined) {
     throw new BlockError('not-found', `Bitmap '${name}' could not be found`, { path: node.filename });
+  }
+  const mode = bitmapMode(options);
+  if (bitmap === undefined || mode === null) return null;
   bitmap.checkUsable();
   if (node.readOnly && bitmap.persistent && mode !== 'never') {
     throw new BlockError('read-only', `Bitmap '${name}' is readonly and cannot be modified`, { path: node.filename });

@@ -15,7 +15,7 @@ import { BlockError } from '../util/errors.js';
 import type { StartClaims } from './claims.js';
 import type { JobDriver, JobType } from './driver.js';
 import type { Job } from './job.js';
-import { checkJobId, type JobManager } from './manager.js';
+import type { JobManager } from './manager.js';
 import type { CopyScope } from './space.js';
 
 /** Where jobs work. */
@@ -82,8 +82,18 @@ export interface JobTypeDefinition<A extends CommonArguments> {
   make(env: JobEnvironment, args: A): Promise<MadeJob>;
 }
 
-/** Checks the arguments of a job as far as that takes no nodes; see `JobTypeDefinition.check`. Throws `invalid-argument`, `unsupported`. */
+/** As `checkOwnArguments`, and the speed. Throws `invalid-argument`, `unsupported`. */
 export function checkJobArguments<A extends CommonArguments>(
+  type: JobTypeDefinition<A>,
+  args: Omit<A, 'device' | 'target'> & Pick<CommonArguments, 'speed'>,
+  clusterBytes = 0,
+): void {
+  checkSpeed(args.speed ?? 0);
+  checkOwnArguments(type, args, clusterBytes);
+}
+
+/** Checks the arguments of a job as far as that takes no nodes; see `JobTypeDefinition.check`. Throws `invalid-argument`, `unsupported`. */
+export function checkOwnArguments<A extends CommonArguments>(
   type: JobTypeDefinition<A>,
   args: Omit<A, 'device' | 'target'>,
   clusterBytes = 0,
@@ -92,8 +102,6 @@ export function checkJobArguments<A extends CommonArguments>(
   if (common['filter-node-name'] !== undefined) {
     throw new BlockError('unsupported', "Parameter 'filter-node-name' is not supported: jobs put no filter nodes in");
   }
-  if (common['job-id'] !== undefined) checkJobId(common['job-id']);
-  checkSpeed(common.speed ?? 0);
   type.check?.(args, clusterBytes);
 }
 

@@ -7,7 +7,7 @@
 // Between the end of `run` and `prepare` (a job that is finalized by hand) guests write on and are still followed.
 
 import { DirtyBitmap } from '../block/bitmap.js';
-import { backingOf } from '../block/chain.js';
+import { backingOf, filteredChild } from '../block/chain.js';
 import type { Child, NodeUser } from '../block/child.js';
 import { refuseSameStorage } from '../block/identity.js';
 import { backingFileOf } from '../block/node/format.js';
@@ -15,6 +15,7 @@ import type { BlockNode } from '../block/node/node.js';
 import { BlockNode as Node } from '../block/node/node.js';
 import { hasBackingFiles } from '../block/registry.js';
 import { holdsNothing } from '../block/same-below.js';
+import { checkFree } from '../block/snapshot.js';
 import { PERM_ALL } from '../block/types.js';
 import type { BitmapSyncMode, BlockdevMirror, MirrorCopyMode, MirrorSyncMode } from '../schema/generated/types.js';
 import { assert } from '../util/assert.js';
@@ -26,7 +27,7 @@ import { type CopyContext, freeContext, runCopy, transfer, WORKERS } from './cop
 import { type Classify, ownContent, wholeContent } from './copy-plan.js';
 import { DirtyChunks } from './dirty-chunks.js';
 import type { JobContext, JobDriver } from './driver.js';
-import { type JobTypeDefinition, nodeOf } from './job-type.js';
+import { type JobEnvironment, type JobTypeDefinition, nodeOf } from './job-type.js';
 import { restOf, zeroByItself } from './left-out.js';
 import { BackgroundObserver, BlockingObserver, type MirrorState } from './mirror-state.js';
 import {
@@ -76,15 +77,19 @@ const DEFAULT_GRANULARITY = 65536;
 const DEFAULT_BUF_BYTES = 10 * 1024 * 1024;
 
 /** Throws `invalid-argument`, in QEMU's words. */
-function checkMirrorOptions({ granularity, bufSize }: Pick<MirrorOptions, 'granularity' | 'bufSize'>): void {
-  if (granularity !== undefined) {
-    if (!(granularity >= MIN_GRANULARITY && granularity <= MAX_GRANULARITY)) {
-      throw new BlockError('invalid-argument', `Parameter 'granularity' expects a value in range [512B, 64MB]`);
-    }
-    if (!isPowerOfTwo(granularity)) {
-      throw new BlockError('invalid-argument', `Parameter 'granularity' expects a power of 2`);
-    }
+export function checkGranularity(granularity: number | undefined): void {
+  if (granularity === undefined) return;
+  if (!(granularity >= MIN_GRANULARITY && granularity <= MAX_GRANULARITY)) {
+    throw new BlockError('invalid-argument', `Parameter 'granularity' expects a value in range [512B, 64MB]`);
   }
+  if (!isPowerOfTwo(granularity)) {
+    throw new BlockError('invalid-argument', `Parameter 'granularity' expects a power of 2`);
+  }
+}
+
+/** Throws `invalid-argument`, in QEMU's words. */
+function checkMirrorOptions({ granularity, bufSize }: Pick<MirrorOptions, 'granularity' | 'bufSize'>): void {
+  checkGranularity(granularity);
   if (bufSize !== undefined && !(Number.isSafeInteger(bufSize) && bufSize >= 0)) {
     throw new BlockError('invalid-argument', "Invalid parameter 'buf-size'");
   }
@@ -411,6 +416,27 @@ export interface MirrorArguments extends BlockdevMirror {
   'target-is-zero'?: boolean;
 }
 
+/**
+ * The node that the target is to replace; undefined: the source. Only what lies between the source and its data can be replaced, whose content
+ * is the source's. Throws `not-found`, `invalid-argument`.
+ */
+function replacedBy(
+  env: JobEnvironment,
+  source: BlockNode,
+  { replaces }: Pick<MirrorArguments, 'replaces'>,
+): BlockNode | undefined {
+  if (replaces === undefined) return undefined;
+  const found = env.graph.nodes.get(replaces);
+  if (found === undefined) throw new BlockError('not-found', `Failed to find node with node-name='${replaces}'`);
+  for (let node: BlockNode | undefined = source; node !== undefined; node = filteredChild(node)?.node) {
+    if (node === found) return found;
+  }
+  throw new BlockError(
+    'invalid-argument',
+    `Cannot replace '${replaces}' by a node mirrored from '${source.nodeName}', because it cannot be guaranteed that doing so would not lead to an abrupt change of visible data`,
+  );
+}
+
 export const mirrorJob: JobTypeDefinition<MirrorArguments> = {
   name: 'mirror',
 
@@ -421,11 +447,13 @@ export const mirrorJob: JobTypeDefinition<MirrorArguments> = {
 
   checkSource(env, source, args) {
     bitmapFor(source, { sync: args.sync, bitmap: args.bitmap, bitmapMode: args['bitmap-mode'] });
-    if (args.replaces !== undefined) env.graph.find(args.replaces);
+    replacedBy(env, source, args);
   },
 
   async make(env, args) {
     const [source, target] = [nodeOf(env, args.device), nodeOf(env, args.target)];
+    if (source === target) throw new BlockError('invalid-argument', "Can't mirror node into itself");
+    checkFree(target);
     await refuseSameStorage(source, target);
     const driver = new MirrorDriver({
       source,
@@ -437,7 +465,7 @@ export const mirrorJob: JobTypeDefinition<MirrorArguments> = {
       bufSize: args['buf-size'],
       unmap: args.unmap,
       copyMode: args['copy-mode'],
-      replaces: args.replaces === undefined ? undefined : env.graph.find(args.replaces),
+      replaces: replacedBy(env, source, args),
       targetIsZero: args['target-is-zero'],
     });
     return {

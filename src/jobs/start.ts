@@ -3,6 +3,7 @@
 //
 //   check -> make -> create the job -> driver.begin -> [all have begun: one moment] -> launch
 
+import { checkSpeed } from '../host/rate-limit.js';
 import { bestEffort } from '../util/best-effort.js';
 import { toBlockError } from '../util/errors.js';
 import { StartClaims } from './claims.js';
@@ -10,7 +11,7 @@ import type { JobDriver } from './driver.js';
 import type { Job } from './job.js';
 import {
   type CommonArguments,
-  checkJobArguments,
+  checkOwnArguments,
   type JobEnvironment,
   type JobTypeDefinition,
   type MadeJob,
@@ -43,12 +44,13 @@ export async function withClaims<A extends CommonArguments, T>(
   const claims = new StartClaims(env.manager);
   try {
     for (const args of list) {
-      checkJobArguments(type, args);
-      const id = jobIdOf(env, args);
-      if (id !== undefined) claims.takeId(id);
       const source = nodeOf(env, args.device);
       claims.takeSource(source, type.name);
       type.checkSource?.(env, source, args);
+      checkOwnArguments(type, args);
+      const id = jobIdOf(env, args);
+      if (id !== undefined) claims.takeId(id);
+      checkSpeed(args.speed ?? 0);
     }
     return await action({ ...env, claims });
   } finally {
@@ -57,11 +59,17 @@ export async function withClaims<A extends CommonArguments, T>(
 }
 
 function checkSource<A extends CommonArguments>(env: JobEnvironment, type: JobTypeDefinition<A>, args: A): void {
-  const id = jobIdOf(env, args);
-  if (id !== undefined) env.manager.checkFree(id);
   const source = nodeOf(env, args.device);
   source.checkBlockers();
   type.checkSource?.(env, source, args);
+  checkOwnArguments(type, args);
+}
+
+/** After everything else, as the reference does. */
+function checkId(env: JobEnvironment, args: CommonArguments): void {
+  const id = jobIdOf(env, args);
+  if (id !== undefined) env.manager.checkFree(id);
+  checkSpeed(args.speed ?? 0);
 }
 
 /** A job of a device has the device's name, unless it is given one. */
@@ -104,10 +112,10 @@ export async function beginJobs<A extends CommonArguments>(
   const begun: BegunJob[] = [];
   try {
     for (const args of list) {
-      checkJobArguments(type, args);
       // Refused before there is a job: nobody learns of one that never began. What is claimed was checked when it was.
       if (env.claims === undefined) checkSource(env, type, args);
       const made = await type.make(env, args);
+      if (env.claims === undefined) checkId(env, args);
       const job = createJob(env, made, args, transaction);
       begun.push({ ...made, job });
       env.claims?.handOver(nodeOf(env, args.device));

@@ -60,10 +60,10 @@ class StreamDriver implements JobDriver {
     if (options.base !== undefined && options.base !== null && bottom !== undefined) {
       throw new BlockError('invalid-argument', "'base' and 'bottom' cannot be specified at the same time");
     }
-    if (bottom === top || (bottom !== undefined && !chainOf(top).includes(bottom))) {
+    if (bottom !== undefined && !chainOf(top).includes(bottom)) {
       throw new BlockError(
         'invalid-argument',
-        `Node '${bottom?.nodeName}' is not in a backing chain of '${top.nodeName}'`,
+        `Node '${bottom.nodeName}' is not in a chain starting from '${top.nodeName}'`,
         { path: top.filename },
       );
     }
@@ -229,13 +229,10 @@ async function pickBase(env: JobEnvironment, top: BlockNode, args: BlockStreamAr
   const node = args['base-node'];
   const base =
     node !== undefined ? env.graph.find(node) : args.base === undefined ? null : await layerByFile(top, args.base);
-  if (base !== null && !inChain(top, base)) {
+  if (base !== null && (base === top || !inChain(top, base))) {
     throw new BlockError('invalid-argument', `Node '${base.nodeName}' is not a backing image of '${top.nodeName}'`, {
       path: top.filename,
     });
   }
-  if (base !== top) return base;
-  throw new BlockError('invalid-argument', `'${node ?? args.base}' is not below '${top.filename}'`, {
-    path: top.filename,
-  });
+  return base;
 }

@@ -1,6 +1,6 @@
 // Nodes and devices by the names in arguments of commands.
 
-import type { BlockNode } from '../block/node/node.js';
+import { BlockNode } from '../block/node/node.js';
 import { BlockError } from '../util/errors.js';
 import type { QmpContext } from './context.js';
 
@@ -9,6 +9,15 @@ export function findNode(context: QmpContext, name: string): BlockNode {
   const found = context.graph.nodes.get(name);
   if (found !== undefined) return found;
   throw new BlockError('not-found', `Cannot find device='${name}' nor node-name='${name}'`);
+}
+
+/** As `findNode`, of a node that no other node uses. Throws `not-found`, `invalid-argument`. */
+export function findRootNode(context: QmpContext, name: string): BlockNode {
+  const found = findNode(context, name);
+  for (const { user } of found.parents) {
+    if (user instanceof BlockNode) throw new BlockError('invalid-argument', 'Need a root block node');
+  }
+  return found;
 }
 
 /** The node that one of two arguments names. There are no devices: whatever `device` names is not found. Throws `not-found`. */

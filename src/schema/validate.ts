@@ -194,8 +194,9 @@ class Visitor {
     throw invalid(`Parameter '${path}' expects 'on' or 'off'`);
   }
 
-  #noInteger(path: string): BlockError {
-    return this.#strings ? invalid(`Parameter '${path}' expects a number`) : wrongType(path, 'integer');
+  #noInteger(type: string, path: string): BlockError {
+    if (this.#strings) return invalid(`Parameter '${path}' expects a number`);
+    return isUnsigned(type) ? invalid(`Parameter '${path}' expects uint64`) : wrongType(path, 'integer');
   }
 
   #number(value: unknown, path: string): number {
@@ -215,9 +216,9 @@ class Visitor {
     // A monitor hands on what no number holds exactly.
     if (typeof number === 'bigint')
       throw invalid(`Parameter '${path}' is beyond ${Number.MAX_SAFE_INTEGER} (2^53 - 1)`);
-    if (typeof number !== 'number') throw this.#noInteger(path);
+    if (typeof number !== 'number') throw this.#noInteger(type, path);
     if (!Number.isSafeInteger(number)) {
-      if (!Number.isInteger(number)) throw this.#noInteger(path);
+      if (!Number.isInteger(number)) throw this.#noInteger(type, path);
       throw invalid(`Parameter '${path}' is beyond ${Number.MAX_SAFE_INTEGER} (2^53 - 1)`);
     }
     if (number < lowest(type) || number > highest(type)) throw invalid(`Parameter '${path}' expects ${cName(type)}`);
@@ -248,9 +249,13 @@ function sizeOf(text: string, path: string): number {
   return Number(size);
 }
 
+function isUnsigned(type: string): boolean {
+  return type === 'size' || type.startsWith('uint');
+}
+
 /** The smallest value of an integer type. 64-bit types end at the safe integers. */
 function lowest(type: string): number {
-  if (type === 'size' || type.startsWith('uint')) return 0;
+  if (isUnsigned(type)) return 0;
   const bits = Number(/\d+$/.exec(type)?.[0] ?? 64);
   return bits === 64 ? Number.MIN_SAFE_INTEGER : -(2 ** (bits - 1));
 }

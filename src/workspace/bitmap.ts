@@ -10,19 +10,29 @@ const LEAST_DEFAULT_GRANULARITY = 4096;
 export interface NewBitmap {
   /** Bytes. Default: the node's cluster, at least 4 KiB; 64 KiB where it has none. */
   granularity?: number;
+  /** It is to be stored in the image. */
+  persistent?: boolean;
   /** Whether it records from the beginning on. Default: true. */
   enabled?: boolean;
 }
 
-/** Adds a bitmap to `node`. Throws `exists`, `invalid-argument`. */
+/** Adds a bitmap to `node`. Throws `exists`, `invalid-argument`, `unsupported`. */
 export function addBitmap(node: BlockNode, name: string, options: NewBitmap = {}): DirtyBitmap {
   const { bitmaps, length, clusterBytes } = node;
   if (bitmaps.has(name)) throw new BlockError('exists', `Bitmap already exists: ${name}`);
   const byCluster = clusterBytes === 0 ? DEFAULT_GRANULARITY : Math.max(LEAST_DEFAULT_GRANULARITY, clusterBytes);
-  const { granularity = byCluster, enabled } = options;
+  const { granularity = byCluster, enabled, persistent } = options;
   const bitmap = new DirtyBitmap({ name, size: length, granularity, enabled });
+  if (persistent) throw notStored(node);
   bitmaps.set(name, bitmap);
   return bitmap;
+}
+
+/** No driver stores bitmaps that a running program has. */
+function notStored({ filename: path, nodeName }: BlockNode): BlockError {
+  return new BlockError('unsupported', `Can't store persistent bitmaps to ${nodeName}: Operation not supported`, {
+    path,
+  });
 }
 
 /** The bitmap of `node` by its name. Throws `not-found`. */

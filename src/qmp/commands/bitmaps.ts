@@ -21,10 +21,9 @@ export function namedBitmap(context: QmpContext, { node, name }: BlockDirtyBitma
   return bitmapOf(bitmapNode(context, node), name);
 }
 
-/** What a new bitmap is to be like. Throws `unsupported`. */
-export function newBitmapOf({ granularity, persistent = false, disabled = false }: BlockDirtyBitmapAdd): NewBitmap {
-  if (persistent) throw new BlockError('unsupported', 'Persistent bitmaps are not supported yet');
-  return { granularity, enabled: !disabled };
+/** What a new bitmap is to be like. */
+export function newBitmapOf({ granularity, persistent, disabled = false }: BlockDirtyBitmapAdd): NewBitmap {
+  return { granularity, persistent, enabled: !disabled };
 }
 
 /** The bitmaps that are added to another one. Throws `not-found`. */

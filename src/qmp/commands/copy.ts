@@ -1,7 +1,8 @@
 // Commands that start a job which copies.
 
 import type { CommonArguments, JobEnvironment } from '../../jobs/job-type.js';
-import type { DriveBackup } from '../../schema/generated/types.js';
+import { checkGranularity } from '../../jobs/mirror.js';
+import type { BlockdevMirror, DriveBackup } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
 import { type BackupRequest, startBackups } from '../../workspace/backup.js';
 import { startCommit } from '../../workspace/commit.js';
@@ -11,7 +12,7 @@ import { startStream } from '../../workspace/stream.js';
 import { planOfDrive } from '../../workspace/target.js';
 import type { CommandTable } from '../command.js';
 import type { QmpContext } from '../context.js';
-import { findNode } from '../find.js';
+import { findNode, findRootNode } from '../find.js';
 
 /** Throws `device-not-found`, which block-commit has where other commands say it without a class. */
 function checkDevice({ graph }: QmpContext, device: string): void {
@@ -21,6 +22,22 @@ function checkDevice({ graph }: QmpContext, device: string): void {
 /** A job that is given no id has its device's name, and what has no device has the empty one: that is refused where ids are checked. */
 export function named<A extends Pick<CommonArguments, 'job-id'>>(args: A): A & { 'job-id': string } {
   return { ...args, 'job-id': args['job-id'] ?? '' };
+}
+
+/** The arguments of a job that copies from one node to another: both are there. Throws `not-found`. */
+export function copyArguments<A extends { 'job-id'?: string; device: string; target: string }>(
+  context: QmpContext,
+  args: A,
+): A & { 'job-id': string } {
+  for (const name of [args.device, args.target]) findNode(context, name);
+  return named(args);
+}
+
+/** Throws `invalid-argument` for a mode that a mirror has in the library alone, where it can be given a bitmap. */
+function mirrorArguments<A extends Pick<BlockdevMirror, 'granularity' | 'sync'>>(args: A): A {
+  checkGranularity(args.granularity || undefined);
+  if (args.sync !== 'bitmap' && args.sync !== 'incremental') return args;
+  throw new BlockError('invalid-argument', `Sync mode '${args.sync}' not supported`);
 }
 
 /** Where jobs are started whose targets are opened by their file names: nobody but the job has them. */
@@ -42,21 +59,22 @@ export const COPY_COMMANDS = {
 
   async 'block-commit'(context, { device, ...args }) {
     checkDevice(context, device);
-    await startCommit(context.jobs, findNode(context, device), named(args));
+    await startCommit(context.jobs, findRootNode(context, device), named(args));
   },
 
   async 'blockdev-mirror'(context, args) {
-    await startNamedJob(context.jobs, 'mirror', named(args));
+    findRootNode(context, args.device);
+    await startNamedJob(context.jobs, 'mirror', mirrorArguments(copyArguments(context, args)));
   },
 
   async 'blockdev-backup'(context, args) {
-    await startNamedJob(context.jobs, 'backup', named(args));
+    await startNamedJob(context.jobs, 'backup', copyArguments(context, args));
   },
 
   async 'drive-mirror'(context, { device, target, format, mode, 'node-name': name, ...args }) {
-    const source = findNode(context, device);
+    const source = findRootNode(context, device);
     const plan = planOfDrive(source, { target, format, mode, 'node-name': name });
-    await startMirror(driveJobs(context), source, plan, named(args));
+    await startMirror(driveJobs(context), source, plan, mirrorArguments(named(args)));
   },
 
   async 'drive-backup'(context, args) {

@@ -1,17 +1,17 @@
 // Commands that open, close and change nodes.
 
-import { backingOf, inChain } from '../../block/chain.js';
+import { backingOf, inChain, overlaysOf } from '../../block/chain.js';
 import { reopenNodes } from '../../block/reopen.js';
-import { appendOverlays } from '../../block/snapshot.js';
+import { appendOverlays, checkFree, type OverlayPair } from '../../block/snapshot.js';
 import { PERM_ALL, Perm } from '../../block/types.js';
 import { startCreate } from '../../jobs/create.js';
-import type { BlockdevSnapshotSync } from '../../schema/generated/types.js';
+import type { BlockdevSnapshot, BlockdevSnapshotSync } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
 import { changeBackingName } from '../../workspace/backing.js';
 import { type SnapshotRequest, takeSnapshots } from '../../workspace/snapshot.js';
 import type { CommandTable } from '../command.js';
 import type { QmpContext } from '../context.js';
-import { findNode, findNodeOf } from '../find.js';
+import { findNode, findNodeOf, findRootNode } from '../find.js';
 
 /** Throws `not-found`, `invalid-argument`. */
 export function snapshotRequest(
@@ -25,6 +25,13 @@ export function snapshotRequest(
   return { node, ...options };
 }
 
+/** Throws `not-found`, and `busy` for a node that can get no overlay. */
+export function overlayPair(context: QmpContext, { node: name, overlay }: BlockdevSnapshot): OverlayPair {
+  const node = findNode(context, name);
+  checkFree(node);
+  return { node, overlay: findNode(context, overlay) };
+}
+
 export const GRAPH_COMMANDS = {
   async 'blockdev-add'({ nodes }, options) {
     await nodes.add(options);
@@ -35,8 +42,9 @@ export const GRAPH_COMMANDS = {
   'blockdev-del': ({ nodes }, { 'node-name': name }) => nodes.remove(name),
 
   async block_resize(context, { device, 'node-name': name, size }) {
-    if (size < 0) throw new BlockError('invalid-argument', "Parameter 'size' expects a >0 size");
     const node = findNodeOf(context, device, name);
+    if (size < 0) throw new BlockError('invalid-argument', "Parameter 'size' expects a >0 size");
+    if (overlaysOf(node).length > 0) throw new BlockError('busy', `Device '${device ?? '(null)'}' is in use`);
     if (node.readOnly) throw new BlockError('read-only', 'Image is read-only');
     const user = node.attach({ userName: 'an unnamed block device' }, 'root', Perm.RESIZE, PERM_ALL);
     try {
@@ -52,9 +60,8 @@ export const GRAPH_COMMANDS = {
     await context.graph.release(overlay);
   },
 
-  async 'blockdev-snapshot'(context, { node, overlay }) {
-    const pair = { node: findNode(context, node), overlay: findNode(context, overlay) };
-    await appendOverlays(context.graph, [pair]);
+  async 'blockdev-snapshot'(context, names) {
+    await appendOverlays(context.graph, [overlayPair(context, names)]);
   },
 
   'blockdev-create'({ jobs }, { 'job-id': id, options }) {
@@ -62,7 +69,7 @@ export const GRAPH_COMMANDS = {
   },
 
   async 'change-backing-file'(context, { device, 'image-node-name': name, 'backing-file': file }) {
-    const top = findNode(context, device);
+    const top = findRootNode(context, device);
     const image = findNodeOf(context, undefined, name);
     if (backingOf(image) !== null && !inChain(top, image)) {
       throw new BlockError('invalid-argument', `'${device}' and image file are not in the same chain`);

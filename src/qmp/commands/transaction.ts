@@ -21,8 +21,8 @@ import type { CommandTable } from '../command.js';
 import type { QmpContext } from '../context.js';
 import { findNode } from '../find.js';
 import { bitmapNode, mergeSources, namedBitmap, newBitmapOf } from './bitmaps.js';
-import { driveBackup, driveJobs, named } from './copy.js';
-import { snapshotRequest } from './graph.js';
+import { copyArguments, driveBackup, driveJobs } from './copy.js';
+import { overlayPair, snapshotRequest } from './graph.js';
 
 type Kind = TransactionAction['type'];
 type Data<K extends Kind> = Extract<TransactionAction, { type: K }>['data'];
@@ -76,7 +76,8 @@ const ACTIONS: { [K in Kind]: ActionType<K> } = {
   'blockdev-backup': {
     grouped: true,
     nodes: ({ device }) => [device],
-    prepare: async (context, data, jobs) => startingJobs(await beginJobs(context.jobs, backupJob, [named(data)], jobs)),
+    prepare: async (context, data, jobs) =>
+      startingJobs(await beginJobs(context.jobs, backupJob, [copyArguments(context, data)], jobs)),
   },
 
   'drive-backup': {
@@ -88,8 +89,7 @@ const ACTIONS: { [K in Kind]: ActionType<K> } = {
 
   'blockdev-snapshot': {
     nodes: ofNode,
-    prepare: (context, { node, overlay }) =>
-      puttingOverlay(context.graph, { node: findNode(context, node), overlay: findNode(context, overlay) }),
+    prepare: (context, data) => puttingOverlay(context.graph, overlayPair(context, data)),
   },
   'blockdev-snapshot-sync': {
     nodes: (data) => [data['node-name'] ?? data.device],
