@@ -196,7 +196,7 @@ class Visitor {
 
   #noInteger(type: string, path: string): BlockError {
     if (this.#strings) return invalid(`Parameter '${path}' expects a number`);
-    return isUnsigned(type) ? invalid(`Parameter '${path}' expects uint64`) : wrongType(path, 'integer');
+    return type.startsWith('uint') ? invalid(`Parameter '${path}' expects uint64`) : wrongType(path, 'integer');
   }
 
   #number(value: unknown, path: string): number {
@@ -249,13 +249,9 @@ function sizeOf(text: string, path: string): number {
   return Number(size);
 }
 
-function isUnsigned(type: string): boolean {
-  return type === 'size' || type.startsWith('uint');
-}
-
 /** The smallest value of an integer type. 64-bit types end at the safe integers. */
 function lowest(type: string): number {
-  if (isUnsigned(type)) return 0;
+  if (type === 'size' || type.startsWith('uint')) return 0;
   const bits = Number(/\d+$/.exec(type)?.[0] ?? 64);
   return bits === 64 ? Number.MIN_SAFE_INTEGER : -(2 ** (bits - 1));
 }

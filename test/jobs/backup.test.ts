@@ -167,6 +167,7 @@ describe('backup', () => {
     const world = threeLayers();
     world.node('target', MiB);
     world.node('short', MiB - 512);
+    world.top.bitmaps.set('known', new DirtyBitmap({ name: 'known', size: MiB }));
     world.node('frozen', MiB, { readOnly: true });
     const words = { device: 'top', target: 'target', sync: 'full' } as const;
     const tries: [Partial<BackupArguments>, string][] = [
@@ -175,11 +176,12 @@ describe('backup', () => {
       [{ target: 'frozen' }, 'read-only'],
       [{ sync: 'incremental' }, 'invalid-argument'],
       [{ sync: 'bitmap', bitmap: 'b', 'bitmap-mode': 'always' }, 'not-found'],
-      [{ sync: 'none', bitmap: 'b', 'bitmap-mode': 'always' }, 'invalid-argument'],
-      [{ sync: 'incremental', bitmap: 'b', 'bitmap-mode': 'never' }, 'invalid-argument'],
+      [{ sync: 'none', bitmap: 'known', 'bitmap-mode': 'always' }, 'invalid-argument'],
+      [{ sync: 'incremental', bitmap: 'known', 'bitmap-mode': 'never' }, 'invalid-argument'],
       [{ sync: 'full', 'bitmap-mode': 'never' }, 'invalid-argument'],
       [{ 'x-perf': { 'max-chunk': 1000 } }, 'invalid-argument'],
-      [{ 'x-perf': { 'max-workers': 1000 } }, 'invalid-argument'],
+      [{ 'x-perf': { 'max-workers': 0 } }, 'invalid-argument'],
+      [{ 'x-perf': { 'max-chunk': -1 } }, 'invalid-argument'],
       [{ 'x-perf': { 'use-copy-range': true } }, 'unsupported'],
     ];
     for (const [more, code] of tries) {

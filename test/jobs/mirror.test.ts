@@ -165,7 +165,7 @@ describe('mirror', () => {
       await codeOf(startJob(world.env, mirrorJob, { ...words, sync: 'bitmap', bitmap: 'x', 'bitmap-mode': 'never' })),
     ).to.equal('not-found');
     expect(await codeOf(startJob(world.env, mirrorJob, { ...words, target: 'frozen' }))).to.equal('read-only');
-    expect(await codeOf(startJob(world.env, mirrorJob, { ...words, target: 'mid' }))).to.equal('read-only');
+    expect(await codeOf(startJob(world.env, mirrorJob, { ...words, target: 'mid' }))).to.equal('busy');
     world.expectTidy();
   });
 });

@@ -115,7 +115,7 @@ describe('stream', () => {
       { device: 'top', base: '/base.img', 'base-node': 'base' },
       { device: 'top', 'backing-file': 'x' },
       { device: 'mid', 'base-node': 'top' },
-      { device: 'top', bottom: 'top' },
+      { device: 'mid', bottom: 'top' },
     ];
     for (const words of tries) expect(await codeOf(startJob(world.env, streamJob, words))).to.equal('invalid-argument');
     expect(await codeOf(startJob(world.env, streamJob, { device: 'nobody' }))).to.equal('not-found');

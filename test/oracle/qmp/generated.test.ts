@@ -16,6 +16,21 @@ const COMMANDS_A_SEED = 200;
 /** What would end the daemon or its monitor, or tells of the version. */
 const WITHOUT = ['quit', 'qmp_capabilities', 'query-qmp-schema', 'query-commands', 'query-version'];
 
+/** Answers of ours that may differ from the reference's, and why. */
+const KNOWN: readonly RegExp[] = [
+  // We refuse what would change content that somebody reads, or replace what is in use.
+  /The overlay is already in use/,
+  /The target '.*' is (the source|'.*', which is in the backing chain)/,
+  // Jobs put no filter nodes in.
+  /Parameter 'filter-node-name' is not supported/,
+  // Members of sizes that QAPI has as `int` in some places, and as `size` in others.
+  /Invalid parameter type for '.*size', expected: integer/,
+  // QEMU reads the names of ports; the descriptors of a storage daemon have numbers alone.
+  /Servname not supported for ai_socktype|File descriptor '.*' is not a number/,
+  // QEMU creates the target first, and then refuses the job.
+  /Invalid job ID ''/,
+];
+
 describe('qmp against qemu-storage-daemon: generated commands', () => {
   before(function () {
     for (const peer of ['qemu-storage-daemon', 'qemu-img', 'qemu-io']) requirePeer(this, peer);
@@ -44,11 +59,11 @@ async function differences(seed: number): Promise<string> {
     for (let i = 0; i < COMMANDS_A_SEED; i++) {
       const message = generator.next();
       const [theirs, ours] = await pair.ask(message);
-      if (theirs !== ours) {
+      if (theirs !== ours && !KNOWN.some((known) => known.test(ours))) {
         found.push(`${JSON.stringify(message)}\n  THEIRS ${theirs}\n  OURS   ${ours}`);
         pair.end();
         pair = await restart();
-      } else if (!ours.startsWith('{"error"')) await pair.settle();
+      } else if (theirs === ours && !ours.startsWith('{"error"')) await pair.settle();
     }
     return found.join('\n');
   } finally {
