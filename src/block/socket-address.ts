@@ -1,7 +1,7 @@
 // Addresses as the schema has them, for the host.
 
 import type { NetAddress } from '../host/net.js';
-import type { SocketAddress } from '../schema/generated/types.js';
+import type { SocketAddress, SocketAddressLegacy } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
 
 /** Throws `invalid-argument` with QEMU's words. */
@@ -30,6 +30,11 @@ export function netAddressOf(address: SocketAddress): NetAddress {
       };
     }
   }
+}
+
+/** An address without the level that the older shape has more. */
+export function flatAddress(address: SocketAddressLegacy): SocketAddress {
+  return { type: address.type, ...address.data } as SocketAddress;
 }
 
 /** What is left out is the opposite of the other one. */

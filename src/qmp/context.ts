@@ -6,6 +6,7 @@ import { JobManager } from '../jobs/manager.js';
 import { BlockError } from '../util/errors.js';
 import { Exports } from '../workspace/exports.js';
 import { MonitorNodes } from '../workspace/monitor-nodes.js';
+import { Chardevs } from './chardev/chardevs.js';
 import { EventHub } from './events.js';
 
 export interface ContextOptions {
@@ -23,6 +24,7 @@ export class QmpContext {
   readonly jobs: JobEnvironment;
   readonly nodes: MonitorNodes;
   readonly exports: Exports;
+  readonly chardevs: Chardevs;
   readonly events: EventHub;
   readonly package: string;
   readonly quit: () => void;
@@ -41,6 +43,7 @@ export class QmpContext {
     this.graph = graph;
     this.manager = new JobManager(clock);
     this.jobs = { graph: this.graph, manager: this.manager, warn: this.graph.warn };
+    this.chardevs = new Chardevs(graph);
     this.nodes = new MonitorNodes(this.graph);
     this.exports = new Exports(this.graph, (id) => this.events.emit('BLOCK_EXPORT_DELETED', { id }));
     this.manager.events.onAny(({ event, data }) => this.events.emit(event, data));

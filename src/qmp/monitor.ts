@@ -1,13 +1,11 @@
-// Monitors of a daemon: where clients come in, and the clients that are there.
+// A monitor at a character device: a session for each client that comes there.
 //
-//   Chardev (where) --> Monitor (how: pretty or not) --> a session for each client
-//
-// Any number of clients may be connected to one socket. QEMU takes one at a time there; for it alone nothing is different.
+//   chardev (where) --> Monitor (how: pretty or not) --> a session for each client
 
-import type { Link, Listener, NetAddress } from '../host/net.js';
+import type { Readable, Writable } from 'node:stream';
+import type { Link } from '../host/net.js';
 import { bestEffort, detach } from '../util/best-effort.js';
-import { BlockError } from '../util/errors.js';
-import { Waiters } from '../util/waiters.js';
+import type { ChardevUser } from './chardev/backend.js';
 import { SocketClient } from './clients/socket.js';
 import { StreamClient } from './clients/stream.js';
 import type { QmpContext } from './context.js';
@@ -17,12 +15,10 @@ interface Client {
   close(graceful: boolean): Promise<void>;
 }
 
-export class Monitor {
+export class Monitor implements ChardevUser {
   readonly #context: QmpContext;
   readonly #options: SessionOptions;
   readonly #clients = new Set<Client>();
-  readonly #came = new Waiters();
-  #listener: Listener | null = null;
   #closed = false;
 
   constructor(context: QmpContext, options: SessionOptions) {
@@ -30,48 +26,29 @@ export class Monitor {
     this.#options = options;
   }
 
-  /** Takes clients at `address`. Rejects as `Net.listen`. */
-  async listen(address: NetAddress): Promise<void> {
-    this.#listener = await this.#context.graph.host.net.listen(address, (link) => this.#accept(link));
-  }
-
-  /** Connects to somebody who listens, and serves that. Rejects as `Net.connect`. */
-  async connect(address: NetAddress): Promise<void> {
-    this.#accept(await this.#context.graph.host.net.connect(address));
-  }
-
-  /** Serves standard input and output. */
-  useStdio(): void {
-    this.#clients.add(new StreamClient(this.#context, process.stdin, process.stdout, this.#options));
-  }
-
-  /** Resolves when there is a client. Rejects with `closed` where the monitor ends before one comes. */
-  async connected(): Promise<void> {
-    while (this.#clients.size === 0) {
-      if (this.#closed) throw new BlockError('closed', 'the monitor is closed');
-      await this.#came.wait();
-    }
-  }
-
-  #accept(link: Link): void {
+  link(link: Link, gone: () => void): void {
     try {
       const client: SocketClient = new SocketClient(this.#context, link, this.#options, () => {
         this.#clients.delete(client);
+        gone();
       });
       this.#clients.add(client);
-      this.#came.wake();
+      if (this.#closed) detach('monitor', client.close(false));
     } catch (error) {
       // The host has no memory for one more client.
       bestEffort('monitor')(error);
       detach('monitor', link.close());
+      gone();
     }
+  }
+
+  streams(input: Readable | null, output: Writable): void {
+    this.#clients.add(new StreamClient(this.#context, input, output, this.#options));
   }
 
   /** Takes no more clients, and ends those that are there once they have got what was written to them. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#came.wake();
-    await this.#listener?.close().catch(bestEffort('closing a monitor'));
     await Promise.all([...this.#clients].map((client) => client.close(true)));
   }
 }

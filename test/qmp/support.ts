@@ -28,9 +28,10 @@ export class Bench {
   quits = 0;
   readonly #clients: Client[] = [];
 
-  constructor() {
+  /** `warn` gets the daemon's warnings. */
+  constructor(warn?: (message: string) => void) {
     registerDrivers();
-    this.context = new QmpContext(new Graph(this.host), { package: 'test', quit: () => this.quits++ });
+    this.context = new QmpContext(new Graph(this.host, { warn }), { package: 'test', quit: () => this.quits++ });
   }
 
   path(name: string): string {

@@ -6,10 +6,12 @@ import { unlinkSync } from 'node:fs';
 import { Graph } from '../../block/graph.js';
 import { registerDrivers } from '../../drivers/index.js';
 import { openRealHost } from '../../host/real/index.js';
-import { Chardevs } from '../../qmp/chardevs.js';
+import { settingsOfOptions } from '../../qmp/chardev/settings.js';
 import { startNbdServer } from '../../qmp/commands/exports.js';
 import { QmpContext } from '../../qmp/context.js';
 import { callCommand } from '../../qmp/dispatch.js';
+import { Monitors } from '../../qmp/monitors.js';
+import type { ChardevOptions } from '../../schema/generated/types.js';
 import { parseKeyval } from '../../schema/keyval.js';
 import { parseJsonObject } from '../../schema/options.js';
 import { validate } from '../../schema/validate.js';
@@ -38,11 +40,11 @@ export async function runDaemon(options: ParsedOptions, forked: Forked | null): 
     });
     const graph = new Graph(host, await graphOptions());
     const context = new QmpContext(graph, { package: packageText(), quit: () => end.now(), ready });
-    const chardevs = new Chardevs(context);
+    const monitors = new Monitors(context);
     try {
-      await serveUntil(context, chardevs, options, forked, end, begin);
+      await serveUntil(context, monitors, options, forked, end, begin);
     } finally {
-      await closeAll(context, chardevs);
+      await closeAll(context, monitors);
     }
     return 0;
   } finally {
@@ -53,17 +55,17 @@ export async function runDaemon(options: ParsedOptions, forked: Forked | null): 
 
 async function serveUntil(
   context: QmpContext,
-  chardevs: Chardevs,
+  monitors: Monitors,
   options: ParsedOptions,
   forked: Forked | null,
   end: End,
   ready: () => void,
 ): Promise<void> {
-  const taking = takeOptions(context, chardevs, options, end);
+  const taking = takeOptions(context, monitors, options, end);
   if (await Promise.race([taking.then(() => false), end.reached.then(() => true)])) {
     // What an option waits for is ended: an NBD server that does not answer, the first client of a monitor.
     context.graph.abortStalled();
-    await chardevs.close();
+    await monitors.close();
     await taking.catch(bestEffort('an option at the end of the daemon'));
     return;
   }
@@ -78,18 +80,18 @@ async function serveUntil(
   }
 }
 
-async function takeOptions(context: QmpContext, chardevs: Chardevs, options: ParsedOptions, end: End): Promise<void> {
+async function takeOptions(context: QmpContext, monitors: Monitors, options: ParsedOptions, end: End): Promise<void> {
   for (const [key, text] of options.inOrder) {
     if (end.over) return;
     try {
-      await takeOption(context, chardevs, key, text);
+      await takeOption(context, monitors, key, text);
     } catch (thrown) {
       throw new UsageError(`--${key} ${text}: ${messageOf(toBlockError(thrown))}`);
     }
   }
 }
 
-async function takeOption(context: QmpContext, chardevs: Chardevs, key: string, text: string): Promise<void> {
+async function takeOption(context: QmpContext, monitors: Monitors, key: string, text: string): Promise<void> {
   switch (key) {
     case 'blockdev':
       await callCommand(context, 'blockdev-add', parse(text, 'driver'), TEXT);
@@ -104,12 +106,20 @@ async function takeOption(context: QmpContext, chardevs: Chardevs, key: string, 
       await startNbdServer(context, validate('NbdServerOptions', parse(text), TEXT));
       break;
     case 'chardev':
-      chardevs.add(validate('ChardevOptions', parse(text, 'backend'), TEXT));
+      await addChardev(context, validate('ChardevOptions', parse(text, 'backend'), TEXT));
       break;
     case 'monitor':
-      await chardevs.addMonitor(validate('MonitorOptions', parse(text, 'chardev'), TEXT));
+      monitors.add(validate('MonitorOptions', parse(text, 'chardev'), TEXT));
       break;
   }
+}
+
+async function addChardev({ chardevs }: QmpContext, options: ChardevOptions): Promise<void> {
+  await chardevs.add(
+    options.id,
+    () => settingsOfOptions(options),
+    (error) => error,
+  );
 }
 
 /** `key=value,...` or JSON. */
@@ -118,11 +128,11 @@ function parse(text: string, impliedKey?: string): object {
 }
 
 /** Closes exports and images before the monitors, so that these still get the reply to `quit` and the last events. */
-async function closeAll(context: QmpContext, chardevs: Chardevs): Promise<void> {
+async function closeAll(context: QmpContext, monitors: Monitors): Promise<void> {
   try {
     await context.close();
   } finally {
-    await chardevs.close();
+    await monitors.close();
   }
 }
 

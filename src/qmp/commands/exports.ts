@@ -1,12 +1,8 @@
 // The NBD server, and what it offers.
 
-import { netAddressOf } from '../../block/socket-address.js';
+import { flatAddress, netAddressOf } from '../../block/socket-address.js';
 import type { NbdServerOptions } from '../../exports/nbd/server.js';
-import type {
-  NbdServerOptions as NbdServerSettings,
-  SocketAddress,
-  SocketAddressLegacy,
-} from '../../schema/generated/types.js';
+import type { NbdServerOptions as NbdServerSettings } from '../../schema/generated/types.js';
 import { serverSecurity } from '../../workspace/security.js';
 import type { CommandTable } from '../command.js';
 import type { QmpContext } from '../context.js';
@@ -14,11 +10,6 @@ import { findNode } from '../find.js';
 
 /** Seconds for a handshake: QEMU's default. */
 const HANDSHAKE_SECONDS = 10;
-
-/** An address without the level that the older shape has more. */
-function flat(address: SocketAddressLegacy): SocketAddress {
-  return { type: address.type, ...address.data } as SocketAddress;
-}
 
 /** Throws `not-found`, `invalid-argument` for objects that are not there or something else. */
 function serverOptions({ graph }: QmpContext, args: Omit<NbdServerSettings, 'addr'>): NbdServerOptions {
@@ -35,7 +26,7 @@ export async function startNbdServer(context: QmpContext, { addr, ...options }: 
 
 export const EXPORT_COMMANDS = {
   async 'nbd-server-start'(context, { addr, ...options }) {
-    await startNbdServer(context, { ...options, addr: flat(addr) });
+    await startNbdServer(context, { ...options, addr: flatAddress(addr) });
   },
 
   'nbd-server-stop': ({ exports }) => exports.stopServer(),

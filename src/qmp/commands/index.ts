@@ -2,6 +2,7 @@
 
 import type { CommandTable } from '../command.js';
 import { BITMAP_COMMANDS } from './bitmaps.js';
+import { CHARDEV_COMMANDS } from './chardevs.js';
 import { CONTROL_COMMANDS } from './control.js';
 import { COPY_COMMANDS } from './copy.js';
 import { EXPORT_COMMANDS } from './exports.js';
@@ -18,6 +19,7 @@ export const COMMANDS: CommandTable = {
   ...GRAPH_COMMANDS,
   ...EXPORT_COMMANDS,
   ...OBJECT_COMMANDS,
+  ...CHARDEV_COMMANDS,
   ...BITMAP_COMMANDS,
   ...QUERY_COMMANDS,
   ...TRANSACTION_COMMANDS,

@@ -11,9 +11,6 @@ export const TYPES = {
   CommandInfo: { kind: 'struct', members: { name: { type: 'str' } } },
   MonitorMode: { kind: 'enum', values: ['readline', 'control'] },
   MonitorOptions: { kind: 'struct', members: { id: { type: 'str', optional: true }, mode: { type: 'MonitorMode', optional: true }, pretty: { type: 'bool', optional: true }, chardev: { type: 'str' } } },
-  ChardevBackend: { kind: 'enum', values: ['socket', 'stdio'] },
-  ChardevOptions: { kind: 'union', tag: 'backend', members: { backend: { type: 'ChardevBackend' }, id: { type: 'str' } }, branches: { socket: 'ChardevSocketOptions' } },
-  ChardevSocketOptions: { kind: 'struct', members: { path: { type: 'str', optional: true }, abstract: { type: 'bool', optional: true }, host: { type: 'str', optional: true }, port: { type: 'str', optional: true }, ipv4: { type: 'bool', optional: true }, ipv6: { type: 'bool', optional: true }, fd: { type: 'str', optional: true }, server: { type: 'bool', optional: true }, wait: { type: 'bool', optional: true } } },
   SchemaMetaType: { kind: 'enum', values: ['builtin', 'enum', 'array', 'object', 'alternate', 'command', 'event'] },
   JSONType: { kind: 'enum', values: ['string', 'number', 'int', 'boolean', 'null', 'object', 'array', 'value'] },
   SchemaInfo: { kind: 'union', tag: 'meta-type', members: { name: { type: 'str' }, 'meta-type': { type: 'SchemaMetaType' }, features: { type: ['str'], optional: true } }, branches: { builtin: 'SchemaInfoBuiltin', enum: 'SchemaInfoEnum', array: 'SchemaInfoArray', object: 'SchemaInfoObject', alternate: 'SchemaInfoAlternate', command: 'SchemaInfoCommand', event: 'SchemaInfoEvent' } },
@@ -183,6 +180,34 @@ export const TYPES = {
   ObjectType: { kind: 'enum', values: ['authz-list', 'authz-list-file', 'authz-listfile', 'authz-simple', 'secret', 'tls-creds-psk', 'tls-creds-x509'] },
   ObjectOptions: { kind: 'union', tag: 'qom-type', members: { 'qom-type': { type: 'ObjectType' }, id: { type: 'str' } }, branches: { 'authz-list': 'AuthZListProperties', 'authz-list-file': 'AuthZListFileProperties', 'authz-listfile': 'AuthZListFileProperties', 'authz-simple': 'AuthZSimpleProperties', secret: 'SecretProperties', 'tls-creds-psk': 'TlsCredsPskProperties', 'tls-creds-x509': 'TlsCredsX509Properties' } },
   ObjectDelArguments: { kind: 'struct', members: { id: { type: 'str' } } },
+  ChardevInfo: { kind: 'struct', members: { label: { type: 'str' }, filename: { type: 'str' }, 'frontend-open': { type: 'bool' } } },
+  ChardevBackendInfo: { kind: 'struct', members: { name: { type: 'str' } } },
+  DataFormat: { kind: 'enum', values: ['utf8', 'base64'] },
+  RingbufWriteArguments: { kind: 'struct', members: { device: { type: 'str' }, data: { type: 'str' }, format: { type: 'DataFormat', optional: true } } },
+  RingbufReadArguments: { kind: 'struct', members: { device: { type: 'str' }, size: { type: 'int' }, format: { type: 'DataFormat', optional: true } } },
+  ChardevCommon: { kind: 'struct', members: {  } },
+  ChardevFile: { kind: 'struct', members: { in: { type: 'str', optional: true }, out: { type: 'str' }, append: { type: 'bool', optional: true } } },
+  ChardevHostdev: { kind: 'struct', members: { device: { type: 'str' } } },
+  ChardevSocket: { kind: 'struct', members: { addr: { type: 'SocketAddressLegacy' }, server: { type: 'bool', optional: true }, wait: { type: 'bool', optional: true }, reconnect: { type: 'int', optional: true } } },
+  ChardevStdio: { kind: 'struct', members: {  } },
+  ChardevRingbuf: { kind: 'struct', members: { size: { type: 'int', optional: true } } },
+  ChardevBackendKind: { kind: 'enum', values: ['file', 'pipe', 'socket', 'null', 'stdio', 'ringbuf', 'memory'] },
+  ChardevFileWrapper: { kind: 'struct', members: { data: { type: 'ChardevFile' } } },
+  ChardevHostdevWrapper: { kind: 'struct', members: { data: { type: 'ChardevHostdev' } } },
+  ChardevSocketWrapper: { kind: 'struct', members: { data: { type: 'ChardevSocket' } } },
+  ChardevCommonWrapper: { kind: 'struct', members: { data: { type: 'ChardevCommon' } } },
+  ChardevStdioWrapper: { kind: 'struct', members: { data: { type: 'ChardevStdio' } } },
+  ChardevRingbufWrapper: { kind: 'struct', members: { data: { type: 'ChardevRingbuf' } } },
+  ChardevBackend: { kind: 'union', tag: 'type', members: { type: { type: 'ChardevBackendKind' } }, branches: { file: 'ChardevFileWrapper', pipe: 'ChardevHostdevWrapper', socket: 'ChardevSocketWrapper', null: 'ChardevCommonWrapper', stdio: 'ChardevStdioWrapper', ringbuf: 'ChardevRingbufWrapper', memory: 'ChardevRingbufWrapper' } },
+  ChardevReturn: { kind: 'struct', members: { pty: { type: 'str', optional: true } } },
+  ChardevAddArguments: { kind: 'struct', members: { id: { type: 'str' }, backend: { type: 'ChardevBackend' } } },
+  ChardevChangeArguments: { kind: 'struct', members: { id: { type: 'str' }, backend: { type: 'ChardevBackend' } } },
+  ChardevRemoveArguments: { kind: 'struct', members: { id: { type: 'str' } } },
+  ChardevSendBreakArguments: { kind: 'struct', members: { id: { type: 'str' } } },
+  ChardevOptions: { kind: 'union', tag: 'backend', members: { backend: { type: 'ChardevBackendKind' }, id: { type: 'str' } }, branches: { socket: 'ChardevSocketOptions', file: 'ChardevFileOptions', pipe: 'ChardevPipeOptions', ringbuf: 'ChardevRingbuf', memory: 'ChardevRingbuf' } },
+  ChardevFileOptions: { kind: 'struct', members: { path: { type: 'str' }, 'input-path': { type: 'str', optional: true }, append: { type: 'bool', optional: true } } },
+  ChardevPipeOptions: { kind: 'struct', members: { path: { type: 'str' } } },
+  ChardevSocketOptions: { kind: 'struct', members: { path: { type: 'str', optional: true }, abstract: { type: 'bool', optional: true }, host: { type: 'str', optional: true }, port: { type: 'str', optional: true }, ipv4: { type: 'bool', optional: true }, ipv6: { type: 'bool', optional: true }, fd: { type: 'str', optional: true }, server: { type: 'bool', optional: true }, wait: { type: 'bool', optional: true }, reconnect: { type: 'int', optional: true } } },
 } as const satisfies TypeTable;
 
 /** Type of the arguments of each command; null where there are none. */
@@ -240,10 +265,18 @@ export const COMMANDS = {
   'query-block-exports': null,
   'object-add': "ObjectOptions",
   'object-del': "ObjectDelArguments",
+  'query-chardev': null,
+  'query-chardev-backends': null,
+  'ringbuf-write': "RingbufWriteArguments",
+  'ringbuf-read': "RingbufReadArguments",
+  'chardev-add': "ChardevAddArguments",
+  'chardev-change': "ChardevChangeArguments",
+  'chardev-remove': "ChardevRemoveArguments",
+  'chardev-send-break': "ChardevSendBreakArguments",
 } as const;
 
 /** Commands that return something; all others return an empty object. */
-export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","query-blockstats","query-block-exports"]);
+export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","query-blockstats","query-block-exports","query-chardev","query-chardev-backends","ringbuf-read","chardev-add","chardev-change"]);
 
 /** Commands that may overtake others. */
 export const OUT_OF_BAND: ReadonlySet<string> = new Set([]);

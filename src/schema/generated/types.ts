@@ -57,48 +57,6 @@ export interface MonitorOptions {
   chardev: string;
 }
 
-/** Backend of a character device. */
-export type ChardevBackend =
-  /** a socket */
-  | 'socket'
-  /** standard input and output */
-  | 'stdio';
-
-/** What all of {@link ChardevOptions} have. */
-export interface ChardevOptionsBase {
-  /** backend of the device */
-  backend: ChardevBackend;
-  /** its name */
-  id: string;
-}
-
-/** Options of a character device. */
-export type ChardevOptions =
-  | (ChardevOptionsBase & { backend: 'socket' } & ChardevSocketOptions)
-  | (ChardevOptionsBase & { backend: 'stdio' });
-
-/** A socket. Exactly one of `path`, `port` and `fd` is given. */
-export interface ChardevSocketOptions {
-  /** a UNIX socket */
-  path?: string;
-  /** `path` is a name in the abstract name space of Linux (default: false) */
-  abstract?: boolean;
-  /** host of a TCP socket (default: the local host) */
-  host?: string;
-  /** port of a TCP socket */
-  port?: string;
-  /** use IPv4 */
-  ipv4?: boolean;
-  /** use IPv6 */
-  ipv6?: boolean;
-  /** a file descriptor that the program was started with */
-  fd?: string;
-  /** the socket listens for clients (default: false: it connects) */
-  server?: boolean;
-  /** the program waits until the first client has connected (default: true for a server) */
-  wait?: boolean;
-}
-
 /** The kind of entity that a `SchemaInfo` describes. */
 export type SchemaMetaType =
   /** a built-in type */
@@ -2191,6 +2149,254 @@ export interface ObjectDelArguments {
   id: string;
 }
 
+/** A character device. */
+export interface ChardevInfo {
+  /** its name */
+  label: string;
+  /** what it is and where it leads */
+  filename: string;
+  /** a monitor is at it */
+  'frontend-open': boolean;
+}
+
+
+/** A kind of character device. */
+export interface ChardevBackendInfo {
+  /** its name */
+  name: string;
+}
+
+
+/** How bytes are written as text. */
+export type DataFormat =
+  /** as UTF-8; what is none becomes U+FFFD */
+  | 'utf8'
+  /** as Base64 */
+  | 'base64';
+
+/** Writes to a ring buffer. What does not fit replaces the oldest bytes. */
+export interface RingbufWriteArguments {
+  /** the ring buffer */
+  device: string;
+  /** what is written */
+  data: string;
+  /** how `data` is to be read (default: utf8) */
+  format?: DataFormat;
+}
+
+/** Takes the oldest bytes out of a ring buffer. */
+export interface RingbufReadArguments {
+  /** the ring buffer */
+  device: string;
+  /** number of bytes at most */
+  size: number;
+  /** how they are returned (default: utf8) */
+  format?: DataFormat;
+}
+
+/** Options of all character devices. */
+export interface ChardevCommon {
+}
+
+/** A file. */
+export interface ChardevFile extends ChardevCommon {
+  /** file that is read; without it nothing is */
+  in?: string;
+  /** file that is written */
+  out: string;
+  /** the file is written from its end on, and not truncated (default: false) */
+  append?: boolean;
+}
+
+/** Named pipes. */
+export interface ChardevHostdev extends ChardevCommon {
+  /** name of the pipes without its end: `device`.in is read, and `device`.out is written */
+  device: string;
+}
+
+/** A socket. */
+export interface ChardevSocket extends ChardevCommon {
+  /** where to listen, or what to connect to */
+  addr: SocketAddressLegacy;
+  /** the socket listens (default: true) */
+  server?: boolean;
+  /** a server's device is complete with its first client (default: false) */
+  wait?: boolean;
+  /** a client connects again after so many seconds, where the connection fails or has ended; 0: it does not (default: 0) */
+  reconnect?: number;
+}
+
+/** Standard input and output. */
+export interface ChardevStdio extends ChardevCommon {
+}
+
+/** A ring buffer in memory. */
+export interface ChardevRingbuf extends ChardevCommon {
+  /** its bytes, a power of two (default: 65536) */
+  size?: number;
+}
+
+/** Kinds of character device. */
+export type ChardevBackendKind =
+  /** a file */
+  | 'file'
+  /** named pipes */
+  | 'pipe'
+  /** a socket */
+  | 'socket'
+  /** nothing comes, and what is written is dropped */
+  | 'null'
+  /** standard input and output */
+  | 'stdio'
+  /** a ring buffer in memory */
+  | 'ringbuf'
+  /** the first name of `ringbuf` */
+  | 'memory';
+
+/**  */
+export interface ChardevFileWrapper {
+  /** options */
+  data: ChardevFile;
+}
+
+/**  */
+export interface ChardevHostdevWrapper {
+  /** options */
+  data: ChardevHostdev;
+}
+
+/**  */
+export interface ChardevSocketWrapper {
+  /** options */
+  data: ChardevSocket;
+}
+
+/**  */
+export interface ChardevCommonWrapper {
+  /** options */
+  data: ChardevCommon;
+}
+
+/**  */
+export interface ChardevStdioWrapper {
+  /** options */
+  data: ChardevStdio;
+}
+
+/**  */
+export interface ChardevRingbufWrapper {
+  /** options */
+  data: ChardevRingbuf;
+}
+
+/** What all of {@link ChardevBackend} have. */
+export interface ChardevBackendBase {
+  /** its kind */
+  type: ChardevBackendKind;
+}
+
+/** What a character device is. */
+export type ChardevBackend =
+  | (ChardevBackendBase & { type: 'file' } & ChardevFileWrapper)
+  | (ChardevBackendBase & { type: 'pipe' } & ChardevHostdevWrapper)
+  | (ChardevBackendBase & { type: 'socket' } & ChardevSocketWrapper)
+  | (ChardevBackendBase & { type: 'null' } & ChardevCommonWrapper)
+  | (ChardevBackendBase & { type: 'stdio' } & ChardevStdioWrapper)
+  | (ChardevBackendBase & { type: 'ringbuf' } & ChardevRingbufWrapper)
+  | (ChardevBackendBase & { type: 'memory' } & ChardevRingbufWrapper);
+
+/** What is known of a new character device only. */
+export interface ChardevReturn {
+  /** name of a pseudo terminal; there is none yet */
+  pty?: string;
+}
+
+/** Adds a character device. */
+export interface ChardevAddArguments {
+  /** its name */
+  id: string;
+  /** what it is */
+  backend: ChardevBackend;
+}
+
+/** Puts another device in the place of one at which no monitor is. */
+export interface ChardevChangeArguments {
+  /** its name */
+  id: string;
+  /** what it is from now on */
+  backend: ChardevBackend;
+}
+
+/** Removes a device at which no monitor is. */
+export interface ChardevRemoveArguments {
+  /** its name */
+  id: string;
+}
+
+/** Sends a break. None of these devices has one: nothing happens. */
+export interface ChardevSendBreakArguments {
+  /** name of the device */
+  id: string;
+}
+
+/** What all of {@link ChardevOptions} have. */
+export interface ChardevOptionsBase {
+  /** its kind */
+  backend: ChardevBackendKind;
+  /** its name */
+  id: string;
+}
+
+/** A character device as the command line describes it. */
+export type ChardevOptions =
+  | (ChardevOptionsBase & { backend: 'file' } & ChardevFileOptions)
+  | (ChardevOptionsBase & { backend: 'pipe' } & ChardevPipeOptions)
+  | (ChardevOptionsBase & { backend: 'socket' } & ChardevSocketOptions)
+  | (ChardevOptionsBase & { backend: 'null' })
+  | (ChardevOptionsBase & { backend: 'stdio' })
+  | (ChardevOptionsBase & { backend: 'ringbuf' } & ChardevRingbuf)
+  | (ChardevOptionsBase & { backend: 'memory' } & ChardevRingbuf);
+
+/** A file. */
+export interface ChardevFileOptions {
+  /** file that is written */
+  path: string;
+  /** file that is read; without it nothing is */
+  'input-path'?: string;
+  /** the file is written from its end on, and not truncated (default: false) */
+  append?: boolean;
+}
+
+/** Named pipes. */
+export interface ChardevPipeOptions {
+  /** name of the pipes without its end: `path`.in is read, and `path`.out is written */
+  path: string;
+}
+
+/** A socket. Exactly one of `path`, `port` and `fd` is given. */
+export interface ChardevSocketOptions {
+  /** a UNIX socket */
+  path?: string;
+  /** `path` is a name in the abstract name space of Linux (default: false) */
+  abstract?: boolean;
+  /** host of a TCP socket (default: the local host) */
+  host?: string;
+  /** port of a TCP socket */
+  port?: string;
+  /** use IPv4 */
+  ipv4?: boolean;
+  /** use IPv6 */
+  ipv6?: boolean;
+  /** a file descriptor that the program was started with */
+  fd?: string;
+  /** the socket listens for clients (default: false: it connects) */
+  server?: boolean;
+  /** the program waits until the first client has connected (default: true for a server) */
+  wait?: boolean;
+  /** a client connects again after so many seconds, where the connection fails or has ended; 0: it does not (default: 0) */
+  reconnect?: number;
+}
+
 /** Every type by its name. */
 export interface QapiTypes {
   QMPCapability: QMPCapability;
@@ -2200,9 +2406,6 @@ export interface QapiTypes {
   CommandInfo: CommandInfo;
   MonitorMode: MonitorMode;
   MonitorOptions: MonitorOptions;
-  ChardevBackend: ChardevBackend;
-  ChardevOptions: ChardevOptions;
-  ChardevSocketOptions: ChardevSocketOptions;
   SchemaMetaType: SchemaMetaType;
   JSONType: JSONType;
   SchemaInfo: SchemaInfo;
@@ -2372,6 +2575,34 @@ export interface QapiTypes {
   ObjectType: ObjectType;
   ObjectOptions: ObjectOptions;
   ObjectDelArguments: ObjectDelArguments;
+  ChardevInfo: ChardevInfo;
+  ChardevBackendInfo: ChardevBackendInfo;
+  DataFormat: DataFormat;
+  RingbufWriteArguments: RingbufWriteArguments;
+  RingbufReadArguments: RingbufReadArguments;
+  ChardevCommon: ChardevCommon;
+  ChardevFile: ChardevFile;
+  ChardevHostdev: ChardevHostdev;
+  ChardevSocket: ChardevSocket;
+  ChardevStdio: ChardevStdio;
+  ChardevRingbuf: ChardevRingbuf;
+  ChardevBackendKind: ChardevBackendKind;
+  ChardevFileWrapper: ChardevFileWrapper;
+  ChardevHostdevWrapper: ChardevHostdevWrapper;
+  ChardevSocketWrapper: ChardevSocketWrapper;
+  ChardevCommonWrapper: ChardevCommonWrapper;
+  ChardevStdioWrapper: ChardevStdioWrapper;
+  ChardevRingbufWrapper: ChardevRingbufWrapper;
+  ChardevBackend: ChardevBackend;
+  ChardevReturn: ChardevReturn;
+  ChardevAddArguments: ChardevAddArguments;
+  ChardevChangeArguments: ChardevChangeArguments;
+  ChardevRemoveArguments: ChardevRemoveArguments;
+  ChardevSendBreakArguments: ChardevSendBreakArguments;
+  ChardevOptions: ChardevOptions;
+  ChardevFileOptions: ChardevFileOptions;
+  ChardevPipeOptions: ChardevPipeOptions;
+  ChardevSocketOptions: ChardevSocketOptions;
 }
 
 /** Arguments and answer of each command. */
@@ -2429,6 +2660,14 @@ export interface QapiCommands {
   'query-block-exports': { arguments: Record<string, never>; returns: BlockExportInfo[] };
   'object-add': { arguments: ObjectOptions; returns: Record<string, never> };
   'object-del': { arguments: ObjectDelArguments; returns: Record<string, never> };
+  'query-chardev': { arguments: Record<string, never>; returns: ChardevInfo[] };
+  'query-chardev-backends': { arguments: Record<string, never>; returns: ChardevBackendInfo[] };
+  'ringbuf-write': { arguments: RingbufWriteArguments; returns: Record<string, never> };
+  'ringbuf-read': { arguments: RingbufReadArguments; returns: string };
+  'chardev-add': { arguments: ChardevAddArguments; returns: ChardevReturn };
+  'chardev-change': { arguments: ChardevChangeArguments; returns: ChardevReturn };
+  'chardev-remove': { arguments: ChardevRemoveArguments; returns: Record<string, never> };
+  'chardev-send-break': { arguments: ChardevSendBreakArguments; returns: Record<string, never> };
 }
 
 /** Data of each event. */

@@ -1,0 +1,31 @@
+// What a character device is made of: a backend, which reaches the outside, and the user that is at it.
+
+import type { Readable, Writable } from 'node:stream';
+import type { Host } from '../../host/host.js';
+import type { Link } from '../../host/net.js';
+
+/** Who is at a device: a monitor. */
+export interface ChardevUser {
+  /** Somebody has connected. `gone` is to be called when that is over. */
+  link(link: Link, gone: () => void): void;
+  /** Bytes come and go by these, for as long as the device is there. */
+  streams(input: Readable | null, output: Writable): void;
+}
+
+export interface ChardevBackend {
+  /** What it is and where it leads, as `query-chardev` tells it. */
+  readonly filename: string;
+  /** Opens it, once; rejects where that fails, or where `close` comes first. */
+  open(): Promise<void>;
+  /** Gives the user all that has come and comes. Called once. */
+  attach(user: ChardevUser): void;
+  /** What the user got as a link is the user's to close. */
+  close(): Promise<void>;
+}
+
+/** What all backends work with. */
+export interface ChardevSurroundings {
+  host: Host;
+  /** Gets what goes wrong later, in one line. */
+  warn(message: string): void;
+}

@@ -1,0 +1,133 @@
+// A socket as a character device.
+//
+//   server: listens -> each that connects  \
+//   client: connects -> what it reached     +-> the user, or kept until there is one
+//           (again, with `reconnect`)      /
+//
+// Several may be connected to a server at the same time. QEMU takes one at a time there; for it alone nothing is different.
+
+import type { Link, Listener, NetAddress } from '../../host/net.js';
+import { addressText } from '../../host/net-address.js';
+import { bestEffort, detach } from '../../util/best-effort.js';
+import { BlockError, toBlockError } from '../../util/errors.js';
+import { Waiters } from '../../util/waiters.js';
+import type { ChardevBackend, ChardevSurroundings, ChardevUser } from './backend.js';
+import type { SocketSettings } from './settings.js';
+
+/** Clients that are kept while there is no user; others are turned away. */
+const MAX_KEPT = 16;
+
+export class SocketBackend implements ChardevBackend {
+  readonly #around: ChardevSurroundings;
+  readonly #settings: SocketSettings;
+  readonly #kept = new Set<Link>();
+  /** Those that are connected now. */
+  readonly #links = new Set<Link>();
+  readonly #came = new Waiters();
+  #address: NetAddress;
+  #user: ChardevUser | null = null;
+  #listener: Listener | null = null;
+  #stopTimer = (): void => undefined;
+  #closed = false;
+
+  constructor(around: ChardevSurroundings, settings: SocketSettings) {
+    this.#around = around;
+    this.#settings = settings;
+    this.#address = settings.address;
+  }
+
+  get filename(): string {
+    const { server } = this.#settings;
+    const end = server ? ',server=on' : '';
+    const address = this.#address;
+    const [link] = this.#links;
+    const kind = address.type === 'inet' ? 'tcp' : address.type;
+    const text = address.type === 'fd' ? String(address.fd) : addressText(address);
+    if (link === undefined) return `disconnected:${kind}:${text}${end}`;
+    // This side of a client's UNIX socket has no name.
+    if (address.type === 'unix') return server ? `unix:${text}${end}` : 'unix:';
+    return `${kind}:${text}${end} <-> ${link.peer}`;
+  }
+
+  async open(): Promise<void> {
+    const { net } = this.#around.host;
+    const { address, server, wait, reconnectSeconds } = this.#settings;
+    if (server) {
+      const listener = await net.listen(address, (link) => this.#accept(link));
+      if (this.#closed) {
+        await listener.close();
+        throw closedError();
+      }
+      this.#listener = listener;
+      this.#address = listener.address;
+      while (wait && this.#links.size === 0 && !this.#closed) await this.#came.wait();
+      if (this.#closed) throw closedError();
+    } else if (reconnectSeconds > 0) detach('chardev', this.#keepConnecting());
+    else {
+      const link = await net.connect(address);
+      this.#accept(link);
+      if (this.#closed) throw closedError();
+    }
+  }
+
+  attach(user: ChardevUser): void {
+    this.#user = user;
+    for (const link of this.#kept) this.#give(user, link);
+    this.#kept.clear();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#stopTimer();
+    this.#came.wake();
+    await Promise.all([
+      this.#listener?.close().catch(bestEffort('closing a character device')),
+      ...[...this.#kept].map((link) => link.close()),
+    ]);
+  }
+
+  #accept(link: Link): void {
+    if (this.#closed || (this.#user === null && this.#kept.size >= MAX_KEPT)) {
+      detach('chardev', link.close());
+      return;
+    }
+    this.#links.add(link);
+    if (this.#user !== null) this.#give(this.#user, link);
+    else {
+      this.#kept.add(link);
+      link.owner = { received: () => undefined, progressed: () => undefined, closed: () => this.#gone(link) };
+    }
+    this.#came.wake();
+  }
+
+  #give(user: ChardevUser, link: Link): void {
+    user.link(link, () => this.#gone(link));
+  }
+
+  #gone(link: Link): void {
+    this.#kept.delete(link);
+    this.#links.delete(link);
+    if (this.#settings.reconnectSeconds > 0) this.#later();
+  }
+
+  async #keepConnecting(): Promise<void> {
+    if (this.#closed) return;
+    try {
+      this.#accept(await this.#around.host.net.connect(this.#settings.address));
+    } catch (thrown) {
+      if (this.#closed) return;
+      this.#around.warn(`Unable to connect a character device: ${toBlockError(thrown).message}`);
+      this.#later();
+    }
+  }
+
+  #later(): void {
+    if (this.#closed) return;
+    const delayMs = this.#settings.reconnectSeconds * 1000;
+    this.#stopTimer = this.#around.host.clock.timer(delayMs, () => detach('chardev', this.#keepConnecting()));
+  }
+}
+
+function closedError(): BlockError {
+  return new BlockError('closed', 'the character device is closed');
+}
