@@ -1,7 +1,8 @@
 // A device: a named user of a root node, with throttle, statistics and error policy. Guests, exports and benchmarks write
 // through it; while its node is drained, its requests wait here.
 //
-//   request -> [throttle] -> [drained section] -> in flight: node
+//   request -> [throttle] -> [drained section, stopped] -> in flight: node
+//                             ^--- failed, and the error policy stops the device: tried again once it goes on
 //
 // A request that waits for the throttle is not in flight: a drained section does not wait for it, and it does not pass during one.
 // Where nothing is to be waited for, `beginRead` and `beginWrite` say where a request may go without a promise.
@@ -10,6 +11,7 @@ import type { Host } from '../host/host.js';
 import { assert } from '../util/assert.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { Waiters } from '../util/waiters.js';
+import { type Accounting, isRefusal, type RequestKind } from './accounting.js';
 import type { Child, NodeUser } from './child.js';
 import { BlockNode } from './node/node.js';
 import { checkBuffer, checkBytes, checkFlags, checkStillThere, checkTruncateOptions } from './request-check.js';
@@ -28,6 +30,12 @@ export interface Admission {
   admit(isWrite: boolean, bytes: number): Promise<void> | undefined;
   /** Nobody asks any more: those who wait pass at once. */
   close?(): void;
+}
+
+/** Decides what becomes of requests that the node failed. */
+export interface ErrorPolicy {
+  /** `report`: the caller gets the error. `ignore`: the request succeeds. `stop`: it waits as long as `hold` was called and `resume` was not, and is tried again. */
+  failed(isRead: boolean, error: BlockError): 'report' | 'ignore' | 'stop';
 }
 
 export interface DeviceStats {
@@ -49,6 +57,12 @@ export interface DeviceOptions {
   shared?: number;
   /** Becomes the device's own: it is closed with it. */
   throttle?: Admission | null;
+  /** Counts times and failures, too. Default: nobody does. */
+  accounting?: Accounting;
+  /** Each write is durable when it is answered. */
+  writethrough?: boolean;
+  /** Default: errors go to the caller. */
+  policy?: ErrorPolicy;
 }
 
 const WRITE_FLAGS: readonly (keyof WriteFlags)[] = ['fua', 'compressed'];
@@ -80,6 +94,10 @@ export class Device implements NodeUser {
     failedOperations: 0,
   };
 
+  readonly accounting: Accounting | null;
+  readonly writethrough: boolean;
+  readonly #policy: ErrorPolicy | null;
+
   readonly #host: Host;
   #throttle: Admission | null;
   #root: Child | null;
@@ -94,19 +112,29 @@ export class Device implements NodeUser {
   #pending = 0;
   #inFlight = 0;
   #quiesced = false;
-  /** Requests that wait for the end of a drained section. */
+  /** Between `hold` and `resume`. */
+  #stopped = false;
+  /** Runs of `withoutHolding`. */
+  #refusals = 0;
+  /** Nothing stands in the way of a located request: see `#update`. */
+  #open = false;
+  /** Requests that wait for the end of a drained section, or until the device goes on. */
   readonly #held = new Waiters();
   readonly #idle = new Waiters();
 
   constructor(node: BlockNode, options: DeviceOptions) {
     this.name = options.name;
     this.writable = options.writable;
+    this.accounting = options.accounting ?? null;
+    this.writethrough = options.writethrough ?? false;
+    this.#policy = options.policy ?? null;
     this.#host = node.host;
     this.#lastFilename = node.filename;
     this.#throttle = options.throttle ?? null;
     const perm = Perm.CONSISTENT_READ | (options.writable ? Perm.WRITE : 0);
     const shared = options.writable ? PERM_ALL & ~(Perm.WRITE | Perm.RESIZE) : PERM_ALL;
     this.#root = node.attach(this, 'root', perm, options.shared ?? shared);
+    this.#update();
   }
 
   get userName(): string {
@@ -148,6 +176,7 @@ export class Device implements NodeUser {
     const old = this.#throttle;
     if (old === throttle) return;
     this.#throttle = throttle;
+    this.#update();
     old?.close?.();
   }
 
@@ -157,6 +186,11 @@ export class Device implements NodeUser {
     checkBuffer(buffer, 'read');
     const { length } = buffer;
     if (this.#begin(offset, length, false, place)) return await this.#located(false, offset, buffer);
+    await this.#read(offset, buffer);
+  }
+
+  async #read(offset: number, buffer: Uint8Array): Promise<void> {
+    const { length } = buffer;
     await this.#request('read', length, () => this.#link.read(offset, buffer), buffer);
     this.stats.readOperations++;
     this.stats.readBytes += length;
@@ -172,16 +206,26 @@ export class Device implements NodeUser {
     if (flags !== undefined) checkFlags(flags, WRITE_FLAGS, 'write');
     const { length } = buffer;
     if (flags === undefined && this.beginWrite(offset, length, place)) return await this.#located(true, offset, buffer);
-    await this.#request('write', length, () => this.#link.write(offset, buffer, flags), buffer);
+    await this.#write(offset, buffer, flags);
+  }
+
+  async #write(offset: number, buffer: Uint8Array, flags?: WriteFlags): Promise<void> {
+    const { length } = buffer;
+    const how = this.#durably(flags);
+    await this.#request('write', length, () => this.#link.write(offset, buffer, how), buffer);
     this.stats.writeOperations++;
     this.stats.writeBytes += length;
+  }
+
+  #durably<F extends { fua?: boolean }>(flags: F | undefined): F | undefined {
+    return this.writethrough ? ({ ...flags, fua: true } as F) : flags;
   }
 
   /**
    * Says without waiting where a read of [offset, offset + length) may go straight to a host file, and counts it as in flight. False where
    * it may not, or something is wrong: ask `read`, which says what. Never throws. Whoever gets true does, in this order:
    *
-   *  1. at once, before anything else runs: `into.file.beginRead(into.offset, ...)`. Where that says false: `givenUp(into.guard)`, then `read`.
+   *  1. at once, before anything else runs: `into.file.beginRead(into.offset, ...)`. Where that says false: `givenUp(false, into.guard)`, then `read`.
    *     Where `into.file` is null, the range is zeroes and there is nothing to begin: 3 follows;
    *  2. keeps `into.guard` with the request, since `into` will be filled again;
    *  3. with the answer: `ended(false, offset, length, guard, failed)`, with `offset` and `length` as they were asked for here;
@@ -198,15 +242,22 @@ export class Device implements NodeUser {
    * one that must be durable when it is answered (FUA) goes through `write`.
    */
   beginWrite(offset: number, length: number, into: Located): boolean {
-    return this.writable && this.#begin(offset, length, true, into);
+    return this.writable && !this.writethrough && this.#begin(offset, length, true, into);
+  }
+
+  /** Where a located request failed, it is asked for once more by `read` or `write`, which do with the error what the device's policy says. */
+  get asksAgain(): boolean {
+    return this.#policy !== null;
   }
 
   /** A request of `beginRead` or `beginWrite` has its answer: it is counted, and those that wait for it go on. */
   ended(write: boolean, offset: number, length: number, guard: MappingGuard | null, failed: boolean): void {
     this.#link.answered(write, offset, length, guard);
+    this.accounting?.answered(write);
     const { stats } = this;
     if (failed) {
-      stats.failedOperations++;
+      // The error of the second time counts.
+      if (this.#policy === null) stats.failedOperations++;
     } else if (write) {
       stats.writeOperations++;
       stats.writeBytes += length;
@@ -218,16 +269,17 @@ export class Device implements NodeUser {
   }
 
   /** A request of `beginRead` or `beginWrite` was not begun: the file could not take it without waiting. */
-  givenUp(guard: MappingGuard | null): void {
+  givenUp(write: boolean, guard: MappingGuard | null): void {
     this.#link.givenUp(guard);
+    this.accounting?.answered(write);
     this.#done();
   }
 
   #begin(offset: number, length: number, write: boolean, into: Located): boolean {
-    if (this.#root === null || this.#closing || this.#quiesced || this.#throttle !== null) return false;
     const root = this.#root;
-    if (!root.locate(offset, length, write, into)) return false;
+    if (!this.#open || root === null || !root.locate(offset, length, write, into)) return false;
     root.sent();
+    this.accounting?.begun(write);
     this.#pending++;
     this.#inFlight++;
     return true;
@@ -240,18 +292,20 @@ export class Device implements NodeUser {
   async #located(write: boolean, offset: number, buffer: Uint8Array): Promise<void> {
     const { file, offset: at, guard } = place;
     const { length } = buffer;
+    const kind = write ? 'write' : 'read';
     let failed = true;
     try {
       if (file === null) buffer.fill(0);
       else await (write ? file.write(at, buffer) : file.read(at, buffer));
       failed = false;
     } catch (error) {
-      checkStillThere(buffer, length, write ? 'write' : 'read');
-      throw toBlockError(error, { path: this.#root?.filename });
+      checkStillThere(buffer, length, kind);
+      if (this.#policy === null) throw toBlockError(error, { path: this.#root?.filename });
     } finally {
       this.ended(write, offset, length, guard, failed);
     }
-    checkStillThere(buffer, length, write ? 'write' : 'read');
+    if (failed) await (write ? this.#write(offset, buffer) : this.#read(offset, buffer));
+    checkStillThere(buffer, length, kind);
   }
 
   #done(): void {
@@ -265,7 +319,8 @@ export class Device implements NodeUser {
     checkBytes(offset, 'offset', 'writeZeroes');
     checkBytes(length, 'length', 'writeZeroes');
     if (flags !== undefined) checkFlags(flags, ZERO_FLAGS, 'writeZeroes');
-    await this.#request('write', length, () => this.#link.writeZeroes(offset, length, flags));
+    const how = this.#durably(flags);
+    await this.#request('write', length, () => this.#link.writeZeroes(offset, length, how));
     this.stats.writeOperations++;
     this.stats.writeBytes += length;
   }
@@ -311,8 +366,38 @@ export class Device implements NodeUser {
     return result as T;
   }
 
+  /** From now on requests wait, until `resume`. What is under way goes on: see `drained`. */
+  hold(): void {
+    this.#stopped = true;
+    this.#update();
+  }
+
+  /** Those that waited go on, and those that had failed are tried again. */
+  resume(): void {
+    this.#stopped = false;
+    this.#update();
+    this.#held.wake();
+  }
+
+  /** Runs `action`, during which no request waits for `resume`: those that would, whoever sent them, are rejected with `closed`. */
+  async withoutHolding(action: () => Promise<void>): Promise<void> {
+    this.#refusals++;
+    this.#held.wake();
+    try {
+      await action();
+    } finally {
+      this.#refusals--;
+    }
+  }
+
+  /** To be called whenever one of these has changed: located requests ask for one thing only. */
+  #update(): void {
+    this.#open = !this.#closing && !this.#quiesced && !this.#stopped && this.#throttle === null;
+  }
+
   drainBegin(): void {
     this.#quiesced = true;
+    this.#update();
   }
 
   async drained(): Promise<void> {
@@ -322,6 +407,7 @@ export class Device implements NodeUser {
   drainEnd(): void {
     assert(this.#quiesced, 'a drain of a device ends as often as it began');
     this.#quiesced = false;
+    this.#update();
     this.#held.wake();
     this.#answered();
   }
@@ -352,6 +438,7 @@ export class Device implements NodeUser {
   /** `patient`: not within a drained section, whose owner may be about to put another node in place. Returns the last root. */
   async #close(patient: boolean): Promise<BlockNode | null> {
     this.#closing = true;
+    this.#update();
     this.setThrottle(null);
     this.#held.wake();
     while (this.#pending > 0 || (patient && this.#quiesced)) await this.#idle.wait();
@@ -364,7 +451,7 @@ export class Device implements NodeUser {
   }
 
   async #request(
-    kind: 'read' | 'write' | 'discard' | 'flush' | 'resize' | 'other',
+    kind: RequestKind | 'resize' | 'other',
     bytes: number,
     action: () => Promise<void>,
     buffer?: Uint8Array,
@@ -374,34 +461,55 @@ export class Device implements NodeUser {
       throw new BlockError('read-only', `device '${this.name}' is read-only`, { operation: kind });
     }
     this.#pending++;
+    const startMs = this.accounting?.now() ?? 0;
     try {
       // Only what moves data is limited.
       if (kind === 'read' || kind === 'write') {
         const admitted = this.#throttle?.admit(kind === 'write', bytes);
         if (admitted !== undefined) await admitted;
       }
-      while (this.#quiesced) {
-        if (this.#closing) throw this.#closedError();
-        await this.#held.wait();
+      for (let again = true; again; ) {
+        await this.#mayGo();
+        again = await this.#sendOnce(kind, action);
       }
-      await this.#send(action);
       if (buffer !== undefined) checkStillThere(buffer, bytes, kind);
-    } catch (error) {
+      this.#account(kind, startMs, null);
+    } catch (thrown) {
       if (buffer !== undefined) checkStillThere(buffer, bytes, kind);
-      throw toBlockError(error, { path: this.#root?.filename });
+      const error = toBlockError(thrown, { path: this.#root?.filename });
+      this.#account(kind, startMs, error);
+      throw error;
     } finally {
       this.#pending--;
       this.#answered();
     }
   }
 
-  async #send(action: () => Promise<void>): Promise<void> {
+  #account(kind: RequestKind | 'resize' | 'other', startMs: number, error: BlockError | null): void {
+    if (kind !== 'resize' && kind !== 'other') this.accounting?.ended(kind, startMs, error);
+  }
+
+  async #mayGo(): Promise<void> {
+    while (this.#quiesced || this.#stopped) {
+      if (this.#closing || (this.#stopped && this.#refusals > 0)) throw this.#closedError();
+      await this.#held.wait();
+    }
+  }
+
+  /** True where the request failed and is to be tried again. */
+  async #sendOnce(kind: RequestKind | 'resize' | 'other', action: () => Promise<void>): Promise<boolean> {
     this.#inFlight++;
     try {
       await action();
-    } catch (error) {
+      return false;
+    } catch (thrown) {
       this.stats.failedOperations++;
-      throw error;
+      if (this.#policy === null || kind === 'resize' || kind === 'other') throw thrown;
+      const error = toBlockError(thrown, { path: this.#root?.filename });
+      if (isRefusal(error)) throw error;
+      const decided = this.#policy.failed(kind === 'read', error);
+      if (decided === 'report') throw error;
+      return decided === 'stop';
     } finally {
       this.#inFlight--;
       this.#answered();

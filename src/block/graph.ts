@@ -39,6 +39,8 @@ export class Graph {
   readonly warn: (message: string) => void;
   readonly reserved: ReadonlyMap<string, ReservedFile>;
   readonly nodes = new Map<string, BlockNode>();
+  /** Root links of the devices that have a name for commands; each moves on with its device. */
+  readonly devices = new Map<string, Child>();
   readonly quiescence = new Quiescence();
   /** Secrets, credentials and lists of who may come in. */
   readonly objects: UserObjects;
@@ -64,6 +66,9 @@ export class Graph {
 
   /** Keeps a name for a node that is being opened, until `freeName`. Throws `exists`. */
   reserveName(name: string): void {
+    if (this.devices.has(name)) {
+      throw new BlockError('exists', `node-name=${name} is conflicting with a device id`);
+    }
     if (this.nodes.has(name) || this.#reservedNames.has(name)) {
       throw new BlockError('exists', `Duplicate nodes with node-name='${name}'`);
     }
@@ -85,6 +90,17 @@ export class Graph {
     const node = this.nodes.get(name);
     if (node === undefined) throw new BlockError('not-found', `Cannot find device='' nor node-name='${name}'`);
     return node;
+  }
+
+  /** The root node of the device of that name, or the node; undefined where there is neither. */
+  lookUp(name: string): BlockNode | undefined {
+    return this.devices.get(name)?.node ?? this.nodes.get(name);
+  }
+
+  /** Name of the device whose root `node` is; undefined where it is the root of none. */
+  deviceOf(node: object): string | undefined {
+    for (const [name, root] of this.devices) if (root.node === node) return name;
+    return undefined;
   }
 
   /** Closes `node` where nobody uses it any more. */

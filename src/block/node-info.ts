@@ -1,10 +1,38 @@
 // What `query-named-block-nodes` says of a node (QAPI `BlockDeviceInfo`).
 
-import type { BlockDeviceInfo, BlockDirtyInfo, ImageInfo } from '../schema/generated/types.js';
+import type { BlockDeviceInfo, BlockDirtyInfo, ImageInfo, ThrottleLimits } from '../schema/generated/types.js';
 import type { DirtyBitmap } from './bitmap.js';
 import { backingOf, chainOf } from './chain.js';
 import { imageInfo } from './info.js';
 import type { BlockNode } from './node/node.js';
+
+/** Limits of a device, by the names of QAPI's `ThrottleLimits`. */
+export interface DeviceLimits {
+  group: string;
+  limits: ThrottleLimits;
+}
+
+/** The members of `BlockDeviceInfo` that are about limits. */
+export function limitsInfo({ group, limits }: DeviceLimits): Partial<BlockDeviceInfo> {
+  const info: Record<string, number | string> = { group };
+  for (const unit of ['bps', 'iops'] as const) {
+    for (const [scope, suffix] of SCOPES) {
+      const [average, max] = [limits[`${unit}-${scope}`] ?? 0, limits[`${unit}-${scope}-max`] ?? 0];
+      info[`${unit}${suffix}`] = average;
+      if (max === 0) continue;
+      info[`${unit}${suffix}_max`] = max;
+      info[`${unit}${suffix}_max_length`] = limits[`${unit}-${scope}-max-length`] ?? 1;
+    }
+  }
+  if (limits['iops-size']) info['iops_size'] = limits['iops-size'];
+  return info;
+}
+
+const SCOPES = [
+  ['total', ''],
+  ['read', '_rd'],
+  ['write', '_wr'],
+] as const;
 
 /** `flat`: without the images of the backing nodes. */
 export async function nodeInfo(node: BlockNode, flat: boolean): Promise<BlockDeviceInfo> {

@@ -58,7 +58,7 @@ export async function openNode(
   options: OpenOptions & InnerOpenOptions = {},
 ): Promise<BlockNode> {
   let parsed: LooseOptions;
-  if (typeof image === 'string') parsed = await withFormat(graph, image, options.format);
+  if (typeof image === 'string') parsed = await optionsOfName(graph, image, options.format);
   else parsed = image instanceof LooseOptions ? image : new LooseOptions({ ...image }, {});
   if (options.referrer !== undefined) parsed = imageOptions(parsed, options.referrer.path);
   return openTree(graph, parsed, {
@@ -79,7 +79,7 @@ export async function openNode(
 }
 
 /** Options of a file name; `format` counts more than what options in JSON say. A plain path to a device has a driver of its own. */
-async function withFormat(graph: Graph, filename: string, format: string | undefined): Promise<LooseOptions> {
+export async function optionsOfName(graph: Graph, filename: string, format: string | undefined): Promise<LooseOptions> {
   const definition = format === undefined ? undefined : findDriver(format);
   if (isJsonFilename(filename)) {
     const parsed = parseFilename(filename);
@@ -283,7 +283,7 @@ function needFile(file: BlockNode | null): BlockNode {
 
 /** An existing node. */
 function findRef(graph: Graph, name: string): BlockNode {
-  const node = graph.nodes.get(name);
+  const node = graph.lookUp(name);
   if (node !== undefined) return node;
   throw new BlockError('not-found', `Cannot find device='${name}' nor node-name='${name}'`);
 }
@@ -321,7 +321,7 @@ async function openReference(
   }
   const name = resolveBackingNameOf(image, filename);
   const referrer = await referrerOf(image, child);
-  const options = await withFormat(graph, name, given?.driver ?? format ?? undefined);
+  const options = await optionsOfName(graph, name, given?.driver ?? format ?? undefined);
   const checked = imageOptions(options, referrer.path);
   return openTree(graph, given === undefined ? checked : given.over(checked.members), { ...inherited, referrer });
 }

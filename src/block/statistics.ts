@@ -5,7 +5,9 @@
 //              --backing-> the next layer, as the figures of a device have it
 
 import type { BlockDeviceStats, BlockStats } from '../schema/generated/types.js';
+import type { Accounting } from './accounting.js';
 import { cowChild, dataChild, filteredChild } from './chain.js';
+import type { Device } from './device.js';
 import type { BlockNode } from './node/node.js';
 
 const NOTHING: BlockDeviceStats = {
@@ -49,5 +51,47 @@ export function nodeStats(node: BlockNode, layers: boolean): BlockStats {
     ...(specific !== undefined && { 'driver-specific': specific }),
     ...(parent !== null && { parent }),
     ...(next !== null && { backing: next === below && parent !== null ? parent : nodeStats(next.node, layers) }),
+  };
+}
+
+/** Figures of a device with the root node `root`, and of its nodes. */
+export function deviceStats(device: Device, root: BlockNode): BlockStats {
+  const { stats, ...below } = nodeStats(root, true);
+  return { device: device.name, stats: { ...stats, ...countsOf(device), ...timesOf(device.accounting) }, ...below };
+}
+
+function countsOf({ stats }: Device): Partial<BlockDeviceStats> {
+  return {
+    rd_operations: stats.readOperations,
+    rd_bytes: stats.readBytes,
+    wr_operations: stats.writeOperations,
+    wr_bytes: stats.writeBytes,
+    flush_operations: stats.flushOperations,
+    unmap_operations: stats.unmapOperations,
+    unmap_bytes: stats.unmapBytes,
+  };
+}
+
+function timesOf(accounting: Accounting | null): Partial<BlockDeviceStats> {
+  if (accounting === null) return {};
+  const { kinds, idleNs, accountInvalid, accountFailed } = accounting;
+  const { read, write, flush, discard } = kinds;
+  const nowMs = accounting.now();
+  return {
+    rd_total_time_ns: read.totalNs(nowMs),
+    wr_total_time_ns: write.totalNs(nowMs),
+    flush_total_time_ns: flush.totalNs(nowMs),
+    unmap_total_time_ns: discard.totalNs(nowMs),
+    failed_rd_operations: read.failed,
+    failed_wr_operations: write.failed,
+    failed_flush_operations: flush.failed,
+    failed_unmap_operations: discard.failed,
+    invalid_rd_operations: read.invalid,
+    invalid_wr_operations: write.invalid,
+    invalid_flush_operations: flush.invalid,
+    invalid_unmap_operations: discard.invalid,
+    account_invalid: accountInvalid,
+    account_failed: accountFailed,
+    ...(idleNs !== null && { idle_time_ns: idleNs }),
   };
 }

@@ -109,7 +109,7 @@ export function checkOwnArguments<A extends CommonArguments>(
 
 /** The node that `device` or `target` names. Throws `not-found`. */
 export function nodeOf(env: JobEnvironment, name: string): BlockNode {
-  const found = env.device?.(name) ?? env.graph.nodes.get(name);
+  const found = env.device?.(name) ?? env.graph.lookUp(name);
   if (found !== undefined) return found;
   throw new BlockError('not-found', `Cannot find device='${name}' nor node-name='${name}'`);
 }

@@ -4,6 +4,7 @@ import type { Graph } from '../block/graph.js';
 import type { JobEnvironment } from '../jobs/job-type.js';
 import { JobManager } from '../jobs/manager.js';
 import { BlockError } from '../util/errors.js';
+import { Drives } from '../workspace/drives.js';
 import { Exports } from '../workspace/exports.js';
 import { MonitorNodes } from '../workspace/monitor-nodes.js';
 import { Chardevs } from './chardev/chardevs.js';
@@ -23,6 +24,7 @@ export class QmpContext {
   readonly manager: JobManager;
   readonly jobs: JobEnvironment;
   readonly nodes: MonitorNodes;
+  readonly drives: Drives;
   readonly exports: Exports;
   readonly chardevs: Chardevs;
   readonly events: EventHub;
@@ -45,7 +47,8 @@ export class QmpContext {
     this.jobs = { graph: this.graph, manager: this.manager, warn: this.graph.warn };
     this.chardevs = new Chardevs(graph);
     this.nodes = new MonitorNodes(this.graph);
-    this.exports = new Exports(this.graph, (id) => this.events.emit('BLOCK_EXPORT_DELETED', { id }));
+    this.drives = new Drives(this.graph, (event, data) => this.events.emit(event, data));
+    this.exports = new Exports(this.graph, this.drives, (id) => this.events.emit('BLOCK_EXPORT_DELETED', { id }));
     this.manager.events.onAny(({ event, data }) => this.events.emit(event, data));
   }
 
@@ -72,6 +75,7 @@ export class QmpContext {
         await this.#endAll();
       }
     } finally {
+      await this.drives.close();
       await this.graph.closeAll();
     }
   }

@@ -6,7 +6,7 @@ import type { QmpContext } from './context.js';
 
 /** The node that one argument names, a device's or a node's name. Throws `not-found`. */
 export function findNode(context: QmpContext, name: string): BlockNode {
-  const found = context.graph.nodes.get(name);
+  const found = context.graph.lookUp(name);
   if (found !== undefined) return found;
   throw new BlockError('not-found', `Cannot find device='${name}' nor node-name='${name}'`);
 }
@@ -20,9 +20,9 @@ export function findRootNode(context: QmpContext, name: string): BlockNode {
   return found;
 }
 
-/** The node that one of two arguments names. There are no devices: whatever `device` names is not found. Throws `not-found`. */
+/** The node that one of two arguments names: the root of a device, or a node by its own name. Throws `not-found`. */
 export function findNodeOf({ graph }: QmpContext, device: string | undefined, nodeName: string | undefined): BlockNode {
-  const found = graph.nodes.get(nodeName ?? '');
+  const found = graph.devices.get(device ?? '')?.node ?? graph.nodes.get(nodeName ?? '');
   if (found !== undefined) return found;
   throw new BlockError('not-found', `Cannot find device='${device ?? ''}' nor node-name='${nodeName ?? ''}'`);
 }

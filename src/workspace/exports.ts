@@ -1,17 +1,20 @@
 // Exports of a daemon: nodes that are exported by one NBD server, each with an id (`block-export-add`), until they are removed.
 //
 //   id --> Device on the node --> NbdServer
+//   id --> a device that was there, where that is what was named: its limits, figures and error policy act on clients' requests
 //
 // Only one server runs at a time, as in QEMU; its exports are removed with it.
 
 import { Device, rootOf } from '../block/device.js';
 import type { Graph } from '../block/graph.js';
+import { BlockNode } from '../block/node/node.js';
 import { PERM_ALL, Perm } from '../block/types.js';
 import type { ExportOptions } from '../exports/nbd/export.js';
 import { NbdServer, type NbdServerOptions } from '../exports/nbd/server.js';
 import type { NetAddress } from '../host/net.js';
 import type { BlockExportInfo, BlockExportOptions } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
+import type { Drives } from './drives.js';
 
 const EXPORT_ID = /^[A-Za-z][\w.-]*$/;
 
@@ -19,6 +22,8 @@ interface Export {
   readonly id: string;
   readonly type: BlockExportInfo['type'];
   readonly device: Device;
+  /** The device is the export's own: it is closed with it. Else, it is released. */
+  readonly release: (() => void) | null;
   /** Name of the export in the server. */
   readonly name: string;
   removing: boolean;
@@ -26,13 +31,15 @@ interface Export {
 
 export class Exports {
   readonly #graph: Graph;
+  readonly #drives: Drives;
   readonly #onDeleted: (id: string) => void;
   readonly #exports = new Map<string, Export>();
   #server: NbdServer | null = null;
 
   /** `onDeleted` is called with the id of each export that was removed. */
-  constructor(graph: Graph, onDeleted: (id: string) => void) {
+  constructor(graph: Graph, drives: Drives, onDeleted: (id: string) => void) {
     this.#graph = graph;
+    this.#drives = drives;
     this.#onDeleted = onDeleted;
   }
 
@@ -56,7 +63,7 @@ export class Exports {
     const all = [...this.#exports.values()];
     for (const one of all) one.removing = true;
     this.#server = null;
-    await server.close();
+    await withoutHolding(all, () => server.close());
     for (const one of all) await this.#forget(one);
   }
 
@@ -70,19 +77,35 @@ export class Exports {
     const { id, 'node-name': nodeName, writable = false, writethrough = false } = options;
     if (!EXPORT_ID.test(id)) throw new BlockError('invalid-argument', 'Invalid block export id');
     if (this.#exports.has(id)) throw new BlockError('exists', `Block export id '${id}' is already in use`);
-    const node = this.#graph.find(nodeName);
+    const drive = this.#drives.find(nodeName);
+    const node = drive === undefined ? this.#graph.find(nodeName) : rootOf(drive).node;
     const server = this.#running;
     if (writable && node.readOnly) throw new BlockError('read-only', 'Cannot export read-only node as writable');
     const name = options.name ?? nodeName;
     // Others may write beside its clients, but nobody changes the size that these were told.
-    const device = new Device(node, { name: id, writable, shared: PERM_ALL & ~Perm.RESIZE });
+    const device = drive ?? new Device(node, { name: id, writable, shared: PERM_ALL & ~Perm.RESIZE });
+    const release = drive === undefined ? null : this.#take(drive, id);
     try {
-      server.addExport(device, { ...contextsOf(options), name, description: options.description, writethrough });
+      const { description } = options;
+      server.addExport(device, { ...contextsOf(options), name, description, writethrough, readOnly: !writable });
     } catch (error) {
-      await device.close();
+      if (release !== null) release();
+      else await device.close();
       throw error;
     }
-    this.#exports.set(id, { id, type: options.type, device, name, removing: false });
+    this.#exports.set(id, { id, type: options.type, device, release, name, removing: false });
+  }
+
+  /** Lets a device serve an export: until the last one is gone, nobody changes its size. The result ends that. Throws `permission`. */
+  #take(device: Device, id: string): () => void {
+    const root = rootOf(device);
+    BlockNode.changePermissions(root, root.perm, root.shared & ~Perm.RESIZE);
+    const release = device.use(`export '${id}'`);
+    return () => {
+      release();
+      if ([...this.#exports.values()].some((other) => other.device === device)) return;
+      BlockNode.changePermissions(root, root.perm, root.shared | Perm.RESIZE);
+    };
   }
 
   /** Removes an export. Rejects with `not-found`, `bad-state` (it is being removed), and with `busy` where clients use it, unless `hard`. */
@@ -92,7 +115,7 @@ export class Exports {
     if (found.removing) throw new BlockError('bad-state', `Export '${id}' is already shutting down`);
     found.removing = true;
     try {
-      await this.#running.removeExport(found.name, mode);
+      await withoutHolding([found], () => this.#running.removeExport(found.name, mode));
     } catch (error) {
       found.removing = false;
       throw error;
@@ -125,7 +148,8 @@ export class Exports {
   async #forget(one: Export): Promise<void> {
     this.#exports.delete(one.id);
     try {
-      await one.device.close();
+      if (one.release !== null) one.release();
+      else await one.device.close();
     } finally {
       this.#onDeleted(one.id);
     }
@@ -134,4 +158,14 @@ export class Exports {
 
 function contextsOf(options: BlockExportOptions): Pick<ExportOptions, 'bitmaps' | 'allocationDepth'> {
   return { bitmaps: options.bitmaps, allocationDepth: options['allocation-depth'] };
+}
+
+/** Runs `action`, which waits for clients' requests: those that wait for a stopped device fail, rather than to be waited for. */
+async function withoutHolding(exports: readonly Export[], action: () => Promise<void>): Promise<void> {
+  await exports.reduce(
+    (next, { device }) =>
+      () =>
+        device.withoutHolding(next),
+    action,
+  )();
 }

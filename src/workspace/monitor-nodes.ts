@@ -41,6 +41,7 @@ export class MonitorNodes {
     const node = this.#graph.nodes.get(nodeName);
     if (node === undefined) throw new BlockError('not-found', `Failed to find node with node-name='${nodeName}'`);
     const held = this.#holds.get(node);
+    checkNoRoot(node);
     if (held === undefined) throw new BlockError('busy', `Node ${nodeName} is not owned by the monitor`);
     checkUnused(node, held);
     this.#holds.delete(node);
@@ -52,9 +53,16 @@ export class MonitorNodes {
 /** Throws `busy`, in QEMU's words, where anybody but the monitor uses the node. */
 function checkUnused(node: BlockNode, held: Child): void {
   const others = [...node.parents].filter((child) => child !== held);
-  const inUse = new BlockError('busy', `Node ${node.nodeName} is in use`);
-  if (others.some(({ name }) => name === 'root')) throw inUse;
   checkFree(node);
-  if (others.some(({ user }) => !(user instanceof BlockNode))) throw inUse;
+  if (others.some(({ user }) => !(user instanceof BlockNode))) throw inUse(node);
   if (others.length > 0) throw new BlockError('busy', `Block device ${node.nodeName} is in use`);
+}
+
+/** Throws `busy` where it is the root of a device or an export. */
+function checkNoRoot(node: BlockNode): void {
+  if ([...node.parents].some(({ name }) => name === 'root')) throw inUse(node);
+}
+
+function inUse({ nodeName }: BlockNode): BlockError {
+  return new BlockError('busy', `Node ${nodeName} is in use`);
 }

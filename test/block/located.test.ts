@@ -336,7 +336,7 @@ describe('located requests: what waits for them', () => {
     const { drive, node } = await late();
     const place = nowhere();
     expect(drive.beginWrite(0, 512, place)).to.equal(true);
-    drive.givenUp(place.guard);
+    drive.givenUp(true, place.guard);
     expect(node.inFlight).to.equal(0);
     await drive.close();
     expect(drive.stats).to.include({ writeOperations: 0, failedOperations: 0 });

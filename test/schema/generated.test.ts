@@ -96,7 +96,7 @@ describe("the schema against QEMU's", () => {
 
   it('has the data of the events', () => {
     for (const [event, type] of Object.entries(EVENTS)) {
-      compare(type, theirs.get(event)!['arg-type']!, event, new Set());
+      if (type !== null) compare(type, theirs.get(event)!['arg-type']!, event, new Set());
     }
   });
 

@@ -80,7 +80,7 @@ export class LocatedDisk implements GuestDisk, RequestSink {
       ? file.beginWrite(place.offset, buffer, 0, length, this, tag)
       : file.beginRead(place.offset, buffer, 0, length, this, tag);
     if (!begun) {
-      device.givenUp(guard);
+      device.givenUp(write, guard);
       return null;
     }
     this.located++;

@@ -38,11 +38,14 @@ export class StorageDaemon {
     // The daemon writes its pid file when it is up. Who connects earlier may never be answered (qemu 7.2).
     const pidFile = `${socketPath}.pid`;
     for (const path of [socketPath, pidFile]) rmSync(path, { force: true });
-    const monitor = ['--chardev', `socket,id=qmp,path=${socketPath},server=on,wait=off`, '--monitor', 'chardev=qmp'];
+    // Of a machine, `--monitor` is something else, and the pid file is there before the monitor.
+    const machine = program.startsWith('qemu-system');
+    const mode = machine ? ['-mon', 'chardev=qmp,mode=control'] : ['--monitor', 'chardev=qmp'];
+    const monitor = ['--chardev', `socket,id=qmp,path=${socketPath},server=on,wait=off`, ...mode];
     const child = spawn(program, [...first, ...words, ...monitor, '--pidfile', pidFile], {
       stdio: ['ignore', 'ignore', 'inherit'],
     });
-    await exists(pidFile, child);
+    await exists(machine ? socketPath : pidFile, child);
     const daemon = new StorageDaemon(child, await connected(socketPath));
     await daemon.execute('qmp_capabilities');
     return daemon;
@@ -151,9 +154,16 @@ async function exists(path: string, child: ChildProcess): Promise<void> {
   }
 }
 
-function connected(path: string): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(path, () => resolve(socket));
-    socket.once('error', reject);
-  });
+async function connected(path: string): Promise<Socket> {
+  for (;;) {
+    try {
+      return await new Promise((resolve, reject) => {
+        const socket = connect(path, () => resolve(socket));
+        socket.once('error', reject);
+      });
+    } catch (error) {
+      // A socket file is there before anybody listens.
+      if ((error as NodeJS.ErrnoException).code !== 'ECONNREFUSED') throw error;
+    }
+  }
 }

@@ -31,8 +31,10 @@ export interface CacheMode {
 }
 
 /** What those hear who want a node that is closed to them for `reason`. */
-function isBusy({ nodeName, filename }: NodeLinks, reason: string): BlockError {
-  return new BlockError('busy', `Node '${nodeName}' is busy: ${reason}`, { path: filename });
+function isBusy(node: NodeLinks, reason: string): BlockError {
+  const { graph, nodeName, filename } = node;
+  const name = graph.deviceOf(node) ?? nodeName;
+  return new BlockError('busy', `Node '${name}' is busy: ${reason}`, { path: filename });
 }
 
 export abstract class NodeLinks implements NodeUser {

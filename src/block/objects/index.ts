@@ -31,6 +31,15 @@ const MISSING_PROPERTIES: Readonly<Record<string, string>> = {
   loaded: 'objects are always loaded when they are made',
 };
 
+/** Throws `invalid-argument` where `id` is no name for an object or a device. */
+export function checkIdentifier(id: string): void {
+  if (/^[A-Za-z][\w.-]*$/.test(id)) return;
+  throw new BlockError(
+    'invalid-argument',
+    "Parameter 'id' expects an identifier\nIdentifiers consist of letters, digits, '-', '.', '_', starting with a letter.",
+  );
+}
+
 /** The objects of one graph, by id. */
 export class UserObjects {
   readonly #host: Host;
@@ -47,12 +56,7 @@ export class UserObjects {
   async add(input: string | ObjectOptions, suggest = false): Promise<void> {
     const options = parseObject(input, suggest);
     const { id } = options;
-    if (!/^[A-Za-z][\w.-]*$/.test(id)) {
-      throw new BlockError(
-        'invalid-argument',
-        "Parameter 'id' expects an identifier\nIdentifiers consist of letters, digits, '-', '.', '_', starting with a letter.",
-      );
-    }
+    checkIdentifier(id);
     this.#checkFree(id);
     const entry = await this.#make(options);
     this.#checkFree(id);

@@ -12,6 +12,12 @@ export const OPTIONS: readonly OptionSpec[] = [
     help: 'Opens an image: driver=DRIVER,node-name=NAME,... or JSON, as blockdev-add takes it.',
   },
   {
+    key: 'drive',
+    long: 'drive',
+    argument: 'DEVICE',
+    help: 'Makes a device on an image: id=ID,file=FILE[,format=DRIVER][,node-name=NODE][,cache=MODE][,rerror=ACTION][,werror=ACTION][,throttling.iops-total=N]..., and options of the image.',
+  },
+  {
     key: 'chardev',
     long: 'chardev',
     argument: 'DEVICE',

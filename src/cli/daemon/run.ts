@@ -25,6 +25,7 @@ import { writePidFile } from '../nbd/pid-file.js';
 import { messageOf } from '../output.js';
 import { graphOptions } from '../session.js';
 import { packageText } from '../version.js';
+import { parseDrive } from './drive-options.js';
 
 const TEXT = { strings: true } as const;
 
@@ -95,6 +96,9 @@ async function takeOption(context: QmpContext, monitors: Monitors, key: string, 
   switch (key) {
     case 'blockdev':
       await callCommand(context, 'blockdev-add', parse(text, 'driver'), TEXT);
+      break;
+    case 'drive':
+      await context.drives.add(parseDrive(text));
       break;
     case 'export':
       await callCommand(context, 'block-export-add', parse(text, 'type'), TEXT);

@@ -83,9 +83,15 @@ export class Executor implements RequestSink {
     const length = table.length[slot];
     const guard = table.guard[slot];
     table.guard[slot] = null;
+    const { device } = this.#export;
+    if (result < 0 && device.asksAgain) {
+      device.ended(write, offset, length, guard, true);
+      void this.#run(slot);
+      return;
+    }
     this.pending--;
     try {
-      this.#export.device.ended(write, offset, length, guard, result < 0);
+      device.ended(write, offset, length, guard, result < 0);
       if (result >= 0) {
         if (write) this.#answers.ok(slot);
         else this.#answers.read(slot);
@@ -127,7 +133,7 @@ export class Executor implements RequestSink {
     if (begun) {
       table.file[slot] = file;
       table.guard[slot] = guard;
-    } else this.#export.device.givenUp(guard);
+    } else this.#export.device.givenUp(table.command[slot] === Command.write, guard);
     return begun;
   }
 

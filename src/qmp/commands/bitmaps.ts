@@ -11,7 +11,7 @@ import { findNode } from '../find.js';
 
 /** Throws `not-found`, in the words that commands on bitmaps have. */
 export function bitmapNode({ graph }: QmpContext, name: string): BlockNode {
-  const found = graph.nodes.get(name);
+  const found = graph.lookUp(name);
   if (found === undefined) throw new BlockError('not-found', `Node '${name}' not found`);
   return found;
 }

@@ -16,12 +16,18 @@ import { findNode, findRootNode } from '../find.js';
 
 /** Throws `device-not-found`, which block-commit has where other commands say it without a class. */
 function checkDevice({ graph }: QmpContext, device: string): void {
-  if (!graph.nodes.has(device)) throw new BlockError('device-not-found', `Device '${device}' not found`);
+  if (graph.lookUp(device) === undefined) throw new BlockError('device-not-found', `Device '${device}' not found`);
 }
 
 /** A job that is given no id has its device's name, and what has no device has the empty one: that is refused where ids are checked. */
-export function named<A extends Pick<CommonArguments, 'job-id'>>(args: A): A & { 'job-id': string } {
-  return { ...args, 'job-id': args['job-id'] ?? '' };
+export function named<A extends Pick<CommonArguments, 'job-id'>>(
+  { graph }: QmpContext,
+  device: string,
+  args: A,
+): A & { 'job-id': string } {
+  const node = graph.lookUp(device);
+  const name = node === undefined ? undefined : graph.deviceOf(node);
+  return { ...args, 'job-id': args['job-id'] ?? name ?? '' };
 }
 
 /** The arguments of a job that copies from one node to another: both are there. Throws `not-found`. */
@@ -30,7 +36,7 @@ export function copyArguments<A extends { 'job-id'?: string; device: string; tar
   args: A,
 ): A & { 'job-id': string } {
   for (const name of [args.device, args.target]) findNode(context, name);
-  return named(args);
+  return named(context, args.device, args);
 }
 
 /** Throws `invalid-argument` for a mode that a mirror has in the library alone, where it can be given a bitmap. */
@@ -49,17 +55,20 @@ export function driveJobs({ jobs }: QmpContext): JobEnvironment {
 export function driveBackup(context: QmpContext, options: DriveBackup): BackupRequest {
   const { device, target, format, mode, ...args } = options;
   const source = findNode(context, device);
-  return { source, target: planOfDrive(source, { target, format, mode }), args: named(args) };
+  return { source, target: planOfDrive(source, { target, format, mode }), args: named(context, device, args) };
 }
 
 export const COPY_COMMANDS = {
   async 'block-stream'(context, { device, bottom, ...args }) {
-    await startStream(context.jobs, findNode(context, device), { ...named(args), 'bottom-node': bottom });
+    await startStream(context.jobs, findNode(context, device), {
+      ...named(context, device, args),
+      'bottom-node': bottom,
+    });
   },
 
   async 'block-commit'(context, { device, ...args }) {
     checkDevice(context, device);
-    await startCommit(context.jobs, findRootNode(context, device), named(args));
+    await startCommit(context.jobs, findRootNode(context, device), named(context, device, args));
   },
 
   async 'blockdev-mirror'(context, args) {
@@ -74,7 +83,7 @@ export const COPY_COMMANDS = {
   async 'drive-mirror'(context, { device, target, format, mode, 'node-name': name, ...args }) {
     const source = findRootNode(context, device);
     const plan = planOfDrive(source, { target, format, mode, 'node-name': name });
-    await startMirror(driveJobs(context), source, plan, mirrorArguments(named(args)));
+    await startMirror(driveJobs(context), source, plan, mirrorArguments(named(context, device, args)));
   },
 
   async 'drive-backup'(context, args) {

@@ -5,6 +5,7 @@ import { BITMAP_COMMANDS } from './bitmaps.js';
 import { CHARDEV_COMMANDS } from './chardevs.js';
 import { CONTROL_COMMANDS } from './control.js';
 import { COPY_COMMANDS } from './copy.js';
+import { DEVICE_COMMANDS } from './devices.js';
 import { EXPORT_COMMANDS } from './exports.js';
 import { GRAPH_COMMANDS } from './graph.js';
 import { JOB_COMMANDS } from './jobs.js';
@@ -16,6 +17,7 @@ export const COMMANDS: CommandTable = {
   ...CONTROL_COMMANDS,
   ...JOB_COMMANDS,
   ...COPY_COMMANDS,
+  ...DEVICE_COMMANDS,
   ...GRAPH_COMMANDS,
   ...EXPORT_COMMANDS,
   ...OBJECT_COMMANDS,

@@ -1,7 +1,6 @@
 // What there is: nodes.
 
 import { nodeInfo } from '../../block/node-info.js';
-import { nodeStats } from '../../block/statistics.js';
 import type { BlockDeviceInfo } from '../../schema/generated/types.js';
 import type { CommandTable } from '../command.js';
 
@@ -12,8 +11,4 @@ export const QUERY_COMMANDS = {
     for (const node of [...graph.nodes.values()]) if (!node.closed) infos.push(await nodeInfo(node, flat));
     return infos.reverse();
   },
-
-  // There are no devices.
-  'query-blockstats': ({ graph }, { 'query-nodes': ofNodes = false }) =>
-    ofNodes ? [...graph.nodes.values()].map((node) => nodeStats(node, false)) : [],
 } satisfies Partial<CommandTable>;

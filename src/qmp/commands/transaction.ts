@@ -99,7 +99,7 @@ const ACTIONS: { [K in Kind]: ActionType<K> } = {
 
 function actionOf<K extends Kind>(context: QmpContext, type: K, data: Data<K>, jobs: JobTransaction): Action {
   const action: ActionType<K> = ACTIONS[type];
-  const known = action.nodes(data).map((name) => context.graph.nodes.get(name ?? ''));
+  const known = action.nodes(data).map((name) => context.graph.lookUp(name ?? ''));
   return {
     nodes: known.filter((node): node is BlockNode => node !== undefined),
     prepare: () => {

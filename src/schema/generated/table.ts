@@ -120,7 +120,7 @@ export const TYPES = {
   BlockJobDismissArguments: { kind: 'struct', members: { id: { type: 'str' } } },
   BlockJobFinalizeArguments: { kind: 'struct', members: { id: { type: 'str' } } },
   BlockdevCacheInfo: { kind: 'struct', members: { writeback: { type: 'bool' }, direct: { type: 'bool' }, 'no-flush': { type: 'bool' } } },
-  BlockDeviceInfo: { kind: 'struct', members: { file: { type: 'str' }, 'node-name': { type: 'str', optional: true }, ro: { type: 'bool' }, drv: { type: 'str' }, backing_file: { type: 'str', optional: true }, backing_file_depth: { type: 'int' }, encrypted: { type: 'bool' }, detect_zeroes: { type: 'BlockdevDetectZeroesOptions' }, bps: { type: 'int' }, bps_rd: { type: 'int' }, bps_wr: { type: 'int' }, iops: { type: 'int' }, iops_rd: { type: 'int' }, iops_wr: { type: 'int' }, image: { type: 'ImageInfo' }, cache: { type: 'BlockdevCacheInfo' }, write_threshold: { type: 'int' }, 'dirty-bitmaps': { type: ['BlockDirtyInfo'], optional: true } } },
+  BlockDeviceInfo: { kind: 'struct', members: { file: { type: 'str' }, 'node-name': { type: 'str', optional: true }, ro: { type: 'bool' }, drv: { type: 'str' }, backing_file: { type: 'str', optional: true }, backing_file_depth: { type: 'int' }, encrypted: { type: 'bool' }, detect_zeroes: { type: 'BlockdevDetectZeroesOptions' }, bps: { type: 'int' }, bps_rd: { type: 'int' }, bps_wr: { type: 'int' }, iops: { type: 'int' }, iops_rd: { type: 'int' }, iops_wr: { type: 'int' }, image: { type: 'ImageInfo' }, bps_max: { type: 'int', optional: true }, bps_rd_max: { type: 'int', optional: true }, bps_wr_max: { type: 'int', optional: true }, iops_max: { type: 'int', optional: true }, iops_rd_max: { type: 'int', optional: true }, iops_wr_max: { type: 'int', optional: true }, bps_max_length: { type: 'int', optional: true }, bps_rd_max_length: { type: 'int', optional: true }, bps_wr_max_length: { type: 'int', optional: true }, iops_max_length: { type: 'int', optional: true }, iops_rd_max_length: { type: 'int', optional: true }, iops_wr_max_length: { type: 'int', optional: true }, iops_size: { type: 'int', optional: true }, group: { type: 'str', optional: true }, cache: { type: 'BlockdevCacheInfo' }, write_threshold: { type: 'int' }, 'dirty-bitmaps': { type: ['BlockDirtyInfo'], optional: true } } },
   QueryNamedBlockNodesArguments: { kind: 'struct', members: { flat: { type: 'bool', optional: true } } },
   ActionCompletionMode: { kind: 'enum', values: ['individual', 'grouped'] },
   TransactionActionKind: { kind: 'enum', values: ['abort', 'block-dirty-bitmap-add', 'block-dirty-bitmap-remove', 'block-dirty-bitmap-clear', 'block-dirty-bitmap-enable', 'block-dirty-bitmap-disable', 'block-dirty-bitmap-merge', 'blockdev-backup', 'blockdev-snapshot', 'blockdev-snapshot-sync', 'drive-backup'] },
@@ -148,6 +148,13 @@ export const TYPES = {
   BlockStatsSpecific: { kind: 'union', tag: 'driver', members: { driver: { type: 'BlockdevDriver' } }, branches: { file: 'BlockStatsSpecificFile', host_device: 'BlockStatsSpecificFile' } },
   BlockStats: { kind: 'struct', members: { device: { type: 'str', optional: true }, qdev: { type: 'str', optional: true }, 'node-name': { type: 'str', optional: true }, stats: { type: 'BlockDeviceStats' }, 'driver-specific': { type: 'BlockStatsSpecific', optional: true }, parent: { type: 'BlockStats', optional: true }, backing: { type: 'BlockStats', optional: true } } },
   QueryBlockstatsArguments: { kind: 'struct', members: { 'query-nodes': { type: 'bool', optional: true } } },
+  BlockInfo: { kind: 'struct', members: { device: { type: 'str' }, qdev: { type: 'str', optional: true }, type: { type: 'str' }, removable: { type: 'bool' }, locked: { type: 'bool' }, inserted: { type: 'BlockDeviceInfo', optional: true }, tray_open: { type: 'bool', optional: true }, 'io-status': { type: 'BlockDeviceIoStatus', optional: true } } },
+  DriveThrottling: { kind: 'struct', members: { 'iops-total': { type: 'int', optional: true }, 'iops-total-max': { type: 'int', optional: true }, 'iops-total-max-length': { type: 'int', optional: true }, 'iops-read': { type: 'int', optional: true }, 'iops-read-max': { type: 'int', optional: true }, 'iops-read-max-length': { type: 'int', optional: true }, 'iops-write': { type: 'int', optional: true }, 'iops-write-max': { type: 'int', optional: true }, 'iops-write-max-length': { type: 'int', optional: true }, 'bps-total': { type: 'int', optional: true }, 'bps-total-max': { type: 'int', optional: true }, 'bps-total-max-length': { type: 'int', optional: true }, 'bps-read': { type: 'int', optional: true }, 'bps-read-max': { type: 'int', optional: true }, 'bps-read-max-length': { type: 'int', optional: true }, 'bps-write': { type: 'int', optional: true }, 'bps-write-max': { type: 'int', optional: true }, 'bps-write-max-length': { type: 'int', optional: true }, 'iops-size': { type: 'int', optional: true }, group: { type: 'str', optional: true } } },
+  DriveOptions: { kind: 'struct', members: { id: { type: 'str', optional: true }, if: { type: 'str', optional: true }, file: { type: 'str', optional: true }, format: { type: 'str', optional: true }, cache: { type: 'str', optional: true }, rerror: { type: 'str', optional: true }, werror: { type: 'str', optional: true }, throttling: { type: 'DriveThrottling', optional: true }, 'stats-account-invalid': { type: 'bool', optional: true }, 'stats-account-failed': { type: 'bool', optional: true } } },
+  BlockIoErrorEvent: { kind: 'struct', members: { device: { type: 'str' }, 'node-name': { type: 'str', optional: true }, operation: { type: 'IoOperationType' }, action: { type: 'BlockErrorAction' }, nospace: { type: 'bool', optional: true }, reason: { type: 'str' } } },
+  RunState: { kind: 'enum', values: ['io-error', 'paused', 'running'] },
+  StatusInfo: { kind: 'struct', members: { running: { type: 'bool' }, singlestep: { type: 'bool' }, status: { type: 'RunState' } } },
+  NameInfo: { kind: 'struct', members: { name: { type: 'str', optional: true } } },
   NbdServerOptions: { kind: 'struct', members: { addr: { type: 'SocketAddress' }, 'handshake-max-seconds': { type: 'uint32', optional: true }, 'tls-creds': { type: 'str', optional: true }, 'tls-authz': { type: 'str', optional: true }, 'max-connections': { type: 'uint32', optional: true } } },
   BlockExportOptionsNbdBase: { kind: 'struct', members: { name: { type: 'str', optional: true }, description: { type: 'str', optional: true } } },
   BlockExportOptionsNbd: { kind: 'struct', members: { name: { type: 'str', optional: true }, description: { type: 'str', optional: true }, bitmaps: { type: ['BlockDirtyBitmapOrStr'], optional: true }, 'allocation-depth': { type: 'bool', optional: true } } },
@@ -256,6 +263,11 @@ export const COMMANDS = {
   'change-backing-file': "ChangeBackingFileArguments",
   'blockdev-create': "BlockdevCreateArguments",
   'query-blockstats': "QueryBlockstatsArguments",
+  'query-block': null,
+  'query-status': null,
+  'query-name': null,
+  stop: null,
+  cont: null,
   'nbd-server-start': "NbdServerStartArguments",
   'nbd-server-add': "NbdServerAddOptions",
   'nbd-server-remove': "NbdServerRemoveArguments",
@@ -276,7 +288,7 @@ export const COMMANDS = {
 } as const;
 
 /** Commands that return something; all others return an empty object. */
-export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","query-blockstats","query-block-exports","query-chardev","query-chardev-backends","ringbuf-read","chardev-add","chardev-change"]);
+export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","query-blockstats","query-block","query-status","query-name","query-block-exports","query-chardev","query-chardev-backends","ringbuf-read","chardev-add","chardev-change"]);
 
 /** Commands that may overtake others. */
 export const OUT_OF_BAND: ReadonlySet<string> = new Set([]);
@@ -289,5 +301,8 @@ export const EVENTS = {
   BLOCK_JOB_ERROR: "BlockJobErrorEvent",
   BLOCK_JOB_READY: "BlockJobReadyEvent",
   BLOCK_JOB_PENDING: "BlockJobPendingEvent",
+  BLOCK_IO_ERROR: "BlockIoErrorEvent",
+  STOP: null,
+  RESUME: null,
   BLOCK_EXPORT_DELETED: "BlockExportDeletedEvent",
 } as const;

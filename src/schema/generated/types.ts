@@ -1522,6 +1522,34 @@ export interface BlockDeviceInfo {
   iops_wr: number;
   /** the image */
   image: ImageInfo;
+  /** bytes a second, in a burst */
+  bps_max?: number;
+  /** bytes a second that are read, in a burst */
+  bps_rd_max?: number;
+  /** bytes a second that are written, in a burst */
+  bps_wr_max?: number;
+  /** requests a second, in a burst */
+  iops_max?: number;
+  /** reads a second, in a burst */
+  iops_rd_max?: number;
+  /** writes a second, in a burst */
+  iops_wr_max?: number;
+  /** seconds of a burst of `bps_max` */
+  bps_max_length?: number;
+  /** seconds of a burst of `bps_rd_max` */
+  bps_rd_max_length?: number;
+  /** seconds of a burst of `bps_wr_max` */
+  bps_wr_max_length?: number;
+  /** seconds of a burst of `iops_max` */
+  iops_max_length?: number;
+  /** seconds of a burst of `iops_rd_max` */
+  iops_rd_max_length?: number;
+  /** seconds of a burst of `iops_wr_max` */
+  iops_wr_max_length?: number;
+  /** bytes that count as one request */
+  iops_size?: number;
+  /** name of the throttle group */
+  group?: string;
   /** how it caches */
   cache: BlockdevCacheInfo;
   /** offset beyond which a write is told of, 0 for none */
@@ -1853,6 +1881,104 @@ export interface QueryBlockstatsArguments {
   /** of all nodes (default: false) */
   'query-nodes'?: boolean;
 }
+
+/** A device. */
+export interface BlockInfo {
+  /** its name */
+  device: string;
+  /** path of a device model; absent: there are none */
+  qdev?: string;
+  /** always unknown */
+  type: string;
+  /** always true: no device model holds it */
+  removable: boolean;
+  /** always false */
+  locked: boolean;
+  /** its root node */
+  inserted?: BlockDeviceInfo;
+  /** absent: there is no tray */
+  tray_open?: boolean;
+  /** whether it has stopped at an error; absent where its error policy stops at none */
+  'io-status'?: BlockDeviceIoStatus;
+}
+
+
+/** Limits of a device. */
+export interface DriveThrottling extends ThrottleLimits {
+  /** the group that shares them (default: the name of the device) */
+  group?: string;
+}
+
+/** What --drive takes beside the options of the image. */
+export interface DriveOptions {
+  /** its name (default: none0, none1, ...) */
+  id?: string;
+  /** how it is attached: none is the only one */
+  if?: string;
+  /** name of the image, where no members of `file` are given */
+  file?: string;
+  /** driver of the image (default: found out) */
+  format?: string;
+  /** none, writeback, writethrough, directsync or unsafe; or the members of `cache`, with writeback=off for writethrough */
+  cache?: string;
+  /** what happens when a read fails: report, ignore or stop (default: report) */
+  rerror?: string;
+  /** the same for everything else, or enospc: stop where there is no space, else report (default: enospc) */
+  werror?: string;
+  /** limits */
+  throttling?: DriveThrottling;
+  /** see BlockDeviceStats (default: true) */
+  'stats-account-invalid'?: boolean;
+  /** see BlockDeviceStats (default: true) */
+  'stats-account-failed'?: boolean;
+}
+
+/** A request of a device failed. */
+export interface BlockIoErrorEvent {
+  /** the device */
+  device: string;
+  /** its root node */
+  'node-name'?: string;
+  /** a read, or anything else */
+  operation: IoOperationType;
+  /** what was done, by the error policy of the device */
+  action: BlockErrorAction;
+  /** the reason is that there is no space; absent where the device has no io-status */
+  nospace?: boolean;
+  /** the reason, for people */
+  reason: string;
+}
+
+/** Whether devices run, and why they do not. */
+export type RunState =
+  /** a request failed, and the error policy of its device is to stop */
+  | 'io-error'
+  /** by stop */
+  | 'paused'
+  /** they run */
+  | 'running';
+
+/** Whether devices run. */
+export interface StatusInfo {
+  /** they do */
+  running: boolean;
+  /** always false: there is no processor */
+  singlestep: boolean;
+  /** why they do not */
+  status: RunState;
+}
+
+
+/** The name of a machine. */
+export interface NameInfo {
+  /** the name; absent: there is no machine */
+  name?: string;
+}
+
+
+
+
+
 
 /** An NBD server. */
 export interface NbdServerOptions {
@@ -2543,6 +2669,13 @@ export interface QapiTypes {
   BlockStatsSpecific: BlockStatsSpecific;
   BlockStats: BlockStats;
   QueryBlockstatsArguments: QueryBlockstatsArguments;
+  BlockInfo: BlockInfo;
+  DriveThrottling: DriveThrottling;
+  DriveOptions: DriveOptions;
+  BlockIoErrorEvent: BlockIoErrorEvent;
+  RunState: RunState;
+  StatusInfo: StatusInfo;
+  NameInfo: NameInfo;
   NbdServerOptions: NbdServerOptions;
   BlockExportOptionsNbdBase: BlockExportOptionsNbdBase;
   BlockExportOptionsNbd: BlockExportOptionsNbd;
@@ -2651,6 +2784,11 @@ export interface QapiCommands {
   'change-backing-file': { arguments: ChangeBackingFileArguments; returns: Record<string, never> };
   'blockdev-create': { arguments: BlockdevCreateArguments; returns: Record<string, never> };
   'query-blockstats': { arguments: QueryBlockstatsArguments; returns: BlockStats[] };
+  'query-block': { arguments: Record<string, never>; returns: BlockInfo[] };
+  'query-status': { arguments: Record<string, never>; returns: StatusInfo };
+  'query-name': { arguments: Record<string, never>; returns: NameInfo };
+  stop: { arguments: Record<string, never>; returns: Record<string, never> };
+  cont: { arguments: Record<string, never>; returns: Record<string, never> };
   'nbd-server-start': { arguments: NbdServerStartArguments; returns: Record<string, never> };
   'nbd-server-add': { arguments: NbdServerAddOptions; returns: Record<string, never> };
   'nbd-server-remove': { arguments: NbdServerRemoveArguments; returns: Record<string, never> };
@@ -2678,5 +2816,8 @@ export interface QapiEvents {
   BLOCK_JOB_ERROR: BlockJobErrorEvent;
   BLOCK_JOB_READY: BlockJobReadyEvent;
   BLOCK_JOB_PENDING: BlockJobPendingEvent;
+  BLOCK_IO_ERROR: BlockIoErrorEvent;
+  STOP: Record<string, never>;
+  RESUME: Record<string, never>;
   BLOCK_EXPORT_DELETED: BlockExportDeletedEvent;
 }

@@ -1,4 +1,4 @@
-// One script of QMP commands, sent to qemu-storage-daemon and to us, and what is the same in both: answers, error classes and texts, and the
+// One script of QMP commands, sent to qemu-storage-daemon (or, where it is about devices, to a virtual machine without anything) and to us, and what is the same in both: answers, error classes and texts, and the
 // events of each job.
 //
 //   script --> daemon in a folder of its own --> transcript --+
@@ -31,6 +31,11 @@ interface Transcript {
 
 /** Members that say how far something has come, or what lies on this disk. */
 const VOLATILE = ['timestamp', 'actual-size', 'busy', 'current-progress', 'offset', 'package', 'qemu'];
+/** Of devices: there, no device model holds them, and the medium could be taken out; here, each is one itself, and has an error policy at work. */
+const OF_DEVICE_MODELS = ['removable', 'io-status'];
+
+/** A machine without a processor, memory and guest. It runs at once, as we do. */
+const MACHINE = ['qemu-system-x86_64', '-M', 'none', '-nodefaults', '-display', 'none'];
 
 export interface Setup {
   /** Makes the files of a script, in the folder that it works in. */
@@ -39,6 +44,8 @@ export interface Setup {
   words?: readonly string[];
   /** Whether events are compared. Default: true. */
   events?: boolean;
+  /** The reference is a machine: it has devices (`--drive`). */
+  machine?: boolean;
   /** Takes out what may differ, and why is said beside it. */
   filter?: (text: string) => string;
 }
@@ -47,7 +54,7 @@ export interface Setup {
 export async function expectSame(script: readonly Step[], setup: Setup = {}): Promise<void> {
   const shop = await Workshop.open();
   try {
-    const theirs = await transcript(shop, 'theirs', ['qemu-storage-daemon'], script, setup);
+    const theirs = await transcript(shop, 'theirs', setup.machine ? MACHINE : ['qemu-storage-daemon'], script, setup);
     const ours = await transcript(shop, 'ours', [process.execPath, shop.bundle, 'daemon'], script, setup);
     expect(differences(ours.answers, theirs.answers)).to.equal('');
     if (setup.events !== false) expect(ours.events).to.deep.equal(theirs.events);
@@ -91,6 +98,8 @@ async function transcript(
   }
   const grouped: Record<string, string[]> = {};
   for (const event of withoutDrains(events, awaited)) {
+    // The end of a machine.
+    if (event['event'] === 'SHUTDOWN') continue;
     const data = (event['data'] ?? {}) as Json;
     const about = String(data['id'] ?? data['device'] ?? event['event']);
     grouped[about] ??= [];
@@ -135,7 +144,7 @@ export function filtered(value: unknown): unknown {
   if (typeof value === 'string') return value.replace(/^#block\d+$/, '#block');
   if (typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return inOrder(value.map(filtered));
-  const members = Object.entries(value).filter(([key]) => !VOLATILE.includes(key));
+  const members = Object.entries(value).filter(([key]) => !VOLATILE.includes(key) && !OF_DEVICE_MODELS.includes(key));
   return Object.fromEntries(
     members.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, member]) => [key, filtered(member)]),
   );

@@ -1,0 +1,199 @@
+// Devices of a daemon (`--drive`): named users of root nodes, with limits, figures and an error policy. Commands find them by name, and a job
+// on one has its name; an NBD export that names one serves through it.
+//
+//   NBD client --> export --> Device 'd0' --root--> node     limits: a group of its own, or one that it shares
+//                               |                            errors: DevicePolicy --stop--> Machine: all devices wait
+//                               +-- Machine: stop, cont
+//
+// A device stays until the daemon ends.
+
+import { Accounting } from '../block/accounting.js';
+import { Device, rootOf } from '../block/device.js';
+import type { Graph } from '../block/graph.js';
+import { limitsInfo, nodeInfo } from '../block/node-info.js';
+import { checkIdentifier } from '../block/objects/index.js';
+import { type OpenOptions, openNode, optionsOfName } from '../block/open.js';
+import { deviceStats } from '../block/statistics.js';
+import { PERM_ALL } from '../block/types.js';
+import { ThrottleGroup } from '../host/throttle.js';
+import { parseThrottleLimits } from '../host/throttle-config.js';
+import type { BlockInfo, BlockStats, DriveThrottling, QapiEvents, ThrottleLimits } from '../schema/generated/types.js';
+import type { LooseOptions } from '../schema/loose-options.js';
+import { bestEffort } from '../util/best-effort.js';
+import { BlockError } from '../util/errors.js';
+import { DevicePolicy, type ErrorChoice } from './error-policy.js';
+import { Machine } from './machine.js';
+
+export interface DriveRequest {
+  /** Undefined: it is to be given one. */
+  name: string | undefined;
+  /** Name of the image; null: the options say it all. */
+  file: string | null;
+  /** Options of the image. */
+  image: LooseOptions;
+  cache: NonNullable<OpenOptions['cache']>;
+  writethrough: boolean;
+  onRead: ErrorChoice;
+  onWrite: ErrorChoice;
+  throttling: DriveThrottling;
+  accountInvalid: boolean | undefined;
+  accountFailed: boolean | undefined;
+}
+
+/** Tells monitors of an event. */
+export type EmitEvent = <K extends keyof QapiEvents>(event: K, data: QapiEvents[K]) => void;
+
+interface Drive {
+  device: Device;
+  policy: DevicePolicy;
+  /** Name of the group that limits it; null: nothing does. */
+  group: string | null;
+}
+
+interface Group {
+  throttle: ThrottleGroup;
+  members: number;
+}
+
+export class Drives {
+  readonly machine: Machine;
+  readonly #graph: Graph;
+  readonly #emit: EmitEvent;
+  readonly #drives = new Map<string, Drive>();
+  readonly #groups = new Map<string, Group>();
+
+  constructor(graph: Graph, emit: EmitEvent) {
+    this.#graph = graph;
+    this.#emit = emit;
+    this.machine = new Machine({ stopped: () => emit('STOP', {}), resumed: () => emit('RESUME', {}) });
+  }
+
+  /** Opens an image and makes a device on it. Rejects as `openNode`, with `exists` for the name, with `invalid-argument` for limits. */
+  async add(request: DriveRequest): Promise<Device> {
+    const name = request.name ?? this.#freeName();
+    checkIdentifier(name);
+    if (this.#drives.has(name)) throw new BlockError('exists', `Duplicate ID '${name}' for drive`);
+    this.#checkNode(name);
+    const { group = name, ...limits } = request.throttling;
+    const limited = parseThrottleLimits(limits).buckets.length > 0;
+    const named = request.file === null ? null : await this.#named(request.file, request.image);
+    const node = await openNode(this.#graph, named ?? request.image, { cache: request.cache });
+    try {
+      // The image's own options may have given that name to a node.
+      this.#checkNode(name);
+      const policy = this.#policyOf(name, request);
+      const device = new Device(node, {
+        name,
+        writable: !node.readOnly,
+        // As those of a machine that shares its disks: exports and jobs work beside it.
+        shared: PERM_ALL,
+        accounting: new Accounting(this.#graph.host.clock, {
+          invalid: request.accountInvalid,
+          failed: request.accountFailed,
+        }),
+        writethrough: request.writethrough,
+        policy,
+      });
+      const drive: Drive = { device, policy, group: null };
+      this.#drives.set(name, drive);
+      this.#graph.devices.set(name, rootOf(device));
+      this.machine.add(device);
+      if (limited) this.#limit(drive, group, limits);
+      return device;
+    } catch (error) {
+      await this.#graph.release(node).catch(bestEffort('closing after a failure'));
+      throw error;
+    }
+  }
+
+  #freeName(): string {
+    for (let number = this.#drives.size; ; number++) {
+      const name = `none${number}`;
+      if (!this.#drives.has(name)) return name;
+    }
+  }
+
+  #checkNode(name: string): void {
+    if (!this.#graph.nodes.has(name)) return;
+    throw new BlockError('exists', `Device name '${name}' conflicts with an existing node name`);
+  }
+
+  async #named(file: string, image: LooseOptions): Promise<LooseOptions> {
+    return image.over((await optionsOfName(this.#graph, file, image.driver)).members);
+  }
+
+  #policyOf(name: string, { onRead, onWrite }: DriveRequest): DevicePolicy {
+    return new DevicePolicy(onRead, onWrite, {
+      failed: (event) => {
+        const root = this.#graph.devices.get(name);
+        this.#emit('BLOCK_IO_ERROR', { device: name, ...(root && { 'node-name': root.node.nodeName }), ...event });
+      },
+      stop: () => this.machine.hold('io-error'),
+    });
+  }
+
+  /** The group gets these limits, also for those that are in it already. */
+  #limit(drive: Drive, name: string, limits: ThrottleLimits): void {
+    let group = this.#groups.get(name);
+    if (group === undefined) {
+      group = { throttle: new ThrottleGroup(this.#graph.host.clock, limits), members: 0 };
+      this.#groups.set(name, group);
+    } else group.throttle.config(limits);
+    group.members++;
+    drive.group = name;
+    drive.device.setThrottle(group.throttle.join());
+  }
+
+  /** The device of that name; undefined where there is none. */
+  find(name: string): Device | undefined {
+    return this.#drives.get(name)?.device;
+  }
+
+  /** Lets all devices go on; those that had stopped at an error are as new. */
+  resume(): void {
+    if (this.machine.running) return;
+    for (const { policy } of this.#drives.values()) policy.reset();
+    this.machine.resume();
+  }
+
+  /** What `query-block` tells, in the order in which they were made. */
+  async infos(): Promise<BlockInfo[]> {
+    const infos: BlockInfo[] = [];
+    for (const drive of [...this.#drives.values()]) infos.push(await this.#infoOf(drive));
+    return infos;
+  }
+
+  async #infoOf({ device, policy, group }: Drive): Promise<BlockInfo> {
+    const inserted = await nodeInfo(rootOf(device).node, false);
+    inserted.cache.writeback = !device.writethrough;
+    if (group !== null) Object.assign(inserted, limitsInfo({ group, limits: this.#limitsOf(group) }));
+    const status = policy.ioStatus;
+    return {
+      device: device.name,
+      type: 'unknown',
+      removable: false,
+      locked: false,
+      inserted,
+      ...(status !== undefined && { 'io-status': status }),
+    };
+  }
+
+  #limitsOf(group: string): ThrottleLimits {
+    return this.#groups.get(group)?.throttle.limits ?? {};
+  }
+
+  /** What `query-blockstats` tells of devices. */
+  stats(): BlockStats[] {
+    return [...this.#drives.values()].map(({ device }) => deviceStats(device, rootOf(device).node));
+  }
+
+  /** Ends all devices; requests that wait for `resume` are rejected with `closed`. */
+  async close(): Promise<void> {
+    for (const { device } of this.#drives.values()) {
+      this.machine.remove(device);
+      this.#graph.devices.delete(device.name);
+      await device.close();
+    }
+    this.#drives.clear();
+  }
+}
