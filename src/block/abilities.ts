@@ -2,6 +2,7 @@
 // missing there, the driver cannot do.
 
 import type { BlockStatsSpecific, ImageInfoSpecific } from '../schema/generated/types.js';
+import type { Breakpoints } from './debug-events.js';
 import type { CheckFinding } from './finding.js';
 import type { BlockStatus } from './types.js';
 
@@ -15,6 +16,8 @@ export interface Abilities {
    * where the image is too large or too broken to be checked.
    */
   readonly check?: (report: (finding: CheckFinding) => void) => Promise<CheckResult>;
+  /** It can hold up those who use it. */
+  readonly breakpoints?: Breakpoints;
   /** What the node held at an earlier moment. */
   readonly moment?: Moment;
 }

@@ -4,6 +4,7 @@
 //   Device / job / export / parent node  --Child-->  node
 
 import type { ZeroScan } from '../host/host.js';
+import type { BlkdebugEvent } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
 import type { BlockNode } from './node/node.js';
 import type { ChildRole, Permissions, UserRole } from './roles.js';
@@ -93,6 +94,11 @@ export class Child {
 
   givenUp(guard: MappingGuard | null): void {
     this.node.givenUp(guard);
+  }
+
+  /** The user's algorithm has come to `event`: a blkdebug node below acts on it, and may hold the user up. Undefined: nothing is to be waited for. */
+  raise(event: BlkdebugEvent): Promise<void> | undefined {
+    return this.node.debugEvents?.raise(event);
   }
 
   blockStatus(offset: number, length: number): Promise<BlockStatus> {

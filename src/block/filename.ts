@@ -113,7 +113,9 @@ export function nameAsOptions(node: BlockNode): object {
   if (node.kind === 'protocol' && node.hostFile() !== null) return { driver: node.driver, filename: node.filename };
   if (isJsonFilename(node.filename)) return parseJsonFilename(node.filename).members;
   const file = fileOf(node);
-  if (node.kind === 'filter' && file !== null && file.filename === node.filename) return nameAsOptions(file);
+  if (node.kind === 'filter' && file !== null) {
+    return file.filename === node.filename ? nameAsOptions(file) : parseProtocolName(node.filename);
+  }
   if (node.kind === 'protocol') return { ...parseProtocolName(node.filename), driver: node.driver };
   return { driver: node.driver, ...fileAsOptions(node) };
 }

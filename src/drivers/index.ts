@@ -1,6 +1,7 @@
 // The registry of drivers, one line for each.
 
 import { registerDriver } from '../block/registry.js';
+import { blkdebugDriver } from './filters/blkdebug/driver.js';
 import { copyBeforeWriteDriver } from './filters/copy-before-write/driver.js';
 import { snapshotAccessDriver } from './filters/snapshot-access.js';
 import { qcow2Driver } from './formats/qcow2/definition.js';
@@ -17,6 +18,7 @@ export function registerDrivers(): void {
   registerDriver(nullDriver);
   registerDriver(rawDriver);
   registerDriver(qcow2Driver);
+  registerDriver(blkdebugDriver);
   registerDriver(copyBeforeWriteDriver);
   registerDriver(snapshotAccessDriver);
 }

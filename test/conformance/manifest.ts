@@ -176,6 +176,24 @@ const keeping = entry(
   }),
 );
 
+const limited = entry(
+  'blkdebug with limits over raw',
+  SIZE,
+  { truncate: 512, locate: false },
+  async (place, graph) => {
+    await makePlain(place, graph, SIZE);
+    return new Uint8Array(SIZE);
+  },
+  (place) => ({
+    driver: 'blkdebug',
+    align: 512,
+    'max-transfer': 8192,
+    'max-write-zero': 65536,
+    'max-discard': 65536,
+    image: { driver: 'raw', file: plainFile(place) },
+  }),
+);
+
 /** Over our own server in the same process, which serves a raw image. */
 const nbd: DriverEntry = {
   ...entry(
@@ -268,7 +286,7 @@ export async function makeBacking(
 const CLUSTER_SIZES = [512, 4096, 65536, 2 << 20];
 
 export const DRIVERS: readonly DriverEntry[] = [
-  ...[file, raw, nothing, keeping].map((driver) => ({ ...driver, onDevice: null })),
+  ...[file, raw, nothing, keeping, limited].map((driver) => ({ ...driver, onDevice: null })),
   // A device does not say where it has holes.
   { ...window, onDevice: { zeroStatus: false } },
   nbd,

@@ -4,6 +4,7 @@
 import { expect } from 'chai';
 import { TYPES } from '../../src/schema/generated/table.js';
 import type { Members, TypeReference, TypeTable } from '../../src/schema/table.js';
+import { blkdebug } from './effects/blkdebug.js';
 import { copyBeforeWrite } from './effects/copy-before-write.js';
 import { create } from './effects/create.js';
 import { general } from './effects/general.js';
@@ -13,7 +14,16 @@ import { overlap } from './effects/overlap.js';
 import { qcow2Effects } from './effects/qcow2.js';
 import { small } from './effects/small.js';
 
-const EFFECTS: Effects = { ...general, ...small, ...copyBeforeWrite, ...nbd, ...qcow2Effects, ...overlap, ...create };
+const EFFECTS: Effects = {
+  ...general,
+  ...small,
+  ...copyBeforeWrite,
+  ...blkdebug,
+  ...nbd,
+  ...qcow2Effects,
+  ...overlap,
+  ...create,
+};
 
 /** `Type.member` of all that can be said in `roots`. */
 function membersOf(...roots: string[]): string[] {

@@ -57,6 +57,11 @@ export class Workshop {
     return run('qemu-img', args, this.folder);
   }
 
+  /** Runs a peer. */
+  run(program: string, ...args: string[]): Outcome {
+    return run(program, args, this.folder);
+  }
+
   /** Runs a peer that must succeed. */
   must(program: string, ...args: string[]): string {
     const { code, stdout, stderr } = run(program, args, this.folder);

@@ -61,7 +61,7 @@ export abstract class NodeChanges extends NodeInFlight {
     this.underWay++;
     try {
       if (extents.every(({ length }) => length === 0)) {
-        if (flags.fua) await this.doFlush();
+        if (flags.fua) await this.flushNow();
         return;
       }
       if (kind !== 'discard') this.noteWrite(extents[extents.length - 1]);
@@ -78,7 +78,7 @@ export abstract class NodeChanges extends NodeInFlight {
             observed(this.observers, extents, kind, data, action),
           );
         }
-        if (flags.fua && !this.handlesFua) await this.doFlush();
+        if (flags.fua && !this.handlesFua) await this.flushNow();
       } finally {
         // A job may have cleaned the bitmap meanwhile. Also after a failure: part of it may have reached the disk.
         for (const { offset, length } of extents) this.recordAgain(offset, length);

@@ -5,6 +5,7 @@ import type { HostFile, ZeroScan } from '../../host/host.js';
 import { BlockError } from '../../util/errors.js';
 import { settleAll } from '../../util/settle.js';
 import type { Abilities } from '../abilities.js';
+import type { DebugEvents } from '../debug-events.js';
 import type { BlockStatus, Extent, Located, TruncateOptions, WriteFlags, ZeroFlags } from '../types.js';
 import { NodeLinks } from './links.js';
 import type { NodeChange, PreparedReopen } from './reopening.js';
@@ -18,6 +19,9 @@ export abstract class NodeDriver extends NodeLinks {
    * what is asked for (see `padding.ts`). 1: the driver takes any range.
    */
   requestAlignment = 1;
+
+  /** Hears of the events of the drivers above; null, but for blkdebug. */
+  readonly debugEvents: DebugEvents | null = null;
 
   /** What the driver can do beyond I/O. */
   get abilities(): Abilities {
@@ -128,7 +132,15 @@ export abstract class NodeDriver extends NodeLinks {
   protected async doDiscard(_offset: number, _length: number): Promise<void> {}
 
   protected async doFlush(): Promise<void> {
+    const stop = this.primary?.raise('flush_to_disk');
+    if (stop !== undefined) await stop;
     for (const { role, node } of this.children.values()) if (role.follows) await node.flush();
+  }
+
+  protected async flushNow(): Promise<void> {
+    const stop = this.primary?.raise('flush_to_os');
+    if (stop !== undefined) await stop;
+    await this.doFlush();
   }
 
   protected async doTruncate(_size: number, _options: TruncateOptions): Promise<void> {

@@ -28,12 +28,12 @@ export abstract class FilterNode extends BlockNode {
   override readonly kind = 'filter';
   override readonly filename: string;
 
-  /** Over `file`, as its child of that name. `own`: the filter's options that belong to its name; null: it is called as what it filters. */
-  constructor(graph: Graph, options: NodeOptions, driver: string, own: object | null, file: BlockNode) {
+  /** Over `file`, as its child `child`. `own`: the filter's options that belong to its name; null: it is called as what it filters. */
+  constructor(graph: Graph, options: NodeOptions, driver: string, own: object | null, file: BlockNode, child = 'file') {
     super(graph, options);
-    this.filename = own === null ? file.filename : formatJsonFilename({ driver, ...own, file: nameAsOptions(file) });
+    this.filename = own === null ? file.filename : formatJsonFilename({ driver, ...own, [child]: nameAsOptions(file) });
     this.length = file.length;
-    this.setChild('file', file, 'filtered', { perm: 0, shared: PERM_ALL });
+    this.setChild(child, file, 'filtered', { perm: 0, shared: PERM_ALL });
   }
 
   /** The link to what is filtered. */

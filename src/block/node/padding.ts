@@ -122,9 +122,9 @@ export abstract class NodePadding extends NodeChanges {
     try {
       const tail = last - unit;
       const parts: Promise<void>[] = [];
-      if (first < offset) parts.push(later(this.doRead(first, blocks.subarray(0, unit))));
+      if (first < offset) parts.push(later(this.#readEdge('head', first, blocks.subarray(0, unit))));
       if (end < last && !(first < offset && tail === first)) {
-        parts.push(later(this.doRead(tail, blocks.subarray(tail - first))));
+        parts.push(later(this.#readEdge('tail', tail, blocks.subarray(tail - first))));
       }
       await settleAll(parts);
       blocks.set(buffer, offset - first);
@@ -132,6 +132,13 @@ export abstract class NodePadding extends NodeChanges {
     } finally {
       memory.free(blocks);
     }
+  }
+
+  /** Reads the block that a write begins, or ends, in. */
+  async #readEdge(edge: 'head' | 'tail', offset: number, block: Uint8Array): Promise<void> {
+    await this.debugEvents?.raise(`pwritev_rmw_${edge}`);
+    await this.doRead(offset, block);
+    await this.debugEvents?.raise(`pwritev_rmw_after_${edge}`);
   }
 
   /** Runs `action` while no other write is in the blocks of [start, end): none at all, or none that must be alone there. */

@@ -118,7 +118,7 @@ export abstract class NodeRequests extends NodePadding {
   async flush(): Promise<void> {
     while (this.held !== null) await this.held;
     if (this.shut) throw this.closedError('flush');
-    await this.tracked(this.doFlush());
+    await this.tracked(this.flushNow());
   }
 
   /** Changes the size. Rejects with `unsupported`, `read-only`, `no-space`, `limit`. */

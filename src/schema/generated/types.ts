@@ -292,6 +292,8 @@ export type SocketAddress =
 
 /** Drivers of nodes. */
 export type BlockdevDriver =
+  /** filter: makes requests fail, or wait, where rules say so; and restricts them */
+  | 'blkdebug'
   /** filter: keeps what its node held at one moment: before a write, the old content is saved in a target */
   | 'copy-before-write'
   /** protocol: a regular file */
@@ -466,6 +468,187 @@ export interface BlockdevOptionsQcow2 extends BlockdevOptionsGenericCOWFormat {
   'cache-clean-interval'?: number;
 }
 
+/** Where the algorithm of a driver has come to; the one above the blkdebug node says so. */
+export type BlkdebugEvent =
+  /** a sector of the L1 table is written */
+  | 'l1_update'
+  /** space for a longer L1 table is allocated */
+  | 'l1_grow_alloc_table'
+  /** a longer L1 table is written */
+  | 'l1_grow_write_table'
+  /** the header is to point to the longer L1 table */
+  | 'l1_grow_activate_table'
+  /** an L2 table is read */
+  | 'l2_load'
+  /** a part of an L2 table is written */
+  | 'l2_update'
+  /** L2 entries of compressed clusters are changed */
+  | 'l2_update_compressed'
+  /** an L2 table that is shared is read, to be copied */
+  | 'l2_alloc_cow_read'
+  /** a new L2 table is written */
+  | 'l2_alloc_write'
+  /** guest data is read */
+  | 'read_aio'
+  /** guest data is read from the backing node */
+  | 'read_backing_aio'
+  /** compressed data is read */
+  | 'read_compressed'
+  /** guest data is written */
+  | 'write_aio'
+  /** compressed data is written */
+  | 'write_compressed'
+  /** the state of a machine is read */
+  | 'vmstate_load'
+  /** the state of a machine is written */
+  | 'vmstate_save'
+  /** the rest of a cluster is read, to be copied */
+  | 'cow_read'
+  /** the rest of a cluster is written to its new place */
+  | 'cow_write'
+  /** the refcount table is read */
+  | 'reftable_load'
+  /** a longer refcount table is needed */
+  | 'reftable_grow'
+  /** an entry of the refcount table is written */
+  | 'reftable_update'
+  /** a refcount block is read */
+  | 'refblock_load'
+  /** a refcount block is written */
+  | 'refblock_update'
+  /** a part of a refcount block is written */
+  | 'refblock_update_part'
+  /** a refcount block is allocated */
+  | 'refblock_alloc'
+  /** pointers to new refcount blocks are written */
+  | 'refblock_alloc_hookup'
+  /** a new refcount block is written */
+  | 'refblock_alloc_write'
+  /** the blocks for a longer refcount table are written */
+  | 'refblock_alloc_write_blocks'
+  /** a longer refcount table is written */
+  | 'refblock_alloc_write_table'
+  /** the header is to point to the longer refcount table */
+  | 'refblock_alloc_switch_table'
+  /** clusters are allocated */
+  | 'cluster_alloc'
+  /** space for compressed data is allocated */
+  | 'cluster_alloc_bytes'
+  /** clusters are freed */
+  | 'cluster_free'
+  /** what the driver has in memory is to be written */
+  | 'flush_to_os'
+  /** the storage is to be flushed */
+  | 'flush_to_disk'
+  /** the block that the write begins in is read first */
+  | 'pwritev_rmw_head'
+  /** that block was read */
+  | 'pwritev_rmw_after_head'
+  /** the block that the write ends in is read first */
+  | 'pwritev_rmw_tail'
+  /** that block was read */
+  | 'pwritev_rmw_after_tail'
+  /** data is written */
+  | 'pwritev'
+  /** zeroes are written */
+  | 'pwritev_zero'
+  /** a write has ended */
+  | 'pwritev_done'
+  /** all content of an image is to be dropped */
+  | 'empty_image_prepare'
+  /** L1 entries beyond the new end are to be cleared */
+  | 'l1_shrink_write_table'
+  /** L2 tables beyond the new end are to be freed */
+  | 'l1_shrink_free_l2_clusters'
+  /** what was read is to be copied into the layer */
+  | 'cor_write'
+  /** allocated clusters are filled with zeroes */
+  | 'cluster_alloc_space'
+  /** the node is opened */
+  | 'none';
+
+/** Kinds of requests. */
+export type BlkdebugIOType =
+  /** reads */
+  | 'read'
+  /** writes */
+  | 'write'
+  /** requests to write zeroes */
+  | 'write-zeroes'
+  /** discards */
+  | 'discard'
+  /** flushes */
+  | 'flush'
+  /** requests for block status */
+  | 'block-status';
+
+/** A rule that makes requests fail: it takes effect with its event, until another rule of this kind does. */
+export interface BlkdebugInjectErrorOptions {
+  /** the event */
+  event: BlkdebugEvent;
+  /** the state that the node must be in then; 0: any (default: 0) */
+  state?: number;
+  /** the kind of requests that fail (default: all but block-status) */
+  iotype?: BlkdebugIOType;
+  /** the number of the system's error; 0: requests do not fail (default: EIO) */
+  errno?: number;
+  /** only requests that touch this sector of 512 bytes fail; -1: all do (default: -1) */
+  sector?: number;
+  /** only one request fails (default: false) */
+  once?: boolean;
+  /** the request fails before anything else runs (default: false) */
+  immediately?: boolean;
+}
+
+/** A rule that changes the state of the node, which is 1 when it is opened. */
+export interface BlkdebugSetStateOptions {
+  /** the event */
+  event: BlkdebugEvent;
+  /** the state that the node must be in then; 0: any (default: 0) */
+  state?: number;
+  /** the state from then on */
+  new_state: number;
+}
+
+/** What a user does with a node, or lets others do. */
+export type BlockPermission =
+  /** reads of what was written */
+  | 'consistent-read'
+  /** changes of the content */
+  | 'write'
+  /** writes that leave the content as it reads */
+  | 'write-unchanged'
+  /** changes of the size */
+  | 'resize';
+
+/** Driver options of blkdebug. */
+export interface BlockdevOptionsBlkdebug {
+  /** the node that requests go to */
+  image: BlockdevRef;
+  /** a file with more rules, in sections inject-error and set-state */
+  config?: string;
+  /** bytes, a power of two: requests reach `image` in whole blocks of so many (default: as `image` has it) */
+  align?: number;
+  /** bytes of a request at most, a multiple of `align` */
+  'max-transfer'?: number;
+  /** bytes: zeroes are written in multiples of so many, and as data otherwise */
+  'opt-write-zero'?: number;
+  /** bytes of a request to write zeroes at most, a multiple of `opt-write-zero` */
+  'max-write-zero'?: number;
+  /** bytes: discards are passed in multiples of so many */
+  'opt-discard'?: number;
+  /** bytes of a discard at most, a multiple of `opt-discard` */
+  'max-discard'?: number;
+  /** rules that make requests fail */
+  'inject-error'?: BlkdebugInjectErrorOptions[];
+  /** rules that change the state */
+  'set-state'?: BlkdebugSetStateOptions[];
+  /** permissions of `image` that the node takes, whether its users need them or not */
+  'take-child-perms'?: BlockPermission[];
+  /** permissions of `image` that the node does not leave to others */
+  'unshare-child-perms'?: BlockPermission[];
+}
+
 /** What a failure to save old content leads to. */
 export type OnCbwError =
   /** the write that needed it fails */
@@ -507,6 +690,7 @@ export interface BlockdevOptionsBase {
 
 /** Options of a node, with all its children. */
 export type BlockdevOptions =
+  | (BlockdevOptionsBase & { driver: 'blkdebug' } & BlockdevOptionsBlkdebug)
   | (BlockdevOptionsBase & { driver: 'copy-before-write' } & BlockdevOptionsCbw)
   | (BlockdevOptionsBase & { driver: 'file' } & BlockdevOptionsFile)
   | (BlockdevOptionsBase & { driver: 'host_device' } & BlockdevOptionsFile)
@@ -598,6 +782,7 @@ export interface BlockdevCreateOptionsBase {
 
 /** Options of an image to be created. */
 export type BlockdevCreateOptions =
+  | (BlockdevCreateOptionsBase & { driver: 'blkdebug' })
   | (BlockdevCreateOptionsBase & { driver: 'copy-before-write' })
   | (BlockdevCreateOptionsBase & { driver: 'file' } & BlockdevCreateOptionsFile)
   | (BlockdevCreateOptionsBase & { driver: 'host_device' })
@@ -1849,6 +2034,7 @@ export interface BlockStatsSpecificBase {
 
 /** What the driver of a node counts. */
 export type BlockStatsSpecific =
+  | (BlockStatsSpecificBase & { driver: 'blkdebug' })
   | (BlockStatsSpecificBase & { driver: 'copy-before-write' })
   | (BlockStatsSpecificBase & { driver: 'file' } & BlockStatsSpecificFile)
   | (BlockStatsSpecificBase & { driver: 'host_device' } & BlockStatsSpecificFile)
@@ -2570,6 +2756,12 @@ export interface QapiTypes {
   Qcow2OverlapCheckFlags: Qcow2OverlapCheckFlags;
   Qcow2OverlapChecks: Qcow2OverlapChecks;
   BlockdevOptionsQcow2: BlockdevOptionsQcow2;
+  BlkdebugEvent: BlkdebugEvent;
+  BlkdebugIOType: BlkdebugIOType;
+  BlkdebugInjectErrorOptions: BlkdebugInjectErrorOptions;
+  BlkdebugSetStateOptions: BlkdebugSetStateOptions;
+  BlockPermission: BlockPermission;
+  BlockdevOptionsBlkdebug: BlockdevOptionsBlkdebug;
   OnCbwError: OnCbwError;
   BlockdevOptionsCbw: BlockdevOptionsCbw;
   BlockdevOptions: BlockdevOptions;

@@ -45,6 +45,8 @@ export class Allocation {
   async allocateRun(want: number): Promise<Run> {
     const image = this.#image;
     const { refcounts } = image;
+    const stop = image.file.raise('cluster_alloc');
+    if (stop !== undefined) await stop;
     let at = want > 1 ? this.#runFrom : this.#freeFrom;
     for (;;) {
       const index = refcounts.indexOf(at);

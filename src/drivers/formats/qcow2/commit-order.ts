@@ -15,6 +15,7 @@
 // Requests go on meanwhile: what they publish after the copy was taken belongs to the next commit. When a step fails, everything in the copy is
 // marked dirty again, and the next commit repeats it.
 
+import type { BlkdebugEvent } from '../../../schema/generated/types.js';
 import { assert } from '../../../util/assert.js';
 import { Serial } from '../../../util/serial.js';
 import type { PendingFree } from './frees.js';
@@ -24,6 +25,7 @@ import type { Table, TableCache } from './table-cache.js';
 import { type HostOffset, plus, SECTOR } from './types.js';
 
 interface Staged {
+  event: BlkdebugEvent;
   offset: HostOffset;
   bytes: Uint8Array;
 }
@@ -38,6 +40,13 @@ interface TakenTable {
 interface TakenSectors {
   table: PointerTable;
   sectors: number[];
+}
+
+/** What it is for blkdebug that `bytes` of a table are written: of an L2 table, or of a refcount block. */
+function eventOf(isL2: boolean, { isNew, bytes: { length } }: Table, bytes: number): BlkdebugEvent {
+  if (isL2) return isNew ? 'l2_alloc_write' : 'l2_update';
+  if (isNew) return 'refblock_alloc_write';
+  return bytes === length ? 'refblock_update' : 'refblock_update_part';
 }
 
 /** What one commit writes, by step. */
@@ -158,7 +167,8 @@ export class Committer {
     assert(range.from < range.to && range.to <= cache.tableBytes, 'what is written of a table lies in it');
     table.pins++;
     taken.tables.push({ cache, table, ...range });
-    to.push(this.#stage(plus(table.offset, range.from), table.bytes.subarray(range.from, range.to)));
+    const event = eventOf(cache === this.#image.mapping.cache, table, range.to - range.from);
+    to.push(this.#stage(event, plus(table.offset, range.from), table.bytes.subarray(range.from, range.to)));
   }
 
   /** Copies the dirty sectors of an L1 or refcount table; neighbours become one write. */
@@ -171,24 +181,26 @@ export class Committer {
       let end = i + 1;
       while (end < sectors.length && sectors[end] === sectors[end - 1] + 1) end++;
       const from = sectors[i] * SECTOR;
-      to.push(this.#stage(plus(table.offset, from), table.bytes.subarray(from, (sectors[end - 1] + 1) * SECTOR)));
+      const event = table === this.#image.mapping.l1 ? 'l1_update' : 'refblock_alloc_hookup';
+      const content = table.bytes.subarray(from, (sectors[end - 1] + 1) * SECTOR);
+      to.push(this.#stage(event, plus(table.offset, from), content));
       i = end;
     }
   }
 
-  #stage(offset: HostOffset, content: Uint8Array): Staged {
+  #stage(event: BlkdebugEvent, offset: HostOffset, content: Uint8Array): Staged {
     const bytes = this.#image.memory.allocate(content.length);
     bytes.set(content);
-    return { offset, bytes };
+    return { event, offset, bytes };
   }
 
   /** Does all writes of a step in parallel. Ends when all have ended, and rejects with the first failure. */
   async #writeAll(staged: readonly Staged[]): Promise<void> {
     const { file } = this.#image;
     const results = await Promise.allSettled(
-      staged.map(async ({ offset, bytes }) => {
+      staged.map(async ({ event, offset, bytes }) => {
         await file.ensureLength(offset + bytes.length);
-        await file.write(offset, bytes);
+        await file.write(offset, bytes, event);
       }),
     );
     for (const result of results) if (result.status === 'rejected') throw result.reason;

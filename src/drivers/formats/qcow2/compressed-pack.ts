@@ -40,7 +40,9 @@ export class CompressedPacker {
   }
 
   async #place(sizes: readonly number[]): Promise<HostOffset[]> {
-    const { allocation, data, geometry } = this.#image;
+    const { allocation, data, file, geometry } = this.#image;
+    const stop = file.raise('cluster_alloc_bytes');
+    if (stop !== undefined) await stop;
     const { clusterSize } = geometry;
     const places: HostOffset[] = [];
     /** Allocated clusters without data yet: their refcount is one already, for the first data. */

@@ -133,6 +133,8 @@ async function writeClusters(image: Qcow2Image, clusters: readonly CompressedClu
       const end = places.reduce((high, host, i) => Math.max(high, host + sizes[i]), 0);
       if (end > mapping.codec.compressedLimit) throw image.error('limit', 'No room for compressed data', 'write', end);
       await writePacked(image, clusters, places);
+      const stop = image.file.raise('l2_update_compressed');
+      if (stop !== undefined) await stop;
     } catch (error) {
       packer.releaseAll(places, sizes);
       throw error;
@@ -176,7 +178,7 @@ async function writePacked(
           staging.set(part, at);
           at += part.length;
         }
-        await image.data.write(host, staging);
+        await image.data.write(host, staging, 'write_compressed');
       } finally {
         image.memory.free(staging);
       }

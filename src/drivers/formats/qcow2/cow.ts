@@ -32,6 +32,8 @@ export async function mergeCluster(
     if (gaps.length > 0) {
       const from = gaps[0].from;
       const to = gaps[gaps.length - 1].to;
+      const stop = image.data.raise('cow_read');
+      if (stop !== undefined) await stop;
       await readGuest(image, plus(guest, from), cluster.subarray(from, to));
     }
     cluster.fill(0, inside);

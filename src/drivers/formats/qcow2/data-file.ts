@@ -8,6 +8,7 @@
 
 import type { BlockNode } from '../../../block/node/node.js';
 import type { Located } from '../../../block/types.js';
+import type { BlkdebugEvent } from '../../../schema/generated/types.js';
 import type { ImageFile } from './image-file.js';
 import type { HostOffset } from './types.js';
 
@@ -28,14 +29,19 @@ export class DataFile {
     return this.#file.link.node;
   }
 
-  /** Fills `buffer`; bytes beyond the end of the file are zeroes. */
-  read(host: HostOffset, buffer: Uint8Array): Promise<void> {
-    return this.#file.read(host, buffer);
+  /** As `ImageFile.raise`, of the node that the content lies in. */
+  raise(event: BlkdebugEvent): Promise<void> | undefined {
+    return this.#file.raise(event);
+  }
+
+  /** Fills `buffer`; bytes beyond the end of the file are zeroes. `event` is raised first. */
+  read(host: HostOffset, buffer: Uint8Array, event: BlkdebugEvent): Promise<void> {
+    return this.#file.read(host, buffer, event);
   }
 
   /** Writes inside the file. A caller that allocated the place must have called `makeRoom`. */
-  write(host: HostOffset, buffer: Uint8Array): Promise<void> {
-    return this.#file.write(host, buffer);
+  write(host: HostOffset, buffer: Uint8Array, event: BlkdebugEvent): Promise<void> {
+    return this.#file.write(host, buffer, event);
   }
 
   writeZeroes(host: HostOffset, length: number): Promise<void> {

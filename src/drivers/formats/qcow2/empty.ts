@@ -12,6 +12,8 @@ const BATCH_TABLES = 64;
 
 /** Unmaps the whole image, so that all of it reads as the backing node does, and cuts the file. */
 export async function emptyImage(image: Qcow2Image): Promise<void> {
+  const stop = image.file.raise('empty_image_prepare');
+  if (stop !== undefined) await stop;
   await dropTables(image, 0);
   await cutFile(image);
 }

@@ -55,8 +55,10 @@ export class Frees {
    * refcount block, the rest stays in it. Rejects with `corrupt-image`, `io`.
    */
   async apply(pending: PendingFree[]): Promise<void> {
-    const { refcounts } = this.#image;
+    const { file, refcounts } = this.#image;
     while (pending.length > 0) {
+      const stop = file.raise('cluster_free');
+      if (stop !== undefined) await stop;
       const item = pending[0];
       while (item.count > 0) {
         const index = refcounts.indexOf(item.cluster);

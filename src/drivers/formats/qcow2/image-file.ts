@@ -13,6 +13,7 @@
 // a reservation is under way may have deallocated what was just reserved: that reservation is not remembered (`#deallocations`).
 
 import type { Child } from '../../../block/child.js';
+import type { BlkdebugEvent } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundUp } from '../../../util/numbers.js';
 
@@ -61,8 +62,15 @@ export class ImageFile {
     return this.#link().length;
   }
 
-  /** Fills `buffer`; bytes beyond the end of the file are zeroes. */
-  async read(offset: number, buffer: Uint8Array): Promise<void> {
+  /** The image's algorithm has come to `event`: see `Child.raise`. */
+  raise(event: BlkdebugEvent): Promise<void> | undefined {
+    return this.#link().raise(event);
+  }
+
+  /** Fills `buffer`; bytes beyond the end of the file are zeroes. `event` is raised first. */
+  async read(offset: number, buffer: Uint8Array, event?: BlkdebugEvent): Promise<void> {
+    const stop = event === undefined ? undefined : this.raise(event);
+    if (stop !== undefined) await stop;
     const link = this.#link();
     const inside = Math.max(0, Math.min(buffer.length, link.length - offset));
     if (inside === buffer.length) return link.read(offset, buffer);
@@ -70,8 +78,10 @@ export class ImageFile {
     if (inside > 0) await link.read(offset, buffer.subarray(0, inside));
   }
 
-  /** Writes inside the file. A caller that allocates must call `ensureLength` first. */
-  async write(offset: number, buffer: Uint8Array): Promise<void> {
+  /** Writes inside the file. A caller that allocates must call `ensureLength` first. `event` is raised before. */
+  async write(offset: number, buffer: Uint8Array, event?: BlkdebugEvent): Promise<void> {
+    const stop = event === undefined ? undefined : this.raise(event);
+    if (stop !== undefined) await stop;
     try {
       await this.#link().write(offset, buffer);
     } finally {
@@ -88,6 +98,8 @@ export class ImageFile {
   }
 
   async flush(): Promise<void> {
+    const stop = this.raise('flush_to_disk');
+    if (stop !== undefined) await stop;
     this.unflushed = false;
     try {
       await this.#link().flush();

@@ -141,7 +141,7 @@ export class Mapping {
   }
 
   /** Loads L2 table `index` into the cache. Rejects with `corrupt-image` for an invalid pointer, and with `io`. */
-  async loadTable(index: number): Promise<void> {
+  async loadTable(index: number, event: 'l2_load' | 'l2_alloc_cow_read' = 'l2_load'): Promise<void> {
     if (this.cache.mustCommit) await this.#image.commit();
     const offset = this.l1.target(index);
     if (offset === 0) return;
@@ -149,7 +149,7 @@ export class Mapping {
       const text = pointerHex(this.l1.view, index);
       throw await this.#image.corrupt(`L2 table offset ${text} invalid (L1 index: ${index})`, offset);
     }
-    await this.cache.load(index, offset, (bytes) => this.#image.file.read(offset, bytes));
+    await this.cache.load(index, offset, (bytes) => this.#image.file.read(offset, bytes, event));
     // If the pointer has changed meanwhile, an outdated table was read.
     if (this.l1.target(index) !== this.cache.get(index)?.offset) this.cache.drop(index);
   }
@@ -190,7 +190,7 @@ export class Mapping {
       await image.file.ensureLength(offset + this.#clusterSize);
       await image.file.reserve(offset, this.#clusterSize);
       await reserveEntry(image, this.l1, 'active-l1', index);
-      while (this.tableSync(index) === undefined) await this.loadTable(index);
+      while (this.tableSync(index) === undefined) await this.loadTable(index, 'l2_alloc_cow_read');
     } catch (error) {
       image.allocation.release(run.cluster, 1);
       throw error;

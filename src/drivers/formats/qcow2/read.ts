@@ -55,7 +55,7 @@ function startTable(
     const target = buffer.subarray(at - offset, at - offset + length);
     switch (kind) {
       case Kind.normal:
-        parts.push(later(guarded(image, () => image.data.read(plus(host, lead), target))));
+        parts.push(later(guarded(image, () => image.data.read(plus(host, lead), target, 'read_aio'))));
         break;
       case Kind.compressed:
         parts.push(later(guarded(image, () => readCompressed(image, host, bytes, lead, target))));
@@ -88,5 +88,8 @@ async function readBacking(image: Qcow2Image, offset: GuestOffset, buffer: Uint8
   const backing = image.backing();
   const inside = backing === null ? 0 : Math.max(0, Math.min(buffer.length, backing.length - offset));
   if (inside < buffer.length) buffer.fill(0, inside);
-  if (inside > 0) await backing!.read(offset, inside === buffer.length ? buffer : buffer.subarray(0, inside));
+  if (inside === 0) return;
+  const stop = image.data.raise('read_backing_aio');
+  if (stop !== undefined) await stop;
+  await backing!.read(offset, inside === buffer.length ? buffer : buffer.subarray(0, inside));
 }

@@ -31,6 +31,8 @@ export function wronglyFree(image: Qcow2Image, cluster: ClusterIndex, what: stri
 export async function createBlock(image: Qcow2Image, index: number, at: ClusterIndex): Promise<void> {
   const { file, refcounts, metadata } = image;
   const { clusterSize, refcountOrder, blockEntries } = image.geometry;
+  const stop = file.raise('refblock_alloc');
+  if (stop !== undefined) await stop;
   // The caller's check may be outdated, since a commit may have run in between.
   if (refcounts.blockSync(index) !== null) return;
   const what = refcounts.metadataIn(at, 1);
@@ -57,6 +59,8 @@ export async function growTable(image: Qcow2Image, index: number): Promise<void>
   const { table } = refcounts;
   const old = { offset: table.offset, entries: table.entries };
   if (index < old.entries) return;
+  const grows = file.raise('reftable_grow');
+  if (grows !== undefined) await grows;
   const { clusters, blockCount } = sizeOfGrown(index, old.entries, blockEntries, clusterSize);
   if (clusters * clusterSize > MAX_REFCOUNT_TABLE_BYTES) {
     throw image.error('limit', 'The refcount table cannot grow any further', 'allocate');
@@ -79,9 +83,9 @@ export async function growTable(image: Qcow2Image, index: number): Promise<void>
     grown.set(old.entries + i, blockOffset(i), false);
     content.fill(0);
     fillRefcountOnes(content, geometry.refcountOrder, 0, Math.min(blockEntries, total - i * blockEntries));
-    await file.write(blockOffset(i), content);
+    await file.write(blockOffset(i), content, 'refblock_alloc_write_blocks');
   }
-  await file.write(grown.offset, grown.bytes);
+  await file.write(grown.offset, grown.bytes, 'refblock_alloc_write_table');
   await file.flush();
   const left = table.resize(grown.offset, grown.entries);
   for (let i = 0; i < blockCount; i++) {
@@ -94,6 +98,8 @@ export async function growTable(image: Qcow2Image, index: number): Promise<void>
   image.headerDirty = true;
   await left;
   image.frees.add(clusterAt(old.offset, geometry), (old.entries * 8) / clusterSize, false);
+  const switches = file.raise('refblock_alloc_switch_table');
+  if (switches !== undefined) await switches;
   await image.committer.writeHeader();
 }
 

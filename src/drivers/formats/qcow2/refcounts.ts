@@ -48,7 +48,7 @@ export class Refcounts {
   }
 
   async load(): Promise<void> {
-    await this.#image.file.read(this.table.offset, this.table.bytes);
+    await this.#image.file.read(this.table.offset, this.table.bytes, 'reftable_load');
   }
 
   // ---- blocks -------------------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ export class Refcounts {
       const text = blockPointerHex(this.table.view, index);
       throw await this.#image.corrupt(`Refblock offset ${text} invalid (reftable index: ${index})`, offset);
     }
-    await this.blocks.load(index, offset, (bytes) => this.#image.file.read(offset, bytes));
+    await this.blocks.load(index, offset, (bytes) => this.#image.file.read(offset, bytes, 'refblock_load'));
   }
 
   async #block(index: number, mayCommit: boolean): Promise<Table | null> {

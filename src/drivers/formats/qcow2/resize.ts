@@ -56,7 +56,11 @@ export async function resizeImage(
 
 /** Unmaps the clusters beyond the new size first. A guest may still write there until the size has changed; `grow` unmaps such leftovers. */
 async function shrink(image: Qcow2Image, size: GuestOffset): Promise<void> {
+  const writes = image.file.raise('l1_shrink_write_table');
+  if (writes !== undefined) await writes;
   await dropFrom(image, size);
+  const frees = image.file.raise('l1_shrink_free_l2_clusters');
+  if (frees !== undefined) await frees;
   await cutFile(image);
   await storeSize(image, size);
 }
@@ -120,6 +124,8 @@ async function growL1(image: Qcow2Image, wanted: number): Promise<void> {
   const { geometry, header, mapping, file } = image;
   const { clusterSize } = geometry;
   const clusters = Math.ceil((wanted * 8) / clusterSize);
+  const stop = file.raise('l1_grow_alloc_table');
+  if (stop !== undefined) await stop;
   const run = await allocateContiguous(image, clusters);
   const offset = hostOf(run, geometry);
   const length = clusters * clusterSize;
@@ -134,8 +140,10 @@ async function growL1(image: Qcow2Image, wanted: number): Promise<void> {
       for (const table of mapping.cache.dirty) if (table.isNew) grown.set(table.index, NO_HOST, false);
       const content = new Uint8Array(length);
       content.set(grown.bytes.subarray(0, wanted * 8));
-      await file.write(offset, content);
+      await file.write(offset, content, 'l1_grow_write_table');
       await file.flush();
+      const activates = file.raise('l1_grow_activate_table');
+      if (activates !== undefined) await activates;
       const left = mapping.l1.resize(offset, wanted);
       header.l1Size = wanted;
       header.l1TableOffset = offset;
@@ -230,7 +238,11 @@ async function preallocateRange(
       const length = run.count * clusterSize;
       try {
         const fresh = await image.data.makeRoom(host, length);
-        if (mode !== 'metadata' || !fresh) await image.data.writeZeroes(host, length);
+        if (mode !== 'metadata' || !fresh) {
+          const stop = image.data.raise('cluster_alloc_space');
+          if (stop !== undefined) await stop;
+          await image.data.writeZeroes(host, length);
+        }
       } catch (error) {
         image.allocation.release(run.cluster, run.count);
         throw error;

@@ -49,7 +49,7 @@ const BOUNCE_BYTES = 8 << 20;
 /** Writes one extent in place, if that needs no allocation and all tables are cached; null otherwise. */
 export function writeInPlace(image: Qcow2Image, offset: GuestOffset, buffer: Uint8Array): Promise<void> | null {
   const host = placeToWrite(image, offset, buffer.length);
-  return host === MISS ? null : guarded(image, () => image.data.write(host, buffer));
+  return host === MISS ? null : guarded(image, () => image.data.write(host, buffer, 'write_aio'));
 }
 
 /** Writes disjoint, ascending extents whose data is contiguous in `buffer`. Rejects with `corrupt-image`, `no-space`, `limit`, `io`. */
@@ -176,7 +176,7 @@ async function writeData(image: Qcow2Image, targets: readonly Target[]): Promise
       bounced.push(target);
     }
   }
-  const parts = direct.map(({ host, data }) => later(image.data.write(host, data)));
+  const parts = direct.map(({ host, data }) => later(image.data.write(host, data, 'write_aio')));
   let failure: { error: unknown } | null = null;
   try {
     const atOnce = Math.max(1, Math.floor(BOUNCE_BYTES / image.geometry.clusterSize));
@@ -195,7 +195,9 @@ async function writeData(image: Qcow2Image, targets: readonly Target[]): Promise
 async function writeMerged(image: Qcow2Image, target: Target): Promise<void> {
   const cluster = await mergeCluster(image, target.guest, target.pieces);
   try {
-    await image.data.write(target.host, cluster);
+    const stop = image.data.raise('cow_write');
+    if (stop !== undefined) await stop;
+    await image.data.write(target.host, cluster, 'write_aio');
   } finally {
     image.memory.free(cluster);
   }

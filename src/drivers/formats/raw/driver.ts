@@ -64,12 +64,16 @@ class RawNode extends FormatNode {
     return { perm, shared: shared & ~keepSize };
   }
 
-  protected override doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
-    return this.#below.read(offset + this.#offset, buffer, scan);
+  protected override async doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    const stop = this.#below.raise('read_aio');
+    if (stop !== undefined) await stop;
+    await this.#below.read(offset + this.#offset, buffer, scan);
   }
 
-  protected override doReadExtents(extents: readonly Extent[], buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
-    return this.#below.readExtents(this.#moved(extents), buffer, scan);
+  protected override async doReadExtents(extents: readonly Extent[], buffer: Uint8Array, scan?: ZeroScan) {
+    const stop = this.#below.raise('read_aio');
+    if (stop !== undefined) await stop;
+    await this.#below.readExtents(this.#moved(extents), buffer, scan);
   }
 
   override blockStatusSync(offset: number, length: number): BlockStatus | null {
@@ -86,6 +90,8 @@ class RawNode extends FormatNode {
 
   protected override async doWrite(offset: number, buffer: Uint8Array, flags: WriteFlags): Promise<void> {
     if (flags.compressed) throw this.unsupported('compressed writes', offset, buffer.length);
+    const stop = this.#below.raise('write_aio');
+    if (stop !== undefined) await stop;
     const write = () => this.#below.write(offset + this.#offset, buffer);
     if (this.#guard === null || !this.#guard.covers(offset)) return write();
     return this.#guard.change((head) => head.set(buffer.subarray(0, head.length - offset), offset), write);
