@@ -79,13 +79,13 @@ export function parseConfig(text: string): RuleOptions {
     const [, name, value = ''] = /^(\S+)(?: = "([^"]*)")?/.exec(line)!;
     const { [section.name]: kinds } = SECTIONS;
     if (!Object.hasOwn(kinds, name)) throw wrong(`Invalid parameter '${name}'`);
-    section.members[name] = valueOf(name, kinds[name], value);
+    section.members[name] = parsedValue(name, kinds[name], value);
   }
   end();
   return rules;
 }
 
-function valueOf(name: string, kind: Kind, value: string): number | boolean | BlkdebugEvent | BlkdebugIOType {
+function parsedValue(name: string, kind: Kind, value: string): number | boolean | BlkdebugEvent | BlkdebugIOType {
   switch (kind) {
     case 'number': {
       if (!/^-?(0x[0-9a-f]+|\d+)$/i.test(value)) throw wrong(`Parameter '${name}' expects a number`);
