@@ -199,15 +199,20 @@ const EXCLUSIVE = [
   ['bottom', 'base-node'],
 ] as const;
 
+/** Throws `invalid-argument` where two arguments say where the job ends. */
+export function checkStreamEnd(args: Pick<BlockStreamArguments, 'base' | 'base-node' | 'bottom'>): void {
+  for (const [one, other] of EXCLUSIVE) {
+    if (args[one] === undefined || args[other] === undefined) continue;
+    throw new BlockError('invalid-argument', `'${one}' and '${other}' cannot be specified at the same time`);
+  }
+}
+
 export const streamJob: JobTypeDefinition<BlockStreamArguments> = {
   name: 'stream',
 
   async make(env, args) {
+    checkStreamEnd(args);
     const top = nodeOf(env, args.device);
-    for (const [one, other] of EXCLUSIVE) {
-      if (args[one] === undefined || args[other] === undefined) continue;
-      throw new BlockError('invalid-argument', `'${one}' and '${other}' cannot be specified at the same time`);
-    }
     const base = await pickBase(env, top, args);
     const driver = new StreamDriver({
       top,

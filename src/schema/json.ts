@@ -52,7 +52,7 @@ class Reader {
 
   /** Fails at a character that no token begins with. */
   #stray(): never {
-    const rest = /^\S[^\s,:{}[\]]*/.exec(this.#text.slice(this.#at))?.[0] ?? '';
+    const rest = /^\S[^\s\0,:{}[\]]*/.exec(this.#text.slice(this.#at))?.[0] ?? '';
     return this.#fail(`stray '${rest}'`);
   }
 

@@ -83,15 +83,15 @@ function checkRequest(graph: Graph, request: SnapshotRequest): void {
   const { node, 'snapshot-node-name': name } = request;
   const format = formatOf(request);
   checkFree(node);
-  if (name !== undefined) {
-    if (graph.nodes.has(name)) throw new BlockError('exists', 'New overlay node-name already in use');
-    checkNodeName(name);
+  if (name !== undefined && graph.nodes.has(name)) {
+    throw new BlockError('exists', 'New overlay node-name already in use');
   }
   const definition = knownDriver(format);
   if (definition === null || definition.kind === 'protocol') throw unknownFormat(format);
   if (definition.hasBacking !== true) {
     throw new BlockError('invalid-argument', `Backing file not supported for file format '${format}'`);
   }
+  if (name !== undefined) checkNodeName(name);
   if (chainOf(node).length >= MAX_CHAIN_DEPTH) {
     throw new BlockError('limit', `Backing chain of more than ${MAX_CHAIN_DEPTH} images`, { path: node.filename });
   }

@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 
 const QUIT_LIMIT_MS = 10_000;
@@ -43,6 +44,8 @@ export class StorageDaemon {
     const mode = machine ? ['-mon', 'chardev=qmp,mode=control'] : ['--monitor', 'chardev=qmp'];
     const monitor = ['--chardev', `socket,id=qmp,path=${socketPath},server=on,wait=off`, ...mode];
     const child = spawn(program, [...first, ...words, ...monitor, '--pidfile', pidFile], {
+      // Names without a folder are of the folder that the test works in.
+      cwd: dirname(socketPath),
       stdio: ['ignore', 'ignore', 'inherit'],
     });
     await exists(machine ? socketPath : pidFile, child);

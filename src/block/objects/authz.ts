@@ -10,6 +10,7 @@ import { parseJsonObject } from '../../schema/options.js';
 import { validate } from '../../schema/validate.js';
 import { reportUnforeseen } from '../../util/best-effort.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
+import { wordsOfErrno } from '../../util/system-words.js';
 
 const MAX_LIST_BYTES = 1 << 20;
 
@@ -51,8 +52,9 @@ async function readList(host: Host, path: string): Promise<AuthZListProperties> 
     const text = new TextDecoder().decode(await host.readSmall(path, MAX_LIST_BYTES));
     return validate('AuthZListProperties', parseJsonObject(text));
   } catch (cause) {
-    const { code, message } = toBlockError(cause);
-    throw new BlockError(code, `Unable to load authorization list ${path}: ${message}`, { path, cause });
+    const { code, errno, message } = toBlockError(cause);
+    const why = errno === undefined ? message : (wordsOfErrno(errno) ?? message);
+    throw new BlockError(code, `Unable to load authorization list ${path}: ${why}`, { path, cause });
   }
 }
 

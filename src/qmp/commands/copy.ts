@@ -2,6 +2,7 @@
 
 import type { CommonArguments, JobEnvironment } from '../../jobs/job-type.js';
 import { checkGranularity } from '../../jobs/mirror.js';
+import { checkStreamEnd } from '../../jobs/stream.js';
 import type { BlockdevMirror, DriveBackup } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
 import { type BackupRequest, startBackups } from '../../workspace/backup.js';
@@ -59,9 +60,11 @@ export function driveBackup(context: QmpContext, options: DriveBackup): BackupRe
 }
 
 export const COPY_COMMANDS = {
-  async 'block-stream'(context, { device, bottom, ...args }) {
+  async 'block-stream'(context, args) {
+    checkStreamEnd(args);
+    const { device, bottom, ...others } = args;
     await startStream(context.jobs, findNode(context, device), {
-      ...named(context, device, args),
+      ...named(context, device, others),
       'bottom-node': bottom,
     });
   },

