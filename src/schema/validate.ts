@@ -221,7 +221,9 @@ class Visitor {
       if (!Number.isInteger(number)) throw this.#noInteger(type, path);
       throw invalid(`Parameter '${path}' is beyond ${Number.MAX_SAFE_INTEGER} (2^53 - 1)`);
     }
-    if (number < lowest(type) || number > highest(type)) throw invalid(`Parameter '${path}' expects ${cName(type)}`);
+    if (number < lowest(type) || number > highest(type)) {
+      throw invalid(`Parameter '${this.#shown(path)}' expects ${cName(type)}`);
+    }
     return number === 0 ? 0 : number;
   }
 }

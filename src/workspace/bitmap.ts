@@ -19,11 +19,11 @@ export interface NewBitmap {
 /** Adds a bitmap to `node`. Throws `exists`, `invalid-argument`, `unsupported`. */
 export function addBitmap(node: BlockNode, name: string, options: NewBitmap = {}): DirtyBitmap {
   const { bitmaps, length, clusterBytes } = node;
-  if (bitmaps.has(name)) throw new BlockError('exists', `Bitmap already exists: ${name}`);
   const byCluster = clusterBytes === 0 ? DEFAULT_GRANULARITY : Math.max(LEAST_DEFAULT_GRANULARITY, clusterBytes);
   const { granularity = byCluster, enabled, persistent } = options;
   const bitmap = new DirtyBitmap({ name, size: length, granularity, enabled });
   if (persistent) throw notStored(node);
+  if (bitmaps.has(name)) throw new BlockError('exists', `Bitmap already exists: ${name}`);
   bitmaps.set(name, bitmap);
   return bitmap;
 }

@@ -33,6 +33,7 @@ export function mergeSources(context: QmpContext, { node, bitmaps }: BlockDirtyB
 
 export const BITMAP_COMMANDS = {
   'block-dirty-bitmap-add'(context, options) {
+    if (options.name === '') throw new BlockError('invalid-argument', 'Bitmap name cannot be empty');
     addBitmap(findNode(context, options.node), options.name, newBitmapOf(options));
   },
 

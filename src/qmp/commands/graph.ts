@@ -45,9 +45,9 @@ export const GRAPH_COMMANDS = {
     const node = findNodeOf(context, device, name);
     if (size < 0) throw new BlockError('invalid-argument', "Parameter 'size' expects a >0 size");
     if (overlaysOf(node).length > 0) throw new BlockError('busy', `Device '${device ?? '(null)'}' is in use`);
-    if (node.readOnly) throw new BlockError('read-only', 'Image is read-only');
     const user = node.attach({ userName: 'an unnamed block device' }, 'root', Perm.RESIZE, PERM_ALL);
     try {
+      if (node.readOnly) throw new BlockError('read-only', 'Image is read-only');
       await user.truncate(size);
     } finally {
       node.detach(user);
