@@ -84,7 +84,7 @@ export function checkCompresses(driver: DriverDefinition | null): void {
 }
 
 /** Throws `invalid-argument` for a name that no driver has, `unsupported` for that of one that makes no images. */
-function checkCreatable(format: string): void {
+export function checkCreatable(format: string): void {
   const definition = knownDriver(format);
   if (definition === null) throw unknownFormat(format);
   if (definition.create === undefined || definition.kind === 'protocol') {

@@ -6,7 +6,13 @@
 
 import { backingNameFor, idOfFile } from '../block/backing-name.js';
 import { backingOf, skipFilters } from '../block/chain.js';
-import { checkCreateOptions, checkReplaceable, createImage, type ImageCreateOptions } from '../block/create.js';
+import {
+  checkCreatable,
+  checkCreateOptions,
+  checkReplaceable,
+  createImage,
+  type ImageCreateOptions,
+} from '../block/create.js';
 import { pathOfName } from '../block/filename.js';
 import type { Graph } from '../block/graph.js';
 import { refuseSourceFile } from '../block/identity.js';
@@ -107,11 +113,9 @@ async function checkTarget(graph: Graph, request: TargetRequest): Promise<Checke
   const name = newFileName(image);
   onStage?.('overlay');
   const base = sync === 'top' ? backingOf(source) : sync === 'none' ? source : null;
+  if (format !== undefined) checkCreatable(format);
   if (base !== null && format !== undefined && !hasBackingFiles(format)) {
-    throw new BlockError(
-      'invalid-argument',
-      `sync '${sync}' needs a target format with backing files, not '${format}'`,
-    );
+    throw new BlockError('invalid-argument', `Backing file not supported for file format '${format}'`);
   }
   const above = base === null ? {} : { 'backing-file': await backingNameFor(name, base), 'backing-fmt': base.driver };
   onStage?.('create');

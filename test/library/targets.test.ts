@@ -78,9 +78,7 @@ describe('targets of the library', () => {
       await (await workspace.backup(image, '/top.qcow2', { create: {}, sync: 'top' })).done;
       expect((await workspace.info('/top.qcow2'))['full-backing-filename']).to.equal('/base.qcow2');
       const refused = workspace.backup(image, '/top.raw', { create: {}, sync: 'top' });
-      expect((await failureOf(refused)).message).to.equal(
-        "sync 'top' needs a target format with backing files, not 'raw'",
-      );
+      expect((await failureOf(refused)).message).to.equal("Backing file not supported for file format 'raw'");
     }),
   );
 

@@ -19,6 +19,7 @@ export function snapshotRequest(
   { device, 'node-name': name, ...options }: BlockdevSnapshotSync,
 ): SnapshotRequest {
   const node = findNodeOf(context, device, name);
+  checkFree(node);
   if (name !== undefined && options['snapshot-node-name'] === undefined) {
     throw new BlockError('invalid-argument', 'New overlay node-name missing');
   }

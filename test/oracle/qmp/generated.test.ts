@@ -25,10 +25,14 @@ const KNOWN: readonly RegExp[] = [
   /The overlay is already in use/,
   /The target '.*' is (the source|'.*', which is in the backing chain)/,
   // We refuse arguments that go together with nothing before a target is created, or an address is bound.
-  /[Bb]itmap sync mode|valid bitmap name|Sync mode '.*' not supported|Invalid job ID|No TLS credentials|authorization (object|list)/,
+  /[Bb]itmap sync mode|valid bitmap name|Sync mode '.*' not supported|Invalid job ID|No TLS credentials|No secret with id|authorization (object|list)/,
   // Where several things are wrong with images and nodes, another one is found first.
   /Duplicate nodes|Cannot change the option|cannot be reset to its default|Bitmap '.*' could not be found/,
-  /max-chunk|max-workers|Failed to find node with node-name/,
+  /max-chunk|max-workers|Failed to find node with node-name|Cannot replace|Invalid node-name: ''/,
+  // What cannot be read is refused before a file is truncated.
+  /Failed to add chardev '.*': Could not open 'text'/,
+  // QEMU takes gigabytes for a ring buffer.
+  /a ring buffer may have/,
   // An export needs a server before it needs permissions.
   /NBD server not running/,
   // blockdev-create makes raw images, too, which QEMU does not.
