@@ -163,8 +163,8 @@ export class Child {
 const CHANGE = Perm.WRITE | Perm.WRITE_UNCHANGED;
 
 /** The permissions of which a change needs one. */
-function changePerm(flags: { serialised?: boolean } | undefined): number {
-  return flags?.serialised === true ? CHANGE : Perm.WRITE;
+function changePerm(flags: { serialised?: boolean; unchanged?: boolean } | undefined): number {
+  return flags?.serialised === true || flags?.unchanged === true ? CHANGE : Perm.WRITE;
 }
 
 /** Runs `action` with a link to `node` that is detached afterwards. Throws as `BlockNode.attach`. */

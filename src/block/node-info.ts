@@ -2,7 +2,7 @@
 
 import type { BlockDeviceInfo, BlockDirtyInfo, ImageInfo, ThrottleLimits } from '../schema/generated/types.js';
 import type { DirtyBitmap } from './bitmap.js';
-import { backingOf, chainOf } from './chain.js';
+import { cowChild, filteredChild } from './chain.js';
 import { imageInfo } from './info.js';
 import type { BlockNode } from './node/node.js';
 
@@ -36,12 +36,11 @@ const SCOPES = [
 
 /** `flat`: without the images of the backing nodes. */
 export async function nodeInfo(node: BlockNode, flat: boolean): Promise<BlockDeviceInfo> {
-  const depth = chainOf(node).length - 1;
   const bitmaps = [...node.bitmaps.values()]
     .filter(({ name }) => name !== undefined)
     .map(bitmapInfo)
     .reverse();
-  const below = backingOf(node);
+  const backing = cowChild(node)?.node ?? null;
   return {
     iops_rd: 0,
     detect_zeroes: node.detectZeroes,
@@ -50,7 +49,7 @@ export async function nodeInfo(node: BlockNode, flat: boolean): Promise<BlockDev
     ro: node.readOnly,
     'node-name': node.nodeName,
     // QEMU counts only the layers that it lists.
-    backing_file_depth: flat ? 0 : depth,
+    backing_file_depth: flat ? 0 : depthOf(node),
     drv: node.driver,
     iops: 0,
     bps_wr: 0,
@@ -60,15 +59,25 @@ export async function nodeInfo(node: BlockNode, flat: boolean): Promise<BlockDev
     bps_rd: 0,
     cache: { 'no-flush': node.cache.noFlush, direct: node.cache.direct, writeback: true },
     file: node.filename,
-    ...(below !== null && { backing_file: below.filename }),
+    ...(backing !== null && { backing_file: backing.filename }),
     ...(bitmaps.length > 0 && { 'dirty-bitmaps': bitmaps }),
   };
 }
 
-/** The image with those of its backing nodes in it. */
+/** The next layer of a chain in which a filter counts as a layer; null for the last one. */
+function layerBelow(node: BlockNode): BlockNode | null {
+  return (filteredChild(node) ?? cowChild(node))?.node ?? null;
+}
+
+function depthOf(node: BlockNode): number {
+  const below = layerBelow(node);
+  return below === null ? 0 : 1 + depthOf(below);
+}
+
+/** The image with those of the layers below in it. */
 async function chainInfo(node: BlockNode): Promise<ImageInfo> {
   const info = await imageInfo(node);
-  const below = backingOf(node);
+  const below = layerBelow(node);
   if (below !== null) info['backing-image'] = await chainInfo(below);
   return info;
 }

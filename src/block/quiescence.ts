@@ -132,6 +132,8 @@ function reach(start: Iterable<BlockNode>): Reach {
   const walk = (node: BlockNode): void => {
     if (nodes.has(node)) return;
     nodes.add(node);
+    // A node that holds requests back lets them go, so that the section does not wait for them.
+    if (node.drainBegin !== undefined) users.add(node);
     for (const { user } of node.parents) {
       if (user instanceof BlockNode) walk(user);
       else if (!users.has(user)) {

@@ -45,6 +45,8 @@ export interface WriteFlags {
   compressed?: boolean;
   /** The caller holds the range in the node's `serialiser` (a job that fills in what the node reads anyway). */
   serialised?: boolean;
+  /** The node reads the same afterwards: what is written comes from a layer below. */
+  unchanged?: boolean;
 }
 
 export interface ZeroFlags {
@@ -55,6 +57,7 @@ export interface ZeroFlags {
   noFallback?: boolean;
   /** As in `WriteFlags`. */
   serialised?: boolean;
+  unchanged?: boolean;
 }
 
 export interface TruncateOptions {

@@ -54,30 +54,42 @@ interface Waiter {
 
 /** One user of a group. Requests of one member and direction keep their order. */
 export class ThrottleMember {
-  readonly #group: ThrottleGroup;
+  readonly group: ThrottleGroup;
   /** Waiting reads and writes; the group takes them from here. */
   readonly queues: readonly [Waiter[], Waiter[]] = [[], []];
-  #closed = false;
+  /** Requests go at once, whatever the limits say. */
+  #free = false;
 
   constructor(group: ThrottleGroup) {
-    this.#group = group;
+    this.group = group;
   }
 
   /** `undefined`: the request may go at once, and was accounted. Otherwise resolves when the request may go. */
   admit(isWrite: boolean, bytes: number): Promise<void> | undefined {
     const queue = this.queues[isWrite ? 1 : 0];
-    if (queue.length === 0 && (this.#closed || this.#group.tryAdmit(isWrite, bytes))) return undefined;
+    if (queue.length === 0 && (this.#free || this.group.tryAdmit(isWrite, bytes))) return undefined;
     return new Promise((go) => {
       queue.push({ bytes, go });
-      this.#group.schedule(isWrite);
+      this.group.schedule(isWrite);
     });
+  }
+
+  /** Its waiting requests go at once, and so do all later ones until `restrain`: somebody waits for the end of all of them. They are not accounted. */
+  release(): void {
+    this.#free = true;
+    for (const queue of this.queues) for (const waiter of queue.splice(0)) waiter.go();
+    this.group.reconsider();
+  }
+
+  /** The limits hold again. */
+  restrain(): void {
+    this.#free = false;
   }
 
   /** Leaves the group: its waiting requests go at once, and so do all later ones. */
   close(): void {
-    this.#closed = true;
-    for (const queue of this.queues) for (const waiter of queue.splice(0)) waiter.go();
-    this.#group.leave(this);
+    this.release();
+    this.group.leave(this);
   }
 }
 
@@ -100,6 +112,9 @@ export class ThrottleGroup {
 
   get limits(): ThrottleLimits {
     return { ...this.#limits };
+  }
+  get memberCount(): number {
+    return this.#members.length;
   }
   /** False: there is no limit, and `admit` need not be called. */
   get enabled(): boolean {

@@ -3,6 +3,7 @@
 import { leaveOut } from '../support/needs.js';
 import { contentBehaviours } from './content.js';
 import { faultBehaviours } from './faults.js';
+import { FILTERS } from './filters.js';
 import { layerBehaviours } from './layers.js';
 import { lifeBehaviours } from './life.js';
 import { DRIVERS, type DriverEntry } from './manifest.js';
@@ -27,7 +28,7 @@ function runsOn({ simulated, device }: PlaceKind, driver: DriverEntry): boolean 
 }
 
 for (const kind of PLACES) {
-  for (const driver of [...DRIVERS, ...STACKS]) {
+  for (const driver of [...DRIVERS, ...STACKS, ...FILTERS]) {
     if (!runsOn(kind, driver)) continue;
     describe(`${driver.name} (${kind.name})`, () => {
       before(function () {

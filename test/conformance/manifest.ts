@@ -24,6 +24,8 @@ export interface Capabilities {
   /** Cluster size of compressed writes; 0 where there are none. */
   compressed: number;
   reopen: boolean;
+  /** Can be opened read-only. */
+  readOnly: boolean;
   /** All content of the layer can be dropped. */
   makeEmpty: boolean;
 }
@@ -63,6 +65,7 @@ const NOTHING: Capabilities = {
   locate: true,
   compressed: 0,
   reopen: true,
+  readOnly: true,
   makeEmpty: false,
 };
 

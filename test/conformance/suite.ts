@@ -49,7 +49,7 @@ export function suiteOf(kind: PlaceKind, driver: DriverEntry): Suite {
           let subject = await driver.make(place);
           const again = async (readOnly = false): Promise<BlockNode> => {
             await subject.graph.closeAll();
-            const node = await driver.open(place, { readOnly });
+            const node = await driver.open(place, { readOnly: readOnly && capabilities.readOnly });
             subject = { ...subject, graph: node.graph, node };
             return node;
           };

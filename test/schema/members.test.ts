@@ -7,6 +7,7 @@ import type { Members, TypeReference, TypeTable } from '../../src/schema/table.j
 import { blkdebug } from './effects/blkdebug.js';
 import { copyBeforeWrite } from './effects/copy-before-write.js';
 import { create } from './effects/create.js';
+import { filters } from './effects/filters.js';
 import { general } from './effects/general.js';
 import type { Effects } from './effects/kit.js';
 import { nbd } from './effects/nbd.js';
@@ -19,6 +20,7 @@ const EFFECTS: Effects = {
   ...small,
   ...copyBeforeWrite,
   ...blkdebug,
+  ...filters,
   ...nbd,
   ...qcow2Effects,
   ...overlap,

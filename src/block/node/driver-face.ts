@@ -15,7 +15,7 @@ const RESERVE_CHUNK_BYTES = 1 << 16;
 
 export abstract class NodeDriver extends NodeLinks {
   /**
-   * Bytes, a power of two of at most 64 KiB. Reads, writes, zeroes and discards reach the driver in whole blocks of so many; the base makes them of
+   * Bytes, a power of two. Reads, writes, zeroes and discards reach the driver in whole blocks of so many; the base makes them of
    * what is asked for (see `padding.ts`). 1: the driver takes any range.
    */
   requestAlignment = 1;

@@ -122,7 +122,7 @@ export abstract class FilterNode extends BlockNode {
   }
 }
 
-/** A range that is held in the filter's serialiser is not held in that of the node below. */
-function handedOn<F extends { serialised?: boolean }>(flags: F): F {
-  return flags.serialised === true ? { ...flags, serialised: false } : flags;
+/** A range that is held in the filter's serialiser is not held in that of the node below, which reads the same afterwards, too. */
+function handedOn<F extends { serialised?: boolean; unchanged?: boolean }>(flags: F): F {
+  return flags.serialised === true ? { ...flags, serialised: false, unchanged: true } : flags;
 }

@@ -67,6 +67,9 @@ export abstract class NodeLinks implements NodeUser {
   readonly blockers = new Map<object, string>();
   /** Set while it becomes read-only or writable: nobody who writes may come. */
   refusesWriters = false;
+  /** Of a node that holds requests back: within a drained section it does not, so that they end. Called as of every user, see `NodeUser`. */
+  drainBegin?(): void;
+  drainEnd?(): void;
   /** Set while it is being closed: nothing new is taken. */
   protected closing: Promise<void> | null = null;
 

@@ -84,8 +84,8 @@ export abstract class NodeRequests extends NodePadding {
     const error = this.#checkExtents('write', extents, buffer.length);
     if (error !== null) throw error;
     if (this.detectZeroes !== 'off' && !flags.compressed && this.host.memory.isZero(buffer)) {
-      const { fua, serialised } = flags;
-      const zeroFlags = { fua, serialised, mayUnmap: this.detectZeroes === 'unmap' };
+      const { fua, serialised, unchanged } = flags;
+      const zeroFlags = { fua, serialised, unchanged, mayUnmap: this.detectZeroes === 'unmap' };
       return this.tracked(this.#zeroEach(extents, zeroFlags));
     }
     await this.change(extents, 'write', buffer, flags, () => this.#writeBlocks(extents, buffer, flags));

@@ -1,28 +1,27 @@
 // Objects that the user makes and others name: `--object tls-creds-psk,id=tls0,dir=/keys` and then `tls-creds=tls0`. What they need of
 // files is read when they are made.
 //
-//   text or options -> ObjectOptions -> Secret | TlsCredentials | Authorizer -> found by id
+//   text or options -> ObjectOptions -> Secret | TlsCredentials | Authorizer | ThrottleGroup -> found by id
 
 import type { Host } from '../../host/host.js';
 import type { TlsSettings } from '../../host/net.js';
+import type { ThrottleGroup } from '../../host/throttle.js';
 import type { ObjectOptions } from '../../schema/generated/types.js';
 import { parseKeyval } from '../../schema/keyval.js';
 import { parseJsonObject } from '../../schema/options.js';
 import { validate } from '../../schema/validate.js';
 import { BlockError } from '../../util/errors.js';
 import { type Authorizer, listAuthorizer, listFileAuthorizer, simpleAuthorizer } from './authz.js';
+import type { Made, UserObject } from './object.js';
+import { ObjectTree } from './qom.js';
 import { readSecret } from './secret.js';
+import { makeThrottleGroup } from './throttle-group.js';
 import { readPskCredentials, readX509Credentials } from './tls-creds.js';
 
 export type { Authorizer } from './authz.js';
 
-type Entry =
-  | { kind: 'secret'; secret: Uint8Array }
-  | { kind: 'tls'; settings: TlsSettings }
-  | { kind: 'authz'; authorizer: Authorizer };
-
 /** Known to QEMU, not to us: to be refused in words of their own. */
-const MISSING_TYPES = ['authz-pam', 'secret_keyring', 'tls-creds-anon', 'tls-cipher-suites'];
+const MISSING_TYPES = ['authz-pam', 'iothread', 'secret_keyring', 'tls-creds-anon', 'tls-cipher-suites'];
 const MISSING_PROPERTIES: Readonly<Record<string, string>> = {
   priority: 'cipher priorities in the notation of GnuTLS',
   'sanity-check': 'certificates are checked when they are used',
@@ -43,7 +42,9 @@ export function checkIdentifier(id: string): void {
 /** The objects of one graph, by id. */
 export class UserObjects {
   readonly #host: Host;
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries = new Map<string, UserObject>();
+  /** The same as the monitor sees them. */
+  readonly tree = new ObjectTree(this.#entries);
 
   constructor(host: Host) {
     this.#host = host;
@@ -58,19 +59,31 @@ export class UserObjects {
     const { id } = options;
     checkIdentifier(id);
     this.#checkFree(id);
-    const entry = await this.#make(options);
+    const made = await this.#make(options);
     this.#checkFree(id);
-    this.#entries.set(id, entry);
+    this.#entries.set(id, { options, made });
   }
 
-  /** Throws `not-found`. What uses it goes on with what it has. */
+  /** Throws `not-found`, and `busy` for a throttle group with members. What uses another object goes on with what it has. */
   remove(id: string): void {
-    if (!this.#entries.delete(id)) throw new BlockError('not-found', `object '${id}' not found`);
+    const entry = this.#entries.get(id);
+    if (entry === undefined) throw new BlockError('not-found', `object '${id}' not found`);
+    if (entry.made.kind === 'throttle-group' && entry.made.group.memberCount > 0) {
+      throw new BlockError('busy', `object '${id}' is in use, can not be deleted`);
+    }
+    this.#entries.delete(id);
+  }
+
+  /** Throws `not-found`, also where `id` is something else. */
+  throttleGroup(id: string): ThrottleGroup {
+    const made = this.#entries.get(id)?.made;
+    if (made?.kind === 'throttle-group') return made.group;
+    throw new BlockError('not-found', `Throttle group '${id}' does not exist`);
   }
 
   /** Throws `not-found`, or `invalid-argument` where `id` is something else or for the other side. */
   tls(id: string, side: TlsSettings['side']): TlsSettings {
-    const entry = this.#entries.get(id);
+    const entry = this.#entries.get(id)?.made;
     if (entry === undefined) throw new BlockError('not-found', `No TLS credentials with id '${id}'`);
     if (entry.kind !== 'tls') throw new BlockError('invalid-argument', `Object with id '${id}' is not TLS credentials`);
     if (entry.settings.side !== side) {
@@ -81,7 +94,7 @@ export class UserObjects {
 
   /** Throws `not-found`, or `invalid-argument` where `id` is something else. */
   authorizer(id: string): Authorizer {
-    const entry = this.#entries.get(id);
+    const entry = this.#entries.get(id)?.made;
     if (entry === undefined) throw new BlockError('not-found', `Unable to find authorization object '${id}'`);
     if (entry.kind !== 'authz') {
       throw new BlockError('invalid-argument', `Object with id '${id}' is not an authorization object`);
@@ -91,7 +104,7 @@ export class UserObjects {
 
   /** Throws `not-found`, or `invalid-argument` where `id` is something else. */
   secret(id: string): Uint8Array {
-    const entry = this.#entries.get(id);
+    const entry = this.#entries.get(id)?.made;
     if (entry === undefined) throw new BlockError('not-found', `No secret with id '${id}'`);
     if (entry.kind !== 'secret') throw new BlockError('invalid-argument', `Object with id '${id}' is not a secret`);
     return entry.secret;
@@ -102,7 +115,7 @@ export class UserObjects {
       throw new BlockError('exists', `attempt to add duplicate property '${id}' to object (type 'container')`);
   }
 
-  async #make(options: ObjectOptions): Promise<Entry> {
+  async #make(options: ObjectOptions): Promise<Made> {
     switch (options['qom-type']) {
       case 'secret':
         return { kind: 'secret', secret: await readSecret(this.#host, options) };
@@ -113,6 +126,8 @@ export class UserObjects {
       }
       case 'tls-creds-psk':
         return { kind: 'tls', settings: await readPskCredentials(this.#host, options) };
+      case 'throttle-group':
+        return { kind: 'throttle-group', group: makeThrottleGroup(this.#host.clock, options) };
       case 'authz-simple':
         return { kind: 'authz', authorizer: simpleAuthorizer(options) };
       case 'authz-list':

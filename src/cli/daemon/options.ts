@@ -45,7 +45,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     key: 'object',
     long: 'object',
     argument: 'OBJECT',
-    help: 'Creates an object that other options refer to by its id: secret, tls-creds-x509, tls-creds-psk, authz-simple, authz-list, authz-list-file.',
+    help: 'Creates an object that other options refer to by its id: throttle-group, secret, tls-creds-x509, tls-creds-psk, authz-simple, authz-list, authz-list-file.',
   },
   {
     key: 'pidfile',

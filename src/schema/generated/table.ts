@@ -34,7 +34,7 @@ export const TYPES = {
   UnixSocketAddress: { kind: 'struct', members: { path: { type: 'str' }, abstract: { type: 'bool', optional: true } } },
   FdSocketAddress: { kind: 'struct', members: { str: { type: 'str' } } },
   SocketAddress: { kind: 'union', tag: 'type', members: { type: { type: 'SocketAddressType' } }, branches: { inet: 'InetSocketAddress', unix: 'UnixSocketAddress', fd: 'FdSocketAddress' } },
-  BlockdevDriver: { kind: 'enum', values: ['blkdebug', 'copy-before-write', 'file', 'host_device', 'nbd', 'null-co', 'qcow2', 'raw', 'snapshot-access'] },
+  BlockdevDriver: { kind: 'enum', values: ['blkdebug', 'compress', 'copy-before-write', 'copy-on-read', 'file', 'host_device', 'nbd', 'null-aio', 'null-co', 'preallocate', 'qcow2', 'raw', 'snapshot-access', 'throttle'] },
   BlockdevDiscardOptions: { kind: 'enum', values: ['ignore', 'unmap'] },
   BlockdevDetectZeroesOptions: { kind: 'enum', values: ['off', 'on', 'unmap'] },
   BlockdevAioOptions: { kind: 'enum', values: ['threads', 'native', 'io_uring'] },
@@ -57,7 +57,10 @@ export const TYPES = {
   BlockdevOptionsBlkdebug: { kind: 'struct', members: { image: { type: 'BlockdevRef' }, config: { type: 'str', optional: true }, align: { type: 'size', optional: true }, 'max-transfer': { type: 'int32', optional: true }, 'opt-write-zero': { type: 'int32', optional: true }, 'max-write-zero': { type: 'int32', optional: true }, 'opt-discard': { type: 'int32', optional: true }, 'max-discard': { type: 'int32', optional: true }, 'inject-error': { type: ['BlkdebugInjectErrorOptions'], optional: true }, 'set-state': { type: ['BlkdebugSetStateOptions'], optional: true }, 'take-child-perms': { type: ['BlockPermission'], optional: true }, 'unshare-child-perms': { type: ['BlockPermission'], optional: true } } },
   OnCbwError: { kind: 'enum', values: ['break-guest-write', 'break-snapshot'] },
   BlockdevOptionsCbw: { kind: 'struct', members: { file: { type: 'BlockdevRef' }, target: { type: 'BlockdevRef' }, bitmap: { type: 'BlockDirtyBitmap', optional: true }, 'on-cbw-error': { type: 'OnCbwError', optional: true }, 'cbw-timeout': { type: 'uint32', optional: true } } },
-  BlockdevOptions: { kind: 'union', tag: 'driver', members: { driver: { type: 'BlockdevDriver' }, 'node-name': { type: 'str', optional: true }, discard: { type: 'BlockdevDiscardOptions', optional: true }, cache: { type: 'BlockdevCacheOptions', optional: true }, 'read-only': { type: 'bool', optional: true }, 'auto-read-only': { type: 'bool', optional: true }, 'force-share': { type: 'bool', optional: true }, 'detect-zeroes': { type: 'BlockdevDetectZeroesOptions', optional: true } }, branches: { blkdebug: 'BlockdevOptionsBlkdebug', 'copy-before-write': 'BlockdevOptionsCbw', file: 'BlockdevOptionsFile', host_device: 'BlockdevOptionsFile', nbd: 'BlockdevOptionsNbd', 'null-co': 'BlockdevOptionsNull', qcow2: 'BlockdevOptionsQcow2', raw: 'BlockdevOptionsRaw', 'snapshot-access': 'BlockdevOptionsGenericFormat' } },
+  BlockdevOptionsCor: { kind: 'struct', members: { file: { type: 'BlockdevRef' }, bottom: { type: 'str', optional: true } } },
+  BlockdevOptionsPreallocate: { kind: 'struct', members: { file: { type: 'BlockdevRef' }, 'prealloc-align': { type: 'int', optional: true }, 'prealloc-size': { type: 'int', optional: true } } },
+  BlockdevOptionsThrottle: { kind: 'struct', members: { 'throttle-group': { type: 'str' }, file: { type: 'BlockdevRef' } } },
+  BlockdevOptions: { kind: 'union', tag: 'driver', members: { driver: { type: 'BlockdevDriver' }, 'node-name': { type: 'str', optional: true }, discard: { type: 'BlockdevDiscardOptions', optional: true }, cache: { type: 'BlockdevCacheOptions', optional: true }, 'read-only': { type: 'bool', optional: true }, 'auto-read-only': { type: 'bool', optional: true }, 'force-share': { type: 'bool', optional: true }, 'detect-zeroes': { type: 'BlockdevDetectZeroesOptions', optional: true } }, branches: { blkdebug: 'BlockdevOptionsBlkdebug', compress: 'BlockdevOptionsGenericFormat', 'copy-before-write': 'BlockdevOptionsCbw', 'copy-on-read': 'BlockdevOptionsCor', file: 'BlockdevOptionsFile', host_device: 'BlockdevOptionsFile', nbd: 'BlockdevOptionsNbd', 'null-aio': 'BlockdevOptionsNull', 'null-co': 'BlockdevOptionsNull', preallocate: 'BlockdevOptionsPreallocate', qcow2: 'BlockdevOptionsQcow2', raw: 'BlockdevOptionsRaw', 'snapshot-access': 'BlockdevOptionsGenericFormat', throttle: 'BlockdevOptionsThrottle' } },
   BlockdevRef: { kind: 'alternate', choices: { object: 'BlockdevOptions', string: 'str' } },
   BlockdevRefOrNull: { kind: 'alternate', choices: { object: 'BlockdevOptions', string: 'str', null: 'null' } },
   BlockdevCreateOptionsFile: { kind: 'struct', members: { filename: { type: 'str' }, size: { type: 'size' }, preallocation: { type: 'PreallocMode', optional: true }, 'extent-size-hint': { type: 'size', optional: true } } },
@@ -190,9 +193,17 @@ export const TYPES = {
   QAuthZListRule: { kind: 'struct', members: { match: { type: 'str' }, policy: { type: 'QAuthZListPolicy' }, format: { type: 'QAuthZListFormat', optional: true } } },
   AuthZListProperties: { kind: 'struct', members: { policy: { type: 'QAuthZListPolicy', optional: true }, rules: { type: ['QAuthZListRule'], optional: true } } },
   AuthZListFileProperties: { kind: 'struct', members: { filename: { type: 'str' }, refresh: { type: 'bool', optional: true } } },
-  ObjectType: { kind: 'enum', values: ['authz-list', 'authz-list-file', 'authz-listfile', 'authz-simple', 'secret', 'tls-creds-psk', 'tls-creds-x509'] },
-  ObjectOptions: { kind: 'union', tag: 'qom-type', members: { 'qom-type': { type: 'ObjectType' }, id: { type: 'str' } }, branches: { 'authz-list': 'AuthZListProperties', 'authz-list-file': 'AuthZListFileProperties', 'authz-listfile': 'AuthZListFileProperties', 'authz-simple': 'AuthZSimpleProperties', secret: 'SecretProperties', 'tls-creds-psk': 'TlsCredsPskProperties', 'tls-creds-x509': 'TlsCredsX509Properties' } },
+  ThrottleGroupProperties: { kind: 'struct', members: { limits: { type: 'ThrottleLimits', optional: true }, 'x-iops-total': { type: 'int', optional: true }, 'x-iops-total-max': { type: 'int', optional: true }, 'x-iops-total-max-length': { type: 'int', optional: true }, 'x-iops-read': { type: 'int', optional: true }, 'x-iops-read-max': { type: 'int', optional: true }, 'x-iops-read-max-length': { type: 'int', optional: true }, 'x-iops-write': { type: 'int', optional: true }, 'x-iops-write-max': { type: 'int', optional: true }, 'x-iops-write-max-length': { type: 'int', optional: true }, 'x-bps-total': { type: 'int', optional: true }, 'x-bps-total-max': { type: 'int', optional: true }, 'x-bps-total-max-length': { type: 'int', optional: true }, 'x-bps-read': { type: 'int', optional: true }, 'x-bps-read-max': { type: 'int', optional: true }, 'x-bps-read-max-length': { type: 'int', optional: true }, 'x-bps-write': { type: 'int', optional: true }, 'x-bps-write-max': { type: 'int', optional: true }, 'x-bps-write-max-length': { type: 'int', optional: true }, 'x-iops-size': { type: 'int', optional: true } } },
+  ObjectType: { kind: 'enum', values: ['authz-list', 'authz-list-file', 'authz-listfile', 'authz-simple', 'secret', 'throttle-group', 'tls-creds-psk', 'tls-creds-x509'] },
+  ObjectOptions: { kind: 'union', tag: 'qom-type', members: { 'qom-type': { type: 'ObjectType' }, id: { type: 'str' } }, branches: { 'authz-list': 'AuthZListProperties', 'authz-list-file': 'AuthZListFileProperties', 'authz-listfile': 'AuthZListFileProperties', 'authz-simple': 'AuthZSimpleProperties', secret: 'SecretProperties', 'throttle-group': 'ThrottleGroupProperties', 'tls-creds-psk': 'TlsCredsPskProperties', 'tls-creds-x509': 'TlsCredsX509Properties' } },
   ObjectDelArguments: { kind: 'struct', members: { id: { type: 'str' } } },
+  ObjectPropertyInfo: { kind: 'struct', members: { name: { type: 'str' }, type: { type: 'str' }, description: { type: 'str', optional: true }, 'default-value': { type: 'any', optional: true } } },
+  QomListArguments: { kind: 'struct', members: { path: { type: 'str' } } },
+  QomGetArguments: { kind: 'struct', members: { path: { type: 'str' }, property: { type: 'str' } } },
+  QomSetArguments: { kind: 'struct', members: { path: { type: 'str' }, property: { type: 'str' }, value: { type: 'any' } } },
+  ObjectTypeInfo: { kind: 'struct', members: { name: { type: 'str' }, abstract: { type: 'bool', optional: true }, parent: { type: 'str', optional: true } } },
+  QomListTypesArguments: { kind: 'struct', members: { implements: { type: 'str', optional: true }, abstract: { type: 'bool', optional: true } } },
+  QomListPropertiesArguments: { kind: 'struct', members: { typename: { type: 'str' } } },
   ChardevInfo: { kind: 'struct', members: { label: { type: 'str' }, filename: { type: 'str' }, 'frontend-open': { type: 'bool' } } },
   ChardevBackendInfo: { kind: 'struct', members: { name: { type: 'str' } } },
   DataFormat: { kind: 'enum', values: ['utf8', 'base64'] },
@@ -283,6 +294,11 @@ export const COMMANDS = {
   'query-block-exports': null,
   'object-add': "ObjectOptions",
   'object-del': "ObjectDelArguments",
+  'qom-list': "QomListArguments",
+  'qom-get': "QomGetArguments",
+  'qom-set': "QomSetArguments",
+  'qom-list-types': "QomListTypesArguments",
+  'qom-list-properties': "QomListPropertiesArguments",
   'query-chardev': null,
   'query-chardev-backends': null,
   'ringbuf-write': "RingbufWriteArguments",
@@ -294,7 +310,7 @@ export const COMMANDS = {
 } as const;
 
 /** Commands that return something; all others return an empty object. */
-export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","query-blockstats","query-block","query-status","query-name","query-block-exports","query-chardev","query-chardev-backends","ringbuf-read","chardev-add","chardev-change"]);
+export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","query-blockstats","query-block","query-status","query-name","query-block-exports","qom-list","qom-get","qom-list-types","qom-list-properties","query-chardev","query-chardev-backends","ringbuf-read","chardev-add","chardev-change"]);
 
 /** Commands that may overtake others. */
 export const OUT_OF_BAND: ReadonlySet<string> = new Set([]);

@@ -294,22 +294,32 @@ export type SocketAddress =
 export type BlockdevDriver =
   /** filter: makes requests fail, or wait, where rules say so; and restricts them */
   | 'blkdebug'
+  /** filter: what is written is stored compressed */
+  | 'compress'
   /** filter: keeps what its node held at one moment: before a write, the old content is saved in a target */
   | 'copy-before-write'
+  /** filter: what is read from a backing file is stored in the layer that it was read through */
+  | 'copy-on-read'
   /** protocol: a regular file */
   | 'file'
   /** protocol: a block device of the host */
   | 'host_device'
   /** protocol: an export of an NBD server */
   | 'nbd'
+  /** protocol: as null-co */
+  | 'null-aio'
   /** protocol: ignores writes, and reads return no stored data; for measurements */
   | 'null-co'
+  /** filter: a file that grows gets more space than is needed at the moment */
+  | 'preallocate'
   /** format: QEMU's copy-on-write image, versions 2 and 3 */
   | 'qcow2'
   /** format: the bytes of the file as they are, or a window of them */
   | 'raw'
   /** filter: reads as its copy-before-write node did at that moment */
-  | 'snapshot-access';
+  | 'snapshot-access'
+  /** filter: requests go on at the rate that a throttle group allows */
+  | 'throttle';
 
 /** What a discard request does. */
 export type BlockdevDiscardOptions =
@@ -374,7 +384,7 @@ export interface BlockdevOptionsNbd {
   'x-multi-conn'?: number;
 }
 
-/** Driver options of null-co. */
+/** Driver options of null-co and null-aio. */
 export interface BlockdevOptionsNull {
   /** bytes (default: 1 GiB) */
   size?: number;
@@ -668,6 +678,28 @@ export interface BlockdevOptionsCbw extends BlockdevOptionsGenericFormat {
   'cbw-timeout'?: number;
 }
 
+/** Driver options of copy-on-read. */
+export interface BlockdevOptionsCor extends BlockdevOptionsGenericFormat {
+  /** the lowest layer of the backing chain whose content is copied (default: all layers are) */
+  bottom?: string;
+}
+
+/** Driver options of preallocate. */
+export interface BlockdevOptionsPreallocate extends BlockdevOptionsGenericFormat {
+  /** what the end of the allocated file is rounded up to, in bytes, a multiple of 512 (default: 1 MiB) */
+  'prealloc-align'?: number;
+  /** bytes that are allocated beyond what is needed (default: 128 MiB) */
+  'prealloc-size'?: number;
+}
+
+/** Driver options of throttle. */
+export interface BlockdevOptionsThrottle {
+  /** id of the throttle-group object whose limits hold */
+  'throttle-group': string;
+  /** the node whose requests are limited */
+  file: BlockdevRef;
+}
+
 /** What all of {@link BlockdevOptions} have. */
 export interface BlockdevOptionsBase {
   /** the driver */
@@ -691,14 +723,19 @@ export interface BlockdevOptionsBase {
 /** Options of a node, with all its children. */
 export type BlockdevOptions =
   | (BlockdevOptionsBase & { driver: 'blkdebug' } & BlockdevOptionsBlkdebug)
+  | (BlockdevOptionsBase & { driver: 'compress' } & BlockdevOptionsGenericFormat)
   | (BlockdevOptionsBase & { driver: 'copy-before-write' } & BlockdevOptionsCbw)
+  | (BlockdevOptionsBase & { driver: 'copy-on-read' } & BlockdevOptionsCor)
   | (BlockdevOptionsBase & { driver: 'file' } & BlockdevOptionsFile)
   | (BlockdevOptionsBase & { driver: 'host_device' } & BlockdevOptionsFile)
   | (BlockdevOptionsBase & { driver: 'nbd' } & BlockdevOptionsNbd)
+  | (BlockdevOptionsBase & { driver: 'null-aio' } & BlockdevOptionsNull)
   | (BlockdevOptionsBase & { driver: 'null-co' } & BlockdevOptionsNull)
+  | (BlockdevOptionsBase & { driver: 'preallocate' } & BlockdevOptionsPreallocate)
   | (BlockdevOptionsBase & { driver: 'qcow2' } & BlockdevOptionsQcow2)
   | (BlockdevOptionsBase & { driver: 'raw' } & BlockdevOptionsRaw)
-  | (BlockdevOptionsBase & { driver: 'snapshot-access' } & BlockdevOptionsGenericFormat);
+  | (BlockdevOptionsBase & { driver: 'snapshot-access' } & BlockdevOptionsGenericFormat)
+  | (BlockdevOptionsBase & { driver: 'throttle' } & BlockdevOptionsThrottle);
 
 /** A node. */
 export type BlockdevRef =
@@ -783,14 +820,19 @@ export interface BlockdevCreateOptionsBase {
 /** Options of an image to be created. */
 export type BlockdevCreateOptions =
   | (BlockdevCreateOptionsBase & { driver: 'blkdebug' })
+  | (BlockdevCreateOptionsBase & { driver: 'compress' })
   | (BlockdevCreateOptionsBase & { driver: 'copy-before-write' })
+  | (BlockdevCreateOptionsBase & { driver: 'copy-on-read' })
   | (BlockdevCreateOptionsBase & { driver: 'file' } & BlockdevCreateOptionsFile)
   | (BlockdevCreateOptionsBase & { driver: 'host_device' })
   | (BlockdevCreateOptionsBase & { driver: 'nbd' })
+  | (BlockdevCreateOptionsBase & { driver: 'null-aio' })
   | (BlockdevCreateOptionsBase & { driver: 'null-co' })
+  | (BlockdevCreateOptionsBase & { driver: 'preallocate' })
   | (BlockdevCreateOptionsBase & { driver: 'qcow2' } & BlockdevCreateOptionsQcow2)
   | (BlockdevCreateOptionsBase & { driver: 'raw' } & BlockdevCreateOptionsRaw)
-  | (BlockdevCreateOptionsBase & { driver: 'snapshot-access' });
+  | (BlockdevCreateOptionsBase & { driver: 'snapshot-access' })
+  | (BlockdevCreateOptionsBase & { driver: 'throttle' });
 
 /** An internal snapshot. */
 export interface SnapshotInfo {
@@ -2035,14 +2077,19 @@ export interface BlockStatsSpecificBase {
 /** What the driver of a node counts. */
 export type BlockStatsSpecific =
   | (BlockStatsSpecificBase & { driver: 'blkdebug' })
+  | (BlockStatsSpecificBase & { driver: 'compress' })
   | (BlockStatsSpecificBase & { driver: 'copy-before-write' })
+  | (BlockStatsSpecificBase & { driver: 'copy-on-read' })
   | (BlockStatsSpecificBase & { driver: 'file' } & BlockStatsSpecificFile)
   | (BlockStatsSpecificBase & { driver: 'host_device' } & BlockStatsSpecificFile)
   | (BlockStatsSpecificBase & { driver: 'nbd' })
+  | (BlockStatsSpecificBase & { driver: 'null-aio' })
   | (BlockStatsSpecificBase & { driver: 'null-co' })
+  | (BlockStatsSpecificBase & { driver: 'preallocate' })
   | (BlockStatsSpecificBase & { driver: 'qcow2' })
   | (BlockStatsSpecificBase & { driver: 'raw' })
-  | (BlockStatsSpecificBase & { driver: 'snapshot-access' });
+  | (BlockStatsSpecificBase & { driver: 'snapshot-access' })
+  | (BlockStatsSpecificBase & { driver: 'throttle' });
 
 /** Figures of a device and its nodes, or of one node. */
 export interface BlockStats {
@@ -2419,6 +2466,50 @@ export interface AuthZListFileProperties {
   refresh?: boolean;
 }
 
+/** Limits that all throttle filters of the group have together. Each limit can be given by itself, too; `limits` counts more. */
+export interface ThrottleGroupProperties {
+  /** the limits (default: none) */
+  limits?: ThrottleLimits;
+  /** `iops-total` of `ThrottleLimits` */
+  'x-iops-total'?: number;
+  /** `iops-total-max` of `ThrottleLimits` */
+  'x-iops-total-max'?: number;
+  /** `iops-total-max-length` of `ThrottleLimits` */
+  'x-iops-total-max-length'?: number;
+  /** `iops-read` of `ThrottleLimits` */
+  'x-iops-read'?: number;
+  /** `iops-read-max` of `ThrottleLimits` */
+  'x-iops-read-max'?: number;
+  /** `iops-read-max-length` of `ThrottleLimits` */
+  'x-iops-read-max-length'?: number;
+  /** `iops-write` of `ThrottleLimits` */
+  'x-iops-write'?: number;
+  /** `iops-write-max` of `ThrottleLimits` */
+  'x-iops-write-max'?: number;
+  /** `iops-write-max-length` of `ThrottleLimits` */
+  'x-iops-write-max-length'?: number;
+  /** `bps-total` of `ThrottleLimits` */
+  'x-bps-total'?: number;
+  /** `bps-total-max` of `ThrottleLimits` */
+  'x-bps-total-max'?: number;
+  /** `bps-total-max-length` of `ThrottleLimits` */
+  'x-bps-total-max-length'?: number;
+  /** `bps-read` of `ThrottleLimits` */
+  'x-bps-read'?: number;
+  /** `bps-read-max` of `ThrottleLimits` */
+  'x-bps-read-max'?: number;
+  /** `bps-read-max-length` of `ThrottleLimits` */
+  'x-bps-read-max-length'?: number;
+  /** `bps-write` of `ThrottleLimits` */
+  'x-bps-write'?: number;
+  /** `bps-write-max` of `ThrottleLimits` */
+  'x-bps-write-max'?: number;
+  /** `bps-write-max-length` of `ThrottleLimits` */
+  'x-bps-write-max-length'?: number;
+  /** `iops-size` of `ThrottleLimits` */
+  'x-iops-size'?: number;
+}
+
 /** Kinds of object. */
 export type ObjectType =
   /** see `AuthZListProperties` */
@@ -2431,6 +2522,8 @@ export type ObjectType =
   | 'authz-simple'
   /** see `SecretProperties` */
   | 'secret'
+  /** see `ThrottleGroupProperties` */
+  | 'throttle-group'
   /** see `TlsCredsPskProperties` */
   | 'tls-creds-psk'
   /** see `TlsCredsX509Properties` */
@@ -2451,6 +2544,7 @@ export type ObjectOptions =
   | (ObjectOptionsBase & { 'qom-type': 'authz-listfile' } & AuthZListFileProperties)
   | (ObjectOptionsBase & { 'qom-type': 'authz-simple' } & AuthZSimpleProperties)
   | (ObjectOptionsBase & { 'qom-type': 'secret' } & SecretProperties)
+  | (ObjectOptionsBase & { 'qom-type': 'throttle-group' } & ThrottleGroupProperties)
   | (ObjectOptionsBase & { 'qom-type': 'tls-creds-psk' } & TlsCredsPskProperties)
   | (ObjectOptionsBase & { 'qom-type': 'tls-creds-x509' } & TlsCredsX509Properties);
 
@@ -2459,6 +2553,66 @@ export type ObjectOptions =
 export interface ObjectDelArguments {
   /** its name */
   id: string;
+}
+
+/** A property of an object. */
+export interface ObjectPropertyInfo {
+  /** its name */
+  name: string;
+  /** its type: a type of this schema, `string`, `bool`, `int`, or `child<TYPE>` for an object below this one */
+  type: string;
+  /** what it is for */
+  description?: string;
+  /** its value where none is given */
+  'default-value'?: unknown;
+}
+
+/** Lists the properties of an object, and the objects below it. */
+export interface QomListArguments {
+  /** where the object is: `/objects/ID`, or a part of that which names one object alone Returns: the properties */
+  path: string;
+}
+
+/** Reads a property of an object. */
+export interface QomGetArguments {
+  /** as in `qom-list` */
+  path: string;
+  /** the property Returns: its value; of a child, its path */
+  property: string;
+}
+
+/** Changes a property of an object: the limits of a throttle group. */
+export interface QomSetArguments {
+  /** as in `qom-list` */
+  path: string;
+  /** the property */
+  property: string;
+  /** its new value */
+  value: unknown;
+}
+
+/** A type of objects. */
+export interface ObjectTypeInfo {
+  /** its name */
+  name: string;
+  /** there are objects of types that are derived from it, and none of its own (default: false) */
+  abstract?: boolean;
+  /** the type that it is derived from */
+  parent?: string;
+}
+
+/** Lists types of objects. */
+export interface QomListTypesArguments {
+  /** only those that are, or are derived from, this one */
+  implements?: string;
+  /** abstract types, too (default: false) Returns: the types */
+  abstract?: boolean;
+}
+
+/** Lists the properties that objects of a type have. */
+export interface QomListPropertiesArguments {
+  /** the type Returns: the properties */
+  typename: string;
 }
 
 /** A character device. */
@@ -2764,6 +2918,9 @@ export interface QapiTypes {
   BlockdevOptionsBlkdebug: BlockdevOptionsBlkdebug;
   OnCbwError: OnCbwError;
   BlockdevOptionsCbw: BlockdevOptionsCbw;
+  BlockdevOptionsCor: BlockdevOptionsCor;
+  BlockdevOptionsPreallocate: BlockdevOptionsPreallocate;
+  BlockdevOptionsThrottle: BlockdevOptionsThrottle;
   BlockdevOptions: BlockdevOptions;
   BlockdevRef: BlockdevRef;
   BlockdevRefOrNull: BlockdevRefOrNull;
@@ -2897,9 +3054,17 @@ export interface QapiTypes {
   QAuthZListRule: QAuthZListRule;
   AuthZListProperties: AuthZListProperties;
   AuthZListFileProperties: AuthZListFileProperties;
+  ThrottleGroupProperties: ThrottleGroupProperties;
   ObjectType: ObjectType;
   ObjectOptions: ObjectOptions;
   ObjectDelArguments: ObjectDelArguments;
+  ObjectPropertyInfo: ObjectPropertyInfo;
+  QomListArguments: QomListArguments;
+  QomGetArguments: QomGetArguments;
+  QomSetArguments: QomSetArguments;
+  ObjectTypeInfo: ObjectTypeInfo;
+  QomListTypesArguments: QomListTypesArguments;
+  QomListPropertiesArguments: QomListPropertiesArguments;
   ChardevInfo: ChardevInfo;
   ChardevBackendInfo: ChardevBackendInfo;
   DataFormat: DataFormat;
@@ -2990,6 +3155,11 @@ export interface QapiCommands {
   'query-block-exports': { arguments: Record<string, never>; returns: BlockExportInfo[] };
   'object-add': { arguments: ObjectOptions; returns: Record<string, never> };
   'object-del': { arguments: ObjectDelArguments; returns: Record<string, never> };
+  'qom-list': { arguments: QomListArguments; returns: ObjectPropertyInfo[] };
+  'qom-get': { arguments: QomGetArguments; returns: unknown };
+  'qom-set': { arguments: QomSetArguments; returns: Record<string, never> };
+  'qom-list-types': { arguments: QomListTypesArguments; returns: ObjectTypeInfo[] };
+  'qom-list-properties': { arguments: QomListPropertiesArguments; returns: ObjectPropertyInfo[] };
   'query-chardev': { arguments: Record<string, never>; returns: ChardevInfo[] };
   'query-chardev-backends': { arguments: Record<string, never>; returns: ChardevBackendInfo[] };
   'ringbuf-write': { arguments: RingbufWriteArguments; returns: Record<string, never> };

@@ -131,11 +131,13 @@ function withoutDrains(events: readonly Json[], awaited: ReadonlySet<Json>): Jso
   return kept;
 }
 
-/** Nodes in an order that does not depend on when which of the nodes without a name came into the graph. */
+/** Nodes in an order that does not depend on when which of the nodes without a name came into the graph; the same of objects' properties and types. */
 function inOrder(list: unknown[]): unknown[] {
   const isNode = (item: unknown): boolean =>
     typeof item === 'object' && item !== null && 'node-name' in item && ('drv' in item || 'stats' in item);
-  if (!list.every(isNode)) return list;
+  const isProperty = (item: unknown): boolean =>
+    typeof item === 'object' && item !== null && 'name' in item && ('type' in item || 'parent' in item);
+  if (!list.every(isNode) && !list.every(isProperty)) return list;
   return list.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
 }
 

@@ -1,4 +1,5 @@
-// null-co: ignores writes, and reads return zeroes. It serves to measure the layers above.
+// null-co and null-aio: ignore writes, and reads return zeroes. They serve to measure the layers above, and are the same but for the name: QEMU answers
+// the requests of the one from a coroutine, of the other from its event loop.
 
 import type { Graph } from '../../../block/graph.js';
 import { checkImageSize } from '../../../block/image-size.js';
@@ -7,30 +8,33 @@ import { ProtocolNode } from '../../../block/node/protocol.js';
 import type { DriverDefinition } from '../../../block/registry.js';
 import type { BlockStatus } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
-import type { BlockdevOptionsNull } from '../../../schema/generated/types.js';
+import type { BlockdevOptions, BlockdevOptionsNull } from '../../../schema/generated/types.js';
 import { formatJsonFilename } from '../../../schema/options.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 
 const DEFAULT_BYTES = 1 << 30;
 const NS_PER_MS = 1e6;
 
+type NullName = 'null-co' | 'null-aio';
+
 class NullNode extends ProtocolNode {
-  override readonly driver = 'null-co';
+  override readonly driver: NullName;
   override readonly filename: string;
   readonly #latencyMs: number;
   readonly #readZeroes: boolean;
 
-  constructor(graph: Graph, options: NodeOptions, own: BlockdevOptionsNull) {
+  constructor(graph: Graph, options: NodeOptions, driver: NullName, own: BlockdevOptionsNull) {
     super(graph, options);
+    this.driver = driver;
     this.length = roundUp(own.size ?? DEFAULT_BYTES, SECTOR_BYTES);
-    checkImageSize(this.length, 'null-co', 'open');
+    checkImageSize(this.length, driver, 'open');
     this.#latencyMs = (own['latency-ns'] ?? 0) / NS_PER_MS;
     this.#readZeroes = own['read-zeroes'] ?? false;
     const { size, 'read-zeroes': readZeroes } = own;
     this.filename =
       size === undefined && readZeroes === undefined
-        ? 'null-co://'
-        : formatJsonFilename({ driver: 'null-co', size, 'read-zeroes': readZeroes });
+        ? `${driver}://`
+        : formatJsonFilename({ driver, size, 'read-zeroes': readZeroes });
   }
 
   override async allocatedBytes(): Promise<number> {
@@ -75,10 +79,15 @@ class NullNode extends ProtocolNode {
   }
 }
 
-export const nullDriver: DriverDefinition<'null-co'> = {
-  name: 'null-co',
-  kind: 'protocol',
-  foreignOptions: { place: ['size'], use: ['latency-ns', 'read-zeroes'] },
-  names: { prefixes: ['null-co'], parse: () => ({ driver: 'null-co' }) },
-  open: async ({ graph, node, options }) => new NullNode(graph, node, options),
-};
+function nullDriver<D extends NullName>(name: D): DriverDefinition<D> {
+  return {
+    name,
+    kind: 'protocol',
+    foreignOptions: { place: ['size'], use: ['latency-ns', 'read-zeroes'] },
+    names: { prefixes: [name], parse: () => ({ driver: name }) as Extract<BlockdevOptions, { driver: D }> },
+    open: async ({ graph, node, options }) => new NullNode(graph, node, name, options as BlockdevOptionsNull),
+  };
+}
+
+export const nullCoDriver = nullDriver('null-co');
+export const nullAioDriver = nullDriver('null-aio');
