@@ -26,6 +26,8 @@ constexpr uint64_t kLookOutNs = 30000;
 constexpr int kHopeGained = 4;
 constexpr int kMostHope = 16;
 constexpr unsigned kTryEvery = 64;
+// Of one message.
+constexpr size_t kMostDescriptors = 16;
 // A queue that has grown large is given back when it is empty.
 constexpr size_t kKeptPieces = 1024;
 // Sent pieces at the head of a queue that is never empty, from which on it is worth moving the others.
@@ -209,7 +211,11 @@ void Sockets::onReadable(Socket& socket) {
       end(socket, -EFAULT);
       return;
     }
-    const ssize_t count = ::recv(socket.fd, reinterpret_cast<void*>(address), length, MSG_DONTWAIT);
+    void* const at = reinterpret_cast<void*>(address);
+    const ssize_t count = socket.takesDescriptors ? receive(socket, at, length)
+                                                  : ::recv(socket.fd, at, length, MSG_DONTWAIT);
+    // JavaScript may have closed it at the sight of a descriptor.
+    if (!socket.open) return;
     if (count > 0) {
       shared[1] = 0;
       onEvent_(socket.id, kReceived, static_cast<double>(count));
@@ -225,6 +231,35 @@ void Sockets::onReadable(Socket& socket) {
       return;
     }
   }
+}
+
+/**
+ * As recv, with the descriptors that come along, at most `kMostDescriptors` of one message: the system closes others. They are closed in a program
+ * that this one starts.
+ */
+ssize_t Sockets::receive(Socket& socket, void* at, size_t length) {
+  alignas(cmsghdr) char control[CMSG_SPACE(kMostDescriptors * sizeof(int))];
+  iovec piece{at, length};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  const ssize_t count = ::recvmsg(socket.fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (count < 0) return count;
+  const int failed = errno;
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    const size_t bytes = header->cmsg_len - CMSG_LEN(0);
+    for (size_t offset = 0; offset + sizeof(int) <= bytes; offset += sizeof(int)) {
+      int fd;
+      std::memcpy(&fd, CMSG_DATA(header) + offset, sizeof fd);
+      if (socket.open) onEvent_(socket.id, kDescriptor, fd);
+      else ::close(fd);
+    }
+  }
+  errno = failed;
+  return count;
 }
 
 /**
@@ -282,6 +317,11 @@ void Sockets::accept(Socket& socket) {
       return;
     }
   }
+}
+
+void Sockets::takeDescriptors(uint32_t id) {
+  Socket* socket = find(id);
+  if (socket != nullptr) socket->takesDescriptors = true;
 }
 
 void Sockets::finish(uint32_t id) {

@@ -29,6 +29,7 @@ enum SocketEvent : int32_t {
   kAccepted = 4,    // (descriptor, which JavaScript now owns)
   kAcceptFailed = 5,  // (-errno) a listener rests until it is armed again
   kConnected = 6,
+  kDescriptor = 7,  // (descriptor that came by SCM_RIGHTS, which JavaScript now owns), before the bytes that it came with
 };
 
 enum class SocketKind { kConnected, kConnecting, kListening };
@@ -43,6 +44,8 @@ class Sockets {
   int attach(uint32_t id, int fd, SocketKind kind);
   /** Watches for what arrives. */
   void arm(uint32_t id);
+  /** From now on takes descriptors that the other side passes; without this the system closes them. */
+  void takeDescriptors(uint32_t id);
   /** Sends `count` pieces, pairs of doubles (address, length) at `table`. True: nothing waits any more. */
   bool flush(uint32_t id, uint64_t table, uint32_t count);
   /** Sends what waits, ends our side, then reads to nowhere until the other side ends: `kClosed`. */
@@ -64,6 +67,7 @@ class Sockets {
     SocketKind kind = SocketKind::kConnected;
     bool open = true;
     bool finishing = false;
+    bool takesDescriptors = false;
     int failed = 0;           // why sending failed, to be told from the loop
     size_t first = 0;         // of `queue`: what is before it is sent
     std::vector<iovec> queue;
@@ -76,6 +80,7 @@ class Sockets {
   void send(Socket& socket);
   void sent(Socket& socket, size_t bytes);
   void onReadable(Socket& socket);
+  ssize_t receive(Socket& socket, void* at, size_t length);
   bool more(Socket& socket);
   void onWritable(Socket& socket);
   void accept(Socket& socket);

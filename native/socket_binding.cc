@@ -88,6 +88,7 @@ void SocketBinding::define(Napi::Env env, Napi::Object functions, uv_loop_t* loo
   };
   raw("socketArm", tell<&Sockets::arm>);
   raw("socketFlush", flush);
+  raw("socketTakeDescriptors", tell<&Sockets::takeDescriptors>);
   raw("socketFinish", tell<&Sockets::finish>);
   raw("socketClose", tell<&Sockets::close>);
 }

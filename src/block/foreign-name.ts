@@ -9,6 +9,7 @@
 // does something to some of them.
 
 import type { HostFile } from '../host/host.js';
+import { isSetName } from '../host/passed-descriptors.js';
 import { type LooseChild, LooseOptions } from '../schema/loose-options.js';
 import { integer, type Shape, takeSettings } from '../schema/shape.js';
 import { bestEffort, reportUnforeseen } from '../util/best-effort.js';
@@ -43,6 +44,9 @@ export async function openForeign(
   open: (descriptor?: number) => Promise<BlockNode>,
 ): Promise<BlockNode> {
   const { path, child } = use.referrer;
+  if (leaf.filename !== null && isSetName(leaf.filename)) {
+    throw refusal(leaf.name, path, 'descriptors of this program are not for images');
+  }
   const kind = await kindOfTarget(graph, leaf, path);
   if (graph.gate === null) return open();
   const target = leaf.filename === null ? leaf.name : await realPathIfAny(graph, leaf.filename);

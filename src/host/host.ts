@@ -12,6 +12,7 @@
 
 import type { BlockError } from '../util/errors.js';
 import type { Net } from './net.js';
+import type { PassedDescriptors } from './passed-descriptors.js';
 
 /** Time of one host. Milliseconds, monotonic, fractions allowed. */
 export interface Clock {
@@ -202,6 +203,8 @@ export interface Host {
   readonly memory: Memory;
   readonly codecs: Codecs;
   readonly net: Net;
+  /** What other programs have passed to this one. */
+  readonly passed: PassedDescriptors;
   /** 32 random bits. */
   random(): number;
   open(path: string, options: OpenFileOptions): Promise<HostFile>;

@@ -10,6 +10,8 @@ export function addressText(address: NetAddress): string {
       return `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
     case 'fd':
       return `fd ${address.fd}`;
+    case 'named-fd':
+      return `fd ${address.name}`;
   }
 }
 

@@ -14,12 +14,19 @@ export type NetAddress =
   /** An empty host listens on all addresses; port 0 takes any free one. */
   | { type: 'inet'; host: string; port: number; family?: 4 | 6; keepAlive?: boolean }
   /** A descriptor that this process was started with (socket activation): listening, or connected. */
-  | { type: 'fd'; fd: number };
+  | { type: 'fd'; fd: number }
+  /** A descriptor that was passed under this name; it is taken over (see `PassedDescriptors`). */
+  | { type: 'named-fd'; name: string };
+
+/** An address whose descriptor, if it has one, has its number. */
+export type NumberedAddress = Exclude<NetAddress, { type: 'named-fd' }>;
 
 /** Called by a link; never from within a call of the link. */
 export interface LinkOwner {
   /** `count` bytes were received at the start of the window. The window is used up: the owner sets the next one with `window`. */
   received(count: number): void;
+  /** A descriptor was passed, before the bytes that it came with; it is the owner's now. See `Link.takeDescriptors`. */
+  descriptor?(fd: number): void;
   /** More pieces have been sent: see `Link.sentPieces`. Called only where `flush` could not send everything. */
   progressed(): void;
   /** The other side has closed the link (null), or the link failed. Called once, as the last call; pieces that were not sent are dropped. */
@@ -72,6 +79,8 @@ export interface Link {
    * received bytes are passed to the owner at once.
    */
   window(buffer: Uint8Array, start: number, end: number): void;
+  /** Has the owner get descriptors that the other side passes (SCM_RIGHTS of a UNIX socket). Otherwise they are closed. */
+  takeDescriptors(): void;
   /** Queues [start, end) of `buffer` (memory of this host) to be sent with the next `flush`. It must not change until it is sent. */
   push(buffer: Uint8Array, start: number, end: number): void;
   /** Sends queued pieces, as many as the system takes now. True where all were sent. */

@@ -10,9 +10,21 @@ type Returned<K extends CommandName> =
   // biome-ignore lint/suspicious/noConfusingVoidType: a function that ends without a value is meant.
   QapiCommands[K]['returns'] extends Record<string, never> ? undefined | void : QapiCommands[K]['returns'];
 
+/** Who has sent a command. */
+export interface Caller {
+  /** What goes with the client: descriptors that it has named. */
+  readonly owner: object;
+  /** The descriptor that came with the command, or with an earlier one that did not want it: it is the command's then. Null: there is none. */
+  takeDescriptor(): number | null;
+}
+
+/** A caller of the house: it passes no descriptors. */
+export const NOBODY: Caller = { owner: {}, takeDescriptor: () => null };
+
 export type Command<K extends CommandName = CommandName> = (
   context: QmpContext,
   args: QapiCommands[K]['arguments'],
+  caller: Caller,
 ) => Returned<K> | Promise<Returned<K>>;
 
 /** All commands: one of the schema that is missing here, or the other way round, does not compile. */

@@ -34,6 +34,8 @@ export class QmpContext {
   /** Commands that are under way. */
   readonly #running = new Set<Promise<unknown>>();
   #closing = false;
+  /** Clients that may pass descriptors. */
+  #passers = 0;
 
   /** `graph` is the context's from now on: `close` closes all of its nodes. */
   constructor(graph: Graph, { package: name, quit, ready = Promise.resolve() }: ContextOptions) {
@@ -50,6 +52,16 @@ export class QmpContext {
     this.drives = new Drives(this.graph, (event, data) => this.events.emit(event, data));
     this.exports = new Exports(this.graph, this.drives, (id) => this.events.emit('BLOCK_EXPORT_DELETED', { id }));
     this.manager.events.onAny(({ event, data }) => this.events.emit(event, data));
+  }
+
+  passerCame(): void {
+    this.#passers++;
+  }
+
+  /** With the last one go the sets of descriptors that nobody has used. */
+  passerLeft(): void {
+    this.#passers--;
+    if (this.#passers === 0) this.graph.host.passed.forgetUnused();
   }
 
   /** Runs a command: `close` waits for it, and closes what it leaves open. Rejects with `closed` once that was called. */

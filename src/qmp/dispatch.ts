@@ -4,7 +4,7 @@
 
 import { COMMANDS as ARGUMENTS, OUT_OF_BAND, RETURNING } from '../schema/generated/table.js';
 import { type ValidateOptions, validate, validateEmpty } from '../schema/validate.js';
-import type { Command, CommandName } from './command.js';
+import { type Caller, type Command, type CommandName, NOBODY } from './command.js';
 import { COMMANDS } from './commands/index.js';
 import type { QmpContext } from './context.js';
 import { type QmpError, qmpErrorOf } from './error.js';
@@ -63,9 +63,14 @@ export function refusal({ name, outOfBand }: Request): QmpError | null {
 }
 
 /** Runs a command that `refusal` has nothing against. Never rejects. */
-export async function runCommand(context: QmpContext, name: CommandName, args: unknown): Promise<Answer> {
+export async function runCommand(
+  context: QmpContext,
+  name: CommandName,
+  args: unknown,
+  caller: Caller,
+): Promise<Answer> {
   try {
-    return { return: await callCommand(context, name, args) };
+    return { return: await callCommand(context, name, args, undefined, caller) };
   } catch (error) {
     return { error: qmpErrorOf(error) };
   }
@@ -77,9 +82,10 @@ export async function callCommand(
   name: CommandName,
   args: unknown,
   how?: ValidateOptions,
+  caller = NOBODY,
 ): Promise<unknown> {
   const command = COMMANDS[name] as Command;
-  const returned = await context.run(async () => command(context, checkedArguments(name, args, how) as never));
+  const returned = await context.run(async () => command(context, checkedArguments(name, args, how) as never, caller));
   return RETURNING.has(name) ? returned : {};
 }
 

@@ -13,6 +13,8 @@ const BLOCK_BYTES = 64 * 1024;
 export interface LinkStreamOwner {
   /** The bytes are the stream's again after the call. */
   received(bytes: Uint8Array): void;
+  /** A descriptor was passed with the bytes that come next; it is the owner's. Without this, descriptors are closed. */
+  descriptor?(fd: number): void;
   /** Called once, however the link has ended: null where one of the two sides has closed it. */
   closed(error: BlockError | null): void;
 }
@@ -44,6 +46,7 @@ export class LinkStream implements LinkOwner {
       throw error;
     }
     link.owner = this;
+    if (owner.descriptor !== undefined) link.takeDescriptors();
   }
 
   // ---- the link's owner ----------------------------------------------------------------------------------------
@@ -51,6 +54,10 @@ export class LinkStream implements LinkOwner {
   received(count: number): void {
     this.#owner.received(this.#window.subarray(0, count));
     this.#listen();
+  }
+
+  descriptor(fd: number): void {
+    this.#owner.descriptor?.(fd);
   }
 
   progressed(): void {

@@ -30,9 +30,11 @@ export class Monitor implements ChardevUser {
     try {
       const client: SocketClient = new SocketClient(this.#context, link, this.#options, () => {
         this.#clients.delete(client);
+        this.#context.passerLeft();
         gone();
       });
       this.#clients.add(client);
+      this.#context.passerCame();
       if (this.#closed) detach('monitor', client.close(false));
     } catch (error) {
       // The host has no memory for one more client.

@@ -10,12 +10,13 @@
 import { validate } from '../schema/validate.js';
 import { detach } from '../util/best-effort.js';
 import { Serial } from '../util/serial.js';
-import type { CommandName } from './command.js';
+import type { Caller, CommandName } from './command.js';
 import type { QmpContext } from './context.js';
 import { type Answer, BadRequest, parseRequest, type Request, refusal, runCommand } from './dispatch.js';
 import { qmpErrorOf } from './error.js';
 import { MessageParser } from './json/parser.js';
 import { writeJson } from './json/writer.js';
+import { ReceivedDescriptors } from './received.js';
 import { versionInfo } from './version.js';
 
 /** Commands that wait for the one that is under way: beyond that, nothing is read from the client. */
@@ -47,6 +48,7 @@ export class Session {
   readonly #pretty: boolean;
   readonly #parser: MessageParser;
   readonly #commands = new Serial();
+  readonly #descriptors: ReceivedDescriptors;
   #queued = 0;
   /** Undefined until the negotiation has ended. */
   #capabilities: ReadonlySet<string> | undefined;
@@ -57,6 +59,7 @@ export class Session {
     this.#context = context;
     this.#link = link;
     this.#pretty = pretty;
+    this.#descriptors = new ReceivedDescriptors(context.graph.host.passed, this);
     this.#parser = new MessageParser({
       message: (message) => this.#message(message),
       malformed: (error) => this.#enqueue(async () => ({ error: { class: 'GenericError', desc: error.message } })),
@@ -69,13 +72,23 @@ export class Session {
   }
 
   received(bytes: Uint8Array): void {
+    this.#descriptors.bytesCame();
     if (!this.#closed) this.#parser.feed(bytes);
+  }
+
+  /** A descriptor that the client has passed with the bytes that come next. */
+  descriptor(fd: number): void {
+    if (this.#closed) this.#context.graph.host.passed.drop(fd);
+    else this.#descriptors.add(fd);
   }
 
   /** The client has gone, or is to go: what is under way goes on, and is not answered. */
   close(): void {
+    if (this.#closed) return;
     this.#closed = true;
     this.#stopEvents?.();
+    this.#descriptors.close();
+    this.#context.graph.host.passed.forgetAllOf(this);
   }
 
   #message(message: unknown): void {
@@ -88,12 +101,10 @@ export class Session {
       this.#enqueue(async () => ({ error: { class: 'GenericError', desc: error.message }, id }));
       return;
     }
-    if (request.outOfBand)
-      detach(
-        'monitor',
-        this.#answer(() => this.#run(request)),
-      );
-    else this.#enqueue(() => this.#run(request));
+    const caller = this.#descriptors.forMessage();
+    const run = (): Promise<Answer> => this.#run(request, caller);
+    if (request.outOfBand) detach('monitor', this.#answer(run));
+    else this.#enqueue(run);
   }
 
   #enqueue(action: () => Promise<Answer>): void {
@@ -113,20 +124,22 @@ export class Session {
     if (!this.#closed) this.#send(answer);
   }
 
-  async #run(request: Request): Promise<Answer> {
-    const { id, name, args } = request;
-    const answer = await this.#perform(request, name, args);
+  async #run(request: Request, caller: ReturnType<ReceivedDescriptors['forMessage']>): Promise<Answer> {
+    const { id } = request;
+    const answer = await this.#perform(request, caller);
+    caller.done();
     return id === undefined ? answer : { ...answer, id };
   }
 
-  async #perform(request: Request, name: string, args: unknown): Promise<Answer> {
+  async #perform(request: Request, caller: Caller): Promise<Answer> {
+    const { name, args } = request;
     if (this.#capabilities === undefined && name !== NEGOTIATE) {
       const desc = `Expecting capabilities negotiation with '${NEGOTIATE}'`;
       return { error: { class: 'CommandNotFound', desc } };
     }
     const refused = refusal(request);
     if (refused !== null) return { error: refused };
-    return name === NEGOTIATE ? this.#negotiate(args) : runCommand(this.#context, name as CommandName, args);
+    return name === NEGOTIATE ? this.#negotiate(args) : runCommand(this.#context, name as CommandName, args, caller);
   }
 
   #negotiate(args: unknown): Answer {

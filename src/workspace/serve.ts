@@ -44,7 +44,7 @@ export function nbdUri(address: NetAddress, name: string, tls: boolean): string 
     const socket = (address.abstract ? '\0' : '') + address.path;
     return `${scheme}+unix:///${path}?socket=${socket.split('/').map(encodeURIComponent).join('/')}`;
   }
-  if (address.type === 'fd') throw new BlockError('invalid-argument', 'a descriptor has no NBD URI');
+  if (address.type !== 'inet') throw new BlockError('invalid-argument', 'a descriptor has no NBD URI');
   const { host, port } = address;
   const anywhere = host === '' || host === '0.0.0.0' || host === '::';
   const place = anywhere ? 'localhost' : host.includes(':') ? `[${host}]` : host;

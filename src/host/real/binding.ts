@@ -28,6 +28,8 @@ export interface NativeEngine {
   socketArm(id: number): void;
   /** Sends `count` pieces, pairs of doubles (address, length) at `table`; true where everything was sent. */
   socketFlush(id: number, table: number, count: number): boolean;
+  /** Takes descriptors that the other side passes. */
+  socketTakeDescriptors(id: number): void;
   /** Sends the queued pieces, ends our side of the stream, and drops received bytes until the other side ends the stream. */
   socketFinish(id: number): void;
   socketClose(id: number): void;

@@ -2,7 +2,7 @@
 import { constants } from 'node:os';
 import { BlockError } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
-import type { Link, NetAddress } from '../net.js';
+import type { Link, NumberedAddress } from '../net.js';
 import { addressText, peerText } from '../net-address.js';
 import { SocketLink } from './link.js';
 import { errnoNetError } from './net-errors.js';
@@ -18,14 +18,14 @@ const { EAGAIN, ECONNREFUSED } = constants.errno;
 /** One attempt to connect. It ends early at its time limit, or when the host is closed. */
 export class Connecting {
   #sockets: Sockets;
-  #address: NetAddress;
+  #address: NumberedAddress;
   #open: OpenSockets;
   #path: string;
   /** Why the attempt was ended. */
   #stopped: BlockError | null = null;
   #stop: (error: BlockError) => void = () => undefined;
 
-  constructor(sockets: Sockets, address: NetAddress, open: OpenSockets) {
+  constructor(sockets: Sockets, address: NumberedAddress, open: OpenSockets) {
     this.#sockets = sockets;
     this.#address = address;
     this.#open = open;

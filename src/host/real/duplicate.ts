@@ -28,3 +28,14 @@ export function duplicate(native: Native, path: string, descriptor: number, opti
   if (options.direct === true && !direct) refuse('invalid-argument', 'is not open with O_DIRECT (cache.direct=on)');
   return { fd, memoryAlignment, alignment, kind: kindOfType(type), direct };
 }
+
+/** Whether the descriptor is open for just what is asked: a file that is only read is opened from one that can only be read, as in QEMU. */
+export function isOpenFor(native: Native, descriptor: number, { writable, direct = false }: OpenFileOptions): boolean {
+  const findings = new Uint32Array(4);
+  const fd = native.duplicateFile(descriptor, findings);
+  if (fd < 0) return false;
+  closeSync(fd);
+  const flags = findings[3];
+  const wanted = writable ? constants.O_RDWR : constants.O_RDONLY;
+  return (flags & ACCESS_MODE) === wanted && (!direct || (flags & constants.O_DIRECT) !== 0);
+}

@@ -1,16 +1,17 @@
 // The real host: files of the operating system, through the addon.
-import { constants, realpath, unlink } from 'node:fs';
+import { closeSync, constants, realpath, unlink } from 'node:fs';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { choice, integer, type Shape, takeSettings } from '../../schema/shape.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { decodeName, encodeName } from '../../util/name-bytes.js';
 import type { FileInfo, Host, HostFile, OpenFileOptions } from '../host.js';
+import { PassedDescriptors } from '../passed-descriptors.js';
 import { loadNative, type Native } from './binding.js';
 import { realClock } from './clock.js';
 import { NativeCodecs } from './codecs.js';
 import { NO_FD } from './descriptor.js';
-import { duplicate } from './duplicate.js';
+import { duplicate, isOpenFor } from './duplicate.js';
 import { Engine, type Faults, Requester } from './engine.js';
 import { RealFile, type RealFileOptions } from './file.js';
 import { freeSpaceAt } from './free-space.js';
@@ -95,6 +96,7 @@ export class RealHost implements Host {
   readonly memory: ArenaMemory;
   readonly codecs: NativeCodecs;
   readonly net: RealNet;
+  readonly passed: PassedDescriptors;
   #native: Native;
   #engine: Engine;
   #files = new Set<RealFile>();
@@ -106,7 +108,8 @@ export class RealHost implements Host {
     this.engine = engine.ring ? 'io_uring' : 'threads';
     this.memory = new ArenaMemory(native, engine.calls, memoryLimit);
     this.codecs = new NativeCodecs(engine, this.memory);
-    this.net = new RealNet(native, engine.calls, this.memory);
+    this.passed = new PassedDescriptors((fd) => closeSync(fd));
+    this.net = new RealNet(native, engine.calls, this.memory, this.passed);
   }
 
   random(): number {
@@ -119,26 +122,49 @@ export class RealHost implements Host {
     if (path.includes('\0')) {
       throw new BlockError('invalid-argument', 'a path cannot contain a NUL', { operation: 'open', path });
     }
-    if (options.descriptor !== undefined) {
-      const found = duplicate(this.#native, path, options.descriptor, options);
-      return this.#file({ ...found, path, writable, descriptor: found.fd });
-    }
     let flags = (writable ? constants.O_RDWR : constants.O_RDONLY) | CREATE_FLAGS[create];
     if (direct) flags |= constants.O_DIRECT;
+    const passed =
+      options.descriptor === undefined
+        ? this.passed.find(path, flags & ~constants.O_CREAT, (fd) => isOpenFor(this.#native, fd, options))
+        : { fd: options.descriptor, release: () => undefined };
+    if (passed !== null) return this.#openAgain(path, passed, options);
     const found = await this.#openDescriptor(path, flags, direct);
     const file = this.#file({ ...found, path, writable, direct, descriptor: null });
-    if (create === 'truncate' && found.kind === 'file') {
-      try {
-        await file.truncate(0);
-      } catch (error) {
-        await file.close();
-        throw error;
-      }
-    }
+    if (create === 'truncate') await this.#truncated(file);
     return file;
   }
 
+  /** Opens what is open already. `release` is called when the file is closed. */
+  async #openAgain(path: string, passed: { fd: number; release: () => void }, options: OpenFileOptions) {
+    let file: RealFile;
+    try {
+      const found = duplicate(this.#native, path, passed.fd, options);
+      file = this.#file({ ...found, path, writable: options.writable, descriptor: found.fd }, passed.release);
+    } catch (error) {
+      passed.release();
+      throw error;
+    }
+    if (options.create === 'truncate') await this.#truncated(file);
+    return file;
+  }
+
+  async #truncated(file: RealFile): Promise<void> {
+    if (file.kind !== 'file') return;
+    try {
+      await file.truncate(0);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
   stat(path: string): Promise<FileInfo> {
+    const passed = this.passed.find(path, constants.O_RDONLY, () => true);
+    if (passed !== null) {
+      passed.release();
+      return infoOfPath(this.#native, `/proc/self/fd/${passed.fd}`);
+    }
     return infoOfPath(this.#native, path);
   }
 
@@ -188,13 +214,17 @@ export class RealHost implements Host {
   async #close(): Promise<void> {
     await this.net.close();
     const closed = await Promise.allSettled([...this.#files].map((file) => file.close()));
+    this.passed.close();
     this.memory.close();
     await this.#engine.close();
     for (const result of closed) if (result.status === 'rejected') throw result.reason;
   }
 
-  #file(options: RealFileOptions): RealFile {
-    const file = new RealFile(this.#engine, this.memory, options, (closed) => this.#files.delete(closed));
+  #file(options: RealFileOptions, release: () => void = () => undefined): RealFile {
+    const file = new RealFile(this.#engine, this.memory, options, (closed) => {
+      this.#files.delete(closed);
+      release();
+    });
     this.#files.add(file);
     return file;
   }

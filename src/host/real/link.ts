@@ -138,8 +138,16 @@ export class SocketLink implements Link, SocketHandler {
     return this.#ended;
   }
 
+  takeDescriptors(): void {
+    if (!this.#silent) this.#sockets.calls.socketTakeDescriptors(this.#id);
+  }
+
   onSocket(event: number, value: number): void {
-    if (event === SocketEvent.received) {
+    if (event === SocketEvent.descriptor) {
+      const { owner } = this;
+      if (!this.#silent && owner.descriptor !== undefined) owner.descriptor(value);
+      else this.#sockets.native.closeSocket(value);
+    } else if (event === SocketEvent.received) {
       if (!this.#silent) this.owner.received(value);
     } else if (event === SocketEvent.progressed) {
       if (!this.#silent) this.owner.progressed();

@@ -2,7 +2,7 @@
 import { constants } from 'node:os';
 import { BlockError } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
-import type { Link, Listener, NetAddress } from '../net.js';
+import type { Link, Listener, NetAddress, NumberedAddress } from '../net.js';
 import { addressText } from '../net-address.js';
 import { SocketListener } from './listener.js';
 import { errnoNetError, netError } from './net-errors.js';
@@ -21,7 +21,7 @@ const { EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT } = constants.errno;
 /** See `Net.listen`. */
 export function startListening(
   sockets: Sockets,
-  address: NetAddress,
+  address: NumberedAddress,
   accept: Accept,
   backlog: number,
   open: OpenSockets,

@@ -1,8 +1,9 @@
 // Sockets of the real host.
 import { BlockError } from '../../util/errors.js';
 import { nameLength } from '../../util/name-bytes.js';
-import type { Link, Listener, Net, NetAddress, TlsSettings } from '../net.js';
+import type { Link, Listener, Net, NetAddress, NumberedAddress, TlsSettings } from '../net.js';
 import { addressText } from '../net-address.js';
+import type { PassedDescriptors } from '../passed-descriptors.js';
 import type { Native, NativeEngine } from './binding.js';
 import { Connecting } from './connect.js';
 import { startListening } from './listen.js';
@@ -24,7 +25,10 @@ export class RealNet implements Net {
   #sockets: Sockets | undefined;
   #closed = false;
 
-  constructor(native: Native, calls: NativeEngine, memory: ArenaMemory) {
+  readonly #passed: PassedDescriptors;
+
+  constructor(native: Native, calls: NativeEngine, memory: ArenaMemory, passed: PassedDescriptors) {
+    this.#passed = passed;
     this.#native = native;
     this.#calls = calls;
     this.#memory = memory;
@@ -36,12 +40,18 @@ export class RealNet implements Net {
     options: { backlog?: number } = {},
   ): Promise<Listener> {
     this.#check(address, 'listen');
-    return startListening(this.#table(), address, accept, options.backlog ?? DEFAULT_BACKLOG, this.#open);
+    return startListening(
+      this.#table(),
+      this.#numbered(address, true),
+      accept,
+      options.backlog ?? DEFAULT_BACKLOG,
+      this.#open,
+    );
   }
 
   async connect(address: NetAddress, options: { timeoutMs?: number } = {}): Promise<Link> {
     this.#check(address, 'connect');
-    return new Connecting(this.#table(), address, this.#open).run(options.timeoutMs ?? 0);
+    return new Connecting(this.#table(), this.#numbered(address, false), this.#open).run(options.timeoutMs ?? 0);
   }
 
   checkTls(settings: TlsSettings): void {
@@ -60,6 +70,17 @@ export class RealNet implements Net {
     return this.#sockets;
   }
 
+  /** A descriptor's name stands for its number once: from here on it is the socket's. Throws `not-found`, `invalid-argument`; then it is closed. */
+  #numbered(address: NetAddress, toListen: boolean): NumberedAddress {
+    if (address.type !== 'named-fd') return address;
+    const fd = this.#passed.take(address.name);
+    const listens = this.#native.adoptSocket(fd);
+    if (listens === (toListen ? 1 : 0)) return { type: 'fd', fd };
+    this.#native.closeSocket(fd);
+    const why = listens < 0 ? 'is not a socket' : toListen ? 'does not listen' : 'listens: it is not connected';
+    throw new BlockError('invalid-argument', `File descriptor '${address.name}' ${why}`, { operation: 'open' });
+  }
+
   #check(address: NetAddress, operation: string): void {
     const path = addressText(address);
     const fail = (code: 'closed' | 'invalid-argument', why: string) => {
@@ -76,7 +97,7 @@ export class RealNet implements Net {
       if (!Number.isInteger(address.port) || address.port < lowest || address.port > 65535) {
         fail('invalid-argument', `not a port: ${address.port}`);
       }
-    } else if (!Number.isInteger(address.fd) || address.fd < 0) {
+    } else if (address.type === 'fd' && (!Number.isInteger(address.fd) || address.fd < 0)) {
       fail('invalid-argument', 'not a descriptor');
     }
   }

@@ -16,6 +16,7 @@ export const SocketEvent = {
   accepted: 4,
   acceptFailed: 5,
   connected: 6,
+  descriptor: 7,
 } as const;
 
 export const SocketKind = { connected: 0, connecting: 1, listening: 2 } as const;

@@ -58,6 +58,9 @@ export class StreamLink implements Link {
     for (const [event, listener] of Object.entries(this.#listeners)) socket.on(event, listener);
   }
 
+  /** None can be passed through TLS. */
+  takeDescriptors(): void {}
+
   get sentPieces(): number {
     return this.#sent;
   }

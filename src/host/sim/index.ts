@@ -21,6 +21,7 @@
 import { posix } from 'node:path';
 import { BlockError } from '../../util/errors.js';
 import type { Codecs, FileInfo, Host, HostFile, OpenFileOptions } from '../host.js';
+import { PassedDescriptors } from '../passed-descriptors.js';
 import { tooLarge } from '../small-file.js';
 import { type CrashStyle, crashStyle } from './changes.js';
 import * as check from './checks.js';
@@ -44,6 +45,8 @@ export class SimHost implements Host {
   readonly memory: SimMemory;
   readonly codecs: Codecs;
   readonly net: SimNet;
+  /** There are no descriptors in the simulation. */
+  readonly passed = new PassedDescriptors(() => undefined);
   private readonly disk: SimDisk;
   private readonly options: SimHostOptions;
   private readonly drawn: Random;

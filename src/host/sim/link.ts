@@ -47,6 +47,9 @@ export class SimLink implements Link {
     wire.open.add(this);
   }
 
+  /** There are none in the simulation. */
+  takeDescriptors(): void {}
+
   window(buffer: Uint8Array, start: number, end: number): void {
     this.target = buffer;
     this.start = start;

@@ -26,6 +26,10 @@ export class SocketClient implements LinkStreamOwner, SessionLink {
     this.#session.received(bytes);
   }
 
+  descriptor(fd: number): void {
+    this.#session.descriptor(fd);
+  }
+
   closed(): void {
     this.#session.close();
     this.#onClosed();

@@ -5,6 +5,7 @@ import { BITMAP_COMMANDS } from './bitmaps.js';
 import { CHARDEV_COMMANDS } from './chardevs.js';
 import { CONTROL_COMMANDS } from './control.js';
 import { COPY_COMMANDS } from './copy.js';
+import { DESCRIPTOR_COMMANDS } from './descriptors.js';
 import { DEVICE_COMMANDS } from './devices.js';
 import { EXPORT_COMMANDS } from './exports.js';
 import { GRAPH_COMMANDS } from './graph.js';
@@ -22,6 +23,7 @@ export const COMMANDS: CommandTable = {
   ...EXPORT_COMMANDS,
   ...OBJECT_COMMANDS,
   ...CHARDEV_COMMANDS,
+  ...DESCRIPTOR_COMMANDS,
   ...BITMAP_COMMANDS,
   ...QUERY_COMMANDS,
   ...TRANSACTION_COMMANDS,

@@ -232,6 +232,13 @@ export const TYPES = {
   ChardevFileOptions: { kind: 'struct', members: { path: { type: 'str' }, 'input-path': { type: 'str', optional: true }, append: { type: 'bool', optional: true } } },
   ChardevPipeOptions: { kind: 'struct', members: { path: { type: 'str' } } },
   ChardevSocketOptions: { kind: 'struct', members: { path: { type: 'str', optional: true }, abstract: { type: 'bool', optional: true }, host: { type: 'str', optional: true }, port: { type: 'str', optional: true }, ipv4: { type: 'bool', optional: true }, ipv6: { type: 'bool', optional: true }, fd: { type: 'str', optional: true }, server: { type: 'bool', optional: true }, wait: { type: 'bool', optional: true }, reconnect: { type: 'int', optional: true } } },
+  GetfdArguments: { kind: 'struct', members: { fdname: { type: 'str' } } },
+  ClosefdArguments: { kind: 'struct', members: { fdname: { type: 'str' } } },
+  AddfdInfo: { kind: 'struct', members: { 'fdset-id': { type: 'int' }, fd: { type: 'int' } } },
+  AddFdArguments: { kind: 'struct', members: { 'fdset-id': { type: 'int', optional: true }, opaque: { type: 'str', optional: true } } },
+  RemoveFdArguments: { kind: 'struct', members: { 'fdset-id': { type: 'int' }, fd: { type: 'int', optional: true } } },
+  FdsetFdInfo: { kind: 'struct', members: { fd: { type: 'int' }, opaque: { type: 'str', optional: true } } },
+  FdsetInfo: { kind: 'struct', members: { 'fdset-id': { type: 'int' }, fds: { type: ['FdsetFdInfo'] } } },
 } as const satisfies TypeTable;
 
 /** Type of the arguments of each command; null where there are none. */
@@ -307,10 +314,15 @@ export const COMMANDS = {
   'chardev-change': "ChardevChangeArguments",
   'chardev-remove': "ChardevRemoveArguments",
   'chardev-send-break': "ChardevSendBreakArguments",
+  getfd: "GetfdArguments",
+  closefd: "ClosefdArguments",
+  'add-fd': "AddFdArguments",
+  'remove-fd': "RemoveFdArguments",
+  'query-fdsets': null,
 } as const;
 
 /** Commands that return something; all others return an empty object. */
-export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","query-blockstats","query-block","query-status","query-name","query-block-exports","qom-list","qom-get","qom-list-types","qom-list-properties","query-chardev","query-chardev-backends","ringbuf-read","chardev-add","chardev-change"]);
+export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","query-blockstats","query-block","query-status","query-name","query-block-exports","qom-list","qom-get","qom-list-types","qom-list-properties","query-chardev","query-chardev-backends","ringbuf-read","chardev-add","chardev-change","add-fd","query-fdsets"]);
 
 /** Commands that may overtake others. */
 export const OUT_OF_BAND: ReadonlySet<string> = new Set([]);

@@ -2863,6 +2863,59 @@ export interface ChardevSocketOptions {
   reconnect?: number;
 }
 
+/** Gives a name to the descriptor that comes with the command. A socket's address may be that name, once (`FdSocketAddress`). The name goes with the client. */
+export interface GetfdArguments {
+  /** the name; one that is there is given to the new descriptor */
+  fdname: string;
+}
+
+/** Closes a descriptor that has a name. */
+export interface ClosefdArguments {
+  /** the name */
+  fdname: string;
+}
+
+/** A descriptor in a set. */
+export interface AddfdInfo {
+  /** the set */
+  'fdset-id': number;
+  /** number of the descriptor in this process */
+  fd: number;
+}
+
+/** Puts the descriptor that comes with the command into a set. The name of a file may be /dev/fdset/ and the number of a set: the descriptor in it that is open in the right way is duplicated. */
+export interface AddFdArguments {
+  /** the set (default: a new one) */
+  'fdset-id'?: number;
+  /** text that goes with it */
+  opaque?: string;
+}
+
+/** Closes descriptors of a set. Files that were opened from them stay open. */
+export interface RemoveFdArguments {
+  /** the set */
+  'fdset-id': number;
+  /** one descriptor (default: all of the set) */
+  fd?: number;
+}
+
+/** A descriptor in a set. */
+export interface FdsetFdInfo {
+  /** number of the descriptor in this process */
+  fd: number;
+  /** text that came with it */
+  opaque?: string;
+}
+
+/** A set of descriptors. */
+export interface FdsetInfo {
+  /** its number */
+  'fdset-id': number;
+  /** its descriptors */
+  fds: FdsetFdInfo[];
+}
+
+
 /** Every type by its name. */
 export interface QapiTypes {
   QMPCapability: QMPCapability;
@@ -3093,6 +3146,13 @@ export interface QapiTypes {
   ChardevFileOptions: ChardevFileOptions;
   ChardevPipeOptions: ChardevPipeOptions;
   ChardevSocketOptions: ChardevSocketOptions;
+  GetfdArguments: GetfdArguments;
+  ClosefdArguments: ClosefdArguments;
+  AddfdInfo: AddfdInfo;
+  AddFdArguments: AddFdArguments;
+  RemoveFdArguments: RemoveFdArguments;
+  FdsetFdInfo: FdsetFdInfo;
+  FdsetInfo: FdsetInfo;
 }
 
 /** Arguments and answer of each command. */
@@ -3168,6 +3228,11 @@ export interface QapiCommands {
   'chardev-change': { arguments: ChardevChangeArguments; returns: ChardevReturn };
   'chardev-remove': { arguments: ChardevRemoveArguments; returns: Record<string, never> };
   'chardev-send-break': { arguments: ChardevSendBreakArguments; returns: Record<string, never> };
+  getfd: { arguments: GetfdArguments; returns: Record<string, never> };
+  closefd: { arguments: ClosefdArguments; returns: Record<string, never> };
+  'add-fd': { arguments: AddFdArguments; returns: AddfdInfo };
+  'remove-fd': { arguments: RemoveFdArguments; returns: Record<string, never> };
+  'query-fdsets': { arguments: Record<string, never>; returns: FdsetInfo[] };
 }
 
 /** Data of each event. */

@@ -445,7 +445,8 @@ function isUnusableKind(error: unknown, readOnly: boolean): boolean {
 }
 
 function cannotOpen(path: string, error: unknown): unknown {
-  if (!(error instanceof BlockError)) return error;
+  // What is wrong with a set of descriptors names the set.
+  if (!(error instanceof BlockError) || error.operation === 'dup') return error;
   const { code, errno, message } = error;
   const reason = (errno !== undefined && wordsOfErrno(errno)) || message;
   return new BlockError(code, `Could not open '${path}': ${reason}`, { path, operation: 'open', errno, cause: error });
