@@ -7,7 +7,9 @@
 // after the other: those of one batch.
 
 import type { Clock } from '../host/host.js';
+import type { BlockDeviceTimedStats } from '../schema/generated/types.js';
 import type { BlockError } from '../util/errors.js';
+import { IntervalFigures, LatencyHistogram } from './latency.js';
 
 /** Kinds of requests that are counted. */
 export type RequestKind = 'read' | 'write' | 'flush' | 'discard';
@@ -19,6 +21,8 @@ export class KindFigures {
   failed = 0;
   /** Refused before anything was done. */
   invalid = 0;
+  /** Null: nobody has asked for one. */
+  histogram: LatencyHistogram | null = null;
   #totalMs = 0;
   /** Located requests under way: the time of their begin was taken off `#totalMs`. */
   #underWay = 0;
@@ -35,6 +39,7 @@ export class KindFigures {
 
   add(elapsedMs: number): void {
     this.#totalMs += elapsedMs;
+    this.histogram?.add(elapsedMs);
   }
 
   /** Time of all requests together, nanoseconds; of those that are under way, until now. */
@@ -48,7 +53,14 @@ export interface AccountingOptions {
   invalid?: boolean;
   /** Failed requests count for times and the idle time. Default: true. */
   failed?: boolean;
+  /** Lengths of intervals, seconds, of which there are figures of their own. Default: none. */
+  intervals?: readonly number[];
 }
+
+/** Kinds of which single requests are looked at. */
+export type LatencyKind = Exclude<RequestKind, 'discard'>;
+
+type Interval = { readonly seconds: number } & Readonly<Record<LatencyKind, IntervalFigures>>;
 
 export class Accounting {
   readonly accountInvalid: boolean;
@@ -60,6 +72,7 @@ export class Accounting {
     discard: new KindFigures(),
   };
   readonly #clock: Clock;
+  readonly #intervals: readonly Interval[];
   /** When the last request ended; null: there was none. */
   #lastMs: number | null = null;
   /** The clock as it was read last, and for what: nothing since this turn ended. */
@@ -69,8 +82,15 @@ export class Accounting {
     this.#readFor = null;
   };
 
-  constructor(clock: Clock, { invalid = true, failed = true }: AccountingOptions = {}) {
+  constructor(clock: Clock, { invalid = true, failed = true, intervals = [] }: AccountingOptions = {}) {
     this.#clock = clock;
+    const made = (seconds: number) => new IntervalFigures(seconds, clock.now());
+    this.#intervals = intervals.map((seconds) => ({
+      seconds,
+      read: made(seconds),
+      write: made(seconds),
+      flush: made(seconds),
+    }));
     this.accountInvalid = invalid;
     this.accountFailed = failed;
   }
@@ -89,7 +109,42 @@ export class Accounting {
     else if (error !== null) figures.failed++;
     if (error !== null && !(refused ? this.accountInvalid : this.accountFailed)) return;
     this.#lastMs = nowMs;
-    if (!refused) figures.add(nowMs - startMs);
+    if (refused) return;
+    figures.add(nowMs - startMs);
+    if (kind !== 'discard') for (const interval of this.#intervals) interval[kind].add(nowMs, nowMs - startMs);
+  }
+
+  /** Single requests are looked at: none may be located. */
+  get single(): boolean {
+    const { read, write, flush } = this.kinds;
+    return this.#intervals.length > 0 || [read, write, flush].some(({ histogram }) => histogram !== null);
+  }
+
+  /** Begins to count requests by how long they take, nanoseconds; null: ends that. Throws `invalid-argument`. */
+  setHistogram(kind: LatencyKind, boundaries: readonly number[] | null): void {
+    this.kinds[kind].histogram = boundaries === null ? null : new LatencyHistogram(boundaries);
+  }
+
+  /** Figures of the intervals. */
+  get timed(): BlockDeviceTimedStats[] {
+    const nowMs = this.#clock.now();
+    return this.#intervals.map(({ seconds, read, write, flush }) => {
+      const [reads, writes, flushes] = [read, write, flush].map((kind) => kind.figures(nowMs));
+      return {
+        interval_length: seconds,
+        min_rd_latency_ns: reads.min,
+        max_rd_latency_ns: reads.max,
+        avg_rd_latency_ns: reads.avg,
+        min_wr_latency_ns: writes.min,
+        max_wr_latency_ns: writes.max,
+        avg_wr_latency_ns: writes.avg,
+        min_flush_latency_ns: flushes.min,
+        max_flush_latency_ns: flushes.max,
+        avg_flush_latency_ns: flushes.avg,
+        avg_rd_queue_depth: reads.depth,
+        avg_wr_queue_depth: writes.depth,
+      };
+    });
   }
 
   /** A located request was begun. */

@@ -11,7 +11,7 @@ import type { Host } from '../host/host.js';
 import { assert } from '../util/assert.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { Waiters } from '../util/waiters.js';
-import { type Accounting, isRefusal, type RequestKind } from './accounting.js';
+import { type Accounting, isRefusal, type LatencyKind, type RequestKind } from './accounting.js';
 import type { Child, NodeUser } from './child.js';
 import { BlockNode } from './node/node.js';
 import { checkBuffer, checkBytes, checkFlags, checkStillThere, checkTruncateOptions } from './request-check.js';
@@ -366,6 +366,12 @@ export class Device implements NodeUser {
     return result as T;
   }
 
+  /** Begins to count requests by how long they take (see `Accounting.setHistogram`), or ends that. Throws `invalid-argument`. */
+  setHistogram(kind: LatencyKind, boundaries: readonly number[] | null): void {
+    this.accounting?.setHistogram(kind, boundaries);
+    this.#update();
+  }
+
   /** From now on requests wait, until `resume`. What is under way goes on: see `drained`. */
   hold(): void {
     this.#stopped = true;
@@ -392,7 +398,8 @@ export class Device implements NodeUser {
 
   /** To be called whenever one of these has changed: located requests ask for one thing only. */
   #update(): void {
-    this.#open = !this.#closing && !this.#quiesced && !this.#stopped && this.#throttle === null;
+    const waits = this.#closing || this.#quiesced || this.#stopped || this.#throttle !== null;
+    this.#open = !waits && this.accounting?.single !== true;
   }
 
   drainBegin(): void {

@@ -7,9 +7,11 @@
 
 import type { Host } from '../host/host.js';
 import { BlockError } from '../util/errors.js';
+import { Listeners } from '../util/listeners.js';
 import { cowChild } from './chain.js';
 import { type Child, checkPermissions, type NodeUser } from './child.js';
 import type { OpenGate } from './gate.js';
+import type { GraphEvents } from './graph-events.js';
 import { BlockNode } from './node/node.js';
 import { applyPermissions } from './node/permissions.js';
 import { UserObjects } from './objects/index.js';
@@ -41,6 +43,8 @@ export class Graph {
   readonly nodes = new Map<string, BlockNode>();
   /** Root links of the devices that have a name for commands; each moves on with its device. */
   readonly devices = new Map<string, Child>();
+  /** What nodes tell monitors of. */
+  readonly events = new Listeners<GraphEvents>('graph event');
   readonly quiescence = new Quiescence();
   /** Secrets, credentials and lists of who may come in. */
   readonly objects: UserObjects;

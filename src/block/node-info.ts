@@ -53,7 +53,7 @@ export async function nodeInfo(node: BlockNode, flat: boolean): Promise<BlockDev
     drv: node.driver,
     iops: 0,
     bps_wr: 0,
-    write_threshold: 0,
+    write_threshold: node.writeThreshold,
     encrypted: false,
     bps: 0,
     bps_rd: 0,

@@ -58,6 +58,8 @@ export interface ChildRole {
   readonly cow?: true;
   /** The child that a path through the graph follows first: the node is stored in it, or filters it. */
   readonly primary?: true;
+  /** The link keeps the node open, and that is all. */
+  readonly keepsOnly?: true;
   /** The link stays at its node when another is put in the node's place. */
   readonly stays: boolean;
   /** The child is opened for writing, or read-only, as the node above it is. */
@@ -112,5 +114,5 @@ export const ROLES: Readonly<Record<NodeRole, NodeChildRole> & Record<UserRole, 
   root: { stays: false, follows: false },
   source: { stays: true, follows: false },
   target: { stays: true, follows: false },
-  monitor: { stays: true, follows: false },
+  monitor: { keepsOnly: true, stays: true, follows: false },
 };

@@ -92,6 +92,10 @@ function timesOf(accounting: Accounting | null): Partial<BlockDeviceStats> {
     invalid_unmap_operations: discard.invalid,
     account_invalid: accountInvalid,
     account_failed: accountFailed,
+    timed_stats: accounting.timed,
+    ...(read.histogram !== null && { rd_latency_histogram: read.histogram.info }),
+    ...(write.histogram !== null && { wr_latency_histogram: write.histogram.info }),
+    ...(flush.histogram !== null && { flush_latency_histogram: flush.histogram.info }),
     ...(idleNs !== null && { idle_time_ns: idleNs }),
   };
 }

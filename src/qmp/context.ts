@@ -1,6 +1,7 @@
 // What the commands of a monitor work with. All monitors of a daemon have one.
 
 import type { Graph } from '../block/graph.js';
+import { GRAPH_EVENTS } from '../block/graph-events.js';
 import type { JobEnvironment } from '../jobs/job-type.js';
 import { JobManager } from '../jobs/manager.js';
 import { BlockError } from '../util/errors.js';
@@ -49,6 +50,7 @@ export class QmpContext {
     this.jobs = { graph: this.graph, manager: this.manager, warn: this.graph.warn };
     this.chardevs = new Chardevs(graph);
     this.nodes = new MonitorNodes(this.graph);
+    for (const name of GRAPH_EVENTS) this.graph.events.on(name, (data) => this.events.emit(name, data));
     this.drives = new Drives(this.graph, (event, data) => this.events.emit(event, data));
     this.exports = new Exports(this.graph, this.drives, (id) => this.events.emit('BLOCK_EXPORT_DELETED', { id }));
     this.manager.events.onAny(({ event, data }) => this.events.emit(event, data));

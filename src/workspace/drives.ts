@@ -38,6 +38,8 @@ export interface DriveRequest {
   throttling: DriveThrottling;
   accountInvalid: boolean | undefined;
   accountFailed: boolean | undefined;
+  /** Seconds. */
+  intervals: readonly number[];
 }
 
 /** Tells monitors of an event. */
@@ -90,6 +92,7 @@ export class Drives {
         accounting: new Accounting(this.#graph.host.clock, {
           invalid: request.accountInvalid,
           failed: request.accountFailed,
+          intervals: request.intervals,
         }),
         writethrough: request.writethrough,
         policy,
@@ -147,6 +150,42 @@ export class Drives {
   /** The device of that name; undefined where there is none. */
   find(name: string): Device | undefined {
     return this.#drives.get(name)?.device;
+  }
+
+  /** The device of that name. Throws `device-not-found`. */
+  get(name: string): Device {
+    return this.#get(name).device;
+  }
+
+  #get(name: string): Drive {
+    const drive = this.#drives.get(name);
+    if (drive !== undefined) return drive;
+    throw new BlockError('device-not-found', `Device '${name}' not found`);
+  }
+
+  /** Other limits for a device, or none; `group`: the one that is to share them. Throws `device-not-found`, `invalid-argument`: then nothing has changed. */
+  setLimits(name: string, limits: ThrottleLimits, group?: string): void {
+    const drive = this.#get(name);
+    if (parseThrottleLimits(limits).buckets.length === 0) {
+      this.#unlimit(drive);
+      return;
+    }
+    const wanted = group ?? drive.group ?? name;
+    if (drive.group === wanted) {
+      this.#groups.get(wanted)?.throttle.config(limits);
+      return;
+    }
+    this.#unlimit(drive);
+    this.#limit(drive, wanted, limits);
+  }
+
+  /** It leaves its group, whose limits hold for the others. */
+  #unlimit(drive: Drive): void {
+    if (drive.group === null) return;
+    drive.device.setThrottle(null);
+    const group = this.#groups.get(drive.group);
+    if (group !== undefined && --group.members === 0) this.#groups.delete(drive.group);
+    drive.group = null;
   }
 
   /** Lets all devices go on; those that had stopped at an error are as new. */

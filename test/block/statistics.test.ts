@@ -40,6 +40,32 @@ describe('figures of a node', () => {
     await graph.closeAll();
   });
 
+  it('tell of the first write beyond a threshold, once, however it went to the file', async () => {
+    const { graph } = await overlay();
+    const node = await openNode(graph, '/base', { format: 'raw', nodeName: 'raw' });
+    const link = linkTo(node);
+    const told: object[] = [];
+    graph.events.on('BLOCK_WRITE_THRESHOLD', (data) => told.push(data));
+    await link.write(65536, pattern(512, 1));
+    node.writeThreshold = 4096;
+    await link.write(0, pattern(4096, 1));
+    expect(told).to.deep.equal([]);
+    await link.write(4096, pattern(512, 1));
+    const event = { 'node-name': 'raw', 'amount-exceeded': 512, 'write-threshold': 4096 };
+    expect(told).to.deep.equal([event]);
+    expect(node.writeThreshold).to.equal(0);
+    await link.write(8192, pattern(512, 1));
+    expect(told).to.deep.equal([event]);
+    node.writeThreshold = 4096;
+    await link.writeZeroes(0, 8192);
+    expect(told[1]).to.deep.equal({ ...event, 'amount-exceeded': 4096 });
+    node.writeThreshold = 4096;
+    node.writeThreshold = 0;
+    await link.write(8192, pattern(512, 1));
+    expect(told).to.have.length(2);
+    await graph.closeAll();
+  });
+
   it('have those of the node that it is stored in, and of its backing chain where they are asked for', async () => {
     const { graph } = await overlay();
     const top = await openNode(graph, '/top', { format: 'qcow2', nodeName: 'top' });

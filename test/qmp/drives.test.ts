@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { parseDrive } from '../../src/cli/daemon/drive-options.js';
-import type { BlockStats } from '../../src/schema/generated/types.js';
+import type { BlockStats, XDbgBlockGraph } from '../../src/schema/generated/types.js';
 import { Command } from '../../src/wire/nbd/constants.js';
 import { stateOf } from '../block/support.js';
 import { RawClient } from '../support/nbd-raw.js';
@@ -123,6 +123,32 @@ describe('an NBD export of a device', () => {
     await client.event('RESUME');
     expect((await reading).equals(Buffer.alloc(4096, 7))).to.equal(true);
     await guest.close();
+  });
+});
+
+describe('x-debug-query-block-graph', () => {
+  it('tells nodes, devices, exports and their links', async () => {
+    const bench = new Bench();
+    try {
+      writeFileSync(bench.path('a'), Buffer.alloc(SIZE));
+      const client = await bench.client();
+      await bench.context.drives.add(parseDrive(`id=d0,node-name=n0,format=raw,file=${bench.path('a')}`));
+      await client.call('blockdev-add', { driver: 'null-co', 'node-name': 'alone' });
+      await client.call('nbd-server-start', { addr: { type: 'unix', data: { path: bench.path('nbd') } } });
+      await client.call('block-export-add', { type: 'nbd', id: 'e', 'node-name': 'n0' });
+      const { nodes, edges } = (await client.call('x-debug-query-block-graph')) as XDbgBlockGraph;
+      const nameOf = (number: number) => nodes.find(({ id }) => id === number)?.name;
+      expect(nodes.filter(({ type }) => type === 'block-driver').map(({ name }) => name)).to.include('alone');
+      expect(nodes.filter(({ type }) => type === 'block-backend').map(({ name }) => name)).to.have.members(['d0', '']);
+      const links = edges.map(({ parent, child, name }) => `${nameOf(parent)} ${name} ${nameOf(child)}`);
+      expect(links).to.include.members(['d0 root n0', ' root n0']);
+      const root = edges.find(({ parent }) => nameOf(parent) === 'd0');
+      expect(root?.perm).to.deep.equal(['write', 'consistent-read']);
+      expect(root?.['shared-perm']).to.deep.equal(['resize', 'write-unchanged', 'write', 'consistent-read']);
+      expect(edges).to.have.length(3);
+    } finally {
+      await bench.close();
+    }
   });
 });
 

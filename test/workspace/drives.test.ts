@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import type { Device } from '../../src/block/device.js';
 import { parseDrive } from '../../src/cli/daemon/drive-options.js';
 import type { FaultRule } from '../../src/host/sim/faults.js';
+import type { SimHostOptions } from '../../src/host/sim/index.js';
 import { Drives } from '../../src/workspace/drives.js';
 import { stateOf } from '../block/support.js';
 import { type Bench, failureOf, makeBench, pattern } from '../drivers/support.js';
@@ -20,8 +21,8 @@ interface Stage extends Bench {
   fail: (...rules: FaultRule[]) => void;
 }
 
-async function stage(options = ''): Promise<Stage> {
-  const bench = makeBench();
+async function stage(options = '', host: SimHostOptions = {}): Promise<Stage> {
+  const bench = makeBench(host);
   bench.host.writeFile('/a', pattern(SIZE));
   const events: string[] = [];
   let last: object = {};
@@ -214,5 +215,59 @@ describe('figures of a device', () => {
     device.givenUp(true, null);
     const [{ stats }] = drives.stats();
     expect(stats).to.include({ rd_total_time_ns: 5e6, rd_operations: 1, wr_operations: 0, wr_total_time_ns: 0 });
+  });
+
+  it('count requests by how long they take, none of which is located', async () => {
+    const { device, drives } = await stage();
+    const place = { file: null, offset: 0, guard: null };
+    device.setHistogram('read', [1, 1e12]);
+    expect(device.beginRead(0, 512, place)).to.equal(false);
+    await device.read(0, new Uint8Array(512));
+    const [{ stats }] = drives.stats();
+    expect(stats.rd_latency_histogram?.boundaries).to.deep.equal([1, 1e12]);
+    expect(stats.rd_latency_histogram?.bins.reduce((sum, bin) => sum + bin)).to.equal(1);
+    expect(stats).not.to.have.property('wr_latency_histogram');
+    device.setHistogram('read', null);
+    expect(drives.stats()[0].stats).not.to.have.property('rd_latency_histogram');
+    expect(device.beginRead(0, 512, place)).to.equal(true);
+    device.ended(false, 0, 512, null, false);
+  });
+
+  it('tell of the last seconds', async () => {
+    const { device, drives, host } = await stage(',stats-intervals.0=10');
+    await device.read(0, new Uint8Array(512));
+    expect(drives.stats()[0].stats.timed_stats[0]).to.include({ interval_length: 10, min_wr_latency_ns: 0 });
+    await host.advance(20_000);
+    expect(drives.stats()[0].stats.timed_stats[0]).to.include({ max_rd_latency_ns: 0, avg_rd_queue_depth: 0 });
+  });
+});
+
+describe('limits of devices', () => {
+  it('hold for all of a group, until the last one has left it', async () => {
+    const { drives, host } = await stage(',throttling.iops-total=10,throttling.group=g');
+    host.writeFile('/b', pattern(SIZE));
+    await drives.add(parseDrive('id=d1,format=raw,file=/b'));
+    drives.setLimits('d1', { 'bps-read': 1000 }, 'g');
+    const told = async () => (await drives.infos()).map(({ inserted }) => [inserted?.group, inserted?.bps_rd]);
+    expect(await told()).to.deep.equal([
+      ['g', 1000],
+      ['g', 1000],
+    ]);
+    drives.setLimits('d0', {});
+    expect(await told()).to.deep.equal([
+      [undefined, 0],
+      ['g', 1000],
+    ]);
+    expect(() => drives.setLimits('nobody', {})).to.throw("Device 'nobody' not found");
+  });
+
+  it('that end let those who wait pass', async () => {
+    const { drives, device } = await stage(',throttling.iops-total=1,throttling.iops-total-max=1', {
+      manualClock: true,
+    });
+    const reads = [1, 2, 3].map(() => device.read(0, new Uint8Array(512)));
+    expect(await stateOf(reads[2])).to.equal('pending');
+    drives.setLimits('d0', {});
+    await Promise.all(reads);
   });
 });

@@ -15,6 +15,9 @@ export abstract class NodeChanges extends NodeInFlight {
   protected observers: WriteObserver[] = [];
   /** End of the furthest write so far, bytes. */
   writeEnd = 0;
+  /** Writes that end beyond it have something to note: the lower of `writeEnd` and the threshold. */
+  protected noteBeyond = 0;
+  #writeThreshold = 0;
 
   addObserver(observer: WriteObserver): void {
     this.observers = [...this.observers, observer];
@@ -42,8 +45,24 @@ export abstract class NodeChanges extends NodeInFlight {
     );
   }
 
-  protected noteWrite({ offset, length }: Extent): void {
-    if (offset + length > this.writeEnd) this.writeEnd = offset + length;
+  /** The first write that ends beyond this offset is told of; 0: none is. */
+  get writeThreshold(): number {
+    return this.#writeThreshold;
+  }
+
+  set writeThreshold(bytes: number) {
+    this.#writeThreshold = bytes;
+    this.noteBeyond = bytes === 0 ? this.writeEnd : Math.min(this.writeEnd, bytes);
+  }
+
+  protected noteWrite(end: number): void {
+    this.writeEnd = Math.max(this.writeEnd, end);
+    const threshold = this.#writeThreshold;
+    const passed = threshold !== 0 && end > threshold;
+    this.writeThreshold = passed ? 0 : threshold;
+    if (!passed) return;
+    const data = { 'node-name': this.nodeName, 'amount-exceeded': end - threshold, 'write-threshold': threshold };
+    this.graph.events.emit('BLOCK_WRITE_THRESHOLD', data);
   }
 
   protected recordAgain(offset: number, length: number): void {
@@ -64,7 +83,8 @@ export abstract class NodeChanges extends NodeInFlight {
         if (flags.fua) await this.flushNow();
         return;
       }
-      if (kind !== 'discard') this.noteWrite(extents[extents.length - 1]);
+      const { offset, length } = extents[extents.length - 1];
+      if (kind !== 'discard' && offset + length > this.noteBeyond) this.noteWrite(offset + length);
       // A bitmap that cannot take the mark fails the write before it happens.
       for (const bitmap of this.bitmaps.values()) {
         for (const { offset, length } of extents) bitmap.record(offset, length);

@@ -54,7 +54,7 @@ export abstract class NodeRequests extends NodePadding {
     if (length <= 0 || this.shut || this.held !== null || !Number.isSafeInteger(offset) || offset < 0) return false;
     if (!(offset + length <= this.length) || (write && !this.takesPlainWrites)) return false;
     if (!this.doLocate(offset, length, write, into)) return false;
-    if (write && offset + length > this.writeEnd) this.writeEnd = offset + length;
+    if (write && offset + length > this.noteBeyond) this.noteWrite(offset + length);
     return true;
   }
 

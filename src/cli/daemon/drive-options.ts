@@ -24,6 +24,7 @@ const OWN = [
   'throttling',
   'stats-account-invalid',
   'stats-account-failed',
+  'stats-intervals',
 ] as const satisfies readonly (keyof DriveOptions)[];
 
 /** Parses what stands behind `--drive`. Throws `invalid-argument`, `unknown-option`, `unsupported`. */
@@ -51,6 +52,7 @@ export function parseDrive(text: string): DriveRequest {
     throttling: options.throttling ?? {},
     accountInvalid: options['stats-account-invalid'],
     accountFailed: options['stats-account-failed'],
+    intervals: intervalsOf(options),
   };
 }
 
@@ -79,6 +81,15 @@ function driverOf({ format }: DriveOptions, { driver }: { driver?: Nested }): { 
   if (format === undefined) return {};
   if (driver !== undefined) throw new BlockError('invalid-argument', "Cannot specify both 'driver' and 'format'");
   return { driver: format };
+}
+
+/** Longest interval, seconds. */
+const MAX_INTERVAL = 2 ** 32 - 1;
+
+function intervalsOf({ 'stats-intervals': intervals = [] }: DriveOptions): number[] {
+  const wrong = intervals.find((seconds) => seconds <= 0 || seconds > MAX_INTERVAL);
+  if (wrong === undefined) return intervals;
+  throw new BlockError('invalid-argument', `Invalid interval length: ${wrong}`);
 }
 
 function actionOf<A extends BlockdevOnError>(kind: 'read' | 'write', word: string, taken: readonly A[]): A {

@@ -1,7 +1,50 @@
-// Devices: what is told of them, and whether they run.
+// Devices: what is told of them, whether they run, and their limits and figures.
 
+import type { LatencyKind } from '../../block/accounting.js';
+import type { Device } from '../../block/device.js';
 import { nodeStats } from '../../block/statistics.js';
+import type {
+  BlockIOThrottle,
+  BlockLatencyHistogramSetArguments,
+  ThrottleLimits,
+} from '../../schema/generated/types.js';
+import { BlockError } from '../../util/errors.js';
 import type { CommandTable } from '../command.js';
+
+/** Limits by their older names. */
+function limitsOf(args: BlockIOThrottle): ThrottleLimits {
+  const limits: Record<string, number> = {};
+  const units = ['bps', 'iops'] as const;
+  const scopes = { total: '', read: '_rd', write: '_wr' } as const;
+  const lengths = { '': '', '-max': '_max', '-max-length': '_max_length' } as const;
+  for (const unit of units) {
+    for (const [scope, short] of Object.entries(scopes)) {
+      for (const [suffix, old] of Object.entries(lengths)) {
+        const value = args[`${unit}${short}${old}` as keyof BlockIOThrottle];
+        if (value !== undefined) limits[`${unit}-${scope}${suffix}`] = value as number;
+      }
+    }
+  }
+  if (args.iops_size !== undefined) limits['iops-size'] = args.iops_size;
+  return limits;
+}
+
+/** One after the other: where one is refused, those before it hold. Throws `invalid-argument`. */
+function setHistograms(device: Device, args: BlockLatencyHistogramSetArguments): void {
+  const { boundaries } = args;
+  const kinds: readonly LatencyKind[] = ['read', 'write', 'flush'];
+  const given = kinds.map((kind) => args[`boundaries-${kind as 'read' | 'write' | 'flush'}`] ?? boundaries);
+  const none = given.every((one) => one === undefined);
+  for (const [i, kind] of kinds.entries()) {
+    const own = given[i];
+    if (own === undefined && !none) continue;
+    try {
+      device.setHistogram(kind, own ?? null);
+    } catch (cause) {
+      throw new BlockError('invalid-argument', `Device '${args.id}' set ${kind} boundaries fail`, { cause });
+    }
+  }
+}
 
 export const DEVICE_COMMANDS = {
   'query-block': ({ drives }) => drives.infos(),
@@ -17,4 +60,14 @@ export const DEVICE_COMMANDS = {
   'query-name': () => ({}),
   stop: ({ drives }) => drives.machine.stop(),
   cont: ({ drives }) => drives.resume(),
+
+  block_set_io_throttle({ drives }, args) {
+    const { device, id, group } = args;
+    if ((device === undefined) === (id === undefined)) {
+      throw new BlockError('invalid-argument', "Need exactly one of 'device' and 'id'");
+    }
+    drives.setLimits(device ?? id ?? '', limitsOf(args), group);
+  },
+
+  'block-latency-histogram-set': ({ drives }, args) => setHistograms(drives.get(args.id), args),
 } satisfies Partial<CommandTable>;

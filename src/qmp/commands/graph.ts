@@ -8,6 +8,7 @@ import { startCreate } from '../../jobs/create.js';
 import type { BlockdevSnapshot, BlockdevSnapshotSync } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
 import { changeBackingName } from '../../workspace/backing.js';
+import { describeGraph } from '../../workspace/block-graph.js';
 import { type SnapshotRequest, takeSnapshots } from '../../workspace/snapshot.js';
 import type { CommandTable } from '../command.js';
 import type { QmpContext } from '../context.js';
@@ -41,6 +42,25 @@ export const GRAPH_COMMANDS = {
   'blockdev-reopen': ({ graph }, { options }) => reopenNodes(graph, options),
 
   'blockdev-del': ({ nodes }, { 'node-name': name }) => nodes.remove(name),
+
+  'block-set-write-threshold'({ graph }, { 'node-name': name, 'write-threshold': bytes }) {
+    const node = graph.nodes.get(name);
+    if (node === undefined) throw new BlockError('not-found', `Device '${name}' not found`);
+    node.writeThreshold = bytes;
+  },
+
+  'x-blockdev-set-iothread'({ graph }, { 'node-name': name, iothread, force = false }) {
+    const node = graph.nodes.get(name);
+    if (node === undefined) throw new BlockError('not-found', `Failed to find node with node-name='${name}'`);
+    if (!force && [...node.parents].some(({ name: use }) => use === 'root')) {
+      const message = `Node ${name} is associated with a BlockBackend and could be in use (use force=true to override this check)`;
+      throw new BlockError('busy', message);
+    }
+    // All nodes are in the main thread, and there is no other.
+    if (iothread !== null) throw new BlockError('not-found', `Cannot find iothread ${iothread}`);
+  },
+
+  'x-debug-query-block-graph': ({ graph }) => describeGraph(graph),
 
   async block_resize(context, { device, 'node-name': name, size }) {
     const node = findNodeOf(context, device, name);

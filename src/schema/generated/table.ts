@@ -159,8 +159,18 @@ export const TYPES = {
   QueryBlockstatsArguments: { kind: 'struct', members: { 'query-nodes': { type: 'bool', optional: true } } },
   BlockInfo: { kind: 'struct', members: { device: { type: 'str' }, qdev: { type: 'str', optional: true }, type: { type: 'str' }, removable: { type: 'bool' }, locked: { type: 'bool' }, inserted: { type: 'BlockDeviceInfo', optional: true }, tray_open: { type: 'bool', optional: true }, 'io-status': { type: 'BlockDeviceIoStatus', optional: true } } },
   DriveThrottling: { kind: 'struct', members: { 'iops-total': { type: 'int', optional: true }, 'iops-total-max': { type: 'int', optional: true }, 'iops-total-max-length': { type: 'int', optional: true }, 'iops-read': { type: 'int', optional: true }, 'iops-read-max': { type: 'int', optional: true }, 'iops-read-max-length': { type: 'int', optional: true }, 'iops-write': { type: 'int', optional: true }, 'iops-write-max': { type: 'int', optional: true }, 'iops-write-max-length': { type: 'int', optional: true }, 'bps-total': { type: 'int', optional: true }, 'bps-total-max': { type: 'int', optional: true }, 'bps-total-max-length': { type: 'int', optional: true }, 'bps-read': { type: 'int', optional: true }, 'bps-read-max': { type: 'int', optional: true }, 'bps-read-max-length': { type: 'int', optional: true }, 'bps-write': { type: 'int', optional: true }, 'bps-write-max': { type: 'int', optional: true }, 'bps-write-max-length': { type: 'int', optional: true }, 'iops-size': { type: 'int', optional: true }, group: { type: 'str', optional: true } } },
-  DriveOptions: { kind: 'struct', members: { id: { type: 'str', optional: true }, if: { type: 'str', optional: true }, file: { type: 'str', optional: true }, format: { type: 'str', optional: true }, cache: { type: 'str', optional: true }, rerror: { type: 'str', optional: true }, werror: { type: 'str', optional: true }, throttling: { type: 'DriveThrottling', optional: true }, 'stats-account-invalid': { type: 'bool', optional: true }, 'stats-account-failed': { type: 'bool', optional: true } } },
+  DriveOptions: { kind: 'struct', members: { id: { type: 'str', optional: true }, if: { type: 'str', optional: true }, file: { type: 'str', optional: true }, format: { type: 'str', optional: true }, cache: { type: 'str', optional: true }, rerror: { type: 'str', optional: true }, werror: { type: 'str', optional: true }, throttling: { type: 'DriveThrottling', optional: true }, 'stats-account-invalid': { type: 'bool', optional: true }, 'stats-account-failed': { type: 'bool', optional: true }, 'stats-intervals': { type: ['int'], optional: true } } },
   BlockIoErrorEvent: { kind: 'struct', members: { device: { type: 'str' }, 'node-name': { type: 'str', optional: true }, operation: { type: 'IoOperationType' }, action: { type: 'BlockErrorAction' }, nospace: { type: 'bool', optional: true }, reason: { type: 'str' } } },
+  BlockImageCorruptedEvent: { kind: 'struct', members: { device: { type: 'str' }, 'node-name': { type: 'str', optional: true }, msg: { type: 'str' }, offset: { type: 'int', optional: true }, size: { type: 'int', optional: true }, fatal: { type: 'bool' } } },
+  BlockLatencyHistogramSetArguments: { kind: 'struct', members: { id: { type: 'str' }, boundaries: { type: ['uint64'], optional: true }, 'boundaries-read': { type: ['uint64'], optional: true }, 'boundaries-write': { type: ['uint64'], optional: true }, 'boundaries-flush': { type: ['uint64'], optional: true } } },
+  BlockSetWriteThresholdArguments: { kind: 'struct', members: { 'node-name': { type: 'str' }, 'write-threshold': { type: 'uint64' } } },
+  BlockWriteThresholdEvent: { kind: 'struct', members: { 'node-name': { type: 'str' }, 'amount-exceeded': { type: 'uint64' }, 'write-threshold': { type: 'uint64' } } },
+  StrOrNull: { kind: 'alternate', choices: { string: 'str', null: 'null' } },
+  XBlockdevSetIothreadArguments: { kind: 'struct', members: { 'node-name': { type: 'str' }, iothread: { type: 'StrOrNull' }, force: { type: 'bool', optional: true } } },
+  XDbgBlockGraphNodeType: { kind: 'enum', values: ['block-backend', 'block-job', 'block-driver'] },
+  XDbgBlockGraphNode: { kind: 'struct', members: { id: { type: 'uint64' }, type: { type: 'XDbgBlockGraphNodeType' }, name: { type: 'str' } } },
+  XDbgBlockGraphEdge: { kind: 'struct', members: { parent: { type: 'uint64' }, child: { type: 'uint64' }, name: { type: 'str' }, perm: { type: ['BlockPermission'] }, 'shared-perm': { type: ['BlockPermission'] } } },
+  XDbgBlockGraph: { kind: 'struct', members: { nodes: { type: ['XDbgBlockGraphNode'] }, edges: { type: ['XDbgBlockGraphEdge'] } } },
   RunState: { kind: 'enum', values: ['io-error', 'paused', 'running'] },
   StatusInfo: { kind: 'struct', members: { running: { type: 'bool' }, singlestep: { type: 'bool' }, status: { type: 'RunState' } } },
   NameInfo: { kind: 'struct', members: { name: { type: 'str', optional: true } } },
@@ -288,6 +298,11 @@ export const COMMANDS = {
   'blockdev-create': "BlockdevCreateArguments",
   'query-blockstats': "QueryBlockstatsArguments",
   'query-block': null,
+  block_set_io_throttle: "BlockIOThrottle",
+  'block-latency-histogram-set': "BlockLatencyHistogramSetArguments",
+  'block-set-write-threshold': "BlockSetWriteThresholdArguments",
+  'x-blockdev-set-iothread': "XBlockdevSetIothreadArguments",
+  'x-debug-query-block-graph': null,
   'query-status': null,
   'query-name': null,
   stop: null,
@@ -322,7 +337,7 @@ export const COMMANDS = {
 } as const;
 
 /** Commands that return something; all others return an empty object. */
-export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","query-blockstats","query-block","query-status","query-name","query-block-exports","qom-list","qom-get","qom-list-types","qom-list-properties","query-chardev","query-chardev-backends","ringbuf-read","chardev-add","chardev-change","add-fd","query-fdsets"]);
+export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","query-blockstats","query-block","x-debug-query-block-graph","query-status","query-name","query-block-exports","qom-list","qom-get","qom-list-types","qom-list-properties","query-chardev","query-chardev-backends","ringbuf-read","chardev-add","chardev-change","add-fd","query-fdsets"]);
 
 /** Commands that may overtake others. */
 export const OUT_OF_BAND: ReadonlySet<string> = new Set([]);
@@ -336,6 +351,8 @@ export const EVENTS = {
   BLOCK_JOB_READY: "BlockJobReadyEvent",
   BLOCK_JOB_PENDING: "BlockJobPendingEvent",
   BLOCK_IO_ERROR: "BlockIoErrorEvent",
+  BLOCK_IMAGE_CORRUPTED: "BlockImageCorruptedEvent",
+  BLOCK_WRITE_THRESHOLD: "BlockWriteThresholdEvent",
   STOP: null,
   RESUME: null,
   BLOCK_EXPORT_DELETED: "BlockExportDeletedEvent",

@@ -2164,6 +2164,8 @@ export interface DriveOptions {
   'stats-account-invalid'?: boolean;
   /** see BlockDeviceStats (default: true) */
   'stats-account-failed'?: boolean;
+  /** lengths of intervals that have figures of their own, seconds */
+  'stats-intervals'?: number[];
 }
 
 /** A request of a device failed. */
@@ -2181,6 +2183,114 @@ export interface BlockIoErrorEvent {
   /** the reason, for people */
   reason: string;
 }
+
+/** The metadata of an image contradicts itself. */
+export interface BlockImageCorruptedEvent {
+  /** the device whose root it is; empty where it is the root of none */
+  device: string;
+  /** the node */
+  'node-name'?: string;
+  /** what is wrong, for people */
+  msg: string;
+  /** where a write was kept from being done, bytes in the file */
+  offset?: number;
+  /** length of that write, bytes */
+  size?: number;
+  /** the image is not written any more */
+  fatal: boolean;
+}
+
+
+/** Begins to count the requests of a device by how long they take; what was counted before is forgotten. Without any boundaries, ends that. */
+export interface BlockLatencyHistogramSetArguments {
+  /** the device */
+  id: string;
+  /** ends of the bins but the last, nanoseconds, ascending, of all kinds */
+  boundaries?: number[];
+  /** the same, of reads */
+  'boundaries-read'?: number[];
+  /** the same, of writes */
+  'boundaries-write'?: number[];
+  /** the same, of flushes */
+  'boundaries-flush'?: number[];
+}
+
+/** Asks for the event BLOCK_WRITE_THRESHOLD. */
+export interface BlockSetWriteThresholdArguments {
+  /** the node */
+  'node-name': string;
+  /** offset beyond which a write is told of, once; 0 for none */
+  'write-threshold': number;
+}
+
+/** A write went beyond the threshold of a node, which has none any more. */
+export interface BlockWriteThresholdEvent {
+  /** the node */
+  'node-name': string;
+  /** bytes that it goes beyond */
+  'amount-exceeded': number;
+  /** the threshold */
+  'write-threshold': number;
+}
+
+/** A word, or none. */
+export type StrOrNull =
+  /** the word */
+  | string
+  /** none */
+  | null;
+
+/** Moves a node to another thread. */
+export interface XBlockdevSetIothreadArguments {
+  /** the node */
+  'node-name': string;
+  /** the thread; null for the main one, which is where all nodes are */
+  iothread: StrOrNull;
+  /** also where a device or an export uses the node (default: false) */
+  force?: boolean;
+}
+
+/** Kind of a user of nodes, or of a node. */
+export type XDbgBlockGraphNodeType =
+  /** a device, or an export */
+  | 'block-backend'
+  /** a job */
+  | 'block-job'
+  /** a node */
+  | 'block-driver';
+
+/** A user of nodes, or a node. */
+export interface XDbgBlockGraphNode {
+  /** its number in this answer */
+  id: number;
+  /** what it is */
+  type: XDbgBlockGraphNodeType;
+  /** its name; empty where it has none */
+  name: string;
+}
+
+/** A link. */
+export interface XDbgBlockGraphEdge {
+  /** number of the user */
+  parent: number;
+  /** number of the node */
+  child: number;
+  /** what the user calls it */
+  name: string;
+  /** what the user does with the node */
+  perm: BlockPermission[];
+  /** what others may do with it */
+  'shared-perm': BlockPermission[];
+}
+
+/** The whole graph. */
+export interface XDbgBlockGraph {
+  /** nodes and their users */
+  nodes: XDbgBlockGraphNode[];
+  /** links */
+  edges: XDbgBlockGraphEdge[];
+}
+
 
 /** Whether devices run, and why they do not. */
 export type RunState =
@@ -3075,6 +3185,16 @@ export interface QapiTypes {
   DriveThrottling: DriveThrottling;
   DriveOptions: DriveOptions;
   BlockIoErrorEvent: BlockIoErrorEvent;
+  BlockImageCorruptedEvent: BlockImageCorruptedEvent;
+  BlockLatencyHistogramSetArguments: BlockLatencyHistogramSetArguments;
+  BlockSetWriteThresholdArguments: BlockSetWriteThresholdArguments;
+  BlockWriteThresholdEvent: BlockWriteThresholdEvent;
+  StrOrNull: StrOrNull;
+  XBlockdevSetIothreadArguments: XBlockdevSetIothreadArguments;
+  XDbgBlockGraphNodeType: XDbgBlockGraphNodeType;
+  XDbgBlockGraphNode: XDbgBlockGraphNode;
+  XDbgBlockGraphEdge: XDbgBlockGraphEdge;
+  XDbgBlockGraph: XDbgBlockGraph;
   RunState: RunState;
   StatusInfo: StatusInfo;
   NameInfo: NameInfo;
@@ -3202,6 +3322,11 @@ export interface QapiCommands {
   'blockdev-create': { arguments: BlockdevCreateArguments; returns: Record<string, never> };
   'query-blockstats': { arguments: QueryBlockstatsArguments; returns: BlockStats[] };
   'query-block': { arguments: Record<string, never>; returns: BlockInfo[] };
+  block_set_io_throttle: { arguments: BlockIOThrottle; returns: Record<string, never> };
+  'block-latency-histogram-set': { arguments: BlockLatencyHistogramSetArguments; returns: Record<string, never> };
+  'block-set-write-threshold': { arguments: BlockSetWriteThresholdArguments; returns: Record<string, never> };
+  'x-blockdev-set-iothread': { arguments: XBlockdevSetIothreadArguments; returns: Record<string, never> };
+  'x-debug-query-block-graph': { arguments: Record<string, never>; returns: XDbgBlockGraph };
   'query-status': { arguments: Record<string, never>; returns: StatusInfo };
   'query-name': { arguments: Record<string, never>; returns: NameInfo };
   stop: { arguments: Record<string, never>; returns: Record<string, never> };
@@ -3244,6 +3369,8 @@ export interface QapiEvents {
   BLOCK_JOB_READY: BlockJobReadyEvent;
   BLOCK_JOB_PENDING: BlockJobPendingEvent;
   BLOCK_IO_ERROR: BlockIoErrorEvent;
+  BLOCK_IMAGE_CORRUPTED: BlockImageCorruptedEvent;
+  BLOCK_WRITE_THRESHOLD: BlockWriteThresholdEvent;
   STOP: Record<string, never>;
   RESUME: Record<string, never>;
   BLOCK_EXPORT_DELETED: BlockExportDeletedEvent;

@@ -168,6 +168,36 @@ describe('qcow2: where metadata lies', () => {
     }
   }
 
+  it('tells monitors that it is corrupt: once, and with the write that was kept from being done', async () => {
+    const fixture = await image();
+    const place = l1Of(fixture);
+    fixture.host.patchFile(PATH, l2Of(fixture), be64(COPIED | BigInt(place)));
+    const node = await openAt(fixture);
+    const told: object[] = [];
+    fixture.graph.events.on('BLOCK_IMAGE_CORRUPTED', (data) => told.push(data));
+    for (let tries = 0; tries < 2; tries++) await failureOf(node.write(0, pattern(512)));
+    const msg = `Preventing invalid write on metadata (overlaps with active-l1) at offset ${place}`;
+    const event = { device: '', 'node-name': node.nodeName, msg, fatal: true, offset: place, size: CLUSTER };
+    expect(told).to.deep.equal([event]);
+  });
+
+  it('tells monitors of what is only read, and that it is not fatal', async () => {
+    const fixture = await image();
+    fixture.host.patchFile(PATH, l1Of(fixture), be64(COPIED | 0x00ff_ffff_ffff_fe00n));
+    const node = await openAt(fixture, { readOnly: true });
+    const told: object[] = [];
+    fixture.graph.events.on('BLOCK_IMAGE_CORRUPTED', (data) => told.push(data));
+    for (let tries = 0; tries < 2; tries++) await failureOf(node.read(0, new Uint8Array(512)));
+    expect(told).to.deep.equal([
+      {
+        device: '',
+        'node-name': node.nodeName,
+        msg: 'L2 table offset 0xfffffffffffe00 invalid (L1 index: 0)',
+        fatal: false,
+      },
+    ]);
+  });
+
   it('says exactly where an L2 table or a refcount block would be, beyond 2^53 too', async () => {
     const fixture = await image();
     fixture.host.patchFile(PATH, l1Of(fixture), be64(COPIED | 0x00ff_ffff_ffff_fe00n));

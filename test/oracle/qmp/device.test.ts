@@ -63,6 +63,48 @@ describe("qmp against a machine's monitor: devices", () => {
     FLAT,
   );
 
+  const none = { bps: 0, bps_rd: 0, bps_wr: 0, iops: 0, iops_rd: 0, iops_wr: 0 };
+  const limit = (words: object): Step => command('block_set_io_throttle', { ...none, ...words });
+
+  same(
+    'other limits',
+    ['if=none,id=d0,driver=null-co,node-name=n0', 'if=none,id=d1,driver=null-co,node-name=n1,throttling.iops-total=7'],
+    command('block_set_io_throttle'),
+    command('block_set_io_throttle', { device: 'd0' }),
+    limit({}),
+    limit({ device: 'd0', id: 'd0' }),
+    limit({ device: 'n0' }),
+    limit({ device: 'nobody' }),
+    limit({ id: 'nobody' }),
+    limit({ device: 'd0', bps: -1 }),
+    limit({ device: 'd0', bps: 1, bps_rd: 1 }),
+    limit({ device: 'd0', bps: 1000, iops_size: 5 }),
+    limit({ device: 'd0', bps_max: 1000 }),
+    limit({ device: 'd0', bps: 1000, bps_max: 10 }),
+    limit({ device: 'd0', iops_rd: 10, iops_rd_max_length: 3 }),
+    limit({ device: 'd0', bps: 'x' }),
+    DEVICES,
+    limit({ device: 'd0', iops: 100, iops_max: 1000, iops_max_length: 3, iops_size: 4096 }),
+    limit({ device: 'd1', bps_rd: 100, bps_wr: 200, group: 'g' }),
+    DEVICES,
+    limit({ device: 'd0', bps: 1000, group: 'g' }),
+    DEVICES,
+    limit({ device: 'd1' }),
+    DEVICES,
+    limit({ device: 'd0' }),
+    limit({ device: 'd1', iops_wr: 5 }),
+    DEVICES,
+  );
+
+  same(
+    'figures of the last seconds',
+    ['if=none,id=d0,driver=null-co,node-name=n0,stats-intervals.0=5,stats-intervals.1=60'],
+    FIGURES,
+    command('block-latency-histogram-set', { id: 'nobody' }),
+    command('block-latency-histogram-set', { id: 'n0', boundaries: [1] }),
+    command('block-latency-histogram-set', { boundaries: [1] }),
+  );
+
   same(
     'commands that name them',
     [TOP, 'if=none,id=d1,driver=null-co,node-name=n1'],

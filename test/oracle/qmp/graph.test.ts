@@ -99,6 +99,24 @@ describe('qmp against qemu-storage-daemon: graph', () => {
   );
 
   same(
+    'thresholds of writes, and threads',
+    add('raw', 'raw', 'a.raw'),
+    command('block-set-write-threshold', { 'node-name': 'nobody', 'write-threshold': 1 }),
+    command('block-set-write-threshold', { 'node-name': 'raw' }),
+    command('block-set-write-threshold', { 'node-name': 'raw', 'write-threshold': '1' }),
+    command('block-set-write-threshold', { 'node-name': 'raw', 'write-threshold': 4096 }),
+    FLAT,
+    command('block-set-write-threshold', { 'node-name': 'raw', 'write-threshold': 0 }),
+    FLAT,
+    command('x-blockdev-set-iothread', { 'node-name': 'nobody', iothread: null }),
+    command('x-blockdev-set-iothread', { 'node-name': 'raw' }),
+    command('x-blockdev-set-iothread', { 'node-name': 'raw', iothread: 'none' }),
+    command('x-blockdev-set-iothread', { 'node-name': 'raw', iothread: 'none', force: true }),
+    command('x-blockdev-set-iothread', { 'node-name': 'raw', iothread: 1 }),
+    command('x-blockdev-set-iothread', { 'node-name': 'raw', iothread: null }),
+  );
+
+  same(
     'nodes that others use',
     command('blockdev-add', { driver: 'file', 'node-name': 'file', filename: 'DIR/top.qcow2' }),
     add('base', 'qcow2', 'base.qcow2', { 'read-only': true }),

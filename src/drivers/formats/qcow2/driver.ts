@@ -69,7 +69,17 @@ export class Qcow2Node extends FormatNode {
         overlapKinds: overlapKinds(own),
         discards: discardPolicy(own, this.discardMode),
       },
-      { backing: () => this.cow, writable: () => !this.readOnly, length: () => this.length },
+      {
+        backing: () => this.cow,
+        writable: () => !this.readOnly,
+        length: () => this.length,
+        corrupted: (what) =>
+          graph.events.emit('BLOCK_IMAGE_CORRUPTED', {
+            device: graph.deviceOf(this) ?? '',
+            'node-name': this.nodeName,
+            ...what,
+          }),
+      },
     );
   }
 

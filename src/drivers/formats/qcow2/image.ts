@@ -7,6 +7,7 @@
 
 import type { Child } from '../../../block/child.js';
 import type { Host, Memory } from '../../../host/host.js';
+import type { QapiEvents } from '../../../schema/generated/types.js';
 import { reportUnforeseen } from '../../../util/best-effort.js';
 import { BlockError, type BlockErrorCode } from '../../../util/errors.js';
 import { RangeLock } from '../../../util/range-lock.js';
@@ -25,6 +26,15 @@ import { Preallocation } from './preallocation.js';
 import { Reclamation } from './reclamation.js';
 import { Refcounts } from './refcounts.js';
 import { type Geometry, type HostOffset, makeGeometry, SECTOR } from './types.js';
+
+/** The node of an image. */
+export interface ImageOwner {
+  backing(): Child | null;
+  writable(): boolean;
+  length(): number;
+  /** The metadata contradicts itself. */
+  corrupted(what: Omit<QapiEvents['BLOCK_IMAGE_CORRUPTED'], 'device' | 'node-name'>): void;
+}
 
 export interface ImageSettings {
   caches: CacheTables;
@@ -64,6 +74,8 @@ export class Qcow2Image {
 
   /** The header in memory differs from the one on disk, which is still valid. */
   headerDirty = false;
+  readonly #corrupted: ImageOwner['corrupted'];
+  #told = false;
   /** Set when metadata turned out to be corrupt: every later change fails with this error. */
   broken: BlockError | null = null;
   /** First sector of the file as it was read. The header's fields are encoded into it, so that its other bytes are kept. */
@@ -75,7 +87,7 @@ export class Qcow2Image {
     area: HeaderArea,
     firstSector: Uint8Array,
     settings: ImageSettings,
-    owner: { backing: () => Child | null; writable: () => boolean; length: () => number },
+    owner: ImageOwner,
   ) {
     this.host = host;
     this.memory = host.memory;
@@ -88,6 +100,7 @@ export class Qcow2Image {
     this.geometry = makeGeometry(area.header.version, area.header.clusterBits, area.header.refcountOrder);
     this.backing = owner.backing;
     this.writable = owner.writable;
+    this.#corrupted = owner.corrupted;
     this.length = owner.length;
     this.discards = settings.discards;
     this.reclamation = new Reclamation(file);
@@ -158,17 +171,23 @@ export class Qcow2Image {
   /** Rejects with `corrupt-image` where [start, start + length), which a mapping says is data, is metadata. To be called before data is written in place. */
   async checkDataWrite(start: HostOffset, length: number): Promise<void> {
     const what = this.metadata.overlap(start, start + length);
-    if (what !== null) throw await this.corrupt(overlapMessage(start, what), start);
+    if (what !== null) throw await this.corrupt(overlapMessage(start, what), start, length);
   }
 
   /**
    * Called where metadata contradicts itself. A writable image is not written any more, and (version 3) gets the corrupt bit on disk. Resolves with
-   * the error for the caller to throw: `corrupt-image`.
+   * the error for the caller to throw: `corrupt-image`. `length`: of the write to `offset` that was kept from being done.
    */
-  async corrupt(message: string, offset: number): Promise<BlockError> {
+  async corrupt(message: string, offset: number, length?: number): Promise<BlockError> {
     const failure = this.error('corrupt-image', `qcow2: Image is corrupt: ${message}`, 'access', offset);
-    if (!this.writable() || this.broken !== null) return failure;
-    this.broken = failure;
+    const fatal = this.writable();
+    if (this.broken !== null) return failure;
+    if (fatal) this.broken = failure;
+    // Of what is only read, the first is told of.
+    if (fatal || !this.#told)
+      this.#corrupted({ msg: message, fatal, ...(length !== undefined && { offset, size: length }) });
+    this.#told = true;
+    if (!fatal) return failure;
     if (this.geometry.version === 3) {
       this.header.incompatibleFeatures |= Incompatible.corrupt;
       try {

@@ -24,7 +24,7 @@ import {
 /** Marks the image corrupt: a cluster that the refcounts call free holds metadata (`what`). */
 export function wronglyFree(image: Qcow2Image, cluster: ClusterIndex, what: string): Promise<BlockError> {
   const start = hostOf(cluster, image.geometry);
-  return image.corrupt(overlapMessage(start, what), start);
+  return image.corrupt(overlapMessage(start, what), start, image.geometry.clusterSize);
 }
 
 /** Creates the missing block `index` at cluster `at` of its range. One at a time (`Refcounts.makeOne`). */
