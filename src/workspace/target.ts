@@ -165,7 +165,8 @@ export interface DriveTarget {
 export function planOfDrive(source: BlockNode, wanted: DriveTarget): TargetPlan {
   const { target: image, mode = 'absolute-paths', format: given, 'node-name': nodeName } = wanted;
   if (given !== undefined && knownDriver(given) === null) {
-    throw new BlockError('invalid-argument', `Unknown file format '${given}'`);
+    const what = mode === 'existing' ? 'driver' : 'file format';
+    throw new BlockError('invalid-argument', `Unknown ${what} '${given}'`);
   }
   if (mode === 'existing') return { image, format: given, create: null, nodeName };
   const format = given ?? skipFilters(source).driver;

@@ -83,17 +83,18 @@ function socketSettings(
   server: boolean,
   wait: boolean | undefined,
   waitsByDefault: boolean,
-  reconnectSeconds = 0,
+  reconnect: number | undefined,
 ): SocketSettings {
   if (wait !== undefined && !server) {
     throw invalid("'wait' option is incompatible with socket in client connect mode");
   }
-  if (reconnectSeconds !== 0 && server) {
+  if (reconnect !== undefined && server) {
     throw invalid("'reconnect' option is incompatible with socket in server listen mode");
   }
-  if (reconnectSeconds !== 0 && address.type === 'fd') {
+  if (reconnect !== undefined && address.type === 'fd') {
     throw invalid("'reconnect' option is incompatible with 'fd' address type");
   }
+  const reconnectSeconds = reconnect ?? 0;
   if (reconnectSeconds < 0 || reconnectSeconds > MAX_RECONNECT_SECONDS) {
     throw invalid(`'reconnect' expects seconds from 0 to ${MAX_RECONNECT_SECONDS}`);
   }

@@ -27,6 +27,8 @@ const KNOWN: readonly RegExp[] = [
   // We refuse arguments that go together with nothing before a target is created, or an address is bound.
   /[Bb]itmap sync mode|valid bitmap name|Sync mode '.*' not supported|Invalid job ID|No TLS credentials|No secret with id|authorization (object|list)/,
   // Where several things are wrong with images and nodes, another one is found first.
+  /force-share=on can only be used|setting detect-zeroes to unmap|is missing for|Cannot find device='' nor|granularity/,
+  /Backing file not supported|'use-copy-range' is not supported/,
   /Duplicate nodes|Cannot change the option|cannot be reset to its default|Bitmap '.*' could not be found/,
   /max-chunk|max-workers|Failed to find node with node-name|Cannot replace|Invalid node-name: ''/,
   // What cannot be read is refused before a file is truncated.

@@ -7,7 +7,7 @@ import { filtered } from '../runner.js';
 
 const SIZE = String(4 << 20);
 /** Far more than a command takes, or a job on such small images. */
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 10_000;
 
 interface Side {
   folder: string;
@@ -35,12 +35,12 @@ export class Pair {
     return this.#sides[0].daemon.execute('query-qmp-schema');
   }
 
-  /** Both answers, theirs first, without what may differ. Null where the reference itself has crashed. */
+  /** Both answers, theirs first, without what may differ. Null where the reference itself has crashed, or waits. */
   async ask(message: Json): Promise<[string, string] | null> {
     const [theirs, ours] = this.#sides;
-    // First the reference: it ends at some commands.
+    // First the reference: it ends at some commands, and a character device that waits for a client makes it wait.
     const answer = await ask(theirs, message).catch((error: Error) => {
-      if (error.message.startsWith('the daemon ended')) return null;
+      if (/^(the daemon ended|no answer)/.test(error.message)) return null;
       throw error;
     });
     return answer === null ? null : [answer, await ask(ours, message)];
@@ -59,7 +59,9 @@ export class Pair {
 async function ask({ daemon, folder }: Side, message: Json): Promise<string> {
   const placed = JSON.parse(JSON.stringify(message).replaceAll('DIR', folder)) as Json;
   const answer = await within(daemon.ask(placed), message);
-  return JSON.stringify(filtered(answer)).replaceAll(folder, 'DIR');
+  // How long image files have become is each program's own affair.
+  const text = JSON.stringify(filtered(answer)).replace(/"(virtual-size|wr_highest_offset)":\d+/g, '"$1":0');
+  return text.replaceAll(folder, 'DIR');
 }
 
 async function settled(daemon: StorageDaemon): Promise<void> {
