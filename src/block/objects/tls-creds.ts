@@ -52,10 +52,10 @@ export async function readPskCredentials(
   host: Host,
   { dir, endpoint: side = 'client', username, 'verify-peer': verifyPeer = true }: TlsCredsPskProperties,
 ): Promise<TlsSettings> {
-  const path = `${checkFolder(dir)}/keys.psk`;
   if (side === 'server' && username !== undefined) {
     throw new BlockError('invalid-argument', 'username should not be set when endpoint=server');
   }
+  const path = `${checkFolder(dir)}/keys.psk`;
   const keys = parseKeys(new TextDecoder().decode(await readCredentials(host, path)), path);
   if (side === 'server') return { side, kind: 'psk', verifyPeer, keys };
   const name = username ?? DEFAULT_USERNAME;

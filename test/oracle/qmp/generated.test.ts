@@ -43,7 +43,7 @@ const KNOWN: readonly RegExp[] = [
   // Jobs put no filter nodes in.
   /Parameter 'filter-node-name' is not supported/,
   // Members of sizes that QAPI has as `int` in some places, and as `size` in others.
-  /Invalid parameter type for '.*size', expected: integer/,
+  /Invalid parameter type for '.*(size|hint)', expected: integer/,
   // QEMU reads the names of ports; the descriptors of a storage daemon have numbers alone.
   /Servname not supported for ai_socktype|File descriptor '.*' is not a number/,
 ];
