@@ -2,8 +2,12 @@
 
 import { withoutRawBytes } from './name-bytes.js';
 
+/** Text in which nothing is to be escaped: nearly all. */
+const PLAIN = /^[ !#-[\]-~]*$/;
+
 /** `text` as a JSON string, with quotes. In a name that is not UTF-8, the invalid bytes become U+FFFD. */
 export function quoteJson(text: string): string {
+  if (PLAIN.test(text)) return `"${text}"`;
   return asciiJson(JSON.stringify(withoutRawBytes(text)));
 }
 

@@ -196,10 +196,8 @@ export class Drives {
   }
 
   /** What `query-block` tells, in the order in which they were made. */
-  async infos(): Promise<BlockInfo[]> {
-    const infos: BlockInfo[] = [];
-    for (const drive of [...this.#drives.values()]) infos.push(await this.#infoOf(drive));
-    return infos;
+  infos(): Promise<BlockInfo[]> {
+    return Promise.all([...this.#drives.values()].map((drive) => this.#infoOf(drive)));
   }
 
   async #infoOf({ device, policy, group }: Drive): Promise<BlockInfo> {

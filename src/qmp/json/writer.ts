@@ -7,32 +7,46 @@ export function writeJson(value: unknown, pretty = false): string {
   return write(value, pretty ? 0 : -1);
 }
 
-/** `level`: of indentation; negative for one line. */
+/** `level`: of indentation; negative for one line. A long answer is some 10,000 members: no array is made for each object. */
 function write(value: unknown, level: number): string {
   if (typeof value === 'string') return quoteJson(value);
   if (typeof value === 'number') return double(value);
   if (typeof value !== 'object' || value === null) return String(value);
   const deeper = level < 0 ? level : level + 1;
-  if (Array.isArray(value))
-    return enclose(
-      '[]',
-      value.map((item) => write(item, deeper)),
-      level,
-    );
-  const members = Object.entries(value).filter(([, member]) => member !== undefined);
-  return enclose(
-    '{}',
-    members.map(([key, member]) => `${quoteJson(key)}: ${write(member, deeper)}`),
-    level,
-  );
+  const inner = level < 0 ? '' : ' '.repeat(4 * deeper);
+  const between = level < 0 ? ', ' : `,\n${inner}`;
+  let items = '';
+  let first = true;
+  if (Array.isArray(value)) {
+    for (const item of value) {
+      items += first ? inner : between;
+      items += write(item, deeper);
+      first = false;
+    }
+  } else {
+    for (const key of Object.keys(value)) {
+      const member = (value as Record<string, unknown>)[key];
+      if (member === undefined) continue;
+      items += first ? inner : between;
+      items += quotedKey(key) + write(member, deeper);
+      first = false;
+    }
+  }
+  const [open, close] = Array.isArray(value) ? '[]' : '{}';
+  if (level < 0) return open + items + close;
+  return `${open}\n${items}${first ? '' : '\n'}${' '.repeat(4 * level)}${close}`;
 }
 
-function enclose([open, close]: string, items: readonly string[], level: number): string {
-  if (level < 0) return `${open}${items.join(', ')}${close}`;
-  const outer = ' '.repeat(4 * level);
-  const inner = ' '.repeat(4 * (level + 1));
-  const body = items.map((item) => inner + item).join(',\n');
-  return `${open}\n${body}${items.length === 0 ? '' : '\n'}${outer}${close}`;
+/** Names of members are the same few again and again. */
+const quotedKeys = new Map<string, string>();
+const MAX_QUOTED_KEYS = 4096;
+
+function quotedKey(key: string): string {
+  const known = quotedKeys.get(key);
+  if (known !== undefined) return known;
+  const quoted = `${quoteJson(key)}: `;
+  if (quotedKeys.size < MAX_QUOTED_KEYS) quotedKeys.set(key, quoted);
+  return quoted;
 }
 
 /** As C's `%.17g`. */
