@@ -4,7 +4,7 @@
 //
 // Both blocks are allocated at the start: however full the host's memory is later, messages still go out.
 
-import type { Memory } from '../host/host.js';
+import type { Clock, Host, Memory } from '../host/host.js';
 import type { Link, LinkOwner } from '../host/net.js';
 import type { BlockError } from '../util/errors.js';
 
@@ -21,6 +21,7 @@ export interface LinkStreamOwner {
 
 export class LinkStream implements LinkOwner {
   readonly #memory: Memory;
+  readonly #clock: Clock;
   readonly #link: Link;
   readonly #owner: LinkStreamOwner;
   readonly #window: Uint8Array;
@@ -31,11 +32,13 @@ export class LinkStream implements LinkOwner {
   /** Blocks that were given to the link. */
   #pushed = 0;
   #receiving = false;
+  #stopTimer = (): void => undefined;
   #gone = false;
 
   /** Nothing is received before `receive(true)`. Throws `limit` where the host has no memory for it. */
-  constructor(memory: Memory, link: Link, owner: LinkStreamOwner) {
+  constructor({ memory, clock }: Pick<Host, 'memory' | 'clock'>, link: Link, owner: LinkStreamOwner) {
     this.#memory = memory;
+    this.#clock = clock;
     this.#link = link;
     this.#owner = owner;
     this.#window = memory.allocate(BLOCK_BYTES);
@@ -53,7 +56,9 @@ export class LinkStream implements LinkOwner {
 
   received(count: number): void {
     this.#owner.received(this.#window.subarray(0, count));
-    this.#listen();
+    // Whoever sends without end is read on in the next turn: others have theirs in between.
+    if (count < BLOCK_BYTES) this.#listen();
+    else if (!this.#gone) this.#stopTimer = this.#clock.timer(0, () => this.#listen());
   }
 
   descriptor(fd: number): void {
@@ -128,6 +133,7 @@ export class LinkStream implements LinkOwner {
   #end(error: BlockError | null): void {
     if (this.#gone) return;
     this.#gone = true;
+    this.#stopTimer();
     this.#memory.free(this.#window);
     this.#memory.free(this.#block);
     this.#owner.closed(error);

@@ -24,6 +24,10 @@ const MAX_QUEUE = 64;
 /** Bytes that a client has not taken. */
 const MAX_BACKLOG_BYTES = 64 << 20;
 
+/** So many are read at once, before it is looked whether the queue is full. */
+const SLICE_BYTES = 1024;
+const NOTHING = new Uint8Array(0);
+
 const NEGOTIATE = 'qmp_capabilities';
 
 /** Where a session writes to. */
@@ -50,6 +54,9 @@ export class Session {
   readonly #commands = new Serial();
   readonly #descriptors: ReceivedDescriptors;
   #queued = 0;
+  /** What came while the queue was full. */
+  #unread: Uint8Array = NOTHING;
+  #stopTimer = (): void => undefined;
   /** Undefined until the negotiation has ended. */
   #capabilities: ReadonlySet<string> | undefined;
   #stopEvents: (() => void) | null = null;
@@ -71,9 +78,26 @@ export class Session {
     this.#send({ QMP: { version: versionInfo(this.#context), capabilities: ['oob'] } });
   }
 
+  /** The bytes are the caller's again after the call. */
   received(bytes: Uint8Array): void {
     this.#descriptors.bytesCame();
-    if (!this.#closed) this.#parser.feed(bytes);
+    this.#read(this.#unread.length === 0 ? bytes : Buffer.concat([this.#unread, bytes]));
+  }
+
+  /** Reads messages, as many as the queue takes; the rest is read when it is shorter again. */
+  #read(bytes: Uint8Array): void {
+    let at = 0;
+    while (at < bytes.length && this.#queued < MAX_QUEUE && !this.#closed) {
+      this.#parser.feed(bytes.subarray(at, at + SLICE_BYTES));
+      at += SLICE_BYTES;
+    }
+    this.#unread = this.#closed ? NOTHING : Buffer.from(bytes.subarray(at));
+  }
+
+  #readOn(): void {
+    if (this.#closed) return;
+    this.#read(this.#unread);
+    if (this.#queued < MAX_QUEUE) this.#link.receive(true);
   }
 
   /** A descriptor that the client has passed with the bytes that come next. */
@@ -87,6 +111,7 @@ export class Session {
     if (this.#closed) return;
     this.#closed = true;
     this.#stopEvents?.();
+    this.#stopTimer();
     this.#descriptors.close();
     this.#context.graph.host.passed.forgetAllOf(this);
   }
@@ -113,7 +138,9 @@ export class Session {
     const run = this.#commands.run(async () => {
       if (!this.#closed) await this.#answer(action);
       this.#queued--;
-      if (this.#queued === MAX_QUEUE - 1 && !this.#closed) this.#link.receive(true);
+      // In another turn: a client that sends without end must not keep the others from theirs.
+      if (this.#queued === MAX_QUEUE - 1)
+        this.#stopTimer = this.#context.graph.host.clock.timer(0, () => this.#readOn());
     });
     detach('monitor', run);
   }

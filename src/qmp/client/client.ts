@@ -7,7 +7,7 @@
 // What the server sends is bounded as what a client sends to us is: by the parser's limits. A server that answers what nobody has asked, or
 // sends what is no QMP, is left.
 
-import type { Memory } from '../../host/host.js';
+import type { Host } from '../../host/host.js';
 import type { Link } from '../../host/net.js';
 import type { VersionInfo } from '../../schema/generated/types.js';
 import { detach } from '../../util/best-effort.js';
@@ -48,7 +48,7 @@ export class Client implements LinkStreamOwner {
   #open = true;
 
   /** Throws `limit` where the host has no memory for it. */
-  constructor(memory: Memory, link: Link) {
+  constructor(host: Pick<Host, 'memory' | 'clock'>, link: Link) {
     this.peer = link.peer;
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
@@ -60,7 +60,7 @@ export class Client implements LinkStreamOwner {
       message: (message) => this.#message(message),
       malformed: (error) => this.#leave(error.message),
     });
-    this.#stream = new LinkStream(memory, link, this);
+    this.#stream = new LinkStream(host, link, this);
     this.#stream.receive(true);
   }
 

@@ -42,7 +42,7 @@ async function clientOver(host: Host, connecting: Promise<Link>, giveUp: GivenUp
     throw error;
   }
   try {
-    return new Client(host.memory, link);
+    return new Client(host, link);
   } catch (error) {
     detach('QMP client', link.close());
     throw error;

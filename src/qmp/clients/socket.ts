@@ -14,7 +14,7 @@ export class SocketClient implements LinkStreamOwner, SessionLink {
   /** Greets the client. `onClosed` is called once, when it is gone. Throws `limit` where the host has no memory for it. */
   constructor(context: QmpContext, link: Link, options: SessionOptions, onClosed: () => void) {
     this.#onClosed = onClosed;
-    this.#stream = new LinkStream(context.graph.host.memory, link, this);
+    this.#stream = new LinkStream(context.graph.host, link, this);
     this.#session = new Session(context, this, options);
     this.#session.start();
     this.#stream.receive(true);

@@ -14,8 +14,10 @@ const MAX_TOKEN_BYTES = 64 << 20;
 /** Room for most tokens. */
 const FIRST_BYTES = 256;
 
-const QUOTES = new Set([0x22, 0x27]);
-const BLANKS = new Set([0x20, 0x09, 0x0a, 0x0d]);
+/** One token for each of them, by its byte. */
+const STRUCTURES: readonly (Token | undefined)[] = Array.from({ length: 256 }, (_, byte) =>
+  isStructure(byte) ? { kind: 'structure', text: String.fromCharCode(byte) } : undefined,
+);
 const BACKSLASH = 0x5c;
 const TAB = 0x09;
 
@@ -28,10 +30,12 @@ export interface TokenSink {
 }
 
 type State = 'start' | 'string' | 'escape' | 'keyword' | 'recovery' | NumberState;
-/** A number ends where its state may end it, see `ENDS`. */
+/** A number ends where its state may end it, see `mayEnd`. */
 type NumberState = 'minus' | 'zero' | 'digits' | 'point' | 'fraction' | 'exponent' | 'sign' | 'power';
 
-const ENDS: ReadonlySet<State> = new Set<State>(['zero', 'digits', 'fraction', 'power']);
+function mayEnd(state: State): boolean {
+  return state === 'zero' || state === 'digits' || state === 'fraction' || state === 'power';
+}
 
 export class Lexer {
   readonly #sink: TokenSink;
@@ -46,7 +50,22 @@ export class Lexer {
   }
 
   feed(bytes: Uint8Array): void {
-    for (const byte of bytes) this.#take(byte);
+    for (let at = 0; at < bytes.length; ) {
+      const plain = this.#state === 'string' ? this.#plainEnd(bytes, at) : at;
+      if (plain > at) {
+        this.#keepAll(bytes.subarray(at, plain));
+        at = plain;
+      } else this.#take(bytes[at++]);
+    }
+  }
+
+  /** Where the bytes from `at` on end that are plain text of a string. */
+  #plainEnd(bytes: Uint8Array, at: number): number {
+    let end = at;
+    // No further than the token may go: `#keep` says what is too long.
+    const most = Math.min(bytes.length, at + MAX_TOKEN_BYTES - this.#length);
+    while (end < most && isPlain(bytes[end]) && bytes[end] !== this.#quote) end++;
+    return end;
   }
 
   #take(byte: number): void {
@@ -76,10 +95,14 @@ export class Lexer {
   }
 
   #begin(byte: number): void {
-    if (BLANKS.has(byte)) return;
+    if (isBlank(byte)) return;
+    const structure = STRUCTURES[byte];
+    if (structure !== undefined) {
+      this.#sink.token(structure);
+      return;
+    }
     const state = beginOf(byte);
-    if (isStructure(byte)) this.#sink.token({ kind: 'structure', text: String.fromCharCode(byte) });
-    else if (state === null) this.#fail(byte);
+    if (state === null) this.#fail(byte);
     else {
       this.#state = state;
       this.#quote = byte;
@@ -103,7 +126,7 @@ export class Lexer {
     if (next !== null) {
       this.#state = next;
       this.#keep(byte);
-    } else if (!ENDS.has(state) || (state === 'zero' && isDigit(byte))) {
+    } else if (!mayEnd(state) || (state === 'zero' && isDigit(byte))) {
       // A digit behind a leading zero is part of no number.
       this.#fail(byte);
     } else {
@@ -120,9 +143,23 @@ export class Lexer {
     this.#sink.tooLong();
   }
 
+  #keepAll(bytes: Uint8Array): void {
+    const length = this.#length + bytes.length;
+    if (length > this.#bytes.length)
+      this.#bytes = Buffer.concat([this.#bytes], Math.max(length, 2 * this.#bytes.length));
+    this.#bytes.set(bytes, this.#length);
+    this.#length = length;
+  }
+
   #end(kind: Token['kind']): void {
-    const bytes = this.#cut('start');
-    this.#sink.token(kind === 'string' ? { kind, bytes } : { kind, text: bytes.toString('latin1') });
+    if (kind === 'string') {
+      this.#sink.token({ kind, bytes: this.#cut('start') });
+      return;
+    }
+    const text = this.#bytes.toString('latin1', 0, this.#length);
+    this.#length = 0;
+    this.#state = 'start';
+    this.#sink.token({ kind, text });
   }
 
   #fail(byte: number): void {
@@ -142,7 +179,7 @@ export class Lexer {
 }
 
 function beginOf(byte: number): State | null {
-  if (QUOTES.has(byte)) return 'string';
+  if (byte === 0x22 || byte === 0x27) return 'string';
   if (isLetter(byte)) return 'keyword';
   if (byte === 0x2d) return 'minus';
   if (byte === 0x30) return 'zero';
@@ -170,6 +207,15 @@ function nextInNumber(state: NumberState, byte: number): NumberState | null {
     case 'power':
       return digit ? 'power' : null;
   }
+}
+
+function isBlank(byte: number): boolean {
+  return byte === 0x20 || byte === 0x09 || byte === 0x0a || byte === 0x0d;
+}
+
+/** A byte of a string that is neither an escape nor an error; quotes are looked at apart. */
+function isPlain(byte: number): boolean {
+  return byte >= 0x20 && byte < 0xfe && byte !== BACKSLASH;
 }
 
 function isLetter(byte: number): boolean {

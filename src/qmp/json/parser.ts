@@ -1,12 +1,13 @@
-// From bytes to messages: tokens are collected until all brackets are closed, and then read as one value.
+// From bytes to messages: tokens go into a value until all brackets are closed.
 //
-//   bytes --Lexer--> tokens --brackets closed--> value | JsonError
+//   bytes --Lexer--> tokens --Builder--> brackets closed --> value | JsonError
 //
 // What is wrong costs one message, and the next one is read as if nothing had happened. Integers beyond 2^53 become `bigint`, so that they go
 // back exactly as they came; integers beyond 64 bits, and all others, are numbers.
 
+import { Builder } from './builder.js';
 import { Lexer } from './lexer.js';
-import { decodeString, JsonError } from './string.js';
+import { JsonError } from './string.js';
 import type { Token } from './token.js';
 
 /** Brackets within brackets. */
@@ -15,9 +16,6 @@ const MAX_NESTING = 1024;
 const MAX_TOKENS = 2 << 20;
 /** Bytes of the strings of one message. */
 const MAX_MESSAGE_BYTES = 64 << 20;
-
-const INT64_MIN = -(2n ** 63n);
-const UINT64_MAX = 2n ** 64n - 1n;
 
 export interface MessageSink {
   message(value: unknown): void;
@@ -28,7 +26,8 @@ export interface MessageSink {
 export class MessageParser {
   readonly #sink: MessageSink;
   readonly #lexer: Lexer;
-  #tokens: Token[] = [];
+  #builder = new Builder();
+  #tokens = 0;
   #bytes = 0;
   #braces = 0;
   #brackets = 0;
@@ -48,7 +47,7 @@ export class MessageParser {
   }
 
   #token(token: Token): void {
-    this.#tokens.push(token);
+    this.#tokens++;
     if (token.kind === 'string') this.#bytes += token.bytes.length;
     else if (token.kind === 'structure') this.#count(token.text);
     const limit = this.#limitExceeded();
@@ -56,12 +55,13 @@ export class MessageParser {
       this.#drop(`JSON ${limit} limit exceeded`);
       return;
     }
+    this.#builder.add(token);
     if ((this.#braces > 0 || this.#brackets > 0) && this.#braces >= 0 && this.#brackets >= 0) return;
-    const tokens = this.#tokens;
+    const builder = this.#builder;
     this.#forget();
     let value: unknown;
     try {
-      value = new Reader(tokens).whole();
+      value = builder.end();
     } catch (error) {
       if (!(error instanceof JsonError)) throw error;
       this.#sink.malformed(error);
@@ -72,7 +72,7 @@ export class MessageParser {
 
   #limitExceeded(): string | null {
     if (this.#bytes > MAX_MESSAGE_BYTES) return 'token size';
-    if (this.#tokens.length > MAX_TOKENS) return 'token count';
+    if (this.#tokens > MAX_TOKENS) return 'token count';
     return this.#braces + this.#brackets > MAX_NESTING ? 'nesting depth' : null;
   }
 
@@ -89,102 +89,10 @@ export class MessageParser {
   }
 
   #forget(): void {
-    this.#tokens = [];
+    this.#builder = new Builder();
+    this.#tokens = 0;
     this.#bytes = 0;
     this.#braces = 0;
     this.#brackets = 0;
   }
-}
-
-/** Reads the tokens of one message. */
-class Reader {
-  readonly #tokens: readonly Token[];
-  #next = 0;
-
-  constructor(tokens: readonly Token[]) {
-    this.#tokens = tokens;
-  }
-
-  whole(): unknown {
-    return this.#value();
-  }
-
-  #value(): unknown {
-    const token = this.#take();
-    switch (token.kind) {
-      case 'string':
-        return decodeString(token.bytes);
-      case 'integer':
-        return integer(token.text);
-      case 'double':
-        return Number(token.text);
-      case 'keyword':
-        return keyword(token.text);
-      default:
-        if (token.text === '{') return this.#object();
-        if (token.text === '[') return this.#list();
-        throw expectingValue();
-    }
-  }
-
-  #object(): Record<string, unknown> {
-    // A map has no prototype that a key could hit.
-    const members = new Map<string, unknown>();
-    if (this.#skip('}')) return {};
-    do {
-      const key = this.#value();
-      if (typeof key !== 'string') throw new JsonError('JSON parse error, key is not a string in object');
-      if (!this.#skip(':')) throw new JsonError('JSON parse error, missing : in object pair');
-      const value = this.#value();
-      if (members.has(key)) throw new JsonError('JSON parse error, duplicate key');
-      members.set(key, value);
-    } while (this.#goesOn('}', 'dict'));
-    return Object.fromEntries(members);
-  }
-
-  #list(): unknown[] {
-    const items: unknown[] = [];
-    if (this.#skip(']')) return items;
-    do items.push(this.#value());
-    while (this.#goesOn(']', 'list'));
-    return items;
-  }
-
-  /** Behind one item: true where another one follows. */
-  #goesOn(end: string, what: string): boolean {
-    if (this.#skip(end)) return false;
-    if (this.#skip(',')) return true;
-    throw new JsonError(`JSON parse error, expected separator in ${what}`);
-  }
-
-  #take(): Token {
-    const token = this.#tokens[this.#next++];
-    if (token === undefined) throw new JsonError('JSON parse error, premature EOI');
-    return token;
-  }
-
-  #skip(structure: string): boolean {
-    const token = this.#tokens[this.#next];
-    if (token?.kind !== 'structure' || token.text !== structure) return false;
-    this.#next++;
-    return true;
-  }
-}
-
-function integer(text: string): number | bigint {
-  const number = Number(text);
-  if (Number.isSafeInteger(number)) return number === 0 ? 0 : number;
-  const exact = BigInt(text);
-  return exact >= INT64_MIN && exact <= UINT64_MAX ? exact : number;
-}
-
-function keyword(text: string): boolean | null {
-  if (text === 'true') return true;
-  if (text === 'false') return false;
-  if (text === 'null') return null;
-  throw new JsonError(`JSON parse error, invalid keyword '${text}'`);
-}
-
-function expectingValue(): JsonError {
-  return new JsonError('JSON parse error, expecting value');
 }

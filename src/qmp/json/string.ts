@@ -18,8 +18,10 @@ const ESCAPES: Readonly<Record<string, string>> = {
 /** Between its quotes. Throws `JsonError`. */
 export function decodeString(bytes: Uint8Array): string {
   const end = bytes.length - 1;
-  let text = '';
-  for (let at = 1; at < end; ) {
+  let plain = 1;
+  while (plain < end && bytes[plain] < 0x80 && bytes[plain] !== 0x5c) plain++;
+  let text = Buffer.from(bytes.buffer, bytes.byteOffset + 1, plain - 1).toString('latin1');
+  for (let at = plain; at < end; ) {
     const byte = bytes[at];
     if (byte === 0x5c) {
       const [piece, next] = decodeEscape(bytes, at);
