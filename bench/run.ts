@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { againstCases } from './cases/against.js';
 import { convertCases } from './cases/convert.js';
+import { filterCases } from './cases/filters.js';
 import { jobCases } from './cases/jobs.js';
 import { metadataCases } from './cases/metadata.js';
 import { nbdCases } from './cases/nbd.js';
@@ -64,6 +65,7 @@ function casesOf(data: DataSet): Case[] {
     ...metadataCases(data, OURS),
     ...randomCases(data),
     ...sparseCases(data, OURS),
+    ...filterCases(data, values.quick),
     ...nbdCases(data, OURS, values.quick),
   ];
 }

@@ -1,4 +1,5 @@
 // 4 KiB random reads or writes through the built library at one depth: prints operations a second and CPU.
+// `options` in place of `path` open what is read; a throttle filter's group 'g' has no limits.
 //   node random.mjs '{"path": "...", "format": "raw", "depth": 32, "operations": 400000, "write": false, "direct": false}'
 import { Graph } from '../../dist/lib/block/graph.js';
 import { openNode } from '../../dist/lib/block/open.js';
@@ -7,11 +8,16 @@ import { registerDrivers } from '../../dist/lib/drivers/index.js';
 import { openRealHost } from '../../dist/lib/host/real/index.js';
 import { BLOCK, randomWalk } from './random-walk.mjs';
 
-const { path, format, depth, operations, write, direct } = JSON.parse(process.argv[2]);
+const { path, options, format, depth, operations, write, direct } = JSON.parse(process.argv[2]);
 registerDrivers();
 const host = await openRealHost();
 const graph = new Graph(host);
-const node = await openNode(graph, path, { format, readOnly: !write, cache: { direct } });
+await graph.objects.add({ 'qom-type': 'throttle-group', id: 'g' });
+const how = { cache: { direct } };
+// A copy-on-read filter writes to what is only read through it.
+const node = await (options === undefined
+  ? openNode(graph, path, { ...how, format, readOnly: !write })
+  : openNode(graph, options, how));
 const { CONSISTENT_READ, WRITE } = Perm;
 const link = node.attach(
   { userName: 'benchmark' },
