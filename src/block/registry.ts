@@ -101,7 +101,7 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
    * holds. `use` says how it is used, and is left out: there the user's own settings hold. An image that names any other option is refused.
    */
   readonly foreignOptions?: { readonly place?: readonly string[]; readonly use?: readonly string[] };
-  /** Replaces options that have older names by those of the schema, before they are checked. Throws `invalid-argument`. */
+  /** Replaces options that have older names, or another form in text, by those of the schema, before they are checked. Throws `invalid-argument`. */
   readonly withoutOldOptions?: LevelDriver['withoutOldOptions'];
   /** Of a protocol: it opens a file descriptor in place of the name. */
   readonly takesDescriptors?: boolean;

@@ -159,6 +159,15 @@ describe('null-co driver', () => {
     expect((await failureOf(node.read(2 ** 30, buffer))).code).to.equal('out-of-bounds');
   });
 
+  it('has one name only, and another driver of its kind has its own', async () => {
+    const { graph } = makeBench();
+    expect(await openNode(graph, 'null-aio://')).to.include({ length: 2 ** 30, filename: 'null-aio://' });
+    for (const driver of ['null-co', 'null-aio']) {
+      const { message } = await failureOf(openNode(graph, `${driver}://x`));
+      expect(message).to.contain(`The only allowed filename for this driver is '${driver}://'`);
+    }
+  });
+
   it('takes its time', async () => {
     const { graph, host } = makeBench();
     const node = await openNode(graph, { driver: 'null-co', 'latency-ns': 5_000_000 });

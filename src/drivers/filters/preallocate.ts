@@ -14,8 +14,10 @@ import type { DriverDefinition, OpenRequest } from '../../block/registry.js';
 import type { Permissions } from '../../block/roles.js';
 import { Perm, type TruncateOptions } from '../../block/types.js';
 import type { BlockdevOptionsPreallocate } from '../../schema/generated/types.js';
+import type { Nested } from '../../schema/keyval.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../../util/numbers.js';
+import { sizeOfOption } from '../../util/size.js';
 
 const DEFAULT_ALIGN_BYTES = 1 << 20;
 const DEFAULT_SIZE_BYTES = 128 << 20;
@@ -40,6 +42,16 @@ function aheadOf(options: BlockdevOptionsPreallocate): Ahead {
     throw new BlockError('invalid-argument', 'prealloc-align parameter of preallocate filter is not aligned to 512');
   }
   return { align: Math.max(1, align), size };
+}
+
+/** Where options are text both are read as sizes (`prealloc-size=1M`), as QEMU does, though they are integers of the schema. */
+function withSizes(level: { [key: string]: Nested }): { [key: string]: Nested } {
+  const read = { ...level };
+  for (const name of ['prealloc-align', 'prealloc-size']) {
+    const given = level[name];
+    if (typeof given === 'string') read[name] = String(sizeOfOption(name, given));
+  }
+  return read;
 }
 
 class PreallocateNode extends FilterNode {
@@ -116,5 +128,6 @@ export const preallocateDriver: DriverDefinition<'preallocate'> = {
   name: 'preallocate',
   kind: 'filter',
   changeable: ['prealloc-align', 'prealloc-size'],
+  withoutOldOptions: withSizes,
   open: async (request) => new PreallocateNode(request, await request.openChild('file', null, 'filtered')),
 };

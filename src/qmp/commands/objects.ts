@@ -11,4 +11,6 @@ export const OBJECT_COMMANDS = {
   'qom-set': ({ graph }, { path, property, value }) => graph.objects.tree.set(path, property, value),
   'qom-list-types': (_, { implements: type, abstract }) => listTypes(type, abstract),
   'qom-list-properties': (_, { typename }) => propertiesOf(typename),
+  // There are no iothread objects.
+  'query-iothreads': () => [],
 } satisfies Partial<CommandTable>;

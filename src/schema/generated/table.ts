@@ -214,6 +214,7 @@ export const TYPES = {
   ObjectTypeInfo: { kind: 'struct', members: { name: { type: 'str' }, abstract: { type: 'bool', optional: true }, parent: { type: 'str', optional: true } } },
   QomListTypesArguments: { kind: 'struct', members: { implements: { type: 'str', optional: true }, abstract: { type: 'bool', optional: true } } },
   QomListPropertiesArguments: { kind: 'struct', members: { typename: { type: 'str' } } },
+  IOThreadInfo: { kind: 'struct', members: { id: { type: 'str' }, 'thread-id': { type: 'int' }, 'poll-max-ns': { type: 'int' }, 'poll-grow': { type: 'int' }, 'poll-shrink': { type: 'int' }, 'aio-max-batch': { type: 'int' } } },
   ChardevInfo: { kind: 'struct', members: { label: { type: 'str' }, filename: { type: 'str' }, 'frontend-open': { type: 'bool' } } },
   ChardevBackendInfo: { kind: 'struct', members: { name: { type: 'str' } } },
   DataFormat: { kind: 'enum', values: ['utf8', 'base64'] },
@@ -321,6 +322,7 @@ export const COMMANDS = {
   'qom-set': "QomSetArguments",
   'qom-list-types': "QomListTypesArguments",
   'qom-list-properties': "QomListPropertiesArguments",
+  'query-iothreads': null,
   'query-chardev': null,
   'query-chardev-backends': null,
   'ringbuf-write': "RingbufWriteArguments",
@@ -337,7 +339,7 @@ export const COMMANDS = {
 } as const;
 
 /** Commands that return something; all others return an empty object. */
-export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","query-blockstats","query-block","x-debug-query-block-graph","query-status","query-name","query-block-exports","qom-list","qom-get","qom-list-types","qom-list-properties","query-chardev","query-chardev-backends","ringbuf-read","chardev-add","chardev-change","add-fd","query-fdsets"]);
+export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","query-blockstats","query-block","x-debug-query-block-graph","query-status","query-name","query-block-exports","qom-list","qom-get","qom-list-types","qom-list-properties","query-iothreads","query-chardev","query-chardev-backends","ringbuf-read","chardev-add","chardev-change","add-fd","query-fdsets"]);
 
 /** Commands that may overtake others. */
 export const OUT_OF_BAND: ReadonlySet<string> = new Set([]);

@@ -2725,6 +2725,23 @@ export interface QomListPropertiesArguments {
   typename: string;
 }
 
+/** A thread for the requests of devices. */
+export interface IOThreadInfo {
+  /** id of the iothread object */
+  id: string;
+  /** id of the thread in the host */
+  'thread-id': number;
+  /** longest time of busy waiting, in nanoseconds */
+  'poll-max-ns': number;
+  /** what that time is multiplied by when it grows */
+  'poll-grow': number;
+  /** what it is divided by when it shrinks */
+  'poll-shrink': number;
+  /** most requests that are submitted together */
+  'aio-max-batch': number;
+}
+
+
 /** A character device. */
 export interface ChardevInfo {
   /** its name */
@@ -3238,6 +3255,7 @@ export interface QapiTypes {
   ObjectTypeInfo: ObjectTypeInfo;
   QomListTypesArguments: QomListTypesArguments;
   QomListPropertiesArguments: QomListPropertiesArguments;
+  IOThreadInfo: IOThreadInfo;
   ChardevInfo: ChardevInfo;
   ChardevBackendInfo: ChardevBackendInfo;
   DataFormat: DataFormat;
@@ -3345,6 +3363,7 @@ export interface QapiCommands {
   'qom-set': { arguments: QomSetArguments; returns: Record<string, never> };
   'qom-list-types': { arguments: QomListTypesArguments; returns: ObjectTypeInfo[] };
   'qom-list-properties': { arguments: QomListPropertiesArguments; returns: ObjectPropertyInfo[] };
+  'query-iothreads': { arguments: Record<string, never>; returns: IOThreadInfo[] };
   'query-chardev': { arguments: Record<string, never>; returns: ChardevInfo[] };
   'query-chardev-backends': { arguments: Record<string, never>; returns: ChardevBackendInfo[] };
   'ringbuf-write': { arguments: RingbufWriteArguments; returns: Record<string, never> };

@@ -15,8 +15,8 @@ import { SharedSchema, type Told } from './generated/shared-schema.js';
 const COMMANDS_A_SEED = 200;
 /** What would end the daemon or its monitor, or tells of the version. */
 const WITHOUT = ['quit', 'qmp_capabilities', 'query-qmp-schema', 'query-commands', 'query-version'].concat(
-  // Other backends, in another order: the tests of chardevs have them.
-  ['query-chardev', 'query-chardev-backends'],
+  // Other backends, in another order, and other types: the tests of chardevs and of objects have them.
+  ['query-chardev', 'query-chardev-backends', 'qom-list-types'],
 );
 
 /** Answers of ours that may differ from the reference's, and why. */

@@ -10,6 +10,7 @@ import type { BlockStatus } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
 import type { BlockdevOptions, BlockdevOptionsNull } from '../../../schema/generated/types.js';
 import { formatJsonFilename } from '../../../schema/options.js';
+import { BlockError } from '../../../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 
 const DEFAULT_BYTES = 1 << 30;
@@ -84,7 +85,13 @@ function nullDriver<D extends NullName>(name: D): DriverDefinition<D> {
     name,
     kind: 'protocol',
     foreignOptions: { place: ['size'], use: ['latency-ns', 'read-zeroes'] },
-    names: { prefixes: [name], parse: () => ({ driver: name }) as Extract<BlockdevOptions, { driver: D }> },
+    names: {
+      prefixes: [name],
+      parse(filename) {
+        if (filename === `${name}://`) return { driver: name } as Extract<BlockdevOptions, { driver: D }>;
+        throw new BlockError('invalid-argument', `The only allowed filename for this driver is '${name}://'`);
+      },
+    },
     open: async ({ graph, node, options }) => new NullNode(graph, node, name, options as BlockdevOptionsNull),
   };
 }
