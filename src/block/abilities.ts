@@ -4,6 +4,7 @@
 import type { BlockStatsSpecific, ImageInfoSpecific } from '../schema/generated/types.js';
 import type { Breakpoints } from './debug-events.js';
 import type { CheckFinding } from './finding.js';
+import type { BlockNode } from './node/node.js';
 import type { BlockStatus } from './types.js';
 
 export interface Abilities {
@@ -16,10 +17,20 @@ export interface Abilities {
    * where the image is too large or too broken to be checked.
    */
   readonly check?: (report: (finding: CheckFinding) => void) => Promise<CheckResult>;
+  /** Nodes can become its children, or cease to be, while it is open. */
+  readonly children?: ChangeableChildren;
   /** It can hold up those who use it. */
   readonly breakpoints?: Breakpoints;
   /** What the node held at an earlier moment. */
   readonly moment?: Moment;
+}
+
+/** All are called within a drained section of the node. */
+export interface ChangeableChildren {
+  /** Throws `unsupported`, `permission`, `loop`, ... */
+  add(node: BlockNode): void;
+  /** Resolves when the child is closed, where nobody else uses it. Rejects with `unsupported`. */
+  remove(name: string): Promise<void>;
 }
 
 /** What a node held at one moment, whatever is written to it since. All reject with `permission` where that is not kept (any more). */

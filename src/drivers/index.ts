@@ -2,10 +2,13 @@
 
 import { registerDriver } from '../block/registry.js';
 import { blkdebugDriver } from './filters/blkdebug/driver.js';
+import { blklogwritesDriver } from './filters/blklogwrites.js';
+import { blkverifyDriver } from './filters/blkverify.js';
 import { compressDriver } from './filters/compress.js';
 import { copyBeforeWriteDriver } from './filters/copy-before-write/driver.js';
 import { copyOnReadDriver } from './filters/copy-on-read.js';
 import { preallocateDriver } from './filters/preallocate.js';
+import { quorumDriver } from './filters/quorum/driver.js';
 import { snapshotAccessDriver } from './filters/snapshot-access.js';
 import { throttleDriver } from './filters/throttle.js';
 import { qcow2Driver } from './formats/qcow2/definition.js';
@@ -24,6 +27,9 @@ export function registerDrivers(): void {
   registerDriver(rawDriver);
   registerDriver(qcow2Driver);
   registerDriver(blkdebugDriver);
+  registerDriver(blkverifyDriver);
+  registerDriver(blklogwritesDriver);
+  registerDriver(quorumDriver);
   registerDriver(copyBeforeWriteDriver);
   registerDriver(snapshotAccessDriver);
   registerDriver(throttleDriver);

@@ -65,7 +65,7 @@ export class LooseOptions {
 
   /** The option for the child `name`. Throws `invalid-argument` where its value is neither options, a name, nor null. */
   child(name: string): LooseChild {
-    const child = this.members[name];
+    const child = this.#member(name);
     if (child === undefined || typeof child === 'string') return child;
     if (typeof child === 'object' && !Array.isArray(child)) {
       return child === null ? null : new LooseOptions(child as GivenMembers, this.#how);
@@ -73,10 +73,22 @@ export class LooseOptions {
     throw new BlockError('invalid-argument', `Invalid parameter type for '${name}', expected: object`);
   }
 
+  /** `children.1` is the second of the list `children`. */
+  #member(name: string): unknown {
+    const dot = name.lastIndexOf('.');
+    if (dot < 0) return this.members[name];
+    const list = this.members[name.slice(0, dot)];
+    return Array.isArray(list) ? list[Number(name.slice(dot + 1))] : undefined;
+  }
+
   /** The options for all children that are given. Throws as `child`. */
   children(): LooseChild[] {
     const given = childNames().filter((name) => this.members[name] !== undefined);
-    return given.map((name) => this.child(name));
+    const listed = listNames().flatMap((name) => {
+      const list = this.members[name];
+      return Array.isArray(list) ? list.map((_, index) => `${name}.${index}`) : [];
+    });
+    return [...given, ...listed].map((name) => this.child(name));
   }
 
   /** A copy, with `defaults` for the members that are left out. */
@@ -88,8 +100,14 @@ export class LooseOptions {
   without(names: ReadonlySet<string>): LooseOptions {
     const members: Record<string, unknown> = {};
     const children = childNames();
+    const lists = listNames();
     for (const [name, value] of Object.entries(this.members)) {
       if (names.has(name)) continue;
+      if (lists.includes(name) && Array.isArray(value)) {
+        const parts = value.map((_, index) => this.child(`${name}.${index}`));
+        members[name] = parts.map((one) => (one instanceof LooseOptions ? one.without(names).members : one));
+        continue;
+      }
       const child = children.includes(name) ? this.child(name) : undefined;
       members[name] = child instanceof LooseOptions ? child.without(names).members : value;
     }
@@ -130,6 +148,9 @@ export class LooseOptions {
     const level: Record<string, unknown> = { ...this.members, driver: name };
     for (const [child, { type }] of children) {
       if (level[child] !== undefined) level[child] = type === 'BlockdevRefOrNull' ? null : '';
+    }
+    for (const list of Object.keys(listsOf(name))) {
+      if (Array.isArray(level[list])) level[list] = level[list].map(() => '');
     }
     const current = withoutOldOptions?.(level as { [key: string]: Nested }) ?? level;
     if (this.#how.strings) this.#checkNames(current, name, kind);
@@ -181,6 +202,17 @@ function ownMembers(driver: string): Members {
 function childrenOf(driver: string): Members {
   const own = Object.entries(ownMembers(driver));
   return Object.fromEntries(own.filter(([, { type }]) => type === 'BlockdevRef' || type === 'BlockdevRefOrNull'));
+}
+
+/** The members of a driver that are lists of children. */
+function listsOf(driver: string): Members {
+  const own = Object.entries(ownMembers(driver));
+  return Object.fromEntries(own.filter(([, { type }]) => Array.isArray(type) && type[0] === 'BlockdevRef'));
+}
+
+/** The names of such lists of any driver. */
+export function listNames(): string[] {
+  return [...new Set(Object.keys(BRANCHES).flatMap((driver) => Object.keys(listsOf(driver))))];
 }
 
 /** The names that children of any driver have, `file` first. */

@@ -9,7 +9,7 @@ import { BlockError } from '../util/errors.js';
 import type { BlockdevOptions, BlockdevOptionsBase, BlockdevRef, BlockdevRefOrNull } from './generated/types.js';
 import { parseJson } from './json.js';
 import { flatten, parseKeyval, unflatten } from './keyval.js';
-import { childNames, LooseOptions, missingImage } from './loose-options.js';
+import { childNames, LooseOptions, listNames, missingImage } from './loose-options.js';
 import { refuseMisspelt, validate } from './validate.js';
 
 /** What a driver that lies over a file has of its own. */
@@ -62,7 +62,10 @@ export function checkImageOptions(options: object): LooseOptions {
 function hasDrivers(options: object): boolean {
   const members = options as Record<string, unknown>;
   if (members['driver'] === undefined) return false;
-  const children = childNames().map((name) => members[name]);
+  const children = [
+    ...childNames().map((name) => members[name]),
+    ...listNames().flatMap((name) => members[name] ?? []),
+  ];
   return children.every((child) => typeof child !== 'object' || child === null || hasDrivers(child));
 }
 

@@ -13,6 +13,8 @@ import { used } from '../drivers/support.js';
 import type { Place } from './place.js';
 
 export interface Capabilities {
+  /** Files that each have the whole content. */
+  copies: number;
   /** What is written can be read back. Without it, reads give zeroes. */
   keeps: boolean;
   /** Bytes that a size is a multiple of; 0 where the size cannot be changed. */
@@ -58,6 +60,7 @@ export interface DriverEntry {
 }
 
 const NOTHING: Capabilities = {
+  copies: 1,
   keeps: true,
   truncate: 0,
   backing: false,
@@ -197,6 +200,43 @@ const limited = entry(
   }),
 );
 
+const mirrored = (name: string, optionsOf: (first: BlockdevOptions, second: BlockdevOptions) => BlockdevOptions) =>
+  entry(
+    name,
+    SIZE,
+    { copies: 2, locate: false, reopen: false, zeroStatus: name === 'quorum of two files' },
+    async (place, graph) => {
+      await makePlain(place, graph, SIZE);
+      await createNode(graph, { driver: 'file', filename: place.path('b'), size: SIZE });
+      return new Uint8Array(SIZE);
+    },
+    (place) => optionsOf(plainFile(place), { driver: 'file', filename: place.path('b') }),
+  );
+
+const quorum = mirrored('quorum of two files', (one, other) => ({
+  driver: 'quorum',
+  children: [one, other],
+  'vote-threshold': 2,
+}));
+
+const verified = mirrored('blkverify', (test, raw) => ({ driver: 'blkverify', test, raw }));
+
+const logged = entry(
+  'blklogwrites over raw',
+  SIZE,
+  { truncate: 512, locate: false, reopen: false },
+  async (place, graph) => {
+    await makePlain(place, graph, SIZE);
+    await createNode(graph, { driver: 'file', filename: place.path('log'), size: 0 });
+    return new Uint8Array(SIZE);
+  },
+  (place) => ({
+    driver: 'blklogwrites',
+    file: { driver: 'raw', file: plainFile(place) },
+    log: { driver: 'file', filename: place.path('log') },
+  }),
+);
+
 /** Over our own server in the same process, which serves a raw image. */
 const nbd: DriverEntry = {
   ...entry(
@@ -289,7 +329,7 @@ export async function makeBacking(
 const CLUSTER_SIZES = [512, 4096, 65536, 2 << 20];
 
 export const DRIVERS: readonly DriverEntry[] = [
-  ...[file, raw, nothing, keeping, limited].map((driver) => ({ ...driver, onDevice: null })),
+  ...[file, raw, nothing, keeping, limited, quorum, verified, logged].map((driver) => ({ ...driver, onDevice: null })),
   // A device does not say where it has holes.
   { ...window, onDevice: { zeroStatus: false } },
   nbd,

@@ -13,6 +13,7 @@ import type { Effects } from './effects/kit.js';
 import { nbd } from './effects/nbd.js';
 import { overlap } from './effects/overlap.js';
 import { qcow2Effects } from './effects/qcow2.js';
+import { quorumEffects } from './effects/quorum.js';
 import { small } from './effects/small.js';
 
 const EFFECTS: Effects = {
@@ -20,6 +21,8 @@ const EFFECTS: Effects = {
   ...small,
   ...copyBeforeWrite,
   ...blkdebug,
+  ...quorumEffects,
+  ...quorumEffects,
   ...filters,
   ...nbd,
   ...qcow2Effects,

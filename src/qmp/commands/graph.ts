@@ -9,6 +9,7 @@ import type { BlockdevSnapshot, BlockdevSnapshotSync } from '../../schema/genera
 import { BlockError } from '../../util/errors.js';
 import { changeBackingName } from '../../workspace/backing.js';
 import { describeGraph } from '../../workspace/block-graph.js';
+import { changeChildren } from '../../workspace/children.js';
 import { type SnapshotRequest, takeSnapshots } from '../../workspace/snapshot.js';
 import type { CommandTable } from '../command.js';
 import type { QmpContext } from '../context.js';
@@ -83,6 +84,10 @@ export const GRAPH_COMMANDS = {
 
   async 'blockdev-snapshot'(context, names) {
     await appendOverlays(context.graph, [overlayPair(context, names)]);
+  },
+
+  async 'x-blockdev-change'({ graph }, { parent, child, node }) {
+    await changeChildren(graph, parent, { remove: child, add: node });
   },
 
   'blockdev-create'({ jobs }, { 'job-id': id, options }) {

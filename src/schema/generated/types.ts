@@ -294,6 +294,10 @@ export type SocketAddress =
 export type BlockdevDriver =
   /** filter: makes requests fail, or wait, where rules say so; and restricts them */
   | 'blkdebug'
+  /** filter: writes all writes to a log, too, as Linux's dm-log-writes does */
+  | 'blklogwrites'
+  /** filter: compares a node with another one, which has the same content */
+  | 'blkverify'
   /** filter: what is written is stored compressed */
   | 'compress'
   /** filter: keeps what its node held at one moment: before a write, the old content is saved in a target */
@@ -314,6 +318,8 @@ export type BlockdevDriver =
   | 'preallocate'
   /** format: QEMU's copy-on-write image, versions 2 and 3 */
   | 'qcow2'
+  /** filter: several nodes with the same content, which vote */
+  | 'quorum'
   /** format: the bytes of the file as they are, or a window of them */
   | 'raw'
   /** filter: reads as its copy-before-write node did at that moment */
@@ -659,6 +665,47 @@ export interface BlockdevOptionsBlkdebug {
   'unshare-child-perms'?: BlockPermission[];
 }
 
+/** Driver options of blkverify. */
+export interface BlockdevOptionsBlkverify {
+  /** the node that is tested */
+  test: BlockdevRef;
+  /** a node with the same content, which it is compared with */
+  raw: BlockdevRef;
+}
+
+/** Driver options of blklogwrites. */
+export interface BlockdevOptionsBlklogwrites extends BlockdevOptionsGenericFormat {
+  /** the node that the log of all writes goes to */
+  log: BlockdevRef;
+  /** bytes of a sector of the log, a power of two; requests are made of whole ones (default: 512) */
+  'log-sector-size'?: number;
+  /** go on with the log that is there (default: false: begin a new one) */
+  'log-append'?: boolean;
+  /** entries after which the log's header is written (default: 4096) */
+  'log-super-update-interval'?: number;
+}
+
+/** How a quorum reads. */
+export type QuorumReadPattern =
+  /** all children are read, and vote */
+  | 'quorum'
+  /** the first child is read that does not fail */
+  | 'fifo';
+
+/** Driver options of quorum. */
+export interface BlockdevOptionsQuorum {
+  /** a request fails where two children differ; needs two children and a threshold of two (default: false) */
+  blkverify?: boolean;
+  /** the nodes, all of one size */
+  children: BlockdevRef[];
+  /** children that must agree */
+  'vote-threshold': number;
+  /** what a child was outvoted on is written to it again (default: false) */
+  'rewrite-corrupted'?: boolean;
+  /** how it reads (default: quorum) */
+  'read-pattern'?: QuorumReadPattern;
+}
+
 /** What a failure to save old content leads to. */
 export type OnCbwError =
   /** the write that needed it fails */
@@ -723,6 +770,8 @@ export interface BlockdevOptionsBase {
 /** Options of a node, with all its children. */
 export type BlockdevOptions =
   | (BlockdevOptionsBase & { driver: 'blkdebug' } & BlockdevOptionsBlkdebug)
+  | (BlockdevOptionsBase & { driver: 'blklogwrites' } & BlockdevOptionsBlklogwrites)
+  | (BlockdevOptionsBase & { driver: 'blkverify' } & BlockdevOptionsBlkverify)
   | (BlockdevOptionsBase & { driver: 'compress' } & BlockdevOptionsGenericFormat)
   | (BlockdevOptionsBase & { driver: 'copy-before-write' } & BlockdevOptionsCbw)
   | (BlockdevOptionsBase & { driver: 'copy-on-read' } & BlockdevOptionsCor)
@@ -733,6 +782,7 @@ export type BlockdevOptions =
   | (BlockdevOptionsBase & { driver: 'null-co' } & BlockdevOptionsNull)
   | (BlockdevOptionsBase & { driver: 'preallocate' } & BlockdevOptionsPreallocate)
   | (BlockdevOptionsBase & { driver: 'qcow2' } & BlockdevOptionsQcow2)
+  | (BlockdevOptionsBase & { driver: 'quorum' } & BlockdevOptionsQuorum)
   | (BlockdevOptionsBase & { driver: 'raw' } & BlockdevOptionsRaw)
   | (BlockdevOptionsBase & { driver: 'snapshot-access' } & BlockdevOptionsGenericFormat)
   | (BlockdevOptionsBase & { driver: 'throttle' } & BlockdevOptionsThrottle);
@@ -820,6 +870,8 @@ export interface BlockdevCreateOptionsBase {
 /** Options of an image to be created. */
 export type BlockdevCreateOptions =
   | (BlockdevCreateOptionsBase & { driver: 'blkdebug' })
+  | (BlockdevCreateOptionsBase & { driver: 'blklogwrites' })
+  | (BlockdevCreateOptionsBase & { driver: 'blkverify' })
   | (BlockdevCreateOptionsBase & { driver: 'compress' })
   | (BlockdevCreateOptionsBase & { driver: 'copy-before-write' })
   | (BlockdevCreateOptionsBase & { driver: 'copy-on-read' })
@@ -830,6 +882,7 @@ export type BlockdevCreateOptions =
   | (BlockdevCreateOptionsBase & { driver: 'null-co' })
   | (BlockdevCreateOptionsBase & { driver: 'preallocate' })
   | (BlockdevCreateOptionsBase & { driver: 'qcow2' } & BlockdevCreateOptionsQcow2)
+  | (BlockdevCreateOptionsBase & { driver: 'quorum' })
   | (BlockdevCreateOptionsBase & { driver: 'raw' } & BlockdevCreateOptionsRaw)
   | (BlockdevCreateOptionsBase & { driver: 'snapshot-access' })
   | (BlockdevCreateOptionsBase & { driver: 'throttle' });
@@ -1958,6 +2011,49 @@ export interface BlockdevCreateArguments {
   options: BlockdevCreateOptions;
 }
 
+/** Adds a child to a node, or removes one. Only a quorum takes that. */
+export interface XBlockdevChangeArguments {
+  /** the node */
+  parent: string;
+  /** the child to be removed */
+  child?: string;
+  /** the node that becomes a child */
+  node?: string;
+}
+
+/** What a child of a quorum did not do as the others. */
+export type QuorumOpType =
+  /** a read */
+  | 'read'
+  /** a write */
+  | 'write'
+  /** a flush */
+  | 'flush';
+
+/** Too few children of a quorum agreed. */
+export interface QuorumFailureEvent {
+  /** name of the quorum's node */
+  reference: string;
+  /** the first sector of 512 bytes of the request */
+  'sector-num': number;
+  /** sectors of the request */
+  'sectors-count': number;
+}
+
+/** A child of a quorum failed, or was outvoted. */
+export interface QuorumReportBadEvent {
+  /** what it did not do as the others */
+  type: QuorumOpType;
+  /** the system's words for its failure; left out where it was outvoted */
+  error?: string;
+  /** the child */
+  'node-name': string;
+  /** the first sector of 512 bytes of the request */
+  'sector-num': number;
+  /** sectors of the request */
+  'sectors-count': number;
+}
+
 /** Figures of one interval, of the requests that ended in it. */
 export interface BlockDeviceTimedStats {
   /** length of the interval, seconds */
@@ -2077,6 +2173,8 @@ export interface BlockStatsSpecificBase {
 /** What the driver of a node counts. */
 export type BlockStatsSpecific =
   | (BlockStatsSpecificBase & { driver: 'blkdebug' })
+  | (BlockStatsSpecificBase & { driver: 'blklogwrites' })
+  | (BlockStatsSpecificBase & { driver: 'blkverify' })
   | (BlockStatsSpecificBase & { driver: 'compress' })
   | (BlockStatsSpecificBase & { driver: 'copy-before-write' })
   | (BlockStatsSpecificBase & { driver: 'copy-on-read' })
@@ -2087,6 +2185,7 @@ export type BlockStatsSpecific =
   | (BlockStatsSpecificBase & { driver: 'null-co' })
   | (BlockStatsSpecificBase & { driver: 'preallocate' })
   | (BlockStatsSpecificBase & { driver: 'qcow2' })
+  | (BlockStatsSpecificBase & { driver: 'quorum' })
   | (BlockStatsSpecificBase & { driver: 'raw' })
   | (BlockStatsSpecificBase & { driver: 'snapshot-access' })
   | (BlockStatsSpecificBase & { driver: 'throttle' });
@@ -3096,6 +3195,10 @@ export interface QapiTypes {
   BlkdebugSetStateOptions: BlkdebugSetStateOptions;
   BlockPermission: BlockPermission;
   BlockdevOptionsBlkdebug: BlockdevOptionsBlkdebug;
+  BlockdevOptionsBlkverify: BlockdevOptionsBlkverify;
+  BlockdevOptionsBlklogwrites: BlockdevOptionsBlklogwrites;
+  QuorumReadPattern: QuorumReadPattern;
+  BlockdevOptionsQuorum: BlockdevOptionsQuorum;
   OnCbwError: OnCbwError;
   BlockdevOptionsCbw: BlockdevOptionsCbw;
   BlockdevOptionsCor: BlockdevOptionsCor;
@@ -3191,6 +3294,10 @@ export interface QapiTypes {
   BlockResizeArguments: BlockResizeArguments;
   ChangeBackingFileArguments: ChangeBackingFileArguments;
   BlockdevCreateArguments: BlockdevCreateArguments;
+  XBlockdevChangeArguments: XBlockdevChangeArguments;
+  QuorumOpType: QuorumOpType;
+  QuorumFailureEvent: QuorumFailureEvent;
+  QuorumReportBadEvent: QuorumReportBadEvent;
   BlockDeviceTimedStats: BlockDeviceTimedStats;
   BlockLatencyHistogramInfo: BlockLatencyHistogramInfo;
   BlockDeviceStats: BlockDeviceStats;
@@ -3338,6 +3445,7 @@ export interface QapiCommands {
   block_resize: { arguments: BlockResizeArguments; returns: Record<string, never> };
   'change-backing-file': { arguments: ChangeBackingFileArguments; returns: Record<string, never> };
   'blockdev-create': { arguments: BlockdevCreateArguments; returns: Record<string, never> };
+  'x-blockdev-change': { arguments: XBlockdevChangeArguments; returns: Record<string, never> };
   'query-blockstats': { arguments: QueryBlockstatsArguments; returns: BlockStats[] };
   'query-block': { arguments: Record<string, never>; returns: BlockInfo[] };
   block_set_io_throttle: { arguments: BlockIOThrottle; returns: Record<string, never> };
@@ -3387,6 +3495,8 @@ export interface QapiEvents {
   BLOCK_JOB_ERROR: BlockJobErrorEvent;
   BLOCK_JOB_READY: BlockJobReadyEvent;
   BLOCK_JOB_PENDING: BlockJobPendingEvent;
+  QUORUM_FAILURE: QuorumFailureEvent;
+  QUORUM_REPORT_BAD: QuorumReportBadEvent;
   BLOCK_IO_ERROR: BlockIoErrorEvent;
   BLOCK_IMAGE_CORRUPTED: BlockImageCorruptedEvent;
   BLOCK_WRITE_THRESHOLD: BlockWriteThresholdEvent;
