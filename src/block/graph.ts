@@ -6,7 +6,6 @@
 //         top --backing--> base  new --backing--> top ...
 
 import type { Host } from '../host/host.js';
-import type { QapiEvents } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
 import { Listeners } from '../util/listeners.js';
 import { cowChild } from './chain.js';
@@ -27,8 +26,6 @@ export interface ReservedFile {
   refused(): void;
 }
 
-export type EmitEvent = <K extends keyof QapiEvents>(event: K, data: QapiEvents[K]) => void;
-
 export interface GraphOptions {
   /** Opens what images refer to. Default: all is opened that an image may name. */
   gate?: OpenGate;
@@ -42,8 +39,6 @@ export class Graph {
   readonly host: Host;
   readonly gate: OpenGate | null;
   readonly warn: (message: string) => void;
-  /** Hears of what QAPI has events for that happens in nodes: a monitor, where there is one. */
-  emit: EmitEvent = () => {};
   readonly reserved: ReadonlyMap<string, ReservedFile>;
   readonly nodes = new Map<string, BlockNode>();
   /** Root links of the devices that have a name for commands; each moves on with its device. */

@@ -46,7 +46,6 @@ export class QmpContext {
     this.events = new EventHub(clock);
     this.quit = quit;
     this.graph = graph;
-    graph.emit = (event, data) => this.events.emit(event, data);
     this.manager = new JobManager(clock);
     this.jobs = { graph: this.graph, manager: this.manager, warn: this.graph.warn };
     this.chardevs = new Chardevs(graph);

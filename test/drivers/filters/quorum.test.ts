@@ -25,10 +25,12 @@ async function voters(own: object, contents: Record<string, number> = {}, fails:
   };
   const bench = makeBench(host);
   const said: string[] = [];
-  bench.graph.emit = (event, data) => {
-    const { type, error, 'node-name': name } = data as Record<string, string>;
-    said.push([event, type, name, error].filter((word) => word !== undefined).join(' '));
-  };
+  for (const event of ['QUORUM_FAILURE', 'QUORUM_REPORT_BAD'] as const) {
+    bench.graph.events.on(event, (data) => {
+      const { type, error, 'node-name': name } = data as Record<string, string>;
+      said.push([event, type, name, error].filter((word) => word !== undefined).join(' '));
+    });
+  }
   for (const name of NAMES) {
     const bytes = pattern(SIZE);
     bytes[1000] = contents[name] ?? bytes[1000];

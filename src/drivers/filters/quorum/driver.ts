@@ -222,7 +222,7 @@ class QuorumNode extends BlockNode implements ChangeableChildren {
 
   #reportBad(type: QuorumOpType, { node }: Child, offset: number, length: number, error: BlockError | null): void {
     const words = error === null ? undefined : ((error.errno && wordsOfErrno(error.errno)) ?? error.reason);
-    this.graph.emit('QUORUM_REPORT_BAD', {
+    this.graph.events.emit('QUORUM_REPORT_BAD', {
       type,
       ...(words !== undefined && { error: words }),
       'node-name': node.nodeName,
@@ -231,7 +231,7 @@ class QuorumNode extends BlockNode implements ChangeableChildren {
   }
 
   #failed(operation: string, offset: number, length: number): BlockError {
-    this.graph.emit('QUORUM_FAILURE', { reference: this.nodeName, ...sectorsOf(offset, length) });
+    this.graph.events.emit('QUORUM_FAILURE', { reference: this.nodeName, ...sectorsOf(offset, length) });
     const reason = `fewer than ${this.#threshold} children of the quorum agree`;
     return BlockError.at(this.filename, 'io', reason, { operation, offset, length, errno: 'EIO' });
   }
