@@ -27,7 +27,7 @@ async function voters(own: object, contents: Record<string, number> = {}, fails:
   const said: string[] = [];
   for (const event of ['QUORUM_FAILURE', 'QUORUM_REPORT_BAD'] as const) {
     bench.graph.events.on(event, (data) => {
-      const { type, error, 'node-name': name } = data as Record<string, string>;
+      const { type, error, 'node-name': name } = data as unknown as Record<string, string>;
       said.push([event, type, name, error].filter((word) => word !== undefined).join(' '));
     });
   }
