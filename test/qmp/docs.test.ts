@@ -45,3 +45,24 @@ describe('docs/daemon.md', () => {
     expect(missing.filter((name) => !name.startsWith('block-job-'))).to.deep.equal([]);
   });
 });
+
+describe('docs/qmp.md', () => {
+  it('has a session that can be typed', async () => {
+    const shop = await Workshop.open();
+    try {
+      const [script] = examplesOf('docs/qmp.md', 'sh').map((code) => code.replace(/^diskwright /gm, '"$NODE" "$CLI" '));
+      const words = ['-ec', `NODE=${process.execPath} CLI=${shop.bundle}\n${script}`];
+      const { code, stdout, stderr } = run('/bin/sh', words, shop.folder);
+      expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
+      const [text, info] = [stdout.slice(0, stdout.lastIndexOf('\r\n')), stdout.slice(stdout.lastIndexOf('\r\n'))];
+      const lines = text.split('\r\n').map((line) => JSON.parse(line) as Record<string, unknown>);
+      const errors = lines.filter((line) => 'error' in line);
+      expect(errors.map(({ id }) => id)).to.deep.equal(['an error']);
+      expect(lines.find(({ id }) => id === 'how far is it?')).to.have.nested.property('return[0].id', 'b');
+      expect(info).to.match(/backing file: .*disk\.qcow2/);
+      shop.must('qemu-img', 'check', '-q', 'backup.qcow2');
+    } finally {
+      shop.remove();
+    }
+  });
+});
