@@ -48,13 +48,8 @@ export type EmitEvent = <K extends keyof QapiEvents>(event: K, data: QapiEvents[
 interface Drive {
   device: Device;
   policy: DevicePolicy;
-  /** Name of the group that limits it; null: nothing does. */
-  group: string | null;
-}
-
-interface Group {
-  throttle: ThrottleGroup;
-  members: number;
+  /** What limits it; null: nothing does. */
+  limited: { group: string; by: ThrottleGroup } | null;
 }
 
 export class Drives {
@@ -62,7 +57,8 @@ export class Drives {
   readonly #graph: Graph;
   readonly #emit: EmitEvent;
   readonly #drives = new Map<string, Drive>();
-  readonly #groups = new Map<string, Group>();
+  /** Groups that are no objects: each ends with its last member. */
+  readonly #groups = new Map<string, ThrottleGroup>();
 
   constructor(graph: Graph, emit: EmitEvent) {
     this.#graph = graph;
@@ -97,7 +93,7 @@ export class Drives {
         writethrough: request.writethrough,
         policy,
       });
-      const drive: Drive = { device, policy, group: null };
+      const drive: Drive = { device, policy, limited: null };
       this.#drives.set(name, drive);
       this.#graph.devices.set(name, rootOf(device));
       this.machine.add(device);
@@ -136,15 +132,14 @@ export class Drives {
   }
 
   /** The group gets these limits, also for those that are in it already. */
-  #limit(drive: Drive, name: string, limits: ThrottleLimits): void {
-    let group = this.#groups.get(name);
-    if (group === undefined) {
-      group = { throttle: new ThrottleGroup(this.#graph.host.clock, limits), members: 0 };
-      this.#groups.set(name, group);
-    } else group.throttle.config(limits);
-    group.members++;
-    drive.group = name;
-    drive.device.setThrottle(group.throttle.join());
+  #limit(drive: Drive, group: string, limits: ThrottleLimits): void {
+    let by = this.#graph.objects.findThrottleGroup(group) ?? this.#groups.get(group);
+    if (by === undefined) {
+      by = new ThrottleGroup(this.#graph.host.clock, limits);
+      this.#groups.set(group, by);
+    } else by.config(limits);
+    drive.limited = { group, by };
+    drive.device.setThrottle(by.join());
   }
 
   /** The device of that name; undefined where there is none. */
@@ -170,9 +165,9 @@ export class Drives {
       this.#unlimit(drive);
       return;
     }
-    const wanted = group ?? drive.group ?? name;
-    if (drive.group === wanted) {
-      this.#groups.get(wanted)?.throttle.config(limits);
+    const wanted = group ?? drive.limited?.group ?? name;
+    if (drive.limited?.group === wanted) {
+      drive.limited.by.config(limits);
       return;
     }
     this.#unlimit(drive);
@@ -181,11 +176,11 @@ export class Drives {
 
   /** It leaves its group, whose limits hold for the others. */
   #unlimit(drive: Drive): void {
-    if (drive.group === null) return;
+    if (drive.limited === null) return;
+    const { group, by } = drive.limited;
+    drive.limited = null;
     drive.device.setThrottle(null);
-    const group = this.#groups.get(drive.group);
-    if (group !== undefined && --group.members === 0) this.#groups.delete(drive.group);
-    drive.group = null;
+    if (by.memberCount === 0 && this.#groups.get(group) === by) this.#groups.delete(group);
   }
 
   /** Lets all devices go on; those that had stopped at an error are as new. */
@@ -200,10 +195,12 @@ export class Drives {
     return Promise.all([...this.#drives.values()].map((drive) => this.#infoOf(drive)));
   }
 
-  async #infoOf({ device, policy, group }: Drive): Promise<BlockInfo> {
+  async #infoOf({ device, policy, limited }: Drive): Promise<BlockInfo> {
     const inserted = await nodeInfo(rootOf(device).node, false);
     inserted.cache.writeback = !device.writethrough;
-    if (group !== null) Object.assign(inserted, limitsInfo({ group, limits: this.#limitsOf(group) }));
+    if (limited !== null) {
+      Object.assign(inserted, limitsInfo({ group: limited.group, limits: limited.by.limits }));
+    }
     const status = policy.ioStatus;
     return {
       device: device.name,
@@ -213,10 +210,6 @@ export class Drives {
       inserted,
       ...(status !== undefined && { 'io-status': status }),
     };
-  }
-
-  #limitsOf(group: string): ThrottleLimits {
-    return this.#groups.get(group)?.throttle.limits ?? {};
   }
 
   /** What `query-blockstats` tells of devices. */

@@ -76,9 +76,15 @@ export class UserObjects {
 
   /** Throws `not-found`, also where `id` is something else. */
   throttleGroup(id: string): ThrottleGroup {
-    const made = this.#entries.get(id)?.made;
-    if (made?.kind === 'throttle-group') return made.group;
+    const found = this.findThrottleGroup(id);
+    if (found !== undefined) return found;
     throw new BlockError('not-found', `Throttle group '${id}' does not exist`);
+  }
+
+  /** The throttle group of that name; undefined where there is none. */
+  findThrottleGroup(id: string): ThrottleGroup | undefined {
+    const made = this.#entries.get(id)?.made;
+    return made?.kind === 'throttle-group' ? made.group : undefined;
   }
 
   /** Throws `not-found`, or `invalid-argument` where `id` is something else or for the other side. */

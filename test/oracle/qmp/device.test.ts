@@ -97,6 +97,21 @@ describe("qmp against a machine's monitor: devices", () => {
   );
 
   same(
+    'limits by a group that is an object',
+    ['if=none,id=d0,driver=null-co,node-name=n0', 'if=none,id=d1,driver=null-co,node-name=n1,throttling.iops-total=7'],
+    command('object-add', { 'qom-type': 'throttle-group', id: 'g', limits: { 'iops-total': 5 } }),
+    limit({ device: 'd0', bps: 1000, group: 'g' }),
+    command('qom-get', { path: '/objects/g', property: 'limits' }),
+    command('object-del', { id: 'g' }),
+    command('qom-set', { path: '/objects/g', property: 'limits', value: { 'iops-read': 9 } }),
+    DEVICES,
+    limit({ device: 'd0' }),
+    command('object-del', { id: 'g' }),
+    limit({ device: 'd0', iops: 3 }),
+    DEVICES,
+  );
+
+  same(
     'figures of the last seconds',
     ['if=none,id=d0,driver=null-co,node-name=n0,stats-intervals.0=5,stats-intervals.1=60'],
     FIGURES,
