@@ -1,0 +1,27 @@
+// The daemon under random commands: `npx tsx scripts/daemon-soak.ts [--seeds N] [--first N] [--commands N] [--kill]`. Each seed runs a daemon with
+// four disks that guests write to over NBD, and sends it so many commands; with `--kill` the daemon is killed at a random moment. Prints a line a
+// seed. Exit code 1 where an image is not consistent, or a guest does not find what it wrote.
+
+import { parseArgs } from 'node:util';
+import { runSoak } from '../test/daemon-soak/run.js';
+
+const { values } = parseArgs({
+  options: {
+    seeds: { type: 'string', default: '10' },
+    first: { type: 'string', default: '1' },
+    commands: { type: 'string', default: '400' },
+    kill: { type: 'boolean', default: false },
+  },
+});
+
+let failed = 0;
+let commands = 0;
+for (let seed = Number(values.first); seed < Number(values.first) + Number(values.seeds); seed++) {
+  const outcome = await runSoak({ seed, commands: Number(values.commands), kill: values.kill });
+  commands += outcome.commands;
+  if (outcome.faults.length > 0) failed++;
+  const { faults, ...figures } = outcome;
+  console.log(`seed ${seed}: ${faults.length === 0 ? 'well' : faults.join('; ')} ${JSON.stringify(figures)}`);
+}
+console.log(`${values.seeds} seeds, ${commands} commands, ${failed} seeds with faults`);
+process.exitCode = failed > 0 ? 1 : 0;
