@@ -13,11 +13,19 @@ import type { Graph } from '../block/graph.js';
 import { limitsInfo, nodeInfo } from '../block/node-info.js';
 import { checkIdentifier } from '../block/objects/index.js';
 import { type OpenOptions, openNode, optionsOfName } from '../block/open.js';
+import { ofOpenNode } from '../block/open-nodes.js';
 import { deviceStats } from '../block/statistics.js';
 import { PERM_ALL } from '../block/types.js';
 import { ThrottleGroup } from '../host/throttle.js';
 import { parseThrottleLimits } from '../host/throttle-config.js';
-import type { BlockInfo, BlockStats, DriveThrottling, QapiEvents, ThrottleLimits } from '../schema/generated/types.js';
+import type {
+  BlockDeviceInfo,
+  BlockInfo,
+  BlockStats,
+  DriveThrottling,
+  QapiEvents,
+  ThrottleLimits,
+} from '../schema/generated/types.js';
 import type { LooseOptions } from '../schema/loose-options.js';
 import { bestEffort } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
@@ -196,7 +204,9 @@ export class Drives {
   }
 
   async #infoOf({ device, policy, limited }: Drive): Promise<BlockInfo> {
-    const inserted = await nodeInfo(rootOf(device).node, false);
+    let inserted: BlockDeviceInfo | null = null;
+    // Another node may be put in the root's place, and the old one closed.
+    while (inserted === null) inserted = await ofOpenNode(rootOf(device).node, (node) => nodeInfo(node, false));
     inserted.cache.writeback = !device.writethrough;
     if (limited !== null) {
       Object.assign(inserted, limitsInfo({ group: limited.group, limits: limited.by.limits }));
