@@ -82,7 +82,6 @@ async function soak(shop: Workshop, random: Random, count: number, killAt: numbe
       if (i === Math.floor((killAt ?? count) / 10)) measure(daemon.pid, outcome, 0);
       await lookAround(daemon, tops, files);
       const command = await chosen(daemon, source);
-      if (process.env['SOAK_TRACE']) console.error(i, JSON.stringify(command));
       const answer = await daemon.ask(command as unknown as Json);
       outcome.commands++;
       if ('error' in answer) outcome.refused++;
