@@ -17,6 +17,8 @@ export interface ProgressState {
   etaMs?: number;
   /** The status of a job. */
   status?: string;
+  /** What a bar's line says besides, the most important first. */
+  notes?: readonly string[];
 }
 
 export interface ProgressView {
@@ -156,9 +158,9 @@ class BarView implements ProgressView {
 
 /**
  * The bar's line, without control characters. Where it would wrap, the bar gets shorter, and then the last parts of the text are left out.
- * `columns` of 0 means that the width is not known: then nothing is left out.
+ * `columns` of 0 means that the width is not known: then nothing is left out. The bar has `widest` columns at most.
  */
-export function barLine(state: ProgressState, columns = 0): string {
+export function barLine(state: ProgressState, columns = 0, widest = BAR_WIDTH): string {
   const percent = Math.min(100, percentOf(state));
   const parts = [
     `${String(Math.floor(percent)).padStart(3)}%`,
@@ -167,11 +169,12 @@ export function barLine(state: ProgressState, columns = 0): string {
   if (state.bytesPerSecond !== undefined) parts.push(`${formatSize(state.bytesPerSecond)}/s`);
   if (state.etaMs !== undefined) parts.push(clockTime(state.etaMs));
   if (state.status === 'paused' || state.status === 'ready') parts.push(state.status);
+  parts.push(...(state.notes ?? []));
   // Some terminals wrap in the last column already; two brackets and a space are around the bar.
   const room = columns > 0 ? columns - 4 : Number.POSITIVE_INFINITY;
   while (parts.length > 1 && parts.join('  ').length + MIN_BAR_WIDTH > room) parts.pop();
   const text = parts.join('  ');
-  const width = Math.min(BAR_WIDTH, room - text.length);
+  const width = Math.min(widest, room - text.length);
   if (width < MIN_BAR_WIDTH) return text;
   const filled = Math.floor((percent / 100) * width);
   return `[${`${'='.repeat(filled)}${filled < width ? '>' : ''}`.padEnd(width)}] ${text}`;

@@ -4,7 +4,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { expect } from 'chai';
+import type { JobView } from '../../src/cli/jobs/sample.js';
 import { jobLines, jobObjects } from '../../src/cli/jobs/show.js';
+import type { BlockJobInfo, JobInfo } from '../../src/schema/generated/types.js';
 import { Workshop } from '../support/cli.js';
 import { type Json, StorageDaemon } from '../support/qmp.js';
 
@@ -50,7 +52,7 @@ for (const [name, ours] of [
     it('says that there are none', () => {
       expect(jobs()).to.deep.equal({ code: 0, stdout: 'No jobs.\n', stderr: '' });
       expect(JSON.parse(jobs('--json').stdout)).to.deep.equal([]);
-      expect(jobs('--follow')).to.include({ code: 0, stderr: '' });
+      expect(jobs('--follow')).to.deep.equal({ code: 0, stdout: 'No jobs.\n', stderr: '' });
     });
 
     it('lists each with a bar, its rate and the remaining time, the oldest first', async () => {
@@ -169,6 +171,44 @@ describe('diskwright jobs: lines', () => {
     const job = { info, block: undefined, bytesPerSecond: 1024, etaMs: 1000 };
     expect(jobLines([job])[0]).to.match(/^a\\x1b\[2J {2}mirror {2}running {2}\[=+> +\] {2}50%/);
     for (const columns of [20, 40, 80, 200]) expect(jobLines([job], columns)[0]).to.have.length.below(columns);
+  });
+
+  it('are cut between their parts where the terminal is narrow: an id loses its middle, and the bars stay alike', () => {
+    const done = { 'current-progress': 1 << 26, 'total-progress': 1 << 27 };
+    const block = { speed: 50 * MiB, 'io-status': 'ok' } as BlockJobInfo;
+    const view = { block, bytesPerSecond: undefined, etaMs: undefined };
+    const long = { id: `first-${'x'.repeat(50)}-last`, type: 'backup', status: 'running', ...done } as const;
+    const list: JobView[] = [
+      { ...view, info: { id: 'm', type: 'mirror', status: 'ready', ...done } },
+      { ...view, info: long, bytesPerSecond: 3e6, etaMs: 9000 },
+    ];
+    expect(jobLines(list)[1].startsWith(long.id)).to.equal(true);
+    for (let columns = 60; columns < 200; columns++) {
+      const lines = jobLines(list, columns);
+      for (const line of lines) {
+        expect(line).to.have.length.below(columns);
+        expect(line).to.match(
+          /%( {2}64 MiB of 128 MiB( {2}2.86 MiB\/s)?( {2}0:09| {2}waits for complete)?( {2}limit 50 MiB\/s)?)?$/,
+        );
+      }
+      expect(lines[1]).to.match(/^first-?x*(\.\.\.)?x*-?last {2}backup {2}running/);
+      expect(new Set(lines.map((line) => line.indexOf(']'))).size).to.equal(1);
+    }
+  });
+
+  it('say which verb a job waits for, and why it has failed rather than how far it came', () => {
+    const done = { 'current-progress': 1, 'total-progress': 2 };
+    const view = { block: undefined, bytesPerSecond: undefined, etaMs: undefined };
+    const waiting = (status: JobInfo['status']) =>
+      jobLines([{ ...view, info: { id: 'm', type: 'mirror', status, ...done } }])[0];
+    expect(waiting('ready')).to.match(/waits for complete$/);
+    expect(waiting('standby')).to.match(/waits for resume$/);
+    expect(waiting('paused')).to.match(/waits for resume$/);
+    expect(waiting('pending')).to.match(/waits for finalize$/);
+    expect(waiting('concluded')).to.match(/waits for dismiss$/);
+    for (const status of ['running', 'waiting', 'aborting'] as const) expect(waiting(status)).to.not.include('waits');
+    const info = { id: 'm', type: 'mirror', status: 'concluded', ...done, error: 'No space left on device' } as const;
+    expect(jobLines([{ ...view, info }], 50)[0]).to.equal('m  mirror  concluded  No space left on device  wa');
   });
 
   it('have no rate where none is known', () => {

@@ -10,7 +10,7 @@ import type { End } from '../end.js';
 import { jsonLine } from '../json.js';
 import { openLine, reportError, shown, write } from '../output.js';
 import type { JobSampler, JobView } from './sample.js';
-import { jobLines, jobObjects } from './show.js';
+import { jobObjects, listed } from './show.js';
 
 const INTERVAL_MS = 200;
 /** Clears from the cursor to the end of the screen. */
@@ -83,7 +83,7 @@ class TerminalView implements View {
 
   show(jobs: readonly JobView[]): void {
     const { columns } = process.stdout;
-    const lines = jobs.length === 0 ? ['No jobs.'] : jobLines(jobs, columns);
+    const lines = listed(jobs, columns);
     const room = Math.max(1, (process.stdout.rows ?? Number.POSITIVE_INFINITY) - 1);
     const drawn =
       lines.length <= room ? lines : [...lines.slice(0, room - 1), `... and ${lines.length - room + 1} more`];
@@ -120,7 +120,7 @@ class LineView implements View {
   #first = true;
 
   show(jobs: readonly JobView[]): void {
-    if (this.#first) for (const line of jobLines(jobs)) write(`${line}\n`);
+    if (this.#first) for (const line of listed(jobs)) write(`${line}\n`);
     this.#first = false;
   }
 

@@ -5,21 +5,63 @@ import { formatSize } from '../../util/size.js';
 import { barLine } from '../progress.js';
 import type { JobView } from './sample.js';
 
-/** `m  mirror  running  [=====>     ]  47%  1.2 GiB of 2.5 GiB  310 MiB/s  0:04`, each at most `columns` wide (0: any width). */
+/** Columns that an id leaves to the rest of its line, where there are so many. */
+const REST = 68;
+const SHORTEST_ID = 12;
+
+/** States that last until somebody gives the job a verb. */
+const AWAITED: Readonly<Partial<Record<string, string>>> = {
+  paused: 'resume',
+  ready: 'complete',
+  standby: 'resume',
+  pending: 'finalize',
+  concluded: 'dismiss',
+};
+
+/**
+ * `m  mirror  running  [=====>     ]  47%  1.2 GiB of 2.5 GiB  310 MiB/s  0:04`, each at most `columns` wide (0: any width). Where there is not
+ * enough room, long ids lose their middle, the bars get shorter, all to the same width, and then the last parts of a line are left out.
+ */
 export function jobLines(jobs: readonly JobView[], columns = 0): string[] {
-  const heads = inColumns(jobs.map(({ info: { id, type, status } }) => [printable(id), type, status]));
-  return jobs.map((job, i) => {
-    const { info, block, bytesPerSecond, etaMs } = job;
-    const state = { current: info['current-progress'], total: info['total-progress'], bytesPerSecond, etaMs };
+  const longest = columns === 0 ? Number.POSITIVE_INFINITY : Math.max(SHORTEST_ID, columns - REST);
+  const heads = inColumns(
+    jobs.map(({ info: { id, type, status } }) => [shortened(printable(id), longest), type, status]),
+  );
+  const tails = jobs.map((job, i) => {
     const room = columns === 0 ? 0 : Math.max(1, columns - heads[i].length - 2);
-    const notes = [];
-    if (block !== undefined && block.speed > 0) notes.push(`limit ${formatSize(block.speed)}/s`);
-    if (block !== undefined && block['io-status'] !== 'ok') notes.push(`io-status ${block['io-status']}`);
-    const error = info.error ?? block?.error;
-    if (error !== undefined) notes.push(printable(error));
-    const line = [`${heads[i]}  ${barLine(state, room)}`, ...notes].join('  ');
+    return (widest?: number): string => tail(job, room, widest);
+  });
+  const bars = tails.map((draw) => draw().indexOf(']') - 1).filter((width) => width > 0);
+  return tails.map((draw, i) => {
+    const line = `${heads[i]}  ${draw(bars.length === 0 ? undefined : Math.min(...bars))}`;
     return columns === 0 ? line : line.slice(0, columns - 1);
   });
+}
+
+/** The whole list, which says so where there are none. */
+export function listed(jobs: readonly JobView[], columns = 0): string[] {
+  return jobs.length === 0 ? ['No jobs.'] : jobLines(jobs, columns);
+}
+
+/** How far a job is, or why it has failed. */
+function tail({ info, block, bytesPerSecond, etaMs }: JobView, room: number, widest?: number): string {
+  const notes = [];
+  if (block !== undefined && block['io-status'] !== 'ok') notes.push(`io-status ${block['io-status']}`);
+  const error = info.error ?? block?.error;
+  if (error !== undefined) notes.push(printable(error));
+  const awaited = AWAITED[info.status];
+  if (awaited !== undefined) notes.push(`waits for ${awaited}`);
+  if (block !== undefined && block.speed > 0) notes.push(`limit ${formatSize(block.speed)}/s`);
+  const [current, total] = [info['current-progress'], info['total-progress']];
+  const line = barLine({ current, total, bytesPerSecond, etaMs, notes }, room, widest);
+  // An error is not left out for a bar; it is cut where even alone it is too long.
+  return error === undefined || line.includes(printable(error)) ? line : notes.join('  ');
+}
+
+function shortened(id: string, longest: number): string {
+  if (id.length <= longest) return id;
+  const kept = longest - 3;
+  return `${id.slice(0, Math.ceil(kept / 2))}...${id.slice(id.length - Math.floor(kept / 2))}`;
 }
 
 function inColumns(rows: readonly (readonly string[])[]): string[] {

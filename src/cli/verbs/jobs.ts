@@ -5,7 +5,7 @@ import { End } from '../end.js';
 import { OWN_WORDS, type ParsedOptions, UsageError } from '../getopt.js';
 import { monitorAddress } from '../jobs/address.js';
 import { JobSampler } from '../jobs/sample.js';
-import { jobLines, jobObjects } from '../jobs/show.js';
+import { jobObjects, listed } from '../jobs/show.js';
 import { type JobOrder, jobOrder } from '../jobs/verbs.js';
 import { prettyJson } from '../json.js';
 import { write } from '../output.js';
@@ -35,7 +35,7 @@ export const verb: Verb = {
     {
       key: 'follow',
       long: 'follow',
-      help: 'Show the jobs until all have ended. On a terminal the list is drawn again in its place; otherwise there is a line for each new state of a job.',
+      help: 'Show the jobs until all have ended. On a terminal the list is drawn again in its place; otherwise there is a line for each new state of a job. A job that waits for a verb (a mirror that is ready waits for complete) goes on until it is given.',
     },
     {
       key: 'json',
@@ -99,8 +99,7 @@ async function list(client: Client, json: boolean): Promise<number> {
     jobs = await sampler.sample();
   }
   if (json) write(`${prettyJson(jobObjects(jobs))}\n`);
-  else if (jobs.length === 0) write('No jobs.\n');
-  else for (const line of jobLines(jobs, process.stdout.isTTY ? process.stdout.columns : 0)) write(`${line}\n`);
+  else for (const line of listed(jobs, process.stdout.isTTY ? process.stdout.columns : 0)) write(`${line}\n`);
   return 0;
 }
 
