@@ -11,10 +11,8 @@ export function netAddressOf(address: SocketAddress): NetAddress {
       if (address.path === '') throw invalid('A UNIX socket needs a path');
       return { type: 'unix', path: address.path, ...(address.abstract === true && { abstract: true }) };
     case 'fd':
-      // A name cannot begin with a digit.
-      if (!/^\d/.test(address.str)) return { type: 'named-fd', name: address.str };
-      if (!/^\d{1,9}$/.test(address.str)) throw invalid(`File descriptor '${address.str}' is not a number`);
-      return { type: 'fd', fd: Number(address.str) };
+      if (/^\d{1,9}$/.test(address.str)) return { type: 'fd', fd: Number(address.str) };
+      return { type: 'named-fd', name: address.str };
     case 'inet': {
       const { host, 'keep-alive': keepAlive } = address;
       const unresolved = (why: string) => invalid(`address resolution failed for ${host}:${address.port}: ${why}`);

@@ -3,6 +3,9 @@
 //   getfd NAME  --> named --take--> the socket that is made of it
 //   add-fd SET  --> /dev/fdset/SET --find--> duplicated for each file that is opened by that name
 //
+// A number stands for a descriptor that this process was started with, until the first command of a monitor's client (`namesOnly`): what a client says
+// cannot reach descriptors that it has not passed.
+//
 // A set is there for as long as it has descriptors, or files that were opened from it. Sets belong to nobody: when the last one who passes descriptors
 // has gone, those that no file was opened from are closed (as in QEMU).
 
@@ -32,6 +35,7 @@ export class PassedDescriptors {
   readonly #close: (fd: number) => void;
   readonly #named = new Map<string, { fd: number; owner: object }>();
   readonly #sets = new Map<number, DescriptorSet>();
+  #takesNumbers = true;
 
   /** `close` closes a descriptor. */
   constructor(close: (fd: number) => void) {
@@ -56,6 +60,16 @@ export class PassedDescriptors {
     }
     this.#named.delete(name);
     return found.fd;
+  }
+
+  /** From now on no socket is made of a number. */
+  namesOnly(): void {
+    this.#takesNumbers = false;
+  }
+
+  /** A socket may be made of a descriptor's number. Otherwise the number is looked up as a name, which `getfd` gives to none. */
+  get takesNumbers(): boolean {
+    return this.#takesNumbers;
   }
 
   /** Throws `not-found`. */

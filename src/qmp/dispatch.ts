@@ -62,13 +62,14 @@ export function refusal({ name, outOfBand }: Request): QmpError | null {
   return { class: 'GenericError', desc: `The command ${name} does not support OOB` };
 }
 
-/** Runs a command that `refusal` has nothing against. Never rejects. */
+/** Runs a client's command that `refusal` has nothing against. From the first one on, sockets of descriptors have names only. Never rejects. */
 export async function runCommand(
   context: QmpContext,
   name: CommandName,
   args: unknown,
   caller: Caller,
 ): Promise<Answer> {
+  context.graph.host.passed.namesOnly();
   try {
     return { return: await callCommand(context, name, args, undefined, caller) };
   } catch (error) {

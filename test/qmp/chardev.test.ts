@@ -240,6 +240,7 @@ describe('character devices', () => {
         [{ path, wait: true }, /'wait' option is incompatible/],
         [{ path, server: true, reconnect: 1 }, /'reconnect' option is incompatible with socket in server listen mode/],
         [{ fd: '3', reconnect: 1 }, /'reconnect' option is incompatible with 'fd'/],
+        [{ fd: 'passed', reconnect: 1 }, /'reconnect' option is incompatible with 'fd'/],
         [{ path, reconnect: -1 }, /'reconnect' expects seconds/],
         [{ path, reconnect: 1e9 }, /'reconnect' expects seconds/],
       ];

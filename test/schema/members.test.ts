@@ -22,7 +22,6 @@ const EFFECTS: Effects = {
   ...copyBeforeWrite,
   ...blkdebug,
   ...quorumEffects,
-  ...quorumEffects,
   ...filters,
   ...nbd,
   ...qcow2Effects,

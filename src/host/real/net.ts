@@ -72,13 +72,15 @@ export class RealNet implements Net {
 
   /** A descriptor's name stands for its number once: from here on it is the socket's. Throws `not-found`, `invalid-argument`; then it is closed. */
   #numbered(address: NetAddress, toListen: boolean): NumberedAddress {
-    if (address.type !== 'named-fd') return address;
-    const fd = this.#passed.take(address.name);
+    if (address.type === 'unix' || address.type === 'inet') return address;
+    if (address.type === 'fd' && this.#passed.takesNumbers) return address;
+    const name = address.type === 'fd' ? String(address.fd) : address.name;
+    const fd = this.#passed.take(name);
     const listens = this.#native.adoptSocket(fd);
     if (listens === (toListen ? 1 : 0)) return { type: 'fd', fd };
     this.#native.closeSocket(fd);
     const why = listens < 0 ? 'is not a socket' : toListen ? 'does not listen' : 'listens: it is not connected';
-    throw new BlockError('invalid-argument', `File descriptor '${address.name}' ${why}`, { operation: 'open' });
+    throw new BlockError('invalid-argument', `File descriptor '${name}' ${why}`, { operation: 'open' });
   }
 
   #check(address: NetAddress, operation: string): void {

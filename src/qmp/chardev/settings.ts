@@ -91,7 +91,7 @@ function socketSettings(
   if (reconnect !== undefined && server) {
     throw invalid("'reconnect' option is incompatible with socket in server listen mode");
   }
-  if (reconnect !== undefined && address.type === 'fd') {
+  if (reconnect !== undefined && (address.type === 'fd' || address.type === 'named-fd')) {
     throw invalid("'reconnect' option is incompatible with 'fd' address type");
   }
   const reconnectSeconds = reconnect ?? 0;

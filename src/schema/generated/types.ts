@@ -274,7 +274,7 @@ export interface UnixSocketAddress {
 
 /** An existing socket. */
 export interface FdSocketAddress {
-  /** number of its descriptor, in digits */
+  /** the name that the descriptor was passed under (getfd); on the command line also its number, in digits */
   str: string;
 }
 

@@ -1,7 +1,7 @@
 // Descriptors that a client passes: the same script to a machine of QEMU, whose monitor alone has them, and to us.
 
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { Workshop } from '../../support/cli.js';
@@ -97,6 +97,12 @@ const SCRIPTS: Readonly<Record<string, readonly Step[]>> = {
     ['nbd-server-start', { addr: { type: 'fd', data: { str: 'nobody' } } }],
     ['blockdev-add', { driver: 'nbd', 'node-name': 'n', server: { type: 'fd', str: 'nobody' } }],
   ],
+  'are none of the program’s own: a number is a name': [
+    socketOf('s', '1'),
+    ['nbd-server-start', { addr: { type: 'fd', data: { str: '12' } } }],
+    ['nbd-server-start', { addr: { type: 'fd', data: { str: '1x' } } }],
+    ['blockdev-add', { driver: 'nbd', 'node-name': 'n', server: { type: 'fd', str: '1' } }],
+  ],
 };
 
 describe('oracle: descriptors that are passed', () => {
@@ -117,7 +123,9 @@ describe('oracle: descriptors that are passed', () => {
     after: (pid: number) => Promise<void> = async () => undefined,
   ): Promise<string[]> {
     const folder = shop.path(program === process.execPath ? 'ours' : 'theirs');
-    mkdirSync(folder, { recursive: true });
+    // The socket of an earlier run is nobody's.
+    rmSync(folder, { recursive: true, force: true });
+    mkdirSync(folder);
     writeFileSync(`${folder}/disk`, '');
     truncateSync(`${folder}/disk`, 1 << 20);
     const daemon = spawn(program, words, { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] });

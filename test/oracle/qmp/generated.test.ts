@@ -44,8 +44,8 @@ const KNOWN: readonly RegExp[] = [
   /Parameter 'filter-node-name' is not supported/,
   // Members of sizes that QAPI has as `int` in some places, and as `size` in others.
   /Invalid parameter type for '.*(size|hint)', expected: integer/,
-  // QEMU reads the names of ports; the descriptors of a storage daemon have numbers alone.
-  /Servname not supported for ai_socktype|File descriptor '.*' is not a number/,
+  // QEMU reads the names of ports; its storage daemon has no descriptors of sockets.
+  /Servname not supported for ai_socktype|File descriptor named '.*' has not been found/,
 ];
 
 describe('qmp against qemu-storage-daemon: generated commands', () => {

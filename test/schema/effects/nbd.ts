@@ -75,10 +75,11 @@ export const nbd: Effects = {
     async () => expect(await called({ ...SOCKET, abstract: true })).to.have.property('abstract', true),
   ],
   'FdSocketAddress.str': [
-    'is the number of the descriptor',
+    'is the number of the descriptor, or the name that it was passed under',
     async () => {
-      expect(await called({ type: 'fd', str: '7' })).to.have.property('fd', 7);
-      expect(await called({ type: 'fd', str: 'seven' })).to.match(/'seven' is not a number/);
+      expect(await called({ type: 'fd', str: '7' })).to.deep.equal({ type: 'fd', fd: 7 });
+      expect(await called({ type: 'fd', str: 'seven' })).to.deep.equal({ type: 'named-fd', name: 'seven' });
+      expect(await called({ type: 'fd', str: '7x' })).to.deep.equal({ type: 'named-fd', name: '7x' });
     },
   ],
   'InetSocketAddress.host': [
