@@ -1,6 +1,10 @@
-// The end of a server: by `now`, or by a signal. A second signal ends the process at once.
+// The end of a server: by `now`, or by a signal. A second signal ends the process at once. Until then the process stays, also where nothing
+// else keeps it: a daemon whose monitor was at an input that has ended.
 
 import { EXIT_INTERRUPTED } from './session.js';
+
+/** The longest time of a timer. */
+const LONG_MS = 2 ** 31 - 1;
 
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
@@ -10,6 +14,7 @@ export class End {
   #over = false;
   #resolve: () => void = () => undefined;
   #signalled = false;
+  readonly #stay = setInterval(() => undefined, LONG_MS);
   readonly #listener = (): void => {
     if (this.#signalled) process.exit(EXIT_INTERRUPTED);
     this.#signalled = true;
@@ -29,11 +34,13 @@ export class End {
 
   now(): void {
     this.#over = true;
+    clearInterval(this.#stay);
     this.#resolve();
   }
 
-  /** Stops listening to signals. */
+  /** Stops listening to signals, and keeps the process no longer. */
   stop(): void {
+    clearInterval(this.#stay);
     for (const signal of SIGNALS) process.off(signal, this.#listener);
   }
 }

@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { expect } from 'chai';
 import { run, Workshop } from '../support/cli.js';
-import { until } from '../support/nbd-process.js';
+import { isAlive, until } from '../support/nbd-process.js';
 import { requirePeer } from '../support/peers.js';
 import { type Json, StorageDaemon } from '../support/qmp.js';
 
@@ -40,6 +40,15 @@ describe('daemon', () => {
 
   for (const name of DAEMONS) {
     describe(name, () => {
+      it('stays where nothing asks anything of it, and ends in order at a signal', async () => {
+        const [command, ...words] = program(name);
+        run(command, [...words, '--daemonize', '--pidfile', 'pid'], shop.folder);
+        const pid = Number(readFileSync(shop.path('pid'), 'utf8'));
+        expect(isAlive(pid)).to.equal(true);
+        process.kill(pid);
+        await until('the process id file is gone', () => !existsSync(shop.path('pid')));
+      });
+
       it('opens, serves and copies an image, and leaves nothing behind', async () => {
         const socket = shop.path('nbd');
         const daemon = await start(

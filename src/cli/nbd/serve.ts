@@ -96,6 +96,6 @@ async function begin(session: Session, plan: ServePlan, request: ServeRequest, e
 function goToBackground(plan: ServePlan, forked: Forked): void {
   forked.ready(!plan.verbose);
   // The server must not keep the folder that it was started in from being removed. With objects it stays there: a file with an authorization list
-  // is read again by its name.
-  if (plan.objects.length === 0) process.chdir('/');
+  // is read again by its name. With a monitor, too: its commands name files, and the image's own name is looked up for a snapshot.
+  if (plan.objects.length === 0 && plan.monitor === undefined) process.chdir('/');
 }
