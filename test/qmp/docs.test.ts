@@ -1,10 +1,15 @@
-// The page on the daemon: its commands do what it says, and its table is true.
+// The pages on the daemon, on QMP and on jobs: their commands do what they say, and their tables are true.
 
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
+import { openRealHost } from '../../src/host/real/index.js';
+import { Workspace } from '../../src/library/workspace.js';
 import { COMMANDS } from '../../src/schema/generated/table.js';
 import { run, Workshop } from '../support/cli.js';
 import { examplesOf } from '../support/examples.js';
+import { isAlive, until } from '../support/nbd-process.js';
+
+const UNTIL_READY = 'until "$NODE" "$CLI" jobs -m qmp.sock | grep -q "  ready  "; do :; done\n';
 
 describe('docs/daemon.md', () => {
   it('has commands that work as they stand', async () => {
@@ -44,6 +49,15 @@ describe('docs/daemon.md', () => {
     );
     expect(missing.filter((name) => !name.startsWith('block-job-'))).to.deep.equal([]);
   });
+
+  it('says of no command that is there that it is not', () => {
+    const page = readFileSync(new URL('../../docs/daemon.md', import.meta.url), 'utf8');
+    const list = page.slice(page.indexOf('## What is not there'), page.indexOf('## What differs'));
+    const rows = list.split('\n').filter((row) => row.endsWith('| `CommandNotFound` |'));
+    const words = [...rows.join('\n').matchAll(/`([^`]+)`/g)].map(([, word]) => word);
+    expect(words).to.include.members(['snapshot-save', 'device_add']);
+    expect(words.filter((word) => word in COMMANDS)).to.deep.equal([]);
+  });
 });
 
 describe('docs/qmp.md', () => {
@@ -62,6 +76,59 @@ describe('docs/qmp.md', () => {
       expect(info).to.match(/backing file: .*disk\.qcow2/);
       shop.must('qemu-img', 'check', '-q', 'backup.qcow2');
     } finally {
+      shop.remove();
+    }
+  });
+});
+
+describe('docs/jobs.md', () => {
+  it('leads a job through its states, by hand', async () => {
+    const shop = await Workshop.open();
+    try {
+      const [script] = examplesOf('docs/jobs.md', 'sh').map((code) =>
+        code.replace(/^diskwright /gm, '"$NODE" "$CLI" '),
+      );
+      // A job that has not come to `ready` yet is waited for, as a person would.
+      const ready = script.replace('jobs -m qmp.sock\n', (list) => `${list}${UNTIL_READY}`);
+      const words = ['-ec', `NODE=${process.execPath} CLI=${shop.bundle}\n${ready}`];
+      const { code, stdout, stderr } = run('/bin/sh', words, shop.folder);
+      expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
+      const lines = stdout.trimEnd().split('\n').slice(1);
+      expect(lines.map((line) => line.split('  ')[2])).to.deep.equal(['standby', 'pending', 'concluded', undefined]);
+      expect(lines.at(-1)).to.equal('No jobs.');
+    } finally {
+      shop.remove();
+    }
+  });
+});
+
+describe('docs/nbd.md', () => {
+  it('has commands for the monitor of a disk that is served, which work as they stand', async () => {
+    const shop = await Workshop.open();
+    const workspace = new Workspace(openRealHost());
+    shop.must('qemu-img', 'create', '-q', '-f', 'qcow2', 'served.qcow2', '64M');
+    const words = ['--fork', '-t', '-k', shop.path('nbd'), '--pid-file=pid', '--monitor', 'qmp.sock', '-f', 'qcow2'];
+    expect(shop.ours('nbd', ...words, 'served.qcow2')).to.deep.equal({ code: 0, stdout: '', stderr: '' });
+    const pid = Number(readFileSync(shop.path('pid'), 'utf8'));
+    try {
+      const client = await workspace.connectQmp(shop.path('qmp.sock'));
+      const done = client.events('BLOCK_JOB_COMPLETED');
+      const commands = examplesOf('docs/nbd.md', 'json')[0].trim().split('\n');
+      expect(commands).to.have.lengthOf(3);
+      for (const line of commands.slice(1)) {
+        const { execute, arguments: args } = JSON.parse(line) as { execute: string; arguments: object };
+        await client.executeAny(execute, args);
+      }
+      for await (const { data } of done) {
+        expect(data).to.include({ device: 'b' }).and.not.to.have.property('error');
+        break;
+      }
+      expect(shop.must('qemu-img', 'info', '-U', 'over.qcow2')).to.include('backing file: served.qcow2');
+      shop.must('qemu-img', 'check', '-q', 'copy.qcow2');
+    } finally {
+      process.kill(pid);
+      await workspace.close();
+      await until('the server has ended', () => !isAlive(pid));
       shop.remove();
     }
   });
