@@ -14,6 +14,7 @@ import type { Abilities, Moment } from '../../../block/abilities.js';
 import { DirtyBitmap } from '../../../block/bitmap.js';
 import { chainStatus } from '../../../block/chain.js';
 import type { Child } from '../../../block/child.js';
+import { Keeper, MIN_CLUSTER_BYTES } from '../../../block/keeper.js';
 import { FilterNode } from '../../../block/node/filter.js';
 import type { BlockNode } from '../../../block/node/node.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
@@ -29,7 +30,6 @@ import {
 } from '../../../block/types.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
 import { RangeLock } from '../../../util/range-lock.js';
-import { Keeper, MIN_CLUSTER_BYTES } from './keeper.js';
 import { KeptMoment } from './moment.js';
 
 const COPY_BYTES = 1 << 20;

@@ -9,12 +9,12 @@
 // clusters keeps two from saving one place, and a write from a place that is being read. Once the mark is gone and the place is not locked,
 // nothing is in a write's way, and `needed` says so without waiting.
 
-import type { DirtyBitmap } from '../../../block/bitmap.js';
-import type { Extent } from '../../../block/types.js';
-import type { Clock } from '../../../host/host.js';
-import type { OnCbwError } from '../../../schema/generated/types.js';
-import { BlockError } from '../../../util/errors.js';
-import type { RangeLock } from '../../../util/range-lock.js';
+import type { Clock } from '../host/host.js';
+import type { OnCbwError } from '../schema/generated/types.js';
+import { BlockError } from '../util/errors.js';
+import type { RangeLock } from '../util/range-lock.js';
+import type { DirtyBitmap } from './bitmap.js';
+import type { Extent } from './types.js';
 
 /** Saved in one step at most, so that what is saved already is known soon. */
 const MAX_RUN_BYTES = 1 << 30;
