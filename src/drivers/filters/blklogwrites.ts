@@ -28,6 +28,8 @@ const VERSION = 1n;
 const Flag = { flush: 1n, discard: 4n } as const;
 const HEADER_BYTES = 28;
 const DEFAULT_SECTOR_BYTES = 512;
+/** An entry, or the header, has room in a sector. */
+const MIN_SECTOR_BYTES = 32;
 const MAX_SECTOR_BYTES = 1 << 23;
 const DEFAULT_INTERVAL = 4096;
 
@@ -186,7 +188,7 @@ async function endOf(log: BlockNode): Promise<Log> {
 
 /** Throws `invalid-argument`. */
 function checkSectorSize(bytes: number): void {
-  if (bytes >= 1 && bytes < MAX_SECTOR_BYTES && isPowerOfTwo(bytes)) return;
+  if (bytes >= MIN_SECTOR_BYTES && bytes < MAX_SECTOR_BYTES && isPowerOfTwo(bytes)) return;
   throw new BlockError('invalid-argument', `Invalid log sector size ${bytes}`, { operation: 'open' });
 }
 

@@ -151,7 +151,7 @@ describe('qmp against qemu-storage-daemon: quorum, blkverify, blklogwrites', () 
     ...DISKS,
     add('blklogwrites', 'l', {}),
     add('blklogwrites', 'l', { file: 'a' }),
-    ...[100, 3, 16777216, 0].map((bytes) =>
+    ...[100, 3, 16, 16777216, 0].map((bytes) =>
       add('blklogwrites', 'l', { file: 'a', log: 'b', 'log-sector-size': bytes }),
     ),
     add('blklogwrites', 'l', { file: 'a', log: 'b', 'log-append': true, 'log-sector-size': 512 }),

@@ -99,6 +99,7 @@ export const quorumEffects: Effects = {
     async () => {
       expect((await opened(disks(), logging({ 'log-sector-size': 4096 }))).requestAlignment).to.equal(4096);
       await refusedOpen(disks(), logging({ 'log-sector-size': 100 }), /Invalid log sector size 100/);
+      await refusedOpen(disks(), logging({ 'log-sector-size': 16 }), /Invalid log sector size 16/);
     },
   ],
   'BlockdevOptionsBlklogwrites.log-append': [
