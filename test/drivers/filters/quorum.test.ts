@@ -5,6 +5,7 @@ import type { BlockNode } from '../../../src/block/node/node.js';
 import { openNode } from '../../../src/block/open.js';
 import type { SimHostOptions } from '../../../src/host/sim/index.js';
 import type { BlockdevOptions } from '../../../src/schema/generated/types.js';
+import { BlockError } from '../../../src/util/errors.js';
 import { changeChildren } from '../../../src/workspace/children.js';
 import { type Bench, failureOf, makeBench, pattern, used } from '../support.js';
 
@@ -54,6 +55,25 @@ describe('quorum', () => {
     const { node, said } = await voters({}, { b: 255 });
     expect(await byteOf(node)).to.equal(GOOD);
     expect(said).to.deep.equal(['QUORUM_REPORT_BAD read b']);
+  });
+
+  it('gives all memory back where there is not enough for every child', async () => {
+    const { bench, node } = await voters({});
+    const { memory } = bench.host;
+    const [allocate, free] = [memory.allocate.bind(memory), memory.free.bind(memory)];
+    const held = new Set<Uint8Array>();
+    memory.allocate = (bytes) => {
+      if (held.size === 2) throw new BlockError('limit', 'no memory is left');
+      const buffer = allocate(bytes);
+      held.add(buffer);
+      return buffer;
+    };
+    memory.free = (buffer) => {
+      held.delete(buffer);
+      free(buffer);
+    };
+    expect(await failureOf(node.read(0, new Uint8Array(512)))).to.have.property('code', 'limit');
+    expect(held.size).to.equal(0);
   });
 
   it('says nothing of children that agree', async () => {

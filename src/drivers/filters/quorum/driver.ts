@@ -16,6 +16,7 @@ import { type BlockStatus, PERM_ALL, Perm, type WriteFlags, type ZeroFlags } fro
 import type { ZeroScan } from '../../../host/host.js';
 import type { BlockdevOptionsQuorum, QuorumOpType } from '../../../schema/generated/types.js';
 import { formatJsonFilename } from '../../../schema/options.js';
+import { orElse } from '../../../util/best-effort.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
 import { SECTOR_BYTES } from '../../../util/numbers.js';
 import { RangeLock } from '../../../util/range-lock.js';
@@ -126,8 +127,9 @@ class QuorumNode extends BlockNode implements ChangeableChildren {
 
   async #readAll(offset: number, buffer: Uint8Array): Promise<void> {
     const { memory } = this.host;
-    const copies = this.#links.map((link) => ({ link, bytes: memory.allocate(buffer.length) }));
+    const copies: { link: Child; bytes: Uint8Array }[] = [];
     try {
+      for (const link of this.#links) copies.push({ link, bytes: memory.allocate(buffer.length) });
       const good = await this.#each('read', copies, offset, buffer.length, ({ link, bytes }) =>
         link.read(offset, bytes),
       );
@@ -160,7 +162,7 @@ class QuorumNode extends BlockNode implements ChangeableChildren {
     let run = length;
     let zero = true;
     for (const link of this.#links) {
-      const status = await link.blockStatus(offset, run).catch(() => null);
+      const status = await link.blockStatus(offset, run).catch(orElse('the status of a child of a quorum', null));
       run = status?.length ?? run;
       zero &&= status?.zero ?? false;
     }
