@@ -1,6 +1,7 @@
 // Character devices over streams: standard input and output, files, pipes; and the one that nothing comes from.
 
 import type { ByteStreams } from '../../host/real/character.js';
+import { bestEffort } from '../../util/best-effort.js';
 import type { ChardevBackend, ChardevUser } from './backend.js';
 
 /** Standard streams, a file or a pipe. */
@@ -21,7 +22,7 @@ export class StreamsBackend implements ChardevBackend {
     this.#streams = this.#make();
     const { input, output } = this.#streams;
     // Nobody may be at the device yet, or any more, when a stream fails.
-    for (const stream of [input, output]) stream?.on('error', () => undefined);
+    for (const stream of [input, output]) stream?.on('error', bestEffort('character device'));
   }
 
   attach(user: ChardevUser): void {

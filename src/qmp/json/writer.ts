@@ -40,12 +40,14 @@ function write(value: unknown, level: number): string {
 /** Names of members are the same few again and again. */
 const quotedKeys = new Map<string, string>();
 const MAX_QUOTED_KEYS = 4096;
+/** Longer keys come from clients, who get their ids back: these are not kept. */
+const MAX_KEPT_KEY_LENGTH = 64;
 
 function quotedKey(key: string): string {
   const known = quotedKeys.get(key);
   if (known !== undefined) return known;
   const quoted = `${quoteJson(key)}: `;
-  if (quotedKeys.size < MAX_QUOTED_KEYS) quotedKeys.set(key, quoted);
+  if (key.length <= MAX_KEPT_KEY_LENGTH && quotedKeys.size < MAX_QUOTED_KEYS) quotedKeys.set(key, quoted);
   return quoted;
 }
 
