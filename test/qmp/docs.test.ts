@@ -102,6 +102,22 @@ describe('docs/jobs.md', () => {
   });
 });
 
+describe('docs/filters.md', () => {
+  it('has commands that work as they stand', async () => {
+    const shop = await Workshop.open();
+    try {
+      const script = examplesOf('docs/filters.md', 'sh')
+        .join('\n')
+        .replace(/^diskwright /gm, '"$NODE" "$CLI" ');
+      expect(script).to.include('driver=copy-on-read');
+      const words = ['-ec', `NODE=${process.execPath} CLI=${shop.bundle}\n${script}`];
+      expect(run('/bin/sh', words, shop.folder)).to.include({ code: 0, stdout: '', stderr: '' });
+    } finally {
+      shop.remove();
+    }
+  });
+});
+
 describe('docs/nbd.md', () => {
   it('has commands for the monitor of a disk that is served, which work as they stand', async () => {
     const shop = await Workshop.open();
