@@ -91,6 +91,14 @@ describe('imports', () => {
     expect(found).to.deep.equal([]);
   });
 
+  it('know in the layers up to workspace/ of no host but the interface: the simulated one takes the place of the real one', () => {
+    const upTo = LAYERS.slice(0, LAYERS.indexOf('workspace') + 1).filter((layer) => layer !== 'host');
+    const found = sources().filter(
+      (file) => upTo.includes(layerOf(file)) && importsOf(file).some((name) => /host\/(real|sim)\//.test(name)),
+    );
+    expect(found).to.deep.equal([]);
+  });
+
   it('go in no circle inside block/, but the one that docs/architecture.md names', () => {
     const page = readFileSync(fileURLToPath(new URL('../docs/architecture.md', import.meta.url)), 'utf8');
     const section = page.split('\n## ').find((text) => text.startsWith('A circle'));

@@ -1,8 +1,8 @@
 // --pid-file: a file with the process id of the server, locked while it runs.
 
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
+import { errnoName, systemWords } from '../../host/errno.js';
 import { loadNative, loadOptional } from '../../host/real/binding.js';
-import { errnoName, systemWords } from '../../host/real/errno.js';
 import { BlockError, codeOfErrno } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
 

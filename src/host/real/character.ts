@@ -8,7 +8,7 @@ import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { BlockError, type BlockErrorCode, toBlockError } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
-import { systemWords } from './errno.js';
+import { systemWords } from '../errno.js';
 
 export interface ByteStreams {
   /** Null: nothing comes. */

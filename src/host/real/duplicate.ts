@@ -3,9 +3,9 @@
 
 import { closeSync, constants } from 'node:fs';
 import { BlockError } from '../../util/errors.js';
+import { errnoError } from '../errno.js';
 import type { OpenFileOptions } from '../host.js';
 import type { Native } from './binding.js';
-import { errnoError } from './errno.js';
 import { kindOfType } from './info.js';
 
 const ACCESS_MODE = 3;

@@ -9,10 +9,10 @@
 import { reportUnexpected } from '../../util/diagnostics.js';
 import { BlockError } from '../../util/errors.js';
 import { Waiters } from '../../util/waiters.js';
+import { errnoError } from '../errno.js';
 import type { RequestSink } from '../host.js';
 import type { Native, NativeEngine } from './binding.js';
 import { Descriptor } from './descriptor.js';
-import { errnoError } from './errno.js';
 import { COMPLETION_BYTES, DESCRIPTOR_BYTES, Op, operationName } from './table.js';
 
 /** The file (or codec) that a request belongs to, for its count of requests and for errors. */

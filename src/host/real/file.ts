@@ -3,9 +3,9 @@
 import { constants } from 'node:os';
 import { bestEffort } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
+import { errnoError } from '../errno.js';
 import type { FileInfo, FileKind, FileOrigin, HostFile, LockKind, RequestSink, SeekResult, ZeroScan } from '../host.js';
 import { closedError, type Engine } from './engine.js';
-import { errnoError } from './errno.js';
 import { infoOfDescriptor } from './info.js';
 import type { ArenaMemory } from './memory.js';
 import { originOfDescriptor } from './origin.js';

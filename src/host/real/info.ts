@@ -4,9 +4,9 @@ import { closeSync, fstat, openSync, stat } from 'node:fs';
 import { promisify } from 'node:util';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
+import { errnoError } from '../errno.js';
 import type { FileInfo, FileKind } from '../host.js';
 import type { Native } from './binding.js';
-import { errnoError } from './errno.js';
 
 // `promisify` is used because node:fs/promises takes 3 ms to load.
 const statOf = promisify(stat) as (path: Buffer, options: { bigint: true }) => Promise<BigIntStats>;

@@ -1,6 +1,6 @@
 // Errors of sockets, as a BlockError that names the address.
 import { BlockError, type BlockErrorCode, codeOfErrno } from '../../util/errors.js';
-import { errnoName, systemWords } from './errno.js';
+import { errnoName, systemWords } from '../errno.js';
 
 /** Error names that mean something else for sockets than for files. */
 const CODES: Readonly<Record<string, BlockErrorCode>> = {

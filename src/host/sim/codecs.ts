@@ -3,10 +3,10 @@
 
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { BlockError } from '../../util/errors.js';
+import { errnoError } from '../errno.js';
 import type { CompressionType } from '../host.js';
 import { loadNative } from '../real/binding.js';
 import { CODECS, hasCodec, missingCodec } from '../real/codecs.js';
-import { errnoError } from '../real/errno.js';
 
 const WINDOW_BITS = 12;
 /** Limit of inflated data in bytes, whatever the stream contains. */

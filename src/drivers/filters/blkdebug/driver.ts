@@ -20,8 +20,8 @@ import {
   type WriteFlags,
   type ZeroFlags,
 } from '../../../block/types.js';
+import { errnoError } from '../../../host/errno.js';
 import type { HostFile, ZeroScan } from '../../../host/host.js';
-import { errnoError } from '../../../host/real/errno.js';
 import type { BlkdebugIOType, BlockdevOptionsBlkdebug, BlockPermission } from '../../../schema/generated/types.js';
 import { flatten, type Nested } from '../../../schema/keyval.js';
 import { formatJsonFilename, isJsonFilename } from '../../../schema/options.js';

@@ -1,8 +1,8 @@
 // From -errno to a BlockError that names what failed, where and why.
 import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
-import { BlockError, codeOfErrno } from '../../util/errors.js';
-import { wordsOfErrno } from '../../util/system-words.js';
+import { BlockError, codeOfErrno } from '../util/errors.js';
+import { wordsOfErrno } from '../util/system-words.js';
 
 const NAMES = new Map<number, string>();
 for (const [name, value] of Object.entries(constants.errno)) {
