@@ -89,8 +89,12 @@ export class QmpContext {
         await this.#endAll();
       }
     } finally {
-      await this.drives.close();
-      await this.graph.closeAll();
+      try {
+        await this.drives.close();
+        await this.graph.closeAll();
+      } finally {
+        this.events.close();
+      }
     }
   }
 

@@ -88,11 +88,11 @@ function socketSettings(
   if (wait !== undefined && !server) {
     throw invalid("'wait' option is incompatible with socket in client connect mode");
   }
-  if (reconnect !== undefined && server) {
-    throw invalid("'reconnect' option is incompatible with socket in server listen mode");
-  }
   if (reconnect !== undefined && (address.type === 'fd' || address.type === 'named-fd')) {
     throw invalid("'reconnect' option is incompatible with 'fd' address type");
+  }
+  if (reconnect !== undefined && server) {
+    throw invalid("'reconnect' option is incompatible with socket in server listen mode");
   }
   const reconnectSeconds = reconnect ?? 0;
   if (reconnectSeconds < 0 || reconnectSeconds > MAX_RECONNECT_SECONDS) {
