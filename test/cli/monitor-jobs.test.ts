@@ -156,6 +156,20 @@ for (const [name, ours] of [
       expect(objects.every(({ jobs: [job] }) => job['id'] === 'm')).to.equal(true);
       expect(await daemon.execute('query-jobs')).to.have.lengthOf(1);
     });
+
+    it('fails where the process goes while a job that is followed has not ended', async () => {
+      await mirror('m', 'a', 'b');
+      const child = spawn(process.execPath, [shop.bundle, 'jobs', '-m', shop.path('m'), '--follow', '--json']);
+      let errors = '';
+      child.stderr.on('data', (text) => {
+        errors += text;
+      });
+      const closed = once(child, 'close');
+      await once(createInterface({ input: child.stdout }), 'line');
+      daemon.kill();
+      expect(await closed).to.deep.equal([1, null]);
+      expect(errors).to.equal(`diskwright: unix:${shop.path('m')}: the connection to the monitor has ended\n`);
+    });
   });
 }
 

@@ -5,6 +5,7 @@
 //                                              anything else: a line for each state that a job takes
 
 import type { Client } from '../../qmp/client/client.js';
+import type { JobStatus } from '../../schema/generated/types.js';
 import { Waiters } from '../../util/waiters.js';
 import type { End } from '../end.js';
 import { jsonLine } from '../json.js';
@@ -23,21 +24,32 @@ interface View {
   end(): void;
 }
 
-/** Resolves with the exit code once no job is left but concluded ones: 1 where one has failed or was cancelled, 0 otherwise. */
+/**
+ * Resolves with the exit code once no job is left but concluded ones: 1 where one has failed or was cancelled, 0 otherwise. Rejects with `closed`
+ * where the process goes before that, and as `Client.execute`.
+ */
 export async function follow(client: Client, sampler: JobSampler, end: End, json: boolean): Promise<number> {
   const view: View = json ? new JsonView() : process.stdout.isTTY ? new TerminalView() : new LineView();
   const outcomes = new Outcomes();
   const ticks = new Waiters();
-  let over = false;
+  /** Jobs that had not ended when they were heard of last. */
+  const underWay = new Set<string>();
+  let gone = false;
   const stop = client.on('any', (event) => {
-    if (event.event === 'JOB_STATUS_CHANGE') view.state(event.data.id, event.data.status);
+    if (event.event === 'JOB_STATUS_CHANGE') {
+      const { id, status } = event.data;
+      view.state(id, status);
+      if (hasEnded(status)) underWay.delete(id);
+      else underWay.add(id);
+    }
     if (event.event === 'BLOCK_JOB_COMPLETED') outcomes.completed(event.data.device, event.data.error);
     if (event.event === 'BLOCK_JOB_CANCELLED') outcomes.failed(event.data.device, 'cancelled');
     ticks.wake();
   });
   const timer = setInterval(() => ticks.wake(), INTERVAL_MS);
-  void Promise.race([end.reached, client.ended]).then(() => {
-    over = true;
+  void end.reached.then(() => ticks.wake());
+  void client.ended.then(() => {
+    gone = true;
     ticks.wake();
   });
   try {
@@ -46,10 +58,15 @@ export async function follow(client: Client, sampler: JobSampler, end: End, json
       const tick = ticks.wait();
       const jobs = await sampler.sample();
       view.show(jobs);
-      for (const { info } of jobs) if (info.status === 'concluded') outcomes.completed(info.id, info.error);
-      if (over || jobs.every(({ info }) => info.status === 'concluded')) break;
+      underWay.clear();
+      for (const { info } of jobs) {
+        if (hasEnded(info.status)) outcomes.completed(info.id, info.error);
+        else underWay.add(info.id);
+      }
+      if (end.over || underWay.size === 0) break;
       await tick;
-      if (over) break;
+      // Where the process has gone, and had jobs, the next sample says so.
+      if (end.over || (gone && underWay.size === 0)) break;
     }
   } finally {
     clearInterval(timer);
@@ -57,6 +74,11 @@ export async function follow(client: Client, sampler: JobSampler, end: End, json
     view.end();
   }
   return outcomes.report();
+}
+
+/** Nothing more happens to it, but that it is dismissed. */
+function hasEnded(status: JobStatus): boolean {
+  return status === 'concluded' || status === 'null';
 }
 
 /** How the jobs that have ended did. */
