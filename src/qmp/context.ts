@@ -82,6 +82,7 @@ export class QmpContext {
   async close(): Promise<void> {
     this.#closing = true;
     this.graph.abortStalled();
+    this.drives.unlimit();
     try {
       await this.#endAll();
       while (this.#running.size > 0) {

@@ -227,6 +227,11 @@ export class Drives {
     return [...this.#drives.values()].map(({ device }) => deviceStats(device, rootOf(device).node));
   }
 
+  /** Before exports are closed, which wait for their requests: those that wait for a throttle pass. */
+  unlimit(): void {
+    for (const { device } of this.#drives.values()) device.setThrottle(null);
+  }
+
   /** Ends all devices; requests that wait for `resume` are rejected with `closed`. */
   async close(): Promise<void> {
     for (const { device } of this.#drives.values()) {
