@@ -54,7 +54,7 @@ export const verb: Verb = {
   notes: [
     [
       'Exit codes',
-      '0    done; with --follow: all jobs have ended well\n1    failed; with --follow: a job has failed or was cancelled, or the process has gone before the end\n130  --follow was interrupted; the jobs go on',
+      '0    done; with --follow: all jobs have ended well\n1    failed; with --follow also: a job failed, was cancelled or got lost\n130  --follow was interrupted; the jobs go on',
     ],
   ],
   examples: [
