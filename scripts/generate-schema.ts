@@ -1,13 +1,15 @@
-// Writes src/schema/generated/ from src/schema/*.qapi. Run with tsx; `npm run schema`.
+// Writes src/schema/generated/ and docs/qmp-reference.md from src/schema/*.qapi. Run with tsx; `npm run schema`.
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { writeIntrospection } from './schema/introspection.js';
+import { writeManual } from './schema/manual.js';
 import { readSchema } from './schema/model.js';
 import { writeTable, writeTypes } from './schema/typescript.js';
 
-const SCHEMA_FOLDER = join(dirname(fileURLToPath(import.meta.url)), '..', 'src', 'schema');
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
+const SCHEMA_FOLDER = join(ROOT, 'src', 'schema');
 const ENTRY = 'schema.qapi';
 
 /** Text of each generated file, by its path. */
@@ -18,6 +20,7 @@ export function generate(): Map<string, string> {
     [join(folder, 'types.ts'), writeTypes(definitions)],
     [join(folder, 'table.ts'), writeTable(definitions)],
     [join(folder, 'introspection.ts'), writeIntrospection(definitions)],
+    [join(ROOT, 'docs', 'qmp-reference.md'), writeManual(definitions)],
   ]);
 }
 

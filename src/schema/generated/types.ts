@@ -1407,7 +1407,7 @@ export interface BlockStreamArguments {
   speed?: number;
   /** the action to take when a request fails (default: report) */
   'on-error'?: BlockdevOnError;
-  /** name of the filter node that the job inserts */
+  /** refused: jobs insert no filter nodes */
   'filter-node-name'?: string;
   /** finalize the job automatically (default: true) */
   'auto-finalize'?: boolean;
@@ -1441,7 +1441,7 @@ export interface BlockCommitArguments {
   speed?: number;
   /** the action to take when a request fails (default: report) */
   'on-error'?: BlockdevOnError;
-  /** name of the filter node that the job inserts */
+  /** refused: jobs insert no filter nodes */
   'filter-node-name'?: string;
   /** finalize the job automatically (default: true) */
   'auto-finalize'?: boolean;
@@ -1471,7 +1471,7 @@ export interface BlockdevMirror {
   'on-source-error'?: BlockdevOnError;
   /** the action to take when a write fails (default: report) */
   'on-target-error'?: BlockdevOnError;
-  /** name of the filter node that the job inserts */
+  /** refused: jobs insert no filter nodes */
   'filter-node-name'?: string;
   /** how a guest's writes reach the target (default: background) */
   'copy-mode'?: MirrorCopyMode;
@@ -1523,7 +1523,7 @@ export interface DriveMirror {
 
 /** Performance options of a backup. */
 export interface BackupPerf {
-  /** use copy offloading of the file system (default: false) */
+  /** only false is taken: copies go through memory (default: false) */
   'use-copy-range'?: boolean;
   /** number of parallel requests (default: 64) */
   'max-workers'?: number;
@@ -1555,7 +1555,7 @@ export interface BackupCommon {
   'auto-finalize'?: boolean;
   /** dismiss the job automatically (default: true) */
   'auto-dismiss'?: boolean;
-  /** name of the filter node that the job inserts */
+  /** refused: jobs insert no filter nodes */
   'filter-node-name'?: string;
   /** performance options */
   'x-perf'?: BackupPerf;
