@@ -1,6 +1,7 @@
 // Dirty bitmaps of nodes.
 
 import type { DirtyBitmap } from '../../block/bitmap.js';
+import { bitmapDigest } from '../../block/bitmap-digest.js';
 import type { BlockNode } from '../../block/node/node.js';
 import type { BlockDirtyBitmap, BlockDirtyBitmapAdd, BlockDirtyBitmapMerge } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
@@ -41,6 +42,8 @@ export const BITMAP_COMMANDS = {
   'block-dirty-bitmap-clear': (context, bitmap) => namedBitmap(context, bitmap).clear(),
   'block-dirty-bitmap-enable': (context, bitmap) => namedBitmap(context, bitmap).enable(),
   'block-dirty-bitmap-disable': (context, bitmap) => namedBitmap(context, bitmap).disable(),
+
+  'x-debug-block-dirty-bitmap-sha256': (context, bitmap) => ({ sha256: bitmapDigest(namedBitmap(context, bitmap)) }),
 
   'block-dirty-bitmap-merge'(context, options) {
     const target = namedBitmap(context, { node: options.node, name: options.target });

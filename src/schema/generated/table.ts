@@ -135,6 +135,7 @@ export const TYPES = {
   BlockdevCacheInfo: { kind: 'struct', members: { writeback: { type: 'bool' }, direct: { type: 'bool' }, 'no-flush': { type: 'bool' } } },
   BlockDeviceInfo: { kind: 'struct', members: { file: { type: 'str' }, 'node-name': { type: 'str', optional: true }, ro: { type: 'bool' }, drv: { type: 'str' }, backing_file: { type: 'str', optional: true }, backing_file_depth: { type: 'int' }, encrypted: { type: 'bool' }, detect_zeroes: { type: 'BlockdevDetectZeroesOptions' }, bps: { type: 'int' }, bps_rd: { type: 'int' }, bps_wr: { type: 'int' }, iops: { type: 'int' }, iops_rd: { type: 'int' }, iops_wr: { type: 'int' }, image: { type: 'ImageInfo' }, bps_max: { type: 'int', optional: true }, bps_rd_max: { type: 'int', optional: true }, bps_wr_max: { type: 'int', optional: true }, iops_max: { type: 'int', optional: true }, iops_rd_max: { type: 'int', optional: true }, iops_wr_max: { type: 'int', optional: true }, bps_max_length: { type: 'int', optional: true }, bps_rd_max_length: { type: 'int', optional: true }, bps_wr_max_length: { type: 'int', optional: true }, iops_max_length: { type: 'int', optional: true }, iops_rd_max_length: { type: 'int', optional: true }, iops_wr_max_length: { type: 'int', optional: true }, iops_size: { type: 'int', optional: true }, group: { type: 'str', optional: true }, cache: { type: 'BlockdevCacheInfo' }, write_threshold: { type: 'int' }, 'dirty-bitmaps': { type: ['BlockDirtyInfo'], optional: true } } },
   QueryNamedBlockNodesArguments: { kind: 'struct', members: { flat: { type: 'bool', optional: true } } },
+  BlockDirtyBitmapSha256: { kind: 'struct', members: { sha256: { type: 'str' } } },
   ActionCompletionMode: { kind: 'enum', values: ['individual', 'grouped'] },
   TransactionActionKind: { kind: 'enum', values: ['abort', 'block-dirty-bitmap-add', 'block-dirty-bitmap-remove', 'block-dirty-bitmap-clear', 'block-dirty-bitmap-enable', 'block-dirty-bitmap-disable', 'block-dirty-bitmap-merge', 'blockdev-backup', 'blockdev-snapshot', 'blockdev-snapshot-sync', 'drive-backup'] },
   Abort: { kind: 'struct', members: {  } },
@@ -296,6 +297,7 @@ export const COMMANDS = {
   'block-dirty-bitmap-enable': "BlockDirtyBitmap",
   'block-dirty-bitmap-disable': "BlockDirtyBitmap",
   'block-dirty-bitmap-merge': "BlockDirtyBitmapMerge",
+  'x-debug-block-dirty-bitmap-sha256': "BlockDirtyBitmap",
   'blockdev-snapshot-sync': "BlockdevSnapshotSync",
   'blockdev-snapshot': "BlockdevSnapshot",
   transaction: "TransactionArguments",
@@ -348,7 +350,7 @@ export const COMMANDS = {
 } as const;
 
 /** Commands that return something; all others return an empty object. */
-export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","query-blockstats","query-block","x-debug-query-block-graph","query-status","query-name","query-block-exports","qom-list","qom-get","qom-list-types","qom-list-properties","query-iothreads","query-chardev","query-chardev-backends","ringbuf-read","chardev-add","chardev-change","add-fd","query-fdsets"]);
+export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","x-debug-block-dirty-bitmap-sha256","query-blockstats","query-block","x-debug-query-block-graph","query-status","query-name","query-block-exports","qom-list","qom-get","qom-list-types","qom-list-properties","query-iothreads","query-chardev","query-chardev-backends","ringbuf-read","chardev-add","chardev-change","add-fd","query-fdsets"]);
 
 /** Commands that may overtake others. */
 export const OUT_OF_BAND: ReadonlySet<string> = new Set([]);

@@ -1850,6 +1850,13 @@ export interface QueryNamedBlockNodesArguments {
 
 
 
+/** A digest of a bitmap. */
+export interface BlockDirtyBitmapSha256 {
+  /** SHA-256 of its bits, in hexadecimal digits */
+  sha256: string;
+}
+
+
 
 
 /** How the jobs of a transaction end. */
@@ -3275,6 +3282,7 @@ export interface QapiTypes {
   BlockdevCacheInfo: BlockdevCacheInfo;
   BlockDeviceInfo: BlockDeviceInfo;
   QueryNamedBlockNodesArguments: QueryNamedBlockNodesArguments;
+  BlockDirtyBitmapSha256: BlockDirtyBitmapSha256;
   ActionCompletionMode: ActionCompletionMode;
   TransactionActionKind: TransactionActionKind;
   Abort: Abort;
@@ -3436,6 +3444,7 @@ export interface QapiCommands {
   'block-dirty-bitmap-enable': { arguments: BlockDirtyBitmap; returns: Record<string, never> };
   'block-dirty-bitmap-disable': { arguments: BlockDirtyBitmap; returns: Record<string, never> };
   'block-dirty-bitmap-merge': { arguments: BlockDirtyBitmapMerge; returns: Record<string, never> };
+  'x-debug-block-dirty-bitmap-sha256': { arguments: BlockDirtyBitmap; returns: BlockDirtyBitmapSha256 };
   'blockdev-snapshot-sync': { arguments: BlockdevSnapshotSync; returns: Record<string, never> };
   'blockdev-snapshot': { arguments: BlockdevSnapshot; returns: Record<string, never> };
   transaction: { arguments: TransactionArguments; returns: Record<string, never> };

@@ -91,6 +91,23 @@ describe('qmp against qemu-storage-daemon: transactions', () => {
     grouped(ABORT),
   );
 
+  const digest = (node: string, name: string): Step => command('x-debug-block-dirty-bitmap-sha256', { node, name });
+
+  same(
+    'the digest of a bitmap of what a job has written',
+    command('block-dirty-bitmap-add', { node: 'raw', name: 'x' }),
+    command('block-dirty-bitmap-add', { node: 'raw', name: 'y', granularity: 512 }),
+    digest('raw', 'x'),
+    digest('raw', 'y'),
+    command('blockdev-backup', { 'job-id': 'j', device: 'top', target: 'raw', sync: 'full' }),
+    untilStatus('j', 'null'),
+    digest('raw', 'x'),
+    digest('raw', 'y'),
+    digest('raw', 'nothing'),
+    digest('nobody', 'x'),
+    command('x-debug-block-dirty-bitmap-sha256', { node: 'raw' }),
+  );
+
   same(
     'bitmaps: added and removed, or not',
     grouped(bitmap('add', 'a')),
