@@ -41,8 +41,20 @@ for (const [name, wordsOf] of PEERS) {
       while (!['pid', 'qmp.sock'].every((file) => existsSync(shop.path(file))))
         await new Promise((resolve) => setTimeout(resolve, 2));
       workspace = new Workspace(openRealHost());
-      client = await workspace.connectQmp(shop.path('qmp.sock'));
+      client = await connected();
     });
+
+    /** The file of a socket is there a moment before the program listens at it. */
+    async function connected(): Promise<QmpClient> {
+      for (;;) {
+        try {
+          return await workspace.connectQmp(shop.path('qmp.sock'));
+        } catch (error) {
+          if ((error as BlockError).errno !== 'ECONNREFUSED') throw error;
+        }
+      }
+    }
+
     afterEach(async () => {
       await workspace.close();
       daemon.kill('SIGKILL');
