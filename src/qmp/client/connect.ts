@@ -63,7 +63,7 @@ class GivenUp {
       signal?.addEventListener('abort', this.#cancel, { once: true });
       if (timeoutMs > 0) this.#stopTimer = host.clock.timer(timeoutMs, () => reject(silent(where, timeoutMs)));
     });
-    // It may come when nobody waits any more.
+    // `connectClient` races it: once that has a client, nobody waits for it, and its failure means nothing.
     this.reached.catch(() => undefined);
   }
 

@@ -19,36 +19,51 @@ const WITHOUT = ['quit', 'qmp_capabilities', 'query-qmp-schema', 'query-commands
   ['query-chardev', 'query-chardev-backends', 'qom-list-types', 'x-debug-query-block-graph'],
 );
 
-/** Answers of ours that may differ from the reference's, and why. */
-const KNOWN: readonly RegExp[] = [
+/** Refusals of ours where the reference may do what was asked, and why. */
+const STRICTER: readonly RegExp[] = [
   // We refuse what would change content that somebody reads, or replace what is in use.
   /The overlay is already in use/,
   /The target '.*' is (the source|'.*', which is in the backing chain)/,
-  // We refuse arguments that go together with nothing before a target is created, or an address is bound.
-  /[Bb]itmap sync mode|valid bitmap name|Sync mode '.*' not supported|Invalid job ID|No TLS credentials|No secret with id|authorization (object|list)/,
-  // Where several things are wrong with images and nodes, another one is found first.
-  /force-share=on can only be used|setting detect-zeroes to unmap|is missing for|Cannot find device='' nor|granularity/,
-  /Backing file not supported|'use-copy-range' is not supported/,
-  /'reconnect' option|Cannot disable IPv4|Path '' is ambiguous|Unknown file format|Duplicate nodes|Cannot change the option|cannot be reset to its default|Bitmap '.*' could not be found/,
-  /max-chunk|max-workers|Failed to find node with node-name|Cannot replace|Invalid node-name: '.*'/,
-  // What cannot be read is refused before a file is truncated.
-  /Failed to add chardev '.*': Could not open 'text'/,
+  // Names are looked up before an address is bound; QEMU looks for an authorization when the first client comes.
+  /No TLS credentials|authorization (object|list)/,
   // A threshold beyond every image.
   /Parameter 'write-threshold'/,
   // QEMU takes gigabytes for a ring buffer.
   /a ring buffer may have/,
+  // Not there yet: jobs put no filter nodes in, bitmaps are not stored, copies go through memory.
+  /Parameter 'filter-node-name' is not supported|Can't store persistent bitmaps to|'use-copy-range' is not supported/,
+  // QEMU's storage daemon has no named descriptors: what it makes of a name differs from command to command.
+  /File descriptor named '.*' has not been found/,
+  // QEMU reads the names of ports.
+  /Servname not supported for ai_socktype/,
+];
+
+/** Refusals of ours where the reference refuses, too, but finds something else first, or says it otherwise. */
+const OTHERWISE: readonly RegExp[] = [
+  // We refuse arguments that do not go together before a target is created, or an address is bound.
+  /[Bb]itmap sync mode|valid bitmap name|Sync mode '.*' not supported|Invalid job ID|No secret with id/,
+  // Where several things are wrong with images and nodes, another one is found first.
+  /force-share=on can only be used|setting detect-zeroes to unmap|is missing for|Cannot find device='' nor|granularity/,
+  /Backing file not supported|'reconnect' option|Cannot disable IPv4|Path '' is ambiguous|Unknown file format|Parameter 'speed'/,
+  /Duplicate nodes|Cannot change the option|cannot be reset to its default|Bitmap '.*' could not be found/,
+  /max-chunk|max-workers|Failed to find node with node-name|Cannot replace|Invalid node-name: '.*'/,
+  // What cannot be read is refused before a file is truncated.
+  /Failed to add chardev '.*': Could not open 'text'/,
   // An export needs a server before it needs permissions.
   /NBD server not running/,
   // blockdev-create makes raw images, too, which QEMU does not.
   /'options.file' is missing/,
-  /Can't store persistent bitmaps to/,
-  // Jobs put no filter nodes in.
-  /Parameter 'filter-node-name' is not supported/,
   // Members of sizes that QAPI has as `int` in some places, and as `size` in others.
   /Invalid parameter type for '.*(size|hint)', expected: integer/,
-  // QEMU reads the names of ports; its storage daemon has no descriptors of sockets.
-  /Servname not supported for ai_socktype|File descriptor named '.*' has not been found/,
 ];
+
+const isError = (answer: string): boolean => answer.startsWith('{"error"');
+
+/** Whether an answer of ours that differs is one that is known. */
+function isKnown(ours: string, theirs: string): boolean {
+  const known = isError(theirs) ? [...STRICTER, ...OTHERWISE] : STRICTER;
+  return isError(ours) && known.some((pattern) => pattern.test(ours));
+}
 
 describe('qmp against qemu-storage-daemon: generated commands', () => {
   before(function () {
@@ -85,10 +100,10 @@ async function differences(seed: number): Promise<string> {
       }
       const [theirs, ours] = answers;
       if (theirs === ours) {
-        if (!ours.startsWith('{"error"')) await pair.settle();
+        if (!isError(ours)) await pair.settle();
         continue;
       }
-      if (!KNOWN.some((known) => known.test(ours))) {
+      if (!isKnown(ours, theirs)) {
         found.push(`${JSON.stringify(message)}\n  THEIRS ${theirs}\n  OURS   ${ours}`);
       }
       pair.end();
