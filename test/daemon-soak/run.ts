@@ -1,18 +1,21 @@
 // One run of a daemon with four disks, each served over NBD and written to by a guest, while random commands come: to a clean end, or to a
 // SIGKILL at a random moment. Then every image is checked, and every guest's content is compared with what the guest knows.
 
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { Random } from '../../src/host/sim/random.js';
 import { type Image, open } from '../../src/index.js';
 import { Workshop } from '../support/cli.js';
 import { type Json, StorageDaemon } from '../support/qmp.js';
 import { SoakCommands } from './commands.js';
 import { Guest } from './guest.js';
+import { checkImages, type Figures, imagesIn, leaks, lookAround, rest } from './rest.js';
 
 const DISKS = ['d0', 'd1', 'd2', 'd3'];
 const SIZE = 2 << 20;
 /** More jobs than this at a time, or a longer chain, would only make a run slow. */
 const MOST_JOBS = 12;
+/** Commands from one rest to the next. */
+const REST_EVERY = 500;
 
 export interface SoakOptions {
   seed: number;
@@ -25,9 +28,8 @@ export interface SoakOutcome {
   commands: number;
   refused: number;
   writes: number;
-  /** Open descriptors and resident MiB after a tenth of the commands, and at the end. */
-  descriptors: [number, number];
-  residentMiB: [number, number];
+  /** What the daemon held when it was at rest: before the first command, then each time. */
+  rests: Figures[];
   faults: string[];
 }
 
@@ -60,8 +62,7 @@ async function soak(shop: Workshop, random: Random, count: number, killAt: numbe
     commands: 0,
     refused: 0,
     writes: 0,
-    descriptors: [0, 0],
-    residentMiB: [0, 0],
+    rests: [],
     faults: [],
   };
   try {
@@ -78,8 +79,12 @@ async function soak(shop: Workshop, random: Random, count: number, killAt: numbe
       await Promise.all(running);
     };
 
+    const takeRest = async () => {
+      outcome.rests.push(await rest({ daemon, shop, folder, tops, files }, outcome.faults));
+    };
+    await takeRest();
     for (let i = 0; i < (killAt ?? count) && outcome.faults.length === 0; i++) {
-      if (i === Math.floor((killAt ?? count) / 10)) measure(daemon.pid, outcome, 0);
+      if (i > 0 && i % REST_EVERY === 0) await takeRest();
       await lookAround(daemon, tops, files);
       const command = await chosen(daemon, source);
       const answer = await daemon.ask(command as unknown as Json);
@@ -87,9 +92,8 @@ async function soak(shop: Workshop, random: Random, count: number, killAt: numbe
       if ('error' in answer) outcome.refused++;
     }
     if (killAt === null) {
-      await settle(daemon);
-      await lookAround(daemon, tops, files);
-      measure(daemon.pid, outcome, 1);
+      await takeRest();
+      outcome.faults.push(...leaks(outcome.rests));
       await endGuests();
       for (const [i, guest] of guests.entries()) await compare(outcome, DISKS[i], guest, images[i], false);
       for (const image of images.splice(0)) await image.close();
@@ -103,34 +107,13 @@ async function soak(shop: Workshop, random: Random, count: number, killAt: numbe
       for (const image of images.splice(0)) await image.close().catch(() => undefined);
     }
     outcome.writes = guests.reduce((sum, { writes }) => sum + writes, 0);
-    checkImages(shop, folder, outcome);
+    outcome.faults.push(...checkImages(shop, imagesIn(folder)));
     for (const [i, guest] of guests.entries()) {
       await compareFiles(outcome, DISKS[i], guest, [...(files.get(DISKS[i]) as Set<string>)], killAt !== null);
     }
     return outcome;
   } finally {
     daemon.kill();
-  }
-}
-
-/** Which node each export is on, and which file that is. A job that pivots at this moment, or later, is one of `files` already. */
-async function lookAround(
-  daemon: StorageDaemon,
-  tops: Map<string, string>,
-  files: Map<string, Set<string>>,
-): Promise<void> {
-  const exports_ = (await daemon.execute('query-block-exports')) as Json[];
-  const nodes = (await daemon.execute('query-named-block-nodes', { flat: true })) as Json[];
-  const fileOf = new Map(nodes.map((node) => [String(node['node-name']), String(node['file'])]));
-  for (const { id, 'node-name': node } of exports_) {
-    tops.set(String(id), String(node));
-    const known = files.get(String(id)) as Set<string>;
-    // The newest comes last.
-    const file = fileOf.get(String(node));
-    if (file !== undefined && !file.startsWith('json:')) {
-      known.delete(file);
-      known.add(file);
-    }
   }
 }
 
@@ -142,25 +125,6 @@ async function chosen(daemon: StorageDaemon, source: SoakCommands): Promise<Retu
     const starts = /^(drive-|block-commit|block-stream|transaction)/.test(command.execute);
     if (!starts || jobs.length < MOST_JOBS) return command;
   }
-}
-
-/** Ends all jobs: each completes, or is cancelled, and is dismissed. */
-async function settle(daemon: StorageDaemon): Promise<void> {
-  for (;;) {
-    const jobs = (await daemon.execute('query-jobs')) as Json[];
-    if (jobs.length === 0) return;
-    for (const { id, status } of jobs) {
-      await daemon.ask({ execute: 'job-resume', arguments: { id } });
-      const verb = status === 'concluded' ? 'job-dismiss' : status === 'pending' ? 'job-finalize' : 'job-cancel';
-      await daemon.ask({ execute: verb, arguments: { id } });
-    }
-  }
-}
-
-function measure(pid: number, outcome: SoakOutcome, at: 0 | 1): void {
-  outcome.descriptors[at] = readdirSync(`/proc/${pid}/fd`).length;
-  const resident = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
-  outcome.residentMiB[at] = Math.round(Number(resident) / 1024);
 }
 
 async function compare(
@@ -195,13 +159,4 @@ async function compareFiles(
     if (!crashed) break;
   }
   outcome.faults.push(first ?? `${name}: no file is known`);
-}
-
-/** Every image is consistent: leaks are allowed after a crash alone. */
-function checkImages(shop: Workshop, folder: string, outcome: SoakOutcome): void {
-  for (const file of readdirSync(folder).filter((entry) => entry.endsWith('.qcow2'))) {
-    const { code, stdout } = shop.run('qemu-img', 'check', '-f', 'qcow2', `${folder}/${file}`);
-    // 3: leaked clusters only.
-    if (code !== 0 && code !== 3) outcome.faults.push(`${file}: check says ${code}: ${stdout.slice(0, 200)}`);
-  }
 }
