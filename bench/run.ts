@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { againstCases } from './cases/against.js';
 import { convertCases } from './cases/convert.js';
+import { daemonCases } from './cases/daemon.js';
 import { filterCases } from './cases/filters.js';
 import { jobCases } from './cases/jobs.js';
 import { metadataCases } from './cases/metadata.js';
@@ -67,6 +68,7 @@ function casesOf(data: DataSet): Case[] {
     ...sparseCases(data, OURS),
     ...filterCases(data, values.quick),
     ...nbdCases(data, OURS, values.quick),
+    ...daemonCases(data, OURS, values.quick),
   ];
 }
 
