@@ -133,7 +133,10 @@ function commandCases(data: DataSet, ours: readonly string[], quick: boolean): C
     '--blockdev',
     JSON.stringify({ driver: 'null-co', 'node-name': `n${i}`, size: MIB }),
   ]).flat();
-  const drives = Array.from({ length: DEVICES }, (_, i) => ['--drive', `if=none,id=d${i},format=raw,file=null-co://`]).flat();
+  const drives = Array.from({ length: DEVICES }, (_, i) => [
+    '--drive',
+    `if=none,id=d${i},format=raw,file=null-co://`,
+  ]).flat();
   const queries = quick ? 5 : 50;
   return [
     ...['query-version', 'query-named-block-nodes'].map((command) => ({
