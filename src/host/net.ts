@@ -90,7 +90,10 @@ export interface Link {
    * rejects this side, with `io` for a failed handshake, and with `cancelled` at the time limit; the link is closed then.
    */
   startTls(settings: TlsSettings, timeoutMs: number): Promise<Link>;
-  /** Closes the link; where `graceful`, queued pieces are sent first (within a few seconds). `closed` is not called. Resolves when the socket is closed. */
+  /**
+   * Closes the link; where `graceful`, queued pieces are sent first (within a few seconds), and the other side has a moment to end its side once it was sent
+   * everything. `closed` is not called. Resolves when the socket is closed.
+   */
   close(graceful?: boolean): Promise<void>;
 }
 

@@ -13,6 +13,7 @@ import type { ExportOptions } from '../exports/nbd/export.js';
 import { NbdServer, type NbdServerOptions } from '../exports/nbd/server.js';
 import type { NetAddress } from '../host/net.js';
 import type { BlockExportInfo, BlockExportOptions } from '../schema/generated/types.js';
+import { detach } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import type { Drives } from './drives.js';
 
@@ -26,7 +27,8 @@ interface Export {
   readonly release: (() => void) | null;
   /** Name of the export in the server. */
   readonly name: string;
-  removing: boolean;
+  /** Set while it is being removed: settles when nothing of it is left. */
+  removal: Promise<void> | null;
 }
 
 export class Exports {
@@ -61,10 +63,15 @@ export class Exports {
   async stopServer(): Promise<void> {
     const server = this.#running;
     const all = [...this.#exports.values()];
-    for (const one of all) one.removing = true;
     this.#server = null;
-    await withoutHolding(all, () => server.close());
-    for (const one of all) await this.#forget(one);
+    let last = withoutHolding(all, () => server.close());
+    const ends = [last];
+    for (const one of all) {
+      const before = last;
+      last = one.removal ??= before.then(() => this.#forget(one));
+      ends.push(last);
+    }
+    await Promise.all(ends);
   }
 
   get #running(): NbdServer {
@@ -93,7 +100,7 @@ export class Exports {
       else await device.close();
       throw error;
     }
-    this.#exports.set(id, { id, type: options.type, device, release, name, removing: false });
+    this.#exports.set(id, { id, type: options.type, device, release, name, removal: null });
   }
 
   /** Lets a device serve an export: until the last one is gone, nobody changes its size. The result ends that. Throws `permission`. */
@@ -108,19 +115,22 @@ export class Exports {
     };
   }
 
-  /** Removes an export. Rejects with `not-found`, `bad-state` (it is being removed), and with `busy` where clients use it, unless `hard`. */
+  /**
+   * Removes an export: its clients are disconnected at once. Resolves when it is gone, or, as QEMU does, sooner where requests of clients are still under
+   * way, which may wait for a throttle: the export is listed as shutting down until they are over. Rejects with `not-found`, `bad-state` (it is being
+   * removed), and with `busy` where clients use it, unless `hard`.
+   */
   async remove(id: string, mode: 'safe' | 'hard'): Promise<void> {
     const found = this.#exports.get(id);
     if (found === undefined) throw new BlockError('not-found', `Export '${id}' is not found`);
-    if (found.removing) throw new BlockError('bad-state', `Export '${id}' is already shutting down`);
-    found.removing = true;
-    try {
-      await withoutHolding([found], () => this.#running.removeExport(found.name, mode));
-    } catch (error) {
-      found.removing = false;
-      throw error;
-    }
-    await this.#forget(found);
+    if (found.removal !== null) throw new BlockError('bad-state', `Export '${id}' is already shutting down`);
+    const server = this.#running;
+    server.checkRemoval(found.name, mode);
+    const busy = server.requestsOf(found.name) > 0;
+    const removed = withoutHolding([found], () => server.removeExport(found.name, mode));
+    found.removal = removed.then(() => this.#forget(found));
+    if (busy) detach('export', found.removal);
+    else await found.removal;
   }
 
   /** The id of the NBD export called `name`. Throws `not-found`. */
@@ -131,12 +141,12 @@ export class Exports {
 
   /** The newest first. */
   list(): BlockExportInfo[] {
-    return [...this.#exports.values()].reverse().map(({ id, type, device, removing }) => ({
+    return [...this.#exports.values()].reverse().map(({ id, type, device, removal }) => ({
       id,
       type,
       // Another node may have been put in the place of the one that it was added with.
       'node-name': rootOf(device).node.nodeName,
-      'shutting-down': removing,
+      'shutting-down': removal !== null,
     }));
   }
 

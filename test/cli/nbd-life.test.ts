@@ -111,6 +111,16 @@ describe('nbd: beginning and end', () => {
         });
       }
 
+      it('ends at once where clients are idle and keep their connections', async () => {
+        const running = await start(server, '-t', '-f', 'raw', 'a.raw');
+        const client = await served();
+        // It reads nothing more, so it does not learn that the server has ended.
+        client.socket.pause();
+        const begun = performance.now();
+        expect(await running.stop()).to.equal(0);
+        expect(performance.now() - begun).to.be.below(2000);
+      });
+
       for (const limit of [1, 2]) {
         it(`lets ${limit} in at a time with -e ${limit}; the next waits`, async () => {
           await start(server, '-t', '-e', String(limit), '-f', 'raw', 'a.raw');

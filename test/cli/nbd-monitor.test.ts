@@ -8,6 +8,7 @@ import type { QmpClient } from '../../src/library/qmp.js';
 import { Workspace } from '../../src/library/workspace.js';
 import { Workshop } from '../support/cli.js';
 import { isAlive, NbdProcess, nbdCommand, runNbd, until } from '../support/nbd-process.js';
+import { RawClient } from '../support/nbd-raw.js';
 
 const MiB = 1024 * 1024;
 
@@ -177,5 +178,18 @@ describe('nbd --monitor', () => {
     expect(again.stderr).to.match(/Failed to bind socket to .*\/m: Address already in use/);
     const list = runNbd(command, ['--list', '-k', shop.path('nbd'), '--monitor', 'm2'], shop.folder);
     expect(list.stderr).to.contain('List mode is incompatible with --monitor');
+  });
+
+  it('ends at once after quit, whoever is connected', async () => {
+    await serve('-t', '-e', '0', '-f', 'qcow2', 'a.qcow2');
+    const idle = await RawClient.connect(shop.path('nbd'));
+    await idle.go('simple');
+    const silent = await RawClient.connect(shop.path('m'));
+    for (const { socket } of [idle, silent]) socket.pause();
+    const begun = performance.now();
+    await client.execute('quit');
+    expect(await server.end()).to.equal(0);
+    expect(performance.now() - begun).to.be.below(2000);
+    for (const one of [idle, silent]) one.close();
   });
 });

@@ -189,6 +189,21 @@ overEngines('sockets', (bench) => {
     await close();
   });
 
+  it('a graceful close does not wait long for one who has got everything and keeps its side open', async () => {
+    const { server, client, close } = await pairOf(bench.host, unix('idle.sock'));
+    const data = bench.host.memory.allocate(4096);
+    server.push(data, 0, data.length);
+    expect(server.flush()).to.equal(true);
+    const begun = performance.now();
+    // The client reads nothing: it does not learn that the stream has ended.
+    await server.close(true);
+    expect(performance.now() - begun).to.be.below(1500);
+    const into = new Collector(bench.host, client).read();
+    await into.ended();
+    expect(into.bytes).to.equal(data.length);
+    await close();
+  });
+
   it('a write to one who is gone is an error, told once and not from within a call', async () => {
     const { server, client, close } = await pairOf(bench.host, unix('gone.sock'));
     const out = new Collector(bench.host, server);

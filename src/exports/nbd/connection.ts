@@ -75,6 +75,11 @@ export class Connection implements LinkOwner, BudgetUser, ReceiverUser, Executor
     this.#receiver = new Receiver(shared, dialect, terms, this);
   }
 
+  /** Requests that were begun and are not answered yet. */
+  get pending(): number {
+    return this.#executor.pending;
+  }
+
   start(): void {
     this.#shared.budget.join(this);
     this.#link.owner = this;

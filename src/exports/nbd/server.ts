@@ -127,18 +127,37 @@ export class NbdServer {
     return added;
   }
 
-  /**
-   * Offers it no longer. `safe` throws `busy` where clients use it; `hard` drops them. Resolves when nothing of it is under way. Rejects
-   * with `not-found`.
-   */
+  /** Throws `not-found` where no export has that name, and with `safe` `busy` where clients use it. */
+  checkRemoval(name: string, mode: 'safe' | 'hard'): void {
+    this.#removable(name, mode);
+  }
+
+  #removable(name: string, mode: 'safe' | 'hard'): NbdExport {
+    const found = this.#exports.get(name);
+    if (found === undefined) throw new BlockError('not-found', `Export '${name}' is not found`);
+    if (mode === 'safe' && this.#usersOf(found).length > 0) {
+      throw new BlockError('busy', `export '${name}' still in use`);
+    }
+    return found;
+  }
+
+  #usersOf(served: NbdExport): Connection[] {
+    return [...this.#connections].filter((connection) => connection.export === served);
+  }
+
+  /** Requests for the export that are under way. */
+  requestsOf(name: string): number {
+    const found = this.#exports.get(name);
+    if (found === undefined) return 0;
+    return this.#usersOf(found).reduce((sum, connection) => sum + connection.pending, 0);
+  }
+
+  /** Offers it no longer; `hard` drops its clients at once. Resolves when nothing of it is under way. Rejects as `checkRemoval` throws. */
   async removeExport(name: string, mode: 'safe' | 'hard' = 'safe'): Promise<void> {
-    const removed = this.#exports.get(name);
-    if (removed === undefined) throw new BlockError('not-found', `Export '${name}' is not found`);
-    const users = () => [...this.#connections].filter((connection) => connection.export === removed);
-    if (mode === 'safe' && users().length > 0) throw new BlockError('busy', `export '${name}' still in use`);
+    const removed = this.#removable(name, mode);
     this.#exports.delete(name);
-    for (const connection of users()) connection.drop();
-    while (users().length > 0) await this.#changes.wait();
+    for (const connection of this.#usersOf(removed)) connection.drop();
+    while (this.#usersOf(removed).length > 0) await this.#changes.wait();
     removed.close();
   }
 

@@ -2,8 +2,16 @@
 import type { Socket } from 'node:net';
 import type { LinkOwner } from '../net.js';
 
-/** Time limit of a graceful close. */
-export const LIMIT_MS = 3000;
+/** Time that the other side has to take what is queued, where its link is closed gracefully. */
+const SENDING_MS = 3000;
+/**
+ * Time that the other side has to end the stream, too, when it has been sent everything. Most do so at once. One that does not (an idle client that
+ * keeps its connection) is not to hold up the end of a server.
+ */
+const LEAVING_MS = 100;
+
+/** The time limit of a graceful close, milliseconds; `unsentBytes`: those that the system has not taken yet. */
+export const closeLimitMs = (unsentBytes: number): number => (unsentBytes > 0 ? SENDING_MS : LEAVING_MS);
 
 /** The owner of a link that has none yet. */
 export const NO_OWNER: LinkOwner = { received: () => {}, progressed: () => {}, closed: () => {} };
@@ -27,7 +35,7 @@ export class Ending {
       socket.destroy();
       return this.#closed;
     }
-    const timer = setTimeout(() => socket.destroy(), LIMIT_MS);
+    const timer = setTimeout(() => socket.destroy(), closeLimitMs(socket.writableLength));
     socket.once('close', () => clearTimeout(timer));
     socket.end();
     socket.resume();

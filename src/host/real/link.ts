@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 import { detach } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
 import type { Link, LinkOwner, TlsSettings } from '../net.js';
-import { LIMIT_MS, NO_OWNER } from './link-end.js';
+import { closeLimitMs, NO_OWNER } from './link-end.js';
 import { errnoLinkError } from './net-errors.js';
 import type { OpenSockets } from './open-sockets.js';
 import {
@@ -131,7 +131,7 @@ export class SocketLink implements Link, SocketHandler {
         this.#finishing = true;
         this.flush();
         this.#sockets.calls.socketFinish(this.#id);
-        this.#timer = setTimeout(() => detach('socket', this.close()), LIMIT_MS);
+        this.#timer = setTimeout(() => detach('socket', this.close()), closeLimitMs(this.unsentBytes));
       }
     }
     this.#silent = true;
