@@ -10,6 +10,7 @@
 import { Accounting } from '../block/accounting.js';
 import { Device, rootOf } from '../block/device.js';
 import type { Graph } from '../block/graph.js';
+import type { BlockNode } from '../block/node/node.js';
 import { limitsInfo, nodeInfo } from '../block/node-info.js';
 import { checkIdentifier } from '../block/objects/index.js';
 import { type OpenOptions, openNode, optionsOfName } from '../block/open.js';
@@ -32,14 +33,9 @@ import { BlockError } from '../util/errors.js';
 import { DevicePolicy, type ErrorChoice } from './error-policy.js';
 import { Machine } from './machine.js';
 
-export interface DriveRequest {
-  /** Undefined: it is to be given one. */
-  name: string | undefined;
-  /** Name of the image; null: the options say it all. */
-  file: string | null;
-  /** Options of the image. */
-  image: LooseOptions;
-  cache: NonNullable<OpenOptions['cache']>;
+export interface DeviceRequest {
+  /** The image is to be written; it has to be open for that. */
+  writable: boolean;
   writethrough: boolean;
   onRead: ErrorChoice;
   onWrite: ErrorChoice;
@@ -48,6 +44,16 @@ export interface DriveRequest {
   accountFailed: boolean | undefined;
   /** Seconds. */
   intervals: readonly number[];
+}
+
+export interface DriveRequest extends Omit<DeviceRequest, 'writable'> {
+  /** Undefined: it is to be given one. */
+  name: string | undefined;
+  /** Name of the image; null: the options say it all. */
+  file: string | null;
+  /** Options of the image. */
+  image: LooseOptions;
+  cache: NonNullable<OpenOptions['cache']>;
 }
 
 /** Tells monitors of an event. */
@@ -80,37 +86,45 @@ export class Drives {
     checkIdentifier(name);
     if (this.#drives.has(name)) throw new BlockError('exists', `Duplicate ID '${name}' for drive`);
     this.#checkNode(name);
-    const { group = name, ...limits } = request.throttling;
-    const limited = parseThrottleLimits(limits).buckets.length > 0;
+    parseThrottleLimits(limitsOf(request.throttling).limits);
     const named = request.file === null ? null : await this.#named(request.file, request.image);
     const node = await openNode(this.#graph, named ?? request.image, { cache: request.cache });
     try {
-      // The image's own options may have given that name to a node.
-      this.#checkNode(name);
-      const policy = this.#policyOf(name, request);
-      const device = new Device(node, {
-        name,
-        writable: !node.readOnly,
-        // As those of a machine that shares its disks: exports and jobs work beside it.
-        shared: PERM_ALL,
-        accounting: new Accounting(this.#graph.host.clock, {
-          invalid: request.accountInvalid,
-          failed: request.accountFailed,
-          intervals: request.intervals,
-        }),
-        writethrough: request.writethrough,
-        policy,
-      });
-      const drive: Drive = { device, policy, limited: null };
-      this.#drives.set(name, drive);
-      this.#graph.devices.set(name, rootOf(device));
-      this.machine.add(device);
-      if (limited) this.#limit(drive, group, limits);
-      return device;
+      return this.put(name, node, { ...request, writable: !node.readOnly });
     } catch (error) {
       await this.#graph.release(node).catch(bestEffort('closing after a failure'));
       throw error;
     }
+  }
+
+  /**
+   * Makes a device on an open node, which nothing but the device needs to keep open from now on. Throws `exists` where a node has that name (the image's
+   * own options may have given it), `permission`, and `invalid-argument` for limits.
+   */
+  put(name: string, node: BlockNode, request: DeviceRequest): Device {
+    this.#checkNode(name);
+    const { group = name, limits } = limitsOf(request.throttling);
+    const limited = parseThrottleLimits(limits).buckets.length > 0;
+    const policy = this.#policyOf(name, request);
+    const device = new Device(node, {
+      name,
+      writable: request.writable,
+      // As those of a machine that shares its disks: exports and jobs work beside it.
+      shared: PERM_ALL,
+      accounting: new Accounting(this.#graph.host.clock, {
+        invalid: request.accountInvalid,
+        failed: request.accountFailed,
+        intervals: request.intervals,
+      }),
+      writethrough: request.writethrough,
+      policy,
+    });
+    const drive: Drive = { device, policy, limited: null };
+    this.#drives.set(name, drive);
+    this.#graph.devices.set(name, rootOf(device));
+    this.machine.add(device);
+    if (limited) this.#limit(drive, group, limits);
+    return device;
   }
 
   #freeName(): string {
@@ -129,7 +143,7 @@ export class Drives {
     return image.over((await optionsOfName(this.#graph, file, image.driver)).members);
   }
 
-  #policyOf(name: string, { onRead, onWrite }: DriveRequest): DevicePolicy {
+  #policyOf(name: string, { onRead, onWrite }: DeviceRequest): DevicePolicy {
     return new DevicePolicy(onRead, onWrite, {
       failed: (event) => {
         const root = this.#graph.devices.get(name);
@@ -241,4 +255,8 @@ export class Drives {
     }
     this.#drives.clear();
   }
+}
+
+function limitsOf({ group, ...limits }: DriveThrottling): { group: string | undefined; limits: ThrottleLimits } {
+  return { group, limits };
 }

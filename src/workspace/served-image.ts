@@ -15,7 +15,7 @@ export async function addTemporaryOverlay(
   graph: Graph,
   image: BlockNode,
   folder: string,
-  { cache, ...how }: Pick<OpenOptions, 'discard' | 'detectZeroes' | 'cache' | 'nodeName'>,
+  { cache, ...how }: Pick<OpenOptions, 'discard' | 'detectZeroes' | 'cache'>,
 ): Promise<BlockNode> {
   const driver = defaultDriver('overlay').name;
   const filename = `${folder}/overlay.${driver}`;
@@ -28,11 +28,10 @@ export async function addTemporaryOverlay(
 }
 
 /** Opens a node that has the bytes of `content` from `offset` on. Rejects as `openNode`. */
-export function addWindow(graph: Graph, content: BlockNode, offset: number, nodeName?: string): Promise<BlockNode> {
+export function addWindow(graph: Graph, content: BlockNode, offset: number): Promise<BlockNode> {
   const options = { driver: defaultDriver('window').name, offset, file: content.nodeName };
   return openNode(graph, validate('BlockdevOptions', options), {
     readOnly: content.readOnly,
     discard: 'unmap',
-    nodeName,
   });
 }

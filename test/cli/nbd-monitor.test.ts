@@ -47,19 +47,20 @@ describe('nbd --monitor', () => {
     for await (const { data } of events) if (data.id === id && data.status === status) return;
   }
 
-  it('has the image as node and export of the name disk', async () => {
+  it('has the image as device and export of the name disk', async () => {
     await serve('-t', '-f', 'qcow2', '-x', '', 'a.qcow2');
-    const [top] = (await client.execute('query-named-block-nodes')).filter((one) => one['node-name'] === 'disk');
-    expect(top).to.include({ drv: 'qcow2', ro: false });
+    const [{ device, inserted }] = await client.execute('query-block');
+    expect(device).to.equal('disk');
+    expect(inserted).to.include({ drv: 'qcow2', ro: false });
     expect(await client.execute('query-block-exports')).to.deep.equal([
-      { id: 'disk', type: 'nbd', 'node-name': 'disk', 'shutting-down': false },
+      { id: 'disk', type: 'nbd', 'node-name': inserted?.['node-name'], 'shutting-down': false },
     ]);
   });
 
   it('makes a snapshot: what clients write afterwards goes to the overlay', async () => {
     await serve('-t', '-f', 'qcow2', 'a.qcow2');
     await write(0, 0x11);
-    const over = { 'node-name': 'disk', 'snapshot-file': shop.path('over.qcow2'), 'snapshot-node-name': 'over' };
+    const over = { device: 'disk', 'snapshot-file': shop.path('over.qcow2'), 'snapshot-node-name': 'over' };
     await client.execute('blockdev-snapshot-sync', over);
     await write(0, 0x22);
     await write(MiB, 0x33);
@@ -99,12 +100,34 @@ describe('nbd --monitor', () => {
     await write(MiB, 0x33);
     const [moved] = await client.execute('query-block-exports');
     expect(moved['node-name']).to.equal('new');
-    await client.execute('blockdev-del', { 'node-name': 'disk' });
+    // The name has moved on with the disk; nobody needs the old image any more.
+    const target = shop.path('backup.qcow2');
+    await untilStatus('b', 'null', () =>
+      client.execute('drive-backup', { 'job-id': 'b', device: 'disk', target, sync: 'full', format: 'qcow2' }),
+    );
+    expect([first('backup.qcow2', 'qcow2', 0), first('backup.qcow2', 'qcow2', MiB)]).to.deep.equal(['11', '33']);
     shop.must('qemu-img', 'check', '-q', 'a.qcow2');
+    shop.must('qemu-io', '-f', 'qcow2', '-c', 'write 0 64k', 'a.qcow2');
     await disk.close();
     await server.stop('SIGTERM');
     expect([first('new.qcow2', 'qcow2', 0), first('new.qcow2', 'qcow2', MiB)]).to.deep.equal(['11', '33']);
     expect(first('a.qcow2', 'qcow2', MiB)).to.equal('00');
+  });
+
+  it('keeps the name with the disk after an active commit', async () => {
+    await serve('-t', '-f', 'qcow2', 'a.qcow2');
+    await write(0, 0x11);
+    await client.execute('blockdev-snapshot-sync', { device: 'disk', 'snapshot-file': shop.path('over.qcow2') });
+    await write(0, 0x22);
+    await untilStatus('c', 'ready', () => client.execute('block-commit', { 'job-id': 'c', device: 'disk' }));
+    await untilStatus('c', 'null', () => client.execute('job-complete', { id: 'c' }));
+    await write(MiB, 0x33);
+    const [{ inserted }] = await client.execute('query-block');
+    expect(inserted?.file).to.match(/a\.qcow2$/);
+    await client.execute('blockdev-snapshot-sync', { device: 'disk', 'snapshot-file': shop.path('second.qcow2') });
+    await disk.close();
+    await server.stop('SIGTERM');
+    expect([first('a.qcow2', 'qcow2', 0), first('a.qcow2', 'qcow2', MiB)]).to.deep.equal(['22', '33']);
   });
 
   it('is listed and steered by diskwright jobs; a job that runs at the end is cancelled', async () => {
@@ -133,10 +156,9 @@ describe('nbd --monitor', () => {
     await client.closed;
   });
 
-  it('names the topmost node of --snapshot and --offset, and leaves a name that options give', async () => {
+  it('is a device on the topmost node of --snapshot and --offset, and leaves a name that options give', async () => {
     await serve('-t', '-s', '-o', '65536', '-f', 'qcow2', 'a.qcow2');
-    const nodes = await client.execute('query-named-block-nodes', { flat: true });
-    expect(nodes.find((one) => one['node-name'] === 'disk')).to.include({ drv: 'raw' });
+    expect((await client.execute('query-block'))[0].inserted).to.include({ drv: 'raw' });
     await client.close();
     await disk.close();
     await server.stop('SIGTERM');

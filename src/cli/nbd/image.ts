@@ -12,18 +12,14 @@ import { addTemporaryOverlay, addWindow } from '../../workspace/served-image.js'
 import { reasonOf, type Session } from '../session.js';
 import type { ServePlan } from './plan.js';
 
-/**
- * Opens these nodes, and resolves with the topmost, which is called `nodeName`, unless the image's options have a name for it. Rejects with an error
- * in qemu-nbd's words.
- */
-export async function openServedImage(session: Session, plan: ServePlan, nodeName?: string): Promise<BlockNode> {
-  const windowed = plan.offset !== null;
-  const image = await openBase(session, plan, windowed || plan.snapshot ? undefined : nodeName);
-  const content = plan.snapshot ? await addOverlay(session, image, plan, windowed ? undefined : nodeName) : image;
-  return plan.offset === null ? content : addWindow(session.graph, content, plan.offset, nodeName);
+/** Opens these nodes, and resolves with the topmost. Rejects with an error in qemu-nbd's words. */
+export async function openServedImage(session: Session, plan: ServePlan): Promise<BlockNode> {
+  const image = await openBase(session, plan);
+  const content = plan.snapshot ? await addOverlay(session, image, plan) : image;
+  return plan.offset === null ? content : addWindow(session.graph, content, plan.offset);
 }
 
-async function openBase({ graph }: Session, plan: ServePlan, nodeName: string | undefined): Promise<BlockNode> {
+async function openBase({ graph }: Session, plan: ServePlan): Promise<BlockNode> {
   const { image, imageOpts, format, cache } = plan;
   const readOnly = plan.readOnly || plan.snapshot;
   try {
@@ -31,7 +27,6 @@ async function openBase({ graph }: Session, plan: ServePlan, nodeName: string | 
       format,
       readOnly,
       cache,
-      nodeName,
       ...(readOnly ? {} : { discard: plan.discard, detectZeroes: plan.detectZeroes }),
     });
   } catch (cause) {
@@ -41,18 +36,13 @@ async function openBase({ graph }: Session, plan: ServePlan, nodeName: string | 
 }
 
 /** Puts a temporary overlay on `image`. Its file is removed from its folder before the first client connects, so that nobody else can open it. */
-async function addOverlay(
-  { graph }: Session,
-  image: BlockNode,
-  plan: ServePlan,
-  nodeName: string | undefined,
-): Promise<BlockNode> {
+async function addOverlay({ graph }: Session, image: BlockNode, plan: ServePlan): Promise<BlockNode> {
   const parent = process.env['TMPDIR'] || '/var/tmp';
   let folder: string | null = null;
   try {
     folder = await mkdtemp(join(parent, 'diskwright-'));
     // The file's space is freed when this process closes it.
-    return await addTemporaryOverlay(graph, image, folder, { ...plan, nodeName });
+    return await addTemporaryOverlay(graph, image, folder, plan);
   } catch (cause) {
     const { code, message } = toBlockError(cause, { path: parent });
     throw new BlockError(code, `Could not create a temporary overlay in '${parent}': ${message}`, {

@@ -1,7 +1,10 @@
 // `diskwright nbd --monitor`: the image is served as the daemon serves one, with a monitor beside it.
 //
-//   node 'disk' <-- export 'disk' <-- NBD clients
-//        ^------- QmpContext <-- monitor's clients: snapshots, jobs, other exports
+//   image <-- device 'disk' <-- export 'disk' <-- NBD clients
+//                 ^------- QmpContext <-- monitor's clients: snapshots, jobs, other exports
+//
+// `disk` is the name of a device, as `--drive` makes one, so it means what the clients see: after a snapshot the overlay, after a mirror was completed the
+// new image.
 
 import type { BlockNode } from '../../block/node/node.js';
 import { QmpContext } from '../../qmp/context.js';
@@ -10,8 +13,8 @@ import type { ServeRequest } from '../../workspace/serve.js';
 import { packageText } from '../version.js';
 import type { Serving } from './serving.js';
 
-/** Name of the image's node, and id of its export. */
-export const MONITORED_NODE = 'disk';
+/** Name of the device, and id of its export. */
+const DEVICE = 'disk';
 
 /** The monitor's character device. */
 const MONITOR = 'monitor';
@@ -35,11 +38,14 @@ export async function serveMonitored(
     }
   };
   try {
-    context.nodes.hold(node);
+    context.drives.put(DEVICE, node, {
+      ...{ writable, writethrough: false, onRead: 'report', onWrite: 'report', throttling: {} },
+      ...{ accountInvalid: undefined, accountFailed: undefined, intervals: [] },
+    });
     const { name, description, bitmaps, allocationDepth, writethrough } = request.export;
     const address = await context.exports.startServer(request.address, request.server);
     await context.exports.add({
-      ...{ type: 'nbd', id: MONITORED_NODE, 'node-name': node.nodeName, writable, writethrough, name, description },
+      ...{ type: 'nbd', id: DEVICE, 'node-name': DEVICE, writable, writethrough, name, description },
       ...{ bitmaps: bitmaps === undefined ? undefined : [...bitmaps], 'allocation-depth': allocationDepth },
     });
     await context.chardevs.add(

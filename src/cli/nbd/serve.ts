@@ -69,8 +69,8 @@ async function serveUntil(session: Session, plan: ServePlan, forked: Forked | nu
 async function begin(session: Session, plan: ServePlan, request: ServeRequest, end: End): Promise<Serving> {
   if (plan.monitor !== undefined) {
     // Loaded when it is asked for: the monitor is large.
-    const { MONITORED_NODE, serveMonitored } = await import('./monitored.js');
-    const node = await openServedImage(session, plan, MONITORED_NODE);
+    const { serveMonitored } = await import('./monitored.js');
+    const node = await openServedImage(session, plan);
     return serveMonitored(node, !plan.readOnly, plan.monitor, request, () => end.now());
   }
   const device = new Device(await openServedImage(session, plan), { name: 'nbd', writable: !plan.readOnly });
