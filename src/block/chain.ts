@@ -29,6 +29,13 @@ export function skipFilters(node: BlockNode): BlockNode {
   return at;
 }
 
+/** `root`, or where that is a filter that nobody asked for by name, what is told of in its place. */
+export function skipImplicit(root: BlockNode): BlockNode {
+  let at = root;
+  for (let next = filteredChild(at); at.implicit && next !== null; next = filteredChild(at)) at = next.node;
+  return at;
+}
+
 /** The node that `node` is stored in (`file`), or that it filters; null for a protocol. */
 export function fileOf(node: BlockNode): BlockNode | null {
   return node.primary?.node ?? null;

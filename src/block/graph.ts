@@ -6,6 +6,7 @@
 //         top --backing--> base  new --backing--> top ...
 
 import type { Host } from '../host/host.js';
+import { assert } from '../util/assert.js';
 import { BlockError } from '../util/errors.js';
 import { Listeners } from '../util/listeners.js';
 import { cowChild } from './chain.js';
@@ -129,17 +130,33 @@ export class Graph {
   }
 
   /**
-   * Every user of `from` becomes a user of `to`, except those whose role stays (see `roles.ts`) and the nodes that `to` itself lies on. Within
-   * a drained section. Throws `permission`, `read-only`, `locked`; then nothing has changed.
+   * Every user of `from` becomes a user of `to`, except those whose role stays (see `roles.ts`) and the nodes that `to`, or `apart`, lies
+   * on. Within a drained section. Throws `permission`, `read-only`, `locked`; then nothing has changed.
    */
-  replaceNode(from: BlockNode, to: BlockNode): void {
-    const below = (user: NodeUser) => user instanceof BlockNode && to.reaches(user);
+  replaceNode(from: BlockNode, to: BlockNode, apart: BlockNode = to): void {
+    const below = (user: NodeUser) => user instanceof BlockNode && (to.reaches(user) || apart.reaches(user));
     const moving = [...from.parents].filter(({ role, user }) => !role.stays && !below(user));
     for (const child of moving) {
       to.checkWriter(child.perm);
       checkPermissions(to, child);
     }
     this.quiescence.change(() => this.#move(moving, from, to));
+  }
+
+  /** What `filter` filters takes its place. Within a drained section. Throws as `replaceNode`; then nothing has changed. */
+  takeOut(filter: BlockNode): void {
+    const link = filter.primary;
+    assert(link?.role.filtered === true, 'a filter filters something');
+    this.quiescence.change(() => {
+      // First: its needs are those of its users, which have them themselves from now on.
+      filter.exchangeChild(link.name, undefined);
+      try {
+        this.replaceNode(filter, link.node);
+      } catch (error) {
+        filter.exchangeChild(link.name, link);
+        throw error;
+      }
+    });
   }
 
   #move(moving: readonly Child[], from: BlockNode, to: BlockNode): void {

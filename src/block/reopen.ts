@@ -181,13 +181,18 @@ class Plan {
 
 function openingOf(node: BlockNode): Opening {
   if (node.opening !== null) return node.opening;
+  // One that a job has put in.
+  if (node.kind === 'filter') throw reopensNot(node);
   throw BlockError.at(node.filename, 'unsupported', `node '${node.nodeName}' was not opened by options`);
 }
 
-function checkReopens({ driver, nodeName, filename }: BlockNode): void {
-  if (findDriver(driver).reopens !== false) return;
+function checkReopens(node: BlockNode): void {
+  if (findDriver(node.driver).reopens === false) throw reopensNot(node);
+}
+
+function reopensNot({ driver, nodeName, filename }: BlockNode): BlockError {
   const message = `Block format '${driver}' used by node '${nodeName}' does not support reopening files`;
-  throw new BlockError('unsupported', message, { path: filename });
+  return new BlockError('unsupported', message, { path: filename });
 }
 
 /** Refuses with `invalid-argument` options that were given before, are left out now, and have to stay. */

@@ -15,6 +15,7 @@ import { BlockError } from '../util/errors.js';
 import type { StartClaims } from './claims.js';
 import type { JobDriver, JobType } from './driver.js';
 import type { Job } from './job.js';
+import { checkFilter, type FilterPlan, type JobFilterDriver } from './job-filter.js';
 import type { JobManager } from './manager.js';
 import type { CopyScope } from './space.js';
 
@@ -30,6 +31,8 @@ export interface JobEnvironment {
   launch?: (jobs: readonly Job[], nodes: readonly BlockNode[]) => void;
   /** A job closes its target at its end, where nobody else uses it. Default: who opened it does. */
   closesTargets?: boolean;
+  /** Jobs put filter nodes above the images that they work on. Default: they do not. */
+  filters?: boolean;
   /** Is called before the start where the target's file system may be too full. Default: that is not looked up. */
   warn?: (message: string) => void;
 }
@@ -39,6 +42,7 @@ export interface CommonArguments {
   'job-id'?: string;
   device: string;
   speed?: number;
+  /** Only where jobs put filter nodes in. */
   'filter-node-name'?: string;
   'auto-finalize'?: boolean;
   'auto-dismiss'?: boolean;
@@ -68,6 +72,8 @@ export interface MadeJob {
 
 export interface JobTypeDefinition<A extends CommonArguments> {
   readonly name: JobType;
+  /** The filter node that it puts in; absent: none. */
+  readonly filter?: JobFilterDriver;
   /**
    * Checks what can be checked without nodes, before a target is made. `clusterBytes` is the cluster size that the target will have, 0 where
    * that is not known. Throws `invalid-argument`, `unsupported`.
@@ -99,10 +105,25 @@ export function checkOwnArguments<A extends CommonArguments>(
   clusterBytes = 0,
 ): void {
   const common = args as Omit<CommonArguments, 'device'>;
-  if (common['filter-node-name'] !== undefined) {
+  if (common['filter-node-name'] !== undefined && type.filter === undefined) {
     throw new BlockError('unsupported', "Parameter 'filter-node-name' is not supported: jobs put no filter nodes in");
   }
   type.check?.(args, clusterBytes);
+}
+
+/** The filter that a job is to put in; null: none. Throws `unsupported`, and as `checkFilter`. */
+export function filterOf(
+  { filters, graph }: JobEnvironment,
+  driver: JobFilterDriver,
+  { 'filter-node-name': name }: Pick<CommonArguments, 'filter-node-name'>,
+): FilterPlan | null {
+  if (!filters) {
+    if (name === undefined) return null;
+    throw new BlockError('unsupported', "Parameter 'filter-node-name' is not supported: jobs put no filter nodes in");
+  }
+  const plan = { driver, name };
+  checkFilter(graph, plan);
+  return plan;
 }
 
 // ---- names in arguments ------------------------------------------------------------------------------------------

@@ -27,7 +27,8 @@ import { type CopyContext, freeContext, runCopy, transfer, WORKERS } from './cop
 import { type Classify, ownContent, wholeContent } from './copy-plan.js';
 import { DirtyChunks } from './dirty-chunks.js';
 import type { JobContext, JobDriver } from './driver.js';
-import { type JobEnvironment, type JobTypeDefinition, nodeOf } from './job-type.js';
+import { type FilterPlan, putFilter } from './job-filter.js';
+import { filterOf, type JobEnvironment, type JobTypeDefinition, nodeOf } from './job-type.js';
 import { restOf, zeroByItself } from './left-out.js';
 import { BackgroundObserver, BlockingObserver, type MirrorState } from './mirror-state.js';
 import {
@@ -68,6 +69,8 @@ export interface MirrorOptions {
    * `source` where `sync` is `top` or `none` and the target has no backing node.
    */
   backing?: 'leave' | 'source';
+  /** Is put above the source. Default: none is. */
+  filter?: FilterPlan | null;
 }
 
 const MIN_GRANULARITY = 512;
@@ -178,14 +181,16 @@ export class MirrorDriver implements JobDriver {
     if (below !== null) await checkNameBacking(target, below);
     // The base of an active commit only. What it gets reads as zeroes, as it does through a layer that is longer than its backing node.
     if (target.length < source.length) await link.truncate(source.length);
+    resources.defer(() => source.removeObserver(this.#observer));
     await source.graph.drained([source], async () => {
       this.#bitmapUse?.freeze();
       const { dirty } = this.#state;
       if (this.#bitmapUse !== null) this.#bitmapUse.select(dirty);
       else if (this.#options.sync !== 'none') dirty.set(0, dirty.size);
       source.addObserver(this.#observer);
+      const plan = this.#options.filter;
+      if (plan) putFilter(resources, { plan, user, type: this.type }, source, target);
     });
-    resources.defer(() => source.removeObserver(this.#observer));
   }
 
   /** Settles what the copy need not write. Throws `invalid-argument` where the target could not become right. */
@@ -439,6 +444,7 @@ function replacedBy(
 
 export const mirrorJob: JobTypeDefinition<MirrorArguments> = {
   name: 'mirror',
+  filter: 'mirror_top',
 
   check(args) {
     checkMirrorOptions({ granularity: args.granularity || undefined, bufSize: args['buf-size'] });
@@ -467,6 +473,7 @@ export const mirrorJob: JobTypeDefinition<MirrorArguments> = {
       copyMode: args['copy-mode'],
       replaces: replacedBy(env, source, args),
       targetIsZero: args['target-is-zero'],
+      filter: filterOf(env, 'mirror_top', args),
     });
     return {
       driver,

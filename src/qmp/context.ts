@@ -47,7 +47,7 @@ export class QmpContext {
     this.quit = quit;
     this.graph = graph;
     this.manager = new JobManager(clock);
-    this.jobs = { graph: this.graph, manager: this.manager, warn: this.graph.warn };
+    this.jobs = { graph: this.graph, manager: this.manager, warn: this.graph.warn, filters: true };
     this.chardevs = new Chardevs(graph);
     this.nodes = new MonitorNodes(this.graph);
     for (const name of GRAPH_EVENTS) this.graph.events.on(name, (data) => this.events.emit(name, data));

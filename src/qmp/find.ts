@@ -1,6 +1,7 @@
 // Nodes and devices by the names in arguments of commands.
 
 import { BlockNode } from '../block/node/node.js';
+import { Job } from '../jobs/job.js';
 import { BlockError } from '../util/errors.js';
 import type { QmpContext } from './context.js';
 
@@ -11,11 +12,12 @@ export function findNode(context: QmpContext, name: string): BlockNode {
   throw new BlockError('not-found', `Cannot find device='${name}' nor node-name='${name}'`);
 }
 
-/** As `findNode`, of a node that no other node uses. Throws `not-found`, `invalid-argument`. */
+/** As `findNode`, of a node that neither another node nor a job uses. Throws `not-found`, `invalid-argument`. */
 export function findRootNode(context: QmpContext, name: string): BlockNode {
   const found = findNode(context, name);
   for (const { user } of found.parents) {
-    if (user instanceof BlockNode) throw new BlockError('invalid-argument', 'Need a root block node');
+    if (user instanceof BlockNode || user instanceof Job)
+      throw new BlockError('invalid-argument', 'Need a root block node');
   }
   return found;
 }

@@ -8,6 +8,7 @@
 // A device stays until the daemon ends.
 
 import { Accounting } from '../block/accounting.js';
+import { skipImplicit } from '../block/chain.js';
 import { Device, rootOf } from '../block/device.js';
 import type { Graph } from '../block/graph.js';
 import type { BlockNode } from '../block/node/node.js';
@@ -220,7 +221,8 @@ export class Drives {
   async #infoOf({ device, policy, limited }: Drive): Promise<BlockInfo> {
     let inserted: BlockDeviceInfo | null = null;
     // Another node may be put in the root's place, and the old one closed.
-    while (inserted === null) inserted = await ofOpenNode(rootOf(device).node, (node) => nodeInfo(node, false));
+    while (inserted === null)
+      inserted = await ofOpenNode(skipImplicit(rootOf(device).node), (node) => nodeInfo(node, false));
     inserted.cache.writeback = !device.writethrough;
     if (limited !== null) {
       Object.assign(inserted, limitsInfo({ group: limited.group, limits: limited.by.limits }));
@@ -238,7 +240,7 @@ export class Drives {
 
   /** What `query-blockstats` tells of devices. */
   stats(): BlockStats[] {
-    return [...this.#drives.values()].map(({ device }) => deviceStats(device, rootOf(device).node));
+    return [...this.#drives.values()].map(({ device }) => deviceStats(device, skipImplicit(rootOf(device).node)));
   }
 
   /** Before exports are closed, which wait for their requests: those that wait for a throttle pass. */

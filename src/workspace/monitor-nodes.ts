@@ -42,6 +42,7 @@ export class MonitorNodes {
     if (node === undefined) throw new BlockError('not-found', `Failed to find node with node-name='${nodeName}'`);
     const held = this.#holds.get(node);
     checkNoRoot(node);
+    checkFree(node);
     if (held === undefined) throw new BlockError('busy', `Node ${nodeName} is not owned by the monitor`);
     checkUnused(node, held);
     this.#holds.delete(node);
@@ -53,7 +54,6 @@ export class MonitorNodes {
 /** Throws `busy`, in QEMU's words, where anybody but the monitor uses the node. */
 function checkUnused(node: BlockNode, held: Child): void {
   const others = [...node.parents].filter((child) => child !== held);
-  checkFree(node);
   if (others.some(({ user }) => !(user instanceof BlockNode))) throw inUse(node);
   if (others.length > 0) throw new BlockError('busy', `Block device ${node.nodeName} is in use`);
 }

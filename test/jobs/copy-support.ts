@@ -18,8 +18,8 @@ export async function codeOf(work: Promise<unknown>): Promise<string> {
 }
 
 /** base <- mid <- top, 64 KiB clusters: each layer has one of its own and one that the layer above hides. */
-export function threeLayers(): World {
-  const world = new World();
+export function threeLayers(options: { filters?: boolean } = {}): World {
+  const world = new World(options);
   const base = world.node('base', MiB, { readOnly: true });
   base.poke(0, pattern(0, 256 * KiB, 1));
   const mid = world.node('mid', MiB, { backing: base, readOnly: true });

@@ -33,7 +33,7 @@ export class World {
   #stopped = false;
   readonly #busy = new RangeLock();
 
-  constructor(options: { seed?: number; latencyMs?: number } = {}) {
+  constructor(options: { seed?: number; latencyMs?: number; filters?: boolean } = {}) {
     // Names of backing files are read as whoever opens the overlay reads them.
     registerDrivers();
     this.host = createSimHost(options.seed === undefined ? {} : { seed: options.seed });
@@ -41,7 +41,9 @@ export class World {
     this.latencyMs = options.latencyMs ?? (options.seed === undefined ? 0 : 3);
     this.graph = new Graph(this.host);
     this.manager = new JobManager(this.host.clock);
-    this.env = { graph: this.graph, manager: this.manager };
+    // Every second random world.
+    const { filters = (options.seed ?? 0) % 2 === 1 } = options;
+    this.env = { graph: this.graph, manager: this.manager, filters };
   }
 
   node(
@@ -147,6 +149,7 @@ export class World {
   expectTidy(): void {
     expect(this.host.memory.liveBuffers, 'buffers').to.equal(0);
     for (const node of this.graph.nodes.values()) {
+      expect(node.kind, `kind of ${node.nodeName}`).not.to.equal('filter');
       expect(node.blockers.size, `blockers of ${node.nodeName}`).to.equal(0);
       expect(node.serialiser, `serialiser of ${node.nodeName}`).to.equal(null);
       const users = [...node.parents].map((child) => child.user.userName);

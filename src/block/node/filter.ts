@@ -38,7 +38,8 @@ export abstract class FilterNode extends BlockNode {
 
   /** The link to what is filtered. */
   protected get below(): Child {
-    return this.primary!;
+    if (this.primary === null) throw this.closedError('use');
+    return this.primary;
   }
 
   override hostFile(): HostFile | null {

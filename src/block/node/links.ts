@@ -50,6 +50,8 @@ export abstract class NodeLinks implements NodeUser {
   length = 0;
   readOnly: boolean;
   closed = false;
+  /** A filter that nobody asked for by name: what is told of devices leaves it out. */
+  implicit = false;
   detectZeroes: BlockdevDetectZeroesOptions;
   discardMode: BlockdevDiscardOptions;
   cache: CacheMode;

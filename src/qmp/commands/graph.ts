@@ -66,7 +66,9 @@ export const GRAPH_COMMANDS = {
   async block_resize(context, { device, 'node-name': name, size }) {
     const node = findNodeOf(context, device, name);
     if (size < 0) throw new BlockError('invalid-argument', "Parameter 'size' expects a >0 size");
-    if (overlaysOf(node).length > 0) throw new BlockError('busy', `Device '${device ?? '(null)'}' is in use`);
+    if (overlaysOf(node).length > 0 || node.blockers.size > 0) {
+      throw new BlockError('busy', `Device '${device ?? '(null)'}' is in use`);
+    }
     const user = node.attach({ userName: 'an unnamed block device' }, 'root', Perm.RESIZE, PERM_ALL);
     try {
       if (node.readOnly) throw new BlockError('read-only', 'Image is read-only');

@@ -1471,7 +1471,7 @@ export interface BlockdevMirror {
   'on-source-error'?: BlockdevOnError;
   /** the action to take when a write fails (default: report) */
   'on-target-error'?: BlockdevOnError;
-  /** refused: jobs insert no filter nodes */
+  /** the name of the filter node that the job puts above the source until it has ended (default: a made-up name) */
   'filter-node-name'?: string;
   /** how a guest's writes reach the target (default: background) */
   'copy-mode'?: MirrorCopyMode;

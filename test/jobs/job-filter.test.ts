@@ -1,0 +1,108 @@
+// The filter node of a job: where it is in the graph while the job is there, and that the graph is as before afterwards.
+
+import { expect } from 'chai';
+import { rootOf } from '../../src/block/device.js';
+import type { BlockNode } from '../../src/block/node/node.js';
+import { mirrorJob } from '../../src/jobs/mirror.js';
+import { startJob } from '../../src/jobs/start.js';
+import { BlockError } from '../../src/util/errors.js';
+import { codeOf, readyOf, threeLayers } from './copy-support.js';
+import { pattern } from './memory-node.js';
+import { MiB, type World } from './world.js';
+
+/** Each node with its users and their permissions, for a comparison. */
+function shapeOf({ graph }: World): unknown {
+  return [...graph.nodes.values()].map(({ nodeName, readOnly, parents }) => ({
+    nodeName,
+    readOnly,
+    parents: [...parents].map(({ user, name, perm, shared }) => [user.userName, name, perm, shared].join(' ')).sort(),
+  }));
+}
+
+const rootNode = (world: World): BlockNode => rootOf(world.device).node;
+
+describe('filter node of a mirror', () => {
+  const mirror = { device: 'top', target: 'target', sync: 'full' } as const;
+  const start = async (more = {}) => {
+    const world = threeLayers({ filters: true });
+    const target = world.node('target', MiB);
+    const before = shapeOf(world);
+    const job = await startJob(world.env, mirrorJob, { ...mirror, 'filter-node-name': 'f', ...more });
+    return { world, target, before, job };
+  };
+
+  it('lies above the source, and the device reads and writes through it', async () => {
+    const { world, job } = await start();
+    const filter = rootNode(world);
+    expect([filter.nodeName, filter.driver, filter.kind]).to.deep.equal(['f', 'mirror_top', 'filter']);
+    expect(filter.children.get('backing')?.node).to.equal(world.top);
+    await readyOf(job);
+    const data = pattern(4096, 8192, 9);
+    await world.device.write(4096, data);
+    const read = Buffer.alloc(8192);
+    await world.device.read(4096, read);
+    expect(read.equals(data)).to.equal(true);
+    expect(world.top.content().subarray(4096, 12288).equals(data)).to.equal(true);
+    job.cancel(true);
+    await codeOf(job.done);
+  });
+
+  it('is gone after a cancellation, and all is as it was', async () => {
+    const { world, before, job } = await start();
+    await readyOf(job);
+    job.cancel(true);
+    expect(await codeOf(job.done)).to.equal('cancelled');
+    expect(shapeOf(world)).to.deep.equal(before);
+    world.expectTidy();
+  });
+
+  it('is gone after an error, and all is as it was', async () => {
+    const { world, target, before, job } = await start();
+    await readyOf(job);
+    target.fault = () => {
+      throw new BlockError('io', 'planned');
+    };
+    await world.device.write(0, pattern(0, 4096, 4));
+    expect(await codeOf(job.done)).to.equal('io');
+    expect(shapeOf(world)).to.deep.equal(before);
+    world.expectTidy();
+  });
+
+  it('gives its users to the target at a pivot', async () => {
+    const { world, target, job } = await start();
+    await readyOf(job);
+    await job.complete();
+    await job.done;
+    expect(rootNode(world)).to.equal(target);
+    expect([...world.graph.nodes.keys()]).to.deep.equal(['target']);
+    world.expectTidy();
+  });
+
+  it('has a name of its own where it is given none, and is left out of what is told of its device', async () => {
+    const { world, job } = await start({ 'filter-node-name': undefined });
+    expect(rootNode(world).nodeName).to.match(/^#block\d+$/);
+    expect(rootNode(world).implicit).to.equal(true);
+    job.cancel(true);
+    await codeOf(job.done);
+    world.expectTidy();
+  });
+
+  it('is refused by its name before there is a job', async () => {
+    const world = threeLayers({ filters: true });
+    world.node('target', MiB);
+    const before = shapeOf(world);
+    const named = (name: string) => codeOf(startJob(world.env, mirrorJob, { ...mirror, 'filter-node-name': name }));
+    expect(await named('mid')).to.equal('exists');
+    expect(await named('0')).to.equal('invalid-argument');
+    expect(world.manager.list()).to.deep.equal([]);
+    expect(shapeOf(world)).to.deep.equal(before);
+  });
+
+  it('is refused where jobs put no filters in', async () => {
+    const world = threeLayers();
+    world.node('target', MiB);
+    const job = startJob(world.env, mirrorJob, { ...mirror, 'filter-node-name': 'f' });
+    expect(await codeOf(job)).to.equal('unsupported');
+    world.expectTidy();
+  });
+});
