@@ -20,6 +20,9 @@ import {
   type ZeroFlags,
 } from './types.js';
 
+/** What messages call a user of a node that has no name of its own. */
+export const UNNAMED_DEVICE = 'an unnamed block device';
+
 /** Whoever holds nodes: a node, a device, a job, an export. */
 export interface NodeUser {
   /** As it is named in messages: `node 'top'`, `device 'drive0'`, `job 'job0'`. */

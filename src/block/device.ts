@@ -12,7 +12,7 @@ import { assert } from '../util/assert.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { Waiters } from '../util/waiters.js';
 import { type Accounting, isRefusal, type LatencyKind, type RequestKind } from './accounting.js';
-import type { Child, NodeUser } from './child.js';
+import { type Child, type NodeUser, UNNAMED_DEVICE } from './child.js';
 import { BlockNode } from './node/node.js';
 import { checkBuffer, checkBytes, checkFlags, checkStillThere, checkTruncateOptions } from './request-check.js';
 import {
@@ -51,6 +51,8 @@ export interface DeviceStats {
 
 export interface DeviceOptions {
   name: string;
+  /** Conflicts of permissions do not tell its name, which is nobody's to use: an export's own device. Default: they do. */
+  unnamed?: boolean;
   /** Write permission is taken on the node. */
   writable: boolean;
   /** What others may do with the node. Default: all but to write and to change the size, where it is writable; else all. */
@@ -82,6 +84,8 @@ export let closeDevice: (device: Device) => Promise<BlockNode | null>;
 
 export class Device implements NodeUser {
   readonly name: string;
+  /** For messages about permissions. */
+  readonly userName: string;
   readonly writable: boolean;
   readonly stats: DeviceStats = {
     readOperations: 0,
@@ -124,6 +128,7 @@ export class Device implements NodeUser {
 
   constructor(node: BlockNode, options: DeviceOptions) {
     this.name = options.name;
+    this.userName = options.unnamed === true ? UNNAMED_DEVICE : `device '${options.name}'`;
     this.writable = options.writable;
     this.accounting = options.accounting ?? null;
     this.writethrough = options.writethrough ?? false;
@@ -135,10 +140,6 @@ export class Device implements NodeUser {
     const shared = options.writable ? PERM_ALL & ~(Perm.WRITE | Perm.RESIZE) : PERM_ALL;
     this.#root = node.attach(this, 'root', perm, options.shared ?? shared);
     this.#update();
-  }
-
-  get userName(): string {
-    return `device '${this.name}'`;
   }
 
   static {

@@ -1,5 +1,6 @@
 // What `query-named-block-nodes` says of a node (QAPI `BlockDeviceInfo`).
 
+import { DEFAULT_BURST_SECONDS, LIMITS } from '../host/throttle-names.js';
 import type { BlockDeviceInfo, BlockDirtyInfo, ImageInfo, ThrottleLimits } from '../schema/generated/types.js';
 import type { DirtyBitmap } from './bitmap.js';
 import { cowChild, filteredChild } from './chain.js';
@@ -15,24 +16,12 @@ export interface DeviceLimits {
 /** The members of `BlockDeviceInfo` that are about limits. */
 export function limitsInfo({ group, limits }: DeviceLimits): Partial<BlockDeviceInfo> {
   const info: Record<string, number | string> = { group };
-  for (const unit of ['bps', 'iops'] as const) {
-    for (const [scope, suffix] of SCOPES) {
-      const [average, max] = [limits[`${unit}-${scope}`] ?? 0, limits[`${unit}-${scope}-max`] ?? 0];
-      info[`${unit}${suffix}`] = average;
-      if (max === 0) continue;
-      info[`${unit}${suffix}_max`] = max;
-      info[`${unit}${suffix}_max_length`] = limits[`${unit}-${scope}-max-length`] ?? 1;
-    }
+  for (const { name, old, part, burst } of LIMITS) {
+    if (part === 'average') info[old] = limits[name] ?? 0;
+    else if (limits[burst ?? name]) info[old] = limits[name] ?? DEFAULT_BURST_SECONDS;
   }
-  if (limits['iops-size']) info['iops_size'] = limits['iops-size'];
   return info;
 }
-
-const SCOPES = [
-  ['total', ''],
-  ['read', '_rd'],
-  ['write', '_wr'],
-] as const;
 
 /** `flat`: without the images of the backing nodes. */
 export async function nodeInfo(node: BlockNode, flat: boolean): Promise<BlockDeviceInfo> {

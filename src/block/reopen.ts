@@ -19,7 +19,7 @@ import { backingFileOf } from './node/format.js';
 import type { BlockNode } from './node/node.js';
 import { type NodeChange, type Opening, reopenTogether } from './node/reopening.js';
 import { settleInherited } from './node-settings.js';
-import { findDriver } from './registry.js';
+import { findDriver, hasBackingFiles } from './registry.js';
 import { type InheritedOptions, ROLES } from './roles.js';
 
 /** Options that every driver has, and that may change. */
@@ -139,7 +139,8 @@ class Plan {
   #backing(node: BlockNode, given: LooseChild): BlockNode | null | undefined {
     const old = node.cow?.node ?? null;
     if (given === undefined) {
-      if (old === null && backingFileOf(node) === null) return undefined;
+      // Below a filter there may be an image that names one: the filter itself has none.
+      if (old === null && (!hasBackingFiles(node.driver) || backingFileOf(node) === null)) return undefined;
       throw new BlockError('invalid-argument', `backing is missing for '${node.nodeName}'`, { path: node.filename });
     }
     if (given instanceof LooseOptions) return undefined;

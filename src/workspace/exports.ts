@@ -86,18 +86,20 @@ export class Exports {
     if (this.#exports.has(id)) throw new BlockError('exists', `Block export id '${id}' is already in use`);
     const drive = this.#drives.find(nodeName);
     const node = drive === undefined ? this.#graph.find(nodeName) : rootOf(drive).node;
-    const server = this.#running;
     if (writable && node.readOnly) throw new BlockError('read-only', 'Cannot export read-only node as writable');
     const name = options.name ?? nodeName;
-    // Others may write beside its clients, but nobody changes the size that these were told.
-    const device = drive ?? new Device(node, { name: id, writable, shared: PERM_ALL & ~Perm.RESIZE });
-    const release = drive === undefined ? null : this.#take(drive, id);
+    const device = drive ?? new Device(node, { name: id, unnamed: true, writable, shared: PERM_ALL });
+    let release: (() => void) | null = null;
     try {
+      const server = this.#running;
+      // Others may write beside its clients, but nobody changes the size that these were told.
+      if (drive === undefined) keepSize(device);
+      else release = this.#take(drive, id);
       const { description } = options;
       server.addExport(device, { ...contextsOf(options), name, description, writethrough, readOnly: !writable });
     } catch (error) {
-      if (release !== null) release();
-      else await device.close();
+      if (drive === undefined) await device.close();
+      else release?.();
       throw error;
     }
     this.#exports.set(id, { id, type: options.type, device, release, name, removal: null });
@@ -105,8 +107,8 @@ export class Exports {
 
   /** Lets a device serve an export: until the last one is gone, nobody changes its size. The result ends that. Throws `permission`. */
   #take(device: Device, id: string): () => void {
+    keepSize(device);
     const root = rootOf(device);
-    BlockNode.changePermissions(root, root.perm, root.shared & ~Perm.RESIZE);
     const release = device.use(`export '${id}'`);
     return () => {
       release();
@@ -164,6 +166,12 @@ export class Exports {
       this.#onDeleted(one.id);
     }
   }
+}
+
+/** Nobody changes the size of the device's node from now on. Throws `permission`. */
+function keepSize(device: Device): void {
+  const root = rootOf(device);
+  BlockNode.changePermissions(root, root.perm, root.shared & ~Perm.RESIZE);
 }
 
 function contextsOf(options: BlockExportOptions): Pick<ExportOptions, 'bitmaps' | 'allocationDepth'> {

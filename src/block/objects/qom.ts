@@ -7,11 +7,12 @@
 //
 // A path that does not begin with '/' names the one object whose path ends so.
 
+import { LIMITS } from '../../host/throttle-names.js';
 import type { ObjectPropertyInfo, ObjectTypeInfo } from '../../schema/generated/types.js';
 import { validateMember } from '../../schema/validate.js';
 import { BlockError } from '../../util/errors.js';
 import type { UserObject } from './object.js';
-import { allLimits, changeLimits, LIMIT_NAMES } from './throttle-group.js';
+import { allLimits, changeLimits } from './throttle-group.js';
 
 interface Property {
   readonly type: string;
@@ -30,7 +31,7 @@ function group({ made }: UserObject) {
   return made.group;
 }
 
-const LIMITS: Property = {
+const LIMITS_PROPERTY: Property = {
   type: 'ThrottleLimits',
   get: (object) => allLimits(group(object)),
   set: (object, value) => {
@@ -38,7 +39,7 @@ const LIMITS: Property = {
   },
 };
 
-const SINGLE_LIMITS = LIMIT_NAMES.map((name): [string, Property] => {
+const SINGLE_LIMITS = LIMITS.map(({ name }): [string, Property] => {
   const set = (): never => {
     throw new BlockError('invalid-argument', 'Property cannot be set after initialization');
   };
@@ -95,7 +96,7 @@ const TYPES: Readonly<Record<string, Type>> = {
   'throttle-group': {
     parent: 'object',
     creatable: true,
-    properties: { limits: LIMITS, ...Object.fromEntries(SINGLE_LIMITS) },
+    properties: { limits: LIMITS_PROPERTY, ...Object.fromEntries(SINGLE_LIMITS) },
   },
   'tls-creds': { parent: 'object', abstract: true, properties: {} },
   'tls-creds-psk': {

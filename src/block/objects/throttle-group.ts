@@ -2,28 +2,19 @@
 
 import type { Clock } from '../../host/host.js';
 import { ThrottleGroup } from '../../host/throttle.js';
+import { DEFAULT_BURST_SECONDS, LIMITS } from '../../host/throttle-names.js';
 import type { ThrottleGroupProperties, ThrottleLimits } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
 
 const MAX_LENGTH = 2 ** 32 - 1;
-const SCOPES = ['total', 'read', 'write'] as const;
-const SUFFIXES = ['', '-max', '-max-length'] as const;
-
-/** Every limit there is, in the order of the schema. */
-export const LIMIT_NAMES: readonly (keyof ThrottleLimits)[] = [
-  ...SCOPES.flatMap((scope) => SUFFIXES.map((suffix) => `iops-${scope}${suffix}` as const)),
-  ...SCOPES.flatMap((scope) => SUFFIXES.map((suffix) => `bps-${scope}${suffix}` as const)),
-  'iops-size',
-];
-
 /** Throws `invalid-argument`. */
 export function makeThrottleGroup(clock: Clock, { limits, ...each }: ThrottleGroupProperties): ThrottleGroup {
   const single: ThrottleLimits = {};
-  for (const name of LIMIT_NAMES) {
+  for (const { name, part } of LIMITS) {
     const value = each[`x-${name}`];
     if (value === undefined) continue;
     if (value < 0) throw new BlockError('invalid-argument', 'Property values cannot be negative');
-    if (name.endsWith('-length') && value > MAX_LENGTH) {
+    if (part === 'length' && value > MAX_LENGTH) {
       // The missing blank is QEMU's.
       throw new BlockError('invalid-argument', `x-${name} value must be in therange [0, ${MAX_LENGTH}]`);
     }
@@ -34,7 +25,7 @@ export function makeThrottleGroup(clock: Clock, { limits, ...each }: ThrottleGro
 
 /** The limits of a group with those that are not set: 0, or a burst of one second. */
 export function allLimits({ limits }: ThrottleGroup): Required<ThrottleLimits> {
-  const all = LIMIT_NAMES.map((name) => [name, limits[name] ?? (name.endsWith('-length') ? 1 : 0)]);
+  const all = LIMITS.map(({ name, part }) => [name, limits[name] ?? (part === 'length' ? DEFAULT_BURST_SECONDS : 0)]);
   return Object.fromEntries(all) as Required<ThrottleLimits>;
 }
 

@@ -3,6 +3,7 @@
 import type { LatencyKind } from '../../block/accounting.js';
 import type { Device } from '../../block/device.js';
 import { nodeStats } from '../../block/statistics.js';
+import { LIMITS } from '../../host/throttle-names.js';
 import type {
   BlockIOThrottle,
   BlockLatencyHistogramSetArguments,
@@ -13,19 +14,8 @@ import type { CommandTable } from '../command.js';
 
 /** Limits by their older names. */
 function limitsOf(args: BlockIOThrottle): ThrottleLimits {
-  const limits: Record<string, number> = {};
-  const units = ['bps', 'iops'] as const;
-  const scopes = { total: '', read: '_rd', write: '_wr' } as const;
-  const lengths = { '': '', '-max': '_max', '-max-length': '_max_length' } as const;
-  for (const unit of units) {
-    for (const [scope, short] of Object.entries(scopes)) {
-      for (const [suffix, old] of Object.entries(lengths)) {
-        const value = args[`${unit}${short}${old}` as keyof BlockIOThrottle];
-        if (value !== undefined) limits[`${unit}-${scope}${suffix}`] = value as number;
-      }
-    }
-  }
-  if (args.iops_size !== undefined) limits['iops-size'] = args.iops_size;
+  const limits: ThrottleLimits = {};
+  for (const { name, old } of LIMITS) if (args[old] !== undefined) limits[name] = args[old];
   return limits;
 }
 

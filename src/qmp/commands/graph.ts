@@ -1,6 +1,7 @@
 // Commands that open, close and change nodes.
 
 import { backingOf, inChain, overlaysOf } from '../../block/chain.js';
+import { UNNAMED_DEVICE } from '../../block/child.js';
 import { reopenNodes } from '../../block/reopen.js';
 import { appendOverlays, checkFree, type OverlayPair } from '../../block/snapshot.js';
 import { PERM_ALL, Perm } from '../../block/types.js';
@@ -69,7 +70,7 @@ export const GRAPH_COMMANDS = {
     if (overlaysOf(node).length > 0 || node.blockers.size > 0) {
       throw new BlockError('busy', `Device '${device ?? '(null)'}' is in use`);
     }
-    const user = node.attach({ userName: 'an unnamed block device' }, 'root', Perm.RESIZE, PERM_ALL);
+    const user = node.attach({ userName: UNNAMED_DEVICE }, 'root', Perm.RESIZE, PERM_ALL);
     try {
       if (node.readOnly) throw new BlockError('read-only', 'Image is read-only');
       await user.truncate(size);

@@ -260,6 +260,26 @@ describe('qmp against qemu-storage-daemon: graph', () => {
   );
 
   same(
+    'exports of what others use, with a server and without',
+    command('blockdev-add', { driver: 'file', 'node-name': 'f', filename: 'DIR/top.qcow2' }),
+    command('blockdev-add', { driver: 'qcow2', 'node-name': 'top', file: 'f' }),
+    command('blockdev-add', { driver: 'file', 'node-name': 'ro', filename: 'DIR/over.qcow2', 'read-only': true }),
+    ...['first', 'then'].flatMap((when) => [
+      ...(when === 'then' ? [command('nbd-server-start', { addr: { type: 'unix', data: { path: 'DIR/nbd' } } })] : []),
+      command('block-export-add', { type: 'nbd', id: 'e', 'node-name': 'f', writable: true }),
+      command('block-export-add', { type: 'nbd', id: 'e', 'node-name': 'f' }),
+      command('block-export-add', { type: 'nbd', id: 'e', 'node-name': 'ro', writable: true }),
+      command('block-export-add', { type: 'nbd', id: 'e', 'node-name': 'nobody' }),
+      command('block-export-add', { type: 'nbd', id: 'e', 'node-name': 'top', writable: true, bitmaps: ['x'] }),
+    ]),
+    command('block-export-add', { type: 'nbd', id: 'e', 'node-name': 'top', writable: true }),
+    command('block_resize', { 'node-name': 'top', size: 2 << 20 }),
+    command('block-export-del', { id: 'e' }),
+    until('BLOCK_EXPORT_DELETED'),
+    command('block_resize', { 'node-name': 'top', size: 2 << 20 }),
+  );
+
+  same(
     'an export whose node gets an overlay',
     add('top', 'qcow2', 'top.qcow2'),
     add('over', 'qcow2', 'over.qcow2', { backing: null }),

@@ -198,6 +198,39 @@ describe('qmp against qemu-storage-daemon: blockdev-reopen', () => {
     reopen({ ...FILE, cache: { direct: true } }),
     command('block-export-del', { id: 'e' }),
   );
+  const group = command('object-add', { 'qom-type': 'throttle-group', id: 'g' });
+  const throttle = (file: unknown): Options => ({ driver: 'throttle', 'node-name': 't', 'throttle-group': 'g', file });
+  const snapshot = command('blockdev-snapshot', { node: 't', overlay: 'b' });
+  same(
+    'a filter over an image that names a backing file',
+    [],
+    group,
+    add(IMPLICIT),
+    add(throttle('top')),
+    reopen(throttle('top')),
+    reopen({ ...throttle('top'), 'detect-zeroes': 'on' }),
+    reopen(throttle('top')),
+  );
+  // Answers alone: QEMU leaves the image below the filter writable, where nobody writes to it.
+  it('a filter that a snapshot was made over', () =>
+    expectSame(
+      [
+        ...[group, add(image('a')), add(throttle('a')), add(image('b', { backing: null })), snapshot],
+        ...[reopen(throttle('a')), reopen({ ...throttle('a'), 'detect-zeroes': 'on' })],
+        ...[reopen(image('b', { backing: 't' })), reopen(image('b'))],
+      ],
+      { files, events: false },
+    ));
+  same(
+    'a filter, and within its options the image, which names a backing file',
+    [],
+    group,
+    add(throttle(IMPLICIT)),
+    reopen(throttle(IMPLICIT)),
+    reopen(throttle('top')),
+    reopen({ ...throttle(IMPLICIT), 'detect-zeroes': 'on' }),
+    reopen({ ...throttle('top'), 'detect-zeroes': 'on' }),
+  );
   same(
     'a chain that a commit works on',
     [BASE, TOP, image('b')],
