@@ -133,6 +133,15 @@ describe('character devices', () => {
     expect(said).to.match(/\["oob"\]\}\}\r\n$|"capabilities"/);
   });
 
+  it('are a thousand and twenty-four at most', async () => {
+    for (let i = 0; i < 1024; i++) await add({ backend: 'null', id: `n${i}` });
+    const { code, message } = await failureOf(add({ backend: 'null', id: 'more' }));
+    expect({ code, message }).to.deep.equal({
+      code: 'limit',
+      message: 'There are 1024 character devices: no more can be made',
+    });
+  });
+
   it('that are null may have a monitor, which nobody hears', async () => {
     await add({ backend: 'null', id: 'n' });
     monitors.add({ chardev: 'n' });

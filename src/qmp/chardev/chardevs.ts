@@ -14,6 +14,9 @@ import { NullBackend, StreamsBackend } from './streams.js';
 /** The error of a device that could not be made. */
 export type Failed = (error: BlockError) => BlockError;
 
+/** Each holds a descriptor, or memory. */
+const MAX_CHARDEVS = 1024;
+
 interface Chardev {
   kind: ChardevSettings['backend'];
   backend: ChardevBackend;
@@ -29,11 +32,14 @@ export class Chardevs {
   }
 
   /**
-   * Opens a device. Rejects with `exists`, and with what `failed` makes of the error where it cannot be made: `busy` (standard input and output are
+   * Opens a device. Rejects with `exists`, and with what `failed` makes of the error where it cannot be made: `limit` (too many), `busy` (standard input and output are
    * taken), what `settings` throws, and what opening rejects with.
    */
   async add(id: string, settings: () => ChardevSettings, failed: Failed): Promise<void> {
     if (this.#chardevs.has(id)) throw new BlockError('exists', `Chardev with id '${id}' already exists`);
+    if (this.#chardevs.size >= MAX_CHARDEVS) {
+      throw failed(new BlockError('limit', `There are ${MAX_CHARDEVS} character devices: no more can be made`));
+    }
     try {
       const made = this.#make(settings());
       this.#chardevs.set(id, made);
