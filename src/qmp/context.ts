@@ -4,6 +4,7 @@ import type { Graph } from '../block/graph.js';
 import { GRAPH_EVENTS } from '../block/graph-events.js';
 import type { JobEnvironment } from '../jobs/job-type.js';
 import { JobManager } from '../jobs/manager.js';
+import type { CommandLineOptionInfo } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
 import { Drives } from '../workspace/drives.js';
 import { Exports } from '../workspace/exports.js';
@@ -14,6 +15,8 @@ import { EventHub } from './events.js';
 export interface ContextOptions {
   /** `query-version`: name and version of the program. */
   package: string;
+  /** The options of the program's command line. Default: it has none that a monitor tells of. */
+  commandLine?: () => CommandLineOptionInfo[];
   /** Called by `quit`: the daemon is to end. */
   quit: () => void;
   /** Commands wait until it resolves: the command line is carried out first. Default: they do not wait. */
@@ -30,6 +33,7 @@ export class QmpContext {
   readonly chardevs: Chardevs;
   readonly events: EventHub;
   readonly package: string;
+  readonly commandLine: () => CommandLineOptionInfo[];
   readonly quit: () => void;
   readonly ready: Promise<void>;
   /** Commands that are under way. */
@@ -39,10 +43,14 @@ export class QmpContext {
   #passers = 0;
 
   /** `graph` is the context's from now on: `close` closes all of its nodes. */
-  constructor(graph: Graph, { package: name, quit, ready = Promise.resolve() }: ContextOptions) {
+  constructor(
+    graph: Graph,
+    { package: name, commandLine = () => [], quit, ready = Promise.resolve() }: ContextOptions,
+  ) {
     const { clock } = graph.host;
     this.ready = ready;
     this.package = name;
+    this.commandLine = commandLine;
     this.events = new EventHub(clock);
     this.quit = quit;
     this.graph = graph;

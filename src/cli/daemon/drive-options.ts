@@ -10,6 +10,7 @@ import { validate, validateMember } from '../../schema/validate.js';
 import { BlockError } from '../../util/errors.js';
 import type { DriveRequest } from '../../workspace/drives.js';
 import { CACHE_MODES, type CacheMode } from '../arguments.js';
+import { OPTION_TYPES } from './options.js';
 
 const TEXT = { strings: true } as const;
 
@@ -37,7 +38,7 @@ export function parseDrive(text: string): DriveRequest {
     const isOwn = (OWN as readonly string[]).includes(key) && !((key === 'file' || key === 'cache') && isObject(value));
     (isOwn ? own : others)[key] = value;
   }
-  const options = validate('DriveOptions', own, TEXT);
+  const options = validate(OPTION_TYPES.drive, own, TEXT);
   if (options.if !== undefined && options.if !== 'none') throw unsupportedBus(options.if);
   const mode = cacheMode(options.cache);
   const writeback = takeWriteback(others);

@@ -1,6 +1,16 @@
 // Options of `diskwright daemon`: those of qemu-storage-daemon. They take effect in the order in which they are given.
 
+import type { QapiTypes } from '../../schema/generated/types.js';
 import type { OptionSpec } from '../getopt.js';
+
+/** The types by which options are parsed, and described to clients of a monitor (`query-command-line-options`). */
+export const OPTION_TYPES = {
+  drive: 'DriveOptions',
+  chardev: 'ChardevOptions',
+  monitor: 'MonitorOptions',
+  'nbd-server': 'NbdServerOptions',
+  export: 'BlockExportOptions',
+} as const satisfies Readonly<Record<string, keyof QapiTypes>>;
 
 export const OPTIONS: readonly OptionSpec[] = [
   { key: 'help', short: 'h', long: 'help', help: 'Prints this help.' },

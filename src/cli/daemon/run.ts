@@ -25,7 +25,9 @@ import { writePidFile } from '../nbd/pid-file.js';
 import { messageOf } from '../output.js';
 import { graphOptions } from '../session.js';
 import { packageText } from '../version.js';
+import { describeOptions } from './describe-options.js';
 import { parseDrive } from './drive-options.js';
+import { OPTION_TYPES } from './options.js';
 
 const TEXT = { strings: true } as const;
 
@@ -40,7 +42,10 @@ export async function runDaemon(options: ParsedOptions, forked: Forked | null): 
       begin = resolve;
     });
     const graph = new Graph(host, await graphOptions());
-    const context = new QmpContext(graph, { package: packageText(), quit: () => end.now(), ready });
+    const context = new QmpContext(graph, {
+      ...{ package: packageText(), commandLine: describeOptions },
+      ...{ quit: () => end.now(), ready },
+    });
     const monitors = new Monitors(context);
     try {
       await serveUntil(context, monitors, options, forked, end, begin);
@@ -107,13 +112,13 @@ async function takeOption(context: QmpContext, monitors: Monitors, key: string, 
       await context.graph.objects.add(text);
       break;
     case 'nbd-server':
-      await startNbdServer(context, validate('NbdServerOptions', parse(text), TEXT));
+      await startNbdServer(context, validate(OPTION_TYPES['nbd-server'], parse(text), TEXT));
       break;
     case 'chardev':
-      await addChardev(context, validate('ChardevOptions', parse(text, 'backend'), TEXT));
+      await addChardev(context, validate(OPTION_TYPES.chardev, parse(text, 'backend'), TEXT));
       break;
     case 'monitor':
-      monitors.add(validate('MonitorOptions', parse(text, 'chardev'), TEXT));
+      monitors.add(validate(OPTION_TYPES.monitor, parse(text, 'chardev'), TEXT));
       break;
   }
 }

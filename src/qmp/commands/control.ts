@@ -1,6 +1,7 @@
 // The monitor itself: versions, the list of commands, the schema, the end.
 
 import { COMMANDS } from '../../schema/generated/table.js';
+import { BlockError } from '../../util/errors.js';
 import type { CommandTable } from '../command.js';
 import { versionInfo } from '../version.js';
 
@@ -14,6 +15,14 @@ export const CONTROL_COMMANDS = {
 
   // Loaded when it is asked for: it is large, and few ask.
   'query-qmp-schema': async () => (await import('../../schema/generated/introspection.js')).SCHEMA,
+
+  'query-command-line-options'(context, { option }) {
+    const all = context.commandLine();
+    if (option === undefined) return all;
+    const found = all.filter((one) => one.option === option);
+    if (found.length === 0) throw new BlockError('invalid-argument', `invalid option name: ${option}`);
+    return found;
+  },
 
   quit: (context) => context.quit(),
 } satisfies Partial<CommandTable>;

@@ -9,6 +9,10 @@ export const TYPES = {
   VersionTriple: { kind: 'struct', members: { major: { type: 'int' }, minor: { type: 'int' }, micro: { type: 'int' } } },
   VersionInfo: { kind: 'struct', members: { qemu: { type: 'VersionTriple' }, package: { type: 'str' } } },
   CommandInfo: { kind: 'struct', members: { name: { type: 'str' } } },
+  CommandLineParameterType: { kind: 'enum', values: ['string', 'boolean', 'number', 'size'] },
+  CommandLineParameterInfo: { kind: 'struct', members: { name: { type: 'str' }, type: { type: 'CommandLineParameterType' }, help: { type: 'str', optional: true }, default: { type: 'str', optional: true } } },
+  CommandLineOptionInfo: { kind: 'struct', members: { option: { type: 'str' }, parameters: { type: ['CommandLineParameterInfo'] } } },
+  QueryCommandLineOptionsArguments: { kind: 'struct', members: { option: { type: 'str', optional: true } } },
   MonitorMode: { kind: 'enum', values: ['readline', 'control'] },
   MonitorOptions: { kind: 'struct', members: { id: { type: 'str', optional: true }, mode: { type: 'MonitorMode', optional: true }, pretty: { type: 'bool', optional: true }, chardev: { type: 'str' } } },
   SchemaMetaType: { kind: 'enum', values: ['builtin', 'enum', 'array', 'object', 'alternate', 'command', 'event'] },
@@ -266,6 +270,7 @@ export const COMMANDS = {
   qmp_capabilities: "QmpCapabilitiesArguments",
   'query-version': null,
   'query-commands': null,
+  'query-command-line-options': "QueryCommandLineOptionsArguments",
   quit: null,
   'query-qmp-schema': null,
   'block-stream': "BlockStreamArguments",
@@ -350,7 +355,7 @@ export const COMMANDS = {
 } as const;
 
 /** Commands that return something; all others return an empty object. */
-export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","x-debug-block-dirty-bitmap-sha256","query-blockstats","query-block","x-debug-query-block-graph","query-status","query-name","query-block-exports","qom-list","qom-get","qom-list-types","qom-list-properties","query-iothreads","query-chardev","query-chardev-backends","ringbuf-read","chardev-add","chardev-change","add-fd","query-fdsets"]);
+export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-command-line-options","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","x-debug-block-dirty-bitmap-sha256","query-blockstats","query-block","x-debug-query-block-graph","query-status","query-name","query-block-exports","qom-list","qom-get","qom-list-types","qom-list-properties","query-iothreads","query-chardev","query-chardev-backends","ringbuf-read","chardev-add","chardev-change","add-fd","query-fdsets"]);
 
 /** Commands that may overtake others. */
 export const OUT_OF_BAND: ReadonlySet<string> = new Set([]);

@@ -37,6 +37,43 @@ export interface CommandInfo {
 }
 
 
+/** What a parameter takes. */
+export type CommandLineParameterType =
+  /** text */
+  | 'string'
+  /** on or off */
+  | 'boolean'
+  /** a whole number */
+  | 'number'
+  /** a number of bytes, which may have a suffix */
+  | 'size';
+
+/** A parameter of an option. */
+export interface CommandLineParameterInfo {
+  /** its name; with dots where it is a member of another one, with 0 for the first item of a list */
+  name: string;
+  /** what it takes */
+  type: CommandLineParameterType;
+  /** what it is for; never there */
+  help?: string;
+  /** its default value; never there */
+  default?: string;
+}
+
+/** An option of the program's command line. */
+export interface CommandLineOptionInfo {
+  /** its name, without dashes */
+  option: string;
+  /** its parameters; none where these depend on a driver or a type, of which query-qmp-schema tells */
+  parameters: CommandLineParameterInfo[];
+}
+
+/** Lists the options of the program's command line that take parameters. Only a daemon has some. */
+export interface QueryCommandLineOptionsArguments {
+  /** the one that is asked for (default: all) */
+  option?: string;
+}
+
 
 /** Mode of a monitor. */
 export type MonitorMode =
@@ -3156,6 +3193,10 @@ export interface QapiTypes {
   VersionTriple: VersionTriple;
   VersionInfo: VersionInfo;
   CommandInfo: CommandInfo;
+  CommandLineParameterType: CommandLineParameterType;
+  CommandLineParameterInfo: CommandLineParameterInfo;
+  CommandLineOptionInfo: CommandLineOptionInfo;
+  QueryCommandLineOptionsArguments: QueryCommandLineOptionsArguments;
   MonitorMode: MonitorMode;
   MonitorOptions: MonitorOptions;
   SchemaMetaType: SchemaMetaType;
@@ -3413,6 +3454,7 @@ export interface QapiCommands {
   qmp_capabilities: { arguments: QmpCapabilitiesArguments; returns: Record<string, never> };
   'query-version': { arguments: Record<string, never>; returns: VersionInfo };
   'query-commands': { arguments: Record<string, never>; returns: CommandInfo[] };
+  'query-command-line-options': { arguments: QueryCommandLineOptionsArguments; returns: CommandLineOptionInfo[] };
   quit: { arguments: Record<string, never>; returns: Record<string, never> };
   'query-qmp-schema': { arguments: Record<string, never>; returns: SchemaInfo[] };
   'block-stream': { arguments: BlockStreamArguments; returns: Record<string, never> };

@@ -23,6 +23,7 @@ const WITHOUT = ['quit', 'qmp_capabilities', 'query-qmp-schema', 'query-commands
 const STRICTER: readonly RegExp[] = [
   // We refuse what would change content that somebody reads, or replace what is in use.
   /The overlay is already in use/,
+  /permissions 'write' are both required by an unnamed block device .* as 'backing' child\)/,
   /The target '.*' is (the source|'.*', which is in the backing chain)/,
   // Names are looked up before an address is bound; QEMU looks for an authorization when the first client comes.
   /No TLS credentials|authorization (object|list)/,
@@ -49,8 +50,6 @@ const OTHERWISE: readonly RegExp[] = [
   /max-chunk|max-workers|Failed to find node with node-name|Cannot replace|Invalid node-name: '.*'/,
   // What cannot be read is refused before a file is truncated.
   /Failed to add chardev '.*': Could not open 'text'/,
-  // An export needs a server before it needs permissions.
-  /NBD server not running/,
   // blockdev-create makes raw images, too, which QEMU does not.
   /'options.file' is missing/,
   // Members of sizes that QAPI has as `int` in some places, and as `size` in others.
