@@ -6,10 +6,14 @@ import { openRealHost } from '../../src/host/real/index.js';
 import { Workspace } from '../../src/library/workspace.js';
 import { COMMANDS } from '../../src/schema/generated/table.js';
 import { run, Workshop } from '../support/cli.js';
-import { examplesOf } from '../support/examples.js';
+import { examplesOf, runExample } from '../support/examples.js';
 import { isAlive, until } from '../support/nbd-process.js';
 
 const UNTIL_READY = 'until "$NODE" "$CLI" jobs -m qmp.sock | grep -q "  ready  "; do :; done\n';
+
+function byteAt(shop: Workshop, image: string, at: number): number {
+  return Number.parseInt(shop.must('qemu-io', '-r', '-f', 'qcow2', '-c', `read -v ${at} 1`, image).slice(11, 13), 16);
+}
 
 describe('docs/daemon.md', () => {
   it('has commands that work as they stand', async () => {
@@ -34,6 +38,20 @@ describe('docs/daemon.md', () => {
       const jobs = lines.map((line) => line['return']).find((value) => Array.isArray(value));
       expect(jobs).to.have.nested.property('[0].id', 'm');
       expect(stdout).to.match(/virtual size: 64 MiB/);
+    } finally {
+      shop.remove();
+    }
+  });
+
+  it("leads a guest's disks through a manager's day", async () => {
+    const shop = await Workshop.open();
+    try {
+      const [example] = examplesOf('docs/daemon.md', 'ts');
+      expect(runExample(shop, example)).to.deep.equal({ status: 0, stderr: '' });
+      const bytes = (image: string) => [0, 1, 2].map((i) => byteAt(shop, image, i * 65536));
+      expect(bytes('full.qcow2')).to.deep.equal([1, 0, 0]);
+      expect(bytes('changed.qcow2')).to.deep.equal([1, 2, 0]);
+      expect(bytes('system.qcow2')).to.deep.equal([1, 2, 3]);
     } finally {
       shop.remove();
     }
