@@ -249,14 +249,14 @@ export class Job implements NodeUser {
   }
 
   /**
-   * Without `force` a job that is ready may end well, but without its last step (a mirror does not pivot). Resumes a paused job. It
-   * may come too late: then the job succeeds.
+   * Without `force` a job that is ready may end well, but without its last step (a mirror does not pivot): one that has ended already, and waits to
+   * be finalized, is undone. Resumes a paused job. It may come too late: then the job succeeds.
    */
   cancel(force = false, reason?: unknown): void {
     checkVerb(this.id, this.#status, 'cancel');
     if (this.#cancelled || !this.#transaction.canAbort) return;
     this.#cancelReason = reason;
-    if (this.#askDriverToCancel(force) && !force) {
+    if (this.#askDriverToCancel(force) && !force && !this.#ended) {
       this.#softCancelled = true;
       this.#shouldComplete = true;
       if (this.#userPaused) this.#userResume();

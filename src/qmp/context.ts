@@ -10,6 +10,7 @@ import { Drives } from '../workspace/drives.js';
 import { Exports } from '../workspace/exports.js';
 import { MonitorNodes } from '../workspace/monitor-nodes.js';
 import { Chardevs } from './chardev/chardevs.js';
+import { jobErrorOf } from './error.js';
 import { EventHub } from './events.js';
 
 export interface ContextOptions {
@@ -61,7 +62,11 @@ export class QmpContext {
     for (const name of GRAPH_EVENTS) this.graph.events.on(name, (data) => this.events.emit(name, data));
     this.drives = new Drives(this.graph, (event, data) => this.events.emit(event, data));
     this.exports = new Exports(this.graph, this.drives, (id) => this.events.emit('BLOCK_EXPORT_DELETED', { id }));
-    this.manager.events.onAny(({ event, data }) => this.events.emit(event, data));
+    this.manager.events.onAny(({ event, data }) => {
+      if (event === 'BLOCK_JOB_COMPLETED' && data.error !== undefined)
+        this.events.emit(event, { ...data, error: jobErrorOf(this.manager.get(data.device)) ?? data.error });
+      else this.events.emit(event, data);
+    });
   }
 
   passerCame(): void {

@@ -1,5 +1,6 @@
 // Errors as a monitor answers them: the class that QMP has for each code (QAPI's QapiErrorClass), and the text.
 
+import type { Job } from '../jobs/job.js';
 import { type BlockError, type BlockErrorCode, toBlockError } from '../util/errors.js';
 import { wordsOfErrno } from '../util/system-words.js';
 
@@ -19,10 +20,20 @@ export interface QmpError {
 /** Whatever a command rejected with. A mistake of ours is reported, too (see `toBlockError`). */
 export function qmpErrorOf(thrown: unknown): QmpError {
   const error = toBlockError(thrown, { operation: 'qmp' });
-  const words = error.fromSystem && error.errno !== undefined ? wordsOfErrno(error.errno) : undefined;
+  const words = systemWords(error);
   // Lines behind the first are hints for a person at a shell.
   const [desc] = (words === undefined ? error.reason : `${whatFailed(error)}: ${words}`).split('\n', 1);
   return { class: CLASSES[error.code] ?? 'GenericError', desc };
+}
+
+/** Why a job failed, as events and queries tell it. Of a failed request of a block job QEMU says what the system said, and not of which file. */
+export function jobErrorOf({ error, isBlockJob }: Job): string | undefined {
+  if (error === undefined) return undefined;
+  return (isBlockJob ? systemWords(error) : undefined) ?? qmpErrorOf(error).desc;
+}
+
+function systemWords({ fromSystem, errno }: BlockError): string | undefined {
+  return fromSystem && errno !== undefined ? wordsOfErrno(errno) : undefined;
 }
 
 function whatFailed({ path, operation }: BlockError): string {

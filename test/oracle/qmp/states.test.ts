@@ -1,0 +1,32 @@
+// Each verb in each state of each kind of job, against qemu-storage-daemon: states/table.ts says where it leads, states/script.ts how a job gets
+// there. One daemon takes all scripts of a kind.
+
+import { requirePeer } from '../../support/peers.js';
+import { expectSame } from './runner.js';
+import { filesFor, scriptOf } from './states/script.js';
+import { type JobKind, STATES_OF, VERBS } from './states/table.js';
+
+/**
+ * A backup of the reference may be on its way to a pause that a user asked for when the pause for its filter has been told of. What the reference
+ * counts of a commit is what has data. A mirror that waits for its end holds the reference's guests; ours is paused for nobody.
+ */
+const filter = (text: string): string =>
+  text
+    .replace(/"paused":(true|false)(?=[^}]*"status":"pending","type":"(?:mirror|commit)")/, '')
+    .replace(/"(len|total-progress)":\d+,?/g, '')
+    .replace(/"status":"(running|paused)"(?=,"type":"backup")/g, '"status":"begun"');
+
+describe('qmp against qemu-storage-daemon: verbs in each state', () => {
+  before(function () {
+    for (const peer of ['qemu-storage-daemon', 'qemu-img', 'qemu-io']) requirePeer(this, peer);
+  });
+
+  for (const kind of Object.keys(STATES_OF) as JobKind[]) {
+    it(`${kind}: ${STATES_OF[kind].join(', ')}`, async function () {
+      this.timeout(60_000);
+      const pairs = STATES_OF[kind].flatMap((state) => VERBS.map((verb) => ({ state, verb })));
+      const script = pairs.flatMap(({ state, verb }, i) => scriptOf(kind, state, verb, i));
+      await expectSame(script, { files: filesFor(pairs.length), filter });
+    });
+  }
+});
