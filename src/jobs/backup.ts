@@ -32,7 +32,8 @@ import {
 import { Chunker, type Classify, ownContent, Plan, wholeContent } from './copy-plan.js';
 import { DirtyChunks } from './dirty-chunks.js';
 import type { JobContext, JobDriver } from './driver.js';
-import { type JobTypeDefinition, nodeOf } from './job-type.js';
+import { type FilterPlan, putFilter } from './job-filter.js';
+import { filterOf, type JobTypeDefinition, nodeOf } from './job-type.js';
 import { awaitsBacking, restOf, zeroByItself } from './left-out.js';
 import {
   JobResources,
@@ -62,6 +63,8 @@ export interface BackupOptions {
   /** Requests of the background copy in flight, and bytes of each. */
   maxWorkers?: number;
   maxChunk?: number;
+  /** Is put above the source. Default: none is. */
+  filter?: FilterPlan | null;
 }
 
 const INT_MAX = 2 ** 31 - 1;
@@ -86,6 +89,7 @@ class BackupDriver implements JobDriver, WriteObserver {
   /** What the target reads as already is left out: its backing file is another one than the source's. */
   #compares = false;
   readonly #resources: JobResources;
+  #user: NodeUser | null = null;
   #sourceLink: Child | null = null;
   #targetLink: Child | null = null;
   #targetIsZero = false;
@@ -133,6 +137,7 @@ class BackupDriver implements JobDriver, WriteObserver {
     const { source } = this;
     const target = this.#target;
     checkTarget(source, target);
+    this.#user = user;
     this.#resources.block(source, this.type);
     this.#resources.block(target, this.type);
     this.#sourceLink = this.#resources.attach(user, source, 'source', SOURCE_PERM, sourceShared(source));
@@ -150,8 +155,12 @@ class BackupDriver implements JobDriver, WriteObserver {
     }
   }
 
-  /** The point in time. Within a drained section of the source (and of those of all backups that share the moment). Throws `busy`. */
+  /** The point in time. Within a drained section of the source (and of those of all backups that share the moment). Throws `busy`, `exists`. */
   takeMoment(): void {
+    const plan = this.#options.filter;
+    if (plan && this.#user !== null) {
+      putFilter(this.#resources, { plan, user: this.#user, type: this.type }, this.source, this.#target);
+    }
     this.#bitmapUse?.freeze();
     const copy = this.#copy;
     if (this.#bitmapUse !== null) this.#bitmapUse.select(copy);
@@ -318,6 +327,7 @@ export interface BackupArguments extends BlockdevBackup {
 
 export const backupJob: JobTypeDefinition<BackupArguments> = {
   name: 'backup',
+  filter: 'copy-before-write',
 
   check(args, clusterBytes) {
     const perf = args['x-perf'];
@@ -351,6 +361,7 @@ export const backupJob: JobTypeDefinition<BackupArguments> = {
       targetIsZero: args['target-is-zero'],
       maxWorkers: perf?.['max-workers'],
       maxChunk: perf?.['max-chunk'],
+      filter: filterOf(env, 'copy-before-write', args),
     });
     return {
       driver,

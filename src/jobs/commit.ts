@@ -19,7 +19,8 @@ import { SECTOR_BYTES } from '../util/numbers.js';
 import { CHUNK_BYTES, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy, transfer } from './copy-engine.js';
 import { Chunker, ownContent, Plan } from './copy-plan.js';
 import type { JobContext, JobDriver } from './driver.js';
-import { type JobEnvironment, type JobTypeDefinition, layerOf, nodeOf } from './job-type.js';
+import { type FilterPlan, type JobFilter, putFilter } from './job-filter.js';
+import { filterOf, type JobEnvironment, type JobTypeDefinition, layerOf, nodeOf } from './job-type.js';
 import { MirrorDriver } from './mirror.js';
 import {
   changeBacking,
@@ -41,6 +42,8 @@ export interface CommitOptions {
   backingFile?: string;
   /** The top has no overlay, is kept and emptied (`qemu-img commit` without `-d`); only where the base is its very backing node. */
   empty?: boolean;
+  /** Is put above the top. Default: none is. */
+  filter?: FilterPlan | null;
 }
 
 /** Base of a commit. Throws `invalid-argument` where there is none below `top`. */
@@ -71,6 +74,8 @@ class CommitDriver implements JobDriver {
   readonly #backingFile: string | null;
   readonly #empty: boolean;
   readonly #resources: JobResources;
+  readonly #plan: FilterPlan | null;
+  #filter: JobFilter | null = null;
   #topLink: Child | null = null;
   #baseLink: Child | null = null;
 
@@ -82,6 +87,7 @@ class CommitDriver implements JobDriver {
     this.#layers = nodesAbove(this.#top, this.#base);
     this.#backingFile = options.backingFile ?? null;
     this.#empty = options.empty ?? false;
+    this.#plan = options.filter ?? null;
     if (this.#empty && (this.#layers.length !== 1 || this.#overlays().length > 0)) {
       throw new BlockError(
         'invalid-argument',
@@ -117,6 +123,11 @@ class CommitDriver implements JobDriver {
     this.#baseLink = link;
     for (const overlay of this.#overlays()) await checkBackingName(overlay, this.#base, this.#backingFile);
     await resources.beginWriting(link, TARGET_PERM);
+    const plan = this.#plan;
+    if (plan === null) return;
+    await this.#graph.drained([this.#top], async () => {
+      this.#filter = putFilter(resources, { plan, user, type: this.type }, this.#top);
+    });
   }
 
   async run(ctx: JobContext): Promise<void> {
@@ -159,7 +170,8 @@ class CommitDriver implements JobDriver {
   }
 
   #overlays(): BlockNode[] {
-    return overlaysOf(this.#top);
+    const above = this.#filter === null ? [] : overlaysOf(this.#filter.node);
+    return [...overlaysOf(this.#top), ...above];
   }
 
   async prepare(): Promise<void> {
@@ -168,6 +180,7 @@ class CommitDriver implements JobDriver {
 
   async commit(): Promise<void> {
     const base = this.#base;
+    await this.#filter?.remove();
     // From here on the base is a backing node like any other, which its overlays do not let others write to.
     BlockNode.changePermissions(linkOf(this.#baseLink), SOURCE_PERM, PERM_ALL);
     if (this.#empty) {
@@ -208,7 +221,7 @@ class ActiveCommitDriver extends MirrorDriver {
     if (options.backingFile !== undefined) {
       throw new BlockError('invalid-argument', "'backing-file' specified, but 'top' is the active layer");
     }
-    super({ source: options.top, target: base, sync: 'top', backing: 'leave' }, base);
+    super({ source: options.top, target: base, sync: 'top', backing: 'leave', filter: options.filter }, base);
   }
 
   protected override async takeTarget(user: NodeUser): Promise<Child> {
@@ -244,6 +257,7 @@ export interface CommitArguments extends BlockCommitArguments {
 /** Of the active layer (it is `device` itself, or somebody writes to it): a job that becomes ready and waits for `complete`. */
 export const commitJob: JobTypeDefinition<CommitArguments> = {
   name: 'commit',
+  filter: 'commit_top',
 
   async make(env, args) {
     const root = nodeOf(env, args.device);
@@ -256,9 +270,10 @@ export const commitJob: JobTypeDefinition<CommitArguments> = {
     const base = await layerOf(env, top, args['base-node'], args.base);
     const backingFile = args['backing-file'];
     const active = !args.empty && (top === root || hasWriter(top));
+    const filter = filterOf(env, active ? 'mirror_top' : 'commit_top', args);
     const driver = active
-      ? new ActiveCommitDriver({ top, base, backingFile })
-      : new CommitDriver({ top, base, backingFile, empty: args.empty });
+      ? new ActiveCommitDriver({ top, base, backingFile, filter })
+      : new CommitDriver({ top, base, backingFile, empty: args.empty, filter });
     const target = commitBase(top, base);
     return {
       driver,

@@ -34,6 +34,9 @@ interface FilterKind {
 /** The names are QEMU's, as are the differences. */
 const KINDS = {
   mirror_top: { child: 'backing' },
+  commit_top: { child: 'backing' },
+  'copy-before-write': { child: 'file', alwaysShown: true, refusal: 'Could not create node: ' },
+  'copy-on-read': { child: 'file', hasOptions: true, refusal: 'Could not create node: ' },
 } as const satisfies Record<string, FilterKind>;
 
 export type JobFilterDriver = keyof typeof KINDS;

@@ -27,7 +27,8 @@ import {
 } from './copy-engine.js';
 import { type Chunk, Chunker, type Classify, isOwn, Plan } from './copy-plan.js';
 import type { JobContext, JobDriver } from './driver.js';
-import { type JobEnvironment, type JobTypeDefinition, layerByFile, nodeOf } from './job-type.js';
+import { type FilterPlan, putFilter } from './job-filter.js';
+import { filterOf, type JobEnvironment, type JobTypeDefinition, layerByFile, nodeOf } from './job-type.js';
 import { changeBacking, checkBackingName, FROZEN_SHARED, JobResources, linkOf, SOURCE_PERM } from './resources.js';
 
 export interface StreamOptions {
@@ -39,6 +40,8 @@ export interface StreamOptions {
   bottom?: BlockNode;
   /** Name of the base for the top's header; default: its file name. */
   backingFile?: string;
+  /** Is put above the top. Default: none is. */
+  filter?: FilterPlan | null;
 }
 
 class StreamDriver implements JobDriver {
@@ -48,6 +51,7 @@ class StreamDriver implements JobDriver {
   /** Layers that are streamed, the top excepted; none where there is nothing to do. */
   readonly #layers: BlockNode[];
   readonly #backingFile: string | null;
+  readonly #plan: FilterPlan | null;
   readonly #resources: JobResources;
   readonly #lock = new RangeLock();
   /** Reads and fills in the top. */
@@ -75,6 +79,7 @@ class StreamDriver implements JobDriver {
     this.#top = top;
     this.#layers = nodesAbove(top, base).slice(1);
     this.#backingFile = options.backingFile ?? null;
+    this.#plan = options.filter ?? null;
     this.#resources = new JobResources(top.graph);
   }
 
@@ -88,11 +93,13 @@ class StreamDriver implements JobDriver {
     this.#link = link;
     if (this.#changesBacking) await checkBackingName(top, this.base, this.#backingFile);
     await resources.beginWriting(link, SOURCE_PERM | Perm.WRITE_UNCHANGED);
-    await this.#graph.drained([top], async () => {
-      top.serialiser = this.#lock;
-    });
     resources.defer(() => {
       top.serialiser = null;
+    });
+    await this.#graph.drained([top], async () => {
+      top.serialiser = this.#lock;
+      const plan = this.#plan;
+      if (plan !== null) putFilter(resources, { plan, user, type: this.type }, top);
     });
   }
 
@@ -209,6 +216,7 @@ export function checkStreamEnd(args: Pick<BlockStreamArguments, 'base' | 'base-n
 
 export const streamJob: JobTypeDefinition<BlockStreamArguments> = {
   name: 'stream',
+  filter: 'copy-on-read',
 
   async make(env, args) {
     checkStreamEnd(args);
@@ -219,6 +227,7 @@ export const streamJob: JobTypeDefinition<BlockStreamArguments> = {
       base,
       bottom: args.bottom === undefined ? undefined : env.graph.find(args.bottom),
       backingFile: args['backing-file'],
+      filter: filterOf(env, 'copy-on-read', args),
     });
     return {
       driver,

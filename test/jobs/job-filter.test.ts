@@ -3,8 +3,12 @@
 import { expect } from 'chai';
 import { rootOf } from '../../src/block/device.js';
 import type { BlockNode } from '../../src/block/node/node.js';
+import { backupJob } from '../../src/jobs/backup.js';
+import { commitJob } from '../../src/jobs/commit.js';
+import type { CommonArguments } from '../../src/jobs/job-type.js';
 import { mirrorJob } from '../../src/jobs/mirror.js';
 import { startJob } from '../../src/jobs/start.js';
+import { streamJob } from '../../src/jobs/stream.js';
 import { BlockError } from '../../src/util/errors.js';
 import { codeOf, readyOf, threeLayers } from './copy-support.js';
 import { pattern } from './memory-node.js';
@@ -105,4 +109,26 @@ describe('filter node of a mirror', () => {
     expect(await codeOf(job)).to.equal('unsupported');
     world.expectTidy();
   });
+});
+
+describe('filter node of any job', () => {
+  const kinds = [
+    ['commit_top', commitJob, { device: 'top', 'top-node': 'mid' }],
+    ['mirror_top', commitJob, { device: 'top' }],
+    ['copy-before-write', backupJob, { device: 'top', target: 'target', sync: 'none' }],
+    ['copy-on-read', streamJob, { device: 'top' }],
+  ] as const;
+  for (const [driver, type, args] of kinds) {
+    it(`${driver} of a ${type.name} is there, and after a cancellation all is as it was`, async () => {
+      const world = threeLayers({ filters: true });
+      world.node('target', MiB);
+      const before = shapeOf(world);
+      const job = await startJob<CommonArguments>(world.env, type as never, { ...args, 'filter-node-name': 'f' });
+      expect(world.graph.nodes.get('f')?.driver).to.equal(driver);
+      job.cancel(true);
+      expect(await codeOf(job.done)).to.equal('cancelled');
+      expect(shapeOf(world)).to.deep.equal(before);
+      world.expectTidy();
+    });
+  }
 });

@@ -1444,7 +1444,7 @@ export interface BlockStreamArguments {
   speed?: number;
   /** the action to take when a request fails (default: report) */
   'on-error'?: BlockdevOnError;
-  /** refused: jobs insert no filter nodes */
+  /** the name of the filter node that the job puts above the image that is filled until it has ended (default: a made-up name) */
   'filter-node-name'?: string;
   /** finalize the job automatically (default: true) */
   'auto-finalize'?: boolean;
@@ -1478,7 +1478,7 @@ export interface BlockCommitArguments {
   speed?: number;
   /** the action to take when a request fails (default: report) */
   'on-error'?: BlockdevOnError;
-  /** refused: jobs insert no filter nodes */
+  /** the name of the filter node that the job puts above the top until it has ended (default: a made-up name) */
   'filter-node-name'?: string;
   /** finalize the job automatically (default: true) */
   'auto-finalize'?: boolean;
@@ -1592,7 +1592,7 @@ export interface BackupCommon {
   'auto-finalize'?: boolean;
   /** dismiss the job automatically (default: true) */
   'auto-dismiss'?: boolean;
-  /** refused: jobs insert no filter nodes */
+  /** the name of the filter node that the job puts above the source until it has ended (default: a made-up name) */
   'filter-node-name'?: string;
   /** performance options */
   'x-perf'?: BackupPerf;
