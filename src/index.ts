@@ -33,7 +33,7 @@ export type { CheckResult } from './block/abilities.js';
 export type { DirtyRun } from './block/bitmap.js';
 export type { CompareOptions, CompareResult } from './block/compare.js';
 export type { ImageCreateOptions, NewImageOptions } from './block/create.js';
-export type { DeviceStats } from './block/device.js';
+export type { DeviceStats } from './block/device-options.js';
 export type { CheckFinding, Exact, FindingKind, Hex } from './block/finding.js';
 export {
   denyGate,

@@ -3,7 +3,8 @@
 
 import type { Readable, Writable } from 'node:stream';
 import { inspect } from 'node:util';
-import { closeDevice, Device, type DeviceStats, rootOf } from '../block/device.js';
+import { closeDevice, Device, rootOf } from '../block/device.js';
+import type { DeviceStats } from '../block/device-options.js';
 import type { BlockNode } from '../block/node/node.js';
 import { checkBytes } from '../block/request-check.js';
 import type { TruncateOptions } from '../block/types.js';

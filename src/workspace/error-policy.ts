@@ -7,7 +7,7 @@
 //
 // In each case an event tells of it.
 
-import type { ErrorPolicy } from '../block/device.js';
+import type { ErrorPolicy } from '../block/device-options.js';
 import type { BlockDeviceIoStatus, BlockdevOnError, BlockErrorAction, QapiEvents } from '../schema/generated/types.js';
 import type { BlockError } from '../util/errors.js';
 import { wordsOfErrno } from '../util/system-words.js';

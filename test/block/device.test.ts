@@ -1,7 +1,8 @@
 // A device: statistics, throttle, drained sections, close; over real drivers on a clock that the test moves.
 
 import { expect } from 'chai';
-import { type Admission, Device, rootOf } from '../../src/block/device.js';
+import { Device, rootOf } from '../../src/block/device.js';
+import type { Admission } from '../../src/block/device-options.js';
 import { openNode } from '../../src/block/open.js';
 import { ThrottleGroup, type ThrottleMember } from '../../src/host/throttle.js';
 import type { ThrottleLimits } from '../../src/host/throttle-config.js';
