@@ -45,6 +45,8 @@ export class Child {
   /** Permissions in use, and those left to others: bits of `Perm`. */
   perm: number;
   shared: number;
+  /** What a job that works below may do there besides, whatever the user's needs: bits of `Perm`, see `BlockNode.lend`. */
+  lent = 0;
 
   constructor(node: BlockNode, { user, name, role, perm, shared }: Use) {
     this.user = user;

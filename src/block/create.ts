@@ -109,7 +109,7 @@ export async function checkBackingFile(
   try {
     // As whoever opens the image will: what it may not name is not written into it.
     const referrer = await referrerToBe(graph.host, filename);
-    const how = { format, readOnly: true, onlyLooks: true, forceShare: true, referrer };
+    const how = { format, readOnly: true, forceShare: true, referrer };
     const node = await openNode(graph, resolveBackingName(filename, name), how);
     const { length } = node;
     await graph.release(node);

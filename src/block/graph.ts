@@ -17,7 +17,7 @@ import { BlockNode } from './node/node.js';
 import { applyPermissions } from './node/permissions.js';
 import { UserObjects } from './objects/index.js';
 import { Quiescence } from './quiescence.js';
-import { BACKING_PERM, BACKING_SHARED } from './roles.js';
+import { BACKING } from './roles.js';
 
 /** A file that the program writes its own words to. */
 export interface ReservedFile {
@@ -183,7 +183,7 @@ export class Graph {
     const old = cowChild(overlay)?.node ?? null;
     if (old === backing) return;
     if (backing === null) overlay.removeChild('backing');
-    else overlay.setChild('backing', backing, 'cow', { perm: BACKING_PERM, shared: BACKING_SHARED });
+    else overlay.setChild('backing', backing, 'cow', BACKING);
     if (old !== null) await this.release(old);
   }
 

@@ -4,6 +4,8 @@
 //   guest's write --> [old content still needed here?] --no--------------------> write
 //                                 | yes                                           ^
 //                                 +--> lock the clusters --> save --> unlock -----+
+//                                                                 |
+//                                                                 +--> where the target lies over the node itself: wait for its readers
 //
 // What is still to be saved is marked in a dirty bitmap, whose granules are the clusters that are saved as wholes. A range lock over the same
 // clusters keeps two from saving one place, and a write from a place that is being read. Once the mark is gone and the place is not locked,
@@ -32,6 +34,8 @@ export interface KeeperOptions {
   /** Saves a run of whole granules, which is locked. Resolves with what it failed with, or null. */
   save(run: Extent): Promise<BlockError | null>;
   saved?(run: Extent): void;
+  /** The target lies over the source, so that who reads the target may still be reading the place itself: resolves when those reads have ended. */
+  readersPassed?(): Promise<void>;
   onError: OnCbwError;
   /** The old content is lost: called once. Only where `onError` is `break-snapshot`. */
   broken?(error: BlockError): void;
@@ -94,7 +98,7 @@ export class Keeper {
 
   /** Never rejects. */
   async #save(ranges: readonly [number, number][]): Promise<BlockError | null> {
-    const { copy, lock, save, saved } = this.#options;
+    const { copy, lock, save, saved, readersPassed } = this.#options;
     for (const [start, end] of ranges) {
       const held = await lock.acquire(start, end);
       try {
@@ -109,6 +113,7 @@ export class Keeper {
           saved?.(run);
           run = copy.nextDirtyRun(run.offset + run.length, MAX_RUN_BYTES, end);
         }
+        await readersPassed?.();
       } finally {
         lock.release(held);
       }

@@ -9,7 +9,6 @@ import type { InheritedOptions } from './roles.js';
 export interface NodeSettings extends InheritedOptions {
   /** Images that are read meanwhile: the image's own file must be none of theirs. */
   apartFrom: readonly BlockNode[];
-  onlyLooks: boolean;
   /** The image whose header says what is opened; null where the user does. */
   referrer: Referrer | null;
   nodeName?: string;

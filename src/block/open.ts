@@ -42,8 +42,6 @@ export interface InnerOpenOptions {
   apartFrom?: readonly BlockNode[];
   /** The name is not the user's: it is from this image. */
   referrer?: Referrer;
-  /** Somebody looks at the image and copies nothing: others may write to the backing files, as far as their formats allow. */
-  onlyLooks?: boolean;
 }
 
 /**
@@ -73,7 +71,6 @@ export async function openNode(
     backing: options.backing ?? true,
     above: [],
     apartFrom: options.apartFrom ?? [],
-    onlyLooks: options.onlyLooks ?? false,
     referrer: options.referrer ?? null,
   });
 }
@@ -146,7 +143,7 @@ async function openLevel(
     openChild: children.open.bind(children),
     probed: options.driver === undefined,
     withBacking: settings.backing,
-    use: { readOnly: settings.readOnly, forceShare: settings.forceShare, onlyLooks: settings.onlyLooks },
+    use: { readOnly: settings.readOnly, forceShare: settings.forceShare },
     autoReadOnly: settings.autoReadOnly,
     referrer,
   };

@@ -7,7 +7,7 @@
 //   data      data                        no      yes     storage    the same: a file that holds guest data alone
 //   metadata  metadata, primary           no      yes     storage    the same: the file of a format whose guest data lies elsewhere
 //   filtered  filtered, primary           no      yes     storage    what the users of the filter need of that
-//   cow       cow                         no      no      backing    read; nobody writes to it meanwhile
+//   cow       cow                         no      no      backing    read; others may write to it where all users of the image let others write to that
 //   root      -                           no      -       of a device or an export: it goes on with the new node
 //   source    -                          yes      -       of a job or a command: it works with this very node
 //   target    -                          yes      -
@@ -38,8 +38,6 @@ export interface NodeUse {
   readOnly: boolean;
   /** Share everything with other users of the image. */
   forceShare: boolean;
-  /** Somebody looks at the image and copies nothing: others may write to its backing files. */
-  onlyLooks: boolean;
 }
 
 export interface Permissions {
@@ -72,11 +70,12 @@ export interface NodeChildRole extends ChildRole {
   permissions(above: NodeUse): Permissions;
 }
 
-/** What a format needs of its backing node: content that nobody changes. */
-export const BACKING_PERM = Perm.CONSISTENT_READ;
-export const BACKING_SHARED = PERM_ALL & ~(Perm.WRITE | Perm.RESIZE);
-
 const WRITE = Perm.WRITE | Perm.RESIZE;
+
+/** What a format needs of its backing node before it has users; what follows from those: see `FormatNode.needsOf`. */
+export const BACKING: Permissions = { perm: Perm.CONSISTENT_READ, shared: PERM_ALL };
+/** The same where a user of the image counts on its content. */
+export const BACKING_FIXED: Permissions = { perm: Perm.CONSISTENT_READ, shared: PERM_ALL & ~WRITE };
 
 /** A format passes on only the discards and zeroes that it means, so these are let through. */
 const storage = (above: InheritedOptions): InheritedOptions => ({ ...above, discard: 'unmap', detectZeroes: 'off' });
@@ -106,10 +105,7 @@ export const ROLES: Readonly<Record<NodeRole, NodeChildRole> & Record<UserRole, 
     stays: false,
     follows: false,
     inherit: backing,
-    permissions: ({ forceShare, onlyLooks }) => ({
-      perm: BACKING_PERM,
-      shared: forceShare || onlyLooks ? PERM_ALL : BACKING_SHARED,
-    }),
+    permissions: () => BACKING,
   },
   root: { stays: false, follows: false },
   source: { stays: true, follows: false },

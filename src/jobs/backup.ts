@@ -38,12 +38,12 @@ import { awaitsBacking, restOf, zeroByItself } from './left-out.js';
 import {
   JobResources,
   linkOf,
+  OVERLAY_TARGET_PERM,
+  OVERLAY_TARGET_SHARED,
   refuseOtherSize,
   refuseReadOnly,
   SOURCE_PERM,
   sourceShared,
-  TARGET_PERM,
-  TARGET_SHARED,
 } from './resources.js';
 import { copyScope } from './space.js';
 
@@ -124,6 +124,7 @@ class BackupDriver implements JobDriver, WriteObserver {
       lock: this.#lock,
       save: (run) => this.#saveRun(run),
       saved: (run) => this.#saved(run.length),
+      readersPassed: target.reaches(source) ? () => target.passed() : undefined,
       onError: options.onCbwError ?? 'break-guest-write',
       broken: () => this.#ctx?.wake(),
     });
@@ -143,7 +144,8 @@ class BackupDriver implements JobDriver, WriteObserver {
     this.#sourceLink = this.#resources.attach(user, source, 'source', SOURCE_PERM, sourceShared(source));
     // Nobody resizes the source from here on; until here a guest could.
     this.#copy.truncate(source.length);
-    this.#targetLink = this.#resources.attach(user, target, 'target', TARGET_PERM, TARGET_SHARED);
+    this.#targetLink = this.#resources.attach(user, target, 'target', OVERLAY_TARGET_PERM, OVERLAY_TARGET_SHARED);
+    if (target.reaches(source)) this.#resources.countAll(target);
     if (this.#options.sync === 'full') {
       this.#targetIsZero = this.#options.targetIsZero ?? (await zeroByItself(target));
     }

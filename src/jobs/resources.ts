@@ -27,6 +27,9 @@ export const FROZEN_SHARED = PERM_ALL & ~(Perm.WRITE | Perm.RESIZE);
 /** A job writes here, and is the only one. */
 export const TARGET_PERM = Perm.CONSISTENT_READ | Perm.WRITE | Perm.RESIZE;
 export const TARGET_SHARED = Perm.CONSISTENT_READ | Perm.WRITE_UNCHANGED;
+/** A target that may lie over its own source, to which a guest writes: the job depends on the target's size alone. */
+export const OVERLAY_TARGET_PERM = Perm.CONSISTENT_READ | Perm.WRITE;
+export const OVERLAY_TARGET_SHARED = PERM_ALL & ~Perm.RESIZE;
 
 /** A node that was made writable. */
 export interface WriteAccess {
@@ -102,19 +105,27 @@ export class JobResources {
     });
   }
 
-  /** Others may have `perm` of the node that `child` links to; until the release, or for good where `keep` is called. */
+  /** Others may have `perm` of a backing node, of which `child` is the overlay's link; until the release, or for good where `keep` is called. */
   share(child: Child, perm: number): { keep(): void } {
-    const { shared } = child;
+    const before = child.lent;
     let kept = false;
-    BlockNode.changePermissions(child, child.perm, shared | perm);
+    BlockNode.lend(child, before | perm);
     this.defer(() => {
-      if (!kept && child.node.parents.has(child)) BlockNode.changePermissions(child, child.perm, shared);
+      if (!kept && child.node.parents.has(child)) BlockNode.lend(child, before);
     });
     return {
       keep: () => {
         kept = true;
       },
     };
+  }
+
+  /** All requests of `node` are counted there from now on: see `BlockNode.passed`. */
+  countAll(node: BlockNode): void {
+    node.countsAll++;
+    this.defer(() => {
+      node.countsAll--;
+    });
   }
 
   /** Makes `node` writable where it is not. The result makes it read-only again; so does the release, unless `keep` was called. */

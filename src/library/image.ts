@@ -7,7 +7,7 @@ import { closeDevice, Device, rootOf } from '../block/device.js';
 import type { DeviceStats } from '../block/device-options.js';
 import type { BlockNode } from '../block/node/node.js';
 import { checkBytes } from '../block/request-check.js';
-import type { TruncateOptions } from '../block/types.js';
+import { PERM_ALL, Perm, type TruncateOptions } from '../block/types.js';
 import { ThrottleGroup } from '../host/throttle.js';
 import type { ThrottleLimits } from '../schema/generated/types.js';
 import { type Check, integer, plainObject, type Shape, takeSettings, text, wrongType } from '../schema/shape.js';
@@ -81,7 +81,8 @@ export class Image {
 
   private constructor(node: BlockNode, name: string) {
     this.#node = node;
-    this.#device = new Device(node, { name, writable: !node.readOnly });
+    // Also where it only reads: what it reads from backing files is not to change under it.
+    this.#device = new Device(node, { name, writable: !node.readOnly, shared: PERM_ALL & ~(Perm.WRITE | Perm.RESIZE) });
   }
 
   static {

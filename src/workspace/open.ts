@@ -35,7 +35,7 @@ export async function openToRead(
   options: OpenOptions & InnerOpenOptions = {},
   purpose: HoldKind = 'look',
 ): Promise<BlockNode> {
-  const node = await openNode(graph, image, { ...options, readOnly: true, onlyLooks: purpose === 'look' });
+  const node = await openNode(graph, image, { ...options, readOnly: true });
   try {
     holds.set(node, hold(node, purpose, options.forceShare));
     return node;

@@ -4,6 +4,7 @@
 import { expect } from 'chai';
 import { chainOf } from '../../src/block/chain.js';
 import { withLink } from '../../src/block/child.js';
+import { Device } from '../../src/block/device.js';
 import { denyGate, type OpenGate, sameFolderGate } from '../../src/block/gate.js';
 import type { Graph } from '../../src/block/graph.js';
 import { FormatNode, openBacking } from '../../src/block/node/format.js';
@@ -89,11 +90,12 @@ describe('backing files', () => {
     });
   }
 
-  it('are read-only, of the format that the header says, and not written while in use', async () => {
+  it('are read-only, of the format that the header says, and not written while somebody counts on them', async () => {
     const { graph, image } = bench();
     image('/top', 'base', 'raw');
     image('/base', 'more');
-    const [, base] = chainOf(await openNode(graph, '/top'));
+    const [top, base] = chainOf(await openNode(graph, '/top'));
+    new Device(top, { name: 'd', writable: false, shared: PERM_ALL & ~Perm.WRITE });
     expect(base).to.include({ driver: 'raw', readOnly: true });
     const writer = async () => base.attach({ userName: 'test' }, 'root', Perm.WRITE, PERM_ALL);
     expect((await failureOf(writer())).code).to.equal('read-only');

@@ -11,7 +11,7 @@ import { type Located, PERM_ALL } from '../../src/block/types.js';
 import { Random, type SimOperation } from '../../src/host/sim/index.js';
 import { RangeLock } from '../../src/util/range-lock.js';
 import { expectSame } from '../conformance/checks.js';
-import { type Bench, makeBench, pattern, used } from '../drivers/support.js';
+import { type Bench, linkTo, makeBench, pattern, used } from '../drivers/support.js';
 import { buildChain, randomChain } from '../sim/images.js';
 import { LocatedDisk } from '../sim/located-disk.js';
 import { encodeSectors } from '../sim/model.js';
@@ -188,6 +188,20 @@ describe('located requests: content', () => {
     host.setFaults({});
     await disk.write(0, new Uint8Array(512));
     expect(drive.stats).to.include({ writeOperations: 1, writeBytes: 512 });
+  });
+
+  it('go nowhere, also from a node above, as long as each is to be counted', async () => {
+    const bench = makeBench();
+    const node = await openQcow2(bench);
+    const filter = await openNode(bench.graph, { driver: 'copy-on-read', file: node.nodeName });
+    const link = linkTo(filter);
+    await link.write(0, pattern(CLUSTER));
+    expect(link.locate(0, 512, false, nowhere()), 'at first').to.equal(true);
+    link.sent();
+    link.answered(false, 0, 512, null);
+    node.countsAll++;
+    expect(link.locate(0, 512, false, nowhere()), 'while each is counted').to.equal(false);
+    node.countsAll--;
   });
 });
 

@@ -6,7 +6,7 @@ import { Device } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
 import { FilterNode } from '../../src/block/node/filter.js';
 import { BlockNode } from '../../src/block/node/node.js';
-import { BACKING_PERM, BACKING_SHARED, type Permissions } from '../../src/block/roles.js';
+import { BACKING, BACKING_FIXED, type Permissions } from '../../src/block/roles.js';
 import { PERM_ALL, Perm, permNames } from '../../src/block/types.js';
 import { BlockError } from '../../src/util/errors.js';
 import { type Bench, makeBench, pattern } from '../drivers/support.js';
@@ -119,10 +119,23 @@ describe('permissions', () => {
     expect(mine.perm).to.equal(WRITE | RESIZE);
   });
 
-  it('of a backing node let nobody write to it', () => {
+  it('of a backing node let others write to it as long as the users of its overlay let others write to that', () => {
     const { graph } = makeBench();
     const base = new MemoryNode(graph, { name: 'base', size: 65536 });
-    new MemoryNode(graph, { name: 'top', size: 65536, backing: base });
+    const top = new MemoryNode(graph, { name: 'top', size: 65536, backing: base });
+    top.attach(job, 'target', CONSISTENT_READ, PERM_ALL & ~RESIZE);
+    new Device(base, { name: 'd', writable: true });
+    expect(refusal(() => new Device(top, { name: 't', writable: true })).message).to.equal(
+      "Permission conflict on node 'base': permissions 'write' are both required by device 'd' (uses node 'base' as 'root' child) and unshared by node 'top' (uses node 'base' as 'backing' child).",
+    );
+    expect(top.children.get('backing')!.shared).to.equal(PERM_ALL);
+  });
+
+  it('of a backing node let nobody write to it where a user of its overlay counts on the content', () => {
+    const { graph } = makeBench();
+    const base = new MemoryNode(graph, { name: 'base', size: 65536 });
+    const top = new MemoryNode(graph, { name: 'top', size: 65536, backing: base });
+    new Device(top, { name: 't', writable: true });
     expect(refusal(() => new Device(base, { name: 'd', writable: true })).message).to.equal(
       "Permission conflict on node 'base': permissions 'write' are both required by device 'd' (uses node 'base' as 'root' child) and unshared by node 'top' (uses node 'base' as 'backing' child).",
     );
@@ -158,11 +171,11 @@ describe('permissions and the file below', () => {
     const bench = makeBench();
     const node = await openRaw(bench, '/a', pattern(4096));
     const file = node.children.get('file')!.node;
-    file.attach(nobody, 'root', CONSISTENT_READ, BACKING_SHARED);
+    file.attach(nobody, 'root', CONSISTENT_READ, BACKING_FIXED.shared);
     const error = refusal(() => node.attach(job, 'target', WRITE, PERM_ALL));
     expect(error.message).to.contain(`Permission conflict on node '${file.nodeName}': permissions 'write'`);
     expect(node.parents.size).to.equal(0);
-    node.attach(job, 'source', BACKING_PERM, PERM_ALL);
+    node.attach(job, 'source', BACKING.perm, PERM_ALL);
   });
 });
 

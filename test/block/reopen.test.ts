@@ -272,6 +272,7 @@ describe('reopening of several nodes, one of which is refused', () => {
 
   it('leaves all as they were where a new backing node has a writer', async () => {
     const bench = await images();
+    new Device(node(bench, 'a'), { name: 'guest', writable: true });
     new Device(node(bench, 'other'), { name: 'd', writable: true });
     const options = [file('a', { cache: { direct: true } }), qcow2('a', { backing: 'other' })];
     expect(await refused(bench, options)).to.contain("Permission conflict on node 'other'");

@@ -2,6 +2,7 @@
 
 import { expect } from 'chai';
 import { DirtyBitmap } from '../../src/block/bitmap.js';
+import { Device } from '../../src/block/device.js';
 import { type BackupArguments, backupJob } from '../../src/jobs/backup.js';
 import type { Job } from '../../src/jobs/job.js';
 import { startJob, startJobs } from '../../src/jobs/start.js';
@@ -27,6 +28,44 @@ describe('backup', () => {
     const job = await overwritten(world);
     await job.done;
     expectSame(target.content(), world.model, 'target');
+    world.expectTidy();
+  });
+
+  it('lets a guest write only after those have read who began before, where the target lies over the source', async () => {
+    const world = threeLayers();
+    const target = world.node('target', MiB, { backing: world.top });
+    const old = world.top.content();
+    const job = await startJob(world.env, backupJob, { device: 'top', target: 'target', sync: 'none' });
+    const reader = new Device(target, { name: 'reader', writable: false });
+    // The reader has seen that the target has nothing there, and comes to the source late.
+    let goOn: () => void = () => {};
+    const late = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    const { top } = world;
+    const read = top.read.bind(top);
+    top.read = (...words) => {
+      top.read = read;
+      return late.then(() => read(...words));
+    };
+    const pulled = Buffer.alloc(64 * KiB);
+    const reading = reader.read(0, pulled);
+    let written = false;
+    const writing = world.device.write(0, pattern(0, 64 * KiB, 99)).then(() => {
+      written = true;
+    });
+    while (target.counts.write === 0) await new Promise(setImmediate);
+    for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
+    expect(written, 'the write ended before the read').to.equal(false);
+    goOn();
+    await Promise.all([reading, writing]);
+    expectSame(pulled, old.subarray(0, 64 * KiB), 'what was pulled');
+    expectSame(target.content(64 * KiB), old.subarray(0, 64 * KiB), 'target');
+    expect(target.countsAll).to.equal(1);
+    await reader.close();
+    job.cancel();
+    await codeOf(job.done);
+    expect(target.countsAll).to.equal(0);
     world.expectTidy();
   });
 

@@ -1,7 +1,8 @@
 // What a commit leaves behind, and what it refuses.
 
 import { expect } from 'chai';
-import { rootOf } from '../../src/block/device.js';
+import { Device, rootOf } from '../../src/block/device.js';
+import { PERM_ALL, Perm } from '../../src/block/types.js';
 import { commitJob } from '../../src/jobs/commit.js';
 import { startJob } from '../../src/jobs/start.js';
 import { BlockError } from '../../src/util/errors.js';
@@ -109,8 +110,10 @@ describe('commit', () => {
   it('refuses a base that another overlay reads', async () => {
     const world = threeLayers();
     const [base] = world.layers;
-    world.node('other', MiB, { backing: base });
+    const other = world.node('other', MiB, { backing: base });
+    const reader = new Device(other, { name: 'reader', writable: false, shared: PERM_ALL & ~Perm.WRITE });
     expect(await codeOf(startJob(world.env, commitJob, { device: 'top', 'top-node': 'mid' }))).to.equal('permission');
+    await reader.close();
     world.expectTidy();
     expect(base.readOnly).to.equal(true);
   });

@@ -5,8 +5,10 @@ import type { HostFile } from '../../host/host.js';
 import { bestEffort } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
 import { skipFilters } from '../chain.js';
+import type { Child } from '../child.js';
 import type { OpenRequest } from '../registry.js';
-import { ROLES } from '../roles.js';
+import { BACKING, BACKING_FIXED, type Permissions, ROLES } from '../roles.js';
+import { Perm } from '../types.js';
 import { BlockNode } from './node.js';
 
 export abstract class FormatNode extends BlockNode {
@@ -17,6 +19,16 @@ export abstract class FormatNode extends BlockNode {
 
   override hostFile(): HostFile | null {
     return this.primary?.node.hostFile() ?? null;
+  }
+
+  /**
+   * As long as all users of this node let others write to it, its backing node may change, too: an overlay that a backup writes to may lie over
+   * the disk that is backed up. Where one user counts on the content, nobody else writes below.
+   */
+  override needsOf(link: Child, _perm: number, shared: number): Permissions | null {
+    if (!link.role.cow) return null;
+    const needs = (shared & Perm.WRITE) !== 0 ? BACKING : BACKING_FIXED;
+    return { perm: needs.perm, shared: needs.shared | link.lent };
   }
 
   /**

@@ -10,6 +10,11 @@ export abstract class NodeInFlight extends NodeDriver {
   protected readonly idleWaiters = new Waiters();
   /** While the node becomes shorter nothing else is begun: the end of that. Null: nothing is held up. */
   protected held: Promise<void> | null = null;
+  /**
+   * How many users need every request to be counted, also what would go through here straight to a host file and be counted above alone: see
+   * `passed`. While there is one, nothing is located.
+   */
+  countsAll = 0;
   /** Changes of the size among the requests under way, and who waits until all others have ended. */
   #resizes = 0;
   readonly #othersEnd = new Waiters();
@@ -40,6 +45,12 @@ export abstract class NodeInFlight extends NodeDriver {
       await this.doDrain();
       if (this.underWay === 0) return;
     }
+  }
+
+  /** Resolves when all requests have ended that were under way at the call. Those that come meanwhile wait as long. */
+  async passed(): Promise<void> {
+    while (this.held !== null) await this.held;
+    if (this.underWay > 0) await this.withoutOthers(async () => {});
   }
 
   protected async tracked<T>(request: Promise<T>): Promise<T> {

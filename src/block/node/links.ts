@@ -136,6 +136,18 @@ export abstract class NodeLinks implements NodeUser {
     applyPermissions([child.node], new Map([[child, { perm, shared }]]));
   }
 
+  /** Others may have `perm` of the child that `link` of a node leads to, until it is called with less. Throws `permission`; then nothing has changed. */
+  static lend(link: Child, perm: number): void {
+    const before = link.lent;
+    link.lent = perm;
+    try {
+      applyPermissions([link.user as BlockNode]);
+    } catch (error) {
+      link.lent = before;
+      throw error;
+    }
+  }
+
   /** What all users of this node together do with it, and what all of them let others do: bits of `Perm`. */
   get usedPermissions(): Permissions {
     return usedPermissions(this);

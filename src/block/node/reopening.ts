@@ -19,7 +19,7 @@ import type { LooseOptions } from '../../schema/loose-options.js';
 import { bestEffort, reportUnforeseen } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
 import { Child } from '../child.js';
-import { BACKING_PERM, BACKING_SHARED, type InheritedOptions, type Permissions, ROLES } from '../roles.js';
+import { BACKING, type InheritedOptions, type Permissions, ROLES } from '../roles.js';
 import { PERM_ALL, Perm } from '../types.js';
 import type { CacheMode } from './links.js';
 import type { BlockNode } from './node.js';
@@ -181,7 +181,7 @@ class Reopening {
     for (const [node, readOnly] of becomes) {
       for (const link of node.children.values()) {
         if (!link.role.follows || node.needsOf(link, 0, PERM_ALL) !== null) continue;
-        const { perm } = ROLES.image.permissions({ readOnly, forceShare: false, onlyLooks: false });
+        const { perm } = ROLES.image.permissions({ readOnly, forceShare: false });
         if (!readOnly && (becomes.get(link.node) ?? link.node.readOnly)) throw isReadOnly(link.node);
         uses.set(link, { perm, shared: link.shared });
       }
@@ -244,7 +244,7 @@ class Reopening {
     const old = node.cow ?? undefined;
     if (backing === undefined || backing === (old?.node ?? null)) return;
     if (backing?.reaches(node)) throw node.wouldBeCycle('backing', backing);
-    const use = { user: node, name: 'backing', role: ROLES.cow, perm: BACKING_PERM, shared: BACKING_SHARED };
+    const use = { user: node, name: 'backing', role: ROLES.cow, ...BACKING };
     const link = backing === null ? undefined : new Child(backing, use);
     node.exchangeChild('backing', link);
     this.#links.push({ node, old, link });

@@ -51,7 +51,15 @@ export abstract class NodeRequests extends NodePadding {
    * A write that was located is durable after the next `flush()` that begins after 2; where FUA is wanted, ask `write`.
    */
   locate(offset: number, length: number, write: boolean, into: Located): boolean {
-    if (length <= 0 || this.shut || this.held !== null || !Number.isSafeInteger(offset) || offset < 0) return false;
+    if (
+      length <= 0 ||
+      this.shut ||
+      this.held !== null ||
+      this.countsAll > 0 ||
+      !Number.isSafeInteger(offset) ||
+      offset < 0
+    )
+      return false;
     if (!(offset + length <= this.length) || (write && !this.takesPlainWrites)) return false;
     if (!this.doLocate(offset, length, write, into)) return false;
     if (write && offset + length > this.noteBeyond) this.noteWrite(offset + length);

@@ -38,6 +38,8 @@ class CopyBeforeWriteNode extends FilterNode {
   override readonly driver = 'copy-before-write';
   readonly #keeper: Keeper;
   readonly #moment: KeptMoment;
+  /** Who reads the target, reads the file where nothing is saved. */
+  readonly #targetLiesOver: boolean;
 
   /** Throws `invalid-argument` where the bitmap is of another size. */
   constructor({ graph, node, options }: OpenRequest<'copy-before-write'>, file: BlockNode, target: BlockNode) {
@@ -51,11 +53,14 @@ class CopyBeforeWriteNode extends FilterNode {
       else select(one, selected);
     }
     this.setChild('target', target, 'data', { perm: Perm.CONSISTENT_READ | Perm.WRITE, shared: TARGET_SHARED });
+    this.#targetLiesOver = target.reaches(file);
+    if (this.#targetLiesOver) target.countsAll++;
     this.#keeper = new Keeper({
       clock: graph.host.clock,
       copy,
       lock,
       save: (run) => this.#save(run),
+      readersPassed: this.#targetLiesOver ? () => target.passed() : undefined,
       onError: options['on-cbw-error'] ?? 'break-guest-write',
       timeoutSeconds: options['cbw-timeout'],
     });
@@ -121,8 +126,9 @@ class CopyBeforeWriteNode extends FilterNode {
     await super.doMakeEmpty();
   }
 
-  protected override doClose(): Promise<void> {
-    return this.#keeper.end();
+  protected override async doClose(): Promise<void> {
+    await this.#keeper.end();
+    if (this.#targetLiesOver) this.#target.node.countsAll--;
   }
 
   async #save({ offset, length }: Extent): Promise<BlockError | null> {

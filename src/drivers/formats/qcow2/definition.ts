@@ -42,7 +42,7 @@ async function openQcow2(
   node: NodeOptions,
   file: BlockNode,
   own: DriverOptions = {},
-  { use = { readOnly: node.readOnly, forceShare: false, onlyLooks: false }, onlyHeader = false } = {},
+  { use = { readOnly: node.readOnly, forceShare: false }, onlyHeader = false } = {},
 ): Promise<Qcow2Node> {
   const path = file.filename;
   const head = await withLink(
