@@ -21,7 +21,8 @@ const RARELY_OPTIMISE = {
   12.4: '--invocation-count-for-turbofan=90000',
   13.6: '--invocation-count-for-turbofan=90000',
 };
-const serves = process.argv[2] === 'nbd' || basename(process.argv[1]) === 'qemu-nbd';
+const SERVERS = ['nbd', 'daemon', 'qemu-nbd', 'qemu-storage-daemon'];
+const serves = SERVERS.includes(process.argv[2]) || SERVERS.includes(basename(process.argv[1]));
 const flag = serves ? undefined : RARELY_OPTIMISE[process.versions.v8.split('.', 2).join('.')];
 if (flag !== undefined) setFlagsFromString(flag);
 
