@@ -76,6 +76,8 @@ class BackupDriver implements JobDriver, WriteObserver {
   readonly type = 'backup';
   readonly source: BlockNode;
   readonly #target: BlockNode;
+  /** Who reads the target, reads the source where nothing is saved. */
+  readonly #liesOver: boolean;
   readonly #options: BackupOptions;
   readonly #bitmapUse: BitmapUse | null;
   /** Still to be copied. */
@@ -104,6 +106,7 @@ class BackupDriver implements JobDriver, WriteObserver {
     if (source === target) throw new BlockError('invalid-argument', 'Source and target cannot be the same');
     this.source = source;
     this.#target = target;
+    this.#liesOver = target.reaches(source);
     this.#options = options;
     this.#bitmapUse = bitmapFor(source, options);
     const granularity = Math.max(MIN_CLUSTER_BYTES, target.clusterBytes);
@@ -124,7 +127,7 @@ class BackupDriver implements JobDriver, WriteObserver {
       lock: this.#lock,
       save: (run) => this.#saveRun(run),
       saved: (run) => this.#saved(run.length),
-      readersPassed: target.reaches(source) ? () => target.passed() : undefined,
+      readersPassed: this.#liesOver ? () => target.passed() : undefined,
       onError: options.onCbwError ?? 'break-guest-write',
       broken: () => this.#ctx?.wake(),
     });
@@ -145,7 +148,7 @@ class BackupDriver implements JobDriver, WriteObserver {
     // Nobody resizes the source from here on; until here a guest could.
     this.#copy.truncate(source.length);
     this.#targetLink = this.#resources.attach(user, target, 'target', OVERLAY_TARGET_PERM, OVERLAY_TARGET_SHARED);
-    if (target.reaches(source)) this.#resources.countAll(target);
+    if (this.#liesOver) this.#resources.countAll(target);
     if (this.#options.sync === 'full') {
       this.#targetIsZero = this.#options.targetIsZero ?? (await zeroByItself(target));
     }

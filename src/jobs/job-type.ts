@@ -106,9 +106,13 @@ export function checkOwnArguments<A extends CommonArguments>(
 ): void {
   const common = args as Omit<CommonArguments, 'device'>;
   if (common['filter-node-name'] !== undefined && type.filter === undefined) {
-    throw new BlockError('unsupported', "Parameter 'filter-node-name' is not supported: jobs put no filter nodes in");
+    throw noFilters();
   }
   type.check?.(args, clusterBytes);
+}
+
+function noFilters(): BlockError {
+  return new BlockError('unsupported', "Parameter 'filter-node-name' is not supported: jobs put no filter nodes in");
 }
 
 /** The filter that a job is to put in; null: none. Throws `unsupported`, and as `checkFilter`. */
@@ -119,7 +123,7 @@ export function filterOf(
 ): FilterPlan | null {
   if (!filters) {
     if (name === undefined) return null;
-    throw new BlockError('unsupported', "Parameter 'filter-node-name' is not supported: jobs put no filter nodes in");
+    throw noFilters();
   }
   const plan = { driver, name };
   checkFilter(graph, plan);

@@ -38,8 +38,8 @@ class CopyBeforeWriteNode extends FilterNode {
   override readonly driver = 'copy-before-write';
   readonly #keeper: Keeper;
   readonly #moment: KeptMoment;
-  /** Who reads the target, reads the file where nothing is saved. */
-  readonly #targetLiesOver: boolean;
+  /** The target where it lies over the file, so that who reads it reads the file where nothing is saved; else null. */
+  readonly #overlay: BlockNode | null;
 
   /** Throws `invalid-argument` where the bitmap is of another size. */
   constructor({ graph, node, options }: OpenRequest<'copy-before-write'>, file: BlockNode, target: BlockNode) {
@@ -53,14 +53,14 @@ class CopyBeforeWriteNode extends FilterNode {
       else select(one, selected);
     }
     this.setChild('target', target, 'data', { perm: Perm.CONSISTENT_READ | Perm.WRITE, shared: TARGET_SHARED });
-    this.#targetLiesOver = target.reaches(file);
-    if (this.#targetLiesOver) target.countsAll++;
+    this.#overlay = target.reaches(file) ? target : null;
+    if (this.#overlay !== null) this.#overlay.countsAll++;
     this.#keeper = new Keeper({
       clock: graph.host.clock,
       copy,
       lock,
       save: (run) => this.#save(run),
-      readersPassed: this.#targetLiesOver ? () => target.passed() : undefined,
+      readersPassed: this.#overlay === null ? undefined : () => target.passed(),
       onError: options['on-cbw-error'] ?? 'break-guest-write',
       timeoutSeconds: options['cbw-timeout'],
     });
@@ -128,7 +128,8 @@ class CopyBeforeWriteNode extends FilterNode {
 
   protected override async doClose(): Promise<void> {
     await this.#keeper.end();
-    if (this.#targetLiesOver) this.#target.node.countsAll--;
+    // The link may lead to another node by now, which was put in the target's place.
+    if (this.#overlay !== null) this.#overlay.countsAll--;
   }
 
   async #save({ offset, length }: Extent): Promise<BlockError | null> {
