@@ -196,17 +196,23 @@ export class Graph {
   async closeAll(): Promise<void> {
     let failure: unknown;
     this.abortStalled();
-    for (const node of [...this.nodes.values()]) {
-      if (node.closed || [...node.parents].some((child) => child.user instanceof BlockNode && !child.user.closed))
-        continue;
-      try {
-        await node.close();
-      } catch (error) {
-        failure ??= error;
+    for (let tops = this.#tops(); tops.length > 0; tops = this.#tops()) {
+      for (const node of tops) {
+        try {
+          await node.close();
+        } catch (error) {
+          failure ??= error;
+        }
+        this.nodes.delete(node.nodeName);
       }
-      this.nodes.delete(node.nodeName);
     }
     this.nodes.clear();
     if (failure !== undefined) throw failure;
+  }
+
+  /** Nodes that no open node has as its child. A child may be older than its parents, and be kept open by other users when these close. */
+  #tops(): BlockNode[] {
+    const below = ({ user }: Child) => user instanceof BlockNode && !user.closed;
+    return [...this.nodes.values()].filter(({ parents }) => ![...parents].some(below));
   }
 }

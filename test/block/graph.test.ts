@@ -96,6 +96,17 @@ describe('graph: closeAll', () => {
     expect((await failureOf(device.read(0, new Uint8Array(1)))).code).to.equal('closed');
   });
 
+  it('closes a node that was there before what lies above it, and that a user keeps open', async () => {
+    const bench = makeBench();
+    const file = await openRaw(bench, '/a', pattern(512));
+    file.attach(nobody, 'monitor', 0, PERM_ALL);
+    const { graph } = bench;
+    const filter = await openNode(graph, { driver: 'copy-on-read', 'node-name': 'filter', file: file.nodeName });
+    filter.attach(nobody, 'monitor', 0, PERM_ALL);
+    await graph.closeAll();
+    expect([filter.closed, file.closed, file.children.get('file')!.node.closed]).to.deep.equal([true, true, true]);
+  });
+
   it('closes all though one fails, and throws the first error', async () => {
     const bench = makeBench();
     const nodes = [await openRaw(bench, '/a', pattern(512)), await openRaw(bench, '/b', pattern(512))];
