@@ -21,6 +21,8 @@ export interface Abilities {
   readonly children?: ChangeableChildren;
   /** It can hold up those who use it. */
   readonly breakpoints?: Breakpoints;
+  /** Cuts its connections to the outside at once, and makes no others: requests fail from then on. May be called again. */
+  readonly cut?: () => void;
   /** What the node held at an earlier moment. */
   readonly moment?: Moment;
 }

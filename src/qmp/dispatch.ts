@@ -53,6 +53,11 @@ export function parseRequest(message: unknown, withOob: boolean): Request {
   return { name, args, id, outOfBand: verb === 'exec-oob' };
 }
 
+/** Whether a message asks for a command that overtakes others; it may be a bad request for all that. */
+export function isOutOfBand(message: unknown): boolean {
+  return isObject(message) && Object.hasOwn(message, 'exec-oob') && !Object.hasOwn(message, 'execute');
+}
+
 /** Why the command may not be asked for in this way, without looking at its arguments; null where it may. */
 export function refusal({ name, outOfBand }: Request): QmpError | null {
   if (!Object.hasOwn(COMMANDS, name)) {

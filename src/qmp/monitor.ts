@@ -26,7 +26,7 @@ export class Monitor implements ChardevUser {
     this.#options = options;
   }
 
-  link(link: Link, gone: () => void): void {
+  link(link: Link, gone: () => void): () => void {
     try {
       const client: SocketClient = new SocketClient(this.#context, link, this.#options, () => {
         this.#clients.delete(client);
@@ -35,12 +35,15 @@ export class Monitor implements ChardevUser {
       });
       this.#clients.add(client);
       this.#context.passerCame();
-      if (this.#closed) detach('monitor', client.close(false));
+      const cut = (): void => detach('monitor', client.close(false));
+      if (this.#closed) cut();
+      return cut;
     } catch (error) {
       // The host has no memory for one more client.
       bestEffort('monitor')(error);
       detach('monitor', link.close());
       gone();
+      return () => undefined;
     }
   }
 

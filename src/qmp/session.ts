@@ -12,7 +12,7 @@ import { detach } from '../util/best-effort.js';
 import { Serial } from '../util/serial.js';
 import type { Caller, CommandName } from './command.js';
 import type { QmpContext } from './context.js';
-import { type Answer, BadRequest, parseRequest, type Request, refusal, runCommand } from './dispatch.js';
+import { type Answer, BadRequest, isOutOfBand, parseRequest, type Request, refusal, runCommand } from './dispatch.js';
 import { qmpErrorOf } from './error.js';
 import { MessageParser } from './json/parser.js';
 import { writeJson } from './json/writer.js';
@@ -52,6 +52,8 @@ export class Session {
   readonly #pretty: boolean;
   readonly #parser: MessageParser;
   readonly #commands = new Serial();
+  /** Those out of band, among each other. */
+  readonly #urgent = new Serial();
   readonly #descriptors: ReceivedDescriptors;
   #queued = 0;
   /** What came while the queue was full. */
@@ -117,25 +119,17 @@ export class Session {
   }
 
   #message(message: unknown): void {
-    let request: Request;
-    try {
-      request = parseRequest(message, this.#capabilities?.has('oob') === true);
-    } catch (error) {
-      if (!(error instanceof BadRequest)) throw error;
-      const { id } = error;
-      this.#enqueue(async () => ({ error: { class: 'GenericError', desc: error.message }, id }));
-      return;
-    }
     const caller = this.#descriptors.forMessage();
-    const run = (): Promise<Answer> => this.#run(request, caller);
-    if (request.outOfBand) detach('monitor', this.#answer(run));
-    else this.#enqueue(run);
+    const run = (): Promise<Answer> => this.#handle(message, caller);
+    // Until the negotiation has ended, it is not known what may overtake.
+    const urgent = this.#capabilities?.has('oob') === true && isOutOfBand(message);
+    this.#enqueue(run, urgent ? this.#urgent : this.#commands);
   }
 
-  #enqueue(action: () => Promise<Answer>): void {
+  #enqueue(action: () => Promise<Answer>, queue = this.#commands): void {
     this.#queued++;
     if (this.#queued === MAX_QUEUE) this.#link.receive(false);
-    const run = this.#commands.run(async () => {
+    const run = queue.run(async () => {
       if (!this.#closed) await this.#answer(action);
       this.#queued--;
       // In another turn: a client that sends without end must not keep the others from theirs.
@@ -151,7 +145,15 @@ export class Session {
     if (!this.#closed) this.#send(answer);
   }
 
-  async #run(request: Request, caller: ReturnType<ReceivedDescriptors['forMessage']>): Promise<Answer> {
+  async #handle(message: unknown, caller: ReturnType<ReceivedDescriptors['forMessage']>): Promise<Answer> {
+    let request: Request;
+    try {
+      request = parseRequest(message, this.#capabilities?.has('oob') === true);
+    } catch (error) {
+      if (!(error instanceof BadRequest)) throw error;
+      caller.done();
+      return { error: { class: 'GenericError', desc: error.message }, id: error.id };
+    }
     const { id } = request;
     const answer = await this.#perform(request, caller);
     caller.done();

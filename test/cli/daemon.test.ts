@@ -7,7 +7,7 @@ import { expect } from 'chai';
 import { run, Workshop } from '../support/cli.js';
 import { isAlive, until } from '../support/nbd-process.js';
 import { requirePeer } from '../support/peers.js';
-import { type Json, StorageDaemon } from '../support/qmp.js';
+import { connected, type Json, StorageDaemon } from '../support/qmp.js';
 
 const DAEMONS = ['diskwright', 'qemu-storage-daemon'] as const;
 
@@ -106,7 +106,7 @@ describe('daemon', () => {
         try {
           await until('it listens', () => existsSync(shop.path('qmp')));
           expect(existsSync(shop.path('pid'))).to.equal(false);
-          const client = connect(shop.path('qmp'));
+          const client = await connected(shop.path('qmp'));
           await until('it is ready', () => existsSync(shop.path('pid')) && readFileSync(shop.path('pid')).length > 0);
           client.destroy();
         } finally {

@@ -157,7 +157,8 @@ async function exists(path: string, child: ChildProcess): Promise<void> {
   }
 }
 
-async function connected(path: string): Promise<Socket> {
+/** A connection to a socket whose file is there already. */
+export async function connected(path: string): Promise<Socket> {
   for (;;) {
     try {
       return await new Promise((resolve, reject) => {

@@ -6,8 +6,8 @@ import type { Link } from '../../host/net.js';
 
 /** Who is at a device: a monitor. */
 export interface ChardevUser {
-  /** Somebody has connected. `gone` is to be called when that is over. */
-  link(link: Link, gone: () => void): void;
+  /** Somebody has connected. `gone` is to be called when that is over. The result disconnects him. */
+  link(link: Link, gone: () => void): () => void;
   /** Bytes come and go by these, for as long as the device is there. */
   streams(input: Readable | null, output: Writable): void;
 }
@@ -19,6 +19,8 @@ export interface ChardevBackend {
   open(): Promise<void>;
   /** Gives the user all that has come and comes. Called once. */
   attach(user: ChardevUser): void;
+  /** Disconnects those who are connected; only what has connections has it. */
+  cut?(): void;
   /** What the user got as a link is the user's to close. */
   close(): Promise<void>;
 }

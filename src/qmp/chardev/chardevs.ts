@@ -111,6 +111,15 @@ export class Chardevs {
     throw new BlockError('invalid-argument', `${id} is not a ringbuf device`);
   }
 
+  /** Those that have connections, each with what cuts these. */
+  get cutters(): ReadonlyMap<string, () => void> {
+    return new Map(
+      [...this.#chardevs].flatMap(([id, { backend }]) =>
+        backend.cut === undefined ? [] : [[id, () => backend.cut?.()]],
+      ),
+    );
+  }
+
   /** The newest first. */
   list(): ChardevInfo[] {
     return [...this.#chardevs]

@@ -21,8 +21,8 @@ export class SocketBackend implements ChardevBackend {
   readonly #around: ChardevSurroundings;
   readonly #settings: SocketSettings;
   readonly #kept = new Set<Link>();
-  /** Those that are connected now. */
-  readonly #links = new Set<Link>();
+  /** Those that are connected now, each with what disconnects it. */
+  readonly #links = new Map<Link, () => void>();
   readonly #came = new Waiters();
   #address: NetAddress;
   #user: ChardevUser | null = null;
@@ -40,7 +40,7 @@ export class SocketBackend implements ChardevBackend {
     const { server } = this.#settings;
     const end = server ? ',server=on' : '';
     const address = this.#address;
-    const [link] = this.#links;
+    const [link] = this.#links.keys();
     const kind = address.type === 'inet' ? 'tcp' : address.type;
     const text = address.type === 'fd' ? String(address.fd) : addressText(address);
     if (link === undefined) return `disconnected:${kind}:${text}${end}`;
@@ -76,6 +76,10 @@ export class SocketBackend implements ChardevBackend {
     this.#kept.clear();
   }
 
+  cut(): void {
+    for (const disconnect of [...this.#links.values()]) disconnect();
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     this.#stopTimer();
@@ -91,17 +95,28 @@ export class SocketBackend implements ChardevBackend {
       detach('chardev', link.close());
       return;
     }
-    this.#links.add(link);
     if (this.#user !== null) this.#give(this.#user, link);
     else {
       this.#kept.add(link);
+      this.#links.set(link, () => this.#turnAway(link));
       link.owner = { received: () => undefined, progressed: () => undefined, closed: () => this.#gone(link) };
     }
     this.#came.wake();
   }
 
   #give(user: ChardevUser, link: Link): void {
-    user.link(link, () => this.#gone(link));
+    // The user may be gone before it is known how to disconnect it.
+    let here = true;
+    const cut = user.link(link, () => {
+      here = false;
+      this.#gone(link);
+    });
+    if (here) this.#links.set(link, cut);
+  }
+
+  #turnAway(link: Link): void {
+    detach('chardev', link.close());
+    this.#gone(link);
   }
 
   #gone(link: Link): void {

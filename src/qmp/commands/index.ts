@@ -13,6 +13,7 @@ import { JOB_COMMANDS } from './jobs.js';
 import { OBJECT_COMMANDS } from './objects.js';
 import { QUERY_COMMANDS } from './query.js';
 import { TRANSACTION_COMMANDS } from './transaction.js';
+import { YANK_COMMANDS } from './yank.js';
 
 export const COMMANDS: CommandTable = {
   ...CONTROL_COMMANDS,
@@ -27,4 +28,5 @@ export const COMMANDS: CommandTable = {
   ...BITMAP_COMMANDS,
   ...QUERY_COMMANDS,
   ...TRANSACTION_COMMANDS,
+  ...YANK_COMMANDS,
 };

@@ -263,6 +263,11 @@ export const TYPES = {
   RemoveFdArguments: { kind: 'struct', members: { 'fdset-id': { type: 'int' }, fd: { type: 'int', optional: true } } },
   FdsetFdInfo: { kind: 'struct', members: { fd: { type: 'int' }, opaque: { type: 'str', optional: true } } },
   FdsetInfo: { kind: 'struct', members: { 'fdset-id': { type: 'int' }, fds: { type: ['FdsetFdInfo'] } } },
+  YankInstanceType: { kind: 'enum', values: ['block-node', 'chardev'] },
+  YankInstanceBlockNode: { kind: 'struct', members: { 'node-name': { type: 'str' } } },
+  YankInstanceChardev: { kind: 'struct', members: { id: { type: 'str' } } },
+  YankInstance: { kind: 'union', tag: 'type', members: { type: { type: 'YankInstanceType' } }, branches: { 'block-node': 'YankInstanceBlockNode', chardev: 'YankInstanceChardev' } },
+  YankArguments: { kind: 'struct', members: { instances: { type: ['YankInstance'] } } },
 } as const satisfies TypeTable;
 
 /** Type of the arguments of each command; null where there are none. */
@@ -352,13 +357,15 @@ export const COMMANDS = {
   'add-fd': "AddFdArguments",
   'remove-fd': "RemoveFdArguments",
   'query-fdsets': null,
+  yank: "YankArguments",
+  'query-yank': null,
 } as const;
 
 /** Commands that return something; all others return an empty object. */
-export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-command-line-options","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","x-debug-block-dirty-bitmap-sha256","query-blockstats","query-block","x-debug-query-block-graph","query-status","query-name","query-block-exports","qom-list","qom-get","qom-list-types","qom-list-properties","query-iothreads","query-chardev","query-chardev-backends","ringbuf-read","chardev-add","chardev-change","add-fd","query-fdsets"]);
+export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-command-line-options","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","x-debug-block-dirty-bitmap-sha256","query-blockstats","query-block","x-debug-query-block-graph","query-status","query-name","query-block-exports","qom-list","qom-get","qom-list-types","qom-list-properties","query-iothreads","query-chardev","query-chardev-backends","ringbuf-read","chardev-add","chardev-change","add-fd","query-fdsets","query-yank"]);
 
 /** Commands that may overtake others. */
-export const OUT_OF_BAND: ReadonlySet<string> = new Set([]);
+export const OUT_OF_BAND: ReadonlySet<string> = new Set(["yank","query-yank"]);
 
 /** Type of the data of each event. */
 export const EVENTS = {

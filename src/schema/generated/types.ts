@@ -3186,6 +3186,43 @@ export interface FdsetInfo {
 }
 
 
+/** What has connections that can be cut. */
+export type YankInstanceType =
+  /** a node */
+  | 'block-node'
+  /** a character device */
+  | 'chardev';
+
+/** A node that is connected to an NBD server. Cut off, it does not connect again: all requests fail from then on. */
+export interface YankInstanceBlockNode {
+  /** the node */
+  'node-name': string;
+}
+
+/** A character device that is a socket: those who are connected to it are disconnected. */
+export interface YankInstanceChardev {
+  /** the device */
+  id: string;
+}
+
+/** What all of {@link YankInstance} have. */
+export interface YankInstanceBase {
+  /** what it is */
+  type: YankInstanceType;
+}
+
+/** Something with connections that can be cut. */
+export type YankInstance =
+  | (YankInstanceBase & { type: 'block-node' } & YankInstanceBlockNode)
+  | (YankInstanceBase & { type: 'chardev' } & YankInstanceChardev);
+
+/** Cuts connections at once: all that are named, or none where one is not there (`DeviceNotFound`). */
+export interface YankArguments {
+  /** what is cut off */
+  instances: YankInstance[];
+}
+
+
 /** Every type by its name. */
 export interface QapiTypes {
   QMPCapability: QMPCapability;
@@ -3447,6 +3484,11 @@ export interface QapiTypes {
   RemoveFdArguments: RemoveFdArguments;
   FdsetFdInfo: FdsetFdInfo;
   FdsetInfo: FdsetInfo;
+  YankInstanceType: YankInstanceType;
+  YankInstanceBlockNode: YankInstanceBlockNode;
+  YankInstanceChardev: YankInstanceChardev;
+  YankInstance: YankInstance;
+  YankArguments: YankArguments;
 }
 
 /** Arguments and answer of each command. */
@@ -3536,6 +3578,8 @@ export interface QapiCommands {
   'add-fd': { arguments: AddFdArguments; returns: AddfdInfo };
   'remove-fd': { arguments: RemoveFdArguments; returns: Record<string, never> };
   'query-fdsets': { arguments: Record<string, never>; returns: FdsetInfo[] };
+  yank: { arguments: YankArguments; returns: Record<string, never> };
+  'query-yank': { arguments: Record<string, never>; returns: YankInstance[] };
 }
 
 /** Data of each event. */

@@ -35,7 +35,9 @@ const VOLATILE = ['timestamp', 'actual-size', 'busy', 'current-progress', 'offse
 const OF_DEVICE_MODELS = ['removable', 'io-status'];
 
 /** A machine without a processor, memory and guest. It runs at once, as we do. */
-const MACHINE = ['qemu-system-x86_64', '-M', 'none', '-nodefaults', '-display', 'none'];
+export const MACHINE: readonly string[] = ['qemu-system-x86_64', '-M', 'none', '-nodefaults', '-display', 'none'];
+
+export const OURS = (shop: Workshop): string[] => [process.execPath, shop.bundle, 'daemon'];
 
 export interface Setup {
   /** Makes the files of a script, in the folder that it works in. */
@@ -55,7 +57,7 @@ export async function expectSame(script: readonly Step[], setup: Setup = {}): Pr
   const shop = await Workshop.open();
   try {
     const theirs = await transcript(shop, 'theirs', setup.machine ? MACHINE : ['qemu-storage-daemon'], script, setup);
-    const ours = await transcript(shop, 'ours', [process.execPath, shop.bundle, 'daemon'], script, setup);
+    const ours = await transcript(shop, 'ours', OURS(shop), script, setup);
     expect(differences(ours.answers, theirs.answers)).to.equal('');
     if (setup.events !== false) expect(ours.events).to.deep.equal(theirs.events);
   } finally {

@@ -137,11 +137,24 @@ export class NbdClient implements ConnectionUser {
       const moved = this.#moved;
       this.#stopWatching = this.#host.clock.timer(STALL_MS, () => {
         // The requests of then are still under way, since nothing was received.
-        if (busy && moved === this.#moved) this.#dropStalled();
+        if (busy && moved === this.#moved) this.cut(`no answer from the server for ${STALL_MS / 1000} s`, 'ETIMEDOUT');
         else look();
       });
     };
     look();
+  }
+
+  /** Drops the server: all requests fail with `io`, now and later. */
+  cut(why: string, errno: string): void {
+    if (this.#closed) return;
+    const error = new BlockError('io', why, { path: this.settings.path, errno });
+    this.#dead = true;
+    this.#failure = error;
+    this.#stopDelay?.();
+    this.#stopDelay = null;
+    for (const abort of this.#aborts) abort(error);
+    for (const connection of this.#connections) connection?.abandon(error);
+    this.#rejectWaiting();
   }
 
   /** Ends the connections; requests under way, of which there should be none, fail with `closed`. */
@@ -332,22 +345,6 @@ export class NbdClient implements ConnectionUser {
   /** Changes whenever bytes are received or sent. */
   get #moved(): number {
     return this.#connections.reduce((sum, connection) => sum + (connection?.moved ?? 0), 0);
-  }
-
-  /** Drops a stalled server: all requests fail, now and later. */
-  #dropStalled(): void {
-    const { path } = this.settings;
-    const error = new BlockError('io', `no answer from the server for ${STALL_MS / 1000} s`, {
-      path,
-      errno: 'ETIMEDOUT',
-    });
-    this.#dead = true;
-    this.#failure = error;
-    this.#stopDelay?.();
-    this.#stopDelay = null;
-    for (const abort of this.#aborts) abort(error);
-    for (const connection of this.#connections) connection?.abandon(error);
-    this.#rejectWaiting();
   }
 
   /** The export has changed: no more attempts to reconnect. */

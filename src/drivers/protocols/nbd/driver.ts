@@ -3,6 +3,7 @@
 //   node --requests that the server accepts as they are--> client --> server
 //        --too large, beyond the end--> RequestSplitter --in pieces--^
 
+import type { Abilities } from '../../../block/abilities.js';
 import type { Graph } from '../../../block/graph.js';
 import { checkImageSize } from '../../../block/image-size.js';
 import type { NodeOptions } from '../../../block/node/node.js';
@@ -173,6 +174,10 @@ export class NbdNode extends ProtocolNode {
         settings.writable = false;
       },
     };
+  }
+
+  override get abilities(): Abilities {
+    return { cut: () => this.#client.cut('the connection was cut', 'ECONNABORTED') };
   }
 
   override abortStalled(): void {
