@@ -13,6 +13,8 @@ const PACKAGES = {
   nbdcopy: ['libnbd-bin'],
   nbdsh: ['python3-libnbd'],
   'nbd-client': ['nbd-client'],
+  socat: ['socat'],
+  nc: ['netcat-openbsd', 'netcat-traditional'],
   'grub-mkimage': ['grub-common'],
   'qemu-system-x86_64': ['qemu-system-x86'],
   mke2fs: ['e2fsprogs'],

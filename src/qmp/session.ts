@@ -6,6 +6,9 @@
 //
 // What is wrong with a message is answered in its turn, too. A client that does not read what is sent to it is dropped once too much has piled
 // up; others do not notice.
+//
+// Nothing is read from a client while its commands wait. Its end is therefore seen when it has been answered: what `printf ... | socat` sends is
+// carried out, though nothing follows it. A client whose commands may overtake is read on, up to a full queue.
 
 import { validate } from '../schema/validate.js';
 import { detach } from '../util/best-effort.js';
@@ -19,7 +22,7 @@ import { writeJson } from './json/writer.js';
 import { ReceivedDescriptors } from './received.js';
 import { versionInfo } from './version.js';
 
-/** Commands that wait for the one that is under way: beyond that, nothing is read from the client. */
+/** Commands that wait for the one that is under way, of a client whose commands may overtake: beyond that, nothing is read from it. */
 const MAX_QUEUE = 64;
 /** Bytes that a client has not taken. */
 const MAX_BACKLOG_BYTES = 64 << 20;
@@ -56,6 +59,8 @@ export class Session {
   readonly #urgent = new Serial();
   readonly #descriptors: ReceivedDescriptors;
   #queued = 0;
+  /** Whether the link delivers bytes. */
+  #listens = true;
   /** What came while the queue was full. */
   #unread: Uint8Array = NOTHING;
   #stopTimer = (): void => undefined;
@@ -86,10 +91,19 @@ export class Session {
     this.#read(this.#unread.length === 0 ? bytes : Buffer.concat([this.#unread, bytes]));
   }
 
+  /** Whether as many commands wait as this client may have. */
+  get #full(): boolean {
+    return this.#queued >= (this.#overtakes ? MAX_QUEUE : 1);
+  }
+
+  get #overtakes(): boolean {
+    return this.#capabilities?.has('oob') === true;
+  }
+
   /** Reads messages, as many as the queue takes; the rest is read when it is shorter again. */
   #read(bytes: Uint8Array): void {
     let at = 0;
-    while (at < bytes.length && this.#queued < MAX_QUEUE && !this.#closed) {
+    while (at < bytes.length && !this.#full && !this.#closed) {
       this.#parser.feed(bytes.subarray(at, at + SLICE_BYTES));
       at += SLICE_BYTES;
     }
@@ -99,7 +113,13 @@ export class Session {
   #readOn(): void {
     if (this.#closed) return;
     this.#read(this.#unread);
-    if (this.#queued < MAX_QUEUE) this.#link.receive(true);
+    this.#listen(!this.#full);
+  }
+
+  #listen(on: boolean): void {
+    if (on === this.#listens) return;
+    this.#listens = on;
+    this.#link.receive(on);
   }
 
   /** A descriptor that the client has passed with the bytes that come next. */
@@ -122,19 +142,20 @@ export class Session {
     const caller = this.#descriptors.forMessage();
     const run = (): Promise<Answer> => this.#handle(message, caller);
     // Until the negotiation has ended, it is not known what may overtake.
-    const urgent = this.#capabilities?.has('oob') === true && isOutOfBand(message);
+    const urgent = this.#overtakes && isOutOfBand(message);
     this.#enqueue(run, urgent ? this.#urgent : this.#commands);
   }
 
   #enqueue(action: () => Promise<Answer>, queue = this.#commands): void {
     this.#queued++;
-    if (this.#queued === MAX_QUEUE) this.#link.receive(false);
+    this.#listen(!this.#full);
     const run = queue.run(async () => {
       if (!this.#closed) await this.#answer(action);
       this.#queued--;
+      if (this.#listens || this.#full) return;
       // In another turn: a client that sends without end must not keep the others from theirs.
-      if (this.#queued === MAX_QUEUE - 1)
-        this.#stopTimer = this.#context.graph.host.clock.timer(0, () => this.#readOn());
+      if (this.#unread.length > 0) this.#stopTimer = this.#context.graph.host.clock.timer(0, () => this.#readOn());
+      else this.#readOn();
     });
     detach('monitor', run);
   }
@@ -148,7 +169,7 @@ export class Session {
   async #handle(message: unknown, caller: ReturnType<ReceivedDescriptors['forMessage']>): Promise<Answer> {
     let request: Request;
     try {
-      request = parseRequest(message, this.#capabilities?.has('oob') === true);
+      request = parseRequest(message, this.#overtakes);
     } catch (error) {
       if (!(error instanceof BadRequest)) throw error;
       caller.done();
