@@ -23,8 +23,8 @@ export function writeIntrospection(definitions: Definitions): string {
   const lines = infos.map((info) => `  ${JSON.stringify(info)},\n`).join('');
   return [
     HEAD,
-    "import type { SchemaInfo } from './types.js';\n",
-    `/** What \`query-qmp-schema\` answers. */\nexport const SCHEMA = [\n${lines}] as unknown as SchemaInfo[];\n`,
+    "import type { ConditionalInfo } from '../introspect.js';\n",
+    `/** What \`query-qmp-schema\` answers, with what only older QMPs have. */\nexport const SCHEMA = [\n${lines}] as unknown as ConditionalInfo[];\n`,
   ].join('\n');
 }
 
@@ -41,9 +41,12 @@ class Introspection {
     const entities: Info[] = [];
     for (const definition of this.#definitions.values()) {
       if (definition.kind === 'command') {
-        const { name, features, allowOob, returns } = definition;
+        const { name, features, allowOob, returns, condition, formOf } = definition;
+        // One command has one type of arguments there: that of today.
+        if (formOf !== undefined) continue;
         entities.push({
           name,
+          ...(condition !== undefined && { if: condition }),
           ...(features.length > 0 && { features }),
           'arg-type': this.#argument(definition),
           'ret-type': returns === undefined ? this.#nothing() : this.#use(returns),
@@ -120,8 +123,9 @@ class Introspection {
   }
 
   #object(name: string, members: readonly Member[]): Info {
-    const infos = members.map(({ name: member, type, optional, features }) => ({
+    const infos = members.map(({ name: member, type, optional, features, condition }) => ({
       name: member,
+      ...(condition !== undefined && { if: condition }),
       ...(optional && { default: null }),
       ...(features.length > 0 && { features }),
       type: this.#use(type),

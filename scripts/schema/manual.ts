@@ -26,7 +26,9 @@ export function writeManual(definitions: Definitions): string {
 }
 
 function entry(definition: Definition, definitions: Definitions): string {
-  const lines = [`### ${definition.name}\n`];
+  const { formOf, condition } = { formOf: undefined, condition: undefined, ...definition };
+  const lines = [formOf === undefined ? `### ${definition.name}\n` : `### ${formOf}, with --compat ${condition}\n`];
+  if (formOf === undefined && condition !== undefined) lines.push(`${onlyWith(condition)}\n`);
   if (definition.text !== '') lines.push(`${prose(definition.text)}\n`);
   const list = members(definition, definitions);
   if (list.length > 0) lines.push(`${list.join('\n')}\n`);
@@ -63,9 +65,14 @@ function argument(base: string | undefined, own: readonly Member[], definitions:
   return [...inherited, ...own.map((member) => described(member, definitions))];
 }
 
-function described({ name, type, optional, text }: Member, definitions: Definitions): string {
+function described({ name, type, optional, condition, text }: Member, definitions: Definitions): string {
   const mark = optional ? '*' : '';
-  return item(`${mark}\`${name}\`${mark} (${reference(type, definitions)})`, text);
+  const note = condition === undefined ? '' : ` ${onlyWith(condition)}`;
+  return item(`${mark}\`${name}\`${mark} (${reference(type, definitions)})`, `${text}${note}`);
+}
+
+function onlyWith(condition: string): string {
+  return `(Only with \`--compat ${condition}\`.)`;
 }
 
 function item(what: string, text: string): string {

@@ -11,6 +11,8 @@ export interface Member {
   type: TypeReference;
   optional: boolean;
   features: string[];
+  /** The older QMP (`CompatGeneration`) that has it; undefined: it is always there. */
+  condition?: string;
   text: string;
 }
 
@@ -22,7 +24,15 @@ export type Definition = Common &
   (
     | { kind: 'enum'; values: { name: string; text: string }[] }
     | { kind: 'struct'; base?: string; members: Member[] }
-    | { kind: 'union'; base?: string; members: Member[]; tag: string; branches: { value: string; type: string }[] }
+    | {
+        kind: 'union';
+        base?: string;
+        members: Member[];
+        tag: string;
+        branches: { value: string; type: string }[];
+        /** Another union, whose branches these are. */
+        branchesOf?: string;
+      }
     | { kind: 'alternate'; members: Member[] }
     | {
         kind: 'command';
@@ -30,6 +40,10 @@ export type Definition = Common &
         argument?: string;
         returns?: TypeReference;
         features: string[];
+        /** The older QMP (`CompatGeneration`) that has it; undefined: it is always there. */
+        condition?: string;
+        /** The command that it is an older form of: it is called by that one's name. */
+        formOf?: string;
         /** It may be carried out beside the command that is under way (`exec-oob`). */
         allowOob: boolean;
       }
@@ -81,6 +95,11 @@ export function readSchema(entry: string, load: (file: string) => string): Map<s
   readFile(entry);
 
   for (const definition of definitions.values()) {
+    if (definition.kind !== 'union' || definition.branchesOf === undefined) continue;
+    const other = definitions.get(definition.branchesOf);
+    if (other?.kind === 'union') definition.branches = other.branches;
+  }
+  for (const definition of definitions.values()) {
     const place = places.get(definition.name)!;
     const problem = findProblem(definition, definitions);
     if (problem !== undefined) throw new SchemaError(place.file, place.line, `'${definition.name}': ${problem}`);
@@ -101,7 +120,7 @@ const KEYS: Readonly<Record<(typeof KINDS)[number], readonly string[]>> = {
   struct: ['base', 'data'],
   union: ['base', 'discriminator', 'data'],
   alternate: ['data'],
-  command: ['data', 'returns', 'boxed', 'features', 'allow-oob'],
+  command: ['data', 'returns', 'boxed', 'features', 'allow-oob', 'if', 'form-of'],
   event: ['data', 'boxed'],
 };
 
@@ -151,6 +170,10 @@ function build(
     case 'union': {
       const tag = value['discriminator'];
       if (typeof tag !== 'string') return fail(`'${name}': a union needs a discriminator`);
+      if (typeof data === 'string') {
+        const own = typeof base === 'string' ? { base, members: [] } : { members: members(base) };
+        return { kind, name, text, ...own, tag, branches: [], branchesOf: data };
+      }
       const branches = Object.entries(isObject(data) ? data : fail(`'${name}': data must be an object`)).map(
         ([branch, type]) =>
           typeof type === 'string' ? { value: branch, type } : fail(`'${name}': a branch must name a struct`),
@@ -164,7 +187,7 @@ function build(
     case 'event': {
       const shape = typeof data === 'string' ? { members: [], argument: data } : { members: members(data) };
       if (kind === 'event') return { kind, name, text, ...shape };
-      const { returns, features = [], 'allow-oob': allowOob } = value;
+      const { returns, features = [], 'allow-oob': allowOob, if: condition, 'form-of': formOf } = value;
       return {
         kind,
         name,
@@ -172,6 +195,8 @@ function build(
         ...shape,
         ...(returns !== undefined && { returns: reference(name, returns, fail) }),
         features: featureNames(name, features, fail),
+        ...(typeof condition === 'string' && { condition }),
+        ...(typeof formOf === 'string' && { formOf }),
         allowOob: allowOob === true,
       };
     }
@@ -190,7 +215,12 @@ function readMembers(
     const long = isObject(value) ? value : undefined;
     const features = featureNames(`${owner}.${name}`, long?.['features'] ?? [], fail);
     const type = reference(owner, long === undefined ? value : long['type']!, fail);
-    return { name, type, optional: key.startsWith('*'), features, text: textOf(name) };
+    const condition = long?.['if'];
+    return {
+      ...{ name, type, optional: key.startsWith('*'), features },
+      ...(typeof condition === 'string' && { condition }),
+      text: textOf(name),
+    };
   });
 }
 
@@ -215,9 +245,10 @@ function findProblem(definition: Definition, definitions: ReadonlyMap<string, De
     const names = definition.values.map((value) => value.name);
     return new Set(names).size === names.length ? undefined : 'a value occurs twice';
   }
-  for (const { name, type } of definition.members) {
+  for (const { name, type, condition } of definition.members) {
     const target = typeof type === 'string' ? type : type[0];
     if (!isData(target, definitions)) return `member '${name}' has unknown type '${target}'`;
+    if (!isCondition(condition, definitions)) return `member '${name}' has unknown condition '${condition}'`;
   }
   switch (definition.kind) {
     case 'struct':
@@ -226,6 +257,9 @@ function findProblem(definition: Definition, definitions: ReadonlyMap<string, De
       const problem = baseProblem(definition, definitions);
       if (problem !== undefined) return problem;
       const tag = allMembers(definition, definitions).find((member) => member.name === definition.tag);
+      if (definition.branchesOf !== undefined && definitions.get(definition.branchesOf)?.kind !== 'union') {
+        return `'${definition.branchesOf}' is no union`;
+      }
       const values = typeof tag?.type === 'string' ? definitions.get(tag.type) : undefined;
       if (values?.kind !== 'enum' || tag?.optional) return `discriminator '${definition.tag}' is no mandatory enum`;
       for (const { value, type } of definition.branches) {
@@ -241,11 +275,28 @@ function findProblem(definition: Definition, definitions: ReadonlyMap<string, De
     default: {
       const { argument } = definition;
       if (argument !== undefined && !isData(argument, definitions)) return `unknown type '${argument}'`;
-      if (definition.kind === 'event' || definition.returns === undefined) return undefined;
+      if (definition.kind === 'event') return undefined;
+      const { condition, formOf } = definition;
+      if (!isCondition(condition, definitions)) return `unknown condition '${condition}'`;
+      if (formOf !== undefined) {
+        const newer = definitions.get(formOf);
+        if (newer?.kind !== 'command' || newer.formOf !== undefined) return `it is a form of no command '${formOf}'`;
+        if (condition === undefined) return 'an older form needs a condition';
+      }
+      if (definition.returns === undefined) return undefined;
       const returned = typeof definition.returns === 'string' ? definition.returns : definition.returns[0];
       return isData(returned, definitions) ? undefined : `unknown type '${returned}'`;
     }
   }
+}
+
+/** The enum whose values conditions are. */
+const CONDITIONS = 'CompatGeneration';
+
+function isCondition(condition: string | undefined, definitions: ReadonlyMap<string, Definition>): boolean {
+  if (condition === undefined) return true;
+  const known = definitions.get(CONDITIONS);
+  return known?.kind === 'enum' && known.values.some(({ name }) => name === condition);
 }
 
 function isData(name: string, definitions: ReadonlyMap<string, Definition>): boolean {

@@ -13,6 +13,8 @@ export function writeTypes(definitions: Definitions): string {
   for (const definition of definitions.values()) parts.push(typeOf(definition, definitions));
 
   const data = [...definitions.values()].filter(isNamedType).map((definition) => typeName(definition));
+  const twice = data.find((name, i) => data.indexOf(name) !== i);
+  if (twice !== undefined) throw new Error(`two types are called ${twice}`);
   parts.push(
     `/** Every type by its name. */\nexport interface QapiTypes {\n${data.map((name) => `  ${name}: ${name};\n`).join('')}}\n`,
   );
@@ -43,10 +45,12 @@ export function writeTable(definitions: Definitions): string {
       .join('');
   return [
     HEAD,
-    "import type { TypeTable } from '../table.js';\n",
+    "import type { TypeTable } from '../table.js';\nimport type { CompatGeneration, QapiCommands } from './types.js';\n",
     `/** What the validator walks: every type by its name. */\nexport const TYPES = {\n${entries.join('')}} as const satisfies TypeTable;\n`,
     `/** Type of the arguments of each command; null where there are none. */\nexport const COMMANDS = {\n${list('command')}} as const;\n`,
     `/** Commands that return something; all others return an empty object. */\nexport const RETURNING: ReadonlySet<string> = new Set(${JSON.stringify(returning(definitions))});\n`,
+    `/** Commands that only older QMPs have: which one. */\nexport const CONDITIONS: Readonly<Record<string, CompatGeneration>> = ${JSON.stringify(conditions(definitions))};\n`,
+    `/** Older forms of commands, by the name that they are called by. */\nexport const FORMS: Readonly<Record<string, readonly (keyof QapiCommands)[]>> = ${JSON.stringify(forms(definitions))};\n`,
     `/** Commands that may overtake others. */\nexport const OUT_OF_BAND: ReadonlySet<string> = new Set(${JSON.stringify(outOfBand(definitions))});\n`,
     `/** Type of the data of each event. */\nexport const EVENTS = {\n${list('event')}} as const;\n`,
   ].join('\n');
@@ -56,6 +60,24 @@ function returning(definitions: Definitions): string[] {
   return [...definitions.values()].flatMap((one) =>
     one.kind === 'command' && one.returns !== undefined ? [one.name] : [],
   );
+}
+
+function conditions(definitions: Definitions): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const one of definitions.values()) {
+    if (one.kind === 'command' && one.condition !== undefined) found[one.name] = one.condition;
+  }
+  return found;
+}
+
+function forms(definitions: Definitions): Record<string, string[]> {
+  const found: Record<string, string[]> = {};
+  for (const one of definitions.values()) {
+    if (one.kind !== 'command' || one.formOf === undefined) continue;
+    found[one.formOf] ??= [];
+    found[one.formOf]!.push(one.name);
+  }
+  return found;
 }
 
 function outOfBand(definitions: Definitions): string[] {
@@ -68,10 +90,14 @@ function isNamedType(definition: Definition): boolean {
   return definition.argument === undefined && definition.members.length > 0;
 }
 
-/** `block-stream` has BlockStreamArguments, `JOB_STATUS_CHANGE` JobStatusChangeEvent. */
+/** `block-stream` has BlockStreamArguments, `block_stream` of `first-names` BlockStreamFirstNamesArguments, `JOB_STATUS_CHANGE` JobStatusChangeEvent. */
 function typeName(definition: Definition): string {
   if (definition.kind !== 'command' && definition.kind !== 'event') return definition.name;
-  const words = definition.name.split(/[-_]/).map((word) => word[0]!.toUpperCase() + word.slice(1).toLowerCase());
+  const { formOf, condition = '' } = { formOf: undefined, condition: undefined, ...definition };
+  const parts = `${formOf ?? definition.name}-${condition.replace('.', '')}`
+    .split(/[-_]/)
+    .filter((part) => part !== '');
+  const words = parts.map((word) => word[0]!.toUpperCase() + word.slice(1).toLowerCase());
   return `${words.join('')}${definition.kind === 'command' ? 'Arguments' : 'Event'}`;
 }
 
@@ -121,9 +147,9 @@ function typeOf(definition: Definition, definitions: Definitions): string {
 
 function memberLines(members: readonly Member[]): string {
   return members
-    .map(({ name, type, optional, features, text }) => {
+    .map(({ name, type, optional, features, condition, text }) => {
       const note = features.includes('deprecated') ? `${text}\n@deprecated` : text;
-      return `${doc(note, '  ')}  ${quoted(name)}${optional ? '?' : ''}: ${reference(type)};\n`;
+      return `${doc(note, '  ')}  ${quoted(name)}${optional || condition !== undefined ? '?' : ''}: ${reference(type)};\n`;
     })
     .join('');
 }
@@ -146,7 +172,9 @@ function tableEntry(definition: Definition, definitions: Definitions): string {
 }
 
 function tableMembers(definition: Definition, definitions: Definitions): string {
-  const members = allMembers(definition, definitions).map(({ name, type, optional }) => {
+  // A member with a condition is one of what commands return: nobody can give it.
+  const given = allMembers(definition, definitions).filter(({ condition }) => condition === undefined);
+  const members = given.map(({ name, type, optional }) => {
     return `${quoted(name)}: { type: ${tableReference(type)}${optional ? ', optional: true' : ''} }`;
   });
   return `{ ${members.join(', ')} }`;

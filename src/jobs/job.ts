@@ -143,6 +143,11 @@ export class Job implements NodeUser {
     return this.#userPaused;
   }
 
+  /** Whether it was cancelled, and has not ended yet or will end so. */
+  get isCancelled(): boolean {
+    return this.#cancelled || this.#softCancelled;
+  }
+
   /** Whether it has BLOCK_JOB_* events, and is one of those that `query-block-jobs` lists. */
   get isBlockJob(): boolean {
     return this.#driver.isBlockJob ?? true;

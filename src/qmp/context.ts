@@ -5,6 +5,7 @@ import { GRAPH_EVENTS } from '../block/graph-events.js';
 import type { JobEnvironment } from '../jobs/job-type.js';
 import { JobManager } from '../jobs/manager.js';
 import type { CommandLineOptionInfo } from '../schema/generated/types.js';
+import type { Generations } from '../schema/introspect.js';
 import { BlockError } from '../util/errors.js';
 import { Drives } from '../workspace/drives.js';
 import { Exports } from '../workspace/exports.js';
@@ -18,6 +19,8 @@ export interface ContextOptions {
   package: string;
   /** The options of the program's command line. Default: it has none that a monitor tells of. */
   commandLine?: () => CommandLineOptionInfo[];
+  /** Older QMPs whose commands are there, too. Default: none. */
+  generations?: Generations;
   /** Called by `quit`: the daemon is to end. */
   quit: () => void;
   /** Commands wait until it resolves: the command line is carried out first. Default: they do not wait. */
@@ -35,6 +38,7 @@ export class QmpContext {
   readonly events: EventHub;
   readonly package: string;
   readonly commandLine: () => CommandLineOptionInfo[];
+  readonly generations: Generations;
   readonly quit: () => void;
   readonly ready: Promise<void>;
   /** Commands that are under way. */
@@ -46,12 +50,13 @@ export class QmpContext {
   /** `graph` is the context's from now on: `close` closes all of its nodes. */
   constructor(
     graph: Graph,
-    { package: name, commandLine = () => [], quit, ready = Promise.resolve() }: ContextOptions,
+    { package: name, commandLine = () => [], generations = new Set(), quit, ready = Promise.resolve() }: ContextOptions,
   ) {
     const { clock } = graph.host;
     this.ready = ready;
     this.package = name;
     this.commandLine = commandLine;
+    this.generations = generations;
     this.events = new EventHub(clock);
     this.quit = quit;
     this.graph = graph;

@@ -2,12 +2,15 @@
 //
 //   {"execute": NAME, "arguments": {...}, "id": ANY}  -->  {"return": ..., "id": ANY} | {"error": {"class", "desc"}, "id": ANY}
 
-import { COMMANDS as ARGUMENTS, OUT_OF_BAND, RETURNING } from '../schema/generated/table.js';
+import { COMMANDS as ARGUMENTS, CONDITIONS, OUT_OF_BAND, RETURNING } from '../schema/generated/table.js';
+import type { Generations } from '../schema/introspect.js';
 import { type ValidateOptions, validate, validateEmpty } from '../schema/validate.js';
 import { type Caller, type Command, type CommandName, NOBODY } from './command.js';
 import { COMMANDS } from './commands/index.js';
 import type { QmpContext } from './context.js';
 import { type QmpError, qmpErrorOf } from './error.js';
+import { firstErrorOf } from './first-error.js';
+import { commandOfCall, isCommand } from './generations.js';
 
 export interface Request {
   name: string;
@@ -59,8 +62,8 @@ export function isOutOfBand(message: unknown): boolean {
 }
 
 /** Why the command may not be asked for in this way, without looking at its arguments; null where it may. */
-export function refusal({ name, outOfBand }: Request): QmpError | null {
-  if (!Object.hasOwn(COMMANDS, name)) {
+export function refusal({ name, outOfBand }: Request, generations: Generations): QmpError | null {
+  if (!isCommand(name, generations)) {
     return { class: 'CommandNotFound', desc: `The command ${name} has not been found` };
   }
   if (!outOfBand || OUT_OF_BAND.has(name)) return null;
@@ -78,7 +81,7 @@ export async function runCommand(
   try {
     return { return: await callCommand(context, name, args, undefined, caller) };
   } catch (error) {
-    return { error: qmpErrorOf(error) };
+    return { error: CONDITIONS[name] === 'first-names' ? firstErrorOf(error, args) : qmpErrorOf(error) };
   }
 }
 
@@ -90,8 +93,9 @@ export async function callCommand(
   how?: ValidateOptions,
   caller = NOBODY,
 ): Promise<unknown> {
-  const command = COMMANDS[name] as Command;
-  const returned = await context.run(async () => command(context, checkedArguments(name, args, how) as never, caller));
+  const form = commandOfCall(name, args, context.generations);
+  const command = COMMANDS[form] as Command;
+  const returned = await context.run(async () => command(context, checkedArguments(form, args, how) as never, caller));
   return RETURNING.has(name) ? returned : {};
 }
 

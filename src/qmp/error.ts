@@ -6,6 +6,9 @@ import { wordsOfErrno } from '../util/system-words.js';
 
 export type QmpErrorClass = 'GenericError' | 'CommandNotFound' | 'DeviceNotActive' | 'DeviceNotFound' | 'KVMMissingCap';
 
+/** Classes that the first names (`--compat first-names`) have besides. */
+export type FirstErrorClass = 'DeviceInUse' | 'NotSupported' | 'BaseNotFound';
+
 /** Codes that have a class of their own; every other one is `GenericError`. */
 const CLASSES: Partial<Record<BlockErrorCode, QmpErrorClass>> = {
   'device-not-found': 'DeviceNotFound',
@@ -13,8 +16,10 @@ const CLASSES: Partial<Record<BlockErrorCode, QmpErrorClass>> = {
 };
 
 export interface QmpError {
-  class: QmpErrorClass;
+  class: QmpErrorClass | FirstErrorClass;
   desc: string;
+  /** What the error is about: errors of the first names have that. */
+  data?: object;
 }
 
 /** Whatever a command rejected with. A mistake of ours is reported, too (see `toBlockError`). */

@@ -187,7 +187,7 @@ export class Session {
       const desc = `Expecting capabilities negotiation with '${NEGOTIATE}'`;
       return { error: { class: 'CommandNotFound', desc } };
     }
-    const refused = refusal(request);
+    const refused = refusal(request, this.#context.generations);
     if (refused !== null) return { error: refused };
     return name === NEGOTIATE ? this.#negotiate(args) : runCommand(this.#context, name as CommandName, args, caller);
   }

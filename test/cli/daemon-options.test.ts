@@ -39,6 +39,17 @@ describe('daemon: its options, as a monitor tells of them', () => {
     }
   });
 
+  it('refuse an older QMP that is not known', async () => {
+    const shop = await Workshop.open();
+    try {
+      const { code, stderr } = shop.ours('daemon', '--compat', '0.9');
+      expect(code).to.equal(1);
+      expect(stderr).to.contain('--compat 0.9: expected first-names');
+    } finally {
+      shop.remove();
+    }
+  });
+
   it('are told by a monitor: all, one, and none of an unknown name', async () => {
     const shop = await Workshop.open();
     const daemon = await StorageDaemon.start(shop.path('qmp'), [], [process.execPath, shop.bundle, 'daemon']);

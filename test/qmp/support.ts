@@ -8,12 +8,13 @@ import { registerDrivers } from '../../src/drivers/index.js';
 import { openRealHost } from '../../src/host/real/index.js';
 import { QmpContext } from '../../src/qmp/context.js';
 import { Session } from '../../src/qmp/session.js';
+import type { Generations } from '../../src/schema/introspect.js';
 import { Waiters } from '../../src/util/waiters.js';
 
 export interface Message {
   QMP?: object;
   return?: unknown;
-  error?: { class: string; desc: string };
+  error?: { class: string; desc: string; data?: object };
   id?: unknown;
   event?: string;
   data?: Record<string, unknown>;
@@ -28,10 +29,11 @@ export class Bench {
   quits = 0;
   readonly #clients: Client[] = [];
 
-  /** `warn` gets the daemon's warnings. */
-  constructor(warn?: (message: string) => void) {
+  /** `warn` gets the daemon's warnings. `generations`: older QMPs that are there, too. */
+  constructor(warn?: (message: string) => void, generations?: Generations) {
     registerDrivers();
-    this.context = new QmpContext(new Graph(this.host, { warn }), { package: 'test', quit: () => this.quits++ });
+    const options = { package: 'test', generations, quit: () => this.quits++ };
+    this.context = new QmpContext(new Graph(this.host, { warn }), options);
   }
 
   path(name: string): string {
@@ -123,9 +125,9 @@ export class Client {
     return returned;
   }
 
-  /** Waits for an event, from the beginning on. */
-  async event(name: string, fits: (data: Record<string, unknown>) => boolean = () => true): Promise<Message> {
-    for (let at = 0; ; at++) {
+  /** Waits for an event, from the beginning, or from one of the messages, on. */
+  async event(name: string, fits: (data: Record<string, unknown>) => boolean = () => true, from = 0): Promise<Message> {
+    for (let at = from; ; at++) {
       while (this.messages.length === at) await this.#came.wait();
       const message = this.messages[at];
       if (message.event === name && fits(message.data ?? {})) return message;

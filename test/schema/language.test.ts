@@ -1,6 +1,8 @@
 // The schema language: what the parser takes and what it refuses.
 
 import { expect } from 'chai';
+import { writeIntrospection } from '../../scripts/schema/introspection.js';
+import { writeManual } from '../../scripts/schema/manual.js';
 import { readSchema } from '../../scripts/schema/model.js';
 import { writeTable, writeTypes } from '../../scripts/schema/typescript.js';
 
@@ -60,6 +62,49 @@ describe('schema language', () => {
     expect([...read(source, { 'colour.qapi': COLOUR }).keys()]).to.deep.equal(['Colour']);
   });
 
+  const GENERATIONS = documented('CompatGeneration', ['1.0'], "{ 'enum': 'CompatGeneration', 'data': [ '1.0' ] }");
+
+  it('tells an older form of a command from that of today, and what only an older QMP has', () => {
+    const source =
+      GENERATIONS +
+      documented('Info', ['x'], "{ 'struct': 'Info', 'data': { 'x': { 'type': 'str', 'if': '1.0' } } }") +
+      documented('do-it', [], "{ 'command': 'do-it', 'returns': 'Info' }") +
+      documented('old_it', ['x'], "{ 'command': 'old_it', 'data': { 'x': 'str' }, 'if': '1.0' }") +
+      documented(
+        'do-it-1-0',
+        ['y'],
+        "{ 'command': 'do-it-1-0', 'form-of': 'do-it', 'if': '1.0', 'data': { 'y': 'str' } }",
+      );
+    const definitions = read(source);
+    const table = writeTable(definitions);
+    expect(table).to.contain('"old_it":"1.0","do-it-1-0":"1.0"').and.to.contain('{"do-it":["do-it-1-0"]}');
+    expect(table).to.contain("Info: { kind: 'struct', members: {  } }");
+    expect(writeTypes(definitions)).to.contain('x?: string;').and.to.contain('interface DoIt10Arguments');
+    const told = writeIntrospection(definitions);
+    expect(told).to.contain('"name":"old_it","if":"1.0"').and.to.contain('{"name":"x","if":"1.0","type":"str"}');
+    expect(told).not.to.contain('do-it-1-0');
+    expect(writeManual(definitions))
+      .to.contain('### do-it, with --compat 1.0')
+      .and.to.contain('(Only with `--compat 1.0`.)');
+  });
+
+  it('gives a union the branches of another', () => {
+    const source =
+      COLOUR +
+      documented('Red', ['x'], "{ 'struct': 'Red', 'data': { 'x': 'bool' } }") +
+      documented(
+        'Ink',
+        ['colour', 'y'],
+        "{ 'union': 'Ink', 'base': { 'colour': 'Colour', 'y': 'str' }, 'discriminator': 'colour', 'data': 'Paint' }",
+      ) +
+      documented(
+        'Paint',
+        ['colour'],
+        "{ 'union': 'Paint', 'base': { 'colour': 'Colour' }, 'discriminator': 'colour', 'data': { 'red': 'Red' } }",
+      );
+    expect(writeTypes(read(source))).to.contain("(InkBase & { colour: 'red' } & Red)");
+  });
+
   const refused: [string, string, RegExp][] = [
     ['a definition without documentation', "{ 'enum': 'A', 'data': [] }", /^main.qapi:1: 'A' is not documented/],
     [
@@ -92,6 +137,33 @@ describe('schema language', () => {
         ),
       /branch 'green'/,
     ],
+    [
+      'branches of what is no union',
+      COLOUR +
+        documented('U', ['c'], "{ 'union': 'U', 'base': { 'c': 'Colour' }, 'discriminator': 'c', 'data': 'Colour' }"),
+      /'Colour' is no union/,
+    ],
+    [
+      'a condition that is no generation',
+      documented('a', [], "{ 'command': 'a', 'if': '1.0' }"),
+      /unknown condition '1.0'/,
+    ],
+    [
+      'a form of no command',
+      GENERATIONS + documented('a', [], "{ 'command': 'a', 'if': '1.0', 'form-of': 'b' }"),
+      /a form of no command 'b'/,
+    ],
+    [
+      'a form that is always there',
+      documented('a', [], "{ 'command': 'a' }") + documented('b', [], "{ 'command': 'b', 'form-of': 'a' }"),
+      /needs a condition/,
+    ],
+    [
+      'types of the same name',
+      documented('a-b', ['x'], "{ 'command': 'a-b', 'data': { 'x': 'str' } }") +
+        documented('a_b', ['x'], "{ 'command': 'a_b', 'data': { 'x': 'str' } }"),
+      /two types are called ABArguments/,
+    ],
     ['a string without an end', "{ 'enum", /string without an end/],
     ['a missing comma', "{ 'a': 'b' 'c': 'd' }", /expected ',' or '}'/],
     ['a duplicate key', "{ 'a': 'b', 'a': 'd' }", /duplicate key 'a'/],
@@ -99,7 +171,7 @@ describe('schema language', () => {
   ];
   for (const [what, source, message] of refused) {
     it(`refuses ${what}`, () => {
-      expect(() => read(source)).to.throw(message);
+      expect(() => writeTypes(read(source))).to.throw(message);
     });
   }
 });

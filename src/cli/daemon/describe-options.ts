@@ -8,8 +8,8 @@ import { OPTION_TYPES, OPTIONS } from './options.js';
 type Kind = CommandLineParameterInfo['type'];
 
 const types: TypeTable = TYPES;
-/** Options whose argument is a path, and no list of parameters. */
-const PLAIN = ['pidfile'];
+/** Options whose argument is a path or a word, and no list of parameters. */
+const PLAIN = ['pidfile', 'compat'];
 
 /** Those that are taken, and take parameters. */
 export function describeOptions(): CommandLineOptionInfo[] {

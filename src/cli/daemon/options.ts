@@ -58,6 +58,12 @@ export const OPTIONS: readonly OptionSpec[] = [
     help: 'Creates an object that other options refer to by its id: throttle-group, secret, tls-creds-x509, tls-creds-psk, authz-simple, authz-list, authz-list-file.',
   },
   {
+    key: 'compat',
+    long: 'compat',
+    argument: 'WHICH',
+    help: 'Monitors take the commands of an older QMP, too, for clients that were written for it: first-names (block_stream, block_job_set_speed, block_job_cancel).',
+  },
+  {
     key: 'pidfile',
     long: 'pidfile',
     argument: 'PATH',

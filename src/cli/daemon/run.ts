@@ -11,7 +11,9 @@ import { startNbdServer } from '../../qmp/commands/exports.js';
 import { QmpContext } from '../../qmp/context.js';
 import { callCommand } from '../../qmp/dispatch.js';
 import { Monitors } from '../../qmp/monitors.js';
-import type { ChardevOptions } from '../../schema/generated/types.js';
+import { TYPES } from '../../schema/generated/table.js';
+import type { ChardevOptions, CompatGeneration } from '../../schema/generated/types.js';
+import type { Generations } from '../../schema/introspect.js';
 import { parseKeyval } from '../../schema/keyval.js';
 import { parseJsonObject } from '../../schema/options.js';
 import { validate } from '../../schema/validate.js';
@@ -43,7 +45,7 @@ export async function runDaemon(options: ParsedOptions, forked: Forked | null): 
     });
     const graph = new Graph(host, await graphOptions());
     const context = new QmpContext(graph, {
-      ...{ package: packageText(), commandLine: describeOptions },
+      ...{ package: packageText(), commandLine: describeOptions, generations: generationsOf(options) },
       ...{ quit: () => end.now(), ready },
     });
     const monitors = new Monitors(context);
@@ -129,6 +131,20 @@ async function addChardev({ chardevs }: QmpContext, options: ChardevOptions): Pr
     () => settingsOfOptions(options),
     (error) => error,
   );
+}
+
+/** What the options `--compat` name. Throws `UsageError`. */
+function generationsOf(options: ParsedOptions): Generations {
+  const given = new Set<CompatGeneration>();
+  for (const [key, text] of options.inOrder) {
+    if (key !== 'compat') continue;
+    const known = TYPES.CompatGeneration.values.find((generation) => generation === text);
+    if (known === undefined) {
+      throw new UsageError(`--compat ${text}: expected ${TYPES.CompatGeneration.values.join(' or ')}`);
+    }
+    given.add(known);
+  }
+  return given;
 }
 
 /** `key=value,...` or JSON. */

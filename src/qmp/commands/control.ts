@@ -1,8 +1,9 @@
 // The monitor itself: versions, the list of commands, the schema, the end.
 
-import { COMMANDS } from '../../schema/generated/table.js';
+import { visibleSchema } from '../../schema/introspect.js';
 import { BlockError } from '../../util/errors.js';
 import type { CommandTable } from '../command.js';
+import { commandNames } from '../generations.js';
 import { versionInfo } from '../version.js';
 
 export const CONTROL_COMMANDS = {
@@ -11,10 +12,11 @@ export const CONTROL_COMMANDS = {
 
   'query-version': (context) => versionInfo(context),
 
-  'query-commands': () => Object.keys(COMMANDS).map((name) => ({ name })),
+  'query-commands': ({ generations }) => commandNames(generations).map((name) => ({ name })),
 
   // Loaded when it is asked for: it is large, and few ask.
-  'query-qmp-schema': async () => (await import('../../schema/generated/introspection.js')).SCHEMA,
+  'query-qmp-schema': async ({ generations }) =>
+    visibleSchema((await import('../../schema/generated/introspection.js')).SCHEMA, generations),
 
   'query-command-line-options'(context, { option }) {
     const all = context.commandLine();

@@ -8,6 +8,7 @@ import { COPY_COMMANDS } from './copy.js';
 import { DESCRIPTOR_COMMANDS } from './descriptors.js';
 import { DEVICE_COMMANDS } from './devices.js';
 import { EXPORT_COMMANDS } from './exports.js';
+import { FIRST_COMMANDS } from './first-names.js';
 import { GRAPH_COMMANDS } from './graph.js';
 import { JOB_COMMANDS } from './jobs.js';
 import { OBJECT_COMMANDS } from './objects.js';
@@ -29,4 +30,5 @@ export const COMMANDS: CommandTable = {
   ...QUERY_COMMANDS,
   ...TRANSACTION_COMMANDS,
   ...YANK_COMMANDS,
+  ...FIRST_COMMANDS,
 };

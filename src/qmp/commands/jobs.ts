@@ -10,7 +10,7 @@ import { jobErrorOf } from '../error.js';
 const blockJobs = (manager: JobManager): Job[] => manager.list().filter(({ isBlockJob }) => isBlockJob);
 
 /** Throws `not-active`. */
-function blockJob({ manager }: QmpContext, device: string): Job {
+export function blockJob({ manager }: QmpContext, device: string): Job {
   const found = blockJobs(manager).find(({ id }) => id === device);
   if (found !== undefined) return found;
   throw new BlockError('not-active', `Block job '${device}' not found`);

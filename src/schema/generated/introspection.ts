@@ -1,8 +1,8 @@
 // Generated from src/schema/*.qapi by `npm run schema`. Do not edit.
 
-import type { SchemaInfo } from './types.js';
+import type { ConditionalInfo } from '../introspect.js';
 
-/** What `query-qmp-schema` answers. */
+/** What `query-qmp-schema` answers, with what only older QMPs have. */
 export const SCHEMA = [
   {"name":"qmp_capabilities","arg-type":"0","ret-type":"3","meta-type":"command"},
   {"name":"query-version","arg-type":"3","ret-type":"4","meta-type":"command"},
@@ -105,6 +105,9 @@ export const SCHEMA = [
   {"name":"query-fdsets","arg-type":"3","ret-type":"[285]","meta-type":"command"},
   {"name":"yank","arg-type":"289","ret-type":"3","meta-type":"command","allow-oob":true},
   {"name":"query-yank","arg-type":"3","ret-type":"[290]","meta-type":"command","allow-oob":true},
+  {"name":"block_stream","if":"first-names","arg-type":"295","ret-type":"3","meta-type":"command"},
+  {"name":"block_job_set_speed","if":"first-names","arg-type":"296","ret-type":"3","meta-type":"command"},
+  {"name":"block_job_cancel","if":"first-names","arg-type":"297","ret-type":"3","meta-type":"command"},
   {"name":"1","members":[{"name":"oob"}],"meta-type":"enum","values":["oob"]},
   {"name":"[1]","element-type":"1","meta-type":"array"},
   {"name":"0","members":[{"name":"enable","default":null,"type":"[1]"}],"meta-type":"object"},
@@ -400,4 +403,7 @@ export const SCHEMA = [
   {"name":"290","members":[{"name":"type","type":"291"}],"meta-type":"object","tag":"type","variants":[{"case":"block-node","type":"292"},{"case":"chardev","type":"293"}]},
   {"name":"[290]","element-type":"290","meta-type":"array"},
   {"name":"289","members":[{"name":"instances","type":"[290]"}],"meta-type":"object"},
-] as unknown as SchemaInfo[];
+  {"name":"295","members":[{"name":"device","type":"str"},{"name":"base","default":null,"type":"str"}],"meta-type":"object"},
+  {"name":"296","members":[{"name":"device","type":"str"},{"name":"value","type":"int"}],"meta-type":"object"},
+  {"name":"297","members":[{"name":"device","type":"str"}],"meta-type":"object"},
+] as unknown as ConditionalInfo[];

@@ -1,6 +1,7 @@
 // Generated from src/schema/*.qapi by `npm run schema`. Do not edit.
 
 import type { TypeTable } from '../table.js';
+import type { CompatGeneration, QapiCommands } from './types.js';
 
 /** What the validator walks: every type by its name. */
 export const TYPES = {
@@ -268,6 +269,10 @@ export const TYPES = {
   YankInstanceChardev: { kind: 'struct', members: { id: { type: 'str' } } },
   YankInstance: { kind: 'union', tag: 'type', members: { type: { type: 'YankInstanceType' } }, branches: { 'block-node': 'YankInstanceBlockNode', chardev: 'YankInstanceChardev' } },
   YankArguments: { kind: 'struct', members: { instances: { type: ['YankInstance'] } } },
+  CompatGeneration: { kind: 'enum', values: ['first-names'] },
+  BlockStreamFirstNamesArguments: { kind: 'struct', members: { device: { type: 'str' }, base: { type: 'str', optional: true } } },
+  BlockJobSetSpeedFirstNamesArguments: { kind: 'struct', members: { device: { type: 'str' }, value: { type: 'int' } } },
+  BlockJobCancelFirstNamesArguments: { kind: 'struct', members: { device: { type: 'str' } } },
 } as const satisfies TypeTable;
 
 /** Type of the arguments of each command; null where there are none. */
@@ -359,10 +364,19 @@ export const COMMANDS = {
   'query-fdsets': null,
   yank: "YankArguments",
   'query-yank': null,
+  block_stream: "BlockStreamFirstNamesArguments",
+  block_job_set_speed: "BlockJobSetSpeedFirstNamesArguments",
+  block_job_cancel: "BlockJobCancelFirstNamesArguments",
 } as const;
 
 /** Commands that return something; all others return an empty object. */
 export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-command-line-options","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","x-debug-block-dirty-bitmap-sha256","query-blockstats","query-block","x-debug-query-block-graph","query-status","query-name","query-block-exports","qom-list","qom-get","qom-list-types","qom-list-properties","query-iothreads","query-chardev","query-chardev-backends","ringbuf-read","chardev-add","chardev-change","add-fd","query-fdsets","query-yank"]);
+
+/** Commands that only older QMPs have: which one. */
+export const CONDITIONS: Readonly<Record<string, CompatGeneration>> = {"block_stream":"first-names","block_job_set_speed":"first-names","block_job_cancel":"first-names"};
+
+/** Older forms of commands, by the name that they are called by. */
+export const FORMS: Readonly<Record<string, readonly (keyof QapiCommands)[]>> = {};
 
 /** Commands that may overtake others. */
 export const OUT_OF_BAND: ReadonlySet<string> = new Set(["yank","query-yank"]);

@@ -3223,6 +3223,33 @@ export interface YankArguments {
 }
 
 
+/** An older QMP whose commands are there, too (--compat). */
+export type CompatGeneration =
+  /** the names that the commands of streaming had first, before QEMU 1.1 */
+  | 'first-names';
+
+/** Copies data from the backing chain into the image of a device. Its errors: DeviceNotFound where there is no such device, DeviceInUse where a job works on it, BaseNotFound where the chain has no such file, NotSupported where the image cannot take it. */
+export interface BlockStreamFirstNamesArguments {
+  /** the device, whose name is that of the job */
+  device: string;
+  /** file name of the image that stays as backing file (default: none) */
+  base?: string;
+}
+
+/** Changes the rate limit of a device's job. Its errors: DeviceNotActive where it has none, NotSupported where that job takes no limit. */
+export interface BlockJobSetSpeedFirstNamesArguments {
+  /** the device */
+  device: string;
+  /** bytes per second, 0 for no limit */
+  value: number;
+}
+
+/** Cancels the job of a device. Its errors: DeviceNotActive where it has none, DeviceInUse where the job is being cancelled. */
+export interface BlockJobCancelFirstNamesArguments {
+  /** the device */
+  device: string;
+}
+
 /** Every type by its name. */
 export interface QapiTypes {
   QMPCapability: QMPCapability;
@@ -3489,6 +3516,10 @@ export interface QapiTypes {
   YankInstanceChardev: YankInstanceChardev;
   YankInstance: YankInstance;
   YankArguments: YankArguments;
+  CompatGeneration: CompatGeneration;
+  BlockStreamFirstNamesArguments: BlockStreamFirstNamesArguments;
+  BlockJobSetSpeedFirstNamesArguments: BlockJobSetSpeedFirstNamesArguments;
+  BlockJobCancelFirstNamesArguments: BlockJobCancelFirstNamesArguments;
 }
 
 /** Arguments and answer of each command. */
@@ -3580,6 +3611,9 @@ export interface QapiCommands {
   'query-fdsets': { arguments: Record<string, never>; returns: FdsetInfo[] };
   yank: { arguments: YankArguments; returns: Record<string, never> };
   'query-yank': { arguments: Record<string, never>; returns: YankInstance[] };
+  block_stream: { arguments: BlockStreamFirstNamesArguments; returns: Record<string, never> };
+  block_job_set_speed: { arguments: BlockJobSetSpeedFirstNamesArguments; returns: Record<string, never> };
+  block_job_cancel: { arguments: BlockJobCancelFirstNamesArguments; returns: Record<string, never> };
 }
 
 /** Data of each event. */
