@@ -8,9 +8,13 @@ import { mkdirSync } from 'node:fs';
 import { expect } from 'chai';
 import { Workshop } from '../../support/cli.js';
 import { type Json, StorageDaemon } from '../../support/qmp.js';
+import { GUEST_EXPORT, type Guest, type GuestRequest, type Guests } from './guest/guest.js';
 
-/** A command, or an event that has to come before the script goes on. */
-export type Step = { execute: string; arguments?: Json } | { until: string; data?: Json };
+/** A command, an event that has to come before the script goes on, or something of the guest. */
+export type Step =
+  | { execute: string; arguments?: Json }
+  | { until: string; data?: Json }
+  | { guest: GuestRequest | 'answer' };
 
 export const command = (execute: string, words?: Json): Step => ({
   execute,
@@ -18,6 +22,8 @@ export const command = (execute: string, words?: Json): Step => ({
 });
 
 export const until = (event: string, data?: Json): Step => ({ until: event, data });
+
+export const guest = (does: GuestRequest | 'answer'): Step => ({ guest: does });
 
 /** Waits for a job's state. */
 export const untilStatus = (id: string, status: string): Step => until('JOB_STATUS_CHANGE', { id, status });
@@ -48,6 +54,8 @@ export interface Setup {
   events?: boolean;
   /** The reference is a machine: it has devices (`--drive`). */
   machine?: boolean;
+  /** The reference is a machine with a guest, and our device has one, too. */
+  guests?: Guests;
   /** Takes out what may differ, and why is said beside it. */
   filter?: (text: string) => string;
 }
@@ -56,8 +64,10 @@ export interface Setup {
 export async function expectSame(script: readonly Step[], setup: Setup = {}): Promise<void> {
   const shop = await Workshop.open();
   try {
-    const theirs = await transcript(shop, 'theirs', setup.machine ? MACHINE : ['qemu-storage-daemon'], script, setup);
-    const ours = await transcript(shop, 'ours', OURS(shop), script, setup);
+    const { guests } = setup;
+    const program = guests?.program ?? (setup.machine ? MACHINE : ['qemu-storage-daemon']);
+    const theirs = await transcript(shop, 'theirs', program, script, setup, guests?.theirs);
+    const ours = await transcript(shop, 'ours', OURS(shop), script, setup, guests?.ours);
     expect(differences(ours.answers, theirs.answers)).to.equal('');
     if (setup.events !== false) expect(ours.events).to.deep.equal(theirs.events);
   } finally {
@@ -65,9 +75,21 @@ export async function expectSame(script: readonly Step[], setup: Setup = {}): Pr
   }
 }
 
-/** Each answer that differs, theirs and ours. */
+const AROUND = 300;
+
+/** Each answer that differs, theirs and ours, where they begin to differ. */
 function differences(ours: readonly string[], theirs: readonly string[]): string {
-  return theirs.flatMap((line, i) => (line === ours[i] ? [] : [`THEIRS ${line}\nOURS   ${ours[i]}`])).join('\n');
+  return theirs
+    .flatMap((line, i) => {
+      const other = ours[i];
+      if (line === other) return [];
+      let at = 0;
+      while (line[at] === other[at]) at++;
+      const from = Math.max(0, at - AROUND);
+      const part = (text: string) => `${from > 0 ? '...' : ''}${text.slice(from, at + AROUND)}`;
+      return [`${line.slice(0, line.indexOf(' -> '))}\n  THEIRS ${part(line)}\n  OURS   ${part(other)}`];
+    })
+    .join('\n');
 }
 
 async function transcript(
@@ -75,20 +97,28 @@ async function transcript(
   name: string,
   program: readonly string[],
   script: readonly Step[],
-  { files, words = [], filter = (text) => text }: Setup,
+  { files, words = [], filter = (text) => text, guests }: Setup,
+  guestOf?: Guests['ours'],
 ): Promise<Transcript> {
   const folder = shop.path(name);
   mkdirSync(folder);
   files?.(shop, folder);
   const placed = (value: unknown) => JSON.parse(JSON.stringify(value).replaceAll('DIR', folder));
-  const shown = (value: Json) => filter(JSON.stringify(filtered(value)).replaceAll(folder, 'DIR'));
-  const daemon = await StorageDaemon.start(`${folder}/qmp`, placed(words) as string[], program);
+  // Where both devices have a guest, they are asked for more.
+  const hidden = guests === undefined ? [...VOLATILE, ...OF_DEVICE_MODELS] : VOLATILE;
+  const shown = (value: Json) => filter(JSON.stringify(filtered(value, hidden)).replaceAll(folder, 'DIR'));
+  const daemon = await StorageDaemon.start(`${folder}/qmp`, [], placed([...program, ...words]) as string[]);
   const answers: string[] = [];
   const events: Json[] = [];
   const awaited = new Set<Json>();
+  let user: Guest | undefined;
   try {
+    user = await guestOf?.(daemon, folder);
     for (const step of script) {
-      if ('until' in step) {
+      if ('guest' in step) {
+        if (step.guest === 'answer') answers.push(`guest -> ${await user?.answer()}`);
+        else await user?.begin(step.guest);
+      } else if ('until' in step) {
         await daemon.await(step.until, placed(step.data ?? {}) as Json, events);
         awaited.add(events[events.length - 1]);
       } else answers.push(`${JSON.stringify(step)} -> ${shown(await daemon.ask(placed(step) as Json))}`);
@@ -96,13 +126,14 @@ async function transcript(
     await daemon.quit();
     events.push(...daemon.takeEvents());
   } finally {
+    user?.end();
     daemon.kill();
   }
   const grouped: Record<string, string[]> = {};
   for (const event of withoutDrains(events, awaited)) {
-    // The end of a machine.
-    if (event['event'] === 'SHUTDOWN') continue;
     const data = (event['data'] ?? {}) as Json;
+    // The end of a machine, and of the export that our guest has.
+    if (event['event'] === 'SHUTDOWN' || data['id'] === GUEST_EXPORT) continue;
     const about = String(data['id'] ?? data['device'] ?? event['event']);
     grouped[about] ??= [];
     grouped[about].push(shown(event));
@@ -143,13 +174,13 @@ function inOrder(list: unknown[]): unknown[] {
   return list.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
 }
 
-/** Without what is volatile, members in order of their names, names that nobody gave all alike. */
-export function filtered(value: unknown): unknown {
+/** Without what is hidden, members in order of their names, names that nobody gave all alike. */
+export function filtered(value: unknown, hidden: readonly string[] = [...VOLATILE, ...OF_DEVICE_MODELS]): unknown {
   if (typeof value === 'string') return value.replace(/^#block\d+$/, '#block');
   if (typeof value !== 'object' || value === null) return value;
-  if (Array.isArray(value)) return inOrder(value.map(filtered));
-  const members = Object.entries(value).filter(([key]) => !VOLATILE.includes(key) && !OF_DEVICE_MODELS.includes(key));
+  if (Array.isArray(value)) return inOrder(value.map((item) => filtered(item, hidden)));
+  const members = Object.entries(value).filter(([key]) => !hidden.includes(key));
   return Object.fromEntries(
-    members.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, member]) => [key, filtered(member)]),
+    members.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, member]) => [key, filtered(member, hidden)]),
   );
 }
