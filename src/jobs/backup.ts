@@ -13,6 +13,7 @@ import { refuseSameStorage } from '../block/identity.js';
 import { Keeper, MIN_CLUSTER_BYTES } from '../block/keeper.js';
 import type { BlockNode } from '../block/node/node.js';
 import type { WriteObserver } from '../block/observer.js';
+import { OverlayReaders } from '../block/overlay-readers.js';
 import { knownDriver } from '../block/registry.js';
 import type { Extent } from '../block/types.js';
 import type { BitmapSyncMode, BlockdevBackup, MirrorSyncMode, OnCbwError } from '../schema/generated/types.js';
@@ -76,8 +77,8 @@ class BackupDriver implements JobDriver, WriteObserver {
   readonly type = 'backup';
   readonly source: BlockNode;
   readonly #target: BlockNode;
-  /** Who reads the target, reads the source where nothing is saved. */
-  readonly #liesOver: boolean;
+  /** Who reads the target, reads the source where nothing is saved; null: nobody does. */
+  #readers: OverlayReaders | null = null;
   readonly #options: BackupOptions;
   readonly #bitmapUse: BitmapUse | null;
   /** Still to be copied. */
@@ -106,7 +107,6 @@ class BackupDriver implements JobDriver, WriteObserver {
     if (source === target) throw new BlockError('invalid-argument', 'Source and target cannot be the same');
     this.source = source;
     this.#target = target;
-    this.#liesOver = target.reaches(source);
     this.#options = options;
     this.#bitmapUse = bitmapFor(source, options);
     const granularity = Math.max(MIN_CLUSTER_BYTES, target.clusterBytes);
@@ -127,7 +127,7 @@ class BackupDriver implements JobDriver, WriteObserver {
       lock: this.#lock,
       save: (run) => this.#saveRun(run),
       saved: (run) => this.#saved(run.length),
-      readersPassed: this.#liesOver ? () => target.passed() : undefined,
+      readersPassed: target.reaches(source) ? async () => this.#readers?.passed() : undefined,
       onError: options.onCbwError ?? 'break-guest-write',
       broken: () => this.#ctx?.wake(),
     });
@@ -148,7 +148,9 @@ class BackupDriver implements JobDriver, WriteObserver {
     // Nobody resizes the source from here on; until here a guest could.
     this.#copy.truncate(source.length);
     this.#targetLink = this.#resources.attach(user, target, 'target', OVERLAY_TARGET_PERM, OVERLAY_TARGET_SHARED);
-    if (this.#liesOver) this.#resources.countAll(target);
+    const readers = OverlayReaders.of(target, source);
+    this.#readers = readers;
+    this.#resources.defer(() => readers?.end());
     if (this.#options.sync === 'full') {
       this.#targetIsZero = this.#options.targetIsZero ?? (await zeroByItself(target));
     }

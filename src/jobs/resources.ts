@@ -120,14 +120,6 @@ export class JobResources {
     };
   }
 
-  /** All requests of `node` are counted there from now on: see `BlockNode.passed`. */
-  countAll(node: BlockNode): void {
-    node.countsAll++;
-    this.defer(() => {
-      node.countsAll--;
-    });
-  }
-
   /** Makes `node` writable where it is not. The result makes it read-only again; so does the release, unless `keep` was called. */
   async writable(node: BlockNode): Promise<WriteAccess> {
     let pending = node.readOnly;

@@ -3,6 +3,7 @@
 import { expect } from 'chai';
 import { DirtyBitmap } from '../../src/block/bitmap.js';
 import { Device } from '../../src/block/device.js';
+import { openNode } from '../../src/block/open.js';
 import { type BackupArguments, backupJob } from '../../src/jobs/backup.js';
 import type { Job } from '../../src/jobs/job.js';
 import { startJob, startJobs } from '../../src/jobs/start.js';
@@ -31,11 +32,10 @@ describe('backup', () => {
     world.expectTidy();
   });
 
-  it('lets a guest write only after those have read who began before, where the target lies over the source', async () => {
-    const world = threeLayers();
-    const target = world.node('target', MiB, { backing: world.top });
+  /** A backup of the top into `name`, which is `target` over the top or lies over that, and a reader of `target` who is slower than a guest's write. */
+  async function pulled(world: World, target: MemoryNode, name: string): Promise<void> {
     const old = world.top.content();
-    const job = await startJob(world.env, backupJob, { device: 'top', target: 'target', sync: 'none' });
+    const job = await startJob(world.env, backupJob, { device: 'top', target: name, sync: 'none' });
     const reader = new Device(target, { name: 'reader', writable: false });
     // The reader has seen that the target has nothing there, and comes to the source late.
     let goOn: () => void = () => {};
@@ -48,8 +48,8 @@ describe('backup', () => {
       top.read = read;
       return late.then(() => read(...words));
     };
-    const pulled = Buffer.alloc(64 * KiB);
-    const reading = reader.read(0, pulled);
+    const got = Buffer.alloc(64 * KiB);
+    const reading = reader.read(0, got);
     let written = false;
     const writing = world.device.write(0, pattern(0, 64 * KiB, 99)).then(() => {
       written = true;
@@ -59,13 +59,28 @@ describe('backup', () => {
     expect(written, 'the write ended before the read').to.equal(false);
     goOn();
     await Promise.all([reading, writing]);
-    expectSame(pulled, old.subarray(0, 64 * KiB), 'what was pulled');
+    expectSame(got, old.subarray(0, 64 * KiB), 'what was pulled');
     expectSame(target.content(64 * KiB), old.subarray(0, 64 * KiB), 'target');
     expect(target.countsAll).to.equal(1);
     await reader.close();
     job.cancel();
     await codeOf(job.done);
     expect(target.countsAll).to.equal(0);
+  }
+
+  it('lets a guest write only after those have read who began before, where the target lies over the source', async () => {
+    const world = threeLayers();
+    await pulled(world, world.node('target', MiB, { backing: world.top }), 'target');
+    world.expectTidy();
+  });
+
+  it('lets a guest write only after those have read who began before, below the node that is the target', async () => {
+    const world = threeLayers();
+    const target = world.node('target', MiB, { backing: world.top });
+    const { graph } = world;
+    const above = await openNode(graph, { driver: 'raw', 'node-name': 'above', file: 'target' });
+    await pulled(world, target, 'above');
+    await graph.release(above);
     world.expectTidy();
   });
 

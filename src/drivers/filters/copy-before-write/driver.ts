@@ -17,6 +17,7 @@ import type { Child } from '../../../block/child.js';
 import { Keeper, MIN_CLUSTER_BYTES } from '../../../block/keeper.js';
 import { FilterNode } from '../../../block/node/filter.js';
 import type { BlockNode } from '../../../block/node/node.js';
+import { OverlayReaders } from '../../../block/overlay-readers.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import { type Permissions, ROLES } from '../../../block/roles.js';
 import {
@@ -38,8 +39,8 @@ class CopyBeforeWriteNode extends FilterNode {
   override readonly driver = 'copy-before-write';
   readonly #keeper: Keeper;
   readonly #moment: KeptMoment;
-  /** The target where it lies over the file, so that who reads it reads the file where nothing is saved; else null. */
-  readonly #overlay: BlockNode | null;
+  /** Those who read the target, and so the file where nothing is saved; null: nobody does. */
+  readonly #readers: OverlayReaders | null;
 
   /** Throws `invalid-argument` where the bitmap is of another size. */
   constructor({ graph, node, options }: OpenRequest<'copy-before-write'>, file: BlockNode, target: BlockNode) {
@@ -53,14 +54,14 @@ class CopyBeforeWriteNode extends FilterNode {
       else select(one, selected);
     }
     this.setChild('target', target, 'data', { perm: Perm.CONSISTENT_READ | Perm.WRITE, shared: TARGET_SHARED });
-    this.#overlay = target.reaches(file) ? target : null;
-    if (this.#overlay !== null) this.#overlay.countsAll++;
+    const readers = OverlayReaders.of(target, file);
+    this.#readers = readers;
     this.#keeper = new Keeper({
       clock: graph.host.clock,
       copy,
       lock,
       save: (run) => this.#save(run),
-      readersPassed: this.#overlay === null ? undefined : () => target.passed(),
+      readersPassed: readers === null ? undefined : () => readers.passed(),
       onError: options['on-cbw-error'] ?? 'break-guest-write',
       timeoutSeconds: options['cbw-timeout'],
     });
@@ -128,8 +129,7 @@ class CopyBeforeWriteNode extends FilterNode {
 
   protected override async doClose(): Promise<void> {
     await this.#keeper.end();
-    // The link may lead to another node by now, which was put in the target's place.
-    if (this.#overlay !== null) this.#overlay.countsAll--;
+    this.#readers?.end();
   }
 
   async #save({ offset, length }: Extent): Promise<BlockError | null> {
