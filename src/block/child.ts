@@ -71,21 +71,22 @@ export class Child {
   // ---- requests: what they do and reject with stands at `BlockNode` ---------------------------------------------
   //
   // Each needs a permission: reads `CONSISTENT_READ`, changes `WRITE` (where the node reads the same afterwards, `WRITE_UNCHANGED` is
-  // enough), a change of the size `RESIZE`. Flushes and block status need none.
+  // enough), a change of the size `RESIZE`. Flushes and block status need none, nor do the reads of a node that hands on what is below it: who
+  // asks it may know that this is not right, as a job that commits does of the layers between.
 
   read(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
-    if ((this.perm & Perm.CONSISTENT_READ) === 0) return this.#refuse('read', Perm.CONSISTENT_READ);
+    if (!this.#mayRead) return this.#refuse('read', Perm.CONSISTENT_READ);
     return this.node.read(offset, buffer, scan);
   }
 
   readExtents(extents: readonly Extent[], buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
-    if ((this.perm & Perm.CONSISTENT_READ) === 0) return this.#refuse('read', Perm.CONSISTENT_READ);
+    if (!this.#mayRead) return this.#refuse('read', Perm.CONSISTENT_READ);
     return this.node.readExtents(extents, buffer, scan);
   }
 
   /** As `BlockNode.locate`; false also where the permission is missing: `read` and `write` say so. */
   locate(offset: number, length: number, write: boolean, into: Located): boolean {
-    if ((this.perm & (write ? Perm.WRITE : Perm.CONSISTENT_READ)) === 0) return false;
+    if (write ? (this.perm & Perm.WRITE) === 0 : !this.#mayRead) return false;
     return this.node.locate(offset, length, write, into);
   }
 
@@ -158,6 +159,10 @@ export class Child {
     this.node.expectWrites(bytes);
   }
 
+  get #mayRead(): boolean {
+    return (this.perm & Perm.CONSISTENT_READ) !== 0 || this.role.cow === true || this.role.filtered === true;
+  }
+
   #refuse(operation: string, perm: number): Promise<never> {
     const { node, name, user } = this;
     const message = `${user.userName} asked for '${operation}' of its '${name}' child, node '${node.nodeName}', without having the permission '${permNames(perm)}'`;
@@ -198,19 +203,20 @@ export type OutsideUse = Pick<Child, 'user' | 'perm' | 'shared'> & { role: UserR
  */
 export function checkPermissions(
   node: BlockNode,
-  { name, user, perm, shared }: Use,
+  use: Use,
   except?: Child,
   planned?: ReadonlyMap<Child, Permissions>,
 ): void {
+  const { perm, shared } = use;
   // The newest is named first, as QEMU does.
   for (const other of [...node.parents].reverse()) {
     if (other === except) continue;
-    const use = planned?.get(other) ?? other;
-    const wanted = perm & ~use.shared;
-    const held = use.perm & ~shared;
+    const its = planned?.get(other) ?? other;
+    const wanted = perm & ~its.shared;
+    const held = its.perm & ~shared;
     if (wanted === 0 && held === 0) continue;
-    const mine = `${user.userName} (uses node '${node.nodeName}' as '${name}' child)`;
-    const theirs = `${other.user.userName} (uses node '${node.nodeName}' as '${other.name}' child)`;
+    const mine = `${nameOfUser(use)} (uses node '${node.nodeName}' as '${use.name}' child)`;
+    const theirs = `${nameOfUser(other)} (uses node '${node.nodeName}' as '${other.name}' child)`;
     const [needs, refuses] = wanted !== 0 ? [mine, theirs] : [theirs, mine];
     throw new BlockError(
       'permission',
@@ -218,4 +224,8 @@ export function checkPermissions(
       { path: node.filename, operation: 'attach' },
     );
   }
+}
+
+function nameOfUser({ role, user }: Pick<Use, 'role' | 'user'>): string {
+  return role.unnamed ? UNNAMED_DEVICE : user.userName;
 }

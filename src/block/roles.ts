@@ -7,10 +7,12 @@
 //   data      data                        no      yes     storage    the same: a file that holds guest data alone
 //   metadata  metadata, primary           no      yes     storage    the same: the file of a format whose guest data lies elsewhere
 //   filtered  filtered, primary           no      yes     storage    what the users of the filter need of that
-//   cow       cow                         no      no      backing    read; others may write to it where all users of the image let others write to that
+//   cow       cow                         no      no      backing    read, where a user of the image does; others may write to it where all those users let others write to that
 //   root      -                           no      -       of a device or an export: it goes on with the new node
-//   source    -                          yes      -       of a job or a command: it works with this very node
+//   source    -                          yes      -       of a command: it works with this very node
 //   target    -                          yes      -
+//   job       -                          yes      -       of a job: it keeps the node, and says what others may do with it
+//   copy      -                          yes      -       of a job, too: what it reads or writes through; in words it is a device without a name
 //   monitor   -                          yes      -       a node that was opened by name and has no other user
 
 import type { BlockdevDetectZeroesOptions, BlockdevDiscardOptions } from '../schema/generated/types.js';
@@ -20,7 +22,7 @@ import { PERM_ALL, Perm } from './types.js';
 export type NodeRole = 'image' | 'data' | 'metadata' | 'filtered' | 'cow';
 
 /** The links of everybody else. */
-export type UserRole = 'root' | 'source' | 'target' | 'monitor';
+export type UserRole = 'root' | 'source' | 'target' | 'job' | 'copy' | 'monitor';
 
 /** Options that a child has from the node above it, unless its own say otherwise. */
 export interface InheritedOptions {
@@ -56,6 +58,8 @@ export interface ChildRole {
   readonly cow?: true;
   /** The child that a path through the graph follows first: the node is stored in it, or filters it. */
   readonly primary?: true;
+  /** Messages and the graph show a device without a name, and not the user. */
+  readonly unnamed?: true;
   /** The link keeps the node open, and that is all. */
   readonly keepsOnly?: true;
   /** The link stays at its node when another is put in the node's place. */
@@ -73,9 +77,9 @@ export interface NodeChildRole extends ChildRole {
 const WRITE = Perm.WRITE | Perm.RESIZE;
 
 /** What a format needs of its backing node before it has users; what follows from those: see `FormatNode.needsOf`. */
-export const BACKING: Permissions = { perm: Perm.CONSISTENT_READ, shared: PERM_ALL };
-/** The same where a user of the image counts on its content. */
-export const BACKING_FIXED: Permissions = { perm: Perm.CONSISTENT_READ, shared: PERM_ALL & ~WRITE };
+export const BACKING: Permissions = { perm: 0, shared: PERM_ALL };
+/** What others may do with a backing node where a user of the image counts on its content. */
+export const BACKING_FIXED = PERM_ALL & ~WRITE;
 
 /** A format passes on only the discards and zeroes that it means, so these are let through. */
 const storage = (above: InheritedOptions): InheritedOptions => ({ ...above, discard: 'unmap', detectZeroes: 'off' });
@@ -110,5 +114,7 @@ export const ROLES: Readonly<Record<NodeRole, NodeChildRole> & Record<UserRole, 
   root: { stays: false, follows: false },
   source: { stays: true, follows: false },
   target: { stays: true, follows: false },
+  job: { stays: true, follows: false },
+  copy: { unnamed: true, stays: true, follows: false },
   monitor: { keepsOnly: true, stays: true, follows: false },
 };

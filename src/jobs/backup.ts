@@ -12,14 +12,16 @@ import type { Child, NodeUser } from '../block/child.js';
 import { refuseSameStorage } from '../block/identity.js';
 import { Keeper, MIN_CLUSTER_BYTES } from '../block/keeper.js';
 import type { BlockNode } from '../block/node/node.js';
+import { SAVED_TO_SHARED } from '../block/node/saving-filter.js';
 import type { WriteObserver } from '../block/observer.js';
 import { OverlayReaders } from '../block/overlay-readers.js';
 import { knownDriver } from '../block/registry.js';
-import type { Extent } from '../block/types.js';
+import { type Extent, PERM_ALL, Perm } from '../block/types.js';
 import type { BitmapSyncMode, BlockdevBackup, MirrorSyncMode, OnCbwError } from '../schema/generated/types.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { roundDown } from '../util/numbers.js';
 import { RangeLock } from '../util/range-lock.js';
+import { BackupFilter } from './backup-filter.js';
 import { type BitmapUse, bitmapFor, bitmapMode } from './bitmap-use.js';
 import {
   CHUNK_BYTES,
@@ -33,19 +35,10 @@ import {
 import { Chunker, type Classify, ownContent, Plan, wholeContent } from './copy-plan.js';
 import { DirtyChunks } from './dirty-chunks.js';
 import type { JobContext, JobDriver } from './driver.js';
-import { type FilterPlan, putFilter } from './job-filter.js';
+import { type FilterPlan, type FilterUse, ONLY_THERE, putFilter } from './job-filter.js';
 import { filterOf, type JobTypeDefinition, nodeOf } from './job-type.js';
 import { awaitsBacking, restOf, zeroByItself } from './left-out.js';
-import {
-  JobResources,
-  linkOf,
-  OVERLAY_TARGET_PERM,
-  OVERLAY_TARGET_SHARED,
-  refuseOtherSize,
-  refuseReadOnly,
-  SOURCE_PERM,
-  sourceShared,
-} from './resources.js';
+import { JobResources, linkOf, refuseOtherSize, refuseReadOnly, sourceShared } from './resources.js';
 import { copyScope } from './space.js';
 
 export interface BackupOptions {
@@ -93,6 +86,8 @@ class BackupDriver implements JobDriver, WriteObserver {
   #compares = false;
   readonly #resources: JobResources;
   #user: NodeUser | null = null;
+  /** Keeps the source as long as it is, until the filter does. */
+  #until: Child | null = null;
   #sourceLink: Child | null = null;
   #targetLink: Child | null = null;
   #targetIsZero = false;
@@ -141,16 +136,24 @@ class BackupDriver implements JobDriver, WriteObserver {
     const { source } = this;
     const target = this.#target;
     checkTarget(source, target);
+    const resources = this.#resources;
     this.#user = user;
-    this.#resources.block(source, this.type);
-    this.#resources.block(target, this.type);
-    this.#sourceLink = this.#resources.attach(user, source, 'source', SOURCE_PERM, sourceShared(source));
+    if (this.#options.filter) {
+      // What works on the source meanwhile works below the filter, which says what it may do.
+      this.#until = resources.keep(user, source, 'source', sourceShared(source));
+      resources.block(target, this.type);
+      resources.keep(user, target, 'target', PERM_ALL);
+    } else {
+      resources.block(source, this.type);
+      resources.block(target, this.type);
+      this.#sourceLink = resources.attach(user, source, Perm.CONSISTENT_READ, sourceShared(source));
+      this.#targetLink = resources.attach(user, target, Perm.CONSISTENT_READ | Perm.WRITE, SAVED_TO_SHARED);
+    }
     // Nobody resizes the source from here on; until here a guest could.
     this.#copy.truncate(source.length);
-    this.#targetLink = this.#resources.attach(user, target, 'target', OVERLAY_TARGET_PERM, OVERLAY_TARGET_SHARED);
     const readers = OverlayReaders.of(target, source);
     this.#readers = readers;
-    this.#resources.defer(() => readers?.end());
+    resources.defer(() => readers?.end());
     if (this.#options.sync === 'full') {
       this.#targetIsZero = this.#options.targetIsZero ?? (await zeroByItself(target));
     }
@@ -165,14 +168,32 @@ class BackupDriver implements JobDriver, WriteObserver {
   /** The point in time. Within a drained section of the source (and of those of all backups that share the moment). Throws `busy`, `exists`. */
   takeMoment(): void {
     const plan = this.#options.filter;
-    if (plan && this.#user !== null) {
-      putFilter(this.#resources, { plan, user: this.#user, type: this.type }, this.source, this.#target);
-    }
+    if (plan && this.#user !== null) this.#putFilter(plan, this.#user);
+    else this.#resources.observe(this.source, this);
     this.#bitmapUse?.freeze();
     const copy = this.#copy;
     if (this.#bitmapUse !== null) this.#bitmapUse.select(copy);
     else copy.set(0, copy.size);
-    this.#resources.observe(this.source, this);
+  }
+
+  #putFilter(plan: FilterPlan, user: NodeUser): void {
+    const use: FilterUse = {
+      plan,
+      user,
+      type: this.type,
+      main: ONLY_THERE,
+      make: (parts) => new BackupFilter(parts, this.#keeper),
+      link: (node) => {
+        this.#targetLink = (node as BackupFilter).linkTarget(this.#target, this.#targetPerm);
+      },
+    };
+    this.#sourceLink = putFilter(this.#resources, use, this.source, this.#target).below;
+    this.#resources.detach(linkOf(this.#until));
+  }
+
+  /** What the job does with the target. */
+  get #targetPerm(): number {
+    return this.#compares ? Perm.CONSISTENT_READ | Perm.WRITE : Perm.WRITE;
   }
 
   async run(ctx: JobContext): Promise<void> {

@@ -23,19 +23,20 @@ import { type FilterPlan, type JobFilter, putFilter } from './job-filter.js';
 import { filterOf, type JobEnvironment, type JobTypeDefinition, layerOf, nodeOf } from './job-type.js';
 import { MirrorDriver } from './mirror.js';
 import {
+  BETWEEN_SHARED,
   changeBacking,
   checkBackingName,
   FROZEN_SHARED,
   JobResources,
   linkOf,
-  SOURCE_PERM,
-  TARGET_PERM,
-  TARGET_SHARED,
+  SAME_SIZE_SHARED,
   type WriteAccess,
 } from './resources.js';
 
 export interface CommitOptions {
   top: BlockNode;
+  /** The image of which the top is a layer. Default: the top itself. */
+  root?: BlockNode;
   /** Default: the last layer of the chain. */
   base?: BlockNode;
   /** Name of the base for the headers of the top's overlays; default: its file name. */
@@ -64,18 +65,29 @@ function shareBase(resources: JobResources, top: BlockNode, base: BlockNode): { 
   return link ? resources.share(link, Perm.WRITE | Perm.RESIZE) : null;
 }
 
+/** Readers of the base, and those who only fill something in, go on; other writers have nothing to seek there. */
+const BASE_SHARED = Perm.CONSISTENT_READ | Perm.WRITE_UNCHANGED;
+
+/** Keeps those off the layers who would read them by themselves, which the base makes wrong. Throws `permission` where somebody does. */
+function keepBetween(resources: JobResources, user: NodeUser, layers: readonly BlockNode[]): Child[] {
+  return layers.map((node) => resources.keep(user, node, 'intermediate node', BETWEEN_SHARED));
+}
+
 /** Commit of layers that nobody writes to. */
 class CommitDriver implements JobDriver {
   readonly type = 'commit';
   readonly #graph: Graph;
   readonly #top: BlockNode;
   readonly #base: BlockNode;
+  /** The image of which the top is a layer. */
+  readonly #root: BlockNode;
   readonly #layers: BlockNode[];
   readonly #backingFile: string | null;
   readonly #empty: boolean;
   readonly #resources: JobResources;
   readonly #plan: FilterPlan | null;
   #filter: JobFilter | null = null;
+  #between: Child[] = [];
   #topLink: Child | null = null;
   #baseLink: Child | null = null;
 
@@ -84,6 +96,7 @@ class CommitDriver implements JobDriver {
     this.#graph = options.top.graph;
     this.#top = options.top;
     this.#base = commitBase(options.top, options.base);
+    this.#root = options.root ?? options.top;
     this.#layers = nodesAbove(this.#top, this.#base);
     this.#backingFile = options.backingFile ?? null;
     this.#empty = options.empty ?? false;
@@ -113,20 +126,30 @@ class CommitDriver implements JobDriver {
   /** Links the job to the layers and makes the base writable. Throws `busy`, `permission`, `locked`; `clean` releases everything. */
   async begin(user: NodeUser): Promise<void> {
     const resources = this.#resources;
-    for (const node of [...this.#layers, this.#base]) resources.block(node, this.type);
-    const [topLink] = this.#layers.map((node) => resources.attach(user, node, 'source', SOURCE_PERM, FROZEN_SHARED));
-    this.#topLink = topLink;
-    // An overlay that grew would see what the base has behind the top's end.
-    for (const overlay of this.#overlays()) resources.attach(user, overlay, 'source', 0, PERM_ALL & ~Perm.RESIZE);
-    shareBase(resources, this.#top, this.#base);
-    const link = resources.attach(user, this.#base, 'target', SOURCE_PERM, TARGET_SHARED);
-    this.#baseLink = link;
-    for (const overlay of this.#overlays()) await checkBackingName(overlay, this.#base, this.#backingFile);
-    await resources.beginWriting(link, TARGET_PERM);
+    const top = this.#top;
+    const base = this.#base;
     const plan = this.#plan;
+    for (const node of new Set([this.#root, ...this.#layers, base])) resources.block(node, this.type);
+    // An overlay that grew would see what the base has behind the top's end.
+    for (const node of new Set([this.#root, ...this.#overlays()])) {
+      if (node !== top) resources.keep(user, node, node === this.#root ? 'main node' : 'overlay', SAME_SIZE_SHARED);
+    }
+    if (plan === null) {
+      for (const node of this.#layers.slice(1)) resources.keep(user, node, 'intermediate node', FROZEN_SHARED);
+      this.#topLink = resources.attach(user, top, Perm.CONSISTENT_READ, FROZEN_SHARED);
+    }
+    shareBase(resources, top, base);
+    resources.keep(user, base, 'base', PERM_ALL);
+    const link = resources.attach(user, base, Perm.CONSISTENT_READ, BASE_SHARED);
+    this.#baseLink = link;
+    for (const overlay of this.#overlays()) await checkBackingName(overlay, base, this.#backingFile);
+    await resources.beginWriting(link, Perm.CONSISTENT_READ | Perm.WRITE);
     if (plan === null) return;
-    await this.#graph.drained([this.#top], async () => {
-      this.#filter = putFilter(resources, { plan, user, type: this.type }, this.#top);
+    await this.#graph.drained([top], async () => {
+      this.#filter = putFilter(resources, { plan, user, type: this.type, main: null }, top);
+      this.#topLink = this.#filter.below;
+      resources.attach(user, top, 0, PERM_ALL);
+      this.#between = keepBetween(resources, user, this.#layers);
     });
   }
 
@@ -163,7 +186,7 @@ class CommitDriver implements JobDriver {
   async #fitBase(): Promise<void> {
     const end = this.#top.length;
     const base = linkOf(this.#baseLink);
-    if (base.length < end) await base.truncate(end);
+    if (base.length < end) await this.#resources.lengthen(base, end);
     const longest = Math.max(0, ...this.#overlays().map((overlay) => overlay.length));
     const seen = Math.min(base.length, longest);
     if (seen > end) await base.writeZeroes(end, seen - end, { mayUnmap: true });
@@ -180,18 +203,19 @@ class CommitDriver implements JobDriver {
 
   async commit(): Promise<void> {
     const base = this.#base;
+    for (const link of this.#between) this.#resources.detach(link);
     await this.#filter?.remove();
     // From here on the base is a backing node like any other, which its overlays do not let others write to.
-    BlockNode.changePermissions(linkOf(this.#baseLink), SOURCE_PERM, PERM_ALL);
+    BlockNode.changePermissions(linkOf(this.#baseLink), Perm.CONSISTENT_READ, PERM_ALL);
     if (this.#empty) {
       const access = await this.#resources.writable(this.#top);
       const top = linkOf(this.#topLink);
-      BlockNode.changePermissions(top, SOURCE_PERM | Perm.WRITE_UNCHANGED, top.shared);
+      BlockNode.changePermissions(top, top.perm | Perm.WRITE_UNCHANGED, top.shared);
       try {
         await top.makeEmpty();
         await top.flush();
       } finally {
-        BlockNode.changePermissions(top, SOURCE_PERM, top.shared);
+        BlockNode.changePermissions(top, Perm.CONSISTENT_READ, top.shared);
       }
       await access.restore();
     }
@@ -226,11 +250,20 @@ class ActiveCommitDriver extends MirrorDriver {
 
   protected override async takeTarget(user: NodeUser): Promise<Child> {
     const { resources, source, target } = this;
-    for (const node of nodesAbove(source, target).slice(1)) resources.block(node, this.type);
+    for (const node of this.#layersBetween) resources.block(node, this.type);
     this.#sharing = shareBase(resources, source, target);
-    const link = resources.attach(user, target, 'target', SOURCE_PERM, TARGET_SHARED);
-    this.#access = await resources.beginWriting(link, TARGET_PERM);
+    resources.keep(user, target, 'target', PERM_ALL);
+    const link = resources.attach(user, target, 0, SAME_SIZE_SHARED);
+    this.#access = await resources.beginWriting(link, Perm.WRITE);
     return link;
+  }
+
+  get #layersBetween(): BlockNode[] {
+    return nodesAbove(this.source, this.target).slice(1);
+  }
+
+  protected override closeBetween(user: NodeUser): void {
+    keepBetween(this.resources, user, this.#layersBetween);
   }
 
   protected override async pivot(): Promise<void> {
@@ -273,7 +306,7 @@ export const commitJob: JobTypeDefinition<CommitArguments> = {
     const filter = filterOf(env, active ? 'mirror_top' : 'commit_top', args);
     const driver = active
       ? new ActiveCommitDriver({ top, base, backingFile, filter })
-      : new CommitDriver({ top, base, backingFile, empty: args.empty, filter });
+      : new CommitDriver({ top, root, base, backingFile, empty: args.empty, filter });
     const target = commitBase(top, base);
     return {
       driver,

@@ -312,7 +312,7 @@ export class Job implements NodeUser {
   // Drain, as the block layer's NodeUser.
 
   get userName(): string {
-    return `job '${this.id}'`;
+    return `${this.type} job '${this.id}'`;
   }
   /** Asks the job to be quiet, apart from what a user asks. */
   drainBegin(): void {

@@ -16,7 +16,7 @@ import { BlockNode as Node } from '../block/node/node.js';
 import { hasBackingFiles } from '../block/registry.js';
 import { holdsNothing } from '../block/same-below.js';
 import { checkFree } from '../block/snapshot.js';
-import { PERM_ALL } from '../block/types.js';
+import { PERM_ALL, Perm } from '../block/types.js';
 import type { BitmapSyncMode, BlockdevMirror, MirrorCopyMode, MirrorSyncMode } from '../schema/generated/types.js';
 import { assert } from '../util/assert.js';
 import { BlockError } from '../util/errors.js';
@@ -39,10 +39,8 @@ import {
   nameBacking,
   refuseOtherSize,
   refuseReadOnly,
-  SOURCE_PERM,
+  SAME_SIZE_SHARED,
   sourceShared,
-  TARGET_PERM,
-  TARGET_SHARED,
 } from './resources.js';
 import { copyScope } from './space.js';
 
@@ -167,9 +165,11 @@ export class MirrorDriver implements JobDriver {
   /** Links the job to both images and begins to follow the guests' writes. Throws `busy`, `permission`; `clean` releases everything. */
   async begin(user: NodeUser): Promise<void> {
     const { source, target, resources } = this;
+    const { filter } = this.#options;
     resources.block(source, this.type);
     resources.block(target, this.type);
-    this.#sourceLink = resources.attach(user, source, 'source', SOURCE_PERM, sourceShared(source));
+    if (filter) resources.keep(user, source, 'source', sourceShared(source));
+    else this.#sourceLink = resources.attach(user, source, Perm.CONSISTENT_READ, sourceShared(source));
     // Nobody resizes the source from here on; until here a guest could.
     this.#state.dirty.truncate(source.length);
     if (this.type === 'mirror') refuseOtherSize(source, target);
@@ -177,10 +177,11 @@ export class MirrorDriver implements JobDriver {
     this.#targetLink = link;
     // All that can be refused is refused before the target is changed.
     await this.#settleWhatIsLeftOut();
+    if (this.#compares) Node.changePermissions(link, link.perm | Perm.CONSISTENT_READ, link.shared);
     const below = this.#backingToBe();
     if (below !== null) await checkNameBacking(target, below);
     // The base of an active commit only. What it gets reads as zeroes, as it does through a layer that is longer than its backing node.
-    if (target.length < source.length) await link.truncate(source.length);
+    if (target.length < source.length) await resources.lengthen(link, source.length);
     resources.defer(() => source.removeObserver(this.#observer));
     await source.graph.drained([source], async () => {
       this.#bitmapUse?.freeze();
@@ -188,10 +189,15 @@ export class MirrorDriver implements JobDriver {
       if (this.#bitmapUse !== null) this.#bitmapUse.select(dirty);
       else if (this.#options.sync !== 'none') dirty.set(0, dirty.size);
       source.addObserver(this.#observer);
-      const plan = this.#options.filter;
-      if (plan) putFilter(resources, { plan, user, type: this.type }, source, target);
+      if (!filter) return;
+      const main = { perm: Perm.CONSISTENT_READ, shared: SAME_SIZE_SHARED };
+      this.#sourceLink = putFilter(resources, { plan: filter, user, type: this.type, main }, source, target).below;
+      this.closeBetween(user);
     });
   }
+
+  /** The source is read through a filter: what lies between it and the target may be closed to others. Throws `permission`. */
+  protected closeBetween(_user: NodeUser): void {}
 
   /** Settles what the copy need not write. Throws `invalid-argument` where the target could not become right. */
   async #settleWhatIsLeftOut(): Promise<void> {
@@ -229,7 +235,8 @@ export class MirrorDriver implements JobDriver {
   protected async takeTarget(user: NodeUser): Promise<Child> {
     const { target } = this;
     refuseReadOnly(target);
-    return this.resources.attach(user, target, 'target', TARGET_PERM, TARGET_SHARED);
+    this.resources.keep(user, target, 'target', PERM_ALL);
+    return this.resources.attach(user, target, Perm.WRITE, Perm.WRITE_UNCHANGED);
   }
 
   readonly #classify: Classify = (status) => {

@@ -7,29 +7,21 @@ import type { Graph } from '../block/graph.js';
 import { backingFileOf, needFormat } from '../block/node/format.js';
 import { BlockNode } from '../block/node/node.js';
 import type { WriteObserver } from '../block/observer.js';
-import type { UserRole } from '../block/roles.js';
 import { PERM_ALL, Perm } from '../block/types.js';
 import { BlockError } from '../util/errors.js';
 import type { JobType } from './driver.js';
 
-/** A job reads here. */
-export const SOURCE_PERM = Perm.CONSISTENT_READ;
-/** Guests may go on writing. */
-const SOURCE_SHARED = PERM_ALL & ~Perm.RESIZE;
+/** Guests may go on reading and writing: the job depends on the size alone. */
+export const SAME_SIZE_SHARED = PERM_ALL & ~Perm.RESIZE;
+/** A job reads here what nobody may change. */
+export const FROZEN_SHARED = PERM_ALL & ~(Perm.WRITE | Perm.RESIZE);
+/** A layer between what is committed and the base: it is not right for who reads it by itself. */
+export const BETWEEN_SHARED = Perm.WRITE_UNCHANGED | Perm.WRITE;
 
 /** What others may do with the `source` of a copy: where nobody here can write to it, no other process may either. */
 export function sourceShared(source: BlockNode): number {
-  return source.readOnly ? FROZEN_SHARED : SOURCE_SHARED;
+  return source.readOnly ? FROZEN_SHARED : SAME_SIZE_SHARED;
 }
-
-/** A job reads here what nobody may change. */
-export const FROZEN_SHARED = PERM_ALL & ~(Perm.WRITE | Perm.RESIZE);
-/** A job writes here, and is the only one. */
-export const TARGET_PERM = Perm.CONSISTENT_READ | Perm.WRITE | Perm.RESIZE;
-export const TARGET_SHARED = Perm.CONSISTENT_READ | Perm.WRITE_UNCHANGED;
-/** A target that may lie over its own source, to which a guest writes: the job depends on the target's size alone. */
-export const OVERLAY_TARGET_PERM = Perm.CONSISTENT_READ | Perm.WRITE;
-export const OVERLAY_TARGET_SHARED = PERM_ALL & ~Perm.RESIZE;
 
 /** A node that was made writable. */
 export interface WriteAccess {
@@ -74,11 +66,35 @@ export class JobResources {
     this.#undo.push(undo);
   }
 
-  /** Links the job to `node`. Throws `permission`. */
-  attach(user: NodeUser, node: BlockNode, role: UserRole, perm: number, shared: number): Child {
-    const child = node.attach(user, role, perm, shared);
-    this.defer(() => child.node.detach(child));
+  /** Keeps `node` for the job, which calls it `name`, and says what others may do with it. Throws `permission`. */
+  keep(user: NodeUser, node: BlockNode, name: string, shared: number): Child {
+    return this.#attached(node.attach(user, 'job', 0, shared, name));
+  }
+
+  /** A link through which the job reads or writes. Throws `permission`, `read-only`. */
+  attach(user: NodeUser, node: BlockNode, perm: number, shared: number): Child {
+    return this.#attached(node.attach(user, 'copy', perm, shared));
+  }
+
+  #attached(child: Child): Child {
+    this.defer(() => this.detach(child));
     return child;
+  }
+
+  /** Gives a link back before the end. */
+  detach(child: Child): void {
+    if (child.node.parents.has(child)) child.node.detach(child);
+  }
+
+  /** Makes the node of `link` longer, which the job is not allowed otherwise. Rejects with `permission`, and as `truncate`. */
+  async lengthen(link: Child, size: number): Promise<void> {
+    const { perm, shared } = link;
+    BlockNode.changePermissions(link, perm | Perm.RESIZE, shared);
+    try {
+      await link.truncate(size);
+    } finally {
+      BlockNode.changePermissions(link, perm, shared);
+    }
   }
 
   /**

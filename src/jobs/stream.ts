@@ -10,7 +10,7 @@ import { backingOf, chainOf, inChain, nodesAbove } from '../block/chain.js';
 import type { Child, NodeUser } from '../block/child.js';
 import type { Graph } from '../block/graph.js';
 import type { BlockNode } from '../block/node/node.js';
-import { type Extent, PERM_ALL, Perm } from '../block/types.js';
+import { type Extent, Perm } from '../block/types.js';
 import type { BlockStreamArguments } from '../schema/generated/types.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { SECTOR_BYTES } from '../util/numbers.js';
@@ -27,9 +27,10 @@ import {
 } from './copy-engine.js';
 import { type Chunk, Chunker, type Classify, isOwn, Plan } from './copy-plan.js';
 import type { JobContext, JobDriver } from './driver.js';
-import { type FilterPlan, putFilter } from './job-filter.js';
+import { type FilterParts, type FilterPlan, ONLY_THERE, putFilter } from './job-filter.js';
 import { filterOf, type JobEnvironment, type JobTypeDefinition, layerByFile, nodeOf } from './job-type.js';
-import { changeBacking, checkBackingName, FROZEN_SHARED, JobResources, linkOf, SOURCE_PERM } from './resources.js';
+import { changeBacking, checkBackingName, FROZEN_SHARED, JobResources, linkOf, SAME_SIZE_SHARED } from './resources.js';
+import { StreamFilter } from './stream-filter.js';
 
 export interface StreamOptions {
   /** Where the content goes: the active layer, or any other with a backing node. */
@@ -88,18 +89,28 @@ class StreamDriver implements JobDriver {
     const top = this.#top;
     const resources = this.#resources;
     for (const node of [top, ...this.#layers]) resources.block(node, this.type);
-    for (const node of this.#layers) resources.attach(user, node, 'source', SOURCE_PERM, FROZEN_SHARED);
-    const link = resources.attach(user, top, 'target', SOURCE_PERM, PERM_ALL & ~Perm.RESIZE);
-    this.#link = link;
+    resources.keep(user, top, 'active node', SAME_SIZE_SHARED);
+    for (const node of this.#layers) resources.keep(user, node, 'intermediate node', FROZEN_SHARED);
     if (this.#changesBacking) await checkBackingName(top, this.base, this.#backingFile);
-    await resources.beginWriting(link, SOURCE_PERM | Perm.WRITE_UNCHANGED);
+    await resources.writable(top);
     resources.defer(() => {
       top.serialiser = null;
     });
     await this.#graph.drained([top], async () => {
       top.serialiser = this.#lock;
       const plan = this.#plan;
-      if (plan !== null) putFilter(resources, { plan, user, type: this.type }, top);
+      if (plan === null) {
+        this.#link = resources.attach(user, top, Perm.CONSISTENT_READ | Perm.WRITE_UNCHANGED, SAME_SIZE_SHARED);
+        return;
+      }
+      const make = (parts: FilterParts) =>
+        new StreamFilter(parts, {
+          bottom: this.#layers.at(-1) ?? top,
+          populate: (offset, length) => this.#populateNow(offset, length),
+        });
+      const { node, below } = putFilter(resources, { plan, user, type: this.type, main: ONLY_THERE, make }, top);
+      resources.attach(user, node, Perm.CONSISTENT_READ, SAME_SIZE_SHARED);
+      this.#link = below;
     });
   }
 
@@ -123,30 +134,22 @@ class StreamDriver implements JobDriver {
     }
     const base = this.base;
     const link = linkOf(this.#link);
+    const align = this.#align;
     // Without a base what nobody holds reads as zeroes, so zeroes need not be written.
     const classify: Classify = (status) => {
       if (!isOwn(status) || status.depth === 0) return 'skip';
       if (status.zero) return base === null ? 'skip' : 'zero';
       return 'data';
     };
-    const align = Math.max(top.clusterBytes, SECTOR_BYTES);
     const plan = new Plan({ source: top, base, classify, align, maxPieceBytes: MAX_PIECE_BYTES }, 0, top.length);
     const chunkBytes = Math.max(CHUNK_BYTES, align);
-    const moving: TransferOptions = {
-      source: link,
-      target: link,
-      zeroStep: align,
-      zeroes: base === null ? 'skip' : 'write',
-      unmap: true,
-      flags: { serialised: true },
-    };
     await runCopy(ctx, {
       memory: top.host.memory,
       target: { link, bytes: top.length },
       chunks: new Chunker(plan, chunkBytes, MAX_EXTENTS),
       chunkBytes,
       unordered: true,
-      copy: (chunk, buffer) => this.#populate(moving, chunk, buffer),
+      copy: (chunk, buffer) => this.#populate(chunk, buffer),
       left: (error) => {
         this.#ignored ??= error;
       },
@@ -154,7 +157,36 @@ class StreamDriver implements JobDriver {
     if (this.#ignored !== null) throw this.#ignored;
   }
 
-  async #populate(moving: TransferOptions, chunk: Chunk, buffer: Uint8Array): Promise<CopyFault | null> {
+  get #align(): number {
+    return Math.max(this.#top.clusterBytes, SECTOR_BYTES);
+  }
+
+  get #moving(): TransferOptions {
+    const link = linkOf(this.#link);
+    return {
+      source: link,
+      target: link,
+      zeroStep: this.#align,
+      zeroes: this.base === null ? 'skip' : 'write',
+      unmap: true,
+      flags: { serialised: true },
+    };
+  }
+
+  /** For somebody who waits for the content of the range. */
+  async #populateNow(offset: number, length: number): Promise<void> {
+    const { memory } = this.#top.host;
+    const buffer = memory.allocate(length);
+    try {
+      const chunk: Chunk = { kind: 'data', extents: [{ offset, length }], bytes: length };
+      const fault = await this.#populate(chunk, buffer);
+      if (fault !== null) throw fault.error;
+    } finally {
+      memory.free(buffer);
+    }
+  }
+
+  async #populate(chunk: Chunk, buffer: Uint8Array): Promise<CopyFault | null> {
     const lock = this.#lock;
     // All at once, so that no other writer comes between two of them in the queue.
     const held = await Promise.all(chunk.extents.map(({ offset, length }) => lock.acquire(offset, offset + length)));
@@ -162,7 +194,7 @@ class StreamDriver implements JobDriver {
       const extents = await this.#missing(chunk.extents);
       if (extents.length === 0) return null;
       const bytes = extents.reduce((sum, extent) => sum + extent.length, 0);
-      return await transfer(moving, { kind: chunk.kind, extents, bytes }, buffer, NO_ORDER);
+      return await transfer(this.#moving, { kind: chunk.kind, extents, bytes }, buffer, NO_ORDER);
     } catch (error) {
       return { error: toBlockError(error, { path: this.#top.filename, operation: 'block status' }), isRead: true };
     } finally {

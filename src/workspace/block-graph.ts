@@ -29,10 +29,11 @@ export function describeGraph(graph: Graph): XDbgBlockGraph {
   const edges: XDbgBlockGraph['edges'] = [];
   for (const node of graph.nodes.values()) {
     numberOf(node);
-    for (const { user, name, role, perm, shared } of node.parents) {
+    for (const link of node.parents) {
+      const { user, name, role, perm, shared } = link;
       if (role.keepsOnly) continue;
       edges.unshift({
-        parent: numberOf(user),
+        parent: numberOf(role.unnamed ? link : user),
         child: numberOf(node),
         name,
         perm: permissions(perm),

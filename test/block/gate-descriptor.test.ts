@@ -8,6 +8,7 @@ import { createImage } from '../../src/block/create.js';
 import type { OpenGate } from '../../src/block/gate.js';
 import { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
+import { PERM_ALL, Perm } from '../../src/block/types.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 import { openRealHost } from '../../src/host/real/index.js';
 import { failureOf } from '../drivers/support.js';
@@ -45,6 +46,7 @@ describe('a gate that hands in a file descriptor', () => {
     };
     const graph = new Graph(host, { gate });
     const opening = openNode(graph, top, { readOnly: true }).then(async (node) => {
+      node.attach({ userName: 'reader' }, 'root', Perm.CONSISTENT_READ, PERM_ALL);
       const below = node.children.get('backing')!.node;
       if (!readOnly) await below.reopen(false);
       return below;

@@ -5,7 +5,7 @@ import { chainOf } from '../../src/block/chain.js';
 import { Device, rootOf } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
-import { BACKING_FIXED } from '../../src/block/roles.js';
+import { BACKING, BACKING_FIXED } from '../../src/block/roles.js';
 import { PERM_ALL, Perm } from '../../src/block/types.js';
 import { BlockError } from '../../src/util/errors.js';
 import { failureOf, makeBench, pattern } from '../drivers/support.js';
@@ -220,7 +220,7 @@ describe('graph: replaceNode', () => {
     const [to] = layers(graph, 'to');
     const reader = from.attach(nobody, 'root', Perm.CONSISTENT_READ, PERM_ALL);
     const writer = from.attach({ userName: 'writer' }, 'root', Perm.WRITE, PERM_ALL);
-    to.attach({ userName: 'holder' }, 'root', Perm.CONSISTENT_READ, BACKING_FIXED.shared);
+    to.attach({ userName: 'holder' }, 'root', Perm.CONSISTENT_READ, BACKING_FIXED);
     expect(refusal(() => graph.replaceNode(from, to)).message).to.contain("unshared by holder (uses node 'to'");
     expect([reader.node, writer.node, from.parents.size, to.parents.size]).to.deep.equal([from, from, 2, 1]);
   });
@@ -302,7 +302,7 @@ describe('graph: setBacking', () => {
         message: `Making '${below.nodeName}' a backing child of 'base' would create a cycle`,
       });
     }
-    expect(refusal(() => base.setChild('file', top, 'image', BACKING_FIXED)).code).to.equal('loop');
+    expect(refusal(() => base.setChild('file', top, 'image', BACKING)).code).to.equal('loop');
     expect(chainOf(top)).to.deep.equal([top, mid, base]);
   });
 });

@@ -84,7 +84,7 @@ describe('a change of the size', () => {
     expect(error).to.include({ code: 'permission', path: world.top.filename });
     expect(error.message).to.equal(
       "Permission conflict on node 'layer0': permissions 'resize' are both required by device 'drive0' " +
-        `(uses node 'layer0' as 'root' child) and unshared by job '${job.id}' (uses node 'layer0' as 'source' child).`,
+        `(uses node 'layer0' as 'root' child) and unshared by an unnamed block device (uses node 'layer0' as 'root' child).`,
     );
     expect([world.top.length, target.length, world.top.counts.write]).to.deep.equal([MiB, MiB, writes]);
     job.on('BLOCK_JOB_READY', () => void job.complete());

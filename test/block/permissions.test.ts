@@ -6,7 +6,7 @@ import { Device } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
 import { FilterNode } from '../../src/block/node/filter.js';
 import { BlockNode } from '../../src/block/node/node.js';
-import { BACKING, BACKING_FIXED, type Permissions } from '../../src/block/roles.js';
+import { BACKING_FIXED, type Permissions } from '../../src/block/roles.js';
 import { PERM_ALL, Perm, permNames } from '../../src/block/types.js';
 import { BlockError } from '../../src/util/errors.js';
 import { type Bench, makeBench, pattern } from '../drivers/support.js';
@@ -171,11 +171,11 @@ describe('permissions and the file below', () => {
     const bench = makeBench();
     const node = await openRaw(bench, '/a', pattern(4096));
     const file = node.children.get('file')!.node;
-    file.attach(nobody, 'root', CONSISTENT_READ, BACKING_FIXED.shared);
+    file.attach(nobody, 'root', CONSISTENT_READ, BACKING_FIXED);
     const error = refusal(() => node.attach(job, 'target', WRITE, PERM_ALL));
     expect(error.message).to.contain(`Permission conflict on node '${file.nodeName}': permissions 'write'`);
     expect(node.parents.size).to.equal(0);
-    node.attach(job, 'source', BACKING.perm, PERM_ALL);
+    node.attach(job, 'source', CONSISTENT_READ, PERM_ALL);
   });
 });
 

@@ -10,9 +10,9 @@ import { mirrorJob } from '../../src/jobs/mirror.js';
 import { startJob } from '../../src/jobs/start.js';
 import { streamJob } from '../../src/jobs/stream.js';
 import { BlockError } from '../../src/util/errors.js';
-import { codeOf, readyOf, threeLayers } from './copy-support.js';
+import { allocated, codeOf, readyOf, threeLayers } from './copy-support.js';
 import { pattern } from './memory-node.js';
-import { MiB, type World } from './world.js';
+import { KiB, MiB, type World } from './world.js';
 
 /** Each node with its users and their permissions, for a comparison. */
 function shapeOf({ graph }: World): unknown {
@@ -131,4 +131,92 @@ describe('filter node of any job', () => {
       world.expectTidy();
     });
   }
+});
+
+describe('filter node of a stream', () => {
+  const start = async (more = {}) => {
+    const world = threeLayers({ filters: true });
+    // What is filled in is for the guest: the job itself has not run yet.
+    const job = await startJob({ ...world.env, launch: () => {} }, streamJob, { device: 'top', ...more });
+    return { world, job };
+  };
+  const read = (world: World, offset: number, length: number) => world.device.read(offset, Buffer.alloc(length));
+
+  it('fills in whole clusters of what is read through it, and nothing of the base', async () => {
+    const { world, job } = await start({ 'base-node': 'base' });
+    const before = allocated(world.top);
+    await read(world, 0, 4096);
+    expect(allocated(world.top)).to.deep.equal(before);
+    await read(world, 64 * KiB + 512, 512);
+    expect(allocated(world.top)).to.include(1);
+    expect(world.top.content().equals(world.model)).to.equal(true);
+    job.cancel(true);
+    await codeOf(job.done);
+    world.expectTidy();
+  });
+
+  it('does not overwrite what a guest writes meanwhile', async () => {
+    const { world, job } = await start();
+    const data = pattern(0, 64 * KiB, 8);
+    await Promise.all([read(world, 0, 64 * KiB), world.device.write(0, data), read(world, 4096, 4096)]);
+    data.copy(world.model, 0);
+    expect(world.top.content().equals(world.model)).to.equal(true);
+    job.cancel(true);
+    await codeOf(job.done);
+    world.expectTidy();
+  });
+
+  it('fails a read where the top cannot be written', async () => {
+    const { world, job } = await start();
+    world.top.fault = (request) => {
+      if (request === 'write') throw new BlockError('no-space', 'planned');
+    };
+    expect(await codeOf(read(world, 64 * KiB, 512))).to.equal('no-space');
+    job.cancel(true);
+    await codeOf(job.done);
+    world.expectTidy();
+  });
+});
+
+describe('filter node of a backup', () => {
+  const backup = { device: 'top', sync: 'none' } as const;
+
+  it('has the target as its second child, which gets what a guest overwrites', async () => {
+    const world = threeLayers({ filters: true });
+    const target = world.node('target', MiB);
+    const job = await startJob(world.env, backupJob, { ...backup, target: 'target' });
+    expect(rootNode(world).children.get('target')?.node).to.equal(target);
+    const before = world.top.content();
+    await world.device.write(0, pattern(0, 4096, 7));
+    expect(target.content(64 * KiB).equals(before.subarray(0, 64 * KiB))).to.equal(true);
+    job.cancel(true);
+    await codeOf(job.done);
+    world.expectTidy();
+  });
+
+  it('stands above that of another backup of the same source, and either may end first', async () => {
+    for (const first of [0, 1]) {
+      const world = threeLayers({ filters: true });
+      const targets = ['a', 'b'].map((name) => world.node(name, MiB));
+      const jobs = [];
+      const moments = [];
+      for (const { nodeName } of targets) {
+        moments.push(world.top.content());
+        jobs.push(await startJob(world.env, backupJob, { ...backup, target: nodeName }));
+        await world.device.write(0, pattern(0, 4096, jobs.length));
+      }
+      jobs[first].cancel(true);
+      await codeOf(jobs[first].done);
+      await world.device.write(512 * KiB, pattern(0, 4096, 7));
+      const [at, length] = [512 * KiB, 64 * KiB];
+      const other = targets[1 - first].content();
+      const wanted = moments[1 - first];
+      expect(other.subarray(0, length).equals(wanted.subarray(0, length)), `first of ${first}`).to.equal(true);
+      expect(other.subarray(at, at + length).equals(wanted.subarray(at, at + length))).to.equal(true);
+      jobs[1 - first].cancel(true);
+      await codeOf(jobs[1 - first].done);
+      expect(rootNode(world)).to.equal(world.top);
+      world.expectTidy();
+    }
+  });
 });

@@ -154,7 +154,7 @@ export class World {
       expect(node.serialiser, `serialiser of ${node.nodeName}`).to.equal(null);
       const users = [...node.parents].map((child) => child.user.userName);
       expect(
-        users.filter((name) => name.startsWith('job')),
+        users.filter((name) => name.includes("job '")),
         `users of ${node.nodeName}`,
       ).to.deep.equal([]);
     }

@@ -7,8 +7,8 @@ import { BlockError } from '../../util/errors.js';
 import { skipFilters } from '../chain.js';
 import type { Child } from '../child.js';
 import type { OpenRequest } from '../registry.js';
-import { BACKING, BACKING_FIXED, type Permissions, ROLES } from '../roles.js';
-import { Perm } from '../types.js';
+import { BACKING_FIXED, type Permissions, ROLES } from '../roles.js';
+import { PERM_ALL, Perm } from '../types.js';
 import { BlockNode } from './node.js';
 
 export abstract class FormatNode extends BlockNode {
@@ -22,13 +22,13 @@ export abstract class FormatNode extends BlockNode {
   }
 
   /**
-   * As long as all users of this node let others write to it, its backing node may change, too: an overlay that a backup writes to may lie over
-   * the disk that is backed up. Where one user counts on the content, nobody else writes below.
+   * The backing node is to be right where a user of this node counts on what it reads. As long as all of them let others write to it, its
+   * backing node may change, too: an overlay that a backup writes to may lie over the disk that is backed up. Otherwise nobody else writes below.
    */
-  override needsOf(link: Child, _perm: number, shared: number): Permissions | null {
+  override needsOf(link: Child, perm: number, shared: number): Permissions | null {
     if (!link.role.cow) return null;
-    const needs = (shared & Perm.WRITE) !== 0 ? BACKING : BACKING_FIXED;
-    return { perm: needs.perm, shared: needs.shared | link.lent };
+    const others = (shared & Perm.WRITE) !== 0 ? PERM_ALL : BACKING_FIXED;
+    return { perm: perm & Perm.CONSISTENT_READ, shared: others | link.lent };
   }
 
   /**

@@ -98,8 +98,15 @@ export abstract class NodeLinks implements NodeUser {
   }
 
   /** Links `user`, which is no node, to this node. Throws `permission` on a conflict, `read-only` for a writer of a read-only node, `locked`. */
-  attach(this: BlockNode, user: NodeUser, role: UserRole, perm: number, shared: number): Child {
-    return this.link({ user, name: role, role: ROLES[role], perm, shared });
+  attach(
+    this: BlockNode,
+    user: NodeUser,
+    role: UserRole,
+    perm: number,
+    shared: number,
+    name: string = role === 'copy' ? 'root' : role,
+  ): Child {
+    return this.link({ user, name, role: ROLES[role], perm, shared });
   }
 
   /** Adds a link. Throws as `attach`. */

@@ -8,36 +8,27 @@
 //        v             v
 //      node          where old content goes
 //
-// Writes to the node that come past the filter would be missed. While anybody uses the filter, its link to the node lets nobody write there.
+// How writes wait: see `SavingFilter`.
 
 import type { Abilities, Moment } from '../../../block/abilities.js';
 import { DirtyBitmap } from '../../../block/bitmap.js';
 import { chainStatus } from '../../../block/chain.js';
 import type { Child } from '../../../block/child.js';
 import { Keeper, MIN_CLUSTER_BYTES } from '../../../block/keeper.js';
-import { FilterNode } from '../../../block/node/filter.js';
 import type { BlockNode } from '../../../block/node/node.js';
+import { SAVED_TO_SHARED, SavingFilter } from '../../../block/node/saving-filter.js';
 import { OverlayReaders } from '../../../block/overlay-readers.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
-import { type Permissions, ROLES } from '../../../block/roles.js';
-import {
-  type Extent,
-  type Located,
-  PERM_ALL,
-  Perm,
-  type TruncateOptions,
-  type WriteFlags,
-  type ZeroFlags,
-} from '../../../block/types.js';
+import { type Extent, Perm } from '../../../block/types.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
 import { RangeLock } from '../../../util/range-lock.js';
 import { KeptMoment } from './moment.js';
 
 const COPY_BYTES = 1 << 20;
 
-class CopyBeforeWriteNode extends FilterNode {
+class CopyBeforeWriteNode extends SavingFilter {
   override readonly driver = 'copy-before-write';
-  readonly #keeper: Keeper;
+  protected override readonly keeper: Keeper;
   readonly #moment: KeptMoment;
   /** Those who read the target, and so the file where nothing is saved; null: nobody does. */
   readonly #readers: OverlayReaders | null;
@@ -53,10 +44,10 @@ class CopyBeforeWriteNode extends FilterNode {
       if (selected === null) one.set(0, file.length);
       else select(one, selected);
     }
-    this.setChild('target', target, 'data', { perm: Perm.CONSISTENT_READ | Perm.WRITE, shared: TARGET_SHARED });
+    this.setChild('target', target, 'data', { perm: Perm.CONSISTENT_READ | Perm.WRITE, shared: SAVED_TO_SHARED });
     const readers = OverlayReaders.of(target, file);
     this.#readers = readers;
-    this.#keeper = new Keeper({
+    this.keeper = new Keeper({
       clock: graph.host.clock,
       copy,
       lock,
@@ -72,7 +63,7 @@ class CopyBeforeWriteNode extends FilterNode {
       copy,
       access,
       lock,
-      failure: () => this.#keeper.failure,
+      failure: () => this.keeper.failure,
     });
   }
 
@@ -85,50 +76,8 @@ class CopyBeforeWriteNode extends FilterNode {
     return { moment, ...this.passedDetails };
   }
 
-  /** Whoever uses it reads the node, and nobody else may write there. A monitor's hold is no use. */
-  override needsOf(link: Child, perm: number, shared: number): Permissions | null {
-    if (link !== this.primary) return null;
-    if (![...this.parents].some(({ role }) => role !== ROLES.monitor)) return { perm: 0, shared: PERM_ALL };
-    return { perm: perm | Perm.CONSISTENT_READ, shared: shared & ~(Perm.WRITE | Perm.RESIZE) };
-  }
-
-  protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
-    if (write && this.#keeper.needed(offset, length)) return false;
-    return super.doLocate(offset, length, write, into);
-  }
-
-  protected override async doWrite(offset: number, buffer: Uint8Array, flags: WriteFlags): Promise<void> {
-    await this.#keeper.beforeWrite([{ offset, length: buffer.length }]);
-    await super.doWrite(offset, buffer, flags);
-  }
-
-  protected override async doWriteExtents(extents: readonly Extent[], buffer: Uint8Array, flags: WriteFlags) {
-    await this.#keeper.beforeWrite(extents);
-    await super.doWriteExtents(extents, buffer, flags);
-  }
-
-  protected override async doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {
-    await this.#keeper.beforeWrite([{ offset, length }]);
-    await super.doWriteZeroes(offset, length, flags);
-  }
-
-  protected override async doDiscard(offset: number, length: number): Promise<void> {
-    await this.#keeper.beforeWrite([{ offset, length }]);
-    await super.doDiscard(offset, length);
-  }
-
-  protected override async doTruncate(size: number, options: TruncateOptions): Promise<void> {
-    if (size < this.length) await this.#keeper.beforeWrite([{ offset: size, length: this.length - size }]);
-    await super.doTruncate(size, options);
-  }
-
-  protected override async doMakeEmpty(): Promise<void> {
-    await this.#keeper.beforeWrite([{ offset: 0, length: this.length }]);
-    await super.doMakeEmpty();
-  }
-
   protected override async doClose(): Promise<void> {
-    await this.#keeper.end();
+    await this.keeper.end();
     this.#readers?.end();
   }
 
@@ -158,9 +107,6 @@ class CopyBeforeWriteNode extends FilterNode {
     }
   }
 }
-
-/** Others may read and write there, and do so at their own risk. */
-const TARGET_SHARED = PERM_ALL & ~Perm.RESIZE;
 
 function findBitmap(nodes: ReadonlyMap<string, BlockNode>, names: { node: string; name: string }): DirtyBitmap {
   const node = nodes.get(names.node);
