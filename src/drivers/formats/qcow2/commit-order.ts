@@ -87,10 +87,13 @@ export class Committer {
     return this.#next;
   }
 
-  /** Runs a commit and then `action`, with no other commit in between or meanwhile. `action` must not call `commit`. */
-  exclusive<T>(action: () => Promise<T>): Promise<T> {
+  /**
+   * Runs a commit and then `action`, with no other commit in between or meanwhile. `action` must not call `commit`; with `cuts` it cuts the file after
+   * the last cluster in use.
+   */
+  exclusive<T>(action: () => Promise<T>, { cuts = false } = {}): Promise<T> {
     return this.#commits.run(async () => {
-      await this.#run();
+      await this.#run(cuts);
       return action();
     });
   }
@@ -109,12 +112,12 @@ export class Committer {
     }
   }
 
-  async #run(): Promise<void> {
+  async #run(cuts = false): Promise<void> {
     const image = this.#image;
     if (image.headerDirty) await this.writeHeader();
     const taken = this.#take();
     try {
-      await this.#write(taken);
+      await this.#write(taken, cuts);
     } catch (error) {
       this.#markDirtyAgain(taken);
       throw error;
@@ -124,7 +127,7 @@ export class Committer {
     }
   }
 
-  async #write(taken: Taken): Promise<void> {
+  async #write(taken: Taken, cuts: boolean): Promise<void> {
     const { file, frees, reclamation } = this.#image;
     await this.#writeAll(taken.first);
     if (file.unflushed) await file.flush();
@@ -142,7 +145,7 @@ export class Committer {
     taken.pointers.length = 0;
     if (taken.pending.length === 0) return;
     await reclamation.synchronize();
-    await frees.apply(taken.pending);
+    await frees.apply(taken.pending, cuts);
     // There was no space for the refcount blocks of the rest: those clusters stay allocated until the next commit.
     if (taken.pending.length > 0) frees.putBack(taken.pending);
   }

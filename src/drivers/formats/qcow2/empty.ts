@@ -84,9 +84,10 @@ async function dropTables(image: Qcow2Image, first: number): Promise<void> {
 /** Commits, and cuts the file after the last cluster in use, unless something is allocated meanwhile. The refcount table keeps its place. */
 export function cutFile(image: Qcow2Image): Promise<void> {
   const { allocation, refcounts } = image;
-  return image.committer.exclusive(async () => {
+  const cut = async (): Promise<void> => {
     const before = allocation.count;
     const end = (await refcounts.endOfUse()) * image.geometry.clusterSize;
     if (end > 0 && allocation.count === before && !refcounts.making) await image.file.cut(end);
-  });
+  };
+  return image.committer.exclusive(cut, { cuts: true });
 }

@@ -38,9 +38,9 @@ export class Frees {
     else this.#pending.push({ cluster, count, punch });
   }
 
-  /** Takes the list: its clusters belong to the caller's commit from now on. */
+  /** Takes the list, ascending and with neighbours joined: its clusters belong to the caller's commit from now on. */
   take(): PendingFree[] {
-    const pending = this.#pending;
+    const pending = joined(this.#pending);
     this.#pending = [];
     return pending;
   }
@@ -52,10 +52,12 @@ export class Frees {
 
   /**
    * Lowers the refcounts of `pending`, as the last step of a commit. Items that are done are removed from `pending`; where there is no space to write a
-   * refcount block, the rest stays in it. Rejects with `corrupt-image`, `io`.
+   * refcount block, the rest stays in it. Where the file is to be `cut` after the last cluster in use, what lies behind that is not discarded first.
+   * Rejects with `corrupt-image`, `io`.
    */
-  async apply(pending: PendingFree[]): Promise<void> {
+  async apply(pending: PendingFree[], cut: boolean): Promise<void> {
     const { file, refcounts } = this.#image;
+    const end = cut ? await this.#endWithout(pending) : Number.POSITIVE_INFINITY;
     while (pending.length > 0) {
       const stop = file.raise('cluster_free');
       if (stop !== undefined) await stop;
@@ -65,7 +67,7 @@ export class Frees {
         const count = Math.min(item.count, (index + 1) * this.#perBlock - item.cluster);
         const what = refcounts.metadataIn(item.cluster, count);
         if (what !== null) throw await this.#wronglyReferredTo(item.cluster, what);
-        if (item.punch) await this.#punch(item.cluster, count);
+        if (item.punch && item.cluster < end) await this.#punch(item.cluster, count);
         const block = await this.#blockToLower(index);
         if (block === 'no room') return;
         const first = item.cluster;
@@ -79,6 +81,20 @@ export class Frees {
       }
       pending.shift();
     }
+  }
+
+  /** Where use ends once `pending` is applied, or a later place. */
+  async #endWithout(pending: readonly PendingFree[]): Promise<number> {
+    const { refcounts } = this.#image;
+    let end: number = await refcounts.endOfUse();
+    for (let i = pending.length - 1; end > 0; end--) {
+      const last = (end - 1) as ClusterIndex;
+      const count = await refcounts.get(last, false);
+      if (count === 0) continue;
+      while (i >= 0 && pending[i].cluster > last) i--;
+      if (count > 1 || i < 0 || pending[i].cluster + pending[i].count <= last) break;
+    }
+    return end;
   }
 
   /** The error for a removed entry that pointed to metadata. */
@@ -118,4 +134,18 @@ export class Frees {
       from = plus(at, 1);
     }
   }
+}
+
+/** Ascending; neighbours of one kind are one run. A cluster that lost several references stays there several times. */
+function joined(pending: readonly PendingFree[]): PendingFree[] {
+  const runs: PendingFree[] = [];
+  for (const run of [...pending].sort((a, b) => a.cluster - b.cluster)) {
+    const last = runs[runs.length - 1];
+    if (last !== undefined && last.cluster + last.count === run.cluster && last.punch === run.punch) {
+      last.count += run.count;
+    } else {
+      runs.push(run);
+    }
+  }
+  return runs;
 }
