@@ -282,6 +282,7 @@ function findProblem(definition: Definition, definitions: ReadonlyMap<string, De
         const newer = definitions.get(formOf);
         if (newer?.kind !== 'command' || newer.formOf !== undefined) return `it is a form of no command '${formOf}'`;
         if (condition === undefined) return 'an older form needs a condition';
+        if (definition.argument === undefined && definition.members.length === 0) return 'an older form has arguments';
       }
       if (definition.returns === undefined) return undefined;
       const returned = typeof definition.returns === 'string' ? definition.returns : definition.returns[0];

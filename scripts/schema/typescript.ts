@@ -4,6 +4,7 @@
 import { allMembers, BUILT_IN, type Definition, jsonKind, type Member, type TypeReference } from './model.js';
 
 type Definitions = ReadonlyMap<string, Definition>;
+type Command = Definition & { kind: 'command' };
 
 const HEAD = '// Generated from src/schema/*.qapi by `npm run schema`. Do not edit.\n';
 
@@ -19,12 +20,14 @@ export function writeTypes(definitions: Definitions): string {
     `/** Every type by its name. */\nexport interface QapiTypes {\n${data.map((name) => `  ${name}: ${name};\n`).join('')}}\n`,
   );
   const commands = [...definitions.values()].filter((definition) => definition.kind === 'command');
-  const commandLines = commands.map((command) => {
+  const commandLine = (command: Command): string => {
     const returns = command.returns === undefined ? 'Record<string, never>' : reference(command.returns);
     return `  ${quoted(command.name)}: { arguments: ${argumentName(command) ?? 'Record<string, never>'}; returns: ${returns} };\n`;
-  });
+  };
+  const listed = (wanted: (command: Command) => boolean): string => commands.filter(wanted).map(commandLine).join('');
   parts.push(
-    `/** Arguments and answer of each command. */\nexport interface QapiCommands {\n${commandLines.join('')}}\n`,
+    `/** Arguments and answer of each command. */\nexport interface QapiCommands {\n${listed(({ formOf }) => formOf === undefined)}}\n`,
+    `/** The same of older forms of commands: each is called by the name of its command. */\nexport interface QapiForms {\n${listed(({ formOf }) => formOf !== undefined)}}\n`,
   );
   const events = [...definitions.values()].filter((definition) => definition.kind === 'event');
   const eventLines = events.map((event) => `  ${event.name}: ${argumentName(event) ?? 'Record<string, never>'};\n`);
@@ -40,17 +43,17 @@ export function writeTable(definitions: Definitions): string {
   }
   const list = (kind: 'command' | 'event'): string =>
     [...definitions.values()]
-      .filter((definition) => definition.kind === kind)
+      .filter((definition) => definition.kind === kind && !('formOf' in definition))
       .map((definition) => `  ${quoted(definition.name)}: ${JSON.stringify(argumentName(definition) ?? null)},\n`)
       .join('');
   return [
     HEAD,
-    "import type { TypeTable } from '../table.js';\nimport type { CompatGeneration, QapiCommands } from './types.js';\n",
+    "import type { TypeTable } from '../table.js';\nimport type { CompatGeneration, QapiForms, QapiTypes } from './types.js';\n",
     `/** What the validator walks: every type by its name. */\nexport const TYPES = {\n${entries.join('')}} as const satisfies TypeTable;\n`,
     `/** Type of the arguments of each command; null where there are none. */\nexport const COMMANDS = {\n${list('command')}} as const;\n`,
     `/** Commands that return something; all others return an empty object. */\nexport const RETURNING: ReadonlySet<string> = new Set(${JSON.stringify(returning(definitions))});\n`,
     `/** Commands that only older QMPs have: which one. */\nexport const CONDITIONS: Readonly<Record<string, CompatGeneration>> = ${JSON.stringify(conditions(definitions))};\n`,
-    `/** Older forms of commands, by the name that they are called by. */\nexport const FORMS: Readonly<Record<string, readonly (keyof QapiCommands)[]>> = ${JSON.stringify(forms(definitions))};\n`,
+    `/** Older forms of commands, by the name that they are called by, and the type of the arguments of each. */\nexport const FORMS: Readonly<Record<string, { readonly [K in keyof QapiForms]?: keyof QapiTypes }>> = ${JSON.stringify(forms(definitions))};\n`,
     `/** Commands that may overtake others. */\nexport const OUT_OF_BAND: ReadonlySet<string> = new Set(${JSON.stringify(outOfBand(definitions))});\n`,
     `/** Type of the data of each event. */\nexport const EVENTS = {\n${list('event')}} as const;\n`,
   ].join('\n');
@@ -70,12 +73,11 @@ function conditions(definitions: Definitions): Record<string, string> {
   return found;
 }
 
-function forms(definitions: Definitions): Record<string, string[]> {
-  const found: Record<string, string[]> = {};
+function forms(definitions: Definitions): Record<string, Record<string, string>> {
+  const found: Record<string, Record<string, string>> = {};
   for (const one of definitions.values()) {
     if (one.kind !== 'command' || one.formOf === undefined) continue;
-    found[one.formOf] ??= [];
-    found[one.formOf]!.push(one.name);
+    found[one.formOf] = { ...found[one.formOf], [one.name]: argumentName(one)! };
   }
   return found;
 }

@@ -71,7 +71,8 @@ async function chainInfo(node: BlockNode): Promise<ImageInfo> {
   return info;
 }
 
-function bitmapInfo(bitmap: DirtyBitmap): BlockDirtyInfo {
+/** What is told of a bitmap. */
+export function bitmapInfo(bitmap: DirtyBitmap): BlockDirtyInfo {
   const { name, granularity, recording, busy, persistent, inconsistent } = bitmap;
   return {
     name,

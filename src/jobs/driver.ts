@@ -18,6 +18,7 @@
 //   if (failure && (await ctx.handleError(failure, isRead)) === 'report') throw failure;
 //   ctx.progress.advance(length);
 
+import type { DirtyBitmap } from '../block/bitmap.js';
 import type { BlockNode } from '../block/node/node.js';
 import type { Clock } from '../host/host.js';
 import type { JobType } from '../schema/generated/types.js';
@@ -106,6 +107,8 @@ export interface JobContext {
 
 export interface JobDriver {
   readonly type: JobType;
+  /** What it has still to copy, where it goes by a bitmap of its own. */
+  readonly dirtyBitmap?: DirtyBitmap;
   /** False where it works on no device: then it has no BLOCK_JOB_* events, and `query-jobs` alone lists it. Default: true. */
   readonly isBlockJob?: boolean;
 

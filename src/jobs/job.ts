@@ -3,6 +3,7 @@
 //
 //   start() -> driver.run(context) -> transaction: waiting, pending -> prepare -> commit | abort -> clean -> concluded -> null
 
+import type { DirtyBitmap } from '../block/bitmap.js';
 import type { NodeUser } from '../block/child.js';
 import type { BlockNode } from '../block/node/node.js';
 import type { Clock } from '../host/host.js';
@@ -146,6 +147,11 @@ export class Job implements NodeUser {
   /** Whether it was cancelled, and has not ended yet or will end so. */
   get isCancelled(): boolean {
     return this.#cancelled || this.#softCancelled;
+  }
+
+  /** What it has still to copy, where it goes by a bitmap of its own; null where it does not. */
+  get dirtyBitmap(): DirtyBitmap | null {
+    return this.#driver.dirtyBitmap ?? null;
   }
 
   /** Whether it has BLOCK_JOB_* events, and is one of those that `query-block-jobs` lists. */

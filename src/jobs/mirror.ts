@@ -157,6 +157,10 @@ export class MirrorDriver implements JobDriver {
     this.#observer = this.#makeObserver();
   }
 
+  get dirtyBitmap(): DirtyBitmap {
+    return this.#state.dirty;
+  }
+
   /** Bytes that differ, or may. */
   get dirtyBytes(): number {
     return this.#state.dirty.dirtyBytes;

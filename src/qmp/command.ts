@@ -1,14 +1,17 @@
 // What a command of the monitor is: a function from the arguments of the schema, checked already, to what the schema says that it returns.
 
-import type { QapiCommands } from '../schema/generated/types.js';
+import type { QapiCommands, QapiForms } from '../schema/generated/types.js';
 import type { QmpContext } from './context.js';
 
-export type CommandName = keyof QapiCommands;
+/** What there are functions for: commands, and older forms of them. */
+type Calls = QapiCommands & QapiForms;
+
+export type CommandName = keyof Calls;
 
 /** `Record<string, never>` is what commands return that have nothing to say: these may return nothing. */
 type Returned<K extends CommandName> =
   // biome-ignore lint/suspicious/noConfusingVoidType: a function that ends without a value is meant.
-  QapiCommands[K]['returns'] extends Record<string, never> ? undefined | void : QapiCommands[K]['returns'];
+  Calls[K]['returns'] extends Record<string, never> ? undefined | void : Calls[K]['returns'];
 
 /** Who has sent a command. */
 export interface Caller {
@@ -23,7 +26,7 @@ export const NOBODY: Caller = { owner: {}, takeDescriptor: () => null };
 
 export type Command<K extends CommandName = CommandName> = (
   context: QmpContext,
-  args: QapiCommands[K]['arguments'],
+  args: Calls[K]['arguments'],
   caller: Caller,
 ) => Returned<K> | Promise<Returned<K>>;
 

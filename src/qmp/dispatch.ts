@@ -2,15 +2,15 @@
 //
 //   {"execute": NAME, "arguments": {...}, "id": ANY}  -->  {"return": ..., "id": ANY} | {"error": {"class", "desc"}, "id": ANY}
 
-import { COMMANDS as ARGUMENTS, CONDITIONS, OUT_OF_BAND, RETURNING } from '../schema/generated/table.js';
+import { COMMANDS as COMMAND_TYPES, CONDITIONS, OUT_OF_BAND, RETURNING } from '../schema/generated/table.js';
 import type { Generations } from '../schema/introspect.js';
 import { type ValidateOptions, validate, validateEmpty } from '../schema/validate.js';
-import { type Caller, type Command, type CommandName, NOBODY } from './command.js';
+import { type Caller, type Command, NOBODY } from './command.js';
 import { COMMANDS } from './commands/index.js';
 import type { QmpContext } from './context.js';
 import { type QmpError, qmpErrorOf } from './error.js';
 import { firstErrorOf } from './first-error.js';
-import { commandOfCall, isCommand } from './generations.js';
+import { type Call, commandOfCall, isCommand, type QmpName } from './generations.js';
 
 export interface Request {
   name: string;
@@ -71,36 +71,38 @@ export function refusal({ name, outOfBand }: Request, generations: Generations):
 }
 
 /** Runs a client's command that `refusal` has nothing against. From the first one on, sockets of descriptors have names only. Never rejects. */
-export async function runCommand(
-  context: QmpContext,
-  name: CommandName,
-  args: unknown,
-  caller: Caller,
-): Promise<Answer> {
+export async function runCommand(context: QmpContext, name: QmpName, args: unknown, caller: Caller): Promise<Answer> {
   context.graph.host.passed.namesOnly();
   try {
-    return { return: await callCommand(context, name, args, undefined, caller) };
+    return { return: await perform(context, commandOfCall(name, args, context.generations), args, undefined, caller) };
   } catch (error) {
     return { error: CONDITIONS[name] === 'first-names' ? firstErrorOf(error, args) : qmpErrorOf(error) };
   }
 }
 
-/** The same for callers of the house: rejects with the command's error. */
-export async function callCommand(
+/** The same for callers of the house, who know today's form alone: rejects with the command's error. */
+export function callCommand(
   context: QmpContext,
-  name: CommandName,
+  name: QmpName,
   args: unknown,
   how?: ValidateOptions,
-  caller = NOBODY,
 ): Promise<unknown> {
-  const form = commandOfCall(name, args, context.generations);
-  const command = COMMANDS[form] as Command;
-  const returned = await context.run(async () => command(context, checkedArguments(form, args, how) as never, caller));
-  return RETURNING.has(name) ? returned : {};
+  return perform(context, { form: name, type: COMMAND_TYPES[name] }, args, how, NOBODY);
 }
 
-function checkedArguments(name: CommandName, args: unknown, how?: ValidateOptions): unknown {
-  const type = ARGUMENTS[name];
+async function perform(
+  context: QmpContext,
+  { form, type }: Call,
+  args: unknown,
+  how: ValidateOptions | undefined,
+  caller: Caller,
+): Promise<unknown> {
+  const command = COMMANDS[form] as Command;
+  const returned = await context.run(async () => command(context, checkedArguments(type, args, how) as never, caller));
+  return RETURNING.has(form) ? returned : {};
+}
+
+function checkedArguments(type: Call['type'], args: unknown, how?: ValidateOptions): unknown {
   if (type !== null) return validate(type, args, how);
   validateEmpty(args);
   return {};

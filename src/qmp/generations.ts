@@ -4,34 +4,44 @@
 //   {"execute": "blockdev-add", {"options": {...}}}        a form of 2.1: all members that were given are members of that form
 //   {"execute": "blockdev-add", {"driver": ...}}           today's: one is not
 //
-// A form is a command of the schema, with a function of its own, which hands on to that of today's.
+// A form has an entry in the schema, and a function of its own, which hands on to that of today's command.
 
 import { COMMANDS, CONDITIONS, FORMS, TYPES } from '../schema/generated/table.js';
+import type { QapiCommands, QapiTypes } from '../schema/generated/types.js';
 import type { Generations } from '../schema/introspect.js';
 import type { TypeTable } from '../schema/table.js';
 import type { CommandName } from './command.js';
 
+export type QmpName = keyof QapiCommands;
+
+/** Which function carries a call out, and the type of its arguments; null: there are none. */
+export interface Call {
+  form: CommandName;
+  type: keyof QapiTypes | null;
+}
+
 const types: TypeTable = TYPES;
-/** Names of forms in the schema: nobody calls them by these. */
-const FORM_NAMES: ReadonlySet<string> = new Set(Object.values(FORMS).flat());
 
 /** Whether a command of that name may be called. */
-export function isCommand(name: string, generations: Generations): name is CommandName {
-  return Object.hasOwn(COMMANDS, name) && !FORM_NAMES.has(name) && isThere(name, generations);
+export function isCommand(name: string, generations: Generations): name is QmpName {
+  return Object.hasOwn(COMMANDS, name) && isThere(name, generations);
 }
 
 /** The names of all commands that may be called. */
-export function commandNames(generations: Generations): CommandName[] {
-  return (Object.keys(COMMANDS) as CommandName[]).filter((name) => isCommand(name, generations));
+export function commandNames(generations: Generations): QmpName[] {
+  return (Object.keys(COMMANDS) as QmpName[]).filter((name) => isThere(name, generations));
 }
 
-/** The command that carries out a call of `name`: an older form of it where these arguments are of that form. */
-export function commandOfCall(name: CommandName, args: unknown, generations: Generations): CommandName {
-  if (generations.size === 0 || typeof args !== 'object' || args === null) return name;
+/** What carries out a call of `name`: an older form of it where these arguments are of that form. */
+export function commandOfCall(name: QmpName, args: unknown, generations: Generations): Call {
+  const today: Call = { form: name, type: COMMANDS[name] };
+  if (generations.size === 0 || typeof args !== 'object' || args === null) return today;
   const given = Object.keys(args);
-  const fits = (form: CommandName): boolean =>
-    isThere(form, generations) && given.length > 0 && given.every((member) => hasMember(form, member));
-  return FORMS[name]?.find(fits) ?? name;
+  if (given.length === 0) return today;
+  for (const [form, type] of Object.entries(FORMS[name] ?? {}) as [CommandName, keyof QapiTypes][]) {
+    if (isThere(form, generations) && given.every((member) => hasMember(type, member))) return { form, type };
+  }
+  return today;
 }
 
 function isThere(name: string, generations: Generations): boolean {
@@ -39,7 +49,7 @@ function isThere(name: string, generations: Generations): boolean {
   return condition === undefined || generations.has(condition);
 }
 
-function hasMember(command: CommandName, member: string): boolean {
-  const entry = types[COMMANDS[command] ?? ''];
+function hasMember(type: keyof QapiTypes, member: string): boolean {
+  const entry = types[type];
   return entry?.kind === 'struct' && Object.hasOwn(entry.members, member);
 }

@@ -13,10 +13,11 @@
 import { validate } from '../schema/validate.js';
 import { detach } from '../util/best-effort.js';
 import { Serial } from '../util/serial.js';
-import type { Caller, CommandName } from './command.js';
+import type { Caller } from './command.js';
 import type { QmpContext } from './context.js';
 import { type Answer, BadRequest, isOutOfBand, parseRequest, type Request, refusal, runCommand } from './dispatch.js';
 import { qmpErrorOf } from './error.js';
+import type { QmpName } from './generations.js';
 import { MessageParser } from './json/parser.js';
 import { writeJson } from './json/writer.js';
 import { ReceivedDescriptors } from './received.js';
@@ -189,7 +190,7 @@ export class Session {
     }
     const refused = refusal(request, this.#context.generations);
     if (refused !== null) return { error: refused };
-    return name === NEGOTIATE ? this.#negotiate(args) : runCommand(this.#context, name as CommandName, args, caller);
+    return name === NEGOTIATE ? this.#negotiate(args) : runCommand(this.#context, name as QmpName, args, caller);
   }
 
   #negotiate(args: unknown): Answer {

@@ -9,13 +9,29 @@
 
 import type { ErrorPolicy } from '../block/device-options.js';
 import type { BlockDeviceIoStatus, BlockdevOnError, BlockErrorAction, QapiEvents } from '../schema/generated/types.js';
-import type { BlockError } from '../util/errors.js';
+import { BlockError } from '../util/errors.js';
 import { wordsOfErrno } from '../util/system-words.js';
 
 type ErrorEvent = QapiEvents['BLOCK_IO_ERROR'];
 
 /** `auto` is for jobs. */
 export type ErrorChoice = Exclude<BlockdevOnError, 'auto'>;
+
+/** `rerror`. Throws `invalid-argument`. */
+export function choiceOnRead(word = 'report'): ErrorChoice {
+  return choiceOf('read', word, ['report', 'ignore', 'stop']);
+}
+
+/** `werror`. Throws `invalid-argument`. */
+export function choiceOnWrite(word = 'enospc'): ErrorChoice {
+  return choiceOf('write', word, ['report', 'ignore', 'stop', 'enospc']);
+}
+
+function choiceOf(kind: 'read' | 'write', word: string, taken: readonly ErrorChoice[]): ErrorChoice {
+  const found = taken.find((choice) => choice === word);
+  if (found !== undefined) return found;
+  throw new BlockError('invalid-argument', `'${word}' invalid ${kind} error action`);
+}
 
 export interface PolicyUser {
   /** Called before `stop`. */

@@ -44,7 +44,7 @@ describe('daemon: its options, as a monitor tells of them', () => {
     try {
       const { code, stderr } = shop.ours('daemon', '--compat', '0.9');
       expect(code).to.equal(1);
-      expect(stderr).to.contain('--compat 0.9: expected first-names');
+      expect(stderr).to.contain('--compat 0.9: expected first-names or 2.1');
     } finally {
       shop.remove();
     }

@@ -3,10 +3,11 @@
 //   {"execute": ..., "arguments": ..., "return" or "error": ...}    a command, and its answer: these members, and perhaps others
 //   {"event": ..., "data": ...}                                     one that comes after the last one that was awaited
 //
-// `DIR` stands for the folder of the images: top.qcow2 over mid.qcow2 over base.qcow2, of 64 MiB each; the lower two are full of data. A list
+// `DIR` stands for the folder of the images: top.qcow2 over mid.qcow2 over base.qcow2, of 64 MiB each; the lower two are full of data; one.qcow2 and
+// two.qcow2, which are empty, and three, which is raw. A list
 // of strings in `return` names entries that are in the list, by their `name`.
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { parseDrive } from '../../src/cli/daemon/drive-options.js';
@@ -62,6 +63,8 @@ async function makeChain({ folder }: Bench): Promise<void> {
     for (let at = 0; at < SIZE; at += STEP) await image.write(at, new Uint8Array(STEP).fill(name.length));
     await image.close();
   }
+  for (const name of ['one', 'two']) await workspace.create(`${folder}/${name}.qcow2`, { driver: 'qcow2', size: STEP });
+  writeFileSync(`${folder}/three`, Buffer.alloc(STEP, 3));
   await workspace.close();
 }
 

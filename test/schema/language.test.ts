@@ -77,9 +77,16 @@ describe('schema language', () => {
       );
     const definitions = read(source);
     const table = writeTable(definitions);
-    expect(table).to.contain('"old_it":"1.0","do-it-1-0":"1.0"').and.to.contain('{"do-it":["do-it-1-0"]}');
+    expect(table)
+      .to.contain('"old_it":"1.0","do-it-1-0":"1.0"')
+      .and.to.contain('{"do-it":{"do-it-1-0":"DoIt10Arguments"}}');
     expect(table).to.contain("Info: { kind: 'struct', members: {  } }");
-    expect(writeTypes(definitions)).to.contain('x?: string;').and.to.contain('interface DoIt10Arguments');
+    const types = writeTypes(definitions);
+    expect(types).to.contain('x?: string;').and.to.contain('interface DoIt10Arguments');
+    expect(types.slice(types.indexOf('interface QapiForms'))).to.contain("'do-it-1-0'");
+    expect(types.slice(types.indexOf('interface QapiCommands'), types.indexOf('interface QapiForms'))).not.to.contain(
+      '1-0',
+    );
     const told = writeIntrospection(definitions);
     expect(told).to.contain('"name":"old_it","if":"1.0"').and.to.contain('{"name":"x","if":"1.0","type":"str"}');
     expect(told).not.to.contain('do-it-1-0');

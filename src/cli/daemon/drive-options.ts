@@ -3,12 +3,13 @@
 //   id=d0,file=disk.qcow2,format=qcow2,node-name=n0,cache=none,werror=stop,throttling.iops-total=100
 //   ^^^^^                 ^^^^^^^^^^^^              ^^^^^^^^^^ ^^^^^^^^^^^ ^^^^^^^^^^^^^^^^^^^^^^^^^^ the device's
 
-import type { BlockdevOnError, DriveOptions } from '../../schema/generated/types.js';
+import type { DriveOptions } from '../../schema/generated/types.js';
 import { type Nested, parseKeyval } from '../../schema/keyval.js';
 import { LooseOptions } from '../../schema/loose-options.js';
 import { validate, validateMember } from '../../schema/validate.js';
 import { BlockError } from '../../util/errors.js';
 import type { DriveRequest } from '../../workspace/drives.js';
+import { choiceOnRead, choiceOnWrite } from '../../workspace/error-policy.js';
 import { CACHE_MODES, type CacheMode } from '../arguments.js';
 import { OPTION_TYPES } from './options.js';
 
@@ -48,8 +49,8 @@ export function parseDrive(text: string): DriveRequest {
     image: new LooseOptions({ ...others, ...driverOf(options, others) }, TEXT),
     cache: { direct: mode.direct, noFlush: mode.noFlush },
     writethrough: writeback === undefined ? mode.writethrough : !writeback,
-    onRead: actionOf('read', options.rerror ?? 'report', ['report', 'ignore', 'stop']),
-    onWrite: actionOf('write', options.werror ?? 'enospc', ['report', 'ignore', 'stop', 'enospc']),
+    onRead: choiceOnRead(options.rerror),
+    onWrite: choiceOnWrite(options.werror),
     throttling: options.throttling ?? {},
     accountInvalid: options['stats-account-invalid'],
     accountFailed: options['stats-account-failed'],
@@ -91,12 +92,6 @@ function intervalsOf({ 'stats-intervals': intervals = [] }: DriveOptions): numbe
   const wrong = intervals.find((seconds) => seconds <= 0 || seconds > MAX_INTERVAL);
   if (wrong === undefined) return intervals;
   throw new BlockError('invalid-argument', `Invalid interval length: ${wrong}`);
-}
-
-function actionOf<A extends BlockdevOnError>(kind: 'read' | 'write', word: string, taken: readonly A[]): A {
-  const found = taken.find((action) => action === word);
-  if (found !== undefined) return found;
-  throw new BlockError('invalid-argument', `'${word}' invalid ${kind} error action`);
 }
 
 function isObject(value: Nested | undefined): value is { [key: string]: Nested } {

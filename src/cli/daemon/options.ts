@@ -61,7 +61,7 @@ export const OPTIONS: readonly OptionSpec[] = [
     key: 'compat',
     long: 'compat',
     argument: 'WHICH',
-    help: 'Monitors take the commands of an older QMP, too, for clients that were written for it: first-names (block_stream, block_job_set_speed, block_job_cancel).',
+    help: 'Monitors take the commands of an older QMP, too, for clients that were written for it: first-names (block_stream, block_job_set_speed, block_job_cancel) or 2.1 (blockdev-add with options and id, and so on). May be given twice.',
   },
   {
     key: 'pidfile',

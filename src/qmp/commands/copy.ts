@@ -16,7 +16,7 @@ import type { QmpContext } from '../context.js';
 import { findNode, findRootNode } from '../find.js';
 
 /** Throws `device-not-found`, which block-commit has where other commands say it without a class. */
-function checkDevice({ graph }: QmpContext, device: string): void {
+export function checkDevice({ graph }: QmpContext, device: string): void {
   if (graph.lookUp(device) === undefined) throw new BlockError('device-not-found', `Device '${device}' not found`);
 }
 

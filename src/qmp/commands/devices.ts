@@ -11,6 +11,7 @@ import type {
 } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
 import type { CommandTable } from '../command.js';
+import { deviceOf21 } from '../members-2-1.js';
 
 /** Limits by their older names. */
 function limitsOf(args: BlockIOThrottle): ThrottleLimits {
@@ -37,7 +38,10 @@ function setHistograms(device: Device, args: BlockLatencyHistogramSetArguments):
 }
 
 export const DEVICE_COMMANDS = {
-  'query-block': ({ drives }) => drives.infos(),
+  async 'query-block'(context) {
+    const infos = await context.drives.infos();
+    return context.generations.has('2.1') ? infos.map((info) => deviceOf21(context, info)) : infos;
+  },
 
   'query-blockstats': ({ graph, drives }, { 'query-nodes': ofNodes = false }) =>
     ofNodes ? [...graph.nodes.values()].map((node) => nodeStats(node, false)) : drives.stats(),

@@ -9,6 +9,7 @@ import { DESCRIPTOR_COMMANDS } from './descriptors.js';
 import { DEVICE_COMMANDS } from './devices.js';
 import { EXPORT_COMMANDS } from './exports.js';
 import { FIRST_COMMANDS } from './first-names.js';
+import { FORMS_OF_2_1 } from './forms-2-1.js';
 import { GRAPH_COMMANDS } from './graph.js';
 import { JOB_COMMANDS } from './jobs.js';
 import { OBJECT_COMMANDS } from './objects.js';
@@ -31,4 +32,5 @@ export const COMMANDS: CommandTable = {
   ...TRANSACTION_COMMANDS,
   ...YANK_COMMANDS,
   ...FIRST_COMMANDS,
+  ...FORMS_OF_2_1,
 };

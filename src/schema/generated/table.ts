@@ -1,7 +1,7 @@
 // Generated from src/schema/*.qapi by `npm run schema`. Do not edit.
 
 import type { TypeTable } from '../table.js';
-import type { CompatGeneration, QapiCommands } from './types.js';
+import type { CompatGeneration, QapiForms, QapiTypes } from './types.js';
 
 /** What the validator walks: every type by its name. */
 export const TYPES = {
@@ -269,10 +269,21 @@ export const TYPES = {
   YankInstanceChardev: { kind: 'struct', members: { id: { type: 'str' } } },
   YankInstance: { kind: 'union', tag: 'type', members: { type: { type: 'YankInstanceType' } }, branches: { 'block-node': 'YankInstanceBlockNode', chardev: 'YankInstanceChardev' } },
   YankArguments: { kind: 'struct', members: { instances: { type: ['YankInstance'] } } },
-  CompatGeneration: { kind: 'enum', values: ['first-names'] },
+  CompatGeneration: { kind: 'enum', values: ['first-names', '2.1'] },
   BlockStreamFirstNamesArguments: { kind: 'struct', members: { device: { type: 'str' }, base: { type: 'str', optional: true } } },
   BlockJobSetSpeedFirstNamesArguments: { kind: 'struct', members: { device: { type: 'str' }, value: { type: 'int' } } },
   BlockJobCancelFirstNamesArguments: { kind: 'struct', members: { device: { type: 'str' } } },
+  BlockdevDeviceCacheOptions: { kind: 'struct', members: { direct: { type: 'bool', optional: true }, 'no-flush': { type: 'bool', optional: true }, writeback: { type: 'bool', optional: true } } },
+  BlockdevDeviceOptionsBase: { kind: 'struct', members: { driver: { type: 'BlockdevDriver' }, id: { type: 'str' }, 'node-name': { type: 'str', optional: true }, discard: { type: 'BlockdevDiscardOptions', optional: true }, cache: { type: 'BlockdevDeviceCacheOptions', optional: true }, aio: { type: 'BlockdevAioOptions', optional: true }, rerror: { type: 'BlockdevOnError', optional: true }, werror: { type: 'BlockdevOnError', optional: true }, 'read-only': { type: 'bool', optional: true }, 'detect-zeroes': { type: 'BlockdevDetectZeroesOptions', optional: true } } },
+  BlockdevDeviceOptions: { kind: 'union', tag: 'driver', members: { driver: { type: 'BlockdevDriver' }, id: { type: 'str' }, 'node-name': { type: 'str', optional: true }, discard: { type: 'BlockdevDiscardOptions', optional: true }, cache: { type: 'BlockdevDeviceCacheOptions', optional: true }, aio: { type: 'BlockdevAioOptions', optional: true }, rerror: { type: 'BlockdevOnError', optional: true }, werror: { type: 'BlockdevOnError', optional: true }, 'read-only': { type: 'bool', optional: true }, 'detect-zeroes': { type: 'BlockdevDetectZeroesOptions', optional: true } }, branches: { blkdebug: 'BlockdevOptionsBlkdebug', blklogwrites: 'BlockdevOptionsBlklogwrites', blkverify: 'BlockdevOptionsBlkverify', compress: 'BlockdevOptionsGenericFormat', 'copy-before-write': 'BlockdevOptionsCbw', 'copy-on-read': 'BlockdevOptionsCor', file: 'BlockdevOptionsFile', host_device: 'BlockdevOptionsFile', nbd: 'BlockdevOptionsNbd', 'null-aio': 'BlockdevOptionsNull', 'null-co': 'BlockdevOptionsNull', preallocate: 'BlockdevOptionsPreallocate', qcow2: 'BlockdevOptionsQcow2', quorum: 'BlockdevOptionsQuorum', raw: 'BlockdevOptionsRaw', 'snapshot-access': 'BlockdevOptionsGenericFormat', throttle: 'BlockdevOptionsThrottle' } },
+  BlockdevAdd21Arguments: { kind: 'struct', members: { options: { type: 'BlockdevDeviceOptions' } } },
+  BlockStream21Arguments: { kind: 'struct', members: { device: { type: 'str' }, base: { type: 'str', optional: true }, speed: { type: 'int', optional: true }, 'on-error': { type: 'BlockdevOnError', optional: true } } },
+  DriveMirror21Arguments: { kind: 'struct', members: { device: { type: 'str' }, target: { type: 'str' }, format: { type: 'str', optional: true }, 'node-name': { type: 'str', optional: true }, replaces: { type: 'str', optional: true }, sync: { type: 'MirrorSyncMode' }, mode: { type: 'NewImageMode', optional: true }, speed: { type: 'int', optional: true }, granularity: { type: 'uint32', optional: true }, 'buf-size': { type: 'int', optional: true }, 'on-source-error': { type: 'BlockdevOnError', optional: true }, 'on-target-error': { type: 'BlockdevOnError', optional: true } } },
+  DriveBackup21Arguments: { kind: 'struct', members: { device: { type: 'str' }, target: { type: 'str' }, format: { type: 'str', optional: true }, sync: { type: 'MirrorSyncMode' }, mode: { type: 'NewImageMode', optional: true }, speed: { type: 'int', optional: true }, 'on-source-error': { type: 'BlockdevOnError', optional: true }, 'on-target-error': { type: 'BlockdevOnError', optional: true } } },
+  BlockResize21Arguments: { kind: 'struct', members: { device: { type: 'str', optional: true }, 'node-name': { type: 'str', optional: true }, size: { type: 'int' } } },
+  ChangeBackingFile21Arguments: { kind: 'struct', members: { device: { type: 'str' }, 'image-node-name': { type: 'str' }, 'backing-file': { type: 'str' } } },
+  Transaction21Arguments: { kind: 'struct', members: { actions: { type: ['TransactionAction'] } } },
+  BlockPasswd21Arguments: { kind: 'struct', members: { device: { type: 'str', optional: true }, 'node-name': { type: 'str', optional: true }, password: { type: 'str' } } },
 } as const satisfies TypeTable;
 
 /** Type of the arguments of each command; null where there are none. */
@@ -367,16 +378,17 @@ export const COMMANDS = {
   block_stream: "BlockStreamFirstNamesArguments",
   block_job_set_speed: "BlockJobSetSpeedFirstNamesArguments",
   block_job_cancel: "BlockJobCancelFirstNamesArguments",
+  block_passwd: "BlockPasswd21Arguments",
 } as const;
 
 /** Commands that return something; all others return an empty object. */
 export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-command-line-options","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","x-debug-block-dirty-bitmap-sha256","query-blockstats","query-block","x-debug-query-block-graph","query-status","query-name","query-block-exports","qom-list","qom-get","qom-list-types","qom-list-properties","query-iothreads","query-chardev","query-chardev-backends","ringbuf-read","chardev-add","chardev-change","add-fd","query-fdsets","query-yank"]);
 
 /** Commands that only older QMPs have: which one. */
-export const CONDITIONS: Readonly<Record<string, CompatGeneration>> = {"block_stream":"first-names","block_job_set_speed":"first-names","block_job_cancel":"first-names"};
+export const CONDITIONS: Readonly<Record<string, CompatGeneration>> = {"block_stream":"first-names","block_job_set_speed":"first-names","block_job_cancel":"first-names","blockdev-add-2-1":"2.1","block-stream-2-1":"2.1","drive-mirror-2-1":"2.1","drive-backup-2-1":"2.1","block-resize-2-1":"2.1","blockdev-snapshot-sync-2-1":"2.1","change-backing-file-2-1":"2.1","transaction-2-1":"2.1","block_passwd":"2.1"};
 
-/** Older forms of commands, by the name that they are called by. */
-export const FORMS: Readonly<Record<string, readonly (keyof QapiCommands)[]>> = {};
+/** Older forms of commands, by the name that they are called by, and the type of the arguments of each. */
+export const FORMS: Readonly<Record<string, { readonly [K in keyof QapiForms]?: keyof QapiTypes }>> = {"blockdev-add":{"blockdev-add-2-1":"BlockdevAdd21Arguments"},"block-stream":{"block-stream-2-1":"BlockStream21Arguments"},"drive-mirror":{"drive-mirror-2-1":"DriveMirror21Arguments"},"drive-backup":{"drive-backup-2-1":"DriveBackup21Arguments"},"block_resize":{"block-resize-2-1":"BlockResize21Arguments"},"blockdev-snapshot-sync":{"blockdev-snapshot-sync-2-1":"BlockdevSnapshotSync"},"change-backing-file":{"change-backing-file-2-1":"ChangeBackingFile21Arguments"},"transaction":{"transaction-2-1":"Transaction21Arguments"}};
 
 /** Commands that may overtake others. */
 export const OUT_OF_BAND: ReadonlySet<string> = new Set(["yank","query-yank"]);

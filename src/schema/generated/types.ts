@@ -1823,6 +1823,8 @@ export interface BlockDeviceInfo {
   backing_file_depth: number;
   /** it is encrypted */
   encrypted: boolean;
+  /** it is encrypted, and its key is not known */
+  encryption_key_missing?: boolean;
   /** what becomes of writes of zeroes */
   detect_zeroes: BlockdevDetectZeroesOptions;
   /** limit of bytes a second, 0 for none */
@@ -2276,6 +2278,8 @@ export interface BlockInfo {
   tray_open?: boolean;
   /** whether it has stopped at an error; absent where its error policy stops at none */
   'io-status'?: BlockDeviceIoStatus;
+  /** dirty bitmaps of its root node, those of jobs included */
+  'dirty-bitmaps'?: BlockDirtyInfo[];
 }
 
 
@@ -3226,7 +3230,9 @@ export interface YankArguments {
 /** An older QMP whose commands are there, too (--compat). */
 export type CompatGeneration =
   /** the names that the commands of streaming had first, before QEMU 1.1 */
-  | 'first-names';
+  | 'first-names'
+  /** the forms that commands have in QEMU 2.1 */
+  | '2.1';
 
 /** Copies data from the backing chain into the image of a device. Its errors: DeviceNotFound where there is no such device, DeviceInUse where a job works on it, BaseNotFound where the chain has no such file, NotSupported where the image cannot take it. */
 export interface BlockStreamFirstNamesArguments {
@@ -3248,6 +3254,159 @@ export interface BlockJobSetSpeedFirstNamesArguments {
 export interface BlockJobCancelFirstNamesArguments {
   /** the device */
   device: string;
+}
+
+/** Caching of a device and its image. */
+export interface BlockdevDeviceCacheOptions extends BlockdevCacheOptions {
+  /** a write is answered before it is durable, until a flush (default: true) */
+  writeback?: boolean;
+}
+
+/** Options of a device on an image, of whichever driver. Options of the image are those of BlockdevOptions. */
+export interface BlockdevDeviceOptionsBase {
+  /** the image's driver */
+  driver: BlockdevDriver;
+  /** name of the device */
+  id: string;
+  /** name of the image's node (default: a made-up name) */
+  'node-name'?: string;
+  /** what happens with discards (default: ignore) */
+  discard?: BlockdevDiscardOptions;
+  /** caching */
+  cache?: BlockdevDeviceCacheOptions;
+  /** the I/O engine of the image's file (default: the one that the host runs) */
+  aio?: BlockdevAioOptions;
+  /** what happens when a read fails: report, ignore or stop (default: report) */
+  rerror?: BlockdevOnError;
+  /** the same for everything else, or enospc: stop where there is no space, else report (default: enospc) */
+  werror?: BlockdevOnError;
+  /** the image is opened for reading only (default: false) */
+  'read-only'?: boolean;
+  /** whether writes of zeroes are detected (default: off) */
+  'detect-zeroes'?: BlockdevDetectZeroesOptions;
+}
+
+/** Options of a device on an image. */
+export type BlockdevDeviceOptions =
+  | (BlockdevDeviceOptionsBase & { driver: 'blkdebug' } & BlockdevOptionsBlkdebug)
+  | (BlockdevDeviceOptionsBase & { driver: 'blklogwrites' } & BlockdevOptionsBlklogwrites)
+  | (BlockdevDeviceOptionsBase & { driver: 'blkverify' } & BlockdevOptionsBlkverify)
+  | (BlockdevDeviceOptionsBase & { driver: 'compress' } & BlockdevOptionsGenericFormat)
+  | (BlockdevDeviceOptionsBase & { driver: 'copy-before-write' } & BlockdevOptionsCbw)
+  | (BlockdevDeviceOptionsBase & { driver: 'copy-on-read' } & BlockdevOptionsCor)
+  | (BlockdevDeviceOptionsBase & { driver: 'file' } & BlockdevOptionsFile)
+  | (BlockdevDeviceOptionsBase & { driver: 'host_device' } & BlockdevOptionsFile)
+  | (BlockdevDeviceOptionsBase & { driver: 'nbd' } & BlockdevOptionsNbd)
+  | (BlockdevDeviceOptionsBase & { driver: 'null-aio' } & BlockdevOptionsNull)
+  | (BlockdevDeviceOptionsBase & { driver: 'null-co' } & BlockdevOptionsNull)
+  | (BlockdevDeviceOptionsBase & { driver: 'preallocate' } & BlockdevOptionsPreallocate)
+  | (BlockdevDeviceOptionsBase & { driver: 'qcow2' } & BlockdevOptionsQcow2)
+  | (BlockdevDeviceOptionsBase & { driver: 'quorum' } & BlockdevOptionsQuorum)
+  | (BlockdevDeviceOptionsBase & { driver: 'raw' } & BlockdevOptionsRaw)
+  | (BlockdevDeviceOptionsBase & { driver: 'snapshot-access' } & BlockdevOptionsGenericFormat)
+  | (BlockdevDeviceOptionsBase & { driver: 'throttle' } & BlockdevOptionsThrottle);
+
+/** Opens an image and makes a device on it. In the options of its nodes, an empty string as backing node stands for none. */
+export interface BlockdevAdd21Arguments {
+  /** the device and its image */
+  options: BlockdevDeviceOptions;
+}
+
+/** Copies data from the backing chain into a device's image. DeviceNotFound where there is no such device. */
+export interface BlockStream21Arguments {
+  /** the device */
+  device: string;
+  /** file name of the image that stays as backing file (default: none) */
+  base?: string;
+  /** rate limit in bytes per second */
+  speed?: number;
+  /** the action to take when a request fails (default: report) */
+  'on-error'?: BlockdevOnError;
+}
+
+/** Copies a device's image to another file, and keeps it synchronized until the job is completed. DeviceNotFound where there is no such device. */
+export interface DriveMirror21Arguments {
+  /** the device */
+  device: string;
+  /** name of the target's file */
+  target: string;
+  /** format of the target (default: that of the source for a new image; probed for an existing one) */
+  format?: string;
+  /** name for the target's node */
+  'node-name'?: string;
+  /** node that is replaced by the target at the end (default: the source) */
+  replaces?: string;
+  /** which data is copied at the beginning */
+  sync: MirrorSyncMode;
+  /** whether the target is created (default: absolute-paths) */
+  mode?: NewImageMode;
+  /** rate limit in bytes per second */
+  speed?: number;
+  /** granularity of the dirty bitmap in bytes, a power of two from 512 to 64 MiB (default: the target's cluster size, from 4096 to 65536) */
+  granularity?: number;
+  /** limit of bytes in flight (default: 10 MiB) */
+  'buf-size'?: number;
+  /** the action to take when a read fails (default: report) */
+  'on-source-error'?: BlockdevOnError;
+  /** the action to take when a write fails (default: report) */
+  'on-target-error'?: BlockdevOnError;
+}
+
+/** Copies a device's image to another file, as it is at the start. DeviceNotFound where there is no such device. */
+export interface DriveBackup21Arguments {
+  /** the device */
+  device: string;
+  /** name of the target's file */
+  target: string;
+  /** format of the target (default: that of the source for a new image; probed for an existing one) */
+  format?: string;
+  /** which data is copied */
+  sync: MirrorSyncMode;
+  /** whether the target is created (default: absolute-paths) */
+  mode?: NewImageMode;
+  /** rate limit in bytes per second */
+  speed?: number;
+  /** the action to take when a read fails (default: report) */
+  'on-source-error'?: BlockdevOnError;
+  /** the action to take when a write fails (default: report) */
+  'on-target-error'?: BlockdevOnError;
+}
+
+/** Changes the size of an image. DeviceNotFound where there is no such device. */
+export interface BlockResize21Arguments {
+  /** the device, or `node-name` is given */
+  device?: string;
+  /** the node */
+  'node-name'?: string;
+  /** the new size in bytes */
+  size: number;
+}
+
+
+/** Changes the name of the backing file in the header of an image. DeviceNotFound where there is no such device. */
+export interface ChangeBackingFile21Arguments {
+  /** the device at the top of the chain */
+  device: string;
+  /** node of the image */
+  'image-node-name': string;
+  /** the new name */
+  'backing-file': string;
+}
+
+/** Carries out all of several actions, or none. DeviceNotFound where all are ones that 2.1 has (blockdev-snapshot-sync, drive-backup, abort), and one of their devices is not there. */
+export interface Transaction21Arguments {
+  /** the actions */
+  actions: TransactionAction[];
+}
+
+/** Gives the key of an encrypted image. There are no encrypted images: each is refused, with DeviceNotFound where there is no such device. */
+export interface BlockPasswd21Arguments {
+  /** the device, or `node-name` is given */
+  device?: string;
+  /** the node */
+  'node-name'?: string;
+  /** the key */
+  password: string;
 }
 
 /** Every type by its name. */
@@ -3520,6 +3679,17 @@ export interface QapiTypes {
   BlockStreamFirstNamesArguments: BlockStreamFirstNamesArguments;
   BlockJobSetSpeedFirstNamesArguments: BlockJobSetSpeedFirstNamesArguments;
   BlockJobCancelFirstNamesArguments: BlockJobCancelFirstNamesArguments;
+  BlockdevDeviceCacheOptions: BlockdevDeviceCacheOptions;
+  BlockdevDeviceOptionsBase: BlockdevDeviceOptionsBase;
+  BlockdevDeviceOptions: BlockdevDeviceOptions;
+  BlockdevAdd21Arguments: BlockdevAdd21Arguments;
+  BlockStream21Arguments: BlockStream21Arguments;
+  DriveMirror21Arguments: DriveMirror21Arguments;
+  DriveBackup21Arguments: DriveBackup21Arguments;
+  BlockResize21Arguments: BlockResize21Arguments;
+  ChangeBackingFile21Arguments: ChangeBackingFile21Arguments;
+  Transaction21Arguments: Transaction21Arguments;
+  BlockPasswd21Arguments: BlockPasswd21Arguments;
 }
 
 /** Arguments and answer of each command. */
@@ -3614,6 +3784,19 @@ export interface QapiCommands {
   block_stream: { arguments: BlockStreamFirstNamesArguments; returns: Record<string, never> };
   block_job_set_speed: { arguments: BlockJobSetSpeedFirstNamesArguments; returns: Record<string, never> };
   block_job_cancel: { arguments: BlockJobCancelFirstNamesArguments; returns: Record<string, never> };
+  block_passwd: { arguments: BlockPasswd21Arguments; returns: Record<string, never> };
+}
+
+/** The same of older forms of commands: each is called by the name of its command. */
+export interface QapiForms {
+  'blockdev-add-2-1': { arguments: BlockdevAdd21Arguments; returns: Record<string, never> };
+  'block-stream-2-1': { arguments: BlockStream21Arguments; returns: Record<string, never> };
+  'drive-mirror-2-1': { arguments: DriveMirror21Arguments; returns: Record<string, never> };
+  'drive-backup-2-1': { arguments: DriveBackup21Arguments; returns: Record<string, never> };
+  'block-resize-2-1': { arguments: BlockResize21Arguments; returns: Record<string, never> };
+  'blockdev-snapshot-sync-2-1': { arguments: BlockdevSnapshotSync; returns: Record<string, never> };
+  'change-backing-file-2-1': { arguments: ChangeBackingFile21Arguments; returns: Record<string, never> };
+  'transaction-2-1': { arguments: Transaction21Arguments; returns: Record<string, never> };
 }
 
 /** Data of each event. */
