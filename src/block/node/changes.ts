@@ -77,7 +77,7 @@ export abstract class NodeChanges extends NodeInFlight {
     flags: { fua?: boolean; serialised?: boolean },
     action: () => Promise<void>,
   ): Promise<void> {
-    this.underWay++;
+    const epoch = this.enter();
     try {
       if (extents.every(({ length }) => length === 0)) {
         if (flags.fua) await this.flushNow();
@@ -104,7 +104,7 @@ export abstract class NodeChanges extends NodeInFlight {
         for (const { offset, length } of extents) this.recordAgain(offset, length);
       }
     } finally {
-      this.leave();
+      this.leave(epoch);
     }
   }
 }

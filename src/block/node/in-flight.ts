@@ -1,6 +1,7 @@
 // How many requests of a node are under way, and waiting until there are none.
 
 import { assert } from '../../util/assert.js';
+import { Epoch, Epochs } from '../../util/epochs.js';
 import { Waiters } from '../../util/waiters.js';
 import type { MappingGuard } from '../types.js';
 import { NodeDriver } from './driver-face.js';
@@ -10,11 +11,12 @@ export abstract class NodeInFlight extends NodeDriver {
   protected readonly idleWaiters = new Waiters();
   /** While the node becomes shorter nothing else is begun: the end of that. Null: nothing is held up. */
   protected held: Promise<void> | null = null;
-  /**
-   * How many users need every request to be counted, also what would go through here straight to a host file and be counted above alone: see
-   * `passed`. While there is one, nothing is located.
-   */
+  /** How many users wait for requests by `passed`. While there is one, nothing is located: a node above could send it past this one, uncounted. */
   countsAll = 0;
+  /** The requests under way that were not located. */
+  readonly #epochs = new Epochs(() => new Epoch());
+  #located = 0;
+  readonly #locatedEnd = new Waiters();
   /** Changes of the size among the requests under way, and who waits until all others have ended. */
   #resizes = 0;
   readonly #othersEnd = new Waiters();
@@ -27,12 +29,15 @@ export abstract class NodeInFlight extends NodeDriver {
   /** A located request is under way: `idle` waits for it. */
   sent(): void {
     this.underWay++;
+    this.#located++;
   }
 
   /** A request that `sent` counted was not begun. */
   givenUp(guard: MappingGuard | null): void {
     guard?.release();
-    this.leave();
+    this.#located--;
+    this.#left();
+    if (this.#located === 0 && this.countsAll > 0) this.#locatedEnd.wake();
   }
 
   /**
@@ -47,30 +52,33 @@ export abstract class NodeInFlight extends NodeDriver {
     }
   }
 
-  /** Resolves when all requests have ended that were under way at the call. Those that come meanwhile wait as long. */
+  /**
+   * Resolves when all requests have ended that were under way at the call. Nothing is held up for that: one of them may wait for a request of this
+   * node that is yet to come. Call it while `countsAll` says so.
+   */
   async passed(): Promise<void> {
-    while (this.held !== null) await this.held;
-    if (this.underWay > 0) await this.withoutOthers(async () => {});
+    while (this.#located > 0) await this.#locatedEnd.wait();
+    await this.#epochs.passed();
   }
 
   protected async tracked<T>(request: Promise<T>): Promise<T> {
-    this.underWay++;
+    const epoch = this.enter();
     try {
       return await request;
     } finally {
-      this.leave();
+      this.leave(epoch);
     }
   }
 
   /** The same for a change of the size. */
   protected async trackedResize(request: Promise<void>): Promise<void> {
-    this.underWay++;
+    const epoch = this.enter();
     this.#resizes++;
     try {
       await request;
     } finally {
       this.#resizes--;
-      this.leave();
+      this.leave(epoch);
     }
   }
 
@@ -90,7 +98,18 @@ export abstract class NodeInFlight extends NodeDriver {
     }
   }
 
-  protected leave(): void {
+  /** A request begins: `leave` it when it ends. */
+  protected enter(): Epoch {
+    this.underWay++;
+    return this.#epochs.enter();
+  }
+
+  protected leave(epoch: Epoch): void {
+    epoch.leave();
+    this.#left();
+  }
+
+  #left(): void {
     if (--this.underWay <= 0) {
       assert(this.underWay === 0, 'a request of a node ends once');
       this.idleWaiters.wake();

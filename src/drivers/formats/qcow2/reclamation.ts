@@ -18,8 +18,7 @@
 // of an epoch share one guard for reads and one for writes.
 
 import type { MappingGuard } from '../../../block/types.js';
-import { assert } from '../../../util/assert.js';
-import { Waiters } from '../../../util/waiters.js';
+import { Epoch, Epochs } from '../../../util/epochs.js';
 
 /** The object that is marked when something was written: the image file. */
 interface Written {
@@ -27,20 +26,16 @@ interface Written {
 }
 
 /** The requests that began in one epoch. This object is the guard of its reads. */
-class Epoch implements MappingGuard {
-  /** Requests under way. */
-  count = 0;
-  readonly ended = new Waiters();
+class MappingEpoch extends Epoch implements MappingGuard {
   readonly writing: MappingGuard;
 
   constructor(written: Written) {
+    super();
     this.writing = new WriteGuard(this, written);
   }
 
   release(): void {
-    if (--this.count > 0) return;
-    assert(this.count === 0, 'a mapping guard is released once');
-    this.ended.wake();
+    this.leave();
   }
 }
 
@@ -57,42 +52,30 @@ class WriteGuard implements MappingGuard {
   release(): void {
     // Only now: a flush that began while the write was under way does not cover it.
     this.#written.unflushed = true;
-    this.#epoch.release();
+    this.#epoch.leave();
   }
 }
 
 export class Reclamation {
-  readonly #written: Written;
-  #current: Epoch;
-  /** Earlier epochs that are not known to be empty. */
-  #older: Epoch[] = [];
+  readonly #epochs: Epochs<MappingEpoch>;
 
   /** `written` is marked by each write whose guard is released. */
   constructor(written: Written) {
-    this.#written = written;
-    this.#current = new Epoch(written);
+    this.#epochs = new Epochs(() => new MappingEpoch(written));
   }
 
   /** A guard for a read: from before its look-up until it is answered. */
   guardRead(): MappingGuard {
-    this.#current.count++;
-    return this.#current;
+    return this.#epochs.enter();
   }
 
   /** A guard for a write. */
   guardWrite(): MappingGuard {
-    this.#current.count++;
-    return this.#current.writing;
+    return this.#epochs.enter().writing;
   }
 
-  /** Resolves when every guard that was taken before this call is released. One caller at a time. */
-  async synchronize(): Promise<void> {
-    this.#older.push(this.#current);
-    this.#current = new Epoch(this.#written);
-    while (this.#older.length > 0) {
-      const [epoch] = this.#older;
-      while (epoch.count > 0) await epoch.ended.wait();
-      this.#older.shift();
-    }
+  /** Resolves when every guard that was taken before this call is released. */
+  synchronize(): Promise<void> {
+    return this.#epochs.passed();
   }
 }
