@@ -84,9 +84,8 @@ export class Drives {
   /** Opens an image and makes a device on it. Rejects as `openNode`, with `exists` for the name, with `invalid-argument` for limits. */
   async add(request: DriveRequest): Promise<Device> {
     const name = request.name ?? this.#freeName();
-    checkIdentifier(name);
-    if (this.#drives.has(name)) throw new BlockError('exists', `Duplicate ID '${name}' for drive`);
-    this.#checkNode(name);
+    // All that can be refused is refused before the image is opened.
+    this.#checkName(name);
     parseThrottleLimits(limitsOf(request.throttling).limits);
     const named = request.file === null ? null : await this.#named(request.file, request.image);
     const node = await openNode(this.#graph, named ?? request.image, { cache: request.cache });
@@ -99,11 +98,11 @@ export class Drives {
   }
 
   /**
-   * Makes a device on an open node, which nothing but the device needs to keep open from now on. Throws `exists` where a node has that name (the image's
-   * own options may have given it), `permission`, and `invalid-argument` for limits.
+   * Makes a device on an open node: from now on the device alone keeps it open. Throws `exists` where a device or a node has that name (the image's own
+   * options may have given it), `permission`, and `invalid-argument` for the name and for limits.
    */
   put(name: string, node: BlockNode, request: DeviceRequest): Device {
-    this.#checkNode(name);
+    this.#checkName(name);
     const { group = name, limits } = limitsOf(request.throttling);
     const limited = parseThrottleLimits(limits).buckets.length > 0;
     const policy = this.#policyOf(name, request);
@@ -135,7 +134,9 @@ export class Drives {
     }
   }
 
-  #checkNode(name: string): void {
+  #checkName(name: string): void {
+    checkIdentifier(name);
+    if (this.#drives.has(name)) throw new BlockError('exists', `Duplicate ID '${name}' for drive`);
     if (!this.#graph.nodes.has(name)) return;
     throw new BlockError('exists', `Device name '${name}' conflicts with an existing node name`);
   }

@@ -67,11 +67,12 @@ export class Exports {
     let last = withoutHolding(all, () => server.close());
     const ends = [last];
     for (const one of all) {
-      const before = last;
-      last = one.removal ??= before.then(() => this.#forget(one));
+      one.removal ??= this.#forgetAfter(last, one);
+      last = one.removal;
       ends.push(last);
     }
-    await Promise.all(ends);
+    // A server closes even where it rejects: its exports are gone, too.
+    for (const end of await Promise.allSettled(ends)) if (end.status === 'rejected') throw end.reason;
   }
 
   get #running(): NbdServer {
@@ -130,7 +131,7 @@ export class Exports {
     server.checkRemoval(found.name, mode);
     const busy = server.requestsOf(found.name) > 0;
     const removed = withoutHolding([found], () => server.removeExport(found.name, mode));
-    found.removal = removed.then(() => this.#forget(found));
+    found.removal = this.#forgetAfter(removed, found);
     if (busy) detach('export', found.removal);
     else await found.removal;
   }
@@ -155,6 +156,14 @@ export class Exports {
   /** Ends the server and all exports. */
   async close(): Promise<void> {
     if (this.#server !== null) await this.stopServer();
+  }
+
+  async #forgetAfter(end: Promise<void>, one: Export): Promise<void> {
+    try {
+      await end;
+    } finally {
+      await this.#forget(one);
+    }
   }
 
   async #forget(one: Export): Promise<void> {

@@ -2,9 +2,11 @@
 
 import { expect } from 'chai';
 import type { Device } from '../../src/block/device.js';
+import { openNode } from '../../src/block/open.js';
 import { parseDrive } from '../../src/cli/daemon/drive-options.js';
 import type { FaultRule } from '../../src/host/sim/faults.js';
 import type { SimHostOptions } from '../../src/host/sim/index.js';
+import { BlockError } from '../../src/util/errors.js';
 import { Drives } from '../../src/workspace/drives.js';
 import { stateOf } from '../block/support.js';
 import { type Bench, failureOf, makeBench, pattern } from '../drivers/support.js';
@@ -269,5 +271,24 @@ describe('limits of devices', () => {
     expect(await stateOf(reads[2])).to.equal('pending');
     drives.setLimits('d0', {});
     await Promise.all(reads);
+  });
+});
+
+describe('names of devices', () => {
+  it('are given once, also to a node that is open already', async () => {
+    const { drives, graph, device } = await stage();
+    const node = await openNode(graph, { driver: 'null-co', 'node-name': 'n1', size: 512 });
+    const request = { ...parseDrive('id=d1,file=/a'), writable: true };
+    for (const [name, code] of [
+      ['d0', 'exists'],
+      ['n1', 'exists'],
+      ['a b', 'invalid-argument'],
+    ]) {
+      expect(() => drives.put(name, node, request), name)
+        .to.throw(BlockError)
+        .with.property('code', code);
+    }
+    expect(drives.find('d0')).to.equal(device);
+    await graph.release(node);
   });
 });
