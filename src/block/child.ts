@@ -71,7 +71,8 @@ export class Child {
   // ---- requests: what they do and reject with stands at `BlockNode` ---------------------------------------------
   //
   // Each needs a permission: reads `CONSISTENT_READ`, changes `WRITE` (where the node reads the same afterwards, `WRITE_UNCHANGED` is
-  // enough), a change of the size `RESIZE`. Flushes and block status need none, nor do the reads of a node that hands on what is below it: who
+  // enough), a change of the size `RESIZE`. Flushes and block status need none, nor do the reads of a node that hands on what is below it (a
+  // filter, raw, a layer; any other format has the permission for what it is stored in anyway): who
   // asks it may know that this is not right, as a job that commits does of the layers between.
 
   read(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
@@ -160,7 +161,7 @@ export class Child {
   }
 
   get #mayRead(): boolean {
-    return (this.perm & Perm.CONSISTENT_READ) !== 0 || this.role.cow === true || this.role.filtered === true;
+    return (this.perm & Perm.CONSISTENT_READ) !== 0 || this.role.cow === true || this.role.primary === true;
   }
 
   #refuse(operation: string, perm: number): Promise<never> {
