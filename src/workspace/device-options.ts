@@ -16,7 +16,7 @@ type Members = Readonly<Record<string, unknown>>;
 /** Throws `invalid-argument`, and `unsupported` for an I/O engine where the image is in no file of its own. */
 export function requestOfDevice(options: BlockdevDeviceOptions): DriveRequest {
   const { id, rerror, werror, aio, cache: { writeback = true, ...cache } = {}, ...others } = options;
-  const image = withoutEmptyNames({ ...others, cache });
+  const image = { ...others, cache };
   return {
     name: id,
     file: null,
@@ -30,20 +30,6 @@ export function requestOfDevice(options: BlockdevDeviceOptions): DriveRequest {
     accountFailed: undefined,
     intervals: [],
   };
-}
-
-/** In 2.1, an empty string said that there is no backing node. Today null does. */
-function withoutEmptyNames(options: Members): Members {
-  const entries = Object.entries(options).map(([name, value]) => {
-    if (name === 'backing' && value === '') return [name, null];
-    return [name, mapObjects(value, withoutEmptyNames)];
-  });
-  return Object.fromEntries(entries) as Members;
-}
-
-function mapObjects(value: unknown, change: (options: Members) => Members): unknown {
-  if (Array.isArray(value)) return value.map((item) => mapObjects(item, change));
-  return isObject(value) ? change(value) : value;
 }
 
 /** In 2.1, the engine was said at the top, and is the file's. One that the file itself has goes before it. */

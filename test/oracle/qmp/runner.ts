@@ -50,6 +50,8 @@ export interface Setup {
   files?: (shop: Workshop, folder: string) => void;
   /** Words of the daemon's command line. `DIR` stands for the folder. */
   words?: readonly string[];
+  /** Words of our command line alone. */
+  ourWords?: readonly string[];
   /** Whether events are compared. Default: true. */
   events?: boolean;
   /** The reference is a machine: it has devices (`--drive`). */
@@ -67,7 +69,8 @@ export async function expectSame(script: readonly Step[], setup: Setup = {}): Pr
     const { guests } = setup;
     const program = guests?.program ?? (setup.machine ? MACHINE : ['qemu-storage-daemon']);
     const theirs = await transcript(shop, 'theirs', program, script, setup, guests?.theirs);
-    const ours = await transcript(shop, 'ours', OURS(shop), script, setup, guests?.ours);
+    const own = [...OURS(shop), ...(setup.ourWords ?? [])];
+    const ours = await transcript(shop, 'ours', own, script, setup, guests?.ours);
     expect(differences(ours.answers, theirs.answers)).to.equal('');
     if (setup.events !== false) expect(ours.events).to.deep.equal(theirs.events);
   } finally {
