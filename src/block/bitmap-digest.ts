@@ -10,10 +10,10 @@ import type { DirtyBitmap } from './bitmap.js';
 const WORD_BITS = 64;
 /** Bits that are put together at a time. */
 const PART_BITS = 8 * 65536;
-/** More would keep the program busy for seconds. */
-const MAX_BITS = 2 ** 31;
+/** 32 MiB, a tenth of a second: nobody else is served meanwhile. */
+const MAX_BITS = 2 ** 28;
 
-/** SHA-256 of the bits, in hexadecimal digits. Throws `limit` for a bitmap of more than 2^31 bits. */
+/** SHA-256 of the bits, in hexadecimal digits. Throws `limit` for a bitmap of more than 2^28 bits. */
 export function bitmapDigest(bitmap: DirtyBitmap): string {
   const { size, granularity } = bitmap;
   const bits = Math.ceil(size / granularity);
@@ -34,6 +34,10 @@ function setBits(bitmap: DirtyBitmap, start: number, end: number, bytes: Uint8Ar
   const next = (from: number) => bitmap.nextDirtyRun(from, undefined, end);
   for (let run = next(start); run !== undefined; run = next(run.offset + run.length)) {
     const last = Math.ceil((run.offset + run.length - start) / granularity);
-    for (let bit = Math.floor((run.offset - start) / granularity); bit < last; bit++) bytes[bit >> 3] |= 1 << (bit & 7);
+    let bit = Math.floor((run.offset - start) / granularity);
+    for (; bit < last && bit % 8 !== 0; bit++) bytes[bit >> 3] |= 1 << (bit & 7);
+    const whole = Math.max(bit, last - (last % 8));
+    bytes.fill(0xff, bit >> 3, whole >> 3);
+    for (bit = whole; bit < last; bit++) bytes[bit >> 3] |= 1 << (bit & 7);
   }
 }
