@@ -25,6 +25,7 @@
         'native/pool.cc',
         'native/socket.cc',
         'native/socket_binding.cc',
+        'native/terminal.cc',
         'native/uring.cc',
       ],
       'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],

@@ -107,6 +107,18 @@ int connectInet(const std::string& host, uint16_t port) {
   return fd;
 }
 
+int servicePort(const std::string& name) {
+  addrinfo hints{};
+  hints.ai_family = AF_INET;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  // Without a host, nothing but the service is looked up.
+  if (::getaddrinfo(nullptr, name.c_str(), &hints, &found) != 0) return -1;
+  const int port = ntohs(reinterpret_cast<const sockaddr_in*>(found->ai_addr)->sin_port);
+  ::freeaddrinfo(found);
+  return port;
+}
+
 int adoptSocket(int fd) {
   int listens = 0;
   socklen_t size = sizeof listens;

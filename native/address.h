@@ -14,6 +14,8 @@ int connectUnix(const std::string& name, bool abstract);
 int listenInet(const std::string& host, uint16_t port, bool onlyVersion6, int backlog);
 /** The descriptor may not be connected yet: it becomes writable when it is. */
 int connectInet(const std::string& host, uint16_t port);
+/** The port that a TCP service has, by its name (/etc/services and the like); -1 where there is no such service. */
+int servicePort(const std::string& name);
 /** A descriptor that we were given: 1 it listens, 0 it is connected, or -errno. */
 int adoptSocket(int fd);
 /** `192.0.2.1:80`, `[::1]:80`; empty where it is no such socket. */

@@ -335,6 +335,7 @@ void Sockets::finish(uint32_t id) {
 void Sockets::drain(Socket& socket) {
   for (int round = 0; round < kRounds; round++) {
     const ssize_t count = ::recv(socket.fd, nowhere, sizeof nowhere, MSG_DONTWAIT);
+    if (count > 0) row(socket)[5] += static_cast<double>(count);
     if (count > 0 || (count < 0 && errno == EINTR)) continue;
     if (count == 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) end(socket, 0);
     return;

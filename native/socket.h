@@ -5,7 +5,8 @@
 //
 //   row of a link, 8 doubles that JavaScript shares:
 //     0 window address   1 window bytes (0: none; used up by what arrives)   2 pieces sent since the link was made
-//     3 bytes that wait to be sent   4 1 while it is watched for what arrives   5..7 unused
+//     3 bytes that wait to be sent   4 1 while it is watched for what arrives   5 bytes that were dropped since it
+//     is being finished   6, 7 unused
 //
 // An idle link costs a row and a Socket: no buffer, no JavaScript object of its own here. JavaScript thread only.
 #pragma once

@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "address.h"
+#include "terminal.h"
 
 namespace diskwright {
 
@@ -55,6 +56,19 @@ Napi::Value listenInetOf(const Napi::CallbackInfo& info) {
 
 Napi::Value connectInetOf(const Napi::CallbackInfo& info) {
   return answer(info, connectInet(text(info, 0), static_cast<uint16_t>(whole(info, 1))));
+}
+
+Napi::Value servicePortOf(const Napi::CallbackInfo& info) { return answer(info, servicePort(text(info, 0))); }
+
+/** openTerminal() -> [descriptor, descriptor of the other side, path of the other side], or -errno. */
+Napi::Value openTerminalOf(const Napi::CallbackInfo& info) {
+  const Terminal made = openTerminal();
+  if (made.fd < 0) return answer(info, made.fd);
+  auto all = Napi::Array::New(info.Env(), 3);
+  all.Set(0u, made.fd);
+  all.Set(1u, made.other);
+  all.Set(2u, made.path);
+  return all;
 }
 
 Napi::Value adoptSocketOf(const Napi::CallbackInfo& info) { return answer(info, adoptSocket(whole(info, 0))); }
@@ -170,6 +184,8 @@ void defineAddresses(Napi::Env env, Napi::Object exports) {
   exports.Set("connectUnix", Napi::Function::New(env, connectUnixOf));
   exports.Set("listenInet", Napi::Function::New(env, listenInetOf));
   exports.Set("connectInet", Napi::Function::New(env, connectInetOf));
+  exports.Set("servicePort", Napi::Function::New(env, servicePortOf));
+  exports.Set("openTerminal", Napi::Function::New(env, openTerminalOf));
   exports.Set("adoptSocket", Napi::Function::New(env, adoptSocketOf));
   exports.Set("nameOfSocket", Napi::Function::New(env, nameOfSocketOf));
   exports.Set("keepAlive", Napi::Function::New(env, keepAliveOf));

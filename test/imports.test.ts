@@ -91,8 +91,8 @@ describe('imports', () => {
     expect(found).to.deep.equal([]);
   });
 
-  it('know in the layers up to workspace/ of no host but the interface: the simulated one takes the place of the real one', () => {
-    const upTo = LAYERS.slice(0, LAYERS.indexOf('workspace') + 1).filter((layer) => layer !== 'host');
+  it('know in the layers up to qmp/ of no host but the interface: the simulated one takes the place of the real one', () => {
+    const upTo = LAYERS.slice(0, LAYERS.indexOf('qmp') + 1).filter((layer) => layer !== 'host');
     const found = sources().filter(
       (file) => upTo.includes(layerOf(file)) && importsOf(file).some((name) => /host\/(real|sim)\//.test(name)),
     );

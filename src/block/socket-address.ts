@@ -9,22 +9,28 @@ export function netAddressOf(address: SocketAddress): NetAddress {
   switch (address.type) {
     case 'unix':
       if (address.path === '') throw invalid('A UNIX socket needs a path');
-      return { type: 'unix', path: address.path, ...(address.abstract === true && { abstract: true }) };
+      return {
+        type: 'unix',
+        path: address.path,
+        ...(address.abstract === true && { abstract: true, ...(address.tight === false && { padded: true }) }),
+      };
     case 'fd':
       if (/^\d{1,9}$/.test(address.str)) return { type: 'fd', fd: Number(address.str) };
       return { type: 'named-fd', name: address.str };
     case 'inet': {
-      const { host, 'keep-alive': keepAlive } = address;
+      const { host, to, 'keep-alive': keepAlive } = address;
       const unresolved = (why: string) => invalid(`address resolution failed for ${host}:${address.port}: ${why}`);
-      if (!/^\d{1,5}$/.test(address.port) || Number(address.port) > 65535) {
-        throw unresolved('Servname not supported for ai_socktype');
-      }
-      if (address.numeric === true && !/^[0-9.]+$|:/.test(host)) throw unresolved('Name or service not known');
+      const port = portOf(address.port);
+      const named = typeof port === 'string';
+      if (!named && port > 65535) throw unresolved('Servname not supported for ai_socktype');
+      if (address.numeric === true && (named || !/^[0-9.]+$|:/.test(host)))
+        throw unresolved('Name or service not known');
       const family = familyOf(address.ipv4, address.ipv6);
       return {
         type: 'inet',
         host,
-        port: Number(address.port),
+        port,
+        ...(to !== undefined && { lastPort: to }),
         ...(family !== undefined && { family }),
         ...(keepAlive === true && { keepAlive }),
       };
@@ -35,6 +41,11 @@ export function netAddressOf(address: SocketAddress): NetAddress {
 /** An address without the level that the older shape has more. */
 export function flatAddress(address: SocketAddressLegacy): SocketAddress {
   return { type: address.type, ...address.data } as SocketAddress;
+}
+
+/** Figures are a port; nothing is any; the rest is the name of a service. */
+function portOf(text: string): number | string {
+  return /^\d*$/.test(text) ? Number(text) : text;
 }
 
 /** What is left out is the opposite of the other one. */

@@ -11,6 +11,7 @@
 //      HostFile          read, write, flush, fallocate, seek, locks
 
 import type { BlockError } from '../util/errors.js';
+import type { Characters } from './character.js';
 import type { Net } from './net.js';
 import type { PassedDescriptors } from './passed-descriptors.js';
 
@@ -203,6 +204,7 @@ export interface Host {
   readonly memory: Memory;
   readonly codecs: Codecs;
   readonly net: Net;
+  readonly characters: Characters;
   /** What other programs have passed to this one. */
   readonly passed: PassedDescriptors;
   /** 32 random bits. */

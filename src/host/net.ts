@@ -9,17 +9,33 @@ import type { BlockError } from '../util/errors.js';
 
 /** Where to listen or connect. */
 export type NetAddress =
-  /** `abstract`: a name in Linux's abstract name space, not a file. */
-  | { type: 'unix'; path: string; abstract?: boolean }
-  /** An empty host listens on all addresses; port 0 takes any free one. */
-  | { type: 'inet'; host: string; port: number; family?: 4 | 6; keepAlive?: boolean }
+  /**
+   * `abstract`: a name in Linux's abstract name space, not a file. Such a name is as long as it is said to be; `padded`: it fills the whole address with
+   * zeroes behind it, and is another name.
+   */
+  | { type: 'unix'; path: string; abstract?: boolean; padded?: boolean }
+  | InetAddress
   /** A descriptor that this process was started with (socket activation): listening, or connected. */
   | { type: 'fd'; fd: number }
   /** A descriptor that was passed under this name; it is taken over (see `PassedDescriptors`). */
   | { type: 'named-fd'; name: string };
 
-/** An address whose descriptor, if it has one, has its number. */
-export type NumberedAddress = Exclude<NetAddress, { type: 'named-fd' }>;
+export interface InetAddress {
+  type: 'inet';
+  /** Empty: listens on all addresses. */
+  host: string;
+  /** 0: takes any free one. A name is that of a TCP service of this host (`nbd`). */
+  port: number | string;
+  /** Listens at the first port from `port` to this one that is free. */
+  lastPort?: number;
+  family?: 4 | 6;
+  keepAlive?: boolean;
+}
+
+/** An address whose descriptor, or port, has its number. */
+export type NumberedAddress =
+  | Exclude<NetAddress, { type: 'named-fd' } | InetAddress>
+  | (InetAddress & { port: number });
 
 /** Called by a link; never from within a call of the link. */
 export interface LinkOwner {

@@ -3,6 +3,7 @@
 //   chardev (where) --> Monitor (how: pretty or not) --> a session for each client
 
 import type { Readable, Writable } from 'node:stream';
+import type { LogFile } from '../host/character.js';
 import type { Link } from '../host/net.js';
 import { bestEffort, detach } from '../util/best-effort.js';
 import type { ChardevUser } from './chardev/backend.js';
@@ -26,9 +27,9 @@ export class Monitor implements ChardevUser {
     this.#options = options;
   }
 
-  link(link: Link, gone: () => void): () => void {
+  link(link: Link, gone: () => void, log: LogFile | null): () => void {
     try {
-      const client: SocketClient = new SocketClient(this.#context, link, this.#options, () => {
+      const client: SocketClient = new SocketClient(this.#context, link, { ...this.#options, log }, () => {
         this.#clients.delete(client);
         this.#context.passerLeft();
         gone();
@@ -47,8 +48,8 @@ export class Monitor implements ChardevUser {
     }
   }
 
-  streams(input: Readable | null, output: Writable): void {
-    this.#clients.add(new StreamClient(this.#context, input, output, this.#options));
+  streams(input: Readable | null, output: Writable, log: LogFile | null): void {
+    this.#clients.add(new StreamClient(this.#context, input, output, { ...this.#options, log }));
   }
 
   /** Takes no more clients, and ends those that are there once they have got what was written to them. */

@@ -37,7 +37,7 @@ describe('character devices', () => {
     await bench.close();
   });
 
-  const add = (options: ChardevOptions): Promise<void> =>
+  const add = (options: ChardevOptions): Promise<unknown> =>
     bench.context.chardevs.add(
       options.id,
       () => settingsOfOptions(options),

@@ -7,6 +7,7 @@
 // new image.
 
 import type { BlockNode } from '../../block/node/node.js';
+import { settingsOfOptions } from '../../qmp/chardev/settings.js';
 import { QmpContext } from '../../qmp/context.js';
 import { Monitors } from '../../qmp/monitors.js';
 import type { ServeRequest } from '../../workspace/serve.js';
@@ -50,7 +51,7 @@ export async function serveMonitored(
     });
     await context.chardevs.add(
       MONITOR,
-      () => ({ backend: 'socket', address: { type: 'unix', path }, server: true, wait: false, reconnectSeconds: 0 }),
+      () => settingsOfOptions({ backend: 'socket', id: MONITOR, path, server: true, wait: false }),
       (error) => error,
     );
     monitors.add({ chardev: MONITOR });

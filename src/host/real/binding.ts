@@ -78,6 +78,10 @@ export interface Native {
   /** `host` is a numeric address. A descriptor, or -errno; a socket that is not connected yet becomes writable when it is. */
   listenInet(host: string, port: number, onlyVersion6: boolean, backlog: number): number;
   connectInet(host: string, port: number): number;
+  /** The port of a TCP service, by its name; -1 where there is none. */
+  servicePort(name: string): number;
+  /** A pseudo terminal: this side, the other side and its path; or -errno. */
+  openTerminal(): [fd: number, other: number, path: string] | number;
   /** 1: the socket listens; 0: it is connected; or -errno. */
   adoptSocket(fd: number): number;
   /** `192.0.2.1:80`, `[::1]:80`, or nothing. */

@@ -8,6 +8,7 @@ import { SocketLink } from './link.js';
 import { errnoNetError } from './net-errors.js';
 import type { OpenSockets } from './open-sockets.js';
 import { resolveHost } from './resolve.js';
+import { abstractName } from './socket-file.js';
 import { SocketEvent, SocketKind, type Sockets } from './sockets.js';
 
 /** Pause between attempts to connect to a UNIX socket whose queue of connections is full. */
@@ -25,11 +26,12 @@ export class Connecting {
   #stopped: BlockError | null = null;
   #stop: (error: BlockError) => void = () => undefined;
 
-  constructor(sockets: Sockets, address: NumberedAddress, open: OpenSockets) {
+  /** `text`: the address as messages name it. */
+  constructor(sockets: Sockets, address: NumberedAddress, text: string, open: OpenSockets) {
     this.#sockets = sockets;
     this.#address = address;
     this.#open = open;
-    this.#path = addressText(address);
+    this.#path = text;
   }
 
   /** See `Net.connect`. */
@@ -53,7 +55,7 @@ export class Connecting {
     const address = this.#address;
     switch (address.type) {
       case 'unix':
-        return this.#connectUnix(address.path, address.abstract ?? false);
+        return this.#connectUnix(nameOf(address), address.abstract ?? false);
       case 'inet':
         return this.#connectInet(address.host, address.port, address.family ?? 0, address.keepAlive ?? false);
       case 'fd':
@@ -61,9 +63,9 @@ export class Connecting {
     }
   }
 
-  async #connectUnix(path: string, abstract: boolean): Promise<Link> {
+  async #connectUnix(name: Uint8Array, abstract: boolean): Promise<Link> {
     for (;;) {
-      const fd = this.#sockets.native.connectUnix(encodeName(path), abstract);
+      const fd = this.#sockets.native.connectUnix(name, abstract);
       if (fd >= 0) return SocketLink.over(this.#sockets, fd, peerText(this.#address), this.#open);
       if (fd !== -EAGAIN) throw this.#failure(fd);
       await this.#unlessStopped(new Promise<void>((resolve) => setTimeout(resolve, RETRY_MS)));
@@ -134,4 +136,8 @@ export class Connecting {
   #failure(errno: number): BlockError {
     return errnoNetError(errno, `Failed to connect to '${this.#path}'`, 'connect', this.#path);
   }
+}
+
+function nameOf({ path, abstract, padded = false }: Extract<NumberedAddress, { type: 'unix' }>): Uint8Array {
+  return abstract === true ? abstractName(path, padded) : encodeName(path);
 }

@@ -8,6 +8,7 @@ import { decodeName, encodeName } from '../../util/name-bytes.js';
 import type { FileInfo, Host, HostFile, OpenFileOptions } from '../host.js';
 import { PassedDescriptors } from '../passed-descriptors.js';
 import { loadNative, type Native } from './binding.js';
+import { RealCharacters } from './character.js';
 import { realClock } from './clock.js';
 import { NativeCodecs } from './codecs.js';
 import { NO_FD } from './descriptor.js';
@@ -96,6 +97,7 @@ export class RealHost implements Host {
   readonly memory: ArenaMemory;
   readonly codecs: NativeCodecs;
   readonly net: RealNet;
+  readonly characters: RealCharacters;
   readonly passed: PassedDescriptors;
   #native: Native;
   #engine: Engine;
@@ -109,6 +111,7 @@ export class RealHost implements Host {
     this.memory = new ArenaMemory(native, engine.calls, memoryLimit);
     this.codecs = new NativeCodecs(engine, this.memory);
     this.passed = new PassedDescriptors((fd) => closeSync(fd));
+    this.characters = new RealCharacters(native);
     this.net = new RealNet(native, engine.calls, this.memory, this.passed);
   }
 

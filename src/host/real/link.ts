@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 import { detach } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
 import type { Link, LinkOwner, TlsSettings } from '../net.js';
-import { closeLimitMs, NO_OWNER } from './link-end.js';
+import { closeInTime, NO_OWNER } from './link-end.js';
 import { errnoLinkError } from './net-errors.js';
 import type { OpenSockets } from './open-sockets.js';
 import {
@@ -41,7 +41,7 @@ export class SocketLink implements Link, SocketHandler {
   /** The owner is not called any more. */
   #silent = false;
   #finishing = false;
-  #timer: NodeJS.Timeout | undefined;
+  #stopTimer = (): void => undefined;
   #ended: Promise<void>;
   #end: () => void = () => undefined;
 
@@ -131,7 +131,11 @@ export class SocketLink implements Link, SocketHandler {
         this.#finishing = true;
         this.flush();
         this.#sockets.calls.socketFinish(this.#id);
-        this.#timer = setTimeout(() => detach('socket', this.close()), closeLimitMs(this.unsentBytes));
+        const leaving = {
+          unsentBytes: () => this.unsentBytes,
+          droppedBytes: () => this.#sockets.rows[this.#row + Row.drained],
+        };
+        this.#stopTimer = closeInTime(leaving, () => detach('socket', this.close()));
       }
     }
     this.#silent = true;
@@ -164,7 +168,7 @@ export class SocketLink implements Link, SocketHandler {
     this.#lastSentPieces = this.#sockets.rows[this.#row + Row.sentPieces];
     this.#id = -1;
     this.#returnTable();
-    clearTimeout(this.#timer);
+    this.#stopTimer();
     this.#open.delete(this);
     this.#end();
   }

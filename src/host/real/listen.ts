@@ -1,18 +1,21 @@
 // Listens at an address.
 import { constants } from 'node:os';
 import { BlockError } from '../../util/errors.js';
-import { encodeName } from '../../util/name-bytes.js';
 import type { Link, Listener, NetAddress, NumberedAddress } from '../net.js';
 import { addressText } from '../net-address.js';
 import { SocketListener } from './listener.js';
 import { errnoNetError, netError } from './net-errors.js';
 import type { OpenSockets } from './open-sockets.js';
 import { resolveHost } from './resolve.js';
-import { listenAtFile, ownSocketFile } from './socket-file.js';
+import { abstractName, listenAtFile, ownSocketFile } from './socket-file.js';
 import type { Sockets } from './sockets.js';
 
 type Accept = (link: Link) => void;
-type Inet = Extract<NetAddress, { type: 'inet' }>;
+type Inet = Extract<NumberedAddress, { type: 'inet' }>;
+interface Place {
+  host: string;
+  onlyVersion6: boolean;
+}
 type Unix = Extract<NetAddress, { type: 'unix' }>;
 
 const NOTHING = () => {};
@@ -43,12 +46,14 @@ async function listenUnix(
   backlog: number,
   open: OpenSockets,
 ): Promise<Listener> {
-  const { path, abstract = false } = address;
+  const { path, abstract = false, padded = false } = address;
   const { native } = sockets;
   const what = `Failed to bind socket to ${path}`;
   let fd: number;
   try {
-    fd = abstract ? native.listenUnix(encodeName(path), true, backlog) : await listenAtFile(native, path, backlog);
+    fd = abstract
+      ? native.listenUnix(abstractName(path, padded), true, backlog)
+      : await listenAtFile(native, path, backlog);
   } catch (error) {
     throw netError(error, what, 'listen', path);
   }
@@ -64,11 +69,32 @@ async function listenInet(
   backlog: number,
   open: OpenSockets,
 ): Promise<Listener> {
-  const { native } = sockets;
+  const { port, lastPort = port } = address;
+  const places = await placesToListen(address);
+  let failed = -EADDRINUSE;
+  for (let at = port; at <= lastPort && failed === -EADDRINUSE; at++) {
+    const made = listenAt(sockets, address, places, at, backlog);
+    if (typeof made !== 'number') {
+      return new SocketListener(sockets, made.fds, { ...address, port: made.port }, accept, NOTHING, open);
+    }
+    failed = made;
+  }
+  const what = failed === -EADDRINUSE ? 'Failed to find an available port' : 'Failed to bind socket';
+  throw errnoNetError(failed, what, 'listen', addressText(address));
+}
+
+/** Listens at one port, on all places. -errno where that fails. */
+function listenAt(
+  { native }: Sockets,
+  address: Inet,
+  places: readonly Place[],
+  wanted: number,
+  backlog: number,
+): { fds: number[]; port: number } | number {
   const fds: number[] = [];
-  let { port } = address;
+  let port = wanted;
   let failed = 0;
-  for (const { host, onlyVersion6 } of await placesToListen(address)) {
+  for (const { host, onlyVersion6 } of places) {
     const fd = native.listenInet(host, port, onlyVersion6, backlog);
     if (fd >= 0) {
       fds.push(fd);
@@ -79,12 +105,9 @@ async function listenInet(
       failed = fd;
     }
   }
-  if (failed < 0 && !(fds.length > 0 && isAbsent(failed))) {
-    for (const fd of fds) native.closeSocket(fd);
-    const what = failed === -EADDRINUSE ? 'Failed to find an available port' : 'Failed to bind socket';
-    throw errnoNetError(failed, what, 'listen', addressText(address));
-  }
-  return new SocketListener(sockets, fds, { ...address, port }, accept, NOTHING, open);
+  if (failed === 0 || (fds.length > 0 && isAbsent(failed))) return { fds, port };
+  for (const fd of fds) native.closeSocket(fd);
+  return failed;
 }
 
 async function listenDescriptor(sockets: Sockets, fd: number, accept: Accept, open: OpenSockets): Promise<Listener> {
@@ -96,7 +119,7 @@ async function listenDescriptor(sockets: Sockets, fd: number, accept: Accept, op
 }
 
 /** The addresses to listen at. An empty host means all addresses: the first of the list that the machine has. */
-async function placesToListen({ host, port, family }: Inet): Promise<{ host: string; onlyVersion6: boolean }[]> {
+async function placesToListen({ host, port, family }: Inet): Promise<Place[]> {
   if (host !== '')
     return (await resolveHost(host, port, family ?? 0)).map((one) => ({ host: one, onlyVersion6: true }));
   const all4 = { host: '0.0.0.0', onlyVersion6: false };

@@ -1,7 +1,7 @@
 // Sockets of the real host.
 import { BlockError } from '../../util/errors.js';
 import { nameLength } from '../../util/name-bytes.js';
-import type { Link, Listener, Net, NetAddress, NumberedAddress, TlsSettings } from '../net.js';
+import type { InetAddress, Link, Listener, Net, NetAddress, NumberedAddress, TlsSettings } from '../net.js';
 import { addressText } from '../net-address.js';
 import type { PassedDescriptors } from '../passed-descriptors.js';
 import type { Native, NativeEngine } from './binding.js';
@@ -9,13 +9,12 @@ import { Connecting } from './connect.js';
 import { startListening } from './listen.js';
 import type { ArenaMemory } from './memory.js';
 import { OpenSockets } from './open-sockets.js';
+import { PATH_LIMIT_BYTES } from './socket-file.js';
 import { Sockets } from './sockets.js';
 import { checkSettings } from './tls-context.js';
 
 /** The kernel reduces it to its own limit (net.core.somaxconn). */
 const DEFAULT_BACKLOG = 4096;
-/** Longest path of a UNIX socket (sun_path, with a NUL at its end, or at its start). */
-const PATH_LIMIT_BYTES = 107;
 
 export class RealNet implements Net {
   #native: Native;
@@ -51,7 +50,8 @@ export class RealNet implements Net {
 
   async connect(address: NetAddress, options: { timeoutMs?: number } = {}): Promise<Link> {
     this.#check(address, 'connect');
-    return new Connecting(this.#table(), this.#numbered(address, false), this.#open).run(options.timeoutMs ?? 0);
+    const numbered = this.#numbered(address, false);
+    return new Connecting(this.#table(), numbered, addressText(address), this.#open).run(options.timeoutMs ?? 0);
   }
 
   checkTls(settings: TlsSettings): void {
@@ -72,7 +72,8 @@ export class RealNet implements Net {
 
   /** A descriptor's name stands for its number once: from here on it is the socket's. Throws `not-found`, `invalid-argument`; then it is closed. */
   #numbered(address: NetAddress, toListen: boolean): NumberedAddress {
-    if (address.type === 'unix' || address.type === 'inet') return address;
+    if (address.type === 'unix') return address;
+    if (address.type === 'inet') return { ...address, port: this.#portOf(address) };
     if (address.type === 'fd' && this.#passed.takesNumbers) return address;
     const name = address.type === 'fd' ? String(address.fd) : address.name;
     const fd = this.#passed.take(name);
@@ -81,6 +82,16 @@ export class RealNet implements Net {
     this.#native.closeSocket(fd);
     const why = listens < 0 ? 'is not a socket' : toListen ? 'does not listen' : 'listens: it is not connected';
     throw new BlockError('invalid-argument', `File descriptor '${name}' ${why}`, { operation: 'open' });
+  }
+
+  /** Throws `invalid-argument` where there is no service of that name. */
+  #portOf(address: InetAddress): number {
+    if (typeof address.port === 'number') return address.port;
+    const port = this.#native.servicePort(address.port);
+    if (port >= 0) return port;
+    const path = addressText(address);
+    const why = `address resolution failed for ${path}: Servname not supported for ai_socktype`;
+    throw new BlockError('invalid-argument', why, { operation: 'resolve', path });
   }
 
   #check(address: NetAddress, operation: string): void {
@@ -95,10 +106,13 @@ export class RealNet implements Net {
         fail('invalid-argument', `a UNIX socket path may have ${PATH_LIMIT_BYTES} bytes at most`);
       }
     } else if (address.type === 'inet') {
-      const lowest = operation === 'listen' ? 0 : 1;
-      if (!Number.isInteger(address.port) || address.port < lowest || address.port > 65535) {
-        fail('invalid-argument', `not a port: ${address.port}`);
-      }
+      const { port, lastPort } = address;
+      const listens = operation === 'listen';
+      const isPort = (one: number) => Number.isInteger(one) && one >= (listens ? 0 : 1) && one <= 65535;
+      if (typeof port === 'number' && !isPort(port)) fail('invalid-argument', `not a port: ${port}`);
+      if (lastPort === undefined) return;
+      if (!listens) fail('invalid-argument', "'to' is for sockets that listen");
+      if (!isPort(lastPort)) fail('invalid-argument', `not a port: ${lastPort}`);
     } else if (address.type === 'fd' && (!Number.isInteger(address.fd) || address.fd < 0)) {
       fail('invalid-argument', 'not a descriptor');
     }

@@ -11,9 +11,17 @@ import { encodeName } from '../../util/name-bytes.js';
 import type { Native } from './binding.js';
 
 const { EADDRINUSE, ECONNREFUSED, EAGAIN } = constants.errno;
+/** Longest path of a UNIX socket (sun_path, with a NUL at its end, or at its start). */
+export const PATH_LIMIT_BYTES = 107;
 const RETRY_MS = 2;
 /** How long to wait for the lock of a socket's folder. Diskwright holds it for a few system calls only; other programs may hold it longer. */
 const LOCK_WAIT_MS = 500;
+
+/** Bytes of a name in the abstract name space; `padded`: it fills the address. */
+export function abstractName(name: string, padded: boolean): Uint8Array {
+  const bytes = encodeName(name);
+  return padded ? Buffer.concat([bytes], PATH_LIMIT_BYTES) : bytes;
+}
 
 /** Listens at `path`. Resolves with the descriptor, or -errno. */
 export async function listenAtFile(native: Native, path: string, backlog: number): Promise<number> {

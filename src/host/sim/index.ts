@@ -24,6 +24,7 @@ import type { Codecs, FileInfo, Host, HostFile, OpenFileOptions } from '../host.
 import { PassedDescriptors } from '../passed-descriptors.js';
 import { tooLarge } from '../small-file.js';
 import { type CrashStyle, crashStyle } from './changes.js';
+import { SIM_CHARACTERS } from './character.js';
 import * as check from './checks.js';
 import { compressNow, decompressNow, supportsNow } from './codecs.js';
 import { SimDisk, type SimFeature } from './disk.js';
@@ -45,6 +46,7 @@ export class SimHost implements Host {
   readonly memory: SimMemory;
   readonly codecs: Codecs;
   readonly net: SimNet;
+  readonly characters = SIM_CHARACTERS;
   /** There are no descriptors in the simulation. */
   readonly passed = new PassedDescriptors(() => undefined);
   private readonly disk: SimDisk;

@@ -24,6 +24,7 @@ export class SimNet implements Net {
   }
 
   async listen(address: NetAddress, accept: (link: Link) => void): Promise<Listener> {
+    if (address.type === 'inet' && typeof address.port === 'string') throw noServices(address);
     const at = address.type === 'inet' && address.port === 0 ? { ...address, port: this.nextPort++ } : address;
     const path = addressText(at);
     if (this.listeners.has(path) && at.type !== 'unix') {
@@ -40,6 +41,7 @@ export class SimNet implements Net {
   }
 
   async connect(address: NetAddress): Promise<Link> {
+    if (address.type === 'inet' && typeof address.port === 'string') throw noServices(address);
     const path = addressText(address);
     await new Promise<void>((resolve) => this.wire.later(resolve));
     const accept = this.listeners.get(path);
@@ -66,4 +68,16 @@ export class SimNet implements Net {
   cut(): void {
     for (const link of this.wire.open) link.cut();
   }
+}
+
+function noServices(address: NetAddress): BlockError {
+  const path = addressText(address);
+  return new BlockError(
+    'invalid-argument',
+    `address resolution failed for ${path}: the simulated host has no services`,
+    {
+      operation: 'resolve',
+      path,
+    },
+  );
 }

@@ -2,14 +2,14 @@
 //
 //   --chardev, chardev-add --> settings --> backend (opened at once) <-- a monitor comes to it (`attach`), one at most
 
-import { openFileStreams, openPipeStreams, standardStreams } from '../../host/real/character.js';
-import type { ChardevInfo } from '../../schema/generated/types.js';
+import type { LogFile } from '../../host/character.js';
+import type { ChardevInfo, ChardevReturn } from '../../schema/generated/types.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import type { ChardevBackend, ChardevSurroundings, ChardevUser } from './backend.js';
 import { RingBackend } from './ringbuf.js';
 import type { ChardevSettings } from './settings.js';
 import { SocketBackend } from './socket.js';
-import { NullBackend, StreamsBackend } from './streams.js';
+import { NullBackend, StreamsBackend, TerminalBackend } from './streams.js';
 
 /** The error of a device that could not be made. */
 export type Failed = (error: BlockError) => BlockError;
@@ -20,6 +20,8 @@ const MAX_CHARDEVS = 1024;
 interface Chardev {
   kind: ChardevSettings['backend'];
   backend: ChardevBackend;
+  /** Null: there is none. */
+  log: LogFile | null;
   user: ChardevUser | null;
 }
 
@@ -32,10 +34,10 @@ export class Chardevs {
   }
 
   /**
-   * Opens a device. Rejects with `exists`, and with what `failed` makes of the error where it cannot be made: `limit` (too many), `busy` (standard input and output are
+   * Opens a device. Resolves with the path of a pseudo terminal. Rejects with `exists`, and with what `failed` makes of the error where it cannot be made: `limit` (too many), `busy` (standard input and output are
    * taken), what `settings` throws, and what opening rejects with.
    */
-  async add(id: string, settings: () => ChardevSettings, failed: Failed): Promise<void> {
+  async add(id: string, settings: () => ChardevSettings, failed: Failed): Promise<ChardevReturn> {
     if (this.#chardevs.has(id)) throw new BlockError('exists', `Chardev with id '${id}' already exists`);
     if (this.#chardevs.size >= MAX_CHARDEVS) {
       throw failed(new BlockError('limit', `There are ${MAX_CHARDEVS} character devices: no more can be made`));
@@ -45,8 +47,10 @@ export class Chardevs {
       this.#chardevs.set(id, made);
       try {
         await made.backend.open();
+        return returnOf(made);
       } catch (error) {
         if (this.#chardevs.get(id) === made) this.#chardevs.delete(id);
+        made.log?.close();
         throw error;
       }
     } catch (thrown) {
@@ -55,7 +59,7 @@ export class Chardevs {
   }
 
   /** Opens another device, which takes the name. Rejects with `not-found`, `busy`, and as `add`: then the present one stays. */
-  async change(id: string, settings: () => ChardevSettings, failed: Failed): Promise<void> {
+  async change(id: string, settings: () => ChardevSettings, failed: Failed): Promise<ChardevReturn> {
     const present = this.#chardevs.get(id);
     if (present === undefined) throw new BlockError('not-found', `Chardev '${id}' does not exist`);
     const check = (): void => {
@@ -65,7 +69,10 @@ export class Chardevs {
     let made: Chardev;
     try {
       made = this.#make(settings());
-      await made.backend.open();
+      await made.backend.open().catch((error: unknown) => {
+        made.log?.close();
+        throw error;
+      });
     } catch (thrown) {
       throw failed(toBlockError(thrown));
     }
@@ -74,11 +81,12 @@ export class Chardevs {
       check();
       if (this.#chardevs.get(id) !== present) throw new BlockError('not-found', `Chardev '${id}' does not exist`);
     } catch (error) {
-      await made.backend.close();
+      await closeOne(made);
       throw error;
     }
     this.#chardevs.set(id, made);
-    await present.backend.close();
+    await closeOne(present);
+    return returnOf(made);
   }
 
   /** Rejects with `not-found`, `busy`. */
@@ -86,7 +94,7 @@ export class Chardevs {
     const found = this.#find(id);
     if (found.user !== null) throw new BlockError('busy', `Chardev '${id}' is busy`);
     this.#chardevs.delete(id);
-    await found.backend.close();
+    await closeOne(found);
   }
 
   /** Puts a user to a device. Throws `not-found`, `busy`. */
@@ -95,7 +103,7 @@ export class Chardevs {
     if (found === undefined) throw new BlockError('not-found', `chardev "${id}" not found`);
     if (found.user !== null) throw new BlockError('busy', `Device '${id}' is in use`);
     found.user = user;
-    found.backend.attach(user);
+    found.backend.attach(user, found.log);
   }
 
   /** A break is of no meaning to any of these devices. Throws `not-found`. */
@@ -131,7 +139,7 @@ export class Chardevs {
   async close(): Promise<void> {
     const all = [...this.#chardevs.values()];
     this.#chardevs.clear();
-    await Promise.all(all.map(({ backend }) => backend.close()));
+    await Promise.all(all.map(closeOne));
   }
 
   #find(id: string): Chardev {
@@ -145,22 +153,40 @@ export class Chardevs {
     if (settings.backend === 'stdio' && taken) {
       throw new BlockError('busy', 'cannot use stdio by multiple character devices');
     }
-    return { kind: settings.backend, backend: backendOf(this.#around, settings), user: null };
+    const { log: wanted } = settings;
+    const backend = backendOf(this.#around, settings);
+    const log = wanted === null ? null : this.#around.host.characters.openLog(wanted.path, wanted.append);
+    return { kind: settings.backend, backend, log, user: null };
   }
 }
 
+async function closeOne({ backend, log }: Chardev): Promise<void> {
+  try {
+    await backend.close();
+  } finally {
+    log?.close();
+  }
+}
+
+function returnOf({ backend: { path } }: Chardev): ChardevReturn {
+  return path === undefined ? {} : { pty: path };
+}
+
 function backendOf(around: ChardevSurroundings, settings: ChardevSettings): ChardevBackend {
+  const { characters } = around.host;
   switch (settings.backend) {
     case 'socket':
       return new SocketBackend(around, settings);
     case 'file': {
       const { out, append, input } = settings;
-      return new StreamsBackend('file', () => openFileStreams(out, append, input));
+      return new StreamsBackend('file', () => characters.openFiles(out, append, input));
     }
     case 'pipe':
-      return new StreamsBackend('pipe', () => openPipeStreams(settings.path));
+      return new StreamsBackend('pipe', () => characters.openPipes(settings.path));
     case 'stdio':
-      return new StreamsBackend('stdio', standardStreams, true);
+      return new StreamsBackend('stdio', () => characters.standard(), true);
+    case 'pty':
+      return new TerminalBackend(characters);
     case 'null':
       return new NullBackend();
     case 'ringbuf':

@@ -6,6 +6,7 @@
 // The memory is taken as it is needed, up to the size of the ring: a large one of which little is used is cheap.
 
 import { Writable } from 'node:stream';
+import type { LogFile } from '../../host/character.js';
 import type { ChardevBackend, ChardevUser } from './backend.js';
 
 const FIRST_BYTES = 4096;
@@ -25,14 +26,14 @@ export class RingBackend implements ChardevBackend {
 
   async open(): Promise<void> {}
 
-  attach(user: ChardevUser): void {
+  attach(user: ChardevUser, log: LogFile | null): void {
     const output = new Writable({
       write: (chunk: Buffer, _encoding, done) => {
         this.write(chunk);
         done();
       },
     });
-    user.streams(null, output);
+    user.streams(null, output, log);
   }
 
   async close(): Promise<void> {

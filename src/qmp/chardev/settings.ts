@@ -4,8 +4,8 @@ import { flatAddress, netAddressOf } from '../../block/socket-address.js';
 import type { NetAddress } from '../../host/net.js';
 import type {
   ChardevBackend,
+  ChardevCommon,
   ChardevOptions,
-  ChardevSocket,
   ChardevSocketOptions,
 } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
@@ -18,15 +18,25 @@ export interface SocketSettings {
   wait: boolean;
   /** 0: a client connects once. */
   reconnectSeconds: number;
+  /** Id of TLS credentials. */
+  tlsCreds: string | undefined;
+  /** Id of an authorization object for a server's clients. */
+  tlsAuthz: string | undefined;
 }
 
-export type ChardevSettings =
+type BackendSettings =
   | SocketSettings
   | { backend: 'file'; out: string; append: boolean; input: string | undefined }
   | { backend: 'pipe'; path: string }
   | { backend: 'null' }
   | { backend: 'stdio' }
+  | { backend: 'pty' }
   | { backend: 'ringbuf' | 'memory'; bytes: number };
+
+export type ChardevSettings = BackendSettings & {
+  /** File to which all that is written to the device goes, too. */
+  log: { path: string; append: boolean } | null;
+};
 
 /** Bytes of a ring buffer that does not say. */
 const RING_BYTES = 65536;
@@ -36,10 +46,20 @@ const MAX_RECONNECT_SECONDS = 24 * 3600;
 
 /** Throws `invalid-argument`, `limit`. */
 export function settingsOfOptions(options: ChardevOptions): ChardevSettings {
+  return { ...backendOfOptions(options), log: logOf(options) };
+}
+
+/** Throws as `settingsOfOptions`. */
+export function settingsOfBackend(backend: ChardevBackend): ChardevSettings {
+  return { ...backendOf(backend), log: logOf(backend.data) };
+}
+
+function backendOfOptions(options: ChardevOptions): BackendSettings {
   switch (options.backend) {
     case 'socket': {
-      const { server = false, wait, reconnect } = options;
-      return socketSettings(addressOf(options), server, wait, server, reconnect);
+      const { server = false, wait = server, ...others } = options;
+      checkWait(options.wait, server);
+      return socketSettings(addressOf(options), { ...others, server, wait });
     }
     case 'file': {
       const { path, append = false, 'input-path': input } = options;
@@ -52,16 +72,17 @@ export function settingsOfOptions(options: ChardevOptions): ChardevSettings {
       return { backend: options.backend, bytes: ringBytes(options.size) };
     case 'null':
     case 'stdio':
+    case 'pty':
       return { backend: options.backend };
   }
 }
 
-/** Throws as `settingsOfOptions`. */
-export function settingsOfBackend(backend: ChardevBackend): ChardevSettings {
+function backendOf(backend: ChardevBackend): BackendSettings {
   switch (backend.type) {
     case 'socket': {
-      const { addr, server = true, wait, reconnect }: ChardevSocket = backend.data;
-      return socketSettings(netAddressOf(flatAddress(addr)), server, wait, false, reconnect);
+      const { addr, server = true, wait = false, ...others } = backend.data;
+      checkWait(backend.data.wait, server);
+      return socketSettings(netAddressOf(flatAddress(addr)), { ...others, server, wait });
     }
     case 'file': {
       const { in: input, out, append = false } = backend.data;
@@ -74,40 +95,58 @@ export function settingsOfBackend(backend: ChardevBackend): ChardevSettings {
       return { backend: backend.type, bytes: ringBytes(backend.data.size) };
     case 'null':
     case 'stdio':
+    case 'pty':
       return { backend: backend.type };
   }
 }
 
-function socketSettings(
-  address: NetAddress,
-  server: boolean,
-  wait: boolean | undefined,
-  waitsByDefault: boolean,
-  reconnect: number | undefined,
-): SocketSettings {
+function logOf({ logfile: path, logappend: append = false }: ChardevCommon): ChardevSettings['log'] {
+  return path === undefined ? null : { path, append };
+}
+
+function checkWait(wait: boolean | undefined, server: boolean): void {
   if (wait !== undefined && !server) {
     throw invalid("'wait' option is incompatible with socket in client connect mode");
   }
-  if (reconnect !== undefined && (address.type === 'fd' || address.type === 'named-fd')) {
-    throw invalid("'reconnect' option is incompatible with 'fd' address type");
+}
+
+interface SocketWords {
+  server: boolean;
+  wait: boolean;
+  reconnect?: number;
+  nodelay?: boolean;
+  'tls-creds'?: string;
+  'tls-authz'?: string;
+}
+
+function socketSettings(address: NetAddress, words: SocketWords): SocketSettings {
+  const { server, wait, reconnect = 0, nodelay, 'tls-creds': tlsCreds, 'tls-authz': tlsAuthz } = words;
+  if (address.type === 'fd' || address.type === 'named-fd') {
+    for (const option of ['reconnect', 'tls-creds'] as const) {
+      if (words[option] !== undefined) throw invalid(`'${option}' option is incompatible with 'fd' address type`);
+    }
   }
-  if (reconnect !== undefined && server) {
+  if (tlsAuthz !== undefined && tlsCreds === undefined) {
+    throw invalid("'tls_authz' option requires 'tls_creds' option");
+  }
+  if (words.reconnect !== undefined && server) {
     throw invalid("'reconnect' option is incompatible with socket in server listen mode");
   }
-  const reconnectSeconds = reconnect ?? 0;
-  if (reconnectSeconds < 0 || reconnectSeconds > MAX_RECONNECT_SECONDS) {
+  if (tlsAuthz !== undefined && !server) throw invalid("'tls-authz' is for sockets in server listen mode");
+  if (nodelay === false) throw invalid("'nodelay' cannot be off: TCP sends at once what is written");
+  if (reconnect < 0 || reconnect > MAX_RECONNECT_SECONDS) {
     throw invalid(`'reconnect' expects seconds from 0 to ${MAX_RECONNECT_SECONDS}`);
   }
-  return { backend: 'socket', address, server, wait: server && (wait ?? waitsByDefault), reconnectSeconds };
+  return { backend: 'socket', address, server, wait: server && wait, reconnectSeconds: reconnect, tlsCreds, tlsAuthz };
 }
 
 function addressOf(options: ChardevSocketOptions): NetAddress {
-  const { path, abstract, host = 'localhost', port, ipv4, ipv6, fd } = options;
+  const { path, abstract, tight, host = 'localhost', port, to, ipv4, ipv6, fd } = options;
   if ([path, port, fd].filter((given) => given !== undefined).length !== 1) {
     throw invalid("a socket needs exactly one of 'path', 'port' and 'fd'");
   }
-  if (path !== undefined) return netAddressOf({ type: 'unix', path, abstract });
-  if (port !== undefined) return netAddressOf({ type: 'inet', host, port, ipv4, ipv6 });
+  if (path !== undefined) return netAddressOf({ type: 'unix', path, abstract, tight });
+  if (port !== undefined) return netAddressOf({ type: 'inet', host, port, to, ipv4, ipv6 });
   return netAddressOf({ type: 'fd', str: fd as string });
 }
 

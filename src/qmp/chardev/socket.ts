@@ -1,12 +1,15 @@
 // A socket as a character device.
 //
 //   server: listens -> each that connects  \
-//   client: connects -> what it reached     +-> the user, or kept until there is one
+//   client: connects -> what it reached     +-> (TLS) -> the user, or kept until there is one
 //           (again, with `reconnect`)      /
 //
 // Several may be connected to a server at the same time. QEMU takes one at a time there; for it alone nothing is different.
 
-import type { Link, Listener, NetAddress } from '../../host/net.js';
+import type { Authorizer } from '../../block/objects/authz.js';
+import type { UserObjects } from '../../block/objects/index.js';
+import type { LogFile } from '../../host/character.js';
+import type { Link, Listener, NetAddress, TlsSettings } from '../../host/net.js';
 import { addressText } from '../../host/net-address.js';
 import { bestEffort, detach } from '../../util/best-effort.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
@@ -14,8 +17,15 @@ import { Waiters } from '../../util/waiters.js';
 import type { ChardevBackend, ChardevSurroundings, ChardevUser } from './backend.js';
 import type { SocketSettings } from './settings.js';
 
+/** Time limit of a TLS handshake. */
+const HANDSHAKE_MS = 10_000;
 /** Clients that are kept while there is no user; others are turned away. */
 const MAX_KEPT = 16;
+
+interface Security {
+  tls: TlsSettings;
+  authorizer: Authorizer | null;
+}
 
 export class SocketBackend implements ChardevBackend {
   readonly #around: ChardevSurroundings;
@@ -26,6 +36,8 @@ export class SocketBackend implements ChardevBackend {
   readonly #came = new Waiters();
   #address: NetAddress;
   #user: ChardevUser | null = null;
+  #log: LogFile | null = null;
+  #security: Security | null = null;
   #listener: Listener | null = null;
   #stopTimer = (): void => undefined;
   #closed = false;
@@ -52,8 +64,9 @@ export class SocketBackend implements ChardevBackend {
   async open(): Promise<void> {
     const { net } = this.#around.host;
     const { address, server, wait, reconnectSeconds } = this.#settings;
+    this.#security = securityOf(this.#around.objects, this.#settings);
     if (server) {
-      const listener = await net.listen(address, (link) => this.#accept(link));
+      const listener = await net.listen(address, (link) => detach('chardev', this.#welcome(link)));
       if (this.#closed) {
         await listener.close();
         throw closedError();
@@ -64,14 +77,14 @@ export class SocketBackend implements ChardevBackend {
       if (this.#closed) throw closedError();
     } else if (reconnectSeconds > 0) detach('chardev', this.#keepConnecting());
     else {
-      const link = await net.connect(address);
-      this.#accept(link);
+      this.#accept(await this.#connect());
       if (this.#closed) throw closedError();
     }
   }
 
-  attach(user: ChardevUser): void {
+  attach(user: ChardevUser, log: LogFile | null): void {
     this.#user = user;
+    this.#log = log;
     for (const link of this.#kept) this.#give(user, link);
     this.#kept.clear();
   }
@@ -88,6 +101,27 @@ export class SocketBackend implements ChardevBackend {
       this.#listener?.close().catch(bestEffort('closing a character device')),
       ...[...this.#kept].map((link) => link.close()),
     ]);
+  }
+
+  /** A client of the server. */
+  async #welcome(link: Link): Promise<void> {
+    // Without TLS, a client is seen in the turn in which it came.
+    if (this.#security === null) this.#accept(link);
+    else await this.#secured(link, this.#security).then((secured) => this.#accept(secured), bestEffort('chardev'));
+  }
+
+  async #connect(): Promise<Link> {
+    const link = await this.#around.host.net.connect(this.#settings.address);
+    return this.#security === null ? link : this.#secured(link, this.#security);
+  }
+
+  /** Rejects, and has closed the link, where the other side is not who it should be. */
+  async #secured(link: Link, { tls, authorizer }: Security): Promise<Link> {
+    const secured = await link.startTls(tls, HANDSHAKE_MS);
+    const name = secured.tls?.name ?? null;
+    if (authorizer === null || (name !== null && (await authorizer.authorise(name)))) return secured;
+    await secured.close();
+    throw new BlockError('permission', `TLS x509 authz check for ${name} is denied`);
   }
 
   #accept(link: Link): void {
@@ -107,10 +141,11 @@ export class SocketBackend implements ChardevBackend {
   #give(user: ChardevUser, link: Link): void {
     // The user may be gone before it is known how to disconnect it.
     let here = true;
-    const cut = user.link(link, () => {
+    const gone = (): void => {
       here = false;
       this.#gone(link);
-    });
+    };
+    const cut = user.link(link, gone, this.#log);
     if (here) this.#links.set(link, cut);
   }
 
@@ -128,7 +163,7 @@ export class SocketBackend implements ChardevBackend {
   async #keepConnecting(): Promise<void> {
     if (this.#closed) return;
     try {
-      this.#accept(await this.#around.host.net.connect(this.#settings.address));
+      this.#accept(await this.#connect());
     } catch (thrown) {
       if (this.#closed) return;
       this.#around.warn(`Unable to connect a character device: ${toBlockError(thrown).message}`);
@@ -141,6 +176,15 @@ export class SocketBackend implements ChardevBackend {
     const delayMs = this.#settings.reconnectSeconds * 1000;
     this.#stopTimer = this.#around.host.clock.timer(delayMs, () => detach('chardev', this.#keepConnecting()));
   }
+}
+
+/** Throws `not-found`, `invalid-argument`. */
+function securityOf(objects: UserObjects, settings: SocketSettings): Security | null {
+  const { address, server, tlsCreds, tlsAuthz } = settings;
+  if (tlsCreds === undefined) return null;
+  const authorizer = tlsAuthz === undefined ? null : objects.authorizer(tlsAuthz);
+  const tls = objects.tls(tlsCreds, server ? 'server' : 'client');
+  return { tls: server || address.type !== 'inet' ? tls : { ...tls, hostname: address.host }, authorizer };
 }
 
 function closedError(): BlockError {

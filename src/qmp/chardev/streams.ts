@@ -1,38 +1,43 @@
-// Character devices over streams: standard input and output, files, pipes; and the one that nothing comes from.
+// Character devices over streams: standard input and output, files, pipes, pseudo terminals; and the one that nothing comes from.
 
-import type { ByteStreams } from '../../host/real/character.js';
+import { Writable } from 'node:stream';
+import type { ByteStreams, Characters, LogFile, TerminalStreams } from '../../host/character.js';
 import { bestEffort } from '../../util/best-effort.js';
 import type { ChardevBackend, ChardevUser } from './backend.js';
 
 /** Standard streams, a file or a pipe. */
-export class StreamsBackend implements ChardevBackend {
-  readonly filename: string;
-  readonly #make: () => ByteStreams;
+export class StreamsBackend<S extends ByteStreams = ByteStreams> implements ChardevBackend {
+  readonly #kind: string;
+  readonly #make: () => S;
   readonly #keepsOpen: boolean;
-  #streams: ByteStreams | null = null;
+  protected opened: S | null = null;
 
   /** `keepsOpen`: the streams are the process's, and stay. */
-  constructor(filename: string, make: () => ByteStreams, keepsOpen = false) {
-    this.filename = filename;
+  constructor(kind: string, make: () => S, keepsOpen = false) {
+    this.#kind = kind;
     this.#make = make;
     this.#keepsOpen = keepsOpen;
   }
 
+  get filename(): string {
+    return this.#kind;
+  }
+
   async open(): Promise<void> {
-    this.#streams = this.#make();
-    const { input, output } = this.#streams;
+    this.opened = this.#make();
+    const { input, output } = this.opened;
     // Nobody may be at the device yet, or any more, when a stream fails.
     for (const stream of [input, output]) stream?.on('error', bestEffort('character device'));
   }
 
-  attach(user: ChardevUser): void {
-    if (this.#streams !== null) user.streams(this.#streams.input, this.#streams.output);
+  attach(user: ChardevUser, log: LogFile | null): void {
+    if (this.opened !== null) user.streams(this.opened.input, this.opened.output, log);
   }
 
   async close(): Promise<void> {
-    if (this.#streams === null || this.#keepsOpen) return;
-    const { input, output } = this.#streams;
-    this.#streams = null;
+    if (this.opened === null || this.#keepsOpen) return;
+    const { input, output } = this.opened;
+    this.opened = null;
     input?.destroy();
     // What its reader has not taken by now, nobody takes.
     if (output.writableLength > 0) output.destroy();
@@ -41,11 +46,31 @@ export class StreamsBackend implements ChardevBackend {
   }
 }
 
+/** A pseudo terminal. What is written before another program opens it waits there, and is read by the first that does. */
+export class TerminalBackend extends StreamsBackend<TerminalStreams> {
+  constructor(characters: Characters) {
+    super('pty', () => characters.openTerminal());
+  }
+
+  override get filename(): string {
+    return `pty:${this.path}`;
+  }
+
+  get path(): string | undefined {
+    return this.opened?.path;
+  }
+}
+
 /** What is written to it is dropped. */
 export class NullBackend implements ChardevBackend {
   readonly filename = 'null';
 
   async open(): Promise<void> {}
-  attach(): void {}
+
+  attach(user: ChardevUser, log: LogFile | null): void {
+    const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
+    user.streams(null, nowhere, log);
+  }
+
   async close(): Promise<void> {}
 }

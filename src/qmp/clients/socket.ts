@@ -1,19 +1,23 @@
 // A monitor's client at a socket of the host.
 
+import type { LogFile } from '../../host/character.js';
 import type { Link } from '../../host/net.js';
 import { detach } from '../../util/best-effort.js';
 import type { QmpContext } from '../context.js';
 import { LinkStream, type LinkStreamOwner } from '../link-stream.js';
-import { Session, type SessionLink, type SessionOptions } from '../session.js';
+import { Session, type SessionLink } from '../session.js';
+import type { ClientOptions } from './options.js';
 
 export class SocketClient implements LinkStreamOwner, SessionLink {
   readonly #stream: LinkStream;
   readonly #session: Session;
+  readonly #log: LogFile | null;
   readonly #onClosed: () => void;
 
   /** Greets the client. `onClosed` is called once, when it is gone. Throws `limit` where the host has no memory for it. */
-  constructor(context: QmpContext, link: Link, options: SessionOptions, onClosed: () => void) {
+  constructor(context: QmpContext, link: Link, { log, ...options }: ClientOptions, onClosed: () => void) {
     this.#onClosed = onClosed;
+    this.#log = log;
     this.#stream = new LinkStream(context.graph.host, link, this);
     this.#session = new Session(context, this, options);
     this.#session.start();
@@ -38,6 +42,7 @@ export class SocketClient implements LinkStreamOwner, SessionLink {
   // ---- the session's link --------------------------------------------------------------------------------------
 
   write(text: string): void {
+    this.#log?.write(Buffer.from(text, 'latin1'));
     this.#stream.write(text);
   }
 

@@ -1,9 +1,11 @@
 // A monitor's client at streams of node: standard input and output, files, pipes, a ring buffer.
 
 import type { Readable, Writable } from 'node:stream';
+import type { LogFile } from '../../host/character.js';
 import type { Clock } from '../../host/host.js';
 import type { QmpContext } from '../context.js';
-import { Session, type SessionLink, type SessionOptions } from '../session.js';
+import { Session, type SessionLink } from '../session.js';
+import type { ClientOptions } from './options.js';
 
 /** Time limit for the reader at the end. */
 const LIMIT_MS = 3000;
@@ -12,11 +14,13 @@ export class StreamClient implements SessionLink {
   readonly #input: Readable | null;
   readonly #output: Writable;
   readonly #session: Session;
+  readonly #log: LogFile | null;
   readonly #clock: Clock;
 
   /** Greets the client; without `input` it has nothing to say. The end of `input` ends nothing but the commands: those that are under way are answered. */
-  constructor(context: QmpContext, input: Readable | null, output: Writable, options: SessionOptions) {
+  constructor(context: QmpContext, input: Readable | null, output: Writable, { log, ...options }: ClientOptions) {
     this.#input = input;
+    this.#log = log;
     this.#output = output;
     this.#clock = context.graph.host.clock;
     this.#session = new Session(context, this, options);
@@ -28,6 +32,7 @@ export class StreamClient implements SessionLink {
   }
 
   write(text: string): void {
+    this.#log?.write(Buffer.from(text, 'latin1'));
     this.#output.write(text, 'latin1');
   }
 

@@ -25,15 +25,10 @@ export const CHARDEV_COMMANDS = {
   'query-chardev': ({ chardevs }) => chardevs.list(),
   'query-chardev-backends': () => TYPES.ChardevBackendKind.values.map((name) => ({ name })),
 
-  async 'chardev-add'({ chardevs }, { id, backend }) {
-    await chardevs.add(id, () => settingsOfBackend(backend), notAdded(id));
-    return {};
-  },
+  'chardev-add': ({ chardevs }, { id, backend }) => chardevs.add(id, () => settingsOfBackend(backend), notAdded(id)),
 
-  async 'chardev-change'({ chardevs }, { id, backend }) {
-    await chardevs.change(id, () => settingsOfBackend(backend), notAdded(id));
-    return {};
-  },
+  'chardev-change': ({ chardevs }, { id, backend }) =>
+    chardevs.change(id, () => settingsOfBackend(backend), notAdded(id)),
 
   'chardev-remove': ({ chardevs }, { id }) => chardevs.remove(id),
   'chardev-send-break': ({ chardevs }, { id }) => chardevs.sendBreak(id),

@@ -289,10 +289,12 @@ export type SocketAddressType =
 export interface InetSocketAddress {
   /** name or address of the host; empty to listen on all addresses */
   host: string;
-  /** port, in digits */
+  /** port: digits, or the name of a service of this host */
   port: string;
-  /** `host` must be an address; a name is an error (default: false) */
+  /** `host` must be an address and `port` digits; names are errors (default: false) */
   numeric?: boolean;
+  /** the last port that a socket may listen at: it takes the first one from `port` on that is free */
+  to?: number;
   /** use IPv4 (default: IPv4 and IPv6, unless only the other one is given) */
   ipv4?: boolean;
   /** use IPv6 (default: as `ipv4`) */
@@ -307,6 +309,8 @@ export interface UnixSocketAddress {
   path: string;
   /** `path` is a name in the abstract name space of Linux, not a file (default: false) */
   abstract?: boolean;
+  /** an abstract name ends with `path`; else, zeroes fill it up to the length of an address, and it is another name (default: true) */
+  tight?: boolean;
 }
 
 /** An existing socket. */
@@ -2936,6 +2940,10 @@ export interface RingbufReadArguments {
 
 /** Options of all character devices. */
 export interface ChardevCommon {
+  /** file to which all that is written to the device is written, too */
+  logfile?: string;
+  /** `logfile` is written from its end on, and not truncated (default: false) */
+  logappend?: boolean;
 }
 
 /** A file. */
@@ -2958,10 +2966,16 @@ export interface ChardevHostdev extends ChardevCommon {
 export interface ChardevSocket extends ChardevCommon {
   /** where to listen, or what to connect to */
   addr: SocketAddressLegacy;
+  /** id of the TLS credentials that are used */
+  'tls-creds'?: string;
+  /** id of the authorization object that a server's clients are checked with: by the distinguished names of their certificates */
+  'tls-authz'?: string;
   /** the socket listens (default: true) */
   server?: boolean;
   /** a server's device is complete with its first client (default: false) */
   wait?: boolean;
+  /** TCP sends at once what is written; it always does here, and `false` is refused */
+  nodelay?: boolean;
   /** a client connects again after so many seconds, where the connection fails or has ended; 0: it does not (default: 0) */
   reconnect?: number;
 }
@@ -2991,7 +3005,9 @@ export type ChardevBackendKind =
   /** a ring buffer in memory */
   | 'ringbuf'
   /** the first name of `ringbuf` */
-  | 'memory';
+  | 'memory'
+  /** a pseudo terminal, which another program opens by its path */
+  | 'pty';
 
 /**  */
 export interface ChardevFileWrapper {
@@ -3043,11 +3059,12 @@ export type ChardevBackend =
   | (ChardevBackendBase & { type: 'null' } & ChardevCommonWrapper)
   | (ChardevBackendBase & { type: 'stdio' } & ChardevStdioWrapper)
   | (ChardevBackendBase & { type: 'ringbuf' } & ChardevRingbufWrapper)
-  | (ChardevBackendBase & { type: 'memory' } & ChardevRingbufWrapper);
+  | (ChardevBackendBase & { type: 'memory' } & ChardevRingbufWrapper)
+  | (ChardevBackendBase & { type: 'pty' } & ChardevCommonWrapper);
 
 /** What is known of a new character device only. */
 export interface ChardevReturn {
-  /** name of a pseudo terminal; there is none yet */
+  /** path of a pseudo terminal */
   pty?: string;
 }
 
@@ -3085,6 +3102,10 @@ export interface ChardevOptionsBase {
   backend: ChardevBackendKind;
   /** its name */
   id: string;
+  /** see `ChardevCommon` */
+  logfile?: string;
+  /** see `ChardevCommon` */
+  logappend?: boolean;
 }
 
 /** A character device as the command line describes it. */
@@ -3094,8 +3115,9 @@ export type ChardevOptions =
   | (ChardevOptionsBase & { backend: 'socket' } & ChardevSocketOptions)
   | (ChardevOptionsBase & { backend: 'null' })
   | (ChardevOptionsBase & { backend: 'stdio' })
-  | (ChardevOptionsBase & { backend: 'ringbuf' } & ChardevRingbuf)
-  | (ChardevOptionsBase & { backend: 'memory' } & ChardevRingbuf);
+  | (ChardevOptionsBase & { backend: 'ringbuf' } & ChardevRingbufOptions)
+  | (ChardevOptionsBase & { backend: 'memory' } & ChardevRingbufOptions)
+  | (ChardevOptionsBase & { backend: 'pty' });
 
 /** A file. */
 export interface ChardevFileOptions {
@@ -3113,16 +3135,26 @@ export interface ChardevPipeOptions {
   path: string;
 }
 
+/** A ring buffer in memory. */
+export interface ChardevRingbufOptions {
+  /** its bytes, a power of two (default: 65536) */
+  size?: number;
+}
+
 /** A socket. Exactly one of `path`, `port` and `fd` is given. */
 export interface ChardevSocketOptions {
   /** a UNIX socket */
   path?: string;
   /** `path` is a name in the abstract name space of Linux (default: false) */
   abstract?: boolean;
+  /** see `UnixSocketAddress` */
+  tight?: boolean;
   /** host of a TCP socket (default: the local host) */
   host?: string;
-  /** port of a TCP socket */
+  /** port of a TCP socket: digits, or the name of a service */
   port?: string;
+  /** see `InetSocketAddress` */
+  to?: number;
   /** use IPv4 */
   ipv4?: boolean;
   /** use IPv6 */
@@ -3131,6 +3163,12 @@ export interface ChardevSocketOptions {
   fd?: string;
   /** the socket listens for clients (default: false: it connects) */
   server?: boolean;
+  /** see `ChardevSocket` */
+  'tls-creds'?: string;
+  /** see `ChardevSocket` */
+  'tls-authz'?: string;
+  /** see `ChardevSocket` */
+  nodelay?: boolean;
   /** the program waits until the first client has connected (default: true for a server) */
   wait?: boolean;
   /** a client connects again after so many seconds, where the connection fails or has ended; 0: it does not (default: 0) */
@@ -3662,6 +3700,7 @@ export interface QapiTypes {
   ChardevOptions: ChardevOptions;
   ChardevFileOptions: ChardevFileOptions;
   ChardevPipeOptions: ChardevPipeOptions;
+  ChardevRingbufOptions: ChardevRingbufOptions;
   ChardevSocketOptions: ChardevSocketOptions;
   GetfdArguments: GetfdArguments;
   ClosefdArguments: ClosefdArguments;

@@ -7,7 +7,8 @@ const add = (id: string, type: string, data: object = {}): Step =>
   command('chardev-add', { id, backend: { type, data } });
 const change = (id: string, type: string, data: object = {}): Step =>
   command('chardev-change', { id, backend: { type, data } });
-const unix = (path: string): object => ({ type: 'unix', data: { path } });
+const unix = (path: string, own: object = {}): object => ({ type: 'unix', data: { path, ...own } });
+const inet = (port: string, own: object = {}): object => ({ type: 'inet', data: { host: '127.0.0.1', port, ...own } });
 const read = (size: number, format?: string, device = 'r'): Step =>
   command('ringbuf-read', { device, size, ...(format !== undefined && { format }) });
 const write = (data: string, format?: string, device = 'r'): Step =>
@@ -73,6 +74,64 @@ describe('oracle: character devices', () => {
       ],
       SAME,
     ));
+
+  it('that are TCP sockets have services, ranges of ports and families', () =>
+    expectSame(
+      [
+        add('a', 'socket', { addr: inet('frob') }),
+        add('a', 'socket', { addr: inet('frob'), server: false }),
+        add('a', 'socket', { addr: inet('kamanda'), server: false }),
+        add('a', 'socket', { addr: inet('0', { ipv4: false, ipv6: false }) }),
+        add('a', 'socket', { addr: inet('0', { ipv6: true }) }),
+        add('a', 'socket', { addr: inet('0', { to: 70000 }) }),
+        add('a', 'socket', { addr: inet('0', { to: '7' }) }),
+        add('a', 'socket', { addr: inet('20301', { to: 20310 }), wait: false }),
+        add('b', 'socket', { addr: inet('20301', { to: 20310 }), wait: false }),
+        add('c', 'socket', { addr: inet('20301', { to: 20302 }), wait: false }),
+        add('d', 'socket', { addr: inet('20301'), wait: false }),
+        list,
+        command('nbd-server-start', { addr: inet('frob') }),
+        command('nbd-server-start', { addr: inet('20301', { to: 20302 }) }),
+        command('nbd-server-start', { addr: inet('20301', { to: 20310 }) }),
+        command('nbd-server-stop'),
+      ],
+      SAME,
+    ));
+
+  it('that are abstract sockets have names that are tight or fill the address', () =>
+    expectSame(
+      [
+        add('a', 'socket', { addr: unix('DIR-abstract', { abstract: true }), wait: false }),
+        add('b', 'socket', { addr: unix('DIR-abstract', { abstract: true, tight: false }), wait: false }),
+        add('c', 'socket', { addr: unix('DIR-abstract', { abstract: true, tight: true }), wait: false }),
+        add('d', 'socket', { addr: unix('DIR-abstract', { abstract: true, tight: false }), wait: false }),
+        add('e', 'socket', { addr: unix('DIR-other', { abstract: true }), server: false }),
+        add('f', 'socket', { addr: unix('DIR-abstract', { abstract: true, tight: false }), server: false }),
+      ],
+      SAME,
+    ));
+
+  it('have logs, and credentials that are there', () =>
+    expectSame(
+      [
+        add('a', 'null', { logfile: 'DIR/none/log' }),
+        add('a', 'ringbuf', { logfile: 'DIR/log', logappend: 'yes' }),
+        add('r', 'ringbuf', { logfile: 'DIR/log', logappend: true }),
+        write('written'),
+        add('s', 'socket', { addr: unix('DIR/s'), 'tls-creds': 'nobody' }),
+        add('s', 'socket', { addr: unix('DIR/s'), 'tls-authz': 'nobody' }),
+        add('s', 'socket', { addr: unix('DIR/s'), server: false, 'tls-creds': 'nobody' }),
+        add('s', 'socket', { addr: unix('DIR/s'), nodelay: true, wait: false }),
+        list,
+      ],
+      SAME,
+    ));
+
+  it('that are pseudo terminals say where they are', () =>
+    expectSame([add('p', 'pty'), add('p', 'pty', { x: 1 }), list, command('chardev-remove', { id: 'p' }), list], {
+      ...SAME,
+      filter: (text) => sorted(text).replaceAll(/\/dev\/pts\/\d+/g, '/dev/pts/N'),
+    }));
 
   it('are changed, unless a monitor is there', () =>
     expectSame(

@@ -74,6 +74,13 @@ export const nbd: Effects = {
     'makes the path a name without a file',
     async () => expect(await called({ ...SOCKET, abstract: true })).to.have.property('abstract', true),
   ],
+  'UnixSocketAddress.tight': [
+    'makes an abstract name fill the address, where it is off',
+    async () => {
+      expect(await called({ ...SOCKET, abstract: true, tight: false })).to.have.property('padded', true);
+      expect(await called({ ...SOCKET, tight: false })).not.to.have.property('padded');
+    },
+  ],
   'FdSocketAddress.str': [
     'is the number of the descriptor, or the name that it was passed under',
     async () => {
@@ -90,8 +97,13 @@ export const nbd: Effects = {
     'is the port',
     async () => {
       expect(await called(inet({ port: '1' }))).to.have.property('port', 1);
+      expect(await called(inet({ port: 'nbd' }))).to.have.property('port', 'nbd');
       expect(await called(inet({ port: '65536' }))).to.match(/:65536: Servname not supported/);
     },
+  ],
+  'InetSocketAddress.to': [
+    'is the last port to listen at',
+    async () => expect(await called(inet({ to: 7 }))).to.have.property('lastPort', 7),
   ],
   'InetSocketAddress.numeric': [
     'refuses names',
