@@ -111,6 +111,8 @@ export interface JobDriver {
   readonly dirtyBitmap?: DirtyBitmap;
   /** False where it works on no device: then it has no BLOCK_JOB_* events, and `query-jobs` alone lists it. Default: true. */
   readonly isBlockJob?: boolean;
+  /** It writes by reading: events call whatever failed a read. Default: false. */
+  readonly isAllReading?: boolean;
 
   /**
    * Does the work. Resolves when everything is copied (for a job with a ready state: after `shouldComplete`). A rejection fails

@@ -418,7 +418,8 @@ export class Job implements NodeUser {
 
   #actionOnError(error: BlockError, isRead: boolean, guestOffset?: number): BlockErrorAction {
     const action = errorAction(isRead ? this.#policies.source : this.#policies.target, error);
-    this.#emitBlock('BLOCK_JOB_ERROR', { device: this.id, operation: isRead ? 'read' : 'write', action });
+    const operation = isRead || this.#driver.isAllReading === true ? 'read' : 'write';
+    this.#emitBlock('BLOCK_JOB_ERROR', { device: this.id, operation, action });
     const fault = { error, isRead, guestOffset, action };
     for (const listener of this.#faultListeners) listener(fault);
     if (action === 'stop') {

@@ -47,6 +47,8 @@ export interface StreamOptions {
 
 class StreamDriver implements JobDriver {
   readonly type = 'stream';
+  /** As with QEMU, which fills the top in by copy-on-read. */
+  readonly isAllReading = true;
   readonly #graph: Graph;
   readonly #top: BlockNode;
   /** Layers that are streamed, the top excepted; none where there is nothing to do. */

@@ -7,6 +7,8 @@ import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 
 const QUIT_LIMIT_MS = 10_000;
+/** Far more than anything takes that a test waits for. */
+const PATIENCE_MS = 15_000;
 
 export type Json = Record<string, unknown>;
 
@@ -83,23 +85,29 @@ export class StorageDaemon {
     }
   }
 
-  /** Moves events to `seen`, up to the first of this name with these members. Rejects where the daemon has gone. */
+  /** Moves events to `seen`, up to the first of this name with these members. Rejects where the daemon has gone, and where it does not come. */
   async await(name: string, data: Json, seen: Json[]): Promise<void> {
-    let over = false;
-    void this.#ended.then(() => {
-      over = true;
+    let over: string | null = null;
+    const end = (why: string) => {
+      over ??= why;
       for (const wake of this.#waiters.splice(0)) wake();
-    });
-    for (;;) {
-      const event = this.#events.shift();
-      if (event === undefined) {
-        if (over) throw new Error(`the daemon ended before ${name} ${JSON.stringify(data)}`);
-        await new Promise<void>((resolve) => this.#waiters.push(resolve));
-        continue;
+    };
+    void this.#ended.then(() => end('the daemon ended before'));
+    const patience = setTimeout(end, PATIENCE_MS, 'the daemon does not tell of');
+    try {
+      for (;;) {
+        const event = this.#events.shift();
+        if (event === undefined) {
+          if (over !== null) throw new Error(`${over} ${name} ${JSON.stringify(data)}`);
+          await new Promise<void>((resolve) => this.#waiters.push(resolve));
+          continue;
+        }
+        seen.push(event);
+        const found = (event['data'] ?? {}) as Json;
+        if (event['event'] === name && Object.entries(data).every(([key, value]) => found[key] === value)) return;
       }
-      seen.push(event);
-      const found = (event['data'] ?? {}) as Json;
-      if (event['event'] === name && Object.entries(data).every(([key, value]) => found[key] === value)) return;
+    } finally {
+      clearTimeout(patience);
     }
   }
 
