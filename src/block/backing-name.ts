@@ -15,7 +15,7 @@ import { orElse } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import { printable } from '../util/foreign-text.js';
 import { nameLength } from '../util/name-bytes.js';
-import { storageOf } from './chain.js';
+import { fileOf, skipFilters, storageOf } from './chain.js';
 import { fileAsOptions, leafOptions, openingName, parseFilename, protocolOf, resolveBackingName } from './filename.js';
 import { imageOptions } from './foreign-name.js';
 import type { Referrer } from './gate.js';
@@ -35,11 +35,18 @@ export interface NameWishes {
   recorded?: string | null;
 }
 
+/** The format that a header has beside the name of `base`. */
+export function backingFormatFor(base: BlockNode): string {
+  return skipFilters(base).driver;
+}
+
 /**
- * The name for the header of the image `overlay` (its file name, also where it is still to be made) by which `base` is found again. Rejects
- * with `invalid-argument` where there is none, all are too long, or the one that was asked for leads elsewhere.
+ * The name for the header of the image `overlay` (its file name, also where it is still to be made) by which `over` is found again: of a filter, the
+ * image below it, since a header names images. Rejects with `invalid-argument` where there is none, all are too long, or the one that was asked for
+ * leads elsewhere.
  */
-export async function backingNameFor(overlay: string, base: BlockNode, wishes: NameWishes = {}): Promise<string> {
+export async function backingNameFor(overlay: string, over: BlockNode, wishes: NameWishes = {}): Promise<string> {
+  const base = skipFilters(over);
   const wanted = await fileId(base);
   if (wanted === null) return nameOfNowhere(overlay, base, wishes.asked ?? base.filename);
   const leads = (name: string): Promise<boolean> => leadsTo(base, overlay, name, wanted);
@@ -202,10 +209,14 @@ function opensFrom(overlay: string, full: string): boolean {
   }
 }
 
-/** A header has the format beside the name: a name that has one, too, must agree. */
+/** A header has the format beside the name: a name that has one, too, must agree. One that has none says nothing of options, or of a format within the format. */
 function fitsDriver(full: string, base: BlockNode): boolean {
   const { driver } = parseFilename(full);
-  return driver === undefined || driver === base.driver;
+  if (driver !== undefined) return driver === base.driver;
+  const file = fileOf(base);
+  if (file === null) return true;
+  const hasOptions = isJsonFilename(base.filename) && !isJsonFilename(file.filename);
+  return !hasOptions && skipFilters(file).kind !== 'format';
 }
 
 /** What `fileId` says of a node that is opened by this name. */

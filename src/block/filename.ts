@@ -95,7 +95,7 @@ export function leafOptions(options: LooseOptions): Leaf[] {
  */
 export function formatNodeName(driver: string, own: Record<string, unknown>, file: BlockNode): string {
   const options = Object.entries(own).filter(([, value]) => value !== undefined);
-  if (options.length === 0 && !isJsonFilename(file.filename)) return file.filename;
+  if (options.length === 0 && file.kind !== 'format' && !isJsonFilename(file.filename)) return file.filename;
   return formatJsonFilename({ driver, ...Object.fromEntries(options), file: nameAsOptions(file) });
 }
 

@@ -1,6 +1,6 @@
 // What a job holds of the graph (links, blockers, write access, observers). All of it is released in reverse order, however the job ends.
 
-import { backingNameFor } from '../block/backing-name.js';
+import { backingFormatFor, backingNameFor } from '../block/backing-name.js';
 import type { Child, NodeUser } from '../block/child.js';
 import { openingName } from '../block/filename.js';
 import type { Graph } from '../block/graph.js';
@@ -211,7 +211,7 @@ export async function checkBackingName(
 ): Promise<void> {
   if (backing === null) return;
   const file = await backingNameFor(openingName(overlay), backing, { asked: name ?? undefined });
-  needFormat(overlay).checkBackingRoom(file, backing.driver);
+  needFormat(overlay).checkBackingRoom(file, backingFormatFor(backing));
 }
 
 /**
@@ -226,7 +226,7 @@ export async function changeBacking(
 ): Promise<void> {
   const file =
     backing === null ? null : await backingNameFor(openingName(overlay), backing, { asked: name ?? undefined });
-  const format = backing?.driver ?? null;
+  const format = backing === null ? null : backingFormatFor(backing);
   await graph.drained([overlay], async () => {
     const image = needFormat(overlay);
     const { backingFile, backingFormat } = image;
@@ -243,13 +243,13 @@ export async function changeBacking(
 /** Writes into the header of `overlay`, which is writable, the name of `backing`, unless what it names is that file. Rejects as `changeBackingFile`. */
 export async function nameBacking(overlay: BlockNode, backing: BlockNode): Promise<void> {
   const name = await newNameFor(overlay, backing);
-  if (name !== null) await needFormat(overlay).changeBackingFile(name, backing.driver);
+  if (name !== null) await needFormat(overlay).changeBackingFile(name, backingFormatFor(backing));
 }
 
 /** Refuses what `nameBacking` would refuse, before a job has copied anything. */
 export async function checkNameBacking(overlay: BlockNode, backing: BlockNode): Promise<void> {
   const name = await newNameFor(overlay, backing);
-  if (name !== null) needFormat(overlay).checkBackingRoom(name, backing.driver);
+  if (name !== null) needFormat(overlay).checkBackingRoom(name, backingFormatFor(backing));
 }
 
 /** The name by which `backing` is found from `overlay`; null where the header has it already. */

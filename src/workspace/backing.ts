@@ -1,5 +1,6 @@
 // The name of the backing file in the header of an image that is open, without a change of the graph.
 
+import { backingFormatFor } from '../block/backing-name.js';
 import { backingOf } from '../block/chain.js';
 import type { Graph } from '../block/graph.js';
 import { needFormat } from '../block/node/format.js';
@@ -19,7 +20,7 @@ export async function changeBackingName(graph: Graph, image: BlockNode, name: st
   const format = needFormat(image);
   await graph.drained([format], async () => {
     try {
-      format.checkBackingRoom(name, backing.driver);
+      format.checkBackingRoom(name, backingFormatFor(backing));
     } catch (cause) {
       const words = `Could not change backing file to '${name}': Invalid argument`;
       throw new BlockError(toBlockError(cause).code, words, { cause });
@@ -27,7 +28,7 @@ export async function changeBackingName(graph: Graph, image: BlockNode, name: st
     const { readOnly } = format;
     if (readOnly) await format.reopen(false);
     try {
-      await format.changeBackingFile(name, backing.driver);
+      await format.changeBackingFile(name, backingFormatFor(backing));
     } finally {
       if (readOnly) await format.reopen(true);
     }

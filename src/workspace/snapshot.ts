@@ -1,7 +1,7 @@
 // External snapshots of open images: each overlay is created (or an existing one opened) by its file name, and all are put in place at one
 // moment (block/snapshot.ts).
 
-import { backingNameFor } from '../block/backing-name.js';
+import { backingFormatFor, backingNameFor } from '../block/backing-name.js';
 import { chainOf, MAX_CHAIN_DEPTH } from '../block/chain.js';
 import { checkReplaceable, createImage, type ImageCreateOptions } from '../block/create.js';
 import { pathOfName } from '../block/filename.js';
@@ -161,7 +161,7 @@ async function makeFile(graph: Graph, name: string, format: string, base: BlockN
     driver: format,
     size: base.length,
     'backing-file': await backingNameFor(name, base),
-    'backing-fmt': base.driver,
+    'backing-fmt': backingFormatFor(base),
   } as ImageCreateOptions;
   return (await createImage(graph, name, options)).newFile;
 }

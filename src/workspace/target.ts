@@ -4,7 +4,7 @@
 //   sync top    an overlay of the source's backing file
 //   sync none   an overlay of the source itself
 
-import { backingNameFor, idOfFile } from '../block/backing-name.js';
+import { backingFormatFor, backingNameFor, idOfFile } from '../block/backing-name.js';
 import { backingOf, skipFilters } from '../block/chain.js';
 import {
   checkCreatable,
@@ -117,7 +117,8 @@ async function checkTarget(graph: Graph, request: TargetRequest): Promise<Checke
   if (base !== null && format !== undefined && !hasBackingFiles(format)) {
     throw new BlockError('invalid-argument', `Backing file not supported for file format '${format}'`);
   }
-  const above = base === null ? {} : { 'backing-file': await backingNameFor(name, base), 'backing-fmt': base.driver };
+  const above =
+    base === null ? {} : { 'backing-file': await backingNameFor(name, base), 'backing-fmt': backingFormatFor(base) };
   onStage?.('create');
   const options = create({ size: source.length, ...above });
   checkCreateOptions(options, pathOfName(name), graph.host);

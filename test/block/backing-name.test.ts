@@ -5,7 +5,7 @@ import { linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { backingNameFor } from '../../src/block/backing-name.js';
+import { backingFormatFor, backingNameFor } from '../../src/block/backing-name.js';
 import { createImage } from '../../src/block/create.js';
 import { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
@@ -112,6 +112,33 @@ describe('names of backing files', function () {
     await createImage(graph, 'dir/top', { driver: 'qcow2', size: 65536, 'backing-file': name, 'backing-fmt': 'raw' });
     await graph.closeAll();
     expect(execFileSync('qemu-img', ['map', `${folder}/dir/top`], { cwd: '/', encoding: 'utf8' })).to.include('Offset');
+  });
+
+  it('are those of the image below a filter, with its format', async () => {
+    const graph = new Graph(host);
+    await createImage(graph, 'base', { driver: 'qcow2', size: 1 << 20 });
+    await graph.objects.add('throttle-group,id=group');
+    const base = await openNode(graph, 'base', { readOnly: true, nodeName: 'base' });
+    const words = { driver: 'throttle', 'throttle-group': 'group', file: 'base' } as const;
+    const filter = await openNode(graph, words, { readOnly: true });
+    expect(await backingNameFor('top', filter)).to.equal('base');
+    expect([backingFormatFor(filter), backingFormatFor(base)]).to.deep.equal(['qcow2', 'qcow2']);
+    await graph.closeAll();
+  });
+
+  it('of a format within a format go through JSON: a name alone would be read as the inner one by the outer', async () => {
+    const graph = new Graph(host);
+    await createImage(graph, 'base', { driver: 'qcow2', size: 1 << 20 });
+    await openNode(graph, 'base', { readOnly: true, nodeName: 'base' });
+    const outer = await openNode(graph, { driver: 'raw', file: 'base' }, { readOnly: true });
+    const name = await backingNameFor('top', outer);
+    expect(name).to.match(/^json:/);
+    const asked = await backingNameFor('top', outer, { asked: 'base' }).catch((error: Error) => error.message);
+    expect(asked).to.include("The backing file name 'base' would not lead to");
+    await createImage(graph, 'top', { driver: 'qcow2', size: 1 << 20, 'backing-file': name, 'backing-fmt': 'raw' });
+    await graph.closeAll();
+    const info = execFileSync('qemu-img', ['info', '--backing-chain', 'top'], { encoding: 'utf8' });
+    expect(info.match(/virtual size: 1 MiB/g)).to.have.length(2);
   });
 
   it('are refused where they are too long, or lead elsewhere', async () => {

@@ -220,3 +220,20 @@ describe('filter node of a backup', () => {
     }
   });
 });
+
+describe('filter node of a job below another', () => {
+  it('is not what a header names', async () => {
+    const world = threeLayers({ filters: true });
+    world.node('target', MiB);
+    const backup = await startJob(world.env, backupJob, { device: 'base', target: 'target', sync: 'none' });
+    const stream = await startJob(world.env, streamJob, { device: 'top', bottom: 'mid' });
+    await stream.done;
+    const { backingFile, backingFormat } = world.top;
+    expect([backingFile, backingFormat]).to.deep.equal(['/base.img', 'memory']);
+    expect(world.top.children.get('backing')?.node.driver).to.equal('copy-before-write');
+    backup.cancel(true);
+    await codeOf(backup.done);
+    expect(world.top.children.get('backing')?.node.nodeName).to.equal('base');
+    world.expectTidy();
+  });
+});
