@@ -1,5 +1,6 @@
 // Secrets, credentials and lists of who may come in: made from text or options, found by id.
 
+import { createCipheriv } from 'node:crypto';
 import { expect } from 'chai';
 import { matchesGlob } from '../../src/block/objects/authz.js';
 import { UserObjects } from '../../src/block/objects/index.js';
@@ -39,6 +40,40 @@ describe('objects', () => {
     for (const id of ['a', 'b', 'c']) expect(text(objects.secret(id))).to.equal('pass,word');
   });
 
+  it('that are secrets are encrypted with another secret, also a file', async () => {
+    const key = Buffer.alloc(32, 1);
+    const iv = Buffer.alloc(16, 2);
+    const encrypted = (plain: string): Buffer => {
+      const cipher = createCipheriv('aes-256-cbc', key, iv);
+      return Buffer.concat([cipher.update(plain), cipher.final()]);
+    };
+    const plain = 'sixteen bytes 16';
+    const objects = new UserObjects(
+      hostWith({ '/key': key.toString('base64'), '/s': encrypted(plain).toString('base64') }),
+    );
+    await objects.add('secret,id=key,file=/key,format=base64');
+    await objects.add(`secret,id=s,file=/s,format=base64,keyid=key,iv=${iv.toString('base64')}`);
+    await objects.add({
+      ...{ 'qom-type': 'secret', id: 'short', format: 'base64', keyid: 'key' },
+      ...{ data: encrypted('x').toString('base64'), iv: iv.toString('base64') },
+    });
+    objects.remove('key');
+    expect([text(objects.secret('s')), text(objects.secret('short'))]).to.deep.equal([plain, 'x']);
+  });
+
+  it('that are authorizations let in whom they name now', async () => {
+    const objects = new UserObjects(hostWith({}));
+    await objects.add('authz-simple,id=one,identity=a');
+    await objects.add('authz-list,id=list');
+    const allowed = (name: string) => Promise.all(['one', 'list'].map((id) => objects.authorizer(id).authorise(name)));
+    expect(await allowed('b')).to.deep.equal([false, false]);
+    objects.tree.set('one', 'identity', 'b');
+    objects.tree.set('list', 'rules', [{ match: 'b', policy: 'allow' }]);
+    expect(await allowed('b')).to.deep.equal([true, true]);
+    objects.tree.set('list', 'policy', 'allow');
+    expect(await allowed('a')).to.deep.equal([false, true]);
+  });
+
   it('go by an id of their own', async () => {
     const objects = new UserObjects(hostWith({}));
     await objects.add('secret,id=a,data=1');
@@ -54,8 +89,9 @@ describe('objects', () => {
     ['secret,id=a', 'invalid-argument', "Either 'file' or 'data' must be provided"],
     ['secret,id=a,data=x,file=y', 'invalid-argument', "'file' and 'data' are mutually exclusive"],
     ['secret,id=a,file=/none', 'not-found', 'Unable to read /none'],
-    ['secret,id=a,data=?,format=base64', 'invalid-argument', 'Base64 data is not valid'],
-    ['secret,id=a,data=x,keyid=k', 'unsupported', "Parameter 'keyid' is not supported"],
+    ['secret,id=a,data=?,format=base64', 'invalid-argument', 'Base64 data contains invalid characters'],
+    ['secret,id=a,data=x,keyid=k', 'not-found', "No secret with id 'k'"],
+    ['secret,id=a,data=x,iv=AAAA', 'invalid-argument', "'iv' is for secrets that are encrypted"],
     ['tls-creds-anon,id=a', 'unsupported', "Objects of type 'tls-creds-anon' are not supported"],
     ['nonsense,id=a', 'invalid-argument', "Parameter 'qom-type' does not accept value 'nonsense'"],
     ['tls-creds-x509,id=a,dir=/d,foo=1', 'unknown-option', "Parameter 'foo' is unexpected"],

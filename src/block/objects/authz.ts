@@ -19,10 +19,12 @@ export interface Authorizer {
   authorise(identity: string): Promise<boolean>;
 }
 
-export function simpleAuthorizer({ identity }: AuthZSimpleProperties): Authorizer {
-  return { authorise: async (name) => name === identity };
+/** What is changed in `properties` later counts from then on. */
+export function simpleAuthorizer(properties: AuthZSimpleProperties): Authorizer {
+  return { authorise: async (name) => name === properties.identity };
 }
 
+/** As `simpleAuthorizer`. */
 export function listAuthorizer(list: AuthZListProperties): Authorizer {
   return { authorise: async (name) => allowed(list, name) };
 }

@@ -25,8 +25,6 @@ const MISSING_TYPES = ['authz-pam', 'iothread', 'secret_keyring', 'tls-creds-ano
 const MISSING_PROPERTIES: Readonly<Record<string, string>> = {
   priority: 'cipher priorities in the notation of GnuTLS',
   'sanity-check': 'certificates are checked when they are used',
-  keyid: 'encrypted secrets',
-  iv: 'encrypted secrets',
   loaded: 'objects are always loaded when they are made',
 };
 
@@ -124,7 +122,7 @@ export class UserObjects {
   async #make(options: ObjectOptions): Promise<Made> {
     switch (options['qom-type']) {
       case 'secret':
-        return { kind: 'secret', secret: await readSecret(this.#host, options) };
+        return { kind: 'secret', secret: await readSecret(this.#host, options, (key) => this.secret(key)) };
       case 'tls-creds-x509': {
         const { passwordid } = options;
         const password = passwordid === undefined ? undefined : this.secret(passwordid);

@@ -9,6 +9,7 @@
 
 import { LIMITS } from '../../host/throttle-names.js';
 import type { ObjectPropertyInfo, ObjectTypeInfo } from '../../schema/generated/types.js';
+import type { TypeReference } from '../../schema/table.js';
 import { validateMember } from '../../schema/validate.js';
 import { BlockError } from '../../util/errors.js';
 import type { UserObject } from './object.js';
@@ -25,6 +26,17 @@ interface Property {
 function option(type: string, name: string, byDefault: unknown): Property {
   return { type, get: ({ options }) => (options as unknown as Record<string, unknown>)[name] ?? byDefault };
 }
+
+/** The same of one that can be changed; `schemaType`: how the new value is checked. */
+function setting(type: string, name: string, byDefault: unknown, schemaType: TypeReference): Property {
+  return {
+    ...option(type, name, byDefault),
+    set: ({ options }, value) => void Reflect.set(options, name, validateMember(schemaType, value, name, {})),
+  };
+}
+
+/** Objects are loaded as soon as they are there. */
+const LOADED: Property = { type: 'bool', get: () => true };
 
 function group({ made }: UserObject) {
   if (made.kind !== 'throttle-group') throw new BlockError('internal', `not a throttle group: ${made.kind}`);
@@ -50,6 +62,7 @@ const CREDENTIALS: Readonly<Record<string, Property>> = {
   dir: option('string', 'dir', ''),
   endpoint: option('QCryptoTLSCredsEndpoint', 'endpoint', 'client'),
   'verify-peer': option('bool', 'verify-peer', true),
+  loaded: LOADED,
 };
 
 interface Type {
@@ -69,8 +82,8 @@ const TYPES: Readonly<Record<string, Type>> = {
     parent: 'authz',
     creatable: true,
     properties: {
-      policy: option('QAuthZListPolicy', 'policy', 'deny'),
-      rules: option('QAuthZListRule', 'rules', []),
+      policy: setting('QAuthZListPolicy', 'policy', 'deny', 'QAuthZListPolicy'),
+      rules: setting('QAuthZListRule', 'rules', [], ['QAuthZListRule']),
     },
   },
   'authz-list-file': {
@@ -81,7 +94,7 @@ const TYPES: Readonly<Record<string, Type>> = {
   'authz-simple': {
     parent: 'authz',
     creatable: true,
-    properties: { identity: option('string', 'identity', '') },
+    properties: { identity: setting('string', 'identity', '', 'str') },
   },
   secret_common: { parent: 'object', abstract: true, properties: {} },
   secret: {
@@ -91,6 +104,9 @@ const TYPES: Readonly<Record<string, Type>> = {
       data: option('string', 'data', ''),
       file: option('string', 'file', ''),
       format: option('QCryptoSecretFormat', 'format', 'raw'),
+      keyid: option('string', 'keyid', ''),
+      iv: option('string', 'iv', ''),
+      loaded: LOADED,
     },
   },
   'throttle-group': {

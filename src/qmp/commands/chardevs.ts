@@ -1,13 +1,11 @@
 // Character devices, and the ring buffers among them.
 
 import { TYPES } from '../../schema/generated/table.js';
+import { decodeBase64 } from '../../util/base64.js';
 import { BlockError } from '../../util/errors.js';
 import type { Failed } from '../chardev/chardevs.js';
 import { settingsOfBackend } from '../chardev/settings.js';
 import type { CommandTable } from '../command.js';
-
-/** Only these are checked, as in QEMU: what is no group of four at the end is left out. */
-const BASE64 = /^[A-Za-z0-9+/=\n]*$/;
 
 function notAdded(id: string): Failed {
   return (cause) => new BlockError(cause.code, `Failed to add chardev '${id}': ${cause.reason}`, { cause });
@@ -15,10 +13,7 @@ function notAdded(id: string): Failed {
 
 /** Throws `invalid-argument`. */
 function bytesOf(data: string, format: 'utf8' | 'base64'): Buffer {
-  if (format === 'utf8') return Buffer.from(data);
-  if (!BASE64.test(data)) throw new BlockError('invalid-argument', 'Base64 data contains invalid characters');
-  const digits = data.replaceAll('\n', '');
-  return Buffer.from(digits.slice(0, digits.length - (digits.length % 4)), 'base64');
+  return format === 'utf8' ? Buffer.from(data) : decodeBase64(data);
 }
 
 export const CHARDEV_COMMANDS = {

@@ -206,7 +206,7 @@ export const TYPES = {
   BlockExportDeletedEvent: { kind: 'struct', members: { id: { type: 'str' } } },
   BlockExportInfo: { kind: 'struct', members: { id: { type: 'str' }, type: { type: 'BlockExportType' }, 'node-name': { type: 'str' }, 'shutting-down': { type: 'bool' } } },
   QCryptoSecretFormat: { kind: 'enum', values: ['raw', 'base64'] },
-  SecretProperties: { kind: 'struct', members: { format: { type: 'QCryptoSecretFormat', optional: true }, data: { type: 'str', optional: true }, file: { type: 'str', optional: true } } },
+  SecretProperties: { kind: 'struct', members: { format: { type: 'QCryptoSecretFormat', optional: true }, data: { type: 'str', optional: true }, file: { type: 'str', optional: true }, keyid: { type: 'str', optional: true }, iv: { type: 'str', optional: true } } },
   QCryptoTLSCredsEndpoint: { kind: 'enum', values: ['client', 'server'] },
   TlsCredsProperties: { kind: 'struct', members: { 'verify-peer': { type: 'bool', optional: true }, dir: { type: 'str', optional: true }, endpoint: { type: 'QCryptoTLSCredsEndpoint', optional: true } } },
   TlsCredsPskProperties: { kind: 'struct', members: { 'verify-peer': { type: 'bool', optional: true }, dir: { type: 'str', optional: true }, endpoint: { type: 'QCryptoTLSCredsEndpoint', optional: true }, username: { type: 'str', optional: true } } },

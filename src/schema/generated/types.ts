@@ -2650,6 +2650,10 @@ export interface SecretProperties {
   data?: string;
   /** file whose whole content is the password */
   file?: string;
+  /** id of the secret that this one is encrypted with: 32 bytes, the key of AES-256 in CBC mode. What `format` says is what is encrypted. */
+  keyid?: string;
+  /** the initialization vector of an encrypted secret, 16 bytes in base64 */
+  iv?: string;
 }
 
 /** Side of a connection. */
@@ -2842,7 +2846,7 @@ export interface QomGetArguments {
   property: string;
 }
 
-/** Changes a property of an object: the limits of a throttle group. */
+/** Changes a property of an object: the limits of a throttle group, or whom an authorization lets in. */
 export interface QomSetArguments {
   /** as in `qom-list` */
   path: string;

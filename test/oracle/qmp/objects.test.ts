@@ -1,5 +1,6 @@
 // Objects as a monitor sees them, throttle groups and the filters over them, against qemu-storage-daemon.
 
+import { createCipheriv } from 'node:crypto';
 import { requirePeer } from '../../support/peers.js';
 import { command, expectSame, type Setup, type Step } from './runner.js';
 
@@ -21,6 +22,11 @@ const node = (driver: string, name: string, own: object): Step =>
   command('blockdev-add', { driver, 'node-name': name, ...own });
 const reopen = (options: object): Step => command('blockdev-reopen', { options: [options] });
 const file = (name: string) => ({ driver: 'file', 'node-name': `${name}-file`, filename: `DIR/${name}` });
+/** 32 bytes, 16 bytes, and what they make of `secret`. */
+const KEY = Buffer.alloc(32, 7).toString('base64');
+const IV = Buffer.alloc(16, 9).toString('base64');
+const cipher = createCipheriv('aes-256-cbc', Buffer.alloc(32, 7), Buffer.alloc(16, 9));
+const ENCRYPTED = Buffer.concat([cipher.update('secret'), cipher.final()]).toString('base64');
 const NODES = command('query-named-block-nodes');
 
 describe('qmp against qemu-storage-daemon: objects and simple filters', () => {
@@ -77,6 +83,57 @@ describe('qmp against qemu-storage-daemon: objects and simple filters', () => {
     set('/nothing', 'g', 'x'),
     command('qom-set', { path: '/objects/g', property: 'limits' }),
     command('qom-set', { path: '/objects/g', value: 1 }),
+  );
+
+  same(
+    'secrets that are encrypted with another one',
+    object('secret', 'key', { data: KEY, format: 'base64' }),
+    object('secret', 'short', { data: 'hello' }),
+    ...[
+      { data: ENCRYPTED, format: 'base64', keyid: 'key', iv: IV },
+      { data: 'aaaa', keyid: 'nobody' },
+      { data: 'aaaa', keyid: 'short' },
+      { data: 'aaaa', keyid: 'key' },
+      { data: 'aaaa', keyid: 'key', iv: 'AAAA' },
+      { data: 'aaaa', keyid: 'key', iv: '!!' },
+      { data: 'aaaa', keyid: 'key', iv: IV },
+      { data: 'aaaa', keyid: 'key', iv: IV, format: 'base64' },
+      { data: '!', keyid: 'key', iv: IV, format: 'base64' },
+      { data: '', keyid: 'key', iv: IV },
+      { data: 'AAECAwQFBgcICQoLDA0ODw==', keyid: 'key', iv: IV, format: 'base64' },
+      { file: 'DIR/none', keyid: 'nobody' },
+      { data: 'aGVs bG8=', format: 'base64' },
+      { data: 'aGVs\nbG8=', format: 'base64' },
+      { data: 'aGVsbG8', format: 'base64' },
+      { data: '=', format: 'base64' },
+    ].map((own, i) => object('secret', `s${i}`, own)),
+    list('/objects'),
+    list('s0'),
+    get('s0', 'keyid'),
+    get('s0', 'iv'),
+    get('key', 'iv'),
+    get('key', 'loaded'),
+    set('key', 'loaded', true),
+    del('key'),
+    command('qom-list-properties', { typename: 'secret' }),
+  );
+
+  same(
+    'authorizations, changed while they are there',
+    object('authz-simple', 'z', { identity: 'abc' }),
+    object('authz-list', 'l'),
+    get('l', 'rules'),
+    set('z', 'identity', 'def'),
+    set('z', 'identity', 5),
+    get('z', 'identity'),
+    set('l', 'policy', 'allow'),
+    set('l', 'policy', 'frob'),
+    set('l', 'policy', 5),
+    get('l', 'policy'),
+    set('l', 'rules', [{ match: 1 }]),
+    set('l', 'rules', [{ match: 'x' }]),
+    set('l', 'rules', [{ match: 'x', policy: 'deny', format: 'glob' }]),
+    get('l', 'rules'),
   );
 
   same(
