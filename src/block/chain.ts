@@ -80,6 +80,25 @@ export function overlayOf(top: BlockNode, node: BlockNode): BlockNode | null {
   return null;
 }
 
+/** `top` and everything below it that it reads through, the nodes that filters filter included, top first. */
+export function wayDown(top: BlockNode): BlockNode[] {
+  const way: BlockNode[] = [];
+  for (
+    let node: BlockNode | undefined = top;
+    node !== undefined;
+    node = (filteredChild(node) ?? cowChild(node))?.node
+  ) {
+    way.push(node);
+  }
+  return way;
+}
+
+/** The same from `top` to the last node above `base`; all of it for null. */
+export function wayDownTo(top: BlockNode, base: BlockNode | null): BlockNode[] {
+  const way = wayDown(top);
+  return base === null ? way : way.slice(0, way.indexOf(base));
+}
+
 export function inChain(top: BlockNode, node: BlockNode): boolean {
   return chainOf(top).includes(node);
 }

@@ -45,6 +45,8 @@ export class Child {
   /** Permissions in use, and those left to others: bits of `Perm`. */
   perm: number;
   shared: number;
+  /** Jobs that count on it to lead where it does. */
+  frozen = 0;
   /** What a job that works below may do there besides, whatever the user's needs: bits of `Perm`, see `BlockNode.lend`. */
   lent = 0;
 

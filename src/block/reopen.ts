@@ -147,8 +147,7 @@ class Plan {
     const backing = given === null || given === '' ? null : this.#find(given);
     if (backing === old) return undefined;
     if (backing?.reaches(node)) throw node.wouldBeCycle('backing', backing);
-    // A job on the chain counts on its links.
-    if (old !== null && node.blockers.size > 0) {
+    if (old !== null && (node.cow?.frozen ?? 0) > 0) {
       const message = `Cannot change frozen 'backing' link from '${node.nodeName}' to '${old.nodeName}'`;
       throw new BlockError('busy', message, { path: node.filename });
     }

@@ -8,7 +8,7 @@
 
 import { DirtyBitmap } from '../block/bitmap.js';
 import { backingOf, skipFilters } from '../block/chain.js';
-import type { Child, NodeUser } from '../block/child.js';
+import { type Child, checkPermissions, type NodeUser } from '../block/child.js';
 import { refuseSameStorage } from '../block/identity.js';
 import { Keeper, MIN_CLUSTER_BYTES } from '../block/keeper.js';
 import type { BlockNode } from '../block/node/node.js';
@@ -16,6 +16,7 @@ import { SAVED_TO_SHARED } from '../block/node/saving-filter.js';
 import type { WriteObserver } from '../block/observer.js';
 import { OverlayReaders } from '../block/overlay-readers.js';
 import { knownDriver } from '../block/registry.js';
+import { ROLES } from '../block/roles.js';
 import { type Extent, PERM_ALL, Perm } from '../block/types.js';
 import type { BitmapSyncMode, BlockdevBackup, MirrorSyncMode, OnCbwError } from '../schema/generated/types.js';
 import { BlockError, toBlockError } from '../util/errors.js';
@@ -35,7 +36,7 @@ import {
 import { Chunker, type Classify, ownContent, Plan, wholeContent } from './copy-plan.js';
 import { DirtyChunks } from './dirty-chunks.js';
 import type { JobContext, JobDriver } from './driver.js';
-import { type FilterPlan, type FilterUse, ONLY_THERE, putFilter } from './job-filter.js';
+import { type FilterPlan, type FilterUse, filterRefused, ONLY_THERE, putFilter } from './job-filter.js';
 import { filterOf, type JobTypeDefinition, nodeOf } from './job-type.js';
 import { awaitsBacking, restOf, zeroByItself } from './left-out.js';
 import { JobResources, linkOf, refuseOtherSize, refuseReadOnly, sourceShared } from './resources.js';
@@ -323,6 +324,17 @@ export function checkTarget(source: BlockNode, target: BlockNode): void {
   refuseReadOnly(target);
 }
 
+/** Refuses a target that the filter cannot take. Throws `permission`, `read-only`. */
+function checkFilterTarget(target: BlockNode, { driver, name = target.graph.makeName() }: FilterPlan): void {
+  const user = { userName: `node '${name}'` };
+  try {
+    checkPermissions(target, { user, name: 'target', role: ROLES.data, perm: Perm.WRITE, shared: SAVED_TO_SHARED });
+    if (target.readOnly) throw new BlockError('read-only', 'Block node is read-only', { path: target.filename });
+  } catch (error) {
+    throw filterRefused(driver, error);
+  }
+}
+
 /** `clusterBytes` is the target's. Throws `invalid-argument`. */
 function checkPerformance(options: Pick<BackupOptions, 'maxWorkers' | 'maxChunk'>, clusterBytes: number): void {
   const { maxWorkers = WORKERS, maxChunk = 0 } = options;
@@ -375,8 +387,11 @@ export const backupJob: JobTypeDefinition<BackupArguments> = {
       throw new BlockError('invalid-argument', 'Compression is not supported for this drive ');
     }
     await refuseSameStorage(source, target);
-    checkTarget(source, target);
+    const filter = filterOf(env, 'copy-before-write', args);
     target.checkBlockers();
+    refuseOtherSize(source, target);
+    if (filter === null) refuseReadOnly(target);
+    else checkFilterTarget(target, filter);
     const perf = args['x-perf'];
     const driver = new BackupDriver({
       source,
@@ -389,7 +404,7 @@ export const backupJob: JobTypeDefinition<BackupArguments> = {
       targetIsZero: args['target-is-zero'],
       maxWorkers: perf?.['max-workers'],
       maxChunk: perf?.['max-chunk'],
-      filter: filterOf(env, 'copy-before-write', args),
+      filter,
     });
     return {
       driver,

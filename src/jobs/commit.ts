@@ -19,13 +19,14 @@ import { SECTOR_BYTES } from '../util/numbers.js';
 import { CHUNK_BYTES, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy, transfer } from './copy-engine.js';
 import { Chunker, ownContent, Plan } from './copy-plan.js';
 import type { JobContext, JobDriver } from './driver.js';
-import { type FilterPlan, type JobFilter, putFilter } from './job-filter.js';
-import { filterOf, type JobEnvironment, type JobTypeDefinition, layerOf, nodeOf } from './job-type.js';
+import { checkFilter, type FilterPlan, type JobFilter, putFilter } from './job-filter.js';
+import { filterOf, filterPlan, type JobEnvironment, type JobTypeDefinition, layerOf, nodeOf } from './job-type.js';
 import { MirrorDriver } from './mirror.js';
 import {
   BETWEEN_SHARED,
   changeBacking,
   checkBackingName,
+  checkWayDown,
   FROZEN_SHARED,
   JobResources,
   linkOf,
@@ -129,7 +130,10 @@ class CommitDriver implements JobDriver {
     const top = this.#top;
     const base = this.#base;
     const plan = this.#plan;
+    // QEMU has the job already when it looks at the name.
+    if (plan !== null) checkFilter(this.#graph, plan);
     for (const node of new Set([this.#root, ...this.#layers, base])) resources.block(node, this.type);
+    resources.freeze(this.#root, base);
     // An overlay that grew would see what the base has behind the top's end.
     for (const node of new Set([this.#root, ...this.#overlays()])) {
       if (node !== top) resources.keep(user, node, node === this.#root ? 'main node' : 'overlay', SAME_SIZE_SHARED);
@@ -251,6 +255,7 @@ class ActiveCommitDriver extends MirrorDriver {
   protected override async takeTarget(user: NodeUser): Promise<Child> {
     const { resources, source, target } = this;
     for (const node of this.#layersBetween) resources.block(node, this.type);
+    resources.freeze(source, target);
     this.#sharing = shareBase(resources, source, target);
     resources.keep(user, target, 'target', PERM_ALL);
     const link = resources.attach(user, target, 0, SAME_SIZE_SHARED);
@@ -291,6 +296,7 @@ export interface CommitArguments extends BlockCommitArguments {
 export const commitJob: JobTypeDefinition<CommitArguments> = {
   name: 'commit',
   filter: 'commit_top',
+  checksBusy: true,
 
   async make(env, args) {
     const root = nodeOf(env, args.device);
@@ -301,9 +307,11 @@ export const commitJob: JobTypeDefinition<CommitArguments> = {
     }
     const top = (await topOf(env, root, args)) ?? root;
     const base = await layerOf(env, top, args['base-node'], args.base);
+    checkWayDown(top, base ?? null);
+    base?.checkBlockers();
     const backingFile = args['backing-file'];
     const active = !args.empty && (top === root || hasWriter(top));
-    const filter = filterOf(env, active ? 'mirror_top' : 'commit_top', args);
+    const filter = active ? filterOf(env, 'mirror_top', args) : filterPlan(env, 'commit_top', args);
     const driver = active
       ? new ActiveCommitDriver({ top, base, backingFile, filter })
       : new CommitDriver({ top, root, base, backingFile, empty: args.empty, filter });

@@ -5,7 +5,7 @@
 // A job type is one file: its driver, and a `JobTypeDefinition` that turns the arguments of its QMP command into that driver. One line in
 // `registry.ts` makes it known by its name.
 
-import { inChain } from '../block/chain.js';
+import { wayDown } from '../block/chain.js';
 import { findLayer } from '../block/find-layer.js';
 import type { Graph } from '../block/graph.js';
 import type { BlockNode } from '../block/node/node.js';
@@ -74,6 +74,8 @@ export interface JobTypeDefinition<A extends CommonArguments> {
   readonly name: JobType;
   /** The filter node that it puts in; absent: none. */
   readonly filter?: JobFilterDriver;
+  /** `make` refuses what other jobs work on, the source included, after it has looked at the names of layers. */
+  readonly checksBusy?: true;
   /**
    * Checks what can be checked without nodes, before a target is made. `clusterBytes` is the cluster size that the target will have, 0 where
    * that is not known. Throws `invalid-argument`, `unsupported`.
@@ -115,19 +117,24 @@ function noFilters(): BlockError {
   return new BlockError('unsupported', "Parameter 'filter-node-name' is not supported: jobs put no filter nodes in");
 }
 
+type FilterArguments = Pick<CommonArguments, 'filter-node-name'>;
+
 /** The filter that a job is to put in; null: none. Throws `unsupported`, and as `checkFilter`. */
-export function filterOf(
-  { filters, graph }: JobEnvironment,
-  driver: JobFilterDriver,
-  { 'filter-node-name': name }: Pick<CommonArguments, 'filter-node-name'>,
-): FilterPlan | null {
-  if (!filters) {
-    if (name === undefined) return null;
-    throw noFilters();
-  }
-  const plan = { driver, name };
-  checkFilter(graph, plan);
+export function filterOf(env: JobEnvironment, driver: JobFilterDriver, args: FilterArguments): FilterPlan | null {
+  const plan = filterPlan(env, driver, args);
+  if (plan !== null) checkFilter(env.graph, plan);
   return plan;
+}
+
+/** The same with a name that is not looked at yet. Throws `unsupported`. */
+export function filterPlan(
+  { filters }: JobEnvironment,
+  driver: JobFilterDriver,
+  { 'filter-node-name': name }: FilterArguments,
+): FilterPlan | null {
+  if (filters) return { driver, name };
+  if (name === undefined) return null;
+  throw noFilters();
 }
 
 // ---- names in arguments ------------------------------------------------------------------------------------------
@@ -149,7 +156,7 @@ export async function layerOf(
   if (file !== undefined) return layerByFile(root, file);
   if (node === undefined) return undefined;
   const found = env.graph.find(node);
-  if (inChain(root, found)) return found;
+  if (wayDown(root).includes(found)) return found;
   throw new BlockError('invalid-argument', `'${node}' is not in this backing file chain`, { path: root.filename });
 }
 

@@ -176,9 +176,13 @@ export class MirrorDriver implements JobDriver {
     else this.#sourceLink = resources.attach(user, source, Perm.CONSISTENT_READ, sourceShared(source));
     // Nobody resizes the source from here on; until here a guest could.
     this.#state.dirty.truncate(source.length);
-    if (this.type === 'mirror') refuseOtherSize(source, target);
     const link = await this.takeTarget(user);
     this.#targetLink = link;
+    if (!this.#fits) {
+      if (!filter) refuseOtherSize(source, target);
+      // Where there are filters, `run` says so, as QEMU's does. Until then nothing is done with the target.
+      return this.#putFilter(user);
+    }
     // All that can be refused is refused before the target is changed.
     await this.#settleWhatIsLeftOut();
     if (this.#compares) Node.changePermissions(link, link.perm | Perm.CONSISTENT_READ, link.shared);
@@ -193,9 +197,22 @@ export class MirrorDriver implements JobDriver {
       if (this.#bitmapUse !== null) this.#bitmapUse.select(dirty);
       else if (this.#options.sync !== 'none') dirty.set(0, dirty.size);
       source.addObserver(this.#observer);
-      if (!filter) return;
+      await this.#putFilter(user);
+    });
+  }
+
+  /** The target of a commit is made as long as it has to be. */
+  get #fits(): boolean {
+    return this.type === 'commit' || this.source.length === this.target.length;
+  }
+
+  async #putFilter(user: NodeUser): Promise<void> {
+    const { source, target, resources, type } = this;
+    const { filter: plan } = this.#options;
+    if (!plan) return;
+    await source.graph.drained([source], async () => {
       const main = { perm: Perm.CONSISTENT_READ, shared: SAME_SIZE_SHARED };
-      this.#sourceLink = putFilter(resources, { plan: filter, user, type: this.type, main }, source, target).below;
+      this.#sourceLink = putFilter(resources, { plan, user, type, main }, source, target).below;
       this.closeBetween(user);
     });
   }
@@ -255,6 +272,7 @@ export class MirrorDriver implements JobDriver {
 
   async run(ctx: JobContext): Promise<void> {
     const { dirty } = this.#state;
+    if (!this.#fits) refuseOtherSize(this.source, this.target);
     this.#wake = () => ctx.wake();
     try {
       ctx.progress.setRemaining(dirty.dirtyBytes);

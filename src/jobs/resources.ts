@@ -1,6 +1,7 @@
 // What a job holds of the graph (links, blockers, write access, observers). All of it is released in reverse order, however the job ends.
 
 import { backingFormatFor, backingNameFor } from '../block/backing-name.js';
+import { cowChild, filteredChild, wayDownTo } from '../block/chain.js';
 import type { Child, NodeUser } from '../block/child.js';
 import { openingName } from '../block/filename.js';
 import type { Graph } from '../block/graph.js';
@@ -40,6 +41,11 @@ export function linkOf(link: Child | null): Child {
 /** Why a node that a job of this type works on is closed to others. */
 export function blockedBy(type: JobType): string {
   return `block device is in use by block job: ${type}`;
+}
+
+/** Refuses, with `busy`, what another job works on: from `top` down to `base`, without that; null: all of it. */
+export function checkWayDown(top: BlockNode, base: BlockNode | null): void {
+  for (const node of wayDownTo(top, base)) node.checkBlockers();
 }
 
 /** Refuses a target of another size than the source. Throws `invalid-argument`. */
@@ -119,6 +125,18 @@ export class JobResources {
     this.defer(() => {
       node.blockers.delete(this);
     });
+  }
+
+  /** The chain from `top` down to `base` stays as it is, but for what the job does to it itself, which gives back the links first. */
+  freeze(top: BlockNode, base: BlockNode): void {
+    for (const node of wayDownTo(top, base)) {
+      const link = filteredChild(node) ?? cowChild(node);
+      if (link === null) continue;
+      link.frozen++;
+      this.defer(() => {
+        link.frozen--;
+      });
+    }
   }
 
   /** Others may have `perm` of a backing node, of which `child` is the overlay's link; until the release, or for good where `keep` is called. */

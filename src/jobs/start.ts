@@ -62,7 +62,7 @@ export async function withClaims<A extends CommonArguments, T>(
 
 function checkSource<A extends CommonArguments>(env: JobEnvironment, type: JobTypeDefinition<A>, args: A): void {
   const source = nodeOf(env, args.device);
-  source.checkBlockers();
+  if (!type.checksBusy) source.checkBlockers();
   type.checkSource?.(env, source, args);
   checkOwnArguments(type, args);
 }

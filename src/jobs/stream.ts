@@ -6,7 +6,7 @@
 // A guest may write to the top meanwhile. The job takes a chunk's ranges in the top's serialiser, which every write takes too, looks
 // again whether they are still missing there, and fills them in: what a guest wrote always wins.
 
-import { backingOf, chainOf, inChain, nodesAbove } from '../block/chain.js';
+import { backingOf, nodesAbove, wayDown } from '../block/chain.js';
 import type { Child, NodeUser } from '../block/child.js';
 import type { Graph } from '../block/graph.js';
 import type { BlockNode } from '../block/node/node.js';
@@ -25,11 +25,19 @@ import {
   type TransferOptions,
   transfer,
 } from './copy-engine.js';
-import { type Chunk, Chunker, type Classify, isOwn, Plan } from './copy-plan.js';
+import { type Chunk, Chunker, type Classify, isOwn, Plan, type PlanOptions } from './copy-plan.js';
 import type { JobContext, JobDriver } from './driver.js';
 import { type FilterParts, type FilterPlan, ONLY_THERE, putFilter } from './job-filter.js';
 import { filterOf, type JobEnvironment, type JobTypeDefinition, layerByFile, nodeOf } from './job-type.js';
-import { changeBacking, checkBackingName, FROZEN_SHARED, JobResources, linkOf, SAME_SIZE_SHARED } from './resources.js';
+import {
+  changeBacking,
+  checkBackingName,
+  checkWayDown,
+  FROZEN_SHARED,
+  JobResources,
+  linkOf,
+  SAME_SIZE_SHARED,
+} from './resources.js';
 import { StreamFilter } from './stream-filter.js';
 
 export interface StreamOptions {
@@ -67,13 +75,6 @@ class StreamDriver implements JobDriver {
     if (options.base !== undefined && options.base !== null && bottom !== undefined) {
       throw new BlockError('invalid-argument', "'base' and 'bottom' cannot be specified at the same time");
     }
-    if (bottom !== undefined && !chainOf(top).includes(bottom)) {
-      throw new BlockError(
-        'invalid-argument',
-        `Node '${bottom.nodeName}' is not in a chain starting from '${top.nodeName}'`,
-        { path: top.filename },
-      );
-    }
     const base = bottom === undefined ? (options.base ?? null) : backingOf(bottom);
     if (base === null && options.backingFile !== undefined) {
       throw new BlockError('invalid-argument', 'backing file specified, but streaming the entire chain');
@@ -91,6 +92,7 @@ class StreamDriver implements JobDriver {
     const top = this.#top;
     const resources = this.#resources;
     for (const node of [top, ...this.#layers]) resources.block(node, this.type);
+    resources.freeze(top, this.#bottom);
     resources.keep(user, top, 'active node', SAME_SIZE_SHARED);
     for (const node of this.#layers) resources.keep(user, node, 'intermediate node', FROZEN_SHARED);
     if (this.#changesBacking) await checkBackingName(top, this.base, this.#backingFile);
@@ -107,7 +109,7 @@ class StreamDriver implements JobDriver {
       }
       const make = (parts: FilterParts) =>
         new StreamFilter(parts, {
-          bottom: this.#layers.at(-1) ?? top,
+          bottom: this.#bottom,
           populate: (offset, length) => this.#populateNow(offset, length),
         });
       const { node, below } = putFilter(resources, { plan, user, type: this.type, main: ONLY_THERE, make }, top);
@@ -116,10 +118,14 @@ class StreamDriver implements JobDriver {
     });
   }
 
-  /** What stays below the top: the chain may have become shorter there meanwhile. */
+  /** The last layer that is streamed; the top itself where none is. */
+  get #bottom(): BlockNode {
+    return this.#layers.at(-1) ?? this.#top;
+  }
+
+  /** What stays below the top: the chain may have become shorter there meanwhile, or lead elsewhere. */
   get base(): BlockNode | null {
-    const bottom = this.#layers.at(-1) ?? this.#top;
-    return backingOf(bottom);
+    return backingOf(this.#bottom);
   }
 
   /** The top's header gets a name at the end: the base comes nearer, or is there already and was given another name. */
@@ -134,16 +140,25 @@ class StreamDriver implements JobDriver {
       ctx.progress.advance(top.length);
       return;
     }
-    const base = this.base;
     const link = linkOf(this.#link);
     const align = this.#align;
     // Without a base what nobody holds reads as zeroes, so zeroes need not be written.
     const classify: Classify = (status) => {
       if (!isOwn(status) || status.depth === 0) return 'skip';
-      if (status.zero) return base === null ? 'skip' : 'zero';
+      if (status.zero) return this.base === null ? 'skip' : 'zero';
       return 'data';
     };
-    const plan = new Plan({ source: top, base, classify, align, maxPieceBytes: MAX_PIECE_BYTES }, 0, top.length);
+    const baseNow = () => this.base;
+    const options: PlanOptions = {
+      source: top,
+      get base() {
+        return baseNow();
+      },
+      classify,
+      align,
+      maxPieceBytes: MAX_PIECE_BYTES,
+    };
+    const plan = new Plan(options, 0, top.length);
     const chunkBytes = Math.max(CHUNK_BYTES, align);
     await runCopy(ctx, {
       memory: top.host.memory,
@@ -251,15 +266,18 @@ export function checkStreamEnd(args: Pick<BlockStreamArguments, 'base' | 'base-n
 export const streamJob: JobTypeDefinition<BlockStreamArguments> = {
   name: 'stream',
   filter: 'copy-on-read',
+  checksBusy: true,
 
   async make(env, args) {
     checkStreamEnd(args);
     const top = nodeOf(env, args.device);
     const base = await pickBase(env, top, args);
+    const bottom = pickBottom(env, top, args);
+    checkWayDown(top, bottom === undefined ? base : backingOf(bottom));
     const driver = new StreamDriver({
       top,
       base,
-      bottom: args.bottom === undefined ? undefined : env.graph.find(args.bottom),
+      bottom,
       backingFile: args['backing-file'],
       filter: filterOf(env, 'copy-on-read', args),
     });
@@ -277,10 +295,26 @@ async function pickBase(env: JobEnvironment, top: BlockNode, args: BlockStreamAr
   const node = args['base-node'];
   const base =
     node !== undefined ? env.graph.find(node) : args.base === undefined ? null : await layerByFile(top, args.base);
-  if (base !== null && (base === top || !inChain(top, base))) {
+  if (base !== null && !wayDown(top).slice(1).includes(base)) {
     throw new BlockError('invalid-argument', `Node '${base.nodeName}' is not a backing image of '${top.nodeName}'`, {
       path: top.filename,
     });
   }
   return base;
+}
+
+/** The last layer that is streamed into `top`, where the arguments name one. Throws `not-found`, `invalid-argument`. */
+function pickBottom(
+  env: JobEnvironment,
+  top: BlockNode,
+  { bottom: name }: BlockStreamArguments,
+): BlockNode | undefined {
+  if (name === undefined) return undefined;
+  const bottom = env.graph.find(name);
+  const fail = (message: string): never => {
+    throw new BlockError('invalid-argument', message, { path: top.filename });
+  };
+  if (bottom.kind === 'filter') fail(`Node '${name}' is a filter, use a non-filter node as 'bottom'`);
+  if (!wayDown(top).includes(bottom)) fail(`Node '${name}' is not in a chain starting from '${top.nodeName}'`);
+  return bottom;
 }

@@ -17,6 +17,10 @@ export async function changeBackingName(graph: Graph, image: BlockNode, name: st
   if (backing === null) {
     throw new BlockError('invalid-argument', 'not allowing backing file change on an image without a backing file');
   }
+  if (image.kind === 'filter') {
+    const words = `Could not change backing file to '${name}': Operation not supported`;
+    throw new BlockError('unsupported', words, { path: image.filename });
+  }
   const format = needFormat(image);
   await graph.drained([format], async () => {
     try {

@@ -22,7 +22,8 @@ export interface StreamRequest extends Omit<BlockStreamArguments, 'device'> {
 export async function startStream(env: JobEnvironment, top: BlockNode, request: StreamRequest): Promise<Job> {
   const { base: file, 'base-node': node, bottom: bottomFile, 'bottom-node': bottomNode, ...others } = request;
   const named = [file, node, bottomFile, bottomNode].filter((name) => name !== undefined).length;
-  const bottom = bottomFile === undefined ? layerOfNode(top, bottomNode) : await findBelow(top, bottomFile);
+  const found = bottomFile === undefined ? layerOfNode(top, bottomNode) : await findBelow(top, bottomFile);
+  const bottom = found?.kind === 'filter' ? null : found;
   const base =
     bottom !== null ? backingOf(bottom) : file === undefined ? layerOfNode(top, node) : await findLayer(top, file);
   const device = top.nodeName;

@@ -82,6 +82,21 @@ describe('filter node of a mirror', () => {
     world.expectTidy();
   });
 
+  it('is there until the job says that the target is of another size, which is left as it is', async () => {
+    for (const size of [MiB / 2, 2 * MiB]) {
+      const world = threeLayers({ filters: true });
+      const target = world.node('target', size);
+      const env = { ...world.env, launch: () => {} };
+      const job = await startJob(env, mirrorJob, { ...mirror, 'copy-mode': 'write-blocking' });
+      expect(rootNode(world).driver).to.equal('mirror_top');
+      await world.device.write(MiB - 4096, pattern(0, 4096, 4));
+      job.start();
+      expect(await codeOf(job.done)).to.equal('invalid-argument');
+      expect([target.length, target.clusters.size]).to.deep.equal([size, 0]);
+      world.expectTidy();
+    }
+  });
+
   it('has a name of its own where it is given none, and is left out of what is told of its device', async () => {
     const { world, job } = await start({ 'filter-node-name': undefined });
     expect(rootNode(world).nodeName).to.match(/^#block\d+$/);

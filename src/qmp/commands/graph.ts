@@ -1,6 +1,6 @@
 // Commands that open, close and change nodes.
 
-import { backingOf, inChain, overlaysOf } from '../../block/chain.js';
+import { backingOf, overlaysOf, wayDown } from '../../block/chain.js';
 import { UNNAMED_DEVICE } from '../../block/child.js';
 import { reopenNodes } from '../../block/reopen.js';
 import { appendOverlays, checkFree, type OverlayPair } from '../../block/snapshot.js';
@@ -100,7 +100,7 @@ export const GRAPH_COMMANDS = {
   async 'change-backing-file'(context, { device, 'image-node-name': name, 'backing-file': file }) {
     const top = findRootNode(context, device);
     const image = findNodeOf(context, undefined, name);
-    if (backingOf(image) !== null && !inChain(top, image)) {
+    if (backingOf(image) !== null && !wayDown(top).includes(image)) {
       throw new BlockError('invalid-argument', `'${device}' and image file are not in the same chain`);
     }
     await changeBackingName(context.graph, image, file);

@@ -17,6 +17,7 @@ const files: Setup['files'] = (shop, folder) => {
   shop.must('qemu-io', '-c', 'write -P 3 2M 1M', `${folder}/top.qcow2`);
   make('-f', 'raw', `${folder}/target.raw`, String(SIZE));
   make('-f', 'raw', `${folder}/small.raw`, '1M');
+  make('-f', 'raw', `${folder}/large.raw`, '8M');
 };
 
 const add = (name: string, driver: string, file: string, more = {}): Step =>
@@ -34,6 +35,7 @@ const GRAPH: Step[] = [
   add('top', 'qcow2', 'top.qcow2', { backing: 'mid' }),
   add('target', 'raw', 'target.raw'),
   add('small', 'raw', 'small.raw'),
+  add('large', 'raw', 'large.raw'),
 ];
 const STATE: Step[] = [command('query-jobs'), command('query-block-jobs')];
 
@@ -151,7 +153,6 @@ describe('qmp against qemu-storage-daemon: jobs', () => {
       start(type, { nonsense: 1 }),
       start(type, { sync: 'nonsense' }),
       start(type, { target: 'nobody' }),
-      // The reference starts a mirror, which fails later.
       ...(type === 'mirror' ? [] : [start(type, { target: 'small' })]),
       start(type, { 'auto-finalize': 'yes' }),
       command(COPIES[type][0], {}),
@@ -163,9 +164,9 @@ describe('qmp against qemu-storage-daemon: jobs', () => {
     same(
       `${type}: one more on the same node`,
       start(type, { speed: SLOW, 'auto-dismiss': false }),
-      // Which of the other nodes a job blocks, and which it only uses, is said in one of two ways.
-      ...(type === 'mirror' || type === 'stream' ? [command('blockdev-del', { 'node-name': 'top' })] : []),
-      ...(type === 'backup' ? [command('blockdev-del', { 'node-name': 'target' })] : []),
+      ...['top', 'mid', 'base', ...(type === 'mirror' || type === 'backup' ? ['target'] : [])].map((name) =>
+        command('blockdev-del', { 'node-name': name }),
+      ),
       command('job-cancel', { id: 'j' }),
       untilStatus('j', 'concluded'),
       command('job-dismiss', { id: 'j' }),
@@ -193,6 +194,15 @@ describe('qmp against qemu-storage-daemon: jobs', () => {
     untilStatus('j', 'null'),
     ...STATE,
   );
+  for (const target of ['small', 'large']) {
+    same(
+      `mirror: to a ${target} target`,
+      start('mirror', { target, 'auto-dismiss': false }),
+      untilStatus('j', 'concluded'),
+      ...STATE,
+      command('job-dismiss', { id: 'j' }),
+    );
+  }
   same(
     'mirror: ready and cancelled by its id',
     start('mirror'),

@@ -13,7 +13,7 @@ import { GUEST_EXPORT, type Guest, type GuestRequest, type Guests } from './gues
 /** A command, an event that has to come before the script goes on, or something of the guest. */
 export type Step =
   | { execute: string; arguments?: Json }
-  | { until: string; data?: Json }
+  | { until: string; data?: Json; ifDone?: boolean }
   | { guest: GuestRequest | 'answer' };
 
 export const command = (execute: string, words?: Json): Step => ({
@@ -22,6 +22,9 @@ export const command = (execute: string, words?: Json): Step => ({
 });
 
 export const until = (event: string, data?: Json): Step => ({ until: event, data });
+
+/** The same where the command before it did not fail. */
+export const untilIfDone = (event: string, data?: Json): Step => ({ until: event, data, ifDone: true });
 
 export const guest = (does: GuestRequest | 'answer'): Step => ({ guest: does });
 
@@ -128,6 +131,7 @@ async function transcript(
   const events: Json[] = [];
   const awaited = new Set<Json>();
   let user: Guest | undefined;
+  let failed = false;
   try {
     user = await guestOf?.(daemon, folder);
     for (const step of script) {
@@ -135,9 +139,14 @@ async function transcript(
         if (step.guest === 'answer') answers.push(`guest -> ${await user?.answer()}`);
         else await user?.begin(step.guest);
       } else if ('until' in step) {
+        if (step.ifDone && failed) continue;
         await daemon.await(step.until, placed(step.data ?? {}) as Json, events);
         awaited.add(events[events.length - 1]);
-      } else answers.push(`${JSON.stringify(step)} -> ${shown(await daemon.ask(placed(step) as Json))}`);
+      } else {
+        const answer = await daemon.ask(placed(step) as Json);
+        failed = 'error' in answer;
+        answers.push(`${JSON.stringify(step)} -> ${shown(answer)}`);
+      }
     }
     await daemon.quit();
     events.push(...daemon.takeEvents());
