@@ -40,6 +40,8 @@ function isThere({ if: condition }: Conditional, generations: Generations): bool
 
 /** Without what is not there, and without conditions. */
 function visible(info: ConditionalInfo, generations: Generations): ConditionalInfo {
+  // Nearly all are as they stand.
+  if (info.if === undefined && !info.members?.some((member) => member.if !== undefined)) return info;
   const { if: _condition, members, ...others } = info;
   if (members === undefined) return others;
   const kept = members.filter((member) => isThere(member, generations));
