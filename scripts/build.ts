@@ -34,8 +34,13 @@ export async function bundleCli(outfile: string): Promise<void> {
     minifySyntax: true,
     minifyWhitespace: true,
     external: EXTERNAL,
-    // A CommonJS module has no import.meta: what it knows of itself is its file name.
-    banner: { js: "const importMetaUrl = require('node:url').pathToFileURL(__filename).href;" },
+    // The launcher makes one function of it. A CommonJS module has no import.meta: what it knows of itself is its file name.
+    banner: {
+      js: "(function (exports, require, module, __filename, __dirname) {const importMetaUrl = require('node:url').pathToFileURL(__filename).href;",
+    },
+    footer: { js: '})' },
+    // As it is by default: the launcher reads the file as latin1.
+    charset: 'ascii',
     define: { 'import.meta.url': 'importMetaUrl', DISKWRIGHT_VERSION: JSON.stringify(version) },
     logLevel: 'warning',
   });

@@ -5,7 +5,6 @@
 process.on('SIGUSR1', () => undefined);
 const { readFileSync } = require('node:fs');
 const { basename, dirname, join } = require('node:path');
-const { setFlagsFromString } = require('node:v8');
 const { Script, constants } = require('node:vm');
 const { placeOf, readCache, writeCache } = require('./cli/code-cache.cjs');
 
@@ -15,16 +14,19 @@ const BUILD = 'unbundled';
 // A command lives for a fraction of a second. With V8's own measure its optimising compiler took a third of the CPU time of a copy of
 // 1 GiB (node 20; a quarter in 22, an eighth in 24), on the core that the copy needs; a loop that is really hot (a check of a huge image)
 // is still compiled. The flag has another name in each V8; one that we have not measured keeps its own measure.
-// A server lives on: there the compiler is worth its time (measured: 20% less CPU a request after three seconds).
+// A server lives on: there the compiler is worth its time (measured: 20% less CPU a request after three seconds). A command that is over at once
+// needs neither: setting the flag would load node's streams.
 const RARELY_OPTIMISE = {
   11.3: '--interrupt-budget=2000000',
   12.4: '--invocation-count-for-turbofan=90000',
   13.6: '--invocation-count-for-turbofan=90000',
 };
 const SERVERS = ['nbd', 'daemon', 'qemu-nbd', 'qemu-storage-daemon'];
+const COPIES = ['convert', 'compare', 'commit', 'stream', 'mirror', 'backup'];
 const serves = SERVERS.includes(process.argv[2]) || SERVERS.includes(basename(process.argv[1]));
-const flag = serves ? undefined : RARELY_OPTIMISE[process.versions.v8.split('.', 2).join('.')];
-if (flag !== undefined) setFlagsFromString(flag);
+const copies = !serves && COPIES.includes(process.argv[2]);
+const flag = copies ? RARELY_OPTIMISE[process.versions.v8.split('.', 2).join('.')] : undefined;
+if (flag !== undefined) require('node:v8').setFlagsFromString(flag);
 
 const file = join(__dirname, 'cli', 'main.cjs');
 /** The command, where it is one: its cache has its name. */
@@ -32,8 +34,8 @@ const verb = /^[a-z]{1,16}$/.test(process.argv[2] ?? '') ? process.argv[2] : 'no
 const place = placeOf(file, BUILD, verb, flag ?? '');
 const cachedData = readCache(place);
 
-/** The bundle as a function of what a CommonJS module knows. */
-const source = `(function (exports, require, module, __filename, __dirname) {${readFileSync(file, 'utf8')}\n})`;
+/** The bundle: ASCII, a function of what a CommonJS module knows. */
+const source = readFileSync(file, 'latin1');
 const script = new Script(source, {
   filename: file,
   cachedData,

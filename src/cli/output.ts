@@ -2,6 +2,7 @@
 // which must not get control characters from a stranger's file name, and on which a message must not be mixed with a line of progress.
 
 import { subscribe } from 'node:diagnostics_channel';
+import { fstatSync, writeSync } from 'node:fs';
 import { reportUnexpected, UNEXPECTED_CHANNEL, type Unexpected } from '../util/diagnostics.js';
 import { BlockError } from '../util/errors.js';
 import { printable, printableLines } from '../util/foreign-text.js';
@@ -14,6 +15,9 @@ export const PROGRAM = 'diskwright';
 /** The name that the program was called by. Messages begin with it. */
 let programName: string = PROGRAM;
 
+/** Linux's major number of /dev/null and its like. */
+const MEMORY_DEVICES = 1;
+
 let lastError: string | null = null;
 let readerGone = false;
 /** Standard output (1) and standard error (2), where they are redirected to an image: nothing is written there. */
@@ -21,6 +25,10 @@ const silent = new Set<1 | 2>();
 /** Ends, or clears, the unfinished line of progress on the terminal; null where there is none. */
 let endOpenLine: (() => void) | null = null;
 let watched = { out: false, errors: false };
+/** Standard output goes through node's stream: it is a terminal, or a pipe that takes nothing more for now. */
+let streamed = false;
+/** Whether standard output is a terminal; undefined until somebody asks. */
+let terminal: boolean | undefined;
 
 export function program(): string {
   return programName;
@@ -36,29 +44,57 @@ export function silence(stream: 1 | 2): void {
   silent.add(stream);
 }
 
-/** Writes to standard output. Node loads the stream at its first use, which takes some milliseconds: a command without output saves them. */
+/** Writes to standard output. Loading node's stream for that takes 4 ms: what is no terminal does without it. */
 export function write(text: string): void {
-  if (silent.has(1)) return;
+  if (silent.has(1) || readerGone) return;
+  if (isTerminal()) writeStreamed(printableLines(text));
+  else writePlain(Buffer.from(hasRawBytes(text) ? encodeName(text) : text));
+}
+
+function isTerminal(): boolean {
+  if (terminal === undefined) {
+    const stats = fstatSync(1);
+    const mayBe = stats.isCharacterDevice() && stats.rdev >> 8 !== MEMORY_DEVICES;
+    terminal = mayBe && process.stdout.isTTY === true;
+  }
+  return terminal;
+}
+
+function writePlain(bytes: Uint8Array): void {
+  let at = 0;
+  while (at < bytes.length && !readerGone && !streamed) {
+    try {
+      at += writeSync(1, bytes, at);
+    } catch (error) {
+      const failure = error as NodeJS.ErrnoException;
+      if (failure.code === 'EAGAIN') streamed = true;
+      else if (failure.code !== 'EINTR') outputFailed(failure);
+    }
+  }
+  if (streamed && at < bytes.length) writeStreamed(bytes.subarray(at));
+}
+
+function writeStreamed(data: string | Uint8Array): void {
   if (!watched.out) {
     watched = { ...watched, out: true };
-    process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-      // A reader that went away (`diskwright map ... | head`) is not a failure: the command still finishes its work on images.
-      if (error.code === 'EPIPE') {
-        readerGone = true;
-        return;
-      }
-      reportError(`error while writing to standard output: ${wordsOfErrno(error.code ?? '') ?? error.message}`);
-      process.exit(1);
-    });
+    process.stdout.on('error', outputFailed);
   }
-  if (readerGone) return;
-  if (process.stdout.isTTY) process.stdout.write(printableLines(text));
-  else process.stdout.write(hasRawBytes(text) ? encodeName(text) : text);
+  process.stdout.write(data);
+}
+
+function outputFailed(error: NodeJS.ErrnoException): void {
+  // A reader that went away (`diskwright map ... | head`) is not a failure: the command still finishes its work on images.
+  if (error.code === 'EPIPE') {
+    readerGone = true;
+    return;
+  }
+  reportError(`error while writing to standard output: ${wordsOfErrno(error.code ?? '') ?? error.message}`);
+  process.exit(1);
 }
 
 /** A name from an image or a file system, for standard output: on a terminal, control characters are printed as escapes; scripts get it as it is. */
 export function shown(name: string): string {
-  return process.stdout.isTTY ? printable(name) : name;
+  return isTerminal() ? printable(name) : name;
 }
 
 /** The last error that was reported; null: none was. */

@@ -13,7 +13,7 @@ import {
   openSync,
   writeSync,
 } from 'node:fs';
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { reportUnforeseen } from '../../util/best-effort.js';
 import { BlockError, type BlockErrorCode, toBlockError } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
@@ -130,5 +130,6 @@ function isPipe(fd: number): boolean {
 }
 
 function pipe(fd: number, direction: 'in' | 'out'): Socket {
+  const { Socket } = process.getBuiltinModule('node:net');
   return new Socket({ fd, readable: direction === 'in', writable: direction === 'out' });
 }

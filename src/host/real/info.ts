@@ -1,6 +1,6 @@
 // Information about files, as `FileInfo`, by node's own calls: it is rarely needed.
 import type { BigIntStats } from 'node:fs';
-import { closeSync, fstat, openSync, stat } from 'node:fs';
+import { closeSync, fstatSync, openSync, stat } from 'node:fs';
 import { promisify } from 'node:util';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
@@ -10,7 +10,6 @@ import type { Native } from './binding.js';
 
 // `promisify` is used because node:fs/promises takes 3 ms to load.
 const statOf = promisify(stat) as (path: Buffer, options: { bigint: true }) => Promise<BigIntStats>;
-const fstatOf = promisify(fstat) as (fd: number, options: { bigint: true }) => Promise<BigIntStats>;
 
 /** Kinds by the type bits of st_mode, shifted right by 12. */
 const KINDS: Readonly<Record<number, FileKind>> = { 2: 'character', 4: 'directory', 6: 'block', 8: 'file' };
@@ -21,7 +20,8 @@ export function kindOfType(type: number): FileKind {
 
 export async function infoOfDescriptor(fd: number, path: string): Promise<FileInfo> {
   try {
-    return infoOf(await fstatOf(fd, { bigint: true }));
+    // Of an open file the system answers at once; node's pool of threads, which waits for the first need, takes longer to start.
+    return infoOf(fstatSync(fd, { bigint: true }));
   } catch (error) {
     throw toBlockError(error, { operation: 'info', path });
   }

@@ -1,5 +1,4 @@
 // Resolves host names.
-import { isIP } from 'node:net';
 import { promisify } from 'node:util';
 import { BlockError } from '../../util/errors.js';
 import { addressText } from '../net-address.js';
@@ -8,7 +7,7 @@ import { netError } from './net-errors.js';
 /** All addresses of `host`, in the system's order. Rejects with `not-found`, and with `invalid-argument` for an address of the other family. */
 export async function resolveHost(host: string, port: number, family: 0 | 4 | 6): Promise<string[]> {
   // Node's `lookup` hands on an address whatever its family is.
-  const given = isIP(host);
+  const given = process.getBuiltinModule('node:net').isIP(host);
   if (family !== 0 && given !== 0 && given !== family) {
     const path = addressText({ type: 'inet', host, port });
     throw new BlockError(
