@@ -1,11 +1,12 @@
 // The changes that a transaction can be made of: each makes its change at once, and says how it is taken back (see `transaction.ts`).
 
 import type { DirtyBitmap } from '../block/bitmap.js';
+import { bitmapOf } from '../block/find-bitmap.js';
 import type { Graph } from '../block/graph.js';
 import type { BlockNode } from '../block/node/node.js';
 import { appendOverlays, type OverlayPair } from '../block/snapshot.js';
 import type { BegunJobs } from '../jobs/start.js';
-import { addBitmap, bitmapOf, mergeBitmaps, type NewBitmap } from './bitmap.js';
+import { addBitmap, mergeBitmaps, type NewBitmap } from './bitmap.js';
 import { type SnapshotRequest, tryTakeSnapshots } from './snapshot.js';
 import type { Prepared } from './transaction.js';
 

@@ -1,6 +1,7 @@
 // Dirty bitmaps of an open image, by name.
 
 import { DEFAULT_GRANULARITY, DirtyBitmap } from '../block/bitmap.js';
+import { bitmapOf } from '../block/find-bitmap.js';
 import type { BlockNode } from '../block/node/node.js';
 import { BlockError } from '../util/errors.js';
 
@@ -33,13 +34,6 @@ function notStored({ filename: path, nodeName }: BlockNode): BlockError {
   return new BlockError('unsupported', `Can't store persistent bitmaps to ${nodeName}: Operation not supported`, {
     path,
   });
-}
-
-/** The bitmap of `node` by its name. Throws `not-found`. */
-export function bitmapOf({ bitmaps }: BlockNode, name: string): DirtyBitmap {
-  const bitmap = bitmaps.get(name);
-  if (bitmap === undefined) throw new BlockError('not-found', `Dirty bitmap '${name}' not found`);
-  return bitmap;
 }
 
 /** Removes a bitmap. Throws `not-found`, and `busy` where a job or an export uses it. */

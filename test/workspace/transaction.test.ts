@@ -3,6 +3,7 @@
 import { expect } from 'chai';
 import { createImage } from '../../src/block/create.js';
 import { Device, rootOf } from '../../src/block/device.js';
+import { bitmapOf } from '../../src/block/find-bitmap.js';
 import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import { backupJob } from '../../src/jobs/backup.js';
@@ -19,7 +20,7 @@ import {
   startingJobs,
   takingSnapshot,
 } from '../../src/workspace/actions.js';
-import { addBitmap, bitmapOf } from '../../src/workspace/bitmap.js';
+import { addBitmap } from '../../src/workspace/bitmap.js';
 import { type Action, type Prepared, runTransaction } from '../../src/workspace/transaction.js';
 import { contentOf } from '../block/support.js';
 import { type Bench, failureOf, makeBench, pattern } from '../drivers/support.js';

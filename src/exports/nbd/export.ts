@@ -3,6 +3,8 @@
 import type { DirtyBitmap } from '../../block/bitmap.js';
 import { chainOf } from '../../block/chain.js';
 import { type Device, rootOf } from '../../block/device.js';
+import { bitmapNode, bitmapOf } from '../../block/find-bitmap.js';
+import type { BlockNode } from '../../block/node/node.js';
 import { BlockError } from '../../util/errors.js';
 import { CommandFlag, MAX_STRING_BYTES, TransmissionFlag } from '../../wire/nbd/constants.js';
 import type { Dialect } from '../../wire/nbd/headers.js';
@@ -16,7 +18,7 @@ export interface ExportOptions {
   description?: string;
   /** Clients may not write. Default: as the image is. */
   readOnly?: boolean;
-  /** Dirty bitmaps of the image or of those in its backing chain, by name. They are busy as long as they are exported. */
+  /** Dirty bitmaps, by name: of the image or of those in its backing chain, or with `node` of any one. They are busy as long as they are exported. */
   bitmaps?: readonly (string | { node: string; name: string })[];
   /** Also offer `qemu:allocation-depth`. */
   allocationDepth?: boolean;
@@ -96,18 +98,27 @@ export class NbdExport {
   }
 
   #hold(wanted: string | { node: string; name: string }): DirtyBitmap {
-    const name = typeof wanted === 'string' ? wanted : wanted.name;
-    for (const node of chainOf(rootOf(this.device).node)) {
-      const bitmap = node.bitmaps.get(name);
-      if (bitmap === undefined || (typeof wanted !== 'string' && node.nodeName !== wanted.node)) continue;
-      if (this.readOnly && !node.readOnly && bitmap.recording) {
-        throw new BlockError('invalid-argument', `Enabled bitmap '${name}' incompatible with readonly export`);
-      }
-      bitmap.hold();
-      this.#bitmaps.push(bitmap);
-      return bitmap;
+    const [node, bitmap] = this.#find(wanted);
+    if (this.#bitmaps.includes(bitmap)) return bitmap;
+    if (this.readOnly && !node.readOnly && bitmap.recording) {
+      throw new BlockError('invalid-argument', `Enabled bitmap '${bitmap.name}' incompatible with readonly export`);
     }
-    throw new BlockError('not-found', `Bitmap '${name}' is not found`);
+    bitmap.hold();
+    this.#bitmaps.push(bitmap);
+    return bitmap;
+  }
+
+  #find(wanted: string | { node: string; name: string }): [BlockNode, DirtyBitmap] {
+    const { node: root } = rootOf(this.device);
+    if (typeof wanted !== 'string') {
+      const node = bitmapNode(root.graph, wanted.node);
+      return [node, bitmapOf(node, wanted.name)];
+    }
+    for (const node of chainOf(root)) {
+      const bitmap = node.bitmaps.get(wanted);
+      if (bitmap !== undefined) return [node, bitmap];
+    }
+    throw new BlockError('not-found', `Bitmap '${wanted}' is not found`);
   }
 }
 

@@ -2,24 +2,17 @@
 
 import type { DirtyBitmap } from '../../block/bitmap.js';
 import { bitmapDigest } from '../../block/bitmap-digest.js';
-import type { BlockNode } from '../../block/node/node.js';
+import { bitmapNode, bitmapOf } from '../../block/find-bitmap.js';
 import type { BlockDirtyBitmap, BlockDirtyBitmapAdd, BlockDirtyBitmapMerge } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
-import { addBitmap, bitmapOf, mergeBitmaps, type NewBitmap, removeBitmap } from '../../workspace/bitmap.js';
+import { addBitmap, mergeBitmaps, type NewBitmap, removeBitmap } from '../../workspace/bitmap.js';
 import type { CommandTable } from '../command.js';
 import type { QmpContext } from '../context.js';
 import { findNode } from '../find.js';
 
-/** Throws `not-found`, in the words that commands on bitmaps have. */
-export function bitmapNode({ graph }: QmpContext, name: string): BlockNode {
-  const found = graph.lookUp(name);
-  if (found === undefined) throw new BlockError('not-found', `Node '${name}' not found`);
-  return found;
-}
-
 /** Throws `not-found`. */
 export function namedBitmap(context: QmpContext, { node, name }: BlockDirtyBitmap): DirtyBitmap {
-  return bitmapOf(bitmapNode(context, node), name);
+  return bitmapOf(bitmapNode(context.graph, node), name);
 }
 
 /** What a new bitmap is to be like. */
@@ -38,7 +31,7 @@ export const BITMAP_COMMANDS = {
     addBitmap(findNode(context, options.node), options.name, newBitmapOf(options));
   },
 
-  'block-dirty-bitmap-remove': (context, { node, name }) => removeBitmap(bitmapNode(context, node), name),
+  'block-dirty-bitmap-remove': (context, { node, name }) => removeBitmap(bitmapNode(context.graph, node), name),
   'block-dirty-bitmap-clear': (context, bitmap) => namedBitmap(context, bitmap).clear(),
   'block-dirty-bitmap-enable': (context, bitmap) => namedBitmap(context, bitmap).enable(),
   'block-dirty-bitmap-disable': (context, bitmap) => namedBitmap(context, bitmap).disable(),

@@ -1,5 +1,6 @@
 // `transaction`: the actions by their names in the schema, each as the command of its name does it alone.
 
+import { bitmapNode } from '../../block/find-bitmap.js';
 import type { BlockNode } from '../../block/node/node.js';
 import { backupJob } from '../../jobs/backup.js';
 import { beginJobs } from '../../jobs/start.js';
@@ -20,7 +21,7 @@ import { type Action, type Prepared, runTransaction } from '../../workspace/tran
 import type { CommandTable } from '../command.js';
 import type { QmpContext } from '../context.js';
 import { findNode } from '../find.js';
-import { bitmapNode, mergeSources, namedBitmap, newBitmapOf } from './bitmaps.js';
+import { mergeSources, namedBitmap, newBitmapOf } from './bitmaps.js';
 import { copyArguments, driveBackup, driveJobs } from './copy.js';
 import { overlayPair, snapshotRequest } from './graph.js';
 
@@ -53,7 +54,7 @@ const ACTIONS: { [K in Kind]: ActionType<K> } = {
   },
   'block-dirty-bitmap-remove': {
     nodes: ofNode,
-    prepare: (context, { node, name }) => removingBitmap(bitmapNode(context, node), name),
+    prepare: (context, { node, name }) => removingBitmap(bitmapNode(context.graph, node), name),
   },
   'block-dirty-bitmap-clear': {
     nodes: ofNode,

@@ -6,7 +6,7 @@ import { expect } from 'chai';
 import { Workshop } from '../../support/cli.js';
 import { requirePeer } from '../../support/peers.js';
 import { type Json, StorageDaemon } from '../../support/qmp.js';
-import { command, expectSame, type Setup, type Step } from './runner.js';
+import { command, comparing, type Setup, type Step } from './runner.js';
 
 const files: Setup['files'] = (shop, folder) => {
   shop.must('qemu-img', 'create', '-q', '-f', 'raw', `${folder}/a.raw`, '1M');
@@ -49,7 +49,7 @@ describe('qmp against qemu-storage-daemon: blkdebug', () => {
   });
 
   const same = (title: string, ...script: Step[]): void => {
-    it(title, () => expectSame(script, { files, filter }));
+    it(title, comparing(script, { files, filter }));
   };
 
   same(

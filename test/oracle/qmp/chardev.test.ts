@@ -1,7 +1,7 @@
 // Character devices: the same script to qemu-storage-daemon and to us.
 
 import { writeFileSync } from 'node:fs';
-import { command, expectSame, type Setup, type Step } from './runner.js';
+import { command, comparing, type Setup, type Step } from './runner.js';
 
 const add = (id: string, type: string, data: object = {}): Step =>
   command('chardev-add', { id, backend: { type, data } });
@@ -28,8 +28,9 @@ const SAME: Setup = {
 };
 
 describe('oracle: character devices', () => {
-  it('are added, listed and removed', () =>
-    expectSame(
+  it(
+    'are added, listed and removed',
+    comparing(
       [
         list,
         add('n', 'null'),
@@ -48,10 +49,12 @@ describe('oracle: character devices', () => {
         list,
       ],
       SAME,
-    ));
+    ),
+  );
 
-  it('are refused', () =>
-    expectSame(
+  it(
+    'are refused',
+    comparing(
       [
         add('a', 'ringbuf', { size: 17 }),
         add('a', 'file', { out: 'DIR/none/out' }),
@@ -73,10 +76,12 @@ describe('oracle: character devices', () => {
         list,
       ],
       SAME,
-    ));
+    ),
+  );
 
-  it('that are TCP sockets have services, ranges of ports and families', () =>
-    expectSame(
+  it(
+    'that are TCP sockets have services, ranges of ports and families',
+    comparing(
       [
         add('a', 'socket', { addr: inet('frob') }),
         add('a', 'socket', { addr: inet('frob'), server: false }),
@@ -96,10 +101,12 @@ describe('oracle: character devices', () => {
         command('nbd-server-stop'),
       ],
       SAME,
-    ));
+    ),
+  );
 
-  it('that are abstract sockets have names that are tight or fill the address', () =>
-    expectSame(
+  it(
+    'that are abstract sockets have names that are tight or fill the address',
+    comparing(
       [
         add('a', 'socket', { addr: unix('DIR-abstract', { abstract: true }), wait: false }),
         add('b', 'socket', { addr: unix('DIR-abstract', { abstract: true, tight: false }), wait: false }),
@@ -109,10 +116,12 @@ describe('oracle: character devices', () => {
         add('f', 'socket', { addr: unix('DIR-abstract', { abstract: true, tight: false }), server: false }),
       ],
       SAME,
-    ));
+    ),
+  );
 
-  it('have logs, and credentials that are there', () =>
-    expectSame(
+  it(
+    'have logs, and credentials that are there',
+    comparing(
       [
         add('a', 'null', { logfile: 'DIR/none/log' }),
         add('a', 'ringbuf', { logfile: 'DIR/log', logappend: 'yes' }),
@@ -125,16 +134,20 @@ describe('oracle: character devices', () => {
         list,
       ],
       SAME,
-    ));
+    ),
+  );
 
-  it('that are pseudo terminals say where they are', () =>
-    expectSame([add('p', 'pty'), add('p', 'pty', { x: 1 }), list, command('chardev-remove', { id: 'p' }), list], {
+  it(
+    'that are pseudo terminals say where they are',
+    comparing([add('p', 'pty'), add('p', 'pty', { x: 1 }), list, command('chardev-remove', { id: 'p' }), list], {
       ...SAME,
       filter: (text) => sorted(text).replaceAll(/\/dev\/pts\/\d+/g, '/dev/pts/N'),
-    }));
+    }),
+  );
 
-  it('are changed, unless a monitor is there', () =>
-    expectSame(
+  it(
+    'are changed, unless a monitor is there',
+    comparing(
       [
         change('nobody', 'null'),
         change('qmp', 'null'),
@@ -148,10 +161,12 @@ describe('oracle: character devices', () => {
         command('chardev-send-break', { id: 'a' }),
       ],
       SAME,
-    ));
+    ),
+  );
 
-  it('that are ring buffers are written and read, as text and as Base64', () =>
-    expectSame(
+  it(
+    'that are ring buffers are written and read, as text and as Base64',
+    comparing(
       [
         add('r', 'ringbuf', { size: 16 }),
         add('n', 'null'),
@@ -186,5 +201,6 @@ describe('oracle: character devices', () => {
         write('x', undefined, 'nobody'),
       ],
       SAME,
-    ));
+    ),
+  );
 });

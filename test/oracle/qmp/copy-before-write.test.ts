@@ -1,7 +1,7 @@
 // copy-before-write and snapshot-access against qemu-storage-daemon: how they are opened, who may use what, and what is shown of them.
 
 import { requirePeer } from '../../support/peers.js';
-import { command, expectSame, type Setup, type Step } from './runner.js';
+import { command, comparing, type Setup, type Step } from './runner.js';
 
 const files: Setup['files'] = (shop, folder) => {
   for (const name of ['a', 't']) shop.must('qemu-img', 'create', '-q', '-f', 'raw', `${folder}/${name}.raw`, '1M');
@@ -39,7 +39,7 @@ describe('qmp against qemu-storage-daemon: copy-before-write', () => {
   });
 
   const same = (title: string, ...script: Step[]): void => {
-    it(title, () => expectSame(script, { files, filter }));
+    it(title, comparing(script, { files, filter }));
   };
 
   same(

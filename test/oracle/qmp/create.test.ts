@@ -2,7 +2,7 @@
 
 import { requirePeer } from '../../support/peers.js';
 import type { Json } from '../../support/qmp.js';
-import { command, expectSame, type Setup, type Step, untilStatus } from './runner.js';
+import { command, comparing, type Setup, type Step, untilStatus } from './runner.js';
 
 const MIB = 1 << 20;
 
@@ -35,7 +35,7 @@ describe('qmp against qemu-storage-daemon: images', () => {
   });
 
   const same = (title: string, ...script: Step[]): void => {
-    it(title, () => expectSame(script, { files }));
+    it(title, comparing(script, { files }));
   };
 
   same(

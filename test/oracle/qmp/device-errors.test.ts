@@ -6,7 +6,7 @@ import { requirePeer } from '../../support/peers.js';
 import { FIRST_SECTOR, type GuestRequest } from './guest/guest.js';
 import { halt, IdeGuest, machine } from './guest/ide.js';
 import { NbdGuest } from './guest/nbd.js';
-import { command, expectSame, guest, type Setup, type Step, until } from './runner.js';
+import { command, comparing, guest, type Setup, type Step, until } from './runner.js';
 
 const EIO = 5;
 const ENOSPC = 28;
@@ -63,7 +63,7 @@ describe('qmp against a machine with a disk: failed requests', () => {
   });
 
   const same = (title: string, words: string[], ...script: Step[]): void => {
-    it(title, () => expectSame(script, { files, guests, words, filter }));
+    it(title, comparing(script, { files, guests, words, filter }));
   };
   const all = (errno: number): string[] =>
     (['read', 'write', 'flush', 'trim'] as const).map((request, i) => fault(request, errno, i));

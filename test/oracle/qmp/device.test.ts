@@ -1,7 +1,7 @@
 // Devices against those of a virtual machine without anything else.
 
 import { requirePeer } from '../../support/peers.js';
-import { command, expectSame, type Setup, type Step, untilStatus } from './runner.js';
+import { command, comparing, type Setup, type Step, untilStatus } from './runner.js';
 
 const files: Setup['files'] = (shop, folder) => {
   shop.must('qemu-img', 'create', '-q', '-f', 'qcow2', `${folder}/base.qcow2`, '4M');
@@ -33,7 +33,7 @@ describe("qmp against a machine's monitor: devices", () => {
 
   const same = (title: string, drives: readonly string[], ...script: Step[]): void => {
     const words = drives.flatMap((drive) => ['--drive', drive]);
-    it(title, () => expectSame(script, { files, words, machine: true }));
+    it(title, comparing(script, { files, words, machine: true }));
   };
 
   same(

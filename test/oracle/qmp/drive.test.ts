@@ -2,7 +2,7 @@
 
 import { requirePeer } from '../../support/peers.js';
 import type { Json } from '../../support/qmp.js';
-import { command, expectSame, type Setup, type Step, until, untilStatus } from './runner.js';
+import { command, comparing, type Setup, type Step, until, untilStatus } from './runner.js';
 
 const files: Setup['files'] = (shop, folder) => {
   const make = (...words: string[]) => shop.must('qemu-img', 'create', '-q', ...words);
@@ -31,7 +31,7 @@ describe('qmp against qemu-storage-daemon: targets in files', () => {
   });
 
   const same = (title: string, ...script: Step[]): void => {
-    it(title, () => expectSame([TOP, ...script], { files, filter }));
+    it(title, comparing([TOP, ...script], { files, filter }));
   };
 
   const backup = (more: Json): Step[] => [drive('backup', more), untilStatus('j', 'null'), FLAT];

@@ -1,7 +1,7 @@
 // Nodes, bitmaps, snapshots and exports against qemu-storage-daemon.
 
 import { requirePeer } from '../../support/peers.js';
-import { command, expectSame, type Setup, type Step, until } from './runner.js';
+import { command, comparing, type Setup, type Step, until } from './runner.js';
 
 const SIZE = 4 << 20;
 
@@ -26,7 +26,7 @@ describe('qmp against qemu-storage-daemon: graph', () => {
   });
 
   const same = (title: string, ...script: Step[]): void => {
-    it(title, () => expectSame(script, { files }));
+    it(title, comparing(script, { files }));
   };
 
   same(

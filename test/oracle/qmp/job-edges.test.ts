@@ -2,7 +2,7 @@
 // leaves to others (`x-debug-query-block-graph`).
 
 import { requirePeer } from '../../support/peers.js';
-import { command, expectSame, type Setup, type Step, until, untilStatus } from './runner.js';
+import { command, comparing, type Setup, type Step, until, untilStatus } from './runner.js';
 
 const SIZE = 1 << 20;
 
@@ -107,7 +107,7 @@ describe("qmp against qemu-storage-daemon: jobs' links", () => {
   });
 
   const same = (title: string, ...script: Step[]): void => {
-    it(title, () => expectSame([...GRAPH, ...script], { files, filter: byNames, events: false }));
+    it(title, comparing([...GRAPH, ...script], { files, filter: byNames, events: false }));
   };
 
   same('without a job', EDGES, exported(true), EDGES);

@@ -5,7 +5,7 @@ import { requirePeer } from '../../support/peers.js';
 import * as drive from './policies/drive.js';
 import { filesFor, scriptOf } from './policies/script.js';
 import { casesOf, DRIVE_KINDS, KINDS } from './policies/table.js';
-import { expectSame } from './runner.js';
+import { comparing } from './runner.js';
 
 /** Lengths are counted otherwise: of a commit what has data. */
 const filter = (text: string): string => text.replace(/"(len|total-progress)":\d+,?/g, '');
@@ -16,23 +16,14 @@ describe('qmp against qemu-storage-daemon: failed requests of jobs', () => {
   });
 
   for (const kind of KINDS) {
-    it(kind.name, async function () {
-      this.timeout(60_000);
-      const cases = casesOf(kind);
-      await expectSame(cases.flatMap(scriptOf), { files: filesFor(cases.length), filter });
-    });
+    const cases = casesOf(kind);
+    const compare = comparing(cases.flatMap(scriptOf), { files: filesFor(cases.length), filter });
+    it(kind.name, compare).timeout(60_000);
   }
   for (const kind of DRIVE_KINDS) {
-    it(kind.name, async function () {
-      this.timeout(60_000);
-      const cases = casesOf(kind);
-      const words = cases.flatMap(drive.driveOf);
-      await expectSame(cases.flatMap(drive.scriptOf), {
-        files: drive.filesFor(cases.length),
-        words,
-        filter,
-        machine: true,
-      });
-    });
+    const cases = casesOf(kind);
+    const words = cases.flatMap(drive.driveOf);
+    const setup = { files: drive.filesFor(cases.length), words, filter, machine: true };
+    it(kind.name, comparing(cases.flatMap(drive.scriptOf), setup)).timeout(60_000);
   }
 });

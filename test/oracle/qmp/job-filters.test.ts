@@ -1,7 +1,7 @@
 // The filter nodes that jobs put in, against qemu-storage-daemon: nodes while a job works and after it, names, and what others may do meanwhile.
 
 import { requirePeer } from '../../support/peers.js';
-import { command, expectSame, type Setup, type Step, until, untilStatus } from './runner.js';
+import { command, comparing, type Setup, type Step, until, untilStatus } from './runner.js';
 
 const SIZE = 1 << 20;
 
@@ -106,7 +106,7 @@ describe("qmp against qemu-storage-daemon: jobs' filter nodes", () => {
     const dismissed = (...ids: string[]): Step[] => (byHand ? ids.map((id) => command('job-dismiss', { id })) : []);
     // Some of the reference's commands drain a job, and it is ready again: `events` is false where that is so.
     const same = (what: string, script: Step[], events = true): void => {
-      it(`${title}: ${what}`, () => expectSame([...GRAPH, ...script], { files, filter, events }));
+      it(`${title}: ${what}`, comparing([...GRAPH, ...script], { files, filter, events }));
     };
 
     same('by its name, until the job has succeeded', [

@@ -1,7 +1,7 @@
 // The commands of jobs against qemu-storage-daemon: starting, verbs in each state, what is wrong, events.
 
 import { requirePeer } from '../../support/peers.js';
-import { command, expectSame, type Setup, type Step, until, untilStatus } from './runner.js';
+import { command, comparing, type Setup, type Step, until, untilStatus } from './runner.js';
 
 const SIZE = 4 << 20;
 /** Bytes a second: a job at this rate is under way for as long as a script needs. */
@@ -66,7 +66,7 @@ describe('qmp against qemu-storage-daemon: jobs', () => {
   });
 
   const same = (title: string, ...script: Step[]): void => {
-    it(title, () => expectSame([...GRAPH, ...script], { files, filter }));
+    it(title, comparing([...GRAPH, ...script], { files, filter }));
   };
 
   for (const type of Object.keys(COPIES)) {
@@ -158,9 +158,10 @@ describe('qmp against qemu-storage-daemon: jobs', () => {
       command(COPIES[type][0], {}),
       ...STATE,
     );
-    it(`${type}: a speed that is none`, () =>
-      // Some of the reference's jobs are created first, and gone at once.
-      expectSame([...GRAPH, start(type, { speed: -1 }), ...STATE], { files, events: false }));
+    it(
+      `${type}: a speed that is none`, // Some of the reference's jobs are created first, and gone at once.
+      comparing([...GRAPH, start(type, { speed: -1 }), ...STATE], { files, events: false }),
+    );
     same(
       `${type}: one more on the same node`,
       start(type, { speed: SLOW, 'auto-dismiss': false }),

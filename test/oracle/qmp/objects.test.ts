@@ -2,7 +2,7 @@
 
 import { createCipheriv } from 'node:crypto';
 import { requirePeer } from '../../support/peers.js';
-import { command, expectSame, type Setup, type Step } from './runner.js';
+import { command, comparing, type Setup, type Step } from './runner.js';
 
 const files: Setup['files'] = (shop, folder) => {
   shop.must('qemu-img', 'create', '-q', '-f', 'raw', `${folder}/a.raw`, '4M');
@@ -35,7 +35,7 @@ describe('qmp against qemu-storage-daemon: objects and simple filters', () => {
   });
 
   const same = (title: string, ...script: Step[]): void => {
-    it(title, () => expectSame(script, { files }));
+    it(title, comparing(script, { files }));
   };
 
   same(

@@ -2,7 +2,7 @@
 
 import { requirePeer } from '../../support/peers.js';
 import type { Json } from '../../support/qmp.js';
-import { command, expectSame, type Setup, type Step } from './runner.js';
+import { command, comparing, type Setup, type Step } from './runner.js';
 
 const files: Setup['files'] = (shop, folder) => {
   for (const name of ['a', 'b', 'c']) shop.must('qemu-img', 'create', '-q', '-f', 'raw', `${folder}/${name}`, '1M');
@@ -51,7 +51,7 @@ describe('qmp against qemu-storage-daemon: quorum, blkverify, blklogwrites', () 
   });
 
   const same = (title: string, ...script: Step[]): void => {
-    it(title, () => expectSame(script, { files, filter }));
+    it(title, comparing(script, { files, filter }));
   };
 
   same(

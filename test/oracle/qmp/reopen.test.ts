@@ -1,7 +1,7 @@
 // blockdev-reopen against qemu-storage-daemon: what can be changed and what cannot, of one node and of several, and its words.
 
 import { requirePeer } from '../../support/peers.js';
-import { command, expectSame, type Setup, type Step, until } from './runner.js';
+import { command, comparing, type Setup, type Step, until } from './runner.js';
 
 type Options = Record<string, unknown>;
 
@@ -45,7 +45,7 @@ describe('qmp against qemu-storage-daemon: blockdev-reopen', () => {
     const look = command('query-named-block-nodes', { flat: true });
     const reopens = (step: Step) => 'execute' in step && step.execute === 'blockdev-reopen';
     const steps = script.flatMap((step) => (reopens(step) ? [step, look] : [step]));
-    it(title, () => expectSame([...nodes.map(add), ...steps], { files, filter, events: false }));
+    it(title, comparing([...nodes.map(add), ...steps], { files, filter, events: false }));
   };
   /** The order of nodes, what an image says of itself, and the generated names are not compared here. */
   const filter = (text: string): string => shownNodes(text);
@@ -212,15 +212,17 @@ describe('qmp against qemu-storage-daemon: blockdev-reopen', () => {
     reopen(throttle('top')),
   );
   // Answers alone: QEMU leaves the image below the filter writable, where nobody writes to it.
-  it('a filter that a snapshot was made over', () =>
-    expectSame(
+  it(
+    'a filter that a snapshot was made over',
+    comparing(
       [
         ...[group, add(image('a')), add(throttle('a')), add(image('b', { backing: null })), snapshot],
         ...[reopen(throttle('a')), reopen({ ...throttle('a'), 'detect-zeroes': 'on' })],
         ...[reopen(image('b', { backing: 't' })), reopen(image('b'))],
       ],
       { files, events: false },
-    ));
+    ),
+  );
   same(
     'a filter, and within its options the image, which names a backing file',
     [],

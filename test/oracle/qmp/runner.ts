@@ -9,6 +9,7 @@ import { expect } from 'chai';
 import { Workshop } from '../../support/cli.js';
 import { type Json, StorageDaemon } from '../../support/qmp.js';
 import { GUEST_EXPORT, type Guest, type GuestRequest, type Guests } from './guest/guest.js';
+import { count } from './tally.js';
 
 /** A command, an event that has to come before the script goes on, or something of the guest. */
 export type Step =
@@ -63,6 +64,12 @@ export interface Setup {
   guests?: Guests;
   /** Takes out what may differ, and why is said beside it. */
   filter?: (text: string) => string;
+}
+
+/** For a test's body: `expectSame`. The commands are counted at once, whether the test is run or not. */
+export function comparing(script: readonly Step[], setup: Setup = {}): () => Promise<void> {
+  count(script);
+  return () => expectSame(script, setup);
 }
 
 /** Runs `script` (in which `DIR` stands for the folder) with both daemons and compares. */

@@ -2,7 +2,7 @@
 // there. One daemon takes all scripts of a kind.
 
 import { requirePeer } from '../../support/peers.js';
-import { expectSame } from './runner.js';
+import { comparing } from './runner.js';
 import { filesFor, scriptOf } from './states/script.js';
 import { type JobKind, STATES_OF, VERBS } from './states/table.js';
 
@@ -22,11 +22,9 @@ describe('qmp against qemu-storage-daemon: verbs in each state', () => {
   });
 
   for (const kind of Object.keys(STATES_OF) as JobKind[]) {
-    it(`${kind}: ${STATES_OF[kind].join(', ')}`, async function () {
-      this.timeout(60_000);
-      const pairs = STATES_OF[kind].flatMap((state) => VERBS.map((verb) => ({ state, verb })));
-      const script = pairs.flatMap(({ state, verb }, i) => scriptOf(kind, state, verb, i));
-      await expectSame(script, { files: filesFor(pairs.length), filter });
-    });
+    const pairs = STATES_OF[kind].flatMap((state) => VERBS.map((verb) => ({ state, verb })));
+    const script = pairs.flatMap(({ state, verb }, i) => scriptOf(kind, state, verb, i));
+    const compare = comparing(script, { files: filesFor(pairs.length), filter });
+    it(`${kind}: ${STATES_OF[kind].join(', ')}`, compare).timeout(60_000);
   }
 });

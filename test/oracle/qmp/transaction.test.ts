@@ -2,7 +2,7 @@
 
 import { requirePeer } from '../../support/peers.js';
 import type { Json } from '../../support/qmp.js';
-import { command, expectSame, type Setup, type Step, until, untilStatus } from './runner.js';
+import { command, comparing, type Setup, type Step, until, untilStatus } from './runner.js';
 
 const SIZE = 4 << 20;
 const SLOW = 65536;
@@ -67,7 +67,7 @@ describe('qmp against qemu-storage-daemon: transactions', () => {
   });
 
   const same = (title: string, ...script: Step[]): void => {
-    it(title, () => expectSame([...GRAPH, ...script], { files }));
+    it(title, comparing([...GRAPH, ...script], { files }));
   };
 
   same(
