@@ -1,11 +1,11 @@
 // What `query-named-block-nodes` says of a node (QAPI `BlockDeviceInfo`).
 
-import { DEFAULT_BURST_SECONDS, LIMITS } from '../host/throttle-names.js';
 import type { BlockDeviceInfo, BlockDirtyInfo, ImageInfo, ThrottleLimits } from '../schema/generated/types.js';
 import type { DirtyBitmap } from './bitmap.js';
 import { cowChild, filteredChild } from './chain.js';
 import { imageInfo } from './info.js';
 import type { BlockNode } from './node/node.js';
+import { DEFAULT_BURST_SECONDS, LIMITS } from './throttle-names.js';
 
 /** Limits of a device, by the names of QAPI's `ThrottleLimits`. */
 export interface DeviceLimits {

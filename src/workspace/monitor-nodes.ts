@@ -27,12 +27,12 @@ export class MonitorNodes {
       throw new BlockError('invalid-argument', "'node-name' must be specified for the root node");
     }
     const node = await openNode(this.#graph, options);
-    this.hold(node);
+    this.#hold(node);
     return node;
   }
 
   /** Keeps an open node open. */
-  hold(node: BlockNode): void {
+  #hold(node: BlockNode): void {
     this.#holds.set(node, node.attach(this.#user, 'monitor', 0, PERM_ALL));
   }
 

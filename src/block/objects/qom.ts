@@ -7,11 +7,11 @@
 //
 // A path that does not begin with '/' names the one object whose path ends so.
 
-import { LIMITS } from '../../host/throttle-names.js';
 import type { ObjectPropertyInfo, ObjectTypeInfo } from '../../schema/generated/types.js';
 import type { TypeReference } from '../../schema/table.js';
 import { validateMember } from '../../schema/validate.js';
 import { BlockError } from '../../util/errors.js';
+import { LIMITS } from '../throttle-names.js';
 import type { UserObject } from './object.js';
 import { allLimits, changeLimits } from './throttle-group.js';
 

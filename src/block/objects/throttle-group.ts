@@ -2,9 +2,9 @@
 
 import type { Clock } from '../../host/host.js';
 import { ThrottleGroup } from '../../host/throttle.js';
-import { DEFAULT_BURST_SECONDS, LIMITS } from '../../host/throttle-names.js';
 import type { ThrottleGroupProperties, ThrottleLimits } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
+import { DEFAULT_BURST_SECONDS, LIMITS } from '../throttle-names.js';
 
 const MAX_LENGTH = 2 ** 32 - 1;
 /** Throws `invalid-argument`. */

@@ -3,7 +3,10 @@
 import type { QapiTypes } from '../../schema/generated/types.js';
 import type { OptionSpec } from '../getopt.js';
 
-/** The types by which options are parsed, and described to clients of a monitor (`query-command-line-options`). */
+/**
+ * The types of options with parameters, as clients of a monitor are told of them (`query-command-line-options`). Options are parsed by them; `export`
+ * is by the command that it calls, whose arguments have the same type.
+ */
 export const OPTION_TYPES = {
   drive: 'DriveOptions',
   chardev: 'ChardevOptions',

@@ -3,7 +3,7 @@
 import type { LatencyKind } from '../../block/accounting.js';
 import type { Device } from '../../block/device.js';
 import { nodeStats } from '../../block/statistics.js';
-import { LIMITS } from '../../host/throttle-names.js';
+import { LIMITS } from '../../block/throttle-names.js';
 import type {
   BlockIOThrottle,
   BlockLatencyHistogramSetArguments,
