@@ -213,6 +213,11 @@ export function propertiesOf(type: string): ObjectPropertyInfo[] {
   return [{ name: 'type', type: 'string' }, ...own];
 }
 
+/** What an object of a type can be made with. Throws as `propertiesOf`. */
+export function settableOf(type: string): ObjectPropertyInfo[] {
+  return propertiesOf(type).filter(({ name }) => name !== 'type' && TYPES[type].properties[name] !== LOADED);
+}
+
 /** The types that are, or are derived from, `implemented`; all where it is left out. */
 export function listTypes(implemented = 'object', abstract = false): ObjectTypeInfo[] {
   return Object.entries(TYPES)

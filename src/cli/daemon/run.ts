@@ -18,7 +18,7 @@ import { parseKeyval } from '../../schema/keyval.js';
 import { parseJsonObject } from '../../schema/options.js';
 import { validate } from '../../schema/validate.js';
 import { bestEffort } from '../../util/best-effort.js';
-import { toBlockError } from '../../util/errors.js';
+import { BlockError, toBlockError } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
 import { End } from '../end.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
@@ -27,6 +27,7 @@ import { writePidFile } from '../nbd/pid-file.js';
 import { messageOf } from '../output.js';
 import { graphOptions } from '../session.js';
 import { packageText } from '../version.js';
+import { checkedChardev } from './chardev-options.js';
 import { describeOptions } from './describe-options.js';
 import { parseDrive } from './drive-options.js';
 import { OPTION_TYPES } from './options.js';
@@ -78,7 +79,7 @@ async function serveUntil(
     return;
   }
   const pidFile = options.get('pidfile');
-  if (pidFile !== undefined) writePidFile(pidFile);
+  if (pidFile !== undefined) createPidFile(pidFile);
   try {
     forked?.ready(true);
     ready();
@@ -88,13 +89,23 @@ async function serveUntil(
   }
 }
 
+function createPidFile(path: string): void {
+  try {
+    writePidFile(path);
+  } catch (thrown) {
+    const { code, message } = toBlockError(thrown);
+    throw new BlockError(code, `cannot create PID file: ${message}`, { path, cause: thrown });
+  }
+}
+
 async function takeOptions(context: QmpContext, monitors: Monitors, options: ParsedOptions, end: End): Promise<void> {
   for (const [key, text] of options.inOrder) {
     if (end.over) return;
     try {
       await takeOption(context, monitors, key, text);
     } catch (thrown) {
-      throw new UsageError(`--${key} ${text}: ${messageOf(toBlockError(thrown))}`);
+      const [why] = messageOf(toBlockError(thrown)).split('\n', 1);
+      throw new UsageError(`--${key} ${text}: ${why}`);
     }
   }
 }
@@ -102,6 +113,7 @@ async function takeOptions(context: QmpContext, monitors: Monitors, options: Par
 async function takeOption(context: QmpContext, monitors: Monitors, key: string, text: string): Promise<void> {
   switch (key) {
     case 'blockdev':
+      if (text === 'help') throw new BlockError('unsupported', 'Help is not available for this option');
       await callCommand(context, 'blockdev-add', parse(text, 'driver'), TEXT);
       break;
     case 'drive':
@@ -117,7 +129,7 @@ async function takeOption(context: QmpContext, monitors: Monitors, key: string, 
       await startNbdServer(context, validate(OPTION_TYPES['nbd-server'], parse(text), TEXT));
       break;
     case 'chardev':
-      await addChardev(context, validate(OPTION_TYPES.chardev, parse(text, 'backend'), TEXT));
+      await addChardev(context, checkedChardev(parse(text, 'backend')));
       break;
     case 'monitor':
       monitors.add(validate(OPTION_TYPES.monitor, parse(text, 'chardev'), TEXT));
@@ -126,11 +138,17 @@ async function takeOption(context: QmpContext, monitors: Monitors, key: string, 
 }
 
 async function addChardev({ chardevs }: QmpContext, options: ChardevOptions): Promise<void> {
-  await chardevs.add(
-    options.id,
-    () => settingsOfOptions(options),
-    (error) => error,
-  );
+  await chardevs
+    .add(
+      options.id,
+      () => settingsOfOptions(options),
+      (error) => error,
+    )
+    .catch((error: unknown) => {
+      if (!(error instanceof BlockError) || error.code !== 'exists') throw error;
+      // In the words that QEMU has for it here.
+      throw new BlockError('exists', `attempt to add duplicate property '${options.id}' to object (type 'container')`);
+    });
 }
 
 /** What the options `--compat` name. Throws `UsageError`. */
@@ -149,7 +167,13 @@ function generationsOf(options: ParsedOptions): Generations {
 
 /** `key=value,...` or JSON. */
 function parse(text: string, impliedKey?: string): object {
-  return text.startsWith('{') ? parseJsonObject(text) : parseKeyval(text, impliedKey);
+  if (!text.startsWith('{')) return parseKeyval(text, impliedKey);
+  try {
+    return parseJsonObject(text);
+  } catch (error) {
+    // What is wrong, without what the text was for: the option is named in front of it.
+    throw error instanceof BlockError && error.cause instanceof BlockError ? error.cause : error;
+  }
 }
 
 /** Closes exports and images before the monitors, so that these still get the reply to `quit` and the last events. */

@@ -10,12 +10,16 @@ import type { BlockNode } from '../../block/node/node.js';
 import { settingsOfOptions } from '../../qmp/chardev/settings.js';
 import { QmpContext } from '../../qmp/context.js';
 import { Monitors } from '../../qmp/monitors.js';
+import type { CommandLineOptionInfo } from '../../schema/generated/types.js';
 import type { ServeRequest } from '../../workspace/serve.js';
 import { packageText } from '../version.js';
 import type { Serving } from './serving.js';
 
 /** Name of the device, and id of its export. */
 const DEVICE = 'disk';
+
+/** What `query-command-line-options` tells: the option that takes parameters. These depend on the object's type. */
+const COMMAND_LINE: CommandLineOptionInfo[] = [{ option: 'object', parameters: [] }];
 
 /** The monitor's character device. */
 const MONITOR = 'monitor';
@@ -28,7 +32,7 @@ export async function serveMonitored(
   request: ServeRequest,
   quit: () => void,
 ): Promise<Serving> {
-  const context = new QmpContext(node.graph, { package: packageText(), quit });
+  const context = new QmpContext(node.graph, { package: packageText(), commandLine: () => COMMAND_LINE, quit });
   const monitors = new Monitors(context);
   const close = async (): Promise<void> => {
     // The monitor's clients still get the answer to `quit`, and the last events.

@@ -43,6 +43,13 @@ async function run(options: ParsedOptions): Promise<number> {
   }
   const [word] = options.positional;
   if (word !== undefined) throw new UsageError(`${word}: Unexpected argument`);
+  const { optionHelp } = await import('../daemon/option-help.js');
+  for (const [key, text] of options.inOrder) {
+    const help = optionHelp(key, text);
+    if (help === null) continue;
+    write(help);
+    return 0;
+  }
   const forked = forkedFrom(process.env);
   if (options.has('daemonize') && forked === null) return forkServer({ verbose: false, activated: false });
   return (await import('../daemon/run.js')).runDaemon(options, forked);
