@@ -34,8 +34,8 @@ export interface KeeperOptions {
   /** Saves a run of whole granules, which is locked. Resolves with what it failed with, or null. */
   save(run: Extent): Promise<BlockError | null>;
   saved?(run: Extent): void;
-  /** The target lies over the source, so that who reads the target may still be reading the place itself: resolves when those reads have ended. */
-  readersPassed?(): Promise<void>;
+  /** Where the target lies over the source, who reads the target may still be reading the place itself: resolves when those reads have ended. */
+  readersPassed?(): Promise<unknown> | undefined;
   onError: OnCbwError;
   /** The old content is lost: called once. Only where `onError` is `break-snapshot`. */
   broken?(error: BlockError): void;

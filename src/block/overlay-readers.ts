@@ -2,30 +2,44 @@
 // be on the way to the node itself.
 //
 //   target --> ... --> overlay --> source      requests are counted at each of them above the source: one may begin at any
+//
+// A target may come to lie over the source later, when it gets its backing node (`blockdev-reopen`), and then in another way: after each change of links
+// it is looked up anew which nodes these are, before the first request can go the new way.
 
 import type { BlockNode } from './node/node.js';
 
 export class OverlayReaders {
-  readonly #nodes: readonly BlockNode[];
+  readonly #target: BlockNode;
+  readonly #source: BlockNode;
+  #nodes: ReadonlySet<BlockNode> = new Set();
+  readonly #forget: () => void;
 
-  /** Counts the requests of `target`, which is not `source`, and of what lies between them, from now on. Null where `target` does not lie over `source`. */
-  static of(target: BlockNode, source: BlockNode): OverlayReaders | null {
-    return target.reaches(source) ? new OverlayReaders(between(target, source)) : null;
+  /** Counts the requests of `target`, which is not `source`, and of what lies between them, from now on; none while `target` does not lie over `source`. */
+  constructor(target: BlockNode, source: BlockNode) {
+    this.#target = target;
+    this.#source = source;
+    this.#forget = source.graph.quiescence.watch(() => this.#lookUp());
+    this.#lookUp();
   }
 
-  private constructor(nodes: ReadonlySet<BlockNode>) {
-    this.#nodes = [...nodes];
-    for (const node of this.#nodes) node.countsAll++;
+  #lookUp(): void {
+    const nodes = between(this.#target, this.#source);
+    for (const node of nodes) if (!this.#nodes.has(node)) node.countsAll++;
+    for (const node of this.#nodes) if (!nodes.has(node)) node.countsAll--;
+    this.#nodes = nodes;
   }
 
-  /** Resolves when all requests have ended that were under way at the call. */
-  async passed(): Promise<void> {
-    await Promise.all(this.#nodes.map((node) => node.passed()));
+  /** Resolves when all requests have ended that were under way at the call; undefined: there can be none. */
+  passed(): Promise<unknown> | undefined {
+    if (this.#nodes.size === 0) return undefined;
+    return Promise.all([...this.#nodes].map((node) => node.passed()));
   }
 
   /** They are not counted any more. */
   end(): void {
+    this.#forget();
     for (const node of this.#nodes) node.countsAll--;
+    this.#nodes = new Set();
   }
 }
 

@@ -28,6 +28,8 @@ export class Quiescence {
   readonly #sections = new Set<Section>();
   /** Users whose `drainBegin` was called, and whose `drainEnd` was not yet. */
   readonly #quiet = new Set<NodeUser>();
+  /** Called after each change of links. */
+  readonly #watchers = new Set<() => void>();
   /** Changes of links under way. */
   #changes = 0;
   #updating = false;
@@ -88,9 +90,20 @@ export class Quiescence {
     for (const { nodes } of this.#sections) if (nodes.has(from)) nodes.add(to);
   }
 
+  /** Calls `changed` after each change of links, before anybody goes on. Returns what ends that. */
+  watch(changed: () => void): () => void {
+    const watcher = () => changed();
+    this.#watchers.add(watcher);
+    return () => {
+      this.#watchers.delete(watcher);
+    };
+  }
+
   /** To be called after each change of links: users that have to be quiet now begin to be, those that no longer have to go on. */
   update(): void {
-    if (this.#changes > 0 || (this.#sections.size === 0 && this.#quiet.size === 0)) return;
+    if (this.#changes > 0) return;
+    for (const changed of this.#watchers) changed();
+    if (this.#sections.size === 0 && this.#quiet.size === 0) return;
     // A user that is called may change links itself.
     this.#again = true;
     if (this.#updating) return;

@@ -123,7 +123,7 @@ class BackupDriver implements JobDriver, WriteObserver {
       lock: this.#lock,
       save: (run) => this.#saveRun(run),
       saved: (run) => this.#saved(run.length),
-      readersPassed: target.reaches(source) ? async () => this.#readers?.passed() : undefined,
+      readersPassed: () => this.#readers?.passed(),
       onError: options.onCbwError ?? 'break-guest-write',
       broken: () => this.#ctx?.wake(),
     });
@@ -152,9 +152,9 @@ class BackupDriver implements JobDriver, WriteObserver {
     }
     // Nobody resizes the source from here on; until here a guest could.
     this.#copy.truncate(source.length);
-    const readers = OverlayReaders.of(target, source);
+    const readers = new OverlayReaders(target, source);
     this.#readers = readers;
-    resources.defer(() => readers?.end());
+    resources.defer(() => readers.end());
     if (this.#options.sync === 'full') {
       this.#targetIsZero = this.#options.targetIsZero ?? (await zeroByItself(target));
     }

@@ -61,13 +61,16 @@ export class Gate {
     this.#atWork = true;
   }
 
-  /** The job's `run` is over: workers that are still parked are rejected with `cancelled`. Resolves when no I/O is in flight and no pause is wanted. */
-  async end(): Promise<void> {
+  /**
+   * The job's `run` is over: workers that are still parked are rejected with `cancelled`. Resolves when no I/O is in flight and no pause is wanted;
+   * with `evenPaused`, also where one is.
+   */
+  async end(evenPaused: boolean): Promise<void> {
     this.#closed = true;
     for (const parked of this.#parked.splice(0)) parked.fail(cancelledError());
     this.notify();
     while (this.#inFlight > 0) await this.#idleWaiters.wait();
-    while (this.pauseRequested) {
+    while (this.pauseRequested && !evenPaused) {
       await new Promise<void>((resolve) => {
         this.#parked.push({ io: false, go: resolve, fail: () => resolve() });
         this.#check();

@@ -348,7 +348,8 @@ export class Job implements NodeUser {
     } catch (thrown) {
       error = toBlockError(thrown, { operation: this.type });
     }
-    await this.#gate.end();
+    // What works on no node holds up nobody at its end.
+    await this.#gate.end(this.#driver.isBlockJob === false);
     this.progress.pause();
     this.#ended = true;
     if (this.#cancelled) this.#error = cancelledError(this.#cancelReason ?? error);

@@ -33,9 +33,15 @@ describe('backup', () => {
   });
 
   /** A backup of the top into `name`, which is `target` over the top or lies over that, and a reader of `target` who is slower than a guest's write. */
-  async function pulled(world: World, target: MemoryNode, name: string): Promise<void> {
+  async function pulled(
+    world: World,
+    target: MemoryNode,
+    name: string,
+    begun: () => Promise<void> = async () => {},
+  ): Promise<void> {
     const old = world.top.content();
     const job = await startJob(world.env, backupJob, { device: 'top', target: name, sync: 'none' });
+    await begun();
     const reader = new Device(target, { name: 'reader', writable: false });
     // The reader has seen that the target has nothing there, and comes to the source late.
     let goOn: () => void = () => {};
@@ -82,6 +88,19 @@ describe('backup', () => {
     await pulled(world, target, 'above');
     await graph.release(above);
     world.expectTidy();
+  });
+
+  it('lets a guest write only after those have read who began before, where the target comes to lie over the source later', async () => {
+    for (const filters of [false, true]) {
+      const world = threeLayers({ filters });
+      const { graph, top } = world;
+      const target = world.node('target', MiB);
+      await pulled(world, target, 'target', async () => {
+        expect(target.countsAll).to.equal(0);
+        await graph.drained([target], () => graph.setBacking(target, top));
+      });
+      world.expectTidy();
+    }
   });
 
   it('saves each cluster once', async () => {

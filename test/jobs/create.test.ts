@@ -31,6 +31,18 @@ describe('create job', () => {
     await graph.closeAll();
   });
 
+  it('ends although it is paused, which nobody has to wait for', async () => {
+    const { graph, host } = makeBench();
+    const env = { graph, manager: new JobManager(host.clock) };
+    const job = startCreate(env, 'file', { driver: 'file', filename: '/new', size: SIZE });
+    const states: string[] = [];
+    job.on('JOB_STATUS_CHANGE', ({ status }) => states.push(status));
+    job.pause();
+    await job.done;
+    expect(states).to.deep.equal(['waiting', 'pending', 'concluded']);
+    job.dismiss();
+  });
+
   it('leaves a file that a node is stored in as it is', async () => {
     const { graph, host } = makeBench();
     const env = { graph, manager: new JobManager(host.clock) };

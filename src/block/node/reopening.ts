@@ -261,7 +261,8 @@ class Reopening {
     file.checkLink(link);
     this.#files.push({ node, link, from: link.node });
     moveLink(link, file);
-    if (this.#changes.get(node)!.readOnly !== false) return;
+    // What a filter writes is what its users do: see `checkLink`.
+    if (link.role.filtered || this.#changes.get(node)!.readOnly !== false) return;
     if (this.#changes.get(file)?.readOnly ?? file.readOnly) throw isReadOnly(file);
   }
 

@@ -233,6 +233,16 @@ describe('qmp against qemu-storage-daemon: blockdev-reopen', () => {
     reopen({ ...throttle(IMPLICIT), 'detect-zeroes': 'on' }),
     reopen({ ...throttle('top'), 'detect-zeroes': 'on' }),
   );
+  const unwritable = { driver: 'null-co', 'node-name': 'never', size: 1 << 20, 'read-only': true };
+  same(
+    'a filter that nobody writes to, onto a node that cannot be written to',
+    [],
+    group,
+    add({ driver: 'null-co', 'node-name': 'a', size: 1 << 20 }),
+    add(unwritable),
+    add(throttle('a')),
+    reopen(throttle('never')),
+  );
   same(
     'a chain that a commit works on',
     [BASE, TOP, image('b')],

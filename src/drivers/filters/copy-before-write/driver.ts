@@ -30,8 +30,8 @@ class CopyBeforeWriteNode extends SavingFilter {
   override readonly driver = 'copy-before-write';
   protected override readonly keeper: Keeper;
   readonly #moment: KeptMoment;
-  /** Those who read the target, and so the file where nothing is saved; null: nobody does. */
-  readonly #readers: OverlayReaders | null;
+  /** Those who read the target, and so the file where nothing is saved. */
+  readonly #readers: OverlayReaders;
 
   /** Throws `invalid-argument` where the bitmap is of another size. */
   constructor({ graph, node, options }: OpenRequest<'copy-before-write'>, file: BlockNode, target: BlockNode) {
@@ -45,14 +45,14 @@ class CopyBeforeWriteNode extends SavingFilter {
       else select(one, selected);
     }
     this.setChild('target', target, 'data', { perm: Perm.CONSISTENT_READ | Perm.WRITE, shared: SAVED_TO_SHARED });
-    const readers = OverlayReaders.of(target, file);
+    const readers = new OverlayReaders(target, file);
     this.#readers = readers;
     this.keeper = new Keeper({
       clock: graph.host.clock,
       copy,
       lock,
       save: (run) => this.#save(run),
-      readersPassed: readers === null ? undefined : () => readers.passed(),
+      readersPassed: () => readers.passed(),
       onError: options['on-cbw-error'] ?? 'break-guest-write',
       timeoutSeconds: options['cbw-timeout'],
     });
@@ -78,7 +78,7 @@ class CopyBeforeWriteNode extends SavingFilter {
 
   protected override async doClose(): Promise<void> {
     await this.keeper.end();
-    this.#readers?.end();
+    this.#readers.end();
   }
 
   async #save({ offset, length }: Extent): Promise<BlockError | null> {
