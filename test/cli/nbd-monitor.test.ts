@@ -57,6 +57,11 @@ describe('nbd --monitor', () => {
     ]);
   });
 
+  it('tells which options of its command line take parameters', async () => {
+    await serve('-t', '-f', 'qcow2', '-x', '', 'a.qcow2');
+    expect(await client.execute('query-command-line-options')).to.deep.equal([{ option: 'object', parameters: [] }]);
+  });
+
   it('makes a snapshot: what clients write afterwards goes to the overlay', async () => {
     await serve('-t', '-f', 'qcow2', 'a.qcow2');
     await write(0, 0x11);

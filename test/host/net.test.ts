@@ -204,6 +204,29 @@ overEngines('sockets', (bench) => {
     await close();
   });
 
+  it('a graceful close waits for one who still sends, and does not cut it off', async () => {
+    const { server, client, close } = await pairOf(bench.host, unix('busy.sock'));
+    const data = bench.host.memory.allocate(4096);
+    server.push(data, 0, data.length);
+    server.flush();
+    let closed = false;
+    const closing = server.close(true).then(() => {
+      closed = true;
+    });
+    // Longer than an idle client is waited for.
+    for (let i = 0; i < 12; i++) {
+      client.push(data, 0, 512);
+      expect(client.flush()).to.equal(true);
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      expect(closed).to.equal(false);
+    }
+    const into = new Collector(bench.host, client).read();
+    expect(await into.ended()).to.equal(null);
+    expect(into.bytes).to.equal(data.length);
+    await closing;
+    await close();
+  });
+
   it('a write to one who is gone is an error, told once and not from within a call', async () => {
     const { server, client, close } = await pairOf(bench.host, unix('gone.sock'));
     const out = new Collector(bench.host, server);
