@@ -136,12 +136,6 @@ export class Exports {
     else await found.removal;
   }
 
-  /** The id of the NBD export called `name`. Throws `not-found`. */
-  idOfName(name: string): string {
-    for (const one of this.#exports.values()) if (one.name === name) return one.id;
-    throw new BlockError('not-found', `Export '${name}' is not found`);
-  }
-
   /** The newest first. */
   list(): BlockExportInfo[] {
     return [...this.#exports.values()].reverse().map(({ id, type, device, removal }) => ({

@@ -47,8 +47,8 @@ export class NbdExport {
 
   /** Throws `invalid-argument`, `read-only`; for a bitmap `not-found`, `busy`, `bad-state`. */
   constructor(device: Device, options: ExportOptions = {}) {
-    this.name = checkText(options.name ?? '', 'Export name');
-    this.description = options.description === undefined ? null : checkText(options.description, 'Export description');
+    this.name = checkText(options.name ?? '', 'export name');
+    this.description = options.description === undefined ? null : checkText(options.description, 'description');
     this.device = device;
     if (options.readOnly === false && !device.writable) {
       throw new BlockError('read-only', `Export '${this.name}' cannot be writable: its image is read-only`);
@@ -125,8 +125,8 @@ export class NbdExport {
 function checkText(text: string, what: string): string {
   const bytes = new TextEncoder().encode(text).length;
   if (bytes > MAX_STRING_BYTES) {
-    throw new BlockError('invalid-argument', `${what} may have ${MAX_STRING_BYTES} bytes at most, not ${bytes}`);
+    throw new BlockError('invalid-argument', `${what} '${text}' too long`);
   }
-  if (text.includes('\0')) throw new BlockError('invalid-argument', `${what} cannot hold a NUL`);
+  if (text.includes('\0')) throw new BlockError('invalid-argument', `The ${what} cannot hold a NUL`);
   return text;
 }

@@ -31,13 +31,15 @@ export const EXPORT_COMMANDS = {
 
   'nbd-server-stop': ({ exports }) => exports.stopServer(),
 
-  async 'nbd-server-add'(context, { device, name = device, bitmap, ...options }) {
-    findNode(context, device);
+  // As QEMU does: of a read-only node it is no error that an export was to be writable.
+  async 'nbd-server-add'(context, { device, name = device, bitmap, ...given }) {
+    const { readOnly } = findNode(context, device);
+    const options = { ...given, writable: given.writable === true && !readOnly };
     const bitmaps = bitmap === undefined ? undefined : [bitmap];
     await context.exports.add({ type: 'nbd', id: name, 'node-name': device, name, bitmaps, ...options });
   },
 
-  'nbd-server-remove': ({ exports }, { name, mode = 'safe' }) => exports.remove(exports.idOfName(name), mode),
+  'nbd-server-remove': ({ exports }, { name, mode = 'safe' }) => exports.remove(name, mode),
 
   'block-export-add': ({ exports }, options) => exports.add(options),
   'block-export-del': ({ exports }, { id, mode = 'safe' }) => exports.remove(id, mode),

@@ -2600,7 +2600,7 @@ export type BlockExportRemoveMode =
 
 /** Removes an export from the NBD server. */
 export interface NbdServerRemoveArguments {
-  /** its name */
+  /** its id, which is its name where `nbd-server-add` added it */
   name: string;
   /** what becomes of its clients (default: safe) */
   mode?: BlockExportRemoveMode;

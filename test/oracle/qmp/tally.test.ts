@@ -7,12 +7,12 @@ import { tally } from './tally.js';
 
 const FOLDER = fileURLToPath(new URL('.', import.meta.url));
 const LEAST = {
-  graph: 400,
+  graph: 450,
   bitmaps: 175,
   copy: 300,
   objects: 100,
   transaction: 60,
-  exports: 45,
+  exports: 120,
   jobs: 45,
   devices: 35,
 };
