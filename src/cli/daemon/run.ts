@@ -24,7 +24,7 @@ import { End } from '../end.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import type { Forked } from '../nbd/fork.js';
 import { writePidFile } from '../nbd/pid-file.js';
-import { messageOf } from '../output.js';
+import { messageOf, write } from '../output.js';
 import { graphOptions } from '../session.js';
 import { packageText } from '../version.js';
 import { checkedChardev } from './chardev-options.js';
@@ -138,17 +138,19 @@ async function takeOption(context: QmpContext, monitors: Monitors, key: string, 
 }
 
 async function addChardev({ chardevs }: QmpContext, options: ChardevOptions): Promise<void> {
-  await chardevs
-    .add(
-      options.id,
+  const { id } = options;
+  try {
+    const { pty } = await chardevs.add(
+      id,
       () => settingsOfOptions(options),
       (error) => error,
-    )
-    .catch((error: unknown) => {
-      if (!(error instanceof BlockError) || error.code !== 'exists') throw error;
-      // In the words that QEMU has for it here.
-      throw new BlockError('exists', `attempt to add duplicate property '${options.id}' to object (type 'container')`);
-    });
+    );
+    if (pty !== undefined) write(`char device redirected to ${pty} (label ${id})\n`);
+  } catch (error) {
+    if (!(error instanceof BlockError) || error.code !== 'exists') throw error;
+    // In the words that QEMU has for it here.
+    throw new BlockError('exists', `attempt to add duplicate property '${id}' to object (type 'container')`);
+  }
 }
 
 /** What the options `--compat` name. Throws `UsageError`. */
