@@ -116,12 +116,10 @@ describe('daemon', () => {
 
       it('says where a pseudo terminal is', () => {
         const [command, ...words] = program(name);
-        const { stdout } = spawnSync(
-          command,
-          [...words, '--chardev', 'pty,id=p', '--chardev', 'stdio,id=c', '--monitor', 'c'],
-          { input: '{"execute":"qmp_capabilities"}{"execute":"quit"}', encoding: 'utf8' },
-        );
-        expect(stdout).to.match(/^char device redirected to \/dev\/pts\/\d+ \(label p\)\n/m);
+        const { stdout } = spawnSync(command, [...words, '--chardev', 'pty,id=p', '--monitor', 'none'], {
+          encoding: 'utf8',
+        });
+        expect(stdout).to.match(/^char device redirected to \/dev\/pts\/\d+ \(label p\)\n$/);
       });
 
       it('carries out its command line before the first command', () => {
