@@ -55,11 +55,12 @@ function leadOf(kind: JobKind, state: State, verb: Verb): State {
   // It is no block job.
   if (kind === 'create') return verb.command === 'job-dismiss' ? 'gone' : state;
   const led = verb.leads[state] ?? state;
-  if (kind === 'backup' && state === 'stopped' && led === 'running') return 'pending';
+  if (isBackup(kind) && state === 'stopped' && led === 'running') return 'pending';
   return isMirror(kind) && state === 'running' && led === 'pending' ? 'ready' : led;
 }
 
-const isMirror = (kind: JobKind): boolean => kind === 'mirror' || kind === 'active-commit';
+const isMirror = (kind: JobKind): boolean => kind.endsWith('mirror') || kind === 'active-commit';
+const isBackup = (kind: JobKind): boolean => kind.endsWith('backup');
 
 interface Job {
   graph: Step[];
@@ -79,7 +80,7 @@ const add = (name: string, words: Json): Step => command('blockdev-add', { 'node
 
 function copy(kind: JobKind, state: State, serial: number): Job {
   // The reference's backup hears of a failed request when the time for its next one has come.
-  const slow = HELD_BY_SPEED.includes(state) && !(kind === 'backup' && state === 'stopped');
+  const slow = HELD_BY_SPEED.includes(state) && !(isBackup(kind) && state === 'stopped');
   const size = slow ? BIG : SMALL;
   const fault = FAILING.includes(state);
   const common = {
@@ -139,6 +140,17 @@ function copy(kind: JobKind, state: State, serial: number): Job {
         ],
         nodes: ['top', 'target'],
       };
+    case 'drive-mirror':
+    case 'drive-backup': {
+      const target = `json:${JSON.stringify({ driver: 'raw', file: nothing(size) })}`;
+      const more = kind === 'drive-mirror' ? { 'buf-size': 65536, granularity: 65536 } : {};
+      const words = { device: 'top', target, sync: 'full', mode: 'existing', format: 'raw', ...more };
+      return {
+        graph: [source('top')],
+        start: [command(kind, { ...common, ...onSourceError, ...words })],
+        nodes: ['top'],
+      };
+    }
     default:
       return backup(state, { ...common, ...onSourceError }, [source('top'), add('target', nothing(size))]);
   }

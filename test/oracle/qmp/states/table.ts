@@ -13,7 +13,15 @@ export const STATES = [
 ] as const;
 export type State = (typeof STATES)[number] | 'gone';
 
-export type JobKind = 'stream' | 'commit' | 'active-commit' | 'mirror' | 'backup' | 'create';
+export type JobKind =
+  | 'stream'
+  | 'commit'
+  | 'active-commit'
+  | 'mirror'
+  | 'backup'
+  | 'drive-mirror'
+  | 'drive-backup'
+  | 'create';
 
 const STATUS: Partial<Record<State, string>> = {
   stopped: 'paused',
@@ -34,6 +42,9 @@ export const STATES_OF: Record<JobKind, readonly State[]> = {
   'active-commit': STATES.filter((state) => state !== 'waiting'),
   mirror: STATES.filter((state) => state !== 'waiting'),
   backup: ['running', 'paused', 'stopped', 'waiting', 'pending', 'concluded', 'cancelled', 'failed'],
+  // Only a machine has them.
+  'drive-mirror': STATES.filter((state) => state !== 'waiting'),
+  'drive-backup': ['running', 'paused', 'stopped', 'pending', 'concluded', 'cancelled', 'failed'],
   create: ['concluded', 'failed'],
 };
 
