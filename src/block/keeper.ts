@@ -49,6 +49,7 @@ export class Keeper {
   #failure: BlockError | null = null;
   /** Nobody wants the old content any more. */
   #over = false;
+  #abandoned = false;
 
   constructor(options: KeeperOptions) {
     this.#options = options;
@@ -122,10 +123,16 @@ export class Keeper {
   }
 
   #judge(error: BlockError | null): void {
-    if (error === null || this.#failure !== null) return;
+    if (error === null || this.#abandoned || this.#failure !== null) return;
     if (this.#options.onError === 'break-guest-write') throw error;
     this.#failure = error;
     this.#options.broken?.(error);
+  }
+
+  /** Nobody wants the old content any more: no write begins to wait, and what is being saved may fail, which fails no write. */
+  abandon(): void {
+    this.#over = true;
+    this.#abandoned = true;
   }
 
   /** From now on no write waits. Resolves when what was being saved has ended: its failure would be a guest's. */

@@ -11,7 +11,7 @@ import { backingOf, skipFilters } from '../block/chain.js';
 import { type Child, checkPermissions, type NodeUser } from '../block/child.js';
 import { refuseSameStorage } from '../block/identity.js';
 import { Keeper, MIN_CLUSTER_BYTES } from '../block/keeper.js';
-import type { BlockNode } from '../block/node/node.js';
+import { BlockNode } from '../block/node/node.js';
 import { SAVED_TO_SHARED } from '../block/node/saving-filter.js';
 import type { WriteObserver } from '../block/observer.js';
 import { OverlayReaders } from '../block/overlay-readers.js';
@@ -230,6 +230,11 @@ class BackupDriver implements JobDriver, WriteObserver {
     } finally {
       this.#ctx = null;
     }
+  }
+
+  cancelRequests(): void {
+    this.#keeper.abandon();
+    if (this.#targetLink !== null) BlockNode.cancelRequests(this.#targetLink);
   }
 
   /** Something is still to be copied, now that what is being saved for guests is on the target. */

@@ -143,6 +143,12 @@ export interface JobDriver {
    */
   cancel?(force: boolean): boolean;
 
+  /**
+   * The job was cancelled by force and has still not ended: fails those of its requests that may never be answered. For jobs that write to a target
+   * of their own.
+   */
+  cancelRequests?(): void;
+
   /** Verb `change`; without it the verb is refused. Throws `invalid-argument` for what cannot be changed. */
   change?(options: unknown): void;
 

@@ -58,6 +58,9 @@ export interface JobFault {
   action: BlockErrorAction;
 }
 
+/** After a forced cancel, for so long requests under way may be answered. */
+const CANCEL_PATIENCE_MS = 500;
+
 /** Made by `JobManager.create`. As a `NodeUser` it can hold nodes itself, and is then paused while they drain. */
 export class Job implements NodeUser {
   readonly id: string;
@@ -70,6 +73,7 @@ export class Job implements NodeUser {
   readonly #driver: JobDriver;
   readonly #afterwards: (() => Promise<void>) | undefined;
   readonly #events: JobEvents;
+  readonly #clock: Clock;
   readonly #limit: RateLimit;
   readonly #gate: Gate;
   readonly #context: Context;
@@ -81,6 +85,7 @@ export class Job implements NodeUser {
   #ioStatus: BlockDeviceIoStatus = 'ok';
   #started = false;
   #ended = false;
+  #stopPatience = (): void => undefined;
   #cancelled = false;
   /** Why it was cancelled, as the caller of `cancel` said: the cause of its error. */
   #cancelReason: unknown;
@@ -104,6 +109,7 @@ export class Job implements NodeUser {
     this.#driver = options.driver;
     this.#afterwards = options.afterwards;
     this.#events = options.events ?? new JobEvents();
+    this.#clock = options.clock;
     this.#limit = new RateLimit(options.clock, options.speed ?? 0);
     this.progress = new Progress(options.clock);
     this.#policies = { source: options.onSourceError ?? 'report', target: options.onTargetError ?? 'report' };
@@ -352,6 +358,7 @@ export class Job implements NodeUser {
     await this.#gate.end(this.#driver.isBlockJob === false);
     this.progress.pause();
     this.#ended = true;
+    this.#stopPatience();
     if (this.#cancelled) this.#error = cancelledError(this.#cancelReason ?? error);
     else if (error !== undefined) this.#error = error;
     this.#enterAborting();
@@ -383,6 +390,10 @@ export class Job implements NodeUser {
   #cancelNow(): void {
     this.#cancelled = true;
     this.#gate.cancel();
+    // A server that says nothing must not keep the job, and with `copy-mode` write-blocking its guests. One that answers is soon done.
+    if (this.#started && !this.#ended) {
+      this.#stopPatience = this.#clock.timer(CANCEL_PATIENCE_MS, () => this.#driver.cancelRequests?.());
+    }
     if (this.#userPaused) this.#userResume();
     if (!this.#started) this.#ended = true;
     if (!this.#ended) return;

@@ -121,9 +121,14 @@ export class BlockingObserver implements WriteObserver {
     for (const { offset, length } of extents) await target().writeZeroes(offset, length, { mayUnmap: unmap });
   }
 
+  /** From now on nothing begins to be written to the target. */
+  abandon(): void {
+    this.#over = true;
+  }
+
   /** The job is about to release the target: when this resolves, nothing is written there any more. */
   async end(): Promise<void> {
-    this.#over = true;
+    this.abandon();
     await Promise.allSettled(this.#writing);
   }
 

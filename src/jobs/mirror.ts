@@ -356,6 +356,11 @@ export class MirrorDriver implements JobDriver {
     return true;
   }
 
+  cancelRequests(): void {
+    if (this.#observer instanceof BlockingObserver) this.#observer.abandon();
+    if (this.#targetLink !== null) Node.cancelRequests(this.#targetLink);
+  }
+
   change(options: unknown): void {
     const mode = (options as { 'copy-mode'?: unknown } | null)?.['copy-mode'];
     if (mode === this.#copyMode) return;

@@ -1,11 +1,13 @@
 // Copies from and to another machine: convert, mirror and backup through qemu-nbd, byte for byte, and the command line beside qemu-img.
 
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { openRealHost, Workspace } from '../../src/index.js';
 import { asOurs, cliBundle, type Outcome, run } from '../support/cli.js';
 import { requirePeer } from '../support/peers.js';
+import { StorageDaemon } from '../support/qmp.js';
 import { NbdLab } from './nbd-support.js';
 import { pattern } from './support.js';
 
@@ -147,4 +149,59 @@ describe('nbd: the command line beside qemu-img', () => {
       expect(readFileSync(lab.path('target')).equals(readFileSync(lab.path('source')))).to.equal(true);
     }
   });
+});
+
+describe('nbd: a job whose target says nothing', () => {
+  let lab: NbdLab;
+  let daemon: StorageDaemon;
+
+  beforeEach(async () => {
+    lab = new NbdLab();
+    makeSource(lab.path('source'));
+    daemon = await StorageDaemon.start(lab.path('qmp'), [], [process.execPath, await cliBundle(), 'daemon']);
+  });
+  afterEach(async () => {
+    // The target is gone for good: nothing is to be flushed there.
+    daemon.signal('SIGKILL');
+    await daemon.end();
+    await lab.close();
+  });
+
+  const JOBS = {
+    // The guest waits because its place is being copied.
+    'blockdev-mirror': { sync: 'full', 'copy-mode': 'write-blocking' },
+    // The guest waits because the old content is saved first.
+    'blockdev-backup': { sync: 'full' },
+  };
+  for (const [command, options] of Object.entries(JOBS)) {
+    for (const reconnect of [0, 3600]) {
+      it(`ends when it is cancelled by force, and lets the guest go on: ${command}, reconnect-delay ${reconnect}`, async () => {
+        let asked: () => void = () => {};
+        const request = new Promise<void>((resolve) => {
+          asked = resolve;
+        });
+        const fake = await lab.fake(async (peer) => {
+          await peer.negotiate({ size: SIZE });
+          await peer.request();
+          asked();
+          await peer.gone();
+        });
+        const file = { driver: 'file', filename: lab.path('source') };
+        const server = { type: 'unix', path: fake.path };
+        await daemon.execute('blockdev-add', { driver: 'raw', 'node-name': 's', file });
+        await daemon.execute('blockdev-add', { driver: 'nbd', 'node-name': 't', server, 'reconnect-delay': reconnect });
+        const addr = { type: 'unix', data: { path: lab.path('nbd') } };
+        await daemon.execute('nbd-server-start', { addr });
+        await daemon.execute('block-export-add', { type: 'nbd', id: 'e', 'node-name': 's', name: 's', writable: true });
+        await daemon.execute(command, { 'job-id': 'j', device: 's', target: 't', ...options });
+        await request;
+        const words = ['-f', 'raw', '-c', 'write -P 9 0 64k', `nbd+unix:///s?socket=${lab.path('nbd')}`];
+        const guest = once(spawn('qemu-io', words, { stdio: 'ignore' }), 'exit');
+        await daemon.execute('block-job-cancel', { device: 'j', force: true });
+        await daemon.await('JOB_STATUS_CHANGE', { id: 'j', status: 'null' }, []);
+        expect(await guest).to.deep.equal([0, null]);
+        expect(readFileSync(lab.path('source')).subarray(0, 65536)).to.deep.equal(Buffer.alloc(65536, 9));
+      });
+    }
+  }
 });

@@ -10,6 +10,7 @@
 //
 // A driver extends `BlockNode` and overrides the methods of `NodeDriver` that it has.
 
+import type { Child } from '../child.js';
 import { reopenTogether, withFollowers } from './reopening.js';
 import { NodeRequests } from './requests.js';
 
@@ -45,6 +46,21 @@ export abstract class BlockNode extends NodeRequests {
    */
   abortStalled(): void {
     for (const { node } of this.children.values()) if (node.parents.size === 1) node.abortStalled();
+  }
+
+  /**
+   * Fails what is under way at the node that `link` leads to, and below, and may never be answered: requests of another machine. What somebody else
+   * does something with is left alone.
+   */
+  static cancelRequests(link: Child): void {
+    const { node } = link;
+    for (const other of node.parents) if (other !== link && other.perm !== 0) return;
+    node.doCancelRequests();
+  }
+
+  /** See `cancelRequests`. */
+  protected doCancelRequests(): void {
+    for (const child of this.children.values()) BlockNode.cancelRequests(child);
   }
 
   async #close(): Promise<void> {

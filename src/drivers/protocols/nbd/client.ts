@@ -63,6 +63,8 @@ export class NbdClient implements ConnectionUser {
   /** No more attempts to reconnect: the export is not the same any more, or the server is stalled. */
   #dead = false;
   #closed = false;
+  /** Connections whose requests fail when they are lost, also with a reconnect delay. */
+  readonly #cancelled = new Set<Connection>();
   #stopDelay: (() => void) | null = null;
   #stopWatching: (() => void) | null = null;
   /** Functions that end the pauses and handshakes that are under way, called when the client is closed. */
@@ -157,6 +159,18 @@ export class NbdClient implements ConnectionUser {
     this.#rejectWaiting();
   }
 
+  /** Fails the requests under way with `io`, by dropping their connections, and connects again. */
+  cancelRequests(): void {
+    if (this.#closed || this.#dead || this.#table.used === 0) return;
+    const error = new BlockError('io', 'the request was cancelled', { path: this.settings.path, errno: 'ECANCELED' });
+    for (const connection of [...this.#connections]) {
+      if (connection === null || connection.inFlight === 0) continue;
+      this.#cancelled.add(connection);
+      connection.abandon(error);
+    }
+    this.#rejectWaiting(error);
+  }
+
   /** Ends the connections; requests under way, of which there should be none, fail with `closed`. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -202,7 +216,7 @@ export class NbdClient implements ConnectionUser {
         cut.push(slot);
     }
     if (this.openConnections === 0) this.#allLost(error);
-    if (this.settings.reconnectDelayMs === 0) {
+    if (this.#cancelled.delete(connection) || this.settings.reconnectDelayMs === 0) {
       for (const slot of cut) this.#reject(slot, error);
     } else {
       for (const slot of cut) table.state[slot] = SlotState.waiting;
@@ -254,10 +268,10 @@ export class NbdClient implements ConnectionUser {
     table.finish(slot, this.#lostError(table.command[slot], table.offset[slot], table.length[slot], cause));
   }
 
-  #rejectWaiting(): void {
+  #rejectWaiting(cause = this.#failure!): void {
     const waiting = this.#waiting;
     this.#waiting = [];
-    for (const slot of waiting) this.#reject(slot);
+    for (const slot of waiting) this.#reject(slot, cause);
     this.#wakeSlotWaiters();
   }
 

@@ -184,6 +184,10 @@ export class NbdNode extends ProtocolNode {
     this.#client.abortStalled();
   }
 
+  protected override doCancelRequests(): void {
+    this.#client.cancelRequests();
+  }
+
   /** Flushes, if something was written, and closes the connections. Rejects where the flush fails. */
   protected override async doClose(): Promise<void> {
     try {
