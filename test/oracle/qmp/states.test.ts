@@ -16,6 +16,9 @@ const filter = (text: string): string =>
     .replace(/"(len|total-progress)":\d+,?/g, '')
     .replace(/"status":"(running|paused)"(?=,"type":"backup")/g, '"status":"begun"');
 
+/** The same in the words that refuse a verb. */
+const ofBackup = (text: string): string => filter(text).replace(/in state '(running|paused)'/, "in state 'begun'");
+
 describe('qmp against qemu-storage-daemon: verbs in each state', () => {
   before(function () {
     for (const peer of ['qemu-storage-daemon', 'qemu-img', 'qemu-io', 'qemu-system-x86_64']) requirePeer(this, peer);
@@ -25,7 +28,11 @@ describe('qmp against qemu-storage-daemon: verbs in each state', () => {
     const pairs = STATES_OF[kind].flatMap((state) => VERBS.map((verb) => ({ state, verb })));
     const script = pairs.flatMap(({ state, verb }, i) => scriptOf(kind, state, verb, i));
     const machine = kind.startsWith('drive-');
-    const compare = comparing(script, { files: filesFor(pairs.length), filter, machine });
+    const compare = comparing(script, {
+      files: filesFor(pairs.length),
+      filter: kind.endsWith('backup') ? ofBackup : filter,
+      machine,
+    });
     it(`${kind}: ${STATES_OF[kind].join(', ')}`, compare).timeout(60_000);
   }
 });
