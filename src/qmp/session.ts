@@ -143,8 +143,13 @@ export class Session {
     const caller = this.#descriptors.forMessage();
     const run = (): Promise<Answer> => this.#handle(message, caller);
     // Until the negotiation has ended, it is not known what may overtake.
-    const urgent = this.#overtakes && isOutOfBand(message);
-    this.#enqueue(run, urgent ? this.#urgent : this.#commands);
+    if (!this.#overtakes) this.#enqueue(run);
+    else if (isOutOfBand(message)) this.#enqueue(run, this.#urgent);
+    else {
+      // What came out of band before it is answered before it.
+      const earlier = this.#urgent.run(async () => undefined);
+      this.#enqueue(() => earlier.then(run));
+    }
   }
 
   #enqueue(action: () => Promise<Answer>, queue = this.#commands): void {
