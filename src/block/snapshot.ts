@@ -95,7 +95,7 @@ function putInPlace(graph: Graph, { node, overlay }: OverlayPair, undo: Undo[]):
 }
 
 async function makeReadOnly(node: BlockNode, undo: Undo[]): Promise<void> {
-  if (node.readOnly) return;
+  if (node.readOnly || node.writesWhenRead) return;
   undo.push(() => node.reopen(false));
   await node.reopen(true);
 }

@@ -50,6 +50,11 @@ export abstract class NodeDriver extends NodeLinks {
     return Number.POSITIVE_INFINITY;
   }
 
+  /** It stores what is read through it: it stays writable where it becomes a backing node. */
+  get writesWhenRead(): boolean {
+    return false;
+  }
+
   /** It keeps the size that it has: a device, or an export of another machine. */
   get fixedSize(): boolean {
     return this.primary?.node.fixedSize ?? false;

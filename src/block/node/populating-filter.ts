@@ -24,6 +24,10 @@ export abstract class PopulatingFilter extends FilterNode {
   /** Stores what the node below does not hold itself of [offset, offset + length), whole clusters. */
   protected abstract copy(offset: number, length: number): Promise<void>;
 
+  override get writesWhenRead(): boolean {
+    return true;
+  }
+
   override get abilities() {
     return this.passedDetails;
   }

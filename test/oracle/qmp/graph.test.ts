@@ -184,6 +184,19 @@ describe('qmp against qemu-storage-daemon: graph', () => {
   );
 
   same(
+    'a snapshot over a filter that writes what is read',
+    add('top', 'qcow2', 'top.qcow2'),
+    command('blockdev-add', { driver: 'copy-on-read', 'node-name': 'cor', file: 'top' }),
+    command('nbd-server-start', { addr: { type: 'unix', data: { path: 'DIR/nbd' } } }),
+    command('block-export-add', { type: 'nbd', id: 'e', 'node-name': 'cor', writable: true }),
+    add('over', 'qcow2', 'over.qcow2', { backing: null }),
+    command('blockdev-snapshot', { node: 'cor', overlay: 'over' }),
+    // It is no read-only node: somebody else's permissions are in the way.
+    command('block-export-add', { type: 'nbd', id: 'f', 'node-name': 'cor', name: 'f', writable: true }),
+    command('nbd-server-stop'),
+  );
+
+  same(
     'snapshots',
     add('top', 'qcow2', 'top.qcow2'),
     add('over', 'qcow2', 'over.qcow2', { backing: null }),
