@@ -33,7 +33,7 @@ describe('qcow2: asserts', () => {
   it('stop a mapping guard that is released twice', () => {
     const guard = new Reclamation({ unflushed: false }).guardRead();
     guard.release();
-    expect(() => guard.release()).to.throw('a mapping guard is released once');
+    expect(() => guard.release()).to.throw('what began in an epoch ends once');
     expect(takeUnexpected()).to.have.length(1);
   });
 });

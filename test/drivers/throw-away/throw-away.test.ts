@@ -1,7 +1,8 @@
 // Adding a driver touches its folder, its schema and one line: two drivers that nothing in `src/` knows of, on the command line and in
 // the library.
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import fs, { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -18,16 +19,25 @@ const SIZE = 1 << 20;
 
 /** Runs a command line in this process. */
 async function run(...args: string[]): Promise<{ code: number; output: string }> {
-  const { write } = process.stdout;
-  let output = '';
-  process.stdout.write = (text: string | Uint8Array) => {
-    output += text;
-    return true;
+  const { writeSync } = fs;
+  const isTTY = Object.getOwnPropertyDescriptor(process.stdout, 'isTTY');
+  const takeOver = (write: typeof writeSync, tty: PropertyDescriptor | undefined): void => {
+    fs.writeSync = write;
+    syncBuiltinESMExports();
+    if (tty === undefined) Reflect.deleteProperty(process.stdout, 'isTTY');
+    else Object.defineProperty(process.stdout, 'isTTY', tty);
   };
+  let output = '';
+  const take = (fd: number, bytes: Uint8Array, at = 0): number => {
+    if (fd !== 1) return writeSync(fd, bytes, at);
+    output += Buffer.from(bytes.subarray(at));
+    return bytes.length - at;
+  };
+  takeOver(take as typeof writeSync, { value: false, configurable: true });
   try {
     return { code: await main(args), output };
   } finally {
-    process.stdout.write = write;
+    takeOver(writeSync, isTTY);
   }
 }
 
