@@ -75,7 +75,10 @@ async function serveUntil(
     // What an option waits for is ended: an NBD server that does not answer, the first client of a monitor.
     context.graph.abortStalled();
     await monitors.close();
-    await taking.catch(bestEffort('an option at the end of the daemon'));
+    // What it was waiting for has ended: that is no error.
+    await taking.catch((error: unknown) => {
+      if (!(error instanceof UsageError)) throw error;
+    });
     return;
   }
   const pidFile = options.get('pidfile');
@@ -104,8 +107,8 @@ async function takeOptions(context: QmpContext, monitors: Monitors, options: Par
     try {
       await takeOption(context, monitors, key, text);
     } catch (thrown) {
-      const [why] = messageOf(toBlockError(thrown)).split('\n', 1);
-      throw new UsageError(`--${key} ${text}: ${why}`);
+      const [why, ...hints] = messageOf(toBlockError(thrown)).split('\n');
+      throw new UsageError(`--${key} ${text}: ${why}`, false, hints);
     }
   }
 }

@@ -35,8 +35,8 @@ const STRICTER: readonly RegExp[] = [
   /Can't store persistent bitmaps to|'use-copy-range' is not supported/,
   // QEMU's storage daemon has no named descriptors: what it makes of a name differs from command to command.
   /File descriptor named '.*' has not been found/,
-  // QEMU reads the names of ports.
-  /Servname not supported for ai_socktype/,
+  // QEMU reads the names of ports, and takes them for numeric.
+  /Servname not supported for ai_socktype|address resolution failed for .*:nonsense: Name or service not known/,
 ];
 
 /** Refusals of ours where the reference refuses, too, but finds something else first, or says it otherwise. */

@@ -1,7 +1,7 @@
 // The filter nodes that jobs put in, against qemu-storage-daemon: nodes while a job works and after it, names, and what others may do meanwhile.
 
 import { requirePeer } from '../../support/peers.js';
-import { command, comparing, type Setup, type Step, until, untilStatus } from './runner.js';
+import { command, comparing, type Setup, type Step, until, untilIfDone, untilStatus } from './runner.js';
 
 const SIZE = 1 << 20;
 
@@ -168,6 +168,8 @@ describe("qmp against qemu-storage-daemon: jobs' filter nodes", () => {
         command('blockdev-mirror', { 'job-id': 'k', device: 'top', target: 'x', sync: 'full' }),
         command('blockdev-mirror', { 'job-id': 'k', device: 'f', target: 'x', sync: 'full' }),
         command('blockdev-backup', { 'job-id': 'k', device: 'f', target: 'x', sync: 'full' }),
+        // Where it may run, it ends by itself, some time.
+        untilIfDone('JOB_STATUS_CHANGE', { id: 'k', status: 'null' }),
         command('block-stream', { 'job-id': 'k', device: 'f' }),
         command('block-commit', { 'job-id': 'k', device: 'top' }),
         command('block-commit', { 'job-id': 'k', device: 'f' }),

@@ -40,7 +40,7 @@ interface Transcript {
 }
 
 /** Members that say how far something has come, or what lies on this disk. */
-const VOLATILE = ['timestamp', 'actual-size', 'busy', 'current-progress', 'offset', 'package', 'qemu'];
+const VOLATILE = ['timestamp', 'actual-size', 'busy', 'current-progress', 'offset', 'package', 'qemu', 'pty'];
 /** Of devices: there, no device model holds them, and the medium could be taken out; here, each is one itself, and has an error policy at work. */
 const OF_DEVICE_MODELS = ['removable', 'io-status'];
 

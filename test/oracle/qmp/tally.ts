@@ -24,6 +24,9 @@ const GROUPS = {
 };
 export type Group = keyof typeof GROUPS | 'others';
 
+/** What the line begins with that a process with DISKWRIGHT_TALLY prints at its end. */
+export const TALLY_MARK = 'tally: ';
+
 const seen = new Map<string, Group>();
 
 function groupOf(name: string): Group {
@@ -38,8 +41,12 @@ export function count(script: readonly Step[]): void {
 }
 
 /** Of all scripts that were loaded. */
-export function tally(): Record<string, number> {
+function tally(): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const group of seen.values()) counts[group] = (counts[group] ?? 0) + 1;
   return counts;
+}
+
+if (process.env['DISKWRIGHT_TALLY'] === '1') {
+  process.once('exit', () => console.log(`${TALLY_MARK}${JSON.stringify(tally())}`));
 }
