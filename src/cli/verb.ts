@@ -21,6 +21,8 @@ export interface Verb {
   examples: readonly (readonly [string, string])[];
   /** Exit code where `run` rejects with anything but wrong options. Default: 1. */
   failureCode?: number;
+  /** It opens no image: `--untrusted` would mean nothing. */
+  opensNoImage?: true;
   /** Resolves with the exit code. */
   run(options: ParsedOptions): Promise<number>;
 }
@@ -33,7 +35,7 @@ export function commandOf({ name }: Verb): string {
   return program() === PROGRAM ? `${PROGRAM} ${name}` : program();
 }
 
-/** An option of every verb; `main` and the session implement it. */
+/** An option of every verb that opens images; `main` and the session implement it. */
 export const UNTRUSTED: OptionSpec = {
   key: 'untrusted',
   long: 'untrusted',
@@ -42,6 +44,7 @@ export const UNTRUSTED: OptionSpec = {
 
 /** A verb's own options and those of all verbs. */
 export function optionsOf(verb: Verb): readonly OptionSpec[] {
+  if (verb.opensNoImage) return verb.options;
   return [...verb.options, { ...UNTRUSTED, group: verb.options.find(({ key }) => key === 'help')?.group }];
 }
 

@@ -114,6 +114,30 @@ describe('daemon', () => {
         }
       });
 
+      it('says that it waits for its first client', async () => {
+        const [command, ...words] = program(name);
+        const monitor = ['--chardev', `socket,id=c,path=${shop.path('qmp')},server=on`, '--monitor', 'c'];
+        const child = spawn(command, [...words, ...monitor], { stdio: ['ignore', 'ignore', 'pipe'] });
+        let said = '';
+        child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+          said += text;
+        });
+        const where = `disconnected:unix:${shop.path('qmp')},server=on`;
+        try {
+          await until('it says so', () => said.endsWith(`info: QEMU waiting for connection on: ${where}\n`));
+        } finally {
+          child.kill('SIGKILL');
+        }
+      });
+
+      it('is not sent to the background with standard input and output', () => {
+        const [command, ...words] = program(name);
+        const options = { input: '', encoding: 'utf8' } as const;
+        const { status, stderr } = spawnSync(command, [...words, '--daemonize', '--chardev', 'stdio,id=c'], options);
+        expect(status).to.equal(1);
+        expect(stderr).to.match(/: --chardev stdio,id=c: cannot use stdio with -daemonize\n$/);
+      });
+
       it('says where a pseudo terminal is', () => {
         const [command, ...words] = program(name);
         const { stdout } = spawnSync(command, [...words, '--chardev', 'pty,id=p', '--monitor', 'none'], {
@@ -212,11 +236,17 @@ describe('daemon', () => {
 
   it('ends at a signal while it waits for its first client', async () => {
     const monitor = ['--chardev', `socket,id=c,path=${shop.path('qmp')},server=on`, '--monitor', 'c'];
-    const child = spawn(process.execPath, [shop.bundle, 'daemon', ...monitor], { stdio: 'ignore' });
-    const ended = new Promise((resolve) => child.once('exit', (code, signal) => resolve(code ?? signal)));
-    await until('it listens', () => existsSync(shop.path('qmp')));
+    const words = [shop.bundle, 'daemon', ...monitor];
+    const child = spawn(process.execPath, words, { stdio: ['ignore', 'ignore', 'pipe'] });
+    let said = '';
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+    });
+    const ended = new Promise((resolve) => child.once('close', (code, signal) => resolve(code ?? signal)));
+    await until('it waits', () => said.includes('\n'));
     child.kill('SIGTERM');
     expect(await ended).to.equal(0);
+    expect(said).to.match(/^info: QEMU waiting for connection on: [^\n]*\n$/);
   });
 
   it('lets several clients in at one socket', async () => {

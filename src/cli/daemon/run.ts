@@ -70,7 +70,7 @@ async function serveUntil(
   end: End,
   ready: () => void,
 ): Promise<void> {
-  const taking = takeOptions(context, monitors, options, end);
+  const taking = takeOptions(context, monitors, options, forked, end);
   if (await Promise.race([taking.then(() => false), end.reached.then(() => true)])) {
     // What an option waits for is ended: an NBD server that does not answer, the first client of a monitor.
     context.graph.abortStalled();
@@ -101,11 +101,17 @@ function createPidFile(path: string): void {
   }
 }
 
-async function takeOptions(context: QmpContext, monitors: Monitors, options: ParsedOptions, end: End): Promise<void> {
+async function takeOptions(
+  context: QmpContext,
+  monitors: Monitors,
+  options: ParsedOptions,
+  forked: Forked | null,
+  end: End,
+): Promise<void> {
   for (const [key, text] of options.inOrder) {
     if (end.over) return;
     try {
-      await takeOption(context, monitors, key, text);
+      await takeOption(context, monitors, key, text, forked !== null);
     } catch (thrown) {
       const [why, ...hints] = messageOf(toBlockError(thrown)).split('\n');
       throw new UsageError(`--${key} ${text}: ${why}`, false, hints);
@@ -113,7 +119,13 @@ async function takeOptions(context: QmpContext, monitors: Monitors, options: Par
   }
 }
 
-async function takeOption(context: QmpContext, monitors: Monitors, key: string, text: string): Promise<void> {
+async function takeOption(
+  context: QmpContext,
+  monitors: Monitors,
+  key: string,
+  text: string,
+  daemonized: boolean,
+): Promise<void> {
   switch (key) {
     case 'blockdev':
       if (text === 'help') throw new BlockError('unsupported', 'Help is not available for this option');
@@ -132,7 +144,7 @@ async function takeOption(context: QmpContext, monitors: Monitors, key: string, 
       await startNbdServer(context, validate(OPTION_TYPES['nbd-server'], parse(text), TEXT));
       break;
     case 'chardev':
-      await addChardev(context, checkedChardev(parse(text, 'backend')));
+      await addChardev(context, checkedChardev(parse(text, 'backend')), daemonized);
       break;
     case 'monitor':
       monitors.add(validate(OPTION_TYPES.monitor, parse(text, 'chardev'), TEXT));
@@ -140,7 +152,10 @@ async function takeOption(context: QmpContext, monitors: Monitors, key: string, 
   }
 }
 
-async function addChardev({ chardevs }: QmpContext, options: ChardevOptions): Promise<void> {
+async function addChardev({ chardevs }: QmpContext, options: ChardevOptions, daemonized: boolean): Promise<void> {
+  if (daemonized && options.backend === 'stdio') {
+    throw new BlockError('unsupported', 'cannot use stdio with -daemonize');
+  }
   const { id } = options;
   try {
     const { pty } = await chardevs.add(

@@ -145,7 +145,7 @@ const GENERAL: readonly OptionSpec[] = [
     key: 'monitor',
     long: 'monitor',
     argument: 'PATH',
-    help: 'A QMP monitor at this UNIX socket, as that of diskwright daemon: the image, whose node is called disk, can be copied and have snapshots made of it while it is served.',
+    help: 'A QMP monitor at this UNIX socket, as that of diskwright daemon: the image, whose device and export are called disk, can be copied and have snapshots made of it while it is served.',
   },
   { key: 'fork', long: 'fork', help: 'Continue in the background once clients can connect.' },
   { key: 'pid-file', long: 'pid-file', argument: 'PATH', help: 'Write the process id to this file, and lock it.' },

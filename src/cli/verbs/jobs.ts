@@ -17,6 +17,7 @@ const BETWEEN_MS = 300;
 
 export const verb: Verb = {
   name: 'jobs',
+  opensNoImage: true,
   synopsis: '-m MONITOR [--follow] [--json] [VERB ID [SPEED]]',
   description:
     'Lists the jobs of a process that has a QMP monitor: diskwright daemon, diskwright nbd --monitor, qemu-storage-daemon, or a virtual machine ' +

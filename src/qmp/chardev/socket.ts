@@ -73,6 +73,7 @@ export class SocketBackend implements ChardevBackend {
       }
       this.#listener = listener;
       this.#address = listener.address;
+      if (wait) this.#around.warn(`info: QEMU waiting for connection on: ${this.filename}`);
       while (wait && this.#links.size === 0 && !this.#closed) await this.#came.wait();
       if (this.#closed) throw closedError();
     } else if (reconnectSeconds > 0) detach('chardev', this.#keepConnecting());
