@@ -1,8 +1,6 @@
-// Digests of bytes. They are the same on every host.
+// Digests of bytes. They are the same on every host. `node:crypto` is loaded when the first one is made.
 
-import { createHash } from 'node:crypto';
-
-/** What is fed to it in parts. */
+/** A digest that is fed in parts. */
 export interface Digest {
   update(bytes: Uint8Array): unknown;
   /** The digest of all that was fed, in hexadecimal digits. */
@@ -10,5 +8,5 @@ export interface Digest {
 }
 
 export function sha256(): Digest {
-  return createHash('sha256');
+  return process.getBuiltinModule('node:crypto').createHash('sha256');
 }
