@@ -69,7 +69,7 @@ describe('qmp against qemu-storage-daemon: generated commands', () => {
     for (const peer of ['qemu-storage-daemon', 'qemu-img', 'qemu-io']) requirePeer(this, peer);
   });
 
-  for (const seed of seedsOf({ fixed: 8, soak: 100 })) {
+  for (const seed of seedsOf({ fixed: 10, soak: 100 })) {
     it(`answers ${COMMANDS_A_SEED} generated commands as the reference does (seed ${seed})`, async function () {
       this.timeout(120_000);
       const found = await differences(seed);
