@@ -29,7 +29,7 @@ export function skipFilters(node: BlockNode): BlockNode {
   return at;
 }
 
-/** `root`, or where that is a filter that nobody asked for by name, what is told of in its place. */
+/** `root`, or where that is a filter that nobody asked for by name, the node that queries show in its place. */
 export function skipImplicit(root: BlockNode): BlockNode {
   let at = root;
   for (let next = filteredChild(at); at.implicit && next !== null; next = filteredChild(at)) at = next.node;

@@ -19,6 +19,7 @@ import { knownDriver } from '../block/registry.js';
 import { ROLES } from '../block/roles.js';
 import { type Extent, PERM_ALL, Perm } from '../block/types.js';
 import type { BitmapSyncMode, BlockdevBackup, MirrorSyncMode, OnCbwError } from '../schema/generated/types.js';
+import { assert } from '../util/assert.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { roundDown } from '../util/numbers.js';
 import { RangeLock } from '../util/range-lock.js';
@@ -58,7 +59,7 @@ export interface BackupOptions {
   /** Requests of the background copy in flight, and bytes of each. */
   maxWorkers?: number;
   maxChunk?: number;
-  /** Is put above the source. Default: none is. */
+  /** The filter node that the job puts above the source. Default: it puts none there. */
   filter?: FilterPlan | null;
 }
 
@@ -169,8 +170,11 @@ class BackupDriver implements JobDriver, WriteObserver {
   /** The point in time. Within a drained section of the source (and of those of all backups that share the moment). Throws `busy`, `exists`. */
   takeMoment(): void {
     const plan = this.#options.filter;
-    if (plan && this.#user !== null) this.#putFilter(plan, this.#user);
-    else this.#resources.observe(this.source, this);
+    if (plan) {
+      const user = this.#user;
+      assert(user !== null, 'a backup has begun when it takes its moment');
+      this.#putFilter(plan, user);
+    } else this.#resources.observe(this.source, this);
     this.#bitmapUse?.freeze();
     const copy = this.#copy;
     if (this.#bitmapUse !== null) this.#bitmapUse.select(copy);

@@ -32,7 +32,7 @@ interface FilterKind {
   child: 'backing' | 'file';
   /** One that was given a name is called by its options; others as what they filter. */
   hasOptions?: true;
-  /** Is told of in devices although nobody named it. */
+  /** Queries show it as the root of a device, also where nobody named it. */
   alwaysShown?: true;
   /** Stands before the reason why it is refused. */
   refusal?: string;

@@ -67,7 +67,7 @@ export interface MirrorOptions {
    * `source` where `sync` is `top` or `none` and the target has no backing node.
    */
   backing?: 'leave' | 'source';
-  /** Is put above the source. Default: none is. */
+  /** The filter node that the job puts above the source. Default: it puts none there. */
   filter?: FilterPlan | null;
 }
 

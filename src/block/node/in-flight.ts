@@ -9,7 +9,7 @@ import { NodeDriver } from './driver-face.js';
 export abstract class NodeInFlight extends NodeDriver {
   protected underWay = 0;
   protected readonly idleWaiters = new Waiters();
-  /** While the node becomes shorter nothing else is begun: the end of that. Null: nothing is held up. */
+  /** While the node becomes shorter, no other request begins: settles at the end of that. Null: requests begin at once. */
   protected held: Promise<void> | null = null;
   /** How many users wait for requests by `passed`. While there is one, nothing is located: a node above could send it past this one, uncounted. */
   countsAll = 0;
