@@ -37,7 +37,8 @@ export abstract class NodeInFlight extends NodeDriver {
     guard?.release();
     this.#located--;
     this.#left();
-    if (this.#located === 0 && this.countsAll > 0) this.#locatedEnd.wake();
+    // Also where counting has ended meanwhile: who waits is not to be forgotten.
+    if (this.#located === 0 && this.#locatedEnd.size > 0) this.#locatedEnd.wake();
   }
 
   /**
@@ -57,7 +58,7 @@ export abstract class NodeInFlight extends NodeDriver {
    * node that is yet to come. Call it while `countsAll` says so.
    */
   async passed(): Promise<void> {
-    while (this.#located > 0) await this.#locatedEnd.wait();
+    if (this.#located > 0) await this.#locatedEnd.wait();
     await this.#epochs.passed();
   }
 

@@ -49,4 +49,15 @@ describe('node: requests that have passed', () => {
     const { node } = await counted();
     await node.passed();
   });
+
+  it('ends with the requests that were located before, also where nobody counts any more', async () => {
+    const { node } = await patterned();
+    node.sent();
+    node.countsAll++;
+    const passed = node.passed();
+    node.countsAll--;
+    expect(await stateOf(passed)).to.equal('pending');
+    node.givenUp(null);
+    await passed;
+  });
 });
