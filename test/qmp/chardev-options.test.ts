@@ -4,9 +4,8 @@ import { closeSync, constants, mkdirSync, openSync, readFileSync, readSync, writ
 import { connect as connectTcp } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { expect } from 'chai';
-import { settingsOfOptions } from '../../src/qmp/chardev/settings.js';
 import { Monitors } from '../../src/qmp/monitors.js';
-import type { ChardevOptions, ChardevReturn } from '../../src/schema/generated/types.js';
+import type { ChardevOptions } from '../../src/schema/generated/types.js';
 import { failureOf } from '../drivers/support.js';
 import { until } from '../support/nbd-process.js';
 import { Bench } from './support.js';
@@ -28,12 +27,7 @@ describe('character devices:', () => {
     await bench.close();
   });
 
-  const add = (options: ChardevOptions): Promise<ChardevReturn> =>
-    bench.context.chardevs.add(
-      options.id,
-      () => settingsOfOptions(options),
-      (error) => error,
-    );
+  const add = (options: ChardevOptions) => bench.addChardev(options);
   const filename = (id: string): string | undefined =>
     bench.context.chardevs.list().find(({ label }) => label === id)?.filename;
 

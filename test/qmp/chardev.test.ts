@@ -14,7 +14,6 @@ import {
 } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { expect } from 'chai';
-import { settingsOfOptions } from '../../src/qmp/chardev/settings.js';
 import { Monitors } from '../../src/qmp/monitors.js';
 import type { ChardevOptions } from '../../src/schema/generated/types.js';
 import { Waiters } from '../../src/util/waiters.js';
@@ -37,12 +36,7 @@ describe('character devices', () => {
     await bench.close();
   });
 
-  const add = (options: ChardevOptions): Promise<unknown> =>
-    bench.context.chardevs.add(
-      options.id,
-      () => settingsOfOptions(options),
-      (error) => error,
-    );
+  const add = (options: ChardevOptions) => bench.addChardev(options);
   const lines = (text: string): Record<string, unknown>[] =>
     text
       .split('\r\n')

@@ -6,8 +6,10 @@ import { join } from 'node:path';
 import { Graph } from '../../src/block/graph.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 import { openRealHost } from '../../src/host/real/index.js';
+import { settingsOfOptions } from '../../src/qmp/chardev/settings.js';
 import { QmpContext } from '../../src/qmp/context.js';
 import { Session } from '../../src/qmp/session.js';
+import type { ChardevOptions, ChardevReturn } from '../../src/schema/generated/types.js';
 import type { Generations } from '../../src/schema/introspect.js';
 import { Waiters } from '../../src/util/waiters.js';
 
@@ -38,6 +40,15 @@ export class Bench {
 
   path(name: string): string {
     return join(this.folder, name);
+  }
+
+  /** Makes a character device, as the command line does. */
+  addChardev(options: ChardevOptions): Promise<ChardevReturn> {
+    return this.context.chardevs.add(
+      options.id,
+      () => settingsOfOptions(options),
+      (error) => error,
+    );
   }
 
   /** A client that has negotiated. */
