@@ -17,7 +17,6 @@ import { BlockNode } from './node/node.js';
 import { applyPermissions } from './node/permissions.js';
 import { UserObjects } from './objects/index.js';
 import { Quiescence } from './quiescence.js';
-import { BACKING } from './roles.js';
 
 /** A file that the program writes its own words to. */
 export interface ReservedFile {
@@ -143,10 +142,17 @@ export class Graph {
     this.quiescence.change(() => this.#move(moving, from, to));
   }
 
+  /**
+   * `filter` takes the place of what it filters, for all but those who lie below it or `apart`. Within a drained section. Throws as `replaceNode`;
+   * then nothing has changed.
+   */
+  insertFilter(filter: BlockNode, apart?: BlockNode): void {
+    this.replaceNode(filteredLink(filter).node, filter, apart);
+  }
+
   /** What `filter` filters takes its place. Within a drained section. Throws as `replaceNode`; then nothing has changed. */
-  takeOut(filter: BlockNode): void {
-    const link = filter.primary;
-    assert(link?.role.filtered === true, 'a filter filters something');
+  removeFilter(filter: BlockNode): void {
+    const link = filteredLink(filter);
     this.quiescence.change(() => {
       // First: its needs are those of its users, which have them themselves from now on.
       filter.exchangeChild(link.name, undefined);
@@ -183,7 +189,7 @@ export class Graph {
     const old = cowChild(overlay)?.node ?? null;
     if (old === backing) return;
     if (backing === null) overlay.removeChild('backing');
-    else overlay.setChild('backing', backing, 'cow', BACKING);
+    else overlay.setChild('backing', backing, 'cow');
     if (old !== null) await this.release(old);
   }
 
@@ -215,4 +221,10 @@ export class Graph {
     const below = ({ user }: Child) => user instanceof BlockNode && !user.closed;
     return [...this.nodes.values()].filter(({ parents }) => ![...parents].some(below));
   }
+}
+
+function filteredLink(filter: BlockNode): Child {
+  const link = filter.primary;
+  assert(link?.role.filtered === true, 'a filter filters something');
+  return link;
 }

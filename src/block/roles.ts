@@ -76,8 +76,8 @@ export interface NodeChildRole extends ChildRole {
 
 const WRITE = Perm.WRITE | Perm.RESIZE;
 
-/** What a format needs of its backing node before it has users; what follows from those: see `FormatNode.needsOf`. */
-export const BACKING: Permissions = { perm: 0, shared: PERM_ALL };
+/** What a node needs that has no users yet, where it follows from theirs: see `BlockNode.needsOf`. */
+const NOTHING: Permissions = { perm: 0, shared: PERM_ALL };
 /** What others may do with a backing node where a user of the image counts on its content. */
 export const BACKING_FIXED = PERM_ALL & ~WRITE;
 
@@ -102,14 +102,13 @@ export const ROLES: Readonly<Record<NodeRole, NodeChildRole> & Record<UserRole, 
   image: { ...STORAGE, data: true, metadata: true, primary: true },
   data: { ...STORAGE, data: true },
   metadata: { ...STORAGE, metadata: true, primary: true },
-  // Nothing, until the filter has users: see `FilterNode`.
-  filtered: { ...STORAGE, filtered: true, primary: true, permissions: () => ({ perm: 0, shared: PERM_ALL }) },
+  filtered: { ...STORAGE, filtered: true, primary: true, permissions: () => NOTHING },
   cow: {
     cow: true,
     stays: false,
     follows: false,
     inherit: backing,
-    permissions: () => BACKING,
+    permissions: () => NOTHING,
   },
   root: { stays: false, follows: false },
   source: { stays: true, follows: false },

@@ -12,7 +12,7 @@ import { backingOf, overlaysOf } from './chain.js';
 import type { Graph } from './graph.js';
 import type { BlockNode } from './node/node.js';
 import { hasBackingFiles } from './registry.js';
-import { BACKING, ROLES } from './roles.js';
+import { ROLES } from './roles.js';
 
 /** A node, and what is to take its place. */
 export interface OverlayPair {
@@ -90,7 +90,7 @@ function checkPair({ node, overlay }: OverlayPair): void {
 function putInPlace(graph: Graph, { node, overlay }: OverlayPair, undo: Undo[]): void {
   graph.replaceNode(node, overlay);
   undo.push(async () => graph.replaceNode(overlay, node));
-  overlay.setChild('backing', node, 'cow', BACKING);
+  overlay.setChild('backing', node, 'cow');
   undo.push(async () => overlay.removeChild('backing'));
 }
 

@@ -3,6 +3,7 @@
 //   iops-total  iops-total-max  iops-total-max-length        iops  iops_max  iops_max_length
 //   bps-read    bps-read-max    bps-read-max-length   ...    bps_rd  bps_rd_max  bps_rd_max_length   ...
 
+import { THROTTLE_SCOPES, type ThrottleScope } from '../host/throttle-config.js';
 import type { BlockIOThrottle, ThrottleLimits } from '../schema/generated/types.js';
 
 export interface LimitName {
@@ -14,17 +15,14 @@ export interface LimitName {
   readonly burst?: keyof ThrottleLimits;
 }
 
-const SCOPES = [
-  ['total', ''],
-  ['read', '_rd'],
-  ['write', '_wr'],
-] as const;
+/** What stands for the scope in the older names. */
+const OLD_SCOPE = { total: '', read: '_rd', write: '_wr' } as const satisfies Record<ThrottleScope, string>;
 
 /** In the order of the schema. */
 export const LIMITS: readonly LimitName[] = [
   ...(['iops', 'bps'] as const).flatMap((unit) =>
-    SCOPES.flatMap(([scope, short]): LimitName[] => {
-      const [name, old] = [`${unit}-${scope}`, `${unit}${short}`] as const;
+    THROTTLE_SCOPES.flatMap((scope): LimitName[] => {
+      const [name, old] = [`${unit}-${scope}`, `${unit}${OLD_SCOPE[scope]}`] as const;
       return [
         { name, old, part: 'average' },
         { name: `${name}-max`, old: `${old}_max`, part: 'max' },

@@ -6,7 +6,9 @@ import { BlockError } from '../util/errors.js';
 export type { ThrottleLimits };
 
 export type ThrottleUnit = 'bps' | 'iops';
-export type ThrottleScope = 'total' | 'read' | 'write';
+/** What a limit counts. */
+export const THROTTLE_SCOPES = ['total', 'read', 'write'] as const;
+export type ThrottleScope = (typeof THROTTLE_SCOPES)[number];
 
 export interface BucketLimits {
   scope: ThrottleScope;
@@ -28,7 +30,6 @@ export interface ThrottleConfig {
 const VALUE_MAX = 1_000_000_000_000_000;
 const MAX_LENGTH_LIMIT = 2 ** 32 - 1;
 const UNITS = ['bps', 'iops'] as const;
-const SCOPES = ['total', 'read', 'write'] as const;
 
 function invalid(message: string): BlockError {
   return new BlockError('invalid-argument', message, { operation: 'throttle' });
@@ -53,11 +54,11 @@ export function parseThrottleLimits(limits: ThrottleLimits): ThrottleConfig {
       }
     }
   }
-  if (iopsSize && !SCOPES.some((scope) => limits[`iops-${scope}`])) {
+  if (iopsSize && !THROTTLE_SCOPES.some((scope) => limits[`iops-${scope}`])) {
     throw invalid('iops size requires an iops value to be set');
   }
   for (const unit of UNITS) {
-    for (const scope of SCOPES) {
+    for (const scope of THROTTLE_SCOPES) {
       const average = rate(limits[`${unit}-${scope}`]);
       const max = rate(limits[`${unit}-${scope}-max`]);
       const maxLength = limits[`${unit}-${scope}-max-length`] ?? 1;

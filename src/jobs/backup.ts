@@ -396,7 +396,7 @@ export const backupJob: JobTypeDefinition<BackupArguments> = {
       throw new BlockError('invalid-argument', 'Compression is not supported for this drive ');
     }
     await refuseSameStorage(source, target);
-    const filter = filterOf(env, 'copy-before-write', args);
+    const filter = filterOf(env, backupJob, args);
     target.checkBlockers();
     refuseOtherSize(source, target);
     if (filter === null) refuseReadOnly(target);

@@ -21,7 +21,7 @@ import { Chunker, ownContent, Plan } from './copy-plan.js';
 import type { JobContext, JobDriver } from './driver.js';
 import { checkFilter, type FilterPlan, type JobFilter, putFilter } from './job-filter.js';
 import { filterOf, filterPlan, type JobEnvironment, type JobTypeDefinition, layerOf, nodeOf } from './job-type.js';
-import { MirrorDriver } from './mirror.js';
+import { MirrorDriver, mirrorJob } from './mirror.js';
 import {
   BETWEEN_SHARED,
   changeBacking,
@@ -311,7 +311,8 @@ export const commitJob: JobTypeDefinition<CommitArguments> = {
     base?.checkBlockers();
     const backingFile = args['backing-file'];
     const active = !args.empty && (top === root || hasWriter(top));
-    const filter = active ? filterOf(env, 'mirror_top', args) : filterPlan(env, 'commit_top', args);
+    // An active commit is a mirror, with a mirror's filter.
+    const filter = active ? filterOf(env, mirrorJob, args) : filterPlan(env, commitJob, args);
     const driver = active
       ? new ActiveCommitDriver({ top, base, backingFile, filter })
       : new CommitDriver({ top, root, base, backingFile, empty: args.empty, filter });

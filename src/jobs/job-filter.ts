@@ -137,7 +137,7 @@ export function putFilter(resources: JobResources, use: FilterUse, source: Block
     if (!there) return;
     there = false;
     await graph.drained([node], async () => {
-      graph.takeOut(node);
+      graph.removeFilter(node);
       node.blockers.clear();
       if (link !== null) node.detach(link);
       await graph.release(node);
@@ -146,7 +146,7 @@ export function putFilter(resources: JobResources, use: FilterUse, source: Block
   resources.defer(remove);
   try {
     linkMore?.(node);
-    graph.replaceNode(source, node, target);
+    graph.insertFilter(node, target);
     if (main !== null) {
       link = node.attach(user, 'job', main.perm, main.shared, 'main node');
       node.blockers.set(link, blockedBy(type));

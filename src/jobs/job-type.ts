@@ -42,7 +42,7 @@ export interface CommonArguments {
   'job-id'?: string;
   device: string;
   speed?: number;
-  /** Only where jobs put filter nodes in. */
+  /** Of job types that have a filter, and only where jobs put filter nodes in. */
   'filter-node-name'?: string;
   'auto-finalize'?: boolean;
   'auto-dismiss'?: boolean;
@@ -72,7 +72,7 @@ export interface MadeJob {
 
 export interface JobTypeDefinition<A extends CommonArguments> {
   readonly name: JobType;
-  /** The filter node that it puts in; absent: none. */
+  /** The filter node that it puts in; absent: none, and its arguments name none. */
   readonly filter?: JobFilterDriver;
   /** `make` refuses what other jobs work on, the source included, after it has looked at the names of layers. */
   readonly checksBusy?: true;
@@ -106,22 +106,15 @@ export function checkOwnArguments<A extends CommonArguments>(
   args: Omit<A, 'device' | 'target'>,
   clusterBytes = 0,
 ): void {
-  const common = args as Omit<CommonArguments, 'device'>;
-  if (common['filter-node-name'] !== undefined && type.filter === undefined) {
-    throw noFilters();
-  }
   type.check?.(args, clusterBytes);
 }
 
-function noFilters(): BlockError {
-  return new BlockError('unsupported', "Parameter 'filter-node-name' is not supported: jobs put no filter nodes in");
-}
-
 type FilterArguments = Pick<CommonArguments, 'filter-node-name'>;
+type FilteringType = Pick<JobTypeDefinition<never>, 'filter'>;
 
-/** The filter that a job is to put in; null: none. Throws `unsupported`, and as `checkFilter`. */
-export function filterOf(env: JobEnvironment, driver: JobFilterDriver, args: FilterArguments): FilterPlan | null {
-  const plan = filterPlan(env, driver, args);
+/** The filter that a job of this type is to put in; null: none. Throws `unsupported`, and as `checkFilter`. */
+export function filterOf(env: JobEnvironment, type: FilteringType, args: FilterArguments): FilterPlan | null {
+  const plan = filterPlan(env, type, args);
   if (plan !== null) checkFilter(env.graph, plan);
   return plan;
 }
@@ -129,12 +122,12 @@ export function filterOf(env: JobEnvironment, driver: JobFilterDriver, args: Fil
 /** The same with a name that is not looked at yet. Throws `unsupported`. */
 export function filterPlan(
   { filters }: JobEnvironment,
-  driver: JobFilterDriver,
+  { filter: driver }: FilteringType,
   { 'filter-node-name': name }: FilterArguments,
 ): FilterPlan | null {
-  if (filters) return { driver, name };
+  if (filters && driver !== undefined) return { driver, name };
   if (name === undefined) return null;
-  throw noFilters();
+  throw new BlockError('unsupported', "Parameter 'filter-node-name' is not supported: jobs put no filter nodes in");
 }
 
 // ---- names in arguments ------------------------------------------------------------------------------------------

@@ -44,6 +44,8 @@ export interface JobOptions {
   transaction?: JobTransaction;
   /** Called when the driver has released everything, before the job is concluded. A rejection is the job's error. */
   afterwards?: () => Promise<void>;
+  /** What events and queries say of why it failed. Default: the error's message. */
+  errorText?: (error: BlockError, isBlockJob: boolean) => string;
   /** Where its events go; default: an emitter of its own. */
   events?: JobEvents;
 }
@@ -74,6 +76,7 @@ export class Job implements NodeUser {
   readonly #afterwards: (() => Promise<void>) | undefined;
   readonly #events: JobEvents;
   readonly #clock: Clock;
+  readonly #errorText: NonNullable<JobOptions['errorText']>;
   readonly #limit: RateLimit;
   readonly #gate: Gate;
   readonly #context: Context;
@@ -110,6 +113,7 @@ export class Job implements NodeUser {
     this.#afterwards = options.afterwards;
     this.#events = options.events ?? new JobEvents();
     this.#clock = options.clock;
+    this.#errorText = options.errorText ?? (({ message }) => message);
     this.#limit = new RateLimit(options.clock, options.speed ?? 0);
     this.progress = new Progress(options.clock);
     this.#policies = { source: options.onSourceError ?? 'report', target: options.onTargetError ?? 'report' };
@@ -172,7 +176,7 @@ export class Job implements NodeUser {
       status: this.#status,
       'current-progress': this.progress.current,
       'total-progress': this.progress.total,
-      ...(this.#error === undefined ? {} : { error: this.#error.message }),
+      ...this.#why(),
     };
   }
 
@@ -190,8 +194,13 @@ export class Job implements NodeUser {
       status: this.#status,
       'auto-finalize': this.autoFinalize,
       'auto-dismiss': this.autoDismiss,
-      ...(this.#error === undefined ? {} : { error: this.#error.message }),
+      ...this.#why(),
     };
+  }
+
+  /** The member of events and queries that says why it failed, where it has. */
+  #why(): { error?: string } {
+    return this.#error === undefined ? {} : { error: this.#errorText(this.#error, this.isBlockJob) };
   }
 
   /** Listens to an event of this job; the result ends that. */
@@ -496,7 +505,7 @@ export class Job implements NodeUser {
       else
         this.#emitBlock('BLOCK_JOB_COMPLETED', {
           ...this.#blockEvent(),
-          ...(error === undefined ? {} : { error: error.message }),
+          ...this.#why(),
         });
     }
     this.#go('concluded');

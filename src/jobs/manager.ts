@@ -14,7 +14,7 @@ export function checkJobId(id: string): void {
   if (!ID.test(id)) throw new BlockError('invalid-argument', `Invalid job ID '${id}'`);
 }
 
-export interface ManagedJobOptions extends Omit<JobOptions, 'id' | 'clock' | 'events'> {
+export interface ManagedJobOptions extends Omit<JobOptions, 'id' | 'clock' | 'events' | 'errorText'> {
   /** Default: the job's type and a number. */
   id?: string;
   /** The id was claimed for this job. */
@@ -25,13 +25,16 @@ export class JobManager {
   /** Events of all jobs. */
   readonly events = new JobEvents();
   readonly #clock: Clock;
+  readonly #errorText: JobOptions['errorText'];
   readonly #jobs = new Map<string, Job>();
   /** Ids of jobs whose targets are being made. */
   readonly #claimed = new Set<string>();
   #next = 0;
 
-  constructor(clock: Clock) {
+  /** `errorText`: of all jobs, see `JobOptions`. */
+  constructor(clock: Clock, errorText?: JobOptions['errorText']) {
     this.#clock = clock;
+    this.#errorText = errorText;
   }
 
   /** Makes a job in state `created`. Throws `invalid-argument` for a bad id or speed, `exists` where the id is taken. */
@@ -40,7 +43,7 @@ export class JobManager {
     const id = own.id ?? this.#autoId(own.driver.type);
     if (!claimed) this.checkFree(id);
     const events = new JobEvents({ parent: this.events, logs: true });
-    const job = new Job({ ...own, id, clock: this.#clock, events });
+    const job = new Job({ ...own, id, clock: this.#clock, errorText: this.#errorText, events });
     this.#jobs.set(id, job);
     events.on('JOB_STATUS_CHANGE', ({ status }) => {
       if (status === 'null') this.#jobs.delete(id);

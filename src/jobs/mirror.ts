@@ -507,7 +507,7 @@ export const mirrorJob: JobTypeDefinition<MirrorArguments> = {
       copyMode: args['copy-mode'],
       replaces: replacedBy(env, source, args),
       targetIsZero: args['target-is-zero'],
-      filter: filterOf(env, 'mirror_top', args),
+      filter: filterOf(env, mirrorJob, args),
     });
     return {
       driver,

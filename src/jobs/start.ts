@@ -49,7 +49,7 @@ export async function withClaims<A extends CommonArguments, T>(
       claims.takeSource(source, type.name);
       type.checkSource?.(env, source, args);
       checkOwnArguments(type, args);
-      if (type.filter !== undefined) filterOf(env, type.filter, args);
+      filterOf(env, type, args);
       const id = jobIdOf(env, args);
       if (id !== undefined) claims.takeId(id);
       checkSpeed(args.speed ?? 0);

@@ -279,7 +279,7 @@ export const streamJob: JobTypeDefinition<BlockStreamArguments> = {
       base,
       bottom,
       backingFile: args['backing-file'],
-      filter: filterOf(env, 'copy-on-read', args),
+      filter: filterOf(env, streamJob, args),
     });
     return {
       driver,

@@ -11,7 +11,7 @@ import { Drives } from '../workspace/drives.js';
 import { Exports } from '../workspace/exports.js';
 import { MonitorNodes } from '../workspace/monitor-nodes.js';
 import { Chardevs } from './chardev/chardevs.js';
-import { jobErrorOf } from './error.js';
+import { jobErrorText } from './error.js';
 import { EventHub } from './events.js';
 
 export interface ContextOptions {
@@ -60,18 +60,14 @@ export class QmpContext {
     this.events = new EventHub(clock);
     this.quit = quit;
     this.graph = graph;
-    this.manager = new JobManager(clock);
+    this.manager = new JobManager(clock, jobErrorText);
     this.jobs = { graph: this.graph, manager: this.manager, warn: this.graph.warn, filters: true };
     this.chardevs = new Chardevs(graph);
     this.nodes = new MonitorNodes(this.graph);
     for (const name of GRAPH_EVENTS) this.graph.events.on(name, (data) => this.events.emit(name, data));
     this.drives = new Drives(this.graph, (event, data) => this.events.emit(event, data));
     this.exports = new Exports(this.graph, this.drives, (id) => this.events.emit('BLOCK_EXPORT_DELETED', { id }));
-    this.manager.events.onAny(({ event, data }) => {
-      if (event === 'BLOCK_JOB_COMPLETED' && data.error !== undefined)
-        this.events.emit(event, { ...data, error: jobErrorOf(this.manager.get(data.device)) ?? data.error });
-      else this.events.emit(event, data);
-    });
+    this.manager.events.onAny(({ event, data }) => this.events.emit(event, data));
   }
 
   passerCame(): void {

@@ -1,6 +1,5 @@
 // Errors as a monitor answers them: the class that QMP has for each code (QAPI's QapiErrorClass), and the text.
 
-import type { Job } from '../jobs/job.js';
 import { type BlockError, type BlockErrorCode, toBlockError } from '../util/errors.js';
 import { wordsOfErrno } from '../util/system-words.js';
 
@@ -32,8 +31,7 @@ export function qmpErrorOf(thrown: unknown): QmpError {
 }
 
 /** Why a job failed, as events and queries tell it. Of a failed request of a block job QEMU says what the system said, and not of which file. */
-export function jobErrorOf({ error, isBlockJob }: Job): string | undefined {
-  if (error === undefined) return undefined;
+export function jobErrorText(error: BlockError, isBlockJob: boolean): string {
   return (isBlockJob ? systemWords(error) : undefined) ?? qmpErrorOf(error).desc;
 }
 

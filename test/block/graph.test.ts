@@ -5,7 +5,7 @@ import { chainOf } from '../../src/block/chain.js';
 import { Device, rootOf } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
-import { BACKING, BACKING_FIXED } from '../../src/block/roles.js';
+import { BACKING_FIXED } from '../../src/block/roles.js';
 import { PERM_ALL, Perm } from '../../src/block/types.js';
 import { BlockError } from '../../src/util/errors.js';
 import { failureOf, makeBench, pattern } from '../drivers/support.js';
@@ -302,7 +302,7 @@ describe('graph: setBacking', () => {
         message: `Making '${below.nodeName}' a backing child of 'base' would create a cycle`,
       });
     }
-    expect(refusal(() => base.setChild('file', top, 'image', BACKING)).code).to.equal('loop');
+    expect(refusal(() => base.setChild('file', top, 'image')).code).to.equal('loop');
     expect(chainOf(top)).to.deep.equal([top, mid, base]);
   });
 });

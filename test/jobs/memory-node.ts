@@ -3,7 +3,6 @@
 
 import type { Graph } from '../../src/block/graph.js';
 import { FormatNode } from '../../src/block/node/format.js';
-import { BACKING } from '../../src/block/roles.js';
 import type { BlockStatus, WriteFlags, ZeroFlags } from '../../src/block/types.js';
 import type { ZeroScan } from '../../src/host/host.js';
 import { BlockError } from '../../src/util/errors.js';
@@ -39,7 +38,7 @@ export class MemoryNode extends FormatNode {
     this.length = options.size;
     graph.add(this);
     if (options.backing !== undefined) {
-      this.setChild('backing', options.backing, 'cow', BACKING);
+      this.setChild('backing', options.backing, 'cow');
       this.backingFile = options.backing.filename;
       this.backingFormat = options.backing.driver;
     }

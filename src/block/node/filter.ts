@@ -13,15 +13,7 @@ import type { Child } from '../child.js';
 import { nameAsOptions } from '../filename.js';
 import type { Graph } from '../graph.js';
 import type { Permissions } from '../roles.js';
-import {
-  type BlockStatus,
-  type Extent,
-  type Located,
-  PERM_ALL,
-  type TruncateOptions,
-  type WriteFlags,
-  type ZeroFlags,
-} from '../types.js';
+import type { BlockStatus, Extent, Located, TruncateOptions, WriteFlags, ZeroFlags } from '../types.js';
 import { BlockNode, type NodeOptions } from './node.js';
 
 export abstract class FilterNode extends BlockNode {
@@ -33,7 +25,7 @@ export abstract class FilterNode extends BlockNode {
     super(graph, options);
     this.filename = own === null ? file.filename : formatJsonFilename({ driver, ...own, [child]: nameAsOptions(file) });
     this.length = file.length;
-    this.setChild(child, file, 'filtered', { perm: 0, shared: PERM_ALL });
+    this.setChild(child, file, 'filtered');
   }
 
   /** The link to what is filtered. */

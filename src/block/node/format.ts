@@ -7,7 +7,7 @@ import { BlockError } from '../../util/errors.js';
 import { skipFilters } from '../chain.js';
 import type { Child } from '../child.js';
 import type { OpenRequest } from '../registry.js';
-import { BACKING_FIXED, type Permissions, ROLES } from '../roles.js';
+import { BACKING_FIXED, type Permissions } from '../roles.js';
 import { PERM_ALL, Perm } from '../types.js';
 import { BlockNode } from './node.js';
 
@@ -55,11 +55,11 @@ export abstract class FormatNode extends BlockNode {
  * For `open` of a format that has backing files: opens the one that the options or the header of `image` name, if any, and links it. Where it
  * rejects, `image` is closed.
  */
-export async function openBacking(request: Pick<OpenRequest, 'openChild' | 'use'>, image: FormatNode): Promise<void> {
+export async function openBacking(request: Pick<OpenRequest, 'openChild'>, image: FormatNode): Promise<void> {
   try {
     const { backingFile: filename, backingFormat: format } = image;
     const backing = await request.openChild('backing', { image, filename, format }, 'cow');
-    if (backing !== null) image.setChild('backing', backing, 'cow', ROLES.cow.permissions(request.use));
+    if (backing !== null) image.setChild('backing', backing, 'cow');
   } catch (error) {
     // Best effort: what the caller must learn is why it could not be opened.
     await image.close().catch(bestEffort('closing after a failed open'));

@@ -166,14 +166,12 @@ export abstract class NodeLinks implements NodeUser {
   }
 
   /**
-   * Takes `node` as the child `name`. An old child of that name is detached, not closed: `Graph.release` does that. Throws `loop` where
-   * `node` lies on this node, and as `attach`.
+   * Takes `node` as the child `name`. An old child of that name is detached, not closed: `Graph.release` does that. Throws as `childLink`, and as
+   * `attach`.
    */
-  setChild(this: BlockNode, name: string, node: BlockNode, role: NodeRole, permissions: Permissions): void {
-    if (node.reaches(this)) throw this.wouldBeCycle(name, node);
+  setChild(this: BlockNode, name: string, node: BlockNode, role: NodeRole, permissions?: Permissions): void {
     const old = this.children.get(name);
-    const link = new Child(node, { user: this, name, role: ROLES[role], ...permissions });
-    node.checkLink(link);
+    const link = this.childLink(name, node, role, permissions);
     this.graph.quiescence.change(() => {
       this.exchangeChild(name, link);
       try {
@@ -184,6 +182,23 @@ export abstract class NodeLinks implements NodeUser {
         throw error;
       }
     });
+  }
+
+  /**
+   * A link to `node` that is to be the child `name`; `exchangeChild` puts it in place. Default of `permissions`: as the role says of this node. Throws
+   * `loop` where `node` lies on this node, `closed`, `read-only`.
+   */
+  childLink(
+    this: BlockNode,
+    name: string,
+    node: BlockNode,
+    role: NodeRole,
+    permissions = ROLES[role].permissions({ readOnly: this.readOnly, forceShare: false }),
+  ): Child {
+    if (node.reaches(this)) throw this.wouldBeCycle(name, node);
+    const link = new Child(node, { user: this, name, role: ROLES[role], ...permissions });
+    node.checkLink(link);
+    return link;
   }
 
   /** Puts `link`, or nothing, in the place of the child `name`. Permissions, and who is quiet, are up to the caller. */

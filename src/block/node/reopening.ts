@@ -18,8 +18,8 @@ import type {
 import type { LooseOptions } from '../../schema/loose-options.js';
 import { bestEffort, reportUnforeseen } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
-import { Child } from '../child.js';
-import { BACKING, type InheritedOptions, type Permissions, ROLES } from '../roles.js';
+import type { Child } from '../child.js';
+import { type InheritedOptions, type Permissions, ROLES } from '../roles.js';
 import { PERM_ALL, Perm } from '../types.js';
 import type { CacheMode } from './links.js';
 import type { BlockNode } from './node.js';
@@ -243,13 +243,9 @@ class Reopening {
     const { backing } = this.#changes.get(node)!;
     const old = node.cow ?? undefined;
     if (backing === undefined || backing === (old?.node ?? null)) return;
-    if (backing?.reaches(node)) throw node.wouldBeCycle('backing', backing);
-    const use = { user: node, name: 'backing', role: ROLES.cow, ...BACKING };
-    const link = backing === null ? undefined : new Child(backing, use);
+    const link = backing === null ? undefined : node.childLink('backing', backing, 'cow');
     node.exchangeChild('backing', link);
     this.#links.push({ node, old, link });
-    if (link === undefined) return;
-    backing!.checkLink(link);
   }
 
   /** The link stays the same object: the driver may have it at hand. */

@@ -1,25 +1,15 @@
 // Verbs of jobs, and the lists of them. The block-job commands are the older names: `device` is the job's id.
 
 import type { Job } from '../../jobs/job.js';
-import type { JobManager } from '../../jobs/manager.js';
 import { BlockError } from '../../util/errors.js';
 import type { CommandTable } from '../command.js';
 import type { QmpContext } from '../context.js';
-import { jobErrorOf } from '../error.js';
-
-const blockJobs = (manager: JobManager): Job[] => manager.list().filter(({ isBlockJob }) => isBlockJob);
 
 /** Throws `not-active`. */
 export function blockJob({ manager }: QmpContext, device: string): Job {
-  const found = blockJobs(manager).find(({ id }) => id === device);
+  const found = manager.list().find(({ id, isBlockJob }) => isBlockJob && id === device);
   if (found !== undefined) return found;
   throw new BlockError('not-active', `Block job '${device}' not found`);
-}
-
-/** With the error in the monitor's words. */
-function told<T extends object>(job: Job, info: T): T {
-  const error = jobErrorOf(job);
-  return error === undefined ? info : { ...info, error };
 }
 
 export const JOB_COMMANDS = {
@@ -30,11 +20,7 @@ export const JOB_COMMANDS = {
   'job-finalize': ({ manager }, { id }) => manager.get(id).finalize(),
   'job-dismiss': ({ manager }, { id }) => manager.get(id).dismiss(),
   // The newest is the first, as in QEMU.
-  'query-jobs': ({ manager }) =>
-    manager
-      .list()
-      .map((job) => told(job, job.info()))
-      .reverse(),
+  'query-jobs': ({ manager }) => manager.query().reverse(),
 
   'block-job-pause': (context, { device }) => blockJob(context, device).pause(),
   'block-job-resume': (context, { device }) => blockJob(context, device).resume(),
@@ -59,8 +45,5 @@ export const JOB_COMMANDS = {
     job.change(options);
   },
 
-  'query-block-jobs': ({ manager }) =>
-    blockJobs(manager)
-      .map((job) => told(job, job.blockInfo()))
-      .reverse(),
+  'query-block-jobs': ({ manager }) => manager.queryBlock().reverse(),
 } satisfies Partial<CommandTable>;
