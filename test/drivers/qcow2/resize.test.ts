@@ -23,6 +23,29 @@ describe('qcow2 resize', () => {
     await fixture.graph.closeAll();
   });
 
+  for (const bits of [16, 64] as const) {
+    it(`grows with an L1 table of more clusters than a refcount block of ${bits} bits counts, while guests write`, async () => {
+      const fixture = await fresh({ size: 256 * KIB, 'cluster-size': 512, 'refcount-bits': bits });
+      const { node } = fixture;
+      const data = pattern(256 * KIB);
+      const pieces = Array.from({ length: 64 }, (_, i) => i * 4 * KIB);
+      const writes = pieces.map((at) => node.write(at, data.subarray(at, at + 4 * KIB)));
+      const GROWN = 1 << 30;
+      await Promise.all([node.truncate(GROWN), ...writes]);
+      await node.write(GROWN - 5000, data.subarray(0, 5000));
+      expect(fixture.host.fileSize(PATH)).to.be.below(3 << 20);
+      const reopened = await again(fixture);
+      expect(reopened.length).to.equal(GROWN);
+      const content = new Uint8Array(256 * KIB);
+      await reopened.read(0, content);
+      expect(Buffer.from(content).equals(data)).to.equal(true);
+      await reopened.read(GROWN - 5000, content.subarray(0, 5000));
+      expect(Buffer.from(content.subarray(0, 5000)).equals(data.subarray(0, 5000))).to.equal(true);
+      expect(await findings(reopened)).to.deep.equal([]);
+      await fixture.graph.closeAll();
+    });
+  }
+
   it('does not show what the old last cluster had behind the end', async () => {
     const fixture = await fresh({ size: 8 * KIB, 'cluster-size': 4096 });
     await fixture.node.write(0, pattern(8 * KIB));

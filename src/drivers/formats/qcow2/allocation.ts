@@ -15,6 +15,7 @@
 import { assert } from '../../../util/assert.js';
 import type { Qcow2Image } from './image.js';
 import { createBlock, growTable, wronglyFree } from './refcount-growth.js';
+import type { Table } from './table-cache.js';
 import { type ClusterIndex, plus } from './types.js';
 
 /** Clusters [cluster, cluster + count), reserved for the caller. */
@@ -50,43 +51,119 @@ export class Allocation {
     let at = want > 1 ? this.#runFrom : this.#freeFrom;
     for (;;) {
       const index = refcounts.indexOf(at);
-      if (index >= refcounts.table.entries) {
-        await image.committer.exclusive(() => growTable(image, index));
-        continue;
-      }
-      const block = refcounts.blockSync(index);
+      const block = this.#blockSync(index);
       if (block === undefined) {
-        await refcounts.loadBlock(index, true);
+        await this.#makeReady(index, () => createBlock(image, index, at));
         continue;
       }
-      if (block === null) {
-        if (refcounts.blocks.mustCommit) await image.commit();
-        await refcounts.makeOne(() => createBlock(image, index, at));
-        continue;
-      }
-      if (!block.reserved) {
-        await refcounts.reserveBlock(block);
-        continue;
-      }
-      const found = refcounts.findFree(block, at - index * this.#perBlock, want);
+      const found = this.#findFree(block, at, want);
       if (found === null) {
         at = ((index + 1) * this.#perBlock) as ClusterIndex;
         continue;
       }
-      const run = { cluster: (index * this.#perBlock + found.start) as ClusterIndex, count: found.count };
-      if (run.cluster === 0 && !image.metadata.checks('main-header')) {
-        // The refcount of the header is 0, but this check was switched off, so the image is not marked corrupt. The header must not be allocated anyway.
+      if (this.#isHeader(found)) {
         at = 1 as ClusterIndex;
         continue;
       }
-      const what = refcounts.metadataIn(run.cluster, run.count);
-      if (what !== null) throw await wronglyFree(image, run.cluster, what);
-      assert(run.cluster > 0, 'the header is never allocated');
-      refcounts.take(block, found.start, found.count);
-      this.count++;
-      this.#advance(run, want);
-      return run;
+      const what = refcounts.metadataIn(found.cluster, found.count);
+      if (what !== null) throw await wronglyFree(image, found.cluster, what);
+      return this.#take(block, found, want);
     }
+  }
+
+  /**
+   * Allocates exactly `want` contiguous clusters, as `allocateRun` does. They may be more than one refcount block counts. Such a block usually lies among
+   * the clusters that it counts, where it would end the run: here it gets the first cluster of the run instead.
+   *
+   *   |used| run, counted by block 7 ............ | counted by block 8, which is to be made
+   *        | block 8 | run, it continues behind the boundary ......
+   */
+  async allocateContiguous(want: number): Promise<ClusterIndex> {
+    const image = this.#image;
+    const { refcounts } = image;
+    const stop = image.file.raise('cluster_alloc');
+    if (stop !== undefined) await stop;
+    /** Runs that were too short, held until the end so that the search does not find them again. */
+    const skipped: Run[] = [];
+    let run: Run = { cluster: this.#runFrom, count: 0 };
+    const startAt = (cluster: number): void => {
+      if (run.count > 0) skipped.push(run);
+      run = { cluster: cluster as ClusterIndex, count: 0 };
+    };
+    try {
+      while (run.count < want) {
+        const at = plus(run.cluster, run.count);
+        const index = refcounts.indexOf(at);
+        const block = this.#blockSync(index);
+        if (block === undefined) {
+          // There is no `await` between this and the allocation of what lies before the block, so that no other request makes the block within its range.
+          const { cluster, count } = run;
+          const made = await this.#makeReady(index, () => createBlock(image, index, count > 0 ? cluster : at));
+          if (made && count > 0) run = { cluster: plus(cluster, 1), count: count - 1 };
+          continue;
+        }
+        const found = this.#findFree(block, at, want - run.count);
+        if (found === null) startAt((index + 1) * this.#perBlock);
+        else if (this.#isHeader(found)) startAt(1);
+        else {
+          const what = refcounts.metadataIn(found.cluster, found.count);
+          if (what !== null) throw await wronglyFree(image, found.cluster, what);
+          if (found.cluster !== at) startAt(found.cluster);
+          run.count += this.#take(block, found, want).count;
+        }
+      }
+      return run.cluster;
+    } catch (error) {
+      skipped.push(run);
+      throw error;
+    } finally {
+      for (const { cluster, count } of skipped) this.release(cluster, count);
+    }
+  }
+
+  /** Refcount block `index`, where it may be changed at once; else `#makeReady` has to be awaited first. */
+  #blockSync(index: number): Table | undefined {
+    const block = this.#image.refcounts.blockSync(index);
+    return block?.reserved ? block : undefined;
+  }
+
+  /** Comes one step nearer to block `index` being ready for changes; `create` makes it, and says whether it did. The caller checks again then. */
+  async #makeReady(index: number, create: () => Promise<boolean>): Promise<boolean> {
+    const image = this.#image;
+    const { refcounts } = image;
+    const block = refcounts.blockSync(index);
+    let made = false;
+    if (index >= refcounts.table.entries) await image.committer.exclusive(() => growTable(image, index));
+    else if (block === undefined) await refcounts.loadBlock(index, true);
+    else if (block !== null) await refcounts.reserveBlock(block);
+    else if (refcounts.blocks.mustCommit) await image.commit();
+    else
+      await refcounts.makeOne(async () => {
+        made = await create();
+      });
+    return made;
+  }
+
+  /** As `Refcounts.findFree`, from cluster `at` on, which `block` counts. */
+  #findFree(block: Table, at: ClusterIndex, want: number): Run | null {
+    const slot = at % this.#perBlock;
+    const found = this.#image.refcounts.findFree(block, slot, want);
+    return found && { cluster: plus(at, found.start - slot), count: found.count };
+  }
+
+  /** The refcount of the header is 0, but this check was switched off, so the image is not marked corrupt. The header must not be allocated anyway. */
+  #isHeader({ cluster }: Run): boolean {
+    return cluster === 0 && !this.#image.metadata.checks('main-header');
+  }
+
+  /** Allocates a run that was found in `block`. */
+  #take(block: Table, run: Run, want: number): Run {
+    const { refcounts } = this.#image;
+    assert(run.cluster > 0, 'the header is never allocated');
+    refcounts.take(block, run.cluster % this.#perBlock, run.count);
+    this.count++;
+    this.#advance(run, want);
+    return run;
   }
 
   #advance(run: Run, want: number): void {

@@ -1,4 +1,5 @@
-// Growth of the refcount structures. A new block is placed in the range of clusters that it has the refcounts of, including its own. A longer table is
+// Growth of the refcount structures. A new block is placed in the range of clusters that it has the refcounts of, including its own, but where a run of
+// clusters goes on through that range: then it lies in front of the run (`Allocation.allocateContiguous`). A longer table is
 // placed, with the new blocks that have its refcounts, right after the last cluster that the old table covers, since nothing there can be in use:
 //
 //   | ... all that the old table covers | new table | new blocks | free ...
@@ -27,29 +28,35 @@ export function wronglyFree(image: Qcow2Image, cluster: ClusterIndex, what: stri
   return image.corrupt(overlapMessage(start, what), start, image.geometry.clusterSize);
 }
 
-/** Creates the missing block `index` at cluster `at` of its range. One at a time (`Refcounts.makeOne`). */
-export async function createBlock(image: Qcow2Image, index: number, at: ClusterIndex): Promise<void> {
+/**
+ * Creates the missing block `index` at cluster `at`: a free one of its range, or one outside, which the caller has allocated. Resolves with false where
+ * another allocation has created the block meanwhile. One at a time (`Refcounts.makeOne`).
+ */
+export async function createBlock(image: Qcow2Image, index: number, at: ClusterIndex): Promise<boolean> {
   const { file, refcounts, metadata } = image;
   const { clusterSize, refcountOrder, blockEntries } = image.geometry;
   const stop = file.raise('refblock_alloc');
   if (stop !== undefined) await stop;
   // The caller's check may be outdated, since a commit may have run in between.
-  if (refcounts.blockSync(index) !== null) return;
+  if (refcounts.blockSync(index) !== null) return false;
   const what = refcounts.metadataIn(at, 1);
   if (what !== null) throw await wronglyFree(image, at, what);
-  assert(refcounts.indexOf(at) === index, 'a new refcount block counts itself');
+  const slot = at - index * blockEntries;
+  const countsItself = refcounts.indexOf(at) === index;
+  assert(countsItself || slot < 0, 'a new refcount block counts itself, or one before it does');
   const offset = hostOf(at, image.geometry);
   await file.ensureLength(offset + clusterSize);
   await file.reserve(offset, clusterSize);
   await reserveEntry(image, refcounts.table, 'refcount-table', index);
   // Checked again: meanwhile the table may have grown, with this block, or another allocation may have created it.
-  if (refcounts.blockSync(index) !== null) return;
+  if (refcounts.blockSync(index) !== null) return false;
   const block = refcounts.blocks.create(index, offset);
   image.allocation.count++;
-  fillRefcountOnes(block.bytes, refcountOrder, at - index * blockEntries, 1);
+  if (countsItself) fillRefcountOnes(block.bytes, refcountOrder, slot, 1);
   refcounts.table.set(index, offset, false);
   metadata.add('refcount-block', offset);
   file.takeFresh(offset, offset + clusterSize);
+  return true;
 }
 
 /** Grows the refcount table to have entry `index`. Runs in `Committer.exclusive`, after a commit. */

@@ -8,22 +8,11 @@
 import type { PreallocMode } from '../../../schema/generated/types.js';
 import { bestEffort } from '../../../util/best-effort.js';
 import { roundUp } from '../../../util/numbers.js';
-import type { Run } from './allocation.js';
 import { cutFile, dropFrom } from './empty.js';
 import type { Qcow2Image } from './image.js';
 import { Kind } from './l2-codec.js';
 import { PointerTable } from './pointer-table.js';
-import {
-  type ClusterIndex,
-  clusterAt,
-  type GuestOffset,
-  hostOf,
-  l1EntriesFor,
-  MAX_L1_BYTES,
-  NO_HOST,
-  plus,
-  SECTOR,
-} from './types.js';
+import { clusterAt, type GuestOffset, hostOf, l1EntriesFor, MAX_L1_BYTES, NO_HOST, plus, SECTOR } from './types.js';
 import { writeGuest } from './write.js';
 import { changeEntries, zeroGuest } from './zero.js';
 
@@ -126,7 +115,7 @@ async function growL1(image: Qcow2Image, wanted: number): Promise<void> {
   const clusters = Math.ceil((wanted * 8) / clusterSize);
   const stop = file.raise('l1_grow_alloc_table');
   if (stop !== undefined) await stop;
-  const run = await allocateContiguous(image, clusters);
+  const run = await image.allocation.allocateContiguous(clusters);
   const offset = hostOf(run, geometry);
   const length = clusters * clusterSize;
   try {
@@ -155,33 +144,6 @@ async function growL1(image: Qcow2Image, wanted: number): Promise<void> {
   } catch (error) {
     if (header.l1TableOffset !== offset) image.allocation.release(run, clusters);
     throw error;
-  }
-}
-
-/** Allocates exactly `count` contiguous clusters. */
-async function allocateContiguous(image: Qcow2Image, count: number): Promise<ClusterIndex> {
-  const { allocation } = image;
-  if (count === 1) return (await allocation.allocateRun(1)).cluster;
-  /** Runs that were too short, held until the end so that the search does not find them again. */
-  const skipped: Run[] = [];
-  let found: Run | null = null;
-  try {
-    while (found === null || found.count < count) {
-      const run = await allocation.allocateRun(count);
-      if (found !== null && found.cluster + found.count === run.cluster) {
-        found.count += run.count;
-      } else {
-        if (found !== null) skipped.push(found);
-        found = run;
-      }
-    }
-    skipped.push({ cluster: plus(found.cluster, count), count: found.count - count });
-    return found.cluster;
-  } catch (error) {
-    if (found !== null) skipped.push(found);
-    throw error;
-  } finally {
-    for (const run of skipped) allocation.release(run.cluster, run.count);
   }
 }
 
