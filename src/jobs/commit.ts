@@ -21,7 +21,8 @@ import { Chunker, ownContent, Plan } from './copy-plan.js';
 import type { JobContext, JobDriver } from './driver.js';
 import { checkFilter, type FilterPlan, type JobFilter, putFilter } from './job-filter.js';
 import { filterOf, filterPlan, type JobEnvironment, type JobTypeDefinition, layerOf, nodeOf } from './job-type.js';
-import { MirrorDriver, mirrorJob } from './mirror.js';
+import { mirrorJob } from './mirror.js';
+import { MirrorDriver } from './mirror-driver.js';
 import {
   BETWEEN_SHARED,
   changeBacking,
@@ -249,7 +250,7 @@ class ActiveCommitDriver extends MirrorDriver {
     if (options.backingFile !== undefined) {
       throw new BlockError('invalid-argument', "'backing-file' specified, but 'top' is the active layer");
     }
-    super({ source: options.top, target: base, sync: 'top', backing: 'leave', filter: options.filter }, base);
+    super({ source: options.top, target: base, sync: 'top', keepsBacking: true, filter: options.filter }, base);
   }
 
   protected override async takeTarget(user: NodeUser): Promise<Child> {

@@ -11,7 +11,7 @@ import { registerDrivers } from '../../src/drivers/index.js';
 import { createSimHost } from '../../src/host/sim/index.js';
 import { commitJob } from '../../src/jobs/commit.js';
 import { JobManager } from '../../src/jobs/manager.js';
-import { MirrorDriver } from '../../src/jobs/mirror.js';
+import { MirrorDriver } from '../../src/jobs/mirror-driver.js';
 import { startJob } from '../../src/jobs/start.js';
 import { failureOf, readNode } from '../drivers/support.js';
 

@@ -1,7 +1,7 @@
 // Commands that start a job which copies.
 
 import type { CommonArguments, JobEnvironment } from '../../jobs/job-type.js';
-import { checkGranularity } from '../../jobs/mirror.js';
+import { checkGranularity } from '../../jobs/mirror-options.js';
 import { checkStreamEnd } from '../../jobs/stream.js';
 import type { BlockdevMirror, DriveBackup } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
