@@ -1,6 +1,7 @@
 // Runs one job to its end: progress, Ctrl-C, exit code.
 
-import type { Job, JobFault } from '../jobs/job.js';
+import type { JobFault } from '../jobs/error-policy.js';
+import type { Job } from '../jobs/job.js';
 import type { JobEnvironment } from '../jobs/job-type.js';
 import { JobManager } from '../jobs/manager.js';
 import { detach } from '../util/best-effort.js';

@@ -1,42 +1,39 @@
-// One job: its state, its verbs, its end. verbs.ts says which state follows which, and which verb is taken where; gate.ts
-// when a pause has come into force; transaction.ts what happens to jobs that end together.
+// One job: its state, its verbs, its end.
 //
 //   start() -> driver.run(context) -> transaction: waiting, pending -> prepare -> commit | abort -> clean -> concluded -> null
+//
+//   verbs.ts         which state follows which, and which verb is taken where
+//   gate.ts          when a pause has come into force
+//   error-policy.ts  what a failed request leads to
+//   transaction.ts   what happens to jobs that end together; job-end.ts: what their drivers do then
+//   job-info.ts      what queries and events tell of a job
 
 import type { DirtyBitmap } from '../block/bitmap.js';
 import type { NodeUser } from '../block/child.js';
 import type { BlockNode } from '../block/node/node.js';
 import type { Clock } from '../host/host.js';
 import { checkSpeed, RateLimit } from '../host/rate-limit.js';
-import type {
-  BlockDeviceIoStatus,
-  BlockdevOnError,
-  BlockErrorAction,
-  BlockJobInfo,
-  JobInfo,
-  JobStatus,
-} from '../schema/generated/types.js';
+import type { BlockErrorAction, BlockJobInfo, JobInfo, JobStatus } from '../schema/generated/types.js';
 import { cancelledError } from '../util/abort.js';
 import { detach, reportUnforeseen } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { Context, type ContextOwner } from './context.js';
 import type { JobDriver, JobType } from './driver.js';
-import { errorAction } from './error-policy.js';
+import { type ErrorPolicies, ErrorPolicy, type JobFault } from './error-policy.js';
 import { type JobEvent, type JobEventMap, type JobEventName, JobEvents } from './events.js';
 import { Gate } from './gate.js';
+import { endDriver } from './job-end.js';
+import { blockJobEvent, blockJobInfo, errorMember, jobInfo } from './job-info.js';
 import { Progress } from './progress.js';
 import { JobTransaction, type TransactionMember } from './transaction.js';
 import { checkTransition, checkVerb } from './verbs.js';
 
-export interface JobOptions {
+export interface JobOptions extends ErrorPolicies {
   id: string;
   driver: JobDriver;
   clock: Clock;
   /** Bytes per second; 0 or absent = no limit. */
   speed?: number;
-  /** What a failed read, a failed write leads to. Default: `report`. */
-  onSourceError?: BlockdevOnError;
-  onTargetError?: BlockdevOnError;
   /** Default: true. */
   autoFinalize?: boolean;
   autoDismiss?: boolean;
@@ -48,16 +45,6 @@ export interface JobOptions {
   errorText?: (error: BlockError, isBlockJob: boolean) => string;
   /** Where its events go; default: an emitter of its own. */
   events?: JobEvents;
-}
-
-/** A failed request of a job. */
-export interface JobFault {
-  /** Names the file, and where in it. */
-  error: BlockError;
-  isRead: boolean;
-  /** Where it is for a guest, bytes; undefined where that is no one place. */
-  guestOffset: number | undefined;
-  action: BlockErrorAction;
 }
 
 /** After a forced cancel, for so long requests under way may be answered. */
@@ -80,12 +67,11 @@ export class Job implements NodeUser {
   readonly #limit: RateLimit;
   readonly #gate: Gate;
   readonly #context: Context;
-  readonly #policies: { source: BlockdevOnError; target: BlockdevOnError };
+  readonly #policy: ErrorPolicy;
   readonly #transaction: JobTransaction;
   readonly #member: TransactionMember;
   #status: JobStatus = 'undefined';
   #error: BlockError | undefined;
-  #ioStatus: BlockDeviceIoStatus = 'ok';
   #started = false;
   #ended = false;
   #stopPatience = (): void => undefined;
@@ -97,7 +83,6 @@ export class Job implements NodeUser {
   /** A `complete` that the driver has not answered yet; a second one waits for the same answer. */
   #completing: Promise<void> | undefined;
   #userPaused = false;
-  readonly #faultListeners = new Set<(fault: JobFault) => void>();
   #settle: { resolve: () => void; reject: (error: BlockError) => void } = {
     resolve: () => undefined,
     reject: () => undefined,
@@ -116,7 +101,7 @@ export class Job implements NodeUser {
     this.#errorText = options.errorText ?? (({ message }) => message);
     this.#limit = new RateLimit(options.clock, options.speed ?? 0);
     this.progress = new Progress(options.clock);
-    this.#policies = { source: options.onSourceError ?? 'report', target: options.onTargetError ?? 'report' };
+    this.#policy = new ErrorPolicy(options);
     this.#gate = new Gate(options.clock, {
       paused: () => {
         this.progress.pause();
@@ -146,6 +131,10 @@ export class Job implements NodeUser {
   get error(): BlockError | undefined {
     return this.#error;
   }
+  /** The same in the words of events and queries. */
+  get errorText(): string | undefined {
+    return this.#error === undefined ? undefined : this.#errorText(this.#error, this.isBlockJob);
+  }
   get speed(): number {
     return this.#limit.speed;
   }
@@ -170,37 +159,12 @@ export class Job implements NodeUser {
   }
 
   info(): JobInfo {
-    return {
-      id: this.id,
-      type: this.type,
-      status: this.#status,
-      'current-progress': this.progress.current,
-      'total-progress': this.progress.total,
-      ...this.#why(),
-    };
+    return jobInfo(this);
   }
 
   blockInfo(): BlockJobInfo {
-    return {
-      type: this.type,
-      device: this.id,
-      len: this.progress.total,
-      offset: this.progress.current,
-      busy: !this.#gate.quiet,
-      paused: this.#gate.pauseRequested,
-      speed: this.speed,
-      'io-status': this.#ioStatus,
-      ready: this.#status === 'ready' || this.#status === 'standby',
-      status: this.#status,
-      'auto-finalize': this.autoFinalize,
-      'auto-dismiss': this.autoDismiss,
-      ...this.#why(),
-    };
-  }
-
-  /** The member of events and queries that says why it failed, where it has. */
-  #why(): { error?: string } {
-    return this.#error === undefined ? {} : { error: this.#errorText(this.#error, this.isBlockJob) };
+    const ioStatus = this.#policy.ioStatus;
+    return blockJobInfo(this, { busy: !this.#gate.quiet, paused: this.#gate.pauseRequested, ioStatus });
   }
 
   /** Listens to an event of this job; the result ends that. */
@@ -220,10 +184,7 @@ export class Job implements NodeUser {
 
   /** Listens to failed requests, with more details than BLOCK_JOB_ERROR has. The listener must not throw. The result ends that. */
   onFault(listener: (fault: JobFault) => void): () => void {
-    this.#faultListeners.add(listener);
-    return () => {
-      this.#faultListeners.delete(listener);
-    };
+    return this.#policy.onFault(listener);
   }
 
   /** created -> running. Throws `bad-state` in any other state. */
@@ -380,7 +341,7 @@ export class Job implements NodeUser {
 
   #userResume(): void {
     this.#userPaused = false;
-    this.#ioStatus = 'ok';
+    this.#policy.forget();
     this.#driver.userResume?.();
     this.#gate.resume();
   }
@@ -415,11 +376,6 @@ export class Job implements NodeUser {
     if (this.isBlockJob) this.#events.emit(name, data);
   }
 
-  #blockEvent(): { type: JobType; device: string; len: number; offset: number; speed: number } {
-    const { current: offset, total: len } = this.progress;
-    return { type: this.type, device: this.id, len, offset, speed: this.speed };
-  }
-
   #contextOwner(): ContextOwner {
     const job = this;
     return {
@@ -429,7 +385,7 @@ export class Job implements NodeUser {
       becomeReady() {
         if (job.#status !== 'running' || job.#cancelled) return;
         job.#go('ready');
-        job.#emitBlock('BLOCK_JOB_READY', job.#blockEvent());
+        job.#emitBlock('BLOCK_JOB_READY', blockJobEvent(job));
       },
       actionOnError(error, isRead, guestOffset) {
         return job.#actionOnError(error, isRead, guestOffset);
@@ -438,17 +394,13 @@ export class Job implements NodeUser {
   }
 
   #actionOnError(error: BlockError, isRead: boolean, guestOffset?: number): BlockErrorAction {
-    const action = errorAction(isRead ? this.#policies.source : this.#policies.target, error);
+    const action = this.#policy.actionOf(error, isRead);
     const operation = isRead || this.#driver.isAllReading === true ? 'read' : 'write';
     this.#emitBlock('BLOCK_JOB_ERROR', { device: this.id, operation, action });
-    const fault = { error, isRead, guestOffset, action };
-    for (const listener of this.#faultListeners) listener(fault);
-    if (action === 'stop') {
-      this.#ioStatus = error.code === 'no-space' ? 'nospace' : 'failed';
-      if (!this.#userPaused && !this.#cancelled) {
-        this.#userPaused = true;
-        this.#gate.pause();
-      }
+    this.#policy.happened({ error, isRead, guestOffset, action });
+    if (action === 'stop' && !this.#userPaused && !this.#cancelled) {
+      this.#userPaused = true;
+      this.#gate.pause();
     }
     return action;
   }
@@ -484,29 +436,15 @@ export class Job implements NodeUser {
   }
 
   async #finish(): Promise<void> {
-    const driver = this.#driver;
     // The first error is the job's; one that comes while it is undone adds nothing that a user could act upon.
-    const attempt = async (step: string, action: (() => Promise<void>) | undefined): Promise<void> => {
-      try {
-        await action?.();
-      } catch (error) {
-        this.#error ??= toBlockError(error, { operation: step });
-        this.#enterAborting();
-      }
-    };
-    const failure = this.#error;
-    if (failure === undefined) await attempt('commit', driver.commit?.bind(driver));
-    else await attempt('abort', async () => driver.abort?.(failure));
-    await attempt('clean', driver.clean?.bind(driver));
-    await attempt('close', this.#afterwards);
+    await endDriver(this.#driver, this.#error, this.#afterwards, (error) => {
+      this.#error ??= error;
+      this.#enterAborting();
+    });
     const error = this.#error;
     if (this.#started) {
-      if (this.#cancelled) this.#emitBlock('BLOCK_JOB_CANCELLED', this.#blockEvent());
-      else
-        this.#emitBlock('BLOCK_JOB_COMPLETED', {
-          ...this.#blockEvent(),
-          ...this.#why(),
-        });
+      if (this.#cancelled) this.#emitBlock('BLOCK_JOB_CANCELLED', blockJobEvent(this));
+      else this.#emitBlock('BLOCK_JOB_COMPLETED', { ...blockJobEvent(this), ...errorMember(this) });
     }
     this.#go('concluded');
     if (error === undefined) this.#settle.resolve();
