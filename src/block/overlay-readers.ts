@@ -5,6 +5,9 @@
 //
 // A target may come to lie over the source later, when it gets its backing node (`blockdev-reopen`), and then in another way: after each change of links
 // it is looked up anew which nodes these are, before the first request can go the new way.
+//
+// A wait is as long as the longest request that was under way when it began, on any of these nodes: later ones do not prolong it, however many there are
+// (see `NodeInFlight.passed`). A request that is never answered does; who cuts it off ends the wait, too.
 
 import type { BlockNode } from './node/node.js';
 

@@ -6,7 +6,8 @@
 //          passed |----|--|-->
 //                    --c--|-------   began later: it is not waited for
 //
-// What begins costs an increment, what ends a decrement.
+// What begins costs an increment, what ends a decrement. A wait is as long as the longest of those that it waits for: the counter of an epoch that is over
+// only falls, so a load that never lets up does not prolong it.
 
 import { assert } from './assert.js';
 import { Waiters } from './waiters.js';

@@ -11,7 +11,10 @@ export abstract class NodeInFlight extends NodeDriver {
   protected readonly idleWaiters = new Waiters();
   /** While the node becomes shorter, no other request begins: settles at the end of that. Null: requests begin at once. */
   protected held: Promise<void> | null = null;
-  /** How many users wait for requests by `passed`. While there is one, nothing is located: a node above could send it past this one, uncounted. */
+  /**
+   * How many need every request counted: users of `passed`, and its calls under way. While there is one, nothing is located: a node above could send
+   * it past this one, uncounted.
+   */
   countsAll = 0;
   /** The requests under way that were not located. */
   readonly #epochs = new Epochs(() => new Epoch());
@@ -56,10 +59,19 @@ export abstract class NodeInFlight extends NodeDriver {
   /**
    * Resolves when all requests have ended that were under way at the call. Nothing is held up for that: one of them may wait for a request of this
    * node that is yet to come. Call it while `countsAll` says so.
+   *
+   * A load that never lets up does not prolong it. Of the requests that are counted by epochs, later ones are in later epochs. Located ones have no
+   * epoch: their number must come to zero, and it can only fall, since none begins before this call has ended, also where its user does not count
+   * any more.
    */
   async passed(): Promise<void> {
-    if (this.#located > 0) await this.#locatedEnd.wait();
-    await this.#epochs.passed();
+    this.countsAll++;
+    try {
+      if (this.#located > 0) await this.#locatedEnd.wait();
+      await this.#epochs.passed();
+    } finally {
+      this.countsAll--;
+    }
   }
 
   protected async tracked<T>(request: Promise<T>): Promise<T> {

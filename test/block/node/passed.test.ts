@@ -1,6 +1,7 @@
 // Waiting for the requests of a node that are under way, where one of them may need another request of the node.
 
 import { expect } from 'chai';
+import type { Located } from '../../../src/block/types.js';
 import { pattern } from '../../drivers/support.js';
 import { stateOf } from '../support.js';
 import { patterned } from './patterned.js';
@@ -59,5 +60,55 @@ describe('node: requests that have passed', () => {
     expect(await stateOf(passed)).to.equal('pending');
     node.givenUp(null);
     await passed;
+  });
+
+  it('ends under writes that never let up: each begins before the last one ends', async () => {
+    const { node } = await counted();
+    const goOn: (() => void)[] = [];
+    node.addObserver({ beforeWrite: () => new Promise<void>((resolve) => goOn.push(resolve)) });
+    const writes = [node.write(0, Uint8Array.of(1))];
+    await stateOf(writes[0]);
+    const passed = node.passed();
+    for (let i = 1; i < 20; i++) {
+      writes.push(node.write(i, Uint8Array.of(1)));
+      await stateOf(writes[i]);
+      goOn[i - 1]();
+      await writes[i - 1];
+    }
+    expect(await stateOf(passed)).to.equal('resolved');
+    goOn[19]();
+    await writes[19];
+  });
+
+  it('ends under located reads that never let up, also where nobody counts any more', async () => {
+    const { node } = await patterned();
+    const place: Located = { file: null, offset: 0, guard: null };
+    let located = 0;
+    /** Begins a read as an export does; the result ends it. */
+    const begin = () => {
+      if (!node.locate(0, 512, false, place)) {
+        const reading = node.read(0, new Uint8Array(512));
+        return () => reading;
+      }
+      const { guard } = place;
+      located++;
+      node.sent();
+      return async () => node.answered(false, 0, 512, guard);
+    };
+    let end = begin();
+    expect(located, 'read on the short way').to.equal(1);
+    node.countsAll++;
+    const passed = node.passed();
+    node.countsAll--;
+    for (let i = 0; i < 20; i++) {
+      const next = begin();
+      await end();
+      end = next;
+    }
+    expect(await stateOf(passed)).to.equal('resolved');
+    await end();
+    const before = located;
+    await begin()();
+    expect(located, 'read on the short way afterwards').to.equal(before + 1);
   });
 });
