@@ -11,10 +11,11 @@ import { type Json, StorageDaemon } from '../../support/qmp.js';
 import { GUEST_EXPORT, type Guest, type GuestRequest, type Guests } from './guest/guest.js';
 import { count } from './tally.js';
 
-/** A command, an event that has to come before the script goes on, or something of the guest. */
+/** A command, an event that has to come before the script goes on, events that are not awaited any more, or something of the guest. */
 export type Step =
   | { execute: string; arguments?: Json }
   | { until: string; data?: Json; ifDone?: boolean }
+  | { soFar: true }
   | { guest: GuestRequest | 'answer' };
 
 export const command = (execute: string, words?: Json): Step => ({
@@ -26,6 +27,9 @@ export const until = (event: string, data?: Json): Step => ({ until: event, data
 
 /** The same where the command before it did not fail. */
 export const untilIfDone = (event: string, data?: Json): Step => ({ until: event, data, ifDone: true });
+
+/** The next event that is awaited is one that comes after the last answer: a filter that comes into the graph pauses a job, too. */
+export const SO_FAR: Step = { soFar: true };
 
 export const guest = (does: GuestRequest | 'answer'): Step => ({ guest: does });
 
@@ -145,7 +149,8 @@ async function transcript(
       if ('guest' in step) {
         if (step.guest === 'answer') answers.push(`guest -> ${await user?.answer()}`);
         else await user?.begin(step.guest);
-      } else if ('until' in step) {
+      } else if ('soFar' in step) events.push(...daemon.takeEvents());
+      else if ('until' in step) {
         if (step.ifDone && failed) continue;
         await daemon.await(step.until, placed(step.data ?? {}) as Json, events);
         awaited.add(events[events.length - 1]);

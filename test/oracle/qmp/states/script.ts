@@ -2,7 +2,7 @@
 
 import { copyFileSync } from 'node:fs';
 import type { Json } from '../../../support/qmp.js';
-import { command, type Setup, type Step, until, untilStatus } from '../runner.js';
+import { command, type Setup, SO_FAR, type Step, until, untilStatus } from '../runner.js';
 import { type JobKind, type State, statusOf, type Verb } from './table.js';
 
 const MIB = 1 << 20;
@@ -23,6 +23,7 @@ export const filesFor =
         shop.must('qemu-io', '-f', format, '-c', `write -P 1 0 ${size}`, file);
       }
     }
+    shop.must('qemu-img', 'create', '-q', '-f', 'raw', `${folder}/held`, String(SMALL));
     shop.must('qemu-img', 'create', '-q', '-f', 'qcow2', `${folder}/empty.qcow2`, String(BIG));
     for (let i = 0; i < scripts; i++) copyFileSync(`${folder}/empty.qcow2`, `${folder}/empty-${i}.qcow2`);
   };
@@ -40,20 +41,22 @@ export function scriptOf(kind: JobKind, state: State, verb: Verb, serial: number
     ...job.start,
     ...hold(kind, state),
     ...STATE,
+    SO_FAR,
     command(verb.command, verb.words),
     ...(statusOf(led) === statusOf(state) ? [] : [untilStatus('j', statusOf(led))]),
     ...STATE,
-    ...end(led),
+    ...(kind === 'create' && led === 'running' ? [...RELEASE, ...end('concluded')] : end(led)),
     ...(state === 'waiting' ? [command('job-dismiss', { id: 'k' })] : []),
     ...STATE,
     ...job.nodes.map((node) => command('blockdev-del', { 'node-name': node })),
+    ...(job.objects ?? []).map((id) => command('object-del', { id })),
   ];
 }
 
 /** The state that the verb leads to: the same where it is refused. */
 function leadOf(kind: JobKind, state: State, verb: Verb): State {
   // It is no block job.
-  if (kind === 'create') return verb.command === 'job-dismiss' ? 'gone' : state;
+  if (kind === 'create') return verb.command === 'job-dismiss' && state !== 'running' ? 'gone' : state;
   const led = verb.leads[state] ?? state;
   if (isBackup(kind) && state === 'stopped' && led === 'running') return 'pending';
   return isMirror(kind) && state === 'running' && led === 'pending' ? 'ready' : led;
@@ -67,6 +70,7 @@ interface Job {
   start: Step[];
   /** From the top down. */
   nodes: string[];
+  objects?: string[];
 }
 
 const nothing = (size: number): Json => ({ driver: 'null-co', size, 'read-zeroes': false });
@@ -170,11 +174,33 @@ function backup(state: State, common: Json, graph: Step[]): Job {
   };
 }
 
+/** The throttle lets the first request through, and holds the second one. */
 function creation(state: State): Job {
+  const start = (options: Json): Step[] => [command('blockdev-create', { 'job-id': 'j', options })];
+  if (state === 'running') {
+    const group = { 'qom-type': 'throttle-group', id: 'slow', limits: { 'bps-total': 1 } };
+    return {
+      graph: [
+        command('object-add', group),
+        add('file', { driver: 'file', filename: 'DIR/held' }),
+        add('throttle', { driver: 'throttle', file: 'file', 'throttle-group': 'slow' }),
+      ],
+      start: start({ driver: 'qcow2', file: 'throttle', size: SMALL }),
+      nodes: ['throttle', 'file'],
+      objects: ['slow'],
+    };
+  }
   const folder = state === 'failed' ? 'DIR/nowhere' : 'DIR';
-  const options = { driver: 'file', filename: `${folder}/created`, size: SMALL };
-  return { graph: [], start: [command('blockdev-create', { 'job-id': 'j', options })], nodes: [] };
+  return { graph: [], start: start({ driver: 'file', filename: `${folder}/created`, size: SMALL }), nodes: [] };
 }
+
+/** Requests that are held learn of new limits when the reference drains them: it does so with all nodes in any transaction. */
+const RELEASE: Step[] = [
+  command('qom-set', { path: 'slow', property: 'limits', value: { 'bps-total': 0 } }),
+  command('transaction', { actions: [] }),
+  untilStatus('j', 'concluded'),
+  ...STATE,
+];
 
 /** From the start to the state. */
 function hold(kind: JobKind, state: State): Step[] {
@@ -188,7 +214,7 @@ function hold(kind: JobKind, state: State): Step[] {
     case 'running':
       return [running];
     case 'paused':
-      return [running, command('job-pause', { id: 'j' }), untilStatus('j', 'paused')];
+      return [running, SO_FAR, command('job-pause', { id: 'j' }), untilStatus('j', 'paused')];
     case 'stopped':
       return [until('BLOCK_JOB_ERROR'), untilStatus('j', 'paused')];
     case 'ready':
