@@ -34,6 +34,7 @@ import {
   SAME_SIZE_SHARED,
   type WriteAccess,
 } from './resources.js';
+import { nothingToChange } from './verbs.js';
 
 export interface CommitOptions {
   top: BlockNode;
@@ -251,6 +252,10 @@ class ActiveCommitDriver extends MirrorDriver {
       throw new BlockError('invalid-argument', "'backing-file' specified, but 'top' is the active layer");
     }
     super({ source: options.top, target: base, sync: 'top', keepsBacking: true, filter: options.filter }, base);
+  }
+
+  override change(): void {
+    throw nothingToChange();
   }
 
   protected override async takeTarget(user: NodeUser): Promise<Child> {

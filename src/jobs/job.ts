@@ -26,7 +26,7 @@ import { endDriver } from './job-end.js';
 import { blockJobEvent, blockJobInfo, errorMember, jobInfo } from './job-info.js';
 import { Progress } from './progress.js';
 import { JobTransaction, type TransactionMember } from './transaction.js';
-import { checkTransition, checkVerb } from './verbs.js';
+import { checkTransition, checkVerb, nothingToChange } from './verbs.js';
 
 export interface JobOptions extends ErrorPolicies {
   id: string;
@@ -45,6 +45,8 @@ export interface JobOptions extends ErrorPolicies {
   errorText?: (error: BlockError, isBlockJob: boolean) => string;
   /** Where its events go; default: an emitter of its own. */
   events?: JobEvents;
+  /** Its driver comes into the graph only now: until `begun` is called, a cancel waits. Default: false. */
+  begins?: boolean;
 }
 
 /** After a forced cancel, for so long requests under way may be answered. */
@@ -72,6 +74,7 @@ export class Job implements NodeUser {
   readonly #member: TransactionMember;
   #status: JobStatus = 'undefined';
   #error: BlockError | undefined;
+  #begins: boolean;
   #started = false;
   #ended = false;
   #stopPatience = (): void => undefined;
@@ -94,6 +97,7 @@ export class Job implements NodeUser {
     this.type = options.driver.type;
     this.autoFinalize = options.autoFinalize ?? true;
     this.autoDismiss = options.autoDismiss ?? true;
+    this.#begins = options.begins ?? false;
     this.#driver = options.driver;
     this.#afterwards = options.afterwards;
     this.#events = options.events ?? new JobEvents();
@@ -185,6 +189,14 @@ export class Job implements NodeUser {
   /** Listens to failed requests, with more details than BLOCK_JOB_ERROR has. The listener must not throw. The result ends that. */
   onFault(listener: (fault: JobFault) => void): () => void {
     return this.#policy.onFault(listener);
+  }
+
+  /** Its driver is in the graph. Where it was cancelled meanwhile, it ends. */
+  begun(): void {
+    this.#begins = false;
+    if (!this.#cancelled) return;
+    this.#cancelNow();
+    this.#transaction.abort(this.#member);
   }
 
   /** created -> running. Throws `bad-state` in any other state. */
@@ -286,7 +298,7 @@ export class Job implements NodeUser {
   /** Changes what the job type can change while it runs. Throws `unsupported` where that is nothing. */
   change(options: unknown): void {
     checkVerb(this.id, this.#status, 'change');
-    if (this.#driver.change === undefined) throw new BlockError('unsupported', 'Job type does not support change');
+    if (this.#driver.change === undefined) throw nothingToChange();
     this.#driver.change(options);
     this.#gate.notify();
   }
@@ -360,6 +372,8 @@ export class Job implements NodeUser {
   #cancelNow(): void {
     this.#cancelled = true;
     this.#gate.cancel();
+    // What is about to come into the graph is taken out of it when all of it is there.
+    if (this.#begins) return;
     // A server that says nothing must not keep the job, and with `copy-mode` write-blocking its guests. One that answers is soon done.
     if (this.#started && !this.#ended) {
       this.#stopPatience = this.#clock.timer(CANCEL_PATIENCE_MS, () => this.#driver.cancelRequests?.());

@@ -4,6 +4,7 @@
 //   check -> make -> create the job -> driver.begin -> [all have begun: one moment] -> launch
 
 import { checkSpeed } from '../host/rate-limit.js';
+import { cancelledError } from '../util/abort.js';
 import { bestEffort } from '../util/best-effort.js';
 import { toBlockError } from '../util/errors.js';
 import { StartClaims } from './claims.js';
@@ -113,6 +114,8 @@ export async function beginJobs<A extends CommonArguments>(
 ): Promise<BegunJobs> {
   const begun: BegunJob[] = [];
   try {
+    // One of those that end together was cancelled before this one began.
+    if (transaction.isAborting) throw cancelledError();
     for (const args of list) {
       // Refused before there is a job: nobody learns of one that never began. What is claimed was checked when it was.
       if (env.claims === undefined) checkSource(env, type, args);
@@ -130,12 +133,15 @@ export async function beginJobs<A extends CommonArguments>(
     throw toBlockError(error);
   }
   const jobs = begun.map(({ job }) => job);
+  for (const job of jobs) job.begun();
   return {
     jobs,
     launch: () => {
+      // One that was cancelled meanwhile has ended.
+      const waiting = begun.filter(({ job }) => job.status === 'created');
       // Jobs that end together must not wait for each other's turn.
-      if (transaction.mode === 'grouped') launch(env, begun);
-      else for (const one of begun) launch(env, [one]);
+      if (transaction.mode === 'individual') for (const one of waiting) launch(env, [one]);
+      else if (waiting.length > 0) launch(env, waiting);
     },
     abandon: async () => {
       // Others of their transaction may have taken them along.
@@ -158,6 +164,7 @@ function createJob(env: JobEnvironment, made: MadeJob, args: CommonArguments, tr
     autoDismiss: args['auto-dismiss'],
     afterwards: env.closesTargets ? () => env.graph.release(made.scope.target) : undefined,
     transaction,
+    begins: true,
   });
 }
 

@@ -52,6 +52,11 @@ export class JobTransaction {
     if (i >= 0) this.#members.splice(i, 1);
   }
 
+  /** One of its jobs has failed or was cancelled. */
+  get isAborting(): boolean {
+    return this.#aborting;
+  }
+
   /** False from the first `commit` (or `abort`) on. */
   get canAbort(): boolean {
     return !this.#finishing;

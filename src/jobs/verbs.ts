@@ -47,6 +47,11 @@ export function checkVerb(id: string, status: JobStatus, verb: JobVerb): void {
   }
 }
 
+/** Of a job whose type has nothing to change. */
+export function nothingToChange(): BlockError {
+  return new BlockError('unsupported', 'Job type does not support change');
+}
+
 /** Throws `internal`: a way that is not in the table is a mistake of ours. */
 export function checkTransition(id: string, from: JobStatus, to: JobStatus): void {
   if (!canGo(from, to)) throw new BlockError('internal', `Job '${id}' cannot go from state '${from}' to '${to}'`);
