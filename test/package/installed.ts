@@ -1,11 +1,15 @@
-// The package as a user has it: packed, and installed into an empty folder by npm, with nothing in PATH but node and a shell. Its dependencies
-// come from the registry that npm is set to.
+// The package as a user has it: packed, or as a clone that is built, and installed into an empty folder by npm, with nothing in PATH but node and a
+// shell. Its dependencies come from the registry that npm is set to.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { packTo } from '../../scripts/pack.mjs';
+
+/** This repository. */
+const CLONE = fileURLToPath(new URL('../..', import.meta.url));
 
 export interface Result {
   status: number | null;
@@ -19,14 +23,13 @@ export class Installed {
   readonly npmSaid: string;
   readonly #bin = join(this.folder, 'bin');
 
-  /** Packs (unless DISKWRIGHT_TARBALL names a package) what was built, and installs it. Throws where npm fails. */
-  constructor(...npmWords: string[]) {
+  /** Packs (unless DISKWRIGHT_TARBALL names a package) what was built, and installs it; or installs this clone as it is. Throws where npm fails. */
+  constructor(from: 'package' | 'clone', ...npmWords: string[]) {
     mkdirSync(this.#bin);
     symlinkSync(process.execPath, join(this.#bin, 'node'));
     symlinkSync(realpathSync('/bin/sh'), join(this.#bin, 'sh'));
-    const tarball = process.env['DISKWRIGHT_TARBALL'] ?? join(this.folder, 'diskwright.tgz');
-    if (!existsSync(tarball)) packTo(tarball);
-    const words = ['install', '--prefer-offline', '--no-audit', '--no-fund', ...npmWords, tarball];
+    const source = from === 'clone' ? CLONE : packed(this.folder);
+    const words = ['install', '--prefer-offline', '--no-audit', '--no-fund', ...npmWords, source];
     const { status, stdout, stderr } = this.node(npmProgram(), ...words);
     this.npmSaid = stdout + stderr;
     if (status !== 0) throw new Error(`npm install ended with ${status}: ${this.npmSaid}`);
@@ -57,9 +60,22 @@ export class Installed {
     return this.node(join(this.folder, 'node_modules', '.bin', 'diskwright'), ...words);
   }
 
+  /** Runs what a package of the folder, or of this clone, has for the command line, as `npx` does. */
+  npx(name: string, ...words: string[]): Result {
+    const own = join(this.folder, 'node_modules', '.bin', name);
+    if (!existsSync(own)) symlinkSync(realpathSync(join(CLONE, 'node_modules', '.bin', name)), own);
+    return this.node(npmProgram(), 'exec', '--offline', '--', name, ...words);
+  }
+
   remove(): void {
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+function packed(folder: string): string {
+  const tarball = process.env['DISKWRIGHT_TARBALL'] ?? join(folder, 'diskwright.tgz');
+  if (!existsSync(tarball)) packTo(tarball);
+  return tarball;
 }
 
 /** npm's program, to be run by whatever node. */

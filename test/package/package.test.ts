@@ -15,12 +15,35 @@ function examplesOf(page: string, language = 'js'): string[] {
   return [...page.matchAll(/^```(\w+)\n(.*?)^```$/gms)].filter(([, of]) => of === language).map(([, , code]) => code);
 }
 
+/** The example of the page on the daemon, which has types and starts `diskwright`, by the words of the README. */
+function runDaemonExample(installed: Installed): void {
+  expect(readFileSync(installed.path('README.md'), 'utf8')).to.contain('\nnpx tsx example.mts\n');
+  const [code] = examplesOf(readFileSync(installed.path('docs', 'daemon.md'), 'utf8'), 'ts');
+  writeFileSync(join(installed.folder, 'example.mts'), STRICT + code);
+  const { status, stdout, stderr } = installed.npx('tsx', 'example.mts');
+  expect({ status, stdout, stderr }).to.deep.equal({ status: 0, stdout: '', stderr: '' });
+  expect(existsSync(join(installed.folder, 'changed.qcow2'))).to.equal(true);
+}
+
+describe('a clone that is built, installed in a folder', function () {
+  this.timeout(120_000);
+
+  it("runs the daemon's example in TypeScript, as the README says", () => {
+    const installed = new Installed('clone', '--ignore-scripts');
+    try {
+      runDaemonExample(installed);
+    } finally {
+      installed.remove();
+    }
+  });
+});
+
 describe('the package, installed without a compiler', function () {
   this.timeout(120_000);
   let installed: Installed;
 
   before(() => {
-    installed = new Installed();
+    installed = new Installed('package');
   });
   after(() => installed?.remove());
 
@@ -69,6 +92,8 @@ describe('the package, installed without a compiler', function () {
     const { status, stdout, stderr } = installed.node('example.mjs');
     expect({ status, stdout, stderr }).to.deep.equal({ status: 0, stdout: 'qcow2, 67108864 bytes\n', stderr: '' });
   });
+
+  it("runs the daemon's example in TypeScript, as the README says", () => runDaemonExample(installed));
 
   it('runs the example of the simulated host', () => {
     const [code] = examplesOf(readFileSync(installed.path('docs', 'sim.md'), 'utf8'));
@@ -164,7 +189,7 @@ describe('the package, installed where scripts are forbidden', function () {
   let installed: Installed;
 
   before(() => {
-    installed = new Installed('--ignore-scripts');
+    installed = new Installed('package', '--ignore-scripts');
   });
   after(() => installed?.remove());
 
