@@ -1,6 +1,8 @@
 // The pages on the daemon, on QMP and on jobs: their commands do what they say, and their tables are true.
 
-import { readFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { openRealHost } from '../../src/host/real/index.js';
 import { Workspace } from '../../src/library/workspace.js';
@@ -8,11 +10,26 @@ import { COMMANDS } from '../../src/schema/generated/table.js';
 import { run, Workshop } from '../support/cli.js';
 import { examplesOf, runExample } from '../support/examples.js';
 import { isAlive, until } from '../support/nbd-process.js';
+import { requirePeer } from '../support/peers.js';
+import { type Json, StorageDaemon } from '../support/qmp.js';
 
 const UNTIL_READY = 'until "$NODE" "$CLI" jobs -m qmp.sock | grep -q "  ready  "; do :; done\n';
 
 function byteAt(shop: Workshop, image: string, at: number): number {
   return Number.parseInt(shop.must('qemu-io', '-r', '-f', 'qcow2', '-c', `read -v ${at} 1`, image).slice(11, 13), 16);
+}
+
+/** A program of a disk's first sector, which the BIOS starts: it writes itself to the second sector of both disks, and halts. */
+function bootSector(): Buffer {
+  const sector = Buffer.alloc(512);
+  // xor ax, ax; mov es, ax; mov bx, 0x7c00 (where it lies)
+  const code = [0x31, 0xc0, 0x8e, 0xc0, 0xbb, 0x00, 0x7c];
+  // mov ax, 0x0301 (write one sector); mov cx, 2 (the second one); mov dx, DISK; int 0x13
+  for (const disk of [0x80, 0x81]) code.push(0xb8, 0x01, 0x03, 0xb9, 0x02, 0x00, 0xba, disk, 0x00, 0xcd, 0x13);
+  // again: hlt; jmp again
+  sector.set([...code, 0xf4, 0xeb, 0xfd]);
+  sector.writeUInt16LE(0xaa55, 510);
+  return sector;
 }
 
 describe('docs/daemon.md', () => {
@@ -53,6 +70,48 @@ describe('docs/daemon.md', () => {
       expect(bytes('changed.qcow2')).to.deep.equal([1, 2, 0]);
       expect(bytes('system.qcow2')).to.deep.equal([1, 2, 3]);
     } finally {
+      shop.remove();
+    }
+  });
+
+  it('starts a machine on both disks', async function () {
+    for (const peer of ['qemu-system-x86_64', 'qemu-img', 'qemu-io']) requirePeer(this, peer);
+    const shop = await Workshop.open();
+    const disks = ['vda', 'vdb'];
+    for (const disk of disks) shop.must('qemu-img', 'create', '-q', '-f', 'qcow2', `${disk}.qcow2`, '1M');
+    writeFileSync(shop.path('sector'), bootSector());
+    shop.must('qemu-io', '-f', 'qcow2', '-c', 'write -s sector 0 512', 'vda.qcow2');
+    const words = disks.flatMap((disk) => [
+      ...['--drive', `id=${disk},file=${shop.path(`${disk}.qcow2`)},format=qcow2`],
+      ...(disk === 'vda' ? ['--nbd-server', `addr.type=unix,addr.path=${shop.path('vm-nbd.sock')}`] : []),
+      ...['--export', `nbd,id=${disk},node-name=${disk},name=${disk},writable=on`],
+    ]);
+    const daemon = await StorageDaemon.start(shop.path('qmp'), words, [process.execPath, shop.bundle, 'daemon']);
+    const [command] = examplesOf('docs/daemon.md', 'console').filter((code) => code.startsWith('qemu-system-x86_64 '));
+    // What a person's screen would show.
+    const machine = spawn('sh', ['-c', `exec ${command.trimEnd()} -nodefaults -display none`], {
+      cwd: shop.folder,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let said = '';
+    machine.stderr.on('data', (chunk) => (said += chunk));
+    const ended = once(machine, 'exit');
+    try {
+      await until('the guest has written to both disks', async () => {
+        if (machine.exitCode !== null) throw new Error(`the machine ended: ${said}`);
+        const figures = (await daemon.execute('query-blockstats')) as { device: string; stats: Json }[];
+        return disks.every((disk) => figures.some(({ device, stats }) => device === disk && stats['wr_bytes'] === 512));
+      });
+      machine.kill();
+      await ended;
+      await daemon.quit();
+      for (const disk of disks) {
+        shop.must('qemu-img', 'convert', '-f', 'qcow2', '-O', 'raw', `${disk}.qcow2`, `${disk}.raw`);
+        expect(readFileSync(shop.path(`${disk}.raw`)).subarray(512, 1024)).to.deep.equal(bootSector());
+      }
+    } finally {
+      machine.kill('SIGKILL');
+      daemon.kill();
       shop.remove();
     }
   });
