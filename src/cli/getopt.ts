@@ -1,6 +1,7 @@
 // Command line options as getopt_long takes them: `-U -f raw`, `-Ufraw`, `--output=json`, `--output json`, options after
 // file names, `--` before the last of them. Abbreviated long options are not taken.
 
+import type { QapiTypes } from '../schema/generated/types.js';
 import { nearestWord } from '../util/nearest.js';
 import type { FormatNames } from './format-names.js';
 
@@ -14,6 +15,10 @@ export interface OptionSpec {
   long?: string;
   /** Placeholder of its argument in the help; without it the option takes none. */
   argument?: string;
+  /**
+   * The argument is a list of parameters (`id=ID,path=PATH`) or JSON, of this type; null: of which type, what stands in it says. Absent: it is a word.
+   */
+  parameters?: keyof QapiTypes | null;
   /** A function where it names formats. */
   help: string | ((formats: FormatNames) => string);
   /** The verb's peer (qemu-img, ...) has the option, Diskwright does not yet: it is refused as not supported. */

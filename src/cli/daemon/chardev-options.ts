@@ -2,10 +2,8 @@
 
 import { checkIdentifier } from '../../block/objects/index.js';
 import { TYPES } from '../../schema/generated/table.js';
-import type { ChardevOptions } from '../../schema/generated/types.js';
-import { validate } from '../../schema/validate.js';
 import { BlockError } from '../../util/errors.js';
-import { OPTION_TYPES } from './options.js';
+import { checkParameters, type ParametersOf } from './parameters.js';
 
 /** Kinds that QEMU has, too, and why they are not here. */
 const REFUSED: Readonly<Record<string, string>> = {
@@ -23,7 +21,7 @@ const MISSING: Readonly<Record<string, readonly [member: string, words: string]>
 };
 
 /** Throws `invalid-argument`, `unknown-option`, `unsupported`. */
-export function checkedChardev(members: object): ChardevOptions {
+export function checkedChardev(members: object): ParametersOf<'chardev'> {
   const { id, backend, ...own } = members as Record<string, unknown>;
   if (typeof id !== 'string') throw invalid('chardev: no id specified');
   checkIdentifier(id);
@@ -40,7 +38,7 @@ export function checkedChardev(members: object): ChardevOptions {
   if (backend === 'socket' && own['host'] !== undefined && own['port'] === undefined) {
     throw invalid('chardev: socket: no port given');
   }
-  return validate(OPTION_TYPES.chardev, members, { strings: true });
+  return checkParameters('chardev', members);
 }
 
 export function chardevKinds(): readonly string[] {

@@ -3,24 +3,21 @@
 import { TYPES } from '../../schema/generated/table.js';
 import type { CommandLineOptionInfo, CommandLineParameterInfo } from '../../schema/generated/types.js';
 import type { Members, TypeReference, TypeTable } from '../../schema/table.js';
-import { OPTION_TYPES, OPTIONS } from './options.js';
+import type { OptionSpec } from '../getopt.js';
+import { OPTIONS } from './options.js';
 
 type Kind = CommandLineParameterInfo['type'];
 
 const types: TypeTable = TYPES;
-/** Options whose argument is a path or a word, and no list of parameters. */
-const PLAIN = ['pidfile', 'compat'];
 
 /** Those that are taken, and take parameters. */
 export function describeOptions(): CommandLineOptionInfo[] {
-  return OPTIONS.filter(({ key, argument, refused }) => argument !== undefined && !refused && !PLAIN.includes(key)).map(
-    ({ key }) => ({ option: key, parameters: parametersOf(key) }),
-  );
+  return (OPTIONS as readonly OptionSpec[])
+    .filter(({ parameters, refused }) => parameters !== undefined && !refused)
+    .map(({ key, parameters }) => ({ option: key, parameters: parameters ? parametersOf(parameters) : [] }));
 }
 
-function parametersOf(option: string): CommandLineParameterInfo[] {
-  const type = (OPTION_TYPES as Readonly<Record<string, string>>)[option];
-  if (type === undefined) return [];
+function parametersOf(type: TypeReference): CommandLineParameterInfo[] {
   const found = new Map<string, Kind>();
   describe(type, '', found);
   return [...found].map(([name, kind]) => ({ name, type: kind }));

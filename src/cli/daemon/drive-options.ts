@@ -3,15 +3,16 @@
 //   id=d0,file=disk.qcow2,format=qcow2,node-name=n0,cache=none,werror=stop,throttling.iops-total=100
 //   ^^^^^                 ^^^^^^^^^^^^              ^^^^^^^^^^ ^^^^^^^^^^^ ^^^^^^^^^^^^^^^^^^^^^^^^^^ the device's
 
-import type { DriveOptions } from '../../schema/generated/types.js';
 import { type Nested, parseKeyval } from '../../schema/keyval.js';
 import { LooseOptions } from '../../schema/loose-options.js';
-import { validate, validateMember } from '../../schema/validate.js';
+import { validateMember } from '../../schema/validate.js';
 import { BlockError } from '../../util/errors.js';
 import type { DriveRequest } from '../../workspace/drives.js';
 import { choiceOnRead, choiceOnWrite } from '../../workspace/error-policy.js';
 import { CACHE_MODES, type CacheMode } from '../arguments.js';
-import { OPTION_TYPES } from './options.js';
+import { checkParameters, type ParametersOf } from './parameters.js';
+
+type DriveOptions = ParametersOf<'drive'>;
 
 const TEXT = { strings: true } as const;
 
@@ -39,7 +40,7 @@ export function parseDrive(text: string): DriveRequest {
     const isOwn = (OWN as readonly string[]).includes(key) && !((key === 'file' || key === 'cache') && isObject(value));
     (isOwn ? own : others)[key] = value;
   }
-  const options = validate(OPTION_TYPES.drive, own, TEXT);
+  const options = checkParameters('drive', own);
   if (options.if !== undefined && options.if !== 'none') throw unsupportedBus(options.if);
   const mode = cacheMode(options.cache);
   const writeback = takeWriteback(others);

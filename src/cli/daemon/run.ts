@@ -12,11 +12,10 @@ import { QmpContext } from '../../qmp/context.js';
 import { callCommand } from '../../qmp/dispatch.js';
 import { Monitors } from '../../qmp/monitors.js';
 import { TYPES } from '../../schema/generated/table.js';
-import type { ChardevOptions, CompatGeneration } from '../../schema/generated/types.js';
+import type { CompatGeneration } from '../../schema/generated/types.js';
 import type { Generations } from '../../schema/introspect.js';
 import { parseKeyval } from '../../schema/keyval.js';
 import { parseJsonObject } from '../../schema/options.js';
-import { validate } from '../../schema/validate.js';
 import { bestEffort } from '../../util/best-effort.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
@@ -30,7 +29,7 @@ import { packageText } from '../version.js';
 import { checkedChardev } from './chardev-options.js';
 import { describeOptions } from './describe-options.js';
 import { parseDrive } from './drive-options.js';
-import { OPTION_TYPES } from './options.js';
+import { checkParameters, type ParametersOf } from './parameters.js';
 
 const TEXT = { strings: true } as const;
 
@@ -141,18 +140,22 @@ async function takeOption(
       await context.graph.objects.add(text);
       break;
     case 'nbd-server':
-      await startNbdServer(context, validate(OPTION_TYPES['nbd-server'], parse(text), TEXT));
+      await startNbdServer(context, checkParameters('nbd-server', parse(text)));
       break;
     case 'chardev':
       await addChardev(context, checkedChardev(parse(text, 'backend')), daemonized);
       break;
     case 'monitor':
-      monitors.add(validate(OPTION_TYPES.monitor, parse(text, 'chardev'), TEXT));
+      monitors.add(checkParameters('monitor', parse(text, 'chardev')));
       break;
   }
 }
 
-async function addChardev({ chardevs }: QmpContext, options: ChardevOptions, daemonized: boolean): Promise<void> {
+async function addChardev(
+  { chardevs }: QmpContext,
+  options: ParametersOf<'chardev'>,
+  daemonized: boolean,
+): Promise<void> {
   if (daemonized && options.backend === 'stdio') {
     throw new BlockError('unsupported', 'cannot use stdio with -daemonize');
   }
