@@ -14,10 +14,13 @@ import {
 } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { expect } from 'chai';
+import { SocketBackend } from '../../src/qmp/chardev/socket.js';
 import { Monitors } from '../../src/qmp/monitors.js';
 import type { ChardevOptions } from '../../src/schema/generated/types.js';
+import { BlockError } from '../../src/util/errors.js';
 import { Waiters } from '../../src/util/waiters.js';
 import { failureOf } from '../drivers/support.js';
+import { FakeClock } from '../support/fake-clock.js';
 import { until } from '../support/nbd-process.js';
 import { Bench } from './support.js';
 
@@ -225,7 +228,7 @@ describe('character devices', () => {
       monitors.add({ chardev: 's' });
       await until('the first attempt has failed', () => warnings.length > 0);
       expect(warnings[0]).to.match(
-        /^Unable to connect a character device: Failed to connect to '.*\/s': No such file or directory$/,
+        /^Unable to connect character device s: Failed to connect to '.*\/s': No such file or directory$/,
       );
       await listen();
       for (let round = 0; round < 2; round++) {
@@ -233,6 +236,34 @@ describe('character devices', () => {
         expect(await greetingOf(sockets[round])).to.contain('"QMP"');
         sockets[round].destroy();
       }
+    });
+
+    it('say once that nobody is there, and again when somebody was', async () => {
+      const warnings: string[] = [];
+      const clock = new FakeClock();
+      const there: { owner: unknown }[] = [];
+      let attempts = 0;
+      const link: { owner: unknown } = { owner: null };
+      const connect = async () => {
+        if (++attempts !== 4) throw new BlockError('io', `attempt ${attempts}`);
+        there.push(link);
+        return link;
+      };
+      const around = { host: { clock, net: { connect } }, objects: {}, warn: (text: string) => warnings.push(text) };
+      const settings = { address: { type: 'unix', path: 's' }, server: false, wait: false, reconnectSeconds: 1 };
+      const backend = new SocketBackend(around as never, settings as never, 's');
+      await backend.open();
+      await clock.advance(3000);
+      expect([attempts, warnings]).to.deep.equal([4, ['Unable to connect character device s: attempt 1']]);
+      (there[0].owner as { closed(): void }).closed();
+      await clock.advance(3000);
+      expect([attempts, warnings[1], warnings.length]).to.deep.equal([
+        7,
+        'Unable to connect character device s: attempt 5',
+        2,
+      ]);
+      await backend.close();
+      expect(clock.pending).to.equal(0);
     });
 
     it('are refused where members contradict each other', async () => {

@@ -43,7 +43,7 @@ export class Chardevs {
       throw failed(new BlockError('limit', `There are ${MAX_CHARDEVS} character devices: no more can be made`));
     }
     try {
-      const made = this.#make(settings());
+      const made = this.#make(id, settings());
       this.#chardevs.set(id, made);
       try {
         await made.backend.open();
@@ -68,7 +68,7 @@ export class Chardevs {
     check();
     let made: Chardev;
     try {
-      made = this.#make(settings());
+      made = this.#make(id, settings());
       await made.backend.open().catch((error: unknown) => {
         made.log?.close();
         throw error;
@@ -148,13 +148,13 @@ export class Chardevs {
     return found;
   }
 
-  #make(settings: ChardevSettings): Chardev {
+  #make(id: string, settings: ChardevSettings): Chardev {
     const taken = [...this.#chardevs.values()].some(({ kind }) => kind === 'stdio');
     if (settings.backend === 'stdio' && taken) {
       throw new BlockError('busy', 'cannot use stdio by multiple character devices');
     }
     const { log: wanted } = settings;
-    const backend = backendOf(this.#around, settings);
+    const backend = backendOf(this.#around, settings, id);
     const log = wanted === null ? null : this.#around.host.characters.openLog(wanted.path, wanted.append);
     return { kind: settings.backend, backend, log, user: null };
   }
@@ -172,11 +172,11 @@ function returnOf({ backend: { path } }: Chardev): ChardevReturn {
   return path === undefined ? {} : { pty: path };
 }
 
-function backendOf(around: ChardevSurroundings, settings: ChardevSettings): ChardevBackend {
+function backendOf(around: ChardevSurroundings, settings: ChardevSettings, id: string): ChardevBackend {
   const { characters } = around.host;
   switch (settings.backend) {
     case 'socket':
-      return new SocketBackend(around, settings);
+      return new SocketBackend(around, settings, id);
     case 'file': {
       const { out, append, input } = settings;
       return new StreamsBackend('file', () => characters.openFiles(out, append, input));

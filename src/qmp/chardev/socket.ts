@@ -41,9 +41,13 @@ export class SocketBackend implements ChardevBackend {
   #listener: Listener | null = null;
   #stopTimer = (): void => undefined;
   #closed = false;
+  readonly #id: string;
+  /** It was said already that the other side is not there. */
+  #told = false;
 
-  constructor(around: ChardevSurroundings, settings: SocketSettings) {
+  constructor(around: ChardevSurroundings, settings: SocketSettings, id: string) {
     this.#around = around;
+    this.#id = id;
     this.#settings = settings;
     this.#address = settings.address;
   }
@@ -165,9 +169,13 @@ export class SocketBackend implements ChardevBackend {
     if (this.#closed) return;
     try {
       this.#accept(await this.#connect());
+      this.#told = false;
     } catch (thrown) {
       if (this.#closed) return;
-      this.#around.warn(`Unable to connect a character device: ${toBlockError(thrown).message}`);
+      // Once, however many attempts fail until somebody is there again: the log of a daemon that waits for weeks would fill the disk.
+      if (!this.#told)
+        this.#around.warn(`Unable to connect character device ${this.#id}: ${toBlockError(thrown).message}`);
+      this.#told = true;
       this.#later();
     }
   }
