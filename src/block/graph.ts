@@ -202,7 +202,9 @@ export class Graph {
   async closeAll(): Promise<void> {
     let failure: unknown;
     this.abortStalled();
-    for (let tops = this.#tops(); tops.length > 0; tops = this.#tops()) {
+    while (this.nodes.size > 0) {
+      const tops = this.#tops();
+      assert(tops.length > 0, 'the graph has no cycle');
       for (const node of tops) {
         try {
           await node.close();
@@ -212,13 +214,13 @@ export class Graph {
         this.nodes.delete(node.nodeName);
       }
     }
-    this.nodes.clear();
     if (failure !== undefined) throw failure;
   }
 
-  /** Nodes that no open node has as its child. A child may be older than its parents, and be kept open by other users when these close. */
+  /** Nodes that no open node of the graph has as its child. A child may be older than its parents, and be kept open by other users when these close. */
   #tops(): BlockNode[] {
-    const below = ({ user }: Child) => user instanceof BlockNode && !user.closed;
+    const below = ({ user }: Child) =>
+      user instanceof BlockNode && !user.closed && this.nodes.get(user.nodeName) === user;
     return [...this.nodes.values()].filter(({ parents }) => ![...parents].some(below));
   }
 }

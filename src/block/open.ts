@@ -15,6 +15,7 @@ import { imageOptions, openForeign, referrerOf } from './foreign-name.js';
 import type { Referrer } from './gate.js';
 import type { Graph } from './graph.js';
 import { fileId, refuseFileOf } from './identity.js';
+import type { NodeLinks } from './node/links.js';
 import type { BlockNode } from './node/node.js';
 import { type NodeSettings, settle } from './node-settings.js';
 import { probeFormat, readHead } from './probe.js';
@@ -104,13 +105,18 @@ async function openTree(graph: Graph, options: LooseOptions, inherited: NodeSett
   const { nodeName } = settings;
   if (nodeName !== undefined) graph.reserveName(nodeName);
   const children = new Children(graph, options, settings);
+  let unfinished: NodeLinks | null = null;
+  const made = (node: NodeLinks): void => {
+    unfinished = node;
+  };
   try {
-    const node = await openLevel(graph, options, settings, children);
+    const node = await openLevel(graph, options, settings, children, made);
     graph.add(node);
     node.opening = { options, settings, heirOf: null };
     children.becomeHeirsOf(node);
     return node;
   } catch (error) {
+    (unfinished as NodeLinks | null)?.abandon();
     await children.release();
     throw toBlockError(error, { operation: 'open' });
   } finally {
@@ -124,6 +130,7 @@ async function openLevel(
   options: LooseOptions,
   settings: NodeSettings,
   children: Children,
+  made: (node: NodeLinks) => void,
 ): Promise<BlockNode> {
   const file = await children.openFile();
   const definition = findDriver(options.driver ?? (await probe(needFile(file))));
@@ -138,6 +145,7 @@ async function openLevel(
       detectZeroes: settings.detectZeroes,
       discard: settings.discard,
       cache: { direct: settings.direct, noFlush: settings.noFlush },
+      made,
     },
     options: own,
     openChild: children.open.bind(children),

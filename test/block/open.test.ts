@@ -3,6 +3,8 @@
 import { expect } from 'chai';
 import { createImage } from '../../src/block/create.js';
 import { openNode } from '../../src/block/open.js';
+import { PERM_ALL, Perm } from '../../src/block/types.js';
+import type { BlockdevOptions } from '../../src/schema/generated/types.js';
 import { failureOf, makeBench, pattern } from '../drivers/support.js';
 
 function bench() {
@@ -83,6 +85,35 @@ describe('openNode', () => {
       });
     });
   }
+
+  it('lets go of the children that a node had before it was refused, and what was written to them reaches the disk', async () => {
+    const bench = makeBench();
+    const { graph, host } = bench;
+    for (const name of ['/disk', '/taken']) host.writeFile(name, new Uint8Array(65536));
+    const file = (name: string) =>
+      openNode(graph, { driver: 'file', 'node-name': name, filename: `/${name}` } as BlockdevOptions);
+    const disk = await file('disk');
+    const taken = await file('taken');
+    const hold = disk.attach({ userName: 'a monitor' }, 'root', 0, PERM_ALL);
+    taken.attach({ userName: 'a reader' }, 'root', Perm.CONSISTENT_READ, Perm.CONSISTENT_READ);
+    const refused: object[] = [
+      { driver: 'copy-before-write', file: 'disk', target: 'taken' },
+      { driver: 'copy-before-write', file: 'disk', target: 'disk', bitmap: { node: 'disk', name: 'none' } },
+      { driver: 'blklogwrites', file: 'disk', log: 'taken' },
+      { driver: 'quorum', children: ['disk', 'taken'], 'vote-threshold': 1, 'rewrite-corrupted': true },
+      { driver: 'copy-on-read', file: 'disk', bottom: 'none' },
+      { driver: 'throttle', file: 'disk', 'throttle-group': 'none' },
+    ];
+    for (const options of refused) {
+      await failureOf(openNode(graph, options as BlockdevOptions));
+      expect([disk.parents.size, taken.parents.size], JSON.stringify(options)).to.deep.equal([1, 1]);
+    }
+    const guest = disk.attach({ userName: 'a guest' }, 'root', Perm.WRITE, PERM_ALL);
+    await guest.write(0, Uint8Array.of(7));
+    for (const link of [guest, hold]) disk.detach(link);
+    await graph.closeAll();
+    expect([disk.closed, host.durableFile('/disk')[0]]).to.deep.equal([true, 7]);
+  });
 
   it('refuses a name twice, before it opens anything', async () => {
     const { graph, host } = bench();

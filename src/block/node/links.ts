@@ -22,6 +22,8 @@ export interface NodeOptions {
   discard?: BlockdevDiscardOptions;
   /** QAPI `cache`. Default: neither. */
   cache?: CacheMode;
+  /** Told of the node before it has children: whoever has it made lets it go (`abandon`) where it cannot be made as a whole. */
+  made?(node: NodeLinks): void;
 }
 
 /** `direct`: past the page cache. `noFlush`: flushes are ignored. */
@@ -82,6 +84,7 @@ export abstract class NodeLinks implements NodeUser {
     this.detectZeroes = options.detectZeroes ?? 'off';
     this.cache = options.cache ?? { direct: false, noFlush: false };
     this.discardMode = options.discard ?? 'ignore';
+    options.made?.(this);
   }
 
   get host(): Host {
@@ -226,6 +229,14 @@ export abstract class NodeLinks implements NodeUser {
       this.children.delete(name);
       this.#findRoles();
     });
+  }
+
+  /**
+   * Detaches the children that it has got so far: it could not be made, and nobody will close it. Otherwise they would stay in use for ever, by a node
+   * that is nowhere.
+   */
+  abandon(): void {
+    for (const name of [...this.children.keys()]) this.removeChild(name);
   }
 
   #findRoles(): void {
