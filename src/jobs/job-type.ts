@@ -2,8 +2,8 @@
 //
 //   arguments (QAPI's words) --check--> --make--> driver, what it copies, error policies --start.ts--> a running job
 //
-// A job type is one file: its driver, and a `JobTypeDefinition` that turns the arguments of its QMP command into that driver. One line in
-// `registry.ts` makes it known by its name.
+// A job type is one file with a `JobTypeDefinition`, which turns the arguments of its QMP command into a driver. The driver stands there, too, or, where it
+// is long, in a file of its own (`mirror.ts`, `mirror-driver.ts`). One line in `registry.ts` makes the type known by its name.
 
 import { wayDown } from '../block/chain.js';
 import { findLayer } from '../block/find-layer.js';

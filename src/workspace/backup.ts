@@ -3,7 +3,8 @@
 import { checkCompresses } from '../block/create.js';
 import type { BlockNode } from '../block/node/node.js';
 import { knownDriver } from '../block/registry.js';
-import { type BackupArguments, backupJob, checkTarget } from '../jobs/backup.js';
+import { type BackupArguments, backupJob } from '../jobs/backup.js';
+import { checkTarget } from '../jobs/backup-options.js';
 import { checkJobArguments, type JobEnvironment } from '../jobs/job-type.js';
 import { type BegunJobs, beginJobs, withClaims } from '../jobs/start.js';
 import { JobTransaction } from '../jobs/transaction.js';
