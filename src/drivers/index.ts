@@ -13,7 +13,7 @@ import { snapshotAccessDriver } from './filters/snapshot-access.js';
 import { throttleDriver } from './filters/throttle.js';
 import { qcow2Driver } from './formats/qcow2/definition.js';
 import { rawDriver } from './formats/raw/driver.js';
-import { fileDriver, hostDeviceDriver } from './protocols/file/driver.js';
+import { fileDriver, hostDeviceDriver } from './protocols/file/definition.js';
 import { nbdDriver } from './protocols/nbd/driver.js';
 import { nullAioDriver, nullCoDriver } from './protocols/null/driver.js';
 

@@ -11,15 +11,11 @@
 // While a copy runs (`expectWrites`), written ranges are handed to the disk every 16 MiB, so that the flush at its end finds little left.
 
 import type { Abilities } from '../../../block/abilities.js';
-import { checkOpened } from '../../../block/foreign-name.js';
 import type { Graph } from '../../../block/graph.js';
-import { refuseReserved } from '../../../block/identity.js';
-import { checkImageSize } from '../../../block/image-size.js';
 import type { NodeOptions } from '../../../block/node/node.js';
 import type { PreparedPermissions } from '../../../block/node/permissions.js';
 import { ProtocolNode } from '../../../block/node/protocol.js';
 import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
-import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import {
   type BlockStatus,
   type Located,
@@ -29,16 +25,14 @@ import {
   type ZeroFlags,
 } from '../../../block/types.js';
 import type { HostFile, SeekResult, ZeroScan } from '../../../host/host.js';
-import type { BlockdevOptions } from '../../../schema/generated/types.js';
 import { bestEffort, orElse } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
-import { wordsOfErrno } from '../../../util/system-words.js';
-import { allocateFirstBlock, createFile } from './create.js';
+import { allocateFirstBlock } from './create.js';
+import { checkSame, openOrReadOnly } from './host-file.js';
 import { ImageLocks } from './locks.js';
 
-type FileDriver = 'file' | 'host_device';
-type FileOpenRequest = OpenRequest<'file'> | OpenRequest<'host_device'>;
+export type FileDriver = 'file' | 'host_device';
 type Ability = 'punchHole' | 'zeroRange' | 'discard' | 'allocate';
 
 /** Bytes of a copy after which writeback is started. */
@@ -347,147 +341,3 @@ export class FileNode extends ProtocolNode {
     }
   }
 }
-
-async function openFile(driver: FileDriver, request: FileOpenRequest): Promise<FileNode> {
-  const { graph, options, node } = request;
-  if (options.filename === '') {
-    throw new BlockError('invalid-argument', `The '${driver}' block driver requires a file name`);
-  }
-  checkEngine(graph, request);
-  const { cache = { direct: false } } = node;
-  const open = (writable: boolean): Promise<HostFile> =>
-    graph.host.open(options.filename, { writable, direct: cache.direct, descriptor: request.descriptor });
-  let opened: { file: HostFile; readOnly: boolean };
-  try {
-    opened = await openOrReadOnly(open, node.readOnly, request.autoReadOnly);
-  } catch (error) {
-    const kind = isUnusableKind(error, node.readOnly);
-    throw kind ? wrongKind(driver, options.filename) : cannotOpen(options.filename, error);
-  }
-  const { file, readOnly } = opened;
-  try {
-    checkKind(driver, file);
-    if (request.referrer !== null) await checkOpened(file, request.referrer);
-    if (graph.reserved.size > 0) refuseReserved(graph, { ...(await file.info()), path: file.path });
-    const size = await file.size();
-    checkImageSize(roundUp(size, SECTOR_BYTES), file.path, 'open');
-    const locking = options.locking ?? 'auto';
-    return new FileNode(graph, { ...node, readOnly }, driver, file, size, {
-      locking: locking !== 'off',
-      lockingOptional: locking === 'auto',
-      forceShare: request.use.forceShare,
-    });
-  } catch (error) {
-    await file.close();
-    throw error;
-  }
-}
-
-/** Opens by `open`, or read-only where that is denied and `autoReadOnly` is set. */
-async function openOrReadOnly(
-  open: (writable: boolean) => Promise<HostFile>,
-  readOnly: boolean,
-  autoReadOnly: boolean,
-): Promise<{ file: HostFile; readOnly: boolean }> {
-  try {
-    return { file: await open(!readOnly), readOnly };
-  } catch (error) {
-    const denied = error instanceof BlockError && (error.code === 'permission' || error.code === 'read-only');
-    if (readOnly || !autoReadOnly || !denied) throw error;
-    return { file: await open(false), readOnly: true };
-  }
-}
-
-/** Checks that `file`, opened again by the name of `old`, is the same file. Rejects with `bad-state` where the name belongs to another file by now. */
-async function checkSame(old: HostFile, file: HostFile): Promise<void> {
-  if ((await file.info()).id === (await old.info()).id) return;
-  throw new BlockError('bad-state', `'${file.path}' is not the file that was opened: another one has its name now`, {
-    path: file.path,
-    operation: 'reopen',
-  });
-}
-
-/** Checks the option `aio`: the whole host has one engine, so any other one is an error. Throws `invalid-argument`, `unsupported`. */
-function checkEngine(graph: Graph, { options, node }: FileOpenRequest): void {
-  const { engine } = graph.host;
-  if (options.aio === 'native' && node.cache?.direct !== true) {
-    throw new BlockError(
-      'invalid-argument',
-      'aio=native was specified, but it requires cache.direct=on, which was not specified.',
-      {
-        path: options.filename,
-      },
-    );
-  }
-  const wanted = options.aio === 'native' ? 'io_uring' : options.aio;
-  if (wanted === undefined || engine === 'simulated' || wanted === engine) return;
-  throw new BlockError('unsupported', `aio=${options.aio} was specified, but this host runs on ${engine}`, {
-    path: options.filename,
-  });
-}
-
-function checkKind(driver: FileDriver, { kind, path }: HostFile): void {
-  if (driver === 'file' ? kind !== 'file' : kind !== 'block' && kind !== 'character') throw wrongKind(driver, path);
-}
-
-function wrongKind(driver: FileDriver, path: string): BlockError {
-  const wanted = driver === 'file' ? 'a regular file' : 'either a character or block device';
-  return new BlockError('invalid-argument', `'${driver}' driver requires '${path}' to be ${wanted}`, {
-    path,
-    operation: 'open',
-  });
-}
-
-/** True for the error of opening a folder, a pipe or a socket. */
-function isUnusableKind(error: unknown, readOnly: boolean): boolean {
-  if (!(error instanceof BlockError)) return false;
-  return error.errno === 'ESPIPE' || error.errno === 'ENXIO' || (readOnly && error.errno === 'EISDIR');
-}
-
-function cannotOpen(path: string, error: unknown): unknown {
-  // What is wrong with a set of descriptors names the set.
-  if (!(error instanceof BlockError) || error.operation === 'dup') return error;
-  const { code, errno, message } = error;
-  const reason = (errno !== undefined && wordsOfErrno(errno)) || message;
-  return new BlockError(code, `Could not open '${path}': ${reason}`, { path, operation: 'open', errno, cause: error });
-}
-
-/** Parses a plain path, or one after `file:`. Throws `invalid-argument`. */
-function parsePath(filename: string): BlockdevOptions & { driver: 'file' } {
-  const path = filename.startsWith('file:') ? filename.slice('file:'.length) : filename;
-  if (path === '') throw new BlockError('invalid-argument', "The 'file' block driver requires a file name");
-  if (path.includes('\0')) throw new BlockError('invalid-argument', 'A file name cannot contain a zero byte');
-  return { driver: 'file', filename: path };
-}
-
-const FOREIGN_OPTIONS = {
-  place: ['filename'],
-  use: ['locking', 'aio', 'aio-max-batch', 'drop-cache', 'x-check-cache-dropped'],
-};
-
-export const fileDriver: DriverDefinition<'file'> = {
-  name: 'file',
-  kind: 'protocol',
-  defaultFor: 'path',
-  followed: true,
-  foreignOptions: FOREIGN_OPTIONS,
-  takesDescriptors: true,
-  names: { prefixes: ['file'], parse: parsePath, format: ({ filename }) => filename },
-  open: (request) => openFile('file', request),
-  create: createFile,
-};
-
-export const hostDeviceDriver: DriverDefinition<'host_device'> = {
-  name: 'host_device',
-  kind: 'protocol',
-  defaultFor: 'device',
-  followed: true,
-  foreignOptions: FOREIGN_OPTIONS,
-  takesDescriptors: true,
-  names: {
-    prefixes: [],
-    parse: (filename) => ({ ...parsePath(filename), driver: 'host_device' }),
-    format: ({ filename }) => filename,
-  },
-  open: (request) => openFile('host_device', request),
-};
