@@ -7,9 +7,10 @@ import { JobManager } from '../jobs/manager.js';
 import { detach } from '../util/best-effort.js';
 import { type BlockError, toBlockError } from '../util/errors.js';
 import { printable } from '../util/foreign-text.js';
+import { EXIT_INTERRUPTED } from './ending-signals.js';
 import { reportError, write } from './output.js';
 import { openProgress, type ProgressKind } from './progress.js';
-import { EXIT_INTERRUPTED, Interrupt, reasonOf, type Session } from './session.js';
+import { Interrupt, reasonOf, type Session } from './session.js';
 
 const UPDATE_MS = 200;
 

@@ -10,6 +10,7 @@ import type { RealHostOptions } from '../host/real/index.js';
 import { bestEffort } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import type { ImageOpener } from '../workspace/open.js';
+import { EndingSignals } from './ending-signals.js';
 import type { ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
 import {
@@ -27,12 +28,6 @@ import {
  * data. A server then sends the data from the CPU's cache (1 MiB reads at depth 8: 4,200 to 4,800/s instead of 2,600 to 3,500).
  */
 const INLINE_READ_BYTES = 1 << 20;
-
-/** Signals that end a command: Ctrl-C, `kill`, and a closed terminal. */
-const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-
-/** Exit code of a command that was ended by Ctrl-C: 128 + SIGINT, as in shells. */
-export const EXIT_INTERRUPTED = 130;
 
 export interface Session {
   readonly host: Host;
@@ -199,23 +194,19 @@ export function reasonOf(error: BlockError): string {
 /** Watches for Ctrl-C (and the other ending signals) while a command runs: then `signal` aborts, and requests to a silent server are failed. */
 export class Interrupt {
   readonly signal: AbortSignal;
-  readonly #controller = new AbortController();
-  readonly #listener = (): void => {
-    // A second signal ends the process at once.
-    if (this.#controller.signal.aborted) process.exit(EXIT_INTERRUPTED);
-    this.#graph.abortStalled();
-    this.#controller.abort();
-  };
-  readonly #graph: Graph;
+  readonly #signals: EndingSignals;
 
   /** `graph`: the graph whose stalled requests are aborted. */
   constructor({ graph }: Session) {
-    this.#graph = graph;
-    this.signal = this.#controller.signal;
-    for (const signal of ENDING_SIGNALS) process.on(signal, this.#listener);
+    const controller = new AbortController();
+    this.signal = controller.signal;
+    this.#signals = new EndingSignals(() => {
+      graph.abortStalled();
+      controller.abort();
+    });
   }
 
   stop(): void {
-    for (const signal of ENDING_SIGNALS) process.off(signal, this.#listener);
+    this.#signals.stop();
   }
 }

@@ -14,6 +14,7 @@ import {
   QUIET,
   SOURCE_CACHE,
 } from '../arguments.js';
+import { EXIT_INTERRUPTED } from '../ending-signals.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, reportFailure, write } from '../output.js';
 import {
@@ -26,7 +27,6 @@ import {
 } from '../progress.js';
 import { ratedState } from '../rate.js';
 import {
-  EXIT_INTERRUPTED,
   type ImageArguments,
   Interrupt,
   imageArguments,

@@ -32,6 +32,7 @@ import {
   QEMU_IMG_FORMAT,
 } from '../create-options.js';
 import { creationFailure } from '../creation-failure.js';
+import { EXIT_INTERRUPTED } from '../ending-signals.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, write, writeMessage } from '../output.js';
 import {
@@ -43,16 +44,7 @@ import {
   progressKind,
 } from '../progress.js';
 import { ratedState } from '../rate.js';
-import {
-  couldNotOpen,
-  EXIT_INTERRUPTED,
-  Interrupt,
-  imageArguments,
-  openImage,
-  reasonOf,
-  type Session,
-  withSession,
-} from '../session.js';
+import { couldNotOpen, Interrupt, imageArguments, openImage, reasonOf, type Session, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
 const MAX_SPARSE_BYTES = 16 << 20;

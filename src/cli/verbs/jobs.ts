@@ -2,6 +2,7 @@
 
 import type { Client } from '../../qmp/client/client.js';
 import { End } from '../end.js';
+import { EXIT_INTERRUPTED } from '../ending-signals.js';
 import { OWN_WORDS, type ParsedOptions, UsageError } from '../getopt.js';
 import { monitorAddress } from '../jobs/address.js';
 import { JobSampler } from '../jobs/sample.js';
@@ -9,7 +10,7 @@ import { jobObjects, listed } from '../jobs/show.js';
 import { type JobOrder, jobOrder } from '../jobs/verbs.js';
 import { prettyJson } from '../json.js';
 import { write } from '../output.js';
-import { EXIT_INTERRUPTED, withSession } from '../session.js';
+import { withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
 /** A rate takes two readings. */

@@ -1,0 +1,47 @@
+// Signals that end a program: what comes together is one request, a later signal does not wait.
+
+import { expect } from 'chai';
+import { EndingSignals, EXIT_INTERRUPTED } from '../../src/cli/ending-signals.js';
+
+describe('signals that end a program', () => {
+  const exit = process.exit;
+  let codes: unknown[];
+  let nowMs: number;
+  let firsts: number;
+  let signals: EndingSignals;
+
+  beforeEach(() => {
+    codes = [];
+    nowMs = 5000;
+    firsts = 0;
+    process.exit = ((code: unknown) => codes.push(code)) as never;
+    signals = new EndingSignals(
+      () => firsts++,
+      () => nowMs,
+    );
+  });
+  afterEach(() => {
+    signals.stop();
+    process.exit = exit;
+  });
+
+  it('are one request where they come together, as those of a terminal that is closed do', () => {
+    for (const signal of ['SIGTERM', 'SIGHUP', 'SIGHUP'] as const) process.emit(signal);
+    nowMs += 999;
+    process.emit('SIGINT');
+    expect([firsts, codes]).to.deep.equal([1, []]);
+  });
+
+  it('end it at once where somebody sends one again later', () => {
+    process.emit('SIGINT');
+    nowMs += 1000;
+    process.emit('SIGINT');
+    expect([firsts, codes]).to.deep.equal([1, [EXIT_INTERRUPTED]]);
+  });
+
+  it('are left to the system when it has ended', () => {
+    const before = process.listenerCount('SIGHUP');
+    signals.stop();
+    expect(process.listenerCount('SIGHUP')).to.equal(before - 1);
+  });
+});
