@@ -1,7 +1,8 @@
 // The life of one job: events in QEMU's order, its ends, errors, and listeners that misbehave.
 import { expect } from 'chai';
+import { JobManager } from '../../src/jobs/manager.js';
 import { BlockError } from '../../src/util/errors.js';
-import { settle } from '../support/fake-clock.js';
+import { FakeClock, settle } from '../support/fake-clock.js';
 import { takeUnexpected } from '../support/unexpected.js';
 import { codeOf, FakeDriver, fail, idle, idleWhenReady, makeWorld } from './fake-job.js';
 
@@ -45,6 +46,20 @@ describe('a job', () => {
     await job.complete();
     await job.done;
     expect(log.slice(4)).to.deep.equal(['j waiting', 'j pending', 'j BLOCK_JOB_COMPLETED', 'j concluded', 'j null']);
+  });
+
+  it('tells why it failed in the same words everywhere: event, query-jobs and query-block-jobs', async () => {
+    const manager = new JobManager(
+      new FakeClock(),
+      ({ code, message }, isBlockJob) => `${code}, ${message}, ${isBlockJob}`,
+    );
+    const told: unknown[] = [];
+    manager.events.on('BLOCK_JOB_COMPLETED', ({ error }) => told.push(error));
+    const job = manager.create({ driver: new FakeDriver(fail()), autoDismiss: false });
+    job.start();
+    expect(await codeOf(() => job.done)).to.equal('io');
+    told.push(manager.query()[0].error, manager.queryBlock()[0].error);
+    expect(told).to.deep.equal(Array(3).fill('io, the disk is gone, true'));
   });
 
   it('waits for finalize and dismiss where it is told to', async () => {
