@@ -35,7 +35,8 @@ class CreateDriver implements JobDriver {
 async function createUnused(graph: Graph, options: BlockdevCreateOptions): Promise<void> {
   if (options.driver === 'file') {
     try {
-      await checkReplaceable(graph, options.filename);
+      // Nobody uses what has no name: that it cannot be made is said by the host.
+      if (options.filename !== '') await checkReplaceable(graph, options.filename);
       await createNode(graph, options);
     } catch (error) {
       const reason = toBlockError(error);

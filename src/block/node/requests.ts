@@ -5,6 +5,7 @@
 
 import type { HostFile, ZeroScan } from '../../host/host.js';
 import { BlockError } from '../../util/errors.js';
+import { roundUp, SECTOR_BYTES } from '../../util/numbers.js';
 import { Serial } from '../../util/serial.js';
 import { later, settleAll } from '../../util/settle.js';
 import { checkImageSize } from '../image-size.js';
@@ -144,8 +145,9 @@ export abstract class NodeRequests extends NodePadding {
 
   async #setSize(size: number, options: TruncateOptions): Promise<void> {
     await this.doTruncate(size, options);
-    this.length = size;
-    for (const bitmap of this.bitmaps.values()) bitmap.truncate(size);
+    // As when it was opened: whole sectors.
+    this.length = roundUp(size, SECTOR_BYTES);
+    for (const bitmap of this.bitmaps.values()) bitmap.truncate(this.length);
   }
 
   /**

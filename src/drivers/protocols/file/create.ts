@@ -19,7 +19,7 @@ const BLOCK_BYTES = 4096;
 export async function createFile({ graph, options }: CreateRequest<'file'>): Promise<void> {
   const { filename, size, preallocation = 'off' } = options;
   if (preallocation === 'metadata') {
-    throw new BlockError('invalid-argument', "Unsupported preallocation mode 'metadata'", { path: filename });
+    throw new BlockError('invalid-argument', 'Unsupported preallocation mode: metadata', { path: filename });
   }
   if ((options['extent-size-hint'] ?? 0) !== 0) {
     throw new BlockError('unsupported', 'extent-size-hint other than 0 is not supported', { path: filename });
