@@ -146,6 +146,7 @@ async function openLevel(
       discard: settings.discard,
       cache: { direct: settings.direct, noFlush: settings.noFlush },
       made,
+      forceShare: settings.forceShare,
     },
     options: own,
     openChild: children.open.bind(children),

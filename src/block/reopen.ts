@@ -17,7 +17,7 @@ import type { Child } from './child.js';
 import type { Graph } from './graph.js';
 import { backingFileOf } from './node/format.js';
 import type { BlockNode } from './node/node.js';
-import { type NodeChange, type Opening, reopenTogether } from './node/reopening.js';
+import { type NodeChange, type Opening, reopensNot, reopenTogether } from './node/reopening.js';
 import { settleInherited } from './node-settings.js';
 import { findDriver, hasBackingFiles } from './registry.js';
 import { type InheritedOptions, ROLES } from './roles.js';
@@ -188,11 +188,6 @@ function openingOf(node: BlockNode): Opening {
 
 function checkReopens(node: BlockNode): void {
   if (findDriver(node.driver).reopens === false) throw reopensNot(node);
-}
-
-function reopensNot({ driver, nodeName, filename }: BlockNode): BlockError {
-  const message = `Block format '${driver}' used by node '${nodeName}' does not support reopening files`;
-  return new BlockError('unsupported', message, { path: filename });
 }
 
 /** Refuses with `invalid-argument` options that were given before, are left out now, and have to stay. */

@@ -94,8 +94,14 @@ function putInPlace(graph: Graph, { node, overlay }: OverlayPair, undo: Undo[]):
   undo.push(async () => overlay.removeChild('backing'));
 }
 
+/** Nobody writes to it any more; that it cannot be made read-only (a filter that writes what is read, or does not reopen) is no reason to refuse. */
 async function makeReadOnly(node: BlockNode, undo: Undo[]): Promise<void> {
   if (node.readOnly || node.writesWhenRead) return;
+  try {
+    await node.reopen(true);
+  } catch (error) {
+    if (error instanceof BlockError && error.code === 'unsupported') return;
+    throw error;
+  }
   undo.push(() => node.reopen(false));
-  await node.reopen(true);
 }

@@ -269,6 +269,12 @@ class ActiveCommitDriver extends MirrorDriver {
     return link;
   }
 
+  /** However the job ends, the base stays writable, but where it takes the place of a source that is not. */
+  override run(ctx: JobContext): Promise<void> {
+    this.#access?.keep();
+    return super.run(ctx);
+  }
+
   get #layersBetween(): BlockNode[] {
     return nodesAbove(this.source, this.target).slice(1);
   }
@@ -278,9 +284,7 @@ class ActiveCommitDriver extends MirrorDriver {
   }
 
   protected override async pivot(): Promise<void> {
-    const written = hasWriter(this.source);
     await super.pivot();
-    if (written) this.#access?.keep();
     // Old layers that stay open must not keep others from writing to the base: what they read has no meaning any more.
     this.#sharing?.keep();
     this.resources.dropLater(nodesAbove(this.source, this.target));

@@ -28,6 +28,8 @@ import type { JobType } from './driver.js';
 import { blockedBy, type JobResources } from './resources.js';
 
 interface FilterKind {
+  /** Whether it is read-only. Default: as the source is. */
+  readOnly?: boolean;
   /** What the child is called. */
   child: 'backing' | 'file';
   /** One that was given a name is called by its options; others as what they filter. */
@@ -40,9 +42,9 @@ interface FilterKind {
 
 /** The names are QEMU's, as are the differences. */
 const KINDS = {
-  mirror_top: { child: 'backing' },
-  commit_top: { child: 'backing' },
-  'copy-before-write': { child: 'file', alwaysShown: true, refusal: 'Could not create node: ' },
+  mirror_top: { child: 'backing', readOnly: false },
+  commit_top: { child: 'backing', readOnly: true },
+  'copy-before-write': { child: 'file', readOnly: false, alwaysShown: true, refusal: 'Could not create node: ' },
   'copy-on-read': { child: 'file', hasOptions: true, refusal: 'Could not create node: ' },
 } as const satisfies Record<string, FilterKind>;
 
@@ -160,7 +162,8 @@ export function putFilter(resources: JobResources, use: FilterUse, source: Block
 function makeFilter({ plan, type, make }: FilterUse, source: BlockNode): FilterNode {
   const { driver, name } = plan;
   const kind: FilterKind = KINDS[driver];
-  const { graph, readOnly } = source;
+  const { graph } = source;
+  const { readOnly = source.readOnly } = kind;
   // What discards and zeroes become is up to the node below.
   const options: NodeOptions = { nodeName: name ?? graph.makeName(), readOnly, discard: 'unmap' };
   const own = kind.hasOptions && name !== undefined ? {} : null;

@@ -17,6 +17,7 @@ import type { BlockNode } from '../block/node/node.js';
 import { BlockNode as Node } from '../block/node/node.js';
 import { PERM_ALL, Perm } from '../block/types.js';
 import { assert } from '../util/assert.js';
+import { bestEffort } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import { RangeLock } from '../util/range-lock.js';
 import { type BitmapUse, bitmapFor } from './bitmap-use.js';
@@ -302,6 +303,8 @@ export class MirrorDriver implements JobDriver {
     graph.replaceNode(from, target);
     // The source itself can become the backing node once nobody writes to it any more.
     if (below === source) await graph.setBacking(target, source);
+    // Best effort: the pivot is done.
+    if (from.readOnly) await target.reopen(true).catch(bestEffort('making a mirrored image read-only'));
     this.resources.dropLater([from]);
   }
 

@@ -11,6 +11,7 @@ import { FormatNode, openBacking } from '../../src/block/node/format.js';
 import type { BlockNode, NodeOptions } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import { type DriverDefinition, registerDriver } from '../../src/block/registry.js';
+import { ROLES } from '../../src/block/roles.js';
 import { type BlockStatus, PERM_ALL, Perm } from '../../src/block/types.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 import { failureOf, makeBench } from '../drivers/support.js';
@@ -50,7 +51,7 @@ const nameDriver: DriverDefinition<'qcow2'> = {
     const use = { user: nobody, role: 'root', perm: Perm.CONSISTENT_READ, shared: PERM_ALL } as const;
     await withLink(file, use, (link) => link.read(0, head));
     const made = new NameNode(graph, node, file, new TextDecoder().decode(head).replace(/\0.*$/s, ''));
-    made.setChild('file', file, 'image', { perm: Perm.CONSISTENT_READ, shared: PERM_ALL & ~Perm.WRITE });
+    made.setChild('file', file, 'image', ROLES.image.permissions(request.use));
     await openBacking(request, made);
     return made;
   },
@@ -106,7 +107,7 @@ describe('backing files', () => {
   it('are not opened where nobody wants them', async () => {
     const { graph, image } = bench();
     image('/top', 'base');
-    expect(names(await openNode(graph, '/top', { backing: false }))).to.deep.equal(['/top']);
+    expect(names(await openNode(graph, '/top', { backing: false, readOnly: true }))).to.deep.equal(['/top']);
     const options = { driver: 'qcow2', backing: null, file: { driver: 'file', filename: '/top' } } as const;
     expect(names(await openNode(graph, { ...options, 'read-only': true }))).to.deep.equal(['/top']);
   });

@@ -48,7 +48,7 @@ describe('commit', () => {
     job.cancel();
     await job.done;
     expect(rootOf(world.device).node).to.equal(top);
-    expect(base.readOnly).to.equal(true);
+    expect(base.readOnly).to.equal(false);
     expectSame(base.content(), world.model, 'base');
     world.expectTidy();
   });

@@ -7,7 +7,7 @@ import { BlockError } from '../../util/errors.js';
 import { skipFilters } from '../chain.js';
 import type { Child } from '../child.js';
 import type { OpenRequest } from '../registry.js';
-import { BACKING_FIXED, type Permissions } from '../roles.js';
+import { BACKING_FIXED, type Permissions, ROLES } from '../roles.js';
 import { PERM_ALL, Perm } from '../types.js';
 import { BlockNode } from './node.js';
 
@@ -22,11 +22,16 @@ export abstract class FormatNode extends BlockNode {
   }
 
   /**
-   * The backing node is to be right where a user of this node counts on what it reads. As long as all of them let others write to it, its
+   * Of what it is stored in, a format needs what it works with itself, and what its users do with it: what is written for them without a change of what
+   * they read is written there, too. The backing node is to be right where a user of this node counts on what it reads. As long as all of them let others write to it, its
    * backing node may change, too: an overlay that a backup writes to may lie over the disk that is backed up. Otherwise nobody else writes below.
    */
-  override needsOf(link: Child, perm: number, shared: number): Permissions | null {
-    if (!link.role.cow) return null;
+  override needsOf(link: Child, perm: number, shared: number, readOnly: boolean): Permissions | null {
+    const { forceShare } = this;
+    if (!link.role.cow) {
+      const own = ROLES.image.permissions({ readOnly, forceShare });
+      return { perm: own.perm | perm, shared: forceShare ? own.shared : own.shared & shared };
+    }
     const others = (shared & Perm.WRITE) !== 0 ? PERM_ALL : BACKING_FIXED;
     return { perm: perm & Perm.CONSISTENT_READ, shared: others | link.lent };
   }

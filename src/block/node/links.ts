@@ -24,6 +24,8 @@ export interface NodeOptions {
   cache?: CacheMode;
   /** Told of the node before it has children: whoever has it made lets it go (`abandon`) where it cannot be made as a whole. */
   made?(node: NodeLinks): void;
+  /** QAPI `force-share`: others may do what they like with the image. Default: false. */
+  forceShare?: boolean;
 }
 
 /** `direct`: past the page cache. `noFlush`: flushes are ignored. */
@@ -57,6 +59,8 @@ export abstract class NodeLinks implements NodeUser {
   detectZeroes: BlockdevDetectZeroesOptions;
   discardMode: BlockdevDiscardOptions;
   cache: CacheMode;
+  /** Others may do what they like with the image, at the risk of whoever opened it so. */
+  readonly forceShare: boolean;
   /** The options that it was opened with; null where it was made by something else than `open.ts`. */
   opening: Opening | null = null;
   /** Settles when the reopening that is under way has ended; null: there is none. */
@@ -85,6 +89,7 @@ export abstract class NodeLinks implements NodeUser {
     this.cache = options.cache ?? { direct: false, noFlush: false };
     this.discardMode = options.discard ?? 'ignore';
     options.made?.(this);
+    this.forceShare = options.forceShare ?? false;
   }
 
   get host(): Host {
@@ -253,10 +258,10 @@ export abstract class NodeLinks implements NodeUser {
   }
 
   /**
-   * What this node needs of a child where its own users together need `perm` and leave `shared` to others. Null: what the link has does not follow
-   * from its users.
+   * What this node needs of a child where its own users together need `perm` and leave `shared` to others, and it is `readOnly`. Null: what the
+   * link has does not follow from its users.
    */
-  needsOf(_link: Child, _perm: number, _shared: number): Permissions | null {
+  needsOf(_link: Child, _perm: number, _shared: number, _readOnly: boolean): Permissions | null {
     return null;
   }
 

@@ -77,7 +77,7 @@ export function planPermissions(
 ): { order: BlockNode[]; planned: Map<Child, Permissions> } {
   const order = fromTheTop(nodes);
   const planned = new Map(changes);
-  for (const node of order) plan(node, planned);
+  for (const node of order) plan(node, planned, readOnly.get(node) ?? node.readOnly);
   for (const [link, use] of planned) {
     if (!readOnly.has(link.node)) link.node.checkWriter(use.perm & ~link.perm);
     checkPermissions(link.node, { name: link.name, role: link.role, user: link.user, ...use }, link, planned);
@@ -86,10 +86,10 @@ export function planPermissions(
   return { order, planned };
 }
 
-function plan(node: BlockNode, planned: Map<Child, Permissions>): void {
+function plan(node: BlockNode, planned: Map<Child, Permissions>, readOnly: boolean): void {
   const { perm, shared } = usedPermissions(node, planned);
   for (const link of node.children.values()) {
-    const needs = node.needsOf(link, perm, shared);
+    const needs = node.needsOf(link, perm, shared, readOnly);
     if (needs !== null && (needs.perm !== link.perm || needs.shared !== link.shared)) planned.set(link, needs);
   }
 }
@@ -116,7 +116,8 @@ function fromTheTop(nodes: readonly BlockNode[]): BlockNode[] {
   const visit = (node: BlockNode): void => {
     if (seen.has(node) || node.closed) return;
     seen.add(node);
-    for (const link of node.children.values()) if (node.needsOf(link, 0, PERM_ALL) !== null) visit(link.node);
+    for (const link of node.children.values())
+      if (node.needsOf(link, 0, PERM_ALL, node.readOnly) !== null) visit(link.node);
     order.push(node);
   };
   for (const node of nodes) visit(node);

@@ -19,7 +19,8 @@ import type { LooseOptions } from '../../schema/loose-options.js';
 import { bestEffort, reportUnforeseen } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
 import type { Child } from '../child.js';
-import { type InheritedOptions, type Permissions, ROLES } from '../roles.js';
+import { knownDriver } from '../registry.js';
+import type { InheritedOptions, Permissions } from '../roles.js';
 import { PERM_ALL, Perm } from '../types.js';
 import type { CacheMode } from './links.js';
 import type { BlockNode } from './node.js';
@@ -93,20 +94,38 @@ export async function reopenTogether(nodes: readonly BlockNode[], plan: () => No
   }
 }
 
-/** `node`, and the children that its bytes lie in, as far as they are not so already and nobody else writes to them. */
+/**
+ * `node`, and the children that its bytes lie in, as far as they are not so already and nobody else writes to them. Those that were not opened within
+ * its options, or say themselves whether they are read-only, stay as they are. Throws `unsupported` where one cannot change.
+ */
 export function withFollowers(
   node: BlockNode,
   readOnly: boolean,
   into: Map<BlockNode, NodeChange> = new Map(),
 ): NodeChanges {
   if (into.has(node) || node.readOnly === readOnly) return into;
+  if (knownDriver(node.driver)?.reopens === false) throw reopensNot(node);
   into.set(node, { readOnly });
   for (const link of node.children.values()) {
+    if (!follows(link)) continue;
     const written = ({ user, perm }: Child) => !into.has(user as BlockNode) && (perm & WRITES) !== 0;
-    if (link.role.follows && !(readOnly && [...link.node.parents].some(written)))
-      withFollowers(link.node, readOnly, into);
+    if (!(readOnly && [...link.node.parents].some(written))) withFollowers(link.node, readOnly, into);
   }
   return into;
+}
+
+function follows({ role, user, node: { opening } }: Child): boolean {
+  return role.follows && opening?.heirOf === user && opening.options.members['read-only'] === undefined;
+}
+
+/** The error for a node whose driver cannot change how it is open. */
+export function reopensNot({
+  driver,
+  nodeName,
+  filename,
+}: Pick<BlockNode, 'driver' | 'nodeName' | 'filename'>): BlockError {
+  const message = `Block format '${driver}' used by node '${nodeName}' does not support reopening files`;
+  return new BlockError('unsupported', message, { path: filename });
 }
 
 const WRITES = Perm.WRITE | Perm.WRITE_UNCHANGED;
@@ -138,11 +157,11 @@ class Reopening {
   async #run(): Promise<void> {
     const turning = this.#nodes.filter((node) => this.#turns(node));
     // Before anything waits for requests to end.
-    planPermissions(this.#nodes, this.#linkUses(), this.#readOnly());
+    this.#plan();
     try {
       for (const node of this.#nodes) await node.idle();
       for (const node of turning) node.refusesWriters = true;
-      planPermissions(this.#nodes, this.#linkUses(), this.#readOnly());
+      this.#plan();
       for (const node of this.#nodes) if (!node.readOnly) await node.flush();
       for (const node of this.#nodes) await this.#prepare(node);
       this.#nodes[0].graph.quiescence.change(() => this.#switch());
@@ -163,6 +182,11 @@ class Reopening {
     }
   }
 
+  #plan(): void {
+    this.#checkFiles();
+    planPermissions(this.#nodes, new Map(), this.#readOnly());
+  }
+
   #turns(node: BlockNode): boolean {
     const { readOnly } = this.#changes.get(node)!;
     return readOnly !== undefined && readOnly !== node.readOnly;
@@ -174,19 +198,17 @@ class Reopening {
     return new Map(turning.map((node) => [node, !node.readOnly]));
   }
 
-  /** Permissions that links to the children have where they do not follow from users: their node's bytes lie there. */
-  #linkUses(): Map<Child, Permissions> {
-    const uses = new Map<Child, Permissions>();
+  /** Refuses with `read-only` a node that becomes writable over a file that is not. */
+  #checkFiles(): void {
     const becomes = this.#readOnly();
     for (const [node, readOnly] of becomes) {
+      if (readOnly) continue;
       for (const link of node.children.values()) {
-        if (!link.role.follows || node.needsOf(link, 0, PERM_ALL) !== null) continue;
-        const { perm } = ROLES.image.permissions({ readOnly, forceShare: false });
-        if (!readOnly && (becomes.get(link.node) ?? link.node.readOnly)) throw isReadOnly(link.node);
-        uses.set(link, { perm, shared: link.shared });
+        const { perm } = node.needsOf(link, 0, PERM_ALL, readOnly) ?? link;
+        if (link.role.follows && (perm & Perm.WRITE) !== 0 && (becomes.get(link.node) ?? link.node.readOnly))
+          throw isReadOnly(link.node);
       }
     }
-    return uses;
   }
 
   async #prepare(node: BlockNode): Promise<void> {
@@ -205,8 +227,9 @@ class Reopening {
         this.#moveBacking(node);
         this.#moveFile(node);
       }
-      const uses = this.#linkUses();
-      for (const { link } of this.#files) uses.set(link, uses.get(link) ?? link);
+      this.#checkFiles();
+      const uses = new Map<Child, Permissions>();
+      for (const { link } of this.#files) uses.set(link, link);
       for (const { link } of this.#links) if (link !== undefined) uses.set(link, link);
       this.#permit(uses, this.#readOnly());
     } catch (error) {

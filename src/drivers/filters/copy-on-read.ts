@@ -25,8 +25,11 @@ class CopyOnReadNode extends PopulatingFilter {
   /** A copy writes what is read there anyway. */
   override needsOf(link: Child, perm: number, shared: number): Permissions | null {
     const needs = super.needsOf(link, perm, shared);
-    if (needs === null || perm === 0) return needs;
-    return { perm: needs.perm | Perm.CONSISTENT_READ | Perm.WRITE_UNCHANGED, shared: needs.shared & ~Perm.WRITE };
+    if (needs === null) return needs;
+    const fills = needs.perm | Perm.WRITE_UNCHANGED;
+    return perm === 0
+      ? { perm: fills, shared: needs.shared }
+      : { perm: fills | Perm.CONSISTENT_READ, shared: needs.shared & ~Perm.WRITE };
   }
 
   protected override async copy(offset: number, length: number): Promise<void> {

@@ -49,6 +49,7 @@ describe('node: reopen', () => {
     }
     const top = new Stubborn(graph, { name: 'top', size: SIZE, readOnly: true });
     top.setChild('file', file, 'image', { perm: Perm.CONSISTENT_READ, shared: PERM_ALL });
+    file.opening!.heirOf = top;
     expect((await failureOf(top.reopen(false))).code).to.equal('unsupported');
     expect([top.readOnly, file.readOnly, file.children.get('file')!.node.readOnly]).to.deep.equal([true, true, true]);
   });

@@ -60,8 +60,7 @@ class RawNode extends FormatNode {
   }
 
   override needsOf(_link: Child, perm: number, shared: number): Permissions {
-    const keepSize = this.#fixed && perm !== 0 ? Perm.RESIZE : 0;
-    return { perm, shared: shared & ~keepSize };
+    return { perm, shared: this.#fixed ? shared & ~Perm.RESIZE : shared };
   }
 
   protected override async doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {

@@ -19,6 +19,8 @@ const USED_BASE = 100;
 const UNSHARED_BASE = 200;
 const BITS = Object.values(Perm).map((perm) => Math.log2(perm));
 
+const NOTHING_TO_DO: PreparedPermissions = { commit() {}, abort() {} };
+
 export class ImageLocks {
   #file: HostFile;
   /** The permissions that are announced now, as bits of `Perm`. */
@@ -41,6 +43,7 @@ export class ImageLocks {
    * where another process (or another open file of this process) conflicts.
    */
   prepare(used: number, unshared: number): PreparedPermissions {
+    if (used === this.#used && unshared === this.#unshared) return NOTHING_TO_DO;
     const newUsed = used & ~this.#used;
     const newUnshared = unshared & ~this.#unshared;
     let lockedUsed = 0;
