@@ -48,7 +48,7 @@ export function backingFormatFor(base: BlockNode): string {
 export async function backingNameFor(overlay: string, over: BlockNode, wishes: NameWishes = {}): Promise<string> {
   const base = skipFilters(over);
   const wanted = await fileId(base);
-  if (wanted === null) return nameOfNowhere(overlay, base, wishes.asked ?? base.filename);
+  if (wanted === null) return nameOfNowhere(overlay, base, wishes.asked);
   const leads = (name: string): Promise<boolean> => leadsTo(base, overlay, name, wanted);
   const { asked } = wishes;
   if (asked !== undefined) {
@@ -68,11 +68,15 @@ export async function backingNameFor(overlay: string, over: BlockNode, wishes: N
   throw refused(overlay, `No backing file name leads to '${printable(base.filename)}' from there`);
 }
 
-/** Nothing outside of this process: there is nothing to be found, but what the name says must be an image's to say. */
-function nameOfNowhere(overlay: string, base: BlockNode, name: string): string {
+/**
+ * Nothing outside of this process: there is nothing to be found. Its own name is written as it is, also where an image that has it would not be
+ * opened by that; another one must at least be an image's to say.
+ */
+function nameOfNowhere(overlay: string, base: BlockNode, asked: string | undefined): string {
+  const name = asked ?? base.filename;
   const full = resolved(overlay, name);
-  if (full !== null && opensFrom(overlay, full)) return name;
-  throw refused(overlay, `An image cannot have '${printable(base.filename)}' as its backing file`);
+  if (name === base.filename || (full !== null && opensFrom(overlay, full))) return checkedLength(name, overlay);
+  throw refused(overlay, `An image cannot have '${printable(name)}' as its backing file`);
 }
 
 /** The file that a name in the header of `filename`, which may still have to be made, is relative to. Its folder's links are resolved. */
