@@ -43,10 +43,16 @@ function rate(value: number | undefined): number {
   return number;
 }
 
+/** Has no range: what is negative counts as very large, as in QEMU. */
+function requestSize(bytes: number): number {
+  if (!Number.isSafeInteger(bytes)) throw invalid("Parameter 'iops-size' expects a whole number");
+  return bytes < 0 ? Number.MAX_SAFE_INTEGER : bytes;
+}
+
 /** Checks limits by QEMU's rules and with its messages. Throws `invalid-argument`. */
 export function parseThrottleLimits(limits: ThrottleLimits): ThrottleConfig {
   const buckets: BucketLimits[] = [];
-  const iopsSize = rate(limits['iops-size']);
+  const iopsSize = requestSize(limits['iops-size'] ?? 0);
   for (const unit of UNITS) {
     for (const suffix of ['', '-max'] as const) {
       if (limits[`${unit}-total${suffix}`] && (limits[`${unit}-read${suffix}`] || limits[`${unit}-write${suffix}`])) {

@@ -17,6 +17,7 @@ export interface ValidateOptions {
   suggest?: boolean;
 }
 
+const INT64_MAX = 2n ** 63n - 1n;
 /** Deepest nesting of a value: a chain of 200 images, each in its `file` and its `backing`, and room to spare. */
 const MAX_DEPTH = 512;
 
@@ -205,6 +206,20 @@ class Visitor {
     return number;
   }
 
+  /**
+   * Of 64 bits, as a monitor hands it on: no number holds it exactly. Nothing here is as large as the largest number, which stands for it; a negative one
+   * is a very large one where the type has no sign, as in QEMU.
+   */
+  #large(type: string, value: bigint, path: string): number {
+    if (this.#strings || this.#suggest) throw beyond(path);
+    const signed = lowest(type) < 0;
+    if (signed && value > INT64_MAX) throw this.#noInteger(type, path);
+    if (highest(type) < Number.MAX_SAFE_INTEGER || (type === 'size' && value < 0n)) {
+      throw invalid(`Parameter '${this.#shown(path)}' expects ${cName(type)}`);
+    }
+    return signed && value < 0n ? Number.MIN_SAFE_INTEGER : Number.MAX_SAFE_INTEGER;
+  }
+
   #integer(type: string, value: unknown, path: string): number {
     let number = value;
     if (this.#strings && typeof value === 'string') {
@@ -213,14 +228,14 @@ class Visitor {
       const digits = value.replace(/^[-+]/, '');
       number = value.startsWith('-') ? -Number(digits) : Number(digits);
     }
-    // A monitor hands on what no number holds exactly.
-    if (typeof number === 'bigint')
-      throw invalid(`Parameter '${path}' is beyond ${Number.MAX_SAFE_INTEGER} (2^53 - 1)`);
+    if (typeof number === 'bigint') return this.#large(type, number, path);
     if (typeof number !== 'number') throw this.#noInteger(type, path);
     if (!Number.isSafeInteger(number)) {
-      if (!Number.isInteger(number)) throw this.#noInteger(type, path);
-      throw invalid(`Parameter '${path}' is beyond ${Number.MAX_SAFE_INTEGER} (2^53 - 1)`);
+      // A monitor hands on a number where 64 bits are not enough.
+      const large = Math.abs(number) >= 2 ** 63 && !this.#strings && !this.#suggest;
+      throw large || !Number.isInteger(number) ? this.#noInteger(type, path) : beyond(path);
     }
+    if (type === 'uint64' && number < 0 && !this.#strings && !this.#suggest) return Number.MAX_SAFE_INTEGER;
     if (number < lowest(type) || number > highest(type)) {
       throw invalid(`Parameter '${this.#shown(path)}' expects ${cName(type)}`);
     }
@@ -284,6 +299,10 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 function join(path: string, name: string): string {
   return path === '' ? name : `${path}.${name}`;
+}
+
+function beyond(path: string): BlockError {
+  return invalid(`Parameter '${path}' is beyond ${Number.MAX_SAFE_INTEGER} (2^53 - 1)`);
 }
 
 function invalid(message: string): BlockError {

@@ -4,13 +4,14 @@ import type { Graph } from '../block/graph.js';
 import type { NbdServerOptions } from '../exports/nbd/server.js';
 import type { TlsSettings } from '../host/net.js';
 
-/** `authz` is the id of an authorization object; clients without a name are refused then. Throws `not-found`, `invalid-argument`. */
+/** `authz` is the id of an authorization object, which is looked for when a client comes; those without a name are refused then, as all are where there is none. */
 export function serverSecurity(
   { objects }: Graph,
   tls: TlsSettings | undefined,
   authz: string | undefined,
 ): Pick<NbdServerOptions, 'tls' | 'authorise'> {
-  if (authz === undefined) return { tls };
-  const authorizer = objects.authorizer(authz);
+  // Without TLS nobody has a name to be looked at.
+  if (authz === undefined || tls === undefined) return { tls };
+  const authorizer = objects.authorizerToBe(authz);
   return { tls, authorise: (name) => name !== null && authorizer.authorise(name) };
 }

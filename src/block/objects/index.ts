@@ -10,6 +10,7 @@ import type { ObjectOptions } from '../../schema/generated/types.js';
 import { parseKeyval } from '../../schema/keyval.js';
 import { parseJsonObject } from '../../schema/options.js';
 import { validate } from '../../schema/validate.js';
+import { reportUnforeseen } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
 import { type Authorizer, listAuthorizer, listFileAuthorizer, simpleAuthorizer } from './authz.js';
 import type { Made, UserObject } from './object.js';
@@ -94,6 +95,20 @@ export class UserObjects {
       throw new BlockError('invalid-argument', `Expected TLS credentials for a ${side} endpoint`);
     }
     return entry.settings;
+  }
+
+  /** The one that has this id when somebody comes; where there is none, nobody is let in. */
+  authorizerToBe(id: string): Authorizer {
+    return {
+      authorise: async (identity) => {
+        try {
+          return await this.authorizer(id).authorise(identity);
+        } catch (error) {
+          reportUnforeseen('authorization', error);
+          return false;
+        }
+      },
+    };
   }
 
   /** Throws `not-found`, or `invalid-argument` where `id` is something else. */

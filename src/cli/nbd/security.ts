@@ -12,6 +12,8 @@ export function securityOf(
   { tlsCreds, tlsAuthz }: ServePlan,
 ): Pick<NbdServerOptions, 'tls' | 'authorise'> {
   const tls = tlsCreds === undefined ? undefined : tlsCredentials(() => graph.objects.tls(tlsCreds, 'server'));
+  // A person learns at once that nobody would be let in.
+  if (tlsAuthz !== undefined) graph.objects.authorizer(tlsAuthz);
   return serverSecurity(graph, tls, tlsAuthz);
 }
 

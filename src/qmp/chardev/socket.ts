@@ -191,7 +191,7 @@ export class SocketBackend implements ChardevBackend {
 function securityOf(objects: UserObjects, settings: SocketSettings): Security | null {
   const { address, server, tlsCreds, tlsAuthz } = settings;
   if (tlsCreds === undefined) return null;
-  const authorizer = tlsAuthz === undefined ? null : objects.authorizer(tlsAuthz);
+  const authorizer = tlsAuthz === undefined ? null : objects.authorizerToBe(tlsAuthz);
   const tls = objects.tls(tlsCreds, server ? 'server' : 'client');
   return { tls: server || address.type !== 'inet' ? tls : { ...tls, hostname: address.host }, authorizer };
 }

@@ -25,10 +25,8 @@ const STRICTER: readonly RegExp[] = [
   /The overlay is already in use/,
   /permissions 'write' are both required by an unnamed block device .* as 'backing' child\)/,
   /The target '.*' is (the source|'.*', which is in the backing chain)/,
-  // Names are looked up before an address is bound; QEMU looks for an authorization when the first client comes.
-  /No TLS credentials|authorization (object|list)/,
-  // A threshold beyond every image.
-  /Parameter 'write-threshold'/,
+  // Names are looked up before an address is bound.
+  /No TLS credentials/,
   // QEMU takes gigabytes for a ring buffer.
   /a ring buffer may have/,
   // Not there yet: bitmaps are not stored, copies go through memory.

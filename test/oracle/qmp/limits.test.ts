@@ -32,6 +32,28 @@ describe('qmp against qemu-storage-daemon: limits and broken messages', () => {
     '{"execute":"query-jobs","id":1}',
   );
 
+  const INTEGERS = ['-9223372036854775808', '-9007199254740993', '-1', '0', '1', '2147483648', '4294967296']
+    .concat(['9007199254740991', '9007199254740993', '9223372036854775807', '9223372036854775808'])
+    .concat(['18446744073709551615', '18446744073709551616', '-9223372036854775809', '1e30', '0.5']);
+  /** With an integer in the place of `N`; where it is taken, there is no such node, or nothing is left of it. */
+  const TAKE_INTEGERS = [
+    '{"execute":"block-set-write-threshold","arguments":{"node-name":"null","write-threshold":N}}',
+    '{"execute":"block-job-set-speed","arguments":{"device":"none","speed":N}}',
+    '{"execute":"block-commit","arguments":{"device":"none","speed":N}}',
+    '{"execute":"blockdev-mirror","arguments":{"device":"none","target":"none","sync":"full","buf-size":N}}',
+    '{"execute":"blockdev-mirror","arguments":{"device":"none","target":"none","sync":"full","granularity":N}}',
+    '{"execute":"block-dirty-bitmap-add","arguments":{"node":"none","name":"b","granularity":N}}',
+    '{"execute":"ringbuf-read","arguments":{"device":"none","size":N}}',
+    '{"execute":"qom-set","arguments":{"path":"/objects/given","property":"limits","value":{"bps-total-max":N}}}',
+    '{"execute":"qom-set","arguments":{"path":"/objects/given","property":"limits","value":{"iops-size":N}}}',
+  ];
+  same(
+    'integers at the ends of what 64 bits hold',
+    '{"execute":"blockdev-add","arguments":{"driver":"null-co","node-name":"null"}}',
+    '{"execute":"object-add","arguments":{"qom-type":"throttle-group","id":"given"}}',
+    ...TAKE_INTEGERS.map((text) => INTEGERS.map((integer) => text.replace('N', integer)).join('\n')),
+  );
+
   same(
     'a string of many bytes, and a name of many bytes',
     `{"execute":"query-jobs","id":"${'x'.repeat(20_000)}"}`,
