@@ -6,7 +6,7 @@ import { mocha, run } from './test-run.mjs';
 const SAMPLED = {
   scenarios: ['test/sim/scenario.test.ts', 'test/sim/job-scenario.test.ts'],
   models: ['test/drivers/qcow2/model.test.ts', 'test/drivers/qcow2/structure-crash.test.ts', 'test/jobs/model.test.ts'],
-  conformance: ['test/conformance/conformance.test.ts'],
+  conformance: ['test/conformance/simulated.test.ts', 'test/conformance/real.test.ts'],
   chains: ['test/interop/chains.test.ts', 'test/interop/chain-jobs.test.ts'],
   mutations: ['test/interop/mutations.test.ts'],
   'full-disk': ['test/full-disk/full-disk.test.ts', 'test/sim/full-disk.test.ts'],
@@ -18,7 +18,7 @@ const SAMPLED = {
 /** Name -> runs of what `npm test` does not do at all, each with what chooses it. They have no more seeds than `npm test`. */
 const EXTRA = {
   devices: ['512', '4096'].map((sector) => ({
-    files: ['test/conformance/conformance.test.ts'],
+    files: ['test/conformance/real.test.ts'],
     env: { DISKWRIGHT_LOOP_SECTOR: sector },
   })),
 };

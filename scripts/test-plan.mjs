@@ -20,7 +20,7 @@ const ALONE = [
 
 /** What an engine decides: how files and sockets are read and written, and what rests directly on that. */
 const ENGINE_MATTERS = [
-  'test/conformance/**',
+  'test/conformance/real.test.ts',
   'test/drivers/file*.test.ts',
   'test/drivers/nbd*.test.ts',
   'test/exports/nbd/**',
@@ -30,6 +30,19 @@ const ENGINE_MATTERS = [
   'test/interop/nbd-*.test.ts',
 ];
 
+/** Those among them that rest on no engine: they run on the simulated host or on none, or choose the engine themselves. */
+const NO_ENGINE = [
+  'test/drivers/file.test.ts',
+  'test/drivers/file-flush.test.ts',
+  'test/drivers/file-growth-beside.test.ts',
+  'test/drivers/file-resize-fails.test.ts',
+  'test/exports/nbd/budget-fairness.test.ts',
+  'test/exports/nbd/outbox.test.ts',
+  'test/host/engine-choice.test.ts',
+  'test/host/sim-net.test.ts',
+  'test/host/throttle.test.ts',
+];
+
 /** The longest ones come first, so that no core is left with one of them at the end. */
 const LONGEST = [
   'test/crash/kill.test.ts',
@@ -37,7 +50,8 @@ const LONGEST = [
   'test/sim/scenario.test.ts',
   'test/drivers/qcow2/interop.test.ts',
   'test/interop/chain-jobs.test.ts',
-  'test/conformance/conformance.test.ts',
+  'test/conformance/simulated.test.ts',
+  'test/conformance/real.test.ts',
   'test/drivers/qcow2/model.test.ts',
 ];
 
@@ -51,6 +65,8 @@ function matches(file, pattern) {
     .replaceAll('*', '[^/]*');
   return new RegExp(`^${source.replaceAll('\u0000', '.*')}$`).test(file);
 }
+
+const restsOnEngine = (file) => any(ENGINE_MATTERS)(file) && !any(NO_ENGINE)(file);
 
 /** May this file run only when nothing else does? */
 export const runsAlone = any(ALONE);
@@ -66,10 +82,14 @@ export function testFiles(root) {
 /** The runs of a whole test, in order: title, engine, files, and whether several files run at once. The package has runs of its own (test-nodes.mjs). */
 export function plan(root) {
   const files = testFiles(root).filter((file) => !file.startsWith('test/package/'));
+  for (const pattern of [...ALONE, ...ENGINE_MATTERS, ...NO_ENGINE, ...LONGEST]) {
+    if (!files.some(any([pattern])))
+      throw new Error(`scripts/test-plan.mjs names ${pattern}, and no test file is so called`);
+  }
   const rank = (file) => (LONGEST.indexOf(file) + LONGEST.length + 1) % (LONGEST.length + 1);
   const runs = [];
   for (const engine of ['io_uring', 'threads']) {
-    const ours = engine === 'io_uring' ? files : files.filter(any(ENGINE_MATTERS));
+    const ours = engine === 'io_uring' ? files : files.filter(restsOnEngine);
     const alone = ours.filter(any(ALONE));
     const together = ours.filter((file) => !alone.includes(file)).sort((a, b) => rank(a) - rank(b));
     runs.push({ title: `engine ${engine}`, engine, files: together, parallel: true });

@@ -1,12 +1,11 @@
 // A command that did all its work, and whose files then cannot be closed, has failed: no word of success, exit code 1, one error.
 
 import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { type Outcome, run, Workshop } from '../support/cli.js';
+import { programOf } from '../support/program.js';
 
-const PROGRAM = fileURLToPath(new URL('./failing-close.ts', import.meta.url));
-const TSX = fileURLToPath(import.meta.resolve('tsx'));
+const PROGRAM = new URL('./failing-close.ts', import.meta.url);
 const SIZE = 1 << 20;
 
 const COMMANDS = [
@@ -35,8 +34,7 @@ describe('a command whose files cannot be closed', () => {
     rmSync(shop.path('target'), { force: true });
   });
 
-  const failing = (...words: string[]): Outcome =>
-    run(process.execPath, ['--import', TSX, PROGRAM, ...words], shop.folder);
+  const failing = (...words: string[]): Outcome => run(process.execPath, [programOf(PROGRAM), ...words], shop.folder);
 
   for (const command of COMMANDS) {
     it(`says so, and nothing else: ${command}`, () => {

@@ -31,12 +31,18 @@ describe('the launcher', () => {
     mkdirSync(cache);
     expect(shop.ours('create', '-f', 'qcow2', 'disk', '1M').code).to.equal(0);
   });
-  afterEach(() => shop.remove());
+  afterEach(() => {
+    shop.remove();
+    // Where the user has no folder for it, a cache comes to lie beside the bundle, and would be found there by the next test.
+    const beside = join(dirname(shop.bundle), 'cli');
+    for (const name of readdirSync(beside)) if (name.startsWith('info-')) rmSync(join(beside, name));
+  });
 
-  async function run(words: readonly string[], env: NodeJS.ProcessEnv = {}, launcher?: string) {
+  async function run(words: readonly string[], env: NodeJS.ProcessEnv = {}, launcher?: string, input = '') {
     const { status, stdout, stderr } = spawnSync(process.execPath, [launcher ?? (await cliBundle()), ...words], {
       cwd: shop.folder,
       encoding: 'utf8',
+      input,
       env: { ...process.env, XDG_CACHE_HOME: cache, ...env },
     });
     return { status, stdout, stderr };
@@ -72,6 +78,22 @@ describe('the launcher', () => {
     expect(statSync(made).ino).to.equal(ino);
     expect((await run(['map', 'disk'])).status).to.equal(0);
     expect(cached()).to.have.lengthOf(2);
+  });
+
+  it('makes one for a server that has ended as it was told to', async () => {
+    const words = ['daemon', '--chardev', 'stdio,id=q', '--monitor', 'q'];
+    const input = '{"execute":"qmp_capabilities"}\n{"execute":"quit"}\n';
+    expect((await run(words, {}, undefined, input)).status).to.equal(0);
+    const [made, ...more] = cached();
+    expect(more).to.deep.equal([]);
+    const { ino } = statSync(made);
+    const { status, stdout } = await run(words, {}, undefined, input);
+    expect({ status, answers: stdout.match(/"return": \{\}/g) }).to.deep.equal({
+      status: 0,
+      answers: ['"return": {}', '"return": {}'],
+    });
+    expect(cached()).to.deep.equal([made]);
+    expect(statSync(made).ino).to.equal(ino);
   });
 
   it('makes another for other flags of V8', async () => {

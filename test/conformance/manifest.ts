@@ -74,12 +74,18 @@ const NOTHING: Capabilities = {
 
 /** Bytes of the backing image: data, a hole, data; never zero where they are data. */
 function backingContent(size: number): Uint8Array {
+  const known = backingContents.get(size);
+  if (known !== undefined) return known.slice();
   const bytes = new Uint8Array(size);
   for (let i = 0; i < size; i++) {
     if (i < size / 3 || i > (2 * size) / 3) bytes[i] = 1 + ((i * 11 + (i >> 9)) % 255);
   }
-  return bytes;
+  backingContents.set(size, bytes);
+  return bytes.slice();
 }
+
+/** By size. Thousands of tests use the same few. */
+const backingContents = new Map<number, Uint8Array>();
 
 function opener(optionsOf: (place: Place) => BlockdevOptions): DriverEntry['open'] {
   return (place, options = {}) => {

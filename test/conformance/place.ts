@@ -142,5 +142,8 @@ function onDevice(engine: (typeof ENGINES)[number], sector: number): PlaceKind {
 
 const SECTOR = Number(process.env['DISKWRIGHT_LOOP_SECTOR'] ?? 0);
 
-export const PLACES: readonly PlaceKind[] =
-  SECTOR > 0 ? ENGINES.map((engine) => onDevice(engine, SECTOR)) : [simulated, ...ENGINES.map(real)];
+export const SIMULATED_PLACES: readonly PlaceKind[] = SECTOR > 0 ? [] : [simulated];
+
+export const REAL_PLACES: readonly PlaceKind[] = ENGINES.map((engine) =>
+  SECTOR > 0 ? onDevice(engine, SECTOR) : real(engine),
+);

@@ -5,8 +5,8 @@ import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { seeded } from '../interop/chain-maker.js';
+import { programOf } from '../support/program.js';
 import { knownWord, type Pauses } from './good-client.js';
 import type { Subject } from './messages.js';
 import type { Stats } from './target.js';
@@ -23,9 +23,8 @@ export const SUBJECT: Subject = {
 };
 
 function child(name: string, words: string[]): ChildProcess {
-  const script = fileURLToPath(new URL(`./${name}.ts`, import.meta.url));
-  return fork(script, words, {
-    execArgv: ['--import', 'tsx', '--expose-gc'],
+  return fork(programOf(new URL(`./${name}.ts`, import.meta.url)), words, {
+    execArgv: ['--expose-gc'],
     stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
   });
 }

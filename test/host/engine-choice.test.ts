@@ -1,12 +1,12 @@
 // Which engine runs, and who says so.
 import { spawnSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { openRealHost } from '../../src/host/real/index.js';
 import { leaveOut } from '../support/needs.js';
+import { programOf } from '../support/program.js';
 
-const HOST = fileURLToPath(new URL('../../src/host/real/index.ts', import.meta.url));
-const SAY = `import(${JSON.stringify(HOST)}).then(async ({ openRealHost }) => {
+const HOST = new URL('../../src/host/real/index.ts', import.meta.url);
+const SAY = `import(process.argv[1]).then(async ({ openRealHost }) => {
   try { const host = openRealHost(); console.log(host.engine); await host.close(); }
   catch (error) { console.log(error.code, error.message); }
 });`;
@@ -15,7 +15,7 @@ const SAY = `import(${JSON.stringify(HOST)}).then(async ({ openRealHost }) => {
 function say(engine: string | undefined, wrap: string[] = []): string {
   const env: NodeJS.ProcessEnv = { ...process.env, DISKWRIGHT_ENGINE: engine };
   if (engine === undefined) delete env['DISKWRIGHT_ENGINE'];
-  const [command, ...words] = [...wrap, process.execPath, '--import', 'tsx', '-e', SAY];
+  const [command, ...words] = [...wrap, process.execPath, '-e', SAY, programOf(HOST)];
   return spawnSync(command, words, { encoding: 'utf8', env }).stdout.trim();
 }
 

@@ -1,12 +1,9 @@
 // Where an environment of node ends is up to its program: in a callback of the addon, with work pending, while a host closes. Each way to
 // end is taken by a process and by a thread, and none of them is a crash. Node 24 is the strictest about what an addon leaves behind.
-import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
 import { overEngines } from './engines.js';
-import { BUSY, openTo, START_BUSY } from './threads.js';
+import { openTo, runBusy, startBusy } from './threads.js';
 
 overEngines('an environment ends', (bench) => {
   for (const [what, where] of [
@@ -16,14 +13,13 @@ overEngines('an environment ends', (bench) => {
     ['throw-in-completion', 'by an exception where a request is answered'],
   ]) {
     it(`a process ends ${where}: its own exit code, nothing on standard error`, () => {
-      const words = ['--import', 'tsx', fileURLToPath(BUSY), bench.host.engine, bench.folder, what];
-      const { status, signal, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8', timeout: 30000 });
+      const { status, signal, stderr } = runBusy(bench.host.engine, bench.folder, what);
       expect({ status, signal, stderr }).to.deep.equal({ status: 7, signal: null, stderr: '' });
     });
 
     it(`a thread ends ${where}: the process goes on and has no descriptor of it`, async () => {
       const before = openTo('socket:');
-      const worker = new Worker(START_BUSY, { eval: true, workerData: [bench.host.engine, bench.folder, what] });
+      const worker = startBusy(bench.host.engine, bench.folder, what);
       const [code] = await once(worker, 'exit');
       expect(code).to.equal(7);
       expect(openTo(bench.folder), 'open files').to.equal(0);
@@ -32,9 +28,7 @@ overEngines('an environment ends', (bench) => {
   }
 
   it('three threads are terminated at once, each in the middle of its requests', async () => {
-    const workers = ['busy', 'talk', 'busy'].map(
-      (what) => new Worker(START_BUSY, { eval: true, workerData: [bench.host.engine, bench.folder, what] }),
-    );
+    const workers = ['busy', 'talk', 'busy'].map((what) => startBusy(bench.host.engine, bench.folder, what));
     await Promise.all(workers.map((worker) => once(worker, 'message')));
     await Promise.all(workers.map((worker) => worker.terminate()));
     expect(openTo(bench.folder)).to.equal(0);

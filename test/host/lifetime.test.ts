@@ -1,23 +1,20 @@
 // Ends: of a file, a host, a thread, a process, with requests in flight.
-import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
 import type { Link } from '../../src/host/net.js';
 import { openRealHost } from '../../src/host/real/index.js';
 import { failure, overEngines, pattern } from './engines.js';
-import { BUSY, openTo, START_BUSY } from './threads.js';
+import { openTo, runBusy, startBusy } from './threads.js';
 
 overEngines('ends', (bench) => {
   function run(what: string) {
-    const words = ['--import', 'tsx', fileURLToPath(BUSY), bench.host.engine, bench.folder, what];
-    return spawnSync(process.execPath, words, { encoding: 'utf8', timeout: 30000 });
+    return runBusy(bench.host.engine, bench.folder, what);
   }
 
   function thread(what: string): Worker {
-    return new Worker(START_BUSY, { eval: true, workerData: [bench.host.engine, bench.folder, what] });
+    return startBusy(bench.host.engine, bench.folder, what);
   }
 
   it('close of a file waits for what is in flight and refuses what comes later', async () => {

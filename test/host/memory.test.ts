@@ -1,13 +1,13 @@
 // The arena: alignment, use again, misuse, the limit, and that no view ever sees memory that is gone.
 import { spawnSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { openRealHost } from '../../src/host/real/index.js';
 import { BlockError } from '../../src/util/errors.js';
+import { programOf } from '../support/program.js';
 import { overEngines } from './engines.js';
 
 const MIB = 1024 * 1024;
-const OUTLIVE = fileURLToPath(new URL('./outlive.ts', import.meta.url));
+const OUTLIVE = new URL('./outlive.ts', import.meta.url);
 
 function codeOf(call: () => unknown): string {
   try {
@@ -93,7 +93,7 @@ describe('arena, its limit and its end', () => {
   });
 
   it('a view that outlives its host still reads what was in it, and the memory goes when the view has gone', () => {
-    const { stdout, stderr } = spawnSync(process.execPath, ['--expose-gc', '--import', 'tsx', OUTLIVE], {
+    const { stdout, stderr } = spawnSync(process.execPath, ['--expose-gc', programOf(OUTLIVE)], {
       encoding: 'utf8',
     });
     expect({ stdout: stdout.trim(), stderr }).to.deep.equal({ stdout: 'held 1, intact true, after 0', stderr: '' });

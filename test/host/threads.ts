@@ -1,10 +1,21 @@
 // What the tests of ends share: how busy-thread.ts is started, and what it has left open.
+import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import { readdirSync, readlinkSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { programOf } from '../support/program.js';
 
-export const BUSY = new URL('./busy-thread.ts', import.meta.url);
+const BUSY = new URL('./busy-thread.ts', import.meta.url);
 
-/** Code of a thread that runs it. TypeScript in a thread: tsx is not handed down to it. */
-export const START_BUSY = `import('tsx/esm/api').then(({ tsImport }) => tsImport('${BUSY}', '${BUSY}'))`;
+/** Starts it as a process, and waits until it has ended. */
+export function runBusy(engine: string, folder: string, what: string): SpawnSyncReturns<string> {
+  const words = [programOf(BUSY), engine, folder, what];
+  return spawnSync(process.execPath, words, { encoding: 'utf8', timeout: 30000 });
+}
+
+/** Starts it as a thread. */
+export function startBusy(engine: string, folder: string, what: string): Worker {
+  return new Worker(programOf(BUSY), { workerData: [engine, folder, what] });
+}
 
 /** How many descriptors of this process lead to what begins with `target`: a folder, or `socket:`. */
 export function openTo(target: string): number {

@@ -7,13 +7,18 @@ import { Violation, type ViolationKind } from './guest.js';
 /** Seeds within which a planted fault must be found. */
 const PLANTED_SEEDS = 300;
 
-/** Rejects unless one of the first seeds breaks a promise of one of `kinds`. `run` rejects with a `Violation` where something does not hold. */
+/**
+ * Rejects unless one of the first seeds breaks a promise of one of `kinds`. `run` rejects with a `Violation` where something does not hold.
+ * `likely` is tried before the others: a seed that found it when the test was written. Where the scenarios have changed since, it only costs time.
+ */
 export async function expectFound(
   kinds: readonly ViolationKind[],
   run: (seed: number) => Promise<unknown>,
+  likely = 1,
 ): Promise<void> {
   const others: string[] = [];
-  for (let seed = 1; seed <= PLANTED_SEEDS; seed++) {
+  const all = Array.from({ length: PLANTED_SEEDS }, (_, i) => i + 1);
+  for (const seed of new Set([likely, ...all])) {
     try {
       await run(seed);
     } catch (error) {

@@ -4,6 +4,7 @@
 import type { Device } from '../../src/block/device.js';
 import type { Random, SimHost } from '../../src/host/sim/index.js';
 import { BlockError } from '../../src/util/errors.js';
+import { isZero } from '../support/zeroes.js';
 import { Violation } from './guest.js';
 import { type GuestModel, SECTOR } from './model.js';
 import { sleep } from './torment.js';
@@ -67,7 +68,7 @@ export class Resizer {
     if (found < this.#durable || found > this.#longest) {
       throw new Violation('content', `the disk has ${found} sectors, not ${this.#durable} to ${this.#longest}`);
     }
-    if (content.subarray(sectors * SECTOR).some((byte) => byte !== 0)) {
+    if (!isZero(content.subarray(sectors * SECTOR))) {
       throw new Violation('content', 'what a resize adds does not read as zeroes');
     }
     const whole = new Uint8Array(sectors * SECTOR);

@@ -3,11 +3,11 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { pathToFileURL } from 'node:url';
 import type { Workshop } from './cli.js';
+import { programOf, scriptOf } from './program.js';
 
-const LIBRARY = new URL('../../src/index.ts', import.meta.url).href;
-const TSX = pathToFileURL(fileURLToPath(import.meta.resolve('tsx'))).href;
+const LIBRARY = new URL('../../src/index.ts', import.meta.url);
 
 /** A failed assertion ends the example. */
 const STRICT = "console.assert = (good) => { if (!good) throw new Error('assertion failed'); };\n";
@@ -27,8 +27,9 @@ export function runExample(shop: Workshop, code: string): { status: number | nul
   writeFileSync(join(commands, 'diskwright'), `#!/bin/sh\nexec "${process.execPath}" "${shop.bundle}" "$@"\n`, {
     mode: 0o755,
   });
-  writeFileSync(shop.path('example.mts'), STRICT + code.replaceAll("from 'diskwright'", `from '${LIBRARY}'`));
-  const { status, stderr } = spawnSync(process.execPath, ['--import', TSX, 'example.mts'], {
+  const library = pathToFileURL(programOf(LIBRARY)).href;
+  writeFileSync(shop.path('example.mjs'), scriptOf(STRICT + code.replaceAll("from 'diskwright'", `from '${library}'`)));
+  const { status, stderr } = spawnSync(process.execPath, ['example.mjs'], {
     cwd: shop.folder,
     encoding: 'utf8',
     env: { ...process.env, PATH: `${commands}:${process.env['PATH']}` },

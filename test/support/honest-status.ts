@@ -4,6 +4,7 @@
 import { backingOf, type ChainStatus, chainStatus, chainStatusSync } from '../../src/block/chain.js';
 import type { BlockNode } from '../../src/block/node/node.js';
 import { readNode } from '../drivers/support.js';
+import { isZero } from './zeroes.js';
 
 /** The first thing that the status of `top`'s chain says and a read does not; null where there is none. Reads every layer. */
 export async function dishonestStatus(top: BlockNode): Promise<string | null> {
@@ -30,7 +31,7 @@ async function againstReads(
     const what = `${node.filename}: ${allocated ? 'allocated' : 'absent'}${zero ? ', zero' : ''} at ${at}+${length}`;
     const bytes = content.subarray(at, at + length);
     if (length < 1 || length > node.length - at) return `${what}: the length`;
-    if (zero && bytes.some((byte) => byte !== 0)) return `${what}: reads otherwise`;
+    if (zero && !isZero(bytes)) return `${what}: reads otherwise`;
     if (!allocated && !zero && base === null) return `${what}: nobody can tell`;
     if (base !== null && status.depth < 0 && !bytes.equals(padded(lower as Buffer, at, length))) {
       return `${what}: reads otherwise than the layer below`;

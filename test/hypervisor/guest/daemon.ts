@@ -1,10 +1,10 @@
 // A serving process of its own, for tests that kill it, or that give its images a file system of their own.
 
 import { type ChildProcess, fork, spawnSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { programOf } from '../../support/program.js';
 import { endWithUs } from './children.js';
 
-const PROGRAM = fileURLToPath(new URL('daemon-process.ts', import.meta.url));
+const PROGRAM = new URL('daemon-process.ts', import.meta.url);
 
 export interface ServedImage {
   image: string;
@@ -62,8 +62,12 @@ export class Daemon {
 
   private constructor(tight: Tightness | undefined) {
     this.#tight = tight;
-    const words = [...wrapper(tight), process.execPath, '--import', 'tsx'];
-    this.#process = fork(PROGRAM, [], { execPath: words[0], execArgv: words.slice(1), stdio: ['ignore', 2, 2, 'ipc'] });
+    const words = [...wrapper(tight), process.execPath];
+    this.#process = fork(programOf(PROGRAM), [], {
+      execPath: words[0],
+      execArgv: words.slice(1),
+      stdio: ['ignore', 2, 2, 'ipc'],
+    });
     endWithUs(this.#process);
     this.#exited = new Promise((resolve) => this.#process.once('exit', () => resolve()));
   }

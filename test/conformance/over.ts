@@ -7,7 +7,7 @@ import { FILTERS } from './filters.js';
 import { layerBehaviours } from './layers.js';
 import { lifeBehaviours } from './life.js';
 import { DRIVERS, type DriverEntry } from './manifest.js';
-import { PLACES, type PlaceKind } from './place.js';
+import type { PlaceKind } from './place.js';
 import { sideBySideBehaviours } from './side-by-side.js';
 import { sizeBehaviours } from './size.js';
 import { STACKS } from './stacks.js';
@@ -27,16 +27,19 @@ function runsOn({ simulated, device }: PlaceKind, driver: DriverEntry): boolean 
   return device ? driver.onDevice !== null : driver.real;
 }
 
-for (const kind of PLACES) {
-  for (const driver of [...DRIVERS, ...STACKS, ...FILTERS]) {
-    if (!runsOn(kind, driver)) continue;
-    describe(`${driver.name} (${kind.name})`, () => {
-      before(function () {
-        const lack = kind.lacks();
-        if (lack !== null) leaveOut(this, lack);
+/** The suite of every driver in each kind of place. */
+export function suitesOver(kinds: readonly PlaceKind[]): void {
+  for (const kind of kinds) {
+    for (const driver of [...DRIVERS, ...STACKS, ...FILTERS]) {
+      if (!runsOn(kind, driver)) continue;
+      describe(`${driver.name} (${kind.name})`, () => {
+        before(function () {
+          const lack = kind.lacks();
+          if (lack !== null) leaveOut(this, lack);
+        });
+        const suite = suiteOf(kind, driver);
+        for (const behaviours of BEHAVIOURS) behaviours(suite);
       });
-      const suite = suiteOf(kind, driver);
-      for (const behaviours of BEHAVIOURS) behaviours(suite);
-    });
+    }
   }
 }
