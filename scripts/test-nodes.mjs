@@ -7,11 +7,14 @@ import { nodePrograms } from './nodes.mjs';
 import { runsAlone, testFiles } from './test-plan.mjs';
 import { mocha, ROOT, run } from './test-run.mjs';
 
-/** What another version of node may change: how programs begin and end, the addon, node's own calls; and one look at everything that rests on it. */
+/**
+ * What another version of node may change: how programs begin and end, the addon, node's own calls; and one look at everything that rests on it.
+ * The block layer calls nothing of node's: the tests of jobs and of the library go through it.
+ */
 const QUICK = [
   /^test\/host\/(?!throttle|fairness|net\.|direct)/,
   /^test\/cli\/(getopt|help|jobs|launcher|no-addon|output|pid-file|signals)/,
-  /^test\/(library|jobs|util|schema|block)\//,
+  /^test\/(library|jobs|util|schema)\//,
   /^test\/sim\/(host|docs)\.test/,
   /^test\/drivers\/(file|raw|nbd|locks)\.test/,
   /^test\/drivers\/nbd-(names|reconnect|tls)\.test/,

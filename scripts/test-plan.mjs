@@ -45,14 +45,16 @@ const NO_ENGINE = [
 
 /** The longest ones come first, so that no core is left with one of them at the end. */
 const LONGEST = [
+  'test/conformance/simulated.test.ts',
   'test/crash/kill.test.ts',
-  'test/sim/job-scenario.test.ts',
+  'test/conformance/real.test.ts',
+  'test/interop/info-map-check.test.ts',
   'test/sim/scenario.test.ts',
+  'test/sim/job-scenario.test.ts',
+  'test/oracle/qmp/jobs.test.ts',
+  'test/oracle/qmp/states.test.ts',
   'test/drivers/qcow2/interop.test.ts',
   'test/interop/chain-jobs.test.ts',
-  'test/conformance/simulated.test.ts',
-  'test/conformance/real.test.ts',
-  'test/drivers/qcow2/model.test.ts',
 ];
 
 const any = (patterns) => (file) => patterns.some((pattern) => matches(file, pattern));
