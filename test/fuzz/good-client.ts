@@ -4,6 +4,7 @@
 
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { fileURLToPath } from 'node:url';
 import { seeded } from '../interop/chain-maker.js';
 import { clientFlags, option, request } from './messages.js';
 
@@ -102,7 +103,7 @@ async function main(path: string, name: string, size: number): Promise<void> {
   process.disconnect();
 }
 
-if (process.send !== undefined && process.argv[1]?.endsWith('good-client.ts')) {
+if (process.send !== undefined && process.argv[1] === fileURLToPath(import.meta.url)) {
   const [path, name, size] = process.argv.slice(2);
   await main(path, name, Number(size));
 }
