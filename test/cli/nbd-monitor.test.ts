@@ -207,6 +207,21 @@ describe('nbd --monitor', () => {
     expect(list.stderr).to.contain('List mode is incompatible with --monitor');
   });
 
+  it('takes the commands of an older QMP where that is asked for', async () => {
+    await serve('-t', '--compat', 'first-names', '--compat', '2.1', '-f', 'qcow2', 'a.qcow2');
+    const commands = (await client.execute('query-commands')).map(({ name }) => name);
+    expect(commands).to.include.members(['block_job_cancel', 'block_passwd']);
+    const command = await nbdCommand('diskwright');
+    const wrong = runNbd(
+      command,
+      ['-k', shop.path('nbd2'), '--monitor', 'm2', '--compat', '3', 'a.qcow2'],
+      shop.folder,
+    );
+    expect(wrong.stderr).to.contain('--compat 3: expected first-names or 2.1');
+    const alone = runNbd(command, ['-k', shop.path('nbd2'), '--compat', '2.1', 'a.qcow2'], shop.folder);
+    expect(alone.stderr).to.contain('--compat is for the monitor: it needs --monitor');
+  });
+
   it('ends at once after quit, whoever is connected', async () => {
     await serve('-t', '-e', '0', '-f', 'qcow2', 'a.qcow2');
     const idle = await RawClient.connect(shop.path('nbd'));

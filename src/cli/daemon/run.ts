@@ -11,15 +11,13 @@ import { startNbdServer } from '../../qmp/commands/exports.js';
 import { QmpContext } from '../../qmp/context.js';
 import { callCommand } from '../../qmp/dispatch.js';
 import { Monitors } from '../../qmp/monitors.js';
-import { TYPES } from '../../schema/generated/table.js';
-import type { CompatGeneration } from '../../schema/generated/types.js';
-import type { Generations } from '../../schema/introspect.js';
 import { parseKeyval } from '../../schema/keyval.js';
 import { parseJsonObject } from '../../schema/options.js';
 import { bestEffort } from '../../util/best-effort.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
 import { End } from '../end.js';
+import { generationsOf } from '../generations.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import type { Forked } from '../nbd/fork.js';
 import { writePidFile } from '../nbd/pid-file.js';
@@ -45,7 +43,7 @@ export async function runDaemon(options: ParsedOptions, forked: Forked | null): 
     });
     const graph = new Graph(host, await graphOptions());
     const context = new QmpContext(graph, {
-      ...{ package: packageText(), commandLine: describeOptions, generations: generationsOf(options) },
+      ...{ package: packageText(), commandLine: describeOptions, generations: generationsOf(options.all('compat')) },
       ...{ quit: () => end.now(), ready },
     });
     const monitors = new Monitors(context);
@@ -172,20 +170,6 @@ async function addChardev(
     // In the words that QEMU has for it here.
     throw new BlockError('exists', `attempt to add duplicate property '${id}' to object (type 'container')`);
   }
-}
-
-/** What the options `--compat` name. Throws `UsageError`. */
-function generationsOf(options: ParsedOptions): Generations {
-  const given = new Set<CompatGeneration>();
-  for (const [key, text] of options.inOrder) {
-    if (key !== 'compat') continue;
-    const known = TYPES.CompatGeneration.values.find((generation) => generation === text);
-    if (known === undefined) {
-      throw new UsageError(`--compat ${text}: expected ${TYPES.CompatGeneration.values.join(' or ')}`);
-    }
-    given.add(known);
-  }
-  return given;
 }
 
 /** `key=value,...` or JSON. */

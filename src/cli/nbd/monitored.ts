@@ -11,6 +11,7 @@ import { settingsOfOptions } from '../../qmp/chardev/settings.js';
 import { QmpContext } from '../../qmp/context.js';
 import { Monitors } from '../../qmp/monitors.js';
 import type { CommandLineOptionInfo } from '../../schema/generated/types.js';
+import type { Generations } from '../../schema/introspect.js';
 import type { ServeRequest } from '../../workspace/serve.js';
 import { packageText } from '../version.js';
 import type { Serving } from './serving.js';
@@ -24,15 +25,20 @@ const COMMAND_LINE: CommandLineOptionInfo[] = [{ option: 'object', parameters: [
 /** The monitor's character device. */
 const MONITOR = 'monitor';
 
-/** Serves `node`, with a monitor at `path`. `quit` is called when a client of the monitor asks for the end. Rejects as `serveDevice`, `Net.listen`. */
+/** Serves `node`, with a monitor at `path` that takes the commands of `generations`, too. `quit` is called when a client of the monitor asks for the end. Rejects as `serveDevice`, `Net.listen`. */
 export async function serveMonitored(
   node: BlockNode,
   writable: boolean,
-  path: string,
+  { path, generations }: { path: string; generations: Generations },
   request: ServeRequest,
   quit: () => void,
 ): Promise<Serving> {
-  const context = new QmpContext(node.graph, { package: packageText(), commandLine: () => COMMAND_LINE, quit });
+  const context = new QmpContext(node.graph, {
+    package: packageText(),
+    commandLine: () => COMMAND_LINE,
+    generations,
+    quit,
+  });
   const monitors = new Monitors(context);
   const close = async (): Promise<void> => {
     // The monitor's clients still get the answer to `quit`, and the last events.

@@ -147,6 +147,12 @@ const GENERAL: readonly OptionSpec[] = [
     argument: 'PATH',
     help: 'A QMP monitor at this UNIX socket, as that of diskwright daemon: the image, whose device and export are called disk, can be copied and have snapshots made of it while it is served.',
   },
+  {
+    key: 'compat',
+    long: 'compat',
+    argument: 'WHICH',
+    help: 'The monitor takes the commands of an older QMP, too: first-names or 2.1, as that of diskwright daemon. May be given twice.',
+  },
   { key: 'fork', long: 'fork', help: 'Continue in the background once clients can connect.' },
   { key: 'pid-file', long: 'pid-file', argument: 'PATH', help: 'Write the process id to this file, and lock it.' },
   {

@@ -46,6 +46,8 @@ export interface ServePlan {
   pidFile: string | undefined;
   /** Absolute path of the monitor's socket. */
   monitor: string | undefined;
+  /** Texts of `--compat`. */
+  compat: readonly string[];
   verbose: boolean;
 }
 
@@ -75,7 +77,7 @@ const PER_DEVICE = [
   'detect-zeroes',
 ];
 /** Options about a server, which `--list` refuses. */
-const SERVER_ONLY = ['shared', 'persistent', 'pid-file', 'handshake-limit', 'monitor'];
+const SERVER_ONLY = ['shared', 'persistent', 'pid-file', 'handshake-limit', 'monitor', 'compat'];
 
 /** The plan for `--list`. `activated`: the process was given a socket. Throws `UsageError`. */
 export function listPlan(options: ParsedOptions, activated: boolean): ListPlan {
@@ -131,6 +133,7 @@ export function servePlan(options: ParsedOptions, activated: boolean): ServePlan
     handshakeSeconds: handshakeOf(options),
     pidFile: options.get('pid-file'),
     monitor: monitorOf(options),
+    compat: options.all('compat'),
     verbose: options.has('verbose'),
   };
 }
@@ -167,7 +170,10 @@ function addressOf(options: ParsedOptions, activated: boolean): NetAddress {
 /** The server may change its folder: the path counts from the present one. */
 function monitorOf(options: ParsedOptions): string | undefined {
   const path = options.get('monitor');
-  if (path === undefined) return undefined;
+  if (path === undefined) {
+    if (options.has('compat')) throw new UsageError('--compat is for the monitor: it needs --monitor');
+    return undefined;
+  }
   if (path === '') throw new UsageError('the monitor needs a path');
   return resolve(path);
 }

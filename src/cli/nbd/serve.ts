@@ -70,8 +70,10 @@ async function begin(session: Session, plan: ServePlan, request: ServeRequest, e
   if (plan.monitor !== undefined) {
     // Loaded when it is asked for: the monitor is large.
     const { serveMonitored } = await import('./monitored.js');
+    const { generationsOf } = await import('../generations.js');
+    const monitor = { path: plan.monitor, generations: generationsOf(plan.compat) };
     const node = await openServedImage(session, plan);
-    return serveMonitored(node, !plan.readOnly, plan.monitor, request, () => end.now());
+    return serveMonitored(node, !plan.readOnly, monitor, request, () => end.now());
   }
   const device = new Device(await openServedImage(session, plan), { name: 'nbd', writable: !plan.readOnly });
   let served: Served;
