@@ -122,8 +122,6 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   probe?(head: Uint8Array, filename: string): number;
   /** Those of its own options that a node takes while it is open: see `BlockNode.prepareReopen`. Default: none. */
   readonly changeable?: readonly string[];
-  /** False: `blockdev-reopen` takes none of its nodes. Default: true. */
-  readonly reopens?: boolean;
   /** Opens a node with its children, not yet in the graph. Where it rejects, it has closed what it opened itself, but the children. */
   open(request: OpenRequest<D>): Promise<BlockNode>;
   /**

@@ -187,7 +187,7 @@ function openingOf(node: BlockNode): Opening {
 }
 
 function checkReopens(node: BlockNode): void {
-  if (findDriver(node.driver).reopens === false) throw reopensNot(node);
+  if (!node.reopens) throw reopensNot(node);
 }
 
 /** Refuses with `invalid-argument` options that were given before, are left out now, and have to stay. */

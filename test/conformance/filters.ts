@@ -83,7 +83,7 @@ const copyOnRead = entry(
 const compress = entry(
   'compress over qcow2',
   SIZE,
-  { truncate: 512, compressed: CLUSTER_SIZE, locate: false, makeEmpty: true },
+  { truncate: 512, compressed: CLUSTER_SIZE, locate: false, reopen: false, makeEmpty: true },
   makeQcow2,
   (place) => ({ driver: 'compress', file: qcow2(place) }),
 );

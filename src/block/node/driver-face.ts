@@ -20,6 +20,9 @@ export abstract class NodeDriver extends NodeLinks {
    */
   requestAlignment = 1;
 
+  /** It can become read-only or writable, and take other options, while it is open. */
+  readonly reopens: boolean = true;
+
   /** Hears of the events of the drivers above; null, but for blkdebug. */
   readonly debugEvents: DebugEvents | null = null;
 

@@ -19,7 +19,6 @@ import type { LooseOptions } from '../../schema/loose-options.js';
 import { bestEffort, reportUnforeseen } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
 import type { Child } from '../child.js';
-import { knownDriver } from '../registry.js';
 import type { InheritedOptions, Permissions } from '../roles.js';
 import { PERM_ALL, Perm } from '../types.js';
 import type { CacheMode } from './links.js';
@@ -104,7 +103,7 @@ export function withFollowers(
   into: Map<BlockNode, NodeChange> = new Map(),
 ): NodeChanges {
   if (into.has(node) || node.readOnly === readOnly) return into;
-  if (knownDriver(node.driver)?.reopens === false) throw reopensNot(node);
+  if (!node.reopens) throw reopensNot(node);
   into.set(node, { readOnly });
   for (const link of node.children.values()) {
     if (!follows(link)) continue;

@@ -42,6 +42,7 @@ interface Log {
 
 class BlklogwritesNode extends FilterNode {
   override readonly driver = 'blklogwrites';
+  override readonly reopens = false;
   readonly #log: Log;
   readonly #interval: number;
   /** Entries go to the log one after the other. */
@@ -195,7 +196,6 @@ function checkSectorSize(bytes: number): void {
 export const blklogwritesDriver: DriverDefinition<'blklogwrites'> = {
   name: 'blklogwrites',
   kind: 'filter',
-  reopens: false,
   async open(request) {
     const { options, openChild } = request;
     const { 'log-sector-size': given, 'log-append': append = false } = options;

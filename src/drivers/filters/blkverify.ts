@@ -21,6 +21,7 @@ import { firstDifference } from './quorum/votes.js';
 
 class BlkverifyNode extends FilterNode {
   override readonly driver = 'blkverify';
+  override readonly reopens = false;
   override readonly filename: string;
   /** Reads are apart from writes that overlap them, and writes from one another: otherwise the two would differ by chance. */
   readonly #lock = new RangeLock();
@@ -143,7 +144,6 @@ class BlkverifyNode extends FilterNode {
 export const blkverifyDriver: DriverDefinition<'blkverify'> = {
   name: 'blkverify',
   kind: 'filter',
-  reopens: false,
   names: {
     prefixes: ['blkverify'],
     parse(filename) {

@@ -11,6 +11,7 @@ import { BlockError } from '../../util/errors.js';
 
 class CompressNode extends FilterNode {
   override readonly driver = 'compress';
+  override readonly reopens = false;
 
   constructor({ graph, node }: OpenRequest<'compress'>, file: BlockNode) {
     super(graph, node, 'compress', {}, file);
@@ -49,7 +50,6 @@ class CompressNode extends FilterNode {
 export const compressDriver: DriverDefinition<'compress'> = {
   name: 'compress',
   kind: 'filter',
-  reopens: false,
   async open(request) {
     const file = await request.openChild('file', null, 'filtered');
     const { driver, filename } = skipFilters(file);

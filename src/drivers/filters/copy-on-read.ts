@@ -13,6 +13,7 @@ import { RangeLock } from '../../util/range-lock.js';
 
 class CopyOnReadNode extends PopulatingFilter {
   override readonly driver = 'copy-on-read';
+  override readonly reopens = false;
   /** Shared by writes, held alone for a copy. */
   readonly #lock = new RangeLock();
   protected override readonly bottom: BlockNode | null;
@@ -96,7 +97,6 @@ function findBottom({ graph, options }: OpenRequest<'copy-on-read'>, file: Block
 export const copyOnReadDriver: DriverDefinition<'copy-on-read'> = {
   name: 'copy-on-read',
   kind: 'filter',
-  reopens: false,
   async open(request) {
     const file = await request.openChild('file', null, 'filtered');
     if (file.readOnly) throw new BlockError('read-only', 'Block node is read-only', { path: file.filename });

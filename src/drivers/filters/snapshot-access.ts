@@ -11,6 +11,7 @@ import { settleAll } from '../../util/settle.js';
 
 class SnapshotAccessNode extends FilterNode {
   override readonly driver = 'snapshot-access';
+  override readonly reopens = false;
 
   get #moment(): Moment {
     const { moment } = this.below.node.abilities;
@@ -101,7 +102,6 @@ class SnapshotAccessNode extends FilterNode {
 export const snapshotAccessDriver: DriverDefinition<'snapshot-access'> = {
   name: 'snapshot-access',
   kind: 'filter',
-  reopens: false,
   async open({ graph, node, openChild }) {
     return new SnapshotAccessNode(graph, node, 'snapshot-access', null, await openChild('file', null, 'filtered'));
   },

@@ -28,6 +28,7 @@ const COPY_BYTES = 1 << 20;
 
 class CopyBeforeWriteNode extends SavingFilter {
   override readonly driver = 'copy-before-write';
+  override readonly reopens = false;
   protected override readonly keeper: Keeper;
   readonly #moment: KeptMoment;
   /** Those who read the target, and so the file where nothing is saved. */
@@ -131,7 +132,6 @@ function select(into: DirtyBitmap, bitmap: DirtyBitmap): void {
 export const copyBeforeWriteDriver: DriverDefinition<'copy-before-write'> = {
   name: 'copy-before-write',
   kind: 'filter',
-  reopens: false,
   async open(request) {
     const file = await request.openChild('file', null, 'filtered');
     const target = await request.openChild('target', null, 'data');

@@ -27,6 +27,7 @@ const MAX_CHILDREN = 1024;
 
 class QuorumNode extends BlockNode implements ChangeableChildren {
   override readonly driver = 'quorum';
+  override readonly reopens = false;
   override readonly kind = 'filter';
   readonly #own: BlockdevOptionsQuorum;
   #nextIndex: number;
@@ -295,7 +296,6 @@ function checkOptions(options: BlockdevOptionsQuorum): void {
 export const quorumDriver: DriverDefinition<'quorum'> = {
   name: 'quorum',
   kind: 'filter',
-  reopens: false,
   async open(request) {
     const { options } = request;
     checkOptions(options);
