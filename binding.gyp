@@ -21,6 +21,7 @@
         'native/codecs.cc',
         'native/engine.cc',
         'native/files.cc',
+        'native/move.cc',
         'native/ops.cc',
         'native/pool.cc',
         'native/socket.cc',

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <thread>
 
+#include "move.h"
+
 namespace diskwright {
 
 namespace {
@@ -125,6 +127,8 @@ int Engine::load(Request& r, const uint8_t* d) {
     case kDecompress:
       if (r.length > kMaxCodecBytes || r.offset2 > kMaxCodecBytes) return -EINVAL;
       return arena_.contains(address, r.length) && arena_.contains(address2, r.offset2) ? 0 : -EFAULT;
+    case kMove:
+      return loadMove(r, arena_);
     default:
       return 0;
   }

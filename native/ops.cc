@@ -18,6 +18,7 @@
 #include "bytes.h"
 #include "codecs.h"
 #include "files.h"
+#include "move.h"
 
 namespace diskwright {
 
@@ -91,7 +92,7 @@ int64_t untilNotInterrupted(Call call) {
   return result;
 }
 
-int64_t runOther(Request& r, const std::atomic<bool>& stopping) {
+int64_t runOther(Request& r, Faults& faults, const std::atomic<bool>& stopping) {
   switch (r.op) {
     case kDataSync:
       return untilNotInterrupted([&] { return fdatasync(r.fd); });
@@ -124,6 +125,9 @@ int64_t runOther(Request& r, const std::atomic<bool>& stopping) {
       return compress(r.fd, r.extra, r.data, r.length, r.data2, r.offset2);
     case kDecompress:
       return decompress(r.fd, r.data, r.length, r.data2, r.offset2);
+    case kMove:
+      runMove(r, faults);
+      return 0;
     default:
       return -ENOSYS;
   }
@@ -181,7 +185,7 @@ void runBlocking(Request& request, Faults& faults, const std::atomic<bool>& stop
   const int32_t delay = faults.delayMs.load(std::memory_order_relaxed);
   if (delay > 0) sleepMs(delay);
   if (!request.isTransfer()) {
-    request.result = runOther(request, stopping);
+    request.result = runOther(request, faults, stopping);
     return;
   }
   transfer(request, 0, faults);

@@ -31,6 +31,8 @@ enum Op : int32_t {
   kBlockZeroOut = 13,
   kCompress = 14,   // address2, offset2 = output and its room; extra = level, fd = codec; result = bytes, 0: no room
   kDecompress = 15,
+  kMove = 16,       // fd = target; address = pieces, extra = how many, length = bytes in all, offset = address of the run, offset2 = granule or 0,
+                    // address2 = outcome and map: see move.h
 };
 
 enum Flags : int32_t {

@@ -145,6 +145,8 @@ export interface HostFile {
   readonly descriptor: number | null;
   /** Requests under way now. */
   readonly inFlight: number;
+  /** It may be a side of `Host.move`. */
+  readonly movable: boolean;
 
   /** Current size in bytes (fstat, or the device's size). */
   size(): Promise<number>;
@@ -171,9 +173,10 @@ export interface HostFile {
   /** fdatasync: everything whose write was answered before this call is durable when it resolves. */
   flush(): Promise<void>;
   /**
-   * A hint that a flush will follow: the system may begin to write the range to the disk. Returns at once, makes nothing durable, and never fails.
+   * A hint that a flush will follow what is written from now on: each time that so many bytes were written, the system begins to write them to the disk.
+   * 0: it does not any more. Makes nothing durable, and never fails.
    */
-  startWriteback(offset: number, length: number): void;
+  writeBackEvery(bytes: number): void;
   /** Sets the size; new space reads as zeroes. */
   truncate(size: number): Promise<void>;
   /** fallocate: reserves space; `keepSize` leaves the file's size alone. Rejects with `unsupported` where the file system cannot. */
@@ -195,6 +198,52 @@ export interface HostFile {
   /** True where a lock of `kind` would conflict with one of another open file. */
   lockConflicts(kind: 'shared' | 'exclusive', start: number, length: number): boolean;
   close(): Promise<void>;
+}
+
+/** Bytes of one `Host.move` at most. */
+export const MAX_MOVE_BYTES = 4 << 20;
+/** The place of a piece that takes the next free bytes of the run. */
+export const FROM_RUN = -1;
+
+/** A part of what is moved: bytes of a file, and where they go. */
+export interface MovePiece {
+  /** Null: zeroes. */
+  file: HostFile | null;
+  /** Offset in `file`; what lies beyond its end is zeroes. */
+  offset: number;
+  length: number;
+  /** Offset in the target, or `FROM_RUN`. */
+  to: number;
+}
+
+/** Free bytes of a target, from `next` on, which pieces take in the order in which they are written. Whoever opened it knows that there are enough. */
+export interface MoveRun {
+  /** The next free byte. Read it only while nothing is moved into the run. */
+  readonly next: number;
+  /** Ends it. Nothing is moved into it any more. */
+  free(): void;
+}
+
+export interface MoveRequest {
+  /** Of `bytes` in all; `MAX_MOVE_BYTES` at most. */
+  pieces: readonly MovePiece[];
+  bytes: number;
+  target: HostFile;
+  /** Null where each piece has a place of its own. */
+  run: MoveRun | null;
+  /** Step of the zero test, a multiple of 512: a step of zeroes only is not written, and takes no bytes of the run. 0: all is written. */
+  granule: number;
+}
+
+export interface Moved {
+  /** First of the bytes that were taken from the run; they lie together. -1 where none were. */
+  start: number;
+  /** How many were taken. */
+  taken: number;
+  /** One byte for each step: 1 = zeroes only. Empty without a zero test, and where reading failed. */
+  map: Uint8Array;
+  /** What went wrong, and in which piece; parts of the target may have been written then. */
+  fault: { error: BlockError; isRead: boolean; piece: number } | null;
 }
 
 export interface Host {
@@ -221,6 +270,13 @@ export interface Host {
   freeSpace(path: string): Promise<number>;
   /** The content of a small text file (certificates, keys). Rejects with `not-found`, `permission`, `limit` beyond `limit` bytes. */
   readSmall(path: string, limit: number): Promise<Uint8Array>;
+  /** Opens a run whose first free byte is `next`. */
+  openRun(next: number): MoveRun;
+  /**
+   * The copy step: reads the pieces, back to back, tests them for zeroes, and writes what is not zero, on one worker, as one request. Both sides count it;
+   * their files are `movable`. Never rejects for what a file answers: `Moved.fault` says it.
+   */
+  move(request: MoveRequest): Promise<Moved>;
   /** Passes all requests that were begun to the system; results that are available at once are delivered before it returns. */
   submit(): void;
   /** Ends the engine: waits for requests in flight, then frees threads and memory. */

@@ -216,7 +216,6 @@ describe('located requests: who refuses them', () => {
     'a search for zeroes': (_, node) => {
       node.detectZeroes = 'on';
     },
-    'a copy that goes on in the file': (_, node) => node.expectWrites(SIZE),
   };
   for (const [what, set] of Object.entries(refusals)) {
     it(`writes: ${what}`, async () => {

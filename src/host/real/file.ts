@@ -5,7 +5,7 @@ import { bestEffort } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
 import { errnoError } from '../errno.js';
 import type { FileInfo, FileKind, FileOrigin, HostFile, LockKind, RequestSink, SeekResult, ZeroScan } from '../host.js';
-import { closedError, type Engine } from './engine.js';
+import { closedError, type Engine, type Requester } from './engine.js';
 import { infoOfDescriptor } from './info.js';
 import type { ArenaMemory } from './memory.js';
 import { originOfDescriptor } from './origin.js';
@@ -41,6 +41,9 @@ export class RealFile implements HostFile {
   #transfer: Transfer;
   #open = true;
   #closing: Promise<void> | undefined;
+  /** Written bytes after which writeback begins, 0: it does not; and what was written since it began last: the range around it, and its bytes. */
+  #writebackBytes = 0;
+  #unsent = { from: Number.POSITIVE_INFINITY, to: 0, bytes: 0 };
   #forget: (file: RealFile) => void;
 
   constructor(engine: Engine, memory: ArenaMemory, options: RealFileOptions, forget: (file: RealFile) => void) {
@@ -72,9 +75,15 @@ export class RealFile implements HostFile {
   write(offset: number, buffer: Uint8Array): Promise<void> {
     const address = this.#memory.addressOf(buffer);
     if (this.#open && this.writable && address !== 0 && !this.direct && isPlainOffset(offset)) {
-      return this.#startPlain(Op.write, offset, address, buffer.byteLength);
+      const written = this.#startPlain(Op.write, offset, address, buffer.byteLength);
+      return this.#writebackBytes === 0 ? written : this.#whenWritten(written, offset, buffer.byteLength);
     }
     return this.#run('write', true, offset, buffer.byteLength, () => this.#transfer.write(offset, buffer));
+  }
+
+  async #whenWritten(written: Promise<void>, offset: number, length: number): Promise<void> {
+    await written;
+    this.wrote(offset, length);
   }
 
   /** Starts a read or write that needs neither checks nor a copy, and returns the engine's promise. */
@@ -114,10 +123,33 @@ export class RealFile implements HostFile {
     return this.#run('flush', false, 0, 0, () => this.#request(Op.dataSync, 0, 0));
   }
 
-  startWriteback(offset: number, length: number): void {
-    if (!this.#open || this.direct || this.kind !== 'file') return;
+  writeBackEvery(bytes: number): void {
+    this.#writebackBytes = this.direct || this.kind !== 'file' ? 0 : bytes;
+    this.#unsent = { from: Number.POSITIVE_INFINITY, to: 0, bytes: 0 };
+  }
+
+  /** [offset, offset + length) was written, or `bytes` of it. */
+  wrote(offset: number, length: number, bytes = length): void {
+    if (this.#writebackBytes === 0 || !this.#open) return;
+    const unsent = this.#unsent;
+    unsent.from = Math.min(unsent.from, offset);
+    unsent.to = Math.max(unsent.to, offset + length);
+    unsent.bytes += bytes;
+    if (unsent.bytes < this.#writebackBytes) return;
+    this.#unsent = { from: Number.POSITIVE_INFINITY, to: 0, bytes: 0 };
     // A hint: the flush reports errors.
-    this.#request(Op.writeback, offset, length).catch(bestEffort('writeback'));
+    this.#request(Op.writeback, unsent.from, unsent.to - unsent.from).catch(bestEffort('writeback'));
+  }
+
+  get movable(): boolean {
+    return this.#open && !this.direct;
+  }
+
+  /** What a copy step needs of one of its sides. Throws where the file is closed, or is to be written and cannot be. */
+  side(writes: boolean): { fd: number; who: Requester } {
+    if (!this.#open) throw closedError('move', this.path);
+    if (!writes || this.writable) return { fd: this.#fd, who: this.#transfer.who };
+    throw BlockError.at(this.path, 'read-only', 'move: it is open for reading only', { operation: 'move' });
   }
 
   async size(): Promise<number> {

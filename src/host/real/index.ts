@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { choice, integer, type Shape, takeSettings } from '../../schema/shape.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { decodeName, encodeName } from '../../util/name-bytes.js';
-import type { FileInfo, Host, HostFile, OpenFileOptions } from '../host.js';
+import type { FileInfo, Host, HostFile, Moved, MoveRequest, MoveRun, OpenFileOptions } from '../host.js';
 import { PassedDescriptors } from '../passed-descriptors.js';
 import { loadNative, type Native } from './binding.js';
 import { RealCharacters } from './character.js';
@@ -18,6 +18,7 @@ import { RealFile, type RealFileOptions } from './file.js';
 import { freeSpaceAt } from './free-space.js';
 import { infoOfPath, kindOfType } from './info.js';
 import { ArenaMemory } from './memory.js';
+import { Mover, RealRun } from './move.js';
 import { RealNet } from './net.js';
 import { readSmall } from './small-file.js';
 import { Op } from './table.js';
@@ -101,6 +102,7 @@ export class RealHost implements Host {
   readonly passed: PassedDescriptors;
   #native: Native;
   #engine: Engine;
+  readonly #mover: Mover;
   #files = new Set<RealFile>();
   #closing: Promise<void> | undefined;
 
@@ -110,6 +112,7 @@ export class RealHost implements Host {
     this.engine = engine.ring ? 'io_uring' : 'threads';
     this.memory = new ArenaMemory(native, engine.calls, memoryLimit);
     this.codecs = new NativeCodecs(engine, this.memory);
+    this.#mover = new Mover(engine, this.memory);
     this.passed = new PassedDescriptors((fd) => closeSync(fd));
     this.characters = new RealCharacters(native);
     this.net = new RealNet(native, engine.calls, this.memory, this.passed);
@@ -197,6 +200,14 @@ export class RealHost implements Host {
 
   readSmall(path: string, limit: number): Promise<Uint8Array> {
     return readSmall(path, limit);
+  }
+
+  openRun(next: number): MoveRun {
+    return new RealRun(this.memory, next);
+  }
+
+  move(request: MoveRequest): Promise<Moved> {
+    return this.#mover.move(request);
   }
 
   submit(): void {

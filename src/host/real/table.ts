@@ -26,6 +26,7 @@ export const Op = {
   blockZeroOut: 13,
   compress: 14,
   decompress: 15,
+  move: 16,
 } as const;
 
 export const FLAG_DIRECT = 1;
@@ -50,6 +51,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [Op.blockZeroOut]: 'zero-range',
   [Op.compress]: 'compress',
   [Op.decompress]: 'decompress',
+  [Op.move]: 'move',
 };
 
 /** Name of an operation in errors. `extra` tells the kinds of fallocate apart. */

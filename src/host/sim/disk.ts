@@ -10,7 +10,7 @@ import { Inode } from './inode.js';
 import type { Random } from './random.js';
 import type { SparseBytes } from './sparse.js';
 
-/** Operations that a file system may not support. */
+/** Operations that a file system may not support; and `move`: the host's copy step. */
 export const SIM_FEATURES = [
   'seek',
   'allocate',
@@ -18,7 +18,8 @@ export const SIM_FEATURES = [
   'zeroRange',
   'discard',
   'copyRange',
-] as const satisfies readonly SimOperation[];
+  'move',
+] as const satisfies readonly (SimOperation | 'move')[];
 
 export type SimFeature = (typeof SIM_FEATURES)[number];
 

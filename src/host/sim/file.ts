@@ -162,7 +162,12 @@ export class SimFile implements HostFile {
     return this.change('discard', offset, length, { kind: 'punch', offset, length });
   }
 
-  startWriteback(): void {}
+  writeBackEvery(): void {}
+
+  /** As on the real host. */
+  get movable(): boolean {
+    return this.closing === undefined && !this.direct && !this.context.disk.unsupported.has('move');
+  }
 
   seekSync(_offset: number): SeekResult | null {
     return null;

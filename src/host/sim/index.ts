@@ -20,7 +20,7 @@
 
 import { posix } from 'node:path';
 import { BlockError } from '../../util/errors.js';
-import type { Codecs, FileInfo, Host, HostFile, OpenFileOptions } from '../host.js';
+import type { Codecs, FileInfo, Host, HostFile, Moved, MoveRequest, MoveRun, OpenFileOptions } from '../host.js';
 import { PassedDescriptors } from '../passed-descriptors.js';
 import { tooLarge } from '../small-file.js';
 import { type CrashStyle, crashStyle } from './changes.js';
@@ -32,6 +32,7 @@ import { type LogEntry, SimEngine, SimPowerLoss, systemError } from './engine.js
 import type { FaultPlan, FaultRule, SimOperation, SimRequest } from './faults.js';
 import { type FileContext, SimFile } from './file.js';
 import { SimMemory } from './memory.js';
+import { moveNow, SimRun } from './move.js';
 import { SimNet } from './net.js';
 import type { SimHostOptions } from './options.js';
 import { Random } from './random.js';
@@ -166,6 +167,15 @@ export class SimHost implements Host {
         return content;
       },
     });
+  }
+
+  openRun(next: number): MoveRun {
+    return new SimRun(next);
+  }
+
+  /** The parts of the step are requests of their own here, each with the faults and the schedule of its kind. */
+  move(request: MoveRequest): Promise<Moved> {
+    return moveNow(this.memory, request);
   }
 
   /** Nothing to do: requests take effect when they are made. */

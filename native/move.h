@@ -1,0 +1,37 @@
+// The copy step: a worker reads pieces of files into a buffer of its own, tests them for zeroes, and writes what is not zero, without a word from
+// JavaScript in between.
+//
+//   pieces   | file, offset, length, to | ... |         (1)  read all of them, back to back
+//   buffer   |  data  |00000|  data  | data |           (2)  zero test, a byte of the map for each granule
+//   target   turn of its file:                          (3)  a piece with a place of its own goes there; one without takes the next
+//            |  data  |  data  | data |                      free bytes of the run, so that what is written without zeroes lies together
+//
+// One worker writes to a file at a time (the kernel takes the inode's lock for each write, and who waits for that spins); the others read meanwhile.
+// The run's cursor is moved within that turn, so places are given in the order in which they are written.
+//
+// Memory that JavaScript fills and reads, all of it in the arena (src/host/real/move.ts writes the same layout):
+//
+//   piece, 32 bytes       0 f64 offset    8 f64 length   16 f64 to, or -1: from the run   24 i32 fd, or -1: zeroes
+//   run, 8 bytes          0 f64 next free byte of the target
+//   outcome, 40 bytes     0 f64 first byte that was taken from the run, or -1   8 f64 bytes taken
+//                         16 f64 offset of a failure   24 i32 its side   28 i32 its piece   32 i32 -errno   36 i32 unused
+//   map                   behind the outcome: 1 for each granule of zeroes
+#pragma once
+
+#include <cstdint>
+
+#include "arena.h"
+#include "ops.h"
+#include "request.h"
+
+namespace diskwright {
+
+/** Where a step failed: nowhere, in a piece's file, in the target. */
+enum class MoveSide : int32_t { kNone = 0, kSource = 1, kTarget = 2 };
+
+/** Checks the memory that a step names. 0, or -errno. */
+int loadMove(const Request& request, Arena& arena);
+/** Carries out a step; the outcome says how it went. */
+void runMove(const Request& request, Faults& faults);
+
+}  // namespace diskwright

@@ -1,0 +1,135 @@
+// The copy step of the real host: one request of the addon reads, tests and writes (native/move.h has the layout of what both sides share).
+
+import { BlockError } from '../../util/errors.js';
+import { errnoError } from '../errno.js';
+import type { Moved, MoveRequest, MoveRun } from '../host.js';
+import { NO_FD } from './descriptor.js';
+import { type Engine, Requester } from './engine.js';
+import { RealFile } from './file.js';
+import { type ArenaMemory, checkGranule } from './memory.js';
+import { Op } from './table.js';
+
+const PIECE_BYTES = 32;
+const OUTCOME_BYTES = 40;
+const Side = { none: 0, source: 1 } as const;
+const EMPTY = new Uint8Array(0);
+
+export class RealRun implements MoveRun {
+  readonly #memory: ArenaMemory;
+  readonly #bytes: Uint8Array;
+  readonly #cursor: Float64Array;
+
+  constructor(memory: ArenaMemory, next: number) {
+    this.#memory = memory;
+    this.#bytes = memory.allocate(8);
+    this.#cursor = new Float64Array(this.#bytes.buffer, this.#bytes.byteOffset, 1);
+    this.#cursor[0] = next;
+  }
+
+  get next(): number {
+    return this.#cursor[0];
+  }
+
+  get address(): number {
+    return this.#memory.addressOf(this.#bytes);
+  }
+
+  free(): void {
+    this.#memory.free(this.#bytes);
+  }
+}
+
+export class Mover {
+  readonly #engine: Engine;
+  readonly #memory: ArenaMemory;
+  readonly #who = new Requester('move');
+
+  constructor(engine: Engine, memory: ArenaMemory) {
+    this.#engine = engine;
+    this.#memory = memory;
+  }
+
+  /** See `Host.move`. */
+  async move(request: MoveRequest): Promise<Moved> {
+    const { pieces, bytes, granule } = request;
+    if (granule !== 0) checkGranule(granule);
+    const target = ours(request.target);
+    const { fd, who } = target.side(true);
+    const steps = granule === 0 ? 0 : Math.ceil(bytes / granule);
+    const memory = this.#memory;
+    const table = memory.allocate(pieces.length * PIECE_BYTES);
+    const outcome = memory.allocate(OUTCOME_BYTES + steps);
+    const sides = [who];
+    try {
+      this.#fill(table, request, sides);
+      for (const side of sides) side.inFlight++;
+      try {
+        const descriptor = this.#engine.prepare(Op.move, fd);
+        descriptor.address = memory.addressOf(table);
+        descriptor.length = bytes;
+        descriptor.extra = pieces.length;
+        descriptor.offset = request.run === null ? 0 : (request.run as RealRun).address;
+        descriptor.offset2 = granule;
+        descriptor.address2 = memory.addressOf(outcome);
+        await this.#engine.start(this.#who);
+      } finally {
+        for (const side of sides) side.done();
+      }
+      const moved = read(outcome, request);
+      if (moved.fault === null) noteWritten(target, moved, request);
+      return moved;
+    } finally {
+      memory.free(table);
+      memory.free(outcome);
+    }
+  }
+
+  /** Writes the pieces into the table, and adds their files to `sides`, each once. */
+  #fill(table: Uint8Array, { pieces }: MoveRequest, sides: Requester[]): void {
+    const doubles = new Float64Array(table.buffer, table.byteOffset, pieces.length * 4);
+    const words = new Int32Array(table.buffer, table.byteOffset, pieces.length * 8);
+    let last: MoveRequest['target'] | null = null;
+    let fd = NO_FD;
+    for (let i = 0; i < pieces.length; i++) {
+      const { file, offset, length, to } = pieces[i];
+      if (file !== last) {
+        const side = file === null ? null : ours(file).side(false);
+        if (side !== null && !sides.includes(side.who)) sides.push(side.who);
+        fd = side?.fd ?? NO_FD;
+        last = file;
+      }
+      doubles[4 * i] = offset;
+      doubles[4 * i + 1] = length;
+      doubles[4 * i + 2] = to;
+      words[8 * i + 6] = fd;
+    }
+  }
+}
+
+function ours(file: MoveRequest['target']): RealFile {
+  if (file instanceof RealFile) return file;
+  throw new BlockError('internal', 'a copy step with a file of another host', { path: file.path, operation: 'move' });
+}
+
+function read(outcome: Uint8Array, { pieces, target }: MoveRequest): Moved {
+  const doubles = new Float64Array(outcome.buffer, outcome.byteOffset, OUTCOME_BYTES / 8);
+  const [start, taken, failedAt] = doubles;
+  const [side, piece, failure] = new Int32Array(outcome.buffer, outcome.byteOffset + 24, 3);
+  if (side === Side.none) return { start, taken, map: outcome.slice(OUTCOME_BYTES), fault: null };
+  const isRead = side === Side.source;
+  const error = errnoError(failure, {
+    operation: isRead ? 'read' : 'write',
+    path: (isRead ? pieces[piece].file : null)?.path ?? target.path,
+    offset: failedAt,
+    length: pieces[piece].length,
+  });
+  return { start, taken, map: isRead ? EMPTY : outcome.slice(OUTCOME_BYTES), fault: { error, isRead, piece } };
+}
+
+/** Tells the target where bytes were written: around what has a place of its own, and in the run. */
+function noteWritten(target: RealFile, { start, taken }: Moved, { pieces, run, bytes }: MoveRequest): void {
+  if (taken > 0) target.wrote(start, taken);
+  if (run !== null) return;
+  const last = pieces[pieces.length - 1];
+  target.wrote(pieces[0].to, last.to + last.length - pieces[0].to, bytes);
+}
