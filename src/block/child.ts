@@ -13,6 +13,7 @@ import {
   type Extent,
   type Located,
   type MappingGuard,
+  type MovePlace,
   Perm,
   permNames,
   type TruncateOptions,
@@ -126,6 +127,12 @@ export class Child {
   writeExtents(extents: readonly Extent[], buffer: Uint8Array, flags?: WriteFlags): Promise<void> {
     if ((this.perm & changePerm(flags)) === 0) return this.#refuse('write', Perm.WRITE);
     return this.node.writeExtents(extents, buffer, flags);
+  }
+
+  /** As `BlockNode.prepareMove`; null also where the permission is missing: `writeExtents` says so. */
+  async prepareMove(extents: readonly Extent[], granule: number, flags?: WriteFlags): Promise<MovePlace | null> {
+    if ((this.perm & changePerm(flags)) === 0) return null;
+    return this.node.prepareMove(extents, granule, flags);
   }
 
   writeZeroes(offset: number, length: number, flags?: ZeroFlags): Promise<void> {

@@ -1,6 +1,6 @@
 // The small words that every layer above the host shares: extents, block status, request flags, permissions.
 
-import type { HostFile } from '../host/host.js';
+import type { HostFile, Moved, MoveRun } from '../host/host.js';
 import type { PreallocMode } from '../schema/generated/types.js';
 
 /** A byte range of a node. */
@@ -105,4 +105,24 @@ export interface Located {
   offset: number;
   /** To be released when the request is answered, or given up. Null: the mapping cannot change. */
   guard: MappingGuard | null;
+}
+
+/** Where a part of what is moved into a node goes. */
+export interface MovePart {
+  length: number;
+  /** Offset in the host file, or `FROM_RUN`. */
+  to: number;
+}
+
+/** Where data that is moved into a node by `Host.move` goes: see `BlockNode.prepareMove`. */
+export interface MovePlace {
+  file: HostFile;
+  /** In the order of the extents, back to back. */
+  parts: readonly MovePart[];
+  run: MoveRun | null;
+  /**
+   * Takes in what the step answered: data that was taken from the run is found by the node from now on, the places of what failed, or was not
+   * written, are free again. Called once; with null where no step was made.
+   */
+  done(moved: Moved | null): void;
 }

@@ -21,13 +21,14 @@ import { RangeLock } from '../util/range-lock.js';
 import { BackupFilter } from './backup-filter.js';
 import { type BackupOptions, checkPerformance, checkTarget, chunkBytesOf, MAX_WORKERS } from './backup-options.js';
 import { type BitmapUse, bitmapFor } from './bitmap-use.js';
-import { MAX_PIECE_BYTES, NO_ORDER, runCopy, type TransferOptions, transfer, WORKERS } from './copy-engine.js';
+import { MAX_PIECE_BYTES, NO_ORDER, runCopy, WORKERS } from './copy-engine.js';
 import { Chunker, type Classify, ownContent, Plan, wholeContent } from './copy-plan.js';
 import { DirtyChunks } from './dirty-chunks.js';
 import type { JobContext, JobDriver } from './driver.js';
 import { type FilterPlan, type FilterUse, ONLY_THERE, putFilter } from './job-filter.js';
 import { awaitsBacking, restOf, zeroByItself } from './left-out.js';
 import { JobResources, linkOf, sourceShared } from './resources.js';
+import { type TransferOptions, transfer } from './transfer.js';
 
 export class BackupDriver implements JobDriver, WriteObserver {
   readonly type = 'backup';

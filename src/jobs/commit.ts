@@ -16,7 +16,7 @@ import { PERM_ALL, Perm } from '../block/types.js';
 import type { BlockCommitArguments } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
 import { SECTOR_BYTES } from '../util/numbers.js';
-import { CHUNK_BYTES, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy, transfer } from './copy-engine.js';
+import { CHUNK_BYTES, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy } from './copy-engine.js';
 import { Chunker, ownContent, Plan } from './copy-plan.js';
 import type { JobContext, JobDriver } from './driver.js';
 import { checkFilter, type FilterPlan, type JobFilter, putFilter } from './job-filter.js';
@@ -34,6 +34,7 @@ import {
   SAME_SIZE_SHARED,
   type WriteAccess,
 } from './resources.js';
+import { transfer } from './transfer.js';
 import { nothingToChange } from './verbs.js';
 
 export interface CommitOptions {

@@ -9,10 +9,11 @@ import { RateLimit } from '../host/rate-limit.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../util/numbers.js';
 import type { CopyContext, CopyFault } from './copy-engine.js';
-import { CHUNK_BYTES, freeContext, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy, transfer, WORKERS } from './copy-engine.js';
+import { CHUNK_BYTES, freeContext, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy, WORKERS } from './copy-engine.js';
 import { type Chunk, Chunker, ownContent, Plan, wholeContent } from './copy-plan.js';
 import { restOf, zeroByItself } from './left-out.js';
 import { warnOfSpace } from './space.js';
+import { transfer } from './transfer.js';
 
 /** Default of `sparseSize`, as qemu-img's `-S`. */
 const DEFAULT_SPARSE_BYTES = 4096;

@@ -21,7 +21,7 @@ import { bestEffort } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import { RangeLock } from '../util/range-lock.js';
 import { type BitmapUse, bitmapFor } from './bitmap-use.js';
-import { type CopyContext, freeContext, runCopy, transfer, WORKERS } from './copy-engine.js';
+import { type CopyContext, freeContext, runCopy, WORKERS } from './copy-engine.js';
 import { DirtyChunks } from './dirty-chunks.js';
 import type { JobContext, JobDriver } from './driver.js';
 import { putFilter } from './job-filter.js';
@@ -40,6 +40,7 @@ import {
   SAME_SIZE_SHARED,
   sourceShared,
 } from './resources.js';
+import { transfer } from './transfer.js';
 
 export class MirrorDriver implements JobDriver {
   readonly type: 'mirror' | 'commit' = 'mirror';

@@ -15,16 +15,7 @@ import type { BlockStreamArguments } from '../schema/generated/types.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { SECTOR_BYTES } from '../util/numbers.js';
 import { RangeLock } from '../util/range-lock.js';
-import {
-  CHUNK_BYTES,
-  type CopyFault,
-  MAX_EXTENTS,
-  MAX_PIECE_BYTES,
-  NO_ORDER,
-  runCopy,
-  type TransferOptions,
-  transfer,
-} from './copy-engine.js';
+import { CHUNK_BYTES, type CopyFault, MAX_EXTENTS, MAX_PIECE_BYTES, NO_ORDER, runCopy } from './copy-engine.js';
 import { type Chunk, Chunker, type Classify, isOwn, Plan, type PlanOptions } from './copy-plan.js';
 import type { JobContext, JobDriver } from './driver.js';
 import { type FilterParts, type FilterPlan, ONLY_THERE, putFilter } from './job-filter.js';
@@ -39,6 +30,7 @@ import {
   SAME_SIZE_SHARED,
 } from './resources.js';
 import { StreamFilter } from './stream-filter.js';
+import { type TransferOptions, transfer } from './transfer.js';
 
 export interface StreamOptions {
   /** Where the content goes: the active layer, or any other with a backing node. */

@@ -2,8 +2,8 @@ import { expect } from 'chai';
 import { Graph } from '../../src/block/graph.js';
 import { createSimHost } from '../../src/host/sim/index.js';
 import { convert } from '../../src/jobs/convert.js';
-import { splitZeroes } from '../../src/jobs/copy-engine.js';
 import { Chunker, ownContent, Plan, wholeContent } from '../../src/jobs/copy-plan.js';
+import { splitZeroes } from '../../src/jobs/zero-map.js';
 import { BlockError } from '../../src/util/errors.js';
 import { MemoryNode, pattern } from './memory-node.js';
 

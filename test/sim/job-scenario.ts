@@ -41,6 +41,8 @@ const BITMAP = 'bitmap0';
 export interface JobScenarioOptions {
   kind?: JobKind;
   plant?: FaultPlan;
+  /** Files can take part in the host's copy step. Default: by the seed. */
+  moves?: boolean;
   inspect?: (host: SimHost, chain: Chain, kind: JobKind) => void;
 }
 
@@ -75,6 +77,7 @@ class JobScenario {
   private readonly mutable = new Set<string>();
   /** A guest that makes its disk longer while a job starts: how long it is at least, at most, whatever happens. */
   private readonly resizer: Resizer | null;
+  private readonly moves: boolean;
   private outcome: 'completed' | 'cancelled' | 'failed' = 'failed';
   private guestFailures = 0;
 
@@ -91,6 +94,7 @@ class JobScenario {
     this.located = new Random(seed, 21).chance(0.5);
     const resizing = new Random(seed, 22);
     this.resizer = resizing.chance(0.4) ? new Resizer(resizing) : null;
+    this.moves = options.moves ?? new Random(seed, 23).chance(0.75);
   }
 
   private get top(): Layer {
@@ -129,7 +133,9 @@ class JobScenario {
       faults.rules = [randomRule(random)];
       faults.failedFlushLoses = random.chance(0.5);
     }
-    const host = built.fork({ seed: random.next(), eager: false, faults, ...randomDisk(random, this.faulty) });
+    const disk = randomDisk(random, this.faulty);
+    if (!this.moves) disk.unsupported = [...(disk.unsupported ?? []), 'move'];
+    const host = built.fork({ seed: random.next(), eager: false, faults, ...disk });
     this.options.inspect?.(host, this.chain, this.kind);
     const lost = await this.drive(host);
     const after = lost || random.chance(0.5) ? host.crash(AFTERWARDS) : host.fork(AFTERWARDS);

@@ -36,11 +36,16 @@ export abstract class NodeChanges extends NodeInFlight {
 
   /** A write has to do nothing but what the driver does. */
   protected get takesPlainWrites(): boolean {
+    return this.takesPlainWritesBut(false);
+  }
+
+  /** The same; `serialised`: of somebody who holds the range in the serialiser. */
+  protected takesPlainWritesBut(serialised: boolean): boolean {
     return (
       !this.readOnly &&
       this.bitmaps.size === 0 &&
       this.observers.length === 0 &&
-      this.serialiser === null &&
+      (serialised || this.serialiser === null) &&
       this.detectZeroes === 'off'
     );
   }

@@ -6,7 +6,17 @@ import { BlockError } from '../../util/errors.js';
 import { settleAll } from '../../util/settle.js';
 import type { Abilities } from '../abilities.js';
 import type { DebugEvents } from '../debug-events.js';
-import type { BlockStatus, Extent, Located, TruncateOptions, WriteFlags, ZeroFlags } from '../types.js';
+import type {
+  BlockStatus,
+  Extent,
+  Located,
+  MappingGuard,
+  MovePart,
+  MovePlace,
+  TruncateOptions,
+  WriteFlags,
+  ZeroFlags,
+} from '../types.js';
 import { NodeLinks } from './links.js';
 import type { NodeChange, PreparedReopen } from './reopening.js';
 
@@ -86,6 +96,31 @@ export abstract class NodeDriver extends NodeLinks {
   /** What `locate` asks once it has checked the range and this node's own state. A node over one child hands on what the child says. */
   protected doLocate(_offset: number, _length: number, _write: boolean, _into: Located): boolean {
     return false;
+  }
+
+  /**
+   * Finds a place for whole extents, which are written, or left out in steps of `granule`, by `Host.move`. Here: where they lie already. Null where there
+   * is no such place; rejects as a write does.
+   */
+  protected async doPrepareMove(extents: readonly Extent[], _granule: number): Promise<MovePlace | null> {
+    const parts: MovePart[] = [];
+    const guards: MappingGuard[] = [];
+    const release = (): void => {
+      for (const guard of guards) guard.release();
+    };
+    const into: Located = { file: null, offset: 0, guard: null };
+    let file: HostFile | null = null;
+    for (const { offset, length } of extents) {
+      const found = this.doLocate(offset, length, true, into);
+      if (found && into.guard !== null) guards.push(into.guard);
+      if (!found || into.file === null || !into.file.movable || (file !== null && file !== into.file)) {
+        release();
+        return null;
+      }
+      file = into.file;
+      parts.push({ length, to: into.offset });
+    }
+    return file === null ? null : { file, parts, run: null, done: release };
   }
 
   protected abstract doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void>;

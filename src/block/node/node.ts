@@ -6,17 +6,18 @@
 //   NodeChanges    changes.ts      dirty bitmaps, observers, serialiser
 //   NodePadding    padding.ts      whole blocks for drivers that take nothing else
 //   NodeRequests   requests.ts     read, write, block status, ...
+//   NodeMoving     moving.ts       places for what the host's copy step moves
 //   BlockNode      node.ts         life: reopen and close
 //
 // A driver extends `BlockNode` and overrides the methods of `NodeDriver` that it has.
 
 import type { Child } from '../child.js';
+import { NodeMoving } from './moving.js';
 import { reopenTogether, withFollowers } from './reopening.js';
-import { NodeRequests } from './requests.js';
 
 export type { NodeOptions } from './links.js';
 
-export abstract class BlockNode extends NodeRequests {
+export abstract class BlockNode extends NodeMoving {
   /** Drained sections that it lies in or above: while there is one, nobody sends anything to it. */
   get quiesceCount(): number {
     return this.graph.quiescence.countOf(this);

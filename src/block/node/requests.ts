@@ -32,7 +32,7 @@ export abstract class NodeRequests extends NodePadding {
   /** Reads disjoint, ascending extents back to back into `buffer`, in as few requests as the driver can. */
   readExtents(extents: readonly Extent[], buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
     if (this.held !== null) return this.held.then(() => this.readExtents(extents, buffer, scan));
-    const total = this.#checkExtents('read', extents, buffer.length);
+    const total = this.checkExtents('read', extents, buffer.length);
     if (total !== null) return Promise.reject(total);
     if (extents.length === 1) return this.read(extents[0].offset, buffer, scan);
     return this.tracked(this.doReadExtents(extents, buffer, scan));
@@ -73,7 +73,7 @@ export abstract class NodeRequests extends NodePadding {
    */
   async blockStatus(offset: number, length: number): Promise<BlockStatus> {
     while (this.held !== null) await this.held;
-    const error = this.#checkExtents('block status', [{ offset, length }], length);
+    const error = this.checkExtents('block status', [{ offset, length }], length);
     if (error !== null || length === 0) throw error ?? this.#rangeError('block status', offset, length);
     return this.tracked(this.doBlockStatus(offset, length));
   }
@@ -90,7 +90,7 @@ export abstract class NodeRequests extends NodePadding {
   async writeExtents(extents: readonly Extent[], buffer: Uint8Array, flags: WriteFlags = {}): Promise<void> {
     while (this.held !== null) await this.held;
     this.checkWritable('write');
-    const error = this.#checkExtents('write', extents, buffer.length);
+    const error = this.checkExtents('write', extents, buffer.length);
     if (error !== null) throw error;
     if (this.detectZeroes !== 'off' && !flags.compressed && this.host.memory.isZero(buffer)) {
       const { fua, serialised, unchanged } = flags;
@@ -105,7 +105,7 @@ export abstract class NodeRequests extends NodePadding {
     while (this.held !== null) await this.held;
     this.checkWritable('write zeroes');
     const extent = { offset, length };
-    const error = this.#checkExtents('write zeroes', [extent], length);
+    const error = this.checkExtents('write zeroes', [extent], length);
     if (error !== null) throw error;
     await this.#zero(extent, flags);
   }
@@ -115,7 +115,7 @@ export abstract class NodeRequests extends NodePadding {
     while (this.held !== null) await this.held;
     this.checkWritable('discard');
     const extents = [{ offset, length }];
-    const error = this.#checkExtents('discard', extents, length);
+    const error = this.checkExtents('discard', extents, length);
     if (error !== null) throw error;
     if (this.discardMode === 'ignore') return;
     await this.change(extents, 'discard', null, {}, () =>
@@ -158,7 +158,7 @@ export abstract class NodeRequests extends NodePadding {
   async reserve(offset: number, length: number, ahead = 0): Promise<number> {
     while (this.held !== null) await this.held;
     this.checkWritable('reserve');
-    const error = this.#checkExtents('reserve', [{ offset, length }], length);
+    const error = this.checkExtents('reserve', [{ offset, length }], length);
     if (error !== null) throw error;
     const more = Math.min(ahead, this.length - offset - length);
     return this.tracked(
@@ -245,7 +245,7 @@ export abstract class NodeRequests extends NodePadding {
     }
   }
 
-  #checkExtents(operation: string, extents: readonly Extent[], bytes: number): BlockError | null {
+  protected checkExtents(operation: string, extents: readonly Extent[], bytes: number): BlockError | null {
     let total = 0;
     let end = 0;
     if (this.shut) return this.closedError(operation);

@@ -8,7 +8,7 @@ import { FormatNode } from '../../../block/node/format.js';
 import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
 import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
 import type { Permissions } from '../../../block/roles.js';
-import type { BlockStatus, Located, TruncateOptions, WriteFlags, ZeroFlags } from '../../../block/types.js';
+import type { BlockStatus, Located, MovePlace, TruncateOptions, WriteFlags, ZeroFlags } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
 import type { BlockdevDiscardOptions } from '../../../schema/generated/types.js';
 import { roundDown } from '../../../util/numbers.js';
@@ -24,6 +24,7 @@ import { ImageFile } from './image-file.js';
 import { qcow2Details } from './info.js';
 import { locateRead, locateWrite } from './locate.js';
 import { storeAll } from './lost.js';
+import { prepareMove } from './move.js';
 import { cacheTables, checkOptions, type DriverOptions, discardPolicy, overlapKinds } from './options.js';
 import { readGuest } from './read.js';
 import { resizeImage } from './resize.js';
@@ -115,6 +116,10 @@ export class Qcow2Node extends FormatNode {
 
   protected override doLocate(offset: GuestOffset, length: number, write: boolean, into: Located): boolean {
     return write ? locateWrite(this.#image, offset, length, into) : locateRead(this.#image, offset, length, into);
+  }
+
+  protected override doPrepareMove(extents: readonly GuestExtent[], granule: number): Promise<MovePlace | null> {
+    return prepareMove(this.#image, extents, granule);
   }
 
   override get abilities(): Abilities {

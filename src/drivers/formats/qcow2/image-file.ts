@@ -235,6 +235,12 @@ export class ImageFile {
     return fresh;
   }
 
+  /** [start, end), which was allocated, and never written, is free again; `fresh`: `takeFresh` said so of it. */
+  giveBack(start: number, end: number, fresh: boolean): void {
+    if (this.#usedEnd === end) this.#usedEnd = start;
+    if (fresh && this.#freshFrom === end) this.#freshFrom = start;
+  }
+
   /** Deallocates space. This is a hint: a failure is ignored. */
   async discard(offset: number, length: number): Promise<void> {
     this.#noteDeallocated(offset, offset + length);

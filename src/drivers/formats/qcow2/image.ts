@@ -18,6 +18,7 @@ import { DataFile } from './data-file.js';
 import { Frees } from './frees.js';
 import { encodeHeader, type HeaderArea, type HeaderExtension, Incompatible, type Qcow2Header } from './header.js';
 import type { ImageFile } from './image-file.js';
+import { Intake } from './intake.js';
 import { Mapping } from './mapping.js';
 import type { CacheTables, DiscardPolicy, OverlapKind } from './options.js';
 import { MetadataIndex, overlapMessage } from './overlap.js';
@@ -62,6 +63,7 @@ export class Qcow2Image {
   readonly refcounts: Refcounts;
   readonly allocation: Allocation;
   readonly frees: Frees;
+  readonly intake: Intake;
   metadata: MetadataIndex;
   readonly committer: Committer;
   readonly packer: CompressedPacker;
@@ -108,6 +110,7 @@ export class Qcow2Image {
     this.refcounts = new Refcounts(this, settings.caches.refcount);
     this.allocation = new Allocation(this);
     this.frees = new Frees(this);
+    this.intake = new Intake(this);
     this.metadata = new MetadataIndex(this.geometry, settings.overlapKinds);
     this.committer = new Committer(this);
     this.packer = new CompressedPacker(this);

@@ -81,7 +81,8 @@ export async function writeGuest(
   }
 }
 
-async function pinTables(image: Qcow2Image, extents: readonly GuestExtent[], tables: Table[]): Promise<void> {
+/** Pins the L2 tables of ascending extents, each once, and adds them to `tables` in their order. The caller unpins them. */
+export async function pinTables(image: Qcow2Image, extents: readonly GuestExtent[], tables: Table[]): Promise<void> {
   const { mapping } = image;
   for (const { offset, length } of extents) {
     const end = mapping.indexOf(plus(offset, length - 1));

@@ -1,0 +1,137 @@
+// Room in the image file for data that the host's copy step writes. Clusters are allocated ahead, in a run, and the step's pieces take theirs from it in
+// the order in which they are written; so data of a copy lies together, although nobody knows before what of it is zero:
+//
+//   start            cursor (the host's)        end
+//   |  used  | being written |      free        |      pending: what the moves under way may take at most
+//            '----- at most pending -----'
+//
+// A move is let in where its bytes fit between what the others may take and the end; else the run is made longer. There is a run only while moves are
+// under way: the last one frees what is left of it.
+
+import type { Moved, MoveRun } from '../../../host/host.js';
+import { BlockError } from '../../../util/errors.js';
+import type { Qcow2Image } from './image.js';
+import { clusterAt, type HostOffset, hostOf, plus } from './types.js';
+
+/** Bytes that are allocated ahead. */
+const RUN_BYTES = 8 << 20;
+/** How often a move looks for room before it is written in another way. */
+const ATTEMPTS = 3;
+
+export class OpenRun {
+  readonly start: HostOffset;
+  end: HostOffset;
+  readonly cursor: MoveRun;
+  /** The space was never used before. */
+  readonly fresh: boolean;
+  /** Bytes that moves which have ended took. */
+  used = 0;
+  /** Bytes that those under way may take. */
+  pending = 0;
+  moves = 0;
+
+  constructor(start: HostOffset, length: number, cursor: MoveRun, fresh: boolean) {
+    this.start = start;
+    this.end = plus(start, length);
+    this.cursor = cursor;
+    this.fresh = fresh;
+  }
+
+  /** End of what may be written now. */
+  get bound(): number {
+    return this.start + this.used + this.pending;
+  }
+
+  /** Lets a move of so many bytes in, if they fit. */
+  enter(bytes: number): boolean {
+    if (this.bound + bytes > this.end) return false;
+    this.pending += bytes;
+    this.moves++;
+    return true;
+  }
+}
+
+export class Intake {
+  readonly #image: Qcow2Image;
+  #run: OpenRun | null = null;
+  #extending: Promise<void> | null = null;
+
+  constructor(image: Qcow2Image) {
+    this.#image = image;
+  }
+
+  /** A run with room for `bytes`; null where there is none in one piece. To be ended by `leave`. Rejects as `allocateRun`. */
+  async enter(bytes: number): Promise<OpenRun | null> {
+    for (let attempt = 0; attempt < ATTEMPTS; ) {
+      if (this.#run?.enter(bytes)) return this.#run;
+      if (this.#extending !== null) {
+        // Whoever extends it gets the failure.
+        await Promise.allSettled([this.#extending]);
+        continue;
+      }
+      attempt++;
+      this.#extending = this.#extend(bytes).finally(() => {
+        this.#extending = null;
+      });
+      await this.#extending;
+    }
+    if (this.#run?.moves === 0) this.#end(this.#run);
+    return null;
+  }
+
+  /** A move has ended that was let in with `bytes`. What it took is in use now, unless it failed, or was not made. */
+  leave(run: OpenRun, bytes: number, moved: Moved | null): void {
+    run.pending -= bytes;
+    run.moves--;
+    if (moved !== null && moved.taken > 0) {
+      run.used += moved.taken;
+      if (moved.fault !== null) this.#release(moved.start, moved.start + moved.taken);
+    }
+    if (run.moves === 0) this.#end(run);
+  }
+
+  #end(run: OpenRun): void {
+    if (this.#run === run) this.#run = null;
+    const from = plus(run.start, run.used);
+    this.#release(from, run.end);
+    this.#image.file.giveBack(from, run.end, run.fresh);
+    run.cursor.free();
+  }
+
+  #release(from: number, to: number): void {
+    const { allocation, geometry } = this.#image;
+    const first = clusterAt(from as HostOffset, geometry);
+    if (to > from) allocation.release(first, (to - from) / geometry.clusterSize);
+  }
+
+  async #extend(bytes: number): Promise<void> {
+    try {
+      await this.#allocate(Math.max(bytes, RUN_BYTES));
+    } catch (error) {
+      // A disk may have room for what is moved, and for no more.
+      if (bytes >= RUN_BYTES || !(error instanceof BlockError) || error.code !== 'no-space') throw error;
+      await this.#allocate(bytes);
+    }
+  }
+
+  async #allocate(bytes: number): Promise<void> {
+    const { allocation, data, geometry, host } = this.#image;
+    const run = await allocation.allocateRun(Math.ceil(bytes / geometry.clusterSize));
+    const start = hostOf(run.cluster, geometry);
+    const length = run.count * geometry.clusterSize;
+    let fresh: boolean;
+    try {
+      fresh = await data.makeRoom(start, length);
+    } catch (error) {
+      allocation.release(run.cluster, run.count);
+      throw error;
+    }
+    const current = this.#run;
+    if (current !== null && current.end === start && current.fresh === fresh) current.end = plus(start, length);
+    else {
+      // The moves in the one before end it.
+      this.#run = new OpenRun(start, length, host.openRun(start), fresh);
+      if (current !== null && current.moves === 0) this.#end(current);
+    }
+  }
+}

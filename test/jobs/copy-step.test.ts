@@ -1,0 +1,282 @@
+// Copies by the host's step give what copies by requests give: the same bytes for a guest, images without leaks, files of the same length. And the
+// step is really taken where it can be.
+
+import { expect } from 'chai';
+import { chainOf } from '../../src/block/chain.js';
+import { createImage } from '../../src/block/create.js';
+import { Device } from '../../src/block/device.js';
+import { Graph } from '../../src/block/graph.js';
+import type { BlockNode } from '../../src/block/node/node.js';
+import { openNode } from '../../src/block/open.js';
+import { MAX_MOVE_BYTES } from '../../src/host/host.js';
+import { createSimHost, type SimHost, type SimHostOptions } from '../../src/host/sim/index.js';
+import { backupJob } from '../../src/jobs/backup.js';
+import { commitJob } from '../../src/jobs/commit.js';
+import { convert } from '../../src/jobs/convert.js';
+import type { JobEnvironment } from '../../src/jobs/job-type.js';
+import { JobManager } from '../../src/jobs/manager.js';
+import { mirrorJob } from '../../src/jobs/mirror.js';
+import { startJob } from '../../src/jobs/start.js';
+import { streamJob } from '../../src/jobs/stream.js';
+import type { BlockError } from '../../src/util/errors.js';
+import { checkFiles, expectVerified, readImage } from '../sim/checks.js';
+import { runJobScenario } from '../sim/job-scenario.js';
+import { expectFound } from '../sim/planted.js';
+import { readyOf } from './copy-support.js';
+import { pattern } from './memory-node.js';
+
+const KiB = 1024;
+const CLUSTER = 64 * KiB;
+const SIZE = 40 * CLUSTER;
+
+const image = (path: string) => {
+  const file = { driver: 'file', filename: path } as const;
+  return path.endsWith('.raw') ? ({ driver: 'raw', file } as const) : ({ driver: 'qcow2', file } as const);
+};
+
+/** A base with data and holes, an overlay with data, data that is zeroes, zero clusters, and what it rewrote; a target of each format. */
+async function build(): Promise<SimHost> {
+  const host = createSimHost();
+  const graph = new Graph(host);
+  const make = async (path: string, backing?: string) => {
+    const link = backing === undefined ? {} : { 'backing-file': backing, 'backing-fmt': 'qcow2' as const };
+    const raw = path.endsWith('.raw');
+    await createImage(graph, path, raw ? { driver: 'raw', size: SIZE } : { driver: 'qcow2', size: SIZE, ...link });
+  };
+  await make('/base.qcow2');
+  await make('/top.qcow2', '/base.qcow2');
+  await make('/target.qcow2');
+  await make('/target.raw');
+  const fill = async (path: string, writes: (device: Device) => Promise<unknown>) => {
+    const device = new Device(await openNode(graph, image(path)), { name: 'd', writable: true });
+    await writes(device);
+    await device.close();
+    await graph.closeAll();
+  };
+  await fill('/base.qcow2', async (device) => {
+    await device.write(0, pattern(1, 10 * CLUSTER));
+    await device.write(20 * CLUSTER, pattern(2, 10 * CLUSTER));
+  });
+  await fill('/top.qcow2', async (device) => {
+    // Scattered, in another order than a guest sees it.
+    for (const at of [12, 2, 25, 14, 3, 26, 35]) await device.write(at * CLUSTER, pattern(at, CLUSTER));
+    await device.write(16 * CLUSTER, new Uint8Array(2 * CLUSTER));
+    await device.writeZeroes(5 * CLUSTER, CLUSTER);
+    await device.write(37 * CLUSTER, pattern(9, 700));
+  });
+  return host;
+}
+
+interface Copied {
+  host: SimHost;
+  /** Steps of the host, and the bytes that they moved. */
+  steps: number;
+  bytes: number;
+}
+
+type Copy = (env: JobEnvironment, open: (path: string) => Promise<BlockNode>) => Promise<unknown>;
+
+async function run(from: SimHost, copy: Copy, options: SimHostOptions = {}): Promise<Copied> {
+  const host = from.fork({ eager: true, ...options });
+  const copied: Copied = { host, steps: 0, bytes: 0 };
+  const move = host.move.bind(host);
+  host.move = (request) => {
+    copied.steps++;
+    copied.bytes += request.bytes;
+    return move(request);
+  };
+  const graph = new Graph(host);
+  const env: JobEnvironment = { graph, manager: new JobManager(host.clock) };
+  await copy(env, (path) => openNode(graph, image(path)));
+  await graph.closeAll();
+  expect(host.memory.liveBuffers).to.equal(0);
+  return copied;
+}
+
+const COPIES: { name: string; result: string; least: number; copy: Copy }[] = [
+  ...['/target.raw', '/target.qcow2'].map((result) => ({
+    name: `convert to ${result}`,
+    result,
+    // The overlay's last cluster is in part what the base has: nothing lies in one piece there.
+    least: 20 * CLUSTER,
+    copy: (async (_, open) => convert({ source: await open('/top.qcow2'), target: await open(result) })) as Copy,
+  })),
+  {
+    name: 'convert, everything written out',
+    result: '/target.qcow2',
+    least: 30 * CLUSTER,
+    copy: async (_, open) =>
+      convert({ source: await open('/top.qcow2'), target: await open('/target.qcow2'), sparseSize: 0 }),
+  },
+  {
+    name: 'mirror',
+    result: '/target.qcow2',
+    least: 20 * CLUSTER,
+    copy: async (env, open) => {
+      const [source, target] = [await open('/top.qcow2'), await open('/target.qcow2')];
+      const job = await startJob(env, mirrorJob, { device: source.nodeName, target: target.nodeName, sync: 'full' });
+      await readyOf(job);
+      job.cancel();
+      await job.done;
+    },
+  },
+  {
+    name: 'backup',
+    result: '/target.raw',
+    least: 20 * CLUSTER,
+    copy: async (env, open) => {
+      const [source, target] = [await open('/top.qcow2'), await open('/target.raw')];
+      const args = { device: source.nodeName, target: target.nodeName, sync: 'full' as const };
+      await (await startJob(env, backupJob, args)).done;
+    },
+  },
+  {
+    name: 'stream',
+    result: '/top.qcow2',
+    least: 15 * CLUSTER,
+    copy: async (env, open) => {
+      const top = await open('/top.qcow2');
+      await (await startJob(env, streamJob, { device: top.nodeName })).done;
+    },
+  },
+  {
+    name: 'commit of the active layer',
+    result: '/base.qcow2',
+    least: 7 * CLUSTER,
+    copy: async (env, open) => {
+      const top = await open('/top.qcow2');
+      const job = await startJob(env, commitJob, { device: top.nodeName });
+      await readyOf(job);
+      await job.complete();
+      await job.done;
+    },
+  },
+  {
+    name: 'commit into the base, emptying the overlay',
+    result: '/base.qcow2',
+    least: 7 * CLUSTER,
+    copy: async (env, open) => {
+      const top = await open('/top.qcow2');
+      const base = chainOf(top)[1].nodeName;
+      const args = { device: top.nodeName, 'top-node': top.nodeName, 'base-node': base, empty: true };
+      await (await startJob(env, commitJob, args)).done;
+    },
+  },
+];
+
+describe('copies by the host step', () => {
+  let built: SimHost;
+  let expected: Uint8Array;
+  before(async () => {
+    built = await build();
+    expected = await readImage(built.fork(), image('/top.qcow2'), false);
+  });
+
+  for (const { name, result, least, copy } of COPIES) {
+    it(`${name}: as by requests, without a leak, in as much space`, async () => {
+      const [stepped, plain] = [await run(built, copy), await run(built, copy, { unsupported: ['move'] })];
+      expect(plain.steps).to.equal(0);
+      expect(stepped.bytes).to.be.at.least(least);
+      for (const { host } of [stepped, plain]) {
+        checkFiles(host, false);
+        const content = await readImage(host.fork(), image(result), false);
+        expect(Buffer.compare(content, expected), 'content').to.equal(0);
+        expectVerified(host, result, content);
+      }
+      expect(stepped.host.fileSize(result)).to.equal(plain.host.fileSize(result));
+    });
+  }
+
+  it('goes by requests where a step would be larger than the host takes', async () => {
+    const content = pattern(3, 2 * MAX_MOVE_BYTES);
+    const before = createSimHost();
+    before.writeFile('/big.raw', content);
+    before.resizeFile('/copy.raw', content.length);
+    const { host, steps } = await run(before, async (_, open) =>
+      convert({ source: await open('/big.raw'), target: await open('/copy.raw'), sparseSize: content.length }),
+    );
+    expect(steps).to.equal(0);
+    expect(Buffer.compare(host.readFile('/copy.raw'), content)).to.equal(0);
+  });
+
+  it('a target where a cluster cannot be read or written fails with the side, and leaks nothing', async () => {
+    for (const operation of ['read', 'write'] as const) {
+      const host = built.fork({ eager: true });
+      const graph = new Graph(host);
+      const source = await openNode(graph, image('/top.qcow2'));
+      const target = await openNode(graph, image('/target.qcow2'));
+      const move = host.move.bind(host);
+      let steps = 0;
+      host.move = (request) => {
+        if (++steps === 2) host.setFaults({ rules: [{ operations: [operation], errno: 'EIO', times: 1 }] });
+        return move(request);
+      };
+      const faults: boolean[] = [];
+      const failed = await convert({ source, target, onFault: ({ isRead }) => faults.push(isRead) }).catch(
+        (error: BlockError) => error,
+      );
+      expect(failed).to.include({ code: 'io', path: operation === 'write' ? '/target.qcow2' : failed?.path });
+      expect(faults).to.deep.equal([operation === 'read']);
+      host.setFaults({});
+      await graph.closeAll();
+      checkFiles(host, false);
+    }
+  });
+});
+
+describe('simulation: faults planted in the copy step', function () {
+  this.timeout(600_000);
+
+  /** By name, with the seed from which on it shows soon. */
+  const plants: Record<string, [first: number, plant: (host: SimHost) => void]> = {
+    'a zero map that is shifted by one step': [
+      30,
+      (host) => {
+        const move = host.move.bind(host);
+        host.move = async (request) => {
+          const moved = await move(request);
+          if (moved.map.includes(1)) moved.map.set([...moved.map.slice(1), moved.map[0]]);
+          return moved;
+        };
+      },
+    ],
+    'a step that is answered before its last piece is written': [
+      9,
+      (host) => {
+        const move = host.move.bind(host);
+        host.move = async (request) => {
+          const last = request.pieces[request.pieces.length - 1];
+          return move({ ...request, pieces: [...request.pieces.slice(0, -1), { ...last, file: null }] });
+        };
+      },
+    ],
+    'places in the run that are given twice': [
+      29,
+      (host) => {
+        const move = host.move.bind(host);
+        let before: { start: number; taken: number } | null = null;
+        host.move = async (request) => {
+          const moved = await move(request);
+          if (moved.taken === 0) return moved;
+          const again = before !== null && before.taken === moved.taken ? { ...moved, start: before.start } : moved;
+          before = moved;
+          return again;
+        };
+      },
+    ],
+    'an error that is lost': [
+      105,
+      (host) => {
+        const move = host.move.bind(host);
+        host.move = async (request) => ({ ...(await move(request)), fault: null });
+      },
+    ],
+  };
+  for (const [what, [first, plant]] of Object.entries(plants)) {
+    it(`show ${what}`, async () => {
+      await expectFound(['content', 'metadata', 'leak', 'unexpected', 'promise', 'buffers'], (seed) =>
+        runJobScenario(first + seed, { kind: 'mirror', moves: true, inspect: plant }),
+      );
+    });
+  }
+});
