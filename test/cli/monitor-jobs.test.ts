@@ -12,6 +12,17 @@ import { type Json, StorageDaemon } from '../support/qmp.js';
 
 const MiB = 1024 * 1024;
 
+/** The lines that are left on a screen where some are cleared, from a number of lines above the cursor on. */
+function standing(screen: string): string[] {
+  const lines: string[] = [];
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: it is what clears them.
+  for (const [part, up] of screen.matchAll(/\x1b\[(\d+)A\r\x1b\[J|[^\x1b]*?\r\n/g)) {
+    if (up === undefined) lines.push(part.trimEnd());
+    else lines.splice(-Number(up));
+  }
+  return lines;
+}
+
 for (const [name, ours] of [
   ['diskwright daemon', true],
   ['qemu-storage-daemon', false],
@@ -143,6 +154,28 @@ for (const [name, ours] of [
       expect(code).to.equal(1);
     });
 
+    it('leaves on a terminal a line for each job that has completed, and says which has not', async () => {
+      await mirror('m', 'a', 'b');
+      await mirror('n', 'c', 'd');
+      const command = `'${process.execPath}' '${shop.bundle}' jobs -m '${shop.path('m')}' --follow`;
+      const child = spawn('script', ['-qec', command, '/dev/null'], { stdio: ['ignore', 'pipe', 'inherit'] });
+      let screen = '';
+      const drawn = new Promise<void>((resolve) =>
+        child.stdout.on('data', (text) => {
+          screen += text;
+          if (screen.includes('n  mirror  running')) resolve();
+        }),
+      );
+      const closed = once(child, 'close');
+      await drawn;
+      await daemon.execute('block-job-cancel', { device: 'n' });
+      await daemon.execute('block-job-set-speed', { device: 'm', speed: 0 });
+      await status('m', 'ready');
+      await daemon.execute('job-complete', { id: 'm' });
+      expect(await closed).to.deep.equal([1, null]);
+      expect(standing(screen)).to.deep.equal(['m  completed', "diskwright: job 'n': cancelled"]);
+    });
+
     it('follows for programs, one object a line; an interrupt ends it, and no job', async () => {
       await mirror('m', 'a', 'b');
       const child = spawn(process.execPath, [shop.bundle, 'jobs', '-m', shop.path('m'), '--follow', '--json']);
@@ -220,6 +253,11 @@ describe('diskwright jobs: lines', () => {
     expect(waiting('paused')).to.match(/waits for resume$/);
     expect(waiting('pending')).to.match(/waits for finalize$/);
     expect(waiting('concluded')).to.match(/waits for dismiss$/);
+    const block = { speed: 0, 'io-status': 'ok', 'auto-finalize': true, 'auto-dismiss': true } as BlockJobInfo;
+    for (const status of ['pending', 'concluded'] as const) {
+      const passing = { ...view, block, info: { id: 'm', type: 'mirror', status, ...done } } as const;
+      expect(jobLines([passing])[0]).to.not.include('waits');
+    }
     for (const status of ['running', 'waiting', 'aborting'] as const) expect(waiting(status)).to.not.include('waits');
     const info = { id: 'm', type: 'mirror', status: 'concluded', ...done, error: 'No space left on device' } as const;
     expect(jobLines([{ ...view, info }], 50)[0]).to.equal('m  mirror  concluded  No space left on device  wa');

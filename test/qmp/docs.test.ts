@@ -13,8 +13,6 @@ import { isAlive, until } from '../support/nbd-process.js';
 import { requirePeer } from '../support/peers.js';
 import { type Json, StorageDaemon } from '../support/qmp.js';
 
-const UNTIL_READY = 'until "$NODE" "$CLI" jobs -m qmp.sock | grep -q "  ready  "; do :; done\n';
-
 function byteAt(shop: Workshop, image: string, at: number): number {
   return Number.parseInt(shop.must('qemu-io', '-r', '-f', 'qcow2', '-c', `read -v ${at} 1`, image).slice(11, 13), 16);
 }
@@ -163,15 +161,16 @@ describe('docs/jobs.md', () => {
     const shop = await Workshop.open();
     try {
       const [script] = examplesOf('docs/jobs.md', 'sh').map((code) =>
-        code.replace(/^diskwright /gm, '"$NODE" "$CLI" '),
+        code.replace(/^(until )?diskwright /gm, '$1"$$NODE" "$$CLI" '),
       );
-      // A job that has not come to `ready` yet is waited for, as a person would.
-      const ready = script.replace('jobs -m qmp.sock\n', (list) => `${list}${UNTIL_READY}`);
-      const words = ['-ec', `NODE=${process.execPath} CLI=${shop.bundle}\n${ready}`];
+      const words = ['-ec', `NODE=${process.execPath} CLI=${shop.bundle}\n${script}`];
       const { code, stdout, stderr } = run('/bin/sh', words, shop.folder);
       expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
-      const lines = stdout.trimEnd().split('\n').slice(1);
-      expect(lines.map((line) => line.split('  ')[2])).to.deep.equal(['standby', 'pending', 'concluded', undefined]);
+      const lines = stdout.trimEnd().split('\n');
+      expect(lines.map((line) => line.split('  ')[2])).to.deep.equal([
+        ...['ready', 'standby', 'pending', 'concluded'],
+        undefined,
+      ]);
       expect(lines.at(-1)).to.equal('No jobs.');
     } finally {
       shop.remove();

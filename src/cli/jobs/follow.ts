@@ -1,6 +1,6 @@
 // `--follow`: shows the jobs of a monitor until all of them have ended.
 //
-//   a timer, and each event  -->  sample  -->  terminal: the lines are drawn again in their place
+//   a timer, and each event  -->  sample  -->  terminal: the lines are drawn again in their place; a line for each job that is over stays
 //                                              JSON: one object a line
 //                                              anything else: a line for each state that a job takes
 
@@ -19,8 +19,8 @@ const CLEAR_BELOW = '\x1b[J';
 
 interface View {
   show(jobs: readonly JobView[]): void;
-  /** A job has taken a state, as an event says. */
-  state(id: string, status: string): void;
+  /** A job has taken a state, as an event says; `failed`: it has not done its work. */
+  state(id: string, status: JobStatus, failed: boolean): void;
   end(): void;
 }
 
@@ -38,7 +38,7 @@ export async function follow(client: Client, sampler: JobSampler, end: End, json
   const stop = client.on('any', (event) => {
     if (event.event === 'JOB_STATUS_CHANGE') {
       const { id, status } = event.data;
-      view.state(id, status);
+      view.state(id, status, outcomes.haveFailed(id));
       if (hasEnded(status)) underWay.delete(id);
       else underWay.add(id);
     }
@@ -93,6 +93,11 @@ class Outcomes {
     this.#failures.set(id, why);
   }
 
+  /** So far. */
+  haveFailed(id: string): boolean {
+    return this.#failures.has(id);
+  }
+
   /** Says which have failed. The exit code. */
   report(): number {
     for (const [id, why] of this.#failures) reportError(`job '${shown(id)}': ${shown(why)}`);
@@ -101,20 +106,33 @@ class Outcomes {
 }
 
 class TerminalView implements View {
+  /** Lines that are drawn again. */
   #lines = 0;
+  /** What stays above them, and has not been written yet. */
+  #completed: string[] = [];
+  #anyIsOver = false;
 
   show(jobs: readonly JobView[]): void {
-    const { columns } = process.stdout;
-    const lines = listed(jobs, columns);
-    const room = Math.max(1, (process.stdout.rows ?? Number.POSITIVE_INFINITY) - 1);
+    // A terminal that does not know its size says 0.
+    const { columns, rows } = process.stdout;
+    // Where a job was followed to its end, that is what the list comes to.
+    const lines = jobs.length === 0 && this.#anyIsOver ? [] : listed(jobs, columns);
+    const room = Math.max(1, (rows || Number.POSITIVE_INFINITY) - 1);
     const drawn =
       lines.length <= room ? lines : [...lines.slice(0, room - 1), `... and ${lines.length - room + 1} more`];
-    process.stdout.write(`${this.#home()}${drawn.join('\n')}\n`);
+    const text = [...this.#completed, ...drawn].map((line) => `${line}\n`).join('');
+    process.stdout.write(`${this.#home()}${text}`);
+    this.#completed = [];
     this.#lines = drawn.length;
     openLine(() => undefined);
   }
 
-  state(): void {}
+  state(id: string, status: JobStatus, failed: boolean): void {
+    if (status !== 'null') return;
+    this.#anyIsOver = true;
+    // A failure is said at the end, with its reason.
+    if (!failed) this.#completed.push(`${shown(id)}  completed`);
+  }
 
   end(): void {
     openLine(null);

@@ -1,5 +1,6 @@
 // Jobs as text, one line each, and as JSON.
 
+import type { BlockJobInfo, JobStatus } from '../../schema/generated/types.js';
 import { printable } from '../../util/foreign-text.js';
 import { formatSize } from '../../util/size.js';
 import { barLine } from '../progress.js';
@@ -9,7 +10,7 @@ import type { JobView } from './sample.js';
 const REST = 68;
 const SHORTEST_ID = 12;
 
-/** States that last until somebody gives the job a verb. */
+/** States that last until somebody gives the job a verb; the last two pass by themselves where the job was started so. */
 const AWAITED: Readonly<Partial<Record<string, string>>> = {
   paused: 'resume',
   ready: 'complete',
@@ -49,13 +50,20 @@ function tail({ info, block, bytesPerSecond, etaMs }: JobView, room: number, wid
   if (block !== undefined && block['io-status'] !== 'ok') notes.push(`io-status ${block['io-status']}`);
   const error = info.error ?? block?.error;
   if (error !== undefined) notes.push(printable(error));
-  const awaited = AWAITED[info.status];
+  const awaited = awaitedVerb(info.status, block);
   if (awaited !== undefined) notes.push(`waits for ${awaited}`);
   if (block !== undefined && block.speed > 0) notes.push(`limit ${formatSize(block.speed)}/s`);
   const [current, total] = [info['current-progress'], info['total-progress']];
   const line = barLine({ current, total, bytesPerSecond, etaMs, notes }, room, widest);
   // An error is not left out for a bar; it is cut where even alone it is too long.
   return error === undefined || line.includes(printable(error)) ? line : notes.join('  ');
+}
+
+/** The verb without which nothing goes on. */
+function awaitedVerb(status: JobStatus, block: BlockJobInfo | undefined): string | undefined {
+  const passes =
+    (status === 'pending' && block?.['auto-finalize']) || (status === 'concluded' && block?.['auto-dismiss']);
+  return passes ? undefined : AWAITED[status];
 }
 
 function shortened(id: string, longest: number): string {
