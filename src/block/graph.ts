@@ -7,6 +7,7 @@
 
 import type { Host } from '../host/host.js';
 import { assert } from '../util/assert.js';
+import { bestEffort } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import { Listeners } from '../util/listeners.js';
 import { cowChild } from './chain.js';
@@ -49,6 +50,10 @@ export class Graph {
   /** Secrets, credentials and lists of who may come in. */
   readonly objects: UserObjects;
   readonly #reservedNames = new Set<string>();
+  /** Nobody but their users keeps them open: see `release`. */
+  readonly #released = new Set<BlockNode>();
+  /** Nodes of them that are being closed, because the last user has gone. */
+  readonly #closing = new Set<Promise<void>>();
   #nextName = 0;
 
   constructor(host: Host, options: GraphOptions = {}) {
@@ -57,6 +62,7 @@ export class Graph {
     this.gate = options.gate ?? null;
     this.reserved = options.reserved ?? new Map();
     this.warn = options.warn ?? (() => {});
+    this.quiescence.watch(() => this.#closeUnused());
   }
 
   /** A free name of the kind that QEMU gives: `#block42`. */
@@ -107,11 +113,41 @@ export class Graph {
     return undefined;
   }
 
-  /** Closes `node` where nobody uses it any more. */
+  /**
+   * Whoever opened `node` does not need it any more: closes it where nobody uses it. Where somebody does, it is closed when the last user goes, which may be a
+   * job or an export that ends much later.
+   */
   async release(node: BlockNode): Promise<void> {
-    if (node.parents.size > 0 || node.closed) return;
+    if (node.closed) return;
+    if (node.parents.size > 0) {
+      this.#released.add(node);
+      return;
+    }
+    this.#released.delete(node);
     this.nodes.delete(node.nodeName);
     await node.close();
+  }
+
+  /** Called after each change of links. A node in a drained section may be about to get its users back. */
+  #closeUnused(): void {
+    for (const node of this.#released) {
+      if (node.shut) this.#released.delete(node);
+      else if (node.parents.size === 0 && node.quiesceCount === 0) {
+        const closing = this.release(node);
+        this.#closing.add(closing);
+        const over = () => void this.#closing.delete(closing);
+        closing.then(over, (error: unknown) => {
+          over();
+          // It is an error of whoever waits in `unusedClosed`.
+          bestEffort('closing a node with its last user')(error);
+        });
+      }
+    }
+  }
+
+  /** Resolves when the nodes that were closed with their last users are closed, so that what lies below them is free again. Rejects with what failed there. */
+  async unusedClosed(): Promise<void> {
+    for (const end of await Promise.allSettled(this.#closing)) if (end.status === 'rejected') throw end.reason;
   }
 
   /**
@@ -214,6 +250,9 @@ export class Graph {
         this.nodes.delete(node.nodeName);
       }
     }
+    await this.unusedClosed().catch((error: unknown) => {
+      failure ??= error;
+    });
     if (failure !== undefined) throw failure;
   }
 

@@ -194,6 +194,9 @@ export class JobResources {
         failure ??= { error };
       }
     }
+    await this.#graph.unusedClosed().catch((error: unknown) => {
+      failure ??= { error };
+    });
     if (failure !== null) throw failure.error;
   }
 }

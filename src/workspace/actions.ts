@@ -59,6 +59,6 @@ export async function puttingOverlay(graph: Graph, pair: OverlayPair): Promise<P
 /** Makes (or opens) an overlay and puts it in its place. Rejects as `takeSnapshots`. */
 export async function takingSnapshot(graph: Graph, request: SnapshotRequest): Promise<Prepared> {
   const { overlays, undo } = await tryTakeSnapshots(graph, [request]);
-  // Where nobody but the monitor held the node, nobody uses the overlay: it goes again, as it does in QEMU.
+  // Where nobody but the monitor held the node, nobody uses the overlay: it goes again, as it does in QEMU. Else it goes with its last user.
   return { undo, commit: () => graph.release(overlays[0]) };
 }

@@ -165,6 +165,7 @@ export class Exports {
     try {
       if (one.release !== null) one.release();
       else await one.device.close();
+      await this.#graph.unusedClosed();
     } finally {
       this.#onDeleted(one.id);
     }

@@ -275,6 +275,23 @@ describe('graph: setBacking', () => {
     expect(base.closed).to.equal(false);
   });
 
+  it('lets the last user close it, but not within a drained section, which may give it others', async () => {
+    const { graph } = makeBench();
+    const [top, base] = layers(graph, 'base', 'top');
+    const user = base.attach(nobody, 'root', Perm.CONSISTENT_READ, PERM_ALL);
+    const other = base.attach(nobody, 'root', Perm.CONSISTENT_READ, PERM_ALL);
+    await graph.setBacking(top, null);
+    base.detach(other);
+    expect(base.shut).to.equal(false);
+    await graph.drained([base], async () => {
+      base.detach(user);
+      expect(base.shut).to.equal(false);
+    });
+    expect(graph.nodes.has('base')).to.equal(false);
+    await graph.unusedClosed();
+    expect(base.closed).to.equal(true);
+  });
+
   it('of what is there already does nothing', async () => {
     const { graph } = makeBench();
     const [top, base] = layers(graph, 'base', 'top');

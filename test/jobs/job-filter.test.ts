@@ -3,6 +3,7 @@
 import { expect } from 'chai';
 import { rootOf } from '../../src/block/device.js';
 import type { BlockNode } from '../../src/block/node/node.js';
+import { PERM_ALL } from '../../src/block/types.js';
 import { backupJob } from '../../src/jobs/backup.js';
 import { commitJob } from '../../src/jobs/commit.js';
 import type { CommonArguments } from '../../src/jobs/job-type.js';
@@ -136,7 +137,8 @@ describe('filter node of any job', () => {
   for (const [driver, type, args] of kinds) {
     it(`${driver} of a ${type.name} is there, and after a cancellation all is as it was`, async () => {
       const world = threeLayers({ filters: true });
-      world.node('target', MiB);
+      const target = world.node('target', MiB);
+      const held = target.attach({ userName: 'the monitor' }, 'monitor', 0, PERM_ALL);
       const before = shapeOf(world);
       const job = await startJob<CommonArguments>(world.env, type as never, { ...args, 'filter-node-name': 'f' });
       expect(world.graph.nodes.get('f')?.driver).to.equal(driver);
@@ -147,6 +149,7 @@ describe('filter node of any job', () => {
         driver === 'mirror_top' && node.nodeName === 'base' ? { ...node, readOnly: false } : node,
       );
       expect(shapeOf(world)).to.deep.equal(stays);
+      target.detach(held);
       world.expectTidy();
     });
   }

@@ -81,7 +81,7 @@ export const GRAPH_COMMANDS = {
 
   async 'blockdev-snapshot-sync'(context, options) {
     const [overlay] = await takeSnapshots(context.graph, [snapshotRequest(context, options)]);
-    // Where nobody but the monitor held the node, nobody uses the overlay: it goes again, as it does in QEMU.
+    // Where nobody but the monitor held the node, nobody uses the overlay: it goes again, as it does in QEMU. Else it goes with its last user.
     await context.graph.release(overlay);
   },
 
