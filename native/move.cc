@@ -3,11 +3,16 @@
 #endif
 #include "move.h"
 
+#include <fcntl.h>
+#include <linux/falloc.h>
 #include <sys/mman.h>
 
 #include <array>
 #include <cerrno>
+#include <condition_variable>
 #include <cstring>
+#include <deque>
+#include <functional>
 #include <mutex>
 #include <vector>
 
@@ -19,7 +24,10 @@ namespace {
 
 constexpr uint64_t kMaxMoveBytes = uint64_t{4} << 20;
 constexpr uint64_t kPieceBytes = 32;
-constexpr uint64_t kOutcomeBytes = 40;
+constexpr uint64_t kOutcomeBytes = 24;
+constexpr uint64_t kSliceRowBytes = 16;
+/** Shorter runs of data are written without their space being reserved first. */
+constexpr uint64_t kReserveMin = uint64_t{256} << 10;
 constexpr double kFromRun = -1;
 /** Largest offset of a file: what pread and pwrite take. */
 constexpr double kMaxOffset = 9007199254740992.0;
@@ -34,8 +42,6 @@ struct Piece {
 static_assert(sizeof(Piece) == kPieceBytes);
 
 struct Outcome {
-  double start;
-  double taken;
   double failedAt;
   int32_t side;
   int32_t piece;
@@ -43,6 +49,12 @@ struct Outcome {
   int32_t unused;
 };
 static_assert(sizeof(Outcome) == kOutcomeBytes);
+
+struct Slice {
+  double start;
+  double taken;
+};
+static_assert(sizeof(Slice) == kSliceRowBytes);
 
 /** A worker's buffer: mapped once, kept until the thread ends. */
 class Buffer {
@@ -68,9 +80,60 @@ class Buffer {
 
 thread_local Buffer buffer;
 
-/** Turns of files by their descriptor. Two files that share one only wait for each other. */
-std::mutex& turnOf(int fd) {
-  static std::array<std::mutex, 64> turns;
+/** A slice that is ready to be written; its worker waits for that. */
+struct Ready {
+  std::function<bool()> write;
+  bool wrote = false;
+  bool written = false;
+  /** Its worker is to go on with the writing. */
+  bool promoted = false;
+  std::condition_variable changed;
+};
+
+/**
+ * Who writes to a file. The worker that finds nobody writing does so for all that come meanwhile: they sleep until their slice is written, and
+ * the writer never waits for one of them to wake (about 50 us each, which was a sixth of a copy's time).
+ */
+class Turn {
+ public:
+  /** Has `mine` written, by this worker or another; true where that went well. */
+  bool write(Ready& mine) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    ready_.push_back(&mine);
+    if (writing_) {
+      mine.changed.wait(lock, [&mine] { return mine.written || mine.promoted; });
+      if (mine.written) return mine.wrote;
+    }
+    writing_ = true;
+    for (int count = 0; !ready_.empty(); count++) {
+      if (mine.written && count >= kMaxAtOnce) {
+        // Another one goes on: the request of this worker is to be answered.
+        ready_.front()->promoted = true;
+        ready_.front()->changed.notify_one();
+        return mine.wrote;
+      }
+      Ready* const next = ready_.front();
+      ready_.pop_front();
+      lock.unlock();
+      next->wrote = next->write();
+      lock.lock();
+      next->written = true;
+      if (next != &mine) next->changed.notify_one();
+    }
+    writing_ = false;
+    return mine.wrote;
+  }
+
+ private:
+  static constexpr int kMaxAtOnce = 16;
+  std::mutex mutex_;
+  std::deque<Ready*> ready_;
+  bool writing_ = false;
+};
+
+/** By the file's descriptor. Two files that share one only wait for each other. */
+Turn& turnOf(int fd) {
+  static std::array<Turn, 64> turns;
   return turns[static_cast<unsigned>(fd) % turns.size()];
 }
 
@@ -81,7 +144,7 @@ bool isOffset(double value) {
 /** Writes gathered into few calls: what follows the last one in the target is added to it. */
 class Writer {
  public:
-  Writer(int fd, Faults& faults) : fd_(fd), faults_(faults) {}
+  Writer(int fd, bool reserves, Faults& faults) : fd_(fd), reserves_(reserves), faults_(faults) {}
 
   bool add(uint64_t offset, uint8_t* data, uint64_t bytes, int32_t piece) {
     if (!vector_.empty() && offset == end_) {
@@ -100,6 +163,10 @@ class Writer {
 
   bool flush() {
     if (vector_.empty()) return true;
+    // A file that grows is written a third faster where its blocks are there already (measured on ext4). A failure is no news: the write tells.
+    if (reserves_ && end_ - start_ >= kReserveMin) {
+      fallocate(fd_, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(start_), static_cast<off_t>(end_ - start_));
+    }
     Request request;
     request.op = kWritev;
     request.fd = fd_;
@@ -119,6 +186,7 @@ class Writer {
 
  private:
   const int fd_;
+  const bool reserves_;
   Faults& faults_;
   std::vector<iovec> vector_;
   uint64_t start_ = 0;
@@ -136,14 +204,17 @@ void fail(Outcome* outcome, MoveSide side, int32_t piece, uint64_t at, int64_t f
 }  // namespace
 
 int loadMove(const Request& r, Arena& arena) {
-  if (r.length > kMaxMoveBytes || r.extra <= 0) return -EINVAL;
+  const auto slice = static_cast<uint64_t>(r.fd2);
+  if (r.length == 0 || r.length > kMaxMoveBytes || r.extra <= 0 || r.fd2 <= 0 || slice > kMaxMoveBytes) return -EINVAL;
   const auto count = static_cast<uint64_t>(r.extra);
   const auto pieces = reinterpret_cast<uint64_t>(r.data);
   const auto outcome = reinterpret_cast<uint64_t>(r.data2);
   const uint64_t granule = r.offset2;
+  if (granule > slice || (granule != 0 && slice % granule != 0)) return -EINVAL;
   const uint64_t steps = granule == 0 ? 0 : (r.length + granule - 1) / granule;
+  const uint64_t slices = (r.length + slice - 1) / slice;
   if (count > r.length || !arena.contains(pieces, count * kPieceBytes)) return -EFAULT;
-  if (!arena.contains(outcome, kOutcomeBytes + steps)) return -EFAULT;
+  if (!arena.contains(outcome, kOutcomeBytes + slices * kSliceRowBytes + steps)) return -EFAULT;
   uint64_t total = 0;
   bool needsRun = false;
   for (uint64_t i = 0; i < count; i++) {
@@ -158,65 +229,130 @@ int loadMove(const Request& r, Arena& arena) {
   return !needsRun || arena.contains(r.offset, sizeof(double)) ? 0 : -EFAULT;
 }
 
-void runMove(const Request& r, Faults& faults) {
-  auto* outcome = reinterpret_cast<Outcome*>(r.data2);
-  uint8_t* map = r.data2 + kOutcomeBytes;
-  const auto* pieces = reinterpret_cast<const Piece*>(r.data);
-  auto* run = reinterpret_cast<double*>(r.offset);
-  *outcome = Outcome{kFromRun, 0, 0, static_cast<int32_t>(MoveSide::kNone), 0, 0, 0};
-  uint8_t* const data = buffer.room(r.length);
-  if (data == nullptr) return fail(outcome, MoveSide::kSource, 0, static_cast<uint64_t>(pieces[0].offset), -ENOMEM);
+namespace {
 
-  uint64_t at = 0;
-  for (int32_t i = 0; i < r.extra; i++) {
-    iovec one{data + at, static_cast<size_t>(pieces[i].length)};
-    if (pieces[i].fd < 0) {
-      std::memset(one.iov_base, 0, one.iov_len);
-      at += one.iov_len;
-      continue;
-    }
-    Request read;
-    read.op = kReadv;
-    read.fd = pieces[i].fd;
-    read.position = static_cast<uint64_t>(pieces[i].offset);
-    read.iov = &one;
-    read.iovCount = one.iov_len > 0 ? 1 : 0;
-    at += one.iov_len;
-    transfer(read, 0, faults);
-    if (read.result < 0) return fail(outcome, MoveSide::kSource, i, read.position, read.result);
+/** A step under way: where it is in the pieces. */
+class Move {
+ public:
+  Move(const Request& r, Faults& faults)
+      : r_(r),
+        faults_(faults),
+        pieces_(reinterpret_cast<const Piece*>(r.data)),
+        outcome_(reinterpret_cast<Outcome*>(r.data2)),
+        slices_(reinterpret_cast<Slice*>(r.data2 + kOutcomeBytes)),
+        sliceBytes_(static_cast<uint64_t>(r.fd2)),
+        granule_(r.offset2) {
+    sliceCount_ = (r.length + sliceBytes_ - 1) / sliceBytes_;
+    map_ = r.data2 + kOutcomeBytes + sliceCount_ * kSliceRowBytes;
   }
 
-  const uint64_t granule = r.offset2 == 0 ? r.length : r.offset2;
-  if (r.offset2 != 0) zeroMap(data, r.length, granule, map);
+  void run() {
+    *outcome_ = Outcome{0, static_cast<int32_t>(MoveSide::kNone), 0, 0, 0};
+    for (uint64_t i = 0; i < sliceCount_; i++) slices_[i] = Slice{kFromRun, 0};
+    data_ = buffer.room(std::min(r_.length, sliceBytes_));
+    if (data_ == nullptr) {
+      fail(outcome_, MoveSide::kSource, 0, static_cast<uint64_t>(pieces_[0].offset), -ENOMEM);
+      return;
+    }
+    for (uint64_t i = 0; i < sliceCount_; i++) {
+      const uint64_t length = std::min(sliceBytes_, r_.length - i * sliceBytes_);
+      const Place begin = place_;
+      if (!readSlice(length)) return;
+      uint8_t* const map = granule_ == 0 ? nullptr : map_ + i * (sliceBytes_ / granule_);
+      if (map != nullptr) zeroMap(data_, length, granule_, map);
+      Ready ready;
+      ready.write = [&] { return writeSlice(begin, length, map, slices_[i]); };
+      if (!turnOf(r_.fd).write(ready)) return;
+    }
+  }
 
-  std::lock_guard<std::mutex> turn(turnOf(r.fd));
-  Writer writer(r.fd, faults);
-  at = 0;
-  for (int32_t i = 0; i < r.extra; i++) {
-    const auto length = static_cast<uint64_t>(pieces[i].length);
-    for (uint64_t done = 0; done < length;) {
-      // Pieces may end within a granule: the end of an image.
-      const uint64_t step = (at + done) / granule;
-      const uint64_t here = std::min(length - done, (step + 1) * granule - (at + done));
-      if (r.offset2 == 0 || map[step] == 0) {
-        uint64_t to;
-        if (pieces[i].to == kFromRun) {
-          to = static_cast<uint64_t>(*run);
-          *run += static_cast<double>(here);
-          if (outcome->start == kFromRun) outcome->start = static_cast<double>(to);
-          outcome->taken += static_cast<double>(here);
-        } else {
-          to = static_cast<uint64_t>(pieces[i].to) + done;
-        }
-        if (!writer.add(to, data + at + done, here, i)) {
-          return fail(outcome, MoveSide::kTarget, writer.failedPiece(), writer.failedAt, writer.failure);
+ private:
+  /** A position in the pieces. */
+  struct Place {
+    int32_t piece = 0;
+    uint64_t done = 0;
+  };
+
+  uint64_t lengthOf(int32_t piece) const { return static_cast<uint64_t>(pieces_[piece].length); }
+
+  /** What of the piece at `place` is left, at most `most`; pieces of nothing are passed over. */
+  uint64_t here(Place& place, uint64_t most) const {
+    while (place.done == lengthOf(place.piece)) place = Place{place.piece + 1, 0};
+    return std::min(most, lengthOf(place.piece) - place.done);
+  }
+
+  bool readSlice(uint64_t length) {
+    for (uint64_t at = 0; at < length;) {
+      iovec one{data_ + at, here(place_, length - at)};
+      const Piece& piece = pieces_[place_.piece];
+      at += one.iov_len;
+      if (piece.fd < 0) {
+        std::memset(one.iov_base, 0, one.iov_len);
+        place_.done += one.iov_len;
+        continue;
+      }
+      Request read;
+      read.op = kReadv;
+      read.fd = piece.fd;
+      read.position = static_cast<uint64_t>(piece.offset) + place_.done;
+      read.iov = &one;
+      read.iovCount = 1;
+      place_.done += one.iov_len;
+      transfer(read, 0, faults_);
+      if (read.result >= 0) continue;
+      fail(outcome_, MoveSide::kSource, place_.piece, read.position, read.result);
+      return false;
+    }
+    return true;
+  }
+
+  /** By whoever writes to the file, while this worker waits. */
+  bool writeSlice(Place place, uint64_t length, const uint8_t* map, Slice& slice) {
+    auto* const run = reinterpret_cast<double*>(r_.offset);
+    Writer writer(r_.fd, (r_.flags & kFlagReserve) != 0, faults_);
+    for (uint64_t at = 0; at < length;) {
+      uint64_t bytes = here(place, length - at);
+      if (map != nullptr) {
+        const uint64_t step = at / granule_;
+        bytes = std::min(bytes, (step + 1) * granule_ - at);
+        if (map[step] != 0) {
+          at += bytes;
+          place.done += bytes;
+          continue;
         }
       }
-      done += here;
+      const Piece& piece = pieces_[place.piece];
+      auto to = static_cast<uint64_t>(piece.to) + place.done;
+      if (piece.to == kFromRun) {
+        to = static_cast<uint64_t>(*run);
+        *run += static_cast<double>(bytes);
+        if (slice.start == kFromRun) slice.start = static_cast<double>(to);
+        slice.taken += static_cast<double>(bytes);
+      }
+      if (!writer.add(to, data_ + at, bytes, place.piece)) break;
+      at += bytes;
+      place.done += bytes;
     }
-    at += length;
+    if (writer.failure >= 0 && writer.flush()) return true;
+    fail(outcome_, MoveSide::kTarget, writer.failedPiece(), writer.failedAt, writer.failure);
+    return false;
   }
-  if (!writer.flush()) fail(outcome, MoveSide::kTarget, writer.failedPiece(), writer.failedAt, writer.failure);
-}
+
+  const Request& r_;
+  Faults& faults_;
+  const Piece* const pieces_;
+  Outcome* const outcome_;
+  Slice* const slices_;
+  const uint64_t sliceBytes_;
+  const uint64_t granule_;
+  uint64_t sliceCount_ = 0;
+  uint8_t* map_ = nullptr;
+  uint8_t* data_ = nullptr;
+  Place place_;
+};
+
+}  // namespace
+
+void runMove(const Request& r, Faults& faults) { Move(r, faults).run(); }
 
 }  // namespace diskwright

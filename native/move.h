@@ -1,21 +1,22 @@
 // The copy step: a worker reads pieces of files into a buffer of its own, tests them for zeroes, and writes what is not zero, without a word from
-// JavaScript in between.
+// JavaScript in between. It works slice by slice, so that the data stays in its core's cache:
 //
-//   pieces   | file, offset, length, to | ... |         (1)  read all of them, back to back
-//   buffer   |  data  |00000|  data  | data |           (2)  zero test, a byte of the map for each granule
-//   target   turn of its file:                          (3)  a piece with a place of its own goes there; one without takes the next
-//            |  data  |  data  | data |                      free bytes of the run, so that what is written without zeroes lies together
+//   pieces   | file, offset, length, to | ... |         back to back, cut into slices
+//   buffer   |  data  |00000|  data  | data |           (1) read a slice (2) zero test, a byte of the map for each granule
+//   target   turn of its file:                          (3) a piece with a place of its own goes there; one without takes the next
+//            |  data  |  data  | data |                     free bytes of the run, so that what is written without zeroes lies together
 //
-// One worker writes to a file at a time (the kernel takes the inode's lock for each write, and who waits for that spins); the others read meanwhile.
-// The run's cursor is moved within that turn, so places are given in the order in which they are written.
+// One worker writes to a file at a time (the kernel takes the inode's lock for each write, and who waits for that spins), for all whose slices are ready;
+// the others read meanwhile, or sleep until theirs is written. The run's cursor is moved by the writer, so places are given in the order in which
+// they are written; those of one slice lie together.
 //
 // Memory that JavaScript fills and reads, all of it in the arena (src/host/real/move.ts writes the same layout):
 //
 //   piece, 32 bytes       0 f64 offset    8 f64 length   16 f64 to, or -1: from the run   24 i32 fd, or -1: zeroes
 //   run, 8 bytes          0 f64 next free byte of the target
-//   outcome, 40 bytes     0 f64 first byte that was taken from the run, or -1   8 f64 bytes taken
-//                         16 f64 offset of a failure   24 i32 its side   28 i32 its piece   32 i32 -errno   36 i32 unused
-//   map                   behind the outcome: 1 for each granule of zeroes
+//   outcome, 24 bytes     0 f64 offset of a failure   8 i32 its side   12 i32 its piece   16 i32 -errno   20 i32 unused
+//   slices, 16 bytes each 0 f64 first byte that the slice took from the run, or -1   8 f64 bytes taken
+//   map                   behind the slices: 1 for each granule of zeroes
 #pragma once
 
 #include <cstdint>

@@ -31,13 +31,14 @@ enum Op : int32_t {
   kBlockZeroOut = 13,
   kCompress = 14,   // address2, offset2 = output and its room; extra = level, fd = codec; result = bytes, 0: no room
   kDecompress = 15,
-  kMove = 16,       // fd = target; address = pieces, extra = how many, length = bytes in all, offset = address of the run, offset2 = granule or 0,
-                    // address2 = outcome and map: see move.h
+  kMove = 16,       // fd = target; address = pieces, extra = how many, length = bytes in all, fd2 = bytes of a slice, offset = address of the run,
+                    // offset2 = granule or 0, address2 = outcome, slices and map: see move.h
 };
 
 enum Flags : int32_t {
   kFlagDirect = 1,
   kFlagScan = 2,
+  kFlagReserve = 4,     // of a copy step: space is reserved before it is written
   kFlagAlignShift = 8,  // bits 8 to 15: log2 of the alignment of a direct file
 };
 

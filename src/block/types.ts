@@ -120,6 +120,8 @@ export interface MovePlace {
   /** In the order of the extents, back to back. */
   parts: readonly MovePart[];
   run: MoveRun | null;
+  /** `MoveRequest.slice`. */
+  slice: number;
   /**
    * Takes in what the step answered: data that was taken from the run is found by the node from now on, the places of what failed, or was not
    * written, are free again. Called once; with null where no step was made.

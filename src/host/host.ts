@@ -202,6 +202,8 @@ export interface HostFile {
 
 /** Bytes of one `Host.move` at most. */
 export const MAX_MOVE_BYTES = 4 << 20;
+/** Bytes that a move reads, tests and writes at once, where a step or a cluster is not larger: they fit into a core's cache. */
+export const MOVE_SLICE_BYTES = 1 << 20;
 /** The place of a piece that takes the next free bytes of the run. */
 export const FROM_RUN = -1;
 
@@ -233,14 +235,20 @@ export interface MoveRequest {
   run: MoveRun | null;
   /** Step of the zero test, a multiple of 512: a step of zeroes only is not written, and takes no bytes of the run. 0: all is written. */
   granule: number;
+  /** Bytes that are read, tested and written at once, a multiple of `granule`. What one slice takes from the run lies together. */
+  slice: number;
+}
+
+/** Bytes that a slice took from the run: they lie together from `start` on, which is -1 where it took none. */
+export interface MovedSlice {
+  start: number;
+  taken: number;
 }
 
 export interface Moved {
-  /** First of the bytes that were taken from the run; they lie together. -1 where none were. */
-  start: number;
-  /** How many were taken. */
-  taken: number;
-  /** One byte for each step: 1 = zeroes only. Empty without a zero test, and where reading failed. */
+  /** What each slice took from the run; slices behind a fault took nothing. */
+  slices: readonly MovedSlice[];
+  /** One byte for each step: 1 = zeroes only. Empty without a zero test, and after a fault. */
   map: Uint8Array;
   /** What went wrong, and in which piece; parts of the target may have been written then. */
   fault: { error: BlockError; isRead: boolean; piece: number } | null;

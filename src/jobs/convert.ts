@@ -5,6 +5,7 @@ import { backingOf, nodesAbove } from '../block/chain.js';
 import { type Child, type NodeUser, type OutsideUse, withLink } from '../block/child.js';
 import type { BlockNode } from '../block/node/node.js';
 import { type Extent, PERM_ALL, Perm } from '../block/types.js';
+import { MAX_MOVE_BYTES } from '../host/host.js';
 import { RateLimit } from '../host/rate-limit.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../util/numbers.js';
@@ -92,6 +93,9 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
   // What the source knows to be zero is left out in smaller units than what is looked through.
   const align = Math.max(target.clusterBytes, Math.min(step, DEFAULT_SPARSE_BYTES), 1);
   const chunkBytes = Math.max(CHUNK_BYTES, align, zeroStep);
+  // A step of the host takes more than a buffer, which saves JavaScript's part of it. A rate is kept in smaller pieces.
+  const steps = speed === 0 && !compress && !salvage && !compares;
+  const handedOut = steps ? Math.max(chunkBytes, MAX_MOVE_BYTES) : chunkBytes;
   const total = Math.max(length, target.length);
   let current = 0;
   const free = freeContext(
@@ -127,7 +131,7 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
   await runCopy(ctx, {
     memory: source.host.memory,
     target: { link: to, bytes: length },
-    chunks: new Chunker(plan, chunkBytes, MAX_EXTENTS),
+    chunks: new Chunker(plan, handedOut, MAX_EXTENTS),
     chunkBytes,
     workers: parallel,
     copy: async (chunk, buffer, order) => {

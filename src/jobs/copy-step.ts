@@ -69,8 +69,8 @@ export async function moveChunk(options: StepOptions, chunk: Chunk, begun: () =>
     const sources = locateAll(source, extents, guards);
     const pieces = sources === null ? null : join(sources, place.parts);
     if (pieces === null) return null;
-    const { file, run } = place;
-    const moving = source.node.host.move({ pieces, bytes: chunk.bytes, target: file, run, granule: zeroStep });
+    const { file, run, slice } = place;
+    const moving = source.node.host.move({ pieces, bytes: chunk.bytes, target: file, run, granule: zeroStep, slice });
     begun();
     moved = await moving;
   } finally {

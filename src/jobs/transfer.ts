@@ -29,7 +29,9 @@ export interface TransferOptions {
   compareStep?: number;
 }
 
-/** Moves a chunk from source to target. A fault says on which side it happened; it never rejects. */
+/**
+ * Moves a chunk from source to target; `buffer`, a multiple of the target's cluster and of the steps, may be smaller. A fault says on which side it happened; it never rejects.
+ */
 export async function transfer(
   options: TransferOptions,
   chunk: Chunk,
@@ -37,13 +39,50 @@ export async function transfer(
   order: WriteOrder,
 ): Promise<CopyFault | null> {
   if (chunk.kind !== 'data') return zeroOut(options, chunk.extents);
-  const { source, zeroStep } = options;
+  const { zeroStep } = options;
   if (!options.compareStep) {
     const step = await moveChunk(options, chunk, order.passed);
     if (step?.error) return step;
-    if (step !== null)
-      return zeroOut(options, step.map.includes(1) ? zeroExtents(chunk.extents, step.map, zeroStep) : []);
+    if (step !== null) {
+      return step.map.includes(1) ? zeroOut(options, zeroExtents(chunk.extents, step.map, zeroStep)) : null;
+    }
   }
+  // What is left for the buffer may be more than it holds.
+  for (const part of cut(chunk, buffer.length)) {
+    const fault = await pass(options, part, buffer, order);
+    if (fault !== null) return fault;
+  }
+  return null;
+}
+
+/** The chunk in parts of `most` bytes at most. */
+function cut(chunk: Chunk, most: number): Chunk[] {
+  if (chunk.bytes <= most) return [chunk];
+  const parts: Chunk[] = [];
+  let part: Chunk = { kind: chunk.kind, extents: [], bytes: 0 };
+  for (const { offset, length } of chunk.extents) {
+    for (let done = 0; done < length; ) {
+      const here = Math.min(length - done, most - part.bytes);
+      part.extents.push({ offset: offset + done, length: here });
+      part.bytes += here;
+      done += here;
+      if (part.bytes < most) continue;
+      parts.push(part);
+      part = { kind: chunk.kind, extents: [], bytes: 0 };
+    }
+  }
+  if (part.bytes > 0) parts.push(part);
+  return parts;
+}
+
+/** Reads a part into the buffer, and writes it. */
+async function pass(
+  options: TransferOptions,
+  chunk: Chunk,
+  buffer: Uint8Array,
+  order: WriteOrder,
+): Promise<CopyFault | null> {
+  const { source, zeroStep } = options;
   const data = buffer.subarray(0, chunk.bytes);
   const scan =
     zeroStep > 0 && !options.compareStep

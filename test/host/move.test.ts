@@ -3,7 +3,14 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { FROM_RUN, type Host, type HostFile, type MovePiece, type MoveRequest } from '../../src/host/host.js';
+import {
+  FROM_RUN,
+  type Host,
+  type HostFile,
+  MOVE_SLICE_BYTES,
+  type MovePiece,
+  type MoveRequest,
+} from '../../src/host/host.js';
 import { openRealHost, type RealHost } from '../../src/host/real/index.js';
 import { createSimHost } from '../../src/host/sim/index.js';
 import { ENGINES, failure, overEngines, pattern } from './engines.js';
@@ -60,7 +67,7 @@ const piece = (file: HostFile | null, offset: number, length: number, to: number
 
 function request(target: HostFile, pieces: MovePiece[], more: Partial<MoveRequest> = {}): MoveRequest {
   const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
-  return { pieces, bytes, target, run: null, granule: 0, ...more };
+  return { pieces, bytes, target, run: null, granule: 0, slice: MOVE_SLICE_BYTES, ...more };
 }
 
 const subjects: [string, () => Subject][] = [
@@ -88,7 +95,8 @@ for (const [title, make] of subjects) {
         piece(null, 0, 50, 3 * STEP),
       ];
       const moved = await subject.host.move(request(target, pieces));
-      expect(moved).to.deep.include({ start: -1, taken: 0, fault: null });
+      expect(moved.slices).to.deep.equal([{ start: -1, taken: 0 }]);
+      expect(moved.fault).to.equal(null);
       expect(moved.map.length).to.equal(0);
       const expected = Buffer.alloc(4 * STEP + 100);
       one.copy(expected, 0, 512, 512 + STEP);
@@ -123,7 +131,8 @@ for (const [title, make] of subjects) {
         piece(source, 4 * STEP, 2 * STEP, FROM_RUN),
       ];
       const moved = await subject.host.move(request(target, pieces, { granule: STEP, run }));
-      expect(moved).to.deep.include({ start: STEP, taken: 3 * STEP, fault: null });
+      expect(moved.slices).to.deep.equal([{ start: STEP, taken: 3 * STEP }]);
+      expect(moved.fault).to.equal(null);
       expect(run.next).to.equal(4 * STEP);
       run.free();
       const parts = [3, 0, 2, 5].map((i) => content.subarray(i * STEP, (i + 1) * STEP));
@@ -137,7 +146,7 @@ for (const [title, make] of subjects) {
       const moved = await subject.host.move(
         request(target, [piece(source, 0, 2 * STEP, FROM_RUN)], { granule: 4096, run }),
       );
-      expect(moved).to.deep.include({ start: -1, taken: 0 });
+      expect(moved.slices).to.deep.equal([{ start: -1, taken: 0 }]);
       expect(moved.map.every((zero) => zero === 1)).to.equal(true);
       expect(run.next).to.equal(0);
       expect(subject.content('zt').length).to.equal(0);
@@ -166,9 +175,31 @@ for (const [title, make] of subjects) {
       const content = subject.content('many');
       expect(run.next).to.equal(content.length);
       expect(content.length).to.equal(parts.reduce((sum, { length }) => sum + length, 0));
-      for (const [i, { start, taken }] of moves.entries()) {
+      for (const [i, { slices }] of moves.entries()) {
+        const [{ start, taken }] = slices;
         expect(content.subarray(start, start + taken).equals(parts[i]), `move ${i}`).to.equal(true);
       }
+    });
+
+    it('works slice by slice: each takes bytes of the run that lie together, and a failure leaves those before it', async () => {
+      const content = Buffer.concat([pattern(3 * STEP, 11), Buffer.alloc(STEP), pattern(5 * STEP + 512, 12)]);
+      const source = await subject.file('sl', content);
+      const target = await subject.file('slt', new Uint8Array(0));
+      const run = subject.host.openRun(0);
+      // Pieces end within slices, and slices within pieces.
+      const ends = [0, STEP, 5 * STEP + 512, content.length];
+      const pieces = [1, 2, 3].map((i) => piece(source, ends[i - 1], ends[i] - ends[i - 1], FROM_RUN));
+      const { slices, map, fault } = await subject.host.move(
+        request(target, pieces, { granule: STEP, slice: 2 * STEP, run }),
+      );
+      expect(fault).to.equal(null);
+      expect([...map]).to.deep.equal([0, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+      expect(slices.map(({ taken }) => taken)).to.deep.equal([2 * STEP, STEP, 2 * STEP, 2 * STEP, STEP + 512]);
+      const written = subject.content('slt');
+      const parts = slices.map(({ start, taken }) => written.subarray(start, start + taken));
+      expect(Buffer.concat(parts).equals(Buffer.concat([pattern(3 * STEP, 11), pattern(5 * STEP + 512, 12)]))).to.equal(
+        true,
+      );
     });
 
     it('refuses a target that is closed', async () => {
@@ -199,7 +230,7 @@ describe('copy step: faults of the simulation', () => {
       const { fault, map } = await host.move(request(target, pieces, { granule: STEP }));
       expect(fault).to.deep.include({ isRead, piece: 1 });
       expect(fault!.error).to.deep.include({ code: 'io', path: isRead ? '/s' : '/t' });
-      expect(map.length).to.equal(isRead ? 0 : 3);
+      expect(map.length).to.equal(0);
     });
   }
 });
@@ -259,6 +290,10 @@ overEngines('copy step on bad days', (bench) => {
     expect((await failure(move([piece(source, 0, 512, Number.NaN)]))).errno).to.equal('EINVAL');
     expect((await failure(move([piece(source, 0, 512, 0)], { bytes: 1024 }))).errno).to.equal('EINVAL');
     expect((await failure(move([piece(source, 0, 512, FROM_RUN)]))).errno).to.equal('EFAULT');
+    for (const slice of [700, 5 << 20]) {
+      const wrong = move([piece(source, 0, 512, 0)], { granule: 512, slice });
+      expect((await failure(wrong)).errno, `slice ${slice}`).to.equal('EINVAL');
+    }
     expect((await failure(move([piece(source, 0, 512, 0)], { granule: 100 }))).code).to.equal('invalid-argument');
     const readOnly = await bench.host.open(source.path, { writable: false });
     const refused = bench.host.move(request(readOnly, [piece(source, 0, 512, 0)]));

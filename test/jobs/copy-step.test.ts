@@ -208,7 +208,7 @@ describe('copies by the host step', () => {
       const move = host.move.bind(host);
       let steps = 0;
       host.move = (request) => {
-        if (++steps === 2) host.setFaults({ rules: [{ operations: [operation], errno: 'EIO', times: 1 }] });
+        if (++steps === 1) host.setFaults({ rules: [{ operations: [operation], errno: 'EIO', after: 1, times: 1 }] });
         return move(request);
       };
       const faults: boolean[] = [];
@@ -254,13 +254,14 @@ describe('simulation: faults planted in the copy step', function () {
       29,
       (host) => {
         const move = host.move.bind(host);
-        let before: { start: number; taken: number } | null = null;
+        let before = { start: 0, taken: 0 };
         host.move = async (request) => {
           const moved = await move(request);
-          if (moved.taken === 0) return moved;
-          const again = before !== null && before.taken === moved.taken ? { ...moved, start: before.start } : moved;
-          before = moved;
-          return again;
+          const [slice] = moved.slices;
+          if (slice.taken === 0) return moved;
+          const again = before.taken === slice.taken ? { ...slice, start: before.start } : slice;
+          before = slice;
+          return { ...moved, slices: [again, ...moved.slices.slice(1)] };
         };
       },
     ],

@@ -1,7 +1,7 @@
 // What a driver supplies: the methods that the requests call once they have checked and accounted, and what a driver says of itself.
 // Where a driver has no method of its own, the fallback here does the same with the others.
 
-import type { HostFile, ZeroScan } from '../../host/host.js';
+import { type HostFile, MOVE_SLICE_BYTES, type ZeroScan } from '../../host/host.js';
 import { BlockError } from '../../util/errors.js';
 import { settleAll } from '../../util/settle.js';
 import type { Abilities } from '../abilities.js';
@@ -102,7 +102,7 @@ export abstract class NodeDriver extends NodeLinks {
    * Finds a place for whole extents, which are written, or left out in steps of `granule`, by `Host.move`. Here: where they lie already. Null where there
    * is no such place; rejects as a write does.
    */
-  protected async doPrepareMove(extents: readonly Extent[], _granule: number): Promise<MovePlace | null> {
+  protected async doPrepareMove(extents: readonly Extent[], granule: number): Promise<MovePlace | null> {
     const parts: MovePart[] = [];
     const guards: MappingGuard[] = [];
     const release = (): void => {
@@ -120,7 +120,8 @@ export abstract class NodeDriver extends NodeLinks {
       file = into.file;
       parts.push({ length, to: into.offset });
     }
-    return file === null ? null : { file, parts, run: null, done: release };
+    const slice = Math.max(MOVE_SLICE_BYTES, granule);
+    return file === null ? null : { file, parts, run: null, slice, done: release };
   }
 
   protected abstract doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void>;

@@ -38,7 +38,7 @@ export abstract class NodeMoving extends NodeRequests {
     }
     const last = extents[extents.length - 1];
     if (last.offset + last.length > this.noteBeyond) this.noteWrite(last.offset + last.length);
-    return { file: place.file, parts: place.parts, run: place.run, done };
+    return { file: place.file, parts: place.parts, run: place.run, slice: place.slice, done };
   }
 
   #takesMoves({ compressed, fua, serialised }: WriteFlags): boolean {

@@ -145,10 +145,10 @@ export class RealFile implements HostFile {
     return this.#open && !this.direct;
   }
 
-  /** What a copy step needs of one of its sides. Throws where the file is closed, or is to be written and cannot be. */
-  side(writes: boolean): { fd: number; who: Requester } {
+  /** What a copy step needs of one of its sides; `grows`: a big copy goes on in it. Throws where the file is closed, or is to be written and cannot be. */
+  side(writes: boolean): { fd: number; who: Requester; grows: boolean } {
     if (!this.#open) throw closedError('move', this.path);
-    if (!writes || this.writable) return { fd: this.#fd, who: this.#transfer.who };
+    if (!writes || this.writable) return { fd: this.#fd, who: this.#transfer.who, grows: this.#writebackBytes > 0 };
     throw BlockError.at(this.path, 'read-only', 'move: it is open for reading only', { operation: 'move' });
   }
 

@@ -2,15 +2,16 @@
 
 import { BlockError } from '../../util/errors.js';
 import { errnoError } from '../errno.js';
-import type { Moved, MoveRequest, MoveRun } from '../host.js';
+import type { Moved, MovedSlice, MoveRequest, MoveRun } from '../host.js';
 import { NO_FD } from './descriptor.js';
 import { type Engine, Requester } from './engine.js';
 import { RealFile } from './file.js';
 import { type ArenaMemory, checkGranule } from './memory.js';
-import { Op } from './table.js';
+import { FLAG_RESERVE, Op } from './table.js';
 
 const PIECE_BYTES = 32;
-const OUTCOME_BYTES = 40;
+const OUTCOME_BYTES = 24;
+const SLICE_ROW_BYTES = 16;
 const Side = { none: 0, source: 1 } as const;
 const EMPTY = new Uint8Array(0);
 
@@ -51,14 +52,14 @@ export class Mover {
 
   /** See `Host.move`. */
   async move(request: MoveRequest): Promise<Moved> {
-    const { pieces, bytes, granule } = request;
+    const { pieces, bytes, granule, slice } = request;
     if (granule !== 0) checkGranule(granule);
     const target = ours(request.target);
-    const { fd, who } = target.side(true);
+    const { fd, who, grows } = target.side(true);
     const steps = granule === 0 ? 0 : Math.ceil(bytes / granule);
     const memory = this.#memory;
     const table = memory.allocate(pieces.length * PIECE_BYTES);
-    const outcome = memory.allocate(OUTCOME_BYTES + steps);
+    const outcome = memory.allocate(OUTCOME_BYTES + Math.ceil(bytes / slice) * SLICE_ROW_BYTES + steps);
     const sides = [who];
     try {
       this.#fill(table, request, sides);
@@ -68,9 +69,12 @@ export class Mover {
         descriptor.address = memory.addressOf(table);
         descriptor.length = bytes;
         descriptor.extra = pieces.length;
+        descriptor.fd2 = slice;
         descriptor.offset = request.run === null ? 0 : (request.run as RealRun).address;
         descriptor.offset2 = granule;
         descriptor.address2 = memory.addressOf(outcome);
+        // What goes into a run has its space already.
+        if (grows && request.run === null) descriptor.flags = FLAG_RESERVE;
         await this.#engine.start(this.#who);
       } finally {
         for (const side of sides) side.done();
@@ -111,24 +115,29 @@ function ours(file: MoveRequest['target']): RealFile {
   throw new BlockError('internal', 'a copy step with a file of another host', { path: file.path, operation: 'move' });
 }
 
-function read(outcome: Uint8Array, { pieces, target }: MoveRequest): Moved {
-  const doubles = new Float64Array(outcome.buffer, outcome.byteOffset, OUTCOME_BYTES / 8);
-  const [start, taken, failedAt] = doubles;
-  const [side, piece, failure] = new Int32Array(outcome.buffer, outcome.byteOffset + 24, 3);
-  if (side === Side.none) return { start, taken, map: outcome.slice(OUTCOME_BYTES), fault: null };
+function read(outcome: Uint8Array, { pieces, bytes, slice, target }: MoveRequest): Moved {
+  const count = Math.ceil(bytes / slice);
+  const rows = new Float64Array(outcome.buffer, outcome.byteOffset, 3 + 2 * count);
+  const slices: MovedSlice[] = [];
+  for (let i = 0; i < count; i++) slices.push({ start: rows[3 + 2 * i], taken: rows[4 + 2 * i] });
+  const [side, piece, failure] = new Int32Array(outcome.buffer, outcome.byteOffset + 8, 3);
+  if (side === Side.none) {
+    const map = outcome.slice(OUTCOME_BYTES + count * SLICE_ROW_BYTES);
+    return { slices, map, fault: null };
+  }
   const isRead = side === Side.source;
   const error = errnoError(failure, {
     operation: isRead ? 'read' : 'write',
     path: (isRead ? pieces[piece].file : null)?.path ?? target.path,
-    offset: failedAt,
+    offset: rows[0],
     length: pieces[piece].length,
   });
-  return { start, taken, map: isRead ? EMPTY : outcome.slice(OUTCOME_BYTES), fault: { error, isRead, piece } };
+  return { slices, map: EMPTY, fault: { error, isRead, piece } };
 }
 
-/** Tells the target where bytes were written: around what has a place of its own, and in the run. */
-function noteWritten(target: RealFile, { start, taken }: Moved, { pieces, run, bytes }: MoveRequest): void {
-  if (taken > 0) target.wrote(start, taken);
+/** Tells the target where bytes were written: in the run, or around what has a place of its own. */
+function noteWritten(target: RealFile, { slices }: Moved, { pieces, run, bytes }: MoveRequest): void {
+  for (const { start, taken } of slices) if (taken > 0) target.wrote(start, taken);
   if (run !== null) return;
   const last = pieces[pieces.length - 1];
   target.wrote(pieces[0].to, last.to + last.length - pieces[0].to, bytes);

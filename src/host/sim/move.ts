@@ -1,8 +1,8 @@
-// The copy step of the simulated host: reads, a zero test and writes, one after the other, each of them a request of the simulation, so that power may go,
+// The copy step of the simulated host: for each slice reads, a zero test and writes, one after the other, each of them a request of the simulation, so that power may go,
 // and an error come, between any two of them.
 
 import { toBlockError } from '../../util/errors.js';
-import { FROM_RUN, type Moved, type MoveRequest, type MoveRun } from '../host.js';
+import { FROM_RUN, type Moved, type MovedSlice, type MovePiece, type MoveRequest, type MoveRun } from '../host.js';
 import type { SimMemory } from './memory.js';
 
 export class SimRun implements MoveRun {
@@ -26,55 +26,105 @@ interface Span {
 
 /** See `Host.move`. */
 export async function moveNow(memory: SimMemory, request: MoveRequest): Promise<Moved> {
-  const { pieces, bytes, granule, target } = request;
-  const moved: Moved = { start: FROM_RUN, taken: 0, map: new Uint8Array(0), fault: null };
-  const buffer = memory.allocate(bytes);
-  let piece = 0;
-  let isRead = true;
+  const { bytes, granule, slice } = request;
+  const count = Math.ceil(bytes / slice);
+  const slices = Array.from({ length: count }, () => ({ start: FROM_RUN, taken: 0 }));
+  const map = new Uint8Array(granule === 0 ? 0 : Math.ceil(bytes / granule));
+  const buffer = memory.allocate(Math.min(bytes, slice));
   try {
-    for (let at = 0; piece < pieces.length; piece++) {
-      const { file, offset, length } = pieces[piece];
-      const part = buffer.subarray(at, at + length);
-      if (file === null) part.fill(0);
-      else await file.read(offset, part);
-      at += length;
+    for (const [i, row] of slices.entries()) {
+      const at = i * slice;
+      const part = buffer.subarray(0, Math.min(slice, bytes - at));
+      const zeroes = granule === 0 ? null : map.subarray(at / granule, Math.ceil((at + part.length) / granule));
+      const fault = await moveSlice(memory, request, cut(request.pieces, at, part.length), part, zeroes, row);
+      if (fault !== null) return { slices, map: new Uint8Array(0), fault };
     }
-    isRead = false;
-    if (granule > 0) {
-      moved.map = new Uint8Array(Math.ceil(bytes / granule));
-      memory.zeroMap(buffer, granule, moved.map);
-    }
-    // No other step comes between: the places in the run follow each other.
-    const spans = place(request, moved);
-    for (const span of spans) {
-      piece = span.piece;
-      await target.write(span.to, buffer.subarray(span.from, span.from + span.length));
-    }
-  } catch (error) {
-    moved.fault = { error: toBlockError(error), isRead, piece };
+    return { slices, map, fault: null };
   } finally {
     memory.free(buffer);
   }
-  return moved;
+}
+
+/** A part of a piece, with the piece's index. */
+interface Part extends MovePiece {
+  piece: number;
+}
+
+/** What [from, from + length) of the pieces is, which lie back to back. */
+function cut(pieces: readonly MovePiece[], from: number, length: number): Part[] {
+  const parts: Part[] = [];
+  let at = 0;
+  for (const [piece, { file, offset, length: bytes, to }] of pieces.entries()) {
+    const start = Math.max(at, from);
+    const end = Math.min(at + bytes, from + length);
+    const skipped = start - at;
+    if (end > start) {
+      parts.push({
+        file,
+        offset: offset + skipped,
+        length: end - start,
+        to: to === FROM_RUN ? to : to + skipped,
+        piece,
+      });
+    }
+    at += bytes;
+  }
+  return parts;
+}
+
+async function moveSlice(
+  memory: SimMemory,
+  { granule, target, run }: MoveRequest,
+  parts: readonly Part[],
+  buffer: Uint8Array,
+  map: Uint8Array | null,
+  row: MovedSlice,
+): Promise<Moved['fault']> {
+  let piece = 0;
+  let isRead = true;
+  try {
+    let at = 0;
+    for (const part of parts) {
+      piece = part.piece;
+      const into = buffer.subarray(at, at + part.length);
+      if (part.file === null) into.fill(0);
+      else await part.file.read(part.offset, into);
+      at += part.length;
+    }
+    isRead = false;
+    if (map !== null) memory.zeroMap(buffer, granule, map);
+    // No other step comes between: the places in the run follow each other.
+    for (const span of place(parts, granule, map, run as SimRun | null, row)) {
+      piece = span.piece;
+      await target.write(span.to, buffer.subarray(span.from, span.from + span.length));
+    }
+    return null;
+  } catch (error) {
+    return { error: toBlockError(error), isRead, piece };
+  }
 }
 
 /** The spans that are not zero, with their places, which are taken from the run where a piece has none. */
-function place({ pieces, bytes, granule, run }: MoveRequest, moved: Moved): Span[] {
-  const step = granule === 0 ? Math.max(bytes, 1) : granule;
-  const cursor = run as SimRun;
+function place(
+  parts: readonly Part[],
+  granule: number,
+  map: Uint8Array | null,
+  run: SimRun | null,
+  row: MovedSlice,
+): Span[] {
   const spans: Span[] = [];
   let at = 0;
-  for (const [piece, { length, to }] of pieces.entries()) {
+  for (const { length, to, piece } of parts) {
     for (let done = 0; done < length; ) {
-      const index = Math.floor((at + done) / step);
-      const here = Math.min(length - done, (index + 1) * step - (at + done));
-      if (granule === 0 || moved.map[index] === 0) {
+      const step = map === null ? 0 : Math.floor((at + done) / granule);
+      const here = map === null ? length - done : Math.min(length - done, (step + 1) * granule - (at + done));
+      if (map === null || map[step] === 0) {
         let place = to + done;
         if (to === FROM_RUN) {
-          place = cursor.next;
-          cursor.next += here;
-          if (moved.start === FROM_RUN) moved.start = place;
-          moved.taken += here;
+          place = run!.next;
+          run!.next += here;
+          if (row.start === FROM_RUN) row.start = place;
+          row.taken += here;
         }
         const last = spans.at(-1);
         const joins = last !== undefined && last.to + last.length === place && last.from + last.length === at + done;

@@ -83,9 +83,9 @@ export class Intake {
   leave(run: OpenRun, bytes: number, moved: Moved | null): void {
     run.pending -= bytes;
     run.moves--;
-    if (moved !== null && moved.taken > 0) {
-      run.used += moved.taken;
-      if (moved.fault !== null) this.#release(moved.start, moved.start + moved.taken);
+    for (const { start, taken } of moved?.slices ?? []) {
+      run.used += taken;
+      if (moved?.fault) this.#release(start, start + taken);
     }
     if (run.moves === 0) this.#end(run);
   }

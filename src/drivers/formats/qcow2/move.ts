@@ -9,7 +9,7 @@
 // A failure before `publish` leaves the entries as they were.
 
 import type { Located, MovePart, MovePlace } from '../../../block/types.js';
-import { FROM_RUN, type Moved } from '../../../host/host.js';
+import { FROM_RUN, MOVE_SLICE_BYTES, type Moved } from '../../../host/host.js';
 import { assert } from '../../../util/assert.js';
 import type { Qcow2Image } from './image.js';
 import type { OpenRun } from './intake.js';
@@ -55,6 +55,7 @@ async function findPlace(
   const parts = partsOf(image, extents, tables);
   if (parts === null) return null;
   const fromRun = parts.reduce((sum, { length, to }) => (to === FROM_RUN ? sum + length : sum), 0);
+  const slice = Math.max(MOVE_SLICE_BYTES, granule, image.geometry.clusterSize);
   const run = fromRun === 0 ? null : await image.intake.enter(fromRun);
   if (run === null && fromRun > 0) return null;
   const into: Located = { file: null, offset: 0, guard: null };
@@ -69,9 +70,12 @@ async function findPlace(
     file: into.file!,
     parts: located,
     run: run?.cursor ?? null,
+    slice,
     done: (moved) => {
       guard.release();
-      if (moved !== null && moved.fault === null) publish(image, extents, tables, parts, granule, moved);
+      if (moved !== null && moved.fault === null) {
+        publish(image, extents, tables, parts, granule, moved, slice);
+      }
       if (run !== null) image.intake.leave(run, fromRun, moved);
       release();
     },
@@ -142,11 +146,12 @@ function publish(
   tables: readonly Table[],
   parts: readonly MovePart[],
   granule: number,
-  { start, taken, map }: Moved,
+  { slices, map }: Moved,
+  sliceBytes: number,
 ): void {
   const { mapping } = image;
   const { clusterSize, l2Entries } = image.geometry;
-  let host = start as HostOffset;
+  const used = new Float64Array(slices.length);
   let tableAt = 0;
   let partAt = 0;
   let partEnd = parts[0].length;
@@ -155,6 +160,7 @@ function publish(
     for (let at = offset; at < offset + length; at = plus(at, clusterSize), done += clusterSize) {
       while (done >= partEnd) partEnd += parts[++partAt].length;
       if (granule > 0 && map[Math.floor(done / granule)] === 1) continue;
+      const slice = Math.floor(done / sliceBytes);
       const index = mapping.indexOf(at);
       while (tables[tableAt].index !== index) tableAt++;
       const table = tables[tableAt];
@@ -165,10 +171,11 @@ function publish(
         if (old.kind === Kind.zeroAllocated) mapping.setNormal(table, slot, old.host);
         continue;
       }
-      mapping.setNormal(table, slot, host);
+      mapping.setNormal(table, slot, (slices[slice].start + used[slice]) as HostOffset);
       freeOld(image, old, image.discards.other);
-      host = plus(host, clusterSize);
+      used[slice] += clusterSize;
     }
   }
-  assert(taken === 0 || host === start + taken, 'a copy step takes as many clusters as it leaves steps with data');
+  const whole = slices.every(({ taken }, slice) => taken === used[slice]);
+  assert(whole, 'a slice takes as many clusters from the run as it has steps with data');
 }
