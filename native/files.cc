@@ -123,7 +123,11 @@ OpenedFile duplicateFile(int fd) {
 int64_t fileSize(int fd) {
   struct stat info {};
   if (fstat(fd, &info) != 0) return -errno;
-  if (!S_ISBLK(info.st_mode)) return info.st_size;
+  if (!S_ISBLK(info.st_mode)) {
+    // Files of /proc that have no end say that they are empty; an image ends somewhere.
+    if (info.st_size == 0 && S_ISREG(info.st_mode) && lseek(fd, 0, SEEK_END) < 0) return -errno;
+    return info.st_size;
+  }
   uint64_t bytes = 0;
   if (ioctl(fd, BLKGETSIZE64, &bytes) != 0) return -errno;
   return static_cast<int64_t>(bytes);

@@ -33,6 +33,8 @@ export interface GetoptWords {
   unknown(option: string, specs: readonly OptionSpec[]): string;
   missingArgument(option: string): string;
   unwantedArgument(option: string, typed: string): string;
+  /** A line of its own after that for an unknown option: what may have been meant. */
+  advice?(option: string, specs: readonly OptionSpec[]): string | null;
 }
 
 const QEMU_IMG_WORDS: GetoptWords = {
@@ -52,17 +54,31 @@ export const PLAIN_WORDS: GetoptWords = {
   unwantedArgument: (option) => `option '${option}' doesn't allow an argument`,
 };
 
+/** The same, with a suggestion after them. */
+export const ADVISING_WORDS: GetoptWords = {
+  ...PLAIN_WORDS,
+  advice: (option, specs) => {
+    const nearest = nearestOption(option, specs);
+    return nearest === undefined ? null : `Did you mean '--${nearest}'?`;
+  },
+};
+
 /** Messages of verbs that no other program has: with a suggestion for an unknown option. */
 export const OWN_WORDS: GetoptWords = {
   ...QEMU_IMG_WORDS,
   unknown: (option, specs) => {
-    const typed = option.startsWith('--') ? option.slice(2).split('=', 1)[0] : '';
-    const known = specs.flatMap(({ long, refused }) => (long === undefined || refused ? [] : [long]));
-    const nearest = nearestWord(typed, known);
-    const hint = typed === '' || nearest === undefined ? '' : ` (did you mean '--${nearest}'?)`;
+    const nearest = nearestOption(option, specs);
+    const hint = nearest === undefined ? '' : ` (did you mean '--${nearest}'?)`;
     return `unrecognized option '${option}'${hint}`;
   },
 };
+
+/** The long option that is spelled most like `option`. */
+function nearestOption(option: string, specs: readonly OptionSpec[]): string | undefined {
+  const typed = option.startsWith('--') ? option.slice(2).split('=', 1)[0] : '';
+  const known = specs.flatMap(({ long, refused }) => (long === undefined || refused ? [] : [long]));
+  return typed === '' ? undefined : nearestWord(typed, known);
+}
 
 /** A mistake in the command line. `lines` are printed, each after the program's name, then `after` as they are. */
 export class UsageError extends Error {
@@ -140,7 +156,10 @@ export function parseOptions(
       const name = word.slice(2, equals < 0 ? undefined : equals);
       const spec = specs.find((candidate) => candidate.long === name);
       const attached = equals < 0 ? undefined : word.slice(equals + 1);
-      if (spec === undefined) throw new UsageError(words.unknown(word, specs), true);
+      if (spec === undefined) {
+        const advice = words.advice?.(word, specs) ?? null;
+        throw new UsageError(words.unknown(word, specs), true, advice === null ? [] : [advice]);
+      }
       if (attached !== undefined && spec.argument === undefined) {
         throw new UsageError(words.unwantedArgument(`--${name}`, word), true);
       }

@@ -7,6 +7,7 @@ import { findDriver } from '../block/registry.js';
 import type { BlockdevCreateOptions } from '../schema/generated/types.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { SECTOR_BYTES } from '../util/numbers.js';
+import { wordsOfErrno } from '../util/system-words.js';
 import type { JobContext, JobDriver } from './driver.js';
 import type { Job } from './job.js';
 import type { JobEnvironment } from './job-type.js';
@@ -37,9 +38,12 @@ async function createUnused(graph: Graph, options: BlockdevCreateOptions): Promi
     try {
       // Nobody uses what has no name: that it cannot be made is said by the host.
       if (options.filename !== '') await checkReplaceable(graph, options.filename);
+      // It stands for what is larger, and for negative ones.
+      if (options.size === Number.MAX_SAFE_INTEGER) throw cannotResize('EFBIG');
       await createNode(graph, options);
     } catch (error) {
       const reason = toBlockError(error);
+      if (reason.errno !== undefined && reason.operation === 'truncate') throw cannotResize(reason.errno, reason);
       throw reason.as(reason.code, { operation: 'create' });
     }
     return;
@@ -52,6 +56,13 @@ async function createUnused(graph: Graph, options: BlockdevCreateOptions): Promi
     throw new BlockError('invalid-argument', `Image size must be a multiple of ${SECTOR_BYTES} bytes`);
   }
   await createNode(graph, options);
+}
+
+function cannotResize(errno: string, cause?: BlockError): BlockError {
+  return new BlockError(cause?.code ?? 'limit', `Could not resize file: ${wordsOfErrno(errno)}`, {
+    operation: 'create',
+    cause,
+  });
 }
 
 /**

@@ -15,7 +15,7 @@ export class Monitors {
 
   /** Throws `not-found`, `unsupported` (readline), `busy`. */
   add({ chardev, mode = 'control', pretty }: MonitorOptions): void {
-    if (mode !== 'control') throw new BlockError('unsupported', `monitor mode '${mode}' is not supported`);
+    if (mode !== 'control') throw new BlockError('unsupported', 'Only QMP is supported');
     const monitor = new Monitor(this.#context, { pretty });
     this.#context.chardevs.attach(chardev, monitor);
     this.#monitors.push(monitor);

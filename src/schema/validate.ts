@@ -46,6 +46,8 @@ export function validateMember(type: TypeReference, value: unknown, path: string
 class Visitor {
   readonly #strings: boolean;
   readonly #suggest: boolean;
+  /** Options of nodes that the value lies in. */
+  #nodes = 0;
 
   constructor({ strings = false, suggest = false }: ValidateOptions) {
     this.#strings = strings;
@@ -69,7 +71,13 @@ class Visitor {
       }
       case 'struct':
       case 'union':
-        return this.#object(entry, value, path, depth);
+        if (type !== 'BlockdevOptions') return this.#object(entry, value, path, depth);
+        this.#nodes++;
+        try {
+          return this.#object(entry, value, path, depth);
+        } finally {
+          this.#nodes--;
+        }
       case 'alternate':
         return this.#alternate(type, entry.choices, value, path, depth);
     }
@@ -197,7 +205,9 @@ class Visitor {
 
   #noInteger(type: string, path: string): BlockError {
     if (this.#strings) return invalid(`Parameter '${path}' expects a number`);
-    return type.startsWith('uint') ? invalid(`Parameter '${path}' expects uint64`) : wrongType(path, 'integer');
+    return isUnsigned(type) && !this.#isNodeSize(type)
+      ? invalid(`Parameter '${path}' expects uint64`)
+      : wrongType(path, 'integer');
   }
 
   #number(value: unknown, path: string): number {
@@ -212,12 +222,22 @@ class Visitor {
    */
   #large(type: string, value: bigint, path: string): number {
     if (this.#strings || this.#suggest) throw beyond(path);
-    const signed = lowest(type) < 0;
+    const signed = lowest(type) < 0 || this.#isNodeSize(type);
     if (signed && value > INT64_MAX) throw this.#noInteger(type, path);
-    if (highest(type) < Number.MAX_SAFE_INTEGER || (type === 'size' && value < 0n)) {
-      throw invalid(`Parameter '${this.#shown(path)}' expects ${cName(type)}`);
+    if (highest(type) < Number.MAX_SAFE_INTEGER || (this.#isNodeSize(type) && value < 0n)) {
+      throw this.#outOfRange(type, path);
     }
     return signed && value < 0n ? Number.MIN_SAFE_INTEGER : Number.MAX_SAFE_INTEGER;
+  }
+
+  /** Where a monitor asks for it, a size among the options of a node is an integer with a sign, which the driver refuses where it is negative. */
+  #isNodeSize(type: string): boolean {
+    return type === 'size' && this.#nodes > 0 && !this.#strings && !this.#suggest;
+  }
+
+  #outOfRange(type: string, path: string): BlockError {
+    const expected = this.#isNodeSize(type) ? 'a non-negative number below 2^64' : cName(type);
+    return invalid(`Parameter '${this.#shown(path)}' expects ${expected}`);
   }
 
   #integer(type: string, value: unknown, path: string): number {
@@ -235,10 +255,13 @@ class Visitor {
       const large = Math.abs(number) >= 2 ** 63 && !this.#strings && !this.#suggest;
       throw large || !Number.isInteger(number) ? this.#noInteger(type, path) : beyond(path);
     }
-    if (type === 'uint64' && number < 0 && !this.#strings && !this.#suggest) return Number.MAX_SAFE_INTEGER;
-    if (number < lowest(type) || number > highest(type)) {
-      throw invalid(`Parameter '${this.#shown(path)}' expects ${cName(type)}`);
-    }
+    if (
+      (type === 'uint64' || (type === 'size' && !this.#isNodeSize(type) && !this.#strings)) &&
+      number < 0 &&
+      !this.#suggest
+    )
+      return Number.MAX_SAFE_INTEGER;
+    if (number < lowest(type) || number > highest(type)) throw this.#outOfRange(type, path);
     return number === 0 ? 0 : number;
   }
 }
@@ -266,9 +289,13 @@ function sizeOf(text: string, path: string): number {
   return Number(size);
 }
 
+function isUnsigned(type: string): boolean {
+  return type === 'size' || type.startsWith('uint');
+}
+
 /** The smallest value of an integer type. 64-bit types end at the safe integers. */
 function lowest(type: string): number {
-  if (type === 'size' || type.startsWith('uint')) return 0;
+  if (isUnsigned(type)) return 0;
   const bits = Number(/\d+$/.exec(type)?.[0] ?? 64);
   return bits === 64 ? Number.MIN_SAFE_INTEGER : -(2 ** (bits - 1));
 }

@@ -45,6 +45,12 @@ describe('daemon', () => {
         run(command, [...words, '--daemonize', '--pidfile', 'pid'], shop.folder);
         const pid = Number(readFileSync(shop.path('pid'), 'utf8'));
         expect(isAlive(pid)).to.equal(true);
+        for (const other of DAEMONS) {
+          const [peer, ...its] = program(other);
+          const { code, stderr } = run(peer, [...its, '--pidfile', 'pid'], shop.folder);
+          expect(code).to.equal(1);
+          expect(stderr).to.match(/: cannot create PID file: Cannot lock pid file: Resource temporarily unavailable\n/);
+        }
         process.kill(pid);
         await until('the process id file is gone', () => !existsSync(shop.path('pid')));
       });
@@ -213,7 +219,13 @@ describe('daemon', () => {
       ['--chardev', 'null,id=c,logfile=/none/log'],
       ['--chardev', 'ringbuf,id=c,size=10'],
       ['--chardev', 'ringbuf,id=c,size=zz'],
+      ['--chardev', `socket,id=c,path=${'x'.repeat(120)},server=on,wait=off`],
+      ['--chardev', 'socket,id=c,path=none/s,server=on,wait=off'],
+      ['--chardev', 'socket,id=c,fd=99'],
+      ['--chardev', 'null,id=c,zz=1'],
+      ['--chardev', 'null,id=n', '--monitor', 'n,mode=readline'],
       ['--monitor', 'chardev=x,pretty=maybe'],
+      ['--nbd-server', `addr.type=unix,addr.path=${'x'.repeat(120)}`],
       ['--nbd-server', 'addr.type=inet,addr.host=127.0.0.1,addr.port=zz'],
       ['--object', 'secret,help'],
       ['--object', 'throttle-group,help'],
@@ -232,6 +244,13 @@ describe('daemon', () => {
         expect(outcomes[0]).to.deep.equal(outcomes[1]);
       });
     }
+  });
+
+  it('says what a misspelt option may mean', () => {
+    const [command, ...first] = program('diskwright');
+    const { code, stderr } = run(command, [...first, '--blockdv', 'null-co'], shop.folder);
+    expect(code).to.equal(1);
+    expect(stderr.split('\n').slice(1, 2)).to.deep.equal(["Did you mean '--blockdev'?"]);
   });
 
   it('ends at a signal while it waits for its first client', async () => {

@@ -31,6 +31,9 @@ describe('character devices:', () => {
   const filename = (id: string): string | undefined =>
     bench.context.chardevs.list().find(({ label }) => label === id)?.filename;
 
+  /** Of one that listens, and has no client yet. */
+  const portOf = (id: string): number => Number(/:(\d+),server=on$/.exec(String(filename(id)))?.[1]);
+
   describe('a log', () => {
     it('has what the monitor sends, and nothing that it gets', async () => {
       writeFileSync(bench.path('in'), HELLO);
@@ -108,13 +111,14 @@ describe('character devices:', () => {
       mkdirSync(bench.path('keys'));
       writeFileSync(bench.path('keys/keys.psk'), `qemu:${KEY}\n`);
       await bench.context.graph.objects.add(`tls-creds-psk,id=tls,dir=${bench.path('keys')},endpoint=server`);
-      await add({ backend: 'socket', id: 's', path: bench.path('s'), server: true, wait: false, 'tls-creds': 'tls' });
+      const words = { host: '127.0.0.1', port: '0', server: true, wait: false } as const;
+      await add({ backend: 'socket', id: 's', ...words, 'tls-creds': 'tls' });
       monitors.add({ chardev: 's' });
       const talk = (key: string): Promise<string> =>
         new Promise((resolve) => {
           let said = '';
           const socket = connectTls({
-            socket: connectTcp(bench.path('s')),
+            socket: connectTcp(portOf('s'), '127.0.0.1'),
             ciphers: 'PSK',
             checkServerIdentity: () => undefined,
             pskCallback: () => ({ psk: Buffer.from(key, 'hex'), identity: 'qemu' }),
@@ -143,15 +147,25 @@ describe('character devices:', () => {
         ['nobody', false],
         ['qemu', true],
       ] as const) {
-        const words = { path: bench.path(id), server: true, wait: false, 'tls-creds': 'tls', 'tls-authz': id } as const;
-        await add({ backend: 'socket', id, ...words });
+        const words = { server: true, wait: false, 'tls-creds': 'tls', 'tls-authz': id } as const;
+        await add({ backend: 'socket', id, host: '127.0.0.1', port: '0', ...words });
+        const port = String(portOf(id));
         monitors.add({ chardev: id });
         const client = `client of ${id}`;
-        await add({ backend: 'socket', id: client, path: bench.path(id), 'tls-creds': 'client' });
-        if (there) await until('it is let in', () => filename(id) === `unix:${bench.path(id)},server=on`);
+        await add({ backend: 'socket', id: client, host: '127.0.0.1', port, 'tls-creds': 'client' });
+        if (there) await until('it is let in', () => filename(id)?.startsWith('tcp:') === true);
         else await until('it is sent away', () => String(filename(client)).startsWith('disconnected:'));
         await bench.context.chardevs.remove(client);
       }
+    });
+
+    it('has no TLS where it is a UNIX socket', async () => {
+      mkdirSync(bench.path('keys'));
+      writeFileSync(bench.path('keys/keys.psk'), `qemu:${KEY}\n`);
+      await bench.context.graph.objects.add(`tls-creds-psk,id=tls,dir=${bench.path('keys')},endpoint=server`);
+      const words = { path: bench.path('s'), server: true, wait: false, 'tls-creds': 'tls' } as const;
+      const error = await failureOf(add({ backend: 'socket', id: 's', ...words }));
+      expect(error.reason).to.equal("'tls_creds' option is incompatible with 'unix' address type");
     });
 
     it('takes credentials of its own side only, an authorization with them only, and no nodelay=off', async () => {

@@ -22,6 +22,9 @@ const MISSING: Readonly<Record<string, readonly [member: string, words: string]>
 
 /** Throws `invalid-argument`, `unknown-option`, `unsupported`. */
 export function checkedChardev(members: object): ParametersOf<'chardev'> {
+  const known = allParameters();
+  const unknown = Object.keys(members).find((name) => !known.has(name));
+  if (unknown !== undefined) throw new BlockError('unknown-option', `Invalid parameter '${unknown}'`);
   const { id, backend, ...own } = members as Record<string, unknown>;
   if (typeof id !== 'string') throw invalid('chardev: no id specified');
   checkIdentifier(id);
@@ -39,6 +42,13 @@ export function checkedChardev(members: object): ParametersOf<'chardev'> {
     throw invalid('chardev: socket: no port given');
   }
   return checkParameters('chardev', members);
+}
+
+/** Those of any kind. One of another kind than the device's is refused, too, in other words. */
+function allParameters(): Set<string> {
+  const { members, branches } = TYPES.ChardevOptions;
+  const own = Object.values(branches).flatMap((name) => Object.keys(TYPES[name].members));
+  return new Set([...Object.keys(members), ...own]);
 }
 
 export function chardevKinds(): readonly string[] {

@@ -24,7 +24,7 @@ export const OPTIONS = [
     long: 'chardev',
     argument: 'DEVICE',
     parameters: 'ChardevOptions',
-    help: 'Creates a character device for a monitor: socket,id=ID,path=PATH,server=on,wait=off (or host=HOST,port=PORT[,to=PORT], or fd=N; a client may have reconnect=SECONDS; tls-creds=ID, tls-authz=ID), stdio,id=ID, file,id=ID,path=PATH[,input-path=PATH][,append=on], pipe,id=ID,path=PATH, ringbuf,id=ID[,size=BYTES], pty,id=ID, or null,id=ID; each with logfile=PATH[,logappend=on].',
+    help: 'Creates a character device for a monitor: socket,id=ID,path=PATH,server=on,wait=off (or host=HOST,port=PORT[,to=PORT][,tls-creds=ID][,tls-authz=ID], or fd=N; a client may have reconnect=SECONDS), stdio,id=ID, file,id=ID,path=PATH[,input-path=PATH][,append=on], pipe,id=ID,path=PATH, ringbuf,id=ID[,size=BYTES], pty,id=ID, or null,id=ID; each with logfile=PATH[,logappend=on].',
   },
   {
     key: 'monitor',

@@ -6,6 +6,8 @@ import { loadNative, loadOptional } from '../../host/real/binding.js';
 import { BlockError, codeOfErrno } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
 
+/** Of the addon's locks. */
+const EXCLUSIVE = 2;
 /** More than any process id and a line feed. */
 const MAX_PID_BYTES = 64;
 
@@ -49,8 +51,13 @@ function checkContent(fd: number, path: string): void {
   });
 }
 
-/** Locks the file with flock, without waiting: by the package fs-ext where it is installed, else by the addon. Throws an error with the system's code. */
+/**
+ * Locks the file with flock, without waiting: by the package fs-ext where it is installed, else by the addon. QEMU's programs lock theirs with fcntl, which
+ * flock knows nothing of: so that is done, too. Throws an error with the system's code.
+ */
 function lockWhole(fd: number): void {
+  const taken = loadNative().lock(fd, EXCLUSIVE, 0, 0);
+  if (taken !== 0) throw Object.assign(new Error('locking failed'), { code: errnoName(-taken) });
   const ext = loadOptional<typeof import('fs-ext')>('fs-ext');
   if (ext !== null) {
     ext.flockSync(fd, 'exnb');

@@ -2,7 +2,7 @@
 // qemu-storage-daemon (through a link).
 
 import { OPTIONS } from '../daemon/options.js';
-import { type ParsedOptions, PLAIN_WORDS, UsageError } from '../getopt.js';
+import { ADVISING_WORDS, type ParsedOptions, UsageError } from '../getopt.js';
 import { forkedFrom, forkServer } from '../nbd/fork.js';
 import { write } from '../output.js';
 import type { Verb } from '../verb.js';
@@ -15,7 +15,7 @@ export const verb: Verb = {
     'qemu-storage-daemon; a link named qemu-storage-daemon to this program is a replacement for it.\n\n' +
     'The daemon ends at the command quit, or at SIGTERM, SIGINT or SIGHUP: jobs are cancelled, exports are closed, and all data is flushed.',
   options: OPTIONS,
-  words: PLAIN_WORDS,
+  words: ADVISING_WORDS,
   peer: 'qemu-storage-daemon',
   notes: [
     [

@@ -5,7 +5,7 @@ import { encodeName } from '../../util/name-bytes.js';
 import type { Link, NumberedAddress } from '../net.js';
 import { addressText, peerText } from '../net-address.js';
 import { SocketLink } from './link.js';
-import { errnoNetError } from './net-errors.js';
+import { errnoNetError, notASocket } from './net-errors.js';
 import type { OpenSockets } from './open-sockets.js';
 import { resolveHost } from './resolve.js';
 import { abstractName } from './socket-file.js';
@@ -93,7 +93,7 @@ export class Connecting {
   async #adopt(fd: number): Promise<Link> {
     const { native } = this.#sockets;
     const listens = native.adoptSocket(fd);
-    if (listens < 0) throw this.#failure(listens);
+    if (listens < 0) throw notASocket(fd, 'connect');
     if (listens === 1) {
       const text = `${this.#path} listens: it is not connected`;
       throw new BlockError('invalid-argument', text, { operation: 'connect', path: this.#path });

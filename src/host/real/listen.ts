@@ -4,7 +4,7 @@ import { BlockError } from '../../util/errors.js';
 import type { Link, Listener, NetAddress, NumberedAddress } from '../net.js';
 import { addressText } from '../net-address.js';
 import { SocketListener } from './listener.js';
-import { errnoNetError, netError } from './net-errors.js';
+import { errnoNetError, netError, notASocket } from './net-errors.js';
 import type { OpenSockets } from './open-sockets.js';
 import { resolveHost } from './resolve.js';
 import { abstractName, listenAtFile, ownSocketFile } from './socket-file.js';
@@ -113,7 +113,7 @@ function listenAt(
 async function listenDescriptor(sockets: Sockets, fd: number, accept: Accept, open: OpenSockets): Promise<Listener> {
   const path = `fd ${fd}`;
   const listens = sockets.native.adoptSocket(fd);
-  if (listens < 0) throw errnoNetError(listens, `Failed to listen on ${path}`, 'listen', path);
+  if (listens < 0) throw notASocket(fd, 'listen');
   if (listens === 0) throw new BlockError('invalid-argument', `${path} does not listen`, { operation: 'listen', path });
   return new SocketListener(sockets, [fd], { type: 'fd', fd }, accept, NOTHING, open);
 }

@@ -59,6 +59,11 @@ export function errnoLinkError(errno: number, peer: string): BlockError {
   return linkError({ code: errnoName(Math.abs(errno)) }, peer);
 }
 
+/** For a descriptor that was named as a socket. */
+export function notASocket(name: number | string, operation: string): BlockError {
+  return new BlockError('invalid-argument', `File descriptor '${name}' is not a socket`, { operation });
+}
+
 /** As `netError`, for an errno of either sign. */
 export function errnoNetError(errno: number, what: string, operation: string, path: string): BlockError {
   return netError({ code: errnoName(Math.abs(errno)) }, what, operation, path);

@@ -103,7 +103,9 @@ export class RealNet implements Net {
     if (address.type === 'unix') {
       if (address.path === '' || address.path.includes('\0')) fail('invalid-argument', 'not a name of a socket');
       if (nameLength(address.path) > PATH_LIMIT_BYTES) {
-        fail('invalid-argument', `a UNIX socket path may have ${PATH_LIMIT_BYTES} bytes at most`);
+        const hint = `Path must be less than ${PATH_LIMIT_BYTES + 1} bytes`;
+        const why = `UNIX socket path '${address.path}' is too long\n${hint}`;
+        throw new BlockError('invalid-argument', why, { operation, path });
       }
     } else if (address.type === 'inet') {
       const { port, lastPort } = address;

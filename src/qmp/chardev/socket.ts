@@ -193,6 +193,9 @@ function securityOf(objects: UserObjects, settings: SocketSettings): Security | 
   if (tlsCreds === undefined) return null;
   const authorizer = tlsAuthz === undefined ? null : objects.authorizerToBe(tlsAuthz);
   const tls = objects.tls(tlsCreds, server ? 'server' : 'client');
+  if (address.type === 'unix') {
+    throw new BlockError('invalid-argument', "'tls_creds' option is incompatible with 'unix' address type");
+  }
   return { tls: server || address.type !== 'inet' ? tls : { ...tls, hostname: address.host }, authorizer };
 }
 

@@ -47,6 +47,10 @@ describe('qmp against qemu-storage-daemon: images', () => {
     create({ driver: 'null-co' }),
     create({ ...FILE, size: MIB }, '1'),
     create({ ...FILE }),
+    ...['x', 1.5, null].flatMap((wrong) => [
+      create({ ...FILE, size: wrong }),
+      create(qcow2({ 'cluster-size': wrong })),
+    ]),
     create({ ...FILE, size: MIB, nonsense: 1 }),
     create({ ...FILE, size: MIB, preallocation: 'nonsense' }),
     create(qcow2({ version: 'v4' })),
@@ -63,6 +67,7 @@ describe('qmp against qemu-storage-daemon: images', () => {
     ...creation(qcow2()),
     ...creation(qcow2({ size: 1000 })),
     ...creation(qcow2({ 'cluster-size': 1000 })),
+    ...creation(qcow2({ 'cluster-size': -1 })),
     ...creation(qcow2({ 'refcount-bits': 3 })),
     ...creation(qcow2({ 'backing-fmt': 'qcow2' })),
     ...creation(qcow2({ file: 'nobody' })),

@@ -68,6 +68,27 @@ describe('qmp against qemu-storage-daemon: graph', () => {
     command('blockdev-add', { driver: 'file', 'node-name': 'n' }),
     command('blockdev-add', { driver: 'file', 'node-name': 'n', filename: 'DIR/none' }),
     command('blockdev-add', { driver: 'file', 'node-name': 'n', filename: 'DIR' }),
+    // Files without an end.
+    command('blockdev-add', { driver: 'file', 'node-name': 'n', filename: '/proc/cpuinfo', 'read-only': true }),
+    command('blockdev-add', {
+      driver: 'raw',
+      'node-name': 'n',
+      file: { driver: 'file', filename: '/proc/self/mem' },
+      'read-only': true,
+    }),
+    command('blockdev-add', { driver: 'null-co', 'node-name': 'n', 'latency-ns': -1 }),
+    ...[-1, 1.5, 'x'].flatMap((wrong) => [
+      command('blockdev-add', { driver: 'raw', 'node-name': 'n', offset: wrong, file: { driver: 'null-co' } }),
+      add('n', 'qcow2', 'over.qcow2', { 'l2-cache-size': wrong }),
+      add('n', 'qcow2', 'over.qcow2', { 'cache-clean-interval': wrong }),
+      command('blockdev-add', { driver: 'blkdebug', 'node-name': 'n', align: wrong, image: { driver: 'null-co' } }),
+      command('blockdev-add', {
+        driver: 'blkdebug',
+        'node-name': 'n',
+        'max-transfer': wrong,
+        image: { driver: 'null-co' },
+      }),
+    ]),
     command('blockdev-add', { driver: 'qcow2', 'node-name': 'n' }),
     command('blockdev-add', { driver: 'qcow2', 'node-name': 'n', file: 'nobody' }),
     command('blockdev-add', { driver: 'qcow2', 'node-name': 'n', file: 1 }),

@@ -20,7 +20,11 @@ const TOO_LARGE = 2 ** 31 - 1;
 export function limitsOf(options: BlockdevOptionsBlkdebug, below: number): Limits {
   const { align = 0 } = options;
   const fail = (name: string, value: number): never => {
-    throw new BlockError('invalid-argument', `Cannot meet constraints with ${name} ${value}`, { operation: 'open' });
+    const why =
+      value < 0
+        ? `Parameter '${name}' expects a non-negative number below 2^64`
+        : `Cannot meet constraints with ${name} ${value}`;
+    throw new BlockError('invalid-argument', why, { operation: 'open' });
   };
   if (align !== 0 && (align < 0 || align >= TOO_LARGE || !isPowerOfTwo(align))) fail('align', align);
   const unit = Math.max(align, below);

@@ -13,6 +13,8 @@ import type { Geometry } from './types.js';
 const MAX_DEFAULT_L2_CACHE_BYTES = 32 << 20;
 const DEFAULT_REFCOUNT_CACHE_TABLES = 4;
 const MIN_CACHE_TABLES = 2;
+/** Seconds. */
+const MAX_CLEAN_INTERVAL = 2 ** 32 - 1;
 /** Limit of a cache in bytes, whatever the option says. */
 const MAX_CACHE_BYTES = 2 ** 31;
 
@@ -73,7 +75,9 @@ export function checkOptions(options: DriverOptions, geometry: Geometry, path: s
   if (entry !== undefined && entry !== geometry.clusterSize) {
     refuse('unsupported', `l2-cache-entry-size other than the cluster size (${geometry.clusterSize}) is not supported`);
   }
-  if ((options['cache-clean-interval'] ?? 0) !== 0) {
+  const interval = options['cache-clean-interval'] ?? 0;
+  if (interval < 0 || interval > MAX_CLEAN_INTERVAL) refuse('invalid-argument', 'Cache clean interval too big');
+  if (interval !== 0) {
     refuse('unsupported', 'cache-clean-interval other than 0 is not supported');
   }
   if (options['pass-discard-snapshot'] !== undefined) {

@@ -37,7 +37,7 @@ async function openFile(driver: FileDriver, request: FileOpenRequest): Promise<F
     checkKind(driver, file);
     if (request.referrer !== null) await checkOpened(file, request.referrer);
     if (graph.reserved.size > 0) refuseReserved(graph, { ...(await file.info()), path: file.path });
-    const size = await file.size();
+    const size = await sizeOf(file);
     checkImageSize(roundUp(size, SECTOR_BYTES), file.path, 'open');
     const locking = options.locking ?? 'auto';
     return new FileNode(graph, { ...node, readOnly }, driver, file, size, {
@@ -68,6 +68,18 @@ function checkEngine(graph: Graph, { options, node }: FileOpenRequest): void {
   throw new BlockError('unsupported', `aio=${options.aio} was specified, but this host runs on ${engine}`, {
     path: options.filename,
   });
+}
+
+/** Rejects with `io` where the system cannot say where the file ends. */
+async function sizeOf(file: HostFile): Promise<number> {
+  try {
+    return await file.size();
+  } catch (error) {
+    if (!(error instanceof BlockError) || error.errno === undefined) throw error;
+    const { code, errno } = error;
+    const message = `Could not refresh total sector count: ${wordsOfErrno(errno)}`;
+    throw new BlockError(code, message, { path: file.path, operation: 'open', errno, cause: error });
+  }
 }
 
 function checkKind(driver: FileDriver, { kind, path }: HostFile): void {

@@ -29,7 +29,10 @@ class NullNode extends ProtocolNode {
     this.driver = driver;
     this.length = roundUp(own.size ?? DEFAULT_BYTES, SECTOR_BYTES);
     checkImageSize(this.length, driver, 'open');
-    this.#latencyMs = (own['latency-ns'] ?? 0) / NS_PER_MS;
+    const latencyNs = own['latency-ns'] ?? 0;
+    // As large is what has no place in 64 bits with a sign, too.
+    if (latencyNs === Number.MAX_SAFE_INTEGER) throw new BlockError('invalid-argument', 'latency-ns is invalid');
+    this.#latencyMs = latencyNs / NS_PER_MS;
     this.#readZeroes = own['read-zeroes'] ?? false;
     const { size, 'read-zeroes': readZeroes } = own;
     this.filename =
