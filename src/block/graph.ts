@@ -238,7 +238,14 @@ export class Graph {
   async closeAll(): Promise<void> {
     let failure: unknown;
     this.abortStalled();
-    while (this.nodes.size > 0) {
+    for (;;) {
+      // A node that is closed with its last user needs what lies below it until that is over; and the end of one may begin that of another.
+      while (this.#closing.size > 0) {
+        await this.unusedClosed().catch((error: unknown) => {
+          failure ??= error;
+        });
+      }
+      if (this.nodes.size === 0) break;
       const tops = this.#tops();
       assert(tops.length > 0, 'the graph has no cycle');
       for (const node of tops) {
@@ -250,9 +257,6 @@ export class Graph {
         this.nodes.delete(node.nodeName);
       }
     }
-    await this.unusedClosed().catch((error: unknown) => {
-      failure ??= error;
-    });
     if (failure !== undefined) throw failure;
   }
 

@@ -2,13 +2,15 @@
 
 import { expect } from 'chai';
 import { chainOf } from '../../src/block/chain.js';
+import { createImage } from '../../src/block/create.js';
 import { Device, rootOf } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
 import { BACKING_FIXED } from '../../src/block/roles.js';
 import { PERM_ALL, Perm } from '../../src/block/types.js';
+import { createSimHost } from '../../src/host/sim/index.js';
 import { BlockError } from '../../src/util/errors.js';
-import { failureOf, makeBench, pattern } from '../drivers/support.js';
+import { failureOf, makeBench, pattern, readNode } from '../drivers/support.js';
 import { MemoryNode } from '../jobs/memory-node.js';
 import { contentOf, nobody, openRaw } from './support.js';
 
@@ -290,6 +292,26 @@ describe('graph: setBacking', () => {
     expect(graph.nodes.has('base')).to.equal(false);
     await graph.unusedClosed();
     expect(base.closed).to.equal(true);
+  });
+
+  it('at the end keeps what lies below a node that its last user has just left', async () => {
+    const host = createSimHost();
+    const graph = new Graph(host);
+    await createImage(graph, '/a.qcow2', { driver: 'qcow2', size: 1 << 20 });
+    const file = { driver: 'file', filename: '/a.qcow2' } as const;
+    const node = await openNode(graph, { driver: 'qcow2', file });
+    const user = node.attach(nobody, 'root', Perm.CONSISTENT_READ | Perm.WRITE, PERM_ALL);
+    await user.write(0, new Uint8Array(512).fill(7));
+    await graph.release(node);
+    expect(node.shut).to.equal(false);
+    node.detach(user);
+    // The image is being closed; its file is not to be closed before.
+    await graph.closeAll();
+    const again = await openNode(new Graph(host), { driver: 'qcow2', file }, { readOnly: true });
+    const back = new Uint8Array(512);
+    await readNode(again, 0, back);
+    expect(back.every((byte) => byte === 7)).to.equal(true);
+    await again.graph.closeAll();
   });
 
   it('of what is there already does nothing', async () => {
