@@ -46,6 +46,27 @@ describe('qcow2 resize', () => {
     });
   }
 
+  it('leaves the single free clusters in the middle of the file to be found after it has grown', async () => {
+    const fixture = await fresh({ size: 256 * KIB, 'cluster-size': 512 });
+    const { node } = fixture;
+    node.discardMode = 'unmap';
+    const endOfUse = async (): Promise<number> => (await node.abilities.check!(() => undefined)).imageEndOffset;
+    await node.write(0, pattern(96 * KIB));
+    // The L1 table lies behind the data from now on.
+    await node.truncate(512 * KIB);
+    for (let at = 0; at < 64 * KIB; at += 2 * KIB) await node.discard(at, 512);
+    await node.flush();
+    // Does not fit into any of the gaps.
+    await node.write(128 * KIB, pattern(8 * KIB));
+    await node.truncate(1 << 20);
+    const before = await endOfUse();
+    for (let i = 0; i < 16; i++) await node.write(136 * KIB + i * 512, pattern(512));
+    await node.flush();
+    expect(await endOfUse()).to.equal(before);
+    expect(await findings(await again(fixture))).to.deep.equal([]);
+    await fixture.graph.closeAll();
+  });
+
   it('does not show what the old last cluster had behind the end', async () => {
     const fixture = await fresh({ size: 8 * KIB, 'cluster-size': 4096 });
     await fixture.node.write(0, pattern(8 * KIB));

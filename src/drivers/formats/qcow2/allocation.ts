@@ -48,7 +48,7 @@ export class Allocation {
     const { refcounts } = image;
     const stop = image.file.raise('cluster_alloc');
     if (stop !== undefined) await stop;
-    let at = want > 1 ? this.#runFrom : this.#freeFrom;
+    let at = this.#searchFrom(want);
     for (;;) {
       const index = refcounts.indexOf(at);
       const block = this.#blockSync(index);
@@ -85,7 +85,7 @@ export class Allocation {
     if (stop !== undefined) await stop;
     /** Runs that were too short, held until the end so that the search does not find them again. */
     const skipped: Run[] = [];
-    let run: Run = { cluster: this.#runFrom, count: 0 };
+    let run: Run = { cluster: this.#searchFrom(want), count: 0 };
     const startAt = (cluster: number): void => {
       if (run.count > 0) skipped.push(run);
       run = { cluster: cluster as ClusterIndex, count: 0 };
@@ -164,6 +164,11 @@ export class Allocation {
     this.count++;
     this.#advance(run, want);
     return run;
+  }
+
+  /** Where the search for `want` clusters begins; `#advance` takes note of what was found. */
+  #searchFrom(want: number): ClusterIndex {
+    return want > 1 ? this.#runFrom : this.#freeFrom;
   }
 
   #advance(run: Run, want: number): void {
