@@ -142,6 +142,11 @@ export function reportError(message: string): void {
   writeMessage(`${programName}: ${message}`);
 }
 
+/** Writes a warning to standard error, after the program's name; one that begins with `WARNING:` stands as it is, as with QEMU's programs. */
+export function reportWarning(message: string): void {
+  writeMessage(message.startsWith('WARNING:') ? message : `${programName}: ${message}`);
+}
+
 /** Reports whatever was thrown. `command` is what a hint at `--help` names. */
 export function reportFailure(error: unknown, command = programName): void {
   if (error instanceof UsageError) {

@@ -8,7 +8,7 @@ import { detach } from '../util/best-effort.js';
 import { type BlockError, toBlockError } from '../util/errors.js';
 import { printable } from '../util/foreign-text.js';
 import { EXIT_INTERRUPTED } from './ending-signals.js';
-import { reportError, write } from './output.js';
+import { reportError, reportWarning, write } from './output.js';
 import { openProgress, type ProgressKind } from './progress.js';
 import { Interrupt, reasonOf, type Session } from './session.js';
 
@@ -77,7 +77,7 @@ function faultReporter(): (fault: JobFault) => void {
     const text = faultText(fault);
     if (reported.has(text)) return;
     reported.add(text);
-    reportError(text);
+    reportWarning(text);
   };
 }
 

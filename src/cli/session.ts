@@ -17,10 +17,10 @@ import {
   messageOf,
   reportError,
   reportFailure,
+  reportWarning,
   silence,
   systemWordsOf,
   withPrintableNames,
-  writeMessage,
 } from './output.js';
 
 /**
@@ -85,7 +85,7 @@ export async function withSession<T>(
 /** Options of the command line's graphs: warnings go to standard error, and `--untrusted` limits what images may refer to. */
 export async function graphOptions(): Promise<GraphOptions> {
   const gate = untrusted ? (await import('../block/gate.js')).sameFolderGate : undefined;
-  return { warn: writeMessage, reserved: outputFiles(), gate };
+  return { warn: reportWarning, reserved: outputFiles(), gate };
 }
 
 /** Files that standard output and standard error are redirected to: `diskwright map disk > disk` must not read or write its own output. */

@@ -265,7 +265,7 @@ describe('daemon', () => {
     await until('it waits', () => said.includes('\n'));
     child.kill('SIGTERM');
     expect(await ended).to.equal(0);
-    expect(said).to.match(/^info: QEMU waiting for connection on: [^\n]*\n$/);
+    expect(said).to.match(/^diskwright: info: QEMU waiting for connection on: [^\n]*\n$/);
   });
 
   it('lets several clients in at one socket', async () => {

@@ -43,7 +43,9 @@ describe('command line: progress', () => {
       expect(status).to.equal(0);
       const lines = readFileSync(shop.path('said'), 'utf8').split('\n');
       expect(lines[0]).to.equal('    (0.00/100%)\r');
-      expect(lines.filter((line) => line.startsWith('warning: error while reading offset '))).to.have.length(128);
+      expect(
+        lines.filter((line) => line.startsWith('diskwright: warning: error while reading offset ')),
+      ).to.have.length(128);
       expect(lines.filter((line) => line.includes('%') && line.includes('warning'))).to.deep.equal([]);
       expect(lines.slice(-2)).to.deep.equal(['    (100.00/100%)\r', '']);
     } finally {

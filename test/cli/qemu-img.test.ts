@@ -33,6 +33,7 @@ const COMMANDS: readonly string[] = [
   'info --output=json --backing-chain sub/relative.qcow2',
   'info short.qcow2',
   'info future.qcow2',
+  'map json:{"driver":"qcow2","file":{"driver":"file","filename":"a.qcow2"},"backing":""}',
   'map lost.qcow2',
   'map -s 1M -l 1M c.qcow2 --output=json',
   'map --start-offset=1000 --max-length=100000 a.qcow2',

@@ -34,7 +34,7 @@ import {
 import { creationFailure } from '../creation-failure.js';
 import { EXIT_INTERRUPTED } from '../ending-signals.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { reportError, write, writeMessage } from '../output.js';
+import { reportError, reportWarning, write } from '../output.js';
 import {
   openProgress,
   PROGRESS,
@@ -265,7 +265,7 @@ async function convertTo(session: Session, source: BlockNode, plan: Plan): Promi
       parallel: plan.parallel,
       salvage: plan.salvage,
       onSalvaged: (error, { offset }) => {
-        if (!plan.quiet) writeMessage(`warning: error while reading offset ${offset}: ${reasonOf(error)}`);
+        if (!plan.quiet) reportWarning(`warning: error while reading offset ${offset}: ${reasonOf(error)}`);
       },
       onFault: ({ isRead }) => {
         side = isRead ? 'reading' : 'writing';
