@@ -3,8 +3,8 @@
 import type { BlockDeviceIoStatus, BlockJobInfo, JobInfo, JobStatus } from '../schema/generated/types.js';
 import type { JobType } from './driver.js';
 
-/** A job, as it is told of. */
-export interface ToldJob {
+/** What queries and events are made of. */
+export interface JobReport {
   readonly id: string;
   readonly type: JobType;
   readonly status: JobStatus;
@@ -17,7 +17,7 @@ export interface ToldJob {
   readonly errorText: string | undefined;
 }
 
-export function jobInfo(job: ToldJob): JobInfo {
+export function jobInfo(job: JobReport): JobInfo {
   const { id, type, status, progress } = job;
   return {
     id,
@@ -31,7 +31,7 @@ export function jobInfo(job: ToldJob): JobInfo {
 
 /** `busy`: something of it is under way. `paused`: somebody wants it quiet. */
 export function blockJobInfo(
-  job: ToldJob,
+  job: JobReport,
   { busy, paused, ioStatus }: { busy: boolean; paused: boolean; ioStatus: BlockDeviceIoStatus },
 ): BlockJobInfo {
   const { status, autoFinalize, autoDismiss } = job;
@@ -51,11 +51,11 @@ export function blockJobInfo(
 }
 
 /** The members of BLOCK_JOB_READY and BLOCK_JOB_CANCELLED, which query and BLOCK_JOB_COMPLETED have, too. */
-export function blockJobEvent({ id: device, type, progress: { current: offset, total: len }, speed }: ToldJob) {
+export function blockJobEvent({ id: device, type, progress: { current: offset, total: len }, speed }: JobReport) {
   return { type, device, len, offset, speed };
 }
 
 /** The member that says why it failed, where it has. */
-export function errorMember({ errorText: error }: ToldJob): { error?: string } {
+export function errorMember({ errorText: error }: JobReport): { error?: string } {
   return error === undefined ? {} : { error };
 }

@@ -4,14 +4,16 @@ import type { Graph } from '../block/graph.js';
 import type { NbdServerOptions } from '../exports/nbd/server.js';
 import type { TlsSettings } from '../host/net.js';
 
-/** `authz` is the id of an authorization object, which is looked for when a client comes; those without a name are refused then, as all are where there is none. */
+/**
+ * `authz` is the id of an authorization object, which is looked for each time that a client comes: where there is none, the client is refused, as is one
+ * without a name. Without TLS no client has a name, and `authz` means nothing, as in QEMU.
+ */
 export function serverSecurity(
   { objects }: Graph,
   tls: TlsSettings | undefined,
   authz: string | undefined,
 ): Pick<NbdServerOptions, 'tls' | 'authorise'> {
-  // Without TLS nobody has a name to be looked at.
   if (authz === undefined || tls === undefined) return { tls };
-  const authorizer = objects.authorizerToBe(authz);
+  const authorizer = objects.lazyAuthorizer(authz);
   return { tls, authorise: (name) => name !== null && authorizer.authorise(name) };
 }

@@ -22,9 +22,11 @@ export abstract class FormatNode extends BlockNode {
   }
 
   /**
-   * Of what it is stored in, a format needs what it works with itself, and what its users do with it: what is written for them without a change of what
-   * they read is written there, too. The backing node is to be right where a user of this node counts on what it reads. As long as all of them let others write to it, its
-   * backing node may change, too: an overlay that a backup writes to may lie over the disk that is backed up. Otherwise nobody else writes below.
+   * Of the file that it is stored in, a format needs what it works with itself, and what its users do with the image: what is written for them without
+   * a change of what they read is written there, too.
+   *
+   * The backing node is to be right where a user of this node counts on what it reads. As long as all of them let others write to it, its backing node
+   * may change, too: an overlay that a backup writes to may lie over the disk that is backed up. Otherwise nobody else writes below.
    */
   override needsOf(link: Child, perm: number, shared: number, readOnly: boolean): Permissions | null {
     const { forceShare } = this;

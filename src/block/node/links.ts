@@ -22,7 +22,7 @@ export interface NodeOptions {
   discard?: BlockdevDiscardOptions;
   /** QAPI `cache`. Default: neither. */
   cache?: CacheMode;
-  /** Told of the node before it has children: whoever has it made lets it go (`abandon`) where it cannot be made as a whole. */
+  /** Called with the node before it has children, so that whoever opens it can detach these (`abandon`) where the opening fails later. */
   made?(node: NodeLinks): void;
   /** QAPI `force-share`: others may do what they like with the image. Default: false. */
   forceShare?: boolean;

@@ -97,8 +97,8 @@ export class UserObjects {
     return entry.settings;
   }
 
-  /** The one that has this id when somebody comes; where there is none, nobody is let in. */
-  authorizerToBe(id: string): Authorizer {
+  /** Looks for the object of this id each time that somebody is to be let in; where there is none, or it is something else, nobody is. */
+  lazyAuthorizer(id: string): Authorizer {
     return {
       authorise: async (identity) => {
         try {

@@ -191,7 +191,7 @@ export class SocketBackend implements ChardevBackend {
 function securityOf(objects: UserObjects, settings: SocketSettings): Security | null {
   const { address, server, tlsCreds, tlsAuthz } = settings;
   if (tlsCreds === undefined) return null;
-  const authorizer = tlsAuthz === undefined ? null : objects.authorizerToBe(tlsAuthz);
+  const authorizer = tlsAuthz === undefined ? null : objects.lazyAuthorizer(tlsAuthz);
   const tls = objects.tls(tlsCreds, server ? 'server' : 'client');
   if (address.type === 'unix') {
     throw new BlockError('invalid-argument', "'tls_creds' option is incompatible with 'unix' address type");
