@@ -11,8 +11,10 @@ import {
   type MovePiece,
   type MoveRequest,
 } from '../../src/host/host.js';
+import { INTERFACE_VERSION, loadNative, refuseOther } from '../../src/host/real/binding.js';
 import { openRealHost, type RealHost } from '../../src/host/real/index.js';
 import { createSimHost } from '../../src/host/sim/index.js';
+import { BlockError } from '../../src/util/errors.js';
 import { ENGINES, failure, overEngines, pattern } from './engines.js';
 
 const KiB = 1024;
@@ -215,6 +217,20 @@ for (const [title, make] of subjects) {
     });
   });
 }
+
+describe('the addon', () => {
+  it('is refused where it was built for another version, with what to do', () => {
+    refuseOther(loadNative(), '/a/clone');
+    for (const interfaceVersion of [undefined, INTERFACE_VERSION - 1, INTERFACE_VERSION + 1]) {
+      expect(() => refuseOther({ interfaceVersion: interfaceVersion as number }, '/a/clone'))
+        .to.throw(
+          BlockError,
+          /built for another version of Diskwright; build it with "npm run --prefix \/a\/clone build:native"/,
+        )
+        .with.property('code', 'unsupported');
+    }
+  });
+});
 
 describe('copy step: faults of the simulation', () => {
   for (const isRead of [true, false]) {

@@ -22,6 +22,7 @@ import type { BlockError } from '../../src/util/errors.js';
 import { checkFiles, expectVerified, readImage } from '../sim/checks.js';
 import { runJobScenario } from '../sim/job-scenario.js';
 import { expectFound } from '../sim/planted.js';
+import { takeUnexpected } from '../support/unexpected.js';
 import { readyOf } from './copy-support.js';
 import { pattern } from './memory-node.js';
 
@@ -197,6 +198,21 @@ describe('copies by the host step', () => {
     );
     expect(steps).to.equal(0);
     expect(Buffer.compare(host.readFile('/copy.raw'), content)).to.equal(0);
+  });
+
+  it('whose end goes wrong is over for the node all the same', async () => {
+    const host = built.fork({ eager: true });
+    const graph = new Graph(host);
+    const target = await openNode(graph, image('/target.qcow2'));
+    const place = await target.prepareMove([{ offset: 0, length: CLUSTER }], CLUSTER);
+    // A slice that took nothing, of data: what nothing of ours answers.
+    const wrong = { slices: [{ start: -1, taken: 0 }], map: new Uint8Array(1), fault: null };
+    expect(() => place!.done(wrong)).to.throw(/assertion failed/);
+    takeUnexpected();
+    expect(target.inFlight).to.equal(0);
+    await target.write(0, new Uint8Array(512));
+    await graph.closeAll().catch(() => undefined);
+    expect(target.closed).to.equal(true);
   });
 
   it('a target where a cluster cannot be read or written fails with the side, and leaks nothing', async () => {

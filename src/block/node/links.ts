@@ -201,7 +201,7 @@ export abstract class NodeLinks implements NodeUser {
     name: string,
     node: BlockNode,
     role: NodeRole,
-    permissions = ROLES[role].permissions({ readOnly: this.readOnly, forceShare: false }),
+    permissions = ROLES[role].permissions(this),
   ): Child {
     if (node.reaches(this)) throw this.wouldBeCycle(name, node);
     const link = new Child(node, { user: this, name, role: ROLES[role], ...permissions });

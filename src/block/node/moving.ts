@@ -28,9 +28,12 @@ export abstract class NodeMoving extends NodeRequests {
     }
     if (place === null) return null;
     const done: MovePlace['done'] = (moved) => {
-      place.done(moved);
-      for (const { offset, length } of extents) this.recordAgain(offset, length);
-      this.leave(epoch);
+      try {
+        place.done(moved);
+        for (const { offset, length } of extents) this.recordAgain(offset, length);
+      } finally {
+        this.leave(epoch);
+      }
     };
     if (!this.#takesMoves(flags)) {
       done(null);

@@ -89,10 +89,15 @@ export interface Native {
   closeSocket(fd: number): number;
   /** Slabs of this process that are mapped now. */
   mappedSlabs(): number;
+  /** See `INTERFACE_VERSION`. */
+  readonly interfaceVersion: number;
   readonly codecs: string;
   /** Which code the zero test uses: `avx2`, `sse2`, `portable`. */
   readonly zeroTest: string;
 }
+
+/** Raised with each change of what JavaScript and the addon share; native/addon.cc has the same number. */
+export const INTERFACE_VERSION = 2;
 
 let loaded: Native | undefined;
 
@@ -132,7 +137,15 @@ export function loadNative(): Native {
       cause,
     });
   }
+  refuseOther(loaded, root);
   return loaded;
+}
+
+/** Throws `unsupported` for an addon that was built from other sources than the program: of an older clone, for example. */
+export function refuseOther({ interfaceVersion }: Pick<Native, 'interfaceVersion'>, root: string): void {
+  if (interfaceVersion === INTERFACE_VERSION) return;
+  const text = `the native addon was built for another version of Diskwright; ${remedyFor(root)}`;
+  throw new BlockError('unsupported', text, { operation: 'load', path: root });
 }
 
 function reasonOf(cause: unknown): string {

@@ -332,7 +332,7 @@ export class Engine {
     const operation = operationName(op, this.#int32[(slot << 4) + 9]);
     const offset = this.#float64[(slot << 3) + 1];
     const length = this.#float64[(slot << 3) + 3];
-    const placed = op !== Op.open && op !== Op.close && op !== Op.dataSync;
+    const placed = op !== Op.open && op !== Op.close && op !== Op.dataSync && op !== Op.move;
     return errnoError(errno, placed ? { operation, path: who.path, offset, length } : { operation, path: who.path });
   }
 }

@@ -75,6 +75,11 @@ class QuorumNode extends BlockNode implements ChangeableChildren {
 
   /** Nobody else may change one of the children: they would differ. */
   override needsOf(_link: Child, perm: number, shared: number): Permissions {
+    return this.#needs(perm, shared);
+  }
+
+  /** What it needs of each child. */
+  #needs(perm: number, shared: number): Permissions {
     // The base's constructor has no say: the children come after it.
     const writes = this.#rewrites ? Perm.WRITE : 0;
     return { perm: perm | writes, shared: shared & (Perm.CONSISTENT_READ | Perm.WRITE_UNCHANGED) };
@@ -251,7 +256,7 @@ class QuorumNode extends BlockNode implements ChangeableChildren {
   add(node: BlockNode): void {
     if (this.#own.blkverify) throw this.#refused('Cannot add a child to a quorum in blkverify mode');
     if (this.children.size >= MAX_CHILDREN) throw this.#refused('Too many children');
-    this.setChild(`children.${this.#nextIndex}`, node, 'data', this.needsOf(undefined as never, 0, PERM_ALL));
+    this.setChild(`children.${this.#nextIndex}`, node, 'data', this.#needs(0, PERM_ALL));
     this.#nextIndex++;
     this.updatePermissions();
   }

@@ -72,12 +72,13 @@ async function findPlace(
     run: run?.cursor ?? null,
     slice,
     done: (moved) => {
-      guard.release();
-      if (moved !== null && moved.fault === null) {
-        publish(image, extents, tables, parts, granule, moved, slice);
+      try {
+        if (moved !== null && moved.fault === null) publish(image, extents, tables, parts, granule, moved, slice);
+      } finally {
+        guard.release();
+        if (run !== null) image.intake.leave(run, fromRun, moved);
+        release();
       }
-      if (run !== null) image.intake.leave(run, fromRun, moved);
-      release();
     },
   };
 }
