@@ -60,7 +60,10 @@ async function ask({ daemon, folder }: Side, message: Json): Promise<string> {
   const placed = JSON.parse(JSON.stringify(message).replaceAll('DIR', folder)) as Json;
   const answer = await within(daemon.ask(placed), message);
   // How long image files have become is each program's own affair.
-  const text = JSON.stringify(filtered(answer)).replace(/"(virtual-size|wr_highest_offset)":\d+/g, '"$1":0');
+  const text = JSON.stringify(filtered(answer))
+    .replace(/"(virtual-size|wr_highest_offset)":\d+/g, '"$1":0')
+    // A threshold beyond the largest number is shown as that; as a negative one there.
+    .replace(/"write_threshold":-\d+/g, `"write_threshold":${Number.MAX_SAFE_INTEGER}`);
   return text.replaceAll(folder, 'DIR');
 }
 
