@@ -18,7 +18,7 @@ import { JobManager } from '../../src/jobs/manager.js';
 import { mirrorJob } from '../../src/jobs/mirror.js';
 import { startJob } from '../../src/jobs/start.js';
 import { streamJob } from '../../src/jobs/stream.js';
-import type { BlockError } from '../../src/util/errors.js';
+import { BlockError } from '../../src/util/errors.js';
 import { checkFiles, expectVerified, readImage } from '../sim/checks.js';
 import { runJobScenario } from '../sim/job-scenario.js';
 import { expectFound } from '../sim/planted.js';
@@ -198,6 +198,20 @@ describe('copies by the host step', () => {
     );
     expect(steps).to.equal(0);
     expect(Buffer.compare(host.readFile('/copy.raw'), content)).to.equal(0);
+  });
+
+  it('without memory for a run leaves the image as it was', async () => {
+    const host = built.fork({ eager: true });
+    const graph = new Graph(host);
+    const target = await openNode(graph, image('/target.qcow2'));
+    host.openRun = () => {
+      throw new BlockError('limit', 'out of buffer memory');
+    };
+    const refused = await target.prepareMove([{ offset: 0, length: CLUSTER }], CLUSTER).catch((error) => error);
+    expect(refused.code).to.equal('limit');
+    expect(target.inFlight).to.equal(0);
+    await graph.closeAll();
+    checkFiles(host, false);
   });
 
   it('whose end goes wrong is over for the node all the same', async () => {

@@ -42,6 +42,13 @@ export class OpenRun {
     return this.start + this.used + this.pending;
   }
 
+  /** Makes it longer by what was allocated at `start`, if that is where it ends. */
+  continue(start: HostOffset, length: number, fresh: boolean): boolean {
+    if (start !== this.end || fresh !== this.fresh) return false;
+    this.end = plus(start, length);
+    return true;
+  }
+
   /** Lets a move of so many bytes in, if they fit. */
   enter(bytes: number): boolean {
     if (this.bound + bytes > this.end) return false;
@@ -119,19 +126,18 @@ export class Intake {
     const run = await allocation.allocateRun(Math.ceil(bytes / geometry.clusterSize));
     const start = hostOf(run.cluster, geometry);
     const length = run.count * geometry.clusterSize;
-    let fresh: boolean;
+    let made: OpenRun;
     try {
-      fresh = await data.makeRoom(start, length);
+      const fresh = await data.makeRoom(start, length);
+      if (this.#run?.continue(start, length, fresh)) return;
+      made = new OpenRun(start, length, host.openRun(start), fresh);
     } catch (error) {
       allocation.release(run.cluster, run.count);
       throw error;
     }
-    const current = this.#run;
-    if (current !== null && current.end === start && current.fresh === fresh) current.end = plus(start, length);
-    else {
-      // The moves in the one before end it.
-      this.#run = new OpenRun(start, length, host.openRun(start), fresh);
-      if (current !== null && current.moves === 0) this.#end(current);
-    }
+    const before = this.#run;
+    this.#run = made;
+    // Where moves are under way in it, the last one ends it.
+    if (before?.moves === 0) this.#end(before);
   }
 }
