@@ -17,7 +17,6 @@ import type { BlockNode } from '../block/node/node.js';
 import { BlockNode as Node } from '../block/node/node.js';
 import { PERM_ALL, Perm } from '../block/types.js';
 import { assert } from '../util/assert.js';
-import { bestEffort } from '../util/best-effort.js';
 import { BlockError } from '../util/errors.js';
 import { RangeLock } from '../util/range-lock.js';
 import { type BitmapUse, bitmapFor } from './bitmap-use.js';
@@ -304,9 +303,20 @@ export class MirrorDriver implements JobDriver {
     graph.replaceNode(from, target);
     // The source itself can become the backing node once nobody writes to it any more.
     if (below === source) await graph.setBacking(target, source);
-    // Best effort: the pivot is done.
-    if (from.readOnly) await target.reopen(true).catch(bestEffort('making a mirrored image read-only'));
+    if (from.readOnly) await this.#makeReadOnly();
     this.resources.dropLater([from]);
+  }
+
+  /** The pivot is done, and cannot be undone: a failure is one of the job's end. Where the target cannot be reopened at all, it stays writable. */
+  async #makeReadOnly(): Promise<void> {
+    try {
+      await this.target.reopen(true);
+    } catch (error) {
+      if (error instanceof BlockError && error.code === 'unsupported') return;
+      this.resources.defer(() => {
+        throw error;
+      });
+    }
   }
 
   async abort(): Promise<void> {

@@ -56,7 +56,8 @@ describe('a command whose last changes fail', () => {
     writeFileSync(shop.path('changes'), '');
     const path = `'${shop.path(image)}'`;
     const changes = `'${shop.path('changes')}'`;
-    const count = `echo >> ${changes}; if [ $(wc -l < ${changes}) = ${failing} ]; then echo EIO >&2; exit 1; fi`;
+    // One at a time: of two that come together, each counts itself.
+    const count = `exec 9>> ${changes}; flock 9; echo >&9; if [ $(wc -l < ${changes}) = ${failing} ]; then echo EIO >&2; exit 1; fi; exec 9>&-`;
     const methods = [
       `get_size=stat -c %s ${path}`,
       `pread=dd if=${path} bs=1M iflag=skip_bytes,count_bytes skip=$4 count=$3 status=none`,

@@ -24,7 +24,8 @@ describe('preallocate', () => {
     bench.host.writeFile('/disk', new Uint8Array(0));
     const node = await open(bench, preallocate({ 'prealloc-size': 4 * MIB, 'prealloc-align': MIB }));
     await node.truncate(1000);
-    expect([node.length, size(bench)]).to.deep.equal([1000, 5 * MIB]);
+    // A node has whole sectors.
+    expect([node.length, size(bench)]).to.deep.equal([1024, 5 * MIB]);
     await node.truncate(2 * MIB);
     await node.truncate(5 * MIB);
     expect(size(bench)).to.equal(5 * MIB);
@@ -81,7 +82,8 @@ describe('preallocate', () => {
     expect(size(bench)).to.equal(2 * MIB);
     node.detach(user);
     await node.reopen(true);
-    expect(size(bench)).to.equal(100);
+    // A guest may have written to the rest of the last sector.
+    expect(size(bench)).to.equal(512);
   });
 });
 
