@@ -2,24 +2,15 @@
 // is taken by nobody else, and keeps no command from running.
 
 import { spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  copyFileSync,
-  cpSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { cliBundle, Workshop } from '../support/cli.js';
 
 const LAUNCHER = readFileSync(new URL('../../scripts/launcher.cjs', import.meta.url), 'utf8');
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+/** A bundle of these tests alone; within the package, where it finds the addon. */
+const OWN = fileURLToPath(new URL(`../../.scratch/launcher-${process.pid}`, import.meta.url));
 
 describe('the launcher', () => {
   let shop: Workshop;
@@ -30,16 +21,18 @@ describe('the launcher', () => {
     cache = shop.path('cache');
     mkdirSync(cache);
     expect(shop.ours('create', '-f', 'qcow2', 'disk', '1M').code).to.equal(0);
+    // Beside the bundle that all tests share lie the caches of those who have no folder for them.
+    const beside = dirname(await cliBundle());
+    mkdirSync(join(OWN, 'cli'), { recursive: true });
+    for (const name of ['cli.cjs', 'cli/main.cjs', 'cli/code-cache.cjs']) cpSync(join(beside, name), join(OWN, name));
   });
   afterEach(() => {
     shop.remove();
-    // Where the user has no folder for it, a cache comes to lie beside the bundle, and would be found there by the next test.
-    const beside = join(dirname(shop.bundle), 'cli');
-    for (const name of readdirSync(beside)) if (name.startsWith('info-')) rmSync(join(beside, name));
+    rmSync(OWN, { recursive: true });
   });
 
-  async function run(words: readonly string[], env: NodeJS.ProcessEnv = {}, launcher?: string, input = '') {
-    const { status, stdout, stderr } = spawnSync(process.execPath, [launcher ?? (await cliBundle()), ...words], {
+  async function run(words: readonly string[], env: NodeJS.ProcessEnv = {}, input = '') {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [join(OWN, 'cli.cjs'), ...words], {
       cwd: shop.folder,
       encoding: 'utf8',
       input,
@@ -83,11 +76,11 @@ describe('the launcher', () => {
   it('makes one for a server that has ended as it was told to', async () => {
     const words = ['daemon', '--chardev', 'stdio,id=q', '--monitor', 'q'];
     const input = '{"execute":"qmp_capabilities"}\n{"execute":"quit"}\n';
-    expect((await run(words, {}, undefined, input)).status).to.equal(0);
+    expect((await run(words, {}, input)).status).to.equal(0);
     const [made, ...more] = cached();
     expect(more).to.deep.equal([]);
     const { ino } = statSync(made);
-    const { status, stdout } = await run(words, {}, undefined, input);
+    const { status, stdout } = await run(words, {}, input);
     expect({ status, answers: stdout.match(/"return": \{\}/g) }).to.deep.equal({
       status: 0,
       answers: ['"return": {}', '"return": {}'],
@@ -149,18 +142,8 @@ describe('the launcher', () => {
   });
 
   it('keeps the cache beside the bundle where the user has no folder for it', async () => {
-    const copy = join(ROOT, '.scratch', `launcher-${process.pid}`);
-    const bundle = await cliBundle();
-    mkdirSync(join(copy, 'cli'), { recursive: true });
-    try {
-      copyFileSync(bundle, join(copy, 'cli.cjs'));
-      for (const name of ['main.cjs', 'code-cache.cjs'])
-        cpSync(join(dirname(bundle), 'cli', name), join(copy, 'cli', name));
-      const { status } = await run(['info', 'disk'], { XDG_CACHE_HOME: '', HOME: '' }, join(copy, 'cli.cjs'));
-      expect(status).to.equal(0);
-      expect(readdirSync(join(copy, 'cli')).filter((name) => name.startsWith('info-'))).to.have.lengthOf(1);
-    } finally {
-      rmSync(copy, { recursive: true });
-    }
+    const { status } = await run(['info', 'disk'], { XDG_CACHE_HOME: '', HOME: '' });
+    expect(status).to.equal(0);
+    expect(readdirSync(join(OWN, 'cli')).filter((name) => name.startsWith('info-'))).to.have.lengthOf(1);
   });
 });
