@@ -30,7 +30,8 @@ export interface TransferOptions {
 }
 
 /**
- * Moves a chunk from source to target; `buffer`, a multiple of the target's cluster and of the steps, may be smaller. A fault says on which side it happened; it never rejects.
+ * Moves a chunk from source to target; `buffer`, a multiple of the target's cluster and of the steps, may be smaller. A fault says on which side it
+ * happened; it never rejects.
  */
 export async function transfer(
   options: TransferOptions,

@@ -86,30 +86,42 @@ async function findPlace(
 /** Where each part is to be written, by host offset; null where a plain write must do it. */
 function partsOf(image: Qcow2Image, extents: readonly GuestExtent[], tables: readonly Table[]): MovePart[] | null {
   const { mapping, metadata } = image;
-  const { clusterSize, l2Entries } = image.geometry;
+  const { clusterSize } = image.geometry;
   const parts: MovePart[] = [];
+  let possible = true;
+  forEachCluster(image, extents, tables, (table, slot) => {
+    const old = mapping.codec.decode(table.view, slot);
+    let to: number = FROM_RUN;
+    if (ownsPlace(old)) {
+      to = old.host;
+      if (metadata.overlap(old.host, plus(old.host, clusterSize)) !== null) possible = false;
+      if (to + clusterSize > image.data.length) possible = false;
+    }
+    if (old.kind === Kind.bad) possible = false;
+    const before = parts.at(-1);
+    if (before !== undefined && (before.to === FROM_RUN ? FROM_RUN : before.to + before.length) === to) {
+      before.length += clusterSize;
+    } else parts.push({ length: clusterSize, to });
+  });
+  return possible ? parts : null;
+}
+
+/** Calls `visit` with the table and the slot of each cluster of `extents`; `done`: bytes of the clusters before it. */
+function forEachCluster(
+  { mapping, geometry: { clusterSize, l2Entries } }: Qcow2Image,
+  extents: readonly GuestExtent[],
+  tables: readonly Table[],
+  visit: (table: Table, slot: number, done: number) => void,
+): void {
   let tableAt = 0;
+  let done = 0;
   for (const { offset, length } of extents) {
-    for (let at = offset; at < offset + length; at = plus(at, clusterSize)) {
+    for (let at = offset; at < offset + length; at = plus(at, clusterSize), done += clusterSize) {
       const index = mapping.indexOf(at);
       while (tables[tableAt].index !== index) tableAt++;
-      const { view } = tables[tableAt];
-      const slot = (at / clusterSize) % l2Entries;
-      const old = mapping.codec.decode(view, slot);
-      if (old.kind === Kind.bad) return null;
-      let to: number = FROM_RUN;
-      if (ownsPlace(old)) {
-        to = old.host;
-        if (metadata.overlap(old.host, plus(old.host, clusterSize)) !== null) return null;
-        if (to + clusterSize > image.data.length) return null;
-      }
-      const before = parts.at(-1);
-      if (before !== undefined && (before.to === FROM_RUN ? FROM_RUN : before.to + before.length) === to) {
-        before.length += clusterSize;
-      } else parts.push({ length: clusterSize, to });
+      visit(tables[tableAt], (at / clusterSize) % l2Entries, done);
     }
   }
-  return parts;
 }
 
 /** `parts` by offset in the host file, which `into` gets; null where what lies below the image does not say that it is there as it is. */
@@ -151,32 +163,24 @@ function publish(
   sliceBytes: number,
 ): void {
   const { mapping } = image;
-  const { clusterSize, l2Entries } = image.geometry;
+  const { clusterSize } = image.geometry;
   const used = new Float64Array(slices.length);
-  let tableAt = 0;
   let partAt = 0;
   let partEnd = parts[0].length;
-  let done = 0;
-  for (const { offset, length } of extents) {
-    for (let at = offset; at < offset + length; at = plus(at, clusterSize), done += clusterSize) {
-      while (done >= partEnd) partEnd += parts[++partAt].length;
-      if (granule > 0 && map[Math.floor(done / granule)] === 1) continue;
-      const slice = Math.floor(done / sliceBytes);
-      const index = mapping.indexOf(at);
-      while (tables[tableAt].index !== index) tableAt++;
-      const table = tables[tableAt];
-      const slot = (at / clusterSize) % l2Entries;
-      const old = mapping.codec.decode(table.view, slot);
-      if (parts[partAt].to !== FROM_RUN) {
-        assert(ownsPlace(old), 'an L2 entry stays as it is while its range is locked');
-        if (old.kind === Kind.zeroAllocated) mapping.setNormal(table, slot, old.host);
-        continue;
-      }
-      mapping.setNormal(table, slot, (slices[slice].start + used[slice]) as HostOffset);
-      freeOld(image, old, image.discards.other);
-      used[slice] += clusterSize;
+  forEachCluster(image, extents, tables, (table, slot, done) => {
+    while (done >= partEnd) partEnd += parts[++partAt].length;
+    if (granule > 0 && map[Math.floor(done / granule)] === 1) return;
+    const old = mapping.codec.decode(table.view, slot);
+    if (parts[partAt].to !== FROM_RUN) {
+      assert(ownsPlace(old), 'an L2 entry stays as it is while its range is locked');
+      if (old.kind === Kind.zeroAllocated) mapping.setNormal(table, slot, old.host);
+      return;
     }
-  }
+    const slice = Math.floor(done / sliceBytes);
+    mapping.setNormal(table, slot, (slices[slice].start + used[slice]) as HostOffset);
+    freeOld(image, old, image.discards.other);
+    used[slice] += clusterSize;
+  });
   const whole = slices.every(({ taken }, slice) => taken === used[slice]);
   assert(whole, 'a slice takes as many clusters from the run as it has steps with data');
 }
