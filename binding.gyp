@@ -19,6 +19,7 @@
         'native/arena.cc',
         'native/bytes.cc',
         'native/codecs.cc',
+        'native/compare.cc',
         'native/engine.cc',
         'native/files.cc',
         'native/move.cc',

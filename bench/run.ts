@@ -10,6 +10,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { againstCases } from './cases/against.js';
+import { compareCases } from './cases/compare.js';
 import { convertCases } from './cases/convert.js';
 import { daemonCases } from './cases/daemon.js';
 import { filterCases } from './cases/filters.js';
@@ -62,6 +63,7 @@ function casesOf(data: DataSet): Case[] {
   if (values.against !== undefined) return againstCases(data, HERE, resolve(values.against), values.quick);
   return [
     ...convertCases(data, OURS),
+    ...compareCases(data, OURS),
     ...jobCases(data),
     ...metadataCases(data, OURS),
     ...randomCases(data),

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <thread>
 
+#include "compare.h"
 #include "move.h"
 
 namespace diskwright {
@@ -129,6 +130,8 @@ int Engine::load(Request& r, const uint8_t* d) {
       return arena_.contains(address, r.length) && arena_.contains(address2, r.offset2) ? 0 : -EFAULT;
     case kMove:
       return loadMove(r, arena_);
+    case kCompare:
+      return loadCompare(r, arena_);
     default:
       return 0;
   }

@@ -5,7 +5,6 @@
 
 #include <fcntl.h>
 #include <linux/falloc.h>
-#include <sys/mman.h>
 
 #include <array>
 #include <cerrno>
@@ -17,6 +16,7 @@
 #include <vector>
 
 #include "bytes.h"
+#include "worker_buffer.h"
 
 namespace diskwright {
 
@@ -56,29 +56,7 @@ struct Slice {
 };
 static_assert(sizeof(Slice) == kSliceRowBytes);
 
-/** A worker's buffer: mapped once, kept until the thread ends. */
-class Buffer {
- public:
-  ~Buffer() {
-    if (base_ != nullptr) munmap(base_, bytes_);
-  }
-  /** nullptr where there is no memory. */
-  uint8_t* room(uint64_t bytes) {
-    if (bytes <= bytes_) return base_;
-    void* made = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (made == MAP_FAILED) return nullptr;
-    if (base_ != nullptr) munmap(base_, bytes_);
-    base_ = static_cast<uint8_t*>(made);
-    bytes_ = bytes;
-    return base_;
-  }
-
- private:
-  uint8_t* base_ = nullptr;
-  uint64_t bytes_ = 0;
-};
-
-thread_local Buffer buffer;
+thread_local WorkerBuffer buffer;
 
 /** A slice that is ready to be written; its worker waits for that. */
 struct Ready {

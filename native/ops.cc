@@ -17,6 +17,7 @@
 
 #include "bytes.h"
 #include "codecs.h"
+#include "compare.h"
 #include "files.h"
 #include "move.h"
 
@@ -127,6 +128,9 @@ int64_t runOther(Request& r, Faults& faults, const std::atomic<bool>& stopping) 
       return decompress(r.fd, r.data, r.length, r.data2, r.offset2);
     case kMove:
       runMove(r, faults);
+      return 0;
+    case kCompare:
+      runCompare(r, faults);
       return 0;
     default:
       return -ENOSYS;

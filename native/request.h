@@ -33,6 +33,7 @@ enum Op : int32_t {
   kDecompress = 15,
   kMove = 16,       // fd = target; address = pieces, extra = how many, length = bytes in all, fd2 = bytes of a slice, offset = address of the run,
                     // offset2 = granule or 0, address2 = outcome, slices and map: see move.h
+  kCompare = 17,    // address = pieces, extra = how many, length = bytes in all, address2 = outcome: see compare.h
 };
 
 enum Flags : int32_t {

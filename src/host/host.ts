@@ -145,7 +145,7 @@ export interface HostFile {
   readonly descriptor: number | null;
   /** Requests under way now. */
   readonly inFlight: number;
-  /** It may be a side of `Host.move`. */
+  /** It may be a side of `Host.move`, and of `Host.compare`. */
   readonly movable: boolean;
 
   /** Current size in bytes (fstat, or the device's size). */
@@ -254,6 +254,32 @@ export interface Moved {
   fault: { error: BlockError; isRead: boolean; piece: number } | null;
 }
 
+/** Bytes of one `Host.compare` at most. */
+export const MAX_COMPARE_BYTES = 4 << 20;
+
+/** Two sides of a comparison: bytes of a file each, or zeroes where it is null. What lies beyond a file's end is zeroes. */
+export interface ComparePiece {
+  a: HostFile | null;
+  b: HostFile | null;
+  /** Offsets in the files. */
+  aOffset: number;
+  bOffset: number;
+  length: number;
+}
+
+export interface CompareRequest {
+  /** Of `bytes` in all; `MAX_COMPARE_BYTES` at most. */
+  pieces: readonly ComparePiece[];
+  bytes: number;
+}
+
+export interface Compared {
+  /** The first byte that differs, counted over all pieces; -1 where none does before `fault`. */
+  difference: number;
+  /** What could not be read: all before `at`, counted over all pieces, is the same on both sides. */
+  fault: { error: BlockError; side: 'a' | 'b'; at: number } | null;
+}
+
 export interface Host {
   /** `io_uring`, `threads`, `simulated`. */
   readonly engine: string;
@@ -285,6 +311,11 @@ export interface Host {
    * their files are `movable`. Never rejects for what a file answers: `Moved.fault` says it.
    */
   move(request: MoveRequest): Promise<Moved>;
+  /**
+   * The compare step: reads both sides of the pieces, back to back, and compares them, on one worker, as one request, up to the first difference. All files
+   * count it; they are `movable`. Never rejects for what a file answers: `Compared.fault` says it.
+   */
+  compare(request: CompareRequest): Promise<Compared>;
   /** Passes all requests that were begun to the system; results that are available at once are delivered before it returns. */
   submit(): void;
   /** Ends the engine: waits for requests in flight, then frees threads and memory. */

@@ -9,18 +9,12 @@
 // by the nodes' requests, with the same result.
 
 import type { Child } from '../block/child.js';
-import type { Extent, Located, MappingGuard, MovePart, MovePlace, WriteFlags } from '../block/types.js';
+import { type LocatedPiece, locatePieces, MAX_PIECES, releaseAll } from '../block/locate-pieces.js';
+import type { Extent, MappingGuard, MovePart, MovePlace, WriteFlags } from '../block/types.js';
 import { FROM_RUN, MAX_MOVE_BYTES, type Moved, type MovePiece } from '../host/host.js';
 import { assert } from '../util/assert.js';
 import { type BlockError, toBlockError } from '../util/errors.js';
-import { roundUp } from '../util/numbers.js';
 import type { Chunk } from './copy-plan.js';
-
-/** Pieces of one step: a chunk in more of them is moved as well by requests. */
-const MAX_PIECES = 1024;
-
-/** Half of what does not lie in one piece is looked for, and so on, down to so many bytes. */
-const SMALLEST_PIECE = 512;
 
 /** What the step needs to know of a transfer. */
 export interface StepOptions {
@@ -37,13 +31,6 @@ export type StepResult =
   | { error: BlockError; isRead: boolean }
   /** Written, but for the steps of the map that are 1. */
   | { error: null; map: Uint8Array };
-
-/** Bytes of one file, or zeroes, as the source has them. */
-interface Source {
-  file: MovePiece['file'];
-  offset: number;
-  length: number;
-}
 
 /** Moves a chunk of data. `begun` is called when nothing is to be waited for any more but the files. Rejects for nothing that they answer. */
 export async function moveChunk(options: StepOptions, chunk: Chunk, begun: () => void): Promise<StepResult> {
@@ -80,39 +67,14 @@ export async function moveChunk(options: StepOptions, chunk: Chunk, begun: () =>
   return moved.fault ?? { error: null, map: moved.map };
 }
 
-function releaseAll(guards: readonly MappingGuard[]): void {
-  for (const guard of guards) guard.release();
-}
-
 /** Where the content of `extents` lies in files, back to back; null where that cannot be said at once. The guards are to be released, in both cases. */
-function locateAll(source: Child, extents: readonly Extent[], guards: MappingGuard[]): Source[] | null {
-  const sources: Source[] = [];
-  const into: Located = { file: null, offset: 0, guard: null };
-  for (const { offset, length } of extents) {
-    // What does not lie in one piece is looked for in halves; where a half was found, twice as much may be.
-    let bytes = length;
-    for (let at = offset; at < offset + length; ) {
-      bytes = Math.min(bytes, offset + length - at);
-      if (!source.locate(at, bytes, false, into)) {
-        if (bytes <= SMALLEST_PIECE) return null;
-        bytes = roundUp(bytes / 2, SMALLEST_PIECE);
-        continue;
-      }
-      const { file, offset: from, guard } = into;
-      if (guard !== null) guards.push(guard);
-      if (file?.movable === false || sources.length >= MAX_PIECES) return null;
-      const last = sources.at(-1);
-      if (last?.file === file && (file === null || last.offset + last.length === from)) last.length += bytes;
-      else sources.push({ file, offset: from, length: bytes });
-      at += bytes;
-      bytes *= 2;
-    }
-  }
-  return sources;
+function locateAll(source: Child, extents: readonly Extent[], guards: MappingGuard[]): LocatedPiece[] | null {
+  const pieces: LocatedPiece[] = [];
+  return extents.every((extent) => locatePieces(source, extent, pieces, guards)) ? pieces : null;
 }
 
 /** Cuts `sources` where the places end; null where those are too many pieces. */
-function join(sources: readonly Source[], parts: readonly MovePart[]): MovePiece[] | null {
+function join(sources: readonly LocatedPiece[], parts: readonly MovePart[]): MovePiece[] | null {
   const pieces: MovePiece[] = [];
   let partAt = 0;
   let within = 0;

@@ -68,6 +68,9 @@ function capture(resolve: Settle, reject: Reject): void {
   lastReject = reject;
 }
 
+/** Requests that are about no range of one file. */
+const PLACELESS: ReadonlySet<number> = new Set([Op.open, Op.close, Op.dataSync, Op.move, Op.compare]);
+
 const READY = Promise.resolve();
 /** Limit of work that is done without returning to the event loop, about 1 ms; a unit is a request or 8 KiB. */
 const UNITS_A_TURN = 1024;
@@ -332,7 +335,7 @@ export class Engine {
     const operation = operationName(op, this.#int32[(slot << 4) + 9]);
     const offset = this.#float64[(slot << 3) + 1];
     const length = this.#float64[(slot << 3) + 3];
-    const placed = op !== Op.open && op !== Op.close && op !== Op.dataSync && op !== Op.move;
+    const placed = !PLACELESS.has(op);
     return errnoError(errno, placed ? { operation, path: who.path, offset, length } : { operation, path: who.path });
   }
 }

@@ -145,11 +145,11 @@ export class RealFile implements HostFile {
     return this.#open && !this.direct;
   }
 
-  /** What a copy step needs of one of its sides; `grows`: a big copy goes on in it. Throws where the file is closed, or is to be written and cannot be. */
-  side(writes: boolean): { fd: number; who: Requester; grows: boolean } {
-    if (!this.#open) throw closedError('move', this.path);
+  /** What a step needs of one of its sides; `grows`: a big copy goes on in it. Throws where the file is closed, or is to be written and cannot be. */
+  side(operation: 'move' | 'compare', writes: boolean): { fd: number; who: Requester; grows: boolean } {
+    if (!this.#open) throw closedError(operation, this.path);
     if (!writes || this.writable) return { fd: this.#fd, who: this.#transfer.who, grows: this.#writebackBytes > 0 };
-    throw BlockError.at(this.path, 'read-only', 'move: it is open for reading only', { operation: 'move' });
+    throw BlockError.at(this.path, 'read-only', `${operation}: it is open for reading only`, { operation });
   }
 
   async size(): Promise<number> {
@@ -346,6 +346,12 @@ export class RealFile implements HostFile {
     if (size < 0) throw errnoError(size, { operation: 'size', path: this.path });
     return size;
   }
+}
+
+/** A side of a step. Throws `internal` for a file of another host. */
+export function ourFile(file: HostFile, operation: 'move' | 'compare'): RealFile {
+  if (file instanceof RealFile) return file;
+  throw BlockError.at(file.path, 'internal', `${operation}: it is a file of another host`, { operation });
 }
 
 /** True for an offset to which the length of any buffer can be added without exceeding the safe integers. */

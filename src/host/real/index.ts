@@ -5,12 +5,23 @@ import { promisify } from 'node:util';
 import { choice, integer, type Shape, takeSettings } from '../../schema/shape.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { decodeName, encodeName } from '../../util/name-bytes.js';
-import type { FileInfo, Host, HostFile, Moved, MoveRequest, MoveRun, OpenFileOptions } from '../host.js';
+import type {
+  Compared,
+  CompareRequest,
+  FileInfo,
+  Host,
+  HostFile,
+  Moved,
+  MoveRequest,
+  MoveRun,
+  OpenFileOptions,
+} from '../host.js';
 import { PassedDescriptors } from '../passed-descriptors.js';
 import { loadNative, type Native } from './binding.js';
 import { RealCharacters } from './character.js';
 import { realClock } from './clock.js';
 import { NativeCodecs } from './codecs.js';
+import { Comparer } from './compare.js';
 import { NO_FD } from './descriptor.js';
 import { duplicate, isOpenFor } from './duplicate.js';
 import { Engine, type Faults, Requester } from './engine.js';
@@ -103,6 +114,7 @@ export class RealHost implements Host {
   #native: Native;
   #engine: Engine;
   readonly #mover: Mover;
+  readonly #comparer: Comparer;
   #files = new Set<RealFile>();
   #closing: Promise<void> | undefined;
 
@@ -113,6 +125,7 @@ export class RealHost implements Host {
     this.memory = new ArenaMemory(native, engine.calls, memoryLimit);
     this.codecs = new NativeCodecs(engine, this.memory);
     this.#mover = new Mover(engine, this.memory);
+    this.#comparer = new Comparer(engine, this.memory);
     this.passed = new PassedDescriptors((fd) => closeSync(fd));
     this.characters = new RealCharacters(native);
     this.net = new RealNet(native, engine.calls, this.memory, this.passed);
@@ -208,6 +221,10 @@ export class RealHost implements Host {
 
   move(request: MoveRequest): Promise<Moved> {
     return this.#mover.move(request);
+  }
+
+  compare(request: CompareRequest): Promise<Compared> {
+    return this.#comparer.compare(request);
   }
 
   submit(): void {

@@ -1,11 +1,10 @@
 // The copy step of the real host: one request of the addon reads, tests and writes (native/move.h has the layout of what both sides share).
 
-import { BlockError } from '../../util/errors.js';
 import { errnoError } from '../errno.js';
 import type { Moved, MovedSlice, MoveRequest, MoveRun } from '../host.js';
 import { NO_FD } from './descriptor.js';
 import { type Engine, Requester } from './engine.js';
-import { RealFile } from './file.js';
+import { ourFile, type RealFile } from './file.js';
 import { type ArenaMemory, checkGranule } from './memory.js';
 import { FLAG_RESERVE, Op } from './table.js';
 
@@ -54,8 +53,8 @@ export class Mover {
   async move(request: MoveRequest): Promise<Moved> {
     const { pieces, bytes, granule, slice } = request;
     if (granule !== 0) checkGranule(granule);
-    const target = ours(request.target);
-    const { fd, who, grows } = target.side(true);
+    const target = ourFile(request.target, 'move');
+    const { fd, who, grows } = target.side('move', true);
     const steps = granule === 0 ? 0 : Math.ceil(bytes / granule);
     const memory = this.#memory;
     const table = memory.allocate(pieces.length * PIECE_BYTES);
@@ -97,7 +96,7 @@ export class Mover {
     for (let i = 0; i < pieces.length; i++) {
       const { file, offset, length, to } = pieces[i];
       if (file !== last) {
-        const side = file === null ? null : ours(file).side(false);
+        const side = file === null ? null : ourFile(file, 'move').side('move', false);
         if (side !== null && !sides.includes(side.who)) sides.push(side.who);
         fd = side?.fd ?? NO_FD;
         last = file;
@@ -108,11 +107,6 @@ export class Mover {
       words[8 * i + 6] = fd;
     }
   }
-}
-
-function ours(file: MoveRequest['target']): RealFile {
-  if (file instanceof RealFile) return file;
-  throw new BlockError('internal', 'a copy step with a file of another host', { path: file.path, operation: 'move' });
 }
 
 function read(outcome: Uint8Array, { pieces, bytes, slice, target }: MoveRequest): Moved {

@@ -27,6 +27,7 @@ export const Op = {
   compress: 14,
   decompress: 15,
   move: 16,
+  compare: 17,
 } as const;
 
 export const FLAG_DIRECT = 1;
@@ -53,6 +54,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [Op.compress]: 'compress',
   [Op.decompress]: 'decompress',
   [Op.move]: 'move',
+  [Op.compare]: 'compare',
 };
 
 /** Name of an operation in errors. `extra` tells the kinds of fallocate apart. */

@@ -20,13 +20,25 @@
 
 import { posix } from 'node:path';
 import { BlockError } from '../../util/errors.js';
-import type { Codecs, FileInfo, Host, HostFile, Moved, MoveRequest, MoveRun, OpenFileOptions } from '../host.js';
+import type {
+  Codecs,
+  Compared,
+  CompareRequest,
+  FileInfo,
+  Host,
+  HostFile,
+  Moved,
+  MoveRequest,
+  MoveRun,
+  OpenFileOptions,
+} from '../host.js';
 import { PassedDescriptors } from '../passed-descriptors.js';
 import { tooLarge } from '../small-file.js';
 import { type CrashStyle, crashStyle } from './changes.js';
 import { SIM_CHARACTERS } from './character.js';
 import * as check from './checks.js';
 import { compressNow, decompressNow, supportsNow } from './codecs.js';
+import { compareNow } from './compare.js';
 import { SimDisk, type SimFeature } from './disk.js';
 import { type LogEntry, SimEngine, SimPowerLoss, systemError } from './engine.js';
 import type { FaultPlan, FaultRule, SimOperation, SimRequest } from './faults.js';
@@ -176,6 +188,10 @@ export class SimHost implements Host {
   /** The parts of the step are requests of their own here, each with the faults and the schedule of its kind. */
   move(request: MoveRequest): Promise<Moved> {
     return moveNow(this.memory, request);
+  }
+
+  compare(request: CompareRequest): Promise<Compared> {
+    return compareNow(this.memory, request);
   }
 
   /** Nothing to do: requests take effect when they are made. */
