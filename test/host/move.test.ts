@@ -7,7 +7,6 @@ import {
   FROM_RUN,
   type Host,
   type HostFile,
-  MOVE_SLICE_BYTES,
   type MovePiece,
   type MoveRequest,
 } from '../../src/host/host.js';
@@ -69,7 +68,7 @@ const piece = (file: HostFile | null, offset: number, length: number, to: number
 
 function request(target: HostFile, pieces: MovePiece[], more: Partial<MoveRequest> = {}): MoveRequest {
   const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
-  return { pieces, bytes, target, run: null, granule: 0, slice: MOVE_SLICE_BYTES, ...more };
+  return { pieces, bytes, target, run: null, granule: 0, slice: 16 * STEP, ...more };
 }
 
 const subjects: [string, () => Subject][] = [

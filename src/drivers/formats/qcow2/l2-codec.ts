@@ -155,6 +155,19 @@ export class L2Codec {
     return count;
   }
 
+  /** The refcount of what an entry refers to is exactly one. */
+  copied(view: DataView, slot: number): boolean {
+    return isCopied(view.getUint32(slot * L2_ENTRY_BYTES));
+  }
+
+  /** How many entries from `slot` on, `max` at most, are unallocated. */
+  emptyRun(view: DataView, slot: number, max: number): number {
+    const end = (slot + max) * L2_ENTRY_BYTES;
+    let at = slot * L2_ENTRY_BYTES;
+    while (at < end && view.getUint32(at + 4) === 0 && view.getUint32(at) === 0) at += L2_ENTRY_BYTES;
+    return at / L2_ENTRY_BYTES - slot;
+  }
+
   /** Host offset of a compressed entry. Beyond 2^53 it is rounded. */
   compressedHost(high: number, low: number): HostOffset {
     return ((high & (2 ** this.#offsetBits - 1)) * HIGH_WORD + low) as HostOffset;

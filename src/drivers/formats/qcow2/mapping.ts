@@ -80,14 +80,21 @@ export class Mapping {
   /** Makes `slot` unallocated. Unlike the others, it may be called on a table that is not pinned, just before the table is removed. */
   setUnallocated(table: Table, slot: number): void {
     this.codec.putUnallocated(table.view, slot);
-    this.#markDirty(table, slot);
+    this.#markDirty(table, slot, 1);
   }
 
   /** Points `slot` to the cluster at `host`, which nothing else refers to. */
   setNormal(table: Table, slot: number, host: HostOffset): void {
+    this.setNormalRun(table, slot, 1, host);
+  }
+
+  /** Points `count` slots from `slot` on to the clusters that begin at `host`, which nothing else refers to. */
+  setNormalRun(table: Table, slot: number, count: number, host: HostOffset): void {
     this.#checkHost(host);
-    this.codec.putNormal(table.view, slot, host);
-    this.#changed(table, slot);
+    for (let i = 0; i < count; i++) {
+      this.codec.putNormal(table.view, slot + i, (host + i * this.#clusterSize) as HostOffset);
+    }
+    this.#changed(table, slot, count);
   }
 
   /** Makes `slot` read as zeroes, without a host cluster. */
@@ -114,14 +121,14 @@ export class Mapping {
     assert(host > 0 && host % this.#clusterSize === 0, 'an L2 entry points to a whole cluster');
   }
 
-  #changed(table: Table, slot: number): void {
+  #changed(table: Table, slot: number, count = 1): void {
     assert(table.reserved && table.pins > 0, 'an L2 table is changed while it is pinned and has a place of its own');
-    this.#markDirty(table, slot);
+    this.#markDirty(table, slot, count);
   }
 
-  #markDirty(table: Table, slot: number): void {
+  #markDirty(table: Table, slot: number, count: number): void {
     const { entryBytes } = this.codec;
-    this.cache.markDirty(table, slot * entryBytes, (slot + 1) * entryBytes);
+    this.cache.markDirty(table, slot * entryBytes, (slot + count) * entryBytes);
   }
 
   indexOf(offset: GuestOffset): number {

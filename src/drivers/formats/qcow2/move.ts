@@ -1,7 +1,7 @@
 // Places for data that the host's copy step writes (`BlockNode.prepareMove`): what a write does (write.ts), for whole clusters, in bulk.
 //
 //   lock the guest range, pin its L2 tables        as a write
-//   look at each entry                             a cluster of its own: there; else from the run (intake.ts)
+//   look at the entries, in spans of equal ones    a cluster of its own: there; else from the run (intake.ts)
 //   ... the host reads, tests and writes ...
 //   publish                                        the entries of what was taken from the run, but for steps of zeroes, which keep theirs
 //   release tables and range
@@ -13,9 +13,10 @@ import { FROM_RUN, MOVE_SLICE_BYTES, type Moved } from '../../../host/host.js';
 import { assert } from '../../../util/assert.js';
 import type { Qcow2Image } from './image.js';
 import type { OpenRun } from './intake.js';
-import { Kind, type L2Entry } from './l2-codec.js';
+import { Kind } from './l2-codec.js';
+import type { Mapping } from './mapping.js';
 import type { Table } from './table-cache.js';
-import { type GuestExtent, type HostOffset, plus } from './types.js';
+import { type GuestExtent, type HostOffset, NO_HOST, plus } from './types.js';
 import { freeOld, pinTables } from './write.js';
 
 /** See `BlockNode.prepareMove`; null also where a part of a cluster would be written. */
@@ -45,6 +46,23 @@ export async function prepareMove(
   return place;
 }
 
+/** Neighbours in one L2 table that are alike. */
+interface Span {
+  table: Table;
+  slot: number;
+  /** Clusters. */
+  count: number;
+  /**
+   * `place`: they are written where they are, one behind the other. `empty`: nothing is there. `other`: one cluster whose content is replaced by
+   * one elsewhere.
+   */
+  kind: 'place' | 'empty' | 'other';
+  /** For `place`: where the first one lies. */
+  host: HostOffset;
+  /** For `place`: the entries have the zero flag, which goes when they are written. */
+  zero: boolean;
+}
+
 async function findPlace(
   image: Qcow2Image,
   extents: readonly GuestExtent[],
@@ -52,10 +70,12 @@ async function findPlace(
   granule: number,
   release: () => void,
 ): Promise<MovePlace | null> {
-  const parts = partsOf(image, extents, tables);
-  if (parts === null) return null;
+  const { clusterSize } = image.geometry;
+  const spans = spansOf(image, extents, tables);
+  if (spans === null) return null;
+  const parts = partsOf(spans, clusterSize);
   const fromRun = parts.reduce((sum, { length, to }) => (to === FROM_RUN ? sum + length : sum), 0);
-  const slice = Math.max(MOVE_SLICE_BYTES, granule, image.geometry.clusterSize);
+  const slice = Math.max(MOVE_SLICE_BYTES, granule, clusterSize);
   const run = fromRun === 0 ? null : await image.intake.enter(fromRun);
   if (run === null && fromRun > 0) return null;
   const into: Located = { file: null, offset: 0, guard: null };
@@ -73,7 +93,7 @@ async function findPlace(
     slice,
     done: (moved) => {
       try {
-        if (moved !== null && moved.fault === null) publish(image, extents, tables, parts, granule, moved, slice);
+        if (moved !== null && moved.fault === null) new Publisher(image, granule, slice, moved).publish(spans);
       } finally {
         guard.release();
         if (run !== null) image.intake.leave(run, fromRun, moved);
@@ -83,45 +103,59 @@ async function findPlace(
   };
 }
 
-/** Where each part is to be written, by host offset; null where a plain write must do it. */
-function partsOf(image: Qcow2Image, extents: readonly GuestExtent[], tables: readonly Table[]): MovePart[] | null {
-  const { mapping, metadata } = image;
-  const { clusterSize } = image.geometry;
-  const parts: MovePart[] = [];
-  let possible = true;
-  forEachCluster(image, extents, tables, (table, slot) => {
-    const old = mapping.codec.decode(table.view, slot);
-    let to: number = FROM_RUN;
-    if (ownsPlace(old)) {
-      to = old.host;
-      if (metadata.overlap(old.host, plus(old.host, clusterSize)) !== null) possible = false;
-      if (to + clusterSize > image.data.length) possible = false;
-    }
-    if (old.kind === Kind.bad) possible = false;
-    const before = parts.at(-1);
-    if (before !== undefined && (before.to === FROM_RUN ? FROM_RUN : before.to + before.length) === to) {
-      before.length += clusterSize;
-    } else parts.push({ length: clusterSize, to });
-  });
-  return possible ? parts : null;
-}
-
-/** Calls `visit` with the table and the slot of each cluster of `extents`; `done`: bytes of the clusters before it. */
-function forEachCluster(
-  { mapping, geometry: { clusterSize, l2Entries } }: Qcow2Image,
-  extents: readonly GuestExtent[],
-  tables: readonly Table[],
-  visit: (table: Table, slot: number, done: number) => void,
-): void {
+/** What lies at the clusters of `extents`; null where a plain write must say what is wrong, or grow the file. */
+function spansOf(image: Qcow2Image, extents: readonly GuestExtent[], tables: readonly Table[]): Span[] | null {
+  const { mapping } = image;
+  const { clusterSize, l2Entries } = image.geometry;
+  const spans: Span[] = [];
   let tableAt = 0;
-  let done = 0;
   for (const { offset, length } of extents) {
-    for (let at = offset; at < offset + length; at = plus(at, clusterSize), done += clusterSize) {
-      const index = mapping.indexOf(at);
+    let guest = offset / clusterSize;
+    for (let left = length / clusterSize; left > 0; ) {
+      const index = Math.floor(guest / l2Entries);
       while (tables[tableAt].index !== index) tableAt++;
-      visit(tables[tableAt], (at / clusterSize) % l2Entries, done);
+      const slot = guest - index * l2Entries;
+      const span = spanAt(mapping, tables[tableAt], slot, Math.min(left, l2Entries - slot));
+      if (span === null || (span.kind === 'place' && !isPlace(image, span))) return null;
+      spans.push(span);
+      guest += span.count;
+      left -= span.count;
     }
   }
+  return spans;
+}
+
+/** The span at `slot`, of `max` clusters at most; null where the entry is invalid. */
+function spanAt({ codec }: Mapping, table: Table, slot: number, max: number): Span | null {
+  const empty = codec.emptyRun(table.view, slot, max);
+  if (empty > 0) return { table, slot, count: empty, kind: 'empty', host: NO_HOST, zero: false };
+  const { kind, host, copied } = codec.decode(table.view, slot);
+  if (kind === Kind.bad) return null;
+  const zero = kind === Kind.zeroAllocated;
+  if (!copied || (kind !== Kind.normal && !zero)) return { table, slot, count: 1, kind: 'other', host: NO_HOST, zero };
+  let count = codec.run(table.view, slot, max);
+  for (let i = 1; i < count; i++) if (!codec.copied(table.view, slot + i)) count = i;
+  return { table, slot, count, kind: 'place', host, zero };
+}
+
+/** Data may be written there: it lies within the file, and is no metadata. */
+function isPlace({ metadata, data, geometry }: Qcow2Image, { host, count }: Span): boolean {
+  const end = plus(host, count * geometry.clusterSize);
+  return end <= data.length && metadata.overlap(host, end) === null;
+}
+
+/** Where the spans are to be written, by host offset. */
+function partsOf(spans: readonly Span[], clusterSize: number): MovePart[] {
+  const parts: MovePart[] = [];
+  for (const { kind, host, count } of spans) {
+    const to = kind === 'place' ? host : FROM_RUN;
+    const length = count * clusterSize;
+    const before = parts.at(-1);
+    if (before !== undefined && (before.to === FROM_RUN ? FROM_RUN : before.to + before.length) === to) {
+      before.length += length;
+    } else parts.push({ length, to });
+  }
+  return parts;
 }
 
 /** `parts` by offset in the host file, which `into` gets; null where what lies below the image does not say that it is there as it is. */
@@ -147,40 +181,67 @@ function locateParts(
   return located;
 }
 
-/** The cluster that the entry points to belongs to it alone: it is written in place. */
-function ownsPlace({ kind, copied }: L2Entry): boolean {
-  return copied && (kind === Kind.normal || kind === Kind.zeroAllocated);
-}
+/** Points the entries of what was written to where it lies, and frees what they pointed to. Steps of zeroes keep their entries. */
+class Publisher {
+  readonly #image: Qcow2Image;
+  readonly #granule: number;
+  readonly #slice: number;
+  readonly #moved: Moved;
+  /** Bytes of what each slice took from the run that have their entries. */
+  readonly #used: Float64Array;
 
-/** Points the entries of what was taken from the run to where it lies, and frees what they pointed to. */
-function publish(
-  image: Qcow2Image,
-  extents: readonly GuestExtent[],
-  tables: readonly Table[],
-  parts: readonly MovePart[],
-  granule: number,
-  { slices, map }: Moved,
-  sliceBytes: number,
-): void {
-  const { mapping } = image;
-  const { clusterSize } = image.geometry;
-  const used = new Float64Array(slices.length);
-  let partAt = 0;
-  let partEnd = parts[0].length;
-  forEachCluster(image, extents, tables, (table, slot, done) => {
-    while (done >= partEnd) partEnd += parts[++partAt].length;
-    if (granule > 0 && map[Math.floor(done / granule)] === 1) return;
-    const old = mapping.codec.decode(table.view, slot);
-    if (parts[partAt].to !== FROM_RUN) {
-      assert(ownsPlace(old), 'an L2 entry stays as it is while its range is locked');
-      if (old.kind === Kind.zeroAllocated) mapping.setNormal(table, slot, old.host);
+  constructor(image: Qcow2Image, granule: number, slice: number, moved: Moved) {
+    this.#image = image;
+    this.#granule = granule;
+    this.#slice = slice;
+    this.#moved = moved;
+    this.#used = new Float64Array(moved.slices.length);
+  }
+
+  publish(spans: readonly Span[]): void {
+    const { clusterSize } = this.#image.geometry;
+    let done = 0;
+    for (const span of spans) {
+      const end = done + span.count * clusterSize;
+      for (let at = done; at < end; ) {
+        const length = this.#writtenAt(at, end);
+        const slot = span.slot + (at - done) / clusterSize;
+        if (length > 0) this.#set(span, slot, length / clusterSize, at);
+        at = length > 0 ? at + length : Math.min(end, this.#nextStep(at));
+      }
+      done = end;
+    }
+    const used = this.#used;
+    const whole = this.#moved.slices.every(({ taken }, slice) => taken === used[slice]);
+    assert(whole, 'a slice takes as many clusters from the run as it has steps with data');
+  }
+
+  #nextStep(at: number): number {
+    return at - (at % this.#granule) + this.#granule;
+  }
+
+  /** Bytes from `at` on, to `end` or the end of a slice at most, that were written. */
+  #writtenAt(at: number, end: number): number {
+    const stop = Math.min(end, at - (at % this.#slice) + this.#slice);
+    if (this.#granule === 0) return stop - at;
+    const { map } = this.#moved;
+    let to = at;
+    while (to < stop && map[Math.floor(to / this.#granule)] === 0) to = this.#nextStep(to);
+    return Math.min(to, stop) - at;
+  }
+
+  #set({ table, kind, zero }: Span, slot: number, count: number, at: number): void {
+    const image = this.#image;
+    const { mapping } = image;
+    if (kind === 'place') {
+      if (zero) mapping.setNormalRun(table, slot, count, mapping.codec.host(table.view, slot));
       return;
     }
-    const slice = Math.floor(done / sliceBytes);
-    mapping.setNormal(table, slot, (slices[slice].start + used[slice]) as HostOffset);
-    freeOld(image, old, image.discards.other);
-    used[slice] += clusterSize;
-  });
-  const whole = slices.every(({ taken }, slice) => taken === used[slice]);
-  assert(whole, 'a slice takes as many clusters from the run as it has steps with data');
+    const slice = Math.floor(at / this.#slice);
+    const host = (this.#moved.slices[slice].start + this.#used[slice]) as HostOffset;
+    this.#used[slice] += count * image.geometry.clusterSize;
+    const old = kind === 'other' ? mapping.codec.decode(table.view, slot) : null;
+    mapping.setNormalRun(table, slot, count, host);
+    if (old !== null) freeOld(image, old, image.discards.other);
+  }
 }
