@@ -143,17 +143,17 @@ int64_t sectorBytes(int fd) {
 }
 
 int64_t seekRun(int fd, int64_t offset) {
+  // The size is asked only where the answer is not the file system's: a raw image has thousands of runs.
+  const off_t data = lseek(fd, offset, SEEK_DATA);
+  if (data > offset) return data * 2;
+  const bool isData = data == offset;
+  if (!isData && errno != ENXIO && errno != EINVAL && errno != EOPNOTSUPP) return -errno;
+  const bool isHole = !isData && errno == ENXIO;
+  const off_t hole = isData ? lseek(fd, offset, SEEK_HOLE) : -1;
+  if (hole > offset) return hole * 2 + 1;
   const int64_t size = fileSize(fd);
   if (size < 0) return size;
-  const off_t data = lseek(fd, offset, SEEK_DATA);
-  if (data < 0) {
-    if (errno == ENXIO) return size * 2;  // a hole up to the end
-    if (errno != EINVAL && errno != EOPNOTSUPP) return -errno;
-    return size * 2 + 1;
-  }
-  if (data > offset) return data * 2;
-  const off_t hole = lseek(fd, offset, SEEK_HOLE);
-  return (hole > offset ? hole : size) * 2 + 1;
+  return size * 2 + (isHole ? 0 : 1);
 }
 
 int64_t ofdLock(int fd, int kind, uint64_t start, uint64_t length) {

@@ -22,7 +22,7 @@ namespace diskwright {
 
 namespace {
 
-constexpr uint64_t kMaxMoveBytes = uint64_t{4} << 20;
+constexpr uint64_t kMaxMoveBytes = uint64_t{8} << 20;
 constexpr uint64_t kPieceBytes = 32;
 constexpr uint64_t kOutcomeBytes = 24;
 constexpr uint64_t kSliceRowBytes = 16;

@@ -213,7 +213,7 @@ export class RealFile implements HostFile {
     return this.#open && isPlainOffset(offset) ? this.#seekNow(offset) : null;
   }
 
-  /** Two system calls of less than 1 us, done synchronously: passing them to a worker would take twenty times as long. */
+  /** One or two system calls of less than 1 us, done synchronously: passing them to a worker would take twenty times as long. */
   #seekNow(offset: number): SeekResult {
     const answer = this.#engine.native.seek(this.#fd, offset);
     if (answer < 0) throw errnoError(answer, { operation: 'seek', path: this.path, offset });
