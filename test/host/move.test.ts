@@ -3,13 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import {
-  FROM_RUN,
-  type Host,
-  type HostFile,
-  type MovePiece,
-  type MoveRequest,
-} from '../../src/host/host.js';
+import { FROM_RUN, type Host, type HostFile, type MovePiece, type MoveRequest } from '../../src/host/host.js';
 import { INTERFACE_VERSION, loadNative, refuseOther } from '../../src/host/real/binding.js';
 import { openRealHost, type RealHost } from '../../src/host/real/index.js';
 import { createSimHost } from '../../src/host/sim/index.js';
