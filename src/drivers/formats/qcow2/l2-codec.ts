@@ -141,16 +141,19 @@ export class L2Codec {
   /** Length of the run at `slot`, in slots, from 1 to `max`: entries of the same kind, with contiguous host clusters where they have any. */
   run(view: DataView, slot: number, max: number): number {
     const kind = this.kind(view, slot);
+    if (kind === Kind.unallocated) return Math.max(1, this.emptyRun(view, slot, max));
     if (kind === Kind.compressed || kind === Kind.bad) return 1;
     const first = this.host(view, slot);
     const step = first === 0 ? 0 : this.#clusterSize;
+    const zero = kind !== Kind.normal;
+    // An entry whose cluster ends beyond what a number holds is invalid.
+    const most = step === 0 ? max : Math.min(max, Math.floor((Number.MAX_SAFE_INTEGER - first) / step));
     let count = 1;
-    while (
-      count < max &&
-      this.kind(view, slot + count) === kind &&
-      this.host(view, slot + count) === first + count * step
-    ) {
-      count++;
+    for (; count < most; count++) {
+      // Where these three are as in the entry before, the kind is, too.
+      const high = view.getUint32((slot + count) * L2_ENTRY_BYTES);
+      const low = view.getUint32((slot + count) * L2_ENTRY_BYTES + 4);
+      if (isCompressed(high) || isZero(low) !== zero || hostIn(high, low) !== first + count * step) break;
     }
     return count;
   }
@@ -160,7 +163,10 @@ export class L2Codec {
     return isCopied(view.getUint32(slot * L2_ENTRY_BYTES));
   }
 
-  /** How many entries from `slot` on, `max` at most, are unallocated. */
+  /**
+   * How many entries from `slot` on, `max` at most, are unallocated, with no bit set. Large images have millions of them: one look-up of a kind for each
+   * took a fifth of a copy of 64 GiB with 2 % in use.
+   */
   emptyRun(view: DataView, slot: number, max: number): number {
     const end = (slot + max) * L2_ENTRY_BYTES;
     let at = slot * L2_ENTRY_BYTES;
