@@ -3,7 +3,14 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { FROM_RUN, type Host, type HostFile, type MovePiece, type MoveRequest } from '../../src/host/host.js';
+import {
+  FROM_RUN,
+  type Host,
+  type HostFile,
+  MAX_MOVE_BYTES,
+  type MovePiece,
+  type MoveRequest,
+} from '../../src/host/host.js';
 import { INTERFACE_VERSION, loadNative, refuseOther } from '../../src/host/real/binding.js';
 import { openRealHost, type RealHost } from '../../src/host/real/index.js';
 import { createSimHost } from '../../src/host/sim/index.js';
@@ -294,12 +301,12 @@ overEngines('copy step on bad days', (bench) => {
     const target = await bench.open('b2');
     const move = (pieces: MovePiece[], more: Partial<MoveRequest> = {}) =>
       bench.host.move(request(target, pieces, more));
-    expect((await failure(move([piece(source, 0, 5 << 20, 0)]))).errno).to.equal('EINVAL');
+    expect((await failure(move([piece(source, 0, MAX_MOVE_BYTES + (1 << 20), 0)]))).errno).to.equal('EINVAL');
     expect((await failure(move([piece(source, -512, 512, 0)]))).errno).to.equal('EINVAL');
     expect((await failure(move([piece(source, 0, 512, Number.NaN)]))).errno).to.equal('EINVAL');
     expect((await failure(move([piece(source, 0, 512, 0)], { bytes: 1024 }))).errno).to.equal('EINVAL');
     expect((await failure(move([piece(source, 0, 512, FROM_RUN)]))).errno).to.equal('EFAULT');
-    for (const slice of [700, 5 << 20]) {
+    for (const slice of [700, MAX_MOVE_BYTES + (1 << 20)]) {
       const wrong = move([piece(source, 0, 512, 0)], { granule: 512, slice });
       expect((await failure(wrong)).errno, `slice ${slice}`).to.equal('EINVAL');
     }
