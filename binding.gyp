@@ -24,6 +24,7 @@
         'native/files.cc',
         'native/move.cc',
         'native/ops.cc',
+        'native/pipes.cc',
         'native/pool.cc',
         'native/socket.cc',
         'native/socket_binding.cc',

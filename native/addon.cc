@@ -168,7 +168,7 @@ Napi::Value createEngine(const Napi::CallbackInfo& info) {
   functions.Set("releaseSlab", Napi::Function::New(env, releaseSlab, "releaseSlab", data));
   functions.Set("vacateSlab", Napi::Function::New(env, vacateSlab, "vacateSlab", data));
   functions.Set("setFaults", Napi::Function::New(env, setFaults, "setFaults", data));
-  data->sockets.define(env, functions, loop, data->engine->arena(), data->context);
+  data->sockets.define(env, functions, loop, *data->engine, data->context);
   functions.Set("close", Napi::Function::New(env, closeEngine, "close", data));
   return functions;
 }

@@ -2,6 +2,7 @@
 //
 //   readable -> recv straight into the window that the link's row names -> JavaScript once, which names the next window -> ...
 //   flush    -> pieces from a table -> queue -> sendmsg with all of them -> what is left goes out when the socket takes more
+//   hold     -> bytes of a file in a pipe (pipes.h): a piece whose "address" is the pipe's number, in its place in the queue
 //
 //   row of a link, 8 doubles that JavaScript shares:
 //     0 window address   1 window bytes (0: none; used up by what arrives)   2 pieces sent since the link was made
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include "arena.h"
+#include "pipes.h"
 
 namespace diskwright {
 
@@ -39,7 +41,7 @@ class Sockets {
  public:
   using OnEvent = std::function<void(uint32_t id, int32_t event, double value)>;
   /** `rows`: `count` rows that JavaScript keeps alive. */
-  Sockets(uv_loop_t* loop, Arena& arena, double* rows, uint32_t count, OnEvent onEvent);
+  Sockets(uv_loop_t* loop, Arena& arena, Faults& faults, double* rows, uint32_t count, OnEvent onEvent);
 
   /** Takes `fd` over under a number that is free. 0 or -errno; `fd` is closed then. */
   int attach(uint32_t id, int fd, SocketKind kind);
@@ -47,7 +49,11 @@ class Sockets {
   void arm(uint32_t id);
   /** From now on takes descriptors that the other side passes; without this the system closes them. */
   void takeDescriptors(uint32_t id);
-  /** Sends `count` pieces, pairs of doubles (address, length) at `table`. True: nothing waits any more. */
+  /** `Pipes::hold` for a piece of this socket. */
+  int hold(uint32_t id, int fd, uint64_t offset, uint64_t length);
+  /** A pipe of `hold` will be no piece. */
+  void drop(uint32_t pipe) { pipes_.drop(pipe); }
+  /** Sends `count` pieces, pairs of doubles (address or pipe, length) at `table`. True: nothing waits any more. */
   bool flush(uint32_t id, uint64_t table, uint32_t count);
   /** Sends what waits, ends our side, then reads to nowhere until the other side ends: `kClosed`. */
   void finish(uint32_t id);
@@ -69,6 +75,7 @@ class Sockets {
     bool open = true;
     bool finishing = false;
     bool takesDescriptors = false;
+    bool roomy = false;       // its buffer was made larger
     int failed = 0;           // why sending failed, to be told from the loop
     size_t first = 0;         // of `queue`: what is before it is sent
     std::vector<iovec> queue;
@@ -77,8 +84,10 @@ class Sockets {
   double* row(const Socket& socket) { return rows_ + size_t{socket.id} * 8; }
   Socket* find(uint32_t id) { return id < sockets_.size() ? sockets_[id] : nullptr; }
   bool load(Socket& socket, uint64_t table, uint32_t count);
+  void dropPipes(uint64_t table, uint32_t count);
   void watch(Socket& socket, int events);
   void send(Socket& socket);
+  ssize_t sendSome(Socket& socket, size_t& offered);
   void sent(Socket& socket, size_t bytes);
   void onReadable(Socket& socket);
   ssize_t receive(Socket& socket, void* at, size_t length);
@@ -93,6 +102,7 @@ class Sockets {
 
   uv_loop_t* const loop_;
   Arena& arena_;
+  Pipes pipes_;
   double* const rows_;
   const uint32_t count_;
   const OnEvent onEvent_;

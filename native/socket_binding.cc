@@ -11,6 +11,9 @@ namespace diskwright {
 
 namespace {
 
+/** Whole numbers below are exact. */
+constexpr double kMostOffset = 9007199254740992.0;
+
 double number(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::Number>().DoubleValue(); }
 
 int whole(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::Number>().Int32Value(); }
@@ -85,11 +88,11 @@ Napi::Value closeSocketOf(const Napi::CallbackInfo& info) {
 
 }  // namespace
 
-void SocketBinding::define(Napi::Env env, Napi::Object functions, uv_loop_t* loop, Arena& arena,
+void SocketBinding::define(Napi::Env env, Napi::Object functions, uv_loop_t* loop, Engine& engine,
                            napi_async_context context) {
   env_ = env;
   loop_ = loop;
-  arena_ = &arena;
+  engine_ = &engine;
   context_ = context;
   functions.Set("openSockets", Napi::Function::New(env, open, "openSockets", this));
   functions.Set("socketAttach", Napi::Function::New(env, attach, "socketAttach", this));
@@ -102,9 +105,11 @@ void SocketBinding::define(Napi::Env env, Napi::Object functions, uv_loop_t* loo
   };
   raw("socketArm", tell<&Sockets::arm>);
   raw("socketFlush", flush);
+  raw("socketHold", hold);
   raw("socketTakeDescriptors", tell<&Sockets::takeDescriptors>);
   raw("socketFinish", tell<&Sockets::finish>);
   raw("socketClose", tell<&Sockets::close>);
+  raw("socketDrop", tell<&Sockets::drop>);
 }
 
 /** openSockets(rows, onEvent) */
@@ -114,7 +119,7 @@ void SocketBinding::open(const Napi::CallbackInfo& info) {
   self->rows_ = Napi::Persistent(info[0].As<Napi::Object>());
   self->onEvent_ = Napi::Persistent(info[1].As<Napi::Function>());
   self->sockets_ = std::make_unique<Sockets>(
-      self->loop_, *self->arena_, static_cast<double*>(rows.Data()), static_cast<uint32_t>(rows.ByteLength() / 64),
+      self->loop_, self->engine_->arena(), self->engine_->faults(), static_cast<double*>(rows.Data()), static_cast<uint32_t>(rows.ByteLength() / 64),
       [self](uint32_t id, int32_t event, double value) { self->call(id, event, value); });
 }
 
@@ -150,6 +155,26 @@ napi_value SocketBinding::flush(napi_env env, napi_callback_info info) {
   const bool done = self->sockets_->flush(id(env, values[0]), table >= 0 ? static_cast<uint64_t>(table) : 0, count);
   napi_value result;
   napi_get_boolean(env, done, &result);
+  return result;
+}
+
+/** socketHold(id, fd, offset, length) -> number of a pipe, or -errno */
+napi_value SocketBinding::hold(napi_env env, napi_callback_info info) {
+  napi_value values[4];
+  auto* self = static_cast<SocketBinding*>(arguments(env, info, values));
+  int32_t fd = -1;
+  double offset = -1;
+  double length = -1;
+  napi_get_value_int32(env, values[1], &fd);
+  napi_get_value_double(env, values[2], &offset);
+  napi_get_value_double(env, values[3], &length);
+  int held = -EINVAL;
+  if (offset >= 0 && length >= 0 && offset + length < kMostOffset) {
+    const auto bytes = static_cast<uint64_t>(length);
+    held = self->sockets_->hold(id(env, values[0]), fd, static_cast<uint64_t>(offset), bytes);
+  }
+  napi_value result;
+  napi_create_int32(env, held, &result);
   return result;
 }
 

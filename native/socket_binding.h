@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 
+#include "engine.h"
 #include "socket.h"
 
 namespace diskwright {
@@ -14,7 +15,7 @@ namespace diskwright {
 class SocketBinding {
  public:
   /** Adds the functions; nothing is open before JavaScript calls `openSockets`. */
-  void define(Napi::Env env, Napi::Object functions, uv_loop_t* loop, Arena& arena, napi_async_context context);
+  void define(Napi::Env env, Napi::Object functions, uv_loop_t* loop, Engine& engine, napi_async_context context);
   /** Closes all sockets, then calls `closed`: at once where there are none. */
   void close(std::function<void()> closed);
   /** Lets go of what belongs to JavaScript. */
@@ -27,11 +28,12 @@ class SocketBinding {
   template <void (Sockets::*method)(uint32_t)>
   static napi_value tell(napi_env env, napi_callback_info info);
   static napi_value flush(napi_env env, napi_callback_info info);
+  static napi_value hold(napi_env env, napi_callback_info info);
   void call(uint32_t id, int32_t event, double value);
 
   napi_env env_ = nullptr;
   uv_loop_t* loop_ = nullptr;
-  Arena* arena_ = nullptr;
+  Engine* engine_ = nullptr;
   napi_async_context context_ = nullptr;
   std::unique_ptr<Sockets> sockets_;
   Napi::FunctionReference onEvent_;

@@ -7,7 +7,7 @@
 // A request that waits for the throttle is not in flight: a drained section does not wait for it, and it does not pass during one.
 // Where nothing is to be waited for, `beginRead` and `beginWrite` say where a request may go without a promise.
 
-import type { Host } from '../host/host.js';
+import type { Host, HostFile } from '../host/host.js';
 import { assert } from '../util/assert.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { Waiters } from '../util/waiters.js';
@@ -226,6 +226,15 @@ export class Device implements NodeUser {
       stats.readBytes += length;
     }
     this.#done();
+  }
+
+  /**
+   * Whether a located read may be answered with the file's own pages instead of a copy of them: the receiver sees what they hold when it takes them, which
+   * may be after `ended`. That is as if the request took longer, where only this device's writes to the same place change them, or nobody's. Elsewhere the
+   * place may be used for something else by then (`guard`), or it is another node's, and what this device shows there may be settled (a pulled backup).
+   */
+  mayHold(file: HostFile, guard: MappingGuard | null): boolean {
+    return guard === null && (!file.writable || file === this.#root?.node.hostFile());
   }
 
   /** A request of `beginRead` or `beginWrite` was not begun: the file could not take it without waiting. */

@@ -6,6 +6,7 @@
 //
 // Real links are in the addon (`real/link.ts`); those with TLS use node:tls (`real/stream-link.ts`), with the same interface.
 import type { BlockError } from '../util/errors.js';
+import type { HostFile } from './host.js';
 
 /** Where to listen or connect. */
 export type NetAddress =
@@ -99,6 +100,13 @@ export interface Link {
   takeDescriptors(): void;
   /** Queues [start, end) of `buffer` (memory of this host) to be sent with the next `flush`. It must not change until it is sent. */
   push(buffer: Uint8Array, start: number, end: number): void;
+  /**
+   * Queues [start, end) of `head`, as `push` does, and behind it the `length` bytes of `file` from `offset` on, which are not copied: until they are sent, the
+   * link holds the system's own pages of them. So they cannot fail to be read any more, the file may be closed; and what is written to the same place
+   * meanwhile may or may not be what the other side receives. Returns the number of pieces; 0, and nothing is queued, where the link or the file cannot do
+   * that, not all bytes are in memory, or links hold as much as they may. Never waits, never fails.
+   */
+  pushFile(head: Uint8Array, start: number, end: number, file: HostFile, offset: number, length: number): number;
   /** Sends queued pieces, as many as the system takes now. True where all were sent. */
   flush(): boolean;
   /**

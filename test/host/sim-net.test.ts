@@ -37,6 +37,72 @@ describe('simulated sockets', () => {
     });
   }
 
+  for (const seed of [undefined, 1, 2, 3]) {
+    it(`files go after their headers, as they are, and not where they cannot (${seed === undefined ? 'eager' : `seed ${seed}`})`, async () => {
+      const host = createSimHost({ seed });
+      await host.run(async () => {
+        const file = await host.open('/disk', { writable: true, create: 'truncate' });
+        const content = pattern(400_000, 8);
+        await file.write(0, content);
+        const { server, client, close } = await pairOf(host, ADDRESS);
+        const head = host.memory.allocate(16);
+        head.set(pattern(16, 2));
+        const into = new Collector(host, server, 70_000).read();
+        const expected: Uint8Array[] = [];
+        let pieces = 0;
+        for (let i = 0; i < 40; i++) {
+          const pushed = client.pushFile(head, 0, 16, file, i * 1000, 65_536 + i);
+          pieces += pushed;
+          if (pushed > 0) expected.push(head, content.subarray(i * 1000, i * 1000 + 65_536 + i));
+          expect(client.pushFile(head, 0, 16, file, 390_000, 65_536)).to.equal(0);
+        }
+        expect(pieces).to.be.above(20);
+        if (seed !== undefined) expect(pieces).to.be.below(80);
+        client.flush();
+        const all = Buffer.concat(expected);
+        await into.until(() => into.bytes >= all.length);
+        expect(into.content.equals(all)).to.equal(true);
+        expect(client.sentPieces).to.equal(pieces);
+        expect(client.unsentBytes).to.equal(0);
+        await file.close();
+        expect(client.pushFile(head, 0, 16, file, 0, 4096)).to.equal(0);
+        await close();
+      });
+    });
+  }
+
+  it('what is written before a file was sent may be received or not, by the seed', async () => {
+    const seen = new Set<number>();
+    for (let seed = 1; seed <= 30; seed++) {
+      const host = createSimHost({ seed });
+      await host.run(async () => {
+        const file = await host.open('/disk', { writable: true, create: 'truncate' });
+        await file.write(0, new Uint8Array(8192).fill(1));
+        const { server, client, close } = await pairOf(host, ADDRESS);
+        const head = host.memory.allocate(16);
+        while (client.pushFile(head, 0, 16, file, 0, 8192) === 0);
+        await file.write(0, new Uint8Array(8192).fill(2));
+        client.flush();
+        const into = new Collector(host, server, 70_000).read();
+        await into.until(() => into.bytes === 8192 + 16);
+        seen.add(into.content[16]);
+        await close();
+      });
+    }
+    expect([...seen].sort()).to.deep.equal([1, 2]);
+  });
+
+  it('a file that may fail to be read is not held', async () => {
+    const host = createSimHost({ faults: { rules: [{ operations: ['read'], path: '/disk' }] } });
+    await host.run(async () => {
+      const file = await host.open('/disk', { writable: true, create: 'truncate' });
+      await file.write(0, new Uint8Array(8192).fill(1));
+      const { client, close } = await pairOf(host, ADDRESS);
+      expect(client.pushFile(host.memory.allocate(16), 0, 16, file, 0, 8192)).to.equal(0);
+      await close();
+    });
+  });
+
   it('one seed, one order of chunks; another seed, another', async () => {
     const sizes = async (seed: number) => {
       const host = createSimHost({ seed });

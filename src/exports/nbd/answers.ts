@@ -2,9 +2,11 @@
 //
 //   ok, error      in the outbox's block; the slot is free at once
 //   read           [ ... header | data ]   one piece of the slot's buffer
+//   held read      [ ... header ]          one piece of the slot's buffer, and pages of the file that the link holds
 //   sparse read    header (block)  data (slot)  hole (block)  header (block)  data (slot) ...
 //   zeroes         hole (block), the slot is free at once; in the simple dialect as a read
 
+import type { HostFile } from '../../host/host.js';
 import { putBe16, putBe32, putBe64 } from '../../util/bytes.js';
 import { Chunk, ChunkFlag } from '../../wire/nbd/constants.js';
 import { DIALECTS, type Dialect, putChunk, putSimpleReply } from '../../wire/nbd/headers.js';
@@ -70,16 +72,32 @@ export class Answers {
       return;
     }
     const buffer = this.#table.buffer[slot] as Uint8Array;
-    let at: number;
-    if (this.#structured) {
-      at = DATA_START - this.#headerBytes - OFFSET_BYTES;
-      this.#chunk(buffer, at, slot, ChunkFlag.done, Chunk.offsetData, OFFSET_BYTES + length);
-      putBe64(buffer, DATA_START - OFFSET_BYTES, this.#table.offset[slot]);
-    } else {
-      at = DATA_START - this.#headerBytes;
+    this.#outbox.pushSlot(slot, buffer, this.#readHeader(slot, buffer, length), DATA_START + length, true);
+  }
+
+  /**
+   * The same for what lies in `file` from `at` on, and does not pass the slot's buffer (`Link.pushFile`). False where that cannot be: then the request is not
+   * answered.
+   */
+  readHeld(slot: number, file: HostFile, at: number): boolean {
+    if (this.muted) return false;
+    const length = this.#table.length[slot];
+    const buffer = this.#table.buffer[slot] as Uint8Array;
+    const start = this.#readHeader(slot, buffer, length);
+    return this.#outbox.pushFile(slot, buffer, start, DATA_START, file, at, length);
+  }
+
+  /** Writes the header of a read's answer in front of the data in the slot's buffer. Returns where it begins. */
+  #readHeader(slot: number, buffer: Uint8Array, length: number): number {
+    if (!this.#structured) {
+      const at = DATA_START - this.#headerBytes;
       putSimpleReply(buffer, at, this.#table, slot, 0);
+      return at;
     }
-    this.#outbox.pushSlot(slot, buffer, at, DATA_START + length, true);
+    const at = DATA_START - this.#headerBytes - OFFSET_BYTES;
+    this.#chunk(buffer, at, slot, ChunkFlag.done, Chunk.offsetData, OFFSET_BYTES + length);
+    putBe64(buffer, DATA_START - OFFSET_BYTES, this.#table.offset[slot]);
+    return at;
   }
 
   /** The same without the parts that are zero: for reads that took the slow way, where looking for them costs little. */

@@ -57,7 +57,10 @@ export class Connection implements LinkOwner, BudgetUser, ReceiverUser, Executor
     this.export = served;
     this.peer = link.peer;
     const release = (slot: number) => this.release(slot);
-    outbox.slotSent = release;
+    outbox.slotSent = (slot) => {
+      this.#executor.sent(slot);
+      this.release(slot);
+    };
     this.#answers = new Answers(shared.table, outbox, dialect, release);
     const commands = new Commands(shared.table, served, contexts, this.#answers);
     this.#executor = new Executor(shared, served, this.#answers, commands, this);
@@ -117,6 +120,7 @@ export class Connection implements LinkOwner, BudgetUser, ReceiverUser, Executor
 
   progressed(): void {
     this.#outbox.progressed();
+    if (!this.#ended) this.#guarded(() => this.#goOn());
     this.#resume();
   }
 
@@ -180,6 +184,7 @@ export class Connection implements LinkOwner, BudgetUser, ReceiverUser, Executor
 
   answered(): void {
     this.#sendReplies();
+    this.#goOn();
   }
 
   /** There was no memory for an answer. A part of it may wait to be sent already: then the outbox releases the slot. */
@@ -208,7 +213,16 @@ export class Connection implements LinkOwner, BudgetUser, ReceiverUser, Executor
   #endTurn(): void {
     this.#executor.submit();
     this.#sendReplies();
+    this.#goOn();
     if (this.open && !this.#receiver.holding) this.#receiver.window(this.#link);
+  }
+
+  /** Begins reads that waited until others were sent, and sends what can be sent at once. */
+  #goOn(): void {
+    while (!this.#ended && this.#executor.resume()) {
+      this.#executor.submit();
+      this.#sendReplies();
+    }
   }
 
   #resume(): void {
@@ -252,6 +266,7 @@ export class Connection implements LinkOwner, BudgetUser, ReceiverUser, Executor
   #gone(): void {
     this.#outbox.abandon();
     this.#receiver.abandon();
+    this.#executor.abandon();
     this.#linkGone = true;
     this.#checkEnd();
   }

@@ -5,7 +5,7 @@
 //        \         /            |           |
 //        piece: block[0, 32)  slot 7's    block[32, 48)      -> link.push x 3, link.flush
 
-import type { Memory } from '../../host/host.js';
+import type { HostFile, Memory } from '../../host/host.js';
 import type { Link } from '../../host/net.js';
 
 /** Bytes of one block: no small reply is longer. */
@@ -82,6 +82,17 @@ export class Outbox {
     this.#push(buffer, start, end, last ? slot : NOTHING);
   }
 
+  /**
+   * Sends [start, end) of a slot's buffer, and behind it bytes of a file (`Link.pushFile`); the slot is not used any more once they are sent. False, and
+   * nothing is to be sent, where the link does not take them so.
+   */
+  pushFile(slot: number, head: Uint8Array, start: number, end: number, file: HostFile, offset: number, length: number) {
+    this.#pushRun();
+    const pieces = this.#link.pushFile(head, start, end, file, offset, length);
+    for (let i = 1; i <= pieces; i++) this.#note(i === pieces ? slot : NOTHING);
+    return pieces > 0;
+  }
+
   /** Something of the slot waits to be sent; `slotSent` will be called after that. */
   holds(slot: number): boolean {
     for (let i = 0; i < this.#count; i++) {
@@ -118,6 +129,11 @@ export class Outbox {
 
   #push(buffer: Uint8Array, start: number, end: number, slot: number): void {
     this.#link.push(buffer, start, end);
+    this.#note(slot);
+  }
+
+  /** One more piece was pushed. */
+  #note(slot: number): void {
     this.#pushed++;
     if (this.#count === this.#ring.length) this.#grow();
     this.#ring[(this.#head + this.#count++) & (this.#ring.length - 1)] = slot;

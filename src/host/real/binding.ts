@@ -25,6 +25,13 @@ export interface NativeEngine {
   socketDetach(id: number): number;
   /** Watches for received bytes (for a listener: for connections). */
   socketArm(id: number): void;
+  /**
+   * Takes hold of bytes of a file that are in the page cache, at most 1 MiB of whole pages, to be a piece of socket `id`, whose address is the result (below
+   * 4096: the number of a pipe); or -errno.
+   */
+  socketHold(id: number, fd: number, offset: number, length: number): number;
+  /** What was taken hold of will be no piece. */
+  socketDrop(pipe: number): void;
   /** Sends `count` pieces, pairs of doubles (address, length) at `table`; true where everything was sent. */
   socketFlush(id: number, table: number, count: number): boolean;
   /** Takes descriptors that the other side passes. */

@@ -1,11 +1,14 @@
 // A link over a connected socket. The addon receives and sends the bytes; this class only passes windows and pieces to it.
 //
 //   window -> row -> recv -> received(n)        push push push -> table -> flush: one call, one sendmsg
+//                                               pushFile: pages of the page cache -> pipe -> table -> flush: splice
 
 import type { Socket } from 'node:net';
 import { detach } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
+import type { HostFile } from '../host.js';
 import type { Link, LinkOwner, TlsSettings } from '../net.js';
+import { RealFile } from './file.js';
 import { closeInTime, NO_OWNER } from './link-end.js';
 import { errnoLinkError } from './net-errors.js';
 import type { OpenSockets } from './open-sockets.js';
@@ -20,6 +23,14 @@ import {
   TABLE_PIECES,
 } from './sockets.js';
 import { startTls } from './tls.js';
+
+const PAGE_BYTES = 4096;
+/** Bytes of a file that one pipe holds, and pipes that one message may have: the others share what there is. */
+const HELD_BYTES = 1024 * 1024;
+const HELD_PARTS = 4;
+const NONE = -1;
+/** What is below is no address but the number of a pipe (native/socket.h). */
+const FIRST_ADDRESS = 4096;
 
 /** The handler until there is a link: the socket is not watched yet, so it has no events. */
 const NO_HANDLER: SocketHandler = { onSocket: () => {} };
@@ -89,14 +100,40 @@ export class SocketLink implements Link, SocketHandler {
 
   push(buffer: Uint8Array, start: number, end: number): void {
     if (this.#silent) return;
-    const address = this.#addressOf(buffer, start, end);
+    this.#add(this.#addressOf(buffer, start, end), end - start);
+  }
+
+  #add(address: number, bytes: number): void {
     if (this.#count === TABLE_PIECES) this.flush();
     this.#table ??= this.#sockets.takeTable();
     const { pairs } = this.#table;
     const at = 2 * this.#count++;
     pairs[at] = address;
-    pairs[at + 1] = end - start;
-    this.#tableBytes += end - start;
+    pairs[at + 1] = bytes;
+    this.#tableBytes += bytes;
+  }
+
+  pushFile(head: Uint8Array, start: number, end: number, file: HostFile, offset: number, length: number): number {
+    if (this.#silent || !(file instanceof RealFile) || !file.movable) return 0;
+    const { fd } = file.side(false);
+    const { calls } = this.#sockets;
+    const held: number[] = [];
+    const lengths: number[] = [];
+    for (let at = offset, stop = offset + length; at < stop; ) {
+      // Whole pages but at both ends, so that each part needs no more of them than a pipe holds.
+      const part = Math.min(stop, at - (at % PAGE_BYTES) + HELD_BYTES) - at;
+      const pipe = held.length === HELD_PARTS ? NONE : calls.socketHold(this.#id, fd, at, part);
+      if (pipe < 0) {
+        for (const one of held) calls.socketDrop(one);
+        return 0;
+      }
+      held.push(pipe);
+      lengths.push(part);
+      at += part;
+    }
+    this.push(head, start, end);
+    for (let i = 0; i < held.length; i++) this.#add(held[i], lengths[i]);
+    return 1 + held.length;
   }
 
   flush(): boolean {
@@ -167,10 +204,19 @@ export class SocketLink implements Link, SocketHandler {
   #leave(): void {
     this.#lastSentPieces = this.#sockets.rows[this.#row + Row.sentPieces];
     this.#id = -1;
-    this.#returnTable();
+    this.#dropTable();
     this.#stopTimer();
     this.#open.delete(this);
     this.#end();
+  }
+
+  /** Pieces that were not flushed. */
+  #dropTable(): void {
+    for (let i = 0; i < this.#count; i++) {
+      const address = (this.#table as PieceTable).pairs[2 * i];
+      if (address < FIRST_ADDRESS) this.#sockets.calls.socketDrop(address);
+    }
+    this.#returnTable();
   }
 
   #returnTable(): void {

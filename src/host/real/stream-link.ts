@@ -91,6 +91,11 @@ export class StreamLink implements Link {
     this.#pushed++;
   }
 
+  /** What TLS sends is another text than the file's. */
+  pushFile(): number {
+    return 0;
+  }
+
   flush(): boolean {
     const pieces = this.#pieces;
     if (pieces.length > 0 && !this.#silent) {

@@ -100,6 +100,12 @@ export class FaultInjector {
     return undefined;
   }
 
+  /** True where a rule is about such requests: what is not counted as one must not get past it. */
+  mayFail(operation: SimOperation, path: string): boolean {
+    const request = { number: 0, operation, path, offset: 0, length: 0 };
+    return this.plan.rules?.some((rule) => matches(rule, request)) ?? false;
+  }
+
   /** Extra milliseconds until the answer. */
   lateness(): number {
     const { lateProbability = 0, lateMs = 1000 } = this.plan;

@@ -112,6 +112,23 @@ export class SimFile implements HostFile {
     return true;
   }
 
+  /**
+   * For `Link.pushFile`: the bytes as they are now, or, by the seed, a function that returns them as they are when it is called. Null where they cannot be
+   * held: on the real host that depends on what the page cache has.
+   */
+  hold(offset: number, length: number): Uint8Array | (() => Uint8Array) | null {
+    const { engine } = this.context;
+    if (this.closing !== undefined || this.direct || engine.dead) return null;
+    if (offset + length > this.inode.current.size || engine.injector.mayFail('read', this.path)) return null;
+    if (!engine.options.eager && engine.random.chance(0.25)) return null;
+    const take = (): Uint8Array => {
+      const bytes = new Uint8Array(length);
+      this.inode.current.read(offset, bytes);
+      return bytes;
+    };
+    return engine.options.eager || engine.random.chance(0.5) ? take() : take;
+  }
+
   origin(): Promise<FileOrigin> {
     const finish = (): FileOrigin => ({ path: this.context.disk.resolve(this.path, 'stat'), ordinary: true });
     return this.submit({ operation: 'stat', path: this.path, finish });

@@ -1,13 +1,17 @@
 // A link of the simulated host: one half of a pair. Bytes are delivered in chunks whose sizes and times the seed chooses; a limited number of bytes is on the
 // way at the same time.
 //
-//   push, flush --copied, while there is room--> other.inbox --later, in random chunks--> window, received(n)
+//   push, pushFile, flush --copied, while there is room--> other.inbox --later, in random chunks--> window, received(n)
 import { BlockError } from '../../util/errors.js';
+import type { HostFile } from '../host.js';
 import type { Link, LinkOwner } from '../net.js';
+import { SimFile } from './file.js';
 import type { Random } from './random.js';
 
 /** Limit of the bytes that are on the way in one direction. */
 const ROOM_BYTES = 64 * 1024;
+/** Bytes, or what returns them when they are sent. */
+type Piece = Uint8Array | (() => Uint8Array);
 const NO_OWNER: LinkOwner = { received: () => {}, progressed: () => {}, closed: () => {} };
 
 /** The part of the net that its links use. */
@@ -31,8 +35,8 @@ export class SimLink implements Link {
   private start = 0;
   private end = 0;
   /** Pieces before `flush`, and pieces that were flushed and not sent yet. */
-  private pushed: Uint8Array[] = [];
-  private queue: Uint8Array[] = [];
+  private pushed: Piece[] = [];
+  private queue: Piece[] = [];
   private inbox: Uint8Array[] = [];
   private inboxBytes = 0;
   private scheduled = false;
@@ -60,6 +64,20 @@ export class SimLink implements Link {
   push(buffer: Uint8Array, start: number, end: number): void {
     this.pushed.push(buffer.subarray(start, end));
     this.unsentBytes += end - start;
+  }
+
+  /**
+   * By the seed, the other side receives the file's bytes as they are now, or as they are when they are sent. Not everything is in memory; and what would
+   * fail to be read is not.
+   */
+  pushFile(head: Uint8Array, start: number, end: number, file: HostFile, offset: number, length: number): number {
+    if (!(file instanceof SimFile)) return 0;
+    const held = file.hold(offset, length);
+    if (held === null) return 0;
+    this.push(head, start, end);
+    this.pushed.push(held);
+    this.unsentBytes += length;
+    return 2;
   }
 
   flush(): boolean {
@@ -104,7 +122,8 @@ export class SimLink implements Link {
   private send(room = ROOM_BYTES): void {
     const { other } = this;
     while (other !== null && this.queue.length > 0 && other.inboxBytes < room) {
-      const piece = this.queue[0];
+      const [first] = this.queue;
+      const piece = typeof first === 'function' ? first() : first;
       const count = Math.min(piece.length, room - other.inboxBytes);
       other.inbox.push(piece.slice(0, count));
       other.inboxBytes += count;
