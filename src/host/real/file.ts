@@ -146,7 +146,7 @@ export class RealFile implements HostFile {
   }
 
   /** What a step needs of one of its sides; `grows`: a big copy goes on in it. Throws where the file is closed, or is to be written and cannot be. */
-  side(operation: 'move' | 'compare', writes: boolean): { fd: number; who: Requester; grows: boolean } {
+  side(operation: 'move' | 'compare' | 'send', writes: boolean): { fd: number; who: Requester; grows: boolean } {
     if (!this.#open) throw closedError(operation, this.path);
     if (!writes || this.writable) return { fd: this.#fd, who: this.#transfer.who, grows: this.#writebackBytes > 0 };
     throw BlockError.at(this.path, 'read-only', `${operation}: it is open for reading only`, { operation });

@@ -115,7 +115,7 @@ export class SocketLink implements Link, SocketHandler {
 
   pushFile(head: Uint8Array, start: number, end: number, file: HostFile, offset: number, length: number): number {
     if (this.#silent || !(file instanceof RealFile) || !file.movable) return 0;
-    const { fd } = file.side(false);
+    const { fd } = file.side('send', false);
     const { calls } = this.#sockets;
     const held: number[] = [];
     const lengths: number[] = [];
