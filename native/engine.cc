@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <thread>
@@ -27,6 +28,22 @@ constexpr uint64_t kMaxCodecBytes = uint64_t{1} << 30;
 constexpr int kMaxVector = 1 << 16;
 constexpr unsigned kMaxRingEntries = 1024;
 constexpr unsigned kDirectThreads = 16;
+
+const std::atomic<bool> kNotStopping{false};
+
+/** Calls that an engine makes itself where its program has nothing else to do: a hand-over to a worker takes longer than most of them. */
+bool concernsFile(const Request& request) {
+  switch (request.op) {
+    case kOpen:
+    case kClose:
+    case kTruncate:
+    case kFallocate:
+    case kDataSync:
+      return true;
+    default:
+      return false;
+  }
+}
 
 unsigned cores() { return std::max(1U, std::thread::hardware_concurrency()); }
 
@@ -53,8 +70,9 @@ Engine::Engine(uv_loop_t* loop, const Tables& tables, OnBatch onBatch)
 
 Engine::~Engine() = default;
 
-int Engine::start(bool wantRing, uint64_t inlineReadMax) {
+int Engine::start(bool wantRing, uint64_t inlineReadMax, bool waits) {
   inlineReadMax_ = inlineReadMax;
+  waits_ = waits;
   if (wantRing) {
     ring_ = std::make_unique<Uring>(faults_);
     const int failed = ring_->open(std::min(tables_.slots, kMaxRingEntries));
@@ -226,7 +244,10 @@ bool Engine::tryInline(Request& request) {
 }
 
 void Engine::beginElsewhere(Request& request) {
-  if (request.op == kCompress || request.op == kDecompress) {
+  if (waits_ && concernsFile(request)) {
+    runBlocking(request, faults_, kNotStopping);
+    finish(request);
+  } else if (request.op == kCompress || request.op == kDecompress) {
     codecWorkers_->push(&request);
   } else if (!request.isTransfer()) {
     workers_->push(&request);

@@ -38,8 +38,11 @@ class Engine {
   Engine(uv_loop_t* loop, const Tables& tables, OnBatch onBatch);
   ~Engine();
 
-  /** 0, or why there is no io_uring (-errno); the engine works in both cases where `wantRing` is false. */
-  int start(bool wantRing, uint64_t inlineReadMax);
+  /**
+   * 0, or why there is no io_uring (-errno); the engine works in both cases where `wantRing` is false. `waits`: the JavaScript thread makes the calls
+   * that concern a whole file (open, close, ...) itself.
+   */
+  int start(bool wantRing, uint64_t inlineReadMax, bool waits);
   /** Takes the slots order[0..count). The result is how many completions there are already. */
   unsigned submit(unsigned count);
   /** Ends threads and ring, waits for what the kernel has begun, closes files and handles; then `closed` is called. */
@@ -88,6 +91,7 @@ class Engine {
   unsigned inFlight_ = 0;   // submitted, not answered
   unsigned answered_ = 0;   // completions in the table that JavaScript has not been told of
   uint64_t inlineReadMax_ = 0;
+  bool waits_ = false;
   uint64_t writesStallUntil_ = 0;
   uint64_t inlineLeft_ = 0;  // bytes that this submit may still copy on the JavaScript thread
   std::function<void()> closed_;

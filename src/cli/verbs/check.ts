@@ -26,6 +26,7 @@ import {
   forEachImage,
   type ImageArguments,
   imageArguments,
+  ONE_BY_ONE,
   opener,
   reasonOf,
   type Session,
@@ -92,19 +93,23 @@ async function run(options: ParsedOptions): Promise<number> {
   const how = { ...imageArguments(options), cache };
   const several = images.length > 1;
   const reports: object[] = [];
-  return withSession(options.all('object'), async (session) => {
-    const codes = await forEachImage(images, async (image, index) => {
-      if (several && !json && !quiet) write(`${index === 0 ? '' : '\n'}${shown(image)}:\n`);
-      const { exitCode, report } = await checkOne(session, image, how, json, quiet);
-      if (report !== undefined) reports.push(jsonReport(report));
-      return exitCode;
-    });
-    if (json && !quiet) {
-      if (several) write(`${prettyJson(reports)}\n`);
-      else if (reports.length > 0) write(`${prettyJson(reports[0])}\n`);
-    }
-    return SEVERITY.find((code) => codes.includes(code)) ?? 0;
-  });
+  return withSession(
+    options.all('object'),
+    async (session) => {
+      const codes = await forEachImage(images, async (image, index) => {
+        if (several && !json && !quiet) write(`${index === 0 ? '' : '\n'}${shown(image)}:\n`);
+        const { exitCode, report } = await checkOne(session, image, how, json, quiet);
+        if (report !== undefined) reports.push(jsonReport(report));
+        return exitCode;
+      });
+      if (json && !quiet) {
+        if (several) write(`${prettyJson(reports)}\n`);
+        else if (reports.length > 0) write(`${prettyJson(reports[0])}\n`);
+      }
+      return SEVERITY.find((code) => codes.includes(code)) ?? 0;
+    },
+    ONE_BY_ONE,
+  );
 }
 
 async function checkOne(

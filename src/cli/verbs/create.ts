@@ -18,7 +18,7 @@ import {
 import { creationFailure } from '../creation-failure.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, write, writeMessage } from '../output.js';
-import { openImage, reasonOf, type Session, withSession } from '../session.js';
+import { ONE_BY_ONE, openImage, reasonOf, type Session, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
 export const verb: Verb = {
@@ -72,22 +72,26 @@ async function run(options: ParsedOptions): Promise<number> {
   const size = sizeText === undefined ? undefined : sizeValue(sizeText, 'image size');
   const values = valuesOf(options, format, filename, size);
   const backing = values.get('backing_file');
-  return withSession(options.all('object'), async (session) => {
-    if (backing !== undefined && !options.has('unsafe')) {
-      const found = await backingSize(session, filename, backing, values);
-      if (found === null) return 1;
-      if (!values.has('size')) values.set('size', String(found));
-    }
-    if (!values.has('size')) throw new UsageError(`${filename}: Image creation needs a size parameter`);
-    if (!options.has('quiet')) write(formattingLine(filename, format, values));
-    try {
-      await createImage(session.graph, filename, imageCreateOptions(format, values));
-    } catch (error) {
-      reportError(`${filename}: ${creationFailure(filename, format, error)}`);
-      return 1;
-    }
-    return 0;
-  });
+  return withSession(
+    options.all('object'),
+    async (session) => {
+      if (backing !== undefined && !options.has('unsafe')) {
+        const found = await backingSize(session, filename, backing, values);
+        if (found === null) return 1;
+        if (!values.has('size')) values.set('size', String(found));
+      }
+      if (!values.has('size')) throw new UsageError(`${filename}: Image creation needs a size parameter`);
+      if (!options.has('quiet')) write(formattingLine(filename, format, values));
+      try {
+        await createImage(session.graph, filename, imageCreateOptions(format, values));
+      } catch (error) {
+        reportError(`${filename}: ${creationFailure(filename, format, error)}`);
+        return 1;
+      }
+      return 0;
+    },
+    ONE_BY_ONE,
+  );
 }
 
 /** The create options from all sources: `-o`, `-b`, `-F` and the size. Throws `UsageError`, whose message names the image, as qemu-img's do. */

@@ -8,7 +8,7 @@ import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, outputFormat } f
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { ordered, prettyJson } from '../json.js';
 import { shown, write } from '../output.js';
-import { forEachImage, imageArguments, opener, withSession } from '../session.js';
+import { forEachImage, imageArguments, ONE_BY_ONE, opener, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
 /** Order of the members in qemu-img's JSON. */
@@ -62,17 +62,21 @@ async function run(options: ParsedOptions): Promise<number> {
   const json = outputFormat(options) === 'json';
   const how = imageArguments(options);
   const chain = options.has('backing-chain');
-  return withSession(options.all('object'), async (session) => {
-    const infos: ImageInfo[] = [];
-    const codes = await forEachImage(images, async (image) => {
-      const found = await imageInfos(session.graph, image, how, chain, opener(session, how));
-      if (!json) write(`${infos.length === 0 ? '' : '\n'}${found.map(humanInfo).join('\n')}`);
-      infos.push(...found);
-      return 0;
-    });
-    if (json) write(`${prettyJson(images.length === 1 && !chain ? inOrder(infos[0]) : infos.map(inOrder))}\n`);
-    return Math.max(...codes);
-  });
+  return withSession(
+    options.all('object'),
+    async (session) => {
+      const infos: ImageInfo[] = [];
+      const codes = await forEachImage(images, async (image) => {
+        const found = await imageInfos(session.graph, image, how, chain, opener(session, how));
+        if (!json) write(`${infos.length === 0 ? '' : '\n'}${found.map(humanInfo).join('\n')}`);
+        infos.push(...found);
+        return 0;
+      });
+      if (json) write(`${prettyJson(images.length === 1 && !chain ? inOrder(infos[0]) : infos.map(inOrder))}\n`);
+      return Math.max(...codes);
+    },
+    ONE_BY_ONE,
+  );
 }
 
 function inOrder(info: ImageInfo): object {

@@ -7,7 +7,7 @@ import type { ImageOpener } from '../../workspace/open.js';
 import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, limitOption, OBJECT, OUTPUT, outputFormat } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { isReaderGone, shown, write } from '../output.js';
-import { forEachImage, imageArguments, opener, withSession } from '../session.js';
+import { forEachImage, imageArguments, ONE_BY_ONE, opener, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
 /** Characters that are collected before they are written. */
@@ -48,29 +48,33 @@ async function run(options: ParsedOptions): Promise<number> {
   const length = limitOption(options, 'length', 'max length');
   const how = imageArguments(options);
   if (images.length === 0) throw new UsageError('Expecting one image file name', true);
-  return withSession(options.all('object'), async (session) => {
-    const several = images.length > 1;
-    if (several && json) write('[');
-    const codes = await forEachImage(images, async (image, index) => {
-      let opened = false;
-      const open: ImageOpener = async (name, layer) => {
-        const node = await opener(session, how)(name, layer);
-        opened = true;
-        return node;
-      };
-      const entries = mapImage(session.graph, image, how, { start, length }, open);
-      if (json) {
-        if (index > 0) write(',\n');
-        await writeJson(entries, start, several, () => opened);
-      } else {
-        if (several) write(`${index === 0 ? '' : '\n'}${shown(image)}:\n`);
-        await writeHuman(entries, image, () => opened);
-      }
-      return 0;
-    });
-    if (json) write(several ? ']\n' : '\n');
-    return Math.max(...codes);
-  });
+  return withSession(
+    options.all('object'),
+    async (session) => {
+      const several = images.length > 1;
+      if (several && json) write('[');
+      const codes = await forEachImage(images, async (image, index) => {
+        let opened = false;
+        const open: ImageOpener = async (name, layer) => {
+          const node = await opener(session, how)(name, layer);
+          opened = true;
+          return node;
+        };
+        const entries = mapImage(session.graph, image, how, { start, length }, open);
+        if (json) {
+          if (index > 0) write(',\n');
+          await writeJson(entries, start, several, () => opened);
+        } else {
+          if (several) write(`${index === 0 ? '' : '\n'}${shown(image)}:\n`);
+          await writeHuman(entries, image, () => opened);
+        }
+        return 0;
+      });
+      if (json) write(several ? ']\n' : '\n');
+      return Math.max(...codes);
+    },
+    ONE_BY_ONE,
+  );
 }
 
 /**

@@ -51,6 +51,7 @@ export interface Native {
     ring: boolean,
     onBatch: (count: number) => void,
     inlineReadBytes: number,
+    waits: boolean,
   ): NativeEngine | number;
   addressOf(slab: ArrayBuffer): number;
   isZero(data: Uint8Array): boolean;

@@ -81,6 +81,8 @@ export class Engine {
   readonly native: Native;
   readonly calls: NativeEngine;
   readonly ring: boolean;
+  /** The JavaScript thread itself makes the calls that concern a whole file. */
+  readonly waits: boolean;
   #int32: Int32Array;
   #float64: Float64Array;
   /** The descriptor of a request that has to wait for a slot. */
@@ -123,9 +125,10 @@ export class Engine {
     this.#handOver();
   };
 
-  constructor(native: Native, ring: boolean, slots: number, inlineReadBytes: number) {
+  constructor(native: Native, ring: boolean, slots: number, inlineReadBytes: number, waits: boolean) {
     this.native = native;
     this.ring = ring;
+    this.waits = waits;
     const descriptors = new ArrayBuffer(slots * DESCRIPTOR_BYTES);
     const order = new ArrayBuffer(slots * 4);
     const completions = new ArrayBuffer(slots * COMPLETION_BYTES);
@@ -152,7 +155,7 @@ export class Engine {
       this.#settle(count);
       if (this.#again) this.#handOver();
     };
-    const made = native.createEngine(descriptors, order, completions, slots, ring, onBatch, inlineReadBytes);
+    const made = native.createEngine(descriptors, order, completions, slots, ring, onBatch, inlineReadBytes, waits);
     if (typeof made === 'number') throw errnoError(made, { operation: 'io_uring_setup', path: 'io_uring' });
     this.calls = made;
   }

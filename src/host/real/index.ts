@@ -1,8 +1,8 @@
 // The real host: files of the operating system, through the addon.
-import { closeSync, constants, realpath, unlink } from 'node:fs';
+import { closeSync, constants, realpath, realpathSync, unlink } from 'node:fs';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { choice, integer, type Shape, takeSettings } from '../../schema/shape.js';
+import { bool, choice, integer, type Shape, takeSettings } from '../../schema/shape.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { decodeName, encodeName } from '../../util/name-bytes.js';
 import type {
@@ -48,6 +48,11 @@ export interface RealHostOptions {
    * (12 us). A program that does nothing but copy sets it to the size of the copy's requests, which saves two thread hand-overs for each.
    */
   inlineReadBytes?: number;
+  /**
+   * The JavaScript thread itself opens, closes, resizes and flushes files and waits for the system meanwhile, which a hand-over to a worker would take
+   * longer than. For a program that has nothing else to do. Default false.
+   */
+  waits?: boolean;
 }
 
 const realPathOf = promisify(realpath.native) as unknown as (path: Buffer, encoding: 'buffer') => Promise<Buffer>;
@@ -60,6 +65,7 @@ const OPTIONS: Shape<RealHostOptions> = {
   memoryLimit: integer(1),
   slots: integer(1, 65536),
   inlineReadBytes: integer(0),
+  waits: bool,
 };
 const CREATE_FLAGS = {
   never: 0,
@@ -79,9 +85,10 @@ export function openRealHost(options: RealHostOptions = {}): RealHost {
     slots = DEFAULT_SLOTS,
     inlineReadBytes = DEFAULT_INLINE_READ_BYTES,
     memoryLimit = DEFAULT_MEMORY_LIMIT,
+    waits = false,
   } = checked;
   const native = loadNative();
-  return new RealHost(native, startEngine(native, wanted, slots, inlineReadBytes), memoryLimit);
+  return new RealHost(native, startEngine(native, wanted, slots, inlineReadBytes, waits), memoryLimit);
 }
 
 function engineFromEnvironment(): EngineName {
@@ -91,12 +98,18 @@ function engineFromEnvironment(): EngineName {
   throw new BlockError('invalid-argument', text, { operation: 'open-host' });
 }
 
-function startEngine(native: Native, wanted: EngineName, slots: number, inlineReadBytes: number): Engine {
-  if (wanted === 'threads') return new Engine(native, false, slots, inlineReadBytes);
+function startEngine(
+  native: Native,
+  wanted: EngineName,
+  slots: number,
+  inlineReadBytes: number,
+  waits: boolean,
+): Engine {
+  if (wanted === 'threads') return new Engine(native, false, slots, inlineReadBytes, waits);
   try {
-    return new Engine(native, true, slots, inlineReadBytes);
+    return new Engine(native, true, slots, inlineReadBytes, waits);
   } catch (cause) {
-    if (wanted === 'auto') return new Engine(native, false, slots, inlineReadBytes);
+    if (wanted === 'auto') return new Engine(native, false, slots, inlineReadBytes, waits);
     const { errno } = toBlockError(cause);
     const text = `io_uring was asked for, but the system does not provide it (${errno}); DISKWRIGHT_ENGINE=threads does without`;
     throw new BlockError('unsupported', text, { operation: 'open-host', errno, cause });
@@ -182,14 +195,15 @@ export class RealHost implements Host {
     const passed = this.passed.find(path, constants.O_RDONLY, () => true);
     if (passed !== null) {
       passed.release();
-      return infoOfPath(this.#native, `/proc/self/fd/${passed.fd}`);
+      return infoOfPath(this.#native, `/proc/self/fd/${passed.fd}`, this.#engine.waits);
     }
-    return infoOfPath(this.#native, path);
+    return infoOfPath(this.#native, path, this.#engine.waits);
   }
 
   async realPath(path: string): Promise<string> {
     try {
-      return decodeName(await realPathOf(encodeName(path), 'buffer'));
+      const name = encodeName(path);
+      return decodeName(this.#engine.waits ? realpathSync.native(name, 'buffer') : await realPathOf(name, 'buffer'));
     } catch (error) {
       throw toBlockError(error, { operation: 'real-path', path });
     }

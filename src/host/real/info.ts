@@ -1,6 +1,6 @@
 // Information about files, as `FileInfo`, by node's own calls: it is rarely needed.
 import type { BigIntStats } from 'node:fs';
-import { closeSync, fstatSync, openSync, stat } from 'node:fs';
+import { closeSync, fstatSync, openSync, stat, statSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { encodeName } from '../../util/name-bytes.js';
@@ -10,6 +10,8 @@ import type { Native } from './binding.js';
 
 // `promisify` is used because node:fs/promises takes 3 ms to load.
 const statOf = promisify(stat) as (path: Buffer, options: { bigint: true }) => Promise<BigIntStats>;
+
+const BIG = { bigint: true } as const;
 
 /** Kinds by the type bits of st_mode, shifted right by 12. */
 const KINDS: Readonly<Record<number, FileKind>> = { 2: 'character', 4: 'directory', 6: 'block', 8: 'file' };
@@ -27,10 +29,14 @@ export async function infoOfDescriptor(fd: number, path: string): Promise<FileIn
   }
 }
 
-/** Information about the file at `path`; links are followed. The size of a block device is read from the device. */
-export async function infoOfPath(native: Native, path: string): Promise<FileInfo> {
+/**
+ * Information about the file at `path`; links are followed. The size of a block device is read from the device. `waits`: node's pool of threads, which
+ * takes longer to start than the call, is not asked.
+ */
+export async function infoOfPath(native: Native, path: string, waits: boolean): Promise<FileInfo> {
   try {
-    const info = infoOf(await statOf(encodeName(path), { bigint: true }));
+    const name = encodeName(path);
+    const info = infoOf(waits ? statSync(name, BIG) : await statOf(name, BIG));
     if (info.kind !== 'block') return info;
     const fd = openSync(encodeName(path), 'r');
     try {
