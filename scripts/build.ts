@@ -8,25 +8,51 @@ import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
+import { build, type Plugin } from 'esbuild';
+import { lateModules } from './late-modules.js';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
 /** Packages that are addons, or are loaded when they are needed: they stay outside of the bundle. */
 const EXTERNAL = ['fs-ext', 'bottleneck', 'node-gyp-build', 'zstd-napi'];
 
+/** Commands that are over at once. Their bundle is made without the modules of the others. */
+const SMALL_VERBS = ['info', 'check', 'map', 'create'];
+
 /**
  * Writes the command line to `outfile` and a folder beside it, which must lie somewhere below the package's folder: it looks for the
  * addon from there.
  */
 export async function bundleCli(outfile: string): Promise<void> {
-  const bundle = join(dirname(outfile), 'cli', 'main.cjs');
+  const folder = join(dirname(outfile), 'cli');
+  const bundles = [join(folder, 'main.cjs'), join(folder, 'small.cjs')];
+  await bundleTo(bundles[0], null);
+  await bundleTo(bundles[1], SMALL_VERBS);
+  copyFileSync(join(root, 'scripts', 'code-cache.cjs'), join(folder, 'code-cache.cjs'));
+  const hash = createHash('sha256');
+  for (const bundle of bundles) hash.update(readFileSync(bundle));
+  const launcher = readFileSync(join(root, 'scripts', 'launcher.cjs'), 'utf8');
+  const settled = launcher
+    .replace("const BUILD = 'unbundled'", `const BUILD = '${hash.digest('hex').slice(0, 32)}'`)
+    .replace('const SMALL = []', `const SMALL = ${JSON.stringify(SMALL_VERBS)}`);
+  writeFileSync(outfile, settled);
+  chmodSync(outfile, 0o755);
+}
+
+/** Writes the bundle of `verbs`; null: of all. */
+async function bundleTo(outfile: string, verbs: readonly string[] | null): Promise<void> {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+  // A CommonJS module has no import.meta: what it knows of itself is its file name.
+  const define = {
+    'import.meta.filename': '__filename',
+    'import.meta.dirname': '__dirname',
+    DISKWRIGHT_VERSION: JSON.stringify(version),
+  };
   await build({
     entryPoints: [join(root, 'src/cli/entry.ts')],
-    outfile: bundle,
+    outfile,
     bundle: true,
     platform: 'node',
     target: 'node20',
@@ -34,21 +60,28 @@ export async function bundleCli(outfile: string): Promise<void> {
     minifySyntax: true,
     minifyWhitespace: true,
     external: EXTERNAL,
-    // The launcher makes one function of it. A CommonJS module has no import.meta: what it knows of itself is its file name.
-    banner: {
-      js: "(function (exports, require, module, __filename, __dirname) {const importMetaUrl = require('node:url').pathToFileURL(__filename).href;",
-    },
+    // The launcher makes one function of it.
+    banner: { js: '(function (exports, require, module, __filename, __dirname) {' },
     footer: { js: '})' },
     // As it is by default: the launcher reads the file as latin1.
     charset: 'ascii',
-    define: { 'import.meta.url': 'importMetaUrl', DISKWRIGHT_VERSION: JSON.stringify(version) },
+    plugins: [...(verbs === null ? [] : [onlyVerbs(verbs)]), lateModules(join(root, 'src'), define)],
     logLevel: 'warning',
   });
-  copyFileSync(join(root, 'scripts', 'code-cache.cjs'), join(dirname(bundle), 'code-cache.cjs'));
-  const id = createHash('sha256').update(readFileSync(bundle)).digest('hex').slice(0, 32);
-  const launcher = readFileSync(join(root, 'scripts', 'launcher.cjs'), 'utf8');
-  writeFileSync(outfile, launcher.replace("const BUILD = 'unbundled'", `const BUILD = '${id}'`));
-  chmodSync(outfile, 0o755);
+}
+
+/** Leaves out the modules of all other verbs; the launcher starts them from the other bundle. */
+function onlyVerbs(verbs: readonly string[]): Plugin {
+  return {
+    name: 'only-verbs',
+    setup({ onResolve, onLoad }) {
+      onResolve({ filter: /^\.\/verbs\/\w+\.js$/ }, ({ path, kind }) => {
+        const verb = basename(path, '.js');
+        return kind === 'dynamic-import' && !verbs.includes(verb) ? { path: verb, namespace: 'left-out' } : undefined;
+      });
+      onLoad({ filter: /./, namespace: 'left-out' }, () => ({ contents: "throw new Error('not in this bundle');" }));
+    },
+  };
 }
 
 function compileLibrary(): void {

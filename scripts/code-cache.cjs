@@ -1,11 +1,5 @@
-// V8's code cache of the command line: what V8 compiled for a command is kept after its first run, and the next run of the same command
-// starts from it (measured: 41 ms instead of 55, of which node itself takes 20). It lies in
-//
-//   $XDG_CACHE_HOME/diskwright or ~/.cache/diskwright, else beside the bundle
-//
-// one file for each bundle, command, version of node and V8 flags, all of which, and the bundle's build, stand in the file's first line and
-// are compared before V8 sees the rest. V8 compares lengths and trusts the rest, so a file is on the disk before it gets its name. Code is taken from nobody but the user who runs it. That there is no cache, or that none
-// can be written, never keeps a command from running.
+// Writes V8's code cache of a command (see launcher.cjs, which reads it). A file is on the disk before it gets its name. That none can be written never keeps a
+// command from running.
 'use strict';
 const fs = require('node:fs');
 const { join } = require('node:path');
@@ -13,42 +7,7 @@ const { join } = require('node:path');
 /** Files that were not made again for so long go when a new one is made. */
 const KEEP_MS = 90 * 86_400_000;
 
-/** Where the cache of `verb` may lie, the best place first, and what must stand in it. `flags`: what the launcher told V8. */
-function placeOf(bundle, build, verb, flags) {
-  const { execArgv, version, versions, arch, env } = process;
-  const run = JSON.stringify([bundle, verb, version, versions.v8, arch, flags, execArgv, env.NODE_OPTIONS ?? '']);
-  const key = `${build} ${run}`;
-  // Without the build: the next one takes the place of this.
-  const name = `${verb}-${fingerprint(run)}.cache`;
-  const folders = [join(bundle, '..')];
-  const base = env.XDG_CACHE_HOME || (env.HOME && join(env.HOME, '.cache'));
-  // With sudo, HOME may be another user's: nothing of root's is left there.
-  if (base?.startsWith('/') && isOurs(env.XDG_CACHE_HOME || env.HOME)) folders.unshift(join(base, 'diskwright'));
-  return { key, name, folders };
-}
-
-/** What V8 compiled for this command before, or undefined. */
-function readCache({ key, name, folders }) {
-  for (const folder of folders) {
-    let fd;
-    try {
-      fd = fs.openSync(join(folder, name), fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
-      const { uid, mode, size } = fs.fstatSync(fd);
-      if (uid !== process.geteuid() || (mode & 0o022) !== 0) continue;
-      const whole = Buffer.allocUnsafe(size);
-      if (fs.readSync(fd, whole) !== size) continue;
-      const end = whole.indexOf(10);
-      if (whole.toString('utf8', 0, end) === key) return whole.subarray(end + 1);
-    } catch {
-      // There is none here.
-    } finally {
-      if (fd !== undefined) fs.closeSync(fd);
-    }
-  }
-  return undefined;
-}
-
-/** Keeps what `script` has compiled by now, in the first folder that takes it. */
+/** Keeps what `script` has compiled by now, in the first of `folders` that takes it, as `name`, with `key` in its first line. */
 function writeCache({ key, name, folders }, script) {
   for (const folder of folders) {
     const draft = join(folder, `.${name}.${process.pid}`);
@@ -87,19 +46,4 @@ function removeOld(folder) {
   }
 }
 
-function isOurs(folder) {
-  try {
-    return fs.statSync(folder).uid === process.geteuid();
-  } catch {
-    return false;
-  }
-}
-
-/** FNV-1a, eight figures: only a name; what counts is the whole key. */
-function fingerprint(text) {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return (hash >>> 0).toString(16).padStart(8, '0');
-}
-
-module.exports = { placeOf, readCache, writeCache };
+module.exports = { writeCache };

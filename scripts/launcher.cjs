@@ -1,15 +1,16 @@
 #!/usr/bin/env node
-// dist/cli.cjs: starts the command line (dist/cli/main.cjs), with the V8 code cache of an earlier run (code-cache.cjs).
+// dist/cli.cjs: starts the command line, with the V8 code cache of an earlier run. Node compiles this file anew for each command, so it has nothing but what
+// each needs.
 'use strict';
 // Node opens its debugger to the machine at SIGUSR1, unless somebody listens. Here it means nothing, or "how far are you?" (cli/progress.ts).
 process.on('SIGUSR1', () => undefined);
-const { readFileSync } = require('node:fs');
-const { basename, dirname, join } = require('node:path');
+const fs = require('node:fs');
 const { Script, constants } = require('node:vm');
-const { placeOf, readCache, writeCache } = require('./cli/code-cache.cjs');
 
-/** Which bundle this launcher starts; set by the build. */
+/** Which bundles this launcher starts; set by the build. */
 const BUILD = 'unbundled';
+/** Commands that are over at once; set by the build. They have a bundle without the modules of all others. */
+const SMALL = [];
 
 // A command lives for a fraction of a second. With V8's own measure its optimising compiler took a third of the CPU time of a copy of
 // 1 GiB (node 20; a quarter in 22, an eighth in 24), on the core that the copy needs; a loop that is really hot (a check of a huge image)
@@ -21,22 +22,39 @@ const RARELY_OPTIMISE = {
   12.4: '--invocation-count-for-turbofan=90000',
   13.6: '--invocation-count-for-turbofan=90000',
 };
-const SERVERS = ['nbd', 'daemon', 'qemu-nbd', 'qemu-storage-daemon'];
+const PROGRAMS = /(^|\/)(qemu-nbd|qemu-storage-daemon)$/;
 const COPIES = ['convert', 'compare', 'commit', 'stream', 'mirror', 'backup'];
-const serves = SERVERS.includes(process.argv[2]) || SERVERS.includes(basename(process.argv[1]));
-const copies = !serves && COPIES.includes(process.argv[2]);
-const flag = copies ? RARELY_OPTIMISE[process.versions.v8.split('.', 2).join('.')] : undefined;
+const { argv, env, execArgv, version, versions, arch } = process;
+const word = argv[2] ?? '';
+const plain = !PROGRAMS.test(argv[1]);
+const copies = plain && COPIES.includes(word);
+const flag = copies ? RARELY_OPTIMISE[versions.v8.split('.', 2).join('.')] : undefined;
 if (flag !== undefined) require('node:v8').setFlagsFromString(flag);
 
-const file = join(__dirname, 'cli', 'main.cjs');
+const folder = `${__dirname}/cli`;
+const file = plain && SMALL.includes(word) ? `${folder}/small.cjs` : `${folder}/main.cjs`;
+
+// The cache: what V8 compiled for a command is kept after its first run (code-cache.cjs), and the next run of the same command starts from it. It lies in
+//
+//   $XDG_CACHE_HOME/diskwright or ~/.cache/diskwright, else beside the bundle
+//
+// one file for each bundle, command, version of node and V8 flags, all of which, and the bundle's build, stand in the file's first line and
+// are compared before V8 sees the rest. V8 compares lengths and trusts the rest. Code is taken from nobody but the user who runs it. That there is no cache
+// never keeps a command from running.
+
 /** The command, where it is one: its cache has its name. */
-const verb = /^[a-z]{1,16}$/.test(process.argv[2] ?? '') ? process.argv[2] : 'none';
-const place = placeOf(file, BUILD, verb, flag ?? '');
+const verb = /^[a-z]{1,16}$/.test(word) ? word : 'none';
+const run = JSON.stringify([file, verb, version, versions.v8, arch, flag ?? '', execArgv, env.NODE_OPTIONS ?? '']);
+const place = { key: `${BUILD} ${run}`, name: `${verb}-${fingerprint(run)}.cache`, folders: [folder] };
+const home = env.XDG_CACHE_HOME || env.HOME;
+// With sudo, HOME may be another user's: nothing of root's is left there.
+if (home?.startsWith('/') && isOurs(home)) {
+  place.folders.unshift(`${env.XDG_CACHE_HOME || `${home}/.cache`}/diskwright`);
+}
 const cachedData = readCache(place);
 
 /** The bundle: ASCII, a function of what a CommonJS module knows. */
-const source = readFileSync(file, 'latin1');
-const script = new Script(source, {
+const script = new Script(fs.readFileSync(file, 'latin1'), {
   filename: file,
   cachedData,
   importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
@@ -44,8 +62,44 @@ const script = new Script(source, {
 // Only a command that went well shows what the next one will need. A server starts in two thirds of the CPU time with it (measured: 0.12 s
 // instead of 0.18), which counts where a daemon is started for each machine.
 if (cachedData === undefined || script.cachedDataRejected) {
-  process.on('exit', (code) => code === 0 && writeCache(place, script));
+  process.on('exit', (code) => code === 0 && require('./cli/code-cache.cjs').writeCache(place, script));
 }
 
 const main = { exports: {} };
-script.runInThisContext()(main.exports, require, main, file, dirname(file));
+script.runInThisContext()(main.exports, require, main, file, folder);
+
+/** What V8 compiled for this command before, or undefined. */
+function readCache({ key, name, folders }) {
+  for (const folder of folders) {
+    let fd;
+    try {
+      fd = fs.openSync(`${folder}/${name}`, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
+      const { uid, mode, size } = fs.fstatSync(fd);
+      if (uid !== process.geteuid() || (mode & 0o022) !== 0) continue;
+      const whole = Buffer.allocUnsafe(size);
+      if (fs.readSync(fd, whole) !== size) continue;
+      const end = whole.indexOf(10);
+      if (whole.latin1Slice(0, end) === Buffer.from(key).latin1Slice()) return whole.subarray(end + 1);
+    } catch {
+      // There is none here.
+    } finally {
+      if (fd !== undefined) fs.closeSync(fd);
+    }
+  }
+  return undefined;
+}
+
+function isOurs(folder) {
+  try {
+    return fs.statSync(folder).uid === process.geteuid();
+  } catch {
+    return false;
+  }
+}
+
+/** FNV-1a, eight figures: only a name; what counts is the whole key. */
+function fingerprint(text) {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return (hash >>> 0).toString(16).padStart(8, '0');
+}

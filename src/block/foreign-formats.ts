@@ -35,8 +35,12 @@ export const FOREIGN_FORMATS: readonly Recogniser[] = [
 
 const CLOOP = '#!/bin/sh\n#V2.0 Format\nmodprobe cloop file=$0 && mount -r -t iso9660 /dev/cloop $1\n';
 
+/** A comment, a blank, an empty line, `version`. */
+const DESCRIPTOR_STARTS: readonly number[] = [...'# \r\nv'].map((first) => first.charCodeAt(0));
+
 function isVmdk(head: Uint8Array): boolean {
   if (['KDMV', 'COWD'].includes(latin1(head, 0, 4))) return true;
+  if (!DESCRIPTOR_STARTS.includes(head[0])) return false;
   // A text descriptor: comments and lines of blanks (an empty one does not count), then its version.
   return /^(?:(?:#[^\n]*| +\r?)\n)*version=[123]\r?\n/.test(latin1(head, 0, head.length));
 }

@@ -1,9 +1,8 @@
 // What a command writes: its output to standard output; messages, each after the program's name, to standard error. Either may be a terminal,
 // which must not get control characters from a stranger's file name, and on which a message must not be mixed with a line of progress.
 
-import { subscribe } from 'node:diagnostics_channel';
 import { fstatSync, writeSync } from 'node:fs';
-import { reportUnexpected, UNEXPECTED_CHANNEL, type Unexpected } from '../util/diagnostics.js';
+import { onUnexpected, reportUnexpected } from '../util/diagnostics.js';
 import { BlockError } from '../util/errors.js';
 import { printable, printableLines } from '../util/foreign-text.js';
 import { encodeName, hasRawBytes } from '../util/name-bytes.js';
@@ -184,8 +183,7 @@ export function withPrintableNames(text: string, error: BlockError): string {
 
 /** From now on, prints one line for each unexpected error (see `util/diagnostics.ts`), with the place where it was thrown. */
 export function printUnexpected(): void {
-  subscribe(UNEXPECTED_CHANNEL, (message) => {
-    const { where, error } = message as Unexpected;
+  onUnexpected(({ where, error }) => {
     const text = error instanceof Error ? error.message : String(error);
     reportError(`internal error: ${where}: ${text}${placeOf(error)}`);
   });

@@ -30,7 +30,7 @@ import {
 const INLINE_READ_BYTES = 1 << 20;
 
 /** For commands that show or make one image after the other, and that a signal ends at once: nothing else is to be done while the system works. */
-export const ONE_BY_ONE: RealHostOptions = { waits: true };
+export const ONE_BY_ONE: RealHostOptions = { waits: true, slots: 64 };
 
 export interface Session {
   readonly host: Host;

@@ -15,10 +15,16 @@ export interface Unexpected {
   readonly error: unknown;
 }
 
-const unexpected = channel(UNEXPECTED_CHANNEL);
+/** Of this program itself, which need not load node's module for that. */
+const listeners: ((message: Unexpected) => void)[] = [];
 /** What was said already: an exception passes through several hands. */
 const reported = new WeakSet<object>();
 const MAX_CAUSES = 10;
+
+/** `listener` is called with each message, before the subscribers of the channel. It must not throw. */
+export function onUnexpected(listener: (message: Unexpected) => void): void {
+  listeners.push(listener);
+}
 
 /** Publishes `error`, once: one whose cause was published already is known. Never throws; a subscriber that throws is node's affair. */
 export function reportUnexpected(where: string, error: unknown): void {
@@ -29,5 +35,8 @@ export function reportUnexpected(where: string, error: unknown): void {
     reported.add(link);
     link = (link as { cause?: unknown }).cause;
   }
-  if (!known && unexpected.hasSubscribers) unexpected.publish({ where, error } satisfies Unexpected);
+  if (known) return;
+  for (const listener of listeners) listener({ where, error });
+  const unexpected = channel(UNEXPECTED_CHANNEL);
+  if (unexpected.hasSubscribers) unexpected.publish({ where, error } satisfies Unexpected);
 }

@@ -9,16 +9,21 @@ import { hasRawBytes } from './name-bytes.js';
  */
 const UNSAFE = /[\p{Cc}\p{Cf}\u2028\u2029\p{Surrogate}]/gu;
 
+/** Nearly all text has nothing but these. The test is ten times as fast as the first use of the other, for which node makes tables of all characters. */
+const PLAIN = /^[\x20-\x7e\n]*$/;
+
 const SHORT: Readonly<Record<string, string>> = { '\n': '\\n', '\t': '\\t', '\r': '\\r' };
 
 /** `text` with what is unsafe as escapes: `\x1b`, `\n`, `\xff` for a byte that is no UTF-8, `\u202e`. One line. */
 export function printable(text: string): string {
-  return text.replace(UNSAFE, escaped);
+  return PLAIN.test(text) && !text.includes('\n') ? text : text.replace(UNSAFE, escaped);
 }
 
 /** As `printable`, for several lines: line feeds and tabs, which are harmless on a terminal, stay. */
 export function printableLines(text: string): string {
-  return text.replace(UNSAFE, (unit) => (unit === '\n' || unit === '\t' ? unit : escaped(unit)));
+  return PLAIN.test(text)
+    ? text
+    : text.replace(UNSAFE, (unit) => (unit === '\n' || unit === '\t' ? unit : escaped(unit)));
 }
 
 function escaped(unit: string): string {

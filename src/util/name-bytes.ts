@@ -10,18 +10,20 @@ import { BlockError } from './errors.js';
 
 /** U+DC00. A byte is added to it. */
 const ESCAPE = 0xdc00;
-const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+/** Made at the first need, as it takes node a while. */
+let strict: InstanceType<typeof TextDecoder> | undefined;
 
 /** The text that stands for `bytes`. */
 export function decodeName(bytes: Uint8Array): string {
+  strict ??= new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   try {
     return strict.decode(bytes);
   } catch {
-    return decodePieces(bytes);
+    return decodePieces(bytes, strict);
   }
 }
 
-function decodePieces(bytes: Uint8Array): string {
+function decodePieces(bytes: Uint8Array, strict: InstanceType<typeof TextDecoder>): string {
   let text = '';
   for (let at = 0; at < bytes.length; ) {
     const length = validLength(bytes, at);
@@ -50,7 +52,7 @@ function validLength(bytes: Uint8Array, at: number): number {
 
 /** The bytes that `text` stands for. Throws `invalid-argument` where it stands for none. */
 export function encodeName(text: string): Buffer {
-  if (!/\p{Surrogate}/u.test(text)) return Buffer.from(text);
+  if (!hasRawBytes(text)) return Buffer.from(text);
   const parts = text.split(/(\p{Surrogate}+)/u).map((part, index) => {
     if (index % 2 === 0) return Buffer.from(part);
     return Buffer.from([...part].map((unit) => byteOf(unit, text)));
@@ -66,12 +68,12 @@ function byteOf(unit: string, text: string): number {
 
 /** Bytes of the name. Throws as `encodeName`. */
 export function nameLength(text: string): number {
-  return /\p{Surrogate}/u.test(text) ? encodeName(text).length : Buffer.byteLength(text);
+  return hasRawBytes(text) ? encodeName(text).length : Buffer.byteLength(text);
 }
 
 /** True where `text` stands for a name with bytes that are not valid UTF-8. */
 export function hasRawBytes(text: string): boolean {
-  return /\p{Surrogate}/u.test(text);
+  return !text.isWellFormed();
 }
 
 /**

@@ -24,7 +24,8 @@ describe('the launcher', () => {
     // Beside the bundle that all tests share lie the caches of those who have no folder for them.
     const beside = dirname(await cliBundle());
     mkdirSync(join(OWN, 'cli'), { recursive: true });
-    for (const name of ['cli.cjs', 'cli/main.cjs', 'cli/code-cache.cjs']) cpSync(join(beside, name), join(OWN, name));
+    for (const name of ['cli.cjs', 'cli/main.cjs', 'cli/small.cjs', 'cli/code-cache.cjs'])
+      cpSync(join(beside, name), join(OWN, name));
   });
   afterEach(() => {
     shop.remove();

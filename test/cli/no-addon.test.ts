@@ -20,7 +20,7 @@ describe('without the native addon', () => {
     mkdirSync(join(folder, 'dist', 'cli'), { recursive: true });
     copyFileSync(join(ROOT, 'package.json'), join(folder, 'package.json'));
     copyFileSync(bundle, join(folder, 'dist', 'cli.cjs'));
-    for (const name of ['main.cjs', 'code-cache.cjs']) {
+    for (const name of ['main.cjs', 'small.cjs', 'code-cache.cjs']) {
       cpSync(join(dirname(bundle), 'cli', name), join(folder, 'dist', 'cli', name));
     }
     symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));

@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import { denyGate, sameFolderGate } from '../../src/block/gate.js';
 import { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
-import { nbdDriver } from '../../src/drivers/protocols/nbd/driver.js';
+import { nbdDriver } from '../../src/drivers/protocols/nbd/definition.js';
 import { formatNbdName, parseNbdName } from '../../src/drivers/protocols/nbd/name.js';
 import type { BlockdevOptionsNbd } from '../../src/schema/generated/types.js';
 import type { LooseChild, LooseOptions } from '../../src/schema/loose-options.js';

@@ -76,7 +76,7 @@ describe('the package, installed without a compiler', function () {
     ]);
     expect(existsSync(installed.path('src', 'index.ts'))).to.equal(true);
     expect(existsSync(installed.path('src', 'cli'))).to.equal(false);
-    expect(readdirSync(installed.path('dist', 'cli'))).to.have.members(['code-cache.cjs', 'main.cjs']);
+    expect(readdirSync(installed.path('dist', 'cli'))).to.have.members(['code-cache.cjs', 'main.cjs', 'small.cjs']);
   });
 
   it('says its version, engine and codecs', () => {

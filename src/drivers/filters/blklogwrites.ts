@@ -14,7 +14,7 @@ import { withLink } from '../../block/child.js';
 import { nameAsOptions } from '../../block/filename.js';
 import { FilterNode } from '../../block/node/filter.js';
 import type { BlockNode } from '../../block/node/node.js';
-import type { DriverDefinition, OpenRequest } from '../../block/registry.js';
+import type { OpenRequest } from '../../block/registry.js';
 import { type Permissions, ROLES } from '../../block/roles.js';
 import type { Extent, Located, WriteFlags, ZeroFlags } from '../../block/types.js';
 import { PERM_ALL, Perm } from '../../block/types.js';
@@ -193,23 +193,19 @@ function checkSectorSize(bytes: number): void {
   throw new BlockError('invalid-argument', `Invalid log sector size ${bytes}`, { operation: 'open' });
 }
 
-export const blklogwritesDriver: DriverDefinition<'blklogwrites'> = {
-  name: 'blklogwrites',
-  kind: 'filter',
-  async open(request) {
-    const { options, openChild } = request;
-    const { 'log-sector-size': given, 'log-append': append = false } = options;
-    const sectorBytes = given ?? DEFAULT_SECTOR_BYTES;
-    const file = await openChild('file', null, 'filtered');
-    const log = await openChild('log', null, 'data');
-    if (append && given !== undefined) {
-      throw new BlockError('invalid-argument', 'log-append and log-sector-size are mutually exclusive');
-    }
-    checkSectorSize(sectorBytes);
-    if (options['log-super-update-interval'] === 0) {
-      throw new BlockError('invalid-argument', 'Invalid log superblock update interval 0');
-    }
-    const at = append ? await endOf(log) : { sectorBytes, next: 1, entries: 0 };
-    return new BlklogwritesNode(request, file, log, at);
-  },
-};
+export async function openBlklogwrites(request: OpenRequest<'blklogwrites'>): Promise<BlockNode> {
+  const { options, openChild } = request;
+  const { 'log-sector-size': given, 'log-append': append = false } = options;
+  const sectorBytes = given ?? DEFAULT_SECTOR_BYTES;
+  const file = await openChild('file', null, 'filtered');
+  const log = await openChild('log', null, 'data');
+  if (append && given !== undefined) {
+    throw new BlockError('invalid-argument', 'log-append and log-sector-size are mutually exclusive');
+  }
+  checkSectorSize(sectorBytes);
+  if (options['log-super-update-interval'] === 0) {
+    throw new BlockError('invalid-argument', 'Invalid log superblock update interval 0');
+  }
+  const at = append ? await endOf(log) : { sectorBytes, next: 1, entries: 0 };
+  return new BlklogwritesNode(request, file, log, at);
+}

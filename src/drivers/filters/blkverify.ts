@@ -6,10 +6,10 @@
 
 import type { Abilities } from '../../block/abilities.js';
 import type { Child } from '../../block/child.js';
-import { nameAsOptions, parseProtocolName } from '../../block/filename.js';
+import { nameAsOptions } from '../../block/filename.js';
 import { FilterNode } from '../../block/node/filter.js';
 import type { BlockNode } from '../../block/node/node.js';
-import type { DriverDefinition, OpenRequest } from '../../block/registry.js';
+import type { OpenRequest } from '../../block/registry.js';
 import type { Permissions } from '../../block/roles.js';
 import { type BlockStatus, type Extent, PERM_ALL, Perm, type WriteFlags, type ZeroFlags } from '../../block/types.js';
 import type { HostFile, ZeroScan } from '../../host/host.js';
@@ -141,25 +141,7 @@ class BlkverifyNode extends FilterNode {
   }
 }
 
-export const blkverifyDriver: DriverDefinition<'blkverify'> = {
-  name: 'blkverify',
-  kind: 'filter',
-  names: {
-    prefixes: ['blkverify'],
-    parse(filename) {
-      const rest = filename.slice('blkverify:'.length);
-      const colon = rest.indexOf(':');
-      if (colon < 0) {
-        throw new BlockError('invalid-argument', 'blkverify requires raw copy and original image path', {
-          path: filename,
-        });
-      }
-      const raw = { driver: 'raw', file: parseProtocolName(rest.slice(0, colon)) } as const;
-      return { driver: 'blkverify', raw, test: parseProtocolName(rest.slice(colon + 1)) };
-    },
-  },
-  async open(request) {
-    const test = await request.openChild('test', null, 'filtered');
-    return new BlkverifyNode(request, test, await request.openChild('raw', null, 'data'));
-  },
-};
+export async function openBlkverify(request: OpenRequest<'blkverify'>): Promise<BlockNode> {
+  const test = await request.openChild('test', null, 'filtered');
+  return new BlkverifyNode(request, test, await request.openChild('raw', null, 'data'));
+}

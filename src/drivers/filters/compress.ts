@@ -4,7 +4,7 @@
 import { skipFilters } from '../../block/chain.js';
 import { FilterNode } from '../../block/node/filter.js';
 import type { BlockNode } from '../../block/node/node.js';
-import { type DriverDefinition, findDriver, type OpenRequest } from '../../block/registry.js';
+import { findDriver, type OpenRequest } from '../../block/registry.js';
 import type { Located, WriteFlags } from '../../block/types.js';
 import type { ZeroScan } from '../../host/host.js';
 import { BlockError } from '../../util/errors.js';
@@ -47,16 +47,12 @@ class CompressNode extends FilterNode {
   }
 }
 
-export const compressDriver: DriverDefinition<'compress'> = {
-  name: 'compress',
-  kind: 'filter',
-  async open(request) {
-    const file = await request.openChild('file', null, 'filtered');
-    const { driver, filename } = skipFilters(file);
-    if (findDriver(driver).compresses !== true) {
-      const message = `Compression is not supported for underlying format: ${driver}`;
-      throw new BlockError('unsupported', message, { path: filename });
-    }
-    return new CompressNode(request, file);
-  },
-};
+export async function openCompress(request: OpenRequest<'compress'>): Promise<BlockNode> {
+  const file = await request.openChild('file', null, 'filtered');
+  const { driver, filename } = skipFilters(file);
+  if (findDriver(driver).compresses !== true) {
+    const message = `Compression is not supported for underlying format: ${driver}`;
+    throw new BlockError('unsupported', message, { path: filename });
+  }
+  return new CompressNode(request, file);
+}

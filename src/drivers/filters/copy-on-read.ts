@@ -5,7 +5,7 @@
 import type { Child } from '../../block/child.js';
 import type { BlockNode } from '../../block/node/node.js';
 import { PopulatingFilter } from '../../block/node/populating-filter.js';
-import type { DriverDefinition, OpenRequest } from '../../block/registry.js';
+import type { OpenRequest } from '../../block/registry.js';
 import type { Permissions } from '../../block/roles.js';
 import { type Extent, Perm, type WriteFlags, type ZeroFlags } from '../../block/types.js';
 import { BlockError } from '../../util/errors.js';
@@ -94,12 +94,8 @@ function findBottom({ graph, options }: OpenRequest<'copy-on-read'>, file: Block
   throw new BlockError('invalid-argument', `Bottom node '${options.bottom}' is not below '${file.nodeName}'`);
 }
 
-export const copyOnReadDriver: DriverDefinition<'copy-on-read'> = {
-  name: 'copy-on-read',
-  kind: 'filter',
-  async open(request) {
-    const file = await request.openChild('file', null, 'filtered');
-    if (file.readOnly) throw new BlockError('read-only', 'Block node is read-only', { path: file.filename });
-    return new CopyOnReadNode(request, file, findBottom(request, file));
-  },
-};
+export async function openCopyOnRead(request: OpenRequest<'copy-on-read'>): Promise<BlockNode> {
+  const file = await request.openChild('file', null, 'filtered');
+  if (file.readOnly) throw new BlockError('read-only', 'Block node is read-only', { path: file.filename });
+  return new CopyOnReadNode(request, file, findBottom(request, file));
+}

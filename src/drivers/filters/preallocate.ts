@@ -10,7 +10,7 @@ import type { Child } from '../../block/child.js';
 import { FilterNode } from '../../block/node/filter.js';
 import type { BlockNode } from '../../block/node/node.js';
 import type { NodeChange, PreparedReopen } from '../../block/node/reopening.js';
-import type { DriverDefinition, OpenRequest } from '../../block/registry.js';
+import type { OpenRequest } from '../../block/registry.js';
 import type { Permissions } from '../../block/roles.js';
 import { Perm, type TruncateOptions } from '../../block/types.js';
 import type { BlockdevOptionsPreallocate } from '../../schema/generated/types.js';
@@ -45,7 +45,7 @@ function aheadOf(options: BlockdevOptionsPreallocate): Ahead {
 }
 
 /** Where options are text both are read as sizes (`prealloc-size=1M`), as QEMU does, though they are integers of the schema. */
-function withSizes(level: { [key: string]: Nested }): { [key: string]: Nested } {
+export function withSizes(level: { [key: string]: Nested }): { [key: string]: Nested } {
   const read = { ...level };
   for (const name of ['prealloc-align', 'prealloc-size']) {
     const given = level[name];
@@ -124,10 +124,6 @@ class PreallocateNode extends FilterNode {
   }
 }
 
-export const preallocateDriver: DriverDefinition<'preallocate'> = {
-  name: 'preallocate',
-  kind: 'filter',
-  changeable: ['prealloc-align', 'prealloc-size'],
-  withoutOldOptions: withSizes,
-  open: async (request) => new PreallocateNode(request, await request.openChild('file', null, 'filtered')),
-};
+export async function openPreallocate(request: OpenRequest<'preallocate'>): Promise<BlockNode> {
+  return new PreallocateNode(request, await request.openChild('file', null, 'filtered'));
+}

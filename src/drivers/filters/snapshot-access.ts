@@ -3,7 +3,8 @@
 
 import type { Moment } from '../../block/abilities.js';
 import { FilterNode } from '../../block/node/filter.js';
-import type { DriverDefinition } from '../../block/registry.js';
+import type { BlockNode } from '../../block/node/node.js';
+import type { OpenRequest } from '../../block/registry.js';
 import type { Permissions } from '../../block/roles.js';
 import { type BlockStatus, type Extent, PERM_ALL } from '../../block/types.js';
 import type { HostFile, ZeroScan } from '../../host/host.js';
@@ -99,10 +100,10 @@ class SnapshotAccessNode extends FilterNode {
   }
 }
 
-export const snapshotAccessDriver: DriverDefinition<'snapshot-access'> = {
-  name: 'snapshot-access',
-  kind: 'filter',
-  async open({ graph, node, openChild }) {
-    return new SnapshotAccessNode(graph, node, 'snapshot-access', null, await openChild('file', null, 'filtered'));
-  },
-};
+export async function openSnapshotAccess({
+  graph,
+  node,
+  openChild,
+}: OpenRequest<'snapshot-access'>): Promise<BlockNode> {
+  return new SnapshotAccessNode(graph, node, 'snapshot-access', null, await openChild('file', null, 'filtered'));
+}

@@ -9,7 +9,7 @@
 import { FilterNode } from '../../block/node/filter.js';
 import type { BlockNode } from '../../block/node/node.js';
 import type { NodeChange, PreparedReopen } from '../../block/node/reopening.js';
-import type { DriverDefinition, OpenRequest } from '../../block/registry.js';
+import type { OpenRequest } from '../../block/registry.js';
 import type { Extent, Located, WriteFlags, ZeroFlags } from '../../block/types.js';
 import type { ZeroScan } from '../../host/host.js';
 import type { ThrottleMember } from '../../host/throttle.js';
@@ -115,9 +115,6 @@ class ThrottleNode extends FilterNode {
   }
 }
 
-export const throttleDriver: DriverDefinition<'throttle'> = {
-  name: 'throttle',
-  kind: 'filter',
-  changeable: ['throttle-group'],
-  open: async (request) => new ThrottleNode(request, await request.openChild('file', null, 'filtered')),
-};
+export async function openThrottle(request: OpenRequest<'throttle'>): Promise<BlockNode> {
+  return new ThrottleNode(request, await request.openChild('file', null, 'filtered'));
+}

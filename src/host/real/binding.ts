@@ -2,7 +2,6 @@
 // or the bundled command line).
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, sep } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { BlockError } from '../../util/errors.js';
 
 /** Functions of one engine. Addresses are numbers: the address of a slab, plus an offset. */
@@ -111,7 +110,7 @@ let loaded: Native | undefined;
 
 /** A `require`, for addons and for modules that are loaded late. The bundled command line has one; loading `node:module` would take 3 ms. */
 export const load: NodeJS.Require =
-  typeof require === 'function' ? require : process.getBuiltinModule('node:module').createRequire(import.meta.url);
+  typeof require === 'function' ? require : process.getBuiltinModule('node:module').createRequire(import.meta.filename);
 
 /** The optional package `name`, or null where it is not installed, or was built for another version of node. */
 export function loadOptional<Module>(name: string): Module | null {
@@ -128,12 +127,15 @@ export function loadOptional<Module>(name: string): Module | null {
  */
 export function loadNative(): Native {
   if (loaded !== undefined) return loaded;
-  const root = packageRoot(dirname(fileURLToPath(import.meta.url)));
+  const root = packageRoot(import.meta.dirname);
   try {
     // If it was built here, node-gyp-build is not needed, whose loading takes milliseconds at start-up.
     const built = join(root, 'build', 'Release', 'diskwright.node');
     if (existsSync(built)) {
-      loaded = load(built) as Native;
+      // Not `require`, which looks for much else first.
+      const addon = { exports: {} };
+      process.dlopen(addon, built);
+      loaded = addon.exports as Native;
     } else {
       const find = load('node-gyp-build') as (folder: string) => Native;
       loaded = find(root);

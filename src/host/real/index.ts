@@ -120,14 +120,15 @@ export class RealHost implements Host {
   readonly engine: string;
   readonly clock = realClock;
   readonly memory: ArenaMemory;
-  readonly codecs: NativeCodecs;
-  readonly net: RealNet;
-  readonly characters: RealCharacters;
   readonly passed: PassedDescriptors;
   #native: Native;
   #engine: Engine;
-  readonly #mover: Mover;
-  readonly #comparer: Comparer;
+  // Made when they are needed: most commands need none of them.
+  #codecs: NativeCodecs | undefined;
+  #net: RealNet | undefined;
+  #characters: RealCharacters | undefined;
+  #mover: Mover | undefined;
+  #comparer: Comparer | undefined;
   #files = new Set<RealFile>();
   #closing: Promise<void> | undefined;
 
@@ -135,13 +136,27 @@ export class RealHost implements Host {
     this.#native = native;
     this.#engine = engine;
     this.engine = engine.ring ? 'io_uring' : 'threads';
-    this.memory = new ArenaMemory(native, engine.calls, memoryLimit);
-    this.codecs = new NativeCodecs(engine, this.memory);
-    this.#mover = new Mover(engine, this.memory);
-    this.#comparer = new Comparer(engine, this.memory);
+    this.memory = new ArenaMemory(native, engine.calls, memoryLimit, !engine.waits);
     this.passed = new PassedDescriptors((fd) => closeSync(fd));
-    this.characters = new RealCharacters(native);
-    this.net = new RealNet(native, engine.calls, this.memory, this.passed);
+  }
+
+  get codecs(): NativeCodecs {
+    this.#codecs ??= new NativeCodecs(this.#engine, this.memory);
+    return this.#codecs;
+  }
+
+  get net(): RealNet {
+    if (this.#net === undefined) {
+      this.#net = new RealNet(this.#native, this.#engine.calls, this.memory, this.passed);
+      // It refuses whatever is asked of it.
+      if (this.#closing !== undefined) void this.#net.close();
+    }
+    return this.#net;
+  }
+
+  get characters(): RealCharacters {
+    this.#characters ??= new RealCharacters(this.#native);
+    return this.#characters;
   }
 
   random(): number {
@@ -234,10 +249,12 @@ export class RealHost implements Host {
   }
 
   move(request: MoveRequest): Promise<Moved> {
+    this.#mover ??= new Mover(this.#engine, this.memory);
     return this.#mover.move(request);
   }
 
   compare(request: CompareRequest): Promise<Compared> {
+    this.#comparer ??= new Comparer(this.#engine, this.memory);
     return this.#comparer.compare(request);
   }
 
@@ -257,7 +274,7 @@ export class RealHost implements Host {
   }
 
   async #close(): Promise<void> {
-    await this.net.close();
+    await this.#net?.close();
     const closed = await Promise.allSettled([...this.#files].map((file) => file.close()));
     this.passed.close();
     this.memory.close();

@@ -48,14 +48,17 @@ export class ArenaMemory implements Memory {
   #slab: ArenaSlab | null = null;
   #mapped = 0;
   #closed = false;
+  readonly #returns: boolean;
   /** Sweeps so far. */
   #age = 1;
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(native: Native, engine: NativeEngine, limit: number) {
+  /** `returns`: memory that is not used for a while goes back to the system. */
+  constructor(native: Native, engine: NativeEngine, limit: number, returns: boolean) {
     this.#native = native;
     this.#engine = engine;
     this.limit = limit;
+    this.#returns = returns;
     for (let i = 0; i < CLASS_BYTES.length; i++) this.#free.push([]);
   }
 
@@ -94,7 +97,7 @@ export class ArenaMemory implements Memory {
     view.arenaBytes = -bytes;
     if (this.#closed) return;
     view.arenaFreed = this.#age;
-    if (this.#timer === null) this.#watch();
+    if (this.#timer === null && this.#returns) this.#watch();
     if (bytes <= LARGEST_CLASS) this.#free[classOf(bytes)].push(view);
     else this.#freeLarge(view, bytes);
   }

@@ -7,10 +7,10 @@
 
 import type { Abilities } from '../../../block/abilities.js';
 import type { Child } from '../../../block/child.js';
-import { nameAsOptions, parseProtocolName } from '../../../block/filename.js';
+import { nameAsOptions } from '../../../block/filename.js';
 import { FilterNode } from '../../../block/node/filter.js';
 import type { BlockNode } from '../../../block/node/node.js';
-import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
+import type { OpenRequest } from '../../../block/registry.js';
 import type { Permissions } from '../../../block/roles.js';
 import {
   type BlockStatus,
@@ -25,7 +25,6 @@ import type { HostFile, ZeroScan } from '../../../host/host.js';
 import type { BlkdebugIOType, BlockdevOptionsBlkdebug, BlockPermission } from '../../../schema/generated/types.js';
 import { flatten, type Nested } from '../../../schema/keyval.js';
 import { formatJsonFilename, isJsonFilename } from '../../../schema/options.js';
-import { BlockError } from '../../../util/errors.js';
 import { readConfig } from './config.js';
 import { cuts, type Limits, limitsOf } from './limits.js';
 import { type RuleOptions, Rules } from './rules.js';
@@ -228,7 +227,7 @@ const OWN = new Set([
   'set-state',
 ]);
 
-async function openBlkdebug(request: OpenRequest<'blkdebug'>): Promise<BlkdebugNode> {
+export async function openBlkdebug(request: OpenRequest<'blkdebug'>): Promise<BlkdebugNode> {
   const { options, graph } = request;
   const { config } = options;
   const read = config === undefined ? null : await readConfig(graph.host, config);
@@ -238,24 +237,3 @@ async function openBlkdebug(request: OpenRequest<'blkdebug'>): Promise<BlkdebugN
     setState: [...(read?.setState ?? []), ...(options['set-state'] ?? [])],
   });
 }
-
-export const blkdebugDriver: DriverDefinition<'blkdebug'> = {
-  name: 'blkdebug',
-  kind: 'filter',
-  names: {
-    prefixes: ['blkdebug'],
-    parse(filename) {
-      const rest = filename.slice('blkdebug:'.length);
-      const colon = rest.indexOf(':');
-      if (colon < 0) {
-        throw new BlockError('invalid-argument', 'blkdebug requires both config file and image path', {
-          path: filename,
-        });
-      }
-      const config = rest.slice(0, colon);
-      const image = parseProtocolName(rest.slice(colon + 1));
-      return { driver: 'blkdebug', ...(config !== '' && { config }), image };
-    },
-  },
-  open: openBlkdebug,
-};

@@ -18,7 +18,7 @@ import { Keeper, MIN_CLUSTER_BYTES } from '../../../block/keeper.js';
 import type { BlockNode } from '../../../block/node/node.js';
 import { SAVED_TO_SHARED, SavingFilter } from '../../../block/node/saving-filter.js';
 import { OverlayReaders } from '../../../block/overlay-readers.js';
-import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
+import type { OpenRequest } from '../../../block/registry.js';
 import { type Extent, Perm } from '../../../block/types.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
 import { RangeLock } from '../../../util/range-lock.js';
@@ -129,13 +129,9 @@ function select(into: DirtyBitmap, bitmap: DirtyBitmap): void {
   );
 }
 
-export const copyBeforeWriteDriver: DriverDefinition<'copy-before-write'> = {
-  name: 'copy-before-write',
-  kind: 'filter',
-  async open(request) {
-    const file = await request.openChild('file', null, 'filtered');
-    const target = await request.openChild('target', null, 'data');
-    if (target.readOnly) throw new BlockError('read-only', 'Block node is read-only', { path: target.filename });
-    return new CopyBeforeWriteNode(request, file, target);
-  },
-};
+export async function openCopyBeforeWrite(request: OpenRequest<'copy-before-write'>): Promise<BlockNode> {
+  const file = await request.openChild('file', null, 'filtered');
+  const target = await request.openChild('target', null, 'data');
+  if (target.readOnly) throw new BlockError('read-only', 'Block node is read-only', { path: target.filename });
+  return new CopyBeforeWriteNode(request, file, target);
+}

@@ -10,7 +10,7 @@ import type { ChangeableChildren } from '../../../block/abilities.js';
 import type { Child } from '../../../block/child.js';
 import { nameAsOptions } from '../../../block/filename.js';
 import { BlockNode } from '../../../block/node/node.js';
-import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
+import type { OpenRequest } from '../../../block/registry.js';
 import type { Permissions } from '../../../block/roles.js';
 import { type BlockStatus, PERM_ALL, Perm, type WriteFlags, type ZeroFlags } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
@@ -298,19 +298,15 @@ function checkOptions(options: BlockdevOptionsQuorum): void {
   if (blkverify && options['rewrite-corrupted']) fail('rewrite-corrupted=on cannot be used with blkverify=on');
 }
 
-export const quorumDriver: DriverDefinition<'quorum'> = {
-  name: 'quorum',
-  kind: 'filter',
-  async open(request) {
-    const { options } = request;
-    checkOptions(options);
-    const children: BlockNode[] = [];
-    for (let i = 0; i < options.children.length; i++) {
-      children.push(await request.openChild(`children.${i}`, null, 'data'));
-    }
-    if (children.some(({ length }) => length !== children[0].length)) {
-      throw new BlockError('io', 'Could not refresh total sector count: Input/output error', { operation: 'open' });
-    }
-    return new QuorumNode(request, children);
-  },
-};
+export async function openQuorum(request: OpenRequest<'quorum'>): Promise<BlockNode> {
+  const { options } = request;
+  checkOptions(options);
+  const children: BlockNode[] = [];
+  for (let i = 0; i < options.children.length; i++) {
+    children.push(await request.openChild(`children.${i}`, null, 'data'));
+  }
+  if (children.some(({ length }) => length !== children[0].length)) {
+    throw new BlockError('io', 'Could not refresh total sector count: Input/output error', { operation: 'open' });
+  }
+  return new QuorumNode(request, children);
+}

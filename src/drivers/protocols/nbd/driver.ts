@@ -9,7 +9,7 @@ import { checkImageSize } from '../../../block/image-size.js';
 import type { NodeOptions } from '../../../block/node/node.js';
 import { ProtocolNode } from '../../../block/node/protocol.js';
 import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
-import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
+import type { OpenRequest } from '../../../block/registry.js';
 import { netAddressOf } from '../../../block/socket-address.js';
 import type { BlockStatus, WriteFlags, ZeroFlags } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
@@ -19,8 +19,7 @@ import { BlockError } from '../../../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import { AllocationState, Command, CommandFlag, TransmissionFlag } from '../../../wire/nbd/constants.js';
 import { NbdClient } from './client.js';
-import { formatNbdName, NBD_PREFIXES, parseNbdName } from './name.js';
-import { withNbdServer } from './old-options.js';
+import { formatNbdName } from './name.js';
 import { MAX_RANGE_BYTES, RequestSplitter } from './request-splitter.js';
 import { StatusCache, StatusRuns } from './status.js';
 
@@ -247,7 +246,7 @@ function readOnlyExport(path: string): BlockError {
   return BlockError.at(path, 'read-only', 'request on write denied: the export is read-only', { operation: 'open' });
 }
 
-async function openNbd({ graph, node, options, autoReadOnly }: OpenRequest<'nbd'>): Promise<NbdNode> {
+export async function openNbd({ graph, node, options, autoReadOnly }: OpenRequest<'nbd'>): Promise<NbdNode> {
   const filename = formatNbdName(options);
   const { 'x-multi-conn': connections = 1, 'tls-creds': creds, 'tls-hostname': hostname } = options;
   if (connections < 1 || connections > MAX_CONNECTIONS) {
@@ -300,21 +299,3 @@ async function openNbd({ graph, node, options, autoReadOnly }: OpenRequest<'nbd'
 function hostOf({ server }: BlockdevOptionsNbd): string | undefined {
   return server.type === 'inet' ? server.host : undefined;
 }
-
-export const nbdDriver: DriverDefinition<'nbd'> = {
-  name: 'nbd',
-  kind: 'protocol',
-  followed: true,
-  foreignOptions: {
-    place: ['server', 'host', 'port', 'path', 'export'],
-    use: ['reconnect-delay', 'open-timeout'],
-  },
-  withoutOldOptions: withNbdServer,
-  takesImages: true,
-  names: {
-    prefixes: NBD_PREFIXES,
-    parse: (filename) => ({ driver: 'nbd', ...parseNbdName(filename) }),
-    format: formatNbdName,
-  },
-  open: openNbd,
-};

@@ -12,9 +12,6 @@ import { BlockError } from '../../../util/errors.js';
 import { decodeName, encodeName, hasRawBytes } from '../../../util/name-bytes.js';
 import { NBD_DEFAULT_PORT } from '../../../wire/nbd/constants.js';
 
-/** Protocols that names of this driver begin with. */
-export const NBD_PREFIXES = ['nbd', 'nbd+tcp', 'nbd+unix', 'nbds', 'nbds+tcp', 'nbds+unix'] as const;
-
 const URI = /^nbds?(\+unix|\+tcp)?:\/\/([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#.*)?$/;
 const EXPORT_MARK = ':exportname=';
 

@@ -1,0 +1,126 @@
+// Of the command line's modules, a command needs a third. In the bundle that this plugin makes, a module runs when something of it is used for the
+// first time, not when a module that imports it runs:
+//
+//   import { parse } from './size.js';        var import_size;
+//   export const LIMIT = 7;             ->    var $exports = module.exports = { limit, LIMIT: void 0 };
+//   export function limit(text) {             function limit(text) {
+//     return parse(text);                       return (0, (import_size ??= require("./size.js")).parse)(text);
+//   }                                         }
+//                                             const LIMIT = 7;
+//                                             $exports.LIMIT = LIMIT;
+//
+// esbuild makes a function of each such module. What is in one that is never called costs nothing but its text: no function of it is made, nor is it in
+// V8's code cache (measured: a third of the time that `info` takes beyond node's own).
+
+import { readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { type Plugin, transform } from 'esbuild';
+
+const NAMESPACE = 'module';
+
+/**
+ * Modules of large constants alone. They are in the bundle as JSON: V8 makes objects from it several times as fast as by running code, and its cache has
+ * the text instead of a description of each object.
+ */
+const CONSTANTS = ['schema/generated/table.ts', 'schema/generated/introspection.ts'];
+
+/** A plugin for esbuild, which takes the TypeScript modules below `folder`. `define`: as esbuild's. */
+export function lateModules(folder: string, define: Record<string, string>): Plugin {
+  return {
+    name: 'late-modules',
+    setup(build) {
+      build.onResolve({ filter: /^\.{0,2}\// }, ({ path, resolveDir }) => ({
+        path: relative(folder, join(path.startsWith('/') ? '' : resolveDir, path)).replace(/\.js$/, '.ts'),
+        namespace: NAMESPACE,
+      }));
+      build.onLoad({ filter: /\.ts$/, namespace: NAMESPACE }, async ({ path }) => {
+        const file = join(folder, path);
+        const { code } = await transform(readFileSync(file, 'utf8'), {
+          loader: 'ts',
+          format: 'cjs',
+          target: 'node20',
+          platform: 'neutral',
+          charset: 'ascii',
+          define,
+          sourcefile: path,
+        });
+        const constants = CONSTANTS.includes(path) ? asJson(code) : null;
+        return { contents: constants ?? late(code, path), loader: 'js', resolveDir: dirname(file) };
+      });
+    },
+  };
+}
+
+/** The imports and exports of `code`, a module that esbuild has turned from ESM into CommonJS, in the form above. */
+export function late(code: string, path: string): string {
+  const start = code.indexOf('\nmodule.exports = ');
+  const exported = exportsOf(code.slice(0, Math.max(start, 0)));
+  let body = start < 0 ? code.replace(/^(?:var __\w+ = .*\n)+/, '') : code.slice(code.indexOf('\n', start + 1) + 1);
+  const imports = new Map<string, string>();
+  body = body.replace(
+    /^var (import_\w+) = (?:__toESM\()?(require\("[^"]+"\))\)?;\n/gm,
+    (_, name: string, found: string) => {
+      imports.set(name, found);
+      return '';
+    },
+  );
+  // `...import_roles.ROLES` is a use, `this.import_roles` is none.
+  const late = (text: string): string =>
+    text.replace(/(?<![\w$])(?<!(?<!\.\.)\.)import_\w+/g, (name) => {
+      const found = imports.get(name);
+      if (found === undefined) throw new Error(`${path}: ${name} is imported in a way that is not known here`);
+      return `(${name} ??= ${found})`;
+    });
+  body = late(body.replace(/\n\/\/ Annotate the CommonJS[\s\S]*$/, '\n'));
+  if (/^(__\w+\(|var \w+ = __toESM\()/m.test(body))
+    throw new Error(`${path}: it imports or exports in a way that is not known here`);
+  const kinds = exported.map(([name, value]) => ({ name, value, kind: kindOf(value, body) }));
+  const members = kinds.map(({ name, value, kind }) => {
+    if (kind === 'function') return `${name}: ${value}`;
+    return kind === 'constant' ? `${name}: void 0` : `get ${name}() { return ${late(value)}; }`;
+  });
+  const constants = kinds.filter(({ kind }) => kind === 'constant');
+  return [
+    '"use strict";',
+    imports.size === 0 ? '' : `var ${[...imports.keys()].join(', ')};`,
+    exported.length === 0 ? '' : `var $exports = module.exports = { ${members.join(', ')} };`,
+    body,
+    ...constants.map(({ name, value }) => `$exports.${name} = ${value};`),
+  ].join('\n');
+}
+
+/** This function goes into the bundle as it is. */
+const MEMBERS = readFileSync(new URL('late-members.cjs', import.meta.url), 'utf8');
+
+/** A module that exports what `code` does, where that is plain objects, arrays and sets. */
+export function asJson(code: string): string {
+  const module = { exports: {} as Record<string, unknown> };
+  new Function('module', code)(module);
+  const lines = Object.keys(module.exports).map((name) => `${name}: ${expressionOf(module.exports[name])}`);
+  return `"use strict";\n${MEMBERS}\nmodule.exports = { ${lines.join(',\n')} };`;
+}
+
+function expressionOf(value: unknown): string {
+  if (value instanceof Set) return `new Set(${expressionOf([...value])})`;
+  const large =
+    typeof value === 'object' && value !== null && !Array.isArray(value) && Object.keys(value).length > LARGE;
+  if (!large) return `JSON.parse(${JSON.stringify(JSON.stringify(value))})`;
+  const texts = Object.entries(value).map(([name, member]) => `${name} ${JSON.stringify(member)}\n`);
+  return `members(${JSON.stringify(`\n${texts.join('')}`)})`;
+}
+
+/** An object of so many members is read member by member. */
+const LARGE = 100;
+
+/** Pairs of the name of an export and what it stands for, as esbuild writes them. */
+function exportsOf(head: string): [name: string, value: string][] {
+  const list = /^__export\(\w+, \{\n([\s\S]*?)\n\}\);/m.exec(head)?.[1] ?? '';
+  return [...list.matchAll(/^ {2}(\w+): \(\) => ([\w.$]+),?$/gm)].map(([, name, value]) => [name, value]);
+}
+
+/** A function is there from the beginning, a constant or a class from its line on; anything else (a variable, what another module exports) may change. */
+function kindOf(value: string, body: string): 'function' | 'constant' | 'other' {
+  const name = value.replaceAll('$', '\\$');
+  if (new RegExp(`^(async )?function\\*? ${name}\\(`, 'm').test(body)) return 'function';
+  return new RegExp(`^(const|class) ${name}\\b`, 'm').test(body) ? 'constant' : 'other';
+}
