@@ -22,10 +22,10 @@ export interface QsdJob {
   arguments: Json;
 }
 
-/** One job in a fresh daemon. */
-export async function qsdJob(folder: string, job: QsdJob): Promise<Sample> {
+/** One job in a fresh daemon; `program` is its command line without options. Default: qemu-storage-daemon. */
+export async function qsdJob(folder: string, job: QsdJob, program?: readonly string[]): Promise<Sample> {
   const nodes = job.nodes.flatMap((node) => ['--blockdev', JSON.stringify(node)]);
-  const daemon = await StorageDaemon.start(join(folder, 'qmp.sock'), nodes);
+  const daemon = await StorageDaemon.start(join(folder, 'qmp.sock'), nodes, program);
   try {
     const cpuBefore = cpuSeconds(daemon.pid);
     const before = performance.now();

@@ -21,13 +21,13 @@ import { RangeLock } from '../util/range-lock.js';
 import { BackupFilter } from './backup-filter.js';
 import { type BackupOptions, checkPerformance, checkTarget, chunkBytesOf, MAX_WORKERS } from './backup-options.js';
 import { type BitmapUse, bitmapFor } from './bitmap-use.js';
-import { MAX_PIECE_BYTES, NO_ORDER, runCopy, WORKERS } from './copy-engine.js';
+import { MAX_PIECE_BYTES, NO_ORDER, runCopy, STEP_BYTES, WORKERS } from './copy-engine.js';
 import { Chunker, type Classify, ownContent, Plan, wholeContent } from './copy-plan.js';
 import { DirtyChunks } from './dirty-chunks.js';
 import type { JobContext, JobDriver } from './driver.js';
 import { type FilterPlan, type FilterUse, ONLY_THERE, putFilter } from './job-filter.js';
 import { awaitsBacking, restOf, zeroByItself } from './left-out.js';
-import { JobResources, linkOf, sourceShared } from './resources.js';
+import { hasWriter, JobResources, linkOf, sourceShared } from './resources.js';
 import { type TransferOptions, transfer } from './transfer.js';
 
 export class BackupDriver implements JobDriver, WriteObserver {
@@ -44,6 +44,7 @@ export class BackupDriver implements JobDriver, WriteObserver {
   /** Saves what guests are about to write over. */
   readonly #keeper: Keeper;
   readonly #chunks: DirtyChunks;
+  readonly #chunkBytes: number;
   /** What lies below it is left out; null: nothing is. */
   #base: BlockNode | null;
   /** What the target reads as already is left out: its backing file is another one than the source's. */
@@ -78,8 +79,8 @@ export class BackupDriver implements JobDriver, WriteObserver {
       source,
       base: () => this.#base,
       classify: this.#classify,
-      chunkBytes: chunkBytesOf(options.maxChunk, granularity),
     });
+    this.#chunkBytes = chunkBytesOf(options.maxChunk, granularity);
     this.#keeper = new Keeper({
       clock: source.host.clock,
       copy: this.#copy,
@@ -178,8 +179,10 @@ export class BackupDriver implements JobDriver, WriteObserver {
         await runCopy(ctx, {
           memory: this.source.host.memory,
           target: { link: linkOf(this.#targetLink), bytes: copy.dirtyBytes },
-          chunks: { next: async () => (this.#keeper.failure === null ? chunks.next() : null) },
-          chunkBytes: chunks.chunkBytes,
+          chunks: { next: async (bytes) => (this.#keeper.failure === null ? chunks.next(bytes) : null) },
+          chunkBytes: this.#chunkBytes,
+          // A limit of the user's holds for each request; and guests' writes wait for what is being saved.
+          stepBytes: () => (this.#options.maxChunk || hasWriter(this.source) ? 0 : STEP_BYTES),
           workers: Math.min(this.#options.maxWorkers ?? WORKERS, MAX_WORKERS),
           copy: (chunk, buffer, order) => transfer(moving, chunk, buffer, order),
           finished: (chunk) => chunks.finished(chunk),
@@ -239,7 +242,7 @@ export class BackupDriver implements JobDriver, WriteObserver {
 
   async #saveRun(run: Extent): Promise<BlockError | null> {
     const { memory } = this.source.host;
-    const chunkBytes = this.#chunks.chunkBytes;
+    const chunkBytes = this.#chunkBytes;
     const plan = new Plan(
       {
         source: this.source,
@@ -251,12 +254,15 @@ export class BackupDriver implements JobDriver, WriteObserver {
       run.offset,
       run.offset + run.length,
     );
-    const chunker = new Chunker(plan, chunkBytes, 16);
+    const chunker = new Chunker(plan, 16);
     let buffer: Uint8Array | null = null;
+    const takeBuffer = (): Uint8Array => {
+      buffer ??= memory.allocate(Math.min(chunkBytes, run.length));
+      return buffer;
+    };
     try {
-      buffer = memory.allocate(Math.min(chunkBytes, run.length));
-      for (let chunk = await chunker.next(); chunk !== null; chunk = await chunker.next()) {
-        const fault = chunk.kind === 'skip' ? null : await transfer(this.#moving, chunk, buffer, NO_ORDER);
+      for (let chunk = await chunker.next(chunkBytes); chunk !== null; chunk = await chunker.next(chunkBytes)) {
+        const fault = chunk.kind === 'skip' ? null : await transfer(this.#moving, chunk, takeBuffer, NO_ORDER);
         if (fault !== null) return fault.error;
       }
       return null;

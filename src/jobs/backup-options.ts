@@ -60,6 +60,6 @@ export function checkPerformance(options: Pick<BackupOptions, 'maxWorkers' | 'ma
 
 /** Whole clusters, as many as the limit allows. */
 export function chunkBytesOf(maxChunk: number | undefined, granularity: number): number {
-  if (!maxChunk) return CHUNK_BYTES;
+  if (!maxChunk) return Math.max(CHUNK_BYTES, granularity);
   return roundDown(Math.min(maxChunk, MAX_CHUNK_BYTES), granularity);
 }

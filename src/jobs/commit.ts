@@ -11,12 +11,11 @@ import type { Child, NodeUser } from '../block/child.js';
 import { findLayer } from '../block/find-layer.js';
 import type { Graph } from '../block/graph.js';
 import { BlockNode } from '../block/node/node.js';
-import { usedPermissions } from '../block/node/permissions.js';
 import { PERM_ALL, Perm } from '../block/types.js';
 import type { BlockCommitArguments } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
 import { SECTOR_BYTES } from '../util/numbers.js';
-import { CHUNK_BYTES, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy } from './copy-engine.js';
+import { CHUNK_BYTES, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy, STEP_BYTES } from './copy-engine.js';
 import { Chunker, ownContent, Plan } from './copy-plan.js';
 import type { JobContext, JobDriver } from './driver.js';
 import { checkFilter, type FilterPlan, type JobFilter, putFilter } from './job-filter.js';
@@ -29,6 +28,7 @@ import {
   checkBackingName,
   checkWayDown,
   FROZEN_SHARED,
+  hasWriter,
   JobResources,
   linkOf,
   SAME_SIZE_SHARED,
@@ -182,8 +182,9 @@ class CommitDriver implements JobDriver {
     await runCopy(ctx, {
       memory: top.host.memory,
       target: { link: target, bytes: top.length },
-      chunks: new Chunker(plan, chunkBytes, MAX_EXTENTS),
+      chunks: new Chunker(plan, MAX_EXTENTS),
       chunkBytes,
+      stepBytes: () => STEP_BYTES,
       copy: (chunk, buffer, order) =>
         transfer({ source, target, zeroStep: 0, zeroes: 'write', unmap: true }, chunk, buffer, order),
     });
@@ -290,11 +291,6 @@ class ActiveCommitDriver extends MirrorDriver {
     this.#sharing?.keep();
     this.resources.dropLater(nodesAbove(this.source, this.target));
   }
-}
-
-/** Somebody may change what `node` reads as. */
-function hasWriter(node: BlockNode): boolean {
-  return (usedPermissions(node).perm & Perm.WRITE) !== 0;
 }
 
 /** The arguments of `block-commit`, and what `qemu-img commit` adds to them. */

@@ -78,7 +78,7 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
     targetLength: target.length,
     target: target.filename,
   });
-  const limit = new RateLimit(source.host.clock, speed);
+  const limit = speed > 0 ? new RateLimit(source.host.clock, speed) : undefined;
   const overlay = options.overlay === true && backingOf(target) !== null;
   const base = overlay ? await restOf(source, target) : null;
   const compares = overlay && base === null;
@@ -93,9 +93,6 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
   // What the source knows to be zero is left out in smaller units than what is looked through.
   const align = Math.max(target.clusterBytes, Math.min(step, DEFAULT_SPARSE_BYTES), 1);
   const chunkBytes = Math.max(CHUNK_BYTES, align, zeroStep);
-  // A step of the host takes more than a buffer, which saves JavaScript's part of it. A rate is kept in smaller pieces.
-  const steps = speed === 0 && !compress && !salvage && !compares;
-  const handedOut = steps ? Math.max(chunkBytes, MAX_MOVE_BYTES) : chunkBytes;
   const total = Math.max(length, target.length);
   let current = 0;
   const free = freeContext(
@@ -104,7 +101,7 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
       current += bytes;
       options.onProgress?.(current, total);
     },
-    (bytes) => (bytes > 0 && speed > 0 ? limit.admit(bytes, options.signal) : undefined),
+    limit,
   );
   const ctx: CopyContext = {
     ...free,
@@ -131,13 +128,14 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
   await runCopy(ctx, {
     memory: source.host.memory,
     target: { link: to, bytes: length },
-    chunks: new Chunker(plan, handedOut, MAX_EXTENTS),
+    chunks: new Chunker(plan, MAX_EXTENTS),
     chunkBytes,
+    stepBytes: () => (salvage ? 0 : MAX_MOVE_BYTES),
     workers: parallel,
     copy: async (chunk, buffer, order) => {
       const fault = await transfer(copying, chunk, buffer, order);
       if (fault === null || !fault.isRead || !salvage) return fault;
-      return salvageChunk(options, from, to, chunk, buffer);
+      return salvageChunk(options, from, to, chunk, buffer());
     },
   });
   if (total > length) {

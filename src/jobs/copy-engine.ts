@@ -8,19 +8,22 @@
 
 import type { Child } from '../block/child.js';
 import type { Memory } from '../host/host.js';
+import type { RateLimit } from '../host/rate-limit.js';
 import { refuseAborted } from '../util/abort.js';
 import { reportUnforeseen } from '../util/best-effort.js';
 import { atGuestOffset, BlockError, toBlockError } from '../util/errors.js';
-import type { Chunk, ChunkSource } from './copy-plan.js';
+import { type Chunk, type ChunkSource, cut } from './copy-plan.js';
 import type { JobContext } from './driver.js';
 
 /** What the engine needs of a `JobContext`; `convert` and the last round of a mirror have simpler ones. */
-export type CopyContext = Pick<JobContext, 'throttle' | 'enterIo' | 'leaveIo' | 'handleError' | 'sleep'> & {
+export type CopyContext = Pick<JobContext, 'speed' | 'throttle' | 'enterIo' | 'leaveIo' | 'handleError' | 'sleep'> & {
   readonly progress: Pick<JobContext['progress'], 'advance'>;
 };
 
 /** Bytes of one worker's buffer, and how many workers: measured; smaller chunks cost hand-overs, more buffers cost cache. */
 export const CHUNK_BYTES = 1024 * 1024;
+/** Bytes of a job that are handed out at once where steps of the host move them: each costs JavaScript the same. Measured; more of them end all at once. */
+export const STEP_BYTES = 2 * CHUNK_BYTES;
 export const WORKERS = 4;
 /** Extents of one chunk at most. */
 export const MAX_EXTENTS = 128;
@@ -33,7 +36,9 @@ const RETRY_DELAY_MS = 100;
 export interface CopyFault {
   error: BlockError;
   isRead: boolean;
-  /** Where the failed chunk begins for a guest, bytes. The engine fills it in. */
+  /** Bytes of the chunk that lie before what failed, as far as that is known. Default: 0. */
+  at?: number;
+  /** Where what failed begins for a guest, to a chunk of `chunkBytes`. The engine fills it in. */
   guestOffset?: number;
 }
 
@@ -42,9 +47,14 @@ export interface EngineOptions {
   /** Where the copy writes, and how many bytes may come at most, so that the target can reserve space. */
   target?: { link: Child; bytes: number };
   chunks: ChunkSource;
-  /** Moves one chunk; `buffer` has room for a data chunk. */
-  copy(chunk: Chunk, buffer: Uint8Array, order: WriteOrder): Promise<CopyFault | null>;
+  /** Moves one chunk; `buffer` has room for `chunkBytes`. */
+  copy(chunk: Chunk, buffer: () => Uint8Array, order: WriteOrder): Promise<CopyFault | null>;
   chunkBytes?: number;
+  /**
+   * Bytes of one chunk while steps of the host move them and there is no rate to be kept. It is asked for each chunk, since those who must not wait
+   * for long may come and go. Default: `chunkBytes`.
+   */
+  stepBytes?(): number;
   workers?: number;
   /** Writes need not begin in order: for a `copy` that takes locks, with which waiting for a turn could be circular. */
   unordered?: boolean;
@@ -105,11 +115,14 @@ async function keepCopied(ctx: CopyContext, target: Child, error: unknown): Prom
 class WorkerPool {
   readonly ctx: CopyContext;
   readonly options: EngineOptions;
+  readonly chunkBytes: number;
   readonly writes = new WriteSequence();
   /** There are no more chunks to take. */
   ended = false;
   /** One of the workers has failed: the others stop. */
   failed = false;
+  /** The last chunk was moved by a step of the host: more of them may go at once. */
+  stepping = false;
   /** Bytes that were taken, but not charged to the speed limit yet: the next to take a chunk waits for them. */
   owed = 0;
   #token: Promise<void> = Promise.resolve();
@@ -117,6 +130,13 @@ class WorkerPool {
   constructor(ctx: CopyContext, options: EngineOptions) {
     this.ctx = ctx;
     this.options = options;
+    this.chunkBytes = options.chunkBytes ?? CHUNK_BYTES;
+  }
+
+  /** Bytes of the next chunk. */
+  get handedOut(): number {
+    if (!this.stepping || this.ctx.speed > 0) return this.chunkBytes;
+    return Math.max(this.chunkBytes, this.options.stepBytes?.() ?? 0);
   }
 
   /** Chunks are taken by one worker at a time: resolves when it is this one's turn, with a function that ends the turn. */
@@ -133,24 +153,22 @@ class WorkerPool {
 
 class Worker {
   readonly #pool: WorkerPool;
-  readonly #chunkBytes: number;
   #buffer: Uint8Array | null = null;
-  /** Kept for another attempt. */
-  #chunk: Chunk | null = null;
+  /** What it has taken, and what is kept of it for another attempt: parts of `chunkBytes` at most, the one that failed first. */
+  #chunks: Chunk[] = [];
 
   constructor(pool: WorkerPool) {
     this.#pool = pool;
-    this.#chunkBytes = pool.options.chunkBytes ?? CHUNK_BYTES;
   }
 
   /** Takes and copies one chunk. False at the end. */
   async step(): Promise<boolean> {
     const pool = this.#pool;
     const { ctx, options } = pool;
-    const pass = this.#chunk === null ? await pool.waitToTake() : null;
+    const pass = this.#chunks.length === 0 ? await pool.waitToTake() : null;
     let fault: CopyFault | null;
     try {
-      if (pool.failed || (pool.ended && this.#chunk === null)) return false;
+      if (pool.failed || (pool.ended && this.#chunks.length === 0)) return false;
       if (pass !== null) {
         await ctx.throttle(pool.owed);
         pool.owed = 0;
@@ -170,10 +188,7 @@ class Worker {
     if (decision === 'report') throw atGuestOffset(fault.error, fault.guestOffset);
     if (decision === 'ignore') {
       if (options.left === undefined) await ctx.sleep(RETRY_DELAY_MS);
-      else if (this.#chunk !== null) {
-        options.left(fault.error);
-        this.#chunk = null;
-      }
+      else if (this.#chunks.shift() !== undefined) options.left(fault.error);
     }
     return true;
   }
@@ -183,38 +198,52 @@ class Worker {
     const { ctx, options } = pool;
     if (pass !== null) {
       try {
-        this.#chunk = await options.chunks.next();
+        const chunk = await options.chunks.next(pool.handedOut);
+        if (chunk === null) pool.ended = true;
+        else this.#chunks.push(chunk);
+        if (chunk?.kind === 'data') pool.owed += chunk.bytes;
       } catch (error) {
         const failure = toBlockError(error);
         return { error: failure, isRead: true, guestOffset: failure.guestOffset };
       }
-      if (this.#chunk === null) pool.ended = true;
-      else if (this.#chunk.kind === 'data') pool.owed += this.#chunk.bytes;
     }
-    const chunk = this.#chunk;
-    if (chunk === null) return null;
+    if (this.#chunks.length === 0) return null;
+    const chunk = this.#chunks[0];
     const fault = chunk.kind === 'skip' ? null : await this.#copy(chunk, pass);
     if (fault === null) {
-      this.#chunk = null;
+      this.#chunks.shift();
       options.finished?.(chunk);
       ctx.progress.advance(chunk.bytes);
       return null;
     }
-    if (options.abandoned !== undefined) {
-      this.#chunk = null;
+    // What is tried again is tried in small parts, and what is left behind is one of them.
+    pool.stepping = false;
+    const parts = chunk.kind === 'data' ? cut(chunk, pool.chunkBytes) : [chunk];
+    const [failed] = parts.splice(parts.length === 1 ? 0 : Math.floor((fault.at ?? 0) / pool.chunkBytes), 1);
+    if (options.abandoned === undefined) this.#chunks.splice(0, 1, failed, ...parts);
+    else {
+      this.#chunks.shift();
       options.abandoned(chunk);
     }
-    return { ...fault, guestOffset: chunk.extents[0]?.offset };
+    return { ...fault, guestOffset: failed.extents[0]?.offset };
   }
 
   async #copy(chunk: Chunk, pass: (() => void) | null): Promise<CopyFault | null> {
-    const { options, writes } = this.#pool;
+    const pool = this.#pool;
+    const { options, writes } = pool;
     // Taken within the I/O section: whoever waits for its turn waits for I/O only, never for the end of a pause.
     const order = writes.next(chunk.kind === 'data' && options.unordered !== true);
     pass?.();
     try {
-      if (chunk.kind === 'data') this.#buffer ??= options.memory.allocate(this.#chunkBytes);
-      return await options.copy(chunk, this.#buffer ?? EMPTY, order);
+      let buffered = false;
+      const takeBuffer = (): Uint8Array => {
+        buffered = true;
+        this.#buffer ??= options.memory.allocate(pool.chunkBytes);
+        return this.#buffer;
+      };
+      const fault = await options.copy(chunk, takeBuffer, order);
+      if (chunk.kind === 'data') pool.stepping = !buffered;
+      return fault;
     } catch (error) {
       return { error: toBlockError(error), isRead: false };
     } finally {
@@ -226,8 +255,6 @@ class Worker {
     if (this.#buffer !== null) this.#pool.options.memory.free(this.#buffer);
   }
 }
-
-const EMPTY = new Uint8Array(0);
 
 /** A chunk's place in the order of writes. */
 export interface WriteOrder {
@@ -262,20 +289,21 @@ class WriteSequence {
   }
 }
 
-/** A context without a job: no pause, no policy; `signal` cancels it. */
+/** A context without a job: no pause, no policy, a fixed rate; `signal` cancels it. */
 export function freeContext(
   signal?: AbortSignal,
   advance: (bytes: number) => void = () => {},
-  throttle?: (bytes: number) => Promise<void> | undefined,
+  limit?: RateLimit,
 ): CopyContext {
   const check = (): void => {
     refuseAborted(signal);
   };
   return {
     progress: { advance },
+    speed: limit?.speed ?? 0,
     async throttle(bytes) {
       check();
-      await throttle?.(bytes);
+      if (bytes > 0) await limit?.admit(bytes, signal);
     },
     enterIo() {
       check();

@@ -171,45 +171,44 @@ export class Plan {
 
 /** Where chunks come from: a plan, or a dirty bitmap over one. */
 export interface ChunkSource {
-  /** The next chunk, null at the end. Called by one worker at a time. */
-  next(): Promise<Chunk | null>;
+  /** The next chunk, of data of `bytes` at most; null at the end. Called by one worker at a time. */
+  next(bytes: number): Promise<Chunk | null>;
 }
 
 /** What a `Chunker` gathers: a `Plan`. */
 export type Pieces = Pick<Plan, 'next' | 'nextSync'>;
 
-/** Gathers pieces: scattered data becomes chunks of up to `chunkBytes`, everything else passes as it is. */
+/** Gathers pieces: scattered data becomes chunks, everything else passes as it is. */
 export class Chunker implements ChunkSource {
   readonly #pieces: Pieces;
-  readonly #chunkBytes: number;
   readonly #maxExtents: number;
   /** Rest of a data piece that did not fit. */
   #rest: Piece | null = null;
   #gathering: Chunk | null = null;
 
-  /** `chunkBytes` is a multiple of the plan's `align`. */
-  constructor(pieces: Pieces, chunkBytes: number, maxExtents: number) {
+  constructor(pieces: Pieces, maxExtents: number) {
     this.#pieces = pieces;
-    this.#chunkBytes = chunkBytes;
     this.#maxExtents = maxExtents;
   }
 
-  async next(): Promise<Chunk | null> {
+  /** `bytes` is a multiple of the plan's `align`. What was gathered for a larger chunk is one. */
+  async next(bytes: number): Promise<Chunk | null> {
     for (;;) {
+      if (this.#gathering !== null && this.#gathering.bytes >= bytes) return this.#take();
       let piece: Piece | null | undefined = this.#rest ?? this.#pieces.nextSync();
       if (piece === undefined) piece = await this.#pieces.next();
       this.#rest = null;
       if (piece === null) return this.#take();
       if (piece.kind !== 'data') return { kind: piece.kind, extents: [piece], bytes: piece.length };
-      if (this.#add(piece)) return this.#take();
+      if (this.#add(piece, bytes)) return this.#take();
     }
   }
 
   /** True when the chunk is full. */
-  #add(piece: Piece): boolean {
+  #add(piece: Piece, bytes: number): boolean {
     this.#gathering ??= { kind: 'data', extents: [], bytes: 0 };
     const chunk = this.#gathering;
-    const length = Math.min(piece.length, this.#chunkBytes - chunk.bytes);
+    const length = Math.min(piece.length, bytes - chunk.bytes);
     const last = chunk.extents.at(-1);
     if (last !== undefined && last.offset + last.length === piece.offset) last.length += length;
     else chunk.extents.push({ offset: piece.offset, length });
@@ -217,7 +216,7 @@ export class Chunker implements ChunkSource {
     if (length < piece.length) {
       this.#rest = { kind: 'data', offset: piece.offset + length, length: piece.length - length };
     }
-    return chunk.bytes === this.#chunkBytes || chunk.extents.length >= this.#maxExtents;
+    return chunk.bytes === bytes || chunk.extents.length >= this.#maxExtents;
   }
 
   #take(): Chunk | null {
@@ -225,6 +224,36 @@ export class Chunker implements ChunkSource {
     this.#gathering = null;
     return chunk;
   }
+}
+
+/** The chunk in parts of `most` bytes at most. */
+export function cut(chunk: Chunk, most: number): Chunk[] {
+  if (chunk.bytes <= most) return [chunk];
+  const parts: Chunk[] = [];
+  let part: Chunk = { kind: chunk.kind, extents: [], bytes: 0 };
+  for (const { offset, length } of chunk.extents) {
+    for (let done = 0; done < length; ) {
+      const here = Math.min(length - done, most - part.bytes);
+      part.extents.push({ offset: offset + done, length: here });
+      part.bytes += here;
+      done += here;
+      if (part.bytes < most) continue;
+      parts.push(part);
+      part = { kind: chunk.kind, extents: [], bytes: 0 };
+    }
+  }
+  if (part.bytes > 0) parts.push(part);
+  return parts;
+}
+
+/** Bytes of `extents` that lie before `offset`. */
+export function positionIn(extents: readonly Extent[], offset: number): number {
+  let before = 0;
+  for (const extent of extents) {
+    if (extent.offset + extent.length > offset) return before + Math.max(0, offset - extent.offset);
+    before += extent.length;
+  }
+  return before;
 }
 
 /** The first byte of [offset, end) of which the chain does not know that it is zero, or -1. A fresh image answers at once. */

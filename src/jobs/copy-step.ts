@@ -14,13 +14,14 @@ import type { Extent, MappingGuard, MovePart, MovePlace, WriteFlags } from '../b
 import { FROM_RUN, MAX_MOVE_BYTES, type Moved, type MovePiece } from '../host/host.js';
 import { assert } from '../util/assert.js';
 import { type BlockError, toBlockError } from '../util/errors.js';
+import { CHUNK_BYTES } from './copy-engine.js';
 import type { Chunk } from './copy-plan.js';
 
 /** What the step needs to know of a transfer. */
 export interface StepOptions {
   source: Child;
   target: Child;
-  /** See `TransferOptions`. */
+  /** Step of the zero test, bytes; 0 = none. The extents are multiples of it, but for the end of the image. */
   zeroStep: number;
   flags?: WriteFlags;
 }
@@ -28,7 +29,8 @@ export interface StepOptions {
 export type StepResult =
   /** It cannot go this way; nothing was begun. */
   | null
-  | { error: BlockError; isRead: boolean }
+  /** `at`: bytes of the chunk before what failed. */
+  | { error: BlockError; isRead: boolean; at: number }
   /** Written, but for the steps of the map that are 1. */
   | { error: null; map: Uint8Array };
 
@@ -46,17 +48,18 @@ export async function moveChunk(options: StepOptions, chunk: Chunk, begun: () =>
   try {
     place = await target.prepareMove(extents, zeroStep, flags);
   } catch (error) {
-    return { error: toBlockError(error, { path: target.filename, operation: 'write' }), isRead: false };
+    return { error: toBlockError(error, { path: target.filename, operation: 'write' }), isRead: false, at: 0 };
   }
   if (place === null) return null;
   const guards: MappingGuard[] = [];
   let moved: Moved | null = null;
+  let pieces: MovePiece[] | null;
   try {
     // Once more: the source may have changed while the target got ready.
     const sources = locateAll(source, extents, guards);
-    const pieces = sources === null ? null : join(sources, place.parts);
-    if (pieces === null) return null;
     const { file, run, slice } = place;
+    pieces = sources === null ? null : join(sources, place.parts);
+    if (pieces === null) return null;
     const moving = source.node.host.move({ pieces, bytes: chunk.bytes, target: file, run, granule: zeroStep, slice });
     begun();
     moved = await moving;
@@ -64,7 +67,9 @@ export async function moveChunk(options: StepOptions, chunk: Chunk, begun: () =>
     releaseAll(guards);
     place.done(moved);
   }
-  return moved.fault ?? { error: null, map: moved.map };
+  const { fault, map } = moved;
+  if (fault === null) return { error: null, map };
+  return { error: fault.error, isRead: fault.isRead, at: bytesOf(pieces.slice(0, fault.piece)) };
 }
 
 /** Where the content of `extents` lies in files, back to back; null where that cannot be said at once. The guards are to be released, in both cases. */
@@ -73,15 +78,23 @@ function locateAll(source: Child, extents: readonly Extent[], guards: MappingGua
   return extents.every((extent) => locatePieces(source, extent, pieces, guards)) ? pieces : null;
 }
 
-/** Cuts `sources` where the places end; null where those are too many pieces. */
+function bytesOf(pieces: readonly MovePiece[]): number {
+  return pieces.reduce((sum, { length }) => sum + length, 0);
+}
+
+/**
+ * Cuts `sources` where the places end, and after each `CHUNK_BYTES`, so that the piece of a fault says where it is; null where those are too many
+ * pieces.
+ */
 function join(sources: readonly LocatedPiece[], parts: readonly MovePart[]): MovePiece[] | null {
   const pieces: MovePiece[] = [];
+  let at = 0;
   let partAt = 0;
   let within = 0;
   for (const { file, offset, length } of sources) {
     for (let done = 0; done < length; ) {
       const part = parts[partAt];
-      const here = Math.min(length - done, part.length - within);
+      const here = Math.min(length - done, part.length - within, CHUNK_BYTES - (at % CHUNK_BYTES));
       assert(here > 0, 'the places of a step have room for all of it');
       pieces.push({
         file,
@@ -90,6 +103,7 @@ function join(sources: readonly LocatedPiece[], parts: readonly MovePart[]): Mov
         to: part.to === FROM_RUN ? FROM_RUN : part.to + within,
       });
       done += here;
+      at += here;
       within += here;
       if (within === part.length) {
         partAt++;

@@ -10,7 +10,7 @@
 import type { DirtyBitmap } from '../block/bitmap.js';
 import type { BlockNode } from '../block/node/node.js';
 import type { LockedRange, RangeLock } from '../util/range-lock.js';
-import { CHUNK_BYTES, MAX_EXTENTS, MAX_PIECE_BYTES } from './copy-engine.js';
+import { MAX_EXTENTS, MAX_PIECE_BYTES } from './copy-engine.js';
 import { type Chunk, type ChunkSource, type Classify, type Piece, Plan } from './copy-plan.js';
 
 export interface DirtyChunksOptions {
@@ -21,8 +21,6 @@ export interface DirtyChunksOptions {
   base(): BlockNode | null;
   /** Called with the offset of the run. */
   classify: Classify;
-  /** Bytes of one data chunk: a multiple of the bitmap's granularity. */
-  chunkBytes?: number;
 }
 
 interface Claim extends Piece {
@@ -30,7 +28,6 @@ interface Claim extends Piece {
 }
 
 export class DirtyChunks implements ChunkSource {
-  readonly chunkBytes: number;
   readonly #options: DirtyChunksOptions;
   readonly #held = new Map<Chunk, LockedRange[]>();
   #cursor = 0;
@@ -42,7 +39,6 @@ export class DirtyChunks implements ChunkSource {
 
   constructor(options: DirtyChunksOptions) {
     this.#options = options;
-    this.chunkBytes = Math.max(options.chunkBytes ?? CHUNK_BYTES, options.bitmap.granularity);
   }
 
   get granularity(): number {
@@ -60,12 +56,13 @@ export class DirtyChunks implements ChunkSource {
     this.#peeked = null;
   }
 
-  async next(): Promise<Chunk | null> {
+  /** `most` is a multiple of the granularity. */
+  async next(most: number): Promise<Chunk | null> {
     const claims: Claim[] = [];
     let bytes = 0;
     try {
-      while (bytes < this.chunkBytes && claims.length < MAX_EXTENTS) {
-        const claim = await this.#claim(this.chunkBytes - bytes, claims.length === 0);
+      while (bytes < most && claims.length < MAX_EXTENTS) {
+        const claim = await this.#claim(most - bytes, claims.length === 0);
         if (claim === null) break;
         claims.push(claim);
         bytes += claim.length;

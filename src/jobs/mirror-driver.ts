@@ -18,9 +18,10 @@ import { BlockNode as Node } from '../block/node/node.js';
 import { PERM_ALL, Perm } from '../block/types.js';
 import { assert } from '../util/assert.js';
 import { BlockError } from '../util/errors.js';
+import { roundDown } from '../util/numbers.js';
 import { RangeLock } from '../util/range-lock.js';
 import { type BitmapUse, bitmapFor } from './bitmap-use.js';
-import { type CopyContext, freeContext, runCopy, WORKERS } from './copy-engine.js';
+import { CHUNK_BYTES, type CopyContext, freeContext, runCopy, STEP_BYTES, WORKERS } from './copy-engine.js';
 import { DirtyChunks } from './dirty-chunks.js';
 import type { JobContext, JobDriver } from './driver.js';
 import { putFilter } from './job-filter.js';
@@ -30,6 +31,7 @@ import { checkMirrorOptions, DEFAULT_BUF_BYTES, granularityFor, type MirrorOptio
 import type { MirrorState } from './mirror-state.js';
 import {
   checkNameBacking,
+  hasWriter,
   holdDrained,
   JobResources,
   linkOf,
@@ -215,16 +217,18 @@ export class MirrorDriver implements JobDriver {
     const source = linkOf(this.#sourceLink);
     const target = linkOf(this.#targetLink);
     const chunks = this.#chunks;
+    const inFlight = this.#options.bufSize || DEFAULT_BUF_BYTES;
+    const chunkBytes = Math.max(CHUNK_BYTES, chunks.granularity);
+    const workers = Math.max(1, Math.min(WORKERS, Math.floor(inFlight / chunkBytes)));
+    const stepBytes = roundDown(Math.min(STEP_BYTES, inFlight / workers), chunkBytes);
     chunks.rewind();
     await runCopy(ctx, {
       memory: this.source.host.memory,
       target: { link: target, bytes: this.#state.dirty.dirtyBytes },
       chunks,
-      chunkBytes: chunks.chunkBytes,
-      workers: Math.max(
-        1,
-        Math.min(WORKERS, Math.floor((this.#options.bufSize || DEFAULT_BUF_BYTES) / chunks.chunkBytes)),
-      ),
+      chunkBytes,
+      stepBytes: () => (hasWriter(this.source) ? 0 : stepBytes),
+      workers,
       copy: (chunk, buffer, order) => {
         const fresh = this.#leftOut.targetIsZero && this.#untouched;
         return transfer(

@@ -7,6 +7,7 @@ import { openingName } from '../block/filename.js';
 import type { Graph } from '../block/graph.js';
 import { backingFileOf, needFormat } from '../block/node/format.js';
 import { BlockNode } from '../block/node/node.js';
+import { usedPermissions } from '../block/node/permissions.js';
 import type { WriteObserver } from '../block/observer.js';
 import { PERM_ALL, Perm } from '../block/types.js';
 import { BlockError } from '../util/errors.js';
@@ -22,6 +23,11 @@ export const BETWEEN_SHARED = Perm.WRITE_UNCHANGED | Perm.WRITE;
 /** What others may do with the `source` of a copy: where nobody here can write to it, no other process may either. */
 export function sourceShared(source: BlockNode): number {
   return source.readOnly ? FROZEN_SHARED : SAME_SIZE_SHARED;
+}
+
+/** Somebody may change what `node` reads as. */
+export function hasWriter(node: BlockNode): boolean {
+  return (usedPermissions(node).perm & Perm.WRITE) !== 0;
 }
 
 /** A node that was made writable. */

@@ -15,7 +15,15 @@ import type { BlockStreamArguments } from '../schema/generated/types.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { SECTOR_BYTES } from '../util/numbers.js';
 import { RangeLock } from '../util/range-lock.js';
-import { CHUNK_BYTES, type CopyFault, MAX_EXTENTS, MAX_PIECE_BYTES, NO_ORDER, runCopy } from './copy-engine.js';
+import {
+  CHUNK_BYTES,
+  type CopyFault,
+  MAX_EXTENTS,
+  MAX_PIECE_BYTES,
+  NO_ORDER,
+  runCopy,
+  STEP_BYTES,
+} from './copy-engine.js';
 import { type Chunk, Chunker, type Classify, isOwn, Plan, type PlanOptions } from './copy-plan.js';
 import type { JobContext, JobDriver } from './driver.js';
 import { type FilterParts, type FilterPlan, ONLY_THERE, putFilter } from './job-filter.js';
@@ -25,6 +33,7 @@ import {
   checkBackingName,
   checkWayDown,
   FROZEN_SHARED,
+  hasWriter,
   JobResources,
   linkOf,
   SAME_SIZE_SHARED,
@@ -155,8 +164,10 @@ class StreamDriver implements JobDriver {
     await runCopy(ctx, {
       memory: top.host.memory,
       target: { link, bytes: top.length },
-      chunks: new Chunker(plan, chunkBytes, MAX_EXTENTS),
+      chunks: new Chunker(plan, MAX_EXTENTS),
       chunkBytes,
+      // Guests' writes wait for what is being filled in.
+      stepBytes: () => (hasWriter(top) ? 0 : STEP_BYTES),
       unordered: true,
       copy: (chunk, buffer) => this.#populate(chunk, buffer),
       left: (error) => {
@@ -185,17 +196,20 @@ class StreamDriver implements JobDriver {
   /** For somebody who waits for the content of the range. */
   async #populateNow(offset: number, length: number): Promise<void> {
     const { memory } = this.#top.host;
-    const buffer = memory.allocate(length);
+    let buffer: Uint8Array | null = null;
     try {
       const chunk: Chunk = { kind: 'data', extents: [{ offset, length }], bytes: length };
-      const fault = await this.#populate(chunk, buffer);
+      const fault = await this.#populate(chunk, () => {
+        buffer ??= memory.allocate(length);
+        return buffer;
+      });
       if (fault !== null) throw fault.error;
     } finally {
-      memory.free(buffer);
+      if (buffer !== null) memory.free(buffer);
     }
   }
 
-  async #populate(chunk: Chunk, buffer: Uint8Array): Promise<CopyFault | null> {
+  async #populate(chunk: Chunk, buffer: () => Uint8Array): Promise<CopyFault | null> {
     const lock = this.#lock;
     // All at once, so that no other writer comes between two of them in the queue.
     const held = await Promise.all(chunk.extents.map(({ offset, length }) => lock.acquire(offset, offset + length)));

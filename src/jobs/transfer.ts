@@ -5,23 +5,18 @@
 
 import { chainStatus } from '../block/chain.js';
 import type { Child } from '../block/child.js';
-import type { Extent, WriteFlags } from '../block/types.js';
+import type { Extent } from '../block/types.js';
 import { toBlockError } from '../util/errors.js';
 import type { CopyFault, WriteOrder } from './copy-engine.js';
-import type { Chunk } from './copy-plan.js';
-import { moveChunk } from './copy-step.js';
+import { type Chunk, cut, positionIn } from './copy-plan.js';
+import { moveChunk, type StepOptions } from './copy-step.js';
 import { splitZeroes, zeroExtents } from './zero-map.js';
 
-export interface TransferOptions {
-  source: Child;
-  target: Child;
-  /** Step of the zero test, bytes; 0 = none. The extents are multiples of it, but for the end of the image. */
-  zeroStep: number;
+export interface TransferOptions extends StepOptions {
   /** What is zero: `skip` where the target reads as zeroes already. */
   zeroes: 'write' | 'skip';
   /** Zeroes may be holes on the target. */
   unmap: boolean;
-  flags?: WriteFlags;
   /**
    * What the target reads as already is not written: it is read and compared in steps of so many bytes, which the extents are multiples of,
    * but for the end of the image. 0 or absent: all is written.
@@ -30,13 +25,13 @@ export interface TransferOptions {
 }
 
 /**
- * Moves a chunk from source to target; `buffer`, a multiple of the target's cluster and of the steps, may be smaller. A fault says on which side it
- * happened; it never rejects.
+ * Moves a chunk from source to target. `buffer` is taken where no step of the host moves it: a multiple of the target's cluster and of the steps, it
+ * may be smaller than the chunk. A fault says on which side it happened; it never rejects.
  */
 export async function transfer(
   options: TransferOptions,
   chunk: Chunk,
-  buffer: Uint8Array,
+  buffer: () => Uint8Array,
   order: WriteOrder,
 ): Promise<CopyFault | null> {
   if (chunk.kind !== 'data') return zeroOut(options, chunk.extents);
@@ -45,35 +40,19 @@ export async function transfer(
     const step = await moveChunk(options, chunk, order.passed);
     if (step?.error) return step;
     if (step !== null) {
-      return step.map.includes(1) ? zeroOut(options, zeroExtents(chunk.extents, step.map, zeroStep)) : null;
+      if (!step.map.includes(1)) return null;
+      return zeroOut(options, zeroExtents(chunk.extents, step.map, zeroStep), chunk.extents);
     }
   }
   // What is left for the buffer may be more than it holds.
-  for (const part of cut(chunk, buffer.length)) {
-    const fault = await pass(options, part, buffer, order);
-    if (fault !== null) return fault;
+  const room = buffer();
+  let at = 0;
+  for (const part of cut(chunk, room.length)) {
+    const fault = await pass(options, part, room, order);
+    if (fault !== null) return { ...fault, at };
+    at += part.bytes;
   }
   return null;
-}
-
-/** The chunk in parts of `most` bytes at most. */
-function cut(chunk: Chunk, most: number): Chunk[] {
-  if (chunk.bytes <= most) return [chunk];
-  const parts: Chunk[] = [];
-  let part: Chunk = { kind: chunk.kind, extents: [], bytes: 0 };
-  for (const { offset, length } of chunk.extents) {
-    for (let done = 0; done < length; ) {
-      const here = Math.min(length - done, most - part.bytes);
-      part.extents.push({ offset: offset + done, length: here });
-      part.bytes += here;
-      done += here;
-      if (part.bytes < most) continue;
-      parts.push(part);
-      part = { kind: chunk.kind, extents: [], bytes: 0 };
-    }
-  }
-  if (part.bytes > 0) parts.push(part);
-  return parts;
 }
 
 /** Reads a part into the buffer, and writes it. */
@@ -139,16 +118,24 @@ function equalMap(a: Uint8Array, b: Uint8Array, step: number): Uint8Array {
   return map;
 }
 
-async function zeroOut(options: TransferOptions, extents: readonly Extent[]): Promise<CopyFault | null> {
+/** Makes `extents` zero, a part of those of the chunk, `all`. */
+async function zeroOut(
+  options: TransferOptions,
+  extents: readonly Extent[],
+  all: readonly Extent[] = extents,
+): Promise<CopyFault | null> {
   if (options.zeroes === 'skip') return null;
   const { target } = options;
+  let begun = extents[0].offset;
   try {
     for (const { offset, length } of options.compareStep ? await notZero(target, extents) : extents) {
+      begun = offset;
       await target.writeZeroes(offset, length, { mayUnmap: options.unmap, serialised: options.flags?.serialised });
     }
     return null;
   } catch (error) {
-    return { error: toBlockError(error, { path: target.filename, operation: 'write zeroes' }), isRead: false };
+    const failure = toBlockError(error, { path: target.filename, operation: 'write zeroes' });
+    return { error: failure, isRead: false, at: positionIn(all, begun) };
   }
 }
 

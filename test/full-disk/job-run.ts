@@ -9,14 +9,14 @@ import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CHUNK_BYTES, WORKERS } from '../../src/jobs/copy-engine.js';
+import { STEP_BYTES, WORKERS } from '../../src/jobs/copy-engine.js';
 import { cliBundle } from '../support/cli.js';
 import { checkImage } from './guest-run.js';
 import type { JobCase, Piece } from './job-case.js';
 import { Place } from './place.js';
 
 /** A copy that fails loses at most what is under way at that moment. */
-const IN_FLIGHT_BYTES = WORKERS * CHUNK_BYTES;
+const IN_FLIGHT_BYTES = WORKERS * STEP_BYTES;
 
 export type Program = 'diskwright' | 'qemu-img';
 

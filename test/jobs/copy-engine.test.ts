@@ -89,9 +89,9 @@ describe('copy plan', () => {
     const source = node('s', MiB);
     for (const at of [0, 192, 512]) source.poke(at * KiB, pattern(0, 64 * KiB));
     const plan = new Plan({ source, base: null, classify: wholeContent, align: 1, maxPieceBytes: MiB }, 0, MiB);
-    const chunker = new Chunker(plan, 128 * KiB, 16);
+    const chunker = new Chunker(plan, 16);
     const data: number[] = [];
-    for (let chunk = await chunker.next(); chunk !== null; chunk = await chunker.next()) {
+    for (let chunk = await chunker.next(128 * KiB); chunk !== null; chunk = await chunker.next(128 * KiB)) {
       if (chunk.kind === 'data') data.push(chunk.extents.length, chunk.bytes / KiB);
     }
     expect(data).to.deep.equal([2, 128, 1, 64]);

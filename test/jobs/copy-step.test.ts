@@ -254,6 +254,67 @@ describe('copies by the host step', () => {
   });
 });
 
+describe('a fault within a large step', () => {
+  const MIB = 1024 * KiB;
+
+  /** Streams 12 MiB; the first step of 2 MiB fails in its second half. */
+  async function stream(onError: 'report' | 'ignore') {
+    const host = createSimHost();
+    const graph = new Graph(host);
+    const sized = { driver: 'qcow2', size: 12 * MIB } as const;
+    await createImage(graph, '/base.qcow2', sized);
+    await createImage(graph, '/top.qcow2', { ...sized, 'backing-file': '/base.qcow2', 'backing-fmt': 'qcow2' });
+    const device = new Device(await openNode(graph, image('/base.qcow2')), { name: 'd', writable: true });
+    await device.write(0, pattern(1, 12 * MIB));
+    await device.close();
+    await graph.closeAll();
+    const top = await openNode(graph, image('/top.qcow2'));
+    const move = host.move.bind(host);
+    // The base holds the guest's bytes in their order.
+    let first = -1;
+    let planted = -1;
+    host.move = async (request) => {
+      const { pieces, bytes } = request;
+      if (first < 0) first = pieces[0].offset;
+      if (planted >= 0 || bytes <= MIB) return move(request);
+      planted = pieces[0].offset - first + MIB;
+      expect(bytes).to.equal(2 * MIB);
+      const error = new BlockError('io', 'planted');
+      const slices = [
+        { start: -1, taken: 0 },
+        { start: -1, taken: 0 },
+      ];
+      return { slices, map: new Uint8Array(0), fault: { error, isRead: true, piece: pieces.length - 1 } };
+    };
+    const env: JobEnvironment = { graph, manager: new JobManager(host.clock) };
+    const job = await startJob(env, streamJob, { device: top.nodeName, 'on-error': onError });
+    const faults: (number | undefined)[] = [];
+    job.onFault(({ guestOffset }) => faults.push(guestOffset));
+    const error = await job.done.then(
+      () => null,
+      (thrown: BlockError) => thrown,
+    );
+    const missing: number[] = [];
+    for (let at = 0; at < 12 * MIB; at += CLUSTER) {
+      if (!(await top.blockStatus(at, CLUSTER)).allocated) missing.push(at);
+    }
+    await graph.closeAll();
+    return { faults, error, missing, planted };
+  }
+
+  it('is told of where that MiB begins for a guest', async () => {
+    const { faults, error, planted } = await stream('report');
+    expect(error?.code).to.equal('io');
+    expect(faults).to.deep.equal([planted]);
+    expect(error?.guestOffset).to.equal(planted);
+  });
+
+  it('leaves behind that MiB, and nothing else', async () => {
+    const { missing, planted } = await stream('ignore');
+    expect(missing).to.deep.equal(Array.from({ length: MIB / CLUSTER }, (_, i) => planted + i * CLUSTER));
+  });
+});
+
 describe('simulation: faults planted in the copy step', function () {
   this.timeout(600_000);
 

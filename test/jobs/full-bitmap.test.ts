@@ -68,7 +68,7 @@ describe('a bitmap at its limit', () => {
     bitmap.set(0, SIZE);
     const lock = new RangeLock();
     const chunks = new DirtyChunks({ bitmap, lock, source, base: () => null, classify: () => 'data' });
-    const code = await chunks.next().then(
+    const code = await chunks.next(1 << 20).then(
       () => null,
       (error: BlockError) => error.code,
     );
