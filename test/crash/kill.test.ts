@@ -12,7 +12,7 @@ import { requirePeer } from '../support/peers.js';
 import { repeats, seedOf, timeLimit } from '../support/sample.js';
 
 const CLI = fileURLToPath(new URL('../../dist/cli.cjs', import.meta.url));
-const MOMENTS = repeats(12, 50);
+const MOMENTS = repeats(12, 100);
 const SEED = seedOf(20261120);
 const IMAGES = ['base', 'mid', 'top'];
 
