@@ -11,7 +11,7 @@ import { BlockError, toBlockError } from '../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../util/numbers.js';
 import type { CopyContext, CopyFault } from './copy-engine.js';
 import { CHUNK_BYTES, freeContext, MAX_EXTENTS, MAX_PIECE_BYTES, runCopy, WORKERS } from './copy-engine.js';
-import { type Chunk, Chunker, ownContent, Plan, wholeContent } from './copy-plan.js';
+import { type Chunk, Chunker, ownContent, Plan, skipZeroes, wholeContent } from './copy-plan.js';
 import { restOf, zeroByItself } from './left-out.js';
 import { warnOfSpace } from './space.js';
 import { transfer } from './transfer.js';
@@ -110,7 +110,8 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
       return 'report';
     },
   };
-  const classify = sparseSize === 0 ? () => 'data' as const : base === null ? wholeContent : ownContent;
+  const own = base === null ? wholeContent : ownContent;
+  const classify = sparseSize === 0 ? () => 'data' as const : targetIsZero ? skipZeroes(own) : own;
   const plan = new Plan(
     { source, base, classify, align, maxPieceBytes: MAX_PIECE_BYTES, readsUntold: salvage },
     0,

@@ -40,6 +40,14 @@ export const wholeContent: Classify = (status) => (status.zero ? 'zero' : 'data'
  */
 export const ownContent: Classify = (status) => (isOwn(status) ? wholeContent(status) : 'skip');
 
+/** The same for a target that reads as zeroes: those are left out. */
+export function skipZeroes(classify: Classify): Classify {
+  return (status) => {
+    const kind = classify(status);
+    return kind === 'zero' ? 'skip' : kind;
+  };
+}
+
 /** A layer of the plan determines the run, or nobody does. */
 export function isOwn({ allocated, zero, depth }: ChainStatus): boolean {
   return allocated || (!zero && depth >= 0);
@@ -61,6 +69,8 @@ export interface PlanOptions {
 
 /** Status runs that are merged into one at most, so that one call of `next` stays short. */
 const MAX_MERGED_RUNS = 256;
+/** Bytes that one chunk skips, about. */
+const SKIPPED_BYTES = 1 << 30;
 /** What is read at once where the status cannot be: to the next multiple. */
 const UNTOLD_BYTES = 1024 * 1024;
 
@@ -178,13 +188,17 @@ export interface ChunkSource {
 /** What a `Chunker` gathers: a `Plan`. */
 export type Pieces = Pick<Plan, 'next' | 'nextSync'>;
 
-/** Gathers pieces: scattered data becomes chunks, everything else passes as it is. */
+/**
+ * Gathers pieces: scattered data becomes chunks, and so does what is skipped; zeroes pass as they are. A gap within data costs little: each chunk
+ * costs its way through the engine (a fifth of a copy of scattered clusters).
+ */
 export class Chunker implements ChunkSource {
   readonly #pieces: Pieces;
   readonly #maxExtents: number;
   /** Rest of a data piece that did not fit. */
   #rest: Piece | null = null;
   #gathering: Chunk | null = null;
+  #skipped: Chunk | null = null;
 
   constructor(pieces: Pieces, maxExtents: number) {
     this.#pieces = pieces;
@@ -193,13 +207,19 @@ export class Chunker implements ChunkSource {
 
   /** `bytes` is a multiple of the plan's `align`. What was gathered for a larger chunk is one. */
   async next(bytes: number): Promise<Chunk | null> {
+    // What was skipped within the last chunk of data counts as progress with it.
+    if (this.#skipped !== null && this.#gathering === null) return this.#takeSkipped();
     for (;;) {
       if (this.#gathering !== null && this.#gathering.bytes >= bytes) return this.#take();
       let piece: Piece | null | undefined = this.#rest ?? this.#pieces.nextSync();
       if (piece === undefined) piece = await this.#pieces.next();
       this.#rest = null;
-      if (piece === null) return this.#take();
-      if (piece.kind !== 'data') return { kind: piece.kind, extents: [piece], bytes: piece.length };
+      if (piece === null) return this.#take() ?? this.#takeSkipped();
+      if (piece.kind === 'zero') return { kind: 'zero', extents: [piece], bytes: piece.length };
+      if (piece.kind === 'skip') {
+        if (this.#skip(piece)) return this.#takeSkipped();
+        continue;
+      }
       if (this.#add(piece, bytes)) return this.#take();
     }
   }
@@ -222,6 +242,21 @@ export class Chunker implements ChunkSource {
   #take(): Chunk | null {
     const chunk = this.#gathering;
     this.#gathering = null;
+    return chunk;
+  }
+
+  /** True when it is enough for a chunk: progress is to be seen. */
+  #skip({ offset, length }: Piece): boolean {
+    this.#skipped ??= { kind: 'skip', extents: [], bytes: 0 };
+    const chunk = this.#skipped;
+    chunk.extents.push({ offset, length });
+    chunk.bytes += length;
+    return chunk.bytes >= SKIPPED_BYTES || chunk.extents.length >= this.#maxExtents;
+  }
+
+  #takeSkipped(): Chunk | null {
+    const chunk = this.#skipped;
+    this.#skipped = null;
     return chunk;
   }
 }

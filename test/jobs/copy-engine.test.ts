@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { Graph } from '../../src/block/graph.js';
 import { createSimHost } from '../../src/host/sim/index.js';
 import { convert } from '../../src/jobs/convert.js';
-import { Chunker, ownContent, Plan, wholeContent } from '../../src/jobs/copy-plan.js';
+import { Chunker, ownContent, Plan, skipZeroes, wholeContent } from '../../src/jobs/copy-plan.js';
 import { splitZeroes } from '../../src/jobs/zero-map.js';
 import { BlockError } from '../../src/util/errors.js';
 import { MemoryNode, pattern } from './memory-node.js';
@@ -95,6 +95,33 @@ describe('copy plan', () => {
       if (chunk.kind === 'data') data.push(chunk.extents.length, chunk.bytes / KiB);
     }
     expect(data).to.deep.equal([2, 128, 1, 64]);
+  });
+
+  it('gathers what is skipped, in its place between chunks of data, up to so many extents', async () => {
+    const { node } = setUp();
+    const source = node('s', MiB);
+    for (let at = 64; at < 1024; at += 128) source.poke(at * KiB, pattern(0, 64 * KiB));
+    const classify = skipZeroes(wholeContent);
+    const plan = new Plan({ source, base: null, classify, align: 1, maxPieceBytes: MiB }, 0, MiB);
+    const chunker = new Chunker(plan, 3);
+    const chunks: string[] = [];
+    for (let chunk = await chunker.next(128 * KiB); chunk !== null; chunk = await chunker.next(128 * KiB)) {
+      chunks.push(`${chunk.kind} ${chunk.extents.map(({ offset }) => offset / KiB)} ${chunk.bytes / KiB}`);
+    }
+    expect(chunks).to.deep.equal(
+      [0, 256, 512, 768].flatMap((at) => [`data ${at + 64},${at + 192} 128`, `skip ${at},${at + 128} 128`]),
+    );
+    const holes = new Plan(
+      { source: node('h', MiB), base: null, classify, align: 1, maxPieceBytes: 128 * KiB },
+      0,
+      MiB,
+    );
+    const gathered = new Chunker(holes, 3);
+    const counts: number[] = [];
+    for (let chunk = await gathered.next(KiB); chunk !== null; chunk = await gathered.next(KiB)) {
+      counts.push(chunk.extents.length);
+    }
+    expect(counts).to.deep.equal([3, 3, 2]);
   });
 });
 
