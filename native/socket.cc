@@ -33,7 +33,7 @@ constexpr size_t kKeptPieces = 1024;
 // Sent pieces at the head of a queue that is never empty, from which on it is worth moving the others.
 constexpr size_t kSentPieces = 1024;
 constexpr uint64_t kMaxBytes = uint64_t{1} << 40;
-// Of a socket that sends pages without copying them: twice as much lies ready, and the other side waits less (measured: a quarter more). It is
+// Of a UNIX socket that sends pages without copying them: twice as much lies ready, and the other side waits less (measured: a quarter more). It is
 // what every system allows (net.core.wmem_max), and the kernel doubles it. For copied data it would be worse: they leave the CPU's cache.
 constexpr int kRoomyBytes = 212992;
 // No address is below; pipes are numbered so.
@@ -129,10 +129,16 @@ int Sockets::hold(uint32_t id, int fd, uint64_t offset, uint64_t length) {
   const int pipe = pipes_.hold(fd, offset, length);
   if (pipe > 0 && !socket->roomy) {
     socket->roomy = true;
+    int domain = 0;
+    socklen_t size = sizeof domain;
+    ::getsockopt(socket->fd, SOL_SOCKET, SO_DOMAIN, &domain, &size);
     int now = 0;
-    socklen_t size = sizeof now;
+    size = sizeof now;
     ::getsockopt(socket->fd, SOL_SOCKET, SO_SNDBUF, &now, &size);
-    if (now < 2 * kRoomyBytes) ::setsockopt(socket->fd, SOL_SOCKET, SO_SNDBUF, &kRoomyBytes, sizeof kRoomyBytes);
+    // TCP finds out itself what the way needs, as long as nobody says a size.
+    if (domain == AF_UNIX && now < 2 * kRoomyBytes) {
+      ::setsockopt(socket->fd, SOL_SOCKET, SO_SNDBUF, &kRoomyBytes, sizeof kRoomyBytes);
+    }
   }
   return pipe;
 }
