@@ -1,9 +1,11 @@
 // What an NBD server takes of the system's memory, and of its clients' patience, measured from outside.
 
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { openRealHost } from '../../src/host/real/index.js';
+import { Workspace } from '../../src/library/workspace.js';
 import { Command } from '../../src/wire/nbd/constants.js';
 import { NbdProcess, until } from '../support/nbd-process.js';
 import { RawClient } from '../support/nbd-raw.js';
@@ -19,10 +21,18 @@ describe('nbd server: memory of the process', () => {
   let folder: string;
   const clients: RawClient[] = [];
 
-  beforeEach(() => {
+  beforeEach(async () => {
     folder = mkdtempSync(join(tmpdir(), 'diskwright-memory-'));
-    writeFileSync(join(folder, 'disk'), '');
-    truncateSync(join(folder, 'disk'), 16 * MIB);
+    // The replies of a raw image would be pages of the page cache, and no memory of the process.
+    const host = openRealHost();
+    const workspace = new Workspace(host);
+    const path = join(folder, 'disk');
+    await workspace.create(path, { driver: 'qcow2', size: 16 * MIB });
+    const image = await workspace.open(path, { format: 'qcow2' });
+    await image.write(0, Buffer.alloc(MIB, 1));
+    await image.close();
+    await workspace.close();
+    await host.close();
   });
   afterEach(() => {
     for (const client of clients.splice(0)) client.close();
@@ -30,7 +40,7 @@ describe('nbd server: memory of the process', () => {
   });
 
   const start = (...words: string[]) =>
-    NbdProcess.start('diskwright', join(folder, 's'), ['-t', '-f', 'raw', ...words, 'disk'], folder);
+    NbdProcess.start('diskwright', join(folder, 's'), ['-t', '-f', 'qcow2', ...words, 'disk'], folder);
   const connect = async (server: NbdProcess) => {
     const client = await RawClient.connect(server.socket);
     clients.push(client);
@@ -52,11 +62,11 @@ describe('nbd server: memory of the process', () => {
       greedy.send(Buffer.concat(Array.from({ length: REQUESTS }, () => one)));
     }
     await until('it takes what it may', () => resident(server) > before + 100 * MIB);
-    expect(await modest.readData(0, 4096)).to.deep.equal(Buffer.alloc(4096));
+    expect(await modest.readData(MIB, 4096)).to.deep.equal(Buffer.alloc(4096));
     for (const client of clients.splice(1)) client.close();
     await until('the memory is given back', () => resident(server) < before + IDLE_BYTES);
     expect(resident(server, 'VmHWM') - before).to.be.below(PEAK_BYTES);
-    expect(await modest.readData(0, 4096)).to.deep.equal(Buffer.alloc(4096));
+    expect(await modest.readData(MIB, 4096)).to.deep.equal(Buffer.alloc(4096));
     expect(await server.stop()).to.equal(0);
   });
 
@@ -66,7 +76,7 @@ describe('nbd server: memory of the process', () => {
       for (let i = 0; i < 300; i++) await connect(server);
       const good = await connect(server);
       await good.go();
-      expect(await good.readData(0, 4096)).to.deep.equal(Buffer.alloc(4096));
+      expect(await good.readData(MIB, 4096)).to.deep.equal(Buffer.alloc(4096));
       expect(await server.stop()).to.equal(0);
     });
   }
