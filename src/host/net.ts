@@ -6,7 +6,6 @@
 //
 // Real links are in the addon (`real/link.ts`); those with TLS use node:tls (`real/stream-link.ts`), with the same interface.
 import type { BlockError } from '../util/errors.js';
-import type { HostFile } from './host.js';
 
 /** Where to listen or connect. */
 export type NetAddress =
@@ -48,6 +47,12 @@ export interface LinkOwner {
   progressed(): void;
   /** The other side has closed the link (null), or the link failed. Called once, as the last call; pieces that were not sent are dropped. */
   closed(error: BlockError | null): void;
+}
+
+/** A `HostFile` of the link's own host. */
+export interface SentFile {
+  readonly path: string;
+  readonly movable: boolean;
 }
 
 /** The other side of a TLS link. */
@@ -106,7 +111,7 @@ export interface Link {
    * meanwhile may or may not be what the other side receives. Returns the number of pieces; 0, and nothing is queued, where the link or the file cannot do
    * that, not all bytes are in memory, or links hold as much as they may. Never waits, never fails.
    */
-  pushFile(head: Uint8Array, start: number, end: number, file: HostFile, offset: number, length: number): number;
+  pushFile(head: Uint8Array, start: number, end: number, file: SentFile, offset: number, length: number): number;
   /** Sends queued pieces, as many as the system takes now. True where all were sent. */
   flush(): boolean;
   /**

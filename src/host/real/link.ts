@@ -6,8 +6,7 @@
 import type { Socket } from 'node:net';
 import { detach } from '../../util/best-effort.js';
 import { BlockError } from '../../util/errors.js';
-import type { HostFile } from '../host.js';
-import type { Link, LinkOwner, TlsSettings } from '../net.js';
+import type { Link, LinkOwner, SentFile, TlsSettings } from '../net.js';
 import { RealFile } from './file.js';
 import { closeInTime, NO_OWNER } from './link-end.js';
 import { errnoLinkError } from './net-errors.js';
@@ -113,7 +112,7 @@ export class SocketLink implements Link, SocketHandler {
     this.#tableBytes += bytes;
   }
 
-  pushFile(head: Uint8Array, start: number, end: number, file: HostFile, offset: number, length: number): number {
+  pushFile(head: Uint8Array, start: number, end: number, file: SentFile, offset: number, length: number): number {
     if (this.#silent || !(file instanceof RealFile) || !file.movable) return 0;
     const { fd } = file.side('send', false);
     const { calls } = this.#sockets;

@@ -3,8 +3,7 @@
 //
 //   push, pushFile, flush --copied, while there is room--> other.inbox --later, in random chunks--> window, received(n)
 import { BlockError } from '../../util/errors.js';
-import type { HostFile } from '../host.js';
-import type { Link, LinkOwner } from '../net.js';
+import type { Link, LinkOwner, SentFile } from '../net.js';
 import { SimFile } from './file.js';
 import type { Random } from './random.js';
 
@@ -70,7 +69,7 @@ export class SimLink implements Link {
    * By the seed, the other side receives the file's bytes as they are now, or as they are when they are sent. Not everything is in memory; and what would
    * fail to be read is not.
    */
-  pushFile(head: Uint8Array, start: number, end: number, file: HostFile, offset: number, length: number): number {
+  pushFile(head: Uint8Array, start: number, end: number, file: SentFile, offset: number, length: number): number {
     if (!(file instanceof SimFile)) return 0;
     const held = file.hold(offset, length);
     if (held === null) return 0;
