@@ -3,6 +3,7 @@
 //
 //   fs       1 GiB, nearly all data              mixed    1 GiB, half zeroes in runs of 4 KiB to 4 MiB
 //   scatter  64 GiB qcow2, 2% of the clusters    chain    fs with two overlays of 64 MiB each
+//   small    64 MiB qcow2, nearly empty
 
 import { spawnSync } from 'node:child_process';
 import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync, renameSync, writeSync } from 'node:fs';
@@ -141,6 +142,8 @@ export interface DataSet {
   fs256Zstd: string;
   /** base <- mid <- top */
   chain: [string, string, string];
+  /** qcow2 of 64 MiB, of which 256 KiB are written. */
+  small: string;
 }
 
 /** Makes (or finds) all data sets below `folder`. */
@@ -163,6 +166,10 @@ export function makeData(folder: string): DataSet {
       path,
       [...clusters].map((cluster) => `write -q -P ${1 + (cluster % 250)} ${cluster * 65536} 65536`),
     );
+  });
+  const small = once(file('small.qcow2'), (path) => {
+    qemuImg('create', '-q', '-f', 'qcow2', path, '64M');
+    qemuIo(path, ['write -q -P 7 1M 256k']);
   });
   const base = once(file('base.qcow2'), toQcow2(fsRaw));
   const overlay = (name: string, backing: string, seed: number) =>
@@ -187,5 +194,6 @@ export function makeData(folder: string): DataSet {
     fs256Zlib: once(file('fs256.zlib.qcow2'), toQcow2(fs256Raw, '-c', '-W', '-m', '16')),
     fs256Zstd: once(file('fs256.zstd.qcow2'), toQcow2(fs256Raw, '-c', '-W', '-m', '16', '-o', 'compression_type=zstd')),
     chain: [base, mid, top],
+    small,
   };
 }

@@ -3,7 +3,7 @@
 import { basename } from 'node:path';
 import { commandLine } from './command-line.js';
 import { main } from './main.js';
-import { printUnexpected, reportFailure } from './output.js';
+import { allWritten, printUnexpected, reportFailure } from './output.js';
 
 printUnexpected();
 
@@ -16,4 +16,7 @@ process.on('uncaughtException', (error) => {
 // `main` reports errors itself; a rejection that it does not handle goes to the handler above.
 void main(commandLine(), basename(process.argv[1])).then((code) => {
   process.exitCode = code;
+  // All is closed. Without this, node would take its heap apart piece by piece. What a stream still holds is written first; a rejection that nobody has
+  // handled is reported before a timer runs.
+  if (allWritten()) setImmediate(() => process.exit());
 });
