@@ -1,4 +1,4 @@
-// Of the command line's modules, a command needs a third. In the bundle that this plugin makes, a module runs when something of it is used for the
+// Of the command line's modules, a small command needs a third. In the bundle that this plugin makes, a module runs when something of it is used for the
 // first time, not when a module that imports it runs:
 //
 //   import { parse } from './size.js';        var import_size;
