@@ -47,8 +47,7 @@ export class Graph {
   /** What nodes tell monitors of. */
   readonly events = new Listeners<GraphEvents>('graph event');
   readonly quiescence = new Quiescence();
-  /** Secrets, credentials and lists of who may come in. */
-  readonly objects: UserObjects;
+  #objects: UserObjects | undefined;
   readonly #reservedNames = new Set<string>();
   /** Nobody but their users keeps them open: see `release`. */
   readonly #released = new Set<BlockNode>();
@@ -58,11 +57,16 @@ export class Graph {
 
   constructor(host: Host, options: GraphOptions = {}) {
     this.host = host;
-    this.objects = new UserObjects(host);
     this.gate = options.gate ?? null;
     this.reserved = options.reserved ?? new Map();
     this.warn = options.warn ?? (() => {});
     this.quiescence.watch(() => this.#closeUnused());
+  }
+
+  /** Secrets, credentials and lists of who may come in. Most commands have none. */
+  get objects(): UserObjects {
+    this.#objects ??= new UserObjects(this.host);
+    return this.#objects;
   }
 
   /** A free name of the kind that QEMU gives: `#block42`. */
