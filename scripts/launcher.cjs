@@ -54,7 +54,7 @@ if (home?.startsWith('/') && isOurs(home)) {
 const cachedData = readCache(place);
 
 /** The bundle: ASCII, a function of what a CommonJS module knows. */
-const script = new Script(fs.readFileSync(file, 'latin1'), {
+const script = new Script(readWhole(file, 0, () => true).latin1Slice(), {
   filename: file,
   cachedData,
   importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
@@ -71,22 +71,37 @@ script.runInThisContext()(main.exports, require, main, file, folder);
 /** What V8 compiled for this command before, or undefined. */
 function readCache({ key, name, folders }) {
   for (const folder of folders) {
-    let fd;
     try {
-      fd = fs.openSync(`${folder}/${name}`, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
-      const { uid, mode, size } = fs.fstatSync(fd);
-      if (uid !== process.geteuid() || (mode & 0o022) !== 0) continue;
-      const whole = Buffer.allocUnsafe(size);
-      if (fs.readSync(fd, whole) !== size) continue;
-      const end = whole.indexOf(10);
-      if (whole.latin1Slice(0, end) === Buffer.from(key).latin1Slice()) return whole.subarray(end + 1);
+      const whole = readWhole(
+        `${folder}/${name}`,
+        fs.constants.O_NOFOLLOW,
+        ({ uid, mode }) => uid === process.geteuid() && (mode & 0o022) === 0,
+      );
+      const end = Buffer.byteLength(key);
+      if (whole?.[end] === 10 && whole.utf8Slice(0, end) === key) return whole.subarray(end + 1);
     } catch {
       // There is none here.
-    } finally {
-      if (fd !== undefined) fs.closeSync(fd);
     }
   }
   return undefined;
+}
+
+/** The bytes of a file; undefined where it is not `wanted`. Each function of node that is called here for the first time is compiled first: it is not `readFileSync`. */
+function readWhole(path, flags, wanted) {
+  const fd = fs.openSync(path, fs.constants.O_RDONLY | flags);
+  try {
+    const stats = fs.fstatSync(fd);
+    if (!wanted(stats)) return undefined;
+    const whole = Buffer.allocUnsafeSlow(stats.size);
+    for (let at = 0; at < whole.length; ) {
+      const count = fs.readSync(fd, whole, at, whole.length - at);
+      if (count === 0) return undefined;
+      at += count;
+    }
+    return whole;
+  } finally {
+    fs.closeSync(fd);
+  }
 }
 
 function isOurs(folder) {

@@ -1,6 +1,5 @@
 // The program that the shell starts.
 
-import { basename } from 'node:path';
 import { commandLine } from './command-line.js';
 import { main } from './main.js';
 import { allWritten, printUnexpected, reportFailure } from './output.js';
@@ -14,7 +13,8 @@ process.on('uncaughtException', (error) => {
 });
 
 // `main` reports errors itself; a rejection that it does not handle goes to the handler above.
-void main(commandLine(), basename(process.argv[1])).then((code) => {
+const program = process.argv[1];
+void main(commandLine(), program.slice(program.lastIndexOf('/') + 1)).then((code) => {
   process.exitCode = code;
   // All is closed. Without this, node would take its heap apart piece by piece. What a stream still holds is written first; a rejection that nobody has
   // handled is reported before a timer runs.

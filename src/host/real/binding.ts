@@ -130,7 +130,7 @@ export function loadNative(): Native {
   const root = packageRoot(import.meta.dirname);
   try {
     // If it was built here, node-gyp-build is not needed, whose loading takes milliseconds at start-up.
-    const built = join(root, 'build', 'Release', 'diskwright.node');
+    const built = join(root, BUILT);
     if (existsSync(built)) {
       // Not `require`, which looks for much else first.
       const addon = { exports: {} };
@@ -175,8 +175,12 @@ function remedyFor(root: string): string {
   return `build it with "npm run --prefix ${root} build:native" (a C++ compiler, make and python3 are needed)`;
 }
 
+/** Where node-gyp leaves the addon, in the package's folder. */
+const BUILT = 'build/Release/diskwright.node';
+
 function packageRoot(start: string): string {
   for (let folder = start; ; folder = dirname(folder)) {
+    if (existsSync(join(folder, BUILT))) return folder;
     const file = join(folder, 'package.json');
     if (existsSync(file) && (JSON.parse(readFileSync(file, 'utf8')) as { name?: string }).name === 'diskwright') {
       return folder;

@@ -55,7 +55,9 @@ export interface RealHostOptions {
   waits?: boolean;
 }
 
-const realPathOf = promisify(realpath.native) as unknown as (path: Buffer, encoding: 'buffer') => Promise<Buffer>;
+/** Made at each call: node takes longer to make the first one than most commands can spare. */
+const realPathOf = (path: Buffer): Promise<Buffer> =>
+  (promisify(realpath.native) as unknown as (path: Buffer, encoding: 'buffer') => Promise<Buffer>)(path, 'buffer');
 
 const DEFAULT_MEMORY_LIMIT = 1024 * 1024 * 1024;
 const DEFAULT_SLOTS = 1024;
@@ -218,7 +220,7 @@ export class RealHost implements Host {
   async realPath(path: string): Promise<string> {
     try {
       const name = encodeName(path);
-      return decodeName(this.#engine.waits ? realpathSync.native(name, 'buffer') : await realPathOf(name, 'buffer'));
+      return decodeName(this.#engine.waits ? realpathSync.native(name, 'buffer') : await realPathOf(name));
     } catch (error) {
       throw toBlockError(error, { operation: 'real-path', path });
     }

@@ -8,10 +8,11 @@ import { errnoError } from '../errno.js';
 import type { FileInfo, FileKind } from '../host.js';
 import type { Native } from './binding.js';
 
-// `promisify` is used because node:fs/promises takes 3 ms to load.
-const statOf = promisify(stat) as (path: Buffer, options: { bigint: true }) => Promise<BigIntStats>;
-
 const BIG = { bigint: true } as const;
+
+// `promisify` is used because node:fs/promises takes 3 ms to load.
+const statOf = (path: Buffer): Promise<BigIntStats> =>
+  (promisify(stat) as (path: Buffer, options: { bigint: true }) => Promise<BigIntStats>)(path, BIG);
 
 /** Kinds by the type bits of st_mode, shifted right by 12. */
 const KINDS: Readonly<Record<number, FileKind>> = { 2: 'character', 4: 'directory', 6: 'block', 8: 'file' };
@@ -36,7 +37,7 @@ export async function infoOfDescriptor(fd: number, path: string): Promise<FileIn
 export async function infoOfPath(native: Native, path: string, waits: boolean): Promise<FileInfo> {
   try {
     const name = encodeName(path);
-    const info = infoOf(waits ? statSync(name, BIG) : await statOf(name, BIG));
+    const info = infoOf(waits ? statSync(name, BIG) : await statOf(name));
     if (info.kind !== 'block') return info;
     const fd = openSync(encodeName(path), 'r');
     try {
