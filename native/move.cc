@@ -5,6 +5,8 @@
 
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 
 #include <array>
 #include <cerrno>
@@ -46,7 +48,7 @@ struct Outcome {
   int32_t side;
   int32_t piece;
   int32_t failure;
-  int32_t unused;
+  int32_t apart;
 };
 static_assert(sizeof(Outcome) == kOutcomeBytes);
 
@@ -172,6 +174,16 @@ class Writer {
   int32_t piece_ = 0;
 };
 
+/** Lets `fd` share the blocks of a range of `source`. 0, or -errno. */
+int clone(int source, uint64_t offset, uint64_t length, int fd, uint64_t to) {
+  file_clone_range range{source, offset, length, to};
+  int result;
+  do {
+    result = ioctl(fd, FICLONERANGE, &range) == 0 ? 0 : -errno;
+  } while (result == -EINTR);
+  return result;
+}
+
 void fail(Outcome* outcome, MoveSide side, int32_t piece, uint64_t at, int64_t failure) {
   outcome->side = static_cast<int32_t>(side);
   outcome->piece = piece;
@@ -189,6 +201,7 @@ int loadMove(const Request& r, Arena& arena) {
   const auto outcome = reinterpret_cast<uint64_t>(r.data2);
   const uint64_t granule = r.offset2;
   if (granule > slice || (granule != 0 && slice % granule != 0)) return -EINVAL;
+  if (granule != 0 && (r.flags & kFlagShare) != 0) return -EINVAL;
   const uint64_t steps = granule == 0 ? 0 : (r.length + granule - 1) / granule;
   const uint64_t slices = (r.length + slice - 1) / slice;
   if (count > r.length || !arena.contains(pieces, count * kPieceBytes)) return -EFAULT;
@@ -219,7 +232,8 @@ class Move {
         outcome_(reinterpret_cast<Outcome*>(r.data2)),
         slices_(reinterpret_cast<Slice*>(r.data2 + kOutcomeBytes)),
         sliceBytes_(static_cast<uint64_t>(r.fd2)),
-        granule_(r.offset2) {
+        granule_(r.offset2),
+        shares_((r.flags & kFlagShare) != 0) {
     sliceCount_ = (r.length + sliceBytes_ - 1) / sliceBytes_;
     map_ = r.data2 + kOutcomeBytes + sliceCount_ * kSliceRowBytes;
   }
@@ -235,6 +249,16 @@ class Move {
     for (uint64_t i = 0; i < sliceCount_; i++) {
       const uint64_t length = std::min(sliceBytes_, r_.length - i * sliceBytes_);
       const Place begin = place_;
+      if (shares_) {
+        Shared shared = Shared::kNothing;
+        Ready sharing;
+        sharing.write = [&] {
+          shared = shareSlice(begin, length, slices_[i]);
+          return shared != Shared::kFailed;
+        };
+        if (!turnOf(r_.fd).write(sharing)) return;
+        if (shared == Shared::kAll) continue;
+      }
       if (!readSlice(length)) return;
       uint8_t* const map = granule_ == 0 ? nullptr : map_ + i * (sliceBytes_ / granule_);
       if (map != nullptr) zeroMap(data_, length, granule_, map);
@@ -284,9 +308,49 @@ class Move {
     return true;
   }
 
+  enum class Shared { kNothing, kAll, kFailed };
+
+  /** By whoever writes to the file. What cannot be shared behind what was is copied at once, since its place in the run follows. */
+  Shared shareSlice(Place place, uint64_t length, Slice& slice) {
+    for (uint64_t at = 0; at < length;) {
+      const uint64_t bytes = here(place, length - at);
+      const Piece& piece = pieces_[place.piece];
+      const uint64_t from = static_cast<uint64_t>(piece.offset) + place.done;
+      const bool fromRun = piece.to == kFromRun;
+      const auto to = fromRun ? static_cast<uint64_t>(*runCursor()) : static_cast<uint64_t>(piece.to) + place.done;
+      const int answer = shares_ && piece.fd >= 0 ? clone(piece.fd, from, bytes, r_.fd, to) : -EINVAL;
+      if (answer != 0) {
+        // EINVAL: these blocks do not line up, which says nothing of others. All else is told, if it is an error, by the copy.
+        if (answer != -EINVAL) {
+          shares_ = false;
+          outcome_->apart = place.piece + 1;
+        }
+        if (at == 0) return Shared::kNothing;
+        place_ = place;
+        if (!readSlice(bytes) || !writeSlice(place, bytes, nullptr, slice)) return Shared::kFailed;
+      } else if (fromRun) {
+        take(slice, bytes);
+      }
+      at += bytes;
+      place.done += bytes;
+    }
+    place_ = place;
+    return Shared::kAll;
+  }
+
+  double* runCursor() const { return reinterpret_cast<double*>(r_.offset); }
+
+  /** Takes the next bytes of the run; returns where they lie. */
+  uint64_t take(Slice& slice, uint64_t bytes) {
+    const double to = *runCursor();
+    *runCursor() += static_cast<double>(bytes);
+    if (slice.start == kFromRun) slice.start = to;
+    slice.taken += static_cast<double>(bytes);
+    return static_cast<uint64_t>(to);
+  }
+
   /** By whoever writes to the file, while this worker waits. */
   bool writeSlice(Place place, uint64_t length, const uint8_t* map, Slice& slice) {
-    auto* const run = reinterpret_cast<double*>(r_.offset);
     Writer writer(r_.fd, (r_.flags & kFlagReserve) != 0, faults_);
     for (uint64_t at = 0; at < length;) {
       uint64_t bytes = here(place, length - at);
@@ -301,12 +365,7 @@ class Move {
       }
       const Piece& piece = pieces_[place.piece];
       auto to = static_cast<uint64_t>(piece.to) + place.done;
-      if (piece.to == kFromRun) {
-        to = static_cast<uint64_t>(*run);
-        *run += static_cast<double>(bytes);
-        if (slice.start == kFromRun) slice.start = static_cast<double>(to);
-        slice.taken += static_cast<double>(bytes);
-      }
+      if (piece.to == kFromRun) to = take(slice, bytes);
       if (!writer.add(to, data_ + at, bytes, place.piece)) break;
       at += bytes;
       place.done += bytes;
@@ -323,6 +382,7 @@ class Move {
   Slice* const slices_;
   const uint64_t sliceBytes_;
   const uint64_t granule_;
+  bool shares_;
   uint64_t sliceCount_ = 0;
   uint8_t* map_ = nullptr;
   uint8_t* data_ = nullptr;

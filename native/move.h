@@ -10,11 +10,16 @@
 // the others read meanwhile, or sleep until theirs is written. The run's cursor is moved by the writer, so places are given in the order in which
 // they are written; those of one slice lie together.
 //
+// Where blocks may be shared (kFlagShare, without a zero test), a slice is not read but cloned (FICLONERANGE), in the same turn and with the same places.
+// What the file system does not clone (blocks that do not line up, a hole behind the end) is read and written; where it cannot clone between the two files
+// at all, the outcome says so, and the rest is copied.
+//
 // Memory that JavaScript fills and reads, all of it in the arena (src/host/real/move.ts writes the same layout):
 //
 //   piece, 32 bytes       0 f64 offset    8 f64 length   16 f64 to, or -1: from the run   24 i32 fd, or -1: zeroes
 //   run, 8 bytes          0 f64 next free byte of the target
-//   outcome, 24 bytes     0 f64 offset of a failure   8 i32 its side   12 i32 its piece   16 i32 -errno   20 i32 unused
+//   outcome, 24 bytes     0 f64 offset of a failure   8 i32 its side   12 i32 its piece   16 i32 -errno
+//                      20 i32 1 + the piece whose blocks cannot be shared with the target, or 0
 //   slices, 16 bytes each 0 f64 first byte that the slice took from the run, or -1   8 f64 bytes taken
 //   map                   behind the slices: 1 for each granule of zeroes
 #pragma once

@@ -40,6 +40,7 @@ enum Flags : int32_t {
   kFlagDirect = 1,
   kFlagScan = 2,
   kFlagReserve = 4,     // of a copy step: space is reserved before it is written
+  kFlagShare = 8,       // of a copy step: blocks of the sources may be shared
   kFlagAlignShift = 8,  // bits 8 to 15: log2 of the alignment of a direct file
 };
 

@@ -235,6 +235,8 @@ export interface MoveRequest {
   run: MoveRun | null;
   /** Step of the zero test, a multiple of 512: a step of zeroes only is not written, and takes no bytes of the run. 0: all is written. */
   granule: number;
+  /** The target may share blocks with the files of the pieces, where the file system can, instead of a copy. Only without a zero test. */
+  share?: boolean;
   /** Bytes that are read, tested and written at once, a multiple of `granule`. What one slice takes from the run lies together. */
   slice: number;
 }

@@ -222,11 +222,12 @@ export class BackupDriver implements JobDriver, WriteObserver {
     return {
       source: linkOf(this.#sourceLink),
       target: linkOf(this.#targetLink),
-      zeroStep: this.#targetIsZero ? this.#copy.granularity : 0,
+      zeroStep: this.#targetIsZero && !this.#options.copyRange ? this.#copy.granularity : 0,
       zeroes: this.#targetIsZero ? 'skip' : 'write',
       unmap: false,
       compareStep: this.#compares ? this.#copy.granularity : 0,
       flags: this.#options.compress ? { compressed: true } : undefined,
+      share: this.#options.copyRange,
     };
   }
 

@@ -23,6 +23,8 @@ export interface BackupOptions {
   /** The target reads as zeroes. Default: its block status says. */
   targetIsZero?: boolean;
   /** Requests of the background copy in flight, and bytes of each. */
+  /** The target may share blocks with the source, where the file system can; data is not looked through for zeroes then. */
+  copyRange?: boolean;
   maxWorkers?: number;
   maxChunk?: number;
   /** The filter node that the job puts above the source. Default: it puts none there. */

@@ -30,7 +30,6 @@ export const backupJob: JobTypeDefinition<BackupArguments> = {
 
   check(args, clusterBytes) {
     const perf = args['x-perf'];
-    if (perf?.['use-copy-range']) throw new BlockError('unsupported', "Parameter 'use-copy-range' is not supported");
     checkPerformance({ maxWorkers: perf?.['max-workers'], maxChunk: perf?.['max-chunk'] }, clusterBytes);
     bitmapMode({ sync: args.sync, bitmap: args.bitmap, bitmapMode: args['bitmap-mode'] });
   },
@@ -61,6 +60,7 @@ export const backupJob: JobTypeDefinition<BackupArguments> = {
       compress: args.compress,
       onCbwError: args['on-cbw-error'],
       targetIsZero: args['target-is-zero'],
+      copyRange: perf?.['use-copy-range'],
       maxWorkers: perf?.['max-workers'],
       maxChunk: perf?.['max-chunk'],
       filter,

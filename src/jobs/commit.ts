@@ -186,7 +186,7 @@ class CommitDriver implements JobDriver {
       chunkBytes,
       stepBytes: () => STEP_BYTES,
       copy: (chunk, buffer, order) =>
-        transfer({ source, target, zeroStep: 0, zeroes: 'write', unmap: true }, chunk, buffer, order),
+        transfer({ source, target, zeroStep: 0, zeroes: 'write', unmap: true, share: true }, chunk, buffer, order),
     });
   }
 

@@ -28,6 +28,11 @@ export interface ConvertOptions {
    * whole clusters count only.
    */
   sparseSize?: number;
+  /**
+   * The target may share blocks with the source's files where the file system can (`-C`). Data is not looked through for zeroes then: only what the
+   * source knows to be zero is left out. Excludes `sparseSize`, `compress` and `salvage`.
+   */
+  copyRange?: boolean;
   /** Store as compressed clusters (`-c`). */
   compress?: boolean;
   /** The target is known to read as zeroes (`--target-is-zero`). Default: its block status says. */
@@ -78,6 +83,7 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
     targetLength: target.length,
     target: target.filename,
   });
+  refuseCopyRange(options);
   const limit = speed > 0 ? new RateLimit(source.host.clock, speed) : undefined;
   const overlay = options.overlay === true && backingOf(target) !== null;
   const base = overlay ? await restOf(source, target) : null;
@@ -89,7 +95,7 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
 
   const step = sparseSize === 0 ? 0 : 2 ** Math.floor(Math.log2(Math.max(sparseSize, SECTOR_BYTES)));
   // What is compressed is compressed, or left out, cluster by cluster.
-  const zeroStep = step === 0 ? 0 : Math.max(target.clusterBytes, compress ? SECTOR_BYTES : step);
+  const zeroStep = step === 0 || options.copyRange ? 0 : Math.max(target.clusterBytes, compress ? SECTOR_BYTES : step);
   // What the source knows to be zero is left out in smaller units than what is looked through.
   const align = Math.max(target.clusterBytes, Math.min(step, DEFAULT_SPARSE_BYTES), 1);
   const chunkBytes = Math.max(CHUNK_BYTES, align, zeroStep);
@@ -125,6 +131,7 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
     unmap: true,
     compareStep: compares && sparseSize > 0 ? Math.max(align, SECTOR_BYTES) : 0,
     flags: compress ? { compressed: true } : undefined,
+    share: options.copyRange,
   };
   await runCopy(ctx, {
     memory: source.host.memory,
@@ -145,6 +152,18 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
   }
   await to.flush();
 }
+
+/** Throws `invalid-argument` where `copyRange` comes with what it excludes. */
+export function refuseCopyRange({ copyRange, sparseSize, compress, salvage }: CopyRangeOptions): void {
+  if (!copyRange) return;
+  let why = '';
+  if (compress) why = 'Cannot enable copy offloading when -c is used';
+  else if (sparseSize !== undefined) why = 'Cannot enable copy offloading when -S is used';
+  else if (salvage) why = 'Cannot use copy offloading in salvaging mode';
+  if (why !== '') throw new BlockError('invalid-argument', why);
+}
+
+type CopyRangeOptions = Pick<ConvertOptions, 'copyRange' | 'sparseSize' | 'compress' | 'salvage'>;
 
 /** What can be said of a conversion before its target is made. Throws `invalid-argument`. */
 export function checkConvertSizes(

@@ -24,6 +24,8 @@ export interface StepOptions {
   /** Step of the zero test, bytes; 0 = none. The extents are multiples of it, but for the end of the image. */
   zeroStep: number;
   flags?: WriteFlags;
+  /** The target may share blocks of files with the source, where the file system can. Only without a zero test. */
+  share?: boolean;
 }
 
 export type StepResult =
@@ -36,7 +38,7 @@ export type StepResult =
 
 /** Moves a chunk of data. `begun` is called when nothing is to be waited for any more but the files. Rejects for nothing that they answer. */
 export async function moveChunk(options: StepOptions, chunk: Chunk, begun: () => void): Promise<StepResult> {
-  const { source, target, zeroStep, flags } = options;
+  const { source, target, zeroStep, flags, share } = options;
   const { extents } = chunk;
   if (chunk.bytes > MAX_MOVE_BYTES) return null;
   // Whether it can be found at all: the target need not get ready for what cannot.
@@ -60,7 +62,8 @@ export async function moveChunk(options: StepOptions, chunk: Chunk, begun: () =>
     const { file, run, slice } = place;
     pieces = sources === null ? null : join(sources, place.parts);
     if (pieces === null) return null;
-    const moving = source.node.host.move({ pieces, bytes: chunk.bytes, target: file, run, granule: zeroStep, slice });
+    const { bytes } = chunk;
+    const moving = source.node.host.move({ pieces, bytes, target: file, run, granule: zeroStep, share, slice });
     begun();
     moved = await moving;
   } finally {

@@ -76,7 +76,7 @@ export type ConvertedImage = MadeFor<ImageCreateOptions, 'size'> & { size?: numb
 export interface ConvertSettings
   extends Pick<
     ConvertOptions,
-    'sparseSize' | 'compress' | 'parallel' | 'salvage' | 'onSalvaged' | 'speed' | 'signal' | 'onProgress'
+    'sparseSize' | 'compress' | 'copyRange' | 'parallel' | 'salvage' | 'onSalvaged' | 'speed' | 'signal' | 'onProgress'
   > {
   /** How the source is opened. */
   source?: OpenOptions;
@@ -168,6 +168,8 @@ export interface BackupSettings extends TargetJobSettings {
   compress?: boolean;
   /** Whether the guest's write fails, or the backup, where old data cannot be saved. Default: `break-guest-write`. */
   onCbwError?: 'break-guest-write' | 'break-snapshot';
+  /** The target may share blocks with the source, where the file system can; data is not looked through for zeroes then. */
+  copyRange?: boolean;
   /** Requests side by side. */
   maxWorkers?: number;
   /** Bytes of a request at most; 0 (default): Diskwright chooses. */

@@ -139,6 +139,7 @@ const BACKUP: Shape<BackupSettings> = {
   create: creation(),
   compress: bool,
   onCbwError: choice('break-guest-write', 'break-snapshot'),
+  copyRange: bool,
   maxWorkers: integer(0),
   maxChunk: integer(0),
 };
@@ -163,6 +164,7 @@ const CONVERT: Shape<ConvertSettings> = {
   source: settings(OPEN),
   sparseSize: integer(0),
   compress: bool,
+  copyRange: bool,
   parallel: integer(1, 16),
   salvage: bool,
   onSalvaged: callback(),
@@ -322,10 +324,10 @@ export function backupRequests(value: unknown): CheckedBackup[] {
 }
 
 function backupSettings(target: unknown, given: BackupSettings, path: string): CheckedTargetJob<BackupArgs> {
-  const { create, format, maxWorkers, maxChunk, compress: asked, ...others } = given;
+  const { create, format, copyRange, maxWorkers, maxChunk, compress: asked, ...others } = given;
   const { compress: inCreate, ...made } = create ?? {};
   const compress = asked || (inCreate !== undefined && bool(inCreate, `${path}.create.compress`));
-  const perf = { 'max-workers': maxWorkers, 'max-chunk': maxChunk };
+  const perf = { 'use-copy-range': copyRange, 'max-workers': maxWorkers, 'max-chunk': maxChunk };
   const checked = targetOf(target, create && made, format, path);
   const args = apart<BackupArgs>({ sync: 'full', ...others, compress });
   return { ...args, ...checked, args: { ...args.args, 'x-perf': perf } };

@@ -12,7 +12,7 @@ import type { BlockNode } from '../block/node/node.js';
 import { type OpenOptions, openNode } from '../block/open.js';
 import { registerDrivers } from '../drivers/index.js';
 import type { Host } from '../host/host.js';
-import { checkConvertSizes } from '../jobs/convert.js';
+import { checkConvertSizes, refuseCopyRange } from '../jobs/convert.js';
 import type { Job as InnerJob } from '../jobs/job.js';
 import type { JobEnvironment } from '../jobs/job-type.js';
 import { JobManager } from '../jobs/manager.js';
@@ -182,6 +182,7 @@ export class Workspace {
     this.#checkOpen();
     const name = fileName(target, 'target');
     const { source: open = {}, create, ...options } = shapes.convertSettings(name, settings);
+    refuseCopyRange(options);
     checkConvertSizes({ ...options, sourceLength: 0, targetLength: 0, target: name });
     const copy = (from: BlockNode): Promise<void> =>
       convertImage(this.#graph, {

@@ -255,7 +255,6 @@ describe('backup', () => {
       [{ 'x-perf': { 'max-chunk': 1000 } }, 'invalid-argument'],
       [{ 'x-perf': { 'max-workers': 0 } }, 'invalid-argument'],
       [{ 'x-perf': { 'max-chunk': -1 } }, 'invalid-argument'],
-      [{ 'x-perf': { 'use-copy-range': true } }, 'unsupported'],
     ];
     for (const [more, code] of tries) {
       expect(await codeOf(startJob(world.env, backupJob, { ...words, ...more })), JSON.stringify(more)).to.equal(code);

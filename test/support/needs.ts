@@ -12,6 +12,8 @@ export const NEEDS = {
   mounts: 'this process may not mount file systems',
   'mount name spaces': 'file systems cannot be mounted here',
   O_DIRECT: 'the file system of the temporary folder has no O_DIRECT',
+  reflink:
+    'no file system whose files share blocks can be made and mounted here (xfsprogs, btrfs-progs, a loop device)',
   'another zstd': 'this node has no zstd of its own (before 22.15), and the package zstd-napi is not built',
   'a filter of system calls': 'strace, which forbids io_uring for a test, is not here or may not trace',
 } as const;

@@ -2,6 +2,7 @@
 
 import { checkCompresses } from '../../block/create.js';
 import type { BlockNode } from '../../block/node/node.js';
+import { refuseCopyRange } from '../../jobs/convert.js';
 import { type BlockError, toBlockError } from '../../util/errors.js';
 import { SECTOR_BYTES } from '../../util/numbers.js';
 import { type ConvertStage, convertImage } from '../../workspace/convert.js';
@@ -93,6 +94,11 @@ export const verb: Verb = {
       short: 'W',
       help: 'The target may be written out of order. Accepted as in qemu-img; Diskwright decides by itself.',
     },
+    {
+      key: 'copy-range',
+      short: 'C',
+      help: 'Share blocks with the source where the file system can (reflink). Excludes -S, -c and --salvage.',
+    },
     { key: 'no-create', short: 'n', help: 'Do not create the target: it exists.' },
     { key: 'target-is-zero', long: 'target-is-zero', help: 'With -n: the target reads as zeroes.' },
     {
@@ -112,7 +118,6 @@ export const verb: Verb = {
     QUIET,
     HELP,
     { key: 'snapshot', short: 'l', argument: 'SNAPSHOT', help: 'Internal snapshot.', refused: true },
-    { key: 'copy-range', short: 'C', help: 'Let the file system copy.', refused: true },
     { key: 'bitmaps', long: 'bitmaps', help: 'Copy bitmaps.', refused: true },
     { key: 'skip-broken-bitmaps', long: 'skip-broken-bitmaps', help: 'Copy good bitmaps.', refused: true },
     OBJECT,
@@ -140,6 +145,7 @@ interface Plan {
   create: boolean;
   targetImageOpts: boolean;
   compress: boolean;
+  copyRange: boolean;
   sparseSize: number | undefined;
   parallel: number | undefined;
   speed: number;
@@ -174,6 +180,10 @@ function planOf(options: ParsedOptions, format: string): Plan {
   const sparseSize = sparseOption(options);
   const speed = limitOption(options, 'speed', 'rate limit') ?? 0;
   const parallel = parallelOption(options);
+  const compress = options.has('compress');
+  const copyRange = options.has('copy-range');
+  const salvage = options.has('salvage');
+  refuseCopyRange({ copyRange, sparseSize, compress, salvage });
   const create = !options.has('no-create');
   const targetImageOpts = options.has('target-image-opts');
   const progress = progressKind(options);
@@ -198,7 +208,6 @@ function planOf(options: ParsedOptions, format: string): Plan {
   if (values.has('backing_file') && !values.has('backing_fmt')) {
     throw new UsageError('Use of backing file requires explicit backing format');
   }
-  const compress = options.has('compress');
   if (compress && made !== null && !targetImageOpts) checkCompresses(made);
   const cache = targetCache(options, 'unsafe');
   return {
@@ -209,11 +218,12 @@ function planOf(options: ParsedOptions, format: string): Plan {
     create,
     targetImageOpts,
     compress,
+    copyRange,
     sparseSize,
     parallel,
     speed,
     targetIsZero: options.has('target-is-zero') || undefined,
-    salvage: options.has('salvage'),
+    salvage,
     quiet: options.has('quiet'),
     cache,
     sourceCache: cacheMode(options, 'source-cache', 'source cache', 'writeback'),
@@ -262,6 +272,7 @@ async function convertTo(session: Session, source: BlockNode, plan: Plan): Promi
       open: (_, how) => openImage(session, plan.target, { ...how, imageOpts: plan.targetImageOpts, writable: true }),
       sparseSize: plan.sparseSize,
       compress: plan.compress,
+      copyRange: plan.copyRange,
       parallel: plan.parallel,
       salvage: plan.salvage,
       onSalvaged: (error, { offset }) => {

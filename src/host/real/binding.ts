@@ -104,7 +104,7 @@ export interface Native {
 }
 
 /** Raised with each change of what JavaScript and the addon share; native/addon.cc has the same number. */
-export const INTERFACE_VERSION = 4;
+export const INTERFACE_VERSION = 5;
 
 let loaded: Native | undefined;
 

@@ -1,12 +1,12 @@
 // The copy step of the real host: one request of the addon reads, tests and writes (native/move.h has the layout of what both sides share).
 
 import { errnoError } from '../errno.js';
-import type { Moved, MovedSlice, MoveRequest, MoveRun } from '../host.js';
+import type { HostFile, Moved, MovedSlice, MoveRequest, MoveRun } from '../host.js';
 import { NO_FD } from './descriptor.js';
 import { type Engine, Requester } from './engine.js';
 import { ourFile, type RealFile } from './file.js';
 import { type ArenaMemory, checkGranule } from './memory.js';
-import { FLAG_RESERVE, Op } from './table.js';
+import { FLAG_RESERVE, FLAG_SHARE, Op } from './table.js';
 
 const PIECE_BYTES = 32;
 const OUTCOME_BYTES = 24;
@@ -43,6 +43,8 @@ export class Mover {
   readonly #engine: Engine;
   readonly #memory: ArenaMemory;
   readonly #who = new Requester('move');
+  /** Targets, and the files that they cannot share blocks with. */
+  readonly #apart = new WeakMap<RealFile, WeakSet<HostFile>>();
 
   constructor(engine: Engine, memory: ArenaMemory) {
     this.#engine = engine;
@@ -73,18 +75,36 @@ export class Mover {
         descriptor.offset2 = granule;
         descriptor.address2 = memory.addressOf(outcome);
         // What goes into a run has its space already.
-        if (grows && request.run === null) descriptor.flags = FLAG_RESERVE;
+        const reserve = grows && request.run === null ? FLAG_RESERVE : 0;
+        const share = request.share === true && this.#mayShare(target, request) ? FLAG_SHARE : 0;
+        descriptor.flags = reserve | share;
         await this.#engine.start(this.#who);
       } finally {
         for (const side of sides) side.done();
       }
       const moved = read(outcome, request);
+      this.#noteApart(target, request, outcome);
       if (moved.fault === null) noteWritten(target, moved, request);
       return moved;
     } finally {
       memory.free(table);
       memory.free(outcome);
     }
+  }
+
+  #mayShare(target: RealFile, { pieces }: MoveRequest): boolean {
+    const apart = this.#apart.get(target);
+    return apart === undefined || !pieces.some(({ file }) => file !== null && apart.has(file));
+  }
+
+  /** Takes in that the target cannot share blocks with the file of a piece. */
+  #noteApart(target: RealFile, { pieces }: MoveRequest, outcome: Uint8Array): void {
+    const [index] = new Int32Array(outcome.buffer, outcome.byteOffset + 20, 1);
+    const file = index === 0 ? null : pieces[index - 1].file;
+    if (file === null) return;
+    const apart = this.#apart.get(target) ?? new WeakSet();
+    apart.add(file);
+    this.#apart.set(target, apart);
   }
 
   /** Writes the pieces into the table, and adds their files to `sides`, each once. */

@@ -1564,7 +1564,7 @@ export interface DriveMirror {
 
 /** Performance options of a backup. */
 export interface BackupPerf {
-  /** only false is taken: copies go through memory (default: false) */
+  /** the target may share blocks with the source where the file system can; data is not looked through for zeroes then (default: false) */
   'use-copy-range'?: boolean;
   /** number of parallel requests (default: 64) */
   'max-workers'?: number;

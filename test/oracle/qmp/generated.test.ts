@@ -29,8 +29,8 @@ const STRICTER: readonly RegExp[] = [
   /No TLS credentials/,
   // QEMU takes gigabytes for a ring buffer.
   /a ring buffer may have/,
-  // Not there yet: bitmaps are not stored, copies go through memory.
-  /Can't store persistent bitmaps to|'use-copy-range' is not supported/,
+  // Not there yet: bitmaps are not stored.
+  /Can't store persistent bitmaps to/,
   // QEMU's storage daemon has no named descriptors: what it makes of a name differs from command to command.
   /File descriptor named '.*' has not been found/,
   // QEMU reads the names of ports, and takes them for numeric.
