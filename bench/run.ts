@@ -64,7 +64,7 @@ function casesOf(data: DataSet): Case[] {
   return [
     ...convertCases(data, OURS),
     ...compareCases(data, OURS),
-    ...jobCases(data),
+    ...jobCases(data, OURS),
     ...metadataCases(data, OURS),
     ...randomCases(data),
     ...sparseCases(data, OURS),

@@ -39,6 +39,14 @@ const SHAPES: Shape[] = [
   },
   { name: 'chain3.qcow2-qcow2', source: (d) => d.chain[2], words: QCOW2_QCOW2, bytes: GIB, aim: 1.3 },
   {
+    name: 'chain10.qcow2-qcow2',
+    source: (d) => d.chain10[9],
+    words: QCOW2_QCOW2,
+    bytes: GIB,
+    aim: 1.5,
+    parallel: true,
+  },
+  {
     name: 'fs.raw-qcow2.direct',
     source: (d) => d.fsRaw,
     words: [...DIRECT, ...RAW_QCOW2],

@@ -7,7 +7,7 @@
 
 import { spawnSync } from 'node:child_process';
 import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync, renameSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 
 export const SEED = 20261120;
 const MIB = 1 << 20;
@@ -144,6 +144,10 @@ export interface DataSet {
   chain: [string, string, string];
   /** qcow2 of 64 MiB, of which 256 KiB are written. */
   small: string;
+  /** The same base, with nine overlays of 32 MiB each. */
+  chain10: string[];
+  /** The first 64 and 256 MiB of `fs`. */
+  heads: { mib: number; path: string }[];
 }
 
 /** Makes (or finds) all data sets below `folder`. */
@@ -172,17 +176,30 @@ export function makeData(folder: string): DataSet {
     qemuIo(path, ['write -q -P 7 1M 256k']);
   });
   const base = once(file('base.qcow2'), toQcow2(fsRaw));
-  const overlay = (name: string, backing: string, seed: number) =>
+  const overlay = (name: string, backing: string, seed: number, writes = 256) =>
     once(file(name), (path) => {
       qemuImg('create', '-q', '-f', 'qcow2', '-b', backing, '-F', 'qcow2', path);
       const random = prng(seed);
       qemuIo(
         path,
-        Array.from({ length: 256 }, () => `write -q -P ${1 + (random() % 250)} ${(random() % 4095) * 262144} 262144`),
+        Array.from(
+          { length: writes },
+          () => `write -q -P ${1 + (random() % 250)} ${(random() % 4095) * 262144} 262144`,
+        ),
       );
     });
   const mid = overlay('mid.qcow2', 'base.qcow2', SEED + 4);
   const top = overlay('top.qcow2', 'mid.qcow2', SEED + 5);
+  const overlays = (below: string, count: number): string[] => {
+    const chain = [below];
+    for (let i = 1; i <= count; i++) chain.push(overlay(`ten${i}.qcow2`, basename(chain[i - 1]), SEED + 5 + i, 128));
+    return chain;
+  };
+  /** `mib` MiB of `fs`: its own size, not a part of a larger one. */
+  const head = (mib: number) => (path: string) => {
+    const raw = { driver: 'raw', size: mib * MIB, file: { driver: 'file', filename: fsRaw } };
+    qemuImg('convert', '-O', 'qcow2', `json:${JSON.stringify(raw)}`, path);
+  };
   return {
     folder,
     fsRaw,
@@ -195,5 +212,7 @@ export function makeData(folder: string): DataSet {
     fs256Zstd: once(file('fs256.zstd.qcow2'), toQcow2(fs256Raw, '-c', '-W', '-m', '16', '-o', 'compression_type=zstd')),
     chain: [base, mid, top],
     small,
+    chain10: overlays(base, 9),
+    heads: [64, 256].map((mib) => ({ mib, path: once(file(`fs${mib}.qcow2`), head(mib)) })),
   };
 }

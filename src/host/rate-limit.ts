@@ -56,8 +56,10 @@ export class RateLimit {
   charge(bytes: number): void {
     if (this.#speed === 0) return;
     const now = this.#clock.now();
-    if (now >= this.#startMs + Math.max(SLICE_MS, this.#paidMs()) - SHORTEST_MS) {
-      this.#startMs = now;
+    const end = this.#startMs + Math.max(SLICE_MS, this.#paidMs());
+    if (now >= end - SHORTEST_MS) {
+      // A timer that came late must not cost rate: the next slice follows this one, but where nothing was charged for longer than a slice.
+      this.#startMs = now - end < SLICE_MS ? end : now;
       this.#used = 0;
     }
     this.#used += bytes;

@@ -187,6 +187,32 @@ describe('RateLimit', () => {
     });
   }
 
+  it('keeps the rate where every timer comes late', async () => {
+    const clock = new FakeClock();
+    const limit = new RateLimit(clock, 1_000_000);
+    let sent = 0;
+    while (clock.now() < 100_000) {
+      const delay = limit.delayMs();
+      if (delay > 0) {
+        await clock.advance(delay + 7);
+        continue;
+      }
+      limit.charge(50_000);
+      sent += 50_000;
+    }
+    expect(sent).to.be.within(99_500_000, 100_500_000);
+  });
+
+  it('lets no more than two slices in at once after a late timer', async () => {
+    const clock = new FakeClock();
+    const limit = new RateLimit(clock, 1_000_000);
+    limit.charge(100_000);
+    await clock.advance(199);
+    let sent = 0;
+    for (; limit.delayMs() === 0; sent += 50_000) limit.charge(50_000);
+    expect(sent).to.be.within(100_000, 200_000);
+  });
+
   it('never waits without a speed', () => {
     const limit = new RateLimit(new FakeClock());
     for (let i = 0; i < 10; i++) limit.charge(1e9);
