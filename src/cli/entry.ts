@@ -2,7 +2,7 @@
 
 import { commandLine } from './command-line.js';
 import { main } from './main.js';
-import { allWritten, printUnexpected, reportFailure } from './output.js';
+import { printUnexpected, reportFailure } from './output.js';
 
 printUnexpected();
 
@@ -12,11 +12,11 @@ process.on('uncaughtException', (error) => {
   process.exit(1);
 });
 
+// All is closed and written, and nothing is under way. Without this, node would take its heap apart piece by piece.
+process.on('beforeExit', () => process.exit());
+
 // `main` reports errors itself; a rejection that it does not handle goes to the handler above.
 const program = process.argv[1];
 void main(commandLine(), program.slice(program.lastIndexOf('/') + 1)).then((code) => {
   process.exitCode = code;
-  // All is closed. Without this, node would take its heap apart piece by piece. What a stream still holds is written first; a rejection that nobody has
-  // handled is reported before a timer runs.
-  if (allWritten()) setImmediate(() => process.exit());
 });

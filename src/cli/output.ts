@@ -81,11 +81,6 @@ function writeStreamed(data: string | Uint8Array): void {
   process.stdout.write(data);
 }
 
-/** False while one of node's streams holds what its reader has not taken yet. */
-export function allWritten(): boolean {
-  return !(watched.out && process.stdout.writableLength > 0) && !(watched.errors && process.stderr.writableLength > 0);
-}
-
 function outputFailed(error: NodeJS.ErrnoException): void {
   // A reader that went away (`diskwright map ... | head`) is not a failure: the command still finishes its work on images.
   if (error.code === 'EPIPE') {
