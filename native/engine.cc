@@ -20,6 +20,10 @@ constexpr uint64_t kRingReadMax = 128 << 10;
 constexpr uint64_t kInlineWriteMax = 64 << 10;
 // All that one submit copies inline: about a millisecond.
 constexpr uint64_t kInlineBudget = 4 << 20;
+// So many requests go to the ring with one system call: the device is to begin with the first ones while the others are handed over.
+constexpr unsigned kRingChunk = 2;
+// So many of the ring's answers are delivered before the others: the device is to begin with what they bring while JavaScript is busy with the rest.
+constexpr unsigned kFirstAnswers = 4;
 // A buffered write that took longer was throttled by the kernel: for a while, writes go to the workers.
 constexpr uint64_t kStallNs = 1000000;
 constexpr uint64_t kStallPauseNs = 50000000;
@@ -209,7 +213,7 @@ unsigned Engine::submit(unsigned count) {
   }
   if (ring_) {
     flushRing();
-    reapRing();
+    reapRing(tables_.slots);
   }
   settleReference();
   return answered_;
@@ -255,11 +259,14 @@ void Engine::beginElsewhere(Request& request) {
     const bool ringHelps = request.direct() || (request.isRead() && request.length <= kRingReadMax);
     if (!ringHelps) {
       workers_->push(&request);
-    } else if (!ring_->queue(&request)) {
+      return;
+    }
+    if (!ring_->queue(&request)) {
       // Full: hand over what is in it, then there is room; a worker is there for the case that there is not.
       flushRing();
       if (!ring_->queue(&request)) workers_->push(&request);
     }
+    if (ring_->unsubmitted() >= kRingChunk) flushRing();
   } else {
     (request.direct() ? directWorkers_ : workers_)->push(&request);
   }
@@ -270,10 +277,13 @@ void Engine::flushRing() {
   while (Request* request = refused.pop()) workers_->push(request);
 }
 
-void Engine::reapRing() {
+/** Takes answers from the ring until `most` are in the table. */
+void Engine::reapRing(unsigned most) {
   int64_t answer;
   bool again = false;
-  while (Request* request = ring_->reap(answer)) {
+  while (answered_ < most) {
+    Request* request = ring_->reap(answer);
+    if (request == nullptr) break;
     if (answer == -EAGAIN || answer == -EINTR) {
       workers_->push(request);
     } else if (transferred(*request, answer)) {
@@ -305,7 +315,14 @@ void Engine::deliver() {
     std::swap(done, done_);
   }
   while (Request* request = done.pop()) finish(*request);
-  if (ring_) reapRing();
+  if (ring_) reapRing(std::min(answered_ + kFirstAnswers, tables_.slots));
+  settleReference();
+  if (answered_ == 0) return;
+  // JavaScript takes the answers from the table, and may submit (which uses the table again) or close.
+  onBatch_(answered_);
+  if (!open_ || !ring_) return;
+  answered_ = 0;
+  reapRing(tables_.slots);
   settleReference();
   if (answered_ > 0) onBatch_(answered_);
 }

@@ -60,7 +60,7 @@ class Engine {
   void beginElsewhere(Request& request);
   void push(Request& request);
   void finish(Request& request);
-  void reapRing();
+  void reapRing(unsigned most);
   void flushRing();
   void workerDone(Request* request);
   void deliver();

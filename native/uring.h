@@ -20,6 +20,7 @@ class Uring {
   int open(unsigned entries);
   int fd() const { return fd_; }
   unsigned inRing() const { return inRing_; }
+  unsigned unsubmitted() const { return unsubmitted_; }
 
   /** Puts what is left of a read or write into the ring; false where it is full. */
   bool queue(Request* request);

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { BlockError } from '../../src/util/errors.js';
 import { leaveOut } from '../support/needs.js';
-import { type Bench, overEngines, pattern } from './engines.js';
+import { type Bench, failure, overEngines, pattern } from './engines.js';
 
 const MIB = 1024 * 1024;
 
@@ -90,6 +90,54 @@ overEngines('direct files', (bench) => {
       expect(back.equals(Buffer.from(block)), `round ${round}`).to.equal(true);
     }
     await file.close();
+  });
+
+  it('more whole blocks at once than there are slots: each is written, and read, once', async () => {
+    const COUNT = 1200;
+    const file = (await openDirect(bench, 'many'))!;
+    const { memory } = bench.host;
+    const blocks = Array.from({ length: COUNT }, () => memory.allocate(4096));
+    blocks.forEach((block, i) => {
+      block.set(pattern(4096, i));
+    });
+    const writes = blocks.map((block, i) => file.write(i * 4096, block));
+    expect(file.inFlight).to.equal(COUNT);
+    await Promise.all(writes);
+    expect(file.inFlight).to.equal(0);
+    for (const block of blocks) block.fill(0);
+    await Promise.all(blocks.map((block, i) => file.read((COUNT - 1 - i) * 4096, block)));
+    blocks.forEach((block, i) => {
+      expect(Buffer.compare(block, pattern(4096, COUNT - 1 - i)), `block ${i}`).to.equal(0);
+      memory.free(block);
+    });
+    await file.close();
+  });
+
+  it('a whole-block write that fails says where, and is in the way of nobody', async () => {
+    const file = (await openDirect(bench, 'fails'))!;
+    const block = bench.host.memory.allocate(4096).fill(1);
+    // Beyond what a file of any file system may have: EFBIG.
+    const offset = 2 ** 52;
+    const error = await failure(file.write(offset, block));
+    expect(error).to.include({ code: 'no-space', errno: 'EFBIG', operation: 'write', path: file.path, offset, length: 4096 });
+    // It waits for whoever is in the block.
+    await failure(file.write(offset + 1, Buffer.alloc(1)));
+    expect(file.inFlight).to.equal(0);
+    await file.close();
+  });
+
+  it('a file that is closed ends its whole-block writes first', async () => {
+    const file = (await openDirect(bench, 'closed'))!;
+    const data = bench.host.memory.allocate(MIB);
+    data.set(pattern(MIB, 9));
+    const parts = Array.from({ length: 64 }, (_, i) => data.subarray(i * 16384, (i + 1) * 16384));
+    const writes = parts.map((part, i) => file.write(i * 16384, part));
+    let written = 0;
+    for (const write of writes) void write.then(() => written++);
+    await file.close();
+    expect(written).to.equal(parts.length);
+    expect(readFileSync(file.path).equals(pattern(MIB, 9))).to.equal(true);
+    expect(await failure(file.write(0, data))).to.include({ code: 'closed' });
   });
 
   it('the end of a file whose size is odd reads right, with zeroes behind it', async () => {

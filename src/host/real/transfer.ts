@@ -6,6 +6,7 @@
 //                   read,change,write    write       read,change,write
 import { BlockError } from '../../util/errors.js';
 import { RangeLock } from '../../util/range-lock.js';
+import { errnoError } from '../errno.js';
 import type { RequestSink, ZeroScan } from '../host.js';
 import type { Descriptor } from './descriptor.js';
 import { DirectWrites } from './direct-writes.js';
@@ -46,7 +47,7 @@ export class Transfer {
    * has just replaced.
    */
   readonly #writes = new RangeLock();
-  #directWrites = new DirectWrites(this.#writes);
+  readonly #directWrites: DirectWrites;
 
   constructor(engine: Engine, memory: ArenaMemory, options: TransferOptions) {
     this.#engine = engine;
@@ -58,6 +59,9 @@ export class Transfer {
     this.alignment = options.alignment;
     this.#memoryAlignment = options.memoryAlignment;
     this.#size = options.size;
+    this.#directWrites = new DirectWrites(this.#writes, (offset, length, result) =>
+      errnoError(result, { operation: 'write', path: options.path, offset, length }),
+    );
     this.flags = options.direct ? FLAG_DIRECT | (Math.log2(options.alignment) << FLAG_ALIGN_SHIFT) : 0;
   }
 
@@ -75,7 +79,24 @@ export class Transfer {
   fits(offset: number, length: number, address: number): boolean {
     if (address === 0) return false;
     if (!this.direct) return true;
-    return offset % this.alignment === 0 && length % this.alignment === 0 && address % this.#memoryAlignment === 0;
+    // Alignments are powers of two, so that the lower 32 bits decide.
+    return ((offset | length) & (this.alignment - 1)) === 0 && (address & (this.#memoryAlignment - 1)) === 0;
+  }
+
+  /** Starts a read that needs no copy (`fits`), and returns the engine's promise. */
+  startRead(offset: number, address: number, length: number): Promise<void> {
+    this.#prepare(Op.read, offset, address, length);
+    return this.#engine.start(this.who) as Promise<unknown> as Promise<void>;
+  }
+
+  /** The same for a write. Null where it has to wait: for another write of a direct file, or for a slot of the engine. */
+  startWrite(offset: number, address: number, length: number): Promise<void> | null {
+    if (!this.direct) {
+      this.#prepare(Op.write, offset, address, length);
+      return this.#engine.start(this.who) as Promise<unknown> as Promise<void>;
+    }
+    const place = this.#directWrites.enter(offset, offset + length, null, 0);
+    return place >= 0 && this.#beginDirect(place, offset, address, length) ? this.#directWrites.answer(place) : null;
   }
 
   /** See `HostFile.beginRead`. */
@@ -92,7 +113,11 @@ export class Transfer {
       return this.#engine.begin(this.who, sink, tag);
     }
     const place = this.#directWrites.enter(offset, offset + length, sink, tag);
-    if (place < 0) return false;
+    return place >= 0 && this.#beginDirect(place, offset, address, length);
+  }
+
+  /** Begins a write of a direct file that has its place. False, and the place is left, where no slot is free. */
+  #beginDirect(place: number, offset: number, address: number, length: number): boolean {
     this.#prepare(Op.write, offset, address, length);
     if (this.#engine.begin(this.who, this.#directWrites, place)) return true;
     this.#directWrites.leave(place);
