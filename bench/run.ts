@@ -14,6 +14,7 @@ import { compareCases } from './cases/compare.js';
 import { convertCases } from './cases/convert.js';
 import { daemonCases } from './cases/daemon.js';
 import { filterCases } from './cases/filters.js';
+import { guestCases } from './cases/guest.js';
 import { jobCases } from './cases/jobs.js';
 import { metadataCases } from './cases/metadata.js';
 import { nbdCases } from './cases/nbd.js';
@@ -65,6 +66,7 @@ function casesOf(data: DataSet): Case[] {
     ...convertCases(data, OURS),
     ...compareCases(data, OURS),
     ...jobCases(data, OURS),
+    ...guestCases(data, OURS),
     ...metadataCases(data, OURS),
     ...randomCases(data),
     ...sparseCases(data, OURS),
