@@ -66,19 +66,25 @@ export class RealFile implements HostFile {
 
   read(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
     const address = this.#memory.addressOf(buffer);
-    if (this.#open && scan === undefined && isPlainOffset(offset)) {
-      const length = buffer.byteLength;
-      if (this.#transfer.fits(offset, length, address)) return this.#transfer.startRead(offset, address, length);
+    const length = buffer.byteLength;
+    if (this.#open && scan === undefined && address !== 0 && isPlainOffset(offset)) {
+      if (!this.direct) return this.#startBuffered(Op.read, offset, address, length);
+      if (this.#transfer.fits(offset, length, address)) return this.#transfer.startDirectRead(offset, address, length);
     }
-    return this.#run('read', false, offset, buffer.byteLength, () => this.#transfer.read(offset, buffer, scan));
+    return this.#run('read', false, offset, length, () => this.#transfer.read(offset, buffer, scan));
   }
 
   write(offset: number, buffer: Uint8Array): Promise<void> {
     const address = this.#memory.addressOf(buffer);
     const length = buffer.byteLength;
-    if (this.#open && this.writable && isPlainOffset(offset) && this.#transfer.fits(offset, length, address)) {
-      const written = this.#transfer.startWrite(offset, address, length);
-      if (written !== null) return this.#writebackBytes === 0 ? written : this.#whenWritten(written, offset, length);
+    if (this.#open && this.writable && address !== 0 && isPlainOffset(offset)) {
+      if (!this.direct) {
+        const written = this.#startBuffered(Op.write, offset, address, length);
+        return this.#writebackBytes === 0 ? written : this.#whenWritten(written, offset, length);
+      }
+      const fits = this.#transfer.fits(offset, length, address);
+      const written = fits ? this.#transfer.startDirectWrite(offset, address, length) : null;
+      if (written !== null) return written;
     }
     return this.#run('write', true, offset, length, () => this.#transfer.write(offset, buffer));
   }
@@ -86,6 +92,15 @@ export class RealFile implements HostFile {
   async #whenWritten(written: Promise<void>, offset: number, length: number): Promise<void> {
     await written;
     this.wrote(offset, length);
+  }
+
+  /** Starts a read or write of a buffered file that needs neither checks nor a copy, and returns the engine's promise. */
+  #startBuffered(op: number, offset: number, address: number, length: number): Promise<void> {
+    const request = this.#engine.prepare(op, this.#fd);
+    request.offset = offset;
+    request.address = address;
+    request.length = length;
+    return this.#engine.start(this.#transfer.who) as Promise<unknown> as Promise<void>;
   }
 
   beginRead(offset: number, buffer: Uint8Array, start: number, end: number, sink: RequestSink, tag: number): boolean {

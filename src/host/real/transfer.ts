@@ -83,18 +83,14 @@ export class Transfer {
     return ((offset | length) & (this.alignment - 1)) === 0 && (address & (this.#memoryAlignment - 1)) === 0;
   }
 
-  /** Starts a read that needs no copy (`fits`), and returns the engine's promise. */
-  startRead(offset: number, address: number, length: number): Promise<void> {
+  /** Starts a read of a direct file that needs no copy (`fits`), and returns the engine's promise. */
+  startDirectRead(offset: number, address: number, length: number): Promise<void> {
     this.#prepare(Op.read, offset, address, length);
     return this.#engine.start(this.who) as Promise<unknown> as Promise<void>;
   }
 
-  /** The same for a write. Null where it has to wait: for another write of a direct file, or for a slot of the engine. */
-  startWrite(offset: number, address: number, length: number): Promise<void> | null {
-    if (!this.direct) {
-      this.#prepare(Op.write, offset, address, length);
-      return this.#engine.start(this.who) as Promise<unknown> as Promise<void>;
-    }
+  /** The same for a write. Null where it has to wait: for another write, or for a slot of the engine. */
+  startDirectWrite(offset: number, address: number, length: number): Promise<void> | null {
     const place = this.#directWrites.enter(offset, offset + length, null, 0);
     return place >= 0 && this.#beginDirect(place, offset, address, length) ? this.#directWrites.answer(place) : null;
   }
