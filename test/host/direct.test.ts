@@ -119,7 +119,14 @@ overEngines('direct files', (bench) => {
     // Beyond what a file of any file system may have: EFBIG.
     const offset = 2 ** 52;
     const error = await failure(file.write(offset, block));
-    expect(error).to.include({ code: 'no-space', errno: 'EFBIG', operation: 'write', path: file.path, offset, length: 4096 });
+    expect(error).to.include({
+      code: 'no-space',
+      errno: 'EFBIG',
+      operation: 'write',
+      path: file.path,
+      offset,
+      length: 4096,
+    });
     // It waits for whoever is in the block.
     await failure(file.write(offset + 1, Buffer.alloc(1)));
     expect(file.inFlight).to.equal(0);
