@@ -19,7 +19,7 @@ constexpr uint64_t kPieceBytes = 32;
 constexpr uint64_t kOutcomeBytes = 24;
 /** Of one side. Measured: 128 KiB to 512 KiB are alike. */
 constexpr uint64_t kSliceBytes = uint64_t{256} << 10;
-/** Largest offset of a file: what pread takes. */
+/** Largest offset that is taken: a double holds the integers up to it. */
 constexpr double kMaxOffset = 9007199254740992.0;
 
 struct Piece {

@@ -31,7 +31,7 @@ constexpr uint64_t kSliceRowBytes = 16;
 /** Shorter runs of data are written without their space being reserved first. */
 constexpr uint64_t kReserveMin = uint64_t{256} << 10;
 constexpr double kFromRun = -1;
-/** Largest offset of a file: what pread and pwrite take. */
+/** Largest offset that is taken: a double holds the integers up to it. */
 constexpr double kMaxOffset = 9007199254740992.0;
 
 struct Piece {
@@ -184,6 +184,11 @@ int clone(int source, uint64_t offset, uint64_t length, int fd, uint64_t to) {
   return result;
 }
 
+/** The answer of `clone` holds for all of the two files. */
+bool neverShare(int answer) {
+  return answer == -EXDEV || answer == -EOPNOTSUPP || answer == -ENOTTY || answer == -ENOSYS || answer == -EPERM;
+}
+
 void fail(Outcome* outcome, MoveSide side, int32_t piece, uint64_t at, int64_t failure) {
   outcome->side = static_cast<int32_t>(side);
   outcome->piece = piece;
@@ -320,11 +325,10 @@ class Move {
       const auto to = fromRun ? static_cast<uint64_t>(*runCursor()) : static_cast<uint64_t>(piece.to) + place.done;
       const int answer = shares_ && piece.fd >= 0 ? clone(piece.fd, from, bytes, r_.fd, to) : -EINVAL;
       if (answer != 0) {
-        // EINVAL: these blocks do not line up, which says nothing of others. All else is told, if it is an error, by the copy.
-        if (answer != -EINVAL) {
-          shares_ = false;
-          outcome_->apart = place.piece + 1;
-        }
+        // EINVAL: these blocks do not line up, which says nothing of others. All else is told, if it is an error, by the copy; what no file system can
+        // do with these files is not tried again.
+        if (answer != -EINVAL) shares_ = false;
+        if (neverShare(answer)) outcome_->apart = place.piece + 1;
         if (at == 0) return Shared::kNothing;
         place_ = place;
         if (!readSlice(bytes) || !writeSlice(place, bytes, nullptr, slice)) return Shared::kFailed;

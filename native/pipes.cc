@@ -126,7 +126,8 @@ uint32_t Pipes::take(uint64_t room) {
   pipe = Pipe{ends[0], ends[1], State::kFree, 0, 0};
   if (grow(pipe, room)) return number;
   close(number);
-  refused_ = true;
+  // Until one of this process is closed. Where there is none, others of this user have them all, and may give them back at any time.
+  refused_ = closed_.size() < pipes_.size();
   return 0;
 }
 

@@ -256,6 +256,15 @@ export interface Moved {
   fault: { error: BlockError; isRead: boolean; piece: number } | null;
 }
 
+/**
+ * `MoveRequest.slice` for a zero test of `granule` and a target that is written in units of `unit` bytes; 0 where one step cannot be made of them: the data is
+ * to be moved by requests.
+ */
+export function moveSlice(granule: number, unit: number): number {
+  const slice = Math.max(MOVE_SLICE_BYTES, granule, unit);
+  return slice <= MAX_MOVE_BYTES ? slice : 0;
+}
+
 /** Bytes of one `Host.compare` at most. */
 export const MAX_COMPARE_BYTES = 4 << 20;
 

@@ -1,7 +1,7 @@
 // What a driver supplies: the methods that the requests call once they have checked and accounted, and what a driver says of itself.
 // Where a driver has no method of its own, the fallback here does the same with the others.
 
-import { type HostFile, MOVE_SLICE_BYTES, type ZeroScan } from '../../host/host.js';
+import { type HostFile, moveSlice, type ZeroScan } from '../../host/host.js';
 import { BlockError } from '../../util/errors.js';
 import { settleAll } from '../../util/settle.js';
 import type { Abilities } from '../abilities.js';
@@ -103,6 +103,8 @@ export abstract class NodeDriver extends NodeLinks {
    * is no such place; rejects as a write does.
    */
   protected async doPrepareMove(extents: readonly Extent[], granule: number): Promise<MovePlace | null> {
+    const slice = moveSlice(granule, 1);
+    if (slice === 0) return null;
     const parts: MovePart[] = [];
     const guards: MappingGuard[] = [];
     const release = (): void => {
@@ -120,7 +122,6 @@ export abstract class NodeDriver extends NodeLinks {
       file = into.file;
       parts.push({ length, to: into.offset });
     }
-    const slice = Math.max(MOVE_SLICE_BYTES, granule);
     return file === null ? null : { file, parts, run: null, slice, done: release };
   }
 

@@ -30,8 +30,9 @@ export abstract class NodeMoving extends NodeRequests {
     const done: MovePlace['done'] = (moved) => {
       try {
         place.done(moved);
-        for (const { offset, length } of extents) this.recordAgain(offset, length);
       } finally {
+        // Also where the driver could not take in what was written.
+        for (const { offset, length } of extents) this.recordAgain(offset, length);
         this.leave(epoch);
       }
     };

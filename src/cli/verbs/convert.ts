@@ -88,7 +88,7 @@ export const verb: Verb = {
     { ...CACHE, help: `${CACHE.help} Default: unsafe, as with qemu-img (no flush).` },
     SOURCE_CACHE,
     RATE,
-    { key: 'parallel', short: 'm', argument: 'COUNT', help: 'Requests in flight, 1 to 16 (default 8).' },
+    { key: 'parallel', short: 'm', argument: 'COUNT', help: 'Requests in flight, 1 to 16 (default 4).' },
     {
       key: 'out-of-order',
       short: 'W',

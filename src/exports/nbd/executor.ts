@@ -185,7 +185,13 @@ export class Executor implements RequestSink {
   #hold(slot: number, file: HostFile): boolean {
     const table = this.#table;
     const { device } = this.#export;
-    if (!device.mayHold(file, located.guard) || !this.#answers.readHeld(slot, file, located.offset)) return false;
+    if (!device.mayHold(file, located.guard)) return false;
+    try {
+      if (!this.#answers.readHeld(slot, file, located.offset)) return false;
+    } catch (error) {
+      device.ended(false, table.offset[slot], table.length[slot], null, true);
+      throw error;
+    }
     this.#held.add(slot);
     // What is held cannot fail any more. The reply is sent with what else the batch brings, when that ends.
     device.ended(false, table.offset[slot], table.length[slot], null, false);

@@ -25,8 +25,9 @@ export class Comparer {
   /** See `Host.compare`. */
   async compare({ pieces, bytes }: CompareRequest): Promise<Compared> {
     const memory = this.#memory;
-    const table = memory.allocate(pieces.length * PIECE_BYTES);
-    const outcome = memory.allocate(OUTCOME_BYTES);
+    const shared = memory.allocate(pieces.length * PIECE_BYTES + OUTCOME_BYTES);
+    const table = shared.subarray(0, pieces.length * PIECE_BYTES);
+    const outcome = shared.subarray(table.length);
     const sides: Requester[] = [];
     try {
       fill(table, pieces, sides);
@@ -43,8 +44,7 @@ export class Comparer {
       }
       return read(outcome, pieces);
     } finally {
-      memory.free(table);
-      memory.free(outcome);
+      memory.free(shared);
     }
   }
 }

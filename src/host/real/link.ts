@@ -116,6 +116,9 @@ export class SocketLink implements Link, SocketHandler {
     if (this.#silent || !(file instanceof RealFile) || !file.movable) return 0;
     const { fd } = file.side('send', false);
     const { calls } = this.#sockets;
+    // Before anything is held: there may be no memory for it. One table takes the header and all parts.
+    if (this.#count + 1 + HELD_PARTS > TABLE_PIECES) this.flush();
+    this.#table ??= this.#sockets.takeTable();
     const held: number[] = [];
     const lengths: number[] = [];
     for (let at = offset, stop = offset + length; at < stop; ) {

@@ -1,7 +1,8 @@
 // The copy step of the real host: one request of the addon reads, tests and writes (native/move.h has the layout of what both sides share).
 
+import { toBlockError } from '../../util/errors.js';
 import { errnoError } from '../errno.js';
-import type { HostFile, Moved, MovedSlice, MoveRequest, MoveRun } from '../host.js';
+import { FROM_RUN, type HostFile, type Moved, type MovedSlice, type MoveRequest, type MoveRun } from '../host.js';
 import { NO_FD } from './descriptor.js';
 import { type Engine, Requester } from './engine.js';
 import { ourFile, type RealFile } from './file.js';
@@ -59,11 +60,14 @@ export class Mover {
     const { fd, who, grows } = target.side('move', true);
     const steps = granule === 0 ? 0 : Math.ceil(bytes / granule);
     const memory = this.#memory;
-    const table = memory.allocate(pieces.length * PIECE_BYTES);
-    const outcome = memory.allocate(OUTCOME_BYTES + Math.ceil(bytes / slice) * SLICE_ROW_BYTES + steps);
+    const tableBytes = pieces.length * PIECE_BYTES;
+    const shared = memory.allocate(tableBytes + OUTCOME_BYTES + Math.ceil(bytes / slice) * SLICE_ROW_BYTES + steps);
+    const table = shared.subarray(0, tableBytes);
+    const outcome = shared.subarray(tableBytes);
     const sides = [who];
     try {
-      this.#fill(table, request, sides);
+      const closed = this.#fill(table, request, sides);
+      if (closed !== null) return { slices: [], map: EMPTY, fault: closed };
       for (const side of sides) side.inFlight++;
       try {
         const descriptor = this.#engine.prepare(Op.move, fd);
@@ -87,8 +91,7 @@ export class Mover {
       if (moved.fault === null) noteWritten(target, moved, request);
       return moved;
     } finally {
-      memory.free(table);
-      memory.free(outcome);
+      memory.free(shared);
     }
   }
 
@@ -107,8 +110,8 @@ export class Mover {
     this.#apart.set(target, apart);
   }
 
-  /** Writes the pieces into the table, and adds their files to `sides`, each once. */
-  #fill(table: Uint8Array, { pieces }: MoveRequest, sides: Requester[]): void {
+  /** Writes the pieces into the table, and adds their files to `sides`, each once. Returns which piece's file is closed, null where none is. */
+  #fill(table: Uint8Array, { pieces }: MoveRequest, sides: Requester[]): Moved['fault'] {
     const doubles = new Float64Array(table.buffer, table.byteOffset, pieces.length * 4);
     const words = new Int32Array(table.buffer, table.byteOffset, pieces.length * 8);
     let last: MoveRequest['target'] | null = null;
@@ -116,7 +119,14 @@ export class Mover {
     for (let i = 0; i < pieces.length; i++) {
       const { file, offset, length, to } = pieces[i];
       if (file !== last) {
-        const side = file === null ? null : ourFile(file, 'move').side('move', false);
+        let side: ReturnType<RealFile['side']> | null = null;
+        try {
+          if (file !== null) side = ourFile(file, 'move').side('move', false);
+        } catch (error) {
+          const refused = toBlockError(error);
+          if (refused.code !== 'closed') throw error;
+          return { error: refused, isRead: true, piece: i };
+        }
         if (side !== null && !sides.includes(side.who)) sides.push(side.who);
         fd = side?.fd ?? NO_FD;
         last = file;
@@ -126,6 +136,7 @@ export class Mover {
       doubles[4 * i + 2] = to;
       words[8 * i + 6] = fd;
     }
+    return null;
   }
 }
 
@@ -149,10 +160,17 @@ function read(outcome: Uint8Array, { pieces, bytes, slice, target }: MoveRequest
   return { slices, map: EMPTY, fault: { error, isRead, piece } };
 }
 
-/** Tells the target where bytes were written: in the run, or around what has a place of its own. */
-function noteWritten(target: RealFile, { slices }: Moved, { pieces, run, bytes }: MoveRequest): void {
+/** Tells the target where bytes were written: in the run, and around what has a place of its own, in whatever order that lies. */
+function noteWritten(target: RealFile, { slices }: Moved, { pieces }: MoveRequest): void {
   for (const { start, taken } of slices) if (taken > 0) target.wrote(start, taken);
-  if (run !== null) return;
-  const last = pieces[pieces.length - 1];
-  target.wrote(pieces[0].to, last.to + last.length - pieces[0].to, bytes);
+  let from = Number.POSITIVE_INFINITY;
+  let end = 0;
+  let bytes = 0;
+  for (const { to, length } of pieces) {
+    if (to === FROM_RUN) continue;
+    from = Math.min(from, to);
+    end = Math.max(end, to + length);
+    bytes += length;
+  }
+  if (bytes > 0) target.wrote(from, end - from, bytes);
 }

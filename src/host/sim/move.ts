@@ -1,8 +1,18 @@
 // The copy step of the simulated host: for each slice reads, a zero test and writes, one after the other, each of them a request of the simulation, so that power may go,
 // and an error come, between any two of them.
 
+import { constants } from 'node:os';
 import { toBlockError } from '../../util/errors.js';
-import { FROM_RUN, type Moved, type MovedSlice, type MovePiece, type MoveRequest, type MoveRun } from '../host.js';
+import { errnoError } from '../errno.js';
+import {
+  FROM_RUN,
+  MAX_MOVE_BYTES,
+  type Moved,
+  type MovedSlice,
+  type MovePiece,
+  type MoveRequest,
+  type MoveRun,
+} from '../host.js';
 import type { SimMemory } from './memory.js';
 
 export class SimRun implements MoveRun {
@@ -13,6 +23,13 @@ export class SimRun implements MoveRun {
   }
 
   free(): void {}
+}
+
+/** As the addon does (`loadMove`). */
+function refuseLarge({ bytes, granule, slice, target }: MoveRequest): void {
+  const fits = bytes > 0 && bytes <= MAX_MOVE_BYTES && slice > 0 && slice <= MAX_MOVE_BYTES;
+  if (fits && granule <= slice && (granule === 0 || slice % granule === 0)) return;
+  throw errnoError(-constants.errno.EINVAL, { operation: 'move', path: target.path });
 }
 
 /** What goes to one place in one piece. */
@@ -27,6 +44,7 @@ interface Span {
 /** See `Host.move`. */
 export async function moveNow(memory: SimMemory, request: MoveRequest): Promise<Moved> {
   const { bytes, granule, slice } = request;
+  refuseLarge(request);
   const count = Math.ceil(bytes / slice);
   const slices = Array.from({ length: count }, () => ({ start: FROM_RUN, taken: 0 }));
   const map = new Uint8Array(granule === 0 ? 0 : Math.ceil(bytes / granule));

@@ -69,6 +69,17 @@ export class Intake {
 
   /** A run with room for `bytes`; null where there is none in one piece. To be ended by `leave`. Rejects as `allocateRun`. */
   async enter(bytes: number): Promise<OpenRun | null> {
+    let run: OpenRun | null = null;
+    try {
+      run = await this.#findRoom(bytes);
+    } finally {
+      // Nobody else would end it: what was allocated for this move is free again, whether the move finds no room or space ran out.
+      if (run === null && this.#run?.moves === 0 && this.#extending === null) this.#end(this.#run);
+    }
+    return run;
+  }
+
+  async #findRoom(bytes: number): Promise<OpenRun | null> {
     for (let attempt = 0; attempt < ATTEMPTS; ) {
       if (this.#run?.enter(bytes)) return this.#run;
       if (this.#extending !== null) {
@@ -82,7 +93,6 @@ export class Intake {
       });
       await this.#extending;
     }
-    if (this.#run?.moves === 0) this.#end(this.#run);
     return null;
   }
 

@@ -9,7 +9,7 @@
 // A failure before `publish` leaves the entries as they were.
 
 import type { Located, MovePart, MovePlace } from '../../../block/types.js';
-import { FROM_RUN, MOVE_SLICE_BYTES, type Moved } from '../../../host/host.js';
+import { FROM_RUN, type Moved, moveSlice } from '../../../host/host.js';
 import { assert } from '../../../util/assert.js';
 import type { Qcow2Image } from './image.js';
 import type { OpenRun } from './intake.js';
@@ -26,7 +26,7 @@ export async function prepareMove(
   granule: number,
 ): Promise<MovePlace | null> {
   const { clusterSize } = image.geometry;
-  if (granule % clusterSize !== 0) return null;
+  if (granule % clusterSize !== 0 || moveSlice(granule, clusterSize) === 0) return null;
   for (const { offset, length } of extents) if (offset % clusterSize !== 0 || length % clusterSize !== 0) return null;
   const last = extents[extents.length - 1];
   const held = await image.locks.acquire(extents[0].offset, plus(last.offset, last.length));
@@ -75,7 +75,7 @@ async function findPlace(
   if (spans === null) return null;
   const parts = partsOf(spans, clusterSize);
   const fromRun = parts.reduce((sum, { length, to }) => (to === FROM_RUN ? sum + length : sum), 0);
-  const slice = Math.max(MOVE_SLICE_BYTES, granule, clusterSize);
+  const slice = moveSlice(granule, clusterSize);
   const run = fromRun === 0 ? null : await image.intake.enter(fromRun);
   if (run === null && fromRun > 0) return null;
   const into: Located = { file: null, offset: 0, guard: null };
@@ -96,8 +96,11 @@ async function findPlace(
         if (moved !== null && moved.fault === null) new Publisher(image, granule, slice, moved).publish(spans);
       } finally {
         guard.release();
-        if (run !== null) image.intake.leave(run, fromRun, moved);
-        release();
+        try {
+          if (run !== null) image.intake.leave(run, fromRun, moved);
+        } finally {
+          release();
+        }
       }
     },
   };
