@@ -227,7 +227,7 @@ describe('command line: jobs', function () {
     ['backup --target=x --format=raw --compress top.qcow2', 'Compression not supported for this file format'],
     ['backup --target=x --max-workers=0 top.qcow2', "Parameter 'max-workers' expects a number from 1 to 64"],
     ['check -r leaks top.qcow2', "option '-r' is not supported yet"],
-    ['convert -C -O raw top.qcow2 x', "option '-C' is not supported yet"],
+    ['convert -C -S 4k -O raw top.qcow2 x', 'Cannot enable copy offloading when -S is used'],
     ['convert --bitmaps -O qcow2 top.qcow2 x', "option '--bitmaps' is not supported yet"],
     ['convert -O raw top.qcow2 mid.qcow2 x', 'several source images are not supported yet'],
     ['create -f qcow2 -o extended_l2=on x 1M', "x: option 'extended_l2=on' is not supported yet"],
