@@ -3,7 +3,7 @@
 //   hold(file, offset, length) -> number of a pipe, with exactly these bytes -> send(number, socket, bytes left), until none is left
 //                                                                           \-> drop(number)
 //
-// Only what the page cache holds already is taken: the JavaScript thread does not wait for a disk. What was taken cannot fail any more. JavaScript thread only.
+// Only what the page cache holds already is taken: the JavaScript thread does not wait for a disk, unless a page goes in that moment. What was taken cannot fail any more. JavaScript thread only.
 #pragma once
 
 #include <sys/types.h>
