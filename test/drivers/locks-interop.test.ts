@@ -6,11 +6,13 @@ import { readFile, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { createNode } from '../../src/block/create.js';
 import { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
 import { PERM_ALL, Perm } from '../../src/block/types.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 import { openRealHost, type RealHost } from '../../src/host/real/index.js';
+import { Workspace } from '../../src/library/workspace.js';
 import { requirePeer } from '../support/peers.js';
 import { failureOf } from './support.js';
 
@@ -102,6 +104,27 @@ describe('image locks against qemu-io', () => {
     expect(qemuIo('-f', 'raw', '-r', image).status).to.equal(0);
     node.detach(use);
     expect(qemuIo('-f', 'raw', image).status).to.equal(0);
+  });
+
+  it('is kept from emptying what it writes to, whichever way it would', async () => {
+    const content = Buffer.alloc(65536, 0x5a);
+    writeFileSync(image, content);
+    await hold('-f', 'raw', image);
+    const made = createNode(graph, { driver: 'file', filename: image, size: content.length });
+    expect(await failureOf(made)).to.include({ code: 'locked', path: image });
+    const workspace = new Workspace(host);
+    const other = join(folder, 'b.raw');
+    writeFileSync(other, new Uint8Array(4096));
+    for (const call of [
+      workspace.create(image, { driver: 'raw', size: 4096 }),
+      workspace.create(image, { driver: 'qcow2', size: 4096 }),
+      workspace.convert(other, image, 'raw'),
+      workspace.convert(other, image, 'qcow2'),
+    ]) {
+      expect(await failureOf(call)).to.include({ code: 'locked', path: image });
+      expect((await readFile(image)).equals(content)).to.equal(true);
+    }
+    await workspace.close();
   });
 
   it('is kept out by it, unless told to share or not to lock', async () => {
