@@ -127,7 +127,7 @@ export const CACHE = {
   key: 'cache',
   short: 't',
   argument: 'CACHE',
-  help: 'Cache mode of the image that is written: none, writeback, writethrough, directsync or unsafe.',
+  help: 'Cache mode of the image that is written: none, writeback or unsafe (not writethrough, directsync yet).',
 } satisfies OptionSpec;
 export const SOURCE_CACHE: OptionSpec = {
   key: 'source-cache',
