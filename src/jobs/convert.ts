@@ -1,7 +1,7 @@
 // Copies the whole content of an image into another one: `qemu-img convert` without the opening and creating. No job: nobody
 // writes to either side meanwhile, it cannot be paused, and an `AbortSignal` ends it.
 
-import { backingOf, nodesAbove } from '../block/chain.js';
+import { backingOf, nodesAbove, storageOf } from '../block/chain.js';
 import { type Child, type NodeUser, type OutsideUse, withLink } from '../block/child.js';
 import type { BlockNode } from '../block/node/node.js';
 import { type Extent, PERM_ALL, Perm } from '../block/types.js';
@@ -139,6 +139,8 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
     chunks: new Chunker(plan, MAX_EXTENTS),
     chunkBytes,
     stepBytes: () => (salvage ? 0 : MAX_MOVE_BYTES),
+    // A small image lies in one piece then. Elsewhere a large chunk would be long under way, and hold up who cancels.
+    stepsFirst: !compress && !compares && isLocal(source) && isLocal(target),
     workers: parallel,
     copy: async (chunk, buffer, order) => {
       const fault = await transfer(copying, chunk, buffer, order);
@@ -151,6 +153,11 @@ async function copyAll(options: ConvertOptions, from: Child, to: Child): Promise
     ctx.progress.advance(total - length);
   }
   await to.flush();
+}
+
+/** The image lies in a file that steps of the host take. */
+function isLocal(node: BlockNode): boolean {
+  return storageOf(node).hostFile()?.movable === true;
 }
 
 /** Throws `invalid-argument` where `copyRange` comes with what it excludes. */

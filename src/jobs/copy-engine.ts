@@ -55,6 +55,8 @@ export interface EngineOptions {
    * for long may come and go. Default: `chunkBytes`.
    */
   stepBytes?(): number;
+  /** The first chunks have `stepBytes`, too, before it is known whether steps move them. */
+  stepsFirst?: boolean;
   workers?: number;
   /** Writes need not begin in order: for a `copy` that takes locks, with which waiting for a turn could be circular. */
   unordered?: boolean;
@@ -122,7 +124,7 @@ class WorkerPool {
   /** One of the workers has failed: the others stop. */
   failed = false;
   /** The last chunk was moved by a step of the host: more of them may go at once. */
-  stepping = false;
+  stepping: boolean;
   /** Bytes that were taken, but not charged to the speed limit yet: the next to take a chunk waits for them. */
   owed = 0;
   #token: Promise<void> = Promise.resolve();
@@ -131,6 +133,7 @@ class WorkerPool {
     this.ctx = ctx;
     this.options = options;
     this.chunkBytes = options.chunkBytes ?? CHUNK_BYTES;
+    this.stepping = options.stepsFirst ?? false;
   }
 
   /** Bytes of the next chunk. */
