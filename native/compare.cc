@@ -19,8 +19,6 @@ constexpr uint64_t kPieceBytes = 32;
 constexpr uint64_t kOutcomeBytes = 24;
 /** Of one side. Measured: 128 KiB to 512 KiB are alike. */
 constexpr uint64_t kSliceBytes = uint64_t{256} << 10;
-/** Largest offset that is taken: a double holds the integers up to it. */
-constexpr double kMaxOffset = 9007199254740992.0;
 
 struct Piece {
   double offsets[2];
@@ -38,10 +36,6 @@ struct Outcome {
 static_assert(sizeof(Outcome) == kOutcomeBytes);
 
 thread_local WorkerBuffer buffer;
-
-bool isOffset(double value) {
-  return value >= 0 && value <= kMaxOffset && value == static_cast<double>(static_cast<int64_t>(value));
-}
 
 /** Reads [done, done + bytes) of a piece's side. 0, or -errno. */
 int64_t readSide(const Piece& piece, int side, uint64_t done, uint8_t* into, uint64_t bytes, Faults& faults) {

@@ -31,8 +31,6 @@ constexpr uint64_t kSliceRowBytes = 16;
 /** Shorter runs of data are written without their space being reserved first. */
 constexpr uint64_t kReserveMin = uint64_t{256} << 10;
 constexpr double kFromRun = -1;
-/** Largest offset that is taken: a double holds the integers up to it. */
-constexpr double kMaxOffset = 9007199254740992.0;
 
 struct Piece {
   double offset;
@@ -115,10 +113,6 @@ class Turn {
 Turn& turnOf(int fd) {
   static std::array<Turn, 64> turns;
   return turns[static_cast<unsigned>(fd) % turns.size()];
-}
-
-bool isOffset(double value) {
-  return value >= 0 && value <= kMaxOffset && value == static_cast<double>(static_cast<int64_t>(value));
 }
 
 /** Writes gathered into few calls: what follows the last one in the target is added to it. */

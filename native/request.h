@@ -106,4 +106,11 @@ struct RequestList {
   }
 };
 
+/** Largest offset that is taken: a double holds the integers up to it. */
+constexpr double kMaxOffset = 9007199254740992.0;
+/** True for a whole number of bytes that a file may have. */
+inline bool isOffset(double value) {
+  return value >= 0 && value <= kMaxOffset && value == static_cast<double>(static_cast<int64_t>(value));
+}
+
 }  // namespace diskwright

@@ -42,7 +42,7 @@ export interface ConvertOptions {
    * the backing file is one of the source's own; what it reads from another one is compared. Otherwise all is written.
    */
   overlay?: boolean;
-  /** Requests in flight (`-m`), 1 to 16. Default 4: more gained nothing. */
+  /** Requests in flight (`-m`), 1 to 16. Default 4. */
   parallel?: number;
   /** Sectors that cannot be read, also for want of metadata, become zeroes (`--salvage`); this is called for them. */
   salvage?: boolean;

@@ -12,6 +12,8 @@ import { FLAG_RESERVE, FLAG_SHARE, Op } from './table.js';
 const PIECE_BYTES = 32;
 const OUTCOME_BYTES = 24;
 const SLICE_ROW_BYTES = 16;
+/** Where the outcome says which piece cannot share blocks with the target, counted from 1. */
+const APART_OFFSET = 20;
 const Side = { none: 0, source: 1 } as const;
 const EMPTY = new Uint8Array(0);
 
@@ -102,7 +104,7 @@ export class Mover {
 
   /** Takes in that the target cannot share blocks with the file of a piece. */
   #noteApart(target: RealFile, { pieces }: MoveRequest, outcome: Uint8Array): void {
-    const [index] = new Int32Array(outcome.buffer, outcome.byteOffset + 20, 1);
+    const [index] = new Int32Array(outcome.buffer, outcome.byteOffset + APART_OFFSET, 1);
     const file = index === 0 ? null : pieces[index - 1].file;
     if (file === null) return;
     const apart = this.#apart.get(target) ?? new WeakSet();
