@@ -99,6 +99,8 @@ Napi::Value vacateSlab(const Napi::CallbackInfo& info) {
                             bindingOf(info)->engine->arena().vacate(address, static_cast<uint64_t>(argument(info, 1))));
 }
 
+void adoptFile(const Napi::CallbackInfo& info) { bindingOf(info)->engine->adopt(static_cast<int>(argument(info, 0))); }
+
 void setFaults(const Napi::CallbackInfo& info) {
   Faults& faults = bindingOf(info)->engine->faults();
   std::atomic<int32_t>* fields[] = {&faults.maxBytes, &faults.interrupts, &faults.again, &faults.delayMs,
@@ -168,6 +170,7 @@ Napi::Value createEngine(const Napi::CallbackInfo& info) {
   functions.Set("createSlab", Napi::Function::New(env, createSlab, "createSlab", data));
   functions.Set("releaseSlab", Napi::Function::New(env, releaseSlab, "releaseSlab", data));
   functions.Set("vacateSlab", Napi::Function::New(env, vacateSlab, "vacateSlab", data));
+  functions.Set("adoptFile", Napi::Function::New(env, adoptFile, "adoptFile", data));
   functions.Set("setFaults", Napi::Function::New(env, setFaults, "setFaults", data));
   data->sockets.define(env, functions, loop, *data->engine, data->context);
   functions.Set("close", Napi::Function::New(env, closeEngine, "close", data));
@@ -279,7 +282,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("mappedSlabs", Napi::Function::New(env, mappedSlabs));
   defineAddresses(env, exports);
   // Raised with each change of what JavaScript and the addon share; src/host/real/binding.ts has the same number.
-  exports.Set("interfaceVersion", Napi::Number::New(env, 5));
+  exports.Set("interfaceVersion", Napi::Number::New(env, 6));
   exports.Set("codecs", Napi::String::New(env, describeCodecs()));
   exports.Set("zeroTest", Napi::String::New(env, zeroTestName()));
   return exports;

@@ -188,8 +188,19 @@ void Engine::push(Request& request) {
   busy_[request.slot] = false;
 }
 
-void Engine::finish(Request& request) {
+/**
+ * A file is closed when its close was done, not when that was asked for: what a worker has not begun is dropped where the engine ends. A number may be in
+ * `files_` twice, where it was given to a new file before the answer to the old one's close was taken.
+ */
+void Engine::noteFile(const Request& request) {
   if (request.op == kOpen && request.result >= 0) files_.push_back(static_cast<int>(request.result));
+  if (request.op != kClose) return;
+  const auto closed = std::find(files_.begin(), files_.end(), request.fd);
+  if (closed != files_.end()) files_.erase(closed);
+}
+
+void Engine::finish(Request& request) {
+  noteFile(request);
   push(request);
 }
 
@@ -224,7 +235,6 @@ void Engine::begin(Request& request) {
     push(request);
     return;
   }
-  if (request.op == kClose) std::erase(files_, request.fd);
   beginElsewhere(request);
 }
 
@@ -357,10 +367,8 @@ void Engine::close(std::function<void()> closed) {
     uv_poll_stop(&poll_);
     ring_->shut();
   }
-  // A file that was opened on a worker whose answer never reached JavaScript is ours to close, too.
-  while (Request* request = done_.pop()) {
-    if (request->op == kOpen && request->result >= 0) files_.push_back(static_cast<int>(request->result));
-  }
+  // Files that workers have opened and closed, whose answers never reached JavaScript.
+  while (Request* request = done_.pop()) noteFile(*request);
   for (const int fd : files_) ::close(fd);
   files_.clear();
   arena_.clear();

@@ -48,6 +48,8 @@ class Engine {
   /** Ends threads and ring, waits for what the kernel has begun, closes files and handles; then `closed` is called. */
   void close(std::function<void()> closed);
   bool isOpen() const { return open_; }
+  /** Takes a descriptor that was not opened by a request: a request closes it, or the end of the engine. */
+  void adopt(int fd) { files_.push_back(fd); }
 
   Arena& arena() { return arena_; }
   Faults& faults() { return faults_; }
@@ -60,6 +62,7 @@ class Engine {
   void beginElsewhere(Request& request);
   void push(Request& request);
   void finish(Request& request);
+  void noteFile(const Request& request);
   void reapRing(unsigned most);
   void flushRing();
   void workerDone(Request* request);

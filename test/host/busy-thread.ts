@@ -7,8 +7,10 @@
 //   exit-in-completion   calls process.exit where a request is answered, with others in flight
 //   exit-in-link         calls process.exit where a link has received
 //   exit-in-closing      calls process.exit while the host closes
+//   exit-opened          calls process.exit with a file that was opened from a descriptor
+//   exit-before-close    calls process.exit while files wait to be closed, behind other requests
 //   throw-in-completion  throws where a request is answered, and nobody catches it
-import { writeFileSync } from 'node:fs';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Link } from '../../src/host/net.js';
@@ -56,6 +58,21 @@ if (what === 'exit-in-completion') {
   void Promise.all(startSome());
   host.close().then(leave);
   setImmediate(leave);
+} else if (what === 'exit-before-close') {
+  const descriptor = openSync(join(folder, 'plain'), 'r');
+  const again = await host.open('again', { writable: false, descriptor });
+  closeSync(descriptor);
+  host.setFaults({ delayMs: 100 });
+  // Each of the four workers waits; the closes are behind that.
+  for (let i = 0; i < 4; i++) void plain.flush();
+  void direct.close();
+  void again.close();
+  setTimeout(leave, 20);
+} else if (what === 'exit-opened') {
+  const descriptor = openSync(join(folder, 'plain'), 'r');
+  await host.open('again', { writable: false, descriptor });
+  closeSync(descriptor);
+  leave();
 } else if (what === 'throw-in-completion') {
   const all = startSome();
   process.once('uncaughtException', leave);

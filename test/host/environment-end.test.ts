@@ -10,6 +10,8 @@ overEngines('an environment ends', (bench) => {
     ['exit-in-completion', 'where a request is answered'],
     ['exit-in-link', 'where a link has received'],
     ['exit-in-closing', 'while its host closes'],
+    ['exit-opened', 'with files open'],
+    ['exit-before-close', 'before its files are closed'],
     ['throw-in-completion', 'by an exception where a request is answered'],
   ]) {
     it(`a process ends ${where}: its own exit code, nothing on standard error`, () => {

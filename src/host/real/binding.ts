@@ -13,6 +13,8 @@ export interface NativeEngine {
   releaseSlab(address: number): boolean;
   /** Returns whole pages of a slab to the system; the slab stays mapped. */
   vacateSlab(address: number, bytes: number): boolean;
+  /** Takes over a descriptor that no request has opened: the request `close` closes it, or the end of the engine. */
+  adoptFile(fd: number): void;
   /** For tests: see `Faults`. */
   setFaults(maxBytes: number, interrupts: number, again: number, delayMs: number, ringFull: number): void;
   close(closed: () => void): void;
@@ -104,7 +106,7 @@ export interface Native {
 }
 
 /** Raised with each change of what JavaScript and the addon share; native/addon.cc has the same number. */
-export const INTERFACE_VERSION = 5;
+export const INTERFACE_VERSION = 6;
 
 let loaded: Native | undefined;
 

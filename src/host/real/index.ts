@@ -189,6 +189,7 @@ export class RealHost implements Host {
     let file: RealFile;
     try {
       const found = duplicate(this.#native, path, passed.fd, options);
+      this.#engine.calls.adoptFile(found.fd);
       file = this.#file({ ...found, path, writable: options.writable, descriptor: found.fd }, passed.release);
     } catch (error) {
       passed.release();
