@@ -282,7 +282,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("mappedSlabs", Napi::Function::New(env, mappedSlabs));
   defineAddresses(env, exports);
   // Raised with each change of what JavaScript and the addon share; src/host/real/binding.ts has the same number.
-  exports.Set("interfaceVersion", Napi::Number::New(env, 6));
+  exports.Set("interfaceVersion", Napi::Number::New(env, 7));
   exports.Set("codecs", Napi::String::New(env, describeCodecs()));
   exports.Set("zeroTest", Napi::String::New(env, zeroTestName()));
   return exports;

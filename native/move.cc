@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "bytes.h"
+#include "codecs.h"
 #include "worker_buffer.h"
 
 namespace diskwright {
@@ -25,7 +26,9 @@ namespace diskwright {
 namespace {
 
 constexpr uint64_t kMaxMoveBytes = uint64_t{8} << 20;
-constexpr uint64_t kPieceBytes = 32;
+constexpr uint64_t kPieceBytes = 48;
+/** The largest cluster that is decompressed; it may be stored in twice as many bytes. */
+constexpr int32_t kMaxClusterBytes = 2 << 20;
 constexpr uint64_t kOutcomeBytes = 24;
 constexpr uint64_t kSliceRowBytes = 16;
 /** Shorter runs of data are written without their space being reserved first. */
@@ -37,7 +40,13 @@ struct Piece {
   double length;
   double to;
   int32_t fd;
+  int32_t packing;
+  int32_t stored;
+  int32_t cluster;
+  int32_t lead;
   int32_t unused;
+
+  bool packed() const { return packing != 0; }
 };
 static_assert(sizeof(Piece) == kPieceBytes);
 
@@ -57,6 +66,8 @@ struct Slice {
 static_assert(sizeof(Slice) == kSliceRowBytes);
 
 thread_local WorkerBuffer buffer;
+thread_local WorkerBuffer storedBuffer;
+thread_local WorkerBuffer clusterBuffer;
 
 /** A slice that is ready to be written; its worker waits for that. */
 struct Ready {
@@ -190,6 +201,13 @@ void fail(Outcome* outcome, MoveSide side, int32_t piece, uint64_t at, int64_t f
   outcome->failure = static_cast<int32_t>(failure);
 }
 
+/** What a packed piece says of its cluster can be: nothing is read or allocated beyond these bounds. */
+bool isPacked(const Piece& piece) {
+  if (piece.fd < 0 || piece.packing < 0 || piece.packing > 1 + kZstd) return false;
+  if (piece.cluster <= 0 || piece.cluster > kMaxClusterBytes || piece.stored <= 0 || piece.stored > 2 * kMaxClusterBytes) return false;
+  return piece.lead >= 0 && piece.lead <= piece.cluster && piece.length <= piece.cluster - piece.lead;
+}
+
 }  // namespace
 
 int loadMove(const Request& r, Arena& arena) {
@@ -212,6 +230,7 @@ int loadMove(const Request& r, Arena& arena) {
     std::memcpy(&piece, r.data + i * kPieceBytes, sizeof piece);
     if (!isOffset(piece.offset) || !isOffset(piece.length) || piece.length > static_cast<double>(r.length)) return -EINVAL;
     if (piece.to != kFromRun && !isOffset(piece.to)) return -EINVAL;
+    if (piece.packed() && !isPacked(piece)) return -EINVAL;
     needsRun = needsRun || piece.to == kFromRun;
     total += static_cast<uint64_t>(piece.length);
   }
@@ -284,26 +303,62 @@ class Move {
 
   bool readSlice(uint64_t length) {
     for (uint64_t at = 0; at < length;) {
-      iovec one{data_ + at, here(place_, length - at)};
+      const uint64_t bytes = here(place_, length - at);
       const Piece& piece = pieces_[place_.piece];
-      at += one.iov_len;
-      if (piece.fd < 0) {
-        std::memset(one.iov_base, 0, one.iov_len);
-        place_.done += one.iov_len;
-        continue;
-      }
-      Request read;
-      read.op = kReadv;
-      read.fd = piece.fd;
-      read.position = static_cast<uint64_t>(piece.offset) + place_.done;
-      read.iov = &one;
-      read.iovCount = 1;
-      place_.done += one.iov_len;
-      transfer(read, 0, faults_);
-      if (read.result >= 0) continue;
-      fail(outcome_, MoveSide::kSource, place_.piece, read.position, read.result);
-      return false;
+      uint8_t* const to = data_ + at;
+      const uint64_t done = place_.done;
+      at += bytes;
+      place_.done += bytes;
+      if (piece.fd < 0) std::memset(to, 0, bytes);
+      else if (piece.packed()) {
+        if (!unpack(piece, static_cast<uint64_t>(piece.lead) + done, to, bytes)) return false;
+      } else if (!read(piece, static_cast<uint64_t>(piece.offset) + done, to, bytes)) return false;
     }
+    return true;
+  }
+
+  /** Reads from the file of `piece`, which is the one at `place_`. */
+  bool read(const Piece& piece, uint64_t offset, uint8_t* to, uint64_t bytes) {
+    iovec one{to, bytes};
+    Request read;
+    read.op = kReadv;
+    read.fd = piece.fd;
+    read.position = offset;
+    read.iov = &one;
+    read.iovCount = 1;
+    transfer(read, 0, faults_);
+    if (read.result >= 0) return true;
+    fail(outcome_, MoveSide::kSource, place_.piece, read.position, read.result);
+    return false;
+  }
+
+  /** Decompresses the cluster of `piece`, and takes its bytes from `lead` on. */
+  bool unpack(const Piece& piece, uint64_t lead, uint8_t* to, uint64_t bytes) {
+    const auto size = static_cast<uint64_t>(piece.cluster);
+    const auto stored = static_cast<uint64_t>(piece.stored);
+    // Of a cluster that is larger than a slice, or lies in two, the rest is wanted soon.
+    const bool again = kept_ != nullptr && kept_->fd == piece.fd && kept_->offset == piece.offset &&
+                       kept_->stored == piece.stored && kept_->packing == piece.packing && kept_->cluster == piece.cluster;
+    const bool whole = bytes == size;
+    uint8_t* const cluster = whole ? to : clusterBuffer.room(size);
+    if (!again || whole) {
+      uint8_t* const in = storedBuffer.room(stored);
+      if (in == nullptr || cluster == nullptr) {
+        fail(outcome_, MoveSide::kSource, place_.piece, static_cast<uint64_t>(piece.offset), -ENOMEM);
+        return false;
+      }
+      if (!whole) kept_ = nullptr;
+      if (!read(piece, static_cast<uint64_t>(piece.offset), in, stored)) return false;
+      const int64_t answer = decompress(piece.packing - 1, in, stored, cluster, size);
+      if (answer != 0) {
+        const MoveSide side = answer == -EBADMSG ? MoveSide::kData : MoveSide::kSource;
+        fail(outcome_, side, place_.piece, static_cast<uint64_t>(piece.offset), answer);
+        return false;
+      }
+    }
+    if (whole) return true;
+    kept_ = &piece;
+    std::memcpy(to, cluster + lead, bytes);
     return true;
   }
 
@@ -317,7 +372,7 @@ class Move {
       const uint64_t from = static_cast<uint64_t>(piece.offset) + place.done;
       const bool fromRun = piece.to == kFromRun;
       const auto to = fromRun ? static_cast<uint64_t>(*runCursor()) : static_cast<uint64_t>(piece.to) + place.done;
-      const int answer = shares_ && piece.fd >= 0 ? clone(piece.fd, from, bytes, r_.fd, to) : -EINVAL;
+      const int answer = shares_ && piece.fd >= 0 && !piece.packed() ? clone(piece.fd, from, bytes, r_.fd, to) : -EINVAL;
       if (answer != 0) {
         // EINVAL: these blocks do not line up, which says nothing of others. All else is told, if it is an error, by the copy; what no file system can
         // do with these files is not tried again.
@@ -384,6 +439,8 @@ class Move {
   uint64_t sliceCount_ = 0;
   uint8_t* map_ = nullptr;
   uint8_t* data_ = nullptr;
+  /** The piece whose cluster is in the worker's buffer for one. */
+  const Piece* kept_ = nullptr;
   Place place_;
 };
 

@@ -2,7 +2,7 @@
 // JavaScript in between. It works slice by slice, so that the data stays in its core's cache:
 //
 //   pieces   | file, offset, length, to | ... |         back to back, cut into slices
-//   buffer   |  data  |00000|  data  | data |           (1) read a slice (2) zero test, a byte of the map for each granule
+//   buffer   |  data  |00000|  data  | data |           (1) read a slice, decompressing what is packed (2) zero test, a byte of the map for each granule
 //   target   turn of its file:                          (3) a piece with a place of its own goes there; one without takes the next
 //            |  data  |  data  | data |                     free bytes of the run, so that what is written without zeroes lies together
 //
@@ -16,7 +16,9 @@
 //
 // Memory that JavaScript fills and reads, all of it in the arena (src/host/real/move.ts writes the same layout):
 //
-//   piece, 32 bytes       0 f64 offset    8 f64 length   16 f64 to, or -1: from the run   24 i32 fd, or -1: zeroes
+//   piece, 48 bytes       0 f64 offset    8 f64 length   16 f64 to, or -1: from the run   24 i32 fd, or -1: zeroes
+//                      28 i32 packing: 0, or 1 + the codec of a compressed cluster, which is at `offset`; only then, bytes:
+//                      32 i32 stored   36 i32 the whole cluster   40 i32 those before what is wanted of it   44 i32 unused
 //   run, 8 bytes          0 f64 next free byte of the target
 //   outcome, 24 bytes     0 f64 offset of a failure   8 i32 its side   12 i32 its piece   16 i32 -errno
 //                      20 i32 1 + the piece whose blocks cannot be shared with the target, or 0
@@ -32,8 +34,8 @@
 
 namespace diskwright {
 
-/** Where a step failed: nowhere, in a piece's file, in the target. */
-enum class MoveSide : int32_t { kNone = 0, kSource = 1, kTarget = 2 };
+/** Where a step failed: nowhere, in a piece's file, in the target, in what was read: it does not decompress to a cluster. */
+enum class MoveSide : int32_t { kNone = 0, kSource = 1, kTarget = 2, kData = 3 };
 
 /** Checks the memory that a step names. 0, or -errno. */
 int loadMove(const Request& request, Arena& arena);

@@ -310,8 +310,8 @@ function locateSide(
 ): LocatedPiece[] | null {
   const pieces: LocatedPiece[] = [];
   for (const chunk of chunks) {
-    if (!chunk[side]) addPiece(pieces, { file: null, offset: 0, length: chunk.length });
-    else if (!locatePieces(child, chunk, pieces, guards)) return null;
+    if (!chunk[side]) addPiece(pieces, { file: null, offset: 0, length: chunk.length, packing: null });
+    else if (!locatePieces(child, chunk, pieces, guards, false)) return null;
   }
   return pieces;
 }

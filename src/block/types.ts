@@ -1,6 +1,6 @@
 // The small words that every layer above the host shares: extents, block status, request flags, permissions.
 
-import type { HostFile, Moved, MoveRun } from '../host/host.js';
+import type { HostFile, Moved, MoveRun, Packing } from '../host/host.js';
 import type { PreallocMode } from '../schema/generated/types.js';
 
 /** A byte range of a node. */
@@ -105,7 +105,15 @@ export interface Located {
   offset: number;
   /** To be released when the request is answered, or given up. Null: the mapping cannot change. */
   guard: MappingGuard | null;
+  /**
+   * Absent: the caller takes only what lies there as it is. Else, of a read, the range may also be a part of a compressed cluster, which begins at `offset`
+   * then: `type` is set, and how it is stored. The caller sets `type` to null before it asks.
+   */
+  readonly packing?: LocatedPacking;
 }
+
+/** `Packing`, which is filled in; `type` is null for what is not compressed. */
+export type LocatedPacking = Omit<Packing, 'type'> & { type: Packing['type'] | null };
 
 /** Where a part of what is moved into a node goes. */
 export interface MovePart {

@@ -57,6 +57,20 @@ export interface ZeroScan {
 
 export type CompressionType = 'zlib' | 'zstd';
 
+/** The largest cluster that a step of the host decompresses; it may be stored in twice as many bytes. */
+export const MAX_PACKED_BYTES = 2 << 20;
+
+/** How a cluster is stored compressed, and what of it is wanted. */
+export interface Packing {
+  type: CompressionType;
+  /** Bytes that are stored. Those behind the end of the compressed data do no harm. */
+  stored: number;
+  /** Bytes of the whole cluster. */
+  clusterBytes: number;
+  /** Bytes of the cluster before those that are wanted. */
+  lead: number;
+}
+
 /** Whole-buffer codecs on worker threads. Input and output must not overlap. */
 export interface Codecs {
   /** The libraries behind them, for `--version`: e.g. `libdeflate 1.14 (inflate), zlib 1.3.0 (deflate), libzstd 1.5.4`. */
@@ -216,6 +230,8 @@ export interface MovePiece {
   length: number;
   /** Offset in the target, or `FROM_RUN`. */
   to: number;
+  /** A compressed cluster begins at `offset`, and `length` bytes of it are wanted. */
+  packing?: Packing | null;
 }
 
 /** Free bytes of a target, from `next` on, which pieces take in the order in which they are written. Whoever opened it knows that there are enough. */
@@ -318,7 +334,7 @@ export interface Host {
   /** Opens a run whose first free byte is `next`. */
   openRun(next: number): MoveRun;
   /**
-   * The copy step: reads the pieces, back to back, tests them for zeroes, and writes what is not zero, on one worker, as one request. Both sides count it;
+   * The copy step: reads the pieces, back to back, decompresses what is packed, tests them for zeroes, and writes what is not zero, on one worker, as one request. Both sides count it;
    * their files are `movable`. Never rejects for what a file answers: `Moved.fault` says it.
    */
   move(request: MoveRequest): Promise<Moved>;

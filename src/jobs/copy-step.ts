@@ -1,11 +1,11 @@
-// A chunk of a copy as one step of the host: data that lies in files as it is, on both sides, is read, tested and written by one worker, without passing
-// JavaScript.
+// A chunk of a copy as one step of the host: data that lies in files, in those of the source compressed or not, is read, tested and written by one worker,
+// without passing JavaScript.
 //
 //   source chain --locate--> pieces of files ---.
 //                                                >-- Host.move --> publish; steps of zeroes are left to the caller
 //   target --prepareMove--> places in a file ---'
 //
-// What cannot go this way (compressed clusters, a filter that must see each request, NBD, O_DIRECT, dirty bitmaps on the target, ...) is read and written
+// What cannot go this way (a filter that must see each request, NBD, O_DIRECT, compressed or with dirty bitmaps on the target, ...) is read and written
 // by the nodes' requests, with the same result.
 
 import type { Child } from '../block/child.js';
@@ -78,7 +78,7 @@ export async function moveChunk(options: StepOptions, chunk: Chunk, begun: () =>
 /** Where the content of `extents` lies in files, back to back; null where that cannot be said at once. The guards are to be released, in both cases. */
 function locateAll(source: Child, extents: readonly Extent[], guards: MappingGuard[]): LocatedPiece[] | null {
   const pieces: LocatedPiece[] = [];
-  return extents.every((extent) => locatePieces(source, extent, pieces, guards)) ? pieces : null;
+  return extents.every((extent) => locatePieces(source, extent, pieces, guards, true)) ? pieces : null;
 }
 
 function bytesOf(pieces: readonly MovePiece[]): number {
@@ -94,16 +94,17 @@ function join(sources: readonly LocatedPiece[], parts: readonly MovePart[]): Mov
   let at = 0;
   let partAt = 0;
   let within = 0;
-  for (const { file, offset, length } of sources) {
+  for (const { file, offset, length, packing } of sources) {
     for (let done = 0; done < length; ) {
       const part = parts[partAt];
       const here = Math.min(length - done, part.length - within, CHUNK_BYTES - (at % CHUNK_BYTES));
       assert(here > 0, 'the places of a step have room for all of it');
       pieces.push({
         file,
-        offset: offset + done,
+        offset: packing === null ? offset + done : offset,
         length: here,
         to: part.to === FROM_RUN ? FROM_RUN : part.to + within,
+        packing: packing === null ? null : { ...packing, lead: packing.lead + done },
       });
       done += here;
       at += here;

@@ -4,12 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import {
+  type CompressionType,
   FROM_RUN,
   type Host,
   type HostFile,
   MAX_MOVE_BYTES,
+  MAX_PACKED_BYTES,
   type MovePiece,
   type MoveRequest,
+  type Packing,
 } from '../../src/host/host.js';
 import { INTERFACE_VERSION, loadNative, refuseOther } from '../../src/host/real/binding.js';
 import { openRealHost, type RealHost } from '../../src/host/real/index.js';
@@ -70,6 +73,38 @@ const piece = (file: HostFile | null, offset: number, length: number, to: number
 function request(target: HostFile, pieces: MovePiece[], more: Partial<MoveRequest> = {}): MoveRequest {
   const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
   return { pieces, bytes, target, run: null, granule: 0, slice: 16 * STEP, ...more };
+}
+
+/** A cluster that is stored compressed. */
+interface Packed {
+  offset: number;
+  packing: Packing;
+}
+
+const packed = (file: HostFile, { offset, packing }: Packed, lead: number, length: number, to: number): MovePiece => ({
+  file,
+  offset,
+  length,
+  to,
+  packing: { ...packing, lead },
+});
+
+/** A file with three compressed clusters, one behind the other from an odd offset on: data, zeroes, data. */
+async function packClusters({ host, file }: Subject, type: CompressionType, clusterBytes: number) {
+  // Half of it compresses.
+  const data = (seed: number) => Buffer.concat([pattern(clusterBytes / 2, seed), Buffer.alloc(clusterBytes / 2, seed)]);
+  const clusters = [data(1), Buffer.alloc(clusterBytes), data(2)];
+  const stored: Uint8Array[] = [Buffer.alloc(77, 255)];
+  const packings: Packed[] = [];
+  let offset = 77;
+  for (const cluster of clusters) {
+    const room = new Uint8Array(2 * clusterBytes);
+    const length = await host.codecs.compress(type, cluster, room);
+    stored.push(room.subarray(0, length));
+    packings.push({ offset, packing: { type, stored: length, clusterBytes, lead: 0 } });
+    offset += length;
+  }
+  return { source: await file(`packed-${type}`, Buffer.concat(stored)), packings, clusters };
 }
 
 const subjects: [string, () => Subject][] = [
@@ -202,6 +237,100 @@ for (const [title, make] of subjects) {
       expect(Buffer.concat(parts).equals(Buffer.concat([pattern(3 * STEP, 11), pattern(5 * STEP + 512, 12)]))).to.equal(
         true,
       );
+    });
+
+    for (const type of ['zlib', 'zstd'] as const) {
+      for (const clusterBytes of [512, 4 * KiB, STEP, MAX_PACKED_BYTES]) {
+        it(`decompresses ${type} clusters of ${clusterBytes} bytes, whole and in part`, async () => {
+          const { source, packings, clusters } = await packClusters(subject, type, clusterBytes);
+          const target = await subject.file('pt', pattern(3 * clusterBytes, 9));
+          const unit = clusterBytes / 512;
+          const places = [0, 1, 2].map((i) => packed(source, packings[i], 0, clusterBytes, i * clusterBytes));
+          const slice = Math.min(clusterBytes, 4 * STEP);
+          const whole = await subject.host.move(
+            request(target, places, { granule: Math.min(clusterBytes, STEP), slice }),
+          );
+          expect(whole.fault).to.equal(null);
+          const left = Math.min(clusterBytes, STEP);
+          expect([...whole.map]).to.deep.equal(
+            Array.from({ length: (3 * clusterBytes) / left }, (_, i) =>
+              Math.floor((i * left) / clusterBytes) === 1 ? 1 : 0,
+            ),
+          );
+          const expected = Buffer.concat(clusters);
+          pattern(3 * clusterBytes, 9).copy(expected, clusterBytes, clusterBytes, 2 * clusterBytes);
+          expect(subject.content('pt').equals(expected)).to.equal(true);
+
+          // Parts of clusters, some in two slices, the same cluster for two pieces, beside one that is not compressed.
+          const parts: [cluster: number, lead: number, length: number][] = [
+            [0, unit * 100, unit * 300],
+            [0, unit * 400, unit * 112],
+            [2, 0, unit * 7],
+            [0, 0, unit],
+            [2, unit * 500, unit * 12],
+          ];
+          let to = 0;
+          const pieces = parts.map(([i, lead, length]) => {
+            to += length;
+            return packed(source, packings[i], lead, length, to - length);
+          });
+          const some = await subject.file('ps', new Uint8Array(0));
+          const plain = pattern(100, 8);
+          pieces.push(piece(await subject.file('pp', plain), 0, 100, to));
+          const moved = await subject.host.move(request(some, pieces, { slice: Math.ceil(to / 3) }));
+          expect(moved.fault).to.equal(null);
+          const content = parts.map(([i, lead, length]) => clusters[i].subarray(lead, lead + length));
+          expect(subject.content('ps').equals(Buffer.concat([...content, plain]))).to.equal(true);
+          expect([source.inFlight, some.inFlight]).to.deep.equal([0, 0]);
+        });
+      }
+
+      it(`says that ${type} data is broken, or cut off, as the codec does, in which piece, and writes nothing of that slice`, async () => {
+        const { source, packings, clusters } = await packClusters(subject, type, STEP);
+        const [good, , cut] = packings;
+        const stored = new Uint8Array(cut.packing.stored);
+        await source.read(cut.offset, stored);
+        await source.write(cut.offset, stored.fill(0, 100));
+        const error = await failure(subject.host.codecs.decompress(type, stored, new Uint8Array(STEP)));
+        const target = await subject.file('bt', new Uint8Array(0));
+        const pieces = [packed(source, good, 0, STEP, 0), packed(source, cut, 512, 1024, STEP)];
+        const { fault, map } = await subject.host.move(request(target, pieces, { granule: STEP }));
+        expect(fault).to.deep.include({ isRead: true, piece: 1 });
+        expect(fault!.error).to.include({ code: 'invalid-image', message: error.message, operation: 'decompress' });
+        expect(map.length).to.equal(0);
+        expect(subject.content('bt').length).to.equal(0);
+
+        // Where the file ends within the data, what is missing reads as zeroes. What follows the data does no harm.
+        const more = { ...good, packing: { ...good.packing, stored: 2 * MAX_PACKED_BYTES } };
+        expect((await subject.host.move(request(target, [packed(source, more, 0, STEP, 0)]))).fault).to.equal(null);
+        expect(subject.content('bt').equals(clusters[0])).to.equal(true);
+        await source.truncate(good.offset + 100);
+        const short = await subject.host.move(request(target, [packed(source, good, 0, STEP, 0)]));
+        expect(short.fault?.error.code).to.equal('invalid-image');
+      });
+    }
+
+    it('refuses to read or allocate more for a cluster than one can have', async () => {
+      const source = await subject.file('bs', pattern(STEP, 1));
+      const target = await subject.file('bounds', new Uint8Array(0));
+      const good: Packing = { type: 'zlib', stored: 100, clusterBytes: STEP, lead: 0 };
+      const wrong: [Partial<Packing>, HostFile | null][] = [
+        [{ stored: 0 }, source],
+        [{ stored: -1 }, source],
+        [{ stored: 2 * MAX_PACKED_BYTES + 1 }, source],
+        [{ clusterBytes: 0 }, source],
+        [{ clusterBytes: MAX_PACKED_BYTES + 1 }, source],
+        [{ lead: -1 }, source],
+        [{ lead: STEP - 511 }, source],
+        [{ clusterBytes: 511 }, source],
+        [{}, null],
+      ];
+      for (const [more, file] of wrong) {
+        const packing = { ...good, ...more };
+        const moving = subject.host.move(request(target, [{ file, offset: 0, length: 512, to: 0, packing }]));
+        expect((await failure(moving)).errno, JSON.stringify(packing)).to.equal('EINVAL');
+      }
+      expect([source.inFlight, target.inFlight]).to.deep.equal([0, 0]);
     });
 
     it('refuses a target that is closed', async () => {

@@ -106,7 +106,7 @@ export interface Native {
 }
 
 /** Raised with each change of what JavaScript and the addon share; native/addon.cc has the same number. */
-export const INTERFACE_VERSION = 6;
+export const INTERFACE_VERSION = 7;
 
 let loaded: Native | undefined;
 

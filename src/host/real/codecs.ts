@@ -22,6 +22,12 @@ export function missingCodec(type: CompressionType, operation: string): BlockErr
   return new BlockError('unsupported', text, { operation });
 }
 
+/** `stored` bytes do not decompress to `bytes`. */
+export function brokenData(type: CompressionType, stored: number, bytes: number, cause?: BlockError): BlockError {
+  const text = `the ${type} data is broken, or holds less than ${bytes} bytes`;
+  return new BlockError('invalid-image', text, { operation: 'decompress', length: stored, cause });
+}
+
 export class NativeCodecs implements Codecs {
   readonly description: string;
   #engine: Engine;
@@ -55,8 +61,7 @@ export class NativeCodecs implements Codecs {
       await this.#run(Op.decompress, CODECS[type].id, input, output, 0);
     } catch (error) {
       if (!(error instanceof BlockError) || error.errno !== 'EBADMSG') throw error;
-      const text = `the ${type} data is broken, or holds less than ${output.byteLength} bytes`;
-      throw new BlockError('invalid-image', text, { operation: 'decompress', length: input.byteLength, cause: error });
+      throw brokenData(type, input.byteLength, output.byteLength, error);
     }
   }
 

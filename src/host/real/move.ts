@@ -3,18 +3,19 @@
 import { toBlockError } from '../../util/errors.js';
 import { errnoError } from '../errno.js';
 import { FROM_RUN, type HostFile, type Moved, type MovedSlice, type MoveRequest, type MoveRun } from '../host.js';
+import { brokenData, CODECS } from './codecs.js';
 import { NO_FD } from './descriptor.js';
 import { type Engine, Requester } from './engine.js';
 import { ourFile, type RealFile } from './file.js';
 import { type ArenaMemory, checkGranule } from './memory.js';
 import { FLAG_RESERVE, FLAG_SHARE, Op } from './table.js';
 
-const PIECE_BYTES = 32;
+const PIECE_BYTES = 48;
 const OUTCOME_BYTES = 24;
 const SLICE_ROW_BYTES = 16;
 /** Where the outcome says which piece cannot share blocks with the target, counted from 1. */
 const APART_OFFSET = 20;
-const Side = { none: 0, source: 1 } as const;
+const Side = { none: 0, source: 1, target: 2, data: 3 } as const;
 const EMPTY = new Uint8Array(0);
 
 export class RealRun implements MoveRun {
@@ -114,12 +115,12 @@ export class Mover {
 
   /** Writes the pieces into the table, and adds their files to `sides`, each once. Returns which piece's file is closed, null where none is. */
   #fill(table: Uint8Array, { pieces }: MoveRequest, sides: Requester[]): Moved['fault'] {
-    const doubles = new Float64Array(table.buffer, table.byteOffset, pieces.length * 4);
-    const words = new Int32Array(table.buffer, table.byteOffset, pieces.length * 8);
+    const doubles = new Float64Array(table.buffer, table.byteOffset, pieces.length * 6);
+    const words = new Int32Array(table.buffer, table.byteOffset, pieces.length * 12);
     let last: MoveRequest['target'] | null = null;
     let fd = NO_FD;
     for (let i = 0; i < pieces.length; i++) {
-      const { file, offset, length, to } = pieces[i];
+      const { file, offset, length, to, packing = null } = pieces[i];
       if (file !== last) {
         let side: ReturnType<RealFile['side']> | null = null;
         try {
@@ -133,10 +134,15 @@ export class Mover {
         fd = side?.fd ?? NO_FD;
         last = file;
       }
-      doubles[4 * i] = offset;
-      doubles[4 * i + 1] = length;
-      doubles[4 * i + 2] = to;
-      words[8 * i + 6] = fd;
+      doubles[6 * i] = offset;
+      doubles[6 * i + 1] = length;
+      doubles[6 * i + 2] = to;
+      words[12 * i + 6] = fd;
+      words[12 * i + 7] = packing === null ? 0 : 1 + CODECS[packing.type].id;
+      if (packing === null) continue;
+      words[12 * i + 8] = packing.stored;
+      words[12 * i + 9] = packing.clusterBytes;
+      words[12 * i + 10] = packing.lead;
     }
     return null;
   }
@@ -152,7 +158,12 @@ function read(outcome: Uint8Array, { pieces, bytes, slice, target }: MoveRequest
     const map = outcome.slice(OUTCOME_BYTES + count * SLICE_ROW_BYTES);
     return { slices, map, fault: null };
   }
-  const isRead = side === Side.source;
+  const { packing = null } = pieces[piece];
+  if (side === Side.data && packing !== null) {
+    const error = brokenData(packing.type, packing.stored, packing.clusterBytes);
+    return { slices, map: EMPTY, fault: { error, isRead: true, piece } };
+  }
+  const isRead = side !== Side.target;
   const error = errnoError(failure, {
     operation: isRead ? 'read' : 'write',
     path: (isRead ? pieces[piece].file : null)?.path ?? target.path,

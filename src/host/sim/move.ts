@@ -7,12 +7,14 @@ import { errnoError } from '../errno.js';
 import {
   FROM_RUN,
   MAX_MOVE_BYTES,
+  MAX_PACKED_BYTES,
   type Moved,
   type MovedSlice,
   type MovePiece,
   type MoveRequest,
   type MoveRun,
 } from '../host.js';
+import { decompressNow } from './codecs.js';
 import type { SimMemory } from './memory.js';
 
 export class SimRun implements MoveRun {
@@ -26,10 +28,18 @@ export class SimRun implements MoveRun {
 }
 
 /** As the addon does (`loadMove`). */
-function refuseLarge({ bytes, granule, slice, target }: MoveRequest): void {
+function refuse({ pieces, bytes, granule, slice, target }: MoveRequest): void {
   const fits = bytes > 0 && bytes <= MAX_MOVE_BYTES && slice > 0 && slice <= MAX_MOVE_BYTES;
-  if (fits && granule <= slice && (granule === 0 || slice % granule === 0)) return;
+  if (fits && granule <= slice && (granule === 0 || slice % granule === 0) && pieces.every(isPossible)) return;
   throw errnoError(-constants.errno.EINVAL, { operation: 'move', path: target.path });
+}
+
+/** What a piece says of a compressed cluster can be. */
+function isPossible({ file, length, packing = null }: MovePiece): boolean {
+  if (packing === null) return true;
+  const { stored, clusterBytes, lead } = packing;
+  if (file === null || clusterBytes <= 0 || clusterBytes > MAX_PACKED_BYTES) return false;
+  return stored > 0 && stored <= 2 * MAX_PACKED_BYTES && lead >= 0 && lead + length <= clusterBytes;
 }
 
 /** What goes to one place in one piece. */
@@ -44,7 +54,7 @@ interface Span {
 /** See `Host.move`. */
 export async function moveNow(memory: SimMemory, request: MoveRequest): Promise<Moved> {
   const { bytes, granule, slice } = request;
-  refuseLarge(request);
+  refuse(request);
   const count = Math.ceil(bytes / slice);
   const slices = Array.from({ length: count }, () => ({ start: FROM_RUN, taken: 0 }));
   const map = new Uint8Array(granule === 0 ? 0 : Math.ceil(bytes / granule));
@@ -72,16 +82,17 @@ interface Part extends MovePiece {
 function cut(pieces: readonly MovePiece[], from: number, length: number): Part[] {
   const parts: Part[] = [];
   let at = 0;
-  for (const [piece, { file, offset, length: bytes, to }] of pieces.entries()) {
+  for (const [piece, { file, offset, length: bytes, to, packing = null }] of pieces.entries()) {
     const start = Math.max(at, from);
     const end = Math.min(at + bytes, from + length);
     const skipped = start - at;
     if (end > start) {
       parts.push({
         file,
-        offset: offset + skipped,
+        offset: packing === null ? offset + skipped : offset,
         length: end - start,
         to: to === FROM_RUN ? to : to + skipped,
+        packing: packing === null ? null : { ...packing, lead: packing.lead + skipped },
         piece,
       });
     }
@@ -105,8 +116,7 @@ async function moveSlice(
     for (const part of parts) {
       piece = part.piece;
       const into = buffer.subarray(at, at + part.length);
-      if (part.file === null) into.fill(0);
-      else await part.file.read(part.offset, into);
+      await readPart(memory, part, into);
       at += part.length;
     }
     isRead = false;
@@ -119,6 +129,24 @@ async function moveSlice(
     return null;
   } catch (error) {
     return { error: toBlockError(error), isRead, piece };
+  }
+}
+
+async function readPart(memory: SimMemory, { file, offset, packing = null }: Part, into: Uint8Array): Promise<void> {
+  if (file === null) into.fill(0);
+  else if (packing === null) await file.read(offset, into);
+  else {
+    const { type, stored, clusterBytes, lead } = packing;
+    const input = memory.allocate(stored);
+    const cluster = memory.allocate(clusterBytes);
+    try {
+      await file.read(offset, input);
+      decompressNow(type, input, cluster);
+      into.set(cluster.subarray(lead, lead + into.length));
+    } finally {
+      memory.free(input);
+      memory.free(cluster);
+    }
   }
 }
 

@@ -23,7 +23,7 @@ export async function readCompressed(
   const output = whole ? target : image.memory.allocate(clusterSize);
   try {
     await image.data.read(host, input, 'read_compressed');
-    await image.host.codecs.decompress(image.header.compressionType === 1 ? 'zstd' : 'zlib', input, output);
+    await image.host.codecs.decompress(image.compression, input, output);
     if (!whole) target.set(output.subarray(lead, lead + target.length));
   } finally {
     image.memory.free(input);

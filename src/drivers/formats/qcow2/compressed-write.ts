@@ -55,7 +55,7 @@ async function compressAll(
   clusters: CompressedCluster[],
 ): Promise<{ offset: GuestOffset; data: Uint8Array }[]> {
   const { clusterSize } = image.geometry;
-  const type = image.header.compressionType === 1 ? 'zstd' : 'zlib';
+  const type = image.compression;
   const incompressible: { offset: GuestOffset; from: number; length: number }[] = [];
   const work: Promise<void>[] = [];
   let from = 0;

@@ -6,7 +6,7 @@
 //                        +--- content -----------------------------------------------------------------> DataFile
 
 import type { Child } from '../../../block/child.js';
-import type { Host, Memory } from '../../../host/host.js';
+import type { CompressionType, Host, Memory } from '../../../host/host.js';
 import type { QapiEvents } from '../../../schema/generated/types.js';
 import { reportUnforeseen } from '../../../util/best-effort.js';
 import { BlockError, type BlockErrorCode } from '../../../util/errors.js';
@@ -58,6 +58,8 @@ export class Qcow2Image {
   readonly backing: () => Child | null;
   /** Virtual size, bytes, as requests see it. */
   readonly length: () => number;
+  /** Of compressed clusters. */
+  readonly compression: CompressionType;
 
   readonly mapping: Mapping;
   readonly refcounts: Refcounts;
@@ -96,6 +98,7 @@ export class Qcow2Image {
     this.file = file;
     this.data = new DataFile(file);
     this.header = area.header;
+    this.compression = area.header.compressionType === 1 ? 'zstd' : 'zlib';
     this.extensions = area.extensions;
     this.backingFile = area.backingFile;
     this.#firstSector = firstSector;

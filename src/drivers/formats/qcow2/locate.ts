@@ -2,10 +2,13 @@
 // to clusters that are the image's own. A read of nothing but zeroes is answered from the tables alone.
 
 import { withLowerGuard } from '../../../block/node/guards.js';
-import type { Located } from '../../../block/types.js';
+import type { Located, LocatedPacking } from '../../../block/types.js';
 import type { Qcow2Image } from './image.js';
-import { BELOW, MISS, ZEROES } from './l2-codec.js';
+import { BELOW, Kind, MISS, ZEROES } from './l2-codec.js';
 import type { GuestOffset, HostOffset } from './types.js';
+
+/** Where the stored bytes of a compressed cluster lie. */
+const storedAt: Located = { file: null, offset: 0, guard: null };
 
 /** The host offset where all of the range may be written in place, or MISS. */
 export function placeToWrite(image: Qcow2Image, offset: GuestOffset, length: number): HostOffset | typeof MISS {
@@ -23,8 +26,37 @@ export function locateRead(image: Qcow2Image, offset: GuestOffset, length: numbe
     // Beyond the end of a shorter backing node, the image reads as zeroes.
     return backing === null || offset >= backing.length ? zeroes(into) : backing.locate(offset, length, false, into);
   }
-  if (host === MISS || !image.data.locate(host as HostOffset, length, false, into)) return false;
+  if (host === MISS) return into.packing !== undefined && locatePacked(image, offset, length, into, into.packing);
+  if (!image.data.locate(host as HostOffset, length, false, into)) return false;
   into.guard = withLowerGuard(into.guard, image.reclamation.guardRead());
+  return true;
+}
+
+/** Where a part of a compressed cluster lies. What is wrong with one is said by a read. */
+function locatePacked(
+  image: Qcow2Image,
+  offset: GuestOffset,
+  length: number,
+  into: Located,
+  packing: LocatedPacking,
+): boolean {
+  const { clusterSize, l2Span } = image.geometry;
+  const lead = offset % clusterSize;
+  const table = lead + length > clusterSize ? undefined : image.mapping.tableSync(image.mapping.indexOf(offset));
+  if (!table) return false;
+  const { kind, host, bytes } = image.mapping.codec.decode(table.view, Math.floor((offset % l2Span) / clusterSize));
+  // The last sector may reach beyond the end of the file.
+  const stored = Math.min(bytes, image.data.length - host);
+  if (kind !== Kind.compressed || stored <= 0 || !image.data.locate(host, stored, false, storedAt)) return false;
+  const { file, offset: at, guard } = storedAt;
+  if (file === null) {
+    guard?.release();
+    return false;
+  }
+  into.file = file;
+  into.offset = at;
+  into.guard = withLowerGuard(guard, image.reclamation.guardRead());
+  Object.assign(packing, { type: image.compression, stored, clusterBytes: clusterSize, lead });
   return true;
 }
 
