@@ -6,7 +6,7 @@ import type { Child } from './child.js';
 import type { Extent, Located, LocatedPacking, MappingGuard } from './types.js';
 
 /** Pieces of one step: what lies in more of them is moved, or compared, as well by requests. */
-export const MAX_PIECES = 1024;
+export const MAX_PIECES = 2048;
 
 /** Half of what does not lie in one piece is looked for, and so on, down to so many bytes. */
 const SMALLEST_PIECE = 512;

@@ -8,6 +8,7 @@ import { Device } from '../../src/block/device.js';
 import { Graph } from '../../src/block/graph.js';
 import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
+import type { Located } from '../../src/block/types.js';
 import { MAX_MOVE_BYTES } from '../../src/host/host.js';
 import { createSimHost, type SimHost, type SimHostOptions } from '../../src/host/sim/index.js';
 import { backupJob } from '../../src/jobs/backup.js';
@@ -35,14 +36,25 @@ const image = (path: string) => {
   return path.endsWith('.raw') ? ({ driver: 'raw', file } as const) : ({ driver: 'qcow2', file } as const);
 };
 
-/** A base with data and holes, an overlay with data, data that is zeroes, zero clusters, and what it rewrote; a target of each format. */
-async function build(): Promise<SimHost> {
+/** Clusters whose data is stored compressed. */
+interface Compressed {
+  'compression-type': 'zlib' | 'zstd';
+  'cluster-size': number;
+}
+
+/**
+ * A base with data and holes, an overlay with data, data that is zeroes, zero clusters, and what it rewrote; a target of each format. `compressed`: how
+ * the base's data, and what the overlay has in whole clusters, is stored.
+ */
+async function build(compressed?: Compressed): Promise<SimHost> {
   const host = createSimHost();
   const graph = new Graph(host);
   const make = async (path: string, backing?: string) => {
     const link = backing === undefined ? {} : { 'backing-file': backing, 'backing-fmt': 'qcow2' as const };
     const raw = path.endsWith('.raw');
-    await createImage(graph, path, raw ? { driver: 'raw', size: SIZE } : { driver: 'qcow2', size: SIZE, ...link });
+    const how = path.startsWith('/target') ? {} : compressed;
+    const qcow2 = { driver: 'qcow2' as const, size: SIZE, ...how, ...link };
+    await createImage(graph, path, raw ? { driver: 'raw', size: SIZE } : qcow2);
   };
   await make('/base.qcow2');
   await make('/top.qcow2', '/base.qcow2');
@@ -54,18 +66,27 @@ async function build(): Promise<SimHost> {
     await device.close();
     await graph.closeAll();
   };
+  const flags = { compressed: compressed !== undefined };
+  const data = (seed: number, length: number) => (flags.compressed ? half(seed, length) : pattern(seed, length));
   await fill('/base.qcow2', async (device) => {
-    await device.write(0, pattern(1, 10 * CLUSTER));
-    await device.write(20 * CLUSTER, pattern(2, 10 * CLUSTER));
+    await device.write(0, data(1, 10 * CLUSTER), flags);
+    await device.write(20 * CLUSTER, data(2, 10 * CLUSTER), flags);
   });
   await fill('/top.qcow2', async (device) => {
     // Scattered, in another order than a guest sees it.
-    for (const at of [12, 2, 25, 14, 3, 26, 35]) await device.write(at * CLUSTER, pattern(at, CLUSTER));
+    for (const at of [12, 2, 25, 14, 3, 26, 35]) await device.write(at * CLUSTER, data(at, CLUSTER), flags);
     await device.write(16 * CLUSTER, new Uint8Array(2 * CLUSTER));
     await device.writeZeroes(5 * CLUSTER, CLUSTER);
     await device.write(37 * CLUSTER, pattern(9, 700));
   });
   return host;
+}
+
+/** Data of which half can be compressed. */
+function half(seed: number, length: number): Uint8Array {
+  const bytes = pattern(seed, length);
+  for (let at = 0; at < length; at += 512) bytes.fill(seed, at, at + 256);
+  return bytes;
 }
 
 interface Copied {
@@ -165,28 +186,89 @@ const COPIES: { name: string; result: string; least: number; copy: Copy }[] = [
   },
 ];
 
+const IMAGES: { what: string; compressed?: Compressed }[] = [
+  { what: 'as it is' },
+  { what: 'zlib, 64 KiB', compressed: { 'compression-type': 'zlib', 'cluster-size': CLUSTER } },
+  // Clusters that are smaller, and larger, than those of the target.
+  { what: 'zstd, 8 KiB', compressed: { 'compression-type': 'zstd', 'cluster-size': 8 * KiB } },
+];
+
+for (const { what, compressed } of IMAGES) {
+  describe(`copies by the host step: data that is stored ${what}`, () => {
+    let built: SimHost;
+    let expected: Uint8Array;
+    before(async () => {
+      built = await build(compressed);
+      expected = await readImage(built.fork(), image('/top.qcow2'), false);
+    });
+
+    for (const { name, result, least, copy } of COPIES) {
+      it(`${name}: as by requests, without a leak, in as much space`, async () => {
+        const [stepped, plain] = [await run(built, copy), await run(built, copy, { unsupported: ['move'] })];
+        expect(plain.steps).to.equal(0);
+        expect(stepped.bytes).to.be.at.least(least);
+        for (const { host } of [stepped, plain]) {
+          checkFiles(host, false);
+          const content = await readImage(host.fork(), image(result), false);
+          expect(Buffer.compare(content, expected), 'content').to.equal(0);
+          expectVerified(host, result, content);
+        }
+        expect(stepped.host.fileSize(result)).to.equal(plain.host.fileSize(result));
+      });
+    }
+
+    if (compressed === undefined) return;
+    it('a cluster that does not decompress fails as by requests: the error, its side, and where', async () => {
+      const source = built.fork();
+      const stored = await readStored(source, '/base.qcow2', 24 * CLUSTER);
+      const answers = [];
+      for (const unsupported of [[], ['move']] as const) {
+        const host = source.fork({ eager: true, unsupported: [...unsupported] });
+        host.writeFile('/base.qcow2', spoil(host.readFile('/base.qcow2'), stored));
+        const graph = new Graph(host);
+        const faults: unknown[] = [];
+        const failed = await convert({
+          source: await openNode(graph, image('/top.qcow2')),
+          target: await openNode(graph, image('/target.qcow2')),
+          onFault: ({ isRead }) => faults.push(isRead),
+        }).catch((error) => error);
+        expect(failed).to.be.instanceOf(BlockError);
+        const { code, message, operation, guestOffset } = failed as BlockError;
+        answers.push({ faults, code, message, operation, guestOffset });
+        await graph.closeAll();
+        expect(host.memory.liveBuffers).to.equal(0);
+        checkFiles(host, false);
+      }
+      expect(answers[0]).to.deep.equal(answers[1]);
+      expect(answers[0]).to.deep.include({ code: 'invalid-image', faults: [true] });
+    });
+  });
+}
+
+/** Where the compressed cluster of `guest` begins in the file. */
+async function readStored(from: SimHost, path: string, guest: number): Promise<number> {
+  const graph = new Graph(from.fork());
+  const node = await openNode(graph, image(path));
+  await node.read(guest, new Uint8Array(512));
+  const packing = { type: null, stored: 0, clusterBytes: 0, lead: 0 };
+  const into: Located = { file: null, offset: 0, guard: null, packing };
+  expect(node.locate(guest, 512, false, into)).to.equal(true);
+  into.guard?.release();
+  await graph.closeAll();
+  expect(packing.type).to.not.equal(null);
+  return into.offset;
+}
+
+function spoil(content: Uint8Array, at: number): Uint8Array {
+  content.fill(255, at, at + 64);
+  return content;
+}
+
 describe('copies by the host step', () => {
   let built: SimHost;
-  let expected: Uint8Array;
   before(async () => {
     built = await build();
-    expected = await readImage(built.fork(), image('/top.qcow2'), false);
   });
-
-  for (const { name, result, least, copy } of COPIES) {
-    it(`${name}: as by requests, without a leak, in as much space`, async () => {
-      const [stepped, plain] = [await run(built, copy), await run(built, copy, { unsupported: ['move'] })];
-      expect(plain.steps).to.equal(0);
-      expect(stepped.bytes).to.be.at.least(least);
-      for (const { host } of [stepped, plain]) {
-        checkFiles(host, false);
-        const content = await readImage(host.fork(), image(result), false);
-        expect(Buffer.compare(content, expected), 'content').to.equal(0);
-        expectVerified(host, result, content);
-      }
-      expect(stepped.host.fileSize(result)).to.equal(plain.host.fileSize(result));
-    });
-  }
 
   for (const size of [2 * MAX_MOVE_BYTES, 20 << 20, 4 << 20]) {
     it(`goes by requests where a step of zeroes is larger than the host takes: 16 MiB, ${size >> 20} MiB in all`, async () => {
