@@ -28,6 +28,7 @@
         'native/pool.cc',
         'native/socket.cc',
         'native/socket_binding.cc',
+        'native/start.cc',
         'native/terminal.cc',
         'native/uring.cc',
       ],

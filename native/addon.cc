@@ -13,6 +13,7 @@
 #include "engine.h"
 #include "files.h"
 #include "socket_binding.h"
+#include "start.h"
 
 namespace diskwright {
 
@@ -281,6 +282,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("fileSize", Napi::Function::New(env, fileSizeOf));
   exports.Set("mappedSlabs", Napi::Function::New(env, mappedSlabs));
   defineAddresses(env, exports);
+  defineStart(env, exports);
   // Raised with each change of what JavaScript and the addon share; src/host/real/binding.ts has the same number.
   exports.Set("interfaceVersion", Napi::Number::New(env, 7));
   exports.Set("codecs", Napi::String::New(env, describeCodecs()));

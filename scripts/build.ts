@@ -11,6 +11,7 @@ import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'esbuild';
+import { INTERFACE_VERSION } from '../src/host/real/binding.js';
 import { lateModules } from './late-modules.js';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -36,6 +37,7 @@ export async function bundleCli(outfile: string): Promise<void> {
   const launcher = readFileSync(join(root, 'scripts', 'launcher.cjs'), 'utf8');
   const settled = launcher
     .replace("const BUILD = 'unbundled'", `const BUILD = '${hash.digest('hex').slice(0, 32)}'`)
+    .replace('const ADDON = 0', `const ADDON = ${INTERFACE_VERSION}`)
     .replace('const SMALL = []', `const SMALL = ${JSON.stringify(SMALL_VERBS)}`);
   writeFileSync(outfile, settled);
   chmodSync(outfile, 0o755);
@@ -49,6 +51,7 @@ async function bundleTo(outfile: string, verbs: readonly string[] | null): Promi
     'import.meta.filename': '__filename',
     'import.meta.dirname': '__dirname',
     DISKWRIGHT_VERSION: JSON.stringify(version),
+    DISKWRIGHT_ADDON: 'launcherAddon',
   };
   await build({
     entryPoints: [join(root, 'src/cli/entry.ts')],
@@ -61,7 +64,7 @@ async function bundleTo(outfile: string, verbs: readonly string[] | null): Promi
     minifyWhitespace: true,
     external: EXTERNAL,
     // The launcher makes one function of it.
-    banner: { js: '(function (exports, require, module, __filename, __dirname) {' },
+    banner: { js: '(function (exports, require, module, __filename, __dirname, launcherAddon) {' },
     footer: { js: '})' },
     // As it is by default: the launcher reads the file as latin1.
     charset: 'ascii',

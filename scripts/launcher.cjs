@@ -2,8 +2,6 @@
 // dist/cli.cjs: starts the command line, with the V8 code cache of an earlier run. Node compiles this file anew for each command, so it has nothing but what
 // each needs.
 'use strict';
-// Node opens its debugger to the machine at SIGUSR1, unless somebody listens. Here it means nothing, or "how far are you?" (cli/progress.ts).
-process.on('SIGUSR1', () => undefined);
 const fs = require('node:fs');
 const { Script, constants } = require('node:vm');
 
@@ -11,6 +9,8 @@ const { Script, constants } = require('node:vm');
 const BUILD = 'unbundled';
 /** Commands that are over at once; set by the build. They have a bundle without the modules of all others. */
 const SMALL = [];
+/** The addon's interface (INTERFACE_VERSION); set by the build. */
+const ADDON = 0;
 
 // A command lives for a fraction of a second. With V8's own measure its optimising compiler took a third of the CPU time of a copy of
 // 1 GiB (node 20; a quarter in 22, an eighth in 24), on the core that the copy needs; a loop that is really hot (a check of a huge image)
@@ -32,7 +32,15 @@ const flag = copies ? RARELY_OPTIMISE[versions.v8.split('.', 2).join('.')] : und
 if (flag !== undefined) require('node:v8').setFlagsFromString(flag);
 
 const folder = `${__dirname}/cli`;
-const file = plain && SMALL.includes(word) ? `${folder}/small.cjs` : `${folder}/main.cjs`;
+const small = plain && SMALL.includes(word);
+const file = small ? `${folder}/small.cjs` : `${folder}/main.cjs`;
+
+// The addon reads files with a fraction of what node's functions for it cost, which V8 compiles in each process.
+const addon = loadAddon();
+
+// Node opens its debugger to the machine at SIGUSR1, unless somebody listens. Here it means nothing, or "how far are you?" (cli/progress.ts).
+if (small && addon !== undefined) addon.ignoreDebugger();
+else process.on('SIGUSR1', () => undefined);
 
 // The cache: what V8 compiled for a command is kept after its first run (code-cache.cjs), and the next run of the same command starts from it. It lies in
 //
@@ -48,13 +56,13 @@ const run = JSON.stringify([file, verb, version, versions.v8, arch, flag ?? '', 
 const place = { key: `${BUILD} ${run}`, name: `${verb}-${fingerprint(run)}.cache`, folders: [folder] };
 const home = env.XDG_CACHE_HOME || env.HOME;
 // With sudo, HOME may be another user's: nothing of root's is left there.
-if (home?.startsWith('/') && isOurs(home)) {
+if (home?.startsWith('/') && (addon === undefined ? isOurs(home) : addon.isOurs(home))) {
   place.folders.unshift(`${env.XDG_CACHE_HOME || `${home}/.cache`}/diskwright`);
 }
 const cachedData = readCache(place);
 
 /** The bundle: ASCII, a function of what a CommonJS module knows. */
-const script = new Script(readWhole(file, 0, () => true).latin1Slice(), {
+const script = new Script(addon?.readLatin1(file) ?? readWhole(file, 0, () => true).latin1Slice(), {
   filename: file,
   cachedData,
   importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
@@ -66,19 +74,43 @@ if (cachedData === undefined || script.cachedDataRejected) {
 }
 
 const main = { exports: {} };
-script.runInThisContext()(main.exports, require, main, file, folder);
+script.runInThisContext()(main.exports, require, main, file, folder, addon);
+
+/** The addon that was built here or came with the package; undefined where there is none for this program. The bundle says what is wrong then. */
+function loadAddon() {
+  const built = `${folder}/../../build/Release/diskwright.node`;
+  const libc = () => (fs.existsSync('/etc/alpine-release') ? 'musl' : 'glibc');
+  const exports = loaded(built) ?? loaded(`${folder}/../../prebuilds/linux-${arch}/diskwright.napi.${libc()}.node`);
+  return exports?.interfaceVersion === ADDON ? exports : undefined;
+}
+
+function loaded(path) {
+  const module = { exports: {} };
+  try {
+    process.dlopen(module, path);
+    return module.exports;
+  } catch {
+    return undefined;
+  }
+}
 
 /** What V8 compiled for this command before, or undefined. */
 function readCache({ key, name, folders }) {
   for (const folder of folders) {
+    const path = `${folder}/${name}`;
+    if (addon !== undefined) {
+      const found = addon.readCache(path, key);
+      if (found !== undefined) return found;
+      continue;
+    }
     try {
       const whole = readWhole(
-        `${folder}/${name}`,
+        path,
         fs.constants.O_NOFOLLOW,
         ({ uid, mode }) => uid === process.geteuid() && (mode & 0o022) === 0,
       );
       const end = Buffer.byteLength(key);
-      if (whole?.[end] === 10 && whole.utf8Slice(0, end) === key) return whole.subarray(end + 1);
+      if (whole?.[end] === 10 && whole.utf8Slice(0, end) === key) return whole.subarray((end + 16) & ~15);
     } catch {
       // There is none here.
     }

@@ -1,6 +1,7 @@
 // The program that the shell starts.
 
 import { commandLine } from './command-line.js';
+import { leave } from './leave.js';
 import { main } from './main.js';
 import { printUnexpected, reportFailure } from './output.js';
 
@@ -19,4 +20,5 @@ process.on('beforeExit', () => process.exit());
 const program = process.argv[1];
 void main(commandLine(), program.slice(program.lastIndexOf('/') + 1)).then((code) => {
   process.exitCode = code;
+  leave(code);
 });

@@ -28,6 +28,7 @@ let watched = { out: false, errors: false };
 let streamed = false;
 /** Whether standard output is a terminal; undefined until somebody asks. */
 let terminal: boolean | undefined;
+let streamsUsed = false;
 
 export function program(): string {
   return programName;
@@ -36,6 +37,17 @@ export function program(): string {
 /** Sets the name that messages begin with, where the program was called by another name (a symbolic link `qemu-nbd`). */
 export function setProgram(name: string): void {
   programName = name;
+}
+
+/** Node's stream of standard output (1) or standard error (2). Node makes it when it is asked for. */
+export function standardStream(fd: 1 | 2): NodeJS.WriteStream {
+  streamsUsed = true;
+  return fd === 1 ? process.stdout : process.stderr;
+}
+
+/** Whether one of node's streams has been asked for. */
+export function usesStreams(): boolean {
+  return streamsUsed;
 }
 
 /** Writes nothing to standard output (1) or standard error (2) from now on: it is redirected to a file that is an image. */
@@ -54,7 +66,7 @@ function isTerminal(): boolean {
   if (terminal === undefined) {
     const stats = fstatSync(1);
     const mayBe = stats.isCharacterDevice() && stats.rdev >> 8 !== MEMORY_DEVICES;
-    terminal = mayBe && process.stdout.isTTY === true;
+    terminal = mayBe && standardStream(1).isTTY === true;
   }
   return terminal;
 }
@@ -76,9 +88,9 @@ function writePlain(bytes: Uint8Array): void {
 function writeStreamed(data: string | Uint8Array): void {
   if (!watched.out) {
     watched = { ...watched, out: true };
-    process.stdout.on('error', outputFailed);
+    standardStream(1).on('error', outputFailed);
   }
-  process.stdout.write(data);
+  standardStream(1).write(data);
 }
 
 function outputFailed(error: NodeJS.ErrnoException): void {
@@ -130,9 +142,9 @@ export function writeErrors(text: string | Uint8Array): void {
   if (!watched.errors) {
     watched = { ...watched, errors: true };
     // A failure of standard error cannot be reported anywhere.
-    process.stderr.on('error', () => undefined);
+    standardStream(2).on('error', () => undefined);
   }
-  process.stderr.write(text);
+  standardStream(2).write(text);
 }
 
 /** Writes `diskwright: message` to standard error. */

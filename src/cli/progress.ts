@@ -8,7 +8,7 @@ import { formatSize } from '../util/size.js';
 import type { OptionSpec, ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
 import { jsonLine } from './json.js';
-import { lastReported, lineIsOpen, openLine, write, writeErrors } from './output.js';
+import { lastReported, lineIsOpen, openLine, standardStream, write, writeErrors } from './output.js';
 
 export interface ProgressState {
   current: number;
@@ -66,8 +66,8 @@ export function progressKind(options: ParsedOptions, always = false): ProgressKi
   if (named === 'json' || named === 'none') return named;
   if (options.has('quiet')) return 'none';
   const asked = named === 'bar' || options.has('bar');
-  if (asked && !process.stdout.isTTY) return 'percent';
-  return asked || (always && process.stderr.isTTY && process.stdout.isTTY) ? 'bar' : 'none';
+  if (asked && !standardStream(1).isTTY) return 'percent';
+  return asked || (always && standardStream(2).isTTY && standardStream(1).isTTY) ? 'bar' : 'none';
 }
 
 /** Opens a view. With `none`, a signal (SIGUSR1, on BSD systems SIGINFO) prints the progress, until `end`. */
@@ -146,13 +146,13 @@ class BarView implements ProgressView {
       this.#show(whole ? { ...this.#last, current: this.#last.total, etaMs: 0 } : this.#last);
     }
     openLine(null);
-    process.stderr.write('\n');
+    standardStream(2).write('\n');
   }
 
   #show(state: ProgressState): void {
     this.#shownMs = performance.now();
-    process.stderr.write(`\r${barLine(state, process.stderr.columns)}${CLEAR}`);
-    openLine(() => process.stderr.write(`\r${CLEAR}`));
+    standardStream(2).write(`\r${barLine(state, standardStream(2).columns)}${CLEAR}`);
+    openLine(() => standardStream(2).write(`\r${CLEAR}`));
   }
 }
 

@@ -13,6 +13,7 @@ import type { ImageOpener } from '../workspace/open.js';
 import { EndingSignals } from './ending-signals.js';
 import type { ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
+import { allIsClosed } from './leave.js';
 import {
   messageOf,
   reportError,
@@ -82,6 +83,7 @@ export async function withSession<T>(
     return result;
   } finally {
     await host.close();
+    if (options.waits) allIsClosed();
   }
 }
 

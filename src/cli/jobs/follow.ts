@@ -9,7 +9,7 @@ import type { JobStatus } from '../../schema/generated/types.js';
 import { Waiters } from '../../util/waiters.js';
 import type { End } from '../end.js';
 import { jsonLine } from '../json.js';
-import { openLine, reportError, shown, write } from '../output.js';
+import { openLine, reportError, shown, standardStream, write } from '../output.js';
 import type { JobSampler, JobView } from './sample.js';
 import { jobObjects, listed } from './show.js';
 
@@ -29,7 +29,7 @@ interface View {
  * where the process goes before that, and as `Client.execute`.
  */
 export async function follow(client: Client, sampler: JobSampler, end: End, json: boolean): Promise<number> {
-  const view: View = json ? new JsonView() : process.stdout.isTTY ? new TerminalView() : new LineView();
+  const view: View = json ? new JsonView() : standardStream(1).isTTY ? new TerminalView() : new LineView();
   const outcomes = new Outcomes();
   const ticks = new Waiters();
   /** Jobs that had not ended when they were heard of last. */
@@ -114,14 +114,14 @@ class TerminalView implements View {
 
   show(jobs: readonly JobView[]): void {
     // A terminal that does not know its size says 0.
-    const { columns, rows } = process.stdout;
+    const { columns, rows } = standardStream(1);
     // Where a job was followed to its end, that is what the list comes to.
     const lines = jobs.length === 0 && this.#anyIsOver ? [] : listed(jobs, columns);
     const room = Math.max(1, (rows || Number.POSITIVE_INFINITY) - 1);
     const drawn =
       lines.length <= room ? lines : [...lines.slice(0, room - 1), `... and ${lines.length - room + 1} more`];
     const text = [...this.#completed, ...drawn].map((line) => `${line}\n`).join('');
-    process.stdout.write(`${this.#home()}${text}`);
+    standardStream(1).write(`${this.#home()}${text}`);
     this.#completed = [];
     this.#lines = drawn.length;
     openLine(() => undefined);

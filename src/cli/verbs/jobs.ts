@@ -9,7 +9,7 @@ import { JobSampler } from '../jobs/sample.js';
 import { jobObjects, listed } from '../jobs/show.js';
 import { type JobOrder, jobOrder } from '../jobs/verbs.js';
 import { prettyJson } from '../json.js';
-import { write } from '../output.js';
+import { standardStream, write } from '../output.js';
 import { withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
@@ -101,7 +101,7 @@ async function list(client: Client, json: boolean): Promise<number> {
     jobs = await sampler.sample();
   }
   if (json) write(`${prettyJson(jobObjects(jobs))}\n`);
-  else for (const line of listed(jobs, process.stdout.isTTY ? process.stdout.columns : 0)) write(`${line}\n`);
+  else for (const line of listed(jobs, standardStream(1).isTTY ? standardStream(1).columns : 0)) write(`${line}\n`);
   return 0;
 }
 

@@ -96,6 +96,8 @@ export interface Native {
   nameOfSocket(fd: number, peer: boolean): string;
   keepAlive(fd: number): number;
   closeSocket(fd: number): number;
+  /** Ends the process at once. */
+  leave(code: number): void;
   /** Slabs of this process that are mapped now. */
   mappedSlabs(): number;
   /** See `INTERFACE_VERSION`. */
@@ -108,7 +110,10 @@ export interface Native {
 /** Raised with each change of what JavaScript and the addon share; native/addon.cc has the same number. */
 export const INTERFACE_VERSION = 7;
 
-let loaded: Native | undefined;
+/** In the bundled command line: the addon, where the launcher has loaded it. */
+declare const DISKWRIGHT_ADDON: Native | undefined;
+
+let loaded: Native | undefined = typeof DISKWRIGHT_ADDON === 'undefined' ? undefined : DISKWRIGHT_ADDON;
 
 /** A `require`, for addons and for modules that are loaded late. The bundled command line has one; loading `node:module` would take 3 ms. */
 export const load: NodeJS.Require =

@@ -218,7 +218,9 @@ export class Engine {
     if (this.#closed) return;
     this.#closed = true;
     await this.#all.idle();
-    await new Promise<void>((resolve) => this.calls.close(resolve));
+    const closed = new Promise<void>((resolve) => this.calls.close(resolve));
+    // It takes a turn of the event loop, which a program that has nothing else to do does not wait for.
+    if (!this.waits) await closed;
   }
 
   setFaults(faults: Faults): void {

@@ -1,0 +1,125 @@
+#include "start.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <string>
+
+namespace diskwright {
+
+namespace {
+
+/** A file's bytes, in memory of their own: the file may be written anew while they are used. */
+struct Content {
+  uint8_t* bytes = nullptr;
+  size_t length = 0;
+};
+
+/** What stands before the code of a cache is filled up to a multiple of so many bytes: V8 copies what is not aligned. */
+constexpr size_t kCacheAlign = 16;
+
+bool readFully(int fd, Content content) {
+  for (size_t at = 0; at < content.length;) {
+    const ssize_t got = read(fd, content.bytes + at, content.length - at);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;
+    at += static_cast<size_t>(got);
+  }
+  return true;
+}
+
+/** `ours`: only a file of this user, which no other user may write. Empty where it cannot be read. */
+Content readContent(const std::string& path, bool ours) {
+  Content content;
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | (ours ? O_NOFOLLOW : 0));
+  if (fd < 0) return content;
+  struct stat info {};
+  const bool wanted = fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_size > 0 &&
+                      (!ours || (info.st_uid == geteuid() && (info.st_mode & (S_IWGRP | S_IWOTH)) == 0));
+  if (wanted) {
+    content.length = static_cast<size_t>(info.st_size);
+    // All pages at once: a fault for each takes several times as long.
+    void* base = mmap(nullptr, content.length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    content.bytes = base == MAP_FAILED ? nullptr : static_cast<uint8_t*>(base);
+    if (content.bytes != nullptr && !readFully(fd, content)) {
+      munmap(base, content.length);
+      content.bytes = nullptr;
+    }
+  }
+  close(fd);
+  return content.bytes == nullptr ? Content{} : content;
+}
+
+void release(Content content) { munmap(content.bytes, content.length); }
+
+/** The hint of a finalizer is the length of the memory. */
+void unmapLater(napi_env, void* data, void* hint) {
+  release({static_cast<uint8_t*>(data), reinterpret_cast<size_t>(hint)});
+}
+
+using CreateExternal = napi_status (*)(napi_env, char*, size_t, napi_finalize, void*, napi_value*, bool*);
+
+/** readLatin1(path) -> the file as a string, or undefined. V8 reads it where it lies, where this version of node can pass it so. */
+Napi::Value readLatin1(const Napi::CallbackInfo& info) {
+  const Content content = readContent(info[0].As<Napi::String>().Utf8Value(), false);
+  if (content.bytes == nullptr) return info.Env().Undefined();
+  auto* text = reinterpret_cast<char*>(content.bytes);
+  napi_value made;
+  const auto create = reinterpret_cast<CreateExternal>(dlsym(RTLD_DEFAULT, "node_api_create_external_string_latin1"));
+  bool copied = false;
+  if (create != nullptr && create(info.Env(), text, content.length, unmapLater,
+                                  reinterpret_cast<void*>(content.length), &made, &copied) == napi_ok) {
+    // Where it was copied, the finalizer has been called.
+    return Napi::Value(info.Env(), made);
+  }
+  const bool ok = napi_create_string_latin1(info.Env(), text, content.length, &made) == napi_ok;
+  release(content);
+  return ok ? Napi::Value(info.Env(), made) : info.Env().Undefined();
+}
+
+/** readCache(path, key) -> the code behind a first line that is `key`, or undefined. */
+Napi::Value readCache(const Napi::CallbackInfo& info) {
+  const std::string line = info[1].As<Napi::String>().Utf8Value() + '\n';
+  const Content content = readContent(info[0].As<Napi::String>().Utf8Value(), true);
+  if (content.bytes == nullptr) return info.Env().Undefined();
+  const size_t start = (line.size() + kCacheAlign - 1) / kCacheAlign * kCacheAlign;
+  napi_value buffer;
+  if (content.length <= start || line.compare(0, line.size(), reinterpret_cast<char*>(content.bytes), line.size()) != 0 ||
+      napi_create_external_arraybuffer(info.Env(), content.bytes, content.length, unmapLater,
+                                       reinterpret_cast<void*>(content.length), &buffer) != napi_ok) {
+    release(content);
+    return info.Env().Undefined();
+  }
+  return Napi::Uint8Array::New(info.Env(), content.length - start, Napi::ArrayBuffer(info.Env(), buffer), start);
+}
+
+/** isOurs(folder): it belongs to this user. */
+Napi::Value isOurs(const Napi::CallbackInfo& info) {
+  struct stat found {};
+  const bool ours = stat(info[0].As<Napi::String>().Utf8Value().c_str(), &found) == 0 && found.st_uid == geteuid();
+  return Napi::Boolean::New(info.Env(), ours);
+}
+
+/** ignoreDebugger(): SIGUSR1 does not start node's debugger any more. */
+void ignoreDebugger(const Napi::CallbackInfo&) { signal(SIGUSR1, SIG_IGN); }
+
+/** leave(code): ends the process without taking node apart: nothing may be under way in it. */
+void leave(const Napi::CallbackInfo& info) { _exit(info[0].As<Napi::Number>().Int32Value()); }
+
+}  // namespace
+
+void defineStart(Napi::Env env, Napi::Object exports) {
+  exports.Set("readLatin1", Napi::Function::New(env, readLatin1));
+  exports.Set("readCache", Napi::Function::New(env, readCache));
+  exports.Set("isOurs", Napi::Function::New(env, isOurs));
+  exports.Set("ignoreDebugger", Napi::Function::New(env, ignoreDebugger));
+  exports.Set("leave", Napi::Function::New(env, leave));
+}
+
+}  // namespace diskwright

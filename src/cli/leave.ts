@@ -1,0 +1,21 @@
+// The end of a command that is over at once. Node would turn its event loop once more, collect garbage, wait for its threads and take its heap apart, which
+// takes longer than to show a small image.
+
+import { loadNative } from '../host/real/binding.js';
+import { usesStreams } from './output.js';
+
+let over = false;
+
+/** All that the command has opened is closed. Called by a session whose host does nothing in the background. */
+export function allIsClosed(): void {
+  over = true;
+}
+
+/** Ends the process with `code`, if nothing can be lost by that; otherwise returns, and node ends in its own way. */
+export function leave(code: number): void {
+  // Node's streams may have data left, and have changed the state of the terminal or pipe; profilers write their files at node's own end.
+  const profiled = process.execArgv.length > 0 || process.env['NODE_OPTIONS'] || process.env['NODE_V8_COVERAGE'];
+  if (!over || usesStreams() || profiled) return;
+  process.emit('exit', code);
+  loadNative().leave(code);
+}
