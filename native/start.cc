@@ -1,6 +1,5 @@
 #include "start.h"
 
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -10,6 +9,11 @@
 #include <csignal>
 #include <cstdint>
 #include <string>
+
+// Node has it since 20.4; its headers declare it for later versions of the interface alone.
+extern "C" __attribute__((weak)) napi_status node_api_create_external_string_latin1(napi_env, char*, size_t,
+                                                                                    napi_finalize, void*, napi_value*,
+                                                                                    bool*);
 
 namespace diskwright {
 
@@ -63,18 +67,16 @@ void unmapLater(napi_env, void* data, void* hint) {
   release({static_cast<uint8_t*>(data), reinterpret_cast<size_t>(hint)});
 }
 
-using CreateExternal = napi_status (*)(napi_env, char*, size_t, napi_finalize, void*, napi_value*, bool*);
-
 /** readLatin1(path) -> the file as a string, or undefined. V8 reads it where it lies, where this version of node can pass it so. */
 Napi::Value readLatin1(const Napi::CallbackInfo& info) {
   const Content content = readContent(info[0].As<Napi::String>().Utf8Value(), false);
   if (content.bytes == nullptr) return info.Env().Undefined();
   auto* text = reinterpret_cast<char*>(content.bytes);
   napi_value made;
-  const auto create = reinterpret_cast<CreateExternal>(dlsym(RTLD_DEFAULT, "node_api_create_external_string_latin1"));
   bool copied = false;
-  if (create != nullptr && create(info.Env(), text, content.length, unmapLater,
-                                  reinterpret_cast<void*>(content.length), &made, &copied) == napi_ok) {
+  if (node_api_create_external_string_latin1 != nullptr &&
+      node_api_create_external_string_latin1(info.Env(), text, content.length, unmapLater,
+                                             reinterpret_cast<void*>(content.length), &made, &copied) == napi_ok) {
     // Where it was copied, the finalizer has been called.
     return Napi::Value(info.Env(), made);
   }
@@ -101,8 +103,10 @@ Napi::Value readCache(const Napi::CallbackInfo& info) {
 
 /** isOurs(folder): it belongs to this user. */
 Napi::Value isOurs(const Napi::CallbackInfo& info) {
-  struct stat found {};
-  const bool ours = stat(info[0].As<Napi::String>().Utf8Value().c_str(), &found) == 0 && found.st_uid == geteuid();
+  // Not `stat`: that of a recent C library is not in older ones.
+  struct statx found {};
+  const bool ours = statx(AT_FDCWD, info[0].As<Napi::String>().Utf8Value().c_str(), 0, STATX_UID, &found) == 0 &&
+                    found.stx_uid == geteuid();
   return Napi::Boolean::New(info.Env(), ours);
 }
 

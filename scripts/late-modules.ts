@@ -2,12 +2,14 @@
 // first time, not when a module that imports it runs:
 //
 //   import { parse } from './size.js';        var import_size;
-//   export const LIMIT = 7;             ->    var $exports = module.exports = { limit, LIMIT: void 0 };
+//   export const LIMIT = 7;             ->    var $exports = module.exports = { __proto__: null, limit, LIMIT: void 0 };
 //   export function limit(text) {             function limit(text) {
 //     return parse(text);                       return (0, (import_size ??= require("./size.js")).parse)(text);
 //   }                                         }
 //                                             const LIMIT = 7;
 //                                             $exports.LIMIT = LIMIT;
+//
+// An object without a prototype is a dictionary from the beginning; otherwise V8 would make a hidden class for each name that it gets.
 //
 // The exact version of esbuild is in package.json: another one may write another form, which is refused by name then.
 // esbuild makes a function of each such module. What is in one that is never called costs nothing but its text: no function of it is made, nor is it in
@@ -84,7 +86,7 @@ export function late(code: string, path: string): string {
   return [
     '"use strict";',
     imports.size === 0 ? '' : `var ${[...imports.keys()].join(', ')};`,
-    exported.length === 0 ? '' : `var $exports = module.exports = { ${members.join(', ')} };`,
+    exported.length === 0 ? '' : `var $exports = module.exports = { __proto__: null, ${members.join(', ')} };`,
     body,
     ...constants.map(({ name, value }) => `$exports.${name} = ${value};`),
   ].join('\n');
