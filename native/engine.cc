@@ -261,7 +261,7 @@ void Engine::beginElsewhere(Request& request) {
   if (waits_ && concernsFile(request)) {
     runBlocking(request, faults_, kNotStopping);
     finish(request);
-  } else if (request.op == kCompress || request.op == kDecompress) {
+  } else if (request.usesCodec()) {
     codecWorkers_->push(&request);
   } else if (!request.isTransfer()) {
     workers_->push(&request);

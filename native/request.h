@@ -41,6 +41,7 @@ enum Flags : int32_t {
   kFlagScan = 2,
   kFlagReserve = 4,     // of a copy step: space is reserved before it is written
   kFlagShare = 8,       // of a copy step: blocks of the sources may be shared
+  kFlagUnpack = 16,     // of a copy step: it decompresses, for which there are workers of their own
   kFlagAlignShift = 8,  // bits 8 to 15: log2 of the alignment of a direct file
 };
 
@@ -67,6 +68,7 @@ struct Request {
   std::vector<iovec> many;
 
   bool isRead() const { return op == kRead || op == kReadv; }
+  bool usesCodec() const { return op == kCompress || op == kDecompress || (op == kMove && (flags & kFlagUnpack) != 0); }
   bool isTransfer() const { return op >= kRead && op <= kWritev; }
   bool direct() const { return (flags & kFlagDirect) != 0; }
   uint64_t alignment() const { return uint64_t{1} << ((flags >> kFlagAlignShift) & 31); }

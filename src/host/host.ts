@@ -334,8 +334,8 @@ export interface Host {
   /** Opens a run whose first free byte is `next`. */
   openRun(next: number): MoveRun;
   /**
-   * The copy step: reads the pieces, back to back, decompresses what is packed, tests them for zeroes, and writes what is not zero, on one worker, as one request. Both sides count it;
-   * their files are `movable`. Never rejects for what a file answers: `Moved.fault` says it.
+   * The copy step: reads the pieces, back to back, decompresses what is packed, tests them for zeroes, and writes what is not zero, on one worker, as one
+   * request. Both sides count it; their files are `movable`. Never rejects for what a file answers: `Moved.fault` says it.
    */
   move(request: MoveRequest): Promise<Moved>;
   /**
