@@ -8,17 +8,16 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 
-#include <array>
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
-#include <condition_variable>
 #include <cstring>
-#include <deque>
-#include <functional>
-#include <mutex>
 #include <vector>
 
 #include "bytes.h"
 #include "codecs.h"
+#include "move_queue.h"
+#include "slice_buffers.h"
 #include "worker_buffer.h"
 
 namespace diskwright {
@@ -65,66 +64,17 @@ struct Slice {
 };
 static_assert(sizeof(Slice) == kSliceRowBytes);
 
-thread_local WorkerBuffer buffer;
+/** What this thread decompressed last, and kept, since not all of it was wanted: the cluster of a piece of a step. */
+struct Kept {
+  uint64_t step = 0;
+  const Piece* piece = nullptr;
+};
+
 thread_local WorkerBuffer storedBuffer;
 thread_local WorkerBuffer clusterBuffer;
-
-/** A slice that is ready to be written; its worker waits for that. */
-struct Ready {
-  std::function<bool()> write;
-  bool wrote = false;
-  bool written = false;
-  /** Its worker is to go on with the writing. */
-  bool promoted = false;
-  std::condition_variable changed;
-};
-
-/**
- * Who writes to a file. The worker that finds nobody writing does so for all that come meanwhile: they sleep until their slice is written, and
- * the writer never waits for one of them to wake (about 50 us each, which was a sixth of a copy's time).
- */
-class Turn {
- public:
-  /** Has `mine` written, by this worker or another; true where that went well. */
-  bool write(Ready& mine) {
-    std::unique_lock<std::mutex> lock(mutex_);
-    ready_.push_back(&mine);
-    if (writing_) {
-      mine.changed.wait(lock, [&mine] { return mine.written || mine.promoted; });
-      if (mine.written) return mine.wrote;
-    }
-    writing_ = true;
-    for (int count = 0; !ready_.empty(); count++) {
-      if (mine.written && count >= kMaxAtOnce) {
-        // Another one goes on: the request of this worker is to be answered.
-        ready_.front()->promoted = true;
-        ready_.front()->changed.notify_one();
-        return mine.wrote;
-      }
-      Ready* const next = ready_.front();
-      ready_.pop_front();
-      lock.unlock();
-      next->wrote = next->write();
-      lock.lock();
-      next->written = true;
-      if (next != &mine) next->changed.notify_one();
-    }
-    writing_ = false;
-    return mine.wrote;
-  }
-
- private:
-  static constexpr int kMaxAtOnce = 16;
-  std::mutex mutex_;
-  std::deque<Ready*> ready_;
-  bool writing_ = false;
-};
-
-/** By the file's descriptor. Two files that share one only wait for each other. */
-Turn& turnOf(int fd) {
-  static std::array<Turn, 64> turns;
-  return turns[static_cast<unsigned>(fd) % turns.size()];
-}
+thread_local Kept kept;
+/** Steps are numbered, from 1 on. */
+std::atomic<uint64_t> steps{0};
 
 /** Writes gathered into few calls: what follows the last one in the target is added to it. */
 class Writer {
@@ -208,6 +158,10 @@ bool isPacked(const Piece& piece) {
   return piece.lead >= 0 && piece.lead <= piece.cluster && piece.length <= piece.cluster - piece.lead;
 }
 
+bool sameCluster(const Piece& a, const Piece& b) {
+  return a.fd == b.fd && a.offset == b.offset && a.stored == b.stored && a.packing == b.packing && a.cluster == b.cluster;
+}
+
 }  // namespace
 
 int loadMove(const Request& r, Arena& arena) {
@@ -241,7 +195,7 @@ int loadMove(const Request& r, Arena& arena) {
 namespace {
 
 /** A step under way: where it is in the pieces. */
-class Move {
+class Move : public SlicedWork {
  public:
   Move(const Request& r, Faults& faults)
       : r_(r),
@@ -252,38 +206,43 @@ class Move {
         sliceBytes_(static_cast<uint64_t>(r.fd2)),
         granule_(r.offset2),
         shares_((r.flags & kFlagShare) != 0) {
-    sliceCount_ = (r.length + sliceBytes_ - 1) / sliceBytes_;
-    map_ = r.data2 + kOutcomeBytes + sliceCount_ * kSliceRowBytes;
+    const uint64_t count = (r.length + sliceBytes_ - 1) / sliceBytes_;
+    map_ = r.data2 + kOutcomeBytes + count * kSliceRowBytes;
+    *outcome_ = Outcome{0, static_cast<int32_t>(MoveSide::kNone), 0, 0, 0};
+    Place place;
+    for (uint64_t i = 0; i < count; i++) {
+      slices_[i] = Slice{kFromRun, 0};
+      here(place, 1);
+      begins_.push_back(place);
+      for (uint64_t left = lengthAt(i); left > 0;) {
+        const uint64_t bytes = here(place, left);
+        place.done += bytes;
+        left -= bytes;
+      }
+    }
   }
 
-  void run() {
-    *outcome_ = Outcome{0, static_cast<int32_t>(MoveSide::kNone), 0, 0, 0};
-    for (uint64_t i = 0; i < sliceCount_; i++) slices_[i] = Slice{kFromRun, 0};
-    data_ = buffer.room(std::min(r_.length, sliceBytes_));
-    if (data_ == nullptr) {
-      fail(outcome_, MoveSide::kSource, 0, static_cast<uint64_t>(pieces_[0].offset), -ENOMEM);
-      return;
-    }
-    for (uint64_t i = 0; i < sliceCount_; i++) {
-      const uint64_t length = std::min(sliceBytes_, r_.length - i * sliceBytes_);
-      const Place begin = place_;
-      if (shares_) {
-        Shared shared = Shared::kNothing;
-        Ready sharing;
-        sharing.write = [&] {
-          shared = shareSlice(begin, length, slices_[i]);
-          return shared != Shared::kFailed;
-        };
-        if (!turnOf(r_.fd).write(sharing)) return;
-        if (shared == Shared::kAll) continue;
-      }
-      if (!readSlice(length)) return;
-      uint8_t* const map = granule_ == 0 ? nullptr : map_ + i * (sliceBytes_ / granule_);
-      if (map != nullptr) zeroMap(data_, length, granule_, map);
-      Ready ready;
-      ready.write = [&] { return writeSlice(begin, length, map, slices_[i]); };
-      if (!turnOf(r_.fd).write(ready)) return;
-    }
+  uint64_t sliceBytes() const override { return std::min(r_.length, sliceBytes_); }
+  uint64_t sliceCount() const override { return begins_.size(); }
+  bool writesUnread() const override { return shares_; }
+
+  bool continues(uint64_t slice) const override {
+    const Place& begin = begins_[slice];
+    const Piece& piece = pieces_[begin.piece];
+    return piece.packed() && (begin.done > 0 || (begin.piece > 0 && sameCluster(piece, pieces_[begin.piece - 1])));
+  }
+
+  ReadFault read(uint64_t slice, uint8_t* buffer) override {
+    const uint64_t length = lengthAt(slice);
+    const ReadFault fault = readPieces(begins_[slice], length, buffer);
+    if (fault.failure == 0 && granule_ != 0) zeroMap(buffer, length, granule_, mapOf(slice));
+    return fault;
+  }
+
+  bool write(uint64_t slice, uint8_t* buffer, const ReadFault& fault) override {
+    if (fault.failure < 0) return failToRead(fault);
+    if (buffer == nullptr) return shareSlice(begins_[slice], lengthAt(slice), slices_[slice]);
+    return writePieces(begins_[slice], lengthAt(slice), buffer, granule_ == 0 ? nullptr : mapOf(slice), slices_[slice]);
   }
 
  private:
@@ -293,6 +252,8 @@ class Move {
     uint64_t done = 0;
   };
 
+  uint64_t lengthAt(uint64_t slice) const { return std::min(sliceBytes_, r_.length - slice * sliceBytes_); }
+  uint8_t* mapOf(uint64_t slice) const { return map_ + slice * (sliceBytes_ / granule_); }
   uint64_t lengthOf(int32_t piece) const { return static_cast<uint64_t>(pieces_[piece].length); }
 
   /** What of the piece at `place` is left, at most `most`; pieces of nothing are passed over. */
@@ -301,94 +262,98 @@ class Move {
     return std::min(most, lengthOf(place.piece) - place.done);
   }
 
-  bool readSlice(uint64_t length) {
+  /** Reads `length` bytes from `place` on. */
+  ReadFault readPieces(Place place, uint64_t length, uint8_t* into) {
+    if (into == nullptr) return atPiece(place.piece, -ENOMEM);
     for (uint64_t at = 0; at < length;) {
-      const uint64_t bytes = here(place_, length - at);
-      const Piece& piece = pieces_[place_.piece];
-      uint8_t* const to = data_ + at;
-      const uint64_t done = place_.done;
+      const uint64_t bytes = here(place, length - at);
+      const Piece& piece = pieces_[place.piece];
+      ReadFault fault;
+      if (piece.fd < 0) std::memset(into + at, 0, bytes);
+      else if (piece.packed()) fault = unpack(place, into + at, bytes);
+      else fault = readFile(place.piece, static_cast<uint64_t>(piece.offset) + place.done, into + at, bytes);
+      if (fault.failure < 0) return fault;
       at += bytes;
-      place_.done += bytes;
-      if (piece.fd < 0) std::memset(to, 0, bytes);
-      else if (piece.packed()) {
-        if (!unpack(piece, static_cast<uint64_t>(piece.lead) + done, to, bytes)) return false;
-      } else if (!read(piece, static_cast<uint64_t>(piece.offset) + done, to, bytes)) return false;
+      place.done += bytes;
     }
-    return true;
+    return ReadFault{};
   }
 
-  /** Reads from the file of `piece`, which is the one at `place_`. */
-  bool read(const Piece& piece, uint64_t offset, uint8_t* to, uint64_t bytes) {
+  /** Reads from the file of a piece. */
+  ReadFault readFile(int32_t piece, uint64_t offset, uint8_t* to, uint64_t bytes) {
     iovec one{to, bytes};
     Request read;
     read.op = kReadv;
-    read.fd = piece.fd;
+    read.fd = pieces_[piece].fd;
     read.position = offset;
     read.iov = &one;
     read.iovCount = 1;
     transfer(read, 0, faults_);
-    if (read.result >= 0) return true;
-    fail(outcome_, MoveSide::kSource, place_.piece, read.position, read.result);
+    return read.result >= 0 ? ReadFault{} : ReadFault{read.result, MoveSide::kSource, piece, read.position};
+  }
+
+  /** Decompresses the cluster of the piece at `place`, and takes what is wanted of it. */
+  ReadFault unpack(const Place& place, uint8_t* to, uint64_t bytes) {
+    const Piece& piece = pieces_[place.piece];
+    const auto size = static_cast<uint64_t>(piece.cluster);
+    const auto stored = static_cast<uint64_t>(piece.stored);
+    const bool whole = bytes == size;
+    // Of a cluster that is larger than a slice, or lies in two, the rest is wanted soon, and by this thread (`continues`).
+    const bool again = !whole && kept.step == number_ && sameCluster(*kept.piece, piece);
+    uint8_t* const cluster = whole ? to : clusterBuffer.room(size);
+    if (!again) {
+      uint8_t* const in = storedBuffer.room(stored);
+      if (in == nullptr || cluster == nullptr) return atPiece(place.piece, -ENOMEM);
+      if (!whole) kept = Kept{};
+      const ReadFault fault = readFile(place.piece, static_cast<uint64_t>(piece.offset), in, stored);
+      if (fault.failure < 0) return fault;
+      const int64_t answer = decompress(piece.packing - 1, in, stored, cluster, size);
+      if (answer != 0) return atPiece(place.piece, answer);
+    }
+    if (whole) return ReadFault{};
+    kept = Kept{number_, &piece};
+    std::memcpy(to, cluster + static_cast<uint64_t>(piece.lead) + place.done, bytes);
+    return ReadFault{};
+  }
+
+  ReadFault atPiece(int32_t piece, int64_t failure) const {
+    const MoveSide side = failure == -EBADMSG ? MoveSide::kData : MoveSide::kSource;
+    return ReadFault{failure, side, piece, static_cast<uint64_t>(pieces_[piece].offset)};
+  }
+
+  bool failToRead(const ReadFault& fault) {
+    fail(outcome_, fault.side, fault.piece, fault.at, fault.failure);
     return false;
   }
 
-  /** Decompresses the cluster of `piece`, and takes its bytes from `lead` on. */
-  bool unpack(const Piece& piece, uint64_t lead, uint8_t* to, uint64_t bytes) {
-    const auto size = static_cast<uint64_t>(piece.cluster);
-    const auto stored = static_cast<uint64_t>(piece.stored);
-    // Of a cluster that is larger than a slice, or lies in two, the rest is wanted soon.
-    const bool again = kept_ != nullptr && kept_->fd == piece.fd && kept_->offset == piece.offset &&
-                       kept_->stored == piece.stored && kept_->packing == piece.packing && kept_->cluster == piece.cluster;
-    const bool whole = bytes == size;
-    uint8_t* const cluster = whole ? to : clusterBuffer.room(size);
-    if (!again || whole) {
-      uint8_t* const in = storedBuffer.room(stored);
-      if (in == nullptr || cluster == nullptr) {
-        fail(outcome_, MoveSide::kSource, place_.piece, static_cast<uint64_t>(piece.offset), -ENOMEM);
-        return false;
-      }
-      if (!whole) kept_ = nullptr;
-      if (!read(piece, static_cast<uint64_t>(piece.offset), in, stored)) return false;
-      const int64_t answer = decompress(piece.packing - 1, in, stored, cluster, size);
-      if (answer != 0) {
-        const MoveSide side = answer == -EBADMSG ? MoveSide::kData : MoveSide::kSource;
-        fail(outcome_, side, place_.piece, static_cast<uint64_t>(piece.offset), answer);
-        return false;
-      }
-    }
-    if (whole) return true;
-    kept_ = &piece;
-    std::memcpy(to, cluster + lead, bytes);
-    return true;
-  }
-
-  enum class Shared { kNothing, kAll, kFailed };
-
-  /** By whoever writes to the file. What cannot be shared behind what was is copied at once, since its place in the run follows. */
-  Shared shareSlice(Place place, uint64_t length, Slice& slice) {
+  /** Where a piece cannot be shared, the slice's is copied at once, since the place in the run of what follows depends on it; those after it are read. */
+  bool shareSlice(Place place, uint64_t length, Slice& slice) {
     for (uint64_t at = 0; at < length;) {
       const uint64_t bytes = here(place, length - at);
       const Piece& piece = pieces_[place.piece];
       const uint64_t from = static_cast<uint64_t>(piece.offset) + place.done;
       const bool fromRun = piece.to == kFromRun;
       const auto to = fromRun ? static_cast<uint64_t>(*runCursor()) : static_cast<uint64_t>(piece.to) + place.done;
-      const int answer = shares_ && piece.fd >= 0 && !piece.packed() ? clone(piece.fd, from, bytes, r_.fd, to) : -EINVAL;
+      const int answer = piece.fd < 0 || piece.packed() ? -EINVAL : clone(piece.fd, from, bytes, r_.fd, to);
       if (answer != 0) {
         // EINVAL: these blocks do not line up, which says nothing of others. All else is told, if it is an error, by the copy; what no file system can
         // do with these files is not tried again.
         if (answer != -EINVAL) shares_ = false;
         if (neverShare(answer)) outcome_->apart = place.piece + 1;
-        if (at == 0) return Shared::kNothing;
-        place_ = place;
-        if (!readSlice(bytes) || !writeSlice(place, bytes, nullptr, slice)) return Shared::kFailed;
+        if (!copyPiece(place, bytes, slice)) return false;
       } else if (fromRun) {
         take(slice, bytes);
       }
       at += bytes;
       place.done += bytes;
     }
-    place_ = place;
-    return Shared::kAll;
+    return true;
+  }
+
+  bool copyPiece(Place place, uint64_t bytes, Slice& slice) {
+    const SliceBuffer buffer(bytes);
+    const ReadFault fault = readPieces(place, bytes, buffer.data());
+    return fault.failure < 0 ? failToRead(fault) : writePieces(place, bytes, buffer.data(), nullptr, slice);
   }
 
   double* runCursor() const { return reinterpret_cast<double*>(r_.offset); }
@@ -402,8 +367,7 @@ class Move {
     return static_cast<uint64_t>(to);
   }
 
-  /** By whoever writes to the file, while this worker waits. */
-  bool writeSlice(Place place, uint64_t length, const uint8_t* map, Slice& slice) {
+  bool writePieces(Place place, uint64_t length, uint8_t* data, const uint8_t* map, Slice& slice) {
     Writer writer(r_.fd, (r_.flags & kFlagReserve) != 0, faults_);
     for (uint64_t at = 0; at < length;) {
       uint64_t bytes = here(place, length - at);
@@ -419,7 +383,7 @@ class Move {
       const Piece& piece = pieces_[place.piece];
       auto to = static_cast<uint64_t>(piece.to) + place.done;
       if (piece.to == kFromRun) to = take(slice, bytes);
-      if (!writer.add(to, data_ + at, bytes, place.piece)) break;
+      if (!writer.add(to, data + at, bytes, place.piece)) break;
       at += bytes;
       place.done += bytes;
     }
@@ -436,16 +400,17 @@ class Move {
   const uint64_t sliceBytes_;
   const uint64_t granule_;
   bool shares_;
-  uint64_t sliceCount_ = 0;
+  const uint64_t number_ = ++steps;
   uint8_t* map_ = nullptr;
-  uint8_t* data_ = nullptr;
-  /** The piece whose cluster is in the worker's buffer for one. */
-  const Piece* kept_ = nullptr;
-  Place place_;
+  /** Where each slice begins. */
+  std::vector<Place> begins_;
 };
 
 }  // namespace
 
-void runMove(const Request& r, Faults& faults) { Move(r, faults).run(); }
+void runMove(const Request& r, Faults& faults) {
+  Move move(r, faults);
+  MoveQueue::run(r.fd, move);
+}
 
 }  // namespace diskwright

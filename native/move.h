@@ -1,17 +1,16 @@
-// The copy step: a worker reads pieces of files into a buffer of its own, tests them for zeroes, and writes what is not zero, without a word from
-// JavaScript in between. It works slice by slice, so that the data stays in its core's cache:
+// The copy step: a worker reads pieces of files into a buffer, tests them for zeroes, and writes what is not zero, without a word from JavaScript in
+// between. It works slice by slice, so that the data stays in a core's cache:
 //
 //   pieces   | file, offset, length, to | ... |         back to back, cut into slices
 //   buffer   |  data  |00000|  data  | data |           (1) read a slice, decompressing what is packed (2) zero test, a byte of the map for each granule
-//   target   turn of its file:                          (3) a piece with a place of its own goes there; one without takes the next
+//   target   in the order of the slices:                (3) a piece with a place of its own goes there; one without takes the next
 //            |  data  |  data  | data |                     free bytes of the run, so that what is written without zeroes lies together
 //
-// One worker writes to a file at a time (the kernel takes the inode's lock for each write, and who waits for that spins), for all whose slices are ready;
-// the others read meanwhile, or sleep until theirs is written. The run's cursor is moved by the writer, so places are given in the order in which
-// they are written; those of one slice lie together.
+// The workers whose steps write to one file serve them together (move_queue.h): several read, one writes, slice by slice and step by step. So a run's places
+// are given in the order of the steps' data, and the bytes that a step takes from it lie together.
 //
-// Where blocks may be shared (kFlagShare, without a zero test), a slice is not read but cloned (FICLONERANGE), in the same turn and with the same places.
-// What the file system does not clone (blocks that do not line up, a hole behind the end) is read and written; where it cannot clone between the two files
+// Where blocks may be shared (kFlagShare, without a zero test), a slice is not read but cloned (FICLONERANGE) when it is to be written, with the same
+// places. What the file system does not clone (blocks that do not line up, a hole behind the end) is read and written; where it cannot clone between the two files
 // at all, the outcome says so, and the rest is copied.
 //
 // Memory that JavaScript fills and reads, all of it in the arena (src/host/real/move.ts writes the same layout):

@@ -216,8 +216,8 @@ export interface HostFile {
 
 /** Bytes of one `Host.move` at most. */
 export const MAX_MOVE_BYTES = 8 << 20;
-/** Bytes that a move reads, tests and writes at once, where a step or a cluster is not larger: they fit into a core's cache. */
-export const MOVE_SLICE_BYTES = 1 << 18;
+/** Bytes that a move reads, tests and writes at once, where a step or a cluster is not larger: a few of them fit into a core's cache. */
+export const MOVE_SLICE_BYTES = 1 << 19;
 /** The place of a piece that takes the next free bytes of the run. */
 export const FROM_RUN = -1;
 

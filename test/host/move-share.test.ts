@@ -169,4 +169,25 @@ overEngines('copy step that is asked to share', (bench) => {
     run.free();
     expect(readFileSync(bench.path('target')).equals(content)).to.equal(true);
   });
+
+  it('ends while the buffers are full of what is behind it', async () => {
+    const content = pattern(8 * MiB, 10);
+    const source = await bench.open('large');
+    await source.write(0, content);
+    const target = await bench.open('many');
+    for (let round = 0; round < 8; round++) {
+      // Each time another file, of which is not known yet that it cannot be shared.
+      const again = await bench.host.open(source.path, { writable: false });
+      const moves = [0, 1, 2, 3].map((i) =>
+        bench.host.move(
+          request(target, [piece(again, 0, 8 * MiB, i * 8 * MiB)], i === 0 ? { slice: MiB } : { share: false }),
+        ),
+      );
+      for (const { fault } of await Promise.all(moves)) expect(fault).to.equal(null);
+      await again.close();
+    }
+    const written = readFileSync(bench.path('many'));
+    for (const i of [0, 1, 2, 3])
+      expect(written.subarray(i * 8 * MiB, (i + 1) * 8 * MiB).equals(content)).to.equal(true);
+  });
 });

@@ -333,6 +333,38 @@ for (const [title, make] of subjects) {
       expect([source.inFlight, target.inFlight]).to.deep.equal([0, 0]);
     });
 
+    it('of several slices keeps the order of its data in the run; on a real host it lies in one piece', async () => {
+      const [count, each] = [9, 7 * STEP];
+      const target = await subject.file('ordered', new Uint8Array(0));
+      const run = subject.host.openRun(0);
+      const contents = Array.from({ length: count }, (_, i) => {
+        const content = pattern(each, 200 + i);
+        content.fill(0, 2 * STEP, 3 * STEP);
+        return content;
+      });
+      const sources = await Promise.all(contents.map((content, i) => subject.file(`or${i}`, content)));
+      const moves = await Promise.all(
+        sources.map((source) =>
+          subject.host.move(request(target, [piece(source, 0, each, FROM_RUN)], { granule: STEP, slice: STEP, run })),
+        ),
+      );
+      const written = subject.content('ordered');
+      expect(run.next).to.equal(count * (each - STEP));
+      for (const [i, { slices, map }] of moves.entries()) {
+        expect([...map]).to.deep.equal([0, 0, 1, 0, 0, 0, 0]);
+        const content = Buffer.concat([contents[i].subarray(0, 2 * STEP), contents[i].subarray(3 * STEP)]);
+        const { start } = slices[0];
+        if (title !== 'simulated') {
+          expect(written.subarray(start, start + content.length).equals(content), `move ${i}`).to.equal(true);
+        }
+        for (const [at, slice] of slices.entries()) {
+          const part = contents[i].subarray(at * STEP, (at + 1) * STEP);
+          if (at === 2) expect(slice.taken).to.equal(0);
+          else expect(written.subarray(slice.start, slice.start + STEP).equals(part), `slice ${at}`).to.equal(true);
+        }
+      }
+    });
+
     it('refuses a target that is closed', async () => {
       const source = await subject.file('c1', pattern(512, 1));
       const target = await subject.file('c2', new Uint8Array(0));
@@ -423,6 +455,38 @@ overEngines('copy step on bad days', (bench) => {
       expect(fault!.error).to.deep.include({ errno: 'EISDIR', path: bench.folder });
       expect(readFileSync(target.path).length, 'nothing is written where reading failed').to.equal(0);
     }
+  });
+
+  it('that fails leaves what others move into the same file at that time', async () => {
+    const contents = Array.from({ length: 8 }, (_, i) => pattern(4 * STEP, 300 + i));
+    const sources = await Promise.all(contents.map((_, i) => bench.open(`ot${i}`)));
+    for (const [i, source] of sources.entries()) await source.write(0, contents[i]);
+    const memory = await bench.host.open('/proc/self/mem', { writable: false });
+    const target = await bench.open('others');
+    const run = bench.host.openRun(0);
+    const moves = await Promise.all(
+      sources.map((source, i) => {
+        // Every second one fails in its third slice: its read, or its write, beyond what any file system takes. The fourth is not written then.
+        const third = [
+          piece(source, 2 * STEP, STEP, FROM_RUN),
+          piece(memory, 0, STEP, FROM_RUN),
+          piece(source, 2 * STEP, STEP, FROM_RUN),
+          piece(source, 2 * STEP, STEP, 2 ** 52),
+        ][i % 4];
+        const pieces = [piece(source, 0, 2 * STEP, FROM_RUN), third, piece(source, 3 * STEP, STEP, FROM_RUN)];
+        return bench.host.move(request(target, pieces, { slice: STEP, run }));
+      }),
+    );
+    const written = readFileSync(target.path);
+    for (const [i, { slices, fault }] of moves.entries()) {
+      expect(fault === null, `move ${i}`).to.equal(i % 2 === 0);
+      if (fault !== null) expect(fault).to.deep.include({ isRead: i % 4 === 1, piece: 1 });
+      const parts = slices.map(({ start, taken }) => written.subarray(start, start + taken));
+      const expected = contents[i].subarray(0, fault === null ? 4 * STEP : 2 * STEP);
+      expect(Buffer.concat(parts).equals(expected), `move ${i}`).to.equal(true);
+    }
+    expect(run.next).to.equal(4 * 4 * STEP + 4 * 2 * STEP);
+    run.free();
   });
 
   it('refuses what is out of all bounds, and a target that is open for reading', async () => {

@@ -19,12 +19,6 @@ import type { Table } from './table-cache.js';
 import { type GuestExtent, type HostOffset, NO_HOST, plus } from './types.js';
 import { freeOld, pinTables } from './write.js';
 
-/**
- * A slice where clusters come from a run: each slice lies together, and those of several moves lie among each other, so smaller ones scatter the image (256 KiB:
- * an eighth of the clusters were not where the one before ended; 1 MiB: a 26th).
- */
-const RUN_SLICE_BYTES = 1 << 20;
-
 /** See `BlockNode.prepareMove`; null also where a part of a cluster would be written. */
 export async function prepareMove(
   image: Qcow2Image,
@@ -81,7 +75,7 @@ async function findPlace(
   if (spans === null) return null;
   const parts = partsOf(spans, clusterSize);
   const fromRun = parts.reduce((sum, { length, to }) => (to === FROM_RUN ? sum + length : sum), 0);
-  const slice = moveSlice(granule, fromRun === 0 ? clusterSize : Math.max(clusterSize, RUN_SLICE_BYTES));
+  const slice = moveSlice(granule, clusterSize);
   const run = fromRun === 0 ? null : await image.intake.enter(fromRun);
   if (run === null && fromRun > 0) return null;
   const into: Located = { file: null, offset: 0, guard: null };
