@@ -69,6 +69,8 @@ export class Device implements NodeUser {
   #closing = false;
   /** Changes of the size under way: when the last one ends, the permission is given up. */
   #resizes = 0;
+  /** `#changes` of what was flushed; -1 after a change of the size. */
+  #flushed = 0;
   /** Those that work with the device for longer than a request (jobs, services), each with its name. */
   readonly #users = new Map<object, string>();
   /** Requests that are not answered yet, and those of them that were sent to the node. */
@@ -304,8 +306,19 @@ export class Device implements NodeUser {
   }
 
   async flush(): Promise<void> {
+    const changes = this.#changes;
     await this.#request('flush', 0, () => this.#link.flush());
     this.stats.flushOperations++;
+    this.#flushed = changes;
+  }
+
+  get #changes(): number {
+    return this.stats.writeOperations + this.stats.unmapOperations;
+  }
+
+  /** Something was changed by way of this device since the last flush began that succeeded. */
+  get changed(): boolean {
+    return this.#changes !== this.#flushed;
   }
 
   /**
@@ -320,6 +333,7 @@ export class Device implements NodeUser {
       BlockNode.changePermissions(root, root.perm | Perm.RESIZE, root.shared);
       this.#resizes++;
       try {
+        this.#flushed = -1;
         await root.truncate(size, options);
       } finally {
         if (--this.#resizes === 0) BlockNode.changePermissions(root, root.perm & ~Perm.RESIZE, root.shared);

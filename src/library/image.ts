@@ -16,6 +16,7 @@ import { BlockError } from '../util/errors.js';
 import { addBitmap, removeBitmap } from '../workspace/bitmap.js';
 import { extentsOf, type ImageExtent } from '../workspace/extents.js';
 import { type Bitmap, wrapBitmap } from './bitmap.js';
+import { whileOpen } from './left-open.js';
 import { readImage, toWeb, writeImage } from './streams.js';
 
 /** How a write is done. */
@@ -77,12 +78,14 @@ export let deviceOf: (image: Image) => Device;
 export class Image {
   readonly #node: BlockNode;
   readonly #device: Device;
+  readonly #notLeftOpen: () => void;
   #closing: Promise<void> | null = null;
 
   private constructor(node: BlockNode, name: string) {
     this.#node = node;
     // Also where it only reads: what it reads from backing files is not to change under it.
     this.#device = new Device(node, { name, writable: !node.readOnly, shared: PERM_ALL & ~(Perm.WRITE | Perm.RESIZE) });
+    this.#notLeftOpen = this.#device.writable ? whileOpen(node.graph, this.#device) : () => undefined;
   }
 
   static {
@@ -279,6 +282,7 @@ export class Image {
   }
 
   async #close(): Promise<void> {
+    this.#notLeftOpen();
     // The node is looked up only then: a job may be putting another one in its place.
     const node = await closeDevice(this.#device);
     const { graph } = this.#node;

@@ -5,7 +5,7 @@ import { reportUnexpected } from '../util/diagnostics.js';
 
 export type OnProgress = (current: number, total: number) => void;
 
-/** Calls `onProgress`; what it throws or rejects with is reported on the `diskwright:unexpected` channel. */
+/** Calls `onProgress`; what it throws or rejects with is reported on the `diskwright:unexpected` channel, or as a warning of node. */
 export function progressListener(onProgress: OnProgress): OnProgress {
   return (current, total) => {
     try {

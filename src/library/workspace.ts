@@ -37,6 +37,7 @@ import { takeSnapshots } from '../workspace/snapshot.js';
 import { startStream } from '../workspace/stream.js';
 import { A_SERVICE, anImage, deviceOf, type Image, wrapNode } from './image.js';
 import { type Job, type JobWatch, wrapJob } from './job.js';
+import { allClosed } from './left-open.js';
 import type {
   BackupRequest,
   BackupSettings,
@@ -369,6 +370,7 @@ export class Workspace {
     try {
       await this.#graph.closeAll();
     } finally {
+      allClosed(this.#graph);
       await this.#host.close();
     }
   }

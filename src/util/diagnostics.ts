@@ -1,12 +1,16 @@
 // The one place for unexpected exceptions: one that is a mistake of Diskwright's, where going on (without the client, the listener, the
-// retry that it hit) is still right. Programs subscribe to the channel; the command line prints a line; a test run fails.
+// retry that it hit) is still right. Programs subscribe to the channel, else node prints a warning; the command line prints a line; a test run fails.
 //
 //   catch (error) --> reportUnexpected(where, error) --> diagnostics_channel 'diskwright:unexpected' --> { where, error }
 
 import { channel } from 'node:diagnostics_channel';
+import { inspect } from 'node:util';
 
 /** Name of the `node:diagnostics_channel` on which `Unexpected` messages are published. */
 export const UNEXPECTED_CHANNEL = 'diskwright:unexpected';
+
+/** Name of the warnings that node prints for a program. */
+export const WARNING = 'DiskwrightWarning';
 
 /** A mistake of Diskwright's, or of a callback that it was given. */
 export interface Unexpected {
@@ -39,4 +43,5 @@ export function reportUnexpected(where: string, error: unknown): void {
   for (const listener of listeners) listener({ where, error });
   const unexpected = channel(UNEXPECTED_CHANNEL);
   if (unexpected.hasSubscribers) unexpected.publish({ where, error } satisfies Unexpected);
+  else if (listeners.length === 0) process.emitWarning(`unexpected exception in ${where}: ${inspect(error)}`, WARNING);
 }
