@@ -9,13 +9,14 @@ const CLUSTER = 65536;
 
 describe('qcow2 intake', () => {
   /** An image that gives so many clusters by each allocation, then has no space. */
-  function fake(runs: number[]) {
+  function fake(runs: number[], { apart = 1000, fresh = [] as boolean[] } = {}) {
     const seen = { allocated: 0, released: 0, cursors: 0, givenBack: 0 };
+    const ranges: [start: number, end: number, fresh: boolean][] = [];
     let at = 100;
     const allocateRun = async () => {
       const count = runs.shift();
       if (count === undefined) throw new BlockError('no-space', 'no space left');
-      at += 1000;
+      at += apart;
       seen.allocated += count;
       return { cluster: at, count };
     };
@@ -26,17 +27,18 @@ describe('qcow2 intake', () => {
       seen.cursors++;
       return { next, free: () => seen.cursors-- };
     };
-    const giveBack = () => {
+    const giveBack = (start: number, end: number, isFresh: boolean) => {
       seen.givenBack++;
+      ranges.push([start, end, isFresh]);
     };
     const image = {
       allocation: { allocateRun, release },
-      data: { makeRoom: async () => true },
+      data: { makeRoom: async () => fresh.shift() ?? true },
       file: { giveBack },
       geometry: { clusterSize: CLUSTER, clusterBits: 16 },
       host: { openRun },
     };
-    return { seen, intake: new Intake(image as unknown as Qcow2Image) };
+    return { seen, ranges, intake: new Intake(image as unknown as Qcow2Image) };
   }
 
   it('frees a run that was too short when there is no space for a longer one', async () => {
@@ -60,5 +62,20 @@ describe('qcow2 intake', () => {
     expect(seen).to.deep.equal({ allocated: 4, released: 0, cursors: 1, givenBack: 0 });
     intake.leave(run!, 4 * CLUSTER, null);
     expect(seen).to.deep.equal({ allocated: 4, released: 4, cursors: 0, givenBack: 1 });
+  });
+
+  it('makes a run longer by space that was used before, and knows what of the rest is fresh', async () => {
+    const { seen, ranges, intake } = fake([4, 4], { apart: 4, fresh: [false, true] });
+    const first = await intake.enter(4 * CLUSTER);
+    const second = await intake.enter(4 * CLUSTER);
+    expect(second).to.equal(first);
+    intake.leave(first!, 4 * CLUSTER, null);
+    intake.leave(second!, 4 * CLUSTER, null);
+    expect(seen).to.deep.include({ allocated: 8, released: 8, cursors: 0 });
+    const start = first!.start;
+    expect(ranges).to.deep.equal([
+      [start + 4 * CLUSTER, start + 8 * CLUSTER, true],
+      [start, start + 4 * CLUSTER, false],
+    ]);
   });
 });

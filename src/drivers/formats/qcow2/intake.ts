@@ -22,8 +22,8 @@ export class OpenRun {
   readonly start: HostOffset;
   end: HostOffset;
   readonly cursor: MoveRun;
-  /** The space was never used before. */
-  readonly fresh: boolean;
+  /** From here on, the space was never used before. */
+  freshFrom: HostOffset;
   /** Bytes that moves which have ended took. */
   used = 0;
   /** Bytes that those under way may take. */
@@ -34,7 +34,7 @@ export class OpenRun {
     this.start = start;
     this.end = plus(start, length);
     this.cursor = cursor;
-    this.fresh = fresh;
+    this.freshFrom = fresh ? start : this.end;
   }
 
   /** End of what may be written now. */
@@ -44,8 +44,9 @@ export class OpenRun {
 
   /** Makes it longer by what was allocated at `start`, if that is where it ends. */
   continue(start: HostOffset, length: number, fresh: boolean): boolean {
-    if (start !== this.end || fresh !== this.fresh) return false;
+    if (start !== this.end) return false;
     this.end = plus(start, length);
+    if (!fresh) this.freshFrom = this.end;
     return true;
   }
 
@@ -61,7 +62,7 @@ export class OpenRun {
 export class Intake {
   readonly #image: Qcow2Image;
   #run: OpenRun | null = null;
-  #extending: Promise<void> | null = null;
+  #extending: Promise<unknown> | null = null;
 
   constructor(image: Qcow2Image) {
     this.#image = image;
@@ -88,10 +89,12 @@ export class Intake {
         continue;
       }
       attempt++;
-      this.#extending = this.#extend(bytes).finally(() => {
+      const extending = this.#extend(bytes).finally(() => {
         this.#extending = null;
       });
-      await this.#extending;
+      this.#extending = extending;
+      const run = await extending;
+      if (run !== null) return run;
     }
     return null;
   }
@@ -111,7 +114,9 @@ export class Intake {
     if (this.#run === run) this.#run = null;
     const from = plus(run.start, run.used);
     this.#release(from, run.end);
-    this.#image.file.giveBack(from, run.end, run.fresh);
+    const fresh = Math.max(from, run.freshFrom);
+    this.#image.file.giveBack(fresh, run.end, true);
+    if (fresh > from) this.#image.file.giveBack(from, fresh, false);
     run.cursor.free();
   }
 
@@ -121,33 +126,37 @@ export class Intake {
     if (to > from) allocation.release(first, (to - from) / geometry.clusterSize);
   }
 
-  async #extend(bytes: number): Promise<void> {
+  /** Allocates room for a move of `bytes`, and lets it in; null where the room is too short. */
+  async #extend(bytes: number): Promise<OpenRun | null> {
     try {
-      await this.#allocate(Math.max(bytes, RUN_BYTES));
+      return await this.#allocate(Math.max(bytes, RUN_BYTES), bytes);
     } catch (error) {
       // A disk may have room for what is moved, and for no more.
       if (bytes >= RUN_BYTES || !(error instanceof BlockError) || error.code !== 'no-space') throw error;
-      await this.#allocate(bytes);
+      return await this.#allocate(bytes, bytes);
     }
   }
 
-  async #allocate(bytes: number): Promise<void> {
+  async #allocate(length: number, bytes: number): Promise<OpenRun | null> {
     const { allocation, data, geometry, host } = this.#image;
-    const run = await allocation.allocateRun(Math.ceil(bytes / geometry.clusterSize));
-    const start = hostOf(run.cluster, geometry);
-    const length = run.count * geometry.clusterSize;
-    let made: OpenRun;
+    const found = await allocation.allocateRun(Math.ceil(length / geometry.clusterSize));
+    const start = hostOf(found.cluster, geometry);
+    const foundBytes = found.count * geometry.clusterSize;
+    let before: OpenRun | null;
+    let run: OpenRun;
     try {
-      const fresh = await data.makeRoom(start, length);
-      if (this.#run?.continue(start, length, fresh)) return;
-      made = new OpenRun(start, length, host.openRun(start), fresh);
+      const fresh = await data.makeRoom(start, foundBytes);
+      before = this.#run;
+      if (before?.continue(start, foundBytes, fresh)) run = before;
+      else run = new OpenRun(start, foundBytes, host.openRun(start), fresh);
     } catch (error) {
-      allocation.release(run.cluster, run.count);
+      allocation.release(found.cluster, found.count);
       throw error;
     }
-    const before = this.#run;
-    this.#run = made;
+    this.#run = run;
     // Where moves are under way in it, the last one ends it.
-    if (before?.moves === 0) this.#end(before);
+    if (before !== null && before !== run && before.moves === 0) this.#end(before);
+    // Nobody else takes the room before the one that it is made for.
+    return run.enter(bytes) ? run : null;
   }
 }
