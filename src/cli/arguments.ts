@@ -123,12 +123,16 @@ export const OBJECT: OptionSpec = {
   argument: 'TYPE,id=ID,...',
   help: 'Create an object that image options refer to: tls-creds-x509, tls-creds-psk or secret. May be given several times.',
 };
-export const CACHE = {
-  key: 'cache',
-  short: 't',
-  argument: 'CACHE',
-  help: 'Cache mode of the image that is written: none, writeback or unsafe (not writethrough, directsync yet).',
-} satisfies OptionSpec;
+
+/** `-t`, whose default is `preset`. */
+export function cacheOption(preset: string): OptionSpec {
+  return {
+    key: 'cache',
+    short: 't',
+    argument: 'CACHE',
+    help: `Cache mode of the image that is written: none, writeback or unsafe (not writethrough, directsync yet). Default: ${preset}.`,
+  };
+}
 export const SOURCE_CACHE: OptionSpec = {
   key: 'source-cache',
   short: 'T',

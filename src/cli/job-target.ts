@@ -9,7 +9,7 @@ import type { BlockdevOnError, MirrorSyncMode } from '../schema/generated/types.
 import { toBlockError } from '../util/errors.js';
 import { formatOfTarget } from '../workspace/format-name.js';
 import { MEMBERS_OF_THE_JOB, type TargetMembers, type TargetPlan, type TargetStage } from '../workspace/target.js';
-import { CACHE, type CacheMode, choiceOption, oneImage, targetCache } from './arguments.js';
+import { type CacheMode, cacheOption, choiceOption, oneImage, targetCache } from './arguments.js';
 import {
   asksForOptionHelp,
   type CreateValues,
@@ -33,7 +33,7 @@ export const TARGET_OPTIONS: readonly OptionSpec[] = [
     long: 'format',
     argument: 'FMT',
     help: ({ made, suffixes, overlay }) =>
-      `Format of the target: ${made('')}. Default: by the suffix of TARGET (${suffixes}), otherwise ${overlay}; an existing image is probed.`,
+      `Format of the target: ${made('')}. Default: by the suffix of TARGET (${suffixes}), otherwise ${overlay} (not raw, as for convert); an existing image is probed.`,
   },
   {
     key: 'mode',
@@ -47,8 +47,14 @@ export const TARGET_OPTIONS: readonly OptionSpec[] = [
     argument: 'OPTIONS',
     help: 'Options of the new target, as for create: cluster_size=..., compression_type=...',
   },
-  CACHE,
+  cacheOption('writeback'),
 ];
+
+/** What the description says of an image that a running program has open. */
+export const IMAGE_IN_USE =
+  'FILENAME is only read. An image that another program has open is refused: this command cannot see what is written meanwhile. The program that ' +
+  'serves the image must run the job: diskwright daemon and diskwright nbd --monitor do so when told over QMP, and a program that serves it through ' +
+  'the library.';
 
 export const TARGET_AFTER_FAILURE = [
   'After Ctrl-C or a failure',

@@ -90,7 +90,8 @@ function groupsOf(options: readonly OptionSpec[]): [string, OptionSpec[]][] {
 }
 
 function exampleHelp(verb: Verb, [line, what]: readonly [string, string]): string {
-  return `  ${line.replaceAll(`${PROGRAM} ${verb.name}`, commandOf(verb))}\n${wrap(what, 6)}`;
+  const command = line.replaceAll(`${PROGRAM} ${verb.name}`, commandOf(verb));
+  return `  ${continued(command)}\n${wrap(what, 6)}`;
 }
 
 function optionNames({ short, long }: OptionSpec): string {
@@ -102,6 +103,11 @@ function optionHelp(option: OptionSpec, formats: FormatNames): string {
   const text = typeof help === 'string' ? help : help(formats);
   const joint = long === undefined ? ' ' : '=';
   return `  ${optionNames(option)}${argument === undefined ? '' : joint + argument}\n${wrap(text, 6)}`;
+}
+
+/** A command line that a shell reads as one, also where it takes several lines. */
+function continued(command: string): string {
+  return command.length + 2 <= WIDTH ? command : fill(command.split(' '), 4, ' \\').trimStart();
 }
 
 /** Indents lines; those that are too long are wrapped. */
@@ -116,12 +122,13 @@ export function wrap(text: string, margin: number): string {
   return fill(text.split(/\s+/), margin);
 }
 
-/** Fills lines of at most `WIDTH` columns with words, indented by `margin`. */
-function fill(words: readonly string[], margin: number): string {
+/** Fills lines of at most `WIDTH` columns with words, indented by `margin`. A line that is continued ends with `joint`. */
+function fill(words: readonly string[], margin: number, joint = ''): string {
   const lines: string[] = [];
+  const width = WIDTH - margin - joint.length;
   let line = '';
   for (const word of words) {
-    if (line !== '' && margin + line.length + 1 + word.length > WIDTH) {
+    if (line !== '' && line.length + 1 + word.length > width) {
       lines.push(line);
       line = word;
     } else {
@@ -129,5 +136,5 @@ function fill(words: readonly string[], margin: number): string {
     }
   }
   lines.push(line);
-  return lines.map((text) => ' '.repeat(margin) + text).join('\n');
+  return lines.map((text) => ' '.repeat(margin) + text).join(`${joint}\n`);
 }

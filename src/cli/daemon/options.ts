@@ -17,7 +17,7 @@ export const OPTIONS = [
     long: 'drive',
     argument: 'DEVICE',
     parameters: 'DriveOptions',
-    help: 'Makes a device on an image: id=ID,file=FILE[,format=DRIVER][,node-name=NODE][,cache=MODE][,rerror=ACTION][,werror=ACTION][,throttling.iops-total=N]..., and options of the image.',
+    help: 'Makes a device on an image: id=ID,file=FILE, and as needed format=DRIVER, node-name=NODE, cache=MODE, rerror=ACTION, werror=ACTION, throttling.iops-total=N and the like, and options of the image.',
   },
   {
     key: 'chardev',
@@ -45,7 +45,7 @@ export const OPTIONS = [
     long: 'export',
     argument: 'EXPORT',
     parameters: 'BlockExportOptions',
-    help: 'Exports a node to NBD clients: nbd,id=ID,node-name=NODE[,name=NAME][,writable=on][,bitmaps.0=NAME][,allocation-depth=on].',
+    help: 'Exports a node to NBD clients: nbd,id=ID,node-name=NODE, and as needed name=NAME, writable=on, bitmaps.0=NAME, allocation-depth=on.',
   },
   {
     key: 'object',

@@ -5,6 +5,7 @@ import { choiceOption, limitOption } from '../arguments.js';
 import { OWN_WORDS, type ParsedOptions, UsageError } from '../getopt.js';
 import { COPY_POLICIES, JOB_EXIT_CODES, JOB_OPTIONS } from '../job-options.js';
 import {
+  IMAGE_IN_USE,
   runTargetJob,
   TARGET_AFTER_FAILURE,
   TARGET_OPTIONS,
@@ -18,8 +19,7 @@ import type { Verb } from '../verb.js';
 export const verb: Verb = {
   name: 'backup',
   synopsis: '--target=TARGET [--format=FMT] [--sync=SYNC] [--compress] [-r BYTES] [-p] FILENAME',
-  description:
-    'Copies FILENAME, as it is at the start, to a target by a backup job. FILENAME is only read; an image that is in use is refused.',
+  description: `Copies FILENAME, as it is at the start, to a target by a backup job.\n\n${IMAGE_IN_USE}`,
   words: OWN_WORDS,
   peer: 'QMP',
   options: [

@@ -1,7 +1,7 @@
 // `diskwright commit`: writes the data of an overlay into a backing file.
 
 import { commitTarget, startCommit } from '../../workspace/commit.js';
-import { CACHE, oneImage, targetCache } from '../arguments.js';
+import { cacheOption, oneImage, targetCache } from '../arguments.js';
 import type { ParsedOptions } from '../getopt.js';
 import { JOB_EXIT_CODES, JOB_OPTIONS, speedOption } from '../job-options.js';
 import { progressKind } from '../progress.js';
@@ -19,7 +19,7 @@ export const verb: Verb = {
   options: [
     { key: 'base', short: 'b', argument: 'BASE', help: 'Image of the backing chain that is written to. Implies -d.' },
     { key: 'drop', short: 'd', help: 'Do not empty FILENAME: it is going to be deleted.' },
-    CACHE,
+    cacheOption('writeback'),
     ...JOB_OPTIONS,
   ],
   notes: [

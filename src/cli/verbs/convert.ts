@@ -7,9 +7,9 @@ import { type BlockError, toBlockError } from '../../util/errors.js';
 import { SECTOR_BYTES } from '../../util/numbers.js';
 import { type ConvertStage, convertImage } from '../../workspace/convert.js';
 import {
-  CACHE,
   type CacheMode,
   cacheMode,
+  cacheOption,
   FORCE_SHARE,
   FORMAT,
   HELP,
@@ -63,7 +63,7 @@ export const verb: Verb = {
       key: 'output-format',
       short: 'O',
       argument: 'OUTPUT_FMT',
-      help: ({ made }) => `Format of the target: ${made(QEMU_IMG_FORMAT)}.`,
+      help: ({ made }) => `Format of the target: ${made(QEMU_IMG_FORMAT)}, whatever the file is called.`,
     },
     { key: 'compress', short: 'c', help: ({ compressed }) => `Compress the target (${compressed}).` },
     {
@@ -85,7 +85,7 @@ export const verb: Verb = {
       argument: 'SIZE',
       help: 'Runs of at least so many zero bytes are not written (default 4k). 0: all zeroes are written.',
     },
-    { ...CACHE, help: `${CACHE.help} Default: unsafe, as with qemu-img (no flush).` },
+    cacheOption('unsafe, as with qemu-img: the target is not flushed to the disk'),
     SOURCE_CACHE,
     RATE,
     { key: 'parallel', short: 'm', argument: 'COUNT', help: 'Requests in flight, 1 to 16 (default 4).' },

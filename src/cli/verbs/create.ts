@@ -29,7 +29,12 @@ export const verb: Verb = {
     'With -b the image is an overlay: it has the content of the backing file until it is written to. Writes never change the backing file. ' +
     'A relative BACKING_FILE is resolved from the folder of FILENAME. Without SIZE the overlay is as large as its backing file.',
   options: [
-    { key: 'format', short: 'f', argument: 'FMT', help: ({ made }) => `${made(QEMU_IMG_FORMAT)}.` },
+    {
+      key: 'format',
+      short: 'f',
+      argument: 'FMT',
+      help: ({ made }) => `${made(QEMU_IMG_FORMAT)}, whatever the file is called.`,
+    },
     { key: 'backing', short: 'b', argument: 'BACKING_FILE', help: 'Create an overlay of this image.' },
     {
       key: 'backing-format',
@@ -50,7 +55,7 @@ export const verb: Verb = {
   ],
   notes: [['Exit codes', '0  the image was created\n1  failed']],
   examples: [
-    ['diskwright create -f qcow2 disk.qcow2 20G', 'an empty disk of 20 GiB that takes 196 KiB'],
+    ['diskwright create -f qcow2 disk.qcow2 20G', 'an empty disk of 20 GiB, in a file of less than 200 KiB'],
     ['diskwright create -f qcow2 -b disk.qcow2 -F qcow2 snap.qcow2', 'an overlay'],
     ['diskwright create -f qcow2 -o cluster_size=2M,preallocation=metadata big.qcow2 1T', 'for large sequential files'],
   ],

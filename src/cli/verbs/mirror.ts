@@ -4,17 +4,21 @@ import { checkMirror, startMirror } from '../../workspace/mirror.js';
 import { choiceOption, limitOption } from '../arguments.js';
 import { OWN_WORDS, type ParsedOptions } from '../getopt.js';
 import { COPY_POLICIES, JOB_EXIT_CODES, JOB_OPTIONS } from '../job-options.js';
-import { runTargetJob, TARGET_AFTER_FAILURE, TARGET_OPTIONS, targetOf, targetOptionHelp } from '../job-target.js';
+import {
+  IMAGE_IN_USE,
+  runTargetJob,
+  TARGET_AFTER_FAILURE,
+  TARGET_OPTIONS,
+  targetOf,
+  targetOptionHelp,
+} from '../job-target.js';
 import { write } from '../output.js';
 import type { Verb } from '../verb.js';
 
 export const verb: Verb = {
   name: 'mirror',
   synopsis: '--target=TARGET [--format=FMT] [--sync=SYNC] [-r BYTES] [-p] FILENAME',
-  description:
-    'Copies FILENAME to a target by a mirror job, and ends when both have the same content. FILENAME is only read.\n\n' +
-    'An image that is in use is refused: this command cannot see what a virtual machine writes meanwhile. Use the library to mirror an image ' +
-    'that is in use.',
+  description: `Copies FILENAME to a target by a mirror job, and ends when both have the same content.\n\n${IMAGE_IN_USE}`,
   words: OWN_WORDS,
   peer: 'QMP',
   options: [

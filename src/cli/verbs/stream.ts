@@ -1,7 +1,5 @@
 // `diskwright stream`: copies the data of the backing files into an overlay.
 
-import { backingOf } from '../../block/chain.js';
-import { BlockError } from '../../util/errors.js';
 import { findBelow } from '../../workspace/layers.js';
 import { startStream } from '../../workspace/stream.js';
 import { oneImage } from '../arguments.js';
@@ -17,7 +15,7 @@ export const verb: Verb = {
   synopsis: '[--base=FILE | --bottom=FILE] [--backing-file=NAME] [-r BYTES] [-p] FILENAME',
   description:
     'Copies the data of the backing files of FILENAME into FILENAME, which does not need them any more afterwards. Its content does not ' +
-    'change; the backing files are only read, and are not deleted.\n\n' +
+    'change; the backing files are only read, and are not deleted. Without a backing file there is nothing to do, which is no failure.\n\n' +
     'With --base, the data of the images between FILENAME and that image is copied, and that image is the backing file of FILENAME afterwards.',
   words: OWN_WORDS,
   peer: 'QMP',
@@ -65,11 +63,6 @@ async function run(options: ParsedOptions): Promise<number> {
   }
   return withSession(options.all('object'), async (session) => {
     const top = await openImage(session, filename, { ...imageArguments(options), writable: true });
-    if (backingOf(top) === null) {
-      throw new BlockError('invalid-argument', `'${top.filename}' does not have a backing file`, {
-        path: top.filename,
-      });
-    }
     const [base, bottom] = [options.get('base'), options.get('bottom')];
     const layers = {
       'base-node': base === undefined ? undefined : (await findBelow(top, base)).nodeName,
