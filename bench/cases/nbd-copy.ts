@@ -2,9 +2,9 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, existsSync } from 'node:fs';
+import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { DataSet } from '../lib/data.js';
+import { type DataSet, once as onceMade } from '../lib/data.js';
 import { type Case, type Contender, command, helper, type Sample } from '../lib/measure.js';
 import {
   checked,
@@ -73,8 +73,7 @@ export function nbdCopyCases(data: DataSet, cli: readonly string[]): Case[] {
   const us = ourServer(cli);
   const images = allocatedImages(data);
   /** Written over and over, so that no run pays for new blocks. */
-  const target = join(data.folder, 'nbd-target.raw');
-  if (!existsSync(target)) copyFileSync(data.fsRaw, target);
+  const target = onceMade(join(data.folder, 'nbd-target.raw'), (path) => copyFileSync(data.fsRaw, path));
   const disk = (format: Disk['format']): Disk => ({ path: images[format], format, direct: false });
   const targetDisk: Disk = { path: target, format: 'raw', direct: false };
 
@@ -101,7 +100,7 @@ export function nbdCopyCases(data: DataSet, cli: readonly string[]): Case[] {
       ours: served(data.folder, us, place, (server) => void checked(cli[0], [cli[1], 'convert', ...words(server)])),
       peers: [
         served(data.folder, QEMU_NBD_URING, place, (server) => void checked('qemu-img', ['convert', ...words(server)])),
-        { name: 'a socket without a protocol', run: command(data.folder, socketCopy()) },
+        { name: 'a socket without a protocol', run: command(data.folder, socketCopy) },
       ],
     };
   };
@@ -136,7 +135,7 @@ export function nbdCopyCases(data: DataSet, cli: readonly string[]): Case[] {
       ours: contender(us, (socket) => worker('job', task(socket))),
       peers: [
         contender(QEMU_NBD_URING, (socket) => qsdJob(data.folder, task(socket))),
-        { name: 'a socket without a protocol', run: command(data.folder, socketCopy()) },
+        { name: 'a socket without a protocol', run: command(data.folder, socketCopy) },
       ],
     };
   };

@@ -2,7 +2,7 @@
 // server of its own, which is loaded for half a second before it is measured: servers live long.
 
 import type { DataSet } from '../lib/data.js';
-import { type Case, type Contender, helper } from '../lib/measure.js';
+import type { Case, Contender } from '../lib/measure.js';
 import { type Disk, type Load, loaded, ourServer, PEERS, type ServerKind, startServer, warmCache } from '../lib/nbd.js';
 import { nbdCopyCases } from './nbd-copy.js';
 import { allocatedImages } from './random.js';
@@ -39,7 +39,6 @@ export function nbdCases(data: DataSet, cli: readonly string[], quick: boolean):
   // Many short runs in turns tell more on a machine that others use, too, than few long ones.
   const seconds = quick ? 0.5 : 1;
   const us = ourServer(cli);
-  helper(data.folder, 'nbdload');
 
   const contender = (kind: ServerKind, shape: Shape, name = kind.name, aim?: number): Contender => {
     const disk = { path: images[shape.format], format: shape.format, direct: shape.direct };

@@ -1,9 +1,9 @@
 // 4 KiB random reads and writes through the library, beside fio's io_uring engine and qemu-img bench. Operations a second.
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync } from 'node:fs';
+import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { DataSet } from '../lib/data.js';
+import { type DataSet, once } from '../lib/data.js';
 import { type Case, command, type Sample } from '../lib/measure.js';
 import { worker } from '../lib/worker.js';
 
@@ -74,12 +74,11 @@ function qemuBench(data: DataSet, path: string, shape: Shape): () => Sample {
 
 /** 1 GiB each, nearly all data, every cluster allocated: made once, written over in place. */
 export function allocatedImages(data: DataSet): { raw: string; qcow2: string } {
-  const raw = join(data.folder, 'random.raw');
-  const qcow2 = join(data.folder, 'random.qcow2');
-  if (!existsSync(raw)) copyFileSync(data.fsRaw, raw);
-  if (!existsSync(qcow2))
-    execFileSync('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', '-S', '0', data.fsRaw, qcow2]);
-  return { raw, qcow2 };
+  const toQcow2 = ['convert', '-f', 'raw', '-O', 'qcow2', '-S', '0', data.fsRaw];
+  return {
+    raw: once(join(data.folder, 'random.raw'), (path) => copyFileSync(data.fsRaw, path)),
+    qcow2: once(join(data.folder, 'random.qcow2'), (path) => void execFileSync('qemu-img', [...toQcow2, path])),
+  };
 }
 
 export function randomCases(data: DataSet): Case[] {

@@ -77,13 +77,24 @@ function fillCode(part: Buffer, random: () => number): void {
   }
 }
 
-/** Makes `path` by `make` unless it is there; a half-made file never counts. */
-function once(path: string, make: (path: string) => void): string {
-  if (!existsSync(path)) {
+/** What is to be made, in order. */
+const parts = new Map<string, (path: string) => void>();
+
+/** `path`, which `makeData` makes by `make` unless it is there; a half-made file never counts. */
+export function once(path: string, make: (path: string) => void): string {
+  parts.set(path, make);
+  return path;
+}
+
+/** Makes all that `once` was told of. */
+export function makeData(folder: string): void {
+  mkdirSync(folder, { recursive: true });
+  for (const [path, make] of parts) {
+    if (existsSync(path)) continue;
+    console.error(`making ${path}`);
     make(`${path}.part`);
     renameSync(`${path}.part`, path);
   }
-  return path;
 }
 
 /** Writes `sizeMib` MiB; `zeroPart` of it are holes. */
@@ -150,9 +161,8 @@ export interface DataSet {
   heads: { mib: number; path: string }[];
 }
 
-/** Makes (or finds) all data sets below `folder`. */
-export function makeData(folder: string): DataSet {
-  mkdirSync(folder, { recursive: true });
+/** The data sets below `folder`: where they are once `makeData` has made them. */
+export function dataIn(folder: string): DataSet {
   const file = (name: string) => join(folder, name);
   const fsRaw = once(file('fs.raw'), (path) => writeRaw(path, 1024, 0, SEED));
   const mixedRaw = once(file('mixed.raw'), (path) => writeRaw(path, 1024, 0.5, SEED + 1));

@@ -60,11 +60,11 @@ export function helper(folder: string, name: string): string {
 }
 
 /** A contender's run that is one command. Its output is thrown away; a failure is an error. */
-export function command(folder: string, words: readonly string[]): () => Sample {
-  const measure = helper(folder, 'measure');
+export function command(folder: string, given: readonly string[] | (() => readonly string[])): () => Sample {
   const output = join(folder, 'sample.json');
   return () => {
-    const { stderr } = spawnSync(measure, [output, ...words], {
+    const words = typeof given === 'function' ? given() : given;
+    const { stderr } = spawnSync(helper(folder, 'measure'), [output, ...words], {
       env: cleanEnvironment(),
       stdio: ['ignore', 'ignore', 'pipe'],
       encoding: 'utf8',
