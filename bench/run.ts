@@ -38,12 +38,13 @@ Options:
                      mean nothing.
   --data FOLDER      Where the data sets, the results of copies and the helper
                      programs are (default $TMPDIR/diskwright-bench). They are
-                     made once (11 GB, a few minutes) and stay there: delete the
+                     made once (11 GB, some minutes) and stay there: delete the
                      folder at the end.
   --out FOLDER       Where bench.json and bench.md go (default bench/out).
-  --keep-memory off  Do not touch the free memory first. By default a helper
-                     fills 85 % of it and frees it again: a virtual machine
-                     whose host takes back free memory measures anything else.
+  --keep-memory off  Leave the free memory alone. By default a helper fills 85 %
+                     of it at the start, and frees all but a thousandth: else
+                     the host of a virtual machine may take back free memory,
+                     and the same run takes up to five times as long.
   --against FOLDER   Compare with another build of Diskwright, in the clone
                      FOLDER, at random I/O and NBD.
   --help             Show this help.
