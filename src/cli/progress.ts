@@ -4,7 +4,7 @@
 //   bar       [=======>      ]  47%  1.2 GiB of 2.5 GiB  310 MiB/s  0:04   on a terminal
 //   json      one object a line on standard output, for programs
 
-import { formatSize } from '../util/size.js';
+import { formatShare, formatSize } from '../util/size.js';
 import type { OptionSpec, ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
 import { jsonLine } from './json.js';
@@ -134,6 +134,7 @@ class BarView implements ProgressView {
   readonly json = false;
   #shownMs = Number.NEGATIVE_INFINITY;
   #last: ProgressState | null = null;
+  #text = '';
 
   update(state: ProgressState): void {
     this.#last = state;
@@ -151,7 +152,10 @@ class BarView implements ProgressView {
 
   #show(state: ProgressState): void {
     this.#shownMs = performance.now();
-    standardStream(2).write(`\r${barLine(state, standardStream(2).columns)}${CLEAR}`);
+    const text = barLine(state, standardStream(2).columns);
+    if (text === this.#text && lineIsOpen()) return;
+    this.#text = text;
+    standardStream(2).write(`\r${text}${CLEAR}`);
     openLine(() => standardStream(2).write(`\r${CLEAR}`));
   }
 }
@@ -164,7 +168,7 @@ export function barLine(state: ProgressState, columns = 0, widest = BAR_WIDTH): 
   const percent = Math.min(100, percentOf(state));
   const parts = [
     `${String(Math.floor(percent)).padStart(3)}%`,
-    `${formatSize(state.current)} of ${formatSize(state.total)}`,
+    `${formatShare(state.current, state.total)} of ${formatSize(state.total)}`,
   ];
   if (state.bytesPerSecond !== undefined) parts.push(`${formatSize(state.bytesPerSecond)}/s`);
   if (state.etaMs !== undefined) parts.push(clockTime(state.etaMs));

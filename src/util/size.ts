@@ -64,13 +64,23 @@ export function sizeOfOption(name: string, text: string): bigint {
 
 /** `1.5 GiB`: three significant digits, the unit in which the number is below 1000. */
 export function formatSize(bytes: number): string {
+  const power = powerOf(bytes);
+  return `${threeDigits(bytes / 1024 ** power)} ${NAMES[power]}B`;
+}
+
+/** `part` in the unit that `formatSize` takes for `total`, with as many decimals for each part of it: `0.50 GiB`. */
+export function formatShare(part: number, total: number): string {
+  const power = powerOf(total);
+  const unit = 1024 ** power;
+  const decimals = power === 0 || total >= 100 * unit ? 0 : total >= 10 * unit ? 1 : 2;
+  return `${(part / unit).toFixed(decimals)} ${NAMES[power]}B`;
+}
+
+/** Of 1024, so that less than 1000 of it are there. */
+function powerOf(bytes: number): number {
   let power = 0;
-  let value = bytes;
-  while (value >= 1000 && power < NAMES.length - 1) {
-    value /= 1024;
-    power++;
-  }
-  return `${threeDigits(value)} ${NAMES[power]}B`;
+  for (let value = bytes; value >= 1000 && power < NAMES.length - 1; value /= 1024) power++;
+  return power;
 }
 
 /** What C prints for `%0.3g` of a number from 0 to below 1000; ties go to the even digit. */

@@ -12,13 +12,13 @@ const STATE = { current: 1 << 29, total: 1 << 30, bytesPerSecond: 3e8, etaMs: 40
 describe('command line: progress', () => {
   it('is a bar that gets shorter, and then leaves out what stands last, where the columns are few', () => {
     const whole = barLine(STATE);
-    expect(whole).to.match(/ 50% .*MiB of 1 GiB .*ready$/);
+    expect(whole).to.match(/ 50% .*GiB of 1 GiB .*ready$/);
     for (let columns = 10; columns < whole.length; columns++) {
       const line = barLine(STATE, columns);
       expect(line.length).to.be.below(columns);
-      expect(line).to.match(/ 50%( {2}512 MiB of 1 GiB( {2}286 MiB\/s( {2}0:04( {2}ready)?)?)?)?$/);
+      expect(line).to.match(/ 50%( {2}0\.50 GiB of 1 GiB( {2}286 MiB\/s( {2}0:04( {2}ready)?)?)?)?$/);
     }
-    expect(barLine(STATE, 40)).to.match(/^\[=+> *\] {2}50% {2}512 MiB of 1 GiB$/);
+    expect(barLine(STATE, 40)).to.match(/^\[=+> *\] {2}50% {2}0\.50 GiB of 1 GiB$/);
     for (const columns of [0, undefined, whole.length + 1]) expect(barLine(STATE, columns)).to.equal(whole);
   });
 

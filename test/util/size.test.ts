@@ -1,7 +1,7 @@
 // Sizes in and out, as qemu-img has them.
 
 import { expect } from 'chai';
-import { formatSize, INT64_MAX, parseSize, parseWholeNumber } from '../../src/util/size.js';
+import { formatShare, formatSize, INT64_MAX, parseSize, parseWholeNumber } from '../../src/util/size.js';
 
 describe('sizes', () => {
   const taken: [string, number][] = [
@@ -101,6 +101,20 @@ describe('sizes', () => {
   for (const [bytes, text] of printed) {
     it(`prints ${bytes} as ${text}`, () => {
       expect(formatSize(bytes)).to.equal(text);
+    });
+  }
+
+  for (const [part, total, text] of [
+    [0, 2 ** 30, '0.00 GiB'],
+    [2 ** 29, 2 ** 30, '0.50 GiB'],
+    [1018 * 2 ** 20, 2 ** 30, '0.99 GiB'],
+    [2 ** 20, 50 * 2 ** 20, '1.0 MiB'],
+    [7, 300 * 2 ** 20, '0 MiB'],
+    [100, 512, '100 B'],
+    [0, 0, '0 B'],
+  ] as const) {
+    it(`prints ${part} of ${total} as ${text}`, () => {
+      expect(formatShare(part, total)).to.equal(text);
     });
   }
 });
