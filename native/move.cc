@@ -54,7 +54,7 @@ struct Outcome {
   int32_t side;
   int32_t piece;
   int32_t failure;
-  int32_t apart;
+  int32_t unshareable;
 };
 static_assert(sizeof(Outcome) == kOutcomeBytes);
 
@@ -339,7 +339,7 @@ class Move : public SlicedWork {
         // EINVAL: these blocks do not line up, which says nothing of others. All else is told, if it is an error, by the copy; what no file system can
         // do with these files is not tried again.
         if (answer != -EINVAL) shares_ = false;
-        if (neverShare(answer)) outcome_->apart = place.piece + 1;
+        if (neverShare(answer)) outcome_->unshareable = place.piece + 1;
         if (!copyPiece(place, bytes, slice)) return false;
       } else if (fromRun) {
         take(slice, bytes);

@@ -61,7 +61,7 @@ export interface EngineOptions {
   /** Writes need not begin in order: for a `copy` that takes locks, with which waiting for a turn could be circular. */
   unordered?: boolean;
   /** Called for an ignored fault, whose chunk is left behind; default: it is tried again. */
-  left?(error: BlockError): void;
+  leftBehind?(error: BlockError): void;
   /** The chunk is copied (or was to be skipped). */
   finished?(chunk: Chunk): void;
   /**
@@ -126,7 +126,7 @@ class WorkerPool {
   /** The last chunk was moved by a step of the host: more of them may go at once. */
   stepping: boolean;
   /** Bytes that were taken, but not charged to the speed limit yet: the next to take a chunk waits for them. */
-  owed = 0;
+  uncharged = 0;
   #token: Promise<void> = Promise.resolve();
 
   constructor(ctx: CopyContext, options: EngineOptions) {
@@ -144,12 +144,12 @@ class WorkerPool {
 
   /** Chunks are taken by one worker at a time: resolves when it is this one's turn, with a function that ends the turn. */
   async waitToTake(): Promise<() => void> {
-    const mine = this.#token;
+    const before = this.#token;
     let pass: () => void = () => {};
     this.#token = new Promise((resolve) => {
       pass = resolve;
     });
-    await mine;
+    await before;
     return pass;
   }
 }
@@ -173,8 +173,8 @@ class Worker {
     try {
       if (pool.failed || (pool.ended && this.#chunks.length === 0)) return false;
       if (pass !== null) {
-        await ctx.throttle(pool.owed);
-        pool.owed = 0;
+        await ctx.throttle(pool.uncharged);
+        pool.uncharged = 0;
       }
       // A chunk is taken within the section in which it is copied: a job that is paused, or waits for its rate, holds nothing.
       await ctx.enterIo();
@@ -190,8 +190,8 @@ class Worker {
     const decision = await ctx.handleError(fault.error, fault.isRead, fault.guestOffset);
     if (decision === 'report') throw atGuestOffset(fault.error, fault.guestOffset);
     if (decision === 'ignore') {
-      if (options.left === undefined) await ctx.sleep(RETRY_DELAY_MS);
-      else if (this.#chunks.shift() !== undefined) options.left(fault.error);
+      if (options.leftBehind === undefined) await ctx.sleep(RETRY_DELAY_MS);
+      else if (this.#chunks.shift() !== undefined) options.leftBehind(fault.error);
     }
     return true;
   }
@@ -204,7 +204,7 @@ class Worker {
         const chunk = await options.chunks.next(pool.handedOut);
         if (chunk === null) pool.ended = true;
         else this.#chunks.push(chunk);
-        if (chunk?.kind === 'data') pool.owed += chunk.bytes;
+        if (chunk?.kind === 'data') pool.uncharged += chunk.bytes;
       } catch (error) {
         const failure = toBlockError(error);
         return { error: failure, isRead: true, guestOffset: failure.guestOffset };
@@ -262,13 +262,13 @@ class Worker {
 /** A chunk's place in the order of writes. */
 export interface WriteOrder {
   /** Resolves when every chunk that was taken earlier has begun to write, or will not. */
-  mine(): Promise<void> | undefined;
+  myTurn(): Promise<void> | undefined;
   /** Lets the next one begin. More calls do nothing. */
   passed(): void;
 }
 
 /** For callers whose writes need no order. */
-export const NO_ORDER: WriteOrder = { mine: () => undefined, passed() {} };
+export const NO_ORDER: WriteOrder = { myTurn: () => undefined, passed() {} };
 
 class WriteSequence {
   #given = 0;
@@ -280,7 +280,7 @@ class WriteSequence {
     if (!ordered) return NO_ORDER;
     const turn = this.#given++;
     return {
-      mine: () => (turn <= this.#current ? undefined : new Promise((resolve) => this.#waiting.set(turn, resolve))),
+      myTurn: () => (turn <= this.#current ? undefined : new Promise((resolve) => this.#waiting.set(turn, resolve))),
       passed: () => {
         if (turn < this.#current) return;
         this.#passed.add(turn);

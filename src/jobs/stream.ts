@@ -170,7 +170,7 @@ class StreamDriver implements JobDriver {
       stepBytes: () => (hasWriter(top) ? 0 : STEP_BYTES),
       unordered: true,
       copy: (chunk, buffer) => this.#populate(chunk, buffer),
-      left: (error) => {
+      leftBehind: (error) => {
         this.#ignored ??= error;
       },
     });

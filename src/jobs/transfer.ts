@@ -74,7 +74,7 @@ async function pass(
     return { error: toBlockError(error, { path: source.filename, operation: 'read' }), isRead: true };
   }
   if (options.compareStep) return writeDifferent(options, chunk, data, order);
-  await order.mine();
+  await order.myTurn();
   return writeOut(options, chunk.extents, data, scan?.map ?? null, order);
 }
 
@@ -104,7 +104,7 @@ async function writeDifferent(
   const rest = data.subarray(0, bytes);
   const map = zeroStep > 0 ? new Uint8Array(Math.ceil(bytes / zeroStep)) : null;
   if (map !== null) memory.zeroMap(rest, zeroStep, map);
-  await order.mine();
+  await order.myTurn();
   return writeOut(options, extents, rest, map, order);
 }
 

@@ -121,7 +121,7 @@ describe('a fault of a large chunk', () => {
 
   it('leaves behind no more than that part', async () => {
     let left = 0;
-    const { seen } = await run(9, { left: () => left++ }, 'ignore');
+    const { seen } = await run(9, { leftBehind: () => left++ }, 'ignore');
     expect(seen).to.deep.equal(['0+1', '1+2', '1+1', '3+2']);
     expect(left).to.equal(1);
   });

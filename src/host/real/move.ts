@@ -14,7 +14,7 @@ const PIECE_BYTES = 48;
 const OUTCOME_BYTES = 24;
 const SLICE_ROW_BYTES = 16;
 /** Where the outcome says which piece cannot share blocks with the target, counted from 1. */
-const APART_OFFSET = 20;
+const UNSHAREABLE_OFFSET = 20;
 const Side = { none: 0, source: 1, target: 2, data: 3 } as const;
 const EMPTY = new Uint8Array(0);
 
@@ -48,7 +48,7 @@ export class Mover {
   readonly #memory: ArenaMemory;
   readonly #who = new Requester('move');
   /** Targets, and the files that they cannot share blocks with. */
-  readonly #apart = new WeakMap<RealFile, WeakSet<HostFile>>();
+  readonly #unshareable = new WeakMap<RealFile, WeakSet<HostFile>>();
 
   constructor(engine: Engine, memory: ArenaMemory) {
     this.#engine = engine;
@@ -92,7 +92,7 @@ export class Mover {
         for (const side of sides) side.done();
       }
       const moved = read(outcome, request);
-      this.#noteApart(target, request, outcome);
+      this.#noteUnshareable(target, request, outcome);
       if (moved.fault === null) noteWritten(target, moved, request);
       return moved;
     } finally {
@@ -101,18 +101,18 @@ export class Mover {
   }
 
   #mayShare(target: RealFile, { pieces }: MoveRequest): boolean {
-    const apart = this.#apart.get(target);
-    return apart === undefined || !pieces.some(({ file }) => file !== null && apart.has(file));
+    const unshareable = this.#unshareable.get(target);
+    return unshareable === undefined || !pieces.some(({ file }) => file !== null && unshareable.has(file));
   }
 
   /** Takes in that the target cannot share blocks with the file of a piece. */
-  #noteApart(target: RealFile, { pieces }: MoveRequest, outcome: Uint8Array): void {
-    const [index] = new Int32Array(outcome.buffer, outcome.byteOffset + APART_OFFSET, 1);
+  #noteUnshareable(target: RealFile, { pieces }: MoveRequest, outcome: Uint8Array): void {
+    const [index] = new Int32Array(outcome.buffer, outcome.byteOffset + UNSHAREABLE_OFFSET, 1);
     const file = index === 0 ? null : pieces[index - 1].file;
     if (file === null) return;
-    const apart = this.#apart.get(target) ?? new WeakSet();
-    apart.add(file);
-    this.#apart.set(target, apart);
+    const unshareable = this.#unshareable.get(target) ?? new WeakSet();
+    unshareable.add(file);
+    this.#unshareable.set(target, unshareable);
   }
 
   /** Writes the pieces into the table, and adds their files to `sides`, each once. Returns which piece's file is closed, null where none is. */
