@@ -1,6 +1,9 @@
 // Observers of the changes of a node: they are called before a change reaches the driver, and after it.
 //
 //   beforeWrite of each -> the driver -> afterWrite of each        (or writeFailed of those that were asked)
+//                                        written of each           (whether the driver failed or not)
+//
+// One that has nothing to be waited for has `written` alone: a located write, which passes no driver, can tell it, too.
 
 import type { Extent } from './types.js';
 
@@ -21,6 +24,16 @@ export interface WriteObserver {
    * `beforeWrite` that resolved, exactly one of the two runs.
    */
   writeFailed?(extents: readonly Extent[]): void;
+  /**
+   * Runs once for each extent after the write, failed or not, before it is answered; never fails. An observer that has it has none of the others, and does
+   * not keep writes from being located: then it may also run for one that never began.
+   */
+  written?(offset: number, length: number): void;
+}
+
+/** Tells those that have `written` of a write that has ended. */
+export function tellWritten(observers: readonly WriteObserver[], offset: number, length: number): void {
+  for (const observer of observers) observer.written?.(offset, length);
 }
 
 /** Does `action` with all observers told. Rejects as it does, or as the first observer that does. */
@@ -32,6 +45,20 @@ export async function observed(
   action: () => Promise<void>,
 ): Promise<void> {
   if (observers.length === 0) return action();
+  try {
+    await observedByThoseWhoWait(observers, extents, kind, data, action);
+  } finally {
+    for (const { offset, length } of extents) tellWritten(observers, offset, length);
+  }
+}
+
+async function observedByThoseWhoWait(
+  observers: readonly WriteObserver[],
+  extents: readonly Extent[],
+  kind: ChangeKind,
+  data: Uint8Array | null,
+  action: () => Promise<void>,
+): Promise<void> {
   let prepared = 0;
   try {
     for (; prepared < observers.length; prepared++) await observers[prepared].beforeWrite?.(extents);

@@ -1,7 +1,7 @@
 // How a mirror sees the guest's writes: in `background` mode they are marked and copied later, in `write-blocking` mode they go
 // to the target before they are answered.
 //
-//   background       write -> source -> mark dirty
+//   background       write -> source -> mark dirty                  (located writes, too)
 //   write-blocking   [lock the range] write -> source -> target -> clean -> [unlock]      (the target fails: mark dirty)
 //
 // Each mode is an observer of its own: requests that are under way when the mode changes end under the one they began with.
@@ -30,11 +30,15 @@ export interface MirrorState {
 }
 
 /** Never fails: what was written to the source must be remembered. */
-function mark(state: MirrorState, extents: readonly Extent[]): void {
+function mark(state: MirrorState, offset: number, length: number): void {
   const clean = state.dirty.dirtyBytes === 0;
-  for (const { offset, length } of extents) state.dirty.recordAgain(offset, length);
+  state.dirty.recordAgain(offset, length);
   state.chunks.changed();
   if (clean) state.wake();
+}
+
+function markAll(state: MirrorState, extents: readonly Extent[]): void {
+  for (const { offset, length } of extents) mark(state, offset, length);
 }
 
 /** Can these go to the target as they are? */
@@ -51,12 +55,8 @@ export class BackgroundObserver implements WriteObserver {
     this.#state = state;
   }
 
-  afterWrite(extents: readonly Extent[]): undefined {
-    mark(this.#state, extents);
-  }
-
-  writeFailed(extents: readonly Extent[]): void {
-    mark(this.#state, extents);
+  written(offset: number, length: number): void {
+    mark(this.#state, offset, length);
   }
 }
 
@@ -90,11 +90,11 @@ export class BlockingObserver implements WriteObserver {
       if (kind === 'discard') {
         // What it reads as now is for the sweep to find out; what it read as may be on the target already.
         state.pristine = false;
-        mark(state, extents);
+        markAll(state, extents);
         return;
       }
       if (this.#over || !writable(state, extents)) {
-        mark(state, extents);
+        markAll(state, extents);
         return;
       }
       const writing = this.#toTarget(extents, data);
@@ -109,7 +109,7 @@ export class BlockingObserver implements WriteObserver {
       reportUnforeseen('mirror', error);
       // The guest's write succeeded. The sweep tries again and reports.
       state.pristine = false;
-      mark(state, extents);
+      markAll(state, extents);
     } finally {
       this.#release(extents);
     }
@@ -133,7 +133,7 @@ export class BlockingObserver implements WriteObserver {
   }
 
   writeFailed(extents: readonly Extent[]): void {
-    mark(this.#state, extents);
+    markAll(this.#state, extents);
     this.#release(extents);
   }
 

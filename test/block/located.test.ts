@@ -207,9 +207,13 @@ describe('located requests: content', () => {
 
 describe('located requests: who refuses them', () => {
   const refusals: Record<string, (drive: Device, node: BlockNode) => unknown> = {
-    'a dirty bitmap': (_, node) =>
-      node.bitmaps.set('b', new DirtyBitmap({ name: 'b', size: node.length, granularity: CLUSTER })),
-    'an observer': (_, node) => node.addObserver(new Recorder()),
+    'a dirty bitmap that cannot take the mark': (_, node) =>
+      node.bitmaps.set('b', new DirtyBitmap({ name: 'b', size: node.length, granularity: CLUSTER, memoryLimit: 0 })),
+    'an observer that has something to do first': (_, node) => node.addObserver(new Recorder()),
+    'such an observer beside one that has not': (_, node) => {
+      node.addObserver(new Recorder());
+      node.addObserver({ written: () => {} });
+    },
     'a job that fills in': (_, node) => {
       node.serialiser = new RangeLock();
     },
@@ -410,5 +414,84 @@ describe('located requests: what they leave behind', () => {
     await writing;
     expect(disk.located).to.equal(1);
     expect([bitmap.dirtyBytes, bitmap.get(4096)]).to.deep.equal([4096, true]);
+  });
+});
+
+describe('located writes: who watches them', () => {
+  function bitmapOf(node: BlockNode): DirtyBitmap {
+    const bitmap = new DirtyBitmap({ name: 'b', size: node.length, granularity: 4096 });
+    node.bitmaps.set('b', bitmap);
+    return bitmap;
+  }
+
+  it('a dirty bitmap is marked before the write, and once more after it', async () => {
+    const { disk, node, host } = await late('write');
+    const bitmap = bitmapOf(node);
+    const writing = disk.write(4096, new Uint8Array(512));
+    expect([bitmap.dirtyBytes, bitmap.get(4096)], 'under way').to.deep.equal([4096, true]);
+    bitmap.clear();
+    await host.advance(PASS_MS);
+    await writing;
+    expect(disk.located).to.equal(1);
+    expect([bitmap.dirtyBytes, bitmap.get(4096)], 'answered').to.deep.equal([4096, true]);
+  });
+
+  it('an observer learns of each when it has ended, and not before', async () => {
+    const { disk, node, host } = await late('write');
+    const seen: string[] = [];
+    node.addObserver({ written: (offset, length) => seen.push(`${offset}+${length}`) });
+    const writing = disk.write(512, new Uint8Array(1024));
+    expect(seen).to.deep.equal([]);
+    await host.advance(PASS_MS);
+    await writing;
+    expect(seen).to.deep.equal(['512+1024']);
+    expect(disk.located).to.equal(1);
+  });
+
+  it('an observer that is taken away learns of those that began before', async () => {
+    const { disk, node, host } = await late('write');
+    const seen: string[] = [];
+    const observer = { written: (offset: number) => seen.push(`${offset}`) };
+    node.addObserver(observer);
+    const writing = disk.write(512, new Uint8Array(1024));
+    node.removeObserver(observer);
+    node.addObserver({ written: () => seen.push('later') });
+    await host.advance(PASS_MS);
+    await writing;
+    expect(seen).to.deep.equal(['512']);
+  });
+
+  it('nodes below the device watch, too, also a write that fails', async () => {
+    const { host, graph } = makeBench();
+    await host.writeFile('/a', new Uint8Array(SIZE));
+    const node = await openNode(graph, '/a', { format: 'raw' });
+    const filter = await openNode(graph, { driver: 'copy-on-read', file: node.nodeName });
+    const bitmap = bitmapOf(node);
+    const seen: number[] = [];
+    node.addObserver({ written: (offset) => seen.push(offset) });
+    const drive = new Device(filter, { name: 'drive0', writable: true });
+    const disk = new LocatedDisk(drive, host);
+    await disk.write(8192, pattern(512));
+    host.setFaults({ rules: [{ operations: ['write'] }] });
+    const error = await disk.write(16384, pattern(512)).catch((failure: { code: string }) => failure.code);
+    expect([error, seen, disk.located]).to.deep.equal(['io', [8192, 16384], 2]);
+    expect([bitmap.get(8192), bitmap.get(16384), bitmap.dirtyBytes]).to.deep.equal([true, true, 8192]);
+    await drive.close();
+  });
+
+  it('all that is watched is told once, the place below is free again, and the guard serves the next write', async () => {
+    const { drive, node } = await late();
+    const seen: number[] = [];
+    for (let i = 0; i < 3; i++) {
+      const into = nowhere();
+      const written = (offset: number) => seen.push(offset);
+      node.addObserver({ written });
+      expect(drive.beginWrite(512 * i, 512, into)).to.equal(true);
+      if (i === 1) drive.givenUp(true, into.guard);
+      else drive.ended(true, 512 * i, 512, into.guard, false);
+    }
+    expect(seen).to.deep.equal([0, 512, 512, 1024, 1024, 1024]);
+    await node.discard(0, 2 * CLUSTER);
+    expect(node.inFlight).to.equal(0);
   });
 });

@@ -1,18 +1,23 @@
 // The change pipeline of a node: what every change of its content passes on its way to the driver.
 //
 //   dirty bitmaps: record  ->  serialiser: wait  ->  observers: before  ->  driver  ->  observers: after  ->  flush (FUA)  ->  dirty bitmaps again
+//
+// A located write does not pass the driver. Where nothing here is to be waited for, it is watched: its guard does what comes after the driver.
 
 import type { RangeLock } from '../../util/range-lock.js';
 import type { DirtyBitmap } from '../bitmap.js';
-import { type ChangeKind, observed, type WriteObserver } from '../observer.js';
-import type { Extent, MappingGuard } from '../types.js';
+import { type ChangeKind, observed, tellWritten, type WriteObserver } from '../observer.js';
+import type { Extent, Located, MappingGuard } from '../types.js';
+import { watchedWrite } from './guards.js';
 import { NodeInFlight } from './in-flight.js';
 
 export abstract class NodeChanges extends NodeInFlight {
   readonly bitmaps = new Map<string, DirtyBitmap>();
   /** Writes take this lock while a job that copies into this very node needs it (see `jobs/`); null costs nothing. */
   serialiser: RangeLock | null = null;
-  protected observers: WriteObserver[] = [];
+  protected observers: readonly WriteObserver[] = [];
+  /** Some of them have something that a write must wait for. */
+  #observersWait = false;
   /** End of the furthest write so far, bytes. */
   writeEnd = 0;
   /** Writes that end beyond it have something to note: the lower of `writeEnd` and the threshold. */
@@ -20,11 +25,17 @@ export abstract class NodeChanges extends NodeInFlight {
   #writeThreshold = 0;
 
   addObserver(observer: WriteObserver): void {
-    this.observers = [...this.observers, observer];
+    this.#observe([...this.observers, observer]);
   }
 
   removeObserver(observer: WriteObserver): void {
-    this.observers = this.observers.filter((other) => other !== observer);
+    this.#observe(this.observers.filter((other) => other !== observer));
+  }
+
+  /** A list that is never changed: writes under way tell those with whom they began. */
+  #observe(observers: readonly WriteObserver[]): void {
+    this.observers = observers;
+    this.#observersWait = observers.some(({ written }) => written === undefined);
   }
 
   /** A request that `sent` counted has its answer. */
@@ -34,20 +45,40 @@ export abstract class NodeChanges extends NodeInFlight {
     this.givenUp(guard);
   }
 
-  /** A write has to do nothing but what the driver does. */
-  protected get takesPlainWrites(): boolean {
-    return this.takesPlainWritesBut(false);
+  /** A write has nothing to wait for but what the driver does: what else it has to do, `watch` does. */
+  protected get takesLocatedWrites(): boolean {
+    return !this.readOnly && !this.#observersWait && this.serialiser === null && this.detectZeroes === 'off';
   }
 
-  /** The same; `serialised`: of somebody who holds the range in the serialiser. */
-  protected takesPlainWritesBut(serialised: boolean): boolean {
-    return (
-      !this.readOnly &&
-      this.bitmaps.size === 0 &&
-      this.observers.length === 0 &&
-      (serialised || this.serialiser === null) &&
-      this.detectZeroes === 'off'
-    );
+  /** A located write has more to do. */
+  protected get isWatched(): boolean {
+    return this.bitmaps.size > 0 || this.observers.length > 0;
+  }
+
+  /** A write has to do nothing but what the driver does; `serialised`: of somebody who holds the range in the serialiser. */
+  protected takesPlainWrites(serialised: boolean): boolean {
+    return !this.readOnly && !this.isWatched && (serialised || this.serialiser === null) && this.detectZeroes === 'off';
+  }
+
+  /**
+   * Does for a write that was located, in `into`, what `change` does for others: bitmaps record it now, and once more when its guard is released, when
+   * observers learn of it, too. False where a bitmap cannot take the mark: the write is to be refused.
+   */
+  protected watch(offset: number, length: number, into: Located): boolean {
+    try {
+      for (const bitmap of this.bitmaps.values()) bitmap.record(offset, length);
+    } catch {
+      // The long way comes to the same, and says so.
+      return false;
+    }
+    into.guard = watchedWrite(into.guard, this, this.observers, offset, length);
+    return true;
+  }
+
+  /** See `watch`. */
+  watchedEnded(offset: number, length: number, observers: readonly WriteObserver[]): void {
+    this.recordAgain(offset, length);
+    tellWritten(observers, offset, length);
   }
 
   /** The first write that ends beyond this offset is told of; 0: none is. */

@@ -48,6 +48,6 @@ export abstract class NodeMoving extends NodeRequests {
   #takesMoves({ compressed, fua, serialised }: WriteFlags): boolean {
     // Unlike what is located, it is counted: it may begin while somebody waits for requests.
     if (this.shut || compressed === true || fua === true) return false;
-    return this.takesPlainWritesBut(serialised === true);
+    return this.takesPlainWrites(serialised === true);
   }
 }

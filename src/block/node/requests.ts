@@ -61,9 +61,14 @@ export abstract class NodeRequests extends NodePadding {
       offset < 0
     )
       return false;
-    if (!(offset + length <= this.length) || (write && !this.takesPlainWrites)) return false;
+    if (!(offset + length <= this.length) || (write && !this.takesLocatedWrites)) return false;
     if (!this.doLocate(offset, length, write, into)) return false;
-    if (write && offset + length > this.noteBeyond) this.noteWrite(offset + length);
+    if (!write) return true;
+    if (this.isWatched && !this.watch(offset, length, into)) {
+      into.guard?.release();
+      return false;
+    }
+    if (offset + length > this.noteBeyond) this.noteWrite(offset + length);
     return true;
   }
 
