@@ -17,6 +17,7 @@
         'native/addon.cc',
         'native/address.cc',
         'native/arena.cc',
+        'native/background.cc',
         'native/bytes.cc',
         'native/codecs.cc',
         'native/compare.cc',

@@ -105,8 +105,9 @@ void adoptFile(const Napi::CallbackInfo& info) { bindingOf(info)->engine->adopt(
 void setFaults(const Napi::CallbackInfo& info) {
   Faults& faults = bindingOf(info)->engine->faults();
   std::atomic<int32_t>* fields[] = {&faults.maxBytes, &faults.interrupts, &faults.again, &faults.delayMs,
-                                    &faults.ringFull};
-  for (size_t i = 0; i < 5; i++) fields[i]->store(static_cast<int32_t>(argument(info, i)));
+                                    &faults.ringFull, &faults.heldSteps};
+  for (size_t i = 0; i < 6; i++) fields[i]->store(static_cast<int32_t>(argument(info, i)));
+  faults.settings++;
 }
 
 /** Sockets first: what they receive and send lies in the engine's memory. */
@@ -140,7 +141,7 @@ void onCleanup(napi_async_cleanup_hook_handle handle, void* data) {
   if (!binding->closing) closeAll(binding, gone);
 }
 
-/** createEngine(descriptors, order, completions, slots, io_uring?, onBatch, inlineReadMax, waits) -> functions, or -errno. */
+/** createEngine(descriptors, order, completions, slots, io_uring?, onBatch, inlineReadMax, waits, guests) -> functions, or -errno. */
 Napi::Value createEngine(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   auto binding = std::make_unique<Binding>();
@@ -150,7 +151,8 @@ Napi::Value createEngine(const Napi::CallbackInfo& info) {
   tables.order = static_cast<const int32_t*>(info[1].As<Napi::ArrayBuffer>().Data());
   tables.completions = static_cast<double*>(info[2].As<Napi::ArrayBuffer>().Data());
   tables.slots = info[3].As<Napi::Number>().Uint32Value();
-  for (size_t i = 0; i < 3; i++) binding->tables.push_back(Napi::Persistent(info[i].As<Napi::Object>()));
+  tables.guests = static_cast<const uint32_t*>(info[8].As<Napi::ArrayBuffer>().Data());
+  for (const size_t i : {0, 1, 2, 8}) binding->tables.push_back(Napi::Persistent(info[i].As<Napi::Object>()));
   uv_loop_t* loop = nullptr;
   napi_get_uv_event_loop(env, &loop);
   Binding* data = binding.get();
@@ -284,7 +286,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   defineAddresses(env, exports);
   defineStart(env, exports);
   // Raised with each change of what JavaScript and the addon share; src/host/real/binding.ts has the same number.
-  exports.Set("interfaceVersion", Napi::Number::New(env, 7));
+  exports.Set("interfaceVersion", Napi::Number::New(env, 8));
   exports.Set("codecs", Napi::String::New(env, describeCodecs()));
   exports.Set("zeroTest", Napi::String::New(env, zeroTestName()));
   return exports;

@@ -88,6 +88,7 @@ int Engine::start(bool wantRing, uint64_t inlineReadMax, bool waits) {
   const Pool::Done done = [this](Request* request) { workerDone(request); };
   workers_ = std::make_unique<Pool>(std::min(4U, cores() * 2), faults_, done);
   codecWorkers_ = std::make_unique<Pool>(cores(), faults_, done);
+  background_ = std::make_unique<Background>(cores(), tables_.guests, faults_, done);
   if (!ring_) directWorkers_ = std::make_unique<Pool>(kDirectThreads, faults_, done);
   const int failed = uv_async_init(loop_, &async_, onAsync);
   if (failed != 0) return failed;
@@ -125,6 +126,7 @@ int Engine::load(Request& r, const uint8_t* d) {
   r.data2 = reinterpret_cast<uint8_t*>(address2);
   r.position = r.offset;
   r.result = 0;
+  r.pace = nullptr;
   if (r.offset > INT64_MAX || r.length > INT64_MAX || r.offset2 > INT64_MAX) return -EINVAL;
   if (r.length > INT64_MAX - r.offset) return -EFBIG;
   switch (r.op) {
@@ -263,6 +265,8 @@ void Engine::beginElsewhere(Request& request) {
     finish(request);
   } else if (request.usesCodec()) {
     codecWorkers_->push(&request);
+  } else if (request.op == kMove && (request.flags & kFlagBackground) != 0) {
+    background_->push(&request);
   } else if (!request.isTransfer()) {
     workers_->push(&request);
   } else if (ring_) {
@@ -362,6 +366,7 @@ void Engine::close(std::function<void()> closed) {
   closed_ = std::move(closed);
   workers_->stop();
   codecWorkers_->stop();
+  background_->stop();
   if (directWorkers_) directWorkers_->stop();
   if (ring_) {
     uv_poll_stop(&poll_);

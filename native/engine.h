@@ -5,6 +5,7 @@
 //                                 -> io_uring (O_DIRECT, cold reads)   -> poll on the ring's descriptor --+
 //                                 -> workers (everything else)         -> uv_async, coalesced ------------+-> onBatch(n)
 //                                 -> codec workers                     -> uv_async                        |
+//                                 -> workers of jobs (copy steps)      -> uv_async                        |
 //
 // Everything here runs on the JavaScript thread, but for `workerDone`.
 #pragma once
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "arena.h"
+#include "background.h"
 #include "ops.h"
 #include "pool.h"
 #include "request.h"
@@ -29,6 +31,7 @@ struct Tables {
   const uint8_t* descriptors = nullptr;  // slots * 64 bytes
   const int32_t* order = nullptr;        // slots to submit
   double* completions = nullptr;         // slots * 2
+  const uint32_t* guests = nullptr;      // raised with each request of a guest
   uint32_t slots = 0;
 };
 
@@ -84,6 +87,7 @@ class Engine {
   std::unique_ptr<Pool> workers_;
   std::unique_ptr<Pool> directWorkers_;
   std::unique_ptr<Pool> codecWorkers_;
+  std::unique_ptr<Background> background_;
   std::mutex doneMutex_;
   RequestList done_;
   uv_async_t async_{};

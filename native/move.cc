@@ -410,7 +410,7 @@ class Move : public SlicedWork {
 
 void runMove(const Request& r, Faults& faults) {
   Move move(r, faults);
-  MoveQueue::run(r.fd, move);
+  MoveQueue::run(r.fd, move, r.pace);
 }
 
 }  // namespace diskwright

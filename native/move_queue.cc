@@ -6,6 +6,7 @@
 #include <thread>
 #include <utility>
 
+#include "background.h"
 #include "slice_buffers.h"
 
 namespace diskwright {
@@ -23,7 +24,7 @@ constexpr unsigned kEnoughReady = 4;
 
 }  // namespace
 
-void MoveQueue::run(int fd, SlicedWork& work) {
+void MoveQueue::run(int fd, SlicedWork& work, Pace* pace) {
   // Never destroyed: workers may still be there when the process ends.
   static auto& mutex = *new std::mutex;
   static auto& queues = *new std::map<int, std::pair<MoveQueue, unsigned>>;
@@ -35,13 +36,13 @@ void MoveQueue::run(int fd, SlicedWork& work) {
     queue = &found;
   }
   Step step(work);
-  queue->serve(step);
+  queue->serve(step, pace);
   const std::lock_guard<std::mutex> lock(mutex);
   const auto entry = queues.find(fd);
   if (--entry->second.second == 0) queues.erase(entry);
 }
 
-void MoveQueue::serve(Step& mine) {
+void MoveQueue::serve(Step& mine, Pace* pace) {
   Lock lock(mutex_);
   steps_.push_back(&mine);
   while (!mine.done()) {
@@ -52,6 +53,14 @@ void MoveQueue::serve(Step& mine) {
     } else {
       mine.sleeps = true;
       mine.wake.wait(lock, [&mine] { return !mine.sleeps; });
+    }
+    const uint64_t restNs = pace == nullptr || mine.done() ? 0 : pace->dueNs();
+    if (restNs > 0) {
+      // Somebody may be here for a guest.
+      if (toWrite() != nullptr || toRead() != nullptr) wakeOne();
+      lock.unlock();
+      Pace::rest(restNs);
+      lock.lock();
     }
   }
   if (toWrite() != nullptr || toRead() != nullptr) wakeOne();

@@ -20,6 +20,8 @@
 
 namespace diskwright {
 
+class Pace;
+
 /** What could not be read of a slice: nothing, or -errno. */
 struct ReadFault {
   int64_t failure = 0;
@@ -47,8 +49,11 @@ class SlicedWork {
 
 class MoveQueue {
  public:
-  /** Does the work, which writes to `fd`, together with whoever does other work on that file; returns when this work is done, or has failed. */
-  static void run(int fd, SlicedWork& work);
+  /**
+   * Does the work, which writes to `fd`, together with whoever does other work on that file; returns when this work is done, or has failed. Where there is
+   * a `pace`, this worker rests as that says, holding nothing.
+   */
+  static void run(int fd, SlicedWork& work, Pace* pace);
 
  private:
   struct Slice {
@@ -79,7 +84,7 @@ class MoveQueue {
 
   using Lock = std::unique_lock<std::mutex>;
 
-  void serve(Step& mine);
+  void serve(Step& mine, Pace* pace);
   Step* toWrite();
   Step* toRead();
   void writeSlice(Step& step, Lock& lock);

@@ -16,6 +16,8 @@ struct Faults {
   std::atomic<int32_t> again{0};       // so many of the next io_uring completions and NOWAIT reads say EAGAIN
   std::atomic<int32_t> delayMs{0};     // a worker waits so long before it begins
   std::atomic<int32_t> ringFull{0};    // so many of the next submissions find no room in the ring
+  std::atomic<int32_t> heldSteps{0};   // so many of the next copy steps of jobs stand still until faults are set again
+  std::atomic<uint32_t> settings{0};   // how often faults were set
   static bool take(std::atomic<int32_t>& count);
 };
 

@@ -1,6 +1,6 @@
 #include "pool.h"
 
-#include <signal.h>
+#include "thread.h"
 
 namespace diskwright {
 
@@ -61,18 +61,11 @@ Request* Pool::following(Request* request) {
 }
 
 void Pool::startThread() {
-  // Signals are for the main thread: a worker starts with all of them blocked.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  pthread_t thread;
   const auto run = [](void* pool) -> void* {
     static_cast<Pool*>(pool)->work();
     return nullptr;
   };
-  const bool started = pthread_create(&thread, nullptr, run, this) == 0;
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (started) threads_.push_back(thread);
+  startWorker(threads_, run, this);
 }
 
 void Pool::work() {

@@ -42,8 +42,11 @@ enum Flags : int32_t {
   kFlagReserve = 4,     // of a copy step: space is reserved before it is written
   kFlagShare = 8,       // of a copy step: blocks of the sources may be shared
   kFlagUnpack = 16,     // of a copy step: it decompresses, for which there are workers of their own
+  kFlagBackground = 32, // of a copy step: guests go first
   kFlagAlignShift = 8,  // bits 8 to 15: log2 of the alignment of a direct file
 };
+
+class Pace;
 
 struct Request {
   uint32_t slot = 0;
@@ -59,6 +62,8 @@ struct Request {
   uint8_t* data2 = nullptr;
   int64_t result = 0;
   Request* next = nullptr;
+  /** Of a copy step that lets guests go first; else null. */
+  Pace* pace = nullptr;
 
   // Reads and writes: what is still to transfer. `iov` points to `one` or into `many`.
   iovec* iov = nullptr;

@@ -250,6 +250,7 @@ export class Device implements NodeUser {
     const root = this.#root;
     if (!this.#open || root === null || !root.locate(offset, length, write, into)) return false;
     root.sent();
+    this.#host.guestCame();
     this.accounting?.begun(write);
     this.#pending++;
     this.#inFlight++;
@@ -450,6 +451,7 @@ export class Device implements NodeUser {
     if (!this.writable && (kind === 'write' || kind === 'discard' || kind === 'resize')) {
       throw new BlockError('read-only', `device '${this.name}' is read-only`, { operation: kind });
     }
+    this.#host.guestCame();
     this.#pending++;
     const startMs = this.accounting?.now() ?? 0;
     try {

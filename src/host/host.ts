@@ -253,6 +253,8 @@ export interface MoveRequest {
   granule: number;
   /** The target may share blocks with the files of the pieces, where the file system can, instead of a copy. Only without a zero test. */
   share?: boolean;
+  /** Guests go first: while their requests come, it takes a part of its speed only. */
+  background?: boolean;
   /** Bytes that are read, tested and written at once, a multiple of `granule`. What one slice takes from the run lies together. */
   slice: number;
 }
@@ -345,6 +347,8 @@ export interface Host {
   compare(request: CompareRequest): Promise<Compared>;
   /** Passes all requests that were begun to the system; results that are available at once are delivered before it returns. */
   submit(): void;
+  /** A request of a guest begins: what is done in the background lets it go first. */
+  guestCame(): void;
   /** Ends the engine: waits for requests in flight, then frees threads and memory. */
   close(): Promise<void>;
 }

@@ -184,7 +184,7 @@ export class BackupDriver implements JobDriver, WriteObserver {
           // A limit of the user's holds for each request; and guests' writes wait for what is being saved.
           stepBytes: () => (this.#options.maxChunk || hasWriter(this.source) ? 0 : STEP_BYTES),
           workers: Math.min(this.#options.maxWorkers ?? WORKERS, MAX_WORKERS),
-          copy: (chunk, buffer, order) => transfer(moving, chunk, buffer, order),
+          copy: (chunk, buffer, order) => transfer({ ...moving, background: true }, chunk, buffer, order),
           finished: (chunk) => chunks.finished(chunk),
           abandoned: (chunk) => chunks.abandoned(chunk),
         });

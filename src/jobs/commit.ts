@@ -186,7 +186,12 @@ class CommitDriver implements JobDriver {
       chunkBytes,
       stepBytes: () => STEP_BYTES,
       copy: (chunk, buffer, order) =>
-        transfer({ source, target, zeroStep: 0, zeroes: 'write', unmap: true, share: true }, chunk, buffer, order),
+        transfer(
+          { source, target, zeroStep: 0, zeroes: 'write', unmap: true, share: true, background: true },
+          chunk,
+          buffer,
+          order,
+        ),
     });
   }
 

@@ -26,6 +26,8 @@ export interface StepOptions {
   flags?: WriteFlags;
   /** The target may share blocks of files with the source, where the file system can. Only without a zero test. */
   share?: boolean;
+  /** Requests of guests go first: see `MoveRequest.background`. */
+  background?: boolean;
 }
 
 export type StepResult =
@@ -38,7 +40,7 @@ export type StepResult =
 
 /** Moves a chunk of data. `begun` is called when nothing is to be waited for any more but the files. Rejects for nothing that they answer. */
 export async function moveChunk(options: StepOptions, chunk: Chunk, begun: () => void): Promise<StepResult> {
-  const { source, target, zeroStep, flags, share } = options;
+  const { source, target, zeroStep, flags, share, background } = options;
   const { extents } = chunk;
   if (chunk.bytes > MAX_MOVE_BYTES) return null;
   // Whether it can be found at all: the target need not get ready for what cannot.
@@ -63,7 +65,8 @@ export async function moveChunk(options: StepOptions, chunk: Chunk, begun: () =>
     pieces = sources === null ? null : join(sources, place.parts);
     if (pieces === null) return null;
     const { bytes } = chunk;
-    const moving = source.node.host.move({ pieces, bytes, target: file, run, granule: zeroStep, share, slice });
+    const step = { pieces, bytes, target: file, run, granule: zeroStep, share, background, slice };
+    const moving = source.node.host.move(step);
     begun();
     moved = await moving;
   } finally {

@@ -238,6 +238,7 @@ export class MirrorDriver implements JobDriver {
             zeroStep: fresh ? Math.max(chunks.granularity, 4096) : 0,
             zeroes: fresh ? 'skip' : 'write',
             unmap: this.#state.unmap,
+            background: true,
             compareStep: this.#leftOut.compares ? chunks.granularity : 0,
           },
           chunk,

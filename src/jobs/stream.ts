@@ -169,7 +169,7 @@ class StreamDriver implements JobDriver {
       // Guests' writes wait for what is being filled in.
       stepBytes: () => (hasWriter(top) ? 0 : STEP_BYTES),
       unordered: true,
-      copy: (chunk, buffer) => this.#populate(chunk, buffer),
+      copy: (chunk, buffer) => this.#populate(chunk, buffer, true),
       leftBehind: (error) => {
         this.#ignored ??= error;
       },
@@ -199,17 +199,18 @@ class StreamDriver implements JobDriver {
     let buffer: Uint8Array | null = null;
     try {
       const chunk: Chunk = { kind: 'data', extents: [{ offset, length }], bytes: length };
-      const fault = await this.#populate(chunk, () => {
+      const takeBuffer = (): Uint8Array => {
         buffer ??= memory.allocate(length);
         return buffer;
-      });
+      };
+      const fault = await this.#populate(chunk, takeBuffer, false);
       if (fault !== null) throw fault.error;
     } finally {
       if (buffer !== null) memory.free(buffer);
     }
   }
 
-  async #populate(chunk: Chunk, buffer: () => Uint8Array): Promise<CopyFault | null> {
+  async #populate(chunk: Chunk, buffer: () => Uint8Array, background: boolean): Promise<CopyFault | null> {
     const lock = this.#lock;
     // All at once, so that no other writer comes between two of them in the queue.
     const held = await Promise.all(chunk.extents.map(({ offset, length }) => lock.acquire(offset, offset + length)));
@@ -217,7 +218,8 @@ class StreamDriver implements JobDriver {
       const extents = await this.#missing(chunk.extents);
       if (extents.length === 0) return null;
       const bytes = extents.reduce((sum, extent) => sum + extent.length, 0);
-      return await transfer(this.#moving, { kind: chunk.kind, extents, bytes }, buffer, NO_ORDER);
+      const missing = { kind: chunk.kind, extents, bytes };
+      return await transfer({ ...this.#moving, background }, missing, buffer, NO_ORDER);
     } catch (error) {
       return { error: toBlockError(error, { path: this.#top.filename, operation: 'block status' }), isRead: true };
     } finally {

@@ -16,7 +16,7 @@ export interface NativeEngine {
   /** Takes over a descriptor that no request has opened: the request `close` closes it, or the end of the engine. */
   adoptFile(fd: number): void;
   /** For tests: see `Faults`. */
-  setFaults(maxBytes: number, interrupts: number, again: number, delayMs: number, ringFull: number): void;
+  setFaults(maxBytes: number, interrupts: number, again: number, delayMs: number, ringFull: number, held: number): void;
   close(closed: () => void): void;
   /** `rows`: 64 bytes a socket; `onEvent`: see `SocketEvent`. Once, before the other calls about sockets. */
   openSockets(rows: ArrayBuffer, onEvent: (id: number, event: number, value: number) => void): void;
@@ -53,6 +53,7 @@ export interface Native {
     onBatch: (count: number) => void,
     inlineReadBytes: number,
     waits: boolean,
+    guests: ArrayBuffer,
   ): NativeEngine | number;
   addressOf(slab: ArrayBuffer): number;
   isZero(data: Uint8Array): boolean;
@@ -108,7 +109,7 @@ export interface Native {
 }
 
 /** Raised with each change of what JavaScript and the addon share; native/addon.cc has the same number. */
-export const INTERFACE_VERSION = 7;
+export const INTERFACE_VERSION = 8;
 
 /** In the bundled command line: the addon, where the launcher has loaded it. */
 declare const DISKWRIGHT_ADDON: Native | undefined;

@@ -47,6 +47,8 @@ export interface Faults {
   delayMs?: number;
   /** So many of the next requests find the ring full. */
   ringFull?: number;
+  /** So many of the next copy steps of jobs stand still until `setFaults` is called again. */
+  heldSteps?: number;
 }
 
 type Settle = (result: number) => void;
@@ -89,6 +91,8 @@ export class Engine {
   readonly #spareInt32: Int32Array;
   readonly #spareFloat64: Float64Array;
   readonly #descriptor: Descriptor;
+  /** Raised with each request of a guest. */
+  readonly #guests = new Uint32Array(1);
   #order: Int32Array;
   #completions: Float64Array;
   #freeSlots: Int32Array;
@@ -155,9 +159,16 @@ export class Engine {
       this.#settle(count);
       if (this.#again) this.#handOver();
     };
-    const made = native.createEngine(descriptors, order, completions, slots, ring, onBatch, inlineReadBytes, waits);
+    const { buffer: guests } = this.#guests;
+    const tables = [descriptors, order, completions] as const;
+    const made = native.createEngine(...tables, slots, ring, onBatch, inlineReadBytes, waits, guests);
     if (typeof made === 'number') throw errnoError(made, { operation: 'io_uring_setup', path: 'io_uring' });
     this.calls = made;
+  }
+
+  /** See `Host.guestCame`. */
+  guestCame(): void {
+    this.#guests[0]++;
   }
 
   /** The descriptor of the next request, to be filled, and started by `start` or `begin`, before another one is prepared. */
@@ -230,6 +241,7 @@ export class Engine {
       faults.again ?? 0,
       faults.delayMs ?? 0,
       faults.ringFull ?? 0,
+      faults.heldSteps ?? 0,
     );
   }
 

@@ -265,6 +265,10 @@ export class RealHost implements Host {
     this.#engine.submit();
   }
 
+  guestCame(): void {
+    this.#engine.guestCame();
+  }
+
   /** Closes the sockets and files that are still open, waits for requests in flight, and frees threads and memory. */
   close(): Promise<void> {
     this.#closing ??= this.#close();

@@ -8,7 +8,7 @@ import { NO_FD } from './descriptor.js';
 import { type Engine, Requester } from './engine.js';
 import { ourFile, type RealFile } from './file.js';
 import { type ArenaMemory, checkGranule } from './memory.js';
-import { FLAG_RESERVE, FLAG_SHARE, FLAG_UNPACK, Op } from './table.js';
+import { FLAG_BACKGROUND, FLAG_RESERVE, FLAG_SHARE, FLAG_UNPACK, Op } from './table.js';
 
 const PIECE_BYTES = 48;
 const OUTCOME_BYTES = 24;
@@ -86,7 +86,8 @@ export class Mover {
         const share = request.share === true && this.#mayShare(target, request) ? FLAG_SHARE : 0;
         // Elsewhere, requests of a guest would wait behind what takes a core's time.
         const unpack = pieces.some(({ packing = null }) => packing !== null) ? FLAG_UNPACK : 0;
-        descriptor.flags = reserve | share | unpack;
+        const background = request.background === true ? FLAG_BACKGROUND : 0;
+        descriptor.flags = reserve | share | unpack | background;
         await this.#engine.start(this.#who);
       } finally {
         for (const side of sides) side.done();

@@ -35,6 +35,7 @@ export const FLAG_SCAN = 2;
 export const FLAG_RESERVE = 4;
 export const FLAG_SHARE = 8;
 export const FLAG_UNPACK = 16;
+export const FLAG_BACKGROUND = 32;
 export const FLAG_ALIGN_SHIFT = 8;
 
 /** Modes of fallocate(2). */

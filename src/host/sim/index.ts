@@ -197,6 +197,8 @@ export class SimHost implements Host {
   /** Nothing to do: requests take effect when they are made. */
   submit(): void {}
 
+  guestCame(): void {}
+
   async close(): Promise<void> {
     this.clock.stop();
   }
