@@ -50,11 +50,16 @@ overEngines('steps of jobs', (bench) => {
 
   it('go on while guests never cease, and take a part of their speed', async () => {
     const target = await bench.open('beside');
-    const steps = 16;
-    const busy = await timeOf(target, steps, true);
-    const alone = await timeOf(target, steps, false);
-    // A slice is followed by a rest eight times as long; the machine may be busy with something else.
-    expect(busy).to.be.greaterThan(1.5 * alone);
+    const steps = 8;
+    let busy = Number.POSITIVE_INFINITY;
+    let alone = Number.POSITIVE_INFINITY;
+    // The least of several: the machine may be busy with something else.
+    for (let round = 0; round < 6; round++) {
+      busy = Math.min(busy, await timeOf(target, steps, true));
+      alone = Math.min(alone, await timeOf(target, steps, false));
+    }
+    // A slice is followed by a rest eight times as long.
+    expect(busy).to.be.greaterThan(2 * alone);
     await target.close();
   });
 
@@ -63,10 +68,11 @@ overEngines('steps of jobs', (bench) => {
     let over = false;
     const come = (): void => {
       if (over) return;
-      bench.host.guestCame();
+      if (guests) bench.host.guestCame();
       setImmediate(come);
     };
-    if (guests) come();
+    // This thread is as busy without guests.
+    come();
     const began = performance.now();
     for (let i = 0; i < steps; i++) expect((await bench.host.move(step(source, target, true))).fault).to.equal(null);
     over = true;
