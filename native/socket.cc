@@ -280,10 +280,19 @@ void Sockets::onReadable(Socket& socket) {
     // JavaScript may have closed it at the sight of a descriptor.
     if (!socket.open) return;
     if (count > 0) {
-      shared[1] = 0;
-      onEvent_(socket.id, kReceived, static_cast<double>(count));
+      const bool full = static_cast<uint64_t>(count) == length;
+      shared[6] += static_cast<double>(count);
+      if (shared[7] != 0 && !full) {
+        shared[0] += static_cast<double>(count);
+        shared[1] -= static_cast<double>(count);
+      } else {
+        const double gathered = shared[6];
+        shared[1] = 0;
+        shared[6] = 0;
+        onEvent_(socket.id, kReceived, gathered);
+      }
       // Less than there was room for: that was all, for now.
-      if (static_cast<uint64_t>(count) < length) {
+      if (!full) {
         if (uv_hrtime() - began > kTurnNs || !more(socket)) return;
         round = 0;
       }

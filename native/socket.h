@@ -7,7 +7,7 @@
 //   row of a link, 8 doubles that JavaScript shares:
 //     0 window address   1 window bytes (0: none; used up by what arrives)   2 pieces sent since the link was made
 //     3 bytes that wait to be sent   4 1 while it is watched for what arrives   5 bytes that were dropped since it
-//     is being finished   6, 7 unused
+//     is being finished   6 bytes in the window that JavaScript was not told of   7 1: it is told when the window is full
 //
 // An idle link costs a row and a Socket: no buffer, no JavaScript object of its own here. JavaScript thread only.
 #pragma once

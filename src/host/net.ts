@@ -99,8 +99,11 @@ export interface Link {
    * Sets the window: the next bytes are received into [start, end) of `buffer`, which must be memory of this host and stay allocated until the window is
    * used up or another one is set. An empty window stops reading, so that the other side has to wait. Several links may have the same window, since
    * received bytes are passed to the owner at once.
+   * `whole`: the owner wants to be called only when the window is full; it sets no other one before. It may still be called with a part.
    */
-  window(buffer: Uint8Array, start: number, end: number): void;
+  window(buffer: Uint8Array, start: number, end: number, whole?: boolean): void;
+  /** Bytes in such a window that the owner was not called for yet. */
+  readonly gatheredBytes: number;
   /** Has the owner get descriptors that the other side passes (SCM_RIGHTS of a UNIX socket). Otherwise they are closed. */
   takeDescriptors(): void;
   /** Queues [start, end) of `buffer` (memory of this host) to be sent with the next `flush`. It must not change until it is sent. */

@@ -30,7 +30,6 @@ export class Connection implements LinkOwner, BudgetUser, ReceiverUser, Executor
   readonly export: NbdExport;
   readonly peer: string;
   bytesTaken = 0;
-  bytesMoved = 0;
   /** Requests that are over, and the bytes that its reads and writes were about. */
   requests = 0;
   readBytes = 0;
@@ -42,6 +41,7 @@ export class Connection implements LinkOwner, BudgetUser, ReceiverUser, Executor
   readonly #receiver: Receiver;
   readonly #executor: Executor;
   readonly #onEnd: () => void;
+  #bytesMoved = 0;
   /** No more requests are taken; it ends when those that are under way are answered. */
   #finishing = false;
   #ended = false;
@@ -148,7 +148,7 @@ export class Connection implements LinkOwner, BudgetUser, ReceiverUser, Executor
   }
 
   moved(bytes: number): void {
-    this.bytesMoved += bytes;
+    this.#bytesMoved += bytes;
   }
 
   begin(slot: number): void {
@@ -172,7 +172,7 @@ export class Connection implements LinkOwner, BudgetUser, ReceiverUser, Executor
     table.release(slot);
     this.bytesTaken -= cost;
     this.#shared.bytesTaken -= cost;
-    this.bytesMoved += cost;
+    this.#bytesMoved += cost;
     budget.give(cost);
   }
 
@@ -197,6 +197,10 @@ export class Connection implements LinkOwner, BudgetUser, ReceiverUser, Executor
 
   budgetFreed(): void {
     if (!this.#ended) this.#resume();
+  }
+
+  get bytesMoved(): number {
+    return this.#bytesMoved + this.#link.gatheredBytes;
   }
 
   get waitsForClient(): boolean {

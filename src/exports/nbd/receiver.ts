@@ -116,7 +116,7 @@ export class Receiver {
     if (this.#filling !== NONE) {
       const payload = this.#table.length[this.#filling];
       const buffer = this.#table.buffer[this.#filling] as Uint8Array;
-      link.window(buffer, DATA_START + this.#filled, DATA_START + payload);
+      link.window(buffer, DATA_START + this.#filled, DATA_START + payload, true);
     } else {
       const { block } = this.#shared;
       const end = this.#headerOnly ? RECEIVE_GAP + this.#requestBytes - this.#partialBytes : block.length;

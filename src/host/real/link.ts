@@ -84,10 +84,15 @@ export class SocketLink implements Link, SocketHandler {
     return this.#id < 0 ? 0 : this.#tableBytes + this.#sockets.rows[this.#row + Row.unsentBytes];
   }
 
-  window(buffer: Uint8Array, start: number, end: number): void {
+  get gatheredBytes(): number {
+    return this.#id < 0 ? 0 : this.#sockets.rows[this.#row + Row.gathered];
+  }
+
+  window(buffer: Uint8Array, start: number, end: number, whole = false): void {
     if (this.#silent) return;
     const { rows, calls } = this.#sockets;
     const row = this.#row;
+    rows[row + Row.whole] = whole ? 1 : 0;
     if (start === end) {
       rows[row + Row.bytes] = 0;
       return;

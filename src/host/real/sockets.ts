@@ -23,7 +23,16 @@ export const SocketKind = { connected: 0, connecting: 1, listening: 2 } as const
 
 export const ROW_DOUBLES = 8;
 /** Indexes of the fields in a row. */
-export const Row = { address: 0, bytes: 1, sentPieces: 2, unsentBytes: 3, armed: 4, drained: 5 } as const;
+export const Row = {
+  address: 0,
+  bytes: 1,
+  sentPieces: 2,
+  unsentBytes: 3,
+  armed: 4,
+  drained: 5,
+  gathered: 6,
+  whole: 7,
+} as const;
 
 /** Limit of sockets of one host. Rows take memory only once they are used. */
 const LIMIT = 16384;

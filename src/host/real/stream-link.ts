@@ -69,6 +69,11 @@ export class StreamLink implements Link {
     return this.#pieceBytes + this.#socket.writableLength;
   }
 
+  /** Bytes are passed on as they come. */
+  get gatheredBytes(): number {
+    return 0;
+  }
+
   window(buffer: Uint8Array, start: number, end: number): void {
     this.#target = buffer;
     this.#start = start;

@@ -60,6 +60,11 @@ export class SimLink implements Link {
     if (end > start) this.schedule();
   }
 
+  /** Bytes are passed on as they come. */
+  get gatheredBytes(): number {
+    return 0;
+  }
+
   push(buffer: Uint8Array, start: number, end: number): void {
     this.pushed.push(buffer.subarray(start, end));
     this.unsentBytes += end - start;

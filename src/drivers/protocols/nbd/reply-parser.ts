@@ -117,7 +117,7 @@ export class ReplyParser {
       const buffer = this.#table.buffer[this.#slot];
       if (this.#stage === Stage.data && buffer !== null && this.#host.memory.owns(buffer)) {
         this.#direct = true;
-        link.window(buffer, this.#target, this.#target + this.#left);
+        link.window(buffer, this.#target, this.#target + this.#left, true);
         return;
       }
     } else if (this.#at > 0) {
