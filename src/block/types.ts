@@ -1,6 +1,6 @@
 // The small words that every layer above the host shares: extents, block status, request flags, permissions.
 
-import type { HostFile, Moved, MoveRun, Packing } from '../host/host.js';
+import type { HostFile, Moved, MovePiece, MoveRun, Packing } from '../host/host.js';
 import type { PreallocMode } from '../schema/generated/types.js';
 
 /** A byte range of a node. */
@@ -122,9 +122,20 @@ export interface MovePart {
   to: number;
 }
 
-/** Where data that is moved into a node by `Host.move` goes: see `BlockNode.prepareMove`. */
+/** Takes what is moved into a node that is no file of the host, without passing it through this program's memory. */
+export interface MoveReceiver {
+  /** False where the pieces are to be written by requests: nothing was begun. */
+  takes(pieces: readonly MovePiece[]): boolean;
+  /**
+   * Sends the pieces, whose `to` are offsets in the receiver; a piece may be read from its file until this resolves. Never rejects for what a file or the
+   * other side answers: `Moved.fault` says it.
+   */
+  receive(pieces: readonly MovePiece[]): Promise<Moved>;
+}
+
+/** Where data that is moved into a node by `Host.move`, or by the node's receiver, goes: see `BlockNode.prepareMove`. */
 export interface MovePlace {
-  file: HostFile;
+  target: HostFile | MoveReceiver;
   /** In the order of the extents, back to back. */
   parts: readonly MovePart[];
   run: MoveRun | null;

@@ -61,12 +61,14 @@ export async function moveChunk(options: StepOptions, chunk: Chunk, begun: () =>
   try {
     // Once more: the source may have changed while the target got ready.
     const sources = locateAll(source, extents, guards);
-    const { file, run, slice } = place;
+    const { target: to, run, slice } = place;
     pieces = sources === null ? null : join(sources, place.parts);
-    if (pieces === null) return null;
+    if (pieces === null || ('receive' in to && !to.takes(pieces))) return null;
     const { bytes } = chunk;
-    const step = { pieces, bytes, target: file, run, granule: zeroStep, share, background, slice };
-    const moving = source.node.host.move(step);
+    const moving =
+      'receive' in to
+        ? to.receive(pieces)
+        : source.node.host.move({ pieces, bytes, target: to, run, granule: zeroStep, share, background, slice });
     begun();
     moved = await moving;
   } finally {

@@ -122,7 +122,7 @@ export abstract class NodeDriver extends NodeLinks {
       file = into.file;
       parts.push({ length, to: into.offset });
     }
-    return file === null ? null : { file, parts, run: null, slice, done: release };
+    return file === null ? null : { target: file, parts, run: null, slice, done: release };
   }
 
   protected abstract doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void>;

@@ -11,7 +11,7 @@ import { NodeRequests } from './requests.js';
 
 export abstract class NodeMoving extends NodeRequests {
   /**
-   * Finds a place for data that is written to disjoint, ascending extents by `Host.move`, whole or in steps of `granule` bytes of which those that are
+   * Finds a place for data that is written to disjoint, ascending extents by `Host.move` or a receiver, whole or in steps of `granule` bytes of which those that are
    * zero are left out. Null where there is none: then the data is to be written by `writeExtents`, which also says what is wrong. Rejects as that
    * where space cannot be had. Whoever gets a place begins the move at once, and calls `done`.
    */
@@ -42,7 +42,7 @@ export abstract class NodeMoving extends NodeRequests {
     }
     const last = extents[extents.length - 1];
     if (last.offset + last.length > this.noteBeyond) this.noteWrite(last.offset + last.length);
-    return { file: place.file, parts: place.parts, run: place.run, slice: place.slice, done };
+    return { target: place.target, parts: place.parts, run: place.run, slice: place.slice, done };
   }
 
   #takesMoves({ compressed, fua, serialised }: WriteFlags): boolean {

@@ -87,7 +87,7 @@ async function findPlace(
   // What is written in place may be unmapped by nobody meanwhile; and the guard notes that the file is to be flushed.
   const guard = image.reclamation.guardWrite();
   return {
-    file: into.file!,
+    target: into.file!,
     parts: located,
     run: run?.cursor ?? null,
     slice,

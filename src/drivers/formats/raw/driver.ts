@@ -16,6 +16,7 @@ import {
   type BlockStatus,
   type Extent,
   type Located,
+  type MovePlace,
   PERM_ALL,
   Perm,
   type TruncateOptions,
@@ -57,6 +58,11 @@ class RawNode extends FormatNode {
   protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
     if (write && this.#guard?.covers(offset) === true) return false;
     return this.#below.locate(offset + this.#offset, length, write, into);
+  }
+
+  protected override async doPrepareMove(extents: readonly Extent[], granule: number): Promise<MovePlace | null> {
+    if (this.#guard !== null && extents.some(({ offset }) => this.#guard?.covers(offset))) return null;
+    return this.#below.prepareMove(this.#moved(extents), granule);
   }
 
   override needsOf(_link: Child, perm: number, shared: number): Permissions {

@@ -11,11 +11,11 @@
 // reconnecting cannot detect that and succeeds, as it does in QEMU.
 
 import type { Host } from '../../../host/host.js';
-import type { NetAddress, TlsSettings } from '../../../host/net.js';
+import type { NetAddress, SentFile, TlsSettings } from '../../../host/net.js';
 import { detach, reportUnforeseen } from '../../../util/best-effort.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
 import { Waiters } from '../../../util/waiters.js';
-import { TransmissionFlag } from '../../../wire/nbd/constants.js';
+import { Command, TransmissionFlag } from '../../../wire/nbd/constants.js';
 import { Connection, type ConnectionUser } from './connection.js';
 import { lostError, replyError } from './errors.js';
 import { type HandshakeOptions, handshake, type Negotiated } from './handshake.js';
@@ -46,6 +46,9 @@ const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 5000;
 /** How long a server may be silent, after `abortStalled`, before it counts as stalled. */
 const STALL_MS = 10_000;
+
+/** What `writeFile` is told of a request that could not be sent. */
+const NOT_HELD = new BlockError('unsupported', 'the bytes of a file cannot be held');
 
 export class NbdClient implements ConnectionUser {
   readonly settings: ClientSettings;
@@ -117,15 +120,31 @@ export class NbdClient implements ConnectionUser {
     buffer: Uint8Array | null,
     start: number,
     runs: StatusRuns | null = null,
+    file: SentFile | null = null,
   ): Promise<void> {
     if (this.#failure !== null) return Promise.reject(this.#lostError(command, offset, length));
-    const slot = this.#table.take(command, flags, offset, length, buffer, start, runs);
-    if (slot < 0) return this.#requestLater(command, flags, offset, length, buffer, start, runs);
+    const slot = this.#table.take(command, flags, offset, length, buffer, start, runs, file);
+    if (slot < 0) return this.#requestLater(command, flags, offset, length, buffer, start, runs, file);
     const promise = this.#table.promise(slot);
     const connection = this.#waiting.length === 0 ? this.#leastBusy() : null;
     if (connection === null) this.#waiting.push(slot);
     else connection.send(slot);
     return promise;
+  }
+
+  /**
+   * Writes the `length` bytes of `file` from `from` on, without reading them into memory: whenever the request is sent, also after reconnecting, the link holds
+   * the file's pages, which must not change until this resolves. False where the link cannot hold them: then nothing was written, and they are to be
+   * written from memory. Rejects as `request`.
+   */
+  async writeFile(offset: number, length: number, file: SentFile, from: number): Promise<boolean> {
+    try {
+      await this.request(Command.write, 0, offset, length, null, from, null, file);
+      return true;
+    } catch (error) {
+      if (error === NOT_HELD) return false;
+      throw error;
+    }
   }
 
   /**
@@ -197,6 +216,11 @@ export class NbdClient implements ConnectionUser {
     const { path } = this.settings;
     const message = table.message[slot];
     table.finish(slot, replyError(path, table.command[slot], table.offset[slot], table.length[slot], error, message));
+  }
+
+  notHeld(slot: number): void {
+    this.#table.finish(slot, NOT_HELD);
+    this.#wakeSlotWaiters();
   }
 
   settled(): void {

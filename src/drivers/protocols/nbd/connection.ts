@@ -19,6 +19,8 @@ import { type RequestTable, SlotState } from './requests.js';
 export interface ConnectionUser {
   /** The request in `slot` was answered with `error`: 0, or a number of `NbdError`. */
   answered(connection: Connection, slot: number, error: number): void;
+  /** The request in `slot` cannot be sent from its file: it is not under way any more. */
+  notHeld(slot: number): void;
   /** Called after `answered` was called for all replies that were received together. */
   settled(): void;
   /** The connection is closed and does not use the memory of requests any more. Requests under way are still in state `sent`. */
@@ -65,7 +67,7 @@ export class Connection implements LinkOwner, ReplyUser {
 
   /** Changes whenever bytes are received or sent. */
   get moved(): number {
-    return this.#receivedBytes - this.#link.unsentBytes;
+    return this.#receivedBytes + this.#link.gatheredBytes - this.#link.unsentBytes;
   }
 
   /** Sends the request of a slot at the end of this turn. `hasRoom` must be true. The payload of a write must be in memory of the host. */
@@ -76,7 +78,11 @@ export class Connection implements LinkOwner, ReplyUser {
     table.connection[slot] = this.index;
     this.inFlight++;
     this.#parser.expect(slot);
-    this.#sender.send(slot);
+    if (!this.#sender.send(slot)) {
+      this.inFlight--;
+      this.#user.notHeld(slot);
+      return;
+    }
     if (this.#flushScheduled) return;
     this.#flushScheduled = true;
     queueMicrotask(this.#flushTurn);

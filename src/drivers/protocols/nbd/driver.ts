@@ -11,7 +11,7 @@ import { ProtocolNode } from '../../../block/node/protocol.js';
 import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
 import type { OpenRequest } from '../../../block/registry.js';
 import { netAddressOf } from '../../../block/socket-address.js';
-import type { BlockStatus, WriteFlags, ZeroFlags } from '../../../block/types.js';
+import type { BlockStatus, Extent, MovePlace, WriteFlags, ZeroFlags } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
 import type { BlockdevOptionsNbd } from '../../../schema/generated/types.js';
 import { orElse } from '../../../util/best-effort.js';
@@ -19,6 +19,7 @@ import { BlockError } from '../../../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import { AllocationState, Command, CommandFlag, TransmissionFlag } from '../../../wire/nbd/constants.js';
 import { NbdClient } from './client.js';
+import { FileSender } from './file-sender.js';
 import { formatNbdName } from './name.js';
 import { MAX_RANGE_BYTES, RequestSplitter } from './request-splitter.js';
 import { StatusCache, StatusRuns } from './status.js';
@@ -32,6 +33,7 @@ export class NbdNode extends ProtocolNode {
   readonly #socket: { path: string; name: string } | null;
   readonly #client: NbdClient;
   readonly #splitter: RequestSplitter;
+  readonly #receiver: FileSender;
   readonly #status = new StatusCache();
   /** Requests of at most so many bytes need not be split. */
   readonly #plainLimit: number;
@@ -48,6 +50,7 @@ export class NbdNode extends ProtocolNode {
       server.type === 'unix' && server.abstract !== true ? { path: server.path, name: own.export ?? '' } : null;
     this.#client = client;
     this.#splitter = new RequestSplitter(graph.host, client, filename);
+    this.#receiver = new FileSender(graph.host, client, (action) => this.#changing(action));
     this.#plainLimit = client.identity.maxPayload;
     this.requestAlignment = client.identity.minBlock;
     this.#size = client.identity.size;
@@ -92,6 +95,14 @@ export class NbdNode extends ProtocolNode {
         ? this.#splitter.writePlain(offset, buffer, fua)
         : this.#splitter.write(offset, buffer, fua),
     );
+  }
+
+  /** Data that lies in files is sent from there; without a zero test, for which it has to be read. */
+  protected override async doPrepareMove(extents: readonly Extent[], granule: number): Promise<MovePlace | null> {
+    const last = extents[extents.length - 1];
+    if (granule > 0 || !this.#receiver.usable || last.offset + last.length > this.#size) return null;
+    const parts = extents.map(({ offset, length }) => ({ length, to: offset }));
+    return { target: this.#receiver, parts, run: null, slice: 0, done: () => {} };
   }
 
   protected override async doWriteZeroes(offset: number, length: number, flags: ZeroFlags): Promise<void> {

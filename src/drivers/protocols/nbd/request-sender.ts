@@ -3,14 +3,15 @@
 //   send(slot) send(slot) send(write) send(slot)            at the end of the turn: flush
 //
 //   ring of headers   | h | h | h | h |        payload
-//   pieces pushed     [ 1         ] [ 2 = the write's payload ] [ 3 ]
+//   pieces pushed     [ 1         ] [ 2 = the write's payload ] [ 3 ]        a payload that lies in a file: pages of it, held by the link
 //
 // Consecutive headers are one piece; a payload ends the piece, and so does the end of the ring. The ring has a place for each request that may be
 // under way, so that a header has been sent when its place is used again. `lastPiece` of a request is the number of the piece that it ends with: the
 // request's memory is in use until that piece is sent, even if the reply comes earlier.
 
 import type { Memory } from '../../../host/host.js';
-import type { Link } from '../../../host/net.js';
+import type { Link, SentFile } from '../../../host/net.js';
+import { reportUnless } from '../../../util/best-effort.js';
 import { viewOf } from '../../../util/bytes.js';
 import { Command, EXTENDED_REQUEST_BYTES, REQUEST_BYTES } from '../../../wire/nbd/constants.js';
 import { putDisconnect, putRequest } from '../../../wire/nbd/headers.js';
@@ -49,12 +50,27 @@ export class RequestSender {
     this.#view = viewOf(this.#headers);
   }
 
-  /** Sends the request of a slot with the next flush. The payload of a write must be in memory of the host. */
-  send(slot: number): void {
+  /**
+   * Sends the request of a slot with the next flush. The payload of a write must be in memory of the host, or in a file. False, and it is not sent, where
+   * the link cannot hold that part of the file.
+   */
+  send(slot: number): boolean {
     const table = this.#table;
     putRequest(this.#view, this.#nextPlace(), table, slot, this.#extended);
     this.#count++;
-    if (table.command[slot] === Command.write) {
+    const file = table.file[slot];
+    if (file !== null) {
+      const pieces = this.#pushFile(file, table.start[slot], table.length[slot]);
+      if (pieces === 0) {
+        // Its header was the last one.
+        this.#count--;
+        this.#requests--;
+        return false;
+      }
+      this.#headersPushed();
+      this.#pushed += pieces;
+      table.lastPiece[slot] = this.#pushed;
+    } else if (table.command[slot] === Command.write) {
       this.#push();
       const start = table.start[slot];
       this.#link.push(table.buffer[slot]!, start, start + table.length[slot]);
@@ -62,6 +78,7 @@ export class RequestSender {
     } else {
       table.lastPiece[slot] = this.#pushed + 1;
     }
+    return true;
   }
 
   /** Sends the disconnect request; nothing may be sent after it. */
@@ -95,6 +112,23 @@ export class RequestSender {
     const start = this.#unpushed * this.#headerBytes;
     this.#link.push(this.#headers, start, start + this.#count * this.#headerBytes);
     this.#pushed++;
+    this.#headersPushed();
+  }
+
+  /** Pushes the headers and the bytes of a file behind them. Returns the number of pieces; 0, and nothing is pushed, where that cannot be. */
+  #pushFile(file: SentFile, from: number, length: number): number {
+    const start = this.#unpushed * this.#headerBytes;
+    const end = start + this.#count * this.#headerBytes;
+    try {
+      return this.#link.pushFile(this.#headers, start, end, file, from, length);
+    } catch (error) {
+      // Whoever reads the file, or takes memory for it, learns of these.
+      reportUnless('nbd client', error, 'limit', 'closed');
+      return 0;
+    }
+  }
+
+  #headersPushed(): void {
     this.#unpushed = (this.#unpushed + this.#count) % PLACES;
     this.#count = 0;
   }

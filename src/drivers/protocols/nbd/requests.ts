@@ -4,6 +4,7 @@
 //   free -> waiting -> sent -> (answered ->) free        answered: the reply has come, but the request's memory is still being sent
 //              ^--------'  the connection was lost
 
+import type { SentFile } from '../../../host/net.js';
 import type { StatusRuns } from './status.js';
 
 /** Number of slots. Further requests wait until one is free. */
@@ -20,6 +21,8 @@ export class RequestTable {
   /** Source or target of the payload, whose `length` bytes begin at `start`. */
   readonly buffer: (Uint8Array | null)[] = new Array(MAX_REQUESTS).fill(null);
   readonly start = new Float64Array(MAX_REQUESTS);
+  /** Where the payload of a write is not in `buffer` but in a file, from `start` on. */
+  readonly file: (SentFile | null)[] = new Array(MAX_REQUESTS).fill(null);
   readonly runs: (StatusRuns | null)[] = new Array(MAX_REQUESTS).fill(null);
   /** Counts the uses of a slot, so that a reply to an earlier request of the slot is recognised. */
   readonly use = new Uint32Array(MAX_REQUESTS);
@@ -61,6 +64,7 @@ export class RequestTable {
     buffer: Uint8Array | null,
     start: number,
     runs: StatusRuns | null,
+    file: SentFile | null,
   ): number {
     if (this.#freeCount === 0) return -1;
     const slot = this.#free[--this.#freeCount];
@@ -72,6 +76,7 @@ export class RequestTable {
     this.buffer[slot] = buffer;
     this.start[slot] = start;
     this.runs[slot] = runs;
+    this.file[slot] = file;
     return slot;
   }
 
@@ -96,6 +101,7 @@ export class RequestTable {
     this.state[slot] = SlotState.free;
     this.buffer[slot] = null;
     this.runs[slot] = null;
+    this.file[slot] = null;
     this.#free[this.#freeCount++] = slot;
     if (error === null) this.#resolve[slot]();
     else this.#reject[slot](error);
