@@ -146,6 +146,49 @@ overEngines('sockets', (bench) => {
     await close();
   });
 
+  it('a window that is to be full is told when it is; what is in it before can be asked for', async () => {
+    const { server, client, close } = await pairOf(bench.host, unix('whole.sock'));
+    const { memory } = bench.host;
+    const data = memory.allocate(300_000);
+    data.set(pattern(data.length, 6));
+    const window = memory.allocate(250_000);
+    const told: number[] = [];
+    let end: unknown;
+    server.owner = {
+      received: (count) => {
+        told.push(count);
+        expect(server.gatheredBytes).to.equal(0);
+        server.window(window, 0, 100_000, true);
+      },
+      progressed: () => {},
+      closed: (error) => {
+        end = error;
+      },
+    };
+    const gathered = async (bytes: number) => {
+      while (server.gatheredBytes !== bytes) await new Promise((resolve) => setImmediate(resolve));
+    };
+    const send = (from: number, to: number) => {
+      client.push(data, from, to);
+      client.flush();
+    };
+    server.window(window, 0, window.length, true);
+    send(0, 10);
+    await gathered(10);
+    send(10, 249_999);
+    await gathered(249_999);
+    expect(told).to.deep.equal([]);
+    send(249_999, 260_000);
+    await gathered(10_000);
+    expect(told).to.deep.equal([250_000]);
+    expect(Buffer.compare(window.subarray(10_000), data.subarray(10_000, 250_000))).to.equal(0);
+    expect(Buffer.compare(window.subarray(0, 10_000), data.subarray(250_000, 260_000))).to.equal(0);
+    await client.close();
+    while (end === undefined) await new Promise((resolve) => setImmediate(resolve));
+    expect(told).to.deep.equal([250_000]);
+    await close();
+  });
+
   it('closed by the other side in the middle of a message: what came is told, then the end', async () => {
     const { server, client, close } = await pairOf(bench.host, unix('middle.sock'));
     const into = new Collector(bench.host, server).read();
