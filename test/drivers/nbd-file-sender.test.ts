@@ -1,5 +1,6 @@
 // Copies into an export whose source lies in files: pages of the file are sent, without being read, where that is safe; the bytes are the same either way.
 
+import { execFileSync } from 'node:child_process';
 import { truncateSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import type { BlockNode } from '../../src/block/node/node.js';
@@ -8,7 +9,9 @@ import type { HostFile } from '../../src/host/host.js';
 import { SocketLink } from '../../src/host/real/link.js';
 import type { Chunk } from '../../src/jobs/copy-plan.js';
 import { moveChunk, type StepResult } from '../../src/jobs/copy-step.js';
+import { SIMPLE_REPLY_MAGIC } from '../../src/wire/nbd/constants.js';
 import { ALL_FLAGS, type FakeExport, type FakePeer, serveMemory } from '../support/fake-nbd.js';
+import { requirePeer } from '../support/peers.js';
 import { NbdLab } from './nbd-support.js';
 import { linkTo, pattern } from './support.js';
 
@@ -130,6 +133,33 @@ describe('nbd: data that lies in files', () => {
     expect(held).to.be.greaterThan(4 * MIB);
   });
 
+  it('is in use until it is sent, also where the answer comes earlier', async () => {
+    let answered: () => void = () => {};
+    const early = new Promise<void>((resolve) => {
+      answered = resolve;
+    });
+    const fake = await lab.fake(async (peer) => {
+      await peer.negotiate(OFFER);
+      const head = await peer.read(28);
+      peer.socket.pause();
+      peer.write(SIMPLE_REPLY_MAGIC, 28, head.subarray(8, 16));
+      answered();
+      await peer.read(MIB);
+      for (;;) peer.simple(await peer.request());
+    });
+    const to = await lab.openNbd(fake.path);
+    let moved: StepResult | undefined;
+    const moving = move(await open(true), to, [[0, MIB]]).then((result) => {
+      moved = result;
+    });
+    await early;
+    for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+    expect(moved).to.equal(undefined);
+    fake.resume();
+    await moving;
+    expect(moved?.error).to.include({ code: 'no-space' });
+  });
+
   it('says which piece the server refused', async () => {
     const fake = await lab.fake(async (peer) => {
       await peer.negotiate(OFFER);
@@ -142,6 +172,19 @@ describe('nbd: data that lies in files', () => {
     const moved = await move(await open(true), to, [[0, 4 * MIB]]);
     expect(moved).to.include({ isRead: false, at: 2 * MIB });
     expect(moved?.error).to.include({ code: 'no-space', offset: 2 * MIB, length: MIB });
+  });
+
+  it('goes by requests where it is stored compressed', async function () {
+    requirePeer(this, 'qemu-img');
+    const names = [lab.path('source'), lab.path('packed')];
+    execFileSync('qemu-img', ['convert', '-c', '-f', 'raw', '-O', 'qcow2', '-o', 'cluster_size=2M', ...names]);
+    const fake = await lab.fake(serve);
+    const to = await lab.openNbd(fake.path);
+    const file = { driver: 'file' as const, filename: lab.path('packed') };
+    const from = await lab.open({ driver: 'qcow2', 'read-only': true, file });
+    expect(await move(from, to, [[0, 4 * MIB]])).to.equal(null);
+    expect(held).to.equal(0);
+    expect(target.every((byte) => byte === 0x55)).to.equal(true);
   });
 
   it('goes by requests where somebody may change it, where it is looked through, and where a file is closed', async () => {

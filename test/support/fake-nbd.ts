@@ -223,6 +223,11 @@ export class FakeNbd {
     return fake;
   }
 
+  /** Takes bytes again from those whose sockets were paused. */
+  resume(): void {
+    for (const socket of this.#sockets) socket.resume();
+  }
+
   /** Hangs up on everybody. */
   drop(): void {
     for (const socket of this.#sockets) socket.destroy();

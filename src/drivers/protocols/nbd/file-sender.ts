@@ -39,7 +39,9 @@ export class FileSender implements MoveReceiver {
   takes(pieces: readonly MovePiece[]): boolean {
     const { minBlock, maxPayload } = this.#client.identity;
     let bytes = 0;
-    for (const { file, length, to } of pieces) {
+    for (const { file, length, to, packing } of pieces) {
+      // Compressed clusters are not what the server is to have.
+      if (packing) return false;
       if (file === null || file.writable || !file.movable || length > maxPayload) return false;
       if (length % minBlock !== 0 || to % minBlock !== 0) return false;
       bytes += length;
