@@ -4,7 +4,7 @@
 // under way only; `shutdown` closes it. Who needs another host, or a gate in front of backing files, makes a `Workspace`.
 
 import type { CheckResult } from './block/abilities.js';
-import type { CompareOptions, CompareResult } from './block/compare.js';
+import type { CompareResult } from './block/compare.js';
 import type { NewImageOptions } from './block/create.js';
 import type { CheckFinding } from './block/finding.js';
 import type { OpenOptions } from './block/open.js';
@@ -15,6 +15,7 @@ import type {
   BackupRequest,
   BackupSettings,
   CommitSettings,
+  CompareSettings,
   ConvertSettings,
   ImageName,
   InfoOptions,
@@ -68,6 +69,7 @@ export type {
   BackupSettings,
   BackupTargetImage,
   CommitSettings,
+  CompareSettings,
   ConvertedImage,
   ConvertSettings,
   ImageName,
@@ -121,8 +123,8 @@ function workspace(): Workspace {
  * Opens an image with its backing chain, for reading and writing unless `readOnly` says otherwise.
  * Rejects with `not-found`, `locked`, `permission`, `invalid-image`, `unsupported`, `loop`, ...
  */
-export function open(image: ImageName, options?: OpenOptions): Promise<Image> {
-  return workspace().open(image, options);
+export function open(image: ImageName, settings?: OpenOptions): Promise<Image> {
+  return workspace().open(image, settings);
 }
 
 /** Makes an object that options name by its id: `addObject('tls-creds-psk,id=tls0,dir=/keys')`. */
@@ -147,28 +149,28 @@ export function convert(source: ImageName, target: string, settings?: string | C
 }
 
 /** What an image is (QAPI `ImageInfo`); with `backingChain`, what each image of the chain is, the top first. */
-export function info(image: ImageName, options: InfoOptions & { backingChain: true }): Promise<ImageInfo[]>;
-export function info(image: ImageName, options?: InfoOptions): Promise<ImageInfo>;
-export function info(image: ImageName, options?: InfoOptions): Promise<ImageInfo | ImageInfo[]> {
-  return workspace().info(image, options);
+export function info(image: ImageName, settings: InfoOptions & { backingChain: true }): Promise<ImageInfo[]>;
+export function info(image: ImageName, settings?: InfoOptions): Promise<ImageInfo>;
+export function info(image: ImageName, settings?: InfoOptions): Promise<ImageInfo | ImageInfo[]> {
+  return workspace().info(image, settings);
 }
 
 /** The runs of an image (QAPI `MapEntry`), in order. */
-export function map(image: ImageName, options?: OpenOptions): AsyncGenerator<MapEntry> {
-  return workspace().map(image, options);
+export function map(image: ImageName, settings?: OpenOptions): AsyncGenerator<MapEntry> {
+  return workspace().map(image, settings);
 }
 
 /**
  * Checks the consistency of an image's metadata; `findings` has each fault, and `findingText` the words for one. The counts are those of
  * `diskwright check --output=json`, with names in camelCase. Rejects with `unsupported` for raw images.
  */
-export function check(image: ImageName, options?: OpenOptions): Promise<CheckResult & { findings: CheckFinding[] }> {
-  return workspace().check(image, options);
+export function check(image: ImageName, settings?: OpenOptions): Promise<CheckResult & { findings: CheckFinding[] }> {
+  return workspace().check(image, settings);
 }
 
 /** Do two images read the same? */
-export function compare(a: ImageName, b: ImageName, options?: CompareOptions): Promise<CompareResult> {
-  return workspace().compare(a, b, options);
+export function compare(a: ImageName, b: ImageName, settings?: CompareSettings): Promise<CompareResult> {
+  return workspace().compare(a, b, settings);
 }
 
 /** Keeps `image` as it is now: what is written from now on goes to an overlay in `file`. */
@@ -213,8 +215,8 @@ export function backups(requests: readonly BackupRequest[]): Promise<Job[]> {
  * Serves an open image by NBD, at a UNIX socket (`path`) or over TCP (`host`, `port`; by default at 127.0.0.1, which no other machine reaches), until the
  * service is closed. When a mirror, a commit or a snapshot puts another file in the image's place, the clients go on with that one.
  */
-export function serve(image: Image, options?: ServeOptions): Promise<NbdService> {
-  return workspace().serve(image, options);
+export function serve(image: Image, settings?: ServeOptions): Promise<NbdService> {
+  return workspace().serve(image, settings);
 }
 
 /**
@@ -222,8 +224,8 @@ export function serve(image: Image, options?: ServeOptions): Promise<NbdService>
  * qemu-storage-daemon or of a machine of QEMU. Rejects with `not-found`, `permission`, `io` (refused, no QMP server), `cancelled` (no greeting within
  * `timeoutMs`, or the signal), `invalid-argument`.
  */
-export function connectQmp(address: QmpAddress, options?: ConnectQmpOptions): Promise<QmpClient> {
-  return workspace().connectQmp(address, options);
+export function connectQmp(address: QmpAddress, settings?: ConnectQmpOptions): Promise<QmpClient> {
+  return workspace().connectQmp(address, settings);
 }
 
 /** Ends all services, connections and jobs and closes all images of the functions above, and what they run on. The next call begins anew. */

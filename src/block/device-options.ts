@@ -29,6 +29,8 @@ export interface DeviceStats {
 
 export interface DeviceOptions {
   name: string;
+  /** What messages about a request call it. Default: `device 'NAME'`. */
+  called?: string;
   /** Conflicts of permissions do not tell its name, which is nobody's to use: an export's own device. Default: they do. */
   unnamed?: boolean;
   /** Write permission is taken on the node. */

@@ -9,7 +9,7 @@
 
 import type { Host, HostFile } from '../host/host.js';
 import { assert } from '../util/assert.js';
-import { BlockError, toBlockError } from '../util/errors.js';
+import { BlockError, type BlockErrorCode, toBlockError } from '../util/errors.js';
 import { Waiters } from '../util/waiters.js';
 import { type Accounting, isRefusal, type LatencyKind, type RequestKind } from './accounting.js';
 import { type Child, type NodeUser, UNNAMED_DEVICE } from './child.js';
@@ -64,6 +64,7 @@ export class Device implements NodeUser {
   readonly #host: Host;
   #throttle: Admission | null;
   #root: Child | null;
+  readonly #called: string;
   /** Of the root node that it had at last: for messages. */
   #lastFilename: string;
   #closing = false;
@@ -90,6 +91,7 @@ export class Device implements NodeUser {
   constructor(node: BlockNode, options: DeviceOptions) {
     this.name = options.name;
     this.userName = options.unnamed === true ? UNNAMED_DEVICE : `device '${options.name}'`;
+    this.#called = options.called ?? `device '${options.name}'`;
     this.writable = options.writable;
     this.accounting = options.accounting ?? null;
     this.writethrough = options.writethrough ?? false;
@@ -449,7 +451,7 @@ export class Device implements NodeUser {
   ): Promise<void> {
     if (this.#closing) throw this.#closedError();
     if (!this.writable && (kind === 'write' || kind === 'discard' || kind === 'resize')) {
-      throw new BlockError('read-only', `device '${this.name}' is read-only`, { operation: kind });
+      throw this.#refusal('read-only', 'is read-only', kind);
     }
     this.#host.guestCame();
     this.#pending++;
@@ -513,6 +515,11 @@ export class Device implements NodeUser {
   }
 
   #closedError(): BlockError {
-    return BlockError.at(this.#lastFilename, 'closed', `device '${this.name}' is closed`);
+    return this.#refusal('closed', 'is closed');
+  }
+
+  #refusal(code: BlockErrorCode, what: string, operation?: string): BlockError {
+    const filename = this.#root?.node.filename ?? this.#lastFilename;
+    return BlockError.at(filename, code, `${this.#called} ${what}`, { operation });
   }
 }

@@ -34,6 +34,8 @@ export interface GraphOptions {
   warn?: (message: string) => void;
   /** Files (`FileInfo.id`) that the program itself writes to: they are not opened as images. */
   reserved?: ReadonlyMap<string, ReservedFile>;
+  /** The graph's users know files and no nodes: errors call a node by its file where the graph made its name up. */
+  namesFiles?: boolean;
 }
 
 export class Graph {
@@ -41,6 +43,7 @@ export class Graph {
   readonly gate: OpenGate | null;
   readonly warn: (message: string) => void;
   readonly reserved: ReadonlyMap<string, ReservedFile>;
+  readonly #namesFiles: boolean;
   readonly nodes = new Map<string, BlockNode>();
   /** Root links of the devices that have a name for commands; each moves on with its device. */
   readonly devices = new Map<string, Child>();
@@ -59,6 +62,7 @@ export class Graph {
     this.host = host;
     this.gate = options.gate ?? null;
     this.reserved = options.reserved ?? new Map();
+    this.#namesFiles = options.namesFiles ?? false;
     this.warn = options.warn ?? (() => {});
     this.quiescence.watch(() => this.#closeUnused());
   }
@@ -76,6 +80,12 @@ export class Graph {
       name = `#block${this.#nextName++}`;
     } while (this.nodes.has(name));
     return name;
+  }
+
+  /** What errors call a node, as `kind` and by its name, or by that of its device: `Node 'disk'`. */
+  titleOf(node: { readonly nodeName: string; readonly filename: string }, kind: string): string {
+    const name = this.deviceOf(node) ?? node.nodeName;
+    return this.#namesFiles && name.startsWith('#') ? `'${node.filename}'` : `${kind} '${name}'`;
   }
 
   /** Keeps a name for a node that is being opened, until `freeName`. Throws `exists`. */

@@ -61,7 +61,9 @@ export async function withLockHolder(graph: Graph, error: unknown): Promise<unkn
     if ((await fileId(node).catch(orElse('looking who has locked a file', null))) !== id) continue;
     const name = node.filename === path ? '' : `, as '${node.filename}'`;
     const [lock] = reason.split('\n');
-    return new BlockError('locked', `${lock}\n'${path}' is open in this program${name}`, {
+    // A lock on what others may do is all that a reader asks for beyond reading.
+    const wayOut = lock.includes('shared') ? ": close it, or read it with 'forceShare'" : '';
+    return new BlockError('locked', `${lock}\n'${path}' is open in this program${name}${wayOut}`, {
       path,
       operation: 'lock',
       cause: error,

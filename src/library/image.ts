@@ -65,7 +65,7 @@ const WRITE_STREAM: Shape<WriteStreamOptions> = { from: integer(0), highWaterMar
 /** Wraps a node that was opened for it. */
 export let wrapNode: (node: BlockNode, name: string) => Image;
 
-/** What a service is called among the users of an image. Its clients were told the size. */
+/** What a service is called among the users of an image. */
 export const A_SERVICE = 'a service';
 
 /** The device behind an image; not public. */
@@ -84,7 +84,12 @@ export class Image {
   private constructor(node: BlockNode, name: string) {
     this.#node = node;
     // Also where it only reads: what it reads from backing files is not to change under it.
-    this.#device = new Device(node, { name, writable: !node.readOnly, shared: PERM_ALL & ~(Perm.WRITE | Perm.RESIZE) });
+    this.#device = new Device(node, {
+      name,
+      called: 'the image',
+      writable: !node.readOnly,
+      shared: PERM_ALL & ~(Perm.WRITE | Perm.RESIZE),
+    });
     this.#notLeftOpen = this.#device.writable ? whileOpen(node.graph, this.#device) : () => undefined;
   }
 
@@ -124,7 +129,10 @@ export class Image {
   read(offset: number, length: number): Promise<Buffer>;
   read(offset: number, what: Uint8Array | number): Promise<unknown> {
     // Without a promise of its own: this is where programs with many small requests spend their time.
-    return typeof what === 'number' ? this.#readNew(offset, what) : this.#device.read(offset, what);
+    if (typeof what === 'number') return this.#readNew(offset, what);
+    if (what !== undefined) return this.#device.read(offset, what);
+    const reason = "read: the second argument, 'length' (a number of bytes) or 'buffer', is missing";
+    return Promise.reject(new BlockError('invalid-argument', reason, { operation: 'read' }));
   }
 
   /**
@@ -156,17 +164,14 @@ export class Image {
    */
   async resize(size: number, options?: ResizeOptions): Promise<void> {
     checkBytes(size, 'size', 'resize');
-    if (this.users.includes(A_SERVICE)) {
-      throw BlockError.at(
-        this.filename,
-        'permission',
-        `the size cannot change while ${A_SERVICE} offers the image to its clients`,
-        {
-          operation: 'resize',
-        },
-      );
+    // Its clients were told the size.
+    if (this.users.includes(A_SERVICE)) throw this.#keepsSize();
+    try {
+      await this.#device.truncate(size, options);
+    } catch (error) {
+      const conflict = error instanceof BlockError && error.code === 'permission' && this.users.length > 0;
+      throw conflict ? this.#keepsSize(error) : error;
     }
-    await this.#device.truncate(size, options);
   }
 
   /**
@@ -182,8 +187,8 @@ export class Image {
    * The image's bytes as a stream. What reads as zeroes is not read. Writes go on meanwhile: what was written before the stream came to within 4 MiB
    * of it (a chunk, where that is more) is in it. Its error is `out-of-bounds` where the image becomes shorter than `to`. Throws `out-of-bounds`, `closed`.
    */
-  createReadStream(options: ReadStreamOptions = {}): Readable {
-    const { highWaterMark = STREAM_BYTES, ...range } = takeSettings(READ_STREAM, options, 'options');
+  createReadStream(settings: ReadStreamOptions = {}): Readable {
+    const { highWaterMark = STREAM_BYTES, ...range } = takeSettings(READ_STREAM, settings, 'settings');
     const { from, to } = this.#range(range);
     return readImage(this.#device, from, to, highWaterMark);
   }
@@ -194,16 +199,16 @@ export class Image {
    * where the stream was destroyed: a chunk that was cut short by that has the error `cancelled`. Its error is `out-of-bounds` where more comes than
    * the image has room for: it does not grow. Throws `closed`.
    */
-  createWriteStream(options: WriteStreamOptions = {}): Writable {
-    const { highWaterMark = STREAM_BYTES, from = 0 } = takeSettings(WRITE_STREAM, options, 'options');
+  createWriteStream(settings: WriteStreamOptions = {}): Writable {
+    const { highWaterMark = STREAM_BYTES, from = 0 } = takeSettings(WRITE_STREAM, settings, 'settings');
     // Throws where it is closed.
     rootOf(this.#device);
     return writeImage(this.#device, from, highWaterMark);
   }
 
   /** The image's bytes as a web stream, as `fetch` and `Response` take it. What reads as zeroes is not read. */
-  readable(options: ReadStreamOptions = {}): ReadableStream<Uint8Array<ArrayBuffer>> {
-    return toWeb(this.createReadStream(options));
+  readable(settings: ReadStreamOptions = {}): ReadableStream<Uint8Array<ArrayBuffer>> {
+    return toWeb(this.createReadStream(settings));
   }
 
   /**
@@ -261,6 +266,20 @@ export class Image {
     if (this.#closing !== null) return 'Image { closed }';
     const { filename, size, writable } = this;
     return `Image ${inspect({ filename, size, writable }, options)}`;
+  }
+
+  #keepsSize(cause?: BlockError): BlockError {
+    const { users, filename } = this;
+    const verb = users.length === 1 ? 'uses' : 'use';
+    return BlockError.at(
+      filename,
+      'permission',
+      `the size cannot change while ${users.join(' and ')} ${verb} the image`,
+      {
+        operation: 'resize',
+        cause,
+      },
+    );
   }
 
   async #readNew(offset: number, length: number): Promise<Buffer> {

@@ -1,6 +1,7 @@
 // What the calls of the library take. Names are ours, in camelCase; three things are QAPI's, with QAPI's names throughout: the options that open an
 // image (`ImageName`), those that make one (`create`), and the limits of an image.
 
+import type { CompareOptions } from '../block/compare.js';
 import type { ImageCreateOptions } from '../block/create.js';
 import type { OpenGate } from '../block/gate.js';
 import type { OpenOptions } from '../block/open.js';
@@ -72,6 +73,11 @@ export type BackupTargetImage = JobTargetImage & { compress?: boolean };
 
 /** The image that `convert` makes: QAPI's `BlockdevCreateOptions` of a format, which the name or `driver` must say. `size` is the source's where it is left out. */
 export type ConvertedImage = MadeFor<ImageCreateOptions, 'size'> & { size?: number };
+
+export interface CompareSettings extends CompareOptions {
+  /** Reads images that somebody else writes to, or that this program has open; what is compared may change meanwhile. */
+  forceShare?: boolean;
+}
 
 export interface ConvertSettings
   extends Pick<

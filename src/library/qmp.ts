@@ -113,7 +113,7 @@ export class QmpClient {
   async executeAny(command: string, args: object = {}, options: ExecuteOptions = {}): Promise<unknown> {
     const name = text(command, 'command');
     const given = plainObject(args, 'args');
-    const { outOfBand = false, signal } = takeSettings(EXECUTE, options, 'options');
+    const { outOfBand = false, signal } = takeSettings(EXECUTE, options, 'settings');
     if (outOfBand && !this.hasOutOfBand) {
       throw new BlockError('unsupported', 'the server takes no commands out of band', { operation: name });
     }
@@ -177,5 +177,5 @@ export function qmpAddress(address: QmpAddress, absolute: (path: string) => stri
 
 /** Throws `invalid-argument`, `unknown-option`. */
 export function connectOptions(options: ConnectQmpOptions): ConnectQmpOptions {
-  return takeSettings(CONNECT, options, 'options');
+  return takeSettings(CONNECT, options, 'settings');
 }

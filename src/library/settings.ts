@@ -1,6 +1,5 @@
 // What the calls of the library take, as shapes: every call checks its arguments here before it touches anything.
 
-import type { CompareOptions } from '../block/compare.js';
 import { checkCompresses, checkCreateOptions, type ImageCreateOptions, refuseFormat } from '../block/create.js';
 import type { OpenGate } from '../block/gate.js';
 import type { OpenOptions } from '../block/open.js';
@@ -33,12 +32,13 @@ import type { CommitRequest } from '../workspace/commit.js';
 import { formatOfName, formatOfTarget } from '../workspace/format-name.js';
 import type { StreamRequest } from '../workspace/stream.js';
 import { MEMBERS_OF_THE_JOB, type TargetPlan } from '../workspace/target.js';
-import { anImage, type Image } from './image.js';
+import { anImage, Image } from './image.js';
 import type { JobWatch } from './job.js';
 import type {
   BackupRequest,
   BackupSettings,
   CommitSettings,
+  CompareSettings,
   ConvertSettings,
   InfoOptions,
   JobSettings,
@@ -70,7 +70,7 @@ export const INFO: Shape<InfoOptions> = { ...OPEN, backingChain: bool };
 
 const onProgress: Check<OnProgress> = (value, path) => progressListener(callback<OnProgress>()(value, path));
 
-export const COMPARE: Shape<CompareOptions> = { strict: bool, signal: abortSignal, onProgress };
+export const COMPARE: Shape<CompareSettings> = { strict: bool, forceShare: bool, signal: abortSignal, onProgress };
 
 export const SNAPSHOT: Shape<SnapshotSettings> = { format: text, nodeName: text, mode: qapi('NewImageMode') };
 
@@ -220,6 +220,12 @@ export function imageName(value: unknown, path: string): CheckedImage {
 function takeImageOptions(value: unknown, path: string): LooseOptions {
   // It was checked already.
   if (value instanceof LooseOptions) return value;
+  if (value instanceof Image) {
+    throw new BlockError(
+      'invalid-argument',
+      `Parameter '${path}' is a file name or options, not an open Image: close it first, or copy it with backup()`,
+    );
+  }
   if (typeof value !== 'object') throw wrongType(path, 'string or object', value);
   return checkImageOptions(plainObject(value, path));
 }
@@ -227,7 +233,7 @@ function takeImageOptions(value: unknown, path: string): LooseOptions {
 /** What `open` and its kin take; `what` is the image's name in messages. */
 export function imageAndOptions(image: unknown, options: unknown, what = 'image'): [CheckedImage, OpenOptions] {
   const name = imageName(image, what);
-  const checked = takeSettings(OPEN, options, 'options');
+  const checked = takeSettings(OPEN, options, 'settings');
   if (typeof name !== 'string' && checked.format !== undefined) {
     throw new BlockError('invalid-argument', "Parameter 'format' goes with a file name: options name a 'driver'");
   }
@@ -344,7 +350,8 @@ function targetOf(
   if (typeof name !== 'string') throw wrongType('target', 'string: the name of the file that is made', target);
   for (const given of MEMBERS_OF_THE_JOB) {
     if (Object.hasOwn(create, given)) {
-      throw new BlockError('invalid-argument', `Parameter '${path}.create.${given}' is the job's to say`);
+      const why = given === 'size' ? 'the target has the size of the image' : "'sync' determines the backing file";
+      throw new BlockError('invalid-argument', `Parameter '${path}.create.${given}' cannot be given: ${why}`);
     }
   }
   if (format !== undefined) {
@@ -384,7 +391,7 @@ export function snapshotOrders(value: unknown): SnapshotOrder[] {
 }
 
 export function serveOptions(value: unknown): ServeOptions {
-  const options = takeSettings(SERVE, value, 'options');
+  const options = takeSettings(SERVE, value, 'settings');
   if (options.path !== undefined && (options.host !== undefined || options.port !== undefined)) {
     throw new BlockError('invalid-argument', 'serve takes either a path or a host and port');
   }

@@ -1,7 +1,7 @@
 // What the library works with: one host, one graph of nodes, one set of jobs.
 
 import type { CheckResult } from '../block/abilities.js';
-import type { CompareOptions, CompareResult } from '../block/compare.js';
+import type { CompareResult } from '../block/compare.js';
 import type { ImageCreateOptions, NewImageOptions } from '../block/create.js';
 import type { Device } from '../block/device.js';
 import { rootOf } from '../block/device.js';
@@ -42,6 +42,7 @@ import type {
   BackupRequest,
   BackupSettings,
   CommitSettings,
+  CompareSettings,
   ConvertSettings,
   ImageName,
   InfoOptions,
@@ -82,12 +83,12 @@ export class Workspace {
   #closed: Promise<void> | null = null;
 
   /** Throws `invalid-argument`, `unknown-option`. */
-  constructor(host: Host, options: WorkspaceOptions = {}) {
+  constructor(host: Host, settings: WorkspaceOptions = {}) {
     if (typeof (host as Host | undefined)?.open !== 'function') throw wrongType('host', 'Host', host);
-    const { jobsPerDisk, ...others } = takeSettings(shapes.WORKSPACE, options, 'options');
+    const { jobsPerDisk, ...others } = takeSettings(shapes.WORKSPACE, settings, 'settings');
     registerDrivers();
     this.#host = host;
-    this.#graph = new Graph(host, others);
+    this.#graph = new Graph(host, { ...others, namesFiles: true });
     this.#manager = new JobManager(host.clock);
     this.#scheduler = jobsPerDisk === undefined ? null : new JobScheduler({ perDisk: jobsPerDisk });
   }
@@ -107,8 +108,8 @@ export class Workspace {
   }
 
   /** Opens an image for reading and writing (or with `readOnly`). Rejects with `not-found`, `locked`, `permission`, `invalid-image`, ... */
-  async open(image: ImageName, options: OpenOptions = {}): Promise<Image> {
-    const [name, how] = shapes.imageAndOptions(image, options);
+  async open(image: ImageName, settings: OpenOptions = {}): Promise<Image> {
+    const [name, how] = shapes.imageAndOptions(image, settings);
     return this.#begin(async () => {
       const node = await openNode(this.#graph, name, { discard: 'unmap', ...how });
       try {
@@ -133,20 +134,20 @@ export class Workspace {
   }
 
   /** What an image is: QAPI `ImageInfo`, with `backingChain` that of the chain, the top first. Opens nothing else. */
-  async info(image: ImageName, options: InfoOptions & { backingChain: true }): Promise<ImageInfo[]>;
-  async info(image: ImageName, options?: InfoOptions): Promise<ImageInfo>;
-  async info(image: ImageName, options: InfoOptions = {}): Promise<ImageInfo | ImageInfo[]> {
+  async info(image: ImageName, settings: InfoOptions & { backingChain: true }): Promise<ImageInfo[]>;
+  async info(image: ImageName, settings?: InfoOptions): Promise<ImageInfo>;
+  async info(image: ImageName, settings: InfoOptions = {}): Promise<ImageInfo | ImageInfo[]> {
     this.#checkOpen();
-    const { backingChain = false, ...open } = takeSettings(shapes.INFO, options, 'options');
+    const { backingChain = false, ...open } = takeSettings(shapes.INFO, settings, 'settings');
     const [name, how] = shapes.imageAndOptions(image, open);
     const infos = await this.#namingHolder(imageInfos(this.#graph, name, how, backingChain));
     return backingChain ? infos : infos[0];
   }
 
   /** The runs of an image (QAPI `MapEntry`), in order: which hold data, which are zeroes, where they lie. */
-  async *map(image: ImageName, options: OpenOptions = {}): AsyncGenerator<MapEntry> {
+  async *map(image: ImageName, settings: OpenOptions = {}): AsyncGenerator<MapEntry> {
     this.#checkOpen();
-    const [name, how] = shapes.imageAndOptions(image, options);
+    const [name, how] = shapes.imageAndOptions(image, settings);
     try {
       yield* mapImage(this.#graph, name, how);
     } catch (error) {
@@ -155,9 +156,9 @@ export class Workspace {
   }
 
   /** Checks the consistency of an image's metadata; `findings` has each fault. Rejects with `unsupported` for raw images. */
-  async check(image: ImageName, options: OpenOptions = {}): Promise<CheckResult & { findings: CheckFinding[] }> {
+  async check(image: ImageName, settings: OpenOptions = {}): Promise<CheckResult & { findings: CheckFinding[] }> {
     this.#checkOpen();
-    const [name, how] = shapes.imageAndOptions(image, options);
+    const [name, how] = shapes.imageAndOptions(image, settings);
     const findings: CheckFinding[] = [];
     const { result } = await this.#namingHolder(
       checkImage(this.#graph, name, how, (finding) => findings.push(finding)),
@@ -166,13 +167,16 @@ export class Workspace {
   }
 
   /** Do two images read the same? What one has no data for reads as zeroes. */
-  async compare(a: ImageName, b: ImageName, options: CompareOptions = {}): Promise<CompareResult> {
+  async compare(a: ImageName, b: ImageName, settings: CompareSettings = {}): Promise<CompareResult> {
     this.#checkOpen();
-    const how = takeSettings(shapes.COMPARE, options, 'options');
+    const { forceShare, ...how } = takeSettings(shapes.COMPARE, settings, 'settings');
+    const open = { forceShare };
     const [first, second] = [shapes.imageName(a, 'a'), shapes.imageName(b, 'b')];
     // Before the files are looked at.
     refuseAborted(how.signal);
-    return this.#namingHolder(compareImages(this.#graph, { image: first }, { image: second }, how));
+    return this.#namingHolder(
+      compareImages(this.#graph, { image: first, options: open }, { image: second, options: open }, how),
+    );
   }
 
   /**
@@ -306,20 +310,20 @@ export class Workspace {
    * until the service is closed. Jobs, throttle and the image's own requests go on beside its clients; when a mirror, a commit or a snapshot puts
    * another file in the image's place, the clients go on with that one. Rejects with `invalid-argument`, `busy`, `permission`, ...
    */
-  async serve(image: Image, options: ServeOptions = {}): Promise<NbdService> {
+  async serve(image: Image, settings: ServeOptions = {}): Promise<NbdService> {
     this.#nodeOf(image);
-    const { path, ...others } = shapes.serveOptions(options);
+    const { path, ...others } = shapes.serveOptions(settings);
     // Absolute from here on: the program may change its working directory while the service runs.
     const checked = path === undefined ? others : { ...others, path: this.#host.absolute(path) };
     return this.#begin(() => this.#openService(deviceOf(image), checked));
   }
 
-  async #openService(device: Device, options: ServeOptions): Promise<NbdService> {
+  async #openService(device: Device, settings: ServeOptions): Promise<NbdService> {
     // Loaded when it is needed: most programs serve nothing.
     const { openService } = await import('./service.js');
     const release = device.use(A_SERVICE);
     try {
-      const service = await openService(this.#host, device, options, () => {
+      const service = await openService(this.#host, device, settings, () => {
         this.#services.delete(service);
         release();
       });
@@ -336,12 +340,12 @@ export class Workspace {
    * qemu-storage-daemon or of a machine of QEMU. Rejects with `not-found`, `permission`, `io` (refused, no QMP server), `cancelled` (no greeting within
    * `timeoutMs`, or the signal), `invalid-argument`.
    */
-  async connectQmp(address: QmpAddress, options: ConnectQmpOptions = {}): Promise<QmpClient> {
+  async connectQmp(address: QmpAddress, settings: ConnectQmpOptions = {}): Promise<QmpClient> {
     return this.#begin(async () => {
       // Loaded when it is needed, as services are.
       const { connectOptions, openQmp, qmpAddress } = await import('./qmp.js');
       const where = qmpAddress(address, (path) => this.#host.absolute(path));
-      const { signal, ...how } = connectOptions(options);
+      const { signal, ...how } = connectOptions(settings);
       const signals = [this.#connecting.signal, ...(signal === undefined ? [] : [signal])];
       const over = (client: QmpClient): unknown => this.#clients.delete(client);
       const client = await openQmp(this.#host, where, { ...how, signal: AbortSignal.any(signals) }, over);

@@ -205,6 +205,7 @@ class Visitor {
 
   #noInteger(type: string, path: string): BlockError {
     if (this.#strings) return invalid(`Parameter '${path}' expects a number`);
+    if (this.#suggest && isUnsigned(type)) return invalid(`Parameter '${path}' expects a whole number from 0 on`);
     return isUnsigned(type) && !this.#isNodeSize(type)
       ? invalid(`Parameter '${path}' expects uint64`)
       : wrongType(path, 'integer');
@@ -236,6 +237,7 @@ class Visitor {
   }
 
   #outOfRange(type: string, path: string): BlockError {
+    if (this.#suggest && isUnsigned(type)) return this.#noInteger(type, path);
     const expected = this.#isNodeSize(type) ? 'a non-negative number below 2^64' : cName(type);
     return invalid(`Parameter '${this.#shown(path)}' expects ${expected}`);
   }

@@ -34,7 +34,9 @@ describe('an image that is open for writing in the same program', () => {
         await workspace.open('/used');
         const error = await failureOf(call(workspace));
         expect(error).to.include({ code: 'locked', path: '/used' });
-        expect(error.message).to.match(/^Failed to get (shared )?"write" lock\n'\/used' is open in this program$/);
+        expect(error.message).to.match(
+          /^Failed to get (shared )?"write" lock\n'\/used' is open in this program(: close it, or read it with 'forceShare')?$/,
+        );
       }));
   }
 });

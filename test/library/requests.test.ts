@@ -70,6 +70,11 @@ describe('requests with wrong arguments', () => {
       for (const request of typeof make() === 'number' ? ['write'] : ['read', 'write']) {
         const error = await failureOf(image[request](0, make()));
         expect(error.code).to.equal('invalid-argument');
+        if (request === 'read' && make() === undefined) {
+          // Nothing says whether it was to be a length or a buffer.
+          expect(error.message).to.match(/^read: the second argument, 'length' .* or 'buffer', is missing$/);
+          continue;
+        }
         expect(error.message).to.match(words);
         expect(error.message).to.match(new RegExp(`^${request}: 'buffer' is a Uint8Array or Buffer`));
       }

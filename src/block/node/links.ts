@@ -36,9 +36,7 @@ export interface CacheMode {
 
 /** What those hear who want a node that is closed to them for `reason`. */
 function isBusy(node: NodeLinks, reason: string): BlockError {
-  const { graph, nodeName, filename } = node;
-  const name = graph.deviceOf(node) ?? nodeName;
-  return new BlockError('busy', `Node '${name}' is busy: ${reason}`, { path: filename });
+  return new BlockError('busy', `${node.graph.titleOf(node, 'Node')} is busy: ${reason}`, { path: node.filename });
 }
 
 export abstract class NodeLinks implements NodeUser {

@@ -273,7 +273,7 @@ export abstract class NodeRequests extends NodePadding {
     return BlockError.at(
       this.filename,
       'out-of-bounds',
-      `${operation} of ${length} bytes at ${offset} is outside of the node's ${this.length} bytes`,
+      `${operation} of ${length} bytes at ${offset} is outside of the image's ${this.length} bytes`,
       { operation, offset, length },
     );
   }

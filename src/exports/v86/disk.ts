@@ -76,7 +76,7 @@ export class V86Disk {
   /** Throws `invalid-argument` for options that contradict each other. */
   constructor(device: Device, options: V86DiskOptions = {}) {
     instance(Device, 'Image')(device, 'image');
-    const checked = takeSettings(OPTIONS, options, 'options');
+    const checked = takeSettings(OPTIONS, options, 'settings');
     const { cache = 'writethrough', flushEveryMs } = checked;
     if (flushEveryMs !== undefined && cache === 'writethrough') {
       throw new BlockError('invalid-argument', "'flushEveryMs' takes cache 'writeback'");

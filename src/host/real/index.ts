@@ -81,7 +81,7 @@ const CREATE_FLAGS = {
  * where io_uring is asked for and the system does not have it, or forbids it.
  */
 export function openRealHost(options: RealHostOptions = {}): RealHost {
-  const checked = takeSettings(OPTIONS, options, 'options');
+  const checked = takeSettings(OPTIONS, options, 'settings');
   const wanted = checked.engine ?? engineFromEnvironment();
   const {
     slots = DEFAULT_SLOTS,

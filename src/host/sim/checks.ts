@@ -84,7 +84,7 @@ const HOST: Shape<SimHostOptions> = {
 
 /** Each of these functions throws `unknown-option` or `invalid-argument`, and returns nothing: the caller goes on with its own object. */
 export function checkHostOptions(options: unknown): void {
-  takeSettings(HOST, options, 'options');
+  takeSettings(HOST, options, 'settings');
 }
 
 export function checkFaults(plan: unknown): void {
