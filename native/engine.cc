@@ -153,7 +153,7 @@ int Engine::load(Request& r, const uint8_t* d) {
       if (r.length > kMaxCodecBytes || r.offset2 > kMaxCodecBytes) return -EINVAL;
       return arena_.contains(address, r.length) && arena_.contains(address2, r.offset2) ? 0 : -EFAULT;
     case kMove:
-      return loadMove(r, arena_);
+      return loadMove(r, arena_, faults_);
     case kCompare:
       return loadCompare(r, arena_);
     default:
@@ -371,6 +371,9 @@ void Engine::close(std::function<void()> closed) {
   if (ring_) {
     uv_poll_stop(&poll_);
     ring_->shut();
+  }
+  for (Request& request : requests_) {
+    if (request.move != nullptr) withdrawMove(request);
   }
   // Files that workers have opened and closed, whose answers never reached JavaScript.
   while (Request* request = done_.pop()) noteFile(*request);

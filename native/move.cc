@@ -12,6 +12,8 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "bytes.h"
@@ -162,9 +164,8 @@ bool sameCluster(const Piece& a, const Piece& b) {
   return a.fd == b.fd && a.offset == b.offset && a.stored == b.stored && a.packing == b.packing && a.cluster == b.cluster;
 }
 
-}  // namespace
-
-int loadMove(const Request& r, Arena& arena) {
+/** 0, or -errno. */
+int check(const Request& r, Arena& arena) {
   const auto slice = static_cast<uint64_t>(r.fd2);
   if (r.length == 0 || r.length > kMaxMoveBytes || r.extra <= 0 || r.fd2 <= 0 || slice > kMaxMoveBytes) return -EINVAL;
   const auto count = static_cast<uint64_t>(r.extra);
@@ -191,8 +192,6 @@ int loadMove(const Request& r, Arena& arena) {
   if (total != r.length) return -EINVAL;
   return !needsRun || arena.contains(r.offset, sizeof(double)) ? 0 : -EFAULT;
 }
-
-namespace {
 
 /** A step under way: where it is in the pieces. */
 class Move : public SlicedWork {
@@ -408,9 +407,14 @@ class Move : public SlicedWork {
 
 }  // namespace
 
-void runMove(const Request& r, Faults& faults) {
-  Move move(r, faults);
-  MoveQueue::run(r.fd, move, r.pace);
+int loadMove(Request& r, Arena& arena, Faults& faults) {
+  const int wrong = check(r, arena);
+  if (wrong == 0) r.move = MoveQueue::enter(r.fd, std::make_unique<Move>(r, faults));
+  return wrong;
 }
+
+void runMove(Request& r) { MoveQueue::finish(std::exchange(r.move, nullptr), r.pace); }
+
+void withdrawMove(Request& r) { MoveQueue::withdraw(std::exchange(r.move, nullptr)); }
 
 }  // namespace diskwright

@@ -36,9 +36,11 @@ namespace diskwright {
 /** Where a step failed: nowhere, in a piece's file, in the target, in what was read: it does not decompress to a cluster. */
 enum class MoveSide : int32_t { kNone = 0, kSource = 1, kTarget = 2, kData = 3 };
 
-/** Checks the memory that a step names. 0, or -errno. */
-int loadMove(const Request& request, Arena& arena);
-/** Carries out a step; the outcome says how it went. */
-void runMove(const Request& request, Faults& faults);
+/** Checks the memory that a step names, and puts it behind the other steps that write to its file. 0, or -errno. */
+int loadMove(Request& request, Arena& arena, Faults& faults);
+/** Carries out a step that was loaded; the outcome says how it went. */
+void runMove(Request& request);
+/** Takes a step that was loaded, and that nobody will carry out, out of the others. Its memory is not touched any more. */
+void withdrawMove(Request& request);
 
 }  // namespace diskwright

@@ -22,37 +22,75 @@ constexpr uint64_t kBufferBytes = uint64_t{2} << 20;
 /** Where more slices than these are ready, the writer wakes no reader: a wake-up costs about as much as a write. */
 constexpr unsigned kEnoughReady = 4;
 
+/** The queue of each file that steps write to, and how many there are. */
+struct Queues {
+  std::mutex mutex;
+  std::map<int, std::pair<MoveQueue, unsigned>> byFile;
+};
+
+/** Never destroyed: workers may still be there when the process ends. */
+Queues& queues() {
+  static auto& only = *new Queues;
+  return only;
+}
+
 }  // namespace
 
-void MoveQueue::run(int fd, SlicedWork& work, Pace* pace) {
-  // Never destroyed: workers may still be there when the process ends.
-  static auto& mutex = *new std::mutex;
-  static auto& queues = *new std::map<int, std::pair<MoveQueue, unsigned>>;
+QueuedMove* MoveQueue::enter(int fd, std::unique_ptr<SlicedWork> work) {
   MoveQueue* queue;
   {
-    const std::lock_guard<std::mutex> lock(mutex);
-    auto& [found, users] = queues[fd];
-    users++;
+    Queues& all = queues();
+    const std::lock_guard<std::mutex> lock(all.mutex);
+    auto& [found, steps] = all.byFile[fd];
+    steps++;
     queue = &found;
   }
-  Step step(work);
-  queue->serve(step, pace);
-  const std::lock_guard<std::mutex> lock(mutex);
-  const auto entry = queues.find(fd);
-  if (--entry->second.second == 0) queues.erase(entry);
+  auto* const step = new QueuedMove(*queue, fd, std::move(work));
+  const std::lock_guard<std::mutex> lock(queue->mutex_);
+  queue->steps_.push_back(step);
+  return step;
+}
+
+void MoveQueue::finish(QueuedMove* step, Pace* pace) {
+  step->queue_.serve(*step, pace);
+  leave(step);
+}
+
+void MoveQueue::withdraw(QueuedMove* step) {
+  step->queue_.drop(*step);
+  leave(step);
+}
+
+/** The queue goes with its last step. */
+void MoveQueue::leave(QueuedMove* step) {
+  const int fd = step->fd_;
+  delete step;
+  Queues& all = queues();
+  const std::lock_guard<std::mutex> lock(all.mutex);
+  const auto entry = all.byFile.find(fd);
+  if (--entry->second.second == 0) all.byFile.erase(entry);
+}
+
+void MoveQueue::drop(Step& step) {
+  Lock lock(mutex_);
+  step.failed_ = true;
+  std::erase(steps_, &step);
+  dropBuffers(step);
+  if (step.done()) return;
+  step.sleeps_ = true;
+  step.wake_.wait(lock, [&step] { return !step.sleeps_; });
 }
 
 void MoveQueue::serve(Step& mine, Pace* pace) {
   Lock lock(mutex_);
-  steps_.push_back(&mine);
   while (!mine.done()) {
     if (Step* const step = toWrite()) {
       writeSlice(*step, lock);
     } else if (Step* const other = toRead()) {
       readSlices(*other, lock);
     } else {
-      mine.sleeps = true;
-      mine.wake.wait(lock, [&mine] { return !mine.sleeps; });
+      mine.sleeps_ = true;
+      mine.wake_.wait(lock, [&mine] { return !mine.sleeps_; });
     }
     const uint64_t restNs = pace == nullptr || mine.done() ? 0 : pace->dueNs();
     if (restNs > 0) {
@@ -70,18 +108,18 @@ void MoveQueue::serve(Step& mine, Pace* pace) {
 MoveQueue::Step* MoveQueue::toWrite() {
   if (writing_ || steps_.empty()) return nullptr;
   Step* const step = steps_.front();
-  return step->unread || step->slices[step->written].read ? step : nullptr;
+  return step->unread_ || step->slices_[step->written_].read ? step : nullptr;
 }
 
 /** The first step with a slice that is to be read, if there is room for it. */
 MoveQueue::Step* MoveQueue::toRead() {
   if (readers_ >= kMaxReaders) return nullptr;
   for (Step* const step : steps_) {
-    if (step->unread || step->reading == step->slices.size()) continue;
-    const uint64_t bytes = step->work.sliceBytes();
+    if (step->unread_ || step->reading_ == step->slices_.size()) continue;
+    const uint64_t bytes = step->work_->sliceBytes();
     // All others wait for the slice that is written next, so there is always room for it: a step that could not share blocks after all may find the
     // buffers full of what follows.
-    const bool isNext = step == steps_.front() && step->reading == step->written;
+    const bool isNext = step == steps_.front() && step->reading_ == step->written_;
     return isNext || bufferBytes_ + bytes <= kBufferBytes || bufferBytes_ < 2 * bytes ? step : nullptr;
   }
   return nullptr;
@@ -89,84 +127,85 @@ MoveQueue::Step* MoveQueue::toRead() {
 
 /** Reads the next slice, and those that continue it. */
 void MoveQueue::readSlices(Step& step, Lock& lock) {
-  const uint64_t bytes = step.work.sliceBytes();
-  size_t index = step.reading++;
-  while (step.reading < step.slices.size() && step.work.continues(step.reading)) step.reading++;
-  const size_t end = step.reading;
+  const uint64_t bytes = step.work_->sliceBytes();
+  size_t index = step.reading_++;
+  while (step.reading_ < step.slices_.size() && step.work_->continues(step.reading_)) step.reading_++;
+  const size_t end = step.reading_;
   bufferBytes_ += (end - index) * bytes;
-  step.busy++;
+  step.busy_++;
   readers_++;
   for (; index < end; index++) {
     lock.unlock();
     uint8_t* const buffer = SliceBuffers::take(bytes);
-    const ReadFault fault = step.work.read(index, buffer);
+    const ReadFault fault = step.work_->read(index, buffer);
     lock.lock();
-    Slice& slice = step.slices[index];
+    Step::Slice& slice = step.slices_[index];
     slice.buffer = buffer;
     slice.fault = fault;
     slice.read = true;
     ready_++;
-    if (step.failed) break;
+    if (step.failed_) break;
   }
   if (index < end) bufferBytes_ -= (end - index - 1) * bytes;
   readers_--;
-  step.busy--;
-  if (step.failed) dropBuffers(step);
+  step.busy_--;
+  if (step.failed_) dropBuffers(step);
   release(step);
 }
 
 void MoveQueue::writeSlice(Step& step, Lock& lock) {
-  const size_t index = step.written;
-  Slice& slice = step.slices[index];
-  step.busy++;
+  const size_t index = step.written_;
+  // It is out of the way of who drops the step's buffers.
+  const Step::Slice slice = std::exchange(step.slices_[index], Step::Slice{});
+  step.busy_++;
   writing_ = true;
   lock.unlock();
-  const bool wrote = step.work.write(index, slice.buffer, slice.fault);
-  const bool unread = step.work.writesUnread();
+  const bool wrote = step.work_->write(index, slice.buffer, slice.fault);
+  const bool unread = step.work_->writesUnread();
   lock.lock();
   writing_ = false;
-  step.busy--;
+  step.busy_--;
   if (slice.read) {
-    SliceBuffers::give(slice.buffer, step.work.sliceBytes());
-    bufferBytes_ -= step.work.sliceBytes();
-    slice = Slice{};
+    SliceBuffers::give(slice.buffer, step.work_->sliceBytes());
+    bufferBytes_ -= step.work_->sliceBytes();
     ready_--;
   }
-  step.written++;
-  step.reading = std::max(step.reading, step.written);
-  step.unread = unread;
+  step.written_++;
+  step.reading_ = std::max(step.reading_, step.written_);
+  step.unread_ = unread;
   if (!wrote) {
-    step.failed = true;
+    step.failed_ = true;
     dropBuffers(step);
   }
-  if (step.ended()) steps_.pop_front();
+  // Somebody may have withdrawn it.
+  if (step.ended()) std::erase(steps_, &step);
   release(step);
   if (readers_ == 0 && ready_ <= kEnoughReady && toRead() != nullptr) wakeOne();
 }
 
 void MoveQueue::dropBuffers(Step& step) {
-  for (Slice& slice : step.slices) {
+  for (Step::Slice& slice : step.slices_) {
     if (!slice.read) continue;
-    SliceBuffers::give(slice.buffer, step.work.sliceBytes());
-    bufferBytes_ -= step.work.sliceBytes();
-    slice = Slice{};
+    SliceBuffers::give(slice.buffer, step.work_->sliceBytes());
+    bufferBytes_ -= step.work_->sliceBytes();
+    slice = Step::Slice{};
     ready_--;
   }
 }
 
-/** Wakes the worker that brought a step which is done. */
+/** Wakes the worker that came for a step which is done. */
 void MoveQueue::release(Step& step) {
-  if (!step.done() || !step.sleeps) return;
-  step.sleeps = false;
-  step.wake.notify_one();
+  if (!step.done() || !step.sleeps_) return;
+  step.sleeps_ = false;
+  step.wake_.notify_one();
 }
 
 /** Wakes the worker that stays longest. */
 void MoveQueue::wakeOne() {
   for (auto step = steps_.rbegin(); step != steps_.rend(); step++) {
-    if (!(*step)->sleeps) continue;
-    (*step)->sleeps = false;
-    (*step)->wake.notify_one();
+    if (!(*step)->sleeps_) continue;
+    (*step)->sleeps_ = false;
+    (*step)->wake_.notify_one();
     return;
   }
 }

@@ -1,8 +1,11 @@
-// The copy steps that write to one file, in the order in which they came, and the workers that serve them together:
+// The copy steps that write to one file, in the order in which JavaScript submitted them, and the workers that serve them together:
 //
-//   steps     |  written | slice | slice | slice || slice | slice | ...         each worker brought one step, and stays until that is done
+//   steps     |  written | slice | slice | slice || slice | slice | ...         each worker came for one step, and stays until that is done
 //                          ^ being    ^ read, in     ^ being read
 //                            written    a buffer       by another worker
+//
+// A step enters on JavaScript's thread, before any worker takes it, and whoever is there serves it. So the order does not depend on which worker comes first,
+// and nobody waits for a worker that is late, or that never comes since the engine ends.
 //
 // Slices are read by any of the workers, of whichever step, and written by one worker at a time, strictly in order: the kernel takes the inode's lock for
 // each write, and who waits for that spins. So the one that writes never waits for a reader's request to end, and places in a run are given in the order of
@@ -14,6 +17,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "move.h"
@@ -43,48 +47,66 @@ class SlicedWork {
   /** `buffer`: what was read, or nullptr. False ends the work: its other slices are not written. */
   virtual bool write(uint64_t slice, uint8_t* buffer, const ReadFault& fault) = 0;
 
- protected:
-  ~SlicedWork() = default;
+  virtual ~SlicedWork() = default;
 };
 
-class MoveQueue {
+class MoveQueue;
+
+/** Work in the queue of the file that it writes to, from `MoveQueue::enter` on. */
+class QueuedMove {
  public:
-  /**
-   * Does the work, which writes to `fd`, together with whoever does other work on that file; returns when this work is done, or has failed. Where there is
-   * a `pace`, this worker rests as that says, holding nothing.
-   */
-  static void run(int fd, SlicedWork& work, Pace* pace);
+  QueuedMove(MoveQueue& queue, int fd, std::unique_ptr<SlicedWork> of)
+      : queue_(queue), fd_(fd), work_(std::move(of)), slices_(work_->sliceCount()), unread_(work_->writesUnread()) {}
 
  private:
+  friend class MoveQueue;
+
   struct Slice {
     uint8_t* buffer = nullptr;
     bool read = false;
     ReadFault fault;
   };
 
-  struct Step {
-    explicit Step(SlicedWork& of) : work(of), slices(of.sliceCount()), unread(of.writesUnread()) {}
-    SlicedWork& work;
-    std::vector<Slice> slices;
-    /** Slices before have been read, or are being read. */
-    size_t reading = 0;
-    size_t written = 0;
-    /** Slices that a worker reads or writes right now. */
-    unsigned busy = 0;
-    bool failed = false;
-    /** As the work's `writesUnread`, which only the one that writes may ask. */
-    bool unread;
-    /** The worker that brought it sleeps. */
-    bool sleeps = false;
-    std::condition_variable wake;
+  bool ended() const { return failed_ || written_ == slices_.size(); }
+  bool done() const { return ended() && busy_ == 0; }
 
-    bool ended() const { return failed || written == slices.size(); }
-    bool done() const { return ended() && busy == 0; }
-  };
+  MoveQueue& queue_;
+  const int fd_;
+  const std::unique_ptr<SlicedWork> work_;
+  std::vector<Slice> slices_;
+  /** Slices before have been read, or are being read. */
+  size_t reading_ = 0;
+  size_t written_ = 0;
+  /** Slices that a worker reads or writes right now. */
+  unsigned busy_ = 0;
+  bool failed_ = false;
+  /** As the work's `writesUnread`, which only the one that writes may ask. */
+  bool unread_;
+  /** The worker that came for it sleeps. */
+  bool sleeps_ = false;
+  std::condition_variable wake_;
+};
 
+class MoveQueue {
+ public:
+  /** Puts work that writes to `fd` behind all that came before. To be ended by `finish` or `withdraw`. */
+  static QueuedMove* enter(int fd, std::unique_ptr<SlicedWork> work);
+  /**
+   * Does the work together with whoever does other work on that file; returns when this work is done, or has failed. Where there is a `pace`, this worker
+   * rests as that says, holding nothing.
+   */
+  static void finish(QueuedMove* step, Pace* pace);
+  /** Takes out work that no worker came for; slices of it that others have begun are waited for. */
+  static void withdraw(QueuedMove* step);
+
+ private:
+  using Step = QueuedMove;
   using Lock = std::unique_lock<std::mutex>;
 
+  static void leave(QueuedMove* step);
+
   void serve(Step& mine, Pace* pace);
+  void drop(Step& step);
   Step* toWrite();
   Step* toRead();
   void writeSlice(Step& step, Lock& lock);

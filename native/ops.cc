@@ -127,7 +127,7 @@ int64_t runOther(Request& r, Faults& faults, const std::atomic<bool>& stopping) 
     case kDecompress:
       return decompress(r.fd, r.data, r.length, r.data2, r.offset2);
     case kMove:
-      runMove(r, faults);
+      runMove(r);
       return 0;
     case kCompare:
       runCompare(r, faults);

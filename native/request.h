@@ -47,6 +47,7 @@ enum Flags : int32_t {
 };
 
 class Pace;
+class QueuedMove;
 
 struct Request {
   uint32_t slot = 0;
@@ -64,6 +65,8 @@ struct Request {
   Request* next = nullptr;
   /** Of a copy step that lets guests go first; else null. */
   Pace* pace = nullptr;
+  /** Of a copy step that is loaded, and has not ended; else null. */
+  QueuedMove* move = nullptr;
 
   // Reads and writes: what is still to transfer. `iov` points to `one` or into `many`.
   iovec* iov = nullptr;

@@ -3,8 +3,10 @@
 //   exit   calls process.exit with requests in flight
 //   drain  has requests in flight that nobody awaits, and writes a last file when they are answered
 //   busy   keeps requests in flight, for ever
+//   move   keeps copy steps in flight, for ever: some are at work, others wait
 //   talk   keeps bytes on the way through links, and some in a link that nobody reads, for ever
 //   exit-in-completion   calls process.exit where a request is answered, with others in flight
+//   exit-in-move         calls process.exit where a copy step is answered, with others at work and waiting
 //   exit-in-link         calls process.exit where a link has received
 //   exit-in-closing      calls process.exit while the host closes
 //   exit-opened          calls process.exit with a file that was opened from a descriptor
@@ -21,6 +23,15 @@ const [engine, folder, what] = (workerData ?? process.argv.slice(2)) as ['thread
 const host = openRealHost({ engine });
 const direct = await host.open(join(folder, 'direct'), { writable: true, create: 'keep', direct: true });
 const plain = await host.open(join(folder, 'plain'), { writable: true, create: 'keep' });
+
+/** Copy steps of all workers into one file. */
+function startMoves(): Promise<unknown>[] {
+  const bytes = 1 << 20;
+  return Array.from({ length: 48 }, (_, i) => {
+    const pieces = [{ file: plain, offset: 0, length: bytes, to: i * bytes }];
+    return host.move({ pieces, bytes, target: plain, run: null, granule: 4096, slice: 65536, background: i % 2 === 1 });
+  });
+}
 
 function startSome(): Promise<unknown>[] {
   const all: Promise<unknown>[] = [];
@@ -49,11 +60,21 @@ if (what === 'exit') {
   }
 }
 
+if (what === 'move') {
+  for (let round = 0; ; round++) {
+    const all = startMoves();
+    all[4].then(() => round === 1 && parentPort?.postMessage('busy'));
+    await Promise.all(all);
+  }
+}
+
 const leave = () => process.exit(7);
 if (what === 'exit-in-completion') {
   host.setFaults({ delayMs: 2 });
   const all = startSome();
   all[20].then(leave);
+} else if (what === 'exit-in-move') {
+  startMoves()[4].then(leave);
 } else if (what === 'exit-in-closing') {
   void Promise.all(startSome());
   host.close().then(leave);

@@ -8,6 +8,7 @@ import { openTo, runBusy, startBusy } from './threads.js';
 overEngines('an environment ends', (bench) => {
   for (const [what, where] of [
     ['exit-in-completion', 'where a request is answered'],
+    ['exit-in-move', 'where a copy step is answered'],
     ['exit-in-link', 'where a link has received'],
     ['exit-in-closing', 'while its host closes'],
     ['exit-opened', 'with files open'],
@@ -29,8 +30,8 @@ overEngines('an environment ends', (bench) => {
     });
   }
 
-  it('three threads are terminated at once, each in the middle of its requests', async () => {
-    const workers = ['busy', 'talk', 'busy'].map((what) => startBusy(bench.host.engine, bench.folder, what));
+  it('four threads are terminated at once, each in the middle of its requests', async () => {
+    const workers = ['busy', 'talk', 'move', 'busy'].map((what) => startBusy(bench.host.engine, bench.folder, what));
     await Promise.all(workers.map((worker) => once(worker, 'message')));
     await Promise.all(workers.map((worker) => worker.terminate()));
     expect(openTo(bench.folder)).to.equal(0);

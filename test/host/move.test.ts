@@ -437,6 +437,28 @@ overEngines('copy step on bad days', (bench) => {
     });
   }
 
+  it('takes places in the order of submission, whichever workers carry steps out', async () => {
+    const file = (name: string, content: Uint8Array) =>
+      bench.open(name).then((it) => it.write(0, content).then(() => it));
+    const subject = { host: bench.host, file } as unknown as Subject;
+    const { source: stored, packings } = await packClusters(subject, 'zlib', STEP);
+    const plain = await file('plain', pattern(STEP, 1));
+    const target = await bench.open('in-order');
+    const run = bench.host.openRun(0);
+    const count = 120;
+    const order: number[] = [];
+    const moves = Array.from({ length: count }, (_, i) => {
+      const one = i % 3 === 0 ? packed(stored, packings[0], 0, STEP, FROM_RUN) : piece(plain, 0, STEP, FROM_RUN);
+      return bench.host.move(request(target, [one], { slice: STEP, run, background: i % 3 === 1 }));
+    });
+    for (const { slices, fault } of await Promise.all(moves)) {
+      expect(fault).to.equal(null);
+      order.push(slices[0].start);
+    }
+    run.free();
+    expect(order).to.deep.equal(Array.from({ length: count }, (_, i) => i * STEP));
+  });
+
   it('says what failed in a file: side, piece, offset, cause', async () => {
     const source = await bench.open('e1');
     await source.write(0, pattern(2 * STEP, 1));
