@@ -128,7 +128,7 @@ export class Committer {
   }
 
   async #write(taken: Taken, cuts: boolean): Promise<void> {
-    const { file, frees, reclamation } = this.#image;
+    const { file, frees, intake, reclamation } = this.#image;
     await this.#writeAll(taken.first);
     if (file.unflushed) await file.flush();
     for (const { table } of taken.tables) table.isNew = false;
@@ -143,11 +143,13 @@ export class Committer {
     // Everything is written. If a free fails, only the frees are repeated.
     taken.unpin();
     taken.pointers.length = 0;
-    if (taken.pending.length === 0) return;
-    await reclamation.synchronize();
-    await frees.apply(taken.pending, cuts);
-    // There was no space for the refcount blocks of the rest: those clusters stay allocated until the next commit.
-    if (taken.pending.length > 0) frees.putBack(taken.pending);
+    if (taken.pending.length > 0) {
+      await reclamation.synchronize();
+      await frees.apply(taken.pending, cuts);
+      // There was no space for the refcount blocks of the rest: those clusters stay allocated until the next commit.
+      if (taken.pending.length > 0) frees.putBack(taken.pending);
+    }
+    for (const rest of intake.takeRests()) await frees.punchFree(rest);
   }
 
   /** Copies everything that is dirty, without an `await` in between. */

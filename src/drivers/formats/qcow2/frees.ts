@@ -83,6 +83,48 @@ export class Frees {
     }
   }
 
+  /**
+   * Discards those of the clusters that are free: nobody may allocate them meanwhile, and on disk they stay free. A hint, as `#punch`. To be called inside
+   * a commit.
+   */
+  async punchFree({ cluster, count }: Run): Promise<void> {
+    const end = cluster + count;
+    for (let at = cluster; at < end; ) {
+      const index = this.#image.refcounts.indexOf(at);
+      const block = await this.#blockToLower(index);
+      const stop = Math.min(end, (index + 1) * this.#perBlock) as ClusterIndex;
+      if (block !== null && block !== 'no room') await this.#punchFreeIn(block, at, stop);
+      at = stop;
+    }
+  }
+
+  /** As `punchFree`, for [from, to), which `block` counts. */
+  async #punchFreeIn(block: Table, from: ClusterIndex, to: ClusterIndex): Promise<void> {
+    const { refcounts } = this.#image;
+    const held: ClusterIndex[] = [];
+    block.pins++;
+    try {
+      for (let at = from; at < to; at = plus(at, 1)) if (refcounts.valueIn(block, at) === 0) held.push(at);
+      for (const at of held) refcounts.take(block, at % this.#perBlock, 1);
+      if (held.length > 0) await this.#punchHeld(held);
+    } finally {
+      for (const at of held) refcounts.lower(block, at);
+      block.pins--;
+    }
+  }
+
+  /** Discards ascending clusters, neighbours at once. */
+  async #punchHeld(held: readonly ClusterIndex[]): Promise<void> {
+    const { file } = this.#image;
+    for (let i = 0; i < held.length; ) {
+      const first = i;
+      while (i < held.length && held[i] === held[first] + i - first) i++;
+      const offset = held[first] * this.#clusterSize;
+      const length = Math.min((i - first) * this.#clusterSize, file.length - offset);
+      if (length > 0) await file.discard(offset, length);
+    }
+  }
+
   /** Where use ends once `pending` is applied, or a later place. */
   async #endWithout(pending: readonly PendingFree[]): Promise<number> {
     const { refcounts } = this.#image;

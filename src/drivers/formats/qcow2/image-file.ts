@@ -62,6 +62,11 @@ export class ImageFile {
     return this.#link().length;
   }
 
+  /** End of the space that was ever used, and that was not given back. */
+  get usedEnd(): number {
+    return this.#usedEnd;
+  }
+
   /** The image's algorithm has come to `event`: see `Child.raise`. */
   raise(event: BlkdebugEvent): Promise<void> | undefined {
     return this.#link().raise(event);

@@ -6,10 +6,12 @@
 //            '----- at most pending -----'
 //
 // A move is let in where its bytes fit between what the others may take and the end; else the run is made longer. There is a run only while moves are
-// under way: the last one frees what is left of it.
+// under way: the last one frees what is left of it. Where a table was put behind the run meanwhile, the rest is a gap, whose space the file system holds. Tables
+// of the moves after it may take it; what of it is free still is punched by the first commit that no move is under way at.
 
 import type { Moved, MoveRun } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
+import type { Run } from './allocation.js';
 import type { Qcow2Image } from './image.js';
 import { clusterAt, type HostOffset, hostOf, plus } from './types.js';
 
@@ -63,6 +65,8 @@ export class Intake {
   readonly #image: Qcow2Image;
   #run: OpenRun | null = null;
   #extending: Promise<unknown> | null = null;
+  /** Gaps, which may be allocated again by now. */
+  #rests: Run[] = [];
 
   constructor(image: Qcow2Image) {
     this.#image = image;
@@ -110,20 +114,31 @@ export class Intake {
     if (run.moves === 0) this.#end(run);
   }
 
+  /** The gaps that runs left, where no move is under way; they are forgotten. */
+  takeRests(): readonly Run[] {
+    if (this.#run !== null || this.#extending !== null) return [];
+    return this.#rests.splice(0);
+  }
+
   #end(run: OpenRun): void {
+    const { file } = this.#image;
     if (this.#run === run) this.#run = null;
     const from = plus(run.start, run.used);
     this.#release(from, run.end);
     const fresh = Math.max(from, run.freshFrom);
-    this.#image.file.giveBack(fresh, run.end, true);
-    if (fresh > from) this.#image.file.giveBack(from, fresh, false);
+    file.giveBack(fresh, run.end, true);
+    if (fresh > from) file.giveBack(from, fresh, false);
     run.cursor.free();
   }
 
   #release(from: number, to: number): void {
-    const { allocation, geometry } = this.#image;
-    const first = clusterAt(from as HostOffset, geometry);
-    if (to > from) allocation.release(first, (to - from) / geometry.clusterSize);
+    if (to <= from) return;
+    const { allocation, file, geometry } = this.#image;
+    const cluster = clusterAt(from as HostOffset, geometry);
+    const count = (to - from) / geometry.clusterSize;
+    allocation.release(cluster, count);
+    // At the end of the file, the next run begins there, or the file is cut.
+    if (to < file.usedEnd) this.#rests.push({ cluster, count });
   }
 
   /** Allocates room for a move of `bytes`, and lets it in; null where the room is too short. */
