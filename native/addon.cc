@@ -286,7 +286,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   defineAddresses(env, exports);
   defineStart(env, exports);
   // Raised with each change of what JavaScript and the addon share; src/host/real/binding.ts has the same number.
-  exports.Set("interfaceVersion", Napi::Number::New(env, 8));
+  exports.Set("interfaceVersion", Napi::Number::New(env, 9));
   exports.Set("codecs", Napi::String::New(env, describeCodecs()));
   exports.Set("zeroTest", Napi::String::New(env, zeroTestName()));
   return exports;

@@ -73,7 +73,8 @@ void Background::push(Request* request) {
     alone = threads_.empty();
     if (!alone) {
       queue_.push_back(request);
-      wakeOne();
+      // Also where it may not begin yet: somebody has to look again.
+      wake_.notify_one();
     }
   }
   if (!alone) return;
@@ -119,7 +120,7 @@ void Background::wakeOne() {
   if (!queue_.empty() && mayBegin()) wake_.notify_one();
 }
 
-/** As a test wants it. */
+/** Holds a step up while the test's fault `heldSteps` says so. */
 void Background::standStill() {
   const uint32_t since = faults_.settings.load();
   if (!Faults::take(faults_.heldSteps)) return;
@@ -134,7 +135,7 @@ void Background::work() {
     Request* request = nullptr;
     idle_++;
     while (!stopping_ && (request = next()) == nullptr) {
-      // Nobody tells of steps that turn out to take long, and of guests that go away.
+      // A step that turns out to take long, and guests that go away, wake nobody: whoever is idle looks again while something is queued.
       if (queue_.empty()) wake_.wait(lock);
       else wake_.wait_for(lock, kLookAgain);
     }

@@ -263,10 +263,11 @@ void Engine::beginElsewhere(Request& request) {
   if (waits_ && concernsFile(request)) {
     runBlocking(request, faults_, kNotStopping);
     finish(request);
+  } else if (request.op == kMove && (request.flags & kFlagBackground) != 0) {
+    // Before it is looked at whether it decompresses: guests go first there, too.
+    background_->push(&request);
   } else if (request.usesCodec()) {
     codecWorkers_->push(&request);
-  } else if (request.op == kMove && (request.flags & kFlagBackground) != 0) {
-    background_->push(&request);
   } else if (!request.isTransfer()) {
     workers_->push(&request);
   } else if (ring_) {

@@ -409,7 +409,7 @@ class Move : public SlicedWork {
 
 int loadMove(Request& r, Arena& arena, Faults& faults) {
   const int wrong = check(r, arena);
-  if (wrong == 0) r.move = MoveQueue::enter(r.fd, std::make_unique<Move>(r, faults));
+  if (wrong == 0) r.move = MoveQueue::enter(r.fd, std::make_unique<Move>(r, faults), (r.flags & kFlagBackground) != 0);
   return wrong;
 }
 

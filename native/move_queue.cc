@@ -36,7 +36,7 @@ Queues& queues() {
 
 }  // namespace
 
-QueuedMove* MoveQueue::enter(int fd, std::unique_ptr<SlicedWork> work) {
+QueuedMove* MoveQueue::enter(int fd, std::unique_ptr<SlicedWork> work, bool background) {
   MoveQueue* queue;
   {
     Queues& all = queues();
@@ -45,9 +45,12 @@ QueuedMove* MoveQueue::enter(int fd, std::unique_ptr<SlicedWork> work) {
     steps++;
     queue = &found;
   }
-  auto* const step = new QueuedMove(*queue, fd, std::move(work));
+  auto* const step = new QueuedMove(*queue, fd, std::move(work), background);
   const std::lock_guard<std::mutex> lock(queue->mutex_);
-  queue->steps_.push_back(step);
+  auto& steps = queue->steps_;
+  // What is begun has buffers, so it stays in front: nothing would make room for what is before it.
+  const auto waits = [](const Step* other) { return other->background_ && !other->begun(); };
+  steps.insert(background ? steps.end() : std::find_if(steps.begin(), steps.end(), waits), step);
   return step;
 }
 
@@ -94,7 +97,7 @@ void MoveQueue::serve(Step& mine, Pace* pace) {
     }
     const uint64_t restNs = pace == nullptr || mine.done() ? 0 : pace->dueNs();
     if (restNs > 0) {
-      // Somebody may be here for a guest.
+      // Another worker may be here for a step that a guest waits for.
       if (toWrite() != nullptr || toRead() != nullptr) wakeOne();
       lock.unlock();
       Pace::rest(restNs);

@@ -55,8 +55,13 @@ class MoveQueue;
 /** Work in the queue of the file that it writes to, from `MoveQueue::enter` on. */
 class QueuedMove {
  public:
-  QueuedMove(MoveQueue& queue, int fd, std::unique_ptr<SlicedWork> of)
-      : queue_(queue), fd_(fd), work_(std::move(of)), slices_(work_->sliceCount()), unread_(work_->writesUnread()) {}
+  QueuedMove(MoveQueue& queue, int fd, std::unique_ptr<SlicedWork> of, bool background)
+      : queue_(queue),
+        fd_(fd),
+        work_(std::move(of)),
+        background_(background),
+        slices_(work_->sliceCount()),
+        unread_(work_->writesUnread()) {}
 
  private:
   friend class MoveQueue;
@@ -67,12 +72,14 @@ class QueuedMove {
     ReadFault fault;
   };
 
+  bool begun() const { return busy_ > 0 || reading_ > 0 || written_ > 0; }
   bool ended() const { return failed_ || written_ == slices_.size(); }
   bool done() const { return ended() && busy_ == 0; }
 
   MoveQueue& queue_;
   const int fd_;
   const std::unique_ptr<SlicedWork> work_;
+  const bool background_;
   std::vector<Slice> slices_;
   /** Slices before have been read, or are being read. */
   size_t reading_ = 0;
@@ -89,8 +96,11 @@ class QueuedMove {
 
 class MoveQueue {
  public:
-  /** Puts work that writes to `fd` behind all that came before. To be ended by `finish` or `withdraw`. */
-  static QueuedMove* enter(int fd, std::unique_ptr<SlicedWork> work);
+  /**
+   * Puts work that writes to `fd` behind all that came before; work that somebody waits for goes before `background` work that nobody has begun. To be
+   * ended by `finish` or `withdraw`.
+   */
+  static QueuedMove* enter(int fd, std::unique_ptr<SlicedWork> work, bool background);
   /**
    * Does the work together with whoever does other work on that file; returns when this work is done, or has failed. Where there is a `pace`, this worker
    * rests as that says, holding nothing.

@@ -17,8 +17,6 @@ namespace {
 // What any user may have: /proc/sys/fs/pipe-max-size.
 constexpr uint64_t kPipeBytes = uint64_t{1} << 20;
 constexpr uint64_t kPageBytes = 4096;
-// An ordinary user may have 64 of this size in all (/proc/sys/fs/pipe-user-pages-soft).
-constexpr size_t kMaxPipes = 16;
 
 /** What <linux/mman.h> has from Linux 6.5 on. */
 constexpr long kCachestat = 451;
@@ -113,7 +111,7 @@ uint32_t Pipes::take(uint64_t room) {
     free_.pop_back();
     return number;
   }
-  if (refused_ || (closed_.empty() && pipes_.size() == kMaxPipes)) return 0;
+  if (refused_ || (closed_.empty() && pipes_.size() == kMost)) return 0;
   if (closed_.empty()) {
     pipes_.emplace_back();
     closed_.push_back(static_cast<uint32_t>(pipes_.size()));

@@ -17,6 +17,8 @@ namespace diskwright {
 
 class Pipes {
  public:
+  /** An ordinary user may have 64 of this size in all (/proc/sys/fs/pipe-user-pages-soft). */
+  static constexpr size_t kMost = 16;
   explicit Pipes(Faults& faults) : faults_(faults) {}
   ~Pipes();
   Pipes(const Pipes&) = delete;

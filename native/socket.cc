@@ -126,6 +126,9 @@ void Sockets::dropPipes(uint64_t table, uint32_t count) {
 int Sockets::hold(uint32_t id, int fd, uint64_t offset, uint64_t length) {
   Socket* socket = find(id);
   if (socket == nullptr) return -EBADF;
+  // Half of them for one socket: a client that takes nothing, or a server that a job copies into, leaves others some.
+  const auto held = std::count_if(socket->queue.begin(), socket->queue.end(), isPipe);
+  if (static_cast<size_t>(held) >= Pipes::kMost / 2) return -ENOBUFS;
   const int pipe = pipes_.hold(fd, offset, length);
   if (pipe > 0 && !socket->roomy) {
     socket->roomy = true;

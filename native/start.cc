@@ -4,10 +4,12 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
+#include <cstdlib>
 #include <string>
 
 // Node has it since 20.4; its headers declare it for later versions of the interface alone.
@@ -28,6 +30,9 @@ struct Content {
 /** What stands before the code of a cache is filled up to a multiple of so many bytes: V8 copies what is not aligned. */
 constexpr size_t kCacheAlign = 16;
 
+/** A CRC-32 in hexadecimal figures, and the end of its line. */
+constexpr size_t kSumBytes = 9;
+
 bool readFully(int fd, Content content) {
   for (size_t at = 0; at < content.length;) {
     const ssize_t got = read(fd, content.bytes + at, content.length - at);
@@ -41,7 +46,7 @@ bool readFully(int fd, Content content) {
 /** `ours`: only a file of this user, which no other user may write. Empty where it cannot be read. */
 Content readContent(const std::string& path, bool ours) {
   Content content;
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | (ours ? O_NOFOLLOW : 0));
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (ours ? O_NOFOLLOW : 0));
   if (fd < 0) return content;
   struct stat info {};
   const bool wanted = fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_size > 0 &&
@@ -85,14 +90,22 @@ Napi::Value readLatin1(const Napi::CallbackInfo& info) {
   return ok ? Napi::Value(info.Env(), made) : info.Env().Undefined();
 }
 
-/** readCache(path, key) -> the code behind a first line that is `key`, or undefined. */
+/** The first line is `line`, and the second one says what the rest adds up to. V8 would run a damaged cache. */
+bool isWhole(Content content, const std::string& line, size_t start) {
+  if (line.compare(0, line.size(), reinterpret_cast<char*>(content.bytes), line.size()) != 0) return false;
+  const std::string sum(reinterpret_cast<char*>(content.bytes) + line.size(), kSumBytes - 1);
+  const auto found = crc32(0, content.bytes + start, static_cast<uInt>(content.length - start));
+  return std::strtoul(sum.c_str(), nullptr, 16) == found;
+}
+
+/** readCache(path, key) -> the code behind a first line that is `key`, and a second one with its CRC-32 (8 hexadecimal figures); or undefined. */
 Napi::Value readCache(const Napi::CallbackInfo& info) {
   const std::string line = info[1].As<Napi::String>().Utf8Value() + '\n';
   const Content content = readContent(info[0].As<Napi::String>().Utf8Value(), true);
   if (content.bytes == nullptr) return info.Env().Undefined();
-  const size_t start = (line.size() + kCacheAlign - 1) / kCacheAlign * kCacheAlign;
+  const size_t start = (line.size() + kSumBytes + kCacheAlign - 1) / kCacheAlign * kCacheAlign;
   napi_value buffer;
-  if (content.length <= start || line.compare(0, line.size(), reinterpret_cast<char*>(content.bytes), line.size()) != 0 ||
+  if (content.length <= start || !isWhole(content, line, start) ||
       napi_create_external_arraybuffer(info.Env(), content.bytes, content.length, unmapLater,
                                        reinterpret_cast<void*>(content.length), &buffer) != napi_ok) {
     release(content);

@@ -3,11 +3,12 @@
 'use strict';
 const fs = require('node:fs');
 const { join } = require('node:path');
+const { crc32 } = require('node:zlib');
 
 /** Files that were not made again for so long go when a new one is made. */
 const KEEP_MS = 90 * 86_400_000;
 
-/** Keeps what `script` has compiled by now, in the first of `folders` that takes it, as `name`, with `key` in its first line. */
+/** Keeps what `script` has compiled by now, in the first of `folders` that takes it, as `name`, with `key` and a checksum in its first lines. */
 function writeCache({ key, name, folders }, script) {
   for (const folder of folders) {
     const draft = join(folder, `.${name}.${process.pid}`);
@@ -15,9 +16,10 @@ function writeCache({ key, name, folders }, script) {
       fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
       const fd = fs.openSync(draft, 'wx', 0o600);
       try {
-        const line = Buffer.from(`${key}\n`);
+        const code = script.createCachedData();
+        const lines = Buffer.from(`${key}\n${crc32(code).toString(16).padStart(8, '0')}\n`);
         // V8 copies what is not aligned.
-        fs.writevSync(fd, [line, Buffer.alloc(-line.length & 15), script.createCachedData()]);
+        fs.writevSync(fd, [lines, Buffer.alloc(-lines.length & 15), code]);
         fs.fdatasyncSync(fd);
       } finally {
         fs.closeSync(fd);

@@ -47,7 +47,7 @@ else process.on('SIGUSR1', () => undefined);
 //   $XDG_CACHE_HOME/diskwright or ~/.cache/diskwright, else beside the bundle
 //
 // one file for each bundle, command, version of node and V8 flags, all of which, and the bundle's build, stand in the file's first line and
-// are compared before V8 sees the rest. V8 compares lengths and trusts the rest. Code is taken from nobody but the user who runs it. That there is no cache
+// are compared before V8 sees the rest. The second line is a CRC-32 of the rest (of a cache that is damaged, V8 runs what it finds). Code is taken from nobody but the user who runs it. That there is no cache
 // never keeps a command from running.
 
 /** The command, where it is one: its cache has its name. */
@@ -106,11 +106,13 @@ function readCache({ key, name, folders }) {
     try {
       const whole = readWhole(
         path,
-        fs.constants.O_NOFOLLOW,
-        ({ uid, mode }) => uid === process.geteuid() && (mode & 0o022) === 0,
+        fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK,
+        (stats) => stats.isFile() && stats.uid === process.geteuid() && (stats.mode & 0o022) === 0,
       );
       const end = Buffer.byteLength(key);
-      if (whole?.[end] === 10 && whole.utf8Slice(0, end) === key) return whole.subarray((end + 16) & ~15);
+      if (whole?.[end] !== 10 || whole.utf8Slice(0, end) !== key) continue;
+      const code = whole.subarray((end + 10 + 15) & ~15);
+      if (Number.parseInt(whole.utf8Slice(end + 1, end + 9), 16) === require('node:zlib').crc32(code)) return code;
     } catch {
       // There is none here.
     }

@@ -70,7 +70,9 @@ export class Device implements NodeUser {
   #closing = false;
   /** Changes of the size under way: when the last one ends, the permission is given up. */
   #resizes = 0;
-  /** `#changes` of what was flushed; -1 after a change of the size. */
+  /** Changes of the size that have begun. */
+  #resized = 0;
+  /** `#changes` of what was flushed. */
   #flushed = 0;
   /** Those that work with the device for longer than a request (jobs, services), each with its name. */
   readonly #users = new Map<object, string>();
@@ -316,7 +318,7 @@ export class Device implements NodeUser {
   }
 
   get #changes(): number {
-    return this.stats.writeOperations + this.stats.unmapOperations;
+    return this.stats.writeOperations + this.stats.unmapOperations + this.#resized;
   }
 
   /** Something was changed by way of this device since the last flush began that succeeded. */
@@ -336,7 +338,7 @@ export class Device implements NodeUser {
       BlockNode.changePermissions(root, root.perm | Perm.RESIZE, root.shared);
       this.#resizes++;
       try {
-        this.#flushed = -1;
+        this.#resized++;
         await root.truncate(size, options);
       } finally {
         if (--this.#resizes === 0) BlockNode.changePermissions(root, root.perm & ~Perm.RESIZE, root.shared);

@@ -17,7 +17,8 @@ export function leave(code: number): void {
   const profiled = process.execArgv.length > 0 || process.env['NODE_OPTIONS'] || process.env['NODE_V8_COVERAGE'];
   if (!over || usesStreams() || profiled || !lookForRejections()) return;
   process.emit('exit', code);
-  loadNative().leave(code);
+  // A listener may have changed it.
+  loadNative().leave(Number(process.exitCode ?? code));
 }
 
 /**

@@ -349,6 +349,6 @@ export interface Host {
   submit(): void;
   /** A request of a guest begins: what is done in the background lets it go first. */
   guestCame(): void;
-  /** Ends the engine: waits for requests in flight, then frees threads and memory. */
+  /** Ends the engine: waits for requests in flight, then frees threads and memory (with `waits`, in the next turn of the event loop). */
   close(): Promise<void>;
 }

@@ -4,6 +4,7 @@
 //   source chain --locate--> pieces of files ---.
 //                                                >-- Host.move --> publish; steps of zeroes are left to the caller
 //   target --prepareMove--> places in a file ---'
+//                      \--> a receiver, which takes the pieces themselves: an NBD server (`MoveReceiver`)
 //
 // What cannot go this way (a filter that must see each request, NBD, O_DIRECT, compressed or with dirty bitmaps on the target, ...) is read and written
 // by the nodes' requests, with the same result.

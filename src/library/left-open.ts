@@ -25,7 +25,10 @@ export function whileOpen(graph: object, image: MayBeLeftOpen): () => void {
   watching = true;
   const images = open.get(graph) ?? new Set();
   open.set(graph, images.add(image));
-  return () => images.delete(image);
+  return () => {
+    images.delete(image);
+    if (images.size === 0 && open.get(graph) === images) open.delete(graph);
+  };
 }
 
 /** All images of `graph` are closed. */

@@ -117,6 +117,13 @@ for (const reads of ['the addon', 'node'])
       ],
       ['of another build of the bundle', (text: Buffer) => text.fill('0', 0, 8)],
       ['of which only the first line is right', (text: Buffer) => text.fill(0xa5, text.indexOf(10) + 1)],
+      [
+        'of which one bit is wrong',
+        (text: Buffer) => {
+          text[200_001] ^= 4;
+          return text;
+        },
+      ],
       ['that is cut short', (text: Buffer) => text.subarray(0, text.length >> 1)],
       ['that is empty', () => Buffer.alloc(0)],
     ] as const) {

@@ -48,8 +48,11 @@ class WatchedWrite implements MappingGuard {
     this.watcher = null;
     this.observers = [];
     freeWatched.push(this);
-    watcher?.watchedEnded(offset, length, observers);
-    lower?.release();
+    try {
+      watcher?.watchedEnded(offset, length, observers);
+    } finally {
+      lower?.release();
+    }
   }
 }
 

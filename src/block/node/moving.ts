@@ -4,6 +4,8 @@
 //   Host.move     reads, tests, writes: one request of the host, which this layer does not see
 //   place.done    the driver publishes what was written; dirty bitmaps that were added meanwhile learn of it; the request has ended
 //
+// A receiver (`MoveReceiver`: a server that the pieces are sent to) takes the place of `Host.move`, in the same three parts.
+//
 // Where a write would pass a bitmap, an observer or a serialiser on its way, there is no place, and the caller writes.
 
 import type { Extent, MovePlace, WriteFlags } from '../types.js';
