@@ -8,6 +8,7 @@ const ALONE = [
   'test/exports/nbd/outbox.test.ts',
   'test/exports/v86/guest.test.ts',
   'test/fuzz/**',
+  'test/host/background.test.ts',
   'test/host/environment-end.test.ts',
   'test/host/fairness.test.ts',
   'test/host/lifetime.test.ts',
