@@ -27,14 +27,22 @@ export interface JobRun {
 /** Runs a job. Resolves with the exit code, after a failure has been reported. Rejects only where the job could not start. */
 export async function runJob(session: Session, run: JobRun): Promise<number> {
   const manager = new JobManager(session.host.clock);
-  const job = await run.start({ graph: session.graph, manager, warn: session.graph.warn });
-  const view = openProgress(run.progress);
+  // Before there is a target: from then on the state of the files has to be said.
   const interrupt = new Interrupt(session);
+  let job: Job;
+  try {
+    job = await run.start({ graph: session.graph, manager, warn: session.graph.warn });
+  } catch (error) {
+    interrupt.stop();
+    throw error;
+  }
+  const view = openProgress(run.progress);
   // A job that is over is dismissed at once, and has the status null then: what counts is that it has concluded.
   const status = (): string => (job.status === 'null' ? 'concluded' : job.status);
   const show = (): void => view.update({ ...job.progress.snapshot(), status: status() });
   const stops = [job.on('BLOCK_JOB_READY', () => detach('job', complete(job))), job.onFault(faultReporter())];
   interrupt.signal.addEventListener('abort', () => cancel(job));
+  if (interrupt.signal.aborted) cancel(job);
   show();
   const timer = setInterval(show, UPDATE_MS);
   let failure: BlockError | null = null;

@@ -85,6 +85,20 @@ describe('signals', () => {
     });
   }
 
+  for (const words of [
+    ['convert', '-r', '1M', '-O', 'raw', 'source', 'target'],
+    ['mirror', '-q', '-r', '1M', '-f', 'raw', '--target=target', 'source'],
+    ['backup', '-q', '-r', '1M', '-f', 'raw', '--target=target', 'source'],
+  ]) {
+    it(`SIGINT ends ${words[0]} in order from the moment that there is a target`, async () => {
+      const running = ours(...words);
+      while (!existsSync(shop.path('target')) && running.alive) await new Promise(setImmediate);
+      running.child.kill('SIGINT');
+      expect(await running.ended, running.said).to.deep.equal({ code: 130, signal: null });
+      expect(running.said).to.match(/Cancelled\. .*incomplete: delete it or start again/);
+    });
+  }
+
   it('SIGQUIT ends a command at once, and SIGPIPE does nothing to it', async () => {
     const running = await started(ours(...SLOW));
     running.child.kill('SIGPIPE');

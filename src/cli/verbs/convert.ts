@@ -257,9 +257,10 @@ function parallelOption(options: ParsedOptions): number | undefined {
 /** Creates the target (unless `-n` was given) and copies. Resolves with the exit code, after a failure has been reported in the words of its step. */
 async function convertTo(session: Session, source: BlockNode, plan: Plan): Promise<number> {
   const { clock } = session.host;
-  const abort = new AbortController();
+  // Before there is a target: from then on the state of the files has to be said.
+  const interrupt = new Interrupt(session);
   let stage = 'options' as ConvertStage;
-  let copy: { view: ProgressView; interrupt: Interrupt; startedMs: number } | null = null;
+  let copy: { view: ProgressView; startedMs: number } | null = null;
   let side = 'writing';
   try {
     await convertImage(session.graph, {
@@ -283,12 +284,11 @@ async function convertTo(session: Session, source: BlockNode, plan: Plan): Promi
       },
       speed: plan.speed,
       warn: plan.quiet ? undefined : session.graph.warn,
-      signal: abort.signal,
+      signal: interrupt.signal,
       onStage: (next) => {
         stage = next;
         if (next !== 'copy') return;
-        copy = { view: openProgress(plan.progress), interrupt: new Interrupt(session), startedMs: clock.now() };
-        copy.interrupt.signal.addEventListener('abort', () => abort.abort());
+        copy = { view: openProgress(plan.progress), startedMs: clock.now() };
         copy.view.update({ current: 0, total: source.length });
       },
       onProgress: (current, total) => {
@@ -300,10 +300,10 @@ async function convertTo(session: Session, source: BlockNode, plan: Plan): Promi
     return 0;
   } catch (error) {
     if (stage === 'copy' && copy !== null) return copyFailed(copy, plan, side, toBlockError(error));
+    if (interrupt.signal.aborted && toBlockError(error).code === 'cancelled') return reportCancelled(plan, stage);
     return reportNotCopied(plan, stage, error);
   } finally {
-    // The variable is set by a callback, which the compiler does not follow.
-    (copy as { interrupt: Interrupt } | null)?.interrupt.stop();
+    interrupt.stop();
   }
 }
 
@@ -332,13 +332,17 @@ function reportNotCopied({ target, format }: Plan, stage: ConvertStage, error: u
   }
 }
 
+function reportCancelled(plan: Plan, stage: ConvertStage): number {
+  const untouched = stage === 'options' || stage === 'size' || stage === 'backing';
+  const state = untouched ? 'is unchanged' : 'is incomplete: delete it or start again';
+  reportError(`Cancelled. '${plan.source}' is unchanged; '${plan.target}' ${state}.`);
+  return EXIT_INTERRUPTED;
+}
+
 function copyFailed({ view }: { view: ProgressView }, plan: Plan, side: string, failure: BlockError): number {
   const interrupted = failure.code === 'cancelled';
   view.end({ event: interrupted ? 'cancelled' : 'failed', error: failure.message });
-  if (interrupted) {
-    reportError(`Cancelled. '${plan.source}' is unchanged; '${plan.target}' is incomplete: delete it or start again.`);
-    return EXIT_INTERRUPTED;
-  }
+  if (interrupted) return reportCancelled(plan, 'copy');
   const where = failure.guestOffset === undefined ? '' : ` at byte ${failure.guestOffset}`;
   reportError(`error while ${side}${where}: ${reasonOf(failure)}`);
   return 1;
