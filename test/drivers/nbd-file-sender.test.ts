@@ -11,6 +11,8 @@ import type { Chunk } from '../../src/jobs/copy-plan.js';
 import { moveChunk, type StepResult } from '../../src/jobs/copy-step.js';
 import { SIMPLE_REPLY_MAGIC } from '../../src/wire/nbd/constants.js';
 import { ALL_FLAGS, type FakeExport, type FakePeer, serveMemory } from '../support/fake-nbd.js';
+import { pagesCanBeHeld } from '../support/held-pages.js';
+import { leaveOut } from '../support/needs.js';
 import { requirePeer } from '../support/peers.js';
 import { NbdLab } from './nbd-support.js';
 import { linkTo, pattern } from './support.js';
@@ -27,6 +29,9 @@ describe('nbd: data that lies in files', () => {
   /** What was sent without being read: bytes. */
   let held: number;
 
+  before(async function () {
+    if (!(await pagesCanBeHeld())) leaveOut(this, 'held pages');
+  });
   beforeEach(() => {
     lab = new NbdLab();
     target = Buffer.alloc(SIZE, 0x55);

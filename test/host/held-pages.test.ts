@@ -3,6 +3,8 @@ import { readdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import type { HostFile } from '../../src/host/host.js';
 import type { Link, NetAddress } from '../../src/host/net.js';
+import { pagesCanBeHeld } from '../support/held-pages.js';
+import { leaveOut } from '../support/needs.js';
 import { overEngines, pattern } from './engines.js';
 import { Collector, pairOf } from './net-support.js';
 
@@ -24,15 +26,14 @@ overEngines('sockets: held pages', (bench) => {
   let file: HostFile;
   let head: Uint8Array;
 
-  beforeEach(async function () {
+  before(async function () {
+    if (!(await pagesCanBeHeld())) leaveOut(this, 'held pages');
+  });
+  beforeEach(async () => {
     writeFileSync(bench.path('data'), content);
     file = await bench.host.open(bench.path('data'), { writable: true });
     head = bench.host.memory.allocate(4096);
     head.set(pattern(4096, 1));
-    const { client, close } = await pairOf(bench.host, unix('try.sock'));
-    const able = client.pushFile(head, 0, 16, file, 0, 4096) > 0;
-    await close();
-    if (!able) this.skip();
   });
   afterEach(async () => {
     bench.host.setFaults({});

@@ -7,6 +7,7 @@ import type { Context, Suite } from 'mocha';
 /** Name of a need -> why a machine may lack it. */
 export const NEEDS = {
   'a peer': 'a program that the tests compare with is not installed (in CI that is a failure)',
+  'held pages': 'pages of files cannot be sent without being read (Linux before 6.5, or no pipes)',
   io_uring: 'the kernel, or the container around us, forbids io_uring',
   'loop devices': 'no loop device can be made here',
   mounts: 'this process may not mount file systems',

@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import { rootOf } from '../../../src/block/device.js';
 import { deviceOf, type Image } from '../../../src/library/image.js';
 import { Chunk, Command } from '../../../src/wire/nbd/constants.js';
+import { pagesCanBeHeld } from '../../support/held-pages.js';
 import type { RawClient, RawDialect } from '../../support/nbd-raw.js';
 import { MIB, pattern, Stage, until } from './support.js';
 
@@ -24,7 +25,11 @@ describe('nbd server: large reads', () => {
   const content = pattern(SIZE, 3);
   let stage: Stage;
   let image: Image;
+  let able: boolean;
 
+  before(async () => {
+    able = await pagesCanBeHeld();
+  });
   beforeEach(async () => {
     stage = new Stage();
     image = await stage.image('disk', { size: SIZE, format: 'raw' });
@@ -86,12 +91,12 @@ describe('nbd server: large reads', () => {
     });
   }
 
-  it('a client that does not read holds up nobody, and gets what it asked for when it reads', async function () {
+  it('a client that does not read holds up nobody, and gets what it asked for when it reads', async () => {
     const before = pipes();
     const server = await stage.serve(image);
     const { guest, asked } = await lazy();
     await until(() => server.bytesInFlight > 20 * MIB, 'the requests have come');
-    if (pipes() === before) this.skip();
+    expect(pipes(), 'where pages can be held, they are').to.satisfy((now: number) => now > before || !able);
     const other = await stage.guest();
     expect((await other.readData(5 * MIB, MIB)).equals(content.subarray(5 * MIB, 6 * MIB))).to.equal(true);
     expect(await other.command({ command: Command.write, offset: 0, payload: content.subarray(0, MIB) })).to.equal(0);
