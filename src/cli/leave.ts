@@ -16,9 +16,10 @@ export function leave(code: number): void {
   // Node's streams may have data left, and have changed the state of the terminal or pipe; profilers write their files at node's own end.
   const profiled = process.execArgv.length > 0 || process.env['NODE_OPTIONS'] || process.env['NODE_V8_COVERAGE'];
   if (!over || usesStreams() || profiled || !lookForRejections()) return;
+  process.exitCode = code;
   process.emit('exit', code);
   // A listener may have changed it.
-  loadNative().leave(Number(process.exitCode ?? code));
+  loadNative().leave(Number(process.exitCode));
 }
 
 /**
