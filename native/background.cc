@@ -137,7 +137,8 @@ void Background::work() {
     while (!stopping_ && (request = next()) == nullptr) {
       // A step that turns out to take long, and guests that go away, wake nobody: whoever is idle looks again while something is queued.
       if (queue_.empty()) wake_.wait(lock);
-      else wake_.wait_for(lock, kLookAgain);
+      // By the system's clock: waiting by another one needs glibc 2.30, and node runs with 2.28.
+      else wake_.wait_until(lock, std::chrono::system_clock::now() + kLookAgain);
     }
     idle_--;
     if (stopping_) return;
