@@ -106,22 +106,10 @@ export class Frees {
     try {
       for (let at = from; at < to; at = plus(at, 1)) if (refcounts.valueIn(block, at) === 0) held.push(at);
       for (const at of held) refcounts.take(block, at % this.#perBlock, 1);
-      if (held.length > 0) await this.#punchHeld(held);
+      await this.#discard(held);
     } finally {
       for (const at of held) refcounts.lower(block, at);
       block.pins--;
-    }
-  }
-
-  /** Discards ascending clusters, neighbours at once. */
-  async #punchHeld(held: readonly ClusterIndex[]): Promise<void> {
-    const { file } = this.#image;
-    for (let i = 0; i < held.length; ) {
-      const first = i;
-      while (i < held.length && held[i] === held[first] + i - first) i++;
-      const offset = held[first] * this.#clusterSize;
-      const length = Math.min((i - first) * this.#clusterSize, file.length - offset);
-      if (length > 0) await file.discard(offset, length);
     }
   }
 
@@ -164,17 +152,26 @@ export class Frees {
     }
   }
 
+  /** Discards ascending clusters in the file, neighbours at once. A hint: a failure is ignored. */
+  async #discard(clusters: readonly ClusterIndex[]): Promise<void> {
+    const { file } = this.#image;
+    for (let i = 0; i < clusters.length; ) {
+      const first = i;
+      while (i < clusters.length && clusters[i] === clusters[first] + i - first) i++;
+      const offset = clusters[first] * this.#clusterSize;
+      const length = Math.min((i - first) * this.#clusterSize, file.length - offset);
+      if (length > 0) await file.discard(offset, length);
+    }
+  }
+
   /** Discards those of the clusters whose last reference is being removed. A hint: a failure is ignored. */
   async #punch(cluster: ClusterIndex, count: number): Promise<void> {
-    const { file, refcounts } = this.#image;
-    let from = cluster;
-    for (let at = cluster; at <= cluster + count; at = plus(at, 1)) {
-      if (at < cluster + count && (await refcounts.get(at, false)) === 1) continue;
-      const offset = from * this.#clusterSize;
-      const length = Math.min((at - from) * this.#clusterSize, file.length - offset);
-      if (length > 0) await file.discard(offset, length);
-      from = plus(at, 1);
+    const { refcounts } = this.#image;
+    const last: ClusterIndex[] = [];
+    for (let at = cluster; at < cluster + count; at = plus(at, 1)) {
+      if ((await refcounts.get(at, false)) === 1) last.push(at);
     }
+    await this.#discard(last);
   }
 }
 
