@@ -61,7 +61,7 @@ export async function withLockHolder(graph: Graph, error: unknown): Promise<unkn
     if ((await fileId(node).catch(orElse('looking who has locked a file', null))) !== id) continue;
     const name = node.filename === path ? '' : `, as '${node.filename}'`;
     const [lock] = reason.split('\n');
-    // A lock on what others may do is all that a reader asks for beyond reading.
+    // Who asks that nobody else writes wants to read, as a rule; QEMU's words for that lock are `shared "write" lock`.
     const wayOut = lock.includes('shared') ? ": close it, or read it with 'forceShare'" : '';
     return new BlockError('locked', `${lock}\n'${path}' is open in this program${name}${wayOut}`, {
       path,
