@@ -7,6 +7,8 @@ export interface CreateOption {
   help: string;
   /** Name in `BlockdevCreateOptions`; null: only the default is supported. */
   member: string | null;
+  /** The value is the name of a file, the member what opens that. */
+  isFile?: true;
   /** Values that are called otherwise there. */
   values?: Readonly<Record<string, string>>;
 }

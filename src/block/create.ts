@@ -8,12 +8,12 @@ import { validate } from '../schema/validate.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { nearestWord } from '../util/nearest.js';
 import { roundUp, SECTOR_BYTES } from '../util/numbers.js';
-import { referrerToBe, refuseItself } from './backing-name.js';
+import { idOfFile, referrerToBe, refuseItself } from './backing-name.js';
 import { backingOf, fileOf } from './chain.js';
 import { type Child, type OutsideUse, withLink } from './child.js';
 import { parseProtocolName, resolveBackingName } from './filename.js';
 import type { Graph } from './graph.js';
-import { refuseUsed, refuseUsedNode } from './identity.js';
+import { fileId, refuseUsed, refuseUsedNode } from './identity.js';
 import { type NewFile, undoCreation } from './new-file.js';
 import type { BlockNode } from './node/node.js';
 import { openNode } from './open.js';
@@ -41,16 +41,41 @@ export async function createNode(graph: Graph, options: BlockdevCreateOptions): 
     throw new BlockError('unsupported', `Driver '${definition.name}' does not support creating images`);
   }
   if (!('file' in options)) {
-    await definition.create({ graph, options, file: null });
+    await definition.create({ graph, options, file: null, dataFile: null });
     return;
   }
-  const file = typeof options.file === 'string' ? graph.find(options.file) : await openNode(graph, options.file);
+  const content = dataFileOf(options);
+  await withNewNode(graph, options.file, async (file) => {
+    if (content === undefined) return definition.create!({ graph, options, file, dataFile: null });
+    await withNewNode(graph, content, async (dataFile) => {
+      const [own, its] = await Promise.all([fileId(file.node), fileId(dataFile.node)]);
+      if (own !== null && own === its) throw dataInImage(file.filename);
+      await definition.create!({ graph, options, file, dataFile });
+    });
+  });
+}
+
+/** Runs `action` with a link for writing to the node that `ref` names or opens. */
+async function withNewNode<T>(graph: Graph, ref: BlockdevRef, action: (link: Child) => Promise<T>): Promise<T> {
+  const node = typeof ref === 'string' ? graph.find(ref) : await openNode(graph, ref);
   try {
-    if (typeof options.file !== 'string') await refuseUsedNode(graph, file);
-    await withLink(file, CREATION, (link) => definition.create!({ graph, options, file: link }));
+    if (typeof ref !== 'string') await refuseUsedNode(graph, node);
+    return await withLink(node, CREATION, action);
   } finally {
-    await graph.release(file);
+    await graph.release(node);
   }
+}
+
+/** What is to take the content of an image that keeps it apart. */
+function dataFileOf(options: object): BlockdevRef | undefined {
+  return (options as { 'data-file'?: BlockdevRef })['data-file'];
+}
+
+function dataInImage(filename: string): BlockError {
+  return new BlockError('invalid-argument', 'The data file of an image cannot be the image itself', {
+    path: filename,
+    operation: 'create',
+  });
 }
 
 /**
@@ -152,12 +177,22 @@ export async function createImage(graph: Graph, filename: string, wanted: ImageC
     ({ kind }) => kind,
     (error: unknown) => (toBlockError(error).code === 'not-found' ? null : 'unknown'),
   );
+  const content = dataFileOf(options);
+  const dataPath = typeof content === 'object' && 'filename' in content ? content.filename : null;
+  if (dataPath !== null) {
+    await refuseDataIn(graph.host, dataPath, path, backing && resolveBackingName(path, backing));
+    await checkReplaceable(graph, dataPath);
+  }
   const { name: driver, create: makeFile } = defaultDriver(found === 'block' ? 'device' : 'path');
   if (makeFile !== undefined) {
     await createNode(graph, validate('BlockdevCreateOptions', { driver, filename: path, size: 0 }));
   }
-  const newFile = found === null ? { path, id: (await graph.host.stat(path)).id } : null;
+  let newFile: NewFile | null = found === null ? { path, id: (await graph.host.stat(path)).id } : null;
   try {
+    if (dataPath !== null) {
+      const made = await makeDataFile(graph, dataPath);
+      if (made !== null) newFile = newFile === null ? made : { ...newFile, dataFile: made };
+    }
     const file = { ...target, driver, discard: 'unmap' };
     await createNode(graph, validate('BlockdevCreateOptions', { ...options, file }));
   } catch (error) {
@@ -165,6 +200,28 @@ export async function createImage(graph: Graph, filename: string, wanted: ImageC
     throw error;
   }
   return { newFile };
+}
+
+/** Makes the file for the content of an image; an existing one is replaced, but for a device. Resolves to the file where there was none before. */
+async function makeDataFile(graph: Graph, path: string): Promise<NewFile | null> {
+  const before = await statOrNull(graph.host, path);
+  const { name: driver, create } = defaultDriver(before?.kind === 'block' ? 'device' : 'path');
+  if (create === undefined) return null;
+  await createNode(graph, validate('BlockdevCreateOptions', { driver, filename: path, size: 0 }));
+  return before === null ? { path, id: (await graph.host.stat(path)).id } : null;
+}
+
+/** Refuses a data file that is the image, or its backing file. */
+async function refuseDataIn(host: Host, dataPath: string, path: string, backing: string | undefined): Promise<void> {
+  if (host.absolute(dataPath) === host.absolute(path)) throw dataInImage(path);
+  const [own, its] = await Promise.all([statOrNull(host, path), statOrNull(host, dataPath)]);
+  if (its === null) return;
+  if (own?.id === its.id) throw dataInImage(path);
+  if (backing === undefined || (await idOfFile(host, backing)) !== its.id) return;
+  throw new BlockError('invalid-argument', 'The data file of an image cannot be its backing file', {
+    path,
+    operation: 'create',
+  });
 }
 
 /**

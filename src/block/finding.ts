@@ -21,6 +21,7 @@ export function exact(digits: Hex): Exact {
  * - `too-many-references`: the cluster is used more often than a refcount can say
  * - `copied-flag`: the flag "refcount is one" of an entry is not what the refcount says
  * - `compressed-copied-flag`: that flag is set for compressed data
+ * - `compressed-in-data-file`: an entry says compressed data, and the content lies in an external data file
  * - `reserved-bits`: an entry has bits set that must be zero
  * - `unaligned`: an entry points to no cluster's begin
  * - `beyond-end-of-file`: something in use lies behind the end of the file
@@ -34,6 +35,7 @@ export type FindingKind =
   | 'too-many-references'
   | 'copied-flag'
   | 'compressed-copied-flag'
+  | 'compressed-in-data-file'
   | 'reserved-bits'
   | 'unaligned'
   | 'beyond-end-of-file'

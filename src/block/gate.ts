@@ -1,4 +1,4 @@
-// The gate: what opens the images that another image refers to (its backing file, later data file and extents). A program can put its own in front.
+// The gate: what opens the images that another image refers to (its backing file, its data file; later extents). A program can put its own in front.
 //
 //   header: "../base.qcow2"
 //     -> may an image say that at all?       foreign-name.ts: it leads to an image, and says nothing of how that is used
@@ -15,7 +15,7 @@ import { BlockError } from '../util/errors.js';
 export interface Referrer {
   /** Real path of its file, or what it is called where it is in none. */
   path: string;
-  /** What the named image is to it: `backing`. */
+  /** What the named image is to it: `backing`, `data-file`. */
   child: string;
 }
 
@@ -23,7 +23,7 @@ export interface Referrer {
 export interface ImageReference {
   /** The image that names it: the real path of its file, or a URI. */
   readonly referrer: string;
-  /** What it is to that image: `backing`. */
+  /** What it is to that image: `backing`, `data-file`. */
   readonly child: string;
   /** The driver that reaches it: `file`, `host_device`, `nbd`. */
   readonly driver: string;

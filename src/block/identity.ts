@@ -19,6 +19,14 @@ export async function fileId(node: BlockNode): Promise<string | null> {
   return bottom instanceof ProtocolNode ? bottom.storageId() : null;
 }
 
+/** `fileId` of everything that `node` itself is stored in: of its file, and of one that its content lies in apart. */
+export async function fileIds(node: BlockNode): Promise<string[]> {
+  const own = [...node.children.values()].filter(({ role }) => !role.cow);
+  if (own.length > 0) return (await Promise.all(own.map((link) => fileIds(link.node)))).flat();
+  const id = await fileId(node);
+  return id === null ? [] : [id];
+}
+
 /**
  * Refuses with `locked` to write over `file`, which was opened just now, where a node of the graph (but `own` and what that lies on) is stored in it, or where
  * the program has it open for something else. Image locks say it too, but may be off, shared, or not to be had.
@@ -85,14 +93,14 @@ export function refuseReserved(graph: Graph, { id, path }: { id: string; path: s
  * backing files of the target are only read, and may be the source's.
  */
 export async function refuseSameStorage(source: BlockNode, target: BlockNode): Promise<void> {
-  await refuseSourceFile(source, await fileId(target), target.filename);
+  for (const id of await fileIds(target)) await refuseSourceFile(source, id, target.filename);
 }
 
 /** The same of a target that is still to be opened, or made: `id` is that of the file `name`, null where there is none. */
 export async function refuseSourceFile(source: BlockNode, id: string | null, name: string): Promise<void> {
   if (id === null) return;
   for (const node of chainOf(source)) {
-    if ((await fileId(node)) !== id) continue;
+    if (!(await fileIds(node)).includes(id)) continue;
     const what =
       node === source
         ? `the source '${node.filename}' itself`
@@ -111,7 +119,7 @@ export async function refuseFileOf(
   if (own === null) return;
   for (const source of sources) {
     for (const node of chainOf(source)) {
-      if ((await fileId(node)) !== own) continue;
+      if (!(await fileIds(node)).includes(own)) continue;
       throw new BlockError(
         'locked',
         `Failed to get "write" lock\n'${name}' is the same file as '${node.filename}', which is read`,

@@ -10,9 +10,9 @@ import { type ImageOptions, isJsonFilename } from '../schema/options.js';
 import { bestEffort, reportUnforeseen } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 import { fileOf, MAX_CHAIN_DEPTH } from './chain.js';
-import { leafOptions, parseFilename, parseProtocolName, resolveBackingNameOf } from './filename.js';
+import { leafOptions, parseFilename, parseProtocolName, pathOfName, resolveBackingNameOf } from './filename.js';
 import { imageOptions, openForeign, referrerOf } from './foreign-name.js';
-import type { Referrer } from './gate.js';
+import { type Referrer, refusal } from './gate.js';
 import type { Graph } from './graph.js';
 import { fileId, refuseFileOf } from './identity.js';
 import type { NodeLinks } from './node/links.js';
@@ -229,6 +229,7 @@ class Children {
   ): Promise<BlockNode | null> {
     const { image, filename } = header;
     const settings = this.#settings;
+    if (role !== 'cow') return this.#openPart(name, header, given, role);
     if (!settings.backing) {
       if (given instanceof LooseOptions && given.isText) throw given.unexpected(image.driver, name);
       return null;
@@ -259,6 +260,24 @@ class Children {
       const { code, message, path } = toBlockError(error);
       throw new BlockError(code, `Could not open backing file: ${message}`, {
         path: path ?? filename ?? image.filename,
+        operation: 'open',
+        cause: error,
+      });
+    }
+  }
+
+  /** A file that the image itself is stored in, beside `file`; null where neither the options nor the header have one. */
+  async #openPart(name: string, header: HeaderReference, given: LooseChild, role: NodeRole): Promise<BlockNode | null> {
+    if (given !== undefined && given !== null) return this.#openGiven(name, given, role);
+    if (given === null || header.filename === null) return null;
+    try {
+      const node = await openNamedPart(this.#graph, name, header, this.#inherited(role));
+      this.#keep(name, node, undefined);
+      return node;
+    } catch (error) {
+      const { code, message, path } = toBlockError(error);
+      throw new BlockError(code, `Could not open ${name}: ${message}`, {
+        path: path ?? header.filename,
         operation: 'open',
         cause: error,
       });
@@ -308,6 +327,29 @@ async function probe(file: BlockNode): Promise<string> {
 
 function noImageFormat(name: string): BlockError {
   return new BlockError('invalid-argument', `'${name}' is a protocol and cannot have a file below it`);
+}
+
+/**
+ * Opens a file that the header names and that is a part of the image. It is never looked into to find a format: its bytes are the content. A name that is
+ * options in JSON is refused with `permission`, as of a stranger: none is ever written. A relative name counts from the folder of the image; where nothing
+ * is there, from the current one, as QEMU writes such names.
+ */
+async function openNamedPart(
+  graph: Graph,
+  child: string,
+  { image, filename }: HeaderReference,
+  inherited: NodeSettings,
+): Promise<BlockNode> {
+  const referrer = await referrerOf(image, child);
+  if (isJsonFilename(filename!)) throw refusal(filename!, referrer.path, `options cannot name a ${child}`);
+  const besides = resolveBackingNameOf(image, filename!);
+  const isThere = await graph.host.stat(pathOfName(besides)).then(
+    () => true,
+    () => false,
+  );
+  const file = parseProtocolName(isThere ? besides : filename!);
+  if ('filename' in file) Object.assign(file, { driver: await protocolFor(graph, file.filename) });
+  return openTree(graph, imageOptions(new LooseOptions({ ...file }, {}), referrer.path), { ...inherited, referrer });
 }
 
 /**

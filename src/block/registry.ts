@@ -64,6 +64,8 @@ export interface CreateRequest<D extends BlockdevDriver = BlockdevDriver> {
   options: Extract<BlockdevCreateOptions, { driver: D }>;
   /** The link to the node that the image goes to, for writing and resizing; null for protocols. */
   file: Child | null;
+  /** The same to the node that takes the content of an image that keeps it apart (`data-file`); null where the options name none. */
+  dataFile: Child | null;
 }
 
 /** How file names stand for a node of a protocol. */

@@ -3,6 +3,7 @@
 
 import type { ImageCreateOptions } from '../block/create.js';
 import type { CreateOption, CreateOptions } from '../block/create-option.js';
+import { parseProtocolName } from '../block/filename.js';
 import { type DriverDefinition, knownDriver } from '../block/registry.js';
 import { registerDrivers } from '../drivers/index.js';
 import type { BlockdevDriver } from '../schema/generated/types.js';
@@ -16,7 +17,7 @@ import { shown as shownName } from './output.js';
 export const QEMU_IMG_FORMAT = 'raw';
 
 /** Options of qemu-img that are not supported yet. */
-const REFUSED = ['data_file', 'extent_size_hint', 'nocow'];
+const REFUSED = ['extent_size_hint', 'nocow'];
 
 /** The values of `-o` (and of `-b`, `-F` and the size), by qemu-img's names. Sizes are in bytes. */
 export type CreateValues = Map<string, string>;
@@ -137,16 +138,21 @@ export function formattingLine(filename: string, format: string, values: CreateV
 /** The create options for the driver; `values` must have `size`. Throws `invalid-argument` with QMP's message. */
 export function imageCreateOptions(format: string, values: CreateValues): ImageCreateOptions {
   const options: Record<string, unknown> = { driver: format };
-  for (const { name, kind, member, values: named = {} } of createOptionsOf(format).options) {
-    const value = values.get(name);
-    if (value === undefined || member === null) continue;
-    options[member] = kind === 'size' || kind === 'num' ? exact(value) : (named[value] ?? value);
+  for (const option of createOptionsOf(format).options) {
+    const value = values.get(option.name);
+    if (value !== undefined && option.member !== null) options[option.member] = memberValue(option, value);
   }
   // The schema requires `file`; whoever creates the image adds it.
   const { file: _, ...rest } = validate('BlockdevCreateOptions', { ...options, file: 'file' }) as { file: string } & {
     driver: BlockdevDriver;
   };
   return rest as ImageCreateOptions;
+}
+
+function memberValue({ kind, isFile, values: named = {} }: CreateOption, value: string): unknown {
+  if (kind === 'size' || kind === 'num') return exact(value);
+  if (kind === 'bool (on/off)') return value === 'on';
+  return isFile ? parseProtocolName(value) : (named[value] ?? value);
 }
 
 /** The value as a number. One beyond 2^53 is beyond every limit, so it need not be exact. */

@@ -17,6 +17,8 @@ const WORDS: Readonly<Partial<Record<string, (finding: CheckFinding) => string>>
   },
   'compressed-copied-flag': ({ hostOffset }) =>
     `ERROR: coffset=0x${hex(hostOffset)}: copied flag must never be set for compressed clusters`,
+  'compressed-in-data-file': ({ index, entry }) =>
+    `ERROR compressed cluster ${index} with data file, entry=0x${hex(entry)}`,
   'reserved-bits': ({ table, index, entry }) => {
     if (table === 'refcount-table') return `ERROR refcount table entry ${index} has reserved bits set`;
     return `ERROR found ${table === 'l1' ? 'L1' : 'l2'} entry with reserved bits set: ${hex(entry)}`;

@@ -104,8 +104,8 @@ describe('validate', () => {
     ],
     [
       'BlockdevOptions',
-      { driver: 'qcow2', file: 'f', 'data-file': 'd' },
-      "Parameter 'data-file' is unexpected",
+      { driver: 'qcow2', file: 'f', 'extent-file': 'd' },
+      "Parameter 'extent-file' is unexpected",
       'unknown-option',
     ],
     [

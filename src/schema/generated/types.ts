@@ -505,12 +505,16 @@ export type Qcow2OverlapChecks =
 
 /** Driver options of qcow2. */
 export interface BlockdevOptionsQcow2 extends BlockdevOptionsGenericCOWFormat {
+  /** the external data file, where the image has one (default: what the header names) */
+  'data-file'?: BlockdevRef;
   /** clusters that a guest discards are discarded in the file (default: true if discard=unmap) */
   'pass-discard-request'?: boolean;
   /** clusters that are freed by deleting a snapshot are discarded in the file (default: true) */
   'pass-discard-snapshot'?: boolean;
   /** clusters that are freed for other reasons are discarded in the file (default: false) */
   'pass-discard-other'?: boolean;
+  /** clusters that are discarded, or become zeroes, stay allocated for the data that is written there next: the image does not become fragmented. Whether their content is discarded in the file is `pass-discard-request`'s to say. Version 3 only (default: false) */
+  'discard-no-unref'?: boolean;
   /** which metadata a write must not overlap (default: cached) */
   'overlap-check'?: Qcow2OverlapChecks;
   /** bytes of the L2 and the refcount cache together */
@@ -884,6 +888,10 @@ export type Qcow2CompressionType =
 export interface BlockdevCreateOptionsQcow2 {
   /** the node */
   file: BlockdevRef;
+  /** the node that becomes the external data file: the content is stored there */
+  'data-file'?: BlockdevRef;
+  /** `data-file` reads as the disk does, without the image (default: false) */
+  'data-file-raw'?: boolean;
   /** bytes of the disk */
   size: number;
   /** version of the format (default: v3) */

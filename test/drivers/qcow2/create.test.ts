@@ -48,7 +48,14 @@ const REFUSED: [string, Partial<Qcow2CreateOptions>, string, RegExp][] = [
   ['lazy refcounts', { lazyRefcounts: true }, 'unsupported', /lazy refcounts/],
   ['extended L2 entries', { extendedL2: true }, 'unsupported', /extended L2/],
   ['encryption', { encryption: 'luks' }, 'unsupported', /encryption \(luks\)/],
-  ['a data file', { dataFile: 'data.raw' }, 'unsupported', /external data file/],
+  ['a data file in version 2', { dataFile: 'd', compat: 'v2' }, 'invalid-argument', /External data files are only/],
+  ['a raw data file that is not there', { dataFileRaw: true }, 'invalid-argument', /requires data-file/],
+  [
+    'a raw data file over a backing file',
+    { dataFile: 'd', dataFileRaw: true, backingFile: 'a', backingFormat: 'raw' },
+    'invalid-argument',
+    /cannot be used at the same time/,
+  ],
 ];
 
 describe('qcow2 create', () => {
@@ -83,7 +90,7 @@ describe('qcow2 create', () => {
       const fixture = makeFixture();
       await createAt(fixture, { size: 0 });
       const node = await openAt(fixture);
-      const error = await failureOf(createQcow2(node.children.get('file')!, { size: 10 * MIB, ...options }));
+      const error = await failureOf(createQcow2(node.children.get('file')!, null, { size: 10 * MIB, ...options }));
       expect(error.code).to.equal(code);
       expect(error.message).to.match(message);
       await fixture.graph.closeAll();

@@ -53,11 +53,11 @@ interface Case {
 
 const CASES: Case[] = [
   {
-    name: 'an external data file',
+    name: 'an external data file that nobody names',
     patches: [[INCOMPATIBLE, word64(4n)]],
-    read: 'unsupported',
-    write: 'unsupported',
-    message: /external data file/,
+    read: 'invalid-argument',
+    write: 'invalid-argument',
+    message: /'data-file' is required for this image/,
   },
   {
     name: 'extended L2 entries',

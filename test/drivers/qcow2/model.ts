@@ -33,9 +33,12 @@ export interface Shape {
   /** Bytes of the backing file; 0 for none. */
   backingSize: number;
   compression: 'zlib' | 'zstd';
+  /** The content lies in a file of its own; `raw`: which reads as the disk does. */
+  dataFile?: 'plain' | 'raw';
 }
 
 export const TOP = '/top.qcow2';
+export const DATA = '/top.raw';
 
 export function randomShape(random: Random): Shape {
   const version = random.chance(0.25) ? 'v2' : 'v3';
@@ -49,6 +52,17 @@ export function randomShape(random: Random): Shape {
     size,
     backingSize: random.chance(0.5) ? 0 : random.between(1, (size * 1.3) / SECTOR) * SECTOR,
     compression: version === 'v3' && random.chance(0.3) ? 'zstd' : 'zlib',
+  };
+}
+
+/** The same of an image with an external data file. */
+export function withDataFile(shape: Shape, random: Random): Shape {
+  const dataFile = random.pick(['plain', 'plain', 'raw'] as const);
+  return {
+    ...shape,
+    version: 'v3',
+    dataFile,
+    ...(dataFile === 'raw' && { backingSize: 0 }),
   };
 }
 
@@ -97,6 +111,10 @@ export class ModelRun {
         'cluster-size': shape.clusterSize,
         'refcount-bits': shape.refcountBits,
         'compression-type': shape.compression,
+        ...(shape.dataFile !== undefined && {
+          'data-file': { driver: 'file', filename: DATA },
+          'data-file-raw': shape.dataFile === 'raw',
+        }),
         ...(shape.backingSize > 0 ? { 'backing-file': '/base.raw', 'backing-fmt': 'raw' } : {}),
       });
     });
@@ -107,7 +125,10 @@ export class ModelRun {
 
   async open(readOnly: boolean): Promise<void> {
     this.graph = new Graph(this.host);
-    this.node = await openNode(this.graph, TOP, { format: 'qcow2', readOnly, discard: 'unmap' });
+    const keeps = this.shape.version === 'v3' && this.seed % 3 === 0;
+    const file = { driver: 'file', filename: TOP } as const;
+    const image = { driver: 'qcow2', file, ...(keeps && { 'discard-no-unref': true }) } as const;
+    this.node = await openNode(this.graph, image, { readOnly, discard: 'unmap' });
   }
 
   /** Random requests, up to `depth` at once. Errors of the simulated disk fail one request and no more. */
@@ -132,7 +153,7 @@ export class ModelRun {
       'zero',
       'unmap',
       'discard',
-      'compressed',
+      this.shape.dataFile === undefined ? 'compressed' : 'extents',
       'flush',
     ]);
     if (kind === 'flush') {
@@ -276,6 +297,16 @@ export class ModelRun {
     for (let i = 0; i < this.sectors; i++) {
       const allowed = this.#allowed(i, afterPowerLoss ? this.#durableSince : Infinity);
       this.#expect(i, this.#versionIn(words, i, i), allowed);
+    }
+  }
+
+  /** Of a raw data file that is closed: it reads as the disk does. Throws where it does not. */
+  verifyRaw(): void {
+    const content = this.host.readFile(DATA);
+    const words = new Uint32Array(this.shape.size / 4);
+    new Uint8Array(words.buffer).set(content.subarray(0, this.shape.size));
+    for (let i = 0; i < this.sectors; i++) {
+      this.#expect(i, this.#versionIn(words, i, i), this.#allowed(i, Infinity));
     }
   }
 

@@ -43,7 +43,7 @@ export async function reportFlags(state: CheckState): Promise<void> {
     for (let position = 0; table !== null && position < table.byteLength; position += codec.entryBytes) {
       const entryHigh = table.getUint32(position);
       const entryLow = table.getUint32(position + 4);
-      if (isCompressed(entryHigh)) continue;
+      if (isCompressed(entryHigh) || state.layout.isExternal) continue;
       const data = hostIn(entryHigh, entryLow);
       if (data === 0 || !isSuspect(state, entryHigh, data)) continue;
       const guestOffset = state.guestOffset(index, position);

@@ -73,6 +73,7 @@ export class ReferenceCounter {
     const fastLimit = state.file.length - clusterBytes;
     const fastCount = Math.min(254, refcountMax);
     const { entryBytes } = state.codec;
+    const isExternal = state.layout.isExternal === true;
     let allocated = 0;
     let fragmented = 0;
     let expected = 0;
@@ -81,6 +82,11 @@ export class ReferenceCounter {
       const low = table.getUint32(position + 4);
       if (high === 0 && low === 0) continue;
       if (isCompressed(high)) {
+        if (isExternal) {
+          const entry = `0x${wordsToHex(high, low)}` as const;
+          state.corruption({ kind: 'compressed-in-data-file', ...this.#placeOf(l1Index, position), entry });
+          continue;
+        }
         allocated++;
         fragmented++;
         this.#countCompressed(l1Index, position, high, low);
@@ -91,10 +97,14 @@ export class ReferenceCounter {
         state.corruption({ kind: 'reserved-bits', ...this.#placeOf(l1Index, position), entry });
       }
       const offset = hostIn(high, low);
-      if (offset === 0) continue;
+      if (offset === 0 && !(isExternal && isCopied(high) && !isZero(low))) continue;
       allocated++;
       if (expected !== 0 && offset !== expected) fragmented++;
       expected = offset + clusterBytes;
+      if (isExternal) {
+        if (!isCopied(high)) this.#uncopied(l1Index, position, high, low);
+        continue;
+      }
       const cluster = (offset / clusterBytes) as ClusterIndex;
       const index = cluster - start;
       if (offset <= fastLimit && Number.isInteger(cluster)) {
@@ -114,6 +124,12 @@ export class ReferenceCounter {
     if (!first) return;
     result.allocatedClusters += allocated;
     result.fragmentedClusters += fragmented;
+  }
+
+  /** Reports a cluster of an external data file without the copied flag: nobody else ever refers to it. */
+  #uncopied(l1Index: number, position: number, high: number, low: number): void {
+    const entry = `0x${wordsToHex(high, low)}` as const;
+    this.#state.corruption({ kind: 'copied-flag', ...this.#placeOf(l1Index, position), entry, refcount: 1 });
   }
 
   /** Fields of a finding that name an entry of an L2 table. */

@@ -20,6 +20,8 @@ export interface CheckLayout {
   refcountTableClusters: number;
   /** log2 of the refcount width in bits. */
   refcountOrder: number;
+  /** The content lies in an external data file, where nothing is counted. */
+  isExternal?: boolean;
   /** Other space in use, in bytes: bitmaps. */
   regions?: readonly { offset: HostOffset; length: number }[];
 }
@@ -56,7 +58,7 @@ export class CheckState {
     this.layout = layout;
     this.#report = report;
     this.clusterBytes = 2 ** layout.clusterBits;
-    this.codec = new L2Codec(layout.version, layout.clusterBits);
+    this.codec = new L2Codec(layout.version, layout.clusterBits, layout.isExternal);
     this.clusterCount = Math.ceil(file.length / this.clusterBytes);
     this.refcountMax = layout.refcountOrder >= 5 ? Number.MAX_SAFE_INTEGER : 2 ** (2 ** layout.refcountOrder) - 1;
     this.result = {

@@ -7,6 +7,8 @@
 //   B   L2 entries, L1 entries                                          | flush
 //   C   the refcounts of the clusters that those entries no longer refer to are lowered in the cache: they may be allocated again
 //
+// Where the content lies in an external data file, that is flushed before B, too: the flush of one file says nothing of another.
+//
 // Each step writes only pointers to what the steps before it made durable, so power may fail between any two writes:
 //
 //   after A    a refcount is too high: a leaked cluster            (allocated, and nothing refers to it)
@@ -128,8 +130,10 @@ export class Committer {
   }
 
   async #write(taken: Taken, cuts: boolean): Promise<void> {
-    const { file, frees, intake, reclamation } = this.#image;
+    const { data, file, frees, intake, reclamation } = this.#image;
     await this.#writeAll(taken.first);
+    const content = data.flush();
+    if (content !== undefined) await content;
     if (file.unflushed) await file.flush();
     for (const { table } of taken.tables) table.isNew = false;
     if (taken.refcountPointers.length > 0) {

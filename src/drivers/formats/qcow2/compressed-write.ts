@@ -29,6 +29,9 @@ export async function writeCompressed(
   buffer: Uint8Array,
 ): Promise<void> {
   const { clusterSize } = image.geometry;
+  if (image.data.isExternal) {
+    throw image.error('unsupported', 'an image with an external data file has no compressed clusters', 'write');
+  }
   for (const { offset, length } of extents) {
     const end = offset + length;
     if (offset % clusterSize !== 0 || (end % clusterSize !== 0 && end !== image.length())) {

@@ -11,6 +11,7 @@ import { encodeName, nameLength } from '../../../util/name-bytes.js';
 import { roundUp } from '../../../util/numbers.js';
 import { encodeFeatureNames } from './features.js';
 import {
+  Autoclear,
   Extension,
   encodeExtensions,
   encodeHeader,
@@ -53,7 +54,10 @@ export interface Qcow2CreateOptions {
   extendedL2?: boolean;
   /** Name of the encryption format that was asked for. */
   encryption?: string | null;
+  /** The name of the external data file; null: there is none. */
   dataFile?: string | null;
+  /** The external data file reads as the disk does. */
+  dataFileRaw?: boolean;
 }
 
 /** QEMU writes no feature name table where a cluster is smaller. */
@@ -68,8 +72,16 @@ export interface Layout {
   l1Entries: number;
   l1Clusters: number;
   l2Tables: number;
+  /** Guest clusters that have an entry from the start. */
+  mapped: number;
+  /** Those of them that lie in the image file. */
   dataClusters: number;
   total: number;
+}
+
+/** A raw data file reads as the disk does from the start: what lies there is mapped. */
+export function preallocationOf({ preallocation = 'off', dataFileRaw = false }: Qcow2CreateOptions): PreallocMode {
+  return dataFileRaw && preallocation === 'off' ? 'metadata' : preallocation;
 }
 
 function refuse(path: string, code: 'invalid-argument' | 'unsupported' | 'limit', message: string): BlockError {
@@ -105,7 +117,21 @@ function checkOptions(options: Qcow2CreateOptions, path: string): Geometry {
       'Non-zlib compression type is only supported with compatibility level 1.1 and above (use version=v3 or greater)',
     );
   }
-  const { backingFile = null, backingFormat = null } = options;
+  const { backingFile = null, backingFormat = null, dataFile = null, dataFileRaw = false } = options;
+  if (dataFileRaw && dataFile === null) throw refuse(path, 'invalid-argument', 'data-file-raw requires data-file');
+  if (dataFileRaw && backingFile !== null) {
+    throw refuse(path, 'invalid-argument', 'Backing file and data-file-raw cannot be used at the same time');
+  }
+  if (dataFile !== null && version === 2) {
+    throw refuse(
+      path,
+      'invalid-argument',
+      'External data files are only supported with compatibility level 1.1 and above (use version=v3 or greater)',
+    );
+  }
+  if (dataFile !== null && nameLength(dataFile) > MAX_BACKING_NAME_BYTES) {
+    throw refuse(path, 'invalid-argument', 'Data file name too long');
+  }
   if (backingFile === '') throw refuse(path, 'invalid-argument', 'Expected backing file name, got empty string');
   if (backingFile !== null && preallocation !== 'off') {
     throw refuse(
@@ -129,7 +155,6 @@ function checkUnsupported(options: Qcow2CreateOptions, path: string): void {
     [options.lazyRefcounts === true, 'lazy refcounts'],
     [options.extendedL2 === true, 'extended L2 entries'],
     [(options.encryption ?? null) !== null, `encryption (${options.encryption})`],
-    [(options.dataFile ?? null) !== null, 'external data file'],
   ];
   for (const [wanted, name] of asked) {
     if (wanted) throw refuse(path, 'unsupported', `Creating an image with ${name} is not supported`);
@@ -161,28 +186,30 @@ function makeLayout(geometry: Geometry, options: Qcow2CreateOptions, path: strin
       `The image size is too large for file format 'qcow2' (try using a larger cluster size)`,
     );
   }
-  const preallocated = (options.preallocation ?? 'off') !== 'off';
+  const preallocated = preallocationOf(options) !== 'off';
   const l1Clusters = Math.ceil((l1Entries * 8) / clusterSize);
   const l2Tables = preallocated ? l1Entries : 0;
-  const dataClusters = preallocated ? Math.ceil(size / clusterSize) : 0;
+  const mapped = preallocated ? Math.ceil(size / clusterSize) : 0;
+  const dataClusters = (options.dataFile ?? null) === null ? mapped : 0;
   const rest = 1 + l1Clusters + l2Tables + dataClusters;
   const { tableClusters, blocks } = refcountClustersFor(geometry, rest);
   if (tableClusters * clusterSize > MAX_REFCOUNT_TABLE_BYTES) {
     throw refuse(path, 'limit', 'The preallocated image is too large for its refcount table');
   }
   const total = rest + tableClusters + blocks;
-  return { geometry, size, tableClusters, blocks, l1Entries, l1Clusters, l2Tables, dataClusters, total };
+  return { geometry, size, tableClusters, blocks, l1Entries, l1Clusters, l2Tables, mapped, dataClusters, total };
 }
 
 function makeHeaderBytes(layout: Layout, options: Qcow2CreateOptions): Uint8Array {
   const { geometry } = layout;
   const { version, clusterSize } = geometry;
-  const { backingFile = null, backingFormat = null } = options;
+  const { backingFile = null, backingFormat = null, dataFile = null } = options;
   const zstd = options.compressionType === 'zstd';
   const extensions: HeaderExtension[] = [];
   if (backingFormat !== null) {
     extensions.push({ type: Extension.backingFormat, data: encodeName(backingFormat) });
   }
+  if (dataFile !== null) extensions.push({ type: Extension.dataFile, data: encodeName(dataFile) });
   if (version === 3 && clusterSize >= FEATURE_NAMES_MIN_CLUSTER) {
     extensions.push({ type: Extension.featureNames, data: encodeFeatureNames() });
   }
@@ -202,9 +229,9 @@ function makeHeaderBytes(layout: Layout, options: Qcow2CreateOptions): Uint8Arra
     refcountTableClusters: layout.tableClusters,
     nbSnapshots: 0,
     snapshotsOffset: 0,
-    incompatibleFeatures: zstd ? Incompatible.compression : 0n,
+    incompatibleFeatures: (zstd ? Incompatible.compression : 0n) | (dataFile === null ? 0n : Incompatible.dataFile),
     compatibleFeatures: 0n,
-    autoclearFeatures: 0n,
+    autoclearFeatures: options.dataFileRaw ? Autoclear.dataFileRaw : 0n,
     refcountOrder: geometry.refcountOrder,
     headerLength,
     compressionType: zstd ? 1 : 0,

@@ -3,7 +3,7 @@
 
 import type { Child } from '../../../block/child.js';
 import { makeRoom } from '../../../block/create.js';
-import { type Layout, place, planQcow2, type Qcow2CreateOptions } from './create-plan.js';
+import { type Layout, place, planQcow2, preallocationOf, type Qcow2CreateOptions } from './create-plan.js';
 import { L2Codec } from './l2-codec.js';
 import { POINTER_BYTES, putPointer } from './pointer-codec.js';
 import { fillRefcountOnes } from './refcount-codec.js';
@@ -13,20 +13,25 @@ const CHUNK_BYTES = 1 << 20;
 
 /**
  * Writes a new image into `file`, an empty, writable node whose size can change. Resolves when the image is durable.
- * Throws `invalid-argument`, `unsupported` (options), `limit`, `no-space`, `io`.
+ * `dataFile`: the external data file, another such node. Throws `invalid-argument`, `unsupported` (options), `limit`, `no-space`, `io`.
  */
-export async function createQcow2(file: Child, options: Qcow2CreateOptions): Promise<void> {
+export async function createQcow2(file: Child, dataFile: Child | null, options: Qcow2CreateOptions): Promise<void> {
   const { layout, headerBytes } = planQcow2(file.filename, options);
   const { clusterSize } = layout.geometry;
   const l1Offset = (1 + layout.tableClusters + layout.blocks) * clusterSize;
   const metadataEnd = l1Offset + (layout.l2Tables > 0 ? layout.l1Clusters * clusterSize : layout.l1Entries * 8);
   await makeRoom(file, metadataEnd, metadataEnd);
-  if (layout.dataClusters > 0) {
-    const { preallocation = 'off' } = options;
+  const preallocation = preallocationOf(options);
+  const dataPreallocation = { preallocation: preallocation === 'metadata' ? 'off' : preallocation } as const;
+  if (dataFile !== null) {
+    await makeRoom(dataFile, layout.size, options.dataFileRaw ? layout.size : 0, dataPreallocation);
+    await dataFile.flush();
+  }
+  if (layout.l2Tables > 0) {
     const l2End = (layout.total - layout.dataClusters) * clusterSize;
     await makeRoom(file, l2End, l2End);
     const end = layout.total * clusterSize;
-    await makeRoom(file, end, end, { preallocation: preallocation === 'metadata' ? 'off' : preallocation });
+    await makeRoom(file, end, end, dataPreallocation);
   }
   await writeRefcounts(file, layout);
   await writeTable(file, clusterSize, layout.blocks, POINTER_BYTES, (view, slot, index) =>
@@ -39,8 +44,9 @@ export async function createQcow2(file: Child, options: Qcow2CreateOptions): Pro
       putPointer(view, slot, place(layout, l2Start + index), true),
     );
     const codec = new L2Codec(layout.geometry.version, layout.geometry.clusterBits);
-    await writeTable(file, l2Start * clusterSize, layout.dataClusters, codec.entryBytes, (view, slot, index) =>
-      codec.putNormal(view, slot, place(layout, dataStart + index)),
+    const first = dataFile === null ? dataStart : 0;
+    await writeTable(file, l2Start * clusterSize, layout.mapped, codec.entryBytes, (view, slot, index) =>
+      codec.putNormal(view, slot, place(layout, first + index)),
     );
   }
   await file.flush();

@@ -1,20 +1,33 @@
 // The driver definition of qcow2: how an image is recognised, opened and created.
 
+import { chainOf } from '../../../block/chain.js';
 import { type Child, withLink } from '../../../block/child.js';
-import type { Graph } from '../../../block/graph.js';
+import { isPath, openingName, resolveBackingNameOf } from '../../../block/filename.js';
+import { fileId, fileIds } from '../../../block/identity.js';
 import { openBacking } from '../../../block/node/format.js';
-import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
-import type { CreateRequest, DriverDefinition, OpenRequest } from '../../../block/registry.js';
+import type { BlockNode } from '../../../block/node/node.js';
+import type { CreateRequest, DriverDefinition, OpenChild, OpenRequest } from '../../../block/registry.js';
 import { ROLES } from '../../../block/roles.js';
 import { PERM_ALL, Perm } from '../../../block/types.js';
 import { missingChild } from '../../../schema/loose-options.js';
+import { isJsonFilename } from '../../../schema/options.js';
+import { bestEffort } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
 import { createQcow2 } from './create.js';
 import { QCOW2_CREATE_OPTIONS } from './create-options.js';
 import { planQcow2, type Qcow2CreateOptions } from './create-plan.js';
-import { Qcow2Node } from './driver.js';
+import { DATA_FILE, Qcow2Node } from './driver.js';
 import { checkFeatures } from './features.js';
-import { Field, hasQcow2Magic, parseHeader, parseHeaderArea } from './header.js';
+import {
+  Extension,
+  extensionText,
+  Field,
+  type HeaderArea,
+  hasQcow2Magic,
+  Incompatible,
+  parseHeader,
+  parseHeaderArea,
+} from './header.js';
 import { QCOW2_DETAIL_ORDER } from './info.js';
 import { checkOptions, type DriverOptions, QCOW2_USE_OPTIONS } from './options.js';
 import { type HostOffset, makeGeometry } from './types.js';
@@ -38,11 +51,9 @@ async function readUpTo(file: Child, length: number): Promise<Uint8Array> {
  * `corrupt-image`, `io`.
  */
 async function openQcow2(
-  graph: Graph,
-  node: NodeOptions,
+  { graph, node, options: own, use, openChild }: OpenRequest<'qcow2'>,
   file: BlockNode,
-  own: DriverOptions = {},
-  { use = { readOnly: node.readOnly, forceShare: false }, onlyHeader = false } = {},
+  onlyHeader: boolean,
 ): Promise<Qcow2Node> {
   const path = file.filename;
   const head = await withLink(
@@ -57,13 +68,41 @@ async function openQcow2(
   checkExtent(file, header.l1TableOffset, header.l1Size * 8, 'Active L1 table');
   checkExtent(file, header.refcountTableOffset, 1, 'Reference count table');
   checkOptions(own, makeGeometry(header.version, header.clusterBits, header.refcountOrder), path);
-  const opened = new Qcow2Node(graph, node, own, file, area, head, ROLES.image.permissions(use));
+  const dataFile = onlyHeader ? null : await openDataFile(openChild, file, area, own);
+  const opened = new Qcow2Node(graph, node, own, file, dataFile, area, head, ROLES.image.permissions(use));
   try {
     await opened.load();
   } catch (error) {
     opened.removeChild('file');
+    if (dataFile !== null) opened.removeChild(DATA_FILE);
     throw error;
   }
+  return opened;
+}
+
+/**
+ * Opens the external data file, as the options or the header name it; null where the image has none. Rejects with `invalid-argument` where it has one and
+ * nobody names it, or the other way round, and with `locked` where it is the image itself.
+ */
+async function openDataFile(
+  openChild: OpenChild,
+  file: BlockNode,
+  { header, extensions }: HeaderArea,
+  own: DriverOptions,
+): Promise<BlockNode | null> {
+  const refuse = (code: 'invalid-argument' | 'locked', message: string): BlockError =>
+    BlockError.at(file.filename, code, message, { operation: 'open' });
+  const isWanted = own[DATA_FILE] !== undefined && own[DATA_FILE] !== null;
+  if ((header.incompatibleFeatures & Incompatible.dataFile) === 0n) {
+    if (isWanted) throw refuse('invalid-argument', "'data-file' can only be set for images with an external data file");
+    return null;
+  }
+  const filename = extensionText(extensions, Extension.dataFile);
+  const opened = await openChild(DATA_FILE, { image: file, filename, format: null }, 'data');
+  if (opened === null) throw refuse('invalid-argument', "'data-file' is required for this image");
+  const [image, content] = await Promise.all([fileId(file), fileId(opened)]);
+  if (content !== null && image === content)
+    throw refuse('locked', `The data file '${opened.filename}' is the image itself`);
   return opened;
 }
 
@@ -73,17 +112,51 @@ function checkExtent(file: BlockNode, offset: HostOffset, length: number, what: 
   throw BlockError.at(file.filename, 'invalid-image', `${what} is outside of the file`, { offset, operation: 'open' });
 }
 
+/** Closes `image`, and rejects with `locked`, where it would write its content into a file of its backing chain. */
+async function refuseDataBelow(image: Qcow2Node): Promise<void> {
+  const dataFile = image.children.get(DATA_FILE)?.node;
+  if (dataFile === undefined || image.readOnly) return;
+  try {
+    const id = await fileId(dataFile);
+    for (const node of chainOf(image).slice(1)) {
+      if (id === null || !(await fileIds(node)).includes(id)) continue;
+      const message = `The data file '${dataFile.filename}' belongs to the backing file '${node.filename}'`;
+      throw BlockError.at(image.filename, 'locked', message, { operation: 'open' });
+    }
+  } catch (error) {
+    await image.close().catch(bestEffort('closing after a failed open'));
+    throw error;
+  }
+}
+
 function needFile<T>(file: T | null): T {
   if (file === null) throw missingChild('file');
   return file;
 }
 
-async function create({ options, file }: CreateRequest<'qcow2'>): Promise<void> {
-  await createQcow2(needFile(file), createOptions(options));
+async function create({ options, file, dataFile }: CreateRequest<'qcow2'>): Promise<void> {
+  const image = needFile(file);
+  const name = dataFile === null ? undefined : dataFileName(image.node, dataFile.node);
+  await createQcow2(image, dataFile, createOptions(options, name));
 }
 
-function createOptions(options: CreateRequest<'qcow2'>['options']): Qcow2CreateOptions {
+/**
+ * The name by which `image` finds its data file. A relative one counts from the folder of the image here, and from the current one where QEMU opens it: it
+ * is written only where both are the same.
+ */
+function dataFileName(image: BlockNode, dataFile: BlockNode): string {
+  const { host } = image;
+  const name = openingName(dataFile);
+  if (isJsonFilename(name) || !isPath(name) || name.startsWith('/')) return name;
+  const besides = isJsonFilename(image.filename) ? null : resolveBackingNameOf(image, name);
+  return besides !== null && host.absolute(besides) === host.absolute(name) ? name : host.absolute(name);
+}
+
+/** `dataFile`: the name of the external data file, where that is open already. */
+function createOptions(options: CreateRequest<'qcow2'>['options'], dataFile?: string): Qcow2CreateOptions {
   return {
+    dataFile: options[DATA_FILE] === undefined ? null : (dataFile ?? ''),
+    dataFileRaw: options['data-file-raw'],
     size: options.size,
     compat: options.version,
     clusterSize: options['cluster-size'],
@@ -106,16 +179,16 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   hasBacking: true,
   defaultFor: 'overlay',
   compresses: true,
-  foreignOptions: { use: QCOW2_USE_OPTIONS },
+  foreignOptions: { place: [DATA_FILE], use: QCOW2_USE_OPTIONS },
   changeable: QCOW2_USE_OPTIONS,
   createOptions: QCOW2_CREATE_OPTIONS,
   detailOrder: QCOW2_DETAIL_ORDER,
   probe: probeQcow2,
   open: async (request: OpenRequest<'qcow2'>) => {
-    const { graph, node, options, use, withBacking } = request;
     const file = await request.openChild('file', null, 'image');
-    const image = await openQcow2(graph, node, file, options, { use, onlyHeader: !withBacking && node.readOnly });
+    const image = await openQcow2(request, file, !request.withBacking && request.node.readOnly);
     await openBacking(request, image);
+    await refuseDataBelow(image);
     return image;
   },
   checkCreate: (options, path, host) => {

@@ -2,6 +2,7 @@
 // see image.ts for the parts. Specification: docs/interop/qcow2 of QEMU.
 
 import type { Abilities, CheckResult } from '../../../block/abilities.js';
+import type { Child } from '../../../block/child.js';
 import type { CheckFinding } from '../../../block/finding.js';
 import type { Graph } from '../../../block/graph.js';
 import { FormatNode } from '../../../block/node/format.js';
@@ -11,13 +12,15 @@ import type { Permissions } from '../../../block/roles.js';
 import type { BlockStatus, Located, MovePlace, TruncateOptions, WriteFlags, ZeroFlags } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
 import type { BlockdevDiscardOptions } from '../../../schema/generated/types.js';
+import { BlockError } from '../../../util/errors.js';
 import { roundDown } from '../../../util/numbers.js';
 import { loadBitmaps, type StoredBitmaps } from './bitmaps.js';
 import { checkQcow2 } from './check.js';
 import { writeCompressed } from './compressed-write.js';
 import { emptyImage } from './empty.js';
+import { ExternalData } from './external-data.js';
 import { checkFeatures } from './features.js';
-import { Autoclear, Extension, extensionText, type HeaderArea } from './header.js';
+import { Autoclear, Extension, extensionText, type HeaderArea, Incompatible } from './header.js';
 import { checkBackingHeader, setBackingHeader } from './header-update.js';
 import { Qcow2Image } from './image.js';
 import { ImageFile } from './image-file.js';
@@ -33,6 +36,9 @@ import { type GuestExtent, type GuestOffset, makeGeometry, SECTOR } from './type
 import { writeGuest, writeInPlace } from './write.js';
 import { discardGuest, zeroGuest } from './zero.js';
 
+/** The child that an external data file is. */
+export const DATA_FILE = 'data-file';
+
 const KNOWN_AUTOCLEAR = Autoclear.bitmaps | Autoclear.dataFileRaw;
 
 export class Qcow2Node extends FormatNode {
@@ -42,12 +48,16 @@ export class Qcow2Node extends FormatNode {
   #own: DriverOptions;
   #stored: StoredBitmaps = { list: [], bitmaps: [], regions: [] };
 
-  /** `area` is the parsed and checked header of `file`, `head` the bytes that it was parsed from. */
+  /**
+   * `area` is the parsed and checked header of `file`, `head` the bytes that it was parsed from. `dataFile`: the external data file; null where the image has
+   * none, and where only its header will be looked at.
+   */
   constructor(
     graph: Graph,
     options: NodeOptions,
     own: DriverOptions,
     file: BlockNode,
+    dataFile: BlockNode | null,
     area: HeaderArea,
     head: Uint8Array,
     permissions: Permissions,
@@ -59,10 +69,13 @@ export class Qcow2Node extends FormatNode {
     this.backingFile = area.backingFile;
     this.backingFormat = extensionText(area.extensions, Extension.backingFormat);
     const geometry = makeGeometry(area.header.version, area.header.clusterBits, area.header.refcountOrder);
-    this.setChild('file', file, 'image', permissions);
+    const isExternal = (area.header.incompatibleFeatures & Incompatible.dataFile) !== 0n;
+    this.setChild('file', file, isExternal ? 'metadata' : 'image', permissions);
+    if (dataFile !== null) this.setChild(DATA_FILE, dataFile, 'data', permissions);
     this.#image = new Qcow2Image(
       graph.host,
       new ImageFile(() => this.primary!),
+      isExternal ? new ImageFile(() => this.#dataLink(), dataFile?.length ?? 0) : null,
       area,
       head.slice(0, SECTOR),
       {
@@ -82,6 +95,14 @@ export class Qcow2Node extends FormatNode {
           }),
       },
     );
+  }
+
+  #dataLink(): Child {
+    const link = this.children.get(DATA_FILE);
+    if (link !== undefined) return link;
+    throw BlockError.at(this.filename, 'bad-state', 'the image was opened without its data file', {
+      operation: 'access',
+    });
   }
 
   /** Reads the L1 and refcount tables, and the bitmaps. Rejects with `io`, `invalid-image`, `unsupported`, `limit`. */
@@ -111,7 +132,9 @@ export class Qcow2Node extends FormatNode {
 
   override expectWrites(bytes: number): void {
     super.expectWrites(bytes);
-    if (Number.isSafeInteger(bytes) && bytes >= 0) this.#image.file.expect(bytes);
+    const { data, file } = this.#image;
+    // An external data file has its size already.
+    if (!data.isExternal && Number.isSafeInteger(bytes) && bytes >= 0) file.expect(bytes);
   }
 
   protected override doLocate(offset: GuestOffset, length: number, write: boolean, into: Located): boolean {
@@ -131,7 +154,9 @@ export class Qcow2Node extends FormatNode {
 
   async #check(report: (finding: CheckFinding) => void): Promise<CheckResult> {
     if (!this.readOnly) await this.#image.commit();
-    return checkQcow2(this.primary!, { ...this.#image.header, regions: this.#stored.regions }, report);
+    const { data, header } = this.#image;
+    const layout = { ...header, isExternal: data.isExternal, regions: this.#stored.regions };
+    return checkQcow2(this.primary!, layout, report);
   }
 
   #area(): HeaderArea {
@@ -211,7 +236,7 @@ export class Qcow2Node extends FormatNode {
     if (!this.readOnly && readOnly) {
       // The flush before this may have freed clusters in memory: their lowered refcounts must be written, too.
       await image.commit();
-      await image.file.trim();
+      await trimFiles(image);
     }
     return {
       commit: () => this.#take(own, change.discard ?? was.discard),
@@ -239,10 +264,16 @@ export class Qcow2Node extends FormatNode {
       await storeAll(image);
       if (image.broken !== null) return;
       await image.commit();
-      await image.file.trim();
+      await trimFiles(image);
     } finally {
       image.mapping.cache.clear();
       image.refcounts.blocks.clear();
     }
   }
+}
+
+/** Cuts what was added to the files ahead of its use. */
+async function trimFiles({ data, file }: Qcow2Image): Promise<void> {
+  await file.trim();
+  if (data instanceof ExternalData) await data.trim();
 }

@@ -1,6 +1,7 @@
 // Unmaps content: everything from a guest offset on, or everything.
 
 import { roundUp } from '../../../util/numbers.js';
+import { ExternalData } from './external-data.js';
 import type { Qcow2Image } from './image.js';
 import { Kind } from './l2-codec.js';
 import { reserveEntry } from './table-space.js';
@@ -14,8 +15,27 @@ const BATCH_TABLES = 64;
 export async function emptyImage(image: Qcow2Image): Promise<void> {
   const stop = image.file.raise('empty_image_prepare');
   if (stop !== undefined) await stop;
+  const { data } = image;
+  // It reads as the disk does, which has no backing file then.
+  if (data.isRaw) await data.zeroing(0, image.length(), true);
   await dropTables(image, 0);
   await cutFile(image);
+  if (data instanceof ExternalData && !data.isRaw) await dropContent(image, data);
+}
+
+/** Gives back the space of the data file wherever there is no L2 table, now that none of those that were dropped is on the disk. */
+async function dropContent(image: Qcow2Image, data: ExternalData): Promise<void> {
+  const { mapping, geometry, locks } = image;
+  const { l2Span } = geometry;
+  for (let index = 0; index < mapping.l1.entries; index++) {
+    const held = await locks.acquire(index * l2Span, (index + 1) * l2Span);
+    try {
+      // Somebody may have written there meanwhile.
+      if (mapping.l1.target(index) === 0) await data.drop(index * l2Span, (index + 1) * l2Span);
+    } finally {
+      locks.release(held);
+    }
+  }
 }
 
 /** Unmaps all clusters that begin at or after guest offset `from`. A later commit makes that durable. */

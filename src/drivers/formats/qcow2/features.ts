@@ -58,10 +58,8 @@ export function checkFeatures(area: HeaderArea, path: string, writable: boolean,
   const { header } = area;
   const unknown = header.incompatibleFeatures & ~KNOWN_INCOMPATIBLE;
   if (unknown !== 0n) throw unsupported(path, `Unsupported qcow2 feature(s): ${namesOf(area, unknown)}`);
-  if ((header.incompatibleFeatures & Incompatible.dataFile) !== 0n) {
-    throw unsupported(path, 'Unsupported qcow2 feature(s): external data file');
-  }
-  if (!onlyHeader && (header.autoclearFeatures & Autoclear.dataFileRaw) !== 0n) {
+  const hasDataFile = (header.incompatibleFeatures & Incompatible.dataFile) !== 0n;
+  if (!onlyHeader && !hasDataFile && (header.autoclearFeatures & Autoclear.dataFileRaw) !== 0n) {
     throw BlockError.at(path, 'invalid-image', 'data-file-raw requires a data file', { operation: 'open' });
   }
   if ((header.incompatibleFeatures & Incompatible.extendedL2) !== 0n) {

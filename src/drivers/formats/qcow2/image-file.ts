@@ -13,7 +13,7 @@
 // a reservation is under way may have deallocated what was just reserved: that reservation is not remembered (`#deallocations`).
 
 import type { Child } from '../../../block/child.js';
-import type { BlkdebugEvent } from '../../../schema/generated/types.js';
+import type { BlkdebugEvent, PreallocMode } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundUp } from '../../../util/numbers.js';
 
@@ -44,10 +44,10 @@ export class ImageFile {
   #expected = 0;
 
   /** `link` is called for each request, since the graph may replace the link. */
-  constructor(link: () => Child) {
+  constructor(link: () => Child, length = link().length) {
     this.#link = link;
-    this.#usedEnd = link().length;
-    this.#freshFrom = link().length;
+    this.#usedEnd = length;
+    this.#freshFrom = length;
   }
 
   get link(): Child {
@@ -94,9 +94,9 @@ export class ImageFile {
     }
   }
 
-  async writeZeroes(offset: number, length: number): Promise<void> {
+  async writeZeroes(offset: number, length: number, mayUnmap = false): Promise<void> {
     try {
-      await this.#link().writeZeroes(offset, length);
+      await this.#link().writeZeroes(offset, length, { mayUnmap });
     } finally {
       this.unflushed = true;
     }
@@ -270,6 +270,16 @@ export class ImageFile {
       this.#cutting = null;
     });
     await this.#cutting;
+  }
+
+  /** Gives the file `size` bytes; what is new reads as zeroes. Rejects as `truncate`. */
+  async resizeTo(size: number, preallocation: PreallocMode): Promise<void> {
+    while (this.#growing !== null || this.#cutting !== null) await othersEnd((this.#growing ?? this.#cutting)!);
+    if (size < this.length) this.#noteDeallocated(size, Number.POSITIVE_INFINITY);
+    await this.#link().truncate(size, { preallocation });
+    this.#usedEnd = size;
+    this.#freshFrom = Math.min(this.#freshFrom, size);
+    this.unflushed = true;
   }
 
   async #resize(size: number): Promise<void> {

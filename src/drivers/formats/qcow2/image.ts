@@ -15,11 +15,19 @@ import { Allocation } from './allocation.js';
 import { Committer } from './commit-order.js';
 import { CompressedPacker } from './compressed-pack.js';
 import { DataFile } from './data-file.js';
+import { ExternalData } from './external-data.js';
 import { Frees } from './frees.js';
-import { encodeHeader, type HeaderArea, type HeaderExtension, Incompatible, type Qcow2Header } from './header.js';
+import {
+  Autoclear,
+  encodeHeader,
+  type HeaderArea,
+  type HeaderExtension,
+  Incompatible,
+  type Qcow2Header,
+} from './header.js';
 import type { ImageFile } from './image-file.js';
 import { Intake } from './intake.js';
-import { Mapping } from './mapping.js';
+import { ExternalMapping, Mapping } from './mapping.js';
 import type { CacheTables, DiscardPolicy, OverlapKind } from './options.js';
 import { MetadataIndex, overlapMessage } from './overlap.js';
 import type { PointerTable } from './pointer-table.js';
@@ -67,6 +75,8 @@ export class Qcow2Image {
   readonly frees: Frees;
   readonly intake: Intake;
   metadata: MetadataIndex;
+  /** What a write of content could hit: the metadata, or nothing where the content has a file of its own. */
+  besideContent: MetadataIndex;
   readonly committer: Committer;
   readonly packer: CompressedPacker;
   discards: DiscardPolicy;
@@ -85,9 +95,11 @@ export class Qcow2Image {
   /** First sector of the file as it was read. The header's fields are encoded into it, so that its other bytes are kept. */
   #firstSector: Uint8Array;
 
+  /** `dataFile`: the file of the content where the header says that it is not in `file`. */
   constructor(
     host: Host,
     file: ImageFile,
+    dataFile: ImageFile | null,
     area: HeaderArea,
     firstSector: Uint8Array,
     settings: ImageSettings,
@@ -96,8 +108,9 @@ export class Qcow2Image {
     this.host = host;
     this.memory = host.memory;
     this.file = file;
-    this.data = new DataFile(file);
     this.header = area.header;
+    const isRaw = (area.header.autoclearFeatures & Autoclear.dataFileRaw) !== 0n;
+    this.data = dataFile === null ? new DataFile(file) : new ExternalData(dataFile, isRaw, () => this.discards.request);
     this.compression = area.header.compressionType === 1 ? 'zstd' : 'zlib';
     this.extensions = area.extensions;
     this.backingFile = area.backingFile;
@@ -108,13 +121,14 @@ export class Qcow2Image {
     this.#corrupted = owner.corrupted;
     this.length = owner.length;
     this.discards = settings.discards;
-    this.reclamation = new Reclamation(file);
-    this.mapping = new Mapping(this, settings.caches.l2);
+    this.reclamation = new Reclamation(this.data.written);
+    this.mapping = new (dataFile === null ? Mapping : ExternalMapping)(this, settings.caches.l2);
     this.refcounts = new Refcounts(this, settings.caches.refcount);
     this.allocation = new Allocation(this);
     this.frees = new Frees(this);
     this.intake = new Intake(this);
     this.metadata = new MetadataIndex(this.geometry, settings.overlapKinds);
+    this.besideContent = this.#metadataBesideContent();
     this.committer = new Committer(this);
     this.packer = new CompressedPacker(this);
     this.refcounts.onFree = (cluster) => {
@@ -130,7 +144,12 @@ export class Qcow2Image {
     this.refcounts.blocks.limit = caches.refcount;
     if (this.metadata.checksJust(overlapKinds)) return;
     this.metadata = new MetadataIndex(this.geometry, overlapKinds);
+    this.besideContent = this.#metadataBesideContent();
     if (this.writable()) this.indexMetadata();
+  }
+
+  #metadataBesideContent(): MetadataIndex {
+    return this.data.isExternal ? new MetadataIndex(this.geometry, new Set()) : this.metadata;
   }
 
   commit(): Promise<void> {
@@ -176,7 +195,7 @@ export class Qcow2Image {
 
   /** Rejects with `corrupt-image` where [start, start + length), which a mapping says is data, is metadata. To be called before data is written in place. */
   async checkDataWrite(start: HostOffset, length: number): Promise<void> {
-    const what = this.metadata.overlap(start, start + length);
+    const what = this.besideContent.overlap(start, start + length);
     if (what !== null) throw await this.corrupt(overlapMessage(start, what), start, length);
   }
 

@@ -81,8 +81,11 @@ export class L2Codec {
   readonly #hasZeroFlag: boolean;
   /** Bits of a compressed entry's high word that belong to the offset; those above count the further sectors. */
   readonly #offsetBits: number;
+  /** The host offsets are those of an external data file: 0 is one of them, and nothing is compressed. */
+  readonly #isExternal: boolean;
 
-  constructor(version: 2 | 3, clusterBits: number) {
+  constructor(version: 2 | 3, clusterBits: number, isExternal = false) {
+    this.#isExternal = isExternal;
     this.#clusterSize = 2 ** clusterBits;
     this.#hasZeroFlag = version === 3;
     this.#offsetBits = 38 - clusterBits;
@@ -101,7 +104,12 @@ export class L2Codec {
     if (isCompressed(high) || (owned && !isCopied(high))) return MISS;
     if (isZero(low)) return this.kind(view, slot) === Kind.bad ? MISS : ZEROES;
     const host = hostIn(high, low);
-    return host === 0 ? BELOW : host;
+    return host !== 0 || this.#pointsToStart(high) ? host : BELOW;
+  }
+
+  /** An entry with the host offset 0 has a cluster: the first one of an external data file. */
+  #pointsToStart(high: number): boolean {
+    return this.#isExternal && isCopied(high);
   }
 
   kind(view: DataView, slot: number): KindNumber {
@@ -109,11 +117,11 @@ export class L2Codec {
     const low = view.getUint32(slot * L2_ENTRY_BYTES + 4);
     if (isCompressed(high)) {
       const end = this.compressedHost(high, low) + this.compressedBytes(high, low);
-      return end > Number.MAX_SAFE_INTEGER ? Kind.bad : Kind.compressed;
+      return this.#isExternal || end > Number.MAX_SAFE_INTEGER ? Kind.bad : Kind.compressed;
     }
     const host = hostIn(high, low);
     if (host % this.#clusterSize !== 0 || host > Number.MAX_SAFE_INTEGER - this.#clusterSize) return Kind.bad;
-    if (!isZero(low)) return host === 0 ? Kind.unallocated : Kind.normal;
+    if (!isZero(low)) return host !== 0 || this.#pointsToStart(high) ? Kind.normal : Kind.unallocated;
     if (!this.#hasZeroFlag) return Kind.bad;
     return host === 0 ? Kind.zeroPlain : Kind.zeroAllocated;
   }
@@ -135,7 +143,7 @@ export class L2Codec {
       return { kind, host: this.compressedHost(high, low), bytes, copied: isCopied(high) };
     }
     const host = hostIn(high, low);
-    return { kind, host, bytes: host === 0 ? 0 : this.#clusterSize, copied: isCopied(high) };
+    return { kind, host, bytes: host !== 0 || kind === Kind.normal ? this.#clusterSize : 0, copied: isCopied(high) };
   }
 
   /** Length of the run at `slot`, in slots, from 1 to `max`: entries of the same kind, with contiguous host clusters where they have any. */
@@ -144,7 +152,7 @@ export class L2Codec {
     if (kind === Kind.unallocated) return Math.max(1, this.emptyRun(view, slot, max));
     if (kind === Kind.compressed || kind === Kind.bad) return 1;
     const first = this.host(view, slot);
-    const step = first === 0 ? 0 : this.#clusterSize;
+    const step = kind === Kind.zeroPlain ? 0 : this.#clusterSize;
     const zero = kind !== Kind.normal;
     // An entry whose cluster ends beyond what a number holds is invalid.
     const most = step === 0 ? max : Math.min(max, Math.floor((Number.MAX_SAFE_INTEGER - first) / step));

@@ -14,7 +14,7 @@ const storedAt: Located = { file: null, offset: 0, guard: null };
 export function placeToWrite(image: Qcow2Image, offset: GuestOffset, length: number): HostOffset | typeof MISS {
   if (image.broken !== null) return MISS;
   const host = image.mapping.mapSync(offset, length, true) as HostOffset;
-  return host >= 0 && image.metadata.overlap(host, host + length) === null ? host : MISS;
+  return host >= 0 && image.besideContent.overlap(host, host + length) === null ? host : MISS;
 }
 
 /** `BlockNode.locate` for a read. A read from the backing node, or of zeroes, needs no guard of this image, since it reads none of its clusters. */

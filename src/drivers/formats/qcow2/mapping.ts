@@ -12,7 +12,7 @@
 import { assert } from '../../../util/assert.js';
 import type { BlockError } from '../../../util/errors.js';
 import type { Qcow2Image } from './image.js';
-import { BELOW, L2Codec, MISS } from './l2-codec.js';
+import { BELOW, Kind, type KindNumber, L2Codec, MISS } from './l2-codec.js';
 import { pointerHex, wordsToHex } from './pointer-codec.js';
 import { PointerTable } from './pointer-table.js';
 import { type Table, TableCache } from './table-cache.js';
@@ -36,7 +36,7 @@ export class Mapping {
     this.cache = new TableCache(image.memory, geometry.clusterSize, cacheTables);
     this.#clusterSize = geometry.clusterSize;
     this.#l2Span = geometry.l2Span;
-    this.codec = new L2Codec(geometry.version, geometry.clusterBits);
+    this.codec = new L2Codec(geometry.version, geometry.clusterBits, image.data.isExternal);
   }
 
   async load(): Promise<void> {
@@ -118,7 +118,15 @@ export class Mapping {
   }
 
   #checkHost(host: number): void {
-    assert(host > 0 && host % this.#clusterSize === 0, 'an L2 entry points to a whole cluster');
+    const isCluster = host % this.#clusterSize === 0 && (host > 0 || this.#image.data.isExternal);
+    assert(isCluster, 'an L2 entry points to a whole cluster');
+  }
+
+  /** False for an entry that no image may have: an invalid one, and one that points to another place of an external data file than its own. */
+  isValid(kind: KindNumber, host: HostOffset, guest: GuestOffset): boolean {
+    if (kind === Kind.normal || kind === Kind.zeroAllocated)
+      return (host as number) === guest || !this.#image.data.isExternal;
+    return kind !== Kind.bad;
   }
 
   #changed(table: Table, slot: number, count = 1): void {
@@ -231,5 +239,13 @@ export class Mapping {
     const at = slot * this.codec.entryBytes;
     const entry = wordsToHex(view.getUint32(at), view.getUint32(at + 4)).padStart(16, '0');
     return this.#image.corrupt(`L2 entry 0x${entry} invalid (L2 offset: ${table.offset}, slot: ${slot})`, table.offset);
+  }
+}
+
+/** The mapping of an image with an external data file: a cluster that is not at its guest offset is left to the slow path, which says what is wrong. */
+export class ExternalMapping extends Mapping {
+  override mapSync(offset: GuestOffset, length: number, owned: boolean): number {
+    const host = super.mapSync(offset, length, owned);
+    return host >= 0 && host !== offset ? MISS : host;
   }
 }

@@ -16,7 +16,7 @@ import type { OpenRun } from './intake.js';
 import { Kind } from './l2-codec.js';
 import type { Mapping } from './mapping.js';
 import type { Table } from './table-cache.js';
-import { type GuestExtent, type HostOffset, NO_HOST, plus } from './types.js';
+import { type GuestExtent, type GuestOffset, type HostOffset, NO_HOST, plus } from './types.js';
 import { freeOld, pinTables } from './write.js';
 
 /** See `BlockNode.prepareMove`; null also where a part of a cluster would be written. */
@@ -39,6 +39,7 @@ export async function prepareMove(
   try {
     image.checkUsable();
     await pinTables(image, extents, tables);
+    if (image.data.isExternal) await image.data.makeRoom(last.offset as number as HostOffset, last.length);
     place = await findPlace(image, extents, tables, granule, release);
   } finally {
     if (place === null) release();
@@ -59,7 +60,7 @@ interface Span {
   kind: 'place' | 'empty' | 'other';
   /** For `place`: where the first one lies. */
   host: HostOffset;
-  /** For `place`: the entries have the zero flag, which goes when they are written. */
+  /** For `place`: the entries do not say yet that there is data: they have the zero flag, say. That changes when they are written. */
   zero: boolean;
 }
 
@@ -118,7 +119,10 @@ function spansOf(image: Qcow2Image, extents: readonly GuestExtent[], tables: rea
       const index = Math.floor(guest / l2Entries);
       while (tables[tableAt].index !== index) tableAt++;
       const slot = guest - index * l2Entries;
-      const span = spanAt(mapping, tables[tableAt], slot, Math.min(left, l2Entries - slot));
+      const most = Math.min(left, l2Entries - slot);
+      const span = image.data.isExternal
+        ? externalSpanAt(image, tables[tableAt], slot, most)
+        : spanAt(mapping, tables[tableAt], slot, most);
       if (span === null || (span.kind === 'place' && !isPlace(image, span))) return null;
       spans.push(span);
       guest += span.count;
@@ -141,10 +145,23 @@ function spanAt({ codec }: Mapping, table: Table, slot: number, max: number): Sp
   return { table, slot, count, kind: 'place', host, zero };
 }
 
+/** The same in an external data file, where each cluster has its place already. */
+function externalSpanAt({ mapping, geometry }: Qcow2Image, table: Table, slot: number, max: number): Span | null {
+  const { codec } = mapping;
+  const { clusterSize, l2Span } = geometry;
+  const guest = (table.index * l2Span + slot * clusterSize) as GuestOffset;
+  const { kind, host, copied } = codec.decode(table.view, slot);
+  if (!mapping.isValid(kind, host, guest)) return null;
+  let count = codec.run(table.view, slot, max);
+  for (let i = 1; i < count; i++) if (codec.copied(table.view, slot + i) !== copied) count = i;
+  const zero = kind !== Kind.normal || !copied;
+  return { table, slot, count, kind: 'place', host: guest as number as HostOffset, zero };
+}
+
 /** Data may be written there: it lies within the file, and is no metadata. */
-function isPlace({ metadata, data, geometry }: Qcow2Image, { host, count }: Span): boolean {
+function isPlace({ besideContent, data, geometry }: Qcow2Image, { host, count }: Span): boolean {
   const end = plus(host, count * geometry.clusterSize);
-  return end <= data.length && metadata.overlap(host, end) === null;
+  return end <= data.length && besideContent.overlap(host, end) === null;
 }
 
 /** Where the spans are to be written, by host offset. */
@@ -233,11 +250,12 @@ class Publisher {
     return Math.min(to, stop) - at;
   }
 
-  #set({ table, kind, zero }: Span, slot: number, count: number, at: number): void {
+  #set({ table, kind, zero, host: place, slot: first }: Span, slot: number, count: number, at: number): void {
     const image = this.#image;
     const { mapping } = image;
     if (kind === 'place') {
-      if (zero) mapping.setNormalRun(table, slot, count, mapping.codec.host(table.view, slot));
+      const host = plus(place, (slot - first) * image.geometry.clusterSize);
+      if (zero) mapping.setNormalRun(table, slot, count, host);
       return;
     }
     const slice = Math.floor(at / this.#slice);

@@ -37,6 +37,8 @@ export interface DiscardPolicy {
   request: boolean;
   /** Clusters that are freed for any other reason. */
   other: boolean;
+  /** What a guest discards, or zeroes, keeps its cluster. */
+  keep: boolean;
 }
 
 export type DriverOptions = Omit<BlockdevOptionsQcow2, 'file' | 'backing'>;
@@ -79,6 +81,9 @@ export function checkOptions(options: DriverOptions, geometry: Geometry, path: s
   if (interval < 0 || interval > MAX_CLEAN_INTERVAL) refuse('invalid-argument', 'Cache clean interval too big');
   if (interval !== 0) {
     refuse('unsupported', 'cache-clean-interval other than 0 is not supported');
+  }
+  if (options['discard-no-unref'] === true && geometry.version === 2) {
+    refuse('invalid-argument', 'discard-no-unref is only supported since qcow2 version 3');
   }
   if (options['pass-discard-snapshot'] !== undefined) {
     refuse('unsupported', 'pass-discard-snapshot is not supported: no internal snapshot can be deleted');
@@ -132,5 +137,6 @@ export function discardPolicy(options: DriverOptions, discard: BlockdevDiscardOp
   return {
     request: options['pass-discard-request'] ?? discard === 'unmap',
     other: options['pass-discard-other'] ?? false,
+    keep: options['discard-no-unref'] ?? false,
   };
 }

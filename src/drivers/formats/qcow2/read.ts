@@ -53,7 +53,8 @@ function startTable(
     const { kind, host, bytes } = codec.decode(table.view, slot);
     const length = Math.min(slots * clusterSize - lead, end - at);
     const target = buffer.subarray(at - offset, at - offset + length);
-    switch (kind) {
+    const isValid = mapping.isValid(kind, host, plus(at, -lead));
+    switch (isValid ? kind : Kind.bad) {
       case Kind.normal:
         parts.push(later(guarded(image, () => image.data.read(plus(host, lead), target, 'read_aio'))));
         break;

@@ -9,10 +9,21 @@ import type { PreallocMode } from '../../../schema/generated/types.js';
 import { bestEffort } from '../../../util/best-effort.js';
 import { roundUp } from '../../../util/numbers.js';
 import { cutFile, dropFrom } from './empty.js';
+import { ExternalData } from './external-data.js';
 import type { Qcow2Image } from './image.js';
 import { Kind } from './l2-codec.js';
 import { PointerTable } from './pointer-table.js';
-import { clusterAt, type GuestOffset, hostOf, l1EntriesFor, MAX_L1_BYTES, NO_HOST, plus, SECTOR } from './types.js';
+import {
+  clusterAt,
+  type GuestOffset,
+  type HostOffset,
+  hostOf,
+  l1EntriesFor,
+  MAX_L1_BYTES,
+  NO_HOST,
+  plus,
+  SECTOR,
+} from './types.js';
 import { writeGuest } from './write.js';
 import { changeEntries, zeroGuest } from './zero.js';
 
@@ -52,6 +63,8 @@ async function shrink(image: Qcow2Image, size: GuestOffset): Promise<void> {
   if (frees !== undefined) await frees;
   await cutFile(image);
   await storeSize(image, size);
+  const { data } = image;
+  if (data instanceof ExternalData) await data.resize(size, 'off');
 }
 
 async function grow(
@@ -60,7 +73,7 @@ async function grow(
   size: GuestOffset,
   preallocation: PreallocMode,
 ): Promise<void> {
-  const { geometry, header } = image;
+  const { data, geometry, header } = image;
   const entries = l1EntriesFor(geometry, size);
   if (entries > MAX_L1_BYTES / 8) {
     throw image.error('limit', 'The image size is too large (try using a larger cluster size)', 'resize');
@@ -71,8 +84,15 @@ async function grow(
   const backing = image.backing();
   const hidden = backing === null ? 0 : Math.min(size, backing.length) - oldSize;
   if (hidden > 0) await zeroGuest(image, oldSize, roundUp(oldSize + hidden, geometry.clusterSize) - oldSize, {});
+  if (data instanceof ExternalData) await growData(data, oldSize, size, preallocation);
   if (preallocation !== 'off') await preallocate(image, oldSize, size, preallocation);
   await storeSize(image, size);
+}
+
+/** An external data file is as long as the disk. One that reads as the disk does has nothing behind the old size that would show. */
+async function growData(data: ExternalData, oldSize: number, size: number, preallocation: PreallocMode): Promise<void> {
+  if (data.isRaw && data.length > oldSize) await data.resize(oldSize, 'off');
+  await data.resize(size, preallocation === 'metadata' ? 'off' : preallocation);
 }
 
 /** Commits, then writes the new size. On failure the old size stays valid, and the next commit writes it. */
@@ -195,6 +215,12 @@ async function preallocateRange(
     const stop = Math.min(end, (index + 1) * l2Span);
     const table = await image.mapping.pinForWrite(index);
     try {
+      if (image.data.isExternal) {
+        const count = (stop - at) / clusterSize;
+        image.mapping.setNormalRun(table, (at % l2Span) / clusterSize, count, at as number as HostOffset);
+        at = plus(at, count * clusterSize);
+        continue;
+      }
       const run = await image.allocation.allocateRun((stop - at) / clusterSize);
       const host = hostOf(run.cluster, image.geometry);
       const length = run.count * clusterSize;

@@ -5,7 +5,7 @@ import type { Qcow2Image } from './image.js';
 import { Kind, type KindNumber } from './l2-codec.js';
 import { zeroInFile, zeroInFileSync } from './preallocation.js';
 import type { Table } from './table-cache.js';
-import { type GuestOffset, plus } from './types.js';
+import { type GuestOffset, type HostOffset, plus } from './types.js';
 
 /** Why a look-up had to stop: an L2 table must be loaded, or (`bad`) an entry is invalid. */
 interface Obstacle {
@@ -88,7 +88,7 @@ function lookUp(image: Qcow2Image, offset: GuestOffset, length: number): BlockSt
       const slots = mapping.codec.run(table.view, slot, Math.ceil((lead + stop - at) / clusterSize));
       here = mapping.codec.kind(table.view, slot);
       hereHost = mapping.codec.host(table.view, slot) + lead;
-      if (here === Kind.bad) {
+      if (!mapping.isValid(here, (hereHost - lead) as HostOffset, plus(at, -lead))) {
         if (kind !== null) break;
         return { index, bad: { table, slot } };
       }

@@ -71,8 +71,8 @@ export async function writeGuest(
     image.checkUsable();
     await pinTables(image, filled, tables);
     const targets = resolve(image, filled, buffer, tables);
-    for (const target of targets) {
-      if (target.old.kind === Kind.bad) throw await image.mapping.badEntry(target.table, target.slot);
+    for (const { table, slot, guest, old } of targets) {
+      if (!image.mapping.isValid(old.kind, old.host, guest)) throw await image.mapping.badEntry(table, slot);
     }
     await writeTargets(image, targets);
   } finally {
@@ -145,6 +145,10 @@ async function writeTargets(image: Qcow2Image, targets: readonly Target[]): Prom
 async function allocateFor(image: Qcow2Image, targets: readonly Target[]): Promise<Run[]> {
   const { clusterSize } = image.geometry;
   const runs: Run[] = [];
+  if (image.data.isExternal) {
+    await placeInDataFile(image, targets);
+    return runs;
+  }
   try {
     for (let done = 0; done < targets.length; ) {
       const run = await image.allocation.allocateRun(targets.length - done);
@@ -161,6 +165,15 @@ async function allocateFor(image: Qcow2Image, targets: readonly Target[]): Promi
     throw error;
   }
   return runs;
+}
+
+/** In an external data file, each cluster has its place. */
+async function placeInDataFile(image: Qcow2Image, targets: readonly Target[]): Promise<void> {
+  const { clusterSize } = image.geometry;
+  for (const target of targets) {
+    target.host = target.guest as number as HostOffset;
+    target.fresh = await image.data.makeRoom(target.host, Math.min(clusterSize, image.length() - target.guest));
+  }
 }
 
 /** Writes the data of all targets. For a new cluster that is written in part, the rest of its content is written with it. */
@@ -198,7 +211,9 @@ async function writeMerged(image: Qcow2Image, target: Target): Promise<void> {
   try {
     const stop = image.data.raise('cow_write');
     if (stop !== undefined) await stop;
-    await image.data.write(target.host, cluster, 'write_aio');
+    // What lies behind the end of the disk is no part of an external data file.
+    const inside = image.data.isExternal ? Math.min(cluster.length, image.length() - target.guest) : cluster.length;
+    await image.data.write(target.host, cluster.subarray(0, inside), 'write_aio');
   } finally {
     image.memory.free(cluster);
   }
@@ -250,7 +265,7 @@ function publish(image: Qcow2Image, targets: readonly Target[]): void {
 
 /** Frees the clusters that `entry` pointed to, if any, by the next commit. Compressed data may share its clusters with others. */
 export function freeOld(image: Qcow2Image, { host, bytes }: L2Entry, punch: boolean): void {
-  if (host === 0) return;
+  if (host === 0 || image.data.isExternal) return;
   const first = clusterAt(host, image.geometry);
   image.frees.add(first, clusterAt(plus(host, bytes - 1), image.geometry) - first + 1, punch);
 }

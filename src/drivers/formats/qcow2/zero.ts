@@ -5,6 +5,8 @@
 //   normal          zero, cluster kept       zero, freed        zero, freed              freed, if no backing node
 //   compressed      zero, freed              zero, freed        zero, freed              freed, if no backing node
 //
+// With `discard-no-unref`, a cluster that is the image's alone is kept in all of these cases.
+//
 // Version 2 has no zero flag: a cluster of zeroes is unallocated where the image has no backing file, and data otherwise.
 
 import type { ZeroFlags } from '../../../block/types.js';
@@ -12,13 +14,21 @@ import { roundDown, roundUp } from '../../../util/numbers.js';
 import type { Qcow2Image } from './image.js';
 import { Kind, type L2Entry } from './l2-codec.js';
 import type { Table } from './table-cache.js';
-import { type GuestOffset, plus } from './types.js';
+import { type GuestOffset, type HostOffset, plus } from './types.js';
 import { freeOld, writeGuest } from './write.js';
 
 const ZERO_BYTES = 1 << 20;
 
 /** Changes the entry in `slot`, whose present value is `entry`, of the guest cluster at `guest`. */
 type EntryChange = (table: Table, slot: number, entry: L2Entry, guest: GuestOffset) => void;
+
+/** Entries are made to read as zeroes: what becomes of the content. */
+interface Zeroing {
+  /** Its space may be given back. */
+  unmap: boolean;
+  /** Clusters that stay allocated, and whose content is not needed any more. */
+  readonly kept: HostOffset[];
+}
 
 /** Makes a range read as zeroes. Rejects with `unsupported` where zeroes would have to be written as data and `noFallback` forbids that. */
 export async function zeroGuest(
@@ -43,16 +53,25 @@ async function zeroClusters(image: Qcow2Image, start: GuestOffset, end: GuestOff
   const { clusterSize } = image.geometry;
   const mayUnmap = flags.mayUnmap === true;
   if (image.geometry.version === 3) {
-    return changeEntries(image, start, end, true, (table, slot, entry) => {
-      const { kind, host, copied } = entry;
-      if (kind === Kind.zeroPlain || (kind === Kind.zeroAllocated && !mayUnmap)) return;
-      if (kind === Kind.normal && copied && !mayUnmap) {
-        mapping.setZeroAllocated(table, slot, host);
-        return;
-      }
-      freeOld(image, entry, punchFor(image, mayUnmap));
-      mapping.setZero(table, slot);
-    });
+    const zeroing: Zeroing = { unmap: mayUnmap, kept: [] };
+    return changeEntries(
+      image,
+      start,
+      end,
+      true,
+      (table, slot, entry) => {
+        const { kind, host, copied } = entry;
+        if (kind === Kind.zeroPlain || (kind === Kind.zeroAllocated && !mayUnmap)) return;
+        if (mayUnmap && keep(image, table, slot, entry, zeroing)) return;
+        if (kind === Kind.normal && copied && !mayUnmap) {
+          mapping.setZeroAllocated(table, slot, host);
+          return;
+        }
+        freeOld(image, entry, punchFor(image, mayUnmap));
+        mapping.setZero(table, slot);
+      },
+      zeroing,
+    );
   }
   const asData: { from: GuestOffset; to: GuestOffset }[] = [];
   await changeEntries(image, start, end, hasBacking(image), (table, slot, entry, guest) => {
@@ -106,17 +125,26 @@ export async function discardGuest(image: Qcow2Image, offset: GuestOffset, lengt
   const end = last === image.length() ? last : roundDown(last, clusterSize);
   if (end <= start) return;
   const below = hasBacking(image);
-  await changeEntries(image, start, end, version === 3 && below, (table, slot, entry) => {
-    const { kind } = entry;
-    if (kind === Kind.zeroPlain) return;
-    if (kind === Kind.unallocated && !below) return;
-    if (version === 2) {
-      if (!below) unmap(image, table, slot, entry, image.discards.request);
-      return;
-    }
-    if (kind !== Kind.unallocated) unmap(image, table, slot, entry, image.discards.request);
-    mapping.setZero(table, slot);
-  });
+  const zeroing: Zeroing = { unmap: true, kept: [] };
+  await changeEntries(
+    image,
+    start,
+    end,
+    version === 3 && below,
+    (table, slot, entry) => {
+      const { kind } = entry;
+      if (kind === Kind.zeroPlain) return;
+      if (kind === Kind.unallocated && !below) return;
+      if (version === 2) {
+        if (!below) unmap(image, table, slot, entry, image.discards.request);
+        return;
+      }
+      if (keep(image, table, slot, entry, zeroing)) return;
+      if (kind !== Kind.unallocated) unmap(image, table, slot, entry, image.discards.request);
+      mapping.setZero(table, slot);
+    },
+    zeroing,
+  );
 }
 
 /**
@@ -125,6 +153,31 @@ export async function discardGuest(image: Qcow2Image, offset: GuestOffset, lengt
  */
 function hasBacking(image: Qcow2Image): boolean {
   return image.backing() !== null || image.backingFile !== null;
+}
+
+/** Where the clusters are to stay allocated (`discard-no-unref`): gives `entry` the zero flag, if its cluster is this image's alone. */
+function keep(image: Qcow2Image, table: Table, slot: number, entry: L2Entry, { kept }: Zeroing): boolean {
+  const { kind, host, copied } = entry;
+  if (!image.discards.keep || !copied || (kind !== Kind.normal && kind !== Kind.zeroAllocated)) return false;
+  image.mapping.setZeroAllocated(table, slot, host);
+  kept.push(host);
+  return true;
+}
+
+/**
+ * Discards the content of clusters that were kept, where discards are passed on. Within the range's lock: nobody writes there again meanwhile. The content is
+ * that of zeroes, or of a discard: after power loss, an entry on the disk may still point to it.
+ */
+async function dropKept({ data, discards, file, geometry }: Qcow2Image, { kept }: Zeroing): Promise<void> {
+  const { clusterSize } = geometry;
+  // An external data file has been told.
+  const hosts = discards.request && !data.isExternal ? kept.sort((a, b) => a - b) : [];
+  for (let i = 0; i < hosts.length; ) {
+    const first = i;
+    while (i < hosts.length && hosts[i] === hosts[first] + (i - first) * clusterSize) i++;
+    await file.discard(hosts[first], (i - first) * clusterSize);
+  }
+  kept.length = 0;
 }
 
 /** The lower of two offsets. */
@@ -145,7 +198,7 @@ export function unmap(image: Qcow2Image, table: Table, slot: number, entry: L2En
 
 /**
  * Calls `change` for each entry of [start, end), table by table, with the table's part of the range locked. With `make`, missing L2 tables are
- * created; otherwise their ranges are skipped.
+ * created; otherwise their ranges are skipped. `zeroing`: the entries are made to read as zeroes.
  */
 export async function changeEntries(
   image: Qcow2Image,
@@ -153,6 +206,7 @@ export async function changeEntries(
   end: GuestOffset,
   make: boolean,
   change: EntryChange,
+  zeroing: Zeroing | null = null,
 ): Promise<void> {
   const { mapping } = image;
   const { clusterSize, l2Span } = image.geometry;
@@ -163,7 +217,9 @@ export async function changeEntries(
     const held = await image.locks.acquire(at, roundUp(stop, clusterSize));
     try {
       image.checkUsable();
-      if (make || mapping.l1.target(index) !== 0) await changeTable(image, index, at - base, stop - base, change);
+      if (make || mapping.l1.target(index) !== 0) {
+        await changeTable(image, index, at - base, stop - base, change, zeroing);
+      }
     } finally {
       image.locks.release(held);
     }
@@ -177,17 +233,23 @@ async function changeTable(
   from: number,
   to: number,
   change: EntryChange,
+  zeroing: Zeroing | null,
 ): Promise<void> {
   const { mapping } = image;
   const { clusterSize, l2Span } = image.geometry;
   const table = await mapping.pinForWrite(index);
   try {
+    const base = index * l2Span;
+    const content = zeroing === null ? undefined : image.data.zeroing(base + from, base + to, zeroing.unmap);
+    if (content !== undefined) await content;
     const stop = Math.ceil(to / clusterSize);
     for (let slot = Math.floor(from / clusterSize); slot < stop; slot++) {
       const entry = mapping.codec.decode(table.view, slot);
-      if (entry.kind === Kind.bad) throw await mapping.badEntry(table, slot);
-      change(table, slot, entry, (index * l2Span + slot * clusterSize) as GuestOffset);
+      const guest = (base + slot * clusterSize) as GuestOffset;
+      if (!mapping.isValid(entry.kind, entry.host, guest)) throw await mapping.badEntry(table, slot);
+      change(table, slot, entry, guest);
     }
+    if (zeroing !== null && zeroing.kept.length > 0) await dropKept(image, zeroing);
   } finally {
     table.pins--;
   }
