@@ -93,7 +93,7 @@ export function markdown(row: Row): string {
     cost(row.ours),
     cost(row.theirs),
     `**${row.ratio.toFixed(2)}** (${low.toFixed(2)}..${high.toFixed(2)})`,
-    row.aim === undefined ? '' : row.aim.toFixed(1),
+    row.aim === undefined ? '' : `${row.aim}`,
     `${seconds(row.ours.cpu)} / ${seconds(row.theirs.cpu)}`,
     `${row.ours.peakMiB.toFixed(0)} / ${row.theirs.peakMiB.toFixed(0)} MiB`,
   ].join(' | ')} |`;
