@@ -3,10 +3,8 @@
 // The functions work on one workspace of the process, opened when it is first needed. It keeps the process alive while something is
 // under way only; `shutdown` closes it. Who needs another host, or a gate in front of backing files, makes a `Workspace`.
 
-import type { CheckResult } from './block/abilities.js';
 import type { CompareResult } from './block/compare.js';
 import type { NewImageOptions } from './block/create.js';
-import type { CheckFinding } from './block/finding.js';
 import type { OpenOptions } from './block/open.js';
 import { openRealHost } from './host/real/index.js';
 import type { Image } from './library/image.js';
@@ -14,9 +12,11 @@ import type { Job } from './library/job.js';
 import type {
   BackupRequest,
   BackupSettings,
+  CheckSettings,
   CommitSettings,
   CompareSettings,
   ConvertSettings,
+  ImageCheckResult,
   ImageName,
   InfoOptions,
   MirrorSettings,
@@ -30,7 +30,7 @@ import { Workspace } from './library/workspace.js';
 import type { ConnectQmpOptions, QmpAddress } from './qmp/client/types.js';
 import type { ImageInfo, MapEntry, ObjectOptions } from './schema/generated/types.js';
 
-export type { CheckResult } from './block/abilities.js';
+export type { CheckResult, RepairKind } from './block/abilities.js';
 export type { DirtyRun } from './block/bitmap.js';
 export type { CompareOptions, CompareResult } from './block/compare.js';
 export type { ImageCreateOptions, NewImageOptions } from './block/create.js';
@@ -68,10 +68,12 @@ export type {
   BackupRequest,
   BackupSettings,
   BackupTargetImage,
+  CheckSettings,
   CommitSettings,
   CompareSettings,
   ConvertedImage,
   ConvertSettings,
+  ImageCheckResult,
   ImageName,
   InfoOptions,
   JobSettings,
@@ -164,7 +166,7 @@ export function map(image: ImageName, settings?: OpenOptions): AsyncGenerator<Ma
  * Checks the consistency of an image's metadata; `findings` has each fault, and `findingText` the words for one. The counts are those of
  * `diskwright check --output=json`, with names in camelCase. Rejects with `unsupported` for raw images.
  */
-export function check(image: ImageName, settings?: OpenOptions): Promise<CheckResult & { findings: CheckFinding[] }> {
+export function check(image: ImageName, settings?: CheckSettings): Promise<ImageCheckResult> {
   return workspace().check(image, settings);
 }
 

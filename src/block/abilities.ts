@@ -17,6 +17,12 @@ export interface Abilities {
    * where the image is too large or too broken to be checked.
    */
   readonly check?: (report: (finding: CheckFinding) => void) => Promise<CheckResult>;
+  /**
+   * Checks, repairs what it finds (`leaks`: lost space alone), and checks again. Each finding of the first check is one call of `report`; those that the
+   * repair is for have `repairs`. Rejects as `check`, and with `no-space`; the image can be repaired again then. Only of a node that is
+   * writable, and that nobody else uses meanwhile.
+   */
+  readonly repair?: (kind: RepairKind, report: (finding: CheckFinding) => void) => Promise<RepairResult>;
   /** Nodes can become its children, or cease to be, while it is open. */
   readonly children?: ChangeableChildren;
   /** It can hold up those who use it. */
@@ -51,6 +57,15 @@ export interface FormatDetails {
   /** It was not closed properly. */
   dirty?: boolean;
   specific?: ImageInfoSpecific;
+}
+
+/** What is repaired: lost space alone, or everything. */
+export type RepairKind = 'leaks' | 'all';
+
+/** The image before and after a repair. */
+export interface RepairResult {
+  before: CheckResult;
+  after: CheckResult;
 }
 
 /** The outcome of a consistency check, in clusters where nothing else is said. */

@@ -1,4 +1,4 @@
-// What a check of an image's metadata finds. A finding is a record; who prints it makes the words (workspace/finding-text.ts).
+// What a check of an image's metadata finds. A finding is a record; finding-text.ts makes the words.
 
 /** A whole number; where a number cannot hold it exactly, `0x` and its hexadecimal digits. */
 export type Exact = number | Hex;
@@ -68,4 +68,6 @@ export interface CheckFinding {
   refcount?: Exact;
   /** How often the cluster is referred to: what its refcount should be. */
   references?: number;
+  /** A repair was asked for that is for this. */
+  repairs?: true;
 }

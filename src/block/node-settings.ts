@@ -14,6 +14,8 @@ export interface NodeSettings extends InheritedOptions {
   nodeName?: string;
   /** What the image refers to is opened, too. */
   backing: boolean;
+  /** The image, and nothing below it, is opened to be repaired. */
+  forRepair: boolean;
   /** Files (device and inode) of the overlays above. */
   above: readonly string[];
 }

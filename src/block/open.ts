@@ -43,6 +43,8 @@ export interface InnerOpenOptions {
   apartFrom?: readonly BlockNode[];
   /** The name is not the user's: it is from this image. */
   referrer?: Referrer;
+  /** To be repaired: see `OpenRequest.forRepair`. */
+  forRepair?: boolean;
 }
 
 /**
@@ -70,6 +72,7 @@ export async function openNode(
     detectZeroes: options.detectZeroes ?? 'off',
     nodeName: options.nodeName,
     backing: options.backing ?? true,
+    forRepair: options.forRepair ?? false,
     above: [],
     apartFrom: options.apartFrom ?? [],
     referrer: options.referrer ?? null,
@@ -152,6 +155,7 @@ async function openLevel(
     openChild: children.open.bind(children),
     probed: options.driver === undefined,
     withBacking: settings.backing,
+    forRepair: settings.forRepair,
     use: { readOnly: settings.readOnly, forceShare: settings.forceShare },
     autoReadOnly: settings.autoReadOnly,
     referrer,
@@ -285,7 +289,8 @@ class Children {
   }
 
   #inherited(role: NodeRole): NodeSettings {
-    return { ...this.#settings, ...ROLES[role].inherit(this.#settings), nodeName: undefined };
+    const own = { nodeName: undefined, forRepair: false };
+    return { ...this.#settings, ...ROLES[role].inherit(this.#settings), ...own };
   }
 
   /** Those that were opened here, within the options of `node`, inherit options from it. */

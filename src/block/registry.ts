@@ -26,6 +26,8 @@ export interface OpenRequest<D extends BlockdevDriver = BlockdevDriver> {
   withBacking: boolean;
   /** What the needs of its children follow from: `ROLES.image.permissions(use)`. */
   use: NodeUse;
+  /** It is opened to be repaired: what forbids other users to write does not count, and nothing is mended at once. */
+  forRepair: boolean;
   /** Fall back to read-only where it cannot be written. */
   autoReadOnly: boolean;
   /** To be opened in place of the name: a file descriptor that the graph's gate hands in. Only of drivers with `takesDescriptors`. */

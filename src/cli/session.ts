@@ -145,7 +145,7 @@ export async function openImage(session: Session, name: string, how: ImageArgume
   try {
     const image = imageOpts ? parseImageOptions(name) : name;
     const options = { ...open, format: imageOpts ? undefined : format };
-    if (writable) return await openNode(session.graph, image, { ...options, readOnly: false });
+    if (writable) return await openNode(session.graph, image, { ...options, forceShare, readOnly: false });
     return await openToRead(session.graph, image, { ...options, forceShare }, purpose);
   } catch (error) {
     throw couldNotOpen(name, error);

@@ -1,8 +1,10 @@
 // What the calls of the library take. Names are ours, in camelCase; three things are QAPI's, with QAPI's names throughout: the options that open an
 // image (`ImageName`), those that make one (`create`), and the limits of an image.
 
+import type { CheckResult, RepairKind } from '../block/abilities.js';
 import type { CompareOptions } from '../block/compare.js';
 import type { ImageCreateOptions } from '../block/create.js';
+import type { CheckFinding } from '../block/finding.js';
 import type { OpenGate } from '../block/gate.js';
 import type { OpenOptions } from '../block/open.js';
 import type { ConvertOptions } from '../jobs/convert.js';
@@ -27,6 +29,19 @@ export interface WorkspaceOptions {
   warn?: (message: string) => void;
   /** Jobs that run at once on one disk (file system, or block device); the others wait in state `created`. Default: all run. */
   jobsPerDisk?: number;
+}
+
+export interface CheckSettings extends OpenOptions {
+  /** Repair what is found: lost space alone, or everything. The image is opened for writing then. */
+  repair?: RepairKind;
+}
+
+/** What a check finds; after a repair, of the image as it is then. */
+export interface ImageCheckResult extends CheckResult {
+  /** After a repair: leaked clusters, and corruptions, that are no more. */
+  leaksFixed?: number;
+  corruptionsFixed?: number;
+  findings: CheckFinding[];
 }
 
 export interface InfoOptions extends OpenOptions {

@@ -37,6 +37,7 @@ import type { JobWatch } from './job.js';
 import type {
   BackupRequest,
   BackupSettings,
+  CheckSettings,
   CommitSettings,
   CompareSettings,
   ConvertSettings,
@@ -67,6 +68,7 @@ const OPEN: Shape<OpenOptions> = {
 };
 
 export const INFO: Shape<InfoOptions> = { ...OPEN, backingChain: bool };
+export const CHECK: Shape<CheckSettings> = { ...OPEN, repair: choice('leaks', 'all') };
 
 const onProgress: Check<OnProgress> = (value, path) => progressListener(callback<OnProgress>()(value, path));
 

@@ -1,6 +1,5 @@
 // What the library works with: one host, one graph of nodes, one set of jobs.
 
-import type { CheckResult } from '../block/abilities.js';
 import type { CompareResult } from '../block/compare.js';
 import type { ImageCreateOptions, NewImageOptions } from '../block/create.js';
 import type { Device } from '../block/device.js';
@@ -23,7 +22,7 @@ import { fileName, takeSettings, text, wrongType } from '../schema/shape.js';
 import { refuseAborted } from '../util/abort.js';
 import { BlockError } from '../util/errors.js';
 import { checkBackup, startBackups } from '../workspace/backup.js';
-import { checkImage } from '../workspace/check.js';
+import { checkImage, fixedBy, repairImage } from '../workspace/check.js';
 import { startCommit } from '../workspace/commit.js';
 import { compareImages } from '../workspace/compare.js';
 import { convertImage } from '../workspace/convert.js';
@@ -41,9 +40,11 @@ import { allClosed } from './left-open.js';
 import type {
   BackupRequest,
   BackupSettings,
+  CheckSettings,
   CommitSettings,
   CompareSettings,
   ConvertSettings,
+  ImageCheckResult,
   ImageName,
   InfoOptions,
   MirrorSettings,
@@ -155,11 +156,22 @@ export class Workspace {
     }
   }
 
-  /** Checks the consistency of an image's metadata; `findings` has each fault. Rejects with `unsupported` for raw images. */
-  async check(image: ImageName, settings: OpenOptions = {}): Promise<CheckResult & { findings: CheckFinding[] }> {
+  /**
+   * Checks the consistency of an image's metadata; `findings` has each fault. With `repair`, what is found is repaired, and the image is checked again:
+   * `findings` has then what was found before and, without `repairs`, what is still wrong; the figures are those of the image afterwards, with
+   * `leaksFixed` and `corruptionsFixed`. Rejects with `unsupported` for raw images; a repair also with `no-space`, `locked`: it can be done again then.
+   */
+  async check(image: ImageName, settings: CheckSettings = {}): Promise<ImageCheckResult> {
     this.#checkOpen();
-    const [name, how] = shapes.imageAndOptions(image, settings);
+    const { repair, ...open } = takeSettings(shapes.CHECK, settings, 'settings');
+    const [name, how] = shapes.imageAndOptions(image, open);
     const findings: CheckFinding[] = [];
+    if (repair !== undefined) {
+      const { result } = await this.#namingHolder(
+        repairImage(this.#graph, name, repair, how, (finding) => findings.push(finding)),
+      );
+      return { ...result.after, ...fixedBy(result), findings };
+    }
     const { result } = await this.#namingHolder(
       checkImage(this.#graph, name, how, (finding) => findings.push(finding)),
     );

@@ -1,9 +1,10 @@
-// Checks an image by its name: opens it, checks its metadata, closes it.
+// Checks and repairs an image by its name: opens it, works on its metadata, closes it.
 
-import type { CheckResult } from '../block/abilities.js';
+import type { Abilities, CheckResult, RepairKind, RepairResult } from '../block/abilities.js';
 import type { CheckFinding } from '../block/finding.js';
 import type { Graph } from '../block/graph.js';
-import type { OpenOptions } from '../block/open.js';
+import type { BlockNode } from '../block/node/node.js';
+import { type OpenOptions, openNode } from '../block/open.js';
 import { BlockError } from '../util/errors.js';
 import { type ImageOpener, type ImageSource, reader, releaseImage } from './open.js';
 
@@ -17,17 +18,63 @@ export async function checkImage(
   options: OpenOptions,
   report: (finding: CheckFinding, format: string) => void,
   open: ImageOpener = reader(graph),
-): Promise<{ format: string; result: CheckResult }> {
+): Promise<{ format: string; result: CheckResult; fixed?: undefined }> {
   const node = await open(image, options);
   try {
-    const { driver: format, abilities } = node;
-    if (abilities.check === undefined) {
-      throw BlockError.at(node.filename, 'unsupported', 'This image format does not support checks', {
-        operation: 'check',
-      });
-    }
-    return { format, result: await abilities.check((finding) => report(finding, format)) };
+    const check = ability(node, 'check');
+    return { format: node.driver, result: await check((finding) => report(finding, node.driver)) };
   } finally {
     await releaseImage(graph, node);
   }
+}
+
+/** Opens an image to be repaired. */
+export function repairer(graph: Graph): ImageOpener {
+  return (image, options) => openNode(graph, image, { ...options, readOnly: false, forRepair: true });
+}
+
+/**
+ * Checks an image, repairs what is found (`leaks`: lost space alone), and checks it again. `report` gets the findings of the first check, and once they are
+ * repaired, `repaired` is called, and `report` gets what is still found. Rejects as `checkImage`, and with `no-space`, `locked`.
+ */
+export async function repairImage(
+  graph: Graph,
+  image: ImageSource,
+  kind: RepairKind,
+  options: OpenOptions,
+  report: (finding: CheckFinding, format: string) => void,
+  repaired: (result: RepairResult) => void = () => undefined,
+  open: ImageOpener = repairer(graph),
+): Promise<{ format: string; result: RepairResult }> {
+  const node = await open(image, options);
+  try {
+    const check = ability(node, 'check');
+    const repair = ability(node, 'repair');
+    const format = node.driver;
+    const result = await repair(kind, (finding) => report(finding, format));
+    repaired(result);
+    const { checkErrors, corruptions, leaks } = result.after;
+    const isNew = result.after !== result.before;
+    if (isNew && checkErrors + corruptions + leaks > 0) await check((finding) => report(finding, format));
+    return { format, result };
+  } finally {
+    await releaseImage(graph, node);
+  }
+}
+
+/** What a repair has mended. */
+export function fixedBy({ before, after }: RepairResult): { leaksFixed: number; corruptionsFixed: number } {
+  return {
+    leaksFixed: Math.max(0, before.leaks - after.leaks),
+    corruptionsFixed: Math.max(0, before.corruptions - after.corruptions),
+  };
+}
+
+/** Throws `unsupported` where the format has no checks, or no repair. */
+function ability<K extends 'check' | 'repair'>(node: BlockNode, name: K): NonNullable<Abilities[K]> {
+  const found = node.abilities[name];
+  if (found !== undefined) return found;
+  throw BlockError.at(node.filename, 'unsupported', 'This image format does not support checks', {
+    operation: 'check',
+  });
 }

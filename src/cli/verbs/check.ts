@@ -1,11 +1,11 @@
 // `diskwright check`: checks whether the metadata of an image is consistent.
 
-import type { CheckResult } from '../../block/abilities.js';
+import type { CheckResult, RepairKind, RepairResult } from '../../block/abilities.js';
 import type { CheckFinding } from '../../block/finding.js';
+import { findingText } from '../../block/finding-text.js';
 import type { ImageCheck } from '../../schema/generated/types.js';
 import { toBlockError } from '../../util/errors.js';
-import { checkImage } from '../../workspace/check.js';
-import { findingText } from '../../workspace/finding-text.js';
+import { checkImage, fixedBy, repairImage } from '../../workspace/check.js';
 import type { ImageOpener } from '../../workspace/open.js';
 import {
   cacheMode,
@@ -43,11 +43,14 @@ const SEVERITY = [EXIT_FAILED, EXIT_CORRUPT, EXIT_LEAKS, EXIT_UNSUPPORTED, 0];
 
 export const verb: Verb = {
   name: 'check',
-  synopsis: '[-f FMT | --image-opts] [--output=FORMAT] [-T CACHE] [-q] [-U] FILENAME...',
+  synopsis: '[-f FMT | --image-opts] [--output=FORMAT] [-r leaks|all] [-T CACHE] [-q] [-U] FILENAME...',
   description:
     'Reads all metadata of an image and checks that it is consistent: that the refcount of every cluster is the number of its references. Findings ' +
-    'go to standard error, one per line. The image is not changed.\n\n' +
-    'Leaked clusters waste disk space and do no harm. Any other finding means that data may be wrong, or may be overwritten by the next write. ' +
+    'go to standard error, one per line. The image is not changed without -r.\n\n' +
+    'Leaked clusters waste disk space and do no harm. Any other finding means that data may be wrong, or may be overwritten by the next write.\n\n' +
+    'With -r, what is found is repaired, and the image is checked again: what is reported then, and the exit code, are of the image after the repair. ' +
+    '"leaks" gives lost space back. "all" also corrects refcounts, or makes all of them anew, tables and their entries. What could not be read reads as ' +
+    'zeroes afterwards; nothing that could be read is lost. A repair that is cut off can be done again.\n\n' +
     'With several images, each human output is preceded by the image name and the JSON output is an array; the exit code is the worst.',
   options: [
     FORMAT,
@@ -57,7 +60,7 @@ export const verb: Verb = {
     QUIET,
     FORCE_SHARE,
     HELP,
-    { key: 'repair', short: 'r', long: 'repair', argument: 'KIND', help: 'Repair leaks or all.', refused: true },
+    { key: 'repair', short: 'r', long: 'repair', argument: 'KIND', help: 'Repair "leaks" or "all".' },
     OBJECT,
   ],
   notes: [
@@ -75,6 +78,7 @@ export const verb: Verb = {
   examples: [
     ['diskwright check disk.qcow2', 'findings, and how much of the image is allocated and fragmented'],
     ['diskwright check -q disk.qcow2 || echo "look at it"', 'in a script'],
+    ['diskwright check -r all disk.qcow2', 'repairs what is found'],
   ],
   run,
 };
@@ -89,6 +93,7 @@ async function run(options: ParsedOptions): Promise<number> {
   const json = outputFormat(options) === 'json';
   const quiet = options.has('quiet');
   const cache = cacheMode(options, 'source-cache', 'source cache', 'writeback');
+  const repair = repairKind(options);
   if (images.length === 0) throw new UsageError('Expecting one image file name', true);
   const how = { ...imageArguments(options), cache };
   const several = images.length > 1;
@@ -98,7 +103,7 @@ async function run(options: ParsedOptions): Promise<number> {
     async (session) => {
       const codes = await forEachImage(images, async (image, index) => {
         if (several && !json && !quiet) write(`${index === 0 ? '' : '\n'}${shown(image)}:\n`);
-        const { exitCode, report } = await checkOne(session, image, how, json, quiet);
+        const { exitCode, report } = await checkOne(session, image, how, { json, quiet, repair });
         if (report !== undefined) reports.push(jsonReport(report));
         return exitCode;
       });
@@ -112,24 +117,38 @@ async function run(options: ParsedOptions): Promise<number> {
   );
 }
 
+function repairKind(options: ParsedOptions): RepairKind | undefined {
+  const kind = options.get('repair');
+  if (kind === undefined || kind === 'leaks' || kind === 'all') return kind;
+  throw new UsageError(`Unknown option value for -r (expecting 'leaks' or 'all'): ${kind}`);
+}
+
 async function checkOne(
   session: Session,
   image: string,
   how: ImageArguments,
-  json: boolean,
-  quiet: boolean,
+  { json, quiet, repair }: { json: boolean; quiet: boolean; repair: RepairKind | undefined },
 ): Promise<Outcome> {
   let opened = false;
+  const access = repair === undefined ? {} : { writable: true, forRepair: true };
   const open: ImageOpener = async (name, layer) => {
-    const node = await opener(session, how)(name, layer);
+    const node = await opener(session, how)(name, { ...layer, ...access });
     opened = true;
     return node;
   };
+  const checked = async () => {
+    if (repair === undefined) return checkImage(session.graph, image, how, findingPrinter(), open);
+    const repaired = (result: RepairResult): void => {
+      if (!json && !quiet) write(repairReport(fixedBy(result)));
+    };
+    const { format, result } = await repairImage(session.graph, image, repair, how, findingPrinter(), repaired, open);
+    return { format, result: result.after, fixed: fixedBy(result) };
+  };
   try {
-    const { format, result } = await checkImage(session.graph, image, how, findingPrinter(), open);
+    const { format, result, fixed } = await checked();
     if (!json && !quiet) write(humanReport(result));
     if (result.checkErrors > 0) reportError('Check failed');
-    return { exitCode: exitCodeOf(result), report: imageCheck(image, format, result) };
+    return { exitCode: exitCodeOf(result), report: imageCheck(image, format, result, fixed) };
   } catch (error) {
     if (!opened) throw error;
     const failure = toBlockError(error);
@@ -165,7 +184,12 @@ function exitCodeOf(result: CheckResult): number {
 }
 
 /** The result as QAPI's `ImageCheck`; a member that is 0 is left out. */
-function imageCheck(filename: string, format: string, result: CheckResult): ImageCheck {
+function imageCheck(
+  filename: string,
+  format: string,
+  result: CheckResult,
+  fixed?: ReturnType<typeof fixedBy>,
+): ImageCheck {
   const some = (value: number): number | undefined => (value === 0 ? undefined : value);
   return {
     filename,
@@ -174,6 +198,8 @@ function imageCheck(filename: string, format: string, result: CheckResult): Imag
     'image-end-offset': some(result.imageEndOffset),
     corruptions: some(result.corruptions),
     leaks: some(result.leaks),
+    'leaks-fixed': some(fixed?.leaksFixed ?? 0),
+    'corruptions-fixed': some(fixed?.corruptionsFixed ?? 0),
     'total-clusters': some(result.totalClusters),
     'allocated-clusters': some(result.allocatedClusters),
     'fragmented-clusters': some(result.fragmentedClusters),
@@ -195,6 +221,16 @@ function jsonReport(report: ImageCheck): object {
     format: report.format,
     'fragmented-clusters': report['fragmented-clusters'],
   };
+}
+
+/** The report between a repair and the check after it. */
+function repairReport({ leaksFixed, corruptionsFixed }: ReturnType<typeof fixedBy>): string {
+  if (leaksFixed + corruptionsFixed === 0) return '';
+  return (
+    'The following inconsistencies were found and repaired:\n\n' +
+    `    ${leaksFixed} leaked clusters\n    ${corruptionsFixed} corruptions\n\n` +
+    'Double checking the fixed image now...\n'
+  );
 }
 
 function humanReport(result: CheckResult): string {

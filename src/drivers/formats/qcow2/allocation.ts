@@ -178,6 +178,13 @@ export class Allocation {
     if (this.#runFrom < this.#freeFrom) this.#runFrom = this.#freeFrom;
   }
 
+  /** The refcounts were changed by somebody else: what was known of free clusters is not so any more. */
+  refresh(): void {
+    this.#freeFrom = 0 as ClusterIndex;
+    this.#runFrom = 0 as ClusterIndex;
+    this.count++;
+  }
+
   /** Called when `cluster` became free, so that searches find it again. */
   freed(cluster: ClusterIndex): void {
     if (cluster < this.#freeFrom) this.#freeFrom = cluster;

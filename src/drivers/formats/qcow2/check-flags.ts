@@ -18,7 +18,7 @@ function isSuspect(state: CheckState, high: number, offset: HostOffset): boolean
   const cluster = Math.floor(offset / state.clusterBytes);
   const index = cluster - start;
   if (index >= 0 && index < size) return (stored[index] === 1) !== isCopied(high);
-  return state.first && cluster > Math.ceil(state.file.length / state.clusterBytes);
+  return state.first && cluster > Math.ceil(state.fileLength / state.clusterBytes);
 }
 
 /** Reports each entry of the window whose flag is wrong. */
@@ -50,5 +50,5 @@ export async function reportFlags(state: CheckState): Promise<void> {
       suspect({ table: 'l2', index: position / codec.entryBytes, guestOffset }, entryHigh, entryLow, data);
     }
   };
-  await visitTables(state, visit, report);
+  await visitTables(state, state.l1Tables[0], visit, report);
 }

@@ -5,7 +5,7 @@
 import { type Exact, exact } from '../../../block/finding.js';
 import { BlockError } from '../../../util/errors.js';
 import { noteFlag } from './check-flags.js';
-import type { CheckState } from './check-state.js';
+import type { CheckState, L1Table } from './check-state.js';
 import { type TablePointer, visitTables } from './check-tables.js';
 import { hasReservedBits, hostIn, isCompressed, isCopied, isZero } from './l2-codec.js';
 import { blockPointerHex, blockPointerTarget, POINTER_BYTES, wordsToHex } from './pointer-codec.js';
@@ -29,26 +29,28 @@ export class ReferenceCounter {
     this.#state = state;
   }
 
-  /** Counts all references of L1 and L2 tables to the window. Rejects with `limit` where L2 tables overlap too often, `io`. */
-  async countMapping(): Promise<void> {
-    await visitTables(this.#state, (pointer, table) => this.#countTable(pointer, table));
+  /** Counts all references of an L1 table and its L2 tables to the window. Rejects with `limit` where L2 tables overlap too often, `io`. */
+  async countMapping(l1: L1Table): Promise<void> {
+    this.#state.reference(l1.offset, l1.view.byteLength);
+    await visitTables(this.#state, l1, (pointer, table) => this.#countTable(pointer, table));
   }
 
-  #countTable({ index, high, low, offset }: TablePointer, table: DataView | null): void {
+  #countTable({ l1, index, high, low, offset }: TablePointer, table: DataView | null): void {
     const state = this.#state;
     if (state.first && ((high & L1_RESERVED[0]) !== 0 || (low & L1_RESERVED[1]) !== 0)) {
       const entry = `0x${wordsToHex(high, low)}` as const;
-      state.corruption({ kind: 'reserved-bits', table: 'l1', index, entry });
+      state.badEntry({ kind: 'reserved-bits', table: 'l1', index, entry });
     }
-    // The entry points to no table.
-    if (offset === 0) return;
+    if (offset === 0 && state.first) state.badEntries++;
     state.reference(offset, state.clusterBytes);
     if (offset % state.clusterBytes !== 0) {
-      state.corruption({ kind: 'unaligned', table: 'l1', index, hostOffset: offset });
+      state.badEntry({ kind: 'unaligned', table: 'l1', index, hostOffset: offset });
     }
-    this.#checkShared(index, offset);
-    noteFlag(state, high, offset);
-    if (table !== null) this.#countEntries(index, table);
+    if (l1.active) {
+      this.#checkShared(index, offset);
+      noteFlag(state, high, offset);
+    }
+    if (table !== null) this.#countEntries(l1, index, table);
   }
 
   /** Throws `limit` where too many L1 entries share tables, which could make the walk extremely long. */
@@ -66,16 +68,17 @@ export class ReferenceCounter {
   }
 
   /** The hot loop: every entry of the L2 table that L1 entry `l1Index` points to. */
-  #countEntries(l1Index: number, table: DataView): void {
+  #countEntries({ active }: L1Table, l1Index: number, table: DataView): void {
     const state = this.#state;
     const { clusterBytes, first, refcountMax, result } = state;
     const { references, stored, start, size } = state.tally;
-    const fastLimit = state.file.length - clusterBytes;
+    const fastLimit = state.fileLength - clusterBytes;
     const fastCount = Math.min(254, refcountMax);
     const { entryBytes } = state.codec;
     const isExternal = state.layout.isExternal === true;
     let allocated = 0;
     let fragmented = 0;
+    let compressed = 0;
     let expected = 0;
     for (let position = 0; position < table.byteLength; position += entryBytes) {
       const high = table.getUint32(position);
@@ -84,17 +87,18 @@ export class ReferenceCounter {
       if (isCompressed(high)) {
         if (isExternal) {
           const entry = `0x${wordsToHex(high, low)}` as const;
-          state.corruption({ kind: 'compressed-in-data-file', ...this.#placeOf(l1Index, position), entry });
+          state.badEntry({ kind: 'compressed-in-data-file', ...this.#placeOf(l1Index, position), entry });
           continue;
         }
         allocated++;
         fragmented++;
+        compressed++;
         this.#countCompressed(l1Index, position, high, low);
         continue;
       }
       if (first && hasReservedBits(high, low)) {
         const entry = `0x${wordsToHex(high, low)}` as const;
-        state.corruption({ kind: 'reserved-bits', ...this.#placeOf(l1Index, position), entry });
+        state.badEntry({ kind: 'reserved-bits', ...this.#placeOf(l1Index, position), entry });
       }
       const offset = hostIn(high, low);
       if (offset === 0 && !(isExternal && isCopied(high) && !isZero(low))) continue;
@@ -109,21 +113,22 @@ export class ReferenceCounter {
       const index = cluster - start;
       if (offset <= fastLimit && Number.isInteger(cluster)) {
         if (index < 0 || index >= size) continue;
-        if ((stored[index] === 1) !== isCopied(high)) state.flagMismatch = true;
+        if (active && (stored[index] === 1) !== isCopied(high)) state.flagMismatch = true;
         if (references[index] < fastCount) references[index]++;
         else state.addReference(cluster);
         continue;
       }
       if (!Number.isInteger(cluster)) {
         const content = isZero(low) ? 'preallocated' : 'data';
-        state.corruption({ kind: 'unaligned', ...this.#placeOf(l1Index, position), content, hostOffset: offset });
+        state.badEntry({ kind: 'unaligned', ...this.#placeOf(l1Index, position), content, hostOffset: offset });
       }
-      noteFlag(state, high, offset);
+      if (active) noteFlag(state, high, offset);
       state.reference(offset, clusterBytes);
     }
-    if (!first) return;
+    if (!first || !active) return;
     result.allocatedClusters += allocated;
     result.fragmentedClusters += fragmented;
+    result.compressedClusters += compressed;
   }
 
   /** Reports a cluster of an external data file without the copied flag: nobody else ever refers to it. */
@@ -146,9 +151,8 @@ export class ReferenceCounter {
     const state = this.#state;
     const { codec } = state;
     const hostOffset = codec.compressedHostExact(high, low);
-    if (state.first) state.result.compressedClusters++;
     if (isCopied(high)) {
-      state.corruption({ kind: 'compressed-copied-flag', ...this.#placeOf(l1Index, position), hostOffset });
+      state.badEntry({ kind: 'compressed-copied-flag', ...this.#placeOf(l1Index, position), hostOffset });
     }
     state.reference(codec.compressedHost(high, low), codec.compressedBytes(high, low), hostOffset);
   }
@@ -171,12 +175,14 @@ export class ReferenceCounter {
       const low = table.getUint32(index * POINTER_BYTES + 4);
       if (high === 0 && low === 0) continue;
       const offset = blockPointerTarget(table, index);
+      const isInside = offset / clusterBytes < Math.ceil(state.fileLength / clusterBytes);
+      if ((low & BLOCK_POINTER_RESERVED) !== 0 || offset % clusterBytes !== 0 || !isInside) state.badBlocks.add(index);
       if ((low & BLOCK_POINTER_RESERVED) !== 0) {
         const entry = `0x${wordsToHex(high, low)}` as const;
         state.corruption({ kind: 'reserved-bits', table: 'refcount-table', index, entry });
       } else if (offset % clusterBytes !== 0) {
         state.corruption({ kind: 'unaligned', ...this.#blockAt(index) });
-      } else if (offset / clusterBytes >= Math.ceil(state.file.length / clusterBytes)) {
+      } else if (!isInside) {
         state.corruption({ kind: 'refcount-block-outside', ...this.#blockAt(index) });
       } else if (offset !== 0) {
         this.#countRefcountBlock(index, (offset / clusterBytes) as ClusterIndex);
@@ -194,8 +200,10 @@ export class ReferenceCounter {
     const { start, size } = state.tally;
     if (cluster < start || cluster >= start + size) return;
     state.addReference(cluster);
+    if (state.overflowed.has(cluster)) state.badBlocks.add(index);
     const references = state.tally.referencesOf(cluster);
     if (references === 1) return;
+    state.badBlocks.add(index);
     state.corruptionHere({ kind: 'refcount-block-shared', ...this.#blockAt(index), cluster, references });
   }
 }

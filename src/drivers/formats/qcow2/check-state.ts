@@ -22,8 +22,43 @@ export interface CheckLayout {
   refcountOrder: number;
   /** The content lies in an external data file, where nothing is counted. */
   isExternal?: boolean;
+  /** Each cluster lies there where the guest has it. */
+  isRaw?: boolean;
+  /** The L1 tables of the internal snapshots. */
+  snapshotL1Tables?: readonly { offset: HostOffset; entries: number }[];
   /** Other space in use, in bytes: bitmaps. */
   regions?: readonly { offset: HostOffset; length: number }[];
+}
+
+/** Clusters with too many references that are remembered. */
+const MAX_OVERFLOWED = 1 << 16;
+/** Clusters behind the end of the file that are remembered one by one. */
+const MAX_BEYOND = 1 << 26;
+
+/** Which of the clusters behind the end of a file are pointed to, by their distance from the end. */
+export class ClustersBeyond {
+  #bits = new Uint8Array(0);
+
+  note(first: number, count: number): void {
+    for (let at = Math.max(0, first); at < Math.min(first + count, MAX_BEYOND); at++) {
+      if (this.#bits.length === 0) this.#bits = new Uint8Array(MAX_BEYOND / 8);
+      this.#bits[at >> 3] |= 1 << (at & 7);
+    }
+  }
+
+  has(distance: number): boolean {
+    if (distance < 0 || distance >= this.#bits.length * 8) return false;
+    return (this.#bits[distance >> 3] & (1 << (distance & 7))) !== 0;
+  }
+}
+
+/** An L1 table, whole. */
+export interface L1Table {
+  offset: HostOffset;
+  /** Big-endian. */
+  view: DataView<ArrayBuffer>;
+  /** That of the guest's disk as it is now, and not of a snapshot. */
+  active: boolean;
 }
 
 /** A finding, before its severity is added. */
@@ -33,13 +68,16 @@ export class CheckState {
   readonly file: Child;
   readonly layout: CheckLayout;
   readonly #report: (finding: CheckFinding) => void;
+  /** Bytes, when the check began. */
+  readonly fileLength: number;
   readonly clusterBytes: number;
   readonly codec: L2Codec;
   readonly result: CheckResult;
   /** Largest count that the refcount width can hold. */
   readonly refcountMax: number;
-  /** The raw tables, big-endian. */
-  l1 = new DataView(new ArrayBuffer(0));
+  /** The active one first. */
+  l1Tables: readonly L1Table[] = [];
+  /** Raw, big-endian. */
   refcountTable = new DataView(new ArrayBuffer(0));
   /** Clusters of the file, including a last one that is partly beyond its end. */
   clusterCount: number;
@@ -52,6 +90,14 @@ export class CheckState {
   first = true;
   /** The copied flag of some entry of the window may be wrong: a second walk is needed (check-flags.ts). */
   flagMismatch = false;
+  /** Entries of the refcount table that point to no usable block: outside of the file, not aligned, or to what is used for something else, too. */
+  readonly badBlocks = new Set<number>();
+  /** Entries of L1 and L2 tables that are wrong by themselves. */
+  badEntries = 0;
+  /** Clusters that have more references than a refcount can say. */
+  readonly overflowed = new Set<ClusterIndex>();
+  /** What tables point to behind the end of the file. */
+  readonly beyond = new ClustersBeyond();
 
   constructor(file: Child, layout: CheckLayout, report: (finding: CheckFinding) => void) {
     this.file = file;
@@ -59,6 +105,7 @@ export class CheckState {
     this.#report = report;
     this.clusterBytes = 2 ** layout.clusterBits;
     this.codec = new L2Codec(layout.version, layout.clusterBits, layout.isExternal);
+    this.fileLength = file.length;
     this.clusterCount = Math.ceil(file.length / this.clusterBytes);
     this.refcountMax = layout.refcountOrder >= 5 ? Number.MAX_SAFE_INTEGER : 2 ** (2 ** layout.refcountOrder) - 1;
     this.result = {
@@ -77,13 +124,20 @@ export class CheckState {
   reference(offset: HostOffset, size: number, exactOffset: Exact = offset): void {
     const { clusterBytes } = this;
     if (size === 0) return;
-    if (offset + size - this.file.length >= clusterBytes) {
+    if (this.isBeyond(offset, size)) {
+      if (this.first) this.badEntries++;
+      this.beyond.note(Math.floor(offset / clusterBytes) - this.clusterCount, Math.ceil(size / clusterBytes));
       this.corruption({ kind: 'beyond-end-of-file', hostOffset: exactOffset, length: size });
       return;
     }
     const first = Math.floor(offset / clusterBytes) as ClusterIndex;
     const last = Math.floor((offset + size - 1) / clusterBytes);
     for (let cluster = first; cluster <= last; cluster = plus(cluster, 1)) this.addReference(cluster);
+  }
+
+  /** A range ends a cluster or more behind the end of the file. */
+  isBeyond(offset: HostOffset, size: number): boolean {
+    return offset + size - this.fileLength >= this.clusterBytes;
   }
 
   /** Guest offset of the cluster that the entry at byte `position` of L2 table `l1Index` maps. */
@@ -98,6 +152,7 @@ export class CheckState {
     if (index < 0 || index >= tally.size) return;
     if (cluster >= this.clusterCount) this.clusterCount = cluster + 1;
     if (tally.references[index] >= this.refcountMax && tally.referencesOf(cluster) >= this.refcountMax) {
+      if (this.overflowed.size < MAX_OVERFLOWED) this.overflowed.add(cluster);
       this.corruptionHere({ kind: 'too-many-references', cluster, hostOffset: cluster * this.clusterBytes });
       return;
     }
@@ -107,6 +162,12 @@ export class CheckState {
   /** Reports a corruption that the walk for every window finds: only once. */
   corruption(fault: Fault): void {
     if (this.first) this.corruptionHere(fault);
+  }
+
+  /** As `corruption`, of an entry of an L1 or L2 table that is wrong by itself. */
+  badEntry(fault: Fault): void {
+    if (this.first) this.badEntries++;
+    this.corruption(fault);
   }
 
   /** Reports a corruption of the current window. */

@@ -16,7 +16,7 @@ import { BlockError } from '../../../util/errors.js';
 import { reportFlags } from './check-flags.js';
 import { ReferenceCounter } from './check-references.js';
 import { type CheckLayout, CheckState } from './check-state.js';
-import { readTable } from './check-tables.js';
+import { readTables } from './check-tables.js';
 import { RefcountTally } from './refcount-tally.js';
 import type { ClusterIndex, HostOffset } from './types.js';
 
@@ -38,6 +38,47 @@ export async function checkQcow2(
   return new Check(new CheckState(file, layout, report), windowClusters).run();
 }
 
+/** The windows of the file's clusters, and of one more: the last one may be partly beyond the end of the file. Throws `limit` for a file that is too large. */
+export function windowsOf(state: CheckState, windowClusters = WINDOW_CLUSTERS): { start: number; size: number }[] {
+  const { clusterCount, file } = state;
+  if (clusterCount > windowClusters * MAX_WINDOWS) {
+    throw BlockError.at(file.filename, 'limit', `${clusterCount} clusters are too many to check`, {
+      operation: 'check',
+    });
+  }
+  const limit = clusterCount + 1;
+  const windows: { start: number; size: number }[] = [];
+  for (let start = 0; start < limit; start += windowClusters) {
+    windows.push({ start, size: Math.min(windowClusters, limit - start) });
+  }
+  return windows;
+}
+
+/**
+ * Counts the references to the clusters of a window, and loads their refcounts. Without `refcounts`, those of the refcount structure to itself are left
+ * out. Rejects with `io`, `limit`.
+ */
+export async function countWindow(
+  state: CheckState,
+  counter: ReferenceCounter,
+  start: number,
+  size: number,
+  { refcounts = true } = {},
+): Promise<void> {
+  const { file, clusterBytes, layout } = state;
+  const table = { clusterBytes, refcountOrder: layout.refcountOrder, table: state.refcountTable };
+  state.tally = new RefcountTally(file, table, start, size);
+  state.flagMismatch = false;
+  await state.tally.load();
+  for (const block of state.tally.unreadable) state.badBlocks.add(block);
+  state.reference(0 as HostOffset, clusterBytes);
+  for (const l1 of state.l1Tables) await counter.countMapping(l1);
+  for (const { offset, length } of layout.regions ?? []) state.reference(offset, length);
+  if (!refcounts) return;
+  state.reference(layout.refcountTableOffset, layout.refcountTableClusters * clusterBytes);
+  counter.countRefcountBlocks();
+}
+
 class Check {
   readonly #state: CheckState;
   readonly #counter: ReferenceCounter;
@@ -47,44 +88,19 @@ class Check {
     this.#state = state;
     this.#counter = new ReferenceCounter(state);
     this.#windowClusters = windowClusters;
-    if (state.clusterCount > windowClusters * MAX_WINDOWS) {
-      const { filename } = state.file;
-      throw BlockError.at(filename, 'limit', `${state.clusterCount} clusters are too many to check`, {
-        operation: 'check',
-      });
-    }
   }
 
   async run(): Promise<CheckResult> {
     const state = this.#state;
-    const { l1TableOffset, l1Size, refcountTableOffset, refcountTableClusters } = state.layout;
-    state.l1 = await readTable(state, l1TableOffset, l1Size * 8);
-    state.refcountTable = await readTable(state, refcountTableOffset, refcountTableClusters * state.clusterBytes);
-    // One cluster more: the last one may be partly beyond the end of the file.
-    const limit = state.clusterCount + 1;
-    for (let start = 0; start < limit; start += this.#windowClusters) {
-      await this.#checkWindow(start, Math.min(this.#windowClusters, limit - start));
+    await readTables(state);
+    for (const { start, size } of windowsOf(state, this.#windowClusters)) {
+      await countWindow(state, this.#counter, start, size);
+      await this.#compare();
+      if (state.flagMismatch) await reportFlags(state);
       state.first = false;
     }
     state.result.imageEndOffset = (state.highest + 1) * state.clusterBytes;
     return state.result;
-  }
-
-  async #checkWindow(start: number, size: number): Promise<void> {
-    const state = this.#state;
-    const { file, clusterBytes, layout } = state;
-    const refcounts = { clusterBytes, refcountOrder: layout.refcountOrder, table: state.refcountTable };
-    state.tally = new RefcountTally(file, refcounts, start, size);
-    state.flagMismatch = false;
-    await state.tally.load();
-    state.reference(0 as HostOffset, clusterBytes);
-    state.reference(layout.l1TableOffset, layout.l1Size * 8);
-    await this.#counter.countMapping();
-    for (const { offset, length } of layout.regions ?? []) state.reference(offset, length);
-    state.reference(layout.refcountTableOffset, layout.refcountTableClusters * clusterBytes);
-    this.#counter.countRefcountBlocks();
-    await this.#compare();
-    if (state.flagMismatch) await reportFlags(state);
   }
 
   async #compare(): Promise<void> {

@@ -51,7 +51,7 @@ async function readUpTo(file: Child, length: number): Promise<Uint8Array> {
  * `corrupt-image`, `io`.
  */
 async function openQcow2(
-  { graph, node, options: own, use, openChild }: OpenRequest<'qcow2'>,
+  { graph, node, options: own, use, openChild, forRepair }: OpenRequest<'qcow2'>,
   file: BlockNode,
   onlyHeader: boolean,
 ): Promise<Qcow2Node> {
@@ -64,14 +64,14 @@ async function openQcow2(
   const header = parseHeader(head, path);
   const clusterSize = 2 ** header.clusterBits;
   const area = parseHeaderArea(head.subarray(0, clusterSize), header, path);
-  checkFeatures(area, path, !node.readOnly, onlyHeader);
+  checkFeatures(area, path, !node.readOnly && !forRepair, onlyHeader);
   checkExtent(file, header.l1TableOffset, header.l1Size * 8, 'Active L1 table');
   checkExtent(file, header.refcountTableOffset, 1, 'Reference count table');
   checkOptions(own, makeGeometry(header.version, header.clusterBits, header.refcountOrder), path);
   const dataFile = onlyHeader ? null : await openDataFile(openChild, file, area, own);
   const opened = new Qcow2Node(graph, node, own, file, dataFile, area, head, ROLES.image.permissions(use));
   try {
-    await opened.load();
+    await opened.load(forRepair);
   } catch (error) {
     opened.removeChild('file');
     if (dataFile !== null) opened.removeChild(DATA_FILE);

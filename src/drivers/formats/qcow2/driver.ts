@@ -1,7 +1,7 @@
 // qcow2: the node. It answers the hot path (`locate`) from cached tables, and passes every other request to the part of the driver that does it:
 // see image.ts for the parts. Specification: docs/interop/qcow2 of QEMU.
 
-import type { Abilities, CheckResult } from '../../../block/abilities.js';
+import type { Abilities, CheckResult, RepairKind, RepairResult } from '../../../block/abilities.js';
 import type { Child } from '../../../block/child.js';
 import type { CheckFinding } from '../../../block/finding.js';
 import type { Graph } from '../../../block/graph.js';
@@ -16,6 +16,7 @@ import { BlockError } from '../../../util/errors.js';
 import { roundDown } from '../../../util/numbers.js';
 import { loadBitmaps, type StoredBitmaps } from './bitmaps.js';
 import { checkQcow2 } from './check.js';
+import type { CheckLayout } from './check-state.js';
 import { writeCompressed } from './compressed-write.js';
 import { emptyImage } from './empty.js';
 import { ExternalData } from './external-data.js';
@@ -30,6 +31,7 @@ import { storeAll } from './lost.js';
 import { prepareMove } from './move.js';
 import { cacheTables, checkOptions, type DriverOptions, discardPolicy, overlapKinds } from './options.js';
 import { readGuest } from './read.js';
+import { repairDirty, repairImage } from './repair-image.js';
 import { resizeImage } from './resize.js';
 import { statusOf, statusSync } from './status.js';
 import { type GuestExtent, type GuestOffset, makeGeometry, SECTOR } from './types.js';
@@ -105,19 +107,28 @@ export class Qcow2Node extends FormatNode {
     });
   }
 
-  /** Reads the L1 and refcount tables, and the bitmaps. Rejects with `io`, `invalid-image`, `unsupported`, `limit`. */
-  async load(): Promise<void> {
+  /**
+   * Reads the L1 and refcount tables, and the bitmaps. An image that is to be written, and was not closed properly, is repaired before, but where it was
+   * opened `forRepair`. Rejects with `io`, `invalid-image`, `corrupt-image`, `unsupported`, `limit`.
+   */
+  async load(forRepair: boolean): Promise<void> {
     const { mapping, refcounts } = this.#image;
     await mapping.load();
     await refcounts.load();
     this.#stored = await loadBitmaps(this.#image.file, this.#area(), this.graph.warn);
     for (const bitmap of this.#stored.bitmaps) this.bitmaps.set(bitmap.name!, bitmap);
-    if (!this.readOnly) await this.#becomeWritable();
+    if (!this.readOnly && !forRepair) await this.#becomeWritable();
   }
 
-  /** Prepares the image for its first change: the index of metadata, and the autoclear bits that Diskwright does not know are cleared. */
+  /**
+   * Prepares the image for its first change: what was not closed properly is repaired, the index of metadata is made, and the autoclear bits that Diskwright
+   * does not know are cleared.
+   */
   async #becomeWritable(): Promise<void> {
     const image = this.#image;
+    if ((image.header.incompatibleFeatures & Incompatible.dirty) !== 0n) {
+      await repairDirty(image, this.primary!, this.#checkLayout(), this.graph.warn);
+    }
     image.indexMetadata();
     // `headerDirty` is set where an earlier attempt failed.
     if (image.headerDirty || (image.header.autoclearFeatures & ~KNOWN_AUTOCLEAR) !== 0n) {
@@ -149,14 +160,25 @@ export class Qcow2Node extends FormatNode {
     return {
       details: () => qcow2Details(this.#area(), this.#stored.list),
       check: (report) => this.#check(report),
+      repair: (kind, report) => this.#repair(kind, report),
     };
   }
 
   async #check(report: (finding: CheckFinding) => void): Promise<CheckResult> {
     if (!this.readOnly) await this.#image.commit();
+    return checkQcow2(this.primary!, this.#checkLayout(), report);
+  }
+
+  #checkLayout(): CheckLayout {
     const { data, header } = this.#image;
-    const layout = { ...header, isExternal: data.isExternal, regions: this.#stored.regions };
-    return checkQcow2(this.primary!, layout, report);
+    const isRaw = (header.autoclearFeatures & Autoclear.dataFileRaw) !== 0n;
+    return { ...header, isExternal: data.isExternal, isRaw, regions: this.#stored.regions };
+  }
+
+  #repair(kind: RepairKind, report: (finding: CheckFinding) => void): Promise<RepairResult> {
+    this.checkWritable('repair');
+    const layout = this.#checkLayout();
+    return repairImage(this.#image, this.primary!, layout, kind, report);
   }
 
   #area(): HeaderArea {

@@ -2,7 +2,7 @@
 // (specification: "Feature name table").
 
 import { BlockError } from '../../../util/errors.js';
-import { Autoclear, Compatible, Extension, type HeaderArea, Incompatible, KNOWN_INCOMPATIBLE } from './header.js';
+import { Autoclear, Extension, type HeaderArea, Incompatible, KNOWN_INCOMPATIBLE } from './header.js';
 
 const ENTRY_BYTES = 48;
 
@@ -77,12 +77,6 @@ export function checkFeatures(area: HeaderArea, path: string, writable: boolean,
     throw BlockError.at(path, 'corrupt-image', 'qcow2: Image is corrupt; cannot be opened read/write', {
       operation: 'open',
     });
-  }
-  if ((header.incompatibleFeatures & Incompatible.dirty) !== 0n) {
-    throw unsupported(path, 'Unsupported qcow2 feature(s) for writing: dirty bit (the refcounts need a repair)');
-  }
-  if ((header.compatibleFeatures & Compatible.lazyRefcounts) !== 0n) {
-    throw unsupported(path, 'Unsupported qcow2 feature(s) for writing: lazy refcounts');
   }
   if (
     area.extensions.some(({ type }) => type === Extension.bitmaps) ||

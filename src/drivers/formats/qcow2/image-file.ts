@@ -257,6 +257,13 @@ export class ImageFile {
     }
   }
 
+  /** The file was changed by somebody else, while nothing was under way here. */
+  refresh(): void {
+    this.#usedEnd = this.length;
+    this.#freshFrom = this.length;
+    this.#noteDeallocated(0, Number.POSITIVE_INFINITY);
+  }
+
   /** Cuts the unused part of the last stride. */
   async trim(): Promise<void> {
     if (this.#link().length > this.#usedEnd) await this.#resize(this.#usedEnd);

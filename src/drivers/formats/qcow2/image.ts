@@ -9,6 +9,7 @@ import type { Child } from '../../../block/child.js';
 import type { CompressionType, Host, Memory } from '../../../host/host.js';
 import type { QapiEvents } from '../../../schema/generated/types.js';
 import { reportUnforeseen } from '../../../util/best-effort.js';
+import { viewBe64, viewOf } from '../../../util/bytes.js';
 import { BlockError, type BlockErrorCode } from '../../../util/errors.js';
 import { RangeLock } from '../../../util/range-lock.js';
 import { Allocation } from './allocation.js';
@@ -20,6 +21,7 @@ import { Frees } from './frees.js';
 import {
   Autoclear,
   encodeHeader,
+  Field,
   type HeaderArea,
   type HeaderExtension,
   Incompatible,
@@ -30,6 +32,7 @@ import { Intake } from './intake.js';
 import { ExternalMapping, Mapping } from './mapping.js';
 import type { CacheTables, DiscardPolicy, OverlapKind } from './options.js';
 import { MetadataIndex, overlapMessage } from './overlap.js';
+import { POINTER_BYTES } from './pointer-codec.js';
 import type { PointerTable } from './pointer-table.js';
 import { Preallocation } from './preallocation.js';
 import { Reclamation } from './reclamation.js';
@@ -167,6 +170,29 @@ export class Qcow2Image {
     metadata.setFixed('refcount-table', table, header.refcountTableOffset, header.refcountTableClusters * clusterSize);
     if (metadata.checks('active-l2')) metadata.setAll('active-l2', targetsOf([l1]));
     if (metadata.checks('refcount-block')) metadata.setAll('refcount-block', targetsOf([table]));
+  }
+
+  /**
+   * Reads again what a repair may have changed on disk: feature bits, the place of the refcount table, all tables. Everything was committed before, and
+   * nothing is under way. Rejects with `io`.
+   */
+  async reload(): Promise<void> {
+    const { file, header, mapping, refcounts } = this;
+    const sector = new Uint8Array(SECTOR);
+    await file.read(0, sector);
+    const view = viewOf(sector);
+    if (header.version === 3) header.incompatibleFeatures = view.getBigUint64(Field.incompatibleFeatures);
+    header.refcountTableOffset = viewBe64(view, Field.refcountTableOffset) as HostOffset;
+    header.refcountTableClusters = view.getUint32(Field.refcountTableClusters);
+    this.replaceFirstSector(sector);
+    file.refresh();
+    mapping.cache.clear();
+    refcounts.blocks.clear();
+    await mapping.load();
+    const entries = (header.refcountTableClusters * this.geometry.clusterSize) / POINTER_BYTES;
+    await refcounts.table.resize(header.refcountTableOffset, entries);
+    await refcounts.load();
+    this.allocation.refresh();
   }
 
   /** The first sector with the header's fields as they are in memory. */

@@ -72,6 +72,18 @@ export function hasReservedBits(high: number, low: number): boolean {
   return (high & RESERVED_HIGH) !== 0 || (low & RESERVED_LOW) !== 0;
 }
 
+/** Sets or clears the copied flag of the entry at byte `position` of a table. */
+export function setCopied(table: DataView, position: number, copied: boolean): void {
+  const high = table.getUint32(position);
+  table.setUint32(position, copied ? (high | COPIED) >>> 0 : (high & ~COPIED) >>> 0);
+}
+
+/** Clears the bits that must be zero of the ordinary entry at byte `position` of a table. */
+export function clearReserved(table: DataView, position: number): void {
+  table.setUint32(position, (table.getUint32(position) & ~RESERVED_HIGH) >>> 0);
+  table.setUint32(position + 4, (table.getUint32(position + 4) & ~RESERVED_LOW) >>> 0);
+}
+
 export class L2Codec {
   /** Length of an entry. */
   readonly entryBytes = L2_ENTRY_BYTES;
@@ -206,6 +218,11 @@ export class L2Codec {
   /** The cluster at `host`, which nothing else refers to. */
   putNormal(view: DataView, slot: number, host: HostOffset): void {
     putWords(view, slot, (Math.floor(host / HIGH_WORD) | COPIED) >>> 0, host % HIGH_WORD);
+  }
+
+  /** Moves the content of an ordinary entry to the cluster at `host`, which nothing else refers to. */
+  moveNormal(view: DataView, slot: number, host: HostOffset): void {
+    this.putNormal(view, slot, host);
   }
 
   /** Zeroes, without a host cluster. */

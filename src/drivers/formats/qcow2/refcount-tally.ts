@@ -13,9 +13,9 @@ import { getRefcount } from './refcount-codec.js';
 import { type ClusterIndex, type HostOffset, NO_HOST } from './types.js';
 
 /** `stored`: the refcount is this or more. */
-const STORED_MANY = 254;
+export const STORED_MANY = 254;
 /** `stored`: the block that holds the refcount cannot be read. */
-const STORED_UNREADABLE = 255;
+export const STORED_UNREADABLE = 255;
 /** `references`: the count is in `many`. */
 const REFERENCED_MANY = 255;
 
@@ -45,13 +45,16 @@ export class RefcountTally {
   readonly #many = new Map<number, number>();
   readonly #file: Child;
   readonly #layout: RefcountLayout;
-  readonly #perBlock: number;
+  /** Refcounts of one block. */
+  readonly perBlock: number;
+  /** Blocks of the window that cannot be read, by their index. */
+  readonly unreadable: number[] = [];
   #block: { index: number; bytes: Uint8Array; readable: boolean } | null = null;
 
   constructor(file: Child, layout: RefcountLayout, start: number, size: number) {
     this.#file = file;
     this.#layout = layout;
-    this.#perBlock = (layout.clusterBytes * 8) / 2 ** layout.refcountOrder;
+    this.perBlock = (layout.clusterBytes * 8) / 2 ** layout.refcountOrder;
     this.start = start;
     this.size = size;
     this.references = new Uint8Array(size);
@@ -79,7 +82,7 @@ export class RefcountTally {
 
   /** Host offset of the refcount block of `cluster`, from the refcount table; 0 for none. */
   blockOffset(cluster: ClusterIndex): HostOffset {
-    const index = Math.floor(cluster / this.#perBlock);
+    const index = Math.floor(cluster / this.perBlock);
     const { table } = this.#layout;
     return index * POINTER_BYTES >= table.byteLength ? NO_HOST : blockPointerTarget(table, index);
   }
@@ -90,7 +93,7 @@ export class RefcountTally {
   }
 
   blockIndex(cluster: ClusterIndex): number {
-    return Math.floor(cluster / this.#perBlock);
+    return Math.floor(cluster / this.perBlock);
   }
 
   /** Fills `stored` from the refcount blocks of the window. */
@@ -98,13 +101,13 @@ export class RefcountTally {
     const { clusterBytes } = this.#layout;
     const perRound = Math.max(1, Math.floor(LOAD_BYTES / clusterBytes));
     const end = this.start + this.size;
-    const first = Math.floor(this.start / this.#perBlock);
-    const last = Math.min(Math.ceil(end / this.#perBlock), this.#layout.table.byteLength / POINTER_BYTES);
+    const first = Math.floor(this.start / this.perBlock);
+    const last = Math.min(Math.ceil(end / this.perBlock), this.#layout.table.byteLength / POINTER_BYTES);
     const buffers: Uint8Array[] = [];
     for (let round = first; round < last; ) {
       const blocks: number[] = [];
       for (; round < last && blocks.length < perRound; round++) {
-        const offset = this.blockOffset((round * this.#perBlock) as ClusterIndex);
+        const offset = this.blockOffset((round * this.perBlock) as ClusterIndex);
         if (offset === 0) continue;
         if (offset % clusterBytes !== 0) this.#markUnreadable(round);
         else if (offset < this.#file.length) blocks.push(round);
@@ -137,13 +140,13 @@ export class RefcountTally {
       this.#block = { index: block, bytes, readable: await this.#readBlock(block, bytes) };
     }
     if (!this.#block.readable) return null;
-    return exactAt(this.#block.bytes, cluster % this.#perBlock, this.#layout.refcountOrder);
+    return exactAt(this.#block.bytes, cluster % this.perBlock, this.#layout.refcountOrder);
   }
 
   /** Fills `bytes` from refcount block `block`. Resolves with false where that is an I/O error. */
   async #readBlock(block: number, bytes: Uint8Array): Promise<boolean> {
     try {
-      await readPadded(this.#file, this.blockOffset((block * this.#perBlock) as ClusterIndex), bytes);
+      await readPadded(this.#file, this.blockOffset((block * this.perBlock) as ClusterIndex), bytes);
       return true;
     } catch (error) {
       if (toBlockError(error).code !== 'io') throw error;
@@ -152,14 +155,15 @@ export class RefcountTally {
   }
 
   #markUnreadable(block: number): void {
-    const from = Math.max(0, block * this.#perBlock - this.start);
-    this.stored.fill(STORED_UNREADABLE, from, Math.min(this.size, (block + 1) * this.#perBlock - this.start));
+    this.unreadable.push(block);
+    const from = Math.max(0, block * this.perBlock - this.start);
+    this.stored.fill(STORED_UNREADABLE, from, Math.min(this.size, (block + 1) * this.perBlock - this.start));
   }
 
   #decode(block: number, bytes: Uint8Array): void {
-    const base = block * this.#perBlock - this.start;
+    const base = block * this.perBlock - this.start;
     const from = Math.max(0, -base);
-    const to = Math.min(this.#perBlock, this.size - base);
+    const to = Math.min(this.perBlock, this.size - base);
     const { stored } = this;
     const order = this.#layout.refcountOrder;
     const view = viewOf(bytes);

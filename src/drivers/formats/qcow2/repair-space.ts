@@ -1,0 +1,67 @@
+// Places for what a repair makes anew. They lie at the end of the file, so that nothing that may be in use is written over, not even what only looks
+// unused because a pointer to it is damaged. Where the file cannot grow (a block device), they lie behind the last cluster in use.
+//
+// An entry that points behind the end of the file reads as zeroes. No place may be where such an entry points to: it would show what is written there
+// until it is mended.
+
+import { BlockError } from '../../../util/errors.js';
+import type { CheckState } from './check-state.js';
+import type { ClusterIndex } from './types.js';
+
+export class RepairSpace {
+  readonly #state: CheckState;
+  readonly #usedEnd: number;
+  #next: number;
+  #fixed = false;
+
+  /** Everything was counted in `state`; `usedEnd` is the cluster after the last one in use. */
+  constructor(state: CheckState, usedEnd: number) {
+    this.#state = state;
+    this.#usedEnd = usedEnd;
+    this.#next = Math.max(usedEnd, Math.ceil(state.fileLength / state.clusterBytes));
+  }
+
+  /** Where `take` would place `count` clusters in one piece. */
+  find(count: number): ClusterIndex {
+    const { beyond, clusterBytes, fileLength } = this.#state;
+    const fileEnd = Math.ceil(fileLength / clusterBytes);
+    let start = this.#next;
+    for (let at = start; at < start + count; at++) if (beyond.has(at - fileEnd)) start = at + 1;
+    return start as ClusterIndex;
+  }
+
+  /** Takes `count` clusters in one piece, and makes the file long enough for them. Rejects with `no-space`, `io`. */
+  async take(count = 1): Promise<ClusterIndex> {
+    const start = this.find(count);
+    const end = start + count;
+    if (await this.grow(end * this.#state.clusterBytes)) {
+      this.#next = end;
+      return start;
+    }
+    if (this.#fixed) throw this.#noSpace(end);
+    this.#fixed = true;
+    this.#next = this.#usedEnd;
+    return this.take(count);
+  }
+
+  /** Makes the file at least so long; false where its size is fixed. Rejects with `no-space`, `io`. */
+  async grow(bytes: number): Promise<boolean> {
+    const { file } = this.#state;
+    if (file.length >= bytes) return true;
+    try {
+      await file.truncate(bytes);
+      return true;
+    } catch (error) {
+      if (error instanceof BlockError && (error.code === 'unsupported' || error.code === 'invalid-argument'))
+        return false;
+      throw error;
+    }
+  }
+
+  #noSpace(end: number): BlockError {
+    const { file, clusterBytes } = this.#state;
+    return BlockError.at(file.filename, 'no-space', `no space left: the repair needs ${end * clusterBytes} bytes`, {
+      operation: 'repair',
+    });
+  }
+}

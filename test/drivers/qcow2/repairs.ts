@@ -1,0 +1,146 @@
+// What the tests of the repair share: images of many kinds, what a guest reads of them cluster by cluster, and the promise that a repair keeps.
+
+import { findingText } from '../../../src/block/finding-text.js';
+import { Graph } from '../../../src/block/graph.js';
+import { openNode } from '../../../src/block/open.js';
+import { Random, type SimHost } from '../../../src/host/sim/index.js';
+import { BlockError } from '../../../src/util/errors.js';
+import { checkImage, repairImage } from '../../../src/workspace/check.js';
+import { readNode } from '../support.js';
+import { createAt, type Fixture, makeFixture, openAt, PATH } from './bench.js';
+import { damage } from './damage.js';
+
+export const BASE = '/base.raw';
+
+/** One guest cluster: what it reads as, null where it cannot be read; `owned`: no metadata lies where its data does. */
+export interface GuestCluster {
+  bytes: Buffer | null;
+  owned: boolean;
+}
+
+export interface Damaged {
+  fixture: Fixture;
+  image: Buffer;
+  what: string;
+}
+
+/** An image of a kind that the seed chooses, with something of everything, damaged. */
+export async function damagedImage(seed: number): Promise<Damaged> {
+  const random = new Random(seed, 7);
+  const clusterSize = random.pick([512, 1024, 4096]);
+  const version = random.pick(['v3', 'v3', 'v2'] as const);
+  const refcountBits = version === 'v2' ? 16 : random.pick([1, 2, 8, 16, 16, 32, 64]);
+  const hasBacking = random.chance(0.4);
+  const size = clusterSize * random.between(60, 150);
+  const fixture = makeFixture();
+  const { host, graph } = fixture;
+  if (hasBacking) host.writeFile(BASE, Buffer.alloc(size - clusterSize, 0xbb));
+  await createAt(fixture, {
+    size,
+    version,
+    'cluster-size': clusterSize,
+    'refcount-bits': refcountBits,
+    ...(hasBacking && { 'backing-file': BASE, 'backing-fmt': 'raw' as const }),
+  });
+  const node = await openAt(fixture);
+  for (let i = 0; i < 18; i++) {
+    const count = random.between(1, 8);
+    const offset = random.below(size / clusterSize - count) * clusterSize;
+    const data = Buffer.alloc(count * clusterSize, i + 1);
+    const what = random.below(10);
+    if (what < 7) await node.write(offset, data, { compressed: what > 4 && refcountBits > 1 });
+    else if (what < 9) await node.writeZeroes(offset, data.length, { mayUnmap: what === 7 });
+    else await node.discard(offset, data.length);
+  }
+  await graph.closeAll();
+  const done = damage(Buffer.from(host.readFile(PATH)), new Random(seed, 8));
+  host.writeFile(PATH, done.image);
+  fixture.graph = new Graph(host);
+  return {
+    fixture,
+    image: done.image,
+    what: `${version}, clusters of ${clusterSize}, ${refcountBits} bits: ${done.what.join('; ')}`,
+  };
+}
+
+/** What a guest reads; null where the image does not open at all. */
+export async function guestOf(host: SimHost): Promise<GuestCluster[] | null> {
+  const graph = new Graph(host);
+  const metadata = metadataOf(Buffer.from(host.readFile(PATH)));
+  try {
+    const node = await openNode(graph, PATH, { format: 'qcow2', readOnly: true });
+    const clusters: GuestCluster[] = [];
+    const step = node.clusterBytes;
+    for (let offset = 0; offset < node.length; offset += step) {
+      const bytes = Buffer.alloc(Math.min(step, node.length - offset));
+      clusters.push(
+        await readNode(node, offset, bytes).then(
+          async () => {
+            const status = await node.blockStatus(offset, bytes.length);
+            return { bytes, owned: !metadata.has(Math.floor((status.offset ?? -1) / step)) };
+          },
+          () => ({ bytes: null, owned: false }),
+        ),
+      );
+    }
+    return clusters;
+  } catch (error) {
+    if (!(error instanceof BlockError)) throw error;
+    return null;
+  } finally {
+    await graph.closeAll();
+  }
+}
+
+/** The clusters with the header and tables. */
+function metadataOf(image: Buffer): Set<number> {
+  const cluster = 2 ** image.readUInt32BE(20);
+  const found = new Set<number>([0]);
+  const add = (offset: number, length: number): void => {
+    for (let at = Math.floor(offset / cluster); at * cluster < Math.min(image.length, offset + length); at++)
+      found.add(at);
+  };
+  const table = (offset: number, entries: number): void => {
+    add(offset, entries * 8);
+    for (let i = 0; i < entries && offset + 8 * i + 8 <= image.length; i++) {
+      const target = Number(image.readBigUInt64BE(offset + 8 * i) & 0x00ff_ffff_ffff_fe00n);
+      if (target > 0 && target < image.length) add(target, cluster);
+    }
+  };
+  table(Number(image.readBigUInt64BE(40)), image.readUInt32BE(36));
+  table(Number(image.readBigUInt64BE(48)), (image.readUInt32BE(56) * cluster) / 8);
+  return found;
+}
+
+/** Repairs the image; resolves with what is still wrong afterwards. */
+export async function repair(host: SimHost, kind: 'leaks' | 'all' = 'all'): Promise<string[]> {
+  const graph = new Graph(host);
+  try {
+    await repairImage(graph, PATH, kind, { format: 'qcow2' }, () => undefined);
+  } finally {
+    await graph.closeAll();
+  }
+  return faults(host);
+}
+
+export async function faults(host: SimHost): Promise<string[]> {
+  const graph = new Graph(host);
+  const lines: string[] = [];
+  try {
+    await checkImage(graph, PATH, { format: 'qcow2' }, (finding) => lines.push(findingText(finding)));
+  } finally {
+    await graph.closeAll();
+  }
+  return lines;
+}
+
+/** What was readable before and is not now, or reads otherwise: numbers of guest clusters. */
+export function losses(before: readonly GuestCluster[], after: readonly GuestCluster[]): number[] {
+  const lost: number[] = [];
+  before.forEach(({ bytes, owned }, i) => {
+    if (bytes === null || !owned) return;
+    const now = after[i]?.bytes;
+    if (now == null || !now.equals(bytes)) lost.push(i);
+  });
+  return lost;
+}
