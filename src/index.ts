@@ -36,6 +36,7 @@ export type { CompareOptions, CompareResult } from './block/compare.js';
 export type { ImageCreateOptions, NewImageOptions } from './block/create.js';
 export type { DeviceStats } from './block/device-options.js';
 export type { CheckFinding, Exact, FindingKind, Hex } from './block/finding.js';
+export { findingText } from './block/finding-text.js';
 export {
   denyGate,
   type ImageReference,
@@ -112,7 +113,6 @@ export type {
 } from './schema/generated/types.js';
 export { BlockError, type BlockErrorCode } from './util/errors.js';
 export type { ImageExtent } from './workspace/extents.js';
-export { findingText } from './workspace/finding-text.js';
 
 let shared: Workspace | null = null;
 

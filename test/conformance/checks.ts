@@ -1,10 +1,10 @@
 // What must hold of any open image, whatever was done to it: its content, its block status, its fast path, its consistency.
 
 import { expect } from 'chai';
+import { findingText } from '../../src/block/finding-text.js';
 import type { BlockNode } from '../../src/block/node/node.js';
 import type { BlockStatus, Located } from '../../src/block/types.js';
 import { Random } from '../../src/host/sim/index.js';
-import { findingText } from '../../src/workspace/finding-text.js';
 import { dishonestStatus } from '../support/honest-status.js';
 
 export async function contentOf(node: BlockNode): Promise<Buffer> {

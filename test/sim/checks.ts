@@ -1,10 +1,10 @@
 // What is checked of the files that a simulated run left.
 
+import { findingText } from '../../src/block/finding-text.js';
 import { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
 import type { SimHost } from '../../src/host/sim/index.js';
 import type { ImageOptions } from '../../src/schema/options.js';
-import { findingText } from '../../src/workspace/finding-text.js';
 import { readNode } from '../drivers/support.js';
 import { dishonestStatus } from '../support/honest-status.js';
 import { Violation } from './guest.js';

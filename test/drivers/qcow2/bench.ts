@@ -1,12 +1,12 @@
 // Helpers of the qcow2 tests: an image on the simulated disk, opened.
 
 import { createImage, type ImageCreateOptions } from '../../../src/block/create.js';
+import { findingText } from '../../../src/block/finding-text.js';
 import { Graph } from '../../../src/block/graph.js';
 import { type OpenOptions, openNode } from '../../../src/block/open.js';
 import { Qcow2Node } from '../../../src/drivers/formats/qcow2/driver.js';
 import { registerDrivers } from '../../../src/drivers/index.js';
 import { createSimHost, type SimHost, type SimHostOptions } from '../../../src/host/sim/index.js';
-import { findingText } from '../../../src/workspace/finding-text.js';
 
 export const PATH = '/image.qcow2';
 

@@ -3,11 +3,11 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { rootOf } from '../../../src/block/device.js';
+import { findingText } from '../../../src/block/finding-text.js';
 import { openNode } from '../../../src/block/open.js';
 import { createSimHost, Random } from '../../../src/host/sim/index.js';
 import { deviceOf } from '../../../src/library/image.js';
 import { Workspace } from '../../../src/library/workspace.js';
-import { findingText } from '../../../src/workspace/finding-text.js';
 import { Workshop } from '../../support/cli.js';
 import { requirePeer } from '../../support/peers.js';
 import { failureOf, makeBench } from '../support.js';

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import type { CheckResult } from '../../../src/block/abilities.js';
 import type { CheckFinding } from '../../../src/block/finding.js';
+import { findingText } from '../../../src/block/finding-text.js';
 import { Graph } from '../../../src/block/graph.js';
 import { openNode } from '../../../src/block/open.js';
 import { Perm } from '../../../src/block/types.js';
@@ -15,7 +16,6 @@ import type { HostOffset } from '../../../src/drivers/formats/qcow2/types.js';
 import { registerDrivers } from '../../../src/drivers/index.js';
 import { openRealHost } from '../../../src/host/real/index.js';
 import { BlockError } from '../../../src/util/errors.js';
-import { findingText } from '../../../src/workspace/finding-text.js';
 import { linkTo, makeBench } from '../support.js';
 
 const CLUSTER = 65536;

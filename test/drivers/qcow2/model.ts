@@ -3,13 +3,13 @@
 // power loss it can tell which versions a sector may have.
 
 import { createImage } from '../../../src/block/create.js';
+import { findingText } from '../../../src/block/finding-text.js';
 import { Graph } from '../../../src/block/graph.js';
 import type { BlockNode } from '../../../src/block/node/node.js';
 import { openNode } from '../../../src/block/open.js';
 import { registerDrivers } from '../../../src/drivers/index.js';
 import { createSimHost, type FaultPlan, Random, type SimHost } from '../../../src/host/sim/index.js';
 import { BlockError } from '../../../src/util/errors.js';
-import { findingText } from '../../../src/workspace/finding-text.js';
 
 const SECTOR = 512;
 /** Version of what the backing file has, plus the sector's number. */

@@ -1,10 +1,10 @@
 // Power loss while the image's structure changes: tables that move, sizes, emptying. The image always opens, with leaks at worst.
 
 import { expect } from 'chai';
+import { findingText } from '../../../src/block/finding-text.js';
 import { Graph } from '../../../src/block/graph.js';
 import type { Qcow2Node } from '../../../src/drivers/formats/qcow2/driver.js';
 import { SimPowerLoss } from '../../../src/host/sim/index.js';
-import { findingText } from '../../../src/workspace/finding-text.js';
 import { seedsOf, timeLimit } from '../../support/sample.js';
 import { createAt, type Fixture, makeFixture, openAt } from './bench.js';
 

@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import { exact } from '../../src/block/finding.js';
-import { findingText } from '../../src/workspace/finding-text.js';
+import { findingText } from '../../src/block/finding-text.js';
 
 describe('the words for a finding', () => {
   it('write an offset that no number holds with all its digits', () => {
