@@ -19,6 +19,7 @@
         'native/arena.cc',
         'native/background.cc',
         'native/bytes.cc',
+        'native/cipher.cc',
         'native/codecs.cc',
         'native/compare.cc',
         'native/engine.cc',

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bytes.h"
+#include "cipher.h"
 #include "codecs.h"
 #include "engine.h"
 #include "files.h"
@@ -249,6 +250,47 @@ Napi::Value decompressNow(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(failed));
 }
 
+Napi::Uint8Array bytesOf(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::Uint8Array>(); }
+
+/** openCipher(mode, vectors, key, key of the vectors) -> a number, or -errno. */
+Napi::Value openCipherOf(const Napi::CallbackInfo& info) {
+  const auto key = bytesOf(info, 2);
+  const auto ivKey = bytesOf(info, 3);
+  const int made = openCipher(static_cast<CipherMode>(argument(info, 0)), static_cast<IvMaker>(argument(info, 1)), key.Data(), key.ByteLength(),
+                              ivKey.Data(), ivKey.ByteLength());
+  return Napi::Number::New(info.Env(), made);
+}
+
+void closeCipherOf(const Napi::CallbackInfo& info) { closeCipher(static_cast<int>(argument(info, 0))); }
+
+/** cipherNow(number, encrypts, sector, input, output) -> 0, or -errno. */
+Napi::Value cipherNow(const Napi::CallbackInfo& info) {
+  const auto in = bytesOf(info, 3);
+  auto out = bytesOf(info, 4);
+  if (in.ByteLength() != out.ByteLength()) return Napi::Number::New(info.Env(), -EINVAL);
+  const int answer = runCipher(static_cast<int>(argument(info, 0)), argument(info, 1) != 0, static_cast<uint64_t>(argument(info, 2)), in.Data(),
+                               out.Data(), in.ByteLength());
+  return Napi::Number::New(info.Env(), answer);
+}
+
+/** deriveNow(hash, password, salt, iterations, key) -> nanoseconds of the processor, or -errno. */
+Napi::Value deriveNow(const Napi::CallbackInfo& info) {
+  const auto password = bytesOf(info, 1);
+  const auto salt = bytesOf(info, 2);
+  auto key = bytesOf(info, 4);
+  const int64_t took = deriveKey(static_cast<Hash>(argument(info, 0)), password.Data(), password.ByteLength(), salt.Data(), salt.ByteLength(),
+                                 static_cast<uint64_t>(argument(info, 3)), key.Data(), key.ByteLength());
+  return Napi::Number::New(info.Env(), static_cast<double>(took));
+}
+
+/** keepPrivate(data, keep): `data` is whole pages; when it is not to be kept any more, it is zeroed first. */
+void keepPrivateOf(const Napi::CallbackInfo& info) {
+  auto data = bytesOf(info, 0);
+  const bool keep = argument(info, 1) != 0;
+  if (!keep) wipe(data.Data(), data.ByteLength());
+  keepPrivate(data.Data(), data.ByteLength(), keep);
+}
+
 Napi::Value seekRunOf(const Napi::CallbackInfo& info) {
   const int64_t found = seekRun(static_cast<int>(argument(info, 0)), static_cast<int64_t>(argument(info, 1)));
   return Napi::Number::New(info.Env(), static_cast<double>(found));
@@ -279,6 +321,12 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("fileLock", Napi::Function::New(env, fileLockOf));
   exports.Set("compressNow", Napi::Function::New(env, compressNow));
   exports.Set("decompressNow", Napi::Function::New(env, decompressNow));
+  exports.Set("openCipher", Napi::Function::New(env, openCipherOf));
+  exports.Set("closeCipher", Napi::Function::New(env, closeCipherOf));
+  exports.Set("cipherNow", Napi::Function::New(env, cipherNow));
+  exports.Set("deriveNow", Napi::Function::New(env, deriveNow));
+  exports.Set("keepPrivate", Napi::Function::New(env, keepPrivateOf));
+  exports.Set("hasCiphers", Napi::Boolean::New(env, hasCiphers()));
   exports.Set("seek", Napi::Function::New(env, seekRunOf));
   exports.Set("sectorBytes", Napi::Function::New(env, sectorBytesOf));
   exports.Set("fileSize", Napi::Function::New(env, fileSizeOf));
@@ -286,7 +334,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   defineAddresses(env, exports);
   defineStart(env, exports);
   // Raised with each change of what JavaScript and the addon share; src/host/real/binding.ts has the same number.
-  exports.Set("interfaceVersion", Napi::Number::New(env, 9));
+  exports.Set("interfaceVersion", Napi::Number::New(env, 10));
   exports.Set("codecs", Napi::String::New(env, describeCodecs()));
   exports.Set("zeroTest", Napi::String::New(env, zeroTestName()));
   return exports;

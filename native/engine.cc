@@ -8,6 +8,7 @@
 #include <cstring>
 #include <thread>
 
+#include "cipher.h"
 #include "compare.h"
 #include "move.h"
 
@@ -29,6 +30,9 @@ constexpr uint64_t kStallNs = 1000000;
 constexpr uint64_t kStallPauseNs = 50000000;
 constexpr uint64_t kMaxTransfer = uint64_t{1} << 40;
 constexpr uint64_t kMaxCodecBytes = uint64_t{1} << 30;
+constexpr uint64_t kMaxSecretBytes = uint64_t{1} << 20;
+// So much is encrypted or decrypted on the JavaScript thread: a hand-over to a worker takes longer.
+constexpr uint64_t kInlineCipherMax = 16 << 10;
 constexpr int kMaxVector = 1 << 16;
 constexpr unsigned kMaxRingEntries = 1024;
 constexpr unsigned kDirectThreads = 16;
@@ -152,6 +156,12 @@ int Engine::load(Request& r, const uint8_t* d) {
     case kDecompress:
       if (r.length > kMaxCodecBytes || r.offset2 > kMaxCodecBytes) return -EINVAL;
       return arena_.contains(address, r.length) && arena_.contains(address2, r.offset2) ? 0 : -EFAULT;
+    case kCipher:
+      if (r.length % kCipherSectorBytes != 0 || r.length > kMaxCodecBytes) return -EINVAL;
+      return arena_.contains(address, r.length) && arena_.contains(address2, r.length) ? 0 : -EFAULT;
+    case kDerive:
+      if (r.length > kMaxSecretBytes || r.offset2 > kMaxSecretBytes || r.extra < 0) return -EINVAL;
+      return arena_.contains(address, r.length) && arena_.contains(address2, static_cast<uint64_t>(r.extra) + r.offset2) ? 0 : -EFAULT;
     case kMove:
       return loadMove(r, arena_, faults_);
     case kCompare:
@@ -233,6 +243,12 @@ unsigned Engine::submit(unsigned count) {
 }
 
 void Engine::begin(Request& request) {
+  if (request.op == kCipher && request.length <= kInlineCipherMax && request.length <= inlineLeft_) {
+    inlineLeft_ -= request.length;
+    runBlocking(request, faults_, kNotStopping);
+    push(request);
+    return;
+  }
   if (request.isTransfer() && (request.iovCount == 0 || (!request.direct() && tryInline(request)))) {
     push(request);
     return;

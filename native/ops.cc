@@ -16,6 +16,7 @@
 #include <cstring>
 
 #include "bytes.h"
+#include "cipher.h"
 #include "codecs.h"
 #include "compare.h"
 #include "files.h"
@@ -126,6 +127,12 @@ int64_t runOther(Request& r, Faults& faults, const std::atomic<bool>& stopping) 
       return compress(r.fd, r.extra, r.data, r.length, r.data2, r.offset2);
     case kDecompress:
       return decompress(r.fd, r.data, r.length, r.data2, r.offset2);
+    case kCipher:
+      return runCipher(r.fd, r.extra != 0, r.offset, r.data, r.data2, r.length);
+    case kDerive: {
+      const auto saltBytes = static_cast<size_t>(r.extra);
+      return deriveKey(static_cast<Hash>(r.fd), r.data, r.length, r.data2, saltBytes, r.offset, r.data2 + saltBytes, r.offset2);
+    }
     case kMove:
       runMove(r);
       return 0;

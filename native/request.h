@@ -34,6 +34,9 @@ enum Op : int32_t {
   kMove = 16,       // fd = target; address = pieces, extra = how many, length = bytes in all, fd2 = bytes of a slice, offset = address of the run,
                     // offset2 = granule or 0, address2 = outcome, slices and map: see move.h
   kCompare = 17,    // address = pieces, extra = how many, length = bytes in all, address2 = outcome: see compare.h
+  kCipher = 18,     // fd = cipher; address = input, address2 = output, length = bytes of each, offset = number of the first sector, extra = 1: encrypt
+  kDerive = 19,     // fd = hash; address = password (length bytes), address2 = salt (extra bytes) and, behind it, the key (offset2 bytes),
+                    // offset = iterations; result = nanoseconds of the processor
 };
 
 enum Flags : int32_t {
@@ -76,7 +79,9 @@ struct Request {
   std::vector<iovec> many;
 
   bool isRead() const { return op == kRead || op == kReadv; }
-  bool usesCodec() const { return op == kCompress || op == kDecompress || (op == kMove && (flags & kFlagUnpack) != 0); }
+  bool usesCodec() const {
+    return op == kCompress || op == kDecompress || op == kCipher || op == kDerive || (op == kMove && (flags & kFlagUnpack) != 0);
+  }
   bool isTransfer() const { return op >= kRead && op <= kWritev; }
   bool direct() const { return (flags & kFlagDirect) != 0; }
   uint64_t alignment() const { return uint64_t{1} << ((flags >> kFlagAlignShift) & 31); }

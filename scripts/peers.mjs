@@ -7,6 +7,7 @@ const PACKAGES = {
   'qemu-io': ['qemu-utils'],
   'qemu-nbd': ['qemu-utils'],
   'qemu-storage-daemon': ['qemu-system-common', 'qemu-utils', 'qemu-storage-daemon'],
+  cryptsetup: ['cryptsetup-bin'],
   fio: ['fio'],
   nbdkit: ['nbdkit'],
   nbdinfo: ['libnbd-bin'],

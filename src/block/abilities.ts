@@ -54,6 +54,8 @@ export interface Moment {
 export interface FormatDetails {
   /** Bytes of a cluster, where the format has clusters. */
   clusterSize?: number;
+  /** Its content is encrypted. */
+  encrypted?: boolean;
   /** It was not closed properly. */
   dirty?: boolean;
   specific?: ImageInfoSpecific;

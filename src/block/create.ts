@@ -80,9 +80,10 @@ function dataInImage(filename: string): BlockError {
 
 /**
  * What an image is to be made like, checked as far as it can be before anything is touched: types, names of members, and what the format says
- * of their values, and, where `host` is given, whether it has what they want. `filename` is for messages. Throws `invalid-argument`, `unknown-option`, `unsupported`, `limit`.
+ * of their values, and, where `graph` is given, whether its host and its objects have what they want. `filename` is for messages. Throws `invalid-argument`, `not-found`,
+ * `unknown-option`, `unsupported`, `limit`.
  */
-export function checkCreateOptions(options: object, filename = '', host?: Host): ImageCreateOptions {
+export function checkCreateOptions(options: object, filename = '', graph?: Graph): ImageCreateOptions {
   const { driver } = options as { driver?: unknown };
   if (typeof driver === 'string') checkCreatable(driver);
   else if (driver === undefined) refuseFormat(options);
@@ -91,7 +92,7 @@ export function checkCreateOptions(options: object, filename = '', host?: Host):
     file: string;
   } & ImageCreateOptions;
   const made = checked as ImageCreateOptions;
-  findDriver(made.driver).checkCreate?.({ ...made, file: '' } as BlockdevCreateOptions, filename, host);
+  findDriver(made.driver).checkCreate?.({ ...made, file: '' } as BlockdevCreateOptions, filename, graph);
   return made;
 }
 
@@ -149,6 +150,8 @@ export async function checkBackingFile(
 export interface MadeImage {
   /** The file where there was none before; null where there was, and for a device or an export. */
   newFile: NewFile | null;
+  /** Options that it needs to be opened: see `InnerOpenOptions.defaults`. */
+  openWith: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -162,13 +165,14 @@ export async function createImage(graph: Graph, filename: string, wanted: ImageC
   }
   const target = parseProtocolName(filename);
   const path = 'filename' in target ? target.filename : filename;
-  const options = checkCreateOptions(wanted, path, graph.host);
+  const options = checkCreateOptions(wanted, path, graph);
   const backing = 'backing-file' in options ? options['backing-file'] : undefined;
   if (backing !== undefined) await refuseItself(graph.host, filename, backing);
   const { takesImages, create } = findDriver(target.driver);
   if (takesImages) {
-    await createNode(graph, validate('BlockdevCreateOptions', { ...options, file: { ...target, discard: 'unmap' } }));
-    return { newFile: null };
+    const whole = validate('BlockdevCreateOptions', { ...options, file: { ...target, discard: 'unmap' } });
+    await createNode(graph, whole);
+    return { newFile: null, openWith: openWithOf(whole) };
   }
   if (create === undefined || !('filename' in target)) {
     throw new BlockError('unsupported', `Cannot make an image in '${filename}'`, { path: filename });
@@ -194,12 +198,17 @@ export async function createImage(graph: Graph, filename: string, wanted: ImageC
       if (made !== null) newFile = newFile === null ? made : { ...newFile, dataFile: made };
     }
     const file = { ...target, driver, discard: 'unmap' };
-    await createNode(graph, validate('BlockdevCreateOptions', { ...options, file }));
+    const whole = validate('BlockdevCreateOptions', { ...options, file });
+    await createNode(graph, whole);
+    return { newFile, openWith: openWithOf(whole) };
   } catch (error) {
     await undoCreation(graph.host, newFile, error);
     throw error;
   }
-  return { newFile };
+}
+
+function openWithOf(options: BlockdevCreateOptions): Readonly<Record<string, unknown>> {
+  return findDriver(options.driver).openWith?.(options) ?? {};
 }
 
 /** Makes the file for the content of an image; an existing one is replaced, but for a device. Resolves to the file where there was none before. */

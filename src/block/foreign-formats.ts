@@ -27,7 +27,6 @@ export const FOREIGN_FORMATS: readonly Recogniser[] = [
         : 0,
   },
   { name: 'bochs', probe: (head) => (isBochs(head) ? 100 : 0) },
-  { name: 'luks', probe: (head) => (latin1(head, 0, 8) === 'LUKS\xba\xbe\0\x01' ? 100 : 0) },
   // Before cloop: the first of those that are equally sure is taken.
   { name: 'dmg', probe: (_head, filename) => (filename.length > 4 && filename.endsWith('.dmg') ? 2 : 0) },
   { name: 'cloop', probe: (head) => (latin1(head, 0, CLOOP.length) === CLOOP ? 2 : 0) },

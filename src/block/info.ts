@@ -17,6 +17,7 @@ export async function imageInfo(node: BlockNode): Promise<ImageInfo> {
   if (details !== undefined) info['dirty-flag'] = details.dirty ?? false;
   if (actual !== null) info['actual-size'] = actual;
   if (details?.clusterSize !== undefined) info['cluster-size'] = details.clusterSize;
+  if (details?.encrypted) info.encrypted = true;
   // A filter has no header of its own.
   const { backingFile = null, backingFormat = null } = (node.kind === 'filter' ? null : formatOf(node)) ?? {};
   if (backingFile !== null) {

@@ -43,7 +43,7 @@ export async function nodeInfo(node: BlockNode, flat: boolean): Promise<BlockDev
     iops: 0,
     bps_wr: 0,
     write_threshold: node.writeThreshold,
-    encrypted: false,
+    encrypted: node.abilities.details?.().encrypted ?? false,
     bps: 0,
     bps_rd: 0,
     cache: { 'no-flush': node.cache.noFlush, direct: node.cache.direct, writeback: true },

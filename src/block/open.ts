@@ -41,6 +41,8 @@ export interface OpenOptions {
 export interface InnerOpenOptions {
   /** Images that are read meanwhile: the image's own file must be none of theirs, or it is refused before it is looked into. */
   apartFrom?: readonly BlockNode[];
+  /** Members of the options that hold where these do not say otherwise: see `DriverDefinition.openWith`. */
+  defaults?: Readonly<Record<string, unknown>>;
   /** The name is not the user's: it is from this image. */
   referrer?: Referrer;
   /** To be repaired: see `OpenRequest.forRepair`. */
@@ -62,6 +64,7 @@ export async function openNode(
   if (typeof image === 'string') parsed = await optionsOfName(graph, image, options.format);
   else parsed = image instanceof LooseOptions ? image : new LooseOptions({ ...image }, {});
   if (options.referrer !== undefined) parsed = imageOptions(parsed, options.referrer.path);
+  if (options.defaults !== undefined) parsed = parsed.over(options.defaults);
   return openTree(graph, parsed, {
     readOnly: options.readOnly ?? false,
     autoReadOnly: options.autoReadOnly ?? false,

@@ -1,6 +1,5 @@
 // The drivers, by name. A driver is one folder (or file) and one line in drivers/index.ts.
 
-import type { Host } from '../host/host.js';
 import type { BlockdevCreateOptions, BlockdevDriver, BlockdevOptions } from '../schema/generated/types.js';
 import type { LevelDriver } from '../schema/loose-options.js';
 import { BlockError } from '../util/errors.js';
@@ -129,10 +128,12 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   /** Opens a node with its children, not yet in the graph. Where it rejects, it has closed what it opened itself, but the children. */
   open(request: OpenRequest<D>): Promise<BlockNode>;
   /**
-   * Refuses options of `create` that no image can be made with, or, where `host` is given, not on this host; `path` is for messages. Throws
-   * `invalid-argument`, `unsupported`, `limit`.
+   * Refuses options of `create` that no image can be made with, or, where `graph` is given, not on its host, or with its objects; `path` is for messages.
+   * Throws `invalid-argument`, `not-found`, `unsupported`, `limit`.
    */
-  checkCreate?(options: Extract<BlockdevCreateOptions, { driver: D }>, path: string, host?: Host): void;
+  checkCreate?(options: Extract<BlockdevCreateOptions, { driver: D }>, path: string, graph?: Graph): void;
+  /** The options that an image which was made with these needs to be opened: where its password is. Default: none. */
+  openWith?(options: Extract<BlockdevCreateOptions, { driver: D }>): Readonly<Record<string, unknown>>;
   /** Makes an image. Left out: cannot. */
   create?(request: CreateRequest<D>): Promise<void>;
 }

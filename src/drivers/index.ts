@@ -13,6 +13,7 @@ import {
   snapshotAccessDriver,
   throttleDriver,
 } from './filters/definitions.js';
+import { luksDriver } from './formats/luks/definition.js';
 import { qcow2Driver } from './formats/qcow2/definition.js';
 import { rawDriver } from './formats/raw/driver.js';
 import { fileDriver, hostDeviceDriver } from './protocols/file/definition.js';
@@ -28,6 +29,7 @@ export function registerDrivers(): void {
   registerDriver(nullAioDriver);
   registerDriver(rawDriver);
   registerDriver(qcow2Driver);
+  registerDriver(luksDriver);
   registerDriver(blkdebugDriver);
   registerDriver(blkverifyDriver);
   registerDriver(blklogwritesDriver);

@@ -7,11 +7,13 @@
 //        |
 //      Host --- Memory   aligned buffers, zero test
 //        |  \-- Clock    now, timers
-//        |  \-- Codecs   deflate, zstd, on worker threads
+//        |  |-- Codecs   deflate, zstd, on worker threads
+//        |  \-- Ciphers  AES, PBKDF2, on worker threads
 //      HostFile          read, write, flush, fallocate, seek, locks
 
 import type { BlockError } from '../util/errors.js';
 import type { Characters } from './character.js';
+import type { Ciphers } from './cipher.js';
 import type { Net } from './net.js';
 import type { PassedDescriptors } from './passed-descriptors.js';
 
@@ -315,6 +317,7 @@ export interface Host {
   readonly clock: Clock;
   readonly memory: Memory;
   readonly codecs: Codecs;
+  readonly ciphers: Ciphers;
   readonly net: Net;
   readonly characters: Characters;
   /** What other programs have passed to this one. */

@@ -11,11 +11,11 @@ import {
   checkCreateOptions,
   createImage,
   type ImageCreateOptions,
+  type MadeImage,
   readsAsZeroes,
 } from '../block/create.js';
 import type { Graph } from '../block/graph.js';
 import { holdTarget } from '../block/hold.js';
-import type { NewFile } from '../block/new-file.js';
 import type { BlockNode } from '../block/node/node.js';
 import type { OpenOptions } from '../block/open.js';
 import { type ConvertOptions, checkConvertSizes, convert } from '../jobs/convert.js';
@@ -48,9 +48,9 @@ export interface ConvertPlan extends Omit<ConvertOptions, 'source' | 'target' | 
  */
 export async function convertImage(graph: Graph, plan: ConvertPlan): Promise<void> {
   const { source, target, create, format, cache, targetIsZero, open, onStage, ...options } = plan;
-  const newFile = create === null ? null : await makeTarget(graph, plan, create);
+  const made = create === null ? null : await makeTarget(graph, plan, create);
   onStage?.('open');
-  const node = await openTargetOf(source, { image: target, newFile, open }, { format, cache });
+  const node = await openTargetOf(source, { image: target, made, open }, { format, cache });
   let held: Child | null = null;
   try {
     onStage?.('hold');
@@ -78,10 +78,10 @@ async function makeTarget(
   graph: Graph,
   { source, target: image, signal, onStage }: ConvertPlan,
   create: (size: number) => ImageCreateOptions,
-): Promise<NewFile | null> {
+): Promise<MadeImage> {
   const target = newFileName(image);
   onStage?.('options');
-  const options = checkCreateOptions(create(source.length), target);
+  const options = checkCreateOptions(create(source.length), target, graph);
   onStage?.('size');
   checkConvertSizes({ sourceLength: source.length, targetLength: options.size, target });
   onStage?.('backing');
@@ -89,5 +89,5 @@ async function makeTarget(
   // From here on an existing target is replaced.
   refuseAborted(signal);
   onStage?.('create');
-  return (await createImage(graph, target, options)).newFile;
+  return createImage(graph, target, options);
 }

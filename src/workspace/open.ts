@@ -2,6 +2,7 @@
 // users of the image must respect. The target of a copy may just have been created; then it is removed again where it cannot be opened.
 
 import type { Child } from '../block/child.js';
+import type { MadeImage } from '../block/create.js';
 import type { Graph } from '../block/graph.js';
 import { type HoldKind, hold } from '../block/hold.js';
 import { type NewFile, undoCreation } from '../block/new-file.js';
@@ -75,15 +76,15 @@ export async function withImage<T>(
  */
 export async function openTargetOf(
   source: BlockNode,
-  { image, newFile, open }: { image: ImageSource; newFile: NewFile | null; open?: ImageOpener },
+  { image, made, open }: { image: ImageSource; made: MadeImage | null; open?: ImageOpener },
   options: Pick<OpenOptions, 'format' | 'cache' | 'backing' | 'nodeName'>,
 ): Promise<BlockNode> {
   const { graph } = source;
-  const how = { ...options, discard: 'unmap', apartFrom: [source] } as const;
+  const how = { ...options, discard: 'unmap', apartFrom: [source], defaults: made?.openWith } as const;
   try {
     return await (open === undefined ? openNode(graph, image, how) : open(image, how));
   } catch (error) {
-    await undoCreation(graph.host, newFile, error);
+    await undoCreation(graph.host, made?.newFile ?? null, error);
     throw error;
   }
 }

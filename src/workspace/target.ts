@@ -12,6 +12,7 @@ import {
   checkReplaceable,
   createImage,
   type ImageCreateOptions,
+  type MadeImage,
 } from '../block/create.js';
 import { pathOfName } from '../block/filename.js';
 import type { Graph } from '../block/graph.js';
@@ -121,7 +122,7 @@ async function checkTarget(graph: Graph, request: TargetRequest): Promise<Checke
     base === null ? {} : { 'backing-file': await backingNameFor(name, base), 'backing-fmt': backingFormatFor(base) };
   onStage?.('create');
   const options = create({ size: source.length, ...above });
-  checkCreateOptions(options, pathOfName(name), graph.host);
+  checkCreateOptions(options, pathOfName(name), graph);
   return { ...request, toMake: { name, options } };
 }
 
@@ -143,15 +144,15 @@ async function refuseSameFile(graph: Graph, targets: readonly CheckedTarget[]): 
 
 async function openTarget(graph: Graph, { source, plan, sync, toMake }: CheckedTarget): Promise<OpenedTarget> {
   const { format, cache, nodeName, onStage } = plan;
-  let newFile: NewFile | null = null;
+  let made: MadeImage | null = null;
   if (toMake !== null) {
     onStage?.('create');
-    ({ newFile } = await createImage(graph, toMake.name, toMake.options));
+    made = await createImage(graph, toMake.name, toMake.options);
   }
   onStage?.('open');
   const how = { format, cache, nodeName, backing: sync !== 'none' };
-  const node = await openTargetOf(source, { image: plan.image, newFile, open: plan.open }, how);
-  return { node, newFile };
+  const node = await openTargetOf(source, { image: plan.image, made, open: plan.open }, how);
+  return { node, newFile: made?.newFile ?? null };
 }
 
 /** A target as QMP's drive-mirror and drive-backup name it. */

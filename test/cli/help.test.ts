@@ -40,7 +40,7 @@ was found before is printed, as by qemu-img: then the JSON has no end.
 
 Options:
   -f FMT
-      Format of the image: raw or qcow2. Without it the image is probed.
+      Format of the image: raw, qcow2 or luks. Without it the image is probed.
   --image-opts
       FILENAME is a string of options: driver=qcow2,file.filename=a.qcow2.
       Excludes -f.
@@ -124,7 +124,7 @@ describe('command line help', () => {
     expect(code).to.equal(0);
     expect([...stdout.matchAll(/^ {2}([a-z]+) {2,}\w/gm)].map(([, name]) => name)).to.have.members(NAMES);
     expect(stdout.split('\n').filter((line) => line.length > 80)).to.deep.equal([]);
-    expect(stdout.replaceAll('\n', ' ')).to.include('Formats: raw or qcow2. ');
+    expect(stdout.replaceAll('\n', ' ')).to.include('Formats: raw, qcow2 or luks. ');
   });
 
   it('says version, engine and codecs', () => {

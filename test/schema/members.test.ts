@@ -10,6 +10,7 @@ import { create } from './effects/create.js';
 import { filters } from './effects/filters.js';
 import { general } from './effects/general.js';
 import type { Effects } from './effects/kit.js';
+import { luksEffects } from './effects/luks.js';
 import { nbd } from './effects/nbd.js';
 import { overlap } from './effects/overlap.js';
 import { qcow2Effects } from './effects/qcow2.js';
@@ -24,6 +25,7 @@ const EFFECTS: Effects = {
   ...quorumEffects,
   ...filters,
   ...nbd,
+  ...luksEffects,
   ...qcow2Effects,
   ...overlap,
   ...create,

@@ -75,6 +75,17 @@ export interface Native {
   compressNow(codec: number, level: number, input: Uint8Array, output: Uint8Array): number;
   /** Decompresses synchronously, on this thread. 0 where `output` was filled, or -errno. */
   decompressNow(codec: number, input: Uint8Array, output: Uint8Array): number;
+  /** Takes a copy of the keys. A number above 0, or -errno. `mode`, `vectors`: see `NativeCiphers`. */
+  openCipher(mode: number, vectors: number, key: Uint8Array, vectorKey: Uint8Array): number;
+  closeCipher(number: number): void;
+  /** Encrypts (1) or decrypts (0) whole sectors synchronously, on this thread. 0, or -errno. */
+  cipherNow(number: number, encrypts: number, sector: number, input: Uint8Array, output: Uint8Array): number;
+  /** Fills `key` synchronously, on this thread. Nanoseconds of the processor, or -errno. */
+  deriveNow(hash: number, password: Uint8Array, salt: Uint8Array, iterations: number, key: Uint8Array): number;
+  /** 1: whole pages are kept out of swap and core dumps. 0: they are zeroed, and not kept any more. */
+  keepPrivate(pages: Uint8Array, keep: number): void;
+  /** Node has OpenSSL. */
+  readonly hasCiphers: boolean;
   /** Bytes, or -errno. */
   fileSize(fd: number): number;
   /** Bytes of a block device's logical sector, 1 of a file, or -errno. */
@@ -109,7 +120,7 @@ export interface Native {
 }
 
 /** Raised with each change of what JavaScript and the addon share; native/addon.cc has the same number. */
-export const INTERFACE_VERSION = 9;
+export const INTERFACE_VERSION = 10;
 
 /** In the bundled command line: the addon, where the launcher has loaded it. */
 declare const DISKWRIGHT_ADDON: Native | undefined;

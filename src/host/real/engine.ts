@@ -71,7 +71,15 @@ function capture(resolve: Settle, reject: Reject): void {
 }
 
 /** Requests that are about no range of one file. */
-const PLACELESS: ReadonlySet<number> = new Set([Op.open, Op.close, Op.dataSync, Op.move, Op.compare]);
+const PLACELESS: ReadonlySet<number> = new Set([
+  Op.open,
+  Op.close,
+  Op.dataSync,
+  Op.move,
+  Op.compare,
+  Op.cipher,
+  Op.derive,
+]);
 
 const READY = Promise.resolve();
 /** Limit of work that is done without returning to the event loop, about 1 ms; a unit is a request or 8 KiB. */

@@ -19,6 +19,7 @@ import type {
 import { PassedDescriptors } from '../passed-descriptors.js';
 import { loadNative, type Native } from './binding.js';
 import { RealCharacters } from './character.js';
+import { NativeCiphers } from './ciphers.js';
 import { realClock } from './clock.js';
 import { NativeCodecs } from './codecs.js';
 import { Comparer } from './compare.js';
@@ -127,6 +128,7 @@ export class RealHost implements Host {
   #engine: Engine;
   // Made when they are needed: most commands need none of them.
   #codecs: NativeCodecs | undefined;
+  #ciphers: NativeCiphers | undefined;
   #net: RealNet | undefined;
   #characters: RealCharacters | undefined;
   #mover: Mover | undefined;
@@ -145,6 +147,11 @@ export class RealHost implements Host {
   get codecs(): NativeCodecs {
     this.#codecs ??= new NativeCodecs(this.#engine, this.memory);
     return this.#codecs;
+  }
+
+  get ciphers(): NativeCiphers {
+    this.#ciphers ??= new NativeCiphers(this.#engine, this.memory);
+    return this.#ciphers;
   }
 
   get net(): RealNet {

@@ -28,6 +28,8 @@ export const Op = {
   decompress: 15,
   move: 16,
   compare: 17,
+  cipher: 18,
+  derive: 19,
 } as const;
 
 export const FLAG_DIRECT = 1;
@@ -58,6 +60,8 @@ const NAMES: Readonly<Record<number, string>> = {
   [Op.decompress]: 'decompress',
   [Op.move]: 'move',
   [Op.compare]: 'compare',
+  [Op.cipher]: 'encrypt',
+  [Op.derive]: 'derive',
 };
 
 /** Name of an operation in errors. `extra` tells the kinds of fallocate apart. */

@@ -20,6 +20,8 @@ export const SIM_OPERATIONS = [
   'copyRange',
   'compress',
   'decompress',
+  'encrypt',
+  'decrypt',
 ] as const;
 
 export type SimOperation = (typeof SIM_OPERATIONS)[number];

@@ -37,6 +37,7 @@ import { tooLarge } from '../small-file.js';
 import { type CrashStyle, crashStyle } from './changes.js';
 import { SIM_CHARACTERS } from './character.js';
 import * as check from './checks.js';
+import { SimCiphers } from './ciphers.js';
 import { compressNow, decompressNow, supportsNow } from './codecs.js';
 import { compareNow } from './compare.js';
 import { SimDisk, type SimFeature } from './disk.js';
@@ -58,6 +59,7 @@ export class SimHost implements Host {
   readonly clock: SimEngine;
   readonly memory: SimMemory;
   readonly codecs: Codecs;
+  readonly ciphers: SimCiphers;
   readonly net: SimNet;
   readonly characters = SIM_CHARACTERS;
   /** There are no descriptors in the simulation. */
@@ -85,6 +87,7 @@ export class SimHost implements Host {
     this.disk.unsupported = new Set(options.unsupported);
     this.drawn = new Random(this.seed, 3);
     this.codecs = this.makeCodecs();
+    this.ciphers = new SimCiphers(this.clock, () => this.random());
     this.net = new SimNet(this.clock);
     this.context = {
       engine: this.clock,

@@ -276,6 +276,150 @@ export type BlockErrorAction =
   /** the job, or the guest, was stopped */
   | 'stop';
 
+/** Digests. */
+export type QCryptoHashAlgorithm =
+  /** MD5; for what exists already */
+  | 'md5'
+  /** SHA-1; for what exists already */
+  | 'sha1'
+  /** SHA-224 */
+  | 'sha224'
+  /** SHA-256 */
+  | 'sha256'
+  /** SHA-384 */
+  | 'sha384'
+  /** SHA-512 */
+  | 'sha512'
+  /** RIPEMD-160 */
+  | 'ripemd160';
+
+/** Ciphers. Those other than AES are known, and refused: no library that Diskwright keeps has them. */
+export type QCryptoCipherAlgorithm =
+  /** AES with keys of 16 bytes */
+  | 'aes-128'
+  /** AES with keys of 24 bytes */
+  | 'aes-192'
+  /** AES with keys of 32 bytes */
+  | 'aes-256'
+  /** DES */
+  | 'des'
+  /** DES three times */
+  | '3des'
+  /** CAST5 with keys of 16 bytes */
+  | 'cast5-128'
+  /** Serpent with keys of 16 bytes */
+  | 'serpent-128'
+  /** Serpent with keys of 24 bytes */
+  | 'serpent-192'
+  /** Serpent with keys of 32 bytes */
+  | 'serpent-256'
+  /** Twofish with keys of 16 bytes */
+  | 'twofish-128'
+  /** Twofish with keys of 24 bytes */
+  | 'twofish-192'
+  /** Twofish with keys of 32 bytes */
+  | 'twofish-256';
+
+/** How a cipher is applied to the blocks of a sector. */
+export type QCryptoCipherMode =
+  /** each block by itself; equal blocks stay equal */
+  | 'ecb'
+  /** each block depends on the one before it */
+  | 'cbc'
+  /** each block depends on its place; takes two keys */
+  | 'xts'
+  /** a counter is encrypted, and mixed with the block; reveals much of a sector that is written twice */
+  | 'ctr';
+
+/** How the number of a sector becomes its initialization vector. */
+export type QCryptoIVGenAlgorithm =
+  /** its low 32 bits */
+  | 'plain'
+  /** all of it */
+  | 'plain64'
+  /** all of it, encrypted with a digest of the key */
+  | 'essiv';
+
+/** Formats of encrypted disks. */
+export type QCryptoBlockFormat =
+  /** AES in CBC mode, with the password as its key; only for what exists already */
+  | 'qcow'
+  /** LUKS, version 1 */
+  | 'luks';
+
+/** What all formats of encrypted disks have. */
+export interface QCryptoBlockOptionsBase {
+  /** the format */
+  format: QCryptoBlockFormat;
+}
+
+/** Options of AES in CBC mode. */
+export interface QCryptoBlockOptionsQCow {
+  /** id of the secret object with the password; may be left out where only metadata is looked at */
+  'key-secret'?: string;
+}
+
+/** Options of LUKS. */
+export interface QCryptoBlockOptionsLUKS {
+  /** id of the secret object with the password; may be left out where only metadata is looked at */
+  'key-secret'?: string;
+}
+
+/** Options of a new disk that is encrypted with LUKS. */
+export interface QCryptoBlockCreateOptionsLUKS extends QCryptoBlockOptionsLUKS {
+  /** the cipher (default: aes-256) */
+  'cipher-alg'?: QCryptoCipherAlgorithm;
+  /** its mode (default: xts) */
+  'cipher-mode'?: QCryptoCipherMode;
+  /** how initialization vectors are made (default: plain64) */
+  'ivgen-alg'?: QCryptoIVGenAlgorithm;
+  /** the digest for essiv (default: sha256) */
+  'ivgen-hash-alg'?: QCryptoHashAlgorithm;
+  /** the digest of the key derivation (default: sha256) */
+  'hash-alg'?: QCryptoHashAlgorithm;
+  /** milliseconds that the key derivation of one password takes (default: 2000) */
+  'iter-time'?: number;
+}
+
+/** Options of a new encrypted disk. */
+export type QCryptoBlockCreateOptions =
+  | (QCryptoBlockOptionsBase & { format: 'qcow' } & QCryptoBlockOptionsQCow)
+  | (QCryptoBlockOptionsBase & { format: 'luks' } & QCryptoBlockCreateOptionsLUKS);
+
+/** A key slot. */
+export interface QCryptoBlockInfoLUKSSlot {
+  /** a password opens it */
+  active: boolean;
+  /** iterations of its key derivation */
+  iters?: number;
+  /** stripes that its key material is split into */
+  stripes?: number;
+  /** where its key material is, in bytes */
+  'key-offset': number;
+}
+
+/** Information about LUKS. */
+export interface QCryptoBlockInfoLUKS {
+  /** the cipher */
+  'cipher-alg': QCryptoCipherAlgorithm;
+  /** its mode */
+  'cipher-mode': QCryptoCipherMode;
+  /** how initialization vectors are made */
+  'ivgen-alg': QCryptoIVGenAlgorithm;
+  /** the digest for essiv */
+  'ivgen-hash-alg'?: QCryptoHashAlgorithm;
+  /** the digest of the key derivation */
+  'hash-alg': QCryptoHashAlgorithm;
+  /** where the disk begins, in bytes */
+  'payload-offset': number;
+  /** iterations of the key derivation for the digest of the disk's key */
+  'master-key-iters': number;
+  /** the disk's unique identifier */
+  uuid: string;
+  /** the key slots */
+  slots: QCryptoBlockInfoLUKSSlot[];
+}
+
 /** Kinds of address. */
 export type SocketAddressType =
   /** TCP, over IPv4 or IPv6 */
@@ -349,6 +493,8 @@ export type BlockdevDriver =
   | 'file'
   /** protocol: a block device of the host */
   | 'host_device'
+  /** format: a disk that is encrypted with LUKS, version 1 */
+  | 'luks'
   /** protocol: an export of an NBD server */
   | 'nbd'
   /** protocol: as null-co */
@@ -461,6 +607,30 @@ export interface BlockdevOptionsGenericCOWFormat extends BlockdevOptionsGenericF
   backing?: BlockdevRefOrNull;
 }
 
+/** Driver options of luks. */
+export interface BlockdevOptionsLUKS extends BlockdevOptionsGenericFormat {
+  /** id of the secret object with the password; may be left out where only metadata is looked at */
+  'key-secret'?: string;
+}
+
+/** How a qcow2 image is encrypted. */
+export type BlockdevQcow2EncryptionFormat =
+  /** AES in CBC mode, with the password as its key; only for what exists already */
+  | 'aes'
+  /** LUKS, version 1 */
+  | 'luks';
+
+/** What all of {@link BlockdevQcow2Encryption} have. */
+export interface BlockdevQcow2EncryptionBase {
+  /** how it is encrypted */
+  format: BlockdevQcow2EncryptionFormat;
+}
+
+/** Options of an encrypted qcow2 image. */
+export type BlockdevQcow2Encryption =
+  | (BlockdevQcow2EncryptionBase & { format: 'aes' } & QCryptoBlockOptionsQCow)
+  | (BlockdevQcow2EncryptionBase & { format: 'luks' } & QCryptoBlockOptionsLUKS);
+
 /** Sets of metadata that writes are checked against. */
 export type Qcow2OverlapCheckMode =
   /** no checks */
@@ -527,6 +697,8 @@ export interface BlockdevOptionsQcow2 extends BlockdevOptionsGenericCOWFormat {
   'refcount-cache-size'?: number;
   /** seconds after which unused cache entries are removed, 0 for never (default: 600) */
   'cache-clean-interval'?: number;
+  /** how the image is encrypted, and the password */
+  encrypt?: BlockdevQcow2Encryption;
 }
 
 /** Where the algorithm of a driver has come to; the one above the blkdebug node says so. */
@@ -822,6 +994,7 @@ export type BlockdevOptions =
   | (BlockdevOptionsBase & { driver: 'copy-on-read' } & BlockdevOptionsCor)
   | (BlockdevOptionsBase & { driver: 'file' } & BlockdevOptionsFile)
   | (BlockdevOptionsBase & { driver: 'host_device' } & BlockdevOptionsFile)
+  | (BlockdevOptionsBase & { driver: 'luks' } & BlockdevOptionsLUKS)
   | (BlockdevOptionsBase & { driver: 'nbd' } & BlockdevOptionsNbd)
   | (BlockdevOptionsBase & { driver: 'null-aio' } & BlockdevOptionsNull)
   | (BlockdevOptionsBase & { driver: 'null-co' } & BlockdevOptionsNull)
@@ -858,6 +1031,16 @@ export interface BlockdevCreateOptionsFile {
   preallocation?: PreallocMode;
   /** extent size hint for the file system, in bytes; 0 for none */
   'extent-size-hint'?: number;
+}
+
+/** Creates an encrypted disk in a node. */
+export interface BlockdevCreateOptionsLUKS extends QCryptoBlockCreateOptionsLUKS {
+  /** the node */
+  file: BlockdevRef;
+  /** bytes of the disk */
+  size: number;
+  /** off, falloc or full (default: off) */
+  preallocation?: PreallocMode;
 }
 
 /** Creates a raw image in a node: sets the size of the node. */
@@ -908,6 +1091,8 @@ export interface BlockdevCreateOptionsQcow2 {
   'refcount-bits'?: number;
   /** compression method of compressed clusters (default: zlib) */
   'compression-type'?: Qcow2CompressionType;
+  /** how the image is encrypted (default: not at all) */
+  encrypt?: QCryptoBlockCreateOptions;
 }
 
 /** What all of {@link BlockdevCreateOptions} have. */
@@ -926,6 +1111,7 @@ export type BlockdevCreateOptions =
   | (BlockdevCreateOptionsBase & { driver: 'copy-on-read' })
   | (BlockdevCreateOptionsBase & { driver: 'file' } & BlockdevCreateOptionsFile)
   | (BlockdevCreateOptionsBase & { driver: 'host_device' })
+  | (BlockdevCreateOptionsBase & { driver: 'luks' } & BlockdevCreateOptionsLUKS)
   | (BlockdevCreateOptionsBase & { driver: 'nbd' })
   | (BlockdevCreateOptionsBase & { driver: 'null-aio' })
   | (BlockdevCreateOptionsBase & { driver: 'null-co' })
@@ -973,6 +1159,17 @@ export interface Qcow2BitmapInfo {
   flags: Qcow2BitmapInfoFlags[];
 }
 
+/** What all of {@link ImageInfoSpecificQCow2Encryption} have. */
+export interface ImageInfoSpecificQCow2EncryptionBase {
+  /** how it is encrypted */
+  format: BlockdevQcow2EncryptionFormat;
+}
+
+/** Information about an encrypted qcow2 image. */
+export type ImageInfoSpecificQCow2Encryption =
+  | (ImageInfoSpecificQCow2EncryptionBase & { format: 'aes' })
+  | (ImageInfoSpecificQCow2EncryptionBase & { format: 'luks' } & QCryptoBlockInfoLUKS);
+
 /** Information that is specific to qcow2. */
 export interface ImageInfoSpecificQCow2 {
   /** 0.10 or 1.1 */
@@ -993,6 +1190,8 @@ export interface ImageInfoSpecificQCow2 {
   bitmaps?: Qcow2BitmapInfo[];
   /** compression method of compressed clusters */
   'compression-type': Qcow2CompressionType;
+  /** how the image is encrypted */
+  encrypt?: ImageInfoSpecificQCow2Encryption;
 }
 
 /** The object around `ImageInfoSpecificQCow2` in QMP's format. */
@@ -1004,7 +1203,15 @@ export interface ImageInfoSpecificQCow2Wrapper {
 /** Formats with format-specific information. */
 export type ImageInfoSpecificKind =
   /** see `ImageInfoSpecificQCow2` */
-  | 'qcow2';
+  | 'qcow2'
+  /** see `QCryptoBlockInfoLUKS` */
+  | 'luks';
+
+/** The object around `QCryptoBlockInfoLUKS` in QMP's format. */
+export interface ImageInfoSpecificLUKSWrapper {
+  /** the information */
+  data: QCryptoBlockInfoLUKS;
+}
 
 /** What all of {@link ImageInfoSpecific} have. */
 export interface ImageInfoSpecificBase {
@@ -1014,7 +1221,8 @@ export interface ImageInfoSpecificBase {
 
 /** Information that is specific to one format. */
 export type ImageInfoSpecific =
-  | (ImageInfoSpecificBase & { type: 'qcow2' } & ImageInfoSpecificQCow2Wrapper);
+  | (ImageInfoSpecificBase & { type: 'qcow2' } & ImageInfoSpecificQCow2Wrapper)
+  | (ImageInfoSpecificBase & { type: 'luks' } & ImageInfoSpecificLUKSWrapper);
 
 /** Information about an image. */
 export interface ImageInfo {
@@ -2238,6 +2446,7 @@ export type BlockStatsSpecific =
   | (BlockStatsSpecificBase & { driver: 'copy-on-read' })
   | (BlockStatsSpecificBase & { driver: 'file' } & BlockStatsSpecificFile)
   | (BlockStatsSpecificBase & { driver: 'host_device' } & BlockStatsSpecificFile)
+  | (BlockStatsSpecificBase & { driver: 'luks' })
   | (BlockStatsSpecificBase & { driver: 'nbd' })
   | (BlockStatsSpecificBase & { driver: 'null-aio' })
   | (BlockStatsSpecificBase & { driver: 'null-co' })
@@ -3346,6 +3555,7 @@ export type BlockdevDeviceOptions =
   | (BlockdevDeviceOptionsBase & { driver: 'copy-on-read' } & BlockdevOptionsCor)
   | (BlockdevDeviceOptionsBase & { driver: 'file' } & BlockdevOptionsFile)
   | (BlockdevDeviceOptionsBase & { driver: 'host_device' } & BlockdevOptionsFile)
+  | (BlockdevDeviceOptionsBase & { driver: 'luks' } & BlockdevOptionsLUKS)
   | (BlockdevDeviceOptionsBase & { driver: 'nbd' } & BlockdevOptionsNbd)
   | (BlockdevDeviceOptionsBase & { driver: 'null-aio' } & BlockdevOptionsNull)
   | (BlockdevDeviceOptionsBase & { driver: 'null-co' } & BlockdevOptionsNull)
@@ -3490,6 +3700,18 @@ export interface QapiTypes {
   PreallocMode: PreallocMode;
   IoOperationType: IoOperationType;
   BlockErrorAction: BlockErrorAction;
+  QCryptoHashAlgorithm: QCryptoHashAlgorithm;
+  QCryptoCipherAlgorithm: QCryptoCipherAlgorithm;
+  QCryptoCipherMode: QCryptoCipherMode;
+  QCryptoIVGenAlgorithm: QCryptoIVGenAlgorithm;
+  QCryptoBlockFormat: QCryptoBlockFormat;
+  QCryptoBlockOptionsBase: QCryptoBlockOptionsBase;
+  QCryptoBlockOptionsQCow: QCryptoBlockOptionsQCow;
+  QCryptoBlockOptionsLUKS: QCryptoBlockOptionsLUKS;
+  QCryptoBlockCreateOptionsLUKS: QCryptoBlockCreateOptionsLUKS;
+  QCryptoBlockCreateOptions: QCryptoBlockCreateOptions;
+  QCryptoBlockInfoLUKSSlot: QCryptoBlockInfoLUKSSlot;
+  QCryptoBlockInfoLUKS: QCryptoBlockInfoLUKS;
   SocketAddressType: SocketAddressType;
   InetSocketAddress: InetSocketAddress;
   UnixSocketAddress: UnixSocketAddress;
@@ -3506,6 +3728,9 @@ export interface QapiTypes {
   BlockdevOptionsGenericFormat: BlockdevOptionsGenericFormat;
   BlockdevOptionsRaw: BlockdevOptionsRaw;
   BlockdevOptionsGenericCOWFormat: BlockdevOptionsGenericCOWFormat;
+  BlockdevOptionsLUKS: BlockdevOptionsLUKS;
+  BlockdevQcow2EncryptionFormat: BlockdevQcow2EncryptionFormat;
+  BlockdevQcow2Encryption: BlockdevQcow2Encryption;
   Qcow2OverlapCheckMode: Qcow2OverlapCheckMode;
   Qcow2OverlapCheckFlags: Qcow2OverlapCheckFlags;
   Qcow2OverlapChecks: Qcow2OverlapChecks;
@@ -3529,6 +3754,7 @@ export interface QapiTypes {
   BlockdevRef: BlockdevRef;
   BlockdevRefOrNull: BlockdevRefOrNull;
   BlockdevCreateOptionsFile: BlockdevCreateOptionsFile;
+  BlockdevCreateOptionsLUKS: BlockdevCreateOptionsLUKS;
   BlockdevCreateOptionsRaw: BlockdevCreateOptionsRaw;
   BlockdevQcow2Version: BlockdevQcow2Version;
   Qcow2CompressionType: Qcow2CompressionType;
@@ -3537,9 +3763,11 @@ export interface QapiTypes {
   SnapshotInfo: SnapshotInfo;
   Qcow2BitmapInfoFlags: Qcow2BitmapInfoFlags;
   Qcow2BitmapInfo: Qcow2BitmapInfo;
+  ImageInfoSpecificQCow2Encryption: ImageInfoSpecificQCow2Encryption;
   ImageInfoSpecificQCow2: ImageInfoSpecificQCow2;
   ImageInfoSpecificQCow2Wrapper: ImageInfoSpecificQCow2Wrapper;
   ImageInfoSpecificKind: ImageInfoSpecificKind;
+  ImageInfoSpecificLUKSWrapper: ImageInfoSpecificLUKSWrapper;
   ImageInfoSpecific: ImageInfoSpecific;
   ImageInfo: ImageInfo;
   ImageCheck: ImageCheck;

@@ -165,6 +165,7 @@ function createOptions(options: CreateRequest<'qcow2'>['options'], dataFile?: st
     backingFormat: options['backing-fmt'],
     compressionType: options['compression-type'],
     preallocation: options.preallocation,
+    encryption: options.encrypt?.format,
   };
 }
 
@@ -191,9 +192,9 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
     await refuseDataBelow(image);
     return image;
   },
-  checkCreate: (options, path, host) => {
+  checkCreate: (options, path, graph) => {
     planQcow2(path, createOptions(options));
-    if (options['compression-type'] === 'zstd' && host?.codecs.supports('zstd') === false) {
+    if (options['compression-type'] === 'zstd' && graph?.host.codecs.supports('zstd') === false) {
       throw BlockError.at(path, 'unsupported', 'this build of diskwright has no zstd', { operation: 'create' });
     }
   },

@@ -1,0 +1,104 @@
+// luks: a file with a LUKS header (version 1), and the disk behind it, encrypted sector by sector. Where it was opened for its header alone, it has no
+// cipher, and its content cannot be reached.
+//
+//   file   | header, key material | sector 0 | sector 1 | ...        a sector's number counts from the payload on
+//                                 ^ payload offset
+
+import type { Abilities } from '../../../block/abilities.js';
+import type { Child } from '../../../block/child.js';
+import type { Graph } from '../../../block/graph.js';
+import { FormatNode } from '../../../block/node/format.js';
+import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
+import type { Permissions } from '../../../block/roles.js';
+import type { BlockStatus, TruncateOptions, WriteFlags } from '../../../block/types.js';
+import { CIPHER_SECTOR, type SectorCipher } from '../../../host/cipher.js';
+import type { ZeroScan } from '../../../host/host.js';
+import { BlockError } from '../../../util/errors.js';
+import { decryptPieces, writePieces } from './pieces.js';
+import { type Volume, volumeInfo } from './volume.js';
+
+export class LuksNode extends FormatNode {
+  override readonly driver = 'luks';
+  override readonly filename: string;
+  override requestAlignment = CIPHER_SECTOR;
+  readonly #volume: Volume;
+  readonly #cipher: SectorCipher | null;
+  /** Bytes before the disk in the file. */
+  readonly #offset: number;
+
+  /** Takes the cipher over: it is closed with the node. */
+  constructor(
+    graph: Graph,
+    node: NodeOptions,
+    file: BlockNode,
+    volume: Volume,
+    cipher: SectorCipher | null,
+    permissions: Permissions,
+  ) {
+    super(graph, node);
+    this.#volume = volume;
+    this.#cipher = cipher;
+    this.#offset = volume.header.payloadOffset;
+    this.filename = file.filename;
+    this.length = file.length - this.#offset;
+    this.setChild('file', file, 'image', permissions);
+  }
+
+  override get abilities(): Abilities {
+    return {
+      details: () => ({ encrypted: true, specific: { type: 'luks', data: volumeInfo(this.#volume) } }),
+    };
+  }
+
+  /** What was there before is gone, but what is there now decrypts to anything but zeroes. */
+  override get zeroWhenNew(): boolean {
+    return false;
+  }
+
+  protected override async doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
+    const cipher = this.#needCipher('read', offset);
+    const stop = this.#below.raise('read_aio');
+    if (stop !== undefined) await stop;
+    await this.#below.read(this.#offset + offset, buffer);
+    await decryptPieces(cipher, offset, buffer);
+    if (scan !== undefined) this.host.memory.zeroMap(buffer, scan.granule, scan.map);
+  }
+
+  protected override async doWrite(offset: number, buffer: Uint8Array, flags: WriteFlags): Promise<void> {
+    if (flags.compressed) throw this.unsupported('compressed writes', offset, buffer.length);
+    const cipher = this.#needCipher('write', offset);
+    const stop = this.#below.raise('write_aio');
+    if (stop !== undefined) await stop;
+    const at = this.#offset + offset;
+    await writePieces(this.host.memory, cipher, offset, buffer, (done, piece) => this.#below.write(at + done, piece));
+  }
+
+  override blockStatusSync(_offset: number, length: number): BlockStatus {
+    return { length, allocated: true, data: true, zero: false, compressed: false, offset: -1, node: null };
+  }
+
+  protected override async doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
+    return this.blockStatusSync(offset, length);
+  }
+
+  protected override async doTruncate(size: number, options: TruncateOptions): Promise<void> {
+    if (!Number.isSafeInteger(size + this.#offset)) {
+      throw BlockError.at(this.filename, 'limit', 'The requested file size is too large', { operation: 'resize' });
+    }
+    await this.#below.truncate(size + this.#offset, options);
+  }
+
+  protected override async doClose(): Promise<void> {
+    this.#cipher?.close();
+  }
+
+  get #below(): Child {
+    return this.primary!;
+  }
+
+  #needCipher(operation: string, offset: number): SectorCipher {
+    if (this.#cipher !== null) return this.#cipher;
+    const reason = "Parameter 'key-secret' is required for cipher";
+    throw BlockError.at(this.filename, 'permission', reason, { operation, offset });
+  }
+}

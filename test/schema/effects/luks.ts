@@ -1,0 +1,138 @@
+// What the options of encryption do: the header that they lead to, and who can read what is behind it.
+
+import { expect } from 'chai';
+import { type Bench, makeBench, readNode } from '../../drivers/support.js';
+import {
+  another,
+  created,
+  createdQcow2,
+  type Effects,
+  file,
+  opened,
+  PATH,
+  refusedCreate,
+  refusedOpen,
+  SIZE,
+} from './kit.js';
+
+const KIB = 1024;
+const FAST = { 'iter-time': 1 };
+
+async function withSecrets(bench: Bench): Promise<Bench> {
+  for (const id of ['a', 'b']) await bench.graph.objects.add({ 'qom-type': 'secret', id, data: `password ${id}` });
+  return bench;
+}
+
+async function madeLuks(own: object = {}): Promise<Bench> {
+  const bench = await withSecrets(makeBench());
+  await created(bench, { driver: 'file', filename: PATH, size: 0 });
+  await created(bench, { driver: 'luks', file: file(), size: 64 * KIB, 'key-secret': 'a', ...FAST, ...own });
+  return bench;
+}
+
+const luks = (own: object = {}): object => ({ driver: 'luks', file: file(), 'key-secret': 'a', ...own });
+
+/** What the header says, and a proof that the image reads what is written to it. */
+async function said(own: object): Promise<Record<string, unknown>> {
+  const bench = await madeLuks(own);
+  const node = await opened(bench, luks());
+  await node.write(0, new Uint8Array(KIB).fill(7));
+  await bench.graph.closeAll();
+  const again = await opened(await withSecrets(another(bench)), luks());
+  const content = new Uint8Array(KIB);
+  await readNode(again, 0, content);
+  expect(content.every((byte) => byte === 7)).to.equal(true);
+  return again.abilities.details!().specific!.data as unknown as Record<string, unknown>;
+}
+
+const says = (own: object, name: string, value: unknown) => async () => expect((await said(own))[name]).to.equal(value);
+
+/** Until qcow2 images can be encrypted. */
+const refused: Effects[string] = [
+  'is refused by name',
+  async () => {
+    const bench = await withSecrets(makeBench());
+    await created(bench, { driver: 'file', filename: PATH, size: 0 });
+    const options = {
+      driver: 'qcow2',
+      file: file(),
+      size: SIZE,
+      encrypt: { format: 'luks', 'key-secret': 'a', ...FAST },
+    };
+    await refusedCreate(bench, options, /encryption/);
+    await createdQcow2(bench);
+    await refusedOpen(
+      bench,
+      { driver: 'qcow2', file: file(), encrypt: { format: 'luks' } },
+      /No encryption in image header/,
+    );
+  },
+];
+
+export const luksEffects: Effects = {
+  'BlockdevOptionsQcow2.encrypt': refused,
+  'BlockdevQcow2Encryption.format': refused,
+  'QCryptoBlockOptionsLUKS.key-secret': refused,
+  'QCryptoBlockOptionsQCow.key-secret': refused,
+  'BlockdevCreateOptionsQcow2.encrypt': refused,
+  'QCryptoBlockCreateOptions.format': refused,
+  'QCryptoBlockCreateOptionsLUKS.key-secret': refused,
+  'QCryptoBlockCreateOptionsLUKS.cipher-alg': refused,
+  'QCryptoBlockCreateOptionsLUKS.cipher-mode': refused,
+  'QCryptoBlockCreateOptionsLUKS.ivgen-alg': refused,
+  'QCryptoBlockCreateOptionsLUKS.ivgen-hash-alg': refused,
+  'QCryptoBlockCreateOptionsLUKS.hash-alg': refused,
+  'QCryptoBlockCreateOptionsLUKS.iter-time': refused,
+  'BlockdevOptionsLUKS.file': [
+    'is the file',
+    async () => expect((await opened(await madeLuks(), luks())).length).to.equal(64 * KIB),
+  ],
+  'BlockdevOptionsLUKS.key-secret': [
+    'opens the image, or does not',
+    async () => {
+      const bench = await madeLuks();
+      await refusedOpen(bench, luks({ 'key-secret': 'b' }), /Invalid password/);
+      await refusedOpen(bench, luks({ 'key-secret': 'c' }), /No secret with id 'c'/);
+      await opened(bench, luks());
+    },
+  ],
+  'BlockdevCreateOptionsLUKS.file': ['is the file', async () => void (await madeLuks())],
+  'BlockdevCreateOptionsLUKS.size': [
+    'is the size of the disk, rounded up to whole sectors',
+    async () => expect((await opened(await madeLuks({ size: 1000 }), luks())).length).to.equal(1024),
+  ],
+  'BlockdevCreateOptionsLUKS.preallocation': [
+    'takes the space',
+    async () => {
+      expect((await madeLuks({ size: SIZE, preallocation: 'off' })).host.used).to.be.lessThan(SIZE);
+      expect((await madeLuks({ size: SIZE, preallocation: 'falloc' })).host.used).to.be.at.least(SIZE);
+      expect((await madeLuks({ size: SIZE, preallocation: 'full' })).host.used).to.be.at.least(SIZE);
+      const bench = await madeLuks();
+      const options = { driver: 'luks', file: file(), size: SIZE, 'key-secret': 'a', preallocation: 'metadata' };
+      await refusedCreate(bench, options, /Unsupported preallocation mode/);
+    },
+  ],
+  'BlockdevCreateOptionsLUKS.key-secret': [
+    'is the password from then on',
+    async () => {
+      const bench = await madeLuks({ 'key-secret': 'b' });
+      await refusedOpen(bench, luks(), /Invalid password/);
+      await opened(bench, luks({ 'key-secret': 'b' }));
+    },
+  ],
+  'BlockdevCreateOptionsLUKS.cipher-alg': ['is the cipher', says({ 'cipher-alg': 'aes-192' }, 'cipher-alg', 'aes-192')],
+  'BlockdevCreateOptionsLUKS.cipher-mode': ['is its mode', says({ 'cipher-mode': 'cbc' }, 'cipher-mode', 'cbc')],
+  'BlockdevCreateOptionsLUKS.ivgen-alg': ['makes the vectors', says({ 'ivgen-alg': 'plain' }, 'ivgen-alg', 'plain')],
+  'BlockdevCreateOptionsLUKS.ivgen-hash-alg': [
+    'is the digest of essiv',
+    says({ 'ivgen-alg': 'essiv', 'ivgen-hash-alg': 'md5' }, 'ivgen-hash-alg', 'md5'),
+  ],
+  'BlockdevCreateOptionsLUKS.hash-alg': ['is the digest', says({ 'hash-alg': 'sha1' }, 'hash-alg', 'sha1')],
+  'BlockdevCreateOptionsLUKS.iter-time': [
+    'is the time of a password: on the simulated host, a million iterations a second',
+    async () => {
+      const { slots } = (await said({ 'iter-time': 50 })) as { slots: { iters: number }[] };
+      expect(slots[0].iters).to.equal(50_000);
+    },
+  ],
+};
