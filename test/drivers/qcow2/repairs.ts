@@ -40,7 +40,7 @@ export async function damagedImage(seed: number): Promise<Damaged> {
     version,
     'cluster-size': clusterSize,
     'refcount-bits': refcountBits,
-    ...(hasBacking && { 'backing-file': BASE, 'backing-fmt': 'raw' as const }),
+    ...(hasBacking && { 'backing-file': 'base.raw', 'backing-fmt': 'raw' as const }),
   });
   const node = await openAt(fixture);
   for (let i = 0; i < 18; i++) {

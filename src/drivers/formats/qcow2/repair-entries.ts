@@ -1,9 +1,10 @@
 // What becomes of an L2 entry that is wrong by itself. What it reads as stays: reserved bits mean nothing; a cluster behind the end of the file reads as
 // zeroes. What could not be read at all reads as zeroes from then on, or, in version 2, which has no such entries, as the backing file.
 
+import { roundUp } from '../../../util/numbers.js';
 import type { CheckState } from './check-state.js';
 import { clearReserved, hasReservedBits, hostIn, isCompressed, isCopied, isZero, setCopied } from './l2-codec.js';
-import type { HostOffset } from './types.js';
+import { type HostOffset, SECTOR } from './types.js';
 
 export interface MendingRules {
   /** There is a backing file: what is not allocated has content. */
@@ -64,9 +65,14 @@ export class EntryMender {
   }
 
   #mendCompressed(table: DataView, position: number, high: number, low: number): Mended {
-    const { codec } = this.#state;
+    const { codec, fileLength } = this.#state;
     const host = codec.compressedHost(high, low);
-    if (this.#state.isBeyond(host, codec.compressedBytes(high, low))) return this.#lose(table, position);
+    if (this.#state.isBeyond(host, codec.compressedBytes(high, low))) {
+      if (host >= fileLength) return this.#lose(table, position);
+      // The data may end before the file does: an entry counts whole sectors, and one that counts too many reads the same with fewer.
+      codec.putCompressed(table, position / codec.entryBytes, host, roundUp(fileLength, SECTOR) - host);
+      return 'changed';
+    }
     if (!isCopied(high)) return 'right';
     setCopied(table, position, false);
     return 'changed';
