@@ -1,7 +1,7 @@
 // Damaged images beside qemu-img: the same figures before, nothing that qemu-img's check finds after our repair, and at least what is readable after its own.
 
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { Graph } from '../../src/block/graph.js';

@@ -677,6 +677,8 @@ export type Qcow2OverlapChecks =
 export interface BlockdevOptionsQcow2 extends BlockdevOptionsGenericCOWFormat {
   /** the external data file, where the image has one (default: what the header names) */
   'data-file'?: BlockdevRef;
+  /** refcounts may be written late, as the image says (default: as the image says). They are written in time anyway: nothing is gained or lost */
+  'lazy-refcounts'?: boolean;
   /** clusters that a guest discards are discarded in the file (default: true if discard=unmap) */
   'pass-discard-request'?: boolean;
   /** clusters that are freed by deleting a snapshot are discarded in the file (default: true) */
@@ -1089,6 +1091,8 @@ export interface BlockdevCreateOptionsQcow2 {
   preallocation?: PreallocMode;
   /** 1, 2, 4, 8, 16, 32 or 64 (default: 16) */
   'refcount-bits'?: number;
+  /** refcounts may be written late (default: off) */
+  'lazy-refcounts'?: boolean;
   /** compression method of compressed clusters (default: zlib) */
   'compression-type'?: Qcow2CompressionType;
   /** how the image is encrypted (default: not at all) */

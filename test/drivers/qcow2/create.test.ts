@@ -29,6 +29,7 @@ const SAME: [string, CreateOptions, string][] = [
     { size: 10 * MIB, 'backing-file': 'base.raw', 'backing-fmt': 'raw' },
     'backing_file=base.raw,backing_fmt=raw',
   ],
+  ['lazy refcounts', { size: 10 * MIB, 'lazy-refcounts': true }, 'lazy_refcounts=on'],
   ['preallocated metadata', { size: 10 * MIB, preallocation: 'metadata' }, 'preallocation=metadata'],
 ];
 
@@ -45,7 +46,12 @@ const REFUSED: [string, Partial<Qcow2CreateOptions>, string, RegExp][] = [
   ['a backing format without a file', { backingFormat: 'raw' }, 'invalid-argument', /without backing file/],
   ['a backing file name of 1024 bytes', { backingFile: 'x'.repeat(1024) }, 'invalid-argument', /too long/],
   ['a disk beyond the L1 limit', { size: 2 ** 52, clusterSize: 512 }, 'limit', /too large/],
-  ['lazy refcounts', { lazyRefcounts: true }, 'unsupported', /lazy refcounts/],
+  [
+    'lazy refcounts in version 2',
+    { lazyRefcounts: true, compat: 'v2' },
+    'invalid-argument',
+    /only supported with compatibility level 1.1/,
+  ],
   ['extended L2 entries', { extendedL2: true }, 'unsupported', /extended L2/],
   ['encryption', { encryption: 'luks' }, 'unsupported', /encryption \(luks\)/],
   ['a data file in version 2', { dataFile: 'd', compat: 'v2' }, 'invalid-argument', /External data files are only/],

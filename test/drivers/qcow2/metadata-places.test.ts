@@ -176,7 +176,7 @@ describe('qcow2: where metadata lies', () => {
     const told: object[] = [];
     fixture.graph.events.on('BLOCK_IMAGE_CORRUPTED', (data) => told.push(data));
     for (let tries = 0; tries < 2; tries++) await failureOf(node.write(0, pattern(512)));
-    const msg = `Preventing invalid write on metadata (overlaps with active-l1) at offset ${place}`;
+    const msg = 'Preventing invalid write on metadata (overlaps with active L1 table)';
     const event = { device: '', 'node-name': node.nodeName, msg, fatal: true, offset: place, size: CLUSTER };
     expect(told).to.deep.equal([event]);
   });

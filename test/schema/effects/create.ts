@@ -125,6 +125,10 @@ export const create: Effects = {
     'is the width of a refcount',
     async () => expect(await field({ 'refcount-bits': 64 }, 96, 4)).to.equal(6),
   ],
+  'BlockdevCreateOptionsQcow2.lazy-refcounts': [
+    'is a bit of the header',
+    async () => expect(await field({ 'lazy-refcounts': true }, 84, 4)).to.equal(1),
+  ],
   'BlockdevCreateOptionsQcow2.compression-type': [
     'is how clusters are compressed',
     async () => expect(await field({ 'compression-type': 'zstd' }, 104, 1)).to.equal(1),

@@ -74,6 +74,22 @@ async function holes(own: object): Promise<{ request: number; other: number }> {
 }
 
 export const qcow2Effects: Effects = {
+  'BlockdevOptionsQcow2.lazy-refcounts': [
+    'is refused of version 2, and leaves no dirty image of version 3',
+    async () => {
+      for (const version of ['v2', 'v3'] as const) {
+        const bench = withFile();
+        await createdQcow2(bench, { version });
+        const options = qcow2({ 'lazy-refcounts': true });
+        if (version === 'v2') await refusedOpen(bench, options, /Lazy refcounts require/);
+        else {
+          const node = await opened(bench, options);
+          await node.write(0, new Uint8Array(512));
+          expect(bench.host.readFile(PATH, 79, 1)[0]).to.equal(0);
+        }
+      }
+    },
+  ],
   'BlockdevOptionsQcow2.file': [
     'is where the image lies',
     async () => {

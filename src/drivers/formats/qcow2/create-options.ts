@@ -35,7 +35,7 @@ export const QCOW2_CREATE_OPTIONS: CreateOptions = {
     },
     { name: 'encryption', kind: 'bool (on/off)', help: 'Not supported yet: off only', member: null },
     { name: 'extended_l2', kind: 'bool (on/off)', help: 'Not supported yet: off only', member: null },
-    { name: 'lazy_refcounts', kind: 'bool (on/off)', help: 'Not supported yet: off only', member: null },
+    { name: 'lazy_refcounts', kind: 'bool (on/off)', help: 'Postpone refcount updates', member: 'lazy-refcounts' },
     {
       name: 'preallocation',
       kind: 'str',

@@ -12,6 +12,7 @@ import { roundUp } from '../../../util/numbers.js';
 import { encodeFeatureNames } from './features.js';
 import {
   Autoclear,
+  Compatible,
   Extension,
   encodeExtensions,
   encodeHeader,
@@ -103,6 +104,13 @@ function checkOptions(options: Qcow2CreateOptions, path: string): Geometry {
   if (!Number.isInteger(refcountOrder) || refcountOrder < 0 || refcountOrder > 6) {
     throw refuse(path, 'invalid-argument', 'Refcount width must be a power of two and may not exceed 64 bits');
   }
+  if (version === 2 && options.lazyRefcounts) {
+    throw refuse(
+      path,
+      'invalid-argument',
+      'Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 or greater)',
+    );
+  }
   if (version === 2 && refcountBits !== 16) {
     throw refuse(
       path,
@@ -152,7 +160,6 @@ function checkOptions(options: Qcow2CreateOptions, path: string): Geometry {
 
 function checkUnsupported(options: Qcow2CreateOptions, path: string): void {
   const asked: [boolean, string][] = [
-    [options.lazyRefcounts === true, 'lazy refcounts'],
     [options.extendedL2 === true, 'extended L2 entries'],
     [(options.encryption ?? null) !== null, `encryption (${options.encryption})`],
   ];
@@ -230,7 +237,7 @@ function makeHeaderBytes(layout: Layout, options: Qcow2CreateOptions): Uint8Arra
     nbSnapshots: 0,
     snapshotsOffset: 0,
     incompatibleFeatures: (zstd ? Incompatible.compression : 0n) | (dataFile === null ? 0n : Incompatible.dataFile),
-    compatibleFeatures: 0n,
+    compatibleFeatures: options.lazyRefcounts ? Compatible.lazyRefcounts : 0n,
     autoclearFeatures: options.dataFileRaw ? Autoclear.dataFileRaw : 0n,
     refcountOrder: geometry.refcountOrder,
     headerLength,

@@ -161,6 +161,7 @@ function createOptions(options: CreateRequest<'qcow2'>['options'], dataFile?: st
     compat: options.version,
     clusterSize: options['cluster-size'],
     refcountBits: options['refcount-bits'],
+    lazyRefcounts: options['lazy-refcounts'],
     backingFile: options['backing-file'],
     backingFormat: options['backing-fmt'],
     compressionType: options['compression-type'],

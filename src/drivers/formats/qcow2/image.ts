@@ -222,7 +222,7 @@ export class Qcow2Image {
   /** Rejects with `corrupt-image` where [start, start + length), which a mapping says is data, is metadata. To be called before data is written in place. */
   async checkDataWrite(start: HostOffset, length: number): Promise<void> {
     const what = this.besideContent.overlap(start, start + length);
-    if (what !== null) throw await this.corrupt(overlapMessage(start, what), start, length);
+    if (what !== null) throw await this.corrupt(overlapMessage(what), start, length);
   }
 
   /**

@@ -18,12 +18,19 @@ const MAX_CLEAN_INTERVAL = 2 ** 32 - 1;
 /** Limit of a cache in bytes, whatever the option says. */
 const MAX_CACHE_BYTES = 2 ** 31;
 
-export type OverlapKind = 'main-header' | 'active-l1' | 'active-l2' | 'refcount-table' | 'refcount-block';
+export type OverlapKind = Exclude<keyof Qcow2OverlapCheckFlags, 'template'>;
 
-/** Kinds that QEMU can check and this driver cannot. */
-const UNCHECKED = ['snapshot-table', 'inactive-l1', 'inactive-l2', 'bitmap-directory'] as const;
-const CONSTANT: readonly OverlapKind[] = ['main-header', 'active-l1', 'refcount-table'];
-const CACHED: readonly OverlapKind[] = [...CONSTANT, 'active-l2', 'refcount-block'];
+/** The sets of kinds by their names, as QEMU has them. */
+const CONSTANT: readonly OverlapKind[] = [
+  'main-header',
+  'active-l1',
+  'refcount-table',
+  'snapshot-table',
+  'bitmap-directory',
+];
+const CACHED: readonly OverlapKind[] = [...CONSTANT, 'active-l2', 'refcount-block', 'inactive-l1'];
+const ALL: readonly OverlapKind[] = [...CACHED, 'inactive-l2'];
+const KINDS_BY_MODE = { none: [], constant: CONSTANT, cached: CACHED, all: ALL } as const;
 
 /** Sizes of the caches, in tables of one cluster each. */
 export interface CacheTables {
@@ -89,14 +96,11 @@ export function checkOptions(options: DriverOptions, geometry: Geometry, path: s
   if (options['discard-no-unref'] === true && geometry.version === 2) {
     refuse('invalid-argument', 'discard-no-unref is only supported since qcow2 version 3');
   }
+  if (options['lazy-refcounts'] === true && geometry.version === 2) {
+    refuse('invalid-argument', 'Lazy refcounts require a qcow2 image with at least qemu 1.1 compatibility level');
+  }
   if (options['pass-discard-snapshot'] !== undefined) {
     refuse('unsupported', 'pass-discard-snapshot is not supported: no internal snapshot can be deleted');
-  }
-  const asked = options['overlap-check'];
-  const flags: Qcow2OverlapCheckFlags = typeof asked === 'object' ? asked : {};
-  if (asked === 'all' || flags.template === 'all') refuse('unsupported', "overlap-check 'all' is not supported");
-  for (const kind of UNCHECKED) {
-    if (flags[kind] === true) refuse('unsupported', `overlap-check.${kind} is not supported`);
   }
 }
 
@@ -128,9 +132,8 @@ export function overlapKinds(options: DriverOptions): ReadonlySet<OverlapKind> {
   const asked = options['overlap-check'];
   const flags: Qcow2OverlapCheckFlags = typeof asked === 'object' ? asked : {};
   const mode = typeof asked === 'string' ? asked : (flags.template ?? 'cached');
-  const base = mode === 'none' ? [] : mode === 'constant' ? CONSTANT : CACHED;
-  const kinds = new Set<OverlapKind>(base);
-  for (const kind of CACHED) {
+  const kinds = new Set<OverlapKind>(KINDS_BY_MODE[mode]);
+  for (const kind of ALL) {
     if (flags[kind] === true) kinds.add(kind);
     if (flags[kind] === false) kinds.delete(kind);
   }

@@ -1,7 +1,7 @@
-// The index of an image's own metadata, so that nothing else is written over it (QEMU's overlap checks `constant` and `cached`).
+// The index of an image's own metadata, so that nothing else is written over it (QEMU's overlap checks).
 //
-//   contiguous tables   | header |   | L1 table |   | refcount table |       few: each has an owner, which may move it
-//   single clusters     L2 tables, refcount blocks                           many: one set of host offsets for each kind
+//   contiguous tables   header, L1 tables, refcount table, snapshot table, bitmap directory   few: each has an owner, which may move it
+//   single clusters     L2 tables, refcount blocks, L2 tables of snapshots alone              many: one set of host offsets for each kind
 //
 // There may be several L1 tables, and they may point to the same L2 tables: a set counts the pointers to each cluster, so that a cluster is metadata until
 // the last pointer is removed. Every write that is done in place is checked: one binary search for each set.
@@ -10,9 +10,22 @@ import type { OverlapKind } from './options.js';
 import type { Geometry, HostOffset } from './types.js';
 
 /** Metadata of single clusters, anywhere in the file. */
-export type ScatteredKind = 'active-l2' | 'refcount-block';
+export type ScatteredKind = 'active-l2' | 'refcount-block' | 'inactive-l2';
 
-const SCATTERED_KINDS: readonly ScatteredKind[] = ['active-l2', 'refcount-block'];
+const SCATTERED_KINDS: readonly ScatteredKind[] = ['active-l2', 'refcount-block', 'inactive-l2'];
+
+/** What messages call each kind. */
+const NAMES: Readonly<Record<OverlapKind, string>> = {
+  'main-header': 'qcow2_header',
+  'active-l1': 'active L1 table',
+  'active-l2': 'active L2 table',
+  'refcount-table': 'refcount table',
+  'refcount-block': 'refcount block',
+  'snapshot-table': 'snapshot table',
+  'inactive-l1': 'inactive L1 table',
+  'inactive-l2': 'inactive L2 table',
+  'bitmap-directory': 'bitmap directory',
+};
 
 /** A contiguous table. */
 interface FixedRange {
@@ -74,13 +87,13 @@ export class MetadataIndex {
   }
 
   /** The kind of metadata that a write of [start, end) would overwrite, or null. For a write of a table itself, its own kind is `ignored`. */
-  overlap(start: HostOffset, end: number, ignored: OverlapKind | null = null): string | null {
+  overlap(start: HostOffset, end: number, ignored: OverlapKind | null = null): OverlapKind | null {
     for (const range of this.#fixed) {
       if (range.start < end && start < range.end && range.kind !== ignored) return range.kind;
     }
     const from = start - (start % this.#clusterSize);
     for (const { kind, clusters } of this.#scattered) {
-      if (kind !== ignored && clusters.overlaps(from, end)) return 'L2 table or refcount block';
+      if (kind !== ignored && clusters.overlaps(from, end)) return kind;
     }
     return null;
   }
@@ -156,6 +169,6 @@ function takeOne(counts: Map<number, number>, key: number): boolean {
 }
 
 /** The message for a write that would destroy metadata. */
-export function overlapMessage(offset: HostOffset, what: string): string {
-  return `Preventing invalid write on metadata (overlaps with ${what}) at offset ${offset}`;
+export function overlapMessage(kind: OverlapKind): string {
+  return `Preventing invalid write on metadata (overlaps with ${NAMES[kind]})`;
 }

@@ -8,6 +8,7 @@
 import { assert } from '../../../util/assert.js';
 import type { BlockError } from '../../../util/errors.js';
 import type { Qcow2Image } from './image.js';
+import type { OverlapKind } from './options.js';
 import { overlapMessage } from './overlap.js';
 import { PointerTable } from './pointer-table.js';
 import { fillRefcountOnes } from './refcount-codec.js';
@@ -23,9 +24,9 @@ import {
 } from './types.js';
 
 /** Marks the image corrupt: a cluster that the refcounts call free holds metadata (`what`). */
-export function wronglyFree(image: Qcow2Image, cluster: ClusterIndex, what: string): Promise<BlockError> {
+export function wronglyFree(image: Qcow2Image, cluster: ClusterIndex, what: OverlapKind): Promise<BlockError> {
   const start = hostOf(cluster, image.geometry);
-  return image.corrupt(overlapMessage(start, what), start, image.geometry.clusterSize);
+  return image.corrupt(overlapMessage(what), start, image.geometry.clusterSize);
 }
 
 /**

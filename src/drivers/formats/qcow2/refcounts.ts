@@ -11,6 +11,7 @@
 
 import { assert } from '../../../util/assert.js';
 import type { Qcow2Image } from './image.js';
+import type { OverlapKind } from './options.js';
 import { blockPointerHex, blockPointerTarget } from './pointer-codec.js';
 import { PointerTable } from './pointer-table.js';
 import {
@@ -109,10 +110,11 @@ export class Refcounts {
     await this.#making;
   }
 
-  /** The kind of metadata in these clusters; null for none. The header is always known, even where overlap checks are off. */
-  metadataIn(cluster: ClusterIndex, count: number): string | null {
+  /** The kind of metadata in these clusters; null for none, or for `ignored`. The header is always known, even where overlap checks are off. */
+  metadataIn(cluster: ClusterIndex, count: number, ignored: OverlapKind | null = null): OverlapKind | null {
     if (cluster === 0) return 'main-header';
-    return this.#image.metadata.overlap(hostOf(cluster, this.#image.geometry), (cluster + count) * this.#clusterSize);
+    const { geometry, metadata } = this.#image;
+    return metadata.overlap(hostOf(cluster, geometry), (cluster + count) * this.#clusterSize, ignored);
   }
 
   // ---- looking up ---------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import { type HostOffset, plus, SECTOR } from './types.js';
 /** Rejects with `corrupt-image` where a table of this kind in [start, start + length) would be written over other metadata. */
 async function checkPlace(image: Qcow2Image, start: HostOffset, length: number, kind: OverlapKind): Promise<void> {
   const other = image.metadata.overlap(start, start + length, kind);
-  if (other !== null) throw await image.corrupt(overlapMessage(start, other), start, length);
+  if (other !== null) throw await image.corrupt(overlapMessage(other), start, length);
 }
 
 /** Reserves `table`, which may be changed afterwards. Rejects with `corrupt-image` (the image is marked corrupt), `no-space`, `io`. */
