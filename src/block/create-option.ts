@@ -5,11 +5,11 @@ export interface CreateOption {
   name: string;
   kind: 'str' | 'size' | 'num' | 'bool (on/off)';
   help: string;
-  /** Name in `BlockdevCreateOptions`; null: only the default is supported. */
+  /** Name in `BlockdevCreateOptions`, `encrypt.format` for a member of a member; null: only the default is supported. */
   member: string | null;
   /** The value is the name of a file, the member what opens that. */
   isFile?: true;
-  /** Values that are called otherwise there. */
+  /** Values that are called otherwise there; of a switch, those that say something at all. */
   values?: Readonly<Record<string, string>>;
 }
 

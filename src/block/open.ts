@@ -140,7 +140,8 @@ async function openLevel(
 ): Promise<BlockNode> {
   const file = await children.openFile();
   const definition = findDriver(options.driver ?? (await probe(needFile(file))));
-  const own = options.asOptionsOf(definition);
+  const complete = file === null ? undefined : definition.complete;
+  const own = (complete === undefined ? options : await complete(options, file!)).asOptionsOf(definition);
   const { referrer } = settings;
   if (definition.kind === 'protocol' && file !== null) throw noImageFormat(definition.name);
   const request: OpenRequest = {

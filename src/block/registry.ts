@@ -1,7 +1,7 @@
 // The drivers, by name. A driver is one folder (or file) and one line in drivers/index.ts.
 
 import type { BlockdevCreateOptions, BlockdevDriver, BlockdevOptions } from '../schema/generated/types.js';
-import type { LevelDriver } from '../schema/loose-options.js';
+import type { LevelDriver, LooseOptions } from '../schema/loose-options.js';
 import { BlockError } from '../util/errors.js';
 import type { Child } from './child.js';
 import type { CreateOptions } from './create-option.js';
@@ -125,6 +125,8 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   probe?(head: Uint8Array, filename: string): number;
   /** Those of its own options that a node takes while it is open: see `BlockNode.prepareReopen`. Default: none. */
   readonly changeable?: readonly string[];
+  /** Completes options that were written in short, by what `file` says. Default: they are as they were given. Rejects as a read of it. */
+  complete?(options: LooseOptions, file: BlockNode): Promise<LooseOptions>;
   /** Opens a node with its children, not yet in the graph. Where it rejects, it has closed what it opened itself, but the children. */
   open(request: OpenRequest<D>): Promise<BlockNode>;
   /**

@@ -7,8 +7,9 @@ import { parseProtocolName } from '../block/filename.js';
 import { type DriverDefinition, knownDriver } from '../block/registry.js';
 import { registerDrivers } from '../drivers/index.js';
 import type { BlockdevDriver } from '../schema/generated/types.js';
-import { parseKeyval } from '../schema/keyval.js';
+import { flatten, parseKeyval } from '../schema/keyval.js';
 import { validate } from '../schema/validate.js';
+import { BlockError } from '../util/errors.js';
 import { MAX_BYTES, parseWholeNumber, sizeOfOption, UINT64_MAX } from '../util/size.js';
 import { UsageError } from './getopt.js';
 import { shown as shownName } from './output.js';
@@ -71,27 +72,15 @@ export function optionHelp(format: string, named: boolean, without: readonly str
 export function parseCreateOptions(format: string, texts: readonly string[]): CreateValues {
   const values: CreateValues = new Map();
   for (const text of texts) {
-    for (const [name, value] of Object.entries(flat(text))) {
-      if (REFUSED.includes(name) || name.startsWith('encrypt.')) {
-        throw new UsageError(`option '${name}' is not supported yet`);
-      }
+    for (const [name, given] of flatten(parseKeyval(text))) {
+      const value = String(given);
+      if (REFUSED.includes(name)) throw new UsageError(`option '${name}' is not supported yet`);
       const option = createOptionsOf(format).options.find((candidate) => candidate.name === name);
       if (option === undefined) throw new UsageError(`Invalid parameter '${name}'`);
       values.set(name, checkedValue(option, value));
     }
   }
   return values;
-}
-
-function flat(text: string): Record<string, string> {
-  // Only the names of "encrypt." have dots, and those are refused as a group.
-  const parsed = parseKeyval(text);
-  return Object.fromEntries(
-    Object.entries(parsed).map(([name, value]) => [
-      typeof value === 'object' && value !== null ? `${name}.${Object.keys(value)[0]}` : name,
-      String(value),
-    ]),
-  );
 }
 
 function checkedValue({ name, kind, member }: CreateOption, value: string): string {
@@ -137,10 +126,14 @@ export function formattingLine(filename: string, format: string, values: CreateV
 
 /** The create options for the driver; `values` must have `size`. Throws `invalid-argument` with QMP's message. */
 export function imageCreateOptions(format: string, values: CreateValues): ImageCreateOptions {
+  if (values.has('encryption') && values.has('encrypt.format')) {
+    const message = "'encrypt.format' and its alias 'encryption' can't be used at the same time";
+    throw new BlockError('invalid-argument', message);
+  }
   const options: Record<string, unknown> = { driver: format };
   for (const option of createOptionsOf(format).options) {
     const value = values.get(option.name);
-    if (value !== undefined && option.member !== null) options[option.member] = memberValue(option, value);
+    if (value !== undefined && option.member !== null) put(options, option.member, memberValue(option, value));
   }
   // The schema requires `file`; whoever creates the image adds it.
   const { file: _, ...rest } = validate('BlockdevCreateOptions', { ...options, file: 'file' }) as { file: string } & {
@@ -149,10 +142,24 @@ export function imageCreateOptions(format: string, values: CreateValues): ImageC
   return rest as ImageCreateOptions;
 }
 
-function memberValue({ kind, isFile, values: named = {} }: CreateOption, value: string): unknown {
+/** `encrypt.format` is the member of a member. Undefined: the member is left out. */
+function put(options: Record<string, unknown>, member: string, value: unknown): void {
+  if (value === undefined) return;
+  const dot = member.indexOf('.');
+  if (dot < 0) {
+    options[member] = value;
+    return;
+  }
+  const outer = member.slice(0, dot);
+  const inner = (options[outer] ?? {}) as Record<string, unknown>;
+  options[outer] = inner;
+  put(inner, member.slice(dot + 1), value);
+}
+
+function memberValue({ kind, isFile, values: named }: CreateOption, value: string): unknown {
   if (kind === 'size' || kind === 'num') return exact(value);
-  if (kind === 'bool (on/off)') return value === 'on';
-  return isFile ? parseProtocolName(value) : (named[value] ?? value);
+  if (kind === 'bool (on/off)') return named === undefined ? value === 'on' : named[value];
+  return isFile ? parseProtocolName(value) : (named?.[value] ?? value);
 }
 
 /** The value as a number. One beyond 2^53 is beyond every limit, so it need not be exact. */

@@ -96,6 +96,11 @@ export class LooseOptions {
     return new LooseOptions({ ...defaults, ...this.members }, this.#how);
   }
 
+  /** A copy in which `members` hold, whatever was given. */
+  with(members: GivenMembers): LooseOptions {
+    return new LooseOptions({ ...this.members, ...members }, this.#how);
+  }
+
   /** A copy without the members of these names, at each level. */
   without(names: ReadonlySet<string>): LooseOptions {
     const members: Record<string, unknown> = {};

@@ -1,13 +1,13 @@
 // What is checked of the files that a simulated run left.
 
 import { findingText } from '../../src/block/finding-text.js';
-import { Graph } from '../../src/block/graph.js';
 import { openNode } from '../../src/block/open.js';
 import type { SimHost } from '../../src/host/sim/index.js';
 import type { ImageOptions } from '../../src/schema/options.js';
 import { readNode } from '../drivers/support.js';
 import { dishonestStatus } from '../support/honest-status.js';
 import { Violation } from './guest.js';
+import { graphOn } from './images.js';
 import { decodeSectors, SECTOR } from './model.js';
 import { readChain, verifyQcow2 } from './verify-qcow2.js';
 
@@ -27,7 +27,7 @@ export function checkFiles(host: SimHost, mayLeak: boolean): void {
 
 /** Opens an image with what lies below it, runs the driver's own check, and reads it all. */
 export async function readImage(host: SimHost, options: ImageOptions, mayLeak: boolean): Promise<Uint8Array> {
-  const graph = new Graph(host);
+  const graph = await graphOn(host);
   const node = await openNode(graph, options, { readOnly: true });
   const content = new Uint8Array(node.length);
   await readNode(node, 0, content);

@@ -8,10 +8,12 @@ import { Graph } from '../../src/block/graph.js';
 import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import { registerDrivers } from '../../src/drivers/index.js';
+import type { Host } from '../../src/host/host.js';
 import { createSimHost, type Random, type SimHost } from '../../src/host/sim/index.js';
 import type { ImageOptions } from '../../src/schema/options.js';
 import { parseBlockdevOptions } from '../../src/schema/options.js';
 import { encodeSectors, SECTOR } from './model.js';
+import { PASSWORD } from './verify-crypt.js';
 
 export interface Layer {
   path: string;
@@ -22,6 +24,7 @@ export interface Layer {
   version: 'v2' | 'v3';
   refcountBits: number;
   compression: 'zlib' | 'zstd';
+  encryption: 'none' | 'aes' | 'luks';
 }
 
 export interface Chain {
@@ -37,6 +40,8 @@ export interface ChainLimits {
   format?: 'raw' | 'qcow2';
   /** Layers below the top; default: up to two. */
   depth?: number;
+  /** The top is encrypted. */
+  encrypted?: boolean;
 }
 
 const CLUSTER_SIZES = [512, 512, 512, 1024, 1024, 2048, 4096, 4096, 65536];
@@ -54,6 +59,7 @@ export function randomLayer(random: Random, path: string, format: 'raw' | 'qcow2
     version: v3 ? 'v3' : 'v2',
     refcountBits: v3 ? random.pick([16, 16, 64, 64, 1, 2, 8, 32]) : 16,
     compression: v3 && random.chance(0.3) ? 'zstd' : 'zlib',
+    encryption: 'none',
   };
 }
 
@@ -65,7 +71,9 @@ export function randomChain(random: Random, limits: ChainLimits = {}): Chain {
     const below = i === 0 && random.chance(0.3) ? 'raw' : 'qcow2';
     layers.push(randomLayer(random, `/l${i}.${below}`, below));
   }
-  layers.push(randomLayer(random, `/top.${format}`, format));
+  const top = randomLayer(random, `/top.${format}`, format);
+  if (limits.encrypted) top.encryption = random.pick(['aes', 'luks']);
+  layers.push(top);
   if (random.chance(0.6)) for (const layer of layers) layer.sectors = layers[0].sectors;
   return { layers, contents: [], options: randomOptions(random, layers[depth]) };
 }
@@ -81,8 +89,22 @@ function randomOptions(random: Random, top: Layer): ImageOptions {
     file,
     discard,
     'detect-zeroes': zeroes,
+    ...encryptOption(top),
     ...(small ? { 'l2-cache-size': 2 * top.clusterSize, 'refcount-cache-size': 4 * top.clusterSize } : {}),
   };
+}
+
+function encryptOption({ encryption }: Layer): object {
+  return encryption === 'none' ? {} : { encrypt: { format: encryption, 'key-secret': SECRET } };
+}
+
+const SECRET = 'secret0';
+
+/** A graph that has the password of the encrypted images. */
+export async function graphOn(host: Host): Promise<Graph> {
+  const graph = new Graph(host);
+  await graph.objects.add({ 'qom-type': 'secret', id: SECRET, data: PASSWORD });
+  return graph;
 }
 
 /** Makes the files of `chain` and fills in `contents`. */
@@ -91,7 +113,7 @@ export async function buildChain(chain: Chain, random: Random, nextValue: () => 
   const host = createSimHost();
   let below: number[] = [];
   for (const [index, layer] of chain.layers.entries()) {
-    const graph = new Graph(host);
+    const graph = await graphOn(host);
     await makeImage(graph, layer, chain.layers[index - 1]);
     const content = Array.from({ length: layer.sectors }, (_, sector) => below[sector] ?? 0);
     const node = await openLayer(graph, layer);
@@ -119,13 +141,23 @@ export async function makeImage(graph: Graph, layer: Layer, backing: Layer | und
     'cluster-size': layer.clusterSize,
     'refcount-bits': layer.refcountBits,
     'compression-type': layer.compression,
+    ...encryption(layer),
     ...link,
   });
 }
 
+function encryption({ encryption: kind }: Layer): object {
+  if (kind === 'none') return {};
+  if (kind === 'aes') return { encrypt: { format: 'qcow', 'key-secret': SECRET } };
+  return { encrypt: { format: 'luks', 'key-secret': SECRET, 'cipher-alg': 'aes-128', 'iter-time': 1 } };
+}
+
 function openLayer(graph: Graph, layer: Layer): Promise<BlockNode> {
   const file = { driver: 'file', filename: layer.path };
-  return openNode(graph, parseBlockdevOptions({ driver: layer.format, file, discard: 'unmap' }));
+  return openNode(
+    graph,
+    parseBlockdevOptions({ driver: layer.format, file, discard: 'unmap', ...encryptOption(layer) }),
+  );
 }
 
 async function fillLayer(
@@ -146,7 +178,7 @@ async function fillLayer(
       content.fill(0, first, first + count);
       continue;
     }
-    if (kind === 1 && layer.format === 'qcow2' && layer.refcountBits > 2) {
+    if (kind === 1 && layer.format === 'qcow2' && layer.encryption === 'none' && layer.refcountBits > 2) {
       await fillCompressed(
         node,
         Math.floor(first / clusterSectors) * clusterSectors,

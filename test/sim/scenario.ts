@@ -7,7 +7,6 @@
 // sector holds the last flushed value or one written since; backing files are as they were; buffers are all given back.
 
 import { Device } from '../../src/block/device.js';
-import { Graph } from '../../src/block/graph.js';
 import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import { type FaultPlan, Random, type SimHost, SimPowerLoss } from '../../src/host/sim/index.js';
@@ -15,7 +14,7 @@ import { BlockError } from '../../src/util/errors.js';
 import { checkFiles, expectValues, expectVerified, guarded, readImage } from './checks.js';
 import { AFTERWARDS, FAULT_ERRORS, NO_ERRORS, randomDisk, randomResizeRule, randomRule } from './faults.js';
 import { Guest, randomHabits, Violation } from './guest.js';
-import { buildChain, type Chain, type ChainLimits, type Layer, randomChain } from './images.js';
+import { buildChain, type Chain, type ChainLimits, graphOn, type Layer, randomChain } from './images.js';
 import { LocatedDisk } from './located-disk.js';
 import { GuestModel } from './model.js';
 import { Resizes } from './resizes.js';
@@ -123,7 +122,7 @@ class Scenario {
   /** One life of the process: open, I/O, close. */
   private async session(host: SimHost, faulty: boolean): Promise<'clean' | 'failed'> {
     const { random, model } = this;
-    const graph = new Graph(host);
+    const graph = await graphOn(host);
     let failed = false;
     const tolerate = (error: unknown) => {
       if (!faulty || !(error instanceof BlockError) || !FAULT_ERRORS.has(error.code)) throw error;

@@ -4,9 +4,10 @@
 //   header -> L1 -> L2 -> data          references counted here
 //   header -> refcount table -> refcount blocks   compared with what stands there
 //
-// No snapshots, encryption, external data files, extended L2 entries or bitmaps.
+// Of encrypted images, the content: verify-crypt.ts. No snapshots, external data files, extended L2 entries or bitmaps.
 
 import { decompressNow } from '../../src/host/sim/codecs.js';
+import { type Decrypt, decryptorOf } from './verify-crypt.js';
 
 export interface GuestCluster {
   kind: 'unallocated' | 'zero' | 'data' | 'compressed';
@@ -25,10 +26,20 @@ export interface Qcow2Report {
   size: number;
   compression: 'zlib' | 'zstd';
   backingFile: string | null;
+  /** Null: the content is not encrypted. */
+  decrypt: Decrypt | null;
   clusters: GuestCluster[];
 }
 
-type Owner = 'header' | 'refcount table' | 'refcount block' | 'L1 table' | 'L2 table' | 'data' | 'compressed';
+type Owner =
+  | 'header'
+  | 'LUKS header'
+  | 'refcount table'
+  | 'refcount block'
+  | 'L1 table'
+  | 'L2 table'
+  | 'data'
+  | 'compressed';
 
 const MAX_ERRORS = 20;
 const OFFSET_MASK = 0x00fffffffffffe00n;
@@ -52,6 +63,7 @@ class Verifier {
       size: 0,
       compression: 'zlib',
       backingFile: null,
+      decrypt: null,
       clusters: [],
     };
   }
@@ -100,7 +112,30 @@ class Verifier {
       if ((incompatible & 8) !== 0) report.compression = view.getUint8(104) === 1 ? 'zstd' : 'zlib';
     }
     this.refer('header', 0, report.clusterSize);
+    const method = view.getUint32(32);
+    if (method !== 0) this.readEncryption(method);
     return report.errors.length === 0;
+  }
+
+  private readEncryption(method: number): void {
+    const { report, view, file } = this;
+    const end = this.u64(8) || report.clusterSize;
+    let pointer: Uint8Array | null = null;
+    for (let at = report.version === 2 ? 72 : view.getUint32(100); at + 8 <= end; ) {
+      const [type, length] = [view.getUint32(at), view.getUint32(at + 4)];
+      if (type === 0) break;
+      if (type === 0x0537be77) pointer = file.subarray(at + 8, at + 8 + length);
+      at += 8 + Math.ceil(length / 8) * 8;
+    }
+    if (pointer !== null) {
+      const place = new DataView(pointer.buffer, pointer.byteOffset, pointer.byteLength);
+      this.refer('LUKS header', Number(place.getBigUint64(0)), Number(place.getBigUint64(8)));
+    }
+    try {
+      report.decrypt = decryptorOf(file, method, pointer);
+    } catch (error) {
+      this.error(`encryption: ${(error as Error).message}`);
+    }
   }
 
   /** Counts one reference to each cluster of a range, and finds overlaps. */
@@ -240,7 +275,10 @@ export function readGuestCluster(file: Uint8Array, report: Qcow2Report, index: n
   const { kind, offset, inputLength } = report.clusters[index];
   out.fill(0);
   if (kind === 'unallocated') return false;
-  if (kind === 'data') out.set(file.subarray(offset, offset + out.length));
+  if (kind === 'data') {
+    out.set(file.subarray(offset, offset + out.length));
+    if (report.decrypt !== null) out.set(report.decrypt(out, offset, index * report.clusterSize));
+  }
   if (kind === 'compressed') {
     decompressNow(report.compression, file.subarray(offset, offset + inputLength), out);
   }

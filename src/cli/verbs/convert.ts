@@ -198,6 +198,9 @@ function planOf(options: ParsedOptions, format: string): Plan {
   const [source, target] = options.positional;
   const made = creatableDriver(format);
   const values = create && made !== null ? parseCreateOptions(format, options.all('options')) : new Map();
+  if (compress && (values.has('encrypt.format') || values.get('encryption') === 'on')) {
+    throw new UsageError('Compression and encryption not supported at the same time');
+  }
   const backing = options.get('backing');
   if (backing !== undefined) values.set('backing_file', backing);
   const backingFormat = options.get('backing-format');

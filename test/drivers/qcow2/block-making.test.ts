@@ -29,6 +29,7 @@ async function run(seed: number): Promise<void> {
         version: 'v3',
         refcountBits: 64,
         compression: 'zlib',
+        encryption: 'none',
       },
       undefined,
     );

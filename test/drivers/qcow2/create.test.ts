@@ -53,7 +53,12 @@ const REFUSED: [string, Partial<Qcow2CreateOptions>, string, RegExp][] = [
     /only supported with compatibility level 1.1/,
   ],
   ['extended L2 entries', { extendedL2: true }, 'unsupported', /extended L2/],
-  ['encryption', { encryption: 'luks' }, 'unsupported', /encryption \(luks\)/],
+  [
+    'encrypted data files',
+    { encryption: { format: 'aes', room: 0 }, dataFile: 'd' },
+    'unsupported',
+    /encrypted external/,
+  ],
   ['a data file in version 2', { dataFile: 'd', compat: 'v2' }, 'invalid-argument', /External data files are only/],
   ['a raw data file that is not there', { dataFileRaw: true }, 'invalid-argument', /requires data-file/],
   [

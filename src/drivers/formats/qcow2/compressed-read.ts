@@ -22,7 +22,7 @@ export async function readCompressed(
   const whole = lead === 0 && target.length === clusterSize;
   const output = whole ? target : image.memory.allocate(clusterSize);
   try {
-    await image.data.read(host, input, 'read_compressed');
+    await image.data.readStored(host, input, 'read_compressed');
     await image.host.codecs.decompress(image.compression, input, output);
     if (!whole) target.set(output.subarray(lead, lead + target.length));
   } finally {

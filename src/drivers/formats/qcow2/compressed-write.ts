@@ -32,6 +32,9 @@ export async function writeCompressed(
   if (image.data.isExternal) {
     throw image.error('unsupported', 'an image with an external data file has no compressed clusters', 'write');
   }
+  if (image.data.isEncrypted) {
+    throw image.error('unsupported', 'Compression and encryption not supported at the same time', 'write');
+  }
   for (const { offset, length } of extents) {
     const end = offset + length;
     if (offset % clusterSize !== 0 || (end % clusterSize !== 0 && end !== image.length())) {
@@ -181,7 +184,7 @@ async function writePacked(
           staging.set(part, at);
           at += part.length;
         }
-        await image.data.write(host, staging, 'write_compressed');
+        await image.data.writeStored(host, staging, 'write_compressed');
       } finally {
         image.memory.free(staging);
       }

@@ -1,6 +1,17 @@
 // The `-o` options of a new qcow2 image, as qemu-img has them.
 
-import { type CreateOptions, SIZE_OPTION } from '../../../block/create-option.js';
+import { type CreateOption, type CreateOptions, SIZE_OPTION } from '../../../block/create-option.js';
+import { encryptionOptions } from '../luks/create.js';
+
+const FORMAT: CreateOption = {
+  name: 'encrypt.format',
+  kind: 'str',
+  help: "Encrypt the image, format choices: 'aes', 'luks'",
+  member: 'encrypt.format',
+  values: { aes: 'qcow' },
+};
+
+const ENCRYPTION = [...encryptionOptions('encrypt.'), FORMAT].sort((a, b) => (a.name < b.name ? -1 : 1));
 
 export const QCOW2_CREATE_OPTIONS: CreateOptions = {
   options: [
@@ -33,7 +44,14 @@ export const QCOW2_CREATE_OPTIONS: CreateOptions = {
       help: 'The external data file must stay valid as a raw image',
       member: 'data-file-raw',
     },
-    { name: 'encryption', kind: 'bool (on/off)', help: 'Not supported yet: off only', member: null },
+    ...ENCRYPTION,
+    {
+      name: 'encryption',
+      kind: 'bool (on/off)',
+      help: "Encrypt the image with format 'aes'. (Deprecated in favor of encrypt.format=aes)",
+      member: 'encrypt.format',
+      values: { on: 'qcow' },
+    },
     { name: 'extended_l2', kind: 'bool (on/off)', help: 'Not supported yet: off only', member: null },
     { name: 'lazy_refcounts', kind: 'bool (on/off)', help: 'Postpone refcount updates', member: 'lazy-refcounts' },
     {
@@ -47,6 +65,14 @@ export const QCOW2_CREATE_OPTIONS: CreateOptions = {
   ],
   summary: [
     ['encryption'],
+    ['encrypt.format'],
+    ['encrypt.key-secret'],
+    ['encrypt.cipher-alg'],
+    ['encrypt.cipher-mode'],
+    ['encrypt.ivgen-alg'],
+    ['encrypt.ivgen-hash-alg'],
+    ['encrypt.hash-alg'],
+    ['encrypt.iter-time'],
     ['cluster_size', '65536'],
     ['extended_l2', 'off'],
     ['preallocation'],

@@ -1,14 +1,15 @@
 // Plans a new qcow2 image: checks its options as `qemu-img create -o` does, computes the place of each part, and encodes the header. Nothing is written
 // here: see create.ts.
 //
-//   | header | refcount table | refcount blocks | L1 table | L2 tables (preallocated) | data (preallocated) |
+//   | header | refcount table | refcount blocks | L1 table | LUKS header | L2 tables (preallocated) | data (preallocated) |
 
 import { checkImageSize } from '../../../block/image-size.js';
 import type { CompressionType } from '../../../host/host.js';
-import type { PreallocMode } from '../../../schema/generated/types.js';
+import type { BlockdevQcow2EncryptionFormat, PreallocMode } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
 import { encodeName, nameLength } from '../../../util/name-bytes.js';
 import { roundUp } from '../../../util/numbers.js';
+import { CRYPT_AES, CRYPT_LUKS, encodePointer } from './crypt.js';
 import { encodeFeatureNames } from './features.js';
 import {
   Autoclear,
@@ -53,12 +54,18 @@ export interface Qcow2CreateOptions {
   preallocation?: PreallocMode;
   lazyRefcounts?: boolean;
   extendedL2?: boolean;
-  /** Name of the encryption format that was asked for. */
-  encryption?: string | null;
+  /** How it is encrypted; null: not at all. */
+  encryption?: PlannedEncryption | null;
   /** The name of the external data file; null: there is none. */
   dataFile?: string | null;
   /** The external data file reads as the disk does. */
   dataFileRaw?: boolean;
+}
+
+/** `room`: bytes of a LUKS header with its key material, 0 for the format that has none. */
+export interface PlannedEncryption {
+  format: BlockdevQcow2EncryptionFormat;
+  room: number;
 }
 
 /** QEMU writes no feature name table where a cluster is smaller. */
@@ -72,6 +79,8 @@ export interface Layout {
   blocks: number;
   l1Entries: number;
   l1Clusters: number;
+  /** Clusters of the LUKS header. */
+  cryptClusters: number;
   l2Tables: number;
   /** Guest clusters that have an entry from the start. */
   mapped: number;
@@ -159,9 +168,10 @@ function checkOptions(options: Qcow2CreateOptions, path: string): Geometry {
 }
 
 function checkUnsupported(options: Qcow2CreateOptions, path: string): void {
+  const encrypted = (options.encryption ?? null) !== null;
   const asked: [boolean, string][] = [
     [options.extendedL2 === true, 'extended L2 entries'],
-    [(options.encryption ?? null) !== null, `encryption (${options.encryption})`],
+    [encrypted && (options.dataFile ?? null) !== null, 'an encrypted external data file'],
   ];
   for (const [wanted, name] of asked) {
     if (wanted) throw refuse(path, 'unsupported', `Creating an image with ${name} is not supported`);
@@ -198,25 +208,42 @@ function makeLayout(geometry: Geometry, options: Qcow2CreateOptions, path: strin
   const l2Tables = preallocated ? l1Entries : 0;
   const mapped = preallocated ? Math.ceil(size / clusterSize) : 0;
   const dataClusters = (options.dataFile ?? null) === null ? mapped : 0;
-  const rest = 1 + l1Clusters + l2Tables + dataClusters;
+  const cryptClusters = Math.ceil((options.encryption?.room ?? 0) / clusterSize);
+  const rest = 1 + l1Clusters + cryptClusters + l2Tables + dataClusters;
   const { tableClusters, blocks } = refcountClustersFor(geometry, rest);
   if (tableClusters * clusterSize > MAX_REFCOUNT_TABLE_BYTES) {
     throw refuse(path, 'limit', 'The preallocated image is too large for its refcount table');
   }
   const total = rest + tableClusters + blocks;
-  return { geometry, size, tableClusters, blocks, l1Entries, l1Clusters, l2Tables, mapped, dataClusters, total };
+  return {
+    geometry,
+    size,
+    tableClusters,
+    blocks,
+    l1Entries,
+    l1Clusters,
+    cryptClusters,
+    l2Tables,
+    mapped,
+    dataClusters,
+    total,
+  };
 }
 
 function makeHeaderBytes(layout: Layout, options: Qcow2CreateOptions): Uint8Array {
   const { geometry } = layout;
   const { version, clusterSize } = geometry;
-  const { backingFile = null, backingFormat = null, dataFile = null } = options;
+  const { backingFile = null, backingFormat = null, dataFile = null, encryption = null } = options;
   const zstd = options.compressionType === 'zstd';
   const extensions: HeaderExtension[] = [];
   if (backingFormat !== null) {
     extensions.push({ type: Extension.backingFormat, data: encodeName(backingFormat) });
   }
   if (dataFile !== null) extensions.push({ type: Extension.dataFile, data: encodeName(dataFile) });
+  if (layout.cryptClusters > 0) {
+    const pointer = encodePointer(cryptPlace(layout), encryption?.room ?? 0);
+    extensions.push({ type: Extension.encryption, data: pointer });
+  }
   if (version === 3 && clusterSize >= FEATURE_NAMES_MIN_CLUSTER) {
     extensions.push({ type: Extension.featureNames, data: encodeFeatureNames() });
   }
@@ -229,7 +256,7 @@ function makeHeaderBytes(layout: Layout, options: Qcow2CreateOptions): Uint8Arra
     backingFileSize: name.length,
     clusterBits: geometry.clusterBits,
     size: layout.size,
-    cryptMethod: 0,
+    cryptMethod: encryption === null ? 0 : encryption.format === 'aes' ? CRYPT_AES : CRYPT_LUKS,
     l1Size: layout.l1Entries,
     l1TableOffset: layout.l1Entries === 0 ? NO_HOST : place(layout, 1 + layout.tableClusters + layout.blocks),
     refcountTableOffset: place(layout, 1),
@@ -260,6 +287,11 @@ export function planQcow2(path: string, options: Qcow2CreateOptions): { layout: 
     throw refuse(path, 'invalid-argument', 'The header with the backing file name does not fit into one cluster');
   }
   return { layout, headerBytes };
+}
+
+/** Host offset of the LUKS header. */
+export function cryptPlace(layout: Layout): HostOffset {
+  return place(layout, 1 + layout.tableClusters + layout.blocks + layout.l1Clusters);
 }
 
 /** Host offset of cluster `cluster` of the new file. */

@@ -3,7 +3,8 @@
 
 import type { Child } from '../../../block/child.js';
 import { makeRoom } from '../../../block/create.js';
-import { type Layout, place, planQcow2, preallocationOf, type Qcow2CreateOptions } from './create-plan.js';
+import type { NewVolume } from '../luks/volume.js';
+import { cryptPlace, type Layout, place, planQcow2, preallocationOf, type Qcow2CreateOptions } from './create-plan.js';
 import { L2Codec } from './l2-codec.js';
 import { POINTER_BYTES, putPointer } from './pointer-codec.js';
 import { fillRefcountOnes } from './refcount-codec.js';
@@ -13,13 +14,21 @@ const CHUNK_BYTES = 1 << 20;
 
 /**
  * Writes a new image into `file`, an empty, writable node whose size can change. Resolves when the image is durable.
- * `dataFile`: the external data file, another such node. Throws `invalid-argument`, `unsupported` (options), `limit`, `no-space`, `io`.
+ * `dataFile`: the external data file, another such node; `volume`: the LUKS header of an encrypted image. Throws `invalid-argument`, `unsupported` (options), `limit`, `no-space`, `io`.
  */
-export async function createQcow2(file: Child, dataFile: Child | null, options: Qcow2CreateOptions): Promise<void> {
+export async function createQcow2(
+  file: Child,
+  dataFile: Child | null,
+  options: Qcow2CreateOptions,
+  volume: NewVolume | null = null,
+): Promise<void> {
   const { layout, headerBytes } = planQcow2(file.filename, options);
   const { clusterSize } = layout.geometry;
   const l1Offset = (1 + layout.tableClusters + layout.blocks) * clusterSize;
-  const metadataEnd = l1Offset + (layout.l2Tables > 0 ? layout.l1Clusters * clusterSize : layout.l1Entries * 8);
+  const l1IsLast = layout.l2Tables === 0 && layout.cryptClusters === 0;
+  const metadataEnd = l1IsLast
+    ? l1Offset + layout.l1Entries * 8
+    : l1Offset + (layout.l1Clusters + layout.cryptClusters) * clusterSize;
   await makeRoom(file, metadataEnd, metadataEnd);
   const preallocation = preallocationOf(options);
   const dataPreallocation = { preallocation: preallocation === 'metadata' ? 'off' : preallocation } as const;
@@ -48,6 +57,10 @@ export async function createQcow2(file: Child, dataFile: Child | null, options: 
     await writeTable(file, l2Start * clusterSize, layout.mapped, codec.entryBytes, (view, slot, index) =>
       codec.putNormal(view, slot, place(layout, first + index)),
     );
+  }
+  if (volume !== null) {
+    await file.write(cryptPlace(layout) + volume.materialOffset, volume.material);
+    await file.write(cryptPlace(layout), volume.header);
   }
   await file.flush();
   await file.write(0, headerBytes);

@@ -9,12 +9,14 @@ import type { BlockNode } from '../../../block/node/node.js';
 import type { Located } from '../../../block/types.js';
 import type { BlkdebugEvent } from '../../../schema/generated/types.js';
 import type { ImageFile } from './image-file.js';
-import type { HostOffset } from './types.js';
+import type { GuestOffset, HostOffset } from './types.js';
 
 export class DataFile {
   protected readonly file: ImageFile;
   /** The content has a file of its own, in which each guest cluster lies at its guest offset: nothing is allocated or counted there. */
   readonly isExternal: boolean = false;
+  /** What lies in the file is encrypted: it is not the content as it is, and zeroes there are none of the disk. */
+  readonly isEncrypted: boolean = false;
   /** The content's file alone reads as the disk does (`data_file_raw`). */
   readonly isRaw: boolean = false;
 
@@ -42,19 +44,34 @@ export class DataFile {
     return this.file.raise(event);
   }
 
-  /** Fills `buffer`; bytes beyond the end of the file are zeroes. `event` is raised first. */
-  read(host: HostOffset, buffer: Uint8Array, event: BlkdebugEvent): Promise<void> {
+  /**
+   * Fills `buffer` with what lies at `host`, the content of the disk at `guest`; bytes beyond the end of the file are zeroes. `event` is raised first.
+   */
+  read(host: HostOffset, _guest: GuestOffset, buffer: Uint8Array, event: BlkdebugEvent): Promise<void> {
+    return this.file.read(host, buffer, event);
+  }
+
+  /** As `read`, of what is stored in another form than the disk has it: a compressed cluster. */
+  readStored(host: HostOffset, buffer: Uint8Array, event: BlkdebugEvent): Promise<void> {
     return this.file.read(host, buffer, event);
   }
 
   /** Writes inside the file. A caller that allocated the place must have called `makeRoom`. */
-  write(host: HostOffset, buffer: Uint8Array, event: BlkdebugEvent): Promise<void> {
+  write(host: HostOffset, _guest: GuestOffset, buffer: Uint8Array, event: BlkdebugEvent): Promise<void> {
     return this.file.write(host, buffer, event);
   }
 
-  writeZeroes(host: HostOffset, length: number): Promise<void> {
+  /** As `write`, of what is stored in another form. */
+  writeStored(host: HostOffset, buffer: Uint8Array, event: BlkdebugEvent): Promise<void> {
+    return this.file.write(host, buffer, event);
+  }
+
+  writeZeroes(host: HostOffset, _guest: GuestOffset, length: number): Promise<void> {
     return this.file.writeZeroes(host, length);
   }
+
+  /** Ends the use of the content. */
+  close(): void {}
 
   /**
    * Grows the file to the end of [host, host + length), which was just allocated. Resolves with true where the range is known to read as zeroes.

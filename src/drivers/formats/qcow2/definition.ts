@@ -1,8 +1,9 @@
 // The driver definition of qcow2: how an image is recognised, opened and created.
 
 import { chainOf } from '../../../block/chain.js';
-import { type Child, withLink } from '../../../block/child.js';
+import { type Child, type OutsideUse, withLink } from '../../../block/child.js';
 import { isPath, openingName, resolveBackingNameOf } from '../../../block/filename.js';
+import type { Graph } from '../../../block/graph.js';
 import { fileId, fileIds } from '../../../block/identity.js';
 import { openBacking } from '../../../block/node/format.js';
 import type { BlockNode } from '../../../block/node/node.js';
@@ -13,9 +14,12 @@ import { missingChild } from '../../../schema/loose-options.js';
 import { isJsonFilename } from '../../../schema/options.js';
 import { bestEffort } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
+import { passwordOf } from '../luks/create.js';
+import { makeVolume, type NewVolume, roomFor } from '../luks/volume.js';
 import { createQcow2 } from './create.js';
 import { QCOW2_CREATE_OPTIONS } from './create-options.js';
 import { planQcow2, type Qcow2CreateOptions } from './create-plan.js';
+import { completeEncryption, openEncryption } from './crypt.js';
 import { DATA_FILE, Qcow2Node } from './driver.js';
 import { checkFeatures } from './features.js';
 import {
@@ -56,11 +60,13 @@ async function openQcow2(
   onlyHeader: boolean,
 ): Promise<Qcow2Node> {
   const path = file.filename;
-  const head = await withLink(
-    file,
-    { user: { userName: `node '${node.nodeName}'` }, role: 'root', perm: Perm.CONSISTENT_READ, shared: PERM_ALL },
-    readHeader,
-  );
+  const look: OutsideUse = {
+    user: { userName: `node '${node.nodeName}'` },
+    role: 'root',
+    perm: Perm.CONSISTENT_READ,
+    shared: PERM_ALL,
+  };
+  const head = await withLink(file, look, readHeader);
   const header = parseHeader(head, path);
   const clusterSize = 2 ** header.clusterBits;
   const area = parseHeaderArea(head.subarray(0, clusterSize), header, path);
@@ -69,12 +75,14 @@ async function openQcow2(
   checkExtent(file, header.refcountTableOffset, 1, 'Reference count table');
   checkOptions(own, makeGeometry(header.version, header.clusterBits, header.refcountOrder), path);
   const dataFile = onlyHeader ? null : await openDataFile(openChild, file, area, own);
-  const opened = new Qcow2Node(graph, node, own, file, dataFile, area, head, ROLES.image.permissions(use));
+  const encryption = await withLink(file, look, (link) => openEncryption(graph, link, area, own, onlyHeader));
+  const opened = new Qcow2Node(graph, node, own, file, dataFile, encryption, area, head, ROLES.image.permissions(use));
   try {
     await opened.load(forRepair);
   } catch (error) {
     opened.removeChild('file');
     if (dataFile !== null) opened.removeChild(DATA_FILE);
+    encryption?.content.cipher?.close();
     throw error;
   }
   return opened;
@@ -134,10 +142,14 @@ function needFile<T>(file: T | null): T {
   return file;
 }
 
-async function create({ options, file, dataFile }: CreateRequest<'qcow2'>): Promise<void> {
+async function create({ graph, options, file, dataFile }: CreateRequest<'qcow2'>): Promise<void> {
   const image = needFile(file);
   const name = dataFile === null ? undefined : dataFileName(image.node, dataFile.node);
-  await createQcow2(image, dataFile, createOptions(options, name));
+  const path = image.filename;
+  const planned = createOptions(options, path, name);
+  planQcow2(path, planned);
+  checkPassword(options, path, graph);
+  await createQcow2(image, dataFile, planned, await newVolume(graph, options, path));
 }
 
 /**
@@ -152,8 +164,23 @@ function dataFileName(image: BlockNode, dataFile: BlockNode): string {
   return besides !== null && host.absolute(besides) === host.absolute(name) ? name : host.absolute(name);
 }
 
-/** `dataFile`: the name of the external data file, where that is open already. */
-function createOptions(options: CreateRequest<'qcow2'>['options'], dataFile?: string): Qcow2CreateOptions {
+type CreateMembers = CreateRequest<'qcow2'>['options'];
+
+/** Throws `invalid-argument`, `not-found` where the password of an encrypted image is not there. */
+function checkPassword({ encrypt }: CreateMembers, path: string, graph: Graph): void {
+  if (encrypt !== undefined) passwordOf(graph, encrypt['key-secret'], 'encrypt.key-secret', path);
+}
+
+/** The LUKS header of a new image; null where it has none. Rejects as `makeVolume`. */
+async function newVolume(graph: Graph, { encrypt }: CreateMembers, path: string): Promise<NewVolume | null> {
+  if (encrypt?.format !== 'luks') return null;
+  const password = passwordOf(graph, encrypt['key-secret'], 'encrypt.key-secret', path);
+  return makeVolume(graph.host.ciphers, encrypt, password, path);
+}
+
+/** `dataFile`: the name of the external data file, where that is open already. Throws as `roomFor`. */
+function createOptions(options: CreateMembers, path: string, dataFile?: string): Qcow2CreateOptions {
+  const { encrypt } = options;
   return {
     dataFile: options[DATA_FILE] === undefined ? null : (dataFile ?? ''),
     dataFileRaw: options['data-file-raw'],
@@ -166,7 +193,12 @@ function createOptions(options: CreateRequest<'qcow2'>['options'], dataFile?: st
     backingFormat: options['backing-fmt'],
     compressionType: options['compression-type'],
     preallocation: options.preallocation,
-    encryption: options.encrypt?.format,
+    encryption:
+      encrypt === undefined
+        ? null
+        : encrypt.format === 'luks'
+          ? { format: 'luks', room: roomFor(encrypt, path) }
+          : { format: 'aes', room: 0 },
   };
 }
 
@@ -194,10 +226,17 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
     return image;
   },
   checkCreate: (options, path, graph) => {
-    planQcow2(path, createOptions(options));
+    planQcow2(path, createOptions(options, path));
+    if (graph !== undefined) checkPassword(options, path, graph);
     if (options['compression-type'] === 'zstd' && graph?.host.codecs.supports('zstd') === false) {
       throw BlockError.at(path, 'unsupported', 'this build of diskwright has no zstd', { operation: 'create' });
     }
   },
+  openWith: ({ encrypt }) => {
+    if (encrypt === undefined) return {};
+    const format = encrypt.format === 'luks' ? 'luks' : 'aes';
+    return { encrypt: { format, 'key-secret': encrypt['key-secret'] } };
+  },
+  complete: completeEncryption,
   create,
 };

@@ -18,6 +18,7 @@ import { loadBitmaps, type StoredBitmaps } from './bitmaps.js';
 import { checkQcow2 } from './check.js';
 import type { CheckLayout } from './check-state.js';
 import { writeCompressed } from './compressed-write.js';
+import type { ImageEncryption } from './crypt.js';
 import { emptyImage } from './empty.js';
 import { ExternalData } from './external-data.js';
 import { checkFeatures } from './features.js';
@@ -34,7 +35,7 @@ import { readGuest } from './read.js';
 import { repairDirty, repairImage } from './repair-image.js';
 import { resizeImage } from './resize.js';
 import { statusOf, statusSync } from './status.js';
-import { type GuestExtent, type GuestOffset, makeGeometry, SECTOR } from './types.js';
+import { type GuestExtent, type GuestOffset, type HostOffset, makeGeometry, SECTOR } from './types.js';
 import { writeGuest, writeInPlace } from './write.js';
 import { discardGuest, zeroGuest } from './zero.js';
 
@@ -48,11 +49,12 @@ export class Qcow2Node extends FormatNode {
   override readonly filename: string;
   readonly #image: Qcow2Image;
   #own: DriverOptions;
+  readonly #encryption: ImageEncryption | null;
   #stored: StoredBitmaps = { list: [], bitmaps: [], regions: [] };
 
   /**
    * `area` is the parsed and checked header of `file`, `head` the bytes that it was parsed from. `dataFile`: the external data file; null where the image has
-   * none, and where only its header will be looked at.
+   * none, and where only its header will be looked at. `encryption` is the image's own from now on: its cipher is closed with the node.
    */
   constructor(
     graph: Graph,
@@ -60,12 +62,15 @@ export class Qcow2Node extends FormatNode {
     own: DriverOptions,
     file: BlockNode,
     dataFile: BlockNode | null,
+    encryption: ImageEncryption | null,
     area: HeaderArea,
     head: Uint8Array,
     permissions: Permissions,
   ) {
     super(graph, options);
     this.#own = own;
+    this.#encryption = encryption;
+    if (encryption !== null) this.requestAlignment = SECTOR;
     this.filename = file.filename;
     this.length = area.header.size;
     this.backingFile = area.backingFile;
@@ -78,6 +83,7 @@ export class Qcow2Node extends FormatNode {
       graph.host,
       new ImageFile(() => this.primary!),
       isExternal ? new ImageFile(() => this.#dataLink(), dataFile?.length ?? 0) : null,
+      encryption?.content ?? null,
       area,
       head.slice(0, SECTOR),
       {
@@ -137,6 +143,11 @@ export class Qcow2Node extends FormatNode {
     }
   }
 
+  /** Clusters that were allocated ahead decrypt to anything but zeroes. */
+  override get zeroWhenNew(): boolean {
+    return super.zeroWhenNew && (this.#encryption === null || this.host.memory.isZero(this.#image.mapping.l1.bytes));
+  }
+
   override get clusterBytes(): number {
     return this.#image.geometry.clusterSize;
   }
@@ -158,7 +169,7 @@ export class Qcow2Node extends FormatNode {
 
   override get abilities(): Abilities {
     return {
-      details: () => qcow2Details(this.#area(), this.#stored.list),
+      details: () => qcow2Details(this.#area(), this.#stored.list, this.#encryption?.info ?? null),
       check: (report) => this.#check(report),
       repair: (kind, report) => this.#repair(kind, report),
     };
@@ -172,7 +183,13 @@ export class Qcow2Node extends FormatNode {
   #checkLayout(): CheckLayout {
     const { data, header } = this.#image;
     const isRaw = (header.autoclearFeatures & Autoclear.dataFileRaw) !== 0n;
-    return { ...header, isExternal: data.isExternal, isRaw, regions: this.#stored.regions };
+    return { ...header, isExternal: data.isExternal, isRaw, regions: this.#regions() };
+  }
+
+  /** What lies in clusters of its own, beside the tables. */
+  #regions(): { offset: HostOffset; length: number }[] {
+    const region = this.#encryption?.region ?? null;
+    return region === null ? this.#stored.regions : [region, ...this.#stored.regions];
   }
 
   #repair(kind: RepairKind, report: (finding: CheckFinding) => void): Promise<RepairResult> {
@@ -288,6 +305,7 @@ export class Qcow2Node extends FormatNode {
       await image.commit();
       await trimFiles(image);
     } finally {
+      image.data.close();
       image.mapping.cache.clear();
       image.refcounts.blocks.clear();
     }

@@ -13,7 +13,7 @@
 import type { BlkdebugEvent, PreallocMode } from '../../../schema/generated/types.js';
 import { DataFile } from './data-file.js';
 import type { ImageFile } from './image-file.js';
-import type { HostOffset } from './types.js';
+import type { GuestOffset, HostOffset } from './types.js';
 
 export class ExternalData extends DataFile {
   override readonly isExternal = true;
@@ -28,14 +28,14 @@ export class ExternalData extends DataFile {
   }
 
   /** The file may be shorter than the disk: it grows. */
-  override async write(host: HostOffset, buffer: Uint8Array, event: BlkdebugEvent): Promise<void> {
+  override async write(host: HostOffset, guest: GuestOffset, buffer: Uint8Array, event: BlkdebugEvent): Promise<void> {
     if (host + buffer.length > this.length) await this.file.ensureLength(host + buffer.length);
-    await super.write(host, buffer, event);
+    await super.write(host, guest, buffer, event);
   }
 
-  override async writeZeroes(host: HostOffset, length: number): Promise<void> {
+  override async writeZeroes(host: HostOffset, guest: GuestOffset, length: number): Promise<void> {
     if (host + length > this.length) await this.file.ensureLength(host + length);
-    await super.writeZeroes(host, length);
+    await super.writeZeroes(host, guest, length);
   }
 
   override flush(): Promise<void> | undefined {

@@ -65,10 +65,6 @@ export function checkFeatures(area: HeaderArea, path: string, writable: boolean,
   if ((header.incompatibleFeatures & Incompatible.extendedL2) !== 0n) {
     throw unsupported(path, 'Unsupported qcow2 feature(s): extended L2 entries');
   }
-  if (header.cryptMethod !== 0) {
-    const method = header.cryptMethod === 1 ? 'AES' : header.cryptMethod === 2 ? 'LUKS' : `${header.cryptMethod}`;
-    throw unsupported(path, `Unsupported qcow2 feature(s): encryption (${method})`);
-  }
   if (header.nbSnapshots > 0) {
     throw unsupported(path, `Unsupported qcow2 feature(s): internal snapshots (${header.nbSnapshots})`);
   }

@@ -16,6 +16,7 @@ import { Allocation } from './allocation.js';
 import { Committer } from './commit-order.js';
 import { CompressedPacker } from './compressed-pack.js';
 import { DataFile } from './data-file.js';
+import { type ContentCipher, EncryptedData } from './encrypted-data.js';
 import { ExternalData } from './external-data.js';
 import { Frees } from './frees.js';
 import {
@@ -98,11 +99,12 @@ export class Qcow2Image {
   /** First sector of the file as it was read. The header's fields are encoded into it, so that its other bytes are kept. */
   #firstSector: Uint8Array;
 
-  /** `dataFile`: the file of the content where the header says that it is not in `file`. */
+  /** `dataFile`: the file of the content where the header says that it is not in `file`; `content`: how it is encrypted. */
   constructor(
     host: Host,
     file: ImageFile,
     dataFile: ImageFile | null,
+    content: ContentCipher | null,
     area: HeaderArea,
     firstSector: Uint8Array,
     settings: ImageSettings,
@@ -113,7 +115,8 @@ export class Qcow2Image {
     this.file = file;
     this.header = area.header;
     const isRaw = (area.header.autoclearFeatures & Autoclear.dataFileRaw) !== 0n;
-    this.data = dataFile === null ? new DataFile(file) : new ExternalData(dataFile, isRaw, () => this.discards.request);
+    if (dataFile !== null) this.data = new ExternalData(dataFile, isRaw, () => this.discards.request);
+    else this.data = content === null ? new DataFile(file) : new EncryptedData(file, this.memory, content);
     this.compression = area.header.compressionType === 1 ? 'zstd' : 'zlib';
     this.extensions = area.extensions;
     this.backingFile = area.backingFile;

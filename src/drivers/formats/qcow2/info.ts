@@ -1,7 +1,11 @@
 // The format-specific information of a qcow2 image: all of it is in the header, its extensions and the bitmap directory.
 
 import type { FormatDetails } from '../../../block/abilities.js';
-import type { ImageInfoSpecificQCow2, Qcow2BitmapInfo } from '../../../schema/generated/types.js';
+import type {
+  ImageInfoSpecificQCow2,
+  ImageInfoSpecificQCow2Encryption,
+  Qcow2BitmapInfo,
+} from '../../../schema/generated/types.js';
 import type { StoredBitmap } from './bitmap-directory.js';
 import { Autoclear, Compatible, Extension, extensionText, type HeaderArea, Incompatible } from './header.js';
 
@@ -12,14 +16,19 @@ export const QCOW2_DETAIL_ORDER: readonly string[] = [
   'lazy-refcounts',
   'bitmaps',
   'refcount-bits',
+  'encrypt',
   'data-file',
   'data-file-raw',
   'corrupt',
   'extended-l2',
 ];
 
-/** The details of an image with this header and these bitmaps. */
-export function qcow2Details({ header, extensions }: HeaderArea, bitmaps: readonly StoredBitmap[]): FormatDetails {
+/** The details of an image with this header, these bitmaps and this encryption. */
+export function qcow2Details(
+  { header, extensions }: HeaderArea,
+  bitmaps: readonly StoredBitmap[],
+  encryption: ImageInfoSpecificQCow2Encryption | null,
+): FormatDetails {
   const has = (mask: bigint, bit: bigint): boolean => (mask & bit) !== 0n;
   const { incompatibleFeatures, compatibleFeatures, autoclearFeatures } = header;
   const data: ImageInfoSpecificQCow2 = {
@@ -38,7 +47,9 @@ export function qcow2Details({ header, extensions }: HeaderArea, bitmaps: readon
     if (name !== null) data['data-file'] = name;
     data['data-file-raw'] = has(autoclearFeatures, Autoclear.dataFileRaw);
   }
+  if (encryption !== null) data.encrypt = encryption;
   return {
+    ...(encryption !== null && { encrypted: true }),
     clusterSize: 2 ** header.clusterBits,
     dirty: has(incompatibleFeatures, Incompatible.dirty),
     specific: { type: 'qcow2', data },

@@ -26,7 +26,7 @@ export async function prepareMove(
   granule: number,
 ): Promise<MovePlace | null> {
   const { clusterSize } = image.geometry;
-  if (granule % clusterSize !== 0 || moveSlice(granule, clusterSize) === 0) return null;
+  if (granule % clusterSize !== 0 || moveSlice(granule, clusterSize) === 0 || image.data.isEncrypted) return null;
   for (const { offset, length } of extents) if (offset % clusterSize !== 0 || length % clusterSize !== 0) return null;
   const last = extents[extents.length - 1];
   const held = await image.locks.acquire(extents[0].offset, plus(last.offset, last.length));

@@ -70,10 +70,6 @@ export function checkOptions(options: DriverOptions, geometry: Geometry, path: s
   const refuse = (code: 'invalid-argument' | 'unsupported', message: string): never => {
     throw BlockError.at(path, code, message, { operation: 'open' });
   };
-  if (options.encrypt !== undefined) {
-    const { format } = options.encrypt;
-    refuse('invalid-argument', `No encryption in image header, but options specified format '${format}'`);
-  }
   const total = options['cache-size'];
   const l2 = options['l2-cache-size'];
   const refcount = options['refcount-cache-size'];

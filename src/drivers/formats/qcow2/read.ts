@@ -5,7 +5,7 @@ import { readCompressed } from './compressed-read.js';
 import type { Qcow2Image } from './image.js';
 import { Kind } from './l2-codec.js';
 import type { Table } from './table-cache.js';
-import { type GuestOffset, plus } from './types.js';
+import { type GuestOffset, type HostOffset, plus } from './types.js';
 
 /** Fills `buffer` from guest `offset`. Rejects with `corrupt-image`, `io`, and with errors of the backing node. */
 export async function readGuest(image: Qcow2Image, offset: GuestOffset, buffer: Uint8Array): Promise<void> {
@@ -56,7 +56,7 @@ function startTable(
     const isValid = mapping.isValid(kind, host, plus(at, -lead));
     switch (isValid ? kind : Kind.bad) {
       case Kind.normal:
-        parts.push(later(guarded(image, () => image.data.read(plus(host, lead), target, 'read_aio'))));
+        parts.push(later(readData(image, plus(host, lead), at, target)));
         break;
       case Kind.compressed:
         parts.push(later(guarded(image, () => readCompressed(image, host, bytes, lead, target))));
@@ -72,6 +72,11 @@ function startTable(
     }
     at = plus(at, length);
   }
+}
+
+/** Reads the content of a host cluster that was just looked up. */
+function readData(image: Qcow2Image, host: HostOffset, guest: GuestOffset, target: Uint8Array): Promise<void> {
+  return guarded(image, () => image.data.read(host, guest, target, 'read_aio'));
 }
 
 /** Runs `action`, which uses a host cluster that was just looked up, with a guard that keeps the cluster from being reused (reclamation.ts). */

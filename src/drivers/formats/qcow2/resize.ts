@@ -229,7 +229,7 @@ async function preallocateRange(
         if (mode !== 'metadata' || !fresh) {
           const stop = image.data.raise('cluster_alloc_space');
           if (stop !== undefined) await stop;
-          await image.data.writeZeroes(host, length);
+          await image.data.writeZeroes(host, at, length);
         }
       } catch (error) {
         image.allocation.release(run.cluster, run.count);

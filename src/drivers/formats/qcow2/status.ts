@@ -97,12 +97,17 @@ function lookUp(image: Qcow2Image, offset: GuestOffset, length: number): BlockSt
     if (kind === null) {
       kind = here;
       host = hereHost;
-    } else if (here !== kind || (hasHost(kind) && hereHost !== host + at - offset)) {
+    } else if (here !== kind || (isInFile(image, kind) && hereHost !== host + at - offset)) {
       break;
     }
     at = to;
   }
   return describe(image, kind ?? Kind.unallocated, offset, host, at - offset);
+}
+
+/** What is encrypted lies nowhere as it is. */
+function isInFile({ data }: Qcow2Image, kind: KindNumber): boolean {
+  return hasHost(kind) && !data.isEncrypted;
 }
 
 function hasHost(kind: KindNumber): boolean {
@@ -118,8 +123,8 @@ function describe(image: Qcow2Image, kind: KindNumber, offset: GuestOffset, host
     data,
     zero: !data,
     compressed: kind === Kind.compressed,
-    offset: hasHost(kind) ? host : -1,
-    node: hasHost(kind) ? image.data.node : null,
+    offset: isInFile(image, kind) ? host : -1,
+    node: isInFile(image, kind) ? image.data.node : null,
   };
 }
 

@@ -40,6 +40,8 @@ interface Target {
 
 interface HostWrite {
   host: HostOffset;
+  /** What it is the content of. */
+  guest: GuestOffset;
   data: Uint8Array;
 }
 
@@ -49,7 +51,7 @@ const BOUNCE_BYTES = 8 << 20;
 /** Writes one extent in place, if that needs no allocation and all tables are cached; null otherwise. */
 export function writeInPlace(image: Qcow2Image, offset: GuestOffset, buffer: Uint8Array): Promise<void> | null {
   const host = placeToWrite(image, offset, buffer.length);
-  return host === MISS ? null : guarded(image, () => image.data.write(host, buffer, 'write_aio'));
+  return host === MISS ? null : guarded(image, () => image.data.write(host, offset, buffer, 'write_aio'));
 }
 
 /** Writes disjoint, ascending extents whose data is contiguous in `buffer`. Rejects with `corrupt-image`, `no-space`, `limit`, `io`. */
@@ -190,7 +192,7 @@ async function writeData(image: Qcow2Image, targets: readonly Target[]): Promise
       bounced.push(target);
     }
   }
-  const parts = direct.map(({ host, data }) => later(image.data.write(host, data, 'write_aio')));
+  const parts = direct.map(({ host, guest, data }) => later(image.data.write(host, guest, data, 'write_aio')));
   let failure: { error: unknown } | null = null;
   try {
     const atOnce = Math.max(1, Math.floor(BOUNCE_BYTES / image.geometry.clusterSize));
@@ -213,26 +215,28 @@ async function writeMerged(image: Qcow2Image, target: Target): Promise<void> {
     if (stop !== undefined) await stop;
     // What lies behind the end of the disk is no part of an external data file.
     const inside = image.data.isExternal ? Math.min(cluster.length, image.length() - target.guest) : cluster.length;
-    await image.data.write(target.host, cluster.subarray(0, inside), 'write_aio');
+    await image.data.write(target.host, target.guest, cluster.subarray(0, inside), 'write_aio');
   } finally {
     image.memory.free(cluster);
   }
 }
 
-/** Adds a target's pieces to the list of writes. A piece that follows the last write both in the file and in memory is joined to it. */
+/** Adds a target's pieces to the list of writes. A piece that follows the last write in the file, on the disk and in memory is joined to it. */
 function addPieces(writes: HostWrite[], target: Target): void {
   for (const { within, data } of target.pieces) {
     const host = plus(target.host, within);
+    const guest = plus(target.guest, within);
     const last = writes[writes.length - 1];
     if (
       last !== undefined &&
       last.host + last.data.length === host &&
+      last.guest + last.data.length === guest &&
       last.data.buffer === data.buffer &&
       last.data.byteOffset + last.data.length === data.byteOffset
     ) {
       last.data = new Uint8Array(data.buffer, last.data.byteOffset, last.data.length + data.length);
     } else {
-      writes.push({ host, data });
+      writes.push({ host, guest, data });
     }
   }
 }

@@ -1,0 +1,158 @@
+// Encryption of an image: what the header says of it, and the cipher that a password makes (specification: "Header", crypt_method; "Full disk encryption
+// header pointer").
+//
+//   crypt_method 1   AES-128 in CBC mode: the password itself, cut or filled to 16 bytes, is the key       no header, no check of the password
+//   crypt_method 2   LUKS: its header and key material lie in clusters of the image, which the extension points to; the disk is the guest clusters
+
+import type { Child } from '../../../block/child.js';
+import type { Graph } from '../../../block/graph.js';
+import type { BlockNode } from '../../../block/node/node.js';
+import { readHead } from '../../../block/probe.js';
+import type { ImageInfoSpecificQCow2Encryption } from '../../../schema/generated/types.js';
+import type { LooseOptions } from '../../../schema/loose-options.js';
+import { viewBe64, viewOf } from '../../../util/bytes.js';
+import { BlockError } from '../../../util/errors.js';
+import { passwordOf } from '../luks/create.js';
+import { openVolume, readVolume, type Volume, volumeInfo } from '../luks/volume.js';
+import type { ContentCipher } from './encrypted-data.js';
+import { Extension, Field, type HeaderArea, Incompatible } from './header.js';
+import type { DriverOptions } from './options.js';
+import type { HostOffset } from './types.js';
+
+export const CRYPT_AES = 1;
+export const CRYPT_LUKS = 2;
+const EXTENSION_BYTES = 16;
+const AES_KEY_BYTES = 16;
+/** Header and key material of the largest LUKS key take two megabytes. */
+const MAX_HEADER_BYTES = 16 << 20;
+
+/** The encryption of an open image. */
+export interface ImageEncryption {
+  content: ContentCipher;
+  info: ImageInfoSpecificQCow2Encryption;
+  /** The clusters of the LUKS header. */
+  region: { offset: HostOffset; length: number } | null;
+}
+
+function invalid(path: string, message: string): BlockError {
+  return BlockError.at(path, 'invalid-image', message, { operation: 'open' });
+}
+
+/** The data of the extension that points to a LUKS header. */
+export function encodePointer(offset: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(EXTENSION_BYTES);
+  const view = viewOf(bytes);
+  view.setBigUint64(0, BigInt(offset));
+  view.setBigUint64(8, BigInt(length));
+  return bytes;
+}
+
+/** Where the LUKS header is. Throws `invalid-image`. */
+function pointerOf(
+  { header, extensions }: HeaderArea,
+  file: Child,
+  path: string,
+): { offset: HostOffset; length: number } {
+  const found = extensions.find(({ type }) => type === Extension.encryption);
+  if (found === undefined) throw invalid(path, 'Missing CRYPTO header for crypt method 2');
+  if (found.data.length !== EXTENSION_BYTES) {
+    throw invalid(path, `CRYPTO header extension size ${found.data.length}, but expected size ${EXTENSION_BYTES}`);
+  }
+  const view = viewOf(found.data);
+  const offset = viewBe64(view, 0);
+  const length = viewBe64(view, 8);
+  if (!Number.isSafeInteger(offset) || offset === 0 || offset % 2 ** header.clusterBits !== 0) {
+    throw invalid(
+      path,
+      `Encryption header offset '${offset}' is not a multiple of cluster size '${2 ** header.clusterBits}'`,
+    );
+  }
+  if (!Number.isSafeInteger(length) || length > MAX_HEADER_BYTES || offset + length > file.length) {
+    throw invalid(path, 'Encryption header exceeds the file');
+  }
+  return { offset: offset as HostOffset, length };
+}
+
+/** Refuses options that say something else than the header. Throws `invalid-argument`, `invalid-image` for a method that nobody knows, `unsupported`. */
+function checkMethod({ header }: HeaderArea, { encrypt }: DriverOptions, path: string): void {
+  const { cryptMethod } = header;
+  const refuse = (code: 'invalid-argument' | 'unsupported', message: string): never => {
+    throw BlockError.at(path, code, message, { operation: 'open' });
+  };
+  if (cryptMethod > CRYPT_LUKS) refuse('unsupported', `Unsupported encryption method ${cryptMethod}`);
+  if (cryptMethod === 0) {
+    if (encrypt === undefined) return;
+    refuse('invalid-argument', `No encryption in image header, but options specified format '${encrypt.format}'`);
+  }
+  const format = cryptMethod === CRYPT_AES ? 'aes' : 'luks';
+  if (encrypt !== undefined && encrypt.format !== format) {
+    refuse('invalid-argument', `Header reported '${format}' encryption format but options specify '${encrypt.format}'`);
+  }
+  if ((header.incompatibleFeatures & Incompatible.dataFile) !== 0n) {
+    refuse('unsupported', 'Unsupported qcow2 feature(s): encryption of an external data file');
+  }
+}
+
+/**
+ * Options that name a password and no format get the format that the header says, as in QEMU's tools: one command line does for images that are encrypted
+ * and for those that are not.
+ */
+export async function completeEncryption(options: LooseOptions, file: BlockNode): Promise<LooseOptions> {
+  const { encrypt } = options.members;
+  if (typeof encrypt !== 'object' || encrypt === null || Object.hasOwn(encrypt, 'format')) return options;
+  const head = await readHead(file);
+  const method = head.length < Field.cryptMethod + 4 ? 0 : viewOf(head).getUint32(Field.cryptMethod);
+  if (method === 0) return options.with({ encrypt: undefined });
+  return options.with({ encrypt: { ...encrypt, format: method === CRYPT_AES ? 'aes' : 'luks' } });
+}
+
+/**
+ * Opens the encryption of the image in `file`; null where it has none. With `onlyHeader`, nobody will read its content, and no password is needed. Rejects with
+ * `invalid-argument`, `invalid-image`, `unsupported`, `not-found` (the secret), `permission` (its password), `limit`, `io`.
+ */
+export async function openEncryption(
+  graph: Graph,
+  file: Child,
+  area: HeaderArea,
+  own: DriverOptions,
+  onlyHeader: boolean,
+): Promise<ImageEncryption | null> {
+  const path = file.filename;
+  checkMethod(area, own, path);
+  const { cryptMethod } = area.header;
+  if (cryptMethod === 0) return null;
+  const password = onlyHeader ? null : passwordOf(graph, own.encrypt?.['key-secret'], 'encrypt.key-secret', path);
+  const { ciphers } = graph.host;
+  if (cryptMethod === CRYPT_AES) {
+    const cipher = password === null ? null : openLegacyAes(graph, password);
+    return { content: { cipher, byGuest: true }, info: { format: 'aes' }, region: null };
+  }
+  const region = pointerOf(area, file, path);
+  const read = (offset: number, buffer: Uint8Array): Promise<void> => file.read(region.offset + offset, buffer);
+  const volume: Volume = await readVolume(read, region.length, path);
+  const cipher = password === null ? null : await openVolume(ciphers, volume, password, read, path);
+  return { content: { cipher, byGuest: false }, info: luksInfo(volume), region };
+}
+
+/** The members in qemu-img's order. */
+function luksInfo(volume: Volume): ImageInfoSpecificQCow2Encryption {
+  const {
+    'cipher-mode': mode,
+    slots,
+    'payload-offset': payload,
+    'master-key-iters': iterations,
+    ...first
+  } = volumeInfo(volume);
+  const last = { 'cipher-mode': mode, slots, 'payload-offset': payload, 'master-key-iters': iterations };
+  return { ...first, format: 'luks', ...last };
+}
+
+function openLegacyAes({ host: { ciphers } }: Graph, password: Uint8Array) {
+  const key = ciphers.secret(AES_KEY_BYTES);
+  try {
+    key.set(password.subarray(0, AES_KEY_BYTES));
+    return ciphers.open({ mode: 'cbc', vectors: 'plain64', key });
+  } finally {
+    ciphers.forget(key);
+  }
+}
