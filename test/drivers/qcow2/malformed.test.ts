@@ -34,7 +34,7 @@ const HEADERS: [string, number, Uint8Array, RegExp][] = [
   ['an L1 table of 2^32 entries', 36, be(4, 0xffffffffn), /Active L1 table too large/],
   ['an L1 table that is not aligned', 40, be(8, 12289n), /L1 table offset invalid/],
   ['an L1 table beyond the file', 40, be(8, 1n << 40n), /outside of the file/],
-  ['an L1 table beyond 2^53', 40, be(8, 1n << 62n), /Invalid L1 table offset/],
+  ['an L1 table beyond 2^53', 40, be(8, 1n << 62n), /Active L1 table offset invalid/],
   ['no L1 table', 40, be(8, 0n), /L1 table offset invalid/],
   ['a refcount table that is not aligned', 48, be(8, 4097n), /count table offset invalid/],
   ['a refcount table beyond the file', 48, be(8, 1n << 40n), /outside of the file/],

@@ -40,6 +40,8 @@ export async function reportFlags(state: CheckState): Promise<void> {
   const visit = ({ index, high, low, offset }: TablePointer, table: DataView | null): void => {
     if (offset === 0) return;
     if (isSuspect(state, high, offset)) suspect({ table: 'l1', index }, high, low, offset);
+    // As qemu-img, which does not look into a table whose own refcount it cannot read.
+    if (state.tally.isUnreadable(Math.floor(offset / clusterBytes) as ClusterIndex)) return;
     for (let position = 0; table !== null && position < table.byteLength; position += codec.entryBytes) {
       const entryHigh = table.getUint32(position);
       const entryLow = table.getUint32(position + 4);

@@ -16,6 +16,9 @@ import {
   SECTOR,
 } from './types.js';
 
+/** QEMU's limits, and ours. An L1 table of so many entries would be too long in any case; the limit is for the message. */
+const MAX_SNAPSHOTS = 65536;
+const MAX_L1_ENTRIES = 2 ** 31 - 1;
 const QCOW2_MAGIC = 0x514649fb;
 
 /** Byte offsets of the fields. */
@@ -117,9 +120,9 @@ function invalid(path: string, message: string, offset = 0): BlockError {
 }
 
 /** Reads a 64-bit offset. Throws `invalid-image` where it is not a safe integer. */
-function readOffset(view: DataView, at: number, path: string, what: string): HostOffset {
+function readOffset(view: DataView, at: number, path: string, message: string): HostOffset {
   const value = viewBe64(view, at);
-  if (!Number.isSafeInteger(value)) throw invalid(path, `Invalid ${what}`, at);
+  if (!Number.isSafeInteger(value)) throw invalid(path, message, at);
   return value as HostOffset;
 }
 
@@ -146,17 +149,17 @@ export function parseHeader(head: Uint8Array, path: string): Qcow2Header {
     throw invalid(path, 'qcow2 header too short');
   const header: Qcow2Header = {
     version,
-    backingFileOffset: readOffset(view, Field.backingFileOffset, path, 'backing file offset'),
+    backingFileOffset: readOffset(view, Field.backingFileOffset, path, 'Invalid backing file offset'),
     backingFileSize: view.getUint32(Field.backingFileSize),
     clusterBits: view.getUint32(Field.clusterBits),
     size: readSize(view, path),
     cryptMethod: view.getUint32(Field.cryptMethod),
     l1Size: view.getUint32(Field.l1Size),
-    l1TableOffset: readOffset(view, Field.l1TableOffset, path, 'L1 table offset'),
-    refcountTableOffset: readOffset(view, Field.refcountTableOffset, path, 'reference count table offset'),
+    l1TableOffset: readOffset(view, Field.l1TableOffset, path, 'Active L1 table offset invalid'),
+    refcountTableOffset: readOffset(view, Field.refcountTableOffset, path, 'Reference count table offset invalid'),
     refcountTableClusters: view.getUint32(Field.refcountTableClusters),
     nbSnapshots: view.getUint32(Field.nbSnapshots),
-    snapshotsOffset: readOffset(view, Field.snapshotsOffset, path, 'snapshot table offset'),
+    snapshotsOffset: readOffset(view, Field.snapshotsOffset, path, 'Snapshot table offset invalid'),
     incompatibleFeatures: version === 2 ? 0n : view.getBigUint64(Field.incompatibleFeatures),
     compatibleFeatures: version === 2 ? 0n : view.getBigUint64(Field.compatibleFeatures),
     autoclearFeatures: version === 2 ? 0n : view.getBigUint64(Field.autoclearFeatures),
@@ -198,9 +201,10 @@ function checkFields(header: Qcow2Header, path: string): void {
     const room = Math.min(MAX_BACKING_NAME_BYTES, clusterSize - header.backingFileOffset);
     if (header.backingFileSize > room) throw invalid(path, 'Backing file name too long', Field.backingFileSize);
   }
+  if (header.cryptMethod > 2) {
+    throw invalid(path, `Unsupported encryption method ${header.cryptMethod}`, Field.cryptMethod);
+  }
   const misplaced = (offset: number): boolean => offset % clusterSize !== 0;
-  if (header.l1Size > MAX_L1_BYTES / 8) throw invalid(path, 'Active L1 table too large', Field.l1Size);
-  if (misplaced(header.l1TableOffset)) throw invalid(path, 'Active L1 table offset invalid', Field.l1TableOffset);
   if (header.refcountTableClusters === 0) {
     throw invalid(path, 'Image does not contain a reference count table', Field.refcountTableClusters);
   }
@@ -210,11 +214,12 @@ function checkFields(header: Qcow2Header, path: string): void {
   if (header.refcountTableOffset === 0 || misplaced(header.refcountTableOffset)) {
     throw invalid(path, 'Reference count table offset invalid', Field.refcountTableOffset);
   }
-  if (header.nbSnapshots > 65536 || (header.nbSnapshots > 0 && misplaced(header.snapshotsOffset))) {
-    throw invalid(path, 'Snapshot table invalid', Field.nbSnapshots);
-  }
+  if (header.nbSnapshots > MAX_SNAPSHOTS) throw invalid(path, 'Snapshot table too large', Field.nbSnapshots);
+  if (misplaced(header.snapshotsOffset)) throw invalid(path, 'Snapshot table offset invalid', Field.snapshotsOffset);
+  if (header.l1Size > MAX_L1_BYTES / 8) throw invalid(path, 'Active L1 table too large', Field.l1Size);
+  if (misplaced(header.l1TableOffset)) throw invalid(path, 'Active L1 table offset invalid', Field.l1TableOffset);
   const needed = Math.ceil(header.size / (clusterSize * (clusterSize / 8)));
-  if (needed > MAX_L1_BYTES / 8) throw invalid(path, 'Image is too big', Field.size);
+  if (needed > MAX_L1_ENTRIES) throw invalid(path, 'Image is too big', Field.size);
   if (needed > header.l1Size) throw invalid(path, 'L1 table is too small', Field.l1Size);
   if (header.l1Size > 0 && header.l1TableOffset === 0) {
     throw invalid(path, 'Active L1 table offset invalid', Field.l1TableOffset);
@@ -243,19 +248,22 @@ export function parseHeaderArea(cluster: Uint8Array, header: Qcow2Header, path: 
   const end = header.backingFileOffset !== 0 ? header.backingFileOffset : cluster.length;
   const extensions: HeaderExtension[] = [];
   let at = header.headerLength;
-  while (at + 8 <= end) {
+  while (at + 8 <= cluster.length && at < end) {
     const type = view.getUint32(at);
     const length = view.getUint32(at + 4);
-    if (type === Extension.end) break;
     at += 8;
     if (length > end - at) throw invalid(path, `Header extension too large`, at - 4);
+    if (type === Extension.end) break;
     extensions.push({ type, data: cluster.slice(at, at + length) });
     at += Math.ceil(length / 8) * 8;
   }
   let backingFile: string | null = null;
   if (header.backingFileOffset !== 0) {
     const { backingFileOffset: from, backingFileSize: size } = header;
-    backingFile = decodeName(cluster.subarray(from, from + size));
+    const name = cluster.subarray(from, from + size);
+    const nul = name.indexOf(0);
+    // To QEMU a name ends at a zero byte, and an empty one is none.
+    backingFile = decodeName(nul < 0 ? name : name.subarray(0, nul)) || null;
   }
   return { header, extensions, backingFile };
 }

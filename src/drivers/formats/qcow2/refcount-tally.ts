@@ -125,6 +125,12 @@ export class RefcountTally {
     }
   }
 
+  /** True for a cluster of the window whose refcount cannot be read. */
+  isUnreadable(cluster: ClusterIndex): boolean {
+    const index = cluster - this.start;
+    return index >= 0 && index < this.size && this.stored[index] === STORED_UNREADABLE;
+  }
+
   /** The exact refcount of any cluster; null where its block cannot be read. */
   async exactRefcount(cluster: ClusterIndex): Promise<Exact | null> {
     const index = cluster - this.start;
