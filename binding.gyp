@@ -27,6 +27,7 @@
         'native/move.cc',
         'native/move_queue.cc',
         'native/ops.cc',
+        'native/pbkdf2.cc',
         'native/pipes.cc',
         'native/pool.cc',
         'native/slice_buffers.cc',
