@@ -45,6 +45,7 @@ export {
   type ReferenceSource,
   sameFolderGate,
 } from './block/gate.js';
+export type { SnapshotKey } from './block/internal-snapshots.js';
 export type { OpenOptions } from './block/open.js';
 export type { ExportOptions } from './exports/nbd/export.js';
 export type { NbdClient } from './exports/nbd/server.js';
@@ -109,6 +110,7 @@ export type {
   JobVerb,
   MapEntry,
   ObjectOptions,
+  SnapshotInfo,
   ThrottleLimits,
 } from './schema/generated/types.js';
 export { BlockError, type BlockErrorCode } from './util/errors.js';

@@ -4,6 +4,7 @@
 import type { BlockStatsSpecific, ImageInfoSpecific } from '../schema/generated/types.js';
 import type { Breakpoints } from './debug-events.js';
 import type { CheckFinding } from './finding.js';
+import type { InternalSnapshots } from './internal-snapshots.js';
 import type { BlockNode } from './node/node.js';
 import type { BlockStatus } from './types.js';
 
@@ -23,6 +24,8 @@ export interface Abilities {
    * writable, and that nobody else uses meanwhile.
    */
   readonly repair?: (kind: RepairKind, report: (finding: CheckFinding) => void) => Promise<RepairResult>;
+  /** Its images can hold snapshots of themselves. */
+  readonly snapshots?: InternalSnapshots;
   /** Nodes can become its children, or cease to be, while it is open. */
   readonly children?: ChangeableChildren;
   /** It can hold up those who use it. */

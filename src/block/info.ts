@@ -25,6 +25,8 @@ export async function imageInfo(node: BlockNode): Promise<ImageInfo> {
     info['full-backing-filename'] = resolveBackingNameOf(node, backingFile);
     if (backingFormat !== null) info['backing-filename-format'] = backingFormat;
   }
+  const snapshots = node.abilities.snapshots?.list() ?? [];
+  if (snapshots.length > 0) info.snapshots = snapshots;
   if (details?.specific !== undefined) info['format-specific'] = details.specific;
   return info;
 }

@@ -15,12 +15,14 @@ import { imageOptions, openForeign, referrerOf } from './foreign-name.js';
 import { type Referrer, refusal } from './gate.js';
 import type { Graph } from './graph.js';
 import { fileId, refuseFileOf } from './identity.js';
+import type { SnapshotKey } from './internal-snapshots.js';
 import type { NodeLinks } from './node/links.js';
 import type { BlockNode } from './node/node.js';
 import { type NodeSettings, settle } from './node-settings.js';
 import { probeFormat, readHead } from './probe.js';
 import { defaultDriver, findDriver, type HeaderReference, type OpenRequest } from './registry.js';
 import { type NodeRole, ROLES } from './roles.js';
+import { showSnapshot } from './snapshots-of.js';
 
 export interface OpenOptions {
   /** Name of the driver; left out: found out. Only with a file name. */
@@ -33,6 +35,8 @@ export interface OpenOptions {
   cache?: { direct?: boolean; noFlush?: boolean };
   discard?: BlockdevDiscardOptions;
   detectZeroes?: BlockdevDetectZeroesOptions;
+  /** Shows an internal snapshot of the image, with its own size, in place of the disk. The image must be opened read-only. */
+  snapshot?: SnapshotKey;
   /** Open what the header names as backing file (default). `false` looks at this image alone. */
   backing?: boolean;
 }
@@ -65,7 +69,7 @@ export async function openNode(
   else parsed = image instanceof LooseOptions ? image : new LooseOptions({ ...image }, {});
   if (options.referrer !== undefined) parsed = imageOptions(parsed, options.referrer.path);
   if (options.defaults !== undefined) parsed = parsed.over(options.defaults);
-  return openTree(graph, parsed, {
+  const node = await openTree(graph, parsed, {
     readOnly: options.readOnly ?? false,
     autoReadOnly: options.autoReadOnly ?? false,
     forceShare: options.forceShare ?? false,
@@ -80,6 +84,14 @@ export async function openNode(
     apartFrom: options.apartFrom ?? [],
     referrer: options.referrer ?? null,
   });
+  if (options.snapshot === undefined) return node;
+  try {
+    await showSnapshot(node, options.snapshot);
+    return node;
+  } catch (error) {
+    await graph.release(node).catch(bestEffort('closing after a failed open'));
+    throw error;
+  }
 }
 
 /** Options of a file name; `format` counts more than what options in JSON say. A plain path to a device has a driver of its own. */

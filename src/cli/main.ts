@@ -17,6 +17,10 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
   info: { summary: 'show format, sizes and backing file of an image', load: () => import('./verbs/info.js') },
   map: { summary: 'list which parts of an image hold data, and where', load: () => import('./verbs/map.js') },
   check: { summary: 'check the consistency of an image', load: () => import('./verbs/check.js') },
+  snapshot: {
+    summary: 'list, create, apply and delete internal snapshots',
+    load: () => import('./verbs/snapshot.js'),
+  },
   compare: { summary: 'compare the content of two images', load: () => import('./verbs/compare.js') },
   commit: { summary: 'write an overlay down into its backing file', load: () => import('./verbs/commit.js') },
   stream: { summary: 'copy data from the backing files into an overlay', load: () => import('./verbs/stream.js') },
@@ -34,7 +38,7 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
 const REPLACED_PROGRAMS: Readonly<Record<string, string>> = { 'qemu-nbd': 'nbd', 'qemu-storage-daemon': 'daemon' };
 
 /** Verbs of qemu-img that are not supported yet. */
-const REFUSED = ['amend', 'bench', 'bitmap', 'dd', 'measure', 'rebase', 'resize', 'snapshot'];
+const REFUSED = ['amend', 'bench', 'bitmap', 'dd', 'measure', 'rebase', 'resize'];
 
 /**
  * Runs one command line and resolves with its exit code. `args` are without node and the script; `calledAs` is the name that the program was

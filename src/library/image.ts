@@ -3,18 +3,27 @@
 
 import type { Readable, Writable } from 'node:stream';
 import { inspect } from 'node:util';
+import type { Child } from '../block/child.js';
 import { closeDevice, Device, rootOf } from '../block/device.js';
 import type { DeviceStats } from '../block/device-options.js';
+import type { SnapshotKey } from '../block/internal-snapshots.js';
 import type { BlockNode } from '../block/node/node.js';
 import { checkBytes } from '../block/request-check.js';
 import { PERM_ALL, Perm, type TruncateOptions } from '../block/types.js';
 import { ThrottleGroup } from '../host/throttle.js';
-import type { ThrottleLimits } from '../schema/generated/types.js';
+import type { SnapshotInfo, ThrottleLimits } from '../schema/generated/types.js';
 import { type Check, integer, plainObject, type Shape, takeSettings, text, wrongType } from '../schema/shape.js';
 import { validate } from '../schema/validate.js';
 import { BlockError } from '../util/errors.js';
 import { addBitmap, removeBitmap } from '../workspace/bitmap.js';
 import { extentsOf, type ImageExtent } from '../workspace/extents.js';
+import {
+  applyInternalSnapshot,
+  createNamedSnapshot,
+  deleteInternalSnapshot,
+  snapshotIdOf,
+  snapshotsIn,
+} from '../workspace/internal-snapshot.js';
 import { type Bitmap, wrapBitmap } from './bitmap.js';
 import { whileOpen } from './left-open.js';
 import { readImage, toWeb, writeImage } from './streams.js';
@@ -57,6 +66,8 @@ export interface WriteStreamOptions {
 }
 
 const STREAM_BYTES = 256 << 10;
+
+const SNAPSHOT_KEY: Shape<SnapshotKey> = { id: text, name: text };
 
 const RANGE: Shape<ImageRange> = { from: integer(0), to: integer(0) };
 const READ_STREAM: Shape<ReadStreamOptions> = { ...RANGE, highWaterMark: integer(1, 1 << 30) };
@@ -221,6 +232,42 @@ export class Image {
     this.#device.setThrottle(group.enabled ? group.join() : null);
   }
 
+  /** The internal snapshots, which are kept within the image's own file, in the order of their table. Throws `closed`. */
+  snapshots(): SnapshotInfo[] {
+    return snapshotsIn(rootOf(this.#device).node);
+  }
+
+  /**
+   * Keeps the image as it is now within its own file. Requests wait meanwhile. Rejects with `unsupported` (the format has no such snapshots), `busy` (a job
+   * works on it), `limit` (refcounts are too narrow), `exists` (of that name), `no-space`, ...; then the image is as it was.
+   */
+  createSnapshot(name: string): Promise<SnapshotInfo> {
+    return this.#change((node) => createNamedSnapshot(node, text(name, 'name')));
+  }
+
+  /**
+   * Makes the image what it was at a snapshot, its size included: what was written since is lost, and all bitmaps are dirty. `snapshot`: its ID, its name or
+   * both. Rejects as `createSnapshot`, and with `not-found`.
+   */
+  applySnapshot(snapshot: SnapshotKey): Promise<void> {
+    return this.#change((node, root) => applyInternalSnapshot(node, idOfSnapshot(node, snapshot), root));
+  }
+
+  /** Removes a snapshot, by its ID, its name or both. Rejects as `applySnapshot`. */
+  deleteSnapshot(snapshot: SnapshotKey): Promise<void> {
+    return this.#change((node) => deleteInternalSnapshot(node, idOfSnapshot(node, snapshot)));
+  }
+
+  /** Runs `action` on the image's node, while nobody sends anything. */
+  async #change<T>(action: (node: BlockNode, root: Child) => Promise<T>): Promise<T> {
+    const { node } = rootOf(this.#device);
+    // A job may have put another node in its place meanwhile.
+    return node.graph.drained([node], async () => {
+      const root = rootOf(this.#device);
+      return action(root.node, root);
+    });
+  }
+
   /** Begins to record in a new dirty bitmap which parts are written (`granularity` in bytes, 64 KiB by default). Throws `exists`, `invalid-argument`. */
   addBitmap(name: string, granularity?: number): Bitmap {
     const { node } = rootOf(this.#device);
@@ -314,6 +361,10 @@ export class Image {
     if (from <= to && to <= this.size) return { from, to };
     throw BlockError.at(this.filename, 'out-of-bounds', `[${from}, ${to}) is not within ${this.size} bytes`);
   }
+}
+
+function idOfSnapshot(node: BlockNode, snapshot: SnapshotKey): string {
+  return snapshotIdOf(node, takeSettings(SNAPSHOT_KEY, snapshot, 'snapshot'));
 }
 
 /** Throws `invalid-argument` for what is no image. */

@@ -65,6 +65,7 @@ const OPEN: Shape<OpenOptions> = {
   discard: qapi('BlockdevDiscardOptions'),
   detectZeroes: qapi('BlockdevDetectZeroesOptions'),
   backing: bool,
+  snapshot: settings({ id: text, name: text }),
 };
 
 export const INFO: Shape<InfoOptions> = { ...OPEN, backingChain: bool };

@@ -13,6 +13,7 @@ const NAMES = [
   'info',
   'map',
   'check',
+  'snapshot',
   'compare',
   'commit',
   'stream',

@@ -2,9 +2,10 @@
 // with the driver. It says what contradicts itself, how many clusters leak, and where each guest cluster lies.
 //
 //   header -> L1 -> L2 -> data          references counted here
+//   header -> snapshot table -> L1 -> L2 -> data    the same
 //   header -> refcount table -> refcount blocks   compared with what stands there
 //
-// Of encrypted images, the content: verify-crypt.ts. No snapshots, external data files, extended L2 entries or bitmaps.
+// Of encrypted images, the content: verify-crypt.ts. No external data files, extended L2 entries or bitmaps.
 
 import { decompressNow } from '../../src/host/sim/codecs.js';
 import { type Decrypt, decryptorOf } from './verify-crypt.js';
@@ -15,6 +16,16 @@ export interface GuestCluster {
   offset: number;
   /** Bytes of a compressed cluster's input, at most. */
   inputLength: number;
+}
+
+export interface VerifiedSnapshot {
+  id: string;
+  name: string;
+  size: number;
+  vmStateSize: number;
+  clusters: GuestCluster[];
+  /** The machine's state, by cluster. */
+  vmState: GuestCluster[];
 }
 
 export interface Qcow2Report {
@@ -29,9 +40,11 @@ export interface Qcow2Report {
   /** Null: the content is not encrypted. */
   decrypt: Decrypt | null;
   clusters: GuestCluster[];
+  snapshots: VerifiedSnapshot[];
 }
 
 type Owner =
+  | 'snapshot table'
   | 'header'
   | 'LUKS header'
   | 'refcount table'
@@ -48,7 +61,7 @@ class Verifier {
   readonly report: Qcow2Report;
   private readonly view: DataView;
   private readonly file: Uint8Array;
-  private readonly references = new Map<number, { count: number; owner: Owner }>();
+  private readonly references = new Map<number, { count: number; owner: Owner; tree: number }>();
   private refcountBits = 16;
   private readonly blocks: number[] = [];
 
@@ -65,12 +78,14 @@ class Verifier {
       backingFile: null,
       decrypt: null,
       clusters: [],
+      snapshots: [],
     };
   }
 
   run(): Qcow2Report {
     if (this.readHeader()) {
-      this.walkMapping();
+      this.walkActive();
+      this.walkSnapshots();
       this.walkRefcounts();
       this.compare();
     }
@@ -96,7 +111,6 @@ class Verifier {
     report.size = this.u64(24);
     if (report.version !== 2 && report.version !== 3) this.error(`version ${report.version}`);
     if (view.getUint32(20) < 9 || view.getUint32(20) > 21) this.error(`cluster bits ${view.getUint32(20)}`);
-    if (view.getUint32(60) !== 0) this.error('has snapshots');
     const backingOffset = this.u64(8);
     if (backingOffset !== 0) {
       const length = view.getUint32(16);
@@ -140,12 +154,17 @@ class Verifier {
 
   /** Counts one reference to each cluster of a range, and finds overlaps. */
   private refer(owner: Owner, offset: number, length: number): void {
+    const { tree } = this;
     const { clusterSize } = this.report;
     for (let index = Math.floor(offset / clusterSize); index * clusterSize < offset + length; index++) {
       const other = this.references.get(index);
-      if (other === undefined) this.references.set(index, { count: 1, owner });
+      if (other === undefined) this.references.set(index, { count: 1, owner, tree });
       else if (owner === 'compressed' && other.owner === 'compressed') other.count++;
-      else this.error(`cluster ${index} is used as ${other.owner} and as ${owner}`);
+      else if ((owner === 'data' || owner === 'L2 table') && other.owner === owner && other.tree !== tree) {
+        // What the disk and its snapshots share.
+        other.count++;
+        other.tree = tree;
+      } else this.error(`cluster ${index} is used as ${other.owner} and as ${owner}`);
     }
   }
 
@@ -161,15 +180,62 @@ class Verifier {
     return false;
   }
 
-  private walkMapping(): void {
+  /** Counts the trees: the disk's is 0, the snapshots' follow. */
+  private tree = 0;
+
+  private walkActive(): void {
+    const { report, view } = this;
+    const places = this.walkMapping(this.u64(40), view.getUint32(36), report.size, 'L1 table');
+    report.clusters = places.slice(0, Math.ceil(report.size / report.clusterSize));
+  }
+
+  private walkSnapshots(): void {
+    const { report, view, file } = this;
+    const count = view.getUint32(60);
+    const start = this.u64(64);
+    let at = start;
+    for (let i = 0; i < count; i++) {
+      at = Math.ceil(at / 8) * 8;
+      if (at + 40 > file.length) {
+        this.error(`snapshot ${i} lies outside of the file`);
+        break;
+      }
+      const [idLength, nameLength, extra] = [view.getUint16(at + 12), view.getUint16(at + 14), view.getUint32(at + 36)];
+      if (report.version === 3 && extra < 16) this.error(`snapshot ${i} has ${extra} bytes of extra data`);
+      const text = (from: number, length: number): string =>
+        new TextDecoder().decode(file.subarray(from, from + length));
+      const idAt = at + 40 + extra;
+      const size = extra >= 16 ? this.u64(at + 48) : report.size;
+      const vmStateSize = extra >= 8 ? this.u64(at + 40) : view.getUint32(at + 32);
+      this.tree = i + 1;
+      const places = this.walkMapping(this.u64(at), view.getUint32(at + 8), size, `L1 table of snapshot ${i}`);
+      const perTable = report.clusterSize / 8;
+      const stateAt = Math.ceil(size / report.clusterSize / perTable) * perTable;
+      report.snapshots.push({
+        id: text(idAt, idLength),
+        name: text(idAt + idLength, nameLength),
+        size,
+        vmStateSize,
+        clusters: places.slice(0, Math.ceil(size / report.clusterSize)),
+        vmState: places.slice(stateAt),
+      });
+      at = idAt + idLength + nameLength;
+    }
+    this.tree = 0;
+    if (count > 0) this.table('snapshot table', start, at - start, 'snapshot table');
+  }
+
+  /** All clusters that an L1 table maps, behind the end of the disk, too. */
+  private walkMapping(l1Offset: number, l1Size: number, size: number, what: string): GuestCluster[] {
     const { report, view } = this;
     const perTable = report.clusterSize / 8;
-    const guestClusters = Math.ceil(report.size / report.clusterSize);
-    const l1Size = view.getUint32(36);
-    const l1Offset = this.u64(40);
-    if (l1Size < Math.ceil(guestClusters / perTable)) this.error(`L1 table of ${l1Size} entries is too small`);
-    for (let i = 0; i < guestClusters; i++) report.clusters.push({ kind: 'unallocated', offset: 0, inputLength: 0 });
-    if (l1Size === 0 || !this.table('L1 table', l1Offset, l1Size * 8, 'L1 table')) return;
+    const guestClusters = Math.ceil(size / report.clusterSize);
+    const places = Array.from(
+      { length: Math.max(guestClusters, l1Size * perTable) },
+      (): GuestCluster => ({ kind: 'unallocated', offset: 0, inputLength: 0 }),
+    );
+    if (l1Size < Math.ceil(guestClusters / perTable)) this.error(`${what} of ${l1Size} entries is too small`);
+    if (l1Size === 0 || !this.table('L1 table', l1Offset, l1Size * 8, what)) return places;
     for (let l1 = 0; l1 < l1Size; l1++) {
       const entry = view.getBigUint64(l1Offset + l1 * 8);
       const l2Offset = Number(entry & OFFSET_MASK);
@@ -177,14 +243,15 @@ class Verifier {
       if (l2Offset === 0 || !this.table('L2 table', l2Offset, report.clusterSize, `L2 table ${l1}`)) continue;
       this.checkCopied(entry, l2Offset, `L2 table ${l1}`);
       for (let l2 = 0; l2 < perTable; l2++) {
-        this.mapping(view.getBigUint64(l2Offset + l2 * 8), l1 * perTable + l2);
+        this.mapping(view.getBigUint64(l2Offset + l2 * 8), l1 * perTable + l2, places);
       }
     }
+    return places;
   }
 
-  private mapping(entry: bigint, index: number): void {
+  private mapping(entry: bigint, index: number, places: readonly GuestCluster[]): void {
     const { report } = this;
-    const cluster = report.clusters[index];
+    const cluster = places[index];
     const what = `guest cluster ${index}`;
     if (entry === 0n) return;
     if ((entry & (1n << 62n)) !== 0n) {
@@ -227,7 +294,9 @@ class Verifier {
     }
   }
 
+  /** The flag says nothing in the tables of snapshots. */
   private checkCopied(entry: bigint, offset: number, what: string): void {
+    if (this.tree !== 0) return;
     this.copied.push({ set: (entry & (1n << 63n)) !== 0n, index: offset / this.report.clusterSize, what });
   }
   private readonly copied: { set: boolean; index: number; what: string }[] = [];
@@ -271,13 +340,18 @@ export function verifyQcow2(file: Uint8Array): Qcow2Report {
 }
 
 /** Reads one guest cluster into `out` (of one cluster); false where the backing file has it. */
-export function readGuestCluster(file: Uint8Array, report: Qcow2Report, index: number, out: Uint8Array): boolean {
-  const { kind, offset, inputLength } = report.clusters[index];
+export function readGuestCluster(
+  file: Uint8Array,
+  report: Qcow2Report,
+  { kind, offset, inputLength }: GuestCluster,
+  guestOffset: number,
+  out: Uint8Array,
+): boolean {
   out.fill(0);
   if (kind === 'unallocated') return false;
   if (kind === 'data') {
     out.set(file.subarray(offset, offset + out.length));
-    if (report.decrypt !== null) out.set(report.decrypt(out, offset, index * report.clusterSize));
+    if (report.decrypt !== null) out.set(report.decrypt(out, offset, guestOffset));
   }
   if (kind === 'compressed') {
     decompressNow(report.compression, file.subarray(offset, offset + inputLength), out);
@@ -285,17 +359,28 @@ export function readGuestCluster(file: Uint8Array, report: Qcow2Report, index: n
   return true;
 }
 
+/** `size` bytes that `clusters` map, over `below`. */
+export function readClusters(
+  file: Uint8Array,
+  report: Qcow2Report,
+  { clusters, size }: { clusters: readonly GuestCluster[]; size: number },
+  below: Uint8Array,
+): Uint8Array {
+  const content = new Uint8Array(size);
+  content.set(below.subarray(0, size));
+  const cluster = new Uint8Array(report.clusterSize);
+  clusters.forEach((place, index) => {
+    const at = index * report.clusterSize;
+    if (at < size && readGuestCluster(file, report, place, at, cluster))
+      content.set(cluster.subarray(0, size - at), at);
+  });
+  return content;
+}
+
 /** What a guest sees of a chain of qcow2 files, top first; the last may stand on `base` (raw content) or on nothing. */
 export function readChain(files: readonly Uint8Array[], base?: Uint8Array): Uint8Array {
   const [file, ...below] = files;
   if (file === undefined) return base ?? new Uint8Array(0);
   const report = verifyQcow2(file);
-  const content = new Uint8Array(report.size);
-  content.set(readChain(below, base).subarray(0, report.size));
-  const cluster = new Uint8Array(report.clusterSize);
-  report.clusters.forEach((_, index) => {
-    const at = index * report.clusterSize;
-    if (readGuestCluster(file, report, index, cluster)) content.set(cluster.subarray(0, report.size - at), at);
-  });
-  return content;
+  return readClusters(file, report, report, readChain(below, base));
 }

@@ -142,6 +142,20 @@ export abstract class NodeRequests extends NodePadding {
     await this.trackedResize(this.#resizing.run(() => this.#resize(size, options)));
   }
 
+  /**
+   * Runs `action`, which changes as a whole what the node holds, while no other request is under way; those that come meanwhile wait. Rejects with
+   * `read-only`.
+   */
+  protected async alone<T>(operation: string, action: () => Promise<T>): Promise<T> {
+    this.checkWritable(operation);
+    const results: T[] = [];
+    const work = async (): Promise<void> => {
+      results.push(await action());
+    };
+    await this.trackedResize(this.#resizing.run(() => this.withoutOthers(work)));
+    return results[0];
+  }
+
   #resize(size: number, options: TruncateOptions): Promise<void> {
     const resize = (): Promise<void> => this.#setSize(size, options);
     // A write under way would make a file longer again. What comes meanwhile is begun, or refused, with the new size.

@@ -46,6 +46,7 @@ import {
 } from '../progress.js';
 import { ratedState } from '../rate.js';
 import { couldNotOpen, Interrupt, imageArguments, openImage, reasonOf, type Session, withSession } from '../session.js';
+import { showSnapshot } from '../snapshot-param.js';
 import type { Verb } from '../verb.js';
 
 const MAX_SPARSE_BYTES = 16 << 20;
@@ -112,12 +113,17 @@ export const verb: Verb = {
       long: 'target-image-opts',
       help: 'With -n: OUTPUT_FILENAME is a string of options. Excludes -O.',
     },
+    {
+      key: 'snapshot',
+      short: 'l',
+      argument: 'SNAPSHOT_PARAM',
+      help: 'Copy an internal snapshot, with its own size: ID, name, or snapshot.id=ID,snapshot.name=NAME.',
+    },
     FORCE_SHARE,
     PROGRESS_BAR,
     PROGRESS,
     QUIET,
     HELP,
-    { key: 'snapshot', short: 'l', argument: 'SNAPSHOT', help: 'Internal snapshot.', refused: true },
     { key: 'bitmaps', long: 'bitmaps', help: 'Copy bitmaps.', refused: true },
     { key: 'skip-broken-bitmaps', long: 'skip-broken-bitmaps', help: 'Copy good bitmaps.', refused: true },
     OBJECT,
@@ -139,6 +145,8 @@ export const verb: Verb = {
 
 interface Plan {
   source: string;
+  /** As `-l` has it. */
+  snapshot: string | undefined;
   target: string;
   format: string;
   values: CreateValues;
@@ -170,6 +178,7 @@ async function run(options: ParsedOptions): Promise<number> {
       cache: plan.sourceCache,
       purpose: 'copy',
     });
+    if (plan.snapshot !== undefined) await showSnapshot(source, plan.snapshot);
     creatableFormat(plan.format);
     return convertTo(session, source, plan);
   });
@@ -215,6 +224,7 @@ function planOf(options: ParsedOptions, format: string): Plan {
   const cache = targetCache(options, 'unsafe');
   return {
     source,
+    snapshot: options.get('snapshot'),
     target,
     format,
     values,

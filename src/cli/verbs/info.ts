@@ -9,6 +9,7 @@ import { type ParsedOptions, UsageError } from '../getopt.js';
 import { ordered, prettyJson } from '../json.js';
 import { shown, write } from '../output.js';
 import { forEachImage, imageArguments, ONE_BY_ONE, opener, withSession } from '../session.js';
+import { SNAPSHOT_KEYS, snapshotList } from '../snapshot-list.js';
 import type { Verb } from '../verb.js';
 
 /** Order of the members in qemu-img's JSON. */
@@ -79,7 +80,9 @@ async function run(options: ParsedOptions): Promise<number> {
   );
 }
 
-function inOrder(info: ImageInfo): object {
+function inOrder(given: ImageInfo): object {
+  const snapshots = given.snapshots?.map((one) => ordered(one, SNAPSHOT_KEYS));
+  const info = { ...given, snapshots };
   const specific = info['format-specific'];
   if (specific === undefined) return ordered(info, INFO_KEYS);
   const data = ordered(specific.data, detailOrder(specific.type));
@@ -110,6 +113,7 @@ function humanInfo(info: ImageInfo): string {
       lines.push(`backing file format: ${shown(info['backing-filename-format'])}`);
     }
   }
+  lines.push(...snapshotList(info.snapshots ?? []));
   const specific = info['format-specific'];
   if (specific !== undefined) {
     lines.push('Format specific information:');

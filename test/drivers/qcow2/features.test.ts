@@ -81,14 +81,14 @@ const CASES: Case[] = [
     message: /Unsupported encryption method 3/,
   },
   {
-    name: 'internal snapshots',
+    name: 'a snapshot table behind the end of the file',
     patches: [
       [60, word32(1)],
-      [64, word64(4096n)],
+      [64, word64(1n << 40n)],
     ],
-    read: 'unsupported',
-    write: 'unsupported',
-    message: /internal snapshots/,
+    read: 'invalid-image',
+    write: 'invalid-image',
+    message: /Snapshot table is outside of the file/,
   },
   {
     name: 'an unknown incompatible bit',

@@ -34,6 +34,7 @@ import { cacheTables, checkOptions, type DriverOptions, discardPolicy, overlapKi
 import { readGuest } from './read.js';
 import { repairDirty, repairImage } from './repair-image.js';
 import { resizeImage } from './resize.js';
+import { SnapshotDesk } from './snapshot-desk.js';
 import { statusOf, statusSync } from './status.js';
 import { type GuestExtent, type GuestOffset, type HostOffset, makeGeometry, SECTOR } from './types.js';
 import { writeGuest, writeInPlace } from './write.js';
@@ -51,6 +52,7 @@ export class Qcow2Node extends FormatNode {
   #own: DriverOptions;
   readonly #encryption: ImageEncryption | null;
   #stored: StoredBitmaps = { list: [], bitmaps: [], regions: [] };
+  readonly #snapshots: SnapshotDesk;
 
   /**
    * `area` is the parsed and checked header of `file`, `head` the bytes that it was parsed from. `dataFile`: the external data file; null where the image has
@@ -103,6 +105,10 @@ export class Qcow2Node extends FormatNode {
           }),
       },
     );
+    this.#snapshots = new SnapshotDesk(this.#image, {
+      alone: (action) => this.alone('snapshot', action),
+      resized: (size) => this.#becomeOfSize(size),
+    });
   }
 
   #dataLink(): Child {
@@ -113,14 +119,24 @@ export class Qcow2Node extends FormatNode {
     });
   }
 
+  /** All content has changed, perhaps the size, too. */
+  #becomeOfSize(size: number): void {
+    this.length = size;
+    for (const bitmap of this.bitmaps.values()) {
+      bitmap.truncate(size);
+      bitmap.record(0, size);
+    }
+  }
+
   /**
-   * Reads the L1 and refcount tables, and the bitmaps. An image that is to be written, and was not closed properly, is repaired before, but where it was
+   * Reads the L1 and refcount tables, the list of snapshots, and the bitmaps. An image that is to be written, and was not closed properly, is repaired before, but where it was
    * opened `forRepair`. Rejects with `io`, `invalid-image`, `corrupt-image`, `unsupported`, `limit`.
    */
   async load(forRepair: boolean): Promise<void> {
     const { mapping, refcounts } = this.#image;
     await mapping.load();
     await refcounts.load();
+    await this.#snapshots.load();
     this.#stored = await loadBitmaps(this.#image.file, this.#area(), this.graph.warn);
     for (const bitmap of this.#stored.bitmaps) this.bitmaps.set(bitmap.name!, bitmap);
     if (!this.readOnly && !forRepair) await this.#becomeWritable();
@@ -136,6 +152,7 @@ export class Qcow2Node extends FormatNode {
       await repairDirty(image, this.primary!, this.#checkLayout(), this.graph.warn);
     }
     image.indexMetadata();
+    await image.indexInactive();
     // `headerDirty` is set where an earlier attempt failed.
     if (image.headerDirty || (image.header.autoclearFeatures & ~KNOWN_AUTOCLEAR) !== 0n) {
       image.header.autoclearFeatures &= KNOWN_AUTOCLEAR;
@@ -172,6 +189,7 @@ export class Qcow2Node extends FormatNode {
       details: () => qcow2Details(this.#area(), this.#stored.list, this.#encryption?.info ?? null),
       check: (report) => this.#check(report),
       repair: (kind, report) => this.#repair(kind, report),
+      snapshots: this.#snapshots,
     };
   }
 
@@ -181,15 +199,18 @@ export class Qcow2Node extends FormatNode {
   }
 
   #checkLayout(): CheckLayout {
-    const { data, header } = this.#image;
+    const { data, header, snapshots } = this.#image;
+    const snapshotL1Tables = snapshots.list.map(({ l1Offset, l1Size }) => ({ offset: l1Offset, entries: l1Size }));
     const isRaw = (header.autoclearFeatures & Autoclear.dataFileRaw) !== 0n;
-    return { ...header, isExternal: data.isExternal, isRaw, regions: this.#regions() };
+    return { ...header, isExternal: data.isExternal, isRaw, snapshotL1Tables, regions: this.#regions() };
   }
 
   /** What lies in clusters of its own, beside the tables. */
   #regions(): { offset: HostOffset; length: number }[] {
+    const { snapshots } = this.#image;
     const region = this.#encryption?.region ?? null;
-    return region === null ? this.#stored.regions : [region, ...this.#stored.regions];
+    const own = region === null ? [] : [region];
+    return [...own, ...this.#stored.regions, { offset: snapshots.offset, length: snapshots.bytes }];
   }
 
   #repair(kind: RepairKind, report: (finding: CheckFinding) => void): Promise<RepairResult> {
@@ -271,7 +292,10 @@ export class Qcow2Node extends FormatNode {
     const readOnly = change.readOnly ?? this.readOnly;
     const was = { own: this.#own, discard: this.discardMode };
     if (own !== undefined) checkOptions(own, image.geometry, this.filename);
-    if (this.readOnly && !readOnly) checkFeatures(this.#area(), this.filename, true);
+    if (this.readOnly && !readOnly) {
+      checkFeatures(this.#area(), this.filename, true);
+      this.#snapshots.checkWritable();
+    }
     if (!this.readOnly && readOnly) {
       // The flush before this may have freed clusters in memory: their lowered refcounts must be written, too.
       await image.commit();
@@ -279,7 +303,7 @@ export class Qcow2Node extends FormatNode {
     }
     return {
       commit: () => this.#take(own, change.discard ?? was.discard),
-      complete: this.readOnly && !readOnly ? () => this.#becomeWritable() : undefined,
+      complete: this.readOnly && !readOnly ? () => this.#becomeWritable() : () => image.indexInactive(),
       revert: () => this.#take(own && was.own, was.discard),
     };
   }

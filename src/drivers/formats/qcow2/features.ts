@@ -65,9 +65,6 @@ export function checkFeatures(area: HeaderArea, path: string, writable: boolean,
   if ((header.incompatibleFeatures & Incompatible.extendedL2) !== 0n) {
     throw unsupported(path, 'Unsupported qcow2 feature(s): extended L2 entries');
   }
-  if (header.nbSnapshots > 0) {
-    throw unsupported(path, `Unsupported qcow2 feature(s): internal snapshots (${header.nbSnapshots})`);
-  }
   if (!writable) return;
   if ((header.incompatibleFeatures & Incompatible.corrupt) !== 0n) {
     throw BlockError.at(path, 'corrupt-image', 'qcow2: Image is corrupt; cannot be opened read/write', {

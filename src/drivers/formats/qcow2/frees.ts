@@ -107,7 +107,7 @@ export class Frees {
     try {
       for (let at = from; at < to; at = plus(at, 1)) if (refcounts.valueIn(block, at) === 0) held.push(at);
       for (const at of held) refcounts.take(block, at % this.#perBlock, 1);
-      await this.#discard(held);
+      await this.discard(held);
     } finally {
       for (const at of held) refcounts.lower(block, at);
       block.pins--;
@@ -153,8 +153,8 @@ export class Frees {
     }
   }
 
-  /** Discards ascending clusters in the file, neighbours at once. A hint: a failure is ignored. */
-  async #discard(clusters: readonly ClusterIndex[]): Promise<void> {
+  /** Discards ascending clusters, which nobody may allocate meanwhile, in the file, neighbours at once. A hint: a failure is ignored. */
+  async discard(clusters: readonly ClusterIndex[]): Promise<void> {
     const { file } = this.#image;
     for (let i = 0; i < clusters.length; ) {
       const first = i;
@@ -172,7 +172,7 @@ export class Frees {
     for (let at = cluster; at < cluster + count; at = plus(at, 1)) {
       if ((await refcounts.get(at, false)) === 1) last.push(at);
     }
-    await this.#discard(last);
+    await this.discard(last);
   }
 }
 

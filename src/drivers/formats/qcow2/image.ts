@@ -33,12 +33,14 @@ import { Intake } from './intake.js';
 import { ExternalMapping, Mapping } from './mapping.js';
 import type { CacheTables, DiscardPolicy, OverlapKind } from './options.js';
 import { MetadataIndex, overlapMessage } from './overlap.js';
-import { POINTER_BYTES } from './pointer-codec.js';
+import { POINTER_BYTES, pointerTarget } from './pointer-codec.js';
 import type { PointerTable } from './pointer-table.js';
 import { Preallocation } from './preallocation.js';
 import { Reclamation } from './reclamation.js';
 import { Refcounts } from './refcounts.js';
-import { type Geometry, type HostOffset, makeGeometry, SECTOR } from './types.js';
+import { readSnapshotL1 } from './snapshot-walk.js';
+import type { SnapshotTable } from './snapshots.js';
+import { type Geometry, type HostOffset, makeGeometry, NO_HOST, SECTOR } from './types.js';
 
 /** The node of an image. */
 export interface ImageOwner {
@@ -81,6 +83,8 @@ export class Qcow2Image {
   metadata: MetadataIndex;
   /** What a write of content could hit: the metadata, or nothing where the content has a file of its own. */
   besideContent: MetadataIndex;
+  /** Read when the image is opened. */
+  snapshots: SnapshotTable = { list: [], offset: NO_HOST, bytes: 0 };
   readonly committer: Committer;
   readonly packer: CompressedPacker;
   discards: DiscardPolicy;
@@ -164,13 +168,44 @@ export class Qcow2Image {
 
   /** Fills the index of metadata. Must be called before anything is written. */
   indexMetadata(): void {
-    const { header, geometry, metadata } = this;
+    this.fillIndex(this.metadata);
+  }
+
+  /** Makes the index of metadata anew, after a change of snapshots. The L2 tables of snapshots are read where they are checked. Rejects with `io`, `corrupt-image`. */
+  async renewIndex(): Promise<void> {
+    this.metadata = this.metadata.empty();
+    this.besideContent = this.#metadataBesideContent();
+    this.indexMetadata();
+    await this.indexInactive();
+  }
+
+  /** Adds the L2 tables of the snapshots to the index, where they are checked. Rejects with `io`, `corrupt-image`. */
+  async indexInactive(): Promise<void> {
+    if (!this.metadata.checks('inactive-l2')) return;
+    const offsets: number[] = [];
+    for (const snapshot of this.snapshots.list) {
+      const l1 = await readSnapshotL1(this, snapshot);
+      for (let index = 0; index < snapshot.l1Size; index++) {
+        const target = pointerTarget(l1, index);
+        if (target !== 0) offsets.push(target);
+      }
+    }
+    this.metadata.setAll('inactive-l2', Float64Array.from(offsets));
+  }
+
+  /** Fills an index that has nothing in it with what is known without reading. */
+  fillIndex(metadata: MetadataIndex): void {
+    const { header, geometry, snapshots } = this;
     const { clusterSize } = geometry;
     const { l1 } = this.mapping;
     const { table } = this.refcounts;
     metadata.setFixed('main-header', header, 0 as HostOffset, clusterSize);
     metadata.setFixed('active-l1', l1, header.l1TableOffset, header.l1Size * 8);
     metadata.setFixed('refcount-table', table, header.refcountTableOffset, header.refcountTableClusters * clusterSize);
+    metadata.setFixed('snapshot-table', snapshots, snapshots.offset, snapshots.bytes);
+    if (metadata.checks('inactive-l1')) {
+      for (const one of snapshots.list) metadata.setFixed('inactive-l1', one, one.l1Offset, one.l1Size * 8);
+    }
     if (metadata.checks('active-l2')) metadata.setAll('active-l2', targetsOf([l1]));
     if (metadata.checks('refcount-block')) metadata.setAll('refcount-block', targetsOf([table]));
   }

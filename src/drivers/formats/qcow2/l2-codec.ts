@@ -235,6 +235,13 @@ export class L2Codec {
     putWords(view, slot, (Math.floor(host / HIGH_WORD) | COPIED) >>> 0, (host % HIGH_WORD) + ZERO);
   }
 
+  /** Sets or clears the "copied" flag of the entry in `slot`, which is not compressed. */
+  putCopied(view: DataView, slot: number, copied: boolean): void {
+    const at = slot * this.entryBytes;
+    const high = view.getUint32(at);
+    view.setUint32(at, (copied ? high | COPIED : high & ~COPIED) >>> 0);
+  }
+
   /** `length` bytes of compressed data at `host`, which end at or before `compressedLimit`. */
   putCompressed(view: DataView, slot: number, host: HostOffset, length: number): void {
     const sectors = Math.floor((host + length - 1) / SECTOR) - Math.floor(host / SECTOR);

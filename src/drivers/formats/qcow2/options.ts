@@ -42,6 +42,8 @@ export interface CacheTables {
 export interface DiscardPolicy {
   /** Clusters that are freed by a guest's discard, or by a request to write zeroes that may unmap. */
   request: boolean;
+  /** Clusters that are freed by a change of internal snapshots. */
+  snapshot: boolean;
   /** Clusters that are freed for any other reason. */
   other: boolean;
   /** What a guest discards, or zeroes, keeps its cluster. */
@@ -95,9 +97,6 @@ export function checkOptions(options: DriverOptions, geometry: Geometry, path: s
   if (options['lazy-refcounts'] === true && geometry.version === 2) {
     refuse('invalid-argument', 'Lazy refcounts require a qcow2 image with at least qemu 1.1 compatibility level');
   }
-  if (options['pass-discard-snapshot'] !== undefined) {
-    refuse('unsupported', 'pass-discard-snapshot is not supported: no internal snapshot can be deleted');
-  }
 }
 
 /** Sizes of the caches, as QEMU splits them: by default an L2 cache for the whole disk, 32 MiB at most, and four refcount blocks. */
@@ -139,6 +138,7 @@ export function overlapKinds(options: DriverOptions): ReadonlySet<OverlapKind> {
 export function discardPolicy(options: DriverOptions, discard: BlockdevDiscardOptions): DiscardPolicy {
   return {
     request: options['pass-discard-request'] ?? discard === 'unmap',
+    snapshot: options['pass-discard-snapshot'] ?? true,
     other: options['pass-discard-other'] ?? false,
     keep: options['discard-no-unref'] ?? false,
   };

@@ -42,13 +42,18 @@ export class MetadataIndex {
   readonly #scattered: readonly { kind: ScatteredKind; clusters: ClusterSet }[];
   readonly #clusterSize: number;
 
-  constructor(geometry: Geometry, kinds: ReadonlySet<OverlapKind>) {
+  constructor(geometry: Pick<Geometry, 'clusterSize'>, kinds: ReadonlySet<OverlapKind>) {
     this.#kinds = kinds;
     this.#clusterSize = geometry.clusterSize;
     this.#scattered = SCATTERED_KINDS.filter((kind) => kinds.has(kind)).map((kind) => ({
       kind,
       clusters: new ClusterSet(geometry.clusterSize),
     }));
+  }
+
+  /** An index of the same kinds, with nothing in it. */
+  empty(): MetadataIndex {
+    return new MetadataIndex({ clusterSize: this.#clusterSize }, this.#kinds);
   }
 
   /** Notes that the table of `owner` is at `start`, with `length` bytes, from now on, and not at its old place any more. */

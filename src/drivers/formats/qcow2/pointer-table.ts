@@ -85,4 +85,15 @@ export class PointerTable {
     this.#reserved = null;
     return Promise.allSettled(reserving);
   }
+
+  /** Takes another content, which was written at `offset` as a whole. Nothing of the table may be dirty or being reserved. */
+  replace(offset: HostOffset, content: Uint8Array, entries: number): void {
+    const bytes = new Uint8Array(Math.ceil((entries * POINTER_BYTES) / SECTOR) * SECTOR);
+    bytes.set(content.subarray(0, entries * POINTER_BYTES));
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer);
+    this.offset = offset;
+    this.entries = entries;
+    this.#reserved = null;
+  }
 }

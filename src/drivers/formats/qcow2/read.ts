@@ -89,10 +89,11 @@ export async function guarded(image: Qcow2Image, action: () => Promise<void>): P
   }
 }
 
-/** Reads an unallocated range: from the backing node up to its end, zeroes beyond. */
+/** Reads an unallocated range: from the backing node up to its end, and to the end of this disk; zeroes beyond. */
 async function readBacking(image: Qcow2Image, offset: GuestOffset, buffer: Uint8Array): Promise<void> {
   const backing = image.backing();
-  const inside = backing === null ? 0 : Math.max(0, Math.min(buffer.length, backing.length - offset));
+  const end = backing === null ? 0 : Math.min(backing.length, image.length());
+  const inside = Math.max(0, Math.min(buffer.length, end - offset));
   if (inside < buffer.length) buffer.fill(0, inside);
   if (inside === 0) return;
   const stop = image.data.raise('read_backing_aio');

@@ -42,6 +42,9 @@ export async function resizeImage(
   if (size % SECTOR !== 0) {
     throw image.error('invalid-argument', `The new size must be a multiple of ${SECTOR}`, 'resize');
   }
+  if (image.geometry.version === 2 && image.snapshots.list.length > 0) {
+    throw image.error('unsupported', "Can't resize a v2 image which has snapshots", 'resize');
+  }
   if (size < oldSize) {
     if (preallocation !== 'off') {
       throw image.error('invalid-argument', "PreallocMode can't be used for shrinking an image", 'resize');
@@ -129,7 +132,7 @@ async function clearTail(image: Qcow2Image, oldSize: GuestOffset): Promise<void>
 }
 
 /** Writes a longer L1 table to a new place; the header switches to it with the next commit, which the caller runs. */
-async function growL1(image: Qcow2Image, wanted: number): Promise<void> {
+export async function growL1(image: Qcow2Image, wanted: number): Promise<void> {
   const { geometry, header, mapping, file } = image;
   const { clusterSize } = geometry;
   const clusters = Math.ceil((wanted * 8) / clusterSize);

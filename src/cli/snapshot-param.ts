@@ -1,0 +1,40 @@
+// The internal snapshot that a command line names: `ID`, or `NAME`, or `snapshot.id=ID,snapshot.name=NAME`.
+
+import { type SnapshotKey, snapshotCalled } from '../block/internal-snapshots.js';
+import type { BlockNode } from '../block/node/node.js';
+import { showSnapshot as show } from '../block/snapshots-of.js';
+import { flatten, parseKeyval } from '../schema/keyval.js';
+import { BlockError, toBlockError } from '../util/errors.js';
+import { UsageError } from './getopt.js';
+import { reasonOf } from './session.js';
+
+const PREFIX = 'snapshot.';
+
+/** Shows the snapshot that `param` names in place of the disk of `node`, which was just opened. Rejects in qemu-img's words. */
+export async function showSnapshot(node: BlockNode, param: string): Promise<void> {
+  const key = param.startsWith(PREFIX) ? keyOf(param) : called(node, param);
+  try {
+    await show(node, key);
+  } catch (error) {
+    const failure = toBlockError(error);
+    throw new BlockError(failure.code, `Failed to load snapshot: ${reasonOf(failure)}`, {
+      operation: 'open',
+      cause: error,
+    });
+  }
+}
+
+/** An ID counts before a name. What is neither is looked for by its ID. */
+function called(node: BlockNode, idOrName: string): SnapshotKey {
+  return { id: snapshotCalled(node.abilities.snapshots?.list() ?? [], idOrName)?.id ?? idOrName };
+}
+
+function keyOf(param: string): SnapshotKey {
+  const key: SnapshotKey = {};
+  for (const [name, value] of flatten(parseKeyval(param))) {
+    if (name === 'snapshot.id') key.id = String(value);
+    else if (name === 'snapshot.name') key.name = String(value);
+    else throw new UsageError([`Invalid parameter '${name}'`, `Failed in parsing snapshot param '${param}'`]);
+  }
+  return key;
+}

@@ -1,0 +1,125 @@
+// By how much the refcounts of clusters are to change, before any of them is: a change of snapshots is counted as a whole first, and refused where a refcount
+// cannot hold its result. Kept in pages, of which there are only those with clusters that change.
+//
+//   cluster   0 .......... 4095 | 4096 ........ 8191 | ...
+//   page      +1 +1 0 -1 ...    | -                  |        counted by the walk over the tables (snapshot-walk.ts)
+//   becomes one?  n  y  - n     | -                  |        once the stored refcounts were read (`settle`)
+
+import type { BlockError } from '../../../util/errors.js';
+import type { Qcow2Image } from './image.js';
+import { getRefcount, setRefcount } from './refcount-codec.js';
+import type { ClusterIndex } from './types.js';
+
+const PAGE_CLUSTERS = 4096;
+/** Memory is bounded: 640 MiB for 2^27 clusters, 8 TiB with clusters of 64 KiB. */
+const MAX_PAGES = 2 ** 27 / PAGE_CLUSTERS;
+
+interface Page {
+  readonly changes: Int32Array;
+  /** 1: the refcount becomes one. */
+  readonly ones: Uint8Array;
+}
+
+export class RefcountDeltas {
+  readonly #image: Qcow2Image;
+  readonly #pages = new Map<number, Page>();
+  #pageIndex = -1;
+  #page: Page | null = null;
+
+  constructor(image: Qcow2Image) {
+    this.#image = image;
+  }
+
+  /** Counts `change` for each of `count` clusters. Throws `limit` where too many clusters would be held in memory. */
+  add(cluster: ClusterIndex, count: number, change: number): void {
+    for (let at: number = cluster; at < cluster + count; at++) {
+      const index = Math.floor(at / PAGE_CLUSTERS);
+      const page = this.#pageIndex === index && this.#page !== null ? this.#page : this.#makePage(index);
+      page.changes[at - index * PAGE_CLUSTERS] += change;
+    }
+  }
+
+  #makePage(index: number): Page {
+    let page = this.#pages.get(index);
+    if (page === undefined) {
+      if (this.#pages.size >= MAX_PAGES) {
+        throw this.#image.error('limit', 'The image has too many clusters for a change of its snapshots', 'snapshot');
+      }
+      page = { changes: new Int32Array(PAGE_CLUSTERS), ones: new Uint8Array(PAGE_CLUSTERS) };
+      this.#pages.set(index, page);
+    }
+    this.#pageIndex = index;
+    this.#page = page;
+    return page;
+  }
+
+  /** Whether the copied flag of an entry that points to `cluster`, and is `copied` now, is to be set afterwards. To be called after `settle`. */
+  copiedAfter(cluster: ClusterIndex, copied: boolean): boolean {
+    const page = this.#pages.get(Math.floor(cluster / PAGE_CLUSTERS));
+    const at = cluster % PAGE_CLUSTERS;
+    return page === undefined || page.changes[at] === 0 ? copied : page.ones[at] === 1;
+  }
+
+  /** Indexes of the refcount blocks with refcounts that change, ascending. */
+  blocks(): number[] {
+    const { blockEntries } = this.#image.geometry;
+    const found = new Set<number>();
+    for (const index of this.#ascending()) {
+      const { changes } = this.#pages.get(index)!;
+      for (let at = 0; at < PAGE_CLUSTERS; at++) {
+        if (changes[at] === 0) continue;
+        const block = Math.floor((index * PAGE_CLUSTERS + at) / blockEntries);
+        found.add(block);
+        // On to the last cluster of the block, or of the page.
+        at = Math.min(PAGE_CLUSTERS, (block + 1) * blockEntries - index * PAGE_CLUSTERS) - 1;
+      }
+    }
+    return [...found];
+  }
+
+  #ascending(): number[] {
+    return [...this.#pages.keys()].sort((a, b) => a - b);
+  }
+
+  /**
+   * Changes the refcounts of block `index` in `view`, and notes which become one; `free` is called for each cluster whose refcount becomes 0. May be called
+   * again on another copy of the block. Throws `limit` where a refcount cannot hold its new value, `corrupt-image` where it is too low already.
+   */
+  settle(index: number, view: DataView, free?: (cluster: ClusterIndex) => void): void {
+    const { blockEntries, refcountOrder, refcountMax } = this.#image.geometry;
+    const start = index * blockEntries;
+    const end = start + blockEntries;
+    for (let at = start; at < end; ) {
+      const pageIndex = Math.floor(at / PAGE_CLUSTERS);
+      const pageEnd = Math.min(end, (pageIndex + 1) * PAGE_CLUSTERS);
+      const page = this.#pages.get(pageIndex);
+      if (page === undefined) {
+        at = pageEnd;
+        continue;
+      }
+      for (; at < pageEnd; at++) {
+        const change = page.changes[at - pageIndex * PAGE_CLUSTERS];
+        if (change === 0) continue;
+        const before = getRefcount(view, refcountOrder, at - start);
+        const after = before + change;
+        if (after > refcountMax) throw this.#overflow(at);
+        // What somebody refers to is counted already; what was referred to as often as that is freed.
+        if (before === 0 || after < 0) throw this.#tooLow(at, before);
+        setRefcount(view, refcountOrder, at - start, after);
+        page.ones[at - pageIndex * PAGE_CLUSTERS] = after === 1 ? 1 : 0;
+        if (after === 0) free?.(at as ClusterIndex);
+      }
+    }
+  }
+
+  #overflow(cluster: number): BlockError {
+    const { refcountBits, clusterSize } = this.#image.geometry;
+    const message = `The refcount of cluster ${cluster} would overflow: refcounts have ${refcountBits} bits`;
+    return this.#image.error('limit', message, 'snapshot', cluster * clusterSize);
+  }
+
+  #tooLow(cluster: number, refcount: number): BlockError {
+    const message = `The refcount ${refcount} of cluster ${cluster} is too low: the image needs a repair`;
+    return this.#image.error('corrupt-image', message, 'snapshot', cluster * this.#image.geometry.clusterSize);
+  }
+}

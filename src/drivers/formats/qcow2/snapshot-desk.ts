@@ -1,0 +1,125 @@
+// What the node offers of internal snapshots (`Abilities.snapshots`): looks them up, and runs each change while no request of the image is under way.
+
+import type { InternalSnapshots, SnapshotFields } from '../../../block/internal-snapshots.js';
+import { nextSnapshotId } from '../../../block/internal-snapshots.js';
+import type { SnapshotInfo } from '../../../schema/generated/types.js';
+import { BlockError } from '../../../util/errors.js';
+import type { Qcow2Image } from './image.js';
+import { MAX_SNAPSHOTS, readSnapshotTable, type Snapshot, splitClock, tableBytes } from './snapshot-table.js';
+import { applySnapshot, checkSupported, createSnapshot, deleteSnapshot, showSnapshot } from './snapshots.js';
+import type { HostOffset } from './types.js';
+import { readVmState, writeVmState } from './vm-state.js';
+
+/** The node of the image. */
+interface Owner {
+  /** Runs `action` while no request is under way. Rejects with `read-only`. */
+  alone<T>(action: () => Promise<T>): Promise<T>;
+  /** The disk has other content, and this size in bytes. */
+  resized(size: number): void;
+}
+
+export class SnapshotDesk implements InternalSnapshots {
+  readonly #image: Qcow2Image;
+  readonly #owner: Owner;
+  /** Shown in place of the disk. */
+  #shown: Snapshot | null = null;
+
+  constructor(image: Qcow2Image, owner: Owner) {
+    this.#image = image;
+    this.#owner = owner;
+  }
+
+  /** Reads the table. Rejects with `invalid-image`, `io`. */
+  async load(): Promise<void> {
+    const { file, header } = this.#image;
+    if (header.nbSnapshots === 0) return;
+    const list = await readSnapshotTable(file, header);
+    this.#image.snapshots = { list, offset: header.snapshotsOffset as HostOffset, bytes: tableBytes(list) };
+  }
+
+  list(): SnapshotInfo[] {
+    return this.#image.snapshots.list.map(infoOf);
+  }
+
+  sizeOf(id: string): number {
+    return this.#find(id).diskSize;
+  }
+
+  create({ name, date, vmClock = 0n, vmStateSize = 0, icount }: SnapshotFields): Promise<SnapshotInfo> {
+    return this.#owner.alone(async () => {
+      const { list } = this.#image.snapshots;
+      const { seconds, nanoseconds } = date ?? this.#image.host.clock.wall();
+      if (list.length >= MAX_SNAPSHOTS) throw this.#error('limit', 'Too many internal snapshots');
+      const snapshot = await createSnapshot(this.#image, {
+        id: nextSnapshotId(list.map(({ id }) => id)),
+        name,
+        dateSec: seconds,
+        dateNsec: nanoseconds,
+        vmClock,
+        vmStateSize,
+        icount: icount ?? null,
+      });
+      return infoOf(snapshot);
+    });
+  }
+
+  apply(id: string): Promise<void> {
+    return this.#owner.alone(async () => {
+      const snapshot = this.#find(id);
+      await applySnapshot(this.#image, snapshot);
+      this.#owner.resized(snapshot.diskSize);
+    });
+  }
+
+  remove(id: string): Promise<void> {
+    return this.#owner.alone(() => deleteSnapshot(this.#image, this.#find(id)));
+  }
+
+  async show(id: string): Promise<void> {
+    const snapshot = this.#find(id);
+    this.#owner.resized(await showSnapshot(this.#image, snapshot));
+    this.#shown = snapshot;
+  }
+
+  readVmState(offset: number, buffer: Uint8Array): Promise<void> {
+    return readVmState(this.#image, offset, buffer);
+  }
+
+  writeVmState(offset: number, buffer: Uint8Array): Promise<void> {
+    return this.#owner.alone(async () => {
+      checkSupported(this.#image);
+      await writeVmState(this.#image, offset, buffer);
+    });
+  }
+
+  /** Throws `unsupported` where a snapshot is shown: its tables are not the disk's. */
+  checkWritable(): void {
+    if (this.#shown !== null) throw this.#error('unsupported', 'An internal snapshot cannot be opened for writing');
+  }
+
+  /** IDs are unique, but in a damaged table: there the first one counts. */
+  #find(id: string): Snapshot {
+    const found = this.#image.snapshots.list.find((one) => one.id === id);
+    if (found !== undefined) return found;
+    throw this.#error('not-found', `There is no internal snapshot with the ID '${id}'`);
+  }
+
+  #error(code: 'limit' | 'not-found' | 'unsupported', message: string): BlockError {
+    return BlockError.at(this.#image.file.path, code, message, { operation: 'snapshot' });
+  }
+}
+
+function infoOf(snapshot: Snapshot): SnapshotInfo {
+  const { id, name, vmStateSize, dateSec, dateNsec, vmClock, icount } = snapshot;
+  const { seconds, nanoseconds } = splitClock(vmClock);
+  return {
+    id,
+    name,
+    'vm-state-size': vmStateSize,
+    'date-sec': dateSec,
+    'date-nsec': dateNsec,
+    'vm-clock-sec': seconds,
+    'vm-clock-nsec': nanoseconds,
+    ...(icount !== null && { icount }),
+  };
+}

@@ -1,0 +1,511 @@
+// A random life of one qcow2 image with internal snapshots, and a plain model of it: what the disk holds now, and at each snapshot. Every sector is filled
+// with the number of the write that it came from. The image is read by the independent verifier, so that what the driver believes does not count.
+//
+// After power loss the disk and its list of snapshots are as the last change that was answered left them, or as the one under way would have; a write that no
+// flush acknowledged may be lost, sector by sector. Snapshots that were there hold what they held.
+
+import { createImage } from '../../src/block/create.js';
+import { Graph } from '../../src/block/graph.js';
+import type { InternalSnapshots } from '../../src/block/internal-snapshots.js';
+import type { BlockNode } from '../../src/block/node/node.js';
+import { openNode } from '../../src/block/open.js';
+import { registerDrivers } from '../../src/drivers/index.js';
+import { createSimHost, type FaultPlan, Random, type SimHost } from '../../src/host/sim/index.js';
+import { BlockError } from '../../src/util/errors.js';
+import { Violation } from './guest.js';
+import { type Qcow2Report, readClusters, type VerifiedSnapshot, verifyQcow2 } from './verify-qcow2.js';
+
+const SECTOR = 512;
+const TOP = '/top.qcow2';
+const BASE = '/base.raw';
+/** Value of what the backing file holds, plus the sector's number. */
+const FIRST_OF_BASE = 0x4000_0000;
+const MAX_SNAPSHOTS = 6;
+
+/** By sector: the values that it may hold, the one that reads now last. */
+type Sectors = number[][];
+
+interface KnownSnapshot {
+  id: string;
+  name: string;
+  /** What it holds for good; several values where it was taken while the sector was written. */
+  sectors: Sectors;
+  vmState: Uint8Array;
+}
+
+/** The disk, and its snapshots. */
+interface State {
+  sectors: Sectors;
+  snapshots: KnownSnapshot[];
+}
+
+interface Shape {
+  clusterSize: number;
+  version: 'v2' | 'v3';
+  refcountBits: number;
+  sectors: number;
+  backingSectors: number;
+}
+
+function randomShape(random: Random): Shape {
+  const version = random.chance(0.2) ? 'v2' : 'v3';
+  const clusterSize = random.pick([512, 512, 1024, 4096, 16384]);
+  const perCluster = clusterSize / SECTOR;
+  const sectors = random.between(1, Math.min(400, 60 + 4 * perCluster) * Math.min(perCluster, 4));
+  return {
+    clusterSize,
+    version,
+    refcountBits: version === 'v2' ? 16 : random.pick([1, 2, 4, 8, 16, 16, 32, 64]),
+    sectors,
+    backingSectors: random.chance(0.5) ? 0 : random.between(1, sectors * 1.3),
+  };
+}
+
+export class SnapshotRun {
+  readonly seed: number;
+  readonly shape: Shape;
+  readonly random: Random;
+  host: SimHost;
+  graph!: Graph;
+  node!: BlockNode;
+  #state: State;
+  /** What the change under way leads to; null: there is none. */
+  #coming: State | null = null;
+  /** What one that the disk failed would have led to: it is on the disk perhaps, until another change succeeds. */
+  #failed: State | null = null;
+  #next = 1;
+
+  constructor(seed: number) {
+    registerDrivers();
+    this.seed = seed;
+    this.random = new Random(seed, 91);
+    this.shape = randomShape(this.random);
+    this.host = createSimHost({ seed });
+    this.#state = { sectors: this.#below(this.shape.sectors), snapshots: [] };
+  }
+
+  /** What the backing file, or nothing, gives `count` sectors. */
+  #below(count: number): Sectors {
+    return Array.from({ length: count }, (_, sector) => [this.#belowAt(sector)]);
+  }
+
+  #belowAt(sector: number): number {
+    return sector < this.shape.backingSectors ? FIRST_OF_BASE + sector : 0;
+  }
+
+  async prepare(faults: FaultPlan = {}): Promise<void> {
+    const { shape } = this;
+    await this.host.run(async () => {
+      const graph = new Graph(this.host);
+      if (shape.backingSectors > 0) this.host.writeFile(BASE, this.#base());
+      await createImage(graph, TOP, {
+        driver: 'qcow2',
+        size: shape.sectors * SECTOR,
+        version: shape.version,
+        'cluster-size': shape.clusterSize,
+        'refcount-bits': shape.refcountBits,
+        ...(shape.backingSectors > 0 ? { 'backing-file': BASE, 'backing-fmt': 'raw' } : {}),
+      });
+    });
+    this.host = this.host.crash({ seed: this.seed });
+    await this.host.run(() => this.open());
+    this.host.setFaults(faults);
+  }
+
+  #base(): Uint8Array {
+    const base = new Uint8Array(this.shape.backingSectors * SECTOR);
+    const words = new Uint32Array(base.buffer);
+    for (let i = 0; i < this.shape.backingSectors; i++)
+      words.fill(FIRST_OF_BASE + i, (i * SECTOR) / 4, ((i + 1) * SECTOR) / 4);
+    return base;
+  }
+
+  async open(readOnly = false): Promise<void> {
+    this.graph = new Graph(this.host);
+    this.node = await openNode(this.graph, TOP, { format: 'qcow2', readOnly, discard: 'unmap' });
+  }
+
+  get #snapshots(): InternalSnapshots {
+    return this.node.abilities.snapshots!;
+  }
+
+  /** Random changes, one after the other, but for writes beside a new snapshot. */
+  async live(steps: number): Promise<void> {
+    for (let i = 0; i < steps; i++) await this.step();
+  }
+
+  async step(): Promise<void> {
+    const { random } = this;
+    const { snapshots } = this.#state;
+    const kind = random.pick([
+      'write',
+      'write',
+      'write',
+      'write',
+      'zero',
+      'unmap',
+      'discard',
+      'compressed',
+      'flush',
+      'create',
+      'create',
+      'apply',
+      'delete',
+      'resize',
+      'empty',
+      'reopen',
+      'beside',
+      'state',
+    ] as const);
+    switch (kind) {
+      case 'flush':
+        await this.#try(
+          () => this.node.flush(),
+          (state) => state,
+        );
+        return;
+      case 'create':
+        return snapshots.length < MAX_SNAPSHOTS ? this.create() : this.delete();
+      case 'apply':
+        return this.apply();
+      case 'delete':
+        return this.delete();
+      case 'resize':
+        return this.#resize();
+      case 'empty':
+        if (random.chance(0.7)) return;
+        await this.#try(
+          () => this.node.makeEmpty(),
+          ({ sectors, snapshots: list }) => ({ sectors: this.#below(sectors.length), snapshots: list }),
+          true,
+        );
+        return;
+      case 'reopen':
+        if (!this.reopens) return;
+        await this.graph.closeAll();
+        this.#state.sectors = settled(this.#state.sectors);
+        return this.open();
+      case 'beside':
+        return snapshots.length < MAX_SNAPSHOTS ? this.#writeBeside() : undefined;
+      case 'state':
+        return snapshots.length < MAX_SNAPSHOTS ? this.#saveState() : undefined;
+      default:
+        return this.#write(kind);
+    }
+  }
+
+  /**
+   * A change that makes everything before it durable, and leads from one state to another: where it fails, and where power is lost meanwhile, the image is
+   * in either. It may be refused for the width of refcounts. False where it was not made.
+   */
+  async #try(action: () => Promise<unknown>, change: (state: State) => State, partly = false): Promise<boolean> {
+    const old = this.#state;
+    const next = change(old);
+    this.#coming = next;
+    try {
+      await action();
+    } catch (error) {
+      if (!(error instanceof BlockError) || !['limit', 'io', 'no-space'].includes(error.code)) throw error;
+      if (error.code === 'limit' && this.shape.refcountBits > 8) throw error;
+      if (error.code !== 'limit') {
+        this.uncertain = true;
+        this.#failed = next;
+      }
+      this.#coming = null;
+      if (partly) await this.#lookAtAll();
+      return false;
+    }
+    this.#coming = null;
+    this.#failed = null;
+    this.#state = { sectors: settled(next.sectors), snapshots: next.snapshots };
+    return true;
+  }
+
+  /** A change failed for the disk's sake. */
+  uncertain = false;
+  /** The image is closed and opened again now and then. */
+  reopens = true;
+
+  /** After a change that unmaps, and that failed: any sector may read as what lies below. */
+  async #lookAtAll(): Promise<void> {
+    const { sectors } = this.#state;
+    for (const [i, values] of sectors.entries()) values.unshift(this.#belowAt(i), 0);
+    await this.#look(0, sectors.length);
+  }
+
+  create(): Promise<void> {
+    return this.#create(new Uint8Array(0));
+  }
+
+  async #create(vmState: Uint8Array, beside: (held: Sectors) => void = () => undefined): Promise<void> {
+    const { snapshots } = this.#state;
+    const id = String(Math.max(0, ...snapshots.map((one) => Number(one.id))) + 1);
+    const name = `n${id}`;
+    await this.#try(
+      () => this.#snapshots.create({ name, vmStateSize: vmState.length }),
+      ({ sectors, snapshots: list }) => {
+        const held = settled(sectors);
+        beside(held);
+        return { sectors, snapshots: [...list, { id, name, sectors: held, vmState }] };
+      },
+    );
+  }
+
+  /** The machine's state is written in two parts, and a snapshot is made with it. */
+  async #saveState(): Promise<void> {
+    const { random } = this;
+    const state = new Uint8Array(random.between(1, 40) * 300);
+    for (let i = 0; i < state.length; i++) state[i] = (i * 13 + this.#next) & 0xff;
+    const half = random.below(state.length);
+    try {
+      await this.#snapshots.writeVmState(0, state.subarray(0, half));
+      await this.#snapshots.writeVmState(half, state.subarray(half));
+    } catch (error) {
+      if (error instanceof BlockError && (error.code === 'io' || error.code === 'no-space')) return;
+      throw error;
+    }
+    await this.#create(state);
+  }
+
+  async apply(): Promise<void> {
+    const { snapshots } = this.#state;
+    if (snapshots.length === 0) return;
+    const { id, sectors } = this.random.pick(snapshots);
+    const next: State = { sectors: sectors.map((values) => [...values]), snapshots };
+    const applied = await this.#try(
+      () => this.#snapshots.apply(id),
+      () => next,
+    );
+    if (!applied) return;
+    // Which of several values the snapshot has is known now.
+    this.#state.sectors = next.sectors;
+    for (const [sector, values] of sectors.entries()) {
+      if (values.length === 1) continue;
+      await this.#look(sector, sector + 1);
+      values.splice(0, values.length, this.#state.sectors[sector].at(-1)!);
+    }
+    this.#state.sectors = settled(this.#state.sectors);
+  }
+
+  async delete(): Promise<void> {
+    const { snapshots } = this.#state;
+    if (snapshots.length === 0) return;
+    const { id } = this.random.pick(snapshots);
+    await this.#try(
+      () => this.#snapshots.remove(id),
+      (state) => ({ ...state, snapshots: state.snapshots.filter((one) => one.id !== id) }),
+    );
+  }
+
+  async #resize(): Promise<void> {
+    if (this.shape.version === 'v2' && this.#state.snapshots.length > 0) return;
+    const { sectors } = this.#state;
+    const count = this.random.between(1, sectors.length * 1.5 + 8);
+    const kept = sectors.slice(0, count);
+    // What a smaller size cuts off may be gone before the size has changed.
+    for (const [i, values] of sectors.entries()) if (i >= count) values.unshift(this.#belowAt(i), 0);
+    const added = Array.from({ length: Math.max(0, count - sectors.length) }, () => [0]);
+    await this.#try(
+      () => this.node.truncate(count * SECTOR),
+      (state) => ({ ...state, sectors: [...kept, ...added] }),
+      true,
+    );
+  }
+
+  #range(): { from: number; to: number } {
+    const { random, shape } = this;
+    const count = this.#state.sectors.length;
+    const perCluster = shape.clusterSize / SECTOR;
+    let from = random.below(count);
+    let to = Math.min(count, from + random.between(1, Math.ceil(perCluster * random.pick([0.3, 1, 6]))));
+    if (random.chance(0.5)) {
+      from = Math.floor(from / perCluster) * perCluster;
+      to = Math.min(count, Math.ceil(to / perCluster) * perCluster);
+    }
+    return { from, to };
+  }
+
+  async #write(kind: 'write' | 'zero' | 'unmap' | 'discard' | 'compressed'): Promise<void> {
+    let { from, to } = this.#range();
+    if (kind === 'compressed') {
+      const perCluster = this.shape.clusterSize / SECTOR;
+      from = Math.floor(from / perCluster) * perCluster;
+      to = Math.min(this.#state.sectors.length, Math.ceil(to / perCluster) * perCluster);
+    }
+    const value = kind === 'write' || kind === 'compressed' ? this.#next++ : 0;
+    const done = await this.#change(from, to, value, () => this.#request(kind, from, to, value));
+    if (kind === 'discard' && done) await this.#look(from, to);
+  }
+
+  async #request(kind: string, from: number, to: number, value: number): Promise<void> {
+    const [offset, length] = [from * SECTOR, (to - from) * SECTOR];
+    if (kind === 'discard') return this.node.discard(offset, length);
+    if (value === 0) return this.node.writeZeroes(offset, length, { mayUnmap: kind === 'unmap' });
+    const data = new Uint8Array(length);
+    new Uint32Array(data.buffer).fill(value);
+    return this.node.writeExtents([{ offset, length }], data, { compressed: kind === 'compressed' });
+  }
+
+  /** Sectors that get `value`, though perhaps not before power is lost. False where that fails: then they may have either. */
+  async #change(from: number, to: number, value: number, action: () => Promise<void>): Promise<boolean> {
+    const { sectors } = this.#state;
+    for (let i = from; i < to; i++) sectors[i].push(value);
+    try {
+      await action();
+      return true;
+    } catch (error) {
+      if (!(error instanceof BlockError) || (error.code !== 'io' && error.code !== 'no-space')) throw error;
+      this.uncertain = true;
+      await this.#look(from, to);
+      return false;
+    }
+  }
+
+  /** The values that these sectors have now. */
+  async #look(from: number, to: number): Promise<void> {
+    const content = new Uint8Array((to - from) * SECTOR);
+    // The disk may fail this, too.
+    for (let failed = true; failed; ) {
+      failed = await this.node.read(from * SECTOR, content).then(
+        () => false,
+        (error: unknown) => {
+          if (error instanceof BlockError && error.code === 'io') return true;
+          throw error;
+        },
+      );
+    }
+    const words = new Uint32Array(content.buffer);
+    for (let i = from; i < to; i++) {
+      const value = words[((i - from) * SECTOR) / 4];
+      const values = this.#state.sectors[i];
+      if (!values.includes(value))
+        throw new Violation('content', `sector ${i} reads ${value}, not ${values.join(' ')}`);
+      values.push(value);
+    }
+  }
+
+  /** A write and a new snapshot at the same time: each of its sectors is in the snapshot, or is not. */
+  async #writeBeside(): Promise<void> {
+    const { from, to } = this.#range();
+    const value = this.#next++;
+    const { sectors } = this.#state;
+    const before = sectors.slice(from, to).map((values) => values[values.length - 1]);
+    for (let i = from; i < to; i++) sectors[i].push(value);
+    const writing = this.#request('write', from, to, value).then(
+      () => true,
+      (error: unknown) => {
+        if (error instanceof BlockError && (error.code === 'io' || error.code === 'no-space')) return false;
+        throw error;
+      },
+    );
+    await this.#create(new Uint8Array(0), (held) => {
+      for (let i = from; i < to; i++) held[i] = [before[i - from], value];
+    });
+    const written = await writing;
+    // Whether the write was flushed with the snapshot is not known.
+    for (let i = from; i < to; i++) this.#state.sectors[i] = [before[i - from], value];
+    if (written) return;
+    this.uncertain = true;
+    await this.#look(from, to);
+  }
+
+  // ---- what must hold ---------------------------------------------------------------------------------------------
+
+  /** Closes the image; it must be sound, and hold what the model says. */
+  async closeAndVerify({ mayLeak = this.uncertain } = {}): Promise<void> {
+    await this.graph.closeAll();
+    this.verifyFile({ mayLeak });
+  }
+
+  /** The file as it is: for an image that is closed, or was flushed. After power loss, `lost`. */
+  verifyFile({ mayLeak = true, lost = false } = {}): void {
+    const file = this.host.readFile(TOP);
+    const report = verifyQcow2(file);
+    if (report.errors.length > 0) throw new Violation('metadata', report.errors.join('; '));
+    if (!mayLeak && report.leaks > 0) throw new Violation('leak', `${report.leaks} clusters leak`);
+    const states = [this.#state, this.#coming, this.#failed].filter((state) => state !== null);
+    const problems = states.map((state) => this.#differs(file, report, state, lost));
+    const found = problems.indexOf(null);
+    if (found < 0) throw new Violation('content', problems.join('; nor: '));
+    this.#state = states[found];
+    this.#coming = null;
+    this.#failed = null;
+  }
+
+  #differs(file: Uint8Array, report: Qcow2Report, { sectors, snapshots }: State, lost: boolean): string | null {
+    const below = this.shape.backingSectors > 0 ? this.#base() : new Uint8Array(0);
+    if (report.size !== sectors.length * SECTOR) return `the disk has ${report.size} bytes`;
+    const names = report.snapshots.map(({ id, name }) => `${id}:${name}`).join(' ');
+    if (names !== snapshots.map(({ id, name }) => `${id}:${name}`).join(' ')) return `the snapshots are '${names}'`;
+    const disk = readClusters(file, report, report, below);
+    const allowed = lost ? sectors : sectors.map((values) => values.slice(-1));
+    const wrong = wrongSector(disk, allowed);
+    if (wrong !== null) return `the disk: ${wrong}`;
+    for (const [i, one] of snapshots.entries()) {
+      const problem = this.#snapshotDiffers(file, report, report.snapshots[i], one, below);
+      if (problem !== null) return `snapshot ${one.id}: ${problem}`;
+    }
+    return null;
+  }
+
+  #snapshotDiffers(
+    file: Uint8Array,
+    report: Qcow2Report,
+    found: VerifiedSnapshot,
+    { sectors, vmState }: KnownSnapshot,
+    below: Uint8Array,
+  ): string | null {
+    if (found.size !== sectors.length * SECTOR) return `its disk has ${found.size} bytes`;
+    const content = readClusters(file, report, found, below);
+    const wrong = wrongSector(content, sectors);
+    if (wrong !== null) return wrong;
+    // From now on it holds that for good.
+    const words = new Uint32Array(content.buffer);
+    for (const [i, values] of sectors.entries())
+      if (values.length > 1) values.splice(0, values.length, words[(i * SECTOR) / 4]);
+    if (found.vmStateSize !== vmState.length) return `the machine's state has ${found.vmStateSize} bytes`;
+    const state = readClusters(file, report, { clusters: found.vmState, size: vmState.length }, new Uint8Array(0));
+    return state.every((byte, i) => byte === vmState[i]) ? null : "the machine's state differs";
+  }
+
+  /** Goes on with what power loss left. */
+  async restart(): Promise<void> {
+    this.host = this.host.crash({ seed: this.seed });
+    this.verifyFile({ lost: true });
+    const report = verifyQcow2(this.host.readFile(TOP));
+    const content = readClusters(
+      this.host.readFile(TOP),
+      report,
+      report,
+      this.shape.backingSectors > 0 ? this.#base() : new Uint8Array(0),
+    );
+    const words = new Uint32Array(content.buffer);
+    this.#state.sectors = this.#state.sectors.map((_, i) => [words[(i * SECTOR) / 4]]);
+  }
+
+  /** A second copy of all of it, as it is now: its image is to be opened. */
+  fork(options: { faults?: FaultPlan } = {}): SnapshotRun {
+    const copy = new SnapshotRun(this.seed);
+    copy.host = this.host.fork({ eager: true, ...options });
+    copy.#state = structuredClone(this.#state);
+    copy.#next = this.#next;
+    return copy;
+  }
+}
+
+/** What was written last is durable. */
+function settled(sectors: Sectors): Sectors {
+  return sectors.map((values) => [values[values.length - 1]]);
+}
+
+/** What is wrong with the first sector that holds none of its values; null: all do. */
+function wrongSector(content: Uint8Array, allowed: Sectors): string | null {
+  const words = new Uint32Array(content.buffer);
+  for (const [i, values] of allowed.entries()) {
+    const at = (i * SECTOR) / 4;
+    const value = words[at];
+    for (let word = 1; word < SECTOR / 4; word++) if (words[at + word] !== value) return `sector ${i} is torn`;
+    if (!values.includes(value)) return `sector ${i} holds ${value}, not ${values.join(' ')}`;
+  }
+  return null;
+}
