@@ -1,11 +1,12 @@
-// Changes the backing file's name and format, which are in the variable part of the header.
+// Changes the header: its fields, extensions, and the backing file's name, which are in the variable part of its cluster.
 //
 //   1  write the sectors after the first one: all that the new header needs there, at places that the old header does not use; flush
 //   2  write the first sector, which switches from the old header to the new one; flush
 //
 // The header's cluster may be larger than what storage writes atomically, so the switch must be one sector: after power loss at any time, the file has
-// the old header or the new one. Several layouts are tried (`layouts`, `makeDrafts`); where none has this property, the first that fits is used. All
-// extensions stay, unknown ones too, in their order.
+// the old header or the new one. Several layouts are tried (`layouts`, `makeDrafts`). Where none has this property, the header loses its table of feature names
+// first, which nobody needs to have, and gets it back in a second switch; where that does not help, the first layout that fits is used. All other extensions stay,
+// unknown ones too, in their order.
 
 import type { BlockError } from '../../../util/errors.js';
 import { encodeName } from '../../../util/name-bytes.js';
@@ -21,36 +22,23 @@ interface Draft {
   bytes: Uint8Array;
 }
 
+/** What the header is to be; what is left out stays as it is. */
+export interface HeaderChange {
+  /** All fields but the place of the backing file's name. */
+  fields?: Partial<Qcow2Header>;
+  /** Ways to order the extensions, the best one first. */
+  layouts?: HeaderExtension[][];
+  /** The backing file's name; null: none. */
+  backingFile?: string | null;
+}
+
 /** Sets name and format (null: none) in the header, and flushes. Rejects with `invalid-argument` where they do not fit. */
 export async function setBackingHeader(image: Qcow2Image, name: string | null, format: string | null): Promise<void> {
-  const nameBytes = checkedName(image, name);
-  await image.committer.exclusive(async () => {
-    const { clusterSize } = image.geometry;
-    const old = new Uint8Array(clusterSize);
-    await image.file.read(0, old);
-    old.set(image.encodeFirstSector());
-    const oldEnd = extensionsEnd(image.header, image.extensions);
-    const drafts = layouts(image.extensions, name === null ? null : format).flatMap((extensions) =>
-      makeDrafts(image, old, extensions, name === null ? null : nameBytes, oldEnd),
-    );
-    if (drafts.length === 0) throw noRoom(image);
-    const draft = drafts.find(({ bytes }) => switchesInFirstSector(image, old, oldEnd, bytes)) ?? drafts[0];
-    await image.file.ensureLength(clusterSize);
-    if (clusterSize > SECTOR) {
-      await image.file.write(SECTOR, draft.bytes.subarray(SECTOR));
-      await image.file.flush();
-    }
-    // If a write or the flush fails, it is not known which header is on disk: then the next commit writes the one in memory.
-    image.headerDirty = true;
-    await image.file.write(0, draft.bytes.subarray(0, SECTOR));
-    image.header.backingFileOffset = draft.header.backingFileOffset;
-    image.header.backingFileSize = draft.header.backingFileSize;
-    image.extensions = draft.extensions;
-    image.backingFile = name;
-    image.replaceFirstSector(draft.bytes);
-    await image.file.flush();
-    image.headerDirty = false;
-  });
+  checkedName(image, name);
+  await changeHeader(image, () => ({
+    layouts: layouts(image.extensions, Extension.backingFormat, name === null || format === null ? null : format),
+    backingFile: name,
+  }));
 }
 
 /** Throws `invalid-argument` where `setBackingHeader` would reject because name and format do not fit. */
@@ -60,7 +48,68 @@ export function checkBackingHeader(image: Qcow2Image, name: string, format: stri
   const { headerLength } = image.header;
   const fits = (extensions: readonly HeaderExtension[]): boolean =>
     headerLength + encodeExtensions(extensions).length + bytes.length <= clusterSize;
-  if (!layouts(image.extensions, format).some(fits)) throw noRoom(image);
+  if (!layouts(image.extensions, Extension.backingFormat, format).some(fits)) throw noRoom(image);
+}
+
+/**
+ * Makes the header durable that `change` describes, after a commit: called once no other commit is under way. Rejects with `invalid-argument` where it does not
+ * fit into the cluster, before anything is written.
+ */
+export async function changeHeader(image: Qcow2Image, change: () => HeaderChange): Promise<void> {
+  await image.committer.exclusive(() => writeHeaderChange(image, change()));
+}
+
+/** The same for a caller that has the commits to itself (`Committer.exclusive`). */
+export async function writeHeaderChange(image: Qcow2Image, change: HeaderChange): Promise<void> {
+  const { fields = {}, layouts: ways = [image.extensions], backingFile = image.backingFile } = change;
+  const header = { ...image.header, ...fields };
+  const name = backingFile === null ? null : encodeName(backingFile);
+  const old = await readOld(image);
+  const drafts = ways.flatMap((extensions) => makeDrafts(image, old, header, extensions, name));
+  if (drafts.length === 0) throw noRoom(image);
+  const direct = drafts.find(({ bytes }) => switchesInFirstSector(image, old, bytes));
+  if (direct === undefined) {
+    const between = ways
+      .flatMap((extensions) => makeDrafts(image, old, header, withoutNames(extensions), name))
+      .find(({ bytes }) => switchesInFirstSector(image, old, bytes));
+    if (between !== undefined) {
+      await switchTo(image, between, backingFile);
+      // Each way of the rest is tried from there.
+      if (ways.some((extensions) => extensions.length !== withoutNames(extensions).length)) {
+        const now = await readOld(image);
+        const rest = ways.flatMap((extensions) => makeDrafts(image, now, header, extensions, name));
+        const last = rest.find(({ bytes }) => switchesInFirstSector(image, now, bytes));
+        if (last !== undefined) await switchTo(image, last, backingFile);
+      }
+      return;
+    }
+  }
+  await switchTo(image, direct ?? drafts[0], backingFile);
+}
+
+async function readOld(image: Qcow2Image): Promise<Uint8Array> {
+  const old = new Uint8Array(image.geometry.clusterSize);
+  await image.file.read(0, old);
+  old.set(image.encodeFirstSector());
+  return old;
+}
+
+async function switchTo(image: Qcow2Image, draft: Draft, backingFile: string | null): Promise<void> {
+  const { clusterSize } = image.geometry;
+  await image.file.ensureLength(clusterSize);
+  if (clusterSize > SECTOR) {
+    await image.file.write(SECTOR, draft.bytes.subarray(SECTOR));
+    await image.file.flush();
+  }
+  // If a write or the flush fails, it is not known which header is on disk: then the next commit writes the one in memory.
+  image.headerDirty = true;
+  await image.file.write(0, draft.bytes.subarray(0, SECTOR));
+  Object.assign(image.header, draft.header);
+  image.extensions = draft.extensions;
+  image.backingFile = backingFile;
+  image.replaceFirstSector(draft.bytes);
+  await image.file.flush();
+  image.headerDirty = false;
 }
 
 function checkedName(image: Qcow2Image, name: string | null): Buffer {
@@ -73,16 +122,20 @@ function noRoom(image: Qcow2Image): BlockError {
   return image.error('invalid-argument', 'The backing file name does not fit into the header', 'change backing file');
 }
 
-/** Lists of extensions with the new format: at its present place, first, last. */
-function layouts(extensions: readonly HeaderExtension[], format: string | null): HeaderExtension[][] {
-  const others = extensions.filter(({ type }) => type !== Extension.backingFormat);
-  if (format === null) return [others];
-  const own: HeaderExtension = { type: Extension.backingFormat, data: encodeName(format) };
+function withoutNames(extensions: readonly HeaderExtension[]): HeaderExtension[] {
+  return extensions.filter(({ type }) => type !== Extension.featureNames);
+}
+
+/** Lists of extensions in which the one of this type has the new text (null: is not there): at its present place, first, last. */
+export function layouts(extensions: readonly HeaderExtension[], type: number, text: string | null): HeaderExtension[][] {
+  const others = extensions.filter((extension) => extension.type !== type);
+  if (text === null) return [others];
+  const own: HeaderExtension = { type, data: encodeName(text) };
   const ways = [
     [own, ...others],
     [...others, own],
   ];
-  const at = extensions.findIndex(({ type }) => type === Extension.backingFormat);
+  const at = extensions.findIndex((extension) => extension.type === type);
   if (at >= 0) ways.unshift(extensions.map((extension, i) => (i === at ? own : extension)));
   return ways;
 }
@@ -91,19 +144,21 @@ function layouts(extensions: readonly HeaderExtension[], format: string | null):
 function makeDrafts(
   image: Qcow2Image,
   old: Uint8Array,
+  fields: Qcow2Header,
   extensions: HeaderExtension[],
   name: Uint8Array | null,
-  oldEnd: number,
 ): Draft[] {
+  const oldEnd = extensionsEnd(image.header, image.extensions);
   const area = encodeExtensions(extensions);
-  const { headerLength, backingFileOffset, backingFileSize } = image.header;
+  const { headerLength } = fields;
+  const { backingFileOffset, backingFileSize } = image.header;
   const areaEnd = headerLength + area.length;
   const oldNameEnd = backingFileOffset === 0 ? oldEnd : Math.max(oldEnd, backingFileOffset + backingFileSize);
   const places = name === null ? [0] : [areaEnd, roundUp(Math.max(areaEnd, oldNameEnd), 8)];
   const drafts: Draft[] = [];
   for (const place of places) {
     if (areaEnd > old.length || place + (name?.length ?? 0) > old.length) continue;
-    const header = { ...image.header, backingFileOffset: place, backingFileSize: name?.length ?? 0 };
+    const header = { ...fields, backingFileOffset: place, backingFileSize: name?.length ?? 0 };
     const bytes = new Uint8Array(old.length);
     bytes.set(encodeHeader(header));
     bytes.set(area, headerLength);
@@ -122,7 +177,8 @@ function makeDrafts(
 }
 
 /** True where `bytes` has the same content as the old cluster in all bytes after the first sector that the old header uses. */
-function switchesInFirstSector(image: Qcow2Image, old: Uint8Array, oldEnd: number, bytes: Uint8Array): boolean {
+function switchesInFirstSector(image: Qcow2Image, old: Uint8Array, bytes: Uint8Array): boolean {
+  const oldEnd = extensionsEnd(image.header, image.extensions);
   const same = (from: number, to: number): boolean => {
     for (let at = Math.max(from, SECTOR); at < to; at++) if (bytes[at] !== old[at]) return false;
     return true;
