@@ -57,6 +57,7 @@ export type { JobEvent, JobEventMap, JobEventName } from './jobs/events.js';
 export type { ProgressSnapshot } from './jobs/progress.js';
 export { Bitmap } from './library/bitmap.js';
 export {
+  type AmendOptions,
   Image,
   type ImageRange,
   type ReadStreamOptions,

@@ -26,6 +26,8 @@ export interface Abilities {
   readonly repair?: (kind: RepairKind, report: (finding: CheckFinding) => void) => Promise<RepairResult>;
   /** Its images can hold snapshots of themselves. */
   readonly snapshots?: InternalSnapshots;
+  /** Changes what the image says of itself, its version say. */
+  readonly amend?: Amendment;
   /** Nodes can become its children, or cease to be, while it is open. */
   readonly children?: ChangeableChildren;
   /** It can hold up those who use it. */
@@ -34,6 +36,21 @@ export interface Abilities {
   readonly cut?: () => void;
   /** What the node held at an earlier moment. */
   readonly moment?: Moment;
+}
+
+/** Called with how much of the work is done. */
+export type AmendProgress = (done: number, total: number) => void;
+
+/** Called within a drained section of a writable node. */
+export interface Amendment {
+  /** Checks `options`, by the names of QAPI, and changes nothing. Rejects with `invalid-argument`, `unsupported`, `io`, `corrupt-image`. */
+  prepare(options: object): Promise<PreparedAmend>;
+}
+
+/** The parts of a change: what comes before the image gets another size, if it gets one, and what comes after that. */
+export interface PreparedAmend {
+  before(progress: AmendProgress): Promise<void>;
+  after(progress: AmendProgress): Promise<void>;
 }
 
 /** All are called within a drained section of the node. */

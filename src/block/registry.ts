@@ -4,7 +4,7 @@ import type { BlockdevCreateOptions, BlockdevDriver, BlockdevOptions } from '../
 import type { LevelDriver, LooseOptions } from '../schema/loose-options.js';
 import { BlockError } from '../util/errors.js';
 import type { Child } from './child.js';
-import type { CreateOptions } from './create-option.js';
+import type { CreateOption, CreateOptions } from './create-option.js';
 import type { Referrer } from './gate.js';
 import type { Graph } from './graph.js';
 import type { BlockNode, NodeOptions } from './node/node.js';
@@ -114,6 +114,8 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   readonly hasBacking?: boolean;
   /** Images are made by `create`: what they are made with at a shell. Left out: no image file is made. */
   readonly createOptions?: CreateOptions;
+  /** What an image is amended with at a shell (`Abilities.amend`). */
+  readonly amendOptions?: readonly CreateOption[];
   /** Its images can hold compressed clusters. */
   readonly compresses?: boolean;
   /** The members of its part of `ImageInfo` (`format-specific`), in qemu-img's order; those that are not listed come last. */

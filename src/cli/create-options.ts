@@ -62,10 +62,51 @@ export function optionOfMember(format: string, member: string): string | undefin
  */
 export function optionHelp(format: string, named: boolean, without: readonly string[] = []): string {
   const offered = createOptionsOf(format).options.filter(({ member }) => member === null || !without.includes(member));
-  const lines = offered.map(({ name, kind, help }) => `  ${`${name}=<${kind}>`.padEnd(22)} - ${help}`);
-  if (named) return `Supported options:\n${lines.join('\n')}\n`;
+  const lines = optionLines(offered);
+  if (named) return `Supported options:\n${lines}\n`;
   const more = 'The protocol level may support further options.\nSpecify the target filename to include those options.';
-  return `Supported ${format} options:\n${lines.join('\n')}\n\n${more}\n`;
+  return `Supported ${format} options:\n${lines}\n\n${more}\n`;
+}
+
+function optionLines(options: readonly CreateOption[]): string {
+  return options.map(({ name, kind, help }) => `  ${`${name}=<${kind}>`.padEnd(22)} - ${help}`).join('\n');
+}
+
+/** The text of `amend -o help`. Throws `UsageError` where images of the format cannot be amended. */
+export function amendHelp(format: string): string {
+  return `Amend options for '${format}':\n${optionLines(amendOptionsOf(format))}\n`;
+}
+
+function amendOptionsOf(format: string): readonly CreateOption[] {
+  registerDrivers();
+  const driver = knownDriver(format);
+  if (driver === null) throw new UsageError(`Unknown file format '${format}'`);
+  if (driver.amendOptions !== undefined) return driver.amendOptions;
+  throw new UsageError(`Format driver '${format}' does not support option amendment`);
+}
+
+/** Options of qemu-img's `amend` that are not supported yet. */
+const KEY_SLOTS = ['state', 'keyslot', 'old-secret', 'new-secret', 'iter-time'].map((name) => `encrypt.${name}`);
+
+/** Parses the `-o` strings of `amend` to options by the names of QAPI. Throws `UsageError`. */
+export function parseAmendOptions(format: string, texts: readonly string[]): Record<string, unknown> {
+  const options: Record<string, unknown> = {};
+  const known = amendOptionsOf(format);
+  for (const text of texts) {
+    for (const [name, given] of flatten(parseKeyval(text))) {
+      const value = String(given);
+      const option = known.find((candidate) => candidate.name === name);
+      if (option?.member) {
+        options[option.member] = memberValue(option, checkedValue(option, value));
+        continue;
+      }
+      if (KEY_SLOTS.includes(name)) throw new UsageError(`option '${name}' is not supported yet`);
+      const isOfNew = createOptionsOf(format).options.some((candidate) => candidate.name === name);
+      const after = isOfNew ? ['This option is only supported for image creation'] : [];
+      throw new UsageError(`Invalid parameter '${name}'`, false, after);
+    }
+  }
+  return options;
 }
 
 /** Parses `-o` strings. Throws `UsageError` for a name or a value that the format does not accept. */

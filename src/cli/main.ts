@@ -1,7 +1,7 @@
 // The entry of the command line: finds the verb, loads no module but its own, runs it and returns the exit code.
 
 import type { FormatNames } from './format-names.js';
-import { parseOptions, UsageError } from './getopt.js';
+import { ParsedOptions, parseOptions, UsageError } from './getopt.js';
 import { PROGRAM, reportFailure, setProgram, write } from './output.js';
 import { beginProgress, failProgress } from './progress.js';
 import { commandOf, optionsOf, UNTRUSTED, type Verb, verbHelp, wrap } from './verb.js';
@@ -21,6 +21,8 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
     summary: 'list, create, apply and delete internal snapshots',
     load: () => import('./verbs/snapshot.js'),
   },
+  resize: { summary: 'change the size of an image', load: () => import('./verbs/resize.js') },
+  amend: { summary: 'change what an image says of itself: version, size, ...', load: () => import('./verbs/amend.js') },
   compare: { summary: 'compare the content of two images', load: () => import('./verbs/compare.js') },
   commit: { summary: 'write an overlay down into its backing file', load: () => import('./verbs/commit.js') },
   stream: { summary: 'copy data from the backing files into an overlay', load: () => import('./verbs/stream.js') },
@@ -38,7 +40,7 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
 const REPLACED_PROGRAMS: Readonly<Record<string, string>> = { 'qemu-nbd': 'nbd', 'qemu-storage-daemon': 'daemon' };
 
 /** Verbs of qemu-img that are not supported yet. */
-const REFUSED = ['amend', 'bench', 'bitmap', 'dd', 'measure', 'rebase', 'resize'];
+const REFUSED = ['bench', 'bitmap', 'dd', 'measure', 'rebase'];
 
 /**
  * Runs one command line and resolves with its exit code. `args` are without node and the script; `calledAs` is the name that the program was
@@ -67,7 +69,7 @@ export async function main(args: readonly string[], calledAs = PROGRAM): Promise
 async function runVerb(verb: Verb, args: readonly string[]): Promise<number> {
   try {
     if (asksForHelp(args)) return print(verbHelp(verb, await formats()));
-    const options = parseOptions(args, optionsOf(verb), verb.words);
+    const options = optionsIn(verb, args);
     if (options.has(UNTRUSTED.key)) (await import('./session.js')).trustNoImage();
     beginProgress(options);
     const code = await verb.run(options);
@@ -78,6 +80,14 @@ async function runVerb(verb: Verb, args: readonly string[]): Promise<number> {
     failProgress();
     return error instanceof UsageError ? 1 : (verb.failureCode ?? 1);
   }
+}
+
+function optionsIn(verb: Verb, args: readonly string[]): ParsedOptions {
+  if (!verb.lastIsOperand) return parseOptions(args, optionsOf(verb), verb.words);
+  const last = args.at(-1);
+  if (last === undefined || args.length < 2) throw new UsageError('Not enough arguments', true);
+  const { inOrder, positional } = parseOptions(args.slice(0, -1), optionsOf(verb), verb.words);
+  return new ParsedOptions(inOrder, [...positional, last]);
 }
 
 function asksForHelp(args: readonly string[]): boolean {

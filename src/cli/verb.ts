@@ -21,6 +21,8 @@ export interface Verb {
   examples: readonly (readonly [string, string])[];
   /** Exit code where `run` rejects with anything but wrong options. Default: 1. */
   failureCode?: number;
+  /** The last argument is no option, whatever it begins with: `-2M` is a size. There must be one argument before it. */
+  lastIsOperand?: true;
   /** It opens no image: `--untrusted` would mean nothing. */
   opensNoImage?: true;
   /** Resolves with the exit code. */

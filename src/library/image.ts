@@ -12,9 +12,20 @@ import { checkBytes } from '../block/request-check.js';
 import { PERM_ALL, Perm, type TruncateOptions } from '../block/types.js';
 import { ThrottleGroup } from '../host/throttle.js';
 import type { SnapshotInfo, ThrottleLimits } from '../schema/generated/types.js';
-import { type Check, integer, plainObject, type Shape, takeSettings, text, wrongType } from '../schema/shape.js';
+import {
+  bool,
+  type Check,
+  choice,
+  integer,
+  plainObject,
+  type Shape,
+  takeSettings,
+  text,
+  wrongType,
+} from '../schema/shape.js';
 import { validate } from '../schema/validate.js';
 import { BlockError } from '../util/errors.js';
+import { amendImage } from '../workspace/amend.js';
 import { addBitmap, removeBitmap } from '../workspace/bitmap.js';
 import { extentsOf, type ImageExtent } from '../workspace/extents.js';
 import {
@@ -47,6 +58,20 @@ export interface ZeroOptions {
 
 export type ResizeOptions = TruncateOptions;
 
+/** What `Image.amend` changes; what is left out stays. As in `create`, of qcow2. */
+export interface AmendOptions {
+  /** Bytes. What lies behind a smaller size is lost at once, without a confirmation. */
+  size?: number;
+  /** Version 2 has no zero clusters: those of an image with a backing file become data. */
+  version?: 'v2' | 'v3';
+  'refcount-bits'?: number;
+  'lazy-refcounts'?: boolean;
+  /** The name of the external data file in the header, of an image that has one; the empty name: none. */
+  'data-file'?: string;
+  /** Only `false`: the data file need not read as the disk does any more. */
+  'data-file-raw'?: boolean;
+}
+
 /** A part of an image: bytes from `from` (default 0) up to, and without, `to` (default: the image's size). */
 export interface ImageRange {
   from?: number;
@@ -71,6 +96,14 @@ const SNAPSHOT_KEY: Shape<SnapshotKey> = { id: text, name: text };
 
 const RANGE: Shape<ImageRange> = { from: integer(0), to: integer(0) };
 const READ_STREAM: Shape<ReadStreamOptions> = { ...RANGE, highWaterMark: integer(1, 1 << 30) };
+const AMEND: Shape<AmendOptions> = {
+  size: integer(0),
+  version: choice('v2', 'v3'),
+  'refcount-bits': integer(1, 64),
+  'lazy-refcounts': bool,
+  'data-file': text,
+  'data-file-raw': bool,
+};
 const WRITE_STREAM: Shape<WriteStreamOptions> = { from: integer(0), highWaterMark: integer(1, 1 << 30) };
 
 /** Wraps a node that was opened for it. */
@@ -183,6 +216,17 @@ export class Image {
       const conflict = error instanceof BlockError && error.code === 'permission' && this.users.length > 0;
       throw conflict ? this.#keepsSize(error) : error;
     }
+  }
+
+  /**
+   * Changes what the image says of itself (QAPI's names, those of `create`): version, width of refcounts, data file's name, size, ... All options are checked
+   * before the first change. Requests wait meanwhile. Rejects with `invalid-argument`, `unknown-option`, `unsupported` where the format has nothing to
+   * amend, `busy` while a job works on the image, `read-only`, `no-space`, `io`: the image reads as before, and some of the changes may be made.
+   */
+  async amend(options: AmendOptions): Promise<void> {
+    const wanted = takeSettings(AMEND, options, 'options');
+    if (wanted.size !== undefined && this.users.includes(A_SERVICE)) throw this.#keepsSize();
+    await amendImage(rootOf(this.#device).node, { ...wanted }, { resize: (size) => this.resize(size) });
   }
 
   /**

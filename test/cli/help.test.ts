@@ -14,6 +14,8 @@ const NAMES = [
   'map',
   'check',
   'snapshot',
+  'resize',
+  'amend',
   'compare',
   'commit',
   'stream',

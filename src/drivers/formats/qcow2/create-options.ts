@@ -87,3 +87,19 @@ export const QCOW2_CREATE_OPTIONS: CreateOptions = {
     ['refcount_bits', '16'],
   ],
 };
+
+/** The options that an image can be amended with, in qemu-img's order: those of a new one, but values are taken as they are. */
+const AMENDED = [
+  'backing_file',
+  'backing_fmt',
+  'compat',
+  'data_file',
+  'data_file_raw',
+  'lazy_refcounts',
+  'refcount_bits',
+  'size',
+];
+
+export const QCOW2_AMEND_OPTIONS: readonly CreateOption[] = QCOW2_CREATE_OPTIONS.options
+  .filter(({ name }) => AMENDED.includes(name))
+  .map(({ values: _, isFile: __, ...option }) => option);

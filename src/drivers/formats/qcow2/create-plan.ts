@@ -10,7 +10,7 @@ import { BlockError } from '../../../util/errors.js';
 import { encodeName, nameLength } from '../../../util/name-bytes.js';
 import { roundUp } from '../../../util/numbers.js';
 import { CRYPT_AES, CRYPT_LUKS, encodePointer } from './crypt.js';
-import { encodeFeatureNames } from './features.js';
+import { encodeFeatureNames, FEATURE_NAMES_MIN_CLUSTER } from './features.js';
 import {
   Autoclear,
   Compatible,
@@ -67,9 +67,6 @@ export interface PlannedEncryption {
   format: BlockdevQcow2EncryptionFormat;
   room: number;
 }
-
-/** QEMU writes no feature name table where a cluster is smaller. */
-const FEATURE_NAMES_MIN_CLUSTER = 8192;
 
 /** The parts of the new file in the picture's order. `size` is the guest's, in bytes; the others count clusters, L1 entries, L2 tables. */
 export interface Layout {

@@ -17,7 +17,7 @@ import { BlockError } from '../../../util/errors.js';
 import { passwordOf } from '../luks/create.js';
 import { makeVolume, type NewVolume, roomFor } from '../luks/volume.js';
 import { createQcow2 } from './create.js';
-import { QCOW2_CREATE_OPTIONS } from './create-options.js';
+import { QCOW2_AMEND_OPTIONS, QCOW2_CREATE_OPTIONS } from './create-options.js';
 import { planQcow2, type Qcow2CreateOptions } from './create-plan.js';
 import { completeEncryption, openEncryption } from './crypt.js';
 import { DATA_FILE, Qcow2Node } from './driver.js';
@@ -216,6 +216,7 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   foreignOptions: { place: [DATA_FILE], use: QCOW2_USE_OPTIONS },
   changeable: QCOW2_USE_OPTIONS,
   createOptions: QCOW2_CREATE_OPTIONS,
+  amendOptions: QCOW2_AMEND_OPTIONS,
   detailOrder: QCOW2_DETAIL_ORDER,
   probe: probeQcow2,
   open: async (request: OpenRequest<'qcow2'>) => {

@@ -1,7 +1,7 @@
 // qcow2: the node. It answers the hot path (`locate`) from cached tables, and passes every other request to the part of the driver that does it:
 // see image.ts for the parts. Specification: docs/interop/qcow2 of QEMU.
 
-import type { Abilities, CheckResult, RepairKind, RepairResult } from '../../../block/abilities.js';
+import type { Abilities, CheckResult, PreparedAmend, RepairKind, RepairResult } from '../../../block/abilities.js';
 import type { Child } from '../../../block/child.js';
 import type { CheckFinding } from '../../../block/finding.js';
 import type { Graph } from '../../../block/graph.js';
@@ -12,8 +12,9 @@ import type { Permissions } from '../../../block/roles.js';
 import type { BlockStatus, Located, MovePlace, TruncateOptions, WriteFlags, ZeroFlags } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
 import type { BlockdevDiscardOptions } from '../../../schema/generated/types.js';
-import { BlockError } from '../../../util/errors.js';
+import { BlockError, toBlockError } from '../../../util/errors.js';
 import { roundDown } from '../../../util/numbers.js';
+import { type AmendPlan, amendAfter, amendBefore, planAmend, type Qcow2AmendOptions } from './amend.js';
 import { loadBitmaps, type StoredBitmaps } from './bitmaps.js';
 import { checkQcow2 } from './check.js';
 import type { CheckLayout } from './check-state.js';
@@ -22,7 +23,15 @@ import type { ImageEncryption } from './crypt.js';
 import { emptyImage } from './empty.js';
 import { ExternalData } from './external-data.js';
 import { checkFeatures } from './features.js';
-import { Autoclear, Extension, extensionText, type HeaderArea, Incompatible } from './header.js';
+import {
+  Autoclear,
+  Extension,
+  extensionText,
+  type HeaderArea,
+  Incompatible,
+  parseHeader,
+  parseHeaderArea,
+} from './header.js';
 import { checkBackingHeader, setBackingHeader } from './header-update.js';
 import { Qcow2Image } from './image.js';
 import { ImageFile } from './image-file.js';
@@ -48,11 +57,11 @@ const KNOWN_AUTOCLEAR = Autoclear.bitmaps | Autoclear.dataFileRaw;
 export class Qcow2Node extends FormatNode {
   override readonly driver = 'qcow2';
   override readonly filename: string;
-  readonly #image: Qcow2Image;
+  #image: Qcow2Image;
   #own: DriverOptions;
   readonly #encryption: ImageEncryption | null;
   #stored: StoredBitmaps = { list: [], bitmaps: [], regions: [] };
-  readonly #snapshots: SnapshotDesk;
+  #snapshots: SnapshotDesk;
 
   /**
    * `area` is the parsed and checked header of `file`, `head` the bytes that it was parsed from. `dataFile`: the external data file; null where the image has
@@ -77,21 +86,30 @@ export class Qcow2Node extends FormatNode {
     this.length = area.header.size;
     this.backingFile = area.backingFile;
     this.backingFormat = extensionText(area.extensions, Extension.backingFormat);
-    const geometry = makeGeometry(area.header.version, area.header.clusterBits, area.header.refcountOrder);
     const isExternal = (area.header.incompatibleFeatures & Incompatible.dataFile) !== 0n;
     this.setChild('file', file, isExternal ? 'metadata' : 'image', permissions);
     if (dataFile !== null) this.setChild(DATA_FILE, dataFile, 'data', permissions);
-    this.#image = new Qcow2Image(
+    this.#image = this.#makeImage(area, head);
+    this.#snapshots = this.#deskOf(this.#image);
+  }
+
+  /** The image with this header in memory, without its tables. */
+  #makeImage(area: HeaderArea, head: Uint8Array): Qcow2Image {
+    const { graph } = this;
+    const { version, clusterBits, refcountOrder, incompatibleFeatures } = area.header;
+    const isExternal = (incompatibleFeatures & Incompatible.dataFile) !== 0n;
+    const content = this.children.get(DATA_FILE)?.node.length ?? 0;
+    return new Qcow2Image(
       graph.host,
       new ImageFile(() => this.primary!),
-      isExternal ? new ImageFile(() => this.#dataLink(), dataFile?.length ?? 0) : null,
-      encryption?.content ?? null,
+      isExternal ? new ImageFile(() => this.#dataLink(), content) : null,
+      this.#encryption?.content ?? null,
       area,
       head.slice(0, SECTOR),
       {
-        caches: cacheTables(own, geometry, area.header),
-        overlapKinds: overlapKinds(own),
-        discards: discardPolicy(own, this.discardMode),
+        caches: cacheTables(this.#own, makeGeometry(version, clusterBits, refcountOrder), area.header),
+        overlapKinds: overlapKinds(this.#own),
+        discards: discardPolicy(this.#own, this.discardMode),
       },
       {
         backing: () => this.cow,
@@ -105,7 +123,10 @@ export class Qcow2Node extends FormatNode {
           }),
       },
     );
-    this.#snapshots = new SnapshotDesk(this.#image, {
+  }
+
+  #deskOf(image: Qcow2Image): SnapshotDesk {
+    return new SnapshotDesk(image, {
       alone: (action) => this.alone('snapshot', action),
       resized: (size) => this.#becomeOfSize(size),
     });
@@ -190,6 +211,7 @@ export class Qcow2Node extends FormatNode {
       check: (report) => this.#check(report),
       repair: (kind, report) => this.#repair(kind, report),
       snapshots: this.#snapshots,
+      amend: { prepare: (options) => this.#prepareAmend(options) },
     };
   }
 
@@ -217,6 +239,67 @@ export class Qcow2Node extends FormatNode {
     this.checkWritable('repair');
     const layout = this.#checkLayout();
     return repairImage(this.#image, this.primary!, layout, kind, report);
+  }
+
+  async #prepareAmend(options: Qcow2AmendOptions): Promise<PreparedAmend> {
+    this.checkWritable('amend');
+    const { version, ...before } = await planAmend(this.#image, options);
+    return {
+      before: async (progress) => {
+        const plans: AmendPlan[] = version === 3 ? [{ version }] : [];
+        if (before.refcountBits !== undefined) plans.push({ refcountBits: before.refcountBits });
+        plans.push({ ...before, refcountBits: undefined });
+        for (const plan of plans) await this.#reopenAfter(() => amendBefore(this.#image, plan, progress));
+      },
+      after: async (progress) => {
+        if (version !== 2) return;
+        await this.#reopenAfter(async () => {
+          await amendAfter(this.#image, progress);
+          return true;
+        });
+      },
+    };
+  }
+
+  /** Runs `change`, which may leave another image in the file than is in memory: where it says so, and where it rejects, that is opened in its place. */
+  async #reopenAfter(change: () => Promise<boolean>): Promise<void> {
+    const image = this.#image;
+    // From here on, nothing is lost where what is in memory is dropped. The second one writes the refcounts that the first one lowered.
+    await image.commit();
+    await image.commit();
+    try {
+      if (!(await change())) return;
+      await image.commit();
+      await trimFiles(image);
+    } catch (error) {
+      // Either header may be the one on the disk. Both are right, and whichever can be read is used.
+      await this.#openAgain().catch((reason: unknown) => {
+        image.broken ??= toBlockError(reason);
+      });
+      throw error;
+    }
+    await this.#openAgain();
+  }
+
+  async #openAgain(): Promise<void> {
+    const file = this.primary!;
+    const old = this.#image;
+    const head = new Uint8Array(Math.min(file.length, old.geometry.clusterSize));
+    await file.read(0, head);
+    const header = parseHeader(head, this.filename);
+    const image = this.#makeImage(parseHeaderArea(head, header, this.filename), head);
+    await image.mapping.load();
+    await image.refcounts.load();
+    const snapshots = this.#deskOf(image);
+    await snapshots.load();
+    old.mapping.cache.clear();
+    old.refcounts.blocks.clear();
+    // What the last one has written may not be durable yet.
+    image.file.unflushed = true;
+    image.data.written.unflushed = true;
+    this.#image = image;
+    this.#snapshots = snapshots;
+    await this.#becomeWritable();
   }
 
   #area(): HeaderArea {

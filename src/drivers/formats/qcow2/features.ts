@@ -5,6 +5,8 @@ import { BlockError } from '../../../util/errors.js';
 import { Autoclear, Extension, type HeaderArea, Incompatible, KNOWN_INCOMPATIBLE } from './header.js';
 
 const ENTRY_BYTES = 48;
+/** QEMU writes no feature name table where a cluster is smaller. */
+export const FEATURE_NAMES_MIN_CLUSTER = 8192;
 
 /** type (0 incompatible, 1 compatible, 2 autoclear), bit, name: in QEMU's order. */
 const FEATURE_NAMES: readonly [number, number, string][] = [

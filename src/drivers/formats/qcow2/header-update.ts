@@ -127,7 +127,11 @@ function withoutNames(extensions: readonly HeaderExtension[]): HeaderExtension[]
 }
 
 /** Lists of extensions in which the one of this type has the new text (null: is not there): at its present place, first, last. */
-export function layouts(extensions: readonly HeaderExtension[], type: number, text: string | null): HeaderExtension[][] {
+export function layouts(
+  extensions: readonly HeaderExtension[],
+  type: number,
+  text: string | null,
+): HeaderExtension[][] {
   const others = extensions.filter((extension) => extension.type !== type);
   if (text === null) return [others];
   const own: HeaderExtension = { type, data: encodeName(text) };

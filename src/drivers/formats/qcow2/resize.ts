@@ -39,22 +39,27 @@ export async function resizeImage(
   size: GuestOffset,
   preallocation: PreallocMode,
 ): Promise<void> {
-  if (size % SECTOR !== 0) {
-    throw image.error('invalid-argument', `The new size must be a multiple of ${SECTOR}`, 'resize');
-  }
-  if (image.geometry.version === 2 && image.snapshots.list.length > 0) {
-    throw image.error('unsupported', "Can't resize a v2 image which has snapshots", 'resize');
-  }
+  checkSize(image, size);
   if (size < oldSize) {
     if (preallocation !== 'off') {
       throw image.error('invalid-argument', "PreallocMode can't be used for shrinking an image", 'resize');
     }
     return shrink(image, size);
   }
-  if (preallocation !== 'off' && image.backing() !== null) {
-    throw image.error('unsupported', 'PreallocMode of an image with a backing file is not supported', 'resize');
-  }
   await grow(image, oldSize, size, preallocation);
+}
+
+/** Throws `invalid-argument` for a size that no image has, `unsupported` for another size of an image with snapshots that do not say theirs, `limit` for one that needs too long an L1 table. */
+export function checkSize(image: Qcow2Image, size: number): void {
+  if (size % SECTOR !== 0) {
+    throw image.error('invalid-argument', `The new size must be a multiple of ${SECTOR}`, 'resize');
+  }
+  if (image.geometry.version === 2 && image.snapshots.list.length > 0) {
+    throw image.error('unsupported', "Can't resize a v2 image which has snapshots", 'resize');
+  }
+  if (l1EntriesFor(image.geometry, size) > MAX_L1_BYTES / 8) {
+    throw image.error('limit', 'Failed to grow the L1 table: File too large', 'resize');
+  }
 }
 
 /** Unmaps the clusters beyond the new size first. A guest may still write there until the size has changed; `grow` unmaps such leftovers. */
@@ -78,15 +83,14 @@ async function grow(
 ): Promise<void> {
   const { data, geometry, header } = image;
   const entries = l1EntriesFor(geometry, size);
-  if (entries > MAX_L1_BYTES / 8) {
-    throw image.error('limit', 'The image size is too large (try using a larger cluster size)', 'resize');
-  }
   if (entries > header.l1Size) await growL1(image, entries);
   await clearTail(image, oldSize);
   await dropFrom(image, oldSize);
   const backing = image.backing();
-  const hidden = backing === null ? 0 : Math.min(size, backing.length) - oldSize;
-  if (hidden > 0) await zeroGuest(image, oldSize, roundUp(oldSize + hidden, geometry.clusterSize) - oldSize, {});
+  // What is preallocated hides the backing file by data, from the next cluster on.
+  const shown = backing === null ? oldSize : Math.min(size, backing.length);
+  const end = preallocation === 'off' ? shown : Math.min(shown, roundUp(oldSize, geometry.clusterSize));
+  if (end > oldSize) await zeroGuest(image, oldSize, roundUp(end, geometry.clusterSize) - oldSize, {});
   if (data instanceof ExternalData) await growData(data, oldSize, size, preallocation);
   if (preallocation !== 'off') await preallocate(image, oldSize, size, preallocation);
   await storeSize(image, size);

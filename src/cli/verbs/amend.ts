@@ -1,0 +1,93 @@
+// `diskwright amend`: changes what an image says of itself.
+
+import { toBlockError } from '../../util/errors.js';
+import { amendImage } from '../../workspace/amend.js';
+import { cacheOption, FORMAT, HELP, IMAGE_OPTS, OBJECT, oneImage, QUIET, targetCache } from '../arguments.js';
+import { amendHelp, asksForOptionHelp, parseAmendOptions } from '../create-options.js';
+import { type ParsedOptions, UsageError } from '../getopt.js';
+import { reportError, write, writeMessage } from '../output.js';
+import { openProgress, PROGRESS, PROGRESS_BAR, progressKind } from '../progress.js';
+import { imageArguments, ONE_BY_ONE, openImage, reasonOf, withSession } from '../session.js';
+import type { Verb } from '../verb.js';
+
+export const verb: Verb = {
+  name: 'amend',
+  synopsis: '-o OPTIONS [-f FMT] [-t CACHE] [--force] [-p] [-q] FILENAME',
+  description:
+    'Changes the options that an image was created with: the version, the width of refcounts, the name of the data file, the size, ... All of ' +
+    'them are checked before the first is changed.\n\n' +
+    'The size changes without a confirmation: what lies behind a smaller one is lost.',
+  options: [
+    {
+      key: 'options',
+      short: 'o',
+      argument: 'OPTIONS',
+      help: 'What to change, name=value,...; "-o help" lists it. May be given several times.',
+    },
+    FORMAT,
+    cacheOption('writeback'),
+    {
+      key: 'force',
+      long: 'force',
+      help: 'Change also what makes data unreadable: the last key of an encrypted image.',
+    },
+    IMAGE_OPTS,
+    PROGRESS_BAR,
+    PROGRESS,
+    QUIET,
+    HELP,
+    OBJECT,
+  ],
+  notes: [
+    ['Exit codes', '0  the image is amended\n1  failed'],
+    [
+      'After Ctrl-C or a failure',
+      'The image reads as before, and some of the options may be changed. Space may be lost.',
+    ],
+  ],
+  examples: [
+    ['diskwright amend -o compat=1.1 old.qcow2', 'version 3, for images of before 2013'],
+    ['diskwright amend -p -o refcount_bits=64 disk.qcow2', 'wider refcounts, with progress'],
+  ],
+  run,
+};
+
+async function run(options: ParsedOptions): Promise<number> {
+  const texts = options.all('options');
+  if (texts.length === 0) throw new UsageError('Must specify options (-o)', true);
+  const asksHelp = asksForOptionHelp(texts);
+  const how = imageArguments(options);
+  if (asksHelp && how.format !== undefined) return print(amendHelp(how.format));
+  if (options.positional.length !== 1) throw new UsageError('Expecting one image file name');
+  const filename = oneImage(options);
+  const kind = progressKind(options);
+  const cache = targetCache(options, 'writeback');
+  return withSession(
+    options.all('object'),
+    async (session) => {
+      const node = await openImage(session, filename, { ...how, cache, writable: true });
+      if (asksHelp) return print(amendHelp(node.driver));
+      const wanted = parseAmendOptions(node.driver, texts);
+      const progress = openProgress(kind);
+      progress.update({ current: 0, total: 1 });
+      try {
+        await amendImage(node, wanted, { progress: (current, total) => progress.update({ current, total }) });
+        progress.update({ current: 1, total: 1 });
+        progress.end({ event: 'completed' });
+        return 0;
+      } catch (error) {
+        const [line, ...more] = reasonOf(toBlockError(error)).split('\n');
+        progress.end({ event: 'failed', error: line });
+        reportError(line);
+        for (const each of more) writeMessage(each);
+        return 1;
+      }
+    },
+    ONE_BY_ONE,
+  );
+}
+
+function print(text: string): number {
+  write(text);
+  return 0;
+}

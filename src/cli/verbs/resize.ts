@@ -1,0 +1,90 @@
+// `diskwright resize`: changes the size of an image.
+
+import type { PreallocMode } from '../../schema/generated/types.js';
+import { BlockError, toBlockError } from '../../util/errors.js';
+import { MAX_BYTES, sizeOfOption } from '../../util/size.js';
+import { resizeNode } from '../../workspace/resize.js';
+import { FORMAT, HELP, IMAGE_OPTS, OBJECT, QUIET } from '../arguments.js';
+import { type ParsedOptions, UsageError } from '../getopt.js';
+import { reportError, reportWarning, write } from '../output.js';
+import { imageArguments, ONE_BY_ONE, openImage, reasonOf, withSession } from '../session.js';
+import type { Verb } from '../verb.js';
+
+export const verb: Verb = {
+  name: 'resize',
+  synopsis: '[-f FMT] [--shrink] [--preallocation=MODE] [-q] FILENAME [+|-]SIZE',
+  description:
+    'Changes the size of an image: to SIZE, or with + or - by SIZE. What is new reads as zeroes.\n\n' +
+    'What lies behind a smaller size is lost: that needs --shrink. Shrink the file systems and partitions in the image first, and ' +
+    'enlarge them after the image has grown.',
+  options: [
+    FORMAT,
+    { key: 'shrink', long: 'shrink', help: 'The image may become smaller: what lies behind the new size is lost.' },
+    {
+      key: 'preallocation',
+      long: 'preallocation',
+      argument: 'MODE',
+      help: 'What is new is allocated: off (default), metadata, falloc or full.',
+    },
+    IMAGE_OPTS,
+    QUIET,
+    HELP,
+    OBJECT,
+  ],
+  lastIsOperand: true,
+  notes: [['Exit codes', '0  the image has the new size\n1  failed']],
+  examples: [
+    ['diskwright resize disk.qcow2 +10G', '10 GiB more'],
+    ['diskwright resize --shrink disk.qcow2 20G', 'no more than 20 GiB'],
+  ],
+  run,
+};
+
+const MODES: readonly PreallocMode[] = ['off', 'metadata', 'falloc', 'full'];
+const SHRINKS =
+  "Shrinking an image will delete all data beyond the shrunken image's end. Before performing such an operation, make sure there is no important data there.";
+
+async function run(options: ParsedOptions): Promise<number> {
+  const [filename, sizeText] = options.positional;
+  const preallocation = MODES.find((mode) => mode === (options.get('preallocation') ?? 'off'));
+  if (preallocation === undefined) throw new UsageError(`Invalid preallocation mode '${options.get('preallocation')}'`);
+  const how = imageArguments(options);
+  if (options.positional.length !== 2) throw new UsageError('Expecting image file name and size', true);
+  const sign = /^[+-]/.exec(sizeText)?.[0] ?? '';
+  const bytes = sizeIn(sizeText.slice(sign.length));
+  return withSession(
+    options.all('object'),
+    async (session) => {
+      const node = await openImage(session, filename, { ...how, writable: true });
+      const size = sign === '' ? bytes : BigInt(node.length) + (sign === '+' ? bytes : -bytes);
+      if (size <= 0n || size >= 2n ** 63n) throw new UsageError('New image size must be positive');
+      if (size > MAX_BYTES) throw new UsageError(`Image sizes beyond ${MAX_BYTES} bytes (2^53 - 1) are not supported`);
+      if (size <= node.length && preallocation !== 'off') {
+        throw new UsageError('Preallocation can only be used for growing images');
+      }
+      if (size < node.length && !options.has('shrink')) {
+        reportError('Use the --shrink option to perform a shrink operation.');
+        reportWarning(`warning: ${SHRINKS}`);
+        return 1;
+      }
+      try {
+        await resizeNode(node, Number(size), { preallocation });
+      } catch (error) {
+        const failure = toBlockError(error);
+        throw new BlockError(failure.code, reasonOf(failure), { cause: error });
+      }
+      if (!options.has('quiet')) session.afterClose.push(() => write('Image resized.\n'));
+      return 0;
+    },
+    ONE_BY_ONE,
+  );
+}
+
+function sizeIn(text: string): bigint {
+  try {
+    return sizeOfOption('size', text);
+  } catch (error) {
+    const [line, ...after] = (error as Error).message.split('\n');
+    throw new UsageError(line, false, after);
+  }
+}
