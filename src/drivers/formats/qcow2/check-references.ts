@@ -8,7 +8,13 @@ import { noteFlag } from './check-flags.js';
 import type { CheckState, L1Table } from './check-state.js';
 import { type TablePointer, visitTables } from './check-tables.js';
 import { hasReservedBits, hostIn, isCompressed, isCopied, isZero } from './l2-codec.js';
-import { blockPointerHex, blockPointerTarget, POINTER_BYTES, wordsToHex } from './pointer-codec.js';
+import {
+  blockPointerHex,
+  blockPointerTarget,
+  isBlockPointerAligned,
+  POINTER_BYTES,
+  wordsToHex,
+} from './pointer-codec.js';
 import type { ClusterIndex, HostOffset } from './types.js';
 
 /** Entries of the refcount table that are tested for zero together: a small image has thousands of which one is used. */
@@ -175,12 +181,13 @@ export class ReferenceCounter {
       const low = table.getUint32(index * POINTER_BYTES + 4);
       if (high === 0 && low === 0) continue;
       const offset = blockPointerTarget(table, index);
+      const isAligned = isBlockPointerAligned(table, index, clusterBytes);
       const isInside = offset / clusterBytes < Math.ceil(state.fileLength / clusterBytes);
-      if ((low & BLOCK_POINTER_RESERVED) !== 0 || offset % clusterBytes !== 0 || !isInside) state.badBlocks.add(index);
+      if ((low & BLOCK_POINTER_RESERVED) !== 0 || !isAligned || !isInside) state.badBlocks.add(index);
       if ((low & BLOCK_POINTER_RESERVED) !== 0) {
         const entry = `0x${wordsToHex(high, low)}` as const;
         state.corruption({ kind: 'reserved-bits', table: 'refcount-table', index, entry });
-      } else if (offset % clusterBytes !== 0) {
+      } else if (!isAligned) {
         state.corruption({ kind: 'unaligned', ...this.#blockAt(index) });
       } else if (!isInside) {
         state.corruption({ kind: 'refcount-block-outside', ...this.#blockAt(index) });

@@ -22,6 +22,8 @@ export interface CheckLayout {
   refcountOrder: number;
   /** The content lies in an external data file, where nothing is counted. */
   isExternal?: boolean;
+  /** 2: LUKS, whose ciphertext depends on the place in the file: data cannot be moved without the key. */
+  cryptMethod?: number;
   /** Each cluster lies there where the guest has it. */
   isRaw?: boolean;
   /** The L1 tables of the internal snapshots. */

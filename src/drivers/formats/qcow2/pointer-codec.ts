@@ -29,6 +29,16 @@ export function blockPointerTarget(view: DataView, index: number): HostOffset {
   return (view.getUint32(at) * HIGH_WORD + lowBits(view.getUint32(at + 4))) as HostOffset;
 }
 
+/** True where entry `index` of a refcount table points to the begin of a cluster; of an offset that is too large for a number as well. */
+export function isBlockPointerAligned(view: DataView, index: number, clusterBytes: number): boolean {
+  return lowBits(view.getUint32(index * POINTER_BYTES + 4)) % clusterBytes === 0;
+}
+
+/** True where a read of what entry `index` of a refcount table points to fails: its offset is not aligned, or is none that a file can have. */
+export function isBlockPointerUnreadable(view: DataView, index: number, clusterBytes: number): boolean {
+  return view.getUint32(index * POINTER_BYTES) >= 0x8000_0000 || !isBlockPointerAligned(view, index, clusterBytes);
+}
+
 /** `0x`, and the digits of `pointerTarget`. */
 export function pointerHex(view: DataView, index: number): Hex {
   const at = index * POINTER_BYTES;

@@ -8,7 +8,7 @@ import type { Child } from '../../../block/child.js';
 import { type Exact, exact } from '../../../block/finding.js';
 import { viewOf } from '../../../util/bytes.js';
 import { toBlockError } from '../../../util/errors.js';
-import { blockPointerHex, blockPointerTarget, POINTER_BYTES } from './pointer-codec.js';
+import { blockPointerHex, blockPointerTarget, isBlockPointerUnreadable, POINTER_BYTES } from './pointer-codec.js';
 import { getRefcount } from './refcount-codec.js';
 import { type ClusterIndex, type HostOffset, NO_HOST } from './types.js';
 
@@ -109,7 +109,7 @@ export class RefcountTally {
       for (; round < last && blocks.length < perRound; round++) {
         const offset = this.blockOffset((round * this.perBlock) as ClusterIndex);
         if (offset === 0) continue;
-        if (offset % clusterBytes !== 0) this.#markUnreadable(round);
+        if (isBlockPointerUnreadable(this.#layout.table, round, clusterBytes)) this.#markUnreadable(round);
         else if (offset < this.#file.length) blocks.push(round);
       }
       const readable = await Promise.all(
@@ -140,7 +140,7 @@ export class RefcountTally {
     const block = this.blockIndex(cluster);
     const offset = this.blockOffset(cluster);
     if (offset === 0) return 0;
-    if (offset % this.#layout.clusterBytes !== 0) return null;
+    if (isBlockPointerUnreadable(this.#layout.table, block, this.#layout.clusterBytes)) return null;
     if (this.#block?.index !== block) {
       const bytes = this.#block?.bytes ?? new Uint8Array(this.#layout.clusterBytes);
       this.#block = { index: block, bytes, readable: await this.#readBlock(block, bytes) };

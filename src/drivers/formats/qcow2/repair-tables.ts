@@ -16,6 +16,9 @@ import { type ClusterIndex, type HostOffset, NO_HOST, SECTOR } from './types.js'
 /** Bits of an L1 entry that must be zero, as high and low half. */
 const L1_RESERVED = [0x7f000000, 0x1ff] as const;
 
+/** As in the header. */
+const LUKS = 2;
+
 /** An entry whose data gets a place of its own. */
 interface Move {
   /** Byte position in the table. */
@@ -144,13 +147,13 @@ class TableMender {
 
   /** Notes that the data of the entry at `position` needs a place of its own, if it does, or `must` get one. */
   #noteMove(change: TableChange, position: number, must: boolean): void {
-    const { codec, clusterBytes } = this.#state;
+    const { codec, clusterBytes, layout } = this.#state;
     const { table } = change;
     const high = table.getUint32(position);
     const low = table.getUint32(position + 4);
     const compressed = isCompressed(high);
     const host = compressed ? codec.compressedHost(high, low) : hostIn(high, low);
-    if (host === 0 && !compressed) return;
+    if ((host === 0 && !compressed) || layout.cryptMethod === LUKS) return;
     const bytes = compressed ? codec.compressedBytes(high, low) : clusterBytes;
     let moves = must;
     const last = Math.floor((host + bytes - 1) / clusterBytes);
