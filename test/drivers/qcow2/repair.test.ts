@@ -13,8 +13,8 @@ const MAX_REQUESTS = 10_000;
 /** Not every request is the one that fails: of some seeds it is, of others each second, third, ... */
 const STRIDE = 9;
 const CHANGES = ['write', 'truncate', 'flush'] as const;
-const SOME = seedsOf({ fixed: 8, daily: 2, soak: 2000 });
-const SEEDS = seedsOf({ fixed: 90, daily: 20, soak: 20_000 });
+const SOME = seedsOf({ fixed: 6, daily: 1, soak: 2000 });
+const SEEDS = seedsOf({ fixed: 60, daily: 15, soak: 20_000 });
 
 /** Another machine with the same files. */
 function hostWith(from: SimHost, image: Uint8Array, options: SimHostOptions): SimHost {

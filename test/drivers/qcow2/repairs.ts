@@ -3,6 +3,7 @@
 import { findingText } from '../../../src/block/finding-text.js';
 import { Graph } from '../../../src/block/graph.js';
 import { openNode } from '../../../src/block/open.js';
+import type { Qcow2Node } from '../../../src/drivers/formats/qcow2/driver.js';
 import { Random, type SimHost } from '../../../src/host/sim/index.js';
 import { BlockError } from '../../../src/util/errors.js';
 import { checkImage, repairImage } from '../../../src/workspace/check.js';
@@ -11,6 +12,8 @@ import { createAt, type Fixture, makeFixture, openAt, PATH } from './bench.js';
 import { damage } from './damage.js';
 
 export const BASE = '/base.raw';
+
+const SNAPSHOT = 'before';
 
 /** One guest cluster: what it reads as, null where it cannot be read; `owned`: no metadata lies where its data does. */
 export interface GuestCluster {
@@ -43,10 +46,12 @@ export async function damagedImage(seed: number): Promise<Damaged> {
     ...(hasBacking && { 'backing-file': 'base.raw', 'backing-fmt': 'raw' as const }),
   });
   const node = await openAt(fixture);
+  const snapshots = refcountBits > 2 && new Random(seed, 9).chance(0.3);
   for (let i = 0; i < 18; i++) {
     const count = random.between(1, 8);
     const offset = random.below(size / clusterSize - count) * clusterSize;
     const data = Buffer.alloc(count * clusterSize, i + 1);
+    if (i === 9 && snapshots) await snapshotOf(node);
     const what = random.below(10);
     if (what < 7) await node.write(offset, data, { compressed: what > 4 && refcountBits > 1 });
     else if (what < 9) await node.writeZeroes(offset, data.length, { mayUnmap: what === 7 });
@@ -63,12 +68,27 @@ export async function damagedImage(seed: number): Promise<Damaged> {
   };
 }
 
-/** What a guest reads; null where the image does not open at all. */
+async function snapshotOf(node: Qcow2Node): Promise<void> {
+  await node.abilities.snapshots?.create({ name: SNAPSHOT });
+}
+
+/** What a guest reads, and what the snapshot holds; null where the image does not open at all. */
 export async function guestOf(host: SimHost): Promise<GuestCluster[] | null> {
-  const graph = new Graph(host);
   const metadata = metadataOf(Buffer.from(host.readFile(PATH)));
+  const disk = await clustersOf(host, metadata);
+  if (disk === null) return null;
+  const snapshot = await clustersOf(host, metadata, { name: SNAPSHOT });
+  return [...disk, ...(snapshot ?? [])];
+}
+
+async function clustersOf(
+  host: SimHost,
+  metadata: ReadonlySet<number>,
+  snapshot?: { name: string },
+): Promise<GuestCluster[] | null> {
+  const graph = new Graph(host, { warn: () => undefined });
   try {
-    const node = await openNode(graph, PATH, { format: 'qcow2', readOnly: true });
+    const node = await openNode(graph, PATH, { format: 'qcow2', readOnly: true, snapshot });
     const clusters: GuestCluster[] = [];
     const step = node.clusterBytes;
     for (let offset = 0; offset < node.length; offset += step) {
@@ -108,6 +128,11 @@ function metadataOf(image: Buffer): Set<number> {
     }
   };
   table(Number(image.readBigUInt64BE(40)), image.readUInt32BE(36));
+  const snapshots = Number(image.readBigUInt64BE(64));
+  if (image.readUInt32BE(60) > 0 && snapshots + 12 <= image.length) {
+    add(snapshots, cluster);
+    table(Number(image.readBigUInt64BE(snapshots)), image.readUInt32BE(snapshots + 8));
+  }
   table(Number(image.readBigUInt64BE(48)), (image.readUInt32BE(56) * cluster) / 8);
   return found;
 }
