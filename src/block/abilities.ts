@@ -1,7 +1,7 @@
 // What a driver can do beyond I/O. Each driver says its own in `BlockNode.abilities`, and there alone it is asked for them: what is
 // missing there, the driver cannot do.
 
-import type { BlockStatsSpecific, ImageInfoSpecific } from '../schema/generated/types.js';
+import type { BlockStatsSpecific, ImageInfoSpecific, QCryptoBlockAmendOptionsLUKS } from '../schema/generated/types.js';
 import type { Breakpoints } from './debug-events.js';
 import type { CheckFinding } from './finding.js';
 import type { InternalSnapshots } from './internal-snapshots.js';
@@ -28,6 +28,8 @@ export interface Abilities {
   readonly snapshots?: InternalSnapshots;
   /** Changes what the image says of itself, its version say. */
   readonly amend?: Amendment;
+  /** Fills and erases key slots of a writable image. Rejects with `invalid-argument`, `not-found`, `permission`, `limit`, `io`. */
+  readonly keySlots?: (options: QCryptoBlockAmendOptionsLUKS, force: boolean) => Promise<void>;
   /** Nodes can become its children, or cease to be, while it is open. */
   readonly children?: ChangeableChildren;
   /** It can hold up those who use it. */

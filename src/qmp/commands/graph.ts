@@ -5,6 +5,7 @@ import { UNNAMED_DEVICE } from '../../block/child.js';
 import { reopenNodes } from '../../block/reopen.js';
 import { appendOverlays, checkFree, type OverlayPair } from '../../block/snapshot.js';
 import { PERM_ALL, Perm } from '../../block/types.js';
+import { startAmend } from '../../jobs/amend.js';
 import { startCreate } from '../../jobs/create.js';
 import type { BlockdevSnapshot, BlockdevSnapshotSync } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
@@ -95,6 +96,10 @@ export const GRAPH_COMMANDS = {
 
   'blockdev-create'({ jobs }, { 'job-id': id, options }) {
     startCreate(jobs, id, options);
+  },
+
+  'x-blockdev-amend'(context, { 'job-id': id, 'node-name': name, options, force = false }) {
+    startAmend(context.jobs, id, findNodeOf(context, undefined, name), options, force);
   },
 
   async 'change-backing-file'(context, { device, 'image-node-name': name, 'backing-file': file }) {

@@ -420,6 +420,29 @@ export interface QCryptoBlockInfoLUKS {
   slots: QCryptoBlockInfoLUKSSlot[];
 }
 
+/** What is to become of key slots. */
+export type QCryptoBlockLUKSKeyslotState =
+  /** they hold a password's key */
+  | 'active'
+  /** they are erased */
+  | 'inactive';
+
+/** A change of key slots. */
+export interface QCryptoBlockAmendOptionsLUKS {
+  /** what is to become of them */
+  state: QCryptoBlockLUKSKeyslotState;
+  /** id of the secret object with the password that a slot is filled for */
+  'new-secret'?: string;
+  /** id of the secret object whose password the slots to be erased hold */
+  'old-secret'?: string;
+  /** number of the slot (default: the first free one, or those that hold `old-secret`) */
+  keyslot?: number;
+  /** milliseconds that the key derivation of the new password takes (default: 2000) */
+  'iter-time'?: number;
+  /** id of the secret object with a password that the image has already (default: the one that it was opened with) */
+  secret?: string;
+}
+
 /** Kinds of address. */
 export type SocketAddressType =
   /** TCP, over IPv4 or IPv6 */
@@ -2281,6 +2304,56 @@ export interface BlockdevCreateArguments {
   options: BlockdevCreateOptions;
 }
 
+/** A change of what an encrypted disk says of itself. */
+export type QCryptoBlockAmendOptions =
+  | (QCryptoBlockOptionsBase & { format: 'qcow' })
+  | (QCryptoBlockOptionsBase & { format: 'luks' } & QCryptoBlockAmendOptionsLUKS);
+
+/** A change of a qcow2 image. */
+export interface BlockdevAmendOptionsQcow2 {
+  /** the change of its encryption */
+  encrypt?: QCryptoBlockAmendOptions;
+}
+
+/** What all of {@link BlockdevAmendOptions} have. */
+export interface BlockdevAmendOptionsBase {
+  /** the driver of its node */
+  driver: BlockdevDriver;
+}
+
+/** A change of an image. */
+export type BlockdevAmendOptions =
+  | (BlockdevAmendOptionsBase & { driver: 'blkdebug' })
+  | (BlockdevAmendOptionsBase & { driver: 'blklogwrites' })
+  | (BlockdevAmendOptionsBase & { driver: 'blkverify' })
+  | (BlockdevAmendOptionsBase & { driver: 'compress' })
+  | (BlockdevAmendOptionsBase & { driver: 'copy-before-write' })
+  | (BlockdevAmendOptionsBase & { driver: 'copy-on-read' })
+  | (BlockdevAmendOptionsBase & { driver: 'file' })
+  | (BlockdevAmendOptionsBase & { driver: 'host_device' })
+  | (BlockdevAmendOptionsBase & { driver: 'luks' } & QCryptoBlockAmendOptionsLUKS)
+  | (BlockdevAmendOptionsBase & { driver: 'nbd' })
+  | (BlockdevAmendOptionsBase & { driver: 'null-aio' })
+  | (BlockdevAmendOptionsBase & { driver: 'null-co' })
+  | (BlockdevAmendOptionsBase & { driver: 'preallocate' })
+  | (BlockdevAmendOptionsBase & { driver: 'qcow2' } & BlockdevAmendOptionsQcow2)
+  | (BlockdevAmendOptionsBase & { driver: 'quorum' })
+  | (BlockdevAmendOptionsBase & { driver: 'raw' })
+  | (BlockdevAmendOptionsBase & { driver: 'snapshot-access' })
+  | (BlockdevAmendOptionsBase & { driver: 'throttle' });
+
+/** Starts a job that changes what an image says of itself: the key slots of an encrypted one. It stays listed until job-dismiss. */
+export interface XBlockdevAmendArguments {
+  /** name of the job */
+  'job-id': string;
+  /** the node */
+  'node-name': string;
+  /** the change */
+  options: BlockdevAmendOptions;
+  /** the last key slot may be erased, and one that is in use overwritten (default: false) */
+  force?: boolean;
+}
+
 /** Adds a child to a node, or removes one. Only a quorum takes that. */
 export interface XBlockdevChangeArguments {
   /** the node */
@@ -3716,6 +3789,8 @@ export interface QapiTypes {
   QCryptoBlockCreateOptions: QCryptoBlockCreateOptions;
   QCryptoBlockInfoLUKSSlot: QCryptoBlockInfoLUKSSlot;
   QCryptoBlockInfoLUKS: QCryptoBlockInfoLUKS;
+  QCryptoBlockLUKSKeyslotState: QCryptoBlockLUKSKeyslotState;
+  QCryptoBlockAmendOptionsLUKS: QCryptoBlockAmendOptionsLUKS;
   SocketAddressType: SocketAddressType;
   InetSocketAddress: InetSocketAddress;
   UnixSocketAddress: UnixSocketAddress;
@@ -3848,6 +3923,10 @@ export interface QapiTypes {
   BlockResizeArguments: BlockResizeArguments;
   ChangeBackingFileArguments: ChangeBackingFileArguments;
   BlockdevCreateArguments: BlockdevCreateArguments;
+  QCryptoBlockAmendOptions: QCryptoBlockAmendOptions;
+  BlockdevAmendOptionsQcow2: BlockdevAmendOptionsQcow2;
+  BlockdevAmendOptions: BlockdevAmendOptions;
+  XBlockdevAmendArguments: XBlockdevAmendArguments;
   XBlockdevChangeArguments: XBlockdevChangeArguments;
   QuorumOpType: QuorumOpType;
   QuorumFailureEvent: QuorumFailureEvent;
@@ -4022,6 +4101,7 @@ export interface QapiCommands {
   block_resize: { arguments: BlockResizeArguments; returns: Record<string, never> };
   'change-backing-file': { arguments: ChangeBackingFileArguments; returns: Record<string, never> };
   'blockdev-create': { arguments: BlockdevCreateArguments; returns: Record<string, never> };
+  'x-blockdev-amend': { arguments: XBlockdevAmendArguments; returns: Record<string, never> };
   'x-blockdev-change': { arguments: XBlockdevChangeArguments; returns: Record<string, never> };
   'query-blockstats': { arguments: QueryBlockstatsArguments; returns: BlockStats[] };
   'query-block': { arguments: Record<string, never>; returns: BlockInfo[] };

@@ -30,7 +30,15 @@ async function openLuks({ graph, node, options, openChild, use, withBacking }: O
       return { volume, cipher: await openVolume(graph.host.ciphers, volume, password, read, path) };
     },
   );
-  return new LuksNode(graph, node, file, opened.volume, opened.cipher, ROLES.image.permissions(use));
+  return new LuksNode(
+    graph,
+    node,
+    file,
+    opened.volume,
+    opened.cipher,
+    options['key-secret'],
+    ROLES.image.permissions(use),
+  );
 }
 
 function reader(link: Child): ReadMaterial {

@@ -14,6 +14,7 @@ import type { BlockStatus, TruncateOptions, WriteFlags } from '../../../block/ty
 import { CIPHER_SECTOR, type SectorCipher } from '../../../host/cipher.js';
 import type { ZeroScan } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
+import { SlotChanges, type SlotPlace } from './amend.js';
 import { decryptPieces, writePieces } from './pieces.js';
 import { type Volume, volumeInfo } from './volume.js';
 
@@ -23,21 +24,24 @@ export class LuksNode extends FormatNode {
   override requestAlignment = CIPHER_SECTOR;
   readonly #volume: Volume;
   readonly #cipher: SectorCipher | null;
+  readonly #slots: SlotChanges;
   /** Bytes before the disk in the file. */
   readonly #offset: number;
 
-  /** Takes the cipher over: it is closed with the node. */
+  /** Takes the cipher over: it is closed with the node. `openedWith`: the secret that opened it. */
   constructor(
     graph: Graph,
     node: NodeOptions,
     file: BlockNode,
     volume: Volume,
     cipher: SectorCipher | null,
+    openedWith: string | undefined,
     permissions: Permissions,
   ) {
     super(graph, node);
     this.#volume = volume;
     this.#cipher = cipher;
+    this.#slots = new SlotChanges(graph, volume, file.filename, openedWith);
     this.#offset = volume.header.payloadOffset;
     this.filename = file.filename;
     this.length = file.length - this.#offset;
@@ -47,6 +51,7 @@ export class LuksNode extends FormatNode {
   override get abilities(): Abilities {
     return {
       details: () => ({ encrypted: true, specific: { type: 'luks', data: volumeInfo(this.#volume) } }),
+      keySlots: (options, force) => this.tracked(this.#slots.change(this.#slotPlace(), { options, force })),
     };
   }
 
@@ -90,6 +95,15 @@ export class LuksNode extends FormatNode {
 
   protected override async doClose(): Promise<void> {
     this.#cipher?.close();
+  }
+
+  #slotPlace(): SlotPlace {
+    const file = this.#below;
+    return {
+      read: (offset, buffer) => file.read(offset, buffer),
+      write: (offset, bytes) => file.write(offset, bytes),
+      flush: () => file.flush(),
+    };
   }
 
   get #below(): Child {

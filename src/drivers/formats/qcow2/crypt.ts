@@ -12,6 +12,7 @@ import type { ImageInfoSpecificQCow2Encryption } from '../../../schema/generated
 import type { LooseOptions } from '../../../schema/loose-options.js';
 import { viewBe64, viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
+import { SlotChanges } from '../luks/amend.js';
 import { passwordOf } from '../luks/create.js';
 import { openVolume, readVolume, type Volume, volumeInfo } from '../luks/volume.js';
 import type { ContentCipher } from './encrypted-data.js';
@@ -29,9 +30,11 @@ const MAX_HEADER_BYTES = 16 << 20;
 /** The encryption of an open image. */
 export interface ImageEncryption {
   content: ContentCipher;
-  info: ImageInfoSpecificQCow2Encryption;
+  info(): ImageInfoSpecificQCow2Encryption;
   /** The clusters of the LUKS header. */
   region: { offset: HostOffset; length: number } | null;
+  /** Of LUKS. */
+  slots: SlotChanges | null;
 }
 
 function invalid(path: string, message: string): BlockError {
@@ -125,13 +128,14 @@ export async function openEncryption(
   const { ciphers } = graph.host;
   if (cryptMethod === CRYPT_AES) {
     const cipher = password === null ? null : openLegacyAes(graph, password);
-    return { content: { cipher, byGuest: true }, info: { format: 'aes' }, region: null };
+    return { content: { cipher, byGuest: true }, info: () => ({ format: 'aes' }), region: null, slots: null };
   }
   const region = pointerOf(area, file, path);
   const read = (offset: number, buffer: Uint8Array): Promise<void> => file.read(region.offset + offset, buffer);
   const volume: Volume = await readVolume(read, region.length, path);
   const cipher = password === null ? null : await openVolume(ciphers, volume, password, read, path);
-  return { content: { cipher, byGuest: false }, info: luksInfo(volume), region };
+  const slots = new SlotChanges(graph, volume, path, own.encrypt?.['key-secret']);
+  return { content: { cipher, byGuest: false }, info: () => luksInfo(volume), region, slots };
 }
 
 /** The members in qemu-img's order. */

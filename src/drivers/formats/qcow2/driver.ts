@@ -14,6 +14,7 @@ import type { ZeroScan } from '../../../host/host.js';
 import type { BlockdevDiscardOptions } from '../../../schema/generated/types.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
 import { roundDown } from '../../../util/numbers.js';
+import type { SlotPlace } from '../luks/amend.js';
 import { type AmendPlan, amendAfter, amendBefore, planAmend, type Qcow2AmendOptions } from './amend.js';
 import { loadBitmaps, type StoredBitmaps } from './bitmaps.js';
 import { checkQcow2 } from './check.js';
@@ -207,12 +208,25 @@ export class Qcow2Node extends FormatNode {
 
   override get abilities(): Abilities {
     return {
-      details: () => qcow2Details(this.#area(), this.#stored.list, this.#encryption?.info ?? null),
+      details: () => qcow2Details(this.#area(), this.#stored.list, this.#encryption?.info() ?? null),
       check: (report) => this.#check(report),
       repair: (kind, report) => this.#repair(kind, report),
       snapshots: this.#snapshots,
       amend: { prepare: (options) => this.#prepareAmend(options) },
+      ...this.#slotAbility(),
     };
+  }
+
+  #slotAbility(): Pick<Abilities, 'keySlots'> {
+    const { slots = null, region = null } = this.#encryption ?? {};
+    if (slots === null || region === null) return {};
+    const { file } = this.#image;
+    const place: SlotPlace = {
+      read: (offset, buffer) => file.read(region.offset + offset, buffer),
+      write: (offset, bytes) => file.write(region.offset + offset, bytes),
+      flush: () => file.flush(),
+    };
+    return { keySlots: (options, force) => this.tracked(slots.change(place, { options, force })) };
   }
 
   async #check(report: (finding: CheckFinding) => void): Promise<CheckResult> {
