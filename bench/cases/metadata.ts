@@ -1,4 +1,4 @@
-// map, check and info of a 64 GiB image with 2% scattered clusters; and what a command costs at all: a small image, beside qemu-img and beside
+// map, check and info of a 64 GiB image with 2% scattered clusters; the creation of one whose tables are all there; and what a command costs at all: a small image, beside qemu-img and beside
 // node with an empty program. Whole commands.
 
 import { join } from 'node:path';
@@ -24,6 +24,7 @@ export function metadataCases(data: DataSet, ours: readonly string[]): Case[] {
     one('map.scatter', ['map', '--output=json', data.scatter]),
     one('check.scatter', ['check', data.scatter]),
     one('info.scatter', ['info', data.scatter]),
+    one('create.preallocated', ['create', '-f', 'qcow2', '-o', 'preallocation=metadata', made, '64G']),
     one('map.chain3', ['map', '--output=json', data.chain[2]]),
     small('info', ['info', data.small]),
     small('check', ['check', data.small]),
