@@ -9,6 +9,13 @@ import type { DeviceStats } from '../block/device-options.js';
 import type { SnapshotKey } from '../block/internal-snapshots.js';
 import type { BlockNode } from '../block/node/node.js';
 import { checkBytes } from '../block/request-check.js';
+import {
+  applyInternalSnapshot,
+  createNamedSnapshot,
+  deleteInternalSnapshot,
+  snapshotIdOf,
+  snapshotsIn,
+} from '../block/snapshot-changes.js';
 import { PERM_ALL, Perm, type TruncateOptions } from '../block/types.js';
 import { ThrottleGroup } from '../host/throttle.js';
 import type { SnapshotInfo, ThrottleLimits } from '../schema/generated/types.js';
@@ -28,13 +35,6 @@ import { BlockError } from '../util/errors.js';
 import { amendImage } from '../workspace/amend.js';
 import { addBitmap, removeBitmap } from '../workspace/bitmap.js';
 import { extentsOf, type ImageExtent } from '../workspace/extents.js';
-import {
-  applyInternalSnapshot,
-  createNamedSnapshot,
-  deleteInternalSnapshot,
-  snapshotIdOf,
-  snapshotsIn,
-} from '../workspace/internal-snapshot.js';
 import { type Bitmap, wrapBitmap } from './bitmap.js';
 import { whileOpen } from './left-open.js';
 import { readImage, toWeb, writeImage } from './streams.js';

@@ -5,6 +5,7 @@ import { bitmapOf } from '../block/find-bitmap.js';
 import type { Graph } from '../block/graph.js';
 import type { BlockNode } from '../block/node/node.js';
 import { appendOverlays, type OverlayPair } from '../block/snapshot.js';
+import { createInternalSnapshot, deleteInternalSnapshot } from '../block/snapshot-changes.js';
 import type { BegunJobs } from '../jobs/start.js';
 import { addBitmap, mergeBitmaps, type NewBitmap } from './bitmap.js';
 import { type SnapshotRequest, tryTakeSnapshots } from './snapshot.js';
@@ -44,6 +45,12 @@ export function changingBitmap(bitmap: DirtyBitmap, change: (bitmap: DirtyBitmap
 /** Adds bitmaps to one. Throws as `mergeBitmaps`. */
 export function mergingBitmaps(target: DirtyBitmap, sources: readonly DirtyBitmap[]): Prepared {
   return changingBitmap(target, () => mergeBitmaps(target, sources));
+}
+
+/** Keeps a disk as it is now within its own file. Rejects as `createInternalSnapshot`. */
+export async function takingInternalSnapshot(node: BlockNode, name: string): Promise<Prepared> {
+  const { id } = await createInternalSnapshot(node, { name });
+  return { undo: () => deleteInternalSnapshot(node, id) };
 }
 
 /** Jobs that run when all is prepared. */

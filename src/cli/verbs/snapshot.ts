@@ -3,13 +3,9 @@
 import { constants } from 'node:os';
 import { findSnapshot, snapshotCalled } from '../../block/internal-snapshots.js';
 import type { BlockNode } from '../../block/node/node.js';
+import { applyInternalSnapshot, createInternalSnapshot, deleteInternalSnapshot } from '../../block/snapshot-changes.js';
 import { type BlockError, type BlockErrorCode, toBlockError } from '../../util/errors.js';
 import { wordsOfErrno } from '../../util/system-words.js';
-import {
-  applyInternalSnapshot,
-  createInternalSnapshot,
-  deleteInternalSnapshot,
-} from '../../workspace/internal-snapshot.js';
 import { FORCE_SHARE, HELP, IMAGE_OPTS, OBJECT, oneImage, QUIET } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, write } from '../output.js';

@@ -11,6 +11,7 @@ import { EXPORT_COMMANDS } from './exports.js';
 import { FIRST_COMMANDS } from './first-names.js';
 import { FORMS_OF_2_1 } from './forms-2-1.js';
 import { GRAPH_COMMANDS } from './graph.js';
+import { INTERNAL_SNAPSHOT_COMMANDS } from './internal-snapshots.js';
 import { JOB_COMMANDS } from './jobs.js';
 import { OBJECT_COMMANDS } from './objects.js';
 import { QUERY_COMMANDS } from './query.js';
@@ -23,6 +24,7 @@ export const COMMANDS: CommandTable = {
   ...COPY_COMMANDS,
   ...DEVICE_COMMANDS,
   ...GRAPH_COMMANDS,
+  ...INTERNAL_SNAPSHOT_COMMANDS,
   ...EXPORT_COMMANDS,
   ...OBJECT_COMMANDS,
   ...CHARDEV_COMMANDS,

@@ -14,6 +14,7 @@ import {
   puttingOverlay,
   removingBitmap,
   startingJobs,
+  takingInternalSnapshot,
   takingSnapshot,
 } from '../../workspace/actions.js';
 import { beginBackups } from '../../workspace/backup.js';
@@ -24,6 +25,7 @@ import { findNode } from '../find.js';
 import { mergeSources, namedBitmap, newBitmapOf } from './bitmaps.js';
 import { copyArguments, driveBackup, driveJobs } from './copy.js';
 import { overlayPair, snapshotRequest } from './graph.js';
+import { keeping, nodeToKeep } from './internal-snapshots.js';
 
 type Kind = TransactionAction['type'];
 type Data<K extends Kind> = Extract<TransactionAction, { type: K }>['data'];
@@ -91,6 +93,13 @@ const ACTIONS: { [K in Kind]: ActionType<K> } = {
   'blockdev-snapshot': {
     nodes: ofNode,
     prepare: (context, data) => puttingOverlay(context.graph, overlayPair(context, data)),
+  },
+  'blockdev-snapshot-internal-sync': {
+    nodes: ({ device }) => [device],
+    prepare: (context, data) => {
+      const node = nodeToKeep(context, data);
+      return keeping(data, () => takingInternalSnapshot(node, data.name));
+    },
   },
   'blockdev-snapshot-sync': {
     nodes: (data) => [data['node-name'] ?? data.device],

@@ -161,8 +161,13 @@ export const TYPES = {
   BlockDeviceInfo: { kind: 'struct', members: { file: { type: 'str' }, 'node-name': { type: 'str', optional: true }, ro: { type: 'bool' }, drv: { type: 'str' }, backing_file: { type: 'str', optional: true }, backing_file_depth: { type: 'int' }, encrypted: { type: 'bool' }, detect_zeroes: { type: 'BlockdevDetectZeroesOptions' }, bps: { type: 'int' }, bps_rd: { type: 'int' }, bps_wr: { type: 'int' }, iops: { type: 'int' }, iops_rd: { type: 'int' }, iops_wr: { type: 'int' }, image: { type: 'ImageInfo' }, bps_max: { type: 'int', optional: true }, bps_rd_max: { type: 'int', optional: true }, bps_wr_max: { type: 'int', optional: true }, iops_max: { type: 'int', optional: true }, iops_rd_max: { type: 'int', optional: true }, iops_wr_max: { type: 'int', optional: true }, bps_max_length: { type: 'int', optional: true }, bps_rd_max_length: { type: 'int', optional: true }, bps_wr_max_length: { type: 'int', optional: true }, iops_max_length: { type: 'int', optional: true }, iops_rd_max_length: { type: 'int', optional: true }, iops_wr_max_length: { type: 'int', optional: true }, iops_size: { type: 'int', optional: true }, group: { type: 'str', optional: true }, cache: { type: 'BlockdevCacheInfo' }, write_threshold: { type: 'int' }, 'dirty-bitmaps': { type: ['BlockDirtyInfo'], optional: true } } },
   QueryNamedBlockNodesArguments: { kind: 'struct', members: { flat: { type: 'bool', optional: true } } },
   BlockDirtyBitmapSha256: { kind: 'struct', members: { sha256: { type: 'str' } } },
+  BlockdevSnapshotInternal: { kind: 'struct', members: { device: { type: 'str' }, name: { type: 'str' } } },
+  BlockdevSnapshotDeleteInternalSyncArguments: { kind: 'struct', members: { device: { type: 'str' }, id: { type: 'str', optional: true }, name: { type: 'str', optional: true } } },
+  SnapshotSaveArguments: { kind: 'struct', members: { 'job-id': { type: 'str' }, tag: { type: 'str' }, vmstate: { type: 'str' }, devices: { type: ['str'] } } },
+  SnapshotLoadArguments: { kind: 'struct', members: { 'job-id': { type: 'str' }, tag: { type: 'str' }, vmstate: { type: 'str' }, devices: { type: ['str'] } } },
+  SnapshotDeleteArguments: { kind: 'struct', members: { 'job-id': { type: 'str' }, tag: { type: 'str' }, devices: { type: ['str'] } } },
   ActionCompletionMode: { kind: 'enum', values: ['individual', 'grouped'] },
-  TransactionActionKind: { kind: 'enum', values: ['abort', 'block-dirty-bitmap-add', 'block-dirty-bitmap-remove', 'block-dirty-bitmap-clear', 'block-dirty-bitmap-enable', 'block-dirty-bitmap-disable', 'block-dirty-bitmap-merge', 'blockdev-backup', 'blockdev-snapshot', 'blockdev-snapshot-sync', 'drive-backup'] },
+  TransactionActionKind: { kind: 'enum', values: ['abort', 'block-dirty-bitmap-add', 'block-dirty-bitmap-remove', 'block-dirty-bitmap-clear', 'block-dirty-bitmap-enable', 'block-dirty-bitmap-disable', 'block-dirty-bitmap-merge', 'blockdev-backup', 'blockdev-snapshot', 'blockdev-snapshot-internal-sync', 'blockdev-snapshot-sync', 'drive-backup'] },
   Abort: { kind: 'struct', members: {  } },
   AbortWrapper: { kind: 'struct', members: { data: { type: 'Abort' } } },
   BlockDirtyBitmapAddWrapper: { kind: 'struct', members: { data: { type: 'BlockDirtyBitmapAdd' } } },
@@ -170,9 +175,10 @@ export const TYPES = {
   BlockDirtyBitmapMergeWrapper: { kind: 'struct', members: { data: { type: 'BlockDirtyBitmapMerge' } } },
   BlockdevBackupWrapper: { kind: 'struct', members: { data: { type: 'BlockdevBackup' } } },
   BlockdevSnapshotWrapper: { kind: 'struct', members: { data: { type: 'BlockdevSnapshot' } } },
+  BlockdevSnapshotInternalWrapper: { kind: 'struct', members: { data: { type: 'BlockdevSnapshotInternal' } } },
   BlockdevSnapshotSyncWrapper: { kind: 'struct', members: { data: { type: 'BlockdevSnapshotSync' } } },
   DriveBackupWrapper: { kind: 'struct', members: { data: { type: 'DriveBackup' } } },
-  TransactionAction: { kind: 'union', tag: 'type', members: { type: { type: 'TransactionActionKind' } }, branches: { abort: 'AbortWrapper', 'block-dirty-bitmap-add': 'BlockDirtyBitmapAddWrapper', 'block-dirty-bitmap-remove': 'BlockDirtyBitmapWrapper', 'block-dirty-bitmap-clear': 'BlockDirtyBitmapWrapper', 'block-dirty-bitmap-enable': 'BlockDirtyBitmapWrapper', 'block-dirty-bitmap-disable': 'BlockDirtyBitmapWrapper', 'block-dirty-bitmap-merge': 'BlockDirtyBitmapMergeWrapper', 'blockdev-backup': 'BlockdevBackupWrapper', 'blockdev-snapshot': 'BlockdevSnapshotWrapper', 'blockdev-snapshot-sync': 'BlockdevSnapshotSyncWrapper', 'drive-backup': 'DriveBackupWrapper' } },
+  TransactionAction: { kind: 'union', tag: 'type', members: { type: { type: 'TransactionActionKind' } }, branches: { abort: 'AbortWrapper', 'block-dirty-bitmap-add': 'BlockDirtyBitmapAddWrapper', 'block-dirty-bitmap-remove': 'BlockDirtyBitmapWrapper', 'block-dirty-bitmap-clear': 'BlockDirtyBitmapWrapper', 'block-dirty-bitmap-enable': 'BlockDirtyBitmapWrapper', 'block-dirty-bitmap-disable': 'BlockDirtyBitmapWrapper', 'block-dirty-bitmap-merge': 'BlockDirtyBitmapMergeWrapper', 'blockdev-backup': 'BlockdevBackupWrapper', 'blockdev-snapshot': 'BlockdevSnapshotWrapper', 'blockdev-snapshot-internal-sync': 'BlockdevSnapshotInternalWrapper', 'blockdev-snapshot-sync': 'BlockdevSnapshotSyncWrapper', 'drive-backup': 'DriveBackupWrapper' } },
   TransactionProperties: { kind: 'struct', members: { 'completion-mode': { type: 'ActionCompletionMode', optional: true } } },
   TransactionArguments: { kind: 'struct', members: { actions: { type: ['TransactionAction'] }, properties: { type: 'TransactionProperties', optional: true } } },
   BlockdevReopenArguments: { kind: 'struct', members: { options: { type: ['BlockdevOptions'] } } },
@@ -351,6 +357,11 @@ export const COMMANDS = {
   'x-debug-block-dirty-bitmap-sha256': "BlockDirtyBitmap",
   'blockdev-snapshot-sync': "BlockdevSnapshotSync",
   'blockdev-snapshot': "BlockdevSnapshot",
+  'blockdev-snapshot-internal-sync': "BlockdevSnapshotInternal",
+  'blockdev-snapshot-delete-internal-sync': "BlockdevSnapshotDeleteInternalSyncArguments",
+  'snapshot-save': "SnapshotSaveArguments",
+  'snapshot-load': "SnapshotLoadArguments",
+  'snapshot-delete': "SnapshotDeleteArguments",
   transaction: "TransactionArguments",
   'blockdev-add': "BlockdevOptions",
   'blockdev-reopen': "BlockdevReopenArguments",
@@ -408,7 +419,7 @@ export const COMMANDS = {
 } as const;
 
 /** Commands that return something; all others return an empty object. */
-export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-command-line-options","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","x-debug-block-dirty-bitmap-sha256","query-blockstats","query-block","x-debug-query-block-graph","query-status","query-name","query-block-exports","qom-list","qom-get","qom-list-types","qom-list-properties","query-iothreads","query-chardev","query-chardev-backends","ringbuf-read","chardev-add","chardev-change","add-fd","query-fdsets","query-yank"]);
+export const RETURNING: ReadonlySet<string> = new Set(["query-version","query-commands","query-command-line-options","query-qmp-schema","query-jobs","query-block-jobs","query-named-block-nodes","x-debug-block-dirty-bitmap-sha256","blockdev-snapshot-delete-internal-sync","query-blockstats","query-block","x-debug-query-block-graph","query-status","query-name","query-block-exports","qom-list","qom-get","qom-list-types","qom-list-properties","query-iothreads","query-chardev","query-chardev-backends","ringbuf-read","chardev-add","chardev-change","add-fd","query-fdsets","query-yank"]);
 
 /** Commands that only older QMPs have: which one. */
 export const CONDITIONS: Readonly<Record<string, CompatGeneration>> = {"block_stream":"first-names","block_job_set_speed":"first-names","block_job_cancel":"first-names","blockdev-add-2-1":"2.1","block-stream-2-1":"2.1","drive-mirror-2-1":"2.1","drive-backup-2-1":"2.1","block-resize-2-1":"2.1","blockdev-snapshot-sync-2-1":"2.1","change-backing-file-2-1":"2.1","transaction-2-1":"2.1","block_passwd":"2.1"};

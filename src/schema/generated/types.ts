@@ -2145,6 +2145,59 @@ export interface BlockDirtyBitmapSha256 {
 
 
 
+/**  */
+export interface BlockdevSnapshotInternal {
+  /** name of a device, or of a node that no other node uses */
+  device: string;
+  /** name of the snapshot; no other snapshot of the image has it */
+  name: string;
+}
+
+
+/** Deletes a snapshot, which `id` or `name` or both name. */
+export interface BlockdevSnapshotDeleteInternalSyncArguments {
+  /** name of a device, or of a node that no other node uses */
+  device: string;
+  /** its ID */
+  id?: string;
+  /** its name Returns: what the snapshot was */
+  name?: string;
+}
+
+/** Starts a job that keeps several disks as they are at one moment, each within its own image: all of them, or none. */
+export interface SnapshotSaveArguments {
+  /** name of the job */
+  'job-id': string;
+  /** name of the snapshots; no snapshot of these images has it */
+  tag: string;
+  /** the node, of those in `devices`, for the state of the machine; there is no machine here, so it gets none */
+  vmstate: string;
+  /** names of the nodes */
+  devices: string[];
+}
+
+/** Starts a job that makes several disks what they were at a snapshot. */
+export interface SnapshotLoadArguments {
+  /** name of the job */
+  'job-id': string;
+  /** name of the snapshots */
+  tag: string;
+  /** the node, of those in `devices`, with the state of the machine; there is no machine here, so it is not loaded */
+  vmstate: string;
+  /** names of the nodes */
+  devices: string[];
+}
+
+/** Starts a job that deletes the snapshots of a name, where nodes have one. */
+export interface SnapshotDeleteArguments {
+  /** name of the job */
+  'job-id': string;
+  /** name of the snapshots */
+  tag: string;
+  /** names of the nodes */
+  devices: string[];
+}
+
 /** How the jobs of a transaction end. */
 export type ActionCompletionMode =
   /** each job ends on its own */
@@ -2172,6 +2225,8 @@ export type TransactionActionKind =
   | 'blockdev-backup'
   /** as the command */
   | 'blockdev-snapshot'
+  /** as the command */
+  | 'blockdev-snapshot-internal-sync'
   /** as the command */
   | 'blockdev-snapshot-sync'
   /** as the command */
@@ -2218,6 +2273,12 @@ export interface BlockdevSnapshotWrapper {
 }
 
 /**  */
+export interface BlockdevSnapshotInternalWrapper {
+  /** arguments of blockdev-snapshot-internal-sync */
+  data: BlockdevSnapshotInternal;
+}
+
+/**  */
 export interface BlockdevSnapshotSyncWrapper {
   /** arguments of blockdev-snapshot-sync */
   data: BlockdevSnapshotSync;
@@ -2246,6 +2307,7 @@ export type TransactionAction =
   | (TransactionActionBase & { type: 'block-dirty-bitmap-merge' } & BlockDirtyBitmapMergeWrapper)
   | (TransactionActionBase & { type: 'blockdev-backup' } & BlockdevBackupWrapper)
   | (TransactionActionBase & { type: 'blockdev-snapshot' } & BlockdevSnapshotWrapper)
+  | (TransactionActionBase & { type: 'blockdev-snapshot-internal-sync' } & BlockdevSnapshotInternalWrapper)
   | (TransactionActionBase & { type: 'blockdev-snapshot-sync' } & BlockdevSnapshotSyncWrapper)
   | (TransactionActionBase & { type: 'drive-backup' } & DriveBackupWrapper);
 
@@ -3904,6 +3966,11 @@ export interface QapiTypes {
   BlockDeviceInfo: BlockDeviceInfo;
   QueryNamedBlockNodesArguments: QueryNamedBlockNodesArguments;
   BlockDirtyBitmapSha256: BlockDirtyBitmapSha256;
+  BlockdevSnapshotInternal: BlockdevSnapshotInternal;
+  BlockdevSnapshotDeleteInternalSyncArguments: BlockdevSnapshotDeleteInternalSyncArguments;
+  SnapshotSaveArguments: SnapshotSaveArguments;
+  SnapshotLoadArguments: SnapshotLoadArguments;
+  SnapshotDeleteArguments: SnapshotDeleteArguments;
   ActionCompletionMode: ActionCompletionMode;
   TransactionActionKind: TransactionActionKind;
   Abort: Abort;
@@ -3913,6 +3980,7 @@ export interface QapiTypes {
   BlockDirtyBitmapMergeWrapper: BlockDirtyBitmapMergeWrapper;
   BlockdevBackupWrapper: BlockdevBackupWrapper;
   BlockdevSnapshotWrapper: BlockdevSnapshotWrapper;
+  BlockdevSnapshotInternalWrapper: BlockdevSnapshotInternalWrapper;
   BlockdevSnapshotSyncWrapper: BlockdevSnapshotSyncWrapper;
   DriveBackupWrapper: DriveBackupWrapper;
   TransactionAction: TransactionAction;
@@ -4094,6 +4162,11 @@ export interface QapiCommands {
   'x-debug-block-dirty-bitmap-sha256': { arguments: BlockDirtyBitmap; returns: BlockDirtyBitmapSha256 };
   'blockdev-snapshot-sync': { arguments: BlockdevSnapshotSync; returns: Record<string, never> };
   'blockdev-snapshot': { arguments: BlockdevSnapshot; returns: Record<string, never> };
+  'blockdev-snapshot-internal-sync': { arguments: BlockdevSnapshotInternal; returns: Record<string, never> };
+  'blockdev-snapshot-delete-internal-sync': { arguments: BlockdevSnapshotDeleteInternalSyncArguments; returns: SnapshotInfo };
+  'snapshot-save': { arguments: SnapshotSaveArguments; returns: Record<string, never> };
+  'snapshot-load': { arguments: SnapshotLoadArguments; returns: Record<string, never> };
+  'snapshot-delete': { arguments: SnapshotDeleteArguments; returns: Record<string, never> };
   transaction: { arguments: TransactionArguments; returns: Record<string, never> };
   'blockdev-add': { arguments: BlockdevOptions; returns: Record<string, never> };
   'blockdev-reopen': { arguments: BlockdevReopenArguments; returns: Record<string, never> };

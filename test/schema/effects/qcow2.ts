@@ -126,10 +126,21 @@ export const qcow2Effects: Effects = {
     },
   ],
   'BlockdevOptionsQcow2.pass-discard-snapshot': [
-    'is refused by name',
+    'gives what only a deleted snapshot had back to the file, or not',
     async () => {
-      const bench = await written();
-      await refusedOpen(bench, qcow2({ 'pass-discard-snapshot': true }), /pass-discard-snapshot is not supported/);
+      const punched = async (pass: boolean): Promise<number> => {
+        const bench = await written();
+        const node = await opened(bench, qcow2({ 'pass-discard-snapshot': pass }));
+        const { id } = await node.abilities.snapshots!.create({ name: 'old' });
+        await node.write(0, new Uint8Array(SIZE).fill(2));
+        await node.flush();
+        const before = bench.host.count('punchHole');
+        await node.abilities.snapshots!.remove(id);
+        await node.flush();
+        return bench.host.count('punchHole') - before;
+      };
+      expect(await punched(true)).to.be.greaterThan(0);
+      expect(await punched(false)).to.equal(0);
     },
   ],
   'BlockdevOptionsQcow2.cache-size': [

@@ -1,15 +1,13 @@
-// Internal snapshots of open images: states of a disk that are kept within its own file. External ones, with an overlay, are in `snapshot.ts`.
+// Changes of the internal snapshots of open images: states of a disk that are kept within its own file. External ones, with an overlay, are in `snapshot.ts`.
 
-import { type Child, withLink } from '../block/child.js';
-import type { Graph } from '../block/graph.js';
-import { findSnapshot, type SnapshotFields, type SnapshotKey } from '../block/internal-snapshots.js';
-import { formatOf } from '../block/node/format.js';
-import { BlockNode } from '../block/node/node.js';
-import { snapshotsOf } from '../block/snapshots-of.js';
-import { PERM_ALL, Perm } from '../block/types.js';
 import type { SnapshotInfo } from '../schema/generated/types.js';
 import { BlockError } from '../util/errors.js';
-import type { Prepared } from './transaction.js';
+import { type Child, withLink } from './child.js';
+import { findSnapshot, type SnapshotFields, type SnapshotKey } from './internal-snapshots.js';
+import { formatOf } from './node/format.js';
+import { BlockNode } from './node/node.js';
+import { snapshotsOf } from './snapshots-of.js';
+import { PERM_ALL, Perm } from './types.js';
 
 /** All snapshots in the image of `node`. */
 export function snapshotsIn(node: BlockNode): SnapshotInfo[] {
@@ -60,17 +58,6 @@ export async function applyInternalSnapshot(node: BlockNode, id: string, link?: 
 export async function deleteInternalSnapshot(node: BlockNode, id: string): Promise<void> {
   checkChangeable(node);
   await withPermission(node, Perm.WRITE_UNCHANGED, undefined, () => snapshotsOf(node).remove(id));
-}
-
-/** As an action of a transaction: it is deleted again where another action fails. */
-export async function takingInternalSnapshot(node: BlockNode, fields: SnapshotFields): Promise<Prepared> {
-  const { id } = await createInternalSnapshot(node, fields);
-  return { undo: () => deleteInternalSnapshot(node, id) };
-}
-
-/** Runs `action` while nobody above the nodes sends anything: what it does is of one moment. */
-export function atOneMoment<T>(graph: Graph, nodes: readonly BlockNode[], action: () => Promise<T>): Promise<T> {
-  return graph.drained([...nodes], action);
 }
 
 /** Throws `busy` where a job works on the node, `read-only`. */
