@@ -11,6 +11,7 @@ import { againstCases } from './cases/against.js';
 import { compareCases } from './cases/compare.js';
 import { convertCases } from './cases/convert.js';
 import { daemonCases } from './cases/daemon.js';
+import { encryptionCases } from './cases/encryption.js';
 import { filterCases } from './cases/filters.js';
 import { guestCases } from './cases/guest.js';
 import { jobCases } from './cases/jobs.js';
@@ -121,6 +122,7 @@ function casesOf(data: DataSet, values: Values): Case[] {
     ...guestCases(data, OURS),
     ...metadataCases(data, OURS),
     ...randomCases(data),
+    ...encryptionCases(data),
     ...sparseCases(data, OURS),
     ...filterCases(data, values.quick),
     ...nbdCases(data, OURS, values.quick),

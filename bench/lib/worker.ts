@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { cleanEnvironment, type Sample } from './measure.js';
 
-export function worker(name: 'image' | 'job' | 'random' | 'throttle', task: object): Sample {
+export function worker(name: 'cipher' | 'image' | 'job' | 'random' | 'throttle', task: object): Sample {
   const script = fileURLToPath(new URL(`../worker/${name}.mjs`, import.meta.url));
   const { status, stdout, stderr } = spawnSync(process.execPath, [script, JSON.stringify(task)], {
     env: cleanEnvironment(),

@@ -1,5 +1,5 @@
 // 4 KiB random reads or writes through the built library at one depth: prints operations a second and CPU.
-// `options` in place of `path` open what is read; a throttle filter's group 'g' has no limits.
+// `options` in place of `path` open what is read; a throttle filter's group 'g' has no limits, the secret 's' is the benchmark's.
 //   node random.mjs '{"path": "...", "format": "raw", "depth": 32, "operations": 400000, "write": false, "direct": false}'
 import { Graph } from '../../dist/lib/block/graph.js';
 import { openNode } from '../../dist/lib/block/open.js';
@@ -13,6 +13,7 @@ registerDrivers();
 const host = await openRealHost();
 const graph = new Graph(host);
 await graph.objects.add({ 'qom-type': 'throttle-group', id: 'g' });
+await graph.objects.add({ 'qom-type': 'secret', id: 's', data: 'benchmark' });
 const how = { cache: { direct } };
 // A copy-on-read filter writes to what is only read through it.
 const node = await (options === undefined

@@ -1,0 +1,92 @@
+// Encryption: 4 KiB random reads and writes of LUKS images beside qemu-img bench, operations a second; and the cipher alone beside `openssl speed` on one core,
+// bytes a second.
+
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { type DataSet, once } from '../lib/data.js';
+import { type Case, command, type Sample } from '../lib/measure.js';
+import { worker } from '../lib/worker.js';
+
+const SECRET = ['--object', 'secret,id=s,data=benchmark'];
+const OPERATIONS = 100_000;
+/** A request of a copy, and the blocks of `openssl speed`. */
+const CIPHER_BYTES = 16384;
+
+interface Image {
+  name: 'luks' | 'qcow2-luks';
+  path: string;
+  /** For qemu-img. */
+  text: string;
+  /** For us. */
+  options: object;
+}
+
+/** 1 GiB, all of it data. */
+function image(data: DataSet, name: Image['name']): Image {
+  const isLuks = name === 'luks';
+  const format = isLuks ? 'luks' : 'qcow2';
+  const key = isLuks ? 'key-secret' : 'encrypt.key-secret';
+  const path = once(join(data.folder, `random.${name}`), (made) => {
+    const own = isLuks ? `key-secret=s` : `encrypt.format=luks,encrypt.key-secret=s`;
+    const time = isLuks ? 'iter-time=10' : 'encrypt.iter-time=10';
+    const how = ['-f', 'raw', '-O', format, '-S', '0', '-o', `${own},${time}`];
+    execFileSync('qemu-img', ['convert', ...SECRET, ...how, data.fsRaw, made]);
+  });
+  const file = { driver: 'file', filename: path };
+  return {
+    name,
+    path,
+    text: `driver=${format},${key}=s,file.filename=${path}`,
+    options: isLuks
+      ? { driver: 'luks', 'key-secret': 's', file }
+      : { driver: 'qcow2', encrypt: { format: 'luks', 'key-secret': 's' }, file },
+  };
+}
+
+function qemuBench(data: DataSet, { text }: Image, write: boolean, depth: number): () => Sample {
+  const run = command(data.folder, [
+    ...['qemu-img', 'bench', ...SECRET, '--image-opts', '-c', String(OPERATIONS), '-d', String(depth)],
+    ...['-i', 'io_uring', '-s', '4096', '-S', String(4096 * 25_849), '-t', 'writeback', ...(write ? ['-w'] : []), text],
+  ]);
+  return () => {
+    const sample = run();
+    return { ...sample, rate: OPERATIONS / sample.wall };
+  };
+}
+
+function opensslSpeed(): Sample {
+  const words = ['speed', '-evp', 'aes-256-xts', '-bytes', String(CIPHER_BYTES), '-seconds', '2', '-mr'];
+  const text = execFileSync('openssl', words, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+  const rate = Number(/^\+F:.*:([\d.]+)$/m.exec(text)?.[1]);
+  return { wall: 2, cpu: 2, peakMiB: 0, rate };
+}
+
+export function encryptionCases(data: DataSet): Case[] {
+  const cases: Case[] = [];
+  for (const name of ['luks', 'qcow2-luks'] as const) {
+    const made = image(data, name);
+    for (const write of [false, true]) {
+      for (const depth of [1, 32]) {
+        const { options } = made;
+        cases.push({
+          name: ['random', name, write ? 'write4k' : 'read4k', `d${depth}`, 'hot'].join('.'),
+          bytes: 0,
+          aim: 1,
+          ours: {
+            name: 'diskwright',
+            run: () => worker('random', { options, depth, operations: OPERATIONS, write, direct: false }),
+          },
+          peers: [{ name: 'qemu-img bench -i io_uring', run: qemuBench(data, made, write, depth) }],
+        });
+      }
+    }
+  }
+  cases.push({
+    name: 'cipher.aes-256-xts.encrypt',
+    bytes: 0,
+    aim: 0.9,
+    ours: { name: 'diskwright', run: () => worker('cipher', { bytes: CIPHER_BYTES, seconds: 2 }) },
+    peers: [{ name: 'openssl speed', run: opensslSpeed }],
+  });
+  return cases;
+}
