@@ -58,6 +58,7 @@ export type { ProgressSnapshot } from './jobs/progress.js';
 export { Bitmap } from './library/bitmap.js';
 export {
   type AmendOptions,
+  type BitmapSettings,
   Image,
   type ImageRange,
   type ReadStreamOptions,

@@ -30,6 +30,8 @@ export interface Abilities {
   readonly amend?: Amendment;
   /** Fills and erases key slots of a writable image. Rejects with `invalid-argument`, `not-found`, `permission`, `limit`, `io`. */
   readonly keySlots?: (options: QCryptoBlockAmendOptionsLUKS, force: boolean) => Promise<void>;
+  /** Dirty bitmaps of the node that are persistent are stored in its image. */
+  readonly bitmaps?: BitmapAbility;
   /** Nodes can become its children, or cease to be, while it is open. */
   readonly children?: ChangeableChildren;
   /** It can hold up those who use it. */
@@ -53,6 +55,16 @@ export interface Amendment {
 export interface PreparedAmend {
   before(progress: AmendProgress): Promise<void>;
   after(progress: AmendProgress): Promise<void>;
+}
+
+export interface BitmapAbility {
+  /** Throws where a new bitmap of this name and granularity (bytes) cannot be stored: `unsupported`, `limit`, `read-only`. */
+  checkNew(name: string, granularity: number): void;
+  /**
+   * Makes the image durable, with the bitmaps as they are now; those that are not there any more are removed from it. Flushes and the close do so, too. Rejects
+   * with `no-space`, `io`, `limit`.
+   */
+  store(): Promise<void>;
 }
 
 /** All are called within a drained section of the node. */

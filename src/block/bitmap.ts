@@ -5,6 +5,8 @@
 //                     | no
 //                     +--> bits, where recording is enabled
 //
+// A bitmap that is stored in an image has a `storage`, which is told of all changes: it stores the bits, with those of the successor, at the image's next flush.
+//
 // A job that works from a bitmap freezes it with `createSuccessor()`; at its end it calls `abdicate()` (the job succeeded: the
 // successor's bits replace the frozen ones) or `reclaim()` (it failed: they are added). The object stays the same.
 
@@ -20,7 +22,7 @@ export const MAX_GRANULARITY = 2 ** 31;
 /** QEMU's default for a node without clusters. */
 export const DEFAULT_GRANULARITY = 65536;
 /** UTF-8 bytes of a bitmap's name (qcow2.rst, bitmap directory). */
-const MAX_NAME_BYTES = 1023;
+export const MAX_NAME_BYTES = 1023;
 /** Memory of one bitmap's nodes; 2^30 scattered granules (64 TiB of 64 KiB). Runs of equal granules cost nothing. */
 const MEMORY_LIMIT = 136 * 1024 * 1024;
 
@@ -37,6 +39,17 @@ export interface DirtyBitmapOptions {
   inconsistent?: boolean;
   /** Bytes of memory; `limit` is thrown beyond it. Default: 136 MiB. */
   memoryLimit?: number;
+}
+
+/** What keeps a bitmap in an image. */
+export interface BitmapStorage {
+  /** The image is read-only: its bitmaps cannot be changed. */
+  readonly readOnly: boolean;
+  /**
+   * Granules [from, to) are not as they were, or the bitmap began or ceased to record. `removed`: some may be clean now that were dirty; a request under way
+   * may mark them again when it ends.
+   */
+  changed(from: number, to: number, removed: boolean): void;
 }
 
 export interface DirtyRun {
@@ -72,7 +85,7 @@ export function checkGranularity(granularity: number): void {
 export class DirtyBitmap {
   readonly name: string | undefined;
   readonly granularity: number;
-  /** Stored in the image when that is closed. */
+  /** To be stored in the image. */
   persistent: boolean;
   /** It was in use when the image was last left: its bits mean nothing, it can only be removed. */
   inconsistent: boolean;
@@ -81,6 +94,7 @@ export class DirtyBitmap {
   #busy = false;
   #bits: BitTree;
   #successor: DirtyBitmap | undefined;
+  #storage: BitmapStorage | null = null;
   readonly #memoryLimit: number;
 
   /** Throws `invalid-argument` for a bad name, size or granularity. */
@@ -105,6 +119,18 @@ export class DirtyBitmap {
   get size(): number {
     return this.#size;
   }
+  /** Where it is stored; null: nowhere (yet). */
+  get storage(): BitmapStorage | null {
+    return this.#storage;
+  }
+  set storage(storage: BitmapStorage | null) {
+    this.#storage = storage;
+    if (this.#successor !== undefined) this.#successor.storage = storage;
+  }
+  /** Records, or does so when it is not frozen any more. */
+  get enabled(): boolean {
+    return this.#enabled;
+  }
   /** Takes part in `record()` (of a busy bitmap: its successor does). */
   get recording(): boolean {
     return this.#successor === undefined ? this.#enabled : this.#successor.recording;
@@ -123,6 +149,19 @@ export class DirtyBitmap {
   /** Bytes of memory that the bits take. */
   get memory(): number {
     return this.#bits.memory + (this.#successor?.memory ?? 0);
+  }
+
+  /** As `checkUsable`, and throws `read-only` where it is stored in an image that is. */
+  checkChangeable(): void {
+    this.checkRemovable();
+    this.checkUsable();
+  }
+
+  /** Throws `busy` where an operation holds it, `read-only` where it is stored in an image that is. */
+  checkRemovable(): void {
+    this.checkFree();
+    if (this.#storage?.readOnly !== true) return;
+    throw new BlockError('read-only', `Bitmap '${this.name ?? ''}' is readonly and cannot be modified`);
   }
 
   /** Throws `busy` where an operation holds it, `bad-state` where its bits mean nothing. */
@@ -146,17 +185,19 @@ export class DirtyBitmap {
   enable(): void {
     this.checkUsable();
     this.#enabled = true;
+    this.#storage?.changed(0, 0, false);
   }
   disable(): void {
     this.checkUsable();
     this.#enabled = false;
+    this.#storage?.changed(0, 0, false);
   }
   /**
-   * Held by an operation that needs no successor (a merge's source, an export). `toRemove`: its bits do not matter. Throws `busy` when it is held
-   * already, `bad-state` when inconsistent.
+   * Held by an operation that needs no successor (a merge's source, an export). `toRemove`: its bits do not matter, but it must be one that can be removed.
+   * Throws `busy` when it is held already, `bad-state` when inconsistent, `read-only`.
    */
   hold(toRemove = false): void {
-    if (toRemove) this.checkFree();
+    if (toRemove) this.checkRemovable();
     else this.checkUsable();
     this.#busy = true;
   }
@@ -181,6 +222,23 @@ export class DirtyBitmap {
     }
   }
 
+  /** `record` of the range would mark something that is clean. */
+  wouldRecord(offset: number, length: number): boolean {
+    if (this.#successor !== undefined) return this.#successor.wouldRecord(offset, length);
+    if (!this.#enabled || length === 0) return false;
+    const clean = this.#bits.find(Math.floor(offset / this.granularity), false);
+    return clean >= 0 && clean * this.granularity < offset + length;
+  }
+
+  /**
+   * Sets in `bytes` the bits of the granules from `from` (a multiple of 32) on that are dirty, or were written while the bitmap was frozen: lowest bit first,
+   * as they are stored.
+   */
+  bitsInto(from: number, bytes: Uint8Array): void {
+    this.#bits.orInto(from, bytes);
+    this.#successor?.bitsInto(from, bytes);
+  }
+
   /** Marks whether recording is enabled or not. Throws `busy` while frozen. */
   set(offset: number, length: number): void {
     this.#checkNotFrozen();
@@ -201,10 +259,11 @@ export class DirtyBitmap {
     return this.#bits.get(Math.floor(offset / this.granularity));
   }
 
-  /** All clean. Throws `busy`, and `bad-state` when inconsistent. */
+  /** All clean. Throws `busy`, `read-only`, and `bad-state` when inconsistent. */
   clear(): void {
-    this.checkUsable();
+    this.checkChangeable();
     this.#bits.clear();
+    this.#allChanged();
   }
 
   /** The node has a new size: what is cut off is forgotten, new space is clean. */
@@ -213,6 +272,7 @@ export class DirtyBitmap {
     this.#bits.resize(Math.ceil(size / this.granularity));
     this.#size = size;
     this.#successor?.truncate(size);
+    this.#allChanged();
   }
 
   /** Offset of the first dirty byte in [offset, end), -1 where there is none. */
@@ -240,11 +300,11 @@ export class DirtyBitmap {
 
   /**
    * Adds what is dirty in `source`, whatever its granularity. Throws `busy` or `bad-state` where either cannot be used,
-   * `invalid-argument` where the sizes differ, `limit`.
+   * `read-only` where this one is, `invalid-argument` where the sizes differ, `limit`.
    */
   merge(source: DirtyBitmap): void {
     instance(DirtyBitmap, 'DirtyBitmap')(source, 'source');
-    this.checkUsable();
+    this.checkChangeable();
     source.checkUsable();
     this.mergeBits(source);
   }
@@ -264,6 +324,7 @@ export class DirtyBitmap {
     if (source === this) return;
     if (source.granularity === this.granularity) {
       this.#bits.or(source.#bits, force);
+      this.#allChanged();
       return;
     }
     for (let run = source.nextDirtyRun(0); run !== undefined; run = source.nextDirtyRun(run.offset + run.length)) {
@@ -280,16 +341,19 @@ export class DirtyBitmap {
       enabled: this.#enabled,
       memoryLimit: this.#memoryLimit,
     });
+    this.#successor.storage = this.#storage;
   }
 
   /** The successor's bits replace the frozen ones. Throws `bad-state` without a successor. */
   abdicate(): void {
     this.#bits = this.#takeSuccessor().#bits;
+    this.#allChanged();
   }
 
   /** The successor's bits are added to the frozen ones; nothing can be lost, so the memory limit does not hold here. */
   reclaim(): void {
     this.#bits.or(this.#takeSuccessor().#bits, true);
+    this.#allChanged();
   }
 
   /** Remembers the bits, and whether it records; the result puts both back as they were. Nobody writes to the node until then. */
@@ -299,6 +363,7 @@ export class DirtyBitmap {
       assert(bits.length === this.#bits.length, 'a bitmap that is put back has kept its size');
       this.#bits = bits;
       this.#enabled = enabled;
+      this.#allChanged();
     };
   }
 
@@ -349,9 +414,15 @@ export class DirtyBitmap {
     if (length === 0) return;
     const end = offset + length;
     const unit = this.granularity;
-    if (value) this.#bits.fill(Math.floor(offset / unit), Math.ceil(end / unit), true, force);
-    else
-      this.#bits.fill(Math.ceil(offset / unit), end === this.#size ? this.#bits.length : Math.floor(end / unit), false);
+    const from = value ? Math.floor(offset / unit) : Math.ceil(offset / unit);
+    const to = value ? Math.ceil(end / unit) : end === this.#size ? this.#bits.length : Math.floor(end / unit);
+    const before = this.#bits.count;
+    this.#bits.fill(from, to, value, value && force);
+    if (this.#storage !== null && this.#bits.count !== before) this.#storage.changed(from, to, !value);
+  }
+
+  #allChanged(): void {
+    this.#storage?.changed(0, this.#bits.length, true);
   }
 
   #next(offset: number, end: number, value: boolean): number {

@@ -78,6 +78,16 @@ export interface ImageRange {
   to?: number;
 }
 
+/** What a new dirty bitmap is to be like. */
+export interface BitmapSettings {
+  /** Bytes that one bit stands for: a power of two from 512 to 2^31. Default: a cluster of the image, at least 4 KiB; 64 KiB where it has none. */
+  granularity?: number;
+  /** It is stored in the image (qcow2, version 3). Default: false. */
+  persistent?: boolean;
+  /** Whether it records from the beginning on. Default: true. */
+  enabled?: boolean;
+}
+
 export interface ReadStreamOptions extends ImageRange {
   /** Bytes of a chunk at most, and that are read ahead. Default: 256 KiB. */
   highWaterMark?: number;
@@ -95,6 +105,7 @@ const STREAM_BYTES = 256 << 10;
 const SNAPSHOT_KEY: Shape<SnapshotKey> = { id: text, name: text };
 
 const RANGE: Shape<ImageRange> = { from: integer(0), to: integer(0) };
+const BITMAP: Shape<BitmapSettings> = { granularity: (value) => value as number, persistent: bool, enabled: bool };
 const READ_STREAM: Shape<ReadStreamOptions> = { ...RANGE, highWaterMark: integer(1, 1 << 30) };
 const AMEND: Shape<AmendOptions> = {
   size: integer(0),
@@ -312,10 +323,15 @@ export class Image {
     });
   }
 
-  /** Begins to record in a new dirty bitmap which parts are written (`granularity` in bytes, 64 KiB by default). Throws `exists`, `invalid-argument`. */
-  addBitmap(name: string, granularity?: number): Bitmap {
+  /**
+   * Begins to record in a new dirty bitmap which parts are written. `options`: its granularity in bytes (default: a cluster of the image, or 64 KiB), or settings.
+   * One that is persistent is stored in the image at its next flush, at each one after that, and when the image is closed. Throws `exists`, `invalid-argument`, and
+   * where the image cannot store it `unsupported`, `limit`, `read-only`.
+   */
+  addBitmap(name: string, options: number | BitmapSettings = {}): Bitmap {
     const { node } = rootOf(this.#device);
-    return wrapBitmap(addBitmap(node, text(name, 'name'), { granularity }));
+    const settings = typeof options === 'number' ? { granularity: options } : takeSettings(BITMAP, options, 'options');
+    return wrapBitmap(addBitmap(node, text(name, 'name'), settings));
   }
 
   /** The dirty bitmaps that record this image's writes, or did, by the order in which they came. Throws `closed`. */
@@ -323,7 +339,7 @@ export class Image {
     return [...rootOf(this.#device).node.bitmaps.values()].map(wrapBitmap);
   }
 
-  /** Throws `not-found`, and `busy` where a job uses it. */
+  /** One that is stored in the image is so until the next flush. Throws `not-found`, `read-only`, and `busy` where a job uses it. */
   removeBitmap(name: string): void {
     removeBitmap(rootOf(this.#device).node, name);
   }

@@ -10,6 +10,7 @@
 // terabytes of either in one step, and setting a terabyte writes a slot. Bits at or beyond `length` are always zero.
 
 import { countWords, fillBits, findBit } from './bit-words.js';
+import { viewOf } from './bytes.js';
 import { BlockError } from './errors.js';
 
 const FAN_OUT = 1024;
@@ -98,6 +99,14 @@ export class BitTree {
     if (from >= this.#length) return -1;
     const found = this.#find(this.#root, this.#level, from, value);
     return found < this.#length ? found : -1;
+  }
+
+  /**
+   * Sets in `bytes` (a multiple of 4 of them) each bit that is set here from bit `from` (a multiple of 32) on: bit i of the tree is bit (i - from) % 8 of byte
+   * (i - from) / 8.
+   */
+  orInto(from: number, bytes: Uint8Array): void {
+    this.#orInto(this.#root, this.#level, -from, viewOf(bytes));
   }
 
   /** Changes the number of bits. New bits are zero; bits that are cut off are lost. Throws `limit` as the constructor. */
@@ -204,6 +213,25 @@ export class BitTree {
       if (found >= 0) return i * span + found;
     }
     return -1;
+  }
+
+  /** `start`: where the first bit of `slot` lies in `view`, in bits; may be negative. */
+  #orInto(slot: Slot, level: number, start: number, view: DataView): void {
+    const from = Math.max(start, 0);
+    const to = Math.min(start + SPAN[level], view.byteLength * 8);
+    if (slot === EMPTY || from >= to) return;
+    if (slot !== FULL && 'slots' in slot) {
+      const span = SPAN[level - 1];
+      const end = Math.ceil((to - start) / span);
+      for (let i = Math.floor((from - start) / span); i < end; i++) {
+        this.#orInto(slot.slots[i], level - 1, start + i * span, view);
+      }
+      return;
+    }
+    for (let at = from; at < to; at += 32) {
+      const word = slot === FULL ? -1 : slot.words[(at - start) >>> 5];
+      view.setUint32(at / 8, view.getUint32(at / 8, true) | word, true);
+    }
   }
 
   #or(mine: Slot, other: Slot, level: number): Slot {

@@ -7,21 +7,23 @@ import type { BlockNode } from '../block/node/node.js';
 import { appendOverlays, type OverlayPair } from '../block/snapshot.js';
 import { createInternalSnapshot, deleteInternalSnapshot } from '../block/snapshot-changes.js';
 import type { BegunJobs } from '../jobs/start.js';
-import { addBitmap, mergeBitmaps, type NewBitmap } from './bitmap.js';
+import { addStoredBitmap, mergeBitmaps, type NewBitmap, removeStoredBitmap, storeBitmap } from './bitmap.js';
 import { type SnapshotRequest, tryTakeSnapshots } from './snapshot.js';
 import type { Prepared } from './transaction.js';
 
-/** Adds a bitmap. Throws as `addBitmap`. */
-export function addingBitmap(node: BlockNode, name: string, options: NewBitmap): Prepared {
-  const bitmap = addBitmap(node, name, options);
+/** Adds a bitmap. Rejects as `addStoredBitmap`. */
+export async function addingBitmap(node: BlockNode, name: string, options: NewBitmap): Promise<Prepared> {
+  const bitmap = await addStoredBitmap(node, name, options);
   return {
-    undo: () => {
-      if (node.bitmaps.get(name) === bitmap) node.bitmaps.delete(name);
+    undo: async () => {
+      if (node.bitmaps.get(name) !== bitmap) return;
+      node.bitmaps.delete(name);
+      await storeBitmap(node, bitmap);
     },
   };
 }
 
-/** Removes a bitmap: until all is prepared, it is there, and busy. Throws `not-found`, `busy`. */
+/** Removes a bitmap: until all is prepared, it is there, and busy. Throws `not-found`, `busy`, `read-only`; its last step rejects as `removeStoredBitmap`. */
 export function removingBitmap(node: BlockNode, name: string): Prepared {
   const bitmap = bitmapOf(node, name);
   bitmap.hold(true);
@@ -29,7 +31,7 @@ export function removingBitmap(node: BlockNode, name: string): Prepared {
     undo: () => bitmap.unhold(),
     commit: () => {
       bitmap.unhold();
-      node.bitmaps.delete(name);
+      return removeStoredBitmap(node, name);
     },
   };
 }

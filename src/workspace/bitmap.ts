@@ -1,9 +1,10 @@
 // Dirty bitmaps of an open image, by name.
 
-import { DEFAULT_GRANULARITY, DirtyBitmap } from '../block/bitmap.js';
+import { checkGranularity, DEFAULT_GRANULARITY, DirtyBitmap, MAX_NAME_BYTES } from '../block/bitmap.js';
 import { bitmapOf } from '../block/find-bitmap.js';
 import type { BlockNode } from '../block/node/node.js';
-import { BlockError } from '../util/errors.js';
+import { BlockError, type BlockErrorCode, toBlockError } from '../util/errors.js';
+import { nameLength } from '../util/name-bytes.js';
 
 /** The default of a node with clusters is a cluster, and no less than this. */
 const LEAST_DEFAULT_GRANULARITY = 4096;
@@ -17,34 +18,84 @@ export interface NewBitmap {
   enabled?: boolean;
 }
 
-/** Adds a bitmap to `node`. Throws `exists`, `invalid-argument`, `unsupported`. */
+/**
+ * Adds a bitmap to `node`. One that is persistent is stored in the image at the next flush, or by `storeBitmaps`. Throws `exists`, `invalid-argument`,
+ * `unsupported`, `limit`, `read-only`.
+ */
 export function addBitmap(node: BlockNode, name: string, options: NewBitmap = {}): DirtyBitmap {
   const { bitmaps, length, clusterBytes } = node;
   const byCluster = clusterBytes === 0 ? DEFAULT_GRANULARITY : Math.max(LEAST_DEFAULT_GRANULARITY, clusterBytes);
   const { granularity = byCluster, enabled, persistent } = options;
-  const bitmap = new DirtyBitmap({ name, size: length, granularity, enabled });
-  if (persistent) throw notStored(node);
+  checkGranularity(granularity);
   if (bitmaps.has(name)) throw new BlockError('exists', `Bitmap already exists: ${name}`);
+  if (persistent) checkStorable(node, name, granularity);
+  const bitmap = new DirtyBitmap({ name, size: length, granularity, enabled, persistent });
   bitmaps.set(name, bitmap);
   return bitmap;
 }
 
-/** No driver stores bitmaps that a running program has. */
-function notStored({ filename: path, nodeName }: BlockNode): BlockError {
-  return new BlockError('unsupported', `Can't store persistent bitmaps to ${nodeName}: Operation not supported`, {
-    path,
-  });
+/** Throws where the image of `node` cannot store a new bitmap. */
+function checkStorable(node: BlockNode, name: string, granularity: number): void {
+  const { filename: path, nodeName, readOnly, abilities } = node;
+  if (name === '') throw new BlockError('invalid-argument', 'Bitmap name cannot be empty');
+  if (abilities.bitmaps === undefined) {
+    const message = `Can't store persistent bitmaps to ${nodeName}: Operation not supported`;
+    throw new BlockError('unsupported', message, { path });
+  }
+  const refuse = (code: BlockErrorCode, reason: string): never => {
+    throw new BlockError(code, `Can't make bitmap '${name}' persistent in '${nodeName}': ${reason}`, { path });
+  };
+  if (nameLength(name) > MAX_NAME_BYTES) {
+    refuse('invalid-argument', `Name length exceeds maximum (${MAX_NAME_BYTES} characters)`);
+  }
+  if (readOnly) refuse('read-only', 'the image is read-only');
+  try {
+    abilities.bitmaps.checkNew(name, granularity);
+  } catch (error) {
+    const { code, reason } = toBlockError(error);
+    refuse(code, reason);
+  }
 }
 
-/** Removes a bitmap. Throws `not-found`, and `busy` where a job or an export uses it. */
-export function removeBitmap(node: BlockNode, name: string): void {
-  bitmapOf(node, name).checkFree();
+/** As `addBitmap`; one that is persistent is in the image when the result resolves. Where that cannot be, it is not there. */
+export async function addStoredBitmap(node: BlockNode, name: string, options: NewBitmap): Promise<DirtyBitmap> {
+  const bitmap = addBitmap(node, name, options);
+  try {
+    await storeBitmap(node, bitmap);
+  } catch (error) {
+    if (node.bitmaps.get(name) === bitmap) node.bitmaps.delete(name);
+    throw error;
+  }
+  return bitmap;
+}
+
+/** Removes a bitmap; one that is stored is taken out of the image at the next flush, or by `storeBitmap`. Throws `not-found`, `read-only`, `busy`. */
+export function removeBitmap(node: BlockNode, name: string): DirtyBitmap {
+  const bitmap = bitmapOf(node, name);
+  bitmap.checkRemovable();
   node.bitmaps.delete(name);
+  return bitmap;
 }
 
-/** Adds `sources` to `target`: all, or none. Throws `busy`, `bad-state` (inconsistent), `invalid-argument` (of another size), `limit`. */
+/** As `removeBitmap`; one that was stored is not in the image any more when the result resolves. Where that cannot be, it stays. */
+export async function removeStoredBitmap(node: BlockNode, name: string): Promise<void> {
+  const bitmap = removeBitmap(node, name);
+  try {
+    await storeBitmap(node, bitmap);
+  } catch (error) {
+    if (!node.bitmaps.has(name)) node.bitmaps.set(name, bitmap);
+    throw error;
+  }
+}
+
+/** Where `bitmap` is persistent: makes the image say at once that it is there, or is not any more. */
+export async function storeBitmap(node: BlockNode, bitmap: DirtyBitmap): Promise<void> {
+  if (bitmap.persistent) await node.abilities.bitmaps?.store();
+}
+
+/** Adds `sources` to `target`: all, or none. Throws `busy`, `read-only`, `bad-state` (inconsistent), `invalid-argument` (of another size), `limit`. */
 export function mergeBitmaps(target: DirtyBitmap, sources: readonly DirtyBitmap[]): void {
-  target.checkUsable();
+  target.checkChangeable();
   const all = new DirtyBitmap({ size: target.size, granularity: target.granularity, enabled: false });
   for (const source of sources) all.merge(source);
   target.merge(all);

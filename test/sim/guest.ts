@@ -47,6 +47,7 @@ export function randomHabits(random: Random, clusterSize: number): GuestHabits {
 export type ViolationKind =
   | 'content' // a sector holds, or reads as, what it must not
   | 'metadata' // an image contradicts itself
+  | 'bitmap' // a stored bitmap looks right, and is not
   | 'leak' // clusters leak where they must not
   | 'changed' // a file changed that nobody was to write
   | 'promise' // a job said that it succeeded and did not leave what it promised

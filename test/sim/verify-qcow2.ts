@@ -4,10 +4,12 @@
 //   header -> L1 -> L2 -> data          references counted here
 //   header -> snapshot table -> L1 -> L2 -> data    the same
 //   header -> refcount table -> refcount blocks   compared with what stands there
+//   header extension -> bitmap directory -> tables -> bits (verify-bitmaps.ts)
 //
-// Of encrypted images, the content: verify-crypt.ts. No external data files, extended L2 entries or bitmaps.
+// Of encrypted images, the content: verify-crypt.ts. No external data files or extended L2 entries.
 
 import { decompressNow } from '../../src/host/sim/codecs.js';
+import { type VerifiedBitmap, verifyBitmaps } from './verify-bitmaps.js';
 import { type Decrypt, decryptorOf } from './verify-crypt.js';
 
 export interface GuestCluster {
@@ -41,10 +43,14 @@ export interface Qcow2Report {
   decrypt: Decrypt | null;
   clusters: GuestCluster[];
   snapshots: VerifiedSnapshot[];
+  bitmaps: VerifiedBitmap[];
 }
 
 type Owner =
   | 'snapshot table'
+  | 'bitmap directory'
+  | 'bitmap table'
+  | 'bitmap'
   | 'header'
   | 'LUKS header'
   | 'refcount table'
@@ -79,6 +85,7 @@ class Verifier {
       decrypt: null,
       clusters: [],
       snapshots: [],
+      bitmaps: [],
     };
   }
 
@@ -86,6 +93,7 @@ class Verifier {
     if (this.readHeader()) {
       this.walkActive();
       this.walkSnapshots();
+      this.walkBitmaps();
       this.walkRefcounts();
       this.compare();
     }
@@ -279,6 +287,14 @@ class Verifier {
       this.checkCopied(entry, offset, what);
     }
     if (cluster !== undefined) Object.assign(cluster, { kind: zero ? 'zero' : 'data', offset });
+  }
+
+  private walkBitmaps(): void {
+    const { report, file } = this;
+    report.bitmaps = verifyBitmaps(file, report, {
+      error: (text) => this.error(text),
+      table: (owner, offset, length, what) => this.table(owner, offset, length, what),
+    });
   }
 
   private walkRefcounts(): void {

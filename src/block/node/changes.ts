@@ -1,6 +1,6 @@
 // The change pipeline of a node: what every change of its content passes on its way to the driver.
 //
-//   dirty bitmaps: record  ->  serialiser: wait  ->  observers: before  ->  driver  ->  observers: after  ->  flush (FUA)  ->  dirty bitmaps again
+//   stored bitmaps: mark  ->  dirty bitmaps: record  ->  serialiser: wait  ->  observers: before  ->  driver  ->  observers: after  ->  flush (FUA)  ->  dirty bitmaps again
 //
 // A located write does not pass the driver. Where nothing here is to be waited for, it is watched: its guard does what comes after the driver.
 
@@ -11,8 +11,18 @@ import type { Extent, Located, MappingGuard } from '../types.js';
 import { watchedWrite } from './guards.js';
 import { NodeInFlight } from './in-flight.js';
 
+/** What keeps a node's bitmaps in its image: what is stored of them is marked as out of date before a write makes it so. */
+export interface BitmapGuard {
+  /** `record` of the range must wait for `prepare`: what is stored of a bitmap would look right, and would not be. */
+  mustPrepare(offset: number, length: number): boolean;
+  /** Marks what is stored. Its caller asks again then: it may have been stored anew meanwhile. Rejects with `no-space`, `io`. */
+  prepare(extents: readonly Extent[]): Promise<void>;
+}
+
 export abstract class NodeChanges extends NodeInFlight {
   readonly bitmaps = new Map<string, DirtyBitmap>();
+  /** Null: none of them is stored. */
+  protected bitmapGuard: BitmapGuard | null = null;
   /** Writes take this lock while a job that copies into this very node needs it (see `jobs/`); null costs nothing. */
   serialiser: RangeLock | null = null;
   protected observers: readonly WriteObserver[] = [];
@@ -52,7 +62,7 @@ export abstract class NodeChanges extends NodeInFlight {
 
   /** A located write has more to do. */
   protected get isWatched(): boolean {
-    return this.bitmaps.size > 0 || this.observers.length > 0;
+    return this.bitmaps.size > 0 || this.observers.length > 0 || this.bitmapGuard !== null;
   }
 
   /** A write has to do nothing but what the driver does; `serialised`: of somebody who holds the range in the serialiser. */
@@ -62,9 +72,10 @@ export abstract class NodeChanges extends NodeInFlight {
 
   /**
    * Does for a write that was located, in `into`, what `change` does for others: bitmaps record it now, and once more when its guard is released, when
-   * observers learn of it, too. False where a bitmap cannot take the mark: the write is to be refused.
+   * observers learn of it, too. False where a bitmap cannot take the mark, or not at once: the write is not to be located.
    */
   protected watch(offset: number, length: number, into: Located): boolean {
+    if (this.bitmapGuard?.mustPrepare(offset, length)) return false;
     try {
       for (const bitmap of this.bitmaps.values()) bitmap.record(offset, length);
     } catch {
@@ -101,6 +112,13 @@ export abstract class NodeChanges extends NodeInFlight {
     this.graph.events.emit('BLOCK_WRITE_THRESHOLD', data);
   }
 
+  /** Null: bitmaps may be marked in these extents, now. Else what the caller has to await before it asks again. */
+  protected marksWait(extents: readonly Extent[]): Promise<void> | null {
+    const guard = this.bitmapGuard;
+    const waits = guard !== null && extents.some(({ offset, length }) => guard.mustPrepare(offset, length));
+    return waits ? guard.prepare(extents) : null;
+  }
+
   protected recordAgain(offset: number, length: number): void {
     for (const bitmap of this.bitmaps.values()) bitmap.recordAgain(offset, length);
   }
@@ -121,6 +139,7 @@ export abstract class NodeChanges extends NodeInFlight {
       }
       const { offset, length } = extents[extents.length - 1];
       if (kind !== 'discard' && offset + length > this.noteBeyond) this.noteWrite(offset + length);
+      for (let wait = this.marksWait(extents); wait !== null; wait = this.marksWait(extents)) await wait;
       // A bitmap that cannot take the mark fails the write before it happens.
       for (const bitmap of this.bitmaps.values()) {
         for (const { offset, length } of extents) bitmap.record(offset, length);

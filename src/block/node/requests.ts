@@ -189,8 +189,18 @@ export abstract class NodeRequests extends NodePadding {
   async makeEmpty(): Promise<void> {
     while (this.held !== null) await this.held;
     this.checkWritable('make empty');
-    await this.tracked(this.doMakeEmpty());
+    await this.tracked(this.#makeEmpty());
+  }
+
+  async #makeEmpty(): Promise<void> {
+    const all = [{ offset: 0, length: this.length }];
+    for (let wait = this.marksWait(all); wait !== null; wait = this.marksWait(all)) await wait;
     for (const bitmap of this.bitmaps.values()) bitmap.record(0, this.length);
+    try {
+      await this.doMakeEmpty();
+    } finally {
+      this.recordAgain(0, this.length);
+    }
   }
 
   protected async doReadExtents(extents: readonly Extent[], buffer: Uint8Array, scan?: ZeroScan): Promise<void> {

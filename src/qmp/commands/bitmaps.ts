@@ -5,7 +5,7 @@ import { bitmapDigest } from '../../block/bitmap-digest.js';
 import { bitmapNode, bitmapOf } from '../../block/find-bitmap.js';
 import type { BlockDirtyBitmap, BlockDirtyBitmapAdd, BlockDirtyBitmapMerge } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
-import { addBitmap, mergeBitmaps, type NewBitmap, removeBitmap } from '../../workspace/bitmap.js';
+import { addStoredBitmap, mergeBitmaps, type NewBitmap, removeStoredBitmap } from '../../workspace/bitmap.js';
 import type { CommandTable } from '../command.js';
 import type { QmpContext } from '../context.js';
 import { findNode } from '../find.js';
@@ -26,12 +26,12 @@ export function mergeSources(context: QmpContext, { node, bitmaps }: BlockDirtyB
 }
 
 export const BITMAP_COMMANDS = {
-  'block-dirty-bitmap-add'(context, options) {
+  async 'block-dirty-bitmap-add'(context, options) {
     if (options.name === '') throw new BlockError('invalid-argument', 'Bitmap name cannot be empty');
-    addBitmap(findNode(context, options.node), options.name, newBitmapOf(options));
+    await addStoredBitmap(findNode(context, options.node), options.name, newBitmapOf(options));
   },
 
-  'block-dirty-bitmap-remove': (context, { node, name }) => removeBitmap(bitmapNode(context.graph, node), name),
+  'block-dirty-bitmap-remove': (context, { node, name }) => removeStoredBitmap(bitmapNode(context.graph, node), name),
   'block-dirty-bitmap-clear': (context, bitmap) => namedBitmap(context, bitmap).clear(),
   'block-dirty-bitmap-enable': (context, bitmap) => namedBitmap(context, bitmap).enable(),
   'block-dirty-bitmap-disable': (context, bitmap) => namedBitmap(context, bitmap).disable(),

@@ -1,33 +1,37 @@
-// The directory of persistent dirty bitmaps (specification: "Bitmaps extension", "Bitmap directory").
+// The directory of persistent dirty bitmaps: limits and codec (specification: "Bitmaps extension", "Bitmap directory").
 //
 //   header extension: count | directory length and offset
 //
 //   entry   0            8             12      16     17            18          20           24
-//           table offset | table size  | flags | type | granularity | name size | extra size | name ...     to a multiple of 8
+//           table offset | table size  | flags | type | granularity | name size | extra size | extra data, name ...   to a multiple of 8
+//
+// An entry is a multiple of 8 bytes, so its flags lie in one sector, which a power cut leaves whole: they may be changed in place.
 
 import { checkGranularity } from '../../../block/bitmap.js';
 import { reportUnforeseen } from '../../../util/best-effort.js';
-import { viewBe64, viewOf } from '../../../util/bytes.js';
+import { putViewBe64, viewBe64, viewOf } from '../../../util/bytes.js';
 import type { BlockError } from '../../../util/errors.js';
-import { decodeName } from '../../../util/name-bytes.js';
+import { decodeName, encodeName } from '../../../util/name-bytes.js';
 import { roundUp } from '../../../util/numbers.js';
 import type { BitmapReader } from './bitmap-reader.js';
 import type { HostOffset } from './types.js';
 
-const MAX_BITMAPS = 65535;
+export const MAX_BITMAPS = 65535;
 const MAX_NAME_BYTES = 1023;
 const EXTENSION_BYTES = 24;
 const ENTRY_BYTES = 24;
 /** QEMU's limit; it is slightly less than the length of that many entries with the longest names. */
-const MAX_DIRECTORY_BYTES = MAX_BITMAPS * 1024;
+export const MAX_DIRECTORY_BYTES = MAX_BITMAPS * 1024;
 /** Limit of a bitmap table, as of an L1 table. */
-const MAX_TABLE_BYTES = 32 << 20;
+export const MAX_TABLE_BYTES = 32 << 20;
 
 const IN_USE = 1;
 const AUTO = 2;
-/** Bit 2, "extra data compatible", counts too: no bitmap with extra data is read. */
-const RESERVED_FLAGS = 0xffff_fffc;
+const EXTRA_DATA_COMPATIBLE = 4;
+const RESERVED_FLAGS = 0xffff_fff8;
 const DIRTY_TRACKING = 1;
+/** Offset of the flags in an entry. */
+const FLAGS_AT = 12;
 
 /** One entry of the directory. */
 export interface StoredBitmap {
@@ -40,6 +44,20 @@ export interface StoredBitmap {
   auto: boolean;
   tableOffset: HostOffset;
   tableEntries: number;
+  /** Data of a later version of the format, kept as it is. */
+  extra: Uint8Array;
+  /** Who does not know the extra data may use the bitmap all the same. */
+  extraCompatible: boolean;
+}
+
+/** Whether a program that knows no extra data may use the bitmap. */
+export function isUsable({ inUse, extra, extraCompatible }: StoredBitmap): boolean {
+  return !inUse && (extra.length === 0 || extraCompatible);
+}
+
+/** Entries of the table of a bitmap of a disk of `size` bytes. */
+export function tableEntriesFor(size: number, granularity: number, clusterSize: number): number {
+  return Math.ceil(Math.ceil(size / granularity) / 8 / clusterSize);
 }
 
 /** Place of the directory in the file, in bytes. */
@@ -95,10 +113,10 @@ function decodeEntries(reader: BitmapReader, bytes: Uint8Array, count: number): 
     const extraBytes = view.getUint32(at + 20);
     const nameAt = at + ENTRY_BYTES + extraBytes;
     const end = roundUp(nameAt + nameBytes, 8);
-    if (extraBytes !== 0) throw reader.error('unsupported', 'Bitmap extra data is not supported');
     if (end > bytes.length) throw invalid('Broken bitmap directory');
     const name = decodeName(bytes.subarray(nameAt, nameAt + nameBytes));
     const stored = decodeEntry(reader, view, at, name, nameBytes);
+    stored.extra = bytes.slice(at + ENTRY_BYTES, nameAt);
     if (names.has(name)) throw invalid(`Bitmap already exists: ${name}`);
     names.add(name);
     list.push(stored);
@@ -110,12 +128,12 @@ function decodeEntries(reader: BitmapReader, bytes: Uint8Array, count: number): 
 
 function decodeEntry(reader: BitmapReader, view: DataView, at: number, name: string, nameBytes: number): StoredBitmap {
   const { clusterSize, size } = reader;
-  const flags = view.getUint32(at + 12);
+  const flags = view.getUint32(at + FLAGS_AT);
   const granularity = 2 ** view.getUint8(at + 17);
   const tableOffset = viewBe64(view, at) as HostOffset;
   const tableEntries = view.getUint32(at + 8);
   const inUse = (flags & IN_USE) !== 0;
-  const wanted = Math.ceil(Math.ceil(size / granularity) / 8 / clusterSize);
+  const wanted = tableEntriesFor(size, granularity, clusterSize);
   const fits =
     isGranularity(granularity) &&
     view.getUint8(at + 16) === DIRTY_TRACKING &&
@@ -130,7 +148,58 @@ function decodeEntry(reader: BitmapReader, view: DataView, at: number, name: str
   if (!inUse && tableEntries !== wanted) {
     throw reader.error('invalid-image', `Could not read bitmap '${name}' from image: Invalid argument`);
   }
-  return { name, granularity, inUse, auto: (flags & AUTO) !== 0, tableOffset, tableEntries };
+  const auto = (flags & AUTO) !== 0;
+  const extraCompatible = (flags & EXTRA_DATA_COMPATIBLE) !== 0;
+  return { name, granularity, inUse, auto, tableOffset, tableEntries, extra: new Uint8Array(0), extraCompatible };
+}
+
+/** Bytes of the entry of a bitmap. */
+function entryBytes(name: Uint8Array, extra: Uint8Array): number {
+  return roundUp(ENTRY_BYTES + extra.length + name.length, 8);
+}
+
+/** Bytes of the directory of these bitmaps. */
+export function directoryBytes(list: readonly Pick<StoredBitmap, 'name' | 'extra'>[]): number {
+  return list.reduce((sum, { name, extra }) => sum + entryBytes(encodeName(name), extra), 0);
+}
+
+/** The directory, and for each bitmap where in it its flags lie. */
+export function encodeDirectory(list: readonly StoredBitmap[]): { bytes: Uint8Array; flagsAt: number[] } {
+  const bytes = new Uint8Array(directoryBytes(list));
+  const view = viewOf(bytes);
+  const flagsAt: number[] = [];
+  let at = 0;
+  for (const stored of list) {
+    const { extra } = stored;
+    const name = encodeName(stored.name);
+    putViewBe64(view, at, stored.tableOffset);
+    view.setUint32(at + 8, stored.tableEntries);
+    view.setUint32(at + FLAGS_AT, flagsOf(stored));
+    view.setUint8(at + 16, DIRTY_TRACKING);
+    view.setUint8(at + 17, Math.log2(stored.granularity));
+    view.setUint16(at + 18, name.length);
+    view.setUint32(at + 20, extra.length);
+    bytes.set(extra, at + ENTRY_BYTES);
+    bytes.set(name, at + ENTRY_BYTES + extra.length);
+    flagsAt.push(at + FLAGS_AT);
+    at += entryBytes(name, extra);
+  }
+  return { bytes, flagsAt };
+}
+
+/** The flags of an entry. */
+export function flagsOf({ inUse, auto, extraCompatible }: StoredBitmap): number {
+  return (inUse ? IN_USE : 0) | (auto ? AUTO : 0) | (extraCompatible ? EXTRA_DATA_COMPATIBLE : 0);
+}
+
+/** The data of the header extension. */
+export function encodeExtension(count: number, { offset, length }: DirectoryPlace): Uint8Array {
+  const bytes = new Uint8Array(EXTENSION_BYTES);
+  const view = viewOf(bytes);
+  view.setUint32(0, count);
+  putViewBe64(view, 8, length);
+  putViewBe64(view, 16, offset);
+  return bytes;
 }
 
 function isGranularity(granularity: number): boolean {

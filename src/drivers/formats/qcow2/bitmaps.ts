@@ -2,113 +2,84 @@
 //
 //   header extension -> directory | entry | entry | ...              bitmap-directory.ts
 //                                    |
-//                                    +-> table of pointers -> bits, one for each granule (or all zeroes, all ones)
+//                                    +-> table of pointers -> bits, one for each granule (or all zeroes, all ones)     bitmap-table.ts
 //
-// The total memory is limited: see bitmap-reader.ts.
+// The total memory is limited: see bitmap-reader.ts. bitmap-store.ts writes what changes.
 
 import { DirtyBitmap } from '../../../block/bitmap.js';
 import { viewOf } from '../../../util/bytes.js';
-import { readDirectory, type StoredBitmap } from './bitmap-directory.js';
+import { type DirectoryPlace, readDirectory, type StoredBitmap } from './bitmap-directory.js';
+import { type BitmapHome, isConsistent, KeptBitmap } from './bitmap-kept.js';
 import { BitmapReader } from './bitmap-reader.js';
+import { ALL_SET, decodePlaces, offsetsIn } from './bitmap-table.js';
 import { Autoclear, Extension, type HeaderArea } from './header.js';
 import type { ImageFile } from './image-file.js';
-import { pointerTarget } from './pointer-codec.js';
 import { type GuestOffset, type HostOffset, plus } from './types.js';
 
-/** Reserved bits of a table's entry, high and low word. */
-const RESERVED_HIGH = 0xff00_0000;
-const RESERVED_LOW = 0x1fe;
-const ALL_ONES = 1;
-/** Stands for the offset of bits that are all set, and so are not stored. */
-const ALL_SET = -1;
-
 /** All stored bitmaps of an image. */
-export interface StoredBitmaps {
-  list: StoredBitmap[];
-  bitmaps: DirtyBitmap[];
-  /** Space that they take in the file, for the consistency check: offsets and lengths in bytes. */
-  regions: { offset: HostOffset; length: number }[];
+export interface LoadedBitmaps {
+  /** Null: there are none. */
+  directory: DirectoryPlace | null;
+  kept: KeptBitmap[];
 }
 
 /**
  * Reads directory and bits. Where a program without support for bitmaps has written to the image, its bitmaps are ignored: `warn` is called with a
- * message then. Rejects with `invalid-image`, `unsupported`, `limit`, `io`.
+ * message then. Rejects with `invalid-image`, `limit`, `io`.
  */
 export async function loadBitmaps(
   file: ImageFile,
   { header, extensions }: HeaderArea,
+  home: BitmapHome,
   warn: (message: string) => void,
-): Promise<StoredBitmaps> {
-  const found: StoredBitmaps = { list: [], bitmaps: [], regions: [] };
+): Promise<LoadedBitmaps> {
   const extension = extensions.find(({ type }) => type === Extension.bitmaps);
-  if (extension === undefined) return found;
+  if (extension === undefined) return { directory: null, kept: [] };
   if ((header.autoclearFeatures & Autoclear.bitmaps) === 0n) {
     warn(
       'warning: a program lacking bitmap support modified this file, so all bitmaps are now considered inconsistent',
     );
-    return found;
+    return { directory: null, kept: [] };
   }
-  const reader = new BitmapReader(file, 2 ** header.clusterBits, header.size);
+  const reader = new BitmapReader(file, home.clusterSize, header.size);
   const { place, list } = await readDirectory(reader, extension.data);
-  found.regions.push(place);
-  found.list = list;
-  for (const stored of list) found.bitmaps.push(await loadBitmap(reader, stored, found));
-  return found;
+  const kept: KeptBitmap[] = [];
+  for (const stored of list) kept.push(await loadBitmap(reader, home, stored));
+  return { directory: place, kept };
 }
 
-/**
- * Loads one bitmap. Where its table or bits are beyond the end of the file, the bitmap is inconsistent; their place is added to the regions, so that the
- * consistency check reports it.
- */
-async function loadBitmap(reader: BitmapReader, stored: StoredBitmap, found: StoredBitmaps): Promise<DirtyBitmap> {
+/** Loads one bitmap. Where its table or bits are beyond the end of the file, the bitmap is inconsistent. */
+async function loadBitmap(reader: BitmapReader, home: BitmapHome, stored: StoredBitmap): Promise<KeptBitmap> {
   const { name, granularity, auto, tableOffset, tableEntries } = stored;
   const { clusterSize, size } = reader;
   const table = await reader.read(tableOffset, tableEntries * 8);
-  if (tableEntries > 0) found.regions.push({ offset: tableOffset, length: tableEntries * 8 });
-  const places = table === null ? null : placesOf(reader, name, viewOf(table), found);
-  const inconsistent = stored.inUse || places === null;
+  const places = table === null ? new Float64Array(0) : decodePlaces(viewOf(table), clusterSize);
+  if (places === null) {
+    throw reader.error(
+      'invalid-image',
+      `Could not read bitmap_table table from image for bitmap '${name}': Invalid argument`,
+    );
+  }
+  const offsets = offsetsIn(places);
+  const readable = table !== null && offsets.every((offset) => reader.isInside(offset, clusterSize));
+  const inconsistent = !isConsistent(stored, readable);
   const enabled = auto && !inconsistent;
   const bitmap = new DirtyBitmap({ name, size, granularity, enabled, persistent: true, inconsistent });
-  if (places === null || inconsistent) {
-    for (const offset of places ?? []) if (offset > 0) reader.spend(clusterSize);
-    return bitmap;
-  }
-  const span = clusterSize * 8 * granularity;
-  for (const [entry, offset] of places.entries()) {
-    if (offset === ALL_SET) setRange(bitmap, (entry * span) as GuestOffset, span);
-    else if (offset !== 0)
-      setBits(
-        bitmap,
-        (entry * span) as GuestOffset,
-        (await reader.read(offset as HostOffset, clusterSize)) as Uint8Array,
-      );
-  }
-  return bitmap;
+  if (inconsistent) for (const _ of offsets) reader.spend(clusterSize);
+  else await loadBits(reader, bitmap, places);
+  const kept = new KeptBitmap(home, bitmap, stored, places);
+  bitmap.storage = kept;
+  return kept;
 }
 
-/** Host offset of the bits of each entry: 0 where none is set, ALL_SET where all are. Null where some are beyond the end of the file. */
-function placesOf(reader: BitmapReader, name: string, view: DataView, found: StoredBitmaps): Float64Array | null {
+async function loadBits(reader: BitmapReader, bitmap: DirtyBitmap, places: Float64Array): Promise<void> {
   const { clusterSize } = reader;
-  const places = new Float64Array(view.byteLength / 8);
-  let inside = true;
-  for (let entry = 0; entry < places.length; entry++) {
-    const high = view.getUint32(entry * 8);
-    const low = view.getUint32(entry * 8 + 4);
-    const offset = pointerTarget(view, entry);
-    const ones = (low & ALL_ONES) !== 0;
-    const isReserved = (high & RESERVED_HIGH) !== 0 || (low & RESERVED_LOW) !== 0;
-    if (isReserved || (ones && offset !== 0) || offset % clusterSize !== 0) {
-      throw reader.error(
-        'invalid-image',
-        `Could not read bitmap_table table from image for bitmap '${name}': Invalid argument`,
-      );
-    }
-    places[entry] = ones ? ALL_SET : offset;
-    if (offset === 0) continue;
-    found.regions.push({ offset, length: clusterSize });
-    if (!reader.isInside(offset, clusterSize)) inside = false;
+  const span = clusterSize * 8 * bitmap.granularity;
+  for (const [entry, place] of places.entries()) {
+    const at = (entry * span) as GuestOffset;
+    if (place === ALL_SET) setRange(bitmap, at, span);
+    else if (place > 0) setBits(bitmap, at, (await reader.read(place as HostOffset, clusterSize)) as Uint8Array);
   }
-  return inside ? places : null;
 }
 
 /** Marks the granules whose bits are set, lowest bit first; the first bit is that of guest `offset`. */

@@ -16,7 +16,9 @@ import { BlockError, toBlockError } from '../../../util/errors.js';
 import { roundDown } from '../../../util/numbers.js';
 import type { SlotPlace } from '../luks/amend.js';
 import { type AmendPlan, amendAfter, amendBefore, planAmend, type Qcow2AmendOptions } from './amend.js';
-import { loadBitmaps, type StoredBitmaps } from './bitmaps.js';
+import { checkNewBitmap } from './bitmap-limits.js';
+import { type BitmapOwner, BitmapStore } from './bitmap-store.js';
+import { loadBitmaps } from './bitmaps.js';
 import { checkQcow2 } from './check.js';
 import type { CheckLayout } from './check-state.js';
 import { writeCompressed } from './compressed-write.js';
@@ -61,8 +63,8 @@ export class Qcow2Node extends FormatNode {
   #image: Qcow2Image;
   #own: DriverOptions;
   readonly #encryption: ImageEncryption | null;
-  #stored: StoredBitmaps = { list: [], bitmaps: [], regions: [] };
   #snapshots: SnapshotDesk;
+  #stored: BitmapStore;
 
   /**
    * `area` is the parsed and checked header of `file`, `head` the bytes that it was parsed from. `dataFile`: the external data file; null where the image has
@@ -91,6 +93,7 @@ export class Qcow2Node extends FormatNode {
     this.setChild('file', file, isExternal ? 'metadata' : 'image', permissions);
     if (dataFile !== null) this.setChild(DATA_FILE, dataFile, 'data', permissions);
     this.#image = this.#makeImage(area, head);
+    this.#stored = new BitmapStore(this.#image, this.#bitmapOwner(), { directory: null, kept: [] });
     this.#snapshots = this.#deskOf(this.#image);
   }
 
@@ -129,8 +132,25 @@ export class Qcow2Node extends FormatNode {
   #deskOf(image: Qcow2Image): SnapshotDesk {
     return new SnapshotDesk(image, {
       alone: (action) => this.alone('snapshot', action),
+      changingAll: (action) => this.#stored.resizing(action),
       resized: (size) => this.#becomeOfSize(size),
     });
+  }
+
+  /** This node, as the store of its bitmaps sees it. */
+  #bitmapOwner(): BitmapOwner {
+    const node = this;
+    return {
+      bitmaps: this.bitmaps,
+      clusterSize: this.#image.geometry.clusterSize,
+      get readOnly() {
+        return node.readOnly;
+      },
+      requestsPassed: () => (this.inFlight > 0 ? this.passed() : null),
+      guardedBy: (guard) => {
+        this.bitmapGuard = guard;
+      },
+    };
   }
 
   #dataLink(): Child {
@@ -159,8 +179,10 @@ export class Qcow2Node extends FormatNode {
     await mapping.load();
     await refcounts.load();
     await this.#snapshots.load();
-    this.#stored = await loadBitmaps(this.#image.file, this.#area(), this.graph.warn);
-    for (const bitmap of this.#stored.bitmaps) this.bitmaps.set(bitmap.name!, bitmap);
+    const owner = this.#bitmapOwner();
+    const loaded = await loadBitmaps(this.#image.file, this.#area(), owner, this.graph.warn);
+    for (const { bitmap } of loaded.kept) this.bitmaps.set(bitmap.name!, bitmap);
+    this.#stored = new BitmapStore(this.#image, owner, loaded);
     if (!this.readOnly && !forRepair) await this.#becomeWritable();
   }
 
@@ -175,6 +197,7 @@ export class Qcow2Node extends FormatNode {
     }
     image.indexMetadata();
     await image.indexInactive();
+    await this.#stored.verify();
     // `headerDirty` is set where an earlier attempt failed.
     if (image.headerDirty || (image.header.autoclearFeatures & ~KNOWN_AUTOCLEAR) !== 0n) {
       image.header.autoclearFeatures &= KNOWN_AUTOCLEAR;
@@ -214,6 +237,10 @@ export class Qcow2Node extends FormatNode {
       snapshots: this.#snapshots,
       amend: { prepare: (options) => this.#prepareAmend(options) },
       ...this.#slotAbility(),
+      bitmaps: {
+        checkNew: (name, granularity) => checkNewBitmap(this.#image, this.bitmaps, name, granularity),
+        store: () => this.#stored.store(),
+      },
     };
   }
 
@@ -312,6 +339,7 @@ export class Qcow2Node extends FormatNode {
     image.file.unflushed = true;
     image.data.written.unflushed = true;
     this.#image = image;
+    this.#stored.moveTo(image);
     this.#snapshots = snapshots;
     await this.#becomeWritable();
   }
@@ -364,11 +392,13 @@ export class Qcow2Node extends FormatNode {
   }
 
   protected override async doFlush(): Promise<void> {
-    if (!this.readOnly) await this.#image.commit();
+    if (!this.readOnly) await this.#stored.flush();
   }
 
   protected override async doTruncate(size: GuestOffset, options: TruncateOptions): Promise<void> {
-    await resizeImage(this.#image, this.length as GuestOffset, size, options.preallocation ?? 'off');
+    const { preallocation = 'off' } = options;
+    this.#stored.checkResizable();
+    await this.#stored.resizing(() => resizeImage(this.#image, this.length as GuestOffset, size, preallocation));
   }
 
   protected override async doChangeBackingFile(file: string | null, format: string | null): Promise<void> {
@@ -394,7 +424,8 @@ export class Qcow2Node extends FormatNode {
       this.#snapshots.checkWritable();
     }
     if (!this.readOnly && readOnly) {
-      // The flush before this may have freed clusters in memory: their lowered refcounts must be written, too.
+      await this.#stored.finish();
+      // This, and the flush before it, may have freed clusters in memory: their lowered refcounts must be written, too.
       await image.commit();
       await trimFiles(image);
     }
@@ -423,8 +454,12 @@ export class Qcow2Node extends FormatNode {
       if (this.readOnly) return;
       await storeAll(image);
       if (image.broken !== null) return;
-      await image.commit();
-      await trimFiles(image);
+      try {
+        await this.#stored.finish();
+      } finally {
+        await image.commit();
+        await trimFiles(image);
+      }
     } finally {
       image.data.close();
       image.mapping.cache.clear();

@@ -73,10 +73,4 @@ export function checkFeatures(area: HeaderArea, path: string, writable: boolean,
       operation: 'open',
     });
   }
-  if (
-    area.extensions.some(({ type }) => type === Extension.bitmaps) ||
-    (header.autoclearFeatures & Autoclear.bitmaps) !== 0n
-  ) {
-    throw unsupported(path, 'Unsupported qcow2 feature(s) for writing: persistent bitmaps');
-  }
 }

@@ -100,6 +100,7 @@ export class Qcow2Image {
   #told = false;
   /** Set when metadata turned out to be corrupt: every later change fails with this error. */
   broken: BlockError | null = null;
+  readonly #bitmapDirectory = { offset: NO_HOST, length: 0 };
   /** First sector of the file as it was read. The header's fields are encoded into it, so that its other bytes are kept. */
   #firstSector: Uint8Array;
 
@@ -206,6 +207,7 @@ export class Qcow2Image {
     if (metadata.checks('inactive-l1')) {
       for (const one of snapshots.list) metadata.setFixed('inactive-l1', one, one.l1Offset, one.l1Size * 8);
     }
+    this.noteBitmapDirectory(this.#bitmapDirectory.offset, this.#bitmapDirectory.length);
     if (metadata.checks('active-l2')) metadata.setAll('active-l2', targetsOf([l1]));
     if (metadata.checks('refcount-block')) metadata.setAll('refcount-block', targetsOf([table]));
   }
@@ -231,6 +233,12 @@ export class Qcow2Image {
     await refcounts.table.resize(header.refcountTableOffset, entries);
     await refcounts.load();
     this.allocation.refresh();
+  }
+
+  /** The bitmap directory is there from now on; length 0: there is none. */
+  noteBitmapDirectory(offset: HostOffset, length: number): void {
+    Object.assign(this.#bitmapDirectory, { offset, length });
+    this.metadata.setFixed('bitmap-directory', this.#bitmapDirectory, offset, length);
   }
 
   /** The first sector with the header's fields as they are in memory. */

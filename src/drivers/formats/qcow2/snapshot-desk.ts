@@ -14,6 +14,8 @@ import { readVmState, writeVmState } from './vm-state.js';
 interface Owner {
   /** Runs `action` while no request is under way. Rejects with `read-only`. */
   alone<T>(action: () => Promise<T>): Promise<T>;
+  /** Runs `action`, which changes the whole disk: what is stored of its bitmaps is not right from before it on. */
+  changingAll(action: () => Promise<void>): Promise<void>;
   /** The disk has other content, and this size in bytes. */
   resized(size: number): void;
 }
@@ -64,10 +66,12 @@ export class SnapshotDesk implements InternalSnapshots {
   }
 
   apply(id: string): Promise<void> {
-    return this.#owner.alone(async () => {
+    return this.#owner.alone(() => {
       const snapshot = this.#find(id);
-      await applySnapshot(this.#image, snapshot);
-      this.#owner.resized(snapshot.diskSize);
+      return this.#owner.changingAll(async () => {
+        await applySnapshot(this.#image, snapshot);
+        this.#owner.resized(snapshot.diskSize);
+      });
     });
   }
 
