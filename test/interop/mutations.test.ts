@@ -9,6 +9,7 @@ import { mapEntries } from '../../src/block/map.js';
 import type { BlockNode } from '../../src/block/node/node.js';
 import { openNode } from '../../src/block/open.js';
 import { BlockError } from '../../src/util/errors.js';
+import { repairImage } from '../../src/workspace/check.js';
 import { readNode } from '../drivers/support.js';
 import { requirePeer } from '../support/peers.js';
 import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
@@ -100,6 +101,11 @@ async function exercise(graph: Graph, path: string): Promise<void> {
       await node.flush();
     }, false),
   );
+  await tolerate(async () => {
+    const { result } = await repairImage(graph, path, 'all', { format: 'qcow2' }, () => {});
+    const { checkErrors, corruptions, leaks } = result.after;
+    expect([checkErrors, corruptions, leaks], 'after a repair').to.deep.equal([0, 0, 0]);
+  });
 }
 
 async function sample(node: BlockNode): Promise<void> {
