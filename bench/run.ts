@@ -122,7 +122,7 @@ function casesOf(data: DataSet, values: Values): Case[] {
     ...guestCases(data, OURS),
     ...metadataCases(data, OURS),
     ...randomCases(data),
-    ...encryptionCases(data),
+    ...encryptionCases(data, OURS),
     ...sparseCases(data, OURS),
     ...filterCases(data, values.quick),
     ...nbdCases(data, OURS, values.quick),
