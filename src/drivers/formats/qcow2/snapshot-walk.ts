@@ -98,15 +98,13 @@ type EntryVisitor = (slot: number, first: ClusterIndex, count: number, compresse
 export function visitEntries(image: Qcow2Image, { index, view }: WalkedTable, visit: EntryVisitor): void {
   const { mapping, geometry } = image;
   const { codec } = mapping;
-  const { l2Entries, l2Span, clusterSize } = geometry;
+  const { l2Entries } = geometry;
+  const end = roundedLength(image);
   for (let slot = 0; slot < l2Entries; slot++) {
     slot += codec.emptyRun(view, slot, l2Entries - slot);
     if (slot === l2Entries) break;
     const { kind, host, bytes } = codec.decode(view, slot);
-    if (kind === Kind.bad || host + bytes > roundedLength(image)) {
-      const guest = index * l2Span + slot * clusterSize;
-      throw image.error('corrupt-image', `L2 entry of guest offset ${guest} invalid`, 'snapshot', host);
-    }
+    if (kind === Kind.bad || host + bytes > end) throw badEntry(image, index, slot, host);
     if (host === 0) continue;
     const first = clusterAt(host, geometry);
     visit(slot, first, clusterAt(plus(host, bytes - 1), geometry) - first + 1, kind === Kind.compressed);
@@ -131,6 +129,35 @@ export async function countReferences(
 ): Promise<void> {
   await walkTables(image, l1, (table) => {
     if (alsoTable(table)) deltas.add(clusterAt(table.offset, image.geometry), 1, change);
-    visitEntries(image, table, (_slot, first, count) => deltas.add(first, count, change));
+    countEntries(image, table, deltas, change);
   });
+}
+
+/** Counts the references of one table, contiguous clusters at once. */
+function countEntries(image: Qcow2Image, table: WalkedTable, deltas: RefcountDeltas, change: number): void {
+  const { geometry, mapping } = image;
+  const { clusterSize, l2Entries } = geometry;
+  const { codec } = mapping;
+  const end = roundedLength(image);
+  for (let slot = 0; slot < l2Entries; ) {
+    const kind = codec.kind(table.view, slot);
+    const run = codec.run(table.view, slot, l2Entries - slot);
+    if (kind === Kind.normal || kind === Kind.zeroAllocated) {
+      const host = codec.host(table.view, slot);
+      if (host + run * clusterSize > end) throw badEntry(image, table.index, slot, host);
+      deltas.add(clusterAt(host, geometry), run, change);
+    } else if (kind === Kind.compressed || kind === Kind.bad) {
+      const { host, bytes } = codec.decode(table.view, slot);
+      if (kind === Kind.bad || host + bytes > end) throw badEntry(image, table.index, slot, host);
+      const first = clusterAt(host, geometry);
+      deltas.add(first, clusterAt(plus(host, bytes - 1), geometry) - first + 1, change);
+    }
+    slot += run;
+  }
+}
+
+function badEntry(image: Qcow2Image, index: number, slot: number, host: HostOffset): BlockError {
+  const { l2Span, clusterSize } = image.geometry;
+  const guest = index * l2Span + slot * clusterSize;
+  return image.error('corrupt-image', `L2 entry of guest offset ${guest} invalid`, 'snapshot', host);
 }

@@ -13,6 +13,7 @@ import { bestEffort } from '../../../util/best-effort.js';
 import type { Run } from './allocation.js';
 import { dropFrom } from './empty.js';
 import type { Qcow2Image } from './image.js';
+import { Kind } from './l2-codec.js';
 import { POINTER_BYTES, pointerCopied, pointerTarget, putPointer } from './pointer-codec.js';
 import { RefcountDeltas } from './refcount-deltas.js';
 import { settleDeltas, switchTables } from './snapshot-switch.js';
@@ -157,11 +158,10 @@ function activeL1({ mapping: { l1 } }: Qcow2Image): DataView<ArrayBuffer> {
 /** Whether an entry of the table has the copied flag. */
 function hasCopied(image: Qcow2Image, table: WalkedTable): boolean {
   const { codec } = image.mapping;
-  let found = false;
-  visitEntries(image, table, (slot, _first, _count, compressed) => {
-    found ||= !compressed && codec.copied(table.view, slot);
-  });
-  return found;
+  for (let slot = 0; slot < image.geometry.l2Entries; slot++) {
+    if (codec.copied(table.view, slot) && codec.kind(table.view, slot) !== Kind.compressed) return true;
+  }
+  return false;
 }
 
 /** Clears the copied flags in L2 tables of a snapshot, where they mean nothing, before the disk shares these tables. */
