@@ -112,7 +112,7 @@ async function clustersOf(
   }
 }
 
-/** The clusters with the header and tables. */
+/** The clusters with the header and tables; without L2 tables, which a repair does not touch where a guest's data is, too. */
 function metadataOf(image: Buffer): Set<number> {
   const cluster = 2 ** image.readUInt32BE(20);
   const found = new Set<number>([0]);
@@ -127,11 +127,11 @@ function metadataOf(image: Buffer): Set<number> {
       if (target > 0 && target < image.length) add(target, cluster);
     }
   };
-  table(Number(image.readBigUInt64BE(40)), image.readUInt32BE(36));
+  add(Number(image.readBigUInt64BE(40)), image.readUInt32BE(36) * 8);
   const snapshots = Number(image.readBigUInt64BE(64));
   if (image.readUInt32BE(60) > 0 && snapshots + 12 <= image.length) {
     add(snapshots, cluster);
-    table(Number(image.readBigUInt64BE(snapshots)), image.readUInt32BE(snapshots + 8));
+    add(Number(image.readBigUInt64BE(snapshots)), image.readUInt32BE(snapshots + 8) * 8);
   }
   table(Number(image.readBigUInt64BE(48)), (image.readUInt32BE(56) * cluster) / 8);
   return found;
