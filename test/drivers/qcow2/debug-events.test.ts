@@ -158,8 +158,8 @@ describe('qcow2: events for blkdebug', () => {
       const seen = new Set<BlkdebugEvent>();
       const failures = await run(bench, event, seen);
       expect(await corruptions(bench), 'corruptions').to.equal(0);
-      // What a failed discard costs is nothing.
-      if (event === 'cluster_free') expect([...seen]).to.include(event);
+      // What a failed discard costs is nothing, as what a smaller disk does not give back.
+      if (event === 'cluster_free' || event === 'l1_shrink_free_l2_clusters') expect([...seen]).to.include(event);
       else expect(failures, 'nothing failed').to.be.above(0);
     });
   }

@@ -1,7 +1,7 @@
-// Changes the size of the disk. The size in the header is changed last, after everything that can fail was done and flushed: power loss, or a failure,
-// before that leaves the old size.
+// Changes the size of the disk. The header says the new size by one write, so that after power loss, or a failure, the disk has its old size and content
+// or its new ones: what grows says it last, after everything that can fail was done and flushed; what shrinks says it first, since its content goes then.
 //
-//   shrink   unmap the clusters beyond the new size -> commit, cut the file -> header
+//   shrink   header -> unmap the clusters beyond the new size -> commit, cut the file
 //   grow     longer L1 table -> zero the rest of the last cluster -> unmap leftovers beyond the old size -> zero what the backing file
 //            would show there -> preallocate -> header
 
@@ -62,16 +62,23 @@ export function checkSize(image: Qcow2Image, size: number): void {
   }
 }
 
-/** Unmaps the clusters beyond the new size first. A guest may still write there until the size has changed; `grow` unmaps such leftovers. */
+/**
+ * With the size in the header, the disk has become smaller. That its space could not all be given back is no failure of that: what is left is unmapped by the next
+ * growth or repair, as is what a guest writes there until the node has its new size, too.
+ */
 async function shrink(image: Qcow2Image, size: GuestOffset): Promise<void> {
   const writes = image.file.raise('l1_shrink_write_table');
   if (writes !== undefined) await writes;
-  await dropFrom(image, size);
-  const frees = image.file.raise('l1_shrink_free_l2_clusters');
-  if (frees !== undefined) await frees;
-  await cutFile(image);
   await storeSize(image, size);
-  const { data } = image;
+  await giveBack(image, size).catch(bestEffort('shrink'));
+}
+
+async function giveBack(image: Qcow2Image, size: GuestOffset): Promise<void> {
+  const { data, file } = image;
+  const frees = file.raise('l1_shrink_free_l2_clusters');
+  if (frees !== undefined) await frees;
+  await dropFrom(image, size);
+  await cutFile(image);
   if (data instanceof ExternalData) await data.resize(size, 'off');
 }
 
