@@ -9,6 +9,8 @@ const SAMPLED = {
   conformance: ['test/conformance/simulated.test.ts', 'test/conformance/real.test.ts'],
   chains: ['test/interop/chains.test.ts', 'test/interop/chain-jobs.test.ts'],
   mutations: ['test/interop/mutations.test.ts'],
+  matrix: ['test/interop/matrix.test.ts'],
+  'break-off': ['test/break-off/break-off.test.ts'],
   'full-disk': ['test/full-disk/full-disk.test.ts', 'test/sim/full-disk.test.ts'],
   kills: ['test/crash/kill.test.ts'],
   guests: ['test/hypervisor/power-loss.test.ts'],

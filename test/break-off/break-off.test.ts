@@ -1,0 +1,176 @@
+// Operations that are broken off at one of their calls into the files: by EIO, a full disk, a short call, SIGKILL. Afterwards no image has an error but
+// leaks, each reads as before or as after, an exit code of 0 means after, and a failure is said in one line.
+
+import { execFileSync, spawn } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Random } from '../../src/host/sim/index.js';
+import { openRealHost, Workspace } from '../../src/index.js';
+import { cliBundle } from '../support/cli.js';
+import { requirePeer } from '../support/peers.js';
+import { DAY, repeats, seedOf, timeLimit } from '../support/sample.js';
+import { OPERATIONS, type Operation } from './operations.js';
+
+const SOURCE = fileURLToPath(new URL('./break-off.c', import.meta.url));
+const KINDS = ['eio', 'enospc', 'short', 'kill'] as const;
+type Kind = (typeof KINDS)[number];
+/** Calls of each operation and kind that are broken; a soak breaks all. */
+const CALLS = repeats(3, Number.POSITIVE_INFINITY);
+const SEED = seedOf(DAY);
+const AT_ONCE = 2;
+
+interface Ended {
+  code: number | null;
+  stderr: string;
+  /** The call was reached. */
+  hit: boolean;
+}
+
+describe(`operations that are broken off (seed ${SEED})`, function () {
+  this.timeout(timeLimit(300_000));
+  let root: string;
+  let library: string;
+  let bundle: string;
+  let workspace: Workspace;
+  const random = new Random(SEED);
+
+  before(async function () {
+    for (const peer of ['qemu-img', 'qemu-io']) requirePeer(this, peer);
+    root = mkdtempSync(join(tmpdir(), 'diskwright-break-'));
+    library = join(root, 'break-off.so');
+    execFileSync('cc', ['-O1', '-shared', '-fPIC', '-o', library, SOURCE, '-ldl']);
+    bundle = await cliBundle();
+    workspace = new Workspace(await openRealHost());
+  });
+  after(async () => {
+    await workspace?.close();
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  function runBroken(words: readonly string[], folder: string, kind: Kind, nth: number): Promise<Ended> {
+    const hit = `${folder}.hit`;
+    rmSync(hit, { force: true });
+    const env = {
+      ...process.env,
+      ...{ DISKWRIGHT_ENGINE: 'threads', LD_PRELOAD: library },
+      ...{ BREAK_FOLDER: `${folder}/`, BREAK_NTH: `${nth}`, BREAK_KIND: kind, BREAK_HIT: hit },
+    };
+    return new Promise((resolve, reject) => {
+      const child = spawn(process.execPath, [bundle, ...words], {
+        cwd: folder,
+        env,
+        stdio: ['ignore', 'ignore', 'pipe'],
+      });
+      let stderr = '';
+      child.stderr.setEncoding('utf8').on('data', (text: string) => {
+        stderr += text;
+      });
+      child.once('error', reject);
+      child.once('close', (code) => resolve({ code, stderr, hit: existsSync(hit) }));
+    });
+  }
+
+  async function contentOf(path: string): Promise<Buffer> {
+    const image = await workspace.open(path, { format: 'qcow2', readOnly: true });
+    try {
+      return await image.read(0, image.size);
+    } finally {
+      await image.close();
+    }
+  }
+
+  async function faultsOf(path: string): Promise<string[]> {
+    const { findings } = await workspace.check(path, { format: 'qcow2' });
+    return findings.filter(({ severity }) => severity !== 'leak').map((finding) => JSON.stringify(finding));
+  }
+
+  /** What the images of `folder` read as. */
+  async function contents(names: readonly string[], folder: string): Promise<Map<string, Buffer>> {
+    const found = new Map<string, Buffer>();
+    for (const name of names) found.set(name, await contentOf(join(folder, name)));
+    return found;
+  }
+
+  for (const operation of OPERATIONS) {
+    it(operation.name, async () => {
+      const place = mkdtempSync(join(root, 'operation-'));
+      const origin = join(place, 'origin');
+      mkdirSync(origin);
+      operation.prepare(origin);
+      const names = operation.made === undefined ? operation.images : [...operation.images, operation.made];
+      const before = operation.repairs ? null : await contents(operation.images, origin);
+      const whole = join(place, 'whole');
+      cpSync(origin, whole, { recursive: true });
+      const calls = await countCalls(operation, whole);
+      const after = await contents(names, whole);
+      const work = KINDS.flatMap((kind) => sample(calls).map((nth) => ({ kind, nth })));
+      const failures: string[] = [];
+      const next = async (): Promise<void> => {
+        for (let one = work.shift(); one !== undefined; one = work.shift()) {
+          const folder = join(place, `${one.kind}${one.nth}`);
+          cpSync(origin, folder, { recursive: true });
+          const ended = await runBroken(operation.words, folder, one.kind, one.nth);
+          const wrong = await judge(operation, folder, one.kind, ended, before, after);
+          if (wrong !== null) failures.push(`${one.kind} at call ${one.nth} of ${calls}: ${wrong}`);
+          rmSync(folder, { recursive: true });
+        }
+      };
+      await Promise.all(Array.from({ length: AT_ONCE }, next));
+      if (failures.length > 0) throw new Error(failures.join('\n'));
+    });
+  }
+
+  /** Runs the operation unbroken. */
+  async function countCalls({ name, words }: Operation, folder: string): Promise<number> {
+    let calls = 0;
+    for (let step = 1024; step >= 1; step /= 2) {
+      // The number of calls is where no call is reached any more: found by halves, on a copy each.
+      const copy = `${folder}-${step}`;
+      cpSync(join(folder, '..', 'origin'), copy, { recursive: true });
+      const { hit } = await runBroken(words, copy, 'kill', calls + step);
+      rmSync(copy, { recursive: true });
+      if (hit) calls += step;
+    }
+    const { code, stderr } = await runBroken(words, folder, 'kill', 1 << 30);
+    if (code !== 0) throw new Error(`${name} ended with ${code}: ${stderr}`);
+    return calls;
+  }
+
+  function sample(calls: number): number[] {
+    if (CALLS >= calls) return Array.from({ length: calls }, (_, i) => i + 1);
+    return [...new Set(Array.from({ length: CALLS }, () => random.between(1, calls)))];
+  }
+
+  async function judge(
+    operation: Operation,
+    folder: string,
+    kind: Kind,
+    { code, stderr, hit }: Ended,
+    before: Map<string, Buffer> | null,
+    after: Map<string, Buffer>,
+  ): Promise<string | null> {
+    if (stderr.includes('\n    at ')) return `a stack trace: ${stderr}`;
+    if (kind === 'short' && code !== 0) return `a short call is no failure: ${stderr}`;
+    if (kind === 'kill' ? hit && code !== null : code === null) return `it ended with ${code}: ${stderr}`;
+    if (code !== 0 && code !== null && stderr.trim() === '') return `it failed with ${code} without a word`;
+    if (operation.repairs && code !== 0) await workspace.check(join(folder, operation.images[0]), { repair: 'all' });
+    const names = readdirSync(folder);
+    for (const name of operation.images) {
+      const path = join(folder, name);
+      const faults = await faultsOf(path);
+      if (faults.length > 0) return `${name}, after exit ${code}: ${faults.slice(0, 3).join('; ')} ${stderr}`;
+      const found = await contentOf(path);
+      const isAfter = found.equals(after.get(name)!);
+      if (!isAfter && (code === 0 || before === null)) return `${name} does not read as after, after exit ${code}`;
+      if (!isAfter && !found.equals(before!.get(name)!)) return `${name} reads neither as before nor as after`;
+    }
+    const { made } = operation;
+    if (made === undefined || code !== 0) return null;
+    if (!names.includes(made)) return `${made} was not made`;
+    const faults = await faultsOf(join(folder, made));
+    if (faults.length > 0) return `${made}: ${faults.slice(0, 3).join('; ')}`;
+    return (await contentOf(join(folder, made))).equals(after.get(made)!) ? null : `${made} reads otherwise`;
+  }
+});

@@ -1,0 +1,94 @@
+// The operations that are broken off, each with what its files must read as afterwards.
+
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+
+export interface Operation {
+  name: string;
+  /** Makes the files in a folder. */
+  prepare(folder: string): void;
+  /** The command, with names of files in the folder. */
+  words: readonly string[];
+  /** The images that must read as before or as after, whatever happens, and check without errors. */
+  images: readonly string[];
+  /** What the operation makes: where it succeeds, this reads as after; else it may be anything. */
+  made?: string;
+  /** Of an image that is damaged before: after a failure it is repaired again, and reads as after then. */
+  repairs?: true;
+}
+
+function tool(folder: string, program: string, ...words: string[]): void {
+  execFileSync(program, words, { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] });
+}
+
+/** A disk of 4 MiB with data here and there. */
+function disk(folder: string, name: string, options = 'cluster_size=16k', backing: readonly string[] = []): void {
+  tool(folder, 'qemu-img', 'create', '-q', '-f', 'qcow2', '-o', options, ...backing, name, '4M');
+}
+
+function write(folder: string, name: string, ...commands: string[]): void {
+  tool(folder, 'qemu-io', '-f', 'qcow2', ...commands.flatMap((command) => ['-c', command]), name);
+}
+
+const WRITES = ['write -q -P 1 0 200k', 'write -q -P 2 1M 100k', 'write -q -P 3 3000k 300k', 'write -q -z 1500k 64k'];
+const MORE = ['write -q -P 7 100k 150k', 'write -q -P 8 2M 60k', 'write -q -P 9 3100k 20k'];
+
+function oneDisk(folder: string): void {
+  disk(folder, 'disk');
+  write(folder, 'disk', ...WRITES);
+}
+
+function chain(folder: string): void {
+  oneDisk(folder);
+  disk(folder, 'top', 'cluster_size=16k', ['-b', 'disk', '-F', 'qcow2']);
+  write(folder, 'top', ...MORE);
+}
+
+function withSnapshot(folder: string): void {
+  oneDisk(folder);
+  tool(folder, 'qemu-img', 'snapshot', '-c', 'first', 'disk');
+  write(folder, 'disk', ...MORE);
+}
+
+const ZERO_REFCOUNTS = `
+  const fs = require('fs');
+  const fd = fs.openSync(process.argv[1], 'r+');
+  const entry = (at) => { const b = Buffer.alloc(8); fs.readSync(fd, b, 0, 8, at); return Number(b.readBigUInt64BE()); };
+  fs.writeSync(fd, Buffer.alloc(4096), 0, 4096, entry(entry(48)));`;
+
+/** A disk whose refcounts are all wrong: the block that counts them is zero. */
+function withoutRefcounts(folder: string): void {
+  oneDisk(folder);
+  tool(folder, process.execPath, '-e', ZERO_REFCOUNTS, join(folder, 'disk'));
+}
+
+export const OPERATIONS: readonly Operation[] = [
+  {
+    name: 'convert',
+    prepare: oneDisk,
+    words: ['convert', '-O', 'qcow2', '-t', 'writeback', 'disk', 'new'],
+    images: ['disk'],
+    made: 'new',
+  },
+  { name: 'commit', prepare: chain, words: ['commit', '-q', 'top'], images: ['top'] },
+  { name: 'stream', prepare: chain, words: ['stream', '-q', 'top'], images: ['disk', 'top'] },
+  {
+    name: 'check -r all',
+    prepare: withoutRefcounts,
+    words: ['check', '-q', '-r', 'all', 'disk'],
+    images: ['disk'],
+    repairs: true,
+  },
+  { name: 'snapshot -c', prepare: oneDisk, words: ['snapshot', '-c', 'new', 'disk'], images: ['disk'] },
+  { name: 'snapshot -a', prepare: withSnapshot, words: ['snapshot', '-a', 'first', 'disk'], images: ['disk'] },
+  { name: 'snapshot -d', prepare: withSnapshot, words: ['snapshot', '-d', 'first', 'disk'], images: ['disk'] },
+  { name: 'resize, larger', prepare: oneDisk, words: ['resize', '-q', 'disk', '600M'], images: ['disk'] },
+  { name: 'resize, smaller', prepare: oneDisk, words: ['resize', '-q', '--shrink', 'disk', '2M'], images: ['disk'] },
+  { name: 'amend compat', prepare: oneDisk, words: ['amend', '-q', '-o', 'compat=0.10', 'disk'], images: ['disk'] },
+  {
+    name: 'amend refcount_bits',
+    prepare: oneDisk,
+    words: ['amend', '-q', '-o', 'refcount_bits=64', 'disk'],
+    images: ['disk'],
+  },
+];
