@@ -80,7 +80,7 @@ export class Ours implements Side {
 
   async addBitmap(image: MatrixImage, name: string, granularity: number): Promise<void> {
     await this.#with(image, {}, async (disk) => {
-      disk.addBitmap(name, granularity);
+      await disk.addBitmap(name, { granularity, persistent: true });
     });
   }
 

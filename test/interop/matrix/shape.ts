@@ -52,7 +52,7 @@ export function drawShape(random: Random): ImageShape {
       preallocation: random.chance(0.2) ? 'metadata' : 'off',
       backing: random.pick(['none', 'none', 'shorter', 'longer']),
       snapshots: random.chance(0.5),
-      bitmaps: false,
+      bitmaps: random.chance(0.5),
       size: sizeKib * KIB + random.below(8) * SECTOR,
     };
     if (shape.encryption === 'luks' && shape.maker === 'theirs' && !random.chance(THEIR_ENCRYPTED)) continue;
