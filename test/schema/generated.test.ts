@@ -28,6 +28,8 @@ interface SchemaInfo {
 
 /** Members that Debian's QEMU does not have. */
 const OURS = new Set([
+  'BlockdevOptions(qcow2).discard-no-unref',
+  'blockdev-add(qcow2).discard-no-unref',
   'BlockdevOptions(nbd).x-multi-conn',
   'blockdev-add(nbd).x-multi-conn',
   'nbd-server-start.handshake-max-seconds',

@@ -129,6 +129,25 @@ export const create: Effects = {
     'is a bit of the header',
     async () => expect(await field({ 'lazy-refcounts': true }, 84, 4)).to.equal(1),
   ],
+  'BlockdevCreateOptionsQcow2.data-file': [
+    'is the file for the content, which the header names',
+    async () => {
+      const bench = makeBench();
+      bench.host.writeFile('/data', new Uint8Array(0));
+      await createdQcow2(bench, { 'data-file': { driver: 'file', filename: '/data' } });
+      expect(Buffer.from(bench.host.readFile(PATH, 0, 4096)).toString('latin1')).to.include('data');
+      expect(bench.host.readFile(PATH, 79, 1)[0]).to.equal(4);
+    },
+  ],
+  'BlockdevCreateOptionsQcow2.data-file-raw': [
+    'is a bit of the header',
+    async () => {
+      const bench = makeBench();
+      bench.host.writeFile('/data', new Uint8Array(0));
+      await createdQcow2(bench, { 'data-file': { driver: 'file', filename: '/data' }, 'data-file-raw': true });
+      expect(bench.host.readFile(PATH, 95, 1)[0]).to.equal(2);
+    },
+  ],
   'BlockdevCreateOptionsQcow2.compression-type': [
     'is how clusters are compressed',
     async () => expect(await field({ 'compression-type': 'zstd' }, 104, 1)).to.equal(1),

@@ -134,13 +134,39 @@ export const qcow2Effects: Effects = {
         const { id } = await node.abilities.snapshots!.create({ name: 'old' });
         await node.write(0, new Uint8Array(SIZE).fill(2));
         await node.flush();
-        const before = bench.host.count('punchHole');
+        const count = (): number => bench.host.count('punchHole') + bench.host.count('discard');
+        const before = count();
         await node.abilities.snapshots!.remove(id);
         await node.flush();
-        return bench.host.count('punchHole') - before;
+        return count() - before;
       };
       expect(await punched(true)).to.be.greaterThan(0);
       expect(await punched(false)).to.equal(0);
+    },
+  ],
+  'BlockdevOptionsQcow2.data-file': [
+    'is where the content lies',
+    async () => {
+      const bench = withFile();
+      bench.host.writeFile('/data', new Uint8Array(0));
+      await createdQcow2(bench, { 'data-file': { driver: 'file', filename: '/data' } });
+      const node = await opened(bench, qcow2({ 'data-file': { driver: 'file', filename: '/data' } }));
+      await node.write(512, new Uint8Array(512).fill(3));
+      expect(bench.host.readFile('/data', 512, 1)[0]).to.equal(3);
+    },
+  ],
+  'BlockdevOptionsQcow2.discard-no-unref': [
+    'keeps the place of what is discarded, or not',
+    async () => {
+      const kept = async (keep: boolean): Promise<boolean> => {
+        const bench = await written();
+        const node = await opened(bench, qcow2({ discard: 'unmap', 'discard-no-unref': keep }));
+        await node.discard(0, CLUSTER);
+        await node.flush();
+        return (await node.blockStatus(0, CLUSTER)).offset > 0;
+      };
+      expect(await kept(true)).to.equal(true);
+      expect(await kept(false)).to.equal(false);
     },
   ],
   'BlockdevOptionsQcow2.cache-size': [

@@ -82,7 +82,6 @@ function checkMethod({ header }: HeaderArea, { encrypt }: DriverOptions, path: s
   const refuse = (code: 'invalid-argument' | 'unsupported', message: string): never => {
     throw BlockError.at(path, code, message, { operation: 'open' });
   };
-  if (cryptMethod > CRYPT_LUKS) refuse('unsupported', `Unsupported encryption method ${cryptMethod}`);
   if (cryptMethod === 0) {
     if (encrypt === undefined) return;
     refuse('invalid-argument', `No encryption in image header, but options specified format '${encrypt.format}'`);

@@ -202,7 +202,10 @@ function checkFields(header: Qcow2Header, path: string): void {
     if (header.backingFileSize > room) throw invalid(path, 'Backing file name too long', Field.backingFileSize);
   }
   if (header.cryptMethod > 2) {
-    throw invalid(path, `Unsupported encryption method ${header.cryptMethod}`, Field.cryptMethod);
+    throw BlockError.at(path, 'unsupported', `Unsupported encryption method ${header.cryptMethod}`, {
+      offset: Field.cryptMethod,
+      operation: 'open',
+    });
   }
   const misplaced = (offset: number): boolean => offset % clusterSize !== 0;
   if (header.refcountTableClusters === 0) {
