@@ -236,13 +236,10 @@ describe('command line: jobs', function () {
     ['mirror --target=x --bitmap=b top.qcow2', "option '--bitmap' is not supported yet"],
     ['backup --target=x --format=raw --compress top.qcow2', 'Compression not supported for this file format'],
     ['backup --target=x --max-workers=0 top.qcow2', "Parameter 'max-workers' expects a number from 1 to 64"],
-    ['check -r leaks top.qcow2', "option '-r' is not supported yet"],
     ['convert -C -S 4k -O raw top.qcow2 x', 'Cannot enable copy offloading when -S is used'],
     ['convert --bitmaps -O qcow2 top.qcow2 x', "option '--bitmaps' is not supported yet"],
     ['convert -O raw top.qcow2 mid.qcow2 x', 'several source images are not supported yet'],
     ['create -f qcow2 -o extended_l2=on x 1M', "x: option 'extended_l2=on' is not supported yet"],
-    ['create -f qcow2 -o encrypt.format=luks x 1M', "x: option 'encrypt.format' is not supported yet"],
-    ['resize top.qcow2 1G', "command 'resize' is not supported yet"],
     ['convert --progress=loud -O raw top.qcow2 x', '--progress must be used with bar, json or none as argument.'],
   ] as const) {
     it(`refuses: ${words}`, () => {

@@ -15,13 +15,13 @@ import type { ServePlan } from './plan.js';
 /** Opens these nodes, and resolves with the topmost. Rejects with an error in qemu-nbd's words. */
 export async function openServedImage(session: Session, plan: ServePlan): Promise<BlockNode> {
   const image = await openBase(session, plan);
-  const content = plan.snapshot ? await addOverlay(session, image, plan) : image;
+  const content = plan.forgets ? await addOverlay(session, image, plan) : image;
   return plan.offset === null ? content : addWindow(session.graph, content, plan.offset);
 }
 
 async function openBase({ graph }: Session, plan: ServePlan): Promise<BlockNode> {
   const { image, imageOpts, format, cache } = plan;
-  const readOnly = plan.readOnly || plan.snapshot;
+  const readOnly = plan.readOnly || plan.forgets;
   try {
     return await openNode(graph, imageOpts ? parseImageOptions(image) : image, {
       format,

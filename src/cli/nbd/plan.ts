@@ -31,7 +31,7 @@ export interface ServePlan {
   bitmaps: readonly string[];
   allocationDepth: boolean;
   readOnly: boolean;
-  snapshot: boolean;
+  forgets: boolean;
   /** The byte of the image that the export starts at; null: the whole image is served without a window. */
   offset: number | null;
   cache: CacheMode;
@@ -121,7 +121,7 @@ export function servePlan(options: ParsedOptions, activated: boolean): ServePlan
     bitmaps: [...new Set(options.all('bitmap'))],
     allocationDepth: options.has('allocation-depth'),
     readOnly: options.has('read-only'),
-    snapshot: options.has('snapshot'),
+    forgets: options.has('snapshot'),
     offset: offsetOf(options),
     cache,
     engine: engineOf(options, cache),
