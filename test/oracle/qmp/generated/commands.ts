@@ -128,7 +128,7 @@ export class CommandGenerator {
     }
     if (type === 'bool') return this.#random.fraction() < 0.5;
     if (type === 'null') return null;
-    if (type === 'any') return this.#pick(WRONG);
+    if (type === 'any') return structuredClone(this.#pick(WRONG));
     const number = this.#pick(NUMBERS);
     return type.startsWith('u') || type === 'size' ? Math.abs(number) : number;
   }
@@ -150,10 +150,10 @@ export class CommandGenerator {
         delete object[member];
         break;
       case 1:
-        object[this.#pick(['bogus', 'node-name', 'x'])] = this.#pick(WRONG);
+        object[this.#pick(['bogus', 'node-name', 'x'])] = structuredClone(this.#pick(WRONG));
         break;
       default:
-        object[member] = this.#pick(WRONG);
+        object[member] = structuredClone(this.#pick(WRONG));
     }
   }
 }

@@ -62,6 +62,8 @@ async function ask({ daemon, folder }: Side, message: Json): Promise<string> {
   // How long image files have become is each program's own affair.
   const text = JSON.stringify(filtered(answer))
     .replace(/"(virtual-size|wr_highest_offset)":\d+/g, '"$1":0')
+    // When a snapshot was made; QEMU's storage daemon takes the time of day for the machine's clock, too.
+    .replace(/"(date|vm-clock)-(n?sec)":\d+/g, '"$1-$2":0')
     // A threshold beyond the largest number is shown as that; as a negative one there.
     .replace(/"write_threshold":-\d+/g, `"write_threshold":${Number.MAX_SAFE_INTEGER}`);
   return text.replaceAll(folder, 'DIR');
