@@ -86,7 +86,7 @@ class Round {
     const factor = this.#image.shape.backing === 'shorter' ? 0.6 : 1.3;
     const shape: ImageShape = {
       ...this.#image.shape,
-      ...{ version: 3, clusterBytes: 65536, refcountBits: 16, extendedL2: false, compression: 'none' },
+      ...{ version: 3, clusterBytes: 65536, refcountBits: 16, compression: 'none' },
       ...{ encryption: 'none', dataFile: 'none', lazyRefcounts: false, preallocation: 'off', backing: 'none' },
       size: roundUp(size * factor, 512),
     };

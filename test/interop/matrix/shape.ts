@@ -12,7 +12,6 @@ export interface ImageShape {
   version: 2 | 3;
   clusterBytes: number;
   refcountBits: number;
-  extendedL2: boolean;
   compression: 'none' | 'zlib' | 'zstd';
   encryption: 'none' | 'luks';
   dataFile: 'none' | 'plain' | 'raw';
@@ -44,7 +43,6 @@ export function drawShape(random: Random): ImageShape {
       version: random.chance(0.25) ? 2 : 3,
       clusterBytes,
       refcountBits: random.pick([1, 2, 4, 8, 16, 16, 32, 64]),
-      extendedL2: false,
       compression: random.pick(['none', 'zlib', 'zstd']),
       encryption: random.chance(0.3) ? 'luks' : 'none',
       dataFile: random.pick(['none', 'none', 'none', 'plain', 'raw']),
@@ -61,13 +59,11 @@ export function drawShape(random: Random): ImageShape {
 }
 
 function isPossible(shape: ImageShape): boolean {
-  const { version, clusterBytes, refcountBits, extendedL2, compression, encryption, dataFile } = shape;
+  const { version, refcountBits, compression, encryption, dataFile } = shape;
   if (version === 2) {
-    const needsVersion3 =
-      refcountBits !== 16 || extendedL2 || compression === 'zstd' || dataFile !== 'none' || shape.lazyRefcounts;
+    const needsVersion3 = refcountBits !== 16 || compression === 'zstd' || dataFile !== 'none' || shape.lazyRefcounts;
     if (needsVersion3 || shape.bitmaps || encryption !== 'none') return false;
   }
-  if (extendedL2 && clusterBytes < 16 * KIB) return false;
   if (compression !== 'none' && (encryption !== 'none' || dataFile !== 'none')) return false;
   if (dataFile === 'raw' && shape.backing !== 'none') return false;
   // Preallocated clusters that nobody wrote decrypt to noise, in every program. Of encrypted data files: docs/formats/qcow2.md.
@@ -75,8 +71,8 @@ function isPossible(shape: ImageShape): boolean {
   // QEMU makes no snapshots of an image whose content lies in another file. Two snapshots, the disk, and one that is applied count up to four, and
   // compressed clusters share theirs with others.
   if (shape.snapshots && (dataFile !== 'none' || refcountBits < (compression === 'none' ? 4 : 8))) return false;
-  // QEMU 7.2 preallocates over a backing file only with extended L2 entries, as what hides it there is the subclusters' state.
-  return !(shape.backing !== 'none' && shape.preallocation !== 'off' && !extendedL2);
+  // QEMU 7.2 does not preallocate over a backing file where entries are ordinary.
+  return shape.backing === 'none' || shape.preallocation === 'off';
 }
 
 /** The features that are not as in a plain image, for a title. */
@@ -87,7 +83,6 @@ export function describeShape(shape: ImageShape): string {
     `version ${version}`,
     `clusters of ${clusterBytes}`,
     refcountBits !== 16 && `refcounts of ${refcountBits} bits`,
-    shape.extendedL2 && 'extended L2',
     compression !== 'none' && compression,
     encryption !== 'none' && encryption,
     dataFile !== 'none' && `${dataFile} data file`,
@@ -99,12 +94,4 @@ export function describeShape(shape: ImageShape): string {
     `${shape.size} bytes`,
   ];
   return words.filter((word) => word !== false).join(', ');
-}
-
-/** Pairs of values of two features: what a set of combinations covers. */
-export function pairsOf(shape: ImageShape): string[] {
-  const values = Object.entries(shape)
-    .filter(([name]) => name !== 'size')
-    .map(([name, value]) => `${name}=${value}`);
-  return values.flatMap((one, i) => values.slice(i + 1).map((other) => `${one} & ${other}`));
 }
