@@ -19,6 +19,12 @@ const WORDS: Readonly<Partial<Record<string, (finding: CheckFinding) => string>>
     `ERROR: coffset=0x${hex(hostOffset)}: copied flag must never be set for compressed clusters`,
   'compressed-in-data-file': ({ index, entry }) =>
     `ERROR compressed cluster ${index} with data file, entry=0x${hex(entry)}`,
+  'subcluster-bitmap': ({ content, index, entry, hostOffset }) => {
+    if (content === 'none') return 'ERROR: Unallocated cluster has non-zero subcluster allocation map';
+    if (content === 'data')
+      return `ERROR offset=${hex(hostOffset)}: Allocated cluster has corrupted subcluster allocation bitmap`;
+    return `ERROR compressed cluster ${index} with non-zero subcluster allocation bitmap, entry=0x${hex(entry)}`;
+  },
   'reserved-bits': ({ table, index, entry }) => {
     if (table === 'refcount-table') return `ERROR refcount table entry ${index} has reserved bits set`;
     return `ERROR found ${table === 'l1' ? 'L1' : 'l2'} entry with reserved bits set: ${hex(entry)}`;

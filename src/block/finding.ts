@@ -22,6 +22,7 @@ export function exact(digits: Hex): Exact {
  * - `copied-flag`: the flag "refcount is one" of an entry is not what the refcount says
  * - `compressed-copied-flag`: that flag is set for compressed data
  * - `compressed-in-data-file`: an entry says compressed data, and the content lies in an external data file
+ * - `subcluster-bitmap`: an entry's bitmap of subclusters contradicts itself, or the entry
  * - `reserved-bits`: an entry has bits set that must be zero
  * - `unaligned`: an entry points to no cluster's begin
  * - `beyond-end-of-file`: something in use lies behind the end of the file
@@ -36,6 +37,7 @@ export type FindingKind =
   | 'copied-flag'
   | 'compressed-copied-flag'
   | 'compressed-in-data-file'
+  | 'subcluster-bitmap'
   | 'reserved-bits'
   | 'unaligned'
   | 'beyond-end-of-file'
@@ -54,8 +56,8 @@ export interface CheckFinding {
   index?: number;
   /** The entry as the table has it. */
   entry?: Hex;
-  /** What the entry is for: `preallocated` is a cluster that reads as zeroes. */
-  content?: 'data' | 'preallocated';
+  /** What the entry is for: `preallocated` is a cluster that reads as zeroes, `none` is no cluster. */
+  content?: 'data' | 'preallocated' | 'compressed' | 'none';
   /** Number of the host cluster. */
   cluster?: number;
   /** What the finding is about, or what the entry points to: bytes in the file. */

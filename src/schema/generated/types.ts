@@ -1116,6 +1116,8 @@ export interface BlockdevCreateOptionsQcow2 {
   'refcount-bits'?: number;
   /** refcounts may be written late (default: off) */
   'lazy-refcounts'?: boolean;
+  /** clusters have 32 subclusters, which are allocated one by one (default: off) */
+  'extended-l2'?: boolean;
   /** compression method of compressed clusters (default: zlib) */
   'compression-type'?: Qcow2CompressionType;
   /** how the image is encrypted (default: not at all) */

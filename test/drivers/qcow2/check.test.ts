@@ -31,6 +31,7 @@ const LAYOUT: CheckLayout = {
   refcountTableOffset: CLUSTER as HostOffset,
   refcountTableClusters: 1,
   refcountOrder: 4,
+  incompatibleFeatures: 0n,
 };
 
 function smallImage(): Buffer {

@@ -33,6 +33,8 @@ export interface Shape {
   /** Bytes of the backing file; 0 for none. */
   backingSize: number;
   compression: 'zlib' | 'zstd';
+  /** L2 entries are extended. */
+  extended?: boolean;
   /** The content lies in a file of its own; `raw`: which reads as the disk does. */
   dataFile?: 'plain' | 'raw';
 }
@@ -41,8 +43,9 @@ export const TOP = '/top.qcow2';
 export const DATA = '/top.raw';
 
 export function randomShape(random: Random): Shape {
-  const version = random.chance(0.25) ? 'v2' : 'v3';
-  const clusterSize = random.pick([512, 512, 1024, 4096, 65536]);
+  const extended = random.chance(0.3);
+  const version = !extended && random.chance(0.25) ? 'v2' : 'v3';
+  const clusterSize = extended ? random.pick([16384, 65536]) : random.pick([512, 512, 1024, 4096, 65536]);
   const most = Math.min(600, Math.ceil((4 << 20) / clusterSize));
   const size = random.between(1, most * (clusterSize / SECTOR)) * SECTOR;
   return {
@@ -51,6 +54,7 @@ export function randomShape(random: Random): Shape {
     refcountBits: version === 'v2' ? 16 : random.pick([1, 2, 4, 8, 16, 16, 32, 64]),
     size,
     backingSize: random.chance(0.5) ? 0 : random.between(1, (size * 1.3) / SECTOR) * SECTOR,
+    extended,
     compression: version === 'v3' && random.chance(0.3) ? 'zstd' : 'zlib',
   };
 }
@@ -110,6 +114,7 @@ export class ModelRun {
         version: shape.version,
         'cluster-size': shape.clusterSize,
         'refcount-bits': shape.refcountBits,
+        'extended-l2': shape.extended,
         'compression-type': shape.compression,
         ...(shape.dataFile !== undefined && {
           'data-file': { driver: 'file', filename: DATA },

@@ -8,6 +8,7 @@ import { noteFlag } from './check-flags.js';
 import type { CheckState, L1Table } from './check-state.js';
 import { type TablePointer, visitTables } from './check-tables.js';
 import { hasReservedBits, hostIn, isCompressed, isCopied, isZero } from './l2-codec.js';
+import { dataIn, zeroesIn } from './l2-extended.js';
 import {
   blockPointerHex,
   blockPointerTarget,
@@ -82,6 +83,7 @@ export class ReferenceCounter {
     const fastCount = Math.min(254, refcountMax);
     const { entryBytes } = state.codec;
     const isExternal = state.layout.isExternal === true;
+    const extended = state.codec.subclusters > 1;
     let allocated = 0;
     let fragmented = 0;
     let compressed = 0;
@@ -89,6 +91,7 @@ export class ReferenceCounter {
     for (let position = 0; position < table.byteLength; position += entryBytes) {
       const high = table.getUint32(position);
       const low = table.getUint32(position + 4);
+      if (extended && this.#hasWrongBitmap(l1Index, table, position)) continue;
       if (high === 0 && low === 0) continue;
       if (isCompressed(high)) {
         if (isExternal) {
@@ -125,7 +128,7 @@ export class ReferenceCounter {
         continue;
       }
       if (!Number.isInteger(cluster)) {
-        const content = isZero(low) ? 'preallocated' : 'data';
+        const content = isZero(low) && !extended ? 'preallocated' : 'data';
         state.badEntry({ kind: 'unaligned', ...this.#placeOf(l1Index, position), content, hostOffset: offset });
       }
       if (active) noteFlag(state, high, offset);
@@ -135,6 +138,29 @@ export class ReferenceCounter {
     result.allocatedClusters += allocated;
     result.fragmentedClusters += fragmented;
     result.compressedClusters += compressed;
+  }
+
+  /** Reports what is wrong with the bitmap of an extended entry; true where the entry is not counted then. */
+  #hasWrongBitmap(l1Index: number, table: DataView, position: number): boolean {
+    const zeroes = zeroesIn(table, position);
+    const data = dataIn(table, position);
+    const high = table.getUint32(position);
+    const compressed = isCompressed(high);
+    if ((zeroes | data) === 0) return false;
+    const low = table.getUint32(position + 4);
+    const hostOffset = hostIn(high, low);
+    if (!compressed && (zeroes & data) === 0 && (hostOffset !== 0 || data === 0)) return false;
+    const entry = `0x${wordsToHex(high, low)}` as const;
+    const content = compressed ? 'compressed' : hostOffset === 0 ? 'none' : 'data';
+    const where = content === 'data' ? { hostOffset } : {};
+    this.#state.corruption({
+      kind: 'subcluster-bitmap',
+      ...this.#placeOf(l1Index, position),
+      entry,
+      content,
+      ...where,
+    });
+    return content !== 'data';
   }
 
   /** Reports a cluster of an external data file without the copied flag: nobody else ever refers to it. */

@@ -3,7 +3,9 @@
 import type { CheckResult } from '../../../block/abilities.js';
 import type { Child } from '../../../block/child.js';
 import type { CheckFinding, Exact } from '../../../block/finding.js';
-import { L2Codec } from './l2-codec.js';
+import { geometryOf } from './header.js';
+import type { L2Codec } from './l2-codec.js';
+import { makeL2Codec } from './l2-extended.js';
 import type { RefcountTally } from './refcount-tally.js';
 import { type ClusterIndex, type HostOffset, plus } from './types.js';
 
@@ -20,6 +22,7 @@ export interface CheckLayout {
   refcountTableClusters: number;
   /** log2 of the refcount width in bits. */
   refcountOrder: number;
+  incompatibleFeatures: bigint;
   /** The content lies in an external data file, where nothing is counted. */
   isExternal?: boolean;
   /** 2: LUKS, whose ciphertext depends on the place in the file: data cannot be moved without the key. */
@@ -106,7 +109,7 @@ export class CheckState {
     this.layout = layout;
     this.#report = report;
     this.clusterBytes = 2 ** layout.clusterBits;
-    this.codec = new L2Codec(layout.version, layout.clusterBits, layout.isExternal);
+    this.codec = makeL2Codec(geometryOf(layout), layout.isExternal);
     this.fileLength = file.length;
     this.clusterCount = Math.ceil(file.length / this.clusterBytes);
     this.refcountMax = layout.refcountOrder >= 5 ? Number.MAX_SAFE_INTEGER : 2 ** (2 ** layout.refcountOrder) - 1;

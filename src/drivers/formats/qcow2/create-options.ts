@@ -52,7 +52,7 @@ export const QCOW2_CREATE_OPTIONS: CreateOptions = {
       member: 'encrypt.format',
       values: { on: 'qcow' },
     },
-    { name: 'extended_l2', kind: 'bool (on/off)', help: 'Not supported yet: off only', member: null },
+    { name: 'extended_l2', kind: 'bool (on/off)', help: 'Extended L2 tables', member: 'extended-l2' },
     { name: 'lazy_refcounts', kind: 'bool (on/off)', help: 'Postpone refcount updates', member: 'lazy-refcounts' },
     {
       name: 'preallocation',

@@ -34,6 +34,7 @@ import {
   MAX_L1_BYTES,
   MAX_REFCOUNT_TABLE_BYTES,
   MIN_CLUSTER_BITS,
+  MIN_EXTENDED_CLUSTER_BITS,
   makeGeometry,
   NO_HOST,
   SECTOR,
@@ -97,7 +98,7 @@ function refuse(path: string, code: 'invalid-argument' | 'unsupported' | 'limit'
 
 /** Checks the options and settles the geometry. Messages are QEMU's. */
 function checkOptions(options: Qcow2CreateOptions, path: string): Geometry {
-  const { compat = '1.1', clusterSize = 65536, refcountBits = 16, preallocation = 'off' } = options;
+  const { compat = '1.1', clusterSize = 65536, refcountBits = 16, preallocation = 'off', extendedL2 = false } = options;
   if (!['0.10', 'v2', '1.1', 'v3'].includes(compat)) {
     throw refuse(path, 'invalid-argument', `Parameter 'version' does not accept value '${compat}'`);
   }
@@ -105,6 +106,21 @@ function checkOptions(options: Qcow2CreateOptions, path: string): Geometry {
   const clusterBits = Math.log2(clusterSize);
   if (!Number.isInteger(clusterBits) || clusterBits < MIN_CLUSTER_BITS || clusterBits > MAX_CLUSTER_BITS) {
     throw refuse(path, 'invalid-argument', 'Cluster size must be a power of two between 512 and 2048k');
+  }
+  if (extendedL2 && version === 2) {
+    throw refuse(
+      path,
+      'invalid-argument',
+      'Extended L2 entries are only supported with compatibility level 1.1 and above (use version=v3 or greater)',
+    );
+  }
+  if (extendedL2 && clusterBits < MIN_EXTENDED_CLUSTER_BITS) {
+    const least = 2 ** MIN_EXTENDED_CLUSTER_BITS;
+    throw refuse(
+      path,
+      'invalid-argument',
+      `Extended L2 entries are only supported with cluster sizes of at least ${least} bytes`,
+    );
   }
   const refcountOrder = Math.log2(refcountBits);
   if (!Number.isInteger(refcountOrder) || refcountOrder < 0 || refcountOrder > 6) {
@@ -147,7 +163,7 @@ function checkOptions(options: Qcow2CreateOptions, path: string): Geometry {
     throw refuse(path, 'invalid-argument', 'Data file name too long');
   }
   if (backingFile === '') throw refuse(path, 'invalid-argument', 'Expected backing file name, got empty string');
-  if (backingFile !== null && preallocation !== 'off') {
+  if (backingFile !== null && preallocation !== 'off' && !extendedL2) {
     throw refuse(
       path,
       'invalid-argument',
@@ -161,13 +177,16 @@ function checkOptions(options: Qcow2CreateOptions, path: string): Geometry {
     throw refuse(path, 'invalid-argument', 'Backing file name too long');
   }
   checkUnsupported(options, path);
-  return makeGeometry(version, clusterBits, refcountOrder);
+  return makeGeometry(version, clusterBits, refcountOrder, extendedL2);
 }
 
 function checkUnsupported(options: Qcow2CreateOptions, path: string): void {
   const encrypted = (options.encryption ?? null) !== null;
   const asked: [boolean, string][] = [
-    [options.extendedL2 === true, 'extended L2 entries'],
+    [
+      options.extendedL2 === true && (options.dataFile ?? null) !== null,
+      'extended L2 entries and an external data file',
+    ],
     [encrypted && (options.dataFile ?? null) !== null, 'an encrypted external data file'],
   ];
   for (const [wanted, name] of asked) {
@@ -260,7 +279,10 @@ function makeHeaderBytes(layout: Layout, options: Qcow2CreateOptions): Uint8Arra
     refcountTableClusters: layout.tableClusters,
     nbSnapshots: 0,
     snapshotsOffset: 0,
-    incompatibleFeatures: (zstd ? Incompatible.compression : 0n) | (dataFile === null ? 0n : Incompatible.dataFile),
+    incompatibleFeatures:
+      (zstd ? Incompatible.compression : 0n) |
+      (dataFile === null ? 0n : Incompatible.dataFile) |
+      (geometry.extendedL2 ? Incompatible.extendedL2 : 0n),
     compatibleFeatures: options.lazyRefcounts ? Compatible.lazyRefcounts : 0n,
     autoclearFeatures: options.dataFileRaw ? Autoclear.dataFileRaw : 0n,
     refcountOrder: geometry.refcountOrder,

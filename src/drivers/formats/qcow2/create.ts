@@ -5,7 +5,7 @@ import type { Child } from '../../../block/child.js';
 import { makeRoom } from '../../../block/create.js';
 import type { NewVolume } from '../luks/volume.js';
 import { cryptPlace, type Layout, place, planQcow2, preallocationOf, type Qcow2CreateOptions } from './create-plan.js';
-import { L2Codec } from './l2-codec.js';
+import { makeL2Codec } from './l2-extended.js';
 import { POINTER_BYTES, putPointer } from './pointer-codec.js';
 import { fillRefcountOnes } from './refcount-codec.js';
 
@@ -52,10 +52,10 @@ export async function createQcow2(
     await writeTable(file, l1Offset, layout.l1Entries, POINTER_BYTES, (view, slot, index) =>
       putPointer(view, slot, place(layout, l2Start + index), true),
     );
-    const codec = new L2Codec(layout.geometry.version, layout.geometry.clusterBits);
+    const codec = makeL2Codec(layout.geometry);
     const first = dataFile === null ? dataStart : 0;
     await writeTable(file, l2Start * clusterSize, layout.mapped, codec.entryBytes, (view, slot, index) =>
-      codec.putNormal(view, slot, place(layout, first + index)),
+      codec.putPreallocated(view, slot, place(layout, first + index)),
     );
   }
   if (volume !== null) {

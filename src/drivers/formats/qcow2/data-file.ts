@@ -70,6 +70,11 @@ export class DataFile {
     return this.file.writeZeroes(host, length);
   }
 
+  /** As `ImageFile.discard`. */
+  discard(host: HostOffset, length: number): Promise<void> {
+    return this.file.discard(host, length);
+  }
+
   /** Ends the use of the content. */
   close(): void {}
 

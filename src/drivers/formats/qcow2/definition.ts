@@ -26,6 +26,7 @@ import {
   Extension,
   extensionText,
   Field,
+  geometryOf,
   type HeaderArea,
   hasQcow2Magic,
   Incompatible,
@@ -34,7 +35,7 @@ import {
 } from './header.js';
 import { QCOW2_DETAIL_ORDER } from './info.js';
 import { checkOptions, type DriverOptions, QCOW2_USE_OPTIONS } from './options.js';
-import { type HostOffset, makeGeometry } from './types.js';
+import type { HostOffset } from './types.js';
 
 /** Reads the header with its extensions, which may take a whole cluster. Nearly always the first 64 KiB have all of it. */
 async function readHeader(file: Child): Promise<Uint8Array> {
@@ -73,7 +74,7 @@ async function openQcow2(
   checkFeatures(area, path, !node.readOnly && !forRepair, onlyHeader);
   checkExtent(file, header.l1TableOffset, header.l1Size * 8, 'Active L1 table');
   checkExtent(file, header.refcountTableOffset, 1, 'Reference count table');
-  checkOptions(own, makeGeometry(header.version, header.clusterBits, header.refcountOrder), path);
+  checkOptions(own, geometryOf(header), path);
   const dataFile = onlyHeader ? null : await openDataFile(openChild, file, area, own);
   const encryption = await withLink(file, look, (link) => openEncryption(graph, link, area, own, onlyHeader));
   const opened = new Qcow2Node(graph, node, own, file, dataFile, encryption, area, head, ROLES.image.permissions(use));
@@ -193,6 +194,7 @@ function createOptions(options: CreateMembers, path: string, dataFile?: string):
     backingFormat: options['backing-fmt'],
     compressionType: options['compression-type'],
     preallocation: options.preallocation,
+    extendedL2: options['extended-l2'],
     encryption:
       encrypt === undefined
         ? null

@@ -30,6 +30,7 @@ import {
   Autoclear,
   Extension,
   extensionText,
+  geometryOf,
   type HeaderArea,
   Incompatible,
   parseHeader,
@@ -48,7 +49,7 @@ import { repairDirty, repairImage } from './repair-image.js';
 import { resizeImage } from './resize.js';
 import { SnapshotDesk } from './snapshot-desk.js';
 import { statusOf, statusSync } from './status.js';
-import { type GuestExtent, type GuestOffset, type HostOffset, makeGeometry, SECTOR } from './types.js';
+import { type GuestExtent, type GuestOffset, type HostOffset, SECTOR } from './types.js';
 import { writeGuest, writeInPlace } from './write.js';
 import { discardGuest, zeroGuest } from './zero.js';
 
@@ -100,7 +101,7 @@ export class Qcow2Node extends FormatNode {
   /** The image with this header in memory, without its tables. */
   #makeImage(area: HeaderArea, head: Uint8Array): Qcow2Image {
     const { graph } = this;
-    const { version, clusterBits, refcountOrder, incompatibleFeatures } = area.header;
+    const { incompatibleFeatures } = area.header;
     const isExternal = (incompatibleFeatures & Incompatible.dataFile) !== 0n;
     const content = this.children.get(DATA_FILE)?.node.length ?? 0;
     return new Qcow2Image(
@@ -111,7 +112,7 @@ export class Qcow2Node extends FormatNode {
       area,
       head.slice(0, SECTOR),
       {
-        caches: cacheTables(this.#own, makeGeometry(version, clusterBits, refcountOrder), area.header),
+        caches: cacheTables(this.#own, geometryOf(area.header), area.header),
         overlapKinds: overlapKinds(this.#own),
         discards: discardPolicy(this.#own, this.discardMode),
       },

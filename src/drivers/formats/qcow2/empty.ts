@@ -3,7 +3,8 @@
 import { roundUp } from '../../../util/numbers.js';
 import { ExternalData } from './external-data.js';
 import type { Qcow2Image } from './image.js';
-import { Kind } from './l2-codec.js';
+import { Kind, type L2Entry } from './l2-codec.js';
+import type { Table } from './table-cache.js';
 import { reserveEntry } from './table-space.js';
 import type { GuestOffset } from './types.js';
 import { changeEntries, unmap } from './zero.js';
@@ -38,18 +39,30 @@ async function dropContent(image: Qcow2Image, data: ExternalData): Promise<void>
   }
 }
 
-/** Unmaps all clusters that begin at or after guest offset `from`. A later commit makes that durable. */
+/** Unmaps all subclusters that begin at or after guest offset `from`, but for the end of a compressed cluster. A later commit makes that durable. */
 export async function dropFrom(image: Qcow2Image, from: GuestOffset): Promise<void> {
-  const { clusterSize, l2Span } = image.geometry;
-  const start = roundUp(from, clusterSize);
+  const { subclusterSize, l2Span } = image.geometry;
+  const start = roundUp(from, subclusterSize);
   const firstTable = Math.ceil(start / l2Span);
   const partEnd = (Math.min(firstTable, image.mapping.l1.entries) * l2Span) as GuestOffset;
   if (partEnd > start && (await mapsAnything(image, start, partEnd))) {
-    await changeEntries(image, start, partEnd, false, (table, slot, entry) => {
-      if (entry.kind !== Kind.unallocated) unmap(image, table, slot, entry, true);
+    await changeEntries(image, start, partEnd, false, (table, slot, entry, _guest, wanted) => {
+      if (entry.kind !== Kind.unallocated) unmapPart(image, table, slot, entry, wanted);
     });
   }
   await dropTables(image, firstTable);
+}
+
+/** Makes the subclusters `wanted` of an entry unallocated. */
+function unmapPart(image: Qcow2Image, table: Table, slot: number, entry: L2Entry, wanted: number): void {
+  const { mapping } = image;
+  if (wanted === mapping.codec.all) {
+    unmap(image, table, slot, entry, true);
+    return;
+  }
+  if (entry.kind === Kind.compressed) return;
+  const data = (entry.data & ~wanted) >>> 0;
+  mapping.setSubclusters(table, slot, { ...entry, data, zeroes: (entry.zeroes & ~wanted) >>> 0 });
 }
 
 /** True where anything is mapped in [start, end), a range of one L2 table. Checked first, since changing a table may need space on the disk. */
@@ -62,10 +75,11 @@ async function mapsAnything({ mapping, geometry }: Qcow2Image, start: GuestOffse
   }
   if (table === null) return false;
   const base = index * geometry.l2Span;
-  for (let slot = (start - base) / geometry.clusterSize; slot < (end - base) / geometry.clusterSize; slot++) {
-    if (mapping.codec.kind(table.view, slot) !== Kind.unallocated) return true;
-  }
-  return false;
+  const first = (start - base) / geometry.subclusterSize;
+  const count = (end - start) / geometry.subclusterSize;
+  return (
+    mapping.codec.kindAt(table.view, first) !== Kind.unallocated || mapping.codec.run(table.view, first, count) < count
+  );
 }
 
 /** Removes the L2 tables from index `first` on from the L1 table, and frees them and all clusters that they point to. */

@@ -8,12 +8,17 @@ import { putViewBe64, viewBe64, viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { decodeName } from '../../../util/name-bytes.js';
 import {
+  type Geometry,
   type HostOffset,
+  l1EntriesFor,
   MAX_BACKING_NAME_BYTES,
   MAX_CLUSTER_BITS,
   MAX_L1_BYTES,
   MAX_REFCOUNT_TABLE_BYTES,
+  MIN_EXTENDED_CLUSTER_BITS,
+  makeGeometry,
   SECTOR,
+  SUBCLUSTERS,
 } from './types.js';
 
 /** QEMU's limits, and ours. An L1 table of so many entries would be too long in any case; the limit is for the message. */
@@ -107,6 +112,18 @@ export interface HeaderArea {
   /** In the order of the file, unknown ones too. */
   extensions: HeaderExtension[];
   backingFile: string | null;
+}
+
+/** The fields that the sizes of an image follow from. */
+type Shape = Pick<Qcow2Header, 'version' | 'clusterBits' | 'refcountOrder' | 'incompatibleFeatures'>;
+
+export function hasExtendedL2({ incompatibleFeatures }: Pick<Shape, 'incompatibleFeatures'>): boolean {
+  return (incompatibleFeatures & Incompatible.extendedL2) !== 0n;
+}
+
+/** The sizes that follow from a header. */
+export function geometryOf(header: Shape): Geometry {
+  return makeGeometry(header.version, header.clusterBits, header.refcountOrder, hasExtendedL2(header));
 }
 
 /** True where `head`, the start of a file, has the magic number of qcow (all versions). */
@@ -221,7 +238,10 @@ function checkFields(header: Qcow2Header, path: string): void {
   if (misplaced(header.snapshotsOffset)) throw invalid(path, 'Snapshot table offset invalid', Field.snapshotsOffset);
   if (header.l1Size > MAX_L1_BYTES / 8) throw invalid(path, 'Active L1 table too large', Field.l1Size);
   if (misplaced(header.l1TableOffset)) throw invalid(path, 'Active L1 table offset invalid', Field.l1TableOffset);
-  const needed = Math.ceil(header.size / (clusterSize * (clusterSize / 8)));
+  if (hasExtendedL2(header) && clusterBits < MIN_EXTENDED_CLUSTER_BITS) {
+    throw invalid(path, `Unsupported subcluster size: ${clusterSize / SUBCLUSTERS}`, Field.clusterBits);
+  }
+  const needed = l1EntriesFor(geometryOf(header), header.size);
   if (needed > MAX_L1_ENTRIES) throw invalid(path, 'Image is too big', Field.size);
   if (needed > header.l1Size) throw invalid(path, 'L1 table is too small', Field.l1Size);
   if (header.l1Size > 0 && header.l1TableOffset === 0) {

@@ -23,6 +23,7 @@ import {
   Autoclear,
   encodeHeader,
   Field,
+  geometryOf,
   type HeaderArea,
   type HeaderExtension,
   Incompatible,
@@ -31,6 +32,7 @@ import {
 import type { ImageFile } from './image-file.js';
 import { Intake } from './intake.js';
 import { ExternalMapping, Mapping } from './mapping.js';
+import { ExtendedMapping } from './mapping-extended.js';
 import type { CacheTables, DiscardPolicy, OverlapKind } from './options.js';
 import { MetadataIndex, overlapMessage } from './overlap.js';
 import { POINTER_BYTES, pointerTarget } from './pointer-codec.js';
@@ -40,7 +42,7 @@ import { Reclamation } from './reclamation.js';
 import { Refcounts } from './refcounts.js';
 import { readSnapshotL1 } from './snapshot-walk.js';
 import type { SnapshotTable } from './snapshots.js';
-import { type Geometry, type HostOffset, makeGeometry, NO_HOST, SECTOR } from './types.js';
+import { type Geometry, type HostOffset, NO_HOST, SECTOR } from './types.js';
 
 /** The node of an image. */
 export interface ImageOwner {
@@ -126,14 +128,15 @@ export class Qcow2Image {
     this.extensions = area.extensions;
     this.backingFile = area.backingFile;
     this.#firstSector = firstSector;
-    this.geometry = makeGeometry(area.header.version, area.header.clusterBits, area.header.refcountOrder);
+    this.geometry = geometryOf(area.header);
     this.backing = owner.backing;
     this.writable = owner.writable;
     this.#corrupted = owner.corrupted;
     this.length = owner.length;
     this.discards = settings.discards;
     this.reclamation = new Reclamation(this.data.written);
-    this.mapping = new (dataFile === null ? Mapping : ExternalMapping)(this, settings.caches.l2);
+    const ofEntries = this.geometry.extendedL2 ? ExtendedMapping : Mapping;
+    this.mapping = new (dataFile === null ? ofEntries : ExternalMapping)(this, settings.caches.l2);
     this.refcounts = new Refcounts(this, settings.caches.refcount);
     this.allocation = new Allocation(this);
     this.frees = new Frees(this);

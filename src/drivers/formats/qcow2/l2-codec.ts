@@ -1,4 +1,4 @@
-// The codec of L2 table entries, each of which describes one guest cluster (specification: "Cluster mapping"). Every part of the driver, the check
+// The codec of ordinary L2 table entries, each of which describes one guest cluster (specification: "Cluster mapping"). Every part of the driver, the check
 // included, reads and writes entries through this codec; no other code knows their length and bits.
 //
 //   bit  63       62           61 ..... 56   55 .......... 9   8 .... 1   0
@@ -8,6 +8,10 @@
 // "Copied" means that the refcount of the host cluster is exactly one, so that it may be written in place. "Further sectors" is the number of 512-byte
 // sectors after the first one that the compressed data may extend into. Its width in bits depends on the cluster size.
 //
+// An extended entry (l2-extended.ts) has a second word of 64 bits for its subclusters. To everybody but the codecs, a cluster with an ordinary entry has one
+// subcluster, so that there is one way to read, write and unmap clusters of both. What is asked of a `slot` is about an entry, what is asked of an `index` about one
+// subcluster: index = slot * subclusters + number of the subcluster. Bitmaps of subclusters are unsigned numbers, bit n is subcluster n.
+//
 // The codec keeps nothing between calls. `decode` returns an object; loops over very many entries ask for one property at a time (`kind`,
 // `host`), or take the two words of an entry apart themselves with `isCompressed`, `isCopied`, `hostIn` and `hasReservedBits`.
 
@@ -16,7 +20,11 @@ import { HIGH_WORD } from '../../../util/bytes.js';
 import { wordsToHex } from './pointer-codec.js';
 import { type HostOffset, L2_ENTRY_BYTES, SECTOR } from './types.js';
 
-/** Kinds of an entry, as numbers for the hot path. `bad`: the entry is invalid. `zeroAllocated`: reads as zeroes, and keeps a host cluster. */
+/**
+ * Kinds of an entry, or of a subcluster, as numbers for the hot path. `bad`: the entry is invalid. `zeroAllocated`: reads as zeroes, and keeps a host
+ * cluster. `mixed`: only of an entry, whose subclusters are of several kinds, or `preallocated`, which is only of a subcluster: it is unallocated, but has its place
+ * in a host cluster.
+ */
 export const Kind = {
   unallocated: 0,
   normal: 1,
@@ -24,6 +32,8 @@ export const Kind = {
   zeroPlain: 3,
   zeroAllocated: 4,
   bad: 5,
+  mixed: 6,
+  preallocated: 7,
 } as const;
 export type KindNumber = (typeof Kind)[keyof typeof Kind];
 
@@ -39,9 +49,16 @@ export interface L2Entry {
   /** Bytes of the file that the entry refers to at `host`: a cluster, compressed data up to the end of its last sector, or nothing. */
   readonly bytes: number;
   readonly copied: boolean;
+  /** Bitmap: the subclusters whose content is at `host`; all of a compressed cluster. */
+  readonly data: number;
+  /** Bitmap: the subclusters that read as zeroes. */
+  readonly zeroes: number;
 }
 
-const COPIED = 0x8000_0000;
+/** The one subcluster of a cluster with an ordinary entry, as a bitmap. */
+const WHOLE = 1;
+
+export const COPIED = 0x8000_0000;
 const COMPRESSED = 0x4000_0000;
 const OFFSET_HIGH = 0x00ff_ffff;
 const OFFSET_LOW = 0xffff_fe00;
@@ -86,10 +103,14 @@ export function clearReserved(table: DataView, position: number): void {
 
 export class L2Codec {
   /** Length of an entry. */
-  readonly entryBytes = L2_ENTRY_BYTES;
+  readonly entryBytes: number = L2_ENTRY_BYTES;
+  /** Subclusters of a cluster. */
+  readonly subclusters: number = 1;
+  /** Bitmap of all of them. */
+  readonly all: number = WHOLE;
   /** Compressed data must end at or before this host offset: an entry cannot hold a larger one. */
   readonly compressedLimit: number;
-  readonly #clusterSize: number;
+  protected readonly clusterSize: number;
   readonly #hasZeroFlag: boolean;
   /** Bits of a compressed entry's high word that belong to the offset; those above count the further sectors. */
   readonly #offsetBits: number;
@@ -98,7 +119,7 @@ export class L2Codec {
 
   constructor(version: 2 | 3, clusterBits: number, isExternal = false) {
     this.#isExternal = isExternal;
-    this.#clusterSize = 2 ** clusterBits;
+    this.clusterSize = 2 ** clusterBits;
     this.#hasZeroFlag = version === 3;
     this.#offsetBits = 38 - clusterBits;
     this.compressedLimit = Math.min(2 ** (32 + this.#offsetBits), 2 ** 56, Number.MAX_SAFE_INTEGER);
@@ -132,10 +153,20 @@ export class L2Codec {
       return this.#isExternal || end > Number.MAX_SAFE_INTEGER ? Kind.bad : Kind.compressed;
     }
     const host = hostIn(high, low);
-    if (host % this.#clusterSize !== 0 || host > Number.MAX_SAFE_INTEGER - this.#clusterSize) return Kind.bad;
+    if (host % this.clusterSize !== 0 || host > Number.MAX_SAFE_INTEGER - this.clusterSize) return Kind.bad;
     if (!isZero(low)) return host !== 0 || this.#pointsToStart(high) ? Kind.normal : Kind.unallocated;
     if (!this.#hasZeroFlag) return Kind.bad;
     return host === 0 ? Kind.zeroPlain : Kind.zeroAllocated;
+  }
+
+  /** True for an entry whose bitmap of subclusters contradicts itself, or the entry. */
+  hasWrongBitmap(_view: DataView, _slot: number): boolean {
+    return false;
+  }
+
+  /** True where all of an entry reads as zeroes by itself, whatever it points to. */
+  saysZeroes(view: DataView, slot: number): boolean {
+    return isZero(view.getUint32(slot * L2_ENTRY_BYTES + 4));
   }
 
   /** Host offset of what an entry refers to; 0 for none. */
@@ -150,21 +181,39 @@ export class L2Codec {
     const high = view.getUint32(slot * L2_ENTRY_BYTES);
     const low = view.getUint32(slot * L2_ENTRY_BYTES + 4);
     const kind = this.kind(view, slot);
-    if (isCompressed(high)) {
-      const bytes = this.compressedBytes(high, low);
-      return { kind, host: this.compressedHost(high, low), bytes, copied: isCopied(high) };
-    }
+    const copied = isCopied(high);
+    if (isCompressed(high)) return this.decodeCompressed(kind, high, low);
     const host = hostIn(high, low);
-    return { kind, host, bytes: host !== 0 || kind === Kind.normal ? this.#clusterSize : 0, copied: isCopied(high) };
+    const bytes = host !== 0 || kind === Kind.normal ? this.clusterSize : 0;
+    return { kind, host, bytes, copied, data: kind === Kind.normal ? WHOLE : 0, zeroes: isZero(low) ? WHOLE : 0 };
   }
 
-  /** Length of the run at `slot`, in slots, from 1 to `max`: entries of the same kind, with contiguous host clusters where they have any. */
-  run(view: DataView, slot: number, max: number): number {
+  protected decodeCompressed(kind: KindNumber, high: number, low: number): L2Entry {
+    const host = this.compressedHost(high, low);
+    return { kind, host, bytes: this.compressedBytes(high, low), copied: isCopied(high), data: this.all, zeroes: 0 };
+  }
+
+  /** `kind` of one subcluster; that of the entry where it is compressed, or invalid. */
+  kindAt(view: DataView, index: number): KindNumber {
+    return this.kind(view, index);
+  }
+
+  /** Host offset of one subcluster that is ordinary data, or allocated zeroes. */
+  hostAt(view: DataView, index: number): HostOffset {
+    return this.host(view, index);
+  }
+
+  /**
+   * Length of the run at `index`, in subclusters, from 1 to `max`: of the same kind, contiguous in the file where they have a place there. A compressed cluster
+   * is a run of its own, up to its end.
+   */
+  run(view: DataView, index: number, max: number): number {
+    const slot = index;
     const kind = this.kind(view, slot);
     if (kind === Kind.unallocated) return Math.max(1, this.emptyRun(view, slot, max));
     if (kind === Kind.compressed || kind === Kind.bad) return 1;
     const first = this.host(view, slot);
-    const step = kind === Kind.zeroPlain ? 0 : this.#clusterSize;
+    const step = kind === Kind.zeroPlain ? 0 : this.clusterSize;
     const zero = kind !== Kind.normal;
     // An entry whose cluster ends beyond what a number holds is invalid.
     const most = step === 0 ? max : Math.min(max, Math.floor((Number.MAX_SAFE_INTEGER - first) / step));
@@ -211,6 +260,20 @@ export class L2Codec {
 
   // ---- writing ------------------------------------------------------------------------------------------------
 
+  /**
+   * An entry that is not compressed, for the host cluster at `host` (0: none): where its content is `data`, which parts read as zeroes, and whether the cluster
+   * is referenced by this entry alone.
+   */
+  put(view: DataView, slot: number, host: HostOffset, copied: boolean, _data: number, zeroes: number): void {
+    const high = (Math.floor(host / HIGH_WORD) | (copied ? COPIED : 0)) >>> 0;
+    putWords(view, slot, high, (host % HIGH_WORD) + zeroes);
+  }
+
+  /** The cluster at `host`, which nothing else refers to, and which nothing was written to. Where there are subclusters, none is in use. */
+  putPreallocated(view: DataView, slot: number, host: HostOffset): void {
+    this.putNormal(view, slot, host);
+  }
+
   putUnallocated(view: DataView, slot: number): void {
     putWords(view, slot, 0, 0);
   }
@@ -244,9 +307,13 @@ export class L2Codec {
 
   /** `length` bytes of compressed data at `host`, which end at or before `compressedLimit`. */
   putCompressed(view: DataView, slot: number, host: HostOffset, length: number): void {
+    putWords(view, slot, this.compressedHigh(host, length), host % HIGH_WORD);
+  }
+
+  /** The high word of the entry of compressed data. */
+  protected compressedHigh(host: HostOffset, length: number): number {
     const sectors = Math.floor((host + length - 1) / SECTOR) - Math.floor(host / SECTOR);
-    const high = COMPRESSED + sectors * 2 ** this.#offsetBits + Math.floor(host / HIGH_WORD);
-    putWords(view, slot, high, host % HIGH_WORD);
+    return COMPRESSED + sectors * 2 ** this.#offsetBits + Math.floor(host / HIGH_WORD);
   }
 }
 

@@ -66,14 +66,17 @@ function unstored(image: Qcow2Image): Range[] {
 }
 
 function addTable(image: Qcow2Image, table: Table, ranges: Range[]): void {
-  const { clusterSize, l2Span } = image.geometry;
+  const { l2Span, subclusters, subclusterSize } = image.geometry;
   const { codec } = image.mapping;
-  const end = Math.ceil(table.dirtyTo / codec.entryBytes);
-  for (let slot = Math.floor(table.dirtyFrom / codec.entryBytes); slot < end; slot++) {
-    const from = (table.index * l2Span + slot * clusterSize) as GuestOffset;
+  const end = Math.ceil(table.dirtyTo / codec.entryBytes) * subclusters;
+  let index = Math.floor(table.dirtyFrom / codec.entryBytes) * subclusters;
+  while (index < end) {
+    const from = (table.index * l2Span + index * subclusterSize) as GuestOffset;
     if (from >= image.length()) return;
-    if (codec.kind(table.view, slot) === Kind.unallocated) continue;
-    const to = Math.min(from + clusterSize, image.length()) as GuestOffset;
+    const kind = codec.kindAt(table.view, index);
+    index += codec.run(table.view, index, end - index);
+    if (kind === Kind.unallocated || kind === Kind.preallocated) continue;
+    const to = Math.min(table.index * l2Span + index * subclusterSize, image.length()) as GuestOffset;
     const last = ranges[ranges.length - 1];
     if (last?.to === from) last.to = to;
     else ranges.push({ from, to });

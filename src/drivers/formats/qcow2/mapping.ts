@@ -12,7 +12,8 @@
 import { assert } from '../../../util/assert.js';
 import type { BlockError } from '../../../util/errors.js';
 import type { Qcow2Image } from './image.js';
-import { BELOW, Kind, type KindNumber, L2Codec, MISS } from './l2-codec.js';
+import { BELOW, Kind, type KindNumber, type L2Codec, type L2Entry, MISS } from './l2-codec.js';
+import { makeL2Codec } from './l2-extended.js';
 import { pointerHex, wordsToHex } from './pointer-codec.js';
 import { PointerTable } from './pointer-table.js';
 import { type Table, TableCache } from './table-cache.js';
@@ -29,14 +30,14 @@ export class Mapping {
   readonly #clusterSize: number;
   readonly #l2Span: number;
 
-  constructor(image: Qcow2Image, cacheTables: number) {
+  constructor(image: Qcow2Image, cacheTables: number, codec = makeL2Codec(image.geometry, image.data.isExternal)) {
     this.#image = image;
     const { header, geometry } = image;
     this.l1 = new PointerTable(header.l1TableOffset, header.l1Size);
     this.cache = new TableCache(image.memory, geometry.clusterSize, cacheTables);
     this.#clusterSize = geometry.clusterSize;
     this.#l2Span = geometry.l2Span;
-    this.codec = new L2Codec(geometry.version, geometry.clusterBits, image.data.isExternal);
+    this.codec = codec;
   }
 
   async load(): Promise<void> {
@@ -95,6 +96,32 @@ export class Mapping {
       this.codec.putNormal(table.view, slot + i, (host + i * this.#clusterSize) as HostOffset);
     }
     this.#changed(table, slot, count);
+  }
+
+  /** Points `slot` to the cluster at `host`, which nothing else refers to, and which nothing was written to. */
+  setPreallocated(table: Table, slot: number, host: HostOffset): void {
+    this.#checkHost(host);
+    this.codec.putPreallocated(table.view, slot, host);
+    this.#changed(table, slot);
+  }
+
+  /**
+   * Points `slot` to the cluster at `host` (0: none): the subclusters `data` are there, those of `zeroes` read as zeroes, the others are unallocated.
+   * `copied`: nothing else refers to the cluster.
+   */
+  setSubclusters(
+    table: Table,
+    slot: number,
+    { host, copied, data, zeroes }: Pick<L2Entry, 'host' | 'copied' | 'data' | 'zeroes'>,
+  ): void {
+    const hasPlace = host !== 0 || this.#image.data.isExternal;
+    if (hasPlace) this.#checkHost(host);
+    assert(
+      (data & zeroes) === 0 && (hasPlace || data === 0),
+      'a subcluster is data of a host cluster, or zeroes, or neither',
+    );
+    this.codec.put(table.view, slot, host, copied, data, zeroes);
+    this.#changed(table, slot);
   }
 
   /** Makes `slot` read as zeroes, without a host cluster. */
@@ -236,6 +263,10 @@ export class Mapping {
   /** Marks the image corrupt for the entry in `slot`. */
   badEntry(table: Table, slot: number): Promise<BlockError> {
     const { view } = table;
+    if (this.codec.hasWrongBitmap(view, slot)) {
+      const place = `(L2 offset: 0x${table.offset.toString(16)}, L2 index: 0x${slot.toString(16)})`;
+      return this.#image.corrupt(`Invalid cluster entry found ${place}`, table.offset);
+    }
     const at = slot * this.codec.entryBytes;
     const entry = wordsToHex(view.getUint32(at), view.getUint32(at + 4)).padStart(16, '0');
     return this.#image.corrupt(`L2 entry 0x${entry} invalid (L2 offset: ${table.offset}, slot: ${slot})`, table.offset);

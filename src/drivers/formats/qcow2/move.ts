@@ -132,15 +132,18 @@ function spansOf(image: Qcow2Image, extents: readonly GuestExtent[], tables: rea
   return spans;
 }
 
-/** The span at `slot`, of `max` clusters at most; null where the entry is invalid. */
+/** The span at `slot`, of `max` clusters at most; null where the entry is invalid. With subclusters, a place is one whatever of it is in use. */
 function spanAt({ codec }: Mapping, table: Table, slot: number, max: number): Span | null {
   const empty = codec.emptyRun(table.view, slot, max);
   if (empty > 0) return { table, slot, count: empty, kind: 'empty', host: NO_HOST, zero: false };
+  const { subclusters } = codec;
   const { kind, host, copied } = codec.decode(table.view, slot);
   if (kind === Kind.bad) return null;
-  const zero = kind === Kind.zeroAllocated;
-  if (!copied || (kind !== Kind.normal && !zero)) return { table, slot, count: 1, kind: 'other', host: NO_HOST, zero };
-  let count = codec.run(table.view, slot, max);
+  const zero = kind !== Kind.normal;
+  if (!copied || host === 0 || kind === Kind.compressed) {
+    return { table, slot, count: 1, kind: 'other', host: NO_HOST, zero };
+  }
+  let count = Math.max(1, Math.floor(codec.run(table.view, slot * subclusters, max * subclusters) / subclusters));
   for (let i = 1; i < count; i++) if (!codec.copied(table.view, slot + i)) count = i;
   return { table, slot, count, kind: 'place', host, zero };
 }

@@ -3,9 +3,9 @@
 import { later, settleAll } from '../../../util/settle.js';
 import { readCompressed } from './compressed-read.js';
 import type { Qcow2Image } from './image.js';
-import { Kind } from './l2-codec.js';
+import { Kind, type KindNumber, type L2Codec } from './l2-codec.js';
 import type { Table } from './table-cache.js';
-import { type GuestOffset, type HostOffset, plus } from './types.js';
+import { type GuestOffset, plus } from './types.js';
 
 /** Fills `buffer` from guest `offset`. Rejects with `corrupt-image`, `io`, and with errors of the backing node. */
 export async function readGuest(image: Qcow2Image, offset: GuestOffset, buffer: Uint8Array): Promise<void> {
@@ -44,24 +44,35 @@ function startTable(
 ): void {
   const { mapping } = image;
   const { codec } = mapping;
-  const { clusterSize, l2Span } = image.geometry;
+  const { clusterSize, l2Span, subclusterSize } = image.geometry;
+  const { view } = table;
   const end = offset + buffer.length;
   for (let at = offset; at < end; ) {
-    const slot = Math.floor((at % l2Span) / clusterSize);
-    const lead = at % clusterSize;
-    const slots = codec.run(table.view, slot, Math.ceil((lead + end - at) / clusterSize));
-    const { kind, host, bytes } = codec.decode(table.view, slot);
-    const length = Math.min(slots * clusterSize - lead, end - at);
+    const within = at % l2Span;
+    const index = Math.floor(within / subclusterSize);
+    const lead = within % subclusterSize;
+    const kind = codec.kindAt(view, index);
+    const most = Math.ceil((lead + end - at) / subclusterSize);
+    const count = isBelow(kind) ? belowRun(codec, view, index, most) : codec.run(view, index, most);
+    const length = Math.min(count * subclusterSize - lead, end - at);
     const target = buffer.subarray(at - offset, at - offset + length);
-    const isValid = mapping.isValid(kind, host, plus(at, -lead));
-    switch (isValid ? kind : Kind.bad) {
-      case Kind.normal:
-        parts.push(later(readData(image, plus(host, lead), at, target)));
+    const slot = Math.floor(within / clusterSize);
+    const place = codec.hostAt(view, index);
+    switch (mapping.isValid(kind, place, plus(at, -lead)) ? kind : Kind.bad) {
+      case Kind.normal: {
+        const host = plus(place, lead);
+        const guest = at;
+        parts.push(later(guarded(image, () => image.data.read(host, guest, target, 'read_aio'))));
         break;
-      case Kind.compressed:
-        parts.push(later(guarded(image, () => readCompressed(image, host, bytes, lead, target))));
+      }
+      case Kind.compressed: {
+        const { host, bytes } = codec.decode(view, slot);
+        const from = at % clusterSize;
+        parts.push(later(guarded(image, () => readCompressed(image, host, bytes, from, target))));
         break;
+      }
       case Kind.unallocated:
+      case Kind.preallocated:
         parts.push(later(readBacking(image, at, target)));
         break;
       case Kind.bad:
@@ -74,9 +85,17 @@ function startTable(
   }
 }
 
-/** Reads the content of a host cluster that was just looked up. */
-function readData(image: Qcow2Image, host: HostOffset, guest: GuestOffset, target: Uint8Array): Promise<void> {
-  return guarded(image, () => image.data.read(host, guest, target, 'read_aio'));
+/** True where the backing node is read. */
+function isBelow(kind: KindNumber): boolean {
+  return kind === Kind.unallocated || kind === Kind.preallocated;
+}
+
+/** Length of the run from `index` on, `max` at most, that is read from the backing node, in subclusters. */
+function belowRun(codec: L2Codec, view: DataView, index: number, max: number): number {
+  let count = codec.run(view, index, max);
+  while (count < max && isBelow(codec.kindAt(view, index + count)))
+    count += codec.run(view, index + count, max - count);
+  return count;
 }
 
 /** Runs `action`, which uses a host cluster that was just looked up, with a guard that keeps the cluster from being reused (reclamation.ts). */

@@ -3,7 +3,7 @@
 
 import { roundUp } from '../../../util/numbers.js';
 import type { CheckState } from './check-state.js';
-import { clearReserved, hasReservedBits, hostIn, isCompressed, isCopied, isZero, setCopied } from './l2-codec.js';
+import { clearReserved, hasReservedBits, hostIn, isCompressed, isCopied, setCopied } from './l2-codec.js';
 import { type HostOffset, SECTOR } from './types.js';
 
 export interface MendingRules {
@@ -35,11 +35,12 @@ export class EntryMender {
     if (isCompressed(high)) return this.#mendCompressed(table, position, high, low);
     const host = hostIn(high, low);
     if (host !== 0) {
-      const { clusterBytes } = this.#state;
+      const { clusterBytes, codec } = this.#state;
+      const zeroes = codec.saysZeroes(table, position / codec.entryBytes);
       // Where the entry says zeroes, that is what stays of it.
-      if (host % clusterBytes !== 0) return isZero(low) ? this.#makeZero(table, position) : this.#lose(table, position);
+      if (host % clusterBytes !== 0) return zeroes ? this.#makeZero(table, position) : this.#lose(table, position);
       if (this.#state.isBeyond(host, clusterBytes)) {
-        if (isZero(low) || this.#state.layout.version === 3 || !this.#rules.hasBacking)
+        if (zeroes || this.#state.layout.version === 3 || !this.#rules.hasBacking)
           return this.#makeZero(table, position);
         if (!this.#growsTo(host)) return 'moves';
       }

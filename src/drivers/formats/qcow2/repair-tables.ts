@@ -6,7 +6,7 @@
 
 import type { CheckState, L1Table } from './check-state.js';
 import { type TablePointer, visitTables } from './check-tables.js';
-import { hostIn, isCompressed, isCopied, isZero, setCopied } from './l2-codec.js';
+import { hostIn, isCompressed, isCopied, setCopied } from './l2-codec.js';
 import { POINTER_BYTES, putPointer } from './pointer-codec.js';
 import { readPadded } from './refcount-tally.js';
 import { EntryMender, type MendingRules } from './repair-entries.js';
@@ -162,7 +162,8 @@ class TableMender {
     }
     if (!moves) return;
     includes(change, position, codec.entryBytes);
-    if (!compressed && isZero(low)) codec.putZero(table, position / codec.entryBytes);
+    const slot = position / codec.entryBytes;
+    if (!compressed && codec.saysZeroes(table, slot)) codec.putZero(table, slot);
     else change.moves.push({ position, host, bytes, compressed });
   }
 

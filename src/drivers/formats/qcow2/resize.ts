@@ -13,6 +13,8 @@ import { ExternalData } from './external-data.js';
 import type { Qcow2Image } from './image.js';
 import { Kind } from './l2-codec.js';
 import { PointerTable } from './pointer-table.js';
+import { bitsOf } from './subclusters.js';
+import type { Table } from './table-cache.js';
 import {
   clusterAt,
   type GuestOffset,
@@ -124,17 +126,18 @@ function storeSize(image: Qcow2Image, size: GuestOffset): Promise<void> {
   });
 }
 
-/** Zeroes the rest of the cluster that the old size ends in: the file may have anything there. */
+/** Zeroes the rest of the subcluster, or compressed cluster, that the old size ends in: the file may have anything there. */
 async function clearTail(image: Qcow2Image, oldSize: GuestOffset): Promise<void> {
-  const { clusterSize } = image.geometry;
+  const { clusterSize, subclusterSize } = image.geometry;
   const lead = oldSize % clusterSize;
   if (lead === 0) return;
-  let holdsData = false;
-  await changeEntries(image, plus(oldSize, -lead), oldSize, false, (_table, _slot, { kind }) => {
-    holdsData = kind === Kind.normal || kind === Kind.compressed;
+  let end = oldSize as number;
+  await changeEntries(image, plus(oldSize, -lead), oldSize, false, (_table, _slot, { kind, data }) => {
+    if (kind === Kind.compressed) end = roundUp(oldSize, clusterSize);
+    else if ((data & bitsOf(Math.floor(lead / subclusterSize), 1)) !== 0) end = roundUp(oldSize, subclusterSize);
   });
-  if (!holdsData) return;
-  const zeroes = image.memory.allocate(clusterSize - lead).fill(0);
+  if (end === oldSize) return;
+  const zeroes = image.memory.allocate(end - oldSize).fill(0);
   try {
     await writeGuest(image, [{ offset: oldSize, length: zeroes.length }], zeroes);
   } finally {
@@ -250,10 +253,20 @@ async function preallocateRange(
         throw error;
       }
       const slot = (at % l2Span) / clusterSize;
-      for (let i = 0; i < run.count; i++) image.mapping.setNormal(table, slot + i, plus(host, i * clusterSize));
+      for (let i = 0; i < run.count; i++) preallocateEntry(image, table, slot + i, plus(host, i * clusterSize));
       at = plus(at, length);
     } finally {
       table.pins--;
     }
   }
+}
+
+/** Gives `slot`, which has no host cluster, the one at `host`. Subclusters that read as zeroes (`grow` hides the backing file so) go on to. */
+function preallocateEntry({ mapping, geometry }: Qcow2Image, table: Table, slot: number, host: HostOffset): void {
+  if (!geometry.extendedL2) {
+    mapping.setNormal(table, slot, host);
+    return;
+  }
+  const { zeroes } = mapping.codec.decode(table.view, slot);
+  mapping.setSubclusters(table, slot, { host, copied: true, data: 0, zeroes });
 }

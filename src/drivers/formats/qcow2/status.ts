@@ -5,7 +5,7 @@ import type { Qcow2Image } from './image.js';
 import { Kind, type KindNumber } from './l2-codec.js';
 import { zeroInFile, zeroInFileSync } from './preallocation.js';
 import type { Table } from './table-cache.js';
-import { type GuestOffset, type HostOffset, plus } from './types.js';
+import { type GuestOffset, plus } from './types.js';
 
 /** Why a look-up had to stop: an L2 table must be loaded, or (`bad`) an entry is invalid. */
 interface Obstacle {
@@ -66,7 +66,9 @@ function continues(run: BlockStatus, next: BlockStatus): boolean {
 
 function lookUp(image: Qcow2Image, offset: GuestOffset, length: number): BlockStatus | Obstacle {
   const { mapping } = image;
-  const { clusterSize, l2Span } = image.geometry;
+  const { clusterSize, l2Span, subclusterSize } = image.geometry;
+  const { codec } = mapping;
+  const shown = image.backing()?.length ?? 0;
   const end = plus(offset, length);
   let kind: KindNumber | null = null;
   let host = 0;
@@ -78,21 +80,24 @@ function lookUp(image: Qcow2Image, offset: GuestOffset, length: number): BlockSt
       if (kind === null) return { index, bad: null };
       break;
     }
-    const lead = at % clusterSize;
+    const lead = at % subclusterSize;
     const stop = Math.min(end, (index + 1) * l2Span) as GuestOffset;
     let here: KindNumber = Kind.unallocated;
     let hereHost = 0;
     let to = stop;
     if (table !== null) {
-      const slot = Math.floor((at % l2Span) / clusterSize);
-      const slots = mapping.codec.run(table.view, slot, Math.ceil((lead + stop - at) / clusterSize));
-      here = mapping.codec.kind(table.view, slot);
-      hereHost = mapping.codec.host(table.view, slot) + lead;
-      if (!mapping.isValid(here, (hereHost - lead) as HostOffset, plus(at, -lead))) {
+      const first = Math.floor((at % l2Span) / subclusterSize);
+      const count = codec.run(table.view, first, Math.ceil((lead + stop - at) / subclusterSize));
+      here = codec.kindAt(table.view, first);
+      const place = codec.hostAt(table.view, first);
+      // What the backing node is read for is one run, with its place or without.
+      if (here === Kind.preallocated && at < shown) here = Kind.unallocated;
+      if (!mapping.isValid(here, place, plus(at, -lead))) {
         if (kind !== null) break;
-        return { index, bad: { table, slot } };
+        return { index, bad: { table, slot: Math.floor((at % l2Span) / clusterSize) } };
       }
-      to = Math.min(stop, at - lead + slots * clusterSize) as GuestOffset;
+      if (hasHost(here)) hereHost = codec.hostAt(table.view, first) + lead;
+      to = Math.min(stop, at - lead + count * subclusterSize) as GuestOffset;
     }
     if (kind === null) {
       kind = here;
@@ -111,11 +116,15 @@ function isInFile({ data }: Qcow2Image, kind: KindNumber): boolean {
 }
 
 function hasHost(kind: KindNumber): boolean {
-  return kind === Kind.normal || kind === Kind.zeroAllocated;
+  return kind === Kind.normal || kind === Kind.zeroAllocated || kind === Kind.preallocated;
 }
 
 function describe(image: Qcow2Image, kind: KindNumber, offset: GuestOffset, host: number, length: number): BlockStatus {
-  if (kind === Kind.unallocated) return absent(image.backing()?.length ?? 0, offset, length);
+  if (kind === Kind.unallocated || kind === Kind.preallocated) {
+    const status = absent(image.backing()?.length ?? 0, offset, length);
+    // Where nothing is below, the reference tells the place that such a range has already.
+    return kind === Kind.preallocated ? { ...status, offset: host, node: image.data.node } : status;
+  }
   const data = kind === Kind.normal || kind === Kind.compressed;
   return {
     length,

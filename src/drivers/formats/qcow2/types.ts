@@ -21,8 +21,13 @@ export const MAX_CLUSTER_BITS = 21;
 export const MAX_L1_BYTES = 32 << 20;
 export const MAX_REFCOUNT_TABLE_BYTES = 8 << 20;
 export const MAX_BACKING_NAME_BYTES = 1023;
-/** Length of an entry of an L2 table. */
+/** Length of an ordinary entry of an L2 table, and of an extended one. */
 export const L2_ENTRY_BYTES = 8;
+export const EXTENDED_L2_ENTRY_BYTES = 16;
+/** Subclusters of a cluster in an image with extended L2 entries. */
+export const SUBCLUSTERS = 32;
+/** Smallest clusters that an image with extended L2 entries may have: 16 KiB, so subclusters of a sector. */
+export const MIN_EXTENDED_CLUSTER_BITS = 14;
 /** The unit in which storage tears a write; metadata is written in whole sectors. */
 export const SECTOR = 512;
 
@@ -31,6 +36,12 @@ export interface Geometry {
   readonly version: 2 | 3;
   readonly clusterBits: number;
   readonly clusterSize: number;
+  /** The image has extended L2 entries: each cluster has subclusters, which are allocated one by one. */
+  readonly extendedL2: boolean;
+  /** Subclusters of a cluster; 1 where L2 entries are ordinary: the cluster itself. */
+  readonly subclusters: number;
+  /** Bytes; what the mapping of one range can differ in from that of its neighbours. */
+  readonly subclusterSize: number;
   /** Entries of one L2 table. */
   readonly l2Entries: number;
   /** Guest bytes that one L2 table covers. */
@@ -43,14 +54,18 @@ export interface Geometry {
   readonly blockEntries: number;
 }
 
-export function makeGeometry(version: 2 | 3, clusterBits: number, refcountOrder: number): Geometry {
+export function makeGeometry(version: 2 | 3, clusterBits: number, refcountOrder: number, extendedL2 = false): Geometry {
   const clusterSize = 2 ** clusterBits;
   const refcountBits = 1 << refcountOrder;
-  const l2Entries = clusterSize / L2_ENTRY_BYTES;
+  const l2Entries = clusterSize / (extendedL2 ? EXTENDED_L2_ENTRY_BYTES : L2_ENTRY_BYTES);
+  const subclusters = extendedL2 ? SUBCLUSTERS : 1;
   return {
     version,
     clusterBits,
     clusterSize,
+    extendedL2,
+    subclusters,
+    subclusterSize: clusterSize / subclusters,
     l2Entries,
     l2Span: l2Entries * clusterSize,
     refcountOrder,

@@ -9,16 +9,25 @@
 //   release tables and range
 //
 // A failure before `publish` leaves the entries unchanged, and the allocated clusters are released.
+//
+// What is written of a cluster is decided by subclusters (of which a cluster with an ordinary entry has one):
+//
+//   data in place          the pieces alone, over what is there: others may be writing beside them, without a lock
+//   else, if touched       as a whole: the pieces, and what is missing of the old content (`mergePart`), which is nothing where pieces cover it
+//   else, if data in the   as a whole, too: the entry will not point to the old cluster any more
+//   old, shared cluster
+//   else                   nothing: it stays unallocated, or zero
 
 import { assert } from '../../../util/assert.js';
 import { roundDown, roundUp } from '../../../util/numbers.js';
 import { later, settleAll } from '../../../util/settle.js';
 import type { Run } from './allocation.js';
-import { mergeCluster, type Piece } from './cow.js';
+import { mergePart, type Part, type Piece } from './cow.js';
 import type { Qcow2Image } from './image.js';
 import { Kind, type L2Entry, MISS } from './l2-codec.js';
 import { placeToWrite } from './locate.js';
 import { guarded } from './read.js';
+import { bitsOf, clearFrom, setFrom } from './subclusters.js';
 import type { Table } from './table-cache.js';
 import { clusterAt, type GuestExtent, type GuestOffset, type HostOffset, hostOf, plus } from './types.js';
 
@@ -35,6 +44,14 @@ interface Target {
   host: HostOffset;
   /** The new place is known to read as zeroes. */
   fresh: boolean;
+  pieces: Piece[];
+  /** Bitmap: the subclusters that the pieces touch. */
+  touched: number;
+}
+
+/** A part of a cluster, of whole subclusters, that is written as a whole. */
+interface Merged extends Part {
+  target: Target;
   pieces: Piece[];
 }
 
@@ -103,7 +120,7 @@ function resolve(
   tables: readonly Table[],
 ): Target[] {
   const { mapping } = image;
-  const { clusterSize, l2Entries } = image.geometry;
+  const { clusterSize, l2Entries, subclusterSize } = image.geometry;
   const targets: Target[] = [];
   let current: Target | null = null;
   let tableAt = 0;
@@ -119,11 +136,13 @@ function resolve(
         const table = tables[tableAt];
         const slot = (guest / clusterSize) % l2Entries;
         const old = mapping.codec.decode(table.view, slot);
-        const owned = old.copied && (old.kind === Kind.normal || old.kind === Kind.zeroAllocated);
-        current = { guest, table, slot, old, owned, host: old.host, fresh: false, pieces: [] };
+        const owned = old.copied && old.bytes !== 0 && old.kind !== Kind.compressed;
+        current = { guest, table, slot, old, owned, host: old.host, fresh: false, pieces: [], touched: 0 };
         targets.push(current);
       }
       current.pieces.push({ within, data: buffer.subarray(from, from + here) });
+      const first = Math.floor(within / subclusterSize);
+      current.touched = (current.touched | bitsOf(first, Math.ceil((within + here) / subclusterSize) - first)) >>> 0;
       from += here;
       at = plus(at, here);
     }
@@ -178,27 +197,21 @@ async function placeInDataFile(image: Qcow2Image, targets: readonly Target[]): P
   }
 }
 
-/** Writes the data of all targets. For a new cluster that is written in part, the rest of its content is written with it. */
+/** Writes the data of all targets. Of a subcluster that is written in part, and whose place has no data, the rest of its content is written with it. */
 async function writeData(image: Qcow2Image, targets: readonly Target[]): Promise<void> {
   const direct: HostWrite[] = [];
-  const bounced: Target[] = [];
+  const merged: Merged[] = [];
   for (const target of targets) {
     if (target.owned) await image.checkDataWrite(target.host, image.geometry.clusterSize);
-    if (target.old.kind === Kind.normal && target.owned) {
-      addPieces(direct, target);
-    } else if (isWhole(image, target) || (target.fresh && readsAsZero(image, target))) {
-      addPieces(direct, target);
-    } else {
-      bounced.push(target);
-    }
+    planTarget(image, target, direct, merged);
   }
   const parts = direct.map(({ host, guest, data }) => later(image.data.write(host, guest, data, 'write_aio')));
   let failure: { error: unknown } | null = null;
   try {
     const atOnce = Math.max(1, Math.floor(BOUNCE_BYTES / image.geometry.clusterSize));
-    for (let i = 0; i < bounced.length; i += atOnce) {
+    for (let i = 0; i < merged.length; i += atOnce) {
       await settleAll(
-        bounced.slice(i, i + atOnce).map((target) => writeMerged(image, target)),
+        merged.slice(i, i + atOnce).map((part) => writeMerged(image, part)),
         null,
       );
     }
@@ -208,22 +221,69 @@ async function writeData(image: Qcow2Image, targets: readonly Target[]): Promise
   await settleAll(parts, failure);
 }
 
-async function writeMerged(image: Qcow2Image, target: Target): Promise<void> {
-  const cluster = await mergeCluster(image, target.guest, target.pieces);
-  try {
-    const stop = image.data.raise('cow_write');
-    if (stop !== undefined) await stop;
-    // What lies behind the end of the disk is no part of an external data file.
-    const inside = image.data.isExternal ? Math.min(cluster.length, image.length() - target.guest) : cluster.length;
-    await image.data.write(target.host, target.guest, cluster.subarray(0, inside), 'write_aio');
-  } finally {
-    image.memory.free(cluster);
+/** Adds what is to be written of a target to the lists: pieces that go to the file as they are, and parts that need more of the old content than that. */
+function planTarget(image: Qcow2Image, target: Target, direct: HostWrite[], merged: Merged[]): void {
+  const { subclusters, subclusterSize } = image.geometry;
+  const { old, owned, touched } = target;
+  const placed = owned ? old.data : 0;
+  const needed = touched | (owned ? 0 : old.data);
+  for (let number = 0; number < subclusters; ) {
+    const fills = needed & ~placed;
+    const filled = setFrom(fills, number);
+    const first = number;
+    number += filled > 0 ? filled : clearFrom(fills, number, subclusters);
+    const part = { from: first * subclusterSize, to: number * subclusterSize };
+    const pieces = piecesIn(target.pieces, part);
+    if (filled === 0 || covers(pieces, part) || (target.fresh && readsAsZero(image, target, first, filled))) {
+      addPieces(direct, target, pieces);
+    } else {
+      merged.push({ ...part, target, pieces });
+    }
   }
 }
 
-/** Adds a target's pieces to the list of writes. A piece that follows the last write in the file, on the disk and in memory is joined to it. */
-function addPieces(writes: HostWrite[], target: Target): void {
-  for (const { within, data } of target.pieces) {
+async function writeMerged(image: Qcow2Image, part: Merged): Promise<void> {
+  const { target, from, pieces } = part;
+  const content = await mergePart(image, target.guest, part, pieces);
+  try {
+    const stop = image.data.raise('cow_write');
+    if (stop !== undefined) await stop;
+    const guest = plus(target.guest, from);
+    // What lies behind the end of the disk is no part of an external data file.
+    const inside = image.data.isExternal ? Math.min(content.length, image.length() - guest) : content.length;
+    await image.data.write(plus(target.host, from), guest, content.subarray(0, inside), 'write_aio');
+  } finally {
+    image.memory.free(content);
+  }
+}
+
+/** What `pieces` have of a part of the cluster. */
+function piecesIn(pieces: readonly Piece[], { from, to }: Part): Piece[] {
+  const found: Piece[] = [];
+  for (const piece of pieces) {
+    const { within, data } = piece;
+    const start = Math.max(within, from);
+    const end = Math.min(within + data.length, to);
+    if (start >= end) continue;
+    const whole = end - start === data.length;
+    found.push(whole ? piece : { within: start, data: data.subarray(start - within, end - within) });
+  }
+  return found;
+}
+
+/** True where `pieces` leave nothing out of the part. */
+function covers(pieces: readonly Piece[], { from, to }: Part): boolean {
+  let at = from;
+  for (const { within, data } of pieces) {
+    if (within > at) return false;
+    at = within + data.length;
+  }
+  return at >= to;
+}
+
+/** Adds pieces of a target to the list of writes. One that follows the last write in the file, on the disk and in memory is joined to it. */
+function addPieces(writes: HostWrite[], target: Target, pieces: readonly Piece[]): void {
+  for (const { within, data } of pieces) {
     const host = plus(target.host, within);
     const guest = plus(target.guest, within);
     const last = writes[writes.length - 1];
@@ -241,17 +301,16 @@ function addPieces(writes: HostWrite[], target: Target): void {
   }
 }
 
-function isWhole(image: Qcow2Image, target: Target): boolean {
-  return target.pieces.length === 1 && target.pieces[0].data.length === image.geometry.clusterSize;
-}
-
-/** True where the old content of the cluster is all zeroes. */
-function readsAsZero(image: Qcow2Image, target: Target): boolean {
-  const { kind } = target.old;
-  if (kind === Kind.zeroPlain || kind === Kind.zeroAllocated) return true;
-  if (kind !== Kind.unallocated) return false;
+/** True where the old content of `count` subclusters from `first` on is all zeroes. */
+function readsAsZero(image: Qcow2Image, { old, guest }: Target, first: number, count: number): boolean {
+  const wanted = bitsOf(first, count);
+  if ((wanted & old.data) !== 0) return false;
+  if ((wanted & ~old.zeroes) === 0) return true;
   const backing = image.backing();
-  return backing === null || backing.length <= target.guest;
+  const below = backing === null ? 0 : Math.max(0, backing.length - guest);
+  // Those that the backing node reaches into.
+  const shown = bitsOf(0, Math.min(image.geometry.subclusters, Math.ceil(below / image.geometry.subclusterSize)));
+  return (wanted & shown & ~old.zeroes) === 0;
 }
 
 /** Points the entries to the new places of the data, and frees the old ones. */
@@ -261,9 +320,11 @@ function publish(image: Qcow2Image, targets: readonly Target[]): void {
     assert(codec.host(table.view, slot) === old.host, 'an L2 entry stays as it is while its range is locked');
   }
   for (const target of targets) {
-    if (target.old.kind === Kind.normal && target.owned) continue;
-    image.mapping.setNormal(target.table, target.slot, target.host);
-    if (!target.owned) freeOld(image, target.old, image.discards.other);
+    const { table, slot, old, owned, host, touched } = target;
+    if (owned && (touched & ~old.data) === 0) continue;
+    const data = (old.data | touched) >>> 0;
+    image.mapping.setSubclusters(table, slot, { host, copied: true, data, zeroes: (old.zeroes & ~touched) >>> 0 });
+    if (!owned) freeOld(image, old, image.discards.other);
   }
 }
 

@@ -1,9 +1,13 @@
-// Requests to write zeroes, and discards: for whole clusters, the L2 entry is changed; in parts of clusters, zeroes are written as data.
+// Requests to write zeroes, and discards: for whole subclusters (of which a cluster with an ordinary entry has one), the L2 entry is changed; in parts of
+// subclusters, zeroes are written as data.
 //
 //   entry           write zeroes (v3)        ... may unmap      discard (v3)             discard (v2)
 //   unallocated     zero                     zero               zero if a backing node   -
 //   normal          zero, cluster kept       zero, freed        zero, freed              freed, if no backing node
 //   compressed      zero, freed              zero, freed        zero, freed              freed, if no backing node
+//
+// "Freed" is a cluster whose last data goes. Of one that keeps other data, only the place of the subclusters is given back to the file system: at once, since a
+// place belongs to its guest offset, whatever happens. A compressed cluster is changed as a whole, or not.
 //
 // With `discard-no-unref`, a cluster that is the image's alone is kept in all of these cases.
 //
@@ -13,22 +17,18 @@ import type { ZeroFlags } from '../../../block/types.js';
 import { roundDown, roundUp } from '../../../util/numbers.js';
 import type { Qcow2Image } from './image.js';
 import { Kind, type L2Entry } from './l2-codec.js';
+import { bitsOf, clearFrom, setFrom } from './subclusters.js';
 import type { Table } from './table-cache.js';
-import { type GuestOffset, type HostOffset, plus } from './types.js';
+import { type GuestOffset, type HostOffset, NO_HOST, plus } from './types.js';
 import { freeOld, writeGuest } from './write.js';
 
 const ZERO_BYTES = 1 << 20;
 
-/** Changes the entry in `slot`, whose present value is `entry`, of the guest cluster at `guest`. */
-type EntryChange = (table: Table, slot: number, entry: L2Entry, guest: GuestOffset) => void;
-
-/** Entries are made to read as zeroes: what becomes of the content. */
-interface Zeroing {
-  /** Its space may be given back. */
-  unmap: boolean;
-  /** Clusters that stay allocated, and whose content is not needed any more. */
-  readonly kept: HostOffset[];
-}
+/**
+ * Changes the entry in `slot`, whose present value is `entry`, of the guest cluster at `guest`. `wanted`: bitmap of its subclusters that the range touches, or
+ * that lie behind the end of a disk that ends with the range.
+ */
+type EntryChange = (table: Table, slot: number, entry: L2Entry, guest: GuestOffset, wanted: number) => void;
 
 /** Makes a range read as zeroes. Rejects with `unsupported` where zeroes would have to be written as data and `noFallback` forbids that. */
 export async function zeroGuest(
@@ -37,44 +37,75 @@ export async function zeroGuest(
   length: number,
   flags: ZeroFlags,
 ): Promise<void> {
-  const { clusterSize } = image.geometry;
+  const { subclusterSize } = image.geometry;
   const end = plus(offset, length);
-  const bodyStart = roundUp(offset, clusterSize);
-  const bodyEnd = end === image.length() ? end : roundDown(end, clusterSize);
+  const bodyStart = roundUp(offset, subclusterSize);
+  const bodyEnd = end === image.length() ? end : roundDown(end, subclusterSize);
   if (bodyStart > offset) await zeroPart(image, offset, lower(end, bodyStart), flags);
-  if (bodyEnd > bodyStart) await zeroClusters(image, bodyStart, bodyEnd, flags);
+  if (bodyEnd > bodyStart) await zeroWhole(image, bodyStart, bodyEnd, flags);
   const tail = bodyEnd > bodyStart ? bodyEnd : bodyStart;
   if (end > tail) await zeroPart(image, tail, end, flags);
 }
 
-/** Zeroes whole clusters; `end` may be the end of the disk, inside a cluster. */
-async function zeroClusters(image: Qcow2Image, start: GuestOffset, end: GuestOffset, flags: ZeroFlags): Promise<void> {
+/** Zeroes whole subclusters; `end` may be the end of the disk, inside of one. */
+async function zeroWhole(image: Qcow2Image, start: GuestOffset, end: GuestOffset, flags: ZeroFlags): Promise<void> {
+  const asData = await (image.geometry.version === 3
+    ? markZeroes(image, start, end, flags.mayUnmap === true)
+    : unmapZeroes(image, start, end, flags.mayUnmap === true));
+  for (const { from, to } of asData) await zeroAsData(image, from, to, flags);
+}
+
+/** Sets zero flags; returns the parts of compressed clusters, which have none, and have to be written. */
+async function markZeroes(
+  image: Qcow2Image,
+  start: GuestOffset,
+  end: GuestOffset,
+  mayUnmap: boolean,
+): Promise<GuestRange[]> {
   const { mapping } = image;
-  const { clusterSize } = image.geometry;
-  const mayUnmap = flags.mayUnmap === true;
-  if (image.geometry.version === 3) {
-    const zeroing: Zeroing = { unmap: mayUnmap, kept: [] };
-    return changeEntries(
-      image,
-      start,
-      end,
-      true,
-      (table, slot, entry) => {
-        const { kind, host, copied } = entry;
-        if (kind === Kind.zeroPlain || (kind === Kind.zeroAllocated && !mayUnmap)) return;
-        if (mayUnmap && keep(image, table, slot, entry, zeroing)) return;
-        if (kind === Kind.normal && copied && !mayUnmap) {
-          mapping.setZeroAllocated(table, slot, host);
-          return;
-        }
-        freeOld(image, entry, punchFor(image, mayUnmap));
-        mapping.setZero(table, slot);
-      },
-      zeroing,
-    );
-  }
-  const asData: { from: GuestOffset; to: GuestOffset }[] = [];
-  await changeEntries(image, start, end, hasBacking(image), (table, slot, entry, guest) => {
+  const { all } = mapping.codec;
+  const asData: GuestRange[] = [];
+  const zeroing = new Zeroing(image, mayUnmap);
+  await changeEntries(
+    image,
+    start,
+    end,
+    true,
+    (table, slot, entry, guest, wanted) => {
+      const { kind, host, copied, data, zeroes } = entry;
+      const compressed = kind === Kind.compressed;
+      if (compressed && wanted !== all) {
+        addRange(asData, rangeOf(image, guest, wanted, end));
+        return;
+      }
+      const last = losesLast(entry, wanted, all);
+      const kept = last && zeroing.keeps(entry);
+      const frees = last && !kept && (mayUnmap || !copied || compressed);
+      if (kept) zeroing.drop(host, wanted);
+      if ((wanted & ~zeroes) === 0 && (!frees || !mayUnmap)) return;
+      if (frees) freeOld(image, entry, punchFor(image, mayUnmap));
+      else if (copied && !kept) zeroing.drop(host, data & wanted);
+      mapping.setSubclusters(table, slot, {
+        host: frees ? NO_HOST : host,
+        copied: copied && !frees,
+        data: (data & ~wanted) >>> 0,
+        zeroes: (zeroes | wanted) >>> 0,
+      });
+    },
+    zeroing,
+  );
+  return asData;
+}
+
+/** Version 2: unmaps what may be unmapped; returns the ranges that have to be written. */
+async function unmapZeroes(
+  image: Qcow2Image,
+  start: GuestOffset,
+  end: GuestOffset,
+  mayUnmap: boolean,
+): Promise<GuestRange[]> {
+  const asData: GuestRange[] = [];
+  await changeEntries(image, start, end, hasBacking(image), (table, slot, entry, guest, wanted) => {
     if (!hasBacking(image)) {
       const { kind } = entry;
       if (kind === Kind.unallocated) return;
@@ -83,22 +114,92 @@ async function zeroClusters(image: Qcow2Image, start: GuestOffset, end: GuestOff
         return;
       }
     }
-    const last = asData[asData.length - 1];
-    const to = lower(plus(guest, clusterSize), end);
-    if (last !== undefined && last.to === guest) last.to = to;
-    else asData.push({ from: guest, to });
+    addRange(asData, rangeOf(image, guest, wanted, end));
   });
-  for (const { from, to } of asData) await zeroAsData(image, from, to, flags);
+  return asData;
 }
 
-/** Zeroes a range inside one cluster. Nothing needs to be written where the whole cluster reads as zeroes already. */
+/** Guest bytes [from, to). */
+interface GuestRange {
+  from: GuestOffset;
+  to: GuestOffset;
+}
+
+function addRange(ranges: GuestRange[], range: GuestRange): void {
+  const last = ranges[ranges.length - 1];
+  if (last !== undefined && last.to === range.from) last.to = range.to;
+  else ranges.push(range);
+}
+
+/** The guest bytes of the neighbouring subclusters `wanted` of the cluster at `guest`, to `end` at most. */
+function rangeOf({ geometry }: Qcow2Image, guest: GuestOffset, wanted: number, end: GuestOffset): GuestRange {
+  const first = clearFrom(wanted, 0, geometry.subclusters);
+  const from = plus(guest, first * geometry.subclusterSize);
+  return { from, to: lower(plus(from, setFrom(wanted, first) * geometry.subclusterSize), end) };
+}
+
+/** True where a host cluster holds no data any more once the subclusters `wanted` are none: its last data goes, or all of it was asked for. */
+function losesLast({ bytes, data }: L2Entry, wanted: number, all: number): boolean {
+  return bytes !== 0 && (data & ~wanted) === 0 && (wanted === all || (data & wanted) !== 0);
+}
+
+/** Entries are made to read as zeroes: what becomes of content whose cluster stays allocated, since it keeps other data, or by `discard-no-unref`. */
+class Zeroing {
+  readonly #image: Qcow2Image;
+  /** The space of the content may be given back. */
+  readonly unmap: boolean;
+  readonly #parts: { host: HostOffset; length: number }[] = [];
+
+  constructor(image: Qcow2Image, unmap: boolean) {
+    this.#image = image;
+    this.unmap = unmap;
+  }
+
+  /** `entry`, whose last data goes, keeps its host cluster: where clusters are to stay allocated, and this one is the image's alone. */
+  keeps({ kind, copied }: L2Entry): boolean {
+    return this.unmap && this.#image.discards.keep && copied && kind !== Kind.compressed;
+  }
+
+  /** The content of the subclusters `bits` of the cluster at `host`, which nothing else refers to, is not needed any more. */
+  drop(host: HostOffset, bits: number): void {
+    // An external data file has been told.
+    if (!this.unmap || !this.#image.discards.request || this.#image.data.isExternal) return;
+    const { subclusters, subclusterSize } = this.#image.geometry;
+    for (let at = clearFrom(bits, 0, subclusters); at < subclusters; at += clearFrom(bits, at, subclusters)) {
+      const count = setFrom(bits, at);
+      this.#add(plus(host, at * subclusterSize), count * subclusterSize);
+      at += count;
+    }
+  }
+
+  #add(host: HostOffset, length: number): void {
+    const last = this.#parts[this.#parts.length - 1];
+    if (last !== undefined && last.host + last.length === host) last.length += length;
+    else this.#parts.push({ host, length });
+  }
+
+  /**
+   * Discards what was dropped. Within the range's lock: nobody writes there again meanwhile. The content is that of zeroes, or of a discard: after power loss,
+   * an entry on the disk may still point to it. A hint: a failure is ignored.
+   */
+  async discard(): Promise<void> {
+    const { file } = this.#image;
+    for (const { host, length } of this.#parts.splice(0)) {
+      const inside = Math.min(length, file.length - host);
+      if (inside > 0) await file.discard(host, inside);
+    }
+  }
+}
+
+/** Zeroes a range inside one subcluster. Nothing needs to be written where all of that reads as zeroes already. */
 async function zeroPart(image: Qcow2Image, from: GuestOffset, to: GuestOffset, flags: ZeroFlags): Promise<void> {
-  const cluster = roundDown(from, image.geometry.clusterSize);
+  const start = roundDown(from, image.geometry.subclusterSize);
   let done = false;
-  await changeEntries(image, cluster, to, false, (_table, _slot, { kind }) => {
-    done = kind === Kind.zeroPlain || kind === Kind.zeroAllocated || (kind === Kind.unallocated && !hasBacking(image));
+  await changeEntries(image, start, to, false, (_table, _slot, { data, zeroes }, _guest, wanted) => {
+    const first = wanted & -wanted;
+    done = (zeroes & first) !== 0 || ((data & first) === 0 && !hasBacking(image));
   });
-  if (image.mapping.l1.target(image.mapping.indexOf(cluster)) === 0) done = !hasBacking(image);
+  if (image.mapping.l1.target(image.mapping.indexOf(start)) === 0) done = !hasBacking(image);
   if (!done) await zeroAsData(image, from, to, flags);
 }
 
@@ -116,32 +217,44 @@ async function zeroAsData(image: Qcow2Image, from: GuestOffset, to: GuestOffset,
   }
 }
 
-/** Unmaps the whole clusters of a range. Parts of clusters at its ends stay unchanged. */
+/** Unmaps the whole subclusters of a range. Parts of subclusters at its ends stay unchanged, and so do parts of compressed clusters. */
 export async function discardGuest(image: Qcow2Image, offset: GuestOffset, length: number): Promise<void> {
   const { mapping } = image;
-  const { clusterSize, version } = image.geometry;
-  const start = roundUp(offset, clusterSize);
+  const { all } = mapping.codec;
+  const { subclusterSize, version } = image.geometry;
+  const start = roundUp(offset, subclusterSize);
   const last = plus(offset, length);
-  const end = last === image.length() ? last : roundDown(last, clusterSize);
+  const end = last === image.length() ? last : roundDown(last, subclusterSize);
   if (end <= start) return;
   const below = hasBacking(image);
-  const zeroing: Zeroing = { unmap: true, kept: [] };
+  const { request } = image.discards;
+  const zeroing = new Zeroing(image, true);
   await changeEntries(
     image,
     start,
     end,
     version === 3 && below,
-    (table, slot, entry) => {
-      const { kind } = entry;
-      if (kind === Kind.zeroPlain) return;
-      if (kind === Kind.unallocated && !below) return;
+    (table, slot, entry, _guest, wanted) => {
+      const { kind, host, copied, data, zeroes } = entry;
       if (version === 2) {
-        if (!below) unmap(image, table, slot, entry, image.discards.request);
+        if (!below && kind !== Kind.unallocated) unmap(image, table, slot, entry, request);
         return;
       }
-      if (keep(image, table, slot, entry, zeroing)) return;
-      if (kind !== Kind.unallocated) unmap(image, table, slot, entry, image.discards.request);
-      mapping.setZero(table, slot);
+      if (kind === Kind.compressed && wanted !== all) return;
+      const last = losesLast(entry, wanted, all);
+      const kept = last && zeroing.keeps(entry);
+      const frees = last && !kept;
+      if (kept) zeroing.drop(host, wanted);
+      const changed = below ? wanted & ~zeroes : wanted & data;
+      if (changed === 0 && !frees) return;
+      if (frees) freeOld(image, entry, request);
+      else if (copied && !kept) zeroing.drop(host, data & wanted);
+      mapping.setSubclusters(table, slot, {
+        host: frees ? NO_HOST : host,
+        copied: copied && !frees,
+        data: (data & ~wanted) >>> 0,
+        zeroes: (zeroes | wanted) >>> 0,
+      });
     },
     zeroing,
   );
@@ -153,31 +266,6 @@ export async function discardGuest(image: Qcow2Image, offset: GuestOffset, lengt
  */
 function hasBacking(image: Qcow2Image): boolean {
   return image.backing() !== null || image.backingFile !== null;
-}
-
-/** Where the clusters are to stay allocated (`discard-no-unref`): gives `entry` the zero flag, if its cluster is this image's alone. */
-function keep(image: Qcow2Image, table: Table, slot: number, entry: L2Entry, { kept }: Zeroing): boolean {
-  const { kind, host, copied } = entry;
-  if (!image.discards.keep || !copied || (kind !== Kind.normal && kind !== Kind.zeroAllocated)) return false;
-  image.mapping.setZeroAllocated(table, slot, host);
-  kept.push(host);
-  return true;
-}
-
-/**
- * Discards the content of clusters that were kept, where discards are passed on. Within the range's lock: nobody writes there again meanwhile. The content is
- * that of zeroes, or of a discard: after power loss, an entry on the disk may still point to it.
- */
-async function dropKept({ data, discards, file, geometry }: Qcow2Image, { kept }: Zeroing): Promise<void> {
-  const { clusterSize } = geometry;
-  // An external data file has been told.
-  const hosts = discards.request && !data.isExternal ? kept.sort((a, b) => a - b) : [];
-  for (let i = 0; i < hosts.length; ) {
-    const first = i;
-    while (i < hosts.length && hosts[i] === hosts[first] + (i - first) * clusterSize) i++;
-    await file.discard(hosts[first], (i - first) * clusterSize);
-  }
-  kept.length = 0;
 }
 
 /** The lower of two offsets. */
@@ -197,8 +285,8 @@ export function unmap(image: Qcow2Image, table: Table, slot: number, entry: L2En
 }
 
 /**
- * Calls `change` for each entry of [start, end), table by table, with the table's part of the range locked. With `make`, missing L2 tables are
- * created; otherwise their ranges are skipped. `zeroing`: the entries are made to read as zeroes.
+ * Calls `change` for each entry of [start, end), which begins and ends with a subcluster, or with the disk, table by table, with the table's part of the range locked. With
+ * `make`, missing L2 tables are created; otherwise their ranges are skipped. `zeroing`: the entries are made to read as zeroes.
  */
 export async function changeEntries(
   image: Qcow2Image,
@@ -209,16 +297,18 @@ export async function changeEntries(
   zeroing: Zeroing | null = null,
 ): Promise<void> {
   const { mapping } = image;
-  const { clusterSize, l2Span } = image.geometry;
+  const { clusterSize, extendedL2, l2Span } = image.geometry;
   for (let at = start; at < end; ) {
     const index = mapping.indexOf(at);
     const base = (index * l2Span) as GuestOffset;
     const stop = lower(end, plus(base, l2Span));
-    const held = await image.locks.acquire(at, roundUp(stop, clusterSize));
+    const held = await image.locks.acquire(roundDown(at, clusterSize), roundUp(stop, clusterSize));
     try {
       image.checkUsable();
       if (make || mapping.l1.target(index) !== 0) {
-        await changeTable(image, index, at - base, stop - base, change, zeroing);
+        // Behind the end of the disk, there is nothing to be kept.
+        const to = extendedL2 && stop === image.length() ? roundUp(stop, clusterSize) : stop;
+        await changeTable(image, index, at - base, to - base, change, zeroing);
       }
     } finally {
       image.locks.release(held);
@@ -227,6 +317,7 @@ export async function changeEntries(
   }
 }
 
+/** Bytes [from, to) of L2 table `index`'s range. */
 async function changeTable(
   image: Qcow2Image,
   index: number,
@@ -236,7 +327,7 @@ async function changeTable(
   zeroing: Zeroing | null,
 ): Promise<void> {
   const { mapping } = image;
-  const { clusterSize, l2Span } = image.geometry;
+  const { clusterSize, l2Span, subclusterSize } = image.geometry;
   const table = await mapping.pinForWrite(index);
   try {
     const base = index * l2Span;
@@ -245,11 +336,14 @@ async function changeTable(
     const stop = Math.ceil(to / clusterSize);
     for (let slot = Math.floor(from / clusterSize); slot < stop; slot++) {
       const entry = mapping.codec.decode(table.view, slot);
-      const guest = (base + slot * clusterSize) as GuestOffset;
+      const cluster = slot * clusterSize;
+      const guest = (base + cluster) as GuestOffset;
       if (!mapping.isValid(entry.kind, entry.host, guest)) throw await mapping.badEntry(table, slot);
-      change(table, slot, entry, guest);
+      const first = Math.floor(Math.max(0, from - cluster) / subclusterSize);
+      const wanted = bitsOf(first, Math.ceil(Math.min(clusterSize, to - cluster) / subclusterSize) - first);
+      change(table, slot, entry, guest, wanted);
     }
-    if (zeroing !== null && zeroing.kept.length > 0) await dropKept(image, zeroing);
+    await zeroing?.discard();
   } finally {
     table.pins--;
   }
