@@ -44,7 +44,12 @@ export interface ChainLimits {
   encrypted?: boolean;
 }
 
-const CLUSTER_SIZES = [512, 512, 512, 1024, 1024, 2048, 4096, 4096, 65536];
+const CLUSTER_SIZES = [512, 512, 512, 1024, 1024, 2048, 4096, 16384, 65536];
+
+/** Images of version 3 with clusters that are large enough have extended L2 entries. */
+export function hasSubclusters({ version, clusterSize }: Layer): boolean {
+  return version === 'v3' && clusterSize >= 16384;
+}
 
 export function randomLayer(random: Random, path: string, format: 'raw' | 'qcow2'): Layer {
   const clusterSize = random.pick(CLUSTER_SIZES);
@@ -139,6 +144,7 @@ export async function makeImage(graph: Graph, layer: Layer, backing: Layer | und
     size,
     version: layer.version,
     'cluster-size': layer.clusterSize,
+    'extended-l2': hasSubclusters(layer),
     'refcount-bits': layer.refcountBits,
     'compression-type': layer.compression,
     ...encryption(layer),

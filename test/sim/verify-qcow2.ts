@@ -6,7 +6,7 @@
 //   header -> refcount table -> refcount blocks   compared with what stands there
 //   header extension -> bitmap directory -> tables -> bits (verify-bitmaps.ts)
 //
-// Of encrypted images, the content: verify-crypt.ts. No external data files or extended L2 entries.
+// Of encrypted images, the content: verify-crypt.ts. No external data files.
 
 import { decompressNow } from '../../src/host/sim/codecs.js';
 import { type VerifiedBitmap, verifyBitmaps } from './verify-bitmaps.js';
@@ -18,6 +18,8 @@ export interface GuestCluster {
   offset: number;
   /** Bytes of a compressed cluster's input, at most. */
   inputLength: number;
+  /** With extended L2 entries: which of the 32 subclusters are data, and which read as zeroes; not of compressed clusters. */
+  bits?: { data: number; zeroes: number };
 }
 
 export interface VerifiedSnapshot {
@@ -69,6 +71,7 @@ class Verifier {
   private readonly file: Uint8Array;
   private readonly references = new Map<number, { count: number; owner: Owner; tree: number }>();
   private refcountBits = 16;
+  private extended = false;
   private readonly blocks: number[] = [];
 
   constructor(file: Uint8Array) {
@@ -128,7 +131,10 @@ class Verifier {
     }
     if (report.version === 3) {
       const incompatible = this.u64(72);
-      if ((incompatible & ~8) !== 0) this.error(`incompatible features ${incompatible}`);
+      if ((incompatible & ~0x18) !== 0) this.error(`incompatible features ${incompatible}`);
+      this.extended = (incompatible & 0x10) !== 0;
+      if (this.extended && report.clusterSize < 16384)
+        this.error(`extended L2 entries in clusters of ${report.clusterSize}`);
       this.refcountBits = 2 ** view.getUint32(96);
       if (this.refcountBits > 64) this.error(`refcount bits ${this.refcountBits}`);
       if ((incompatible & 8) !== 0) report.compression = view.getUint8(104) === 1 ? 'zstd' : 'zlib';
@@ -217,7 +223,7 @@ class Verifier {
       const vmStateSize = extra >= 8 ? this.u64(at + 40) : view.getUint32(at + 32);
       this.tree = i + 1;
       const places = this.walkMapping(this.u64(at), view.getUint32(at + 8), size, `L1 table of snapshot ${i}`);
-      const perTable = report.clusterSize / 8;
+      const perTable = report.clusterSize / (this.extended ? 16 : 8);
       const stateAt = Math.ceil(size / report.clusterSize / perTable) * perTable;
       report.snapshots.push({
         id: text(idAt, idLength),
@@ -236,7 +242,7 @@ class Verifier {
   /** All clusters that an L1 table maps, behind the end of the disk, too. */
   private walkMapping(l1Offset: number, l1Size: number, size: number, what: string): GuestCluster[] {
     const { report, view } = this;
-    const perTable = report.clusterSize / 8;
+    const perTable = report.clusterSize / (this.extended ? 16 : 8);
     const guestClusters = Math.ceil(size / report.clusterSize);
     const places = Array.from(
       { length: Math.max(guestClusters, l1Size * perTable) },
@@ -251,10 +257,32 @@ class Verifier {
       if (l2Offset === 0 || !this.table('L2 table', l2Offset, report.clusterSize, `L2 table ${l1}`)) continue;
       this.checkCopied(entry, l2Offset, `L2 table ${l1}`);
       for (let l2 = 0; l2 < perTable; l2++) {
-        this.mapping(view.getBigUint64(l2Offset + l2 * 8), l1 * perTable + l2, places);
+        const index = l1 * perTable + l2;
+        const at = l2Offset + l2 * (this.extended ? 16 : 8);
+        if (this.extended) this.subclusters(at, index, places);
+        else this.mapping(view.getBigUint64(at), index, places);
       }
     }
     return places;
+  }
+
+  /** An extended entry: an ordinary one without zero flag, and the bitmap of the subclusters. */
+  private subclusters(at: number, index: number, places: readonly GuestCluster[]): void {
+    const { view } = this;
+    const entry = view.getBigUint64(at);
+    const zeroes = view.getUint32(at + 8);
+    const data = view.getUint32(at + 12);
+    const what = `guest cluster ${index}`;
+    const compressed = (entry & (1n << 62n)) !== 0n;
+    if (compressed && (zeroes | data) !== 0) this.error(`${what} is compressed and has a bitmap`);
+    if ((zeroes & data) !== 0) this.error(`${what} has subclusters that are data and zeroes`);
+    if (!compressed && (entry & OFFSET_MASK) === 0n && data !== 0) this.error(`${what} has data in no cluster`);
+    if (!compressed && (entry & 1n) !== 0n) this.error(`${what} has the zero flag`);
+    this.mapping(entry, index, places);
+    const place = places[index];
+    if (compressed || place === undefined) return;
+    place.kind = data !== 0 ? 'data' : zeroes !== 0 ? 'zero' : 'unallocated';
+    place.bits = { data, zeroes };
   }
 
   private mapping(entry: bigint, index: number, places: readonly GuestCluster[]): void {
@@ -387,8 +415,16 @@ export function readClusters(
   const cluster = new Uint8Array(report.clusterSize);
   clusters.forEach((place, index) => {
     const at = index * report.clusterSize;
-    if (at < size && readGuestCluster(file, report, place, at, cluster))
-      content.set(cluster.subarray(0, size - at), at);
+    if (at >= size || !readGuestCluster(file, report, place, at, cluster)) return;
+    const parts = place.bits === undefined ? 1 : 32;
+    const bytes = report.clusterSize / parts;
+    for (let part = 0; part < parts && at + part * bytes < size; part++) {
+      const { data, zeroes } = place.bits ?? { data: 1, zeroes: 0 };
+      const from = part * bytes;
+      const room = content.subarray(at + from, Math.min(size, at + from + bytes));
+      if (((data >>> part) & 1) !== 0) room.set(cluster.subarray(from, from + room.length));
+      else if (((zeroes >>> part) & 1) !== 0) room.fill(0);
+    }
   });
   return content;
 }

@@ -24,12 +24,12 @@ describe('qcow2: L2 entries', () => {
     codec.putNormal(view, 4, host(CLUSTER));
     codec.putUnallocated(view, 4);
     expect([0, 1, 2, 3, 4].map((slot) => codec.decode(view, slot))).to.deep.equal([
-      { kind: Kind.normal, host: 5 * CLUSTER, bytes: CLUSTER, copied: true },
-      { kind: Kind.zeroPlain, host: 0, bytes: 0, copied: false },
-      { kind: Kind.zeroAllocated, host: 2 ** 40, bytes: CLUSTER, copied: true },
+      { kind: Kind.normal, host: 5 * CLUSTER, bytes: CLUSTER, copied: true, data: 1, zeroes: 0 },
+      { kind: Kind.zeroPlain, host: 0, bytes: 0, copied: false, data: 0, zeroes: 1 },
+      { kind: Kind.zeroAllocated, host: 2 ** 40, bytes: CLUSTER, copied: true, data: 0, zeroes: 1 },
       // Up to the end of the last sector: 700 to 1700 of 2048.
-      { kind: Kind.compressed, host: 2 ** 40 + 700, bytes: 2048 - 700, copied: false },
-      { kind: Kind.unallocated, host: 0, bytes: 0, copied: false },
+      { kind: Kind.compressed, host: 2 ** 40 + 700, bytes: 2048 - 700, copied: false, data: 1, zeroes: 0 },
+      { kind: Kind.unallocated, host: 0, bytes: 0, copied: false, data: 0, zeroes: 0 },
     ]);
   });
 

@@ -66,6 +66,7 @@ export function withDataFile(shape: Shape, random: Random): Shape {
     ...shape,
     version: 'v3',
     dataFile,
+    extended: false,
     ...(dataFile === 'raw' && { backingSize: 0 }),
   };
 }

@@ -202,7 +202,7 @@ async function writeData(image: Qcow2Image, targets: readonly Target[]): Promise
   const direct: HostWrite[] = [];
   const merged: Merged[] = [];
   for (const target of targets) {
-    if (target.owned) await image.checkDataWrite(target.host, image.geometry.clusterSize);
+    if (target.owned) await prepareOwned(image, target);
     planTarget(image, target, direct, merged);
   }
   const parts = direct.map(({ host, guest, data }) => later(image.data.write(host, guest, data, 'write_aio')));
@@ -219,6 +219,13 @@ async function writeData(image: Qcow2Image, targets: readonly Target[]): Promise
     failure = { error };
   }
   await settleAll(parts, failure);
+}
+
+/** The place of a target may end behind the end of the file, which another program cut within the cluster's last subclusters in use. */
+async function prepareOwned(image: Qcow2Image, { host }: Target): Promise<void> {
+  const { clusterSize } = image.geometry;
+  await image.checkDataWrite(host, clusterSize);
+  if (!image.data.isExternal && host + clusterSize > image.data.length) await image.data.makeRoom(host, clusterSize);
 }
 
 /** Adds what is to be written of a target to the lists: pieces that go to the file as they are, and parts that need more of the old content than that. */
