@@ -239,7 +239,6 @@ describe('command line: jobs', function () {
     ['convert -C -S 4k -O raw top.qcow2 x', 'Cannot enable copy offloading when -S is used'],
     ['convert --bitmaps -O qcow2 top.qcow2 x', "option '--bitmaps' is not supported yet"],
     ['convert -O raw top.qcow2 mid.qcow2 x', 'several source images are not supported yet'],
-    ['create -f qcow2 -o extended_l2=on x 1M', "x: option 'extended_l2=on' is not supported yet"],
     ['convert --progress=loud -O raw top.qcow2 x', '--progress must be used with bar, json or none as argument.'],
   ] as const) {
     it(`refuses: ${words}`, () => {

@@ -60,11 +60,11 @@ const CASES: Case[] = [
     message: /'data-file' is required for this image/,
   },
   {
-    name: 'extended L2 entries',
+    name: 'extended L2 entries of clusters that are too small for them',
     patches: [[INCOMPATIBLE, word64(16n)]],
-    read: 'unsupported',
-    write: 'unsupported',
-    message: /extended L2/,
+    read: 'invalid-image',
+    write: 'invalid-image',
+    message: /Unsupported subcluster size: \d+/,
   },
   {
     name: 'AES encryption without a password',

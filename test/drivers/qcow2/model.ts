@@ -66,7 +66,6 @@ export function withDataFile(shape: Shape, random: Random): Shape {
     ...shape,
     version: 'v3',
     dataFile,
-    extended: false,
     ...(dataFile === 'raw' && { backingSize: 0 }),
   };
 }

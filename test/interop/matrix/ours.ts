@@ -23,6 +23,7 @@ export class Ours implements Side {
       version: version === 2 ? 'v2' : 'v3',
       'cluster-size': shape.clusterBytes,
       ...(version === 3 && { 'refcount-bits': shape.refcountBits }),
+      ...(shape.extendedL2 && { 'extended-l2': true }),
       ...(compression === 'zstd' && { 'compression-type': 'zstd' }),
       ...(encryption !== 'none' && { encrypt: { format: 'luks', 'key-secret': SECRET_ID, 'iter-time': 10 } }),
       ...(dataPath !== null && { 'data-file': { driver: 'file', filename: dataPath } }),

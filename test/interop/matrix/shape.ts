@@ -12,6 +12,7 @@ export interface ImageShape {
   version: 2 | 3;
   clusterBytes: number;
   refcountBits: number;
+  extendedL2: boolean;
   compression: 'none' | 'zlib' | 'zstd';
   encryption: 'none' | 'luks';
   dataFile: 'none' | 'plain' | 'raw';
@@ -43,6 +44,7 @@ export function drawShape(random: Random): ImageShape {
       version: random.chance(0.25) ? 2 : 3,
       clusterBytes,
       refcountBits: random.pick([1, 2, 4, 8, 16, 16, 32, 64]),
+      extendedL2: random.chance(0.35),
       compression: random.pick(['none', 'zlib', 'zstd']),
       encryption: random.chance(0.3) ? 'luks' : 'none',
       dataFile: random.pick(['none', 'none', 'none', 'plain', 'raw']),
@@ -59,20 +61,22 @@ export function drawShape(random: Random): ImageShape {
 }
 
 function isPossible(shape: ImageShape): boolean {
-  const { version, refcountBits, compression, encryption, dataFile } = shape;
+  const { version, refcountBits, extendedL2, compression, encryption, dataFile } = shape;
+  if (extendedL2 && shape.clusterBytes < 16 * KIB) return false;
   if (version === 2) {
-    const needsVersion3 = refcountBits !== 16 || compression === 'zstd' || dataFile !== 'none' || shape.lazyRefcounts;
+    const needsVersion3 =
+      refcountBits !== 16 || compression === 'zstd' || dataFile !== 'none' || shape.lazyRefcounts || extendedL2;
     if (needsVersion3 || shape.bitmaps || encryption !== 'none') return false;
   }
   if (compression !== 'none' && (encryption !== 'none' || dataFile !== 'none')) return false;
   if (dataFile === 'raw' && shape.backing !== 'none') return false;
-  // Preallocated clusters that nobody wrote decrypt to noise, in every program. Of encrypted data files: docs/formats/qcow2.md.
-  if (encryption !== 'none' && (shape.preallocation !== 'off' || dataFile !== 'none')) return false;
+  // Preallocated clusters that nobody wrote decrypt to noise, in every program, where they have no subclusters. Of encrypted data files: docs/formats/qcow2.md.
+  if (encryption !== 'none' && ((shape.preallocation !== 'off' && !extendedL2) || dataFile !== 'none')) return false;
   // QEMU makes no snapshots of an image whose content lies in another file. Two snapshots, the disk, and one that is applied count up to four, and
   // compressed clusters share theirs with others.
   if (shape.snapshots && (dataFile !== 'none' || refcountBits < (compression === 'none' ? 4 : 8))) return false;
   // QEMU 7.2 does not preallocate over a backing file where entries are ordinary.
-  return shape.backing === 'none' || shape.preallocation === 'off';
+  return shape.backing === 'none' || shape.preallocation === 'off' || extendedL2;
 }
 
 /** The features that are not as in a plain image, for a title. */
@@ -83,6 +87,7 @@ export function describeShape(shape: ImageShape): string {
     `version ${version}`,
     `clusters of ${clusterBytes}`,
     refcountBits !== 16 && `refcounts of ${refcountBits} bits`,
+    shape.extendedL2 && 'extended L2 entries',
     compression !== 'none' && compression,
     encryption !== 'none' && encryption,
     dataFile !== 'none' && `${dataFile} data file`,

@@ -51,6 +51,7 @@ export function creationWords({ shape, dataPath, backing }: MatrixImage): string
     `compat=${version === 2 ? '0.10' : '1.1'}`,
     `cluster_size=${shape.clusterBytes}`,
     version === 3 && `refcount_bits=${shape.refcountBits}`,
+    shape.extendedL2 && 'extended_l2=on',
     compression === 'zstd' && 'compression_type=zstd',
     encryption !== 'none' && `encrypt.format=luks,encrypt.key-secret=${SECRET_ID},encrypt.iter-time=10`,
     dataPath !== null && `data_file=${dataPath}`,

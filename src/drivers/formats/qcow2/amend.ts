@@ -113,7 +113,6 @@ function checkVersion2(image: Qcow2Image, options: Qcow2AmendOptions, bits: numb
         : 'Refcount widths other than 16 bits require compatibility level 1.1 or above (use compat=1.1 or greater)';
     throw refuse(words);
   }
-  if (geometry.extendedL2) throw refuse('compat=0.10 has no extended L2 entries');
   if (options['lazy-refcounts'] === true) {
     throw refuse('Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or greater)');
   }

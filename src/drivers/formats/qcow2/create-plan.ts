@@ -183,10 +183,6 @@ function checkOptions(options: Qcow2CreateOptions, path: string): Geometry {
 function checkUnsupported(options: Qcow2CreateOptions, path: string): void {
   const encrypted = (options.encryption ?? null) !== null;
   const asked: [boolean, string][] = [
-    [
-      options.extendedL2 === true && (options.dataFile ?? null) !== null,
-      'extended L2 entries and an external data file',
-    ],
     [encrypted && (options.dataFile ?? null) !== null, 'an encrypted external data file'],
   ];
   for (const [wanted, name] of asked) {

@@ -52,7 +52,7 @@ export async function createQcow2(
     await writeTable(file, l1Offset, layout.l1Entries, POINTER_BYTES, (view, slot, index) =>
       putPointer(view, slot, place(layout, l2Start + index), true),
     );
-    const codec = makeL2Codec(layout.geometry);
+    const codec = makeL2Codec(layout.geometry, dataFile !== null);
     const first = dataFile === null ? dataStart : 0;
     await writeTable(file, l2Start * clusterSize, layout.mapped, codec.entryBytes, (view, slot, index) =>
       codec.putPreallocated(view, slot, place(layout, first + index)),

@@ -2,7 +2,7 @@
 // (specification: "Feature name table").
 
 import { BlockError } from '../../../util/errors.js';
-import { Autoclear, Extension, type HeaderArea, hasExtendedL2, Incompatible, KNOWN_INCOMPATIBLE } from './header.js';
+import { Autoclear, Extension, type HeaderArea, Incompatible, KNOWN_INCOMPATIBLE } from './header.js';
 
 const ENTRY_BYTES = 48;
 /** QEMU writes no feature name table where a cluster is smaller. */
@@ -63,9 +63,6 @@ export function checkFeatures(area: HeaderArea, path: string, writable: boolean,
   const hasDataFile = (header.incompatibleFeatures & Incompatible.dataFile) !== 0n;
   if (!onlyHeader && !hasDataFile && (header.autoclearFeatures & Autoclear.dataFileRaw) !== 0n) {
     throw BlockError.at(path, 'invalid-image', 'data-file-raw requires a data file', { operation: 'open' });
-  }
-  if (hasExtendedL2(header) && (header.incompatibleFeatures & Incompatible.dataFile) !== 0n) {
-    throw unsupported(path, 'Unsupported qcow2 feature(s): extended L2 entries with an external data file');
   }
   if (!writable) return;
   if ((header.incompatibleFeatures & Incompatible.corrupt) !== 0n) {

@@ -32,7 +32,7 @@ import {
 import type { ImageFile } from './image-file.js';
 import { Intake } from './intake.js';
 import { ExternalMapping, Mapping } from './mapping.js';
-import { ExtendedMapping } from './mapping-extended.js';
+import { ExtendedMapping, ExternalExtendedMapping } from './mapping-extended.js';
 import type { CacheTables, DiscardPolicy, OverlapKind } from './options.js';
 import { MetadataIndex, overlapMessage } from './overlap.js';
 import { POINTER_BYTES, pointerTarget } from './pointer-codec.js';
@@ -135,8 +135,8 @@ export class Qcow2Image {
     this.length = owner.length;
     this.discards = settings.discards;
     this.reclamation = new Reclamation(this.data.written);
-    const ofEntries = this.geometry.extendedL2 ? ExtendedMapping : Mapping;
-    this.mapping = new (dataFile === null ? ofEntries : ExternalMapping)(this, settings.caches.l2);
+    const kinds = this.geometry.extendedL2 ? [ExtendedMapping, ExternalExtendedMapping] : [Mapping, ExternalMapping];
+    this.mapping = new kinds[dataFile === null ? 0 : 1](this, settings.caches.l2);
     this.refcounts = new Refcounts(this, settings.caches.refcount);
     this.allocation = new Allocation(this);
     this.frees = new Frees(this);

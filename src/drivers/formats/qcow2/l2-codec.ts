@@ -115,10 +115,10 @@ export class L2Codec {
   /** Bits of a compressed entry's high word that belong to the offset; those above count the further sectors. */
   readonly #offsetBits: number;
   /** The host offsets are those of an external data file: 0 is one of them, and nothing is compressed. */
-  readonly #isExternal: boolean;
+  protected readonly isExternal: boolean;
 
   constructor(version: 2 | 3, clusterBits: number, isExternal = false) {
-    this.#isExternal = isExternal;
+    this.isExternal = isExternal;
     this.clusterSize = 2 ** clusterBits;
     this.#hasZeroFlag = version === 3;
     this.#offsetBits = 38 - clusterBits;
@@ -137,12 +137,12 @@ export class L2Codec {
     if (isCompressed(high) || (owned && !isCopied(high))) return MISS;
     if (isZero(low)) return this.kind(view, slot) === Kind.bad ? MISS : ZEROES;
     const host = hostIn(high, low);
-    return host !== 0 || this.#pointsToStart(high) ? host : BELOW;
+    return host !== 0 || this.pointsToStart(high) ? host : BELOW;
   }
 
   /** An entry with the host offset 0 has a cluster: the first one of an external data file. */
-  #pointsToStart(high: number): boolean {
-    return this.#isExternal && isCopied(high);
+  protected pointsToStart(high: number): boolean {
+    return this.isExternal && isCopied(high);
   }
 
   kind(view: DataView, slot: number): KindNumber {
@@ -150,16 +150,16 @@ export class L2Codec {
     const low = view.getUint32(slot * L2_ENTRY_BYTES + 4);
     if (isCompressed(high)) {
       const end = this.compressedHost(high, low) + this.compressedBytes(high, low);
-      return this.#isExternal || end > Number.MAX_SAFE_INTEGER ? Kind.bad : Kind.compressed;
+      return this.isExternal || end > Number.MAX_SAFE_INTEGER ? Kind.bad : Kind.compressed;
     }
     const host = hostIn(high, low);
     if (host % this.clusterSize !== 0 || host > Number.MAX_SAFE_INTEGER - this.clusterSize) return Kind.bad;
-    if (!isZero(low)) return host !== 0 || this.#pointsToStart(high) ? Kind.normal : Kind.unallocated;
+    if (!isZero(low)) return host !== 0 || this.pointsToStart(high) ? Kind.normal : Kind.unallocated;
     if (!this.#hasZeroFlag) return Kind.bad;
     return host === 0 ? Kind.zeroPlain : Kind.zeroAllocated;
   }
 
-  /** True for an entry whose bitmap of subclusters contradicts itself, or the entry. */
+  /** True for an entry whose bitmap of subclusters contradicts itself, or the entry; that of a compressed cluster, which should be empty, is not looked at. */
   hasWrongBitmap(_view: DataView, _slot: number): boolean {
     return false;
   }
@@ -281,6 +281,19 @@ export class L2Codec {
   /** The cluster at `host`, which nothing else refers to. */
   putNormal(view: DataView, slot: number, host: HostOffset): void {
     putWords(view, slot, (Math.floor(host / HIGH_WORD) | COPIED) >>> 0, host % HIGH_WORD);
+  }
+
+  /**
+   * Corrects the bitmap of subclusters of an entry, where it has one: data without a host cluster reads as zeroes from then on; what is said to be both data and zeroes
+   * is data, since that is there. True where something was changed.
+   */
+  mendBitmap(_view: DataView, _slot: number): boolean {
+    return false;
+  }
+
+  /** Takes from an entry what it refers to in the file: what was content there reads as zeroes, the rest as before. Version 3 only. */
+  putLost(view: DataView, slot: number): void {
+    this.putZero(view, slot);
   }
 
   /** Moves the content of an ordinary entry to the cluster at `host`, which nothing else refers to. */

@@ -34,9 +34,9 @@ import { EXTENDED_L2_ENTRY_BYTES, type Geometry, type HostOffset, plus, SUBCLUST
 
 const ALL = 0xffff_ffff;
 
-/** The codec of an image's L2 tables. `isExternal`: of host offsets in an external data file, for ordinary entries only. */
+/** The codec of an image's L2 tables. `isExternal`: of host offsets in an external data file. */
 export function makeL2Codec({ version, clusterBits, extendedL2 }: Geometry, isExternal = false): L2Codec {
-  return extendedL2 ? new ExtendedL2Codec(clusterBits) : new L2Codec(version, clusterBits, isExternal);
+  return extendedL2 ? new ExtendedL2Codec(clusterBits, isExternal) : new L2Codec(version, clusterBits, isExternal);
 }
 
 /** Which subclusters of the entry at byte `at` read as zeroes, and which are data. */
@@ -48,19 +48,14 @@ export function dataIn(view: DataView, at: number): number {
   return view.getUint32(at + 12);
 }
 
-/** True where an ordinary cluster's bitmap contradicts itself, or where there is data without a host cluster. */
-function isWrong(host: number, zeroes: number, data: number): boolean {
-  return (zeroes & data) !== 0 || (host === 0 && data !== 0);
-}
-
 export class ExtendedL2Codec extends L2Codec {
   override readonly entryBytes = EXTENDED_L2_ENTRY_BYTES;
   override readonly subclusters = SUBCLUSTERS;
   override readonly all = ALL;
   readonly #subclusterSize: number;
 
-  constructor(clusterBits: number) {
-    super(3, clusterBits);
+  constructor(clusterBits: number, isExternal = false) {
+    super(3, clusterBits, isExternal);
     this.#subclusterSize = this.clusterSize / SUBCLUSTERS;
   }
 
@@ -77,10 +72,20 @@ export class ExtendedL2Codec extends L2Codec {
     const zeroes = view.getUint32(at + 8);
     const data = view.getUint32(at + 12);
     const host = hostIn(high, view.getUint32(at + 4));
-    if (isWrong(host, zeroes, data)) return MISS;
+    if (this.#isWrong(high, host, zeroes, data)) return MISS;
     if ((wanted & ~data) === 0) return owned && !isCopied(high) ? MISS : host;
     if ((wanted & ~zeroes) === 0) return ZEROES;
     return (wanted & (zeroes | data)) === 0 ? BELOW : MISS;
+  }
+
+  /** True where an ordinary cluster's bitmap contradicts itself, or where there is data without a host cluster. */
+  #isWrong(high: number, host: number, zeroes: number, data: number): boolean {
+    return (zeroes & data) !== 0 || (data !== 0 && !this.#hasPlace(high, host));
+  }
+
+  /** An ordinary entry has a host cluster. */
+  #hasPlace(high: number, host: number): boolean {
+    return host !== 0 || this.pointsToStart(high);
   }
 
   override directHost(view: DataView, slot: number, owned: boolean): number {
@@ -93,21 +98,23 @@ export class ExtendedL2Codec extends L2Codec {
     const low = view.getUint32(at + 4);
     if (isCompressed(high)) {
       const end = this.compressedHost(high, low) + this.compressedBytes(high, low);
-      return end > Number.MAX_SAFE_INTEGER ? Kind.bad : Kind.compressed;
+      return this.isExternal || end > Number.MAX_SAFE_INTEGER ? Kind.bad : Kind.compressed;
     }
     const host = hostIn(high, low);
     if (host % this.clusterSize !== 0 || host > Number.MAX_SAFE_INTEGER - this.clusterSize) return Kind.bad;
     const zeroes = zeroesIn(view, at);
     const data = dataIn(view, at);
-    if (isWrong(host, zeroes, data)) return Kind.bad;
-    if (host === 0) return zeroes === 0 ? Kind.unallocated : zeroes === ALL ? Kind.zeroPlain : Kind.mixed;
+    if (this.#isWrong(high, host, zeroes, data)) return Kind.bad;
+    if (!this.#hasPlace(high, host))
+      return zeroes === 0 ? Kind.unallocated : zeroes === ALL ? Kind.zeroPlain : Kind.mixed;
     return data === ALL ? Kind.normal : zeroes === ALL ? Kind.zeroAllocated : Kind.mixed;
   }
 
   override hasWrongBitmap(view: DataView, slot: number): boolean {
     const at = slot * EXTENDED_L2_ENTRY_BYTES;
     const high = view.getUint32(at);
-    return !isCompressed(high) && isWrong(hostIn(high, view.getUint32(at + 4)), zeroesIn(view, at), dataIn(view, at));
+    const host = hostIn(high, view.getUint32(at + 4));
+    return !isCompressed(high) && this.#isWrong(high, host, zeroesIn(view, at), dataIn(view, at));
   }
 
   override saysZeroes(view: DataView, slot: number): boolean {
@@ -128,7 +135,7 @@ export class ExtendedL2Codec extends L2Codec {
     const kind = this.kind(view, slot);
     if (isCompressed(high)) return this.decodeCompressed(kind, high, low);
     const host = hostIn(high, low);
-    const bytes = host === 0 ? 0 : this.clusterSize;
+    const bytes = this.#hasPlace(high, host) ? this.clusterSize : 0;
     return { kind, host, bytes, copied: isCopied(high), data: dataIn(view, at), zeroes: zeroesIn(view, at) };
   }
 
@@ -144,7 +151,7 @@ export class ExtendedL2Codec extends L2Codec {
     const bit = 1 << number;
     if ((dataIn(view, at) & bit) !== 0) return Kind.normal;
     const zero = (zeroesIn(view, at) & bit) !== 0;
-    if (this.host(view, slot) === 0) return zero ? Kind.zeroPlain : Kind.unallocated;
+    if (!this.#hasPlace(view.getUint32(at), this.host(view, slot))) return zero ? Kind.zeroPlain : Kind.unallocated;
     return zero ? Kind.zeroAllocated : Kind.preallocated;
   }
 
@@ -229,6 +236,25 @@ export class ExtendedL2Codec extends L2Codec {
     this.put(view, slot, host, true, ALL, 0);
   }
 
+  override mendBitmap(view: DataView, slot: number): boolean {
+    const at = slot * EXTENDED_L2_ENTRY_BYTES;
+    const zeroes = zeroesIn(view, at);
+    const data = dataIn(view, at);
+    if ((zeroes | data) === 0) return false;
+    const high = view.getUint32(at);
+    if (isCompressed(high)) putBitmap(view, at, 0, 0);
+    else if (data !== 0 && !this.#hasPlace(high, this.host(view, slot))) putBitmap(view, at, (zeroes | data) >>> 0, 0);
+    else if ((zeroes & data) !== 0) putBitmap(view, at, (zeroes & ~data) >>> 0, data);
+    else return false;
+    return true;
+  }
+
+  override putLost(view: DataView, slot: number): void {
+    const at = slot * EXTENDED_L2_ENTRY_BYTES;
+    const lost = isCompressed(view.getUint32(at)) ? ALL : dataIn(view, at);
+    putWords(view, slot, 0, 0, (zeroesIn(view, at) | lost) >>> 0, 0);
+  }
+
   override moveNormal(view: DataView, slot: number, host: HostOffset): void {
     const at = slot * EXTENDED_L2_ENTRY_BYTES;
     this.put(view, slot, host, true, dataIn(view, at), zeroesIn(view, at));
@@ -251,6 +277,11 @@ function putWords(view: DataView, slot: number, high: number, low: number, zeroe
   const at = slot * EXTENDED_L2_ENTRY_BYTES;
   view.setUint32(at, high);
   view.setUint32(at + 4, low);
+  putBitmap(view, at, zeroes, data);
+}
+
+/** Of the entry at byte `at`. */
+function putBitmap(view: DataView, at: number, zeroes: number, data: number): void {
   view.setUint32(at + 8, zeroes);
   view.setUint32(at + 12, data);
 }

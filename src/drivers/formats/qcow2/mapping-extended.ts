@@ -16,7 +16,7 @@ export class ExtendedMapping extends Mapping {
 
   constructor(image: Qcow2Image, cacheTables: number) {
     const { clusterBits, clusterSize, subclusterSize, l2Span } = image.geometry;
-    const codec = new ExtendedL2Codec(clusterBits);
+    const codec = new ExtendedL2Codec(clusterBits, image.data.isExternal);
     super(image, cacheTables, codec);
     this.#codec = codec;
     this.#image = image;
@@ -53,5 +53,13 @@ export class ExtendedMapping extends Mapping {
   #touched(from: number, to: number): number {
     const first = Math.floor(from / this.#subclusterSize);
     return bitsOf(first, Math.ceil(to / this.#subclusterSize) - first);
+  }
+}
+
+/** The same with an external data file: a cluster that is not at its guest offset is left to the slow path, which says what is wrong. */
+export class ExternalExtendedMapping extends ExtendedMapping {
+  override mapSync(offset: GuestOffset, length: number, owned: boolean): number {
+    const host = super.mapSync(offset, length, owned);
+    return host >= 0 && host !== offset ? MISS : host;
   }
 }

@@ -150,8 +150,14 @@ export class Mapping {
   }
 
   /** False for an entry that no image may have: an invalid one, and one that points to another place of an external data file than its own. */
+  isValidEntry({ kind, host, bytes }: L2Entry, guest: GuestOffset): boolean {
+    if (kind === Kind.bad) return false;
+    return bytes === 0 || (host as number) === guest || !this.#image.data.isExternal;
+  }
+
+  /** The same of one subcluster. */
   isValid(kind: KindNumber, host: HostOffset, guest: GuestOffset): boolean {
-    if (kind === Kind.normal || kind === Kind.zeroAllocated)
+    if (kind === Kind.normal || kind === Kind.zeroAllocated || kind === Kind.preallocated)
       return (host as number) === guest || !this.#image.data.isExternal;
     return kind !== Kind.bad;
   }

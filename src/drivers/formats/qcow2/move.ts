@@ -13,7 +13,7 @@ import { FROM_RUN, type Moved, moveSlice } from '../../../host/host.js';
 import { assert } from '../../../util/assert.js';
 import type { Qcow2Image } from './image.js';
 import type { OpenRun } from './intake.js';
-import { Kind } from './l2-codec.js';
+import { Kind, type L2Codec } from './l2-codec.js';
 import type { Mapping } from './mapping.js';
 import type { Table } from './table-cache.js';
 import { type GuestExtent, type GuestOffset, type HostOffset, NO_HOST, plus } from './types.js';
@@ -136,16 +136,21 @@ function spansOf(image: Qcow2Image, extents: readonly GuestExtent[], tables: rea
 function spanAt({ codec }: Mapping, table: Table, slot: number, max: number): Span | null {
   const empty = codec.emptyRun(table.view, slot, max);
   if (empty > 0) return { table, slot, count: empty, kind: 'empty', host: NO_HOST, zero: false };
-  const { subclusters } = codec;
   const { kind, host, copied } = codec.decode(table.view, slot);
   if (kind === Kind.bad) return null;
   const zero = kind !== Kind.normal;
   if (!copied || host === 0 || kind === Kind.compressed) {
     return { table, slot, count: 1, kind: 'other', host: NO_HOST, zero };
   }
-  let count = Math.max(1, Math.floor(codec.run(table.view, slot * subclusters, max * subclusters) / subclusters));
+  let count = wholeRun(codec, table.view, slot, max);
   for (let i = 1; i < count; i++) if (!codec.copied(table.view, slot + i)) count = i;
   return { table, slot, count, kind: 'place', host, zero };
+}
+
+/** Clusters from `slot` on, `max` at most, that are all of one kind, one behind the other where they have places; at least one. */
+function wholeRun(codec: L2Codec, view: DataView, slot: number, max: number): number {
+  const { subclusters } = codec;
+  return Math.max(1, Math.floor(codec.run(view, slot * subclusters, max * subclusters) / subclusters));
 }
 
 /** The same in an external data file, where each cluster has its place already. */
@@ -153,9 +158,10 @@ function externalSpanAt({ mapping, geometry }: Qcow2Image, table: Table, slot: n
   const { codec } = mapping;
   const { clusterSize, l2Span } = geometry;
   const guest = (table.index * l2Span + slot * clusterSize) as GuestOffset;
-  const { kind, host, copied } = codec.decode(table.view, slot);
-  if (!mapping.isValid(kind, host, guest)) return null;
-  let count = codec.run(table.view, slot, max);
+  const entry = codec.decode(table.view, slot);
+  if (!mapping.isValidEntry(entry, guest)) return null;
+  const { kind, copied } = entry;
+  let count = wholeRun(codec, table.view, slot, max);
   for (let i = 1; i < count; i++) if (codec.copied(table.view, slot + i) !== copied) count = i;
   const zero = kind !== Kind.normal || !copied;
   return { table, slot, count, kind: 'place', host: guest as number as HostOffset, zero };

@@ -1,5 +1,5 @@
 // What becomes of an L2 entry that is wrong by itself. What it reads as stays: reserved bits mean nothing; a cluster behind the end of the file reads as
-// zeroes. What could not be read at all reads as zeroes from then on, or, in version 2, which has no such entries, as the backing file.
+// zeroes, where it is in use. What could not be read at all reads as zeroes from then on, or, in version 2, which has no such entries, as the backing file.
 
 import { roundUp } from '../../../util/numbers.js';
 import type { CheckState } from './check-state.js';
@@ -30,12 +30,22 @@ export class EntryMender {
   /** Corrects the entry at byte `position` of a table, in memory; it maps guest offset `guestOffset`. */
   mend(table: DataView, position: number, guestOffset: number): Mended {
     if (this.#state.layout.isExternal) return this.#mendExternal(table, position, guestOffset);
+    const { codec } = this.#state;
+    const slot = position / codec.entryBytes;
+    if (codec.hasWrongBitmap(table, slot) && this.#rules.keepsUnreadable) return 'right';
+    const bitmapChanged = codec.mendBitmap(table, slot);
     const high = table.getUint32(position);
     const low = table.getUint32(position + 4);
-    if (isCompressed(high)) return this.#mendCompressed(table, position, high, low);
+    const mended = isCompressed(high)
+      ? this.#mendCompressed(table, position, high, low)
+      : this.#mendOrdinary(table, position, high, low);
+    return mended === 'right' && bitmapChanged ? 'changed' : mended;
+  }
+
+  #mendOrdinary(table: DataView, position: number, high: number, low: number): Mended {
+    const { clusterBytes, codec } = this.#state;
     const host = hostIn(high, low);
     if (host !== 0) {
-      const { clusterBytes, codec } = this.#state;
       const zeroes = codec.saysZeroes(table, position / codec.entryBytes);
       // Where the entry says zeroes, that is what stays of it.
       if (host % clusterBytes !== 0) return zeroes ? this.#makeZero(table, position) : this.#lose(table, position);
@@ -55,9 +65,13 @@ export class EntryMender {
     const { codec, clusterBytes, layout } = this.#state;
     const high = table.getUint32(position);
     const low = table.getUint32(position + 4);
-    if (isCompressed(high) || hostIn(high, low) % clusterBytes !== 0) {
-      if (!layout.isRaw || this.#rules.keepsUnreadable) return this.#lose(table, position);
-      codec.putNormal(table, position / codec.entryBytes, guestOffset as HostOffset);
+    const slot = position / codec.entryBytes;
+    const isNoPlace = isCompressed(high) || hostIn(high, low) % clusterBytes !== 0;
+    if (isNoPlace || codec.hasWrongBitmap(table, slot)) {
+      if (this.#rules.keepsUnreadable) return 'right';
+      if (layout.isRaw) codec.putNormal(table, slot, guestOffset as HostOffset);
+      else if (isNoPlace) codec.putLost(table, slot);
+      else codec.mendBitmap(table, slot);
       return 'changed';
     }
     if (!hasReservedBits(high, low)) return 'right';
@@ -96,7 +110,7 @@ export class EntryMender {
   #makeZero(table: DataView, position: number): Mended {
     const { codec, layout } = this.#state;
     const slot = position / codec.entryBytes;
-    if (layout.version === 3) codec.putZero(table, slot);
+    if (layout.version === 3) codec.putLost(table, slot);
     else codec.putUnallocated(table, slot);
     return 'changed';
   }

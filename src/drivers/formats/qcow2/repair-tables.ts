@@ -137,7 +137,8 @@ class TableMender {
     const change: TableChange = { pointer, table, from: table.byteLength, to: 0, moves: [], relocates: false };
     const entries = this.#entries;
     for (let position = 0; position < table.byteLength; position += codec.entryBytes) {
-      if (table.getUint32(position) === 0 && table.getUint32(position + 4) === 0) continue;
+      const isNone = table.getUint32(position) === 0 && table.getUint32(position + 4) === 0;
+      if (isNone && !codec.hasWrongBitmap(table, position / codec.entryBytes)) continue;
       const mended = entries.mend(table, position, this.#state.guestOffset(pointer.index, position));
       if (mended !== 'right') includes(change, position, codec.entryBytes);
       if (overflowed.size > 0 || mended === 'moves') this.#noteMove(change, position, mended === 'moves');

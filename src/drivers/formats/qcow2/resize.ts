@@ -96,9 +96,10 @@ async function grow(
   await clearTail(image, oldSize);
   await dropFrom(image, oldSize);
   const backing = image.backing();
-  // What is preallocated hides the backing file by data, from the next cluster on.
+  // What is preallocated hides the backing file by data, from the next cluster on; where there are subclusters, it has none.
   const shown = backing === null ? oldSize : Math.min(size, backing.length);
-  const end = preallocation === 'off' ? shown : Math.min(shown, roundUp(oldSize, geometry.clusterSize));
+  const end =
+    preallocation === 'off' || geometry.extendedL2 ? shown : Math.min(shown, roundUp(oldSize, geometry.clusterSize));
   if (end > oldSize) await zeroGuest(image, oldSize, roundUp(end, geometry.clusterSize) - oldSize, {});
   if (data instanceof ExternalData) await growData(data, oldSize, size, preallocation);
   if (preallocation !== 'off') await preallocate(image, oldSize, size, preallocation);
@@ -234,7 +235,7 @@ async function preallocateRange(
     try {
       if (image.data.isExternal) {
         const count = (stop - at) / clusterSize;
-        image.mapping.setNormalRun(table, (at % l2Span) / clusterSize, count, at as number as HostOffset);
+        preallocateEntries(image, table, (at % l2Span) / clusterSize, count, at as number as HostOffset);
         at = plus(at, count * clusterSize);
         continue;
       }
@@ -252,8 +253,7 @@ async function preallocateRange(
         image.allocation.release(run.cluster, run.count);
         throw error;
       }
-      const slot = (at % l2Span) / clusterSize;
-      for (let i = 0; i < run.count; i++) preallocateEntry(image, table, slot + i, plus(host, i * clusterSize));
+      preallocateEntries(image, table, (at % l2Span) / clusterSize, run.count, host);
       at = plus(at, length);
     } finally {
       table.pins--;
@@ -261,12 +261,16 @@ async function preallocateRange(
   }
 }
 
-/** Gives `slot`, which has no host cluster, the one at `host`. Subclusters that read as zeroes (`grow` hides the backing file so) go on to. */
-function preallocateEntry({ mapping, geometry }: Qcow2Image, table: Table, slot: number, host: HostOffset): void {
+/** Gives `count` slots, which have no host clusters, those from `host` on. Subclusters that read as zeroes (`grow` hides the backing file so) go on to. */
+function preallocateEntries(image: Qcow2Image, table: Table, slot: number, count: number, host: HostOffset): void {
+  const { mapping, geometry } = image;
   if (!geometry.extendedL2) {
-    mapping.setNormal(table, slot, host);
+    mapping.setNormalRun(table, slot, count, host);
     return;
   }
-  const { zeroes } = mapping.codec.decode(table.view, slot);
-  mapping.setSubclusters(table, slot, { host, copied: true, data: 0, zeroes });
+  for (let i = 0; i < count; i++) {
+    const { zeroes } = mapping.codec.decode(table.view, slot + i);
+    const at = plus(host, i * geometry.clusterSize);
+    mapping.setSubclusters(table, slot + i, { host: at, copied: true, data: 0, zeroes });
+  }
 }

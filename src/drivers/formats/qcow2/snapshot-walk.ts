@@ -138,6 +138,11 @@ function countEntries(image: Qcow2Image, table: WalkedTable, deltas: RefcountDel
   const { geometry, mapping } = image;
   const { clusterSize, l2Entries } = geometry;
   const { codec } = mapping;
+  if (codec.subclusters > 1) {
+    // Few neighbours are alike in all of their subclusters.
+    visitEntries(image, table, (_slot, first, count) => deltas.add(first, count, change));
+    return;
+  }
   const end = roundedLength(image);
   for (let slot = 0; slot < l2Entries; ) {
     const kind = codec.kind(table.view, slot);

@@ -90,8 +90,8 @@ function lookUp(image: Qcow2Image, offset: GuestOffset, length: number): BlockSt
       const count = codec.run(table.view, first, Math.ceil((lead + stop - at) / subclusterSize));
       here = codec.kindAt(table.view, first);
       const place = codec.hostAt(table.view, first);
-      // What the backing node is read for is one run, with its place or without.
-      if (here === Kind.preallocated && at < shown) here = Kind.unallocated;
+      // What the backing node is read for is one run, with its place or without; so is what has no place to be told.
+      if (here === Kind.preallocated && (at < shown || image.data.isEncrypted)) here = Kind.unallocated;
       if (!mapping.isValid(here, place, plus(at, -lead))) {
         if (kind !== null) break;
         return { index, bad: { table, slot: Math.floor((at % l2Span) / clusterSize) } };

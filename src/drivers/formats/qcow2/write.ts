@@ -91,7 +91,7 @@ export async function writeGuest(
     await pinTables(image, filled, tables);
     const targets = resolve(image, filled, buffer, tables);
     for (const { table, slot, guest, old } of targets) {
-      if (!image.mapping.isValid(old.kind, old.host, guest)) throw await image.mapping.badEntry(table, slot);
+      if (!image.mapping.isValidEntry(old, guest)) throw await image.mapping.badEntry(table, slot);
     }
     await writeTargets(image, targets);
   } finally {

@@ -11,6 +11,9 @@
 //
 // With `discard-no-unref`, a cluster that is the image's alone is kept in all of these cases.
 //
+// Encrypted content is given back once the entry is on disk: until then it would decrypt to anything but zeroes after power loss. That takes a commit, so parts
+// of a cluster are not given back there.
+//
 // Version 2 has no zero flag: a cluster of zeroes is unallocated where the image has no backing file, and data otherwise.
 
 import type { ZeroFlags } from '../../../block/types.js';
@@ -84,7 +87,7 @@ async function markZeroes(
       if (kept) zeroing.drop(host, wanted);
       if ((wanted & ~zeroes) === 0 && (!frees || !mayUnmap)) return;
       if (frees) freeOld(image, entry, punchFor(image, mayUnmap));
-      else if (copied && !kept) zeroing.drop(host, data & wanted);
+      else if (copied && !kept) zeroing.dropPart(host, data & wanted);
       mapping.setSubclusters(table, slot, {
         host: frees ? NO_HOST : host,
         copied: copied && !frees,
@@ -172,6 +175,11 @@ class Zeroing {
     }
   }
 
+  /** As `drop`, of a cluster that keeps other data. */
+  dropPart(host: HostOffset, bits: number): void {
+    if (!this.#image.data.isEncrypted) this.drop(host, bits);
+  }
+
   #add(host: HostOffset, length: number): void {
     const last = this.#parts[this.#parts.length - 1];
     if (last !== undefined && last.host + last.length === host) last.length += length;
@@ -180,10 +188,11 @@ class Zeroing {
 
   /**
    * Discards what was dropped. Within the range's lock: nobody writes there again meanwhile. The content is that of zeroes, or of a discard: after power loss,
-   * an entry on the disk may still point to it. A hint: a failure is ignored.
+   * an entry on the disk may still point to it, unless it is encrypted. A hint: a failure is ignored.
    */
   async discard(): Promise<void> {
-    const { file } = this.#image;
+    const { data, file } = this.#image;
+    if (data.isEncrypted && this.#parts.length > 0) await this.#image.commit();
     for (const { host, length } of this.#parts.splice(0)) {
       const inside = Math.min(length, file.length - host);
       if (inside > 0) await file.discard(host, inside);
@@ -248,7 +257,7 @@ export async function discardGuest(image: Qcow2Image, offset: GuestOffset, lengt
       const changed = below ? wanted & ~zeroes : wanted & data;
       if (changed === 0 && !frees) return;
       if (frees) freeOld(image, entry, request);
-      else if (copied && !kept) zeroing.drop(host, data & wanted);
+      else if (copied && !kept) zeroing.dropPart(host, data & wanted);
       mapping.setSubclusters(table, slot, {
         host: frees ? NO_HOST : host,
         copied: copied && !frees,
@@ -338,7 +347,7 @@ async function changeTable(
       const entry = mapping.codec.decode(table.view, slot);
       const cluster = slot * clusterSize;
       const guest = (base + cluster) as GuestOffset;
-      if (!mapping.isValid(entry.kind, entry.host, guest)) throw await mapping.badEntry(table, slot);
+      if (!mapping.isValidEntry(entry, guest)) throw await mapping.badEntry(table, slot);
       const first = Math.floor(Math.max(0, from - cluster) / subclusterSize);
       const wanted = bitsOf(first, Math.ceil(Math.min(clusterSize, to - cluster) / subclusterSize) - first);
       change(table, slot, entry, guest, wanted);
