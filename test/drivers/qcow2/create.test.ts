@@ -64,12 +64,6 @@ const REFUSED: [string, Partial<Qcow2CreateOptions>, string, RegExp][] = [
     'invalid-argument',
     /compatibility level 1.1/,
   ],
-  [
-    'encrypted data files',
-    { encryption: { format: 'aes', room: 0 }, dataFile: 'd' },
-    'unsupported',
-    /encrypted external/,
-  ],
   ['a data file in version 2', { dataFile: 'd', compat: 'v2' }, 'invalid-argument', /External data files are only/],
   ['a raw data file that is not there', { dataFileRaw: true }, 'invalid-argument', /requires data-file/],
   [

@@ -37,7 +37,10 @@ export interface Shape {
   extended?: boolean;
   /** The content lies in a file of its own; `raw`: which reads as the disk does. */
   dataFile?: 'plain' | 'raw';
+  encrypted?: boolean;
 }
+
+const SECRET = 's';
 
 export const TOP = '/top.qcow2';
 export const DATA = '/top.raw';
@@ -67,6 +70,7 @@ export function withDataFile(shape: Shape, random: Random): Shape {
     version: 'v3',
     dataFile,
     ...(dataFile === 'raw' && { backingSize: 0 }),
+    encrypted: random.chance(0.25),
   };
 }
 
@@ -102,7 +106,7 @@ export class ModelRun {
   async prepare(faults: FaultPlan = {}): Promise<void> {
     const { shape } = this;
     await this.host.run(async () => {
-      const graph = new Graph(this.host);
+      const graph = await this.#newGraph();
       if (shape.backingSize > 0) {
         const base = new Uint8Array(shape.backingSize);
         for (let i = 0; i < shape.backingSize / SECTOR; i++) fill(base, i, BASE + i);
@@ -120,19 +124,40 @@ export class ModelRun {
           'data-file': { driver: 'file', filename: DATA },
           'data-file-raw': shape.dataFile === 'raw',
         }),
+        ...(shape.encrypted && {
+          encrypt: { format: 'luks', 'key-secret': SECRET, 'iter-time': 1, 'cipher-alg': 'aes-128' },
+        }),
         ...(shape.backingSize > 0 ? { 'backing-file': '/base.raw', 'backing-fmt': 'raw' } : {}),
       });
     });
     this.host = this.host.crash({ seed: this.seed });
-    await this.host.run(() => this.open(false));
+    await this.host.run(async () => {
+      await this.open(false);
+      if (!shape.encrypted || shape.dataFile !== 'raw') return;
+      // What is mapped from the start decrypts to noise.
+      await this.node.writeZeroes(0, shape.size);
+      await this.node.flush();
+    });
     this.host.setFaults(faults);
   }
 
+  async #newGraph(): Promise<Graph> {
+    const graph = new Graph(this.host);
+    if (this.shape.encrypted) await graph.objects.add({ 'qom-type': 'secret', id: SECRET, data: 'password' });
+    return graph;
+  }
+
   async open(readOnly: boolean): Promise<void> {
-    this.graph = new Graph(this.host);
+    this.graph = await this.#newGraph();
     const keeps = this.shape.version === 'v3' && this.seed % 3 === 0;
     const file = { driver: 'file', filename: TOP } as const;
-    const image = { driver: 'qcow2', file, ...(keeps && { 'discard-no-unref': true }) } as const;
+    const encrypt = { format: 'luks', 'key-secret': SECRET } as const;
+    const image = {
+      driver: 'qcow2',
+      file,
+      ...(keeps && { 'discard-no-unref': true }),
+      ...(this.shape.encrypted && { encrypt }),
+    } as const;
     this.node = await openNode(this.graph, image, { readOnly, discard: 'unmap' });
   }
 
@@ -158,7 +183,7 @@ export class ModelRun {
       'zero',
       'unmap',
       'discard',
-      this.shape.dataFile === undefined ? 'compressed' : 'extents',
+      this.shape.dataFile === undefined && !this.shape.encrypted ? 'compressed' : 'extents',
       'flush',
     ]);
     if (kind === 'flush') {

@@ -11,7 +11,7 @@ import { sha256 } from '../../../src/host/digest.js';
 import { Random } from '../../../src/host/sim/index.js';
 import { roundUp } from '../../../src/util/numbers.js';
 import { differenceAt } from '../support.js';
-import { describeShape, drawShape, type ImageShape } from './shape.js';
+import { beginsAsNoise, describeShape, drawShape, type ImageShape } from './shape.js';
 import type { MatrixImage, Side } from './side.js';
 import { applySteps, drawSteps, touchedBy, withoutRewrites } from './steps.js';
 
@@ -70,6 +70,9 @@ class Round {
     const { shape } = this.#image;
     if (this.#image.backing !== null) await this.#makeBacking(this.#image.backing);
     await this.#maker.make(this.#image);
+    if (beginsAsNoise(shape)) {
+      await this.#maker.change(this.#image, [{ kind: 'zero', offset: 0, length: shape.size, value: 0 }]);
+    }
     await this.#write(this.#maker, 6);
     await this.#compare('written by the maker');
     if (shape.bitmaps) await this.#bitmap();

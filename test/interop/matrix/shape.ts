@@ -70,13 +70,16 @@ function isPossible(shape: ImageShape): boolean {
   }
   if (compression !== 'none' && (encryption !== 'none' || dataFile !== 'none')) return false;
   if (dataFile === 'raw' && shape.backing !== 'none') return false;
-  // Preallocated clusters that nobody wrote decrypt to noise, in every program, where they have no subclusters. Of encrypted data files: docs/formats/qcow2.md.
-  if (encryption !== 'none' && ((shape.preallocation !== 'off' && !extendedL2) || dataFile !== 'none')) return false;
   // QEMU makes no snapshots of an image whose content lies in another file. Two snapshots, the disk, and one that is applied count up to four, and
   // compressed clusters share theirs with others.
   if (shape.snapshots && (dataFile !== 'none' || refcountBits < (compression === 'none' ? 4 : 8))) return false;
   // QEMU 7.2 does not preallocate over a backing file where entries are ordinary.
   return shape.backing === 'none' || shape.preallocation === 'off' || extendedL2;
+}
+
+/** Clusters that were mapped from the start, and that nobody wrote, decrypt to noise, in every program, where they have no subclusters. */
+export function beginsAsNoise({ encryption, extendedL2, preallocation, dataFile }: ImageShape): boolean {
+  return encryption !== 'none' && !extendedL2 && (preallocation !== 'off' || dataFile === 'raw');
 }
 
 /** The features that are not as in a plain image, for a title. */

@@ -176,18 +176,7 @@ function checkOptions(options: Qcow2CreateOptions, path: string): Geometry {
   if (backingFile !== null && nameLength(backingFile) > MAX_BACKING_NAME_BYTES) {
     throw refuse(path, 'invalid-argument', 'Backing file name too long');
   }
-  checkUnsupported(options, path);
   return makeGeometry(version, clusterBits, refcountOrder, extendedL2);
-}
-
-function checkUnsupported(options: Qcow2CreateOptions, path: string): void {
-  const encrypted = (options.encryption ?? null) !== null;
-  const asked: [boolean, string][] = [
-    [encrypted && (options.dataFile ?? null) !== null, 'an encrypted external data file'],
-  ];
-  for (const [wanted, name] of asked) {
-    if (wanted) throw refuse(path, 'unsupported', `Creating an image with ${name} is not supported`);
-  }
 }
 
 /** Numbers of refcount blocks and refcount table clusters for an image with `rest` other clusters; they have refcounts themselves. */

@@ -16,7 +16,7 @@ import { SlotChanges } from '../luks/amend.js';
 import { passwordOf } from '../luks/create.js';
 import { openVolume, readVolume, type Volume, volumeInfo } from '../luks/volume.js';
 import type { ContentCipher } from './encrypted-data.js';
-import { Extension, Field, type HeaderArea, Incompatible } from './header.js';
+import { Extension, Field, type HeaderArea } from './header.js';
 import type { DriverOptions } from './options.js';
 import type { HostOffset } from './types.js';
 
@@ -89,9 +89,6 @@ function checkMethod({ header }: HeaderArea, { encrypt }: DriverOptions, path: s
   const format = cryptMethod === CRYPT_AES ? 'aes' : 'luks';
   if (encrypt !== undefined && encrypt.format !== format) {
     refuse('invalid-argument', `Header reported '${format}' encryption format but options specify '${encrypt.format}'`);
-  }
-  if ((header.incompatibleFeatures & Incompatible.dataFile) !== 0n) {
-    refuse('unsupported', 'Unsupported qcow2 feature(s): encryption of an external data file');
   }
 }
 

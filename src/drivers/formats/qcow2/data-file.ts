@@ -12,7 +12,7 @@ import type { ImageFile } from './image-file.js';
 import type { GuestOffset, HostOffset } from './types.js';
 
 export class DataFile {
-  protected readonly file: ImageFile;
+  readonly file: ImageFile;
   /** The content has a file of its own, in which each guest cluster lies at its guest offset: nothing is allocated or counted there. */
   readonly isExternal: boolean = false;
   /** What lies in the file is encrypted: it is not the content as it is, and zeroes there are none of the disk. */
@@ -57,7 +57,7 @@ export class DataFile {
   }
 
   /** Writes inside the file. A caller that allocated the place must have called `makeRoom`. */
-  write(host: HostOffset, _guest: GuestOffset, buffer: Uint8Array, event: BlkdebugEvent): Promise<void> {
+  write(host: HostOffset, _guest: GuestOffset, buffer: Uint8Array, event?: BlkdebugEvent): Promise<void> {
     return this.file.write(host, buffer, event);
   }
 

@@ -24,7 +24,6 @@ import type { CheckLayout } from './check-state.js';
 import { writeCompressed } from './compressed-write.js';
 import type { ImageEncryption } from './crypt.js';
 import { emptyImage } from './empty.js';
-import { ExternalData } from './external-data.js';
 import { checkFeatures } from './features.js';
 import {
   Autoclear,
@@ -470,7 +469,7 @@ export class Qcow2Node extends FormatNode {
 }
 
 /** Cuts what was added to the files ahead of its use. */
-async function trimFiles({ data, file }: Qcow2Image): Promise<void> {
+async function trimFiles({ external, file }: Qcow2Image): Promise<void> {
   await file.trim();
-  if (data instanceof ExternalData) await data.trim();
+  await external?.trim();
 }

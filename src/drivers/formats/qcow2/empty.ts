@@ -1,7 +1,7 @@
 // Unmaps content: everything from a guest offset on, or everything.
 
 import { roundUp } from '../../../util/numbers.js';
-import { ExternalData } from './external-data.js';
+import type { ExternalData } from './external-data.js';
 import type { Qcow2Image } from './image.js';
 import { Kind, type L2Entry } from './l2-codec.js';
 import type { Table } from './table-cache.js';
@@ -16,12 +16,12 @@ const BATCH_TABLES = 64;
 export async function emptyImage(image: Qcow2Image): Promise<void> {
   const stop = image.file.raise('empty_image_prepare');
   if (stop !== undefined) await stop;
-  const { data } = image;
+  const { data, external } = image;
   // It reads as the disk does, which has no backing file then.
   if (data.isRaw) await data.zeroing(0, image.length(), true);
   await dropTables(image, 0);
   await cutFile(image);
-  if (data instanceof ExternalData && !data.isRaw) await dropContent(image, data);
+  if (external?.isRaw === false) await dropContent(image, external);
 }
 
 /** Gives back the space of the data file wherever there is no L2 table, now that none of those that were dropped is on the disk. */

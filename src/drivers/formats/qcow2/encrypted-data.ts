@@ -5,6 +5,8 @@
 //
 // So nothing of it can be located or moved as it is, and zeroes of the file are no zeroes of the disk. Compressed clusters are never encrypted: QEMU reads
 // and writes them so.
+//
+//   write --> EncryptedData --sectors, encrypted--> DataFile, or ExternalData where the content has a file of its own
 
 import type { Located } from '../../../block/types.js';
 import type { SectorCipher } from '../../../host/cipher.js';
@@ -13,7 +15,6 @@ import type { BlkdebugEvent } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
 import { decryptPieces, writePieces } from '../luks/pieces.js';
 import { DataFile } from './data-file.js';
-import type { ImageFile } from './image-file.js';
 import { type GuestOffset, type HostOffset, plus } from './types.js';
 
 const ZERO_BYTES = 1 << 20;
@@ -28,11 +29,18 @@ export interface ContentCipher {
 
 export class EncryptedData extends DataFile {
   override readonly isEncrypted = true;
+  override readonly isExternal: boolean;
+  override readonly isRaw: boolean;
+  /** What lies in the file, as it is. */
+  readonly #stored: DataFile;
   readonly #memory: Memory;
   readonly #content: ContentCipher;
 
-  constructor(file: ImageFile, memory: Memory, content: ContentCipher) {
-    super(file);
+  constructor(stored: DataFile, memory: Memory, content: ContentCipher) {
+    super(stored.file);
+    this.isExternal = stored.isExternal;
+    this.isRaw = stored.isRaw;
+    this.#stored = stored;
     this.#memory = memory;
     this.#content = content;
   }
@@ -43,10 +51,10 @@ export class EncryptedData extends DataFile {
     await decryptPieces(cipher, this.#content.byGuest ? guest : host, buffer);
   }
 
-  override async write(host: HostOffset, guest: GuestOffset, buffer: Uint8Array, event: BlkdebugEvent): Promise<void> {
+  override async write(host: HostOffset, guest: GuestOffset, buffer: Uint8Array, event?: BlkdebugEvent): Promise<void> {
     const at = this.#content.byGuest ? guest : host;
     await writePieces(this.#memory, this.#needCipher('write'), at, buffer, (done, piece) =>
-      this.file.write(host + done, piece, done === 0 ? event : undefined),
+      this.#stored.write(plus(host, done), plus(guest, done), piece, done === 0 ? event : undefined),
     );
   }
 
@@ -64,8 +72,21 @@ export class EncryptedData extends DataFile {
 
   /** Zeroes of the file decrypt to anything but zeroes. */
   override async makeRoom(host: HostOffset, length: number): Promise<boolean> {
-    await super.makeRoom(host, length);
+    await this.#stored.makeRoom(host, length);
     return false;
+  }
+
+  override flush(): Promise<void> | undefined {
+    return this.#stored.flush();
+  }
+
+  /**
+   * After power loss, the entries may still point to this content: it must be zeroes then, and not what zeroes of the file decrypt to. So the space of an external
+   * data file is not given back here, and one that reads as the disk does is written.
+   */
+  override zeroing(start: number, end: number, _unmap: boolean): Promise<void> | undefined {
+    const length = Math.min(end, this.length) - start;
+    return this.isRaw && length > 0 ? this.writeZeroes(start as HostOffset, start as GuestOffset, length) : undefined;
   }
 
   override locate(_host: HostOffset, _length: number, _write: boolean, _into: Located): boolean {

@@ -28,7 +28,7 @@ export class ExternalData extends DataFile {
   }
 
   /** The file may be shorter than the disk: it grows. */
-  override async write(host: HostOffset, guest: GuestOffset, buffer: Uint8Array, event: BlkdebugEvent): Promise<void> {
+  override async write(host: HostOffset, guest: GuestOffset, buffer: Uint8Array, event?: BlkdebugEvent): Promise<void> {
     if (host + buffer.length > this.length) await this.file.ensureLength(host + buffer.length);
     await super.write(host, guest, buffer, event);
   }

@@ -66,6 +66,8 @@ export class Qcow2Image {
   readonly file: ImageFile;
   /** Access to the content of guest clusters. */
   readonly data: DataFile;
+  /** The external data file that it lies in; null where the image has none. */
+  readonly external: ExternalData | null;
   readonly header: Qcow2Header;
   readonly geometry: Geometry;
   extensions: HeaderExtension[];
@@ -122,8 +124,9 @@ export class Qcow2Image {
     this.file = file;
     this.header = area.header;
     const isRaw = (area.header.autoclearFeatures & Autoclear.dataFileRaw) !== 0n;
-    if (dataFile !== null) this.data = new ExternalData(dataFile, isRaw, () => this.discards.request);
-    else this.data = content === null ? new DataFile(file) : new EncryptedData(file, this.memory, content);
+    this.external = dataFile === null ? null : new ExternalData(dataFile, isRaw, () => this.discards.request);
+    const stored = this.external ?? new DataFile(file);
+    this.data = content === null ? stored : new EncryptedData(stored, this.memory, content);
     this.compression = area.header.compressionType === 1 ? 'zstd' : 'zlib';
     this.extensions = area.extensions;
     this.backingFile = area.backingFile;

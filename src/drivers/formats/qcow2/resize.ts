@@ -9,7 +9,6 @@ import type { PreallocMode } from '../../../schema/generated/types.js';
 import { bestEffort } from '../../../util/best-effort.js';
 import { roundUp } from '../../../util/numbers.js';
 import { cutFile, dropFrom } from './empty.js';
-import { ExternalData } from './external-data.js';
 import type { Qcow2Image } from './image.js';
 import { Kind } from './l2-codec.js';
 import { PointerTable } from './pointer-table.js';
@@ -76,12 +75,12 @@ async function shrink(image: Qcow2Image, size: GuestOffset): Promise<void> {
 }
 
 async function giveBack(image: Qcow2Image, size: GuestOffset): Promise<void> {
-  const { data, file } = image;
+  const { external, file } = image;
   const frees = file.raise('l1_shrink_free_l2_clusters');
   if (frees !== undefined) await frees;
   await dropFrom(image, size);
   await cutFile(image);
-  if (data instanceof ExternalData) await data.resize(size, 'off');
+  await external?.resize(size, 'off');
 }
 
 async function grow(
@@ -90,9 +89,11 @@ async function grow(
   size: GuestOffset,
   preallocation: PreallocMode,
 ): Promise<void> {
-  const { data, geometry, header } = image;
+  const { external, geometry, header } = image;
   const entries = l1EntriesFor(geometry, size);
   if (entries > header.l1Size) await growL1(image, entries);
+  // What lies behind the old size in a data file that reads as the disk does would show.
+  if (external?.isRaw && external.length > oldSize) await external.resize(oldSize, 'off');
   await clearTail(image, oldSize);
   await dropFrom(image, oldSize);
   const backing = image.backing();
@@ -101,15 +102,9 @@ async function grow(
   const end =
     preallocation === 'off' || geometry.extendedL2 ? shown : Math.min(shown, roundUp(oldSize, geometry.clusterSize));
   if (end > oldSize) await zeroGuest(image, oldSize, roundUp(end, geometry.clusterSize) - oldSize, {});
-  if (data instanceof ExternalData) await growData(data, oldSize, size, preallocation);
+  await external?.resize(size, preallocation === 'metadata' ? 'off' : preallocation);
   if (preallocation !== 'off') await preallocate(image, oldSize, size, preallocation);
   await storeSize(image, size);
-}
-
-/** An external data file is as long as the disk. One that reads as the disk does has nothing behind the old size that would show. */
-async function growData(data: ExternalData, oldSize: number, size: number, preallocation: PreallocMode): Promise<void> {
-  if (data.isRaw && data.length > oldSize) await data.resize(oldSize, 'off');
-  await data.resize(size, preallocation === 'metadata' ? 'off' : preallocation);
 }
 
 /** Commits, then writes the new size. On failure the old size stays valid, and the next commit writes it. */
@@ -235,6 +230,10 @@ async function preallocateRange(
     try {
       if (image.data.isExternal) {
         const count = (stop - at) / clusterSize;
+        // The file has grown by zeroes, which decrypt to anything else; it ends with the disk.
+        const inside = Math.min(stop, image.data.length) - at;
+        if (image.data.isEncrypted && !image.geometry.extendedL2)
+          await image.data.writeZeroes(at as number as HostOffset, at, inside);
         preallocateEntries(image, table, (at % l2Span) / clusterSize, count, at as number as HostOffset);
         at = plus(at, count * clusterSize);
         continue;
