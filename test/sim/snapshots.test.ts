@@ -135,8 +135,8 @@ describe('faults that are planted into internal snapshots are found', function (
   it('copied flags that stay as they are', () =>
     planted(
       RefcountDeltas.prototype,
-      'copiedAfter',
-      (_cluster, copied) => copied,
+      'visitCopied',
+      (cluster, count, copied, visit) => visit(cluster, count, copied),
       () => expectFound(['metadata', 'content'], plain),
     ));
 

@@ -311,11 +311,13 @@ export class L2Codec {
     putWords(view, slot, (Math.floor(host / HIGH_WORD) | COPIED) >>> 0, (host % HIGH_WORD) + ZERO);
   }
 
-  /** Sets or clears the "copied" flag of the entry in `slot`, which is not compressed. */
-  putCopied(view: DataView, slot: number, copied: boolean): void {
-    const at = slot * this.entryBytes;
-    const high = view.getUint32(at);
-    view.setUint32(at, (copied ? high | COPIED : high & ~COPIED) >>> 0);
+  /** Sets or clears the "copied" flags of `count` entries from `slot` on, of which none is compressed. */
+  putCopiedRun(view: DataView, slot: number, count: number, copied: boolean): void {
+    const end = (slot + count) * this.entryBytes;
+    for (let at = slot * this.entryBytes; at < end; at += this.entryBytes) {
+      const high = view.getInt32(at);
+      view.setInt32(at, copied ? high | COPIED : high & ~COPIED);
+    }
   }
 
   /** `length` bytes of compressed data at `host`, which end at or before `compressedLimit`. */

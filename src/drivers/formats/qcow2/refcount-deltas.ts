@@ -20,6 +20,9 @@ interface Page {
   readonly ones: Uint8Array;
 }
 
+/** The copied flags of the entries that point to `count` clusters from `cluster` on are to be set afterwards, or are not. */
+type FlagVisitor = (cluster: ClusterIndex, count: number, copied: boolean) => void;
+
 export class RefcountDeltas {
   readonly #image: Qcow2Image;
   readonly #pages = new Map<number, Page>();
@@ -32,10 +35,14 @@ export class RefcountDeltas {
 
   /** Counts `change` for each of `count` clusters. Throws `limit` where too many clusters would be held in memory. */
   add(cluster: ClusterIndex, count: number, change: number): void {
-    for (let at: number = cluster; at < cluster + count; at++) {
+    const end = cluster + count;
+    for (let at: number = cluster; at < end; ) {
       const index = Math.floor(at / PAGE_CLUSTERS);
-      const page = this.#pageIndex === index && this.#page !== null ? this.#page : this.#makePage(index);
-      page.changes[at - index * PAGE_CLUSTERS] += change;
+      const { changes } = this.#pageIndex === index && this.#page !== null ? this.#page : this.#makePage(index);
+      const from = at - index * PAGE_CLUSTERS;
+      const to = Math.min(PAGE_CLUSTERS, from + end - at);
+      for (let slot = from; slot < to; slot++) changes[slot] += change;
+      at += to - from;
     }
   }
 
@@ -60,18 +67,33 @@ export class RefcountDeltas {
     return page === undefined || page.changes[at] === 0 ? copied : page.ones[at] === 1;
   }
 
+  /**
+   * As `copiedAfter`, of `count` entries that point to contiguous clusters and are all `copied` or not: visits the runs of those whose flags will be alike,
+   * `count` from `cluster` on.
+   */
+  visitCopied(first: ClusterIndex, count: number, copied: boolean, visit: FlagVisitor): void {
+    const end = first + count;
+    for (let at: number = first; at < end; ) {
+      const index = Math.floor(at / PAGE_CLUSTERS);
+      const page = this.#pages.get(index);
+      const from = at - index * PAGE_CLUSTERS;
+      const to = Math.min(PAGE_CLUSTERS, from + end - at);
+      if (page === undefined) visit(at as ClusterIndex, to - from, copied);
+      else visitPage(page, index * PAGE_CLUSTERS, from, to, copied, visit);
+      at += to - from;
+    }
+  }
+
   /** Indexes of the refcount blocks with refcounts that change, ascending. */
   blocks(): number[] {
     const { blockEntries } = this.#image.geometry;
     const found = new Set<number>();
     for (const index of this.#ascending()) {
       const { changes } = this.#pages.get(index)!;
-      for (let at = 0; at < PAGE_CLUSTERS; at++) {
-        if (changes[at] === 0) continue;
+      for (let at = firstChange(changes, 0); at < PAGE_CLUSTERS; ) {
         const block = Math.floor((index * PAGE_CLUSTERS + at) / blockEntries);
         found.add(block);
-        // On to the last cluster of the block, or of the page.
-        at = Math.min(PAGE_CLUSTERS, (block + 1) * blockEntries - index * PAGE_CLUSTERS) - 1;
+        at = firstChange(changes, Math.min(PAGE_CLUSTERS, (block + 1) * blockEntries - index * PAGE_CLUSTERS));
       }
     }
     return [...found];
@@ -91,23 +113,24 @@ export class RefcountDeltas {
     const end = start + blockEntries;
     for (let at = start; at < end; ) {
       const pageIndex = Math.floor(at / PAGE_CLUSTERS);
-      const pageEnd = Math.min(end, (pageIndex + 1) * PAGE_CLUSTERS);
+      const from = at - pageIndex * PAGE_CLUSTERS;
+      const to = Math.min(PAGE_CLUSTERS, from + end - at);
       const page = this.#pages.get(pageIndex);
-      if (page === undefined) {
-        at = pageEnd;
-        continue;
-      }
-      for (; at < pageEnd; at++) {
-        const change = page.changes[at - pageIndex * PAGE_CLUSTERS];
+      const before = at - start - from;
+      at += to - from;
+      if (page === undefined) continue;
+      const { changes, ones } = page;
+      for (let slot = from; slot < to; slot++) {
+        const change = changes[slot];
         if (change === 0) continue;
-        const before = getRefcount(view, refcountOrder, at - start);
-        const after = before + change;
-        if (after > refcountMax) throw this.#overflow(at);
+        const was = getRefcount(view, refcountOrder, before + slot);
+        const after = was + change;
+        if (after > refcountMax) throw this.#overflow(start + before + slot);
         // What somebody refers to is counted already; what was referred to as often as that is freed.
-        if (before === 0 || after < 0) throw this.#tooLow(at, before);
-        setRefcount(view, refcountOrder, at - start, after);
-        page.ones[at - pageIndex * PAGE_CLUSTERS] = after === 1 ? 1 : 0;
-        if (after === 0) free?.(at as ClusterIndex);
+        if (was === 0 || after < 0) throw this.#tooLow(start + before + slot, was);
+        setRefcount(view, refcountOrder, before + slot, after);
+        ones[slot] = after === 1 ? 1 : 0;
+        if (after === 0) free?.((start + before + slot) as ClusterIndex);
       }
     }
   }
@@ -121,5 +144,30 @@ export class RefcountDeltas {
   #tooLow(cluster: number, refcount: number): BlockError {
     const message = `The refcount ${refcount} of cluster ${cluster} is too low: the image needs a repair`;
     return this.#image.error('corrupt-image', message, 'snapshot', cluster * this.#image.geometry.clusterSize);
+  }
+}
+
+/** Index of the first change from `from` on; `PAGE_CLUSTERS` for none. */
+function firstChange(changes: Int32Array, from: number): number {
+  let at = from;
+  while (at < PAGE_CLUSTERS && changes[at] === 0) at++;
+  return at;
+}
+
+function visitPage(
+  { changes, ones }: Page,
+  start: number,
+  from: number,
+  to: number,
+  copied: boolean,
+  visit: FlagVisitor,
+): void {
+  const isCopied = copied ? 1 : 0;
+  for (let at = from; at < to; ) {
+    const after = changes[at] === 0 ? isCopied : ones[at];
+    let end = at + 1;
+    while (end < to && (changes[end] === 0 ? isCopied : ones[end]) === after) end++;
+    visit((start + at) as ClusterIndex, end - at, after === 1);
+    at = end;
   }
 }

@@ -11,13 +11,12 @@
 //   1  allocate the places; a commit makes that durable, and all that was answered     power loss: leaks
 //   2  write the tables there, flush                                                   power loss: leaks
 //   3  write the first sector, flush                                                   power loss: as before, or as after
-//   4  take the new tables into use in memory; the old ones are freed by a commit      power loss: leaks
+//   4  take the new tables into use in memory. The new refcounts do not count the old ones any more (snapshot-unused.ts)
 //
 // No request is under way meanwhile. A failure before step 3 leaves everything as it was; what was allocated is released. After one in step 3 the disk may have
 // either header: memory keeps the old state, the next commit writes the old header before anything else, and only then frees what the new one names.
 
 import { bestEffort } from '../../../util/best-effort.js';
-import { settleAll } from '../../../util/settle.js';
 import type { Run } from './allocation.js';
 import type { Qcow2Image } from './image.js';
 import type { OverlapKind } from './options.js';
@@ -25,8 +24,9 @@ import { MetadataIndex } from './overlap.js';
 import { POINTER_BYTES, putPointer } from './pointer-codec.js';
 import type { RefcountDeltas } from './refcount-deltas.js';
 import { encodeSnapshotTable, type Snapshot, tableBytes } from './snapshot-table.js';
-import { visitEntries, type WalkedTable, walkTables } from './snapshot-walk.js';
-import { type ClusterIndex, clusterAt, type HostOffset, hostOf, NO_HOST, plus } from './types.js';
+import { lowerUnused } from './snapshot-unused.js';
+import { rewriteTables, visitFlagChanges } from './snapshot-walk.js';
+import { type ClusterIndex, type HostOffset, hostOf, NO_HOST, plus } from './types.js';
 
 /** Metadata that no snapshot may refer to. */
 const IN_USE: ReadonlySet<OverlapKind> = new Set([
@@ -36,9 +36,6 @@ const IN_USE: ReadonlySet<OverlapKind> = new Set([
   'refcount-block',
   'snapshot-table',
 ]);
-
-/** L2 tables that are copied side by side. */
-const MOVED_AT_ONCE = 16;
 
 /** What the image is to be. */
 export interface Target {
@@ -51,8 +48,10 @@ export interface Target {
   snapshots: readonly Snapshot[];
   /** Bytes of the disk. */
   size: number;
-  /** Clusters that lose their only reference, in addition to what `deltas` says: tables of the old state. */
-  unused: Run[];
+  /** What becomes of the L1 table, where there is another, and of the old places of `moved`: a snapshot keeps them, or they are not in use any more. */
+  oldTables: 'kept' | 'unused';
+  /** Further clusters that are not in use any more, beside what `deltas` says. */
+  unused: readonly Run[];
 }
 
 /** Places for the new tables. */
@@ -98,11 +97,14 @@ export async function switchTables(image: Qcow2Image, target: Target): Promise<v
   let mayBeSwitched = false;
   try {
     await image.committer.exclusive(async () => {
+      const rest = lowerUnused(image, target, blocks);
       const freed = await writeTables(image, target, places, blocks, snapshotTable);
       await image.file.flush();
       mayBeSwitched = true;
       await writeHeader(image, target, places);
-      takeIntoUse(image, target, places, blocks, freed);
+      takeIntoUse(image, target, places, blocks);
+      for (const { cluster, count } of rest) image.frees.add(cluster, count, image.discards.snapshot);
+      for (const cluster of freed) image.refcounts.onFree(cluster);
       // The change is made: whatever becomes of this.
       await image.renewIndex().catch(bestEffort('index of metadata'));
       if (image.discards.snapshot) await image.frees.discard(freed);
@@ -254,24 +256,12 @@ async function writeMoved(
   places: readonly HostOffset[],
 ): Promise<void> {
   const { codec } = image.mapping;
-  for (let from = 0; from < moved.length; from += MOVED_AT_ONCE) {
-    const copies: Uint8Array[] = [];
-    const indexes = moved.slice(from, from + MOVED_AT_ONCE);
-    const copy = (table: WalkedTable): void => {
-      const bytes = table.bytes.slice();
-      const view = new DataView(bytes.buffer);
-      visitEntries(image, table, (slot, first, _count, compressed) => {
-        if (!compressed) codec.putCopied(view, slot, deltas.copiedAfter(first, codec.copied(view, slot)));
-      });
-      copies.push(bytes);
-    };
-    await walkTables(image, l1, copy, indexes);
-    await settleAll(
-      copies.map((bytes, i) => image.file.write(places[from + i], bytes)),
-      null,
-    );
-    for (const [i, index] of indexes.entries()) putPointer(l1, index, places[from + i], true);
-  }
+  await rewriteTables(image, l1, moved, places, (table) => {
+    visitFlagChanges(image, table, deltas, (slot, count, copied) => {
+      codec.putCopiedRun(table.view, slot, count, copied);
+    });
+  });
+  for (const [i, index] of moved.entries()) putPointer(l1, index, places[i], true);
 }
 
 /** Writes the header. Where that fails, it is in memory as it was, and the next commit writes that. */
@@ -299,22 +289,10 @@ async function writeHeader(image: Qcow2Image, { size, snapshots, l1 }: Target, p
 
 // ---- in memory ----------------------------------------------------------------------------------------------------
 
-function takeIntoUse(
-  image: Qcow2Image,
-  { l1, snapshots, unused }: Target,
-  places: Places,
-  blocks: readonly number[],
-  freed: readonly ClusterIndex[],
-): void {
-  const { mapping, refcounts, frees, geometry, discards } = image;
+function takeIntoUse(image: Qcow2Image, { l1, snapshots }: Target, places: Places, blocks: readonly number[]): void {
+  const { mapping, refcounts } = image;
   const { table } = refcounts;
-  const free = (offset: HostOffset, bytes: number): void => {
-    const count = Math.ceil(bytes / geometry.clusterSize);
-    if (count > 0) frees.add(clusterAt(offset, geometry), count, discards.snapshot);
-  };
   if (blocks.length > 0) {
-    free(table.offset, table.entries * POINTER_BYTES);
-    for (const index of blocks) free(table.target(index), geometry.clusterSize);
     for (const [i, index] of blocks.entries()) {
       refcounts.blocks.drop(index);
       putPointer(table.view, index, places.blocks[i], false);
@@ -325,8 +303,5 @@ function takeIntoUse(
     mapping.cache.clear();
     mapping.l1.replace(places.l1, new Uint8Array(l1.buffer), l1.byteLength / POINTER_BYTES);
   }
-  free(image.snapshots.offset, image.snapshots.bytes);
   image.snapshots = { list: snapshots, offset: places.snapshots, bytes: tableBytes(snapshots) };
-  for (const { cluster, count } of unused) frees.add(cluster, count, discards.snapshot);
-  for (const cluster of freed) refcounts.onFree(cluster);
 }

@@ -3,9 +3,11 @@
 
 import { viewOf } from '../../../util/bytes.js';
 import type { BlockError } from '../../../util/errors.js';
+import { settleAll } from '../../../util/settle.js';
 import type { Qcow2Image } from './image.js';
 import { Kind } from './l2-codec.js';
-import { POINTER_BYTES, pointerCopied, pointerTarget } from './pointer-codec.js';
+import { hostRun } from './l2-runs.js';
+import { POINTER_BYTES, pointerTarget } from './pointer-codec.js';
 import type { RefcountDeltas } from './refcount-deltas.js';
 import type { Snapshot } from './snapshot-table.js';
 import { type ClusterIndex, clusterAt, type HostOffset, MAX_L1_BYTES, plus } from './types.js';
@@ -20,8 +22,6 @@ export interface WalkedTable {
   /** In the L1 table. */
   index: number;
   offset: HostOffset;
-  /** The flag of the L1 entry. */
-  copied: boolean;
   /** Valid until the visitor has returned. */
   bytes: Uint8Array;
   view: DataView;
@@ -44,30 +44,64 @@ export async function readSnapshotL1(image: Qcow2Image, snapshot: Snapshot): Pro
   return new DataView(table.buffer);
 }
 
-/** Visits the L2 tables that `l1` points to, in its order; with `only`, those of these indexes. Rejects with `corrupt-image`, `limit`, `io`. */
-export async function walkTables(
+/** Visits the L2 tables that `l1` points to, in its order. Rejects with `corrupt-image`, `limit`, `io`. */
+export async function walkTables(image: Qcow2Image, l1: DataView, visit: TableVisitor): Promise<void> {
+  await eachRound(image, l1, pointersIn(image, l1), visit, async () => {});
+}
+
+/**
+ * Writes the L2 tables `indexes` of `l1` again, as `change` has made them: the n-th one to `places[n]`. Not flushed. Rejects with `corrupt-image`, `no-space`, `io`;
+ * some tables may have been written then.
+ */
+export async function rewriteTables(
   image: Qcow2Image,
   l1: DataView,
-  visit: TableVisitor,
-  only?: readonly number[],
+  indexes: readonly number[],
+  places: readonly HostOffset[],
+  change: TableVisitor,
 ): Promise<void> {
-  const { file, geometry } = image;
-  const { clusterSize } = geometry;
-  const perRound = Math.max(1, Math.floor(READ_AHEAD_BYTES / clusterSize));
-  const indexes = only ?? pointersIn(image, l1);
-  const buffers: Uint8Array[] = [];
-  for (let from = 0; from < indexes.length; from += perRound) {
-    const round = indexes.slice(from, from + perRound);
-    await Promise.all(
-      round.map((index, slot) => {
-        buffers[slot] ??= new Uint8Array(clusterSize);
-        return file.read(pointerTarget(l1, index), buffers[slot]);
-      }),
-    );
-    for (const [slot, index] of round.entries()) {
-      const bytes = buffers[slot];
-      visit({ index, offset: pointerTarget(l1, index), copied: pointerCopied(l1, index), bytes, view: viewOf(bytes) });
+  const { clusterSize } = image.geometry;
+  await eachRound(image, l1, indexes, change, async (bytes, from) => {
+    const writes: Promise<void>[] = [];
+    const count = bytes.length / clusterSize;
+    for (let slot = 0, end = 0; slot < count; slot = end) {
+      // Neighbours become one write.
+      const place = places[from + slot];
+      for (end = slot + 1; end < count && places[from + end] === place + (end - slot) * clusterSize; ) end++;
+      writes.push(image.file.write(place, bytes.subarray(slot * clusterSize, end * clusterSize)));
     }
+    await settleAll(writes, null);
+  });
+}
+
+/** Reads the L2 tables `indexes` of `l1` in rounds, back to back, and visits each; then `after` gets those of the round, of which the first is `indexes[from]`. */
+async function eachRound(
+  { file, geometry, memory }: Qcow2Image,
+  l1: DataView,
+  indexes: readonly number[],
+  visit: TableVisitor,
+  after: (tables: Uint8Array, from: number) => Promise<void>,
+): Promise<void> {
+  if (indexes.length === 0) return;
+  const { clusterSize } = geometry;
+  const perRound = Math.min(indexes.length, Math.max(1, Math.floor(READ_AHEAD_BYTES / clusterSize)));
+  const buffer = memory.allocate(perRound * clusterSize);
+  const tables = Array.from({ length: perRound }, (_, slot) => {
+    const bytes = buffer.subarray(slot * clusterSize, (slot + 1) * clusterSize);
+    return { bytes, view: viewOf(bytes) };
+  });
+  try {
+    for (let from = 0; from < indexes.length; from += perRound) {
+      const round = indexes.slice(from, from + perRound);
+      await settleAll(
+        round.map((index, slot) => file.read(pointerTarget(l1, index), tables[slot].bytes)),
+        null,
+      );
+      for (const [slot, index] of round.entries()) visit({ index, offset: pointerTarget(l1, index), ...tables[slot] });
+      await after(buffer.subarray(0, round.length * clusterSize), from);
+    }
+  } finally {
+    memory.free(buffer);
   }
 }
 
@@ -91,24 +125,70 @@ function pointersIn(image: Qcow2Image, l1: DataView): number[] {
   return indexes;
 }
 
-/** A run of host clusters that an L2 entry refers to. */
-type EntryVisitor = (slot: number, first: ClusterIndex, count: number, compressed: boolean) => void;
+/** Entries [slot, slot + count) that refer to `clusters` host clusters from `first` on: one for each entry, or those of one compressed entry. */
+interface EntryRun {
+  slot: number;
+  count: number;
+  first: ClusterIndex;
+  clusters: number;
+  /** Null for compressed data, which has no such flag. */
+  copied: boolean | null;
+}
+
+/** `run` is valid until the visitor has returned. */
+type RunVisitor = (run: Readonly<EntryRun>) => void;
 
 /** Visits the entries of a table that refer to clusters. Throws `corrupt-image` for an invalid one. */
-export function visitEntries(image: Qcow2Image, { index, view }: WalkedTable, visit: EntryVisitor): void {
+export function visitRuns(image: Qcow2Image, { index, view }: WalkedTable, visit: RunVisitor): void {
   const { mapping, geometry } = image;
   const { codec } = mapping;
-  const { l2Entries } = geometry;
+  const { l2Entries, clusterSize } = geometry;
   const end = roundedLength(image);
-  for (let slot = 0; slot < l2Entries; slot++) {
-    slot += codec.emptyRun(view, slot, l2Entries - slot);
-    if (slot === l2Entries) break;
-    const { kind, host, bytes } = codec.decode(view, slot);
+  const run: EntryRun = { slot: 0, count: 0, first: 0 as ClusterIndex, clusters: 0, copied: null };
+  for (let slot = 0; slot < l2Entries; slot += run.count) {
+    const kind = codec.kind(view, slot);
+    run.slot = slot;
+    run.count = 1;
+    if (kind === Kind.unallocated) {
+      run.count = Math.max(1, codec.emptyRun(view, slot, l2Entries - slot));
+      continue;
+    }
+    const host = codec.host(view, slot);
+    let bytes = clusterSize;
+    if (kind === Kind.compressed) {
+      ({ bytes } = codec.decode(view, slot));
+      run.copied = null;
+    } else {
+      if (kind !== Kind.bad && host === 0) continue;
+      run.count = hostRun(codec, view, slot, l2Entries - slot, clusterSize);
+      bytes = run.count * clusterSize;
+      run.copied = codec.copied(view, slot);
+    }
     if (kind === Kind.bad || host + bytes > end) throw badEntry(image, index, slot, host);
-    if (host === 0) continue;
-    const first = clusterAt(host, geometry);
-    visit(slot, first, clusterAt(plus(host, bytes - 1), geometry) - first + 1, kind === Kind.compressed);
+    run.first = clusterAt(host, geometry);
+    run.clusters = clusterAt(plus(host, bytes - 1), geometry) - run.first + 1;
+    visit(run);
   }
+}
+
+/** Visits the entries of a table whose copied flag will not be as it is: `count` from `slot` on, for which it is to be `copied`. Throws `corrupt-image`. */
+export function visitFlagChanges(
+  image: Qcow2Image,
+  table: WalkedTable,
+  deltas: RefcountDeltas,
+  visit: (slot: number, count: number, copied: boolean) => void,
+): void {
+  let from = 0;
+  let now = false;
+  const visitFlags = (cluster: ClusterIndex, count: number, copied: boolean): void => {
+    if (copied !== now) visit(from + cluster, count, copied);
+  };
+  visitRuns(image, table, ({ slot, count, first, copied }) => {
+    if (copied === null) return;
+    from = slot - first;
+    now = copied;
+    deltas.visitCopied(first, count, copied, visitFlags);
+  });
 }
 
 /** The file's length in whole clusters: the last cluster may be partly beyond its end. */
@@ -117,48 +197,24 @@ function roundedLength({ file, geometry }: Qcow2Image): number {
 }
 
 /**
- * Counts `change` for each reference of `l1` and its L2 tables; `alsoTable` decides which of the L2 tables themselves it is counted for. Rejects as
- * `walkTables`.
+ * Counts `change` for each reference of `l1` and its L2 tables; `alsoTable` decides which of the L2 tables themselves it is counted for, and gets to know which
+ * have an entry with the copied flag. Rejects as `walkTables`.
  */
 export async function countReferences(
   image: Qcow2Image,
   l1: DataView,
   deltas: RefcountDeltas,
   change: number,
-  alsoTable: (table: WalkedTable) => boolean = () => true,
+  alsoTable: (index: number, flagged: boolean) => boolean = () => true,
 ): Promise<void> {
   await walkTables(image, l1, (table) => {
-    if (alsoTable(table)) deltas.add(clusterAt(table.offset, image.geometry), 1, change);
-    countEntries(image, table, deltas, change);
+    let flagged = false;
+    visitRuns(image, table, ({ first, clusters, copied }) => {
+      deltas.add(first, clusters, change);
+      flagged ||= copied === true;
+    });
+    if (alsoTable(table.index, flagged)) deltas.add(clusterAt(table.offset, image.geometry), 1, change);
   });
-}
-
-/** Counts the references of one table, contiguous clusters at once. */
-function countEntries(image: Qcow2Image, table: WalkedTable, deltas: RefcountDeltas, change: number): void {
-  const { geometry, mapping } = image;
-  const { clusterSize, l2Entries } = geometry;
-  const { codec } = mapping;
-  if (codec.subclusters > 1) {
-    // Few neighbours are alike in all of their subclusters.
-    visitEntries(image, table, (_slot, first, count) => deltas.add(first, count, change));
-    return;
-  }
-  const end = roundedLength(image);
-  for (let slot = 0; slot < l2Entries; ) {
-    const kind = codec.kind(table.view, slot);
-    const run = codec.run(table.view, slot, l2Entries - slot);
-    if (kind === Kind.normal || kind === Kind.zeroAllocated) {
-      const host = codec.host(table.view, slot);
-      if (host + run * clusterSize > end) throw badEntry(image, table.index, slot, host);
-      deltas.add(clusterAt(host, geometry), run, change);
-    } else if (kind === Kind.compressed || kind === Kind.bad) {
-      const { host, bytes } = codec.decode(table.view, slot);
-      if (kind === Kind.bad || host + bytes > end) throw badEntry(image, table.index, slot, host);
-      const first = clusterAt(host, geometry);
-      deltas.add(first, clusterAt(plus(host, bytes - 1), geometry) - first + 1, change);
-    }
-    slot += run;
-  }
 }
 
 function badEntry(image: Qcow2Image, index: number, slot: number, host: HostOffset): BlockError {

@@ -7,19 +7,25 @@
 //   apply              the disk -1, the snapshot +1         a copy of the snapshot's         the snapshot's are shared
 //   delete             the snapshot    -1                   freed                            of the disk: copies of those whose copied flags change
 //
-// To be called while no other request of the image is under way. The next commit frees what is not in use any more.
+// To be called while no other request of the image is under way.
 
 import { bestEffort } from '../../../util/best-effort.js';
 import type { Run } from './allocation.js';
 import { dropFrom } from './empty.js';
 import type { Qcow2Image } from './image.js';
-import { Kind } from './l2-codec.js';
 import { POINTER_BYTES, pointerCopied, pointerTarget, putPointer } from './pointer-codec.js';
 import { RefcountDeltas } from './refcount-deltas.js';
 import { settleDeltas, switchTables } from './snapshot-switch.js';
 import { type NewSnapshot, newSnapshot, type Snapshot } from './snapshot-table.js';
-import { countReferences, readSnapshotL1, visitEntries, type WalkedTable, walkTables } from './snapshot-walk.js';
-import { clusterAt, type GuestOffset, type HostOffset, l1EntriesFor, MAX_L1_BYTES, NO_HOST, SECTOR } from './types.js';
+import {
+  countReferences,
+  readSnapshotL1,
+  rewriteTables,
+  visitFlagChanges,
+  visitRuns,
+  walkTables,
+} from './snapshot-walk.js';
+import { clusterAt, type GuestOffset, type HostOffset, l1EntriesFor, MAX_L1_BYTES, SECTOR } from './types.js';
 import { vmStateStart } from './vm-state.js';
 
 /** The snapshots of an image, and where their table lies. */
@@ -40,11 +46,10 @@ export async function createSnapshot(
   const deltas = new RefcountDeltas(image);
   const l1 = activeL1(image);
   const moved: number[] = [];
-  await countReferences(image, l1, deltas, 1, (table) => {
-    const keepsFlags = hasCopied(image, table);
+  await countReferences(image, l1, deltas, 1, (index, flagged) => {
     // The snapshot gets this one, the disk a copy.
-    if (keepsFlags) moved.push(table.index);
-    return !keepsFlags;
+    if (flagged) moved.push(index);
+    return !flagged;
   });
   await settleDeltas(image, deltas);
   for (let index = 0; index < mapping.l1.entries; index++) putPointer(l1, index, pointerTarget(l1, index), false);
@@ -60,6 +65,7 @@ export async function createSnapshot(
     moved,
     snapshots: [...image.snapshots.list, snapshot],
     size: header.size,
+    oldTables: 'kept',
     unused: [],
   });
   await dropVmState(image).catch(bestEffort('dropping the state of the machine'));
@@ -76,8 +82,8 @@ export async function applySnapshot(image: Qcow2Image, snapshot: Snapshot): Prom
   const deltas = new RefcountDeltas(image);
   const flagged: number[] = [];
   await countReferences(image, old, deltas, -1);
-  await countReferences(image, source, deltas, 1, (table) => {
-    if (hasCopied(image, table)) flagged.push(table.index);
+  await countReferences(image, source, deltas, 1, (index, hasFlags) => {
+    if (hasFlags) flagged.push(index);
     return true;
   });
   await settleDeltas(image, deltas, true);
@@ -92,7 +98,8 @@ export async function applySnapshot(image: Qcow2Image, snapshot: Snapshot): Prom
     moved: [],
     snapshots: image.snapshots.list,
     size: snapshot.diskSize,
-    unused: runsOf(image, image.header.l1TableOffset, image.header.l1Size),
+    oldTables: 'unused',
+    unused: [],
   });
 }
 
@@ -103,18 +110,16 @@ export async function deleteSnapshot(image: Qcow2Image, snapshot: Snapshot): Pro
   await countReferences(image, await readSnapshotL1(image, snapshot), deltas, -1);
   await settleDeltas(image, deltas);
   const l1 = activeL1(image);
-  const unused = runsOf(image, snapshot.l1Offset, snapshot.l1Size);
   const moved = await tablesWithOtherFlags(image, l1, deltas);
-  for (const index of moved) unused.push({ cluster: clusterAt(pointerTarget(l1, index), image.geometry), count: 1 });
   const changes = setPointerFlags(image, l1, deltas, new Set(moved)) || moved.length > 0;
-  if (changes) unused.push(...runsOf(image, image.header.l1TableOffset, image.header.l1Size));
   await switchTables(image, {
     deltas,
     l1: changes ? l1 : null,
     moved,
     snapshots: image.snapshots.list.filter((other) => other !== snapshot),
     size: image.header.size,
-    unused,
+    oldTables: 'unused',
+    unused: runsOf(image, snapshot.l1Offset, snapshot.l1Size),
   });
 }
 
@@ -155,41 +160,24 @@ function activeL1({ mapping: { l1 } }: Qcow2Image): DataView<ArrayBuffer> {
   return new DataView(l1.bytes.slice(0, l1.entries * POINTER_BYTES).buffer as ArrayBuffer);
 }
 
-/** Whether an entry of the table has the copied flag. */
-function hasCopied(image: Qcow2Image, table: WalkedTable): boolean {
-  const { codec } = image.mapping;
-  for (let slot = 0; slot < image.geometry.l2Entries; slot++) {
-    if (codec.copied(table.view, slot) && codec.kind(table.view, slot) !== Kind.compressed) return true;
-  }
-  return false;
-}
-
 /** Clears the copied flags in L2 tables of a snapshot, where they mean nothing, before the disk shares these tables. */
 async function clearFlags(image: Qcow2Image, l1: DataView, indexes: readonly number[]): Promise<void> {
   const { codec } = image.mapping;
-  for (const index of indexes) {
-    let cleared: { offset: HostOffset; bytes: Uint8Array } = { offset: NO_HOST, bytes: new Uint8Array(0) };
-    const clear = (table: WalkedTable): void => {
-      visitEntries(image, table, (slot, _first, _count, compressed) => {
-        if (!compressed) codec.putCopied(table.view, slot, false);
-      });
-      cleared = { offset: table.offset, bytes: table.bytes };
-    };
-    await walkTables(image, l1, clear, [index]);
-    await image.file.write(cleared.offset, cleared.bytes);
-  }
+  const places = indexes.map((index) => pointerTarget(l1, index));
+  await rewriteTables(image, l1, indexes, places, (table) => {
+    visitRuns(image, table, ({ slot, count, copied }) => {
+      if (copied === true) codec.putCopiedRun(table.view, slot, count, false);
+    });
+  });
 }
 
 /** Indexes of the disk's L2 tables in which a copied flag will change. */
 async function tablesWithOtherFlags(image: Qcow2Image, l1: DataView, deltas: RefcountDeltas): Promise<number[]> {
-  const { codec } = image.mapping;
   const found: number[] = [];
   await walkTables(image, l1, (table) => {
     let differs = false;
-    visitEntries(image, table, (slot, first, _count, compressed) => {
-      if (compressed) return;
-      const copied = codec.copied(table.view, slot);
-      differs ||= deltas.copiedAfter(first, copied) !== copied;
+    visitFlagChanges(image, table, deltas, () => {
+      differs = true;
     });
     if (differs) found.push(table.index);
   });
