@@ -7,8 +7,9 @@ import { BlockError } from '../../../util/errors.js';
 import { noteFlag } from './check-flags.js';
 import type { CheckState, L1Table } from './check-state.js';
 import { type TablePointer, visitTables } from './check-tables.js';
-import { hasReservedBits, hostIn, isCompressed, isCopied, isZero } from './l2-codec.js';
+import { hasReservedBits, hostIn, isCompressed, isCopied, isOrdinary, isZero } from './l2-codec.js';
 import { dataIn, zeroesIn } from './l2-extended.js';
+import { hostRun } from './l2-runs.js';
 import {
   blockPointerHex,
   blockPointerTarget,
@@ -77,11 +78,10 @@ export class ReferenceCounter {
   /** The hot loop: every entry of the L2 table that L1 entry `l1Index` points to. */
   #countEntries({ active }: L1Table, l1Index: number, table: DataView): void {
     const state = this.#state;
-    const { clusterBytes, first, refcountMax, result } = state;
-    const { references, stored, start, size } = state.tally;
-    const fastLimit = state.fileLength - clusterBytes;
-    const fastCount = Math.min(254, refcountMax);
-    const { entryBytes } = state.codec;
+    const { clusterBytes, codec, first, result } = state;
+    const { clusterBits } = state.layout;
+    const { entryBytes } = codec;
+    const entries = table.byteLength / entryBytes;
     const isExternal = state.layout.isExternal === true;
     const extended = state.codec.subclusters > 1;
     let allocated = 0;
@@ -93,6 +93,20 @@ export class ReferenceCounter {
       const low = table.getUint32(position + 4);
       if (extended && this.#hasWrongBitmap(l1Index, table, position)) continue;
       if (high === 0 && low === 0) continue;
+      if (isOrdinary(high, low, clusterBytes) && !isExternal) {
+        const offset = hostIn(high, low);
+        const inFile = Math.floor((state.fileLength - offset) / clusterBytes);
+        if (inFile > 0) {
+          const slot = position / entryBytes;
+          const run = hostRun(codec, table, slot, Math.min(inFile, entries - slot), clusterBits);
+          allocated += run;
+          if (expected !== 0 && offset !== expected) fragmented++;
+          expected = offset + run * clusterBytes;
+          this.#countRun(active, (offset / clusterBytes) as ClusterIndex, run, isCopied(high));
+          position += (run - 1) * entryBytes;
+          continue;
+        }
+      }
       if (isCompressed(high)) {
         if (isExternal) {
           const entry = `0x${wordsToHex(high, low)}` as const;
@@ -118,16 +132,7 @@ export class ReferenceCounter {
         if (!isCopied(high)) this.#uncopied(l1Index, position, high, low);
         continue;
       }
-      const cluster = (offset / clusterBytes) as ClusterIndex;
-      const index = cluster - start;
-      if (offset <= fastLimit && Number.isInteger(cluster)) {
-        if (index < 0 || index >= size) continue;
-        if (active && (stored[index] === 1) !== isCopied(high)) state.flagMismatch = true;
-        if (references[index] < fastCount) references[index]++;
-        else state.addReference(cluster);
-        continue;
-      }
-      if (!Number.isInteger(cluster)) {
+      if (offset % clusterBytes !== 0) {
         const content = isZero(low) && !extended ? 'preallocated' : 'data';
         state.badEntry({ kind: 'unaligned', ...this.#placeOf(l1Index, position), content, hostOffset: offset });
       }
@@ -138,6 +143,16 @@ export class ReferenceCounter {
     result.allocatedClusters += allocated;
     result.fragmentedClusters += fragmented;
     result.compressedClusters += compressed;
+  }
+
+  /** Counts a reference to each of `count` clusters from `first` on, which are in the file; the entries all have the copied flag, or none has. */
+  #countRun(active: boolean, first: ClusterIndex, count: number, copied: boolean): void {
+    const state = this.#state;
+    const { stored, start, size } = state.tally;
+    const from = Math.max(0, first - start);
+    const to = Math.min(size, first + count - start);
+    addReferences(state, from, to);
+    if (active && !areOnes(stored, from, to, copied)) state.flagMismatch = true;
   }
 
   /**
@@ -243,4 +258,25 @@ export class ReferenceCounter {
     state.badBlocks.add(index);
     state.corruptionHere({ kind: 'refcount-block-shared', ...this.#blockAt(index), cluster, references });
   }
+}
+
+// The loops over clusters are functions of their own: V8 optimises a loop that runs for long with what it has seen of its function until then.
+
+/** Counts a reference to each cluster of the window from `from` to `to`. */
+function addReferences(state: CheckState, from: number, to: number): void {
+  const { references, start } = state.tally;
+  const limit = Math.min(254, state.refcountMax);
+  for (let index = from; index < to; index++) {
+    const counted = references[index];
+    if (counted < limit) references[index] = counted + 1;
+    else state.addReference((start + index) as ClusterIndex);
+  }
+}
+
+/** Whether all of these refcounts are one (`ones`), or none is. */
+function areOnes(stored: Uint8Array, from: number, to: number, ones: boolean): boolean {
+  let at = from;
+  if (ones) while (at < to && stored[at] === 1) at++;
+  else while (at < to && stored[at] !== 1) at++;
+  return at >= to;
 }

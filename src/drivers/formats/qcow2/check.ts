@@ -105,18 +105,34 @@ class Check {
 
   async #compare(): Promise<void> {
     const state = this.#state;
-    const { references, stored, start, size } = state.tally;
-    const end = Math.min(start + size, state.clusterCount);
-    for (let cluster = start; cluster < end; cluster++) {
-      const index = cluster - start;
+    const { references, stored, start, size, isExact } = state.tally;
+    const count = Math.min(size, state.clusterCount - start);
+    for (let index = 0; index < count; index++) {
+      if (isExact) {
+        const equal = this.#equalFrom(index, count);
+        for (let at = index + equal - 1; at >= index; at--) {
+          if (references[at] === 0) continue;
+          state.highest = start + at;
+          break;
+        }
+        index += equal;
+        if (index >= count) break;
+      }
       const reference = references[index];
-      const refcount = stored[index];
-      if (reference < 254 && reference === refcount) {
-        if (reference !== 0) state.highest = cluster;
+      if (reference < 254 && reference === stored[index]) {
+        if (reference !== 0) state.highest = start + index;
         continue;
       }
-      await this.#compareOne(cluster as ClusterIndex);
+      await this.#compareOne((start + index) as ClusterIndex);
     }
+  }
+
+  /** How many clusters from `index` on have as many references as their refcount says, before `count`. */
+  #equalFrom(index: number, count: number): number {
+    const { file, tally } = this.#state;
+    const references = tally.references.subarray(index, count);
+    const differing = file.node.host.memory.firstDifference(references, tally.stored.subarray(index, count));
+    return differing < 0 ? references.length : differing;
   }
 
   async #compareOne(cluster: ClusterIndex): Promise<void> {

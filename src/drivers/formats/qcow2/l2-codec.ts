@@ -89,6 +89,12 @@ export function hasReservedBits(high: number, low: number): boolean {
   return (high & RESERVED_HIGH) !== 0 || (low & RESERVED_LOW) !== 0;
 }
 
+/** True for an entry with a host cluster that is neither compressed nor wrong in itself, wherever the cluster is. */
+export function isOrdinary(high: number, low: number, clusterSize: number): boolean {
+  const wrong = (high & (COMPRESSED | RESERVED_HIGH)) | (low & (clusterSize - 1) & ~ZERO);
+  return wrong === 0 && ((high & OFFSET_HIGH) | (low & OFFSET_LOW)) !== 0;
+}
+
 /** Sets or clears the copied flag of the entry at byte `position` of a table. */
 export function setCopied(table: DataView, position: number, copied: boolean): void {
   const high = table.getUint32(position);

@@ -11,20 +11,22 @@ import { L2_ENTRY_BYTES } from './types.js';
  * Length of the run at `slot`, from 1 to `max` entries. All of them have the flags and the reserved bits of the first, which has a host cluster of its own (it is
  * neither compressed nor without one), and their clusters are contiguous. A run may end early: at 4 GiB of the file, and of extended entries after the first.
  */
-export function hostRun(codec: L2Codec, table: DataView, slot: number, max: number, clusterSize: number): number {
-  const { entryBytes } = codec;
+export function hostRun(codec: L2Codec, table: DataView, slot: number, max: number, clusterBits: number): number {
   // The second word of an extended entry must be judged, too.
-  if (entryBytes !== L2_ENTRY_BYTES) return 1;
-  const start = slot * L2_ENTRY_BYTES;
-  const high = table.getInt32(start);
-  let low = table.getInt32(start + 4);
+  return codec.entryBytes === L2_ENTRY_BYTES ? runIn(table, slot, max | 0, clusterBits) : 1;
+}
+
+// Nothing but small integers: a walk over a table of 64 KiB takes some 10 us.
+function runIn(table: DataView, slot: number, max: number, clusterBits: number): number {
+  let at = slot * L2_ENTRY_BYTES;
+  const high = table.getInt32(at);
+  let low = table.getInt32(at + 4);
   // Up to where the low word overflows.
-  const most = Math.min(max, Math.ceil((2 ** 32 - (low >>> 0)) / clusterSize));
-  const end = start + most * L2_ENTRY_BYTES;
-  let at = start + L2_ENTRY_BYTES;
-  for (; at < end; at += L2_ENTRY_BYTES) {
-    low = (low + clusterSize) | 0;
-    if (table.getInt32(at + 4) !== low || table.getInt32(at) !== high) break;
-  }
-  return (at - start) / L2_ENTRY_BYTES;
+  const most = Math.min(max, ((~low >>> 0) >>> clusterBits) + 1);
+  const end = at + most * L2_ENTRY_BYTES;
+  do {
+    at += L2_ENTRY_BYTES;
+    low = (low + (1 << clusterBits)) | 0;
+  } while (at < end && table.getInt32(at + 4) === low && table.getInt32(at) === high);
+  return ((at >> 3) - slot) | 0;
 }

@@ -9,7 +9,7 @@ import { type Exact, exact } from '../../../block/finding.js';
 import { viewOf } from '../../../util/bytes.js';
 import { toBlockError } from '../../../util/errors.js';
 import { blockPointerHex, blockPointerTarget, isBlockPointerUnreadable, POINTER_BYTES } from './pointer-codec.js';
-import { getRefcount } from './refcount-codec.js';
+import { fillRefcountOnes, getRefcount } from './refcount-codec.js';
 import { type ClusterIndex, type HostOffset, NO_HOST } from './types.js';
 
 /** `stored`: the refcount is this or more. */
@@ -49,6 +49,9 @@ export class RefcountTally {
   readonly perBlock: number;
   /** Blocks of the window that cannot be read, by their index. */
   readonly unreadable: number[] = [];
+  /** `stored` has each refcount as it is. */
+  isExact = true;
+  #onesBlock: Uint8Array | null = null;
   #block: { index: number; bytes: Uint8Array; readable: boolean } | null = null;
 
   constructor(file: Child, layout: RefcountLayout, start: number, size: number) {
@@ -162,28 +165,41 @@ export class RefcountTally {
 
   #markUnreadable(block: number): void {
     this.unreadable.push(block);
+    this.isExact = false;
     const from = Math.max(0, block * this.perBlock - this.start);
     this.stored.fill(STORED_UNREADABLE, from, Math.min(this.size, (block + 1) * this.perBlock - this.start));
   }
 
   #decode(block: number, bytes: Uint8Array): void {
     const base = block * this.perBlock - this.start;
-    const from = Math.max(0, -base);
     const to = Math.min(this.perBlock, this.size - base);
+    let from = Math.max(0, -base);
     const { stored } = this;
     const order = this.#layout.refcountOrder;
+    // Most refcounts are one: where all are, up to some place, nothing is decoded.
+    const differing = this.#file.node.host.memory.firstDifference(bytes, this.#ones());
+    const equal = differing < 0 ? to : Math.min(to, Math.floor((differing * 8) / 2 ** order));
+    if (equal > from) {
+      stored.fill(1, base + from, base + equal);
+      from = equal;
+    }
     const view = viewOf(bytes);
-    if (order === 4) {
-      // By far the most common width.
-      for (let index = from; index < to; index++) {
-        const value = view.getUint16(index * 2);
-        stored[base + index] = Math.min(value, STORED_MANY);
-      }
-      return;
-    }
+    let highest = 0;
     for (let index = from; index < to; index++) {
-      stored[base + index] = Math.min(getRefcount(view, order, index), STORED_MANY);
+      const value = getRefcount(view, order, index);
+      stored[base + index] = Math.min(value, STORED_MANY);
+      if (value > highest) highest = value;
     }
+    if (highest >= STORED_MANY) this.isExact = false;
+  }
+
+  /** A refcount block in which all are one. */
+  #ones(): Uint8Array {
+    if (this.#onesBlock === null) {
+      this.#onesBlock = new Uint8Array(this.#layout.clusterBytes);
+      fillRefcountOnes(this.#onesBlock, this.#layout.refcountOrder, 0, this.perBlock);
+    }
+    return this.#onesBlock;
   }
 }
 

@@ -142,7 +142,7 @@ type RunVisitor = (run: Readonly<EntryRun>) => void;
 export function visitRuns(image: Qcow2Image, { index, view }: WalkedTable, visit: RunVisitor): void {
   const { mapping, geometry } = image;
   const { codec } = mapping;
-  const { l2Entries, clusterSize } = geometry;
+  const { l2Entries, clusterBits, clusterSize } = geometry;
   const end = roundedLength(image);
   const run: EntryRun = { slot: 0, count: 0, first: 0 as ClusterIndex, clusters: 0, copied: null };
   for (let slot = 0; slot < l2Entries; slot += run.count) {
@@ -160,7 +160,7 @@ export function visitRuns(image: Qcow2Image, { index, view }: WalkedTable, visit
       run.copied = null;
     } else {
       if (kind !== Kind.bad && host === 0) continue;
-      run.count = hostRun(codec, view, slot, l2Entries - slot, clusterSize);
+      run.count = hostRun(codec, view, slot, l2Entries - slot, clusterBits);
       bytes = run.count * clusterSize;
       run.copied = codec.copied(view, slot);
     }
