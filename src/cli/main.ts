@@ -21,6 +21,10 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
     summary: 'list, create, apply and delete internal snapshots',
     load: () => import('./verbs/snapshot.js'),
   },
+  bitmap: {
+    summary: 'add, remove, clear, enable, disable and merge persistent bitmaps',
+    load: () => import('./verbs/bitmap.js'),
+  },
   resize: { summary: 'change the size of an image', load: () => import('./verbs/resize.js') },
   amend: { summary: 'change what an image says of itself: version, size, ...', load: () => import('./verbs/amend.js') },
   compare: { summary: 'compare the content of two images', load: () => import('./verbs/compare.js') },
@@ -40,7 +44,7 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
 const REPLACED_PROGRAMS: Readonly<Record<string, string>> = { 'qemu-nbd': 'nbd', 'qemu-storage-daemon': 'daemon' };
 
 /** Verbs of qemu-img that are not supported yet. */
-const REFUSED = ['bench', 'bitmap', 'dd', 'measure', 'rebase'];
+const REFUSED = ['bench', 'dd', 'measure', 'rebase'];
 
 /**
  * Runs one command line and resolves with its exit code. `args` are without node and the script; `calledAs` is the name that the program was
@@ -121,7 +125,7 @@ Commands of qemu-img have its options and output, nbd has those of qemu-nbd;
 the options of stream, mirror and backup are QMP's. Long options cannot be
 abbreviated. Sizes take the suffixes k, M, G, T, P and E (powers of 1024).
 
-Not supported yet: qemu-img's ${REFUSED.slice(0, 4).join(', ')},
-${REFUSED.slice(4, -1).join(', ')} and ${REFUSED.at(-1)}; several sources of one convert.
+Not supported yet: qemu-img's ${REFUSED.slice(0, -1).join(', ')} and ${REFUSED.at(-1)};
+several sources of one convert.
 `;
 }

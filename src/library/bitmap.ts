@@ -2,6 +2,8 @@
 // holds) is not public.
 
 import type { DirtyBitmap, DirtyRun } from '../block/bitmap.js';
+import { wrongType } from '../schema/shape.js';
+import { mergeBitmaps } from '../workspace/bitmap.js';
 
 /** Wraps a bitmap of an image. */
 export let wrapBitmap: (bitmap: DirtyBitmap) => Bitmap;
@@ -33,22 +35,41 @@ export class Bitmap {
   get recording(): boolean {
     return this.#bitmap.recording;
   }
+  /** It is stored in the image. */
+  get persistent(): boolean {
+    return this.#bitmap.persistent;
+  }
+  /** It was not stored when its image was last written to: nobody knows what is dirty. It can only be removed. */
+  get inconsistent(): boolean {
+    return this.#bitmap.inconsistent;
+  }
   /** A job or a service uses it: it cannot be changed meanwhile. */
   get busy(): boolean {
     return this.#bitmap.busy;
   }
 
-  /** Records from now on. Throws `busy`. */
+  /** Records from now on. Throws `busy`, and `bad-state` where it is inconsistent. */
   enable(): void {
     this.#bitmap.enable();
   }
-  /** Records no more; what is dirty stays so. Throws `busy`. */
+  /** Records no more; what is dirty stays so. Throws as `enable`. */
   disable(): void {
     this.#bitmap.disable();
   }
-  /** Forgets what is dirty. Throws `busy`. */
+  /** Forgets what is dirty. Throws as `enable`, and `read-only` where it is stored in an image that is. */
   clear(): void {
     this.#bitmap.clear();
+  }
+  /**
+   * Adds what is dirty in `sources`, bitmaps of this image or of others, of any granularity: all, or none. Throws as `clear`, `invalid-argument` for one of a disk of
+   * another size, `limit`.
+   */
+  merge(...sources: Bitmap[]): void {
+    const found = sources.map((source, index) => {
+      if (!(source instanceof Bitmap)) throw wrongType(`sources[${index}]`, 'Bitmap', source);
+      return source.#bitmap;
+    });
+    mergeBitmaps(this.#bitmap, found);
   }
 
   /** The dirty runs in order, bytes. */

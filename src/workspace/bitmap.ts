@@ -100,3 +100,32 @@ export function mergeBitmaps(target: DirtyBitmap, sources: readonly DirtyBitmap[
   for (const source of sources) all.merge(source);
   target.merge(all);
 }
+
+/** A change of one bitmap. */
+export type BitmapChange =
+  /** `granularity`: bytes; left out: the default of `NewBitmap`. */
+  | { action: 'add'; granularity?: number }
+  | { action: 'remove' | 'clear' | 'enable' | 'disable' }
+  /** Adds to it what is dirty in `source`, a bitmap of the node that the caller names. */
+  | { action: 'merge'; source: string };
+
+/**
+ * Changes the persistent bitmap `name` of `node`; it is stored at the next flush, by `storeBitmap`, or when the image is closed. `sources`: the node that has the
+ * bitmaps that are merged. Throws as `addBitmap`, `removeBitmap` and `mergeBitmaps`, and `not-found`.
+ */
+export function changeBitmap(node: BlockNode, name: string, change: BitmapChange, sources = node): void {
+  const { action } = change;
+  switch (action) {
+    case 'add':
+      addBitmap(node, name, { granularity: change.granularity, persistent: true });
+      return;
+    case 'remove':
+      removeBitmap(node, name);
+      return;
+    case 'merge':
+      mergeBitmaps(bitmapOf(node, name), [bitmapOf(sources, change.source)]);
+      return;
+    default:
+      bitmapOf(node, name)[action]();
+  }
+}

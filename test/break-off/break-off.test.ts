@@ -1,5 +1,5 @@
 // Operations that are broken off at one of their calls into the files: by EIO, a full disk, a short call, SIGKILL. Afterwards no image has an error but
-// leaks, each reads as before or as after, an exit code of 0 means after, and a failure is said in one line.
+// leaks, each reads as before or as after, its bitmaps are so or marked as in use, an exit code of 0 means after, and a failure is said in one line.
 
 import { execFileSync, spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Random } from '../../src/host/sim/index.js';
-import { openRealHost, Workspace } from '../../src/index.js';
+import { type Bitmap, openRealHost, Workspace } from '../../src/index.js';
 import { cliBundle } from '../support/cli.js';
 import { requirePeer } from '../support/peers.js';
 import { DAY, repeats, seedOf, timeLimit } from '../support/sample.js';
@@ -20,6 +20,14 @@ type Kind = (typeof KINDS)[number];
 const CALLS = repeats(3, Number.POSITIVE_INFINITY);
 const SEED = seedOf(DAY);
 const AT_ONCE = 2;
+
+/** What an image reads as, and what each of its bitmaps says. */
+interface State {
+  content: Buffer;
+  bitmaps: ReadonlyMap<string, string>;
+}
+
+const IN_USE = 'in use';
 
 interface Ended {
   code: number | null;
@@ -72,10 +80,11 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
     });
   }
 
-  async function contentOf(path: string): Promise<Buffer> {
+  async function stateOf(path: string): Promise<State> {
     const image = await workspace.open(path, { format: 'qcow2', readOnly: true });
     try {
-      return await image.read(0, image.size);
+      const bitmaps = new Map(image.bitmaps.map((bitmap) => [bitmap.name, stateOfBitmap(bitmap)]));
+      return { content: await image.read(0, image.size), bitmaps };
     } finally {
       await image.close();
     }
@@ -87,9 +96,9 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
   }
 
   /** What the images of `folder` read as. */
-  async function contents(names: readonly string[], folder: string): Promise<Map<string, Buffer>> {
-    const found = new Map<string, Buffer>();
-    for (const name of names) found.set(name, await contentOf(join(folder, name)));
+  async function contents(names: readonly string[], folder: string): Promise<Map<string, State>> {
+    const found = new Map<string, State>();
+    for (const name of names) found.set(name, await stateOf(join(folder, name)));
     return found;
   }
 
@@ -148,8 +157,8 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
     folder: string,
     kind: Kind,
     { code, stderr, hit }: Ended,
-    before: Map<string, Buffer> | null,
-    after: Map<string, Buffer>,
+    before: Map<string, State> | null,
+    after: Map<string, State>,
   ): Promise<string | null> {
     if (stderr.includes('\n    at ')) return `a stack trace: ${stderr}`;
     if (kind === 'short' && code !== 0) return `a short call is no failure: ${stderr}`;
@@ -161,16 +170,45 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
       const path = join(folder, name);
       const faults = await faultsOf(path);
       if (faults.length > 0) return `${name}, after exit ${code}: ${faults.slice(0, 3).join('; ')} ${stderr}`;
-      const found = await contentOf(path);
-      const isAfter = found.equals(after.get(name)!);
+      const found = await stateOf(path);
+      const isAfter = found.content.equals(after.get(name)!.content);
       if (!isAfter && (code === 0 || before === null)) return `${name} does not read as after, after exit ${code}`;
-      if (!isAfter && !found.equals(before!.get(name)!)) return `${name} reads neither as before nor as after`;
+      if (!isAfter && !found.content.equals(before!.get(name)!.content)) {
+        return `${name} reads neither as before nor as after`;
+      }
+      const wrong = wrongBitmap(found, code === 0 ? null : before?.get(name), after.get(name)!);
+      if (wrong !== null) return `${name}, after exit ${code}: ${wrong}`;
     }
     const { made } = operation;
     if (made === undefined || code !== 0) return null;
     if (!names.includes(made)) return `${made} was not made`;
     const faults = await faultsOf(join(folder, made));
     if (faults.length > 0) return `${made}: ${faults.slice(0, 3).join('; ')}`;
-    return (await contentOf(join(folder, made))).equals(after.get(made)!) ? null : `${made} reads otherwise`;
+    const found = await stateOf(join(folder, made));
+    if (!found.content.equals(after.get(made)!.content)) return `${made} reads otherwise`;
+    const wrong = wrongBitmap(found, null, after.get(made)!);
+    return wrong === null ? null : `${made}: ${wrong}`;
   }
 });
+
+/** What may be dirty of a bitmap, and whether it records; `IN_USE` where it is marked, so that nobody believes it. */
+function stateOfBitmap(bitmap: Bitmap): string {
+  if (bitmap.inconsistent) return IN_USE;
+  const { granularity, recording } = bitmap;
+  return JSON.stringify({ granularity, recording, runs: [...bitmap.runs()] });
+}
+
+/**
+ * What is wrong with the bitmaps of an image; null: each is as before, as after, or marked. `before`: null where they must be as after, undefined where it is not
+ * known.
+ */
+function wrongBitmap({ bitmaps }: State, before: State | null | undefined, after: State): string | null {
+  const names = new Set([...bitmaps.keys(), ...after.bitmaps.keys(), ...(before?.bitmaps.keys() ?? [])]);
+  for (const name of names) {
+    const state = bitmaps.get(name);
+    if (state === after.bitmaps.get(name)) continue;
+    if (before !== null && (state === before?.bitmaps.get(name) || state === IN_USE)) continue;
+    return `the bitmap '${name}' is ${state}, neither as before nor as after nor marked`;
+  }
+  return null;
+}

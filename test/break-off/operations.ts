@@ -50,6 +50,14 @@ function withSnapshot(folder: string): void {
   write(folder, 'disk', ...MORE);
 }
 
+/** A disk with two bitmaps; `one` has recorded some writes. */
+function withBitmaps(folder: string): void {
+  oneDisk(folder);
+  tool(folder, 'qemu-img', 'bitmap', '--add', '-g', '4k', 'disk', 'one');
+  write(folder, 'disk', ...MORE);
+  tool(folder, 'qemu-img', 'bitmap', '--add', '-g', '64k', 'disk', 'two');
+}
+
 const ZERO_REFCOUNTS = `
   const fs = require('fs');
   const fd = fs.openSync(process.argv[1], 'r+');
@@ -90,5 +98,29 @@ export const OPERATIONS: readonly Operation[] = [
     prepare: oneDisk,
     words: ['amend', '-q', '-o', 'refcount_bits=64', 'disk'],
     images: ['disk'],
+  },
+  { name: 'bitmap --add', prepare: oneDisk, words: ['bitmap', '--add', 'disk', 'one'], images: ['disk'] },
+  { name: 'bitmap --add, of some', prepare: withBitmaps, words: ['bitmap', '--add', 'disk', 'new'], images: ['disk'] },
+  { name: 'bitmap --remove', prepare: withBitmaps, words: ['bitmap', '--remove', 'disk', 'one'], images: ['disk'] },
+  { name: 'bitmap --clear', prepare: withBitmaps, words: ['bitmap', '--clear', 'disk', 'one'], images: ['disk'] },
+  { name: 'bitmap --disable', prepare: withBitmaps, words: ['bitmap', '--disable', 'disk', 'one'], images: ['disk'] },
+  {
+    name: 'bitmap --merge',
+    prepare: withBitmaps,
+    words: ['bitmap', '--merge', 'one', 'disk', 'two'],
+    images: ['disk'],
+  },
+  {
+    name: 'bitmap, several actions',
+    prepare: withBitmaps,
+    words: ['bitmap', '--add', '--merge', 'one', '--merge', 'two', '--disable', '-g', '512', 'disk', 'all'],
+    images: ['disk'],
+  },
+  {
+    name: 'convert --bitmaps',
+    prepare: withBitmaps,
+    words: ['convert', '--bitmaps', '-O', 'qcow2', '-t', 'writeback', 'disk', 'new'],
+    images: ['disk'],
+    made: 'new',
   },
 ];

@@ -14,6 +14,7 @@ const NAMES = [
   'map',
   'check',
   'snapshot',
+  'bitmap',
   'resize',
   'amend',
   'compare',

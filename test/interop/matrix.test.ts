@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openRealHost, Workspace } from '../../src/index.js';
+import { cliBundle } from '../support/cli.js';
 import { requirePeer } from '../support/peers.js';
 import { StorageDaemon } from '../support/qmp.js';
 import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
@@ -32,7 +33,7 @@ describe('the matrix of qcow2 features, with QEMU', function () {
       '--object',
       `secret,id=${SECRET_ID},data=${PASSWORD}`,
     ]);
-    sides = { ours: new Ours(workspace), theirs: new Theirs(daemon) };
+    sides = { ours: new Ours(workspace, await cliBundle()), theirs: new Theirs(daemon) };
   });
   after(async () => {
     await workspace?.close();

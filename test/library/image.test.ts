@@ -4,6 +4,7 @@ import { finished, pipeline } from 'node:stream/promises';
 import { inspect } from 'node:util';
 import { expect } from 'chai';
 import { createSimHost } from '../../src/host/sim/index.js';
+import type { Bitmap } from '../../src/library/bitmap.js';
 import type { Image } from '../../src/library/image.js';
 import { Workspace } from '../../src/library/workspace.js';
 import type { ImageExtent } from '../../src/workspace/extents.js';
@@ -146,6 +147,35 @@ describe('an image of the library', () => {
       const reader = image.readable({ highWaterMark: 4096 }).getReader();
       expect((await reader.read()).value).to.have.lengthOf(4096);
       await reader.cancel();
+    }),
+  );
+
+  it(
+    'merges bitmaps of any granularity, all or none',
+    bench(async (image) => {
+      const [one, two, all] = [
+        image.addBitmap('one', 4096),
+        image.addBitmap('two', 65536),
+        image.addBitmap('all', 512),
+      ];
+      one.disable();
+      await image.write(70_000, new Uint8Array(10));
+      one.enable();
+      two.disable();
+      await image.write(5000, new Uint8Array(10));
+      all.clear();
+      const broken = image.addBitmap('broken', 4096);
+      broken.merge(one, two);
+      expect([...broken.runs()]).to.deep.equal([
+        { offset: 4096, length: 4096 },
+        { offset: 65536, length: 65536 },
+      ]);
+      expect([one.persistent, one.inconsistent]).to.deep.equal([false, false]);
+      expect(() => all.merge(one, {} as Bitmap)).to.throw(/'sources\[1\]'/);
+      expect([...all.runs()]).to.deep.equal([]);
+      all.merge(two);
+      all.merge(one);
+      expect([...all.runs()]).to.deep.equal([...broken.runs()]);
     }),
   );
 

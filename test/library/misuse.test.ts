@@ -133,6 +133,7 @@ const CASES: readonly Case[] = [
   ['limit with nothing', bad, /'limits', expected: object/, ({ image }) => (image as Wrong).limit()],
   ['addBitmap without a name', bad, /'name', expected: string/, ({ image }) => (image as Wrong).addBitmap()],
   ['addBitmap with a granularity that is text', bad, /'options/, ({ image }) => (image as Wrong).addBitmap('b', '64k')],
+  ['merge of a name', bad, /'sources\[0\]', expected: Bitmap/, ({ image }) => image.addBitmap('b').merge('c' as Wrong)],
   ['removeBitmap of none', 'not-found', /'b' not found/, ({ image }) => image.removeBitmap('b')],
   ['a disk of v86 without an image', bad, /'image', expected: Image/, () => v86Disk('/a' as Wrong)],
   ['a disk of v86 with an unknown cache', bad, /'settings.cache'.*'writeback'/, ({ image }) => v86Disk(image, { cache: 'writebak' } as Wrong)],

@@ -1,18 +1,20 @@
-// The library as one side of the matrix.
+// The library, and the verb `bitmap`, as one side of the matrix.
 
 import { bitmapDigest } from '../../../src/block/bitmap-digest.js';
 import { rootOf } from '../../../src/block/device.js';
 import type { OpenOptions, Workspace } from '../../../src/index.js';
 import { deviceOf, type Image } from '../../../src/library/image.js';
-import { type MatrixImage, SECRET_ID, type Side, type SnapshotLine } from './side.js';
+import { bitmapWords, type MatrixImage, run, SECRET_ID, type Side, type SnapshotLine } from './side.js';
 import type { Step } from './steps.js';
 
 export class Ours implements Side {
   readonly #workspace: Workspace;
+  readonly #bundle: string;
 
-  /** `workspace` knows the secret. */
-  constructor(workspace: Workspace) {
+  /** `workspace` knows the secret; `bundle` is the command line. */
+  constructor(workspace: Workspace, bundle: string) {
     this.#workspace = workspace;
+    this.#bundle = bundle;
   }
 
   async make({ path, dataPath, backing, shape }: MatrixImage): Promise<void> {
@@ -78,10 +80,8 @@ export class Ours implements Side {
     await this.#with(image, {}, (disk) => disk.deleteSnapshot({ name }));
   }
 
-  async addBitmap(image: MatrixImage, name: string, granularity: number): Promise<void> {
-    await this.#with(image, {}, async (disk) => {
-      await disk.addBitmap(name, { granularity, persistent: true });
-    });
+  async workBitmap(image: MatrixImage, name: string, actions: readonly string[]): Promise<void> {
+    await run(process.execPath, [this.#bundle, ...bitmapWords(image, name, actions)]);
   }
 
   bitmapDigest(image: MatrixImage, name: string): Promise<string> {

@@ -1,7 +1,7 @@
 // One image of the matrix: made by one program, and used by both in turn. After each turn the other program must read what a plain buffer says.
 //
 //   maker: make, write ---- other: read, check, map
-//   maker: bitmap, write -- both: the same bits
+//   maker: bitmap, write -- other: a copy of it, write -- maker: merge -- other: clear, merge -- both: the same bits
 //   maker: snapshot 1 ----- other: write, snapshot 2 -- maker: write -- both: list, read all three
 //   other: apply 1 -------- maker: read, check, delete 2 -- other: read, check
 
@@ -128,10 +128,17 @@ class Round {
 
   async #bitmap(): Promise<void> {
     this.#granularity = this.#random.pick([512, 4096, 65536, 1 << 20]);
-    await this.#maker.addBitmap(this.#image, 'bitmap', this.#granularity);
+    await this.#maker.workBitmap(this.#image, 'bitmap', ['--add', '-g', `${this.#granularity}`]);
     await this.#write(this.#maker, 3);
     await this.#compareBitmap();
+    // A copy that is frozen, made by the other from the maker's; it is merged into it again after that was cleared.
+    const copy = ['--add', '-g', `${this.#granularity}`, '--merge', 'bitmap', '--disable'];
+    await this.#other.workBitmap(this.#image, 'copy', copy);
     await this.#write(this.#other, 2);
+    await this.#compareBitmap();
+    await this.#maker.workBitmap(this.#image, 'copy', ['--merge', 'bitmap']);
+    await this.#other.workBitmap(this.#image, 'bitmap', ['--clear', '--merge', 'copy']);
+    await this.#maker.workBitmap(this.#image, 'copy', ['--remove']);
     await this.#compareBitmap();
   }
 

@@ -1,5 +1,7 @@
 // The two programs that use an image in turn, with the same verbs.
 
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import type { ImageShape } from './shape.js';
 import type { Step } from './steps.js';
 
@@ -14,6 +16,9 @@ export interface MatrixImage {
 
 export const PASSWORD = 'a password for tests';
 export const SECRET_ID = 'key';
+export const SECRET = ['--object', `secret,id=${SECRET_ID},data=${PASSWORD}`];
+
+const execute = promisify(execFile);
 
 export interface SnapshotLine {
   id: string;
@@ -33,15 +38,33 @@ export interface Side {
   takeSnapshot(image: MatrixImage, name: string): Promise<void>;
   applySnapshot(image: MatrixImage, name: string): Promise<void>;
   deleteSnapshot(image: MatrixImage, name: string): Promise<void>;
-  addBitmap(image: MatrixImage, name: string, granularity: number): Promise<void>;
+  /** Runs the verb `bitmap` with these actions. */
+  workBitmap(image: MatrixImage, name: string, actions: readonly string[]): Promise<void>;
   /** SHA-256 of a bitmap's bits. */
   bitmapDigest(image: MatrixImage, name: string): Promise<string>;
+}
+
+/** What the program prints. Rejects for an exit code that is not among `codes`. */
+export async function run(program: string, words: readonly string[], codes: readonly number[] = [0]): Promise<string> {
+  try {
+    const { stdout, stderr } = await execute(program, words, { maxBuffer: 1 << 26 });
+    return stdout + stderr;
+  } catch (error) {
+    const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string };
+    if (codes.includes(code)) return stdout;
+    throw new Error(`${program} ${words.join(' ')} ended with ${code}: ${stderr}`);
+  }
 }
 
 /** The options that open the image, as `--image-opts` has them. */
 export function openingWords({ path, shape }: MatrixImage): string {
   const crypt = shape.encryption === 'none' ? '' : `,encrypt.format=luks,encrypt.key-secret=${SECRET_ID}`;
   return `driver=qcow2,file.filename=${path}${crypt}`;
+}
+
+/** The words of the verb `bitmap`, in both command lines. */
+export function bitmapWords(image: MatrixImage, name: string, actions: readonly string[]): string[] {
+  return ['bitmap', ...actions, ...SECRET, '--image-opts', openingWords(image), name];
 }
 
 /** The options of `create -o` that the shape asks for. */

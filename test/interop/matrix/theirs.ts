@@ -1,14 +1,18 @@
 // QEMU's tools as one side of the matrix. Bitmaps are asked of one storage daemon for all images.
 
-import { execFile } from 'node:child_process';
 import { readFile, rm } from 'node:fs/promises';
-import { promisify } from 'node:util';
 import type { StorageDaemon } from '../../support/qmp.js';
-import { creationWords, type MatrixImage, openingWords, PASSWORD, SECRET_ID, type Side } from './side.js';
+import {
+  bitmapWords,
+  creationWords,
+  type MatrixImage,
+  openingWords,
+  run,
+  SECRET,
+  SECRET_ID,
+  type Side,
+} from './side.js';
 import type { Step } from './steps.js';
-
-const execute = promisify(execFile);
-const SECRET = ['--object', `secret,id=${SECRET_ID},data=${PASSWORD}`];
 
 interface CheckReport {
   'check-errors': number;
@@ -80,9 +84,8 @@ export class Theirs implements Side {
     await run('qemu-img', ['snapshot', ...SECRET, '--image-opts', verb, name, openingWords(image)]);
   }
 
-  async addBitmap(image: MatrixImage, name: string, granularity: number): Promise<void> {
-    const words = ['bitmap', '--add', '-g', `${granularity}`, ...SECRET, '--image-opts', openingWords(image), name];
-    await run('qemu-img', words);
+  async workBitmap(image: MatrixImage, name: string, actions: readonly string[]): Promise<void> {
+    await run('qemu-img', bitmapWords(image, name, actions));
   }
 
   async bitmapDigest(image: MatrixImage, name: string): Promise<string> {
@@ -119,16 +122,4 @@ function commandOf({ kind, offset, length, value }: Step): string {
   if (kind === 'zero') return `write -q -z ${offset} ${length}`;
   if (kind === 'unmap') return `write -q -zu ${offset} ${length}`;
   return `write -q ${kind === 'compressed' ? '-c ' : ''}-P ${value} ${offset} ${length}`;
-}
-
-/** What the program prints. Rejects for an exit code that is not among `codes`. */
-async function run(program: string, words: readonly string[], codes: readonly number[] = [0]): Promise<string> {
-  try {
-    const { stdout, stderr } = await execute(program, words, { maxBuffer: 1 << 26 });
-    return stdout + stderr;
-  } catch (error) {
-    const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string };
-    if (codes.includes(code)) return stdout;
-    throw new Error(`${program} ${words.join(' ')} ended with ${code}: ${stderr}`);
-  }
 }

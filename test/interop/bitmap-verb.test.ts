@@ -1,0 +1,266 @@
+// The same `bitmap` command line to qemu-img and to us, each in a folder of its own with the same images: the same words, the same exit code, and images whose
+// bitmaps are the same, in name, granularity, flags and bits.
+
+import { execFile, execFileSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { Random } from '../../src/host/sim/index.js';
+import { openRealHost, Workspace } from '../../src/index.js';
+import { asOurs, cliBundle, type Outcome } from '../support/cli.js';
+import { requirePeer } from '../support/peers.js';
+import { StorageDaemon } from '../support/qmp.js';
+import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
+import { qemuImg } from './support.js';
+
+const SEEDS = seedsOf({ fixed: 16, daily: 4, soak: 2000 });
+const AT_ONCE = 3;
+
+/** `disk`: bitmaps on (recording), off, old (inconsistent). `other`: from, on, old. `large`: from. `two`: version 2. */
+const IMAGES = ['disk', 'other', 'large', 'two', 'small'] as const;
+const NAMES = ['on', 'off', 'old', 'new', 'from', 'none'] as const;
+
+/** What is typed, word by word. */
+const COMMANDS: readonly string[] = [
+  '',
+  'disk',
+  'disk on',
+  '--add',
+  '--add disk',
+  '--add disk on off',
+  '--add disk on',
+  '--add --add disk new',
+  '--add --disable --remove --add --disable --enable disk new',
+  'disk new --add',
+  '--add -- disk -dash',
+  '--add=5 disk new',
+  '--merge on disk',
+  '--add --merge on --merge none disk new',
+  '--add --merge new disk new',
+  '--merge none disk gone',
+  '--remove --add disk on',
+  '--remove --add --merge off -g 4k disk on',
+  '--remove --remove disk on',
+  '-g x disk on',
+  '-g -1 --add disk new',
+  '-g 8E --add disk new',
+  '-g 1000 --add disk on',
+  '-g 256 --add disk new',
+  '-g 0 --add disk new',
+  '-g 64k --clear disk on',
+  '-g 512 --add --remove -g 1M --add disk new',
+  '-g',
+  '-b',
+  '-F raw --merge on disk on',
+  '-F raw -g 4k --clear disk on',
+  '-b gone --clear disk on',
+  '-b gone --add --merge on disk new',
+  '-b gone --merge on gone2 on',
+  '-b raw --merge on disk on',
+  '-b raw -F qcow2 --merge on disk on',
+  '-b raw -F bogus --merge on disk on',
+  '-b disk --merge on disk on',
+  '-b other --merge from --merge on disk on',
+  '-b other -F qcow2 --add --merge from disk new',
+  '-b large --add --merge from disk new',
+  '-b overlay --merge on disk on',
+  '-b json:x --merge on disk on',
+  '--image-opts --merge from -b other driver=qcow2,file.filename=disk on',
+  '--image-opts --merge from -b driver=qcow2,file.filename=other driver=qcow2,file.filename=disk on',
+  '--image-opts -f qcow2 --add disk new',
+  '--image-opts --add disk new',
+  '-f raw --add disk new',
+  '-f bogus --add disk new',
+  '-f qcow2 --add raw new',
+  '--add raw new',
+  '-f raw --clear raw new',
+  '--add gone new',
+  '--add two new',
+  '--clear two new',
+  '--remove two new',
+  '--add overlay new',
+  '-U --add disk new',
+  '--frob disk on',
+  '--object secret,id=x,data=y --add disk new',
+  '--object frob,id=x --add disk new',
+  '--clear disk old',
+  '--remove --add disk old',
+  '--merge old disk on',
+  '--merge on disk old',
+  '-b other --merge old disk on',
+];
+
+describe('the verb bitmap beside qemu-img', function () {
+  this.timeout(timeLimit(120_000));
+  let root: string;
+  let bundle: string;
+  let workspace: Workspace;
+
+  before(async function () {
+    for (const peer of ['qemu-img', 'qemu-io', 'qemu-storage-daemon']) requirePeer(this, peer);
+    root = mkdtempSync(join(tmpdir(), 'diskwright-bitmap-'));
+    bundle = await cliBundle();
+    workspace = new Workspace(await openRealHost());
+    await makeImages(join(root, 'origin'));
+  });
+  after(async () => {
+    await workspace?.close();
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  /** Runs a command in both folders, copied from `origin`, and compares what it said, and what became of the images. */
+  async function compare(name: string, words: readonly string[], images: readonly string[]): Promise<void> {
+    const place = join(root, name);
+    const folders = { ours: join(place, 'ours'), theirs: join(place, 'theirs') };
+    for (const folder of Object.values(folders)) cpSync(join(root, 'origin'), folder, { recursive: true });
+    const [ours, theirs] = await Promise.all([
+      run(process.execPath, [bundle, 'bitmap', ...words], folders.ours),
+      run('qemu-img', ['bitmap', ...words], folders.theirs),
+    ]);
+    const line = `bitmap ${words.join(' ')}`;
+    expect(said(ours), line).to.equal(said(asOurs(theirs)));
+    for (const image of images) {
+      const [was, our, their] = ['origin', `${name}/ours`, `${name}/theirs`].map((folder) => join(root, folder, image));
+      if (isSame(was, our) && isSame(was, their)) continue;
+      expect(listed(our), `${line}: the bitmaps of ${image}`).to.deep.equal(listed(their));
+      expect(await dirtyIn(our), `${line}: the bits of ${image}`).to.deep.equal(await dirtyIn(their));
+      const { corruptions, checkErrors } = await workspace.check(our);
+      expect(corruptions + checkErrors, `${line}: faults of ${image}`).to.equal(0);
+    }
+    rmSync(place, { recursive: true });
+  }
+
+  /** The dirty ranges of each bitmap that can be used. */
+  async function dirtyIn(path: string): Promise<object> {
+    const image = await workspace.open(path, { format: 'qcow2', readOnly: true });
+    try {
+      return Object.fromEntries(image.bitmaps.map((bitmap) => [bitmap.name, [...bitmap.runs()]]));
+    } finally {
+      await image.close();
+    }
+  }
+
+  async function all<T>(work: readonly T[], action: (one: T) => Promise<void>): Promise<void> {
+    const left = [...work];
+    const failures: string[] = [];
+    const next = async (): Promise<void> => {
+      for (let one = left.shift(); one !== undefined; one = left.shift()) {
+        await action(one).catch((error: Error) => failures.push(error.message));
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, next));
+    if (failures.length > 0) throw new Error(`${failures.length} of ${work.length}:\n${failures.join('\n')}`);
+  }
+
+  it('says and does the same, right command lines and wrong ones', async () => {
+    const work = COMMANDS.map((command, i) => ({ name: `command${i}`, command }));
+    await all(work, ({ name, command }) => {
+      const words = command.split(' ').filter((word) => word !== '');
+      return compare(name, words, words.includes('two') ? ['disk', 'two'] : ['disk']);
+    });
+  });
+
+  it(`says and does the same, command lines at random; ${spanOf(SEEDS)}`, async () => {
+    await all(SEEDS, async (seed) => {
+      const { words, image } = drawCommand(new Random(seed));
+      await compare(`seed${seed}`, words, [image]).catch((error: Error) => {
+        throw new Error(`seed ${seed}: ${error.message}`);
+      });
+    });
+  });
+});
+
+async function makeImages(folder: string): Promise<void> {
+  mkdirSync(folder);
+  const path = (name: string) => join(folder, name);
+  const create = (name: string, options: string, size: string, ...more: string[]) =>
+    qemuImg('create', '-q', '-f', 'qcow2', '-o', options, ...more, path(name), size);
+  create('disk', 'cluster_size=64k', '3M');
+  create('other', 'cluster_size=4k', '3M');
+  create('large', 'cluster_size=64k', '4M');
+  create('two', 'compat=0.10', '1M');
+  create('small', 'cluster_size=512', '3M');
+  create('base', 'cluster_size=64k', '1M');
+  create('overlay', 'cluster_size=64k', '3M', '-b', path('base'), '-F', 'qcow2');
+  rmSync(path('base'));
+  qemuImg('create', '-q', '-f', 'raw', path('raw'), '3M');
+  for (const name of ['disk', 'other', 'small']) qemuImg('bitmap', '--add', path(name), 'old');
+  await leaveInUse(['disk', 'other', 'small'].map(path), path('qmp'));
+  const bitmap = (...words: string[]) => qemuImg('bitmap', ...words.slice(0, -2), path(words.at(-2)!), words.at(-1)!);
+  bitmap('--add', '-g', '64k', 'disk', 'on');
+  bitmap('--add', '-g', '512', 'disk', 'off');
+  bitmap('--add', '-g', '4k', 'other', 'from');
+  bitmap('--add', '-g', '32k', 'other', 'on');
+  bitmap('--add', '-g', '64k', 'large', 'from');
+  bitmap('--add', '-g', '512', 'small', 'on');
+  bitmap('--add', '-g', '512', 'overlay', 'on');
+  qemuIo(path('disk'), 'write -q 100k 1k', 'write -q 1M 512');
+  bitmap('--disable', 'disk', 'off');
+  qemuIo(path('disk'), 'write -q 2M 100k');
+  qemuIo(path('other'), 'write -q 300k 1k', 'write -q 2900k 20k');
+  qemuIo(path('large'), 'write -q 3M 200k');
+  qemuIo(path('small'), 'write -q 0 1k', 'write -q 2M 1M');
+}
+
+function qemuIo(path: string, ...commands: string[]): void {
+  execFileSync('qemu-io', ['-f', 'qcow2', ...commands.flatMap((command) => ['-c', command]), path]);
+}
+
+/** The bitmaps of these images are inconsistent afterwards: the program that had them open was killed. */
+async function leaveInUse(paths: readonly string[], socket: string): Promise<void> {
+  const killed = await StorageDaemon.start(socket);
+  for (const [i, filename] of paths.entries()) {
+    const file = { driver: 'file', filename };
+    await killed.execute('blockdev-add', { driver: 'qcow2', 'node-name': `node${i}`, file });
+  }
+  killed.signal('SIGKILL');
+  await killed.end();
+  rmSync(socket, { force: true });
+}
+
+/** A command with some actions, most of them possible. */
+function drawCommand(random: Random): { words: string[]; image: string } {
+  const image = random.pick(['disk', 'disk', 'disk', 'small', 'small', 'other', 'two']);
+  const source = random.chance(0.2) ? random.pick(IMAGES) : null;
+  const words: string[] = [];
+  const name = random.pick(NAMES);
+  if (random.chance(0.5)) words.push(random.chance(0.7) ? '--add' : '--remove');
+  for (let count = random.between(random.chance(0.95) ? 1 : 0, 5); count > 0; count--) {
+    const action = random.pick(['add', 'remove', 'clear', 'enable', 'disable', 'merge', 'merge', 'merge', 'clear']);
+    words.push(`--${action}`);
+    if (action === 'merge') words.push(random.pick(NAMES));
+  }
+  if (random.chance(0.4))
+    words.push('-g', random.pick(['512', '1k', '4K', '64k', '1M', '16M', '0', '513', '256', '3k', 'k']));
+  if (source !== null) words.push('-b', source);
+  if (source !== null && random.chance(0.5)) words.push('-F', random.pick(['qcow2', 'qcow2', 'raw']));
+  if (random.chance(0.3)) words.push('-f', random.pick(['qcow2', 'qcow2', 'raw']));
+  words.splice(random.between(0, 1) * words.length, 0, image, name);
+  return { words, image };
+}
+
+function isSame(a: string, b: string): boolean {
+  return readFileSync(a).equals(readFileSync(b));
+}
+
+function run(program: string, words: readonly string[], cwd: string): Promise<Outcome> {
+  return new Promise((resolve) => {
+    execFile(program, words, { cwd, timeout: 60_000 }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : (error.code as number | null), stdout, stderr });
+    });
+  });
+}
+
+/** Without the numbers of nodes that have no name. */
+function said({ code, stdout, stderr }: Outcome): string {
+  return `${stdout}${stderr.replace(/#block\d+/g, '#block')}= ${code}`;
+}
+
+/** Names, granularities and flags, as QEMU has them. */
+function listed(path: string): object[] {
+  const info = JSON.parse(qemuImg('info', '--output=json', path)) as {
+    'format-specific': { data: { bitmaps?: object[] } };
+  };
+  return info['format-specific'].data.bitmaps ?? [];
+}
