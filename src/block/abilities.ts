@@ -58,6 +58,8 @@ export interface PreparedAmend {
 }
 
 export interface BitmapAbility {
+  /** The image can store bitmaps at all: not every version of a format can. */
+  readonly storable: boolean;
   /** Throws where a new bitmap of this name and granularity (bytes) cannot be stored: `unsupported`, `limit`, `read-only`. */
   checkNew(name: string, granularity: number): void;
   /**

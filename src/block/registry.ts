@@ -118,6 +118,8 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   readonly amendOptions?: readonly CreateOption[];
   /** Its images can hold compressed clusters. */
   readonly compresses?: boolean;
+  /** An image that is made with these options can store dirty bitmaps. Left out: none can. */
+  storesBitmaps?(options: Extract<BlockdevCreateOptions, { driver: D }>): boolean;
   /** The members of its part of `ImageInfo` (`format-specific`), in qemu-img's order; those that are not listed come last. */
   readonly detailOrder?: readonly string[];
   /**

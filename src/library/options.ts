@@ -103,6 +103,11 @@ export interface ConvertSettings
   source?: OpenOptions;
   /** The image to be made. Default: one of the format that its name ends with. */
   create?: ConvertedImage;
+  /**
+   * The persistent bitmaps of the source are copied, too: `all` rejects with `bad-state` where one is inconsistent, `consistent` leaves those out. Default: `none`.
+   * Rejects with `unsupported` where one of the images can have no bitmaps.
+   */
+  bitmaps?: 'none' | 'all' | 'consistent';
 }
 
 /** What all jobs take. */

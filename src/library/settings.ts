@@ -165,6 +165,7 @@ export const WORKSPACE: Shape<WorkspaceOptions> = {
 const CONVERT: Shape<ConvertSettings> = {
   create: creation(),
   source: settings(OPEN),
+  bitmaps: choice('none', 'all', 'consistent'),
   sparseSize: integer(0),
   compress: bool,
   copyRange: bool,
@@ -266,6 +267,9 @@ export function convertSettings(target: string, value: unknown): CheckedConversi
   const given = typeof value === 'string' ? { create: { driver: value } } : value;
   const { create = {}, ...others } = takeSettings(CONVERT, given, 'settings');
   const { size, ...made } = newImage(create, target, formatOfName);
+  if (others.bitmaps !== undefined && others.bitmaps !== 'none' && others.source?.snapshot !== undefined) {
+    throw new BlockError('invalid-argument', "'settings.bitmaps' are those of the disk, not of a snapshot of it");
+  }
   if (others.compress) checkCompresses(findDriver(made.driver));
   return { ...others, create: create.size === undefined ? made : { size, ...made } };
 }

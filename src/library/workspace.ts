@@ -22,6 +22,7 @@ import { fileName, takeSettings, text, wrongType } from '../schema/shape.js';
 import { refuseAborted } from '../util/abort.js';
 import { BlockError } from '../util/errors.js';
 import { checkBackup, startBackups } from '../workspace/backup.js';
+import { bitmapsToCopy, storedBitmaps } from '../workspace/bitmap-copy.js';
 import { checkImage, fixedBy, repairImage } from '../workspace/check.js';
 import { startCommit } from '../workspace/commit.js';
 import { compareImages } from '../workspace/compare.js';
@@ -198,13 +199,17 @@ export class Workspace {
   async convert(source: ImageName, target: string, settings: string | ConvertSettings = {}): Promise<void> {
     this.#checkOpen();
     const name = fileName(target, 'target');
-    const { source: open = {}, create, ...options } = shapes.convertSettings(name, settings);
+    const { source: open = {}, create, bitmaps = 'none', ...options } = shapes.convertSettings(name, settings);
     refuseCopyRange(options);
     checkConvertSizes({ ...options, sourceLength: 0, targetLength: 0, target: name });
-    const copy = (from: BlockNode): Promise<void> =>
+    const copy = async (from: BlockNode): Promise<void> =>
       convertImage(this.#graph, {
         ...options,
         source: from,
+        bitmaps:
+          bitmaps === 'none'
+            ? undefined
+            : bitmapsToCopy(from, storedBitmaps(from), bitmaps === 'all' ? undefined : () => undefined),
         target: name,
         format: create.driver,
         create: (size) => ({ size, ...create }) as ImageCreateOptions,

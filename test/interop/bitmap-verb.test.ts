@@ -1,23 +1,19 @@
 // The same `bitmap` command line to qemu-img and to us, each in a folder of its own with the same images: the same words, the same exit code, and images whose
 // bitmaps are the same, in name, granularity, flags and bits.
 
-import { execFile, execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { Random } from '../../src/host/sim/index.js';
 import { openRealHost, Workspace } from '../../src/index.js';
-import { asOurs, cliBundle, type Outcome } from '../support/cli.js';
+import { asOurs, cliBundle } from '../support/cli.js';
 import { requirePeer } from '../support/peers.js';
-import { StorageDaemon } from '../support/qmp.js';
 import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
-import { qemuImg } from './support.js';
+import { dirtyIn, isSame, listed, makeBitmapImages, runIn, said, sideBySide } from './bitmap-images.js';
 
 const SEEDS = seedsOf({ fixed: 16, daily: 4, soak: 2000 });
-const AT_ONCE = 3;
 
-/** `disk`: bitmaps on (recording), off, old (inconsistent). `other`: from, on, old. `large`: from. `two`: version 2. */
 const IMAGES = ['disk', 'other', 'large', 'two', 'small'] as const;
 const NAMES = ['on', 'off', 'old', 'new', 'from', 'none'] as const;
 
@@ -102,7 +98,7 @@ describe('the verb bitmap beside qemu-img', function () {
     root = mkdtempSync(join(tmpdir(), 'diskwright-bitmap-'));
     bundle = await cliBundle();
     workspace = new Workspace(await openRealHost());
-    await makeImages(join(root, 'origin'));
+    await makeBitmapImages(join(root, 'origin'));
   });
   after(async () => {
     await workspace?.close();
@@ -115,8 +111,8 @@ describe('the verb bitmap beside qemu-img', function () {
     const folders = { ours: join(place, 'ours'), theirs: join(place, 'theirs') };
     for (const folder of Object.values(folders)) cpSync(join(root, 'origin'), folder, { recursive: true });
     const [ours, theirs] = await Promise.all([
-      run(process.execPath, [bundle, 'bitmap', ...words], folders.ours),
-      run('qemu-img', ['bitmap', ...words], folders.theirs),
+      runIn(process.execPath, [bundle, 'bitmap', ...words], folders.ours),
+      runIn('qemu-img', ['bitmap', ...words], folders.theirs),
     ]);
     const line = `bitmap ${words.join(' ')}`;
     expect(said(ours), line).to.equal(said(asOurs(theirs)));
@@ -124,45 +120,25 @@ describe('the verb bitmap beside qemu-img', function () {
       const [was, our, their] = ['origin', `${name}/ours`, `${name}/theirs`].map((folder) => join(root, folder, image));
       if (isSame(was, our) && isSame(was, their)) continue;
       expect(listed(our), `${line}: the bitmaps of ${image}`).to.deep.equal(listed(their));
-      expect(await dirtyIn(our), `${line}: the bits of ${image}`).to.deep.equal(await dirtyIn(their));
+      expect(await dirtyIn(workspace, our), `${line}: the bits of ${image}`).to.deep.equal(
+        await dirtyIn(workspace, their),
+      );
       const { corruptions, checkErrors } = await workspace.check(our);
       expect(corruptions + checkErrors, `${line}: faults of ${image}`).to.equal(0);
     }
     rmSync(place, { recursive: true });
   }
 
-  /** The dirty ranges of each bitmap that can be used. */
-  async function dirtyIn(path: string): Promise<object> {
-    const image = await workspace.open(path, { format: 'qcow2', readOnly: true });
-    try {
-      return Object.fromEntries(image.bitmaps.map((bitmap) => [bitmap.name, [...bitmap.runs()]]));
-    } finally {
-      await image.close();
-    }
-  }
-
-  async function all<T>(work: readonly T[], action: (one: T) => Promise<void>): Promise<void> {
-    const left = [...work];
-    const failures: string[] = [];
-    const next = async (): Promise<void> => {
-      for (let one = left.shift(); one !== undefined; one = left.shift()) {
-        await action(one).catch((error: Error) => failures.push(error.message));
-      }
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, next));
-    if (failures.length > 0) throw new Error(`${failures.length} of ${work.length}:\n${failures.join('\n')}`);
-  }
-
   it('says and does the same, right command lines and wrong ones', async () => {
     const work = COMMANDS.map((command, i) => ({ name: `command${i}`, command }));
-    await all(work, ({ name, command }) => {
+    await sideBySide(work, ({ name, command }) => {
       const words = command.split(' ').filter((word) => word !== '');
       return compare(name, words, words.includes('two') ? ['disk', 'two'] : ['disk']);
     });
   });
 
   it(`says and does the same, command lines at random; ${spanOf(SEEDS)}`, async () => {
-    await all(SEEDS, async (seed) => {
+    await sideBySide(SEEDS, async (seed) => {
       const { words, image } = drawCommand(new Random(seed));
       await compare(`seed${seed}`, words, [image]).catch((error: Error) => {
         throw new Error(`seed ${seed}: ${error.message}`);
@@ -170,54 +146,6 @@ describe('the verb bitmap beside qemu-img', function () {
     });
   });
 });
-
-async function makeImages(folder: string): Promise<void> {
-  mkdirSync(folder);
-  const path = (name: string) => join(folder, name);
-  const create = (name: string, options: string, size: string, ...more: string[]) =>
-    qemuImg('create', '-q', '-f', 'qcow2', '-o', options, ...more, path(name), size);
-  create('disk', 'cluster_size=64k', '3M');
-  create('other', 'cluster_size=4k', '3M');
-  create('large', 'cluster_size=64k', '4M');
-  create('two', 'compat=0.10', '1M');
-  create('small', 'cluster_size=512', '3M');
-  create('base', 'cluster_size=64k', '1M');
-  create('overlay', 'cluster_size=64k', '3M', '-b', path('base'), '-F', 'qcow2');
-  rmSync(path('base'));
-  qemuImg('create', '-q', '-f', 'raw', path('raw'), '3M');
-  for (const name of ['disk', 'other', 'small']) qemuImg('bitmap', '--add', path(name), 'old');
-  await leaveInUse(['disk', 'other', 'small'].map(path), path('qmp'));
-  const bitmap = (...words: string[]) => qemuImg('bitmap', ...words.slice(0, -2), path(words.at(-2)!), words.at(-1)!);
-  bitmap('--add', '-g', '64k', 'disk', 'on');
-  bitmap('--add', '-g', '512', 'disk', 'off');
-  bitmap('--add', '-g', '4k', 'other', 'from');
-  bitmap('--add', '-g', '32k', 'other', 'on');
-  bitmap('--add', '-g', '64k', 'large', 'from');
-  bitmap('--add', '-g', '512', 'small', 'on');
-  bitmap('--add', '-g', '512', 'overlay', 'on');
-  qemuIo(path('disk'), 'write -q 100k 1k', 'write -q 1M 512');
-  bitmap('--disable', 'disk', 'off');
-  qemuIo(path('disk'), 'write -q 2M 100k');
-  qemuIo(path('other'), 'write -q 300k 1k', 'write -q 2900k 20k');
-  qemuIo(path('large'), 'write -q 3M 200k');
-  qemuIo(path('small'), 'write -q 0 1k', 'write -q 2M 1M');
-}
-
-function qemuIo(path: string, ...commands: string[]): void {
-  execFileSync('qemu-io', ['-f', 'qcow2', ...commands.flatMap((command) => ['-c', command]), path]);
-}
-
-/** The bitmaps of these images are inconsistent afterwards: the program that had them open was killed. */
-async function leaveInUse(paths: readonly string[], socket: string): Promise<void> {
-  const killed = await StorageDaemon.start(socket);
-  for (const [i, filename] of paths.entries()) {
-    const file = { driver: 'file', filename };
-    await killed.execute('blockdev-add', { driver: 'qcow2', 'node-name': `node${i}`, file });
-  }
-  killed.signal('SIGKILL');
-  await killed.end();
-  rmSync(socket, { force: true });
-}
 
 /** A command with some actions, most of them possible. */
 function drawCommand(random: Random): { words: string[]; image: string } {
@@ -238,29 +166,4 @@ function drawCommand(random: Random): { words: string[]; image: string } {
   if (random.chance(0.3)) words.push('-f', random.pick(['qcow2', 'qcow2', 'raw']));
   words.splice(random.between(0, 1) * words.length, 0, image, name);
   return { words, image };
-}
-
-function isSame(a: string, b: string): boolean {
-  return readFileSync(a).equals(readFileSync(b));
-}
-
-function run(program: string, words: readonly string[], cwd: string): Promise<Outcome> {
-  return new Promise((resolve) => {
-    execFile(program, words, { cwd, timeout: 60_000 }, (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : (error.code as number | null), stdout, stderr });
-    });
-  });
-}
-
-/** Without the numbers of nodes that have no name. */
-function said({ code, stdout, stderr }: Outcome): string {
-  return `${stdout}${stderr.replace(/#block\d+/g, '#block')}= ${code}`;
-}
-
-/** Names, granularities and flags, as QEMU has them. */
-function listed(path: string): object[] {
-  const info = JSON.parse(qemuImg('info', '--output=json', path)) as {
-    'format-specific': { data: { bitmaps?: object[] } };
-  };
-  return info['format-specific'].data.bitmaps ?? [];
 }

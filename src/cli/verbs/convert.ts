@@ -1,10 +1,12 @@
 // `diskwright convert`: copies an image into a new one.
 
+import type { DirtyBitmap } from '../../block/bitmap.js';
 import { checkCompresses } from '../../block/create.js';
 import type { BlockNode } from '../../block/node/node.js';
 import { refuseCopyRange } from '../../jobs/convert.js';
 import { type BlockError, toBlockError } from '../../util/errors.js';
 import { SECTOR_BYTES } from '../../util/numbers.js';
+import { bitmapsToCopy, storedBitmaps } from '../../workspace/bitmap-copy.js';
 import { type ConvertStage, convertImage } from '../../workspace/convert.js';
 import {
   type CacheMode,
@@ -35,7 +37,7 @@ import {
 import { creationFailure } from '../creation-failure.js';
 import { EXIT_INTERRUPTED } from '../ending-signals.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { reportError, reportWarning, write } from '../output.js';
+import { PROGRAM, reportError, reportWarning, write, writeMessage } from '../output.js';
 import {
   openProgress,
   PROGRESS,
@@ -119,13 +121,21 @@ export const verb: Verb = {
       argument: 'SNAPSHOT_PARAM',
       help: 'Copy an internal snapshot, with its own size: ID, name, or snapshot.id=ID,snapshot.name=NAME.',
     },
+    {
+      key: 'bitmaps',
+      long: 'bitmaps',
+      help: 'Copy the persistent bitmaps of FILENAME, too; not those of its backing files. Refused where one is inconsistent.',
+    },
+    {
+      key: 'skip-broken-bitmaps',
+      long: 'skip-broken-bitmaps',
+      help: 'With --bitmaps: leave out those that are inconsistent, with a warning.',
+    },
     FORCE_SHARE,
     PROGRESS_BAR,
     PROGRESS,
     QUIET,
     HELP,
-    { key: 'bitmaps', long: 'bitmaps', help: 'Copy bitmaps.', refused: true },
-    { key: 'skip-broken-bitmaps', long: 'skip-broken-bitmaps', help: 'Copy good bitmaps.', refused: true },
     OBJECT,
   ],
   notes: [
@@ -159,6 +169,8 @@ interface Plan {
   speed: number;
   targetIsZero: boolean | undefined;
   salvage: boolean;
+  /** Which bitmaps the target gets. */
+  bitmaps: 'none' | 'all' | 'consistent';
   quiet: boolean;
   cache: CacheMode;
   sourceCache: CacheMode;
@@ -178,10 +190,35 @@ async function run(options: ParsedOptions): Promise<number> {
       cache: plan.sourceCache,
       purpose: 'copy',
     });
+    // As in qemu-img, those of the disk also where a snapshot of it is copied.
+    const stored = storedBitmaps(source);
     if (plan.snapshot !== undefined) await showSnapshot(source, plan.snapshot);
     creatableFormat(plan.format);
-    return convertTo(session, source, plan);
+    const bitmaps = plan.bitmaps === 'none' ? undefined : chosenBitmaps(source, stored, plan);
+    return bitmaps === null ? 1 : convertTo(session, source, plan, bitmaps);
   });
+}
+
+/** The bitmaps that the target gets, and those that it does not. */
+interface ChosenBitmaps {
+  copied: DirtyBitmap[];
+  skipped: DirtyBitmap[];
+}
+
+/** Null after an error was reported. */
+function chosenBitmaps(source: BlockNode, stored: readonly DirtyBitmap[], { bitmaps }: Plan): ChosenBitmaps | null {
+  const skipped: DirtyBitmap[] = [];
+  const skip = (bitmap: DirtyBitmap) => skipped.push(bitmap);
+  try {
+    return { copied: bitmapsToCopy(source, stored, bitmaps === 'consistent' ? skip : undefined), skipped };
+  } catch (error) {
+    const { code, reason } = toBlockError(error);
+    reportError(reason);
+    if (code === 'bad-state') {
+      writeMessage(`Try --skip-broken-bitmaps, or use '${PROGRAM} bitmap --remove' to delete it`);
+    }
+    return null;
+  }
 }
 
 /** Checks everything that can be checked without opening an image. */
@@ -196,6 +233,9 @@ function planOf(options: ParsedOptions, format: string): Plan {
   const create = !options.has('no-create');
   const targetImageOpts = options.has('target-image-opts');
   const progress = progressKind(options);
+  if (options.has('skip-broken-bitmaps') && !options.has('bitmaps')) {
+    throw new UsageError('Use of --skip-broken-bitmaps requires --bitmaps');
+  }
   if (create && options.has('target-is-zero')) throw new UsageError('--target-is-zero requires use of -n flag');
   if (targetImageOpts && create) throw new UsageError('--target-image-opts requires use of -n flag');
   if (targetImageOpts && options.has('output-format')) {
@@ -237,6 +277,7 @@ function planOf(options: ParsedOptions, format: string): Plan {
     speed,
     targetIsZero: options.has('target-is-zero') || undefined,
     salvage,
+    bitmaps: !options.has('bitmaps') ? 'none' : options.has('skip-broken-bitmaps') ? 'consistent' : 'all',
     quiet: options.has('quiet'),
     cache,
     sourceCache: cacheMode(options, 'source-cache', 'source cache', 'writeback'),
@@ -268,7 +309,12 @@ function parallelOption(options: ParsedOptions): number | undefined {
 }
 
 /** Creates the target (unless `-n` was given) and copies. Resolves with the exit code, after a failure has been reported in the words of its step. */
-async function convertTo(session: Session, source: BlockNode, plan: Plan): Promise<number> {
+async function convertTo(
+  session: Session,
+  source: BlockNode,
+  plan: Plan,
+  bitmaps: ChosenBitmaps | undefined,
+): Promise<number> {
   const { clock } = session.host;
   // Before there is a target: from then on the state of the files has to be said.
   const interrupt = new Interrupt(session);
@@ -283,6 +329,7 @@ async function convertTo(session: Session, source: BlockNode, plan: Plan): Promi
       cache: plan.cache,
       create: plan.create ? (size) => imageCreateOptions(plan.format, sized(plan.values, size)) : null,
       targetIsZero: plan.targetIsZero,
+      bitmaps: bitmaps?.copied,
       open: (_, how) => openImage(session, plan.target, { ...how, imageOpts: plan.targetImageOpts, writable: true }),
       sparseSize: plan.sparseSize,
       compress: plan.compress,
@@ -301,6 +348,9 @@ async function convertTo(session: Session, source: BlockNode, plan: Plan): Promi
       onStage: (next) => {
         stage = next;
         if (next !== 'copy') return;
+        for (const { name } of bitmaps?.skipped ?? []) {
+          reportWarning(`warning: Skipping inconsistent bitmap '${name}'`);
+        }
         copy = { view: openProgress(plan.progress), startedMs: clock.now() };
         copy.view.update({ current: 0, total: source.length });
       },

@@ -215,6 +215,7 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   hasBacking: true,
   defaultFor: 'overlay',
   compresses: true,
+  storesBitmaps: ({ version }) => version !== 'v2',
   foreignOptions: { place: [DATA_FILE], use: QCOW2_USE_OPTIONS },
   changeable: QCOW2_USE_OPTIONS,
   createOptions: QCOW2_CREATE_OPTIONS,

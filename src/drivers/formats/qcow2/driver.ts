@@ -134,6 +134,11 @@ export class Qcow2Node extends FormatNode {
       alone: (action) => this.alone('snapshot', action),
       changingAll: (action) => this.#stored.resizing(action),
       resized: (size) => this.#becomeOfSize(size),
+      shows: (size) => {
+        this.length = size;
+        // They say what was written to the disk.
+        this.bitmaps.clear();
+      },
     });
   }
 
@@ -238,6 +243,7 @@ export class Qcow2Node extends FormatNode {
       amend: { prepare: (options) => this.#prepareAmend(options) },
       ...this.#slotAbility(),
       bitmaps: {
+        storable: this.#image.geometry.version > 2,
         checkNew: (name, granularity) => checkNewBitmap(this.#image, this.bitmaps, name, granularity),
         store: () => this.#stored.store(),
       },

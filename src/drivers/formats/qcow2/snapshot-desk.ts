@@ -18,6 +18,8 @@ interface Owner {
   changingAll(action: () => Promise<void>): Promise<void>;
   /** The disk has other content, and this size in bytes. */
   resized(size: number): void;
+  /** A snapshot of this size in bytes stands in place of the disk. */
+  shows(size: number): void;
 }
 
 export class SnapshotDesk implements InternalSnapshots {
@@ -81,7 +83,7 @@ export class SnapshotDesk implements InternalSnapshots {
 
   async show(id: string): Promise<void> {
     const snapshot = this.#find(id);
-    this.#owner.resized(await showSnapshot(this.#image, snapshot));
+    this.#owner.shows(await showSnapshot(this.#image, snapshot));
     this.#shown = snapshot;
   }
 
