@@ -73,8 +73,8 @@ function withoutRefcounts(folder: string): void {
 export const OPERATIONS: readonly Operation[] = [
   {
     name: 'convert',
-    prepare: oneDisk,
-    words: ['convert', '-O', 'qcow2', '-t', 'writeback', 'disk', 'new'],
+    prepare: withBitmaps,
+    words: ['convert', '--bitmaps', '-O', 'qcow2', '-t', 'writeback', 'disk', 'new'],
     images: ['disk'],
     made: 'new',
   },
@@ -100,27 +100,17 @@ export const OPERATIONS: readonly Operation[] = [
     images: ['disk'],
   },
   { name: 'bitmap --add', prepare: oneDisk, words: ['bitmap', '--add', 'disk', 'one'], images: ['disk'] },
-  { name: 'bitmap --add, of some', prepare: withBitmaps, words: ['bitmap', '--add', 'disk', 'new'], images: ['disk'] },
   { name: 'bitmap --remove', prepare: withBitmaps, words: ['bitmap', '--remove', 'disk', 'one'], images: ['disk'] },
-  { name: 'bitmap --clear', prepare: withBitmaps, words: ['bitmap', '--clear', 'disk', 'one'], images: ['disk'] },
-  { name: 'bitmap --disable', prepare: withBitmaps, words: ['bitmap', '--disable', 'disk', 'one'], images: ['disk'] },
   {
-    name: 'bitmap --merge',
+    name: 'bitmap, in place',
     prepare: withBitmaps,
-    words: ['bitmap', '--merge', 'one', 'disk', 'two'],
+    words: ['bitmap', '--clear', '--merge', 'one', '--disable', 'disk', 'two'],
     images: ['disk'],
   },
   {
-    name: 'bitmap, several actions',
+    name: 'bitmap, with a new directory',
     prepare: withBitmaps,
-    words: ['bitmap', '--add', '--merge', 'one', '--merge', 'two', '--disable', '-g', '512', 'disk', 'all'],
+    words: ['bitmap', '--add', '--merge', 'one', '--merge', 'two', '-g', '512', 'disk', 'all'],
     images: ['disk'],
-  },
-  {
-    name: 'convert --bitmaps',
-    prepare: withBitmaps,
-    words: ['convert', '--bitmaps', '-O', 'qcow2', '-t', 'writeback', 'disk', 'new'],
-    images: ['disk'],
-    made: 'new',
   },
 ];
