@@ -65,6 +65,20 @@ describe('qcow2: persistent bitmaps are stored', () => {
     expect(onDisk(host.readFile(PATH))).to.deep.equal(onDisk(before));
   });
 
+  it('only before or after a change of snapshots, which writes other refcount blocks', async () => {
+    for (let steps = 0; steps < 400; steps += 20) {
+      const { host, graph, node } = await fresh({ size: SIZE, 'cluster-size': 512 });
+      await node.write(0, new Uint8Array(SIZE / 4).fill(1));
+      await node.flush();
+      const made = node.abilities.snapshots!.create({ name: 'snapshot' });
+      for (let step = 0; step < steps; step++) await null;
+      await Promise.all([made, add(node, 'a'), add(node, 'b')]);
+      await node.write(0, new Uint8Array(SIZE / 4).fill(2));
+      await graph.closeAll();
+      expect([...onDisk(host.readFile(PATH)).keys()], `begun after ${steps} steps`).to.have.members(['a', 'b']);
+    }
+  });
+
   it('with what follows from being disabled, cleared and merged', async () => {
     const { host, node, bitmap } = await withBitmap();
     const other = await add(node, 'other', { enabled: false, granularity: 512 });

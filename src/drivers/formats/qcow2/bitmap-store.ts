@@ -126,6 +126,11 @@ export class BitmapStore implements BitmapGuard {
     return regions;
   }
 
+  /** Some are to be stored that the directory does not have. */
+  get hasNew(): boolean {
+    return this.#fresh().length > 0;
+  }
+
   /** The same file has been opened as another image, since its header has changed. */
   moveTo(image: Qcow2Image): void {
     this.#image = image;

@@ -12,6 +12,7 @@ import type { Permissions } from '../../../block/roles.js';
 import type { BlockStatus, Located, MovePlace, TruncateOptions, WriteFlags, ZeroFlags } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
 import type { BlockdevDiscardOptions } from '../../../schema/generated/types.js';
+import { bestEffort } from '../../../util/best-effort.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
 import { roundDown } from '../../../util/numbers.js';
 import type { SlotPlace } from '../luks/amend.js';
@@ -245,7 +246,7 @@ export class Qcow2Node extends FormatNode {
       bitmaps: {
         storable: this.#image.geometry.version > 2,
         checkNew: (name, granularity) => checkNewBitmap(this.#image, this.bitmaps, name, granularity),
-        store: () => this.#stored.store(),
+        store: () => this.#asRequest(() => this.#stored.store()),
       },
     };
   }
@@ -259,7 +260,13 @@ export class Qcow2Node extends FormatNode {
       write: (offset, bytes) => file.write(region.offset + offset, bytes),
       flush: () => file.flush(),
     };
-    return { keySlots: (options, force) => this.tracked(slots.change(place, { options, force })) };
+    return { keySlots: (options, force) => this.#asRequest(() => slots.change(place, { options, force })) };
+  }
+
+  /** Runs `action`, which changes the image and is no guest's request: it waits for what runs alone, and that waits for it. */
+  async #asRequest<T>(action: () => Promise<T>): Promise<T> {
+    while (this.held !== null) await this.held;
+    return this.tracked(action());
   }
 
   async #check(report: (finding: CheckFinding) => void): Promise<CheckResult> {
@@ -291,6 +298,7 @@ export class Qcow2Node extends FormatNode {
   async #prepareAmend(options: Qcow2AmendOptions): Promise<PreparedAmend> {
     this.checkWritable('amend');
     const { version, ...before } = await planAmend(this.#image, options);
+    if (version === 2) this.#checkNoNewBitmaps();
     return {
       before: async (progress) => {
         const plans: AmendPlan[] = version === 3 ? [{ version }] : [];
@@ -301,6 +309,9 @@ export class Qcow2Node extends FormatNode {
       after: async (progress) => {
         if (version !== 2) return;
         await this.#reopenAfter(async () => {
+          // Snapshots and bitmaps may have been made since.
+          await planAmend(this.#image, options);
+          this.#checkNoNewBitmaps();
           await amendAfter(this.#image, progress);
           return true;
         });
@@ -308,31 +319,57 @@ export class Qcow2Node extends FormatNode {
     };
   }
 
-  /** Runs `change`, which may leave another image in the file than is in memory: where it says so, and where it rejects, that is opened in its place. */
-  async #reopenAfter(change: () => Promise<boolean>): Promise<void> {
-    const image = this.#image;
-    // From here on, nothing is lost where what is in memory is dropped. The second one writes the refcounts that the first one lowered.
-    await image.commit();
-    await image.commit();
-    try {
-      if (!(await change())) return;
-      await image.commit();
-      await trimFiles(image);
-    } catch (error) {
-      // Either header may be the one on the disk. Both are right, and whichever can be read is used.
-      await this.#openAgain().catch((reason: unknown) => {
-        image.broken ??= toBlockError(reason);
-      });
-      throw error;
-    }
-    await this.#openAgain();
+  /** Throws `invalid-argument` where there are bitmaps to be stored that the image on disk does not know of yet. */
+  #checkNoNewBitmaps(): void {
+    if (!this.#stored.hasNew) return;
+    throw this.#image.error('invalid-argument', 'Cannot downgrade an image with bitmaps', 'amend');
   }
 
-  async #openAgain(): Promise<void> {
-    const file = this.primary!;
+  /**
+   * Runs `change` while no request is under way. It may leave another image in the file than is in memory: where it says so, and where it rejects, that is
+   * opened in its place. Where that fails, the image is not written any more.
+   */
+  #reopenAfter(change: () => Promise<boolean>): Promise<void> {
+    return this.alone('amend', async () => {
+      const image = this.#image;
+      // From here on, nothing is lost where what is in memory is dropped. The second one writes the refcounts that the first one lowered.
+      await image.commit();
+      await image.commit();
+      try {
+        if (!(await change())) return;
+        await image.commit();
+        await trimFiles(image);
+      } catch (error) {
+        await this.#openAgain(true).catch(bestEffort('opening an image again'));
+        throw error;
+      }
+      await this.#openAgain(false);
+    });
+  }
+
+  /**
+   * Opens what is in the file. After a failure (`isUnsure`), the file may read as one header while the disk has the other. Both are right, but what one of them refers to
+   * is free by the other: so the one that is read is written again before anything is allocated.
+   */
+  async #openAgain(isUnsure: boolean): Promise<void> {
+    try {
+      const head = new Uint8Array(Math.min(this.primary!.length, this.#image.geometry.clusterSize));
+      await this.primary!.read(0, head);
+      if (isUnsure) {
+        await this.primary!.write(0, head.subarray(0, SECTOR));
+        await this.primary!.flush();
+      }
+      await this.#takeImage(head);
+      await this.#becomeWritable();
+    } catch (error) {
+      this.#image.broken ??= toBlockError(error);
+      throw error;
+    }
+  }
+
+  /** Takes the image whose header is in `head` into use, in the place of what is in memory. */
+  async #takeImage(head: Uint8Array<ArrayBuffer>): Promise<void> {
     const old = this.#image;
-    const head = new Uint8Array(Math.min(file.length, old.geometry.clusterSize));
-    await file.read(0, head);
     const header = parseHeader(head, this.filename);
     const image = this.#makeImage(parseHeaderArea(head, header, this.filename), head);
     await image.mapping.load();
@@ -347,7 +384,6 @@ export class Qcow2Node extends FormatNode {
     this.#image = image;
     this.#stored.moveTo(image);
     this.#snapshots = snapshots;
-    await this.#becomeWritable();
   }
 
   #area(): HeaderArea {
