@@ -46,9 +46,7 @@ export async function rebuildRefcounts(
       index = (block + 1) * perBlock - start - 1;
     }
   });
-  const plan = planStructure(file, space, clusterBytes, perBlock, used);
-  const { start, tableClusters, blocks } = plan;
-  await space.take(tableClusters + blocks.length);
+  const { start, tableClusters, blocks } = await planStructure(file, space, clusterBytes, perBlock, used);
   const end = start + tableClusters + blocks.length;
   const table = new Uint8Array(tableClusters * clusterBytes);
   const bytes = new Uint8Array(clusterBytes);
@@ -84,21 +82,22 @@ export async function rebuildRefcounts(
   return { refcountTableOffset, refcountTableClusters: tableClusters };
 }
 
-/** The place and the blocks of a structure that counts what `used` counts, and itself. */
-function planStructure(
+/** Takes the place of a structure that counts what `used` counts, and itself. Rejects with `limit`, `no-space`, `io`. */
+async function planStructure(
   file: Child,
   space: RepairSpace,
   clusterBytes: number,
   perBlock: number,
   used: ReadonlySet<number>,
-): Plan {
+): Promise<Plan> {
   let tableClusters = 1;
-  let blocks: number[] = [];
+  let blockClusters = 1;
+  // Another place may need fewer blocks. Neither number falls in spite of that, so that this comes to an end; the rest of the place stays free.
   for (;;) {
-    const start = space.find(tableClusters + blocks.length);
-    const last = start + tableClusters + Math.max(1, blocks.length) - 1;
+    const count = tableClusters + blockClusters;
+    const start = await space.place(count);
     const all = new Set(used);
-    for (let block = Math.floor(start / perBlock); block <= Math.floor(last / perBlock); block++) all.add(block);
+    for (let block = Math.floor(start / perBlock); block * perBlock < start + count; block++) all.add(block);
     let entries = 0;
     for (const block of all) entries = Math.max(entries, block + 1);
     const needed = Math.ceil((entries * POINTER_BYTES) / clusterBytes);
@@ -107,10 +106,11 @@ function planStructure(
         operation: 'repair',
       });
     }
-    if (all.size === blocks.length && needed <= tableClusters) {
+    if (all.size <= blockClusters && needed <= tableClusters) {
+      await space.take(count);
       return { start, tableClusters, blocks: [...all].sort((a, b) => a - b) };
     }
     tableClusters = Math.max(tableClusters, needed);
-    blocks = [...all];
+    blockClusters = Math.max(blockClusters, all.size);
   }
 }

@@ -21,27 +21,30 @@ export class RepairSpace {
     this.#next = Math.max(usedEnd, Math.ceil(state.fileLength / state.clusterBytes));
   }
 
-  /** Where `take` would place `count` clusters in one piece. */
-  find(count: number): ClusterIndex {
+  /** A place for `count` clusters in one piece, with the file long enough for them. It is not taken yet. Rejects with `no-space`, `io`. */
+  async place(count: number): Promise<ClusterIndex> {
+    const start = this.#find(count);
+    const end = start + count;
+    if (await this.grow(end * this.#state.clusterBytes)) return start;
+    if (this.#fixed) throw this.#noSpace(end);
+    this.#fixed = true;
+    this.#next = this.#usedEnd;
+    return this.place(count);
+  }
+
+  /** Takes `count` clusters in one piece. Rejects as `place`. */
+  async take(count = 1): Promise<ClusterIndex> {
+    const start = await this.place(count);
+    this.#next = start + count;
+    return start;
+  }
+
+  #find(count: number): ClusterIndex {
     const { beyond, clusterBytes, fileLength } = this.#state;
     const fileEnd = Math.ceil(fileLength / clusterBytes);
     let start = this.#next;
     for (let at = start; at < start + count; at++) if (beyond.has(at - fileEnd)) start = at + 1;
     return start as ClusterIndex;
-  }
-
-  /** Takes `count` clusters in one piece, and makes the file long enough for them. Rejects with `no-space`, `io`. */
-  async take(count = 1): Promise<ClusterIndex> {
-    const start = this.find(count);
-    const end = start + count;
-    if (await this.grow(end * this.#state.clusterBytes)) {
-      this.#next = end;
-      return start;
-    }
-    if (this.#fixed) throw this.#noSpace(end);
-    this.#fixed = true;
-    this.#next = this.#usedEnd;
-    return this.take(count);
   }
 
   /** Makes the file at least so long; false where its size is fixed. Rejects with `no-space`, `io`. */
