@@ -7,6 +7,8 @@
 //           table entries                      |  flush, where there were any
 //           the flag is taken away             |  flush
 //
+// bitmap-marks.ts sets the flags, bitmap-on-disk.ts knows the directory and the switch to another one; here is the store.
+//
 // A store happens at a guest's flush, at close, before the image becomes read-only, and when bitmaps are added or removed. Bits and table entries are written in
 // place: as long as the flag is there, nobody reads them. Only where bitmaps come or go, or their tables get another length, is there a new directory: it, and the
 // tables that are new, are written to new clusters, and one write of the header (bitmap-extension.ts) switches to it. The clusters of the old ones are freed
@@ -20,34 +22,19 @@ import type { DirtyBitmap } from '../../../block/bitmap.js';
 import type { BitmapGuard } from '../../../block/node/changes.js';
 import type { Extent } from '../../../block/types.js';
 import { reportUnforeseen } from '../../../util/best-effort.js';
-import { viewOf } from '../../../util/bytes.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
 import { Serial } from '../../../util/serial.js';
 import type { Run } from './allocation.js';
-import {
-  type DirectoryPlace,
-  encodeDirectory,
-  encodeExtension,
-  flagsOf,
-  type StoredBitmap,
-} from './bitmap-directory.js';
-import { setBitmapsExtension } from './bitmap-extension.js';
+import { encodeDirectory, type StoredBitmap } from './bitmap-directory.js';
 import { type BitmapHome, KeptBitmap } from './bitmap-kept.js';
+import { BitmapMarks } from './bitmap-marks.js';
+import { DirectoryOnDisk } from './bitmap-on-disk.js';
 import { offsetsIn } from './bitmap-table.js';
-import {
-  allocateBits,
-  allocatePlace,
-  checkPlace,
-  clustersAt,
-  tableBytes,
-  writeBits,
-  writePlace,
-  writeTableEntries,
-} from './bitmap-write.js';
+import { allocatePlace, tableBytes, writeBits, writePlace, writeTableEntries } from './bitmap-write.js';
 import type { LoadedBitmaps } from './bitmaps.js';
 import type { Qcow2Image } from './image.js';
 import { POINTER_BYTES } from './pointer-codec.js';
-import { type ClusterIndex, clusterAt, type HostOffset, hostOf, NO_HOST, plus, SECTOR } from './types.js';
+import { clusterAt, type HostOffset } from './types.js';
 
 /** A flush stores bitmaps where the last store is this many times its duration ago. */
 const REST_FACTOR = 7;
@@ -72,58 +59,33 @@ export interface BitmapOwner extends BitmapHome {
 }
 
 export class BitmapStore implements BitmapGuard {
-  #image: Qcow2Image;
   readonly #owner: BitmapOwner;
+  readonly #disk: DirectoryOnDisk;
+  readonly #marks: BitmapMarks;
   /** Marks and stores: one after the other. */
   readonly #work = new Serial();
   /** A store that has not begun. */
   #next: Promise<void> | null = null;
-  #kept: KeptBitmap[];
-  /** The directory on disk: where it is, its bytes, and where in these the flags of each bitmap are. */
-  #directory: DirectoryPlace | null;
-  #bytes: Uint8Array;
-  #flagsAt: number[];
-  /** The header may still name the directory before this one: it must be written again before anything else is. */
-  #switchPending = false;
-  /** Freed when the header names this directory for certain. */
-  #toFree: Run[] = [];
-  /** The directory's clusters are its own: it can be changed in place, and freed. */
-  #directoryTrusted = true;
   /** Changes of the disk's size that are under way: no bitmap is right meanwhile. */
   #resizes = 0;
   #endedAt = Number.NEGATIVE_INFINITY;
   #tookMs = 0;
 
-  constructor(image: Qcow2Image, owner: BitmapOwner, { directory, kept }: LoadedBitmaps) {
-    this.#image = image;
+  constructor(image: Qcow2Image, owner: BitmapOwner, loaded: LoadedBitmaps) {
     this.#owner = owner;
-    this.#directory = directory;
-    image.noteBitmapDirectory(directory?.offset ?? NO_HOST, directory?.length ?? 0);
-    this.#kept = kept;
-    const { bytes, flagsAt } = encodeDirectory(kept.map(({ stored }) => stored));
-    this.#bytes = bytes;
-    this.#flagsAt = flagsAt;
+    this.#disk = new DirectoryOnDisk(image, loaded);
+    this.#marks = new BitmapMarks(this.#disk, owner.bitmaps);
     this.#setGuard();
   }
 
   /** The entries of the directory on disk. */
   get list(): StoredBitmap[] {
-    return this.#kept.map(({ stored }) => stored);
+    return this.#disk.list;
   }
 
   /** Space that bitmaps take in the file, for the consistency check: offsets and lengths in bytes. */
   get regions(): { offset: HostOffset; length: number }[] {
-    const { geometry } = this.#image;
-    const { clusterSize } = geometry;
-    const regions: { offset: HostOffset; length: number }[] = [];
-    if (this.#directory !== null) regions.push(this.#directory);
-    for (const { stored, places, dropped, spare } of this.#kept) {
-      const { tableOffset: offset, tableEntries } = stored;
-      if (tableEntries > 0) regions.push({ offset, length: tableEntries * POINTER_BYTES });
-      for (const offset of [...offsetsIn(places), ...dropped]) regions.push({ offset, length: clusterSize });
-      for (const cluster of spare.values()) regions.push({ offset: hostOf(cluster, geometry), length: clusterSize });
-    }
-    return regions;
+    return this.#disk.regions;
   }
 
   /** Some are to be stored that the directory does not have. */
@@ -133,68 +95,40 @@ export class BitmapStore implements BitmapGuard {
 
   /** The same file has been opened as another image, since its header has changed. */
   moveTo(image: Qcow2Image): void {
-    this.#image = image;
-    image.noteBitmapDirectory(this.#directory?.offset ?? NO_HOST, this.#directory?.length ?? 0);
+    this.#disk.moveTo(image);
   }
 
   /**
    * Before the first change of the image: bitmaps whose clusters are counted as free, or are used for something else as well, are inconsistent from now on, and
    * nothing of them is written or freed. Rejects with `io`, `corrupt-image`.
    */
-  async verify(): Promise<void> {
-    const { geometry } = this.#image;
-    const seen = new Set<ClusterIndex>();
-    if (this.#directory !== null) {
-      const { offset, length } = this.#directory;
-      this.#directoryTrusted = await this.#isOwn([clustersAt(this.#image, offset, length)], seen);
-    }
-    for (const kept of this.#kept) {
-      const bits = offsetsIn(kept.places).map((offset) => ({ cluster: clusterAt(offset, geometry), count: 1 }));
-      const table = kept.stored.tableEntries > 0 ? [this.#tableOf(kept.stored)] : [];
-      kept.trusted = await this.#isOwn([...table, ...bits], seen);
-      if (!kept.trusted) kept.bitmap.inconsistent = true;
-    }
+  verify(): Promise<void> {
+    return this.#disk.verify();
   }
 
-  /** The clusters have a reference, are no other metadata, and were not `seen` before. */
-  async #isOwn(runs: readonly Run[], seen: Set<ClusterIndex>): Promise<boolean> {
-    const { refcounts, file, geometry, metadata } = this.#image;
-    let own = true;
-    for (const { cluster, count } of runs) {
-      const [start, end] = [hostOf(cluster, geometry), hostOf(plus(cluster, count), geometry)];
-      if (start === 0 || start >= file.length || metadata.overlap(start, end, 'bitmap-directory') !== null)
-        return false;
-      for (let at = cluster; own && at < cluster + count; at = plus(at, 1)) {
-        own = !seen.has(at) && (await refcounts.get(at)) > 0;
-        seen.add(at);
-      }
-    }
-    return own;
+  get #image(): Qcow2Image {
+    return this.#disk.image;
+  }
+
+  get #kept(): readonly KeptBitmap[] {
+    return this.#disk.kept;
+  }
+
+  #setKept(kept: readonly KeptBitmap[]): void {
+    this.#disk.setKept(kept);
+    this.#setGuard();
   }
 
   #setGuard(): void {
     this.#owner.guardedBy(this.#kept.length > 0 ? this : null);
   }
 
-  // ---- marks --------------------------------------------------------------------------------------------------
-
   mustPrepare(offset: number, length: number): boolean {
-    if (this.#switchPending) return true;
-    for (const kept of this.#kept) {
-      if (kept.needsMark(offset, length) || (this.#isGone(kept) && !kept.marked)) return true;
-      if (kept.entryWithoutRoom(offset, length) >= 0) return true;
-    }
-    return false;
+    return this.#marks.mustPrepare(offset, length);
   }
 
   prepare(extents: readonly Extent[]): Promise<void> {
-    return this.#work.run(async () => {
-      if (this.#switchPending) await this.#switch();
-      const isConcerned = (kept: KeptBitmap): boolean =>
-        (this.#isGone(kept) && !kept.marked) || extents.some(({ offset, length }) => kept.needsMark(offset, length));
-      for (const { offset, length } of extents) await this.#reserve(offset, length);
-      await this.#mark(this.#kept.filter(isConcerned));
-    });
+    return this.#work.run(() => this.#marks.prepare(extents));
   }
 
   /** Throws `busy`, and `bad-state` for one that is inconsistent, where a bitmap cannot follow a change of the disk's size. */
@@ -209,70 +143,12 @@ export class BitmapStore implements BitmapGuard {
   async resizing(resize: () => Promise<void>): Promise<void> {
     this.#resizes++;
     try {
-      await this.#work.run(async () => {
-        if (this.#switchPending) await this.#switch();
-        await this.#mark(this.#kept.filter((kept) => (kept.usable || kept.stored.auto) && !kept.marked));
-      });
+      await this.#work.run(() => this.#marks.prepareAll());
       await resize();
     } finally {
       this.#resizes--;
     }
   }
-
-  #isGone({ bitmap }: KeptBitmap): boolean {
-    return this.#owner.bitmaps.get(bitmap.name ?? '') !== bitmap;
-  }
-
-  /** Allocates clusters for the bits of a range that will be written, as far as there is space: a store should not fail for lack of it. */
-  async #reserve(offset: number, length: number): Promise<void> {
-    const image = this.#image;
-    for (const kept of this.#kept) {
-      for (let entry = kept.entryWithoutRoom(offset, length); entry >= 0; ) {
-        try {
-          const host = await allocateBits(image, kept, entry);
-          await image.file.reserve(host, image.geometry.clusterSize);
-        } catch (error) {
-          reportUnforeseen('space for bitmaps', error);
-          kept.noRoom = true;
-        }
-        entry = kept.entryWithoutRoom(offset, length);
-      }
-    }
-  }
-
-  /** Sets the flag of these bitmaps on disk, and flushes. */
-  async #mark(list: readonly KeptBitmap[]): Promise<void> {
-    if (list.length === 0) return;
-    for (const kept of list) kept.stored = { ...kept.stored, inUse: true };
-    await this.#writeFlags(list);
-    for (const kept of list) kept.marked = true;
-  }
-
-  /** Writes the flags of these bitmaps as their entries say, in place, and flushes. */
-  async #writeFlags(list: readonly KeptBitmap[]): Promise<void> {
-    const image = this.#image;
-    if (this.#directory === null) return;
-    const { offset, length } = this.#directory;
-    if (!this.#directoryTrusted)
-      throw await image.corrupt(`Bitmap directory at offset ${offset} is not its own`, offset);
-    await checkPlace(image, offset, length, 'bitmap-directory');
-    const sectors = new Set<number>();
-    const view = viewOf(this.#bytes);
-    for (const kept of list) {
-      const at = this.#flagsAt[this.#kept.indexOf(kept)];
-      view.setUint32(at, flagsOf(kept.stored));
-      sectors.add(Math.floor(at / SECTOR));
-      kept.unsure = true;
-    }
-    await image.file.ensureLength(offset + length);
-    for (const sector of sectors) {
-      await image.file.write(offset + sector * SECTOR, this.#bytes.slice(sector * SECTOR, (sector + 1) * SECTOR));
-    }
-    await image.file.flush();
-    for (const kept of list) kept.unsure = false;
-  }
-
-  // ---- storing ------------------------------------------------------------------------------------------------
 
   /**
    * A guest's flush: makes everything durable, and stores what has changed, unless that was done a moment ago. That bitmaps cannot be stored does not fail the
@@ -289,14 +165,15 @@ export class BitmapStore implements BitmapGuard {
   }
 
   #wantsStore(): boolean {
-    if (this.#kept.some((kept) => kept.differs || this.#isGone(kept))) return true;
+    if (this.#kept.some((kept) => kept.differs || this.#marks.isGone(kept))) return true;
     return this.#fresh().length > 0;
   }
 
   /** All that differs is marked on disk. */
   #mayWait(): boolean {
     return (
-      this.#fresh().length === 0 && this.#kept.every((kept) => kept.marked || !(kept.differs || this.#isGone(kept)))
+      this.#fresh().length === 0 &&
+      this.#kept.every((kept) => kept.marked || !(kept.differs || this.#marks.isGone(kept)))
     );
   }
 
@@ -349,15 +226,15 @@ export class BitmapStore implements BitmapGuard {
   async #store(): Promise<void> {
     const image = this.#image;
     image.checkUsable();
-    if (this.#switchPending) await this.#switch();
-    const gone = this.#kept.filter((kept) => this.#isGone(kept));
+    await this.#disk.settle();
+    const gone = this.#kept.filter((kept) => this.#marks.isGone(kept));
     const changed = this.#kept.filter((kept) => kept.differs && !gone.includes(kept));
     const fresh = this.#fresh().map((bitmap) => KeptBitmap.fresh(this.#owner, bitmap));
     if (gone.length + changed.length + fresh.length === 0) return image.commit();
     if (fresh.length > 0 && image.geometry.version === 2) {
       throw image.error('unsupported', 'Cannot store dirty bitmaps in qcow2 v2 files', 'store bitmaps');
     }
-    await this.#mark(changed.filter(({ marked }) => !marked));
+    await this.#disk.mark(changed.filter(({ marked }) => !marked));
     const own = [...changed, ...fresh];
     const moved = own.filter((kept) => kept.fitTable() || fresh.includes(kept));
     for (const kept of fresh) kept.bitmap.storage = kept;
@@ -401,8 +278,8 @@ export class BitmapStore implements BitmapGuard {
     for (const kept of tables) await writeTableEntries(image, kept);
     if (tables.length > 0) await image.file.flush();
     for (const kept of tables) kept.tableDirty.clear();
-    for (const kept of own) this.#toFree.push(...this.#droppedBy(kept));
-    this.#free();
+    for (const kept of own) this.#disk.drop(kept);
+    this.#disk.free();
     // From here to the end, what would change one of these must wait.
     const closing = own.filter((kept) => this.#isReady(kept));
     if (closing.length === 0) return;
@@ -411,7 +288,7 @@ export class BitmapStore implements BitmapGuard {
       kept.stored = { ...kept.stored, inUse: false, auto: kept.bitmap.enabled };
     }
     try {
-      await this.#writeFlags(closing);
+      await this.#disk.writeFlags(closing);
     } finally {
       for (const kept of closing) {
         kept.closing = false;
@@ -444,9 +321,9 @@ export class BitmapStore implements BitmapGuard {
       kept.stored = { ...stored, inUse: !closing, auto: bitmap.enabled, tableOffset, tableEntries: places.length };
     }
     this.#setKept(all);
-    const { bytes, flagsAt } = encodeDirectory(this.list);
+    const encoded = encodeDirectory(this.list);
     try {
-      await writePlace(image, offset, bytes);
+      await writePlace(image, offset, encoded.bytes);
       await image.file.flush();
     } catch (error) {
       // The header names the old directory.
@@ -458,66 +335,17 @@ export class BitmapStore implements BitmapGuard {
     runs.length = 0;
     for (const kept of own) {
       kept.tableDirty.clear();
-      this.#toFree.push(...this.#droppedBy(kept));
-      const old = olds.get(kept)!;
-      if (tables.has(kept) && old.tableEntries > 0) this.#toFree.push(this.#tableOf(old));
+      this.#disk.drop(kept);
+      if (tables.has(kept)) this.#disk.dropTable(olds.get(kept)!);
     }
-    for (const kept of gone) this.#toFree.push(...this.#allOf(kept));
-    if (this.#directory !== null && this.#directoryTrusted) {
-      this.#toFree.push(clustersAt(image, this.#directory.offset, this.#directory.length));
-    }
-    this.#directory = all.length === 0 ? null : { offset, length };
-    image.noteBitmapDirectory(offset, length);
-    this.#directoryTrusted = true;
-    this.#bytes = bytes;
-    this.#flagsAt = flagsAt;
+    for (const kept of gone) this.#disk.dropAll(kept);
     try {
-      await this.#switch();
+      await this.#disk.switchTo(offset, encoded);
     } finally {
       for (const kept of own) {
         kept.closing = false;
-        kept.marked = kept.stored.inUse && !this.#switchPending;
+        kept.marked = kept.stored.inUse && !this.#disk.switchPending;
       }
     }
-  }
-
-  #setKept(kept: KeptBitmap[]): void {
-    this.#kept = kept;
-    this.#setGuard();
-  }
-
-  /** Lets the header name the directory. Where that fails, it is not known which one it names: then no bitmap is known to be marked. */
-  async #switch(): Promise<void> {
-    const image = this.#image;
-    const data = this.#directory === null ? null : encodeExtension(this.#kept.length, this.#directory);
-    this.#switchPending = true;
-    for (const kept of this.#kept) kept.unsure = true;
-    await image.committer.exclusive(() => setBitmapsExtension(image, data));
-    this.#switchPending = false;
-    for (const kept of this.#kept) kept.unsure = false;
-    this.#free();
-  }
-
-  /** Frees what no table or directory on disk refers to any more. */
-  #free(): void {
-    if (this.#switchPending) return;
-    for (const { cluster, count } of this.#toFree.splice(0)) this.#image.frees.add(cluster, count, false);
-  }
-
-  #droppedBy(kept: KeptBitmap): Run[] {
-    return kept.dropped.splice(0).map((offset) => ({ cluster: clusterAt(offset, this.#image.geometry), count: 1 }));
-  }
-
-  #tableOf({ tableOffset, tableEntries }: StoredBitmap): Run {
-    return clustersAt(this.#image, tableOffset, tableEntries * POINTER_BYTES);
-  }
-
-  /** All clusters of a bitmap that is gone; none where they may be somebody else's as well. */
-  #allOf(kept: KeptBitmap): Run[] {
-    if (!kept.trusted) return [];
-    const bits = offsetsIn(kept.places).map((offset) => clustersAt(this.#image, offset, 1));
-    const spare = [...kept.spare.values()].map((cluster) => ({ cluster, count: 1 }));
-    const table = kept.stored.tableEntries > 0 ? [this.#tableOf(kept.stored)] : [];
-    return [...table, ...bits, ...spare, ...this.#droppedBy(kept)];
   }
 }
