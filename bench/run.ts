@@ -19,6 +19,7 @@ import { metadataCases } from './cases/metadata.js';
 import { nbdCases } from './cases/nbd.js';
 import { randomCases } from './cases/random.js';
 import { sparseCases } from './cases/sparse.js';
+import { tableCases } from './cases/tables.js';
 import { type DataSet, dataIn, makeData } from './lib/data.js';
 import { type Case, inTurns, stabilise } from './lib/measure.js';
 import { markdown, type Row, rowsOf, TABLE_HEAD } from './lib/table.js';
@@ -124,6 +125,7 @@ function casesOf(data: DataSet, values: Values): Case[] {
     ...randomCases(data),
     ...encryptionCases(data, OURS),
     ...sparseCases(data, OURS),
+    ...tableCases(data, OURS),
     ...filterCases(data, values.quick),
     ...nbdCases(data, OURS, values.quick),
     ...daemonCases(data, OURS, values.quick),
