@@ -275,6 +275,21 @@ export class L2Codec {
     this.putNormal(view, slot, host);
   }
 
+  /** `putPreallocated` for `count` entries from `slot` on, with the clusters that begin at `host`. */
+  putPreallocatedRun(view: DataView, slot: number, count: number, host: HostOffset): void {
+    const size = this.clusterSize | 0;
+    let high = Math.floor(host / HIGH_WORD) | COPIED;
+    let low = (host % HIGH_WORD) | 0;
+    const end = (slot + count) * L2_ENTRY_BYTES;
+    for (let at = slot * L2_ENTRY_BYTES; at < end; at += L2_ENTRY_BYTES) {
+      view.setInt32(at, high);
+      view.setInt32(at + 4, low);
+      low = (low + size) | 0;
+      // The carry.
+      if (low >>> 0 < size) high++;
+    }
+  }
+
   putUnallocated(view: DataView, slot: number): void {
     putWords(view, slot, 0, 0);
   }
