@@ -12,6 +12,7 @@ import { compareCases } from './cases/compare.js';
 import { convertCases } from './cases/convert.js';
 import { daemonCases } from './cases/daemon.js';
 import { encryptionCases } from './cases/encryption.js';
+import { extendedL2Cases } from './cases/extended-l2.js';
 import { filterCases } from './cases/filters.js';
 import { guestCases } from './cases/guest.js';
 import { jobCases } from './cases/jobs.js';
@@ -124,6 +125,7 @@ function casesOf(data: DataSet, values: Values): Case[] {
     ...metadataCases(data, OURS),
     ...randomCases(data),
     ...encryptionCases(data, OURS),
+    ...extendedL2Cases(data),
     ...sparseCases(data, OURS),
     ...tableCases(data, OURS),
     ...filterCases(data, values.quick),
