@@ -33,7 +33,9 @@ export async function createQcow2(
   const preallocation = preallocationOf(options);
   const dataPreallocation = { preallocation: preallocation === 'metadata' ? 'off' : preallocation } as const;
   if (dataFile !== null) {
-    await makeRoom(dataFile, layout.size, options.dataFileRaw ? layout.size : 0, dataPreallocation);
+    // What an entry maps, and the whole of a raw data file, is the disk's: a device has old bytes there.
+    const isShown = options.dataFileRaw === true || layout.l2Tables > 0;
+    await makeRoom(dataFile, layout.size, isShown ? layout.size : 0, dataPreallocation);
     await dataFile.flush();
   }
   if (layout.l2Tables > 0) {
