@@ -14,6 +14,8 @@ import type {
   BackupSettings,
   CheckSettings,
   CommitSettings,
+  CompactPlan,
+  CompactSettings,
   CompareSettings,
   ConvertSettings,
   ImageCheckResult,
@@ -192,6 +194,19 @@ export function snapshots(orders: readonly SnapshotOrder[]): Promise<void> {
 /** Starts a job that pulls what the backing files hold into `image`. */
 export function stream(image: Image, settings?: StreamSettings): Promise<Job> {
   return workspace().stream(image, settings);
+}
+
+/** Starts a job that gives the unused space of `image`'s file back (qcow2), in place, while it may be used. */
+export function compact(image: Image, settings?: CompactSettings): Promise<Job> {
+  return workspace().compact(image, settings);
+}
+
+/** What `compact` would do with the image; nothing is written. */
+export function planCompact(
+  image: Image,
+  settings?: Pick<CompactSettings, 'dedupeBacking' | 'keepZeroes'>,
+): Promise<CompactPlan> {
+  return workspace().planCompact(image, settings);
 }
 
 /** Starts a job that writes `image` down into its base; it becomes ready, and `complete` puts the base in the image's place. */

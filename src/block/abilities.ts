@@ -30,6 +30,11 @@ export interface Abilities {
   readonly amend?: Amendment;
   /** Fills and erases key slots of a writable image. Rejects with `invalid-argument`, `not-found`, `permission`, `limit`, `io`. */
   readonly keySlots?: (options: QCryptoBlockAmendOptionsLUKS, force: boolean) => Promise<void>;
+  /**
+   * Gives the unused space of its file back, while the node may be in use; `control` is asked before each piece of work. Rejects with `corrupt-image` for an image with
+   * errors, `unsupported`, `invalid-argument`, `limit`, `read-only`, `no-space`, `io`: the content is as before whatever happens.
+   */
+  readonly compact?: (options: CompactOptions, control: CompactControl) => Promise<CompactResult>;
   /** Dirty bitmaps of the node that are persistent are stored in its image. */
   readonly bitmaps?: BitmapAbility;
   /** Nodes can become its children, or cease to be, while it is open. */
@@ -40,6 +45,36 @@ export interface Abilities {
   readonly cut?: () => void;
   /** What the node held at an earlier moment. */
   readonly moment?: Moment;
+}
+
+export interface CompactOptions {
+  /** Nothing is written: the result says what would be done. Also of a node that is read-only. */
+  dryRun?: boolean;
+  /** Clusters that are equal to what the backing node has there are dropped. */
+  dedupeBacking?: boolean;
+  /** The content is not searched for clusters of zeroes. */
+  keepZeroes?: boolean;
+}
+
+/** What a compact asks of whoever runs it. */
+export interface CompactControl {
+  /** Runs `action`, which reads or writes about so many bytes, when that is allowed. Rejects where no more work is to be done. */
+  work<T>(bytes: number, action: () => Promise<T>): Promise<T>;
+  /** So many bytes more will be worked on. */
+  expect(bytes: number): void;
+}
+
+/** In bytes, where nothing else is said. */
+export interface CompactResult {
+  /** Length of the file before and after. */
+  before: number;
+  after: number;
+  /** What was written elsewhere. */
+  moved: number;
+  /** Clusters of zeroes, and of what the backing file has, that are not stored any more. */
+  dropped: number;
+  /** Clusters, their number, that nothing referred to. */
+  leaked: number;
 }
 
 /** Called with how much of the work is done. */

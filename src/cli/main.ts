@@ -30,6 +30,7 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
   compare: { summary: 'compare the content of two images', load: () => import('./verbs/compare.js') },
   commit: { summary: 'write an overlay down into its backing file', load: () => import('./verbs/commit.js') },
   stream: { summary: 'copy data from the backing files into an overlay', load: () => import('./verbs/stream.js') },
+  compact: { summary: 'give the unused space of an image back', load: () => import('./verbs/compact.js') },
   mirror: { summary: 'copy an image, as a mirror job', load: () => import('./verbs/mirror.js') },
   backup: { summary: 'copy an image as it is at one moment', load: () => import('./verbs/backup.js') },
   nbd: { summary: 'serve an image over NBD, or list the exports of a server', load: () => import('./verbs/nbd.js') },

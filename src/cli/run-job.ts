@@ -18,7 +18,7 @@ export interface JobRun {
   start(env: JobEnvironment): Promise<Job>;
   progress: ProgressKind;
   /** Printed on standard output after success, unless progress is JSON. */
-  done?: string;
+  done?: string | (() => string);
   /** The state of the files after Ctrl-C, or after a failure, in whole sentences. */
   stateWhenCancelled: string;
   stateWhenFailed: string;
@@ -59,7 +59,8 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
     show();
     session.afterClose.push(() => {
       view.end({ event: 'completed', job: job.type });
-      if (run.done !== undefined && !view.json) write(`${run.done}\n`);
+      const { done } = run;
+      if (done !== undefined && !view.json) write(`${typeof done === 'string' ? done : done()}\n`);
     });
     return 0;
   }

@@ -6,6 +6,7 @@
 import { BlockError } from '../util/errors.js';
 import { backupJob } from './backup.js';
 import { commitJob } from './commit.js';
+import { compactJob } from './compact.js';
 import type { CommonArguments, JobTypeDefinition } from './job-type.js';
 import { mirrorJob } from './mirror.js';
 import { streamJob } from './stream.js';
@@ -24,6 +25,7 @@ export function registerJobType<A extends CommonArguments>(type: JobTypeDefiniti
 
 registerJobType(backupJob);
 registerJobType(commitJob);
+registerJobType(compactJob);
 registerJobType(mirrorJob);
 registerJobType(streamJob);
 

@@ -137,6 +137,26 @@ export interface StreamSettings extends JobSettings {
   onError?: BlockdevOnError;
 }
 
+export interface CompactSettings extends JobSettings {
+  /** Clusters that are equal to what the backing image has there are dropped. */
+  dedupeBacking?: boolean;
+  /** The content is not searched for clusters of zeroes: nothing is read but what moves. */
+  keepZeroes?: boolean;
+}
+
+/** What a compact would do, of a file; in bytes. */
+export interface CompactPlan {
+  /** Length of the file now, and as it would be. */
+  before: number;
+  after: number;
+  /** What would be written elsewhere. */
+  moved: number;
+  /** Clusters that would not be stored any more. */
+  dropped: number;
+  /** Clusters, their number, that nothing refers to. */
+  leaked: number;
+}
+
 export interface CommitSettings extends JobSettings {
   /** The topmost image whose data is committed, by its file's name or by its node's. Default: the image itself. */
   top?: string;

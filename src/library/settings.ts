@@ -29,6 +29,7 @@ import {
 } from '../schema/shape.js';
 import { BlockError } from '../util/errors.js';
 import type { CommitRequest } from '../workspace/commit.js';
+import type { CompactRequest } from '../workspace/compact.js';
 import { formatOfName, formatOfTarget } from '../workspace/format-name.js';
 import type { StreamRequest } from '../workspace/stream.js';
 import { MEMBERS_OF_THE_JOB, type TargetPlan } from '../workspace/target.js';
@@ -39,6 +40,7 @@ import type {
   BackupSettings,
   CheckSettings,
   CommitSettings,
+  CompactSettings,
   CompareSettings,
   ConvertSettings,
   InfoOptions,
@@ -98,6 +100,13 @@ const STREAM: Shape<StreamSettings> = {
   backingFile: text,
   onError: qapi('BlockdevOnError'),
 };
+
+const COMPACT_PLAN: Shape<Pick<CompactSettings, 'dedupeBacking' | 'keepZeroes'>> = {
+  dedupeBacking: bool,
+  keepZeroes: bool,
+};
+
+const COMPACT: Shape<CompactSettings> = { ...JOB, ...COMPACT_PLAN };
 
 const COMMIT: Shape<CommitSettings> = {
   ...JOB,
@@ -295,6 +304,15 @@ export interface CheckedJob<A> {
 
 export function streamSettings(value: unknown): CheckedJob<StreamRequest> {
   return apart(takeSettings(STREAM, value, 'settings'));
+}
+
+export function compactSettings(value: unknown): CheckedJob<CompactRequest> {
+  return apart(takeSettings(COMPACT, value, 'settings'));
+}
+
+/** Of `planCompact`. */
+export function compactPlanSettings(value: unknown): Pick<CompactSettings, 'dedupeBacking' | 'keepZeroes'> {
+  return takeSettings(COMPACT_PLAN, value, 'settings');
 }
 
 export function commitSettings(value: unknown): CheckedJob<CommitRequest> {

@@ -25,6 +25,7 @@ import { checkBackup, startBackups } from '../workspace/backup.js';
 import { bitmapsToCopy, storedBitmaps } from '../workspace/bitmap-copy.js';
 import { checkImage, fixedBy, repairImage } from '../workspace/check.js';
 import { startCommit } from '../workspace/commit.js';
+import { planCompact, startCompact } from '../workspace/compact.js';
 import { compareImages } from '../workspace/compare.js';
 import { convertImage } from '../workspace/convert.js';
 import { makeImage } from '../workspace/create.js';
@@ -43,6 +44,8 @@ import type {
   BackupSettings,
   CheckSettings,
   CommitSettings,
+  CompactPlan,
+  CompactSettings,
   CompareSettings,
   ConvertSettings,
   ImageCheckResult,
@@ -261,6 +264,30 @@ export class Workspace {
     ];
     const [job] = await this.#start([{ image, ...how }], 'a stream job', begin);
     return job;
+  }
+
+  /**
+   * Starts to give the unused space of the image's file back (qcow2): what lies at its end moves into free places before that, and the file is cut. The image may be used
+   * meanwhile, and reads the same whatever happens. An image with errors is refused by the job's error, `corrupt-image`.
+   */
+  async compact(image: Image, settings: CompactSettings = {}): Promise<Job> {
+    const { args, ...how } = shapes.compactSettings(settings);
+    const node = this.#nodeOf(image);
+    const begin = async (env: JobEnvironment): Promise<Begun[]> => [
+      { job: await startCompact(env, node, args), target: null },
+    ];
+    const [job] = await this.#start([{ image, ...how }], 'a compact job', begin);
+    return job;
+  }
+
+  /** What `compact` would do with the image, which may be open with `readOnly`. Writes nothing. Rejects with `unsupported`, `corrupt-image`, `limit`, `io`. */
+  planCompact(
+    image: Image,
+    settings: Pick<CompactSettings, 'dedupeBacking' | 'keepZeroes'> = {},
+  ): Promise<CompactPlan> {
+    const { dedupeBacking, keepZeroes } = shapes.compactPlanSettings(settings);
+    const node = this.#nodeOf(image);
+    return this.#begin(() => planCompact(node, { dedupeBacking, keepZeroes }));
   }
 
   /**

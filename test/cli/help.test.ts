@@ -20,6 +20,7 @@ const NAMES = [
   'compare',
   'commit',
   'stream',
+  'compact',
   'mirror',
   'backup',
   'nbd',

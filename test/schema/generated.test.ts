@@ -35,6 +35,9 @@ const OURS = new Set([
   'nbd-server-start.handshake-max-seconds',
 ]);
 
+/** Values of enumerations that QEMU does not have. */
+const OUR_VALUES = new Set(['compact']);
+
 describe("the schema against QEMU's", () => {
   let theirs: Map<string, SchemaInfo>;
 
@@ -61,7 +64,9 @@ describe("the schema against QEMU's", () => {
     const info = theirs.get(their)!;
     if (entry === undefined || seen.has(ours)) return;
     seen.add(ours);
-    if (entry.kind === 'enum') expect(info.values, path).to.include.members([...entry.values]);
+    if (entry.kind === 'enum') {
+      expect(info.values, path).to.include.members(entry.values.filter((value) => !OUR_VALUES.has(value)));
+    }
     if (entry.kind === 'struct') compareMembers(entry.members, info, path, seen);
     if (entry.kind !== 'union') return;
     compareMembers(entry.members, info, path, seen);

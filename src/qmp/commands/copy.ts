@@ -7,6 +7,7 @@ import type { BlockdevMirror, DriveBackup } from '../../schema/generated/types.j
 import { BlockError } from '../../util/errors.js';
 import { type BackupRequest, startBackups } from '../../workspace/backup.js';
 import { startCommit } from '../../workspace/commit.js';
+import { startCompact } from '../../workspace/compact.js';
 import { startMirror } from '../../workspace/mirror.js';
 import { startNamedJob } from '../../workspace/start-job.js';
 import { startStream } from '../../workspace/stream.js';
@@ -60,6 +61,10 @@ export function driveBackup(context: QmpContext, options: DriveBackup): BackupRe
 }
 
 export const COPY_COMMANDS = {
+  async 'blockdev-compact'(context, args) {
+    const { device, ...others } = args;
+    await startCompact(context.jobs, findNode(context, device), named(context, device, others));
+  },
   async 'block-stream'(context, args) {
     checkStreamEnd(args);
     const { device, bottom, ...others } = args;

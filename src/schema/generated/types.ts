@@ -1541,7 +1541,9 @@ export type JobType =
   /** creates an internal snapshot */
   | 'snapshot-save'
   /** deletes an internal snapshot */
-  | 'snapshot-delete';
+  | 'snapshot-delete'
+  /** gives the unused space of an image's file back (not in QEMU) */
+  | 'compact';
 
 /** State of a job. */
 export type JobStatus =
@@ -1943,7 +1945,8 @@ export type BlockJobChangeOptions =
   | (BlockJobChangeOptionsBase & { type: 'amend' })
   | (BlockJobChangeOptionsBase & { type: 'snapshot-load' })
   | (BlockJobChangeOptionsBase & { type: 'snapshot-save' })
-  | (BlockJobChangeOptionsBase & { type: 'snapshot-delete' });
+  | (BlockJobChangeOptionsBase & { type: 'snapshot-delete' })
+  | (BlockJobChangeOptionsBase & { type: 'compact' });
 
 
 /** The state of a job has changed. */
@@ -3590,6 +3593,25 @@ export interface FdsetInfo {
 }
 
 
+/**  */
+export interface BlockdevCompact {
+  /** name of the job (default: that of the device) */
+  'job-id'?: string;
+  /** name of a device, or of a node that no other node uses */
+  device: string;
+  /** clusters that are equal to what the backing file has there are not stored any more (default: false) */
+  'dedupe-backing'?: boolean;
+  /** the content is not searched for clusters of zeroes (default: false) */
+  'keep-zeroes'?: boolean;
+  /** rate limit in bytes per second, 0 for none */
+  speed?: number;
+  /** see `BlockJobInfo` (default: true) */
+  'auto-finalize'?: boolean;
+  /** see `BlockJobInfo` (default: true) */
+  'auto-dismiss'?: boolean;
+}
+
+
 /** What has connections that can be cut. */
 export type YankInstanceType =
   /** a node */
@@ -4102,6 +4124,7 @@ export interface QapiTypes {
   RemoveFdArguments: RemoveFdArguments;
   FdsetFdInfo: FdsetFdInfo;
   FdsetInfo: FdsetInfo;
+  BlockdevCompact: BlockdevCompact;
   YankInstanceType: YankInstanceType;
   YankInstanceBlockNode: YankInstanceBlockNode;
   YankInstanceChardev: YankInstanceChardev;
@@ -4217,6 +4240,7 @@ export interface QapiCommands {
   'add-fd': { arguments: AddFdArguments; returns: AddfdInfo };
   'remove-fd': { arguments: RemoveFdArguments; returns: Record<string, never> };
   'query-fdsets': { arguments: Record<string, never>; returns: FdsetInfo[] };
+  'blockdev-compact': { arguments: BlockdevCompact; returns: Record<string, never> };
   yank: { arguments: YankArguments; returns: Record<string, never> };
   'query-yank': { arguments: Record<string, never>; returns: YankInstance[] };
   block_stream: { arguments: BlockStreamFirstNamesArguments; returns: Record<string, never> };

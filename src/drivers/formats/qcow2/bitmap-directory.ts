@@ -31,7 +31,7 @@ const EXTRA_DATA_COMPATIBLE = 4;
 const RESERVED_FLAGS = 0xffff_fff8;
 const DIRTY_TRACKING = 1;
 /** Offset of the flags in an entry. */
-const FLAGS_AT = 12;
+export const FLAGS_AT = 12;
 
 /** One entry of the directory. */
 export interface StoredBitmap {

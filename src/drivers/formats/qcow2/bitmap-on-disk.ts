@@ -3,22 +3,25 @@
 // Flags are written in place. Where bitmaps come or go, or their tables get another length, there is a new directory elsewhere, and one write of the header
 // (bitmap-extension.ts) switches to it. The clusters of what the old one alone named are freed after that.
 
-import { viewOf } from '../../../util/bytes.js';
+import { putViewBe64, viewOf } from '../../../util/bytes.js';
+import { toBlockError } from '../../../util/errors.js';
 import type { Run } from './allocation.js';
 import {
   type DirectoryPlace,
   encodeDirectory,
   encodeExtension,
+  FLAGS_AT,
   flagsOf,
   type StoredBitmap,
 } from './bitmap-directory.js';
 import { setBitmapsExtension } from './bitmap-extension.js';
 import type { KeptBitmap } from './bitmap-kept.js';
-import { offsetsIn } from './bitmap-table.js';
+import { encodePlaces, offsetsIn } from './bitmap-table.js';
 import { checkPlace, clustersAt } from './bitmap-write.js';
 import type { LoadedBitmaps } from './bitmaps.js';
 import type { Qcow2Image } from './image.js';
 import { POINTER_BYTES } from './pointer-codec.js';
+import { patchSector } from './sector-patch.js';
 import { type ClusterIndex, clusterAt, type HostOffset, hostOf, NO_HOST, plus, SECTOR } from './types.js';
 
 /** A directory's bytes, and where in these the flags of each bitmap are. */
@@ -186,6 +189,74 @@ export class DirectoryOnDisk {
     this.#switchPending = false;
     for (const kept of this.#kept) kept.unsure = false;
     this.free();
+  }
+
+  // ---- moving -------------------------------------------------------------------------------------------------
+
+  /** Where bits lie that can be moved (compact.ts). */
+  get bits(): HostOffset[] {
+    return this.#kept.flatMap((kept) => offsetsIn(kept.places).filter((host) => this.#entryOf(kept, host) >= 0));
+  }
+
+  /** The table entry of `kept` that points to these bits, on disk as in memory; -1: none. */
+  #entryOf({ trusted, places, tableDirty }: KeptBitmap, host: HostOffset): number {
+    const entry = trusted && !this.#switchPending ? places.indexOf(host) : -1;
+    return tableDirty.has(entry) ? -1 : entry;
+  }
+
+  holdsBits(host: HostOffset): boolean {
+    return this.#kept.some((kept) => this.#entryOf(kept, host) >= 0);
+  }
+
+  /** Points to bits that were copied from `from` to `to`. A commit of the caller makes that durable. */
+  async moveBits(from: HostOffset, to: HostOffset): Promise<void> {
+    for (const kept of this.#kept) {
+      const entry = this.#entryOf(kept, from);
+      if (entry < 0) continue;
+      kept.places[entry] = to;
+      // Written again by the next store, which must not find another place on disk where this write fails.
+      kept.tableDirty.add(entry);
+      await patchSector(this.#image, kept.stored.tableOffset + entry * POINTER_BYTES, (view) =>
+        encodePlaces(kept.places, entry, entry + 1, view),
+      );
+    }
+  }
+
+  /** Tables, and the directory, that can be moved: `moveTo` points to what was copied to `place`. */
+  get movable(): { offset: HostOffset; length: number; moveTo(place: HostOffset): Promise<void> }[] {
+    if (this.#switchPending || this.#place === null || !this.#trusted) return [];
+    const tables = this.#kept.filter(({ trusted, stored }) => trusted && stored.tableEntries > 0);
+    return [
+      ...tables.map((kept) => ({
+        offset: kept.stored.tableOffset,
+        length: kept.stored.tableEntries * POINTER_BYTES,
+        moveTo: (place: HostOffset) => this.#moveTable(kept, place),
+      })),
+      { ...this.#place, moveTo: (place: HostOffset) => this.#moveDirectory(place) },
+    ];
+  }
+
+  async #moveTable(kept: KeptBitmap, place: HostOffset): Promise<void> {
+    const image = this.#image;
+    const { bytes, flagsAt } = this.#encoded;
+    kept.stored = { ...kept.stored, tableOffset: place };
+    const at = flagsAt[this.#kept.indexOf(kept)] - FLAGS_AT;
+    putViewBe64(viewOf(bytes), at, place);
+    try {
+      const sector = at - (at % SECTOR);
+      await image.file.write(this.#place!.offset + sector, bytes.slice(sector, sector + SECTOR));
+      await image.file.flush();
+    } catch (error) {
+      // The directory may say either place.
+      image.broken ??= toBlockError(error);
+      throw error;
+    }
+  }
+
+  async #moveDirectory(place: HostOffset): Promise<void> {
+    this.#place = { offset: place, length: this.#place!.length };
+    this.#notePlace();
+    await this.#switch();
   }
 
   // ---- what is freed ------------------------------------------------------------------------------------------

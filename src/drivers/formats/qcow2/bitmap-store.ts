@@ -106,6 +106,16 @@ export class BitmapStore implements BitmapGuard {
     return this.#disk.verify();
   }
 
+  /** What is on disk. */
+  get onDisk(): DirectoryOnDisk {
+    return this.#disk;
+  }
+
+  /** Runs `action` while nothing of the bitmaps is being written. `action` must not store any. */
+  quiet<T>(action: () => Promise<T>): Promise<T> {
+    return this.#work.run(action);
+  }
+
   get #image(): Qcow2Image {
     return this.#disk.image;
   }

@@ -66,6 +66,16 @@ export class DataFile {
     return this.file.write(host, buffer, event);
   }
 
+  /** Fills `buffer` with content at `host` in a form that `writeMoved` can store at another place of the file. */
+  readToMove(host: HostOffset, buffer: Uint8Array): Promise<void> {
+    return this.file.read(host, buffer);
+  }
+
+  /** Stores at `host` what `readToMove` has read elsewhere. */
+  writeMoved(host: HostOffset, buffer: Uint8Array): Promise<void> {
+    return this.file.write(host, buffer);
+  }
+
   writeZeroes(host: HostOffset, _guest: GuestOffset, length: number): Promise<void> {
     return this.file.writeZeroes(host, length);
   }

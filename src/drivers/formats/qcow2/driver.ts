@@ -22,6 +22,7 @@ import { type BitmapOwner, BitmapStore } from './bitmap-store.js';
 import { loadBitmaps } from './bitmaps.js';
 import { checkQcow2 } from './check.js';
 import type { CheckLayout } from './check-state.js';
+import { type CompactOwner, compactImage } from './compact.js';
 import { writeCompressed } from './compressed-write.js';
 import type { ImageEncryption } from './crypt.js';
 import { emptyImage } from './empty.js';
@@ -243,11 +244,22 @@ export class Qcow2Node extends FormatNode {
       snapshots: this.#snapshots,
       amend: { prepare: (options) => this.#prepareAmend(options) },
       ...this.#slotAbility(),
+      compact: (options, control) => compactImage(this.#image, this.#compactOwner(), options, control),
       bitmaps: {
         storable: this.#image.geometry.version > 2,
         checkNew: (name, granularity) => checkNewBitmap(this.#image, this.bitmaps, name, granularity),
         store: () => this.#asRequest(() => this.#stored.store()),
       },
+    };
+  }
+
+  #compactOwner(): CompactOwner {
+    const stored = this.#stored;
+    return {
+      bitmaps: stored.onDisk,
+      alone: (action) => this.alone('compact', () => stored.quiet(action)),
+      check: (report) => checkQcow2(this.primary!, this.#checkLayout(), report),
+      repairLeaks: () => this.#repair('leaks', () => undefined),
     };
   }
 

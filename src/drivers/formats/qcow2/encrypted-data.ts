@@ -58,6 +58,17 @@ export class EncryptedData extends DataFile {
     );
   }
 
+  /** Sectors that count on the guest's disk stay as they are wherever they lie in the file; others are encrypted anew. */
+  override readToMove(host: HostOffset, buffer: Uint8Array): Promise<void> {
+    if (this.#content.byGuest) return super.readToMove(host, buffer);
+    return this.read(host, 0 as GuestOffset, buffer, 'read_aio');
+  }
+
+  override writeMoved(host: HostOffset, buffer: Uint8Array): Promise<void> {
+    if (this.#content.byGuest) return super.writeMoved(host, buffer);
+    return this.write(host, 0 as GuestOffset, buffer, 'write_aio');
+  }
+
   override async writeZeroes(host: HostOffset, guest: GuestOffset, length: number): Promise<void> {
     const zeroes = this.#memory.allocate(Math.min(length, ZERO_BYTES)).fill(0);
     try {
