@@ -6,6 +6,7 @@
 import type { CompareResult } from './block/compare.js';
 import type { NewImageOptions } from './block/create.js';
 import type { OpenOptions } from './block/open.js';
+import type { SalvageReport } from './block/salvage.js';
 import { openRealHost } from './host/real/index.js';
 import type { Image } from './library/image.js';
 import type { Job } from './library/job.js';
@@ -22,6 +23,7 @@ import type {
   ImageName,
   InfoOptions,
   MirrorSettings,
+  SalvageSettings,
   SnapshotOrder,
   SnapshotSettings,
   StreamSettings,
@@ -49,6 +51,7 @@ export {
 } from './block/gate.js';
 export type { SnapshotKey } from './block/internal-snapshots.js';
 export type { OpenOptions } from './block/open.js';
+export type { OrphanTable, SalvageHints, SalvageRange, SalvageReason, SalvageReport } from './block/salvage.js';
 export type { ExportOptions } from './exports/nbd/export.js';
 export type { NbdClient } from './exports/nbd/server.js';
 export type { V86Disk, V86DiskOptions, V86Emulator } from './exports/v86/disk.js';
@@ -85,6 +88,7 @@ export type {
   JobSettings,
   JobTargetImage,
   MirrorSettings,
+  SalvageSettings,
   SnapshotOrder,
   SnapshotSettings,
   StreamSettings,
@@ -174,6 +178,14 @@ export function map(image: ImageName, settings?: OpenOptions): AsyncGenerator<Ma
  */
 export function check(image: ImageName, settings?: CheckSettings): Promise<ImageCheckResult> {
   return workspace().check(image, settings);
+}
+
+/**
+ * Writes what can be read of a damaged image into a new one, of the format that `settings` name (or which they are: `'qcow2'`), or which `target` ends
+ * with. Resolves with what is lost: everything that is not in that list was read. The damaged image is only read.
+ */
+export function salvage(image: ImageName, target: string, settings?: string | SalvageSettings): Promise<SalvageReport> {
+  return workspace().salvage(image, target, settings);
 }
 
 /** Do two images read the same? */

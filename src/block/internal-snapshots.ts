@@ -38,16 +38,17 @@ export interface InternalSnapshots {
   writeVmState(offset: number, buffer: Uint8Array): Promise<void>;
 }
 
+type Named = Pick<SnapshotInfo, 'id' | 'name'>;
+
 /** The first snapshot with this ID and this name, as far as they are given; null where there is none. */
-export function findSnapshot(list: readonly SnapshotInfo[], { id, name }: SnapshotKey): SnapshotInfo | null {
+export function findSnapshot<T extends Named>(list: readonly T[], { id, name }: SnapshotKey): T | null {
   if (id === undefined && name === undefined) return null;
-  const fits = (one: SnapshotInfo): boolean =>
-    (id === undefined || one.id === id) && (name === undefined || one.name === name);
+  const fits = (one: T): boolean => (id === undefined || one.id === id) && (name === undefined || one.name === name);
   return list.find(fits) ?? null;
 }
 
 /** The snapshot that one word names: its ID, or where none has it as that, its name. */
-export function snapshotCalled(list: readonly SnapshotInfo[], idOrName: string): SnapshotInfo | null {
+export function snapshotCalled<T extends Named>(list: readonly T[], idOrName: string): T | null {
   return findSnapshot(list, { id: idOrName }) ?? findSnapshot(list, { name: idOrName });
 }
 

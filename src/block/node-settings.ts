@@ -4,6 +4,7 @@ import type { LooseOptions } from '../schema/loose-options.js';
 import { BlockError } from '../util/errors.js';
 import type { Referrer } from './gate.js';
 import type { BlockNode } from './node/node.js';
+import type { SalvageOrder } from './registry.js';
 import type { InheritedOptions } from './roles.js';
 
 export interface NodeSettings extends InheritedOptions {
@@ -16,6 +17,8 @@ export interface NodeSettings extends InheritedOptions {
   backing: boolean;
   /** The image, and nothing below it, is opened to be repaired. */
   forRepair: boolean;
+  /** The same, to be salvaged; null: not. */
+  salvage: SalvageOrder | null;
   /** Files (device and inode) of the overlays above. */
   above: readonly string[];
 }

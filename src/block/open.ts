@@ -20,7 +20,16 @@ import type { NodeLinks } from './node/links.js';
 import type { BlockNode } from './node/node.js';
 import { type NodeSettings, settle } from './node-settings.js';
 import { probeFormat, readHead } from './probe.js';
-import { defaultDriver, findDriver, type HeaderReference, type OpenRequest } from './registry.js';
+import {
+  allDrivers,
+  type DriverDefinition,
+  defaultDriver,
+  findDriver,
+  type HeaderReference,
+  knownDriver,
+  type OpenRequest,
+  type SalvageOrder,
+} from './registry.js';
 import { type NodeRole, ROLES } from './roles.js';
 import { showSnapshot } from './snapshots-of.js';
 
@@ -51,6 +60,8 @@ export interface InnerOpenOptions {
   referrer?: Referrer;
   /** To be repaired: see `OpenRequest.forRepair`. */
   forRepair?: boolean;
+  /** To be salvaged: see `OpenRequest.salvage`. What is opened is read-only. */
+  salvage?: SalvageOrder;
 }
 
 /**
@@ -80,6 +91,7 @@ export async function openNode(
     nodeName: options.nodeName,
     backing: options.backing ?? true,
     forRepair: options.forRepair ?? false,
+    salvage: options.salvage ?? null,
     above: [],
     apartFrom: options.apartFrom ?? [],
     referrer: options.referrer ?? null,
@@ -151,8 +163,11 @@ async function openLevel(
   made: (node: NodeLinks) => void,
 ): Promise<BlockNode> {
   const file = await children.openFile();
-  const definition = findDriver(options.driver ?? (await probe(needFile(file))));
-  const complete = file === null ? undefined : definition.complete;
+  const { definition, hasHeader } =
+    settings.salvage === null
+      ? { definition: findDriver(options.driver ?? (await probe(needFile(file)))), hasHeader: true }
+      : await salvager(options.driver, needFile(file));
+  const complete = file === null || !hasHeader ? undefined : definition.complete;
   const own = (complete === undefined ? options : await complete(options, file!)).asOptionsOf(definition);
   const { referrer } = settings;
   if (definition.kind === 'protocol' && file !== null) throw noImageFormat(definition.name);
@@ -172,6 +187,7 @@ async function openLevel(
     probed: options.driver === undefined,
     withBacking: settings.backing,
     forRepair: settings.forRepair,
+    salvage: settings.salvage,
     use: { readOnly: settings.readOnly, forceShare: settings.forceShare },
     autoReadOnly: settings.autoReadOnly,
     referrer,
@@ -305,7 +321,7 @@ class Children {
   }
 
   #inherited(role: NodeRole): NodeSettings {
-    const own = { nodeName: undefined, forRepair: false };
+    const own = { nodeName: undefined, forRepair: false, salvage: null };
     return { ...this.#settings, ...ROLES[role].inherit(this.#settings), ...own };
   }
 
@@ -344,6 +360,32 @@ async function probe(file: BlockNode): Promise<string> {
       cause,
     });
   }
+}
+
+/**
+ * The driver that salvages the image in `file`: the one that is named, or that its first sector says; where that says nothing, or cannot be read, the one that
+ * salvages images. `hasHeader`: the first sector says so, too. Throws `unsupported`.
+ */
+async function salvager(
+  named: string | undefined,
+  file: BlockNode,
+): Promise<{ definition: DriverDefinition; hasHeader: boolean }> {
+  const anything = defaultDriver('window').name;
+  let found: string = anything;
+  try {
+    found = probeFormat(await readHead(file), file.filename);
+  } catch (error) {
+    bestEffort('probing a damaged image')(error);
+  }
+  const name = named ?? found;
+  const definition =
+    named === undefined && found === anything
+      ? [...allDrivers()].find(({ salvages }) => salvages)
+      : (knownDriver(name) ?? undefined);
+  if (definition?.salvages) return { definition, hasHeader: found === definition.name };
+  throw BlockError.at(file.filename, 'unsupported', `Images of the format '${name}' cannot be salvaged`, {
+    operation: 'salvage',
+  });
 }
 
 function noImageFormat(name: string): BlockError {

@@ -9,6 +9,7 @@ import type { Referrer } from './gate.js';
 import type { Graph } from './graph.js';
 import type { BlockNode, NodeOptions } from './node/node.js';
 import type { NodeRole, NodeUse } from './roles.js';
+import type { SalvageHints, SalvageLog } from './salvage.js';
 
 /** What `open` of a driver gets. */
 export interface OpenRequest<D extends BlockdevDriver = BlockdevDriver> {
@@ -27,12 +28,23 @@ export interface OpenRequest<D extends BlockdevDriver = BlockdevDriver> {
   use: NodeUse;
   /** It is opened to be repaired: what forbids other users to write does not count, and nothing is mended at once. */
   forRepair: boolean;
+  /** It is damaged, and opened to be read as far as it can be: see `DriverDefinition.salvages`. Null: it is not. */
+  salvage: SalvageOrder | null;
   /** Fall back to read-only where it cannot be written. */
   autoReadOnly: boolean;
   /** To be opened in place of the name: a file descriptor that the graph's gate hands in. Only of drivers with `takesDescriptors`. */
   descriptor?: number;
   /** The image that names what is opened; null where the user does. A protocol that reaches files looks at what it opened: `checkOpened`. */
   referrer: Referrer | null;
+}
+
+/** How an image is salvaged. */
+export interface SalvageOrder {
+  hints: SalvageHints;
+  /** What is found goes there. */
+  log: SalvageLog;
+  /** Called while the image is looked through, before its first read; what it throws ends that. */
+  onSurvey: (done: number, total: number) => void;
 }
 
 /**
@@ -120,6 +132,8 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   readonly compresses?: boolean;
   /** An image that is made with these options can store dirty bitmaps. Left out: none can. */
   storesBitmaps?(options: Extract<BlockdevCreateOptions, { driver: D }>): boolean;
+  /** It opens damaged images, too (`OpenRequest.salvage`): as a node that is only read, and whose reads never fail for what is lost. */
+  readonly salvages?: boolean;
   /** The members of its part of `ImageInfo` (`format-specific`), in qemu-img's order; those that are not listed come last. */
   readonly detailOrder?: readonly string[];
   /**

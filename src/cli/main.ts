@@ -17,6 +17,10 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
   info: { summary: 'show format, sizes and backing file of an image', load: () => import('./verbs/info.js') },
   map: { summary: 'list which parts of an image hold data, and where', load: () => import('./verbs/map.js') },
   check: { summary: 'check the consistency of an image', load: () => import('./verbs/check.js') },
+  salvage: {
+    summary: 'write what can be read of a damaged image into a new one',
+    load: () => import('./verbs/salvage.js'),
+  },
   snapshot: {
     summary: 'list, create, apply and delete internal snapshots',
     load: () => import('./verbs/snapshot.js'),
@@ -123,6 +127,7 @@ ${verbs.join('\n')}
   ${PROGRAM} --version        shows the version, the I/O engine and the codecs
 
 Commands of qemu-img have its options and output, nbd has those of qemu-nbd;
+salvage is Diskwright's own;
 the options of stream, mirror and backup are QMP's. Long options cannot be
 abbreviated. Sizes take the suffixes k, M, G, T, P and E (powers of 1024).
 

@@ -24,6 +24,11 @@ export async function showSnapshot(node: BlockNode, param: string): Promise<void
   }
 }
 
+/** What `param` names, for whoever has no list of snapshots yet: one word may be an ID or a name. Throws `UsageError`. */
+export function snapshotNamed(param: string): SnapshotKey | string {
+  return param.startsWith(PREFIX) ? keyOf(param) : param;
+}
+
 /** An ID counts before a name. What is neither is looked for by its ID. */
 function called(node: BlockNode, idOrName: string): SnapshotKey {
   return { id: snapshotCalled(node.abilities.snapshots?.list() ?? [], idOrName)?.id ?? idOrName };

@@ -7,6 +7,7 @@ import type { ImageCreateOptions } from '../block/create.js';
 import type { CheckFinding } from '../block/finding.js';
 import type { OpenGate } from '../block/gate.js';
 import type { OpenOptions } from '../block/open.js';
+import type { SalvageHints } from '../block/salvage.js';
 import type { ConvertOptions } from '../jobs/convert.js';
 import type {
   BitmapSyncMode,
@@ -108,6 +109,15 @@ export interface ConvertSettings
    * Rejects with `unsupported` where one of the images can have no bitmaps.
    */
   bitmaps?: 'none' | 'all' | 'consistent';
+}
+
+export interface SalvageSettings
+  extends Pick<ConvertOptions, 'compress' | 'parallel' | 'speed' | 'signal' | 'onProgress'>,
+    SalvageHints {
+  /** How the damaged image is opened. `backing: false`: its backing file is not read, and what is in it is lost. */
+  source?: OpenOptions;
+  /** The image to be made. Default: one of the format that its name ends with. */
+  create?: ConvertedImage;
 }
 
 /** What all jobs take. */

@@ -2,6 +2,7 @@
 
 import { checkCompresses, checkCreateOptions, type ImageCreateOptions, refuseFormat } from '../block/create.js';
 import type { OpenGate } from '../block/gate.js';
+import type { SnapshotKey } from '../block/internal-snapshots.js';
 import type { OpenOptions } from '../block/open.js';
 import { findDriver } from '../block/registry.js';
 import type { BackupArguments } from '../jobs/backup.js';
@@ -46,6 +47,7 @@ import type {
   InfoOptions,
   JobSettings,
   MirrorSettings,
+  SalvageSettings,
   SnapshotOrder,
   SnapshotSettings,
   StreamSettings,
@@ -57,6 +59,8 @@ import type { ServeOptions } from './service.js';
 
 const cache: Check<NonNullable<OpenOptions['cache']>> = settings({ direct: bool, noFlush: bool });
 
+const SNAPSHOT_KEY: Check<SnapshotKey> = settings({ id: text, name: text });
+
 const OPEN: Shape<OpenOptions> = {
   format: text,
   nodeName: text,
@@ -67,7 +71,7 @@ const OPEN: Shape<OpenOptions> = {
   discard: qapi('BlockdevDiscardOptions'),
   detectZeroes: qapi('BlockdevDetectZeroesOptions'),
   backing: bool,
-  snapshot: settings({ id: text, name: text }),
+  snapshot: SNAPSHOT_KEY,
 };
 
 export const INFO: Shape<InfoOptions> = { ...OPEN, backingChain: bool };
@@ -186,6 +190,31 @@ const CONVERT: Shape<ConvertSettings> = {
   onProgress,
 };
 
+const placedTable: Check<{ guest: number; host: number }> = (value, path) => {
+  const { guest, host } = takeSettings<Partial<{ guest: number; host: number }>>(
+    { guest: integer(0), host: integer(0) },
+    value,
+    path,
+  );
+  if (guest === undefined || host === undefined) throw wrongType(path, 'object with guest and host', value);
+  return { guest, host };
+};
+
+const SALVAGE: Shape<SalvageSettings> = {
+  create: creation(),
+  source: settings(OPEN),
+  compress: bool,
+  parallel: integer(1, 16),
+  speed: integer(0),
+  signal: abortSignal,
+  onProgress,
+  clusterSize: integer(0),
+  size: integer(0),
+  l1Offset: integer(0),
+  tables: list(placedTable),
+  snapshot: (value, path) => (typeof value === 'string' ? value : SNAPSHOT_KEY(value, path)),
+};
+
 /** Credentials of either `kind`. The caller names no `side`: this program is always the server. */
 const TLS: Shape<NonNullable<ServeOptions['tls']>> = {
   kind: choice('x509', 'psk'),
@@ -265,6 +294,16 @@ export function objectOptions(value: unknown): string | ObjectOptions {
   return typeof value === 'string' ? value : (plainObject(value, 'object') as object as ObjectOptions);
 }
 
+/** A salvage, once it is checked. */
+export interface CheckedSalvage extends Pick<CheckedConversion, 'create'>, Omit<SalvageSettings, 'create'> {}
+
+/** `value` is a format, or settings. */
+export function salvageSettings(target: string, value: unknown): CheckedSalvage {
+  const given = typeof value === 'string' ? { create: { driver: value } } : value;
+  const { create = {}, ...others } = takeSettings(SALVAGE, given, 'settings');
+  return { ...others, create: madeByCopy(create, target, others.compress) };
+}
+
 /** A conversion, once it is checked. */
 export interface CheckedConversion extends Omit<ConvertSettings, 'create'> {
   /** The new image's options, without a size where it is to have the source's. */
@@ -275,12 +314,16 @@ export interface CheckedConversion extends Omit<ConvertSettings, 'create'> {
 export function convertSettings(target: string, value: unknown): CheckedConversion {
   const given = typeof value === 'string' ? { create: { driver: value } } : value;
   const { create = {}, ...others } = takeSettings(CONVERT, given, 'settings');
-  const { size, ...made } = newImage(create, target, formatOfName);
   if (others.bitmaps !== undefined && others.bitmaps !== 'none' && others.source?.snapshot !== undefined) {
     throw new BlockError('invalid-argument', "'settings.bitmaps' are those of the disk, not of a snapshot of it");
   }
-  if (others.compress) checkCompresses(findDriver(made.driver));
-  return { ...others, create: create.size === undefined ? made : { size, ...made } };
+  return { ...others, create: madeByCopy(create, target, others.compress) };
+}
+
+function madeByCopy(create: { size?: number }, target: string, compress = false): CheckedConversion['create'] {
+  const { size, ...made } = newImage(create, target, formatOfName);
+  if (compress) checkCompresses(findDriver(made.driver));
+  return create.size === undefined ? made : { size, ...made };
 }
 
 /**

@@ -9,6 +9,7 @@ import { Graph } from '../block/graph.js';
 import { withLockHolder } from '../block/identity.js';
 import type { BlockNode } from '../block/node/node.js';
 import { type OpenOptions, openNode } from '../block/open.js';
+import type { SalvageReport } from '../block/salvage.js';
 import { registerDrivers } from '../drivers/index.js';
 import type { Host } from '../host/host.js';
 import { checkConvertSizes, refuseCopyRange } from '../jobs/convert.js';
@@ -34,6 +35,7 @@ import { launchInTurn } from '../workspace/job-turns.js';
 import { mapImage } from '../workspace/map.js';
 import { checkMirror, startMirror } from '../workspace/mirror.js';
 import { withImage } from '../workspace/open.js';
+import { salvageImage } from '../workspace/salvage.js';
 import { takeSnapshots } from '../workspace/snapshot.js';
 import { startStream } from '../workspace/stream.js';
 import { A_SERVICE, anImage, deviceOf, type Image, wrapNode } from './image.js';
@@ -52,6 +54,7 @@ import type {
   ImageName,
   InfoOptions,
   MirrorSettings,
+  SalvageSettings,
   SnapshotOrder,
   SnapshotSettings,
   StreamSettings,
@@ -222,6 +225,40 @@ export class Workspace {
     // Before the files are looked at.
     refuseAborted(options.signal);
     await this.#namingHolder(withImage(this.#graph, image, how, copy, 'copy'));
+  }
+
+  /**
+   * Writes what can be read of a damaged image into a new one, and resolves with what is lost, what is doubtful and what was assumed. The damaged image is
+   * only read. Rejects as `convert`, with `unsupported` for a format that cannot be salvaged, and with `invalid-image` where nothing is left to begin with;
+   * then the new image is incomplete, or was not made.
+   */
+  async salvage(image: ImageName, target: string, settings: string | SalvageSettings = {}): Promise<SalvageReport> {
+    this.#checkOpen();
+    const name = fileName(target, 'target');
+    const {
+      source = {},
+      create,
+      clusterSize,
+      size,
+      l1Offset,
+      tables,
+      snapshot,
+      ...options
+    } = shapes.salvageSettings(name, settings);
+    const [damaged, how] = shapes.imageAndOptions(shapes.imageName(image, 'image'), source, 'image');
+    refuseAborted(options.signal);
+    return this.#namingHolder(
+      salvageImage(this.#graph, {
+        ...options,
+        image: damaged,
+        how,
+        hints: { clusterSize, size, l1Offset, tables, snapshot },
+        target: name,
+        format: create.driver,
+        create: (length) => ({ size: length, ...create }) as ImageCreateOptions,
+        warn: this.#graph.warn,
+      }),
+    );
   }
 
   /**

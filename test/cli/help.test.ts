@@ -13,6 +13,7 @@ const NAMES = [
   'info',
   'map',
   'check',
+  'salvage',
   'snapshot',
   'bitmap',
   'resize',

@@ -35,6 +35,7 @@ import {
 } from './header.js';
 import { QCOW2_DETAIL_ORDER } from './info.js';
 import { checkOptions, type DriverOptions, QCOW2_USE_OPTIONS } from './options.js';
+import { openSalvaged } from './salvage-open.js';
 import type { HostOffset } from './types.js';
 
 /** Reads the header with its extensions, which may take a whole cluster. Nearly always the first 64 KiB have all of it. */
@@ -222,7 +223,9 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   amendOptions: QCOW2_AMEND_OPTIONS,
   detailOrder: QCOW2_DETAIL_ORDER,
   probe: probeQcow2,
+  salvages: true,
   open: async (request: OpenRequest<'qcow2'>) => {
+    if (request.salvage !== null) return openSalvaged(request, request.salvage);
     const file = await request.openChild('file', null, 'image');
     const image = await openQcow2(request, file, !request.withBacking && request.node.readOnly);
     await openBacking(request, image);

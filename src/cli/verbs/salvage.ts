@@ -1,0 +1,301 @@
+// `diskwright salvage`: writes what can be read of a damaged image into a new one, and lists what is lost.
+
+import { checkCompresses } from '../../block/create.js';
+import { isWhole, reasonText, type SalvageHints, type SalvageRange, type SalvageReport } from '../../block/salvage.js';
+import { toBlockError } from '../../util/errors.js';
+import { formatSize } from '../../util/size.js';
+import { type SalvageStage, salvageImage } from '../../workspace/salvage.js';
+import {
+  cacheMode,
+  cacheOption,
+  FORCE_SHARE,
+  HELP,
+  IMAGE_OPTS,
+  limitOption,
+  OBJECT,
+  OUTPUT,
+  outputFormat,
+  QUIET,
+  RATE,
+  SOURCE_CACHE,
+  sizeValue,
+  targetCache,
+} from '../arguments.js';
+import {
+  asksForOptionHelp,
+  type CreateValues,
+  creatableDriver,
+  creatableFormat,
+  imageCreateOptions,
+  optionHelp,
+  parseCreateOptions,
+  QEMU_IMG_FORMAT,
+} from '../create-options.js';
+import { creationFailure } from '../creation-failure.js';
+import { EXIT_INTERRUPTED } from '../ending-signals.js';
+import { type ParsedOptions, UsageError } from '../getopt.js';
+import { prettyJson } from '../json.js';
+import { reportError, shown, write } from '../output.js';
+import { openProgress, PROGRESS, PROGRESS_BAR, type ProgressView, progressKind } from '../progress.js';
+import { ratedState } from '../rate.js';
+import { couldNotOpen, Interrupt, imageArguments, openImage, reasonOf, withSession } from '../session.js';
+import { snapshotNamed } from '../snapshot-param.js';
+import type { Verb } from '../verb.js';
+
+const EXIT_LOST = 2;
+
+export const verb: Verb = {
+  name: 'salvage',
+  synopsis: '[-f FMT] [-O OUTPUT_FMT] [-o OPTIONS] [-l SNAPSHOT_PARAM] [--output=FORMAT] [-p] FILENAME OUTPUT_FILENAME',
+  description:
+    'Reads what can be read of a damaged qcow2 image, writes it into a new image, and lists what is lost: which part of the disk, why, and where the ' +
+    'damage is in the file. FILENAME is only read: it is not repaired. Everything that is lost reads as zeroes in the new image.\n\n' +
+    'Each entry of the tables is judged alone, so that a damaged one costs no more than what it describes. Where the header is lost, or does not fit the ' +
+    'tables, they are found by their shape: that reads the whole file. Refcounts are not needed.\n\n' +
+    'What was read, but is contradicted by something else, is listed as doubtful. Tables that nothing points to are listed with their place in the file: ' +
+    'who knows which part of the disk one describes can say so with --l2-table. An existing OUTPUT_FILENAME is replaced.',
+  options: [
+    {
+      key: 'format',
+      short: 'f',
+      argument: 'FMT',
+      help: 'Format of the damaged image: qcow2. Without it the image is probed, and is qcow2 where it looks like nothing.',
+    },
+    {
+      key: 'output-format',
+      short: 'O',
+      argument: 'OUTPUT_FMT',
+      help: ({ made }) => `Format of the new image: ${made(QEMU_IMG_FORMAT)}, whatever the file is called.`,
+    },
+    { key: 'compress', short: 'c', help: ({ compressed }) => `Compress the new image (${compressed}).` },
+    {
+      key: 'options',
+      short: 'o',
+      argument: 'OPTIONS',
+      help: 'Options of the new image, name=value,...; "-o help" lists them. May be given several times.',
+    },
+    {
+      key: 'snapshot',
+      short: 'l',
+      argument: 'SNAPSHOT_PARAM',
+      help: 'Salvage an internal snapshot in place of the disk: ID, name, or snapshot.id=ID,snapshot.name=NAME.',
+    },
+    {
+      key: 'cluster-size',
+      long: 'cluster-size',
+      argument: 'BYTES',
+      help: 'The cluster size of the damaged image, in place of what its header says.',
+    },
+    { key: 'size', long: 'size', argument: 'BYTES', help: 'The size of the disk, in place of what the header says.' },
+    {
+      key: 'l1-offset',
+      long: 'l1-offset',
+      argument: 'BYTES',
+      help: 'Where the L1 table lies in the file, in place of what the header says.',
+    },
+    {
+      key: 'l2-table',
+      long: 'l2-table',
+      argument: 'OFFSET=BYTES',
+      help: 'The L2 table that lies at BYTES in the file describes the disk from OFFSET on. May be given several times.',
+    },
+    {
+      key: 'no-backing',
+      long: 'no-backing',
+      help: 'Do not read the backing file: what is in it is listed as lost. This happens by itself where it cannot be opened.',
+    },
+    OUTPUT,
+    cacheOption('writeback'),
+    SOURCE_CACHE,
+    RATE,
+    IMAGE_OPTS,
+    FORCE_SHARE,
+    PROGRESS_BAR,
+    PROGRESS,
+    QUIET,
+    HELP,
+    OBJECT,
+  ],
+  notes: [
+    [
+      'Exit codes',
+      '0    everything was read\n1    failed: OUTPUT_FILENAME is incomplete, or was not made\n2    something is lost or doubtful, or had to be assumed\n130  interrupted',
+    ],
+  ],
+  examples: [
+    ['diskwright salvage -O qcow2 broken.qcow2 saved.qcow2', 'what can be read, and a list of what cannot'],
+    ['diskwright salvage --output=json broken.qcow2 saved.raw', 'the list for a program'],
+    [
+      'diskwright salvage --cluster-size=64k --size=20G headless.qcow2 saved.raw',
+      'with what is known of a lost header',
+    ],
+  ],
+  run,
+};
+
+interface Plan {
+  image: string;
+  target: string;
+  format: string;
+  values: CreateValues;
+  hints: SalvageHints;
+}
+
+async function run(options: ParsedOptions): Promise<number> {
+  const format = options.get('output-format') ?? QEMU_IMG_FORMAT;
+  if (asksForOptionHelp(options.all('options'))) {
+    write(optionHelp(creatableFormat(format), options.positional.length > 1));
+    return 0;
+  }
+  if (options.positional.length !== 2) throw new UsageError('Expecting the damaged image and the new one', true);
+  const [image, target] = options.positional;
+  const json = outputFormat(options) === 'json';
+  const quiet = options.has('quiet');
+  const kind = progressKind(options);
+  if (json && kind !== 'none') throw new UsageError('--output=json and -p or --progress are mutually exclusive');
+  const made = creatableDriver(format);
+  const compress = options.has('compress');
+  if (compress && made !== null) checkCompresses(made);
+  const values = made === null ? new Map() : parseCreateOptions(format, options.all('options'));
+  if (values.has('backing_file'))
+    throw new UsageError('The new image has no backing file: it gets all that can be read');
+  const plan: Plan = { image, target, format, values, hints: hintsOf(options) };
+  const speed = limitOption(options, 'speed', 'rate limit') ?? 0;
+  const cache = targetCache(options, 'writeback');
+  const sourceCache = cacheMode(options, 'source-cache', 'source cache', 'writeback');
+  return withSession(options.all('object'), async (session) => {
+    const { clock } = session.host;
+    const interrupt = new Interrupt(session);
+    let stage = 'survey' as SalvageStage;
+    let copy: { view: ProgressView; startedMs: number } | null = null;
+    try {
+      creatableFormat(format);
+      const report = await salvageImage(session.graph, {
+        image,
+        how: { ...imageArguments(options), cache: sourceCache, backing: !options.has('no-backing') },
+        hints: plan.hints,
+        openDamaged: (_, how) =>
+          openImage(session, image, { ...how, imageOpts: options.has('image-opts'), purpose: 'copy' }),
+        target,
+        format,
+        cache,
+        create: (size) => imageCreateOptions(format, sized(values, size)),
+        open: (_, how) => openImage(session, target, { ...how, writable: true }),
+        compress,
+        speed,
+        warn: quiet ? undefined : session.graph.warn,
+        signal: interrupt.signal,
+        onStage: (next) => {
+          stage = next;
+          if (next === 'copy') copy = { view: openProgress(kind), startedMs: clock.now() };
+        },
+        onProgress: (current, total) => {
+          if (copy !== null) copy.view.update(ratedState(clock.now() - copy.startedMs, current, total));
+        },
+      });
+      const { view } = copy!;
+      session.afterClose.push(() => {
+        view.end({ event: 'completed', ...report });
+        if (json) write(`${prettyJson({ filename: image, ...report })}\n`);
+        else if (!quiet && !view.json) write(reportText(report, image));
+      });
+      return isWhole(report) ? 0 : EXIT_LOST;
+    } catch (error) {
+      return failed(plan, stage, (copy as { view: ProgressView } | null)?.view ?? null, error, interrupt);
+    } finally {
+      interrupt.stop();
+    }
+  });
+}
+
+function sized(values: CreateValues, size: number): CreateValues {
+  return values.has('size') ? values : new Map(values).set('size', String(size));
+}
+
+function hintsOf(options: ParsedOptions): SalvageHints {
+  const bytes = (key: string, what: string): number | undefined => {
+    const text = options.get(key);
+    return text === undefined ? undefined : sizeValue(text, what);
+  };
+  const tables = options.all('l2-table').map((text) => {
+    const [guest, host, ...rest] = text.split('=');
+    if (host === undefined || rest.length > 0) {
+      throw new UsageError('--l2-table must be used with OFFSET=BYTES as argument.');
+    }
+    return { guest: sizeValue(guest, 'offset in the disk'), host: sizeValue(host, 'offset in the file') };
+  });
+  const snapshot = options.get('snapshot');
+  return {
+    clusterSize: bytes('cluster-size', 'cluster size'),
+    size: bytes('size', 'image size'),
+    l1Offset: bytes('l1-offset', 'offset of the L1 table'),
+    tables,
+    snapshot: snapshot === undefined ? undefined : snapshotNamed(snapshot),
+  };
+}
+
+/** Reports a failure, and returns the exit code; or throws an error that has the right message itself. */
+function failed(
+  { image, target, format }: Plan,
+  stage: SalvageStage,
+  view: ProgressView | null,
+  error: unknown,
+  interrupt: Interrupt,
+): number {
+  const failure = toBlockError(error);
+  const interrupted = interrupt.signal.aborted && failure.code === 'cancelled';
+  view?.end({ event: interrupted ? 'cancelled' : 'failed', error: failure.message });
+  const isMade = stage === 'create' || stage === 'open' || stage === 'hold' || stage === 'copy' || stage === 'close';
+  if (interrupted) {
+    const state = isMade ? 'is incomplete: delete it or start again' : 'is unchanged';
+    reportError(`Cancelled. '${image}' is unchanged; '${target}' ${state}.`);
+    return EXIT_INTERRUPTED;
+  }
+  switch (stage) {
+    case 'options':
+    case 'create':
+      reportError(`${target}: error while making ${format}: ${creationFailure(target, format, error)}`);
+      return 1;
+    case 'size':
+      reportError('output file is smaller than input file');
+      return 1;
+    case 'hold':
+      throw couldNotOpen(target, error);
+    case 'copy': {
+      const where = failure.guestOffset === undefined ? '' : ` at byte ${failure.guestOffset}`;
+      reportError(`error while writing${where}: ${reasonOf(failure)}`);
+      return 1;
+    }
+    default:
+      throw error;
+  }
+}
+
+function reportText(report: SalvageReport, image: string): string {
+  const { size, lost, lostBytes, doubtful, doubtfulBytes, orphans, unreferencedClusters, assumptions, notes } = report;
+  const lines = [...assumptions, ...notes];
+  for (const { hostOffset, bytes } of orphans) {
+    lines.push(`A table at ${hostOffset} of the file, for ${formatSize(bytes)} of the disk: nothing says which.`);
+  }
+  if (unreferencedClusters !== null && unreferencedClusters > 0) {
+    lines.push(
+      `${unreferencedClusters} clusters are counted as used, and nothing points to them: space that was lost, or data whose place in the disk is lost.`,
+    );
+  }
+  const ranges = [
+    ...lost.map((range) => ({ ...range, what: 'lost' })),
+    ...doubtful.map((range) => ({ ...range, what: 'doubtful' })),
+  ].sort((a, b) => a.offset - b.offset);
+  lines.push(...ranges.map(rangeText));
+  const state =
+    lostBytes + doubtfulBytes === 0
+      ? `all of ${formatSize(size)} was read`
+      : `${formatSize(lostBytes)} of ${formatSize(size)} lost, ${formatSize(doubtfulBytes)} doubtful`;
+  lines.push(`${shown(image)}: ${state}`);
+  return `${lines.join('\n')}\n`;
+}
+
+function rangeText({ offset, length, reason, hostOffset, what }: SalvageRange & { what: string }): string {
+  const where = hostOffset === null ? '' : ` (${hostOffset} of the file)`;
+  return `${offset}-${offset + length - 1} (${formatSize(length)}) ${what}: ${reasonText(reason)}${where}`;
+}

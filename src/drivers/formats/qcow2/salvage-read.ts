@@ -1,0 +1,65 @@
+// Reads of a file of which parts cannot be read: a read that fails is halved, down to a sector, which is zeroes then.
+
+import type { Child } from '../../../block/child.js';
+import { toBlockError } from '../../../util/errors.js';
+import { roundUp } from '../../../util/numbers.js';
+import { SECTOR } from './types.js';
+
+/** Called for each part of the buffer that could not be read: [from, to), in bytes of the buffer. */
+export type LosePart = (from: number, to: number, reason: 'unreadable' | 'beyond-end') => void;
+
+/**
+ * Fills `buffer` from `offset` on; what cannot be read, or lies beyond the end of the file, is zeroes. `end`: where that is, if it is known to the byte. Rejects
+ * where the caller gave up.
+ */
+export async function readWhatCan(
+  file: Child,
+  offset: number,
+  buffer: Uint8Array,
+  lose: LosePart,
+  end = file.length,
+): Promise<void> {
+  const there = Math.max(0, Math.min(buffer.length, end - offset));
+  if (there < buffer.length) {
+    buffer.fill(0, there);
+    lose(there, buffer.length, 'beyond-end');
+  }
+  if (there > 0) await readPart(file, offset, buffer, 0, there, lose);
+}
+
+async function readPart(
+  file: Child,
+  offset: number,
+  buffer: Uint8Array,
+  from: number,
+  to: number,
+  lose: LosePart,
+): Promise<void> {
+  try {
+    await file.read(offset + from, buffer.subarray(from, to));
+  } catch (cause) {
+    refuseToGoOn(cause);
+    if (to - from <= SECTOR) {
+      buffer.fill(0, from, to);
+      lose(from, to, 'unreadable');
+      return;
+    }
+    const middle = from + roundUp((to - from) / 2, SECTOR);
+    await readPart(file, offset, buffer, from, middle, lose);
+    await readPart(file, offset, buffer, middle, to, lose);
+  }
+}
+
+/** The size of the file to the byte. That of a node is whole sectors: what is behind the end reads as zeroes there, and was never written. */
+export async function exactSize(file: Child): Promise<number> {
+  const size = (await file.node.hostFile()?.size()) ?? file.length;
+  return roundUp(size, SECTOR) === file.length ? size : file.length;
+}
+
+/** Throws what is no failure of the medium: the read was called off, the file was closed, or a mistake of ours. */
+export function refuseToGoOn(cause: unknown): void {
+  const error = toBlockError(cause);
+  if (GIVEN_UP.has(error.code)) throw error;
+}
+
+const GIVEN_UP: ReadonlySet<string> = new Set(['cancelled', 'closed', 'bad-state', 'internal', 'limit', 'permission']);
