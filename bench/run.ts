@@ -12,6 +12,7 @@ import { compareCases } from './cases/compare.js';
 import { convertCases } from './cases/convert.js';
 import { daemonCases } from './cases/daemon.js';
 import { encryptionCases } from './cases/encryption.js';
+import { extendedL2Cases } from './cases/extended-l2.js';
 import { filterCases } from './cases/filters.js';
 import { guestCases } from './cases/guest.js';
 import { jobCases } from './cases/jobs.js';
@@ -19,6 +20,7 @@ import { metadataCases } from './cases/metadata.js';
 import { nbdCases } from './cases/nbd.js';
 import { randomCases } from './cases/random.js';
 import { sparseCases } from './cases/sparse.js';
+import { tableCases } from './cases/tables.js';
 import { type DataSet, dataIn, makeData } from './lib/data.js';
 import { type Case, inTurns, stabilise } from './lib/measure.js';
 import { markdown, type Row, rowsOf, TABLE_HEAD } from './lib/table.js';
@@ -123,7 +125,9 @@ function casesOf(data: DataSet, values: Values): Case[] {
     ...metadataCases(data, OURS),
     ...randomCases(data),
     ...encryptionCases(data, OURS),
+    ...extendedL2Cases(data),
     ...sparseCases(data, OURS),
+    ...tableCases(data, OURS),
     ...filterCases(data, values.quick),
     ...nbdCases(data, OURS, values.quick),
     ...daemonCases(data, OURS, values.quick),

@@ -6,9 +6,10 @@ import type { DataSet } from '../lib/data.js';
 import { type Case, command } from '../lib/measure.js';
 
 export function metadataCases(data: DataSet, ours: readonly string[]): Case[] {
-  const one = (name: string, words: string[]): Case => ({
+  const one = (name: string, words: string[], aim?: number): Case => ({
     name: `metadata.${name}`,
     bytes: 0,
+    ...(aim === undefined ? {} : { aim }),
     ours: { name: 'diskwright', run: command(data.folder, [...ours, ...words]) },
     peers: [{ name: 'qemu-img', run: command(data.folder, ['qemu-img', ...words]) }],
   });
@@ -24,7 +25,7 @@ export function metadataCases(data: DataSet, ours: readonly string[]): Case[] {
     one('map.scatter', ['map', '--output=json', data.scatter]),
     one('check.scatter', ['check', data.scatter]),
     one('info.scatter', ['info', data.scatter]),
-    one('create.preallocated', ['create', '-f', 'qcow2', '-o', 'preallocation=metadata', made, '64G']),
+    one('create.preallocated', ['create', '-f', 'qcow2', '-o', 'preallocation=metadata', made, '64G'], 3),
     one('map.chain3', ['map', '--output=json', data.chain[2]]),
     small('info', ['info', data.small]),
     small('check', ['check', data.small]),

@@ -59,7 +59,7 @@ function fio(path: string, shape: Shape): Sample {
 }
 
 /** qemu-img bench steps through the image; the step is a prime number of blocks, so that no request follows another. */
-function qemuBench(data: DataSet, path: string, shape: Shape): () => Sample {
+export function qemuBench(data: DataSet, path: string, shape: Shape): () => Sample {
   const run = command(data.folder, [
     ...['qemu-img', 'bench', '-f', shape.format, '-c', String(shape.operations), '-d', String(shape.depth)],
     ...['-i', 'io_uring', '-s', '4096', '-S', String(4096 * 25_849), '-t', shape.direct ? 'none' : 'writeback'],

@@ -264,16 +264,18 @@ const nbd: DriverEntry = {
 interface Qcow2Shape {
   version: 'v2' | 'v3';
   clusterSize: number;
+  /** L2 entries are extended. */
+  extended?: boolean;
   /** Backing image: its size in percent of the overlay's. */
   backing: { format: 'raw' | 'qcow2'; percent: number } | null;
   real?: boolean;
 }
 
-function qcow2({ version, clusterSize, backing, real = false }: Qcow2Shape): DriverEntry {
+function qcow2({ version, clusterSize, extended = false, backing, real = false }: Qcow2Shape): DriverEntry {
   const size = Math.max(4 * clusterSize, 192 * 1024) + 1536;
   const below = backing === null ? '' : ` over ${backing.percent} % of ${backing.format}`;
   return entry(
-    `qcow2 ${version}, clusters of ${clusterSize}${below}`,
+    `qcow2 ${version}, clusters of ${clusterSize}${extended ? ' with subclusters' : ''}${below}`,
     size,
     {
       truncate: 512,
@@ -291,6 +293,7 @@ function qcow2({ version, clusterSize, backing, real = false }: Qcow2Shape): Dri
         size,
         version,
         'cluster-size': clusterSize,
+        'extended-l2': extended,
         ...(backing === null ? {} : { 'backing-file': 'base', 'backing-fmt': backing.format }),
       });
       return content;
@@ -351,6 +354,8 @@ export const DRIVERS: readonly DriverEntry[] = [
   qcow2({ version: 'v3', clusterSize: 4096, backing: { format: 'qcow2', percent: 130 } }),
   qcow2({ version: 'v3', clusterSize: 65536, backing: { format: 'qcow2', percent: 60 }, real: true }),
   qcow2({ version: 'v3', clusterSize: 2 << 20, backing: { format: 'raw', percent: 130 } }),
+  qcow2({ version: 'v3', clusterSize: 16384, extended: true, backing: null, real: true }),
+  qcow2({ version: 'v3', clusterSize: 65536, extended: true, backing: { format: 'qcow2', percent: 60 }, real: true }),
 ];
 
 /** The code of what `promise` rejects with; `resolved` where it does not. */

@@ -31,6 +31,7 @@ const KINDS = [
   ['-c'],
   ['-c', '-o', 'compression_type=zstd,cluster_size=16k'],
   ['-o', 'refcount_bits=1,cluster_size=1k'],
+  ['-o', 'extended_l2=on,cluster_size=16k'],
 ];
 
 /** Offsets that are worth breaking: header fields, and the tables that they point to. */

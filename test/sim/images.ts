@@ -42,6 +42,8 @@ export interface ChainLimits {
   depth?: number;
   /** The top is encrypted. */
   encrypted?: boolean;
+  /** The top has extended L2 entries. */
+  extended?: boolean;
 }
 
 const CLUSTER_SIZES = [512, 512, 512, 1024, 1024, 2048, 4096, 16384, 65536];
@@ -77,6 +79,7 @@ export function randomChain(random: Random, limits: ChainLimits = {}): Chain {
     layers.push(randomLayer(random, `/l${i}.${below}`, below));
   }
   const top = randomLayer(random, `/top.${format}`, format);
+  if (limits.extended) Object.assign(top, { version: 'v3', clusterSize: random.pick([16384, 16384, 32768, 65536]) });
   if (limits.encrypted) top.encryption = random.pick(['aes', 'luks']);
   layers.push(top);
   if (random.chance(0.6)) for (const layer of layers) layer.sectors = layers[0].sectors;

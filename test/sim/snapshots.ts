@@ -42,19 +42,22 @@ interface State {
 interface Shape {
   clusterSize: number;
   version: 'v2' | 'v3';
+  /** L2 entries are extended. */
+  extended: boolean;
   refcountBits: number;
   sectors: number;
   backingSectors: number;
 }
 
-function randomShape(random: Random): Shape {
-  const version = random.chance(0.2) ? 'v2' : 'v3';
-  const clusterSize = random.pick([512, 512, 1024, 4096, 16384]);
+function randomShape(random: Random, extended = random.chance(0.25)): Shape {
+  const version = random.chance(0.2) && !extended ? 'v2' : 'v3';
+  const clusterSize = extended ? 16384 : random.pick([512, 512, 1024, 4096, 16384]);
   const perCluster = clusterSize / SECTOR;
   const sectors = random.between(1, Math.min(400, 60 + 4 * perCluster) * Math.min(perCluster, 4));
   return {
     clusterSize,
     version,
+    extended,
     refcountBits: version === 'v2' ? 16 : random.pick([1, 2, 4, 8, 16, 16, 32, 64]),
     sectors,
     backingSectors: random.chance(0.5) ? 0 : random.between(1, sectors * 1.3),
@@ -75,11 +78,11 @@ export class SnapshotRun {
   #failed: State | null = null;
   #next = 1;
 
-  constructor(seed: number) {
+  constructor(seed: number, extended?: boolean) {
     registerDrivers();
     this.seed = seed;
     this.random = new Random(seed, 91);
-    this.shape = randomShape(this.random);
+    this.shape = randomShape(this.random, extended);
     this.host = createSimHost({ seed });
     this.#state = { sectors: this.#below(this.shape.sectors), snapshots: [] };
   }
@@ -104,6 +107,7 @@ export class SnapshotRun {
         version: shape.version,
         'cluster-size': shape.clusterSize,
         'refcount-bits': shape.refcountBits,
+        'extended-l2': shape.extended,
         ...(shape.backingSectors > 0 ? { 'backing-file': BASE, 'backing-fmt': 'raw' } : {}),
       });
     });

@@ -5,6 +5,11 @@ import type { Random } from '../../../src/host/sim/index.js';
 const MASK = 0x00ff_ffff_ffff_fe00n;
 const COPIED = 1n << 63n;
 
+/** L2 entries have a second word, for subclusters. */
+export function isExtended(image: Buffer): boolean {
+  return image.readUInt32BE(4) >= 3 && (image.readUInt32BE(76) & 16) !== 0;
+}
+
 /** Where the tables of an image lie. */
 interface Places {
   cluster: number;
@@ -102,7 +107,9 @@ function damageOnce(image: Buffer, at: Places, random: Random): { what: string; 
     case 6: {
       if (at.l2.length === 0) return null;
       const entry = entryIn(random.pick(at.l2), at.cluster / 8);
-      const value = pointerDamage(get(entry), true);
+      // The second word of an extended entry says which subclusters are zeroes, and which are data.
+      const isBitmap = isExtended(image) && entry % 16 !== 0;
+      const value = isBitmap ? get(entry) ^ (1n << BigInt(random.below(64))) : pointerDamage(get(entry), true);
       return put(entry, value) ? { what: `L2 entry at ${entry} is ${value.toString(16)}` } : null;
     }
     case 7: {

@@ -9,13 +9,13 @@ import { BlockError } from '../../../src/util/errors.js';
 import { checkImage, repairImage } from '../../../src/workspace/check.js';
 import { readNode } from '../support.js';
 import { createAt, type Fixture, makeFixture, openAt, PATH } from './bench.js';
-import { damage } from './damage.js';
+import { damage, isExtended } from './damage.js';
 
 export const BASE = '/base.raw';
 
 const SNAPSHOT = 'before';
 
-/** One guest cluster: what it reads as, null where it cannot be read; `owned`: no metadata lies where its data does. */
+/** One guest cluster, or subcluster: what it reads as, null where it cannot be read; `owned`: no metadata lies where its data does. */
 export interface GuestCluster {
   bytes: Buffer | null;
   owned: boolean;
@@ -30,11 +30,12 @@ export interface Damaged {
 /** An image of a kind that the seed chooses, with something of everything, damaged. */
 export async function damagedImage(seed: number): Promise<Damaged> {
   const random = new Random(seed, 7);
-  const clusterSize = random.pick([512, 1024, 4096]);
-  const version = random.pick(['v3', 'v3', 'v2'] as const);
+  const subclusters = new Random(seed, 10).chance(0.2) ? 32 : 1;
+  const clusterSize = subclusters > 1 ? 16384 : random.pick([512, 1024, 4096]);
+  const version = subclusters > 1 ? 'v3' : random.pick(['v3', 'v3', 'v2'] as const);
   const refcountBits = version === 'v2' ? 16 : random.pick([1, 2, 8, 16, 16, 32, 64]);
   const hasBacking = random.chance(0.4);
-  const size = clusterSize * random.between(60, 150);
+  const size = clusterSize * (subclusters > 1 ? random.between(15, 40) : random.between(60, 150));
   const fixture = makeFixture();
   const { host, graph } = fixture;
   if (hasBacking) host.writeFile(BASE, Buffer.alloc(size - clusterSize, 0xbb));
@@ -43,17 +44,22 @@ export async function damagedImage(seed: number): Promise<Damaged> {
     version,
     'cluster-size': clusterSize,
     'refcount-bits': refcountBits,
+    'extended-l2': subclusters > 1,
     ...(hasBacking && { 'backing-file': 'base.raw', 'backing-fmt': 'raw' as const }),
   });
   const node = await openAt(fixture);
   const snapshots = refcountBits > 2 && new Random(seed, 9).chance(0.3);
   for (let i = 0; i < 18; i++) {
     const count = random.between(1, 8);
-    const offset = random.below(size / clusterSize - count) * clusterSize;
-    const data = Buffer.alloc(count * clusterSize, i + 1);
+    const cluster = random.below(size / clusterSize - count) * clusterSize;
+    const from = subclusters > 1 ? random.below(subclusters) * (clusterSize / subclusters) : 0;
+    const data = Buffer.alloc(count * clusterSize - from, i + 1);
     if (i === 9 && snapshots) await snapshotOf(node);
     const what = random.below(10);
-    if (what < 7) await node.write(offset, data, { compressed: what > 4 && refcountBits > 1 });
+    const offset = cluster + from;
+    const compressed = what > 4 && refcountBits > 1;
+    if (what < 7 && compressed) await node.write(cluster, Buffer.alloc(count * clusterSize, i + 1), { compressed });
+    else if (what < 7) await node.write(offset, data);
     else if (what < 9) await node.writeZeroes(offset, data.length, { mayUnmap: what === 7 });
     else await node.discard(offset, data.length);
   }
@@ -64,7 +70,7 @@ export async function damagedImage(seed: number): Promise<Damaged> {
   return {
     fixture,
     image: done.image,
-    what: `${version}, clusters of ${clusterSize}, ${refcountBits} bits: ${done.what.join('; ')}`,
+    what: `${version}, clusters of ${clusterSize}${subclusters > 1 ? ' with subclusters' : ''}, ${refcountBits} bits: ${done.what.join('; ')}`,
   };
 }
 
@@ -74,30 +80,32 @@ async function snapshotOf(node: Qcow2Node): Promise<void> {
 
 /** What a guest reads, and what the snapshot holds; null where the image does not open at all. */
 export async function guestOf(host: SimHost): Promise<GuestCluster[] | null> {
-  const metadata = metadataOf(Buffer.from(host.readFile(PATH)));
-  const disk = await clustersOf(host, metadata);
+  const image = Buffer.from(host.readFile(PATH));
+  const metadata = metadataOf(image);
+  const step = 2 ** image.readUInt32BE(20) / (isExtended(image) ? 32 : 1);
+  const disk = await clustersOf(host, metadata, step);
   if (disk === null) return null;
-  const snapshot = await clustersOf(host, metadata, { name: SNAPSHOT });
+  const snapshot = await clustersOf(host, metadata, step, { name: SNAPSHOT });
   return [...disk, ...(snapshot ?? [])];
 }
 
 async function clustersOf(
   host: SimHost,
   metadata: ReadonlySet<number>,
+  step: number,
   snapshot?: { name: string },
 ): Promise<GuestCluster[] | null> {
   const graph = new Graph(host, { warn: () => undefined });
   try {
     const node = await openNode(graph, PATH, { format: 'qcow2', readOnly: true, snapshot });
     const clusters: GuestCluster[] = [];
-    const step = node.clusterBytes;
     for (let offset = 0; offset < node.length; offset += step) {
       const bytes = Buffer.alloc(Math.min(step, node.length - offset));
       clusters.push(
         await readNode(node, offset, bytes).then(
           async () => {
             const status = await node.blockStatus(offset, bytes.length);
-            return { bytes, owned: !metadata.has(Math.floor((status.offset ?? -1) / step)) };
+            return { bytes, owned: !metadata.has(Math.floor((status.offset ?? -1) / node.clusterBytes)) };
           },
           () => ({ bytes: null, owned: false }),
         ),

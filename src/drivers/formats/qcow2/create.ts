@@ -33,7 +33,9 @@ export async function createQcow2(
   const preallocation = preallocationOf(options);
   const dataPreallocation = { preallocation: preallocation === 'metadata' ? 'off' : preallocation } as const;
   if (dataFile !== null) {
-    await makeRoom(dataFile, layout.size, options.dataFileRaw ? layout.size : 0, dataPreallocation);
+    // What an entry maps, and the whole of a raw data file, is the disk's: a device has old bytes there.
+    const isShown = options.dataFileRaw === true || layout.l2Tables > 0;
+    await makeRoom(dataFile, layout.size, isShown ? layout.size : 0, dataPreallocation);
     await dataFile.flush();
   }
   if (layout.l2Tables > 0) {
@@ -43,19 +45,20 @@ export async function createQcow2(
     await makeRoom(file, end, end, dataPreallocation);
   }
   await writeRefcounts(file, layout);
-  await writeTable(file, clusterSize, layout.blocks, POINTER_BYTES, (view, slot, index) =>
-    putPointer(view, slot, place(layout, 1 + layout.tableClusters + index), false),
-  );
+  const pointers =
+    (first: number, copied: boolean): Filler =>
+    (view, count, index) => {
+      for (let i = 0; i < count; i++) putPointer(view, i, place(layout, first + index + i), copied);
+    };
+  await writeTable(file, clusterSize, layout.blocks, POINTER_BYTES, pointers(1 + layout.tableClusters, false));
   if (layout.l2Tables > 0) {
     const l2Start = layout.total - layout.dataClusters - layout.l2Tables;
     const dataStart = layout.total - layout.dataClusters;
-    await writeTable(file, l1Offset, layout.l1Entries, POINTER_BYTES, (view, slot, index) =>
-      putPointer(view, slot, place(layout, l2Start + index), true),
-    );
+    await writeTable(file, l1Offset, layout.l1Entries, POINTER_BYTES, pointers(l2Start, true));
     const codec = makeL2Codec(layout.geometry, dataFile !== null);
     const first = dataFile === null ? dataStart : 0;
-    await writeTable(file, l2Start * clusterSize, layout.mapped, codec.entryBytes, (view, slot, index) =>
-      codec.putPreallocated(view, slot, place(layout, first + index)),
+    await writeTable(file, l2Start * clusterSize, layout.mapped, codec.entryBytes, (view, count, index) =>
+      codec.putPreallocatedRun(view, 0, count, place(layout, first + index)),
     );
   }
   if (volume !== null) {
@@ -70,29 +73,29 @@ export async function createQcow2(
 /** Blocks in which the first `total` refcounts are one. */
 async function writeRefcounts(file: Child, layout: Layout): Promise<void> {
   const { geometry, total } = layout;
-  const { clusterSize, blockEntries } = geometry;
-  const block = new Uint8Array(clusterSize);
-  for (let i = 0; i < layout.blocks; i++) {
-    const used = Math.min(blockEntries, total - i * blockEntries);
-    if (used < blockEntries) block.fill(0);
-    fillRefcountOnes(block, geometry.refcountOrder, 0, used);
-    await file.write((1 + layout.tableClusters + i) * clusterSize, block);
+  const { clusterSize, blockEntries, refcountOrder } = geometry;
+  const perChunk = Math.max(1, CHUNK_BYTES / clusterSize);
+  const chunk = new Uint8Array(Math.min(layout.blocks, perChunk) * clusterSize);
+  for (let done = 0; done < layout.blocks; done += perChunk) {
+    const blocks = Math.min(perChunk, layout.blocks - done);
+    const entries = blocks * blockEntries;
+    const used = Math.min(entries, total - done * blockEntries);
+    if (used < entries) chunk.fill(0);
+    fillRefcountOnes(chunk, refcountOrder, 0, used);
+    await file.write((1 + layout.tableClusters + done) * clusterSize, chunk.subarray(0, blocks * clusterSize));
   }
 }
 
-/** A table of `count` entries at `offset`, written in pieces of `CHUNK_BYTES`; `put` makes entry `index` in `slot` of a piece. */
-async function writeTable(
-  file: Child,
-  offset: number,
-  count: number,
-  entryBytes: number,
-  put: (view: DataView, slot: number, index: number) => void,
-): Promise<void> {
+/** Makes `count` entries of a table, from entry `index` on, in the first slots of `view`. */
+type Filler = (view: DataView, count: number, index: number) => void;
+
+/** A table of `count` entries at `offset`, written in pieces of `CHUNK_BYTES`. */
+async function writeTable(file: Child, offset: number, count: number, entryBytes: number, fill: Filler): Promise<void> {
   const chunk = new Uint8Array(Math.min(count * entryBytes, CHUNK_BYTES));
   const view = new DataView(chunk.buffer);
   for (let done = 0; done < count; ) {
     const here = Math.min(count - done, chunk.length / entryBytes);
-    for (let i = 0; i < here; i++) put(view, i, done + i);
+    fill(view, here, done);
     await file.write(offset + done * entryBytes, chunk.subarray(0, here * entryBytes));
     done += here;
   }

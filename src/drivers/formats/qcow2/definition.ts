@@ -78,16 +78,21 @@ async function openQcow2(
   checkOptions(own, geometryOf(header), path);
   const dataFile = onlyHeader ? null : await openDataFile(openChild, file, area, own);
   const encryption = await withLink(file, look, (link) => openEncryption(graph, link, area, own, onlyHeader));
-  const opened = new Qcow2Node(graph, node, own, file, dataFile, encryption, area, head, ROLES.image.permissions(use));
   try {
-    await opened.load(forRepair);
+    const permissions = ROLES.image.permissions(use);
+    const opened = new Qcow2Node(graph, node, own, file, dataFile, encryption, area, head, permissions);
+    try {
+      await opened.load(forRepair);
+    } catch (error) {
+      opened.removeChild('file');
+      if (dataFile !== null) opened.removeChild(DATA_FILE);
+      throw error;
+    }
+    return opened;
   } catch (error) {
-    opened.removeChild('file');
-    if (dataFile !== null) opened.removeChild(DATA_FILE);
     encryption?.content.cipher?.close();
     throw error;
   }
-  return opened;
 }
 
 /**

@@ -60,6 +60,16 @@ export class ExternalData extends DataFile {
     if (length > 0) await this.file.discard(start, length);
   }
 
+  /**
+   * Before the disk, of `oldSize` bytes, grows to `size`: what the file has behind its end does not become the disk's. A device keeps its size, and gets zeroes
+   * there. Rejects with `io`.
+   */
+  async clearBehind(oldSize: number, size: number): Promise<void> {
+    if (this.length <= oldSize) return;
+    if (this.node.fixedSize) await this.file.writeZeroes(oldSize, Math.min(size, this.length) - oldSize, false);
+    else await this.file.resizeTo(oldSize, 'off');
+  }
+
   /** Gives the file exactly `size` bytes; what is new reads as zeroes. A device keeps its size. Rejects with `no-space` where that is not enough. */
   async resize(size: number, preallocation: PreallocMode): Promise<void> {
     if (this.node.fixedSize) await this.file.ensureLength(size);

@@ -65,6 +65,9 @@ const OFFSET_LOW = 0xffff_fe00;
 const RESERVED_HIGH = 0x3f00_0000;
 const RESERVED_LOW = 0x0000_01fe;
 const ZERO = 1;
+/** What two entries of a run have in common, but for their host offsets. */
+const RUN_HIGH = COMPRESSED | OFFSET_HIGH;
+const RUN_LOW = OFFSET_LOW | ZERO;
 
 export function isCompressed(high: number): boolean {
   return (high & COMPRESSED) !== 0;
@@ -220,17 +223,9 @@ export class L2Codec {
     if (kind === Kind.compressed || kind === Kind.bad) return 1;
     const first = this.host(view, slot);
     const step = kind === Kind.zeroPlain ? 0 : this.clusterSize;
-    const zero = kind !== Kind.normal;
     // An entry whose cluster ends beyond what a number holds is invalid.
     const most = step === 0 ? max : Math.min(max, Math.floor((Number.MAX_SAFE_INTEGER - first) / step));
-    let count = 1;
-    for (; count < most; count++) {
-      // Where these three are as in the entry before, the kind is, too.
-      const high = view.getUint32((slot + count) * L2_ENTRY_BYTES);
-      const low = view.getUint32((slot + count) * L2_ENTRY_BYTES + 4);
-      if (isCompressed(high) || isZero(low) !== zero || hostIn(high, low) !== first + count * step) break;
-    }
-    return count;
+    return runOf(view, slot, most | 0, step);
   }
 
   /** The refcount of what an entry refers to is exactly one. */
@@ -278,6 +273,21 @@ export class L2Codec {
   /** The cluster at `host`, which nothing else refers to, and which nothing was written to. Where there are subclusters, none is in use. */
   putPreallocated(view: DataView, slot: number, host: HostOffset): void {
     this.putNormal(view, slot, host);
+  }
+
+  /** `putPreallocated` for `count` entries from `slot` on, with the clusters that begin at `host`. */
+  putPreallocatedRun(view: DataView, slot: number, count: number, host: HostOffset): void {
+    const size = this.clusterSize | 0;
+    let high = Math.floor(host / HIGH_WORD) | COPIED;
+    let low = (host % HIGH_WORD) | 0;
+    const end = (slot + count) * L2_ENTRY_BYTES;
+    for (let at = slot * L2_ENTRY_BYTES; at < end; at += L2_ENTRY_BYTES) {
+      view.setInt32(at, high);
+      view.setInt32(at + 4, low);
+      low = (low + size) | 0;
+      // The carry.
+      if (low >>> 0 < size) high++;
+    }
   }
 
   putUnallocated(view: DataView, slot: number): void {
@@ -348,6 +358,24 @@ export class L2Codec {
     const sectors = Math.floor((host + length - 1) / SECTOR) - Math.floor(host / SECTOR);
     return COMPRESSED + sectors * 2 ** this.#offsetBits + Math.floor(host / HIGH_WORD);
   }
+}
+
+/**
+ * How many entries from `slot` on, `most` at most, are alike but for the copied flag and reserved bits, with host offsets that rise by `step`. The first is not compressed.
+ * Nothing but small integers: images have millions of entries.
+ */
+function runOf(view: DataView, slot: number, most: number, step: number): number {
+  let at = slot * L2_ENTRY_BYTES;
+  const end = at + most * L2_ENTRY_BYTES;
+  let high = view.getInt32(at) & RUN_HIGH;
+  let low = view.getInt32(at + 4) & RUN_LOW;
+  do {
+    at += L2_ENTRY_BYTES;
+    low = (low + step) | 0;
+    // The carry.
+    if (low >>> 0 < step) high++;
+  } while (at < end && (view.getInt32(at + 4) & RUN_LOW) === low && (view.getInt32(at) & RUN_HIGH) === high);
+  return ((at >> 3) - slot) | 0;
 }
 
 function putWords(view: DataView, slot: number, high: number, low: number): void {

@@ -228,6 +228,10 @@ export class ExtendedL2Codec extends L2Codec {
     this.put(view, slot, host, true, 0, 0);
   }
 
+  override putPreallocatedRun(view: DataView, slot: number, count: number, host: HostOffset): void {
+    for (let i = 0; i < count; i++) this.putPreallocated(view, slot + i, plus(host, i * this.clusterSize));
+  }
+
   override putUnallocated(view: DataView, slot: number): void {
     putWords(view, slot, 0, 0, 0, 0);
   }

@@ -1,7 +1,7 @@
 // By how much the refcounts of clusters are to change, before any of them is: a change of snapshots is counted as a whole first, and refused where a refcount
 // cannot hold its result. Kept in pages, of which there are only those with clusters that change.
 //
-//   cluster   0 .......... 4095 | 4096 ........ 8191 | ...
+//   cluster   0 ......... 32767 | 32768 ...... 65535 | ...
 //   page      +1 +1 0 -1 ...    | -                  |        counted by the walk over the tables (snapshot-walk.ts)
 //   becomes one?  n  y  - n     | -                  |        once the stored refcounts were read (`settle`)
 
@@ -10,7 +10,7 @@ import type { Qcow2Image } from './image.js';
 import { getRefcount, setRefcount } from './refcount-codec.js';
 import type { ClusterIndex } from './types.js';
 
-const PAGE_CLUSTERS = 4096;
+const PAGE_CLUSTERS = 32768;
 /** Memory is bounded: 640 MiB for 2^27 clusters, 8 TiB with clusters of 64 KiB. */
 const MAX_PAGES = 2 ** 27 / PAGE_CLUSTERS;
 

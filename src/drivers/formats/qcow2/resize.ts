@@ -92,8 +92,8 @@ async function grow(
   const { external, geometry, header } = image;
   const entries = l1EntriesFor(geometry, size);
   if (entries > header.l1Size) await growL1(image, entries);
-  // What lies behind the old size in a data file that reads as the disk does would show.
-  if (external?.isRaw && external.length > oldSize) await external.resize(oldSize, 'off');
+  // What lies behind the old size in a data file would show: where that reads as the disk does, and where entries are to map it.
+  if (external?.isRaw || preallocation !== 'off') await external?.clearBehind(oldSize, size);
   await clearTail(image, oldSize);
   await dropFrom(image, oldSize);
   const backing = image.backing();

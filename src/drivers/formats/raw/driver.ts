@@ -69,6 +69,15 @@ class RawNode extends FormatNode {
     return { perm, shared: this.#fixed ? shared & ~Perm.RESIZE : shared };
   }
 
+  override get fixedSize(): boolean {
+    return this.#fixed || super.fixedSize;
+  }
+
+  /** A window of given size keeps the old bytes of its file. */
+  override get zeroWhenNew(): boolean {
+    return !this.#fixed && super.zeroWhenNew;
+  }
+
   protected override async doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {
     const stop = this.#below.raise('read_aio');
     if (stop !== undefined) await stop;
