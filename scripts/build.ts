@@ -20,7 +20,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const EXTERNAL = ['fs-ext', 'bottleneck', 'node-gyp-build', 'zstd-napi'];
 
 /** Commands that are over at once. Their bundle is made without the modules of the others. */
-const SMALL_VERBS = ['info', 'check', 'map', 'create', 'snapshot'];
+const SMALL_VERBS = ['info', 'check', 'map', 'create', 'snapshot', 'bitmap'];
 
 /**
  * Writes the command line to `outfile` and a folder beside it, which must lie somewhere below the package's folder: it looks for the
