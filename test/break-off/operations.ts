@@ -70,6 +70,16 @@ function withoutRefcounts(folder: string): void {
   tool(folder, process.execPath, '-e', ZERO_REFCOUNTS, join(folder, 'disk'));
 }
 
+/** A disk, a snapshot and a bitmap with free places between what they hold. */
+function withHoles(folder: string): void {
+  oneDisk(folder);
+  tool(folder, 'qemu-img', 'bitmap', '--add', 'disk', 'bits');
+  tool(folder, 'qemu-img', 'snapshot', '-c', 'first', 'disk');
+  write(folder, 'disk', ...MORE, 'discard 0 600k', 'write -q -c -P 6 3600k 64k');
+  tool(folder, 'qemu-img', 'snapshot', '-c', 'second', 'disk');
+  tool(folder, 'qemu-img', 'snapshot', '-d', 'first', 'disk');
+}
+
 export const OPERATIONS: readonly Operation[] = [
   {
     name: 'convert',
@@ -90,6 +100,7 @@ export const OPERATIONS: readonly Operation[] = [
   { name: 'snapshot -c', prepare: oneDisk, words: ['snapshot', '-c', 'new', 'disk'], images: ['disk'] },
   { name: 'snapshot -a', prepare: withSnapshot, words: ['snapshot', '-a', 'first', 'disk'], images: ['disk'] },
   { name: 'snapshot -d', prepare: withSnapshot, words: ['snapshot', '-d', 'first', 'disk'], images: ['disk'] },
+  { name: 'compact', prepare: withHoles, words: ['compact', '-q', 'disk'], images: ['disk'] },
   { name: 'resize, larger', prepare: oneDisk, words: ['resize', '-q', 'disk', '600M'], images: ['disk'] },
   { name: 'resize, smaller', prepare: oneDisk, words: ['resize', '-q', '--shrink', 'disk', '2M'], images: ['disk'] },
   { name: 'amend compat', prepare: oneDisk, words: ['amend', '-q', '-o', 'compat=0.10', 'disk'], images: ['disk'] },

@@ -11,7 +11,7 @@ import { type Image, openRealHost, Workspace } from '../../src/index.js';
 import { requirePeer } from '../support/peers.js';
 import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
 
-const SEEDS = seedsOf({ fixed: 10, daily: 2, soak: 400 });
+const SEEDS = seedsOf({ fixed: 4, daily: 1, soak: 400 });
 const SECRET = 'secret,id=sec0,data=astrochicken';
 
 interface Shape {

@@ -138,8 +138,12 @@ export class SnapshotRun {
     for (let i = 0; i < steps; i++) await this.step();
   }
 
+  /** The image is compacted now and then. */
+  compacts = false;
+
   async step(): Promise<void> {
     const { random } = this;
+    if (this.compacts && random.chance(0.2)) return this.compact();
     const { snapshots } = this.#state;
     const kind = random.pick([
       'write',
@@ -289,6 +293,38 @@ export class SnapshotRun {
       values.splice(0, values.length, this.#state.sectors[sector].at(-1)!);
     }
     this.#state.sectors = settled(this.#state.sectors);
+  }
+
+  /** Gives unused space back, beside a few writes or none; perhaps it is cancelled. Whatever becomes of it, the image reads the same. */
+  async compact(): Promise<void> {
+    const { random } = this;
+    const compact = this.node.abilities.compact!;
+    const options = { dedupeBacking: this.shape.backingSectors > 0 && random.chance(0.5) };
+    const writes = random.pick([0, 0, 1, 4]);
+    let left = random.chance(0.15) ? random.below(6) : Number.POSITIVE_INFINITY;
+    const control = {
+      work: async <T>(_bytes: number, action: () => Promise<T>): Promise<T> => {
+        if (left-- <= 0) throw new BlockError('cancelled', 'enough');
+        return action();
+      },
+      expect: () => undefined,
+    };
+    const failed = (error: unknown): null => {
+      if (!(error instanceof BlockError) || !['io', 'no-space', 'cancelled'].includes(error.code)) throw error;
+      if (error.code !== 'cancelled') this.uncertain = true;
+      return null;
+    };
+    const planning = { work: <T>(_bytes: number, action: () => Promise<T>) => action(), expect: () => undefined };
+    const plan = await compact({ ...options, dryRun: true }, planning).catch(failed);
+    const [result] = await Promise.all([compact(options, control).catch(failed), this.#several(writes)]);
+    if (result === null || writes > 0) return;
+    this.#state.sectors = settled(this.#state.sectors);
+    if (plan !== null && plan.after !== result.after)
+      throw new Violation('content', `the file has ${result.after} bytes, not ${plan.after}`);
+  }
+
+  async #several(writes: number): Promise<void> {
+    for (let i = 0; i < writes; i++) await this.#write(this.random.pick(['write', 'write', 'zero', 'unmap'] as const));
   }
 
   async delete(): Promise<void> {

@@ -7,6 +7,7 @@
 //
 //   memory     clusters of the file + 24 bytes for each L1 entry in use + 32 bytes for each entry that points into the window
 
+import { settleAll } from '../../../util/settle.js';
 import type { Qcow2Image } from './image.js';
 import { Kind, type KindNumber } from './l2-codec.js';
 import { blockPointerTarget, POINTER_BYTES, pointerTarget } from './pointer-codec.js';
@@ -232,7 +233,7 @@ export class CompactMap {
       for (let from = 0; from < this.offsets.length; from += perRound) {
         const count = Math.min(perRound, this.offsets.length - from);
         while (buffers.length < count) buffers.push(memory.allocate(clusterSize));
-        await Promise.all(Array.from({ length: count }, (_, i) => file.read(this.offsets[from + i], buffers[i])));
+        await settleAll(Array.from({ length: count }, (_, i) => file.read(this.offsets[from + i], buffers[i])));
         for (let i = 0; i < count; i++) {
           const { buffer, byteOffset, length } = buffers[i];
           visit(from + i, new DataView(buffer, byteOffset, length));

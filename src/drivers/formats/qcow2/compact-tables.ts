@@ -19,7 +19,7 @@ import type { Qcow2Image } from './image.js';
 import { POINTER_BYTES } from './pointer-codec.js';
 import { patchSector } from './sector-patch.js';
 import { tableBytes } from './snapshot-table.js';
-import { type ClusterIndex, clusterAt, type HostOffset, hostOf, plus } from './types.js';
+import { type ClusterIndex, clusterAt, type HostOffset, hostOf, NO_HOST, plus } from './types.js';
 
 /** Where table `moveTo` moves to: its content is there already. */
 interface MovableTable {
@@ -156,12 +156,14 @@ function moveRefcounts(image: Qcow2Image, place: HostOffset): Promise<void> {
   });
 }
 
-async function moveSnapshots(image: Qcow2Image, place: HostOffset): Promise<void> {
-  await switchHeader(image, () => {
-    image.header.snapshotsOffset = place;
-    image.snapshots = { ...image.snapshots, offset: place };
+function moveSnapshots(image: Qcow2Image, place: HostOffset): Promise<void> {
+  const { header, metadata, snapshots } = image;
+  return switchHeader(image, () => {
+    header.snapshotsOffset = place;
+    image.snapshots = { ...snapshots, offset: place };
+    metadata.setFixed('snapshot-table', snapshots, NO_HOST, 0);
+    metadata.setFixed('snapshot-table', image.snapshots, place, snapshots.bytes);
   });
-  await image.renewIndex();
 }
 
 /** The first field of the snapshot's entry, which lies at a multiple of 8, and so in one sector. */
@@ -176,7 +178,11 @@ async function moveSnapshotL1(image: Qcow2Image, index: number, place: HostOffse
     image.broken ??= toBlockError(error);
     throw error;
   }
-  const moved = list.map((one, i) => (i === index ? { ...one, l1Offset: place } : one));
-  image.snapshots = { ...image.snapshots, list: moved };
-  await image.renewIndex();
+  const { metadata, snapshots } = image;
+  const moved = { ...list[index], l1Offset: place };
+  image.snapshots = { ...snapshots, list: list.map((one, i) => (i === index ? moved : one)) };
+  metadata.setFixed('inactive-l1', list[index], NO_HOST, 0);
+  metadata.setFixed('inactive-l1', moved, place, moved.l1Size * POINTER_BYTES);
+  metadata.setFixed('snapshot-table', snapshots, NO_HOST, 0);
+  metadata.setFixed('snapshot-table', image.snapshots, snapshots.offset, snapshots.bytes);
 }

@@ -23,9 +23,12 @@ import { moveTable, planTables, type TableMove } from './compact-tables.js';
 import { cutFile } from './empty.js';
 import { Incompatible } from './header.js';
 import type { Qcow2Image } from './image.js';
+import type { ClusterIndex } from './types.js';
 
 /** What one batch moves at most, and how much of the L2 tables that point to it is held in memory; bytes. */
 const BATCH_BYTES = 8 << 20;
+/** References that are taken from a lost cluster one by one. */
+const MAX_LOWERED = 256;
 /** Guests may fill what was just won: after so many passes it is enough. */
 const MAX_PASSES = 4;
 
@@ -105,18 +108,18 @@ abstract class Compaction {
   }
 
   /** Counts what is wrong; `leak` is called with each cluster whose refcount is too high, and how many references it has. */
-  protected async check(leak: (cluster: number, references: number) => void): Promise<void> {
-    const { checkErrors, corruptions } = await this.owner.check(({ kind, cluster = 0, references = 0 }) => {
+  protected async check(leak: (cluster: number, references: number, refcount: number) => void): Promise<void> {
+    const { checkErrors, corruptions } = await this.owner.check((finding) => {
+      const { kind, cluster = 0, references = 0, refcount = 0 } = finding;
       if (kind !== 'leaked-cluster') return;
       this.result.leaked++;
-      leak(cluster, references);
+      leak(cluster, references, Number(refcount));
     });
-    if (checkErrors + corruptions === 0) return;
-    throw this.image.error(
-      'corrupt-image',
-      'The image has errors, which must be repaired before it is compacted',
-      'compact',
-    );
+    if (corruptions > 0) {
+      const message = 'The image has errors, which must be repaired before it is compacted';
+      throw this.image.error('corrupt-image', message, 'compact');
+    }
+    if (checkErrors > 0) throw this.image.error('io', 'The image could not be checked as a whole', 'compact');
   }
 
   /** Looks for what can be dropped, and gives it to `drop`, table by table. */
@@ -232,11 +235,7 @@ function freePacked(
 class Run extends Compaction {
   async run(): Promise<CompactResult> {
     const { image, owner, control, result } = this;
-    await owner.alone(async () => {
-      await quiet(image);
-      await this.check(() => undefined);
-      if (result.leaked > 0) await owner.repairLeaks();
-    });
+    await owner.alone(() => this.#freeLost());
     try {
       await this.eachDroppable(new Set(), async (found, settings) => {
         const free = await control.work(0, () => owner.alone(() => dropFound(image, found, settings)));
@@ -249,6 +248,19 @@ class Run extends Compaction {
     }
     result.after = image.file.length;
     return result;
+  }
+
+  /** Checks the image, and frees what nothing refers to. A refcount that is too high for what does takes a repair, as entries may need another flag. */
+  async #freeLost(): Promise<void> {
+    const { image, owner } = this;
+    const lost: { cluster: ClusterIndex; refcount: number }[] = [];
+    await quiet(image);
+    await this.check((cluster, references, refcount) => {
+      if (references === 0 && refcount <= MAX_LOWERED) lost.push({ cluster: cluster as ClusterIndex, refcount });
+    });
+    for (const { cluster, refcount } of lost) for (let i = 0; i < refcount; i++) image.frees.add(cluster, 1, true);
+    await quiet(image);
+    if (lost.length < this.result.leaked) await owner.repairLeaks();
   }
 
   async #map(): Promise<CompactMap> {
