@@ -26,6 +26,7 @@ const REASONS = {
   'shared-table': 'its table serves another part of the disk, too',
   'reserved-bits': 'the table entry has bits that no entry has',
   uncounted: 'the refcounts say that there is nothing',
+  'perhaps-snapshot': 'its table may be that of an internal snapshot',
   'table-missing': 'no table describes it, but there are tables that belong somewhere',
 } as const;
 

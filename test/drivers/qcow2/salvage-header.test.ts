@@ -99,6 +99,8 @@ describe('qcow2 salvage without a header', () => {
       ['refcount order', (at) => at.file.writeUInt32BE(99, 96)],
       ['header length', (at) => at.file.writeUInt32BE(0xffff_fff1, 100)],
       ['refcount table', (at) => at.put(48, 3n)],
+      ['length of the L1 table', (at) => at.file.writeUInt32BE(0xff01, 36)],
+      ['length of the refcount table', (at) => at.file.writeUInt32BE(100, 56)],
       ['snapshots', (at) => at.file.writeUInt32BE(0xffff_ffff, 60)],
       ['autoclear', (at) => at.put(88, 0xff00_0000_0000_0000n)],
     ];

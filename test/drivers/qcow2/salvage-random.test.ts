@@ -9,7 +9,7 @@ import { type Kind, makeSubject, Places, salvage } from './salvage-kit.js';
 
 const KiB = 1024;
 const COPIED = 1n << 63n;
-const SEEDS = seedsOf({ fixed: 25, daily: 5, soak: 5000 });
+const SEEDS = seedsOf({ fixed: 25, daily: 5, soak: 1500 });
 
 function kindOf(random: Random): Kind {
   const extended = random.chance(0.2);
@@ -106,7 +106,8 @@ async function runSeed(seed: number): Promise<void> {
     what.push(`cut to ${file.length}`);
   }
   // The name of a backing file is lost with the header, and the L1 table of a snapshot looks as that of the disk does.
-  if (!subject.kind.backing && !subject.kind.snapshot && random.chance(0.3)) {
+  const hasL1 = !what.some((one) => one.startsWith('L1') || one.startsWith('cut'));
+  if (!subject.kind.backing && !subject.kind.snapshot && hasL1 && random.chance(0.3)) {
     file.fill(0, 0, Math.min(at.clusterSize, file.length));
     what.push('no header');
   }
@@ -148,6 +149,6 @@ describe(`qcow2 salvage of images damaged at random (${spanOf(SEEDS)})`, functio
         failures.push(String(error).slice(0, 400));
       }
     }
-    expect(failures).to.deep.equal([]);
+    expect(failures.join('\n')).to.equal('');
   });
 });

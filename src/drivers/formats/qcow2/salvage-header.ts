@@ -137,16 +137,16 @@ export function salvageHeader(head: Uint8Array, log: SalvageLog): SalvagedHeader
     version: isV2 ? 2 : 3,
     clusterBits,
     size: sizeOf(view),
-    l1Offset: offsetAt(view, Field.l1TableOffset, clusterBits),
+    l1Offset: offsetAt(view, Field.l1TableOffset),
     l1Size: l1Size > 0 && l1Size <= MAX_L1_BYTES / 8 ? l1Size : null,
     refcountTable: {
-      offset: offsetAt(view, Field.refcountTableOffset, clusterBits) ?? 0,
+      offset: offsetAt(view, Field.refcountTableOffset) ?? 0,
       clusters: view.getUint32(Field.refcountTableClusters),
     },
     refcountOrder: order <= 6 ? order : 4,
     isDirty: isDirty || order > 6,
     snapshots: {
-      offset: offsetAt(view, Field.snapshotsOffset, clusterBits) ?? 0,
+      offset: offsetAt(view, Field.snapshotsOffset) ?? 0,
       count: view.getUint32(Field.nbSnapshots),
     },
     cryptMethod: cryptMethodOf(view.getUint32(Field.cryptMethod), extensions, log),
@@ -165,11 +165,10 @@ function sizeOf(view: DataView): number | null {
   return Number.isSafeInteger(size) ? size - (size % SECTOR) : null;
 }
 
-/** Null where no table can lie there. */
-function offsetAt(view: DataView, at: number, clusterBits: number | null): number | null {
+/** Null where no table can lie there, whatever the cluster size is. */
+function offsetAt(view: DataView, at: number): number | null {
   const offset = viewBe64(view, at);
-  const unit = 2 ** (clusterBits ?? MIN_CLUSTER_BITS);
-  return Number.isSafeInteger(offset) && offset > 0 && offset % unit === 0 ? offset : null;
+  return Number.isSafeInteger(offset) && offset > 0 && offset % 2 ** MIN_CLUSTER_BITS === 0 ? offset : null;
 }
 
 /** The extensions up to the first one that cannot be. */

@@ -12,6 +12,9 @@ import { readWhatCan } from './salvage-read.js';
 import { type FoundTables, findTables } from './salvage-scan.js';
 import { MAX_L1_BYTES, makeGeometry } from './types.js';
 
+/** Snapshots whose L1 tables are known: none of them is that of the disk. */
+export type KnownSnapshots = readonly { l1Offset: number }[];
+
 const MAX_L1_ENTRIES = MAX_L1_BYTES / 8;
 /** Of tables that are named beside the one that is used. */
 const MAX_NAMED = 4;
@@ -25,6 +28,8 @@ export interface Layout {
   l1Offset: number | null;
   /** Of the L1 table. */
   entries: number;
+  /** The L1 table was found by its shape, and there are snapshots whose tables are not known. */
+  mayBeSnapshot: boolean;
   /** What was found by its shape; null: it was not looked for. */
   scan: FoundTables | null;
 }
@@ -36,6 +41,7 @@ export async function findLayout(
   hints: SalvageHints,
   log: SalvageLog,
   progress: (done: number) => void,
+  snapshots: KnownSnapshots,
 ): Promise<Layout> {
   const clusterBits = hints.clusterSize === undefined ? header.clusterBits : Math.log2(hints.clusterSize);
   const l1Offset = hints.l1Offset ?? header.l1Offset;
@@ -45,11 +51,18 @@ export async function findLayout(
     const isSure =
       hints.clusterSize !== undefined || (await hasOddCluster(file, header, clusterBits, l1Offset, entries ?? 0));
     if (entries !== null && isSure) {
-      const layout = { clusterBits, extendedL2: header.hasExtendedL2, l1Offset, entries, scan: null };
+      const layout = {
+        clusterBits,
+        extendedL2: header.hasExtendedL2,
+        l1Offset,
+        entries,
+        mayBeSnapshot: false,
+        scan: null,
+      };
       return { ...layout, size: await checkedSize(file, size, { ...layout, header, hints }, log) };
     }
   }
-  return layoutByShape(file, header, hints, null, log, progress);
+  return layoutByShape(file, header, hints, null, log, progress, snapshots);
 }
 
 /**
@@ -111,21 +124,19 @@ async function checkedSize(
   const rest = new Uint8Array(Math.max(0, at.entries - from) * 8);
   await readWhatCan(file, at.l1Offset + from * 8, rest, () => undefined);
   const view = viewOf(rest);
+  let good = 0;
   for (let i = 0; i < rest.length; i += 8) {
-    const { host, reason, isOdd } = judgePointer(
-      view.getUint32(i),
-      view.getUint32(i + 4),
-      2 ** at.clusterBits,
-      file.length,
-    );
-    if (host === 0 || reason !== null || isOdd) continue;
-    log.assumptions.push(`The header says a disk of ${formatSize(size)}, but there are tables for more of it.`);
-    return sizeByL1(at.entries, makeGeometry(3, at.clusterBits, 4, at.header.hasExtendedL2).l2Span, log).size;
+    const pointer = judgePointer(view.getUint32(i), view.getUint32(i + 4), 2 ** at.clusterBits, file.length);
+    // What is there is no table: the header has too many entries for it.
+    if (pointer.reason !== null || pointer.isOdd) return size;
+    if (pointer.host !== 0) good++;
   }
-  return size;
+  if (good === 0) return size;
+  log.assumptions.push(`The header says a disk of ${formatSize(size)}, but there are tables for more of it.`);
+  return sizeByL1(at.entries, makeGeometry(3, at.clusterBits, 4, at.header.hasExtendedL2).l2Span, log).size;
 }
 
-/** The layout by the tables that are found. `clusterBits`: it is known for certain. `except`: L1 tables that are those of snapshots. */
+/** The layout by the tables that are found. `clusterBits`: it is known for certain. `snapshots`: those that are known. */
 export async function layoutByShape(
   file: Child,
   header: SalvagedHeader,
@@ -133,7 +144,7 @@ export async function layoutByShape(
   clusterBits: number | null,
   log: SalvageLog,
   progress: (done: number) => void,
-  except: ReadonlySet<number> = new Set(),
+  snapshots: KnownSnapshots,
 ): Promise<Layout> {
   const bits = hints.clusterSize === undefined ? clusterBits : Math.log2(hints.clusterSize);
   const scan = await findTables(file, bits, header.hasExtendedL2, progress);
@@ -143,10 +154,10 @@ export async function layoutByShape(
     scan.l1 = (await findTables(file, bits, true, progress)).l1;
     if (scan.l1.length > 0) {
       log.assumptions.push('The L2 entries are extended ones, by their shape.');
-      return layoutOf(file, other, hints, bits, scan, log, except);
+      return layoutOf(file, other, hints, bits, scan, log, snapshots);
     }
   }
-  return layoutOf(file, header, hints, bits, scan, log, except);
+  return layoutOf(file, header, hints, bits, scan, log, snapshots);
 }
 
 function layoutOf(
@@ -156,10 +167,12 @@ function layoutOf(
   bits: number | null,
   scan: FoundTables,
   log: SalvageLog,
-  except: ReadonlySet<number>,
+  snapshots: KnownSnapshots,
 ): Layout {
   const extendedL2 = header.hasExtendedL2;
-  const found = scan.l1.filter(({ offset }) => !except.has(offset) && (hints.l1Offset ?? offset) === offset);
+  const found = scan.l1.filter(
+    ({ offset }) => !snapshots.some((one) => one.l1Offset === offset) && (hints.l1Offset ?? offset) === offset,
+  );
   const [first] = found;
   // That of the header, unless another one reaches far more: it may be a snapshot's.
   const own = found.find(({ offset, score }) => offset === header.l1Offset && score * 2 >= first.score);
@@ -181,8 +194,10 @@ function layoutOf(
       );
     }
   }
+  const mayBeSnapshot =
+    header.isFound && hints.l1Offset === undefined && best !== own && snapshots.length < header.snapshots.count;
   const { entries, size } = sizeByShape(best.entries, best.clusterBits, header, hints, log);
-  return { clusterBits: best.clusterBits, extendedL2, l1Offset: best.offset, entries, size, scan };
+  return { clusterBits: best.clusterBits, extendedL2, l1Offset: best.offset, entries, size, mayBeSnapshot, scan };
 }
 
 /** Entries of the L1 table and the size of the disk, where the last entry in use is `used`. */
@@ -229,8 +244,8 @@ function layoutWithoutL1(
   log: SalvageLog,
 ): Layout {
   const clusterBits = bits ?? header.clusterBits;
-  const size = hints.size ?? header.size;
   const extendedL2 = header.hasExtendedL2;
+  const { size } = clusterBits === null ? { size: null } : sizeByShape(0, clusterBits, header, hints, log);
   if (clusterBits === null || size === null || needs(size, clusterBits, extendedL2) > MAX_L1_ENTRIES) {
     const what = header.isFound ? 'The header is damaged' : 'There is no qcow2 header';
     const reason = `${what}, and no L1 table was found by its shape`;
@@ -238,8 +253,16 @@ function layoutWithoutL1(
   }
   const offset = hints.l1Offset ?? header.l1Offset;
   if (offset !== null && isPlaced(offset, clusterBits, file)) {
-    return { clusterBits, extendedL2, size, l1Offset: offset, entries: needs(size, clusterBits, extendedL2), scan };
+    return {
+      clusterBits,
+      extendedL2,
+      size,
+      l1Offset: offset,
+      entries: needs(size, clusterBits, extendedL2),
+      mayBeSnapshot: false,
+      scan,
+    };
   }
   log.notes.push('The L1 table is lost, and none was found by its shape.');
-  return { clusterBits, extendedL2, size, l1Offset: null, entries: 0, scan };
+  return { clusterBits, extendedL2, size, l1Offset: null, entries: 0, mayBeSnapshot: false, scan };
 }

@@ -4,7 +4,6 @@ import { type OutsideUse, withLink } from '../../../block/child.js';
 import type { OpenRequest, SalvageOrder } from '../../../block/registry.js';
 import { SalvageLog } from '../../../block/salvage.js';
 import { PERM_ALL, Perm } from '../../../block/types.js';
-import { viewBe64, viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundDown } from '../../../util/numbers.js';
 import { formatSize } from '../../../util/size.js';
@@ -15,16 +14,12 @@ import { type EntryRules, entryBytes } from './salvage-entries.js';
 import { areaOf, type SalvagedHeader } from './salvage-header.js';
 import { type Layout, layoutByShape } from './salvage-layout.js';
 import type { SalvagedNode } from './salvage-node.js';
-import { exactSize } from './salvage-read.js';
+import { eachTableCluster, exactSize } from './salvage-read.js';
 import { SalvagedRefcounts } from './salvage-refcounts.js';
 import { Survey } from './salvage-survey.js';
 import { TableReader } from './salvage-tables.js';
 import { type Snapshot, tableBytes } from './snapshot-table.js';
 import { MAX_L1_BYTES, makeGeometry, SECTOR } from './types.js';
-
-/** In the extension of persistent bitmaps. */
-const BITMAPS = { bytes: 24, directoryBytes: 8, directoryOffset: 16 } as const;
-const MAX_DIRECTORY_BYTES = 64 << 20;
 
 /** What is known of the image before its tables are looked into. */
 export interface FoundImage {
@@ -66,9 +61,8 @@ async function survey(
   let begun = await begin(node, header, layout, snapshots, encryption, order);
   const { used, good } = begun.survey.entries;
   if (used > 0 && good === 0 && layout.scan === null && hints.l1Offset === undefined && hints.snapshot === undefined) {
-    const others = new Set<number>(snapshots.map(({ l1Offset }) => l1Offset));
     const looked = (done: number): void => order.onSurvey(done, link.length);
-    const other = await layoutByShape(link, header, hints, layout.clusterBits, log, looked, others);
+    const other = await layoutByShape(link, header, hints, layout.clusterBits, log, looked, snapshots);
     if (other.l1Offset !== null && other.l1Offset !== layout.l1Offset) {
       layout = other;
       log.forgetRanges();
@@ -84,6 +78,7 @@ async function survey(
   await surveyed.judgeEntries((done, total) => order.onSurvey(done, total));
   await surveyed.findOrphans((done) => order.onSurvey(done, link.length));
   if (isBackingLost) await surveyed.loseAbsent();
+  if (layout.mayBeSnapshot) log.doubtful.add(0, size, 'perhaps-snapshot', layout.l1Offset ?? -1);
   node.showDisk({ ...disk, l1: surveyed.l1, encryption }, size);
 }
 
@@ -104,12 +99,14 @@ async function begin(
     if (offset > 0 && offset < end) claims.metadata.addBytes(offset, end, geometry.clusterSize);
   };
   claims.metadata.add(0);
-  mark(layout.l1Offset ?? 0, layout.entries * 8);
-  if (encryption?.region != null) mark(encryption.region.offset, encryption.region.length);
+  const needed = layout.size === null ? layout.entries : Math.ceil(layout.size / geometry.l2Span);
+  mark(layout.l1Offset ?? 0, Math.min(layout.entries, needed) * 8);
+  if (encryption?.region != null) mark(encryption.region.offset, luksBytes(encryption));
   if (snapshots.length > 0) mark(header.snapshots.offset, tableBytes(snapshots));
-  for (const { l1Offset, l1Size } of snapshots) if (l1Size <= MAX_L1_BYTES / 8) mark(l1Offset, l1Size * 8);
-  const directory = bitmapDirectory(header);
-  if (directory !== null) mark(directory.offset, directory.length);
+  for (const { l1Offset, l1Size, diskSize, vmStateSize } of snapshots) {
+    const most = Math.min(l1Size, MAX_L1_BYTES / 8, Math.ceil((diskSize + vmStateSize) / geometry.l2Span) + 1);
+    await eachTableCluster(file, geometry.clusterSize, l1Offset, most * 8, true, (offset) => mark(offset, 1));
+  }
   const refcounts = await SalvagedRefcounts.load(file, geometry, header.refcountTable, claims);
   const end = await exactSize(file);
   const rules: EntryRules = {
@@ -126,7 +123,7 @@ async function begin(
     isExternal: header.isExternal,
   };
   const tables = new TableReader(file, geometry.clusterSize, entryBytes(rules), end);
-  const countsAll = header.isFound && header.snapshots.count === 0 && directory === null;
+  const countsAll = header.isFound && header.snapshots.count === 0 && !hasBitmaps(header);
   const image = { file, end, geometry, rules, claims, refcounts, isDirty: header.isDirty, tables, log, countsAll };
   let { size } = layout;
   if (size === null) {
@@ -143,13 +140,14 @@ async function begin(
   return { survey: surveyed, size, disk: { geometry, rules, claims, tables, codecs } };
 }
 
-/** Where the directory of persistent bitmaps lies; null where there is none. */
-function bitmapDirectory({ extensions }: SalvagedHeader): { offset: number; length: number } | null {
-  const data = extensions.find(({ type }) => type === Extension.bitmaps)?.data;
-  if (data === undefined || data.length < BITMAPS.bytes) return null;
-  const view = viewOf(data);
-  const [length, offset] = [viewBe64(view, BITMAPS.directoryBytes), viewBe64(view, BITMAPS.directoryOffset)];
-  return length <= MAX_DIRECTORY_BYTES && Number.isSafeInteger(offset) ? { offset, length } : { offset: 0, length: 0 };
+function hasBitmaps({ extensions }: SalvagedHeader): boolean {
+  return extensions.some(({ type }) => type === Extension.bitmaps);
+}
+
+/** Bytes of the LUKS header, by what it says itself, too. */
+function luksBytes({ region, info }: ImageEncryption): number {
+  const said = info();
+  return Math.min(region?.length ?? 0, said.format === 'luks' ? said['payload-offset'] : 0);
 }
 
 /** The encryption that the header says; where there is no header, the one that the caller names a secret for. */

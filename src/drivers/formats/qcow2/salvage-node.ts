@@ -190,7 +190,7 @@ export class SalvagedNode extends FormatNode {
   }
 
   protected override async doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
-    if (this.#raw !== null) return status(length, 'data');
+    if (this.#raw !== null) return this.#rawStatus(this.#raw, offset, length);
     const first = await this.#runAt(offset, length);
     const backing = this.cow?.length ?? 0;
     if (first.kind === 'absent') {
@@ -198,6 +198,18 @@ export class SalvagedNode extends FormatNode {
       return { ...status(Math.min(first.length, backing - offset), 'data'), allocated: false, data: false };
     }
     return status(first.length, isData(first.kind) ? 'data' : 'zero');
+  }
+
+  async #rawStatus(content: Child, offset: number, length: number): Promise<BlockStatus> {
+    if (offset >= content.length) return status(length, 'zero');
+    const there = Math.min(length, content.length - offset);
+    try {
+      const found = await content.blockStatus(offset, there);
+      return status(found.length, found.zero ? 'zero' : 'data');
+    } catch (error) {
+      refuseToGoOn(error);
+      return status(there, 'data');
+    }
   }
 
   /** The run at `offset`, up to the end of its L2 table at most. */

@@ -48,7 +48,7 @@ async function load(node: SalvagedNode, file: BlockNode, request: Request, order
   const looked = (done: number): void => order.onSurvey(done, file.length);
   const snapshots = await readSnapshots(link, header, order);
   const layout = layoutOf(
-    await findLayout(link, header, hints, log, looked),
+    await findLayout(link, header, hints, log, looked, snapshots),
     pickSnapshot(snapshots, order, file),
     file,
   );
@@ -70,11 +70,12 @@ async function readHeader(link: Child, { log }: SalvageOrder): Promise<SalvagedH
 /** The internal snapshots; none where their table cannot be read. */
 async function readSnapshots(link: Child, header: SalvagedHeader, { log }: SalvageOrder): Promise<Snapshot[]> {
   const { offset, count } = header.snapshots;
-  if (count === 0) return [];
+  // At offset 0 there is the header, which can be read as a snapshot.
+  if (count === 0 || offset === 0) return [];
   try {
     return await readSnapshotTable(new ImageFile(() => link), areaOf(header, header.extensions).header);
   } catch (error) {
-    if (offset > 0) log.notes.push(`The table of internal snapshots cannot be read: ${toBlockError(error).reason}.`);
+    log.notes.push(`The table of internal snapshots cannot be read: ${toBlockError(error).reason}.`);
     return [];
   }
 }

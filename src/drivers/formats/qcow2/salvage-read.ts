@@ -1,8 +1,11 @@
 // Reads of a file of which parts cannot be read: a read that fails is halved, down to a sector, which is zeroes then.
 
 import type { Child } from '../../../block/child.js';
+import { viewOf } from '../../../util/bytes.js';
 import { toBlockError } from '../../../util/errors.js';
 import { roundUp } from '../../../util/numbers.js';
+import { isCopied } from './l2-codec.js';
+import { judgePointer } from './salvage-entries.js';
 import { SECTOR } from './types.js';
 
 /** Called for each part of the buffer that could not be read: [from, to), in bytes of the buffer. */
@@ -47,6 +50,39 @@ async function readPart(
     const middle = from + roundUp((to - from) / 2, SECTOR);
     await readPart(file, offset, buffer, from, middle, lose);
     await readPart(file, offset, buffer, middle, to, lose);
+  }
+}
+
+/**
+ * Calls `found` with the offset of each cluster of a table of `bytes` bytes at `offset` in which more entries point to clusters of the file than do not: its
+ * length is not to be trusted, and what lies behind it may be data. `hasFlags`: entries may have the copied flag, as those of a refcount table have not.
+ */
+export async function eachTableCluster(
+  file: Child,
+  clusterSize: number,
+  offset: number,
+  bytes: number,
+  hasFlags: boolean,
+  found: (offset: number, cluster: Uint8Array) => void,
+): Promise<void> {
+  const end = Math.min(offset + bytes, file.length);
+  if (offset <= 0 || offset % clusterSize !== 0) return;
+  for (let at = offset; at < end; at += clusterSize) {
+    const cluster = new Uint8Array(Math.min(clusterSize, end - at) & ~7);
+    await readWhatCan(file, at, cluster, () => undefined);
+    const view = viewOf(cluster);
+    let [good, bad] = [0, 0];
+    for (let entry = 0; entry < cluster.length; entry += 8) {
+      const { host, reason, isOdd } = judgePointer(
+        view.getUint32(entry),
+        view.getUint32(entry + 4),
+        clusterSize,
+        file.length,
+      );
+      if (reason !== null || isOdd || (!hasFlags && isCopied(view.getUint32(entry)))) bad++;
+      else if (host > 0) good++;
+    }
+    if (good > bad) found(at, cluster);
   }
 }
 

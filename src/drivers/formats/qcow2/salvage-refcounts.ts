@@ -6,7 +6,7 @@ import { viewOf } from '../../../util/bytes.js';
 import { blockPointerTarget, POINTER_BYTES } from './pointer-codec.js';
 import { getRefcount } from './refcount-codec.js';
 import type { Claims } from './salvage-claims.js';
-import { readWhatCan } from './salvage-read.js';
+import { eachTableCluster, readWhatCan } from './salvage-read.js';
 import { type Geometry, MAX_REFCOUNT_TABLE_BYTES } from './types.js';
 
 /** Blocks that are kept. */
@@ -37,25 +37,15 @@ export class SalvagedRefcounts {
   ): Promise<SalvagedRefcounts> {
     const { clusterSize } = geometry;
     const length = Math.min(place.clusters * clusterSize, MAX_REFCOUNT_TABLE_BYTES);
-    const isPlaced = place.offset > 0 && place.offset % clusterSize === 0 && place.offset < file.length;
-    const table = new Uint8Array(isPlaced ? Math.min(length, file.length - place.offset) & ~7 : 0);
-    await readWhatCan(file, place.offset, table, () => undefined);
+    const there = Math.min(length, file.length - place.offset) & ~7;
+    const table = new Uint8Array(Math.max(0, there));
+    await eachTableCluster(file, clusterSize, place.offset, table.length, false, (offset, cluster) => {
+      table.set(cluster, offset - place.offset);
+      claims.metadata.add(offset / clusterSize);
+    });
     const refcounts = new SalvagedRefcounts(file, geometry, table);
-    if (!refcounts.#isTable()) return new SalvagedRefcounts(file, geometry, new Uint8Array(0));
-    claims.metadata.addBytes(place.offset, place.offset + table.length, clusterSize);
     await refcounts.#claimBlocks(claims);
     return refcounts;
-  }
-
-  /** More of its entries point to clusters of the file than do not. */
-  #isTable(): boolean {
-    let [good, bad] = [0, 0];
-    for (let index = 0; index < this.#table.byteLength / POINTER_BYTES; index++) {
-      const target = this.#targetOf(index);
-      if (target === null) bad++;
-      else if (target > 0) good++;
-    }
-    return good > bad;
   }
 
   /** Null: the entry is none that a table has. */

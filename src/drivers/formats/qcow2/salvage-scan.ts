@@ -330,5 +330,5 @@ function reachedBy(table: DataView, candidates: Candidates): Part | null {
     if (isCopied(high)) copied++;
     targets.set(host, count);
   }
-  return targets.size > misses ? { entries, copied, targets } : null;
+  return targets.size > 0 && targets.size >= misses ? { entries, copied, targets } : null;
 }

@@ -11,7 +11,7 @@ import type { Child } from '../../../block/child.js';
 import type { SalvageHints, SalvageLog, SalvageReason } from '../../../block/salvage.js';
 import { viewOf } from '../../../util/bytes.js';
 import { isCopied } from './l2-codec.js';
-import type { Claims } from './salvage-claims.js';
+import { type Claims, ClusterSet } from './salvage-claims.js';
 import { type EntryRules, entryBytes, judgePointer, Verdict } from './salvage-entries.js';
 import { type LosePart, readWhatCan } from './salvage-read.js';
 import type { SalvagedRefcounts } from './salvage-refcounts.js';
@@ -54,9 +54,13 @@ export class Survey {
   readonly #verdict = new Verdict();
   /** L1 indexes whose tables have no entry that points anywhere. */
   readonly #emptyTables: number[] = [];
+  readonly #seen = new ClusterSet();
   /** L2 tables that several L1 entries point to, and how many do. */
   readonly #users = new Map<number, number>();
   #hasConflicts = false;
+  /** Clusters that an L1 entry has for a table, and that have not the shape of one. */
+  readonly #rejected: number[] = [];
+  #counted = { areRight: false, unreferenced: 0 };
   /** L1 entries that have any bit set, and those of them that lead to a table. */
   readonly entries = { used: 0, good: 0 };
 
@@ -113,13 +117,15 @@ export class Survey {
     const { claims, geometry, rules, tables } = this.#image;
     const shape = (await tables.load(host)).shape(rules, this.#verdict);
     if (shape === 'no') {
+      if (this.#rejected.length < MAX_ORPHANS) this.#rejected.push(host / geometry.clusterSize);
       this.#loseSpan(index, 'no-table', host);
       return;
     }
     this.l1[index] = host;
     if (shape === 'yes') this.entries.good++;
     if (shape === 'empty') this.#emptyTables.push(index);
-    else if (!claims.tables.add(host / geometry.clusterSize)) this.#users.set(host, 1);
+    else claims.tables.add(host / geometry.clusterSize);
+    if (!this.#seen.add(host / geometry.clusterSize)) this.#users.set(host, 1);
     if (isOdd) this.#doubtSpan(index, 'reserved-bits', host);
   }
 
@@ -161,10 +167,15 @@ export class Survey {
     const { claims, geometry } = this.#image;
     for (const index of this.#emptyTables) {
       const cluster = this.l1[index] / geometry.clusterSize;
-      if (claims.data.has(cluster) || claims.compressed.has(cluster))
+      if (claims.data.has(cluster) || claims.compressed.has(cluster)) {
+        // Nobody knows whether the table is right, or the entry that has data there.
         this.#loseSpan(index, 'table-overlap', this.l1[index]);
-      else claims.tables.add(cluster);
+        claims.shared.add(cluster);
+      } else claims.tables.add(cluster);
     }
+    // It may be a damaged table, or the L1 entry may be damaged.
+    for (const cluster of this.#rejected) if (claims.data.has(cluster)) claims.shared.add(cluster);
+    this.#counted = await this.#compareRefcounts();
     if (claims.shared.count > 0 || this.#hasConflicts) {
       await this.#eachTable((index, table) => this.#doubtShared(index, table));
     }
@@ -273,7 +284,7 @@ export class Survey {
       const isShared = claims.shared.has(cluster);
       if (!isShared && !claims.compressed.has(cluster)) continue;
       // Where there are snapshots, a refcount may be theirs.
-      const counts = isShared && countsAll && !claims.compressed.has(cluster);
+      const counts = isShared && this.#counted.areRight && countsAll && !claims.compressed.has(cluster);
       const refcount = counts ? await refcounts.get(cluster) : null;
       if (refcount === null || refcount < 2) this.#doubt(index, slot, 'shared', host);
     }
@@ -285,7 +296,7 @@ export class Survey {
    */
   async findOrphans(progress: (done: number) => void): Promise<void> {
     const { log, countsAll, geometry } = this.#image;
-    const counted = await this.#compareRefcounts();
+    const counted = this.#counted;
     const tables = await this.#orphansAmong(counted.areRight, progress);
     if (counted.areRight && countsAll) log.unreferencedClusters = counted.unreferenced - tables;
     if (log.orphans.length === 0) return;
