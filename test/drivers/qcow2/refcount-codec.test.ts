@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import {
   countRefcounts,
-  fillRefcountOnes,
+  fillRefcounts,
   getRefcount,
   scanRefcounts,
   setRefcount,
@@ -19,7 +19,7 @@ describe('qcow2: refcounts in a block', () => {
       const view = viewOf(block);
       const max = order >= 5 ? 2 ** 31 : 2 ** (2 ** order) - 1;
       setRefcount(view, order, 3, max);
-      fillRefcountOnes(block, order, 10, 5);
+      fillRefcounts(block, order, 10, 5, 1);
       setRefcount(view, order, entries - 1, 1);
       expect([2, 3, 4, 10, 14, 15, entries - 1].map((index) => getRefcount(view, order, index))).to.deep.equal([
         0,

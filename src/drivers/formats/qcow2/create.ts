@@ -7,7 +7,7 @@ import type { NewVolume } from '../luks/volume.js';
 import { cryptPlace, type Layout, place, planQcow2, preallocationOf, type Qcow2CreateOptions } from './create-plan.js';
 import { makeL2Codec } from './l2-extended.js';
 import { POINTER_BYTES, putPointer } from './pointer-codec.js';
-import { fillRefcountOnes } from './refcount-codec.js';
+import { fillRefcounts } from './refcount-codec.js';
 
 /** A table is written in pieces of at most so many bytes. */
 const CHUNK_BYTES = 1 << 20;
@@ -81,7 +81,7 @@ async function writeRefcounts(file: Child, layout: Layout): Promise<void> {
     const entries = blocks * blockEntries;
     const used = Math.min(entries, total - done * blockEntries);
     if (used < entries) chunk.fill(0);
-    fillRefcountOnes(chunk, refcountOrder, 0, used);
+    fillRefcounts(chunk, refcountOrder, 0, used, 1);
     await file.write((1 + layout.tableClusters + done) * clusterSize, chunk.subarray(0, blocks * clusterSize));
   }
 }

@@ -4,6 +4,7 @@
 //   entry   normal 5 | normal 6 | normal 7 | normal 9, copied | normal 10, copied | zeroes
 //   run     3 ............................ | 2 ................................. | 1
 
+import { PART_ITEMS } from '../../../util/parts.js';
 import type { L2Codec } from './l2-codec.js';
 import { L2_ENTRY_BYTES } from './types.js';
 
@@ -13,20 +14,27 @@ import { L2_ENTRY_BYTES } from './types.js';
  */
 export function hostRun(codec: L2Codec, table: DataView, slot: number, max: number, clusterBits: number): number {
   // The second word of an extended entry must be judged, too.
-  return codec.entryBytes === L2_ENTRY_BYTES ? runIn(table, slot, max | 0, clusterBits) : 1;
+  if (codec.entryBytes !== L2_ENTRY_BYTES) return 1;
+  const high = table.getInt32(slot * L2_ENTRY_BYTES);
+  const low = table.getInt32(slot * L2_ENTRY_BYTES + 4);
+  // Up to where the low word overflows.
+  const most = Math.min(max, ((~low >>> 0) >>> clusterBits) + 1) | 0;
+  let count = 1;
+  for (let part = count; count === part && part < most; part = Math.min(most, part + PART_ITEMS)) {
+    const first = (low + (part << clusterBits)) | 0;
+    count = part + runIn(table, slot + part, Math.min(PART_ITEMS, most - part), high, first, 1 << clusterBits);
+  }
+  return count;
 }
 
-// Nothing but small integers: a walk over a table of 64 KiB takes some 10 us.
-function runIn(table: DataView, slot: number, max: number, clusterBits: number): number {
-  let at = slot * L2_ENTRY_BYTES;
-  const high = table.getInt32(at);
-  let low = table.getInt32(at + 4);
-  // Up to where the low word overflows.
-  const most = Math.min(max, ((~low >>> 0) >>> clusterBits) + 1);
-  const end = at + most * L2_ENTRY_BYTES;
-  do {
-    at += L2_ENTRY_BYTES;
-    low = (low + (1 << clusterBits)) | 0;
-  } while (at < end && table.getInt32(at + 4) === low && table.getInt32(at) === high);
-  return ((at >> 3) - slot) | 0;
+/** How many entries from `slot` on, `most` at most, have the words `high` and `low`, which grows by `step`. */
+function runIn(table: DataView, slot: number, most: number, high: number, low: number, step: number): number {
+  let next = low;
+  let count = 0;
+  for (let at = slot * L2_ENTRY_BYTES; count < most; at += L2_ENTRY_BYTES) {
+    if (table.getInt32(at + 4) !== next || table.getInt32(at) !== high) break;
+    next = (next + step) | 0;
+    count++;
+  }
+  return count;
 }

@@ -47,20 +47,20 @@ export function setRefcount(view: DataView, order: number, index: number, value:
   }
 }
 
-const ONE_16 = new Uint16Array(new Uint8Array([0, 1]).buffer)[0];
-
-/** Sets `count` refcounts from `start` to one. */
-export function fillRefcountOnes(block: Uint8Array, order: number, start: number, count: number): void {
-  if (order === 4 && block.byteOffset % 2 === 0) {
-    new Uint16Array(block.buffer, block.byteOffset, block.length / 2).fill(ONE_16, start, start + count);
-    return;
-  }
-  if (order === 3) {
-    block.fill(1, start, start + count);
-    return;
-  }
+/** Sets `count` refcounts from `start` on to `value`. */
+export function fillRefcounts(block: Uint8Array, order: number, start: number, count: number, value: number): void {
   const view = viewOf(block);
-  for (let i = start; i < start + count; i++) setRefcount(view, order, i, 1);
+  if (order < 3) {
+    for (let i = start; i < start + count; i++) setRefcount(view, order, i, value);
+    return;
+  }
+  if (count === 0) return;
+  setRefcount(view, order, start, value);
+  const bytes = 1 << (order - 3);
+  for (let done = 1; done < count; done *= 2) {
+    const end = start + Math.min(done, count - done);
+    block.copyWithin((start + done) * bytes, start * bytes, end * bytes);
+  }
 }
 
 /** First index in [from, limit) whose refcount is zero (`free`) or is not (`!free`); `limit` where there is none. */

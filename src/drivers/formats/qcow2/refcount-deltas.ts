@@ -6,8 +6,9 @@
 //   becomes one?  n  y  - n     | -                  |        once the stored refcounts were read (`settle`)
 
 import type { BlockError } from '../../../util/errors.js';
+import { PART_ITEMS } from '../../../util/parts.js';
 import type { Qcow2Image } from './image.js';
-import { getRefcount, setRefcount } from './refcount-codec.js';
+import { fillRefcounts, getRefcount, setRefcount } from './refcount-codec.js';
 import type { ClusterIndex } from './types.js';
 
 const PAGE_CLUSTERS = 32768;
@@ -41,7 +42,9 @@ export class RefcountDeltas {
       const { changes } = this.#pageIndex === index && this.#page !== null ? this.#page : this.#makePage(index);
       const from = at - index * PAGE_CLUSTERS;
       const to = Math.min(PAGE_CLUSTERS, from + end - at);
-      for (let slot = from; slot < to; slot++) changes[slot] += change;
+      for (let slot = from; slot < to; slot += PART_ITEMS) {
+        addTo(changes, slot, Math.min(to, slot + PART_ITEMS), change);
+      }
       at += to - from;
     }
   }
@@ -86,10 +89,12 @@ export class RefcountDeltas {
 
   /** Indexes of the refcount blocks with refcounts that change, ascending. */
   blocks(): number[] {
-    const { blockEntries } = this.#image.geometry;
+    const { geometry, memory } = this.#image;
+    const { blockEntries } = geometry;
     const found = new Set<number>();
     for (const index of this.#ascending()) {
       const { changes } = this.#pages.get(index)!;
+      if (memory.isZero(bytesOf(changes))) continue;
       for (let at = firstChange(changes, 0); at < PAGE_CLUSTERS; ) {
         const block = Math.floor((index * PAGE_CLUSTERS + at) / blockEntries);
         found.add(block);
@@ -119,20 +124,40 @@ export class RefcountDeltas {
       const before = at - start - from;
       at += to - from;
       if (page === undefined) continue;
-      const { changes, ones } = page;
-      for (let slot = from; slot < to; slot++) {
-        const change = changes[slot];
-        if (change === 0) continue;
-        const was = getRefcount(view, refcountOrder, before + slot);
-        const after = was + change;
-        if (after > refcountMax) throw this.#overflow(start + before + slot);
-        // What somebody refers to is counted already; what was referred to as often as that is freed.
-        if (was === 0 || after < 0) throw this.#tooLow(start + before + slot, was);
-        setRefcount(view, refcountOrder, before + slot, after);
-        ones[slot] = after === 1 ? 1 : 0;
-        if (after === 0) free?.((start + before + slot) as ClusterIndex);
+      for (let slot = from, end = from; slot < to; slot = end) {
+        const alike = this.#alike(page.changes, slot, to, view, before);
+        end = Math.min(to, slot + Math.max(alike, PART_ITEMS));
+        // Where all have changed alike, and were alike, the first one tells.
+        const part = alike > PART_ITEMS ? slot + 1 : end;
+        const wrong = settlePart(page, view, refcountOrder, refcountMax, before, slot, part);
+        if (wrong >= 0) {
+          const refcount = getRefcount(view, refcountOrder, before + wrong);
+          const cluster = start + before + wrong;
+          throw page.changes[wrong] > 0 && refcount > 0 ? this.#overflow(cluster) : this.#tooLow(cluster, refcount);
+        }
+        if (part < end && page.changes[slot] !== 0) {
+          const after = getRefcount(view, refcountOrder, before + slot);
+          fillRefcounts(bytesOf(view), refcountOrder, before + slot, end - slot, after);
+          page.ones.fill(page.ones[slot], slot, end);
+        }
+        const hasFreed = part === end || getRefcount(view, refcountOrder, before + slot) === 0;
+        if (free !== undefined && hasFreed) freePart(page, view, refcountOrder, before, slot, end, start, free);
       }
     }
+  }
+
+  /** How many changes from `slot` on, before `to`, are alike, of refcounts that are. Not more than one where refcounts are narrower than a byte. */
+  #alike(changes: Int32Array, slot: number, to: number, view: DataView, before: number): number {
+    const { memory, geometry } = this.#image;
+    if (geometry.refcountOrder < 3) return 1;
+    const equal = (bytes: Uint8Array, from: number, end: number, width: number): number => {
+      const tail = bytes.subarray((from + 1) * width, end * width);
+      const differing = memory.firstDifference(bytes.subarray(from * width, (end - 1) * width), tail);
+      return differing < 0 ? end - from : Math.floor(differing / width) + 1;
+    };
+    const count = equal(bytesOf(changes), slot, to, changes.BYTES_PER_ELEMENT);
+    const first = before + slot;
+    return count > PART_ITEMS ? equal(bytesOf(view), first, first + count, geometry.refcountBits / 8) : count;
   }
 
   #overflow(cluster: number): BlockError {
@@ -165,9 +190,75 @@ function visitPage(
   const isCopied = copied ? 1 : 0;
   for (let at = from; at < to; ) {
     const after = changes[at] === 0 ? isCopied : ones[at];
-    let end = at + 1;
-    while (end < to && (changes[end] === 0 ? isCopied : ones[end]) === after) end++;
+    let end = at;
+    for (let part = end; end === part && part < to; part = Math.min(to, part + PART_ITEMS)) {
+      end = alikeUntil(changes, ones, part, Math.min(to, part + PART_ITEMS), isCopied, after);
+    }
     visit((start + at) as ClusterIndex, end - at, after === 1);
     at = end;
   }
+}
+
+function addTo(changes: Int32Array, from: number, to: number, change: number): void {
+  for (let slot = from; slot < to; slot++) changes[slot] += change;
+}
+
+/**
+ * Changes the refcounts of [from, to) in a page, of which the first one is `before` entries behind that of the block, which may be negative. Returns the index of one that
+ * cannot be changed, -1 for none. What somebody refers to is counted already, so that its refcount is 1 or more.
+ */
+function settlePart(
+  { changes, ones }: Page,
+  view: DataView,
+  order: number,
+  max: number,
+  before: number,
+  from: number,
+  to: number,
+): number {
+  for (let slot = from; slot < to; slot++) {
+    const change = changes[slot];
+    if (change === 0) continue;
+    const was = getRefcount(view, order, before + slot);
+    const after = was + change;
+    if (was === 0 || after < 0 || after > max) return slot;
+    setRefcount(view, order, before + slot, after);
+    ones[slot] = after === 1 ? 1 : 0;
+  }
+  return -1;
+}
+
+/** Calls `free` for those of [from, to) that have changed to 0; `start`: the first cluster of the block. */
+function freePart(
+  { changes }: Page,
+  view: DataView,
+  order: number,
+  before: number,
+  from: number,
+  to: number,
+  start: number,
+  free: (cluster: ClusterIndex) => void,
+): void {
+  for (let slot = from; slot < to; slot++) {
+    if (changes[slot] >= 0 || getRefcount(view, order, before + slot) !== 0) continue;
+    free((start + before + slot) as ClusterIndex);
+  }
+}
+
+/** The end of the flags from `from` on, up to `to`, that are `after`. */
+function alikeUntil(
+  changes: Int32Array,
+  ones: Uint8Array,
+  from: number,
+  to: number,
+  isCopied: number,
+  after: number,
+): number {
+  let at = from;
+  while (at < to && (changes[at] === 0 ? isCopied : ones[at]) === after) at++;
+  return at;
+}
+
+function bytesOf(view: ArrayBufferView): Uint8Array {
+  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 }

@@ -11,7 +11,7 @@ import type { Qcow2Image } from './image.js';
 import type { OverlapKind } from './options.js';
 import { overlapMessage } from './overlap.js';
 import { PointerTable } from './pointer-table.js';
-import { fillRefcountOnes } from './refcount-codec.js';
+import { fillRefcounts } from './refcount-codec.js';
 import { reserveEntry } from './table-space.js';
 import {
   type ClusterIndex,
@@ -53,7 +53,7 @@ export async function createBlock(image: Qcow2Image, index: number, at: ClusterI
   if (refcounts.blockSync(index) !== null) return false;
   const block = refcounts.blocks.create(index, offset);
   image.allocation.count++;
-  if (countsItself) fillRefcountOnes(block.bytes, refcountOrder, slot, 1);
+  if (countsItself) fillRefcounts(block.bytes, refcountOrder, slot, 1, 1);
   refcounts.table.set(index, offset, false);
   metadata.add('refcount-block', offset);
   file.takeFresh(offset, offset + clusterSize);
@@ -90,7 +90,7 @@ export async function growTable(image: Qcow2Image, index: number): Promise<void>
   for (let i = 0; i < blockCount; i++) {
     grown.set(old.entries + i, blockOffset(i), false);
     content.fill(0);
-    fillRefcountOnes(content, geometry.refcountOrder, 0, Math.min(blockEntries, total - i * blockEntries));
+    fillRefcounts(content, geometry.refcountOrder, 0, Math.min(blockEntries, total - i * blockEntries), 1);
     await file.write(blockOffset(i), content, 'refblock_alloc_write_blocks');
   }
   await file.write(grown.offset, grown.bytes, 'refblock_alloc_write_table');

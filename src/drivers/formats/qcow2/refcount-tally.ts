@@ -9,7 +9,7 @@ import { type Exact, exact } from '../../../block/finding.js';
 import { viewOf } from '../../../util/bytes.js';
 import { toBlockError } from '../../../util/errors.js';
 import { blockPointerHex, blockPointerTarget, isBlockPointerUnreadable, POINTER_BYTES } from './pointer-codec.js';
-import { fillRefcountOnes, getRefcount } from './refcount-codec.js';
+import { fillRefcounts, getRefcount } from './refcount-codec.js';
 import { type ClusterIndex, type HostOffset, NO_HOST } from './types.js';
 
 /** `stored`: the refcount is this or more. */
@@ -197,7 +197,7 @@ export class RefcountTally {
   #ones(): Uint8Array {
     if (this.#onesBlock === null) {
       this.#onesBlock = new Uint8Array(this.#layout.clusterBytes);
-      fillRefcountOnes(this.#onesBlock, this.#layout.refcountOrder, 0, this.perBlock);
+      fillRefcounts(this.#onesBlock, this.#layout.refcountOrder, 0, this.perBlock, 1);
     }
     return this.#onesBlock;
   }

@@ -16,7 +16,7 @@ import { blockPointerHex, blockPointerTarget } from './pointer-codec.js';
 import { PointerTable } from './pointer-table.js';
 import {
   countRefcounts,
-  fillRefcountOnes,
+  fillRefcounts,
   getRefcount,
   refcountByteRange,
   scanRefcounts,
@@ -181,7 +181,7 @@ export class Refcounts {
       getRefcount(block.view, this.#order, start) === 0 && getRefcount(block.view, this.#order, last) === 0,
       'only free clusters are allocated',
     );
-    fillRefcountOnes(block.bytes, this.#order, start, count);
+    fillRefcounts(block.bytes, this.#order, start, count, 1);
     const [from, to] = refcountByteRange(this.#order, start, count);
     this.blocks.markDirty(block, from, to);
   }
