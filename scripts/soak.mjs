@@ -8,7 +8,7 @@ const SAMPLED = {
   models: ['test/drivers/qcow2/model.test.ts', 'test/drivers/qcow2/structure-crash.test.ts', 'test/jobs/model.test.ts'],
   conformance: ['test/conformance/simulated.test.ts', 'test/conformance/real.test.ts'],
   chains: ['test/interop/chains.test.ts', 'test/interop/chain-jobs.test.ts'],
-  mutations: ['test/interop/mutations.test.ts'],
+  mutation: ['test/mutation/mutation.test.ts'],
   matrix: ['test/interop/matrix.test.ts'],
   'break-off': ['test/break-off/break-off.test.ts'],
   'full-disk': ['test/full-disk/full-disk.test.ts', 'test/sim/full-disk.test.ts'],

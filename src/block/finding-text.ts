@@ -40,6 +40,18 @@ const WORDS: Readonly<Partial<Record<string, (finding: CheckFinding) => string>>
   'beyond-end-of-file': ({ hostOffset, length }) =>
     'ERROR: counting reference for region exceeding the end of the file by one cluster or more: ' +
     `offset 0x${hex(hostOffset)} size 0x${hex(length)}`,
+  'snapshot-incomplete': ({ index }) => `ERROR snapshot table entry ${index} is incomplete`,
+  'snapshot-extra-data': ({ index }) => `ERROR too much extra metadata in snapshot table entry ${index}`,
+  'snapshots-unreadable': ({ index, entries }) =>
+    `ERROR snapshot table: ${entries} entries from ${index} on cannot be read`,
+  'snapshot-l1-unaligned': ({ snapshot, hostOffset }) =>
+    `ERROR snapshot ${snapshot} l1_offset=0x${hex(hostOffset)}: L1 table is not cluster aligned; ` +
+    'snapshot table entry corrupted',
+  'snapshot-l1-too-large': ({ snapshot, entries }) =>
+    `ERROR snapshot ${snapshot} l1_size=0x${hex(entries)}: L1 table is too large; snapshot table entry corrupted`,
+  'snapshot-l1-in-header': ({ snapshot }) =>
+    `ERROR snapshot ${snapshot} l1_offset=0x0: L1 table overlaps with the header; snapshot table entry corrupted`,
+  'bitmap-unreadable': ({ reason }) => `ERROR bitmaps: ${reason}`,
   'refcount-block-outside': ({ index }) => `ERROR refcount block ${index} is outside image`,
   'refcount-block-shared': ({ index, references }) => `ERROR refcount block ${index} refcount=${references}`,
 };

@@ -28,6 +28,11 @@ export function exact(digits: Hex): Exact {
  * - `beyond-end-of-file`: something in use lies behind the end of the file
  * - `refcount-block-outside`: the refcount table points behind the end of the file
  * - `refcount-block-shared`: a refcount block is used for something else, too
+ * - `snapshot-incomplete`: the entry of an internal snapshot lacks fields that the version demands
+ * - `snapshot-extra-data`: the entry of an internal snapshot has more extra data than the limit
+ * - `snapshots-unreadable`: the table of the internal snapshots cannot be read to its end
+ * - `snapshot-l1-unaligned`, `snapshot-l1-too-large`, `snapshot-l1-in-header`: a snapshot's L1 table can be none
+ * - `bitmap-unreadable`: a stored bitmap, or all of them, cannot be read
  */
 export type FindingKind =
   | 'refcount-too-low'
@@ -43,6 +48,13 @@ export type FindingKind =
   | 'beyond-end-of-file'
   | 'refcount-block-outside'
   | 'refcount-block-shared'
+  | 'snapshot-incomplete'
+  | 'snapshot-extra-data'
+  | 'snapshots-unreadable'
+  | 'snapshot-l1-unaligned'
+  | 'snapshot-l1-too-large'
+  | 'snapshot-l1-in-header'
+  | 'bitmap-unreadable'
   | (string & {});
 
 /** One fault of an image's metadata. What is not known, or has no meaning for the kind, is left out. */
@@ -70,6 +82,12 @@ export interface CheckFinding {
   refcount?: Exact;
   /** How often the cluster is referred to: what its refcount should be. */
   references?: number;
+  /** ID and name of an internal snapshot. */
+  snapshot?: string;
+  /** Number of entries: of a table, or those that cannot be read. */
+  entries?: number;
+  /** Why something cannot be read. */
+  reason?: string;
   /** A repair was asked for that is for this. */
   repairs?: true;
 }

@@ -66,15 +66,36 @@ export interface DirectoryPlace {
   length: number;
 }
 
-/** Reads the directory that the header extension names. Rejects with `invalid-image`, `unsupported`, `limit`, `io`. */
+/**
+ * Reads the directory that the header extension names. With `lost`, entries that cannot be read are left out, and it is called with the reason. Rejects with
+ * `invalid-image`, `unsupported`, `limit`, `io`.
+ */
 export async function readDirectory(
   reader: BitmapReader,
   extension: Uint8Array,
+  lost?: (error: unknown) => void,
 ): Promise<{ place: DirectoryPlace; list: StoredBitmap[] }> {
   const { count, place } = decodeExtension(reader, extension);
-  const bytes = await reader.read(place.offset, place.length);
-  if (bytes === null) throw reader.error('invalid-image', 'Bitmap directory is outside of the file');
-  return { place, list: decodeEntries(reader, bytes, count) };
+  const outside = reader.error('invalid-image', 'Bitmap directory is outside of the file');
+  const list: StoredBitmap[] = [];
+  let bytes = await reader.read(place.offset, place.length);
+  if (lost === undefined) {
+    if (bytes === null) throw outside;
+    decodeEntries(reader, bytes, count, list);
+    return { place, list };
+  }
+  if (bytes === null) {
+    lost(outside);
+    // The length is wrong, but the entries may be there.
+    bytes = (await reader.read(place.offset, Math.min(place.length, reader.left(place.offset)))) ?? new Uint8Array(0);
+  }
+  let length = 0;
+  try {
+    decodeEntries(reader, bytes, count, list, { lost, passed: (end) => (length = end) });
+  } catch (error) {
+    lost(error);
+  }
+  return { place: { ...place, length }, list };
 }
 
 function decodeExtension(reader: BitmapReader, extension: Uint8Array): { count: number; place: DirectoryPlace } {
@@ -101,29 +122,45 @@ function decodeExtension(reader: BitmapReader, extension: Uint8Array): { count: 
   return { count, place: { offset, length } };
 }
 
-function decodeEntries(reader: BitmapReader, bytes: Uint8Array, count: number): StoredBitmap[] {
+/** Adds all entries to `list`; with `salvage`, those that can be told from others, but not be used, go to `lost`, and `passed` hears how far it came. */
+function decodeEntries(
+  reader: BitmapReader,
+  bytes: Uint8Array,
+  count: number,
+  list: StoredBitmap[],
+  salvage?: { lost: (error: unknown) => void; passed: (end: number) => void },
+): void {
   const invalid = (message: string): BlockError => reader.error('invalid-image', message);
+  const refuse = (error: unknown): void => {
+    if (salvage === undefined) throw error;
+    salvage.lost(error);
+  };
   const view = viewOf(bytes);
-  const list: StoredBitmap[] = [];
   const names = new Set<string>();
-  for (let at = 0; at < bytes.length; ) {
+  let seen = 0;
+  for (let at = 0; at < bytes.length; seen++) {
     if (at + ENTRY_BYTES > bytes.length) throw invalid('Broken bitmap directory');
-    if (list.length === count) throw invalid('More bitmaps found than specified in header extension');
+    if (seen === count) refuse(invalid('More bitmaps found than specified in header extension'));
+    if (list.length === MAX_BITMAPS) throw invalid('Too many bitmaps');
     const nameBytes = view.getUint16(at + 18);
     const extraBytes = view.getUint32(at + 20);
     const nameAt = at + ENTRY_BYTES + extraBytes;
     const end = roundUp(nameAt + nameBytes, 8);
     if (end > bytes.length) throw invalid('Broken bitmap directory');
     const name = decodeName(bytes.subarray(nameAt, nameAt + nameBytes));
-    const stored = decodeEntry(reader, view, at, name, nameBytes);
-    stored.extra = bytes.slice(at + ENTRY_BYTES, nameAt);
-    if (names.has(name)) throw invalid(`Bitmap already exists: ${name}`);
-    names.add(name);
-    list.push(stored);
+    try {
+      const stored = decodeEntry(reader, view, at, name, nameBytes);
+      stored.extra = bytes.slice(at + ENTRY_BYTES, nameAt);
+      if (names.has(name)) throw invalid(`Bitmap already exists: ${name}`);
+      names.add(name);
+      list.push(stored);
+    } catch (error) {
+      refuse(error);
+    }
     at = end;
+    salvage?.passed(end);
   }
-  if (list.length < count) throw invalid('Less bitmaps found than specified in header extension');
-  return list;
+  if (seen < count) refuse(invalid('Less bitmaps found than specified in header extension'));
 }
 
 function decodeEntry(reader: BitmapReader, view: DataView, at: number, name: string, nameBytes: number): StoredBitmap {

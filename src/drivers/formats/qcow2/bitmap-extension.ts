@@ -34,7 +34,17 @@ export async function setBitmapsExtension(image: Qcow2Image, data: Uint8Array | 
   if (data === null) {
     if (set) await setBit(image, false);
     if (at >= 0) await remove(image, at);
-  } else if (at < 0) await append(image, data);
+    return;
+  }
+  // One that is damaged has no meaning any more: a repair has taken the bit away.
+  if (at >= 0 && image.extensions[at].data.length !== data.length) {
+    await remove(image, at);
+    if (image.extensions.some(({ type }) => type === Extension.bitmaps)) {
+      throw image.error('limit', 'A damaged bitmaps extension is in the way of another one', 'store bitmaps');
+    }
+    return append(image, data);
+  }
+  if (at < 0) await append(image, data);
   else await replace(image, at, data, set);
 }
 

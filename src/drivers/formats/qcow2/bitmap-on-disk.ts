@@ -71,11 +71,12 @@ export class DirectoryOnDisk {
     const { clusterSize } = geometry;
     const regions: { offset: HostOffset; length: number }[] = [];
     if (this.#place !== null) regions.push(this.#place);
-    for (const { stored, places, dropped, spare } of this.#kept) {
-      const { tableOffset: offset, tableEntries } = stored;
-      if (tableEntries > 0) regions.push({ offset, length: tableEntries * POINTER_BYTES });
-      for (const offset of [...offsetsIn(places), ...dropped]) regions.push({ offset, length: clusterSize });
-      for (const cluster of spare.values()) regions.push({ offset: hostOf(cluster, geometry), length: clusterSize });
+    for (const kept of this.#kept) {
+      regions.push(...regionsOf(kept, clusterSize));
+      for (const offset of kept.dropped) regions.push({ offset, length: clusterSize });
+      for (const cluster of kept.spare.values()) {
+        regions.push({ offset: hostOf(cluster, geometry), length: clusterSize });
+      }
     }
     return regions;
   }
@@ -293,4 +294,13 @@ export class DirectoryOnDisk {
   #tableOf({ tableOffset, tableEntries }: StoredBitmap): Run {
     return clustersAt(this.#image, tableOffset, tableEntries * POINTER_BYTES);
   }
+}
+/** The table and the bits of a bitmap, as they are on disk: offsets and lengths in bytes. */
+export function regionsOf(
+  { stored, places }: KeptBitmap,
+  clusterSize: number,
+): { offset: HostOffset; length: number }[] {
+  const { tableOffset, tableEntries } = stored;
+  const table = tableEntries > 0 ? [{ offset: tableOffset, length: tableEntries * POINTER_BYTES }] : [];
+  return [...table, ...offsetsIn(places).map((offset) => ({ offset, length: clusterSize }))];
 }

@@ -38,6 +38,11 @@ export class BitmapReader {
     return offset < this.#file.length && offset + length <= roundUp(this.#file.length, this.clusterSize);
   }
 
+  /** Bytes of the file from `offset` on. */
+  left(offset: HostOffset): number {
+    return Math.max(0, this.#file.length - offset);
+  }
+
   /** Counts `length` bytes as read. Throws `limit`. */
   spend(length: number): void {
     this.#budget -= length;

@@ -8,6 +8,7 @@
 
 import { DirtyBitmap } from '../../../block/bitmap.js';
 import { viewOf } from '../../../util/bytes.js';
+import { BlockError } from '../../../util/errors.js';
 import { type DirectoryPlace, readDirectory, type StoredBitmap } from './bitmap-directory.js';
 import { type BitmapHome, isConsistent, KeptBitmap } from './bitmap-kept.js';
 import { BitmapReader } from './bitmap-reader.js';
@@ -33,6 +34,42 @@ export async function loadBitmaps(
   home: BitmapHome,
   warn: (message: string) => void,
 ): Promise<LoadedBitmaps> {
+  return load(file, { header, extensions }, home, warn);
+}
+
+/** What is left of damaged bitmaps. */
+export interface SalvagedBitmaps extends LoadedBitmaps {
+  /** Why others cannot be read: they are to be given up. */
+  lost: BlockError[];
+}
+
+/** As `loadBitmaps`, of an image that is to be repaired: what cannot be read, or lies behind the end of the file, is left out. Rejects with `io`. */
+export async function salvageBitmaps(
+  file: ImageFile,
+  area: HeaderArea,
+  home: BitmapHome,
+  warn: (message: string) => void,
+): Promise<SalvagedBitmaps> {
+  const lost: BlockError[] = [];
+  const note = (error: unknown): void => {
+    if (!(error instanceof BlockError) || error.code === 'io') throw error;
+    lost.push(error);
+  };
+  try {
+    return { ...(await load(file, area, home, warn, note)), lost };
+  } catch (error) {
+    note(error);
+    return { directory: null, kept: [], lost };
+  }
+}
+
+async function load(
+  file: ImageFile,
+  { header, extensions }: Pick<HeaderArea, 'header' | 'extensions'>,
+  home: BitmapHome,
+  warn: (message: string) => void,
+  lost?: (error: unknown) => void,
+): Promise<LoadedBitmaps> {
   const extension = extensions.find(({ type }) => type === Extension.bitmaps);
   if (extension === undefined) return { directory: null, kept: [] };
   if ((header.autoclearFeatures & Autoclear.bitmaps) === 0n) {
@@ -42,14 +79,26 @@ export async function loadBitmaps(
     return { directory: null, kept: [] };
   }
   const reader = new BitmapReader(file, home.clusterSize, header.size);
-  const { place, list } = await readDirectory(reader, extension.data);
+  const { place, list } = await readDirectory(reader, extension.data, lost);
   const kept: KeptBitmap[] = [];
-  for (const stored of list) kept.push(await loadBitmap(reader, home, stored));
+  for (const stored of list) {
+    try {
+      kept.push(await loadBitmap(reader, home, stored, lost !== undefined));
+    } catch (error) {
+      if (lost === undefined) throw error;
+      lost(error);
+    }
+  }
   return { directory: place, kept };
 }
 
-/** Loads one bitmap. Where its table or bits are beyond the end of the file, the bitmap is inconsistent. */
-async function loadBitmap(reader: BitmapReader, home: BitmapHome, stored: StoredBitmap): Promise<KeptBitmap> {
+/** Loads one bitmap. Where its table or bits are beyond the end of the file, the bitmap is inconsistent; with `whole`, that is an error. */
+async function loadBitmap(
+  reader: BitmapReader,
+  home: BitmapHome,
+  stored: StoredBitmap,
+  whole: boolean,
+): Promise<KeptBitmap> {
   const { name, granularity, auto, tableOffset, tableEntries } = stored;
   const { clusterSize, size } = reader;
   const table = await reader.read(tableOffset, tableEntries * 8);
@@ -62,6 +111,7 @@ async function loadBitmap(reader: BitmapReader, home: BitmapHome, stored: Stored
   }
   const offsets = offsetsIn(places);
   const readable = table !== null && offsets.every((offset) => reader.isInside(offset, clusterSize));
+  if (whole && !readable) throw reader.error('invalid-image', `Bitmap '${name}' is outside of the file`);
   const inconsistent = !isConsistent(stored, readable);
   const enabled = auto && !inconsistent;
   const bitmap = new DirtyBitmap({ name, size, granularity, enabled, persistent: true, inconsistent });

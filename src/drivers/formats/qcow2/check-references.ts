@@ -54,7 +54,7 @@ export class ReferenceCounter {
     if (offset % state.clusterBytes !== 0) {
       state.badEntry({ kind: 'unaligned', table: 'l1', index, hostOffset: offset });
     }
-    if (l1.active) {
+    if (l1.snapshot === null) {
       this.#checkShared(index, offset);
       noteFlag(state, high, offset);
     }
@@ -76,8 +76,9 @@ export class ReferenceCounter {
   }
 
   /** The hot loop: every entry of the L2 table that L1 entry `l1Index` points to. */
-  #countEntries({ active }: L1Table, l1Index: number, table: DataView): void {
+  #countEntries({ snapshot }: L1Table, l1Index: number, table: DataView): void {
     const state = this.#state;
+    const active = snapshot === null;
     const { clusterBytes, codec, first, result } = state;
     const { clusterBits } = state.layout;
     const { entryBytes } = codec;
@@ -129,7 +130,7 @@ export class ReferenceCounter {
       if (expected !== 0 && offset !== expected) fragmented++;
       expected = offset + clusterBytes;
       if (isExternal) {
-        if (!isCopied(high)) this.#uncopied(l1Index, position, high, low);
+        if (active && !isCopied(high)) this.#uncopied(l1Index, position, high, low);
         continue;
       }
       if (offset % clusterBytes !== 0) {

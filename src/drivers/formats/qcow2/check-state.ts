@@ -29,10 +29,33 @@ export interface CheckLayout {
   cryptMethod?: number;
   /** Each cluster lies there where the guest has it. */
   isRaw?: boolean;
-  /** The L1 tables of the internal snapshots. */
-  snapshotL1Tables?: readonly { offset: HostOffset; entries: number }[];
-  /** Other space in use, in bytes: bitmaps. */
-  regions?: readonly { offset: HostOffset; length: number }[];
+  /** The internal snapshots, in the order of their table. */
+  snapshots?: readonly CheckedSnapshot[];
+  /** The table of the snapshots. */
+  snapshotTable?: Region;
+  /** What the bitmaps take. */
+  bitmapRegions?: readonly Region[];
+  /** Set by a repair that gave up bitmaps: where the directory of the others is; null: none are left. */
+  bitmapDirectory?: Region | null;
+  /** Other space in use: the header of the encryption. */
+  regions?: readonly Region[];
+}
+
+/** Space in the file, in bytes. */
+export interface Region {
+  offset: HostOffset;
+  length: number;
+}
+
+/** What a check needs to know of an internal snapshot. Nothing of it is checked. */
+export interface CheckedSnapshot {
+  /** Of its L1 table. */
+  offset: HostOffset;
+  entries: number;
+  /** ID and name. */
+  label: string;
+  /** Its entry has all fields that the version demands. */
+  complete: boolean;
 }
 
 /** Clusters with too many references that are remembered. */
@@ -62,8 +85,10 @@ export interface L1Table {
   offset: HostOffset;
   /** Big-endian. */
   view: DataView<ArrayBuffer>;
-  /** That of the guest's disk as it is now, and not of a snapshot. */
-  active: boolean;
+  /** Entries from this one on are zero. */
+  used: number;
+  /** Index of the snapshot whose table it is; null: it is that of the guest's disk as it is now. */
+  snapshot: number | null;
 }
 
 /** A finding, before its severity is added. */
@@ -138,6 +163,12 @@ export class CheckState {
     const first = Math.floor(offset / clusterBytes) as ClusterIndex;
     const last = Math.floor((offset + size - 1) / clusterBytes);
     for (let cluster = first; cluster <= last; cluster = plus(cluster, 1)) this.addReference(cluster);
+  }
+
+  /** Space beside tables and data. */
+  regions(): Region[] {
+    const { regions = [], bitmapRegions = [], snapshotTable } = this.layout;
+    return [...regions, ...bitmapRegions, ...(snapshotTable === undefined ? [] : [snapshotTable])];
   }
 
   /** A range ends a cluster or more behind the end of the file. */

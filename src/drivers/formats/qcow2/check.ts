@@ -73,7 +73,7 @@ export async function countWindow(
   for (const block of state.tally.unreadable) state.badBlocks.add(block);
   state.reference(0 as HostOffset, clusterBytes);
   for (const l1 of state.l1Tables) await counter.countMapping(l1);
-  for (const { offset, length } of layout.regions ?? []) state.reference(offset, length);
+  for (const { offset, length } of state.regions()) state.reference(offset, length);
   if (!refcounts) return;
   state.reference(layout.refcountTableOffset, layout.refcountTableClusters * clusterBytes);
   counter.countRefcountBlocks();

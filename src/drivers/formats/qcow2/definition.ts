@@ -69,7 +69,7 @@ async function openQcow2(
     shared: PERM_ALL,
   };
   const head = await withLink(file, look, readHeader);
-  const header = parseHeader(head, path);
+  const header = parseHeader(head, path, { forRepair });
   const clusterSize = 2 ** header.clusterBits;
   const area = parseHeaderArea(head.subarray(0, clusterSize), header, path);
   checkFeatures(area, path, !node.readOnly && !forRepair, onlyHeader);

@@ -17,14 +17,16 @@ import { BlockError, toBlockError } from '../../../util/errors.js';
 import { roundDown } from '../../../util/numbers.js';
 import type { SlotPlace } from '../luks/amend.js';
 import { type AmendPlan, amendAfter, amendBefore, planAmend, type Qcow2AmendOptions } from './amend.js';
+import type { DirectoryPlace } from './bitmap-directory.js';
 import { checkNewBitmap } from './bitmap-limits.js';
 import { type BitmapOwner, BitmapStore } from './bitmap-store.js';
-import { loadBitmaps } from './bitmaps.js';
+import { type LoadedBitmaps, loadBitmaps } from './bitmaps.js';
 import { checkQcow2 } from './check.js';
 import type { CheckLayout } from './check-state.js';
 import { type CompactOwner, compactImage } from './compact.js';
 import { writeCompressed } from './compressed-write.js';
 import type { ImageEncryption } from './crypt.js';
+import { type FoundDamage, readDamaged } from './damage.js';
 import { emptyImage } from './empty.js';
 import { checkFeatures } from './features.js';
 import {
@@ -47,10 +49,11 @@ import { prepareMove } from './move.js';
 import { cacheTables, checkOptions, type DriverOptions, discardPolicy, overlapKinds } from './options.js';
 import { readGuest } from './read.js';
 import { repairDirty, repairImage } from './repair-image.js';
+import { checkedSnapshots } from './repair-snapshots.js';
 import { resizeImage } from './resize.js';
 import { SnapshotDesk } from './snapshot-desk.js';
 import { statusOf, statusSync } from './status.js';
-import { type GuestExtent, type GuestOffset, type HostOffset, SECTOR } from './types.js';
+import { type GuestExtent, type GuestOffset, SECTOR } from './types.js';
 import { writeGuest, writeInPlace } from './write.js';
 import { discardGuest, zeroGuest } from './zero.js';
 
@@ -67,6 +70,8 @@ export class Qcow2Node extends FormatNode {
   readonly #encryption: ImageEncryption | null;
   #snapshots: SnapshotDesk;
   #stored: BitmapStore;
+  /** Of an image that was opened to be repaired. */
+  #damage: FoundDamage | null = null;
 
   /**
    * `area` is the parsed and checked header of `file`, `head` the bytes that it was parsed from. `dataFile`: the external data file; null where the image has
@@ -185,12 +190,21 @@ export class Qcow2Node extends FormatNode {
     const { mapping, refcounts } = this.#image;
     await mapping.load();
     await refcounts.load();
-    await this.#snapshots.load();
     const owner = this.#bitmapOwner();
-    const loaded = await loadBitmaps(this.#image.file, this.#area(), owner, this.graph.warn);
+    const loaded = forRepair ? await this.#loadDamaged(owner) : await this.#loadWhole(owner);
     for (const { bitmap } of loaded.kept) this.bitmaps.set(bitmap.name!, bitmap);
     this.#stored = new BitmapStore(this.#image, owner, loaded);
     if (!this.readOnly && !forRepair) await this.#becomeWritable();
+  }
+
+  async #loadWhole(owner: BitmapOwner): Promise<LoadedBitmaps> {
+    await this.#snapshots.load();
+    return loadBitmaps(this.#image.file, this.#area(), owner, this.graph.warn);
+  }
+
+  async #loadDamaged(owner: BitmapOwner): Promise<LoadedBitmaps> {
+    this.#damage = await readDamaged(this.#image, this.#area(), owner, this.graph.warn);
+    return this.#damage.salvaged;
   }
 
   /**
@@ -288,23 +302,48 @@ export class Qcow2Node extends FormatNode {
 
   #checkLayout(): CheckLayout {
     const { data, header, snapshots } = this.#image;
-    const snapshotL1Tables = snapshots.list.map(({ l1Offset, l1Size }) => ({ offset: l1Offset, entries: l1Size }));
     const isRaw = (header.autoclearFeatures & Autoclear.dataFileRaw) !== 0n;
-    return { ...header, isExternal: data.isExternal, isRaw, snapshotL1Tables, regions: this.#regions() };
-  }
-
-  /** What lies in clusters of its own, beside the tables. */
-  #regions(): { offset: HostOffset; length: number }[] {
-    const { snapshots } = this.#image;
     const region = this.#encryption?.region ?? null;
-    const own = region === null ? [] : [region];
-    return [...own, ...this.#stored.regions, { offset: snapshots.offset, length: snapshots.bytes }];
+    return {
+      ...header,
+      isExternal: data.isExternal,
+      isRaw,
+      snapshots: checkedSnapshots(snapshots.list, header.version),
+      snapshotTable: { offset: snapshots.offset, length: snapshots.bytes },
+      bitmapRegions: this.#stored.regions,
+      regions: region === null ? [] : [region],
+    };
   }
 
   #repair(kind: RepairKind, report: (finding: CheckFinding) => void): Promise<RepairResult> {
-    this.checkWritable('repair');
+    return this.alone('repair', () => this.#repairAlone(kind, report));
+  }
+
+  async #repairAlone(kind: RepairKind, report: (finding: CheckFinding) => void): Promise<RepairResult> {
+    const image = this.#image;
+    const found = this.#damage;
+    if (kind === 'leaks' && found !== null && found.error !== null) throw found.error;
+    // Of an image in use, all is on disk then, lowered refcounts, too.
+    for (let times = 0; found === null && times < 2; times++) await image.commit();
     const layout = this.#checkLayout();
-    return repairImage(this.#image, this.primary!, layout, kind, report);
+    const snapshots = kind === 'all' ? { list: image.snapshots.list, gaveUp: false } : undefined;
+    const damage = found ?? { faults: [], error: null, snapshots };
+    const result = await repairImage(image, this.primary!, layout, kind, report, { damage });
+    if (found === null) {
+      await image.renewIndex();
+      await this.#stored.verify();
+      return result;
+    }
+    if (layout.bitmapDirectory !== undefined) this.#keepBitmaps(layout.bitmapDirectory, found.salvaged);
+    this.#damage = null;
+    return result;
+  }
+
+  /** The repair has left `directory`; null: no bitmaps. */
+  #keepBitmaps(directory: DirectoryPlace | null, { kept }: LoadedBitmaps): void {
+    const loaded = { directory, kept: directory === null ? [] : kept };
+    if (directory === null) for (const { bitmap } of kept) this.bitmaps.delete(bitmap.name!);
+    this.#stored = new BitmapStore(this.#image, this.#bitmapOwner(), loaded);
   }
 
   async #prepareAmend(options: Qcow2AmendOptions): Promise<PreparedAmend> {

@@ -152,10 +152,10 @@ function readSize(view: DataView, path: string): number {
 
 /**
  * Decodes the fixed part from the first bytes of the file (at least 104, or what the file has) and checks each field by itself:
- * version, cluster size, refcount width, header length, alignment and size of the tables.
+ * version, cluster size, refcount width, header length, alignment and size of the tables. `forRepair`: there may be more snapshots than the limit.
  * Throws `invalid-image`, and `unsupported` for a version that is not 2 or 3.
  */
-export function parseHeader(head: Uint8Array, path: string): Qcow2Header {
+export function parseHeader(head: Uint8Array, path: string, { forRepair = false } = {}): Qcow2Header {
   if (!hasQcow2Magic(head)) throw invalid(path, 'Image is not in qcow2 format');
   const view = viewOf(head);
   const version = view.getUint32(Field.version);
@@ -185,7 +185,7 @@ export function parseHeader(head: Uint8Array, path: string): Qcow2Header {
     compressionType: 0,
     additional: new Uint8Array(0),
   };
-  checkFields(header, path);
+  checkFields(header, path, forRepair);
   header.size -= header.size % SECTOR;
   if (header.headerLength > head.length) throw invalid(path, 'qcow2 header exceeds the file', Field.headerLength);
   if (header.headerLength > Field.compressionType) header.compressionType = head[Field.compressionType];
@@ -196,7 +196,7 @@ export function parseHeader(head: Uint8Array, path: string): Qcow2Header {
   return header;
 }
 
-function checkFields(header: Qcow2Header, path: string): void {
+function checkFields(header: Qcow2Header, path: string, forRepair: boolean): void {
   const { clusterBits } = header;
   if (clusterBits < 9 || clusterBits > MAX_CLUSTER_BITS) {
     throw invalid(path, `Unsupported cluster size: 2^${clusterBits}`, Field.clusterBits);
@@ -234,7 +234,8 @@ function checkFields(header: Qcow2Header, path: string): void {
   if (header.refcountTableOffset === 0 || misplaced(header.refcountTableOffset)) {
     throw invalid(path, 'Reference count table offset invalid', Field.refcountTableOffset);
   }
-  if (header.nbSnapshots > MAX_SNAPSHOTS) throw invalid(path, 'Snapshot table too large', Field.nbSnapshots);
+  if (header.nbSnapshots > MAX_SNAPSHOTS && !forRepair)
+    throw invalid(path, 'Snapshot table too large', Field.nbSnapshots);
   if (misplaced(header.snapshotsOffset)) throw invalid(path, 'Snapshot table offset invalid', Field.snapshotsOffset);
   if (header.l1Size > MAX_L1_BYTES / 8) throw invalid(path, 'Active L1 table too large', Field.l1Size);
   if (misplaced(header.l1TableOffset)) throw invalid(path, 'Active L1 table offset invalid', Field.l1TableOffset);
@@ -275,7 +276,7 @@ export function parseHeaderArea(cluster: Uint8Array, header: Qcow2Header, path: 
     const type = view.getUint32(at);
     const length = view.getUint32(at + 4);
     at += 8;
-    if (length > end - at) throw invalid(path, `Header extension too large`, at - 4);
+    if (length > end - at) throw invalid(path, overlong(type, length), at - 4);
     if (type === Extension.end) break;
     extensions.push({ type, data: cluster.slice(at, at + length) });
     at += Math.ceil(length / 8) * 8;
@@ -289,6 +290,13 @@ export function parseHeaderArea(cluster: Uint8Array, header: Qcow2Header, path: 
     backingFile = decodeName(nul < 0 ? name : name.subarray(0, nul)) || null;
   }
   return { header, extensions, backingFile };
+}
+
+/** The message for an extension that does not end before the header's area does. Those of a fixed length are wrong by their length, wherever they end. */
+function overlong(type: number, length: number): string {
+  if (type === Extension.encryption) return `CRYPTO header extension size ${length}, but expected size 16`;
+  if (type === Extension.bitmaps) return 'bitmaps_ext: Invalid extension length';
+  return 'Header extension too large';
 }
 
 /** Encodes the fields alone, `headerLength` bytes. */

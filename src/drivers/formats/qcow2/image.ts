@@ -27,6 +27,7 @@ import {
   type HeaderArea,
   type HeaderExtension,
   Incompatible,
+  parseHeaderArea,
   type Qcow2Header,
 } from './header.js';
 import type { ImageFile } from './image-file.js';
@@ -40,6 +41,7 @@ import type { PointerTable } from './pointer-table.js';
 import { Preallocation } from './preallocation.js';
 import { Reclamation } from './reclamation.js';
 import { Refcounts } from './refcounts.js';
+import { readSnapshotTable, tableBytes } from './snapshot-table.js';
 import { readSnapshotL1 } from './snapshot-walk.js';
 import type { SnapshotTable } from './snapshots.js';
 import { type Geometry, type HostOffset, NO_HOST, SECTOR } from './types.js';
@@ -219,19 +221,24 @@ export class Qcow2Image {
   }
 
   /**
-   * Reads again what a repair may have changed on disk: feature bits, the place of the refcount table, all tables. Everything was committed before, and
+   * Reads again what a repair may have changed on disk: feature bits, the places of the refcount table and the snapshot table, all tables. Everything was committed before, and
    * nothing is under way. Rejects with `io`.
    */
   async reload(): Promise<void> {
     const { file, header, mapping, refcounts } = this;
-    const sector = new Uint8Array(SECTOR);
-    await file.read(0, sector);
-    const view = viewOf(sector);
+    const head = new Uint8Array(Math.min(file.length, this.geometry.clusterSize));
+    await file.read(0, head);
+    const view = viewOf(head);
     if (header.version === 3) header.incompatibleFeatures = view.getBigUint64(Field.incompatibleFeatures);
     header.refcountTableOffset = viewBe64(view, Field.refcountTableOffset) as HostOffset;
     header.refcountTableClusters = view.getUint32(Field.refcountTableClusters);
-    this.replaceFirstSector(sector);
+    if (header.version === 3) header.autoclearFeatures = view.getBigUint64(Field.autoclearFeatures);
+    header.nbSnapshots = view.getUint32(Field.nbSnapshots);
+    header.snapshotsOffset = viewBe64(view, Field.snapshotsOffset);
+    this.extensions = parseHeaderArea(head, header, file.path).extensions;
+    this.replaceFirstSector(head);
     file.refresh();
+    await this.readSnapshots();
     mapping.cache.clear();
     refcounts.blocks.clear();
     await mapping.load();
@@ -239,6 +246,13 @@ export class Qcow2Image {
     await refcounts.table.resize(header.refcountTableOffset, entries);
     await refcounts.load();
     this.allocation.refresh();
+  }
+
+  /** Reads the table of snapshots. Rejects with `invalid-image`, `io`. */
+  async readSnapshots(): Promise<void> {
+    const { file, header } = this;
+    const list = header.nbSnapshots === 0 ? [] : await readSnapshotTable(file, header);
+    this.snapshots = { list, offset: header.snapshotsOffset as HostOffset, bytes: tableBytes(list) };
   }
 
   /** The bitmap directory is there from now on; length 0: there is none. */

@@ -4,13 +4,28 @@ import type { RepairKind, RepairResult } from '../../../block/abilities.js';
 import type { Child } from '../../../block/child.js';
 import type { CheckFinding } from '../../../block/finding.js';
 import { findingText } from '../../../block/finding-text.js';
-import { toBlockError } from '../../../util/errors.js';
+import { type BlockError, toBlockError } from '../../../util/errors.js';
 import { checkQcow2 } from './check.js';
-import type { CheckLayout } from './check-state.js';
+import type { CheckLayout, Fault } from './check-state.js';
 import { Incompatible } from './header.js';
 import { patchFeatures } from './header-patch.js';
 import type { Qcow2Image } from './image.js';
 import { repairQcow2 } from './repair.js';
+import type { BitmapsToMend } from './repair-bitmaps.js';
+import type { SnapshotsToMend } from './repair-snapshots.js';
+
+/** What could not be read of an image's snapshots and bitmaps when it was opened, and what is left. */
+export interface Damage {
+  faults: readonly Fault[];
+  /** Why it does not open otherwise; null: it does. */
+  error: BlockError | null;
+  /** Absent: they stay as they are. */
+  snapshots?: SnapshotsToMend;
+  /** Absent: there is nothing to mend. */
+  bitmaps?: BitmapsToMend;
+}
+
+const NO_DAMAGE: Damage = { faults: [], error: null };
 
 /**
  * Repairs `image`, whose file is `file`, and which nobody uses meanwhile. `report` is called with each finding of the check before. Where nothing but
@@ -22,17 +37,22 @@ export function repairImage(
   layout: CheckLayout,
   kind: RepairKind,
   report: (finding: CheckFinding) => void,
-  { keepsUnreadable = false } = {},
+  { keepsUnreadable = false, damage = NO_DAMAGE }: { keepsUnreadable?: boolean; damage?: Damage } = {},
 ): Promise<RepairResult> {
   return image.committer.exclusive(async () => {
-    const before = await checkQcow2(file, layout, (finding) => {
+    const tell = (finding: CheckFinding): void => {
       report(isFor(kind, finding) ? { ...finding, repairs: true } : finding);
-    });
+    };
+    for (const fault of damage.faults) tell({ ...fault, kind: fault.kind, severity: 'corruption' });
+    const before = await checkQcow2(file, layout, tell);
+    before.corruptions += damage.faults.length;
     try {
       let after = before;
       const { checkErrors, corruptions, leaks } = before;
       if (leaks + corruptions + checkErrors > 0) {
-        await repairQcow2(file, layout, kind, { hasBacking: image.backingFile !== null, keepsUnreadable });
+        const { snapshots, bitmaps } = damage;
+        const hasBacking = image.backingFile !== null;
+        await repairQcow2(file, layout, kind, { hasBacking, keepsUnreadable, snapshots, bitmaps });
         after = await checkQcow2(file, layout, () => undefined);
       }
       const isSound = after.checkErrors === 0 && after.corruptions === 0;

@@ -3,7 +3,7 @@
 
 import { viewOf } from '../../../util/bytes.js';
 import type { CheckState } from './check-state.js';
-import { POINTER_BYTES, pointerTarget } from './pointer-codec.js';
+import { pointerTarget } from './pointer-codec.js';
 import { getRefcount, refcountByteRange, setRefcount } from './refcount-codec.js';
 import { readPadded, STORED_MANY, STORED_UNREADABLE } from './refcount-tally.js';
 import { type ClusterIndex, plus, SECTOR } from './types.js';
@@ -34,8 +34,8 @@ export function usedEnd({ tally: { references, start, size } }: CheckState): num
 
 /** Clusters of the window that are L2 tables and something else, too, or tables of several L1 entries. */
 export function* sharedTables({ tally, l1Tables, clusterBytes }: CheckState): Generator<ClusterIndex> {
-  for (const { view } of l1Tables) {
-    for (let index = 0; index * POINTER_BYTES < view.byteLength; index++) {
+  for (const { view, used } of l1Tables) {
+    for (let index = 0; index < used; index++) {
       const cluster = Math.floor(pointerTarget(view, index) / clusterBytes) as ClusterIndex;
       if (cluster > 0 && tally.references[cluster - tally.start] > 1) yield cluster;
     }

@@ -88,8 +88,8 @@ class TableMender {
 
   /** What cannot be moved has its references first. */
   #countFixed(): void {
-    const { clusterBytes, layout, l1Tables } = this.#state;
-    const fixed = [{ offset: NO_HOST, length: clusterBytes }, ...(layout.regions ?? [])];
+    const { clusterBytes, l1Tables } = this.#state;
+    const fixed = [{ offset: NO_HOST, length: clusterBytes }, ...this.#state.regions()];
     for (const { offset, view } of l1Tables) fixed.push({ offset, length: view.byteLength });
     for (const { offset, length } of fixed) {
       const end = Math.ceil((offset + length) / clusterBytes);
@@ -127,7 +127,8 @@ class TableMender {
     const change = this.#changeOf(pointer, table);
     const isChanged = change.to > 0;
     const isShared = tally.references[at] > 1;
-    change.relocates = this.#meets(cluster) || (isShared && (isChanged || (l1.active && this.#hasWrongFlags(table))));
+    change.relocates =
+      this.#meets(cluster) || (isShared && (isChanged || (l1.snapshot === null && this.#hasWrongFlags(table))));
     if (isChanged || change.relocates) this.#round.push(change);
   }
 

@@ -2,6 +2,8 @@
 // another repair mends it, and nothing that could be read is lost:
 //
 //   1  `all`: the dirty bit is set (version 3), so that whoever opens the image for writing in between repairs it first      | flush
+//      and what cannot be read of the snapshots' and bitmaps' tables is given up, by new tables                             repair-snapshots.ts, repair-bitmaps.ts
+//          tables | flush, and the header switches to them | flush
 //   2  `all`: entries that are wrong by themselves are changed in place, but a table whose cluster is used for something else, too, is not touched: it is
 //      copied to a new place, with what is to be changed, and so is a cluster with more references than a refcount can say     repair-tables.ts
 //          copies | flush    L2 tables, L1 tables | flush
@@ -24,9 +26,11 @@ import { type CheckLayout, CheckState } from './check-state.js';
 import { readTables } from './check-tables.js';
 import { Incompatible } from './header.js';
 import { patchFeatures } from './header-patch.js';
+import { type BitmapsToMend, mendBitmaps } from './repair-bitmaps.js';
 import type { MendingRules } from './repair-entries.js';
 import { rebuildRefcounts } from './repair-rebuild.js';
 import { isSound, lowerRefcounts, raiseRefcounts, sharedTables, usedEnd } from './repair-refcounts.js';
+import { mendSnapshots, type SnapshotsToMend, sharedL1Tables } from './repair-snapshots.js';
 import { RepairSpace } from './repair-space.js';
 import { mendFlags, mendTables } from './repair-tables.js';
 import type { ClusterIndex } from './types.js';
@@ -35,6 +39,10 @@ import type { ClusterIndex } from './types.js';
 const MAX_ROUNDS = 4;
 
 export interface RepairOptions extends MendingRules {
+  /** Those of the layout. Without them, damaged ones stay as they are. */
+  snapshots?: SnapshotsToMend;
+  /** Bitmaps, of which others are to be given up. Without them, all stay as they are. */
+  bitmaps?: BitmapsToMend;
   /** For tests: a multiple of the clusters that a refcount block counts. */
   windowClusters?: number;
 }
@@ -65,21 +73,30 @@ interface Survey {
   shared: ReadonlySet<ClusterIndex>;
   /** There are, or may be, entries that are wrong by themselves. */
   mendable: boolean;
+  /** Indexes of snapshots whose L1 table shares a cluster with something else. */
+  sharedL1: ReadonlySet<number>;
 }
 
 class Repair {
   readonly #file: Child;
   readonly #layout: CheckLayout;
   readonly #options: RepairOptions;
+  #snapshots: SnapshotsToMend | undefined;
 
   constructor(file: Child, layout: CheckLayout, options: RepairOptions) {
     this.#file = file;
     this.#layout = layout;
     this.#options = options;
+    this.#snapshots = options.snapshots;
   }
 
   async all(): Promise<void> {
     if (this.#layout.version === 3) await patchFeatures(this.#file, { set: Incompatible.dirty });
+    const { bitmaps } = this.#options;
+    if (bitmaps !== undefined) {
+      const { state, space } = await this.#survey();
+      await mendBitmaps(state, space, bitmaps);
+    }
     for (let round = 1; round <= MAX_ROUNDS; round++) if (!(await this.#round())) return;
   }
 
@@ -87,6 +104,10 @@ class Repair {
   async #round(): Promise<boolean> {
     let again = false;
     let survey = await this.#survey();
+    if (await this.#mendSnapshots(survey)) {
+      survey = await this.#survey();
+      again = true;
+    }
     if (survey.mendable) {
       const { space } = survey;
       await this.#eachWindow(survey, async (state) => {
@@ -107,13 +128,27 @@ class Repair {
     await this.#eachWindow(survey, async (state) => {
       await raiseRefcounts(state);
       if ((await mendFlags(state, space, shared)) > 0) again = true;
-      await lowerRefcounts(state);
+      if (this.#knowsAll(state)) await lowerRefcounts(state);
     });
     return again;
   }
 
+  /** True where the snapshots were changed. */
+  async #mendSnapshots({ state, space, sharedL1 }: Survey): Promise<boolean> {
+    if (this.#snapshots === undefined) return false;
+    const list = await mendSnapshots(state, space, this.#snapshots, sharedL1);
+    if (list !== null) this.#snapshots = { list, gaveUp: false };
+    return list !== null;
+  }
+
+  /** What no table refers to is not in use: the L1 tables of all snapshots could be read. */
+  #knowsAll({ l1Tables }: CheckState): boolean {
+    return l1Tables.length === 1 + (this.#layout.snapshots?.length ?? 0);
+  }
+
   async leaks(): Promise<void> {
     const survey = await this.#survey();
+    if (!this.#knowsAll(survey.state)) return;
     const { badBlocks } = survey.state;
     await this.#eachWindow(survey, async (state) => {
       for (const index of badBlocks) state.badBlocks.add(index);
@@ -124,15 +159,17 @@ class Repair {
 
   async #survey(): Promise<Survey> {
     const shared = new Set<ClusterIndex>();
+    const sharedL1 = new Set<number>();
     let sound = true;
     let end = 0;
     const { state, windows } = await this.#countAll(async (counted) => {
       if (!isSound(counted)) sound = false;
       end = Math.max(end, usedEnd(counted));
       for (const cluster of sharedTables(counted)) shared.add(cluster);
+      for (const index of sharedL1Tables(counted)) sharedL1.add(index);
     });
     const mendable = state.badEntries > 0 || state.overflowed.size > 0 || shared.size > 0;
-    return { state, windows, space: new RepairSpace(state, end), sound, shared, mendable };
+    return { state, windows, space: new RepairSpace(state, end), sound, shared, sharedL1, mendable };
   }
 
   /** Visits each window with its references; where there is one, they are those of the survey. */

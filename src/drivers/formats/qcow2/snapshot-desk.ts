@@ -5,9 +5,8 @@ import { nextSnapshotId } from '../../../block/internal-snapshots.js';
 import type { SnapshotInfo } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
 import type { Qcow2Image } from './image.js';
-import { MAX_SNAPSHOTS, readSnapshotTable, type Snapshot, splitClock, tableBytes } from './snapshot-table.js';
+import { MAX_SNAPSHOTS, type Snapshot, splitClock } from './snapshot-table.js';
 import { applySnapshot, checkSupported, createSnapshot, deleteSnapshot, showSnapshot } from './snapshots.js';
-import type { HostOffset } from './types.js';
 import { readVmState, writeVmState } from './vm-state.js';
 
 /** The node of the image. */
@@ -35,10 +34,7 @@ export class SnapshotDesk implements InternalSnapshots {
 
   /** Reads the table. Rejects with `invalid-image`, `io`. */
   async load(): Promise<void> {
-    const { file, header } = this.#image;
-    if (header.nbSnapshots === 0) return;
-    const list = await readSnapshotTable(file, header);
-    this.#image.snapshots = { list, offset: header.snapshotsOffset as HostOffset, bytes: tableBytes(list) };
+    if (this.#image.header.nbSnapshots > 0) await this.#image.readSnapshots();
   }
 
   list(): SnapshotInfo[] {

@@ -27,10 +27,14 @@ const MAX_TEXT_BYTES = 0xffff;
 const ENTRY_BYTES = 40;
 /** Extra data of a new snapshot: all fields that are defined. */
 const NEW_EXTRA_BYTES = 24;
+/** Extra data that each entry of a version 3 image has. */
+const REQUIRED_EXTRA_BYTES = 16;
 const Extra = { vmStateSize: 0, diskSize: 8, icount: 16 } as const;
 /** No instructions were counted. */
 const NO_ICOUNT = 0xffff_ffff;
 const READ_BYTES = 64 << 10;
+/** Characters of an ID or a name that messages show. */
+const MAX_SHOWN = 100;
 const NANOSECONDS = 1_000_000_000n;
 
 /** One entry of the table. */
@@ -79,14 +83,48 @@ export function newSnapshot(fields: NewSnapshot): Snapshot {
 
 /** Reads the table. Rejects with `invalid-image` where it contradicts itself or lies beyond the end of the file, and with `io`. */
 export async function readSnapshotTable(file: ImageFile, header: Qcow2Header): Promise<Snapshot[]> {
-  const reader = new TableReader(file, header.snapshotsOffset as HostOffset);
   const list: Snapshot[] = [];
-  for (let at = 0; list.length < header.nbSnapshots; ) {
+  await readEntries(file, header, list, (error) => {
+    throw error;
+  });
+  return list;
+}
+
+/** What a damaged table says, as far as it can be read. */
+export interface SalvagedTable {
+  list: Snapshot[];
+  /** The entries from `list.length` on cannot be read; 0: all were. */
+  lost: number;
+  /** Entries with more extra data than the limit; the rest of it is not in `list`. */
+  overlong: number[];
+}
+
+/** Reads as much of a table as can be read, to be written anew. Rejects with `io`. */
+export async function salvageSnapshotTable(file: ImageFile, header: Qcow2Header): Promise<SalvagedTable> {
+  const list: Snapshot[] = [];
+  const overlong: number[] = [];
+  try {
+    await readEntries(file, header, list, () => overlong.push(list.length));
+  } catch (error) {
+    if (!(error instanceof BlockError) || error.code !== 'invalid-image') throw error;
+  }
+  return { list, lost: header.nbSnapshots - list.length, overlong };
+}
+
+/** Adds all entries to `list`. Of one with too much extra data, `tooMuch` is called with the error; where it returns, what is over the limit is left out. */
+async function readEntries(
+  file: ImageFile,
+  header: Qcow2Header,
+  list: Snapshot[],
+  tooMuch: (error: BlockError) => void,
+): Promise<void> {
+  const reader = new TableReader(file, header.snapshotsOffset as HostOffset);
+  for (let at = 0; list.length < Math.min(header.nbSnapshots, MAX_SNAPSHOTS); ) {
     at = roundUp(at, 8);
     const fixed = viewOf(await reader.bytes(at, ENTRY_BYTES));
     const [idBytes, nameBytes, extraBytes] = [fixed.getUint16(12), fixed.getUint16(14), fixed.getUint32(36)];
     if (extraBytes > MAX_EXTRA_BYTES) {
-      throw reader.error(`Too much extra metadata in snapshot table entry ${list.length}`);
+      tooMuch(reader.error(`Too much extra metadata in snapshot table entry ${list.length}`));
     }
     const texts = ENTRY_BYTES + extraBytes;
     const length = texts + idBytes + nameBytes;
@@ -94,7 +132,20 @@ export async function readSnapshotTable(file: ImageFile, header: Qcow2Header): P
     list.push(decodeEntry(entry, extraBytes, texts, idBytes, header.size));
     at += length;
   }
-  return list;
+}
+
+/** An entry of a version 3 image has the fields that this version demands. */
+export function isComplete({ extra }: Snapshot, version: 2 | 3): boolean {
+  return version === 2 || extra.length >= REQUIRED_EXTRA_BYTES;
+}
+
+/** The same snapshot with all fields that version 3 demands. */
+export function completed(snapshot: Snapshot): Snapshot {
+  const extra = new Uint8Array(Math.max(REQUIRED_EXTRA_BYTES, snapshot.extra.length));
+  extra.set(snapshot.extra);
+  putBe64(extra, Extra.vmStateSize, snapshot.vmStateSize);
+  putBe64(extra, Extra.diskSize, snapshot.diskSize);
+  return { ...snapshot, extra };
 }
 
 /** Bytes that the table takes on disk. */
@@ -114,7 +165,7 @@ function decodeEntry(
   diskSize: number,
 ): Snapshot {
   const view = viewOf(entry);
-  const extra = entry.slice(ENTRY_BYTES, texts);
+  const extra = entry.slice(ENTRY_BYTES, Math.min(texts, ENTRY_BYTES + MAX_EXTRA_BYTES));
   const fields = viewOf(extra);
   const has = (at: number): boolean => extraBytes >= at + 8;
   const vmStateSize32 = view.getUint32(32);
@@ -168,6 +219,20 @@ export function encodeSnapshotTable(list: readonly Snapshot[], path: string): Ui
     }
   }
   return bytes;
+}
+
+/** A snapshot in the text of a message: what a damaged table gives as its name may be very long. */
+export function nameOf({ id, name }: Pick<Snapshot, 'id' | 'name'>): string {
+  return `snapshot '${shortened(name)}', ID ${shortened(id)}`;
+}
+
+/** The same in the findings of a check. */
+export function labelOf({ id, name }: Pick<Snapshot, 'id' | 'name'>): string {
+  return `${shortened(id)} (${shortened(name)})`;
+}
+
+function shortened(text: string): string {
+  return text.length <= MAX_SHOWN ? text : `${text.slice(0, MAX_SHOWN)}...`;
 }
 
 /** The clock in whole seconds and the nanoseconds behind them. */

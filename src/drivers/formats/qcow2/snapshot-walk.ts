@@ -9,7 +9,7 @@ import { Kind } from './l2-codec.js';
 import { hostRun } from './l2-runs.js';
 import { POINTER_BYTES, pointerTarget } from './pointer-codec.js';
 import type { RefcountDeltas } from './refcount-deltas.js';
-import type { Snapshot } from './snapshot-table.js';
+import { nameOf, type Snapshot } from './snapshot-table.js';
 import { type ClusterIndex, clusterAt, type HostOffset, MAX_L1_BYTES, plus } from './types.js';
 
 /** Bytes of L2 tables that are read side by side. */
@@ -34,7 +34,7 @@ export async function readSnapshotL1(image: Qcow2Image, snapshot: Snapshot): Pro
   const { l1Offset, l1Size, id, name } = snapshot;
   const bytes = l1Size * POINTER_BYTES;
   const wrong = (what: string): BlockError =>
-    image.error('corrupt-image', `Snapshot L1 table ${what} (snapshot '${name}', ID ${id})`, 'snapshot', l1Offset);
+    image.error('corrupt-image', `Snapshot L1 table ${what} (${nameOf({ id, name })})`, 'snapshot', l1Offset);
   if (bytes > MAX_L1_BYTES) throw wrong('too large');
   if (l1Offset % image.geometry.clusterSize !== 0 || (bytes > 0 && l1Offset >= image.file.length)) {
     throw wrong('offset invalid');

@@ -16,7 +16,7 @@ import type { Qcow2Image } from './image.js';
 import { POINTER_BYTES, pointerCopied, pointerTarget, putPointer } from './pointer-codec.js';
 import { RefcountDeltas } from './refcount-deltas.js';
 import { settleDeltas, switchTables } from './snapshot-switch.js';
-import { type NewSnapshot, newSnapshot, type Snapshot } from './snapshot-table.js';
+import { type NewSnapshot, nameOf, newSnapshot, type Snapshot } from './snapshot-table.js';
 import {
   countReferences,
   readSnapshotL1,
@@ -219,5 +219,5 @@ async function dropVmState(image: Qcow2Image): Promise<void> {
 function checkDiskSize(image: Qcow2Image, { diskSize, name, id }: Snapshot): void {
   const sound = Number.isSafeInteger(diskSize) && diskSize % SECTOR === 0;
   if (sound && l1EntriesFor(image.geometry, diskSize) * POINTER_BYTES <= MAX_L1_BYTES) return;
-  throw image.error('corrupt-image', `The disk size of snapshot '${name}' (ID ${id}) is invalid`, 'snapshot');
+  throw image.error('corrupt-image', `The disk size is invalid (${nameOf({ id, name })})`, 'snapshot');
 }

@@ -1,0 +1,106 @@
+// Malformed images: seeded mutations of everything that the format's metadata says, and cuts of the file. Whatever an image holds, a user's action ends
+// soon, in little memory, with a result or with one clear error; a repair leaves nothing wrong; and `info` opens nothing but the file that was named.
+
+import { expect } from 'chai';
+import type { SimHost } from '../../src/host/sim/index.js';
+import { BlockError } from '../../src/util/errors.js';
+import { seeded } from '../interop/chain-maker.js';
+import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
+import { type Actions, exercise, type Outcome } from './exercise.js';
+import { graphWith, IMAGE, KINDS, type Made, makeAll, optionsOf } from './images.js';
+import { mutate } from './mutate.js';
+
+const SEEDS = seedsOf({ first: 1, fixed: 5000, soak: 100_000 });
+const FEW = 10_000;
+const MEMORY_LIMIT_BYTES = 256 << 20;
+/** A header may ask for that much of the processor for one password. */
+const DERIVATION_LIMIT_MS = 10_000;
+/** More iterations are not done here, but counted: no password opens the image then. */
+const DERIVED_ITERATIONS = 20_000;
+/** One mutant of so many is of each costly kind. */
+const EACH_COSTLY = 100;
+const MS_PER_ITERATION = 0.0005;
+
+/** Derives keys for the few iterations that our own images ask for; of others, it says what time they would take. */
+function limitDerivation(host: SimHost): void {
+  const { ciphers } = host;
+  const derive = ciphers.derive.bind(ciphers);
+  ciphers.derive = async (hash, password, salt, iterations, key) => {
+    const tookMs = iterations * MS_PER_ITERATION;
+    expect(tookMs, 'time of a key derivation').to.be.at.most(DERIVATION_LIMIT_MS);
+    if (iterations <= DERIVED_ITERATIONS) await derive(hash, password, salt, iterations, key);
+    return tookMs;
+  };
+}
+
+/** An image of LUKS costs as much as twenty others, for its key. */
+function kindOf(seed: number): number {
+  const costly = KINDS.flatMap(({ format, create }, i) =>
+    format === 'luks' || create.encrypt?.format === 'luks' ? [i] : [],
+  );
+  const others = KINDS.map((_, i) => i).filter((i) => !costly.includes(i));
+  return costly[seed % EACH_COSTLY] ?? others[seed % others.length];
+}
+
+/** The most memory that the process has had so far, in bytes. */
+function peakBytes(): number {
+  return process.resourceUsage().maxRSS * 1024;
+}
+
+async function run(seed: number, { kind, files, places }: Made, actions: Actions): Promise<Outcome> {
+  const mutant = mutate(files.get(IMAGE)!, places, seeded(seed));
+  const { host, graph } = await graphWith(new Map([...files, [IMAGE, mutant]]));
+  limitDerivation(host);
+  try {
+    return await exercise(host, graph, optionsOf(kind), actions);
+  } finally {
+    await graph.closeAll().catch((error) => expect(error).to.be.instanceOf(BlockError));
+  }
+}
+
+describe('malformed images', function () {
+  this.timeout(timeLimit(120_000));
+  let images: Made[];
+
+  before(async () => {
+    images = await makeAll();
+  });
+
+  it('are sound before they are mutated', async () => {
+    for (const { kind, files } of images) {
+      const { host, graph } = await graphWith(files);
+      const outcome = await exercise(host, graph, optionsOf(kind), { writes: true, repairs: true });
+      expect([outcome.opened, outcome.repaired], kind.name).to.deep.equal([true, kind.format === 'qcow2']);
+      await graph.closeAll();
+    }
+  });
+
+  it(`end with one clear error, or right data, in bounded time and memory (${spanOf(SEEDS)})`, async () => {
+    const counts = KINDS.map(({ name }) => ({ name, mutants: 0, opened: 0, repaired: 0 }));
+    const slowest = { seed: 0, ms: 0 };
+    const largest = { seed: 0, bytes: 0 };
+    for (const seed of SEEDS) {
+      const which = kindOf(seed);
+      // A run of few writes to a half of them, and repairs the others.
+      const all = SEEDS.length > FEW;
+      const actions = { writes: all || seed % 2 === 0, repairs: all || seed % 2 === 1 };
+      const context = `seed ${seed}, ${KINDS[which].name}`;
+      const before = { resident: process.memoryUsage.rss(), peak: peakBytes() };
+      const outcome = await run(seed, images[which], actions).catch((error: Error) => {
+        throw new Error(`${context}: ${error.stack}`);
+      });
+      const bytes = peakBytes() > before.peak ? peakBytes() - before.resident : 0;
+      expect(bytes, `${context}: memory`).to.be.below(MEMORY_LIMIT_BYTES);
+      if (outcome.slowestMs > slowest.ms) Object.assign(slowest, { seed, ms: outcome.slowestMs });
+      if (bytes > largest.bytes) Object.assign(largest, { seed, bytes });
+      counts[which].mutants++;
+      if (outcome.opened) counts[which].opened++;
+      if (outcome.repaired) counts[which].repaired++;
+    }
+    if (SEEDS.length <= FEW) return;
+    console.log(`      slowest ${JSON.stringify(slowest)}, largest ${JSON.stringify(largest)}`);
+    for (const { name, mutants, opened, repaired } of counts) {
+      console.log(`      ${name}: ${mutants} mutants, ${opened} open, ${repaired} repaired`);
+    }
+  });
+});
