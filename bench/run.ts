@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { againstCases } from './cases/against.js';
+import { compactCases } from './cases/compact.js';
 import { compareCases } from './cases/compare.js';
 import { convertCases } from './cases/convert.js';
 import { daemonCases } from './cases/daemon.js';
@@ -128,6 +129,7 @@ function casesOf(data: DataSet, values: Values): Case[] {
     ...extendedL2Cases(data),
     ...sparseCases(data, OURS),
     ...tableCases(data, OURS),
+    ...compactCases(data, OURS),
     ...filterCases(data, values.quick),
     ...nbdCases(data, OURS, values.quick),
     ...daemonCases(data, OURS, values.quick),
