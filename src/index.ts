@@ -63,6 +63,7 @@ export type { ProgressSnapshot } from './jobs/progress.js';
 export { Bitmap } from './library/bitmap.js';
 export {
   type AmendOptions,
+  type AmendSettings,
   type BitmapSettings,
   Image,
   type ImageRange,

@@ -29,7 +29,7 @@ export interface Abilities {
   /** Changes what the image says of itself, its version say. */
   readonly amend?: Amendment;
   /** Fills and erases key slots of a writable image. Rejects with `invalid-argument`, `not-found`, `permission`, `limit`, `io`. */
-  readonly keySlots?: (options: QCryptoBlockAmendOptionsLUKS, force: boolean) => Promise<void>;
+  readonly keySlots?: (change: KeySlotChange) => Promise<void>;
   /**
    * Gives the unused space of its file back, while the node may be in use; `control` is asked before each piece of work. Rejects with `corrupt-image` for an image with
    * errors, `unsupported`, `invalid-argument`, `limit`, `read-only`, `no-space`, `io`: the content is as before whatever happens.
@@ -75,6 +75,15 @@ export interface CompactResult {
   dropped: number;
   /** Clusters, their number, that nothing referred to. */
   leaked: number;
+}
+
+/** A change of key slots. */
+export interface KeySlotChange {
+  options: QCryptoBlockAmendOptionsLUKS;
+  /** What would lose data, or overwrite a key, is done all the same. */
+  force: boolean;
+  /** Called when all is checked, before anything is changed: where it rejects, so does the change. */
+  checked?: () => Promise<void>;
 }
 
 /** Called with how much of the work is done. */

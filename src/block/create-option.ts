@@ -7,6 +7,8 @@ export interface CreateOption {
   help: string;
   /** Name in `BlockdevCreateOptions`, `encrypt.format` for a member of a member; null: only the default is supported. */
   member: string | null;
+  /** Of a number: it is cut to 32 bits with a sign, as QEMU's tools do. */
+  isInt?: true;
   /** The value is the name of a file, the member what opens that. */
   isFile?: true;
   /** Values that are called otherwise there; of a switch, those that say something at all. */

@@ -126,7 +126,7 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
   readonly hasBacking?: boolean;
   /** Images are made by `create`: what they are made with at a shell. Left out: no image file is made. */
   readonly createOptions?: CreateOptions;
-  /** What an image is amended with at a shell (`Abilities.amend`). */
+  /** What an image is amended with at a shell (`Abilities.amend`, `Abilities.keySlots`), in qemu-img's order. */
   readonly amendOptions?: readonly CreateOption[];
   /** Its images can hold compressed clusters. */
   readonly compresses?: boolean;

@@ -85,9 +85,6 @@ function amendOptionsOf(format: string): readonly CreateOption[] {
   throw new UsageError(`Format driver '${format}' does not support option amendment`);
 }
 
-/** Options of qemu-img's `amend` that are not supported yet. */
-const KEY_SLOTS = ['state', 'keyslot', 'old-secret', 'new-secret', 'iter-time'].map((name) => `encrypt.${name}`);
-
 /** Parses the `-o` strings of `amend` to options by the names of QAPI. Throws `UsageError`. */
 export function parseAmendOptions(format: string, texts: readonly string[]): Record<string, unknown> {
   const options: Record<string, unknown> = {};
@@ -97,10 +94,9 @@ export function parseAmendOptions(format: string, texts: readonly string[]): Rec
       const value = String(given);
       const option = known.find((candidate) => candidate.name === name);
       if (option?.member) {
-        options[option.member] = memberValue(option, checkedValue(option, value));
+        put(options, option.member, memberValue(option, checkedValue(option, value)));
         continue;
       }
-      if (KEY_SLOTS.includes(name)) throw new UsageError(`option '${name}' is not supported yet`);
       const isOfNew = createOptionsOf(format).options.some((candidate) => candidate.name === name);
       const after = isOfNew ? ['This option is only supported for image creation'] : [];
       throw new UsageError(`Invalid parameter '${name}'`, false, after);
@@ -197,7 +193,8 @@ function put(options: Record<string, unknown>, member: string, value: unknown): 
   put(inner, member.slice(dot + 1), value);
 }
 
-function memberValue({ kind, isFile, values: named }: CreateOption, value: string): unknown {
+function memberValue({ kind, isInt, isFile, values: named }: CreateOption, value: string): unknown {
+  if (isInt) return Number(BigInt.asIntN(32, BigInt(value)));
   if (kind === 'size' || kind === 'num') return exact(value);
   if (kind === 'bool (on/off)') return named === undefined ? value === 'on' : named[value];
   return isFile ? parseProtocolName(value) : (named?.[value] ?? value);

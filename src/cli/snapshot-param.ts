@@ -10,9 +10,24 @@ import { reasonOf } from './session.js';
 
 const PREFIX = 'snapshot.';
 
+/** A word that may be an ID or a name, or both as they are called. */
+export type SnapshotParam = string | SnapshotKey;
+
+/** Throws `UsageError`; `quote` begins the parameter in its message. */
+export function snapshotParam(param: string, quote: "'" | '`' = "'"): SnapshotParam {
+  if (!param.startsWith(PREFIX)) return param;
+  const key: SnapshotKey = {};
+  for (const [name, value] of flatten(parseKeyval(param))) {
+    if (name === 'snapshot.id') key.id = String(value);
+    else if (name === 'snapshot.name') key.name = String(value);
+    else throw new UsageError([`Invalid parameter '${name}'`, `Failed in parsing snapshot param ${quote}${param}'`]);
+  }
+  return key;
+}
+
 /** Shows the snapshot that `param` names in place of the disk of `node`, which was just opened. Rejects in qemu-img's words. */
-export async function showSnapshot(node: BlockNode, param: string): Promise<void> {
-  const key = param.startsWith(PREFIX) ? keyOf(param) : called(node, param);
+export async function showSnapshot(node: BlockNode, param: SnapshotParam): Promise<void> {
+  const key = typeof param === 'string' ? called(node, param) : param;
   try {
     await show(node, key);
   } catch (error) {
@@ -32,14 +47,4 @@ export function snapshotNamed(param: string): SnapshotKey | string {
 /** An ID counts before a name. What is neither is looked for by its ID. */
 function called(node: BlockNode, idOrName: string): SnapshotKey {
   return { id: snapshotCalled(node.abilities.snapshots?.list() ?? [], idOrName)?.id ?? idOrName };
-}
-
-function keyOf(param: string): SnapshotKey {
-  const key: SnapshotKey = {};
-  for (const [name, value] of flatten(parseKeyval(param))) {
-    if (name === 'snapshot.id') key.id = String(value);
-    else if (name === 'snapshot.name') key.name = String(value);
-    else throw new UsageError([`Invalid parameter '${name}'`, `Failed in parsing snapshot param '${param}'`]);
-  }
-  return key;
 }

@@ -39,7 +39,7 @@ async function amend(node: BlockNode, options: BlockdevAmendOptions, force: bool
   if (keySlots === undefined || !('state' in change)) {
     throw refuse("Amend can't be used to change the qcow2 encryption format");
   }
-  await keySlots(change, force);
+  await keySlots({ options: change, force });
 }
 
 /**

@@ -70,6 +70,21 @@ export interface AmendOptions {
   'data-file'?: string;
   /** Only `false`: the data file need not read as the disk does any more. */
   'data-file-raw'?: boolean;
+  /** A change of the key slots of an encrypted image (also of the format luks): QAPI's `QCryptoBlockAmendOptionsLUKS`, with the IDs of secrets. */
+  encrypt?: {
+    state: 'active' | 'inactive';
+    'new-secret'?: string;
+    'old-secret'?: string;
+    keyslot?: number;
+    /** Milliseconds. */
+    'iter-time'?: number;
+    secret?: string;
+  };
+}
+
+export interface AmendSettings {
+  /** The last key slot is erased, and one that is in use overwritten: the data is lost with the last one. */
+  force?: boolean;
 }
 
 /** A part of an image: bytes from `from` (default 0) up to, and without, `to` (default: the image's size). */
@@ -114,7 +129,10 @@ const AMEND: Shape<AmendOptions> = {
   'lazy-refcounts': bool,
   'data-file': text,
   'data-file-raw': bool,
+  // The schema checks its members.
+  encrypt: (value, path) => plainObject(value, path) as unknown as NonNullable<AmendOptions['encrypt']>,
 };
+const AMEND_SETTINGS: Shape<AmendSettings> = { force: bool };
 const WRITE_STREAM: Shape<WriteStreamOptions> = { from: integer(0), highWaterMark: integer(1, 1 << 30) };
 
 /** Wraps a node that was opened for it. */
@@ -232,12 +250,13 @@ export class Image {
   /**
    * Changes what the image says of itself (QAPI's names, those of `create`): version, width of refcounts, data file's name, size, ... All options are checked
    * before the first change. Requests wait meanwhile. Rejects with `invalid-argument`, `unknown-option`, `unsupported` where the format has nothing to
-   * amend, `busy` while a job works on the image, `read-only`, `no-space`, `io`: the image reads as before, and some of the changes may be made.
+   * amend, `not-found` and `permission` for a password, `busy` while a job works on the image, `read-only`, `no-space`, `io`: the image reads as before, and some of the changes may be made.
    */
-  async amend(options: AmendOptions): Promise<void> {
+  async amend(options: AmendOptions, settings?: AmendSettings): Promise<void> {
     const wanted = takeSettings(AMEND, options, 'options');
+    const { force } = takeSettings(AMEND_SETTINGS, settings, 'settings');
     if (wanted.size !== undefined && this.users.includes(A_SERVICE)) throw this.#keepsSize();
-    await amendImage(rootOf(this.#device).node, { ...wanted }, { resize: (size) => this.resize(size) });
+    await amendImage(rootOf(this.#device).node, { ...wanted }, { force, resize: (size) => this.resize(size) });
   }
 
   /**

@@ -58,6 +58,38 @@ describe('nbd: what is served', () => {
   afterEach(async () => {
     for (const server of servers) await server.stop('SIGKILL');
   });
+
+  it('an internal snapshot, by its ID or name, read-only; or under a temporary overlay', async () => {
+    shop.must('qemu-img', 'create', '-q', '-f', 'qcow2', 'states.qcow2', '1M');
+    shop.qemuIo('states.qcow2', 'write -P 1 0 1M');
+    shop.must('qemu-img', 'snapshot', '-c', 'before', 'states.qcow2');
+    shop.qemuIo('states.qcow2', 'write -P 2 0 1M');
+    for (const [param, ...more] of [['1'], ['before'], ['snapshot.id=1,snapshot.name=before'], ['before', '-s']]) {
+      const args = ['-k', socket, '-t', '-f', 'qcow2', '-l', param, ...more, 'states.qcow2'];
+      const server = await NbdProcess.start('diskwright', socket, args, shop.folder);
+      servers.push(server);
+      const writes = more.length > 0;
+      const commands = ['read -P 1 0 1M', ...(writes ? ['write -P 3 0 512', 'read -P 3 0 512'] : [])];
+      const words = [...(writes ? [] : ['-r']), '-f', 'raw', ...commands.flatMap((one) => ['-c', one])];
+      shop.must('qemu-io', ...words, `nbd+unix:///?socket=${socket}`);
+      if (!writes) expect(shop.must('nbdinfo', `nbd+unix:///?socket=${socket}`)).to.match(/is_read_only: true/);
+      await server.stop('SIGTERM');
+    }
+    for (const args of [
+      ['-l', 'nope'],
+      ['-l', 'snapshot.id=9'],
+      ['-l', 'snapshot.foo=1'],
+      ['-f', 'raw', '-l', '1'],
+    ]) {
+      const [ours, theirs] = await Promise.all(
+        SERVERS.map(async (one) => {
+          const { code, stderr } = runNbd(await nbdCommand(one), ['-k', socket, ...args, 'states.qcow2'], shop.folder);
+          return { code, stderr: stderr.replaceAll(/^[a-z -]+: /gm, '') };
+        }),
+      );
+      expect(ours, args.join(' ')).to.deep.equal(theirs);
+    }
+  });
   after(() => shop?.remove());
 
   const start = async (server: Server, ...args: string[]): Promise<NbdProcess> => {

@@ -123,3 +123,79 @@ describe('resize and amend, beside qemu-img', function () {
     });
   }
 });
+
+const SECRETS = ['first', 'second', 'other'].flatMap((id) => ['--object', `secret,id=${id},data=password ${id}`]);
+const FILL = 'state=active,iter-time=10';
+
+/** The images are opened by the password `first`, or the one that is given. Those in front are all that qcow2, where the names have a prefix, is asked. */
+const SLOTS: [options: string, more?: string[], opener?: string][] = [
+  ['help'],
+  [`${FILL},new-secret=second`],
+  ['new-secret=second'],
+  ['state=inactive,keyslot=0', [], 'second'],
+  ['state=inactive,old-secret=second', ['-p'], 'second'],
+  [`${FILL},new-secret=other,keyslot=1`, ['--force'], 'second'],
+  [`${FILL},new-secret=first`, [], 'other'],
+  [`${FILL},new-secret=second,keyslot=0`, ['-p'], 'other'],
+  [`${FILL},new-secret=second,keyslot=-1`, [], 'other'],
+  ['state=inactive,keyslot=-1', [], 'other'],
+  [`${FILL},new-secret=none`, [], 'other'],
+  [`${FILL},new-secret=second,old-secret=first`, [], 'other'],
+  ['state=foo', [], 'other'],
+  ['keyslot=foo', [], 'other'],
+  ['key-secret=first', [], 'other'],
+  ['state=inactive', [], 'other'],
+  ['state=inactive,keyslot=5', [], 'other'],
+  ['state=inactive,new-secret=second,keyslot=0', [], 'other'],
+  ['state=inactive,old-secret=first', ['-q'], 'other'],
+  ['state=inactive,keyslot=1', ['--force', '-p'], 'other'],
+  [`${FILL},new-secret=second`, [], 'other'],
+];
+
+for (const format of ['luks', 'qcow2'] as const) {
+  describe(`amend of the key slots of ${format}, beside qemu-img`, function () {
+    this.timeout(120_000);
+    let shop: Workshop;
+    const prefix = format === 'luks' ? '' : 'encrypt.';
+    const opening = (opener: string): string => `driver=${format},${prefix}key-secret=${opener},file.filename=image`;
+
+    before(async function () {
+      for (const peer of ['qemu-img', 'qemu-io']) requirePeer(this, peer);
+      shop = await Workshop.open();
+      const kind = format === 'luks' ? '' : 'encrypt.format=luks,';
+      const options = `${kind}${prefix}key-secret=first,${prefix}iter-time=10`;
+      for (const folder of ['theirs', 'ours']) {
+        mkdirSync(shop.path(folder));
+        const made = shop.ours('create', '-q', ...SECRETS, '-f', format, '-o', options, `${folder}/image`, '1M');
+        expect(made).to.deep.equal({ code: 0, stdout: '', stderr: '' });
+      }
+    });
+    after(() => shop.remove());
+
+    const states = (folder: string): boolean[] => {
+      const info = JSON.parse(run('qemu-img', ['info', '--output=json', 'image'], shop.path(folder)).stdout);
+      const { data } = info['format-specific'];
+      return (data.encrypt ?? data).slots.map(({ active }: { active: boolean }) => active);
+    };
+
+    it('says and does the same', () => {
+      const asked = format === 'luks' ? SLOTS : SLOTS.slice(0, 6);
+      for (const [options, more = [], opener = 'first'] of asked) {
+        const named = options === 'help' ? options : options.replaceAll(/(^|,)/g, `$1${prefix}`);
+        const args = ['amend', ...SECRETS, ...more, '-o', named, '--image-opts', opening(opener)];
+        const ours = run(process.execPath, [shop.bundle, ...args], shop.path('ours'));
+        const theirs = asOurs(run('qemu-img', args, shop.path('theirs')));
+        // A failure is no progress here.
+        if (theirs.code !== 0) theirs.stdout = theirs.stdout.replace('\r    (100.00/100%)', '');
+        expect(ours, `${more.join(' ')} ${options}`).to.deep.equal(theirs);
+        if (theirs.code !== 0) continue;
+        expect(states('ours'), options).to.deep.equal(states('theirs'));
+      }
+      // Each reads with what the other has filled.
+      const secret = format === 'luks' ? 'second' : 'other';
+      expect(
+        run('qemu-io', [...SECRETS, '-c', 'read 0 512', '--image-opts', opening(secret)], shop.path('ours')).code,
+      ).to.equal(format === 'luks' ? 1 : 0);
+    });
+  });
+}

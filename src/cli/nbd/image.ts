@@ -1,6 +1,6 @@
 // The nodes that `diskwright nbd` serves:
 //
-//   device --> [raw window: --offset] --> [temporary overlay: --snapshot] --> the image and its chain
+//   device --> [raw window: --offset] --> [temporary overlay: --snapshot] --> the image and its chain, or an internal snapshot of it: --load-snapshot
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,11 +10,13 @@ import { parseImageOptions } from '../../schema/options.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { addTemporaryOverlay, addWindow } from '../../workspace/served-image.js';
 import { reasonOf, type Session } from '../session.js';
+import { showSnapshot } from '../snapshot-param.js';
 import type { ServePlan } from './plan.js';
 
 /** Opens these nodes, and resolves with the topmost. Rejects with an error in qemu-nbd's words. */
 export async function openServedImage(session: Session, plan: ServePlan): Promise<BlockNode> {
   const image = await openBase(session, plan);
+  if (plan.loads !== undefined) await showSnapshot(image, plan.loads);
   const content = plan.forgets ? await addOverlay(session, image, plan) : image;
   return plan.offset === null ? content : addWindow(session.graph, content, plan.offset);
 }

@@ -74,6 +74,13 @@ const IMAGE: readonly OptionSpec[] = [
     long: 'snapshot',
     help: 'Writes go to a temporary overlay (in TMPDIR, else /var/tmp) that is deleted at the end; FILENAME is only read.',
   },
+  {
+    key: 'load-snapshot',
+    short: 'l',
+    long: 'load-snapshot',
+    argument: 'SNAPSHOT',
+    help: 'Serve an internal snapshot, read-only (with -s: under the overlay): its ID, its name, or snapshot.id=ID,snapshot.name=NAME.',
+  },
   { key: 'offset', short: 'o', long: 'offset', argument: 'OFFSET', help: 'Serve the image from this byte on.' },
   {
     key: 'allocation-depth',
@@ -166,14 +173,6 @@ const GENERAL: readonly OptionSpec[] = [
 ].map((option) => ({ ...option, group: 'General' }));
 
 const REFUSED: readonly OptionSpec[] = [
-  {
-    key: 'load-snapshot',
-    short: 'l',
-    long: 'load-snapshot',
-    argument: 'SNAPSHOT',
-    help: 'Internal snapshot.',
-    refused: true,
-  },
   { key: 'connect', short: 'c', long: 'connect', argument: 'DEV', help: 'Kernel device.', refused: true },
   { key: 'disconnect', short: 'd', long: 'disconnect', help: 'Kernel device.', refused: true },
   { key: 'trace', short: 'T', long: 'trace', argument: 'PATTERN', help: 'Trace events.', refused: true },

@@ -9,6 +9,7 @@ import { parseWholeNumber } from '../../util/size.js';
 import { NBD_DEFAULT_PORT } from '../../wire/nbd/constants.js';
 import { CACHE_MODES, type CacheMode } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
+import { type SnapshotParam, snapshotParam } from '../snapshot-param.js';
 import { ACTIVATION_FD } from './activation.js';
 
 const MAX_CLIENTS = 2 ** 31 - 1;
@@ -32,6 +33,8 @@ export interface ServePlan {
   allocationDepth: boolean;
   readOnly: boolean;
   forgets: boolean;
+  /** The internal snapshot that is served in place of the disk. */
+  loads: SnapshotParam | undefined;
   /** The byte of the image that the export starts at; null: the whole image is served without a window. */
   offset: number | null;
   cache: CacheMode;
@@ -70,6 +73,7 @@ const PER_DEVICE = [
   'image-opts',
   'read-only',
   'snapshot',
+  'load-snapshot',
   'cache',
   'nocache',
   'aio',
@@ -108,6 +112,7 @@ export function servePlan(options: ParsedOptions, activated: boolean): ServePlan
   const imageOpts = options.has('image-opts');
   if (imageOpts && options.has('format')) throw new UsageError('--image-opts and -f are mutually exclusive');
   const cache = cacheOf(options);
+  const loads = options.get('load-snapshot');
   const discard = DISCARD[one(options, 'discard', DISCARD, (text) => `Invalid discard mode \`${text}'`) ?? 'ignore'];
   return {
     image: options.positional[0],
@@ -120,8 +125,9 @@ export function servePlan(options: ParsedOptions, activated: boolean): ServePlan
     description: textOf(options, 'description', 'export description'),
     bitmaps: [...new Set(options.all('bitmap'))],
     allocationDepth: options.has('allocation-depth'),
-    readOnly: options.has('read-only'),
+    readOnly: options.has('read-only') || (loads !== undefined && !options.has('snapshot')),
     forgets: options.has('snapshot'),
+    loads: loads === undefined ? undefined : snapshotParam(loads, '`'),
     offset: offsetOf(options),
     cache,
     engine: engineOf(options, cache),

@@ -14,8 +14,8 @@ export const verb: Verb = {
   name: 'amend',
   synopsis: '-o OPTIONS [-f FMT] [-t CACHE] [--force] [-p] [-q] FILENAME',
   description:
-    'Changes the options that an image was created with: the version, the width of refcounts, the name of the data file, the size, ... All of ' +
-    'them are checked before the first is changed.\n\n' +
+    'Changes the options that an image was created with: the version, the width of refcounts, the name of the data file, the size, the passwords of ' +
+    'an encrypted one, ... All of them are checked before the first is changed.\n\n' +
     'The size changes without a confirmation: what lies behind a smaller one is lost.',
   options: [
     {
@@ -29,7 +29,7 @@ export const verb: Verb = {
     {
       key: 'force',
       long: 'force',
-      help: 'Change also what makes data unreadable: the last key of an encrypted image.',
+      help: 'Erase also the last key slot, and overwrite one that is in use.',
     },
     IMAGE_OPTS,
     PROGRESS_BAR,
@@ -48,6 +48,11 @@ export const verb: Verb = {
   examples: [
     ['diskwright amend -o compat=1.1 old.qcow2', 'version 3, for images of before 2013'],
     ['diskwright amend -p -o refcount_bits=64 disk.qcow2', 'wider refcounts, with progress'],
+    [
+      'diskwright amend --object secret,id=old,file=old.txt --object secret,id=new,file=new.txt -o state=active,new-secret=new --image-opts ' +
+        'driver=luks,key-secret=old,file.filename=disk.luks',
+      'one more password; -o state=inactive,old-secret=old then erases the old one',
+    ],
   ],
   run,
 };
@@ -71,7 +76,10 @@ async function run(options: ParsedOptions): Promise<number> {
       const progress = openProgress(kind);
       progress.update({ current: 0, total: 1 });
       try {
-        await amendImage(node, wanted, { progress: (current, total) => progress.update({ current, total }) });
+        await amendImage(node, wanted, {
+          force: options.has('force'),
+          progress: (current, total) => progress.update({ current, total }),
+        });
         progress.update({ current: 1, total: 1 });
         progress.end({ event: 'completed' });
         return 0;

@@ -48,7 +48,7 @@ import {
 } from '../progress.js';
 import { ratedState } from '../rate.js';
 import { couldNotOpen, Interrupt, imageArguments, openImage, reasonOf, type Session, withSession } from '../session.js';
-import { showSnapshot } from '../snapshot-param.js';
+import { showSnapshot, snapshotParam } from '../snapshot-param.js';
 import type { Verb } from '../verb.js';
 
 const MAX_SPARSE_BYTES = 16 << 20;
@@ -192,7 +192,7 @@ async function run(options: ParsedOptions): Promise<number> {
     });
     // As in qemu-img, those of the disk also where a snapshot of it is copied.
     const stored = storedBitmaps(source);
-    if (plan.snapshot !== undefined) await showSnapshot(source, plan.snapshot);
+    if (plan.snapshot !== undefined) await showSnapshot(source, snapshotParam(plan.snapshot));
     creatableFormat(plan.format);
     const bitmaps = plan.bitmaps === 'none' ? undefined : chosenBitmaps(source, stored, plan);
     return bitmaps === null ? 1 : convertTo(session, source, plan, bitmaps);

@@ -51,7 +51,7 @@ async function change(
   const graph = await graphOn(host);
   try {
     const node = await open(graph, format, secret);
-    await node.abilities.keySlots!(options, force);
+    await node.abilities.keySlots!({ options, force });
   } finally {
     await graph.closeAll().catch(() => undefined);
   }
@@ -146,7 +146,7 @@ for (const format of ['luks', 'qcow2'] as const) {
             const writes = { operations: ['write', 'flush'] as const, after: at, times: 1 };
             if (errno === null) run.setFaults({ powerLossAt: run.requests + 1 + at });
             else run.setFaults({ rules: [{ ...writes, errno }] });
-            const changing = node.abilities.keySlots!(options, false);
+            const changing = node.abilities.keySlots!({ options, force: false });
             const left = await Promise.race([changing.then(() => 'done').catch(() => 'failed'), powerLoss(run)]);
             ended = left === 'done';
             const after = errno === null ? run.crash({ eager: true }) : run.fork();

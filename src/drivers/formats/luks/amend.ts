@@ -6,6 +6,8 @@
 // The mark is in one sector, which is never torn: after power loss the other slots open as before, and this one opens, or does not. What was erased in part is
 // lost, as it was meant to be.
 
+import type { KeySlotChange } from '../../../block/abilities.js';
+import type { CreateOption } from '../../../block/create-option.js';
 import type { Graph } from '../../../block/graph.js';
 import type { QCryptoBlockAmendOptionsLUKS } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
@@ -14,6 +16,23 @@ import { encodeHeader, type KeySlot, materialBytes, SLOT_COUNT } from './header.
 import { calibrate, DEFAULT_ITER_TIME_MS } from './key-derivation.js';
 import { fillSlot, opens, type ReadMaterial, type SlotContext, unlock } from './key-slots.js';
 import type { Volume } from './volume.js';
+
+/** The options of a change at a shell; `prefix` of their names. */
+export function keySlotOptions(prefix: string): CreateOption[] {
+  const option = (name: string, kind: 'str' | 'num', help: string): CreateOption => ({
+    name: `${prefix}${name}`,
+    kind,
+    help,
+    member: `encrypt.${name}`,
+  });
+  return [
+    option('iter-time', 'num', 'Time to spend in PBKDF in milliseconds'),
+    { ...option('keyslot', 'num', 'Select a single keyslot to modify explicitly'), isInt: true },
+    option('new-secret', 'str', 'New secret to set in the matching keyslots. Empty string to erase'),
+    option('old-secret', 'str', 'Select all keyslots that match this password'),
+    option('state', 'str', 'Select new state of affected keyslots (active/inactive)'),
+  ];
+}
 
 /** The changes of one open image's key slots, one after the other. */
 export class SlotChanges {
@@ -29,12 +48,13 @@ export class SlotChanges {
     this.#openedWith = openedWith;
   }
 
-  /** Rejects as `planSlots`; then nothing was changed, but for `no-space`, `io`. */
-  change(place: SlotPlace, { options, force }: Pick<SlotRequest, 'options' | 'force'>): Promise<void> {
+  /** Rejects as `planSlots`, and as `checked`; then nothing was changed, but for `no-space`, `io`. */
+  change(place: SlotPlace, { options, force, checked }: KeySlotChange): Promise<void> {
     const secret = (id: string): Uint8Array => this.#graph.objects.secret(id);
     const request = { options, force, secret, openedWith: this.#openedWith };
     return this.#serial.run(async () => {
       const apply = await planSlots(this.#context, place, request);
+      await checked?.();
       await apply();
     });
   }
@@ -53,7 +73,6 @@ export interface SlotRequest {
   secret(id: string): Uint8Array;
   /** The secret that the image was opened with. */
   openedWith: string | undefined;
-  /** What would lose data, or overwrite a key, is done all the same. */
   force: boolean;
 }
 
@@ -66,9 +85,10 @@ export async function planSlots(
   place: SlotPlace,
   request: SlotRequest,
 ): Promise<() => Promise<void>> {
-  const { keyslot } = request.options;
+  const { keyslot, state } = request.options;
   if (keyslot !== undefined && (keyslot < 0 || keyslot >= SLOT_COUNT)) {
-    throw refuse(context, `Invalid keyslot ${keyslot} specified, must be between 0 and ${SLOT_COUNT - 1}`);
+    const shown = state === 'active' ? BigInt.asUintN(32, BigInt(keyslot)) : keyslot;
+    throw refuse(context, `Invalid keyslot ${shown} specified, must be between 0 and ${SLOT_COUNT - 1}`);
   }
   return request.options.state === 'active' ? planFill(context, place, request) : planErase(context, place, request);
 }

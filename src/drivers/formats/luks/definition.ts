@@ -7,6 +7,7 @@ import { ROLES } from '../../../block/roles.js';
 import { PERM_ALL, Perm } from '../../../block/types.js';
 import type { SectorCipher } from '../../../host/cipher.js';
 import { BlockError } from '../../../util/errors.js';
+import { keySlotOptions } from './amend.js';
 import { checkLuksCreate, createLuks, LUKS_CREATE_OPTIONS, passwordOf } from './create.js';
 import { LuksNode } from './driver.js';
 import { hasLuksMagic } from './header.js';
@@ -57,6 +58,7 @@ export const luksDriver: DriverDefinition<'luks'> = {
   name: 'luks',
   kind: 'format',
   createOptions: LUKS_CREATE_OPTIONS,
+  amendOptions: keySlotOptions(''),
   probe: (head) => (hasLuksMagic(head) ? 100 : 0),
   open: openLuks,
   checkCreate: checkLuksCreate,

@@ -51,7 +51,7 @@ export class LuksNode extends FormatNode {
   override get abilities(): Abilities {
     return {
       details: () => ({ encrypted: true, specific: { type: 'luks', data: volumeInfo(this.#volume) } }),
-      keySlots: (options, force) => this.tracked(this.#slots.change(this.#slotPlace(), { options, force })),
+      keySlots: (change) => this.tracked(this.#slots.change(this.#slotPlace(), change)),
     };
   }
 

@@ -1,6 +1,7 @@
 // The `-o` options of a new qcow2 image, as qemu-img has them.
 
 import { type CreateOption, type CreateOptions, SIZE_OPTION } from '../../../block/create-option.js';
+import { keySlotOptions } from '../luks/amend.js';
 import { encryptionOptions } from '../luks/create.js';
 
 const FORMAT: CreateOption = {
@@ -88,7 +89,7 @@ export const QCOW2_CREATE_OPTIONS: CreateOptions = {
   ],
 };
 
-/** The options that an image can be amended with, in qemu-img's order: those of a new one, but values are taken as they are. */
+/** Options of a new image that it can be amended with, too; values are taken as they are. */
 const AMENDED = [
   'backing_file',
   'backing_fmt',
@@ -100,6 +101,9 @@ const AMENDED = [
   'size',
 ];
 
-export const QCOW2_AMEND_OPTIONS: readonly CreateOption[] = QCOW2_CREATE_OPTIONS.options
-  .filter(({ name }) => AMENDED.includes(name))
-  .map(({ values: _, isFile: __, ...option }) => option);
+export const QCOW2_AMEND_OPTIONS: readonly CreateOption[] = [
+  ...QCOW2_CREATE_OPTIONS.options
+    .filter(({ name }) => AMENDED.includes(name))
+    .map(({ values: _, isFile: __, ...option }) => option),
+  ...keySlotOptions('encrypt.'),
+].sort((a, b) => (a.name < b.name ? -1 : 1));

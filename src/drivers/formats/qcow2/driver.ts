@@ -286,7 +286,7 @@ export class Qcow2Node extends FormatNode {
       write: (offset, bytes) => file.write(region.offset + offset, bytes),
       flush: () => file.flush(),
     };
-    return { keySlots: (options, force) => this.#asRequest(() => slots.change(place, { options, force })) };
+    return { keySlots: (change) => this.#asRequest(() => slots.change(place, change)) };
   }
 
   /** Runs `action`, which changes the image and is no guest's request: it waits for what runs alone, and that waits for it. */
