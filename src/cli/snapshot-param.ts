@@ -13,7 +13,7 @@ const PREFIX = 'snapshot.';
 /** A word that may be an ID or a name, or both as they are called. */
 export type SnapshotParam = string | SnapshotKey;
 
-/** Throws `UsageError`; `quote` begins the parameter in its message. */
+/** What `param` names. Throws `UsageError`; `quote` begins the parameter in its message. */
 export function snapshotParam(param: string, quote: "'" | '`' = "'"): SnapshotParam {
   if (!param.startsWith(PREFIX)) return param;
   const key: SnapshotKey = {};
@@ -37,11 +37,6 @@ export async function showSnapshot(node: BlockNode, param: SnapshotParam): Promi
       cause: error,
     });
   }
-}
-
-/** What `param` names, for whoever has no list of snapshots yet: one word may be an ID or a name. Throws `UsageError`. */
-export function snapshotNamed(param: string): SnapshotKey | string {
-  return param.startsWith(PREFIX) ? keyOf(param) : param;
 }
 
 /** An ID counts before a name. What is neither is looked for by its ID. */

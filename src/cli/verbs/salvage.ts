@@ -39,7 +39,7 @@ import { reportError, shown, write } from '../output.js';
 import { openProgress, PROGRESS, PROGRESS_BAR, type ProgressView, progressKind } from '../progress.js';
 import { ratedState } from '../rate.js';
 import { couldNotOpen, Interrupt, imageArguments, openImage, reasonOf, withSession } from '../session.js';
-import { snapshotNamed } from '../snapshot-param.js';
+import { snapshotParam } from '../snapshot-param.js';
 import type { Verb } from '../verb.js';
 
 const EXIT_LOST = 2;
@@ -230,7 +230,7 @@ function hintsOf(options: ParsedOptions): SalvageHints {
     size: bytes('size', 'image size'),
     l1Offset: bytes('l1-offset', 'offset of the L1 table'),
     tables,
-    snapshot: snapshot === undefined ? undefined : snapshotNamed(snapshot),
+    snapshot: snapshot === undefined ? undefined : snapshotParam(snapshot),
   };
 }
 
