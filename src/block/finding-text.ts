@@ -19,6 +19,8 @@ const WORDS: Readonly<Partial<Record<string, (finding: CheckFinding) => string>>
     `ERROR: coffset=0x${hex(hostOffset)}: copied flag must never be set for compressed clusters`,
   'compressed-in-data-file': ({ index, entry }) =>
     `ERROR compressed cluster ${index} with data file, entry=0x${hex(entry)}`,
+  'not-at-guest-offset': ({ hostOffset, guestOffset }) =>
+    `ERROR offset=${hex(hostOffset)}: Data cluster is not at its guest offset ${hex(guestOffset)}; L2 entry corrupted.`,
   'subcluster-bitmap': ({ content, index, entry, hostOffset }) => {
     if (content === 'none') return 'ERROR: Unallocated cluster has non-zero subcluster allocation map';
     if (content === 'data')

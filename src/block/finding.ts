@@ -22,6 +22,7 @@ export function exact(digits: Hex): Exact {
  * - `copied-flag`: the flag "refcount is one" of an entry is not what the refcount says
  * - `compressed-copied-flag`: that flag is set for compressed data
  * - `compressed-in-data-file`: an entry says compressed data, and the content lies in an external data file
+ * - `not-at-guest-offset`: an entry points to another place of an external data file than the guest's own
  * - `subcluster-bitmap`: an entry's bitmap of subclusters contradicts itself, or the entry
  * - `reserved-bits`: an entry has bits set that must be zero
  * - `unaligned`: an entry points to no cluster's begin
@@ -42,6 +43,7 @@ export type FindingKind =
   | 'copied-flag'
   | 'compressed-copied-flag'
   | 'compressed-in-data-file'
+  | 'not-at-guest-offset'
   | 'subcluster-bitmap'
   | 'reserved-bits'
   | 'unaligned'

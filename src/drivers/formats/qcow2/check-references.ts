@@ -130,6 +130,8 @@ export class ReferenceCounter {
       if (expected !== 0 && offset !== expected) fragmented++;
       expected = offset + clusterBytes;
       if (isExternal) {
+        if (codec.isElsewhere(table, position / entryBytes, state.guestOffset(l1Index, position)))
+          this.#elsewhere(l1Index, position, high, low);
         if (active && !isCopied(high)) this.#uncopied(l1Index, position, high, low);
         continue;
       }
@@ -187,6 +189,13 @@ export class ReferenceCounter {
   #uncopied(l1Index: number, position: number, high: number, low: number): void {
     const entry = `0x${wordsToHex(high, low)}` as const;
     this.#state.corruption({ kind: 'copied-flag', ...this.#placeOf(l1Index, position), entry, refcount: 1 });
+  }
+
+  /** Reports an entry that points to another place of an external data file than its own: no reader accepts it. */
+  #elsewhere(l1Index: number, position: number, high: number, low: number): void {
+    const entry = `0x${wordsToHex(high, low)}` as const;
+    const hostOffset = hostIn(high, low);
+    this.#state.badEntry({ kind: 'not-at-guest-offset', ...this.#placeOf(l1Index, position), entry, hostOffset });
   }
 
   /** Fields of a finding that name an entry of an L2 table. */

@@ -168,6 +168,15 @@ export class L2Codec {
     return host === 0 ? Kind.zeroPlain : Kind.zeroAllocated;
   }
 
+  /**
+   * True for an ordinary entry that points to another place than `guestOffset`, which it maps. In an external data file that is invalid: each guest cluster
+   * lies at its own offset there.
+   */
+  isElsewhere(view: DataView, slot: number, guestOffset: number): boolean {
+    const { host, bytes } = this.decode(view, slot);
+    return (host !== 0 || bytes !== 0) && (host as number) !== guestOffset;
+  }
+
   /** True for an entry whose bitmap of subclusters contradicts itself, or the entry; that of a compressed cluster, which should be empty, is not looked at. */
   hasWrongBitmap(_view: DataView, _slot: number): boolean {
     return false;

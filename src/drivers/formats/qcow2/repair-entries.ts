@@ -62,11 +62,11 @@ export class EntryMender {
 
   /** An entry that points into an external data file. */
   #mendExternal(table: DataView, position: number, guestOffset: number): Mended {
-    const { codec, clusterBytes, layout } = this.#state;
+    const { codec, layout } = this.#state;
     const high = table.getUint32(position);
     const low = table.getUint32(position + 4);
     const slot = position / codec.entryBytes;
-    const isNoPlace = isCompressed(high) || hostIn(high, low) % clusterBytes !== 0;
+    const isNoPlace = isCompressed(high) || codec.isElsewhere(table, slot, guestOffset);
     if (isNoPlace || codec.hasWrongBitmap(table, slot)) {
       if (this.#rules.keepsUnreadable) return 'right';
       if (layout.isRaw) codec.putNormal(table, slot, guestOffset as HostOffset);

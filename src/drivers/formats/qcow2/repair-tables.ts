@@ -150,6 +150,8 @@ class TableMender {
   /** Notes that the data of the entry at `position` needs a place of its own, if it does, or `must` get one. */
   #noteMove(change: TableChange, position: number, must: boolean): void {
     const { codec, clusterBytes, layout } = this.#state;
+    // Host offsets of an external data file are no clusters of the image.
+    if (layout.isExternal) return;
     const { table } = change;
     const high = table.getUint32(position);
     const low = table.getUint32(position + 4);
