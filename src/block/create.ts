@@ -1,7 +1,7 @@
 // Making images: the file first, then the format in it.
 
 import { dirname } from 'node:path';
-import type { FileInfo, Host } from '../host/host.js';
+import type { Host } from '../host/host.js';
 import type { BlockdevCreateOptions, BlockdevRef } from '../schema/generated/types.js';
 import { LooseOptions } from '../schema/loose-options.js';
 import { validate } from '../schema/validate.js';
@@ -13,7 +13,7 @@ import { backingOf, fileOf } from './chain.js';
 import { type Child, type OutsideUse, withLink } from './child.js';
 import { parseProtocolName, resolveBackingName } from './filename.js';
 import type { Graph } from './graph.js';
-import { fileId, refuseUsed, refuseUsedNode } from './identity.js';
+import { fileId, refuseUsed, refuseUsedNode, statOrNull } from './identity.js';
 import { type NewFile, undoCreation } from './new-file.js';
 import type { BlockNode } from './node/node.js';
 import { openNode } from './open.js';
@@ -263,14 +263,6 @@ export async function checkReplaceable(graph: Graph, filename: string): Promise<
   } finally {
     await graph.release(file);
   }
-}
-
-/** Null: there is no such file. Rejects with what else keeps it from being found. */
-function statOrNull(host: Host, path: string): Promise<FileInfo | null> {
-  return host.stat(path).catch((error: unknown) => {
-    if (toBlockError(error).code === 'not-found') return null;
-    throw error;
-  });
 }
 
 /**

@@ -1,8 +1,8 @@
 // What a node is stored in, by device and inode and not by how it is spelled: two nodes with one identity share every byte.
 
-import type { FileInfo, HostFile } from '../host/host.js';
+import type { FileInfo, Host, HostFile } from '../host/host.js';
 import { orElse } from '../util/best-effort.js';
-import { BlockError } from '../util/errors.js';
+import { BlockError, toBlockError } from '../util/errors.js';
 import { chainOf, fileOf, storageOf } from './chain.js';
 import type { Graph } from './graph.js';
 import type { BlockNode } from './node/node.js';
@@ -127,4 +127,12 @@ export async function refuseFileOf(
       );
     }
   }
+}
+
+/** Null: there is no such file. Rejects with what else keeps it from being found. */
+export function statOrNull(host: Host, path: string): Promise<FileInfo | null> {
+  return host.stat(path).catch((error: unknown) => {
+    if (toBlockError(error).code === 'not-found') return null;
+    throw error;
+  });
 }

@@ -14,7 +14,7 @@ import { leafOptions, parseFilename, parseProtocolName, pathOfName, resolveBacki
 import { imageOptions, openForeign, referrerOf } from './foreign-name.js';
 import { type Referrer, refusal } from './gate.js';
 import type { Graph } from './graph.js';
-import { fileId, refuseFileOf } from './identity.js';
+import { fileId, refuseFileOf, statOrNull } from './identity.js';
 import type { SnapshotKey } from './internal-snapshots.js';
 import type { NodeLinks } from './node/links.js';
 import type { BlockNode } from './node/node.js';
@@ -406,10 +406,7 @@ async function openNamedPart(
   const referrer = await referrerOf(image, child);
   if (isJsonFilename(filename!)) throw refusal(filename!, referrer.path, `options cannot name a ${child}`);
   const besides = resolveBackingNameOf(image, filename!);
-  const isThere = await graph.host.stat(pathOfName(besides)).then(
-    () => true,
-    () => false,
-  );
+  const isThere = (await statOrNull(graph.host, pathOfName(besides))) !== null;
   const file = parseProtocolName(isThere ? besides : filename!);
   if ('filename' in file) Object.assign(file, { driver: await protocolFor(graph, file.filename) });
   return openTree(graph, imageOptions(new LooseOptions({ ...file }, {}), referrer.path), { ...inherited, referrer });

@@ -65,6 +65,16 @@ describe('qcow2: persistent bitmaps are stored', () => {
     expect(onDisk(host.readFile(PATH))).to.deep.equal(onDisk(before));
   });
 
+  it('with the size of the disk, or that size does not change', async () => {
+    const { node, bitmap } = await withBitmap();
+    const snapshots = node.abilities.snapshots!;
+    const { id } = await snapshots.create({ name: 'smaller' });
+    await node.truncate(2 * SIZE);
+    bitmap.inconsistent = true;
+    expect((await failureOf(snapshots.apply(id))).code).to.equal('bad-state');
+    expect(node.length).to.equal(2 * SIZE);
+  });
+
   it('only before or after a change of snapshots, which writes other refcount blocks', async () => {
     for (let steps = 0; steps < 400; steps += 20) {
       const { host, graph, node } = await fresh({ size: SIZE, 'cluster-size': 512 });

@@ -3,7 +3,7 @@
 import type { Ciphers, HashName } from '../../../host/cipher.js';
 import { BlockError } from '../../../util/errors.js';
 
-/** The key derivation of one password takes no longer, whatever a header says. */
+/** One derivation takes no longer, whatever a header says. To open an image takes two for each active key slot that is tried. */
 const MAX_DERIVATION_MS = 10_000;
 /** So many are derived without an estimate: less than a second on any processor of today. */
 const FREE_ITERATIONS = 100_000;
@@ -43,8 +43,8 @@ export async function calibrate(ciphers: Ciphers, hash: HashName, keyBytes: numb
 export class Derivation {
   readonly #ciphers: Ciphers;
   readonly #hash: HashName;
-  /** Where this is known: for a key of the length that it was measured with. */
-  #perMs: number | null = null;
+  /** Iterations a millisecond, by the length of the key in bytes: a longer one takes several blocks of the hash. */
+  readonly #perMs = new Map<number, number>();
 
   constructor(ciphers: Ciphers, hash: HashName) {
     this.#ciphers = ciphers;
@@ -60,9 +60,10 @@ export class Derivation {
     path: string,
   ): Promise<void> {
     if (iterations > FREE_ITERATIONS) {
-      this.#perMs ??= await iterationsPerMs(this.#ciphers, this.#hash, key.length);
-      const seconds = Math.round(iterations / this.#perMs / 1000);
-      if (iterations / this.#perMs > MAX_DERIVATION_MS || iterations > MAX_ITERATIONS) {
+      const perMs = this.#perMs.get(key.length) ?? (await iterationsPerMs(this.#ciphers, this.#hash, key.length));
+      this.#perMs.set(key.length, perMs);
+      const seconds = Math.round(iterations / perMs / 1000);
+      if (iterations / perMs > MAX_DERIVATION_MS || iterations > MAX_ITERATIONS) {
         const limit = MAX_DERIVATION_MS / 1000;
         const reason = `the key derivation of ${iterations} iterations would take ${seconds} seconds; the limit is ${limit}`;
         throw BlockError.at(path, 'limit', reason, { operation: 'open' });

@@ -44,7 +44,9 @@ export class BitmapMarks {
   /** All of the disk is about to change. Nobody may store meanwhile. */
   async prepareAll(): Promise<void> {
     await this.#disk.settle();
-    await this.#disk.mark(this.#disk.kept.filter((kept) => (kept.usable || kept.stored.auto) && !kept.marked));
+    // An inconsistent one, too: only what is marked may have a table of another disk size.
+    const { kept: all, trusted } = this.#disk;
+    await this.#disk.mark(all.filter((kept) => !kept.marked && (kept.usable || kept.stored.auto || trusted)));
   }
 
   /** Allocates clusters for the bits of a range that will be written, as far as there is space: a store should not fail for lack of it. */

@@ -81,6 +81,11 @@ export class DirectoryOnDisk {
     return regions;
   }
 
+  /** The directory's clusters are its own: flags can be written there. */
+  get trusted(): boolean {
+    return this.#trusted;
+  }
+
   /** The same file has been opened as another image, since its header has changed. */
   moveTo(image: Qcow2Image): void {
     this.#image = image;
@@ -143,8 +148,9 @@ export class DirectoryOnDisk {
     const { bytes, flagsAt } = this.#encoded;
     const sectors = new Set<number>();
     const view = viewOf(bytes);
+    const indexes = new Map(this.#kept.map((kept, index) => [kept, index]));
     for (const kept of list) {
-      const at = flagsAt[this.#kept.indexOf(kept)];
+      const at = flagsAt[indexes.get(kept)!];
       view.setUint32(at, flagsOf(kept.stored));
       sectors.add(Math.floor(at / SECTOR));
       kept.unsure = true;

@@ -68,7 +68,7 @@ export class Qcow2Node extends FormatNode {
   #image: Qcow2Image;
   #own: DriverOptions;
   readonly #encryption: ImageEncryption | null;
-  #snapshots: SnapshotDesk;
+  readonly #snapshots: SnapshotDesk;
   #stored: BitmapStore;
   /** Of an image that was opened to be repaired. */
   #damage: FoundDamage | null = null;
@@ -101,7 +101,7 @@ export class Qcow2Node extends FormatNode {
     if (dataFile !== null) this.setChild(DATA_FILE, dataFile, 'data', permissions);
     this.#image = this.#makeImage(area, head);
     this.#stored = new BitmapStore(this.#image, this.#bitmapOwner(), { directory: null, kept: [] });
-    this.#snapshots = this.#deskOf(this.#image);
+    this.#snapshots = this.#makeDesk();
   }
 
   /** The image with this header in memory, without its tables. */
@@ -136,8 +136,10 @@ export class Qcow2Node extends FormatNode {
     );
   }
 
-  #deskOf(image: Qcow2Image): SnapshotDesk {
-    return new SnapshotDesk(image, {
+  #makeDesk(): SnapshotDesk {
+    return new SnapshotDesk({
+      image: () => this.#image,
+      checkResizable: () => this.#stored.checkResizable(),
       alone: (action) => this.alone('snapshot', action),
       changingAll: (action) => this.#stored.resizing(action),
       resized: (size) => this.#becomeOfSize(size),
@@ -198,7 +200,7 @@ export class Qcow2Node extends FormatNode {
   }
 
   async #loadWhole(owner: BitmapOwner): Promise<LoadedBitmaps> {
-    await this.#snapshots.load();
+    await this.#image.readSnapshots();
     return loadBitmaps(this.#image.file, this.#area(), owner, this.graph.warn);
   }
 
@@ -348,21 +350,23 @@ export class Qcow2Node extends FormatNode {
 
   async #prepareAmend(options: Qcow2AmendOptions): Promise<PreparedAmend> {
     this.checkWritable('amend');
-    const { version, ...before } = await planAmend(this.#image, options);
-    if (version === 2) this.#checkNoNewBitmaps();
+    const { version, ...before } = await this.#checkAmend(options);
     return {
       before: async (progress) => {
         const plans: AmendPlan[] = version === 3 ? [{ version }] : [];
         if (before.refcountBits !== undefined) plans.push({ refcountBits: before.refcountBits });
         plans.push({ ...before, refcountBits: undefined });
-        for (const plan of plans) await this.#reopenAfter(() => amendBefore(this.#image, plan, progress));
+        for (const plan of plans) {
+          await this.#reopenAfter(async () => {
+            await this.#checkAmend(options);
+            return amendBefore(this.#image, plan, progress);
+          });
+        }
       },
       after: async (progress) => {
         if (version !== 2) return;
         await this.#reopenAfter(async () => {
-          // Snapshots and bitmaps may have been made since.
-          await planAmend(this.#image, options);
-          this.#checkNoNewBitmaps();
+          await this.#checkAmend(options);
           await amendAfter(this.#image, progress);
           return true;
         });
@@ -370,9 +374,14 @@ export class Qcow2Node extends FormatNode {
     };
   }
 
-  /** Throws `invalid-argument` where there are bitmaps to be stored that the image on disk does not know of yet. */
-  #checkNoNewBitmaps(): void {
-    if (!this.#stored.hasNew) return;
+  /**
+   * What `options` change. Called again in each step, where nothing else is under way: snapshots, bitmaps or another amend may have come since. Rejects as
+   * `planAmend`.
+   */
+  async #checkAmend(options: Qcow2AmendOptions): Promise<AmendPlan> {
+    const plan = await planAmend(this.#image, options);
+    // The image on disk does not know of those that are yet to be stored.
+    if (plan.version !== 2 || !this.#stored.hasNew) return plan;
     throw this.#image.error('invalid-argument', 'Cannot downgrade an image with bitmaps', 'amend');
   }
 
@@ -425,8 +434,7 @@ export class Qcow2Node extends FormatNode {
     const image = this.#makeImage(parseHeaderArea(head, header, this.filename), head);
     await image.mapping.load();
     await image.refcounts.load();
-    const snapshots = this.#deskOf(image);
-    await snapshots.load();
+    await image.readSnapshots();
     old.mapping.cache.clear();
     old.refcounts.blocks.clear();
     // What the last one has written may not be durable yet.
@@ -434,7 +442,6 @@ export class Qcow2Node extends FormatNode {
     image.data.written.unflushed = true;
     this.#image = image;
     this.#stored.moveTo(image);
-    this.#snapshots = snapshots;
   }
 
   #area(): HeaderArea {

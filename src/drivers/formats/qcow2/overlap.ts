@@ -1,6 +1,6 @@
 // The index of an image's own metadata, so that nothing else is written over it (QEMU's overlap checks).
 //
-//   contiguous tables   header, L1 tables, refcount table, snapshot table, bitmap directory   few: each has an owner, which may move it
+//   contiguous tables   header, L1 tables, refcount table, snapshot table, bitmap directory   each has an owner, which may move it
 //   single clusters     L2 tables, refcount blocks, L2 tables of snapshots alone              many: one set of host offsets for each kind
 //
 // There may be several L1 tables, and they may point to the same L2 tables: a set counts the pointers to each cluster, so that a cluster is metadata until
@@ -30,14 +30,15 @@ const NAMES: Readonly<Record<OverlapKind, string>> = {
 /** A contiguous table. */
 interface FixedRange {
   kind: OverlapKind;
-  owner: object;
   start: number;
   end: number;
 }
 
 export class MetadataIndex {
   readonly #kinds: ReadonlySet<OverlapKind>;
-  #fixed: FixedRange[] = [];
+  readonly #fixed = new Map<object, FixedRange>();
+  /** The same by their start, with the largest end up to each; null where they have changed. */
+  #byStart: { ranges: readonly FixedRange[]; ends: readonly number[] } | null = null;
   /** One set for each kind that is checked. */
   readonly #scattered: readonly { kind: ScatteredKind; clusters: ClusterSet }[];
   readonly #clusterSize: number;
@@ -58,8 +59,9 @@ export class MetadataIndex {
 
   /** Notes that the table of `owner` is at `start`, with `length` bytes, from now on, and not at its old place any more. */
   setFixed(kind: OverlapKind, owner: object, start: HostOffset, length: number): void {
-    this.#fixed = this.#fixed.filter((range) => range.owner !== owner);
-    if (length > 0 && this.#kinds.has(kind)) this.#fixed.push({ kind, owner, start, end: start + length });
+    this.#byStart = null;
+    if (length > 0 && this.#kinds.has(kind)) this.#fixed.set(owner, { kind, start, end: start + length });
+    else this.#fixed.delete(owner);
   }
 
   /** Whether this kind of metadata is checked. Changes of other kinds need not be noted. */
@@ -87,14 +89,29 @@ export class MetadataIndex {
     this.#setOf(kind)?.remove(offset);
   }
 
+  #sorted(): { ranges: readonly FixedRange[]; ends: readonly number[] } {
+    if (this.#byStart !== null) return this.#byStart;
+    const ranges = [...this.#fixed.values()].sort((a, b) => a.start - b.start);
+    let most = 0;
+    const ends = ranges.map(({ end }) => {
+      most = Math.max(most, end);
+      return most;
+    });
+    this.#byStart = { ranges, ends };
+    return this.#byStart;
+  }
+
   #setOf(kind: ScatteredKind): ClusterSet | undefined {
     return this.#scattered.find((scattered) => scattered.kind === kind)?.clusters;
   }
 
   /** The kind of metadata that a write of [start, end) would overwrite, or null. For a write of a table itself, its own kind is `ignored`. */
   overlap(start: HostOffset, end: number, ignored: OverlapKind | null = null): OverlapKind | null {
-    for (const range of this.#fixed) {
-      if (range.start < end && start < range.end && range.kind !== ignored) return range.kind;
+    const { ranges, ends } = this.#sorted();
+    // There may be one L1 table for each of 65,536 snapshots; of a damaged image, they may lie over each other.
+    for (let at = firstFrom(ranges, end) - 1; at >= 0 && ends[at] > start; at--) {
+      const range = ranges[at];
+      if (start < range.end && range.kind !== ignored) return range.kind;
     }
     const from = start - (start % this.#clusterSize);
     for (const { kind, clusters } of this.#scattered) {
@@ -102,6 +119,18 @@ export class MetadataIndex {
     }
     return null;
   }
+}
+
+/** Index of the first range that begins at `offset` or behind it. */
+function firstFrom(ranges: readonly FixedRange[], offset: number): number {
+  let low = 0;
+  let high = ranges.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (ranges[middle].start < offset) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /** Host offsets of clusters, with the number of pointers to each: those found at open in a sorted array, changes since in maps. */

@@ -1,7 +1,11 @@
 // Refcounts in a block, for every width from 1 to 64 bits (specification: "Refcount block entry"). Widths below a byte count from the
 // least significant bit; wider ones are big endian.
 
+import { assert } from '../../../util/assert.js';
 import { putViewBe64, viewBe64, viewOf } from '../../../util/bytes.js';
+
+/** The largest refcount of each width. */
+const MOST = [0, 1, 2, 3, 4, 5, 6].map((order) => 2 ** (2 ** order) - 1);
 
 /** The refcount at `index`. Of 64-bit refcounts the value may lose precision above 2^53. */
 export function getRefcount(view: DataView, order: number, index: number): number {
@@ -22,7 +26,9 @@ export function getRefcount(view: DataView, order: number, index: number): numbe
   }
 }
 
+/** `value` fits into the width, which `order` is the logarithm of. */
 export function setRefcount(view: DataView, order: number, index: number, value: number): void {
+  assert(value <= MOST[order], 'a refcount fits into its width');
   switch (order) {
     case 4:
       view.setUint16(index * 2, value);

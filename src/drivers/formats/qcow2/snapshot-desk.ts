@@ -11,30 +11,31 @@ import { readVmState, writeVmState } from './vm-state.js';
 
 /** The node of the image. */
 interface Owner {
+  /** The image in memory: an amend puts another one in its place. */
+  image(): Qcow2Image;
   /** Runs `action` while no request is under way. Rejects with `read-only`. */
   alone<T>(action: () => Promise<T>): Promise<T>;
   /** Runs `action`, which changes the whole disk: what is stored of its bitmaps is not right from before it on. */
   changingAll(action: () => Promise<void>): Promise<void>;
   /** The disk has other content, and this size in bytes. */
   resized(size: number): void;
+  /** Throws `busy`, `bad-state` where a bitmap cannot follow a change of the disk's size. */
+  checkResizable(): void;
   /** A snapshot of this size in bytes stands in place of the disk. */
   shows(size: number): void;
 }
 
 export class SnapshotDesk implements InternalSnapshots {
-  readonly #image: Qcow2Image;
   readonly #owner: Owner;
   /** Shown in place of the disk. */
   #shown: Snapshot | null = null;
 
-  constructor(image: Qcow2Image, owner: Owner) {
-    this.#image = image;
+  constructor(owner: Owner) {
     this.#owner = owner;
   }
 
-  /** Reads the table. Rejects with `invalid-image`, `io`. */
-  async load(): Promise<void> {
-    if (this.#image.header.nbSnapshots > 0) await this.#image.readSnapshots();
+  get #image(): Qcow2Image {
+    return this.#owner.image();
   }
 
   list(): SnapshotInfo[] {
@@ -66,6 +67,7 @@ export class SnapshotDesk implements InternalSnapshots {
   apply(id: string): Promise<void> {
     return this.#owner.alone(() => {
       const snapshot = this.#find(id);
+      if (snapshot.diskSize !== this.#image.header.size) this.#owner.checkResizable();
       return this.#owner.changingAll(async () => {
         await applySnapshot(this.#image, snapshot);
         this.#owner.resized(snapshot.diskSize);

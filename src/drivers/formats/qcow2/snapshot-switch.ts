@@ -23,7 +23,8 @@ import type { OverlapKind } from './options.js';
 import { MetadataIndex } from './overlap.js';
 import { POINTER_BYTES, putPointer } from './pointer-codec.js';
 import type { RefcountDeltas } from './refcount-deltas.js';
-import { encodeSnapshotTable, type Snapshot, tableBytes } from './snapshot-table.js';
+import { encodeSnapshotTable, tableBytes } from './snapshot-table.js';
+import type { Target } from './snapshot-target.js';
 import { lowerUnused } from './snapshot-unused.js';
 import { rewriteTables, visitFlagChanges } from './snapshot-walk.js';
 import { type ClusterIndex, type HostOffset, hostOf, NO_HOST, plus } from './types.js';
@@ -36,23 +37,6 @@ const IN_USE: ReadonlySet<OverlapKind> = new Set([
   'refcount-block',
   'snapshot-table',
 ]);
-
-/** What the image is to be. */
-export interface Target {
-  /** Settled: see `settleDeltas`. */
-  deltas: RefcountDeltas;
-  /** The L1 table, without padding; the pointers of `moved` still lead to the old places. Null: it stays. */
-  l1: DataView<ArrayBuffer> | null;
-  /** Indexes of L2 tables that get another place, with copied flags as the refcounts will say. */
-  moved: readonly number[];
-  snapshots: readonly Snapshot[];
-  /** Bytes of the disk. */
-  size: number;
-  /** What becomes of the L1 table, where there is another, and of the old places of `moved`: a snapshot keeps them, or they are not in use any more. */
-  oldTables: 'kept' | 'unused';
-  /** Further clusters that are not in use any more, beside what `deltas` says. */
-  unused: readonly Run[];
-}
 
 /** Places for the new tables. */
 interface Places {

@@ -7,7 +7,7 @@ import type { Qcow2Image } from './image.js';
 import type { OverlapKind } from './options.js';
 import { MetadataIndex } from './overlap.js';
 import { POINTER_BYTES, pointerTarget } from './pointer-codec.js';
-import type { Target } from './snapshot-switch.js';
+import type { Target } from './snapshot-target.js';
 import { type ClusterIndex, clusterAt, type HostOffset, hostOf, plus } from './types.js';
 
 /** Metadata that the image has after a switch. */
