@@ -74,7 +74,6 @@ const SAME: readonly string[] = [
 
 /** What we refuse by name, or in other words than qemu-nbd, and why. */
 const OURS: readonly (readonly [line: string, message: string, reason: string])[] = [
-  ['-l snap a.qcow2', "option '-l' is not supported yet", 'internal snapshots are still to come'],
   ['-c /dev/nbd0 a.raw', "option '-c' is not supported yet", 'the kernel client is'],
   ['-d /dev/nbd0', "option '-d' is not supported yet", 'the kernel client is'],
   ['-T foo a.raw', "option '-T' is not supported yet", 'there are no trace events'],

@@ -47,6 +47,23 @@ for (const [name, dataFile] of [
   }
 }
 
+for (const preallocation of ['falloc', 'full'] as const) {
+  it(`qcow2: a disk grows within the last cluster of its data file: ${preallocation}`, async () => {
+    const fixture = makeFixture();
+    const made = {
+      'cluster-size': 2 * MIB,
+      'data-file': file,
+      'data-file-raw': true,
+      preallocation: 'metadata',
+    } as const;
+    await createAt(fixture, { size: MIB, ...made });
+    const node = await openNode(fixture.graph, imageOn(file));
+    await node.truncate(MIB + 512, { preallocation });
+    await fixture.graph.closeAll();
+    expect(fixture.host.fileSize(DATA)).to.equal(MIB + 512);
+  });
+}
+
 for (const options of [{ preallocation: 'metadata' }, { 'data-file-raw': true }] as const) {
   it(`qcow2: a disk that is made in a device is zero: ${Object.keys(options)[0]}`, async () => {
     const fixture = makeFixture();

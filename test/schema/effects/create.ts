@@ -129,6 +129,10 @@ export const create: Effects = {
     'is a bit of the header',
     async () => expect(await field({ 'lazy-refcounts': true }, 84, 4)).to.equal(1),
   ],
+  'BlockdevCreateOptionsQcow2.extended-l2': [
+    'is a bit of the header',
+    async () => expect(await field({ 'extended-l2': true }, 79, 1)).to.equal(16),
+  ],
   'BlockdevCreateOptionsQcow2.data-file': [
     'is the file for the content, which the header names',
     async () => {

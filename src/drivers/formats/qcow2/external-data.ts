@@ -70,6 +70,17 @@ export class ExternalData extends DataFile {
     else await this.file.resizeTo(oldSize, 'off');
   }
 
+  /**
+   * Gives the file the `size` bytes that the disk is about to have, of which it had `oldSize`. The disk's last cluster, once it was zeroed, may already reach further.
+   * Rejects as `resize`.
+   */
+  async grow(oldSize: number, size: number, preallocation: PreallocMode): Promise<void> {
+    const takesSpace = preallocation === 'falloc' || preallocation === 'full';
+    const isLonger = this.length > size && !this.node.fixedSize;
+    await this.resize(size, takesSpace && !isLonger ? preallocation : 'off');
+    if (takesSpace && isLonger) await this.file.reserve(oldSize, size - oldSize);
+  }
+
   /** Gives the file exactly `size` bytes; what is new reads as zeroes. A device keeps its size. Rejects with `no-space` where that is not enough. */
   async resize(size: number, preallocation: PreallocMode): Promise<void> {
     if (this.node.fixedSize) await this.file.ensureLength(size);

@@ -102,7 +102,7 @@ async function grow(
   const end =
     preallocation === 'off' || geometry.extendedL2 ? shown : Math.min(shown, roundUp(oldSize, geometry.clusterSize));
   if (end > oldSize) await zeroGuest(image, oldSize, roundUp(end, geometry.clusterSize) - oldSize, {});
-  await external?.resize(size, preallocation === 'metadata' ? 'off' : preallocation);
+  await external?.grow(oldSize, size, preallocation);
   if (preallocation !== 'off') await preallocate(image, oldSize, size, preallocation);
   await storeSize(image, size);
 }
