@@ -92,7 +92,7 @@ export function isWhole({ lostBytes, doubtfulBytes, orphans, assumptions }: Salv
 }
 
 /** Ranges that are kept apart; further ones are joined to the last of their kind, so that nothing is left out. */
-const MAX_RANGES = 1 << 20;
+const MAX_RANGES = 1 << 18;
 const FIELDS = 4;
 
 export class RangeLog {

@@ -15,6 +15,7 @@ import type { CompressionType, ZeroScan } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
 import { decryptPieces } from '../luks/pieces.js';
 import type { ImageEncryption } from './crypt.js';
+import { zeroInFile, zeroInFileSync } from './preallocation.js';
 import type { Claims } from './salvage-claims.js';
 import { type EntryRules, Verdict } from './salvage-entries.js';
 import { readWhatCan, refuseToGoOn } from './salvage-read.js';
@@ -38,7 +39,7 @@ export interface SalvagedDisk {
 /** `lost`: zeroes; `absent`: as the backing file has it. */
 type RunKind = 'absent' | 'zero' | 'lost' | 'data' | 'compressed';
 
-/** A part of the disk within one L2 table. */
+/** A part of the disk: within one L2 table, or without any. */
 interface Run {
   kind: RunKind;
   length: number;
@@ -190,38 +191,45 @@ export class SalvagedNode extends FormatNode {
   }
 
   protected override async doBlockStatus(offset: number, length: number): Promise<BlockStatus> {
-    if (this.#raw !== null) return this.#rawStatus(this.#raw, offset, length);
+    if (this.#raw !== null) return this.#contentStatus(this.#raw, offset, length);
     const first = await this.#runAt(offset, length);
     const backing = this.cow?.length ?? 0;
     if (first.kind === 'absent') {
       if (offset >= backing) return status(first.length, 'zero');
       return { ...status(Math.min(first.length, backing - offset), 'data'), allocated: false, data: false };
     }
-    return status(first.length, isData(first.kind) ? 'data' : 'zero');
+    if (!isData(first.kind)) return status(first.length, 'zero');
+    // A hole of an encrypted image reads as anything but zeroes.
+    if (first.kind === 'compressed' || this.#known().encryption !== null) return status(first.length, 'data');
+    return this.#contentStatus(this.#content(), first.host, first.length);
   }
 
-  async #rawStatus(content: Child, offset: number, length: number): Promise<BlockStatus> {
-    if (offset >= content.length) return status(length, 'zero');
-    const there = Math.min(length, content.length - offset);
+  /** Of data that lies at `host`: holes read as zeroes. An image with `preallocation=metadata` is nearly all holes. */
+  async #contentStatus(content: Child, host: number, length: number): Promise<BlockStatus> {
+    const whole = { ...status(length, 'data'), offset: host };
     try {
-      const found = await content.blockStatus(offset, there);
+      const found = zeroInFileSync(content.node, whole) ?? (await zeroInFile(content.node, whole));
       return status(found.length, found.zero ? 'zero' : 'data');
     } catch (error) {
       refuseToGoOn(error);
-      return status(there, 'data');
+      return status(length, 'data');
     }
   }
 
-  /** The run at `offset`, up to the end of its L2 table at most. */
+  /** The run at `offset`, up to the end of its L2 table at most, or of those that are not there. */
   async #runAt(offset: number, length: number): Promise<Run> {
     const { geometry, l1, tables } = this.#known();
     const { clusterSize, l2Span } = geometry;
     const index = Math.floor(offset / l2Span);
-    const end = Math.min(offset + length, (index + 1) * l2Span);
     const table = l1[index];
     if (table === NO_TABLE || table === LOST_TABLE) {
-      return { kind: table === NO_TABLE ? 'absent' : 'lost', length: end - offset, host: 0, stored: 0 };
+      // One run for all neighbours: a header may make up millions of them.
+      let next = index + 1;
+      while (next * l2Span < offset + length && l1[next] === table) next++;
+      const until = Math.min(offset + length, next * l2Span);
+      return { kind: table === NO_TABLE ? 'absent' : 'lost', length: until - offset, host: 0, stored: 0 };
     }
+    const end = Math.min(offset + length, (index + 1) * l2Span);
     const entries = await tables.load(table);
     const unit = geometry.subclusterSize;
     const begin = index * l2Span;

@@ -21,6 +21,8 @@ const LEVELS = MAX_CLUSTER_BITS - MIN_CLUSTER_BITS + 1;
 const BLOCK_BYTES = 2 ** MAX_CLUSTER_BITS;
 const BLOCK_SECTORS = BLOCK_BYTES / SECTOR;
 const SECTOR_ENTRIES = SECTOR / 8;
+/** Of a read of candidates that lie next to each other. */
+const READ_BYTES = 256 << 10;
 /** Of one level. A level with more of them is not looked at: smaller clusters than those of the image have the most. */
 const MAX_CANDIDATES = 1 << 20;
 /** Clusters of an L1 table, one after the other, that reach nothing. */
@@ -48,7 +50,7 @@ export interface FoundTables {
 
 /** What may be L2 tables of one cluster size. */
 class Candidates {
-  readonly clusters = new ClusterSet();
+  clusters = new ClusterSet();
   offsets = new Float64Array(64);
   /** Entries that point into the file. */
   entries = new Float64Array(64);
@@ -61,8 +63,11 @@ class Candidates {
   }
 
   add(offset: number, entries: number): void {
+    if (this.overflowed) return;
     if (this.count === MAX_CANDIDATES) {
       this.overflowed = true;
+      this.clusters = new ClusterSet();
+      this.offsets = this.entries = new Float64Array(0);
       return;
     }
     if (this.count === this.offsets.length) {
@@ -72,6 +77,16 @@ class Candidates {
     this.offsets[this.count] = offset;
     this.entries[this.count++] = entries;
     this.clusters.add(offset / this.clusterSize);
+  }
+
+  /** The end of candidate `index` and those that follow it without a gap, at most `most` bytes behind its begin. */
+  endOfRun(index: number, most: number): number {
+    const begin = this.offsets[index];
+    let end = begin + this.clusterSize;
+    while (++index < this.count && this.offsets[index] === end && end + this.clusterSize - begin <= most) {
+      end += this.clusterSize;
+    }
+    return end;
   }
 
   /** Entries of the candidate at `offset`; 0 where there is none. */
@@ -257,13 +272,17 @@ function better(a: FoundL1, b: FoundL1): number {
 async function findL1(file: Child, candidates: Candidates, clusterBits: number): Promise<FoundL1[]> {
   const { clusterSize } = candidates;
   const found: FoundL1[] = [];
-  const bytes = new Uint8Array(clusterSize);
-  const view = viewOf(bytes);
+  const bytes = new Uint8Array(Math.max(clusterSize, READ_BYTES));
+  let [readFrom, readTo] = [0, 0];
   let reached = new Set<number>();
   for (let index = 0; index < candidates.count; index++) {
     const offset = candidates.offsets[index];
-    await readWhatCan(file, offset, bytes, () => undefined);
-    const part = reachedBy(view, candidates);
+    if (offset >= readTo) {
+      readFrom = offset;
+      readTo = candidates.endOfRun(index, bytes.length);
+      await readWhatCan(file, readFrom, bytes.subarray(0, readTo - readFrom), () => undefined);
+    }
+    const part = reachedBy(viewOf(bytes.subarray(offset - readFrom, offset - readFrom + clusterSize)), candidates);
     if (part === null) continue;
     const last = found.at(-1);
     const end = last === undefined ? 0 : last.offset + Math.ceil((last.entries * 8) / clusterSize) * clusterSize;

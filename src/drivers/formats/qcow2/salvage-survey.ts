@@ -16,7 +16,7 @@ import { type EntryRules, entryBytes, judgePointer, Verdict } from './salvage-en
 import { type LosePart, readWhatCan } from './salvage-read.js';
 import type { SalvagedRefcounts } from './salvage-refcounts.js';
 import type { SalvagedTable, TableReader } from './salvage-tables.js';
-import type { Geometry } from './types.js';
+import { type Geometry, SECTOR } from './types.js';
 
 /** In place of the offset of an L2 table. */
 export const NO_TABLE = 0;
@@ -93,7 +93,7 @@ export class Survey {
       }
       if (lost[index] !== 0) {
         const reason = (['no-table', 'table-unreadable', 'table-beyond-end'] as const)[lost[index] - 1];
-        this.#loseSpan(index, reason, offset === null ? -1 : offset + index * 8);
+        this.#loseSpan(index, reason, offset === null ? -1 : placeOfEntry(offset, index, end));
         continue;
       }
       if (index * 8 >= bytes.length) continue;
@@ -475,6 +475,12 @@ export class Survey {
   #cut(offset: number, length: number): number {
     return Math.min(length, this.#image.size - offset);
   }
+}
+
+/** Where an L1 entry that cannot be read is lost: its sector, or the end of the file. Neighbours have the same place, and make one range. */
+function placeOfEntry(offset: number, index: number, end: number): number {
+  const at = offset + index * 8;
+  return Math.min(at - (at % SECTOR), end);
 }
 
 const TOO_MANY =
