@@ -21,7 +21,7 @@ export interface SalvagePlan
   /** Default: `openToRead`, so that nobody writes to it meanwhile. */
   openDamaged?: ImageOpener;
   onStage?: (stage: SalvageStage) => void;
-  /** Called while the image is looked through: how much is done. */
+  /** Called while the image is looked through: bytes that are done, of the file or of the disk. */
   onSurvey?: (done: number, total: number) => void;
 }
 

@@ -88,6 +88,13 @@ export const OPERATIONS: readonly Operation[] = [
     images: ['disk'],
     made: 'new',
   },
+  {
+    name: 'salvage',
+    prepare: withHoles,
+    words: ['salvage', '-q', '-O', 'qcow2', '-t', 'writeback', 'disk', 'new'],
+    images: ['disk'],
+    made: 'new',
+  },
   { name: 'commit', prepare: chain, words: ['commit', '-q', 'top'], images: ['top'] },
   { name: 'stream', prepare: chain, words: ['stream', '-q', 'top'], images: ['disk', 'top'] },
   {

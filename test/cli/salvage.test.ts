@@ -94,7 +94,7 @@ describe('diskwright salvage', function () {
     });
     const before = statSync(shop.path('broken'), { bigint: true }).mtimeNs;
     const { code, stdout, stderr } = shop.ours('salvage', 'broken', 'saved');
-    expect([code, stderr]).to.deep.equal([2, '']);
+    expect([code, stderr]).to.deep.equal([2, "diskwright: 'broken': 2 ranges (128 KiB) lost\n"]);
     expect(stdout.split('\n').slice(-4)).to.deep.equal([
       `196608-262143 (64 KiB) lost: the table entry points into metadata (${table} of the file)`,
       '327680-393215 (64 KiB) lost: it lies beyond the end of the file (4294967296 of the file)',
@@ -107,6 +107,8 @@ describe('diskwright salvage', function () {
     expect(report).to.deep.include({ filename: 'broken', size: 8 << 20, lostBytes: 131072, doubtful: [], orphans: [] });
     expect(report.lost[0]).to.deep.equal({ offset: 196608, length: 65536, reason: 'in-metadata', hostOffset: table });
     const lines = shop.ours('salvage', '--progress=json', 'broken', 'saved').stdout.trim().split('\n');
+    expect(JSON.parse(lines[0])).to.include({ event: 'progress', status: 'survey' });
+    expect(JSON.parse(lines.at(-2)!)).to.include({ event: 'progress', status: 'copy', percent: 100 });
     expect(JSON.parse(lines.at(-1)!)).to.deep.include({ event: 'completed', lostBytes: 131072 });
     expect(shop.ours('salvage', '-q', 'broken', 'saved').stdout).to.equal('');
     expect(statSync(shop.path('broken'), { bigint: true }).mtimeNs).to.equal(before);

@@ -35,7 +35,7 @@ import { creationFailure } from '../creation-failure.js';
 import { EXIT_INTERRUPTED } from '../ending-signals.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { prettyJson } from '../json.js';
-import { reportError, shown, write } from '../output.js';
+import { reportError, reportWarning, shown, write } from '../output.js';
 import { openProgress, PROGRESS, PROGRESS_BAR, type ProgressView, progressKind } from '../progress.js';
 import { ratedState } from '../rate.js';
 import { couldNotOpen, Interrupt, imageArguments, openImage, reasonOf, withSession } from '../session.js';
@@ -167,7 +167,12 @@ async function run(options: ParsedOptions): Promise<number> {
     const { clock } = session.host;
     const interrupt = new Interrupt(session);
     let stage = 'survey' as SalvageStage;
-    let copy: { view: ProgressView; startedMs: number } | null = null;
+    let copyStartedMs = 0;
+    let view: ProgressView | null = null;
+    const shownView = (): ProgressView => {
+      view ??= openProgress(kind);
+      return view;
+    };
     try {
       creatableFormat(format);
       const report = await salvageImage(session.graph, {
@@ -187,21 +192,26 @@ async function run(options: ParsedOptions): Promise<number> {
         signal: interrupt.signal,
         onStage: (next) => {
           stage = next;
-          if (next === 'copy') copy = { view: openProgress(kind), startedMs: clock.now() };
+          if (next === 'copy') copyStartedMs = clock.now();
+        },
+        // The percentages of qemu-img are those of the copy.
+        onSurvey: (current, total) => {
+          if (kind !== 'percent') shownView().update({ current, total, status: 'survey', notes: ['survey'] });
         },
         onProgress: (current, total) => {
-          if (copy !== null) copy.view.update(ratedState(clock.now() - copy.startedMs, current, total));
+          shownView().update({ ...ratedState(clock.now() - copyStartedMs, current, total), status: 'copy' });
         },
       });
-      const { view } = copy!;
+      const opened = shownView();
       session.afterClose.push(() => {
-        view.end({ event: 'completed', ...report });
+        opened.end({ event: 'completed', ...report });
+        if (!isWhole(report)) reportWarning(`'${image}': ${remainder(report)}`);
         if (json) write(`${prettyJson({ filename: image, ...report })}\n`);
-        else if (!quiet && !view.json) write(reportText(report, image));
+        else if (!quiet && !opened.json) write(reportText(report, image));
       });
       return isWhole(report) ? 0 : EXIT_LOST;
     } catch (error) {
-      return failed(plan, stage, (copy as { view: ProgressView } | null)?.view ?? null, error, interrupt);
+      return failed(plan, stage, view, error, interrupt);
     } finally {
       interrupt.stop();
     }
@@ -269,6 +279,17 @@ function failed(
     default:
       throw error;
   }
+}
+
+/** Why the exit code is not 0, in one line. */
+function remainder({ lost, lostBytes, doubtful, doubtfulBytes, orphans, assumptions }: SalvageReport): string {
+  const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;
+  const parts: string[] = [];
+  if (lost.length > 0) parts.push(`${count(lost.length, 'range')} (${formatSize(lostBytes)}) lost`);
+  if (doubtful.length > 0) parts.push(`${count(doubtful.length, 'range')} (${formatSize(doubtfulBytes)}) doubtful`);
+  if (orphans.length > 0) parts.push(`${count(orphans.length, 'table')} without a place`);
+  if (assumptions.length > 0) parts.push(count(assumptions.length, 'assumption'));
+  return parts.join(', ');
 }
 
 function reportText(report: SalvageReport, image: string): string {

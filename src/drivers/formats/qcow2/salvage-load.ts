@@ -75,7 +75,10 @@ async function survey(
     if (l1Offset <= 0 || l1Offset >= link.length || l1Offset === layout.l1Offset || l1Size > MAX_L1_BYTES / 8) continue;
     await surveyed.markOthers(l1Offset, Math.min(l1Size, Math.floor((link.length - l1Offset) / 8)));
   }
-  await surveyed.judgeEntries((done, total) => order.onSurvey(done, total));
+  const { l2Span } = disk.geometry;
+  await surveyed.judgeEntries((done, total) =>
+    order.onSurvey(Math.min(done * l2Span, size), Math.min(total * l2Span, size)),
+  );
   await surveyed.findOrphans((done) => order.onSurvey(done, link.length));
   if (isBackingLost) await surveyed.loseAbsent();
   if (layout.mayBeSnapshot) log.doubtful.add(0, size, 'perhaps-snapshot', layout.l1Offset ?? -1);
