@@ -311,7 +311,7 @@ export class Survey {
   }
 
   async #compareRefcounts(): Promise<{ areRight: boolean; unreferenced: number }> {
-    const { claims, isDirty, log, refcounts } = this.#image;
+    const { claims, countsAll, isDirty, log, refcounts } = this.#image;
     if (isDirty) return { areRight: false, unreferenced: 0 };
     let [used, wrong, unreferenced] = [0, 0, 0];
     for await (const [from, to] of this.#stretches()) {
@@ -322,7 +322,9 @@ export class Survey {
           const isUsed = claims.isUsed(cluster);
           const refcount = block === null ? 0 : refcounts.countIn(block, cluster);
           if (isUsed) used++;
-          if (isUsed && refcount === 0) wrong++;
+          // Garbage counts everything; where all users are known, what has one user counts one.
+          const isOnce = countsAll && !claims.shared.has(cluster) && !claims.compressed.has(cluster);
+          if (isUsed && (refcount === 0 || (isOnce && refcount > 1))) wrong++;
           if (!isUsed && refcount > 0) unreferenced++;
         }
       }
