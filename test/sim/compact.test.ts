@@ -12,7 +12,9 @@ import { guarded } from './checks.js';
 import { expectFound } from './planted.js';
 import { SnapshotRun } from './snapshots.js';
 
-const SEEDS = seedsOf({ fixed: 6, daily: 2, soak: 2000 });
+const SEEDS = seedsOf({ fixed: 4, daily: 1, soak: 2000 });
+/** Seeds that have found something once: a repair within a compact that waited for itself, a pointer whose write failed. */
+const FOUND = { powerLoss: 1106, EIO: 1141, ENOSPC: 1138 } as const;
 
 function runOf(seed: number): SnapshotRun {
   const run = new SnapshotRun(seed);
@@ -59,13 +61,13 @@ describe(`compact on a simulated disk (${spanOf(SEEDS)})`, function () {
   });
 
   it('survives power loss at any request, with leaks at worst', async () => {
-    for (const seed of SEEDS) await powerLoss(seed);
+    for (const seed of [...SEEDS, FOUND.powerLoss]) await powerLoss(seed);
   });
 
-  for (const errno of ['EIO', 'ENOSPC']) {
+  for (const errno of ['EIO', 'ENOSPC'] as const) {
     it(`stays sound on a disk that answers ${errno} now and then`, async () => {
       const operations = errno === 'EIO' ? (['read', 'write', 'truncate'] as const) : (['write', 'truncate'] as const);
-      for (const seed of SEEDS) {
+      for (const seed of [...SEEDS, FOUND[errno]]) {
         await guarded(seed, async () => {
           const run = runOf(seed);
           const probability = run.random.pick([0.01, 0.05]);
@@ -102,7 +104,7 @@ async function failEach(seed: number, errno: string): Promise<void> {
   const before = new SnapshotRun(seed);
   await before.prepare();
   await before.host.run(async () => {
-    await before.live(25);
+    await before.live(12);
     await before.create();
     await before.live(3);
     await before.closeAndVerify();
@@ -115,6 +117,8 @@ async function failEach(seed: number, errno: string): Promise<void> {
     await run.compact();
     const requests = run.host.requests - first;
     run.host.setFaults({});
+    // A disk that has failed once is no reason to refuse its guests.
+    await run.mustWrite();
     await closeOrCrash(run);
     if (step >= requests) return;
   }

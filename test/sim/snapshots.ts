@@ -327,6 +327,14 @@ export class SnapshotRun {
     for (let i = 0; i < writes; i++) await this.#write(this.random.pick(['write', 'write', 'zero', 'unmap'] as const));
   }
 
+  /** A write that the image must take. */
+  async mustWrite(): Promise<void> {
+    const { from, to } = this.#range();
+    const value = this.#next++;
+    const done = await this.#change(from, to, value, () => this.#request('write', from, to, value));
+    if (!done) throw new Violation('unexpected', 'the image takes no writes any more');
+  }
+
   async delete(): Promise<void> {
     const { snapshots } = this.#state;
     if (snapshots.length === 0) return;

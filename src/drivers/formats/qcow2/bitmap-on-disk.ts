@@ -4,7 +4,6 @@
 // (bitmap-extension.ts) switches to it. The clusters of what the old one alone named are freed after that.
 
 import { putViewBe64, viewOf } from '../../../util/bytes.js';
-import { toBlockError } from '../../../util/errors.js';
 import type { Run } from './allocation.js';
 import {
   type DirectoryPlace,
@@ -249,15 +248,11 @@ export class DirectoryOnDisk {
     kept.stored = { ...kept.stored, tableOffset: place };
     const at = flagsAt[this.#kept.indexOf(kept)] - FLAGS_AT;
     putViewBe64(viewOf(bytes), at, place);
-    try {
-      const sector = at - (at % SECTOR);
+    const sector = at - (at % SECTOR);
+    await image.committer.settle(async () => {
       await image.file.write(this.#place!.offset + sector, bytes.slice(sector, sector + SECTOR));
       await image.file.flush();
-    } catch (error) {
-      // The directory may say either place.
-      image.broken ??= toBlockError(error);
-      throw error;
-    }
+    });
   }
 
   async #moveDirectory(place: HostOffset): Promise<void> {

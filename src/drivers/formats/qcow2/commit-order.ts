@@ -2,6 +2,7 @@
 // All changes wait in the caches; a commit takes a copy of what is dirty at one moment and writes it:
 //
 //   0   a changed header (tables that moved are on disk already)        | flush
+//       writes in place that failed before (`settle`)
 //   A   refcount blocks; L2 tables that nothing on disk points to yet   | flush: also the data that was answered before
 //   A2  pointers to new refcount blocks                                 | flush
 //   B   L2 entries, L1 entries                                          | flush
@@ -75,6 +76,8 @@ export class Committer {
   readonly #image: Qcow2Image;
   readonly #commits = new Serial();
   #next: Promise<void> | null = null;
+  /** Writes in place that have failed: the disk may have what they say, or what it had before. Either is right. */
+  readonly #unsettled = new Set<() => Promise<void>>();
 
   constructor(image: Qcow2Image) {
     this.#image = image;
@@ -114,9 +117,20 @@ export class Committer {
     }
   }
 
+  /**
+   * Runs `write`, which changes a table in place, by one sector, where no cache holds it. Where it fails, each commit begins with it until it has succeeded.
+   * What either state refers to must stay allocated until such a commit. Rejects as `write`.
+   */
+  async settle(write: () => Promise<void>): Promise<void> {
+    this.#unsettled.add(write);
+    await write();
+    this.#unsettled.delete(write);
+  }
+
   async #run(cuts = false): Promise<void> {
     const image = this.#image;
     if (image.headerDirty) await this.writeHeader();
+    for (const write of this.#unsettled) await this.settle(write);
     const taken = this.#take();
     try {
       await this.#write(taken, cuts);

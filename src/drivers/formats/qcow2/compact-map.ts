@@ -82,7 +82,7 @@ export class CompactMap {
   readonly #dropped: Dropped | null;
   readonly states: Uint8Array;
   /** The list that this was made from: another one means other tables. */
-  snapshots: readonly Snapshot[];
+  readonly snapshots: readonly Snapshot[];
   /** Host offsets of the L2 tables, where they are now. */
   readonly offsets: Float64Array;
   /** Where they were, ascending. */
@@ -95,11 +95,17 @@ export class CompactMap {
   /** Refcount block by the cluster that it lies in. */
   readonly blocks = new Map<number, number>();
 
-  private constructor(image: Qcow2Image, states: Uint8Array, pairs: L1Pairs, dropped: Dropped | null) {
+  private constructor(
+    image: Qcow2Image,
+    states: Uint8Array,
+    pairs: L1Pairs,
+    snapshots: readonly Snapshot[],
+    dropped: Dropped | null,
+  ) {
     this.#image = image;
     this.#dropped = dropped;
     this.states = states;
-    this.snapshots = image.snapshots.list;
+    this.snapshots = snapshots;
     const { table } = image.refcounts;
     for (let index = 0; index < table.entries; index++) {
       const target = blockPointerTarget(table.view, index);
@@ -137,11 +143,12 @@ export class CompactMap {
     const states = new Uint8Array(clusters).fill(UNCOUNTED);
     await readStates(image, states);
     const pairs: L1Pairs = { targets: new Numbers(), owners: new Numbers() };
+    const { list } = image.snapshots;
     notePointers(image, pairs, mapping.l1.view, mapping.l1.entries, 0, dropped);
-    for (const [i, snapshot] of image.snapshots.list.entries()) {
+    for (const [i, snapshot] of list.entries()) {
       notePointers(image, pairs, await readSnapshotL1(image, snapshot), snapshot.l1Size, i + 1, null);
     }
-    return new CompactMap(image, states, pairs, dropped);
+    return new CompactMap(image, states, pairs, list, dropped);
   }
 
   /** The L1 entries that point to table `id`. */

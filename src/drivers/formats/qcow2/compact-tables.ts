@@ -10,7 +10,6 @@
 // The clusters of a LUKS header stay.
 
 import { putViewBe64 } from '../../../util/bytes.js';
-import { toBlockError } from '../../../util/errors.js';
 import { roundUp } from '../../../util/numbers.js';
 import type { DirectoryOnDisk } from './bitmap-on-disk.js';
 import { addReferences, quiet } from './compact-batch.js';
@@ -166,23 +165,17 @@ function moveSnapshots(image: Qcow2Image, place: HostOffset): Promise<void> {
   });
 }
 
-/** The first field of the snapshot's entry, which lies at a multiple of 8, and so in one sector. */
+/** The first field of the snapshot's entry, which lies at a multiple of 8, and so in one sector. Where the write fails, the next commit repeats it. */
 async function moveSnapshotL1(image: Qcow2Image, index: number, place: HostOffset): Promise<void> {
-  const { list, offset } = image.snapshots;
-  const at = offset + roundUp(tableBytes(list.slice(0, index)), 8);
-  try {
-    await patchSector(image, at, (view) => putViewBe64(view, 0, place));
-    await image.file.flush();
-  } catch (error) {
-    // The entry may say either place.
-    image.broken ??= toBlockError(error);
-    throw error;
-  }
   const { metadata, snapshots } = image;
+  const { list, offset } = snapshots;
+  const at = offset + roundUp(tableBytes(list.slice(0, index)), 8);
   const moved = { ...list[index], l1Offset: place };
   image.snapshots = { ...snapshots, list: list.map((one, i) => (i === index ? moved : one)) };
   metadata.setFixed('inactive-l1', list[index], NO_HOST, 0);
   metadata.setFixed('inactive-l1', moved, place, moved.l1Size * POINTER_BYTES);
   metadata.setFixed('snapshot-table', snapshots, NO_HOST, 0);
-  metadata.setFixed('snapshot-table', image.snapshots, snapshots.offset, snapshots.bytes);
+  metadata.setFixed('snapshot-table', image.snapshots, offset, snapshots.bytes);
+  await patchSector(image, at, (view) => putViewBe64(view, 0, place));
+  await image.file.flush();
 }

@@ -35,24 +35,36 @@ const MAX_PASSES = 4;
 /** The node of the image. */
 export interface CompactOwner {
   readonly bitmaps: DirectoryOnDisk;
-  /** Runs `action` while no request is under way, and nothing of the bitmaps is being written. Rejects with `read-only`. */
+  /**
+   * Runs `action` while no request is under way, and nothing of the bitmaps is being written. Rejects with `read-only`, and with `busy` where an amend has put
+   * another image in the place of this one.
+   */
   alone<T>(action: () => Promise<T>): Promise<T>;
   check(report: (finding: CheckFinding) => void): Promise<CheckResult>;
+  /** Inside `alone`. */
   repairLeaks(): Promise<unknown>;
 }
 
-/** Gives the unused space of the image back; in a dry run, says what that would do. Rejects with `corrupt-image`, `unsupported`, `limit`, `no-space`, `io`, and as `control`. */
-export function compactImage(
+/** Gives the unused space of the image back; in a dry run, says what that would do. Rejects with `busy`, `corrupt-image`, `unsupported`, `limit`, `no-space`, `io`, and as `control`. */
+export async function compactImage(
   image: Qcow2Image,
   owner: CompactOwner,
   options: CompactOptions,
   control: CompactControl,
 ): Promise<CompactResult> {
   checkCompactable(image, options);
-  return options.dryRun
-    ? new DryRun(image, owner, options, control).run()
-    : new Run(image, owner, options, control).run();
+  if (options.dryRun) return new DryRun(image, owner, options, control).run();
+  if (underWay.has(image)) throw image.error('busy', 'The image is being compacted already', 'compact');
+  underWay.add(image);
+  try {
+    return await new Run(image, owner, options, control).run();
+  } finally {
+    underWay.delete(image);
+  }
 }
+
+/** Images that are being compacted: two at once would not know of each other's places. */
+const underWay = new WeakSet<Qcow2Image>();
 
 function checkCompactable(image: Qcow2Image, { dryRun, dedupeBacking }: CompactOptions): void {
   image.checkUsable();
@@ -180,11 +192,17 @@ class DryRun extends Compaction {
     const lost: number[] = [];
     const own = new Set<number>();
     const dropped = new DroppedOnes();
-    if (image.writable()) await owner.alone(() => quiet(image));
-    await this.check((cluster, references) => {
-      if (references === 0) lost.push(cluster);
-      if (references === 1) own.add(cluster);
-    });
+    const check = (): Promise<void> =>
+      this.check((cluster, references) => {
+        if (references === 0) lost.push(cluster);
+        if (references === 1) own.add(cluster);
+      });
+    const checkQuiet = async (): Promise<void> => {
+      await quiet(image);
+      await check();
+    };
+    // Of an image that is being changed, what the tables say would not fit together.
+    await (image.writable() ? owner.alone(checkQuiet) : check());
     await this.eachDroppable(own, async (found) => {
       result.dropped += found.clusters.length * image.geometry.clusterSize;
       dropped.add(found);

@@ -270,12 +270,16 @@ export class Qcow2Node extends FormatNode {
   }
 
   #compactOwner(): CompactOwner {
-    const stored = this.#stored;
+    const [image, stored] = [this.#image, this.#stored];
     return {
       bitmaps: stored.onDisk,
-      alone: (action) => this.alone('compact', () => stored.quiet(action)),
+      alone: (action) =>
+        this.alone('compact', () => {
+          if (this.#image !== image) throw image.error('busy', 'The image was amended meanwhile', 'compact');
+          return stored.quiet(action);
+        }),
       check: (report) => checkQcow2(this.primary!, this.#checkLayout(), report),
-      repairLeaks: () => this.#repair('leaks', () => undefined),
+      repairLeaks: () => this.#repairAlone('leaks', () => undefined),
     };
   }
 

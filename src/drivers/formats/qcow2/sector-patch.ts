@@ -3,11 +3,16 @@
 import type { Qcow2Image } from './image.js';
 import { SECTOR } from './types.js';
 
-/** Calls `change` with the bytes from `at` on, up to the end of their sector, and writes that. A flush of the caller makes it durable. Rejects with `io`. */
-export async function patchSector(image: Qcow2Image, at: number, change: (view: DataView) => void): Promise<void> {
+/**
+ * Calls `change` with the bytes from `at` on, up to the end of their sector, and writes that. A commit of the caller makes it durable. Where it fails, each commit
+ * begins with it until it succeeds, so `change` may be called again. Rejects with `no-space`, `io`.
+ */
+export function patchSector(image: Qcow2Image, at: number, change: (view: DataView) => void): Promise<void> {
   const start = at - (at % SECTOR);
-  const sector = new Uint8Array(SECTOR);
-  await image.file.read(start, sector);
-  change(new DataView(sector.buffer, at - start));
-  await image.file.write(start, sector);
+  return image.committer.settle(async () => {
+    const sector = new Uint8Array(SECTOR);
+    await image.file.read(start, sector);
+    change(new DataView(sector.buffer, at - start));
+    await image.file.write(start, sector);
+  });
 }
