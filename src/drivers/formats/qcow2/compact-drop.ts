@@ -39,7 +39,7 @@ export interface DropSettings {
   backing: boolean;
   /** Clusters that have one reference, whatever their refcounts say: these are too high. */
   own: ReadonlySet<number>;
-  /** Is called before so many bytes are read, and after that. */
+  /** Calls `action`, which reads so many bytes of content, or a table. */
   read(bytes: number, action: () => Promise<void>): Promise<void>;
 }
 
@@ -54,7 +54,11 @@ export async function lookAtTable(
   const { clusterSize, l2Entries, l2Span } = geometry;
   const target = mapping.l1.target(index);
   if (target === 0 || !(mapping.l1.copied(index) || settings.own.has(target / clusterSize))) return null;
-  const view = await copyOfTable(image, index);
+  const copies: (DataView | null)[] = [];
+  await settings.read(0, async () => {
+    copies.push(await copyOfTable(image, index));
+  });
+  const [view] = copies;
   if (view === null) return null;
   const fates = new Uint8Array(l2Entries);
   const clusters: number[] = [];

@@ -40,6 +40,8 @@ export interface CompactOwner {
    * another image in the place of this one.
    */
   alone<T>(action: () => Promise<T>): Promise<T>;
+  /** Runs `action`, which reads tables, as a request: what runs alone waits for it, and it for that. Rejects with `busy` as `alone`. */
+  reading<T>(action: () => Promise<T>): Promise<T>;
   check(report: (finding: CheckFinding) => void): Promise<CheckResult>;
   /** Inside `alone`. */
   repairLeaks(): Promise<unknown>;
@@ -139,7 +141,7 @@ abstract class Compaction {
     own: ReadonlySet<number>,
     drop: (found: Droppable, settings: DropSettings) => Promise<void>,
   ): Promise<void> {
-    const { image, control } = this;
+    const { image, control, owner } = this;
     const { dedupeBacking, keepZeroes } = this.#options;
     // Content in a file of its own takes no space here.
     if (image.data.isExternal || (keepZeroes && !dedupeBacking)) return;
@@ -147,7 +149,8 @@ abstract class Compaction {
       zeroes: !keepZeroes,
       backing: dedupeBacking === true,
       own,
-      read: (bytes, action) => control.work(bytes, action),
+      // A job that is paused must not be a request that is under way.
+      read: (bytes, action) => control.work(bytes, () => owner.reading(action)),
     };
     for (let index = 0; index < image.mapping.l1.entries; index++) {
       const found = await lookAtTable(image, index, settings);
@@ -207,7 +210,7 @@ class DryRun extends Compaction {
       result.dropped += found.clusters.length * image.geometry.clusterSize;
       dropped.add(found);
     });
-    const map = await CompactMap.read(image, dropped);
+    const map = await owner.reading(() => CompactMap.read(image, dropped));
     for (const cluster of lost) map.states[cluster] = FREE;
     dropped.freeIn(image, map);
     const { limit } = lowestEnd(image, map);
@@ -283,7 +286,7 @@ class Run extends Compaction {
 
   async #map(): Promise<CompactMap> {
     await this.owner.alone(() => quiet(this.image));
-    return CompactMap.read(this.image);
+    return this.owner.reading(() => CompactMap.read(this.image));
   }
 
   /** Moves what can be moved. True where something stayed because it had changed meanwhile: another pass may move that. */

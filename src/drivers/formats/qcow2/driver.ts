@@ -271,12 +271,20 @@ export class Qcow2Node extends FormatNode {
 
   #compactOwner(): CompactOwner {
     const [image, stored] = [this.#image, this.#stored];
+    const checkIsThere = (): void => {
+      if (this.#image !== image) throw image.error('busy', 'The image was amended meanwhile', 'compact');
+    };
     return {
       bitmaps: stored.onDisk,
       alone: (action) =>
         this.alone('compact', () => {
-          if (this.#image !== image) throw image.error('busy', 'The image was amended meanwhile', 'compact');
+          checkIsThere();
           return stored.quiet(action);
+        }),
+      reading: (action) =>
+        this.#asRequest(async () => {
+          checkIsThere();
+          return action();
         }),
       check: (report) => checkQcow2(this.primary!, this.#checkLayout(), report),
       repairLeaks: () => this.#repairAlone('leaks', () => undefined),
