@@ -25,6 +25,15 @@ export async function patchRefcountTable(file: Child, offset: HostOffset, cluste
   });
 }
 
+/** Makes the active L1 table of `entries` at `offset`, which is durable, the one that counts; flushes. */
+export async function patchL1Table(file: Child, offset: HostOffset, entries: number): Promise<void> {
+  await patch(file, (view) => {
+    putViewBe64(view, Field.l1TableOffset, offset);
+    view.setUint32(Field.l1Size, entries);
+    return true;
+  });
+}
+
 /** Makes the snapshot table at `offset`, which is durable, the one that counts; flushes. */
 export async function patchSnapshotTable(file: Child, offset: HostOffset, count: number): Promise<void> {
   await patch(file, (view) => {

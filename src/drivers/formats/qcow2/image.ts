@@ -221,7 +221,7 @@ export class Qcow2Image {
   }
 
   /**
-   * Reads again what a repair may have changed on disk: feature bits, the places of the refcount table and the snapshot table, all tables. Everything was committed before, and
+   * Reads again what a repair may have changed on disk: feature bits, the places of the L1 table, the refcount table and the snapshot table, all tables. Everything was committed before, and
    * nothing is under way. Rejects with `io`.
    */
   async reload(): Promise<void> {
@@ -230,6 +230,8 @@ export class Qcow2Image {
     await file.read(0, head);
     const view = viewOf(head);
     if (header.version === 3) header.incompatibleFeatures = view.getBigUint64(Field.incompatibleFeatures);
+    header.l1TableOffset = viewBe64(view, Field.l1TableOffset) as HostOffset;
+    header.l1Size = view.getUint32(Field.l1Size);
     header.refcountTableOffset = viewBe64(view, Field.refcountTableOffset) as HostOffset;
     header.refcountTableClusters = view.getUint32(Field.refcountTableClusters);
     if (header.version === 3) header.autoclearFeatures = view.getBigUint64(Field.autoclearFeatures);
@@ -241,6 +243,7 @@ export class Qcow2Image {
     await this.readSnapshots();
     mapping.cache.clear();
     refcounts.blocks.clear();
+    await mapping.l1.resize(header.l1TableOffset, header.l1Size);
     await mapping.load();
     const entries = (header.refcountTableClusters * this.geometry.clusterSize) / POINTER_BYTES;
     await refcounts.table.resize(header.refcountTableOffset, entries);

@@ -25,6 +25,8 @@ export interface Damage {
   bitmaps?: BitmapsToMend;
 }
 
+const REFCOUNT_KINDS: ReadonlySet<string> = new Set(['refcount-too-low', 'too-many-references', 'copied-flag']);
+
 const NO_DAMAGE: Damage = { faults: [], error: null };
 
 /**
@@ -40,6 +42,10 @@ export function repairImage(
   { keepsUnreadable = false, damage = NO_DAMAGE }: { keepsUnreadable?: boolean; damage?: Damage } = {},
 ): Promise<RepairResult> {
   return image.committer.exclusive(async () => {
+    let refcountsFit = true;
+    const noteAfter = (finding: CheckFinding): void => {
+      if (concernsRefcounts(finding)) refcountsFit = false;
+    };
     const tell = (finding: CheckFinding): void => {
       report(isFor(kind, finding) ? { ...finding, repairs: true } : finding);
     };
@@ -53,12 +59,13 @@ export function repairImage(
         const { snapshots, bitmaps } = damage;
         const hasBacking = image.backingFile !== null;
         await repairQcow2(file, layout, kind, { hasBacking, keepsUnreadable, snapshots, bitmaps });
-        after = await checkQcow2(file, layout, () => undefined);
+        after = await checkQcow2(file, layout, noteAfter);
       }
       const isSound = after.checkErrors === 0 && after.corruptions === 0;
       if (layout.version === 3) {
-        // The refcounts are right, whatever else cannot be.
-        if (kind === 'all' && after.checkErrors === 0) await patchFeatures(file, { clear: Incompatible.dirty });
+        // The refcounts are right, whatever else is not.
+        if (kind === 'all' && after.checkErrors === 0 && refcountsFit)
+          await patchFeatures(file, { clear: Incompatible.dirty });
         if (isSound) await patchFeatures(file, { clear: Incompatible.dirty | Incompatible.corrupt });
       }
       await image.reload();
@@ -68,6 +75,11 @@ export function repairImage(
       throw error;
     }
   });
+}
+
+/** The finding says that a write may take a cluster that is in use. */
+function concernsRefcounts({ kind, table }: CheckFinding): boolean {
+  return REFCOUNT_KINDS.has(kind) || table === 'refcount-table';
 }
 
 /** Whether a repair is for this. Where a cluster has one reference, the flag that says so is set with the leaks, as it follows from them. */

@@ -4,6 +4,7 @@
 //   1  `all`: the dirty bit is set (version 3), so that whoever opens the image for writing in between repairs it first      | flush
 //      and what cannot be read of the snapshots' and bitmaps' tables is given up, by new tables                             repair-snapshots.ts, repair-bitmaps.ts
 //          tables | flush, and the header switches to them | flush
+//      and so is the active L1 table copied where it cannot be changed in place                                             repair-l1.ts
 //   2  `all`: entries that are wrong by themselves are changed in place, but a table whose cluster is used for something else, too, is not touched: it is
 //      copied to a new place, with what is to be changed, and so is a cluster with more references than a refcount can say     repair-tables.ts
 //          copies | flush    L2 tables, L1 tables | flush
@@ -28,6 +29,7 @@ import { Incompatible } from './header.js';
 import { patchFeatures } from './header-patch.js';
 import { type BitmapsToMend, mendBitmaps } from './repair-bitmaps.js';
 import type { MendingRules } from './repair-entries.js';
+import { isL1Misplaced, moveActiveL1 } from './repair-l1.js';
 import { rebuildRefcounts } from './repair-rebuild.js';
 import { isSound, lowerRefcounts, raiseRefcounts, sharedTables, usedEnd } from './repair-refcounts.js';
 import { mendSnapshots, type SnapshotsToMend, sharedL1Tables } from './repair-snapshots.js';
@@ -75,6 +77,8 @@ interface Survey {
   mendable: boolean;
   /** Indexes of snapshots whose L1 table shares a cluster with something else. */
   sharedL1: ReadonlySet<number>;
+  /** The active L1 table is to be moved before anything of it is changed. */
+  movesL1: boolean;
 }
 
 class Repair {
@@ -104,6 +108,11 @@ class Repair {
   async #round(): Promise<boolean> {
     let again = false;
     let survey = await this.#survey();
+    if (survey.movesL1) {
+      await moveActiveL1(survey.state, survey.space);
+      survey = await this.#survey();
+      again = true;
+    }
     if (await this.#mendSnapshots(survey)) {
       survey = await this.#survey();
       again = true;
@@ -162,14 +171,16 @@ class Repair {
     const sharedL1 = new Set<number>();
     let sound = true;
     let end = 0;
+    let movesL1 = false;
     const { state, windows } = await this.#countAll(async (counted) => {
       if (!isSound(counted)) sound = false;
+      if (isL1Misplaced(counted)) movesL1 = true;
       end = Math.max(end, usedEnd(counted));
       for (const cluster of sharedTables(counted)) shared.add(cluster);
       for (const index of sharedL1Tables(counted)) sharedL1.add(index);
     });
     const mendable = state.badEntries > 0 || state.overflowed.size > 0 || shared.size > 0;
-    return { state, windows, space: new RepairSpace(state, end), sound, shared, sharedL1, mendable };
+    return { state, windows, space: new RepairSpace(state, end), sound, shared, sharedL1, movesL1, mendable };
   }
 
   /** Visits each window with its references; where there is one, they are those of the survey. */

@@ -25,7 +25,15 @@ import {
   visitRuns,
   walkTables,
 } from './snapshot-walk.js';
-import { clusterAt, type GuestOffset, type HostOffset, l1EntriesFor, MAX_L1_BYTES, SECTOR } from './types.js';
+import {
+  type ClusterIndex,
+  clusterAt,
+  type GuestOffset,
+  type HostOffset,
+  l1EntriesFor,
+  MAX_L1_BYTES,
+  SECTOR,
+} from './types.js';
 import { vmStateStart } from './vm-state.js';
 
 /** The snapshots of an image, and where their table lies. */
@@ -110,7 +118,12 @@ export async function deleteSnapshot(image: Qcow2Image, snapshot: Snapshot): Pro
   await countReferences(image, await readSnapshotL1(image, snapshot), deltas, -1);
   await settleDeltas(image, deltas);
   const l1 = activeL1(image);
-  const moved = await tablesWithOtherFlags(image, l1, deltas);
+  const unused = runsOf(image, snapshot.l1Offset, snapshot.l1Size);
+  const moved = await tablesWithOtherFlags(image, l1, deltas, (first, count) => {
+    if (!unused.some((run) => run.cluster < first + count && first < run.cluster + run.count)) return;
+    const message = `Snapshot L1 table overlaps with data of the disk (${nameOf(snapshot)})`;
+    throw image.error('corrupt-image', message, 'snapshot', snapshot.l1Offset);
+  });
   const changes = setPointerFlags(image, l1, deltas, new Set(moved)) || moved.length > 0;
   await switchTables(image, {
     deltas,
@@ -119,7 +132,7 @@ export async function deleteSnapshot(image: Qcow2Image, snapshot: Snapshot): Pro
     snapshots: image.snapshots.list.filter((other) => other !== snapshot),
     size: image.header.size,
     oldTables: 'unused',
-    unused: runsOf(image, snapshot.l1Offset, snapshot.l1Size),
+    unused,
   });
 }
 
@@ -171,10 +184,17 @@ async function clearFlags(image: Qcow2Image, l1: DataView, indexes: readonly num
   });
 }
 
-/** Indexes of the disk's L2 tables in which a copied flag will change. */
-async function tablesWithOtherFlags(image: Qcow2Image, l1: DataView, deltas: RefcountDeltas): Promise<number[]> {
+/** Indexes of the disk's L2 tables in which a copied flag will change. `visit` is called with all that the disk refers to: it may throw. */
+async function tablesWithOtherFlags(
+  image: Qcow2Image,
+  l1: DataView,
+  deltas: RefcountDeltas,
+  visit: (first: ClusterIndex, clusters: number) => void,
+): Promise<number[]> {
   const found: number[] = [];
   await walkTables(image, l1, (table) => {
+    visit(clusterAt(table.offset, image.geometry), 1);
+    visitRuns(image, table, ({ first, clusters }) => visit(first, clusters));
     let differs = false;
     visitFlagChanges(image, table, deltas, () => {
       differs = true;
