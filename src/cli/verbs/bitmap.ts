@@ -39,7 +39,13 @@ export const verb: Verb = {
       argument: 'SOURCE',
       help: 'Mark as dirty what is dirty in the bitmap SOURCE, of the same image or of SOURCE_FILE.',
     },
-    { key: 'source', short: 'b', long: 'source-file', argument: 'SOURCE_FILE', help: 'The image that has the bitmaps that are merged.' },
+    {
+      key: 'source',
+      short: 'b',
+      long: 'source-file',
+      argument: 'SOURCE_FILE',
+      help: 'The image that has the bitmaps that are merged.',
+    },
     { key: 'source-format', short: 'F', long: 'source-format', argument: 'SOURCE_FMT', help: 'Format of SOURCE_FILE.' },
     {
       key: 'granularity',
