@@ -3,6 +3,8 @@
 import { expect } from 'chai';
 import { Random } from '../../../src/host/sim/index.js';
 import type { SalvageSettings } from '../../../src/library/options.js';
+import { Workspace } from '../../../src/library/workspace.js';
+import { createAt, makeFixture, openAt, PATH } from './bench.js';
 import { type Kind, listed, makeSubject, Places, type Subject, salvage } from './salvage-kit.js';
 
 const KiB = 1024;
@@ -127,5 +129,23 @@ describe('qcow2 salvage without a header', () => {
       const short = await salvage(one, at.file);
       expect([short.report.size, short.report.lost]).to.deep.equal([one.kind.size, []]);
     }
+  });
+});
+
+describe('qcow2 salvage with a right header', () => {
+  it('takes the L1 table that it names, where all tables of that lead to zeroes', async () => {
+    const size = 8 << 20;
+    const fixture = makeFixture();
+    fixture.host.writeFile('/base.raw', Buffer.alloc(size, 0xbb));
+    const backing = { 'backing-file': 'base.raw', 'backing-fmt': 'raw' as const };
+    await createAt(fixture, { size, 'cluster-size': 512, ...backing });
+    const node = await openAt(fixture);
+    await node.writeZeroes(5 << 20, 512);
+    await fixture.graph.closeAll();
+    await using workspace = new Workspace(fixture.host);
+    const { lost, assumptions } = await workspace.salvage(PATH, '/saved.raw');
+    expect([lost, assumptions]).to.deep.equal([[], []]);
+    const expected = Buffer.alloc(size, 0xbb).fill(0, 5 << 20, (5 << 20) + 512);
+    expect(Buffer.compare(fixture.host.readFile('/saved.raw'), expected)).to.equal(0);
   });
 });

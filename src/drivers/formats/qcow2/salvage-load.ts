@@ -59,8 +59,10 @@ async function survey(
   const link = node.primary!;
   let { layout } = found;
   let begun = await begin(node, header, layout, snapshots, encryption, order);
-  const { used, good } = begun.survey.entries;
-  if (used > 0 && good === 0 && layout.scan === null && hints.l1Offset === undefined && hints.snapshot === undefined) {
+  const { used, good, empty } = begun.survey.entries;
+  // A disk may be zero where it is mapped at all: then its tables point nowhere, and are right.
+  const isDoubtful = used > 0 && good === 0 && used > 2 * empty;
+  if (isDoubtful && layout.scan === null && hints.l1Offset === undefined && hints.snapshot === undefined) {
     const looked = (done: number): void => order.onSurvey(done, link.length);
     const other = await layoutByShape(link, header, hints, layout.clusterBits, log, looked, snapshots);
     if (other.l1Offset !== null && other.l1Offset !== layout.l1Offset) {

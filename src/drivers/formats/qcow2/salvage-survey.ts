@@ -61,8 +61,8 @@ export class Survey {
   /** Clusters that an L1 entry has for a table, and that have not the shape of one. */
   readonly #rejected: number[] = [];
   #counted = { areRight: false, unreferenced: 0 };
-  /** L1 entries that have any bit set, and those of them that lead to a table. */
-  readonly entries = { used: 0, good: 0 };
+  /** L1 entries that have any bit set, those of them that lead to a table with pointers, and those that lead to one without any. */
+  readonly entries = { used: 0, good: 0, empty: 0 };
 
   constructor(image: SurveyedImage) {
     this.#image = image;
@@ -123,6 +123,7 @@ export class Survey {
     }
     this.l1[index] = host;
     if (shape === 'yes') this.entries.good++;
+    if (shape === 'empty') this.entries.empty++;
     if (shape === 'empty') this.#emptyTables.push(index);
     else claims.tables.add(host / geometry.clusterSize);
     if (!this.#seen.add(host / geometry.clusterSize)) this.#users.set(host, 1);
