@@ -153,10 +153,10 @@ async function run(options: ParsedOptions): Promise<number> {
   const quiet = options.has('quiet');
   const kind = progressKind(options);
   if (json && kind !== 'none') throw new UsageError('--output=json and -p or --progress are mutually exclusive');
-  const made = creatableDriver(format);
+  const made = creatableDriver(creatableFormat(format));
   const compress = options.has('compress');
   if (compress && made !== null) checkCompresses(made);
-  const values = made === null ? new Map() : parseCreateOptions(format, options.all('options'));
+  const values = parseCreateOptions(format, options.all('options'));
   if (values.has('backing_file'))
     throw new UsageError('The new image has no backing file: it gets all that can be read');
   const plan: Plan = { image, target, format, values, hints: hintsOf(options) };
@@ -174,7 +174,6 @@ async function run(options: ParsedOptions): Promise<number> {
       return view;
     };
     try {
-      creatableFormat(format);
       const report = await salvageImage(session.graph, {
         image,
         how: { ...imageArguments(options), cache: sourceCache, backing: !options.has('no-backing') },

@@ -220,9 +220,16 @@ export class BitmapStore implements BitmapGuard {
       await this.store();
     } catch (cause) {
       const { code, errno, reason, offset } = toBlockError(cause);
-      const names = this.#kept.filter(({ differs }) => differs).map(({ bitmap }) => `'${bitmap.name}'`);
-      const which = names.length > 0 ? `persistent bitmaps ${names.join(', ')}` : 'persistent bitmaps';
-      const message = `Lost ${which}: they could not be stored, and stay marked as in use: ${reason}`;
+      const named = (list: readonly DirtyBitmap[]): string => list.map(({ name }) => `'${name}'`).join(', ');
+      const stale = this.#kept.filter(({ differs }) => differs).map(({ bitmap }) => bitmap);
+      const fresh = this.#fresh();
+      const parts: string[] = [];
+      if (fresh.length > 0) parts.push(`Could not store the new persistent bitmaps ${named(fresh)}`);
+      if (stale.length > 0) {
+        parts.push(`Lost persistent bitmaps ${named(stale)}: they could not be stored, and stay marked as in use`);
+      }
+      if (parts.length === 0) parts.push('Could not remove persistent bitmaps');
+      const message = `${parts.join('; ')}: ${reason}`;
       throw BlockError.at(this.#image.file.path, code, message, { operation: 'close', errno, offset, cause });
     }
   }
