@@ -65,7 +65,7 @@ describe('diskwright compact', () => {
     expect(statSync(shop.path('disk')).size).to.equal(size);
     expect(shop.ours('compact', '-n', 'disk')).to.deep.equal({
       code: 0,
-      stdout: '512 KiB of 1.31 MiB would be freed, 512 KiB moved. 512 KiB need not be stored.\n',
+      stdout: '512 KiB of 1.31 MiB would be freed, 512 KiB moved. 512 KiB are zeroes, or equal to the backing file.\n',
       stderr: '',
     });
     expect(shop.ours('compact', 'disk')).to.deep.equal({

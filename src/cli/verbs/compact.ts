@@ -92,7 +92,7 @@ function doneText({ before, after, moved, dropped }: CompactResult): string {
 }
 
 function wouldText({ before, after, moved, dropped }: CompactResult): string {
-  const drops = dropped > 0 ? ` ${formatSize(dropped)} need not be stored.` : '';
+  const drops = dropped > 0 ? ` ${formatSize(dropped)} are zeroes, or equal to the backing file.` : '';
   return `${formatSize(before - after)} of ${formatSize(before)} would be freed, ${formatSize(moved)} moved.${drops}\n`;
 }
 
