@@ -23,6 +23,11 @@ const REFUSED = ['extent_size_hint', 'nocow'];
 /** The values of `-o` (and of `-b`, `-F` and the size), by qemu-img's names. Sizes are in bytes. */
 export type CreateValues = Map<string, string>;
 
+/** With this size in bytes, where they name none. */
+export function withSize(values: CreateValues, size: number): CreateValues {
+  return values.has('size') ? values : new Map(values).set('size', String(size));
+}
+
 /** Returns `name`. Throws `UsageError` where it is not a format that images can be created in. */
 export function creatableFormat(name: string): string {
   createOptionsOf(name);

@@ -6,8 +6,8 @@ import { BatchMover } from '../../src/drivers/formats/qcow2/compact-batch.js';
 import { CompactMap } from '../../src/drivers/formats/qcow2/compact-map.js';
 import { Frees } from '../../src/drivers/formats/qcow2/frees.js';
 import { SimPowerLoss } from '../../src/host/sim/index.js';
-import { BlockError } from '../../src/util/errors.js';
 import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
+import { closeOrCrash, planted } from './changes.js';
 import { guarded } from './checks.js';
 import { expectFound } from './planted.js';
 import { SnapshotRun } from './snapshots.js';
@@ -88,17 +88,6 @@ describe(`compact on a simulated disk (${spanOf(SEEDS)})`, function () {
   }
 });
 
-/** Closes the image. One that a repair of lost space has failed for, or a flush, is as power loss leaves it. */
-async function closeOrCrash(run: SnapshotRun): Promise<void> {
-  const closed = await run.graph.closeAll().then(
-    () => true,
-    (error: unknown) => error instanceof BlockError && (error.code === 'io' || error.code === 'no-space') && false,
-  );
-  if (closed) return run.verifyFile({ mayLeak: run.uncertain });
-  run.host = run.host.crash({ eager: true });
-  run.verifyFile({ lost: true });
-}
-
 /** Makes an image with snapshots, and lets each request of a compact fail, in copies of it. */
 async function failEach(seed: number, errno: string): Promise<void> {
   const before = new SnapshotRun(seed);
@@ -126,22 +115,6 @@ async function failEach(seed: number, errno: string): Promise<void> {
 
 describe('faults that are planted into compact are found', function () {
   this.timeout(timeLimit(60_000));
-
-  /** Runs with `method` of `prototype` replaced. */
-  async function planted<T extends object, K extends keyof T>(
-    prototype: T,
-    method: K,
-    replacement: T[K],
-    action: () => Promise<void>,
-  ): Promise<void> {
-    const original = prototype[method];
-    prototype[method] = replacement;
-    try {
-      await action();
-    } finally {
-      prototype[method] = original;
-    }
-  }
 
   it('pointers that change before the copy is flushed', () => {
     const { run: move } = BatchMover.prototype;

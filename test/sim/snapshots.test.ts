@@ -4,8 +4,8 @@ import { ImageFile } from '../../src/drivers/formats/qcow2/image-file.js';
 import { Mapping } from '../../src/drivers/formats/qcow2/mapping.js';
 import { RefcountDeltas } from '../../src/drivers/formats/qcow2/refcount-deltas.js';
 import { SimPowerLoss } from '../../src/host/sim/index.js';
-import { BlockError } from '../../src/util/errors.js';
 import { seedsOf, spanOf, timeLimit } from '../support/sample.js';
+import { closeOrCrash, planted } from './changes.js';
 import { guarded } from './checks.js';
 import { expectFound } from './planted.js';
 import { SnapshotRun } from './snapshots.js';
@@ -99,38 +99,13 @@ async function failEach(seed: number, change: 'create' | 'apply' | 'delete', err
     await run[change]();
     const requests = run.host.requests - first;
     run.host.setFaults({});
-    const closed = await run.graph.closeAll().then(
-      () => true,
-      (error: unknown) => error instanceof BlockError && error.code === 'io' && false,
-    );
-    // After a flush that failed the file admits no later success: what was not durable by then may be lost.
-    if (closed) run.verifyFile({ mayLeak: run.uncertain });
-    else {
-      run.host = run.host.crash({ eager: true });
-      run.verifyFile({ lost: true });
-    }
+    await closeOrCrash(run);
     if (step >= requests) return;
   }
 }
 
 describe('faults that are planted into internal snapshots are found', function () {
   this.timeout(timeLimit(60_000));
-
-  /** Runs with `method` of `prototype` replaced. */
-  async function planted<T extends object, K extends keyof T>(
-    prototype: T,
-    method: K,
-    replacement: T[K],
-    action: () => Promise<void>,
-  ): Promise<void> {
-    const original = prototype[method];
-    prototype[method] = replacement;
-    try {
-      await action();
-    } finally {
-      prototype[method] = original;
-    }
-  }
 
   it('copied flags that stay as they are', () =>
     planted(

@@ -33,6 +33,7 @@ import {
   optionHelp,
   parseCreateOptions,
   QEMU_IMG_FORMAT,
+  withSize,
 } from '../create-options.js';
 import { creationFailure } from '../creation-failure.js';
 import { EXIT_INTERRUPTED } from '../ending-signals.js';
@@ -327,7 +328,7 @@ async function convertTo(
       target: plan.target,
       format: plan.targetImageOpts ? undefined : plan.format,
       cache: plan.cache,
-      create: plan.create ? (size) => imageCreateOptions(plan.format, sized(plan.values, size)) : null,
+      create: plan.create ? (size) => imageCreateOptions(plan.format, withSize(plan.values, size)) : null,
       targetIsZero: plan.targetIsZero,
       bitmaps: bitmaps?.copied,
       open: (_, how) => openImage(session, plan.target, { ...how, imageOpts: plan.targetImageOpts, writable: true }),
@@ -368,10 +369,6 @@ async function convertTo(
   } finally {
     interrupt.stop();
   }
-}
-
-function sized(values: CreateValues, size: number): CreateValues {
-  return values.has('size') ? values : new Map(values).set('size', String(size));
 }
 
 /** Reports a failure before the copy began, and returns the exit code; or throws an error that has the right message itself. */

@@ -30,6 +30,7 @@ import {
   optionHelp,
   parseCreateOptions,
   QEMU_IMG_FORMAT,
+  withSize,
 } from '../create-options.js';
 import { creationFailure } from '../creation-failure.js';
 import { EXIT_INTERRUPTED } from '../ending-signals.js';
@@ -183,7 +184,7 @@ async function run(options: ParsedOptions): Promise<number> {
         target,
         format,
         cache,
-        create: (size) => imageCreateOptions(format, sized(values, size)),
+        create: (size) => imageCreateOptions(format, withSize(values, size)),
         open: (_, how) => openImage(session, target, { ...how, writable: true }),
         compress,
         speed,
@@ -215,10 +216,6 @@ async function run(options: ParsedOptions): Promise<number> {
       interrupt.stop();
     }
   });
-}
-
-function sized(values: CreateValues, size: number): CreateValues {
-  return values.has('size') ? values : new Map(values).set('size', String(size));
 }
 
 function hintsOf(options: ParsedOptions): SalvageHints {

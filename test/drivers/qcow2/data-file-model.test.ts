@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import { ExternalData } from '../../../src/drivers/formats/qcow2/external-data.js';
-import { Random, SimPowerLoss } from '../../../src/host/sim/index.js';
+import { Random } from '../../../src/host/sim/index.js';
 import type { BlockError } from '../../../src/util/errors.js';
 import { seedsOf, timeLimit } from '../../support/sample.js';
 import { takeUnexpected } from '../../support/unexpected.js';
@@ -24,16 +24,7 @@ async function expectSound(run: ModelRun): Promise<void> {
 
 /** A run up to a power loss, and what is there afterwards: throws where that is not what was promised. */
 async function losePower(run: ModelRun): Promise<void> {
-  await run.prepare({ powerLossAt: run.random.between(10, 300) });
-  try {
-    await run.host.run(async () => {
-      await run.work(250);
-      await run.graph.closeAll();
-    });
-  } catch (error) {
-    if (!(error instanceof SimPowerLoss)) throw error;
-  }
-  run.host = run.host.crash();
+  await run.losePower();
   await run.host.run(async () => {
     await run.open(true);
     await expectSound(run);

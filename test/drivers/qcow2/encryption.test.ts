@@ -6,7 +6,7 @@ import { Graph } from '../../../src/block/graph.js';
 import type { BlockNode } from '../../../src/block/node/node.js';
 import { openNode } from '../../../src/block/open.js';
 import { registerDrivers } from '../../../src/drivers/index.js';
-import { createSimHost, Random, type SimHost, SimPowerLoss } from '../../../src/host/sim/index.js';
+import { createSimHost, Random, type SimHost } from '../../../src/host/sim/index.js';
 import { failureOf, readNode, used } from '../support.js';
 import { ModelRun, randomShape } from './model.js';
 
@@ -205,16 +205,7 @@ describe('encrypted qcow2 against a model', () => {
   for (let seed = 3; seed <= 36; seed += 3) {
     it(`keeps after power loss what a flush acknowledged, and reads no noise, seed ${seed}`, async () => {
       const run = new ModelRun(seed, { ...randomShape(new Random(seed, 79)), version: 'v3', encrypted: true });
-      await run.prepare({ powerLossAt: run.random.between(10, 300) });
-      try {
-        await run.host.run(async () => {
-          await run.work(250);
-          await run.graph.closeAll();
-        });
-      } catch (error) {
-        if (!(error instanceof SimPowerLoss)) throw error;
-      }
-      run.host = run.host.crash();
+      await run.losePower();
       await run.host.run(async () => {
         await run.open(true);
         expect((await run.check()).errors).to.deep.equal([]);

@@ -88,16 +88,7 @@ describe('qcow2 against a model', function () {
   it('keeps after power loss what a flush acknowledged, with leaks at worst', async () => {
     for (const seed of SEEDS) {
       const run = new ModelRun(seed);
-      await run.prepare({ powerLossAt: run.random.between(10, 300) });
-      try {
-        await run.host.run(async () => {
-          await run.work(250);
-          await run.graph.closeAll();
-        });
-      } catch (error) {
-        if (!(error instanceof SimPowerLoss)) throw error;
-      }
-      run.host = run.host.crash();
+      await run.losePower();
       await run.host.run(async () => {
         await run.open(true);
         await expectClean(run, true);

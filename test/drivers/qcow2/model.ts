@@ -8,7 +8,7 @@ import { Graph } from '../../../src/block/graph.js';
 import type { BlockNode } from '../../../src/block/node/node.js';
 import { openNode } from '../../../src/block/open.js';
 import { registerDrivers } from '../../../src/drivers/index.js';
-import { createSimHost, type FaultPlan, Random, type SimHost } from '../../../src/host/sim/index.js';
+import { createSimHost, type FaultPlan, Random, type SimHost, SimPowerLoss } from '../../../src/host/sim/index.js';
 import { BlockError } from '../../../src/util/errors.js';
 
 const SECTOR = 512;
@@ -338,6 +338,20 @@ export class ModelRun {
     for (let i = 0; i < this.sectors; i++) {
       this.#expect(i, this.#versionIn(words, i, i), this.#allowed(i, Infinity));
     }
+  }
+
+  /** Works until the power goes, or a little longer; the host is the one after that. */
+  async losePower(): Promise<void> {
+    await this.prepare({ powerLossAt: this.random.between(10, 300) });
+    try {
+      await this.host.run(async () => {
+        await this.work(250);
+        await this.graph.closeAll();
+      });
+    } catch (error) {
+      if (!(error instanceof SimPowerLoss)) throw error;
+    }
+    this.host = this.host.crash();
   }
 
   /** Errors and leaks that our own check finds. */

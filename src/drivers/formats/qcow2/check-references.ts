@@ -13,6 +13,7 @@ import { hostRun } from './l2-runs.js';
 import {
   blockPointerHex,
   blockPointerTarget,
+  hasReservedPointerBits,
   isBlockPointerAligned,
   POINTER_BYTES,
   wordsToHex,
@@ -24,8 +25,6 @@ const ENTRIES_AT_ONCE = 64;
 
 /** Limit of L2 tables that are used more than once; beyond it, the check fails. */
 const MAX_SHARED_TABLES = 4096;
-/** Bits of an L1 entry that must be zero, as high and low half. */
-const L1_RESERVED = [0x7f000000, 0x1ff] as const;
 /** Bits of a refcount table entry that must be zero, low half. */
 const BLOCK_POINTER_RESERVED = 0x1ff;
 
@@ -45,7 +44,7 @@ export class ReferenceCounter {
 
   #countTable({ l1, index, high, low, offset }: TablePointer, table: DataView | null): void {
     const state = this.#state;
-    if (state.first && ((high & L1_RESERVED[0]) !== 0 || (low & L1_RESERVED[1]) !== 0)) {
+    if (state.first && hasReservedPointerBits(high, low)) {
       const entry = `0x${wordsToHex(high, low)}` as const;
       state.badEntry({ kind: 'reserved-bits', table: 'l1', index, entry });
     }

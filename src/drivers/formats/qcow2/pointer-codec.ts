@@ -16,6 +16,13 @@ export const POINTER_BYTES = 8;
 const COPIED = 0x8000_0000;
 const OFFSET_HIGH = 0x00ff_ffff;
 const OFFSET_LOW = 0xffff_fe00;
+const POINTER_RESERVED_HIGH = 0x7f00_0000;
+const POINTER_RESERVED_LOW = 0x0000_01ff;
+
+/** True where an L1 entry, as high and low half, has bits set that must be zero. */
+export function hasReservedPointerBits(high: number, low: number): boolean {
+  return (high & POINTER_RESERVED_HIGH) !== 0 || (low & POINTER_RESERVED_LOW) !== 0;
+}
 
 /** Host offset in entry `index` of an L1 table; 0 for none. Not checked: it may be misaligned. */
 export function pointerTarget(view: DataView, index: number): HostOffset {

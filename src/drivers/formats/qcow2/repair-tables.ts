@@ -6,18 +6,13 @@
 
 import type { CheckState, L1Table } from './check-state.js';
 import { type TablePointer, visitTables } from './check-tables.js';
+import { CRYPT_LUKS } from './crypt.js';
 import { hostIn, isCompressed, isCopied, setCopied } from './l2-codec.js';
-import { POINTER_BYTES, putPointer } from './pointer-codec.js';
+import { hasReservedPointerBits, POINTER_BYTES, putPointer } from './pointer-codec.js';
 import { readPadded } from './refcount-tally.js';
 import { EntryMender, type MendingRules } from './repair-entries.js';
 import type { RepairSpace } from './repair-space.js';
 import { type ClusterIndex, type HostOffset, NO_HOST, SECTOR } from './types.js';
-
-/** Bits of an L1 entry that must be zero, as high and low half. */
-const L1_RESERVED = [0x7f000000, 0x1ff] as const;
-
-/** As in the header. */
-const LUKS = 2;
 
 /** An entry whose data gets a place of its own. */
 interface Move {
@@ -120,7 +115,7 @@ class TableMender {
       this.#setL1(l1, index, NO_HOST, false);
       return;
     }
-    if ((high & L1_RESERVED[0]) !== 0 || (low & L1_RESERVED[1]) !== 0) this.#setL1(l1, index, offset, isCopied(high));
+    if (hasReservedPointerBits(high, low)) this.#setL1(l1, index, offset, isCopied(high));
     const cluster = (offset / clusterBytes) as ClusterIndex;
     const at = cluster - tally.start;
     if (at < 0 || at >= tally.size) return;
@@ -157,7 +152,7 @@ class TableMender {
     const low = table.getUint32(position + 4);
     const compressed = isCompressed(high);
     const host = compressed ? codec.compressedHost(high, low) : hostIn(high, low);
-    if ((host === 0 && !compressed) || layout.cryptMethod === LUKS) return;
+    if ((host === 0 && !compressed) || layout.cryptMethod === CRYPT_LUKS) return;
     const bytes = compressed ? codec.compressedBytes(high, low) : clusterBytes;
     let moves = must;
     const last = Math.floor((host + bytes - 1) / clusterBytes);

@@ -5,10 +5,8 @@ import type { SalvageReason } from '../../../block/salvage.js';
 import { HIGH_WORD } from '../../../util/bytes.js';
 import { hasReservedBits, hostIn, isCompressed, isCopied, isZero } from './l2-codec.js';
 import { dataIn, zeroesIn } from './l2-extended.js';
+import { hasReservedPointerBits } from './pointer-codec.js';
 import { EXTENDED_L2_ENTRY_BYTES, L2_ENTRY_BYTES, SECTOR } from './types.js';
-
-const L1_RESERVED_HIGH = 0x7f00_0000;
-const L1_RESERVED_LOW = 0x0000_01ff;
 
 /** What entries are judged by. */
 export interface EntryRules {
@@ -175,7 +173,7 @@ export interface Pointer {
 
 export function judgePointer(high: number, low: number, clusterSize: number, fileBytes: number): Pointer {
   const host = hostIn(high, low);
-  const isOdd = (high & L1_RESERVED_HIGH) !== 0 || (low & L1_RESERVED_LOW) !== 0 || (host === 0 && high !== 0);
+  const isOdd = hasReservedPointerBits(high, low) || (host === 0 && high !== 0);
   if (host % clusterSize !== 0) return { host, reason: 'bad-table-entry', isOdd };
   if (host >= fileBytes && host !== 0) return { host, reason: 'table-beyond-end', isOdd };
   return { host, reason: null, isOdd };

@@ -88,12 +88,7 @@ async function markZeroes(
       if ((wanted & ~zeroes) === 0 && (!frees || !mayUnmap)) return;
       if (frees) freeOld(image, entry, punchFor(image, mayUnmap));
       else if (copied && !kept) zeroing.dropPart(host, data & wanted);
-      mapping.setSubclusters(table, slot, {
-        host: frees ? NO_HOST : host,
-        copied: copied && !frees,
-        data: (data & ~wanted) >>> 0,
-        zeroes: (zeroes | wanted) >>> 0,
-      });
+      mapping.setSubclusters(table, slot, zeroed(entry, wanted, frees));
     },
     zeroing,
   );
@@ -258,15 +253,24 @@ export async function discardGuest(image: Qcow2Image, offset: GuestOffset, lengt
       if (changed === 0 && !frees) return;
       if (frees) freeOld(image, entry, request);
       else if (copied && !kept) zeroing.dropPart(host, data & wanted);
-      mapping.setSubclusters(table, slot, {
-        host: frees ? NO_HOST : host,
-        copied: copied && !frees,
-        data: (data & ~wanted) >>> 0,
-        zeroes: (zeroes | wanted) >>> 0,
-      });
+      mapping.setSubclusters(table, slot, zeroed(entry, wanted, frees));
     },
     zeroing,
   );
+}
+
+/** The entry with the subclusters `wanted` zero; `frees`: and without its cluster. */
+function zeroed(
+  { host, copied, data, zeroes }: L2Entry,
+  wanted: number,
+  frees: boolean,
+): Pick<L2Entry, 'host' | 'copied' | 'data' | 'zeroes'> {
+  return {
+    host: frees ? NO_HOST : host,
+    copied: copied && !frees,
+    data: (data & ~wanted) >>> 0,
+    zeroes: (zeroes | wanted) >>> 0,
+  };
 }
 
 /**
