@@ -12,11 +12,11 @@ import type { Permissions } from '../../../block/roles.js';
 import type { BlockStatus, Located, MovePlace, TruncateOptions, WriteFlags, ZeroFlags } from '../../../block/types.js';
 import type { ZeroScan } from '../../../host/host.js';
 import type { BlockdevDiscardOptions } from '../../../schema/generated/types.js';
-import { bestEffort } from '../../../util/best-effort.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
 import { roundDown } from '../../../util/numbers.js';
 import type { SlotPlace } from '../luks/amend.js';
-import { type AmendPlan, amendAfter, amendBefore, planAmend, type Qcow2AmendOptions } from './amend.js';
+import type { Qcow2AmendOptions } from './amend.js';
+import { prepareAmend } from './amend-steps.js';
 import type { DirectoryPlace } from './bitmap-directory.js';
 import { checkNewBitmap } from './bitmap-limits.js';
 import { type BitmapOwner, BitmapStore } from './bitmap-store.js';
@@ -294,11 +294,12 @@ export class Qcow2Node extends FormatNode {
   #slotAbility(): Pick<Abilities, 'keySlots'> {
     const { slots = null, region = null } = this.#encryption ?? {};
     if (slots === null || region === null) return {};
-    const { file } = this.#image;
+    // An amend puts another image in the place of this one.
+    const file = () => this.#image.file;
     const place: SlotPlace = {
-      read: (offset, buffer) => file.read(region.offset + offset, buffer),
-      write: (offset, bytes) => file.write(region.offset + offset, bytes),
-      flush: () => file.flush(),
+      read: (offset, buffer) => file().read(region.offset + offset, buffer),
+      write: (offset, bytes) => file().write(region.offset + offset, bytes),
+      flush: () => file().flush(),
     };
     return { keySlots: (change) => this.#asRequest(() => slots.change(place, change)) };
   }
@@ -362,60 +363,11 @@ export class Qcow2Node extends FormatNode {
 
   async #prepareAmend(options: Qcow2AmendOptions): Promise<PreparedAmend> {
     this.checkWritable('amend');
-    const { version, ...before } = await this.#checkAmend(options);
-    return {
-      before: async (progress) => {
-        const plans: AmendPlan[] = version === 3 ? [{ version }] : [];
-        if (before.refcountBits !== undefined) plans.push({ refcountBits: before.refcountBits });
-        plans.push({ ...before, refcountBits: undefined });
-        for (const plan of plans) {
-          await this.#reopenAfter(async () => {
-            await this.#checkAmend(options);
-            return amendBefore(this.#image, plan, progress);
-          });
-        }
-      },
-      after: async (progress) => {
-        if (version !== 2) return;
-        await this.#reopenAfter(async () => {
-          await this.#checkAmend(options);
-          await amendAfter(this.#image, progress);
-          return true;
-        });
-      },
-    };
-  }
-
-  /**
-   * What `options` change. Called again in each step, where nothing else is under way: snapshots, bitmaps or another amend may have come since. Rejects as
-   * `planAmend`.
-   */
-  async #checkAmend(options: Qcow2AmendOptions): Promise<AmendPlan> {
-    const plan = await planAmend(this.#image, options);
-    // The image on disk does not know of those that are yet to be stored.
-    if (plan.version !== 2 || !this.#stored.hasNew) return plan;
-    throw this.#image.error('invalid-argument', 'Cannot downgrade an image with bitmaps', 'amend');
-  }
-
-  /**
-   * Runs `change` while no request is under way. It may leave another image in the file than is in memory: where it says so, and where it rejects, that is
-   * opened in its place. Where that fails, the image is not written any more.
-   */
-  #reopenAfter(change: () => Promise<boolean>): Promise<void> {
-    return this.alone('amend', async () => {
-      const image = this.#image;
-      // From here on, nothing is lost where what is in memory is dropped. The second one writes the refcounts that the first one lowered.
-      await image.commit();
-      await image.commit();
-      try {
-        if (!(await change())) return;
-        await image.commit();
-        await trimFiles(image);
-      } catch (error) {
-        await this.#openAgain(true).catch(bestEffort('opening an image again'));
-        throw error;
-      }
-      await this.#openAgain(false);
+    return prepareAmend(options, {
+      image: () => this.#image,
+      hasNewBitmaps: () => this.#stored.hasNew,
+      alone: (action) => this.alone('amend', action),
+      openAgain: (isUnsure) => this.#openAgain(isUnsure),
     });
   }
 
@@ -539,7 +491,7 @@ export class Qcow2Node extends FormatNode {
       await this.#stored.finish();
       // This, and the flush before it, may have freed clusters in memory: their lowered refcounts must be written, too.
       await image.commit();
-      await trimFiles(image);
+      await image.trim();
     }
     return {
       commit: () => this.#take(own, change.discard ?? was.discard),
@@ -570,7 +522,7 @@ export class Qcow2Node extends FormatNode {
         await this.#stored.finish();
       } finally {
         await image.commit();
-        await trimFiles(image);
+        await image.trim();
       }
     } finally {
       image.data.close();
@@ -578,10 +530,4 @@ export class Qcow2Node extends FormatNode {
       image.refcounts.blocks.clear();
     }
   }
-}
-
-/** Cuts what was added to the files ahead of its use. */
-async function trimFiles({ external, file }: Qcow2Image): Promise<void> {
-  await file.trim();
-  await external?.trim();
 }

@@ -175,6 +175,12 @@ export class Qcow2Image {
     return this.committer.commit();
   }
 
+  /** Cuts what was added to the files ahead of its use. */
+  async trim(): Promise<void> {
+    await this.file.trim();
+    await this.external?.trim();
+  }
+
   /** Fills the index of metadata. Must be called before anything is written. */
   indexMetadata(): void {
     this.fillIndex(this.metadata);
