@@ -94,6 +94,8 @@ export function isWhole({ lostBytes, doubtfulBytes, orphans, assumptions }: Salv
 /** Ranges that are kept apart; further ones are joined to the last of their kind, so that nothing is left out. */
 const MAX_RANGES = 1 << 18;
 const FIELDS = 4;
+/** Bytes: more than any disk has. */
+const LARGEST_DISK = 2 ** 64;
 
 export class RangeLog {
   #data = new Float64Array(64 * FIELDS);
@@ -150,7 +152,7 @@ export class RangeLog {
     return ranges;
   }
 
-  /** Joins neighbours whose places in the file differ; where that is not enough, ranges with gaps between them. */
+  /** Joins neighbours whose places in the file differ; where that is not enough, ranges with gaps between them, and at last those of different reasons. */
   #thin(): void {
     const all = this.ranges();
     for (let gap = 0; ; gap = Math.max(512, gap * 4)) {
@@ -158,7 +160,8 @@ export class RangeLog {
       for (const { offset, length, reason, hostOffset } of all) {
         const last = (this.#count - 1) * FIELDS;
         const end = this.#count === 0 ? 0 : this.#data[last] + this.#data[last + 1];
-        if (this.#count > 0 && this.#data[last + 2] === REASON_NAMES.indexOf(reason) && offset - end <= gap) {
+        const isAlike = this.#data[last + 2] === REASON_NAMES.indexOf(reason) || gap > LARGEST_DISK;
+        if (this.#count > 0 && isAlike && offset - end <= gap) {
           this.#data[last + 1] = offset + length - this.#data[last];
           continue;
         }

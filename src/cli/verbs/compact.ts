@@ -62,6 +62,12 @@ async function run(options: ParsedOptions): Promise<number> {
   const filename = oneImage(options);
   const dryRun = options.has('dry-run');
   const json = outputFormat(options) === 'json';
+  for (const [key, name] of [
+    ['speed', '-r'],
+    ['progress', '-p'],
+  ]) {
+    if (dryRun && options.has(key)) throw new UsageError(`'${name}' does not go with '--dry-run': nothing is moved`);
+  }
   if (json && !dryRun) throw new UsageError("'--output' goes with '--dry-run'");
   const [dedupeBacking, keepZeroes] = [options.has('dedupe-backing'), options.has('keep-zeroes')];
   const speed = speedOption(options);

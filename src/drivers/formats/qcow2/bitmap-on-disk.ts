@@ -70,6 +70,9 @@ export class DirectoryOnDisk {
     const { clusterSize } = geometry;
     const regions: { offset: HostOffset; length: number }[] = [];
     if (this.#place !== null) regions.push(this.#place);
+    for (const { cluster, count } of this.#toFree) {
+      regions.push({ offset: hostOf(cluster, geometry), length: count * clusterSize });
+    }
     for (const kept of this.#kept) {
       regions.push(...regionsOf(kept, clusterSize));
       for (const offset of kept.dropped) regions.push({ offset, length: clusterSize });
@@ -201,7 +204,10 @@ export class DirectoryOnDisk {
 
   /** Where bits lie that can be moved (compact.ts). */
   get bits(): HostOffset[] {
-    return this.#kept.flatMap((kept) => offsetsIn(kept.places).filter((host) => this.#entryOf(kept, host) >= 0));
+    if (this.#switchPending) return [];
+    return this.#kept.flatMap(({ trusted, places, tableDirty }) =>
+      trusted ? offsetsIn(places.filter((_, entry) => !tableDirty.has(entry))) : [],
+    );
   }
 
   /** The table entry of `kept` that points to these bits, on disk as in memory; -1: none. */

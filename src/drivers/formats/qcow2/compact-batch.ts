@@ -37,17 +37,13 @@ interface EntryMove {
   references: number;
 }
 
-/** Everything is on disk, and no request that went straight to the file is under way. */
-export async function quiet(image: Qcow2Image): Promise<void> {
-  image.checkUsable();
-  await image.reclamation.synchronize();
-  // The first commit frees what was unmapped; the second one writes that.
-  await image.commit();
-  await image.commit();
-}
-
-/** Adds references to a cluster that is free, or that has some already. Rejects with `limit`, `corrupt-image`, `no-space`, `io`. */
-export async function addReferences(image: Qcow2Image, cluster: ClusterIndex, count: number): Promise<void> {
+/** Adds references to a cluster that is free, or that has some already; `added` is called with each. Rejects with `limit`, `corrupt-image`, `no-space`, `io`. */
+export async function addReferences(
+  image: Qcow2Image,
+  cluster: ClusterIndex,
+  count: number,
+  added: () => void,
+): Promise<void> {
   const { allocation, file, geometry, refcounts } = image;
   const offset = hostOf(cluster, geometry);
   const index = refcounts.indexOf(cluster);
@@ -58,9 +54,11 @@ export async function addReferences(image: Qcow2Image, cluster: ClusterIndex, co
     refcounts.take(block, cluster % geometry.blockEntries, 1);
     allocation.count++;
     left--;
+    added();
   }
   for (; left > 0; left--) {
     if (!refcounts.raise(block, cluster)) throw image.error('limit', 'A refcount would overflow', 'compact', offset);
+    added();
   }
   file.takeFresh(offset, offset + geometry.clusterSize);
 }
@@ -88,7 +86,7 @@ export class BatchMover {
    * `corrupt-image`.
    */
   async run(moves: readonly Move[]): Promise<number> {
-    await quiet(this.#image);
+    await this.#image.quiet();
     const [{ kind }] = moves;
     if (kind === 'data' || kind === 'packed') return this.#moveContent(moves);
     const clusters = moves as readonly ClusterMove[];
@@ -251,18 +249,15 @@ export class BatchMover {
   /** Takes the new places, copies, and makes both durable. After a failure the places are free again. */
   async #prepare(added: ReadonlyMap<number, number>, copy: () => Promise<void>): Promise<void> {
     const image = this.#image;
-    const done: number[] = [];
+    const done: ClusterIndex[] = [];
     try {
       for (const [cluster, count] of added) {
-        await addReferences(image, cluster as ClusterIndex, count);
-        done.push(cluster);
+        await addReferences(image, cluster as ClusterIndex, count, () => done.push(cluster as ClusterIndex));
       }
       await copy();
       await image.commit();
     } catch (error) {
-      for (const cluster of done) {
-        for (let i = added.get(cluster)!; i > 0; i--) image.allocation.release(cluster as ClusterIndex, 1);
-      }
+      for (const cluster of done) image.allocation.release(cluster, 1);
       throw error;
     }
   }

@@ -5,7 +5,6 @@
 //
 // A block is dropped when it counts nothing but itself; the next round drops those that counted it. So power loss leaves lost space at worst.
 
-import { quiet } from './compact-batch.js';
 import { type CompactMap, UNCOUNTED, USED } from './compact-map.js';
 import type { Qcow2Image } from './image.js';
 import { reserveEntry } from './table-space.js';
@@ -53,7 +52,7 @@ export function endOfUse({ geometry }: Qcow2Image, { states, blocks }: CompactMa
 export async function dropBlocks(image: Qcow2Image, end: number): Promise<void> {
   const { allocation, frees, geometry, metadata, refcounts } = image;
   for (;;) {
-    await quiet(image);
+    await image.quiet();
     const counted: ClusterIndex[] = [];
     let dropped = 0;
     for (let index = Math.ceil(end / geometry.blockEntries); index < refcounts.table.entries; index++) {

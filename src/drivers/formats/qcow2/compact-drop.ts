@@ -105,12 +105,8 @@ async function copyOfTable({ mapping }: Qcow2Image, index: number): Promise<Data
   return table === null ? null : new DataView(table.bytes.slice().buffer);
 }
 
-function hasBacking(image: Qcow2Image): boolean {
-  return image.backing() !== null || image.backingFile !== null;
-}
-
 function fateOfZeroes(image: Qcow2Image): number {
-  if (!hasBacking(image)) return BECOMES_UNALLOCATED;
+  if (!image.hasBacking) return BECOMES_UNALLOCATED;
   return image.geometry.version === 3 ? BECOMES_ZERO : STAYS;
 }
 
@@ -132,19 +128,38 @@ async function lookAtContent(
       await readGuest(image, guest, content);
       if (backing === null || below === null) return;
       const inside = Math.max(0, Math.min(length, backing.length - guest));
-      below.fill(0, inside);
       if (inside > 0) await backing.read(guest, below.subarray(0, inside));
     });
     for (let i = 0; i < fates.length; i++) {
       const [from, to] = [i * clusterSize, Math.min(length, (i + 1) * clusterSize)];
       const own = content.subarray(from, to);
-      if (below !== null && Buffer.compare(own, below.subarray(from, to)) === 0) fates[i] = BECOMES_UNALLOCATED;
+      // Behind the end of the backing file zeroes are kept as such: a job may replace that by a longer one.
+      const isBelow = below !== null && guest + to <= backing!.length;
+      if (isBelow && Buffer.compare(own, below.subarray(from, to)) === 0) fates[i] = BECOMES_UNALLOCATED;
       else if (settings.zeroes && memory.isZero(own)) fates[i] = fateOfZeroes(image);
     }
   } finally {
     memory.free(content);
     if (below !== null) memory.free(below);
   }
+}
+
+/** `found` in parts of at most so many clusters, which are dropped one after the other. */
+export function* partsOf(found: Droppable, most: number): Generator<Droppable> {
+  let fates = new Uint8Array(found.fates.length);
+  let count = 0;
+  for (const [slot, fate] of found.fates.entries()) {
+    if (fate === STAYS) continue;
+    if (count === most) {
+      yield { ...found, fates };
+      fates = new Uint8Array(found.fates.length);
+      count = 0;
+    }
+    fates[slot] = fate;
+    count++;
+  }
+  // Also of a table that maps nothing.
+  yield { ...found, fates };
 }
 
 /** Drops what was found, as far as it is still so. Nobody may use the image meanwhile. Resolves with the clusters that are free after the next commit. Rejects as `lookAtTable`. */

@@ -12,7 +12,7 @@
 import { putViewBe64 } from '../../../util/bytes.js';
 import { roundUp } from '../../../util/numbers.js';
 import type { DirectoryOnDisk } from './bitmap-on-disk.js';
-import { addReferences, quiet } from './compact-batch.js';
+import { addReferences } from './compact-batch.js';
 import { type CompactMap, FREE, USED } from './compact-map.js';
 import type { Qcow2Image } from './image.js';
 import { POINTER_BYTES } from './pointer-codec.js';
@@ -88,7 +88,7 @@ function findRun(states: Uint8Array, count: number, limit: number): number {
 
 /** Moves a table, if it still lies there and its new place is still free. Nobody may use the image meanwhile. Resolves with the bytes that were written. Rejects with `no-space`, `io`. */
 export async function moveTable(image: Qcow2Image, bitmaps: DirectoryOnDisk, move: TableMove): Promise<number> {
-  await quiet(image);
+  await image.quiet();
   const { file, frees, geometry, memory } = image;
   const from = hostOf(move.from as ClusterIndex, geometry);
   const to = hostOf(move.to as ClusterIndex, geometry);
@@ -100,7 +100,9 @@ export async function moveTable(image: Qcow2Image, bitmaps: DirectoryOnDisk, mov
   const bytes = memory.allocate(length);
   let taken = 0;
   try {
-    for (; taken < move.count; taken++) await addReferences(image, (move.to + taken) as ClusterIndex, 1);
+    for (let at = move.to; at < move.to + move.count; at++) {
+      await addReferences(image, at as ClusterIndex, 1, () => taken++);
+    }
     await file.reserve(to, length);
     // Refcounts first: where the refcount table moves, its copy has what this commit may add to it.
     await image.commit();

@@ -13,10 +13,11 @@
 
 import type { CheckResult, CompactControl, CompactOptions, CompactResult } from '../../../block/abilities.js';
 import type { CheckFinding } from '../../../block/finding.js';
+import { bestEffort } from '../../../util/best-effort.js';
 import type { DirectoryOnDisk } from './bitmap-on-disk.js';
-import { BatchMover, quiet } from './compact-batch.js';
+import { BatchMover } from './compact-batch.js';
 import { dropBlocks, endOfUse, lowestEnd } from './compact-blocks.js';
-import { type Droppable, type DropSettings, dropFound, lookAtTable } from './compact-drop.js';
+import { type Droppable, type DropSettings, dropFound, lookAtTable, partsOf } from './compact-drop.js';
 import { CompactMap, type Dropped, FREE, WINDOW_CLUSTERS, type Window } from './compact-map.js';
 import { CompactPlan, type Move } from './compact-plan.js';
 import { moveTable, planTables, type TableMove } from './compact-tables.js';
@@ -158,10 +159,10 @@ abstract class Compaction {
     }
   }
 
-  /** Plans a window after the other, from the end of the file down, and gives the moves of each to `move`. */
+  /** Plans a window after the other, from the end of the file down, and gives the moves of each to `move`, as long as that resolves with true. */
   protected async eachWindow(
     map: CompactMap,
-    move: (moves: readonly Move[], window: Window, plan: CompactPlan) => Promise<void>,
+    move: (moves: readonly Move[], window: Window, plan: CompactPlan) => Promise<boolean>,
   ): Promise<void> {
     const { image } = this;
     const { clusterSize } = image.geometry;
@@ -171,7 +172,7 @@ abstract class Compaction {
     for (let end = map.states.length; end > limit; ) {
       const window = await map.collect(Math.max(limit, end - WINDOW_CLUSTERS), end);
       const moves = plan.plan(window);
-      if (moves.length > 0) await move(moves, window, plan);
+      if (moves.length > 0 && !(await move(moves, window, plan))) return;
       end = window.first;
     }
   }
@@ -201,7 +202,7 @@ class DryRun extends Compaction {
         if (references === 1) own.add(cluster);
       });
     const checkQuiet = async (): Promise<void> => {
-      await quiet(image);
+      await image.quiet();
       await check();
     };
     // Of an image that is being changed, what the tables say would not fit together.
@@ -221,6 +222,7 @@ class DryRun extends Compaction {
       for (const move of moves) result.moved += move.kind === 'packed' ? move.bytes : image.geometry.clusterSize;
       this.note(map, moves);
       freePacked(image, map, window, moves, plan);
+      return true;
     });
     result.after = Math.min(result.before, endOfUse(image, map) * image.geometry.clusterSize);
     return result;
@@ -255,37 +257,48 @@ function freePacked(
 
 class Run extends Compaction {
   async run(): Promise<CompactResult> {
-    const { image, owner, control, result } = this;
+    const { image, owner, result } = this;
     await owner.alone(() => this.#freeLost());
     try {
-      await this.eachDroppable(new Set(), async (found, settings) => {
-        const free = await control.work(0, () => owner.alone(() => dropFound(image, found, settings)));
-        result.dropped += free * image.geometry.clusterSize;
-      });
-      for (let pass = 0; pass < MAX_PASSES && (await this.#pass()); pass++);
-    } finally {
-      // Also of one that is cancelled, or that fails.
-      if (image.broken === null) await owner.alone(() => this.#end());
+      await this.#compact();
+    } catch (error) {
+      // Also of one that is cancelled, or that fails: for that reason, whatever comes of this.
+      if (image.broken === null) await owner.alone(() => this.#end()).catch(bestEffort('the end of a compact'));
+      throw error;
     }
+    await owner.alone(() => this.#end());
     result.after = image.file.length;
     return result;
+  }
+
+  async #compact(): Promise<void> {
+    const { image, owner, control, result } = this;
+    await this.eachDroppable(new Set(), async (found, settings) => {
+      // Guests wait meanwhile: a few megabytes at a time.
+      const { clusterSize } = image.geometry;
+      for (const part of partsOf(found, Math.max(1, BATCH_BYTES / clusterSize))) {
+        const free = await control.work(0, () => owner.alone(() => dropFound(image, part, settings)));
+        result.dropped += free * clusterSize;
+      }
+    });
+    for (let pass = 0; pass < MAX_PASSES && (await this.#pass()); pass++);
   }
 
   /** Checks the image, and frees what nothing refers to. A refcount that is too high for what does takes a repair, as entries may need another flag. */
   async #freeLost(): Promise<void> {
     const { image, owner } = this;
     const lost: { cluster: ClusterIndex; refcount: number }[] = [];
-    await quiet(image);
+    await image.quiet();
     await this.check((cluster, references, refcount) => {
       if (references === 0 && refcount <= MAX_LOWERED) lost.push({ cluster: cluster as ClusterIndex, refcount });
     });
     for (const { cluster, refcount } of lost) for (let i = 0; i < refcount; i++) image.frees.add(cluster, 1, true);
-    await quiet(image);
+    await image.quiet();
     if (lost.length < this.result.leaked) await owner.repairLeaks();
   }
 
   async #map(): Promise<CompactMap> {
-    await this.owner.alone(() => quiet(this.image));
+    await this.owner.alone(() => this.image.quiet());
     return this.owner.reading(() => CompactMap.read(this.image));
   }
 
@@ -317,13 +330,14 @@ class Run extends Compaction {
         planned += total;
         control.expect(total);
         for (const batch of this.#batches(moves)) {
-          if (image.snapshots.list !== map.snapshots) return;
+          if (image.snapshots.list !== map.snapshots) return false;
           const bytes = batch.reduce((sum, move) => sum + bytesOf(move, clusterSize), 0);
           result.moved += await control.work(bytes, () =>
             owner.alone(async () => (image.snapshots.list === map.snapshots ? mover.run(batch) : 0)),
           );
         }
         this.note(map, moves);
+        return true;
       });
     } finally {
       refcounts.onFree = onFree;
@@ -361,7 +375,7 @@ class Run extends Compaction {
 
   async #end(): Promise<void> {
     const { image } = this;
-    await quiet(image);
+    await image.quiet();
     await dropBlocks(image, endOfUse(image, await CompactMap.read(image)));
     await cutFile(image);
     image.allocation.refresh();

@@ -20,6 +20,10 @@ export class CompressedPacker {
   }
 
   /** Called when `cluster` became free: no more data may be packed into it. */
+  forget(): void {
+    this.#next = NO_HOST;
+  }
+
   freed(cluster: ClusterIndex): void {
     if (clusterAt(this.#next, this.#image.geometry) === cluster) this.#next = NO_HOST;
   }

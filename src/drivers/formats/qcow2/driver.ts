@@ -272,14 +272,19 @@ export class Qcow2Node extends FormatNode {
   #compactOwner(): CompactOwner {
     const [image, stored] = [this.#image, this.#stored];
     const checkIsThere = (): void => {
-      if (this.#image !== image) throw image.error('busy', 'The image was amended meanwhile', 'compact');
+      if (this.#image === image && this.#stored === stored) return;
+      throw image.error('busy', 'The image was amended, or repaired, meanwhile', 'compact');
     };
     return {
       bitmaps: stored.onDisk,
       alone: (action) =>
         this.alone('compact', () => {
           checkIsThere();
-          return stored.quiet(action);
+          return stored.quiet(async () => {
+            // What a switch that failed has left is not free before the header is known.
+            await stored.onDisk.settle();
+            return action();
+          });
         }),
       reading: (action) =>
         this.#asRequest(async () => {
@@ -453,6 +458,11 @@ export class Qcow2Node extends FormatNode {
 
   protected override doDiscard(offset: GuestOffset, length: number): Promise<void> {
     return discardGuest(this.#image, offset, length);
+  }
+
+  /** A node above may have located a request past this one: it is counted there, and here by its guard. */
+  protected override doDrain(): Promise<void> {
+    return this.#image.reclamation.synchronize();
   }
 
   protected override async doFlush(): Promise<void> {

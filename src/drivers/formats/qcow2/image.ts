@@ -175,6 +175,23 @@ export class Qcow2Image {
     return this.committer.commit();
   }
 
+  /** Resolves when everything is on disk, nothing waits to be freed, and no request that went straight to the file is under way. Rejects with `io`, `no-space`. */
+  async quiet(): Promise<void> {
+    this.checkUsable();
+    await this.reclamation.synchronize();
+    // The first commit frees what was unmapped; the second one writes that.
+    await this.commit();
+    await this.commit();
+  }
+
+  /**
+   * The image has, or names, a backing file: then zeroes must be stored here, even beyond the end of the backing node, since a job may replace it by a longer
+   * one. An image may be open without the backing file that its header names.
+   */
+  get hasBacking(): boolean {
+    return this.backing() !== null || this.backingFile !== null;
+  }
+
   /** Cuts what was added to the files ahead of its use. */
   async trim(): Promise<void> {
     await this.file.trim();
@@ -221,7 +238,8 @@ export class Qcow2Image {
     if (metadata.checks('inactive-l1')) {
       for (const one of snapshots.list) metadata.setFixed('inactive-l1', one, one.l1Offset, one.l1Size * 8);
     }
-    this.noteBitmapDirectory(this.#bitmapDirectory.offset, this.#bitmapDirectory.length);
+    const { offset, length } = this.#bitmapDirectory;
+    metadata.setFixed('bitmap-directory', this.#bitmapDirectory, offset, length);
     if (metadata.checks('active-l2')) metadata.setAll('active-l2', targetsOf([l1]));
     if (metadata.checks('refcount-block')) metadata.setAll('refcount-block', targetsOf([table]));
   }
@@ -255,6 +273,7 @@ export class Qcow2Image {
     await refcounts.table.resize(header.refcountTableOffset, entries);
     await refcounts.load();
     this.allocation.refresh();
+    this.packer.forget();
   }
 
   /** Reads the table of snapshots. Rejects with `invalid-image`, `io`. */

@@ -209,6 +209,9 @@ function sizeByShape(
   log: SalvageLog,
 ): { entries: number; size: number | null } {
   const { l2Span } = makeGeometry(3, clusterBits, 4, header.hasExtendedL2);
+  if (hints.size !== undefined && needs(hints.size, clusterBits, header.hasExtendedL2) > MAX_L1_ENTRIES) {
+    throw new BlockError('invalid-argument', `No image with such clusters has a disk of ${formatSize(hints.size)}`);
+  }
   if (hints.size !== undefined) return { entries: Math.max(used, header.l1Size ?? 0), size: hints.size };
   const { size, l1Size } = header;
   if (size === null && (l1Size === null || l1Size < used)) return { entries: used, size: null };

@@ -14,7 +14,7 @@ import { HIGH_WORD, viewOf } from '../../../util/bytes.js';
 import { hasReservedBits, hostIn, isCompressed, isCopied, isZero } from './l2-codec.js';
 import { ClusterSet } from './salvage-claims.js';
 import { entryBytes } from './salvage-entries.js';
-import { readWhatCan } from './salvage-read.js';
+import { readWhatCan, refuseToGoOn } from './salvage-read.js';
 import { MAX_CLUSTER_BITS, MAX_L1_BYTES, MIN_CLUSTER_BITS, SECTOR } from './types.js';
 
 const LEVELS = MAX_CLUSTER_BITS - MIN_CLUSTER_BITS + 1;
@@ -227,7 +227,8 @@ export async function findTables(
       const begin = sector * SECTOR;
       if (unread[sector] === 1) counts.skip(sector, true);
       else counts.count(view, begin);
-      if (view.getUint32(begin) === LUKS_MAGIC[0] && view.getUint32(begin + 4) === LUKS_MAGIC[1]) luks.push(at + begin);
+      const isLuks = view.getUint32(begin) === LUKS_MAGIC[0] && view.getUint32(begin + 4) === LUKS_MAGIC[1];
+      if (isLuks && luks.length < MAX_CANDIDATES) luks.push(at + begin);
     }
     for (let level = 0; level < LEVELS; level++) {
       const units = BLOCK_SECTORS / 2 ** level;
@@ -240,9 +241,10 @@ export async function findTables(
   }
   const l1: FoundL1[] = [];
   for (const [level, candidates] of all.entries()) {
-    if (!candidates.overflowed) l1.push(...(await findL1(file, candidates, MIN_CLUSTER_BITS + level)));
+    if (candidates.overflowed) continue;
+    for (const one of await findL1(file, candidates, MIN_CLUSTER_BITS + level)) l1.push(one);
   }
-  return { l1: l1.sort(better), luks: luks.slice(0, MAX_CANDIDATES) };
+  return { l1: l1.sort(better), luks };
 }
 
 /** Whole blocks from `at` on that are a hole; 0 where there is none, or nobody knows. */
@@ -251,7 +253,8 @@ async function holeAt(file: Child, at: number): Promise<number> {
     const status = await file.blockStatus(at, file.length - at);
     if (!status.zero) return 0;
     return at + status.length === file.length ? status.length : status.length - (status.length % BLOCK_BYTES);
-  } catch {
+  } catch (cause) {
+    refuseToGoOn(cause);
     return 0;
   }
 }

@@ -13,7 +13,7 @@ import { viewOf } from '../../../util/bytes.js';
 import { isCopied } from './l2-codec.js';
 import { type Claims, ClusterSet } from './salvage-claims.js';
 import { type EntryRules, entryBytes, judgePointer, Verdict } from './salvage-entries.js';
-import { type LosePart, readWhatCan } from './salvage-read.js';
+import { type LosePart, readWhatCan, refuseToGoOn } from './salvage-read.js';
 import type { SalvagedRefcounts } from './salvage-refcounts.js';
 import type { SalvagedTable, TableReader } from './salvage-tables.js';
 import { type Geometry, SECTOR } from './types.js';
@@ -398,11 +398,20 @@ export class Survey {
   async *#stretches(): AsyncGenerator<[number, number]> {
     const { file, geometry, rules } = this.#image;
     const { clusterSize } = geometry;
+    let next = 0;
     for (let at = 0; at < rules.fileBytes; ) {
       const left = rules.fileBytes - at;
-      const status = await file.blockStatus(at, left).catch(() => ({ zero: false, length: left }));
+      const status = await file.blockStatus(at, left).catch((cause: unknown) => {
+        refuseToGoOn(cause);
+        return { zero: false, length: left };
+      });
       const end = at + status.length;
-      if (!status.zero) yield [Math.floor(at / clusterSize), Math.ceil(end / clusterSize)];
+      // Holes may begin and end within a cluster, which is there once.
+      const from = Math.max(next, Math.floor(at / clusterSize));
+      if (!status.zero) {
+        next = Math.ceil(end / clusterSize);
+        if (from < next) yield [from, next];
+      }
       at = end;
     }
   }

@@ -49,7 +49,8 @@ export async function createSnapshot(
   image: Qcow2Image,
   fields: Omit<NewSnapshot, 'l1Offset' | 'l1Size' | 'diskSize'>,
 ): Promise<Snapshot> {
-  await quiet(image);
+  checkSupported(image);
+  await image.quiet();
   const { header, mapping } = image;
   const deltas = new RefcountDeltas(image);
   const l1 = activeL1(image);
@@ -83,7 +84,8 @@ export async function createSnapshot(
 /** Makes the disk what it was at `snapshot`, its size included. Rejects as `createSnapshot`. */
 export async function applySnapshot(image: Qcow2Image, snapshot: Snapshot): Promise<void> {
   checkDiskSize(image, snapshot);
-  await quiet(image);
+  checkSupported(image);
+  await image.quiet();
   const { geometry } = image;
   const old = activeL1(image);
   const source = await readSnapshotL1(image, snapshot);
@@ -113,7 +115,8 @@ export async function applySnapshot(image: Qcow2Image, snapshot: Snapshot): Prom
 
 /** Removes `snapshot`; what it alone refers to is free afterwards. Rejects as `createSnapshot`. */
 export async function deleteSnapshot(image: Qcow2Image, snapshot: Snapshot): Promise<void> {
-  await quiet(image);
+  checkSupported(image);
+  await image.quiet();
   const deltas = new RefcountDeltas(image);
   await countReferences(image, await readSnapshotL1(image, snapshot), deltas, -1);
   await settleDeltas(image, deltas);
@@ -156,16 +159,6 @@ export async function showSnapshot(image: Qcow2Image, snapshot: Snapshot): Promi
 export function checkSupported(image: Qcow2Image): void {
   if (!image.data.isExternal) return;
   throw image.error('unsupported', 'Internal snapshots are not supported with an external data file', 'snapshot');
-}
-
-/** Everything is on disk, nothing waits to be freed, and no request that went straight to the file is under way. */
-async function quiet(image: Qcow2Image): Promise<void> {
-  image.checkUsable();
-  checkSupported(image);
-  await image.reclamation.synchronize();
-  // The first commit frees what was unmapped; the second one writes that.
-  await image.commit();
-  await image.commit();
 }
 
 /** A copy of the L1 table of the disk. */

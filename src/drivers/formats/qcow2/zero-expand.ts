@@ -16,7 +16,7 @@ const BATCH_TABLES = 64;
 export async function expandZeroes(image: Qcow2Image, progress: AmendProgress): Promise<void> {
   const { mapping, geometry } = image;
   const { l2Span } = geometry;
-  const hasBacking = image.backing() !== null || image.backingFile !== null;
+  const { hasBacking } = image;
   let changed = 0;
   for (let index = 0; index < mapping.l1.entries; index++) {
     progress(index, mapping.l1.entries);

@@ -103,8 +103,8 @@ async function unmapZeroes(
   mayUnmap: boolean,
 ): Promise<GuestRange[]> {
   const asData: GuestRange[] = [];
-  await changeEntries(image, start, end, hasBacking(image), (table, slot, entry, guest, wanted) => {
-    if (!hasBacking(image)) {
+  await changeEntries(image, start, end, image.hasBacking, (table, slot, entry, guest, wanted) => {
+    if (!image.hasBacking) {
       const { kind } = entry;
       if (kind === Kind.unallocated) return;
       if (mayUnmap || kind === Kind.compressed) {
@@ -201,9 +201,9 @@ async function zeroPart(image: Qcow2Image, from: GuestOffset, to: GuestOffset, f
   let done = false;
   await changeEntries(image, start, to, false, (_table, _slot, { data, zeroes }, _guest, wanted) => {
     const first = wanted & -wanted;
-    done = (zeroes & first) !== 0 || ((data & first) === 0 && !hasBacking(image));
+    done = (zeroes & first) !== 0 || ((data & first) === 0 && !image.hasBacking);
   });
-  if (image.mapping.l1.target(image.mapping.indexOf(start)) === 0) done = !hasBacking(image);
+  if (image.mapping.l1.target(image.mapping.indexOf(start)) === 0) done = !image.hasBacking;
   if (!done) await zeroAsData(image, from, to, flags);
 }
 
@@ -230,7 +230,7 @@ export async function discardGuest(image: Qcow2Image, offset: GuestOffset, lengt
   const last = plus(offset, length);
   const end = last === image.length() ? last : roundDown(last, subclusterSize);
   if (end <= start) return;
-  const below = hasBacking(image);
+  const below = image.hasBacking;
   const { request } = image.discards;
   const zeroing = new Zeroing(image, true);
   await changeEntries(
@@ -271,14 +271,6 @@ function zeroed(
     data: (data & ~wanted) >>> 0,
     zeroes: (zeroes | wanted) >>> 0,
   };
-}
-
-/**
- * True where the image has, or names, a backing file: then zeroes must be stored here, even beyond the end of the backing node, since a job may replace
- * it by a longer one. An image may be open without the backing file that its header names.
- */
-function hasBacking(image: Qcow2Image): boolean {
-  return image.backing() !== null || image.backingFile !== null;
 }
 
 /** The lower of two offsets. */
