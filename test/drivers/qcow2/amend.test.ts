@@ -6,7 +6,18 @@ import { type SimHost, SimPowerLoss } from '../../../src/host/sim/index.js';
 import { toBlockError } from '../../../src/util/errors.js';
 import { type AmendOptions, amendImage } from '../../../src/workspace/amend.js';
 import { failureOf } from '../support.js';
-import { type CreateOptions, contentOf, createAt, type Fixture, findings, makeFixture, openAt, PATH } from './bench.js';
+import {
+  again,
+  type CreateOptions,
+  contentOf,
+  createAt,
+  type Fixture,
+  findings,
+  fresh,
+  makeFixture,
+  openAt,
+  PATH,
+} from './bench.js';
 
 const KIB = 1024;
 const SIZE = 96 * KIB;
@@ -229,5 +240,16 @@ describe('qcow2 amend', function () {
       await fixture.graph.closeAll();
       expect(Buffer.from(host.readFile(PATH)).equals(stored), `${message}: the file is untouched`).to.equal(true);
     }
+  });
+
+  it('finds a place for wide refcounts of many small clusters, next to what is there', async () => {
+    const fixture = await fresh({ size: 16 << 20, 'cluster-size': 512, preallocation: 'metadata' });
+    const { host, node } = fixture;
+    const before = host.fileSize(PATH);
+    await amendImage(node, { 'refcount-bits': 64 });
+    const reopened = await again(fixture);
+    expect(await findings(reopened)).to.deep.equal([]);
+    // One cluster in 64 counts the others.
+    expect(host.fileSize(PATH)).to.be.below(before * 1.05);
   });
 });

@@ -74,10 +74,10 @@ export async function changeRefcountWidth(image: Qcow2Image, bits: number, progr
   const { allocation, committer, file, refcounts } = image;
   const { clusterSize } = image.geometry;
   const wide = makeGeometry(3, image.geometry.clusterBits, Math.log2(bits));
-  let total = sizesFor(wide, (await refcounts.endOfUse()) + 1).total;
   for (;;) {
+    const total = roomFor(image, wide, await refcounts.endOfUse());
     const start = await allocation.allocateContiguous(total);
-    // What is allocated may itself need more blocks, old ones and new ones.
+    // The old structure may have grown by more than was expected, or elsewhere.
     const sizes = sizesFor(wide, await refcounts.endOfUse());
     if (sizes.tableClusters * clusterSize > MAX_REFCOUNT_TABLE_BYTES) {
       allocation.release(start, total);
@@ -95,7 +95,22 @@ export async function changeRefcountWidth(image: Qcow2Image, bits: number, progr
       return;
     }
     allocation.release(start, total);
-    total = sizes.total + 1;
+  }
+}
+
+/**
+ * Clusters for the new structure where it is allocated from cluster `end` on. It counts itself, and what the old one grows by to count it: a smaller place would
+ * be too small wherever it is, as with small clusters and wide refcounts each one takes a good part of the next.
+ */
+function roomFor({ geometry, refcounts }: Qcow2Image, wide: Geometry, end: number): number {
+  const { blockEntries, clusterSize } = geometry;
+  // The old table may need another place, twice as long.
+  const table = 2 * Math.ceil((refcounts.table.entries * 8) / clusterSize);
+  for (let total = 0; ; ) {
+    const blocks = Math.ceil(total / blockEntries) + 1;
+    const needed = sizesFor(wide, end + total + blocks + table).total;
+    if (needed <= total) return total;
+    total = needed;
   }
 }
 
