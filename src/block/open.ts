@@ -32,6 +32,7 @@ import {
 } from './registry.js';
 import { type NodeRole, ROLES } from './roles.js';
 import { showSnapshot } from './snapshots-of.js';
+import { openUnchanged } from './stale.js';
 
 export interface OpenOptions {
   /** Name of the driver; left out: found out. Only with a file name. */
@@ -130,7 +131,11 @@ async function protocolFor(graph: Graph, path: string): Promise<BlockdevDriver> 
   }
 }
 
-async function openTree(graph: Graph, options: LooseOptions, inherited: NodeSettings): Promise<BlockNode> {
+function openTree(graph: Graph, options: LooseOptions, inherited: NodeSettings): Promise<BlockNode> {
+  return openUnchanged(() => openTreeOnce(graph, options, inherited));
+}
+
+async function openTreeOnce(graph: Graph, options: LooseOptions, inherited: NodeSettings): Promise<BlockNode> {
   const settings = settle(options.general(), inherited);
   const { nodeName } = settings;
   if (nodeName !== undefined) graph.reserveName(nodeName);

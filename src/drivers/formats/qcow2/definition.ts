@@ -9,6 +9,7 @@ import { openBacking } from '../../../block/node/format.js';
 import type { BlockNode } from '../../../block/node/node.js';
 import type { CreateRequest, DriverDefinition, OpenChild, OpenRequest } from '../../../block/registry.js';
 import { ROLES } from '../../../block/roles.js';
+import { changedMeanwhile, hasItsSize } from '../../../block/stale.js';
 import { PERM_ALL, Perm } from '../../../block/types.js';
 import { missingChild } from '../../../schema/loose-options.js';
 import { isJsonFilename } from '../../../schema/options.js';
@@ -19,7 +20,7 @@ import { makeVolume, type NewVolume, roomFor } from '../luks/volume.js';
 import { createQcow2 } from './create.js';
 import { QCOW2_AMEND_OPTIONS, QCOW2_CREATE_OPTIONS } from './create-options.js';
 import { planQcow2, type Qcow2CreateOptions } from './create-plan.js';
-import { completeEncryption, openEncryption } from './crypt.js';
+import { completeEncryption, type ImageEncryption, openEncryption } from './crypt.js';
 import { DATA_FILE, Qcow2Node } from './driver.js';
 import { checkFeatures } from './features.js';
 import {
@@ -69,19 +70,37 @@ async function openQcow2(
     shared: PERM_ALL,
   };
   const head = await withLink(file, look, readHeader);
-  const header = parseHeader(head, path, { forRepair });
-  const clusterSize = 2 ** header.clusterBits;
-  const area = parseHeaderArea(head.subarray(0, clusterSize), header, path);
-  checkFeatures(area, path, !node.readOnly && !forRepair, onlyHeader);
-  checkExtent(file, header.l1TableOffset, header.l1Size * 8, 'Active L1 table');
-  checkExtent(file, header.refcountTableOffset, 1, 'Reference count table');
-  checkOptions(own, geometryOf(header), path);
-  const dataFile = onlyHeader ? null : await openDataFile(openChild, file, area, own);
-  const encryption = await withLink(file, look, (link) => openEncryption(graph, link, area, own, onlyHeader));
+  /** Rejects where another program has changed the image since: before there is a lock, or had its own while this one was awaited. */
+  const refuseChanged = async (link: Child): Promise<void> => {
+    if (onlyHeader || node.forceShare) return;
+    const isSame = (await hasItsSize(file)) && Buffer.compare(await readHeader(link), head) === 0;
+    if (!isSame) throw changedMeanwhile(path);
+  };
+  const openParts = async (): Promise<ImageParts> => {
+    const header = parseHeader(head, path, { forRepair });
+    const clusterSize = 2 ** header.clusterBits;
+    const area = parseHeaderArea(head.subarray(0, clusterSize), header, path);
+    checkFeatures(area, path, !node.readOnly && !forRepair, onlyHeader);
+    checkExtent(file, header.l1TableOffset, header.l1Size * 8, 'Active L1 table');
+    checkExtent(file, header.refcountTableOffset, 1, 'Reference count table');
+    checkOptions(own, geometryOf(header), path);
+    const dataFile = onlyHeader ? null : await openDataFile(openChild, file, area, own);
+    const encryption = await withLink(file, look, (link) => openEncryption(graph, link, area, own, onlyHeader));
+    return { area, dataFile, encryption };
+  };
+  let parts: ImageParts;
+  try {
+    parts = await openParts();
+  } catch (error) {
+    await withLink(file, look, refuseChanged);
+    throw error;
+  }
+  const { area, dataFile, encryption } = parts;
   try {
     const permissions = ROLES.image.permissions(use);
     const opened = new Qcow2Node(graph, node, own, file, dataFile, encryption, area, head, permissions);
     try {
+      await refuseChanged(opened.primary!);
       await opened.load(forRepair);
     } catch (error) {
       opened.removeChild('file');
@@ -93,6 +112,13 @@ async function openQcow2(
     encryption?.content.cipher?.close();
     throw error;
   }
+}
+
+/** What the header leads to. */
+interface ImageParts {
+  area: HeaderArea;
+  dataFile: BlockNode | null;
+  encryption: ImageEncryption | null;
 }
 
 /**
