@@ -42,7 +42,8 @@ export const verb: Verb = {
     ['Exit codes', '0  the image is amended\n1  failed'],
     [
       'After Ctrl-C or a failure',
-      'The image reads as before, and some of the options may be changed. Space may be lost.',
+      'The image reads as before, and some of the options may be changed. Space may be lost. A key slot that --force overwrites may open with neither password ' +
+        'where it is broken off: where it is the only one, the disk is lost.',
     ],
   ],
   examples: [

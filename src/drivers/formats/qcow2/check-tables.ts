@@ -9,7 +9,7 @@ import { type HostOffset, MAX_L1_BYTES } from './types.js';
 /** L2 tables in flight at once, bytes. */
 const READ_AHEAD_BYTES = 4 << 20;
 /** All L1 tables of snapshots together: those of a thousand of a disk of 1 TiB, with clusters of 64 KiB, are 16 MiB. */
-const MAX_SNAPSHOT_L1_BYTES = 128 << 20;
+export const MAX_SNAPSHOT_L1_BYTES = 128 << 20;
 
 /** An L1 entry that is not zero. */
 export interface TablePointer {

@@ -7,6 +7,7 @@ import { PERM_ALL, Perm } from '../../../block/types.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundDown } from '../../../util/numbers.js';
 import { formatSize } from '../../../util/size.js';
+import { MAX_SNAPSHOT_L1_BYTES } from './check-tables.js';
 import { CRYPT_AES, CRYPT_LUKS, encodePointer, type ImageEncryption, openEncryption } from './crypt.js';
 import { Extension } from './header.js';
 import { Claims } from './salvage-claims.js';
@@ -73,8 +74,8 @@ async function survey(
   }
   const { survey: surveyed, disk, size } = begun;
   const active = { l1Offset: header.l1Offset ?? 0, l1Size: header.l1Size ?? 0 };
-  for (const { l1Offset, l1Size } of [active, ...snapshots]) {
-    if (l1Offset <= 0 || l1Offset >= link.length || l1Offset === layout.l1Offset || l1Size > MAX_L1_BYTES / 8) continue;
+  for (const { l1Offset, l1Size } of tablesToRead([active, ...snapshots])) {
+    if (l1Offset <= 0 || l1Offset >= link.length || l1Offset === layout.l1Offset) continue;
     await surveyed.markOthers(l1Offset, Math.min(l1Size, Math.floor((link.length - l1Offset) / 8)));
   }
   const { l2Span } = disk.geometry;
@@ -85,6 +86,19 @@ async function survey(
   if (isBackingLost) await surveyed.loseAbsent();
   if (layout.mayBeSnapshot) log.doubtful.add(0, size, 'perhaps-snapshot', layout.l1Offset ?? -1);
   node.showDisk({ ...disk, l1: surveyed.l1, encryption }, size);
+}
+
+/** Those of the L1 tables that are read: damaged entries may name the same place many times, and any length. */
+function* tablesToRead<T extends { l1Offset: number; l1Size: number }>(tables: readonly T[]): Generator<T> {
+  const seen = new Set<number>();
+  let left = MAX_SNAPSHOT_L1_BYTES;
+  for (const table of tables) {
+    const bytes = table.l1Size * 8;
+    if (seen.has(table.l1Offset) || bytes > MAX_L1_BYTES || bytes > left) continue;
+    seen.add(table.l1Offset);
+    left -= bytes;
+    yield table;
+  }
 }
 
 /** Marks the metadata, and reads the L1 table. */
@@ -108,7 +122,7 @@ async function begin(
   mark(layout.l1Offset ?? 0, Math.min(layout.entries, needed) * 8);
   if (encryption?.region != null) mark(encryption.region.offset, luksBytes(encryption));
   if (snapshots.length > 0) mark(header.snapshots.offset, tableBytes(snapshots));
-  for (const { l1Offset, l1Size, diskSize, vmStateSize } of snapshots) {
+  for (const { l1Offset, l1Size, diskSize, vmStateSize } of tablesToRead(snapshots)) {
     const most = Math.min(l1Size, MAX_L1_BYTES / 8, Math.ceil((diskSize + vmStateSize) / geometry.l2Span) + 1);
     await eachTableCluster(file, geometry.clusterSize, l1Offset, most * 8, true, (offset) => mark(offset, 1));
   }
