@@ -64,6 +64,10 @@ describe(`compact on a simulated disk (${spanOf(SEEDS)})`, function () {
     for (const seed of [...SEEDS, FOUND.powerLoss]) await powerLoss(seed);
   });
 
+  it('survives power loss at each request of one', async () => {
+    for (const seed of SEEDS.slice(0, SEEDS.length > 10 ? 10 : 1)) await losePowerAtEach(seed);
+  });
+
   for (const errno of ['EIO', 'ENOSPC'] as const) {
     it(`stays sound on a disk that answers ${errno} now and then`, async () => {
       const operations = errno === 'EIO' ? (['read', 'write', 'truncate'] as const) : (['write', 'truncate'] as const);
@@ -88,16 +92,41 @@ describe(`compact on a simulated disk (${spanOf(SEEDS)})`, function () {
   }
 });
 
-/** Makes an image with snapshots, and lets each request of a compact fail, in copies of it. */
-async function failEach(seed: number, errno: string): Promise<void> {
-  const before = new SnapshotRun(seed);
-  await before.prepare();
-  await before.host.run(async () => {
-    await before.live(12);
-    await before.create();
-    await before.live(3);
-    await before.closeAndVerify();
+/** An image with snapshots, closed. */
+async function withSnapshots(seed: number): Promise<SnapshotRun> {
+  const run = new SnapshotRun(seed);
+  await run.prepare();
+  await run.host.run(async () => {
+    await run.live(12);
+    await run.create();
+    await run.live(3);
+    await run.closeAndVerify();
   });
+  return run;
+}
+
+/** Loses power at each request of a compact, in copies of one image. */
+async function losePowerAtEach(seed: number): Promise<void> {
+  await guarded(seed, async () => {
+    const before = await withSnapshots(seed);
+    for (let step = 1; ; step++) {
+      const run = before.fork();
+      await run.open();
+      run.host.setFaults({ powerLossAt: run.host.requests + step });
+      try {
+        await run.host.run(() => run.compact());
+        return;
+      } catch (error) {
+        if (!(error instanceof SimPowerLoss)) throw error;
+      }
+      await run.restart();
+    }
+  });
+}
+
+/** Lets each request of a compact fail, in copies of one image. */
+async function failEach(seed: number, errno: string): Promise<void> {
+  const before = await withSnapshots(seed);
   for (let step = 0; ; step++) {
     const run = before.fork();
     await run.open();
@@ -134,7 +163,7 @@ describe('faults that are planted into compact are found', function () {
           Committer.prototype.commit = commit;
         }
       },
-      () => expectFound(['metadata', 'content'], powerLoss, 96),
+      () => expectFound(['metadata', 'content'], losePowerAtEach),
     );
   });
 
