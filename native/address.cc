@@ -61,20 +61,21 @@ int option(int fd, int level, int name, int value) {
   return ::setsockopt(fd, level, name, &value, sizeof value) == 0 ? 0 : -errno;
 }
 
-int listenAt(int fd, const Address& address, int backlog) {
-  if (::bind(fd, address.get(), address.size) != 0 || ::listen(fd, backlog) != 0) return failed(fd);
-  return fd;
+int bindAt(int fd, const Address& address) {
+  return ::bind(fd, address.get(), address.size) == 0 ? fd : failed(fd);
 }
 
 }  // namespace
 
-int listenUnix(const std::string& name, bool abstract, int backlog) {
+int bindUnix(const std::string& name, bool abstract) {
   Address address;
   const int wrong = unixAddress(name, abstract, address);
   if (wrong != 0) return wrong;
   const int fd = ::socket(AF_UNIX, kStream, 0);
-  return fd < 0 ? -errno : listenAt(fd, address, backlog);
+  return fd < 0 ? -errno : bindAt(fd, address);
 }
+
+int listenOn(int fd, int backlog) { return ::listen(fd, backlog) == 0 ? fd : failed(fd); }
 
 int connectUnix(const std::string& name, bool abstract) {
   Address address;
@@ -94,7 +95,8 @@ int listenInet(const std::string& host, uint16_t port, bool onlyVersion6, int ba
   // A server that is started again must not wait for what is left of its old connections.
   option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
   if (address.family() == AF_INET6) option(fd, IPPROTO_IPV6, IPV6_V6ONLY, onlyVersion6 ? 1 : 0);
-  return listenAt(fd, address, backlog);
+  const int bound = bindAt(fd, address);
+  return bound < 0 ? bound : listenOn(bound, backlog);
 }
 
 int connectInet(const std::string& host, uint16_t port) {

@@ -7,7 +7,9 @@
 namespace diskwright {
 
 /** A path, or a name in the abstract name space. A descriptor, or -errno. */
-int listenUnix(const std::string& name, bool abstract, int backlog);
+int bindUnix(const std::string& name, bool abstract);
+/** `fd`, or -errno: then `fd` is closed. */
+int listenOn(int fd, int backlog);
 /** -EAGAIN: the other side's queue is full. */
 int connectUnix(const std::string& name, bool abstract);
 /** `host`: an IPv4 or IPv6 address in figures. */

@@ -44,8 +44,12 @@ uint32_t id(napi_env env, napi_value value) {
   return result;
 }
 
-Napi::Value listenUnixOf(const Napi::CallbackInfo& info) {
-  return answer(info, listenUnix(bytes(info, 0), truth(info, 1), whole(info, 2)));
+Napi::Value bindUnixOf(const Napi::CallbackInfo& info) {
+  return answer(info, bindUnix(bytes(info, 0), truth(info, 1)));
+}
+
+Napi::Value listenOnOf(const Napi::CallbackInfo& info) {
+  return answer(info, listenOn(whole(info, 0), whole(info, 1)));
 }
 
 Napi::Value connectUnixOf(const Napi::CallbackInfo& info) {
@@ -205,7 +209,8 @@ void SocketBinding::forget() {
 }
 
 void defineAddresses(Napi::Env env, Napi::Object exports) {
-  exports.Set("listenUnix", Napi::Function::New(env, listenUnixOf));
+  exports.Set("bindUnix", Napi::Function::New(env, bindUnixOf));
+  exports.Set("listenOn", Napi::Function::New(env, listenOnOf));
   exports.Set("connectUnix", Napi::Function::New(env, connectUnixOf));
   exports.Set("listenInet", Napi::Function::New(env, listenInetOf));
   exports.Set("connectInet", Napi::Function::New(env, connectInetOf));

@@ -40,7 +40,7 @@ class SocketBinding {
   Napi::ObjectReference rows_;
 };
 
-/** listenUnix, connectInet and the like. */
+/** bindUnix, connectInet and the like. */
 void defineAddresses(Napi::Env env, Napi::Object exports);
 
 }  // namespace diskwright

@@ -480,7 +480,7 @@ overEngines('sockets', (bench) => {
       // Nobody takes from this one's queue.
       const path = bench.path('full.sock');
       const native = loadNative();
-      const fd = native.listenUnix(Buffer.from(path), false, 0);
+      const fd = native.listenOn(native.bindUnix(Buffer.from(path), false), 0);
       const host = openRealHost({ engine: bench.host.engine as 'threads' | 'io_uring' });
       await host.net.connect({ type: 'unix', path });
       const late = await failure(host.net.connect({ type: 'unix', path }, { timeoutMs: 20 }));

@@ -93,7 +93,9 @@ export interface Native {
   /** End of the run at `offset` * 2, + 1 where it is data, or -errno. */
   seek(fd: number, offset: number): number;
   /** A descriptor, or -errno. A `name` is the bytes of a path, or of a name in the abstract name space. */
-  listenUnix(name: Uint8Array, abstract: boolean, backlog: number): number;
+  bindUnix(name: Uint8Array, abstract: boolean): number;
+  /** `fd`, or -errno: then `fd` is closed. */
+  listenOn(fd: number, backlog: number): number;
   connectUnix(name: Uint8Array, abstract: boolean): number;
   /** `host` is a numeric address. A descriptor, or -errno; a socket that is not connected yet becomes writable when it is. */
   listenInet(host: string, port: number, onlyVersion6: boolean, backlog: number): number;

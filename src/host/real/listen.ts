@@ -3,11 +3,12 @@ import { constants } from 'node:os';
 import { BlockError } from '../../util/errors.js';
 import type { Link, Listener, NetAddress, NumberedAddress } from '../net.js';
 import { addressText } from '../net-address.js';
+import type { Native } from './binding.js';
 import { SocketListener } from './listener.js';
 import { errnoNetError, netError, notASocket } from './net-errors.js';
 import type { OpenSockets } from './open-sockets.js';
 import { resolveHost } from './resolve.js';
-import { abstractName, listenAtFile, ownSocketFile } from './socket-file.js';
+import { abstractName, type ListeningFile, listenAtFile } from './socket-file.js';
 import type { Sockets } from './sockets.js';
 
 type Accept = (link: Link) => void;
@@ -49,17 +50,23 @@ async function listenUnix(
   const { path, abstract = false, padded = false } = address;
   const { native } = sockets;
   const what = `Failed to bind socket to ${path}`;
-  let fd: number;
+  let made: ListeningFile | number;
   try {
-    fd = abstract
-      ? native.listenUnix(abstractName(path, padded), true, backlog)
+    made = abstract
+      ? listenAtName(native, abstractName(path, padded), backlog)
       : await listenAtFile(native, path, backlog);
   } catch (error) {
     throw netError(error, what, 'listen', path);
   }
-  if (fd < 0) throw errnoNetError(fd, what, 'listen', path);
-  const release = abstract ? NOTHING : ownSocketFile(path);
-  return new SocketListener(sockets, [fd], address, accept, release, open);
+  if (typeof made === 'number') throw errnoNetError(made, what, 'listen', path);
+  return new SocketListener(sockets, [made.fd], address, accept, made.remove, open);
+}
+
+/** A name in the abstract name space has no file. */
+function listenAtName(native: Native, name: Uint8Array, backlog: number): ListeningFile | number {
+  const bound = native.bindUnix(name, true);
+  const fd = bound < 0 ? bound : native.listenOn(bound, backlog);
+  return fd < 0 ? fd : { fd, remove: NOTHING };
 }
 
 async function listenInet(

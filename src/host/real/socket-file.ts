@@ -2,7 +2,8 @@
 // removed at the end, unless another process has replaced it meanwhile.
 //
 //   lock the folder -> bind -> in use? -> not a socket, or a server accepts the connection: error
-//                                      \-> connection refused: remove the file, bind again
+//                        |             \-> connection refused: remove the file, bind again
+//                        \-> remember the file's device and inode -> listen
 import { closeSync, constants as fsConstants, lstatSync, openSync, unlinkSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname } from 'node:path';
@@ -23,28 +24,45 @@ export function abstractName(name: string, padded: boolean): Uint8Array {
   return padded ? Buffer.concat([bytes], PATH_LIMIT_BYTES) : bytes;
 }
 
-/** Listens at `path`. Resolves with the descriptor, or -errno. */
-export async function listenAtFile(native: Native, path: string, backlog: number): Promise<number> {
-  const name = encodeName(path);
+/** A listening socket and its file. */
+export interface ListeningFile {
+  fd: number;
+  /** Removes the file. Throws where it cannot. A file that has replaced it is kept. */
+  remove: () => void;
+}
+
+/** Listens at `path`. Resolves with -errno where the socket cannot be bound. */
+export async function listenAtFile(native: Native, path: string, backlog: number): Promise<ListeningFile | number> {
   const release = await lockFolder(native, path);
   try {
-    const fd = native.listenUnix(name, false, backlog);
-    if (fd !== -EADDRINUSE || !isDead(native, path)) return fd;
-    unlinkSync(encodeName(path));
-    return native.listenUnix(name, false, backlog);
+    const fd = bindAtFile(native, path);
+    if (fd < 0) return fd;
+    // Before it listens: whoever waits for the server may move its file as soon as it does.
+    const remove = ownFile(path);
+    const listening = native.listenOn(fd, backlog);
+    if (listening >= 0) return { fd, remove };
+    remove();
+    return listening;
   } finally {
     release();
   }
 }
 
-/**
- * Returns a function that removes the file that is at `path` now, and throws where it cannot. Another file that has replaced it is kept. To be called
- * while this process listens at the file, so that no other process replaces it.
- */
-export function ownSocketFile(path: string): () => void {
+function bindAtFile(native: Native, path: string): number {
   const name = encodeName(path);
-  const { dev, ino } = lstatSync(name, { bigint: true });
+  const fd = native.bindUnix(name, false);
+  if (fd !== -EADDRINUSE || !isDead(native, path)) return fd;
+  unlinkSync(name);
+  return native.bindUnix(name, false);
+}
+
+/** Returns a function that removes the socket that is at `path` now, as long as it is still there. */
+function ownFile(path: string): () => void {
+  const name = encodeName(path);
+  const own = lstatSync(name, { bigint: true, throwIfNoEntry: false });
   return () => {
+    if (own === undefined) return;
+    const { dev, ino } = own;
     try {
       const now = lstatSync(name, { bigint: true, throwIfNoEntry: false });
       if (now !== undefined && now.dev === dev && now.ino === ino) unlinkSync(name);
