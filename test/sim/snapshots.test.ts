@@ -1,5 +1,6 @@
 // Internal snapshots on the simulated disk: random lives, power loss at any request, a disk that fails once at any request, and planted faults.
 
+import { Committer } from '../../src/drivers/formats/qcow2/commit-order.js';
 import { ImageFile } from '../../src/drivers/formats/qcow2/image-file.js';
 import { Mapping } from '../../src/drivers/formats/qcow2/mapping.js';
 import { RefcountDeltas } from '../../src/drivers/formats/qcow2/refcount-deltas.js';
@@ -11,15 +12,44 @@ import { expectFound } from './planted.js';
 import { SnapshotRun } from './snapshots.js';
 
 const SEEDS = seedsOf({ fixed: 30, daily: 6, soak: 2000 });
+const AMENDED = seedsOf({ fixed: 8, daily: 3, soak: 1000 });
 const STEPS = 40;
 
-async function plain(seed: number): Promise<void> {
+async function plain(seed: number, amends = false): Promise<void> {
   await guarded(seed, async () => {
     const run = new SnapshotRun(seed);
+    run.amends = amends;
     await run.prepare();
     await run.host.run(async () => {
       await run.live(STEPS);
       await run.closeAndVerify();
+    });
+  });
+}
+
+/** Power is lost in the first, or a later one of some changes of the version. */
+async function powerLossInAmend(seed: number): Promise<void> {
+  await guarded(seed, async () => {
+    const run = new SnapshotRun(seed, false);
+    await run.prepare();
+    try {
+      await run.host.run(async () => {
+        await run.live(20);
+        run.host.setFaults({ powerLossAt: run.host.requests + run.random.between(1, 150) });
+        for (let i = 0; i < 4; i++) {
+          await run.amend();
+          await run.live(3);
+        }
+      });
+    } catch (error) {
+      if (!(error instanceof SimPowerLoss)) throw error;
+    }
+    await run.restart();
+    await run.host.run(async () => {
+      await run.open();
+      await run.live(5);
+      await run.amend();
+      await run.closeAndVerify({ mayLeak: true });
     });
   });
 }
@@ -49,8 +79,16 @@ describe(`internal snapshots on a simulated disk (${spanOf(SEEDS)})`, function (
     for (const seed of SEEDS) await plain(seed);
   });
 
+  it('hold it in each version of the format', async () => {
+    for (const seed of AMENDED) await plain(seed, true);
+  });
+
   it('survive power loss at any request, with leaks at worst', async () => {
     for (const seed of SEEDS) await powerLoss(seed);
+  });
+
+  it('survive power loss at any request of an amend', async () => {
+    for (const seed of AMENDED) await powerLossInAmend(seed);
   });
 
   for (const errno of ['EIO', 'ENOSPC']) {
@@ -72,7 +110,7 @@ describe(`internal snapshots on a simulated disk (${spanOf(SEEDS)})`, function (
     });
   }
 
-  for (const change of ['create', 'apply', 'delete'] as const) {
+  for (const change of ['create', 'apply', 'delete', 'amend'] as const) {
     for (const errno of ['EIO', 'ENOSPC']) {
       it(`${change} leaves the image as it was, or as it is to be, whichever request fails with ${errno}`, async () => {
         for (const seed of SEEDS.slice(0, 4)) await guarded(seed, () => failEach(seed, change, errno));
@@ -82,7 +120,7 @@ describe(`internal snapshots on a simulated disk (${spanOf(SEEDS)})`, function (
 });
 
 /** Makes an image with snapshots, and lets each request of one more change fail, in copies of it. */
-async function failEach(seed: number, change: 'create' | 'apply' | 'delete', errno: string): Promise<void> {
+async function failEach(seed: number, change: 'create' | 'apply' | 'delete' | 'amend', errno: string): Promise<void> {
   const before = new SnapshotRun(seed);
   await before.prepare();
   await before.host.run(async () => {
@@ -128,6 +166,14 @@ describe('faults that are planted into internal snapshots are found', function (
       () => expectFound(['metadata', 'content'], plain),
     );
   });
+
+  it('zeroes of snapshots that become data whose refcounts are not on the disk yet', () =>
+    planted(
+      Committer.prototype,
+      'exclusive',
+      <T>(action: () => Promise<T>) => action(),
+      () => expectFound(['metadata', 'content'], powerLossInAmend),
+    ));
 
   it('tables that are not flushed before the header points to them', () =>
     planted(

@@ -12,6 +12,7 @@ import { openNode } from '../../src/block/open.js';
 import { registerDrivers } from '../../src/drivers/index.js';
 import { createSimHost, type FaultPlan, Random, type SimHost } from '../../src/host/sim/index.js';
 import { BlockError } from '../../src/util/errors.js';
+import { amendImage } from '../../src/workspace/amend.js';
 import { Violation } from './guest.js';
 import { type Qcow2Report, readClusters, type VerifiedSnapshot, verifyQcow2 } from './verify-qcow2.js';
 
@@ -144,6 +145,7 @@ export class SnapshotRun {
   async step(): Promise<void> {
     const { random } = this;
     if (this.compacts && random.chance(0.2)) return this.compact();
+    if (this.amends && random.chance(0.1)) return this.amend();
     const { snapshots } = this.#state;
     const kind = random.pick([
       'write',
@@ -295,6 +297,29 @@ export class SnapshotRun {
     this.#state.sectors = settled(this.#state.sectors);
   }
 
+  /** By the file: an amend that is broken off may have changed it. */
+  get #version(): number {
+    return this.host.readFile(TOP)[7];
+  }
+
+  /** The image is amended now and then. */
+  amends = false;
+
+  /** Makes an image of version 3 one of version 2, and the other way round. */
+  async amend(): Promise<void> {
+    const { random, shape } = this;
+    if (shape.extended) return;
+    const down = this.#version === 3;
+    const refcountBits = down ? 16 : random.pick([16, 16, 32, 64]);
+    // The widths that it has on the way.
+    if (refcountBits < shape.refcountBits && shape.refcountBits > 16) shape.refcountBits = 16;
+    const amended = await this.#try(
+      () => amendImage(this.node, { version: down ? 'v2' : 'v3', 'refcount-bits': refcountBits }),
+      (state) => state,
+    );
+    if (amended) shape.refcountBits = refcountBits;
+  }
+
   /** Gives unused space back, beside a few writes or none; perhaps it is cancelled. Whatever becomes of it, the image reads the same. */
   async compact(): Promise<void> {
     const { random } = this;
@@ -346,7 +371,7 @@ export class SnapshotRun {
   }
 
   async #resize(): Promise<void> {
-    if (this.shape.version === 'v2' && this.#state.snapshots.length > 0) return;
+    if (this.#version === 2 && this.#state.snapshots.length > 0) return;
     const { sectors } = this.#state;
     const count = this.random.between(1, sectors.length * 1.5 + 8);
     const kept = sectors.slice(0, count);

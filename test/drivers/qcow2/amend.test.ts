@@ -5,6 +5,7 @@ import { Graph } from '../../../src/block/graph.js';
 import { type SimHost, SimPowerLoss } from '../../../src/host/sim/index.js';
 import { toBlockError } from '../../../src/util/errors.js';
 import { type AmendOptions, amendImage } from '../../../src/workspace/amend.js';
+import { repeats } from '../../support/sample.js';
 import { failureOf } from '../support.js';
 import {
   again,
@@ -22,11 +23,14 @@ import {
 const KIB = 1024;
 const SIZE = 96 * KIB;
 const BASE = '/base.raw';
+/** Of an image with snapshots, which takes many, each so-many-th request is broken off. */
+const STRIDE = repeats(5, 1);
 
 interface Case {
   title: string;
   create: Partial<CreateOptions>;
-  backing?: boolean;
+  /** There are internal snapshots, with zero clusters of their own and some that they share with each other and the disk. */
+  snapshots?: boolean;
   options: AmendOptions;
   /** What the image says of itself afterwards. */
   after: Record<string, unknown>;
@@ -42,6 +46,20 @@ const CASES: Case[] = [
     after: { compat: '0.10', 'refcount-bits': 16 },
   },
   { title: 'to version 2, without a backing file', create: {}, options: { version: 'v2' }, after: { compat: '0.10' } },
+  {
+    title: 'to version 2, of snapshots over a backing file',
+    create: { 'cluster-size': 1024, 'backing-file': BASE, 'backing-fmt': 'raw' },
+    snapshots: true,
+    options: { version: 'v2' },
+    after: { compat: '0.10' },
+  },
+  {
+    title: 'to version 2, of snapshots with wide refcounts, without a backing file',
+    create: { 'cluster-size': 2048, 'refcount-bits': 64 },
+    snapshots: true,
+    options: { version: 'v2', 'refcount-bits': 16 },
+    after: { compat: '0.10', 'refcount-bits': 16 },
+  },
   {
     title: 'to version 3',
     create: { version: 'v2', 'cluster-size': 16384, 'backing-file': BASE, 'backing-fmt': 'raw' },
@@ -87,8 +105,15 @@ const CASES: Case[] = [
   },
 ];
 
+interface Made {
+  host: SimHost;
+  content: Uint8Array;
+  /** Of each snapshot, by its ID. */
+  held: ReadonlyMap<string, Uint8Array>;
+}
+
 /** An image with every kind of cluster that it can have. */
-async function make(create: Partial<CreateOptions>): Promise<{ host: SimHost; content: Uint8Array }> {
+async function make(create: Partial<CreateOptions>, snapshots = false): Promise<Made> {
   const fixture = makeFixture();
   fixture.host.writeFile(BASE, Buffer.alloc(SIZE - 10 * KIB, 99));
   await createAt(fixture, { size: SIZE, ...create });
@@ -101,9 +126,26 @@ async function make(create: Partial<CreateOptions>): Promise<{ host: SimHost; co
   await node.writeZeroes(64 * KIB, 2 * KIB);
   await node.writeZeroes(SIZE - 3 * KIB, 3 * KIB, { mayUnmap: true });
   await node.discard(0, 4 * KIB);
+  const held = new Map<string, Uint8Array>();
+  const keep = async (): Promise<void> => {
+    const { id } = await node.abilities.snapshots!.create({ name: 'kept' });
+    held.set(id, await contentOf(node));
+  };
+  if (snapshots) {
+    await keep();
+    await node.writeZeroes(20 * KIB, 20 * KIB);
+    await node.write(64 * KIB, Buffer.alloc(KIB, 4));
+    await keep();
+    await keep();
+    await node.abilities.snapshots!.writeVmState(0, Buffer.alloc(5 * KIB, 6));
+    await node.abilities.snapshots!.create({ name: 'machine', vmStateSize: 5 * KIB });
+    held.set('4', await contentOf(node));
+    await node.writeZeroes(70 * KIB, 3 * KIB, { mayUnmap: true });
+    await node.write(SIZE - 2 * KIB, Buffer.alloc(KIB, 5));
+  }
   const content = await contentOf(node);
   await fixture.graph.closeAll();
-  return { host: fixture.host, content };
+  return { host: fixture.host, content, held };
 }
 
 function on(host: SimHost): Fixture {
@@ -116,7 +158,7 @@ function on(host: SimHost): Fixture {
  */
 async function inspect(
   host: SimHost,
-  content: Uint8Array,
+  { content, held }: Pick<Made, 'content' | 'held'>,
   what: string,
   { size = SIZE }: AmendOptions,
 ): Promise<Record<string, unknown>> {
@@ -138,6 +180,13 @@ async function inspect(
       expect(Buffer.from(raw.subarray(0, kept)).equals(now.subarray(0, kept)), `${what}: data file`).to.equal(true);
     }
     await fixture.graph.closeAll();
+    for (const [id, expected] of held) {
+      const one = on(host);
+      const shown = await openAt(one, { readOnly: true });
+      await shown.abilities.snapshots!.show(id);
+      expect(Buffer.from(expected).equals(await contentOf(shown)), `${what}: snapshot ${id}`).to.equal(true);
+      await one.graph.closeAll();
+    }
     return { ...data };
   });
 }
@@ -155,25 +204,26 @@ async function amendOn(host: SimHost, options: AmendOptions): Promise<void> {
 describe('qcow2 amend', function () {
   this.timeout(60_000);
 
-  for (const { title, create, options, after } of CASES) {
+  for (const { title, create, snapshots, options, after } of CASES) {
     it(`changes ${title}`, async () => {
-      const { host, content } = await make(create);
+      const made = await make(create, snapshots);
+      const { host } = made;
       await host.run(() => amendOn(host, options));
-      expect(await inspect(host.crash({ eager: true }), content, 'afterwards', options)).to.include(after);
+      expect(await inspect(host.crash({ eager: true }), made, 'afterwards', options)).to.include(after);
     });
 
     it(`may be broken off at every I/O call: ${title}`, async () => {
-      const { host: before, content } = await make(create);
+      const made = await make(create, snapshots);
       const calls: Record<string, readonly string[]> = {
         EIO: ['read', 'write', 'flush', 'truncate', 'allocate'],
         ENOSPC: ['write', 'truncate', 'allocate'],
       };
       for (const [errno, operations] of Object.entries(calls)) {
-        for (let n = 1, hit = true; hit; n++) {
+        for (let n = 1, hit = true; hit; n += snapshots ? STRIDE : 1) {
           const what = `${errno} at call ${n}`;
           let seen = 0;
           hit = false;
-          const host = before.fork({
+          const host = made.host.fork({
             onRequest: ({ operation }) => {
               if (!operations.includes(operation) || ++seen !== n) return undefined;
               hit = true;
@@ -182,16 +232,16 @@ describe('qcow2 amend', function () {
           });
           const error = await host.run(() => amendOn(host, options)).then(() => null, toBlockError);
           if (error !== null) expect(error.code, `${what}: ${error.message}`).to.be.oneOf(['io', 'no-space']);
-          const details = await inspect(host.fork(), content, what, options);
+          const details = await inspect(host.fork(), made, what, options);
           if (error === null) expect(details, `${what} told nobody`).to.include(after);
         }
       }
     });
 
     it(`may lose power at every request: ${title}`, async () => {
-      const { host: before, content } = await make(create);
-      for (let n = 1; ; n++) {
-        const host = before.fork({ seed: n * 7 });
+      const made = await make(create, snapshots);
+      for (let n = 1; ; n += snapshots ? STRIDE : 1) {
+        const host = made.host.fork({ seed: n * 7 });
         host.setFaults({ powerLossAt: host.requests + n });
         const lost = await host
           .run(() => amendOn(host, options))
@@ -203,7 +253,7 @@ describe('qcow2 amend', function () {
             },
           );
         if (!lost) break;
-        await inspect(host.crash({ eager: true }), content, `power loss at request ${n}`, options);
+        await inspect(host.crash({ eager: true }), made, `power loss at request ${n}`, options);
       }
     });
   }
@@ -240,6 +290,30 @@ describe('qcow2 amend', function () {
       await fixture.graph.closeAll();
       expect(Buffer.from(host.readFile(PATH)).equals(stored), `${message}: the file is untouched`).to.equal(true);
     }
+  });
+
+  it('gives snapshots of version 2 the fields that version 3 demands', async () => {
+    const { host, node } = await fresh({ size: SIZE, version: 'v2', 'cluster-size': 4096 });
+    await node.write(0, Buffer.alloc(KIB, 1));
+    await node.abilities.snapshots!.create({ name: 'n' });
+    await node.graph.closeAll();
+    // Old programs write no extra data.
+    const file = Buffer.from(host.readFile(PATH));
+    const table = Number(file.readBigUInt64BE(64));
+    const entry = file.subarray(table, table + 100);
+    const texts = Buffer.from(entry.subarray(40 + entry.readUInt32BE(36)));
+    entry.writeUInt32BE(0, 36);
+    texts.copy(entry, 40);
+    host.writeFile(PATH, file);
+    const fixture = on(host);
+    const amended = await openAt(fixture);
+    await amendImage(amended, { version: 'v3' });
+    expect(await findings(await again(fixture))).to.deep.equal([]);
+    const changed = Buffer.from(host.readFile(PATH));
+    const place = Number(changed.readBigUInt64BE(64));
+    expect(place).to.not.equal(table);
+    expect(changed.readUInt32BE(place + 36)).to.equal(16);
+    expect(Number(changed.readBigUInt64BE(place + 48))).to.equal(SIZE);
   });
 
   it('finds a place for wide refcounts of many small clusters, next to what is there', async () => {

@@ -19,10 +19,14 @@ import {
 } from './header.js';
 import { changeHeader, layouts } from './header-update.js';
 import type { Qcow2Image } from './image.js';
+import { RefcountDeltas } from './refcount-deltas.js';
 import { changeRefcountWidth, checkRefcountsFit } from './refcount-width.js';
 import { checkSize } from './resize.js';
+import { completed, isComplete } from './snapshot-table.js';
+import { dropReferences } from './snapshots.js';
 import { MAX_BACKING_NAME_BYTES } from './types.js';
 import { expandZeroes } from './zero-expand.js';
+import { checkSnapshotZeroes, expandSnapshotZeroes } from './zero-expand-snapshots.js';
 
 /** What is to be changed; what is left out stays. */
 export interface AmendPlan {
@@ -68,7 +72,7 @@ export async function planAmend(image: Qcow2Image, options: Qcow2AmendOptions): 
   const isRaw = (header.autoclearFeatures & Autoclear.dataFileRaw) !== 0n;
   if (options['data-file-raw'] === true && !isRaw) throw refuse('data-file-raw cannot be set on existing images');
   if (options.size !== undefined) checkSize(image, options.size);
-  if (version === 2) checkVersion2(image, options, bits);
+  if (version === 2) await checkVersion2(image, options, bits);
   const plan: AmendPlan = {};
   if (version !== geometry.version) plan.version = version;
   if (bits !== geometry.refcountBits) {
@@ -103,7 +107,7 @@ function checkBacking(image: Qcow2Image, options: Qcow2AmendOptions): void {
 }
 
 /** What an image of version 2 cannot be. */
-function checkVersion2(image: Qcow2Image, options: Qcow2AmendOptions, bits: number): void {
+async function checkVersion2(image: Qcow2Image, options: Qcow2AmendOptions, bits: number): Promise<void> {
   const { header, geometry } = image;
   const refuse = (message: string) => image.error('invalid-argument', message, 'amend');
   if (bits !== 16) {
@@ -125,9 +129,7 @@ function checkVersion2(image: Qcow2Image, options: Qcow2AmendOptions, bits: numb
   if (image.extensions.some(({ type }) => type === Extension.bitmaps)) {
     throw refuse('Cannot downgrade an image with bitmaps');
   }
-  if (header.nbSnapshots > 0) {
-    throw image.error('unsupported', 'Cannot downgrade an image with internal snapshots', 'amend');
-  }
+  await checkSnapshotZeroes(image);
 }
 
 /** Throws `invalid-argument` where the header that `plan` makes does not fit into its cluster. */
@@ -145,6 +147,7 @@ function checkRoom(image: Qcow2Image, plan: AmendPlan): void {
 /** All steps up to the size. The image must be opened again where it resolves with true, or rejects. Nobody uses it meanwhile. */
 export async function amendBefore(image: Qcow2Image, plan: AmendPlan, progress: AmendProgress): Promise<boolean> {
   if (plan.version === 3) {
+    await completeSnapshots(image);
     await changeHeader(image, () => ({ fields: VERSION_3, layouts: [withNames(image, VERSION_3.headerLength)] }));
     return true;
   }
@@ -161,8 +164,17 @@ export async function amendBefore(image: Qcow2Image, plan: AmendPlan, progress: 
   return true;
 }
 
+/** Gives the snapshots the fields that version 3 demands, and that version 2 may have. */
+async function completeSnapshots(image: Qcow2Image): Promise<void> {
+  const { list } = image.snapshots;
+  if (list.every((one) => isComplete(one, 3))) return;
+  const snapshots = list.map((one) => (isComplete(one, 3) ? one : completed(one)));
+  await dropReferences(image, new RefcountDeltas(image), snapshots, [], () => undefined);
+}
+
 /** The last step: version 2. The image must be opened again afterwards. */
 export async function amendAfter(image: Qcow2Image, progress: AmendProgress): Promise<void> {
+  await expandSnapshotZeroes(image, progress);
   await expandZeroes(image, progress);
   const others = image.extensions.filter(({ type }) => type !== Extension.featureNames);
   await changeHeader(image, () => ({ fields: VERSION_2, layouts: [others] }));

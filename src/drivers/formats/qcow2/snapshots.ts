@@ -119,20 +119,35 @@ export async function deleteSnapshot(image: Qcow2Image, snapshot: Snapshot): Pro
   await image.quiet();
   const deltas = new RefcountDeltas(image);
   await countReferences(image, await readSnapshotL1(image, snapshot), deltas, -1);
-  await settleDeltas(image, deltas);
-  const l1 = activeL1(image);
   const unused = runsOf(image, snapshot.l1Offset, snapshot.l1Size);
-  const moved = await tablesWithOtherFlags(image, l1, deltas, (first, count) => {
+  const snapshots = image.snapshots.list.filter((other) => other !== snapshot);
+  await dropReferences(image, deltas, snapshots, unused, (first, count) => {
     if (!unused.some((run) => run.cluster < first + count && first < run.cluster + run.count)) return;
     const message = `Snapshot L1 table overlaps with data of the disk (${nameOf(snapshot)})`;
     throw image.error('corrupt-image', message, 'snapshot', snapshot.l1Offset);
   });
+}
+
+/**
+ * Lowers refcounts by `deltas`, for references that `snapshots` do not have any more, and sets the disk's copied flags by that. `unused`: clusters of their tables.
+ * `visit` is called with all that the disk refers to: it may throw. The image is quiet. Rejects as `createSnapshot`.
+ */
+export async function dropReferences(
+  image: Qcow2Image,
+  deltas: RefcountDeltas,
+  snapshots: readonly Snapshot[],
+  unused: readonly Run[],
+  visit: (first: ClusterIndex, clusters: number) => void,
+): Promise<void> {
+  await settleDeltas(image, deltas);
+  const l1 = activeL1(image);
+  const moved = await tablesWithOtherFlags(image, l1, deltas, visit);
   const changes = setPointerFlags(image, l1, deltas, new Set(moved)) || moved.length > 0;
   await switchTables(image, {
     deltas,
     l1: changes ? l1 : null,
     moved,
-    snapshots: image.snapshots.list.filter((other) => other !== snapshot),
+    snapshots,
     size: image.header.size,
     oldTables: 'unused',
     unused,
