@@ -1,12 +1,18 @@
 // The drivers, by name. A driver is one folder (or file) and one line in drivers/index.ts.
 
-import type { BlockdevCreateOptions, BlockdevDriver, BlockdevOptions } from '../schema/generated/types.js';
+import type {
+  BlockdevCreateOptions,
+  BlockdevDriver,
+  BlockdevOptions,
+  BlockMeasureInfo,
+} from '../schema/generated/types.js';
 import type { LevelDriver, LooseOptions } from '../schema/loose-options.js';
 import { BlockError } from '../util/errors.js';
 import type { Child } from './child.js';
 import type { CreateOption, CreateOptions } from './create-option.js';
 import type { Referrer } from './gate.js';
 import type { Graph } from './graph.js';
+import type { MeasureRequest } from './measure.js';
 import type { BlockNode, NodeOptions } from './node/node.js';
 import type { NodeRole, NodeUse } from './roles.js';
 import type { SalvageHints, SalvageLog } from './salvage.js';
@@ -152,6 +158,11 @@ export interface DriverDefinition<D extends BlockdevDriver = BlockdevDriver> {
    * Throws `invalid-argument`, `not-found`, `unsupported`, `limit`.
    */
   checkCreate?(options: Extract<BlockdevCreateOptions, { driver: D }>, path: string, graph?: Graph): void;
+  /**
+   * How large an image becomes that is made with these options, and filled with what `source` holds. No file is touched. Left out: that cannot be said.
+   * Rejects with `invalid-argument`, `not-found`, `limit`, and as the block status of the source.
+   */
+  measure?(request: MeasureRequest<D>): Promise<BlockMeasureInfo>;
   /** The options that an image which was made with these needs to be opened: where its password is. Default: none. */
   openWith?(options: Extract<BlockdevCreateOptions, { driver: D }>): Readonly<Record<string, unknown>>;
   /** Makes an image. Left out: cannot. */

@@ -41,6 +41,17 @@ export function creatableDriver(name: string): DriverDefinition | null {
   return driver?.createOptions === undefined ? null : driver;
 }
 
+/** Throws `UsageError` where nobody can say how large images of the format become. */
+export function checkMeasurable(name: string): void {
+  registerDrivers();
+  const driver = knownDriver(name);
+  if (driver === null) throw new UsageError(`Unknown file format '${name}'`);
+  if (driver.create === undefined && !driver.takesImages) {
+    throw new UsageError(`Format driver '${name}' does not support image creation`);
+  }
+  if (driver.measure === undefined) throw new UsageError(`Block driver '${name}' does not support size measurement`);
+}
+
 function createOptionsOf(format: string): CreateOptions {
   const created = creatableDriver(format)?.createOptions;
   if (created === undefined) throw new UsageError(`Unknown file format '${format}'`);

@@ -29,6 +29,7 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
     summary: 'add, remove, clear, enable, disable and merge persistent bitmaps',
     load: () => import('./verbs/bitmap.js'),
   },
+  measure: { summary: 'say how large a new image would become', load: () => import('./verbs/measure.js') },
   resize: { summary: 'change the size of an image', load: () => import('./verbs/resize.js') },
   amend: { summary: 'change what an image says of itself: version, size, ...', load: () => import('./verbs/amend.js') },
   compare: { summary: 'compare the content of two images', load: () => import('./verbs/compare.js') },
@@ -49,7 +50,7 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
 const REPLACED_PROGRAMS: Readonly<Record<string, string>> = { 'qemu-nbd': 'nbd', 'qemu-storage-daemon': 'daemon' };
 
 /** Verbs of qemu-img that are not supported yet. */
-const REFUSED = ['bench', 'dd', 'measure', 'rebase'];
+const REFUSED = ['bench', 'dd', 'rebase'];
 
 /**
  * Runs one command line and resolves with its exit code. `args` are without node and the script; `calledAs` is the name that the program was

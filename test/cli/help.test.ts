@@ -16,6 +16,7 @@ const NAMES = [
   'salvage',
   'snapshot',
   'bitmap',
+  'measure',
   'resize',
   'amend',
   'compare',

@@ -1491,6 +1491,16 @@ export interface ThrottleLimits {
   'iops-size'?: number;
 }
 
+/** The size of an image that is to be made. */
+export interface BlockMeasureInfo {
+  /** bytes that the image file takes at first */
+  required: number;
+  /** bytes that it takes once all of the disk is written */
+  'fully-allocated': number;
+  /** further bytes for the persistent bitmaps of the source; left out where the source or the new image can have none */
+  bitmaps?: number;
+}
+
 /** Whether an operation creates its image. */
 export type NewImageMode =
   /** the image exists */
@@ -3945,6 +3955,7 @@ export interface QapiTypes {
   BlockDirtyBitmapMerge: BlockDirtyBitmapMerge;
   BlockIOThrottle: BlockIOThrottle;
   ThrottleLimits: ThrottleLimits;
+  BlockMeasureInfo: BlockMeasureInfo;
   NewImageMode: NewImageMode;
   BlockdevSnapshotSync: BlockdevSnapshotSync;
   BlockdevSnapshot: BlockdevSnapshot;

@@ -7,12 +7,13 @@ import { ROLES } from '../../../block/roles.js';
 import { PERM_ALL, Perm } from '../../../block/types.js';
 import type { SectorCipher } from '../../../host/cipher.js';
 import { BlockError } from '../../../util/errors.js';
+import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import { keySlotOptions } from './amend.js';
 import { checkLuksCreate, createLuks, LUKS_CREATE_OPTIONS, passwordOf } from './create.js';
 import { LuksNode } from './driver.js';
 import { hasLuksMagic } from './header.js';
 import type { ReadMaterial } from './key-slots.js';
-import { openVolume, readVolume, type Volume } from './volume.js';
+import { openVolume, readVolume, roomFor, type Volume } from './volume.js';
 
 async function openLuks({ graph, node, options, openChild, use, withBacking }: OpenRequest<'luks'>): Promise<LuksNode> {
   const file = await openChild('file', null, 'image');
@@ -62,6 +63,11 @@ export const luksDriver: DriverDefinition<'luks'> = {
   probe: (head) => (hasLuksMagic(head) ? 100 : 0),
   open: openLuks,
   checkCreate: checkLuksCreate,
+  measure: async ({ graph, options }) => {
+    passwordOf(graph, options['key-secret'], 'key-secret', '');
+    const bytes = roomFor(options, '') + roundUp(options.size, SECTOR_BYTES);
+    return { required: bytes, 'fully-allocated': bytes };
+  },
   openWith: (options) => ({ 'key-secret': options['key-secret'] }),
   create: createLuks,
 };

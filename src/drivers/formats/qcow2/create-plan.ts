@@ -96,9 +96,9 @@ function refuse(path: string, code: 'invalid-argument' | 'unsupported' | 'limit'
   return BlockError.at(path, code, message, { operation: 'create' });
 }
 
-/** Checks the options and settles the geometry. Messages are QEMU's. */
-function checkOptions(options: Qcow2CreateOptions, path: string): Geometry {
-  const { compat = '1.1', clusterSize = 65536, refcountBits = 16, preallocation = 'off', extendedL2 = false } = options;
+/** Settles the geometry. Throws `invalid-argument` in QEMU's words. */
+export function geometryFor(options: Qcow2CreateOptions, path: string): Geometry {
+  const { compat = '1.1', clusterSize = 65536, refcountBits = 16, extendedL2 = false } = options;
   if (!['0.10', 'v2', '1.1', 'v3'].includes(compat)) {
     throw refuse(path, 'invalid-argument', `Parameter 'version' does not accept value '${compat}'`);
   }
@@ -126,6 +126,14 @@ function checkOptions(options: Qcow2CreateOptions, path: string): Geometry {
   if (!Number.isInteger(refcountOrder) || refcountOrder < 0 || refcountOrder > 6) {
     throw refuse(path, 'invalid-argument', 'Refcount width must be a power of two and may not exceed 64 bits');
   }
+  return makeGeometry(version, clusterBits, refcountOrder, extendedL2);
+}
+
+/** Checks the options and settles the geometry. Messages are QEMU's. */
+function checkOptions(options: Qcow2CreateOptions, path: string): Geometry {
+  const { refcountBits = 16, preallocation = 'off', extendedL2 = false } = options;
+  const geometry = geometryFor(options, path);
+  const { version } = geometry;
   if (version === 2 && options.lazyRefcounts) {
     throw refuse(
       path,
@@ -176,11 +184,11 @@ function checkOptions(options: Qcow2CreateOptions, path: string): Geometry {
   if (backingFile !== null && nameLength(backingFile) > MAX_BACKING_NAME_BYTES) {
     throw refuse(path, 'invalid-argument', 'Backing file name too long');
   }
-  return makeGeometry(version, clusterBits, refcountOrder, extendedL2);
+  return geometry;
 }
 
 /** Numbers of refcount blocks and refcount table clusters for an image with `rest` other clusters; they have refcounts themselves. */
-function refcountClustersFor(geometry: Geometry, rest: number): { tableClusters: number; blocks: number } {
+export function refcountClustersFor(geometry: Geometry, rest: number): { tableClusters: number; blocks: number } {
   let tableClusters = 1;
   let blocks = 1;
   for (;;) {

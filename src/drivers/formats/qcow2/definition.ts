@@ -35,6 +35,7 @@ import {
   parseHeaderArea,
 } from './header.js';
 import { QCOW2_DETAIL_ORDER } from './info.js';
+import { measureQcow2 } from './measure.js';
 import { checkOptions, type DriverOptions, QCOW2_USE_OPTIONS } from './options.js';
 import { openSalvaged } from './salvage-open.js';
 import type { HostOffset } from './types.js';
@@ -274,6 +275,10 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
     if (encrypt === undefined) return {};
     const format = encrypt.format === 'luks' ? 'luks' : 'aes';
     return { encrypt: { format, 'key-secret': encrypt['key-secret'] } };
+  },
+  measure: async ({ graph, options, source }) => {
+    checkPassword(options, '', graph);
+    return measureQcow2(createOptions(options, ''), { source });
   },
   complete: completeEncryption,
   create,

@@ -27,7 +27,7 @@ import type { ZeroScan } from '../../../host/host.js';
 import type { BlockdevOptionsRaw } from '../../../schema/generated/types.js';
 import { BlockError } from '../../../util/errors.js';
 import { printable } from '../../../util/foreign-text.js';
-import { SECTOR_BYTES } from '../../../util/numbers.js';
+import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import { checkRawCreate, createRaw, RAW_CREATE_OPTIONS } from './create.js';
 import { FirstSectorGuard } from './first-sector.js';
 
@@ -189,5 +189,9 @@ export const rawDriver: DriverDefinition<'raw'> = {
   createOptions: RAW_CREATE_OPTIONS,
   open: openRaw,
   checkCreate: checkRawCreate,
+  measure: async ({ options: { size } }) => {
+    const bytes = roundUp(size, SECTOR_BYTES);
+    return { required: bytes, 'fully-allocated': bytes };
+  },
   create: createRaw,
 };

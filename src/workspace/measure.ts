@@ -1,0 +1,46 @@
+// How large an image would become: an empty one of a size, or the copy of another.
+
+import type { DirtyBitmap } from '../block/bitmap.js';
+import type { ImageCreateOptions } from '../block/create.js';
+import type { Graph } from '../block/graph.js';
+import { clustersWithData, measuring } from '../block/measure.js';
+import type { BlockNode } from '../block/node/node.js';
+import type { BlockMeasureInfo } from '../schema/generated/types.js';
+import { storedBitmaps } from './bitmap-copy.js';
+
+/** An image that is measured. */
+export interface Measured {
+  node: BlockNode;
+  /** `copiedBitmaps` of it. */
+  bitmaps: readonly DirtyBitmap[] | null;
+}
+
+/**
+ * The bitmaps that a copy of `node` can take over; null where it can have none. It is asked before a snapshot is shown in place of the disk: as in qemu-img, the
+ * bitmaps are those of the disk also then.
+ */
+export function copiedBitmaps(node: BlockNode): readonly DirtyBitmap[] | null {
+  if (node.abilities.bitmaps?.storable !== true) return null;
+  return storedBitmaps(node).filter(({ inconsistent }) => !inconsistent);
+}
+
+/**
+ * The size of an empty image that is made with `options`, or with `source`, of a copy of it: then the size among `options` is the source's. Nothing is made, and
+ * files that the options name are not looked at. Rejects with `unsupported` for a format that cannot say so, with `invalid-argument`, `not-found`, `limit`, and as
+ * the block status of the source.
+ */
+export async function measureImage(
+  graph: Graph,
+  options: ImageCreateOptions,
+  source: Measured | null,
+): Promise<BlockMeasureInfo> {
+  const measure = measuring(options.driver);
+  return measure({
+    graph,
+    options: { ...options, file: '' } as Parameters<typeof measure>[0]['options'],
+    source: source && {
+      clustersWithData: (clusterBytes) => clustersWithData(source.node, clusterBytes),
+      bitmaps: source.bitmaps,
+    },
+  });
+}
