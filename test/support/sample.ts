@@ -4,14 +4,17 @@
 //   npm test                           `fixed` seeds from `first` on, and `daily` seeds of today
 //   DISKWRIGHT_DAY=20783 npm test      the seeds of that day again
 //   DISKWRIGHT_SEED=42 npm test -- -g ...     this seed alone
-//   DISKWRIGHT_SOAK=1 (npm run soak)   `soak` seeds from DISKWRIGHT_SEED on, or else from the day's first
+//   DISKWRIGHT_SOAK=1 (npm run soak)   `soak` seeds from DISKWRIGHT_SEED on, or else from the day's first; DISKWRIGHT_SEEDS=N of them
 
 const DAY_MS = 86_400_000;
 /** Days since 1970. */
 export const DAY = Number(process.env['DISKWRIGHT_DAY'] ?? Math.floor(Date.now() / DAY_MS));
 const SEEDS_A_DAY = 1000;
 const GIVEN = process.env['DISKWRIGHT_SEED'];
-const SOAK = process.env['DISKWRIGHT_SOAK'] === '1';
+/** This is a long run. */
+export const SOAK = process.env['DISKWRIGHT_SOAK'] === '1';
+/** A long run may be done in slices. */
+const COUNT = process.env['DISKWRIGHT_SEEDS'];
 
 export interface Sample {
   /** The first of the seeds that run every time. Default: 1. */
@@ -29,7 +32,7 @@ export function seedOf(usual: number): number {
 
 /** The seeds that a test runs now. */
 export function seedsOf({ first = 1, fixed, daily = 0, soak }: Sample): number[] {
-  if (SOAK) return from(seedOf(first), soak);
+  if (SOAK) return from(seedOf(first), COUNT === undefined ? soak : Number(COUNT));
   if (GIVEN !== undefined) return [Number(GIVEN)];
   return [...from(first, fixed), ...from(DAY * SEEDS_A_DAY, daily)];
 }

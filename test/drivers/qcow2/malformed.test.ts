@@ -119,6 +119,30 @@ describe('malformed qcow2', () => {
     });
   }
 
+  it('does not grow the file for a cluster beyond its end that no refcount knows', async () => {
+    const fixture = await makeImage();
+    const length = fixture.host.readFile(PATH).length;
+    fixture.host.patchFile(PATH, l2Of(fixture), be(8, (1n << 63n) | (1n << 40n)));
+    const node = await openAt(fixture);
+    expect((await failureOf(node.write(100, pattern(512)))).code).to.equal('corrupt-image');
+    await fixture.graph.closeAll();
+    expect(fixture.host.readFile(PATH).length).to.equal(length);
+  });
+
+  it('writes to a cluster that has a refcount, where another program cut the file before it', async () => {
+    const fixture = await makeImage();
+    const { length } = fixture.host.readFile(PATH);
+    fixture.host.resizeFile(PATH, length - CLUSTER);
+    const node = await openAt(fixture);
+    await node.write(60 * 1024, pattern(512));
+    await fixture.graph.closeAll();
+    const buffer = new Uint8Array(CLUSTER);
+    await (await openAt(fixture)).read(60 * 1024, buffer);
+    await fixture.graph.closeAll();
+    expect(buffer.subarray(0, 512)).to.deep.equal(pattern(512));
+    expect(buffer.subarray(512).every((byte) => byte === 0)).to.equal(true);
+  });
+
   it('does not touch a corrupt image that is open read-only', async () => {
     const fixture = await makeImage();
     fixture.host.patchFile(PATH, l2Of(fixture), be(8, (1n << 63n) | 0x5200n));

@@ -62,21 +62,28 @@ export interface CheckedSnapshot {
 const MAX_OVERFLOWED = 1 << 16;
 /** Clusters behind the end of the file that are remembered one by one. */
 const MAX_BEYOND = 1 << 26;
+const BEYOND_PAGE_BITS = 15;
 
-/** Which of the clusters behind the end of a file are pointed to, by their distance from the end. */
+/** Which of the clusters behind the end of a file are pointed to, by their distance from the end: a bit each, in pages that are made where there is one. */
 export class ClustersBeyond {
-  #bits = new Uint8Array(0);
+  readonly #pages = new Map<number, Uint8Array>();
 
   note(first: number, count: number): void {
     for (let at = Math.max(0, first); at < Math.min(first + count, MAX_BEYOND); at++) {
-      if (this.#bits.length === 0) this.#bits = new Uint8Array(MAX_BEYOND / 8);
-      this.#bits[at >> 3] |= 1 << (at & 7);
+      const number = at >> BEYOND_PAGE_BITS;
+      let page = this.#pages.get(number);
+      if (page === undefined) {
+        page = new Uint8Array(2 ** BEYOND_PAGE_BITS / 8);
+        this.#pages.set(number, page);
+      }
+      page[(at & (2 ** BEYOND_PAGE_BITS - 1)) >> 3] |= 1 << (at & 7);
     }
   }
 
   has(distance: number): boolean {
-    if (distance < 0 || distance >= this.#bits.length * 8) return false;
-    return (this.#bits[distance >> 3] & (1 << (distance & 7))) !== 0;
+    if (distance < 0 || distance >= MAX_BEYOND) return false;
+    const page = this.#pages.get(distance >> BEYOND_PAGE_BITS);
+    return page !== undefined && (page[(distance & (2 ** BEYOND_PAGE_BITS - 1)) >> 3] & (1 << (distance & 7))) !== 0;
   }
 }
 

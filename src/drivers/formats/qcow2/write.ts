@@ -221,11 +221,23 @@ async function writeData(image: Qcow2Image, targets: readonly Target[]): Promise
   await settleAll(parts, failure);
 }
 
-/** The place of a target may end behind the end of the file, which another program cut within the cluster's last subclusters in use. */
+/**
+ * The place of a target may end behind the end of the file, which another program cut within the cluster's last subclusters in use. Where the refcounts do not
+ * know the cluster, the entry is damaged, and may point anywhere: the file does not grow to there.
+ */
 async function prepareOwned(image: Qcow2Image, { host }: Target): Promise<void> {
   const { clusterSize } = image.geometry;
   await image.checkDataWrite(host, clusterSize);
-  if (!image.data.isExternal && host + clusterSize > image.data.length) await image.data.makeRoom(host, clusterSize);
+  if (image.data.isExternal || host + clusterSize <= image.data.length) return;
+  const isCounted = (await image.refcounts.get(clusterAt(host, image.geometry))) > 0;
+  if (!isCounted) {
+    throw await image.corrupt(
+      `Data cluster at ${host} lies beyond the end of the file and is not allocated`,
+      host,
+      clusterSize,
+    );
+  }
+  await image.data.makeRoom(host, clusterSize);
 }
 
 /** Adds what is to be written of a target to the lists: pieces that go to the file as they are, and parts that need more of the old content than that. */
