@@ -232,6 +232,16 @@ describe('qcow2: persistent bitmaps that were in use', () => {
     expect([...afterCrash(host).keys()]).to.deep.equal(['sound', 'new']);
   });
 
+  it('do not follow the disk to a size for which they could not be stored', async () => {
+    const { node } = await withBitmap({ 'cluster-size': 65536 });
+    await add(node, 'fine', { granularity: 512 });
+    expect((await failureOf(node.truncate(3 * 2 ** 40))).code).to.equal('limit');
+    expect(node.length).to.equal(SIZE);
+    await node.truncate(2 ** 40);
+    await removeStoredBitmap(node, 'fine');
+    await node.truncate(3 * 2 ** 40);
+  });
+
   for (const [flag, usable] of [
     [4, true],
     [0, false],

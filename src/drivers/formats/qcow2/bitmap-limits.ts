@@ -9,6 +9,11 @@ import type { Qcow2Image } from './image.js';
 /** QEMU's limit of the bits of one bitmap. */
 const MAX_BITS_BYTES = 512 << 20;
 
+/** Whether the bits of a bitmap of this granularity can be stored for a disk of `size` bytes. */
+export function isStorable(size: number, granularity: number): boolean {
+  return Math.ceil(size / granularity / 8) <= MAX_BITS_BYTES;
+}
+
 /** Throws `unsupported` for a version 2 image, `limit` where the bitmap or the directory would be too large, or the header has no room. */
 export function checkNewBitmap(
   image: Qcow2Image,
@@ -22,7 +27,7 @@ export function checkNewBitmap(
   if (image.geometry.version === 2) refuse('unsupported', 'Cannot store dirty bitmaps in qcow2 v2 files');
   const names = [...bitmaps.values()].filter(({ persistent }) => persistent).map(({ name = '' }) => name);
   if (names.length >= MAX_BITMAPS) refuse('limit', 'Maximum number of persistent bitmaps is already reached');
-  if (Math.ceil(image.length() / granularity / 8) > MAX_BITS_BYTES) {
+  if (!isStorable(image.length(), granularity)) {
     refuse('limit', 'Too much space will be occupied by the bitmap. Use larger granularity');
   }
   // The extra data of an entry is a later version's: nothing is stored with some. What there is was in a directory of this size.

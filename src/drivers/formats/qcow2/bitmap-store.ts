@@ -27,6 +27,7 @@ import { Serial } from '../../../util/serial.js';
 import type { Run } from './allocation.js';
 import { encodeDirectory, type StoredBitmap } from './bitmap-directory.js';
 import { type BitmapHome, KeptBitmap } from './bitmap-kept.js';
+import { isStorable } from './bitmap-limits.js';
 import { BitmapMarks } from './bitmap-marks.js';
 import { DirectoryOnDisk } from './bitmap-on-disk.js';
 import { offsetsIn } from './bitmap-table.js';
@@ -141,9 +142,17 @@ export class BitmapStore implements BitmapGuard {
     return this.#work.run(() => this.#marks.prepare(extents));
   }
 
-  /** Throws `busy`, and `bad-state` for one that is inconsistent, where a bitmap cannot follow a change of the disk's size. */
-  checkResizable(): void {
-    for (const { bitmap } of this.#kept) bitmap.checkUsable();
+  /**
+   * Throws `busy`, `bad-state` for one that is inconsistent, and `limit` for one whose bits would be too many, where a bitmap cannot follow a change of the disk's
+   * size to `size`.
+   */
+  checkResizable(size: number): void {
+    for (const { bitmap } of this.#kept) {
+      bitmap.checkUsable();
+      if (size <= bitmap.size || isStorable(size, bitmap.granularity)) continue;
+      const message = `Bitmap '${bitmap.name}' would be too large to be stored for a disk of ${size} bytes`;
+      throw this.#image.error('limit', message, 'resize');
+    }
   }
 
   /**

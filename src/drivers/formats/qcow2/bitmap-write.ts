@@ -63,11 +63,12 @@ export async function allocateBits(image: Qcow2Image, kept: KeptBitmap, entry: n
 export async function writeBits(image: Qcow2Image, kept: KeptBitmap): Promise<void> {
   const { geometry, memory, file } = image;
   const bytes = memory.allocate(geometry.clusterSize);
+  const ones = new Uint8Array(geometry.clusterSize).fill(0xff);
   kept.noRoom = false;
   try {
     await kept.eachChanged(bytes, async (entry) => {
       if (memory.isZero(bytes)) return kept.setPlace(entry, NONE_SET);
-      if (isAllOnes(bytes)) return kept.setPlace(entry, ALL_SET);
+      if (bytes[0] === 0xff && memory.firstDifference(bytes, ones) < 0) return kept.setPlace(entry, ALL_SET);
       const known = kept.places[entry];
       const spare = kept.spare.get(entry);
       const reserved = spare === undefined ? null : hostOf(spare, geometry);
@@ -80,10 +81,6 @@ export async function writeBits(image: Qcow2Image, kept: KeptBitmap): Promise<vo
   } finally {
     memory.free(bytes);
   }
-}
-
-function isAllOnes(bytes: Uint8Array): boolean {
-  return bytes[0] === 0xff && bytes.every((byte) => byte === 0xff);
 }
 
 /** Writes the table entries that differ to the table on disk, in whole sectors. */

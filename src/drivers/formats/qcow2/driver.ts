@@ -139,7 +139,7 @@ export class Qcow2Node extends FormatNode {
   #makeDesk(): SnapshotDesk {
     return new SnapshotDesk({
       image: () => this.#image,
-      checkResizable: () => this.#stored.checkResizable(),
+      checkResizable: (size) => this.#stored.checkResizable(size),
       alone: (action) => this.alone('snapshot', action),
       changingAll: (action) => this.#stored.resizing(action),
       resized: (size) => this.#becomeOfSize(size),
@@ -471,7 +471,7 @@ export class Qcow2Node extends FormatNode {
 
   protected override async doTruncate(size: GuestOffset, options: TruncateOptions): Promise<void> {
     const { preallocation = 'off' } = options;
-    this.#stored.checkResizable();
+    this.#stored.checkResizable(size);
     await this.#stored.resizing(() => resizeImage(this.#image, this.length as GuestOffset, size, preallocation));
   }
 

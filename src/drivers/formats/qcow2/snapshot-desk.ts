@@ -19,8 +19,8 @@ interface Owner {
   changingAll(action: () => Promise<void>): Promise<void>;
   /** The disk has other content, and this size in bytes. */
   resized(size: number): void;
-  /** Throws `busy`, `bad-state` where a bitmap cannot follow a change of the disk's size. */
-  checkResizable(): void;
+  /** Throws `busy`, `bad-state`, `limit` where a bitmap cannot follow a change of the disk's size. */
+  checkResizable(size: number): void;
   /** A snapshot of this size in bytes stands in place of the disk. */
   shows(size: number): void;
 }
@@ -67,7 +67,7 @@ export class SnapshotDesk implements InternalSnapshots {
   apply(id: string): Promise<void> {
     return this.#owner.alone(() => {
       const snapshot = this.#find(id);
-      if (snapshot.diskSize !== this.#image.header.size) this.#owner.checkResizable();
+      if (snapshot.diskSize !== this.#image.header.size) this.#owner.checkResizable(snapshot.diskSize);
       return this.#owner.changingAll(async () => {
         await applySnapshot(this.#image, snapshot);
         this.#owner.resized(snapshot.diskSize);
