@@ -22,7 +22,7 @@ const RARELY_OPTIMISE = {
   12.4: '--invocation-count-for-turbofan=90000',
   13.6: '--invocation-count-for-turbofan=90000',
 };
-const PROGRAMS = /(^|\/)(qemu-nbd|qemu-storage-daemon)$/;
+const PROGRAMS = /(^|\/)(qemu-io|qemu-nbd|qemu-storage-daemon)$/;
 const COPIES = ['convert', 'compare', 'commit', 'stream', 'mirror', 'backup'];
 const { argv, env, execArgv, version, versions, arch } = process;
 const word = argv[2] ?? '';
@@ -32,7 +32,9 @@ const flag = copies ? RARELY_OPTIMISE[versions.v8.split('.', 2).join('.')] : und
 if (flag !== undefined) require('node:v8').setFlagsFromString(flag);
 
 const folder = `${__dirname}/cli`;
-const small = plain && SMALL.includes(word);
+// qemu-img's help shows all of its verbs, wherever it is asked for.
+const helps = argv.slice(3).some((given) => /^-[a-zA-Z]*h|^--he/.test(given));
+const small = plain && !helps && SMALL.includes(word);
 const file = small ? `${folder}/small.cjs` : `${folder}/main.cjs`;
 
 // The addon reads files with a fraction of what node's functions for it cost, which V8 compiles in each process.

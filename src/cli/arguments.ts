@@ -3,6 +3,7 @@
 import { INT64_MAX, MAX_BYTES, parseSize } from '../util/size.js';
 import type { OptionSpec, ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
+import { program, QEMU_IMG } from './output.js';
 
 /** Parses a size such as `50M`, of an image or a part of one. `what` names the value in messages: `image size`. Throws `UsageError`. */
 export function sizeValue(text: string, what: string): number {
@@ -90,6 +91,15 @@ export function oneImage(options: ParsedOptions): string {
   return options.positional[0];
 }
 
+/** The file names, for a verb that takes several; as qemu-img, it takes one. Throws `UsageError`. */
+export function someImages(options: ParsedOptions): readonly string[] {
+  const images = options.positional;
+  if (images.length === 0 || (images.length > 1 && program() === QEMU_IMG)) {
+    throw new UsageError('Expecting one image file name', true);
+  }
+  return images;
+}
+
 // ---- options that several verbs have ---------------------------------------------------------------------------
 
 export const HELP: OptionSpec = { key: 'help', short: 'h', long: 'help', help: 'Show this help and exit.' };
@@ -143,6 +153,7 @@ export const RATE: OptionSpec = {
   key: 'speed',
   short: 'r',
   long: 'speed',
+  own: 'long',
   argument: 'BYTES',
   help: 'Rate limit in bytes per second: 50M.',
 };

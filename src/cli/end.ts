@@ -24,6 +24,11 @@ export class End {
     return this.#over;
   }
 
+  /** The exit code of a program that a signal ended. */
+  get exitCode(): number {
+    return this.#signals.exitCode;
+  }
+
   now(): void {
     this.#over = true;
     clearInterval(this.#stay);

@@ -1,5 +1,5 @@
 // Command line options as getopt_long takes them: `-U -f raw`, `-Ufraw`, `--output=json`, `--output json`, options after
-// file names, `--` before the last of them. Abbreviated long options are not taken.
+// file names, `--` before the last of them. Long options can be abbreviated only where the program was called by qemu-img's name.
 
 import type { QapiTypes } from '../schema/generated/types.js';
 import { nearestWord } from '../util/nearest.js';
@@ -23,24 +23,30 @@ export interface OptionSpec {
   help: string | ((formats: FormatNames) => string);
   /** The verb's peer (qemu-img, ...) has the option, Diskwright does not yet: it is refused as not supported. */
   refused?: boolean;
+  /** It is Diskwright's own, or its long form is: not taken where the program was called by its peer's name. */
+  own?: true | 'long';
   /** Heading in the help, under which the options of a group are listed. Default: `Options`. */
   group?: string;
 }
 
 /** Messages for wrong options: each program that Diskwright can replace has its own. */
 export interface GetoptWords {
-  /** `option` is as it was typed: `-z`, `--frob=1`; `specs` are the verb's options. */
-  unknown(option: string, specs: readonly OptionSpec[]): string;
+  /** `option` is as it was typed: `-z`, `--frob=1`. */
+  unknown(option: string): string;
   missingArgument(option: string): string;
   unwantedArgument(option: string, typed: string): string;
   /** A line of its own after that for an unknown option: what may have been meant. */
   advice?(option: string, specs: readonly OptionSpec[]): string | null;
+  /** A long option may be abbreviated, as long as it is not ambiguous. */
+  abbreviated?: true;
 }
 
-const QEMU_IMG_WORDS: GetoptWords = {
+/** The messages of qemu-img. */
+export const QEMU_IMG_WORDS: GetoptWords = {
   unknown: (option) => `unrecognized option '${option}'`,
   missingArgument: (option) => `missing argument for option '${option}'`,
   unwantedArgument: (_, typed) => `unrecognized option '${typed}'`,
+  abbreviated: true,
 };
 
 /** The messages of the C library's getopt_long. */
@@ -55,29 +61,17 @@ export const PLAIN_WORDS: GetoptWords = {
 };
 
 /** The same, with a suggestion after them. */
-export const ADVISING_WORDS: GetoptWords = {
-  ...PLAIN_WORDS,
-  advice: (option, specs) => {
-    const nearest = nearestOption(option, specs);
-    return nearest === undefined ? null : `Did you mean '--${nearest}'?`;
-  },
-};
+export const ADVISING_WORDS: GetoptWords = { ...PLAIN_WORDS, advice: nearestOption };
 
-/** Messages of verbs that no other program has: with a suggestion for an unknown option. */
-export const OWN_WORDS: GetoptWords = {
-  ...QEMU_IMG_WORDS,
-  unknown: (option, specs) => {
-    const nearest = nearestOption(option, specs);
-    const hint = nearest === undefined ? '' : ` (did you mean '--${nearest}'?)`;
-    return `unrecognized option '${option}'${hint}`;
-  },
-};
+/** The messages of Diskwright's verbs: those of qemu-img, with a suggestion after them. */
+export const OWN_WORDS: GetoptWords = { ...QEMU_IMG_WORDS, abbreviated: undefined, advice: nearestOption };
 
-/** The long option that is spelled most like `option`. */
-function nearestOption(option: string, specs: readonly OptionSpec[]): string | undefined {
+/** Names the long option that is spelled most like `option`. */
+function nearestOption(option: string, specs: readonly OptionSpec[]): string | null {
   const typed = option.startsWith('--') ? option.slice(2).split('=', 1)[0] : '';
   const known = specs.flatMap(({ long, refused }) => (long === undefined || refused ? [] : [long]));
-  return typed === '' ? undefined : nearestWord(typed, known);
+  const nearest = typed === '' ? undefined : nearestWord(typed, known);
+  return nearest === undefined ? null : `Did you mean '--${nearest}'?`;
 }
 
 /** A mistake in the command line. `lines` are printed, each after the program's name, then `after` as they are. */
@@ -128,7 +122,7 @@ export class ParsedOptions {
 export function parseOptions(
   args: readonly string[],
   specs: readonly OptionSpec[],
-  words: GetoptWords = QEMU_IMG_WORDS,
+  words: GetoptWords = OWN_WORDS,
 ): ParsedOptions {
   const given: (readonly [string, string])[] = [];
   const positional: string[] = [];
@@ -154,11 +148,11 @@ export function parseOptions(
     if (word.startsWith('--')) {
       const equals = word.indexOf('=');
       const name = word.slice(2, equals < 0 ? undefined : equals);
-      const spec = specs.find((candidate) => candidate.long === name);
+      const spec = longOption(name, specs, words);
       const attached = equals < 0 ? undefined : word.slice(equals + 1);
       if (spec === undefined) {
         const advice = words.advice?.(word, specs) ?? null;
-        throw new UsageError(words.unknown(word, specs), true, advice === null ? [] : [advice]);
+        throw new UsageError(words.unknown(word), true, advice === null ? [] : [advice]);
       }
       if (attached !== undefined && spec.argument === undefined) {
         throw new UsageError(words.unwantedArgument(`--${name}`, word), true);
@@ -167,7 +161,7 @@ export function parseOptions(
     } else if (word.startsWith('-') && word.length > 1) {
       for (let letter = 1; letter < word.length; letter++) {
         const spec = specs.find((candidate) => candidate.short === word[letter]);
-        if (spec === undefined) throw new UsageError(words.unknown(`-${word[letter]}`, specs), true);
+        if (spec === undefined) throw new UsageError(words.unknown(`-${word[letter]}`), true);
         const rest = word.slice(letter + 1);
         take(spec, `-${word[letter]}`, rest === '' ? undefined : rest);
         if (spec.argument !== undefined) break;
@@ -177,4 +171,12 @@ export function parseOptions(
     }
   }
   return new ParsedOptions(given, positional);
+}
+
+/** The option of that name; where they may be abbreviated, also the only one that begins so. */
+function longOption(name: string, specs: readonly OptionSpec[], words: GetoptWords): OptionSpec | undefined {
+  const exact = specs.find(({ long }) => long === name);
+  if (exact !== undefined || !words.abbreviated || name === '') return exact;
+  const found = specs.filter(({ long }) => long?.startsWith(name));
+  return found.length === 1 ? found[0] : undefined;
 }

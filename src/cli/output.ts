@@ -10,6 +10,8 @@ import { wordsOfErrno } from '../util/system-words.js';
 import { UsageError } from './getopt.js';
 
 export const PROGRAM = 'diskwright';
+/** The name by which the program takes qemu-img's command line. */
+export const QEMU_IMG = 'qemu-img';
 
 /** The name that the program was called by. Messages begin with it. */
 let programName: string = PROGRAM;

@@ -239,6 +239,7 @@ export const PROGRESS_BAR: OptionSpec = {
 export const PROGRESS: OptionSpec = {
   key: 'progress',
   long: 'progress',
+  own: true,
   argument: 'KIND',
   help:
     'bar (as -p), none, or json: one object per line on standard output. Its "event" is progress; that of the last one is completed, ' +

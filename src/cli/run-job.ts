@@ -7,7 +7,6 @@ import { JobManager } from '../jobs/manager.js';
 import { detach } from '../util/best-effort.js';
 import { type BlockError, toBlockError } from '../util/errors.js';
 import { printable } from '../util/foreign-text.js';
-import { EXIT_INTERRUPTED } from './ending-signals.js';
 import { reportError, reportWarning, write } from './output.js';
 import { openProgress, type ProgressKind } from './progress.js';
 import { Interrupt, reasonOf, type Session } from './session.js';
@@ -68,7 +67,7 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
   view.end({ event: cancelled ? 'cancelled' : 'failed', job: job.type, error: failure.message });
   if (cancelled) {
     reportError(`Cancelled. ${run.stateWhenCancelled}`);
-    return EXIT_INTERRUPTED;
+    return interrupt.exitCode;
   }
   const place = failure.path === undefined ? '' : `'${printable(failure.path)}': `;
   const where = failure.guestOffset === undefined ? '' : `at byte ${failure.guestOffset}: `;

@@ -211,6 +211,11 @@ export class Interrupt {
     });
   }
 
+  /** The exit code of a command that was interrupted. */
+  get exitCode(): number {
+    return this.#signals.exitCode;
+  }
+
   stop(): void {
     this.#signals.stop();
   }

@@ -2,7 +2,7 @@
 
 import type { FormatNames } from './format-names.js';
 import type { GetoptWords, OptionSpec, ParsedOptions } from './getopt.js';
-import { PROGRAM, program } from './output.js';
+import { PROGRAM, program, QEMU_IMG } from './output.js';
 
 export interface Verb {
   name: string;
@@ -11,7 +11,7 @@ export interface Verb {
   /** What it does, in a few sentences; paragraphs are separated by empty lines. */
   description: string;
   options: readonly OptionSpec[];
-  /** Messages for wrong options. Default: those of qemu-img. */
+  /** Messages for wrong options. Default: those of qemu-img, with a suggestion unless the program was called by its name. */
   words?: GetoptWords;
   /** The program or protocol that the options are taken from. Default: qemu-img. */
   peer?: string;
@@ -32,7 +32,7 @@ export interface Verb {
 const WIDTH = 80;
 const PLAIN_GROUP = 'Options';
 
-/** The command that starts a verb: `diskwright nbd`, or the other name that the program was called by. */
+/** The command whose `--help` explains a verb: `diskwright nbd`, or the other name that the program was called by. */
 export function commandOf({ name }: Verb): string {
   return program() === PROGRAM ? `${PROGRAM} ${name}` : program();
 }
@@ -44,8 +44,12 @@ export const UNTRUSTED: OptionSpec = {
   help: 'The images come from strangers: a backing file is opened only if it is a plain file in the folder of the image that names it.',
 };
 
-/** A verb's own options and those of all verbs. */
+/** A verb's own options and those of all verbs; as qemu-img, only what that has. */
 export function optionsOf(verb: Verb): readonly OptionSpec[] {
+  if (program() === QEMU_IMG) {
+    const its = verb.options.filter(({ own }) => own !== true);
+    return its.map((option) => (option.own === 'long' ? { ...option, long: undefined } : option));
+  }
   if (verb.opensNoImage) return verb.options;
   return [...verb.options, { ...UNTRUSTED, group: verb.options.find(({ key }) => key === 'help')?.group }];
 }

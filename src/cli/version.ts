@@ -2,6 +2,7 @@
 
 import { openRealHost, type RealHost } from '../host/real/index.js';
 import { toBlockError } from '../util/errors.js';
+import { prettyJson } from './json.js';
 import { PROGRAM, program } from './output.js';
 
 /** Set by the bundler; when run from sources, npm's variable is used. */
@@ -11,6 +12,26 @@ export async function versionText(): Promise<string> {
   const name =
     program() === PROGRAM ? `${PROGRAM} version ${packageVersion()}` : `${program()} ${packageVersion()} (Diskwright)`;
   return [name, ...(await foundation()), `node: ${process.version}`, ''].join('\n');
+}
+
+/** The same for programs, as one object: `engine` and `codecs` are null where the addon cannot be loaded, and `error` says why. */
+export async function versionJson(): Promise<string> {
+  const object = { name: PROGRAM, version: packageVersion(), ...(await jsonFoundation()), node: process.version };
+  return `${prettyJson(object)}\n`;
+}
+
+async function jsonFoundation(): Promise<object> {
+  let host: RealHost;
+  try {
+    host = openRealHost();
+  } catch (error) {
+    return { engine: null, codecs: null, error: toBlockError(error).message };
+  }
+  try {
+    return { engine: host.engine, codecs: host.codecs.description.split(/,(?![^(]*\))\s*/) };
+  } finally {
+    await host.close();
+  }
 }
 
 /** Lines on the engine and the codecs; where the addon cannot be loaded, the reason: `--version` is where people look first then. */

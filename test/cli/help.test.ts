@@ -25,9 +25,11 @@ const NAMES = [
   'compact',
   'mirror',
   'backup',
+  'bench',
   'nbd',
   'daemon',
   'jobs',
+  'shims',
 ];
 
 const GOLDEN_MAP = `usage: diskwright map [-f FMT | --image-opts] [-s OFFSET] [-l LEN]
@@ -122,6 +124,11 @@ describe('command line help', () => {
     expect(shop.ours('map', 'gone', '-h').stdout).to.equal(GOLDEN_MAP);
   });
 
+  it('shows it for "help VERB", too, and the general help for "help"', () => {
+    expect(shop.ours('help', 'map')).to.deep.equal({ code: 0, stdout: GOLDEN_MAP, stderr: '' });
+    expect(shop.ours('help')).to.deep.equal(shop.ours('--help'));
+  });
+
   it('takes --help behind -- as a file name', () => {
     expect(shop.ours('info', '--', '--help').stderr).to.include("Could not open '--help'");
   });
@@ -137,6 +144,15 @@ describe('command line help', () => {
   it('says version, engine and codecs', () => {
     expect(shop.ours('--version').stdout).to.match(
       /^diskwright version \d+\.\d+\.\d+\nengine: (io_uring|threads)\ncodecs: .*zlib.*zstd.*\nnode: v\d+/,
+    );
+  });
+
+  it('says the same for programs', () => {
+    const { code, stdout } = shop.ours('--version', '--json');
+    const said = JSON.parse(stdout) as { version: string; engine: string; codecs: string[]; node: string };
+    expect(code).to.equal(0);
+    expect(shop.ours('--version').stdout).to.equal(
+      `diskwright version ${said.version}\nengine: ${said.engine}\ncodecs: ${said.codecs.join(', ')}\nnode: ${said.node}\n`,
     );
   });
 });

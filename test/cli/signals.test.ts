@@ -71,7 +71,11 @@ describe('signals', () => {
     expect(lines[1]).to.match(/^ {4}\(\d+\.\d\d\/100%\)$/);
   });
 
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  for (const [signal, exitCode] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ] as const) {
     it(`${signal} ends a command in order: it says what state the files are in`, async () => {
       const running = await started(ours(...SLOW));
       // It is at work once it says how far it is.
@@ -80,7 +84,7 @@ describe('signals', () => {
         () => running.child.kill('SIGUSR1'),
       );
       running.child.kill(signal);
-      expect((await running.ended).code).to.equal(130);
+      expect((await running.ended).code).to.equal(exitCode);
       expect(running.said).to.include("Cancelled. 'source' is unchanged; 'target' is incomplete");
     });
   }

@@ -1,9 +1,9 @@
 // Runs the command line as a shell does, and qemu-img beside it. The bundle that is run is made from the sources once a test run.
 
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bundleCli } from '../../scripts/build.js';
 import { noteSaid } from './unexpected.js';
@@ -53,6 +53,16 @@ export class Workshop {
     return run(process.execPath, [this.bundle, ...args], this.folder);
   }
 
+  /** Runs our command line by the name of one of QEMU's programs. */
+  shim(name: string, ...args: string[]): Outcome {
+    const link = this.path(`.${name}-shim/${name}`);
+    if (!existsSync(link)) {
+      mkdirSync(dirname(link));
+      symlinkSync(this.bundle, link);
+    }
+    return run(link, args, this.folder);
+  }
+
   qemuImg(...args: string[]): Outcome {
     return run('qemu-img', args, this.folder);
   }
@@ -80,9 +90,5 @@ export class Workshop {
 
 /** What qemu-img said, with our name in the place of its own. */
 export function asOurs({ code, stdout, stderr }: Outcome): Outcome {
-  return {
-    code,
-    stdout,
-    stderr: stderr.replace(/^qemu-img:/gm, 'diskwright:').replace("Try 'qemu-img", "Try 'diskwright"),
-  };
+  return { code, stdout, stderr: stderr.replace(/^qemu-img:/gm, 'diskwright:') };
 }

@@ -2,7 +2,7 @@
 
 import { checkBackup, startBackups } from '../../workspace/backup.js';
 import { choiceOption, limitOption } from '../arguments.js';
-import { OWN_WORDS, type ParsedOptions, UsageError } from '../getopt.js';
+import { type ParsedOptions, UsageError } from '../getopt.js';
 import { COPY_POLICIES, JOB_EXIT_CODES, JOB_OPTIONS } from '../job-options.js';
 import {
   IMAGE_IN_USE,
@@ -20,7 +20,6 @@ export const verb: Verb = {
   name: 'backup',
   synopsis: '--target=TARGET [--format=FMT] [--sync=SYNC] [--compress] [-r BYTES] [-p] FILENAME',
   description: `Copies FILENAME, as it is at the start, to a target by a backup job.\n\n${IMAGE_IN_USE}`,
-  words: OWN_WORDS,
   peer: 'QMP',
   options: [
     ...TARGET_OPTIONS,

@@ -18,6 +18,7 @@ import {
   outputFormat,
   QUIET,
   SOURCE_CACHE,
+  someImages,
 } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { prettyJson } from '../json.js';
@@ -89,12 +90,11 @@ interface Outcome {
 }
 
 async function run(options: ParsedOptions): Promise<number> {
-  const images = options.positional;
   const json = outputFormat(options) === 'json';
   const quiet = options.has('quiet');
   const cache = cacheMode(options, 'source-cache', 'source cache', 'writeback');
   const repair = repairKind(options);
-  if (images.length === 0) throw new UsageError('Expecting one image file name', true);
+  const images = someImages(options);
   const how = { ...imageArguments(options), cache };
   const several = images.length > 1;
   const reports: object[] = [];

@@ -14,7 +14,6 @@ import {
   QUIET,
   SOURCE_CACHE,
 } from '../arguments.js';
-import { EXIT_INTERRUPTED } from '../ending-signals.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, reportFailure, write } from '../output.js';
 import {
@@ -141,7 +140,7 @@ async function compare(
     (view as ProgressView | null)?.end({ event: cancelled ? 'cancelled' : 'failed', error: failure.message });
     if (cancelled) {
       reportError('Cancelled. The images were only read.');
-      return EXIT_INTERRUPTED;
+      return interrupt.exitCode;
     }
     if (view === null) {
       reportFailure(error);

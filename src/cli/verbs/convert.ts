@@ -36,7 +36,6 @@ import {
   withSize,
 } from '../create-options.js';
 import { creationFailure } from '../creation-failure.js';
-import { EXIT_INTERRUPTED } from '../ending-signals.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { PROGRAM, reportError, reportWarning, write, writeMessage } from '../output.js';
 import {
@@ -363,8 +362,9 @@ async function convertTo(
     session.afterClose.push(() => view.end({ event: 'completed' }));
     return 0;
   } catch (error) {
-    if (stage === 'copy' && copy !== null) return copyFailed(copy, plan, side, toBlockError(error));
-    if (interrupt.signal.aborted && toBlockError(error).code === 'cancelled') return reportCancelled(plan, stage);
+    if (stage === 'copy' && copy !== null) return copyFailed(copy, plan, side, toBlockError(error), interrupt);
+    if (interrupt.signal.aborted && toBlockError(error).code === 'cancelled')
+      return reportCancelled(plan, stage, interrupt);
     return reportNotCopied(plan, stage, error);
   } finally {
     interrupt.stop();
@@ -392,17 +392,23 @@ function reportNotCopied({ target, format }: Plan, stage: ConvertStage, error: u
   }
 }
 
-function reportCancelled(plan: Plan, stage: ConvertStage): number {
+function reportCancelled(plan: Plan, stage: ConvertStage, interrupt: Interrupt): number {
   const untouched = stage === 'options' || stage === 'size' || stage === 'backing';
   const state = untouched ? 'is unchanged' : 'is incomplete: delete it or start again';
   reportError(`Cancelled. '${plan.source}' is unchanged; '${plan.target}' ${state}.`);
-  return EXIT_INTERRUPTED;
+  return interrupt.exitCode;
 }
 
-function copyFailed({ view }: { view: ProgressView }, plan: Plan, side: string, failure: BlockError): number {
+function copyFailed(
+  { view }: { view: ProgressView },
+  plan: Plan,
+  side: string,
+  failure: BlockError,
+  interrupt: Interrupt,
+): number {
   const interrupted = failure.code === 'cancelled';
   view.end({ event: interrupted ? 'cancelled' : 'failed', error: failure.message });
-  if (interrupted) return reportCancelled(plan, 'copy');
+  if (interrupted) return reportCancelled(plan, 'copy', interrupt);
   const where = failure.guestOffset === undefined ? '' : ` at byte ${failure.guestOffset}`;
   reportError(`error while ${side}${where}: ${reasonOf(failure)}`);
   return 1;

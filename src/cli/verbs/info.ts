@@ -4,8 +4,8 @@ import { knownDriver } from '../../block/registry.js';
 import type { ImageInfo } from '../../schema/generated/types.js';
 import { formatSize } from '../../util/size.js';
 import { imageInfos } from '../../workspace/info.js';
-import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, outputFormat } from '../arguments.js';
-import { type ParsedOptions, UsageError } from '../getopt.js';
+import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, outputFormat, someImages } from '../arguments.js';
+import type { ParsedOptions } from '../getopt.js';
 import { ordered, prettyJson } from '../json.js';
 import { shown, write } from '../output.js';
 import { forEachImage, imageArguments, ONE_BY_ONE, opener, withSession } from '../session.js';
@@ -58,8 +58,7 @@ export const verb: Verb = {
 };
 
 async function run(options: ParsedOptions): Promise<number> {
-  const images = options.positional;
-  if (images.length === 0) throw new UsageError('Expecting one image file name', true);
+  const images = someImages(options);
   const json = outputFormat(options) === 'json';
   const how = imageArguments(options);
   const chain = options.has('backing-chain');

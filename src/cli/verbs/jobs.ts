@@ -2,8 +2,7 @@
 
 import type { Client } from '../../qmp/client/client.js';
 import { End } from '../end.js';
-import { EXIT_INTERRUPTED } from '../ending-signals.js';
-import { OWN_WORDS, type ParsedOptions, UsageError } from '../getopt.js';
+import { type ParsedOptions, UsageError } from '../getopt.js';
 import { monitorAddress } from '../jobs/address.js';
 import { JobSampler } from '../jobs/sample.js';
 import { jobObjects, listed } from '../jobs/show.js';
@@ -51,7 +50,6 @@ export const verb: Verb = {
     },
     { key: 'help', short: 'h', long: 'help', help: 'Show this help and exit.' },
   ],
-  words: OWN_WORDS,
   peer: 'QMP',
   notes: [
     [
@@ -110,7 +108,7 @@ async function followJobs(client: Client, json: boolean): Promise<number> {
   try {
     const { follow } = await import('../jobs/follow.js');
     const code = await follow(client, new JobSampler(client), end, json);
-    return end.over ? EXIT_INTERRUPTED : code;
+    return end.over ? end.exitCode : code;
   } finally {
     end.stop();
   }

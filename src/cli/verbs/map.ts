@@ -4,8 +4,18 @@ import type { MapEntry } from '../../schema/generated/types.js';
 import { BlockError } from '../../util/errors.js';
 import { mapImage } from '../../workspace/map.js';
 import type { ImageOpener } from '../../workspace/open.js';
-import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, limitOption, OBJECT, OUTPUT, outputFormat } from '../arguments.js';
-import { type ParsedOptions, UsageError } from '../getopt.js';
+import {
+  FORCE_SHARE,
+  FORMAT,
+  HELP,
+  IMAGE_OPTS,
+  limitOption,
+  OBJECT,
+  OUTPUT,
+  outputFormat,
+  someImages,
+} from '../arguments.js';
+import type { ParsedOptions } from '../getopt.js';
 import { isReaderGone, shown, write } from '../output.js';
 import { forEachImage, imageArguments, ONE_BY_ONE, opener, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
@@ -42,12 +52,11 @@ export const verb: Verb = {
 };
 
 async function run(options: ParsedOptions): Promise<number> {
-  const images = options.positional;
   const json = outputFormat(options) === 'json';
   const start = limitOption(options, 'start', 'start offset') ?? 0;
   const length = limitOption(options, 'length', 'max length');
   const how = imageArguments(options);
-  if (images.length === 0) throw new UsageError('Expecting one image file name', true);
+  const images = someImages(options);
   return withSession(
     options.all('object'),
     async (session) => {

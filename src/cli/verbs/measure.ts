@@ -16,7 +16,7 @@ import {
 } from '../create-options.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { prettyJson } from '../json.js';
-import { shown, write } from '../output.js';
+import { program, QEMU_IMG, shown, write } from '../output.js';
 import {
   forEachImage,
   type ImageArguments,
@@ -90,6 +90,7 @@ async function run(options: ParsedOptions): Promise<number> {
     return 0;
   }
   const images = options.positional;
+  if (images.length > 1 && program() === QEMU_IMG) throw new UsageError('At most one filename argument is allowed.');
   const how = imageArguments(options);
   const snapshot = options.get('snapshot');
   const param = snapshot === undefined ? undefined : snapshotParam(snapshot);

@@ -2,7 +2,7 @@
 
 import { checkMirror, startMirror } from '../../workspace/mirror.js';
 import { choiceOption, limitOption } from '../arguments.js';
-import { OWN_WORDS, type ParsedOptions } from '../getopt.js';
+import type { ParsedOptions } from '../getopt.js';
 import { COPY_POLICIES, JOB_EXIT_CODES, JOB_OPTIONS } from '../job-options.js';
 import {
   IMAGE_IN_USE,
@@ -19,7 +19,6 @@ export const verb: Verb = {
   name: 'mirror',
   synopsis: '--target=TARGET [--format=FMT] [--sync=SYNC] [-r BYTES] [-p] FILENAME',
   description: `Copies FILENAME to a target by a mirror job, and ends when both have the same content.\n\n${IMAGE_IN_USE}`,
-  words: OWN_WORDS,
   peer: 'QMP',
   options: [
     ...TARGET_OPTIONS,

@@ -33,7 +33,6 @@ import {
   withSize,
 } from '../create-options.js';
 import { creationFailure } from '../creation-failure.js';
-import { EXIT_INTERRUPTED } from '../ending-signals.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { prettyJson } from '../json.js';
 import { reportError, reportWarning, shown, write } from '../output.js';
@@ -255,7 +254,7 @@ function failed(
   if (interrupted) {
     const state = isMade ? 'is incomplete: delete it or start again' : 'is unchanged';
     reportError(`Cancelled. '${image}' is unchanged; '${target}' ${state}.`);
-    return EXIT_INTERRUPTED;
+    return interrupt.exitCode;
   }
   switch (stage) {
     case 'options':

@@ -3,7 +3,7 @@
 import { findBelow } from '../../workspace/layers.js';
 import { startStream } from '../../workspace/stream.js';
 import { oneImage } from '../arguments.js';
-import { OWN_WORDS, type ParsedOptions, UsageError } from '../getopt.js';
+import { type ParsedOptions, UsageError } from '../getopt.js';
 import { JOB_EXIT_CODES, JOB_OPTIONS, ON_ERROR, policyOption, speedOption } from '../job-options.js';
 import { progressKind } from '../progress.js';
 import { runJob } from '../run-job.js';
@@ -17,7 +17,6 @@ export const verb: Verb = {
     'Copies the data of the backing files of FILENAME into FILENAME, which does not need them any more afterwards. Its content does not ' +
     'change; the backing files are only read, and are not deleted. Without a backing file there is nothing to do, which is no failure.\n\n' +
     'With --base, the data of the images between FILENAME and that image is copied, and that image is the backing file of FILENAME afterwards.',
-  words: OWN_WORDS,
   peer: 'QMP',
   options: [
     { key: 'base', long: 'base', argument: 'FILE', help: 'The image that stays as backing file. Default: none.' },

@@ -1,0 +1,84 @@
+// The program under the name qemu-img: that tool's standard options, its verbs and no others, and its messages.
+
+import type { FormatNames } from './format-names.js';
+import { parseOptions, QEMU_IMG_WORDS, UsageError } from './getopt.js';
+import { formats, print, runVerb, verbCalled } from './main.js';
+import { QEMU_IMG, reportWarning } from './output.js';
+import { REFUSED, VERBS } from './verb-table.js';
+import { packageText } from './version.js';
+
+/** The version of QEMU whose command line is taken: what scripts compare. */
+const FOLLOWED = '7.2.0';
+
+const STANDARD_OPTIONS = [
+  { key: 'help', short: 'h', long: 'help', help: '' },
+  { key: 'version', short: 'V', long: 'version', help: '' },
+  { key: 'trace', short: 'T', long: 'trace', argument: 'PATTERN', help: '' },
+] as const;
+
+/** Runs a command line of qemu-img and resolves with its exit code. Throws `UsageError`. */
+export async function runAsQemuImg(args: readonly string[]): Promise<number> {
+  if (args.length === 0) throw new UsageError('Not enough arguments', true);
+  // The standard options stand before the verb.
+  const end = standardEnd(args);
+  const { inOrder } = parseOptions(args.slice(0, end), STANDARD_OPTIONS, QEMU_IMG_WORDS);
+  for (const [key, value] of inOrder) {
+    if (key === 'help') return print(await qemuImgHelp(await formats()));
+    if (key === 'version') return print(qemuImgVersion());
+    trace(value);
+  }
+  const [name, ...rest] = args.slice(args[end] === '--' ? end + 1 : end);
+  if (name === undefined) return 0;
+  const known = VERBS[name]?.ofQemuImg || REFUSED.includes(name);
+  if (!known) throw new UsageError(`Command not found: ${name}`, true);
+  return runVerb(await verbCalled(name), rest);
+}
+
+/** Index of the first word that is no standard option, nor the argument of one. */
+function standardEnd(args: readonly string[]): number {
+  let at = 0;
+  while (at < args.length && args[at].startsWith('-') && args[at] !== '-' && args[at] !== '--') {
+    const takesNext = /^-[hV]*T$/.test(args[at]) || (args[at].length > 2 && '--trace'.startsWith(args[at]));
+    at += takesNext ? 2 : 1;
+  }
+  return Math.min(at, args.length);
+}
+
+/** `--trace`: there are no trace events here, so that a name is unknown, and a pattern fits none. Throws `UsageError`. */
+function trace(text: string): void {
+  for (const [index, part] of text.split(',').entries()) {
+    const [key, value] = part.includes('=') ? part.split('=', 2) : ['enable', part];
+    if (key === 'events' || key === 'file') throw new UsageError(`'${key}' of --trace is not supported`);
+    if (key !== 'enable' || (index > 0 && !part.includes('='))) throw new UsageError(`Invalid parameter '${key}'`);
+    if (value !== 'help' && !/[*?]/.test(value)) reportWarning(`warning: trace event '${value}' does not exist`);
+  }
+}
+
+function qemuImgVersion(): string {
+  return `${QEMU_IMG} version ${FOLLOWED} (${packageText()})\n`;
+}
+
+/** What `qemu-img --help` says, also where `--help` stands behind a verb. */
+export async function qemuImgHelp({ all }: FormatNames): Promise<string> {
+  const names = Object.keys(VERBS).filter((name) => VERBS[name].ofQemuImg);
+  const lines: string[] = [];
+  for (const name of names.sort()) {
+    const { synopsis } = await verbCalled(name);
+    lines.push(`  ${name} ${synopsis}`);
+  }
+  return `${qemuImgVersion()}usage: ${QEMU_IMG} [standard options] command [command options]
+
+Standard options:
+  -h, --help           show this help
+  -V, --version        show the version
+  -T, --trace=PATTERN  taken, and without effect: there are no trace events
+
+Commands:
+${lines.join('\n')}
+
+"diskwright help COMMAND" explains a command. A command that is called by the
+name ${QEMU_IMG} takes nothing that ${QEMU_IMG} does not have.
+
+Supported formats: ${all.replaceAll(/,| or/g, '')}
+`;
+}
