@@ -46,11 +46,15 @@ function standardEnd(args: readonly string[]): number {
 
 /** `--trace`: there are no trace events here, so that a name is unknown, and a pattern fits none. Throws `UsageError`. */
 function trace(text: string): void {
+  const patterns: string[] = [];
   for (const [index, part] of text.split(',').entries()) {
     const [key, value] = part.includes('=') ? part.split('=', 2) : ['enable', part];
     if (key === 'events' || key === 'file') throw new UsageError(`'${key}' of --trace is not supported`);
     if (key !== 'enable' || (index > 0 && !part.includes('='))) throw new UsageError(`Invalid parameter '${key}'`);
-    if (value !== 'help' && !/[*?]/.test(value)) reportWarning(`warning: trace event '${value}' does not exist`);
+    patterns.push(value);
+  }
+  for (const name of patterns) {
+    if (name !== 'help' && !/[*?]/.test(name)) reportWarning(`warning: trace event '${name}' does not exist`);
   }
 }
 
