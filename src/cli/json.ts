@@ -25,6 +25,17 @@ export function ordered(object: object, keys: readonly string[]): object {
   return Object.fromEntries(Object.entries(object).sort(([a], [b]) => rank(a) - rank(b)));
 }
 
+/** `value` with the names of its members, at any depth, as QAPI and all JSON of the command line have them: `lostBytes` becomes `lost-bytes`. */
+export function kebabNames(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(kebabNames);
+  if (typeof value !== 'object' || value === null) return value;
+  const named = Object.entries(value).map(([name, member]) => [
+    name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
+    kebabNames(member),
+  ]);
+  return Object.fromEntries(named);
+}
+
 /** One line of JSON, all of it ASCII. */
 export function jsonLine(value: object): string {
   return asciiJson(

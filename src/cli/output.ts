@@ -2,6 +2,7 @@
 // which must not get control characters from a stranger's file name, and on which a message must not be mixed with a line of progress.
 
 import { fstatSync, writeSync } from 'node:fs';
+import { lockHolders } from '../host/real/lock-holders.js';
 import { onUnexpected, reportUnexpected } from '../util/diagnostics.js';
 import { BlockError } from '../util/errors.js';
 import { printable, printableLines } from '../util/foreign-text.js';
@@ -15,6 +16,10 @@ export const QEMU_IMG = 'qemu-img';
 
 /** The name that the program was called by. Messages begin with it. */
 let programName: string = PROGRAM;
+
+/** Of processes that hold an image's lock, so many are named, with so much of their command lines. */
+const MOST_HOLDERS = 3;
+const COMMAND_LETTERS = 60;
 
 /** Linux's major number of /dev/null and its like. */
 const MEMORY_DEVICES = 1;
@@ -185,14 +190,29 @@ export function messageOf(error: BlockError): string {
   return withPrintableNames(words === undefined ? error.message : `${error.path}: ${words}`, error);
 }
 
-/** `text` of an error, with escapes for unsafe characters in the names of the files that the error and its causes are about. */
+/**
+ * `text` of an error, with escapes for unsafe characters in the names of the files that the error and its causes are about. Where it is that another process
+ * has locked an image, a line is added that says which.
+ */
 export function withPrintableNames(text: string, error: BlockError): string {
   let link: unknown = error;
+  let holders = '';
   for (let depth = 0; depth < 10 && link instanceof BlockError; depth++) {
     if (link.path !== undefined && link.path !== '') text = text.replaceAll(link.path, printable(link.path));
+    if (link.code === 'locked' && link.operation === 'lock') holders = holdersLine(link);
     link = link.cause;
   }
-  return text;
+  return text + holders;
+}
+
+/** The processes that hold the lock of a conflict, as a further line of its message; empty where the system does not tell. */
+function holdersLine({ path, offset }: BlockError): string {
+  if (path === undefined || offset === undefined) return '';
+  const found = lockHolders(path, offset, MOST_HOLDERS).map(({ pid, command }) => {
+    const shown = printable(command);
+    return `process ${pid} (${shown.length > COMMAND_LETTERS ? `${shown.slice(0, COMMAND_LETTERS - 3)}...` : shown})`;
+  });
+  return found.length === 0 ? '' : `\nIt is held by ${found.join(', ')}.`;
 }
 
 /** From now on, prints one line for each unexpected error (see `util/diagnostics.ts`), with the place where it was thrown. */

@@ -7,7 +7,7 @@
 import { formatShare, formatSize } from '../util/size.js';
 import type { OptionSpec, ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
-import { jsonLine } from './json.js';
+import { jsonLine, kebabNames } from './json.js';
 import { lastReported, lineIsOpen, openLine, standardStream, write, writeErrors } from './output.js';
 
 export interface ProgressState {
@@ -223,7 +223,7 @@ class JsonView implements ProgressView {
     // The last state may not have been written yet, if it came too soon after the one before.
     if (this.#last !== null && this.#last !== this.#shown) this.#show(this.#last);
     outcomeIsDue = false;
-    line(outcome);
+    line(kebabNames(outcome) as Record<string, unknown>);
   }
 }
 

@@ -104,12 +104,23 @@ describe('diskwright salvage', function () {
     const json = shop.ours('salvage', '--output=json', 'broken', 'saved');
     expect(json.code).to.equal(2);
     const report = JSON.parse(json.stdout);
-    expect(report).to.deep.include({ filename: 'broken', size: 8 << 20, lostBytes: 131072, doubtful: [], orphans: [] });
-    expect(report.lost[0]).to.deep.equal({ offset: 196608, length: 65536, reason: 'in-metadata', hostOffset: table });
+    expect(report).to.deep.include({
+      filename: 'broken',
+      size: 8 << 20,
+      'lost-bytes': 131072,
+      doubtful: [],
+      orphans: [],
+    });
+    expect(report.lost[0]).to.deep.equal({
+      offset: 196608,
+      length: 65536,
+      reason: 'in-metadata',
+      'host-offset': table,
+    });
     const lines = shop.ours('salvage', '--progress=json', 'broken', 'saved').stdout.trim().split('\n');
     expect(JSON.parse(lines[0])).to.include({ event: 'progress', status: 'survey' });
     expect(JSON.parse(lines.at(-2)!)).to.include({ event: 'progress', status: 'copy', percent: 100 });
-    expect(JSON.parse(lines.at(-1)!)).to.deep.include({ event: 'completed', lostBytes: 131072 });
+    expect(JSON.parse(lines.at(-1)!)).to.deep.include({ event: 'completed', 'lost-bytes': 131072 });
     expect(shop.ours('salvage', '-q', 'broken', 'saved').stdout).to.equal('');
     expect(statSync(shop.path('broken'), { bigint: true }).mtimeNs).to.equal(before);
     const expected = rawOf('disk').fill(0, 196608, 262144).fill(0, 327680, 393216);

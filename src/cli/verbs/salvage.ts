@@ -34,7 +34,7 @@ import {
 } from '../create-options.js';
 import { creationFailure } from '../creation-failure.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { prettyJson } from '../json.js';
+import { kebabNames, prettyJson } from '../json.js';
 import { reportError, reportWarning, shown, write } from '../output.js';
 import { openProgress, PROGRESS, PROGRESS_BAR, type ProgressView, progressKind } from '../progress.js';
 import { ratedState } from '../rate.js';
@@ -205,7 +205,7 @@ async function run(options: ParsedOptions): Promise<number> {
       session.afterClose.push(() => {
         opened.end({ event: 'completed', ...report });
         if (!isWhole(report)) reportWarning(`'${image}': ${remainder(report)}`);
-        if (json) write(`${prettyJson({ filename: image, ...report })}\n`);
+        if (json) write(`${prettyJson(kebabNames({ filename: image, ...report }))}\n`);
         else if (!quiet && !opened.json) write(reportText(report, image));
       });
       return isWhole(report) ? 0 : EXIT_LOST;

@@ -99,13 +99,14 @@ export class ImageLocks {
     throw new BlockError('locked', `Failed to get ${what} lock\nIs another process using the image [${path}]?`, {
       path,
       operation: 'lock',
+      offset: byte,
     });
   }
 }
 
 function lockByte(file: HostFile, byte: number): void {
   if (file.lock('shared', byte, 1)) return;
-  throw new BlockError('locked', `Failed to lock byte ${byte}`, { path: file.path, operation: 'lock' });
+  throw new BlockError('locked', `Failed to lock byte ${byte}`, { path: file.path, operation: 'lock', offset: byte });
 }
 
 function unlock(file: HostFile, used: number, unshared: number): void {
