@@ -69,8 +69,11 @@ export class Frees {
         const what = refcounts.metadataIn(item.cluster, count, 'inactive-l2');
         if (what !== null) throw await this.#wronglyReferredTo(item.cluster, what);
         if (item.punch && item.cluster < end) await this.#punch(item.cluster, count);
-        const block = await this.#blockToLower(index);
-        if (block === 'no room') return;
+        let block = refcounts.blockSync(index);
+        // No `await` behind the last look: the block could leave the cache.
+        for (; block !== null && !block?.reserved; block = refcounts.blockSync(index)) {
+          if (!(await this.#makeReady(index))) return;
+        }
         const first = item.cluster;
         item.cluster = plus(item.cluster, count);
         item.count -= count;
@@ -90,11 +93,13 @@ export class Frees {
    */
   async punchFree({ cluster, count }: Run): Promise<void> {
     const end = cluster + count;
+    const { refcounts } = this.#image;
     for (let at = cluster; at < end; ) {
-      const index = this.#image.refcounts.indexOf(at);
-      const block = await this.#blockToLower(index);
+      const index = refcounts.indexOf(at);
       const stop = Math.min(end, (index + 1) * this.#perBlock) as ClusterIndex;
-      if (block !== null && block !== 'no room') await this.#punchFreeIn(block, at, stop);
+      const block = refcounts.blockSync(index);
+      if (block?.reserved) await this.#punchFreeIn(block, at, stop);
+      else if (block !== null && (await this.#makeReady(index))) continue;
       at = stop;
     }
   }
@@ -134,22 +139,20 @@ export class Frees {
     return this.#image.corrupt(`Preventing the free of metadata (${what}) at offset ${start}`, start);
   }
 
-  /** Block `index`, loaded and reserved; null where there is none. Called inside a commit. */
-  async #blockToLower(index: number): Promise<Table | null | 'no room'> {
+  /**
+   * Comes one step nearer to block `index` being there to be changed; the caller looks again then. False where the file system has no space for that. Rejects
+   * with `corrupt-image`, `io`.
+   */
+  async #makeReady(index: number): Promise<boolean> {
     const { refcounts } = this.#image;
-    for (;;) {
-      const block = refcounts.blockSync(index);
-      if (block === null || block?.reserved) return block;
-      if (block === undefined) {
-        await refcounts.loadBlock(index, false);
-        continue;
-      }
-      try {
-        await refcounts.reserveBlock(block);
-      } catch (error) {
-        if (error instanceof BlockError && error.code === 'no-space') return 'no room';
-        throw error;
-      }
+    const block = refcounts.blockSync(index);
+    try {
+      if (block === undefined) await refcounts.loadBlock(index, false);
+      else if (block?.reserved === false) await refcounts.reserveBlock(block);
+      return true;
+    } catch (error) {
+      if (error instanceof BlockError && error.code === 'no-space') return false;
+      throw error;
     }
   }
 

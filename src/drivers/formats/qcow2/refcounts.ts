@@ -78,15 +78,6 @@ export class Refcounts {
     await this.blocks.load(index, offset, (bytes) => this.#image.file.read(offset, bytes, 'refblock_load'));
   }
 
-  async #block(index: number, mayCommit: boolean): Promise<Table | null> {
-    let block = this.blockSync(index);
-    while (block === undefined) {
-      await this.loadBlock(index, mayCommit);
-      block = this.blockSync(index);
-    }
-    return block;
-  }
-
   /** Reserves the space of `block`, which may be changed afterwards. Rejects with `corrupt-image`, `no-space`, `io`. */
   reserveBlock(block: Table): Promise<void> {
     return this.makeOne(() => reserveTable(this.#image, block, 'refcount-block'));
@@ -121,8 +112,12 @@ export class Refcounts {
 
   /** Refcount of one cluster. Rejects with `corrupt-image`, `io`. */
   async get(cluster: ClusterIndex, mayCommit = true): Promise<number> {
-    const block = await this.#block(this.indexOf(cluster), mayCommit);
-    return block === null ? 0 : this.valueIn(block, cluster);
+    const index = this.indexOf(cluster);
+    for (;;) {
+      const block = this.blockSync(index);
+      if (block !== undefined) return block === null ? 0 : this.valueIn(block, cluster);
+      await this.loadBlock(index, mayCommit);
+    }
   }
 
   /** Refcount of `cluster`, which is in `block`. */
@@ -145,8 +140,9 @@ export class Refcounts {
   /** The cluster after the last one with a refcount. May be called inside a commit. */
   async endOfUse(): Promise<ClusterIndex> {
     for (let index = this.table.entries - 1; index >= 0; index--) {
-      const block = await this.#block(index, false);
-      if (block === null) continue;
+      while (this.blockSync(index) === undefined) await this.loadBlock(index, false);
+      const block = this.blockSync(index);
+      if (!block) continue;
       for (let i = this.#perBlock - 1; i >= 0; i--) {
         if (getRefcount(block.view, this.#order, i) !== 0) return (index * this.#perBlock + i + 1) as ClusterIndex;
       }
