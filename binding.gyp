@@ -34,6 +34,8 @@
         'native/socket.cc',
         'native/socket_binding.cc',
         'native/start.cc',
+        'native/tables.cc',
+        'native/tables_binding.cc',
         'native/terminal.cc',
         'native/uring.cc',
       ],

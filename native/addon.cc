@@ -15,6 +15,7 @@
 #include "files.h"
 #include "socket_binding.h"
 #include "start.h"
+#include "tables_binding.h"
 
 namespace diskwright {
 
@@ -333,8 +334,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("mappedSlabs", Napi::Function::New(env, mappedSlabs));
   defineAddresses(env, exports);
   defineStart(env, exports);
+  defineTables(env, exports);
   // Raised with each change of what JavaScript and the addon share; src/host/real/binding.ts has the same number.
-  exports.Set("interfaceVersion", Napi::Number::New(env, 10));
+  exports.Set("interfaceVersion", Napi::Number::New(env, 11));
   exports.Set("codecs", Napi::String::New(env, describeCodecs()));
   exports.Set("zeroTest", Napi::String::New(env, zeroTestName()));
   return exports;

@@ -48,6 +48,37 @@ export interface Memory {
   zeroMap(buffer: Uint8Array, granule: number, map: Uint8Array): number;
   /** Index of the first differing byte, -1 if equal. Lengths must be the same. */
   firstDifference(a: Uint8Array, b: Uint8Array): number;
+  /** Null where the host has none: qcow2 does it in TypeScript then. */
+  readonly tables: TableCode | null;
+}
+
+/**
+ * Native code for the tables of qcow2: what it does is written down, in TypeScript, in drivers/formats/qcow2/table-math.ts. All of it returns a number below -2 for
+ * arguments that lead out of an array, and has done nothing then.
+ */
+export interface TableCode {
+  rising(table: Uint8Array, at: number, most: number, step: number): number;
+  add(numbers: Int32Array, from: number, to: number, change: number): number;
+  settle(
+    block: Uint8Array,
+    order: number,
+    max: number,
+    first: number,
+    changes: Int32Array,
+    ones: Uint8Array,
+    from: number,
+    to: number,
+  ): number;
+  nextFreed(block: Uint8Array, order: number, first: number, changes: Int32Array, from: number, to: number): number;
+  setFlags(
+    table: Uint8Array,
+    at: number,
+    stride: number,
+    changes: Int32Array,
+    ones: Uint8Array,
+    from: number,
+    to: number,
+  ): number;
 }
 
 /** Asks a read to test the data for zeroes, as `Memory.zeroMap` does, on the worker that read it. */

@@ -148,8 +148,8 @@ describe('faults that are planted into internal snapshots are found', function (
   it('copied flags that stay as they are', () =>
     planted(
       RefcountDeltas.prototype,
-      'visitCopied',
-      (cluster, count, copied, visit) => visit(cluster, count, copied),
+      'setFlags',
+      () => false,
       () => expectFound(['metadata', 'content'], plain),
     ));
 

@@ -3,6 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, sep } from 'node:path';
 import { BlockError } from '../../util/errors.js';
+import type { TableCode } from '../host.js';
 
 /** Functions of one engine. Addresses are numbers: the address of a slab, plus an offset. */
 export interface NativeEngine {
@@ -60,6 +61,8 @@ export interface Native {
   /** Number of granules, -1 where `map` is too short. */
   zeroMap(data: Uint8Array, granule: number, map: Uint8Array): number;
   firstDifference(a: Uint8Array, b: Uint8Array): number;
+  /** All return -3 for arguments that lead out of an array. */
+  readonly tables: TableCode;
   /** kind: 0 none, 1 shared, 2 exclusive. 0 or -errno. */
   lock(fd: number, kind: number, start: number, length: number): number;
   /** 1 conflict, 0 none, or -errno. */
@@ -122,7 +125,7 @@ export interface Native {
 }
 
 /** Raised with each change of what JavaScript and the addon share; native/addon.cc has the same number. */
-export const INTERFACE_VERSION = 10;
+export const INTERFACE_VERSION = 11;
 
 /** In the bundled command line: the addon, where the launcher has loaded it. */
 declare const DISKWRIGHT_ADDON: Native | undefined;

@@ -9,7 +9,7 @@
 // A free view is returned again where the length is the same, so that `allocate` and `free` take a few nanoseconds.
 import { BlockError } from '../../util/errors.js';
 import { roundUp } from '../../util/numbers.js';
-import type { Memory } from '../host.js';
+import type { Memory, TableCode } from '../host.js';
 import type { Native, NativeEngine } from './binding.js';
 
 const PAGE = 4096;
@@ -41,6 +41,7 @@ interface ArenaSlab extends ArrayBuffer {
 
 export class ArenaMemory implements Memory {
   readonly limit: number;
+  readonly tables: TableCode;
   #native: Native;
   #engine: NativeEngine;
   #free: ArenaView[][] = [];
@@ -56,6 +57,7 @@ export class ArenaMemory implements Memory {
   /** `returns`: memory that is not used for a while goes back to the system. */
   constructor(native: Native, engine: NativeEngine, limit: number, returns: boolean) {
     this.#native = native;
+    this.tables = native.tables;
     this.#engine = engine;
     this.limit = limit;
     this.#returns = returns;

@@ -12,6 +12,7 @@ export class SimMemory implements Memory {
   private readonly live = new Map<ArrayBufferLike, Uint8Array>();
   private readonly inFlight = new Map<ArrayBufferLike, number>();
   private readonly limit: number;
+  readonly tables = null;
   /** Bytes that are allocated now, and the most that ever were. */
   liveBytes = 0;
   peakBytes = 0;

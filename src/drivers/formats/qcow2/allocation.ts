@@ -51,14 +51,18 @@ export class Allocation {
     let at = this.#searchFrom(want);
     for (;;) {
       const index = refcounts.indexOf(at);
-      const block = this.#blockSync(index);
-      if (block === undefined) {
-        await this.#makeReady(index, () => createBlock(image, index, at));
+      const block = refcounts.blockSync(index);
+      if (!block) {
+        await this.#makeBlock(index, () => createBlock(image, index, at));
         continue;
       }
       const found = this.#findFree(block, at, want);
       if (found === null) {
         at = ((index + 1) * this.#perBlock) as ClusterIndex;
+        continue;
+      }
+      if (!block.reserved) {
+        await refcounts.reserveBlock(block);
         continue;
       }
       if (this.#isHeader(found)) {
@@ -94,16 +98,17 @@ export class Allocation {
       while (run.count < want) {
         const at = plus(run.cluster, run.count);
         const index = refcounts.indexOf(at);
-        const block = this.#blockSync(index);
-        if (block === undefined) {
+        const block = refcounts.blockSync(index);
+        if (!block) {
           // There is no `await` between this and the allocation of what lies before the block, so that no other request makes the block within its range.
           const { cluster, count } = run;
-          const made = await this.#makeReady(index, () => createBlock(image, index, count > 0 ? cluster : at));
+          const made = await this.#makeBlock(index, () => createBlock(image, index, count > 0 ? cluster : at));
           if (made && count > 0) run = { cluster: plus(cluster, 1), count: count - 1 };
           continue;
         }
         const found = this.#findFree(block, at, want - run.count);
         if (found === null) startAt((index + 1) * this.#perBlock);
+        else if (!block.reserved) await refcounts.reserveBlock(block);
         else if (this.#isHeader(found)) startAt(1);
         else {
           const what = refcounts.metadataIn(found.cluster, found.count);
@@ -121,21 +126,14 @@ export class Allocation {
     }
   }
 
-  /** Refcount block `index`, where it may be changed at once; else `#makeReady` has to be awaited first. */
-  #blockSync(index: number): Table | undefined {
-    const block = this.#image.refcounts.blockSync(index);
-    return block?.reserved ? block : undefined;
-  }
-
-  /** Comes one step nearer to block `index` being ready for changes; `create` makes it, and says whether it did. The caller checks again then. */
-  async #makeReady(index: number, create: () => Promise<boolean>): Promise<boolean> {
+  /** Comes one step nearer to block `index` being there; `create` makes it, and says whether it did. The caller checks again then. */
+  async #makeBlock(index: number, create: () => Promise<boolean>): Promise<boolean> {
     const image = this.#image;
     const { refcounts } = image;
     const block = refcounts.blockSync(index);
     let made = false;
     if (index >= refcounts.table.entries) await image.committer.exclusive(() => growTable(image, index));
     else if (block === undefined) await refcounts.loadBlock(index, true);
-    else if (block !== null) await refcounts.reserveBlock(block);
     else if (refcounts.blocks.mustCommit) await image.commit();
     else
       await refcounts.makeOne(async () => {

@@ -98,7 +98,7 @@ export class ReferenceCounter {
         const inFile = Math.floor((state.fileLength - offset) / clusterBytes);
         if (inFile > 0) {
           const slot = position / entryBytes;
-          const run = hostRun(codec, table, slot, Math.min(inFile, entries - slot), clusterBits);
+          const run = hostRun(state.math, codec, table, slot, Math.min(inFile, entries - slot), clusterBits);
           allocated += run;
           if (expected !== 0 && offset !== expected) fragmented++;
           expected = offset + run * clusterBytes;

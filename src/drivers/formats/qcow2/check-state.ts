@@ -7,6 +7,7 @@ import { geometryOf } from './header.js';
 import type { L2Codec } from './l2-codec.js';
 import { makeL2Codec } from './l2-extended.js';
 import type { RefcountTally } from './refcount-tally.js';
+import { TableMath } from './table-math.js';
 import { type ClusterIndex, type HostOffset, plus } from './types.js';
 
 /** Fields of a validated header that the check needs. */
@@ -108,6 +109,7 @@ export class CheckState {
   /** Bytes, when the check began. */
   readonly fileLength: number;
   readonly clusterBytes: number;
+  readonly math: TableMath;
   readonly codec: L2Codec;
   readonly result: CheckResult;
   /** Largest count that the refcount width can hold. */
@@ -141,6 +143,7 @@ export class CheckState {
     this.layout = layout;
     this.#report = report;
     this.clusterBytes = 2 ** layout.clusterBits;
+    this.math = new TableMath(file.node.host.memory);
     this.codec = makeL2Codec(geometryOf(layout), layout.isExternal);
     this.fileLength = file.length;
     this.clusterCount = Math.ceil(file.length / this.clusterBytes);

@@ -44,6 +44,7 @@ import { Refcounts } from './refcounts.js';
 import { readSnapshotTable, tableBytes } from './snapshot-table.js';
 import { readSnapshotL1 } from './snapshot-walk.js';
 import type { SnapshotTable } from './snapshots.js';
+import { TableMath } from './table-math.js';
 import { type Geometry, type HostOffset, NO_HOST, SECTOR } from './types.js';
 
 /** The node of an image. */
@@ -64,6 +65,7 @@ export interface ImageSettings {
 export class Qcow2Image {
   readonly host: Host;
   readonly memory: Memory;
+  readonly math: TableMath;
   /** The image file, for tables and all other metadata. */
   readonly file: ImageFile;
   /** Access to the content of guest clusters. */
@@ -123,6 +125,7 @@ export class Qcow2Image {
   ) {
     this.host = host;
     this.memory = host.memory;
+    this.math = new TableMath(host.memory);
     this.file = file;
     this.header = area.header;
     const isRaw = (area.header.autoclearFeatures & Autoclear.dataFileRaw) !== 0n;

@@ -69,26 +69,41 @@ export function fillRefcounts(block: Uint8Array, order: number, start: number, c
   }
 }
 
+/** Refcounts that are looked at one by one; more are searched by code of the engine, which takes a call to set up. */
+const FEW_REFCOUNTS = 32;
+
 /** First index in [from, limit) whose refcount is zero (`free`) or is not (`!free`); `limit` where there is none. */
 export function scanRefcounts(view: DataView, order: number, from: number, limit: number, free: boolean): number {
-  if (order === 4) {
-    for (let i = from; i < limit; i++) if ((view.getUint16(i * 2) === 0) === free) return i;
-    return limit;
+  const few = free ? Math.min(limit, from + FEW_REFCOUNTS) : limit;
+  for (let i = from; i < few; i++) if ((getRefcount(view, order, i) === 0) === free) return i;
+  if (few === limit) return limit;
+  // Zero is zero in any byte order.
+  const numbers = numbersIn(view, order, limit);
+  if (numbers !== null) {
+    const found = numbers.indexOf(0, few);
+    return found < 0 ? limit : found;
   }
-  for (let i = from; i < limit; i++) if ((getRefcount(view, order, i) === 0) === free) return i;
+  for (let i = few; i < limit; i++) if (getRefcount(view, order, i) === 0) return i;
   return limit;
+}
+
+/** The first `count` refcounts of 1 to 4 bytes, in the machine's byte order; null for other widths, and for tables that are not aligned. */
+function numbersIn(view: DataView, order: number, count: number): Uint8Array | Uint16Array | Uint32Array | null {
+  const { buffer, byteOffset } = view;
+  if (order === 3) return new Uint8Array(buffer, byteOffset, count);
+  if (order === 4 && byteOffset % 2 === 0) return new Uint16Array(buffer, byteOffset, count);
+  return order === 5 && byteOffset % 4 === 0 ? new Uint32Array(buffer, byteOffset, count) : null;
 }
 
 /** The number of refcounts that are not zero, of the first `count` in a block. */
 export function countRefcounts(block: Uint8Array, order: number, count: number): number {
   let used = 0;
-  if (order === 4 && block.byteOffset % 2 === 0) {
-    // Zero is zero in any byte order.
-    const refcounts = new Uint16Array(block.buffer, block.byteOffset, count);
-    for (let i = 0; i < count; i++) if (refcounts[i] !== 0) used++;
+  const view = viewOf(block);
+  const numbers = numbersIn(view, order, count);
+  if (numbers !== null) {
+    for (let i = 0; i < count; i++) if (numbers[i] !== 0) used++;
     return used;
   }
-  const view = viewOf(block);
   for (let i = 0; i < count; i++) if (getRefcount(view, order, i) !== 0) used++;
   return used;
 }

@@ -26,7 +26,7 @@ import type { RefcountDeltas } from './refcount-deltas.js';
 import { encodeSnapshotTable, tableBytes } from './snapshot-table.js';
 import type { Target } from './snapshot-target.js';
 import { lowerUnused } from './snapshot-unused.js';
-import { rewriteTables, visitFlagChanges } from './snapshot-walk.js';
+import { rewriteTables, settleFlags } from './snapshot-walk.js';
 import { type ClusterIndex, type HostOffset, hostOf, NO_HOST, plus } from './types.js';
 
 /** Metadata that no snapshot may refer to. */
@@ -239,12 +239,7 @@ async function writeMoved(
   moved: readonly number[],
   places: readonly HostOffset[],
 ): Promise<void> {
-  const { codec } = image.mapping;
-  await rewriteTables(image, l1, moved, places, (table) => {
-    visitFlagChanges(image, table, deltas, (slot, count, copied) => {
-      codec.putCopiedRun(table.view, slot, count, copied);
-    });
-  });
+  await rewriteTables(image, l1, moved, places, (table) => settleFlags(image, table, deltas));
   for (const [i, index] of moved.entries()) putPointer(l1, index, places[i], true);
 }
 

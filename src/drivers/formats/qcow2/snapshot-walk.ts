@@ -160,7 +160,7 @@ export function visitRuns(image: Qcow2Image, { index, view }: WalkedTable, visit
       run.copied = null;
     } else {
       if (kind !== Kind.bad && host === 0) continue;
-      run.count = hostRun(codec, view, slot, l2Entries - slot, clusterBits);
+      run.count = hostRun(image.math, codec, view, slot, l2Entries - slot, clusterBits);
       bytes = run.count * clusterSize;
       run.copied = codec.copied(view, slot);
     }
@@ -171,24 +171,14 @@ export function visitRuns(image: Qcow2Image, { index, view }: WalkedTable, visit
   }
 }
 
-/** Visits the entries of a table whose copied flag will not be as it is: `count` from `slot` on, for which it is to be `copied`. Throws `corrupt-image`. */
-export function visitFlagChanges(
-  image: Qcow2Image,
-  table: WalkedTable,
-  deltas: RefcountDeltas,
-  visit: (slot: number, count: number, copied: boolean) => void,
-): void {
-  let from = 0;
-  let now = false;
-  const visitFlags = (cluster: ClusterIndex, count: number, copied: boolean): void => {
-    if (copied !== now) visit(from + cluster, count, copied);
-  };
+/** Sets the copied flags of a table to what they will be; true where one was not like that. Throws `corrupt-image`. */
+export function settleFlags(image: Qcow2Image, table: WalkedTable, deltas: RefcountDeltas): boolean {
+  const { entryBytes } = image.mapping.codec;
+  let differs = false;
   visitRuns(image, table, ({ slot, count, first, copied }) => {
-    if (copied === null) return;
-    from = slot - first;
-    now = copied;
-    deltas.visitCopied(first, count, copied, visitFlags);
+    if (copied !== null && deltas.setFlags(table.view, entryBytes, slot, first, count)) differs = true;
   });
+  return differs;
 }
 
 /** The file's length in whole clusters: the last cluster may be partly beyond its end. */

@@ -17,14 +17,7 @@ import { POINTER_BYTES, pointerCopied, pointerTarget, putPointer } from './point
 import { RefcountDeltas } from './refcount-deltas.js';
 import { settleDeltas, switchTables } from './snapshot-switch.js';
 import { type NewSnapshot, nameOf, newSnapshot, type Snapshot } from './snapshot-table.js';
-import {
-  countReferences,
-  readSnapshotL1,
-  rewriteTables,
-  visitFlagChanges,
-  visitRuns,
-  walkTables,
-} from './snapshot-walk.js';
+import { countReferences, readSnapshotL1, rewriteTables, settleFlags, visitRuns, walkTables } from './snapshot-walk.js';
 import {
   type ClusterIndex,
   clusterAt,
@@ -203,11 +196,7 @@ async function tablesWithOtherFlags(
   await walkTables(image, l1, (table) => {
     visit(clusterAt(table.offset, image.geometry), 1);
     visitRuns(image, table, ({ first, clusters }) => visit(first, clusters));
-    let differs = false;
-    visitFlagChanges(image, table, deltas, () => {
-      differs = true;
-    });
-    if (differs) found.push(table.index);
+    if (settleFlags(image, table, deltas)) found.push(table.index);
   });
   return found;
 }
