@@ -26,9 +26,12 @@ const MAX_ENTRIES = 5000;
 export interface Outcome {
   opened: boolean;
   repaired: boolean;
-  /** Milliseconds of processor time of the slowest step (with the quick ones before it): how much else the machine does makes no difference. */
+  /** Milliseconds of processor time of the slowest action (with the quick ones before it): how much else the machine does makes no difference. */
   slowestMs: number;
 }
+
+/** Does one thing that a user may do; it may fail. Rejects where it takes too long. */
+type Step = (name: string, action: () => Promise<void>) => Promise<void>;
 
 /** What is done with a mutant, beside looking at it. */
 export interface Actions {
@@ -45,7 +48,7 @@ export async function exercise(
 ): Promise<Outcome> {
   const outcome: Outcome = { opened: false, repaired: false, slowestMs: 0 };
   let used = usedMs();
-  const step = async (name: string, action: () => Promise<void>): Promise<void> => {
+  const step: Step = async (name, action) => {
     const begun = performance.now();
     await tolerate(action);
     // The processor time is dear to ask for, and no more than the time that has passed.
@@ -56,16 +59,21 @@ export async function exercise(
     if (ms >= TIME_LIMIT_MS) expect.fail(`${name}: ${ms} milliseconds`);
     outcome.slowestMs = Math.max(outcome.slowestMs, ms);
   };
-  const use = (action: (node: BlockNode) => Promise<void>, readOnly: boolean) => async (): Promise<void> => {
-    const node = await openNode(graph, options, { readOnly });
-    outcome.opened = true;
-    await tolerate(() => action(node));
-    await graph.release(node);
+  const use = async (readOnly: boolean, action: (node: BlockNode) => Promise<void>): Promise<void> => {
+    let opened: BlockNode | null = null;
+    await step('open', async () => {
+      opened = await openNode(graph, options, { readOnly });
+      outcome.opened = true;
+    });
+    if (opened === null) return;
+    const node: BlockNode = opened;
+    await action(node);
+    await step('close', () => graph.release(node));
   };
   await step('info', () => info(host, graph, options));
-  await step('read, map', use(look, true));
+  await use(true, (node) => step('read, map', () => look(node)));
   await step('check', async () => void (await checkImage(graph, options, {}, () => undefined)));
-  if (writes) await step('write', use(write, false));
+  if (writes) await use(false, (node) => write(node, step));
   if (!repairs || !('driver' in options) || options.driver !== 'qcow2') return outcome;
   await step('repair', async () => {
     const { result } = await repairImage(graph, options, 'all', {}, () => undefined);
@@ -109,14 +117,14 @@ async function info(host: SimHost, graph: Graph, options: ImageOptions): Promise
 }
 
 /** Writes, and changes what the image keeps beside the disk. */
-async function write(node: BlockNode): Promise<void> {
+async function write(node: BlockNode, step: Step): Promise<void> {
   const data = Buffer.alloc(10_000, 0x5a);
-  await tolerate(() => node.write(Math.max(0, Math.min(node.length, 70_000) - data.length), data));
-  await tolerate(() => node.writeZeroes(0, Math.min(node.length, 4096)));
-  await tolerate(() => node.discard(0, Math.min(node.length, 1 << 20)));
-  await tolerate(() => node.flush());
-  await tolerate(() => snapshots(node));
-  await tolerate(() => bitmaps(node));
+  await step('write', () => node.write(Math.max(0, Math.min(node.length, 70_000) - data.length), data));
+  await step('write zeroes', () => node.writeZeroes(0, Math.min(node.length, 4096)));
+  await step('discard', () => node.discard(0, Math.min(node.length, 1 << 20)));
+  await step('flush', () => node.flush());
+  await snapshots(node, step);
+  await bitmaps(node, step);
 }
 
 async function sample(node: BlockNode): Promise<void> {
@@ -125,26 +133,26 @@ async function sample(node: BlockNode): Promise<void> {
   if (node.length > buffer.length) await tolerate(() => readNode(node, node.length - buffer.length, buffer));
 }
 
-async function snapshots(node: BlockNode): Promise<void> {
+async function snapshots(node: BlockNode, step: Step): Promise<void> {
   const { snapshots: desk } = node.abilities;
   if (desk === undefined) return;
   const list = desk.list();
-  for (const { id } of list.slice(0, 2)) await tolerate(() => desk.apply(id));
-  if (list.length > 0) await tolerate(() => desk.remove(list[0].id));
-  await tolerate(async () => void (await desk.create({ name: 'mutant' })));
+  for (const { id } of list.slice(0, 2)) await step('apply a snapshot', () => desk.apply(id));
+  if (list.length > 0) await step('delete a snapshot', () => desk.remove(list[0].id));
+  await step('create a snapshot', async () => void (await desk.create({ name: 'mutant' })));
 }
 
 /** They were loaded when the image was opened. */
-async function bitmaps(node: BlockNode): Promise<void> {
+async function bitmaps(node: BlockNode, step: Step): Promise<void> {
   for (const [name, bitmap] of [...node.bitmaps].slice(0, 2)) {
     let at = bitmap.nextDirty(0);
     for (let ranges = 0; at >= 0 && ranges < MAX_ENTRIES; ranges++) {
       const clean = bitmap.nextZero(at);
       at = clean < 0 ? -1 : bitmap.nextDirty(clean);
     }
-    if (bitmap.persistent && bitmap.inconsistent) await tolerate(() => removeStoredBitmap(node, name));
+    if (bitmap.persistent && bitmap.inconsistent) await step('remove a bitmap', () => removeStoredBitmap(node, name));
   }
-  await tolerate(async () => void (await addStoredBitmap(node, 'mutant', { persistent: true })));
+  await step('add a bitmap', async () => void (await addStoredBitmap(node, 'mutant', { persistent: true })));
 }
 
 /** A `BlockError` is a fair answer to a broken image; our own mistake is not. */

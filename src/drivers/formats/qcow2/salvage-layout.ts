@@ -9,7 +9,7 @@ import { formatSize } from '../../../util/size.js';
 import { judgePointer } from './salvage-entries.js';
 import type { SalvagedHeader } from './salvage-header.js';
 import { readWhatCan } from './salvage-read.js';
-import { type FoundTables, findTables } from './salvage-scan.js';
+import { type FoundL1, type FoundTables, findTables } from './salvage-scan.js';
 import { MAX_L1_BYTES, makeGeometry } from './types.js';
 
 /** Snapshots whose L1 tables are known: none of them is that of the disk. */
@@ -170,9 +170,7 @@ function layoutOf(
   snapshots: KnownSnapshots,
 ): Layout {
   const extendedL2 = header.hasExtendedL2;
-  const found = scan.l1.filter(
-    ({ offset }) => !snapshots.some((one) => one.l1Offset === offset) && (hints.l1Offset ?? offset) === offset,
-  );
+  const found = scan.l1.filter((one) => mayBeActive(one, header, hints, snapshots));
   const [first] = found;
   // That of the header, unless another one reaches far more: it may be a snapshot's.
   const own = found.find(({ offset, score }) => offset === header.l1Offset && score * 2 >= first.score);
@@ -198,6 +196,19 @@ function layoutOf(
     header.isFound && hints.l1Offset === undefined && best !== own && snapshots.length < header.snapshots.count;
   const { entries, size } = sizeByShape(best.entries, best.clusterBits, header, hints, log);
   return { clusterBits: best.clusterBits, extendedL2, l1Offset: best.offset, entries, size, mayBeSnapshot, scan };
+}
+
+/** False for what is known to be another table, and for one that contradicts what the header says with one voice of clusters, disk and table. */
+function mayBeActive(found: FoundL1, header: SalvagedHeader, hints: SalvageHints, snapshots: KnownSnapshots): boolean {
+  if (snapshots.some(({ l1Offset }) => l1Offset === found.offset)) return false;
+  if (hints.l1Offset !== undefined) return found.offset === hints.l1Offset;
+  const { clusterBits, size, l1Size, l1Offset, hasExtendedL2, refcountTable } = header;
+  // A refcount table has the shape of one, too: blocks of wide refcounts look like tables of zeroes.
+  if (found.offset === refcountTable.offset && found.offset !== l1Offset) return false;
+  if (clusterBits === null || size === null || l1Size === null) return true;
+  if (hints.clusterSize !== undefined || hints.size !== undefined) return true;
+  if (needs(size, clusterBits, hasExtendedL2) > l1Size) return true;
+  return needs(size, found.clusterBits, hasExtendedL2) <= l1Size;
 }
 
 /** Entries of the L1 table and the size of the disk, where the last entry in use is `used`. */
