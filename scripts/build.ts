@@ -2,6 +2,7 @@
 //
 //   dist/cli.cjs   starts the command line
 //   dist/cli/      the command line: one CommonJS bundle, in which a verb's modules run when they are asked for
+//   dist/man/      manual pages
 //   dist/lib/      the library: ES modules and declarations, as the compiler makes them
 
 import { spawnSync } from 'node:child_process';
@@ -13,6 +14,7 @@ import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'esbuild';
 import { INTERFACE_VERSION } from '../src/host/real/binding.js';
 import { lateModules } from './late-modules.js';
+import { writeManPages } from './man.js';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
@@ -102,5 +104,6 @@ function compileLibrary(): void {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   await bundleCli(join(root, 'dist', 'cli.cjs'));
+  await writeManPages(join(root, 'dist', 'man'));
   if (!process.argv.includes('--cli')) compileLibrary();
 }

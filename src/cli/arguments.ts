@@ -124,6 +124,7 @@ export const OUTPUT: OptionSpec = {
   key: 'output',
   long: 'output',
   argument: 'FORMAT',
+  values: ['human', 'json'],
   help: 'human (default) or json.',
 };
 export const QUIET: OptionSpec = { key: 'quiet', short: 'q', help: 'Print errors only.' };
@@ -140,6 +141,7 @@ export function cacheOption(preset: string): OptionSpec {
     key: 'cache',
     short: 't',
     argument: 'CACHE',
+    values: ['none', 'writeback', 'unsafe'],
     help: `Cache mode of the image that is written: none, writeback or unsafe (not writethrough, directsync yet). Default: ${preset}.`,
   };
 }
@@ -147,6 +149,7 @@ export const SOURCE_CACHE: OptionSpec = {
   key: 'source-cache',
   short: 'T',
   argument: 'CACHE',
+  values: Object.keys(CACHE_MODES),
   help: 'Cache mode of the image that is read: none, writeback, writethrough, directsync or unsafe.',
 };
 export const RATE: OptionSpec = {

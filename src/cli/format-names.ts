@@ -7,6 +7,8 @@ import { registerDrivers } from '../drivers/index.js';
 export interface FormatNames {
   /** Formats of images. */
   readonly all: string;
+  /** The same, one by one. */
+  readonly each: readonly string[];
   /** Formats that images can be created in, `preset` marked as the default. */
   made(preset: string): string;
   /** Formats with compressed clusters. */
@@ -23,6 +25,7 @@ export function formatNames(): FormatNames {
   const made = formats.filter(({ createOptions }) => createOptions !== undefined);
   return {
     all: listed(formats.map(({ name }) => name)),
+    each: formats.map(({ name }) => name),
     made: (preset) => listed(made.map(({ name }) => (name === preset ? `${name} (default)` : name))),
     compressed: listed(formats.filter(({ compresses }) => compresses).map(({ name }) => name)),
     suffixes: made.flatMap(suffixesOf).join(', '),

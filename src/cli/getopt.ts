@@ -15,6 +15,8 @@ export interface OptionSpec {
   long?: string;
   /** Placeholder of its argument in the help; without it the option takes none. */
   argument?: string;
+  /** What the argument may be, where that is a short list: for completion. */
+  values?: readonly string[];
   /**
    * The argument is a list of parameters (`id=ID,path=PATH`) or JSON, of this type; null: of which type, what stands in it says. Absent: it is a word.
    */

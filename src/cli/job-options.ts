@@ -9,18 +9,26 @@ import { PROGRESS, PROGRESS_BAR } from './progress.js';
 const POLICIES = ['report', 'ignore'] as const satisfies readonly BlockdevOnError[];
 const POLICY_HELP = 'report (default): the job fails. ignore: the job tries the range again later.';
 
-export const ON_ERROR: OptionSpec = { key: 'on-error', long: 'on-error', argument: 'POLICY', help: POLICY_HELP };
+export const ON_ERROR: OptionSpec = {
+  key: 'on-error',
+  long: 'on-error',
+  argument: 'POLICY',
+  values: POLICIES,
+  help: POLICY_HELP,
+};
 export const COPY_POLICIES: readonly OptionSpec[] = [
   {
     key: 'on-source-error',
     long: 'on-source-error',
     argument: 'POLICY',
+    values: POLICIES,
     help: `When a read fails. ${POLICY_HELP}`,
   },
   {
     key: 'on-target-error',
     long: 'on-target-error',
     argument: 'POLICY',
+    values: POLICIES,
     help: `When a write fails. ${POLICY_HELP}`,
   },
 ];

@@ -241,6 +241,7 @@ export const PROGRESS: OptionSpec = {
   long: 'progress',
   own: true,
   argument: 'KIND',
+  values: ['bar', 'none', 'json'],
   help:
     'bar (as -p), none, or json: one object per line on standard output. Its "event" is progress; that of the last one is completed, ' +
     'cancelled or failed. The "status" of a job is that of QMP: running, ready, ..., concluded when it has succeeded.',

@@ -1,14 +1,10 @@
 // The program under the name qemu-img: that tool's standard options, its verbs and no others, and its messages.
 
-import type { FormatNames } from './format-names.js';
 import { parseOptions, QEMU_IMG_WORDS, UsageError } from './getopt.js';
-import { formats, print, runVerb, verbCalled } from './main.js';
-import { QEMU_IMG, reportWarning } from './output.js';
-import { REFUSED, VERBS } from './verb-table.js';
-import { packageText } from './version.js';
-
-/** The version of QEMU whose command line is taken: what scripts compare. */
-const FOLLOWED = '7.2.0';
+import { reportWarning } from './output.js';
+import { qemuImgHelp, qemuImgVersion } from './qemu-img-help.js';
+import { formats, print, runVerb } from './run-verb.js';
+import { REFUSED, VERBS, verbCalled } from './verb-table.js';
 
 const STANDARD_OPTIONS = [
   { key: 'help', short: 'h', long: 'help', help: '' },
@@ -56,33 +52,4 @@ function trace(text: string): void {
   for (const name of patterns) {
     if (name !== 'help' && !/[*?]/.test(name)) reportWarning(`warning: trace event '${name}' does not exist`);
   }
-}
-
-function qemuImgVersion(): string {
-  return `${QEMU_IMG} version ${FOLLOWED} (${packageText()})\n`;
-}
-
-/** What `qemu-img --help` says, also where `--help` stands behind a verb. */
-export async function qemuImgHelp({ all }: FormatNames): Promise<string> {
-  const names = Object.keys(VERBS).filter((name) => VERBS[name].ofQemuImg);
-  const lines: string[] = [];
-  for (const name of names.sort()) {
-    const { synopsis } = await verbCalled(name);
-    lines.push(`  ${name} ${synopsis}`);
-  }
-  return `${qemuImgVersion()}usage: ${QEMU_IMG} [standard options] command [command options]
-
-Standard options:
-  -h, --help           show this help
-  -V, --version        show the version
-  -T, --trace=PATTERN  taken, and without effect: there are no trace events
-
-Commands:
-${lines.join('\n')}
-
-"diskwright help COMMAND" explains a command. A command that is called by the
-name ${QEMU_IMG} takes nothing that ${QEMU_IMG} does not have.
-
-Supported formats: ${all.replaceAll(/,| or/g, '')}
-`;
 }

@@ -1,5 +1,7 @@
 // The verbs of the command line. A verb's module is loaded when it is asked for.
 
+import { nearestWord } from '../util/nearest.js';
+import { UsageError } from './getopt.js';
 import type { Verb } from './verb.js';
 
 export interface VerbEntry {
@@ -82,6 +84,10 @@ export const VERBS: Readonly<Record<string, VerbEntry>> = {
     load: () => import('./verbs/daemon.js'),
   },
   jobs: { summary: 'list, watch and steer the jobs of such a process', load: () => import('./verbs/jobs.js') },
+  completion: {
+    summary: 'print the completion of this command line for a shell',
+    load: () => import('./verbs/completion.js'),
+  },
   shims: { summary: "make links by the names of QEMU's programs", load: () => import('./verbs/shims.js') },
 };
 
@@ -97,3 +103,14 @@ export const REPLACED_PROGRAMS: Readonly<Record<string, string>> = {
   'qemu-nbd': 'nbd',
   'qemu-storage-daemon': 'daemon',
 };
+
+/** The word that asks for help as a verb does: `diskwright help info`. */
+export const HELP = 'help';
+
+/** Loads a verb. Throws `UsageError` where there is none of that name. */
+export async function verbCalled(name: string): Promise<Verb> {
+  if (Object.hasOwn(VERBS, name)) return (await VERBS[name].load()).verb;
+  if (REFUSED.includes(name)) throw new UsageError(`command '${name}' is not supported yet`);
+  const nearest = nearestWord(name, [...Object.keys(VERBS), HELP]);
+  throw new UsageError(`Command not found: ${name}`, true, nearest === undefined ? [] : [`Did you mean '${nearest}'?`]);
+}

@@ -23,6 +23,8 @@ export interface Verb {
   failureCode?: number;
   /** The last argument is no option, whatever it begins with: `-2M` is a size. There must be one argument before it. */
   lastIsOperand?: true;
+  /** What its operands are, for completion. Default: files. */
+  operands?: 'folders' | readonly string[];
   /** It opens no image: `--untrusted` would mean nothing. */
   opensNoImage?: true;
   /** Resolves with the exit code. */
@@ -85,8 +87,8 @@ function usage(verb: Verb): string {
   return `${command} ${fill(parts, margin).trimStart()}`;
 }
 
-/** Groups in the order of their first option. */
-function groupsOf(options: readonly OptionSpec[]): [string, OptionSpec[]][] {
+/** Options by the headings that they stand under, in the order of the first of each. */
+export function groupsOf(options: readonly OptionSpec[]): [string, OptionSpec[]][] {
   const groups = new Map<string, OptionSpec[]>();
   for (const option of options) {
     const title = option.group ?? PLAIN_GROUP;

@@ -29,6 +29,7 @@ const NAMES = [
   'nbd',
   'daemon',
   'jobs',
+  'completion',
   'shims',
 ];
 

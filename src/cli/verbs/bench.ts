@@ -47,6 +47,7 @@ export const verb: Verb = {
       key: 'cache',
       short: 't',
       argument: 'CACHE',
+      values: Object.keys(CACHE_MODES),
       help: 'Cache mode of the image: none, writeback (default), writethrough, directsync or unsafe.',
     },
     {
@@ -58,6 +59,7 @@ export const verb: Verb = {
       key: 'aio',
       short: 'i',
       argument: 'AIO',
+      values: Object.keys(ENGINES),
       help: 'The I/O engine: threads, io_uring, or native (the best that the system has; needs -t none). Default: what DISKWRIGHT_ENGINE names, otherwise io_uring where the system has it.',
     },
     FORMAT,

@@ -61,7 +61,14 @@ export const verb: Verb = {
     QUIET,
     FORCE_SHARE,
     HELP,
-    { key: 'repair', short: 'r', long: 'repair', argument: 'KIND', help: 'Repair "leaks" or "all".' },
+    {
+      key: 'repair',
+      short: 'r',
+      long: 'repair',
+      argument: 'KIND',
+      values: ['leaks', 'all'],
+      help: 'Repair "leaks" or "all".',
+    },
     OBJECT,
   ],
   notes: [

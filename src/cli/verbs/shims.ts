@@ -16,6 +16,7 @@ const PROGRAM_FILE = /(^|\/)dist\/cli\.cjs$/;
 export const verb: Verb = {
   name: 'shims',
   opensNoImage: true,
+  operands: 'folders',
   synopsis: '[--force] [-q] DIR',
   description:
     `Makes links to this program in the folder DIR, which is made where it is missing: ${NAMES.join(', ')}. Called by one of these names, ` +

@@ -1,0 +1,95 @@
+// Completion for bash. A word with `=` in it arrives there as three: `--output`, `=`, `js`.
+
+import type { CompletedOption, CompletedVerb } from './words.js';
+
+export function bashCompletion(program: string, verbs: readonly CompletedVerb[]): string {
+  const options = verbs.map(
+    ({ name, options }) => `    ${name}) echo ${quoted(options.flatMap(({ names }) => names))} ;;`,
+  );
+  const operands = verbs.flatMap(({ name, operands }) => {
+    if (operands === 'files') return [];
+    return [`    ${name}) ${operands === 'folders' ? '_PROGRAM_files -d' : `_PROGRAM_words ${quoted(operands)}`} ;;`];
+  });
+  return SCRIPT.replace('OPTIONS', () => options.join('\n'))
+    .replace('ARGUMENTS', () => argumentCases(verbs).join('\n'))
+    .replace('OPERANDS', () => operands.join('\n'))
+    .replace('VERBS', () => verbs.map(({ name }) => name).join(' '))
+    .replaceAll('PROGRAM', program);
+}
+
+/** A case for each option with an argument, `VERB:OPTION`; those with the same answer are one. */
+function argumentCases(verbs: readonly CompletedVerb[]): string[] {
+  const cases = new Map<string, string[]>();
+  for (const { name, options } of verbs) {
+    for (const option of options) {
+      if (option.argument === undefined) continue;
+      const answer = answerOf(option);
+      cases.set(answer, [...(cases.get(answer) ?? []), ...option.names.map((given) => `${name}:${given}`)]);
+    }
+  }
+  return [...cases].map(([answer, patterns]) => `    ${patterns.join('|')}) ${answer} ;;`);
+}
+
+function answerOf({ values }: CompletedOption): string {
+  if (values === 'files') return '_PROGRAM_files -f';
+  return values === 'anything' ? ':' : `_PROGRAM_words ${quoted(values)}`;
+}
+
+function quoted(words: readonly string[]): string {
+  return `'${words.join(' ')}'`;
+}
+
+const SCRIPT = `# Completion of PROGRAM for bash, made by "PROGRAM completion bash".
+
+_PROGRAM_words() {
+  COMPREPLY=($(compgen -W "$1" -- "$cur"))
+}
+
+# Names of files (-f) or folders (-d).
+_PROGRAM_files() {
+  compopt -o filenames 2>/dev/null
+  local IFS=$'\\n'
+  COMPREPLY=($(compgen "$1" -- "$cur"))
+}
+
+_PROGRAM_options() {
+  case $1 in
+OPTIONS
+  esac
+}
+
+# Completes the argument of the option that stands before it. Fails where none does, or it takes none.
+_PROGRAM_argument() {
+  case $1 in
+ARGUMENTS
+    *) return 1 ;;
+  esac
+}
+
+_PROGRAM() {
+  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD - 1]} verb=\${COMP_WORDS[1]}
+  COMPREPLY=()
+  if ((COMP_CWORD == 1)); then
+    _PROGRAM_words 'VERBS --help --version'
+    return
+  fi
+  if [[ $cur == = ]]; then
+    cur=
+  elif [[ $prev == = ]] && ((COMP_CWORD > 2)); then
+    prev=\${COMP_WORDS[COMP_CWORD - 2]}
+  fi
+  if _PROGRAM_argument "$verb:$prev"; then
+    return
+  fi
+  if [[ $cur == -* ]]; then
+    _PROGRAM_words "$(_PROGRAM_options "$verb")"
+    return
+  fi
+  case $verb in
+OPERANDS
+    *) _PROGRAM_files -f ;;
+  esac
+}
+
+complete -F _PROGRAM PROGRAM
+`;

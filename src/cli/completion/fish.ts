@@ -1,0 +1,35 @@
+// Completion for fish: a line for each verb, and for each option of a verb.
+
+import type { CompletedOption, CompletedVerb } from './words.js';
+
+export function fishCompletion(program: string, verbs: readonly CompletedVerb[]): string {
+  const lines = [
+    `# Completion of ${program} for fish, made by "${program} completion fish".`,
+    '',
+    `complete -c ${program} -n __fish_use_subcommand -f -l help -d 'Show the general help'`,
+    `complete -c ${program} -n __fish_use_subcommand -f -l version -d 'Show the version'`,
+  ];
+  for (const { name, summary } of verbs) {
+    lines.push(`complete -c ${program} -n __fish_use_subcommand -f -a ${name} -d ${quoted(summary)}`);
+  }
+  for (const { name, options, operands } of verbs) {
+    const start = `complete -c ${program} -n ${quoted(`test (commandline -opc)[2] = ${name} 2>/dev/null`)}`;
+    for (const option of options) lines.push(`${start} ${optionWords(option)}`);
+    if (operands === 'folders') lines.push(`${start} -f -a '(__fish_complete_directories)'`);
+    else if (operands !== 'files') lines.push(`${start} -f -a ${quoted(operands.join(' '))}`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function optionWords({ names, argument, values, help }: CompletedOption): string {
+  const given = names.map((name) => (name.startsWith('--') ? `-l ${name.slice(2)}` : `-s ${name.slice(1)}`));
+  const what = `-d ${quoted(help)}`;
+  if (argument === undefined) return [...given, what].join(' ');
+  if (values === 'files') return [...given, '-r -F', what].join(' ');
+  return [...given, '-x', ...(values === 'anything' ? [] : [`-a ${quoted(values.join(' '))}`]), what].join(' ');
+}
+
+/** As fish reads it: a quote and a backslash are escaped. */
+function quoted(text: string): string {
+  return `'${text.replaceAll(/['\\]/g, (letter) => `\\${letter}`)}'`;
+}

@@ -1,0 +1,54 @@
+// Runs one verb: options in, help where it is asked for, the failure reported, the exit code out.
+
+import type { FormatNames } from './format-names.js';
+import { OWN_WORDS, ParsedOptions, parseOptions, QEMU_IMG_WORDS, UsageError } from './getopt.js';
+import { program, QEMU_IMG, reportFailure, write } from './output.js';
+import { beginProgress, failProgress } from './progress.js';
+import { commandOf, optionsOf, UNTRUSTED, type Verb, verbHelp } from './verb.js';
+
+/** Runs a verb, and reports its failure. */
+export async function runVerb(verb: Verb, args: readonly string[]): Promise<number> {
+  try {
+    if (asksForHelp(args)) return print(await helpFor(verb));
+    const options = optionsIn(verb, args);
+    if (options.has('help')) return print(await helpFor(verb));
+    if (options.has(UNTRUSTED.key)) (await import('./session.js')).trustNoImage();
+    beginProgress(options);
+    const code = await verb.run(options);
+    if (code !== 0) failProgress();
+    return code;
+  } catch (error) {
+    reportFailure(error, commandOf(verb));
+    failProgress();
+    return error instanceof UsageError ? 1 : (verb.failureCode ?? 1);
+  }
+}
+
+function optionsIn(verb: Verb, args: readonly string[]): ParsedOptions {
+  const words = verb.words ?? (program() === QEMU_IMG ? QEMU_IMG_WORDS : OWN_WORDS);
+  if (!verb.lastIsOperand) return parseOptions(args, optionsOf(verb), words);
+  const last = args.at(-1);
+  if (last === undefined || args.length < 2) throw new UsageError('Not enough arguments', true);
+  const { inOrder, positional } = parseOptions(args.slice(0, -1), optionsOf(verb), words);
+  return new ParsedOptions(inOrder, [...positional, last]);
+}
+
+/** As qemu-img, there is one help for all verbs. */
+async function helpFor(verb: Verb): Promise<string> {
+  if (program() === QEMU_IMG) return (await import('./qemu-img-help.js')).qemuImgHelp(await formats());
+  return verbHelp(verb, await formats());
+}
+
+function asksForHelp(args: readonly string[]): boolean {
+  const end = args.indexOf('--');
+  return args.slice(0, end < 0 ? undefined : end).some((word) => word === '--help' || word === '-h');
+}
+
+export function print(text: string): number {
+  write(text);
+  return 0;
+}
+
+export async function formats(): Promise<FormatNames> {
+  return (await import('./format-names.js')).formatNames();
+}
