@@ -1,12 +1,10 @@
 // How large an image will be: what a format is told of the source to say so, and the walk over the source's block status that counts what it holds.
 
 import type { BlockdevCreateOptions, BlockdevDriver } from '../schema/generated/types.js';
-import { BlockError } from '../util/errors.js';
 import type { DirtyBitmap } from './bitmap.js';
 import { chainStatus, chainStatusSync } from './chain.js';
 import type { Graph } from './graph.js';
 import type { BlockNode } from './node/node.js';
-import { findDriver } from './registry.js';
 
 /** What `measure` of a driver gets. */
 export interface MeasureRequest<D extends BlockdevDriver = BlockdevDriver> {
@@ -22,13 +20,6 @@ export interface MeasuredSource {
   clustersWithData(clusterBytes: number): Promise<number>;
   /** Those that a copy can take over; null where the source can have none. */
   bitmaps: readonly DirtyBitmap[] | null;
-}
-
-/** Throws `unsupported` where the format cannot say how large its images become. */
-export function measuring(format: string): NonNullable<ReturnType<typeof findDriver>['measure']> {
-  const definition = findDriver(format);
-  if (definition.measure !== undefined) return definition.measure;
-  throw new BlockError('unsupported', `Block driver '${format}' does not support size measurement`);
 }
 
 /** Clusters of the disk of `top`, with all that lies below it, that do not read as zeroes by their block status. Work and memory follow from the tables, not from the size. */

@@ -69,6 +69,7 @@ export const VERBS: Readonly<Record<string, VerbEntry>> = {
     ofQemuImg: true,
     load: () => import('./verbs/commit.js'),
   },
+  rebase: { summary: 'give an overlay another backing file', load: () => import('./verbs/rebase.js') },
   stream: { summary: 'copy data from the backing files into an overlay', load: () => import('./verbs/stream.js') },
   compact: { summary: 'give the unused space of an image back', load: () => import('./verbs/compact.js') },
   mirror: { summary: 'copy an image, as a mirror job', load: () => import('./verbs/mirror.js') },

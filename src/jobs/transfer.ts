@@ -109,7 +109,7 @@ async function writeDifferent(
 }
 
 /** 1 for each step in which `a` and `b` are the same. */
-function equalMap(a: Uint8Array, b: Uint8Array, step: number): Uint8Array {
+export function equalMap(a: Uint8Array, b: Uint8Array, step: number): Uint8Array {
   const map = new Uint8Array(Math.ceil(a.length / step));
   for (let i = 0; i < map.length; i++) {
     const [from, to] = [i * step, Math.min((i + 1) * step, a.length)];

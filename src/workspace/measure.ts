@@ -3,9 +3,11 @@
 import type { DirtyBitmap } from '../block/bitmap.js';
 import type { ImageCreateOptions } from '../block/create.js';
 import type { Graph } from '../block/graph.js';
-import { clustersWithData, measuring } from '../block/measure.js';
+import { clustersWithData } from '../block/measure.js';
 import type { BlockNode } from '../block/node/node.js';
+import { findDriver } from '../block/registry.js';
 import type { BlockMeasureInfo } from '../schema/generated/types.js';
+import { BlockError } from '../util/errors.js';
 import { storedBitmaps } from './bitmap-copy.js';
 
 /** An image that is measured. */
@@ -34,7 +36,10 @@ export async function measureImage(
   options: ImageCreateOptions,
   source: Measured | null,
 ): Promise<BlockMeasureInfo> {
-  const measure = measuring(options.driver);
+  const { measure } = findDriver(options.driver);
+  if (measure === undefined) {
+    throw new BlockError('unsupported', `Block driver '${options.driver}' does not support size measurement`);
+  }
   return measure({
     graph,
     options: { ...options, file: '' } as Parameters<typeof measure>[0]['options'],

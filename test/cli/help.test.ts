@@ -21,6 +21,7 @@ const NAMES = [
   'amend',
   'compare',
   'commit',
+  'rebase',
   'stream',
   'compact',
   'mirror',

@@ -8,10 +8,17 @@
 // first, which nobody needs to have, and gets it back in a second switch; where that does not help, the first layout that fits is used. All other extensions stay,
 // unknown ones too, in their order.
 
-import type { BlockError } from '../../../util/errors.js';
+import { BlockError } from '../../../util/errors.js';
 import { encodeName } from '../../../util/name-bytes.js';
 import { roundUp } from '../../../util/numbers.js';
-import { Extension, encodeExtensions, encodeHeader, type HeaderExtension, type Qcow2Header } from './header.js';
+import {
+  Autoclear,
+  Extension,
+  encodeExtensions,
+  encodeHeader,
+  type HeaderExtension,
+  type Qcow2Header,
+} from './header.js';
 import type { Qcow2Image } from './image.js';
 import { MAX_BACKING_NAME_BYTES, SECTOR } from './types.js';
 
@@ -44,6 +51,10 @@ export async function setBackingHeader(image: Qcow2Image, name: string | null, f
 /** Throws `invalid-argument` where `setBackingHeader` would reject because name and format do not fit. */
 export function checkBackingHeader(image: Qcow2Image, name: string, format: string): void {
   const bytes = checkedName(image, name);
+  if ((image.header.autoclearFeatures & Autoclear.dataFileRaw) !== 0n) {
+    const message = 'Backing file and data-file-raw cannot be used at the same time';
+    throw image.error('invalid-argument', message, 'change backing file');
+  }
   const { clusterSize } = image.geometry;
   const { headerLength } = image.header;
   const fits = (extensions: readonly HeaderExtension[]): boolean =>
@@ -119,7 +130,10 @@ function checkedName(image: Qcow2Image, name: string | null): Buffer {
 }
 
 function noRoom(image: Qcow2Image): BlockError {
-  return image.error('invalid-argument', 'The backing file name does not fit into the header', 'change backing file');
+  return BlockError.at(image.file.path, 'invalid-argument', 'The backing file name does not fit into the header', {
+    operation: 'change backing file',
+    errno: 'ENOSPC',
+  });
 }
 
 function withoutNames(extensions: readonly HeaderExtension[]): HeaderExtension[] {

@@ -1,0 +1,217 @@
+// `diskwright rebase`: gives an image another backing file.
+
+import { idOfFile } from '../../block/backing-name.js';
+import { checkCompresses } from '../../block/create.js';
+import { resolveBackingNameOf } from '../../block/filename.js';
+import { referrerOf } from '../../block/foreign-name.js';
+import { fileId } from '../../block/identity.js';
+import type { BlockNode } from '../../block/node/node.js';
+import { knownDriver } from '../../block/registry.js';
+import { orElse } from '../../util/best-effort.js';
+import { BlockError, toBlockError } from '../../util/errors.js';
+import { type BackingName, checkRebase, rebaseImage, renameBacking } from '../../workspace/rebase.js';
+import {
+  cacheMode,
+  cacheOption,
+  FORCE_SHARE,
+  FORMAT,
+  HELP,
+  IMAGE_OPTS,
+  OBJECT,
+  oneImage,
+  QUIET,
+  SOURCE_CACHE,
+  targetCache,
+} from '../arguments.js';
+import { EXIT_INTERRUPTED } from '../ending-signals.js';
+import { type ParsedOptions, UsageError } from '../getopt.js';
+import { reportError } from '../output.js';
+import { openProgress, PROGRESS, PROGRESS_BAR, type ProgressKind, progressKind } from '../progress.js';
+import { ratedState } from '../rate.js';
+import {
+  type ImageArguments,
+  Interrupt,
+  imageArguments,
+  openImage,
+  reasonOf,
+  type Session,
+  withSession,
+} from '../session.js';
+import type { Verb } from '../verb.js';
+
+export const verb: Verb = {
+  name: 'rebase',
+  synopsis: '[-f FMT] [-u] [-c] [-t CACHE] [-T CACHE] [-p] [-q] -b BACKING_FILE [-F BACKING_FMT] FILENAME',
+  description:
+    'Gives an overlay another backing file. What it reads from its old backing file and would not read from the new one is written into it first, so its ' +
+    'content stays. With an empty BACKING_FILE, it stands alone afterwards. A relative BACKING_FILE is resolved from the folder of FILENAME.\n\n' +
+    'With -u only the name in the header changes, without a look at any backing file: for one that was moved or renamed. If it has not the same content, ' +
+    'FILENAME has another content afterwards.',
+  options: [
+    { key: 'backing', short: 'b', argument: 'BACKING_FILE', help: 'The new backing file; "" for none.' },
+    {
+      key: 'backing-format',
+      short: 'F',
+      argument: 'BACKING_FMT',
+      help: 'Format of BACKING_FILE; required unless that is empty.',
+    },
+    { key: 'unsafe', short: 'u', help: 'Change the name alone. Without -b: to none.' },
+    {
+      key: 'compress',
+      short: 'c',
+      long: 'compress',
+      help: ({ compressed }) => `Compress what is written into FILENAME (${compressed}).`,
+    },
+    FORMAT,
+    IMAGE_OPTS,
+    cacheOption('writeback'),
+    { ...SOURCE_CACHE, help: 'Cache mode of the backing files: none, writeback, writethrough, directsync or unsafe.' },
+    { ...FORCE_SHARE, help: 'Read backing files that another process writes to.' },
+    PROGRESS_BAR,
+    PROGRESS,
+    QUIET,
+    HELP,
+    OBJECT,
+  ],
+  notes: [
+    ['Exit codes', '0    done\n1    failed\n130  interrupted'],
+    [
+      'After Ctrl-C or a failure',
+      'FILENAME has its old content and its old backing file. It may have become larger. Run the same command again to continue.',
+    ],
+  ],
+  examples: [
+    ['diskwright rebase -b base.qcow2 -F qcow2 snap3.qcow2', 'leave out the images between them'],
+    ['diskwright rebase -b "" -p disk.qcow2', 'make it independent of all others, with progress'],
+    ['diskwright rebase -u -b /new/base.qcow2 -F qcow2 disk.qcow2', 'the backing file was moved'],
+  ],
+  run,
+};
+
+interface Plan {
+  filename: string;
+  /** Undefined: no backing file. */
+  name: string | undefined;
+  format: string | undefined;
+  compress: boolean;
+  how: ImageArguments;
+  source: ImageArguments;
+  progress: ProgressKind;
+}
+
+async function run(options: ParsedOptions): Promise<number> {
+  const unsafe = options.has('unsafe');
+  const how = imageArguments(options);
+  const filename = oneImage(options);
+  if (!unsafe && !options.has('backing')) {
+    throw new UsageError('Must specify backing file (-b) or use unsafe mode (-u)', true);
+  }
+  const cache = targetCache(options, 'writeback');
+  const sourceCache = cacheMode(options, 'source-cache', 'source cache', 'writeback');
+  const { forceShare } = how;
+  const plan: Plan = {
+    filename,
+    name: options.get('backing') || undefined,
+    format: options.get('backing-format'),
+    compress: options.has('compress'),
+    how: { ...how, forceShare: false, cache, writable: true, backing: unsafe ? false : undefined },
+    source: { forceShare, cache: sourceCache },
+    progress: progressKind(options),
+  };
+  if (unsafe && plan.compress) throw new UsageError('-c has no effect with -u: no data is written');
+  return withSession(options.all('object'), async (session) => {
+    const image = await openImage(session, filename, plan.how);
+    const { format } = plan;
+    if (format !== undefined && knownDriver(format) === null) throw new UsageError(`Invalid format name: '${format}'`);
+    return unsafe ? rename(session, image, plan) : rebase(session, image, plan);
+  });
+}
+
+/** What the header is to say. Rejects where it cannot say it, or where the image would be its own backing file. */
+async function checkedName(image: BlockNode, { name, format }: Plan): Promise<BackingName | null> {
+  if (name === undefined) {
+    checkRebase(image, null);
+    return null;
+  }
+  checkRebase(image, { name, format: format ?? image.driver });
+  if (format === undefined) throw refused(name, 'backing format must be specified');
+  const own = await fileId(image);
+  if (own !== null && (await idOfFile(image.host, fullName(image, name)).catch(orElse('name of a backing file', null))) === own) {
+    throw refused(name, 'An image cannot be its own backing file');
+  }
+  return { name, format };
+}
+
+function refused(name: string, reason: string): UsageError {
+  return new UsageError(`Could not change the backing file to '${name}': ${reason}`);
+}
+
+function fullName(image: BlockNode, name: string): string {
+  return resolveBackingNameOf(image, name);
+}
+
+async function rename(session: Session, image: BlockNode, plan: Plan): Promise<number> {
+  const to = await checkedName(image, plan);
+  const view = openProgress(plan.progress);
+  view.update({ current: 0, total: 1 });
+  await renameBacking(image, to);
+  view.update({ current: 1, total: 1 });
+  session.afterClose.push(() => view.end({ event: 'completed' }));
+  return 0;
+}
+
+async function rebase(session: Session, image: BlockNode, plan: Plan): Promise<number> {
+  const { name, format } = plan;
+  if (plan.compress) checkCompresses(knownDriver(image.driver));
+  const backing = name === undefined ? null : await openNew(session, image, name, { ...plan.source, format });
+  const to = await checkedName(image, plan);
+  const { clock } = session.host;
+  const interrupt = new Interrupt(session);
+  const view = openProgress(plan.progress);
+  const started = clock.now();
+  let side = 'writing to';
+  try {
+    await rebaseImage({
+      image,
+      to,
+      backing,
+      compress: plan.compress,
+      signal: interrupt.signal,
+      onFault: ({ isRead }) => {
+        side = isRead ? 'reading' : 'writing to';
+      },
+      onCopy: () => view.update({ current: 0, total: image.length }),
+      onProgress: (current, total) => view.update(ratedState(clock.now() - started, current, total)),
+    });
+    session.afterClose.push(() => view.end({ event: 'completed' }));
+    return 0;
+  } catch (error) {
+    const failure = toBlockError(error);
+    const interrupted = failure.code === 'cancelled';
+    view.end({ event: interrupted ? 'cancelled' : 'failed', error: failure.message });
+    if (interrupted) {
+      reportError(`Cancelled. '${plan.filename}' has its old content and its old backing file.`);
+      return EXIT_INTERRUPTED;
+    }
+    if (failure.guestOffset === undefined) throw error;
+    reportError(`error while ${side} '${failure.path}' at byte ${failure.guestOffset}: ${reasonOf(failure)}`);
+    return 1;
+  } finally {
+    interrupt.stop();
+  }
+}
+
+/** Opens the new backing file, by the name that the header will have. */
+async function openNew(session: Session, image: BlockNode, name: string, how: ImageArguments): Promise<BlockNode> {
+  try {
+    const referrer = await referrerOf(image, 'backing');
+    return await openImage(session, fullName(image, name), { ...how, purpose: 'copy', referrer });
+  } catch (error) {
+    const failure = toBlockError(error);
+    const reason = failure.cause === undefined ? failure : toBlockError(failure.cause);
+    throw new BlockError(failure.code, `Could not open new backing file '${name}': ${reasonOf(reason)}`, {
+      path: failure.path,
+      cause: error,
+    });
+  }
+}
