@@ -71,7 +71,6 @@ salvage, compact, shims and completion are Diskwright's own; the options of
 stream, mirror and backup are QMP's. Long options cannot be abbreviated. Sizes
 take the suffixes k, M, G, T, P and E (powers of 1024).
 
-Not supported yet: qemu-img's ${REFUSED.slice(0, -1).join(', ')} and ${REFUSED.at(-1)};
-several sources of one convert.
+Not supported yet: qemu-img's ${REFUSED.join(', ')}; several sources of one convert.
 `;
 }

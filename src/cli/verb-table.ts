@@ -69,7 +69,11 @@ export const VERBS: Readonly<Record<string, VerbEntry>> = {
     ofQemuImg: true,
     load: () => import('./verbs/commit.js'),
   },
-  rebase: { summary: 'give an overlay another backing file', load: () => import('./verbs/rebase.js') },
+  rebase: {
+    summary: 'give an overlay another backing file',
+    ofQemuImg: true,
+    load: () => import('./verbs/rebase.js'),
+  },
   stream: { summary: 'copy data from the backing files into an overlay', load: () => import('./verbs/stream.js') },
   compact: { summary: 'give the unused space of an image back', load: () => import('./verbs/compact.js') },
   mirror: { summary: 'copy an image, as a mirror job', load: () => import('./verbs/mirror.js') },
@@ -93,7 +97,7 @@ export const VERBS: Readonly<Record<string, VerbEntry>> = {
 };
 
 /** Verbs of qemu-img that are not supported yet. */
-export const REFUSED = ['dd', 'rebase'];
+export const REFUSED = ['dd'];
 
 /**
  * Programs of QEMU that Diskwright replaces when it is called by their names (by a link), and the verb that takes their command line. qemu-img has

@@ -44,6 +44,14 @@ function chain(folder: string): void {
   write(folder, 'top', ...MORE);
 }
 
+/** An overlay with a bitmap, and another image that could be its backing file. */
+function towardsAnother(folder: string): void {
+  chain(folder);
+  tool(folder, 'qemu-img', 'bitmap', '--add', '-g', '64k', 'top', 'bits');
+  disk(folder, 'other', 'cluster_size=4k');
+  write(folder, 'other', 'write -q -P 1 0 50k', 'write -q -P 5 1M 100k');
+}
+
 function withSnapshot(folder: string): void {
   oneDisk(folder);
   tool(folder, 'qemu-img', 'snapshot', '-c', 'first', 'disk');
@@ -97,6 +105,12 @@ export const OPERATIONS: readonly Operation[] = [
   },
   { name: 'commit', prepare: chain, words: ['commit', '-q', 'top'], images: ['top'] },
   { name: 'stream', prepare: chain, words: ['stream', '-q', 'top'], images: ['disk', 'top'] },
+  {
+    name: 'rebase',
+    prepare: towardsAnother,
+    words: ['rebase', '-q', '-b', 'other', '-F', 'qcow2', 'top'],
+    images: ['top'],
+  },
   {
     name: 'check -r all',
     prepare: withoutRefcounts,

@@ -136,7 +136,10 @@ async function checkedName(image: BlockNode, { name, format }: Plan): Promise<Ba
   checkRebase(image, { name, format: format ?? image.driver });
   if (format === undefined) throw refused(name, 'backing format must be specified');
   const own = await fileId(image);
-  if (own !== null && (await idOfFile(image.host, fullName(image, name)).catch(orElse('name of a backing file', null))) === own) {
+  if (
+    own !== null &&
+    (await idOfFile(image.host, fullName(image, name)).catch(orElse('name of a backing file', null))) === own
+  ) {
     throw refused(name, 'An image cannot be its own backing file');
   }
   return { name, format };
