@@ -158,7 +158,7 @@ function valuesOf(format: string, texts: readonly string[]): CreateValues {
     if (!(error instanceof UsageError)) throw error;
     throw new UsageError(error.lines, error.hint, [
       ...error.after,
-      `diskwright: Invalid options for file format '${format}'`,
+      `${program()}: Invalid options for file format '${format}'`,
     ]);
   }
 }

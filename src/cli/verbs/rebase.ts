@@ -23,7 +23,6 @@ import {
   SOURCE_CACHE,
   targetCache,
 } from '../arguments.js';
-import { EXIT_INTERRUPTED } from '../ending-signals.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError } from '../output.js';
 import { openProgress, PROGRESS, PROGRESS_BAR, type ProgressKind, progressKind } from '../progress.js';
@@ -59,6 +58,7 @@ export const verb: Verb = {
     {
       key: 'compress',
       short: 'c',
+      own: true,
       long: 'compress',
       help: ({ compressed }) => `Compress what is written into FILENAME (${compressed}).`,
     },
@@ -194,7 +194,7 @@ async function rebase(session: Session, image: BlockNode, plan: Plan): Promise<n
     view.end({ event: interrupted ? 'cancelled' : 'failed', error: failure.message });
     if (interrupted) {
       reportError(`Cancelled. '${plan.filename}' has its old content and its old backing file.`);
-      return EXIT_INTERRUPTED;
+      return interrupt.exitCode;
     }
     if (failure.guestOffset === undefined) throw error;
     reportError(`error while ${side} '${failure.path}' at byte ${failure.guestOffset}: ${reasonOf(failure)}`);
