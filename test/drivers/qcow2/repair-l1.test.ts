@@ -2,10 +2,13 @@
 
 import { expect } from 'chai';
 import { Graph } from '../../../src/block/graph.js';
-import { createSimHost, SimPowerLoss } from '../../../src/host/sim/index.js';
+import { createSimHost, type SimHost, type SimHostOptions, SimPowerLoss } from '../../../src/host/sim/index.js';
+import { Violation } from '../../sim/guest.js';
+import { expectFound } from '../../sim/planted.js';
+import { lost } from '../../sim/support.js';
 import { failureOf, readNode } from '../support.js';
 import { again, createAt, type Fixture, findings, makeFixture, openAt, PATH } from './bench.js';
-import { repair } from './repairs.js';
+import { repair, unprotected, withoutFlush } from './repairs.js';
 
 const CLUSTER = 4096;
 const CLUSTERS = 16;
@@ -128,4 +131,53 @@ describe('qcow2: an L1 table that lies over something else', () => {
     expect(Buffer.from(fixture.host.readFile(PATH)).equals(Buffer.from(image)), 'nothing was changed').to.equal(true);
     expect((await contentOf(fixture)).equals(before)).to.equal(true);
   });
+});
+
+/** Where an image of version 2 ends, with clusters of 512 bytes, and so what its refcount structure lacks for the next place. */
+const ENDS: [lacks: string, bytes: number, step: string][] = [
+  ['nothing', 0, 'reserveClusters'],
+  ['a block', 256 * 512, 'hookBlocks'],
+  ['a longer table', 64 * 256 * 512, 'switchTable'],
+];
+
+describe('qcow2: a place that a repair takes in an image of version 2', () => {
+  let image: Uint8Array;
+  before(async () => {
+    const fixture = makeFixture();
+    await createAt(fixture, { size: 64 * 512, version: 'v2', 'cluster-size': 512 });
+    const node = await openAt(fixture);
+    for (let at = 0; at < 16; at++) await node.write(at * 512, Buffer.alloc(512, at + 1));
+    await fixture.graph.closeAll();
+    // The L1 table lies over a cluster of the guest.
+    change(fixture, (bytes, at) => void bytes.writeBigUInt64BE(COPIED | BigInt(at(40)), at(at(40)) + 8 * 15));
+    image = fixture.host.readFile(PATH);
+  });
+
+  /** Power is lost at each request of a repair: nothing may be free by its refcount then that was not before. */
+  async function exposesNothing(bytes: number, seed: number, stride = 1): Promise<void> {
+    const long = new Uint8Array(Math.max(bytes, image.length));
+    long.set(image);
+    const start = (options: SimHostOptions): SimHost => {
+      const host = createSimHost(options);
+      host.writeFile(PATH, long);
+      return host;
+    };
+    const exposed = await unprotected(start({}), true);
+    for (let cut = 1 + (seed % stride); ; cut += stride) {
+      const host = start({ seed: seed * 1000 + cut });
+      host.setFaults({ powerLossAt: host.requests + cut });
+      if (!(await lost(host.run(() => repair(host))))) return;
+      const now = [...(await unprotected(host.crash({ eager: true })))].filter((cluster) => !exposed.has(cluster));
+      if (now.length > 0) throw new Violation('metadata', `seed ${seed}, cut at ${cut}: clusters ${now} are exposed`);
+    }
+  }
+
+  for (const [lacks, bytes, step] of ENDS) {
+    it(`is in use before anything points there: the refcount structure lacks ${lacks}`, async () => {
+      for (let seed = 1; seed <= 3; seed++) await exposesNothing(bytes, seed, bytes > 1 << 20 ? 7 : 1);
+    });
+
+    it(`would not be if ${step} did not flush: that is found`, () =>
+      withoutFlush(step, () => expectFound(['metadata'], (seed) => exposesNothing(bytes, seed))));
+  }
 });

@@ -2,11 +2,15 @@
 // by power loss or by an error at any request, another one does the same.
 
 import { expect } from 'chai';
+import { RepairSpace } from '../../../src/drivers/formats/qcow2/repair-space.js';
 import { createSimHost, type SimHost, type SimHostOptions, SimPowerLoss } from '../../../src/host/sim/index.js';
 import { BlockError } from '../../../src/util/errors.js';
+import { planted } from '../../sim/changes.js';
+import { Violation } from '../../sim/guest.js';
+import { expectFound } from '../../sim/planted.js';
 import { seedsOf, spanOf, timeLimit } from '../../support/sample.js';
 import { PATH } from './bench.js';
-import { damagedImage, guestOf, losses, repair } from './repairs.js';
+import { damagedImage, guestOf, losses, repair, unprotected, withoutFlush } from './repairs.js';
 
 /** More than any repair here makes. */
 const MAX_REQUESTS = 10_000;
@@ -14,6 +18,7 @@ const MAX_REQUESTS = 10_000;
 const STRIDE = 9;
 const CHANGES = ['write', 'truncate', 'flush'] as const;
 const SOME = seedsOf({ fixed: 6, daily: 1, soak: 2000 });
+const EXPOSED = seedsOf({ fixed: 5, daily: 1, soak: 2000 });
 const SEEDS = seedsOf({ fixed: 60, daily: 15, soak: 20_000 });
 
 /** Another machine with the same files. */
@@ -42,6 +47,49 @@ async function failure(run: Promise<unknown>): Promise<BlockError | null> {
   }
 }
 
+/** Power is lost at every n-th request of a repair; `inspect` looks at what is left. Resolves with the number of requests at which it was. */
+async function cutOff(
+  from: SimHost,
+  image: Uint8Array,
+  seed: number,
+  stride: number,
+  inspect: (host: SimHost, cut: number) => Promise<void>,
+): Promise<number> {
+  for (let cut = 1, cuts = 0; ; cut += stride, cuts++) {
+    const host = hostWith(from, image, { seed });
+    host.setFaults({ powerLossAt: host.requests + cut });
+    if (!(await powerLost(host.run(() => repair(host))))) return cuts;
+    await inspect(host.crash({ eager: true }), cut);
+  }
+}
+
+/** Nothing that could be read is lost, at once or by another repair. */
+async function losesNothing(seed: number): Promise<number> {
+  const { fixture, image, what } = await damagedImage(seed);
+  const before = await guestOf(fixture.host);
+  if (before === null) return 0;
+  return cutOff(fixture.host, image, seed, 1 + (seed % STRIDE), async (after, cut) => {
+    const context = `seed ${seed}, cut at ${cut}: ${what}`;
+    expect(losses(before, (await guestOf(after)) ?? []), `${context}: at once`).to.deep.equal([]);
+    expect(await repair(after), context).to.deep.equal([]);
+    expect(losses(before, (await guestOf(after)) ?? []), context).to.deep.equal([]);
+  });
+}
+
+/** No cluster is exposed to a writer that does not repair the image which was not before. Of version 2, as the others have a dirty bit. */
+async function exposesNothing(seed: number): Promise<number> {
+  const { fixture, image, what } = await damagedImage(seed, 'v2');
+  const exposed = await unprotected(fixture.host, true);
+  return cutOff(fixture.host, image, seed, 1 + (seed % 3), async (after, cut) => {
+    const now = [...(await unprotected(after))].filter((cluster) => !exposed.has(cluster));
+    if (now.length === 0) return;
+    throw new Violation(
+      'metadata',
+      `seed ${seed}, cut at ${cut}: ${what}: clusters ${now} are free by their refcounts`,
+    );
+  });
+}
+
 describe('qcow2: repair', function () {
   this.timeout(timeLimit(120_000));
 
@@ -63,25 +111,30 @@ describe('qcow2: repair', function () {
 
   it(`loses nothing where power loss ends it, and another repair does the rest (${spanOf(SOME)})`, async () => {
     let cuts = 0;
-    for (const seed of SOME) {
-      const { fixture, image, what } = await damagedImage(seed);
-      const before = await guestOf(fixture.host);
-      if (before === null) continue;
-      for (let cut = 1; cut < MAX_REQUESTS; cut += 1 + (seed % STRIDE)) {
-        const host = hostWith(fixture.host, image, { seed });
-        host.setFaults({ powerLossAt: host.requests + cut });
-        const lost = await powerLost(host.run(() => repair(host)));
-        if (!lost) break;
-        cuts++;
-        const after = host.crash({ eager: true });
-        const context = `seed ${seed}, cut at ${cut}: ${what}`;
-        expect(losses(before, (await guestOf(after)) ?? []), `${context}: at once`).to.deep.equal([]);
-        expect(await repair(after), context).to.deep.equal([]);
-        expect(losses(before, (await guestOf(after)) ?? []), context).to.deep.equal([]);
-      }
-    }
+    for (const seed of SOME) cuts += await losesNothing(seed);
     expect(cuts).to.be.above(SOME.length);
   });
+
+  it(`exposes nothing to other writers where power loss ends it (${spanOf(EXPOSED)})`, async () => {
+    let cuts = 0;
+    for (const seed of EXPOSED) cuts += await exposesNothing(seed);
+    expect(cuts).to.be.above(EXPOSED.length);
+  });
+
+  it('would expose what it takes to other writers if its refcounts were raised at the end: that is found', () =>
+    planted(
+      RepairSpace.prototype,
+      'take',
+      async function (this: RepairSpace, count = 1) {
+        const cluster = await this.place(count);
+        this.hold({ cluster, count });
+        return cluster;
+      },
+      () => expectFound(['metadata'], exposesNothing, 27),
+    ));
+
+  it('would expose all to other writers if a rebuild did not flush before its switch: that is found', () =>
+    withoutFlush('rebuildRefcounts', () => expectFound(['metadata'], exposesNothing, 11)));
 
   for (const errno of ['EIO', 'ENOSPC'] as const) {
     it(`loses nothing where any request fails with ${errno} (${spanOf(SOME)})`, async () => {

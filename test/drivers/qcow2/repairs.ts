@@ -1,5 +1,7 @@
 // What the tests of the repair share: images of many kinds, what a guest reads of them cluster by cluster, and the promise that a repair keeps.
 
+import { Child } from '../../../src/block/child.js';
+import type { CheckFinding } from '../../../src/block/finding.js';
 import { findingText } from '../../../src/block/finding-text.js';
 import { Graph } from '../../../src/block/graph.js';
 import { openNode } from '../../../src/block/open.js';
@@ -7,6 +9,7 @@ import type { Qcow2Node } from '../../../src/drivers/formats/qcow2/driver.js';
 import { Random, type SimHost } from '../../../src/host/sim/index.js';
 import { BlockError } from '../../../src/util/errors.js';
 import { checkImage, repairImage } from '../../../src/workspace/check.js';
+import { planted } from '../../sim/changes.js';
 import { readNode } from '../support.js';
 import { createAt, type Fixture, makeFixture, openAt, PATH } from './bench.js';
 import { damage, isExtended } from './damage.js';
@@ -27,12 +30,12 @@ export interface Damaged {
   what: string;
 }
 
-/** An image of a kind that the seed chooses, with something of everything, damaged. */
-export async function damagedImage(seed: number): Promise<Damaged> {
+/** An image of a kind that the seed chooses (`only` of this version), with something of everything, damaged. */
+export async function damagedImage(seed: number, only?: 'v2'): Promise<Damaged> {
   const random = new Random(seed, 7);
-  const subclusters = new Random(seed, 10).chance(0.2) ? 32 : 1;
+  const subclusters = only === undefined && new Random(seed, 10).chance(0.2) ? 32 : 1;
   const clusterSize = subclusters > 1 ? 16384 : random.pick([512, 1024, 4096]);
-  const version = subclusters > 1 ? 'v3' : random.pick(['v3', 'v3', 'v2'] as const);
+  const version = only ?? (subclusters > 1 ? 'v3' : random.pick(['v3', 'v3', 'v2'] as const));
   const refcountBits = version === 'v2' ? 16 : random.pick([1, 2, 8, 16, 16, 32, 64]);
   const hasBacking = random.chance(0.4);
   const size = clusterSize * (subclusters > 1 ? random.between(15, 40) : random.between(60, 150));
@@ -165,6 +168,55 @@ export async function faults(host: SimHost): Promise<string[]> {
     await graph.closeAll();
   }
   return lines;
+}
+
+/**
+ * Clusters in use that a writer which does not repair the image would give to something else: by their refcounts they are free, and no dirty bit makes it repair the
+ * image. With `perhaps`, also those whose refcounts cannot be read, and those behind the end of the file that tables point to.
+ */
+export async function unprotected(host: SimHost, perhaps = false): Promise<Set<number>> {
+  const image = Buffer.from(host.readFile(PATH));
+  const isDirty = image.readUInt32BE(4) > 2 && (image.readBigUInt64BE(72) & 1n) !== 0n;
+  const cluster = 2 ** image.readUInt32BE(20);
+  const found = new Set<number>();
+  if (isDirty) return found;
+  for (const { kind, cluster: at, hostOffset, length = cluster } of await findingsOf(host)) {
+    if (kind === 'refcount-too-low' || (perhaps && kind === 'refcount-unreadable')) found.add(at!);
+    if (!perhaps || (kind !== 'beyond-end-of-file' && kind !== 'refcount-block-outside')) continue;
+    const first = Math.floor(Number(hostOffset) / cluster);
+    const end = Math.min(first + 4096, Math.ceil((Number(hostOffset) + length) / cluster));
+    for (let beyond = first; beyond < end; beyond++) found.add(beyond);
+  }
+  return found;
+}
+
+/** Runs with the flushes left out that the function of this name asks for itself. */
+export function withoutFlush(caller: string, action: () => Promise<void>): Promise<void> {
+  const { flush } = Child.prototype;
+  const isCaller = new RegExp(`^.*\\n.*\\n.*${caller}`);
+  return planted(
+    Child.prototype,
+    'flush',
+    function (this: Child) {
+      return isCaller.test(new Error().stack!) ? Promise.resolve() : flush.call(this);
+    },
+    action,
+  );
+}
+
+async function findingsOf(host: SimHost): Promise<CheckFinding[]> {
+  const graph = new Graph(host, { warn: () => undefined });
+  const list: CheckFinding[] = [];
+  try {
+    await checkImage(graph, PATH, { format: 'qcow2' }, (finding) => list.push(finding));
+  } catch (error) {
+    // What cannot be opened is not written, either.
+    if (!(error instanceof BlockError)) throw error;
+    return [];
+  } finally {
+    await graph.closeAll();
+  }
+  return list;
 }
 
 /** What was readable before and is not now, or reads otherwise: numbers of guest clusters. */

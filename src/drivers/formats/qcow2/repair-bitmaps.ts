@@ -29,7 +29,7 @@ export async function mendBitmaps(
     const { bytes } = encodeDirectory(list);
     const offset = ((await space.take(Math.ceil(bytes.length / clusterBytes))) * clusterBytes) as HostOffset;
     await file.write(offset, bytes);
-    await file.flush();
+    await space.settle();
     place = { offset, length: bytes.length };
   }
   const named = await patchBitmaps(file, clusterBytes, place && encodeExtension(list.length, place));

@@ -30,7 +30,7 @@ export async function moveActiveL1(
   const table = new Uint8Array(l1Tables[0].view.buffer, 0, entries * POINTER_BYTES);
   const offset = ((await space.take(Math.ceil(table.length / clusterBytes))) * clusterBytes) as HostOffset;
   await file.write(offset, table);
-  await file.flush();
+  await space.settle();
   await patchL1Table(file, offset, entries);
   layout.l1TableOffset = offset;
   layout.l1Size = entries;

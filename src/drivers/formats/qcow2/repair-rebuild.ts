@@ -107,7 +107,7 @@ async function planStructure(
       });
     }
     if (all.size <= blockClusters && needed <= tableClusters) {
-      await space.take(count);
+      space.hold({ cluster: start, count });
       return { start, tableClusters, blocks: [...all].sort((a, b) => a - b) };
     }
     tableClusters = Math.max(tableClusters, needed);

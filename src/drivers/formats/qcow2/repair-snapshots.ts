@@ -70,7 +70,7 @@ export async function mendSnapshots(
   if (mended.length > 0) {
     offset = ((await space.take(Math.ceil(length / clusterBytes))) * clusterBytes) as HostOffset;
     await file.write(offset, encodeSnapshotTable(mended, file.filename));
-    await file.flush();
+    await space.settle();
   }
   await patchSnapshotTable(file, offset, mended.length);
   layout.snapshotTable = { offset, length };

@@ -3,9 +3,13 @@
 //
 // An entry that points behind the end of the file reads as zeroes. No place may be where such an entry points to: it would show what is written there
 // until it is mended.
+//
+//   take --> what belongs there is written --> settle --> pointers to it are written
 
 import { BlockError } from '../../../util/errors.js';
+import type { Run } from './allocation.js';
 import type { CheckState } from './check-state.js';
+import { reserveClusters } from './repair-reserve.js';
 import type { ClusterIndex } from './types.js';
 
 export class RepairSpace {
@@ -13,6 +17,8 @@ export class RepairSpace {
   readonly #usedEnd: number;
   #next: number;
   #fixed = false;
+  /** Taken since the last `settle`. */
+  #taken: Run[] = [];
 
   /** Everything was counted in `state`; `usedEnd` is the cluster after the last one in use. */
   constructor(state: CheckState, usedEnd: number) {
@@ -32,11 +38,30 @@ export class RepairSpace {
     return this.place(count);
   }
 
-  /** Takes `count` clusters in one piece. Rejects as `place`. */
+  /** Takes `count` clusters in one piece; nothing may point there before `settle`. Rejects as `place`. */
   async take(count = 1): Promise<ClusterIndex> {
-    const start = await this.place(count);
-    this.#next = start + count;
-    return start;
+    const cluster = await this.place(count);
+    this.hold({ cluster, count });
+    const last = this.#taken.at(-1);
+    if (last !== undefined && last.cluster + last.count === cluster) last.count += count;
+    else this.#taken.push({ cluster, count });
+    return cluster;
+  }
+
+  /** Nothing else gets these clusters, which `place` has found. */
+  hold({ cluster, count }: Run): void {
+    this.#next = cluster + count;
+  }
+
+  /**
+   * Makes durable what was written to the places that were taken, so that pointers to them may be written. In an image of version 2 that includes their refcounts; others
+   * have the dirty bit meanwhile. Rejects with `limit`, `no-space`, `io`.
+   */
+  async settle(): Promise<void> {
+    const runs = this.#taken;
+    this.#taken = [];
+    const { file, layout } = this.#state;
+    await (runs.length > 0 && layout.version === 2 ? reserveClusters(this.#state, this, runs) : file.flush());
   }
 
   #find(count: number): ClusterIndex {

@@ -205,7 +205,7 @@ class TableMender {
       placed = true;
     }
     if (placed) {
-      await file.flush();
+      await space.settle();
       this.#moved = true;
     }
     for (const { pointer, table, from, to, relocates } of round) {

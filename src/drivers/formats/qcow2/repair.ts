@@ -11,6 +11,7 @@
 //   3  refcounts that are too low are raised                                    | flush                                         repair-refcounts.ts
 //      or, where the refcount structure is not usable, a new one is written into unused space | flush, and the header's first sector switches to it
 //                                                                               | flush                                         repair-rebuild.ts
+//      (version 2, which has no dirty bit: before step 1, as what is taken from then on is counted before anything points to it, repair-reserve.ts)
 //   4  "copied" flags are corrected, by the number of references                | flush                                         repair-tables.ts
 //   5  refcounts that are too high are lowered                                  | flush
 //   6  the caller checks the image again; where nothing is wrong any more, the bits "dirty" and "corrupt" are cleared
@@ -108,6 +109,8 @@ class Repair {
   async #round(): Promise<boolean> {
     let again = false;
     let survey = await this.#survey();
+    // Without a dirty bit, what is taken below must be counted at once.
+    if (!survey.sound && this.#layout.version === 2) survey = await this.#rebuild(survey);
     if (survey.movesL1) {
       await moveActiveL1(survey.state, survey.space);
       survey = await this.#survey();
@@ -124,15 +127,7 @@ class Repair {
       });
       survey = await this.#survey();
     }
-    if (!survey.sound) {
-      const { clusterBytes } = survey.state;
-      const { refcountOrder } = this.#layout;
-      const place = await rebuildRefcounts(this.#file, survey.space, { clusterBytes, refcountOrder }, (visit) =>
-        this.#countAll(visit, { refcounts: false }),
-      );
-      Object.assign(this.#layout, place);
-      survey = await this.#survey();
-    }
+    if (!survey.sound) survey = await this.#rebuild(survey);
     const { space, shared } = survey;
     await this.#eachWindow(survey, async (state) => {
       await raiseRefcounts(state);
@@ -140,6 +135,15 @@ class Repair {
       if (this.#knowsAll(state)) await lowerRefcounts(state);
     });
     return again;
+  }
+
+  async #rebuild({ state: { clusterBytes }, space }: Survey): Promise<Survey> {
+    const { refcountOrder } = this.#layout;
+    const place = await rebuildRefcounts(this.#file, space, { clusterBytes, refcountOrder }, (visit) =>
+      this.#countAll(visit, { refcounts: false }),
+    );
+    Object.assign(this.#layout, place);
+    return this.#survey();
   }
 
   /** True where the snapshots were changed. */
