@@ -20,6 +20,8 @@ export interface CreateOptions {
   readonly options: readonly CreateOption[];
   /** The order of qemu-img's "Formatting" line, and what it says of options that were not given. */
   readonly summary: readonly (readonly [name: string, preset?: string])[];
+  /** The switch with which no disk is made, but what belongs to one that is there: then a size need not be given. */
+  readonly withoutDisk?: string;
 }
 
 export const SIZE_OPTION: CreateOption = { name: 'size', kind: 'size', help: 'Virtual disk size', member: 'size' };

@@ -21,7 +21,7 @@ import { type DriverDefinition, defaultDriver, findDriver, knownDriver, unknownF
 import { PERM_ALL, Perm, type TruncateOptions } from './types.js';
 
 /** Distributes over the drivers, so that each keeps its own members. */
-type WithoutFile<T> = T extends { file: BlockdevRef } ? Omit<T, 'file'> : never;
+type WithoutFile<T> = T extends unknown ? ('file' extends keyof T ? Omit<T, 'file'> : never) : never;
 
 /** What a format needs to be told, apart from the file. */
 export type ImageCreateOptions = WithoutFile<BlockdevCreateOptions>;
@@ -40,23 +40,25 @@ export async function createNode(graph: Graph, options: BlockdevCreateOptions): 
   if (definition.create === undefined) {
     throw new BlockError('unsupported', `Driver '${definition.name}' does not support creating images`);
   }
-  if (!('file' in options)) {
-    await definition.create({ graph, options, file: null, dataFile: null });
-    return;
-  }
-  const content = dataFileOf(options);
-  await withNewNode(graph, options.file, async (file) => {
-    if (content === undefined) return definition.create!({ graph, options, file, dataFile: null });
-    await withNewNode(graph, content, async (dataFile) => {
-      const [own, its] = await Promise.all([fileId(file.node), fileId(dataFile.node)]);
-      if (own !== null && own === its) throw dataInImage(file.filename);
-      await definition.create!({ graph, options, file, dataFile });
-    });
-  });
+  const file = 'file' in options ? options.file : undefined;
+  await withNewNode(graph, file, (image) =>
+    withNewNode(graph, partOf(options)?.ref, async (part) => {
+      const [own, its] = await Promise.all(
+        [image, part].map(async (link) => (link === null ? null : fileId(link.node))),
+      );
+      if (own !== null && own === its) throw partInImage(options, image!.filename);
+      await definition.create!({ graph, options, file: image, part });
+    }),
+  );
 }
 
-/** Runs `action` with a link for writing to the node that `ref` names or opens. */
-async function withNewNode<T>(graph: Graph, ref: BlockdevRef, action: (link: Child) => Promise<T>): Promise<T> {
+/** Runs `action` with a link for writing to the node that `ref` names or opens; with null where there is none. */
+async function withNewNode<T>(
+  graph: Graph,
+  ref: BlockdevRef | undefined,
+  action: (link: Child | null) => Promise<T>,
+): Promise<T> {
+  if (ref === undefined) return action(null);
   const node = typeof ref === 'string' ? graph.find(ref) : await openNode(graph, ref);
   try {
     if (typeof ref !== 'string') await refuseUsedNode(graph, node);
@@ -66,13 +68,20 @@ async function withNewNode<T>(graph: Graph, ref: BlockdevRef, action: (link: Chi
   }
 }
 
-/** What is to take the content of an image that keeps it apart. */
-function dataFileOf(options: object): BlockdevRef | undefined {
-  return (options as { 'data-file'?: BlockdevRef })['data-file'];
+/** Members of the options that name another node that an image is made of, beside `file`, and what messages call it. */
+const PARTS: Readonly<Record<string, string>> = { 'data-file': 'data file', header: 'header' };
+
+/** The other node of an image that is to be made; null where it lies in one. */
+function partOf(options: object): { what: string; ref: BlockdevRef } | null {
+  for (const [name, what] of Object.entries(PARTS)) {
+    const ref = (options as Record<string, BlockdevRef | undefined>)[name];
+    if (ref !== undefined) return { what, ref };
+  }
+  return null;
 }
 
-function dataInImage(filename: string): BlockError {
-  return new BlockError('invalid-argument', 'The data file of an image cannot be the image itself', {
+function partInImage(options: object, filename: string): BlockError {
+  return new BlockError('invalid-argument', `The ${partOf(options)!.what} of an image cannot be the image itself`, {
     path: filename,
     operation: 'create',
   });
@@ -181,11 +190,11 @@ export async function createImage(graph: Graph, filename: string, wanted: ImageC
     ({ kind }) => kind,
     (error: unknown) => (toBlockError(error).code === 'not-found' ? null : 'unknown'),
   );
-  const content = dataFileOf(options);
-  const dataPath = typeof content === 'object' && 'filename' in content ? content.filename : null;
-  if (dataPath !== null) {
-    await refuseDataIn(graph.host, dataPath, path, backing && resolveBackingName(path, backing));
-    await checkReplaceable(graph, dataPath);
+  const part = partOf(options)?.ref;
+  const partPath = typeof part === 'object' && 'filename' in part ? part.filename : null;
+  if (partPath !== null) {
+    await refusePartIn(graph.host, options, partPath, path, backing && resolveBackingName(path, backing));
+    await checkReplaceable(graph, partPath);
   }
   const { name: driver, create: makeFile } = defaultDriver(found === 'block' ? 'device' : 'path');
   if (makeFile !== undefined) {
@@ -193,9 +202,9 @@ export async function createImage(graph: Graph, filename: string, wanted: ImageC
   }
   let newFile: NewFile | null = found === null ? { path, id: (await graph.host.stat(path)).id } : null;
   try {
-    if (dataPath !== null) {
-      const made = await makeDataFile(graph, dataPath);
-      if (made !== null) newFile = newFile === null ? made : { ...newFile, dataFile: made };
+    if (partPath !== null) {
+      const made = await makePartFile(graph, partPath);
+      if (made !== null) newFile = newFile === null ? made : { ...newFile, part: made };
     }
     const file = { ...target, driver, discard: 'unmap' };
     const whole = validate('BlockdevCreateOptions', { ...options, file });
@@ -211,8 +220,8 @@ function openWithOf(options: BlockdevCreateOptions): Readonly<Record<string, unk
   return findDriver(options.driver).openWith?.(options) ?? {};
 }
 
-/** Makes the file for the content of an image; an existing one is replaced, but for a device. Resolves to the file where there was none before. */
-async function makeDataFile(graph: Graph, path: string): Promise<NewFile | null> {
+/** Makes the file for the other part of an image; an existing one is replaced, but for a device. Resolves to the file where there was none before. */
+async function makePartFile(graph: Graph, path: string): Promise<NewFile | null> {
   const before = await statOrNull(graph.host, path);
   const { name: driver, create } = defaultDriver(before?.kind === 'block' ? 'device' : 'path');
   if (create === undefined) return null;
@@ -220,14 +229,20 @@ async function makeDataFile(graph: Graph, path: string): Promise<NewFile | null>
   return before === null ? { path, id: (await graph.host.stat(path)).id } : null;
 }
 
-/** Refuses a data file that is the image, or its backing file. */
-async function refuseDataIn(host: Host, dataPath: string, path: string, backing: string | undefined): Promise<void> {
-  if (host.absolute(dataPath) === host.absolute(path)) throw dataInImage(path);
-  const [own, its] = await Promise.all([statOrNull(host, path), statOrNull(host, dataPath)]);
+/** Refuses a part that is the image, or its backing file. */
+async function refusePartIn(
+  host: Host,
+  options: object,
+  partPath: string,
+  path: string,
+  backing: string | undefined,
+): Promise<void> {
+  if (host.absolute(partPath) === host.absolute(path)) throw partInImage(options, path);
+  const [own, its] = await Promise.all([statOrNull(host, path), statOrNull(host, partPath)]);
   if (its === null) return;
-  if (own?.id === its.id) throw dataInImage(path);
+  if (own?.id === its.id) throw partInImage(options, path);
   if (backing === undefined || (await idOfFile(host, backing)) !== its.id) return;
-  throw new BlockError('invalid-argument', 'The data file of an image cannot be its backing file', {
+  throw new BlockError('invalid-argument', `The ${partOf(options)!.what} of an image cannot be its backing file`, {
     path,
     operation: 'create',
   });

@@ -9,8 +9,8 @@ export interface NewFile {
   path: string;
   /** Device and inode, as `FileInfo.id`. */
   id: string;
-  /** The file with the content of the image, where that was made, too. */
-  dataFile?: NewFile;
+  /** The file with the other part of the image (its content, or its header), where that was made, too. */
+  part?: NewFile;
 }
 
 /**
@@ -25,8 +25,8 @@ export async function undoCreation(host: Host, file: NewFile | null, error: unkn
 }
 
 /** The same where no other process can have used the file. */
-export async function removeNewFile(host: Host, { path, id, dataFile }: NewFile): Promise<void> {
-  if (dataFile !== undefined) await removeNewFile(host, dataFile);
+export async function removeNewFile(host: Host, { path, id, part }: NewFile): Promise<void> {
+  if (part !== undefined) await removeNewFile(host, part);
   try {
     if ((await host.stat(path)).id === id) await host.unlink(path);
   } catch (error) {

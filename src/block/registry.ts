@@ -81,10 +81,10 @@ export interface HeaderReference {
 export interface CreateRequest<D extends BlockdevDriver = BlockdevDriver> {
   graph: Graph;
   options: Extract<BlockdevCreateOptions, { driver: D }>;
-  /** The link to the node that the image goes to, for writing and resizing; null for protocols. */
+  /** The link to the node that the image goes to, for writing and resizing; null for protocols, and where the options leave it out. */
   file: Child | null;
-  /** The same to the node that takes the content of an image that keeps it apart (`data-file`); null where the options name none. */
-  dataFile: Child | null;
+  /** The same to the node of the other part of an image that has two: its content (`data-file`), or its `header`; null where the options name none. */
+  part: Child | null;
 }
 
 /** How file names stand for a node of a protocol. */

@@ -6,6 +6,8 @@
 //   image     data, metadata, primary     no      yes     storage    read; write and resize where the image is writable
 //   data      data                        no      yes     storage    the same: a file that holds guest data alone
 //   metadata  metadata, primary           no      yes     storage    the same: the file of a format whose guest data lies elsewhere
+//   content   data, primary               no      yes     storage    the same: what a format changes byte by byte, and whose header lies elsewhere
+//   header    metadata                    no      no      header     read; write only while the header is changed
 //   filtered  filtered, primary           no      yes     storage    what the users of the filter need of that
 //   cow       cow                         no      no      backing    read, where a user of the image does; others may write to it where all those users let others write to that
 //   root      -                           no      -       of a device or an export: it goes on with the new node
@@ -19,7 +21,7 @@ import type { BlockdevDetectZeroesOptions, BlockdevDiscardOptions } from '../sch
 import { PERM_ALL, Perm } from './types.js';
 
 /** The links of nodes to nodes. */
-export type NodeRole = 'image' | 'data' | 'metadata' | 'filtered' | 'cow';
+export type NodeRole = 'image' | 'data' | 'metadata' | 'content' | 'header' | 'filtered' | 'cow';
 
 /** The links of everybody else. */
 export type UserRole = 'root' | 'source' | 'target' | 'job' | 'copy' | 'monitor';
@@ -89,6 +91,12 @@ const storagePermissions = ({ readOnly, forceShare }: NodeUse): Permissions => (
   shared: forceShare ? PERM_ALL : PERM_ALL & ~WRITE,
 });
 
+/** It may lie on a medium that cannot be written to. */
+const header = (above: InheritedOptions): InheritedOptions => ({ ...storage(above), autoReadOnly: true });
+
+/** Nobody else may write to it, but several images may be opened by one header. */
+const headerPermissions = ({ forceShare }: NodeUse): Permissions => storagePermissions({ readOnly: true, forceShare });
+
 /** It is read-only until a job needs to write it. The zeroes of a commit may then be holes there. */
 const backing = (above: InheritedOptions): InheritedOptions => ({
   ...storage(above),
@@ -102,6 +110,8 @@ export const ROLES: Readonly<Record<NodeRole, NodeChildRole> & Record<UserRole, 
   image: { ...STORAGE, data: true, metadata: true, primary: true },
   data: { ...STORAGE, data: true },
   metadata: { ...STORAGE, metadata: true, primary: true },
+  content: { ...STORAGE, data: true, primary: true },
+  header: { metadata: true, stays: false, follows: false, inherit: header, permissions: headerPermissions },
   filtered: { ...STORAGE, filtered: true, primary: true, permissions: () => NOTHING },
   cow: {
     cow: true,

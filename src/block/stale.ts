@@ -1,10 +1,8 @@
 // An image that another program changes while it is opened: the header is read before the node can take its lock, as the header says what is to be locked.
-// So a driver looks again once it has the lock, and where the image is another one by then, it is opened anew.
+// So it is looked at again once there is a lock, and where it is another one by then, it is opened anew: a file looks at its size, whatever lies in it; a format
+// that has a header, at that.
 
 import { BlockError } from '../util/errors.js';
-import { roundUp, SECTOR_BYTES } from '../util/numbers.js';
-import { storageOf } from './chain.js';
-import type { BlockNode } from './node/node.js';
 
 const REASON = 'The image was changed by another program while it was being opened';
 /** How often an image is opened that is always changed meanwhile. */
@@ -24,11 +22,4 @@ export async function openUnchanged<T>(open: () => Promise<T>): Promise<T> {
 
 export function changedMeanwhile(filename: string): BlockError {
   return BlockError.at(filename, 'locked', REASON, { operation: 'open' });
-}
-
-/** Whether the host's file that `node` lies in has the size that it was taken to have. Where there is none, nobody else changes it. Rejects with `io`. */
-export async function hasItsSize(node: BlockNode): Promise<boolean> {
-  const storage = storageOf(node);
-  const host = storage.hostFile();
-  return host === null || roundUp(await host.size(), SECTOR_BYTES) === storage.length;
 }

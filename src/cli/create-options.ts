@@ -20,6 +20,12 @@ export const QEMU_IMG_FORMAT = 'raw';
 /** Options of qemu-img that are not supported yet. */
 const REFUSED = ['extent_size_hint', 'nocow'];
 
+/** The values of a switch. */
+const SWITCH: Readonly<Record<string, boolean>> = {
+  ...{ on: true, yes: true, true: true, y: true },
+  ...{ off: false, no: false, false: false, n: false },
+};
+
 /** The values of `-o` (and of `-b`, `-F` and the size), by qemu-img's names. Sizes are in bytes. */
 export type CreateValues = Map<string, string>;
 
@@ -136,12 +142,23 @@ export function parseCreateOptions(format: string, texts: readonly string[]): Cr
   return values;
 }
 
+/** Whether an image that is made so has a disk, and with it a size. */
+export function makesDisk(format: string, values: CreateValues): boolean {
+  const { withoutDisk } = createOptionsOf(format);
+  return withoutDisk === undefined || !isOn(values.get(withoutDisk));
+}
+
+/** Whether a switch is on that was given as this text; one that was left out is off. */
+export function isOn(text: string | undefined): boolean {
+  return SWITCH[text ?? 'off'];
+}
+
 function checkedValue({ name, kind, member }: CreateOption, value: string): string {
   if (kind === 'size') return String(sizeOf(name, value));
   if (kind === 'num') return String(numberOf(name, value));
   if (kind !== 'bool (on/off)') return value;
-  if (value !== 'on' && value !== 'off') throw new UsageError(`Parameter '${name}' expects 'on' or 'off'`);
-  if (member === null && value === 'on') throw new UsageError(`option '${name}=on' is not supported yet`);
+  if (!Object.hasOwn(SWITCH, value)) throw new UsageError(`Parameter '${name}' expects 'on' or 'off'`);
+  if (member === null && SWITCH[value]) throw new UsageError(`option '${name}=on' is not supported yet`);
   return value;
 }
 
@@ -212,7 +229,7 @@ function put(options: Record<string, unknown>, member: string, value: unknown): 
 function memberValue({ kind, isInt, isFile, values: named }: CreateOption, value: string): unknown {
   if (isInt) return Number(BigInt.asIntN(32, BigInt(value)));
   if (kind === 'size' || kind === 'num') return exact(value);
-  if (kind === 'bool (on/off)') return named === undefined ? value === 'on' : named[value];
+  if (kind === 'bool (on/off)') return named === undefined ? SWITCH[value] : named[SWITCH[value] ? 'on' : 'off'];
   return isFile ? parseProtocolName(value) : (named?.[value] ?? value);
 }
 

@@ -197,6 +197,8 @@ export interface HostFile {
 
   /** Current size in bytes (fstat, or the device's size). */
   size(): Promise<number>;
+  /** The same, synchronously; throws the errors that `size` rejects with. */
+  sizeSync(): number;
   info(): Promise<FileInfo>;
   /** Real path and kind of file system of the file that is open, even if another file has its name by now. */
   origin(): Promise<FileOrigin>;

@@ -8,6 +8,7 @@ import { type HoldKind, hold } from '../block/hold.js';
 import { type NewFile, undoCreation } from '../block/new-file.js';
 import type { BlockNode } from '../block/node/node.js';
 import { type InnerOpenOptions, type OpenOptions, openNode } from '../block/open.js';
+import { openUnchanged } from '../block/stale.js';
 import type { LooseOptions } from '../schema/loose-options.js';
 import type { ImageOptions } from '../schema/options.js';
 import { bestEffort } from '../util/best-effort.js';
@@ -35,6 +36,15 @@ export async function openToRead(
   image: ImageSource,
   options: OpenOptions & InnerOpenOptions = {},
   purpose: HoldKind = 'look',
+): Promise<BlockNode> {
+  return openUnchanged(() => openToReadOnce(graph, image, options, purpose));
+}
+
+async function openToReadOnce(
+  graph: Graph,
+  image: ImageSource,
+  options: OpenOptions & InnerOpenOptions,
+  purpose: HoldKind,
 ): Promise<BlockNode> {
   const node = await openNode(graph, image, { ...options, readOnly: true });
   try {

@@ -30,6 +30,7 @@ import {
   creatableDriver,
   creatableFormat,
   imageCreateOptions,
+  isOn,
   optionHelp,
   parseCreateOptions,
   QEMU_IMG_FORMAT,
@@ -247,7 +248,7 @@ function planOf(options: ParsedOptions, format: string): Plan {
   const [source, target] = options.positional;
   const made = creatableDriver(format);
   const values = create && made !== null ? parseCreateOptions(format, options.all('options')) : new Map();
-  if (compress && (values.has('encrypt.format') || values.get('encryption') === 'on')) {
+  if (compress && (values.has('encrypt.format') || isOn(values.get('encryption')))) {
     throw new UsageError('Compression and encryption not supported at the same time');
   }
   const backing = options.get('backing');

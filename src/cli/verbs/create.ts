@@ -11,9 +11,11 @@ import {
   creatableFormat,
   formattingLine,
   imageCreateOptions,
+  makesDisk,
   optionHelp,
   parseCreateOptions,
   QEMU_IMG_FORMAT,
+  withSize,
 } from '../create-options.js';
 import { creationFailure } from '../creation-failure.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
@@ -85,10 +87,12 @@ async function run(options: ParsedOptions): Promise<number> {
         if (found === null) return 1;
         if (!values.has('size')) values.set('size', String(found));
       }
-      if (!values.has('size')) throw new UsageError(`${filename}: Image creation needs a size parameter`);
+      if (!values.has('size') && makesDisk(format, values)) {
+        throw new UsageError(`${filename}: Image creation needs a size parameter`);
+      }
       if (!options.has('quiet')) write(formattingLine(filename, format, values));
       try {
-        await createImage(session.graph, filename, imageCreateOptions(format, values));
+        await createImage(session.graph, filename, imageCreateOptions(format, withSize(values, 0)));
       } catch (error) {
         reportError(`${filename}: ${creationFailure(filename, format, error)}`);
         return 1;

@@ -161,6 +161,10 @@ export class RealFile implements HostFile {
   }
 
   async size(): Promise<number> {
+    return this.sizeSync();
+  }
+
+  sizeSync(): number {
     if (!this.#open) throw closedError('size', this.path);
     return this.#sizeNow();
   }

@@ -48,6 +48,10 @@ export class SimFile implements HostFile {
     return this.submit({ operation: 'stat', path: this.path, finish: () => this.inode.current.size });
   }
 
+  sizeSync(): number {
+    return this.inode.current.size;
+  }
+
   info(): Promise<FileInfo> {
     return this.submit({
       operation: 'stat',

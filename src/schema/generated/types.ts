@@ -410,7 +410,9 @@ export interface QCryptoBlockInfoLUKS {
   'ivgen-hash-alg'?: QCryptoHashAlgorithm;
   /** the digest of the key derivation */
   'hash-alg': QCryptoHashAlgorithm;
-  /** where the disk begins, in bytes */
+  /** the header lies in another node than the disk; left out where it does not */
+  'detached-header'?: boolean;
+  /** where the disk begins in its node, in bytes */
   'payload-offset': number;
   /** iterations of the key derivation for the digest of the disk's key */
   'master-key-iters': number;
@@ -634,6 +636,8 @@ export interface BlockdevOptionsGenericCOWFormat extends BlockdevOptionsGenericF
 export interface BlockdevOptionsLUKS extends BlockdevOptionsGenericFormat {
   /** id of the secret object with the password; may be left out where only metadata is looked at */
   'key-secret'?: string;
+  /** the node that holds the LUKS header and the key material, where these are detached: `file` holds the disk alone then */
+  header?: BlockdevRef;
 }
 
 /** How a qcow2 image is encrypted. */
@@ -1058,13 +1062,17 @@ export interface BlockdevCreateOptionsFile {
   'extent-size-hint'?: number;
 }
 
-/** Creates an encrypted disk in a node. */
+/** Creates an encrypted disk in a node, or in two: what is written of it depends on which are given. `file` header, key material and disk `file` and `header` the disk is in `file`, the rest in `header` `header` the same without a disk: one that is there already gets a header `file`, and `detached-header` is on as the line above, in `file` */
 export interface BlockdevCreateOptionsLUKS extends QCryptoBlockCreateOptionsLUKS {
   /** the node */
-  file: BlockdevRef;
-  /** bytes of the disk */
+  file?: BlockdevRef;
+  /** the node that gets the header and the key material */
+  header?: BlockdevRef;
+  /** `file` gets the header and the key material, and no disk (default: off) */
+  'detached-header'?: boolean;
+  /** bytes of the disk; where none is made, it says nothing with `header`, and is 0 with `detached-header` */
   size: number;
-  /** off, falloc or full (default: off) */
+  /** off, falloc or full (default: off); of the disk */
   preallocation?: PreallocMode;
 }
 

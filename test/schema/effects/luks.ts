@@ -46,6 +46,16 @@ async function said(own: object): Promise<Record<string, unknown>> {
   return again.abilities.details!().specific!.data as unknown as Record<string, unknown>;
 }
 
+const HEADER = { driver: 'file', filename: '/header' };
+
+/** A disk whose header is detached; `parts`: which nodes it is made of. */
+async function madeDetached(parts: object): Promise<Bench> {
+  const bench = await withSecrets(makeBench());
+  for (const filename of [PATH, HEADER.filename]) await created(bench, { driver: 'file', filename, size: 0 });
+  await created(bench, { driver: 'luks', size: 64 * KIB, 'key-secret': 'a', ...FAST, ...parts });
+  return bench;
+}
+
 const says = (own: object, name: string, value: unknown) => async () => expect((await said(own))[name]).to.equal(value);
 
 /** A qcow2 image that was made with the options, which reads what is written to it. Gives what it says of its encryption. */
@@ -123,6 +133,15 @@ export const luksEffects: Effects = {
     'is the file',
     async () => expect((await opened(await madeLuks(), luks())).length).to.equal(64 * KIB),
   ],
+  'BlockdevOptionsLUKS.header': [
+    'has the header and the key material, and the disk is all of the file',
+    async () => {
+      const bench = await madeDetached({ file: file(), header: HEADER });
+      await refusedOpen(bench, luks(), /Volume is not in LUKS format/);
+      expect((await opened(bench, luks({ header: HEADER }))).length).to.equal(64 * KIB);
+      expect(bench.host.readFile(PATH).length).to.equal(64 * KIB);
+    },
+  ],
   'BlockdevOptionsLUKS.key-secret': [
     'opens the image, or does not',
     async () => {
@@ -133,6 +152,24 @@ export const luksEffects: Effects = {
     },
   ],
   'BlockdevCreateOptionsLUKS.file': ['is the file', async () => void (await madeLuks())],
+  'BlockdevCreateOptionsLUKS.header': [
+    'gets the header, also where no disk is made',
+    async () => {
+      const bench = await madeDetached({ header: HEADER, size: 0 });
+      expect(bench.host.readFile(PATH).length).to.equal(0);
+      expect((await opened(bench, luks({ header: HEADER }))).length).to.equal(0);
+    },
+  ],
+  'BlockdevCreateOptionsLUKS.detached-header': [
+    'makes the file a header without a disk',
+    async () => {
+      const bench = await madeDetached({ file: HEADER, size: 0, 'detached-header': true });
+      expect((await opened(bench, luks({ header: HEADER }))).length).to.equal(0);
+      await bench.graph.closeAll();
+      const sized = { driver: 'luks', file: HEADER, size: 512, 'key-secret': 'a', 'detached-header': true };
+      await refusedCreate(bench, sized, /no disk is made that could have a size/);
+    },
+  ],
   'BlockdevCreateOptionsLUKS.size': [
     'is the size of the disk, rounded up to whole sectors',
     async () => expect((await opened(await madeLuks({ size: 1000 }), luks())).length).to.equal(1024),

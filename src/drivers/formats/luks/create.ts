@@ -1,5 +1,9 @@
-// Creates a LUKS image. The header is made before the file is touched, which takes seconds, and written last: an interrupted creation leaves a file that is no
+// Creates a LUKS image. The header is made before any file is touched, which takes seconds, and written last: an interrupted creation leaves a file that is no
 // LUKS image.
+//
+//   file                    | header | key material | disk |
+//   file, header            | disk |       | header | key material |
+//   header alone            (as it is)     | header | key material |          also: file, with detached-header
 
 import { fileOf } from '../../../block/chain.js';
 import { makeRoom } from '../../../block/create.js';
@@ -33,7 +37,12 @@ export function encryptionOptions(prefix: string): CreateOptions['options'] {
 
 export const LUKS_CREATE_OPTIONS: CreateOptions = {
   options: [
-    ...encryptionOptions(''),
+    ...encryptionOptions('').toSpliced(2, 0, {
+      name: 'detached-header',
+      kind: 'bool (on/off)',
+      help: 'Create a detached LUKS header',
+      member: 'detached-header',
+    }),
     {
       name: 'preallocation',
       kind: 'str',
@@ -52,18 +61,29 @@ export const LUKS_CREATE_OPTIONS: CreateOptions = {
     ['hash-alg'],
     ['iter-time'],
     ['preallocation'],
+    ['detached-header'],
   ],
+  withoutDisk: 'detached-header',
 };
 
 type LuksOptions = CreateRequest<'luks'>['options'];
 
-/** Checks the options of a new image; with `graph`, also that its secret is there. Throws `invalid-argument`, `not-found`, `unsupported`, `limit`. */
+/**
+ * Checks the options of a new image, but which nodes they name; with `graph`, also that its secret is there. Throws `invalid-argument`, `not-found`, `unsupported`,
+ * `limit`.
+ */
 export function checkLuksCreate(options: LuksOptions, path: string, graph?: Graph): void {
+  const refuse = (message: string): never => {
+    throw BlockError.at(path, 'invalid-argument', message, { operation: 'create' });
+  };
+  const { header, size, preallocation = 'off' } = options;
   const room = roomFor(options, path);
-  checkImageSize(roundUp(options.size, SECTOR_BYTES) + room, path, 'create');
-  if (options.preallocation === 'metadata') {
-    throw BlockError.at(path, 'invalid-argument', 'Unsupported preallocation mode: metadata', { operation: 'create' });
-  }
+  const isAlone = options['detached-header'] === true;
+  if (isAlone && header !== undefined) refuse("'detached-header' and 'header' can't be used at the same time");
+  if (isAlone && size !== 0) refuse("With 'detached-header', no disk is made that could have a size");
+  checkImageSize(roundUp(size, SECTOR_BYTES) + (header === undefined ? room : 0), path, 'create');
+  if (preallocation === 'metadata') refuse('Unsupported preallocation mode: metadata');
+  if (isAlone && preallocation !== 'off') refuse("With 'detached-header', no disk is made that could be preallocated");
   if (graph !== undefined) passwordOf(graph, options['key-secret'], 'key-secret', path);
 }
 
@@ -73,18 +93,29 @@ export function passwordOf(graph: Graph, id: string | undefined, member: string,
   throw BlockError.at(path, 'invalid-argument', `Parameter '${member}' is required for cipher`);
 }
 
-/** Makes a LUKS image in `file`. Rejects as `checkLuksCreate`, with `no-space`, `io`. */
-export async function createLuks({ graph, options, file }: CreateRequest<'luks'>): Promise<void> {
-  if (file === null) throw missingChild('file');
-  const path = file.filename;
+/** Makes a LUKS image in `file`, in `part` (its header), or in both. Rejects as `checkLuksCreate`, with `no-space`, `io`. */
+export async function createLuks({ graph, options, file, part }: CreateRequest<'luks'>): Promise<void> {
+  const place = part ?? file;
+  if (place === null) throw missingChild('file');
+  const path = place.filename;
   checkLuksCreate(options, path);
+  const { preallocation = 'off' } = options;
+  if (file === null && preallocation !== 'off') throw missingChild('file');
   const password = passwordOf(graph, options['key-secret'], 'key-secret', path);
-  const volume = await makeVolume(graph.host.ciphers, options, password, path);
-  if (fileOf(file.node) === null && !file.node.fixedSize) await file.truncate(0);
-  const end = volume.room + roundUp(options.size, SECTOR_BYTES);
-  await makeRoom(file, end, volume.materialOffset, { preallocation: options.preallocation ?? 'off' });
-  await file.write(volume.materialOffset, volume.material);
-  await file.flush();
-  await file.write(0, volume.header);
-  await file.flush();
+  const isDetached = part !== null || options['detached-header'] === true;
+  const volume = await makeVolume(graph.host.ciphers, options, password, path, isDetached);
+  const disk = roundUp(options.size, SECTOR_BYTES);
+  for (const link of [file, part]) {
+    if (link !== null && fileOf(link.node) === null && !link.node.fixedSize) await link.truncate(0);
+  }
+  if (part !== null && file !== null) {
+    await makeRoom(file, disk, 0, { preallocation });
+    await file.flush();
+  }
+  if (isDetached) await makeRoom(place, volume.room, volume.materialOffset);
+  else await makeRoom(place, volume.room + disk, volume.materialOffset, { preallocation });
+  await place.write(volume.materialOffset, volume.material);
+  await place.flush();
+  await place.write(0, volume.header);
+  await place.flush();
 }

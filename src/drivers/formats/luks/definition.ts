@@ -1,63 +1,97 @@
 // The driver definition of luks: how an image is recognised, opened and created.
 
-import { type Child, withLink } from '../../../block/child.js';
+import { chainOf } from '../../../block/chain.js';
+import { type Child, type OutsideUse, withLink } from '../../../block/child.js';
+import { fileIds } from '../../../block/identity.js';
 import type { BlockNode } from '../../../block/node/node.js';
 import type { DriverDefinition, OpenRequest } from '../../../block/registry.js';
 import { ROLES } from '../../../block/roles.js';
+import { changedMeanwhile } from '../../../block/stale.js';
 import { PERM_ALL, Perm } from '../../../block/types.js';
 import type { SectorCipher } from '../../../host/cipher.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import { keySlotOptions } from './amend.js';
 import { checkLuksCreate, createLuks, LUKS_CREATE_OPTIONS, passwordOf } from './create.js';
-import { LuksNode } from './driver.js';
+import { HEADER, LuksNode } from './driver.js';
 import { hasLuksMagic } from './header.js';
 import type { ReadMaterial } from './key-slots.js';
-import { openVolume, readVolume, roomFor, type Volume } from './volume.js';
+import { openVolume, readVolumeHead, roomFor, type Volume, volumeOf } from './volume.js';
 
 async function openLuks({ graph, node, options, openChild, use, withBacking }: OpenRequest<'luks'>): Promise<LuksNode> {
   const file = await openChild('file', null, 'image');
-  const path = file.filename;
+  const header = options.header === undefined ? null : await openChild(HEADER, null, 'header');
+  if (header !== null) await refuseHeaderIn(file, header);
+  const place = header ?? file;
+  const path = place.filename;
   // Whoever looks at the header alone needs no password.
   const onlyHeader = !withBacking && node.readOnly;
   const password = onlyHeader ? null : passwordOf(graph, options['key-secret'], 'key-secret', path);
-  const opened = await withLink(
-    file,
-    { user: { userName: `node '${node.nodeName}'` }, role: 'root', perm: Perm.CONSISTENT_READ, shared: PERM_ALL },
-    async (link): Promise<{ volume: Volume; cipher: SectorCipher | null }> => {
-      const read = reader(link);
-      const volume = await readVolume(read, file.length, path);
-      checkPayload(volume, file);
-      if (password === null) return { volume, cipher: null };
-      return { volume, cipher: await openVolume(graph.host.ciphers, volume, password, read, path) };
-    },
-  );
-  return new LuksNode(
-    graph,
-    node,
-    file,
-    opened.volume,
-    opened.cipher,
-    options['key-secret'],
-    ROLES.image.permissions(use),
-  );
+  const look: OutsideUse = {
+    user: { userName: `node '${node.nodeName}'` },
+    role: 'root',
+    perm: Perm.CONSISTENT_READ,
+    shared: PERM_ALL,
+  };
+  const readHead = (link: Child): Promise<Uint8Array> => readVolumeHead(reader(link), place.length);
+  const head = await withLink(place, look, readHead);
+  /** Rejects where another program has changed the header since: before there is a lock, or had its own while this one was awaited. */
+  const refuseChanged = async (link: Child): Promise<void> => {
+    if (onlyHeader || node.forceShare) return;
+    if (Buffer.compare(await readHead(link), head) !== 0) throw changedMeanwhile(path);
+  };
+  let cipher: SectorCipher | null = null;
+  let volume: Volume;
+  try {
+    volume = volumeOf(head, place.length, path, { detached: header !== null });
+    checkPayload(volume, file);
+    if (password !== null) {
+      const { ciphers } = graph.host;
+      cipher = await withLink(place, look, (link) => openVolume(ciphers, volume, password, reader(link), path));
+    }
+  } catch (error) {
+    await withLink(place, look, refuseChanged);
+    throw error;
+  }
+  try {
+    const permissions = ROLES.image.permissions(use);
+    const opened = new LuksNode(graph, node, file, header, volume, cipher, options['key-secret'], permissions);
+    await refuseChanged(opened.children.get(header === null ? 'file' : HEADER)!);
+    return opened;
+  } catch (error) {
+    cipher?.close();
+    throw error;
+  }
 }
 
 function reader(link: Child): ReadMaterial {
   return (offset, buffer) => link.read(offset, buffer);
 }
 
-function checkPayload({ header }: Volume, file: BlockNode): void {
+/** Refuses with `locked` a header that lies in a file of the disk, or of its backing files. */
+async function refuseHeaderIn(file: BlockNode, header: BlockNode): Promise<void> {
+  const its = await fileIds(header);
+  for (const node of chainOf(file)) {
+    if (!(await fileIds(node)).some((id) => its.includes(id))) continue;
+    const message = `The LUKS header '${header.filename}' lies in '${node.filename}', which is the disk, or a backing file of it`;
+    throw BlockError.at(header.filename, 'locked', message, { operation: 'open' });
+  }
+}
+
+function checkPayload({ header, detached }: Volume, file: BlockNode): void {
   const fail = (message: string): never => {
     throw BlockError.at(file.filename, 'invalid-image', message, { operation: 'open' });
   };
-  if (header.payloadOffset === 0) fail('The LUKS header has no payload: it is a detached one');
+  if (header.payloadOffset === 0 && !detached) {
+    fail("The LUKS header is a detached one: it is to be opened as 'header', beside the disk as 'file'");
+  }
   if (header.payloadOffset > file.length) fail('The LUKS payload begins beyond the end of the file');
 }
 
 export const luksDriver: DriverDefinition<'luks'> = {
   name: 'luks',
   kind: 'format',
+  foreignOptions: { place: [HEADER] },
   createOptions: LUKS_CREATE_OPTIONS,
   amendOptions: keySlotOptions(''),
   probe: (head) => (hasLuksMagic(head) ? 100 : 0),
@@ -65,9 +99,14 @@ export const luksDriver: DriverDefinition<'luks'> = {
   checkCreate: checkLuksCreate,
   measure: async ({ graph, options }) => {
     passwordOf(graph, options['key-secret'], 'key-secret', '');
-    const bytes = roomFor(options, '') + roundUp(options.size, SECTOR_BYTES);
-    return { required: bytes, 'fully-allocated': bytes };
+    // What the named file takes: with a detached header it is either.
+    const room = options.header === undefined ? roomFor(options, '') : 0;
+    const disk = options['detached-header'] ? 0 : roundUp(options.size, SECTOR_BYTES);
+    return { required: room + disk, 'fully-allocated': room + disk };
   },
-  openWith: (options) => ({ 'key-secret': options['key-secret'] }),
+  openWith: (options) => ({
+    'key-secret': options['key-secret'],
+    ...(options.header !== undefined && { [HEADER]: options.header }),
+  }),
   create: createLuks,
 };

@@ -1,22 +1,31 @@
 // luks: a file with a LUKS header (version 1), and the disk behind it, encrypted sector by sector. Where it was opened for its header alone, it has no
 // cipher, and its content cannot be reached.
 //
-//   file   | header, key material | sector 0 | sector 1 | ...        a sector's number counts from the payload on
-//                                 ^ payload offset
+//   file     | header, key material | sector 0 | sector 1 | ...        a sector's number counts from the payload on
+//                                   ^ payload offset
+// or, with a detached header:
+//
+//   header   | header, key material |                                  a child of its own: read, but for changes of key slots
+//   file     | sector 0 | sector 1 | ...
+//            ^ payload offset, 0 as a rule; that of a copy of another image's header says where the disk lies in that image
 
-import type { Abilities } from '../../../block/abilities.js';
+import type { Abilities, KeySlotChange } from '../../../block/abilities.js';
 import type { Child } from '../../../block/child.js';
+import { formatNodeName, nameAsOptions } from '../../../block/filename.js';
 import type { Graph } from '../../../block/graph.js';
 import { FormatNode } from '../../../block/node/format.js';
 import type { BlockNode, NodeOptions } from '../../../block/node/node.js';
-import type { Permissions } from '../../../block/roles.js';
-import type { BlockStatus, TruncateOptions, WriteFlags } from '../../../block/types.js';
+import { type Permissions, ROLES } from '../../../block/roles.js';
+import { type BlockStatus, Perm, type TruncateOptions, type WriteFlags } from '../../../block/types.js';
 import { CIPHER_SECTOR, type SectorCipher } from '../../../host/cipher.js';
 import type { ZeroScan } from '../../../host/host.js';
 import { BlockError } from '../../../util/errors.js';
 import { SlotChanges, type SlotPlace } from './amend.js';
 import { decryptPieces, writePieces } from './pieces.js';
 import { type Volume, volumeInfo } from './volume.js';
+
+/** The child that a detached header is. */
+export const HEADER = 'header';
 
 export class LuksNode extends FormatNode {
   override readonly driver = 'luks';
@@ -27,12 +36,15 @@ export class LuksNode extends FormatNode {
   readonly #slots: SlotChanges;
   /** Bytes before the disk in the file. */
   readonly #offset: number;
+  /** Key slots of a detached header are being changed: changes that are under way or wait for their turn. */
+  #slotChanges = 0;
 
-  /** Takes the cipher over: it is closed with the node. `openedWith`: the secret that opened it. */
+  /** Takes the cipher over: it is closed with the node. `header`: the detached one. `openedWith`: the secret that opened it. */
   constructor(
     graph: Graph,
     node: NodeOptions,
     file: BlockNode,
+    header: BlockNode | null,
     volume: Volume,
     cipher: SectorCipher | null,
     openedWith: string | undefined,
@@ -41,17 +53,24 @@ export class LuksNode extends FormatNode {
     super(graph, node);
     this.#volume = volume;
     this.#cipher = cipher;
-    this.#slots = new SlotChanges(graph, volume, file.filename, openedWith);
+    this.#slots = new SlotChanges(graph, volume, (header ?? file).filename, openedWith);
     this.#offset = volume.header.payloadOffset;
-    this.filename = file.filename;
+    this.filename = header === null ? file.filename : formatNodeName('luks', { [HEADER]: nameAsOptions(header) }, file);
     this.length = file.length - this.#offset;
-    this.setChild('file', file, 'image', permissions);
+    this.setChild('file', file, header === null ? 'image' : 'content', permissions);
+    if (header !== null) this.setChild(HEADER, header, 'header', ROLES.header.permissions(this));
+  }
+
+  override needsOf(link: Child, perm: number, shared: number, readOnly: boolean): Permissions | null {
+    if (link.name !== HEADER) return super.needsOf(link, perm, shared, readOnly);
+    const own = ROLES.header.permissions(this);
+    return this.#slotChanges > 0 ? { ...own, perm: own.perm | Perm.WRITE } : own;
   }
 
   override get abilities(): Abilities {
     return {
       details: () => ({ encrypted: true, specific: { type: 'luks', data: volumeInfo(this.#volume) } }),
-      keySlots: (change) => this.tracked(this.#slots.change(this.#slotPlace(), change)),
+      keySlots: (change) => this.tracked(this.#changeSlots(change)),
     };
   }
 
@@ -97,13 +116,27 @@ export class LuksNode extends FormatNode {
     this.#cipher?.close();
   }
 
-  #slotPlace(): SlotPlace {
-    const file = this.#below;
-    return {
-      read: (offset, buffer) => file.read(offset, buffer),
-      write: (offset, bytes) => file.write(offset, bytes),
-      flush: () => file.flush(),
-    };
+  async #changeSlots(change: KeySlotChange): Promise<void> {
+    const header = this.children.get(HEADER);
+    if (header === undefined) return this.#slots.change(slotPlace(this.#below), change);
+    this.checkWritable('amend');
+    this.#countSlotChanges(1);
+    try {
+      await this.#slots.change(slotPlace(header), change);
+    } finally {
+      this.#countSlotChanges(-1);
+    }
+  }
+
+  /** With the first change, the header is to be written to; with the end of the last, no longer. Throws `permission`, `read-only`, `locked`. */
+  #countSlotChanges(by: number): void {
+    this.#slotChanges += by;
+    try {
+      this.updatePermissions();
+    } catch (error) {
+      this.#slotChanges -= by;
+      throw error;
+    }
   }
 
   get #below(): Child {
@@ -115,4 +148,12 @@ export class LuksNode extends FormatNode {
     const reason = "Parameter 'key-secret' is required for cipher";
     throw BlockError.at(this.filename, 'permission', reason, { operation, offset });
   }
+}
+
+function slotPlace(link: Child): SlotPlace {
+  return {
+    read: (offset, buffer) => link.read(offset, buffer),
+    write: (offset, bytes) => link.write(offset, bytes),
+    flush: () => link.flush(),
+  };
 }

@@ -104,10 +104,11 @@ function invalid(path: string, message: string, offset = 0): BlockError {
 }
 
 /**
- * Decodes the first `HEADER_BYTES` bytes, and checks each field by itself and against the others: lengths, places that overlap. What the names of
- * the algorithms mean is not looked at. Throws `invalid-image`, and `unsupported` for another version.
+ * Decodes the first `HEADER_BYTES` bytes, and checks each field by itself and against the others: lengths, places that overlap. `detached`: the payload lies
+ * elsewhere, so that it overlaps with nothing here. What the names of the algorithms mean is not looked at. Throws `invalid-image`, and `unsupported` for
+ * another version.
  */
-export function parseHeader(head: Uint8Array, path: string): LuksHeader {
+export function parseHeader(head: Uint8Array, path: string, { detached = false } = {}): LuksHeader {
   if (!startsWithMagic(head)) throw invalid(path, 'Volume is not in LUKS format');
   const view = viewOf(head);
   const version = view.getUint16(Field.version);
@@ -127,7 +128,7 @@ export function parseHeader(head: Uint8Array, path: string): LuksHeader {
     uuid: textAt(head, Field.uuid, UUID_BYTES, 'UUID', path),
     slots: Array.from({ length: SLOT_COUNT }, (_, index) => parseSlot(head, view, index, path)),
   };
-  checkFields(header, path);
+  checkFields(header, path, detached);
   return header;
 }
 
@@ -156,7 +157,7 @@ function parseSlot(head: Uint8Array, view: DataView, index: number, path: string
   };
 }
 
-function checkFields(header: LuksHeader, path: string): void {
+function checkFields(header: LuksHeader, path: string, detached: boolean): void {
   const { keyBytes, payloadOffset, slots } = header;
   if (keyBytes === 0 || keyBytes > MAX_KEY_BYTES) {
     throw invalid(path, `LUKS key of ${keyBytes} bytes: there are none of that length`, Field.keyBytes);
@@ -178,8 +179,8 @@ function checkFields(header: LuksHeader, path: string): void {
     if (slot.materialOffset < HEADER_BYTES) {
       throw invalid(path, `Keyslot ${index} is overlapping with the LUKS header`, at + SlotField.materialOffset);
     }
-    // A detached header has no payload: 0.
-    if (payloadOffset !== 0 && slot.materialOffset + length > payloadOffset) {
+    // A header that was made detached says 0, wherever it is found.
+    if (!detached && payloadOffset !== 0 && slot.materialOffset + length > payloadOffset) {
       throw invalid(path, `Keyslot ${index} is overlapping with the encrypted payload`, at + SlotField.materialOffset);
     }
     const other = slots.findIndex(

@@ -23,20 +23,28 @@ import { fillSlot, type ReadMaterial, unlock } from './key-slots.js';
 export interface Volume {
   header: LuksHeader;
   algorithms: Algorithms;
+  /** The disk lies in another node than the header. */
+  detached: boolean;
+}
+
+/** The header's bytes, fewer where the place has not so many. `room`: bytes of the place. Rejects as `read`. */
+export async function readVolumeHead(read: ReadMaterial, room: number): Promise<Uint8Array> {
+  const head = new Uint8Array(Math.min(HEADER_BYTES, room));
+  if (head.length > 0) await read(0, head);
+  return head;
 }
 
 /**
- * Reads the header. `room`: bytes of the place that it and the key material lie in. Rejects with `invalid-image`, `unsupported`, and as `read`.
+ * What the header says whose bytes are `head`. `room`: bytes of the place that it and the key material lie in; `detached`: the disk lies in another one. Throws
+ * `invalid-image`, `unsupported`.
  */
-export async function readVolume(read: ReadMaterial, room: number, path: string): Promise<Volume> {
-  const head = new Uint8Array(Math.min(HEADER_BYTES, room));
-  await read(0, head);
-  const header = parseHeader(head, path);
+export function volumeOf(head: Uint8Array, room: number, path: string, { detached = false } = {}): Volume {
+  const header = parseHeader(head, path, { detached });
   const algorithms = algorithmsOf(header, path);
   const end = Math.max(...header.slots.map((slot) => slot.materialOffset)) + materialBytes(header.keyBytes);
   if (end > room)
     throw BlockError.at(path, 'invalid-image', 'The LUKS key material exceeds its room', { operation: 'open' });
-  return { header, algorithms };
+  return { header, algorithms, detached };
 }
 
 /**
@@ -96,13 +104,15 @@ export interface NewVolume {
 }
 
 /**
- * Makes a new disk's key, and its header, whose first slot is opened by `password`. Rejects with `unsupported`, `invalid-argument`, `limit`.
+ * Makes a new disk's key, and its header, whose first slot is opened by `password`. `detached`: the disk will lie in another node, from its first byte on.
+ * Rejects with `unsupported`, `invalid-argument`, `limit`.
  */
 export async function makeVolume(
   ciphers: Ciphers,
   options: LuksCreateOptions,
   password: Uint8Array,
   path: string,
+  detached = false,
 ): Promise<NewVolume> {
   const algorithms = algorithmsFor(options, path);
   const { hash } = algorithms;
@@ -111,7 +121,7 @@ export async function makeVolume(
   const room = headerRoom(keyBytes);
   const header: LuksHeader = {
     ...headerNames(algorithms),
-    payloadOffset: room,
+    payloadOffset: detached ? 0 : room,
     keyBytes,
     digest: new Uint8Array(DIGEST_LENGTH),
     digestSalt: new Uint8Array(SALT_BYTES),
@@ -153,7 +163,7 @@ function makeUuid(ciphers: Ciphers): string {
 }
 
 /** QAPI's description of it. */
-export function volumeInfo({ header, algorithms }: Volume): QCryptoBlockInfoLUKS {
+export function volumeInfo({ header, algorithms, detached }: Volume): QCryptoBlockInfoLUKS {
   return {
     'ivgen-alg': algorithms.vectors,
     'hash-alg': algorithms.hash,
@@ -161,6 +171,7 @@ export function volumeInfo({ header, algorithms }: Volume): QCryptoBlockInfoLUKS
     uuid: header.uuid,
     ...(algorithms.vectors === 'essiv' && { 'ivgen-hash-alg': algorithms.vectorHash }),
     'cipher-mode': algorithms.mode,
+    ...(detached && { 'detached-header': true }),
     slots: header.slots.map(({ active, iterations, stripes, materialOffset: at }) => ({
       active,
       ...(active && { iters: iterations }),

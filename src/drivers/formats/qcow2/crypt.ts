@@ -14,7 +14,7 @@ import { viewBe64, viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { SlotChanges } from '../luks/amend.js';
 import { passwordOf } from '../luks/create.js';
-import { openVolume, readVolume, type Volume, volumeInfo } from '../luks/volume.js';
+import { openVolume, readVolumeHead, type Volume, volumeInfo, volumeOf } from '../luks/volume.js';
 import type { ContentCipher } from './encrypted-data.js';
 import { Extension, Field, type HeaderArea } from './header.js';
 import type { DriverOptions } from './options.js';
@@ -128,7 +128,7 @@ export async function openEncryption(
   }
   const region = pointerOf(area, file, path);
   const read = (offset: number, buffer: Uint8Array): Promise<void> => file.read(region.offset + offset, buffer);
-  const volume: Volume = await readVolume(read, region.length, path);
+  const volume: Volume = volumeOf(await readVolumeHead(read, region.length), region.length, path);
   const cipher = password === null ? null : await openVolume(ciphers, volume, password, read, path);
   const slots = new SlotChanges(graph, volume, path, own.encrypt?.['key-secret']);
   return { content: { cipher, byGuest: false }, info: () => luksInfo(volume), region, slots };

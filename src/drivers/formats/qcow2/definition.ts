@@ -9,7 +9,7 @@ import { openBacking } from '../../../block/node/format.js';
 import type { BlockNode } from '../../../block/node/node.js';
 import type { CreateRequest, DriverDefinition, OpenChild, OpenRequest } from '../../../block/registry.js';
 import { ROLES } from '../../../block/roles.js';
-import { changedMeanwhile, hasItsSize } from '../../../block/stale.js';
+import { changedMeanwhile } from '../../../block/stale.js';
 import { PERM_ALL, Perm } from '../../../block/types.js';
 import { missingChild } from '../../../schema/loose-options.js';
 import { isJsonFilename } from '../../../schema/options.js';
@@ -74,8 +74,7 @@ async function openQcow2(
   /** Rejects where another program has changed the image since: before there is a lock, or had its own while this one was awaited. */
   const refuseChanged = async (link: Child): Promise<void> => {
     if (onlyHeader || node.forceShare) return;
-    const isSame = (await hasItsSize(file)) && Buffer.compare(await readHeader(link), head) === 0;
-    if (!isSame) throw changedMeanwhile(path);
+    if (Buffer.compare(await readHeader(link), head) !== 0) throw changedMeanwhile(path);
   };
   const openParts = async (): Promise<ImageParts> => {
     const header = parseHeader(head, path, { forRepair });
@@ -176,7 +175,7 @@ function needFile<T>(file: T | null): T {
   return file;
 }
 
-async function create({ graph, options, file, dataFile }: CreateRequest<'qcow2'>): Promise<void> {
+async function create({ graph, options, file, part: dataFile }: CreateRequest<'qcow2'>): Promise<void> {
   const image = needFile(file);
   const name = dataFile === null ? undefined : dataFileName(image.node, dataFile.node);
   const path = image.filename;

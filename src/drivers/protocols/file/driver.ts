@@ -16,10 +16,12 @@ import type { NodeOptions } from '../../../block/node/node.js';
 import type { PreparedPermissions } from '../../../block/node/permissions.js';
 import { ProtocolNode } from '../../../block/node/protocol.js';
 import type { NodeChange, PreparedReopen } from '../../../block/node/reopening.js';
+import { changedMeanwhile } from '../../../block/stale.js';
 import {
   type BlockStatus,
   type Located,
   PERM_ALL,
+  Perm,
   type TruncateOptions,
   type WriteFlags,
   type ZeroFlags,
@@ -119,14 +121,24 @@ export class FileNode extends ProtocolNode {
 
   override preparePermissions(perm: number, shared: number): PreparedPermissions | null {
     if (this.#locks === null) return null;
+    const wasShared = this.#locks.shares(Perm.RESIZE) && !this.#locks.uses(Perm.WRITE | Perm.RESIZE);
     try {
-      return this.#locks.prepare(perm, this.#settings.forceShare ? 0 : PERM_ALL & ~shared);
+      const prepared = this.#locks.prepare(perm, this.#settings.forceShare ? 0 : PERM_ALL & ~shared);
+      if (wasShared && (shared & Perm.RESIZE) === 0 && !this.#settings.forceShare) this.#refuseResized(prepared);
+      return prepared;
     } catch (error) {
       if (!this.#settings.lockingOptional || !(error instanceof BlockError) || error.code !== 'unsupported')
         throw error;
       this.#locks = null;
       return null;
     }
+  }
+
+  /** Throws `locked` where the file had another size when its lock was taken than when it was opened; the lock is given back. */
+  #refuseResized(prepared: PreparedPermissions): void {
+    if (roundUp(this.#file.sizeSync(), SECTOR_BYTES) === this.length) return;
+    prepared.abort();
+    throw changedMeanwhile(this.filename);
   }
 
   protected override doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {

@@ -33,6 +33,16 @@ export class ImageLocks {
     this.#file = file;
   }
 
+  /** Others may use `perm`, bits of `Perm`. */
+  shares(perm: number): boolean {
+    return (this.#unshared & perm) === 0;
+  }
+
+  /** Some of `perm` is used. */
+  uses(perm: number): boolean {
+    return (this.#used & perm) !== 0;
+  }
+
   /** Announces `used` and `unshared` instead of the permissions before. Throws as `prepare`. */
   set(used: number, unshared: number): void {
     this.prepare(used, unshared).commit();
