@@ -89,7 +89,8 @@ describe('LUKS with a detached header, beside other tools', () => {
 
   it('we open the header that cryptsetup makes, write, resize, and show it', function () {
     requirePeer(this, 'cryptsetup');
-    for (const name of ['header', 'disk']) writeFileSync(shop.path(name), Buffer.alloc(name === 'disk' ? 1 << 20 : 2 << 20));
+    for (const name of ['header', 'disk'])
+      writeFileSync(shop.path(name), Buffer.alloc(name === 'disk' ? 1 << 20 : 2 << 20));
     const how = ['--type', 'luks1', '--batch-mode', '--pbkdf-force-iterations', '1000', '--key-file=-'];
     cryptsetup('the password', 'luksFormat', ...how, '--header', 'header', 'disk');
     ours('convert', '-n', ...SECRET, '-f', 'raw', '--target-image-opts', 'plain.raw', DETACHED);

@@ -9,7 +9,7 @@ import { requirePeer } from '../support/peers.js';
 /** Everything but the key derivation of two seconds. */
 const KINDS = [
   '',
-  'cipher-alg=aes-192,hash-alg=sha512',
+  'cipher-alg=aes-192,hash-alg=sha512,ivgen-hash-alg=sha384',
   'cipher-mode=cbc,ivgen-alg=essiv,ivgen-hash-alg=md5,hash-alg=sha1',
   'cipher-alg=aes-128,cipher-mode=cbc,ivgen-alg=plain,hash-alg=sha224',
   'cipher-alg=aes-128,cipher-mode=ecb,hash-alg=sha384',

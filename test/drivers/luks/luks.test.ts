@@ -119,6 +119,39 @@ describe('luks', () => {
     expect((await failureOf(readNode(node, 0, new Uint8Array(512)))).code).to.equal('permission');
   });
 
+  it('gives up where the key slots together take too long', async () => {
+    const { host } = await make();
+    const image = Buffer.from(host.readFile(PATH));
+    // On the simulated host, 9 seconds each; nothing but the first is derived really.
+    for (let slot = 0; slot < 8; slot++) {
+      const at = 208 + slot * 48;
+      image.writeUInt32BE(0x00ac71f3, at);
+      image.writeUInt32BE(slot === 0 ? 1000 : 900_000, at + 4);
+    }
+    host.writeFile(PATH, image);
+    const graph = await graphOn(host, 'wrong');
+    const { ciphers } = host;
+    const derive = ciphers.derive.bind(ciphers);
+    let slots = 0;
+    Object.assign(ciphers, {
+      derive: async (...[hash, password, salt, iterations, key]: Parameters<typeof derive>) => {
+        if (iterations === 900_000) slots++;
+        await derive(hash, password, salt, Math.min(iterations, 10), key);
+        return iterations / 100;
+      },
+    });
+    const failed = await failureOf(openNode(graph, OPTIONS));
+    expect([failed.code, slots]).to.deep.equal(['limit', 4]);
+    expect(failed.message).to.match(/36 seconds of key derivation have found no key slot .* take 9; the limit is 40/);
+  });
+
+  it('notes the hash of vectors that need none in the header, as QEMU does', async () => {
+    const { host, graph } = await make({ 'ivgen-hash-alg': 'sha512' });
+    expect(Buffer.from(host.readFile(PATH)).toString('latin1', 40, 59)).to.equal('xts-plain64:sha512\0');
+    const { data } = (await openIn(graph)).abilities.details!().specific!;
+    expect(data).to.include({ 'ivgen-alg': 'plain64' }).and.not.to.have.property('ivgen-hash-alg');
+  });
+
   it('shows no key in what is printed of it, nor in an error', async () => {
     const { host, graph } = await make();
     const node = await openIn(graph);

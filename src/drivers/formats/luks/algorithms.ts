@@ -17,7 +17,7 @@ export interface Algorithms {
   cipher: QCryptoCipherAlgorithm;
   mode: QCryptoCipherMode;
   vectors: QCryptoIVGenAlgorithm;
-  /** Of `essiv`: the hash that makes the key of the vectors. */
+  /** Of `essiv`: the hash that makes the key of the vectors. Of other generators it says nothing, but stands in the header where it was asked for. */
   vectorHash?: QCryptoHashAlgorithm;
   /** Of the key derivation and of the stripes. */
   hash: QCryptoHashAlgorithm;
@@ -55,7 +55,7 @@ export function headerNames({
 }: Algorithms): Pick<LuksHeader, 'cipherName' | 'cipherMode' | 'hashSpec'> {
   return {
     cipherName: cipher.replace(/-\d+$/, ''),
-    cipherMode: `${mode}-${vectors}${vectors === 'essiv' ? `:${vectorHash}` : ''}`,
+    cipherMode: `${mode}-${vectors}${vectorHash === undefined ? '' : `:${vectorHash}`}`,
     hashSpec: hash,
   };
 }

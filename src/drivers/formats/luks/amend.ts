@@ -13,7 +13,7 @@ import type { QCryptoBlockAmendOptionsLUKS } from '../../../schema/generated/typ
 import { BlockError } from '../../../util/errors.js';
 import { Serial } from '../../../util/serial.js';
 import { encodeHeader, type KeySlot, materialBytes, SLOT_COUNT } from './header.js';
-import { calibrate, DEFAULT_ITER_TIME_MS } from './key-derivation.js';
+import { calibrate, DEFAULT_ITER_TIME_MS, Derivation } from './key-derivation.js';
 import { fillSlot, opens, type ReadMaterial, type SlotContext, unlock } from './key-slots.js';
 import type { Volume } from './volume.js';
 
@@ -173,7 +173,10 @@ async function planErase(
     return () => erase(context, place, [keyslot]);
   }
   const matching: number[] = [];
-  for (const index of active) if (await opens(context, index, password!, place.read)) matching.push(index);
+  const derivation = new Derivation(context.ciphers, context.algorithms.hash);
+  for (const index of active) {
+    if (await opens(context, index, password!, place.read, derivation)) matching.push(index);
+  }
   if (matching.length === 0) throw refuse(context, 'No keyslots match given (old) password for erase operation');
   if (matching.length === active.length && !force) {
     const loss = 'erasing them will erase all the data in the image irreversibly - refusing operation';

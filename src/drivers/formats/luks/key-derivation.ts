@@ -3,8 +3,13 @@
 import type { Ciphers, HashName } from '../../../host/cipher.js';
 import { BlockError } from '../../../util/errors.js';
 
-/** One derivation takes no longer, whatever a header says. To open an image takes two for each active key slot that is tried. */
+/** One derivation takes no longer, whatever a header says. */
 const MAX_DERIVATION_MS = 10_000;
+/**
+ * Nor do all that one password leads to: two for each active key slot that is tried. A header with eight slots, which were made in two seconds each by a processor
+ * of twice the speed, needs 36 seconds for the last one.
+ */
+const MAX_TOTAL_MS = 40_000;
 /** So many are derived without an estimate: less than a second on any processor of today. */
 const FREE_ITERATIONS = 100_000;
 const FIRST_TRIAL = 1 << 15;
@@ -39,19 +44,24 @@ export async function calibrate(ciphers: Ciphers, hash: HashName, keyBytes: numb
   return Math.max(MIN_ITERATIONS, iterations);
 }
 
-/** Derives keys for one header, of which nothing is believed. */
+/** Derives the keys that one password leads to, by one header, of which nothing is believed. */
 export class Derivation {
   readonly #ciphers: Ciphers;
   readonly #hash: HashName;
   /** Iterations a millisecond, by the length of the key in bytes: a longer one takes several blocks of the hash. */
   readonly #perMs = new Map<number, number>();
+  /** Milliseconds of a processor that it has taken so far. */
+  #spentMs = 0;
 
   constructor(ciphers: Ciphers, hash: HashName) {
     this.#ciphers = ciphers;
     this.#hash = hash;
   }
 
-  /** Fills `key`. Rejects with `limit` where that would take more than `MAX_DERIVATION_MS`, and with `unsupported`. */
+  /**
+   * Fills `key`. Rejects with `limit` where that would take more than `MAX_DERIVATION_MS`, by an estimate, or with all before it more than `MAX_TOTAL_MS`, and with
+   * `unsupported`.
+   */
   async derive(
     password: Uint8Array,
     salt: Uint8Array,
@@ -59,16 +69,30 @@ export class Derivation {
     key: Uint8Array,
     path: string,
   ): Promise<void> {
-    if (iterations > FREE_ITERATIONS) {
-      const perMs = this.#perMs.get(key.length) ?? (await iterationsPerMs(this.#ciphers, this.#hash, key.length));
-      this.#perMs.set(key.length, perMs);
-      const seconds = Math.round(iterations / perMs / 1000);
-      if (iterations / perMs > MAX_DERIVATION_MS || iterations > MAX_ITERATIONS) {
-        const limit = MAX_DERIVATION_MS / 1000;
-        const reason = `the key derivation of ${iterations} iterations would take ${seconds} seconds; the limit is ${limit}`;
-        throw BlockError.at(path, 'limit', reason, { operation: 'open' });
-      }
+    if (iterations > FREE_ITERATIONS || this.#spentMs > 0) await this.#checkLimit(iterations, key.length, path);
+    this.#spentMs += await this.#ciphers.derive(this.#hash, password, salt, iterations, key);
+  }
+
+  async #checkLimit(iterations: number, keyBytes: number, path: string): Promise<void> {
+    const seconds = (ms: number): number => Math.round(ms / 1000);
+    const refuse = (reason: string): never => {
+      throw BlockError.at(path, 'limit', reason, { operation: 'open' });
+    };
+    const perMs = iterations > FREE_ITERATIONS ? await this.#perMsFor(keyBytes) : null;
+    const ms = perMs === null ? 0 : iterations / perMs;
+    if (ms > MAX_DERIVATION_MS || iterations > MAX_ITERATIONS) {
+      const limit = seconds(MAX_DERIVATION_MS);
+      refuse(`the key derivation of ${iterations} iterations would take ${seconds(ms)} seconds; the limit is ${limit}`);
     }
-    await this.#ciphers.derive(this.#hash, password, salt, iterations, key);
+    if (this.#spentMs + ms > MAX_TOTAL_MS) {
+      const done = `${seconds(this.#spentMs)} seconds of key derivation have found no key slot for the password, and the next would take ${seconds(ms)}`;
+      refuse(`${done}; the limit is ${seconds(MAX_TOTAL_MS)}`);
+    }
+  }
+
+  async #perMsFor(keyBytes: number): Promise<number> {
+    const perMs = this.#perMs.get(keyBytes) ?? (await iterationsPerMs(this.#ciphers, this.#hash, keyBytes));
+    this.#perMs.set(keyBytes, perMs);
+    return perMs;
   }
 }

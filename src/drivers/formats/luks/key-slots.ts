@@ -39,16 +39,16 @@ export async function unlock(context: SlotContext, password: Uint8Array, read: R
   throw wrongPassword(context.path);
 }
 
-/** Whether `password` opens slot `index`. */
+/** Whether `password` opens slot `index`. `derivation`: of all slots that this password is tried on. */
 export async function opens(
   context: SlotContext,
   index: number,
   password: Uint8Array,
   read: ReadMaterial,
+  derivation = new Derivation(context.ciphers, context.algorithms.hash),
 ): Promise<boolean> {
   const slot = context.header.slots[index];
   if (!slot.active) return false;
-  const derivation = new Derivation(context.ciphers, context.algorithms.hash);
   const key = await openSlot(context, derivation, slot, password, read);
   if (key === null) return false;
   context.ciphers.forget(key);

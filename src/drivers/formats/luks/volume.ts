@@ -78,7 +78,7 @@ export function algorithmsFor(options: LuksCreateOptions, path: string): Algorit
     mode: options['cipher-mode'] ?? 'xts',
     vectors,
     hash: options['hash-alg'] ?? 'sha256',
-    ...(vectors === 'essiv' && { vectorHash }),
+    ...(vectorHash !== undefined && { vectorHash }),
   };
   checkAlgorithms(algorithms, path, 'create');
   const time = options['iter-time'] ?? DEFAULT_ITER_TIME_MS;
