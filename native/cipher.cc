@@ -3,8 +3,8 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
 #endif
 
 #include <algorithm>
@@ -102,7 +102,7 @@ struct Contexts {
 };
 
 // A tweak is a number of 128 bits, little endian, in a field where x^128 is x^7 + x^2 + x + 1.
-#if defined(__SSE2__)
+#if defined(__x86_64__)
 using Tweak = __m128i;
 inline Tweak loadTweak(const uint8_t* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); }
 inline void storeTweak(uint8_t* to, Tweak t) { _mm_storeu_si128(reinterpret_cast<__m128i*>(to), t); }
@@ -130,7 +130,7 @@ inline Tweak timesX(Tweak t) {
 }
 #endif
 
-inline void xorInto(uint8_t* out, const uint8_t* in, const uint8_t* with, size_t bytes) {
+void xorInto(uint8_t* out, const uint8_t* in, const uint8_t* with, size_t bytes) {
   for (size_t i = 0; i < bytes; i += 8) {
     uint64_t a;
     uint64_t b;
@@ -156,6 +156,70 @@ inline void mixIn(const uint8_t* vectors, uint8_t* tweaks, const uint8_t* in, ui
     }
   }
 }
+
+/** Makes the tweaks of `sectors` sectors out of their vectors, and mixes them with `in`. */
+void mixTweaks(const uint8_t* vectors, uint8_t* tweaks, const uint8_t* in, uint8_t* out, size_t sectors) {
+  size_t done = 0;
+  for (; done + 4 <= sectors; done += 4) mixIn<4>(vectors, tweaks, in, out, done);
+  for (; done < sectors; done++) mixIn<1>(vectors, tweaks, in, out, done);
+}
+
+#if defined(__x86_64__)
+#define AVX2 __attribute__((target("avx2")))
+
+AVX2 inline __m256i timesX(__m256i t) {
+  const __m256i polynomial = _mm256_set_epi32(0, 1, 0, 0x87, 0, 1, 0, 0x87);
+  const __m256i carries = _mm256_and_si256(_mm256_srai_epi32(_mm256_shuffle_epi32(t, 0x13), 31), polynomial);
+  return _mm256_xor_si256(_mm256_add_epi64(t, t), carries);
+}
+
+/** As `mixIn`, two blocks of each sector at a time: the tweak of the second one is that of the first, times x. */
+template <size_t kCount>
+AVX2 inline void mixInAvx2(const uint8_t* vectors, uint8_t* tweaks, const uint8_t* in, uint8_t* out, size_t first) {
+  __m256i tweak[kCount];
+  for (size_t i = 0; i < kCount; i++) {
+    const Tweak even = loadTweak(vectors + (first + i) * kBlock);
+    tweak[i] = _mm256_set_m128i(timesX(even), even);
+  }
+  const size_t start = first * kCipherSectorBytes;
+  for (size_t block = start; block < start + kCipherSectorBytes; block += 2 * kBlock) {
+    for (size_t i = 0; i < kCount; i++) {
+      const size_t at = block + i * kCipherSectorBytes;
+      const __m256i plain = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in + at));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(tweaks + at), tweak[i]);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + at), _mm256_xor_si256(plain, tweak[i]));
+      tweak[i] = timesX(timesX(tweak[i]));
+    }
+  }
+}
+
+AVX2 void mixTweaksAvx2(const uint8_t* vectors, uint8_t* tweaks, const uint8_t* in, uint8_t* out, size_t sectors) {
+  size_t done = 0;
+  for (; done + 4 <= sectors; done += 4) mixInAvx2<4>(vectors, tweaks, in, out, done);
+  for (; done < sectors; done++) mixInAvx2<1>(vectors, tweaks, in, out, done);
+}
+
+AVX2 void xorIntoAvx2(uint8_t* out, const uint8_t* in, const uint8_t* with, size_t bytes) {
+  for (size_t at = 0; at < bytes; at += 32) {
+    const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in + at));
+    const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(with + at));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + at), _mm256_xor_si256(a, b));
+  }
+}
+
+#undef AVX2
+
+bool hasAvx2() {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx2");
+}
+
+const auto mixAll = hasAvx2() ? mixTweaksAvx2 : mixTweaks;
+const auto xorAll = hasAvx2() ? xorIntoAvx2 : xorInto;
+#else
+constexpr auto mixAll = mixTweaks;
+constexpr auto xorAll = xorInto;
+#endif
 
 class Cipher {
  public:
@@ -227,12 +291,10 @@ class Cipher {
   static bool xts(Contexts& own, uint8_t* vectors, const uint8_t* in, uint8_t* out, size_t sectors) {
     if (!update(own.tweak.get(), vectors, vectors, sectors * kBlock)) return false;
     const size_t bytes = sectors * kCipherSectorBytes;
-    alignas(16) uint8_t tweaks[kBatch * kCipherSectorBytes];
-    size_t done = 0;
-    for (; done + 4 <= sectors; done += 4) mixIn<4>(vectors, tweaks, in, out, done);
-    for (; done < sectors; done++) mixIn<1>(vectors, tweaks, in, out, done);
+    alignas(32) uint8_t tweaks[kBatch * kCipherSectorBytes];
+    mixAll(vectors, tweaks, in, out, sectors);
     if (!update(own.data.get(), out, out, bytes)) return false;
-    xorInto(out, out, tweaks, bytes);
+    xorAll(out, out, tweaks, bytes);
     return true;
   }
 
