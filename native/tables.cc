@@ -143,6 +143,12 @@ size_t risingNumbers(const uint8_t* at, size_t count, uint64_t step) {
   return run;
 }
 
+void makeRising(uint8_t* at, size_t count, uint64_t step) {
+  if (count == 0) return;
+  const auto first = load<uint64_t>(at);
+  for (size_t i = 1; i < count; i++) store<uint64_t>(at + i * 8, first + i * step);
+}
+
 void addToAll(int32_t* numbers, size_t count, int32_t change) {
   for (size_t i = 0; i < count; i++) numbers[i] += change;
 }

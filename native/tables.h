@@ -10,6 +10,9 @@ namespace diskwright {
 /** How many of `count` big-endian numbers of 64 bits from `at` on are the first one, plus `step`, plus twice `step`, ... */
 size_t risingNumbers(const uint8_t* at, size_t count, uint64_t step);
 
+/** Makes the `count - 1` numbers behind the first one of such a run. */
+void makeRising(uint8_t* at, size_t count, uint64_t step);
+
 void addToAll(int32_t* numbers, size_t count, int32_t change);
 
 enum class Settled : int32_t { kKept = -1, kFreed = -2 };

@@ -59,6 +59,17 @@ Napi::Value rising(const Napi::CallbackInfo& info) {
   return given.result(static_cast<int64_t>(risingNumbers(table + at, most, given.size(3))));
 }
 
+/** rise(table, at, count, step) -> 0 */
+Napi::Value rise(const Napi::CallbackInfo& info) {
+  Arguments given(info);
+  const size_t at = given.size(1);
+  const size_t count = given.size(2);
+  auto* table = given.array<Napi::Uint8Array>(0, at + count * 8);
+  if (given.wrong()) return given.refusal();
+  makeRising(table + at, count, given.size(3));
+  return given.result(0);
+}
+
 /** add(numbers, from, to, change) -> 0 */
 Napi::Value add(const Napi::CallbackInfo& info) {
   Arguments given(info);
@@ -125,6 +136,7 @@ Napi::Value setFlags(const Napi::CallbackInfo& info) {
 void defineTables(Napi::Env env, Napi::Object exports) {
   auto tables = Napi::Object::New(env);
   tables.Set("rising", Napi::Function::New(env, rising));
+  tables.Set("rise", Napi::Function::New(env, rise));
   tables.Set("add", Napi::Function::New(env, add));
   tables.Set("settle", Napi::Function::New(env, settle));
   tables.Set("nextFreed", Napi::Function::New(env, nextFreedOf));

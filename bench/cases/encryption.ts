@@ -1,10 +1,11 @@
-// Encryption: LUKS images converted beside qemu-img, and 4 KiB random reads and writes of them, operations a second; the cipher alone beside `openssl speed` on
-// one core, bytes a second.
+// Encryption: LUKS images converted beside qemu-img, and 4 KiB random reads and writes of them, operations a second, through the library and over NBD beside qemu-nbd;
+// the cipher alone beside `openssl speed` on one core, bytes a second.
 
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { type DataSet, once } from '../lib/data.js';
-import { type Case, command, type Sample } from '../lib/measure.js';
+import { type Case, type Contender, command, type Sample } from '../lib/measure.js';
+import { loaded, type ServerKind, startServer, warmCache } from '../lib/nbd.js';
 import { worker } from '../lib/worker.js';
 
 const SECRET = ['--object', 'secret,id=s,data=benchmark'];
@@ -55,6 +56,28 @@ function convert(data: DataSet, program: readonly string[], { text }: Image): ()
   return command(data.folder, [...program, 'convert', ...SECRET, '--image-opts', '-O', 'raw', text, 'plain.raw']);
 }
 
+/** Random requests of 4 KiB over NBD, from a server that decrypts. */
+function served(data: DataSet, program: readonly string[], name: string, { path, text }: Image) {
+  const kind: ServerKind = {
+    name,
+    words: (_, socket) => [...program, '-t', '-e', '0', '-k', socket, ...SECRET, '--image-opts', text],
+    suits: () => true,
+  };
+  return (write: boolean, depth: number): Contender => ({
+    name,
+    prepare: () => warmCache(path),
+    run: async () => {
+      const server = await startServer(data.folder, kind, { path, format: 'raw', direct: false });
+      try {
+        const shape = { write, depth, sequential: false, blockBytes: 4096 };
+        return loaded(data.folder, server, { ...shape, seconds: 1, client: 'nbdload' });
+      } finally {
+        await server.end();
+      }
+    },
+  });
+}
+
 export function encryptionCases(data: DataSet, ours: readonly string[]): Case[] {
   const cases: Case[] = [];
   for (const name of ['luks', 'qcow2-luks'] as const) {
@@ -69,13 +92,20 @@ export function encryptionCases(data: DataSet, ours: readonly string[]): Case[] 
     for (const write of [false, true]) {
       for (const depth of [1, 32]) {
         const task = { options: made.options, depth, operations: OPERATIONS, write, direct: false };
-        const label = ['random', name, write ? 'write4k' : 'read4k', `d${depth}`, 'hot'].join('.');
+        const label = `${name}.${write ? 'write4k' : 'read4k'}.d${depth}.hot`;
         // No tool of QEMU makes random requests of an image that needs a password (qemu-img bench takes no secret).
         cases.push({
-          name: label,
+          name: `random.${label}`,
           bytes: 0,
           ours: { name: 'diskwright', run: () => worker('random', task) },
           peers: [],
+        });
+        cases.push({
+          name: `nbd.${label}`,
+          bytes: 0,
+          aim: 1,
+          ours: served(data, [...ours, 'nbd'], 'diskwright', made)(write, depth),
+          peers: [served(data, ['qemu-nbd', '--aio=io_uring'], 'qemu-nbd io_uring', made)(write, depth)],
         });
       }
     }

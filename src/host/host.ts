@@ -58,6 +58,7 @@ export interface Memory {
  */
 export interface TableCode {
   rising(table: Uint8Array, at: number, most: number, step: number): number;
+  rise(table: Uint8Array, at: number, count: number, step: number): number;
   add(numbers: Int32Array, from: number, to: number, change: number): number;
   settle(
     block: Uint8Array,

@@ -117,6 +117,9 @@ function deltaTests(open: () => Host): void {
       const expected = (i: number) => BigInt.asUintN(64, first + BigInt(i) * BigInt(step));
       while (wanted < count && table.getBigUint64(8 + wanted * 8) === expected(wanted)) wanted++;
       expect(math.rising(table, 8, count, step), `round ${round}`).to.equal(wanted);
+      math.rise(table, 8, count, step);
+      for (let i = 0; i < count; i++) expect(table.getBigUint64(8 + i * 8)).to.equal(expected(i));
+      expect([table.getBigUint64(0), table.getBigUint64(8 + count * 8)]).to.deep.equal([0n, 0n]);
     }
   });
 
@@ -151,6 +154,7 @@ function deltaTests(open: () => Host): void {
     expect(code.rising(bytes, 8, 8, 512)).to.equal(-3);
     expect(code.rising(bytes, -8, 2, 512)).to.equal(-3);
     expect(code.rising(bytes, 0, Number.NaN, 512)).to.equal(-3);
+    expect(code.rise(bytes, 8, 8, 512)).to.equal(-3);
     expect(code.add(numbers, 4, 9, 1)).to.equal(-3);
     expect(code.add(numbers, 5, 4, 1)).to.equal(-3);
     expect(code.settle(bytes, 4, 65535, 25, numbers, bytes, 0, 8)).to.equal(-3);

@@ -8,6 +8,7 @@ import { cryptPlace, type Layout, place, planQcow2, preallocationOf, type Qcow2C
 import { makeL2Codec } from './l2-extended.js';
 import { POINTER_BYTES, putPointer } from './pointer-codec.js';
 import { fillRefcounts } from './refcount-codec.js';
+import { TableMath } from './table-math.js';
 
 /** A table is written in pieces of at most so many bytes. */
 const CHUNK_BYTES = 1 << 20;
@@ -56,9 +57,10 @@ export async function createQcow2(
     const dataStart = layout.total - layout.dataClusters;
     await writeTable(file, l1Offset, layout.l1Entries, POINTER_BYTES, pointers(l2Start, true));
     const codec = makeL2Codec(layout.geometry, dataFile !== null);
+    const math = new TableMath(file.node.host.memory);
     const first = dataFile === null ? dataStart : 0;
     await writeTable(file, l2Start * clusterSize, layout.mapped, codec.entryBytes, (view, count, index) =>
-      codec.putPreallocatedRun(view, 0, count, place(layout, first + index)),
+      codec.putPreallocatedRun(math, view, 0, count, place(layout, first + index)),
     );
   }
   if (volume !== null) {

@@ -18,6 +18,7 @@
 import { type Exact, exact } from '../../../block/finding.js';
 import { HIGH_WORD } from '../../../util/bytes.js';
 import { wordsToHex } from './pointer-codec.js';
+import type { TableMath } from './table-math.js';
 import { type HostOffset, L2_ENTRY_BYTES, SECTOR } from './types.js';
 
 /**
@@ -285,18 +286,9 @@ export class L2Codec {
   }
 
   /** `putPreallocated` for `count` entries from `slot` on, with the clusters that begin at `host`. */
-  putPreallocatedRun(view: DataView, slot: number, count: number, host: HostOffset): void {
-    const size = this.clusterSize | 0;
-    let high = Math.floor(host / HIGH_WORD) | COPIED;
-    let low = (host % HIGH_WORD) | 0;
-    const end = (slot + count) * L2_ENTRY_BYTES;
-    for (let at = slot * L2_ENTRY_BYTES; at < end; at += L2_ENTRY_BYTES) {
-      view.setInt32(at, high);
-      view.setInt32(at + 4, low);
-      low = (low + size) | 0;
-      // The carry.
-      if (low >>> 0 < size) high++;
-    }
+  putPreallocatedRun(math: TableMath, view: DataView, slot: number, count: number, host: HostOffset): void {
+    this.putPreallocated(view, slot, host);
+    math.rise(view, slot * L2_ENTRY_BYTES, count, this.clusterSize);
   }
 
   putUnallocated(view: DataView, slot: number): void {

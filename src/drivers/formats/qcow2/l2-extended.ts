@@ -30,6 +30,7 @@ import {
   ZEROES,
 } from './l2-codec.js';
 import { clearFrom, setFrom } from './subclusters.js';
+import type { TableMath } from './table-math.js';
 import { EXTENDED_L2_ENTRY_BYTES, type Geometry, type HostOffset, plus, SUBCLUSTERS } from './types.js';
 
 const ALL = 0xffff_ffff;
@@ -228,7 +229,7 @@ export class ExtendedL2Codec extends L2Codec {
     this.put(view, slot, host, true, 0, 0);
   }
 
-  override putPreallocatedRun(view: DataView, slot: number, count: number, host: HostOffset): void {
+  override putPreallocatedRun(_math: TableMath, view: DataView, slot: number, count: number, host: HostOffset): void {
     for (let i = 0; i < count; i++) this.putPreallocated(view, slot + i, plus(host, i * this.clusterSize));
   }
 

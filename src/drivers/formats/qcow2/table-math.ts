@@ -39,6 +39,23 @@ export class TableMath {
     return done(this.#code.rising(bytesOf(table), at, most, step));
   }
 
+  /** Makes such a run of `count` entries: those behind the first one, which is there. */
+  rise(table: DataView, at: number, count: number, step: number): void {
+    if (count > FEW_ITEMS && this.#code !== null) {
+      done(this.#code.rise(bytesOf(table), at, count, step));
+      return;
+    }
+    let high = table.getInt32(at);
+    let low = table.getInt32(at + 4);
+    for (let place = at + 8; place < at + count * 8; place += 8) {
+      low = (low + step) | 0;
+      // The carry.
+      if (low >>> 0 < step) high = (high + 1) | 0;
+      table.setInt32(place, high);
+      table.setInt32(place + 4, low);
+    }
+  }
+
   /** Adds `change` to each of [from, to). */
   add({ changes }: Changes, from: number, to: number, change: number): void {
     if (to - from > FEW_ITEMS && this.#code !== null) done(this.#code.add(changes, from, to, change));
