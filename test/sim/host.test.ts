@@ -283,4 +283,16 @@ describe('simulated host: memory and codecs', () => {
       expect(await codeOf(codecs.decompress(type, new Uint8Array(9).fill(255), out))).to.equal('invalid-image');
     });
   }
+
+  it('lets the requests of a cipher end that is closed meanwhile, and takes none after that, as the real one', async () => {
+    const cipher = createSimHost().ciphers.open({ mode: 'xts', vectors: 'plain64', key: new Uint8Array(32).fill(7) });
+    const [plain, secret] = [new Uint8Array(512).fill(1), new Uint8Array(512)];
+    const encrypting = cipher.encrypt(0, plain, secret);
+    cipher.close();
+    cipher.close();
+    await encrypting;
+    expect(secret.some((byte) => byte !== 0)).to.equal(true);
+    const late = await cipher.encrypt(0, plain, secret).catch((error: { code: string }) => error.code);
+    expect(late).to.equal('closed');
+  });
 });

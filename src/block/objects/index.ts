@@ -63,7 +63,9 @@ export class UserObjects {
     this.#entries.set(id, { options, made });
   }
 
-  /** Throws `not-found`, and `busy` for a throttle group with members. What uses another object goes on with what it has. */
+  /**
+   * Throws `not-found`, and `busy` for a throttle group with members. What uses another object goes on with what it has. The bytes of a secret are zeroed.
+   */
   remove(id: string): void {
     const entry = this.#entries.get(id);
     if (entry === undefined) throw new BlockError('not-found', `object '${id}' not found`);
@@ -71,6 +73,7 @@ export class UserObjects {
       throw new BlockError('busy', `object '${id}' is in use, can not be deleted`);
     }
     this.#entries.delete(id);
+    if (entry.made.kind === 'secret') entry.made.secret.fill(0);
   }
 
   /** Throws `not-found`, also where `id` is something else. */
@@ -121,12 +124,23 @@ export class UserObjects {
     return entry.authorizer;
   }
 
-  /** Throws `not-found`, or `invalid-argument` where `id` is something else. */
+  /**
+   * The bytes of a secret, for use at once: they are zeroed when the object is removed. `copySecret` gives some that stay. Throws `not-found`, or `invalid-argument`
+   * where `id` is something else.
+   */
   secret(id: string): Uint8Array {
     const entry = this.#entries.get(id)?.made;
     if (entry === undefined) throw new BlockError('not-found', `No secret with id '${id}'`);
     if (entry.kind !== 'secret') throw new BlockError('invalid-argument', `Object with id '${id}' is not a secret`);
     return entry.secret;
+  }
+
+  /** A copy of a secret, to be given back by `Ciphers.forget`. Throws as `secret`. */
+  copySecret(id: string): Uint8Array {
+    const secret = this.secret(id);
+    const copy = this.#host.ciphers.secret(secret.length);
+    copy.set(secret);
+    return copy;
   }
 
   #checkFree(id: string): void {
@@ -140,7 +154,7 @@ export class UserObjects {
         return { kind: 'secret', secret: await readSecret(this.#host, options, (key) => this.secret(key)) };
       case 'tls-creds-x509': {
         const { passwordid } = options;
-        const password = passwordid === undefined ? undefined : this.secret(passwordid);
+        const password = passwordid === undefined ? undefined : this.secret(passwordid).slice();
         return { kind: 'tls', settings: await readX509Credentials(this.#host, options, password) };
       }
       case 'tls-creds-psk':

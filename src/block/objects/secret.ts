@@ -29,7 +29,9 @@ export async function readSecret(host: Host, options: SecretProperties, findKey:
   }
   const written = data !== undefined ? new TextEncoder().encode(data) : await readFile(host, file!);
   const decoded = () => (format === 'base64' ? decodeBase64(new TextDecoder().decode(written)) : written);
-  return keyid === undefined ? decoded() : decrypt(findKey(keyid), options.iv, decoded);
+  const secret = keyid === undefined ? decoded() : decrypt(findKey(keyid), options.iv, decoded);
+  if (secret !== written) written.fill(0);
+  return secret;
 }
 
 /** AES-256 in CBC mode, padded as PKCS#7 has it: the last byte says how many bytes of padding there are. What is wrong is said in QEMU's order. */

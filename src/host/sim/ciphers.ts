@@ -4,6 +4,7 @@ import { type Ciphers, type HashName, noCiphers, type SectorCipher, type SectorC
 import { errnoError } from '../errno.js';
 import { loadNative } from '../real/binding.js';
 import { derivationError, hashNumber, openNative } from '../real/ciphers.js';
+import { closedError, Requester } from '../real/engine.js';
 import type { SimEngine } from './engine.js';
 import type { SimOperation } from './faults.js';
 
@@ -24,20 +25,7 @@ export class SimCiphers implements Ciphers {
   }
 
   open(options: SectorCipherOptions): SectorCipher {
-    const number = openNative(loadNative(), options);
-    const run = (operation: 'encrypt' | 'decrypt', sector: number, input: Uint8Array, output: Uint8Array) =>
-      this.#engine.submit({
-        operation,
-        path: 'cipher',
-        length: input.length,
-        finish: () =>
-          answered(loadNative().cipherNow(number, operation === 'encrypt' ? 1 : 0, sector, input, output), operation),
-      });
-    return {
-      encrypt: (sector, input, output) => run('encrypt', sector, input, output),
-      decrypt: (sector, input, output) => run('decrypt', sector, input, output),
-      close: () => loadNative().closeCipher(number),
-    };
+    return new SimSectorCipher(this.#engine, openNative(loadNative(), options));
   }
 
   /** The time that it takes depends on the iterations alone, so that a seed gives the same run on every machine. */
@@ -65,6 +53,51 @@ export class SimCiphers implements Ciphers {
 
   forget(secret: Uint8Array): void {
     secret.fill(0);
+  }
+}
+
+class SimSectorCipher implements SectorCipher {
+  readonly #engine: SimEngine;
+  readonly #number: number;
+  readonly #who = new Requester('cipher');
+  #closed = false;
+
+  constructor(engine: SimEngine, number: number) {
+    this.#engine = engine;
+    this.#number = number;
+  }
+
+  encrypt(sector: number, input: Uint8Array, output: Uint8Array): Promise<void> {
+    return this.#run('encrypt', sector, input, output);
+  }
+
+  decrypt(sector: number, input: Uint8Array, output: Uint8Array): Promise<void> {
+    return this.#run('decrypt', sector, input, output);
+  }
+
+  /** As on the real host: requests that were made before end as they would have. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    void this.#who.idle().then(() => loadNative().closeCipher(this.#number));
+  }
+
+  async #run(operation: 'encrypt' | 'decrypt', sector: number, input: Uint8Array, output: Uint8Array): Promise<void> {
+    if (this.#closed) throw closedError(operation, 'cipher');
+    this.#who.inFlight++;
+    try {
+      await this.#engine.submit({
+        operation,
+        path: 'cipher',
+        length: input.length,
+        finish: () => {
+          const encrypts = operation === 'encrypt' ? 1 : 0;
+          answered(loadNative().cipherNow(this.#number, encrypts, sector, input, output), operation);
+        },
+      });
+    } finally {
+      this.#who.done();
+    }
   }
 }
 

@@ -125,6 +125,20 @@ for (const format of ['luks', 'detached', 'qcow2'] as const) {
       expect(await opensWith(host, format)).to.equal('c');
     });
 
+    it('get the password that their object had, also where that is removed meanwhile', async () => {
+      const host = await make(format);
+      const graph = await graphOn(host);
+      const node = await open(graph, format, 'a');
+      const change = { state: 'active', 'new-secret': 'b', ...FAST } as const;
+      const changing = node.abilities.keySlots!({ options: change, force: false });
+      const before = host.requests;
+      while (host.requests === before) await null;
+      graph.objects.remove('b');
+      await changing;
+      await graph.closeAll();
+      expect(await opensWith(host, format)).to.equal('ab');
+    });
+
     it('stay as they are where a change is refused', async () => {
       const host = await make(format);
       const before = filesOf(host);

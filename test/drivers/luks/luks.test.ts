@@ -119,6 +119,25 @@ describe('luks', () => {
     expect((await failureOf(readNode(node, 0, new Uint8Array(512)))).code).to.equal('permission');
   });
 
+  it('zeroes a password with its object; whoever uses it meanwhile has a copy', async () => {
+    const { host } = await make();
+    const graph = await graphOn(host);
+    const bytes = graph.objects.secret('s');
+    const { ciphers } = host;
+    const derive = ciphers.derive.bind(ciphers);
+    let removed = false;
+    Object.assign(ciphers, {
+      derive: (...order: Parameters<typeof derive>) => {
+        if (!removed) graph.objects.remove('s');
+        removed = true;
+        return derive(...order);
+      },
+    });
+    expect((await openIn(graph)).length).to.equal(64 * KIB);
+    expect(bytes.length).to.equal(PASSWORD.length);
+    expect(bytes.every((byte) => byte === 0)).to.equal(true);
+  });
+
   it('gives up where the key slots together take too long', async () => {
     const { host } = await make();
     const image = Buffer.from(host.readFile(PATH));

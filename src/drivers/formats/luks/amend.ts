@@ -50,10 +50,20 @@ export class SlotChanges {
 
   /** Rejects as `planSlots`, and as `checked`; then nothing was changed, but for `no-space`, `io`. */
   change(place: SlotPlace, { options, force, checked }: KeySlotChange): Promise<void> {
-    const secret = (id: string): Uint8Array => this.#graph.objects.secret(id);
-    const request = { options, force, secret, openedWith: this.#openedWith };
     return this.#serial.run(async () => {
-      const apply = await planSlots(this.#context, place, request);
+      // An object that is removed meanwhile takes no password away, and leaves none of zeroes.
+      const taken: Uint8Array[] = [];
+      const secret = (id: string): Uint8Array => {
+        const copy = this.#graph.objects.copySecret(id);
+        taken.push(copy);
+        return copy;
+      };
+      let apply: () => Promise<void>;
+      try {
+        apply = await planSlots(this.#context, place, { options, force, secret, openedWith: this.#openedWith });
+      } finally {
+        for (const copy of taken) this.#context.ciphers.forget(copy);
+      }
       await checked?.();
       await apply();
     });

@@ -84,13 +84,38 @@ export function checkLuksCreate(options: LuksOptions, path: string, graph?: Grap
   checkImageSize(roundUp(size, SECTOR_BYTES) + (header === undefined ? room : 0), path, 'create');
   if (preallocation === 'metadata') refuse('Unsupported preallocation mode: metadata');
   if (isAlone && preallocation !== 'off') refuse("With 'detached-header', no disk is made that could be preallocated");
-  if (graph !== undefined) passwordOf(graph, options['key-secret'], 'key-secret', path);
+  if (graph !== undefined) checkPassword(graph, options['key-secret'], 'key-secret', path);
 }
 
-/** The password that the option `member` names. Throws `invalid-argument` where it is left out, `not-found` where there is no such secret. */
-export function passwordOf(graph: Graph, id: string | undefined, member: string, path: string): Uint8Array {
-  if (id !== undefined) return graph.objects.secret(id);
-  throw BlockError.at(path, 'invalid-argument', `Parameter '${member}' is required for cipher`);
+/** Throws `invalid-argument` where the option `member` names no password, `not-found` where there is no such secret. */
+export function checkPassword(
+  graph: Graph,
+  id: string | undefined,
+  member: string,
+  path: string,
+): asserts id is string {
+  if (id === undefined) throw BlockError.at(path, 'invalid-argument', `Parameter '${member}' is required for cipher`);
+  graph.objects.secret(id);
+}
+
+/**
+ * Runs `action` with the password that the option `member` names: with a copy, which stays as it is where the object is removed meanwhile. Rejects as
+ * `checkPassword` throws.
+ */
+export async function withPassword<T>(
+  graph: Graph,
+  id: string | undefined,
+  member: string,
+  path: string,
+  action: (password: Uint8Array) => Promise<T>,
+): Promise<T> {
+  checkPassword(graph, id, member, path);
+  const password = graph.objects.copySecret(id);
+  try {
+    return await action(password);
+  } finally {
+    graph.host.ciphers.forget(password);
+  }
 }
 
 /** Makes a LUKS image in `file`, in `part` (its header), or in both. Rejects as `checkLuksCreate`, with `no-space`, `io`. */
@@ -101,9 +126,10 @@ export async function createLuks({ graph, options, file, part }: CreateRequest<'
   checkLuksCreate(options, path);
   const { preallocation = 'off' } = options;
   if (file === null && preallocation !== 'off') throw missingChild('file');
-  const password = passwordOf(graph, options['key-secret'], 'key-secret', path);
   const isDetached = part !== null || options['detached-header'] === true;
-  const volume = await makeVolume(graph.host.ciphers, options, password, path, isDetached);
+  const volume = await withPassword(graph, options['key-secret'], 'key-secret', path, (password) =>
+    makeVolume(graph.host.ciphers, options, password, path, isDetached),
+  );
   const disk = roundUp(options.size, SECTOR_BYTES);
   for (const link of [file, part]) {
     if (link !== null && fileOf(link.node) === null && !link.node.fixedSize) await link.truncate(0);

@@ -12,7 +12,7 @@ import type { SectorCipher } from '../../../host/cipher.js';
 import { BlockError } from '../../../util/errors.js';
 import { roundUp, SECTOR_BYTES } from '../../../util/numbers.js';
 import { keySlotOptions } from './amend.js';
-import { checkLuksCreate, createLuks, LUKS_CREATE_OPTIONS, passwordOf } from './create.js';
+import { checkLuksCreate, checkPassword, createLuks, LUKS_CREATE_OPTIONS, withPassword } from './create.js';
 import { HEADER, LuksNode } from './driver.js';
 import { hasLuksMagic } from './header.js';
 import type { ReadMaterial } from './key-slots.js';
@@ -26,7 +26,8 @@ async function openLuks({ graph, node, options, openChild, use, withBacking }: O
   const path = place.filename;
   // Whoever looks at the header alone needs no password.
   const onlyHeader = !withBacking && node.readOnly;
-  const password = onlyHeader ? null : passwordOf(graph, options['key-secret'], 'key-secret', path);
+  const secret = options['key-secret'];
+  if (!onlyHeader) checkPassword(graph, secret, 'key-secret', path);
   const look: OutsideUse = {
     user: { userName: `node '${node.nodeName}'` },
     role: 'root',
@@ -45,9 +46,11 @@ async function openLuks({ graph, node, options, openChild, use, withBacking }: O
   try {
     volume = volumeOf(head, place.length, path, { detached: header !== null });
     checkPayload(volume, file);
-    if (password !== null) {
+    if (!onlyHeader) {
       const { ciphers } = graph.host;
-      cipher = await withLink(place, look, (link) => openVolume(ciphers, volume, password, reader(link), path));
+      cipher = await withPassword(graph, secret, 'key-secret', path, (password) =>
+        withLink(place, look, (link) => openVolume(ciphers, volume, password, reader(link), path)),
+      );
     }
   } catch (error) {
     await withLink(place, look, refuseChanged);
@@ -55,7 +58,7 @@ async function openLuks({ graph, node, options, openChild, use, withBacking }: O
   }
   try {
     const permissions = ROLES.image.permissions(use);
-    const opened = new LuksNode(graph, node, file, header, volume, cipher, options['key-secret'], permissions);
+    const opened = new LuksNode(graph, node, file, header, volume, cipher, secret, permissions);
     await refuseChanged(opened.children.get(header === null ? 'file' : HEADER)!);
     return opened;
   } catch (error) {
@@ -98,7 +101,7 @@ export const luksDriver: DriverDefinition<'luks'> = {
   open: openLuks,
   checkCreate: checkLuksCreate,
   measure: async ({ graph, options }) => {
-    passwordOf(graph, options['key-secret'], 'key-secret', '');
+    checkPassword(graph, options['key-secret'], 'key-secret', '');
     // What the named file takes: with a detached header it is either.
     const room = options.header === undefined ? roomFor(options, '') : 0;
     const disk = options['detached-header'] ? 0 : roundUp(options.size, SECTOR_BYTES);

@@ -13,7 +13,7 @@ import type { LooseOptions } from '../../../schema/loose-options.js';
 import { viewBe64, viewOf } from '../../../util/bytes.js';
 import { BlockError } from '../../../util/errors.js';
 import { SlotChanges } from '../luks/amend.js';
-import { passwordOf } from '../luks/create.js';
+import { checkPassword, withPassword } from '../luks/create.js';
 import { openVolume, readVolumeHead, type Volume, volumeInfo, volumeOf } from '../luks/volume.js';
 import type { ContentCipher } from './encrypted-data.js';
 import { Extension, Field, type HeaderArea } from './header.js';
@@ -120,17 +120,22 @@ export async function openEncryption(
   checkMethod(area, own, path);
   const { cryptMethod } = area.header;
   if (cryptMethod === 0) return null;
-  const password = onlyHeader ? null : passwordOf(graph, own.encrypt?.['key-secret'], 'encrypt.key-secret', path);
+  const secret = own.encrypt?.['key-secret'];
+  if (!onlyHeader) checkPassword(graph, secret, 'encrypt.key-secret', path);
   const { ciphers } = graph.host;
   if (cryptMethod === CRYPT_AES) {
-    const cipher = password === null ? null : openLegacyAes(graph, password);
+    const cipher = onlyHeader ? null : openLegacyAes(graph, graph.objects.secret(secret!));
     return { content: { cipher, byGuest: true }, info: () => ({ format: 'aes' }), region: null, slots: null };
   }
   const region = pointerOf(area, file, path);
   const read = (offset: number, buffer: Uint8Array): Promise<void> => file.read(region.offset + offset, buffer);
   const volume: Volume = volumeOf(await readVolumeHead(read, region.length), region.length, path);
-  const cipher = password === null ? null : await openVolume(ciphers, volume, password, read, path);
-  const slots = new SlotChanges(graph, volume, path, own.encrypt?.['key-secret']);
+  const cipher = onlyHeader
+    ? null
+    : await withPassword(graph, secret, 'encrypt.key-secret', path, (password) =>
+        openVolume(ciphers, volume, password, read, path),
+      );
+  const slots = new SlotChanges(graph, volume, path, secret);
   return { content: { cipher, byGuest: false }, info: () => luksInfo(volume), region, slots };
 }
 

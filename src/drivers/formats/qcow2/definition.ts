@@ -15,7 +15,7 @@ import { missingChild } from '../../../schema/loose-options.js';
 import { isJsonFilename } from '../../../schema/options.js';
 import { bestEffort } from '../../../util/best-effort.js';
 import { BlockError } from '../../../util/errors.js';
-import { passwordOf } from '../luks/create.js';
+import { checkPassword, withPassword } from '../luks/create.js';
 import { makeVolume, type NewVolume, roomFor } from '../luks/volume.js';
 import { createQcow2 } from './create.js';
 import { QCOW2_AMEND_OPTIONS, QCOW2_CREATE_OPTIONS } from './create-options.js';
@@ -181,7 +181,7 @@ async function create({ graph, options, file, part: dataFile }: CreateRequest<'q
   const path = image.filename;
   const planned = createOptions(options, path, name);
   planQcow2(path, planned);
-  checkPassword(options, path, graph);
+  checkSecret(options, path, graph);
   await createQcow2(image, dataFile, planned, await newVolume(graph, options, path));
 }
 
@@ -200,15 +200,16 @@ function dataFileName(image: BlockNode, dataFile: BlockNode): string {
 type CreateMembers = CreateRequest<'qcow2'>['options'];
 
 /** Throws `invalid-argument`, `not-found` where the password of an encrypted image is not there. */
-function checkPassword({ encrypt }: CreateMembers, path: string, graph: Graph): void {
-  if (encrypt !== undefined) passwordOf(graph, encrypt['key-secret'], 'encrypt.key-secret', path);
+function checkSecret({ encrypt }: CreateMembers, path: string, graph: Graph): void {
+  if (encrypt !== undefined) checkPassword(graph, encrypt['key-secret'], 'encrypt.key-secret', path);
 }
 
 /** The LUKS header of a new image; null where it has none. Rejects as `makeVolume`. */
 async function newVolume(graph: Graph, { encrypt }: CreateMembers, path: string): Promise<NewVolume | null> {
   if (encrypt?.format !== 'luks') return null;
-  const password = passwordOf(graph, encrypt['key-secret'], 'encrypt.key-secret', path);
-  return makeVolume(graph.host.ciphers, encrypt, password, path);
+  return withPassword(graph, encrypt['key-secret'], 'encrypt.key-secret', path, (password) =>
+    makeVolume(graph.host.ciphers, encrypt, password, path),
+  );
 }
 
 /** `dataFile`: the name of the external data file, where that is open already. Throws as `roomFor`. */
@@ -265,7 +266,7 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
   },
   checkCreate: (options, path, graph) => {
     planQcow2(path, createOptions(options, path));
-    if (graph !== undefined) checkPassword(options, path, graph);
+    if (graph !== undefined) checkSecret(options, path, graph);
     if (options['compression-type'] === 'zstd' && graph?.host.codecs.supports('zstd') === false) {
       throw BlockError.at(path, 'unsupported', 'this build of diskwright has no zstd', { operation: 'create' });
     }
@@ -276,7 +277,7 @@ export const qcow2Driver: DriverDefinition<'qcow2'> = {
     return { encrypt: { format, 'key-secret': encrypt['key-secret'] } };
   },
   measure: async ({ graph, options, source }) => {
-    checkPassword(options, '', graph);
+    checkSecret(options, '', graph);
     return measureQcow2(createOptions(options, ''), { source });
   },
   complete: completeEncryption,
