@@ -18,6 +18,8 @@ export interface Breakpoints {
   /** Takes away all breakpoints of `tag`, and lets all go on that are held up by it. Throws `not-found` where there are neither. */
   removeBreak(tag: string): void;
   isHeldUp(tag: string): boolean;
+  /** `listener` is called whenever somebody is held up by a tag, and when one goes on. There is one; null: none. */
+  watch(listener: ((tag: string, heldUp: boolean) => void) | null): void;
   /** Resolves when somebody is held up by `tag`. */
   untilHeldUp(tag: string): Promise<void>;
 }

@@ -33,6 +33,8 @@ export interface InternalSnapshots {
   remove(id: string): Promise<void>;
   /** Shows a snapshot, with its size, in place of the disk: of a node that is read-only, before its first request. Rejects with `not-found`, `corrupt-image`, `io`. */
   show(id: string): Promise<void>;
+  /** Where the machine's state begins, in bytes from the start of the disk. */
+  vmStateOffset(): number;
   /** The machine's state, as a range of bytes behind the disk. */
   readVmState(offset: number, buffer: Uint8Array): Promise<void>;
   writeVmState(offset: number, buffer: Uint8Array): Promise<void>;

@@ -10,7 +10,7 @@
 // Children that were opened within the options of a node (its heirs) inherit from it again, unless they are given by themselves.
 
 import type { BlockdevOptions } from '../schema/generated/types.js';
-import { flatten } from '../schema/keyval.js';
+import { flatten, type Scalar, unflatten } from '../schema/keyval.js';
 import { childNames, type LooseChild, LooseOptions } from '../schema/loose-options.js';
 import { BlockError } from '../util/errors.js';
 import type { Child } from './child.js';
@@ -53,6 +53,23 @@ export async function reopenNodes(graph: Graph, options: readonly BlockdevOption
   await graph.drained(nodes, () => reopenTogether(nodes, plan));
 }
 
+/**
+ * Reopens `node` with other values of some options, by their dotted names; the others stay as they are. Rejects as `reopenNodes`.
+ */
+export async function changeOptions(node: BlockNode, changes: ReadonlyMap<string, Scalar>): Promise<void> {
+  const { graph } = node;
+  const plan = () => {
+    const opening = openingOf(node);
+    const before = flatten({ ...opening.options.members });
+    const members = unflatten(new Map([...before, ...changes, ['node-name', node.nodeName]]));
+    if (node.cow !== null && members['backing'] === undefined) members['backing'] = node.cow.node.nodeName;
+    if (node.cow === null && hasBackingFiles(node.driver)) members['backing'] ??= null;
+    return new Plan(graph, new Map([[node, new LooseOptions(members, { strings: true })]]), opening.settings).make();
+  };
+  const nodes = [...plan().keys()];
+  await graph.drained(nodes, () => reopenTogether(nodes, plan));
+}
+
 function named(graph: Graph, name: string | undefined): BlockNode {
   if (name === undefined) throw new BlockError('invalid-argument', 'node-name not specified');
   const node = graph.nodes.get(name);
@@ -63,15 +80,18 @@ function named(graph: Graph, name: string | undefined): BlockNode {
 class Plan {
   readonly #graph: Graph;
   readonly #given: ReadonlyMap<BlockNode, LooseOptions>;
+  /** What an option has that is left out. */
+  readonly #preset: InheritedOptions;
   readonly #plan = new Map<BlockNode, NodeChange>();
 
-  constructor(graph: Graph, given: ReadonlyMap<BlockNode, LooseOptions>) {
+  constructor(graph: Graph, given: ReadonlyMap<BlockNode, LooseOptions>, preset = DEFAULTS) {
     this.#graph = graph;
     this.#given = given;
+    this.#preset = preset;
   }
 
   make(): Map<BlockNode, NodeChange> {
-    for (const [node, options] of this.#given) this.#add(node, openingOf(node), options, DEFAULTS);
+    for (const [node, options] of this.#given) this.#add(node, openingOf(node), options, this.#preset);
     return this.#plan;
   }
 

@@ -3,14 +3,11 @@
 import type { FormatNames } from './format-names.js';
 import { QEMU_IMG } from './output.js';
 import { VERBS, verbCalled } from './verb-table.js';
-import { packageText } from './version.js';
-
-/** The version of QEMU whose command line is taken: what scripts compare. */
-const FOLLOWED = '7.2.0';
+import { followedVersion } from './version.js';
 
 /** `qemu-img --version`. */
 export function qemuImgVersion(): string {
-  return `${QEMU_IMG} version ${FOLLOWED} (${packageText()})\n`;
+  return followedVersion(QEMU_IMG);
 }
 
 /** What `qemu-img --help` says, also where `--help` stands behind a verb. */

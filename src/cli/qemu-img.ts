@@ -1,9 +1,9 @@
 // The program under the name qemu-img: that tool's standard options, its verbs and no others, and its messages.
 
 import { parseOptions, QEMU_IMG_WORDS, UsageError } from './getopt.js';
-import { reportWarning } from './output.js';
 import { qemuImgHelp, qemuImgVersion } from './qemu-img-help.js';
 import { formats, print, runVerb } from './run-verb.js';
+import { checkTrace } from './trace.js';
 import { REFUSED, VERBS, verbCalled } from './verb-table.js';
 
 const STANDARD_OPTIONS = [
@@ -21,7 +21,7 @@ export async function runAsQemuImg(args: readonly string[]): Promise<number> {
   for (const [key, value] of inOrder) {
     if (key === 'help') return print(await qemuImgHelp(await formats()));
     if (key === 'version') return print(qemuImgVersion());
-    trace(value);
+    checkTrace(value);
   }
   const [name, ...rest] = args.slice(args[end] === '--' ? end + 1 : end);
   if (name === undefined) return 0;
@@ -38,18 +38,4 @@ function standardEnd(args: readonly string[]): number {
     at += takesNext ? 2 : 1;
   }
   return Math.min(at, args.length);
-}
-
-/** `--trace`: there are no trace events here, so that a name is unknown, and a pattern fits none. Throws `UsageError`. */
-function trace(text: string): void {
-  const patterns: string[] = [];
-  for (const [index, part] of text.split(',').entries()) {
-    const [key, value] = part.includes('=') ? part.split('=', 2) : ['enable', part];
-    if (key === 'events' || key === 'file') throw new UsageError(`'${key}' of --trace is not supported`);
-    if (key !== 'enable' || (index > 0 && !part.includes('='))) throw new UsageError(`Invalid parameter '${key}'`);
-    patterns.push(value);
-  }
-  for (const name of patterns) {
-    if (name !== 'help' && !/[*?]/.test(name)) reportWarning(`warning: trace event '${name}' does not exist`);
-  }
 }

@@ -83,6 +83,7 @@ export const VERBS: Readonly<Record<string, VerbEntry>> = {
     ofQemuImg: true,
     load: () => import('./verbs/bench.js'),
   },
+  io: { summary: 'read, write and inspect an image by single requests', load: () => import('./verbs/io.js') },
   nbd: { summary: 'serve an image over NBD, or list the exports of a server', load: () => import('./verbs/nbd.js') },
   daemon: {
     summary: 'run jobs and exports in one process, controlled by QMP',

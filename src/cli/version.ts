@@ -49,6 +49,14 @@ async function foundation(): Promise<string[]> {
   }
 }
 
+/** The version of QEMU whose command lines are taken: what scripts compare. */
+const FOLLOWED = '7.2.0';
+
+/** What `--version` prints where the program is called by the name of a program of QEMU. */
+export function followedVersion(name: string): string {
+  return `${name} version ${FOLLOWED} (${packageText()})\n`;
+}
+
 /** For `query-version`. */
 export function packageText(): string {
   return `Diskwright ${packageVersion()}`;

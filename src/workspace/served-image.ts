@@ -15,7 +15,7 @@ export async function addTemporaryOverlay(
   graph: Graph,
   image: BlockNode,
   folder: string,
-  { cache, ...how }: Pick<OpenOptions, 'discard' | 'detectZeroes' | 'cache'>,
+  { cache, ...how }: Pick<OpenOptions, 'discard' | 'detectZeroes' | 'cache' | 'readOnly'>,
 ): Promise<BlockNode> {
   const driver = defaultDriver('overlay').name;
   const filename = `${folder}/overlay.${driver}`;

@@ -27,6 +27,7 @@ const NAMES = [
   'mirror',
   'backup',
   'bench',
+  'io',
   'nbd',
   'daemon',
   'jobs',

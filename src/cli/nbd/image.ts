@@ -2,22 +2,23 @@
 //
 //   device --> [raw window: --offset] --> [temporary overlay: --snapshot] --> the image and its chain, or an internal snapshot of it: --load-snapshot
 
-import { mkdtemp, rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { BlockNode } from '../../block/node/node.js';
 import { openNode } from '../../block/open.js';
 import { parseImageOptions } from '../../schema/options.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
-import { addTemporaryOverlay, addWindow } from '../../workspace/served-image.js';
+import { addWindow } from '../../workspace/served-image.js';
 import { reasonOf, type Session } from '../session.js';
 import { showSnapshot } from '../snapshot-param.js';
+import { addOverlay } from '../temporary-overlay.js';
 import type { ServePlan } from './plan.js';
 
 /** Opens these nodes, and resolves with the topmost. Rejects with an error in qemu-nbd's words. */
 export async function openServedImage(session: Session, plan: ServePlan): Promise<BlockNode> {
   const image = await openBase(session, plan);
   if (plan.loads !== undefined) await showSnapshot(image, plan.loads);
-  const content = plan.forgets ? await addOverlay(session, image, plan) : image;
+  const content = plan.forgets
+    ? await addOverlay(session, image, { discard: plan.discard, detectZeroes: plan.detectZeroes, cache: plan.cache })
+    : image;
   return plan.offset === null ? content : addWindow(session.graph, content, plan.offset);
 }
 
@@ -34,24 +35,5 @@ async function openBase({ graph }: Session, plan: ServePlan): Promise<BlockNode>
   } catch (cause) {
     const error = toBlockError(cause);
     throw new BlockError(error.code, `Failed to blk_new_open '${image}': ${reasonOf(error)}`, { cause });
-  }
-}
-
-/** Puts a temporary overlay on `image`. Its file is removed from its folder before the first client connects, so that nobody else can open it. */
-async function addOverlay({ graph }: Session, image: BlockNode, plan: ServePlan): Promise<BlockNode> {
-  const parent = process.env['TMPDIR'] || '/var/tmp';
-  let folder: string | null = null;
-  try {
-    folder = await mkdtemp(join(parent, 'diskwright-'));
-    // The file's space is freed when this process closes it.
-    return await addTemporaryOverlay(graph, image, folder, plan);
-  } catch (cause) {
-    const { code, message } = toBlockError(cause, { path: parent });
-    throw new BlockError(code, `Could not create a temporary overlay in '${parent}': ${message}`, {
-      path: parent,
-      cause,
-    });
-  } finally {
-    if (folder !== null) await rm(folder, { recursive: true, force: true });
   }
 }

@@ -1,6 +1,5 @@
 // `diskwright info`: prints format, sizes, backing file and more of an image.
 
-import { knownDriver } from '../../block/registry.js';
 import type { ImageInfo } from '../../schema/generated/types.js';
 import { formatSize } from '../../util/size.js';
 import { imageInfos } from '../../workspace/info.js';
@@ -10,6 +9,7 @@ import { ordered, prettyJson } from '../json.js';
 import { shown, write } from '../output.js';
 import { forEachImage, imageArguments, ONE_BY_ONE, opener, withSession } from '../session.js';
 import { SNAPSHOT_KEYS, snapshotList } from '../snapshot-list.js';
+import { detailLines, inDetailOrder } from '../specific-details.js';
 import type { Verb } from '../verb.js';
 
 /** Order of the members in qemu-img's JSON. */
@@ -84,12 +84,7 @@ function inOrder(given: ImageInfo): object {
   const info = { ...given, snapshots };
   const specific = info['format-specific'];
   if (specific === undefined) return ordered(info, INFO_KEYS);
-  const data = ordered(specific.data, detailOrder(specific.type));
-  return ordered({ ...info, 'format-specific': { type: specific.type, data } }, INFO_KEYS);
-}
-
-function detailOrder(format: string): readonly string[] {
-  return knownDriver(format)?.detailOrder ?? [];
+  return ordered({ ...info, 'format-specific': { type: specific.type, data: inDetailOrder(specific) } }, INFO_KEYS);
 }
 
 function humanInfo(info: ImageInfo): string {
@@ -115,21 +110,7 @@ function humanInfo(info: ImageInfo): string {
   lines.push(...snapshotList(info.snapshots ?? []));
   const specific = info['format-specific'];
   if (specific !== undefined) {
-    lines.push('Format specific information:');
-    addMembers(lines, ordered(specific.data, detailOrder(specific.type)), '    ');
+    lines.push('Format specific information:', ...detailLines(specific));
   }
   return `${lines.join('\n')}\n`;
-}
-
-/** Appends `key: value` for each member; the members of an object or a list follow on lines of their own, indented further. */
-function addMembers(lines: string[], members: object, indent: string): void {
-  for (const [key, value] of Object.entries(members)) {
-    const name = Array.isArray(members) ? `[${key}]` : key.replaceAll('-', ' ');
-    if (typeof value === 'object' && value !== null) {
-      lines.push(`${indent}${name}:`);
-      addMembers(lines, value, `${indent}    `);
-    } else {
-      lines.push(`${indent}${name}: ${typeof value === 'string' ? shown(value) : value}`);
-    }
-  }
 }

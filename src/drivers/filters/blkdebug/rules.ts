@@ -46,6 +46,7 @@ export class Rules implements DebugEvents, Breakpoints {
   #state = 1;
   #heldUp: HeldUp[] = [];
   readonly #holding = new Waiters();
+  #watcher: ((tag: string, heldUp: boolean) => void) | null = null;
   /** Something was written since the storage was flushed: without, a flush has nothing to tell the disk. */
   unflushed = false;
 
@@ -91,6 +92,7 @@ export class Rules implements DebugEvents, Breakpoints {
   #hold(tag: string): Promise<void> {
     return new Promise((resolve) => {
       this.#heldUp.push({ tag, goOn: resolve });
+      this.#watcher?.(tag, true);
       this.#holding.wake();
     });
   }
@@ -103,6 +105,7 @@ export class Rules implements DebugEvents, Breakpoints {
     const one = this.#heldUp.find((held) => held.tag === tag);
     if (one === undefined) throw new BlockError('not-found', `No request is held up by '${tag}'`);
     this.#heldUp = this.#heldUp.filter((held) => held !== one);
+    this.#watcher?.(tag, false);
     one.goOn();
   }
 
@@ -115,6 +118,10 @@ export class Rules implements DebugEvents, Breakpoints {
 
   isHeldUp(tag: string): boolean {
     return this.#heldUp.some((held) => held.tag === tag);
+  }
+
+  watch(listener: ((tag: string, heldUp: boolean) => void) | null): void {
+    this.#watcher = listener;
   }
 
   async untilHeldUp(tag: string): Promise<void> {

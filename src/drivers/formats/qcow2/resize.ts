@@ -43,7 +43,7 @@ export async function resizeImage(
   checkSize(image, size);
   if (size < oldSize) {
     if (preallocation !== 'off') {
-      throw image.error('invalid-argument', "PreallocMode can't be used for shrinking an image", 'resize');
+      throw image.error('invalid-argument', "Preallocation can't be used for shrinking an image", 'resize');
     }
     return shrink(image, size);
   }

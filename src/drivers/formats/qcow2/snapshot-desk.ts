@@ -7,7 +7,8 @@ import { BlockError } from '../../../util/errors.js';
 import type { Qcow2Image } from './image.js';
 import { MAX_SNAPSHOTS, type Snapshot, splitClock } from './snapshot-table.js';
 import { applySnapshot, checkSupported, createSnapshot, deleteSnapshot, showSnapshot } from './snapshots.js';
-import { readVmState, writeVmState } from './vm-state.js';
+import type { GuestOffset } from './types.js';
+import { readVmState, vmStateStart, writeVmState } from './vm-state.js';
 
 /** The node of the image. */
 interface Owner {
@@ -83,6 +84,11 @@ export class SnapshotDesk implements InternalSnapshots {
     const snapshot = this.#find(id);
     this.#owner.shows(await showSnapshot(this.#image, snapshot));
     this.#shown = snapshot;
+  }
+
+  vmStateOffset(): number {
+    const image = this.#image;
+    return vmStateStart(image.geometry, image.length() as GuestOffset);
   }
 
   readVmState(offset: number, buffer: Uint8Array): Promise<void> {

@@ -1,0 +1,148 @@
+// Runs commands: those of `-c`, or those of standard input, until they end or one says `quit`.
+//
+//   -c --+
+//        +--> words --> command --> [image open? writable? enough words?] --> it runs --> 'done', 'failed', 'quit'
+//  stdin +
+
+import type { ExercisedDisk } from '../../workspace/exercised-disk.js';
+import { reportError, reportFailure, writeMessage } from '../output.js';
+import { Interrupt, type Session } from '../session.js';
+import type { IoCommand, IoOutcome, IoState } from './command.js';
+import { commandCalled, isRefused } from './commands.js';
+import type { Lines } from './lines.js';
+import { type OpenWish, openDisk } from './open-image.js';
+import { countComplaint, parseWords, splitWords } from './words.js';
+
+/** What the command line says. */
+export interface IoPlan {
+  /** The image to begin with; null: none. */
+  image: OpenWish | null;
+  /** Of `-c`; empty: they come from standard input. */
+  commands: readonly string[];
+  misaligned: boolean;
+  imageOpts: boolean;
+}
+
+const LONG_MS = 2 ** 31 - 1;
+
+/** Resolves with the exit code, when the image is closed. Rejects where that fails. */
+export async function runIo(session: Session, plan: IoPlan): Promise<number> {
+  const interrupt = new Interrupt(session);
+  // A request that is held up keeps no event loop.
+  const stay = setInterval(() => undefined, LONG_MS);
+  const program = new Program(session, plan, interrupt);
+  try {
+    return await program.run();
+  } finally {
+    clearInterval(stay);
+    interrupt.stop();
+  }
+}
+
+class Program implements IoState {
+  readonly session: Session;
+  readonly misaligned: boolean;
+  readonly imageOpts: boolean;
+  disk: ExercisedDisk | null = null;
+  readonly #plan: IoPlan;
+  readonly #interrupt: Interrupt;
+  /** Resolves at Ctrl-C. */
+  readonly #interrupted: Promise<null>;
+  #stop: () => void = () => undefined;
+  #code = 0;
+
+  constructor(session: Session, plan: IoPlan, interrupt: Interrupt) {
+    this.session = session;
+    this.misaligned = plan.misaligned;
+    this.imageOpts = plan.imageOpts;
+    this.#plan = plan;
+    this.#interrupt = interrupt;
+    this.#interrupted = new Promise((resolve) => {
+      this.#stop = () => resolve(null);
+      interrupt.signal.addEventListener('abort', this.#stop, { once: true });
+    });
+    this.#interrupted.then(() => {
+      this.#code = interrupt.exitCode;
+    });
+  }
+
+  async run(): Promise<number> {
+    const { image, commands } = this.#plan;
+    if (image !== null && !(await this.open(image))) return 1;
+    if (commands.length > 0) await this.#runAll(listed(commands));
+    else {
+      const { standardLines } = await import('./lines.js');
+      await this.#runAll(await standardLines(this.#stop));
+    }
+    const { disk } = this;
+    this.disk = null;
+    await disk?.close();
+    return this.#code;
+  }
+
+  async #runAll(lines: Lines): Promise<void> {
+    try {
+      for (;;) {
+        const line = await Promise.race([lines.next(), this.#interrupted]);
+        if (line === null) return;
+        const outcome = await Promise.race([this.#runLine(line), this.#interrupted]);
+        if (outcome === null || outcome === 'quit') return;
+        if (outcome === 'failed') this.#code = 1;
+      }
+    } finally {
+      lines.close();
+    }
+  }
+
+  async #runLine(line: string): Promise<IoOutcome> {
+    const [called, ...words] = splitWords(line);
+    if (called === undefined) return 'done';
+    const command = commandCalled(called);
+    if (command === undefined) {
+      if (isRefused(called)) reportError(`command '${called}' is not supported yet`);
+      else writeMessage(`command "${called}" not found`);
+      return 'failed';
+    }
+    if (!this.#allows(command, called, words.length)) return 'failed';
+    const given = parseWords(called, words, command);
+    return typeof given === 'string' ? given : command.run(this, given, command);
+  }
+
+  #allows(command: IoCommand, called: string, words: number): boolean {
+    if (this.disk === null && !command.needsNoImage) {
+      writeMessage("no file open, try 'help open'");
+      return false;
+    }
+    const complaint = countComplaint(called, words, command.words);
+    if (complaint !== null) {
+      writeMessage(complaint);
+      return false;
+    }
+    if (!command.writes || this.disk?.readOnly !== true) return true;
+    reportError('Block node is read-only');
+    return false;
+  }
+
+  async open(wish: OpenWish): Promise<boolean> {
+    if (this.disk !== null) {
+      reportError("file open already, try 'help close'");
+      return false;
+    }
+    try {
+      this.disk = await openDisk(this.session, wish);
+      return true;
+    } catch (error) {
+      reportFailure(error);
+      return false;
+    }
+  }
+
+  releaseSignals(): void {
+    this.#interrupt.stop();
+  }
+}
+
+function listed(commands: readonly string[]): Lines {
+  const left = [...commands];
+  return { next: () => Promise.resolve(left.shift() ?? null), close: () => undefined };
+}
