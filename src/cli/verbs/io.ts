@@ -93,12 +93,9 @@ export const verb: Verb = {
     ['Exit codes', '0    all commands have succeeded\n1    one has failed\n130  Ctrl-C (129: SIGHUP, 143: SIGTERM)'],
   ],
   examples: [
-    [
-      'diskwright io -f qcow2 -c "write -P 7 1M 64k" -c "read -v 1M 32" disk.qcow2',
-      'writes 64 KiB of sevens, and shows the first of them',
-    ],
-    ['diskwright io -r -f qcow2 -c map disk.qcow2', 'what the image itself has allocated'],
-    ['diskwright io -f qcow2 disk.qcow2', 'commands are typed, or come from a pipe'],
+    ['diskwright io -r -f qcow2 -c map -c length disk.qcow2', 'what the image itself has allocated, and its size'],
+    ['diskwright io -s -f qcow2 disk.qcow2', 'commands are typed, or come from a pipe; what they write is thrown away'],
+    ['diskwright io -c help', 'lists the commands'],
   ],
   run,
 };
