@@ -228,7 +228,7 @@ export class FileNode extends ProtocolNode {
     }
     if (preallocation === 'metadata') fail("Unsupported preallocation mode 'metadata'");
     const old = this.#size;
-    if (preallocation !== 'off' && size < old) fail("Cannot use preallocation for shrinking files");
+    if (preallocation !== 'off' && size < old) fail('Cannot use preallocation for shrinking files');
     // While the size changes, `#size` is never larger than the file.
     this.#size = Math.min(size, old);
     try {
