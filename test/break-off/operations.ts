@@ -88,6 +88,31 @@ function withHoles(folder: string): void {
   tool(folder, 'qemu-img', 'snapshot', '-d', 'first', 'disk');
 }
 
+/** A disk with extended L2 entries and a snapshot, of which the disk shares tables. */
+function withSubclusters(folder: string): void {
+  disk(folder, 'disk', 'cluster_size=16k,extended_l2=on');
+  write(folder, 'disk', ...WRITES, 'write -q -c -P 6 3600k 64k');
+  tool(folder, 'qemu-img', 'snapshot', '-c', 'first', 'disk');
+  write(folder, 'disk', ...MORE, 'write -q -z 512k 9k', 'discard 2M 30k');
+}
+
+/** A snapshot and the disk share zero clusters over a backing file. */
+function withSharedZeroes(folder: string): void {
+  chain(folder);
+  write(folder, 'top', 'write -q -z 600k 64k');
+  tool(folder, 'qemu-img', 'snapshot', '-c', 'first', 'top');
+  write(folder, 'top', 'write -q -z 2M 32k', 'write -q -P 5 620k 20k');
+}
+
+/** A disk whose content lies in a file of its own, with two bitmaps. */
+function withDataFile(folder: string): void {
+  disk(folder, 'disk', 'cluster_size=16k,data_file=data');
+  write(folder, 'disk', ...WRITES);
+  tool(folder, 'qemu-img', 'bitmap', '--add', '-g', '4k', 'disk', 'one');
+  write(folder, 'disk', ...MORE);
+  tool(folder, 'qemu-img', 'bitmap', '--add', '-g', '64k', 'disk', 'two');
+}
+
 export const OPERATIONS: readonly Operation[] = [
   {
     name: 'convert',
@@ -142,6 +167,37 @@ export const OPERATIONS: readonly Operation[] = [
   {
     name: 'bitmap, with a new directory',
     prepare: withBitmaps,
+    words: ['bitmap', '--add', '--merge', 'one', '--merge', 'two', '-g', '512', 'disk', 'all'],
+    images: ['disk'],
+  },
+  {
+    name: 'amend compat, with a snapshot',
+    prepare: withSharedZeroes,
+    words: ['amend', '-q', '-o', 'compat=0.10', 'top'],
+    images: ['disk', 'top'],
+  },
+  {
+    name: 'amend refcount_bits, with a snapshot',
+    prepare: withSnapshot,
+    words: ['amend', '-q', '-o', 'refcount_bits=8', 'disk'],
+    images: ['disk'],
+  },
+  {
+    name: 'snapshot -a, extended L2',
+    prepare: withSubclusters,
+    words: ['snapshot', '-a', 'first', 'disk'],
+    images: ['disk'],
+  },
+  {
+    name: 'snapshot -d, extended L2',
+    prepare: withSubclusters,
+    words: ['snapshot', '-d', 'first', 'disk'],
+    images: ['disk'],
+  },
+  { name: 'compact, extended L2', prepare: withSubclusters, words: ['compact', '-q', 'disk'], images: ['disk'] },
+  {
+    name: 'bitmap, with a data file',
+    prepare: withDataFile,
     words: ['bitmap', '--add', '--merge', 'one', '--merge', 'two', '-g', '512', 'disk', 'all'],
     images: ['disk'],
   },

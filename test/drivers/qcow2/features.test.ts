@@ -2,8 +2,10 @@
 
 import { expect } from 'chai';
 import { BlockError } from '../../../src/util/errors.js';
+import { addStoredBitmap } from '../../../src/workspace/bitmap.js';
 import { failureOf } from '../support.js';
 import { again, createAt, type Fixture, fresh, makeFixture, openAt, PATH } from './bench.js';
+import { repair } from './repairs.js';
 
 const INCOMPATIBLE = 72;
 const COMPATIBLE = 80;
@@ -169,6 +171,24 @@ describe('qcow2 features', () => {
     await node.changeBackingFile('other.raw', 'raw');
     await fixture.graph.closeAll();
     expect(fixture.host.readFile(PATH, COMPATIBLE, 8)).to.deep.equal(word64(1n << 9n));
+  });
+
+  it('clears unknown autoclear bits when it repairs, and keeps the bitmaps', async () => {
+    for (const kind of ['leaks', 'all'] as const) {
+      const fixture = await fresh({ size: 1 << 20, 'cluster-size': 4096 });
+      await fixture.node.write(0, Buffer.alloc(4096, 1));
+      await addStoredBitmap(fixture.node, 'kept', { granularity: 65536, persistent: true });
+      await fixture.graph.closeAll();
+      const { host } = fixture;
+      host.patchFile(PATH, AUTOCLEAR, word64(0x81n));
+      // A refcount of a cluster that nothing refers to.
+      host.patchFile(PATH, 8192 + 2 * 100, new Uint8Array([0, 1]));
+      expect(await repair(host, kind)).to.deep.equal([]);
+      expect(Buffer.from(host.readFile(PATH)).readBigUInt64BE(AUTOCLEAR), kind).to.equal(1n);
+      const node = await again(fixture);
+      expect([...node.bitmaps.keys()], kind).to.deep.equal(['kept']);
+      await fixture.graph.closeAll();
+    }
   });
 
   it('clears unknown autoclear bits when it opens for writing, not for reading', async () => {

@@ -36,6 +36,7 @@ import {
   geometryOf,
   type HeaderArea,
   Incompatible,
+  KNOWN_AUTOCLEAR,
   parseHeader,
   parseHeaderArea,
 } from './header.js';
@@ -59,8 +60,6 @@ import { discardGuest, zeroGuest } from './zero.js';
 
 /** The child that an external data file is. */
 export const DATA_FILE = 'data-file';
-
-const KNOWN_AUTOCLEAR = Autoclear.bitmaps | Autoclear.dataFileRaw;
 
 export class Qcow2Node extends FormatNode {
   override readonly driver = 'qcow2';

@@ -3,7 +3,7 @@
 
 import type { Child } from '../../../block/child.js';
 import { putViewBe64, viewOf } from '../../../util/bytes.js';
-import { Autoclear, Extension, Field } from './header.js';
+import { Autoclear, Extension, Field, KNOWN_AUTOCLEAR } from './header.js';
 import { type HostOffset, SECTOR } from './types.js';
 
 /** Sets and clears incompatible feature bits of a version 3 header, and flushes; nothing is written where they are so already. */
@@ -12,6 +12,16 @@ export async function patchFeatures(file: Child, { set = 0n, clear = 0n }): Prom
     const before = view.getBigUint64(Field.incompatibleFeatures);
     const after = (before | set) & ~clear;
     view.setBigUint64(Field.incompatibleFeatures, after);
+    return after !== before;
+  });
+}
+
+/** Clears the autoclear bits of a version 3 header that Diskwright does not know, as whoever writes an image must, and flushes; nothing is written where there are none. */
+export async function patchAutoclear(file: Child): Promise<void> {
+  await patch(file, (view) => {
+    const before = view.getBigUint64(Field.autoclearFeatures);
+    const after = before & KNOWN_AUTOCLEAR;
+    view.setBigUint64(Field.autoclearFeatures, after);
     return after !== before;
   });
 }

@@ -63,6 +63,9 @@ export const Incompatible = {
 export const Compatible = { lazyRefcounts: 1n << 0n } as const;
 export const Autoclear = { bitmaps: 1n << 0n, dataFileRaw: 1n << 1n } as const;
 
+/** Whoever writes an image clears the others. */
+export const KNOWN_AUTOCLEAR = Autoclear.bitmaps | Autoclear.dataFileRaw;
+
 export const KNOWN_INCOMPATIBLE = 0x1fn;
 
 export const Extension = {

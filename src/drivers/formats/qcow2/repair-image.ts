@@ -8,7 +8,7 @@ import { type BlockError, toBlockError } from '../../../util/errors.js';
 import { checkQcow2 } from './check.js';
 import type { CheckLayout, Fault } from './check-state.js';
 import { Incompatible } from './header.js';
-import { patchFeatures } from './header-patch.js';
+import { patchAutoclear, patchFeatures } from './header-patch.js';
 import type { Qcow2Image } from './image.js';
 import { repairQcow2 } from './repair.js';
 import type { BitmapsToMend } from './repair-bitmaps.js';
@@ -53,6 +53,7 @@ export function repairImage(
     const before = await checkQcow2(file, layout, tell);
     before.corruptions += damage.faults.length;
     try {
+      if (layout.version === 3) await patchAutoclear(file);
       let after = before;
       const { checkErrors, corruptions, leaks } = before;
       if (leaks + corruptions + checkErrors > 0) {
