@@ -332,6 +332,39 @@ describe('reopening of several nodes, one of which is refused', () => {
     expect(node(bench, 'a').readOnly).to.equal(false);
   });
 
+  it('protects the tables of snapshots as before where another overlap check was reverted', async () => {
+    const { graph, host } = makeBench();
+    const CLUSTER = 4096;
+    for (const path of ['/a', '/other'])
+      await createImage(graph, path, { driver: 'qcow2', size: SIZE, 'cluster-size': CLUSTER });
+    const made = await openNode(graph, '/a', { format: 'qcow2' });
+    await made.write(0, new Uint8Array(2 * CLUSTER).fill(1));
+    await made.abilities.snapshots!.create({ name: 'kept' });
+    await made.write(0, new Uint8Array(CLUSTER).fill(2));
+    await graph.closeAll();
+    // The disk's second cluster is said to lie where the snapshot's L2 table is.
+    const image = Buffer.from(host.readFile('/a'));
+    const pointer = (at: number): number => Number(image.readBigUInt64BE(at) & 0x00ff_ffff_ffff_fe00n);
+    const table = pointer(pointer(pointer(64)));
+    image.writeBigUInt64BE(BigInt(table) | (1n << 63n), pointer(pointer(40)) + 8);
+    host.writeFile('/a', image);
+    host.patchFile('/other', AUTOCLEAR - 1, new Uint8Array([1]));
+
+    const a = { driver: 'qcow2', 'node-name': 'a', file: 'a-file', 'overlap-check': 'all' } as const;
+    for (const options of [file('a'), a, file('other', { 'read-only': true }), qcow2('other', { 'read-only': true })])
+      (await openNode(graph, options)).attach(nobody, 'monitor', 0, PERM_ALL);
+    host.setFaults({ rules: [{ operations: ['write'], path: '/other', errno: 'EIO' }] });
+    const options = [{ ...a, 'overlap-check': 'constant' } as const, file('other'), qcow2('other')];
+    expect((await failureOf(reopenNodes(graph, options))).code).to.equal('io');
+    host.setFaults({});
+
+    const node = graph.find('a')!;
+    const writer = node.attach(nobody, 'monitor', Perm.WRITE, PERM_ALL);
+    const error = await failureOf(writer.write(CLUSTER, new Uint8Array(CLUSTER).fill(3)));
+    expect(error.message).to.contain('inactive L2 table');
+    await graph.closeAll().catch(() => undefined);
+  });
+
   it('leaves all as they were where the new descriptor cannot be locked', async () => {
     const bench = await images({ 'read-only': true });
     const { host } = bench;

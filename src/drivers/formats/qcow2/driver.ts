@@ -502,10 +502,14 @@ export class Qcow2Node extends FormatNode {
       await image.commit();
       await image.trim();
     }
+    const { metadata } = image;
     return {
       commit: () => this.#take(own, change.discard ?? was.discard),
       complete: this.readOnly && !readOnly ? () => this.#becomeWritable() : () => image.indexInactive(),
-      revert: () => this.#take(own && was.own, was.discard),
+      revert: () => {
+        this.#take(own && was.own, was.discard);
+        image.takeIndex(metadata);
+      },
     };
   }
 

@@ -170,6 +170,12 @@ export class Qcow2Image {
     if (this.writable()) this.indexMetadata();
   }
 
+  /** Takes the index back that `change` has replaced: nothing was written since. */
+  takeIndex(metadata: MetadataIndex): void {
+    this.metadata = metadata;
+    this.besideContent = this.#metadataBesideContent();
+  }
+
   #metadataBesideContent(): MetadataIndex {
     return this.data.isExternal ? new MetadataIndex(this.geometry, new Set()) : this.metadata;
   }
