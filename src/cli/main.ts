@@ -5,7 +5,7 @@ import { UsageError } from './getopt.js';
 import { PROGRAM, QEMU_IMG, reportFailure, setProgram } from './output.js';
 import { formats, print, runVerb } from './run-verb.js';
 import { verbHelp, wrap } from './verb.js';
-import { HELP, REFUSED, REPLACED_PROGRAMS, VERBS, verbCalled } from './verb-table.js';
+import { HELP, REPLACED_PROGRAMS, VERBS, verbCalled } from './verb-table.js';
 
 /**
  * Runs one command line and resolves with its exit code. `args` are without node and the script; `calledAs` is the name that the program was
@@ -71,6 +71,6 @@ io those of qemu-io; salvage, compact, shims and completion are Diskwright's
 own; the options of stream, mirror and backup are QMP's. Long options cannot be
 abbreviated. Sizes take the suffixes k, M, G, T, P and E (powers of 1024).
 
-Not supported yet: qemu-img's ${REFUSED.join(', ')}; several sources of one convert.
+Not supported yet: several sources of one convert.
 `;
 }

@@ -69,6 +69,7 @@ export const VERBS: Readonly<Record<string, VerbEntry>> = {
     ofQemuImg: true,
     load: () => import('./verbs/commit.js'),
   },
+  dd: { summary: 'copy blocks of an image into a new one', ofQemuImg: true, load: () => import('./verbs/dd.js') },
   rebase: {
     summary: 'give an overlay another backing file',
     ofQemuImg: true,
@@ -97,9 +98,6 @@ export const VERBS: Readonly<Record<string, VerbEntry>> = {
   shims: { summary: "make links by the names of QEMU's programs", load: () => import('./verbs/shims.js') },
 };
 
-/** Verbs of qemu-img that are not supported yet. */
-export const REFUSED = ['dd'];
-
 /**
  * Programs of QEMU that Diskwright replaces when it is called by their names (by a link), and the verb that takes their command line. qemu-img has
  * verbs of its own (`qemu-img.ts`).
@@ -116,7 +114,6 @@ export const HELP = 'help';
 /** Loads a verb. Throws `UsageError` where there is none of that name. */
 export async function verbCalled(name: string): Promise<Verb> {
   if (Object.hasOwn(VERBS, name)) return (await VERBS[name].load()).verb;
-  if (REFUSED.includes(name)) throw new UsageError(`command '${name}' is not supported yet`);
   const nearest = nearestWord(name, [...Object.keys(VERBS), HELP]);
   throw new UsageError(`Command not found: ${name}`, true, nearest === undefined ? [] : [`Did you mean '${nearest}'?`]);
 }

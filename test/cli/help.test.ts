@@ -22,6 +22,7 @@ const NAMES = [
   'compare',
   'commit',
   'rebase',
+  'dd',
   'stream',
   'compact',
   'mirror',

@@ -1,0 +1,120 @@
+// `diskwright dd`: copies blocks of an image into a new one.
+
+import { toBlockError } from '../../util/errors.js';
+import { parseSize } from '../../util/size.js';
+import { copyBlocks } from '../../workspace/dd.js';
+import { FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, limitOption, OBJECT } from '../arguments.js';
+import { creatableDriver, imageCreateOptions, QEMU_IMG_FORMAT } from '../create-options.js';
+import { creationFailure } from '../creation-failure.js';
+import { ParsedOptions, UsageError } from '../getopt.js';
+import { reportError } from '../output.js';
+import { Interrupt, imageArguments, openImage, reasonOf, withSession } from '../session.js';
+import type { Verb } from '../verb.js';
+
+const BLOCK_BYTES = 512;
+const MAX_BLOCK_BYTES = 2 ** 31 - 1;
+const NAMES = ['bs', 'count', 'if', 'of', 'skip'] as const;
+type Name = (typeof NAMES)[number];
+
+export const verb: Verb = {
+  name: 'dd',
+  synopsis: '[-f FMT | --image-opts] [-O OUTPUT_FMT] [-U] [bs=SIZE] [count=BLOCKS] [skip=BLOCKS] if=INPUT of=OUTPUT',
+  description:
+    'Copies blocks of the image INPUT into the new image OUTPUT. An existing file is replaced.\n\n' +
+    'bs is the size of a block, 512 bytes where it is left out. The copy ends with block number count of INPUT, and begins behind the first skip blocks: both count ' +
+    'from the begin of INPUT, as with qemu-img 7.2. The new image is as large as what is copied, in whole sectors.',
+  options: [
+    { ...FORMAT, help: ({ all }) => `Format of INPUT: ${all}. Without it the image is probed.` },
+    {
+      key: 'output-format',
+      short: 'O',
+      argument: 'OUTPUT_FMT',
+      help: ({ made }) => `Format of OUTPUT: ${made(QEMU_IMG_FORMAT)}.`,
+    },
+    { ...IMAGE_OPTS, help: 'INPUT is a string of options: driver=qcow2,file.filename=a.qcow2. Excludes -f.' },
+    FORCE_SHARE,
+    HELP,
+    { ...OBJECT, own: true },
+  ],
+  notes: [
+    ['Exit codes', '0    done\n1    failed\n130  interrupted'],
+    ['After Ctrl-C or a failure', 'INPUT is unchanged. OUTPUT is incomplete: delete it or start again.'],
+  ],
+  examples: [
+    ['diskwright dd if=disk.qcow2 of=mbr.raw count=1', 'the first sector'],
+    ['diskwright dd -O qcow2 bs=1M skip=1 count=101 if=disk.raw of=part.qcow2', '100 MiB from the second MiB on'],
+  ],
+  run,
+};
+
+async function run(options: ParsedOptions): Promise<number> {
+  const operands = operandsIn(options.positional);
+  const how = imageArguments(options);
+  const [input, output] = [operands.get('if'), operands.get('of')];
+  if (input === undefined || output === undefined) throw new UsageError('Must specify both input and output files');
+  const format = options.get('output-format') ?? QEMU_IMG_FORMAT;
+  return withSession(options.all('object'), async (session) => {
+    const source = await openImage(session, input, { ...how, purpose: 'copy' });
+    if (creatableDriver(format) === null) throw new UsageError('Unknown file format');
+    const blockBytes = limitOption(operands, 'bs', 'bs') ?? BLOCK_BYTES;
+    const end = Math.min(
+      source.length,
+      blockBytes * (limitOption(operands, 'count', 'count') ?? Number.MAX_SAFE_INTEGER),
+    );
+    const skip = blockBytes * (limitOption(operands, 'skip', 'skip') ?? 0);
+    // As qemu-img, which makes an empty image then, and succeeds.
+    if (skip > end) reportError(`${input}: cannot skip to specified offset`);
+    const offset = Math.min(end, skip);
+    const interrupt = new Interrupt(session);
+    let stage = 'create' as 'create' | 'copy';
+    try {
+      await copyBlocks(session.graph, {
+        source,
+        offset,
+        length: end - offset,
+        target: output,
+        options: imageCreateOptions(format, new Map([['size', String(end - offset)]])),
+        open: (name, layer) => openImage(session, String(name), { ...layer, writable: true }),
+        signal: interrupt.signal,
+        onStage: (next) => {
+          stage = next;
+        },
+      });
+      return 0;
+    } catch (error) {
+      const failure = toBlockError(error);
+      if (failure.code === 'cancelled') {
+        const state = stage === 'create' ? 'may have been replaced' : 'is incomplete: delete it or start again';
+        reportError(`Cancelled. '${input}' is unchanged; '${output}' ${state}.`);
+        return interrupt.exitCode;
+      }
+      if (stage === 'create') {
+        reportError(`${output}: error while creating output image: ${creationFailure(output, format, error)}`);
+      } else {
+        reportError(`error while copying: ${reasonOf(failure)}`);
+      }
+      return 1;
+    } finally {
+      interrupt.stop();
+    }
+  });
+}
+
+/** The operands `name=value`, each checked as it comes; of those that are given twice, the last one counts. Throws `UsageError`. */
+function operandsIn(words: readonly string[]): ParsedOptions {
+  const given: [string, string][] = [];
+  for (const word of words) {
+    const equals = word.indexOf('=');
+    const name = equals < 0 ? word : word.slice(0, equals);
+    if (equals < 0 || !NAMES.includes(name as Name)) throw new UsageError(`unrecognized operand ${name}`);
+    const operand: [string, string] = [name, word.slice(equals + 1)];
+    given.push(operand);
+    if (name === 'if' || name === 'of') continue;
+    const size = name === 'bs' ? parseSize(operand[1]) : null;
+    if (size !== null && (size < 1 || size > MAX_BLOCK_BYTES)) {
+      throw new UsageError(`Invalid bs specified. Must be between 1 and ${MAX_BLOCK_BYTES}.`);
+    }
+    limitOption(new ParsedOptions([operand], []), name, name);
+  }
+  return new ParsedOptions(given, []);
+}
