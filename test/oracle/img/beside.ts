@@ -1,0 +1,137 @@
+// Runs the commands of a case by Debian's qemu-img and by us on copies of the same images, and compares all that there is to see.
+
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { asOurs, type Outcome, run } from '../../support/cli.js';
+import type { Case } from './cases.js';
+import type { Images } from './images.js';
+
+/** What a case leaves: what each command said, and what is in the folder. */
+export interface Result {
+  said: readonly Outcome[];
+  /** By name. */
+  files: Readonly<Record<string, unknown>>;
+}
+
+export interface Pair {
+  ours: Result;
+  theirs: Result;
+  /** What only one of them can tell: content that differs, an image of ours that has errors. */
+  faults: readonly string[];
+}
+
+/** These change nothing, but with `-r`. */
+const LOOKING = ['info', 'map', 'check', 'compare', 'measure', 'bench'];
+
+const changes = (words: readonly string[]): boolean =>
+  !LOOKING.includes(words[0]) || words.some((word) => /^-[a-zA-Z]*[rw]/.test(word)) || words.includes('-w');
+
+/** Runs a case with both. `bundle`: our program. */
+export function runBeside({ commands }: Case, images: Images, bundle: string): Pair {
+  const ours = (words: readonly string[], folder: string) => run(process.execPath, [bundle, ...words], folder);
+  const theirs = (words: readonly string[], folder: string) => asOurs(run('qemu-img', words, folder));
+  if (!commands.some(changes)) {
+    const said = (by: typeof ours) => commands.map((words) => filtered(by(words, images.folder), images.folder));
+    return { ours: { said: said(ours), files: {} }, theirs: { said: said(theirs), files: {} }, faults: [] };
+  }
+  const folders = [images.copyFor(commands.flat()), images.copyFor(commands.flat())];
+  try {
+    const before = contents(folders[0]);
+    const [ourSaid, theirSaid] = [ours, theirs].map((by, i) =>
+      commands.map((words) => filtered(by(words, folders[i]), folders[i])),
+    );
+    const changed = changedFiles(before, folders);
+    return {
+      ours: { said: ourSaid, files: looks(folders[0], changed) },
+      theirs: { said: theirSaid, files: looks(folders[1], changed) },
+      faults: changed.flatMap((name) => faultsOf(name, folders, bundle)),
+    };
+  } finally {
+    for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** What differs from run to run, or has a name of its own. */
+function filtered({ code, stdout, stderr }: Outcome, folder: string): Outcome {
+  const filter = (text: string): string =>
+    text
+      .replaceAll(folder, 'FOLDER')
+      .replace(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/g, 'DATE')
+      .replace(/"date-(n?sec)": \d+/g, '"date-$1": 0')
+      .replace(/^disk size: .*$/gm, 'disk size: X')
+      .replace(/"actual-size": \d+/g, '"actual-size": 0')
+      .replace(/\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/g, 'UUID');
+  return { code, stdout: filter(stdout), stderr: filter(stderr) };
+}
+
+function namesIn(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => statSync(join(folder, name)).isFile())
+    .sort();
+}
+
+/** A digest of each file. */
+function contents(folder: string): Map<string, string> {
+  const digest = (name: string) =>
+    createHash('sha1')
+      .update(readFileSync(join(folder, name)))
+      .digest('hex');
+  return new Map(namesIn(folder).map((name) => [name, digest(name)]));
+}
+
+/** The files that one of the two has changed, made or removed. */
+function changedFiles(before: ReadonlyMap<string, string>, folders: readonly string[]): string[] {
+  const after = folders.map(contents);
+  const names = new Set([...before.keys(), ...after.flatMap((files) => [...files.keys()])]);
+  return [...names].filter((name) => after.some((files) => files.get(name) !== before.get(name))).sort();
+}
+
+/** What qemu-img says of these files. */
+function looks(folder: string, names: readonly string[]): Record<string, unknown> {
+  const there = new Set(namesIn(folder));
+  const look = (name: string): unknown => {
+    if (!there.has(name)) return 'is not there';
+    return [
+      filtered(run('qemu-img', ['info', '--output=json', name], folder), folder).stdout.replace(
+        /"(?:offset|vm-state-size|icount)": \d+/g,
+        '',
+      ),
+      mapOf(run('qemu-img', ['map', '--output=json', name], folder)),
+    ];
+  };
+  return Object.fromEntries(names.map((name) => [name, look(name)]));
+}
+
+/** A map without the places in the file, which may be others. */
+function mapOf({ code, stdout }: Outcome): unknown {
+  if (code !== 0) return code;
+  const runs = JSON.parse(stdout) as { start: number; length: number; depth: number; zero: boolean; data: boolean }[];
+  const merged: { end: number; kind: string }[] = [];
+  for (const { start, length, depth, zero, data } of runs) {
+    const kind = `${depth} ${zero} ${data}`;
+    const last = merged.at(-1);
+    if (last?.kind === kind) last.end = start + length;
+    else merged.push({ end: start + length, kind });
+  }
+  return merged;
+}
+
+/** What is wrong with the file `name` that we left, as both read it. */
+function faultsOf(name: string, folders: readonly string[], bundle: string): string[] {
+  const [ours, theirs] = folders.map((folder) => join(folder, name));
+  const both = folders.every((folder) => namesIn(folder).includes(name));
+  if (!both) return [];
+  const faults: string[] = [];
+  const format = run('qemu-img', ['info', '--output=json', ours], folders[0]).stdout;
+  // Without its password an encrypted image cannot be read; what it holds is compared elsewhere.
+  if (/"encrypted": true/.test(format)) return faults;
+  const code = (program: string, ...words: string[]) => run(program, words, folders[0]).code;
+  const compared = code('qemu-img', 'compare', '-U', ours, theirs);
+  if (compared === 1) faults.push(`${name}: the content differs, as qemu-img reads it`);
+  const again = code(process.execPath, bundle, 'compare', '-U', ours, theirs);
+  if (again !== compared) faults.push(`${name}: our compare ends with ${again}, qemu-img's with ${compared}`);
+  const [checked, theirCheck] = [ours, theirs].map((file) => code('qemu-img', 'check', '-U', file));
+  if (checked !== theirCheck) faults.push(`${name}: check ends with ${checked}, of qemu-img's with ${theirCheck}`);
+  return faults;
+}

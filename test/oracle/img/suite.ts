@@ -1,0 +1,46 @@
+// A suite of one file of cases.
+
+import { readFileSync } from 'node:fs';
+import { expect } from 'chai';
+import { cliBundle } from '../../support/cli.js';
+import { requirePeer } from '../../support/peers.js';
+import { runBeside } from './beside.js';
+import { casesOf } from './cases.js';
+import { Images } from './images.js';
+
+/** The headings of docs/differences.md, as a case names them. */
+function reasons(): Set<string> {
+  const page = readFileSync(new URL('../../../docs/differences.md', import.meta.url), 'utf8');
+  return new Set([...page.matchAll(/^### `([\w-]+)`/gm)].map(([, name]) => name));
+}
+
+/** Defines the tests of `cases/NAME.txt`. */
+export function oracleSuite(name: string): void {
+  describe(`beside qemu-img: ${name}`, function () {
+    this.timeout(60_000);
+    let images: Images;
+    let bundle: string;
+    const known = reasons();
+
+    before(async function () {
+      for (const peer of ['qemu-img', 'qemu-io']) requirePeer(this, peer);
+      bundle = await cliBundle();
+      images = Images.make();
+    });
+    after(() => images?.remove());
+
+    for (const one of casesOf(name)) {
+      const { text, reason } = one;
+      it(reason === null ? text : `${text} (differs: ${reason})`, () => {
+        const { ours, theirs, faults } = runBeside(one, images, bundle);
+        if (reason === null) {
+          expect(ours).to.deep.equal(theirs);
+          expect(faults).to.deep.equal([]);
+          return;
+        }
+        expect([...known], 'headings of docs/differences.md').to.include(reason);
+        expect({ ...ours, faults }, 'there is no difference any more').to.not.deep.equal({ ...theirs, faults: [] });
+      });
+    }
+  });
+}
