@@ -11,6 +11,7 @@ import { flatten, parseKeyval } from '../schema/keyval.js';
 import { validate } from '../schema/validate.js';
 import { BlockError } from '../util/errors.js';
 import { MAX_BYTES, parseWholeNumber, sizeOfOption, UINT64_MAX } from '../util/size.js';
+import { parseSwitch } from '../util/switches.js';
 import { UsageError } from './getopt.js';
 import { shown as shownName } from './output.js';
 
@@ -19,12 +20,6 @@ export const QEMU_IMG_FORMAT = 'raw';
 
 /** Options of qemu-img that are not supported yet. */
 const REFUSED = ['extent_size_hint', 'nocow'];
-
-/** The values of a switch. */
-const SWITCH: Readonly<Record<string, boolean>> = {
-  ...{ on: true, yes: true, true: true, y: true },
-  ...{ off: false, no: false, false: false, n: false },
-};
 
 /** The values of `-o` (and of `-b`, `-F` and the size), by qemu-img's names. Sizes are in bytes. */
 export type CreateValues = Map<string, string>;
@@ -150,15 +145,16 @@ export function makesDisk(format: string, values: CreateValues): boolean {
 
 /** Whether a switch is on that was given as this text; one that was left out is off. */
 export function isOn(text: string | undefined): boolean {
-  return SWITCH[text ?? 'off'];
+  return parseSwitch(text ?? 'off') === true;
 }
 
 function checkedValue({ name, kind, member }: CreateOption, value: string): string {
   if (kind === 'size') return String(sizeOf(name, value));
   if (kind === 'num') return String(numberOf(name, value));
   if (kind !== 'bool (on/off)') return value;
-  if (!Object.hasOwn(SWITCH, value)) throw new UsageError(`Parameter '${name}' expects 'on' or 'off'`);
-  if (member === null && SWITCH[value]) throw new UsageError(`option '${name}=on' is not supported yet`);
+  const switched = parseSwitch(value);
+  if (switched === null) throw new UsageError(`Parameter '${name}' expects 'on' or 'off'`);
+  if (member === null && switched) throw new UsageError(`option '${name}=on' is not supported yet`);
   return value;
 }
 
@@ -229,7 +225,10 @@ function put(options: Record<string, unknown>, member: string, value: unknown): 
 function memberValue({ kind, isInt, isFile, values: named }: CreateOption, value: string): unknown {
   if (isInt) return Number(BigInt.asIntN(32, BigInt(value)));
   if (kind === 'size' || kind === 'num') return exact(value);
-  if (kind === 'bool (on/off)') return named === undefined ? SWITCH[value] : named[SWITCH[value] ? 'on' : 'off'];
+  if (kind === 'bool (on/off)') {
+    const switched = isOn(value);
+    return named === undefined ? switched : named[switched ? 'on' : 'off'];
+  }
   return isFile ? parseProtocolName(value) : (named?.[value] ?? value);
 }
 

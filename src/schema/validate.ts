@@ -6,6 +6,7 @@
 import { BlockError } from '../util/errors.js';
 import { didYouMean, nearestWord } from '../util/nearest.js';
 import { MAX_BYTES, sizeOfOption } from '../util/size.js';
+import { parseSwitch } from '../util/switches.js';
 import { TYPES } from './generated/table.js';
 import type { QapiTypes } from './generated/types.js';
 import type { Members, TypeEntry, TypeReference } from './table.js';
@@ -197,10 +198,9 @@ class Visitor {
   #bool(value: unknown, path: string): boolean {
     if (typeof value === 'boolean') return value;
     if (!this.#strings || (typeof value !== 'string' && typeof value !== 'number')) throw wrongType(path, 'boolean');
-    const word = String(value);
-    if (/^(on|yes|true|y)$/.test(word)) return true;
-    if (/^(off|no|false|n)$/.test(word)) return false;
-    throw invalid(`Parameter '${path}' expects 'on' or 'off'`);
+    const switched = parseSwitch(String(value));
+    if (switched === null) throw invalid(`Parameter '${path}' expects 'on' or 'off'`);
+    return switched;
   }
 
   #noInteger(type: string, path: string): BlockError {

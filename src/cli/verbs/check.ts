@@ -97,11 +97,11 @@ interface Outcome {
 }
 
 async function run(options: ParsedOptions): Promise<number> {
+  const repair = repairKind(options);
+  const images = someImages(options);
   const json = outputFormat(options) === 'json';
   const quiet = options.has('quiet');
   const cache = cacheMode(options, 'source-cache', 'source cache', 'writeback');
-  const repair = repairKind(options);
-  const images = someImages(options);
   const how = { ...imageArguments(options), cache };
   const several = images.length > 1;
   const reports: object[] = [];
@@ -127,7 +127,7 @@ async function run(options: ParsedOptions): Promise<number> {
 function repairKind(options: ParsedOptions): RepairKind | undefined {
   const kind = options.get('repair');
   if (kind === undefined || kind === 'leaks' || kind === 'all') return kind;
-  throw new UsageError(`Unknown option value for -r (expecting 'leaks' or 'all'): ${kind}`);
+  throw new UsageError(`Unknown option value for -r (expecting 'leaks' or 'all'): ${kind}`, true);
 }
 
 async function checkOne(
@@ -221,7 +221,9 @@ function jsonReport(report: ImageCheck): object {
     'compressed-clusters': report['compressed-clusters'],
     'total-clusters': report['total-clusters'],
     corruptions: report.corruptions,
+    'corruptions-fixed': report['corruptions-fixed'],
     'check-errors': report['check-errors'],
+    'leaks-fixed': report['leaks-fixed'],
     leaks: report.leaks,
     'allocated-clusters': report['allocated-clusters'],
     filename: report.filename,

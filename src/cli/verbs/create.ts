@@ -1,6 +1,7 @@
 // `diskwright create`: creates an empty image, or an overlay of another.
 
 import { createImage } from '../../block/create.js';
+import { parseProtocolName } from '../../block/filename.js';
 import { hasBackingFiles } from '../../block/registry.js';
 import { toBlockError } from '../../util/errors.js';
 import { inspectBacking } from '../../workspace/create.js';
@@ -90,6 +91,7 @@ async function run(options: ParsedOptions): Promise<number> {
       if (!values.has('size') && makesDisk(format, values)) {
         throw new UsageError(`${filename}: Image creation needs a size parameter`);
       }
+      checkProtocol(filename);
       if (!options.has('quiet')) write(formattingLine(filename, format, values));
       try {
         await createImage(session.graph, filename, imageCreateOptions(format, withSize(values, 0)));
@@ -101,6 +103,15 @@ async function run(options: ParsedOptions): Promise<number> {
     },
     ONE_BY_ONE,
   );
+}
+
+/** Throws `UsageError` for a name of a protocol that is not known. */
+function checkProtocol(filename: string): void {
+  try {
+    parseProtocolName(filename);
+  } catch (error) {
+    throw new UsageError(`${filename}: ${reasonOf(toBlockError(error))}`);
+  }
 }
 
 /** The create options from all sources: `-o`, `-b`, `-F` and the size. Throws `UsageError`, whose message names the image, as qemu-img's do. */

@@ -52,11 +52,11 @@ export const verb: Verb = {
 };
 
 async function run(options: ParsedOptions): Promise<number> {
-  const json = outputFormat(options) === 'json';
   const start = limitOption(options, 'start', 'start offset') ?? 0;
   const length = limitOption(options, 'length', 'max length');
-  const how = imageArguments(options);
   const images = someImages(options);
+  const json = outputFormat(options) === 'json';
+  const how = imageArguments(options);
   return withSession(
     options.all('object'),
     async (session) => {

@@ -19,6 +19,7 @@ import type {
   BlkdebugSetStateOptions,
 } from '../../../schema/generated/types.js';
 import { BlockError, toBlockError } from '../../../util/errors.js';
+import { parseSwitch } from '../../../util/switches.js';
 import { wordsOfErrno } from '../../../util/system-words.js';
 import type { RuleOptions } from './rules.js';
 
@@ -93,9 +94,11 @@ function parsedValue(name: string, kind: Kind, value: string): number | boolean 
       if (!Number.isSafeInteger(number)) throw wrong(`Parameter '${name}' expects a number`);
       return number;
     }
-    case 'switch':
-      if (value === 'on' || value === 'off') return value === 'on';
-      throw wrong(`Parameter '${name}' expects 'on' or 'off'`);
+    case 'switch': {
+      const switched = parseSwitch(value);
+      if (switched === null) throw wrong(`Parameter '${name}' expects 'on' or 'off'`);
+      return switched;
+    }
     default: {
       const { values } = kind === 'event' ? TYPES.BlkdebugEvent : TYPES.BlkdebugIOType;
       if ((values as readonly string[]).includes(value)) return value as BlkdebugEvent | BlkdebugIOType;
