@@ -117,7 +117,8 @@ export class SessionMaker {
       return [this.#line('alloc', '', random.chance(0.7) ? [this.#offset(), this.#length()] : [this.#offset()])];
     if (roll < 82) return [this.#truncate()];
     if (roll < 84 && !this.#setting.args.includes('-s')) return [this.#reopen()];
-    return [this.#wrong()];
+    const wrong = this.#wrong();
+    return wrong.startsWith('aio_') ? [wrong, 'aio_flush'] : [wrong];
   }
 
   #read(name: string): string {
