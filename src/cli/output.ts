@@ -135,12 +135,13 @@ export function lineIsOpen(): boolean {
   return endOpenLine !== null;
 }
 
-/** Writes a message to standard error, on lines of its own. Control characters, except line feeds and tabs, are printed as escapes. */
-export function writeMessage(text: string): void {
+/** Writes a message to standard error, on lines of its own, in a colour where it takes one. Control characters, except line feeds and tabs, are printed as escapes. */
+export function writeMessage(text: string, colour?: string): void {
   const end = endOpenLine;
   endOpenLine = null;
   end?.();
-  writeErrors(`${printableLines(text)}\n`);
+  const lines = printableLines(text);
+  writeErrors(colour !== undefined && hasColour() ? `${colour}${lines}${PLAIN}\n` : `${lines}\n`);
 }
 
 /** Writes to standard error, as it is. */
@@ -157,7 +158,23 @@ export function writeErrors(text: string | Uint8Array): void {
 /** Writes `diskwright: message` to standard error. */
 export function reportError(message: string): void {
   lastError = message;
-  writeMessage(`${programName}: ${message}`);
+  writeMessage(`${programName}: ${message}`, RED);
+}
+
+export const RED = '\x1b[31m';
+export const GREEN = '\x1b[32m';
+/** Ends a colour. */
+export const PLAIN = '\x1b[0m';
+
+/**
+ * Whether standard error takes colours: a terminal does, unless NO_COLOR is set or it is a dumb one. FORCE_COLOR decides it for anything else, too (0: none).
+ * By another program's name there are none.
+ */
+export function hasColour(): boolean {
+  if (programName !== PROGRAM) return false;
+  const { FORCE_COLOR: forced, NO_COLOR: none, TERM: terminal } = process.env;
+  if (forced) return forced !== '0' && forced !== 'false';
+  return !none && terminal !== 'dumb' && standardStream(2).isTTY === true;
 }
 
 /** Writes a warning to standard error, after the program's name; one that begins with `WARNING:` stands as it is, as with QEMU's programs. */

@@ -8,7 +8,17 @@ import { formatShare, formatSize } from '../util/size.js';
 import type { OptionSpec, ParsedOptions } from './getopt.js';
 import { UsageError } from './getopt.js';
 import { jsonLine, kebabNames } from './json.js';
-import { lastReported, lineIsOpen, openLine, standardStream, write, writeErrors } from './output.js';
+import {
+  GREEN,
+  hasColour,
+  lastReported,
+  lineIsOpen,
+  openLine,
+  PLAIN,
+  standardStream,
+  write,
+  writeErrors,
+} from './output.js';
 
 export interface ProgressState {
   current: number;
@@ -17,6 +27,8 @@ export interface ProgressState {
   etaMs?: number;
   /** The status of a job. */
   status?: string;
+  /** `current` and `total` are steps, not bytes: only their share is shown. */
+  steps?: true;
   /** What a bar's line says besides, the most important first. */
   notes?: readonly string[];
 }
@@ -66,8 +78,10 @@ export function progressKind(options: ParsedOptions, always = false): ProgressKi
   if (named === 'json' || named === 'none') return named;
   if (options.has('quiet')) return 'none';
   const asked = named === 'bar' || options.has('bar');
-  if (asked && !standardStream(1).isTTY) return 'percent';
-  return asked || (always && standardStream(2).isTTY && standardStream(1).isTTY) ? 'bar' : 'none';
+  // A dumb terminal cannot draw a line again, at least not a shorter one.
+  const draws = standardStream(1).isTTY && process.env['TERM'] !== 'dumb';
+  if (asked && !draws) return 'percent';
+  return asked || (always && standardStream(2).isTTY && draws) ? 'bar' : 'none';
 }
 
 /** Opens a view. With `none`, a signal (SIGUSR1, on BSD systems SIGINFO) prints the progress, until `end`. */
@@ -103,8 +117,10 @@ function viewOf(kind: ProgressKind): ProgressView {
   }
 }
 
-function percentOf({ current, total }: ProgressState): number {
-  return total === 0 ? 100 : (current / total) * 100;
+/** A job that does not know its work yet has done nothing. */
+function percentOf({ current, total, status }: ProgressState): number {
+  if (total === 0) return status === undefined || status === 'concluded' ? 100 : 0;
+  return (current / total) * 100;
 }
 
 function isCompleted(outcome: Record<string, unknown>): boolean {
@@ -135,6 +151,14 @@ class BarView implements ProgressView {
   #shownMs = Number.NEGATIVE_INFINITY;
   #last: ProgressState | null = null;
   #text = '';
+  /** The terminal has another width: the line is drawn again at once, before something else can wrap it. */
+  readonly #resized = (): void => {
+    if (this.#last !== null) this.#show(this.#last);
+  };
+
+  constructor() {
+    standardStream(2).on('resize', this.#resized);
+  }
 
   update(state: ProgressState): void {
     this.#last = state;
@@ -144,8 +168,10 @@ class BarView implements ProgressView {
 
   end(outcome: Record<string, unknown>, whole = isCompleted(outcome)): void {
     if (this.#last !== null) {
-      this.#show(whole ? { ...this.#last, current: this.#last.total, etaMs: 0 } : this.#last);
+      const done = { ...this.#last, current: this.#last.total, etaMs: 0, status: undefined, notes: undefined };
+      this.#show(whole ? done : this.#last);
     }
+    standardStream(2).off('resize', this.#resized);
     openLine(null);
     standardStream(2).write('\n');
   }
@@ -155,7 +181,8 @@ class BarView implements ProgressView {
     const text = barLine(state, standardStream(2).columns);
     if (text === this.#text && lineIsOpen()) return;
     this.#text = text;
-    standardStream(2).write(`\r${text}${CLEAR}`);
+    const drawn = hasColour() ? text.replace(/=+>?/, (bar) => `${GREEN}${bar}${PLAIN}`) : text;
+    standardStream(2).write(`\r${drawn}${CLEAR}`);
     openLine(() => standardStream(2).write(`\r${CLEAR}`));
   }
 }
@@ -166,10 +193,9 @@ class BarView implements ProgressView {
  */
 export function barLine(state: ProgressState, columns = 0, widest = BAR_WIDTH): string {
   const percent = Math.min(100, percentOf(state));
-  const parts = [
-    `${String(Math.floor(percent)).padStart(3)}%`,
-    `${formatShare(state.current, state.total)} of ${formatSize(state.total)}`,
-  ];
+  const parts = [`${String(Math.floor(percent)).padStart(3)}%`];
+  if (!state.steps && state.total > 0)
+    parts.push(`${formatShare(state.current, state.total)} of ${formatSize(state.total)}`);
   if (state.bytesPerSecond !== undefined) parts.push(`${formatSize(state.bytesPerSecond)}/s`);
   if (state.etaMs !== undefined) parts.push(clockTime(state.etaMs));
   if (state.status === 'paused' || state.status === 'ready') parts.push(state.status);
@@ -179,7 +205,8 @@ export function barLine(state: ProgressState, columns = 0, widest = BAR_WIDTH): 
   while (parts.length > 1 && parts.join('  ').length + MIN_BAR_WIDTH > room) parts.pop();
   const text = parts.join('  ');
   const width = Math.min(widest, room - text.length);
-  if (width < MIN_BAR_WIDTH) return text;
+  if (width < MIN_BAR_WIDTH)
+    return columns > text.length || columns === 0 ? text : text.trimStart().slice(0, columns - 1);
   const filled = Math.floor((percent / 100) * width);
   return `[${`${'='.repeat(filled)}${filled < width ? '>' : ''}`.padEnd(width)}] ${text}`;
 }

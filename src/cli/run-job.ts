@@ -9,6 +9,7 @@ import { type BlockError, toBlockError } from '../util/errors.js';
 import { printable } from '../util/foreign-text.js';
 import { reportError, reportWarning, write } from './output.js';
 import { openProgress, type ProgressKind } from './progress.js';
+import { limitedState } from './rate.js';
 import { Interrupt, reasonOf, type Session } from './session.js';
 
 const UPDATE_MS = 200;
@@ -38,7 +39,7 @@ export async function runJob(session: Session, run: JobRun): Promise<number> {
   const view = openProgress(run.progress);
   // A job that is over is dismissed at once, and has the status null then: what counts is that it has concluded.
   const status = (): string => (job.status === 'null' ? 'concluded' : job.status);
-  const show = (): void => view.update({ ...job.progress.snapshot(), status: status() });
+  const show = (): void => view.update({ ...limitedState(job.progress.snapshot(), job.speed), status: status() });
   const stops = [job.on('BLOCK_JOB_READY', () => detach('job', complete(job))), job.onFault(faultReporter())];
   interrupt.signal.addEventListener('abort', () => cancel(job));
   if (interrupt.signal.aborted) cancel(job);

@@ -4,10 +4,31 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { barLine } from '../../src/cli/progress.js';
+import { ratedState } from '../../src/cli/rate.js';
 import { cliBundle, Workshop } from '../support/cli.js';
 import { requirePeer } from '../support/peers.js';
 
 const STATE = { current: 1 << 29, total: 1 << 30, bytesPerSecond: 3e8, etaMs: 4000, status: 'ready' };
+
+/** Runs a program on a terminal of so many columns, and prints what it has written there. */
+const TERMINAL = `
+import fcntl, os, pty, struct, sys, termios
+columns, program = int(sys.argv[1]), sys.argv[2:]
+pid, terminal = pty.fork()
+if pid == 0:
+    fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
+    os.execvp('node', ['node'] + program)
+said = b''
+while True:
+    try:
+        part = os.read(terminal, 4096)
+    except OSError:
+        break
+    if not part:
+        break
+    said += part
+sys.stdout.buffer.write(said)
+`;
 
 describe('command line: progress', () => {
   it('is a bar that gets shorter, and then leaves out what stands last, where the columns are few', () => {
@@ -20,6 +41,70 @@ describe('command line: progress', () => {
     }
     expect(barLine(STATE, 40)).to.match(/^\[=+> *\] {2}50% {2}0\.50 GiB of 1 GiB$/);
     for (const columns of [0, undefined, whole.length + 1]) expect(barLine(STATE, columns)).to.equal(whole);
+  });
+
+  it('fits terminals of any width, and never fills the last column', () => {
+    for (const columns of [80, 50, 24, 10, 5, 2]) {
+      for (const notes of [
+        undefined,
+        ['a note that is much too long for a line of any terminal that there is, or nearly any'],
+      ]) {
+        expect(barLine({ ...STATE, notes }, columns).length, String(columns)).to.be.below(columns);
+      }
+    }
+    expect(barLine(STATE, 24)).to.equal('[========>       ]  50%');
+  });
+
+  it('of a job that does not know its work yet is nothing, and steps are no bytes', () => {
+    expect(barLine({ current: 0, total: 0, status: 'running' })).to.equal(`[>${' '.repeat(27)}]   0%`);
+    expect(barLine({ current: 0, total: 0, status: 'concluded' })).to.equal(`[${'='.repeat(28)}] 100%`);
+    expect(barLine({ current: 1, total: 2, steps: true })).to.match(/\] {2}50%$/);
+  });
+
+  it('shows no more than the rate limit lets through, and the time that is left by it', () => {
+    expect(ratedState(1000, 4 << 20, 10 << 20, 1 << 20)).to.deep.equal({
+      current: 4 << 20,
+      total: 10 << 20,
+      bytesPerSecond: 1 << 20,
+      etaMs: 6000,
+    });
+    expect(ratedState(1000, 4 << 20, 8 << 20).bytesPerSecond).to.equal(4 << 20);
+    expect(ratedState(1000, 4 << 20, 8 << 20, 8 << 20).etaMs).to.equal(1000);
+  });
+
+  it('on a terminal keeps to its width, in its colour; a dumb one gets percentages', async function () {
+    requirePeer(this, 'python3');
+    const shop = await Workshop.open();
+    try {
+      writeFileSync(shop.path('source'), Buffer.alloc(3 << 20, 1));
+      const onTerminal = (columns: number, env: Record<string, string>): string =>
+        spawnSync(
+          'python3',
+          ['-c', TERMINAL, String(columns), shop.bundle, 'convert', '-p', '-r', '8M', '-O', 'raw', 'source', 'made'],
+          {
+            cwd: shop.folder,
+            env: { PATH: process.env['PATH'], HOME: shop.folder, ...env },
+            encoding: 'utf8',
+          },
+        ).stdout;
+      for (const columns of [80, 24]) {
+        const drawn = onTerminal(columns, { TERM: 'xterm', NO_COLOR: '1' });
+        const lines = drawn.split('\r').map((line) => line.replace('\x1b[K', '').trimEnd());
+        expect(
+          lines.some((line) => /^\[=* +/.test(line) || /^\[=*>/.test(line)),
+          drawn,
+        ).to.equal(true);
+        expect(lines.filter((line) => line.length >= columns)).to.deep.equal([]);
+        expect(lines.filter((line) => line.includes('\x1b'))).to.deep.equal([]);
+        expect(lines.findLast((line) => line.startsWith('['))).to.match(/100%/);
+      }
+      expect(onTerminal(80, { TERM: 'xterm' })).to.include(`[\x1b[32m${'='.repeat(28)}\x1b[0m] 100%`);
+      const dumb = onTerminal(80, { TERM: 'dumb' });
+      expect(dumb).to.include('(0.00/100%)').and.to.include('(100.00/100%)');
+      expect(dumb).to.not.include('[');
+    } finally {
+      shop.remove();
+    }
   });
 
   it('is not on one line with a warning', async function () {

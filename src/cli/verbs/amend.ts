@@ -3,9 +3,10 @@
 import { toBlockError } from '../../util/errors.js';
 import { amendImage } from '../../workspace/amend.js';
 import { cacheOption, FORMAT, HELP, IMAGE_OPTS, OBJECT, oneImage, QUIET, targetCache } from '../arguments.js';
+import { BreakOff } from '../break-off.js';
 import { amendHelp, asksForOptionHelp, parseAmendOptions } from '../create-options.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { reportError, write, writeMessage } from '../output.js';
+import { reportError, shown, write, writeMessage } from '../output.js';
 import { openProgress, PROGRESS, PROGRESS_BAR, progressKind } from '../progress.js';
 import { imageArguments, ONE_BY_ONE, openImage, reasonOf, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
@@ -39,7 +40,7 @@ export const verb: Verb = {
     OBJECT,
   ],
   notes: [
-    ['Exit codes', '0  the image is amended\n1  failed'],
+    ['Exit codes', '0    the image is amended\n1    failed\n130  interrupted (143: by SIGTERM, 129: by SIGHUP)'],
     [
       'After Ctrl-C or a failure',
       'The image reads as before, and some of the options may be changed. Space may be lost. A key slot that --force overwrites may open with neither password ' +
@@ -75,13 +76,17 @@ async function run(options: ParsedOptions): Promise<number> {
       if (asksHelp) return print(amendHelp(node.driver));
       const wanted = parseAmendOptions(node.driver, texts);
       const progress = openProgress(kind);
-      progress.update({ current: 0, total: 1 });
+      const interrupt = new BreakOff(
+        `'${shown(filename)}' reads as before, and some of the options may be changed. Run the same command again to continue.`,
+        (code) => progress.end({ event: 'cancelled', error: `interrupted (${code})` }),
+      );
+      progress.update({ current: 0, total: 1, steps: true });
       try {
         await amendImage(node, wanted, {
           force: options.has('force'),
-          progress: (current, total) => progress.update({ current, total }),
+          progress: (current, total) => progress.update({ current, total, steps: true }),
         });
-        progress.update({ current: 1, total: 1 });
+        progress.update({ current: 1, total: 1, steps: true });
         progress.end({ event: 'completed' });
         return 0;
       } catch (error) {
@@ -90,6 +95,8 @@ async function run(options: ParsedOptions): Promise<number> {
         reportError(line);
         for (const each of more) writeMessage(each);
         return 1;
+      } finally {
+        interrupt.stop();
       }
     },
     ONE_BY_ONE,

@@ -20,6 +20,7 @@ import {
   SOURCE_CACHE,
   someImages,
 } from '../arguments.js';
+import { BreakOff } from '../break-off.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { prettyJson } from '../json.js';
 import { reportError, shown, twoDecimals, write, writeMessage } from '../output.js';
@@ -34,6 +35,9 @@ import {
   withSession,
 } from '../session.js';
 import type { Verb } from '../verb.js';
+
+/** A check that takes so long says, where a signal ends it, that the image was only read; listening to signals takes time at the start. */
+const LONG_MS = 200;
 
 const EXIT_FAILED = 1;
 const EXIT_CORRUPT = 2;
@@ -80,6 +84,7 @@ export const verb: Verb = {
         '2   the image is corrupt',
         '3   the image has leaked clusters, but is not corrupt',
         '63  the format has no checks (raw)',
+        '130 interrupted (143: by SIGTERM, 129: by SIGHUP)',
       ].join('\n'),
     ],
   ],
@@ -143,6 +148,9 @@ async function checkOne(
     opened = true;
     return node;
   };
+  const state =
+    repair === undefined ? 'was only read' : 'may be repaired in part: run the same command again to continue';
+  const interrupt = new BreakOff(`'${shown(image)}' ${state}.`, () => undefined, repair === undefined ? LONG_MS : 0);
   const checked = async () => {
     if (repair === undefined) return checkImage(session.graph, image, how, findingPrinter(), open);
     const repaired = (result: RepairResult): void => {
@@ -162,6 +170,8 @@ async function checkOne(
     const unsupported = failure.code === 'unsupported';
     reportError(unsupported ? failure.reason : `Check failed: ${reasonOf(failure)}`);
     return { exitCode: unsupported ? EXIT_UNSUPPORTED : EXIT_FAILED };
+  } finally {
+    interrupt.stop();
   }
 }
 

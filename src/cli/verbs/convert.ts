@@ -356,7 +356,7 @@ async function convertTo(
         copy.view.update({ current: 0, total: source.length });
       },
       onProgress: (current, total) => {
-        if (copy !== null) copy.view.update(ratedState(clock.now() - copy.startedMs, current, total));
+        if (copy !== null) copy.view.update(ratedState(clock.now() - copy.startedMs, current, total, plan.speed));
       },
     });
     const { view } = copy!;

@@ -198,7 +198,7 @@ async function run(options: ParsedOptions): Promise<number> {
           if (kind !== 'percent') shownView().update({ current, total, status: 'survey', notes: ['survey'] });
         },
         onProgress: (current, total) => {
-          shownView().update({ ...ratedState(clock.now() - copyStartedMs, current, total), status: 'copy' });
+          shownView().update({ ...ratedState(clock.now() - copyStartedMs, current, total, speed), status: 'copy' });
         },
       });
       const opened = shownView();

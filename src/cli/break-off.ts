@@ -1,0 +1,32 @@
+// The end, by a signal, of a command whose every step leaves a valid image: it ends at once, as by a power cut, after it has said in what state the files are.
+
+import { EndingSignals } from './ending-signals.js';
+import { reportError } from './output.js';
+
+export class BreakOff {
+  #signals: EndingSignals | null = null;
+  readonly #timer: NodeJS.Timeout | null = null;
+
+  /**
+   * From now on, or after `afterMs`, a signal ends the process: `end` is called with the exit code, and `state`, a sentence, is reported. Until then it is the
+   * system that a signal is for.
+   */
+  constructor(state: string, end: (exitCode: number) => void, afterMs = 0) {
+    const listen = (): void => {
+      const signals = new EndingSignals(() => {
+        end(signals.exitCode);
+        reportError(`Interrupted. ${state}`);
+        process.exit(signals.exitCode);
+      });
+      this.#signals = signals;
+    };
+    if (afterMs === 0) listen();
+    else this.#timer = setTimeout(listen, afterMs).unref();
+  }
+
+  /** Signals are the system's again. */
+  stop(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#signals?.stop();
+  }
+}
