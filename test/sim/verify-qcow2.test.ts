@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { readChain, verifyQcow2 } from './verify-qcow2.js';
+import { readChain, readClusters, verifyQcow2 } from './verify-qcow2.js';
 
 describe('qcow2 verifier of the simulation', () => {
   let folder: string;
@@ -52,6 +52,43 @@ describe('qcow2 verifier of the simulation', () => {
       ]);
     });
   }
+
+  it("accepts qemu's images with a data file, reads them, and finds what is wrong in them", () => {
+    const dataPath = join(folder, 'data');
+    for (const options of [
+      'cluster_size=4096',
+      'data_file_raw=on',
+      'extended_l2=on',
+      'extended_l2=on,data_file_raw=on',
+    ]) {
+      rmSync(dataPath, { force: true });
+      const commands = ['write -P 5 1000 3000', 'write -P 6 131072 70000', 'write -z 65536 65536'];
+      const file = make(`data_file=${dataPath},${options}`, commands);
+      const data = readFileSync(dataPath);
+      const report = verifyQcow2(file, data);
+      expect([report.errors, report.leaks], options).to.deep.equal([[], 0]);
+      const content = readClusters(file, report, report, new Uint8Array(0));
+      const expected = new Uint8Array(report.size).fill(5, 1000, 4000).fill(6, 131072, 201072);
+      expect(Buffer.compare(content, expected), options).to.equal(0);
+      if (options.includes('raw')) expect(Buffer.compare(data.subarray(0, report.size), expected), options).to.equal(0);
+      expect(verifyQcow2(file).errors.join(), options).to.include('there is a data file');
+      const view = new DataView(file.buffer, file.byteOffset);
+      const l2 = Number(view.getBigUint64(Number(view.getBigUint64(40))) & 0x00fffffffffffe00n);
+      const broken = (entry: bigint): string => {
+        const old = view.getBigUint64(l2);
+        view.setBigUint64(l2, entry);
+        const found = verifyQcow2(file, data).errors.join();
+        view.setBigUint64(l2, old);
+        return found;
+      };
+      const elsewhere = BigInt(2 * report.clusterSize);
+      expect(broken(1n << 62n), options).to.include('is compressed, in a data file');
+      expect(broken(elsewhere), options).to.include('is not COPIED');
+      if (options.includes('raw')) expect(broken((1n << 63n) | elsewhere), options).to.include('in a raw file');
+      const used = BigInt(131072 - (131072 % report.clusterSize));
+      expect(broken((1n << 63n) | used), options).to.include('is used twice');
+    }
+  });
 
   it('finds what is wrong', () => {
     const good = make('cluster_size=4096', ['write -P 1 0 8192']);

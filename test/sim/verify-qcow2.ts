@@ -6,7 +6,7 @@
 //   header -> refcount table -> refcount blocks   compared with what stands there
 //   header extension -> bitmap directory -> tables -> bits (verify-bitmaps.ts)
 //
-// Of encrypted images, the content: verify-crypt.ts. No external data files.
+// Of encrypted images, the content: verify-crypt.ts. Content in an external data file is not counted; where it must lie is checked.
 
 import { decompressNow } from '../../src/host/sim/codecs.js';
 import { type VerifiedBitmap, verifyBitmaps } from './verify-bitmaps.js';
@@ -41,6 +41,8 @@ export interface Qcow2Report {
   size: number;
   compression: 'zlib' | 'zstd';
   backingFile: string | null;
+  /** What data clusters lie in: the image, or its external data file. */
+  data: Uint8Array;
   /** Null: the content is not encrypted. */
   decrypt: Decrypt | null;
   clusters: GuestCluster[];
@@ -72,10 +74,17 @@ class Verifier {
   private readonly references = new Map<number, { count: number; owner: Owner; tree: number }>();
   private refcountBits = 16;
   private extended = false;
+  private external = false;
+  /** The data file reads as the disk does. */
+  private raw = false;
+  private readonly dataFile: Uint8Array | undefined;
+  /** Offsets in the data file that something maps. */
+  private readonly outside = new Set<number>();
   private readonly blocks: number[] = [];
 
-  constructor(file: Uint8Array) {
+  constructor(file: Uint8Array, dataFile?: Uint8Array) {
     this.file = file;
+    this.dataFile = dataFile;
     this.view = new DataView(file.buffer, file.byteOffset, file.byteLength);
     this.report = {
       errors: [],
@@ -85,6 +94,7 @@ class Verifier {
       size: 0,
       compression: 'zlib',
       backingFile: null,
+      data: dataFile ?? file,
       decrypt: null,
       clusters: [],
       snapshots: [],
@@ -131,8 +141,13 @@ class Verifier {
     }
     if (report.version === 3) {
       const incompatible = this.u64(72);
-      if ((incompatible & ~0x18) !== 0) this.error(`incompatible features ${incompatible}`);
+      if ((incompatible & ~0x1c) !== 0) this.error(`incompatible features ${incompatible}`);
       this.extended = (incompatible & 0x10) !== 0;
+      this.external = (incompatible & 4) !== 0;
+      this.raw = (this.u64(88) & 2) !== 0;
+      if (this.external !== (this.dataFile !== undefined))
+        this.error(this.external ? 'there is a data file' : 'there is no data file');
+      if (this.raw && !this.external) this.error('the content is raw, in no data file');
       if (this.extended && report.clusterSize < 16384)
         this.error(`extended L2 entries in clusters of ${report.clusterSize}`);
       this.refcountBits = 2 ** view.getUint32(96);
@@ -276,7 +291,8 @@ class Verifier {
     const compressed = (entry & (1n << 62n)) !== 0n;
     if (compressed && (zeroes | data) !== 0) this.error(`${what} is compressed and has a bitmap`);
     if ((zeroes & data) !== 0) this.error(`${what} has subclusters that are data and zeroes`);
-    if (!compressed && (entry & OFFSET_MASK) === 0n && data !== 0) this.error(`${what} has data in no cluster`);
+    const hasPlace = (entry & OFFSET_MASK) !== 0n || this.external;
+    if (!compressed && !hasPlace && data !== 0) this.error(`${what} has data in no cluster`);
     if (!compressed && (entry & 1n) !== 0n) this.error(`${what} has the zero flag`);
     this.mapping(entry, index, places);
     const place = places[index];
@@ -290,6 +306,10 @@ class Verifier {
     const cluster = places[index];
     const what = `guest cluster ${index}`;
     if (entry === 0n) return;
+    if (this.external) {
+      this.outsideMapping(entry, index, cluster);
+      return;
+    }
     if ((entry & (1n << 62n)) !== 0n) {
       const bits = BigInt(62 - (Math.log2(report.clusterSize) - 8));
       const offset = Number(entry & ((1n << bits) - 1n));
@@ -313,6 +333,24 @@ class Verifier {
       if (offset >= this.file.length) this.error(`${what} at ${offset} behind the end of the file`);
       this.refer('data', offset, report.clusterSize);
       this.checkCopied(entry, offset, what);
+    }
+    if (cluster !== undefined) Object.assign(cluster, { kind: zero ? 'zero' : 'data', offset });
+  }
+
+  /** An entry that points into the data file: its cluster has one user, who may write it in place, and is counted nowhere. */
+  private outsideMapping(entry: bigint, index: number, cluster: GuestCluster | undefined): void {
+    const offset = Number(entry & OFFSET_MASK);
+    const copied = (entry & (1n << 63n)) !== 0n;
+    const zero = (entry & 1n) !== 0n;
+    const what = `guest cluster ${index}`;
+    if ((entry & (1n << 62n)) !== 0n) this.error(`${what} is compressed, in a data file`);
+    if ((entry & ~(OFFSET_MASK | (1n << 63n) | 1n)) !== 0n) this.error(`${what} has reserved bits`);
+    if (offset % this.report.clusterSize !== 0) this.error(`${what} at ${offset} is not aligned`);
+    if (!copied && !(zero && offset === 0)) this.error(`${what} is not COPIED, in a data file`);
+    if (copied) {
+      if (this.outside.has(offset)) this.error(`${what}: the place ${offset} in the data file is used twice`);
+      this.outside.add(offset);
+      if (this.raw && offset !== index * this.report.clusterSize) this.error(`${what} lies at ${offset} in a raw file`);
     }
     if (cluster !== undefined) Object.assign(cluster, { kind: zero ? 'zero' : 'data', offset });
   }
@@ -379,8 +417,9 @@ class Verifier {
   }
 }
 
-export function verifyQcow2(file: Uint8Array): Qcow2Report {
-  return new Verifier(file).run();
+/** `dataFile`: the content of the external data file, where the image has one. */
+export function verifyQcow2(file: Uint8Array, dataFile?: Uint8Array): Qcow2Report {
+  return new Verifier(file, dataFile).run();
 }
 
 /** Reads one guest cluster into `out` (of one cluster); false where the backing file has it. */
@@ -394,7 +433,7 @@ export function readGuestCluster(
   out.fill(0);
   if (kind === 'unallocated') return false;
   if (kind === 'data') {
-    out.set(file.subarray(offset, offset + out.length));
+    out.set(report.data.subarray(offset, offset + out.length));
     if (report.decrypt !== null) out.set(report.decrypt(out, offset, guestOffset));
   }
   if (kind === 'compressed') {

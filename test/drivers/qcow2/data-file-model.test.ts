@@ -30,6 +30,7 @@ async function losePower(run: ModelRun): Promise<void> {
     await expectSound(run);
     await run.verify(true);
     await run.graph.closeAll();
+    if (!run.shape.encrypted) expect(run.verifyFiles(), `seed ${run.seed}`).to.deep.equal([]);
   });
 }
 
@@ -50,6 +51,7 @@ describe('qcow2 with an external data file against a model', function () {
         await expectSound(run);
         expect((await run.check()).leaks, `leaks, seed ${seed}`).to.equal(0);
         await run.graph.closeAll();
+        if (!run.shape.encrypted) expect(run.verifyFiles(), `seed ${seed}`).to.deep.equal([]);
       });
     }
   });

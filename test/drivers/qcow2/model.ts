@@ -10,6 +10,7 @@ import { openNode } from '../../../src/block/open.js';
 import { registerDrivers } from '../../../src/drivers/index.js';
 import { createSimHost, type FaultPlan, Random, type SimHost, SimPowerLoss } from '../../../src/host/sim/index.js';
 import { BlockError } from '../../../src/util/errors.js';
+import { verifyQcow2 } from '../../sim/verify-qcow2.js';
 
 const SECTOR = 512;
 /** Version of what the backing file has, plus the sector's number. */
@@ -328,6 +329,11 @@ export class ModelRun {
       const allowed = this.#allowed(i, afterPowerLoss ? this.#durableSince : Infinity);
       this.#expect(i, this.#versionIn(words, i, i), allowed);
     }
+  }
+
+  /** What an independent reader finds in the files, which nobody has open. Leaks are none of its errors. */
+  verifyFiles(): string[] {
+    return verifyQcow2(this.host.readFile(TOP), this.shape.dataFile && this.host.readFile(DATA)).errors;
   }
 
   /** Of a raw data file that is closed: it reads as the disk does. Throws where it does not. */

@@ -10,10 +10,10 @@ import { type Kind, makeSubject, Places, salvage } from './salvage-kit.js';
 const KiB = 1024;
 const COPIED = 1n << 63n;
 /**
- * 1905: refcounts of garbage that count every cluster, and an entry that points to a table that was cut off; 1195: a refcount table that was taken for an L1 table;
+ * 1905: refcounts of garbage that count every cluster, and an entry that points to a table that was cut off; 266, 1195: a refcount table that was taken for an L1 table;
  * 2312: half tables that were taken for tables of smaller clusters; 1889: what no structure shows.
  */
-const FAILED_ONCE = [1195, 1889, 1905, 2312];
+const FAILED_ONCE = [266, 1195, 1889, 1905, 2312];
 const SEEDS = [...new Set([...FAILED_ONCE, ...seedsOf({ fixed: 25, daily: 5, soak: 1500 })])];
 
 function kindOf(random: Random): Kind {
@@ -99,19 +99,23 @@ function damage(at: Places, random: Random, alone: boolean): string {
 }
 
 /**
- * What no structure shows: an entry that points to what was an L2 table, after the only L1 entry of that table was damaged, too. Nobody but the wrong entry
- * uses the cluster then, and it counts one user. Guest offsets of such clusters.
+ * What no structure shows: an L2 table that has lost its L1 entry, and that another entry points to, as to its own: an L1 entry, or one of a guest cluster. Nobody but
+ * that one uses it then, and it counts one user. Gives guest offsets of the clusters that read wrongly.
  */
 function unseenIn(before: Places, after: Places): ReadonlySet<number> {
-  const gone = new Set(before.used.map((index) => before.l2(index)));
-  for (const index of after.used) gone.delete(after.l2(index));
+  const users = new Map<number, number>();
+  for (const index of after.used) users.set(after.l2(index), (users.get(after.l2(index)) ?? 0) + 1);
+  const own = new Map(before.used.map((index) => [before.l2(index), index]));
+  const isHidden = (cluster: number, index: number, most: number): boolean =>
+    own.has(cluster) && own.get(cluster) !== index && (users.get(cluster) ?? 0) === most;
   const unseen = new Set<number>();
   for (const index of before.used) {
-    // A table that is not reached any more is lost as a whole.
-    if (after.l2(index) !== before.l2(index)) continue;
+    const table = after.l2(index);
+    const isOther = isHidden(table, index, 1);
+    if (!isOther && table !== before.l2(index)) continue;
     for (let slot = 0; slot < after.clusterSize / after.entryBytes; slot++) {
       const guest = index * after.span + slot * after.clusterSize;
-      if (gone.has(after.host(guest))) unseen.add(guest);
+      if (isOther || isHidden(after.host(guest), -1, 0)) unseen.add(guest);
     }
   }
   return unseen;

@@ -134,11 +134,10 @@ class BlockCounts {
     for (let entry = at; entry < at + SECTOR; entry += this.#step) {
       const high = words.getUint32(entry);
       const low = words.getUint32(entry + 4);
-      if (high === 0 && low === 0) continue;
+      // Zeroes without a place say nothing: refcounts of 64 bits look like them.
+      if (high === 0 && low <= 1) continue;
       total++;
-      // Zeroes without a place.
-      if (high === 0 && low === 1) histogram[LEVELS - 1]++;
-      else if (isCompressed(high)) {
+      if (isCompressed(high)) {
         if (isCopied(high) || !this.#countCompressed(high, low, base)) bad++;
       } else {
         const host = hostIn(high, low);
