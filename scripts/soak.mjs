@@ -1,10 +1,13 @@
 // `npm run soak`: the long runs of what `npm test` only samples. `npm run soak -- PART ...` runs some of them, without words all.
-// DISKWRIGHT_SEED=N starts at another seed than the day's first; a failure prints the seed that repeats it.
+// DISKWRIGHT_SEED=N starts at another seed than the day's first, DISKWRIGHT_SEEDS=N has so many of them; a failure prints the seed that repeats it.
 import { mocha, run } from './test-run.mjs';
 
 /** Name -> test files that run with DISKWRIGHT_SOAK=1 (see test/support/sample.ts). */
 const SAMPLED = {
-  scenarios: ['test/sim/scenario.test.ts', 'test/sim/job-scenario.test.ts'],
+  sim: ['scenario', 'job-scenario', 'bitmap-scenario', 'snapshots', 'compact'].map(
+    (name) => `test/sim/${name}.test.ts`,
+  ),
+  salvage: ['test/drivers/qcow2/salvage-random.test.ts'],
   models: ['test/drivers/qcow2/model.test.ts', 'test/drivers/qcow2/structure-crash.test.ts', 'test/jobs/model.test.ts'],
   conformance: ['test/conformance/simulated.test.ts', 'test/conformance/real.test.ts'],
   chains: ['test/interop/chains.test.ts', 'test/interop/chain-jobs.test.ts'],
