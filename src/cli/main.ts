@@ -4,8 +4,8 @@ import type { FormatNames } from './format-names.js';
 import { UsageError } from './getopt.js';
 import { PROGRAM, QEMU_IMG, reportFailure, setProgram } from './output.js';
 import { formats, print, runVerb } from './run-verb.js';
-import { verbHelp, wrap } from './verb.js';
-import { HELP, REPLACED_PROGRAMS, VERBS, verbCalled } from './verb-table.js';
+import { HELP, verbHelp, wrap } from './verb.js';
+import { REPLACED_PROGRAMS, VERBS, verbCalled } from './verb-table.js';
 
 /**
  * Runs one command line and resolves with its exit code. `args` are without node and the script; `calledAs` is the name that the program was

@@ -2,14 +2,11 @@
 
 import { nearestWord } from '../util/nearest.js';
 import { UsageError } from './getopt.js';
-import type { Verb } from './verb.js';
+import { HELP, type ListedVerb, type Verb } from './verb.js';
 
-export interface VerbEntry {
-  /** One line of the general help. */
-  summary: string;
+export interface VerbEntry extends ListedVerb {
   /** qemu-img has it: it is a verb also where the program was called by that name. */
   ofQemuImg?: true;
-  load(): Promise<{ verb: Verb }>;
 }
 
 export const VERBS: Readonly<Record<string, VerbEntry>> = {
@@ -93,7 +90,7 @@ export const VERBS: Readonly<Record<string, VerbEntry>> = {
   jobs: { summary: 'list, watch and steer the jobs of such a process', load: () => import('./verbs/jobs.js') },
   completion: {
     summary: 'print the completion of this command line for a shell',
-    load: () => import('./verbs/completion.js'),
+    load: async () => (await import('./verbs/completion.js')).completionOf(VERBS),
   },
   shims: { summary: "make links by the names of QEMU's programs", load: () => import('./verbs/shims.js') },
 };
@@ -107,9 +104,6 @@ export const REPLACED_PROGRAMS: Readonly<Record<string, string>> = {
   'qemu-nbd': 'nbd',
   'qemu-storage-daemon': 'daemon',
 };
-
-/** The word that asks for help as a verb does: `diskwright help info`. */
-export const HELP = 'help';
 
 /** Loads a verb. Throws `UsageError` where there is none of that name. */
 export async function verbCalled(name: string): Promise<Verb> {

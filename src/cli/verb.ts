@@ -31,6 +31,16 @@ export interface Verb {
   run(options: ParsedOptions): Promise<number>;
 }
 
+/** A verb in a list: its module is loaded when it is asked for. */
+export interface ListedVerb {
+  /** One line of the general help. */
+  summary: string;
+  load(): Promise<{ verb: Verb }>;
+}
+
+/** The word that asks for help as a verb does: `diskwright help info`. */
+export const HELP = 'help';
+
 const WIDTH = 80;
 const PLAIN_GROUP = 'Options';
 

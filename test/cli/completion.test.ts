@@ -8,6 +8,7 @@ import { fishCompletion } from '../../src/cli/completion/fish.js';
 import { type CompletedVerb, completedVerbs } from '../../src/cli/completion/words.js';
 import { zshCompletion } from '../../src/cli/completion/zsh.js';
 import { formatNames } from '../../src/cli/format-names.js';
+import { VERBS } from '../../src/cli/verb-table.js';
 import { Workshop } from '../support/cli.js';
 import { requirePeer } from '../support/peers.js';
 
@@ -42,7 +43,7 @@ describe('completion', () => {
   let verbs: CompletedVerb[];
   before(async () => {
     shop = await Workshop.open();
-    verbs = await completedVerbs(formatNames());
+    verbs = await completedVerbs(VERBS, formatNames());
   });
   after(() => shop.remove());
 

@@ -2,8 +2,7 @@
 
 import type { FormatNames } from '../format-names.js';
 import type { OptionSpec } from '../getopt.js';
-import { optionsOf, type Verb } from '../verb.js';
-import { HELP, VERBS, verbCalled } from '../verb-table.js';
+import { HELP, type ListedVerb, optionsOf } from '../verb.js';
 
 export interface CompletedOption {
   /** `-f`, `--format`. */
@@ -26,16 +25,19 @@ export interface CompletedVerb {
 /** Placeholders of names of files. */
 const FILES = new Set(['BACKING_FILE', 'BASE', 'FILE', 'MONITOR', 'PATH', 'SOURCE', 'SOURCE_FILE', 'TARGET']);
 
-/** All verbs, and the word `help`. */
-export async function completedVerbs(formats: FormatNames): Promise<CompletedVerb[]> {
-  const names = Object.keys(VERBS);
+/** The verbs of `listed`, and the word `help`. */
+export async function completedVerbs(
+  listed: Readonly<Record<string, ListedVerb>>,
+  formats: FormatNames,
+): Promise<CompletedVerb[]> {
+  const names = Object.keys(listed);
   const verbs = await Promise.all(
-    names.map(async (name): Promise<CompletedVerb> => {
-      const verb: Verb = await verbCalled(name);
+    Object.entries(listed).map(async ([name, { summary, load }]): Promise<CompletedVerb> => {
+      const { verb } = await load();
       const options = optionsOf(verb).filter(({ refused }) => !refused);
       return {
         name,
-        summary: VERBS[name].summary,
+        summary,
         options: options.map((option) => completed(option, formats)),
         operands: verb.operands ?? 'files',
       };

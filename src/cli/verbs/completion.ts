@@ -8,11 +8,16 @@ import { zshCompletion } from '../completion/zsh.js';
 import { formatNames } from '../format-names.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { PROGRAM, write } from '../output.js';
-import type { Verb } from '../verb.js';
+import type { ListedVerb, Verb } from '../verb.js';
 
 const SHELLS = { bash: bashCompletion, zsh: zshCompletion, fish: fishCompletion } as const;
 
-export const verb: Verb = {
+/** The verb, which completes the verbs of `listed`. */
+export function completionOf(listed: Readonly<Record<string, ListedVerb>>): { verb: Verb } {
+  return { verb: { ...VERB, run: (options) => run(options, listed) } };
+}
+
+const VERB: Omit<Verb, 'run'> = {
   name: 'completion',
   opensNoImage: true,
   operands: Object.keys(SHELLS),
@@ -34,16 +39,15 @@ export const verb: Verb = {
     ],
     ['diskwright completion fish > ~/.config/fish/completions/diskwright.fish', 'for fish'],
   ],
-  run,
 };
 
-async function run(options: ParsedOptions): Promise<number> {
+async function run(options: ParsedOptions, listed: Readonly<Record<string, ListedVerb>>): Promise<number> {
   const [shell, extra] = options.positional;
   if (shell === undefined || extra !== undefined) throw new UsageError('Expecting the name of one shell', true);
   if (!Object.hasOwn(SHELLS, shell)) {
     throw new UsageError(`There is no completion for '${shell}': use one of ${Object.keys(SHELLS).join(', ')}`);
   }
   const script = SHELLS[shell as keyof typeof SHELLS];
-  write(script(PROGRAM, await completedVerbs(formatNames())));
+  write(script(PROGRAM, await completedVerbs(listed, formatNames())));
   return 0;
 }

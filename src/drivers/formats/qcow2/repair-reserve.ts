@@ -14,8 +14,17 @@ import { patchRefcountTable } from './header-patch.js';
 import { blockPointerTarget, POINTER_BYTES, putPointer } from './pointer-codec.js';
 import { getRefcount, setRefcount } from './refcount-codec.js';
 import { readPadded } from './refcount-tally.js';
-import type { RepairSpace } from './repair-space.js';
-import { type HostOffset, MAX_REFCOUNT_TABLE_BYTES, SECTOR } from './types.js';
+import { type ClusterIndex, type HostOffset, MAX_REFCOUNT_TABLE_BYTES, SECTOR } from './types.js';
+
+/** Where there is room: `RepairSpace`. */
+export interface Room {
+  /** A place for `count` clusters in one piece, with the file long enough for them. */
+  place(count: number): Promise<ClusterIndex>;
+  /** Nothing else gets these clusters. */
+  hold(run: Run): void;
+  /** Makes the file at least so long; false where its size is fixed. */
+  grow(bytes: number): Promise<boolean>;
+}
 
 /** What is to be written of the refcount structure itself. */
 interface Growth {
@@ -28,7 +37,7 @@ interface Growth {
 }
 
 /** Makes it durable that the clusters of `runs` are in use, and all that was written before. Where they are so already, nothing changes. Rejects with `limit`, `no-space`, `io`. */
-export async function reserveClusters(state: CheckState, space: RepairSpace, runs: readonly Run[]): Promise<void> {
+export async function reserveClusters(state: CheckState, space: Room, runs: readonly Run[]): Promise<void> {
   const { file, clusterBytes } = state;
   const growth = await planGrowth(state, space, runs);
   const all = growth === null ? runs : [...runs, growth.place];
@@ -62,7 +71,7 @@ function blockEntries({ clusterBytes, layout }: CheckState): number {
 }
 
 /** The place of what the structure lacks to count `runs`, and itself; null: nothing. */
-async function planGrowth(state: CheckState, space: RepairSpace, runs: readonly Run[]): Promise<Growth | null> {
+async function planGrowth(state: CheckState, space: Room, runs: readonly Run[]): Promise<Growth | null> {
   const { file, clusterBytes, refcountTable } = state;
   const entries = refcountTable.byteLength / POINTER_BYTES;
   const isMissing = (index: number): boolean => index >= entries || blockPointerTarget(refcountTable, index) === 0;

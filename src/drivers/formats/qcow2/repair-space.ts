@@ -9,10 +9,10 @@
 import { BlockError } from '../../../util/errors.js';
 import type { Run } from './allocation.js';
 import type { CheckState } from './check-state.js';
-import { reserveClusters } from './repair-reserve.js';
+import { type Room, reserveClusters } from './repair-reserve.js';
 import type { ClusterIndex } from './types.js';
 
-export class RepairSpace {
+export class RepairSpace implements Room {
   readonly #state: CheckState;
   readonly #usedEnd: number;
   #next: number;
