@@ -1,9 +1,11 @@
 // `resize` and `amend` beside qemu-img: the same commands on the same images, one after the other.
 
-import { cpSync, mkdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, readFileSync } from 'node:fs';
 import { expect } from 'chai';
+import { outcomeOf } from '../support/beside.js';
 import { asOurs, type Outcome, run, Workshop } from '../support/cli.js';
 import { requirePeer } from '../support/peers.js';
+import { DAY, SOAK } from '../support/sample.js';
 
 const WARNING = 'Preallocation can only be used for growing images';
 
@@ -84,7 +86,7 @@ describe('resize and amend, beside qemu-img', function () {
   function both(args: string[]): [Outcome, Outcome] {
     return [
       run(process.execPath, [shop.bundle, ...args], shop.path('ours')),
-      asOurs(run('qemu-img', args, shop.path('theirs'))),
+      asOurs(run('qemu-img', args, shop.path('theirs')), args[0]),
     ];
   }
 
@@ -127,30 +129,45 @@ describe('resize and amend, beside qemu-img', function () {
 const SECRETS = ['first', 'second', 'other'].flatMap((id) => ['--object', `secret,id=${id},data=password ${id}`]);
 const FILL = 'state=active,iter-time=10';
 
-/** The images are opened by the password `first`, or the one that is given. Those in front are all that qcow2, where the names have a prefix, is asked. */
-const SLOTS: [options: string, more?: string[], opener?: string][] = [
-  ['help'],
-  [`${FILL},new-secret=second`],
-  ['new-secret=second'],
-  ['state=inactive,keyslot=0', [], 'second'],
-  ['state=inactive,old-secret=second', ['-p'], 'second'],
-  [`${FILL},new-secret=other,keyslot=1`, ['--force'], 'second'],
-  [`${FILL},new-secret=first`, [], 'other'],
-  [`${FILL},new-secret=second,keyslot=0`, ['-p'], 'other'],
-  [`${FILL},new-secret=second,keyslot=-1`, [], 'other'],
-  ['state=inactive,keyslot=-1', [], 'other'],
-  [`${FILL},new-secret=none`, [], 'other'],
-  [`${FILL},new-secret=second,old-secret=first`, [], 'other'],
-  ['state=foo', [], 'other'],
-  ['keyslot=foo', [], 'other'],
-  ['key-secret=first', [], 'other'],
-  ['state=inactive', [], 'other'],
-  ['state=inactive,keyslot=5', [], 'other'],
-  ['state=inactive,new-secret=second,keyslot=0', [], 'other'],
-  ['state=inactive,old-secret=first', ['-q'], 'other'],
-  ['state=inactive,keyslot=1', ['--force', '-p'], 'other'],
-  [`${FILL},new-secret=second`, [], 'other'],
+interface SlotCase {
+  options: string;
+  more?: readonly string[];
+  /** The password that opens the image. Default: `first`. */
+  opener?: string;
+  /** qemu-img takes more than a second of a processor to fill a slot: in a short run it fills none here, but goes on with the image that we have filled. */
+  fills?: true;
+}
+
+/** One after the other on the same image. qcow2, where the names have a prefix, is asked only the first ones; a short run does half of the long row of refusals, by the day. */
+const SLOTS: readonly SlotCase[] = [
+  { options: 'help' },
+  { options: `${FILL},new-secret=second`, fills: true },
+  { options: 'new-secret=second' },
+  { options: 'state=inactive,keyslot=0', opener: 'second' },
+  { options: 'state=inactive,old-secret=second', more: ['-p'], opener: 'second' },
+  { options: `${FILL},new-secret=other,keyslot=1`, more: ['--force'], opener: 'second', fills: true },
+  { options: `${FILL},new-secret=first`, opener: 'other', fills: true },
+  { options: `${FILL},new-secret=second,keyslot=0`, more: ['-p'], opener: 'other' },
+  { options: `${FILL},new-secret=second,keyslot=-1`, opener: 'other' },
+  { options: 'state=inactive,keyslot=-1', opener: 'other' },
+  { options: `${FILL},new-secret=none`, opener: 'other' },
+  { options: `${FILL},new-secret=second,old-secret=first`, opener: 'other' },
+  { options: 'state=foo', opener: 'other' },
+  { options: 'keyslot=foo', opener: 'other' },
+  { options: 'key-secret=first', opener: 'other' },
+  { options: 'state=inactive', opener: 'other' },
+  { options: 'state=inactive,keyslot=5', opener: 'other' },
+  { options: 'state=inactive,new-secret=second,keyslot=0', opener: 'other' },
+  { options: 'state=inactive,old-secret=first', more: ['-q'], opener: 'other' },
+  { options: 'state=inactive,keyslot=1', more: ['--force', '-p'], opener: 'other' },
+  { options: `${FILL},new-secret=second`, opener: 'other' },
 ];
+const FEW = SOAK ? 6 : 4;
+const REFUSALS = [10, 18] as const;
+const isSkipped = (index: number): boolean =>
+  !SOAK && index >= REFUSALS[0] && index < REFUSALS[1] && (index + DAY) % 2 === 0;
+/** The passwords that open what is left at the end. */
+const LEFT = { luks: [] as string[], qcow2: SOAK ? ['other'] : ['second'] };
 
 for (const format of ['luks', 'qcow2'] as const) {
   describe(`amend of the key slots of ${format}, beside qemu-img`, function () {
@@ -164,11 +181,10 @@ for (const format of ['luks', 'qcow2'] as const) {
       shop = await Workshop.open();
       const kind = format === 'luks' ? '' : 'encrypt.format=luks,';
       const options = `${kind}${prefix}key-secret=first,${prefix}iter-time=10`;
-      for (const folder of ['theirs', 'ours']) {
-        mkdirSync(shop.path(folder));
-        const made = shop.ours('create', '-q', ...SECRETS, '-f', format, '-o', options, `${folder}/image`, '1M');
-        expect(made).to.deep.equal({ code: 0, stdout: '', stderr: '' });
-      }
+      mkdirSync(shop.path('theirs'));
+      const made = shop.ours('create', '-q', ...SECRETS, '-f', format, '-o', options, 'theirs/image', '1M');
+      expect(made).to.deep.equal({ code: 0, stdout: '', stderr: '' });
+      cpSync(shop.path('theirs'), shop.path('ours'), { recursive: true });
     });
     after(() => shop.remove());
 
@@ -178,24 +194,43 @@ for (const format of ['luks', 'qcow2'] as const) {
       return (data.encrypt ?? data).slots.map(({ active }: { active: boolean }) => active);
     };
 
-    it('says and does the same', () => {
-      const asked = format === 'luks' ? SLOTS : SLOTS.slice(0, 6);
-      for (const [options, more = [], opener = 'first'] of asked) {
+    /** What both say; `filled` where only we were asked to fill a slot. */
+    async function both(args: readonly string[], filled: boolean): Promise<[Outcome, Outcome]> {
+      const ours = outcomeOf(process.execPath, [shop.bundle, ...args], shop.path('ours'));
+      if (!filled) {
+        const [own, its] = await Promise.all([ours, outcomeOf('qemu-img', args, shop.path('theirs'))]);
+        return [own, asOurs(its, 'amend')];
+      }
+      const said = await ours;
+      copyFileSync(shop.path('ours/image'), shop.path('theirs/image'));
+      return [said, { code: 0, stdout: '', stderr: '' }];
+    }
+
+    it('says and does the same', async () => {
+      const bytes = () => ['ours', 'theirs'].map((folder) => readFileSync(shop.path(`${folder}/image`)));
+      for (const [index, { options, more = [], opener = 'first', fills }] of SLOTS.entries()) {
+        if ((format === 'qcow2' && index >= FEW) || isSkipped(index)) continue;
         const named = options === 'help' ? options : options.replaceAll(/(^|,)/g, `$1${prefix}`);
         const args = ['amend', ...SECRETS, ...more, '-o', named, '--image-opts', opening(opener)];
-        const ours = run(process.execPath, [shop.bundle, ...args], shop.path('ours'));
-        const theirs = asOurs(run('qemu-img', args, shop.path('theirs')));
+        const asked = `${more.join(' ')} ${options}`;
+        const before = bytes();
+        const [ours, theirs] = await both(args, fills === true && !SOAK);
         // A failure is no progress here.
         if (theirs.code !== 0) theirs.stdout = theirs.stdout.replace('\r    (100.00/100%)', '');
-        expect(ours, `${more.join(' ')} ${options}`).to.deep.equal(theirs);
-        if (theirs.code !== 0) continue;
-        expect(states('ours'), options).to.deep.equal(states('theirs'));
+        expect(ours, asked).to.deep.equal(theirs);
+        if (theirs.code === 0) expect(states('ours'), asked).to.deep.equal(states('theirs'));
+        else
+          expect(
+            bytes().map((now, i) => now.equals(before[i])),
+            asked,
+          ).to.deep.equal([true, true]);
       }
-      // Each reads with what the other has filled.
-      const secret = format === 'luks' ? 'second' : 'other';
-      expect(
-        run('qemu-io', [...SECRETS, '-c', 'read 0 512', '--image-opts', opening(secret)], shop.path('ours')).code,
-      ).to.equal(format === 'luks' ? 1 : 0);
+      // qemu-io opens what is left, by the password that is left.
+      for (const secret of ['first', 'second', 'other']) {
+        const args = [...SECRETS, '-c', 'read 0 512', '--image-opts', opening(secret)];
+        const { code } = run('qemu-io', args, shop.path('ours'));
+        expect(code, secret).to.equal(LEFT[format].includes(secret) ? 0 : 1);
+      }
     });
   });
 }

@@ -88,7 +88,8 @@ export class Workshop {
   }
 }
 
-/** What qemu-img said, with our name in the place of its own. */
-export function asOurs({ code, stdout, stderr }: Outcome): Outcome {
-  return { code, stdout, stderr: stderr.replace(/^qemu-img:/gm, 'diskwright:') };
+/** What qemu-img said, with our name in the place of its own; a hint is at the help of `verb`, since its own help is of all verbs. */
+export function asOurs({ code, stdout, stderr }: Outcome, verb?: string): Outcome {
+  const named = stderr.replace(/^qemu-img:/gm, 'diskwright:');
+  return { code, stdout, stderr: verb === undefined ? named : named.replace("'qemu-img --", `'diskwright ${verb} --`) };
 }
