@@ -14,6 +14,11 @@ const SAMPLED = {
   mutation: ['test/mutation/mutation.test.ts'],
   matrix: ['test/interop/matrix.test.ts'],
   'break-off': ['test/break-off/break-off.test.ts'],
+  beside: [
+    ...['bitmap-verb', 'dd', 'measure', 'rebase'].map((name) => `test/interop/${name}.test.ts`),
+    ...['lost-streams', 'resize-amend'].map((name) => `test/cli/${name}.test.ts`),
+    'test/oracle/io/generated.test.ts',
+  ],
   'full-disk': ['test/full-disk/full-disk.test.ts', 'test/sim/full-disk.test.ts'],
   kills: ['test/crash/kill.test.ts'],
   guests: ['test/hypervisor/power-loss.test.ts'],

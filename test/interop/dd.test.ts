@@ -63,7 +63,7 @@ describe('dd, beside qemu-img', function () {
           const program = own ? process.execPath : 'qemu-img';
           const outcome: Outcome = await outcomeOf(program, own ? [shop.bundle, ...typed] : typed, shop.folder);
           const bytes = existsSync(shop.path(out)) ? readFileSync(shop.path(out)).toString('base64') : null;
-          return { bytes, ...(own ? outcome : asOurs(outcome)) };
+          return { bytes, ...(own ? outcome : asOurs(outcome, 'dd')) };
         }),
       );
       expect(ours.bytes === theirs.bytes, `${command}: other bytes than qemu-img's`).to.equal(true);

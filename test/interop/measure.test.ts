@@ -9,7 +9,7 @@ import { requirePeer } from '../support/peers.js';
 import { repeats, seedOf, timeLimit } from '../support/sample.js';
 
 const SEED = seedOf(7);
-const COMMANDS = repeats(40, 3000);
+const COMMANDS = repeats(20, 3000);
 /** qemu-img takes a second of a processor, and often many, to measure what LUKS encrypts: it makes the keys. In a short run such command lines lack the secret. */
 const KEY = repeats(0, 1) === 1 ? 's' : 'no';
 const SECRET = 'secret,id=s,data=abc';

@@ -49,7 +49,7 @@ export function runBeside(shop: Workshop, commands: readonly Beside[]): Promise<
       outcomeOf(process.execPath, [shop.bundle, ...ours], shop.folder),
       outcomeOf('qemu-img', theirs, shop.folder),
     ]);
-    return { command: ours.join(' '), ours: own, theirs: asOurs(its) };
+    return { command: ours.join(' '), ours: own, theirs: asOurs(its, theirs[0]) };
   });
 }
 
