@@ -72,6 +72,14 @@ export function chainOf(top: BlockNode): BlockNode[] {
   return chain;
 }
 
+/** The layers of all that `top` reads: of its chain and, where one of its layers lies in several nodes, of the chains of those, which come before it. */
+export function imagesRead(top: BlockNode): BlockNode[] {
+  return chainOf(top).flatMap((layer) => {
+    const parts = [...layer.children.values()].filter(({ role }) => role.data);
+    return parts.length < 2 ? [layer] : [...parts.flatMap(({ node }) => imagesRead(node)), layer];
+  });
+}
+
 /** The node whose backing node is `node`, in the chain of `top`; null where `node` is `top` or not in it. */
 export function overlayOf(top: BlockNode, node: BlockNode): BlockNode | null {
   for (let at: BlockNode | null = top; at !== null; at = backingOf(at)) {

@@ -3,7 +3,7 @@
 import type { FileInfo, Host, HostFile } from '../host/host.js';
 import { orElse } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
-import { chainOf, fileOf, storageOf } from './chain.js';
+import { chainOf, fileOf, imagesRead, storageOf } from './chain.js';
 import type { Graph } from './graph.js';
 import type { BlockNode } from './node/node.js';
 import { ProtocolNode } from './node/protocol.js';
@@ -118,7 +118,7 @@ export async function refuseFileOf(
   const own = await fileId(file);
   if (own === null) return;
   for (const source of sources) {
-    for (const node of chainOf(source)) {
+    for (const node of imagesRead(source)) {
       if (!(await fileIds(node)).includes(own)) continue;
       throw new BlockError(
         'locked',

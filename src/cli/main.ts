@@ -70,7 +70,5 @@ Commands of qemu-img have its options and output, nbd has those of qemu-nbd,
 io those of qemu-io; salvage, compact, shims and completion are Diskwright's
 own; the options of stream, mirror and backup are QMP's. Long options cannot be
 abbreviated. Sizes take the suffixes k, M, G, T, P and E (powers of 1024).
-
-Not supported yet: several sources of one convert.
 `;
 }

@@ -5,6 +5,7 @@ import { formatNames } from '../../src/cli/format-names.js';
 import { parseOptions } from '../../src/cli/getopt.js';
 import type { Verb } from '../../src/cli/verb.js';
 import { verbHelp } from '../../src/cli/verb.js';
+import { VERBS } from '../../src/cli/verb-table.js';
 import { Workshop } from '../support/cli.js';
 
 const NAMES = [
@@ -87,7 +88,7 @@ Examples:
 `;
 
 async function load(name: string): Promise<Verb> {
-  return ((await import(`../../src/cli/verbs/${name}.js`)) as { verb: Verb }).verb;
+  return (await VERBS[name].load()).verb;
 }
 
 describe('command line help', () => {

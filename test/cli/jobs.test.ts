@@ -237,7 +237,6 @@ describe('command line: jobs', function () {
     ['backup --target=x --format=raw --compress top.qcow2', 'Compression not supported for this file format'],
     ['backup --target=x --max-workers=0 top.qcow2', "Parameter 'max-workers' expects a number from 1 to 64"],
     ['convert -C -S 4k -O raw top.qcow2 x', 'Cannot enable copy offloading when -S is used'],
-    ['convert -O raw top.qcow2 mid.qcow2 x', 'several source images are not supported yet'],
     ['convert --progress=loud -O raw top.qcow2 x', '--progress must be used with bar, json or none as argument.'],
   ] as const) {
     it(`refuses: ${words}`, () => {

@@ -1,4 +1,4 @@
-// Several images in one call of info, map and check.
+// Several images in one call of info, map, check and snapshot -l.
 
 import { expect } from 'chai';
 import { Workshop } from '../support/cli.js';
@@ -26,6 +26,21 @@ describe('command line: several images in one call', () => {
       expect(JSON.parse(all.stdout)).to.deep.equal(each);
     });
   }
+
+  it('snapshot -l lists those of each behind its name', () => {
+    for (const image of ['a.qcow2', 'b.qcow2']) shop.must('qemu-img', 'snapshot', '-c', `of ${image}`, image);
+    const [a, b] = ['a.qcow2', 'b.qcow2'].map((image) => shop.ours('snapshot', '-l', image).stdout);
+    expect(a).to.include('of a.qcow2');
+    const { code, stdout, stderr } = shop.ours('snapshot', '-l', 'a.qcow2', 'gone', 'c.raw', 'b.qcow2');
+    expect(stdout).to.equal(`a.qcow2:\n${a}\ngone:\n\nc.raw:\n\nb.qcow2:\n${b}`);
+    expect([code, stderr]).to.deep.equal([1, shop.ours('snapshot', '-l', 'gone').stderr]);
+    expect(shop.shim('qemu-img', 'snapshot', '-l', 'a.qcow2', 'b.qcow2').code).to.equal(1);
+    const refused = shop.ours('snapshot', '-c', 'x', 'a.qcow2', 'b.qcow2');
+    expect([refused.code, refused.stderr.split('\n')[0]]).to.deep.equal([
+      1,
+      'diskwright: Expecting one image file name',
+    ]);
+  });
 
   it('map and check put the name before each', () => {
     for (const verb of ['map', 'check']) {

@@ -8,6 +8,7 @@ import { type BlockError, toBlockError } from '../../util/errors.js';
 import { SECTOR_BYTES } from '../../util/numbers.js';
 import { bitmapsToCopy, storedBitmaps } from '../../workspace/bitmap-copy.js';
 import { type ConvertStage, convertImage } from '../../workspace/convert.js';
+import { joinImages } from '../../workspace/joined.js';
 import {
   type CacheMode,
   cacheMode,
@@ -48,7 +49,16 @@ import {
   progressKind,
 } from '../progress.js';
 import { ratedState } from '../rate.js';
-import { couldNotOpen, Interrupt, imageArguments, openImage, reasonOf, type Session, withSession } from '../session.js';
+import {
+  couldNotOpen,
+  type ImageArguments,
+  Interrupt,
+  imageArguments,
+  openImage,
+  reasonOf,
+  type Session,
+  withSession,
+} from '../session.js';
 import { showSnapshot, snapshotParam } from '../snapshot-param.js';
 import type { Verb } from '../verb.js';
 
@@ -56,10 +66,12 @@ const MAX_SPARSE_BYTES = 16 << 20;
 
 export const verb: Verb = {
   name: 'convert',
-  synopsis: '[-f FMT] [-O OUTPUT_FMT] [-c] [-o OPTIONS] [-B BACKING_FILE -F BACKING_FMT] [-p] FILENAME OUTPUT_FILENAME',
+  synopsis:
+    '[-f FMT] [-O OUTPUT_FMT] [-c] [-o OPTIONS] [-B BACKING_FILE -F BACKING_FMT] [-p] FILENAME... OUTPUT_FILENAME',
   description:
     'Copies the content of an image (with its whole backing chain) into a new image of any format. Unallocated and zero ranges of the source ' +
     'take no space in the target.\n\n' +
+    'Several images are joined: the target has the content of all, one behind the other.\n\n' +
     'An existing target file is replaced. With -n, the target must exist and is written to without being created.',
   options: [
     FORMAT,
@@ -146,6 +158,7 @@ export const verb: Verb = {
   examples: [
     ['diskwright convert -p -O qcow2 disk.raw disk.qcow2', 'with a progress bar'],
     ['diskwright convert -c -O qcow2 -o compression_type=zstd disk.qcow2 small.qcow2', 'compressed'],
+    ['diskwright convert -O qcow2 part1.raw part2.raw disk.qcow2', 'the parts of a disk, joined'],
     [
       'diskwright convert --progress=json -r 50M -O raw disk.qcow2 /dev/vg/disk -n',
       'to a device, 50 MiB/s, for a program',
@@ -155,7 +168,8 @@ export const verb: Verb = {
 };
 
 interface Plan {
-  source: string;
+  /** One or more. */
+  sources: readonly string[];
   /** As `-l` has it. */
   snapshot: string | undefined;
   target: string;
@@ -186,15 +200,17 @@ async function run(options: ParsedOptions): Promise<number> {
   }
   const plan = planOf(options, format);
   return withSession(options.all('object'), async (session) => {
-    const source = await openImage(session, plan.source, {
-      ...imageArguments(options),
-      cache: plan.sourceCache,
-      purpose: 'copy',
-    });
+    const how: ImageArguments = { ...imageArguments(options), cache: plan.sourceCache, purpose: 'copy' };
+    const images: BlockNode[] = [];
+    for (const name of plan.sources) images.push(await openImage(session, name, how));
+    const several = images.length > 1;
+    if (several && plan.snapshot !== undefined) throw new UsageError('No support for concatenating multiple snapshot');
+    const source = several ? joinImages(session.graph, images) : images[0];
     // As in qemu-img, those of the disk also where a snapshot of it is copied.
     const stored = storedBitmaps(source);
     if (plan.snapshot !== undefined) await showSnapshot(source, snapshotParam(plan.snapshot));
     creatableFormat(plan.format);
+    if (several && plan.bitmaps !== 'none') throw new UsageError('Copying bitmaps only possible with single source');
     const bitmaps = plan.bitmaps === 'none' ? undefined : chosenBitmaps(source, stored, plan);
     return bitmaps === null ? 1 : convertTo(session, source, plan, bitmaps);
   });
@@ -244,8 +260,8 @@ function planOf(options: ParsedOptions, format: string): Plan {
   }
   if (!create && options.has('options')) throw new UsageError('-o has no effect when skipping image creation');
   if (options.positional.length < 2) throw new UsageError('Must specify image file name');
-  if (options.positional.length > 2) throw new UsageError('several source images are not supported yet');
-  const [source, target] = options.positional;
+  const sources = options.positional.slice(0, -1);
+  const target = options.positional.at(-1)!;
   const made = creatableDriver(format);
   const values = create && made !== null ? parseCreateOptions(format, options.all('options')) : new Map();
   if (compress && (values.has('encrypt.format') || isOn(values.get('encryption')))) {
@@ -258,13 +274,18 @@ function planOf(options: ParsedOptions, format: string): Plan {
   if (backing !== undefined && create && made !== null && !made.hasBacking) {
     throw new UsageError(`Backing file not supported for file format '${format}'`);
   }
+  if (sources.length > 1 && (backing !== undefined || values.has('backing_file'))) {
+    throw new UsageError(
+      'Having a backing file for the target makes no sense when concatenating multiple input images',
+    );
+  }
   if (values.has('backing_file') && !values.has('backing_fmt')) {
     throw new UsageError('Use of backing file requires explicit backing format');
   }
   if (compress && made !== null && !targetImageOpts) checkCompresses(made);
   const cache = targetCache(options, 'unsafe');
   return {
-    source,
+    sources,
     snapshot: options.get('snapshot'),
     target,
     format,
@@ -396,7 +417,8 @@ function reportNotCopied({ target, format }: Plan, stage: ConvertStage, error: u
 function reportCancelled(plan: Plan, stage: ConvertStage, interrupt: Interrupt): number {
   const untouched = stage === 'options' || stage === 'size' || stage === 'backing';
   const state = untouched ? 'is unchanged' : 'is incomplete: delete it or start again';
-  reportError(`Cancelled. '${plan.source}' is unchanged; '${plan.target}' ${state}.`);
+  const sources = plan.sources.map((name) => `'${name}'`).join(', ');
+  reportError(`Cancelled. ${sources} ${plan.sources.length > 1 ? 'are' : 'is'} unchanged; '${plan.target}' ${state}.`);
   return interrupt.exitCode;
 }
 

@@ -6,10 +6,18 @@ import type { BlockNode } from '../../block/node/node.js';
 import { applyInternalSnapshot, createInternalSnapshot, deleteInternalSnapshot } from '../../block/snapshot-changes.js';
 import { type BlockError, type BlockErrorCode, toBlockError } from '../../util/errors.js';
 import { wordsOfErrno } from '../../util/system-words.js';
-import { FORCE_SHARE, HELP, IMAGE_OPTS, OBJECT, oneImage, QUIET } from '../arguments.js';
+import { FORCE_SHARE, HELP, IMAGE_OPTS, OBJECT, oneImage, QUIET, someImages } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { reportError, write } from '../output.js';
-import { imageArguments, ONE_BY_ONE, openImage, reasonOf, releaseImage, withSession } from '../session.js';
+import { reportError, shown, write } from '../output.js';
+import {
+  forEachImage,
+  imageArguments,
+  ONE_BY_ONE,
+  openImage,
+  reasonOf,
+  releaseImage,
+  withSession,
+} from '../session.js';
 import { snapshotList } from '../snapshot-list.js';
 import type { Verb } from '../verb.js';
 
@@ -18,12 +26,13 @@ type Action = (typeof ACTIONS)[number];
 
 export const verb: Verb = {
   name: 'snapshot',
-  synopsis: '[--image-opts] [-U] [-q] [-l | -a SNAPSHOT | -c SNAPSHOT | -d SNAPSHOT] FILENAME',
+  synopsis: '[--image-opts] [-U] [-q] [-l | -a SNAPSHOT | -c SNAPSHOT | -d SNAPSHOT] FILENAME...',
   description:
     'Lists, applies, creates or deletes internal snapshots: states of a disk that are kept within its own qcow2 file. Without one of the options it lists ' +
     'them.\n\n' +
     'A snapshot is made at once, whatever the size of the disk; what is written afterwards goes to other clusters. Applying one makes the disk, with its ' +
-    'size, what it was, and what was written since is lost.',
+    'size, what it was, and what was written since is lost.\n\n' +
+    'Several images can be listed in one call: the name of each stands before its list. The other actions take one image.',
   options: [
     { key: 'list', short: 'l', help: 'List all snapshots (default).' },
     {
@@ -51,7 +60,7 @@ export const verb: Verb = {
   ],
   examples: [
     ['diskwright snapshot -c before-update disk.qcow2', 'keep the disk as it is now'],
-    ['diskwright snapshot -l disk.qcow2', 'list all'],
+    ['diskwright snapshot -l disk.qcow2 data.qcow2', 'list all of two images'],
     ['diskwright snapshot -a before-update disk.qcow2', 'go back'],
   ],
   run,
@@ -61,20 +70,24 @@ async function run(options: ParsedOptions): Promise<number> {
   const given = ACTIONS.filter((action) => options.has(action));
   const times = options.inOrder.filter(([key]) => ACTIONS.some((action) => action === key)).length;
   if (times > 1) throw new UsageError("Cannot mix '-l', '-a', '-c', '-d'", true);
-  const image = oneImage(options);
   const [action = 'list'] = given;
+  const images = action === 'list' ? someImages(options) : [oneImage(options)];
   const name = options.get(action) ?? '';
   return withSession(
     options.all('object'),
     async (session) => {
       const writable = action !== 'list';
       const how = imageArguments(options);
-      const node = await openImage(session, image, { ...how, writable, backing: false });
-      try {
-        return await ACT[action](node, name);
-      } finally {
-        await releaseImage(session, node);
-      }
+      const codes = await forEachImage(images, async (image, index) => {
+        if (images.length > 1) write(`${index === 0 ? '' : '\n'}${shown(image)}:\n`);
+        const node = await openImage(session, image, { ...how, writable, backing: false });
+        try {
+          return await ACT[action](node, name);
+        } finally {
+          await releaseImage(session, node);
+        }
+      });
+      return Math.max(...codes);
     },
     ONE_BY_ONE,
   );
