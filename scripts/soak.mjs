@@ -15,7 +15,7 @@ const SAMPLED = {
   matrix: ['test/interop/matrix.test.ts'],
   'break-off': ['test/break-off/break-off.test.ts'],
   beside: [
-    ...['bitmap-verb', 'dd', 'measure', 'rebase'].map((name) => `test/interop/${name}.test.ts`),
+    ...['bitmap-verb', 'dd', 'encryption-random', 'measure', 'rebase'].map((name) => `test/interop/${name}.test.ts`),
     ...['lost-streams', 'resize-amend'].map((name) => `test/cli/${name}.test.ts`),
     'test/oracle/io/generated.test.ts',
   ],
