@@ -27,6 +27,8 @@ interface Kind {
   sizeKiB: number;
   backing?: boolean;
   compressed?: boolean;
+  /** Refcounts may overflow: with many snapshots, or where many compressed clusters lie in one. */
+  narrow?: boolean;
 }
 
 const KINDS: readonly Kind[] = [
@@ -34,9 +36,9 @@ const KINDS: readonly Kind[] = [
   { options: 'compat=0.10,cluster_size=4k', sizeKiB: 1024, backing: true },
   { options: 'cluster_size=512', sizeKiB: 100 },
   { options: 'cluster_size=2M,refcount_bits=64', sizeKiB: 9000 },
-  { options: 'cluster_size=4k,refcount_bits=2', sizeKiB: 300 },
-  { options: 'cluster_size=16k,refcount_bits=8,compression_type=zstd', sizeKiB: 1000, compressed: true },
-  { options: 'cluster_size=1k,refcount_bits=1', sizeKiB: 200, backing: true },
+  { options: 'cluster_size=4k,refcount_bits=2', sizeKiB: 300, narrow: true },
+  { options: 'cluster_size=16k,refcount_bits=8,compression_type=zstd', sizeKiB: 1000, compressed: true, narrow: true },
+  { options: 'cluster_size=1k,refcount_bits=1', sizeKiB: 200, backing: true, narrow: true },
   { options: 'cluster_size=4k,preallocation=metadata', sizeKiB: 512 },
 ];
 
@@ -171,13 +173,14 @@ class Turns {
     qemu: () => unknown,
     ours: (snapshots: InternalSnapshots) => Promise<unknown>,
   ): Promise<boolean> {
-    const narrow = /refcount_bits=[12]$/.test(this.#kind.options);
     try {
       if (byQemu) qemu();
       else await this.#ours((_, snapshots) => ours(snapshots));
       return true;
     } catch (error) {
-      if (!narrow || (error instanceof BlockError && error.code !== 'limit')) throw error;
+      if (!this.#kind.narrow || (error instanceof BlockError && error.code !== 'limit')) throw error;
+      // qemu-img 7.2 gives the disk the snapshot's size before it refuses to apply it.
+      if (byQemu) this.#resized(Number(JSON.parse(qemuImg('info', '--output=json', this.#path))['virtual-size']));
       return false;
     }
   }
@@ -195,8 +198,14 @@ class Turns {
     if (this.#isOld && this.#snapshots.length > 0) return;
     // Whole clusters: what lies behind the end within one comes to light again where qemu-img makes the disk larger.
     const size = roundUp(this.#random.between(1, this.#kind.sizeKiB * 1.4) * KIB, this.#clusterBytes);
-    if (byQemu) qemuImg('resize', '-q', '--shrink', this.#path, String(size));
+    // qemu-img 7.2 cannot make an image of version 2 larger where its backing file has something there: "Failed to zero out new clusters".
+    const refuses = this.#isOld && this.#kind.backing && size > this.#content.length;
+    if (byQemu && !refuses) qemuImg('resize', '-q', '--shrink', this.#path, String(size));
     else await this.#ours((node) => node.truncate(size));
+    this.#resized(size);
+  }
+
+  #resized(size: number): void {
     const content = Buffer.alloc(size);
     this.#content.copy(content);
     this.#content = content;
