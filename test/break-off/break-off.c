@@ -4,6 +4,7 @@
  *   BREAK_NTH      which call breaks, from 1 on
  *   BREAK_KIND     eio: it fails, once; enospc: it and all later ones that take space fail; short: it does a part; kill: SIGKILL in its place
  *   BREAK_HIT      a file that is made when it happened
+ *   BREAK_COUNT    where it is set: a file that gets one byte for each call that is counted
  *
  * Counted are the calls by which the addon's worker threads read, write, resize, reserve and flush (DISKWRIGHT_ENGINE=threads).
  */
@@ -44,6 +45,14 @@ static enum kind asked(void) {
   return KILL;
 }
 
+static void note(void) {
+  const char *notes = getenv("BREAK_COUNT");
+  if (notes == NULL) return;
+  int fd = open(notes, O_CREAT | O_APPEND | O_WRONLY, 0644);
+  if (write(fd, "", 1) != 1) abort();
+  close(fd);
+}
+
 /* What happens to this call. */
 static enum kind broken(int fd, enum call call) {
   if (!is_counted(fd)) return NONE;
@@ -51,6 +60,7 @@ static enum kind broken(int fd, enum call call) {
   if (kind == NO_SPACE && call != WRITES && call != RESERVES) return NONE;
   if (kind == SHORT && call != READS && call != WRITES) return NONE;
   long mine = atomic_fetch_add(&count, 1) + 1;
+  note();
   long nth = atol(getenv("BREAK_NTH"));
   if (kind == NO_SPACE ? mine < nth : mine != nth) return NONE;
   close(open(getenv("BREAK_HIT"), O_CREAT | O_WRONLY, 0644));
