@@ -6,6 +6,7 @@ import { createSimHost, type SimHost, type SimHostOptions, SimPowerLoss } from '
 import { Violation } from '../../sim/guest.js';
 import { expectFound } from '../../sim/planted.js';
 import { lost } from '../../sim/support.js';
+import { repeats, seedsOf } from '../../support/sample.js';
 import { failureOf, readNode } from '../support.js';
 import { again, createAt, type Fixture, findings, makeFixture, openAt, PATH } from './bench.js';
 import { repair, unprotected, withoutFlush } from './repairs.js';
@@ -16,8 +17,9 @@ const MASK = 0x00ff_ffff_ffff_fe00n;
 const COPIED = 1n << 63n;
 const DIRTY = 1n;
 /** Requests between those at which the power fails: many entries that are none make many requests. */
-const STRIDE = 17;
-const LONG_STRIDE = 131;
+const STRIDE = repeats(31, 17);
+const LONG_STRIDE = repeats(263, 131);
+const PLACES = seedsOf({ fixed: 1, soak: 3 });
 
 type Edit = (image: Buffer, at: (offset: number) => number) => void;
 
@@ -134,10 +136,10 @@ describe('qcow2: an L1 table that lies over something else', () => {
 });
 
 /** Where an image of version 2 ends, with clusters of 512 bytes, and so what its refcount structure lacks for the next place. */
-const ENDS: [lacks: string, bytes: number, step: string][] = [
-  ['nothing', 0, 'reserveClusters'],
-  ['a block', 256 * 512, 'hookBlocks'],
-  ['a longer table', 64 * 256 * 512, 'switchTable'],
+const ENDS: [lacks: string, bytes: number, step: string, likely: number][] = [
+  ['nothing', 0, 'reserveClusters', 6],
+  ['a block', 256 * 512, 'hookBlocks', 1],
+  ['a longer table', 64 * 256 * 512, 'switchTable', 1],
 ];
 
 describe('qcow2: a place that a repair takes in an image of version 2', () => {
@@ -172,12 +174,12 @@ describe('qcow2: a place that a repair takes in an image of version 2', () => {
     }
   }
 
-  for (const [lacks, bytes, step] of ENDS) {
+  for (const [lacks, bytes, step, likely] of ENDS) {
     it(`is in use before anything points there: the refcount structure lacks ${lacks}`, async () => {
-      for (let seed = 1; seed <= 3; seed++) await exposesNothing(bytes, seed, bytes > 1 << 20 ? 7 : 1);
+      for (const seed of PLACES) await exposesNothing(bytes, seed, bytes > 1 << 20 ? 7 : 1);
     });
 
     it(`would not be if ${step} did not flush: that is found`, () =>
-      withoutFlush(step, () => expectFound(['metadata'], (seed) => exposesNothing(bytes, seed))));
+      withoutFlush(step, () => expectFound(['metadata'], (seed) => exposesNothing(bytes, seed), likely)));
   }
 });
