@@ -49,17 +49,20 @@ async function refuseNodeOf(graph: Graph, id: string, path: string, own?: BlockN
   const ids = await Promise.all(others.map(fileId));
   for (const [index, node] of others.entries()) {
     if (ids[index] !== id) continue;
-    throw BlockError.at(path, 'locked', `Failed to get "write" lock\n'${path}' is in use as '${node.filename}'`, {
-      operation: 'create',
-    });
+    throw new BlockError('locked', `Failed to get "write" lock\n${isOpen(path, node)}`, { path, operation: 'create' });
   }
+}
+
+function isOpen(path: string, { filename }: BlockNode): string {
+  return `'${path}' is open in this program${filename === path ? '' : `, as '${filename}'`}`;
 }
 
 /**
  * What a program is told where `error` ended one of its calls. An image lock that could not be had is asked of another process in QEMU's words; where
- * a node of this graph is stored in the file, the error says that this program itself has it open. Any other error is returned as it is.
+ * a node of this graph is stored in the file, the error says that this program itself has it open, and, with
+ * `advice`, what can be done about it. Any other error is returned as it is.
  */
-export async function withLockHolder(graph: Graph, error: unknown): Promise<unknown> {
+export async function withLockHolder(graph: Graph, error: unknown, advice = true): Promise<unknown> {
   if (!(error instanceof BlockError) || error.code !== 'locked' || error.operation !== 'lock') return error;
   const { path, reason } = error;
   if (path === undefined) return error;
@@ -67,11 +70,11 @@ export async function withLockHolder(graph: Graph, error: unknown): Promise<unkn
   const holders = [...graph.nodes.values()].filter((node) => !node.closed && fileOf(node) === null);
   for (const node of id === null ? [] : holders) {
     if ((await fileId(node).catch(orElse('looking who has locked a file', null))) !== id) continue;
-    const name = node.filename === path ? '' : `, as '${node.filename}'`;
     const [lock] = reason.split('\n');
     // Who asks that nobody else writes wants to read, as a rule; QEMU's words for that lock are `shared "write" lock`.
-    const wayOut = lock.includes('shared') ? ": close it, or read it with 'forceShare'" : '';
-    return new BlockError('locked', `${lock}\n'${path}' is open in this program${name}${wayOut}`, {
+    const mayShare = advice && lock.includes('shared');
+    const wayOut = mayShare ? ": close it, or read it with 'forceShare'" : '';
+    return new BlockError('locked', `${lock}\n${isOpen(path, node)}${wayOut}`, {
       path,
       operation: 'lock',
       cause: error,

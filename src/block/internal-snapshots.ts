@@ -23,12 +23,13 @@ export interface SnapshotFields {
 /** All changes wait for the requests under way, and hold back those that come meanwhile. */
 export interface InternalSnapshots {
   list(): SnapshotInfo[];
-  /** The disk's size in bytes at the snapshot with this ID. Throws `not-found`. */
-  sizeOf(id: string): number;
   /** Rejects with `read-only`, `limit` (a refcount would overflow), `unsupported`, `corrupt-image`, `no-space`, `io`. */
   create(fields: SnapshotFields): Promise<SnapshotInfo>;
-  /** Makes the disk, with its size, what it was. The caller may change the size. Rejects as `create`, and with `not-found`. */
-  apply(id: string): Promise<void>;
+  /**
+   * Makes the disk, with its size, what it was. Where that is another size than the disk has by then, `resizing` is called before anything is changed: it takes the
+   * permission for it, or throws, and returns what gives it back. Rejects as `create`, and with `not-found`.
+   */
+  apply(id: string, resizing?: () => () => void): Promise<void>;
   /** Rejects as `create`, and with `not-found`. */
   remove(id: string): Promise<void>;
   /** Shows a snapshot, with its size, in place of the disk: of a node that is read-only, before its first request. Rejects with `not-found`, `corrupt-image`, `io`. */

@@ -47,11 +47,15 @@ export async function createInternalSnapshot(node: BlockNode, fields: SnapshotFi
  */
 export async function applyInternalSnapshot(node: BlockNode, id: string, link?: Child): Promise<void> {
   checkChangeable(node);
-  const snapshots = snapshotsOf(node);
-  const resizes = snapshots.sizeOf(id) !== node.length;
-  if (resizes) checkResizable(node);
-  const perm = resizes ? Perm.WRITE | Perm.RESIZE : Perm.WRITE;
-  await withPermission(node, perm, link, () => snapshots.apply(id));
+  await withPermission(node, Perm.WRITE, link, (own) => snapshotsOf(node).apply(id, () => mayResize(node, own)));
+}
+
+/** Gives `link` the permission to change the size, and returns what takes it back. Throws `busy`, `permission`. */
+function mayResize(node: BlockNode, link: Child): () => void {
+  checkResizable(node);
+  const added = Perm.RESIZE & ~link.perm;
+  BlockNode.changePermissions(link, link.perm | added, link.shared);
+  return () => BlockNode.changePermissions(link, link.perm & ~added, link.shared);
 }
 
 /** Removes the snapshot with this ID. Rejects as `createInternalSnapshot`, and with `not-found`. */
@@ -72,7 +76,7 @@ async function withPermission<T>(
   node: BlockNode,
   perm: number,
   link: Child | undefined,
-  action: () => Promise<T>,
+  action: (link: Child) => Promise<T>,
 ): Promise<T> {
   if (link === undefined) {
     return withLink(node, { user: { userName: 'an internal snapshot' }, role: 'root', perm, shared: PERM_ALL }, action);
@@ -80,7 +84,7 @@ async function withPermission<T>(
   const added = perm & ~link.perm;
   BlockNode.changePermissions(link, link.perm | added, link.shared);
   try {
-    return await action();
+    return await action(link);
   } finally {
     BlockNode.changePermissions(link, link.perm & ~added, link.shared);
   }

@@ -136,10 +136,11 @@ export function imageArguments(options: ParsedOptions): ImageArguments {
 
 /** Opens an image that was named on the command line. A failure's message names it as it was typed. */
 export async function openImage(session: Session, name: string, how: ImageArguments): Promise<BlockNode> {
-  const [{ openNode }, { openToRead }, { parseImageOptions }] = await Promise.all([
+  const [{ openNode }, { openToRead }, { parseImageOptions }, { withLockHolder }] = await Promise.all([
     import('../block/open.js'),
     import('../workspace/open.js'),
     import('../schema/options.js'),
+    import('../block/identity.js'),
   ]);
   const { imageOpts, writable = false, purpose = 'look', format, forceShare, ...open } = how;
   try {
@@ -148,7 +149,7 @@ export async function openImage(session: Session, name: string, how: ImageArgume
     if (writable) return await openNode(session.graph, image, { ...options, forceShare, readOnly: false });
     return await openToRead(session.graph, image, { ...options, forceShare }, purpose);
   } catch (error) {
-    throw couldNotOpen(name, error);
+    throw couldNotOpen(name, await withLockHolder(session.graph, error, false));
   }
 }
 
@@ -194,6 +195,14 @@ export function couldNotOpen(name: string, cause: unknown): BlockError {
 /** The reason of a failure, without the file's name in front, for a message that names the file itself. */
 export function reasonOf(error: BlockError): string {
   return withPrintableNames(systemWordsOf(error) ?? error.reason, error);
+}
+
+/**
+ * The reason of a failure, for a message that names no file: what the system refused, with the file that it was about (the image's own, its data file, a backing
+ * file, the target of a copy).
+ */
+export function reasonWithFile(error: BlockError): string {
+  return error.path !== undefined && systemWordsOf(error) !== undefined ? messageOf(error) : reasonOf(error);
 }
 
 /** Watches for Ctrl-C (and the other ending signals) while a command runs: then `signal` aborts, and requests to a silent server are failed. */

@@ -12,7 +12,7 @@ import {
 } from '../block/snapshot-changes.js';
 import { snapshotsOf } from '../block/snapshots-of.js';
 import { bestEffort } from '../util/best-effort.js';
-import { BlockError } from '../util/errors.js';
+import { BlockError, toBlockError } from '../util/errors.js';
 import type { JobContext, JobDriver, JobType } from './driver.js';
 import type { Job } from './job.js';
 import type { JobEnvironment } from './job-type.js';
@@ -45,7 +45,13 @@ const WORK: Readonly<Record<SnapshotJobType, Work>> = {
     if (nodes.some((node) => idOf(node, tag) === null))
       throw wrong(`Snapshot '${tag}' does not exist in one or more devices`);
     checkStateNode(nodes, vmstate);
-    for (const node of nodes) await applyInternalSnapshot(node, idOf(node, tag)!);
+    for (const [done, node] of nodes.entries()) {
+      try {
+        await applyInternalSnapshot(node, idOf(node, tag)!);
+      } catch (error) {
+        throw done === 0 ? error : halfLoaded(nodes, done, tag, toBlockError(error));
+      }
+    }
   },
 
   'snapshot-delete': async (nodes, { tag }) => {
@@ -55,6 +61,14 @@ const WORK: Readonly<Record<SnapshotJobType, Work>> = {
     }
   },
 };
+
+/** There is no way back for those that were loaded: what they held before is lost. The error says which they are. */
+function halfLoaded(nodes: readonly BlockNode[], done: number, tag: string, error: BlockError): BlockError {
+  const names = (some: readonly BlockNode[]): string => some.map(({ nodeName }) => `'${nodeName}'`).join(', ');
+  const state = `Snapshot '${tag}' was loaded into ${names(nodes.slice(0, done))}, not into ${names(nodes.slice(done))}`;
+  const { code, path, errno, operation } = error;
+  return new BlockError(code, `${state}: ${error.message}`, { path, errno, operation, cause: error });
+}
 
 class SnapshotDriver implements JobDriver {
   readonly isBlockJob = false;

@@ -59,7 +59,9 @@ describe('what the system refuses', () => {
     const theirs = asOurs(run('setpriv', [...WITHOUT_POWER, 'qemu-img', ...words], shop.folder));
     shop.must('rm', '-f', 'out', 'big');
     const ours = run('setpriv', [...WITHOUT_POWER, process.execPath, bundle, ...words], shop.folder);
-    expect(ours.stderr.replace(/^diskwright: warning: .*\n/, '')).to.equal(theirs.stderr);
+    // qemu-img does not say of a request of a copy which file had no room for it.
+    const said = ours.stderr.replace(/^diskwright: warning: .*\n/, '').replace(/(?<= at byte \d+): full\/\w+: /, ': ');
+    expect(said).to.equal(theirs.stderr);
     expect(ours.code).to.equal(theirs.code);
     expect(theirs.code).to.be.greaterThan(0);
   };

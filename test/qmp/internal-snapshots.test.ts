@@ -103,4 +103,22 @@ describe('QMP: jobs of internal snapshots', () => {
     expect(error).to.match(/would overflow/);
     expect(idsOf('a')).to.deep.equal([]);
   });
+
+  it('say which disks the snapshot was loaded into, where one of them fails', async () => {
+    expect(await job('snapshot-save')).to.equal(undefined);
+    const [first, second] = [device('a'), device('b')];
+    await first.write(0, Buffer.alloc(BLOCK, 1));
+    await second.truncate(2 * SIZE);
+    await second.close();
+    await client.call('blockdev-add', { driver: 'raw', 'node-name': 'above', file: 'b' });
+    expect(await job('snapshot-load')).to.match(
+      /^Snapshot 't' was loaded into 'a', not into 'b': .*b: .*a node above the image keeps its size$/,
+    );
+    const content = Buffer.alloc(BLOCK);
+    await first.read(0, content);
+    expect(content.every((byte) => byte === 0)).to.equal(true);
+    await first.close();
+    // Of a failure of the first one, its own words say all.
+    expect(await job('snapshot-load', { devices: ['b', 'a'] })).to.match(/^The snapshot has another size/);
+  });
 });

@@ -8,7 +8,7 @@ import { amendHelp, asksForOptionHelp, parseAmendOptions } from '../create-optio
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, shown, write, writeMessage } from '../output.js';
 import { openProgress, PROGRESS, PROGRESS_BAR, progressKind } from '../progress.js';
-import { imageArguments, ONE_BY_ONE, openImage, reasonOf, withSession } from '../session.js';
+import { imageArguments, ONE_BY_ONE, openImage, reasonWithFile, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
 export const verb: Verb = {
@@ -90,7 +90,7 @@ async function run(options: ParsedOptions): Promise<number> {
         progress.end({ event: 'completed' });
         return 0;
       } catch (error) {
-        const [line, ...more] = reasonOf(toBlockError(error)).split('\n');
+        const [line, ...more] = reasonWithFile(toBlockError(error)).split('\n');
         progress.end({ event: 'failed', error: line });
         reportError(line);
         for (const each of more) writeMessage(each);

@@ -8,7 +8,7 @@ import { type BenchPlan, benchNode } from '../../workspace/bench.js';
 import { CACHE_MODES, type CacheMode, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, oneImage } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, write } from '../output.js';
-import { couldNotOpen, Interrupt, imageArguments, openImage, reasonOf, withSession } from '../session.js';
+import { couldNotOpen, Interrupt, imageArguments, openImage, reasonWithFile, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
 const MAX_INT = 2 ** 31 - 1;
@@ -124,7 +124,9 @@ async function run(options: ParsedOptions): Promise<number> {
           reportError(`Cancelled. '${filename}' ${writes ? 'is partly overwritten' : 'was only read'}.`);
           return interrupt.exitCode;
         }
-        reportError(`Failed request: ${failure.code === 'out-of-bounds' ? wordsOfErrno('EIO') : reasonOf(failure)}`);
+        reportError(
+          `Failed request: ${failure.code === 'out-of-bounds' ? wordsOfErrno('EIO') : reasonWithFile(failure)}`,
+        );
         return 1;
       } finally {
         interrupt.stop();

@@ -9,7 +9,7 @@ import { type BitmapChange, changeBitmap } from '../../workspace/bitmap.js';
 import { FORMAT, HELP, IMAGE_OPTS, limitOption, OBJECT } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, writeMessage } from '../output.js';
-import { couldNotOpen, imageArguments, ONE_BY_ONE, openImage, reasonOf, withSession } from '../session.js';
+import { couldNotOpen, imageArguments, ONE_BY_ONE, openImage, reasonWithFile, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
 const ACTIONS = ['add', 'remove', 'clear', 'enable', 'disable', 'merge'] as const;
@@ -138,7 +138,7 @@ function changeAll(node: BlockNode, name: string, changes: readonly BitmapChange
       changeBitmap(node, name, change, sources);
     } catch (error) {
       const failure = toBlockError(error);
-      reportError(`Operation ${change.action} on bitmap ${name} failed: ${reasonOf(failure)}`);
+      reportError(`Operation ${change.action} on bitmap ${name} failed: ${reasonWithFile(failure)}`);
       if (failure.code === 'bad-state') writeMessage('Try block-dirty-bitmap-remove to delete this bitmap from disk');
       return 1;
     }

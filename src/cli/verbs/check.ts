@@ -30,7 +30,7 @@ import {
   imageArguments,
   ONE_BY_ONE,
   opener,
-  reasonOf,
+  reasonWithFile,
   type Session,
   withSession,
 } from '../session.js';
@@ -168,7 +168,7 @@ async function checkOne(
     if (!opened) throw error;
     const failure = toBlockError(error);
     const unsupported = failure.code === 'unsupported';
-    reportError(unsupported ? failure.reason : `Check failed: ${reasonOf(failure)}`);
+    reportError(unsupported ? failure.reason : `Check failed: ${reasonWithFile(failure)}`);
     return { exitCode: unsupported ? EXIT_UNSUPPORTED : EXIT_FAILED };
   } finally {
     interrupt.stop();

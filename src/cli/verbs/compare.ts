@@ -30,7 +30,7 @@ import {
   Interrupt,
   imageArguments,
   opener,
-  reasonOf,
+  reasonWithFile,
   type Session,
   withSession,
 } from '../session.js';
@@ -147,7 +147,7 @@ async function compare(
       return EXIT_OPEN_FAILED;
     }
     const where = failure.guestOffset === undefined ? '' : ` offset ${failure.guestOffset} of ${failed}`;
-    reportError(`Error while reading${where}: ${reasonOf(failure)}`);
+    reportError(`Error while reading${where}: ${reasonWithFile(failure)}`);
     return EXIT_READ_FAILED;
   } finally {
     interrupt.stop();

@@ -55,7 +55,7 @@ import {
   Interrupt,
   imageArguments,
   openImage,
-  reasonOf,
+  reasonWithFile,
   type Session,
   withSession,
 } from '../session.js';
@@ -359,7 +359,7 @@ async function convertTo(
       parallel: plan.parallel,
       salvage: plan.salvage,
       onSalvaged: (error, { offset }) => {
-        if (!plan.quiet) reportWarning(`warning: error while reading offset ${offset}: ${reasonOf(error)}`);
+        if (!plan.quiet) reportWarning(`warning: error while reading offset ${offset}: ${reasonWithFile(error)}`);
       },
       onFault: ({ isRead }) => {
         side = isRead ? 'reading' : 'writing';
@@ -433,6 +433,6 @@ function copyFailed(
   view.end({ event: interrupted ? 'cancelled' : 'failed', error: failure.message });
   if (interrupted) return reportCancelled(plan, 'copy', interrupt);
   const where = failure.guestOffset === undefined ? '' : ` at byte ${failure.guestOffset}`;
-  reportError(`error while ${side}${where}: ${reasonOf(failure)}`);
+  reportError(`error while ${side}${where}: ${reasonWithFile(failure)}`);
   return 1;
 }

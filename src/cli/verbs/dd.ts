@@ -8,7 +8,7 @@ import { creatableDriver, imageCreateOptions, QEMU_IMG_FORMAT } from '../create-
 import { creationFailure } from '../creation-failure.js';
 import { ParsedOptions, UsageError } from '../getopt.js';
 import { reportError } from '../output.js';
-import { Interrupt, imageArguments, openImage, reasonOf, withSession } from '../session.js';
+import { Interrupt, imageArguments, openImage, reasonWithFile, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
 const BLOCK_BYTES = 512;
@@ -91,7 +91,7 @@ async function run(options: ParsedOptions): Promise<number> {
       if (stage === 'create') {
         reportError(`${output}: error while creating output image: ${creationFailure(output, format, error)}`);
       } else {
-        reportError(`error while copying: ${reasonOf(failure)}`);
+        reportError(`error while copying: ${reasonWithFile(failure)}`);
       }
       return 1;
     } finally {

@@ -23,7 +23,7 @@ import {
   imageArguments,
   ONE_BY_ONE,
   openImage,
-  reasonOf,
+  reasonWithFile,
   releaseImage,
   type Session,
   withSession,
@@ -177,7 +177,7 @@ async function measure(
     return await measureImage(graph, options, source);
   } catch (error) {
     const failure = toBlockError(error);
-    throw new BlockError(failure.code, reasonOf(failure), { cause: error });
+    throw new BlockError(failure.code, reasonWithFile(failure), { cause: error });
   }
 }
 

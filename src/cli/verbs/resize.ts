@@ -7,7 +7,7 @@ import { resizeNode } from '../../workspace/resize.js';
 import { FORMAT, HELP, IMAGE_OPTS, OBJECT, QUIET } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, reportWarning, write } from '../output.js';
-import { imageArguments, ONE_BY_ONE, openImage, reasonOf, withSession } from '../session.js';
+import { imageArguments, ONE_BY_ONE, openImage, reasonWithFile, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
 export const verb: Verb = {
@@ -71,7 +71,7 @@ async function run(options: ParsedOptions): Promise<number> {
         await resizeNode(node, Number(size), { preallocation });
       } catch (error) {
         const failure = toBlockError(error);
-        throw new BlockError(failure.code, reasonOf(failure), { cause: error });
+        throw new BlockError(failure.code, reasonWithFile(failure), { cause: error });
       }
       if (!options.has('quiet')) session.afterClose.push(() => write('Image resized.\n'));
       return 0;

@@ -38,7 +38,7 @@ import { kebabNames, prettyJson } from '../json.js';
 import { reportError, reportWarning, shown, write } from '../output.js';
 import { openProgress, PROGRESS, PROGRESS_BAR, type ProgressView, progressKind } from '../progress.js';
 import { ratedState } from '../rate.js';
-import { couldNotOpen, Interrupt, imageArguments, openImage, reasonOf, withSession } from '../session.js';
+import { couldNotOpen, Interrupt, imageArguments, openImage, reasonWithFile, withSession } from '../session.js';
 import { snapshotParam } from '../snapshot-param.js';
 import type { Verb } from '../verb.js';
 
@@ -268,7 +268,7 @@ function failed(
       throw couldNotOpen(target, error);
     case 'copy': {
       const where = failure.guestOffset === undefined ? '' : ` at byte ${failure.guestOffset}`;
-      reportError(`error while writing${where}: ${reasonOf(failure)}`);
+      reportError(`error while writing${where}: ${reasonWithFile(failure)}`);
       return 1;
     }
     default:

@@ -15,6 +15,7 @@ import {
   ONE_BY_ONE,
   openImage,
   reasonOf,
+  reasonWithFile,
   releaseImage,
   withSession,
 } from '../session.js';
@@ -130,15 +131,16 @@ async function attempt(what: Action, name: string, action: () => Promise<void>):
     await action();
     return 0;
   } catch (error) {
-    return failed(what, name, reasonOf(toBlockError(error)));
+    return failed(what, name, reasonWithFile(toBlockError(error)));
   }
 }
 
-/** The reason as qemu-img has it: the system's number for it, and its words. */
+/** The reason as qemu-img has it: the system's number for it, and its words; with the file, where it was the system. */
 function numbered(error: BlockError): string {
   const name = error.errno ?? NUMBERS[error.code];
   const number = name === undefined ? undefined : constants.errno[name as keyof typeof constants.errno];
-  return number === undefined ? reasonOf(error) : `-${number} (${wordsOfErrno(name!)})`;
+  if (number === undefined) return reasonOf(error);
+  return `-${number} (${error.errno === undefined ? wordsOfErrno(name!) : reasonWithFile(error)})`;
 }
 
 /** Of failures that are not the system's. A refcount that would overflow is an invalid argument. */

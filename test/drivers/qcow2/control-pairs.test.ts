@@ -82,4 +82,24 @@ describe('qcow2: two changes of one image at once', () => {
       }
     });
   }
+
+  it('know, when it is their turn, whether a snapshot has another size than the disk', async () => {
+    const { node, graph } = await fresh({ size: SIZE, 'cluster-size': 512 });
+    const { id: small } = await createNamedSnapshot(node, 'small');
+    await node.truncate(2 * SIZE);
+    const { id: large } = await createNamedSnapshot(node, 'large');
+    const said: string[] = [];
+    const resizing = (id: string) => () => {
+      said.push(`${id} begins`);
+      return () => said.push(`${id} ends`);
+    };
+    const snapshots = node.abilities.snapshots!;
+    // The second one has the disk's size when it is asked for, and no more when it is done.
+    await Promise.all([small, large].map((id) => snapshots.apply(id, resizing(id))));
+    expect(said).to.deep.equal(['1 begins', '1 ends', '2 begins', '2 ends']);
+    expect(node.length).to.equal(2 * SIZE);
+    await snapshots.apply(large, resizing('same size'));
+    expect(said).to.have.length(4);
+    await graph.closeAll();
+  });
 });

@@ -43,10 +43,6 @@ export class SnapshotDesk implements InternalSnapshots {
     return this.#image.snapshots.list.map(infoOf);
   }
 
-  sizeOf(id: string): number {
-    return this.#find(id).diskSize;
-  }
-
   create({ name, date, vmClock = 0n, vmStateSize = 0, icount }: SnapshotFields): Promise<SnapshotInfo> {
     return this.#owner.alone(async () => {
       const { list } = this.#image.snapshots;
@@ -65,14 +61,20 @@ export class SnapshotDesk implements InternalSnapshots {
     });
   }
 
-  apply(id: string): Promise<void> {
-    return this.#owner.alone(() => {
+  apply(id: string, resizing?: () => () => void): Promise<void> {
+    return this.#owner.alone(async () => {
       const snapshot = this.#find(id);
-      if (snapshot.diskSize !== this.#image.header.size) this.#owner.checkResizable(snapshot.diskSize);
-      return this.#owner.changingAll(async () => {
-        await applySnapshot(this.#image, snapshot);
-        this.#owner.resized(snapshot.diskSize);
-      });
+      const resizes = snapshot.diskSize !== this.#image.header.size;
+      if (resizes) this.#owner.checkResizable(snapshot.diskSize);
+      const release = resizes ? resizing?.() : undefined;
+      try {
+        await this.#owner.changingAll(async () => {
+          await applySnapshot(this.#image, snapshot);
+          this.#owner.resized(snapshot.diskSize);
+        });
+      } finally {
+        release?.();
+      }
     });
   }
 

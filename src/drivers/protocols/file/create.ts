@@ -26,13 +26,14 @@ export async function createFile({ graph, options }: CreateRequest<'file'>): Pro
   }
   const file = await graph.host.open(filename, { writable: true, create: 'keep' });
   try {
+    // An image lock is not to be had either where this program itself has the file open: then its own words for that are better.
+    await refuseUsed(graph, { ...(await file.info()), path: filename });
     // This throws where another user of the file does not share the permissions to write and to resize it.
     const locks = new ImageLocks(file);
     locks.set(Perm.WRITE | Perm.RESIZE, Perm.RESIZE);
     // And this where one writes to it, as a copy to a raw file does that lets others resize it: emptied under it, the file would lack what was written
     // before, and the copy would say that it went well. (QEMU empties such a file.)
     locks.set(Perm.WRITE | Perm.RESIZE, Perm.RESIZE | Perm.WRITE);
-    await refuseUsed(graph, { ...(await file.info()), path: filename });
     await file.truncate(0);
     try {
       await fill(file, size, preallocation);
