@@ -21,7 +21,6 @@ const COMMANDS: readonly string[][] = [
   ['snapshot', '-c', 'x'],
   ['snapshot', '-x', 'a.qcow2'],
   ['snapshot', '-f', 'qcow2', '-l', 'a.qcow2'],
-  ['snapshot', '-l', 'a.qcow2', 'a.qcow2'],
   ['snapshot', '--image-opts', '-l', 'driver=qcow2,file.filename=a.qcow2'],
   ['snapshot', '-a', 'none', 'a.qcow2'],
   ['snapshot', '-a', '7', 'a.qcow2'],
