@@ -75,8 +75,9 @@ class JoinedNode extends BlockNode {
   }
 
   protected override doLocate(offset: number, length: number, write: boolean, into: Located): boolean {
-    const { link, start, length: held } = this.#parts[this.#indexOf(offset)];
-    return !write && offset + length <= start + held && link.locate(offset - start, length, false, into);
+    const { link, start } = this.#parts[this.#indexOf(offset)];
+    // What ends in the next part lies behind the end of this one: it is not located.
+    return !write && link.locate(offset - start, length, false, into);
   }
 
   protected override async doRead(offset: number, buffer: Uint8Array, scan?: ZeroScan): Promise<void> {

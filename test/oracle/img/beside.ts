@@ -64,6 +64,7 @@ function filtered({ code, stdout, stderr }: Outcome, folder: string): Outcome {
       .replace(/#block\d+/g, '#block')
       // Calibrated by time.
       .replace(/("iters"|iters): \d+/g, '$1: 0')
+      .replace(/^Run completed in [\d.]+ seconds\.$/gm, 'Run completed.')
       .replace(/^disk size: .*$/gm, 'disk size: X')
       .replace(/"actual-size": \d+/g, '"actual-size": 0')
       .replace(/\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/g, 'UUID');

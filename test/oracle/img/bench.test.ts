@@ -1,0 +1,3 @@
+import { oracleSuite } from './suite.js';
+
+oracleSuite('bench');
