@@ -25,6 +25,8 @@ export interface Kind {
   compressed?: boolean;
   snapshots?: boolean;
   bitmaps?: boolean;
+  /** `IMAGE` is the header alone, and `DATA` the disk. */
+  detached?: boolean;
 }
 
 /** Named by what is in them. */
@@ -68,6 +70,7 @@ export const KINDS: readonly Kind[] = [
     create: { 'cluster-size': 4096, 'data-file': { driver: 'file', filename: DATA }, 'data-file-raw': true },
   },
   { name: 'LUKS', format: 'luks', create: {} },
+  { name: 'LUKS, detached header', format: 'luks', create: {}, detached: true },
 ];
 
 function luks() {
@@ -92,8 +95,9 @@ export async function graphWith(files: ReadonlyMap<string, Uint8Array>): Promise
 }
 
 /** How an image of the kind is opened: the same for a sound one and for a mutant. */
-export function optionsOf({ format, create }: Kind): ImageOptions {
+export function optionsOf({ format, create, detached }: Kind): ImageOptions {
   const file = { driver: 'file', filename: IMAGE } as const;
+  if (detached) return { driver: 'luks', file: { driver: 'file', filename: DATA }, header: file, 'key-secret': SECRET };
   if (format === 'luks') return { driver: 'luks', file, 'key-secret': SECRET };
   const { encrypt } = create;
   return {
@@ -120,7 +124,9 @@ async function make(kind: Kind): Promise<Made> {
     ]),
   );
   if (kind.format === 'luks') {
-    await createImage(graph, IMAGE, { driver: 'luks', size: DISK_BYTES, 'key-secret': SECRET, 'iter-time': 10 });
+    const how = { driver: 'luks', size: DISK_BYTES, 'key-secret': SECRET, 'iter-time': 10 } as const;
+    if (kind.detached) await createImage(graph, DATA, { ...how, header: { driver: 'file', filename: IMAGE } });
+    else await createImage(graph, IMAGE, how);
   } else await createImage(graph, IMAGE, { driver: 'qcow2', size: DISK_BYTES, ...kind.create });
   const node = await openNode(graph, optionsOf(kind));
   if (kind.bitmaps) {

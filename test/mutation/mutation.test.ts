@@ -7,7 +7,7 @@ import { BlockError } from '../../src/util/errors.js';
 import { seeded } from '../interop/chain-maker.js';
 import { SOAK, seedsOf, spanOf, timeLimit } from '../support/sample.js';
 import { type Actions, exercise, type Outcome } from './exercise.js';
-import { graphWith, IMAGE, KINDS, type Made, makeAll, optionsOf } from './images.js';
+import { DATA, graphWith, IMAGE, KINDS, type Made, makeAll, optionsOf } from './images.js';
 import { mutate } from './mutate.js';
 
 const FEW = 5000;
@@ -50,8 +50,14 @@ function peakBytes(): number {
 }
 
 async function run(seed: number, { kind, files, places }: Made, actions: Actions): Promise<Outcome> {
-  const mutant = mutate(files.get(IMAGE)!, places, seeded(seed));
-  const { host, graph } = await graphWith(new Map([...files, [IMAGE, mutant]]));
+  const choose = seeded(seed);
+  const mutant = new Map([...files, [IMAGE, mutate(files.get(IMAGE)!, places, choose)]]);
+  if (kind.detached && choose(4) === 0) {
+    // The disk apart from its header has no metadata, but may have lost its end.
+    const disk = files.get(DATA)!;
+    mutant.set(DATA, disk.subarray(0, choose(disk.length)));
+  }
+  const { host, graph } = await graphWith(mutant);
   limitDerivation(host);
   try {
     return await exercise(host, graph, optionsOf(kind), actions);
