@@ -7,7 +7,7 @@ import { expect } from 'chai';
 import { Workshop } from '../support/cli.js';
 import { examplesOf } from '../support/examples.js';
 
-const SECTIONS = ['io'];
+const SECTIONS = ['images', 'copies', 'io'];
 
 interface Typed {
   command: string;
