@@ -7,11 +7,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Random } from '../../src/host/sim/index.js';
-import { type Bitmap, openRealHost, Workspace } from '../../src/index.js';
+import { type Bitmap, type ImageName, openRealHost, Workspace } from '../../src/index.js';
 import { cliBundle } from '../support/cli.js';
 import { requirePeer } from '../support/peers.js';
 import { DAY, repeats, seedOf, timeLimit } from '../support/sample.js';
-import { OPERATIONS, type Operation } from './operations.js';
+import { OPERATIONS, type Operation, SECRET } from './operations.js';
 
 const SOURCE = fileURLToPath(new URL('./break-off.c', import.meta.url));
 const KINDS = ['eio', 'enospc', 'short', 'kill'] as const;
@@ -51,6 +51,7 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
     execFileSync('cc', ['-O1', '-shared', '-fPIC', '-o', library, SOURCE, '-ldl']);
     bundle = await cliBundle();
     workspace = new Workspace(await openRealHost());
+    await workspace.addObject(SECRET);
   });
   after(async () => {
     await workspace?.close();
@@ -87,8 +88,8 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
     });
   }
 
-  async function stateOf(path: string): Promise<State> {
-    const image = await workspace.open(path, { format: 'qcow2', readOnly: true });
+  async function stateOf(path: string, operation: Operation): Promise<State> {
+    const image = await workspace.open(imageAt(path, operation), { readOnly: true });
     try {
       const bitmaps = new Map(image.bitmaps.map((bitmap) => [bitmap.name, stateOfBitmap(bitmap)]));
       return { content: await image.read(0, image.size), bitmaps };
@@ -97,15 +98,15 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
     }
   }
 
-  async function faultsOf(path: string): Promise<string[]> {
-    const { findings } = await workspace.check(path, { format: 'qcow2' });
+  async function faultsOf(path: string, operation: Operation): Promise<string[]> {
+    const { findings } = await workspace.check(imageAt(path, operation));
     return findings.filter(({ severity }) => severity !== 'leak').map((finding) => JSON.stringify(finding));
   }
 
   /** What the images of `folder` read as. */
-  async function contents(names: readonly string[], folder: string): Promise<Map<string, State>> {
+  async function contents(operation: Operation, names: readonly string[], folder: string): Promise<Map<string, State>> {
     const found = new Map<string, State>();
-    for (const name of names) found.set(name, await stateOf(join(folder, name)));
+    for (const name of names) found.set(name, await stateOf(join(folder, name), operation));
     return found;
   }
 
@@ -116,11 +117,11 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
       mkdirSync(origin);
       operation.prepare(origin);
       const names = operation.made === undefined ? operation.images : [...operation.images, operation.made];
-      const before = operation.repairs ? null : await contents(operation.images, origin);
+      const before = operation.repairs ? null : await contents(operation, operation.images, origin);
       const whole = join(place, 'whole');
       cpSync(origin, whole, { recursive: true });
       const calls = await countCalls(operation, whole);
-      const after = await contents(names, whole);
+      const after = await contents(operation, names, whole);
       const work = KINDS.flatMap((kind) => sample(calls).map((nth) => ({ kind, nth })));
       const failures: string[] = [];
       const next = async (): Promise<void> => {
@@ -167,9 +168,9 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
     const names = readdirSync(folder);
     for (const name of operation.images) {
       const path = join(folder, name);
-      const faults = await faultsOf(path);
+      const faults = await faultsOf(path, operation);
       if (faults.length > 0) return `${name}, after exit ${code}: ${faults.slice(0, 3).join('; ')} ${stderr}`;
-      const found = await stateOf(path);
+      const found = await stateOf(path, operation);
       const isAfter = found.content.equals(after.get(name)!.content);
       if (!isAfter && (code === 0 || before === null)) return `${name} does not read as after, after exit ${code}`;
       if (!isAfter && !found.content.equals(before!.get(name)!.content)) {
@@ -181,14 +182,19 @@ describe(`operations that are broken off (seed ${SEED})`, function () {
     const { made } = operation;
     if (made === undefined || code !== 0) return null;
     if (!names.includes(made)) return `${made} was not made`;
-    const faults = await faultsOf(join(folder, made));
+    const faults = await faultsOf(join(folder, made), operation);
     if (faults.length > 0) return `${made}: ${faults.slice(0, 3).join('; ')}`;
-    const found = await stateOf(join(folder, made));
+    const found = await stateOf(join(folder, made), operation);
     if (!found.content.equals(after.get(made)!.content)) return `${made} reads otherwise`;
     const wrong = wrongBitmap(found, null, after.get(made)!);
     return wrong === null ? null : `${made}: ${wrong}`;
   }
 });
+
+function imageAt(filename: string, { encrypted }: Operation): ImageName {
+  const encrypt = { format: 'luks', 'key-secret': 's' } as const;
+  return { driver: 'qcow2', file: { driver: 'file', filename }, ...(encrypted && { encrypt }) };
+}
 
 /** What may be dirty of a bitmap, and whether it records; `IN_USE` where it is marked, so that nobody believes it. */
 function stateOfBitmap(bitmap: Bitmap): string {

@@ -1,6 +1,6 @@
 // The operations that are broken off, each with what its files must read as afterwards.
 
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 
 export interface Operation {
@@ -13,9 +13,15 @@ export interface Operation {
   images: readonly string[];
   /** What the operation makes: where it succeeds, this reads as after; else it may be anything. */
   made?: string;
+  /** Its images are encrypted, with the password of `SECRET`. */
+  encrypted?: true;
   /** Of an image that is damaged before: after a failure it is repaired again, and reads as after then. */
   repairs?: true;
 }
+
+/** `--object` of what opens the encrypted images. */
+export const SECRET = 'secret,id=s,data=one';
+const OTHER_SECRET = 'secret,id=t,data=two';
 
 function tool(folder: string, program: string, ...words: string[]): void {
   execFileSync(program, words, { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] });
@@ -113,6 +119,19 @@ function withDataFile(folder: string): void {
   tool(folder, 'qemu-img', 'bitmap', '--add', '-g', '64k', 'disk', 'two');
 }
 
+const ENCRYPTED = 'driver=qcow2,encrypt.format=luks,encrypt.key-secret=s,file.filename=disk';
+
+function encrypted(folder: string, more = ''): void {
+  const options = `cluster_size=16k,encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10${more}`;
+  const create = ['create', '-q', '--object', SECRET, '-f', 'qcow2', '-o', options, 'disk', '4M'];
+  // On a loaded machine qemu-img 7.2 may fail to measure how fast it is: "Unable to get accurate CPU usage".
+  for (let tries = 1; spawnSync('qemu-img', create, { cwd: folder }).status !== 0; tries++) {
+    if (tries === 10) tool(folder, 'qemu-img', ...create);
+  }
+  const commands = WRITES.flatMap((command) => ['-c', command]);
+  tool(folder, 'qemu-io', '--object', SECRET, ...commands, '--image-opts', ENCRYPTED);
+}
+
 export const OPERATIONS: readonly Operation[] = [
   {
     name: 'convert',
@@ -200,5 +219,22 @@ export const OPERATIONS: readonly Operation[] = [
     prepare: withDataFile,
     words: ['bitmap', '--add', '--merge', 'one', '--merge', 'two', '-g', '512', 'disk', 'all'],
     images: ['disk'],
+  },
+  {
+    name: 'amend encrypt, a further password',
+    prepare: (folder) => encrypted(folder),
+    words: [
+      ...['amend', '-q', '--object', SECRET, '--object', OTHER_SECRET, '--image-opts', '-o'],
+      ...['encrypt.state=active,encrypt.new-secret=t,encrypt.iter-time=10', ENCRYPTED],
+    ],
+    images: ['disk'],
+    encrypted: true,
+  },
+  {
+    name: 'resize, with an encrypted data file',
+    prepare: (folder) => encrypted(folder, ',data_file=data'),
+    words: ['resize', '-q', '--object', SECRET, '--image-opts', '--preallocation=metadata', ENCRYPTED, '6M'],
+    images: ['disk'],
+    encrypted: true,
   },
 ];
