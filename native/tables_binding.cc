@@ -10,8 +10,10 @@ namespace {
 
 /** Where arguments lead out of an array. */
 constexpr int64_t kRefused = -3;
-/** Larger numbers of entries than any array has; sums and products of them fit. */
+/** A larger number of entries than any array has; sums of several, and one times `kMostStride`, fit. */
 constexpr double kMostItems = 1ull << 40;
+/** Bytes of an entry. */
+constexpr size_t kMostStride = 16;
 
 /** The arguments of one call. One that leads out of an array makes it wrong. */
 class Arguments {
@@ -54,9 +56,10 @@ Napi::Value rising(const Napi::CallbackInfo& info) {
   Arguments given(info);
   const size_t at = given.size(1);
   const size_t most = given.size(2);
+  const size_t step = given.size(3);
   const auto* table = given.array<Napi::Uint8Array>(0, at + most * 8);
   if (given.wrong()) return given.refusal();
-  return given.result(static_cast<int64_t>(risingNumbers(table + at, most, given.size(3))));
+  return given.result(static_cast<int64_t>(risingNumbers(table + at, most, step)));
 }
 
 /** rise(table, at, count, step) -> 0 */
@@ -64,9 +67,10 @@ Napi::Value rise(const Napi::CallbackInfo& info) {
   Arguments given(info);
   const size_t at = given.size(1);
   const size_t count = given.size(2);
+  const size_t step = given.size(3);
   auto* table = given.array<Napi::Uint8Array>(0, at + count * 8);
   if (given.wrong()) return given.refusal();
-  makeRising(table + at, count, given.size(3));
+  makeRising(table + at, count, step);
   return given.result(0);
 }
 
@@ -122,7 +126,7 @@ Napi::Value setFlags(const Napi::CallbackInfo& info) {
   const size_t stride = given.size(2);
   const size_t from = given.size(5);
   const size_t to = given.size(6);
-  given.refuseUnless(from <= to && stride > 0);
+  given.refuseUnless(from <= to && stride > 0 && stride <= kMostStride);
   if (given.wrong()) return given.refusal();
   auto* table = given.array<Napi::Uint8Array>(0, at + (to - from) * stride);
   const auto* changes = given.array<Napi::Int32Array>(3, to);

@@ -17,9 +17,8 @@ export const QEMU_IMG = 'qemu-img';
 /** The name that the program was called by. Messages begin with it. */
 let programName: string = PROGRAM;
 
-/** Of processes that hold an image's lock, so many are named, with so much of their command lines. */
+/** Of processes that hold an image's lock, so many are named. */
 const MOST_HOLDERS = 3;
-const COMMAND_LETTERS = 60;
 
 /** Linux's major number of /dev/null and its like. */
 const MEMORY_DEVICES = 1;
@@ -219,16 +218,14 @@ export function withPrintableNames(text: string, error: BlockError): string {
     if (link.code === 'locked' && link.operation === 'lock') holders = holdersLine(link);
     link = link.cause;
   }
-  return text + holders;
+  // The reason of a cause has the line already where it was made printable before.
+  return text.endsWith(holders) ? text : text + holders;
 }
 
 /** The processes that hold the lock of a conflict, as a further line of its message; empty where the system does not tell. */
 function holdersLine({ path, offset }: BlockError): string {
   if (path === undefined || offset === undefined) return '';
-  const found = lockHolders(path, offset, MOST_HOLDERS).map(({ pid, command }) => {
-    const shown = printable(command);
-    return `process ${pid} (${shown.length > COMMAND_LETTERS ? `${shown.slice(0, COMMAND_LETTERS - 3)}...` : shown})`;
-  });
+  const found = lockHolders(path, offset, MOST_HOLDERS).map(({ pid, name }) => `process ${pid} (${printable(name)})`);
   return found.length === 0 ? '' : `\nIt is held by ${found.join(', ')}.`;
 }
 

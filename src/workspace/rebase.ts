@@ -4,9 +4,10 @@
 //
 // Broken off anywhere, the image reads as before, over its old backing file or over the new one.
 
-import { backingOf } from '../block/chain.js';
+import { backingOf, chainOf } from '../block/chain.js';
 import { type Child, type NodeUser, withLink } from '../block/child.js';
 import { checkCompresses } from '../block/create.js';
+import { fileId } from '../block/identity.js';
 import { needFormat } from '../block/node/format.js';
 import type { BlockNode } from '../block/node/node.js';
 import { knownDriver } from '../block/registry.js';
@@ -65,6 +66,7 @@ export async function rebaseImage(plan: RebasePlan): Promise<void> {
   const { image, to, backing, compress } = plan;
   checkRebase(image, to);
   if (compress) checkCompresses(knownDriver(image.driver));
+  if (backing !== null) await refuseLoop(image, backing);
   const old = backingOf(image);
   const same = backing === null ? null : await sameBelow(image, backing);
   // A chain that is the same below the image leaves the snapshots as they are, too.
@@ -93,6 +95,16 @@ export async function renameBacking(image: BlockNode, to: BackingName | null): P
   checkRebase(image, to);
   const format = needFormat(image);
   await image.graph.drained([format], () => format.changeBackingFile(to?.name ?? null, to?.format ?? null));
+}
+
+/** The image must not lie below itself, whatever its files are called. */
+async function refuseLoop(image: BlockNode, backing: BlockNode): Promise<void> {
+  const own = await fileId(image);
+  for (const layer of chainOf(backing)) {
+    if (own === null || (await fileId(layer)) !== own) continue;
+    const reason = `the backing chain of '${backing.filename}' leads to the image itself`;
+    throw BlockError.at(image.filename, 'invalid-argument', reason, { operation: 'rebase' });
+  }
 }
 
 function refuseSnapshots(image: BlockNode): void {

@@ -112,7 +112,7 @@ describe('command line help', () => {
   it('lists every command in the general help', () => {
     const { code, stdout } = shop.ours('--help');
     expect(code).to.equal(0);
-    expect([...stdout.matchAll(/^ {2}([a-z]+) {2,}\w/gm)].map(([, name]) => name)).to.have.members(NAMES);
+    expect([...stdout.matchAll(/^ {2}([a-z]+) {2,}\w/gm)].map(([, name]) => name)).to.have.members(Object.keys(VERBS));
     expect(stdout.split('\n').filter((line) => line.length > 80)).to.deep.equal([]);
     expect(stdout.replaceAll('\n', ' ')).to.include('Formats: raw, qcow2 or luks. ');
   });

@@ -82,7 +82,7 @@ describe('simulation: the scenarios', function () {
       table.isNew = true;
     };
     try {
-      await found(['content', 'metadata'], { format: 'qcow2', extended: true, depth: 1 });
+      await found(['content', 'metadata'], { format: 'qcow2', extended: true, depth: 1 }, 217);
     } finally {
       Mapping.prototype.setSubclusters = setSubclusters;
     }

@@ -42,14 +42,13 @@ function quoted(words: readonly string[]): string {
 const SCRIPT = `# Completion of PROGRAM for bash, made by "PROGRAM completion bash".
 
 _PROGRAM_words() {
-  COMPREPLY=($(compgen -W "$1" -- "$cur"))
+  mapfile -t COMPREPLY < <(compgen -W "$1" -- "$cur")
 }
 
 # Names of files (-f) or folders (-d).
 _PROGRAM_files() {
   compopt -o filenames 2>/dev/null
-  local IFS=$'\\n'
-  COMPREPLY=($(compgen "$1" -- "$cur"))
+  mapfile -t COMPREPLY < <(compgen "$1" -- "$cur")
 }
 
 _PROGRAM_options() {

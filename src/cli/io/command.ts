@@ -17,6 +17,8 @@ export interface IoState {
   open(wish: OpenWish): Promise<boolean>;
   /** The program is about to end itself by a signal: its own handlers are taken off. */
   releaseSignals(): void;
+  /** Aborts at Ctrl-C. */
+  readonly interrupted: AbortSignal;
 }
 
 export interface IoOption {

@@ -1,6 +1,7 @@
 // open, close and reopen.
 
-import { BlockError, toBlockError } from '../../util/errors.js';
+import { toBlockError } from '../../util/errors.js';
+import { parseSwitch } from '../../util/switches.js';
 import { CACHE_MODES } from '../arguments.js';
 import { reportError, write } from '../output.js';
 import { reasonOf } from '../session.js';
@@ -112,7 +113,7 @@ async function runReopen(state: IoState, given: GivenWords, command: IoCommand):
     all.set('cache.direct', CACHE_MODES[cache].direct).set('cache.no-flush', CACHE_MODES[cache].noFlush);
   }
   try {
-    await disk.reopen(all, readOnly ?? isOn(changes.get('read-only')) ?? disk.readOnly);
+    await disk.reopen(all, readOnly ?? parseSwitch(changes.get('read-only') ?? '') ?? disk.readOnly);
     if (cache !== undefined) disk.writethrough = CACHE_MODES[cache].writethrough;
     return 'done';
   } catch (error) {
@@ -120,15 +121,9 @@ async function runReopen(state: IoState, given: GivenWords, command: IoCommand):
   }
 }
 
-/** Null: not given, or something else, which the driver refuses. */
-function isOn(text: string | undefined): boolean | null {
-  if (text === 'on' || text === 'off') return text === 'on';
-  return null;
-}
-
 function refuse(cause: unknown): IoOutcome {
   const error = toBlockError(cause);
-  if (error instanceof BlockError && error.code === 'internal') throw cause;
+  if (error.code === 'internal') throw cause;
   return complain(reasonOf(error));
 }
 

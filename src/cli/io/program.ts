@@ -41,16 +41,29 @@ export const sleep: IoCommand = {
 /** The longest time of a timer. */
 const LONGEST_MS = 2n ** 31n - 1n;
 
-async function runSleep(_state: IoState, { operands: [text] }: GivenWords): Promise<IoOutcome> {
+async function runSleep({ interrupted }: IoState, { operands: [text] }: GivenWords): Promise<IoOutcome> {
   const ms = parseWholeNumber(text);
   if (ms === null || ms < 0n) {
     write(`${text} is not a valid number\n`);
     return 'failed';
   }
-  for (let left = ms; left > 0n; left -= LONGEST_MS) {
-    await new Promise((resolve) => setTimeout(resolve, Number(left < LONGEST_MS ? left : LONGEST_MS)));
+  for (let left = ms; left > 0n && !interrupted.aborted; left -= LONGEST_MS) {
+    await sleepUntil(interrupted, Number(left < LONGEST_MS ? left : LONGEST_MS));
   }
   return 'done';
+}
+
+/** Waits so long, or until `end` aborts. */
+function sleepUntil(end: AbortSignal, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(over, ms);
+    end.addEventListener('abort', over);
+    function over(): void {
+      clearTimeout(timer);
+      end.removeEventListener('abort', over);
+      resolve();
+    }
+  });
 }
 
 export const sigraise: IoCommand = {

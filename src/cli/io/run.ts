@@ -50,6 +50,7 @@ class Program implements IoState {
   readonly #interrupted: Promise<null>;
   #stop: () => void = () => undefined;
   #code = 0;
+  #ended = false;
 
   constructor(session: Session, plan: IoPlan, interrupt: Interrupt) {
     this.session = session;
@@ -68,15 +69,19 @@ class Program implements IoState {
 
   async run(): Promise<number> {
     const { image, commands } = this.#plan;
-    if (image !== null && !(await this.open(image))) return 1;
-    if (commands.length > 0) await this.#runAll(listed(commands));
-    else {
-      const { standardLines } = await import('./lines.js');
-      await this.#runAll(await standardLines(this.#stop));
+    try {
+      if (image !== null && !(await this.open(image))) return 1;
+      if (commands.length > 0) await this.#runAll(listed(commands));
+      else {
+        const { standardLines } = await import('./lines.js');
+        await this.#runAll(await standardLines(this.#stop));
+      }
+    } finally {
+      this.#ended = true;
+      const { disk } = this;
+      this.disk = null;
+      await disk?.close();
     }
-    const { disk } = this;
-    this.disk = null;
-    await disk?.close();
     return this.#code;
   }
 
@@ -129,12 +134,19 @@ class Program implements IoState {
       return false;
     }
     try {
-      this.disk = await openDisk(this.session, wish);
+      const disk = await openDisk(this.session, wish);
+      // Of a command that was given up nobody waits for the image.
+      if (this.#ended) await disk.close();
+      else this.disk = disk;
       return true;
     } catch (error) {
       reportFailure(error);
       return false;
     }
+  }
+
+  get interrupted(): AbortSignal {
+    return this.#interrupt.signal;
   }
 
   releaseSignals(): void {

@@ -137,7 +137,6 @@ async function run(options: ParsedOptions): Promise<number> {
   const imageOpts = options.has('image-opts');
   const format = options.get('format');
   if (imageOpts && format !== undefined) throw new UsageError('--image-opts and -f are mutually exclusive');
-  const aio = options.get('aio') ?? (options.has('native-aio') ? 'native' : undefined);
   return withSession(
     options.all('object'),
     (session) =>
@@ -147,6 +146,6 @@ async function run(options: ParsedOptions): Promise<number> {
         misaligned: options.has('misalign'),
         imageOpts,
       }),
-    { engine: aio === undefined ? undefined : ENGINES[aio] },
+    { engine: wish.aio === null ? undefined : ENGINES[wish.aio] },
   );
 }

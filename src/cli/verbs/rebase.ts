@@ -120,9 +120,9 @@ async function run(options: ParsedOptions): Promise<number> {
   };
   if (unsafe && plan.compress) throw new UsageError('-c has no effect with -u: no data is written');
   return withSession(options.all('object'), async (session) => {
-    const image = await openImage(session, filename, plan.how);
     const { format } = plan;
     if (format !== undefined && knownDriver(format) === null) throw new UsageError(`Invalid format name: '${format}'`);
+    const image = await openImage(session, filename, plan.how);
     return unsafe ? rename(session, image, plan) : rebase(session, image, plan);
   });
 }

@@ -1,12 +1,21 @@
 // `diskwright shims`: makes links by the names of QEMU's programs, through which this program takes their command lines.
 
-import { lstatSync, mkdirSync, readlinkSync, realpathSync, renameSync, symlinkSync, unlinkSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import {
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  renameSync,
+  symlinkSync,
+  unlinkSync,
+} from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { encodeName } from '../../util/name-bytes.js';
 import { wordsOfErrno } from '../../util/system-words.js';
 import { HELP, QUIET } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
-import { reportError, shown, write } from '../output.js';
+import { PROGRAM, reportError, shown, write } from '../output.js';
 import type { Verb } from '../verb.js';
 
 const NAMES = ['qemu-img', 'qemu-io', 'qemu-nbd'] as const;
@@ -83,7 +92,19 @@ function kindOf(path: string): 'nothing' | 'ours' | 'other' | 'folder' {
   const stats = lstatSync(name, { throwIfNoEntry: false });
   if (stats === undefined) return 'nothing';
   if (stats.isDirectory()) return 'folder';
-  return stats.isSymbolicLink() && PROGRAM_FILE.test(readlinkSync(name)) ? 'ours' : 'other';
+  return stats.isSymbolicLink() && isProgram(resolve(dirname(path), readlinkSync(name, 'utf8'))) ? 'ours' : 'other';
+}
+
+/** Whether it is the program of a package of Diskwright. */
+function isProgram(path: string): boolean {
+  if (!PROGRAM_FILE.test(path)) return false;
+  try {
+    const about = JSON.parse(readFileSync(encodeName(join(dirname(path), '..', 'package.json')), 'utf8'));
+    return about.name === PROGRAM;
+  } catch {
+    // Nothing is there, or something else.
+    return false;
+  }
 }
 
 /** The name has at any moment what it had before, or the new link. */

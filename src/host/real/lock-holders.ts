@@ -6,8 +6,8 @@ import { encodeName } from '../../util/name-bytes.js';
 
 export interface LockHolder {
   pid: number;
-  /** Its command line. */
-  command: string;
+  /** Its program's name; a command line may have passwords in it. */
+  name: string;
 }
 
 const LOCK = /^lock:\s+\d+: OFDLCK\s+\S+\s+\S+\s+\S+\s+\S+\s+(\d+) (\d+|EOF)$/gm;
@@ -19,7 +19,7 @@ export function lockHolders(path: string, offset: number, most: number): LockHol
   if (file === null) return found;
   for (const pid of namesIn('/proc')) {
     if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
-    if (holds(pid, file, offset)) found.push({ pid: Number(pid), command: commandOf(pid) });
+    if (holds(pid, file, offset)) found.push({ pid: Number(pid), name: nameOf(pid) });
     if (found.length === most) break;
   }
   return found;
@@ -35,11 +35,8 @@ function holds(pid: string, file: string, offset: number): boolean {
   });
 }
 
-function commandOf(pid: string): string {
-  const words = textOf(`/proc/${pid}/cmdline`)
-    .split('\0')
-    .filter((word) => word !== '');
-  return words.length > 0 ? words.join(' ') : textOf(`/proc/${pid}/comm`).trim();
+function nameOf(pid: string): string {
+  return textOf(`/proc/${pid}/comm`).trim();
 }
 
 /** Device and inode; null where it cannot be told. */

@@ -83,9 +83,8 @@ async function planGrowth(state: CheckState, space: Room, runs: readonly Run[]):
     const needed = blocksOf(state, [...runs, { cluster, count }]);
     const missing = needed.filter(isMissing);
     const last = needed.at(-1)!;
-    // With room for twice as many, so that it does not grow with each block.
-    const tableClusters = last < entries ? 0 : Math.ceil(((last + 1) * 2 * POINTER_BYTES) / clusterBytes);
-    if (tableClusters * clusterBytes > 2 * MAX_REFCOUNT_TABLE_BYTES) {
+    const tableClusters = last < entries ? 0 : clustersOfTable(last + 1, clusterBytes);
+    if (tableClusters * clusterBytes > MAX_REFCOUNT_TABLE_BYTES) {
       throw BlockError.at(file.filename, 'limit', 'The file is too large for a refcount table', {
         operation: 'repair',
       });
@@ -96,6 +95,12 @@ async function planGrowth(state: CheckState, space: Room, runs: readonly Run[]):
     }
     count = missing.length + tableClusters;
   }
+}
+
+/** Clusters of a table of so many entries at least: with room for twice as many, so that it does not grow with each block, as far as a table may be so long. */
+function clustersOfTable(entries: number, clusterBytes: number): number {
+  const clusters = Math.ceil((entries * POINTER_BYTES) / clusterBytes);
+  return Math.max(clusters, Math.min(2 * clusters, Math.floor(MAX_REFCOUNT_TABLE_BYTES / clusterBytes)));
 }
 
 /** Where a missing block is written. */
