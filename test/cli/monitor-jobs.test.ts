@@ -12,12 +12,16 @@ import { type Json, StorageDaemon } from '../support/qmp.js';
 
 const MiB = 1024 * 1024;
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: it is what sets a colour.
+const COLOR = /\x1b\[\d+m/g;
+
 /** The lines that are left on a screen where some are cleared, from a number of lines above the cursor on. */
 function standing(screen: string): string[] {
   const lines: string[] = [];
   // biome-ignore lint/suspicious/noControlCharactersInRegex: it is what clears them.
-  for (const [part, up] of screen.matchAll(/\x1b\[(\d+)A\r\x1b\[J|[^\x1b]*?\r\n/g)) {
-    if (up === undefined) lines.push(part.trimEnd());
+  for (const [part, up] of screen.matchAll(/\x1b\[(\d+)A\r\x1b\[J|(?:[^\x1b]|\x1b\[\d+m)*?\r\n/g)) {
+    // A message of an error is red.
+    if (up === undefined) lines.push(part.replaceAll(COLOR, '').trimEnd());
     else lines.splice(-Number(up));
   }
   return lines;

@@ -132,7 +132,7 @@ describe('file driver', () => {
       await node.truncate(2048 * KIB, { preallocation });
       expect((await bench.host.stat('/a')).allocated).to.be.at.least(2048 * KIB);
       expect((await failureOf(node.truncate(KIB, { preallocation }))).message).to.contain(
-        "can't be used for shrinking",
+        'Cannot use preallocation for shrinking',
       );
     });
   }

@@ -34,7 +34,7 @@ export const verb: Verb = {
     { ...IMAGE_OPTS, help: 'INPUT is a string of options: driver=qcow2,file.filename=a.qcow2. Excludes -f.' },
     FORCE_SHARE,
     HELP,
-    { ...OBJECT, own: true },
+    OBJECT,
   ],
   notes: [
     ['Exit codes', '0    done\n1    failed\n130  interrupted'],

@@ -58,7 +58,7 @@ export const verb: Verb = {
     {
       key: 'compress',
       short: 'c',
-      own: true,
+      own: 'long',
       long: 'compress',
       help: ({ compressed }) => `Compress what is written into FILENAME (${compressed}).`,
     },
