@@ -6,7 +6,7 @@ import { formatJsonFilename, isJsonFilename, parseJsonFilename } from '../schema
 import { BlockError } from '../util/errors.js';
 import { fileOf } from './chain.js';
 import type { BlockNode } from './node/node.js';
-import { defaultDriver, findDriver, namesWithPrefix } from './registry.js';
+import { type DriverNames, defaultDriver, findDriver, namesWithPrefix } from './registry.js';
 
 /** What comes before the first colon, if that comes before any slash; null for a plain path. */
 export function protocolOf(filename: string): string | null {
@@ -35,12 +35,19 @@ export function pathOfName(filename: string): string {
 
 /** Options of the protocol node alone that a plain file name means; the driver is that of files also where it is a device. */
 export function parseProtocolName(filename: string): BlockdevOptions {
+  return namesOf(filename).parse(filename);
+}
+
+/** Throws `invalid-argument` for a name of a protocol that is not known. What the name says to one that is known is not looked at. */
+export function checkProtocolOf(filename: string): void {
+  namesOf(filename);
+}
+
+function namesOf(filename: string): DriverNames {
   const protocol = protocolOf(filename);
   const names = protocol === null ? defaultDriver('path').names : namesWithPrefix(protocol);
-  if (names === undefined) {
-    throw new BlockError('invalid-argument', `Unknown protocol '${protocol}'`, { path: filename });
-  }
-  return names.parse(filename);
+  if (names !== undefined) return names;
+  throw new BlockError('invalid-argument', `Unknown protocol '${protocol}'`, { path: filename });
 }
 
 /**

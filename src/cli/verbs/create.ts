@@ -1,7 +1,7 @@
 // `diskwright create`: creates an empty image, or an overlay of another.
 
 import { createImage } from '../../block/create.js';
-import { parseProtocolName } from '../../block/filename.js';
+import { checkProtocolOf } from '../../block/filename.js';
 import { hasBackingFiles } from '../../block/registry.js';
 import { toBlockError } from '../../util/errors.js';
 import { inspectBacking } from '../../workspace/create.js';
@@ -108,7 +108,7 @@ async function run(options: ParsedOptions): Promise<number> {
 /** Throws `UsageError` for a name of a protocol that is not known. */
 function checkProtocol(filename: string): void {
   try {
-    parseProtocolName(filename);
+    checkProtocolOf(filename);
   } catch (error) {
     throw new UsageError(`${filename}: ${reasonOf(toBlockError(error))}`);
   }

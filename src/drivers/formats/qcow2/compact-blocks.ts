@@ -48,6 +48,31 @@ export function endOfUse({ geometry }: Qcow2Image, { states, blocks }: CompactMa
   return end;
 }
 
+/** A cluster that nothing refers to. */
+export interface Lost {
+  cluster: ClusterIndex;
+  refcount: number;
+}
+
+/**
+ * Clusters behind the end of the file that have a refcount. Power loss may leave them, where the file was not longer yet on the disk; no check looks at them, and the file
+ * could not be cut before them. The image has no errors otherwise, so nothing refers to them. Rejects with `io`, `corrupt-image`.
+ */
+export async function countedBehindEnd({ file, geometry, refcounts }: Qcow2Image): Promise<Lost[]> {
+  const { clusterSize, blockEntries } = geometry;
+  const end = Math.ceil(file.length / clusterSize);
+  const found: Lost[] = [];
+  for (let index = Math.floor(end / blockEntries); index < refcounts.table.entries; index++) {
+    if (refcounts.table.target(index) === 0) continue;
+    const first = Math.max(end, index * blockEntries);
+    for (let cluster = first as ClusterIndex; cluster < (index + 1) * blockEntries; cluster = plus(cluster, 1)) {
+      const refcount = Number(await refcounts.get(cluster));
+      if (refcount > 0) found.push({ cluster, refcount });
+    }
+  }
+  return found;
+}
+
 /** Drops the refcount blocks behind cluster `end`. Nobody may use the image meanwhile. Rejects with `io`, `corrupt-image`. */
 export async function dropBlocks(image: Qcow2Image, end: number): Promise<void> {
   const { allocation, frees, geometry, metadata, refcounts } = image;

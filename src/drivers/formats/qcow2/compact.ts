@@ -16,7 +16,7 @@ import type { CheckFinding } from '../../../block/finding.js';
 import { bestEffort } from '../../../util/best-effort.js';
 import type { DirectoryOnDisk } from './bitmap-on-disk.js';
 import { BatchMover } from './compact-batch.js';
-import { dropBlocks, endOfUse, lowestEnd } from './compact-blocks.js';
+import { countedBehindEnd, dropBlocks, endOfUse, type Lost, lowestEnd } from './compact-blocks.js';
 import { type Droppable, type DropSettings, dropFound, lookAtTable, partsOf } from './compact-drop.js';
 import { CompactMap, type Dropped, FREE, WINDOW_CLUSTERS, type Window } from './compact-map.js';
 import { CompactPlan, type Move } from './compact-plan.js';
@@ -287,14 +287,16 @@ class Run extends Compaction {
   /** Checks the image, and frees what nothing refers to. A refcount that is too high for what does takes a repair, as entries may need another flag. */
   async #freeLost(): Promise<void> {
     const { image, owner } = this;
-    const lost: { cluster: ClusterIndex; refcount: number }[] = [];
     await image.quiet();
+    const lost: Lost[] = await countedBehindEnd(image);
+    const behind = lost.length;
     await this.check((cluster, references, refcount) => {
-      if (references === 0 && refcount <= MAX_LOWERED) lost.push({ cluster: cluster as ClusterIndex, refcount });
+      if (references === 0) lost.push({ cluster: cluster as ClusterIndex, refcount });
     });
-    for (const { cluster, refcount } of lost) for (let i = 0; i < refcount; i++) image.frees.add(cluster, 1, true);
+    const lowered = lost.filter(({ refcount }) => refcount <= MAX_LOWERED);
+    for (const { cluster, refcount } of lowered) for (let i = 0; i < refcount; i++) image.frees.add(cluster, 1, true);
     await image.quiet();
-    if (lost.length < this.result.leaked) await owner.repairLeaks();
+    if (lowered.length < behind + this.result.leaked) await owner.repairLeaks();
   }
 
   async #map(): Promise<CompactMap> {
