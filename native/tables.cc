@@ -54,7 +54,7 @@ struct Narrow {
 /** Changes that are made together where none of them is wrong: without a branch for each, the compiler makes vector code of it. */
 constexpr size_t kTogether = 64;
 
-/** False where one of the changes is wrong: nothing was done then. `Sum` holds every sum of a refcount and a change, modulo its size, apart from what `max` allows. */
+/** False where one of the changes is wrong: nothing was done then. A sum of a refcount and a change that is negative or above `max` stays above `max` as a `Sum`, which has no sign and wraps around. */
 template <typename Sum, typename Number>
 bool settleTogether(uint8_t* __restrict block, uint64_t max, const int32_t* __restrict changes, uint8_t* __restrict ones, bool& freed) {
   Sum after[kTogether];

@@ -103,6 +103,15 @@ describe('signals', () => {
     });
   }
 
+  it('SIGINT ends `io` in the middle of a sleep, and closes the image', async () => {
+    shop.must('qemu-img', 'create', '-q', '-f', 'qcow2', 'target', '1M');
+    const running = ours('io', '-c', 'write -q 0 64k', '-c', 'length', '-c', 'sleep 600000', 'target');
+    await running.until(() => running.said.includes('1 MiB'));
+    running.child.kill('SIGINT');
+    expect(await running.ended).to.deep.equal({ code: 130, signal: null });
+    expect(shop.must('qemu-img', 'check', 'target')).to.contain('No errors');
+  });
+
   it('SIGQUIT ends a command at once, and SIGPIPE does nothing to it', async () => {
     const running = await started(ours(...SLOW));
     running.child.kill('SIGPIPE');

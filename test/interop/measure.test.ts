@@ -1,4 +1,4 @@
-// measure, with qemu-img: command lines from a seed, good ones and bad ones, say the same; and an image that is made takes the size that was said.
+// measure, with qemu-img: command lines from a seed, good ones and bad ones, say the same.
 
 import { truncateSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';

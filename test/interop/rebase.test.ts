@@ -1,6 +1,6 @@
 // rebase, with qemu-img: command lines from a seed on copies of the same images say the same, and leave images with the same content, which both check.
 
-import { cpSync, mkdirSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { Random } from '../../src/host/sim/random.js';
@@ -174,6 +174,19 @@ describe('rebase, beside qemu-img', function () {
     expect(refused.stderr).to.contain('internal snapshots (1)');
     // The same backing file by another name is no change for them.
     expect(shop.ours('rebase', '-b', './origin/base', '-F', 'qcow2', 'kept').code).to.equal(0);
+  });
+
+  it('an image does not get a backing chain that leads to itself', () => {
+    shop.must('qemu-img', 'create', '-q', '-f', 'qcow2', 'lower', '3M');
+    shop.must('qemu-img', 'create', '-q', '-f', 'qcow2', '-b', 'lower', '-F', 'qcow2', 'upper');
+    shop.must('qemu-img', 'create', '-q', '-f', 'qcow2', '-b', 'upper', '-F', 'qcow2', 'uppermost');
+    const before = readFileSync(shop.path('lower'));
+    for (const name of ['upper', 'uppermost']) {
+      const refused = shop.ours('rebase', '-U', '-b', name, '-F', 'qcow2', 'lower');
+      expect(refused.code).to.equal(1);
+      expect(refused.stderr).to.contain('leads to the image itself');
+      expect(readFileSync(shop.path('lower')).equals(before)).to.equal(true);
+    }
   });
 
   it('-c compresses what is written', () => {

@@ -13,9 +13,10 @@ import { requirePeer } from '../support/peers.js';
 
 describe('manual pages', function () {
   this.timeout(60_000);
-  const folder = mkdtempSync(join(tmpdir(), 'diskwright-man-'));
+  let folder: string;
   let names: string[];
   before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'diskwright-man-'));
     names = await writeManPages(folder);
   });
   after(() => rmSync(folder, { recursive: true, force: true }));

@@ -30,9 +30,15 @@ export function seedOf(usual: number): number {
   return SOAK ? DAY * SEEDS_A_DAY : usual;
 }
 
+/** Throws where it would be no test. */
+function countOf(text: string): number {
+  if (/^[1-9]\d*$/.test(text)) return Number(text);
+  throw new Error(`DISKWRIGHT_SEEDS is a number of seeds from 1 on, not '${text}'`);
+}
+
 /** The seeds that a test runs now. */
 export function seedsOf({ first = 1, fixed, daily = 0, soak }: Sample): number[] {
-  if (SOAK) return from(seedOf(first), COUNT === undefined ? soak : Number(COUNT));
+  if (SOAK) return from(seedOf(first), COUNT === undefined ? soak : countOf(COUNT));
   if (GIVEN !== undefined) return [Number(GIVEN)];
   return [...from(first, fixed), ...from(DAY * SEEDS_A_DAY, daily)];
 }

@@ -14,7 +14,7 @@ export const UNREAD_PATTERN = 0xab;
 const OFF_BY_BYTES = 16;
 const ALIGNMENT = 4096;
 
-/** A buffer filled with one byte; it is aligned, or with `-m` is not. Bytes of a page are its unit: past that, nobody asks for more. */
+/** A buffer filled with one byte; it begins at a multiple of 4096 bytes, with `-m` 16 bytes behind one. */
 export function filledBuffer({ misaligned }: IoState, bytes: number, fill: number): Uint8Array {
   if (!misaligned) return Buffer.alloc(bytes, fill);
   const room = Buffer.alloc(bytes + ALIGNMENT + OFF_BY_BYTES, fill);

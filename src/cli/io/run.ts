@@ -28,7 +28,7 @@ const LONG_MS = 2 ** 31 - 1;
 /** Resolves with the exit code, when the image is closed. Rejects where that fails. */
 export async function runIo(session: Session, plan: IoPlan): Promise<number> {
   const interrupt = new Interrupt(session);
-  // A request that is held up keeps no event loop.
+  // A request that a break point holds up does not keep the process alive by itself.
   const stay = setInterval(() => undefined, LONG_MS);
   const program = new Program(session, plan, interrupt);
   try {

@@ -77,7 +77,7 @@ async function run(options: ParsedOptions): Promise<number> {
       const wanted = parseAmendOptions(node.driver, texts);
       const progress = openProgress(kind);
       const interrupt = new BreakOff(
-        `'${shown(filename)}' reads as before, and some of the options may be changed. Run the same command again to continue.`,
+        `'${shown(filename)}' may have some of the options already; the rest of it reads as before. Run the same command again to continue.`,
         (code) => progress.end({ event: 'cancelled', error: `interrupted (${code})` }),
       );
       progress.update({ current: 0, total: 1, steps: true });

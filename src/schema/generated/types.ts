@@ -1062,7 +1062,7 @@ export interface BlockdevCreateOptionsFile {
   'extent-size-hint'?: number;
 }
 
-/** Creates an encrypted disk in a node, or in two: what is written of it depends on which are given. `file` header, key material and disk `file` and `header` the disk is in `file`, the rest in `header` `header` the same without a disk: one that is there already gets a header `file`, and `detached-header` is on as the line above, in `file` */
+/** Creates an encrypted disk in a node, or in two. With `file` alone, it gets header, key material and disk. With `file` and `header`, the disk is in `file` and the rest in `header`. With `header` alone, no disk is made: one that is there already gets a header. `file` with `detached-header` on does the same in `file`. */
 export interface BlockdevCreateOptionsLUKS extends QCryptoBlockCreateOptionsLUKS {
   /** the node */
   file?: BlockdevRef;

@@ -51,7 +51,7 @@ export class SlotChanges {
   /** Rejects as `planSlots`, and as `checked`; then nothing was changed, but for `no-space`, `io`. */
   change(place: SlotPlace, { options, force, checked }: KeySlotChange): Promise<void> {
     return this.#serial.run(async () => {
-      // An object that is removed meanwhile takes no password away, and leaves none of zeroes.
+      // Passwords are copied: an object that is removed meanwhile fills its own with zeroes, and those must not become a password of the disk.
       const taken: Uint8Array[] = [];
       const secret = (id: string): Uint8Array => {
         const copy = this.#graph.objects.copySecret(id);

@@ -69,7 +69,7 @@ export const LUKS_CREATE_OPTIONS: CreateOptions = {
 type LuksOptions = CreateRequest<'luks'>['options'];
 
 /**
- * Checks the options of a new image, but which nodes they name; with `graph`, also that its secret is there. Throws `invalid-argument`, `not-found`, `unsupported`,
+ * Checks the options of a new image; the nodes that they name are checked by whoever opens them. With `graph`, also that its secret is there. Throws `invalid-argument`, `not-found`, `unsupported`,
  * `limit`.
  */
 export function checkLuksCreate(options: LuksOptions, path: string, graph?: Graph): void {

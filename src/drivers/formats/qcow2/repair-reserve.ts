@@ -98,7 +98,7 @@ async function planGrowth(state: CheckState, space: Room, runs: readonly Run[]):
 }
 
 /** Clusters of a table of so many entries at least: with room for twice as many, so that it does not grow with each block, as far as a table may be so long. */
-function clustersOfTable(entries: number, clusterBytes: number): number {
+export function clustersOfTable(entries: number, clusterBytes: number): number {
   const clusters = Math.ceil((entries * POINTER_BYTES) / clusterBytes);
   return Math.max(clusters, Math.min(2 * clusters, Math.floor(MAX_REFCOUNT_TABLE_BYTES / clusterBytes)));
 }

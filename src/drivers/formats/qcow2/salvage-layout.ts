@@ -198,7 +198,7 @@ function layoutOf(
   return { clusterBits: best.clusterBits, extendedL2, l1Offset: best.offset, entries, size, mayBeSnapshot, scan };
 }
 
-/** False for what is known to be another table, and for one that contradicts what the header says with one voice of clusters, disk and table. */
+/** False for what is known to be another table, and for one that contradicts the header, where the cluster size, the disk size and the table's length that it says fit together. */
 function mayBeActive(found: FoundL1, header: SalvagedHeader, hints: SalvageHints, snapshots: KnownSnapshots): boolean {
   if (snapshots.some(({ l1Offset }) => l1Offset === found.offset)) return false;
   if (hints.l1Offset !== undefined) return found.offset === hints.l1Offset;
