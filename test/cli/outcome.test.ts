@@ -82,11 +82,13 @@ describe('the outcome of a command', () => {
       it(`is one object where it fails: ${line}`, () => failsInOneObject(line));
     }
 
-    it('is said as qemu-img says it', () => {
+    it('is said as qemu-img says it, and which file is full', () => {
       const words = ['convert', '-O', 'raw', 'source', 'small/raw'];
       const { code, stderr } = shop.ours(...words);
       const theirs = shop.qemuImg(...words);
-      expect(stderr.replace(/^diskwright: warning.*\n/, '')).to.equal(theirs.stderr.replace(/^qemu-img/, 'diskwright'));
+      const said = stderr.replace(/^diskwright: warning.*\n/, '');
+      expect(said).to.contain('small/raw: No space left');
+      expect(said.replace('small/raw: ', '')).to.equal(theirs.stderr.replace(/^qemu-img/, 'diskwright'));
       expect(code).to.equal(theirs.code);
     });
   });
