@@ -14,11 +14,15 @@ import type { BlockError } from '../../../util/errors.js';
 import type { Qcow2Image } from './image.js';
 import { BELOW, Kind, type KindNumber, type L2Codec, type L2Entry, MISS } from './l2-codec.js';
 import { makeL2Codec } from './l2-extended.js';
-import { pointerHex, wordsToHex } from './pointer-codec.js';
+import { pointerHex } from './pointer-codec.js';
 import { PointerTable } from './pointer-table.js';
 import { type Table, TableCache } from './table-cache.js';
 import { reserveEntry, reserveTable } from './table-space.js';
 import { clusterAt, type GuestOffset, type HostOffset, hostOf, NO_HOST } from './types.js';
+
+/** Of an L2 entry: the host offset, and the flag of compressed clusters (docs/interop/qcow2, "L2 table entry"). */
+const L2_HOST_MASK = 0x00fffffffffffe00n;
+const L2_COMPRESSED = 1n << 62n;
 
 export class Mapping {
   readonly #image: Qcow2Image;
@@ -269,13 +273,18 @@ export class Mapping {
   /** Marks the image corrupt for the entry in `slot`. */
   badEntry(table: Table, slot: number): Promise<BlockError> {
     const { view } = table;
+    const place = `(L2 offset: 0x${table.offset.toString(16)}, L2 index: ${slot === 0 ? 0 : `0x${slot.toString(16)}`})`;
     if (this.codec.hasWrongBitmap(view, slot)) {
-      const place = `(L2 offset: 0x${table.offset.toString(16)}, L2 index: 0x${slot.toString(16)})`;
       return this.#image.corrupt(`Invalid cluster entry found ${place}`, table.offset);
     }
     const at = slot * this.codec.entryBytes;
-    const entry = wordsToHex(view.getUint32(at), view.getUint32(at + 4)).padStart(16, '0');
-    return this.#image.corrupt(`L2 entry 0x${entry} invalid (L2 offset: ${table.offset}, slot: ${slot})`, table.offset);
+    const entry = view.getBigUint64(at);
+    const host = entry & L2_HOST_MASK;
+    const isAskew = (entry & L2_COMPRESSED) === 0n && host % BigInt(this.#image.geometry.clusterSize) !== 0n;
+    const what = isAskew
+      ? `Cluster allocation offset 0x${host.toString(16)} unaligned`
+      : `L2 entry 0x${entry.toString(16).padStart(16, '0')} invalid`;
+    return this.#image.corrupt(`${what} ${place}`, table.offset);
   }
 }
 
