@@ -4,7 +4,7 @@ import { mocha, run } from './test-run.mjs';
 
 /** Name -> test files that run with DISKWRIGHT_SOAK=1 (see test/support/sample.ts). */
 const SAMPLED = {
-  sim: ['scenario', 'job-scenario', 'bitmap-scenario', 'snapshots', 'compact'].map(
+  sim: ['scenario', 'job-scenario', 'bitmap-scenario', 'snapshots', 'compact', 'rebase'].map(
     (name) => `test/sim/${name}.test.ts`,
   ),
   salvage: ['test/drivers/qcow2/salvage-random.test.ts'],
@@ -18,6 +18,7 @@ const SAMPLED = {
     ...['bitmap-verb', 'dd', 'encryption-random', 'measure', 'rebase'].map((name) => `test/interop/${name}.test.ts`),
     ...['lost-streams', 'resize-amend'].map((name) => `test/cli/${name}.test.ts`),
     'test/oracle/io/generated.test.ts',
+    'test/oracle/img/*.test.ts',
   ],
   'full-disk': ['test/full-disk/full-disk.test.ts', 'test/sim/full-disk.test.ts'],
   kills: ['test/crash/kill.test.ts'],
