@@ -226,7 +226,7 @@ export class FileNode extends ProtocolNode {
       if (size < this.#size) fail('Cannot resize device files');
       return;
     }
-    if (preallocation === 'metadata') fail("Unsupported preallocation mode 'metadata'");
+    if (preallocation === 'metadata') fail('Unsupported preallocation mode: metadata');
     const old = this.#size;
     if (preallocation !== 'off' && size < old) fail('Cannot use preallocation for shrinking files');
     // While the size changes, `#size` is never larger than the file.
