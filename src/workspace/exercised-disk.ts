@@ -132,7 +132,7 @@ export class ExercisedDisk implements NodeUser {
   }
 
   /** Keeps `request` among those that `settle` waits for. It must not reject. */
-  inBackground(request: Promise<void>): void {
+  inBackground(request: Promise<unknown>): void {
     const kept = request.finally(() => this.#underWay.delete(kept));
     this.#underWay.add(kept);
   }

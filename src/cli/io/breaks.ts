@@ -3,8 +3,9 @@
 import type { Breakpoints } from '../../block/debug-events.js';
 import { TYPES } from '../../schema/generated/table.js';
 import type { BlkdebugEvent } from '../../schema/generated/types.js';
-import { reportError, write } from '../output.js';
+import { write } from '../output.js';
 import { diskOf, type GivenWords, type IoCommand, type IoOutcome, type IoState } from './command.js';
+import { answerFailed, complain } from './report.js';
 
 const UNSUPPORTED = 'Operation not supported';
 const NOT_FOUND = 'No such file or directory';
@@ -46,9 +47,9 @@ const expected = new WeakMap<Breakpoints, string[]>();
 
 function runBreak(state: IoState, { operands: [event, tag] }: GivenWords): IoOutcome {
   const points = diskOf(state).breakpoints;
-  if (points === null) return fail(`Could not set breakpoint: ${UNSUPPORTED}`);
+  if (points === null) return answerFailed(`Could not set breakpoint: ${UNSUPPORTED}`);
   if (!(TYPES.BlkdebugEvent.values as readonly string[]).includes(event)) {
-    return fail(`Could not set breakpoint: ${NOT_FOUND}`);
+    return answerFailed(`Could not set breakpoint: ${NOT_FOUND}`);
   }
   watch(points).push(tag);
   points.breakAt(event as BlkdebugEvent, tag);
@@ -72,18 +73,18 @@ function watch(points: Breakpoints): string[] {
 
 function runRemoveBreak(state: IoState, { operands: [tag] }: GivenWords): IoOutcome {
   const points = diskOf(state).breakpoints;
-  if (points === null) return fail(`Could not remove breakpoint ${tag}: ${UNSUPPORTED}`);
+  if (points === null) return answerFailed(`Could not remove breakpoint ${tag}: ${UNSUPPORTED}`);
   const tags = watch(points);
   const isSet = tags.includes(tag);
   if (isSet) tags.splice(0, tags.length, ...tags.filter((one) => one !== tag));
   if (isSet || points.isHeldUp(tag)) points.removeBreak(tag);
-  return isSet ? 'done' : fail(`Could not remove breakpoint ${tag}: ${NOT_FOUND}`);
+  return isSet ? 'done' : answerFailed(`Could not remove breakpoint ${tag}: ${NOT_FOUND}`);
 }
 
 function runResume(state: IoState, { operands: [tag] }: GivenWords): IoOutcome {
   const points = diskOf(state).breakpoints;
-  if (points === null) return fail(`Could not resume request: ${UNSUPPORTED}`);
-  if (!points.isHeldUp(tag)) return fail(`Could not resume request: ${NOT_FOUND}`);
+  if (points === null) return answerFailed(`Could not resume request: ${UNSUPPORTED}`);
+  if (!points.isHeldUp(tag)) return answerFailed(`Could not resume request: ${NOT_FOUND}`);
   points.resume(tag);
   return 'done';
 }
@@ -94,14 +95,8 @@ async function runWaitBreak(state: IoState, { operands: [tag] }: GivenWords): Pr
   if (points?.isHeldUp(tag) === true) return 'done';
   // qemu-io waits for ever.
   if (points === null || disk.pending === 0) {
-    reportError(`No request is under way that '${tag}' could hold up`);
-    return 'failed';
+    return complain(`No request is under way that '${tag}' could hold up`);
   }
   await points.untilHeldUp(tag);
   return 'done';
-}
-
-function fail(message: string): IoOutcome {
-  write(`${message}\n`);
-  return 'failed';
 }

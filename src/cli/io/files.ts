@@ -1,14 +1,12 @@
 // open, close and reopen.
 
-import { toBlockError } from '../../util/errors.js';
 import { parseSwitch } from '../../util/switches.js';
 import { CACHE_MODES } from '../arguments.js';
-import { reportError, write } from '../output.js';
-import { reasonOf } from '../session.js';
 import { diskOf, type GivenWords, type IoCommand, type IoOutcome, type IoState } from './command.js';
 import { checkAio, checkCache, checkDiscard, type OpenWish, wishOf } from './open-image.js';
 import { parseOptionText } from './option-text.js';
-import { usageOf } from './words.js';
+import { answerFailed, complain, refuse } from './report.js';
+import { misused } from './words.js';
 
 export const open: IoCommand = {
   name: 'open',
@@ -38,10 +36,7 @@ async function runOpen(state: IoState, given: GivenWords, command: IoCommand): P
   const merged = new Map<string, string>();
   for (const [letter, argument] of given.options) {
     if (letter !== 'o') continue;
-    if (state.imageOpts) {
-      write("Can't use 'open -o' with --image-opts: the name says all options\n");
-      return 'failed';
-    }
+    if (state.imageOpts) return answerFailed("Can't use 'open -o' with --image-opts: the name says all options");
     const options = parseOptionText(argument);
     if (options === null) return 'failed';
     for (const [name, value] of options) merged.set(name, value);
@@ -119,20 +114,4 @@ async function runReopen(state: IoState, given: GivenWords, command: IoCommand):
   } catch (error) {
     return refuse(error);
   }
-}
-
-function refuse(cause: unknown): IoOutcome {
-  const error = toBlockError(cause);
-  if (error.code === 'internal') throw cause;
-  return complain(reasonOf(error));
-}
-
-function complain(message: string): IoOutcome {
-  reportError(message);
-  return 'failed';
-}
-
-function misused(command: IoCommand): IoOutcome {
-  write(usageOf(command));
-  return 'failed';
 }

@@ -1,18 +1,24 @@
 // read, readv and aio_read.
 
-import type { ExercisedDisk } from '../../workspace/exercised-disk.js';
 import { write } from '../output.js';
 import { filledBuffer, UNREAD_PATTERN } from './buffers.js';
 import { diskOf, type GivenWords, type IoCommand, type IoOutcome, type IoState } from './command.js';
 import { lengthsOf } from './lengths.js';
 import { MAX_REQUEST_BYTES, patternByte, sizeWord, wholeSectors } from './numbers.js';
-import { beyondEnd, dump, type Reporting, reportFailed, reportRequest } from './report.js';
-import { usageOf } from './words.js';
+import {
+  answerFailed,
+  checkInside,
+  dump,
+  injected,
+  REPORTING,
+  type Reporting,
+  reportFailed,
+  reportingOf,
+  reportRequest,
+  tooLong,
+} from './report.js';
+import { misused } from './words.js';
 
-const REPORTING = {
-  C: 'report statistics in a form for programs',
-  q: 'quiet: no statistics',
-};
 const CHECKING = {
   'P:': { what: 'compare what is read with this byte', read: patternByte },
   v: 'dump what is read',
@@ -54,7 +60,11 @@ export const aioRead: IoCommand = {
   details:
     'Begins to read, and does not wait: the result is printed when it comes. aio_flush waits for it. What goes wrong after the request was begun is printed, and is no ' +
     'failure of the command.\n\naio_read -v 512 1k 1k    dumps 2 KiB, from byte 512 on',
-  options: { ...REPORTING, ...CHECKING, i: { what: 'count an invalid request, and send none', alone: injected } },
+  options: {
+    ...REPORTING,
+    ...CHECKING,
+    i: { what: 'count an invalid request, and send none', alone: () => injected('read') },
+  },
   words: [2, Number.POSITIVE_INFINITY],
   run: runAioRead,
 };
@@ -66,12 +76,7 @@ interface Wanted extends Reporting {
 }
 
 function wantedOf(given: GivenWords): Wanted {
-  return { quiet: given.has('q'), csv: given.has('C'), pattern: given.number('P') ?? null, dumps: given.has('v') };
-}
-
-function injected(): IoOutcome {
-  write('injecting invalid read request\n');
-  return 'done';
+  return { ...reportingOf(given), pattern: given.number('P') ?? null, dumps: given.has('v') };
 }
 
 async function runRead(state: IoState, given: GivenWords, command: IoCommand): Promise<IoOutcome> {
@@ -81,31 +86,29 @@ async function runRead(state: IoState, given: GivenWords, command: IoCommand): P
   if (offset === null) return 'failed';
   const bytes = sizeWord(given.operands[1]);
   if (bytes === null) return 'failed';
-  if (bytes > MAX_REQUEST_BYTES) {
-    write(`length cannot exceed ${MAX_REQUEST_BYTES}, given ${given.operands[1]}\n`);
-    return 'failed';
-  }
+  if (bytes > MAX_REQUEST_BYTES) return tooLong(given.operands[1]);
   if (pattern === null && (given.has('l') || given.has('s'))) return misused(command);
   const compared = { from: start, bytes: given.number('l') ?? bytes - start };
   if (compared.bytes < 0 || compared.from + compared.bytes > bytes) {
-    write('pattern verification range exceeds end of read data\n');
-    return 'failed';
+    return answerFailed('pattern verification range exceeds end of read data');
   }
   const ofState = given.has('b');
   if (ofState && !(wholeSectors('offset', offset) && wholeSectors('count', bytes))) return 'failed';
-  const buffer = filledBuffer(state, bytes, UNREAD_PATTERN);
-  const begun = performance.now();
   const disk = diskOf(state);
+  let begun: number;
+  let buffer: Uint8Array;
   try {
-    if (ofState) await disk.readVmState(offset, buffer);
-    else await readInside(disk, offset, buffer);
+    if (!ofState) checkInside(disk, offset, bytes);
+    buffer = filledBuffer(state, bytes, UNREAD_PATTERN);
+    begun = performance.now();
+    await (ofState ? disk.readVmState(offset, buffer) : disk.read(offset, buffer));
   } catch (error) {
     reportFailed('read', error);
     return 'failed';
   }
   const ms = performance.now() - begun;
   const isRight = pattern === null || compare(buffer, pattern, offset, compared.from, compared.bytes);
-  const how = { quiet: given.has('q'), csv: given.has('C') };
+  const how = reportingOf(given);
   if (!how.quiet && given.has('v')) dump(buffer, offset);
   reportRequest('read', how, offset, bytes, ms);
   return isRight ? 'done' : 'failed';
@@ -117,15 +120,7 @@ async function runReadv(state: IoState, given: GivenWords, command: IoCommand): 
   const offset = sizeWord(given.operands[0]);
   const bytes = offset === null ? null : lengthsOf(given.operands.slice(1));
   if (offset === null || bytes === null) return 'failed';
-  const buffer = filledBuffer(state, bytes, UNREAD_PATTERN);
-  const begun = performance.now();
-  try {
-    await readInside(diskOf(state), offset, buffer);
-  } catch (error) {
-    reportFailed('readv', error);
-    return 'failed';
-  }
-  return show(wanted, offset, buffer, performance.now() - begun) ? 'done' : 'failed';
+  return (await readAndShow(state, wanted, offset, bytes)) ? 'done' : 'failed';
 }
 
 function runAioRead(state: IoState, given: GivenWords, command: IoCommand): IoOutcome {
@@ -134,24 +129,25 @@ function runAioRead(state: IoState, given: GivenWords, command: IoCommand): IoOu
   const offset = sizeWord(given.operands[0]);
   const bytes = offset === null ? null : lengthsOf(given.operands.slice(1));
   if (offset === null || bytes === null) return 'failed';
-  const disk = diskOf(state);
-  disk.inBackground(readLater(disk, wanted, offset, filledBuffer(state, bytes, UNREAD_PATTERN)));
+  diskOf(state).inBackground(readAndShow(state, wanted, offset, bytes));
   return 'done';
 }
 
-async function readLater(disk: ExercisedDisk, wanted: Wanted, offset: number, buffer: Uint8Array): Promise<void> {
-  const begun = performance.now();
+/** Resolves with whether it is as `-P` says; a failure is reported. */
+async function readAndShow(state: IoState, wanted: Wanted, offset: number, bytes: number): Promise<boolean> {
+  const disk = diskOf(state);
+  let begun: number;
+  let buffer: Uint8Array;
   try {
-    await readInside(disk, offset, buffer);
+    checkInside(disk, offset, bytes);
+    buffer = filledBuffer(state, bytes, UNREAD_PATTERN);
+    begun = performance.now();
+    await disk.read(offset, buffer);
   } catch (error) {
     reportFailed('readv', error);
-    return;
+    return false;
   }
-  show(wanted, offset, buffer, performance.now() - begun);
-}
-
-/** Returns whether it is as `-P` says. */
-function show(wanted: Wanted, offset: number, buffer: Uint8Array, ms: number): boolean {
+  const ms = performance.now() - begun;
   const { pattern, quiet, dumps } = wanted;
   const isRight = pattern === null || compare(buffer, pattern, offset, 0, buffer.length);
   if (!quiet && dumps) dump(buffer, offset);
@@ -163,14 +159,4 @@ function compare(buffer: Uint8Array, pattern: number, offset: number, from: numb
   if (buffer.subarray(from, from + bytes).every((byte) => byte === pattern)) return true;
   write(`Pattern verification failed at offset ${offset + from}, ${bytes} bytes\n`);
   return false;
-}
-
-async function readInside(disk: ExercisedDisk, offset: number, buffer: Uint8Array): Promise<void> {
-  if (offset + buffer.length > disk.length) throw beyondEnd();
-  await disk.read(offset, buffer);
-}
-
-function misused(command: IoCommand): IoOutcome {
-  write(usageOf(command));
-  return 'failed';
 }

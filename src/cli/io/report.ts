@@ -2,14 +2,27 @@
 
 import { BlockError, type BlockErrorCode, toBlockError } from '../../util/errors.js';
 import { wordsOfErrno } from '../../util/system-words.js';
-import { systemWordsOf, write } from '../output.js';
-import { shownSize } from './numbers.js';
+import type { ExercisedDisk } from '../../workspace/exercised-disk.js';
+import { reportError, systemWordsOf, write } from '../output.js';
+import { reasonOf } from '../session.js';
+import type { GivenWords, IoOutcome } from './command.js';
+import { MAX_REQUEST_BYTES, shownSize } from './numbers.js';
 
 /** How a request is reported. */
 export interface Reporting {
   quiet: boolean;
   /** `-C`: for programs. */
   csv: boolean;
+}
+
+/** The options for it. */
+export const REPORTING = {
+  C: 'report statistics in a form for programs',
+  q: 'quiet: no statistics',
+};
+
+export function reportingOf(given: GivenWords): Reporting {
+  return { quiet: given.has('q'), csv: given.has('C') };
 }
 
 /** `ms`: the time that the request took. */
@@ -94,7 +107,38 @@ export function wordsOf(error: unknown): string {
   return systemWordsOf(failure) ?? wordsOfErrno(errno) ?? failure.message;
 }
 
-/** The error of a request that reaches beyond the end of the image. */
-export function beyondEnd(): BlockError {
-  return new BlockError('out-of-bounds', 'the request reaches beyond the end of the image');
+/** Throws `out-of-bounds` for a request that reaches beyond the end of the image. To be called before it gets a buffer. */
+export function checkInside(disk: ExercisedDisk, offset: number, bytes: number): void {
+  if (offset + bytes <= disk.length) return;
+  throw new BlockError('out-of-bounds', 'the request reaches beyond the end of the image');
+}
+
+/** Prints an answer that is no error of a request, as qemu-io does. */
+export function answerFailed(message: string): IoOutcome {
+  write(`${message}\n`);
+  return 'failed';
+}
+
+/** `-i`: a request that is counted as invalid, and not sent. */
+export function injected(what: 'read' | 'write'): IoOutcome {
+  write(`injecting invalid ${what} request\n`);
+  return 'done';
+}
+
+/** A request of more bytes than one may have; `typed`: its length. */
+export function tooLong(typed: string): IoOutcome {
+  return answerFailed(`length cannot exceed ${MAX_REQUEST_BYTES}, given ${typed}`);
+}
+
+/** Reports why the command fails, with the program's name. */
+export function complain(message: string): IoOutcome {
+  reportError(message);
+  return 'failed';
+}
+
+/** Reports the error that ends the command. A mistake of Diskwright's own is thrown on. */
+export function refuse(cause: unknown): IoOutcome {
+  const error = toBlockError(cause);
+  if (error.code === 'internal') throw cause;
+  return complain(reasonOf(error));
 }

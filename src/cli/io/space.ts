@@ -1,15 +1,24 @@
 // Commands about the size and the space of the image: flush, truncate, length, info, discard, alloc, map.
 
 import type { PreallocMode } from '../../schema/generated/types.js';
-import { toBlockError } from '../../util/errors.js';
 import { MAX_BYTES } from '../../util/size.js';
-import { reportError, write } from '../output.js';
-import { reasonOf } from '../session.js';
+import { write } from '../output.js';
 import { detailLines } from '../specific-details.js';
 import { diskOf, type GivenWords, type IoCommand, type IoOutcome, type IoState } from './command.js';
 import { MAX_REQUEST_BYTES, shownSize, sizeWord } from './numbers.js';
-import { beyondEnd, reportFailed, reportRequest, wordsOf } from './report.js';
-import { usageOf } from './words.js';
+import {
+  answerFailed,
+  checkInside,
+  complain,
+  REPORTING,
+  refuse,
+  reportFailed,
+  reportingOf,
+  reportRequest,
+  tooLong,
+  wordsOf,
+} from './report.js';
+import { misused } from './words.js';
 
 export const flush: IoCommand = {
   name: 'flush',
@@ -45,17 +54,11 @@ const MODES: readonly PreallocMode[] = ['off', 'metadata', 'falloc', 'full'];
 async function runTruncate(state: IoState, given: GivenWords, command: IoCommand): Promise<IoOutcome> {
   const mode = given.get('m') ?? 'off';
   const preallocation = MODES.find((one) => one === mode);
-  if (preallocation === undefined) {
-    reportError(`Invalid preallocation mode '${mode}'`);
-    return 'failed';
-  }
+  if (preallocation === undefined) return complain(`Invalid preallocation mode '${mode}'`);
   if (given.operands.length === 0) return misused(command);
   const size = sizeWord(given.operands[0]);
   if (size === null) return 'failed';
-  if (size > MAX_BYTES) {
-    reportError(`Image sizes beyond ${MAX_BYTES} bytes (2^53 - 1) are not supported`);
-    return 'failed';
-  }
+  if (size > MAX_BYTES) return complain(`Image sizes beyond ${MAX_BYTES} bytes (2^53 - 1) are not supported`);
   try {
     await diskOf(state).truncate(size, { preallocation });
     return 'done';
@@ -103,7 +106,7 @@ export const discard: IoCommand = {
   summary: 'says that bytes are not needed',
   details:
     'Tells the image that it may forget len bytes from byte off on.\n\ndiscard 512 1k    discards 1 KiB, from byte 512 on',
-  options: { C: 'report statistics in a form for programs', q: 'quiet: no statistics' },
+  options: REPORTING,
   words: [2, Number.POSITIVE_INFINITY],
   writes: true,
   run: runDiscard,
@@ -115,21 +118,17 @@ async function runDiscard(state: IoState, given: GivenWords, command: IoCommand)
   if (offset === null) return 'failed';
   const bytes = sizeWord(given.operands[1]);
   if (bytes === null) return 'failed';
-  if (bytes > MAX_REQUEST_BYTES) {
-    write(`length cannot exceed ${MAX_REQUEST_BYTES}, given ${given.operands[1]}\n`);
-    return 'failed';
-  }
+  if (bytes > MAX_REQUEST_BYTES) return tooLong(given.operands[1]);
   const begun = performance.now();
   try {
     const disk = diskOf(state);
-    if (offset + bytes > disk.length) throw beyondEnd();
+    checkInside(disk, offset, bytes);
     await disk.discard(offset, bytes);
   } catch (error) {
     reportFailed('discard', error);
     return 'failed';
   }
-  const how = { quiet: given.has('q'), csv: given.has('C') };
-  reportRequest('discard', how, offset, bytes, performance.now() - begun);
+  reportRequest('discard', reportingOf(given), offset, bytes, performance.now() - begun);
   return 'done';
 }
 
@@ -158,8 +157,7 @@ async function runAlloc(state: IoState, { operands }: GivenWords): Promise<IoOut
       done += run.length;
     }
   } catch (error) {
-    write(`is_allocated failed: ${wordsOf(error)}\n`);
-    return 'failed';
+    return answerFailed(`is_allocated failed: ${wordsOf(error)}`);
   }
   write(`${allocated}/${count} bytes allocated at offset ${shownSize(offset)}\n`);
   return 'done';
@@ -175,10 +173,7 @@ export const map: IoCommand = {
 
 async function runMap(state: IoState): Promise<IoOutcome> {
   const disk = diskOf(state);
-  if (disk.length === 0) {
-    write('Failed to query image length: the image is empty\n');
-    return 'failed';
-  }
+  if (disk.length === 0) return answerFailed('Failed to query image length: the image is empty');
   try {
     for (let offset = 0; offset < disk.length; ) {
       const { length: bytes, allocated } = await disk.allocationAt(offset, disk.length - offset);
@@ -190,17 +185,6 @@ async function runMap(state: IoState): Promise<IoOutcome> {
     }
     return 'done';
   } catch (error) {
-    reportError(`Failed to get allocation status: ${wordsOf(error)}`);
-    return 'failed';
+    return complain(`Failed to get allocation status: ${wordsOf(error)}`);
   }
-}
-
-function refuse(error: unknown): IoOutcome {
-  reportError(reasonOf(toBlockError(error)));
-  return 'failed';
-}
-
-function misused(command: IoCommand): IoOutcome {
-  write(usageOf(command));
-  return 'failed';
 }

@@ -56,6 +56,11 @@ export function parseWords(called: string, words: readonly string[], command: Io
 
 function wrong(message: string, command: IoCommand): IoOutcome {
   writeMessage(message);
+  return misused(command);
+}
+
+/** Shows how the command is used: its words are wrong. */
+export function misused(command: IoCommand): IoOutcome {
   write(usageOf(command));
   return 'failed';
 }

@@ -1,18 +1,13 @@
 // write, writev and aio_write.
 
 import type { ExercisedDisk } from '../../workspace/exercised-disk.js';
-import { write as print } from '../output.js';
 import { bufferOfFile, DEFAULT_PATTERN, filledBuffer } from './buffers.js';
 import { diskOf, type GivenWords, type IoCommand, type IoOutcome, type IoState } from './command.js';
 import { lengthsOf } from './lengths.js';
 import { MAX_REQUEST_BYTES, patternByte, sizeWord, wholeSectors } from './numbers.js';
-import { beyondEnd, type Reporting, reportFailed, reportRequest } from './report.js';
-import { usageOf } from './words.js';
+import { answerFailed, checkInside, injected, REPORTING, reportFailed, reportingOf, reportRequest } from './report.js';
+import { misused } from './words.js';
 
-const REPORTING = {
-  C: 'report statistics in a form for programs',
-  q: 'quiet: no statistics',
-};
 const FUA = { f: 'durable when it is answered (force unit access)' };
 const PATTERN = { 'P:': { what: 'fill the buffer with this byte instead of 0xcd', read: patternByte } };
 const ZEROES = { u: 'with -z: the space may be given back', z: 'write zeroes, without sending them' };
@@ -62,7 +57,7 @@ export const aioWrite: IoCommand = {
   options: {
     ...REPORTING,
     ...FUA,
-    i: { what: 'count an invalid request, and send none', alone: injected },
+    i: { what: 'count an invalid request, and send none', alone: () => injected('write') },
     ...PATTERN,
     ...ZEROES,
   },
@@ -70,10 +65,6 @@ export const aioWrite: IoCommand = {
   writes: true,
   run: runAioWrite,
 };
-
-function reportingOf(given: GivenWords): Reporting {
-  return { quiet: given.has('q'), csv: given.has('C') };
-}
 
 function patternOf(given: GivenWords): number {
   return given.number('P') ?? DEFAULT_PATTERN;
@@ -93,25 +84,28 @@ function conflictOf(given: GivenWords): string | null {
 async function runWrite(state: IoState, given: GivenWords, command: IoCommand): Promise<IoOutcome> {
   if (given.operands.length !== 2) return misused(command);
   const conflict = conflictOf(given);
-  if (conflict !== null) return refuse(conflict);
+  if (conflict !== null) return answerFailed(conflict);
   const offset = sizeWord(given.operands[0]);
   if (offset === null) return 'failed';
   const bytes = sizeWord(given.operands[1]);
   if (bytes === null) return 'failed';
   if (bytes > MAX_REQUEST_BYTES && !given.has('n')) {
-    return refuse(`length cannot exceed ${MAX_REQUEST_BYTES} without -n, given ${given.operands[1]}`);
+    return answerFailed(`length cannot exceed ${MAX_REQUEST_BYTES} without -n, given ${given.operands[1]}`);
   }
   const bySectors = given.has('b') || given.has('c');
   if (bySectors && !(wholeSectors('offset', offset) && wholeSectors('count', bytes))) return 'failed';
   const source = given.get('s');
   let buffer: Uint8Array | null = null;
-  if (!given.has('z')) {
-    buffer = source === undefined ? filledBuffer(state, bytes, patternOf(given)) : bufferOfFile(state, bytes, source);
+  if (source !== undefined) {
+    buffer = bufferOfFile(state, bytes, source);
     if (buffer === null) return 'failed';
   }
-  const begun = performance.now();
   const disk = diskOf(state);
+  let begun: number;
   try {
+    if (!given.has('b')) checkInside(disk, offset, bytes);
+    if (!given.has('z')) buffer ??= filledBuffer(state, bytes, patternOf(given));
+    begun = performance.now();
     if (given.has('b')) await disk.writeVmState(offset, buffer!);
     else await send(disk, given, offset, bytes, buffer);
   } catch (error) {
@@ -127,9 +121,13 @@ async function runWritev(state: IoState, given: GivenWords, command: IoCommand):
   const offset = sizeWord(given.operands[0]);
   const bytes = offset === null ? null : lengthsOf(given.operands.slice(1));
   if (offset === null || bytes === null) return 'failed';
-  const begun = performance.now();
+  const disk = diskOf(state);
+  let begun: number;
   try {
-    await send(diskOf(state), given, offset, bytes, filledBuffer(state, bytes, patternOf(given)));
+    checkInside(disk, offset, bytes);
+    const buffer = filledBuffer(state, bytes, patternOf(given));
+    begun = performance.now();
+    await send(disk, given, offset, bytes, buffer);
   } catch (error) {
     reportFailed('writev', error);
     return 'failed';
@@ -141,28 +139,24 @@ async function runWritev(state: IoState, given: GivenWords, command: IoCommand):
 function runAioWrite(state: IoState, given: GivenWords, command: IoCommand): IoOutcome {
   const zeroes = given.has('z');
   if (given.operands.length < 2) return misused(command);
-  if (zeroes && given.operands.length !== 2) return refuse('-z supports only a single length parameter');
-  if (given.has('u') && !zeroes) return refuse('-u requires -z to be specified');
-  if (zeroes && given.has('P')) return refuse('-z and -P cannot be specified at the same time');
+  if (zeroes && given.operands.length !== 2) return answerFailed('-z supports only a single length parameter');
+  if (given.has('u') && !zeroes) return answerFailed('-u requires -z to be specified');
+  if (zeroes && given.has('P')) return answerFailed('-z and -P cannot be specified at the same time');
   const offset = sizeWord(given.operands[0]);
   if (offset === null) return 'failed';
   const bytes = zeroes ? sizeWord(given.operands[1]) : lengthsOf(given.operands.slice(1));
   if (bytes === null) return 'failed';
-  const disk = diskOf(state);
-  const buffer = zeroes ? null : filledBuffer(state, bytes, patternOf(given));
-  disk.inBackground(writeLater(disk, given, offset, bytes, buffer));
+  diskOf(state).inBackground(writeLater(state, given, offset, bytes));
   return 'done';
 }
 
-async function writeLater(
-  disk: ExercisedDisk,
-  given: GivenWords,
-  offset: number,
-  bytes: number,
-  buffer: Uint8Array | null,
-): Promise<void> {
-  const begun = performance.now();
+async function writeLater(state: IoState, given: GivenWords, offset: number, bytes: number): Promise<void> {
+  const disk = diskOf(state);
+  let begun: number;
   try {
+    checkInside(disk, offset, bytes);
+    const buffer = given.has('z') ? null : filledBuffer(state, bytes, patternOf(given));
+    begun = performance.now();
     await send(disk, given, offset, bytes, buffer);
   } catch (error) {
     reportFailed('aio_write', error);
@@ -179,23 +173,7 @@ async function send(
   bytes: number,
   buffer: Uint8Array | null,
 ): Promise<void> {
-  if (offset + bytes > disk.length) throw beyondEnd();
   const fua = given.has('f');
   if (buffer !== null) await disk.write(offset, buffer, { fua, compressed: given.has('c') });
   else await disk.writeZeroes(offset, bytes, { fua, mayUnmap: given.has('u'), noFallback: given.has('n') });
-}
-
-function injected(): IoOutcome {
-  print('injecting invalid write request\n');
-  return 'done';
-}
-
-function refuse(message: string): IoOutcome {
-  print(`${message}\n`);
-  return 'failed';
-}
-
-function misused(command: IoCommand): IoOutcome {
-  print(usageOf(command));
-  return 'failed';
 }
