@@ -62,6 +62,17 @@ export interface CacheMode {
   writethrough: boolean;
 }
 
+/** The engine for each mode of `aio`. The whole host runs on one engine; for `native` (Linux AIO) it is io_uring. */
+export const AIO_ENGINES: Readonly<Record<string, 'threads' | 'io_uring'>> = {
+  threads: 'threads',
+  io_uring: 'io_uring',
+  native: 'io_uring',
+};
+
+/** Why `native` is refused in a cache mode without `direct`. */
+export const NATIVE_NEEDS_DIRECT =
+  'aio=native was specified, but it requires cache.direct=on, which was not specified.';
+
 export const CACHE_MODES: Readonly<Record<string, CacheMode>> = {
   none: { direct: true, noFlush: false, writethrough: false },
   off: { direct: true, noFlush: false, writethrough: false },

@@ -10,7 +10,7 @@ import { parseImageOptions } from '../../schema/options.js';
 import { bestEffort } from '../../util/best-effort.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
 import { addCopyOnRead, ExercisedDisk } from '../../workspace/exercised-disk.js';
-import { CACHE_MODES, type CacheMode } from '../arguments.js';
+import { AIO_ENGINES, CACHE_MODES, type CacheMode, NATIVE_NEEDS_DIRECT } from '../arguments.js';
 import { reportError, systemWordsOf, withPrintableNames } from '../output.js';
 import { reasonOf, type Session } from '../session.js';
 import { addOverlay } from '../temporary-overlay.js';
@@ -40,16 +40,9 @@ const DISCARD: Readonly<Record<string, BlockdevDiscardOptions>> = {
   on: 'unmap',
 };
 
-/** The engine of the host for each mode of `-i`; for `native` (Linux AIO) it is io_uring. */
-export const ENGINES: Readonly<Record<string, 'threads' | 'io_uring'>> = {
-  threads: 'threads',
-  io_uring: 'io_uring',
-  native: 'io_uring',
-};
-
 export const checkCache = (text: string): number | null => check('cache', CACHE_MODES, text);
 export const checkDiscard = (text: string): number | null => check('discard', DISCARD, text);
-export const checkAio = (text: string): number | null => check('aio', ENGINES, text);
+export const checkAio = (text: string): number | null => check('aio', AIO_ENGINES, text);
 
 /** Null after a word that is not `known` was reported. */
 function check(what: string, known: object, text: string): number | null {
@@ -117,13 +110,10 @@ function checkTogether({ engine }: Host, { readOnly, copyOnRead, aio, cache }: O
     throw new BlockError('read-only', "Can't use copy-on-read on read-only device");
   }
   if (aio === 'native' && !cache.direct) {
-    throw new BlockError(
-      'invalid-argument',
-      'aio=native was specified, but it requires cache.direct=on, which was not specified.',
-    );
+    throw new BlockError('invalid-argument', NATIVE_NEEDS_DIRECT);
   }
   // The whole host runs on one engine.
-  if (aio !== null && ENGINES[aio] !== engine) {
+  if (aio !== null && AIO_ENGINES[aio] !== engine) {
     throw new BlockError(
       'unsupported',
       `aio=${aio} for one image is not supported yet: -i of the command line chooses it for all`,

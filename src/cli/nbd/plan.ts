@@ -7,7 +7,7 @@ import type { BlockdevDetectZeroesOptions, BlockdevDiscardOptions } from '../../
 import { nameLength } from '../../util/name-bytes.js';
 import { parseWholeNumber } from '../../util/size.js';
 import { NBD_DEFAULT_PORT } from '../../wire/nbd/constants.js';
-import { CACHE_MODES, type CacheMode } from '../arguments.js';
+import { AIO_ENGINES, CACHE_MODES, type CacheMode, NATIVE_NEEDS_DIRECT } from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { type SnapshotParam, snapshotParam } from '../snapshot-param.js';
 import { ACTIVATION_FD } from './activation.js';
@@ -236,17 +236,12 @@ function cacheOf(options: ParsedOptions): CacheMode {
   return CACHE_MODES[mode];
 }
 
-/** Engine for each mode of `--aio`. The whole host runs on one engine; for `native` (Linux AIO) it is io_uring. */
-const ENGINES: Readonly<Record<string, EngineName>> = { threads: 'threads', io_uring: 'io_uring', native: 'io_uring' };
-
 function engineOf(options: ParsedOptions, cache: CacheMode): EngineName | undefined {
-  const mode = one(options, 'aio', ENGINES, (text) => `Invalid aio mode '${text}'`);
+  const mode = one(options, 'aio', AIO_ENGINES, (text) => `Invalid aio mode '${text}'`);
   if (mode === 'native' && !cache.direct) {
-    throw new UsageError(
-      `Failed to blk_new_open '${options.positional[0]}': aio=native was specified, but it requires cache.direct=on, which was not specified.`,
-    );
+    throw new UsageError(`Failed to blk_new_open '${options.positional[0]}': ${NATIVE_NEEDS_DIRECT}`);
   }
-  return mode === undefined ? undefined : ENGINES[mode];
+  return mode === undefined ? undefined : AIO_ENGINES[mode];
 }
 
 const DISCARD: Readonly<Record<string, BlockdevDiscardOptions>> = {

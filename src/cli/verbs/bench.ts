@@ -5,14 +5,23 @@ import { BlockError, toBlockError } from '../../util/errors.js';
 import { INT64_MAX, parseSize } from '../../util/size.js';
 import { wordsOfErrno } from '../../util/system-words.js';
 import { type BenchPlan, benchNode } from '../../workspace/bench.js';
-import { CACHE_MODES, type CacheMode, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, oneImage } from '../arguments.js';
+import {
+  AIO_ENGINES,
+  CACHE_MODES,
+  type CacheMode,
+  FORCE_SHARE,
+  FORMAT,
+  HELP,
+  IMAGE_OPTS,
+  NATIVE_NEEDS_DIRECT,
+  oneImage,
+} from '../arguments.js';
 import { type ParsedOptions, UsageError } from '../getopt.js';
 import { reportError, write } from '../output.js';
 import { couldNotOpen, Interrupt, imageArguments, openImage, reasonWithFile, withSession } from '../session.js';
 import type { Verb } from '../verb.js';
 
 const MAX_INT = 2 ** 31 - 1;
-const ENGINES: Readonly<Record<string, EngineName>> = { threads: 'threads', native: 'auto', io_uring: 'io_uring' };
 
 export const verb: Verb = {
   name: 'bench',
@@ -59,8 +68,8 @@ export const verb: Verb = {
       key: 'aio',
       short: 'i',
       argument: 'AIO',
-      values: Object.keys(ENGINES),
-      help: 'The I/O engine: threads, io_uring, or native (the best that the system has; needs -t none). Default: what DISKWRIGHT_ENGINE names, otherwise io_uring where the system has it.',
+      values: Object.keys(AIO_ENGINES),
+      help: 'The I/O engine: threads, io_uring, or native (which needs -t none or directsync, and is done by io_uring). Default: what DISKWRIGHT_ENGINE names, otherwise io_uring where the system has it.',
     },
     FORMAT,
     IMAGE_OPTS,
@@ -137,8 +146,7 @@ async function run(options: ParsedOptions): Promise<number> {
 }
 
 function needsDirect(): BlockError {
-  const text = 'aio=native was specified, but it requires cache.direct=on, which was not specified.';
-  return new BlockError('invalid-argument', text, { operation: 'open' });
+  return new BlockError('invalid-argument', NATIVE_NEEDS_DIRECT, { operation: 'open' });
 }
 
 /** Checks the options in the order in which they were typed, as qemu-img does. */
@@ -190,13 +198,13 @@ function planOf(options: ParsedOptions): Given {
       plan.native = true;
     },
     aio: (text) => {
-      if (!Object.hasOwn(ENGINES, text)) throw new UsageError(`Invalid aio option: ${text}`);
-      plan.engine = ENGINES[text];
+      if (!Object.hasOwn(AIO_ENGINES, text)) throw new UsageError(`Invalid aio option: ${text}`);
+      plan.engine = AIO_ENGINES[text];
       plan.native ||= text === 'native';
     },
   };
   for (const [key, text] of options.inOrder) take[key]?.(text);
-  if (plan.native) plan.engine = ENGINES['native'];
+  if (plan.native) plan.engine = AIO_ENGINES['native'];
   return plan;
 }
 

@@ -1,6 +1,6 @@
 // `diskwright io`: single requests to an image, typed or in a script. It also runs where the program is called by the name qemu-io (through a link).
 
-import { HELP, OBJECT } from '../arguments.js';
+import { AIO_ENGINES, HELP, OBJECT } from '../arguments.js';
 import { type ParsedOptions, PLAIN_WORDS, UsageError } from '../getopt.js';
 import { PROGRAM, program, write } from '../output.js';
 import { withSession } from '../session.js';
@@ -120,7 +120,7 @@ async function run(options: ParsedOptions): Promise<number> {
     return 0;
   }
   for (const text of options.all('trace')) (await import('../trace.js')).checkTrace(text);
-  const [{ checkAio, checkCache, checkDiscard, ENGINES, wishOf }, { runIo }] = await Promise.all([
+  const [{ checkAio, checkCache, checkDiscard, wishOf }, { runIo }] = await Promise.all([
     import('../io/open-image.js'),
     import('../io/run.js'),
   ]);
@@ -146,6 +146,6 @@ async function run(options: ParsedOptions): Promise<number> {
         misaligned: options.has('misalign'),
         imageOpts,
       }),
-    { engine: wish.aio === null ? undefined : ENGINES[wish.aio] },
+    { engine: wish.aio === null ? undefined : AIO_ENGINES[wish.aio] },
   );
 }
