@@ -4,9 +4,11 @@
 //
 // Broken off anywhere, the image reads as before, over its old backing file or over the new one.
 
+import { idOfFile } from '../block/backing-name.js';
 import { backingOf, chainOf } from '../block/chain.js';
 import { type Child, type NodeUser, withLink } from '../block/child.js';
 import { checkCompresses } from '../block/create.js';
+import { resolveBackingNameOf } from '../block/filename.js';
 import { fileId } from '../block/identity.js';
 import { needFormat } from '../block/node/format.js';
 import type { BlockNode } from '../block/node/node.js';
@@ -15,13 +17,15 @@ import { sameBelow } from '../block/same-below.js';
 import { PERM_ALL, Perm } from '../block/types.js';
 import { type FillOptions, fillDifferences } from '../jobs/rebase.js';
 import { refuseAborted } from '../util/abort.js';
+import { orElse } from '../util/best-effort.js';
 import { BlockError, toBlockError } from '../util/errors.js';
 
 /** What the header is to say of the backing file. */
 export interface BackingName {
   /** As it is written there. */
   name: string;
-  format: string;
+  /** Required: without one, the backing file would be probed. */
+  format: string | undefined;
 }
 
 export interface RebasePlan extends Pick<FillOptions, 'compress' | 'signal' | 'onFault' | 'onProgress'> {
@@ -36,26 +40,33 @@ export interface RebasePlan extends Pick<FillOptions, 'compress' | 'signal' | 'o
 }
 
 /**
- * Throws what would be thrown after the copy: `unsupported` for a format without backing files, `invalid-argument` for a name that has no room in the header. With
- * `to` null, nothing but a format without backing files is refused.
+ * Rejects with what would be wrong after the copy: `unsupported` for a format without backing files, `invalid-argument` for a name that has no room in the header or
+ * leads to the image itself, and for a format that is not given. With `to` null, nothing but a format without backing files is refused.
  */
-export function checkRebase(image: BlockNode, to: BackingName | null): void {
+async function checkRebase(image: BlockNode, to: BackingName | null): Promise<void> {
   const refuse = (cause: unknown, words: string): BlockError =>
     new BlockError(toBlockError(cause).code, `Could not change the backing file to '${to?.name ?? ''}': ${words}`, {
       path: image.filename,
       cause,
     });
+  const invalid = (words: string): BlockError => refuse(new BlockError('invalid-argument', words), words);
   if (knownDriver(image.driver)?.hasBacking !== true) {
     const cause = new BlockError('unsupported', `driver '${image.driver}' does not support backing files`);
     throw refuse(cause, 'Operation not supported');
   }
   if (to === null) return;
   try {
-    needFormat(image).checkBackingRoom(to.name, to.format);
+    needFormat(image).checkBackingRoom(to.name, to.format ?? image.driver);
   } catch (cause) {
     const noRoom = toBlockError(cause).errno === 'ENOSPC';
     throw refuse(cause, noRoom ? 'No space left in the file header' : 'Invalid argument');
   }
+  if (to.format === undefined) throw invalid('backing format must be specified');
+  const own = await fileId(image);
+  if (own === null) return;
+  const full = resolveBackingNameOf(image, to.name);
+  const named = await idOfFile(image.host, full).catch(orElse('name of a backing file', null));
+  if (named === own) throw invalid('An image cannot be its own backing file');
 }
 
 /**
@@ -64,7 +75,7 @@ export function checkRebase(image: BlockNode, to: BackingName | null): void {
  */
 export async function rebaseImage(plan: RebasePlan): Promise<void> {
   const { image, to, backing, compress } = plan;
-  checkRebase(image, to);
+  await checkRebase(image, to);
   if (compress) checkCompresses(knownDriver(image.driver));
   if (backing !== null) await refuseLoop(image, backing);
   const old = backingOf(image);
@@ -92,7 +103,7 @@ export async function rebaseImage(plan: RebasePlan): Promise<void> {
 
 /** Writes name and format of the backing file into the header of the image, whatever they lead to. Rejects as `checkRebase`, and with `io`, `no-space`. */
 export async function renameBacking(image: BlockNode, to: BackingName | null): Promise<void> {
-  checkRebase(image, to);
+  await checkRebase(image, to);
   const format = needFormat(image);
   await image.graph.drained([format], () => format.changeBackingFile(to?.name ?? null, to?.format ?? null));
 }

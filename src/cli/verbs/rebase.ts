@@ -1,15 +1,11 @@
 // `diskwright rebase`: gives an image another backing file.
 
-import { idOfFile } from '../../block/backing-name.js';
-import { checkCompresses } from '../../block/create.js';
 import { resolveBackingNameOf } from '../../block/filename.js';
 import { referrerOf } from '../../block/foreign-name.js';
-import { fileId } from '../../block/identity.js';
 import type { BlockNode } from '../../block/node/node.js';
 import { knownDriver } from '../../block/registry.js';
-import { orElse } from '../../util/best-effort.js';
 import { BlockError, toBlockError } from '../../util/errors.js';
-import { type BackingName, checkRebase, rebaseImage, renameBacking } from '../../workspace/rebase.js';
+import { type BackingName, rebaseImage, renameBacking } from '../../workspace/rebase.js';
 import {
   cacheMode,
   cacheOption,
@@ -127,37 +123,15 @@ async function run(options: ParsedOptions): Promise<number> {
   });
 }
 
-/** What the header is to say. Rejects where it cannot say it, or where the image would be its own backing file. */
-async function checkedName(image: BlockNode, { name, format }: Plan): Promise<BackingName | null> {
-  if (name === undefined) {
-    checkRebase(image, null);
-    return null;
-  }
-  checkRebase(image, { name, format: format ?? image.driver });
-  if (format === undefined) throw refused(name, 'backing format must be specified');
-  const own = await fileId(image);
-  if (
-    own !== null &&
-    (await idOfFile(image.host, fullName(image, name)).catch(orElse('name of a backing file', null))) === own
-  ) {
-    throw refused(name, 'An image cannot be its own backing file');
-  }
-  return { name, format };
-}
-
-function refused(name: string, reason: string): UsageError {
-  return new UsageError(`Could not change the backing file to '${name}': ${reason}`);
-}
-
-function fullName(image: BlockNode, name: string): string {
-  return resolveBackingNameOf(image, name);
+/** What the header is to say; null: of none. */
+function wantedName({ name, format }: Plan): BackingName | null {
+  return name === undefined ? null : { name, format };
 }
 
 async function rename(session: Session, image: BlockNode, plan: Plan): Promise<number> {
-  const to = await checkedName(image, plan);
   const view = openProgress(plan.progress);
   view.update({ current: 0, total: 1 });
-  await renameBacking(image, to);
+  await renameBacking(image, wantedName(plan));
   view.update({ current: 1, total: 1 });
   session.afterClose.push(() => view.end({ event: 'completed' }));
   return 0;
@@ -165,9 +139,7 @@ async function rename(session: Session, image: BlockNode, plan: Plan): Promise<n
 
 async function rebase(session: Session, image: BlockNode, plan: Plan): Promise<number> {
   const { name, format } = plan;
-  if (plan.compress) checkCompresses(knownDriver(image.driver));
   const backing = name === undefined ? null : await openNew(session, image, name, { ...plan.source, format });
-  const to = await checkedName(image, plan);
   const { clock } = session.host;
   const interrupt = new Interrupt(session);
   const view = openProgress(plan.progress);
@@ -176,7 +148,7 @@ async function rebase(session: Session, image: BlockNode, plan: Plan): Promise<n
   try {
     await rebaseImage({
       image,
-      to,
+      to: wantedName(plan),
       backing,
       compress: plan.compress,
       signal: interrupt.signal,
@@ -208,7 +180,7 @@ async function rebase(session: Session, image: BlockNode, plan: Plan): Promise<n
 async function openNew(session: Session, image: BlockNode, name: string, how: ImageArguments): Promise<BlockNode> {
   try {
     const referrer = await referrerOf(image, 'backing');
-    return await openImage(session, fullName(image, name), { ...how, purpose: 'copy', referrer });
+    return await openImage(session, resolveBackingNameOf(image, name), { ...how, purpose: 'copy', referrer });
   } catch (error) {
     const failure = toBlockError(error);
     const reason = failure.cause === undefined ? failure : toBlockError(failure.cause);
