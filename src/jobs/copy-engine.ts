@@ -167,9 +167,8 @@ class Worker {
   /** Takes and copies one chunk. False at the end. */
   async step(): Promise<boolean> {
     const pool = this.#pool;
-    const { ctx, options } = pool;
+    const { ctx } = pool;
     const pass = this.#chunks.length === 0 ? await pool.waitToTake() : null;
-    let fault: CopyFault | null;
     try {
       if (pool.failed || (pool.ended && this.#chunks.length === 0)) return false;
       if (pass !== null) {
@@ -178,22 +177,32 @@ class Worker {
       }
       // A chunk is taken within the section in which it is copied: a job that is paused, or waits for its rate, holds nothing.
       await ctx.enterIo();
+      let fault: CopyFault | null;
       try {
         fault = await this.#takeAndCopy(pass);
       } finally {
         ctx.leaveIo();
       }
+      // Where no chunk could be taken, the turn is kept until then: the others would meet, and report, the same.
+      if (fault !== null) await this.#decide(fault);
+      return true;
     } finally {
       pass?.();
     }
-    if (fault === null) return true;
-    const decision = await ctx.handleError(fault.error, fault.isRead, fault.guestOffset);
-    if (decision === 'report') throw atGuestOffset(fault.error, fault.guestOffset);
-    if (decision === 'ignore') {
-      if (options.leftBehind === undefined) await ctx.sleep(RETRY_DELAY_MS);
-      else if (this.#chunks.shift() !== undefined) options.leftBehind(fault.error);
+  }
+
+  /** Does what the error policy says about `fault`: rejects with it where it is reported. */
+  async #decide({ error, isRead, guestOffset }: CopyFault): Promise<void> {
+    const pool = this.#pool;
+    const { ctx, options } = pool;
+    const decision = await ctx.handleError(error, isRead, guestOffset);
+    if (decision === 'report') {
+      pool.failed = true;
+      throw atGuestOffset(error, guestOffset);
     }
-    return true;
+    if (decision !== 'ignore') return;
+    if (options.leftBehind === undefined) await ctx.sleep(RETRY_DELAY_MS);
+    else if (this.#chunks.shift() !== undefined) options.leftBehind(error);
   }
 
   async #takeAndCopy(pass: (() => void) | null): Promise<CopyFault | null> {

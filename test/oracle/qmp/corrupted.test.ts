@@ -41,7 +41,6 @@ const copy = (id: string, device: string, target: string): Step[] => [
     target,
     sync: 'full',
     'auto-dismiss': false,
-    'x-perf': { 'max-workers': 1 },
   }),
   until('BLOCK_IMAGE_CORRUPTED'),
   untilStatus(id, 'concluded'),
