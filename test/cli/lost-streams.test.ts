@@ -63,6 +63,13 @@ describe('standard streams that are lost', function () {
       if (SOAK || turn === 1) expect(ends('<&- >&- 2>&-'), 'all are closed').to.deep.equal(ends0);
       const full = ends('> /dev/full');
       expect([0, 1]).to.include(full.code);
+      if (SOAK) {
+        // A command that prints something must not end as if it had done so.
+        const other = shop.path(`prints${index}`);
+        cpSync(shop.path('origin'), other, { recursive: true });
+        const { stdout } = run('bash', ['-c', `${process.execPath} ${shop.bundle} ${command}`], other);
+        expect(full.code).to.equal(stdout === '' ? 0 : 1);
+      }
       expect(full.stderr, 'full').to.equal(full.code === 0 ? '' : FULL);
     });
   }

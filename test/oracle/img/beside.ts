@@ -28,7 +28,7 @@ const changes = (words: readonly string[]): boolean =>
   !LOOKING.includes(words[0]) || words.some((word) => /^-[a-zA-Z]*[rw]/.test(word)) || words.includes('-w');
 
 /** Runs a case with both. `bundle`: our program. */
-export function runBeside({ commands }: Case, images: Images, bundle: string): Pair {
+export function runCase({ commands }: Case, images: Images, bundle: string): Pair {
   const ours = (words: readonly string[], folder: string) => run(process.execPath, [bundle, ...words], folder);
   const theirs = (words: readonly string[], folder: string) => asOurs(run('qemu-img', words, folder));
   if (!commands.some(changes)) {

@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import { cliBundle } from '../../support/cli.js';
 import { requirePeer } from '../../support/peers.js';
 import { DAY, SOAK } from '../../support/sample.js';
-import { runBeside } from './beside.js';
+import { runCase } from './beside.js';
 import { casesOf } from './cases.js';
 import { Images } from './images.js';
 
@@ -36,7 +36,7 @@ export function oracleSuite(name: string): void {
     for (const one of casesOf(name).filter((_, index) => SOAK || index % PARTS === DAY % PARTS)) {
       const { text, reason } = one;
       it(reason === null ? text : `${text} (differs: ${reason})`, () => {
-        const { ours, theirs, faults } = runBeside(one, images, bundle);
+        const { ours, theirs, faults } = runCase(one, images, bundle);
         if (reason === null) {
           expect(ours).to.deep.equal(theirs);
           expect(faults).to.deep.equal([]);
