@@ -295,7 +295,7 @@ function reportText(report: SalvageReport, image: string): string {
   }
   if (unreferencedClusters !== null && unreferencedClusters > 0) {
     lines.push(
-      `${unreferencedClusters} clusters are counted as used, and nothing points to them: space that was lost, or data whose place in the disk is lost.`,
+      `${unreferencedClusters === 1 ? '1 cluster is' : `${unreferencedClusters} clusters are`} counted as used, and nothing points to ${unreferencedClusters === 1 ? 'it' : 'them'}: space that was lost, or data whose place in the disk is lost.`,
     );
   }
   const ranges = [
